@@ -1,0 +1,26 @@
+package disk
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// Now reads CLOCK_REALTIME, the clock that file times are taken from. A ctime
+// may lag it by up to a tick (10 ms at HZ=100).
+func Now() mtree.Stamp { return mtree.FromTime(time.Now()) }
+
+// BootID returns the kernel's random identifier of this boot, "" if unknown.
+func BootID() string {
+	id, err := readSmall("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+func isNotExist(err error) bool {
+	return unixErr(err) == unix.ENOENT
+}

@@ -1,0 +1,300 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// Dir is an open directory. All work below it goes through its descriptor and
+// single names, never through joined paths, so nothing can be swapped for a
+// symlink between a check and its use. A Dir may be used by several goroutines
+// at once, except for Entries and Close.
+type Dir struct {
+	fd   int
+	path string // for messages only
+}
+
+// Node identifies a file on one machine, whatever its name.
+type Node struct{ Dev, Ino uint64 }
+
+// Info is what statx(2) tells about one file.
+type Info struct {
+	Kind      mtree.Kind
+	Mode      uint32 // permission bits, 07777
+	Size      int64  // bytes
+	MTime     mtree.Stamp
+	CTime     mtree.Stamp
+	BTime     mtree.Stamp // birth, zero where the file system keeps none
+	Node      Node
+	Links     uint32
+	UID, GID  uint32
+	MountRoot bool // root of a mount: another file system begins here
+}
+
+// OpenRoot opens the directory at path, following symlinks: the root of a tree
+// is named by its user. Errors are *fs.PathError.
+func OpenRoot(path string) (*Dir, error) {
+	fd, err := openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return &Dir{fd: fd, path: path}, nil
+}
+
+// OpenDir opens the subdirectory name; a symlink is not followed (ENOTDIR).
+func (d *Dir) OpenDir(name string) (*Dir, error) {
+	if err := checkComponent(name); err != nil {
+		return nil, d.fail("open", name, err)
+	}
+	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, d.fail("open", name, err)
+	}
+	return &Dir{fd: fd, path: d.path + "/" + name}, nil
+}
+
+// OpenDirPath opens a directory several components below d ("" is d itself,
+// opened anew) with one openat2(2): no symlink is followed, no mount is crossed
+// unless crossMounts.
+func (d *Dir) OpenDirPath(path string, crossMounts bool) (*Dir, error) {
+	if path == "" {
+		path = "."
+	}
+	how := unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if !crossMounts {
+		how.Resolve |= unix.RESOLVE_NO_XDEV
+	}
+	fd, err := openat2(d.fd, path, &how)
+	if err != nil {
+		return nil, d.fail("open", path, err)
+	}
+	return &Dir{fd: fd, path: d.path + "/" + path}, nil
+}
+
+// OpenFile opens the regular file name for reading without following a symlink
+// or blocking on a FIFO, and returns it with what fstat shows. What is no
+// regular file gives ErrNotRegular.
+func (d *Dir) OpenFile(name string) (*os.File, Info, error) {
+	if err := checkComponent(name); err != nil {
+		return nil, Info{}, d.fail("open", name, err)
+	}
+	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, Info{}, d.fail("open", name, err)
+	}
+	return d.regular(fd, name)
+}
+
+// regular turns fd into a file if it is a regular one, else closes it.
+func (d *Dir) regular(fd int, name string) (*os.File, Info, error) {
+	info, err := statFD(fd)
+	if err == nil && info.Kind != mtree.File {
+		err = ErrNotRegular
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, Info{}, d.fail("open", name, err)
+	}
+	return os.NewFile(uintptr(fd), d.path+"/"+name), info, nil
+}
+
+// StatFile is fstat of an open file.
+func StatFile(f *os.File) (Info, error) {
+	info, err := statFD(int(f.Fd()))
+	if err != nil {
+		return Info{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return info, nil
+}
+
+// ErrNotRegular is returned where a regular file was wanted.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Close releases the descriptor.
+func (d *Dir) Close() error { return unix.Close(d.fd) }
+
+// Path returns the name d was opened by, for messages. It may be out of date.
+func (d *Dir) Path() string { return d.path }
+
+// FD returns the descriptor, for system calls of this package's neighbours. It
+// stays owned by d.
+func (d *Dir) FD() int { return d.fd }
+
+// Self returns fstat of the directory itself.
+func (d *Dir) Self() (Info, error) {
+	info, err := statFD(d.fd)
+	if err != nil {
+		return Info{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
+	}
+	return info, nil
+}
+
+// Stat returns lstat of the entry name.
+func (d *Dir) Stat(name string) (Info, error) {
+	if err := checkComponent(name); err != nil {
+		return Info{}, d.fail("stat", name, err)
+	}
+	p, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return Info{}, d.fail("stat", name, err)
+	}
+	info, err := statAt(d.fd, p, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return Info{}, d.fail("stat", name, err)
+	}
+	return info, nil
+}
+
+// Readlink returns the target of the symlink name, raw.
+func (d *Dir) Readlink(name string) (string, error) {
+	if err := checkComponent(name); err != nil {
+		return "", d.fail("readlink", name, err)
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(d.fd, name, buf)
+	if err != nil {
+		return "", d.fail("readlink", name, err)
+	}
+	return string(buf[:n]), nil
+}
+
+// SetTime sets the directory's own mtime by its descriptor and leaves the
+// atime; the file system rounds down to its granule. It needs ownership or
+// CAP_FOWNER (EPERM, EROFS).
+func (d *Dir) SetTime(mtime mtree.Stamp) error {
+	if err := futimens(d.fd, mtime); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: d.path, Err: err}
+	}
+	return nil
+}
+
+// SetEntryTime sets the mtime of the entry name, of a symlink its own.
+func (d *Dir) SetEntryTime(name string, mtime mtree.Stamp) error {
+	if err := checkComponent(name); err != nil {
+		return d.fail("utimensat", name, err)
+	}
+	times := timespecs(mtime)
+	if err := unix.UtimesNanoAt(d.fd, name, times[:], unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return d.fail("utimensat", name, err)
+	}
+	return nil
+}
+
+// SetFileTime sets the mtime of an open file by its descriptor.
+func SetFileTime(f *os.File, mtime mtree.Stamp) error {
+	if err := futimens(int(f.Fd()), mtime); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func (d *Dir) fail(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: d.path + "/" + name, Err: err}
+}
+
+// checkComponent refuses what could leave the directory. Unlike
+// mtree.CheckName it lets MarkerName pass.
+func checkComponent(name string) error {
+	if name == "" || name == "." || name == ".." || strings.IndexByte(name, '/') >= 0 {
+		return fmt.Errorf("%w: %q", mtree.ErrName, name)
+	}
+	return nil
+}
+
+func timespecs(mtime mtree.Stamp) [2]unix.Timespec {
+	sec, nsec := mtime.Unix()
+	return [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: sec, Nsec: nsec}}
+}
+
+// futimens is utimensat(fd, NULL, times, 0), which libc calls futimens(3).
+func futimens(fd int, mtime mtree.Stamp) error {
+	times := timespecs(mtime)
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+const statMask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+
+func statFD(fd int) (Info, error) {
+	var empty [1]byte
+	return statAt(fd, &empty[0], unix.AT_EMPTY_PATH)
+}
+
+// statAt is statx(2) with the name as a NUL-ended string, so that names in a
+// getdents buffer need no copy.
+func statAt(fd int, name *byte, flags int) (Info, error) {
+	var stx unix.Statx_t
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(name)),
+			uintptr(flags), statMask, uintptr(unsafe.Pointer(&stx)), 0)
+		runtime.KeepAlive(name)
+		switch errno {
+		case 0:
+			return infoOf(&stx), nil
+		case unix.EINTR:
+			continue
+		}
+		return Info{}, errno
+	}
+}
+
+func infoOf(stx *unix.Statx_t) Info {
+	info := Info{
+		Mode:      uint32(stx.Mode) & 0o7777,
+		Size:      int64(stx.Size),
+		MTime:     mtree.Unix(stx.Mtime.Sec, int64(stx.Mtime.Nsec)),
+		CTime:     mtree.Unix(stx.Ctime.Sec, int64(stx.Ctime.Nsec)),
+		Node:      Node{unix.Mkdev(stx.Dev_major, stx.Dev_minor), stx.Ino},
+		Links:     stx.Nlink,
+		UID:       stx.Uid,
+		GID:       stx.Gid,
+		MountRoot: stx.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
+	}
+	if stx.Mask&unix.STATX_BTIME != 0 {
+		info.BTime = mtree.Unix(stx.Btime.Sec, int64(stx.Btime.Nsec))
+	}
+	switch stx.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		info.Kind = mtree.File
+	case unix.S_IFDIR:
+		info.Kind = mtree.Dir
+	case unix.S_IFLNK:
+		info.Kind = mtree.Symlink
+	}
+	return info
+}
+
+func openat(dirfd int, name string, flags int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Openat(dirfd, name, flags, mode)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// openat2 retries EAGAIN, which RESOLVE_BENEATH gives while something below is
+// renamed.
+func openat2(dirfd int, path string, how *unix.OpenHow) (int, error) {
+	for {
+		fd, err := unix.Openat2(dirfd, path, how)
+		if err != unix.EINTR && err != unix.EAGAIN {
+			return fd, err
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package disk
+
+import (
+	"encoding/binary"
+	"io/fs"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// direntBuffer is the size of a getdents64 buffer, in bytes: beyond 64 KiB
+// nothing is gained (research: 8 KiB 8.7 ms, 64 KiB 7.9 ms, 256 KiB 8.3 ms for
+// 20,000 names).
+const direntBuffer = 64 << 10
+
+var direntBuffers = sync.Pool{New: func() any { return new([direntBuffer]byte) }}
+
+// Scan reads the directory from its start and calls visit for every entry but
+// ".", ".." and mtree.MarkerName, in the directory's own order, with the name
+// as it stands in the buffer (valid during the call only). kind is the type
+// the directory told, mtree.Other if it does not know. An error of visit ends
+// the scan and is returned.
+//
+// Cost: one lseek and a getdents64 for each 64 KiB of names, nothing per name.
+func (d *Dir) Scan(visit func(name []byte, kind mtree.Kind) error) error {
+	if _, err := unix.Seek(d.fd, 0, unix.SEEK_SET); err != nil {
+		return &fs.PathError{Op: "readdir", Path: d.path, Err: err}
+	}
+	buf := direntBuffers.Get().(*[direntBuffer]byte)
+	defer direntBuffers.Put(buf)
+	for {
+		n, err := unix.Getdents(d.fd, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return &fs.PathError{Op: "readdir", Path: d.path, Err: err}
+		}
+		if n == 0 {
+			return nil
+		}
+		if err := eachDirent(buf[:n], visit); err != nil {
+			return err
+		}
+	}
+}
+
+// eachDirent walks the struct linux_dirent64 records of getdents64(2): inode
+// u64, offset u64, length u16, type u8, name ending in NUL.
+func eachDirent(buf []byte, visit func(name []byte, kind mtree.Kind) error) error {
+	const header = 19
+	for len(buf) > header {
+		length := int(binary.NativeEndian.Uint16(buf[16:]))
+		name := buf[header:length]
+		end := 0
+		for end < len(name) && name[end] != 0 {
+			end++
+		}
+		kind := direntKind(buf[18])
+		if name = name[:end]; !isReserved(name) {
+			if err := visit(name, kind); err != nil {
+				return err
+			}
+		}
+		buf = buf[length:]
+	}
+	return nil
+}
+
+func isReserved(name []byte) bool {
+	return string(name) == "." || string(name) == ".." || string(name) == mtree.MarkerName
+}
+
+func direntKind(t byte) mtree.Kind {
+	switch t {
+	case unix.DT_REG:
+		return mtree.File
+	case unix.DT_DIR:
+		return mtree.Dir
+	case unix.DT_LNK:
+		return mtree.Symlink
+	}
+	return mtree.Other
+}
+
+// ScanStat is Scan with lstat of every entry; an entry that vanished meanwhile
+// is left out. Cost: Scan and one statx per entry, no allocation.
+func (d *Dir) ScanStat(visit func(name []byte, info Info) error) error {
+	return d.Scan(func(name []byte, _ mtree.Kind) error {
+		// The name is followed by a NUL in the buffer: no copy is needed.
+		info, err := statAt(d.fd, unsafe.SliceData(name), unix.AT_SYMLINK_NOFOLLOW)
+		runtime.KeepAlive(name)
+		if err == unix.ENOENT {
+			return nil
+		}
+		if err != nil {
+			return d.fail("stat", string(name), err)
+		}
+		return visit(name, info)
+	})
+}
+
+// Names returns all names in bytewise order.
+func (d *Dir) Names() ([]string, error) {
+	var names []string
+	err := d.Scan(func(name []byte, _ mtree.Kind) error {
+		names = append(names, string(name))
+		return nil
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// Entries reads the directory as a list of entries in listing order: files,
+// directories and symlinks with mode, owner and ctime; other types are left
+// out. Directories on another file system are included.
+func (d *Dir) Entries() ([]mtree.Entry, error) {
+	var entries []mtree.Entry
+	err := d.ScanStat(func(name []byte, info Info) error {
+		if info.Kind == mtree.Other {
+			return nil
+		}
+		e, err := d.entry(string(name), info)
+		if err == nil {
+			entries = append(entries, e)
+		} else if !isNotExist(err) {
+			return err
+		}
+		return nil
+	})
+	SortEntries(entries)
+	return entries, err
+}
+
+// SortEntries puts entries in listing order.
+func SortEntries(entries []mtree.Entry) {
+	slices.SortFunc(entries, func(a, b mtree.Entry) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// entry turns an Info into an Entry, reading the target of a symlink.
+func (d *Dir) entry(name string, info Info) (mtree.Entry, error) {
+	e := mtree.Entry{
+		Name:  name,
+		Kind:  info.Kind,
+		Has:   mtree.HasMode | mtree.HasCTime | mtree.HasOwner,
+		Mode:  info.Mode,
+		MTime: info.MTime,
+		CTime: info.CTime,
+		UID:   info.UID,
+		GID:   info.GID,
+	}
+	switch info.Kind {
+	case mtree.File:
+		e.Size = info.Size
+	case mtree.Symlink:
+		target, err := d.Readlink(name)
+		if err != nil {
+			return mtree.Entry{}, err
+		}
+		e.Link = target
+	}
+	return e, nil
+}

@@ -1,0 +1,187 @@
+package disk
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// State says how far the stamps of a tree can be relied on, as serve publishes
+// it in Tidemark-State.
+type State string
+
+const (
+	Watched   State = "watched"   // a live watcher, every change published
+	Auditing  State = "auditing"  // a live watcher after start or a loss: the scan is under way
+	Degraded  State = "degraded"  // a live watcher that cannot hear or stamp everything
+	Audited   State = "audited"   // no live watcher, but a checkpoint: stamps hold up to it
+	Unwatched State = "unwatched" // neither
+	Filling   State = "filling"   // a copy before its first complete pass
+	Mirrored  State = "mirrored"  // a copy with a live mirror
+	Stale     State = "stale"     // a copy without
+)
+
+// Prunes reports whether a directory whose stamp is unchanged can be passed
+// over with all below it.
+func (s State) Prunes() bool {
+	switch s {
+	case Watched, Auditing, Audited, Mirrored, Stale:
+		return true
+	}
+	return false
+}
+
+// Status is the file .tidemark/status.json, written by the lock's holder.
+type Status struct {
+	State      State            `json:"state"`
+	Checkpoint *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
+	Floor      *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
+	Boot       string           `json:"boot,omitempty"`       // boot id at the time of writing
+	Clean      bool             `json:"clean"`                // written by an orderly stop
+	PID        int              `json:"pid,omitempty"`
+	Updated    *mtree.Stamp     `json:"updated,omitempty"` // local clock
+	Root       *mtree.Stamp     `json:"root,omitempty"`    // the root's stamp
+	Backend    string           `json:"backend,omitempty"` // watch only
+	Counters   map[string]int64 `json:"counters,omitempty"`
+	Error      string           `json:"error,omitempty"` // the last one, without paths
+}
+
+const (
+	statusName = "status.json"
+	statusSize = 4096 // bytes; the file always has this length, blanks at its end
+)
+
+// StatusFile is status.json opened by the lock's holder.
+type StatusFile struct{ f *os.File }
+
+// CreateStatus opens status.json for writing.
+func (m *Marker) CreateStatus() (*StatusFile, error) {
+	fd, err := openat(m.dir.fd, statusName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, m.dir.fail("open", statusName, err)
+	}
+	f := os.NewFile(uintptr(fd), m.dir.path+"/"+statusName)
+	if err := f.Chmod(0o644); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return &StatusFile{f}, nil
+}
+
+// Write replaces the status by one pwrite of a fixed length: a reader sees the
+// old or the new one, and no block is allocated after the first time. It is
+// not made durable.
+func (s *StatusFile) Write(status Status) error {
+	text, err := json.Marshal(status)
+	if err != nil {
+		return err
+	}
+	if len(text) >= statusSize {
+		status.Error, status.Counters = "", nil
+		if text, err = json.Marshal(status); err != nil || len(text) >= statusSize {
+			return fmt.Errorf("%s: status too long", s.f.Name())
+		}
+	}
+	page := bytes.Repeat([]byte{' '}, statusSize)
+	copy(page, text)
+	page[statusSize-1] = '\n'
+	_, err = s.f.WriteAt(page, 0)
+	return err
+}
+
+// Sync makes the status durable.
+func (s *StatusFile) Sync() error { return s.f.Sync() }
+
+// Close closes the file.
+func (s *StatusFile) Close() error { return s.f.Close() }
+
+// ReadStatus reads status.json. Without one the error is fs.ErrNotExist.
+func (m *Marker) ReadStatus() (Status, error) {
+	var status Status
+	text, err := m.dir.ReadSmall(statusName)
+	if err != nil {
+		return status, err
+	}
+	if err := json.Unmarshal(bytes.TrimRight(text, " \n\x00"), &status); err != nil {
+		return status, fmt.Errorf("%s/%s: %w", m.dir.path, statusName, err)
+	}
+	return status, nil
+}
+
+// CheckpointHolds reports whether the checkpoint can be trusted: it was written
+// in this boot, or by an orderly stop. After a power cut it may be on disk
+// while stamps set before it are not.
+func (s *Status) CheckpointHolds() bool {
+	return s.Checkpoint != nil && (s.Clean || s.Boot != "" && s.Boot == BootID())
+}
+
+// Published is what a tree says of itself to its readers.
+type Published struct {
+	State  State
+	Tree   Tree // ID is "" where watch never ran
+	Status Status
+}
+
+// Published reads tree, lock and status of the tree at root (marker in stateDir
+// if not ""). A tree without a marker is unwatched and no error. Cost: about 15
+// system calls.
+func (d *Dir) Published(stateDir string) (Published, error) {
+	none := Published{State: Unwatched}
+	m, err := OpenMarker(d, stateDir)
+	if isNotExist(err) {
+		return none, nil
+	}
+	if err != nil {
+		return none, err
+	}
+	defer m.Close()
+	return m.Published()
+}
+
+// Published is Dir.Published for an open marker.
+func (m *Marker) Published() (Published, error) {
+	p := Published{State: Unwatched}
+	tree, err := m.ReadTree()
+	if errors.Is(err, ErrNoTree) {
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	p.Tree = tree
+	if p.Status, err = m.ReadStatus(); err != nil && !isNotExist(err) {
+		return p, err
+	}
+	locked, err := m.Locked()
+	if err != nil {
+		return p, err
+	}
+	root, err := m.root.Self()
+	if err != nil {
+		return p, err
+	}
+	p.State = publishedState(tree, p.Status, locked, tree.BoundTo(root))
+	return p, nil
+}
+
+func publishedState(tree Tree, status Status, locked, bound bool) State {
+	switch {
+	case tree.Role == Copy && status.State != Mirrored:
+		return Filling
+	case tree.Role == Copy && locked:
+		return Mirrored
+	case tree.Role == Copy:
+		return Stale
+	case locked && status.State != "":
+		return status.State
+	case !locked && bound && status.CheckpointHolds():
+		return Audited
+	}
+	return Unwatched
+}
