@@ -1,0 +1,110 @@
+// Package glob decides by a list of patterns which paths of a tree take part.
+//
+// A pattern with a leading slash is anchored at the root; one with a trailing
+// slash matches directories only; one without any other slash matches the base
+// name anywhere; one with a slash inside matches the end of a path. "*", "?",
+// "[a-z]" and "{a,b}" stay within a component, "**" crosses. The first pattern
+// that matches decides; what none matches takes part. What lies below an
+// excluded directory is excluded.
+package glob
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// List is an ordered list of rules. The zero value excludes nothing. A List is
+// immutable after it was made.
+type List struct{ rules []rule }
+
+type rule struct {
+	include bool
+	dirOnly bool
+	base    bool   // match the base name only
+	pattern string // for doublestar
+}
+
+// New compiles rules of the form "+ GLOB" (include) and "- GLOB" (exclude).
+func New(rules []string) (*List, error) {
+	l := &List{}
+	for _, text := range rules {
+		r, err := compile(text)
+		if err != nil {
+			return nil, err
+		}
+		l.rules = append(l.rules, r)
+	}
+	return l, nil
+}
+
+// Excluding compiles globs that all exclude.
+func Excluding(globs []string) (*List, error) {
+	rules := make([]string, len(globs))
+	for i, g := range globs {
+		rules[i] = "- " + g
+	}
+	return New(rules)
+}
+
+func compile(text string) (rule, error) {
+	if len(text) < 3 || text[1] != ' ' || text[0] != '+' && text[0] != '-' {
+		return rule{}, fmt.Errorf("bad filter %q: want \"+ GLOB\" or \"- GLOB\"", text)
+	}
+	r := rule{include: text[0] == '+'}
+	pattern := text[2:]
+	pattern, r.dirOnly = strings.CutSuffix(pattern, "/")
+	anchored := strings.HasPrefix(pattern, "/")
+	pattern = strings.TrimPrefix(pattern, "/")
+	switch {
+	case pattern == "" || !doublestar.ValidatePattern(pattern):
+		return rule{}, fmt.Errorf("bad glob %q", text[2:])
+	case anchored:
+	case !strings.Contains(pattern, "/"):
+		r.base = true
+	case !strings.HasPrefix(pattern, "**/"):
+		pattern = "**/" + pattern
+	}
+	r.pattern = pattern
+	return r, nil
+}
+
+// Empty reports whether there is no rule.
+func (l *List) Empty() bool { return l == nil || len(l.rules) == 0 }
+
+// Excluded reports whether path itself is excluded; its parents are not looked
+// at, for callers that walk down from the root.
+func (l *List) Excluded(path string, isDir bool) bool {
+	if l.Empty() {
+		return false
+	}
+	base := path[strings.LastIndexByte(path, '/')+1:]
+	for i := range l.rules {
+		r := &l.rules[i]
+		if r.dirOnly && !isDir {
+			continue
+		}
+		subject := path
+		if r.base {
+			subject = base
+		}
+		if doublestar.MatchUnvalidated(r.pattern, subject) {
+			return !r.include
+		}
+	}
+	return false
+}
+
+// Hides reports whether path or a directory above it is excluded.
+func (l *List) Hides(path string, isDir bool) bool {
+	if l.Empty() {
+		return false
+	}
+	for i := range len(path) {
+		if path[i] == '/' && l.Excluded(path[:i], true) {
+			return true
+		}
+	}
+	return l.Excluded(path, isDir)
+}

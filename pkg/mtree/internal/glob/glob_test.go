@@ -1,0 +1,49 @@
+package glob
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestExcluded(t *testing.T) {
+	for _, tc := range []struct {
+		rules []string
+		path  string
+		isDir bool
+		want  bool
+	}{
+		{nil, "a", false, false},
+		{[]string{"- *.tmp"}, "a/b/x.tmp", false, true},
+		{[]string{"- *.tmp"}, "a/b/x.txt", false, false},
+		{[]string{"- /a"}, "a", false, true},
+		{[]string{"- /a"}, "b/a", false, false},
+		{[]string{"- a/"}, "b/a", true, true},
+		{[]string{"- a/"}, "b/a", false, false},
+		{[]string{"- a/*.o"}, "x/a/y.o", false, true},
+		{[]string{"- a/*.o"}, "x/a/b/y.o", false, false},
+		{[]string{"- a/**/*.o"}, "x/a/b/c/y.o", false, true},
+		{[]string{"+ keep.tmp", "- *.tmp"}, "d/keep.tmp", false, false},
+		{[]string{"+ keep.tmp", "- *.tmp"}, "d/other.tmp", false, true},
+		{[]string{"- {x,y}"}, "y", false, true},
+	} {
+		l, err := New(tc.rules)
+		require.NoError(t, err)
+		require.Equal(t, tc.want, l.Excluded(tc.path, tc.isDir), "%q of %q", tc.rules, tc.path)
+	}
+}
+
+func TestHidesBelowAnExcludedDirectory(t *testing.T) {
+	l, err := Excluding([]string{"/cache/"})
+	require.NoError(t, err)
+	require.True(t, l.Hides("cache/a/b", false))
+	require.False(t, l.Hides("cached/a", false))
+	require.False(t, l.Hides("cache", false), "a file of that name is no directory")
+}
+
+func TestBadGlobs(t *testing.T) {
+	for _, bad := range []string{"", "- ", "- /", "x a", "- [", "-a"} {
+		_, err := New([]string{bad})
+		require.Error(t, err, "%q", bad)
+	}
+}
