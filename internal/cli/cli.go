@@ -1,0 +1,205 @@
+// Package cli is what the three commands share around their one call: options
+// from command line and environment, logs, signals, sd_notify, metrics, exit
+// codes. docs/cli.md is its manual.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// version is set by the linker: -X tidemark/internal/cli.version=1.2.3.
+var version = "devel"
+
+// Version returns the version of this build.
+func Version() string { return version }
+
+// stopGrace is how long an orderly stop may take: with it a program ends within
+// the 5 s that CLI.md promises. Being killed harder loses nothing.
+const stopGrace = 4500 * time.Millisecond
+
+// Command describes one of the three programs.
+type Command struct {
+	Name    string   // "watch": installed as tidemark-watch, environment TIDEMARK_WATCH_…
+	Args    []string // names of the positional arguments; also read from the environment
+	Short   string
+	Long    string
+	Example string
+	Flags   func(*pflag.FlagSet)
+
+	// Alone tells, from the flags, that the last argument is wanted alone.
+	Alone func() bool
+	Run   func(context.Context, *Env) error
+	Stats StatsFunc // what --metrics publishes; may be nil
+}
+
+// Env is what a program finds around it.
+type Env struct {
+	Args   map[string]string // positional arguments by name
+	Stdout io.Writer
+	Log    *slog.Logger
+	Flags  *pflag.FlagSet
+}
+
+// Ready tells systemd that the program does its job now.
+func (e *Env) Ready() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
+
+// Notify tells systemd one line about what the program is doing.
+func (e *Env) Notify(text string) {
+	_, _ = daemon.SdNotify(false, "STATUS="+strings.ReplaceAll(text, "\n", " "))
+}
+
+// Main runs the command and ends the process with the exit code of CLI.md.
+func Main(c Command) { os.Exit(int(run(c, os.Args[1:], os.Stdout, os.Stderr))) }
+
+func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
+	common := commonFlags{}
+	code := exit.Done
+	root := &cobra.Command{
+		Use:           "tidemark-" + c.Name + " [options] " + strings.Join(c.Args, " "),
+		Short:         c.Short,
+		Long:          c.Long,
+		Example:       c.Example,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := fromEnvironment(c, cmd.Flags()); err != nil {
+				return err
+			}
+			named, err := positional(c, args)
+			if err != nil {
+				return err
+			}
+			code, err = start(c, common, &Env{Args: named, Stdout: stdout, Flags: cmd.Flags()}, stderr)
+			return err
+		},
+	}
+	root.SetVersionTemplate(versionText(c.Name))
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.Flags().SortFlags = false
+	c.Flags(root.Flags())
+	common.define(root.Flags())
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return exit.With(exit.Usage, err, "see --help")
+	})
+	if err := root.Execute(); err != nil {
+		fmt.Fprintf(stderr, "tidemark-%s: %s\n", c.Name, oneLine(err))
+		return max(code, exit.Of(err))
+	}
+	return code
+}
+
+// oneLine joins the lines of an error, so that scripts get one line.
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+}
+
+func versionText(name string) string {
+	text := "tidemark-" + name + " " + version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		text += " (" + info.GoVersion + ")"
+	}
+	return text + "\n"
+}
+
+// start wires signals, logs and metrics around the program's one call.
+func start(c Command, common commonFlags, env *Env, stderr io.Writer) (exit.Code, error) {
+	log, err := newLogger(common.logFormat, common.logLevel, stderr)
+	if err != nil {
+		return exit.Usage, exit.With(exit.Usage, err, "see --help")
+	}
+	env.Log = log
+	ctx, stop := withSignals(context.Background(), log)
+	defer stop()
+	if common.metrics != "" {
+		closeMetrics, err := serveMetrics(common.metrics, c.Name, c.Stats)
+		if err != nil {
+			return exit.Local, exit.With(exit.Local, err, "choose another --metrics address")
+		}
+		defer closeMetrics()
+	}
+	go watchdog(ctx)
+	err = c.Run(ctx, env)
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	var signalled Signalled
+	if err != nil && errors.As(context.Cause(ctx), &signalled) && errors.Is(err, context.Canceled) {
+		return signalled.code(), nil
+	}
+	return exit.Done, err
+}
+
+// Signalled is the cause of a context that a signal ended.
+type Signalled struct{ Signal os.Signal }
+
+func (s Signalled) Error() string { return "stopped by " + s.Signal.String() }
+
+func (s Signalled) code() exit.Code {
+	if s.Signal == os.Interrupt {
+		return exit.Interrupted
+	}
+	return exit.Terminated
+}
+
+// withSignals returns a context that ends at SIGINT or SIGTERM. A second one,
+// or stopGrace without an end, ends the process at once.
+func withSignals(parent context.Context, log *slog.Logger) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		var first os.Signal
+		select {
+		case first = <-signals:
+			cancel(Signalled{first})
+		case <-done:
+			return
+		}
+		select {
+		case <-signals:
+		case <-time.After(stopGrace):
+			log.Error("did not stop in time: ending at once", "after", stopGrace)
+		case <-done:
+			return
+		}
+		os.Exit(int(Signalled{first}.code()))
+	}()
+	return ctx, func() { signal.Stop(signals); close(done) }
+}
+
+// watchdog answers systemd's WatchdogSec, if there is one.
+func watchdog(ctx context.Context) {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval == 0 {
+		return
+	}
+	tick := time.NewTicker(interval / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+		}
+	}
+}

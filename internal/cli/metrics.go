@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// StatsFunc yields the numbers of a program; names ending in _total only grow.
+type StatsFunc func(yield func(name, help string, value int64))
+
+// serveMetrics answers /metrics and /debug/pprof/ on addr until close is
+// called.
+func serveMetrics(addr, command string, stats StatsFunc) (closeServer func(), err error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&statsCollector{prefix: "tidemark_" + command + "_", stats: stats})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }() // ends with Close
+	return func() { _ = server.Close() }, nil
+}
+
+// statsCollector turns the numbers of a program into metrics when asked.
+type statsCollector struct {
+	prefix string
+	stats  StatsFunc
+}
+
+// Describe sends nothing: the names come with the numbers.
+func (c *statsCollector) Describe(chan<- *prometheus.Desc) {}
+
+func (c *statsCollector) Collect(out chan<- prometheus.Metric) {
+	if c.stats == nil {
+		return
+	}
+	c.stats(func(name, help string, value int64) {
+		kind := prometheus.GaugeValue
+		if strings.HasSuffix(name, "_total") {
+			kind = prometheus.CounterValue
+		}
+		desc := prometheus.NewDesc(c.prefix+name, help, nil, nil)
+		out <- prometheus.MustNewConstMetric(desc, kind, float64(value))
+	})
+}

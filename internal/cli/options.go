@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/pflag"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// commonFlags are the options that all three commands have.
+type commonFlags struct {
+	logFormat string
+	logLevel  string
+	metrics   string
+}
+
+func (f *commonFlags) define(flags *pflag.FlagSet) {
+	flags.StringVar(&f.logFormat, "log-format", "auto", "format of the log on stderr: `auto|text|json`")
+	flags.StringVar(&f.logLevel, "log-level", "info", "least important level logged: `debug|info|warn|error`")
+	flags.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics and pprof on `ADDR`, e.g. 127.0.0.1:9177")
+}
+
+// EnvName returns the environment variable that stands for an option or an
+// argument: EnvName("watch", "log-level") is TIDEMARK_WATCH_LOG_LEVEL.
+func EnvName(command, option string) string {
+	return "TIDEMARK_" + strings.ToUpper(command+"_"+strings.ReplaceAll(option, "-", "_"))
+}
+
+// fromEnvironment sets every option that the command line left alone from its
+// environment variable. Repeatable options take several values separated by
+// white space.
+func fromEnvironment(c Command, flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		value, set := os.LookupEnv(EnvName(c.Name, f.Name))
+		if !set || f.Changed || err != nil {
+			return
+		}
+		values := []string{value}
+		if _, repeatable := f.Value.(Repeatable); repeatable {
+			values = strings.Fields(value)
+		}
+		for _, v := range values {
+			if setErr := flags.Set(f.Name, v); setErr != nil {
+				err = exit.With(exit.Usage, fmt.Errorf("%s: %w", EnvName(c.Name, f.Name), setErr), "see --help")
+			}
+		}
+	})
+	return err
+}
+
+// Repeatable marks an option that may be given several times.
+type Repeatable interface{ Repeatable() }
+
+// positional names the arguments, filling what is missing from the
+// environment.
+func positional(c Command, args []string) (map[string]string, error) {
+	names := c.Args
+	if c.Alone != nil && c.Alone() {
+		names = names[len(names)-1:]
+	}
+	if len(args) > len(names) {
+		return nil, exit.With(exit.Usage, fmt.Errorf("unexpected argument %q", args[len(names)]), "see --help")
+	}
+	named := map[string]string{}
+	for i, name := range names {
+		value := os.Getenv(EnvName(c.Name, name))
+		if i < len(args) {
+			value = args[i]
+		}
+		if value == "" {
+			return nil, exit.With(exit.Usage, fmt.Errorf("%s is missing", name),
+				"give it as an argument or in "+EnvName(c.Name, name))
+		}
+		named[name] = value
+	}
+	return named, nil
+}
+
+// Size is an option in bytes that takes 64M, 1.5GiB or plain digits; K, M, G
+// are powers of 1024 as in rsync.
+type Size int64
+
+func (s *Size) Set(text string) error {
+	upper := strings.ToUpper(strings.TrimSuffix(strings.TrimSuffix(text, "B"), "i"))
+	if n := len(upper); n > 0 && strings.IndexByte("KMGT", upper[n-1]) >= 0 {
+		upper += "iB"
+	}
+	n, err := humanize.ParseBytes(upper)
+	if err != nil || n > 1<<62 {
+		return fmt.Errorf("%q is no size: want e.g. 64M", text)
+	}
+	*s = Size(n)
+	return nil
+}
+
+func (s *Size) String() string {
+	if *s == 0 {
+		return "0"
+	}
+	return strings.ReplaceAll(strings.TrimSuffix(humanize.IBytes(uint64(*s)), "iB"), " ", "")
+}
+
+// Type is what --help calls the value.
+func (s *Size) Type() string { return "SIZE" }
+
+// Strings is a repeatable option. Prefix is put before each value, so several
+// options can fill one list in the order of the command line.
+type Strings struct {
+	List   *[]string
+	Prefix string
+	Name   string // what --help calls the value
+	reset  bool   // the default was dropped
+	Reset  bool   // the first value given replaces the default
+}
+
+func (s *Strings) Set(text string) error {
+	if s.Reset && !s.reset {
+		*s.List, s.reset = nil, true
+	}
+	*s.List = append(*s.List, s.Prefix+text)
+	return nil
+}
+
+func (s *Strings) String() string {
+	if s.List == nil {
+		return ""
+	}
+	return strings.Join(*s.List, " ")
+}
+
+// Type is what --help calls the value.
+func (s *Strings) Type() string { return s.Name }
+
+// Repeatable marks the option.
+func (s *Strings) Repeatable() {}
