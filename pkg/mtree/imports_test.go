@@ -1,0 +1,86 @@
+package mtree_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// goPackage is what go list tells about one package of this module.
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// TestImportRules keeps the layout of docs/overview.md: each program's import
+// list is its architecture.
+func TestImportRules(t *testing.T) {
+	packages := listPackages(t)
+	const (
+		core   = "tidemark/pkg/mtree"
+		disk   = core + "/internal/disk"
+		notify = core + "/internal/notify"
+		unix   = "golang.org/x/sys/unix"
+		chi    = "github.com/go-chi/chi/v5"
+	)
+	programs := []string{core + "/watch", core + "/serve", core + "/mirror"}
+
+	for _, pure := range []string{"os", "net", "net/http", "syscall", unix, "log/slog", "io/fs", "io/ioutil", "os/exec"} {
+		require.NotContains(t, packages[core].Imports, pure, "the core does no I/O")
+	}
+	for path, p := range packages {
+		if path != disk && path != notify {
+			require.NotContains(t, p.Imports, unix, "%s: only disk and notify make system calls", path)
+		}
+		if path != core+"/serve" {
+			require.NotContains(t, p.Imports, chi, "%s: chi is used in serve and nowhere else", path)
+		}
+		for _, imported := range p.Imports {
+			require.False(t, strings.HasPrefix(imported, "github.com/stretchr/testify") && path != "tidemark/internal/testtree",
+				"%s: testify only in tests", path)
+		}
+	}
+	for _, program := range programs {
+		for _, other := range programs {
+			if other != program {
+				require.NotContains(t, packages[program].Deps, other, "the programs agree through the protocol only")
+			}
+		}
+	}
+	require.NotContains(t, packages[core+"/watch"].Deps, "net/http", "watch speaks no HTTP")
+	for _, reader := range []string{core + "/serve", core + "/mirror"} {
+		require.NotContains(t, packages[reader].Deps, notify, "%s hears no tree events", reader)
+	}
+	require.NotContains(t, packages[disk].Deps, notify)
+	require.NotContains(t, packages[notify].Deps, disk)
+}
+
+// listPackages returns all packages of the module, without their tests.
+func listPackages(t *testing.T) map[string]goPackage {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "tidemark/...")
+	out, err := cmd.Output()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		t.Fatalf("go list: %s", failed.Stderr)
+	}
+	require.NoError(t, err)
+	packages := map[string]goPackage{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := d.Decode(&p); err == io.EOF {
+			break
+		} else {
+			require.NoError(t, err)
+		}
+		packages[p.ImportPath] = p
+	}
+	require.True(t, slices.Contains(packages["tidemark/cmd/watch"].Deps, "tidemark/pkg/mtree/watch"), "go list saw the programs")
+	return packages
+}
