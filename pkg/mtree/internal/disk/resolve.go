@@ -1,0 +1,159 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// maxLinks is how many symlinks Resolve follows for one path, as the kernel
+// does (path_resolution(7)).
+const maxLinks = 40
+
+// OpenFilePath opens the regular file at path, several components below d, for
+// reading, and returns it with what fstat shows. No symlink is followed, no
+// mount is crossed unless crossMounts. A FIFO, socket or device is not opened;
+// should one be swapped in, the open does not block.
+//
+// What is no regular file gives ErrNotRegular together with its Info: the
+// caller may find a directory or a symlink there. Cost: statx, openat2, statx.
+func (d *Dir) OpenFilePath(path string, crossMounts bool) (*os.File, Info, error) {
+	name, err := unix.BytePtrFromString(path)
+	if err != nil {
+		return nil, Info{}, d.fail("open", path, err)
+	}
+	// This first look may pass through a symlink and out of d: only "regular
+	// file" is believed, and openat2 has the last word on that.
+	info, err := statAt(d.fd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
+	if err != nil || info.Kind != mtree.File {
+		if info, err = d.StatPath(path, crossMounts); err == nil {
+			err = d.fail("open", path, ErrNotRegular)
+		}
+		return nil, info, err
+	}
+	how := beneath(unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, crossMounts)
+	fd, err := openat2(d.fd, path, &how)
+	if err != nil {
+		return nil, Info{}, d.fail("open", path, err)
+	}
+	return d.regular(fd, path)
+}
+
+// StatPath is lstat of path below d, with the rules of OpenFilePath. Cost:
+// openat2, statx, close.
+func (d *Dir) StatPath(path string, crossMounts bool) (Info, error) {
+	how := beneath(unix.O_PATH, crossMounts)
+	fd, err := openat2(d.fd, path, &how)
+	if err != nil {
+		return Info{}, d.fail("stat", path, err)
+	}
+	defer unix.Close(fd)
+	info, err := statFD(fd)
+	if err != nil {
+		return Info{}, d.fail("stat", path, err)
+	}
+	return info, nil
+}
+
+// Resolve follows every symlink in path and returns the path below d that is
+// left: one without symlinks at the time of the call. What is opened by it
+// afterwards must again be opened without following any. A link that is
+// absolute, leaves d or crosses a mount (unless crossMounts) gives EXDEV, more
+// than 40 of them ELOOP. Cost: three system calls for each component.
+func (d *Dir) Resolve(path string, crossMounts bool) (string, error) {
+	done, todo := "", strings.Split(path, "/")
+	for links := 0; len(todo) > 0; {
+		name := todo[0]
+		todo = todo[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			if done == "" {
+				return "", d.fail("resolve", path, unix.EXDEV)
+			}
+			done = done[:max(strings.LastIndexByte(done, '/'), 0)]
+			continue
+		}
+		next := mtree.JoinPath(done, name)
+		target, err := d.linkAt(next, crossMounts)
+		switch {
+		case err != nil:
+			return "", d.fail("resolve", path, err)
+		case target == "":
+			done = next
+			continue
+		case target[0] == '/':
+			return "", d.fail("resolve", path, unix.EXDEV)
+		}
+		if links++; links > maxLinks {
+			return "", d.fail("resolve", path, unix.ELOOP)
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+	}
+	return done, nil
+}
+
+// linkAt returns the target of the symlink at path, "" if something else is
+// there.
+func (d *Dir) linkAt(path string, crossMounts bool) (string, error) {
+	how := beneath(unix.O_PATH, crossMounts)
+	fd, err := openat2(d.fd, path, &how)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	if err == unix.ENOENT || err == unix.EINVAL {
+		return "", nil // readlinkat(2): the descriptor is no symlink's
+	}
+	return string(buf[:max(n, 0)]), err
+}
+
+// beneath is how to open what lies below a directory, symlinks themselves.
+func beneath(flags uint64, crossMounts bool) unix.OpenHow {
+	how := unix.OpenHow{
+		Flags:   flags | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if !crossMounts {
+		how.Resolve |= unix.RESOLVE_NO_XDEV
+	}
+	return how
+}
+
+// IsAbsent reports whether err says that a path names nothing that could be
+// opened below its directory: gone, of another type, outside, impossible.
+func IsAbsent(err error) bool {
+	switch unixErr(err) {
+	case unix.EXDEV, unix.ENAMETOOLONG, unix.EINVAL, unix.ENXIO:
+		return true
+	}
+	return IsGone(err) || errors.Is(err, ErrNotRegular) || errors.Is(err, mtree.ErrName) || errors.Is(err, fs.ErrNotExist)
+}
+
+// IsShort reports whether err says that this machine is out of descriptors or
+// memory for the moment.
+func IsShort(err error) bool {
+	switch unixErr(err) {
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:
+		return true
+	}
+	return false
+}
+
+// IsLink reports whether err says that there was a symlink where none is
+// followed.
+func IsLink(err error) bool {
+	switch unixErr(err) {
+	case unix.ELOOP, unix.ENOTDIR:
+		return true
+	}
+	return false
+}

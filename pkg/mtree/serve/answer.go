@@ -1,0 +1,84 @@
+package serve
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"strconv"
+
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// refuse sends a short text and nothing that would name a path of this host.
+func (h *Handler) refuse(w http.ResponseWriter, status int, text string) {
+	header := w.Header()
+	for _, key := range []string{"Etag", "Last-Modified", "Accept-Ranges", "Content-Encoding"} {
+		delete(header, key)
+	}
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("Cache-Control", "no-cache")
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		header.Set("Retry-After", "5") // seconds
+	}
+	if status >= 500 {
+		h.cfg.Stats.Failed.Add(1)
+	} else {
+		h.cfg.Stats.Refused.Add(1)
+	}
+	text = strconv.Itoa(status) + " " + text + "\n"
+	header.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text)) // a client that has gone needs no answer
+}
+
+// fail answers an error of the file system before anything was sent.
+func (h *Handler) fail(w http.ResponseWriter, err error) {
+	switch {
+	case disk.IsAbsent(err):
+		h.refuse(w, http.StatusNotFound, "not found")
+	case disk.IsDenied(err):
+		h.refuse(w, http.StatusForbidden, "not readable")
+	case disk.IsShort(err):
+		h.logError(err)
+		h.refuse(w, http.StatusServiceUnavailable, "out of descriptors or memory for the moment")
+	default:
+		h.logError(err)
+		h.refuse(w, http.StatusInternalServerError, "reading from disk failed")
+	}
+}
+
+// abort cuts the connection: what was sent so far must not look whole.
+func (h *Handler) abort(err error) {
+	h.cfg.Stats.Aborted.Add(1)
+	h.cfg.Log.Debug("answer cut short", "err", quoted(err))
+	panic(http.ErrAbortHandler)
+}
+
+func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "err", quoted(err)) }
+
+// quoted returns the text of err with the path in it quoted: names are
+// untrusted.
+func quoted(err error) string {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Op + " " + strconv.Quote(at.Path) + ": " + at.Err.Error()
+	}
+	return strconv.Quote(err.Error())
+}
+
+// writeAll sends body in pieces, each with a deadline of its own. Errors need
+// no answer: the client has gone, and net/http closes a connection on which
+// less was written than announced.
+func writeAll(w http.ResponseWriter, body []byte) {
+	const piece = 256 << 10 // bytes; 4 KiB/s is the slowest a client may read
+	for first := true; len(body) > 0; first = false {
+		if !first {
+			extend(w)
+		}
+		n := min(len(body), piece)
+		if _, err := w.Write(body[:n]); err != nil {
+			return
+		}
+		body = body[n:]
+	}
+}

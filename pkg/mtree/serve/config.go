@@ -1,0 +1,54 @@
+package serve
+
+import (
+	"log/slog"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Config says what is published and how. Only Root is needed.
+type Config struct {
+	Root        string   // the tree; symlinks in it are followed once, in New
+	StateDir    string   // where watch or mirror keep their state; "": Root/.tidemark
+	Hidden      bool     // publish dotfiles too
+	Owner       bool     // publish owner=UID:GID
+	Tar         bool     // answer GET ?tar with whole subtrees
+	CrossMounts bool     // publish directories on other file systems too
+	Exclude     []string // globs of what is not published, see package glob
+	CacheBytes  int64    // bound of the listing cache, bytes; 0: 64 MiB, below 0: none
+	MaxWaiters  int      // requests that may wait for a change at once; 0: 16384
+	Tokens      []string // any of them is needed, as bearer token or Basic password; none: open to all
+	Version     string   // of this program, for ?status and the ETags; "": "dev"
+	Log         *slog.Logger
+	Now         func() mtree.Stamp // the clock; nil: the real one
+	Stats       *Stats             // counts what happens; nil: private ones
+}
+
+const (
+	defaultCache   = 64 << 20 // bytes, CLI: --cache 64M
+	defaultWaiters = 16 << 10
+)
+
+// withDefaults returns c with every zero value replaced by its default.
+func (c Config) withDefaults() Config {
+	if c.CacheBytes == 0 {
+		c.CacheBytes = defaultCache
+	}
+	if c.MaxWaiters == 0 {
+		c.MaxWaiters = defaultWaiters
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = disk.Now
+	}
+	if c.Stats == nil {
+		c.Stats = &Stats{}
+	}
+	return c
+}

@@ -1,0 +1,270 @@
+package serve
+
+import (
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"os"
+	"strconv"
+	"sync"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// errChanged says that a file is no longer the one whose ETag was announced.
+var errChanged = errors.New("the file changed while it was sent")
+
+// file answers GET and HEAD of a URL without a slash at its end: the regular
+// file there, or a redirection to the directory.
+func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
+	f, info, err := h.openFile(t.path)
+	if err != nil {
+		if info.Kind == mtree.Dir && !h.hidden(t.path, true) {
+			h.redirect(w, r, t.path)
+			return
+		}
+		h.fail(w, err)
+		return
+	}
+	defer f.Close()
+	header := w.Header()
+	tag := fileTag(info)
+	date, open := fileDate(info.MTime, h.now())
+	header["Etag"] = []string{tag}
+	if text := httpDate(date); text != "" {
+		header["Last-Modified"] = []string{text}
+	}
+	header["Cache-Control"] = []string{h.caching("public, no-cache")}
+	header["Accept-Ranges"] = []string{"bytes"}
+	switch precondition(r, tag, date, open) {
+	case http.StatusPreconditionFailed:
+		h.refuse(w, http.StatusPreconditionFailed, "the file is another by now")
+		return
+	case http.StatusNotModified:
+		h.notModified(w)
+		return
+	}
+	header["Content-Type"] = []string{fileType(t.path)}
+	header["Content-Security-Policy"] = []string{"sandbox"} // the file's scripts are not ours
+	h.sendFile(w, r, f, info)
+}
+
+// openFile opens the regular file at path. Symlinks are followed as far as they
+// stay in the root and lead to nothing hidden; what is opened then is exactly
+// the path that was checked.
+func (h *Handler) openFile(path string) (*os.File, disk.Info, error) {
+	f, info, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
+	if err == nil || info.Kind == mtree.Dir || !mayBeLink(info, err) {
+		return f, info, err
+	}
+	real, err := h.tree.root.Resolve(path, h.cfg.CrossMounts)
+	if err != nil {
+		return nil, disk.Info{}, err
+	}
+	if real == path || real == "" || mtree.CheckPath(real) != nil || h.hidden(real, false) {
+		return nil, disk.Info{}, mtree.ErrName
+	}
+	return h.tree.root.OpenFilePath(real, h.cfg.CrossMounts)
+}
+
+// mayBeLink reports whether opening failed because of a symlink, as the last
+// component or on the way.
+func mayBeLink(info disk.Info, err error) bool {
+	return info.Kind == mtree.Symlink || disk.IsLink(err)
+}
+
+// redirect sends the client to the directory's own URL. The target is relative,
+// so that it holds behind any prefix, and a single component, so that it can
+// never be another host's.
+func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, path string) {
+	location := string(appendHref(nil, base(path))) + "/"
+	if r.URL.RawQuery != "" {
+		location += "?" + r.URL.RawQuery
+	}
+	w.Header().Set("Location", location)
+	w.Header().Set("Cache-Control", "no-cache")
+	w.WriteHeader(http.StatusMovedPermanently)
+}
+
+// precondition evaluates the conditional headers in the order of RFC 9110,
+// 13.2.2, and returns the status that ends the request, or 0.
+func precondition(r *http.Request, tag string, date int64, open bool) int {
+	if tags := field(r, "If-Match"); tags != "" {
+		if !strongMatch(tags, tag) {
+			return http.StatusPreconditionFailed
+		}
+	} else if since := r.Header.Get("If-Unmodified-Since"); since != "" {
+		if t, err := http.ParseTime(since); err == nil && t.Unix() < date {
+			return http.StatusPreconditionFailed
+		}
+	}
+	if tags := field(r, "If-None-Match"); tags != "" {
+		if noneMatch(tags, tag[1:len(tag)-1]) {
+			return http.StatusNotModified
+		}
+	} else if !open && sameDate(r.Header.Get("If-Modified-Since"), date) {
+		return http.StatusNotModified
+	}
+	return 0
+}
+
+// sendFile sends the file or the ranges asked for.
+func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *os.File, info disk.Info) {
+	header := w.Header()
+	ranges, err := wantedRanges(r, info)
+	if err != nil {
+		header.Set("Content-Range", "bytes */"+strconv.FormatInt(info.Size, 10))
+		h.refuse(w, http.StatusRequestedRangeNotSatisfiable, "no such range")
+		return
+	}
+	out := &outgoing{w: w, file: f, info: info, strict: r.Header.Get("If-Match") != ""}
+	switch {
+	case r.Method == http.MethodHead:
+		header["Content-Length"] = []string{strconv.FormatInt(info.Size, 10)}
+		return
+	case len(ranges) == 0:
+		header["Content-Length"] = []string{strconv.FormatInt(info.Size, 10)}
+		err = out.send(span{0, info.Size})
+	case len(ranges) == 1:
+		header["Content-Range"] = []string{ranges[0].contentRange(info.Size)}
+		header["Content-Length"] = []string{strconv.FormatInt(ranges[0].length, 10)}
+		w.WriteHeader(http.StatusPartialContent)
+		err = out.send(ranges[0])
+	default:
+		err = out.sendParts(ranges)
+	}
+	h.cfg.Stats.Files.Add(1)
+	h.cfg.Stats.FileBytes.Add(out.sent)
+	if err != nil {
+		h.abort(err)
+	}
+}
+
+// outgoing is a file on its way to one client.
+type outgoing struct {
+	w      http.ResponseWriter
+	file   *os.File
+	info   disk.Info // when it was opened
+	strict bool      // the client asked for exactly this state of the file
+	sent   int64     // bytes
+}
+
+const (
+	// heldBack bytes of a strict answer are sent after the file was checked
+	// once more. Shorter files are sent from memory altogether.
+	heldBack = 64 << 10
+	// pieceSize is what is handed to sendfile(2) under one deadline: 17 KiB/s
+	// is the slowest a client may read.
+	pieceSize = 1 << 20
+)
+
+var heldBuffers = sync.Pool{New: func() any { return new([heldBack]byte) }}
+
+// send sends one span of the file, by sendfile(2) but for the end of it. In a
+// strict answer that end is sent only if the file still has its size and mtime
+// after it was read: a client never gets all bytes of a file that changed
+// meanwhile.
+func (o *outgoing) send(s span) error {
+	held := min(s.length, heldBack)
+	if !o.strict && s.length > heldBack {
+		held = 0
+	}
+	if err := o.stream(span{s.start, s.length - held}); err != nil || held == 0 {
+		return err
+	}
+	buf := heldBuffers.Get().(*[heldBack]byte)
+	defer heldBuffers.Put(buf)
+	if n, err := o.file.ReadAt(buf[:held], s.start+s.length-held); int64(n) < held {
+		return errors.Join(errChanged, err)
+	}
+	if o.strict {
+		if err := o.unchanged(); err != nil {
+			return err
+		}
+	}
+	extend(o.w)
+	n, err := o.w.Write(buf[:held])
+	o.sent += int64(n)
+	return err
+}
+
+// stream sends a span straight from the file. net/http turns the copy of a
+// LimitedReader over a file into sendfile(2).
+func (o *outgoing) stream(s span) error {
+	if s.length == 0 {
+		return nil
+	}
+	if _, err := o.file.Seek(s.start, io.SeekStart); err != nil {
+		return err
+	}
+	for s.length > 0 {
+		extend(o.w)
+		part := min(s.length, pieceSize)
+		n, err := io.Copy(o.w, &io.LimitedReader{R: o.file, N: part})
+		o.sent += n
+		if err == nil && n < part {
+			err = errChanged
+		}
+		if err != nil {
+			return err
+		}
+		s.length -= part
+	}
+	return nil
+}
+
+// unchanged returns errChanged if the file is no longer what was announced.
+func (o *outgoing) unchanged() error {
+	info, err := disk.StatFile(o.file)
+	if err == nil && (info.Size != o.info.Size || info.MTime != o.info.MTime) {
+		err = errChanged
+	}
+	return err
+}
+
+// sendParts sends several ranges as multipart/byteranges (RFC 9110, 14.6).
+func (o *outgoing) sendParts(ranges []span) error {
+	header := o.w.Header()
+	kind := header.Get("Content-Type")
+	parts := multipart.NewWriter(o.w)
+	header.Set("Content-Type", "multipart/byteranges; boundary="+parts.Boundary())
+	header.Set("Content-Length", strconv.FormatInt(partsLength(ranges, kind, o.info.Size, parts.Boundary()), 10))
+	o.w.WriteHeader(http.StatusPartialContent)
+	for _, s := range ranges {
+		if _, err := parts.CreatePart(partHeader(s, kind, o.info.Size)); err != nil {
+			return err
+		}
+		if err := o.send(s); err != nil {
+			return err
+		}
+	}
+	return parts.Close()
+}
+
+func partHeader(s span, kind string, size int64) textproto.MIMEHeader {
+	return textproto.MIMEHeader{"Content-Type": {kind}, "Content-Range": {s.contentRange(size)}}
+}
+
+// partsLength returns the length of the whole multipart body.
+func partsLength(ranges []span, kind string, size int64, boundary string) int64 {
+	var count counter
+	parts := multipart.NewWriter(&count)
+	_ = parts.SetBoundary(boundary) // it came from such a writer
+	for _, s := range ranges {
+		_, _ = parts.CreatePart(partHeader(s, kind, size)) // a counter takes everything
+		count += counter(s.length)
+	}
+	_ = parts.Close()
+	return int64(count)
+}
+
+// counter is a Writer that counts bytes.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}

@@ -1,0 +1,96 @@
+package serve
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+
+	"tidemark/pkg/mtree"
+)
+
+// formatter renders one listing in one format, piece by piece, so that one of
+// any length can be sent with little memory. Each method appends to dst.
+type formatter interface {
+	head(dst []byte) []byte
+	row(dst []byte, e *mtree.Entry) []byte
+	tail(dst []byte) []byte
+}
+
+func (h *Handler) formatter(v *view, l *mtree.Listing) formatter {
+	return textForm{l}
+}
+
+func contentType(f format) string {
+	switch f {
+	case asJSON:
+		return "application/json"
+	case asHTML:
+		return "text/html; charset=utf-8"
+	}
+	return mtree.ListingType
+}
+
+func contentPolicy(f format) string {
+	return noCSP
+}
+
+// textForm is the form that mirrors read; its codec is in package mtree.
+type textForm struct{ *mtree.Listing }
+
+func (f textForm) head(dst []byte) []byte                { return mtree.AppendSelf(dst, *f.Listing) }
+func (f textForm) row(dst []byte, e *mtree.Entry) []byte { return mtree.AppendEntry(dst, e) }
+func (f textForm) tail(dst []byte) []byte                { return mtree.AppendEnd(dst, len(f.Entries)) }
+
+// stream sends what does not fit in maxWhole: body, then the rest, without a
+// length and, where no stamp prunes, without a tag.
+func (h *Handler) stream(w http.ResponseWriter, v *view, form formatter, body []byte, rest []mtree.Entry) {
+	if !v.snap.State.Prunes() {
+		delete(w.Header(), "Etag")
+	}
+	var out io.Writer = w
+	if v.coding == gzipped {
+		z := gzipWriters.Get().(*gzip.Writer)
+		defer gzipWriters.Put(z)
+		z.Reset(w)
+		out = z
+	}
+	const piece = 64 << 10 // bytes sent at a time
+	for i := range rest {
+		if len(body) >= piece {
+			extend(w)
+			if _, err := out.Write(body); err != nil {
+				h.abort(err)
+			}
+			body = body[:0]
+		}
+		body = form.row(body, &rest[i])
+	}
+	_, err := out.Write(form.tail(body))
+	if z, ok := out.(*gzip.Writer); ok && err == nil {
+		err = z.Close()
+	}
+	if err != nil {
+		h.abort(err)
+	}
+}
+
+// gzipWriters are expensive to make (about 800 KB of tables).
+var gzipWriters = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
+	return z
+}}
+
+// compress returns body in the gzip coding.
+func compress(body []byte) []byte {
+	z := gzipWriters.Get().(*gzip.Writer)
+	defer gzipWriters.Put(z)
+	var out bytes.Buffer
+	out.Grow(len(body)/4 + 64)
+	z.Reset(&out)
+	_, _ = z.Write(body) // a bytes.Buffer takes everything
+	_ = z.Close()
+	return out.Bytes()
+}

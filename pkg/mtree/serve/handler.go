@@ -1,0 +1,160 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+)
+
+// Handler publishes one tree. It may be used by many goroutines at once.
+type Handler struct {
+	cfg     Config
+	tree    *tree
+	exclude *glob.List
+	routes  http.Handler
+	tokens  [][32]byte // hashes of Config.Tokens
+	stop    context.Context
+	cancel  context.CancelFunc // ends what waits or runs behind requests
+}
+
+// New opens the tree at c.Root. A tree that watch never saw is served too, as
+// unwatched. Errors carry exit codes: a root that cannot be opened 6, bad globs
+// 2, state files of a newer version 4.
+func New(c Config) (*Handler, error) {
+	c = c.withDefaults()
+	exclude, err := glob.Excluding(c.Exclude)
+	if err != nil {
+		return nil, exit.With(exit.Usage, err, "see --help for what a GLOB is")
+	}
+	t, err := openTree(&c)
+	switch {
+	case errors.Is(err, disk.ErrNewerFormat):
+		return nil, exit.With(exit.Refused, err, "install the newer version here too")
+	case err != nil:
+		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
+	}
+	h := &Handler{cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens)}
+	h.stop, h.cancel = context.WithCancel(context.Background())
+	h.routes = h.route()
+	return h, nil
+}
+
+// Close releases what the Handler holds. Requests must have ended before.
+func (h *Handler) Close() error {
+	h.cancel()
+	return h.tree.root.Close()
+}
+
+// Watched reports whether watch ever ran on the tree, or mirror made it: if
+// not, every pass of a mirror is a full walk.
+func (h *Handler) Watched() bool { return h.tree.fresh().Tree.ID != "" }
+
+// route leaves to chi what it is good at, choosing by method. Paths are taken
+// from the URL by parseTarget: chi routes on the raw path or the decoded one
+// as it comes.
+func (h *Handler) route() http.Handler {
+	r := chi.NewRouter()
+	r.Get("/*", h.get)
+	r.Head("/*", h.get)
+	r.Post("/*", h.post)
+	r.MethodNotAllowed(h.wrongMethod)
+	r.NotFound(h.wrongMethod) // only what does not begin with a slash, as in OPTIONS *
+	return r
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.cfg.Stats.Requests.Add(1)
+	extend(w)
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	switch {
+	case !h.allowed(r):
+		header.Set("WWW-Authenticate", `Basic realm="tidemark", charset="UTF-8"`)
+		header.Add("WWW-Authenticate", `Bearer realm="tidemark"`)
+		h.refuse(w, http.StatusUnauthorized, "a token is needed")
+	case r.ContentLength != 0 && r.Method != http.MethodPost:
+		header.Set("Connection", "close")
+		h.refuse(w, http.StatusBadRequest, "a body is expected with POST only")
+	default:
+		h.routes.ServeHTTP(w, r)
+	}
+}
+
+func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD, POST")
+	h.refuse(w, http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums")
+}
+
+// get answers GET and HEAD.
+func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
+	t, err := parseTarget(r)
+	switch {
+	case err != nil || h.hidden(t.path, t.slash):
+		h.refuse(w, http.StatusNotFound, "not found")
+	case t.slash:
+		h.directory(w, r, &t)
+	default:
+		h.file(w, r, &t)
+	}
+}
+
+// hidden reports whether path, or a directory above it, is not published.
+func (h *Handler) hidden(path string, isDir bool) bool {
+	if !h.cfg.Hidden && hasDot(path) {
+		return true
+	}
+	return h.exclude.Hides(path, isDir)
+}
+
+// hasDot reports whether a component of path begins with a dot.
+func hasDot(path string) bool {
+	for i := range len(path) {
+		if path[i] == '.' && (i == 0 || path[i-1] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+// lister returns how directories are read for answers under s.
+func (h *Handler) lister(s *snapshot) *disk.Lister {
+	l := &disk.Lister{
+		TreeID: s.Tree.ID,
+		Hidden: h.cfg.Hidden,
+		Owner:  h.cfg.Owner,
+		Copy:   s.Tree.Role == disk.Copy,
+		Mounts: h.cfg.CrossMounts,
+		Now:    h.cfg.Now,
+	}
+	if !h.exclude.Empty() {
+		l.Exclude = h.exclude.Excluded
+	}
+	return l
+}
+
+// openDir opens the directory at path, which was checked by parseTarget.
+func (h *Handler) openDir(path string) (*disk.Dir, error) {
+	return h.tree.root.OpenDirPath(path, h.cfg.CrossMounts)
+}
+
+func (h *Handler) now() mtree.Stamp { return h.cfg.Now() }
+
+// writeTimeout is how long a client may take for one piece of an answer.
+const writeTimeout = time.Minute
+
+// extend gives the client another writeTimeout from now. A deadline stays on
+// its connection, so every answer begins with this.
+func extend(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // in-memory writers have none
+}

@@ -1,0 +1,48 @@
+package serve
+
+import (
+	"net/http"
+	"strconv"
+
+	"tidemark/pkg/mtree"
+)
+
+// pageCSP lets the page run its own script and style, told apart by hash, and
+// nothing that a file name could smuggle in.
+const noCSP = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// setTree sets what every answer about a directory says of the tree, the 304
+// too: the mirror acts on it.
+func (h *Handler) setTree(header http.Header, s *snapshot, stamp, now mtree.Stamp) {
+	header["Tidemark-Version"] = []string{"1"}
+	header["Tidemark-Stamp"] = []string{stamp.String()}
+	header["Tidemark-State"] = []string{string(s.State)}
+	header["Tidemark-Now"] = []string{now.String()}
+	if s.Tree.ID != "" {
+		header["Tidemark-Tree"] = []string{s.Tree.ID}
+		header["Tidemark-Epoch"] = []string{strconv.FormatUint(s.Tree.Epoch, 10)}
+	}
+}
+
+// setListing sets what a listing's 200 and 304 have in common, besides setTree.
+func (h *Handler) setListing(header http.Header, explicit bool) {
+	header["Accept-Ranges"] = []string{"none"}
+	if explicit {
+		header["Vary"] = []string{"Accept-Encoding"}
+		header["Cache-Control"] = []string{h.caching("public, max-age=0, s-maxage=1")}
+		return
+	}
+	header["Vary"] = []string{"Accept-Encoding, Accept, User-Agent"}
+	header["Cache-Control"] = []string{"private, max-age=0"}
+}
+
+// caching returns policy, or what stands for it where a token is needed: a
+// shared cache must not hand out to others what one client was allowed.
+func (h *Handler) caching(policy string) string {
+	if len(h.cfg.Tokens) > 0 {
+		return "private, no-cache"
+	}
+	return policy
+}
+
+func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }

@@ -1,0 +1,23 @@
+package serve
+
+import "strings"
+
+// appendHref appends name percent-encoded but for A-Za-z0-9-._~: no client
+// reads a scheme, a query or an entity into that.
+func appendHref(dst []byte, name string) []byte {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
+			dst = append(dst, c)
+		default:
+			dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
+		}
+	}
+	return dst
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// base returns the last component of path.
+func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

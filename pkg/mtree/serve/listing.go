@@ -1,0 +1,183 @@
+package serve
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// maxWhole is the longest listing that is held in memory as a whole and sent
+// with its length, in bytes; longer ones are sent in chunks.
+const maxWhole = 8 << 20
+
+// view is one directory as one request wants to see it.
+type view struct {
+	*target
+	snap     *snapshot
+	format   format
+	coding   coding
+	explicit bool
+	now      mtree.Stamp
+	self     disk.Info // of the directory, when the request came in
+	hot      bool      // a copy's directory that is unfinished
+}
+
+// directory answers GET and HEAD of a URL that ends in a slash.
+func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
+	v := view{target: t, snap: h.tree.now(), now: h.now(), coding: chooseCoding(r)}
+	v.format, v.explicit = choose(t, r)
+	if v.snap.replaced {
+		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+		return
+	}
+	dir, err := h.openDir(t.path)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	defer dir.Close()
+	if err := h.look(&v, dir); err != nil {
+		h.fail(w, err)
+		return
+	}
+	h.listing(w, r, &v, dir)
+}
+
+// look reads the directory's own times.
+func (h *Handler) look(v *view, dir *disk.Dir) (err error) {
+	if v.self, err = dir.Self(); err == nil && v.snap.Tree.Role == disk.Copy {
+		v.hot = !disk.Finished(dir, v.self)
+	}
+	return err
+}
+
+// listing answers for a directory that was looked at: 304 and HEAD without
+// reading it where stamps prune.
+func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
+	header := w.Header()
+	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setListing(header, v.explicit)
+	date, held := dirDate(v.self.MTime, v.now)
+	if text := httpDate(date); text != "" {
+		header["Last-Modified"] = []string{text}
+	}
+	tag := v.stampTag(v.self.MTime, v.hot)
+	if v.snap.State.Prunes() {
+		header["Etag"] = []string{quoteTag(tag, v.coding, v.hot)}
+		if !v.hot && v.unchanged(r, tag, date, held) {
+			h.notModified(w)
+			return
+		}
+	}
+	header["Content-Type"] = []string{contentType(v.format)}
+	header["Content-Security-Policy"] = []string{contentPolicy(v.format)}
+	if v.coding != identity {
+		header["Content-Encoding"] = []string{string(v.coding)}
+	}
+	if r.Method == http.MethodHead {
+		return
+	}
+	h.sendListing(w, r, v, dir)
+}
+
+// stampTag returns the tag of the listing with this stamp.
+func (v *view) stampTag(stamp mtree.Stamp, hot bool) string {
+	tag := listingTag(stamp.String(), v.format, v.snap.e)
+	if hot {
+		tag += "-" + hotMark
+	}
+	return tag
+}
+
+// unchanged reports whether the client has this listing already. A tag decides
+// where one is given; dates are for people, caches and wget (RFC 9110, 13.1.3).
+func (v *view) unchanged(r *http.Request, tag string, date int64, held bool) bool {
+	if tags := field(r, "If-None-Match"); tags != "" {
+		return noneMatch(tags, tag)
+	}
+	return !held && sameDate(r.Header.Get("If-Modified-Since"), date)
+}
+
+func (h *Handler) notModified(w http.ResponseWriter) {
+	h.cfg.Stats.NotModified.Add(1)
+	w.WriteHeader(http.StatusNotModified)
+}
+
+// sendListing reads the directory and sends it.
+func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
+	h.cfg.Stats.Listings.Add(1)
+	l, err := h.lister(v.snap).Read(dir, v.path)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	header := w.Header()
+	header["Tidemark-Stamp"] = []string{l.Stamp.String()}
+	date, _ := dirDate(l.Stamp, v.now)
+	if text := httpDate(date); text != "" {
+		header["Last-Modified"] = []string{text}
+	}
+	h.send(w, r, v, &l)
+}
+
+// send renders a listing and sends it. Up to maxWhole it is sent with its
+// length, and where no stamp prunes with a hash of the body as its tag.
+func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree.Listing) {
+	form := h.formatter(v, l)
+	body := form.head(make([]byte, 0, 256+128*len(l.Entries)))
+	done := 0
+	for ; done < len(l.Entries) && len(body) < maxWhole; done++ {
+		body = form.row(body, &l.Entries[done])
+	}
+	if done < len(l.Entries) {
+		h.stream(w, v, form, body, l.Entries[done:])
+		return
+	}
+	body = form.tail(body)
+	header := w.Header()
+	tag := v.stampTag(l.Stamp, l.Hot)
+	if !v.snap.State.Prunes() {
+		tag = listingTag(bodyHash(body, l), v.format, v.snap.e)
+		if tags := field(r, "If-None-Match"); tags != "" && !l.Hot && noneMatch(tags, tag) {
+			header["Etag"] = []string{quoteTag(tag, v.coding, false)}
+			for _, key := range []string{"Content-Type", "Content-Encoding", "Content-Security-Policy"} {
+				delete(header, key)
+			}
+			h.notModified(w)
+			return
+		}
+		if l.Hot {
+			tag += "-" + hotMark
+		}
+	}
+	header["Etag"] = []string{quoteTag(tag, v.coding, l.Hot)}
+	if v.coding == gzipped {
+		body = compress(body)
+	}
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	writeAll(w, body)
+}
+
+// bodyHash is the validator of a listing whose stamp proves nothing. The time
+// of its reading, the one thing in it that always differs, is left out.
+func bodyHash(body []byte, l *mtree.Listing) string {
+	sum := sha256.New()
+	mark := []byte("\tnow=" + l.Now.String())
+	head := body[:min(len(body), 4096)]
+	for i := range head {
+		if head[i] == '\n' {
+			break
+		}
+		if head[i] == '\t' && len(head)-i > len(mark) && string(head[i:i+len(mark)]) == string(mark) {
+			sum.Write(body[:i])
+			body = body[i+len(mark):]
+			break
+		}
+	}
+	sum.Write(body)
+	return "h" + hex.EncodeToString(sum.Sum(nil)[:12])
+}

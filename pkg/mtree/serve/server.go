@@ -1,0 +1,19 @@
+package serve
+
+import (
+	"net/http"
+	"time"
+)
+
+// Server returns an http.Server for h with limits that a slow or hostile client
+// cannot stretch: 10 s for the header of a request, 64 KiB of it, 120 s idle.
+// There is no limit for a whole answer, for a file may be large and a long poll
+// waits: the deadline of a write moves on with each piece, see writeTimeout.
+func Server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+	}
+}

@@ -1,0 +1,63 @@
+package serve
+
+import (
+	"net/http"
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
+
+// target is what a request asks for.
+type target struct {
+	path  string // below the root, decoded, no slash at either end; "" is the root
+	slash bool   // the URL ends in a slash: a directory is meant
+	query map[string]string
+}
+
+// parseTarget reads the URL as it was sent: each component is decoded by
+// itself, so an encoded slash stays part of a name (which no entry has), and
+// any other byte may stand raw or escaped. Doubled slashes count as one, as
+// with nginx. Errors wrap mtree.ErrName.
+func parseTarget(r *http.Request) (target, error) {
+	raw := r.URL.EscapedPath()
+	t := target{slash: strings.HasSuffix(raw, "/") || raw == "", query: parseQuery(r.URL.RawQuery)}
+	for part := range strings.SplitSeq(raw, "/") {
+		if part == "" {
+			continue
+		}
+		name, err := mtree.UnescapeName(part)
+		if err != nil {
+			return t, err
+		}
+		if err := mtree.CheckName(name); err != nil {
+			return t, err
+		}
+		t.path = mtree.JoinPath(t.path, name)
+	}
+	return t, nil
+}
+
+// parseQuery splits at "&" and decodes %XX and nothing else: a plus sign is a
+// plus sign, as in a listing. Of a key given twice the first counts.
+func parseQuery(raw string) map[string]string {
+	if raw == "" {
+		return nil
+	}
+	query := make(map[string]string, 2)
+	for part := range strings.SplitSeq(raw, "&") {
+		key, value, _ := strings.Cut(part, "=")
+		if plain, err := mtree.UnescapeName(value); err == nil {
+			value = plain
+		}
+		if _, twice := query[key]; !twice {
+			query[key] = value
+		}
+	}
+	return query
+}
+
+// has reports whether the query names key, with a value or without.
+func (t *target) has(key string) bool {
+	_, ok := t.query[key]
+	return ok
+}

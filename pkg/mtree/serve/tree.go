@@ -1,0 +1,114 @@
+package serve
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// snapshotAge is how old what the tree said of itself may be. Reading it costs
+// about 15 system calls, too many for a 304; a watcher that dies is noticed
+// this much later.
+const snapshotAge = 100 * time.Millisecond
+
+// tree is the published tree: the root, opened once, and what .tidemark says.
+type tree struct {
+	root    *disk.Dir
+	node    disk.Node // of the root
+	cfg     *Config
+	options string // every option that alters a listing, for the E of ETags
+	latest  atomic.Pointer[snapshot]
+	mu      sync.Mutex // held by the one who reads a new snapshot
+}
+
+// snapshot is what the tree said of itself at one moment. It is immutable.
+type snapshot struct {
+	disk.Published
+	e        string // six hex digits: what of an ETag is common to all directories
+	replaced bool   // the root's path names something else: nothing may be listed
+	read     time.Time
+}
+
+func openTree(cfg *Config) (*tree, error) {
+	root, err := disk.OpenRoot(cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	self, err := root.Self()
+	if err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	t := &tree{root: root, node: self.Node, cfg: cfg}
+	t.options = fmt.Sprintf("%s %t %t %t %q", cfg.Version, cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
+	first, err := t.read()
+	if err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	t.latest.Store(first)
+	return t, nil
+}
+
+// now returns a snapshot that is at most snapshotAge old, or a little older
+// while somebody else is reading a new one.
+func (t *tree) now() *snapshot {
+	s := t.latest.Load()
+	if time.Since(s.read) < snapshotAge || !t.mu.TryLock() {
+		return s
+	}
+	defer t.mu.Unlock()
+	return t.replace(s)
+}
+
+// fresh returns a snapshot read after the call.
+func (t *tree) fresh() *snapshot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.replace(t.latest.Load())
+}
+
+func (t *tree) replace(old *snapshot) *snapshot {
+	s, err := t.read()
+	if err != nil {
+		// The marker cannot be read: nothing is known, so no stamp prunes.
+		t.cfg.Log.Error("reading the state of the tree", "err", err)
+		s.State = disk.Unwatched
+	}
+	if s.replaced && !old.replaced {
+		t.cfg.Log.Error("the root's path names another directory now: restart serve",
+			slog.String("root", t.cfg.Root))
+	}
+	t.latest.Store(s)
+	return s
+}
+
+func (t *tree) read() (*snapshot, error) {
+	s := &snapshot{read: time.Now()}
+	var err error
+	s.Published, err = t.root.Published(t.cfg.StateDir)
+	if s.replaced = !t.standing(); s.replaced {
+		s.State = disk.Degraded
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", s.Tree.ID, s.Tree.Epoch, t.options))
+	s.e = hex.EncodeToString(sum[:3])
+	return s, err
+}
+
+// standing reports whether the root's path still names the directory that was
+// opened: not so after mv, rm, a mount over it, or an unmount.
+func (t *tree) standing() bool {
+	there, err := disk.OpenRoot(t.cfg.Root)
+	if err != nil {
+		return false
+	}
+	defer there.Close()
+	info, err := there.Self()
+	return err == nil && info.Node == t.node
+}
