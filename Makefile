@@ -1,0 +1,55 @@
+# make          build bin/watch, bin/serve, bin/mirror
+# make demo     run the three on a copy of the Go source tree (ONCE=1: end by itself)
+# make test     everything CI runs
+# make check    the quick part of it, under a minute
+# make bench    side by side with rsync, nginx and others (see docs/performance.md)
+
+GO         ?= go
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BUILDFLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X tidemark/internal/cli.version=$(VERSION)'
+PROGRAMS   := bin/watch bin/serve bin/mirror
+FUZZTIME   ?= 10s
+
+export CGO_ENABLED = 0
+
+.PHONY: all demo test check bench fuzz clean install $(PROGRAMS)
+
+all: $(PROGRAMS)
+
+$(PROGRAMS): bin/%:
+	$(GO) build $(BUILDFLAGS) -o $@ ./cmd/$*
+
+demo: all
+	$(GO) run ./e2e/demo $(if $(ONCE),-once)
+
+check: all
+	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+	@sh .ci/rules
+	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./internal/...
+
+test: check
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./pkg/... ./internal/...
+	$(GO) test -timeout 20m ./e2e/...
+	$(MAKE) fuzz
+	$(MAKE) demo ONCE=1
+
+fuzz:
+	@for f in FuzzStamp FuzzName FuzzListing; do \
+		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree || exit 1; \
+	done
+
+bench: all
+	sh bench/run
+
+# The installed names are prefixed: watch(1) is taken on every system.
+PREFIX ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for p in watch serve mirror; do install -m 0755 bin/$$p $(DESTDIR)$(PREFIX)/bin/tidemark-$$p; done
+	for u in packaging/systemd/*.service; do \
+		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u); \
+	done
+
+clean:
+	rm -rf bin .demo

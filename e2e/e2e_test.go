@@ -1,0 +1,76 @@
+// Package e2e runs the three real binaries together, as scripts in testdata.
+//
+// Besides the commands of testscript a script has
+//
+//	start NAME PROGRAM [ARGS]   run in the background, wait until it is READY (sd_notify)
+//	stop NAME                   SIGTERM; it must end with 0 within 5 s
+//	kill9 NAME                  SIGKILL
+//	hup NAME                    SIGHUP
+//	same A B                    wait until the trees are equal in everything a mirror keeps
+//	unlike A B                  the trees differ now
+//	state DIR STATE             wait until watch --status or mirror --status of DIR tells STATE
+//	log NAME REGEXP             wait until the program has logged it
+//	counter NAME TARGET         an HTTP proxy that counts; its address is $NAME
+//	requests NAME N             that many requests since the last time
+//	sh COMMAND                  sh -c, must succeed
+//
+// A started serve leaves its address in $URL and $URL_NAME.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+// runTests builds the three binaries once and puts them first in the PATH.
+func runTests(m *testing.M) int {
+	bin, err := os.MkdirTemp("", "tidemark-bin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(bin)
+	build := exec.Command("go", "build", "-o", bin, "tidemark/cmd/watch", "tidemark/cmd/serve", "tidemark/cmd/mirror")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the programs:", err)
+		return 1
+	}
+	if err := os.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Values[worldKey{}] = newWorld(env)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"start":    cmdStart,
+			"stop":     cmdStop,
+			"kill9":    cmdKill9,
+			"hup":      cmdHup,
+			"same":     cmdSame,
+			"unlike":   cmdUnlike,
+			"state":    cmdState,
+			"log":      cmdLog,
+			"counter":  cmdCounter,
+			"requests": cmdRequests,
+			"sh":       cmdSh,
+		},
+	})
+}
