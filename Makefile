@@ -12,7 +12,7 @@ FUZZTIME   ?= 10s
 
 export CGO_ENABLED = 0
 
-.PHONY: all demo test check bench fuzz clean install $(PROGRAMS)
+.PHONY: all demo test check lint bench fuzz clean install $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -22,14 +22,17 @@ $(PROGRAMS): bin/%:
 demo: all
 	$(GO) run ./e2e/demo $(if $(ONCE),-once)
 
-check: all
-	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
+lint:
+	@test -z "$$(gofmt -l cmd pkg internal e2e)" || { gofmt -l cmd pkg internal e2e; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
-	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./internal/...
 
-test: check
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./pkg/... ./internal/...
+check: all lint
+	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./internal/... ./cmd/...
+
+test: all lint
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./pkg/... ./internal/... ./cmd/...
 	$(GO) test -timeout 20m ./e2e/...
 	$(MAKE) fuzz
 	$(MAKE) demo ONCE=1

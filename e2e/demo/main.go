@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +32,7 @@ const patience = 30 * time.Second
 func main() {
 	once := flag.Bool("once", false, "end when everything was shown")
 	dir := flag.String("dir", ".demo", "where source, copy and logs go; emptied first")
-	from := flag.String("from", filepath.Join(runtime.GOROOT(), "src"), "the tree that is copied into the source")
+	from := flag.String("from", "", "the tree that is copied into the source; empty: the Go source tree")
 	changes := flag.Int("changes", 100, "how many writes the latency is measured over")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -85,6 +84,13 @@ func (d *demo) run(ctx context.Context, from string, changes int, once bool) err
 
 // prepare copies the tree that is going to be mirrored.
 func (d *demo) prepare(from string) error {
+	if from == "" {
+		goroot, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			return fmt.Errorf("go env GOROOT: %w", err)
+		}
+		from = strings.TrimSpace(string(goroot)) + "/src"
+	}
 	if err := os.RemoveAll(d.dir); err != nil {
 		return err
 	}
@@ -115,7 +121,7 @@ func (d *demo) startAll() error {
 	if err := watch.waitFor(`(?m)^.*armed.*$`, d.out); err != nil {
 		return err
 	}
-	serve, err := d.start("serve", "--listen", "127.0.0.1:0", d.source)
+	serve, err := d.start("serve", "--hidden", "--listen", "127.0.0.1:0", d.source)
 	if err != nil {
 		return err
 	}
