@@ -2,7 +2,6 @@ package serve
 
 import (
 	"bytes"
-	"io"
 	"net/http"
 	"sync"
 
@@ -50,29 +49,15 @@ func (h *Handler) stream(w http.ResponseWriter, v *view, form formatter, body []
 	if !v.snap.State.Prunes() {
 		delete(w.Header(), "Etag")
 	}
-	var out io.Writer = w
-	if v.coding == gzipped {
-		z := gzipWriters.Get().(*gzip.Writer)
-		defer gzipWriters.Put(z)
-		z.Reset(w)
-		out = z
-	}
-	const piece = 64 << 10 // bytes sent at a time
+	out := newSink(w, v.coding)
+	defer out.release()
+	var err error
 	for i := range rest {
-		if len(body) >= piece {
-			extend(w)
-			if _, err := out.Write(body); err != nil {
-				h.abort(err)
-			}
-			body = body[:0]
+		if body, err = out.write(form.row(body, &rest[i])); err != nil {
+			h.abort(err)
 		}
-		body = form.row(body, &rest[i])
 	}
-	_, err := out.Write(form.tail(body))
-	if z, ok := out.(*gzip.Writer); ok && err == nil {
-		err = z.Close()
-	}
-	if err != nil {
+	if err := out.end(form.tail(body)); err != nil {
 		h.abort(err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 type Handler struct {
 	cfg     Config
 	tree    *tree
+	bells   *belfry
 	exclude *glob.List
 	routes  http.Handler
 	tokens  [][32]byte // hashes of Config.Tokens
@@ -43,13 +44,19 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens)}
 	h.stop, h.cancel = context.WithCancel(context.Background())
+	h.bells = newBelfry(t, &h.cfg, h.stop.Done())
 	h.routes = h.route()
 	return h, nil
 }
 
+// Release answers those who wait for a change, now and from now on at once, so
+// that a server can shut down.
+func (h *Handler) Release() { h.cancel() }
+
 // Close releases what the Handler holds. Requests must have ended before.
 func (h *Handler) Close() error {
 	h.cancel()
+	h.bells.close()
 	return h.tree.root.Close()
 }
 

@@ -25,15 +25,17 @@ func (h *Handler) setTree(header http.Header, s *snapshot, stamp, now mtree.Stam
 }
 
 // setListing sets what a listing's 200 and 304 have in common, besides setTree.
-func (h *Handler) setListing(header http.Header, explicit bool) {
-	header["Accept-Ranges"] = []string{"none"}
-	if explicit {
-		header["Vary"] = []string{"Accept-Encoding"}
-		header["Cache-Control"] = []string{h.caching("public, max-age=0, s-maxage=1")}
-		return
+func (h *Handler) setListing(header http.Header, v *view) {
+	vary, policy := "Accept-Encoding, Accept, User-Agent", "private, max-age=0"
+	if v.explicit {
+		vary, policy = "Accept-Encoding", h.caching("public, max-age=0, s-maxage=1")
 	}
-	header["Vary"] = []string{"Accept-Encoding, Accept, User-Agent"}
-	header["Cache-Control"] = []string{"private, max-age=0"}
+	if v.noStore {
+		policy = "no-store"
+	}
+	header["Accept-Ranges"] = []string{"none"}
+	header["Vary"] = []string{vary}
+	header["Cache-Control"] = []string{policy}
 }
 
 // caching returns policy, or what stands for it where a token is needed: a

@@ -3,6 +3,7 @@ package serve
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"math"
 	"net/http"
 	"strconv"
 
@@ -24,6 +25,7 @@ type view struct {
 	now      mtree.Stamp
 	self     disk.Info // of the directory, when the request came in
 	hot      bool      // a copy's directory that is unfinished
+	noStore  bool      // the answer holds for this request only
 }
 
 // directory answers GET and HEAD of a URL that ends in a slash.
@@ -32,6 +34,16 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 	v.format, v.explicit = choose(t, r)
 	if v.snap.replaced {
 		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+		return
+	}
+	get := r.Method == http.MethodGet
+	switch _, wait := t.waitOf(); {
+	case get && t.has("since"):
+		v.format, v.explicit = text, true
+		h.since(w, r, &v)
+		return
+	case get && wait:
+		h.listingWhenNew(w, r, &v)
 		return
 	}
 	dir, err := h.openDir(t.path)
@@ -60,7 +72,7 @@ func (h *Handler) look(v *view, dir *disk.Dir) (err error) {
 func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
 	header := w.Header()
 	h.setTree(header, v.snap, v.self.MTime, v.now)
-	h.setListing(header, v.explicit)
+	h.setListing(header, v)
 	date, held := dirDate(v.self.MTime, v.now)
 	if text := httpDate(date); text != "" {
 		header["Last-Modified"] = []string{text}
@@ -128,13 +140,9 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 // length, and where no stamp prunes with a hash of the body as its tag.
 func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree.Listing) {
 	form := h.formatter(v, l)
-	body := form.head(make([]byte, 0, 256+128*len(l.Entries)))
-	done := 0
-	for ; done < len(l.Entries) && len(body) < maxWhole; done++ {
-		body = form.row(body, &l.Entries[done])
-	}
-	if done < len(l.Entries) {
-		h.stream(w, v, form, body, l.Entries[done:])
+	body, rest := renderUpTo(maxWhole, form, l.Entries)
+	if len(rest) > 0 {
+		h.stream(w, v, form, body, rest)
 		return
 	}
 	body = form.tail(body)
@@ -160,6 +168,26 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree
 	}
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	writeAll(w, body)
+}
+
+// render returns the whole body of a listing.
+func (h *Handler) render(v *view, l *mtree.Listing) []byte {
+	form := h.formatter(v, l)
+	body, _ := renderUpTo(math.MaxInt, form, l.Entries)
+	return form.tail(body)
+}
+
+// renderUpTo returns the beginning of a body, of most bytes or a little more,
+// and the entries that did not fit.
+func renderUpTo(most int, form formatter, entries []mtree.Entry) (body []byte, rest []mtree.Entry) {
+	body = form.head(make([]byte, 0, 1024+min(most, 128*len(entries))))
+	for i := range entries {
+		if len(body) >= most {
+			return body, entries[i:]
+		}
+		body = form.row(body, &entries[i])
+	}
+	return body, nil
 }
 
 // bodyHash is the validator of a listing whose stamp proves nothing. The time

@@ -9,11 +9,17 @@ import (
 // cannot stretch: 10 s for the header of a request, 64 KiB of it, 120 s idle.
 // There is no limit for a whole answer, for a file may be large and a long poll
 // waits: the deadline of a write moves on with each piece, see writeTimeout.
+//
+// A Handler is released when the server begins to shut down.
 func Server(h http.Handler) *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 	}
+	if waiting, ok := h.(interface{ Release() }); ok {
+		s.RegisterOnShutdown(waiting.Release)
+	}
+	return s
 }

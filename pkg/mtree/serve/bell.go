@@ -1,0 +1,207 @@
+package serve
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+const (
+	// wakeEvery bounds how often those who wait for one directory are woken:
+	// the first time after quiet at once, then at most this often.
+	wakeEvery = 100 * time.Millisecond
+	// stateEvery is how often the state of the tree is looked at on behalf of
+	// those who wait: no directory tells that the watcher died.
+	stateEvery = time.Second
+)
+
+// errCrowded says that no more requests may wait.
+var errCrowded = errors.New("too many requests wait")
+
+// belfry holds a bell for each directory that somebody waits for.
+type belfry struct {
+	tree  *tree
+	most  int
+	stats *Stats
+	watch *disk.DirWatch // nil: this host has no inotify instance left
+
+	mu      sync.Mutex
+	bells   map[int32]*bell // by the id of their watch; gone with their last waiter
+	waiting int
+	said    *snapshot // what those who wait were told last
+	done    sync.WaitGroup
+}
+
+// bell wakes those who wait for one directory. All fields but id are guarded by
+// belfry.mu.
+type bell struct {
+	id      int32
+	hears   disk.Hearing
+	waiters int
+	sound   chan struct{} // closed to wake, then replaced
+	last    time.Time     // when it rang last
+	pending *time.Timer   // set while a ring is put off
+}
+
+// newBelfry starts the two goroutines that ring: one reads inotify, one looks
+// at the state. close ends both.
+func newBelfry(t *tree, c *Config, stop <-chan struct{}) *belfry {
+	b := &belfry{tree: t, most: c.MaxWaiters, stats: c.Stats, bells: map[int32]*bell{}, said: t.now()}
+	watch, err := disk.NewDirWatch()
+	if err != nil {
+		c.Log.Warn("long polls are answered at once: raise the sysctl fs.inotify.max_user_instances", "err", err)
+		return b
+	}
+	b.watch = watch
+	b.done.Go(b.listen)
+	b.done.Go(func() { b.attend(stop) })
+	return b
+}
+
+func (b *belfry) close() {
+	if b.watch != nil {
+		_ = b.watch.Close()
+	}
+	b.done.Wait()
+}
+
+// join returns the bell of the directory, made if need be, and the channel that
+// is closed at its next ring. old is the bell the caller has joined before, or
+// nil; it is left if it is another. Each bell needs a leave in the end.
+func (b *belfry) join(dir *disk.Dir, state disk.State, old *bell) (*bell, <-chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.watch == nil || old == nil && b.waiting >= b.most {
+		return old, nil, errCrowded
+	}
+	id, err := b.watch.Add(dir, hearing(state))
+	if err != nil {
+		return old, nil, err
+	}
+	one := b.bells[id]
+	if one == nil {
+		one = &bell{id: id, sound: make(chan struct{})}
+		b.bells[id] = one
+	}
+	one.hears = hearing(state)
+	if one != old {
+		b.drop(old)
+		one.waiters++
+		b.waiting++
+		b.stats.Waiting.Store(int64(b.waiting))
+	}
+	return one, one.sound, nil
+}
+
+// hearing says what tells that a directory has another stamp. While a program
+// keeps stamps only its own setting of one counts: the kernel's, a moment
+// before, would wake everybody for a stamp that is replaced at once.
+func hearing(state disk.State) disk.Hearing {
+	switch state {
+	case disk.Watched, disk.Auditing, disk.Mirrored:
+		return disk.OwnTimes
+	}
+	return disk.AnyChange
+}
+
+// leave gives up waiting; the last one takes the bell down. one may be nil.
+func (b *belfry) leave(one *bell) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.drop(one)
+}
+
+func (b *belfry) drop(one *bell) {
+	if one == nil {
+		return
+	}
+	b.waiting--
+	b.stats.Waiting.Store(int64(b.waiting))
+	if one.waiters--; one.waiters > 0 {
+		return
+	}
+	if one.pending != nil {
+		one.pending.Stop()
+	}
+	delete(b.bells, one.id)
+	b.watch.Remove(one.id)
+}
+
+// listen rings for events until the watch is closed.
+func (b *belfry) listen() {
+	var events []disk.DirEvent
+	for {
+		var err error
+		if events, err = b.watch.Next(events[:0]); err != nil {
+			return
+		}
+		b.mu.Lock()
+		for _, e := range events {
+			if e.Lost {
+				b.ringAll()
+			} else if one := b.bells[e.ID]; one != nil && (e.Self || one.hears == disk.AnyChange) {
+				b.ring(one)
+			}
+		}
+		b.mu.Unlock()
+	}
+}
+
+// attend rings all bells when the tree's state, epoch or id changes, and makes
+// what is heard fit the state.
+func (b *belfry) attend(stop <-chan struct{}) {
+	tick := time.NewTicker(stateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		b.mu.Lock()
+		if b.waiting > 0 {
+			s := b.tree.now()
+			if !s.same(b.said) {
+				b.said = s
+				b.ringAll()
+			}
+		}
+		b.mu.Unlock()
+	}
+}
+
+// same reports whether s tells readers the same as t.
+func (s *snapshot) same(t *snapshot) bool {
+	return s.State == t.State && s.e == t.e && s.replaced == t.replaced
+}
+
+func (b *belfry) ringAll() {
+	for _, one := range b.bells {
+		one.strike()
+	}
+}
+
+// ring wakes the waiters, now or when the last time is wakeEvery ago.
+func (b *belfry) ring(one *bell) {
+	if one.pending != nil {
+		return
+	}
+	if wait := wakeEvery - time.Since(one.last); wait > 0 {
+		one.pending = time.AfterFunc(wait, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			one.strike()
+		})
+		return
+	}
+	one.strike()
+}
+
+func (one *bell) strike() {
+	one.pending = nil
+	one.last = time.Now()
+	close(one.sound)
+	one.sound = make(chan struct{})
+}

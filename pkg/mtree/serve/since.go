@@ -1,0 +1,202 @@
+package serve
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// maxSince bounds one answer to ?since, in bytes before compression; what is
+// left is told to the next request.
+const maxSince = maxWhole
+
+// since answers ?since=STAMP: one whole listing for each directory at or below
+// this one whose stamp is above STAMP, parents first. A directory that changed
+// has a stamp above every older stamp of its parents, so the walk goes down
+// only where that is so.
+func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
+	from, err := mtree.ParseStamp(v.query["since"])
+	after := v.query["after"]
+	if err != nil || mtree.CheckPath(after) != nil {
+		h.refuse(w, http.StatusBadRequest, "want ?txt&since=STAMP[&after=PATH][&wait=SECONDS]")
+		return
+	}
+	v.noStore = true
+	end := differs
+	if _, wait := v.waitOf(); wait {
+		end = h.await(w, r, v, func(*disk.Dir) (bool, error) {
+			return v.self.MTime != from || !v.snap.State.Prunes(), nil
+		})
+	}
+	if end == answered {
+		return
+	}
+	if v.self, err = h.lookAt(v.path); err != nil {
+		h.fail(w, err)
+		return
+	}
+	header := w.Header()
+	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setListing(header, v)
+	switch {
+	case end == timedOut:
+		h.notModified(w)
+	case !v.snap.State.Prunes() || from.After(v.self.MTime) || h.otherEpoch(r, v):
+		h.refuse(w, http.StatusGone, "nothing is known since then: compare everything")
+	default:
+		h.tellSince(w, v, from, after)
+	}
+}
+
+func (h *Handler) lookAt(path string) (disk.Info, error) {
+	dir, err := h.openDir(path)
+	if err != nil {
+		return disk.Info{}, err
+	}
+	defer dir.Close()
+	return dir.Self()
+}
+
+// otherEpoch reports whether the client's stamps are of another epoch or tree:
+// by ?epoch=N, or by an ETag of ours in If-None-Match.
+func (h *Handler) otherEpoch(r *http.Request, v *view) bool {
+	if epoch, given := v.query["epoch"]; given && epoch != strconv.FormatUint(v.snap.Tree.Epoch, 10) {
+		return true
+	}
+	tags := field(r, "If-None-Match")
+	return tags != "" && !anyTag(tags, func(tag string) bool { return strings.Contains(tag, "-"+v.snap.e) })
+}
+
+func (h *Handler) tellSince(w http.ResponseWriter, v *view, from mtree.Stamp, after string) {
+	header := w.Header()
+	header["Content-Type"] = []string{contentType(text)}
+	if v.coding != identity {
+		header["Content-Encoding"] = []string{string(v.coding)}
+	}
+	out := newSink(w, v.coding)
+	defer out.release()
+	t := &telling{h: h, lister: h.lister(v.snap), root: v.path, from: from, after: after, out: out}
+	var err error
+	if v.self.MTime.After(from) {
+		err = t.walk("")
+	}
+	if err != nil && !out.sent {
+		delete(header, "Content-Encoding")
+		h.fail(w, err)
+		return
+	}
+	if err == nil {
+		trailer := mtree.Trailer{Stamp: v.self.MTime, More: t.cut, After: t.last}
+		err = out.end(mtree.AppendTrailer(t.body, trailer))
+	}
+	if err != nil {
+		h.abort(err)
+	}
+}
+
+// telling is a walk for one answer to ?since.
+type telling struct {
+	h      *Handler
+	lister *disk.Lister
+	root   string      // path of the directory that was asked
+	from   mtree.Stamp // tell what is above
+	after  string      // begin behind this path
+	out    *sink
+	body   []byte
+	told   int    // bytes
+	last   string // path of the last listing told
+	cut    bool   // there is more
+}
+
+// walk tells the directory at path, relative to the one that was asked, and
+// then those below it, in the order of their names. A directory that has gone
+// or may not be read is passed over: its parent's listing, or an answer of its
+// own, tells that.
+func (t *telling) walk(path string) error {
+	order := treeOrder(path, t.after)
+	if order < 0 && !isWithin(t.after, path) {
+		return nil
+	}
+	if t.told > maxSince && t.last != "" {
+		t.cut = true
+		return nil
+	}
+	l, err := t.read(path)
+	switch {
+	case path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)):
+		return nil
+	case err != nil:
+		return err
+	}
+	if order > 0 || t.after == "" {
+		if err := t.tell(l); err != nil {
+			return err
+		}
+	}
+	for _, name := range t.below(l) {
+		if err := t.walk(mtree.JoinPath(path, name)); err != nil || t.cut {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *telling) tell(l mtree.Listing) (err error) {
+	before := len(t.body)
+	t.body = mtree.AppendListing(t.body, l)
+	t.told += len(t.body) - before
+	t.last = l.Path
+	t.body, err = t.out.write(t.body)
+	return err
+}
+
+// below returns the directories of l to go down to, by themselves: a walk need
+// not hold the listings above it.
+func (t *telling) below(l mtree.Listing) (names []string) {
+	for i := range l.Entries {
+		if e := &l.Entries[i]; e.Kind == mtree.Dir && e.MTime.After(t.from) {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+func (t *telling) read(path string) (mtree.Listing, error) {
+	full := path
+	if t.root != "" && path != "" {
+		full = t.root + "/" + path
+	} else if path == "" {
+		full = t.root
+	}
+	dir, err := t.h.openDir(full)
+	if err != nil {
+		return mtree.Listing{}, err
+	}
+	defer dir.Close()
+	t.h.cfg.Stats.Listings.Add(1)
+	l, err := t.lister.Read(dir, full)
+	l.Path = path
+	return l, err
+}
+
+// treeOrder compares two paths in the order of the walk: a directory before
+// what is in it, names bytewise.
+func treeOrder(a, b string) int {
+	for a != "" && b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, "/")
+		y, b, _ = strings.Cut(b, "/")
+		if c := strings.Compare(x, y); c != 0 {
+			return c
+		}
+	}
+	return len(a) - len(b)
+}
+
+// isWithin reports whether path is dir or below it.
+func isWithin(path, dir string) bool {
+	return dir == "" || path == dir || strings.HasPrefix(path, dir+"/")
+}

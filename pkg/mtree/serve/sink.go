@@ -1,0 +1,61 @@
+package serve
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// sinkPiece is how much of a streamed answer is gathered before it is sent.
+const sinkPiece = 64 << 10
+
+// sink sends an answer whose length is not known beforehand, in the coding
+// asked for, each piece with a deadline of its own.
+type sink struct {
+	w    http.ResponseWriter
+	zip  *gzip.Writer // nil: as it is
+	out  io.Writer
+	sent bool // something went out: from here on an error aborts
+}
+
+func newSink(w http.ResponseWriter, c coding) *sink {
+	s := &sink{w: w, out: w}
+	if c == gzipped {
+		s.zip = gzipWriters.Get().(*gzip.Writer)
+		s.zip.Reset(w)
+		s.out = s.zip
+	}
+	return s
+}
+
+// write sends body once there is enough of it, and returns what is left to be
+// sent.
+func (s *sink) write(body []byte) (rest []byte, err error) {
+	if len(body) < sinkPiece {
+		return body, nil
+	}
+	return body[:0], s.flush(body)
+}
+
+func (s *sink) flush(body []byte) error {
+	extend(s.w)
+	s.sent = true
+	_, err := s.out.Write(body)
+	return err
+}
+
+// end sends the last of the body.
+func (s *sink) end(body []byte) error {
+	if err := s.flush(body); err != nil || s.zip == nil {
+		return err
+	}
+	return s.zip.Close()
+}
+
+// release gives the compressor back.
+func (s *sink) release() {
+	if s.zip != nil {
+		gzipWriters.Put(s.zip)
+	}
+}

@@ -1,0 +1,154 @@
+package serve
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// maxWait is the longest a request is held, below what proxies allow (haproxy
+// in Debian: 50 s).
+const maxWait = 45 * time.Second
+
+// waitOf returns how long the request wants to be held: ?wait=SECONDS.
+func (t *target) waitOf() (time.Duration, bool) {
+	value, ok := t.query["wait"]
+	if !ok {
+		return 0, false
+	}
+	seconds, err := strconv.ParseFloat(value, 64)
+	if err != nil || !(seconds >= 0) {
+		return 0, false
+	}
+	return time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second)), true
+}
+
+// outcome is how a wait ended.
+type outcome int
+
+const (
+	differs  outcome = iota // there is something to tell
+	timedOut                // nothing changed, or nobody more may wait
+	answered                // an error was answered, or the client has gone
+)
+
+// await holds the request until news reports true, at most for the time it
+// asked for. No descriptor is held meanwhile. v describes the directory as it
+// was looked at last.
+func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news func(*disk.Dir) (bool, error)) outcome {
+	limit, _ := v.waitOf()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var one *bell
+	defer func() { h.bells.leave(one) }()
+	for {
+		sound, changed, err := h.lookAgain(v, &one, news)
+		switch {
+		case err == errCrowded:
+			w.Header()["Retry-After"] = []string{"1"} // seconds
+			return timedOut
+		case err != nil:
+			h.fail(w, err)
+			return answered
+		case changed:
+			return differs
+		}
+		end := differs
+		select {
+		case <-sound:
+		case <-timer.C:
+			end = timedOut
+		case <-h.stop.Done():
+			end = timedOut
+		case <-r.Context().Done():
+			return answered
+		}
+		v.snap, v.now = h.tree.now(), h.now()
+		extend(w)
+		if v.snap.replaced {
+			h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+			return answered
+		}
+		if end == timedOut {
+			return timedOut
+		}
+	}
+}
+
+// lookAgain arms the bell of the directory, then looks at it and asks news:
+// what happens in between rings the bell. Where no bell is to be had the
+// comparison still counts.
+func (h *Handler) lookAgain(v *view, one **bell, news func(*disk.Dir) (bool, error)) (sound <-chan struct{}, changed bool, err error) {
+	dir, err := h.openDir(v.path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer dir.Close()
+	armed, sound, joinErr := h.bells.join(dir, v.snap.State, *one)
+	*one = armed
+	if err := h.look(v, dir); err != nil {
+		return nil, false, err
+	}
+	if changed, err = news(dir); err != nil || changed {
+		return nil, changed, err
+	}
+	if joinErr != nil {
+		return nil, false, errCrowded
+	}
+	return sound, false, nil
+}
+
+// listingWhenNew answers ?wait: the listing as soon as it is not the one that
+// If-None-Match names, else 304.
+func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view) {
+	tags := field(r, "If-None-Match")
+	v.noStore = true
+	end := differs
+	if tags != "" {
+		end = h.await(w, r, v, func(dir *disk.Dir) (bool, error) { return h.isNew(v, dir, tags) })
+	}
+	if end == answered {
+		return
+	}
+	dir, err := h.openDir(v.path)
+	if err == nil {
+		defer dir.Close()
+		err = h.look(v, dir)
+	}
+	switch {
+	case err != nil:
+		h.fail(w, err)
+	case end == timedOut:
+		h.nothingNew(w, v, tags)
+	default:
+		h.listing(w, r, v, dir)
+	}
+}
+
+// isNew reports whether the listing differs from those that tags name. Only
+// where no stamp prunes the directory is read for that.
+func (h *Handler) isNew(v *view, dir *disk.Dir, tags string) (bool, error) {
+	if v.snap.State.Prunes() {
+		return !noneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
+	}
+	l, err := h.lister(v.snap).Read(dir, v.path)
+	if err != nil {
+		return false, err
+	}
+	body := h.render(v, &l)
+	return !noneMatch(tags, listingTag(bodyHash(body, &l), v.format, v.snap.e)), nil
+}
+
+// nothingNew answers 304 to those who waited in vain, with the state of the
+// tree as it is by now.
+func (h *Handler) nothingNew(w http.ResponseWriter, v *view, tags string) {
+	header := w.Header()
+	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setListing(header, v)
+	if tags != "" && v.snap.State.Prunes() {
+		header["Etag"] = []string{quoteTag(v.stampTag(v.self.MTime, v.hot), v.coding, v.hot)}
+	}
+	h.notModified(w)
+}
