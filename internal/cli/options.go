@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
@@ -137,3 +139,56 @@ func (s *Strings) Type() string { return s.Name }
 
 // Repeatable marks the option.
 func (s *Strings) Repeatable() {}
+
+// Duration is an option in time that takes what time.ParseDuration takes, and
+// days: 500ms, 24h, 7d, 1d12h. It is never negative.
+type Duration time.Duration
+
+func (d *Duration) Set(text string) error {
+	var days time.Duration
+	rest := text
+	if before, after, ok := strings.Cut(text, "d"); ok {
+		n, err := strconv.ParseFloat(before, 64)
+		if err != nil || n < 0 || n > 36500 {
+			return badDuration(text)
+		}
+		days, rest = time.Duration(n*24*float64(time.Hour)), after
+		if rest == "" {
+			rest = "0"
+		}
+	}
+	t, err := time.ParseDuration(rest)
+	if err != nil || t < 0 {
+		return badDuration(text)
+	}
+	*d = Duration(days + t)
+	return nil
+}
+
+func badDuration(text string) error {
+	return fmt.Errorf("%q is no time: want e.g. 500ms, 24h or 7d", text)
+}
+
+// String writes whole days from two days on as days.
+func (d *Duration) String() string {
+	const day = 24 * time.Hour
+	if t := time.Duration(*d); t >= 2*day && t%day == 0 {
+		return fmt.Sprintf("%dd", t/day)
+	}
+	text := time.Duration(*d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
+
+// Type is what --help calls the value.
+func (d *Duration) Type() string { return "TIME" }
+
+// DurationVar returns p as an option.
+func DurationVar(p *time.Duration, value time.Duration) *Duration {
+	*p = value
+	return (*Duration)(p)
+}

@@ -1,0 +1,76 @@
+// Serve publishes a tree over HTTP: curl-able listings with Last-Modified
+// headers, and the files.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"tidemark/internal/cli"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/serve"
+)
+
+type options struct {
+	serve.Config
+	web       cli.Web
+	cache     cli.Size
+	tokenFile string
+}
+
+func main() {
+	o := options{Config: serve.Config{Stats: new(serve.Stats), Version: cli.Version()}, cache: 64 << 20}
+	cli.Main(cli.Command{
+		Name:    "serve",
+		Args:    []string{"DIR"},
+		Short:   "publish DIR over HTTP: listings and files",
+		Long:    "Serve publishes the tree below DIR over HTTP, read only: listings as text, JSON\nand HTML, and the files.",
+		Example: "  tidemark-serve /srv/tree\n  curl http://127.0.0.1:8077/?txt",
+		Flags:   o.define,
+		Run:     o.run,
+		Stats:   o.Stats.Each,
+	})
+}
+
+func (o *options) define(f *pflag.FlagSet) {
+	o.web.Listen = []string{"127.0.0.1:8077"}
+	f.Var(&cli.Strings{List: &o.web.Listen, Name: "ADDR", Reset: true}, "listen", "listen on ADDR: HOST:PORT or unix:PATH (repeatable; sockets from systemd are used first)")
+	f.BoolVar(&o.Hidden, "hidden", false, "publish dotfiles too")
+	f.Var(&cli.Strings{List: &o.Exclude, Name: "GLOB"}, "exclude", "do not publish what matches (repeatable)")
+	f.BoolVar(&o.Owner, "owner", false, "publish owners as UID:GID")
+	f.BoolVar(&o.Tar, "tar", false, "answer GET DIR/?tar with the whole subtree")
+	f.StringVar(&o.web.Cert, "tls-cert", "", "serve HTTPS with the certificate in `FILE`")
+	f.StringVar(&o.web.Key, "tls-key", "", "key of the certificate, in `FILE`")
+	f.StringVar(&o.web.ClientCA, "client-ca", "", "want client certificates signed by the CAs in `FILE`")
+	f.StringVar(&o.tokenFile, "token-file", "", "want one of the bearer tokens in `FILE`, one a line")
+	f.Var(&o.cache, "cache", "most memory for unchanged listings; 0 for none")
+	f.IntVar(&o.MaxWaiters, "max-waiters", 16384, "most long polls held at once")
+	f.IntVar(&o.web.MaxConnections, "max-connections", 32768, "most connections at once")
+	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "publish directories on other file systems")
+	f.StringVar(&o.StateDir, "state-dir", "", "where watch keeps its state, if not in .tidemark: `DIR`")
+}
+
+func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
+	o.Root, o.Log = env.Args["DIR"], env.Log
+	o.CacheBytes = int64(o.cache)
+	if o.cache == 0 {
+		o.CacheBytes = -1
+	}
+	if o.tokenFile != "" {
+		if o.Tokens, err = cli.ReadTokens(o.tokenFile); err != nil {
+			return err
+		}
+	}
+	handler, err := serve.New(o.Config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, handler.Close()) }()
+	if !handler.Watched() {
+		env.Log.Warn(fmt.Sprintf("no watch ever ran on %q: mirrors must compare everything at each pass; run tidemark-watch there", o.Root))
+	}
+	return exit.With(exit.Local, o.web.Serve(ctx, env, serve.Server(handler)), "")
+}

@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// probe is a command that records what it was given.
+type probe struct {
+	rules  []string
+	listen []string
+	size   Size
+	wait   time.Duration
+	alone  bool
+	args   map[string]string
+	err    error
+}
+
+func (p *probe) command() Command {
+	p.listen = []string{"default"}
+	return Command{
+		Name: "probe",
+		Args: []string{"SOURCE", "DEST"},
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(&Strings{List: &p.rules, Prefix: "+ ", Name: "GLOB"}, "include", "")
+			f.Var(&Strings{List: &p.rules, Prefix: "- ", Name: "GLOB"}, "exclude", "")
+			f.Var(&Strings{List: &p.listen, Name: "ADDR", Reset: true}, "listen", "")
+			f.Var(&p.size, "size", "")
+			f.Var(DurationVar(&p.wait, time.Second), "wait", "")
+			f.BoolVar(&p.alone, "alone", false, "")
+		},
+		Alone: func() bool { return p.alone },
+		Run: func(_ context.Context, env *Env) error {
+			p.args = env.Args
+			return p.err
+		},
+	}
+}
+
+func (p *probe) run(args ...string) (exit.Code, string) {
+	var stdout, stderr bytes.Buffer
+	code := run(p.command(), args, &stdout, &stderr)
+	return code, stdout.String() + stderr.String()
+}
+
+func TestOptionsAndArguments(t *testing.T) {
+	var p probe
+	code, out := p.run("--exclude", "a", "--include", "b", "--exclude=c", "--size", "64M", "--wait", "1d12h", "src", "dst")
+	require.Equal(t, exit.Done, code, out)
+	require.Equal(t, []string{"- a", "+ b", "- c"}, p.rules, "in the order of the command line")
+	require.Equal(t, Size(64<<20), p.size)
+	require.Equal(t, 36*time.Hour, p.wait)
+	require.Equal(t, map[string]string{"SOURCE": "src", "DEST": "dst"}, p.args)
+	require.Equal(t, []string{"default"}, p.listen)
+}
+
+func TestFirstValueReplacesTheDefault(t *testing.T) {
+	var p probe
+	code, _ := p.run("--listen", "a", "--listen", "b", "src", "dst")
+	require.Equal(t, exit.Done, code)
+	require.Equal(t, []string{"a", "b"}, p.listen)
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("TIDEMARK_PROBE_EXCLUDE", "x  y")
+	t.Setenv("TIDEMARK_PROBE_SIZE", "1G")
+	t.Setenv("TIDEMARK_PROBE_WAIT", "2s")
+	t.Setenv("TIDEMARK_PROBE_SOURCE", "from-env")
+	t.Setenv("TIDEMARK_PROBE_DEST", "to-env")
+	var p probe
+	code, out := p.run("--wait", "3s")
+	require.Equal(t, exit.Done, code, out)
+	require.Equal(t, []string{"- x", "- y"}, p.rules)
+	require.Equal(t, Size(1<<30), p.size)
+	require.Equal(t, 3*time.Second, p.wait, "the command line wins")
+	require.Equal(t, map[string]string{"SOURCE": "from-env", "DEST": "to-env"}, p.args)
+
+	t.Setenv("TIDEMARK_PROBE_SIZE", "lots")
+	code, out = p.run()
+	require.Equal(t, exit.Usage, code)
+	require.Contains(t, out, "TIDEMARK_PROBE_SIZE")
+}
+
+func TestUsageErrorsAreOneLine(t *testing.T) {
+	for _, args := range [][]string{{}, {"only"}, {"a", "b", "c"}, {"--nonsense", "a", "b"}, {"--size", "x", "a", "b"},
+		{"--wait", "-1s", "a", "b"}, {"--alone", "a", "b"}, {"--log-level", "loud", "a", "b"}, {"--log-format", "xml", "a", "b"}} {
+		var p probe
+		code, out := p.run(args...)
+		require.Equal(t, exit.Usage, code, "%q", args)
+		require.Equal(t, 1, strings.Count(out, "\n"), "%q", out)
+	}
+}
+
+func TestAloneTakesTheLastArgument(t *testing.T) {
+	var p probe
+	code, _ := p.run("--alone", "dst")
+	require.Equal(t, exit.Done, code)
+	require.Equal(t, map[string]string{"DEST": "dst"}, p.args)
+}
+
+func TestErrorsBecomeExitCodesAndOneLine(t *testing.T) {
+	p := probe{err: errors.Join(exit.With(exit.Held, errors.New("5 held"), "run --release"), errors.New("one failed"))}
+	code, out := p.run("a", "b")
+	require.Equal(t, exit.Held, code)
+	require.Equal(t, "tidemark-probe: 5 held: run --release; one failed\n", out)
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	var p probe
+	code, out := p.run("--version")
+	require.Equal(t, exit.Done, code)
+	require.Contains(t, out, "tidemark-probe devel")
+	code, out = p.run("--help")
+	require.Equal(t, exit.Done, code)
+	for _, want := range []string{"SOURCE DEST", "--exclude GLOB", "--log-format", "--metrics"} {
+		require.Contains(t, out, want)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]Size{"0": 0, "10": 10, "64M": 64 << 20, "64MB": 64 << 20, "64MiB": 64 << 20, "1.5k": 1536, "2g": 2 << 30} {
+		var s Size
+		require.NoError(t, s.Set(text), text)
+		require.Equal(t, want, s, text)
+	}
+	s := Size(64 << 20)
+	require.Equal(t, "64M", s.String())
+	for _, bad := range []string{"", "-1", "M", "64X", "9999999P"} {
+		require.Error(t, s.Set(bad), bad)
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{"0": 0, "500ms": 500 * time.Millisecond, "7d": 7 * 24 * time.Hour, "1.5d": 36 * time.Hour, "1d1h": 25 * time.Hour} {
+		var d Duration
+		require.NoError(t, d.Set(text), text)
+		require.Equal(t, want, time.Duration(d), text)
+	}
+	for want, d := range map[string]Duration{"7d": Duration(7 * 24 * time.Hour), "24h": Duration(24 * time.Hour), "5ms": Duration(5e6), "10s": Duration(10e9), "10m": Duration(600e9), "0s": 0} {
+		require.Equal(t, want, d.String())
+	}
+	var d Duration
+	for _, bad := range []string{"", "d", "-7d", "never", "5", "7d-1h"} {
+		require.Error(t, d.Set(bad), "%q", bad)
+	}
+}
+
+func TestJournalLinesCarryAPriority(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(newJournalHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log.With("dir", "a\nb").Warn("careful")
+	log.WithGroup("g").Debug("small", "k", 1)
+	require.Equal(t, "<4>msg=careful dir=\"a\\nb\"\n<7>msg=small g.k=1\n", out.String())
+}
+
+func TestLogFormats(t *testing.T) {
+	for format, want := range map[string]string{"json": `"msg":"hello"`, "text": "msg=hello", "auto": "msg=hello"} {
+		var out bytes.Buffer
+		log, err := newLogger(format, "info", &out)
+		require.NoError(t, err)
+		log.Info("hello")
+		log.Debug("unheard")
+		require.Contains(t, out.String(), want)
+		require.NotContains(t, out.String(), "unheard")
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close())
+	closeMetrics, err := serveMetrics(addr, "probe", func(yield func(name, help string, value int64)) {
+		yield("batches_total", "Batches published.", 7)
+	})
+	require.NoError(t, err)
+	defer closeMetrics()
+	response, err := http.Get("http://" + addr + "/metrics")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "# TYPE tidemark_probe_batches_total counter\ntidemark_probe_batches_total 7\n")
+	require.Contains(t, string(text), "process_resident_memory_bytes")
+}
+
+func TestTokens(t *testing.T) {
+	file := t.TempDir() + "/tokens"
+	require.NoError(t, os.WriteFile(file, []byte("# ours\n\n one \ntwo\n"), 0o600))
+	tokens, err := ReadTokens(file)
+	require.NoError(t, err)
+	require.Equal(t, []string{"one", "two"}, tokens)
+	require.NoError(t, os.WriteFile(file, []byte("# none\n"), 0o600))
+	_, err = ReadTokens(file)
+	require.Equal(t, exit.Usage, exit.Of(err), "an empty file must not open the door")
+	_, err = ReadTokens(file + "x")
+	require.Equal(t, exit.Usage, exit.Of(err))
+}

@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// lockedText is a log that a test can read while it is written.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedText) find(pattern string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if m := regexp.MustCompile(pattern).FindStringSubmatch(l.text.String()); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// serving runs a Web until the test ends and returns the address it logged.
+func serving(t *testing.T, w Web, handler http.Handler) string {
+	ctx, cancel := context.WithCancel(t.Context())
+	var log lockedText
+	ended := make(chan error, 1)
+	env := &Env{Log: slog.New(slog.NewTextHandler(&log, nil))}
+	go func() { ended <- w.Serve(ctx, env, &http.Server{Handler: handler}) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ended)
+	})
+	var address string
+	require.Eventually(t, func() bool {
+		address = log.find(`address=(\S+)`)
+		return address != ""
+	}, 10*time.Second, time.Millisecond)
+	return address
+}
+
+func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
+
+func TestServeOnTCPAndUnix(t *testing.T) {
+	address := serving(t, Web{Listen: []string{"127.0.0.1:0"}}, http.HandlerFunc(hello))
+	response, err := http.Get(address)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, 200, response.StatusCode)
+
+	dir, err := os.MkdirTemp("", "web") // a socket's path must be short
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	path := dir + "/s"
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(t, err)
+	left.SetUnlinkOnClose(false)
+	require.NoError(t, left.Close()) // as a killed server leaves it
+	require.Equal(t, "unix:"+path, serving(t, Web{Listen: []string{"unix:" + path}}, http.HandlerFunc(hello)))
+	_, err = (&Web{Listen: []string{"unix:" + path}}).listeners(t.Context())
+	require.Equal(t, exit.Local, exit.Of(err), "one that answers is not replaced")
+	conn, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+}
+
+func TestAddressInUseNamesTheRemedy(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = (&Web{Listen: []string{l.Addr().String()}}).listeners(t.Context())
+	require.Equal(t, exit.Local, exit.Of(err))
+	require.ErrorContains(t, err, "--listen")
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	address := serving(t, Web{Listen: []string{"127.0.0.1:0"}, MaxConnections: 1}, http.HandlerFunc(hello))
+	host := strings.TrimSuffix(strings.TrimPrefix(address, "http://"), "/")
+	first, err := net.Dial("tcp", host)
+	require.NoError(t, err)
+	_, err = io.WriteString(first, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	_, err = first.Read(make([]byte, 1))
+	require.NoError(t, err, "the first is served")
+
+	second, err := net.Dial("tcp", host)
+	require.NoError(t, err)
+	defer second.Close()
+	_, err = io.WriteString(second, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	require.NoError(t, second.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
+	_, err = second.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the second waits")
+	require.NoError(t, first.Close())
+	require.NoError(t, second.SetReadDeadline(time.Now().Add(10*time.Second)))
+	_, err = second.Read(make([]byte, 1))
+	require.NoError(t, err, "until the first is gone")
+}
+
+// certificate writes a self-signed certificate for 127.0.0.1 to dir and returns
+// its serial number.
+func certificate(t *testing.T, dir string) *big.Int {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(dir+"/key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
+	require.NoError(t, os.WriteFile(dir+"/cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	return serial
+}
+
+func TestTLSWithClientCertificatesAndRenewal(t *testing.T) {
+	dir := t.TempDir()
+	serial := certificate(t, dir)
+	address := serving(t, Web{
+		Listen: []string{"127.0.0.1:0"}, Cert: dir + "/cert.pem", Key: dir + "/key.pem", ClientCA: dir + "/cert.pem",
+	}, http.HandlerFunc(hello))
+	require.True(t, strings.HasPrefix(address, "https://"), address)
+
+	get := func(c Client) (*http.Response, error) {
+		config, _, err := c.Load()
+		require.NoError(t, err)
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+		response, err := client.Get(address)
+		if err == nil {
+			require.NoError(t, response.Body.Close())
+		}
+		return response, err
+	}
+	_, err := get(Client{CA: dir + "/cert.pem"})
+	require.Error(t, err, "without a client certificate")
+	response, err := get(Client{CA: dir + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem"})
+	require.NoError(t, err)
+	require.Equal(t, serial, response.TLS.PeerCertificates[0].SerialNumber)
+
+	keeper := &certKeeper{cert: dir + "/cert.pem", key: dir + "/key.pem"}
+	first, err := keeper.get(nil)
+	require.NoError(t, err)
+	later := time.Now().Add(time.Minute)
+	renewed := certificate(t, dir)
+	require.NoError(t, os.Chtimes(dir+"/cert.pem", later, later))
+	second, err := keeper.get(&tls.ClientHelloInfo{})
+	require.NoError(t, err)
+	require.NotEqual(t, first.Leaf.SerialNumber, renewed)
+	require.Equal(t, renewed, second.Leaf.SerialNumber, "a renewed one is picked up")
+	require.NoError(t, os.WriteFile(dir+"/cert.pem", []byte("half"), 0o600))
+	kept, err := keeper.get(nil)
+	require.NoError(t, err)
+	require.Equal(t, renewed, kept.Leaf.SerialNumber, "a half-written one is not")
+}
+
+func TestTLSOptionsGoTogether(t *testing.T) {
+	for _, w := range []Web{{Cert: "c"}, {Key: "k"}, {ClientCA: "ca"}, {Cert: "missing", Key: "missing"}} {
+		_, err := w.tls()
+		require.Equal(t, exit.Usage, exit.Of(err), "%+v", w)
+	}
+	_, _, err := (&Client{Cert: "c"}).Load()
+	require.Equal(t, exit.Usage, exit.Of(err))
+}
