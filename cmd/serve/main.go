@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidemark/internal/cli"
-	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -72,5 +71,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if !handler.Watched() {
 		env.Log.Warn(fmt.Sprintf("no watch ever ran on %q: mirrors must compare everything at each pass; run tidemark-watch there", o.Root))
 	}
-	return exit.With(exit.Local, o.web.Serve(ctx, env, serve.Server(handler)), "")
+	server := serve.Server(handler)
+	server.RegisterOnShutdown(handler.Release) // long polls are answered, or they would hold the stop up
+	return o.web.Serve(ctx, env, server)
 }
