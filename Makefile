@@ -23,7 +23,7 @@ demo: all
 	$(GO) run ./e2e/demo $(if $(ONCE),-once)
 
 lint:
-	@test -z "$$(gofmt -l cmd pkg internal e2e)" || { gofmt -l cmd pkg internal e2e; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
