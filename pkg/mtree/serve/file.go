@@ -22,11 +22,7 @@ var errChanged = errors.New("the file changed while it was sent")
 func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 	f, info, err := h.openFile(t.path)
 	if err != nil {
-		if info.Kind == mtree.Dir && !h.hidden(t.path, true) {
-			h.redirect(w, r, t.path)
-			return
-		}
-		h.fail(w, err)
+		h.noFile(w, r, t, info, err)
 		return
 	}
 	defer f.Close()
@@ -52,22 +48,48 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 	h.sendFile(w, r, f, info)
 }
 
+// noFile answers where a URL without a slash names no regular file: if it is a
+// directory by sending the client to the directory's URL.
+func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info disk.Info, err error) {
+	switch {
+	case info.Kind == mtree.Dir && !h.hidden(t.path, true):
+		h.redirect(w, r, http.StatusMovedPermanently, append(appendHref(nil, base(t.path)), '/'))
+	case mayBeLink(info, err) && !t.doubled:
+		h.throughLink(w, r, t, parent(t.path), err)
+	default:
+		h.fail(w, err)
+	}
+}
+
+// throughLink sends the client to where the symlinks in a path lead, if that is
+// a published directory; from is the directory of the URL asked. Listings are
+// given under their own path only, so that nobody who goes down goes round in
+// circles.
+func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target, from string, err error) {
+	real, kind := h.resolve(t.path)
+	if kind != mtree.Dir {
+		h.fail(w, err)
+		return
+	}
+	h.redirect(w, r, http.StatusFound, relative(from, real))
+}
+
 // openFile opens the regular file at path. Symlinks are followed as far as they
 // stay in the root and lead to nothing hidden; what is opened then is exactly
 // the path that was checked.
 func (h *Handler) openFile(path string) (*os.File, disk.Info, error) {
 	f, info, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
-	if err == nil || info.Kind == mtree.Dir || !mayBeLink(info, err) {
+	if err == nil || !mayBeLink(info, err) {
 		return f, info, err
 	}
-	real, err := h.tree.root.Resolve(path, h.cfg.CrossMounts)
-	if err != nil {
-		return nil, disk.Info{}, err
+	real, kind := h.resolve(path)
+	if kind != mtree.File {
+		return nil, info, err
 	}
-	if real == path || real == "" || mtree.CheckPath(real) != nil || h.hidden(real, false) {
-		return nil, disk.Info{}, mtree.ErrName
+	if f, real, again := h.tree.root.OpenFilePath(real, h.cfg.CrossMounts); again == nil {
+		return f, real, nil
 	}
-	return h.tree.root.OpenFilePath(real, h.cfg.CrossMounts)
+	return nil, info, err
 }
 
 // mayBeLink reports whether opening failed because of a symlink, as the last
@@ -76,17 +98,17 @@ func mayBeLink(info disk.Info, err error) bool {
 	return info.Kind == mtree.Symlink || disk.IsLink(err)
 }
 
-// redirect sends the client to the directory's own URL. The target is relative,
-// so that it holds behind any prefix, and a single component, so that it can
-// never be another host's.
-func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, path string) {
-	location := string(appendHref(nil, base(path))) + "/"
+// redirect sends the client to another URL of the tree. It is relative, so that
+// it holds behind any prefix, and never begins with a slash, so that it cannot
+// be another host's.
+func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, status int, href []byte) {
+	location := string(href)
 	if r.URL.RawQuery != "" {
 		location += "?" + r.URL.RawQuery
 	}
 	w.Header().Set("Location", location)
 	w.Header().Set("Cache-Control", "no-cache")
-	w.WriteHeader(http.StatusMovedPermanently)
+	w.WriteHeader(status)
 }
 
 // precondition evaluates the conditional headers in the order of RFC 9110,

@@ -19,6 +19,16 @@ type formatter interface {
 }
 
 func (h *Handler) formatter(v *view, l *mtree.Listing) formatter {
+	switch v.format {
+	case asJSON:
+		return &jsonForm{Listing: l, follow: follower{h, v.path}}
+	case asHTML:
+		form := &htmlForm{Listing: l, follow: follower{h, v.path}, path: v.path}
+		if v.stamped(l) && !l.Hot {
+			form.tag = v.stampTag(l.Stamp, false)
+		}
+		return form
+	}
 	return textForm{l}
 }
 
@@ -32,7 +42,10 @@ func contentType(f format) string {
 	return mtree.ListingType
 }
 
-func contentPolicy(f format) string {
+func (h *Handler) policy(f format) string {
+	if f == asHTML {
+		return h.pagePolicy
+	}
 	return noCSP
 }
 
@@ -44,9 +57,9 @@ func (f textForm) row(dst []byte, e *mtree.Entry) []byte { return mtree.AppendEn
 func (f textForm) tail(dst []byte) []byte                { return mtree.AppendEnd(dst, len(f.Entries)) }
 
 // stream sends what does not fit in maxWhole: body, then the rest, without a
-// length and, where no stamp prunes, without a tag.
-func (h *Handler) stream(w http.ResponseWriter, v *view, form formatter, body []byte, rest []mtree.Entry) {
-	if !v.snap.State.Prunes() {
+// length and, where no stamp is its validator, without a tag.
+func (h *Handler) stream(w http.ResponseWriter, v *view, form formatter, body []byte, rest []mtree.Entry, stamped bool) {
+	if !stamped {
 		delete(w.Header(), "Etag")
 	}
 	out := newSink(w, v.coding)

@@ -16,14 +16,16 @@ import (
 
 // Handler publishes one tree. It may be used by many goroutines at once.
 type Handler struct {
-	cfg     Config
-	tree    *tree
-	bells   *belfry
-	exclude *glob.List
-	routes  http.Handler
-	tokens  [][32]byte // hashes of Config.Tokens
-	stop    context.Context
-	cancel  context.CancelFunc // ends what waits or runs behind requests
+	cfg        Config
+	tree       *tree
+	bells      *belfry
+	exclude    *glob.List
+	routes     http.Handler
+	tokens     [][32]byte // hashes of Config.Tokens
+	pagePolicy string     // Content-Security-Policy of the HTML page
+
+	stop   context.Context
+	cancel context.CancelFunc // ends what waits or runs behind requests
 }
 
 // New opens the tree at c.Root. A tree that watch never saw is served too, as
@@ -42,7 +44,7 @@ func New(c Config) (*Handler, error) {
 	case err != nil:
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}
-	h := &Handler{cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens)}
+	h := &Handler{cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens), pagePolicy: pagePolicy()}
 	h.stop, h.cancel = context.WithCancel(context.Background())
 	h.bells = newBelfry(t, &h.cfg, h.stop.Done())
 	h.routes = h.route()

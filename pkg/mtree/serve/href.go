@@ -21,3 +21,6 @@ const upperHex = "0123456789ABCDEF"
 
 // base returns the last component of path.
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// parent returns the path of the directory that path is in.
+func parent(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 0)] }

@@ -47,6 +47,10 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	dir, err := h.openDir(t.path)
+	if err != nil && disk.IsLink(err) && !t.doubled {
+		h.throughLink(w, r, t, t.path, err)
+		return
+	}
 	if err != nil {
 		h.fail(w, err)
 		return
@@ -86,7 +90,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *
 		}
 	}
 	header["Content-Type"] = []string{contentType(v.format)}
-	header["Content-Security-Policy"] = []string{contentPolicy(v.format)}
+	header["Content-Security-Policy"] = []string{h.policy(v.format)}
 	if v.coding != identity {
 		header["Content-Encoding"] = []string{string(v.coding)}
 	}
@@ -136,30 +140,45 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 	h.send(w, r, v, &l)
 }
 
+// stamped reports whether the stamp is the validator of a listing: where stamps
+// prune, and for the formats that follow symlinks only if there are none, for
+// what those lead to is changed without this stamp.
+func (v *view) stamped(l *mtree.Listing) bool {
+	if !v.snap.State.Prunes() {
+		return false
+	}
+	if v.format == text {
+		return true
+	}
+	for i := range l.Entries {
+		if l.Entries[i].Kind == mtree.Symlink {
+			return false
+		}
+	}
+	return true
+}
+
 // send renders a listing and sends it. Up to maxWhole it is sent with its
-// length, and where no stamp prunes with a hash of the body as its tag.
+// length, and where the stamp is no validator with a hash of the body as tag.
 func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree.Listing) {
-	form := h.formatter(v, l)
+	form, stamped := h.formatter(v, l), v.stamped(l)
 	body, rest := renderUpTo(maxWhole, form, l.Entries)
 	if len(rest) > 0 {
-		h.stream(w, v, form, body, rest)
+		h.stream(w, v, form, body, rest, stamped)
 		return
 	}
 	body = form.tail(body)
 	header := w.Header()
 	tag := v.stampTag(l.Stamp, l.Hot)
-	if !v.snap.State.Prunes() {
-		tag = listingTag(bodyHash(body, l), v.format, v.snap.e)
-		if tags := field(r, "If-None-Match"); tags != "" && !l.Hot && noneMatch(tags, tag) {
-			header["Etag"] = []string{quoteTag(tag, v.coding, false)}
+	if !stamped {
+		tag = v.hashTag(body, l)
+		if tags := field(r, "If-None-Match"); tags != "" && noneMatch(tags, tag) {
+			header["Etag"] = []string{quoteTag(tag, v.coding, l.Hot)}
 			for _, key := range []string{"Content-Type", "Content-Encoding", "Content-Security-Policy"} {
 				delete(header, key)
 			}
 			h.notModified(w)
 			return
-		}
-		if l.Hot {
-			tag += "-" + hotMark
 		}
 	}
 	header["Etag"] = []string{quoteTag(tag, v.coding, l.Hot)}
@@ -168,6 +187,11 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree
 	}
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	writeAll(w, body)
+}
+
+// hashTag returns the tag of a listing whose stamp proves nothing.
+func (v *view) hashTag(body []byte, l *mtree.Listing) string {
+	return listingTag(bodyHash(body, l), v.format, v.snap.e)
 }
 
 // render returns the whole body of a listing.

@@ -32,7 +32,9 @@ type site struct {
 // directory, content "-> x" a symlink) and serves them.
 func publish(t *testing.T, cfg serve.Config, files map[string]string) *site {
 	t.Helper()
-	cfg.Root = t.TempDir()
+	if cfg.Root == "" {
+		cfg.Root = t.TempDir()
+	}
 	s := &site{T: t, root: cfg.Root, cfg: cfg}
 	for name, content := range files {
 		s.write(name, content)
@@ -40,6 +42,15 @@ func publish(t *testing.T, cfg serve.Config, files map[string]string) *site {
 	s.settle()
 	s.start()
 	return s
+}
+
+// inMemory is a directory where many files are made quickly.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "serve-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func (s *site) start() {
@@ -127,7 +138,9 @@ const treeID = "0123456789abcdef0123456789abcdef"
 // publishWatched is publish of a tree with a live watcher.
 func publishWatched(t *testing.T, cfg serve.Config, files map[string]string) *site {
 	t.Helper()
-	cfg.Root = t.TempDir()
+	if cfg.Root == "" {
+		cfg.Root = t.TempDir()
+	}
 	s := &site{T: t, root: cfg.Root, cfg: cfg}
 	for name, content := range files {
 		s.write(name, content)

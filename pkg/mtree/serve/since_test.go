@@ -85,7 +85,7 @@ func TestSinceAfter(t *testing.T) {
 
 // since: an answer that grows too long is cut, and the next one continues.
 func TestSinceIsCut(t *testing.T) {
-	s := publishWatched(t, serve.Config{}, nil)
+	s := publishWatched(t, serve.Config{Root: inMemory(t)}, nil)
 	want := []string{""}
 	for d := range 4 {
 		dir := fmt.Sprint(d)

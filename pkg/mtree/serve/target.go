@@ -12,6 +12,8 @@ type target struct {
 	path  string // below the root, decoded, no slash at either end; "" is the root
 	slash bool   // the URL ends in a slash: a directory is meant
 	query map[string]string
+
+	doubled bool // there were doubled slashes: what is relative to the URL is not to the path
 }
 
 // parseTarget reads the URL as it was sent: each component is decoded by
@@ -21,6 +23,7 @@ type target struct {
 func parseTarget(r *http.Request) (target, error) {
 	raw := r.URL.EscapedPath()
 	t := target{slash: strings.HasSuffix(raw, "/") || raw == "", query: parseQuery(r.URL.RawQuery)}
+	t.doubled = strings.Contains(raw, "//")
 	for part := range strings.SplitSeq(raw, "/") {
 		if part == "" {
 			continue

@@ -1,0 +1,93 @@
+package serve
+
+import (
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
+
+// follower says what the symlinks of one directory lead to, for the formats
+// whose readers expect that of a server.
+type follower struct {
+	h    *Handler
+	path string // of the directory
+}
+
+// entry returns e, or what stands for a symlink: the file or directory it leads
+// to under the symlink's name, Other if nothing that is published; and the href
+// by which to ask for it, "" in the last case. A directory is named by its own
+// path, so that a reader who goes down comes to an end.
+func (f follower) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
+	shown = *e
+	if e.Kind == mtree.Symlink {
+		return f.symlink(shown)
+	}
+	href = appendHref(make([]byte, 0, len(e.Name)+1), e.Name)
+	if e.Kind == mtree.Dir {
+		href = append(href, '/')
+	}
+	return shown, href
+}
+
+func (f follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
+	path, kind := f.h.resolve(mtree.JoinPath(f.path, e.Name))
+	if kind == mtree.Other {
+		e.Kind = mtree.Other
+		return e, nil
+	}
+	info, err := f.h.tree.root.StatPath(path, f.h.cfg.CrossMounts)
+	if err != nil || info.Kind != kind {
+		e.Kind = mtree.Other
+		return e, nil
+	}
+	e.Kind, e.Size, e.Mode, e.MTime, e.CTime = kind, info.Size, info.Mode, info.MTime, info.CTime
+	if kind == mtree.Dir {
+		return e, relative(f.path, path)
+	}
+	return e, appendHref(nil, e.Name)
+}
+
+// resolve follows the symlinks in path and returns where they lead: a path
+// without symlinks and what is there, Other if it is outside the root, hidden,
+// dangling or of another type. "" is the root.
+func (h *Handler) resolve(path string) (real string, kind mtree.Kind) {
+	real, err := h.tree.root.Resolve(path, h.cfg.CrossMounts)
+	if err != nil || mtree.CheckPath(real) != nil {
+		return "", mtree.Other
+	}
+	if real == "" {
+		return "", mtree.Dir
+	}
+	info, err := h.tree.root.StatPath(real, h.cfg.CrossMounts)
+	if err != nil || info.Kind == mtree.Symlink || h.hidden(real, info.Kind == mtree.Dir) {
+		return "", mtree.Other
+	}
+	return real, info.Kind
+}
+
+// relative returns the href of the directory to on the page of the directory
+// from: never absolute, so that it holds behind any prefix.
+func relative(from, to string) []byte {
+	common := 0
+	for i := 0; i <= len(from) && i <= len(to); i++ {
+		endFrom, endTo := i == len(from) || from[i] == '/', i == len(to) || to[i] == '/'
+		if endFrom && endTo && from[:i] == to[:i] {
+			common = i
+		}
+	}
+	up := strings.Trim(from[common:], "/")
+	down := strings.Trim(to[common:], "/")
+	var href []byte
+	if up != "" {
+		href = append(href, strings.Repeat("../", strings.Count(up, "/")+1)...)
+	}
+	for part := range strings.SplitSeq(down, "/") {
+		if part != "" {
+			href = append(appendHref(href, part), '/')
+		}
+	}
+	if len(href) == 0 {
+		return []byte("./")
+	}
+	return href
+}

@@ -1,0 +1,152 @@
+package serve
+
+import (
+	"crypto/sha256"
+	_ "embed" // the page's style and script
+	"encoding/base64"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+
+	"tidemark/pkg/mtree"
+)
+
+//go:embed page/page.css
+var pageStyle string
+
+//go:embed page/page.js
+var pageScript string
+
+// pagePolicy lets the page run its own style and script, told by their hashes,
+// and ask its own server for news; nothing that a file name could smuggle in.
+func pagePolicy() string {
+	return noCSP + "; style-src '" + hashSource(pageStyle) + "'; script-src '" + hashSource(pageScript) + "'; connect-src 'self'"
+}
+
+func hashSource(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// maxRow is the longest row of the page, in bytes: lftp reads pages in pieces
+// of 1000 and loses date and size of a longer one.
+const maxRow = 1000
+
+// htmlForm is a page for people that rclone, lftp and wget mirror from without
+// a HEAD for each file: one row and one href an entry, exact sizes, seconds in
+// UTC in lighttpd's form. Nothing in it depends on who asks, from where, or
+// when: the script adds that.
+type htmlForm struct {
+	*mtree.Listing
+	follow follower
+	path   string
+	tag    string // of this listing, "" where it is a hash of the page
+}
+
+func (f *htmlForm) head(dst []byte) []byte {
+	dst = append(dst, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"...)
+	dst = append(dst, "<meta name=\"viewport\" content=\"width=device-width\"><title>/"...)
+	dst = appendText(dst, f.path, len(f.path))
+	dst = append(append(append(dst, "</title><style>"...), pageStyle...), "</style></head>\n<body data-path=\""...)
+	dst = appendText(dst, f.path, len(f.path))
+	if f.tag != "" {
+		dst = append(append(dst, "\" data-tag=\""...), f.tag...)
+	}
+	dst = append(dst, "\">\n<header><h1>/"...)
+	dst = appendText(dst, f.path, len(f.path))
+	dst = append(dst, "</h1><span id=\"about\">"...)
+	dst = f.about(dst)
+	dst = append(dst, "</span></header>\n<table><thead><tr><th class=\"n\">Name</th><th class=\"m\">Changed (UTC)</th>"...)
+	dst = append(dst, "<th class=\"s\">Bytes</th></tr></thead><tbody>\n"...)
+	if f.path != "" {
+		dst = append(dst, "<tr class=\"up\"><td class=\"n\"><a href=\"../\">../</a></td><td class=\"m\"></td><td class=\"s\">-</td></tr>\n"...)
+	}
+	return dst
+}
+
+// about says how many entries there are and how much is in them.
+func (f *htmlForm) about(dst []byte) []byte {
+	var bytes int64
+	for i := range f.Entries {
+		bytes += f.Entries[i].Size
+	}
+	dst = append(strconv.AppendInt(dst, int64(len(f.Entries)), 10), " entries, "...)
+	dst = append(strconv.AppendInt(dst, bytes, 10), " bytes"...)
+	if f.Hidden > 0 {
+		dst = append(strconv.AppendInt(append(dst, ", "...), f.Hidden, 10), " hidden"...)
+	}
+	return dst
+}
+
+// row follows lighttpd's cells to the letter: class last in each tag.
+func (f *htmlForm) row(dst []byte, e *mtree.Entry) []byte {
+	start := len(dst)
+	shown, href := f.follow.entry(e)
+	dst = append(dst, rowOpen(e.Kind)...)
+	const fixed = len(`</a>/</td><td class="m">2024-Feb-03 04:05:06</td><td class="s">9223372036854775807</td></tr>`) + 32
+	if href != nil {
+		dst = append(append(append(dst, `<a href="`...), href...), `">`...)
+	}
+	dst = appendText(dst, e.Name, maxRow-fixed-(len(dst)-start))
+	if href != nil {
+		dst = append(dst, "</a>"...)
+	}
+	if shown.Kind == mtree.Dir {
+		dst = append(dst, '/')
+	}
+	dst = append(dst, `</td><td class="m">`...)
+	dst = shown.MTime.Time().AppendFormat(dst, "2006-Jan-02 15:04:05")
+	dst = append(dst, `</td><td class="s">`...)
+	if shown.Kind == mtree.File {
+		dst = appendInt(dst, shown.Size)
+	} else {
+		dst = append(dst, '-')
+	}
+	return append(dst, "</td></tr>\n"...)
+}
+
+func rowOpen(k mtree.Kind) string {
+	switch k {
+	case mtree.Dir:
+		return `<tr class="d"><td class="n">`
+	case mtree.Symlink:
+		return `<tr class="l"><td class="n">`
+	}
+	return `<tr><td class="n">`
+}
+
+func (f *htmlForm) tail(dst []byte) []byte {
+	dst = append(dst, "</tbody></table>\n<footer>As text, and as a copy that keeps up:\n"...)
+	dst = append(dst, "<pre>curl -s URL?txt</pre>\n<pre>wget -m -np -nH URL</pre></footer>\n<script>"...)
+	return append(append(dst, pageScript...), "</script>\n</body></html>\n"...)
+}
+
+// appendText appends text for people, at most most bytes of it and then an
+// ellipsis: what HTML gives a meaning as entities, what does not print (or
+// turns the direction of writing) as U+FFFD.
+func appendText(dst []byte, text string, most int) []byte {
+	end := len(dst) + most
+	for _, r := range text {
+		before := len(dst)
+		switch {
+		case r == '&':
+			dst = append(dst, "&amp;"...)
+		case r == '<':
+			dst = append(dst, "&lt;"...)
+		case r == '>':
+			dst = append(dst, "&gt;"...)
+		case r == '"':
+			dst = append(dst, "&#34;"...)
+		case r == '\'':
+			dst = append(dst, "&#39;"...)
+		case !unicode.IsPrint(r):
+			dst = utf8.AppendRune(dst, utf8.RuneError)
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+		if len(dst) > end {
+			return append(dst[:before], "…"...)
+		}
+	}
+	return dst
+}
