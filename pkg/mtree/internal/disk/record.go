@@ -82,3 +82,17 @@ func (d *Dir) DropRecord() error {
 		return d.fail("removexattr", ".", err)
 	}
 }
+
+// ProbeRecord returns ErrNoXattr if directories here cannot carry records. It
+// changes nothing.
+func (d *Dir) ProbeRecord() error {
+	var buf [256]byte
+	switch _, err := unix.Fgetxattr(d.fd, recordXattr, buf[:]); err {
+	case nil, unix.ENODATA, unix.ERANGE:
+		return nil
+	case unix.ENOTSUP:
+		return ErrNoXattr
+	default:
+		return d.fail("getxattr", ".", err)
+	}
+}

@@ -1,0 +1,191 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Aside is the directory in which what is not ready for its name is written:
+// .tidemark/tmp, on the file system of the tree, mode 0700. Its names are
+// numbers, so nothing untrusted stands in them. It may be used by several
+// goroutines at once.
+type Aside struct {
+	dir     *Dir
+	last    atomic.Uint64
+	named   atomic.Bool // O_TMPFILE does not work here
+	noEmpty atomic.Bool // AT_EMPTY_PATH is not allowed
+}
+
+// OpenAside makes the directory name in d if it is missing, removes what an
+// earlier run left in it and opens it.
+func (d *Dir) OpenAside(name string) (*Aside, error) {
+	if err := unix.Mkdirat(d.fd, name, 0o700); err != nil && err != unix.EEXIST {
+		return nil, d.fail("mkdir", name, err)
+	}
+	dir, err := d.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	a := &Aside{dir: dir}
+	if err := a.sweep(); err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// sweep removes the orphans.
+func (a *Aside) sweep() error {
+	names, err := a.dir.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := a.dir.RemoveTree(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close releases the descriptor.
+func (a *Aside) Close() error { return a.dir.Close() }
+
+// Dir returns the directory itself; it stays owned by the Aside.
+func (a *Aside) Dir() *Dir { return a.dir }
+
+// Name returns a name in Dir that was not used before.
+func (a *Aside) Name() string { return strconv.FormatUint(a.last.Add(1), 10) }
+
+// Draft is a file being written, not yet under its name.
+type Draft struct {
+	*os.File
+	aside *Aside
+	name  string // in aside; "" while it has none (O_TMPFILE)
+}
+
+// Create starts a file, mode 0600, that will get a name in dir. With fresh the
+// name is believed to be free: the file then has no name at all until Place,
+// and vanishes with the process. System calls:
+//
+//	fresh: openat(dir, ".", O_TMPFILE), else openat(aside, N, O_CREAT|O_EXCL)
+func (a *Aside) Create(dir *Dir, fresh bool) (*Draft, error) {
+	if fresh && !a.named.Load() {
+		fd, err := openat(dir.fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			return &Draft{File: os.NewFile(uintptr(fd), dir.path), aside: a}, nil
+		}
+		if err != unix.EOPNOTSUPP && err != unix.EISDIR && err != unix.EINVAL {
+			return nil, dir.fail("create", "(unnamed)", err)
+		}
+		a.named.Store(true)
+	}
+	name := a.Name()
+	fd, err := openat(a.dir.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, a.dir.fail("create", name, err)
+	}
+	return &Draft{File: os.NewFile(uintptr(fd), a.dir.path+"/"+name), aside: a, name: name}, nil
+}
+
+// Place gives the draft its name in dir, atomically, replacing what is no
+// directory there, and closes it. If it fails the draft is gone. A directory
+// under that name gives EISDIR, see IsDirInTheWay. System calls:
+//
+//	linkat(fd, dir/name); if the name is taken: linkat(fd, aside/N), renameat(aside/N, dir/name)
+func (f *Draft) Place(dir *Dir, name string) error {
+	defer f.Discard()
+	if err := checkComponent(name); err != nil {
+		return dir.fail("create", name, err)
+	}
+	if f.name == "" {
+		err := f.link(dir, name)
+		if err == nil || err != unix.EEXIST {
+			return wrap(dir, "link", name, err)
+		}
+	}
+	staged, err := f.Stage()
+	if err != nil {
+		return err
+	}
+	if err := unix.Renameat(f.aside.dir.fd, staged, dir.fd, name); err != nil {
+		return dir.fail("rename", name, err)
+	}
+	f.name = ""
+	return nil
+}
+
+// Stage gives the draft a name in the Aside's directory, if it has none yet,
+// and returns that.
+func (f *Draft) Stage() (string, error) {
+	if f.name != "" {
+		return f.name, nil
+	}
+	name := f.aside.Name()
+	if err := f.link(f.aside.dir, name); err != nil {
+		return "", f.aside.dir.fail("link", name, err)
+	}
+	f.name = name
+	return name, nil
+}
+
+// Keep closes the draft and leaves it where Stage put it.
+func (f *Draft) Keep() error {
+	f.name = ""
+	return f.Close()
+}
+
+// Discard closes the draft and removes it, if it was not placed. It may be
+// called twice.
+func (f *Draft) Discard() {
+	_ = f.Close()
+	if f.name != "" {
+		_ = unix.Unlinkat(f.aside.dir.fd, f.name, 0)
+		f.name = ""
+	}
+}
+
+// link names an unnamed file. AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH before
+// Linux 6.10; the way through /proc does not.
+func (f *Draft) link(dir *Dir, name string) error {
+	fd := int(f.Fd())
+	if !f.aside.noEmpty.Load() {
+		err := unix.Linkat(fd, "", dir.fd, name, unix.AT_EMPTY_PATH)
+		if err != unix.ENOENT && err != unix.EPERM {
+			return err
+		}
+		f.aside.noEmpty.Store(true)
+	}
+	return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), dir.fd, name, unix.AT_SYMLINK_FOLLOW)
+}
+
+// Symlink makes a symlink in the Aside's directory and returns its name there.
+func (a *Aside) Symlink(target string) (string, error) {
+	name := a.Name()
+	if err := unix.Symlinkat(target, a.dir.fd, name); err != nil {
+		return "", a.dir.fail("symlink", name, err)
+	}
+	return name, nil
+}
+
+// IsDirInTheWay reports whether err says that a directory has the name that a
+// file was to get.
+func IsDirInTheWay(err error) bool {
+	switch unixErr(err) {
+	case unix.EISDIR, unix.ENOTEMPTY:
+		return true
+	}
+	return errors.Is(err, fs.ErrExist)
+}
+
+func wrap(d *Dir, op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.fail(op, name, err)
+}

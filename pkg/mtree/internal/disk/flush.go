@@ -1,0 +1,33 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// Flush makes everything written to the file system of d durable, with
+// syncfs(2), which reports write errors since Linux 5.8. After an error nothing
+// written since the last good flush may be assumed to be there: the kernel
+// marks pages clean that it could not write.
+func (d *Dir) Flush() error {
+	if err := unix.Syncfs(d.fd); err != nil {
+		return &fs.PathError{Op: "syncfs", Path: d.path, Err: err}
+	}
+	return nil
+}
+
+// SyncFile makes the contents and times of the file name durable, with
+// fsync(2). One that is no longer there is no error.
+func (d *Dir) SyncFile(name string) error {
+	f, _, err := d.OpenFile(name)
+	if IsGone(err) || errors.Is(err, ErrNotRegular) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}

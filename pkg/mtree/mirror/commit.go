@@ -1,0 +1,215 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// touch is a directory in which something was changed, and the files that were
+// written in it.
+type touch struct {
+	path  string
+	names []string
+}
+
+// A pass commits in between, so that a kill costs little.
+const (
+	commitFiles = 10_000
+	commitEvery = 30 * time.Second
+)
+
+// fewSyncs is up to how many files and directories are flushed one by one:
+// syncfs also waits for what everybody else wrote.
+const fewSyncs = 24
+
+// errFlush says that what was written may not be on disk.
+var errFlush = errors.New("the flush failed: what was written since the last one is not trusted")
+
+func (p *pass) touch(path string, names ...string) {
+	p.touched = append(p.touched, touch{path, names})
+	p.written += len(names)
+}
+
+// commitInBetween commits what is complete so far, now and then.
+func (p *pass) commitInBetween() {
+	if p.written < commitFiles && (p.written == 0 || time.Since(p.lastTime) < commitEvery) {
+		return
+	}
+	if err := p.commit(); err != nil {
+		p.halt(err)
+	}
+}
+
+// commit makes what was written durable and then stamps what is complete,
+// children first. The stamps themselves are metadata changed in this order,
+// which journals keep: a stamp on disk means those below it are, too. After a
+// failed flush nothing is stamped. System calls:
+//
+//	syncfs, or fsync of few; then for each: fsetxattr, fchmod if it differs, utimensat
+func (p *pass) commit() error {
+	ready := p.ready
+	p.ready, p.written, p.lastTime = nil, 0, time.Now()
+	if err := p.flush(); err != nil {
+		p.distrust()
+		for _, n := range ready {
+			p.giveUp(n)
+		}
+		return exit.With(exit.Local, fmt.Errorf("%w: %w", errFlush, err), "look at the kernel's log, check the disk of DEST")
+	}
+	for _, n := range ready {
+		if n.blocked {
+			p.giveUp(n)
+			continue
+		}
+		if err := p.stamp(n); err != nil {
+			p.fail(n, n.path, local(err))
+			p.giveUp(n)
+		}
+	}
+	return nil
+}
+
+// giveUp leaves a node unstamped, and those above it.
+func (p *pass) giveUp(n *node) {
+	for up := n; up != nil && !(up.blocked && up != n); up = up.parent {
+		up.blocked = true
+	}
+	p.behind = append(p.behind, n)
+}
+
+// flush makes everything touched durable.
+func (p *pass) flush() error {
+	if len(p.touched) == 0 || p.config.Durability == None {
+		p.touched = nil
+		return nil
+	}
+	count := 0
+	for i := range p.touched {
+		count += 1 + len(p.touched[i].names)
+	}
+	var err error
+	if count > fewSyncs {
+		err = p.dest.root.Flush()
+	} else {
+		err = p.flushEach()
+	}
+	if err == nil {
+		p.touched = nil
+	}
+	return err
+}
+
+func (p *pass) flushEach() error {
+	for _, t := range p.touched {
+		dir, err := p.dest.dir(t.path)
+		if disk.IsGone(err) {
+			continue // deleted since
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range t.names {
+			if err = dir.SyncFile(name); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = dir.Sync()
+		}
+		_ = dir.Close()
+		if disk.IsDenied(err) {
+			return p.dest.root.Flush() // a file its owner may not open
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doubtful is the mtime of a file whose bytes may not have reached the disk:
+// unlike any that a source lists, so that it is fetched again.
+var doubtful = mtree.Unix(-2_147_480_000, 424_242_424)
+
+// distrust marks what was written since the last good flush. The page cache
+// shows it as it should be, and will until it is dropped.
+func (p *pass) distrust() {
+	for _, t := range p.touched {
+		dir, err := p.dest.dir(t.path)
+		if err != nil {
+			continue
+		}
+		for _, name := range t.names {
+			_ = dir.SetEntryTime(name, doubtful)
+		}
+		_ = dir.Close()
+	}
+	p.touched = nil
+}
+
+// stamp completes a directory of the copy, and writes nothing if it was
+// complete and is unchanged.
+func (p *pass) stamp(n *node) error {
+	dir, err := p.dest.dir(n.path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	info, err := dir.Self()
+	if err != nil {
+		return err
+	}
+	same := n.had && n.before.Stamp == n.record.Stamp && n.before.ID == n.record.ID &&
+		info.MTime == p.dest.times.Stored(n.record.Stamp)
+	if !same || n.changed || n.proved {
+		if err := p.dest.setRecord(dir, n.path, n.record); err != nil {
+			return err
+		}
+	}
+	if err := p.restoreMode(n, dir, info); err != nil {
+		return err
+	}
+	if same && info.MTime == p.dest.times.Stored(n.record.Stamp) {
+		return nil
+	}
+	return dir.SetTime(n.record.Stamp)
+}
+
+// restoreMode gives a directory the mode it is listed with, after it was made
+// writable to be filled.
+func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
+	if n.parent == nil || n.want.Has&mtree.HasMode == 0 || (info.Mode^n.want.Mode)&0o777 == 0 {
+		return nil
+	}
+	return dir.Chmod(n.want.Mode & 0o777)
+}
+
+// leaveBehind gives the directories that stay incomplete, and those above them,
+// a fresh local time if something in or below them changed: a copy of this copy
+// would not look there otherwise. One that could not be listed while nothing of
+// it was trusted stays untrusted.
+func (p *pass) leaveBehind() {
+	p.incomplete = int64(len(p.behind))
+	for _, n := range p.behind {
+		if !n.changed && (!n.deep || n.listed) {
+			continue
+		}
+		dir, err := p.dest.dir(n.path)
+		if err != nil {
+			continue
+		}
+		err = p.dest.begin(dir, n.path, n.record, n.deep)
+		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
+			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.config.Now()))
+		}
+		_ = dir.Close()
+		if err != nil {
+			p.config.Log.Warn("an incomplete directory could not be marked", "path", quoted(n.path), "error", err)
+		}
+	}
+}

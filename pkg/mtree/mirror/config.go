@@ -1,0 +1,181 @@
+package mirror
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+)
+
+// Config says what is copied where, and how. Source and Dest are needed; for
+// everything else the zero value is the default.
+type Config struct {
+	Source   string // http(s)://host[:port]/dir/ or a local directory
+	Dest     string // the copy; made if it is missing
+	StateDir string // stands in for Dest/.tidemark
+
+	Interval    time.Duration // between polls where no long poll is possible; 0: 1 s
+	IntervalSet bool          // Interval also paces full walks, else max(10 min, 20 x the last one)
+	Jobs        int           // steps under way at once; 0: 8
+
+	NoDelete    bool     // what the source no longer has stays
+	MaxDelete   string   // deletions of one pass above it are held: "50%" of all entries, or a number; "": "50%"
+	Adopt       bool     // take over a directory that is not ours
+	DryRun      bool     // say what would change, change nothing
+	NoLinks     bool     // pass over symlinks
+	Owner       bool     // set owners, where the source publishes them
+	CrossMounts bool     // of a local source: directories on other file systems too
+	Filters     []string // "+ GLOB" and "- GLOB", the first match decides
+	Last        []string // globs of files fetched after everything else
+
+	BWLimit      int64         // bytes per second of file contents; 0: no limit
+	Durability   string        // "batch": one flush before the stamps; "file": each file before it gets its name; "none"
+	FullInterval time.Duration // a full walk at least this often, jittered; 0: 7 days, below 0: never
+	Exec         string        // sh -c after each pass that changed something
+
+	TLS       *tls.Config // for https; nil: the system's
+	Token     string      // sent as bearer token
+	UserAgent string      // "": tidemark-mirror
+
+	Out      io.Writer          // results: the summary line, the itemised dry run; nil: nowhere
+	Log      *slog.Logger       // nil: nowhere
+	Progress func(Progress)     // told at most four times a second how far a pass is; may be nil
+	Ready    func()             // called once when the lock is held; may be nil
+	Notify   func(string)       // told a line of status after each pass; may be nil
+	Now      func() mtree.Stamp // the local clock; nil: the real one
+	Stats    *Stats             // counts what happens; nil: private ones
+}
+
+// Durability of a copy.
+const (
+	Batch = "batch"
+	Each  = "file"
+	None  = "none"
+)
+
+const (
+	defaultInterval  = time.Second
+	defaultJobs      = 8
+	defaultMaxDelete = "50%"
+	defaultFull      = 7 * 24 * time.Hour
+	leastFullPause   = 10 * time.Minute // between full walks of a source whose stamps do not prune
+	fullPauseFactor  = 20               // as a multiple of the last walk
+)
+
+// withDefaults returns c with every zero value replaced by its default.
+func (c Config) withDefaults() Config {
+	if c.Interval <= 0 {
+		c.Interval = defaultInterval
+	}
+	if c.Jobs <= 0 {
+		c.Jobs = defaultJobs
+	}
+	if c.MaxDelete == "" {
+		c.MaxDelete = defaultMaxDelete
+	}
+	if c.Durability == "" {
+		c.Durability = Batch
+	}
+	if c.FullInterval == 0 {
+		c.FullInterval = defaultFull
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "tidemark-mirror"
+	}
+	if c.Out == nil {
+		c.Out = io.Discard
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Progress == nil {
+		c.Progress = func(Progress) {}
+	}
+	if c.Ready == nil {
+		c.Ready = func() {}
+	}
+	if c.Notify == nil {
+		c.Notify = func(string) {}
+	}
+	if c.Now == nil {
+		c.Now = disk.Now
+	}
+	if c.Stats == nil {
+		c.Stats = &Stats{}
+	}
+	return c
+}
+
+// rules are the parts of a Config that need compiling.
+type rules struct {
+	filters *glob.List
+	last    *glob.List
+	limit   deleteLimit
+}
+
+// compile checks what a user may get wrong; errors carry exit.Usage.
+func (c *Config) compile() (r rules, err error) {
+	if c.Dest == "" {
+		return r, exit.With(exit.Usage, errors.New("no destination"), "give SOURCE and DEST")
+	}
+	if r.filters, err = glob.New(c.Filters); err != nil {
+		return r, exit.With(exit.Usage, err, "")
+	}
+	if r.last, err = glob.Excluding(c.Last); err != nil {
+		return r, exit.With(exit.Usage, err, "")
+	}
+	if r.limit, err = parseLimit(c.MaxDelete); err != nil {
+		return r, exit.With(exit.Usage, err, "")
+	}
+	switch c.Durability {
+	case Batch, Each, None:
+	default:
+		return r, exit.With(exit.Usage, fmt.Errorf("bad durability %q", c.Durability), `want "batch", "file" or "none"`)
+	}
+	return r, nil
+}
+
+// deleteLimit is --max-delete: a share of all entries, or a number.
+type deleteLimit struct {
+	percent int64 // 0..100, used if share
+	number  int64
+	share   bool
+}
+
+func parseLimit(text string) (deleteLimit, error) {
+	digits, share := strings.CutSuffix(text, "%")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 || share && n > 100 {
+		return deleteLimit{}, fmt.Errorf("bad --max-delete %q: want a number, or a percentage such as 50%%", text)
+	}
+	return deleteLimit{percent: n, number: n, share: share}, nil
+}
+
+// leastShared is the number of entries up to which a share does not limit: half
+// of three files is nothing to worry about.
+const leastShared = 100
+
+// exceeded reports whether n deletions are more than the limit allows in a
+// copy of so many entries.
+func (l deleteLimit) exceeded(n, entries int64) bool {
+	if !l.share {
+		return n > l.number
+	}
+	return entries > leastShared && n*100 > entries*l.percent
+}
+
+func (l deleteLimit) String() string {
+	if l.share {
+		return strconv.FormatInt(l.percent, 10) + "%"
+	}
+	return strconv.FormatInt(l.number, 10)
+}

@@ -1,0 +1,261 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// dest is the copy: its root, its marker and the lock, and what its file
+// system can store. All below the root goes through root's descriptor.
+type dest struct {
+	path        string
+	root        *disk.Dir
+	marker      *disk.Marker
+	lock        *disk.Lock
+	aside       *disk.Aside
+	log         *disk.RecordLog // where there are no xattrs; else nil
+	times       disk.TimeRange
+	crossMounts bool
+	umask       uint32
+
+	tree   disk.Tree // as in the marker; ID "" before the first claim
+	status disk.Status
+	file   *disk.StatusFile
+	self   disk.Info // the root, when it was opened
+}
+
+// openDest opens and locks the copy at c.Dest, making it if it is missing. It
+// refuses (exit.Refused) what is neither empty nor ours nor adopted. Nothing
+// but the marker is written.
+func openDest(c *Config) (*dest, error) {
+	if c.DryRun {
+		return lookAtDest(c)
+	}
+	if err := os.Mkdir(c.Dest, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, exit.With(exit.Local, err, "make the directory above DEST first")
+	}
+	root, err := disk.OpenRoot(c.Dest)
+	if err != nil {
+		return nil, exit.With(exit.Local, err, "DEST must be a directory")
+	}
+	d := &dest{path: c.Dest, root: root, umask: umask()}
+	if err := d.open(c); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// lookAtDest is openDest for a dry run: it makes, locks and probes nothing, and
+// takes a missing copy for an empty one.
+func lookAtDest(c *Config) (*dest, error) {
+	d := &dest{path: c.Dest, umask: umask(), times: disk.TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp}}
+	root, err := disk.OpenRoot(c.Dest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, nil
+	}
+	if err != nil {
+		return nil, exit.With(exit.Local, err, "DEST must be a directory")
+	}
+	d.root = root
+	if d.self, err = root.Self(); err != nil {
+		return nil, exit.With(exit.Local, err, "")
+	}
+	if err := d.mayTake(c); err != nil {
+		d.close()
+		return nil, err
+	}
+	m, err := disk.OpenMarker(root, c.StateDir)
+	if err != nil {
+		return d, nil // not ours yet: nothing is remembered
+	}
+	d.marker = m
+	if d.status, err = m.ReadStatus(); err != nil {
+		d.status = disk.Status{}
+	}
+	if errors.Is(root.ProbeRecord(), disk.ErrNoXattr) {
+		d.log, err = m.ReadRecordLog()
+	}
+	return d, err
+}
+
+func (d *dest) open(c *Config) (err error) {
+	if d.self, err = d.root.Self(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	if err := d.mayTake(c); err != nil {
+		return err
+	}
+	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); err != nil {
+		return exit.With(exit.Local, err, "DEST must be writable")
+	}
+	if d.lock, err = d.marker.Lock(); errors.Is(err, disk.ErrLocked) {
+		return exit.With(exit.Refused, err, "one mirror per destination: stop the other one")
+	} else if err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	// Between the first look and the lock somebody else may have come and gone.
+	if err := d.mayTake(c); err != nil {
+		return err
+	}
+	if err := d.prepare(c); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	return nil
+}
+
+// mayTake decides whether this directory may become or stay a copy.
+func (d *dest) mayTake(c *Config) error {
+	tree, err := readTree(d.root, c.StateDir)
+	switch {
+	case errors.Is(err, disk.ErrNewerFormat):
+		return exit.With(exit.Refused, err, "update tidemark")
+	case errors.Is(err, disk.ErrNoTree):
+		empty, err := d.empty()
+		if err != nil {
+			return exit.With(exit.Local, err, "")
+		}
+		if !empty && !c.Adopt {
+			return exit.With(exit.Refused, fmt.Errorf("%q is not empty and no copy of ours", c.Dest),
+				"give an empty directory, or --adopt to make this one equal to the source")
+		}
+		return nil
+	case err != nil:
+		return exit.With(exit.Refused, err, "repair or remove its .tidemark, then use --adopt")
+	case tree.Role != disk.Copy:
+		return exit.With(exit.Refused, fmt.Errorf("%q is a source that watch keeps", c.Dest), "give another destination")
+	case !tree.BoundTo(d.self) && !c.Adopt:
+		return exit.With(exit.Refused, fmt.Errorf("%q is not the directory its .tidemark was written for", c.Dest),
+			"it was copied, restored or not mounted; --adopt takes it over")
+	}
+	d.tree = tree
+	return nil
+}
+
+func readTree(root *disk.Dir, stateDir string) (disk.Tree, error) {
+	m, err := disk.OpenMarker(root, stateDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return disk.Tree{}, disk.ErrNoTree
+	}
+	if err != nil {
+		return disk.Tree{}, err
+	}
+	defer m.Close()
+	return m.ReadTree()
+}
+
+// lostFound is made by mkfs at the root of a file system. It is nobody's.
+const lostFound = "lost+found"
+
+func (d *dest) empty() (bool, error) {
+	names, err := d.root.Names()
+	if err != nil {
+		return false, err
+	}
+	return len(names) == 0 || len(names) == 1 && names[0] == lostFound, nil
+}
+
+// prepare opens what a pass needs besides the root.
+func (d *dest) prepare(c *Config) (err error) {
+	d.crossMounts = false // nothing is written across a mount
+	inRoot := d.marker
+	if c.StateDir != "" {
+		// Files are written aside on their own file system.
+		if inRoot, err = disk.CreateMarker(d.root, ""); err != nil {
+			return err
+		}
+		defer inRoot.Close()
+	}
+	if d.aside, err = inRoot.Dir().OpenAside("tmp"); err != nil {
+		return err
+	}
+	if d.times, err = inRoot.TimeRange(); err != nil {
+		return err
+	}
+	if d.status, err = d.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.status = disk.Status{} // unreadable is lost: a full walk makes a new one
+	}
+	if d.file, err = d.marker.CreateStatus(); err != nil {
+		return err
+	}
+	if err := d.root.ProbeRecord(); errors.Is(err, disk.ErrNoXattr) {
+		d.log, err = d.marker.OpenRecordLog()
+		return err
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+func (d *dest) close() {
+	if d.file != nil {
+		_ = d.file.Close()
+	}
+	if d.log != nil {
+		_ = d.log.Close()
+	}
+	if d.aside != nil {
+		_ = d.aside.Close()
+	}
+	if d.lock != nil {
+		_ = d.lock.Unlock()
+	}
+	if d.marker != nil {
+		_ = d.marker.Close()
+	}
+	if d.root != nil {
+		_ = d.root.Close()
+	}
+}
+
+// dir opens the directory at path.
+func (d *dest) dir(path string) (*disk.Dir, error) {
+	if d.root == nil {
+		return nil, fs.ErrNotExist
+	}
+	return d.root.OpenDirPath(path, d.crossMounts)
+}
+
+// standing reports an error if the root's path names another directory by now,
+// or the marker was removed: somebody replaced the copy under us.
+func (d *dest) standing() error {
+	now, err := os.Stat(d.path)
+	if err != nil {
+		return err
+	}
+	was, err := os.Stat("/proc/self/fd/" + strconv.Itoa(d.root.FD()))
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(now, was) {
+		return fmt.Errorf("%q is another directory than at the start", d.path)
+	}
+	if !d.lock.Standing(d.marker) {
+		return fmt.Errorf("the lock in %q was removed", filepath.Join(d.path, mtree.MarkerName))
+	}
+	return nil
+}
+
+// umask reads the process's umask without setting it.
+func umask() uint32 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err == nil {
+		for line := range strings.Lines(string(text)) {
+			if value, ok := strings.CutPrefix(line, "Umask:"); ok {
+				if mask, err := strconv.ParseUint(strings.TrimSpace(value), 8, 32); err == nil {
+					return uint32(mask) & 0o777
+				}
+			}
+		}
+	}
+	return 0o022
+}

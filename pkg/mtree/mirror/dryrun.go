@@ -1,0 +1,52 @@
+package mirror
+
+import (
+	"fmt"
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
+
+// itemise writes what a visit would have changed, one line each, and counts it
+// as if it had been done.
+func (p *pass) itemise(n *node, v *view) {
+	var out strings.Builder
+	item := func(verb string, e *mtree.Entry) {
+		fmt.Fprintf(&out, "%s %s\n", verb, quoted(mtree.JoinPath(n.path, e.Name)))
+	}
+	for _, c := range v.plan.make {
+		item("mkdir ", c.Want)
+	}
+	for _, c := range v.plan.links {
+		item("link  ", c.Want)
+	}
+	for _, c := range v.plan.fetch {
+		item("fetch ", c.Want)
+		p.fetched++
+		p.bytes += c.Want.Size
+	}
+	for _, c := range v.plan.check {
+		item("check ", c.Want)
+	}
+	for _, c := range v.plan.mode {
+		item("chmod ", c.Want)
+	}
+	for _, e := range v.plan.extra {
+		item("delete", e)
+		p.doom(n, []doomed{{e.Name, e.Kind, e.MTime, p.countExtra(n, e)}}, nil)
+	}
+	_, _ = p.config.Out.Write([]byte(out.String()))
+}
+
+func (p *pass) countExtra(n *node, e *mtree.Entry) int64 {
+	dir, err := p.dest.dir(n.path)
+	if err != nil {
+		return 1
+	}
+	defer dir.Close()
+	count, err := dir.CountTree(e.Name)
+	if err != nil {
+		return 1
+	}
+	return count
+}

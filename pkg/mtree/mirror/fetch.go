@@ -1,0 +1,213 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// haul is what a fetch brought.
+type haul struct {
+	err       error // nothing was fetched
+	names     []string
+	bytes     int64
+	made      int64 // under names that were free
+	denied    int64
+	gone      int64
+	moved     int64 // stored with their own times
+	unsettled int64
+	swaps     []swap
+	failed    []failure
+	seen      []*mtree.Entry // as listed, for the ctime rule
+}
+
+// fetch brings files of one directory. Each is written aside and moved into
+// place when it is whole; system calls in Draft, and for one file:
+//
+//	openat, write..., fchmod, utimensat(fd), [fsync], linkat or renameat
+func (p *pass) fetch(n *node, changes []mtree.Change) step {
+	return func(ctx context.Context) func() {
+		h := &haul{}
+		dir, err := p.openToChange(n)
+		if err != nil {
+			h.err = local(err)
+		} else {
+			p.bring(ctx, n, dir, changes, h)
+			_ = dir.Close()
+		}
+		return func() { p.brought(n, h) }
+	}
+}
+
+func (p *pass) bring(ctx context.Context, n *node, dir *disk.Dir, changes []mtree.Change, h *haul) {
+	want := make([]*mtree.Entry, len(changes))
+	for i := range changes {
+		want[i] = changes[i].Want
+	}
+	put := func(i int, got mtree.Entry, body io.Reader) error {
+		if p.limiter != nil {
+			body = &limitedReader{ctx, body, p.limiter}
+		}
+		size, err := p.put(dir, changes[i], &got, body, h)
+		if err == nil {
+			h.names = append(h.names, got.Name)
+			h.bytes += size
+			if changes[i].Have == nil {
+				h.made++
+			}
+		}
+		return err
+	}
+	for i, err := range p.mirror.source.fetch(ctx, n.path, want, put) {
+		switch path := mtree.JoinPath(n.path, want[i].Name); {
+		case err == nil:
+		case errors.Is(err, errDenied):
+			h.denied++
+		case errors.Is(err, errGone):
+			h.gone++
+		default:
+			h.failed = append(h.failed, failure{path, err})
+		}
+	}
+}
+
+// put writes one file aside and moves it into place.
+func (p *pass) put(dir *disk.Dir, c mtree.Change, got *mtree.Entry, body io.Reader, h *haul) (int64, error) {
+	draft, err := p.dest.aside.Create(dir, c.Have == nil)
+	if err != nil {
+		return 0, local(err)
+	}
+	defer draft.Discard()
+	size, err := copyBody(draft.File, body)
+	if err != nil {
+		return 0, err
+	}
+	if size != got.Size {
+		return 0, fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, size, got.Size)
+	}
+	if err := p.dress(draft.File, c, got); err != nil {
+		return 0, local(err)
+	}
+	if c.Have != nil && c.Have.Kind == mtree.Dir {
+		return size, local(p.stageFile(dir, c, draft, h))
+	}
+	if err := draft.Place(dir, c.Want.Name); err != nil {
+		return 0, local(err)
+	}
+	switch {
+	case got.Hot:
+		h.unsettled++
+	case !sameFile(c.Want, got):
+		h.moved++
+	default:
+		h.seen = append(h.seen, c.Want)
+	}
+	return size, nil
+}
+
+// dress gives a file mode, owner and time by its descriptor.
+func (p *pass) dress(f *os.File, c mtree.Change, got *mtree.Entry) error {
+	mode := 0o666 &^ p.dest.umask
+	switch {
+	case c.Want.Has&mtree.HasMode != 0:
+		mode = c.Want.Mode & 0o777
+	case c.Have != nil && c.Have.Kind == mtree.File:
+		mode = c.Have.Mode & 0o777
+	}
+	if p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
+		if err := f.Chown(int(c.Want.UID), int(c.Want.GID)); err != nil {
+			return err
+		}
+	}
+	if mode != 0o600 {
+		if err := f.Chmod(os.FileMode(mode)); err != nil {
+			return err
+		}
+	}
+	if err := disk.SetFileTime(f, got.MTime); err != nil {
+		return err
+	}
+	if p.config.Durability == Each {
+		return f.Sync()
+	}
+	return nil
+}
+
+func (p *pass) stageFile(dir *disk.Dir, c mtree.Change, draft *disk.Draft, h *haul) error {
+	name, err := draft.Stage()
+	if err != nil {
+		return err
+	}
+	s, err := p.swapFor(dir, c.Want.Name, name)
+	if err != nil {
+		return err
+	}
+	h.swaps = append(h.swaps, s)
+	return draft.Keep()
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// copyBody writes what body gives. Failing to write is local, failing to read
+// is not.
+func copyBody(f *os.File, body io.Reader) (size int64, err error) {
+	buf := copyBuffers.Get().(*[256 << 10]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := body.Read(buf[:])
+		if n > 0 {
+			if _, err := f.Write(buf[:n]); err != nil {
+				return size, local(err)
+			}
+			size += int64(n)
+		}
+		if err == io.EOF {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+	}
+}
+
+// brought notes what a fetch brought.
+func (p *pass) brought(n *node, h *haul) {
+	if h.err != nil {
+		p.fail(n, n.path, h.err)
+		return
+	}
+	p.tally(n, h)
+	if len(h.names) > 0 {
+		n.changed = true
+		p.touch(n.path, h.names...)
+	}
+	p.doom(n, nil, h.swaps)
+	for _, e := range h.seen {
+		p.sighted(n, e)
+	}
+	if h.moved+h.gone+h.unsettled > 0 {
+		n.blocked = true
+	}
+	for _, f := range h.failed {
+		p.fail(n, f.path, f.err)
+	}
+}
+
+func (p *pass) tally(n *node, h *haul) {
+	stats := p.config.Stats
+	p.fetched += int64(len(h.names))
+	p.bytes += h.bytes
+	p.made += h.made
+	p.moved += h.moved + h.gone
+	p.unsettled += h.unsettled
+	stats.Files.Add(int64(len(h.names)))
+	stats.Bytes.Add(h.bytes)
+	stats.Unsettled.Add(h.unsettled)
+	p.skip(n, h.denied, "files the source may not read")
+}

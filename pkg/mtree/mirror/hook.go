@@ -1,0 +1,24 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// hook runs --exec after a pass that changed something, and waits for it.
+func (m *mirror) hook(ctx context.Context) error {
+	if m.config.Exec == "" {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", m.config.Exec)
+	cmd.Dir = m.dest.path
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return exit.With(exit.Failed, fmt.Errorf("--exec: %w", err), "")
+	}
+	return nil
+}

@@ -1,0 +1,5 @@
+package mirror
+
+import "errors"
+
+func openHTTP(c *Config) (source, error) { return nil, errors.New("none") }

@@ -1,0 +1,232 @@
+package mirror
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// localSource is a directory of this machine, or one mounted here, read by the
+// same rule as serve reads it. Dotfiles belong to it: nothing is published.
+type localSource struct {
+	root        *disk.Dir
+	path        string
+	stateDir    string
+	crossMounts bool
+	owner       bool
+}
+
+func openLocal(c *Config) (*localSource, error) {
+	root, err := disk.OpenRoot(c.Source)
+	if err != nil {
+		return nil, exit.With(exit.Unreachable, err, "SOURCE must be a directory, or a URL that begins with http:// or https://")
+	}
+	return &localSource{root: root, path: c.Source, crossMounts: c.CrossMounts, owner: c.Owner}, nil
+}
+
+func (s *localSource) close() error { return s.root.Close() }
+
+// list implements source. With ask.known it costs about 20 system calls.
+func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
+	if ask.path == "" {
+		if err := s.standing(); err != nil {
+			return answer{}, err
+		}
+	}
+	p, err := s.root.Published(s.stateDir)
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory"}
+	d, err := s.root.OpenDirPath(ask.path, s.crossMounts)
+	if err != nil {
+		return answer{}, reading(err)
+	}
+	defer d.Close()
+	if p.State.Prunes() && ask.known != "" {
+		self, err := d.Self()
+		if err != nil {
+			return answer{}, reading(err)
+		}
+		if a.validator = validator(self.MTime, &a); a.validator == ask.known {
+			a.unchanged = true
+			return a, nil
+		}
+	}
+	lister := disk.Lister{
+		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
+		Copy: p.Tree.Role == disk.Copy, Mounts: s.crossMounts,
+	}
+	if a.listing, err = lister.Read(d, ask.path); err != nil {
+		return answer{}, reading(err)
+	}
+	if p.State.Prunes() && !a.listing.Hot {
+		a.validator = validator(a.listing.Stamp, &a)
+	}
+	return a, nil
+}
+
+func validator(stamp mtree.Stamp, a *answer) string {
+	return fmt.Sprintf("%s-%s-%d-%s", stamp, a.treeID, a.epoch, a.state)
+}
+
+// standing refuses a root whose path names another directory by now: an
+// unmounted file system must not pass for an empty tree.
+func (s *localSource) standing() error {
+	now, err := disk.OpenRoot(s.path)
+	if err != nil {
+		return err
+	}
+	defer now.Close()
+	a, err := s.root.Self()
+	if err != nil {
+		return err
+	}
+	b, err := now.Self()
+	if err == nil && a.Node != b.Node {
+		err = fmt.Errorf("%q is another directory than at the start", s.path)
+	}
+	return err
+}
+
+// reading gives an error of reading the source the name that passes act on.
+func reading(err error) error {
+	switch {
+	case disk.IsDenied(err):
+		return fmt.Errorf("%w: %w", errDenied, err)
+	case disk.IsGone(err), errors.Is(err, disk.ErrNotRegular):
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	return err
+}
+
+func (s *localSource) fetch(ctx context.Context, dir string, want []*mtree.Entry, put putFunc) []error {
+	d, err := s.root.OpenDirPath(dir, s.crossMounts)
+	if err != nil {
+		return sameError(reading(err), len(want))
+	}
+	defer d.Close()
+	return oneByOne(ctx, want, put, func(ctx context.Context, e *mtree.Entry, how demand) (opened, error) {
+		f, info, err := d.OpenFile(e.Name)
+		if err != nil {
+			return opened{}, reading(err)
+		}
+		got := entryOf(e.Name, info)
+		if how == asListed && !sameFile(e, &got) {
+			_ = f.Close()
+			return opened{}, errMoved
+		}
+		return opened{got, &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}}, nil
+	})
+}
+
+// steadyFile reads a file up to the size it had when it was opened and gives
+// errMoved at the end if it is no longer that file.
+type steadyFile struct {
+	*os.File
+	ctx   context.Context
+	got   mtree.Entry
+	read  int64
+	loose bool
+}
+
+func (f *steadyFile) Read(buf []byte) (int, error) {
+	if err := f.ctx.Err(); err != nil {
+		return 0, err
+	}
+	left := f.got.Size - f.read
+	if left == 0 {
+		return 0, f.end()
+	}
+	if int64(len(buf)) > left {
+		buf = buf[:left]
+	}
+	n, err := f.File.Read(buf)
+	f.read += int64(n)
+	if err == io.EOF {
+		err = errMoved
+	}
+	return n, err
+}
+
+func (f *steadyFile) end() error {
+	if f.loose {
+		return io.EOF
+	}
+	info, err := disk.StatFile(f.File)
+	if err != nil {
+		return err
+	}
+	if now := entryOf(f.got.Name, info); !sameFile(&f.got, &now) {
+		return errMoved
+	}
+	return io.EOF
+}
+
+// WriteTo hides os.File's, which would read past the size.
+func (f *steadyFile) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{f})
+}
+
+func entryOf(name string, info disk.Info) mtree.Entry {
+	return mtree.Entry{
+		Name: name, Kind: info.Kind, Size: info.Size, MTime: info.MTime, CTime: info.CTime,
+		Mode: info.Mode, UID: info.UID, GID: info.GID,
+		Has: mtree.HasMode | mtree.HasCTime | mtree.HasOwner,
+	}
+}
+
+func (s *localSource) sums(ctx context.Context, dir string, names []string) (map[string]sum, error) {
+	d, err := s.root.OpenDirPath(dir, s.crossMounts)
+	if err != nil {
+		return nil, reading(err)
+	}
+	defer d.Close()
+	return sumFiles(ctx, d, names)
+}
+
+// sumFiles hashes files of d; those that cannot be read are left out.
+func sumFiles(ctx context.Context, d *disk.Dir, names []string) (map[string]sum, error) {
+	sums := make(map[string]sum, len(names))
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s, err := sumFile(d, name)
+		if err == nil {
+			sums[name] = s
+		} else if !disk.IsGone(err) && !disk.IsDenied(err) && !errors.Is(err, disk.ErrNotRegular) {
+			return nil, err
+		}
+	}
+	return sums, nil
+}
+
+func sumFile(d *disk.Dir, name string) (s sum, err error) {
+	f, _, err := d.OpenFile(name)
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return s, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
+	}
+	return sum(h.Sum(nil)), nil
+}
+
+func sameError(err error, n int) []error {
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}

@@ -1,0 +1,306 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+)
+
+// mirror is a source and a copy of it, opened. One goroutine uses it; a pass
+// lends it to its steps, which only read it.
+type mirror struct {
+	config  Config
+	rules   rules
+	filters *glob.List
+	limiter *rate.Limiter // of file contents; nil: none
+	source  source
+	dest    *dest
+	seen    seen
+	warned  disk.State // for which full walks were announced
+}
+
+// open opens source and copy and takes the lock.
+func open(c Config) (*mirror, error) {
+	c = c.withDefaults()
+	rules, err := c.compile()
+	if err != nil {
+		return nil, err
+	}
+	m := &mirror{config: c, rules: rules, filters: rules.filters}
+	if c.BWLimit > 0 {
+		m.limiter = rate.NewLimiter(rate.Limit(c.BWLimit), int(max(c.BWLimit/10, 64<<10)))
+	}
+	if m.source, err = openSource(&c); err != nil {
+		return nil, err
+	}
+	if m.dest, err = openDest(&c); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *mirror) close() { m.dest.close() }
+
+func openSource(c *Config) (source, error) {
+	if c.Source == "" {
+		return nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
+	}
+	if strings.HasPrefix(c.Source, "http://") || strings.HasPrefix(c.Source, "https://") {
+		return openHTTP(c)
+	}
+	if err := apart(c.Source, c.Dest); err != nil {
+		return nil, err
+	}
+	return openLocal(c)
+}
+
+// apart refuses a copy inside its source, which would copy itself for ever, and
+// a source inside its copy, which would be deleted.
+func apart(from, to string) error {
+	a, err := resolved(from)
+	if err != nil {
+		return nil // openLocal says it better
+	}
+	b, err := resolved(to)
+	if err != nil {
+		return nil
+	}
+	if a == b || strings.HasPrefix(a, strings.TrimSuffix(b, "/")+"/") || strings.HasPrefix(b, strings.TrimSuffix(a, "/")+"/") {
+		return exit.With(exit.Usage, fmt.Errorf("%q and %q lie within each other", from, to), "give two separate directories")
+	}
+	return nil
+}
+
+// resolved returns the real path of a directory that may not exist yet.
+func resolved(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real, nil
+	}
+	up, err := filepath.EvalSymlinks(filepath.Dir(path))
+	return filepath.Join(up, filepath.Base(path)), err
+}
+
+// claim makes the copy one of the tree that a is the root of, or refuses. It
+// returns why nothing may be deleted, if so.
+func (m *mirror) claim(a *answer) (holdAll string, err error) {
+	d, c := m.dest, &m.config
+	t := d.tree
+	switch {
+	case t.ID == "" || c.Adopt:
+	case t.NoID && a.treeID == "" && t.Upstream != c.Source:
+		return "", exit.With(exit.Refused, fmt.Errorf("the copy was made from %q, and neither source has a tree id", t.Upstream),
+			"give that source, or --adopt to make the copy equal to this one")
+	case !t.NoID && a.treeID == "":
+		return "the source has lost its tree id", nil
+	case !t.NoID && a.treeID != t.ID:
+		return "", exit.With(exit.Refused, fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, a.treeID),
+			"give the right source, or --adopt to make the copy equal to this one")
+	}
+	next := disk.Tree{
+		ID: a.treeID, Epoch: a.epoch, Role: disk.Copy, Upstream: c.Source, NoID: a.treeID == "", Filters: c.Filters,
+	}
+	if next.NoID {
+		if next.ID = t.ID; !t.NoID || t.ID == "" {
+			next.ID = disk.NewTreeID()
+		}
+	}
+	same := t.ID == next.ID && t.NoID == next.NoID && t.Epoch == next.Epoch && t.Upstream == next.Upstream &&
+		slices.Equal(t.Filters, next.Filters) && t.BoundTo(d.self)
+	if same && d.status.State != "" || c.DryRun {
+		return "", nil
+	}
+	next.Bind(d.self)
+	if err := m.retake(next); err != nil {
+		return "", exit.With(exit.Local, err, "")
+	}
+	return "", nil
+}
+
+// retake writes who the copy is a copy of. Unless it is empty, nothing that its
+// records say is trusted from here on: one full walk is due, also after a kill.
+func (m *mirror) retake(next disk.Tree) error {
+	d := m.dest
+	empty, err := d.empty()
+	if err != nil {
+		return err
+	}
+	if !empty {
+		m.config.Log.Info("everything is compared once: this copy is new to its source, or the other way round")
+		if err := d.begin(d.root, "", disk.Record{}, true); err != nil {
+			return err
+		}
+	}
+	if d.tree.ID != next.ID || d.status.State == "" {
+		d.status = disk.Status{State: disk.Filling}
+	}
+	if err := d.file.Write(d.status); err != nil {
+		return err
+	}
+	if err := d.marker.WriteTree(next); err != nil {
+		return err
+	}
+	d.tree = next
+	return nil
+}
+
+// pass claims the copy for the source's root as a shows it and runs a pass.
+func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
+	holdAll, err := m.claim(&a)
+	if err != nil {
+		return nil, err
+	}
+	if !m.config.DryRun {
+		if err := m.dest.standing(); err != nil {
+			return nil, exit.With(exit.Local, err, "start mirror anew")
+		}
+	}
+	prunes := a.state.Prunes()
+	if !prunes && m.warned != a.state {
+		m.warned = a.state
+		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.state, "server", a.dialect,
+			"remedy", "run watch at the source")
+	}
+	p := m.newPass(a, walk || !prunes)
+	p.holdAll = holdAll
+	if !m.config.DryRun {
+		if list, err := readHeld(m.dest.marker, releaseName); err == nil && len(list.entries) > 0 {
+			p.release = &list
+		}
+	}
+	err = p.run(ctx)
+	m.count(p, err)
+	if m.config.DryRun {
+		return p, err
+	}
+	return p, errors.Join(err, m.publish(p, err))
+}
+
+func (m *mirror) count(p *pass, err error) {
+	s := m.config.Stats
+	s.Passes.Add(1)
+	s.Incomplete.Store(p.incomplete)
+	now, _ := m.config.Now().Unix()
+	s.LastPass.Store(now)
+	if err != nil {
+		s.Errors.Add(1)
+	}
+	if p.complete {
+		root, _ := p.root.Unix()
+		s.RootStamp.Store(root)
+		if p.full {
+			s.Walks.Add(1)
+		}
+	}
+}
+
+// fullDue reports whether the safety net asks for a full walk.
+func (m *mirror) fullDue() bool {
+	walked := m.dest.status.Counters[countWalked]
+	if m.config.FullInterval < 0 || walked == 0 {
+		return false
+	}
+	now, _ := m.config.Now().Unix()
+	// Jitter by the tree's id: copies of one tree do not all walk at once, and
+	// this one's turn does not move with every look.
+	share := time.Duration(m.dest.self.Node.Ino % 128)
+	after := m.config.FullInterval * (896 + share*2) / 1024
+	return now-walked > int64(after/time.Second)
+}
+
+// Counters in status.json.
+const (
+	countEntries = "entries"    // in the copy, as of the last full walk and what was made and deleted since
+	countWalked  = "walked"     // end of the last full walk, Unix seconds
+	countHeld    = "held"       // deletions held
+	countFailed  = "failed"     // paths that failed in the last pass
+	countBehind  = "incomplete" // directories the last pass left incomplete
+	countEnded   = "ended"      // end of the last pass that changed something, Unix seconds
+)
+
+// entries is how many entries the copy has; 0 if that is not known.
+func (d *dest) entries() int64 { return d.status.Counters[countEntries] }
+
+// publish writes status.json, if there is news.
+func (m *mirror) publish(p *pass, passErr error) error {
+	d := m.dest
+	next := d.status
+	counters := map[string]int64{
+		countEntries: max(d.entries()+p.made-p.deleted, 0), countWalked: d.status.Counters[countWalked],
+		countHeld: p.held, countFailed: p.failed, countBehind: p.incomplete, countEnded: d.status.Counters[countEnded],
+	}
+	now := m.config.Now()
+	sec, _ := now.Unix()
+	if p.fetched+p.made+p.deleted > 0 {
+		counters[countEnded] = sec
+	}
+	next.Error = ""
+	if passErr != nil {
+		next.Error = firstLine(passErr)
+	}
+	if p.complete {
+		next.State = disk.Mirrored
+		next.Root = &p.root
+		if p.source.listing.HasNow {
+			at := p.source.listing.Now.Add(-clockLag)
+			next.Checkpoint = &at
+		}
+		if p.full {
+			counters[countEntries], counters[countWalked] = p.entries, sec
+		} else if counters[countWalked] == 0 {
+			counters[countWalked] = sec
+		}
+	}
+	next.Counters = counters
+	if sameStatus(&d.status, &next) {
+		return nil
+	}
+	return m.writeStatus(next, now)
+}
+
+// clockLag is by how much a file's time may lie behind the clock.
+const clockLag = 20 * time.Millisecond
+
+// sameStatus compares what makes a status worth writing: not the times of
+// passes that found nothing.
+func sameStatus(a, b *disk.Status) bool {
+	if a.State != b.State || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
+		return false
+	}
+	for key, value := range b.Counters {
+		if a.Counters[key] != value && key != countWalked {
+			return false
+		}
+	}
+	if a.Counters[countWalked] == 0 && b.Counters[countWalked] != 0 {
+		return false
+	}
+	return a.Root == b.Root || a.Root != nil && b.Root != nil && *a.Root == *b.Root
+}
+
+func (m *mirror) writeStatus(next disk.Status, now mtree.Stamp) error {
+	next.Updated = &now
+	next.Boot = disk.BootID()
+	m.dest.status = next
+	return local(m.dest.file.Write(next))
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

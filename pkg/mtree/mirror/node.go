@@ -1,0 +1,70 @@
+package mirror
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// node is a directory that a pass looks at, from the moment it is known to
+// differ until it is complete or given up. Steps read path, name, want, deep
+// and fresh; everything else belongs to the pass's owner.
+type node struct {
+	parent *node // nil for the root
+	name   string
+	path   string
+	want   mtree.Entry // as its parent lists it; zero for the root
+	deep   bool        // its record and those below prove nothing
+	fresh  bool        // made in this pass
+
+	open    int         // visits, fetches, checks, deletions and children under way
+	blocked bool        // cannot be completed in this pass
+	failed  bool        // something in it or below could not be made right
+	waits   bool        // for its deletions
+	passed  bool        // not readable at the source: keeps its parent not from being complete
+	changed bool        // something in it or below was changed
+	proved  bool        // files of it were compared by sums: `now` is news
+	listed  bool        // its listing arrived
+	record  disk.Record // what it will be completed with
+	before  disk.Record // what it had
+	had     bool        // it had one
+	doomed  []doomed    // in the copy only
+	swaps   []swap      // files that replace directories
+}
+
+// doomed is an entry of the copy that the source no longer has.
+type doomed struct {
+	name    string
+	kind    mtree.Kind
+	mtime   mtree.Stamp
+	entries int64 // with all below it
+}
+
+// swap is a file or symlink, written aside, whose name a directory has.
+type swap struct {
+	doomed
+	staged string // its name in the aside
+}
+
+// child returns the node of a subdirectory as the parent lists it.
+func (n *node) child(e *mtree.Entry) *node {
+	return &node{parent: n, name: e.Name, path: mtree.JoinPath(n.path, e.Name), want: *e, deep: n.deep}
+}
+
+// deletions counts the entries that completing the node takes away.
+func (n *node) deletions() (total int64) {
+	for i := range n.doomed {
+		total += n.doomed[i].entries
+	}
+	for i := range n.swaps {
+		total += n.swaps[i].entries
+	}
+	return total
+}
+
+// depth counts the directories above n.
+func (n *node) depth() (depth int) {
+	for up := n.parent; up != nil; up = up.parent {
+		depth++
+	}
+	return depth
+}

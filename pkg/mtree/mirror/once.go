@@ -1,0 +1,101 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// movingTries is how many passes Once makes, at most, because the source
+// changed under the one before.
+const movingTries = 3
+
+// Once makes Dest equal to Source with one pass and writes the summary line to
+// Out. Where the source changed under it, it looks again at what moved, twice
+// at most. The error carries an exit code: of several causes the highest.
+func Once(ctx context.Context, c Config) error {
+	m, err := open(c)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	m.config.Ready()
+	var total result
+	for try := 1; ; try++ {
+		p, err := m.once(ctx)
+		if p != nil {
+			total.add(&p.result)
+		}
+		if err != nil || p.complete || p.moved+p.unsettled == 0 || p.failed+p.held > 0 || try == movingTries || m.config.DryRun {
+			if p != nil {
+				m.summary(&total)
+			}
+			return errors.Join(append(total.errs, err, total.verdict())...)
+		}
+	}
+}
+
+func (m *mirror) once(ctx context.Context) (*pass, error) {
+	a, err := m.source.list(ctx, ask{})
+	if err != nil {
+		return nil, unreachable(ctx, err)
+	}
+	p, err := m.pass(ctx, a, m.fullDue())
+	if p != nil && err == nil && p.fetched+p.made+p.deleted > 0 && !m.config.DryRun {
+		err = m.hook(ctx)
+	}
+	return p, err
+}
+
+// unreachable gives an error of asking for the root its exit code.
+func unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var with *exit.Error
+	if errors.As(err, &with) {
+		return err
+	}
+	return exit.With(exit.Unreachable, fmt.Errorf("the source: %w", err), "is serve running there, and is this its URL?")
+}
+
+// add sums up passes; what describes a state is the last one's.
+func (r *result) add(last *result) {
+	r.listed += last.listed
+	r.fetched += last.fetched
+	r.bytes += last.bytes
+	r.deleted += last.deleted
+	r.skipped += last.skipped
+	r.took += last.took
+	r.held, r.failed, r.unsettled, r.moved = last.held, last.failed, last.unsettled, last.moved
+	r.heldWhy, r.errs, r.root, r.complete = last.heldWhy, last.errs, last.root, last.complete
+}
+
+// verdict is the error that a pass's result amounts to, its failures apart.
+func (r *result) verdict() error {
+	switch {
+	case r.held > 0:
+		return exit.With(exit.Held, fmt.Errorf("%d deletions held: %s", r.held, r.heldWhy),
+			"look at mirror --status DEST; mirror --release DEST carries them out")
+	case r.moved > 0 && r.failed == 0:
+		return exit.With(exit.Failed, fmt.Errorf("%d entries changed or vanished while they were fetched", r.moved), "run again")
+	}
+	return nil
+}
+
+// summary writes the line that ends a pass.
+func (m *mirror) summary(r *result) {
+	if !m.config.DryRun && m.config.Log != nil && r.unsettled > 0 {
+		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.unsettled)
+	}
+	_, _ = io.WriteString(m.config.Out, r.line())
+}
+
+func (r *result) line() string {
+	return fmt.Sprintf("listed %d directories, fetched %d files (%d bytes), deleted %d, held %d, skipped %d, failed %d, in %s; root %s\n",
+		r.listed, r.fetched, r.bytes, r.deleted, r.held, r.skipped, r.failed, r.took.Round(time.Millisecond), r.root)
+}

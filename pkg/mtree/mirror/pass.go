@@ -1,0 +1,282 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// step does a piece of a pass's work in a goroutine of its own and returns what
+// the owner has to note of it. It touches nothing of the pass.
+type step func(ctx context.Context) (note func())
+
+// task is a step and the node that waits for it.
+type task struct {
+	n    *node
+	step step
+}
+
+// pass is one run from the root to the root. All its state belongs to the
+// goroutine that calls run.
+type pass struct {
+	*mirror
+	start     time.Time
+	source    answer    // the root's, with which it began
+	full      bool      // compare everything, whatever records say
+	holdAll   string    // why nothing may be deleted; "": it may
+	emptyRoot bool      // the source lists nothing at all
+	release   *heldList // deletions that may be carried out; nil: none
+	holding   []heldEntry
+
+	ready   []*node // complete but for the flush and the stamp, children first
+	doomed  []*node // with deletions, which wait for the end
+	behind  []*node // given up, children first
+	touched []touch // changed since the last flush
+
+	steps   []task // taken from the end
+	last    []task // --last: taken when nothing else is left or under way
+	inLast  bool
+	running int
+	notes   chan func()
+	halted  error // why no further step is begun
+
+	result
+	written  int       // files since the last commit
+	lastTime time.Time // of the last commit
+	told     time.Time // Progress
+}
+
+// result is what a pass did.
+type result struct {
+	listed, fetched, bytes   int64
+	deleted, held, skipped   int64
+	failed, unsettled, moved int64
+	made                     int64 // entries under names that were free
+	entries                  int64 // in all listings seen
+	inCopy                   int64 // entries of the copy in the directories seen
+	wantFiles, wantBytes     int64
+	incomplete               int64       // directories
+	complete                 bool        // the root carries its stamp
+	root                     mtree.Stamp // the root's, as listed
+	took                     time.Duration
+	errs                     []error // the first of each kind
+	heldWhy                  string
+}
+
+func (m *mirror) newPass(root answer, full bool) *pass {
+	now := time.Now()
+	return &pass{
+		mirror: m, source: root, full: full, start: now, lastTime: now, told: now,
+		notes: make(chan func(), m.config.Jobs),
+	}
+}
+
+// run makes the copy equal to the source as far as that can be done now. Its
+// error is what ended it early; paths that failed are in the result.
+func (p *pass) run(ctx context.Context) error {
+	root := &node{deep: p.full}
+	p.emptyRoot = len(p.source.listing.Entries) == 0
+	p.add(root, p.visit(root, &p.source))
+	err := p.work(ctx)
+	if err == nil {
+		err = p.delete(ctx)
+	}
+	p.spare()
+	if !p.config.DryRun {
+		if commitErr := p.commit(); err == nil {
+			err = commitErr
+		}
+		p.leaveBehind()
+	}
+	p.complete = err == nil && !root.blocked
+	p.root = root.record.Stamp
+	p.took = time.Since(p.start)
+	p.tell(true)
+	return err
+}
+
+// add begins a step that belongs to n.
+func (p *pass) add(n *node, s step) {
+	n.open++
+	p.steps = append(p.steps, task{n, s})
+}
+
+// work takes steps until none is left, or one halts the pass.
+func (p *pass) work(ctx context.Context) error {
+	for {
+		for p.halted == nil && p.running < p.config.Jobs {
+			t, ok := p.take()
+			if !ok {
+				break
+			}
+			p.running++
+			go func() {
+				note := t.step(ctx)
+				p.notes <- func() {
+					note()
+					p.done(t.n)
+				}
+			}()
+		}
+		if p.running == 0 {
+			p.abandon()
+			return p.halted
+		}
+		note := <-p.notes
+		p.running--
+		note()
+		if err := ctx.Err(); err != nil {
+			p.halt(err)
+		}
+		p.commitInBetween()
+		p.tell(false)
+	}
+}
+
+// take returns the next task, if there is one to begin now. Those of --last
+// wait until nothing else is under way.
+func (p *pass) take() (task, bool) {
+	from := &p.steps
+	if len(p.steps) == 0 {
+		if p.running > 0 && !p.inLast {
+			return task{}, false
+		}
+		from = &p.last
+		p.inLast = len(p.last) > 0
+	}
+	n := len(*from)
+	if n == 0 {
+		return task{}, false
+	}
+	t := (*from)[n-1]
+	(*from)[n-1] = task{}
+	*from = (*from)[:n-1]
+	return t, true
+}
+
+// abandon gives up the tasks that a halted pass did not begin.
+func (p *pass) abandon() {
+	for {
+		p.inLast = true
+		t, ok := p.take()
+		if !ok {
+			return
+		}
+		t.n.blocked = true
+		p.done(t.n)
+	}
+}
+
+// halt ends the pass: what is under way ends, nothing is begun.
+func (p *pass) halt(err error) {
+	if p.halted == nil {
+		p.halted = err
+	}
+}
+
+// done notes the end of a step of n, or of a child, and settles n with the
+// last.
+func (p *pass) done(n *node) {
+	if n.open--; n.open > 0 {
+		return
+	}
+	if n.blocked || !n.listed {
+		n.blocked = true
+		p.behind = append(p.behind, n)
+	} else {
+		p.ready = append(p.ready, n)
+	}
+	p.settle(n)
+}
+
+// doom notes deletions in n; they keep it open until delete comes to them.
+func (p *pass) doom(n *node, entries []doomed, swaps []swap) {
+	if len(entries)+len(swaps) == 0 {
+		return
+	}
+	n.doomed = append(n.doomed, entries...)
+	n.swaps = append(n.swaps, swaps...)
+	if !n.waits {
+		n.waits = true
+		n.open++
+		p.doomed = append(p.doomed, n)
+	}
+}
+
+// settle tells the parent what became of n.
+func (p *pass) settle(n *node) {
+	up := n.parent
+	if up == nil {
+		return
+	}
+	up.changed = up.changed || n.changed
+	up.failed = up.failed || n.failed
+	if !n.passed && (n.blocked || n.record.Stamp != n.want.MTime) {
+		// What it was completed with is not what the parent lists: the
+		// parent's listing is older, or this one came from a cache.
+		up.blocked = true
+	}
+	p.done(up)
+}
+
+// fail notes that path could not be made right and leaves n incomplete.
+func (p *pass) fail(n *node, path string, err error) {
+	n.blocked, n.failed = true, true
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	p.failed++
+	p.config.Stats.Failed.Add(1)
+	p.config.Log.Warn("failed", "path", quoted(path), "error", err)
+	code := exit.Failed
+	if isLocal(err) {
+		code = exit.Local
+	}
+	if len(p.errs) < 10 {
+		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", quoted(path), err), ""))
+	}
+	if disk.IsFull(err) {
+		p.halt(exit.With(exit.Local, err, "make room on the file system of DEST"))
+	}
+}
+
+// tell reports progress, at most four times a second.
+func (p *pass) tell(done bool) {
+	if !done && time.Since(p.told) < 250*time.Millisecond {
+		return
+	}
+	p.told = time.Now()
+	p.config.Progress(Progress{
+		Listed: p.listed, Fetched: p.fetched, Bytes: p.bytes, WantFiles: p.wantFiles, WantBytes: p.wantBytes,
+		Deleted: p.deleted, Failed: p.failed, Pending: len(p.steps) + len(p.last) + p.running, Done: done,
+	})
+}
+
+// localError marks a failure of this machine's disk, not of the source.
+type localError struct{ error }
+
+func (e localError) Unwrap() error { return e.error }
+
+func isLocal(err error) bool {
+	var l localError
+	return errors.As(err, &l)
+}
+
+func local(err error) error {
+	if err == nil {
+		return nil
+	}
+	return localError{err}
+}
+
+func quoted(path string) string {
+	if path == "" {
+		return `"/"`
+	}
+	return fmt.Sprintf("%q", mtree.JoinPath("", path))
+}

@@ -1,0 +1,113 @@
+package mirror
+
+import (
+	"time"
+
+	"tidemark/pkg/mtree"
+)
+
+// plan is what makes one directory of the copy equal to a listing. Making it is
+// pure: no I/O, no clock.
+type plan struct {
+	make    []mtree.Change // directories that are missing; Have is what stands in the way
+	links   []mtree.Change // symlinks to make
+	fetch   []mtree.Change // files to fetch
+	check   []mtree.Change // files equal as far as can be seen, to be compared by sums
+	mode    []mtree.Change // permission bits or owner to set in place
+	dirs    []mtree.Change // all directories of the listing, those in make included
+	extra   []*mtree.Entry // in the copy only
+	odd     []*mtree.Entry // not understood: neither fetched nor deleted
+	skipped []*mtree.Entry // unsafe symlinks, or all with NoLinks
+	entries int64          // in the listing, filters applied
+}
+
+// ctimeSlack is how long before a directory's last completion a file's ctime
+// must lie for its bytes to be taken for known: a long write changes bytes
+// after it set the times.
+const ctimeSlack = 10 * time.Second
+
+// planner holds what a plan depends on besides the two listings.
+type planner struct {
+	dir     string // path of the directory
+	stored  func(mtree.Stamp) mtree.Stamp
+	noLinks bool
+	owner   bool
+	keep    bool // extras stay: --no-delete
+
+	byCTime  bool                                   // decided is known
+	decided  mtree.Stamp                            // `now` of the listing this directory was last completed from
+	replaced bool                                   // another directory under the name: size and time prove nothing
+	checked  func(path string, e *mtree.Entry) bool // its bytes were compared at this ctime
+}
+
+// plan compares a directory of the copy with the listing of it.
+func (p *planner) plan(have []mtree.Entry, want *mtree.Listing) plan {
+	var out plan
+	out.entries = int64(len(want.Entries))
+	for c := range mtree.Diff(have, want.Entries, p.stored) {
+		switch {
+		case c.What == mtree.Extra:
+			if !p.keep && !p.mayBeHidden(want, c.Have) {
+				out.extra = append(out.extra, c.Have)
+			}
+		case c.Want.NotUnderstood != "":
+			out.odd = append(out.odd, c.Want)
+		case c.Want.Kind == mtree.Dir:
+			p.planDir(&out, c)
+		case c.Want.Kind == mtree.Symlink:
+			p.planLink(&out, c)
+		default:
+			p.planFile(&out, c)
+		}
+	}
+	return out
+}
+
+// mayBeHidden reports whether the source may have an entry without listing it:
+// it says that it hides some, and this is a dotfile.
+func (p *planner) mayBeHidden(want *mtree.Listing, have *mtree.Entry) bool {
+	return want.Hidden > 0 && have.Name[0] == '.'
+}
+
+func (p *planner) planDir(out *plan, c mtree.Change) {
+	if c.What&(mtree.Absent|mtree.Type) != 0 {
+		out.make = append(out.make, c)
+	} else if p.modeDiffers(c) {
+		out.mode = append(out.mode, c)
+	}
+	out.dirs = append(out.dirs, c)
+}
+
+func (p *planner) planLink(out *plan, c mtree.Change) {
+	switch {
+	case p.noLinks || !safeLink(p.dir, c.Want.Link):
+		out.skipped = append(out.skipped, c.Want)
+	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 || p.modeDiffers(c):
+		out.links = append(out.links, c)
+	}
+}
+
+func (p *planner) planFile(out *plan, c mtree.Change) {
+	switch {
+	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0:
+		out.fetch = append(out.fetch, c)
+	case p.suspicious(c.Want):
+		out.check = append(out.check, c)
+	case p.modeDiffers(c):
+		out.mode = append(out.mode, c)
+	}
+}
+
+func (p *planner) modeDiffers(c mtree.Change) bool {
+	return c.What&mtree.Mode != 0 || p.owner && c.What&mtree.Owner != 0
+}
+
+// suspicious reports whether a file of equal size and mtime may hold other
+// bytes.
+func (p *planner) suspicious(e *mtree.Entry) bool {
+	if p.replaced {
+		return true
+	}
+	touched := p.byCTime && e.Has&mtree.HasCTime != 0 && e.CTime.After(p.decided.Add(-ctimeSlack))
+	return touched && !p.checked(mtree.JoinPath(p.dir, e.Name), e)
+}

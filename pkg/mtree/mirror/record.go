@@ -1,0 +1,62 @@
+package mirror
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// A directory of the copy is complete if its record has the stamp the source
+// lists for it and its mtime is that stamp still. Before anything in it is
+// changed its record gets one of these stamps instead, which no listing has;
+// `now` and id stay, for they tell which files need sums. So a kill at any
+// moment leaves a directory that is known to be unfinished, and not one whose
+// changed files are taken for compared.
+var (
+	unfinished = mtree.MinStamp             // itself incomplete; what is complete below counts
+	distrusted = mtree.Unix(minSecond(), 1) // and nothing below is taken for complete either
+)
+
+func minSecond() int64 {
+	sec, _ := mtree.MinStamp.Unix()
+	return sec
+}
+
+// record returns what the copy remembers of the directory dir at path.
+func (d *dest) record(dir *disk.Dir, path string) (disk.Record, bool) {
+	if d.log != nil {
+		return d.log.Get(path)
+	}
+	return dir.Record()
+}
+
+func (d *dest) setRecord(dir *disk.Dir, path string, r disk.Record) error {
+	if d.log != nil {
+		return d.log.Set(path, r)
+	}
+	return dir.SetRecord(r)
+}
+
+// complete reports whether the directory was completed with this stamp and not
+// touched since.
+func (d *dest) complete(r disk.Record, info disk.Info, stamp mtree.Stamp) bool {
+	return r.Stamp == stamp && info.MTime == d.times.Stored(stamp)
+}
+
+// begin notes that something in dir is about to change. A directory of which
+// nothing is known gets the `now` and id of the listing it is compared with.
+// Cost: one getxattr, the first time one setxattr.
+func (d *dest) begin(dir *disk.Dir, path string, now disk.Record, deep bool) error {
+	r, known := d.record(dir, path)
+	if !known {
+		r = now
+	}
+	to := unfinished
+	if deep || r.Stamp == distrusted && known {
+		to = distrusted
+	}
+	if known && r.Stamp == to {
+		return nil
+	}
+	r.Stamp = to
+	return d.setRecord(dir, path, r)
+}

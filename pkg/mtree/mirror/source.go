@@ -1,0 +1,141 @@
+package mirror
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// source is where a copy comes from: a server, or a local directory. All
+// methods may be used by several goroutines at once.
+type source interface {
+	// list returns one directory. Errors wrap errDenied or errGone where the
+	// source said so, mtree.ErrListing where the answer was none.
+	list(ctx context.Context, ask ask) (answer, error)
+
+	// fetch reads the files want of the directory dir and hands each to put,
+	// from one goroutine, in any order. It returns one error per file, at its
+	// index, nil for those that put took: what put returned, or errDenied,
+	// errGone, or what kept it from reading.
+	fetch(ctx context.Context, dir string, want []*mtree.Entry, put putFunc) []error
+
+	// sums returns the SHA-256 of files of the directory dir, by name. A file
+	// that cannot be read is missing from the result.
+	sums(ctx context.Context, dir string, names []string) (map[string]sum, error)
+}
+
+type sum = [sha256.Size]byte
+
+// putFunc stores a file of the listing. got is what is being read: normally the
+// same; other size or times if the file changed meanwhile, and then Hot if it
+// would not hold still. body gives errMoved instead of io.EOF if what was read
+// is not what got says.
+type putFunc func(i int, got mtree.Entry, body io.Reader) error
+
+// ask is a question for one directory.
+type ask struct {
+	path  string
+	least mtree.Stamp   // the stamp its parent was listed with: an older answer is stale
+	fresh bool          // not from a cache
+	known string        // validator of the answer we have; "": none
+	wait  time.Duration // with known: how long the source may wait for a change
+	since *mtree.Stamp  // with known: the stamp behind which everything is wanted
+}
+
+// answer is what a source says of a directory, and of itself.
+type answer struct {
+	listing   mtree.Listing
+	unchanged bool   // as known; there is no listing
+	validator string // for ask.known
+	state     disk.State
+	treeID    string // "": the source has none
+	epoch     uint64
+	dialect   string // what kind of server this is, for messages
+}
+
+// Errors of a source that a caller branches on.
+var (
+	errDenied = errors.New("the source may not read it")
+	errGone   = errors.New("no longer there")
+	errMoved  = errors.New("changed while it was read")
+)
+
+// fetchTries is how often a file that changes under the reader is read anew
+// before it is kept as it was read last.
+const fetchTries = 3
+
+// opened is a file of the source being read.
+type opened struct {
+	got  mtree.Entry
+	body io.ReadCloser
+}
+
+// demand says which version of a file is wanted.
+type demand uint8
+
+const (
+	asListed demand = iota // the one listed, or errMoved
+	asFound                // the present one, provided it holds still
+	asIs                   // whatever can be read
+)
+
+// oneByOne is fetch for a source that opens single files: each as it was
+// listed; if it is another by now, as it is found; and if it will not hold
+// still, as it is.
+func oneByOne(ctx context.Context, want []*mtree.Entry, put putFunc,
+	open func(ctx context.Context, e *mtree.Entry, d demand) (opened, error)) []error {
+	errs := make([]error, len(want))
+	for i, e := range want {
+		for try := 1; ; try++ {
+			d := asFound
+			switch try {
+			case 1:
+				d = asListed
+			case fetchTries:
+				d = asIs
+			}
+			errs[i] = putOne(ctx, i, e, d, put, open)
+			if !errors.Is(errs[i], errMoved) || try == fetchTries {
+				break
+			}
+		}
+		if ctx.Err() != nil {
+			for ; i < len(want); i++ {
+				errs[i] = ctx.Err()
+			}
+			return errs
+		}
+	}
+	return errs
+}
+
+func putOne(ctx context.Context, i int, e *mtree.Entry, d demand, put putFunc,
+	open func(ctx context.Context, e *mtree.Entry, d demand) (opened, error)) error {
+	f, err := open(ctx, e, d)
+	if err != nil {
+		return err
+	}
+	defer f.body.Close()
+	if d == asIs {
+		f.got.Hot = true
+	}
+	return put(i, f.got, f.body)
+}
+
+// sameFile reports whether what is read is the file that was listed.
+func sameFile(listed, got *mtree.Entry) bool {
+	return listed.Size == got.Size && listed.MTime == got.MTime &&
+		(listed.Has&got.Has&mtree.HasCTime == 0 || listed.CTime == got.CTime)
+}
+
+// notUnderstood is the failure of an entry with an attribute of a later
+// version.
+func notUnderstood(e *mtree.Entry) error {
+	return fmt.Errorf("attribute %q is not understood: a newer tidemark is needed", e.NotUnderstood)
+}

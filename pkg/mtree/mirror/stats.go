@@ -1,0 +1,54 @@
+package mirror
+
+import "sync/atomic"
+
+// Stats counts what a mirror does. Its fields may be read at any time.
+type Stats struct {
+	Requests   atomic.Int64 // asked of the source, long polls included
+	Passes     atomic.Int64 // passes ended
+	Walks      atomic.Int64 // of these, full walks
+	Listed     atomic.Int64 // directories compared
+	Files      atomic.Int64 // files fetched
+	Bytes      atomic.Int64 // bytes of files fetched
+	Deleted    atomic.Int64 // entries deleted
+	Held       atomic.Int64 // entries whose deletion is held now
+	Skipped    atomic.Int64 // entries passed over: unsafe symlinks, files the source may not read
+	Failed     atomic.Int64 // paths that failed
+	Unsettled  atomic.Int64 // files kept as read because they would not hold still
+	Incomplete atomic.Int64 // directories left incomplete by the last pass
+	RootStamp  atomic.Int64 // the root's stamp in the copy, Unix seconds
+	LastPass   atomic.Int64 // when the last pass ended, Unix seconds
+	Errors     atomic.Int64 // passes that the source or the local disk ended early
+}
+
+// Each calls yield with the name, the meaning and the value of every counter.
+func (s *Stats) Each(yield func(name, help string, value int64)) {
+	yield("requests_total", "requests to the source", s.Requests.Load())
+	yield("passes_total", "passes ended", s.Passes.Load())
+	yield("walks_total", "full walks ended", s.Walks.Load())
+	yield("listed_total", "directories compared", s.Listed.Load())
+	yield("files_total", "files fetched", s.Files.Load())
+	yield("file_bytes_total", "bytes of files fetched", s.Bytes.Load())
+	yield("deleted_total", "entries deleted", s.Deleted.Load())
+	yield("held", "entries whose deletion is held now", s.Held.Load())
+	yield("skipped_total", "entries passed over", s.Skipped.Load())
+	yield("failed_total", "paths that failed", s.Failed.Load())
+	yield("unsettled_total", "files that would not hold still", s.Unsettled.Load())
+	yield("incomplete", "directories left incomplete by the last pass", s.Incomplete.Load())
+	yield("root_stamp_seconds", "stamp of the copy's root", s.RootStamp.Load())
+	yield("last_pass_seconds", "when the last pass ended", s.LastPass.Load())
+	yield("errors_total", "passes that ended early", s.Errors.Load())
+}
+
+// Progress says how far a pass is.
+type Progress struct {
+	Listed    int64 // directories compared
+	Fetched   int64 // files that arrived
+	Bytes     int64 // of file contents that arrived
+	WantFiles int64 // files known to be needed, those that arrived included
+	WantBytes int64
+	Deleted   int64
+	Failed    int64
+	Pending   int // steps waiting or under way
+	Done      bool
+}

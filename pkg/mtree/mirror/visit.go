@@ -1,0 +1,400 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// view is what a visit found and did.
+type view struct {
+	err     error
+	same    bool // complete already
+	listing mtree.Listing
+	before  disk.Record
+	had     bool
+	deep    bool
+	plan    plan
+	inCopy  int64   // entries of the copy
+	changed bool    // directories, symlinks or modes were made
+	proved  bool    // `now` of the record is out of date
+	below   []*node // directories to visit
+	doomed  []doomed
+	swaps   []swap
+	failed  []failure
+}
+
+// failure is a path that could not be made right.
+type failure struct {
+	path string
+	err  error
+}
+
+// visit compares one directory with its listing and makes its directories and
+// symlinks; what must be fetched becomes steps of its own.
+func (p *pass) visit(n *node, given *answer) step {
+	return func(ctx context.Context) func() {
+		v := p.look(ctx, n, given)
+		return func() { p.visited(n, v) }
+	}
+}
+
+func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
+	v := &view{deep: n.deep}
+	if given != nil {
+		v.listing = given.listing
+	} else if v.err = p.ask(ctx, n, v); v.err != nil {
+		return v
+	}
+	dir, err := p.openCopy(n)
+	if err != nil {
+		if !p.config.DryRun || !errors.Is(err, fs.ErrNotExist) {
+			v.err = local(err)
+			return v
+		}
+		p.compare(n, v, nil, nil)
+		return v
+	}
+	defer dir.Close()
+	info, err := dir.Self()
+	if err != nil {
+		v.err = local(err)
+		return v
+	}
+	v.before, v.had = p.dest.record(dir, n.path)
+	if v.had && !n.deep && p.source.state.Prunes() && p.dest.complete(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
+		v.same = true
+		return v
+	}
+	have, err := p.present(dir, n, &v.listing)
+	if err != nil {
+		v.err = local(err)
+		return v
+	}
+	v.deep = n.deep || !v.had && len(have) > 0 || v.had && v.before.Stamp == distrusted
+	v.inCopy = int64(len(have))
+	p.compare(n, v, dir, have)
+	if !p.config.DryRun {
+		p.apply(n, v, dir, info)
+	}
+	return v
+}
+
+// ask takes the listing of n; one older than its parent lists comes from a
+// cache and is asked for once more.
+func (p *pass) ask(ctx context.Context, n *node, v *view) error {
+	a, err := p.mirror.source.list(ctx, ask{path: n.path, least: n.want.MTime})
+	if err == nil && a.listing.Stamp.Before(n.want.MTime) {
+		a, err = p.mirror.source.list(ctx, ask{path: n.path, least: n.want.MTime, fresh: true})
+	}
+	if err != nil {
+		return err
+	}
+	if a.treeID != p.source.treeID || a.epoch != p.source.epoch {
+		return errors.New("the listing is of another tree or epoch than the root's")
+	}
+	v.listing = a.listing
+	return nil
+}
+
+// openCopy opens the directory of n in the copy. One that its owner may not
+// read or enter is made accessible: it gets its mode back with its stamp.
+func (p *pass) openCopy(n *node) (*disk.Dir, error) {
+	dir, err := p.dest.dir(n.path)
+	if err == nil || !disk.IsDenied(err) || n.parent == nil || p.config.DryRun {
+		return dir, err
+	}
+	up, upErr := p.dest.dir(n.parent.path)
+	if upErr != nil {
+		return nil, err
+	}
+	defer up.Close()
+	info, statErr := up.Stat(n.name)
+	if statErr != nil || info.Kind != mtree.Dir {
+		return nil, err
+	}
+	if err := up.ChmodEntry(n.name, info.Mode|0o700); err != nil {
+		return nil, err
+	}
+	return p.dest.dir(n.path)
+}
+
+// present reads the directory of the copy, whatever the types, without what
+// filters exclude.
+func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.Entry, error) {
+	var have []mtree.Entry
+	if n.fresh {
+		return nil, nil
+	}
+	err := dir.ScanStat(func(raw []byte, info disk.Info) error {
+		e := entryOf(string(raw), info)
+		if e.Kind != mtree.File {
+			e.Size = 0
+		}
+		if p.filters.Excluded(mtree.JoinPath(n.path, e.Name), e.Kind == mtree.Dir) {
+			return nil
+		}
+		if e.Kind == mtree.Symlink {
+			target, err := dir.Readlink(e.Name)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			e.Link = target
+		}
+		have = append(have, e)
+		return nil
+	})
+	disk.SortEntries(have)
+	if n.path == "" {
+		have = withoutLostFound(have, listing)
+	}
+	return have, err
+}
+
+// withoutLostFound leaves mkfs's directory alone, unless the source has one.
+func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
+	for i := range listing.Entries {
+		if listing.Entries[i].Name == lostFound {
+			return have
+		}
+	}
+	kept := have[:0]
+	for i := range have {
+		if have[i].Name != lostFound || have[i].Kind != mtree.Dir {
+			kept = append(kept, have[i])
+		}
+	}
+	return kept
+}
+
+// replaced reports whether the source has another directory under the name than
+// the one that was copied.
+func replaced(r disk.Record, l *mtree.Listing) bool {
+	return r.ID != "" && l.ID != "" && r.ID != l.ID
+}
+
+// compare makes the plan for n and finds the directories below to visit.
+func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
+	if !p.filters.Empty() {
+		kept := v.listing.Entries[:0]
+		for _, e := range v.listing.Entries {
+			if !p.filters.Excluded(mtree.JoinPath(n.path, e.Name), e.Kind == mtree.Dir) {
+				kept = append(kept, e)
+			}
+		}
+		v.listing.Entries = kept
+	}
+	another := v.had && replaced(v.before, &v.listing)
+	pl := planner{
+		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
+		keep: p.config.NoDelete, replaced: another,
+		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
+		checked: func(path string, e *mtree.Entry) bool { return p.seen.settled(path, e, v.listing.Now) },
+	}
+	v.plan = pl.plan(have, &v.listing)
+	for _, c := range v.plan.dirs {
+		child := n.child(c.Want)
+		child.deep = v.deep
+		child.fresh = c.What&(mtree.Absent|mtree.Type) != 0
+		if child.fresh || another || v.deep || p.full || !p.prunes(dir, child, c.Have) {
+			v.below = append(v.below, child)
+		}
+	}
+}
+
+// prunes reports whether the directory of the copy is complete with the stamp
+// that the source lists. Cost: nothing if its mtime tells, else openat, statx,
+// getxattr.
+func (p *pass) prunes(dir *disk.Dir, child *node, have *mtree.Entry) bool {
+	stamp := child.want.MTime
+	if !p.source.state.Prunes() || have.MTime != p.dest.times.Stored(stamp) {
+		return false
+	}
+	sub, err := dir.OpenDir(child.name)
+	if err != nil {
+		return false
+	}
+	defer sub.Close()
+	info, err := sub.Self()
+	if err != nil {
+		return false
+	}
+	r, ok := p.dest.record(sub, child.path)
+	return ok && p.dest.complete(r, info, stamp)
+}
+
+// apply makes what needs no fetch, and counts what is to go.
+func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
+	pl := &v.plan
+	v.proved = len(pl.check) > 0
+	if len(pl.make)+len(pl.links)+len(pl.fetch)+len(pl.mode)+len(pl.extra) > 0 || n.fresh {
+		if v.err = local(p.open(n, dir, info, recordOf(&v.listing), v.deep)); v.err != nil {
+			return
+		}
+	}
+	for _, c := range pl.make {
+		v.note(n, c.Want.Name, p.makeDir(dir, c))
+	}
+	for _, c := range pl.links {
+		v.note(n, c.Want.Name, p.makeLink(dir, c, v))
+	}
+	for _, c := range pl.mode {
+		v.note(n, c.Want.Name, p.setMode(dir, c))
+	}
+	if !v.listing.Hot {
+		for _, e := range pl.extra {
+			count, err := dir.CountTree(e.Name)
+			if err != nil {
+				v.failed = append(v.failed, failure{mtree.JoinPath(n.path, e.Name), local(err)})
+				continue
+			}
+			v.doomed = append(v.doomed, doomed{e.Name, e.Kind, e.MTime, count})
+		}
+	}
+}
+
+// open makes a directory ready to be changed: writable for its owner, and known
+// to be unfinished.
+func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now disk.Record, deep bool) error {
+	if info.Mode&0o700 != 0o700 {
+		if err := dir.Chmod(info.Mode | 0o700); err != nil {
+			return err
+		}
+	}
+	return p.dest.begin(dir, n.path, now, deep)
+}
+
+func (v *view) note(n *node, name string, err error) {
+	if err == nil {
+		v.changed = true
+	} else {
+		v.failed = append(v.failed, failure{mtree.JoinPath(n.path, name), local(err)})
+	}
+}
+
+// recordOf is the record that a listing completes a directory with.
+func recordOf(l *mtree.Listing) disk.Record {
+	return disk.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
+}
+
+// makeDir makes a directory, in the place of a file if one has its name. It is
+// writable for its owner until its stamp is set.
+func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
+	mode := p.dirMode(c.Want) | 0o700
+	if c.Have == nil {
+		made, err := dir.MakeDir(c.Want.Name, mode)
+		if err == nil {
+			_ = made.Close()
+		}
+		return errors.Join(err, p.setOwner(dir, c.Want))
+	}
+	name := p.dest.aside.Name()
+	made, err := p.dest.aside.Dir().MakeDir(name, mode)
+	if err != nil {
+		return err
+	}
+	_ = made.Close()
+	if err := p.dest.aside.Exchange(name, dir, c.Want.Name); err != nil {
+		return err
+	}
+	return errors.Join(p.dest.aside.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
+}
+
+func (p *pass) dirMode(e *mtree.Entry) uint32 {
+	if e.Has&mtree.HasMode != 0 {
+		return e.Mode & 0o777
+	}
+	return 0o777 &^ p.dest.umask
+}
+
+// makeLink makes a symlink aside and moves it into place.
+func (p *pass) makeLink(dir *disk.Dir, c mtree.Change, v *view) error {
+	aside := p.dest.aside
+	name, err := aside.Symlink(c.Want.Link)
+	if err != nil {
+		return err
+	}
+	err = aside.Dir().SetEntryTime(name, c.Want.MTime)
+	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
+		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
+	}
+	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
+		return p.stage(dir, c, name, v)
+	}
+	if err == nil {
+		err = aside.Dir().Rename(name, dir, c.Want.Name)
+	}
+	if err != nil {
+		_ = aside.Dir().Unlink(name)
+	}
+	return err
+}
+
+// stage notes that what was written aside is to replace a directory, which is
+// a deletion and waits for the guards.
+func (p *pass) stage(dir *disk.Dir, c mtree.Change, staged string, v *view) error {
+	s, err := p.swapFor(dir, c.Want.Name, staged)
+	if err == nil {
+		v.swaps = append(v.swaps, s)
+	}
+	return err
+}
+
+func (p *pass) swapFor(dir *disk.Dir, name, staged string) (swap, error) {
+	if p.config.NoDelete {
+		_ = p.dest.aside.Dir().Unlink(staged)
+		return swap{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
+	}
+	info, err := dir.Stat(name)
+	if err != nil {
+		return swap{}, err
+	}
+	count, err := dir.CountTree(name)
+	if err != nil {
+		_ = p.dest.aside.Dir().Unlink(staged)
+		return swap{}, err
+	}
+	return swap{doomed{name, mtree.Dir, info.MTime, count}, staged}, nil
+}
+
+// setMode sets permission bits and owner in place.
+func (p *pass) setMode(dir *disk.Dir, c mtree.Change) error {
+	if err := p.setOwner(dir, c.Want); err != nil {
+		return err
+	}
+	if c.Want.Has&mtree.HasMode == 0 {
+		return nil
+	}
+	return dir.ChmodEntry(c.Want.Name, c.Want.Mode&0o777)
+}
+
+func (p *pass) setOwner(dir *disk.Dir, e *mtree.Entry) error {
+	if !p.config.Owner || e.Has&mtree.HasOwner == 0 {
+		return nil
+	}
+	return dir.ChownEntry(e.Name, e.UID, e.GID)
+}
+
+// openToChange opens the directory of n for a later step of its visit.
+func (p *pass) openToChange(n *node) (*disk.Dir, error) {
+	dir, err := p.openCopy(n)
+	if err != nil {
+		return nil, err
+	}
+	info, err := dir.Self()
+	if err == nil {
+		err = p.open(n, dir, info, n.record, n.deep)
+	}
+	if err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}

@@ -1,0 +1,132 @@
+package mirror
+
+import (
+	"errors"
+
+	"tidemark/pkg/mtree"
+)
+
+// visited notes what a visit found and adds the steps that follow from it:
+// directories below first, so that what is taken from the end begins with the
+// files of this one.
+func (p *pass) visited(n *node, v *view) {
+	if v.err != nil {
+		p.unlisted(n, v.err)
+		return
+	}
+	n.listed, n.deep = true, v.deep
+	n.before, n.had = v.before, v.had
+	n.record = recordOf(&v.listing)
+	if v.same {
+		n.record = v.before
+		return
+	}
+	p.listed++
+	p.config.Stats.Listed.Add(1)
+	p.entries += v.plan.entries
+	p.inCopy += v.inCopy
+	p.made += v.made()
+	n.changed = n.changed || v.changed
+	n.proved = v.proved
+	p.doom(n, v.doomed, v.swaps)
+	if v.changed {
+		p.touch(n.path)
+	}
+	if v.listing.Hot {
+		n.blocked = true
+	}
+	for _, f := range v.failed {
+		p.fail(n, f.path, f.err)
+	}
+	for _, e := range v.plan.odd {
+		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))
+	}
+	p.skip(n, int64(len(v.plan.skipped)), "symlinks that are absolute, lead out or are not wanted")
+	if p.config.DryRun {
+		p.itemise(n, v)
+	}
+	for _, child := range v.below {
+		n.open++
+		p.steps = append(p.steps, task{child, p.visit(child, nil)})
+		child.open++
+	}
+	if p.config.DryRun {
+		return
+	}
+	if len(v.plan.check) > 0 {
+		p.add(n, p.check(n, v.plan.check))
+	}
+	p.addFetches(n, v.plan.fetch)
+}
+
+// made counts the names that a visit added to the copy, failures aside.
+func (v *view) made() (n int64) {
+	for _, list := range [][]mtree.Change{v.plan.make, v.plan.links} {
+		for i := range list {
+			if list[i].Have == nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// unlisted notes that nothing is known of a directory: nothing in it is
+// touched, its siblings go on.
+func (p *pass) unlisted(n *node, err error) {
+	n.blocked = true
+	switch {
+	case errors.Is(err, errDenied) && n.parent != nil:
+		// Making it readable moves its parent's stamp: nothing is missed by
+		// completing that.
+		n.passed = true
+		p.skip(n, 1, "directories the source may not read")
+	case errors.Is(err, errGone) && n.parent != nil:
+		p.moved++
+		p.config.Log.Debug("gone before it was listed", "path", quoted(n.path))
+	default:
+		p.fail(n, n.path, err)
+	}
+}
+
+func (p *pass) skip(n *node, count int64, what string) {
+	if count == 0 {
+		return
+	}
+	p.skipped += count
+	p.config.Stats.Skipped.Add(count)
+	p.config.Log.Info("skipped", "path", quoted(n.path), "count", count, "what", what)
+}
+
+// Batches of files to fetch: so many files or bytes, whichever comes first.
+const (
+	batchFiles = 128
+	batchBytes = 4 << 20
+)
+
+// addFetches cuts the files to fetch into batches, those of --last apart.
+func (p *pass) addFetches(n *node, changes []mtree.Change) {
+	var batch, last []mtree.Change
+	var bytes int64
+	for _, c := range changes {
+		p.wantFiles++
+		p.wantBytes += c.Want.Size
+		if p.rules.last.Excluded(mtree.JoinPath(n.path, c.Want.Name), false) {
+			last = append(last, c)
+			continue
+		}
+		if len(batch) == batchFiles || len(batch) > 0 && bytes+c.Want.Size > batchBytes {
+			p.add(n, p.fetch(n, batch))
+			batch, bytes = nil, 0
+		}
+		batch = append(batch, c)
+		bytes += c.Want.Size
+	}
+	if len(batch) > 0 {
+		p.add(n, p.fetch(n, batch))
+	}
+	if len(last) > 0 {
+		n.open++
+		p.last = append(p.last, task{n, p.fetch(n, last)})
+	}
+}
