@@ -22,7 +22,7 @@ func (f follower) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
 	if e.Kind == mtree.Symlink {
 		return f.symlink(shown)
 	}
-	href = appendHref(make([]byte, 0, len(e.Name)+1), e.Name)
+	href = appendHrefPath(make([]byte, 0, len(e.Name)+1), e.Name)
 	if e.Kind == mtree.Dir {
 		href = append(href, '/')
 	}

@@ -24,12 +24,13 @@ func (h *Handler) formatter(v *view, l *mtree.Listing) formatter {
 		return &jsonForm{Listing: l, follow: follower{h, v.path}}
 	case asHTML:
 		form := &htmlForm{Listing: l, follow: follower{h, v.path}, path: v.path}
-		if v.stamped(l) && !l.Hot {
+		form.still = v.recent
+		if !v.recent && v.stamped(l) && !l.Hot {
 			form.tag = v.stampTag(l.Stamp, false)
 		}
 		return form
 	}
-	return textForm{l}
+	return textForm{l, v.recent}
 }
 
 func contentType(f format) string {
@@ -50,9 +51,18 @@ func (h *Handler) policy(f format) string {
 }
 
 // textForm is the form that mirrors read; its codec is in package mtree.
-type textForm struct{ *mtree.Listing }
+type textForm struct {
+	*mtree.Listing
+	noSelf bool // no listing of one directory: it has no line of its own
+}
 
-func (f textForm) head(dst []byte) []byte                { return mtree.AppendSelf(dst, *f.Listing) }
+func (f textForm) head(dst []byte) []byte {
+	if f.noSelf {
+		return dst
+	}
+	return mtree.AppendSelf(dst, *f.Listing)
+}
+
 func (f textForm) row(dst []byte, e *mtree.Entry) []byte { return mtree.AppendEntry(dst, e) }
 func (f textForm) tail(dst []byte) []byte                { return mtree.AppendEnd(dst, len(f.Entries)) }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"golang.org/x/sync/singleflight"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -19,6 +21,10 @@ type Handler struct {
 	cfg        Config
 	tree       *tree
 	bells      *belfry
+	cache      *cache
+	flights    singleflight.Group // listings being read, by view.key and view.time
+	gate       *turnstile
+	hashing    chan struct{} // a slot for each file that may be hashed at once
 	exclude    *glob.List
 	routes     http.Handler
 	tokens     [][32]byte // hashes of Config.Tokens
@@ -44,7 +50,11 @@ func New(c Config) (*Handler, error) {
 	case err != nil:
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}
-	h := &Handler{cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens), pagePolicy: pagePolicy()}
+	h := &Handler{
+		cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens), pagePolicy: pagePolicy(),
+		cache: newCache(c.CacheBytes, c.Stats), gate: newTurnstile(),
+		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
 	h.stop, h.cancel = context.WithCancel(context.Background())
 	h.bells = newBelfry(t, &h.cfg, h.stop.Done())
 	h.routes = h.route()

@@ -1,6 +1,10 @@
 package serve
 
-import "strings"
+import (
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
 
 // appendHref appends name percent-encoded but for A-Za-z0-9-._~: no client
 // reads a scheme, a query or an entity into that.
@@ -18,6 +22,25 @@ func appendHref(dst []byte, name string) []byte {
 }
 
 const upperHex = "0123456789ABCDEF"
+
+// appendHrefPath is appendHref of each component of path.
+func appendHrefPath(dst []byte, path string) []byte {
+	for i, part := range strings.Split(path, "/") {
+		if i > 0 {
+			dst = append(dst, '/')
+		}
+		dst = appendHref(dst, part)
+	}
+	return dst
+}
+
+// joined returns path below dir; either may be "".
+func joined(dir, path string) string {
+	if path == "" {
+		return dir
+	}
+	return mtree.JoinPath(dir, path)
+}
 
 // base returns the last component of path.
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

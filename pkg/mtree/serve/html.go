@@ -41,6 +41,7 @@ type htmlForm struct {
 	follow follower
 	path   string
 	tag    string // of this listing, "" where it is a hash of the page
+	still  bool   // no listing of one directory: the script must not replace it by that
 }
 
 func (f *htmlForm) head(dst []byte) []byte {
@@ -51,6 +52,9 @@ func (f *htmlForm) head(dst []byte) []byte {
 	dst = appendText(dst, f.path, len(f.path))
 	if f.tag != "" {
 		dst = append(append(dst, "\" data-tag=\""...), f.tag...)
+	}
+	if f.still {
+		dst = append(dst, "\" data-still=\"1"...)
 	}
 	dst = append(dst, "\">\n<header><h1>/"...)
 	dst = appendText(dst, f.path, len(f.path))

@@ -3,8 +3,10 @@ package serve
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"tidemark/pkg/mtree"
@@ -26,25 +28,27 @@ type view struct {
 	self     disk.Info // of the directory, when the request came in
 	hot      bool      // a copy's directory that is unfinished
 	noStore  bool      // the answer holds for this request only
+	recent   bool      // the entries are files below, named by their paths
+}
+
+func (h *Handler) newView(r *http.Request, t *target) *view {
+	v := &view{target: t, snap: h.tree.now(), now: h.now(), coding: chooseCoding(r)}
+	v.format, v.explicit = choose(t, r)
+	return v
 }
 
 // directory answers GET and HEAD of a URL that ends in a slash.
 func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
-	v := view{target: t, snap: h.tree.now(), now: h.now(), coding: chooseCoding(r)}
-	v.format, v.explicit = choose(t, r)
-	if v.snap.replaced {
+	v := h.newView(r, t)
+	if v.snap.replaced && !t.has("status") {
 		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
 		return
 	}
-	get := r.Method == http.MethodGet
-	switch _, wait := t.waitOf(); {
-	case get && t.has("since"):
-		v.format, v.explicit = text, true
-		h.since(w, r, &v)
-		return
-	case get && wait:
-		h.listingWhenNew(w, r, &v)
-		return
+	if r.Method == http.MethodGet {
+		if answer := h.special(v); answer != nil {
+			answer(w, r, v)
+			return
+		}
 	}
 	dir, err := h.openDir(t.path)
 	if err != nil && disk.IsLink(err) && !t.doubled {
@@ -56,11 +60,33 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	defer dir.Close()
-	if err := h.look(&v, dir); err != nil {
+	if err := h.look(v, dir); err != nil {
 		h.fail(w, err)
 		return
 	}
-	h.listing(w, r, &v, dir)
+	h.listing(w, r, v, dir)
+}
+
+// special returns what answers the query keys that ask for more than the
+// listing, nil if there are none.
+func (h *Handler) special(v *view) func(http.ResponseWriter, *http.Request, *view) {
+	_, wait := v.waitOf()
+	switch {
+	case len(v.query) == 0:
+	case v.has("status") && v.path == "":
+		return h.status
+	case v.has("since"):
+		return h.since
+	case v.has("tar"):
+		return h.subtree
+	case v.has("sums"):
+		return h.dirSums
+	case v.has("recent"):
+		return h.recent
+	case wait:
+		return h.listingWhenNew
+	}
+	return nil
 }
 
 // look reads the directory's own times.
@@ -123,21 +149,92 @@ func (h *Handler) notModified(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusNotModified)
 }
 
-// sendListing reads the directory and sends it.
+// sendListing sends the listing from the cache, or reads the directory.
 func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
-	h.cfg.Stats.Listings.Add(1)
-	l, err := h.lister(v.snap).Read(dir, v.path)
+	p, l, err := h.readOrRecall(v, dir)
 	if err != nil {
 		h.fail(w, err)
 		return
 	}
 	header := w.Header()
-	header["Tidemark-Stamp"] = []string{l.Stamp.String()}
-	date, _ := dirDate(l.Stamp, v.now)
+	stamp := v.self.MTime
+	if l != nil {
+		stamp = l.Stamp
+	}
+	header["Tidemark-Stamp"] = []string{stamp.String()}
+	date, _ := dirDate(stamp, v.now)
 	if text := httpDate(date); text != "" {
 		header["Last-Modified"] = []string{text}
 	}
-	h.send(w, r, v, &l)
+	if p == nil {
+		h.send(w, r, v, l)
+		return
+	}
+	h.sendPage(w, v, p)
+}
+
+func (h *Handler) sendPage(w http.ResponseWriter, v *view, p *page) {
+	header := w.Header()
+	header["Etag"] = []string{quoteTag(p.tag, v.coding, false)}
+	header["Content-Length"] = []string{strconv.Itoa(len(p.body))}
+	writeAll(w, p.body)
+}
+
+// readOrRecall returns the page as it is to be sent where it is cached or could
+// be, else the listing.
+func (h *Handler) readOrRecall(v *view, dir *disk.Dir) (*page, *mtree.Listing, error) {
+	if v.snap.State != disk.Watched || h.cache.most <= 0 {
+		l, err := h.read(v, dir)
+		return nil, l, err
+	}
+	if p := h.cache.get(v.key(), v.time()); p != nil {
+		h.cfg.Stats.Cached.Add(1)
+		return p, nil, nil
+	}
+	// All who want this page of this stamp at this moment share one reading.
+	made, err, _ := h.flights.Do(fmt.Sprintf("%q", []any{v.key(), v.time()}), func() (any, error) {
+		l, err := h.read(v, dir)
+		if err != nil {
+			return nil, err
+		}
+		return outcomeOf{h.pageOf(v, l), l}, nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	got := made.(outcomeOf)
+	return got.page, got.listing, nil
+}
+
+type outcomeOf struct {
+	page    *page
+	listing *mtree.Listing
+}
+
+func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
+	h.cfg.Stats.Listings.Add(1)
+	l, err := h.lister(v.snap).Read(dir, v.path)
+	return &l, err
+}
+
+// pageOf renders a listing to be kept, nil if it is hot, depends on more than
+// its stamp, or is too long.
+func (h *Handler) pageOf(v *view, l *mtree.Listing) *page {
+	if l.Hot || l.Stamp != v.self.MTime || !v.stamped(l) {
+		return nil
+	}
+	form := h.formatter(v, l)
+	body, rest := renderUpTo(maxWhole, form, l.Entries)
+	if len(rest) > 0 {
+		return nil
+	}
+	body = form.tail(body)
+	if v.coding == gzipped {
+		body = compress(body)
+	}
+	p := &page{body: slices.Clip(body), tag: v.stampTag(l.Stamp, false)}
+	h.cache.put(v.key(), v.time(), p)
+	return p
 }
 
 // stamped reports whether the stamp is the validator of a listing: where stamps

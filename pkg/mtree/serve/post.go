@@ -1,8 +1,75 @@
 package serve
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+)
 
 // post answers POST: a list of paths comes in, their sums or a tar goes out.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
-	h.wrongMethod(w, r)
+	t, err := parseTarget(r)
+	switch {
+	case err != nil || h.hidden(t.path, true):
+		h.refuse(w, http.StatusNotFound, "not found")
+		return
+	case !t.slash || !t.has("tar") && !t.has("sums"):
+		h.wrongMethod(w, r)
+		return
+	}
+	paths, err := readPaths(w, r)
+	switch {
+	case errors.Is(err, errTooMany):
+		w.Header().Set("Connection", "close")
+		h.refuse(w, http.StatusRequestEntityTooLarge, "too many paths: send fewer at a time")
+		return
+	case err != nil:
+		w.Header().Set("Connection", "close")
+		h.refuse(w, http.StatusBadRequest, "want one escaped relative path a line")
+		return
+	}
+	v := h.newView(r, &t)
+	if v.snap.replaced {
+		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+		return
+	}
+	if !h.ready(w, v) {
+		return
+	}
+	h.bulk(w, r, v, paths)
+}
+
+// bulk answers ?tar and ?sums for these paths below the directory, if this
+// client may have one more such request under way.
+func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
+	leave, ok := h.gate.enter(r)
+	if !ok {
+		h.refuse(w, http.StatusTooManyRequests, "too many of these requests at once")
+		return
+	}
+	defer leave()
+	header := w.Header()
+	h.setTree(header, v.snap, v.self.MTime, v.now)
+	header["Accept-Ranges"] = []string{"none"}
+	header["Cache-Control"] = []string{"no-store"}
+	if v.has("tar") {
+		header["Content-Type"] = []string{"application/x-tar"}
+		h.sendTar(w, r, v, paths)
+		return
+	}
+	header["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	h.sendSums(w, r, v, paths)
+}
+
+// ready looks at the directory, which must be there to be asked about; if it
+// is not, the answer has been given.
+func (h *Handler) ready(w http.ResponseWriter, v *view) bool {
+	dir, err := h.openDir(v.path)
+	if err == nil {
+		defer dir.Close()
+		err = h.look(v, dir)
+	}
+	if err != nil {
+		h.fail(w, err)
+	}
+	return err == nil
 }

@@ -18,6 +18,7 @@ const maxSince = maxWhole
 // has a stamp above every older stamp of its parents, so the walk goes down
 // only where that is so.
 func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
+	v.format, v.explicit = text, true
 	from, err := mtree.ParseStamp(v.query["since"])
 	after := v.query["after"]
 	if err != nil || mtree.CheckPath(after) != nil {
@@ -165,12 +166,7 @@ func (t *telling) below(l mtree.Listing) (names []string) {
 }
 
 func (t *telling) read(path string) (mtree.Listing, error) {
-	full := path
-	if t.root != "" && path != "" {
-		full = t.root + "/" + path
-	} else if path == "" {
-		full = t.root
-	}
+	full := joined(t.root, path)
 	dir, err := t.h.openDir(full)
 	if err != nil {
 		return mtree.Listing{}, err

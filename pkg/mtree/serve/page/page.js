@@ -147,5 +147,5 @@
   };
   age();
   commands();
-  live();
+  if (!body.dataset.still) live();
 })();

@@ -1,0 +1,182 @@
+package serve
+
+import (
+	"cmp"
+	"container/heap"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Bounds of one search.
+const (
+	maxRecent     = 1000
+	maxRecentRead = 1 << 20 // entries looked at
+)
+
+// recent answers ?recent=N: the N newest files at or below the directory,
+// newest first. A stamp is never below the time of a file under it, so the
+// search goes into directories by their stamps, latest first, and ends when no
+// stamp is left above the oldest file found: O(N x depth) directories.
+func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
+	n, err := strconv.Atoi(v.query["recent"])
+	if err != nil || n < 1 || n > maxRecent {
+		h.refuse(w, http.StatusBadRequest, "want ?recent=N, 1 to 1000")
+		return
+	}
+	if !h.ready(w, v) {
+		return
+	}
+	if !v.snap.State.Prunes() {
+		h.refuse(w, http.StatusConflict, "only where watch keeps the stamps can the newest files be found")
+		return
+	}
+	leave, ok := h.gate.enter(r)
+	if !ok {
+		h.refuse(w, http.StatusTooManyRequests, "too many of these requests at once")
+		return
+	}
+	defer leave()
+	s := &search{h: h, root: v.path, lister: h.lister(v.snap), most: n, now: v.now, dirs: []ranked{{stamp: v.self.MTime}}}
+	if err := s.run(r); err != nil {
+		h.fail(w, err)
+		return
+	}
+	v.noStore, v.recent = true, true
+	header := w.Header()
+	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setListing(header, v)
+	header["Content-Type"] = []string{contentType(v.format)}
+	header["Content-Security-Policy"] = []string{h.policy(v.format)}
+	body := h.render(v, &mtree.Listing{Stamp: v.self.MTime, Entries: s.files()})
+	if v.coding == gzipped {
+		header["Content-Encoding"] = []string{string(v.coding)}
+		body = compress(body)
+	}
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	writeAll(w, body)
+}
+
+// search is a best-first search for the newest files.
+type search struct {
+	h      *Handler
+	root   string
+	lister *disk.Lister
+	most   int
+	now    mtree.Stamp
+	dirs   latest // still to be looked into
+	found  oldest // the newest files so far, at most most
+	read   int    // entries
+}
+
+// ranked is a path and the time that decides when it is looked at.
+type ranked struct {
+	stamp mtree.Stamp
+	path  string
+	entry mtree.Entry
+}
+
+func (s *search) run(r *http.Request) error {
+	for len(s.dirs) > 0 && s.read < maxRecentRead {
+		if err := r.Context().Err(); err != nil {
+			return err
+		}
+		next := heap.Pop(&s.dirs).(ranked)
+		if len(s.found) == s.most && !next.stamp.After(s.found[0].stamp) {
+			return nil
+		}
+		if err := s.look(next.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look takes in one directory. One that has gone or may not be read has no
+// files to show.
+func (s *search) look(path string) error {
+	full := joined(s.root, path)
+	dir, err := s.h.openDir(full)
+	var l mtree.Listing
+	if err == nil {
+		l, err = s.lister.Read(dir, full)
+		_ = dir.Close()
+	}
+	if path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.read += len(l.Entries)
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		switch e.Kind {
+		case mtree.Dir:
+			heap.Push(&s.dirs, ranked{stamp: e.MTime, path: mtree.JoinPath(path, e.Name)})
+		case mtree.File:
+			s.take(ranked{s.rank(e), mtree.JoinPath(path, e.Name), *e})
+		}
+	}
+	return nil
+}
+
+// rank is the file's time as far as stamps know it: of one dated ahead of the
+// clock, when that was done.
+func (s *search) rank(e *mtree.Entry) mtree.Stamp {
+	if e.MTime.After(s.now) {
+		return e.CTime
+	}
+	return e.MTime
+}
+
+func (s *search) take(file ranked) {
+	if len(s.found) < s.most {
+		heap.Push(&s.found, file)
+	} else if file.stamp.After(s.found[0].stamp) {
+		s.found[0] = file
+		heap.Fix(&s.found, 0)
+	}
+}
+
+// files returns what was found as entries named by their paths, newest first.
+func (s *search) files() []mtree.Entry {
+	slices.SortFunc(s.found, func(a, b ranked) int {
+		return cmp.Or(b.stamp.Compare(a.stamp), cmp.Compare(a.path, b.path))
+	})
+	entries := make([]mtree.Entry, len(s.found))
+	for i, file := range s.found {
+		entries[i] = file.entry
+		entries[i].Name = file.path
+	}
+	return entries
+}
+
+// latest is a heap with the latest stamp on top.
+type latest []ranked
+
+func (q latest) Len() int           { return len(q) }
+func (q latest) Less(i, j int) bool { return q[i].stamp.After(q[j].stamp) }
+func (q latest) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *latest) Push(x any)        { *q = append(*q, x.(ranked)) }
+func (q *latest) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+// oldest is a heap with the earliest stamp on top.
+type oldest []ranked
+
+func (q oldest) Len() int           { return len(q) }
+func (q oldest) Less(i, j int) bool { return q[i].stamp.Before(q[j].stamp) }
+func (q oldest) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *oldest) Push(x any)        { *q = append(*q, x.(ranked)) }
+func (q *oldest) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}

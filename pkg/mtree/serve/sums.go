@@ -1,0 +1,138 @@
+package serve
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"tidemark/pkg/mtree"
+)
+
+// sumFlush is how long sums may be gathered before they are sent: a large file
+// takes long, and a client wants to see that something happens.
+const sumFlush = time.Second
+
+// dirSums answers GET ?sums: the files of one directory.
+func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
+	dir, err := h.openDir(v.path)
+	if err == nil {
+		defer dir.Close()
+		err = h.look(v, dir)
+	}
+	var l mtree.Listing
+	if err == nil {
+		l, err = h.lister(v.snap).Read(dir, v.path)
+	}
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	var paths []string
+	for i := range l.Entries {
+		if l.Entries[i].Kind == mtree.File {
+			paths = append(paths, l.Entries[i].Name)
+		}
+	}
+	h.bulk(w, r, v, paths)
+}
+
+// sendSums sends a line of sha256sum(1) for each file. One that is missing,
+// unreadable, no regular file or changes meanwhile is left out.
+func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
+	out := newSink(w, identity)
+	var body []byte
+	last := time.Now()
+	for _, path := range paths {
+		sum, err := h.sum(r.Context(), mtree.JoinPath(v.path, path))
+		if r.Context().Err() != nil {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		body = appendSum(body, sum, path)
+		if time.Since(last) > sumFlush {
+			last = time.Now()
+			err = errors.Join(out.flush(body), http.NewResponseController(w).Flush())
+			body = body[:0]
+		} else {
+			body, err = out.write(body)
+		}
+		if err != nil {
+			h.abort(err)
+		}
+	}
+	if err := out.end(body); err != nil {
+		h.abort(err)
+	}
+}
+
+// sum hashes one published regular file. As many are hashed at once as there
+// are processors, whoever asks.
+func (h *Handler) sum(ctx context.Context, path string) (sum [sha256.Size]byte, err error) {
+	if h.hidden(path, false) {
+		return sum, os.ErrNotExist
+	}
+	select {
+	case h.hashing <- struct{}{}:
+		defer func() { <-h.hashing }()
+	case <-ctx.Done():
+		return sum, ctx.Err()
+	}
+	f, before, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	buf := hashBuffers.Get().(*[hashBuffer]byte)
+	defer hashBuffers.Put(buf)
+	n, err := io.CopyBuffer(hash, onlyReader{ctx, io.LimitReader(f, before.Size+1)}, buf[:])
+	if err == nil {
+		err = stillThat(f, before)
+	}
+	if err != nil || n != before.Size {
+		return sum, errors.Join(errChanged, err)
+	}
+	h.cfg.Stats.Sums.Add(1)
+	hash.Sum(sum[:0])
+	return sum, nil
+}
+
+const hashBuffer = 128 << 10 // bytes
+
+var hashBuffers = sync.Pool{New: func() any { return new([hashBuffer]byte) }}
+
+// onlyReader reads until its request has gone, and hides other methods from
+// io.Copy.
+type onlyReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (o onlyReader) Read(p []byte) (int, error) {
+	if err := o.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return o.r.Read(p)
+}
+
+// appendSum appends a line that sha256sum -c reads. A name with a backslash or
+// a line end is escaped, and the line says so by a backslash in front.
+func appendSum(dst []byte, sum [sha256.Size]byte, path string) []byte {
+	if strings.ContainsAny(path, "\\\n\r") {
+		dst = append(dst, '\\')
+		path = sumEscapes.Replace(path)
+	}
+	dst = hex.AppendEncode(dst, sum[:])
+	return append(append(append(dst, "  "...), path...), '\n')
+}
+
+var sumEscapes = strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`)
