@@ -1,0 +1,307 @@
+package serve_test
+
+import (
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve"
+)
+
+// The headers of a listing, and of its 304.
+func TestListingHeaders(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
+	stamp := mtree.FromTime(past).String()
+	a := s.get("/?txt")
+	tag := a.Header.Get("ETag")
+	require.Regexp(t, `^"`+stamp+`-txt-[0-9a-f]{6}"$`, tag)
+	want := map[string]string{
+		"Last-Modified":    "Sat, 03 Feb 2024 04:05:06 GMT",
+		"ETag":             tag,
+		"Tidemark-Stamp":   stamp,
+		"Tidemark-Tree":    treeID,
+		"Tidemark-Epoch":   "7",
+		"Tidemark-State":   "watched",
+		"Accept-Ranges":    "none",
+		"Vary":             "Accept-Encoding",
+		"Cache-Control":    "public, max-age=0, s-maxage=1",
+		"Tidemark-Version": "1",
+
+		"X-Content-Type-Options": "nosniff",
+	}
+	again := s.get("/?txt", "If-None-Match", tag)
+	require.Equal(t, 304, again.StatusCode)
+	for key, value := range want {
+		require.Equal(t, value, a.Header.Get(key), key)
+		require.Equal(t, value, again.Header.Get(key), "304: "+key)
+	}
+	require.Regexp(t, `^\d+\.\d{9}$`, a.Header.Get("Tidemark-Now"))
+	require.Contains(t, a.Header.Get("Content-Security-Policy"), "default-src 'none'")
+	negotiated := s.get("/")
+	require.Equal(t, "private, max-age=0", negotiated.Header.Get("Cache-Control"))
+	for _, field := range []string{"Accept-Encoding", "Accept", "User-Agent"} {
+		require.Contains(t, negotiated.Header.Get("Vary"), field)
+	}
+}
+
+// HEAD and 304 never read the directory and carry no Content-Length; GET has one.
+func TestHeadReadsNothing(t *testing.T) {
+	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
+	head := s.do(http.MethodHead, "/?json", nil)
+	require.Equal(t, 200, head.StatusCode)
+	require.Equal(t, int64(-1), head.ContentLength)
+	require.Equal(t, 304, s.get("/?json", "If-None-Match", head.Header.Get("ETag")).StatusCode)
+	require.Zero(t, s.cfg.Stats.Listings.Load())
+	get := s.get("/?json")
+	require.EqualValues(t, 1, s.cfg.Stats.Listings.Load())
+	require.Equal(t, int64(len(get.body)), get.ContentLength)
+	for _, key := range []string{"ETag", "Last-Modified", "Content-Type", "Vary", "Cache-Control", "Tidemark-Stamp"} {
+		require.Equal(t, get.Header.Get(key), head.Header.Get(key), key)
+	}
+}
+
+// E in the ETag: tree id, epoch, serve's version and every option that alters a
+// listing.
+func TestTagFollowsOptions(t *testing.T) {
+	base := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
+	seen := map[string]string{}
+	for name, cfg := range map[string]serve.Config{
+		"none": {}, "hidden": {Hidden: true}, "owner": {Owner: true}, "exclude": {Exclude: []string{"*.o"}},
+		"version": {Version: "2"}, "mounts": {CrossMounts: true},
+	} {
+		cfg.Root = base.root
+		s := &site{T: t, root: cfg.Root, cfg: cfg}
+		s.start()
+		tag := s.get("/?txt").Header.Get("ETag")
+		require.Empty(t, seen[tag], name)
+		seen[tag] = name
+		require.Equal(t, tag, s.get("/?txt").Header.Get("ETag"))
+	}
+	before := base.get("/?txt").Header.Get("ETag")
+	root, err := disk.OpenRoot(base.root)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := disk.OpenMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	tree, err := m.ReadTree()
+	require.NoError(t, err)
+	tree.Epoch++
+	require.NoError(t, m.WriteTree(tree))
+	require.Eventually(t, func() bool { return base.get("/?txt").Header.Get("Tidemark-Epoch") == "8" }, 5*time.Second, 10*time.Millisecond)
+	require.Equal(t, 200, base.get("/?txt", "If-None-Match", before).StatusCode)
+}
+
+// If-None-Match: lists, *, weak comparison, codings; it wins over the date.
+func TestIfNoneMatch(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
+	a := s.get("/?txt")
+	tag, date := a.Header.Get("ETag"), a.Header.Get("Last-Modified")
+	inner := strings.Trim(tag, `"`)
+	for tags, status := range map[string]int{
+		tag: 304, "W/" + tag: 304, "*": 304, `"x", ` + tag: 304, `"x",W/"y" , W/` + tag: 304,
+		`"` + inner + `-gzip"`: 304, `W/"` + inner + `-gzip-gzip"`: 304, `"` + inner + `;gzip"`: 304,
+		`"x"`: 200, inner: 200, `"` + inner: 200, `"` + inner + `-hot"`: 200, `"`: 200,
+		strings.Replace(tag, "-txt-", "-json-", 1): 200,
+	} {
+		require.Equal(t, status, s.get("/?txt", "If-None-Match", tags).StatusCode, tags)
+	}
+	require.Equal(t, 200, s.get("/?txt", "If-None-Match", `"x"`, "If-Modified-Since", date).StatusCode)
+}
+
+// If-Modified-Since on a directory: 304 on exact equality only.
+func TestIfModifiedSince(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
+	for date, status := range map[string]int{
+		"Sat, 03 Feb 2024 04:05:06 GMT": 304,
+		"Sat, 03 Feb 2024 04:05:07 GMT": 200,
+		"Sat, 03 Feb 2024 04:05:05 GMT": 200,
+		"yesterday":                     200,
+	} {
+		require.Equal(t, status, s.get("/?txt", "If-Modified-Since", date).StatusCode, date)
+		want := status
+		if date == "Sat, 03 Feb 2024 04:05:07 GMT" {
+			want = 200 // as nginx: equality, not order
+		}
+		require.Equal(t, want, s.get("/a", "If-Modified-Since", date).StatusCode, "file "+date)
+	}
+}
+
+// Last-Modified of a directory is held back: never a second that can still
+// change; and while it is, no date gives a 304.
+func TestHeldBackDate(t *testing.T) {
+	now := mtree.Unix(1_700_000_000, 500_000_000)
+	s := publishWatched(t, serve.Config{Now: func() mtree.Stamp { return now }}, map[string]string{"a": "1"})
+	for _, test := range []struct {
+		mtime mtree.Stamp
+		sec   int64
+		held  bool
+	}{
+		{mtree.Unix(1_699_999_998, 999_999_999), 1_699_999_998, false},
+		{mtree.Unix(1_699_999_999, 0), 1_699_999_999, false},
+		{mtree.Unix(1_700_000_000, 0), 1_699_999_999, true},
+		{mtree.Unix(1_800_000_000, 0), 1_699_999_999, true},
+	} {
+		s.stamp("", test.mtime)
+		a := s.get("/?txt")
+		date := time.Unix(test.sec, 0).UTC().Format(http.TimeFormat)
+		require.Equal(t, date, a.Header.Get("Last-Modified"))
+		status := 304
+		if test.held {
+			status = 200
+		}
+		require.Equal(t, status, s.get("/?txt", "If-Modified-Since", date).StatusCode, test.mtime)
+	}
+	now = mtree.Unix(1_700_000_000, 10_000_000) // the clock's own lag counts
+	s.stamp("", mtree.Unix(1_699_999_999, 0))
+	require.Equal(t, time.Unix(1_699_999_998, 0).UTC().Format(http.TimeFormat), s.get("/?txt").Header.Get("Last-Modified"))
+}
+
+// Where stamps prove nothing the ETag is a hash of the body and the date is
+// ignored: else an unwatched tree would answer 304 for ever.
+func TestUnwatchedNeverStale(t *testing.T) {
+	for _, format := range []string{"txt", "json", "html"} {
+		s := publish(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1", "l": "-> a"})
+		a := s.get("/?" + format)
+		require.Equal(t, "unwatched", a.Header.Get("Tidemark-State"))
+		require.Empty(t, a.Header.Get("Tidemark-Tree"))
+		tag, date := a.Header.Get("ETag"), a.Header.Get("Last-Modified")
+		require.NotContains(t, tag, a.Header.Get("Tidemark-Stamp"))
+		require.Equal(t, 304, s.get("/?"+format, "If-None-Match", tag).StatusCode)
+		require.Equal(t, 200, s.get("/?"+format, "If-Modified-Since", date).StatusCode)
+		require.Empty(t, s.do(http.MethodHead, "/?"+format, nil).Header.Get("ETag"))
+		// A change in place, and the directory's mtime says nothing of it.
+		require.NoError(t, os.WriteFile(s.path("a"), []byte("22"), 0o644))
+		b := s.get("/?"+format, "If-None-Match", tag)
+		require.Equal(t, 200, b.StatusCode)
+		require.Equal(t, date, b.Header.Get("Last-Modified"))
+		require.NotEqual(t, tag, b.Header.Get("ETag"))
+	}
+}
+
+// In every state but those in which stamps prune, the hash decides.
+func TestStatesDecideValidators(t *testing.T) {
+	for state, prunes := range map[disk.State]bool{
+		disk.Watched: true, disk.Auditing: true, disk.Degraded: false, disk.Mirrored: true, disk.Filling: false,
+	} {
+		root := t.TempDir()
+		watched(t, root, state)
+		s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
+		s.start()
+		a := s.get("/?txt")
+		require.Equal(t, string(state), a.Header.Get("Tidemark-State"))
+		stamped := strings.Contains(a.Header.Get("ETag"), a.Header.Get("Tidemark-Stamp"))
+		require.Equal(t, prunes, stamped, state)
+	}
+}
+
+// A watcher that stops is noticed, and stamps go on to prune by the checkpoint.
+func TestStateChangesAreSeen(t *testing.T) {
+	root := t.TempDir()
+	release := watched(t, root, disk.Watched)
+	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
+	s.start()
+	require.Equal(t, "watched", s.get("/?txt").Header.Get("Tidemark-State"))
+	require.True(t, s.h.Watched())
+	release()
+	require.Eventually(t, func() bool { return s.get("/?txt").Header.Get("Tidemark-State") == "audited" }, 5*time.Second, 10*time.Millisecond)
+}
+
+// A copy's directory that is unfinished is hot: a weak tag that no 304 ever
+// confirms.
+func TestUnfinishedIsHot(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.Mkdir(root+"/d", 0o755))
+	watched(t, root, disk.Mirrored)
+	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
+	s.start()
+	a := s.get("/d/?txt")
+	require.Regexp(t, `^W/".*-txt-[0-9a-f]{6}-hot"$`, a.Header.Get("ETag"))
+	require.True(t, s.list("/d/").Hot)
+	require.Equal(t, 200, s.get("/d/?txt", "If-None-Match", a.Header.Get("ETag")).StatusCode)
+	require.Equal(t, 200, s.get("/d/?txt", "If-Modified-Since", a.Header.Get("Last-Modified")).StatusCode)
+	require.Equal(t, a.Header.Get("ETag"), s.do(http.MethodHead, "/d/?txt", nil).Header.Get("ETag"))
+
+	dir, err := disk.OpenRoot(root + "/d")
+	require.NoError(t, err)
+	defer dir.Close()
+	info, err := dir.Self()
+	require.NoError(t, err)
+	if err := dir.SetRecord(disk.Record{Stamp: info.MTime, Now: info.MTime}); err == nil {
+		b := s.get("/d/?txt", "If-None-Match", a.Header.Get("ETag"))
+		require.Equal(t, 200, b.StatusCode, "what was hot is not what is complete")
+		require.Regexp(t, `^"[0-9.]*-txt-[0-9a-f]{6}"$`, b.Header.Get("ETag"))
+		require.Equal(t, 304, s.get("/d/?txt", "If-None-Match", b.Header.Get("ETag")).StatusCode)
+	} else {
+		t.Fatal("the file system of the temporary directory keeps no user xattrs: ", err)
+	}
+}
+
+// What a symlink leads to changes without this directory's stamp: formats that
+// follow links have a hash as their tag then.
+func TestLinksAreNoStampMatter(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a/l": "-> ../b/f", "b/f": "1"})
+	s.settle()
+	for _, format := range []string{"json", "html"} {
+		before := s.get("/a/?" + format)
+		require.Equal(t, 304, s.get("/a/?"+format, "If-None-Match", before.Header.Get("ETag")).StatusCode)
+		require.NoError(t, os.WriteFile(s.path("b/f"), []byte(strings.Repeat(format, len(format))), 0o644))
+		after := s.get("/a/?"+format, "If-None-Match", before.Header.Get("ETag"))
+		require.Equal(t, 200, after.StatusCode)
+		require.NotEqual(t, before.body, after.body)
+	}
+	require.Contains(t, s.get("/a/?txt").Header.Get("ETag"), mtree.FromTime(past).String())
+}
+
+// The cache answers while the stamp stands, and not a moment longer.
+func TestCache(t *testing.T) {
+	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"d/a": "1"})
+	stats := s.cfg.Stats
+	first := s.get("/d/?txt")
+	second := s.get("/d/?txt")
+	require.Equal(t, first.body, second.body, "a cached listing keeps its now")
+	require.Equal(t, first.Header.Get("ETag"), second.Header.Get("ETag"))
+	require.EqualValues(t, 1, stats.Listings.Load())
+	require.EqualValues(t, 1, stats.Cached.Load())
+	require.Positive(t, stats.CacheBytes.Load())
+	s.write("d/b", "2")
+	s.stamp("d", mtree.FromTime(past)) // the same mtime again: the ctime tells
+	require.Len(t, s.list("/d/").Entries, 2)
+	s.stamp("d", mtree.FromTime(past).Add(1))
+	require.Len(t, s.list("/d/").Entries, 2)
+	require.EqualValues(t, 3, stats.Listings.Load())
+}
+
+// Nothing is cached where no watcher is at work.
+func TestNoCacheUnwatched(t *testing.T) {
+	s := publish(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
+	_, _ = s.get("/?txt"), s.get("/?txt")
+	require.EqualValues(t, 2, s.cfg.Stats.Listings.Load())
+	require.Zero(t, s.cfg.Stats.CacheBytes.Load())
+}
+
+// The cache is bounded in bytes.
+func TestCacheIsBounded(t *testing.T) {
+	files := map[string]string{}
+	for d := range 50 {
+		for f := range 20 {
+			files["d"+string(rune('A'+d))+"/f"+string(rune('a'+f))] = ""
+		}
+	}
+	s := publishWatched(t, serve.Config{CacheBytes: 20_000, Stats: &serve.Stats{}}, files)
+	for d := range 50 {
+		s.list("/d" + string(rune('A'+d)) + "/")
+		require.LessOrEqual(t, s.cfg.Stats.CacheBytes.Load(), int64(20_000))
+	}
+	require.Greater(t, s.cfg.Stats.CacheBytes.Load(), int64(10_000))
+	none := publishWatched(t, serve.Config{CacheBytes: -1, Stats: &serve.Stats{}}, map[string]string{"a": ""})
+	_, _ = none.list("/"), none.list("/")
+	require.Zero(t, none.cfg.Stats.CacheBytes.Load())
+	require.EqualValues(t, 2, none.cfg.Stats.Listings.Load())
+}
