@@ -78,7 +78,7 @@ func TestOwner(t *testing.T) {
 // Stamps keep nanoseconds and times from before 1970 to 2446.
 func TestTimesOfAllAges(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"old": "", "far": ""})
-	old, far := mtree.Unix(-2147483648, 5), mtree.Unix(15032385535, 999999999)
+	old, far := mtree.Unix(-2147483647, 5), mtree.Unix(15032385534, 999999999)
 	dir, err := disk.OpenRoot(s.root)
 	require.NoError(t, err)
 	defer dir.Close()
