@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
@@ -126,6 +125,7 @@ type bench struct {
 	config Config
 	out    bytes.Buffer
 	stats  *Stats
+	server *server // nil: the source is a directory
 }
 
 func newBench(t testing.TB, source string) *bench {
@@ -172,7 +172,13 @@ func (b *bench) same(s *tree) {
 // requireIdle runs Once and requires that it did nothing but look at the root.
 func (b *bench) requireIdle() {
 	b.t.Helper()
+	if b.server != nil {
+		b.server.requests()
+	}
 	require.NoError(b.t, b.once())
+	if b.server != nil {
+		require.Equal(b.t, []string{"GET /?txt"}, b.server.requests())
+	}
 	require.Contains(b.t, b.out.String(), "listed 0 directories, fetched 0 files (0 bytes), deleted 0, held 0, skipped 0, failed 0, in ")
 }
 
@@ -185,12 +191,20 @@ func (b *bench) read(name string) string {
 	return string(text)
 }
 
-// dest opens the copy as its mirror does, without the lock.
+func (b *bench) published() disk.Published {
+	d, err := disk.OpenRoot(b.config.Dest)
+	require.NoError(b.t, err)
+	defer d.Close()
+	p, err := d.Published("")
+	require.NoError(b.t, err)
+	return p
+}
+
+func (b *bench) status() disk.Status { return b.published().Status }
+
 func (b *bench) record(name string) (disk.Record, bool) {
 	d, err := disk.OpenRoot(b.path(name))
 	require.NoError(b.t, err)
 	defer d.Close()
 	return d.Record()
 }
-
-var _ = mtree.Stamp{}

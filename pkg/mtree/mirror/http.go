@@ -1,5 +1,206 @@
 package mirror
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
 
-func openHTTP(c *Config) (source, error) { return nil, errors.New("none") }
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// httpSource is a tree published by serve, or by a program that speaks the same
+// protocol (docs/protocol.md).
+type httpSource struct {
+	*client
+	mu    sync.Mutex
+	ahead map[string]mtree.Listing // listings that came with an answer to ?since
+	noTar bool
+}
+
+// Bounds of what an answer may be. Beyond them it is an error, never cut.
+const (
+	maxListing   = 512 << 20 // bytes of one listing, after decompression
+	maxAhead     = 64 << 20  // bytes of listings that come with ?since
+	aheadEntries = 200_000   // of these kept
+)
+
+func openHTTP(c *Config) (*httpSource, error) {
+	u, err := url.Parse(c.Source)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		return nil, exit.With(exit.Usage, fmt.Errorf("bad SOURCE %q", c.Source), "want http(s)://host[:port]/dir/")
+	}
+	if !strings.HasSuffix(u.Path, "/") {
+		u = u.JoinPath("/")
+	}
+	return &httpSource{client: newClient(c, u.String())}, nil
+}
+
+func dirPath(path string) string {
+	if path == "" {
+		return ""
+	}
+	return escapePath(path) + "/"
+}
+
+// list implements source: one GET, or none if the listing came with the last
+// answer to ?since.
+func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
+	if l, ok := s.take(&ask); ok {
+		return answer{listing: l, ahead: true}, nil
+	}
+	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}}
+	if ask.fresh {
+		r.header["Cache-Control"] = "no-cache"
+	}
+	if ask.known != "" {
+		r.header["If-None-Match"] = ask.known
+		if ask.wait > 0 {
+			r.wait, r.once = ask.wait, true
+			seconds := strconv.FormatFloat(ask.wait.Seconds(), 'f', -1, 64)
+			if ask.since != nil {
+				r.query = "txt&since=" + ask.since.String() + "&wait=" + seconds
+			} else {
+				r.query = "txt&wait=" + seconds
+			}
+		}
+	}
+	resp, err := s.do(ctx, r)
+	var status *statusError
+	if errors.As(err, &status) && status.status == http.StatusGone && ask.since != nil {
+		return s.list(ctx, ask.plain())
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	a, err := head(resp)
+	if err != nil {
+		return a, err
+	}
+	if a.unchanged = resp.StatusCode == http.StatusNotModified; a.unchanged {
+		a.validator = ask.known
+		return a, nil
+	}
+	if r.wait > 0 && ask.since != nil {
+		if a.validator == "" {
+			a.validator = ask.known
+		}
+		return a, s.parseSince(resp, &a)
+	}
+	return a, parseOne(resp, &a)
+}
+
+// plain is the same question without what an answer of 410 refuses.
+func (a ask) plain() ask { return ask{path: a.path, least: a.least, fresh: a.fresh} }
+
+// head reads what a tree says of itself in the header of an answer.
+func head(resp *http.Response) (answer, error) {
+	h := resp.Header
+	a := answer{
+		validator: h.Get("ETag"), state: disk.State(h.Get("Tidemark-State")), treeID: h.Get("Tidemark-Tree"),
+		dialect: h.Get("Server"),
+	}
+	if h.Get("Tidemark-Version") != "" {
+		a.dialect = "tidemark"
+	}
+	if text := h.Get("Tidemark-Epoch"); text != "" {
+		var err error
+		if a.epoch, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return a, fmt.Errorf("%w: epoch %.40q", mtree.ErrListing, text)
+		}
+	}
+	return a, nil
+}
+
+// parseOne reads exactly one whole listing.
+func parseOne(resp *http.Response, a *answer) (err error) {
+	d := mtree.NewDecoder(&bounded{resp.Body, maxListing})
+	if a.listing, err = d.Next(); err == io.EOF {
+		err = mtree.ErrTruncated
+	}
+	if err == nil {
+		if _, err = d.Next(); err == io.EOF {
+			err = nil
+		} else if err == nil {
+			err = fmt.Errorf("%w: text behind the #end line", mtree.ErrListing)
+		}
+	}
+	if err == nil && a.listing.Path != "" {
+		err = fmt.Errorf("%w: it is of another directory", mtree.ErrListing)
+	}
+	return askedFor(resp, err)
+}
+
+// askedFor names the question in an error of reading its answer.
+func askedFor(resp *http.Response, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("GET %s: %w", resp.Request.URL.Redacted(), err)
+}
+
+// parseSince reads an answer to ?since: the root's listing, if it changed, and
+// those of directories below, which are kept until they are asked for. What is
+// cut (#more) is found by descending.
+func (s *httpSource) parseSince(resp *http.Response, a *answer) error {
+	ahead, entries := map[string]mtree.Listing{}, 0
+	d := mtree.NewDecoder(&bounded{resp.Body, maxAhead + maxListing})
+	a.unchanged = true
+	for {
+		l, err := d.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return askedFor(resp, err)
+		}
+		if l.Path == "" {
+			a.listing, a.unchanged = l, false
+		} else if entries += len(l.Entries) + 1; entries <= aheadEntries {
+			ahead[l.Path] = l
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead = ahead
+	return nil
+}
+
+// take returns a listing that came ahead, once, unless it is older than what
+// is asked for.
+func (s *httpSource) take(ask *ask) (mtree.Listing, bool) {
+	if ask.path == "" {
+		return mtree.Listing{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, ok := s.ahead[ask.path]
+	if !ok {
+		return l, false
+	}
+	delete(s.ahead, ask.path)
+	l.Path = ""
+	return l, !ask.fresh && !l.Stamp.Before(ask.least)
+}
+
+// bounded fails, rather than ends, when more is read than expected.
+type bounded struct {
+	in   io.Reader
+	left int64
+}
+
+func (b *bounded) Read(buf []byte) (int, error) {
+	n, err := b.in.Read(buf)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("%w: longer than any that is accepted", mtree.ErrListing)
+	}
+	return n, err
+}

@@ -52,6 +52,7 @@ type ask struct {
 type answer struct {
 	listing   mtree.Listing
 	unchanged bool   // as known; there is no listing
+	ahead     bool   // it came with the root's: what it says of the tree was said there
 	validator string // for ask.known
 	state     disk.State
 	treeID    string // "": the source has none

@@ -94,7 +94,7 @@ func (p *pass) ask(ctx context.Context, n *node, v *view) error {
 	if err != nil {
 		return err
 	}
-	if a.treeID != p.source.treeID || a.epoch != p.source.epoch {
+	if !a.ahead && (a.treeID != p.source.treeID || a.epoch != p.source.epoch) {
 		return errors.New("the listing is of another tree or epoch than the root's")
 	}
 	v.listing = a.listing

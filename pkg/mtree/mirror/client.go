@@ -1,0 +1,243 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Patience with a source.
+const (
+	connectTimeout = 10 * time.Second
+	headerTimeout  = 30 * time.Second // from the request to the answer's header, waiting aside
+	stallTimeout   = 60 * time.Second // between two bytes of an answer
+	sumsTimeout    = 15 * time.Minute // the same, while the source reads a large file
+
+	requestTries  = 4 // of a request that failed for a reason that may pass
+	firstPause    = 100 * time.Millisecond
+	longestPause  = 5 * time.Second
+	maxHeaderSize = 64 << 10 // bytes
+)
+
+// client asks one origin, and no other: it follows no redirect and uses no
+// proxy that was not configured by its URL.
+type client struct {
+	base      string // scheme://host/path/, ends in a slash
+	token     string
+	agent     string
+	http      *http.Client
+	requests  *atomic.Int64
+	firstWait time.Duration // of retries; tests shorten it
+}
+
+func newClient(c *Config, base string) *client {
+	t := &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        c.TLS,
+		TLSHandshakeTimeout:    connectTimeout,
+		MaxIdleConnsPerHost:    c.Jobs + 2,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: maxHeaderSize,
+		ForceAttemptHTTP2:      true,
+		WriteBufferSize:        32 << 10,
+		ReadBufferSize:         64 << 10,
+	}
+	return &client{
+		base: base, token: c.Token, agent: c.UserAgent, requests: &c.Stats.Requests, firstWait: firstPause,
+		http: &http.Client{
+			Transport:     t,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// request is what to ask. Its zero value is a GET.
+type request struct {
+	path    string // below the base, a directory with a slash at its end
+	query   string // without "?"
+	method  string
+	header  map[string]string
+	body    string
+	plain   bool          // no content coding
+	wait    time.Duration // how long the source was asked to wait
+	patient bool          // the source may have to read large files first
+	once    bool          // do not try again
+}
+
+// statusError is an answer of another status than was hoped for.
+type statusError struct {
+	status int
+	after  time.Duration // Retry-After, 0 if there is none
+	what   string
+}
+
+func (e *statusError) Error() string { return e.what }
+
+func (e *statusError) Is(target error) bool {
+	switch e.status {
+	case http.StatusForbidden:
+		return target == errDenied
+	case http.StatusNotFound, http.StatusGone:
+		return target == errGone
+	case http.StatusPreconditionFailed:
+		return target == errMoved
+	}
+	return false
+}
+
+// do sends a request and returns the answer if its status is 200, 206 or 304.
+// Closing its body ends the request. What may pass is tried again with pauses
+// that grow.
+func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
+	if r.once {
+		resp, err := c.send(ctx, r)
+		var permanent *backoff.PermanentError
+		if errors.As(err, &permanent) {
+			err = permanent.Unwrap()
+		}
+		return resp, err
+	}
+	pauses := backoff.NewExponentialBackOff()
+	pauses.InitialInterval, pauses.MaxInterval = c.firstWait, longestPause
+	return backoff.Retry(ctx, func() (*http.Response, error) { return c.send(ctx, r) },
+		backoff.WithBackOff(pauses), backoff.WithMaxTries(requestTries))
+}
+
+// send sends a request once. Errors that will not pass are backoff's permanent
+// ones.
+func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	req, err := c.build(ctx, r)
+	if err != nil {
+		cancel()
+		return nil, backoff.Permanent(err)
+	}
+	timeout := headerTimeout + r.wait
+	stall := stallTimeout
+	if r.patient {
+		timeout, stall = sumsTimeout, sumsTimeout
+	}
+	timer := time.AfterFunc(timeout, cancel)
+	c.requests.Add(1)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if !timer.Stop() && ctx.Err() != nil {
+			err = fmt.Errorf("%s %s: no answer within %s", req.Method, req.URL.Redacted(), timeout)
+		}
+		cancel()
+		return nil, err
+	}
+	timer.Reset(stall)
+	resp.Body = &stallGuard{ReadCloser: resp.Body, timer: timer, stall: stall, cancel: cancel}
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified:
+		return resp, nil
+	}
+	_ = resp.Body.Close()
+	return nil, refusal(resp)
+}
+
+func (c *client) build(ctx context.Context, r request) (*http.Request, error) {
+	method := r.method
+	if method == "" {
+		method = http.MethodGet
+	}
+	url := c.base + r.path
+	if r.query != "" {
+		url += "?" + r.query
+	}
+	var body io.Reader
+	if r.body != "" {
+		body = strings.NewReader(r.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", c.agent)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if r.plain {
+		req.Header.Set("Accept-Encoding", "identity")
+	}
+	for key, value := range r.header {
+		req.Header.Set(key, value)
+	}
+	return req, nil
+}
+
+// refusal is the error for a status; of those that may pass no permanent one.
+func refusal(resp *http.Response) error {
+	e := &statusError{
+		status: resp.StatusCode,
+		what:   fmt.Sprintf("%s %s: %s", resp.Request.Method, resp.Request.URL.Redacted(), resp.Status),
+	}
+	if to := resp.Header.Get("Location"); to != "" {
+		e.what += fmt.Sprintf(" to %.200q: redirects are not followed, give that URL as SOURCE if it is right", to)
+	}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 && seconds <= 30 {
+		e.after = time.Duration(seconds) * time.Second
+	}
+	switch {
+	case resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
+		return backoff.Permanent(e)
+	case e.after > 0:
+		return errors.Join(e, &backoff.RetryAfterError{Duration: e.after})
+	}
+	return e
+}
+
+// stallGuard ends a request whose answer stops flowing.
+type stallGuard struct {
+	io.ReadCloser
+	timer  *time.Timer
+	stall  time.Duration
+	cancel context.CancelFunc
+}
+
+func (g *stallGuard) Read(buf []byte) (int, error) {
+	n, err := g.ReadCloser.Read(buf)
+	if n > 0 {
+		g.timer.Reset(g.stall)
+	}
+	return n, err
+}
+
+// Close reads what little may be left, so that the connection can be used
+// again, and ends the request.
+func (g *stallGuard) Close() error {
+	_, _ = io.CopyN(io.Discard, g.ReadCloser, 4<<10)
+	g.timer.Stop()
+	err := g.ReadCloser.Close()
+	g.cancel()
+	return err
+}
+
+// escapePath percent-encodes a path for a URL, all but unreserved characters
+// and the slashes between components.
+func escapePath(path string) string {
+	const hex = "0123456789ABCDEF"
+	out := make([]byte, 0, len(path)+16)
+	for i := range len(path) {
+		switch c := path[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			c == '-', c == '.', c == '_', c == '~', c == '/':
+			out = append(out, c)
+		default:
+			out = append(out, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return string(out)
+}

@@ -1,0 +1,250 @@
+package mirror
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
+
+// fetch implements source: small files in one tar stream, what that leaves out
+// and large ones by a GET each.
+func (s *httpSource) fetch(ctx context.Context, dir string, want []*mtree.Entry, put putFunc) []error {
+	errs := make([]error, len(want))
+	got := make([]bool, len(want))
+	if s.hasTar() && len(want) > 1 {
+		s.bulk(ctx, dir, want, put, errs, got)
+	}
+	var rest []*mtree.Entry
+	var index []int
+	for i := range want {
+		if !got[i] {
+			rest, index = append(rest, want[i]), append(index, i)
+		}
+	}
+	single := oneByOne(ctx, rest, func(i int, e mtree.Entry, body io.Reader) error { return put(index[i], e, body) },
+		func(ctx context.Context, e *mtree.Entry, d demand) (opened, error) { return s.open(ctx, dir, e, d) })
+	for i, err := range single {
+		errs[index[i]] = err
+	}
+	return errs
+}
+
+// open asks for one file: as listed by If-Match with the ETag that the listing
+// implies; as found by that of a HEAD; as is without.
+func (s *httpSource) open(ctx context.Context, dir string, e *mtree.Entry, d demand) (opened, error) {
+	r := request{path: escapePath(mtree.JoinPath(dir, e.Name)), header: map[string]string{}, plain: true}
+	switch d {
+	case asListed:
+		if e.Has&mtree.HasCTime != 0 {
+			r.header["If-Match"] = fileTag(e)
+		}
+	case asFound:
+		ask := r
+		ask.method = http.MethodHead
+		resp, err := s.do(ctx, ask)
+		if err != nil {
+			return opened{}, err
+		}
+		_ = resp.Body.Close()
+		if tag := resp.Header.Get("ETag"); strings.HasPrefix(tag, `"`) {
+			r.header["If-Match"] = tag
+		}
+	}
+	resp, err := s.do(ctx, r)
+	if err != nil {
+		return opened{}, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		return opened{}, fmt.Errorf("GET %s: unexpected %s", resp.Request.URL.Redacted(), resp.Status)
+	}
+	got, err := described(resp, e)
+	if err != nil {
+		_ = resp.Body.Close()
+		return opened{}, err
+	}
+	return opened{got, &wholeBody{resp.Body, got.Size}}, nil
+}
+
+// fileTag is the ETag that serve gives a file with this entry.
+func fileTag(e *mtree.Entry) string {
+	b := append(e.MTime.Append([]byte{'"'}), '-')
+	b = append(strconv.AppendInt(b, e.Size, 10), '-')
+	return string(append(e.CTime.Append(b), '"'))
+}
+
+// described returns what an answer says of the file it brings.
+func described(resp *http.Response, e *mtree.Entry) (mtree.Entry, error) {
+	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return *e, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
+	}
+	if got, ok := parseFileTag(resp.Header.Get("ETag"), e); ok {
+		if resp.ContentLength >= 0 && resp.ContentLength != got.Size {
+			return got, fmt.Errorf("GET %s: Content-Length %d of a file of %d bytes", resp.Request.URL.Redacted(), resp.ContentLength, got.Size)
+		}
+		return got, nil
+	}
+	got := *e
+	got.Has &^= mtree.HasCTime
+	if resp.ContentLength >= 0 {
+		got.Size = resp.ContentLength
+	}
+	if t, err := http.ParseTime(resp.Header.Get("Last-Modified")); err == nil && got.Size != e.Size {
+		got.MTime = mtree.FromTime(t)
+	}
+	return got, nil
+}
+
+// parseFileTag is the inverse of fileTag.
+func parseFileTag(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
+	tag = strings.Trim(tag, `"`)
+	negative := strings.HasPrefix(tag, "-")
+	mtime, rest, ok1 := strings.Cut(strings.TrimPrefix(tag, "-"), "-")
+	size, ctime, ok2 := strings.Cut(rest, "-")
+	if negative {
+		mtime = "-" + mtime
+	}
+	got = *e
+	var err1, err2, err3 error
+	got.MTime, err1 = mtree.ParseStamp(mtime)
+	got.Size, err2 = strconv.ParseInt(size, 10, 64)
+	got.CTime, err3 = mtree.ParseStamp(ctime)
+	got.Has |= mtree.HasCTime
+	return got, ok1 && ok2 && errors.Join(err1, err2, err3) == nil && got.Size >= 0 && strings.Contains(ctime, ".")
+}
+
+// wholeBody reads a body of a known length. One that breaks off may have done
+// so because the file changed.
+type wholeBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *wholeBody) Read(buf []byte) (int, error) {
+	n, err := b.ReadCloser.Read(buf)
+	b.left -= int64(n)
+	switch {
+	case b.left < 0:
+		return 0, fmt.Errorf("%w: more bytes than announced", errMoved)
+	case err == io.EOF && b.left > 0, err != nil && err != io.EOF:
+		return n, fmt.Errorf("%w: %w", errMoved, io.ErrUnexpectedEOF)
+	}
+	return n, err
+}
+
+// maxBulk is the largest file worth asking for in bulk; serve gives up to 1 MiB.
+const maxBulk = 1 << 20
+
+// bulk asks for small files in one tar stream and marks those that came as
+// listed. Whatever goes wrong with it is left to single requests.
+func (s *httpSource) bulk(ctx context.Context, dir string, want []*mtree.Entry, put putFunc, errs []error, got []bool) {
+	index := make(map[string]int, len(want))
+	var body strings.Builder
+	for i, e := range want {
+		if e.Size <= maxBulk && e.Has&mtree.HasCTime != 0 {
+			index[e.Name] = i
+			body.WriteString(mtree.EscapeName(e.Name) + "\n")
+		}
+	}
+	if len(index) < 2 {
+		return
+	}
+	resp, err := s.do(ctx, request{method: http.MethodPost, path: dirPath(dir), query: "tar", body: body.String(), plain: true})
+	var status *statusError
+	if errors.As(err, &status) && (status.status == http.StatusMethodNotAllowed || status.status == http.StatusNotImplemented) {
+		s.lack(&s.noTar)
+	}
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	archive := tar.NewReader(bufio.NewReaderSize(resp.Body, 64<<10))
+	for {
+		header, err := archive.Next()
+		if err != nil {
+			return
+		}
+		i, ok := index[header.Name]
+		if !ok || got[i] || header.Typeflag != tar.TypeReg {
+			continue // not asked for, or given already: not looked at
+		}
+		e := *want[i]
+		e.Size, e.MTime, e.CTime = header.Size, mtree.FromTime(header.ModTime), mtree.FromTime(header.ChangeTime)
+		if !sameFile(want[i], &e) {
+			continue
+		}
+		if err := put(i, e, archive); err != nil && !isLocal(err) {
+			return
+		} else {
+			errs[i], got[i] = err, true
+		}
+	}
+}
+
+func (s *httpSource) hasTar() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.noTar
+}
+
+func (s *httpSource) lack(what *bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*what = true
+}
+
+// sumsAtOnce bounds the paths of one request.
+const sumsAtOnce = 10_000
+
+// sums implements source by POST ?sums.
+func (s *httpSource) sums(ctx context.Context, dir string, names []string) (map[string]sum, error) {
+	all := make(map[string]sum, len(names))
+	for len(names) > 0 {
+		some := names[:min(len(names), sumsAtOnce)]
+		names = names[len(some):]
+		var body strings.Builder
+		for _, name := range some {
+			body.WriteString(mtree.EscapeName(name) + "\n")
+		}
+		resp, err := s.do(ctx, request{method: http.MethodPost, path: dirPath(dir), query: "sums", body: body.String(), plain: true, patient: true})
+		if err != nil {
+			return nil, err
+		}
+		err = readSums(resp.Body, all)
+		_ = resp.Body.Close()
+		if err != nil {
+			return nil, fmt.Errorf("POST %s: %w", resp.Request.URL.Redacted(), err)
+		}
+	}
+	return all, nil
+}
+
+// readSums reads lines of sha256sum(1).
+func readSums(in io.Reader, into map[string]sum) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 64<<10)
+	for lines.Scan() {
+		line, escaped := strings.CutPrefix(lines.Text(), `\`)
+		digits, name, ok := strings.Cut(line, "  ")
+		raw, err := hex.DecodeString(digits)
+		if !ok || err != nil || len(raw) != len(sum{}) {
+			return fmt.Errorf("not a line of sha256sum: %.100q", line)
+		}
+		if escaped {
+			name = sumEscapes.Replace(name)
+		}
+		into[name] = sum(raw)
+	}
+	return lines.Err()
+}
+
+var sumEscapes = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")
