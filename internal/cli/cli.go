@@ -54,6 +54,8 @@ type Env struct {
 	Stdout io.Writer
 	Log    *slog.Logger
 	Flags  *pflag.FlagSet
+
+	line *statusLine // nil: stderr is no terminal
 }
 
 // Ready tells systemd that the program does its job now.
@@ -123,7 +125,10 @@ func versionText(name string) string {
 
 // start wires signals, logs and metrics around the program's one call.
 func start(c Command, common commonFlags, env *Env, stderr io.Writer) (exit.Code, error) {
-	log, err := newLogger(common.logFormat, common.logLevel, stderr)
+	if f, ok := stderr.(*os.File); ok {
+		env.line = newStatusLine(f)
+	}
+	log, err := newLogger(common.logFormat, common.logLevel, stderr, env.line)
 	if err != nil {
 		return exit.Usage, exit.With(exit.Usage, err, "see --help")
 	}

@@ -170,7 +170,7 @@ func TestJournalLinesCarryAPriority(t *testing.T) {
 func TestLogFormats(t *testing.T) {
 	for format, want := range map[string]string{"json": `"msg":"hello"`, "text": "msg=hello", "auto": "msg=hello"} {
 		var out bytes.Buffer
-		log, err := newLogger(format, "info", &out)
+		log, err := newLogger(format, "info", &out, nil)
 		require.NoError(t, err)
 		log.Info("hello")
 		log.Debug("unheard")

@@ -11,35 +11,39 @@ import (
 	"syscall"
 
 	"github.com/lmittmann/tint"
-	"golang.org/x/term"
 )
 
-// newLogger builds the log on stderr. "auto" is coloured lines on a terminal,
-// lines with a priority for the journal, and plain text elsewhere.
-func newLogger(format, level string, w io.Writer) (*slog.Logger, error) {
+// newLogger builds the log on stderr, through its status line if it has one.
+// "auto" is coloured lines on a terminal, lines with a priority for the
+// journal, and plain text elsewhere.
+func newLogger(format, level string, w io.Writer, line *statusLine) (*slog.Logger, error) {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
 	}
 	options := &slog.HandlerOptions{Level: least}
+	if format == "auto" {
+		return slog.New(autoHandler(w, line, options)), nil
+	}
+	if line != nil {
+		w = line
+	}
 	switch format {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	case "text":
 		return slog.New(slog.NewTextHandler(w, options)), nil
-	case "auto":
-		return slog.New(autoHandler(w, options)), nil
 	}
 	return nil, fmt.Errorf("--log-format %q: want auto, text or json", format)
 }
 
-func autoHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
+func autoHandler(w io.Writer, line *statusLine, options *slog.HandlerOptions) slog.Handler {
 	f, ok := w.(*os.File)
 	switch {
 	case ok && isJournal(f):
 		return newJournalHandler(w, options)
-	case ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb":
-		return tint.NewTextHandler(w, &tint.Options{Level: options.Level, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""})
+	case line != nil:
+		return tint.NewTextHandler(line, &tint.Options{Level: options.Level, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""})
 	}
 	return slog.NewTextHandler(w, options)
 }

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// statusLine is a terminal whose last line is rewritten in place, below the log
+// lines that are written through it.
+type statusLine struct {
+	out   io.Writer
+	width func() int // columns
+
+	mu   sync.Mutex // guards text and the writing
+	text string
+}
+
+// newStatusLine returns the status line of f, nil if f is no terminal that can
+// rewrite a line.
+func newStatusLine(f *os.File) *statusLine {
+	if !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	return &statusLine{out: f, width: func() int {
+		columns, _, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 80
+		}
+		return columns
+	}}
+}
+
+const eraseLine = "\r\x1b[K"
+
+// Write puts log lines above the status line.
+func (s *statusLine) Write(lines []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.text == "" {
+		return s.out.Write(lines)
+	}
+	if _, err := io.WriteString(s.out, eraseLine); err != nil {
+		return 0, err
+	}
+	n, err := s.out.Write(lines)
+	if err == nil {
+		_, err = io.WriteString(s.out, s.text)
+	}
+	return n, err
+}
+
+// show replaces the status line; "" removes it. It is cut to the terminal's
+// width, or it could not be rewritten.
+func (s *statusLine) show(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if most := s.width() - 1; len(text) > most && most > 0 {
+		text = text[:most]
+	}
+	if text == s.text {
+		return
+	}
+	s.text = text
+	_, _ = io.WriteString(s.out, eraseLine+text) // a terminal that has gone must not stop a mirror
+}
+
+// Progress shows one line of ASCII text that replaces the one before; "" ends
+// it. Nothing is shown where stderr is no terminal.
+func (e *Env) Progress(text string) {
+	if e.line != nil {
+		e.line.show(text)
+	}
+}
+
+// HasTerminal reports whether Progress is shown.
+func (e *Env) HasTerminal() bool { return e.line != nil }
