@@ -48,7 +48,9 @@ func NewDirWatch() (*DirWatch, error) {
 // is the same for the same directory. d may be closed afterwards. ENOSPC means
 // that the user has no more watches (sysctl fs.inotify.max_user_watches).
 func (w *DirWatch) Add(d *Dir, what Hearing) (id int32, err error) {
-	const own = unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
+	// Setting the mtime alone, as SetTime does, is IN_MODIFY to the kernel;
+	// together with the atime it is IN_ATTRIB (fsnotify_change).
+	const own = unix.IN_ATTRIB | unix.IN_MODIFY | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 	const entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO |
 		unix.IN_MODIFY | unix.IN_CLOSE_WRITE
 	mask := uint32(own)
