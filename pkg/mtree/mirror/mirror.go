@@ -167,7 +167,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	}
 	if !m.config.DryRun {
 		if err := m.dest.standing(); err != nil {
-			return nil, exit.With(exit.Local, err, "start mirror anew")
+			return nil, exit.With(exit.Local, fmt.Errorf("%w: %w", errReplaced, err), "start mirror anew")
 		}
 	}
 	prunes := a.state.Prunes()
@@ -190,6 +190,9 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	}
 	return p, errors.Join(err, m.publish(p, err))
 }
+
+// errReplaced says that the copy is no longer where it was opened.
+var errReplaced = errors.New("the copy was replaced")
 
 func (m *mirror) count(p *pass, err error) {
 	s := m.config.Stats

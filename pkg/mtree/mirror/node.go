@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"strings"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
@@ -67,4 +69,9 @@ func (n *node) depth() (depth int) {
 		depth++
 	}
 	return depth
+}
+
+// parentOf returns the path of the directory that path is in, "" for the root.
+func parentOf(path string) string {
+	return path[:max(strings.LastIndexByte(path, '/'), 0)]
 }

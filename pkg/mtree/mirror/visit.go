@@ -180,17 +180,23 @@ func replaced(r disk.Record, l *mtree.Listing) bool {
 	return r.ID != "" && l.ID != "" && r.ID != l.ID
 }
 
+// wanted returns the entries of a listing that filters let pass.
+func (p *pass) wanted(path string, entries []mtree.Entry) []mtree.Entry {
+	if p.filters.Empty() {
+		return entries
+	}
+	kept := make([]mtree.Entry, 0, len(entries))
+	for i := range entries {
+		if e := &entries[i]; !p.filters.Excluded(mtree.JoinPath(path, e.Name), e.Kind == mtree.Dir) {
+			kept = append(kept, *e)
+		}
+	}
+	return kept
+}
+
 // compare makes the plan for n and finds the directories below to visit.
 func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
-	if !p.filters.Empty() {
-		kept := v.listing.Entries[:0]
-		for _, e := range v.listing.Entries {
-			if !p.filters.Excluded(mtree.JoinPath(n.path, e.Name), e.Kind == mtree.Dir) {
-				kept = append(kept, e)
-			}
-		}
-		v.listing.Entries = kept
-	}
+	v.listing.Entries = p.wanted(n.path, v.listing.Entries)
 	another := v.had && replaced(v.before, &v.listing)
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,

@@ -1,0 +1,240 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Verify compares everything in the copy with the source, every byte by its
+// SHA-256, and writes a line to Out for each path that differs, then how many
+// were compared. It takes no lock, so a mirror may run meanwhile; a directory
+// that differs is looked at twice, for what is under way is no difference. With
+// repair, which needs the lock, it then mends what it found. The error carries
+// exit.Failed if something differs and was not mended.
+func Verify(ctx context.Context, c Config, repair bool) error {
+	c = c.withDefaults()
+	c.DryRun = !repair // opens the copy without the lock
+	m, err := open(c)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	root, err := m.source.list(ctx, ask{})
+	if err != nil {
+		return unreachable(ctx, err)
+	}
+	if t := m.dest.tree; t.ID == "" || !t.NoID && t.ID != root.treeID {
+		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
+	}
+	v := &verifier{mirror: m}
+	if err := v.dir(ctx, "", root.listing); err != nil {
+		return unreachable(ctx, err)
+	}
+	fmt.Fprintf(m.config.Out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
+	switch {
+	case v.differ == 0:
+		return nil
+	case !repair:
+		return exit.With(exit.Failed, fmt.Errorf("%d paths differ", v.differ), "mirror --verify --repair SOURCE DEST mends them, while no mirror runs")
+	}
+	return v.mend(ctx)
+}
+
+// verifier walks source and copy together.
+type verifier struct {
+	*mirror
+	dirs, files, bytes, differ int64
+	bad                        []badDir
+}
+
+// badDir is a directory with differences.
+type badDir struct {
+	path  string
+	files []string // whose bytes differ while size and mtime do not
+}
+
+// dir compares the directory at path and those below.
+func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) error {
+	v.dirs++
+	diffs, err := v.compare(ctx, path, &listing)
+	if err != nil {
+		return err
+	}
+	if len(diffs) > 0 {
+		if listing, err = v.again(ctx, path); err != nil {
+			return err
+		}
+		if diffs, err = v.compare(ctx, path, &listing); err != nil {
+			return err
+		}
+		v.note(path, diffs)
+	}
+	for i := range listing.Entries {
+		e := &listing.Entries[i]
+		below := mtree.JoinPath(path, e.Name)
+		if e.Kind != mtree.Dir || v.filters.Excluded(below, true) {
+			continue
+		}
+		a, err := v.source.list(ctx, ask{path: below, least: e.MTime})
+		if errors.Is(err, errDenied) || errors.Is(err, errGone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := v.dir(ctx, below, a.listing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifier) again(ctx context.Context, path string) (mtree.Listing, error) {
+	a, err := v.source.list(ctx, ask{path: path, fresh: true})
+	return a.listing, err
+}
+
+// difference is one path that is not as at the source.
+type difference struct {
+	name  string
+	what  string
+	bytes bool // only the bytes differ
+}
+
+func (v *verifier) note(path string, diffs []difference) {
+	bad := badDir{path: path}
+	for _, d := range diffs {
+		v.differ++
+		fmt.Fprintf(v.config.Out, "%s %s\n", d.what, quoted(mtree.JoinPath(path, d.name)))
+		if d.bytes {
+			bad.files = append(bad.files, d.name)
+		}
+	}
+	if len(diffs) > 0 {
+		v.bad = append(v.bad, bad)
+	}
+}
+
+// compare returns what differs in one directory.
+func (v *verifier) compare(ctx context.Context, path string, listing *mtree.Listing) ([]difference, error) {
+	dir, err := v.dest.dir(path)
+	if errors.Is(err, fs.ErrNotExist) || disk.IsGone(err) {
+		return nil, nil // its parent says so
+	}
+	if err != nil {
+		return nil, exit.With(exit.Local, err, "")
+	}
+	defer dir.Close()
+	p := &pass{mirror: v.mirror}
+	n := &node{path: path}
+	have, err := p.present(dir, n, listing)
+	if err != nil {
+		return nil, exit.With(exit.Local, err, "")
+	}
+	pl := planner{
+		dir: path, stored: v.dest.times.Stored, noLinks: v.config.NoLinks, owner: v.config.Owner,
+		keep: v.config.NoDelete, replaced: true, // all files are suspicious
+	}
+	kept := *listing
+	kept.Entries = p.wanted(path, listing.Entries)
+	plan := pl.plan(have, &kept)
+	diffs := plan.differences()
+	more, err := v.sums(ctx, path, dir, plan.check)
+	return append(diffs, more...), err
+}
+
+// differences names what a plan would change.
+func (pl *plan) differences() (diffs []difference) {
+	for _, list := range [][]mtree.Change{pl.make, pl.links, pl.fetch} {
+		for _, c := range list {
+			if what := "differs"; c.Have != nil {
+				diffs = append(diffs, difference{name: c.Want.Name, what: what})
+			} else {
+				diffs = append(diffs, difference{name: c.Want.Name, what: "missing"})
+			}
+		}
+	}
+	for _, c := range pl.mode {
+		diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
+	}
+	for _, e := range pl.extra {
+		diffs = append(diffs, difference{name: e.Name, what: "extra"})
+	}
+	return diffs
+}
+
+// sums compares the bytes of files.
+func (v *verifier) sums(ctx context.Context, path string, dir *disk.Dir, files []mtree.Change) (diffs []difference, err error) {
+	names := make([]string, len(files))
+	for i, c := range files {
+		names[i] = c.Want.Name
+		v.bytes += c.Want.Size
+		if c.What&mtree.Mode != 0 {
+			diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
+		}
+	}
+	v.files += int64(len(files))
+	if len(names) == 0 {
+		return diffs, nil
+	}
+	theirs, err := v.source.sums(ctx, path, names)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := sumFiles(ctx, dir, names)
+	if err != nil {
+		return nil, exit.With(exit.Local, err, "")
+	}
+	for _, name := range names {
+		if their, ok := theirs[name]; ok && their != ours[name] {
+			diffs = append(diffs, difference{name: name, what: "differs", bytes: true})
+		}
+	}
+	return diffs, nil
+}
+
+// mend makes the pass that follows look at what differs: files of other bytes
+// get a time that no source lists, and the directories above are unfinished.
+func (v *verifier) mend(ctx context.Context) error {
+	for _, bad := range v.bad {
+		dir, err := v.dest.dir(bad.path)
+		if err != nil {
+			return exit.With(exit.Local, err, "")
+		}
+		for _, name := range bad.files {
+			err = errors.Join(err, dir.SetEntryTime(name, doubtful))
+		}
+		_ = dir.Close()
+		if err = errors.Join(err, v.dest.unfinish(bad.path)); err != nil {
+			return exit.With(exit.Local, err, "")
+		}
+	}
+	p, err := v.once(ctx)
+	if p == nil {
+		return err
+	}
+	v.summary(&p.result)
+	return errors.Join(append(p.errs, err, p.verdict())...)
+}
+
+// unfinish marks the directory at path and all above it.
+func (d *dest) unfinish(path string) error {
+	for {
+		dir, err := d.dir(path)
+		if err != nil {
+			return err
+		}
+		err = d.begin(dir, path, disk.Record{}, false)
+		_ = dir.Close()
+		if err != nil || path == "" {
+			return err
+		}
+		path = parentOf(path)
+	}
+}
