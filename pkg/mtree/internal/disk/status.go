@@ -42,6 +42,7 @@ type Status struct {
 	State      State            `json:"state"`
 	Checkpoint *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
 	Floor      *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
+	Audit      *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
 	Boot       string           `json:"boot,omitempty"`       // boot id at the time of writing
 	Clean      bool             `json:"clean"`                // written by an orderly stop
 	PID        int              `json:"pid,omitempty"`

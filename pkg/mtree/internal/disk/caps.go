@@ -1,0 +1,17 @@
+package disk
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// DropAmbient clears the ambient capabilities of the calling thread, which is
+// what a program run from it would inherit (capabilities(7)). The thread's own
+// stay; the caller must have locked itself to it.
+func DropAmbient() error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && err != unix.EINVAL {
+		return fmt.Errorf("prctl(PR_CAP_AMBIENT): %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,388 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// treeMask is what is heard of each directory. IN_MODIFY besides
+	// IN_CLOSE_WRITE because log files stay open for days; IN_ATTRIB is also
+	// how a time set on a directory by somebody else is heard.
+	treeMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO |
+		unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB |
+		unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW | unix.IN_EXCL_UNLINK
+	// rootMask tells the root's own fate, which no parent's event does.
+	rootMask = treeMask | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
+	// markerMask leaves out writes: they are our own, one a batch.
+	markerMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM |
+		unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
+)
+
+// attributes are the events of a directory's own mode, owner and times: setting
+// an mtime without an atime is IN_MODIFY (fsnotify_change in the kernel).
+const attributes = unix.IN_ATTRIB | unix.IN_MODIFY
+
+// arrivals are the events after which another directory may stand at a name.
+const arrivals = unix.IN_CREATE | unix.IN_MOVED_TO
+
+// inotify is a Source with a watch on each directory.
+type inotify struct {
+	queue  queue
+	marked bool // hear the marker directory only
+
+	markerWD atomic.Int32
+
+	mu     sync.Mutex // of nodes and moving; never held while waiting
+	nodes  nodes
+	moving map[uint32]*node // detached by IN_MOVED_FROM, by cookie
+
+	dirty map[int32]struct{} // squeezed out of the queue, under queue.mu
+}
+
+// Inotify returns a Source that sets a watch on each directory armed: about 1.3
+// kB of kernel memory each. wake is sent to, without waiting, when there is
+// something to take. EMFILE comes as ErrLimit.
+func Inotify(wake chan<- struct{}) (Source, error) { return newInotify(wake, false) }
+
+// None returns a Source that hears the marker directory only, for file systems
+// that send no events: the tree is known by scans alone.
+func None(wake chan<- struct{}) (Source, error) { return newInotify(wake, true) }
+
+func newInotify(wake chan<- struct{}, marked bool) (*inotify, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err == unix.EMFILE {
+		return nil, limitError(maxUserInstances, 2*sysctl(maxUserInstances))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inotify_init1: %w", err)
+	}
+	s := &inotify{marked: marked, nodes: newNodes(), moving: map[uint32]*node{}, dirty: map[int32]struct{}{}}
+	s.queue.keep = s.squeeze
+	if err := s.queue.start(fd, "inotify", wake); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Arm implements Source. System calls: inotify_add_watch, newfstatat, and fstat
+// to compare.
+func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool, error) {
+	if parent == Marker {
+		return s.armMarker(fd)
+	}
+	if s.marked {
+		return Ref{}, false, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if parent.node == nil {
+		return s.armRoot(fd)
+	}
+	if parent.node.dead {
+		return Ref{}, false, ErrGone
+	}
+	wd, err := s.add(fd, treeMask)
+	if err != nil {
+		return Ref{}, false, err
+	}
+	known := s.nodes.byWD[wd]
+	// With the watch set, a directory that has its name now cannot lose it
+	// unheard: the event of that comes behind all that Take saw so far.
+	if !isThere(parentFD, name, fd) {
+		if known == nil {
+			s.remove(wd)
+		}
+		return Ref{}, false, ErrGone
+	}
+	if known != nil && known.parent == parent.node && known.name == name {
+		return Ref{known}, false, nil
+	}
+	if known != nil && within(parent.node, known) {
+		return Ref{}, false, ErrGone // our picture is behind: events to come will tell
+	}
+	if old := s.nodes.child[place{parent.node, name}]; old != nil {
+		s.drop(old)
+	}
+	n := known
+	if n == nil {
+		n = &node{wd: wd}
+		s.nodes.byWD[wd] = n
+	} else {
+		s.nodes.detach(n)
+	}
+	s.nodes.attach(n, parent.node, name)
+	return Ref{n}, known == nil, nil
+}
+
+func (s *inotify) armRoot(fd int) (Ref, bool, error) {
+	wd, err := s.add(fd, rootMask)
+	if err != nil {
+		return Ref{}, false, err
+	}
+	if n := s.nodes.byWD[wd]; n != nil {
+		return Ref{n}, false, nil
+	}
+	n := &node{wd: wd}
+	s.nodes.byWD[wd] = n
+	s.nodes.attach(n, nil, "")
+	return Ref{n}, true, nil
+}
+
+func (s *inotify) armMarker(fd int) (Ref, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wd, err := s.add(fd, markerMask)
+	if err == nil {
+		s.markerWD.Store(wd)
+	}
+	return Marker, false, err
+}
+
+// add sets a watch by descriptor: the directory that was opened is the one that
+// is heard. The trailing "/." makes the last component no symlink.
+func (s *inotify) add(fd int, mask uint32) (wd int32, err error) {
+	path := "/proc/self/fd/" + strconv.Itoa(fd) + "/."
+	err = control(s.queue.file, func(queue int) error {
+		n, err := unix.InotifyAddWatch(queue, path, mask)
+		wd = int32(n)
+		return err
+	})
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return 0, limitError(maxUserWatches, roundedUp(max(len(s.nodes.byWD), sysctl(maxUserWatches))))
+	case errors.Is(err, unix.ENOENT):
+		return 0, ErrGone
+	case err != nil:
+		return 0, fmt.Errorf("inotify_add_watch: %w", err)
+	}
+	return wd, nil
+}
+
+func (s *inotify) remove(wd int32) {
+	_ = control(s.queue.file, func(queue int) error {
+		_, err := unix.InotifyRmWatch(queue, uint32(wd))
+		return err // it may be gone already, with its directory
+	})
+}
+
+func (s *inotify) drop(n *node) { s.nodes.drop(n, s.remove) }
+
+// isThere reports whether name in the directory parentFD is the directory fd.
+func isThere(parentFD int, name string, fd int) bool {
+	var there, self unix.Stat_t
+	return unix.Fstatat(parentFD, name, &there, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+		unix.Fstat(fd, &self) == nil && there.Dev == self.Dev && there.Ino == self.Ino
+}
+
+// Close implements Source.
+func (s *inotify) Close() error { return s.queue.close() }
+
+// event is struct inotify_event.
+type event struct {
+	wd           int32
+	mask, cookie uint32
+	name         []byte
+}
+
+// nextEvent splits the first event off raw: wd s32, mask u32, cookie u32, len
+// u32, name filled up with NUL.
+func nextEvent(raw []byte) (e event, size int) {
+	size = unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(raw[12:]))
+	e = event{
+		wd:     int32(binary.NativeEndian.Uint32(raw)),
+		mask:   binary.NativeEndian.Uint32(raw[4:]),
+		cookie: binary.NativeEndian.Uint32(raw[8:]),
+		name:   raw[unix.SizeofInotifyEvent:size],
+	}
+	if end := bytes.IndexByte(e.name, 0); end >= 0 {
+		e.name = e.name[:end]
+	}
+	return e, size
+}
+
+// squeeze keeps of an event about a file only its directory, when more waits
+// than memory allows. It is called under queue.mu.
+func (s *inotify) squeeze(dst, raw []byte) []byte {
+	for len(raw) >= unix.SizeofInotifyEvent {
+		e, size := nextEvent(raw)
+		if len(e.name) > 0 && e.mask&unix.IN_ISDIR == 0 && e.wd != s.markerWD.Load() {
+			s.dirty[e.wd] = struct{}{}
+		} else {
+			dst = append(dst, raw[:size]...)
+		}
+		raw = raw[size:]
+	}
+	return dst
+}
+
+// Take implements Source.
+func (s *inotify) Take() Taken {
+	raw, lost, drained := s.queue.take()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := taking{inotify: s, heard: map[*node]*Heard{}, seen: map[place]int{}}
+	t.Lost, t.Drained = lost, drained
+	for len(raw) >= unix.SizeofInotifyEvent {
+		e, size := nextEvent(raw)
+		t.event(e)
+		raw = raw[size:]
+		t.Events++
+	}
+	t.squeezed()
+	if drained {
+		t.left()
+	}
+	return t.finish()
+}
+
+// taking turns events into what was heard.
+type taking struct {
+	*inotify
+	Taken
+	heard map[*node]*Heard
+	seen  map[place]int // index into Heard.Entries
+}
+
+func (t *taking) event(e event) {
+	switch {
+	case e.mask&unix.IN_Q_OVERFLOW != 0:
+		t.Lost = fmt.Sprintf("the kernel's queue overflowed (%s is %d)", maxInotifyQueue, sysctl(maxInotifyQueue))
+		return
+	case e.wd == t.markerWD.Load() && e.wd != 0:
+		t.Marker = append(t.Marker, string(e.name))
+		return
+	}
+	n := t.nodes.byWD[e.wd]
+	switch {
+	case n == nil: // a watch given up, with events still on their way
+	case e.mask&unix.IN_UNMOUNT != 0:
+		t.Lost = "a file system was unmounted"
+		t.RootGone = t.RootGone || n == t.nodes.root
+	case e.mask&unix.IN_IGNORED != 0:
+		t.ignored(n)
+	case e.mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF) != 0:
+		t.RootGone = true // only the root's watch has these
+	case len(e.name) > 0:
+		t.named(n, e)
+	case e.mask&attributes != 0 && n == t.nodes.root:
+		t.of(n).Self = true // of all others the parent's event tells
+	}
+}
+
+// ignored handles the end of a watch: the directory is gone.
+func (t *taking) ignored(n *node) {
+	delete(t.nodes.byWD, n.wd)
+	if n == t.nodes.root {
+		t.RootGone = true
+		return
+	}
+	t.drop(n)
+}
+
+func (t *taking) named(n *node, e event) {
+	name := string(e.name)
+	child := t.nodes.child[place{n, name}]
+	directory := e.mask&unix.IN_ISDIR != 0
+	switch {
+	case !directory:
+	case e.mask&attributes != 0:
+		if child != nil {
+			t.of(child).Self = true
+			return
+		}
+	case e.mask&unix.IN_DELETE != 0:
+		if child != nil {
+			t.drop(child) // if it is a later one of that name, its arrival is still to come
+		}
+	case e.mask&unix.IN_MOVED_FROM != 0:
+		if child != nil {
+			t.nodes.detach(child)
+			t.moving[e.cookie] = child
+		}
+	case e.mask&unix.IN_MOVED_TO != 0:
+		t.movedTo(n, name, child, e.cookie)
+	}
+	t.entry(n, name, directory && e.mask&arrivals != 0)
+}
+
+// movedTo completes a rename within the tree: one node changes its place,
+// whatever is below it.
+func (t *taking) movedTo(parent *node, name string, over *node, cookie uint32) {
+	moved := t.moving[cookie]
+	if over != nil && over != moved {
+		t.drop(over)
+	}
+	if moved == nil || moved.dead {
+		return // from outside: it is armed when it is walked
+	}
+	delete(t.moving, cookie)
+	t.nodes.detach(moved) // it may have been armed at another place meanwhile
+	if within(parent, moved) {
+		t.drop(moved)
+		return
+	}
+	t.nodes.attach(moved, parent, name)
+}
+
+// left gives up the directories that were moved away and did not come back:
+// they have left the tree.
+func (t *taking) left() {
+	for cookie, n := range t.moving {
+		delete(t.moving, cookie)
+		if !n.dead && n.parent == nil {
+			t.drop(n)
+		}
+	}
+}
+
+func (t *taking) squeezed() {
+	t.queue.mu.Lock()
+	defer t.queue.mu.Unlock()
+	for wd := range t.dirty {
+		if n := t.nodes.byWD[wd]; n != nil {
+			t.of(n).Dirty = true
+		}
+	}
+	clear(t.dirty)
+}
+
+func (t *taking) of(n *node) *Heard {
+	h := t.heard[n]
+	if h == nil {
+		h = &Heard{Ref: Ref{n}}
+		t.heard[n] = h
+	}
+	return h
+}
+
+func (t *taking) entry(n *node, name string, arrived bool) {
+	h := t.of(n)
+	at := place{n, name}
+	i, seen := t.seen[at]
+	if !seen {
+		i = len(h.Entries)
+		t.seen[at] = i
+		h.Entries = append(h.Entries, Entry{Name: name})
+	}
+	h.Entries[i].Arrived = h.Entries[i].Arrived || arrived
+}
+
+// finish gives each directory the path it has now. One that has none was
+// removed or moved away, of which its parent tells.
+func (t *taking) finish() Taken {
+	for n, h := range t.heard {
+		if path, ok := t.nodes.path(n); ok {
+			h.Path = path
+			t.Dirs = append(t.Dirs, h)
+		}
+	}
+	return t.Taken
+}

@@ -1,0 +1,122 @@
+package notify
+
+// node is a directory with a watch: its place is its parent and its name, so
+// that renaming a directory of any size changes one node. About 150 bytes with
+// both map entries; no path is kept.
+type node struct {
+	parent *node
+	first  *node // children
+	next   *node // siblings
+	prev   *node
+	name   string
+	wd     int32
+	dead   bool // no longer in the tree
+}
+
+// place is how a node is found from its parent's events.
+type place struct {
+	parent *node
+	name   string
+}
+
+// nodes is the tree of watched directories.
+type nodes struct {
+	root  *node
+	byWD  map[int32]*node
+	child map[place]*node
+}
+
+func newNodes() nodes {
+	return nodes{byWD: map[int32]*node{}, child: map[place]*node{}}
+}
+
+// attach puts n, which is nowhere, at a place.
+func (t *nodes) attach(n, parent *node, name string) {
+	n.parent, n.name = parent, name
+	if parent == nil {
+		t.root = n
+		return
+	}
+	n.prev, n.next = nil, parent.first
+	if n.next != nil {
+		n.next.prev = n
+	}
+	parent.first = n
+	t.child[place{parent, name}] = n
+}
+
+// detach takes n from its place, with all below it.
+func (t *nodes) detach(n *node) {
+	parent := n.parent
+	if parent == nil {
+		return
+	}
+	if at := (place{parent, n.name}); t.child[at] == n {
+		delete(t.child, at)
+	}
+	if n.prev != nil {
+		n.prev.next = n.next
+	} else {
+		parent.first = n.next
+	}
+	if n.next != nil {
+		n.next.prev = n.prev
+	}
+	n.parent, n.prev, n.next = nil, nil, nil
+}
+
+// drop removes n and all below it for good; forget is called with each watch
+// that was still known.
+func (t *nodes) drop(n *node, forget func(wd int32)) {
+	t.detach(n)
+	stack := []*node{n}
+	for len(stack) > 0 {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		for c := n.first; c != nil; c = c.next {
+			delete(t.child, place{n, c.name})
+			stack = append(stack, c)
+		}
+		n.dead, n.first, n.parent = true, nil, nil
+		if t.byWD[n.wd] == n {
+			delete(t.byWD, n.wd)
+			forget(n.wd)
+		}
+	}
+}
+
+// path returns where n is, false if that is nowhere in the tree.
+func (t *nodes) path(n *node) (string, bool) {
+	size := 0
+	top := n
+	for ; top.parent != nil; top = top.parent {
+		size += len(top.name) + 1
+	}
+	if top != t.root || n.dead {
+		return "", false
+	}
+	if n == top {
+		return "", true
+	}
+	path := make([]byte, size-1)
+	at := len(path)
+	for ; n.parent != nil; n = n.parent {
+		at -= len(n.name)
+		copy(path[at:], n.name)
+		if at > 0 {
+			at--
+			path[at] = '/'
+		}
+	}
+	return string(path), true
+}
+
+// within reports whether n is inner or above it.
+func within(inner, n *node) bool {
+	for ; inner != nil; inner = inner.parent {
+		if inner == n {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,130 @@
+package notify
+
+import (
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of what waits to be taken, in bytes of kernel events. Beyond softCap
+// only the directory of a changed file is kept; beyond hardCap events are lost.
+const (
+	readSize = 64 << 10
+	softCap  = 16 << 20
+	hardCap  = 64 << 20
+)
+
+// queue drains a kernel queue into memory, by a goroutine that does nothing
+// else: the kernel's queue is short and its overflow costs a scan of the tree.
+type queue struct {
+	file *os.File // non-blocking, so that Close ends the reader
+	wake chan<- struct{}
+	keep func(dst, events []byte) []byte // appends what must be kept of events, under mu
+	soft int                             // bytes beyond which keep is asked
+	hard int
+	done chan struct{}
+
+	mu    sync.Mutex
+	buf   []byte // events read and not yet taken
+	spare []byte
+	lost  string
+}
+
+// start begins to drain fd, which it owns from now on. wake is sent to, without
+// waiting, after each read.
+func (q *queue) start(fd int, name string, wake chan<- struct{}) error {
+	q.file, q.wake, q.done = os.NewFile(uintptr(fd), name), wake, make(chan struct{})
+	if q.soft == 0 {
+		q.soft, q.hard = softCap, hardCap
+	}
+	conn, err := q.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	go q.drain(conn)
+	return nil
+}
+
+func (q *queue) drain(conn syscall.RawConn) {
+	defer close(q.done)
+	scratch := make([]byte, readSize)
+	for {
+		// pull runs with the descriptor readable; false waits for that.
+		err := conn.Read(func(fd uintptr) bool { return q.pull(int(fd), scratch) })
+		if err != nil {
+			return // closed
+		}
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// pull reads once. Read and append are one step under mu: whoever holds mu and
+// finds both the kernel's queue and buf empty knows that nothing is between.
+func (q *queue) pull(fd int, scratch []byte) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, err := unix.Read(fd, scratch)
+	switch {
+	case err == unix.EINTR:
+		return true
+	case err == unix.EAGAIN:
+		return false
+	case err != nil:
+		q.lost = "reading events: " + err.Error()
+		return true
+	case len(q.buf) < q.soft:
+		q.buf = append(q.buf, scratch[:n]...)
+	case len(q.buf) < q.hard:
+		q.buf = q.keep(q.buf, scratch[:n])
+	default:
+		q.lost = "more events than memory allows"
+	}
+	return true
+}
+
+// take swaps out what was read. drained says that the kernel held nothing more.
+// The returned slice is valid until the next call.
+func (q *queue) take() (events []byte, lost string, drained bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	events, q.buf = q.buf, q.spare[:0]
+	if cap(events) <= readSize*16 {
+		q.spare = events
+	} else {
+		q.spare = nil // a flood's buffer is not kept for ever
+	}
+	lost, q.lost = q.lost, ""
+	waiting := -1
+	_ = control(q.file, func(fd int) error {
+		n, err := unix.IoctlGetInt(fd, unix.TIOCINQ) // FIONREAD by its other name
+		if err == nil {
+			waiting = n
+		}
+		return err
+	})
+	return events, lost, waiting == 0
+}
+
+func (q *queue) close() error {
+	err := q.file.Close()
+	<-q.done
+	return err
+}
+
+// control calls with the descriptor of file, which stays open meanwhile.
+func control(file *os.File, call func(fd int) error) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var callErr error
+	if err := conn.Control(func(fd uintptr) { callErr = call(int(fd)) }); err != nil {
+		return err
+	}
+	return callErr
+}

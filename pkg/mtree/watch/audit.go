@@ -1,0 +1,399 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
+)
+
+// lookBack is how far before the checkpoint a ctime still counts as a change:
+// the times of a long write are set at its start.
+const lookBack = 10 * time.Second
+
+// grounds is what an audit goes by.
+type grounds struct {
+	reason string
+	all    bool        // every directory counts as changed
+	first  bool        // the first run on this tree: stamps are the greatest mtimes
+	loss   bool        // nothing is known until it is done: state auditing
+	since  mtree.Stamp // ctimes at or after this are changes
+	before mtree.Stamp // when the audit before this one started
+	start  mtree.Stamp // when this one started
+	floor  mtree.Stamp // at its start
+	slow   bool        // periodic: one worker
+}
+
+// report is how an audit ended.
+type report struct {
+	grounds
+	err         error // it was broken off
+	directories int64
+	files       int64
+	found       int64
+	unread      int64 // directories that could not be read
+	elapsed     time.Duration
+}
+
+// findingsAtOnce is how many findings go to the writer together: enough that
+// their common ancestors are stamped once for many, few enough that changes
+// heard meanwhile wait only milliseconds.
+const findingsAtOnce = 512
+
+// audit is one scan of the whole tree, in parallel by directory descriptors. It
+// arms each directory before it lists it, and sends what it finds to the one
+// goroutine that writes.
+//
+// Cost: per directory one open, two fstat, one statx for .tidemark, the watch,
+// and a getdents64 for each 64 KiB of names; per entry one statx. Memory: the
+// names of directories that wait to be opened.
+type audit struct {
+	*watcher
+	grounds
+	ctx      context.Context
+	findings chan<- []finding
+
+	mu     sync.Mutex
+	ready  sync.Cond
+	stack  []*visit // directories that wait to be opened
+	busy   int      // workers that may still push
+	chunk  []finding
+	failed error
+
+	sending sync.Mutex // held until the writer took a chunk
+
+	directories, files, found, unread atomic.Int64
+}
+
+// visit is one directory of the scan.
+type visit struct {
+	parent   *visit
+	name     string
+	dir      *disk.Dir // open while children wait to be opened
+	info     disk.Info // of dir
+	ref      notify.Ref
+	arrived  bool         // it or one above it may have come to stand under another name
+	waiting  atomic.Int64 // children not yet opened, +1 while it is listed itself
+	pending  atomic.Int64 // children not yet finished, +1 likewise
+	mu       sync.Mutex   // of greatest
+	greatest mtree.Stamp  // first run: the greatest mtime at or below
+}
+
+// scan runs the audit and returns when it is done or ctx ended.
+func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding) report {
+	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings}
+	a.ready.L = &a.mu
+	began := time.Now()
+	a.stack = []*visit{{greatest: mtree.MinStamp}}
+	workers := min(runtime.GOMAXPROCS(0), 8)
+	if g.slow {
+		workers = 1
+	}
+	stop := context.AfterFunc(ctx, a.wakeAll)
+	defer stop()
+	var done sync.WaitGroup
+	for range workers {
+		done.Go(a.work)
+	}
+	done.Wait()
+	a.send(true)
+	r := report{
+		grounds: g, err: a.failed, elapsed: time.Since(began),
+		directories: a.directories.Load(), files: a.files.Load(), found: a.found.Load(), unread: a.unread.Load(),
+	}
+	if ctx.Err() != nil {
+		r.err = ctx.Err()
+	}
+	return r
+}
+
+func (a *audit) wakeAll() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ready.Broadcast()
+}
+
+// work takes directories from the stack until none is left and nobody can push
+// another. The stack is last in, first out: few directories stay open.
+func (a *audit) work() {
+	for {
+		a.mu.Lock()
+		for len(a.stack) == 0 && a.busy > 0 && a.ctx.Err() == nil {
+			a.ready.Wait()
+		}
+		if len(a.stack) == 0 || a.ctx.Err() != nil {
+			a.ready.Broadcast()
+			a.mu.Unlock()
+			return
+		}
+		v := a.stack[len(a.stack)-1]
+		a.stack = a.stack[:len(a.stack)-1]
+		a.busy++
+		a.mu.Unlock()
+
+		a.visit(v)
+
+		a.mu.Lock()
+		a.busy--
+		if a.busy == 0 || len(a.stack) > 0 {
+			a.ready.Broadcast()
+		}
+		a.mu.Unlock()
+	}
+}
+
+// visit opens, arms, lists and judges one directory.
+func (a *audit) visit(v *visit) {
+	v.waiting.Store(1)
+	v.pending.Store(1)
+	err := a.open(v)
+	if v.parent != nil {
+		v.parent.opened()
+	}
+	if err == nil && v.dir != nil {
+		err = a.list(v)
+	}
+	if err != nil {
+		a.unreadable(v, err)
+	}
+	if v.dir != nil {
+		v.opened()
+	}
+	a.finished(v)
+}
+
+// opened gives back one child's claim on the descriptor.
+func (v *visit) opened() {
+	if v.waiting.Add(-1) == 0 {
+		_ = v.dir.Close()
+	}
+}
+
+// open opens and arms v. A directory that is not to be entered stays closed.
+func (a *audit) open(v *visit) (err error) {
+	var dir *disk.Dir
+	if v.parent == nil {
+		dir, err = a.root.OpenDirPath("", true) // anew: the listing's position is the descriptor's
+	} else {
+		dir, err = v.parent.dir.OpenDir(v.name)
+	}
+	if disk.IsGone(err) && v.parent != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info, err := dir.Self()
+	if err == nil && v.parent != nil {
+		switch {
+		case a.beyond(v.parent.info, info):
+			return dir.Close()
+		case isTree(dir):
+			a.border(v, info)
+			return dir.Close()
+		}
+	}
+	if err == nil {
+		err = a.arm(v, dir)
+	}
+	if errors.Is(err, notify.ErrGone) {
+		return dir.Close()
+	}
+	if err != nil {
+		_ = dir.Close()
+		return err
+	}
+	v.dir, v.info = dir, info
+	a.directories.Add(1)
+	return nil
+}
+
+// arm begins to hear v. What cannot be heard is scanned all the same.
+func (a *audit) arm(v *visit, dir *disk.Dir) (err error) {
+	if v.parent == nil {
+		v.ref, _, err = a.source.Arm(notify.Ref{}, -1, "", dir.FD())
+	} else if v.parent.ref != (notify.Ref{}) {
+		v.ref, _, err = a.source.Arm(v.parent.ref, v.parent.dir.FD(), v.name, dir.FD())
+	}
+	if err == nil || errors.Is(err, notify.ErrGone) {
+		return err
+	}
+	a.trouble.unheard(err)
+	return nil
+}
+
+// border judges the root of another tree below this one: an entry of its
+// parent, with nothing inside.
+func (a *audit) border(v *visit, info disk.Info) {
+	now := a.Now()
+	v.parent.raise(past(info.MTime, info.CTime, now))
+	if !info.CTime.Before(a.since) {
+		a.report(finding{path: v.parent.path(), mtime: past(info.MTime, mtree.MinStamp, now), ctime: past(info.CTime, mtree.MinStamp, now)})
+	}
+}
+
+// list reads v, pushes its subdirectories and tells what was found.
+func (a *audit) list(v *visit) error {
+	now := a.Now()
+	f := finding{mtime: mtree.MinStamp, ctime: mtree.MinStamp}
+	changed := a.judgeSelf(v, now)
+	v.raise(past(v.info.MTime, v.info.CTime, now))
+	var below []*visit
+	err := v.dir.ScanStat(func(name []byte, info disk.Info) error {
+		if a.passes(v, name, info) {
+			return nil
+		}
+		if info.Kind == mtree.Dir {
+			below = append(below, &visit{parent: v, name: string(name), arrived: v.arrived, greatest: mtree.MinStamp})
+			return nil
+		}
+		a.files.Add(1)
+		v.raise(past(info.MTime, info.CTime, now))
+		if a.judge(v, info) {
+			changed = true
+			f.mtime = mtree.Later(f.mtime, past(info.MTime, mtree.MinStamp, now))
+			f.ctime = mtree.Later(f.ctime, past(info.CTime, mtree.MinStamp, now))
+		}
+		return nil
+	})
+	if changed {
+		f.path = v.path()
+		a.report(f)
+	}
+	a.push(v, below)
+	return err
+}
+
+// passes reports whether an entry of v is passed over: excluded, or the
+// beginning of another file system.
+func (a *audit) passes(v *visit, name []byte, info disk.Info) bool {
+	isDir := info.Kind == mtree.Dir
+	if !a.exclude.Empty() && a.exclude.Excluded(mtree.JoinPath(v.path(), string(name)), isDir) {
+		return true
+	}
+	if isDir && a.beyond(v.info, info) {
+		a.trouble.pass(mtree.JoinPath(v.path(), string(name)))
+		return true
+	}
+	return false
+}
+
+// judgeSelf decides whether v changed by what it shows itself. Its own ctime
+// means that it may have arrived under its name, and then all below counts too;
+// the root cannot.
+func (a *audit) judgeSelf(v *visit, now mtree.Stamp) bool {
+	switch {
+	case a.all:
+		return true
+	case !v.info.CTime.Before(a.since) && !a.left.untouched(v.dir, v.info):
+		v.arrived = v.parent != nil
+		return true
+	case v.arrived:
+		return true
+	}
+	return v.info.MTime.After(now) && v.info.MTime.After(a.grounds.floor)
+}
+
+// judge decides by an entry that is no directory whether v changed. A ctime
+// above v's stamp and the audit before is a write that no event told of: by
+// another hard link, or through memory.
+func (a *audit) judge(v *visit, info disk.Info) bool {
+	return !info.CTime.Before(a.since) ||
+		info.CTime.After(v.info.MTime) && info.CTime.After(a.before)
+}
+
+func (a *audit) push(v *visit, below []*visit) {
+	v.waiting.Add(int64(len(below)))
+	v.pending.Add(int64(len(below)))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stack = append(a.stack, below...)
+	if len(below) > 1 {
+		a.ready.Broadcast()
+	}
+}
+
+// finished is called for v when it and all below are listed; it goes on to the
+// parent if this was its last child. On the first run that is when the greatest
+// mtime is known, children before their parents.
+func (a *audit) finished(v *visit) {
+	for ; v != nil && v.pending.Add(-1) == 0; v = v.parent {
+		if !a.first || v.dir == nil {
+			continue
+		}
+		a.report(finding{path: v.path(), first: true, value: v.greatest, seen: v.info.MTime})
+		if v.parent != nil {
+			v.parent.raise(v.greatest)
+		}
+	}
+}
+
+func (v *visit) raise(t mtree.Stamp) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.greatest = mtree.Later(v.greatest, t)
+}
+
+// report queues a finding for the writer.
+func (a *audit) report(f finding) {
+	a.found.Add(1)
+	a.mu.Lock()
+	a.chunk = append(a.chunk, f)
+	full := len(a.chunk) >= findingsAtOnce
+	a.mu.Unlock()
+	if full {
+		a.send(false)
+	}
+}
+
+// send hands the queued findings to the writer, and waits until it takes them.
+// One at a time, so that the writer gets them in the order of report: on the
+// first run children come before their parents.
+func (a *audit) send(last bool) {
+	a.sending.Lock()
+	defer a.sending.Unlock()
+	a.mu.Lock()
+	chunk := a.chunk
+	if !last && len(chunk) < findingsAtOnce {
+		chunk = nil
+	} else {
+		a.chunk = nil
+	}
+	a.mu.Unlock()
+	if len(chunk) == 0 {
+		return
+	}
+	select {
+	case a.findings <- chunk:
+	case <-a.ctx.Done():
+	}
+}
+
+// unreadable handles a directory that could not be opened or read.
+func (a *audit) unreadable(v *visit, err error) {
+	if disk.IsGone(err) && v.parent != nil {
+		return
+	}
+	if v.parent == nil {
+		a.mu.Lock()
+		a.failed = err
+		a.mu.Unlock()
+		return
+	}
+	a.unread.Add(1)
+	a.Log.Warn("cannot read a directory: changes below it are not published", "err", err)
+}
+
+// path is built only for directories with something to tell.
+func (v *visit) path() string {
+	if v.parent == nil {
+		return ""
+	}
+	return mtree.JoinPath(v.parent.path(), v.name)
+}

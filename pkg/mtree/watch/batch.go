@@ -1,0 +1,104 @@
+package watch
+
+import (
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/notify"
+)
+
+// batch is the changes that are published together: a tree of the directories
+// in which something changed, and those above them.
+type batch struct {
+	top   twig
+	size  int // changed entries and directories
+	paths bool
+}
+
+// twig is one directory of a batch.
+type twig struct {
+	below   map[string]*twig
+	ref     notify.Ref
+	entries []notify.Entry
+	self    bool     // its own attributes or times were set, perhaps by us
+	dirty   bool     // entries changed whose names are not known
+	found   *finding // by an audit
+}
+
+// finding is one directory that an audit found changed.
+type finding struct {
+	path         string
+	mtime, ctime mtree.Stamp // the latest of what changed in it, future ones left out
+
+	// Only on the first run: what the directory is to show, if it still
+	// shows seen.
+	first       bool
+	value, seen mtree.Stamp
+}
+
+// at returns the twig for path, with those above it.
+func (b *batch) at(path string) *twig {
+	t := &b.top
+	if path == "" {
+		return t
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		next := t.below[name]
+		if next == nil {
+			next = new(twig)
+			if t.below == nil {
+				t.below = map[string]*twig{}
+			}
+			t.below[name] = next
+		}
+		t = next
+	}
+	return t
+}
+
+// hear adds what a source heard; excluded says which entries count for nothing.
+func (b *batch) hear(heard []*notify.Heard, excluded func(path string, isDir bool) bool) {
+	for _, h := range heard {
+		if h.Path != "" && excluded(h.Path, true) {
+			continue
+		}
+		var entries []notify.Entry
+		for _, e := range h.Entries {
+			path := mtree.JoinPath(h.Path, e.Name)
+			if !excluded(path, false) && !(e.Arrived && excluded(path, true)) {
+				entries = append(entries, e)
+			}
+		}
+		if len(entries) == 0 && !h.Self && !h.Dirty {
+			continue
+		}
+		t := b.at(h.Path)
+		t.ref, t.self, t.dirty = h.Ref, t.self || h.Self, t.dirty || h.Dirty
+		t.entries = append(t.entries, entries...)
+		b.size += max(1, len(entries))
+	}
+}
+
+// find adds what an audit found.
+func (b *batch) find(findings []finding) {
+	for i := range findings {
+		t, f := b.at(findings[i].path), &findings[i]
+		b.size++
+		switch {
+		case t.found == nil || t.found.first:
+			t.found = f
+		case !f.first:
+			t.found.mtime, t.found.ctime = mtree.Later(t.found.mtime, f.mtime), mtree.Later(t.found.ctime, f.ctime)
+		}
+	}
+}
+
+// comes reports whether the directory name counts as arrived in t.
+func (t *twig) comes(name string) bool {
+	for _, e := range t.entries {
+		if e.Arrived && e.Name == name {
+			return true
+		}
+	}
+	return false
+}

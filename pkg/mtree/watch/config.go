@@ -1,0 +1,87 @@
+package watch
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+)
+
+// Config says what to watch and how. The zero value of every field works but
+// Root.
+type Config struct {
+	Root     string // the directory; symlinks in this one path are followed
+	StateDir string // instead of .tidemark in the root; "": that
+
+	Backend       string        // "auto", "fanotify", "inotify" or "none"; "" is auto
+	Settle        time.Duration // quiet time that ends a batch, which never waits longer than 10 times that; 0: 5 ms
+	AuditInterval time.Duration // between full scans; 0: 24 h
+	Exclude       []string      // globs: changes there wake nobody
+	CrossMounts   bool          // enter directories on other file systems
+
+	Exec  string    // run by sh -c for each batch; "": nothing
+	Print io.Writer // one line STAMP<TAB>PATH a change; nil: no printing
+
+	SameTree bool // the root was moved or restored and is still this tree
+	NewTree  bool // the root was copied and is a tree of its own
+	Promote  bool // make a copy a source
+
+	Log    *slog.Logger       // nil: discard
+	Now    func() mtree.Stamp // the clock; nil: the system's
+	Ready  func()             // called once the lock is held, before the audit; may be nil
+	Notify func(text string)  // told in one line what is being done; may be nil
+	Audit  <-chan struct{}    // asks for an audit; may be nil
+	Stats  *Stats             // nil: private ones
+}
+
+const (
+	defaultSettle        = 5 * time.Millisecond
+	defaultAuditInterval = 24 * time.Hour
+	settleLimit          = 10 // times Settle is the longest a batch waits
+)
+
+// complete fills in defaults and compiles the globs.
+func (c Config) complete() (Config, *glob.List, error) {
+	if c.Backend == "" {
+		c.Backend = "auto"
+	}
+	if c.Settle <= 0 {
+		c.Settle = defaultSettle
+	}
+	if c.AuditInterval <= 0 {
+		c.AuditInterval = defaultAuditInterval
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = disk.Now
+	}
+	if c.Ready == nil {
+		c.Ready = func() {}
+	}
+	if c.Notify == nil {
+		c.Notify = func(string) {}
+	}
+	if c.Stats == nil {
+		c.Stats = new(Stats)
+	}
+	exclude, err := glob.Excluding(c.Exclude)
+	if err != nil {
+		return c, nil, exit.With(exit.Usage, err, "see --exclude in docs/cli.md")
+	}
+	switch c.Backend {
+	case "auto", "fanotify", "inotify", "none":
+	default:
+		err = exit.With(exit.Usage, fmt.Errorf("no backend %q", c.Backend), "use auto, fanotify, inotify or none")
+	}
+	if c.SameTree && c.NewTree {
+		err = exit.With(exit.Usage, fmt.Errorf("--same-tree and --new-tree exclude one another"), "")
+	}
+	return c, exclude, err
+}

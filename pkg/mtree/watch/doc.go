@@ -1,0 +1,24 @@
+// Package watch keeps the stamps of a tree: it hears each change, and sets the
+// mtime of every directory above it, so that a directory's mtime tells when
+// anything below it last changed, and is never twice the same.
+//
+// Run is the daemon, Once the same by a single scan. Both touch directory times
+// and .tidemark, nothing else.
+//
+// Changes come from a notify.Source, are gathered while they settle, and are
+// published as a batch: deepest directory first, the root last, so that a
+// reader who sees a new stamp finds all that it stands for. The rule by which
+// values become stamps is in rule.go; the scan that makes up for what could not
+// be heard, in audit.go; what a restart goes by, in identity.go and left.go.
+//
+// One goroutine writes. The kernel's queue is drained by another, an audit has
+// its workers, a hook its process; they send to the one.
+//
+// What a kill leaves: stamps already set, below others that are not. The next
+// start finds every change since the checkpoint by ctime and stamps it. A kill
+// between a stamp and its record in .tidemark/left.* makes the next start take
+// the watcher's own write for a change, and stamp more than it had to.
+//
+// Not heard: writes through memory maps, and through a hard link outside the
+// tree or in another directory; audits find them.
+package watch

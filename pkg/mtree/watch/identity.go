@@ -1,0 +1,141 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// identity is who the tree is and what is known of it from earlier runs.
+type identity struct {
+	tree   disk.Tree
+	status disk.Status
+	first  bool // no watcher ran here before: the id is new
+	doubt  bool // continuity cannot be proved: every directory counts as changed
+}
+
+// openRoot opens the tree's root.
+func openRoot(path string) (*disk.Dir, error) {
+	root, err := disk.OpenRoot(path)
+	if err != nil {
+		return nil, exit.With(exit.Local, err, "name an existing directory that this user may read")
+	}
+	return root, nil
+}
+
+// claim makes the marker, takes the lock and finds out who the tree is. On
+// success the caller owns marker and lock.
+func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identity, err error) {
+	m, err = disk.CreateMarker(root, c.StateDir)
+	if err != nil {
+		return nil, nil, id, exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
+	}
+	defer func() {
+		if err != nil {
+			_ = m.Close()
+		}
+	}()
+	info, err := root.Self()
+	if err != nil {
+		return nil, nil, id, exit.With(exit.Local, err, "")
+	}
+	// Asked before the lock is tried: a copy's lock is its mirror's.
+	if _, err = identify(c, root, m, info); err != nil {
+		return nil, nil, id, err
+	}
+	lock, err = m.Lock()
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, nil, id, exit.With(exit.Refused, err, "stop the other watcher first, or ask it with --status")
+	}
+	if err != nil {
+		return nil, nil, id, exit.With(exit.Local, err, "")
+	}
+	if id, err = identify(c, root, m, info); err == nil {
+		if id.status, err = m.ReadStatus(); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		} else if err != nil {
+			c.Log.Warn("the status cannot be read: the tree is compared anew", "err", err)
+			id.status, err = disk.Status{}, nil
+		}
+	}
+	if err != nil {
+		_ = lock.Unlock()
+		return nil, nil, id, err
+	}
+	return m, lock, id, nil
+}
+
+// identify reads the tree file and settles, without writing, who the tree is.
+func identify(c Config, root *disk.Dir, m *disk.Marker, info disk.Info) (id identity, err error) {
+	id.tree, err = m.ReadTree()
+	switch {
+	case errors.Is(err, disk.ErrNoTree):
+		return unmarked(c, root, info)
+	case errors.Is(err, disk.ErrNewerFormat):
+		return id, exit.With(exit.Refused, err, "use that version")
+	case err != nil:
+		return id, exit.With(exit.Local, err, "if it is damaged, delete it: the id is kept on the root, too")
+	case id.tree.Role == disk.Copy && !c.Promote:
+		return id, isCopy(c)
+	}
+	if id.tree.Role == disk.Copy {
+		id.tree, id.doubt = disk.Tree{ID: id.tree.ID, Epoch: id.tree.Epoch}, true
+	} else if !id.tree.BoundTo(info) {
+		if !c.SameTree && !c.NewTree {
+			return id, exit.With(exit.Refused,
+				fmt.Errorf("%s is not the directory that its tree id was made for: copied, restored, replaced, or not mounted", c.Root),
+				"use --same-tree if it is that tree all the same, --new-tree if it is another one now")
+		}
+		id.doubt = true
+	}
+	if c.NewTree {
+		id.tree, id.doubt = disk.Tree{ID: disk.NewTreeID()}, true
+	}
+	id.tree.Role = disk.Source
+	id.tree.Bind(info)
+	return id, nil
+}
+
+// unmarked identifies a tree without a tree file: by the id kept on the root if
+// .tidemark was removed, else as a new tree.
+func unmarked(c Config, root *disk.Dir, info disk.Info) (id identity, err error) {
+	if _, completed := root.Record(); completed && !c.Promote {
+		return id, isCopy(c)
+	}
+	known, ok := root.TreeID()
+	if ok && !c.NewTree {
+		// The epoch is lost with the file: the clock is above any count.
+		sec, _ := c.Now().Unix()
+		id.tree, id.doubt = disk.Tree{ID: known, Epoch: uint64(max(sec, 1))}, true
+	} else {
+		id.tree, id.first = disk.Tree{ID: disk.NewTreeID(), Epoch: 1}, true
+	}
+	id.tree.Role = disk.Source
+	id.tree.Bind(info)
+	return id, nil
+}
+
+func isCopy(c Config) error {
+	return exit.With(exit.Refused, fmt.Errorf("%s is a mirror's copy", c.Root), "use --promote to make it a source")
+}
+
+// doubts reports why the checkpoint cannot be relied on, "" if it can.
+func (id *identity) doubts(now mtree.Stamp) string {
+	switch {
+	case id.first:
+		return ""
+	case id.doubt:
+		return "another root, or a lost tree file"
+	case id.status.Checkpoint == nil:
+		return "no checkpoint"
+	case !id.status.CheckpointHolds():
+		return "the checkpoint is older than the last boot"
+	case id.status.Checkpoint.After(now):
+		return "the checkpoint is ahead of the clock"
+	}
+	return ""
+}

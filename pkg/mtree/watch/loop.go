@@ -1,0 +1,262 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// settling is the batch that is being gathered.
+type settling struct {
+	timer *time.Timer // fires when it has settled; stopped while there is none
+	open  bool
+	limit time.Time // when it is published at the latest
+}
+
+// coarseWait is the longest a batch waits for the clock to pass the floor.
+const coarseWait = 2 * time.Second
+
+// run is the one goroutine that stamps. Idle, it waits without any timer but
+// that of the next audit.
+func (w *watcher) run(ctx context.Context) error {
+	w.batch.timer = time.NewTimer(time.Hour)
+	w.batch.timer.Stop()
+	w.audits.begin(ctx, w)
+	err := w.loop(ctx)
+	w.audits.end()
+	w.hook.stop(w)
+	if err != nil {
+		return err
+	}
+	return w.finish(ctx)
+}
+
+func (w *watcher) loop(ctx context.Context) (err error) {
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+			err = w.gather(ctx)
+		case <-w.batch.timer.C:
+			err = w.settled(ctx)
+		case findings := <-w.audits.findings:
+			err = w.found(ctx, findings)
+		case r := <-w.audits.reports:
+			err = w.audited(ctx, r)
+		case <-w.Audit:
+			w.audits.ask(w, w.ground("asked for"))
+		case <-w.audits.timer.C:
+			w.audits.ask(w, w.ground("periodic"))
+		case <-w.retryHook:
+			w.hook.next(w)
+		case failed := <-w.hook.done:
+			w.hook.ended(w, failed)
+		}
+	}
+	return err
+}
+
+// gather opens a batch or lets it settle on.
+func (w *watcher) gather(ctx context.Context) error {
+	now := time.Now()
+	if !w.batch.open {
+		w.batch.open, w.batch.limit = true, now.Add(settleLimit*w.Settle)
+	}
+	wait := min(w.Settle, w.batch.limit.Sub(now))
+	if wait <= 0 {
+		return w.settled(ctx)
+	}
+	w.batch.timer.Reset(wait)
+	return nil
+}
+
+// settled takes what was heard and publishes it.
+func (w *watcher) settled(ctx context.Context) error {
+	w.batch.timer.Stop()
+	w.batch.open = false
+	w.pause(ctx)
+	read := w.clock.now()
+	if w.clock.setBack {
+		w.lose("the clock was set back", true)
+	}
+	taken := w.source.Take()
+	w.Stats.Events.Add(int64(taken.Events))
+	if taken.RootGone {
+		if err := w.replaced(); err != nil {
+			return err
+		}
+	}
+	if taken.Lost != "" {
+		w.lose(taken.Lost, false)
+	}
+	if taken.Drained {
+		w.left.age(read)
+	}
+	b := batch{paths: w.triggered()}
+	b.hear(taken.Dirs, w.exclude.Hides)
+	if err := w.marks(taken.Marker, &b); err != nil {
+		return err
+	}
+	if err := w.write(&b); err != nil {
+		return err
+	}
+	if taken.Drained && w.backend != "none" && !w.audits.losing() {
+		w.reach(read)
+	}
+	w.wroteBatch(b.size > 0)
+	return nil
+}
+
+// found publishes findings of an audit.
+func (w *watcher) found(ctx context.Context, findings []finding) error {
+	w.pause(ctx)
+	b := batch{paths: w.triggered()}
+	b.find(findings)
+	if err := w.write(&b); err != nil {
+		return err
+	}
+	w.wroteBatch(true)
+	return nil
+}
+
+// pause waits until the least new stamp is not ahead of the clock: a file
+// system that stores whole seconds has one new stamp a second.
+func (w *watcher) pause(ctx context.Context) {
+	least := rule{w.floor, w.granule}.least()
+	wait := least.Sub(w.Now())
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(min(wait, coarseWait))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// write publishes a batch and hands it to the triggers.
+func (w *watcher) write(b *batch) error {
+	if b.size == 0 {
+		return nil
+	}
+	p := w.publish(b)
+	if err := w.left.save(); err != nil {
+		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "err", err)
+	}
+	if p.failure != nil {
+		return exit.With(exit.Local, p.failure, "")
+	}
+	if !p.changed {
+		b.size = 0
+		return nil
+	}
+	w.Stats.Batches.Add(1)
+	w.Stats.Changes.Add(int64(b.size))
+	w.Stats.Stamped.Add(int64(p.stamped))
+	return w.trigger(p.changes)
+}
+
+// reach moves the checkpoint: read was taken before the queue was found empty,
+// and all that was in it is published.
+func (w *watcher) reach(read mtree.Stamp) {
+	at := read.Add(-ctimeLag).Floor(w.granule)
+	if w.status.Checkpoint == nil || at.After(*w.status.Checkpoint) {
+		w.status.Checkpoint = &at
+	}
+}
+
+// wroteBatch writes the status after a batch that stamped something, so that an
+// idle tree sees no writes, and answers those who waited for it.
+func (w *watcher) wroteBatch(wrote bool) {
+	state := w.resting()
+	switch {
+	case w.status.State != disk.Auditing && w.status.State != state:
+		w.setState(state)
+		if !w.audits.running {
+			w.schedule(w.audits.last)
+		}
+	case wrote:
+		w.writeStatus()
+	}
+	w.answer()
+}
+
+// lose reacts to lost events, or to anything else after which nothing is known:
+// an audit, visibly. newEpoch says that readers cannot rely on what they have.
+func (w *watcher) lose(why string, newEpoch bool) {
+	w.Stats.Losses.Add(1)
+	w.Log.Warn("lost track: auditing the tree", "why", why)
+	g := w.ground(why)
+	g.loss, g.slow = true, false
+	if newEpoch {
+		g.all = true
+		w.raiseEpoch()
+		w.clock.restart()
+		w.status.Checkpoint = nil // it lies ahead now
+	}
+	w.setState(disk.Auditing)
+	w.audits.ask(w, g)
+}
+
+func (w *watcher) raiseEpoch() {
+	w.tree.Epoch++
+	if err := w.marker.WriteTree(w.tree); err != nil {
+		w.Log.Error("cannot write the new epoch", "err", err)
+	}
+}
+
+// finish publishes what is still waiting and writes the last status. Clean says
+// that the stamps are on disk, not only in memory.
+func (w *watcher) finish(ctx context.Context) error {
+	if err := w.settled(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	flushed := make(chan error, 1)
+	go func() { flushed <- w.root.Flush() }()
+	timer := time.NewTimer(3 * time.Second)
+	defer timer.Stop()
+	select {
+	case err := <-flushed:
+		w.status.Clean = err == nil
+	case <-timer.C:
+		w.Log.Warn("the disk is too slow to stop cleanly: after a power cut the tree is compared anew")
+	}
+	w.status.State, w.status.PID = disk.Audited, 0
+	w.writeStatus()
+	return exit.With(exit.Local, w.file.Sync(), "")
+}
+
+// once is run for a single audit.
+func (w *watcher) once(ctx context.Context) error {
+	w.audits.begin(ctx, w)
+	defer w.audits.end()
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("audit: %w", ctx.Err())
+		case findings := <-w.audits.findings:
+			if err := w.found(ctx, findings); err != nil {
+				return err
+			}
+		case r := <-w.audits.reports:
+			if err := w.audited(ctx, r); err != nil {
+				return err
+			}
+			if w.audits.running {
+				continue // one more was asked for
+			}
+			err := errors.Join(w.finish(ctx), w.hook.wait(w))
+			if trouble := w.trouble.what(); trouble != "" && err == nil {
+				err = exit.With(exit.Failed, errors.New(trouble), "the rest is published")
+			}
+			return err
+		}
+	}
+}

@@ -1,0 +1,341 @@
+package watch
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
+)
+
+// publisher writes the stamps of one batch: deepest first, the root last. It
+// goes down from the root by descriptor and single names, nothing is followed,
+// and stamps each directory on its way up, so at most as many directories are
+// open as the tree is deep.
+//
+// A directory that is no longer where the batch says is left out: its rename or
+// removal has an event of its own, which is still to come and stamps all that
+// it concerns.
+type publisher struct {
+	*watcher
+	rule
+	batch   *batch
+	stamped int         // directories written
+	top     mtree.Stamp // highest stamp given, also where it was refused
+	changed bool        // something was stamped or refused
+	changes []change    // for triggers, if batch.paths
+	failure error       // the root cannot be looked at
+}
+
+// change is one line for the triggers.
+type change struct {
+	path  string // a directory ends in a slash
+	stamp mtree.Stamp
+}
+
+// publish stamps the batch and returns what was done.
+func (w *watcher) publish(b *batch) *publisher {
+	p := &publisher{watcher: w, rule: rule{w.floor, w.granule}, batch: b, top: w.floor}
+	info, err := w.root.Self()
+	if err != nil {
+		p.failure = err
+		return p
+	}
+	p.within(w.root, info, &b.top, "")
+	w.floor = mtree.Later(w.floor, p.top)
+	return p
+}
+
+// within stamps what the batch has at and below d. stamp is what d was given;
+// ok is false if nothing in it changed.
+func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (stamp mtree.Stamp, ok bool) {
+	top := mtree.MinStamp
+	raise := func(value mtree.Stamp, changed bool) {
+		if changed {
+			top, ok = mtree.Later(top, value), true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.below)) {
+		if !t.comes(name) { // else it is stamped with all below it anyway
+			raise(p.below(d, info, t.below[name], name, mtree.JoinPath(path, name)))
+		}
+	}
+	for _, e := range t.entries {
+		raise(p.entry(d, info, t.ref, e, path))
+	}
+	if t.dirty {
+		raise(p.least(), true)
+	}
+	if t.self {
+		raise(p.self(d))
+	}
+	if f := t.found; f != nil && !f.first {
+		raise(p.value(f.mtime, f.ctime, p.clock.now()), true)
+	}
+	if !ok {
+		if t.found != nil {
+			p.settleFirst(d, path, t.found)
+		}
+		return stamp, false
+	}
+	stamp = p.write(d, path, top)
+	p.tell(t, path, stamp)
+	return stamp, true
+}
+
+// below goes down to the directory name in d.
+func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path string) (mtree.Stamp, bool) {
+	child, err := d.OpenDir(name)
+	if err != nil {
+		return p.unopened(path, err)
+	}
+	defer child.Close()
+	info, err := child.Self()
+	if err != nil {
+		return p.unopened(path, err)
+	}
+	if p.foreign(parent, info, path) {
+		return mtree.Stamp{}, false
+	}
+	if isTree(child) {
+		// The border of another tree: an entry of d, and nothing inside.
+		return p.value(info.MTime, info.CTime, p.clock.now()), t.self || t.found != nil || len(t.entries) > 0
+	}
+	return p.within(child, info, t, path)
+}
+
+// unopened tells what it means that a directory of the batch cannot be opened.
+func (p *publisher) unopened(path string, err error) (mtree.Stamp, bool) {
+	if disk.IsGone(err) {
+		p.trouble.accept(path)
+		return mtree.Stamp{}, false
+	}
+	p.trouble.refuse(path, err)
+	p.changed = true
+	return p.least(), true // what is above it is stamped all the same
+}
+
+// entry values one changed name in d.
+func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.Entry, path string) (mtree.Stamp, bool) {
+	if e.Name == mtree.MarkerName {
+		return p.marked(d, self, ref, path)
+	}
+	if e.Arrived {
+		return p.arrived(d, self, ref, e.Name, mtree.JoinPath(path, e.Name))
+	}
+	info, err := d.Stat(e.Name)
+	switch {
+	case err != nil:
+		return p.least(), true // gone, or not to be looked at: the name changed
+	case info.Kind == mtree.Dir && (p.left.shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
+		return mtree.Stamp{}, false
+	}
+	return p.value(info.MTime, info.CTime, p.clock.now()), true
+}
+
+// marked handles a .tidemark that came or went in d. In the root it is ours; of
+// any other directory it makes the border of another tree, or unmakes it, and
+// then all below counts as arrived.
+func (p *publisher) marked(d *disk.Dir, self disk.Info, ref notify.Ref, path string) (mtree.Stamp, bool) {
+	if path == "" {
+		return mtree.Stamp{}, false
+	}
+	return p.inside(d, self, ref, path, false), true
+}
+
+// self values d itself if somebody else set its mode, owner or times.
+func (p *publisher) self(d *disk.Dir) (mtree.Stamp, bool) {
+	info, err := d.Self()
+	if err != nil || p.left.untouched(d, info) {
+		return mtree.Stamp{}, false
+	}
+	return p.value(info.MTime, info.CTime, p.clock.now()), true
+}
+
+// arrived stamps the directory that came to stand at name, with every directory
+// below: what they carried may equal what a reader remembers for these names.
+func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
+	child, err := d.OpenDir(name)
+	if disk.IsGone(err) {
+		return p.least(), true // it left again, or something else stands there
+	}
+	if err != nil {
+		return p.unopened(path, err)
+	}
+	defer child.Close()
+	info, err := child.Self()
+	if err != nil {
+		return p.unopened(path, err)
+	}
+	if p.foreign(self, info, path) {
+		return mtree.Stamp{}, false
+	}
+	top := p.value(info.MTime, info.CTime, p.clock.now())
+	if isTree(child) {
+		return top, true
+	}
+	own, fresh := p.arm(ref, d, name, child)
+	top = mtree.Later(top, p.inside(child, info, own, path, fresh))
+	return p.write(child, path, top), true
+}
+
+// inside arms and stamps all directories in d, which is armed itself, and
+// returns the greatest value among them; with files, also that of the files:
+// those of a directory that was not heard so far.
+func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path string, files bool) mtree.Stamp {
+	top := p.least()
+	var names []string
+	err := d.Scan(func(name []byte, kind mtree.Kind) error {
+		if !files && (kind == mtree.File || kind == mtree.Symlink) {
+			return nil
+		}
+		info, err := d.Stat(string(name))
+		if err != nil {
+			return nil // gone: its removal is heard
+		}
+		if info.Kind == mtree.Dir {
+			names = append(names, string(name))
+		} else {
+			top = mtree.Later(top, p.value(info.MTime, info.CTime, p.clock.now()))
+		}
+		return nil
+	})
+	if err != nil {
+		p.unopened(path, err)
+	}
+	for _, name := range names {
+		at := mtree.JoinPath(path, name)
+		if p.exclude.Excluded(at, true) {
+			continue
+		}
+		if stamp, ok := p.arrived(d, self, ref, name, at); ok {
+			top = mtree.Later(top, stamp)
+		}
+	}
+	return top
+}
+
+// arm begins to hear a directory that arrived. Out of watches, it goes on
+// without. fresh says that it was not heard before.
+func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk.Dir) (ref notify.Ref, fresh bool) {
+	if parent == (notify.Ref{}) {
+		return ref, false
+	}
+	ref, fresh, err := p.source.Arm(parent, d.FD(), name, child.FD())
+	if err != nil && !errors.Is(err, notify.ErrGone) {
+		p.trouble.unheard(err)
+	}
+	return ref, fresh
+}
+
+// write gives d its stamp: top, or more if d already shows that much. A
+// directory that refuses counts as stamped all the same, so that the floor and
+// the stamps above it move on. System calls:
+//
+//	fstat, utimensat, fstat
+func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp) mtree.Stamp {
+	p.left.mu.Lock()
+	defer p.left.mu.Unlock()
+	p.changed = true
+	before, err := d.Self()
+	if err != nil {
+		p.trouble.refuse(path, err)
+		return top
+	}
+	stamp := p.rule.stamp(top, before, p.clock.now())
+	p.top = mtree.Later(p.top, stamp)
+	if err := d.SetTime(stamp); err != nil {
+		p.trouble.refuse(path, err)
+		return stamp
+	}
+	p.wrote(d, path, stamp, before)
+	return stamp
+}
+
+// wrote remembers what the write left, so that its event is known as ours. If
+// somebody changed the directory between the two fstat, nothing is remembered
+// and the event counts as theirs.
+func (p *publisher) wrote(d *disk.Dir, path string, stamp mtree.Stamp, before disk.Info) {
+	p.stamped++
+	p.trouble.accept(path)
+	after, err := d.Self()
+	if err != nil {
+		return
+	}
+	if after.MTime == stamp && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
+		p.left.put(after)
+	}
+}
+
+// settleFirst gives a directory its stamp on the first run of all: the greatest
+// mtime at or below it. If it changed since it was scanned, the change is on
+// its way as an event and nothing is written.
+func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
+	p.left.mu.Lock()
+	defer p.left.mu.Unlock()
+	before, err := d.Self()
+	if err != nil || before.MTime != f.seen {
+		return
+	}
+	p.top = mtree.Later(p.top, f.value)
+	if before.MTime == f.value {
+		return
+	}
+	p.changed = true
+	if err := d.SetTime(f.value); err != nil {
+		p.trouble.refuse(path, err)
+		return
+	}
+	p.wrote(d, path, f.value, before)
+}
+
+// foreign is beyond, and remembers the directory.
+func (p *publisher) foreign(parent, child disk.Info, path string) bool {
+	if !p.beyond(parent, child) {
+		return false
+	}
+	p.trouble.pass(path)
+	return true
+}
+
+// beyond reports whether another file system begins at child: such a directory
+// is neither watched nor written.
+func (w *watcher) beyond(parent, child disk.Info) bool {
+	return !w.CrossMounts && disk.IsBorder(parent, child)
+}
+
+// isTree reports whether d is the root of another tree. Cost: one statx.
+func isTree(d *disk.Dir) bool {
+	info, err := d.Stat(mtree.MarkerName)
+	return err == nil && info.Kind == mtree.Dir
+}
+
+// tell lists what changed in one directory, for the triggers.
+func (p *publisher) tell(t *twig, path string, stamp mtree.Stamp) {
+	if !p.batch.paths {
+		return
+	}
+	for _, e := range t.entries {
+		if e.Name == mtree.MarkerName {
+			continue
+		}
+		name := mtree.JoinPath(path, e.Name)
+		if e.Arrived {
+			name += "/"
+		}
+		p.changes = append(p.changes, change{name, stamp})
+	}
+	if t.self || t.dirty || t.found != nil {
+		p.changes = append(p.changes, change{dirLine(path), stamp})
+	}
+}
+
+// dirLine is how a directory is written in the output: "a/b/", "./" the root.
+func dirLine(path string) string {
+	if path == "" {
+		return "./"
+	}
+	return path + "/"
+}

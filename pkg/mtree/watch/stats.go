@@ -1,0 +1,37 @@
+package watch
+
+import "sync/atomic"
+
+// Stats counts what a watcher did since it started. Any goroutine may read.
+type Stats struct {
+	Events      atomic.Int64 // events taken from the kernel
+	Batches     atomic.Int64 // batches that stamped something
+	Changes     atomic.Int64 // changed entries in them
+	Stamped     atomic.Int64 // directory times set
+	Refused     atomic.Int64 // directory times that could not be set
+	Audits      atomic.Int64 // full scans that were finished
+	Losses      atomic.Int64 // times that events were lost
+	Directories atomic.Int64 // directories seen by the last audit
+	Files       atomic.Int64 // other entries seen by it
+	Foreign     atomic.Int64 // directories passed over because another file system begins there
+	HookRuns    atomic.Int64 // commands run
+	HookErrors  atomic.Int64 // commands that failed
+	RootStamp   atomic.Int64 // the root's stamp, whole Unix seconds
+}
+
+// Each calls yield for every counter with its Prometheus name.
+func (s *Stats) Each(yield func(name, help string, value int64)) {
+	yield("events_total", "Kernel events taken.", s.Events.Load())
+	yield("batches_total", "Batches that stamped something.", s.Batches.Load())
+	yield("changes_total", "Changed entries in those batches.", s.Changes.Load())
+	yield("stamped_total", "Directory times set.", s.Stamped.Load())
+	yield("refused_total", "Directory times that could not be set.", s.Refused.Load())
+	yield("audits_total", "Full scans finished.", s.Audits.Load())
+	yield("losses_total", "Times that events were lost.", s.Losses.Load())
+	yield("directories", "Directories seen by the last audit.", s.Directories.Load())
+	yield("files", "Other entries seen by the last audit.", s.Files.Load())
+	yield("foreign_directories", "Directories passed over: other file systems.", s.Foreign.Load())
+	yield("hook_runs_total", "Runs of --exec.", s.HookRuns.Load())
+	yield("hook_errors_total", "Runs of --exec that failed.", s.HookErrors.Load())
+	yield("root_stamp_seconds", "The root's stamp, Unix seconds.", s.RootStamp.Load())
+}

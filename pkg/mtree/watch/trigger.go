@@ -1,0 +1,165 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// triggered reports whether somebody wants to know the paths of changes.
+func (w *watcher) triggered() bool { return w.Exec != "" || w.Print != nil }
+
+// trigger hands the changes of a published batch to --print and --exec.
+func (w *watcher) trigger(changes []change) error {
+	if w.Print != nil && len(changes) > 0 {
+		var text []byte
+		for _, c := range changes {
+			text = append(c.stamp.Append(text), '\t')
+			text = append(mtree.AppendEscaped(text, c.path), '\n')
+		}
+		if _, err := w.Print.Write(text); err != nil {
+			return exit.With(exit.Local, fmt.Errorf("--print: %w", err), "")
+		}
+	}
+	if w.Exec != "" && len(changes) > 0 {
+		w.hook.add(changes)
+		w.hook.next(w)
+	}
+	return nil
+}
+
+// hook runs the command of --exec, never twice at once. What changes meanwhile
+// waits for the next run; so do the paths of a run that failed.
+type hook struct {
+	waiting map[string]bool // paths for the next run
+	running []string        // paths of this run
+	done    chan error      // nil while none runs
+	pause   *time.Timer     // after a failure
+	fails   int             // in a row
+	cancel  context.CancelFunc
+}
+
+const (
+	// maxHookPaths bounds what waits for a hook, in paths; beyond it the
+	// root stands for everything.
+	maxHookPaths = 100_000
+
+	hookGrace    = 3 * time.Second // from SIGTERM to SIGKILL when watch stops
+	maxHookPause = time.Minute     // between runs that fail
+)
+
+func (h *hook) add(changes []change) {
+	if h.waiting == nil {
+		h.waiting = map[string]bool{}
+	}
+	for _, c := range changes {
+		h.waiting[c.path] = true
+	}
+	if len(h.waiting) > maxHookPaths {
+		h.waiting = map[string]bool{dirLine(""): true}
+	}
+}
+
+// next starts a run if there is something to tell and none is under way.
+func (h *hook) next(w *watcher) {
+	if h.running != nil || len(h.waiting) == 0 {
+		return
+	}
+	if h.pause != nil {
+		h.pause.Stop()
+	}
+	h.running, h.waiting = sortedKeys(h.waiting), nil
+	ctx, cancel := context.WithCancel(context.Background())
+	h.done, h.cancel = make(chan error, 1), cancel
+	w.Stats.HookRuns.Add(1)
+	go runHook(ctx, w.Exec, h.running, h.done)
+}
+
+// runHook runs the command in the root's place: its working directory is ours.
+// It gives up the thread it ran on, whose capabilities it dropped for the child
+// to inherit none: the watcher's own were given to it, not to its hooks.
+func runHook(ctx context.Context, command string, paths []string, done chan<- error) {
+	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = hookGrace
+	var stdin bytes.Buffer
+	for _, path := range paths {
+		stdin.WriteString(path)
+		stdin.WriteByte(0)
+	}
+	cmd.Stdin = &stdin
+	err := disk.DropAmbient()
+	if err == nil {
+		err = cmd.Run()
+	}
+	done <- err
+}
+
+// ended takes the end of a run.
+func (h *hook) ended(w *watcher, err error) {
+	h.cancel()
+	ran := h.running
+	h.running, h.done = nil, nil
+	if err == nil {
+		h.fails = 0
+		h.next(w)
+		return
+	}
+	w.Stats.HookErrors.Add(1)
+	w.Log.Error("--exec failed: its paths are given to the next run", "err", err, "paths", len(ran))
+	changes := make([]change, len(ran))
+	for i, path := range ran {
+		changes[i].path = path
+	}
+	h.add(changes)
+	wait := min(time.Second<<min(h.fails, 10), maxHookPause)
+	h.fails++
+	h.pause = time.AfterFunc(wait, func() {
+		select {
+		case w.retryHook <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// stop ends a running command when the watcher stops.
+func (h *hook) stop(w *watcher) {
+	if h.pause != nil {
+		h.pause.Stop()
+	}
+	if h.running == nil {
+		return
+	}
+	h.cancel()
+	if err := <-h.done; err != nil {
+		w.Log.Warn("--exec was stopped", "err", err)
+	}
+	h.running, h.done = nil, nil
+}
+
+// wait lets the last command end, for a watcher that runs once.
+func (h *hook) wait(w *watcher) error {
+	if h.running == nil {
+		return nil
+	}
+	err := <-h.done
+	h.cancel()
+	h.running = nil
+	return exit.With(exit.Failed, err, "--exec failed")
+}

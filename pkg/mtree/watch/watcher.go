@@ -1,0 +1,292 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/notify"
+)
+
+// watcher is a running watch. One goroutine, that of run, owns all of it and is
+// the only one that sets times; an audit's workers read what is fixed at the
+// start, and share source, left and trouble, which guard themselves.
+type watcher struct {
+	Config
+	exclude *glob.List
+	root    *disk.Dir
+	inode   disk.Info // of the root, at the start
+	granule time.Duration
+	source  notify.Source
+	backend string
+	left    *leftovers
+	trouble *trouble
+
+	// Owned by run.
+	clock  clock
+	floor  mtree.Stamp // the highest stamp published
+	marker *disk.Marker
+	lock   *disk.Lock
+	tree   disk.Tree
+	file   *disk.StatusFile
+	log    *disk.LeftLog
+	status disk.Status
+	hook   hook
+	wake   chan struct{}
+	audits auditing
+	batch  settling
+	sync   []string // cookies that wait for their batch
+
+	retryHook chan struct{} // a failed hook may run again
+}
+
+// Run watches until ctx ends; it returns nil after an orderly stop. Errors
+// carry the exit code of docs/cli.md.
+func Run(ctx context.Context, c Config) error {
+	w, err := open(c, c.Backend)
+	if err != nil {
+		return err
+	}
+	err = w.run(ctx)
+	return errors.Join(err, w.close())
+}
+
+// Once scans the tree, publishes what changed since it was last watched or
+// scanned, and returns: for cron. Readers then see it as audited.
+func Once(ctx context.Context, c Config) error {
+	w, err := open(c, "none")
+	if err != nil {
+		return err
+	}
+	err = w.once(ctx)
+	return errors.Join(err, w.close())
+}
+
+// open takes possession of the tree.
+func open(c Config, backend string) (_ *watcher, err error) {
+	c.Backend = backend
+	c, exclude, err := c.complete()
+	if err != nil {
+		return nil, err
+	}
+	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w.clock.read = c.Now
+	if w.root, err = openRoot(c.Root); err != nil {
+		return nil, err
+	}
+	var id identity
+	if w.marker, w.lock, id, err = claim(c, w.root); err == nil {
+		err = w.begin(id)
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+// begin publishes that a watcher runs here, and what it goes by.
+func (w *watcher) begin(id identity) (err error) {
+	if w.inode, err = w.root.Self(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	if w.granule, err = w.marker.Granule(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	now := w.clock.now()
+	known, err := w.openFiles(now)
+	if err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	w.tree, w.floor = id.tree, mtree.Later(now, w.inode.MTime)
+	if id.status.Floor != nil {
+		w.floor = mtree.Later(w.floor, *id.status.Floor)
+	}
+	doubts := id.doubts(now)
+	w.audits.next = w.groundsAtStart(id, doubts, now)
+	if doubts == "" && !id.first {
+		w.left = newLeftovers(w.log, known, now)
+		w.status.Checkpoint, w.status.Audit = id.status.Checkpoint, id.status.Audit
+	} else {
+		w.left = newLeftovers(w.log, nil, now)
+	}
+	if doubts != "" {
+		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
+		w.tree.Epoch++
+	}
+	if err := w.marker.WriteTree(w.tree); err != nil {
+		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
+	}
+	if err := w.listen(); err != nil {
+		return err
+	}
+	if id.first {
+		w.outwait(ctimeLag) // a ctime after our reading must not lie before it, once readers rely on us
+	}
+	w.setState(disk.Auditing)
+	w.Ready()
+	return nil
+}
+
+// outwait lets so much time pass.
+func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
+
+func (w *watcher) openFiles(now mtree.Stamp) (known []disk.Left, err error) {
+	if w.file, err = w.marker.CreateStatus(); err != nil {
+		return nil, err
+	}
+	w.log, known, err = w.marker.OpenLeft()
+	return known, err
+}
+
+func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *grounds {
+	g := &grounds{reason: "start", loss: true, first: id.first, all: doubts != "", since: now, before: now}
+	if !id.first && doubts == "" {
+		g.since = id.status.Checkpoint.Add(-lookBack)
+		g.before = *id.status.Checkpoint
+		if id.status.Audit != nil {
+			g.before = *id.status.Audit
+		}
+	}
+	return g
+}
+
+// listen opens the source of events: the one asked for, or the best that works.
+func (w *watcher) listen() (err error) {
+	w.backend = w.Backend
+	switch w.Backend {
+	case "none":
+		w.source, err = notify.None(w.wake)
+	case "inotify":
+		w.source, err = notify.Inotify(w.wake)
+	case "fanotify":
+		return exit.With(exit.Usage, errors.New("backend fanotify does not work here"), "use inotify or auto")
+	default:
+		w.backend = "inotify"
+		if w.source, err = notify.Inotify(w.wake); err != nil {
+			w.Log.Warn("no events: the tree is known by audits only", "err", err)
+			w.backend = "none"
+			w.source, err = notify.None(w.wake)
+		}
+	}
+	if err != nil {
+		return exit.With(exit.Local, err, "--backend none works without events")
+	}
+	_, _, err = w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
+	if err != nil {
+		w.trouble.unheard(err)
+	}
+	return nil
+}
+
+// close gives up what open took. It is safe after a failed open.
+func (w *watcher) close() error {
+	var errs []error
+	if w.source != nil {
+		errs = append(errs, w.source.Close())
+	}
+	if w.log != nil {
+		errs = append(errs, w.log.Close())
+	}
+	if w.file != nil {
+		errs = append(errs, w.file.Close())
+	}
+	if w.lock != nil {
+		errs = append(errs, w.lock.Unlock())
+	}
+	if w.marker != nil {
+		errs = append(errs, w.marker.Close())
+	}
+	return errors.Join(append(errs, w.root.Close())...)
+}
+
+// remark puts .tidemark back, with the same id, after somebody removed it or
+// the lock in it: rsync --delete and git clean do.
+func (w *watcher) remark() error {
+	if w.lock.Standing(w.marker) && w.standing() {
+		return nil
+	}
+	w.Log.Warn(".tidemark was removed: putting it back")
+	m, err := disk.CreateMarker(w.root, w.StateDir)
+	if err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	lock, err := m.Lock()
+	if err != nil {
+		_ = m.Close()
+		return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
+	}
+	_ = errors.Join(w.log.Close(), w.file.Close(), w.lock.Unlock(), w.marker.Close()) // files without a name
+	w.marker, w.lock = m, lock
+	if _, err := w.openFiles(w.clock.now()); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	w.left.relog(w.log)
+	if err := m.WriteTree(w.tree); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	if _, _, err := w.source.Arm(notify.Marker, -1, "", m.Dir().FD()); err != nil {
+		w.trouble.unheard(err)
+	}
+	w.writeStatus()
+	return nil
+}
+
+// standing reports whether the marker is still the one in the root, with its
+// tree file.
+func (w *watcher) standing() bool {
+	if _, err := w.marker.Dir().Stat("tree"); err != nil {
+		return false
+	}
+	if w.StateDir != "" {
+		return true
+	}
+	there, err1 := w.root.Stat(mtree.MarkerName)
+	held, err2 := w.marker.Dir().Self()
+	return err1 == nil && err2 == nil && there.Node == held.Node
+}
+
+// replaced reports that the root's path names another directory now, or none.
+func (w *watcher) replaced() error {
+	again, err := disk.OpenRoot(w.Root)
+	if err == nil {
+		info, infoErr := again.Self()
+		_ = again.Close()
+		if infoErr == nil && info.Node == w.inode.Node {
+			return nil
+		}
+	}
+	return exit.With(exit.Local, fmt.Errorf("%s was moved, deleted or unmounted", w.Root), "start watch again where it is")
+}
+
+// setState changes the published state.
+func (w *watcher) setState(s disk.State) {
+	w.status.State = s
+	w.writeStatus()
+	w.Notify(string(s))
+}
+
+// writeStatus writes status.json: one pwrite.
+func (w *watcher) writeStatus() {
+	now := w.clock.now()
+	floor := w.floor
+	w.status.Floor, w.status.Updated = &floor, &now
+	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
+	w.status.Error = w.trouble.what()
+	if info, err := w.root.Self(); err == nil {
+		root := info.MTime
+		w.status.Root = &root
+		sec, _ := root.Unix()
+		w.Stats.RootStamp.Store(sec)
+	}
+	w.status.Counters = map[string]int64{}
+	w.Stats.Each(func(name, _ string, value int64) { w.status.Counters[name] = value })
+	if err := w.file.Write(w.status); err != nil {
+		w.Log.Error("cannot write the status: serve does not see changes of state", "err", err)
+	}
+}
