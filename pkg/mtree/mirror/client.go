@@ -23,7 +23,7 @@ const (
 	sumsTimeout    = 15 * time.Minute // the same, while the source reads a large file
 
 	requestTries  = 4 // of a request that failed for a reason that may pass
-	firstPause    = 100 * time.Millisecond
+	defaultPause  = 100 * time.Millisecond
 	longestPause  = 5 * time.Second
 	maxHeaderSize = 64 << 10 // bytes
 )
@@ -36,7 +36,7 @@ type client struct {
 	agent     string
 	http      *http.Client
 	requests  *atomic.Int64
-	firstWait time.Duration // of retries; tests shorten it
+	firstWait time.Duration // before the first retry
 }
 
 func newClient(c *Config, base string) *client {
@@ -52,7 +52,7 @@ func newClient(c *Config, base string) *client {
 		ReadBufferSize:         64 << 10,
 	}
 	return &client{
-		base: base, token: c.Token, agent: c.UserAgent, requests: &c.Stats.Requests, firstWait: firstPause,
+		base: base, token: c.Token, agent: c.UserAgent, requests: &c.Stats.Requests, firstWait: c.firstPause,
 		http: &http.Client{
 			Transport:     t,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

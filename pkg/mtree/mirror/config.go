@@ -53,6 +53,8 @@ type Config struct {
 	Notify   func(string)       // told a line of status after each pass; may be nil
 	Now      func() mtree.Stamp // the local clock; nil: the real one
 	Stats    *Stats             // counts what happens; nil: private ones
+
+	firstPause time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
 }
 
 // Durability of a copy.
@@ -111,6 +113,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Stats == nil {
 		c.Stats = &Stats{}
+	}
+	if c.firstPause == 0 {
+		c.firstPause = defaultPause
 	}
 	return c
 }

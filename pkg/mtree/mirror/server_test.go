@@ -14,16 +14,25 @@ import (
 // server publishes a tree and remembers what it was asked. Before an answer
 // goes out, meddle may take the request over.
 type server struct {
+	t testing.TB
 	*httptest.Server
-	mu     sync.Mutex
-	asked  []string
-	meddle func(w http.ResponseWriter, r *http.Request) bool
+	handler http.Handler
+	mu      sync.Mutex
+	asked   []string
+	meddle  func(w http.ResponseWriter, r *http.Request) bool
 }
 
 func serveTree(t testing.TB, root string) *server {
+	s := &server{t: t}
+	s.restart(root)
+	return s
+}
+
+// restart serves the tree anew, by another address.
+func (s *server) restart(root string) {
 	h, err := serve.New(serve.Config{Root: root, Hidden: true})
-	require.NoError(t, err)
-	s := &server{}
+	require.NoError(s.t, err)
+	s.handler = h
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.asked = append(s.asked, r.Method+" "+r.URL.RequestURI())
@@ -33,12 +42,12 @@ func serveTree(t testing.TB, root string) *server {
 			h.ServeHTTP(w, r)
 		}
 	}))
-	t.Cleanup(func() {
+	stop := s.Server
+	s.t.Cleanup(func() {
 		h.Release()
-		s.Close()
+		stop.Close()
 		_ = h.Close()
 	})
-	return s
 }
 
 // requests returns what was asked since the last call.
@@ -55,4 +64,38 @@ func (s *server) interfere(f func(w http.ResponseWriter, r *http.Request) bool) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.meddle = f
+}
+
+// alter changes the bodies of answers to path (as requested, with its query)
+// for good.
+func (s *server) alter(path string, change func(body string) string) {
+	s.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.RequestURI() != path {
+			return false
+		}
+		r.Header.Del("Accept-Encoding")
+		answer := httptest.NewRecorder()
+		s.handler.ServeHTTP(answer, r)
+		body := change(answer.Body.String())
+		for key, values := range answer.Header() {
+			if key != "Content-Length" {
+				w.Header()[key] = values
+			}
+		}
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write([]byte(body))
+		return true
+	})
+}
+
+// answer answers requests for path with a status and a body.
+func (s *server) answer(path string, status int, body string) {
+	s.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.RequestURI() != path {
+			return false
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+		return true
+	})
 }

@@ -1,0 +1,327 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree/exit"
+)
+
+// requireHeld runs Once and requires that deletions were held and nothing went.
+func (b *bench) requireHeld(n int, why string) {
+	b.t.Helper()
+	err := b.once()
+	require.Equal(b.t, exit.Held, exit.Of(err), "%v", err)
+	require.ErrorContains(b.t, err, why)
+	require.Contains(b.t, b.out.String(), fmt.Sprintf("deleted 0, held %d,", n))
+}
+
+func many(dir string, n int) (lines []string) {
+	for i := range n {
+		lines = append(lines, fmt.Sprintf("%s/%03d = %d", dir, i, i))
+	}
+	return lines
+}
+
+func TestMaxDeleteHoldsAndReleases(t *testing.T) {
+	s, b := overHTTP(t, append(many("a", 90), many("b/c", 40)...)...)
+	b.equal(s)
+	s.remove("a")
+	b.requireHeld(91, "91 of 133 entries would go, --max-delete is 50%")
+	require.Equal(t, "7", b.read("a/007"))
+	status := b.printStatus()
+	require.Contains(t, status, "held: 91\n")
+	require.Contains(t, status, `directory "a", 91 entries`)
+	b.requireHeld(91, "--max-delete")
+	require.NoError(t, b.release())
+	require.NoDirExists(t, b.path("a"))
+	require.Contains(t, b.printStatus(), "held: 0\n")
+	b.equal(s)
+	b.requireIdle()
+}
+
+func (b *bench) printStatus() string {
+	b.t.Helper()
+	var out bytes.Buffer
+	require.NoError(b.t, PrintStatus(&out, b.config.Dest, ""))
+	return out.String()
+}
+
+func (b *bench) release() error {
+	b.out.Reset()
+	b.config.Out = &b.out
+	return Release(context.Background(), Config{Dest: b.config.Dest, Out: &b.out, Log: b.config.Log})
+}
+
+func TestMaxDeleteAsANumber(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/g = x", "h = x")
+	b.config.MaxDelete = "1"
+	b.equal(s)
+	s.remove("a/f")
+	b.equal(s)
+	s.remove("a")
+	b.requireHeld(2, "--max-delete is 1")
+	b.config.MaxDelete = "2"
+	b.equal(s)
+}
+
+// Held deletions are done when their cause is gone, without anybody's help.
+func TestHeldDeletionsEndWithTheirCause(t *testing.T) {
+	s, b := overHTTP(t, many("a", 150)...)
+	b.equal(s)
+	require.NoError(t, os.Rename(s.path("a"), s.path(".away")))
+	testtree.Make(t, s.root, "z/f = new")
+	s.publish("a")
+	b.server.alter("/?txt", func(body string) string { // as if dotfiles were no part of it
+		var kept []string
+		for line := range strings.Lines(body) {
+			if !strings.Contains(line, ".away") {
+				kept = append(kept, line)
+			}
+		}
+		return strings.Replace(strings.Join(kept, ""), "#end 2", "#end 1", 1)
+	})
+	b.requireHeld(151, "--max-delete")
+	b.server.interfere(nil)
+	require.NoError(t, os.Rename(s.path(".away"), s.path("a")))
+	s.publish("a")
+	b.equal(s)
+	require.Contains(t, b.out.String(), "fetched 0 files (0 bytes), deleted 0, held 0")
+	require.Contains(t, b.printStatus(), "held: 0\n")
+}
+
+// What was released is exactly what was held: what changed since then stays.
+func TestReleaseSparesWhatChanged(t *testing.T) {
+	s, b := overHTTP(t, append(many("a", 90), many("b/c", 40)...)...)
+	b.equal(s)
+	s.remove("a")
+	s.remove("b/c/001")
+	b.requireHeld(92, "--max-delete")
+	testtree.Make(t, b.config.Dest, "a/mine = somebody needs this")
+	require.NoError(t, b.release())
+	require.FileExists(t, b.path("a/mine"))
+	require.NoFileExists(t, b.path("b/c/001"))
+}
+
+// A running mirror carries out a release itself.
+func TestReleaseWithARunningMirror(t *testing.T) {
+	s, b := overHTTP(t, append(many("a", 90), many("b/c", 40)...)...)
+	b.equal(s)
+	s.remove("a")
+	b.start()
+	require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "held: 91\n") }))
+	require.NoError(t, b.release())
+	require.NoDirExists(t, b.path("a"))
+	b.eventually(s)
+}
+
+func TestAnEmptyRootDeletesNothing(t *testing.T) {
+	s, b := overHTTP(t, "a = x", "b = y")
+	b.equal(s)
+	require.NoError(t, os.Remove(s.path("a")))
+	s.remove("b")
+	b.requireHeld(2, "the source's root is empty")
+	require.Equal(t, "x", b.read("a"))
+}
+
+func TestAFillingSourceDeletesNothing(t *testing.T) {
+	s, b := overHTTP(t, "a = x", "b/c = y")
+	b.equal(s)
+	s.remove("b/c")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		b.server.handler.ServeHTTP(headerEdit{w, func(h http.Header) { h.Set("Tidemark-State", "filling") }}, r)
+		return true
+	})
+	b.requireHeld(1, "not complete yet")
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
+// headerEdit changes the header of an answer before it goes out.
+type headerEdit struct {
+	http.ResponseWriter
+	edit func(http.Header)
+}
+
+func (e headerEdit) WriteHeader(status int) {
+	e.edit(e.Header())
+	e.ResponseWriter.WriteHeader(status)
+}
+
+func (e headerEdit) Write(p []byte) (int, error) {
+	e.edit(e.Header())
+	return e.ResponseWriter.Write(p)
+}
+
+func TestALostTreeIDDeletesNothing(t *testing.T) {
+	s, b := overHTTP(t, "a = x", "b = y")
+	b.equal(s)
+	s.remove("a")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		b.server.handler.ServeHTTP(headerEdit{w, func(h http.Header) {
+			h.Del("Tidemark-Tree")
+			h.Del("Tidemark-Epoch")
+		}}, r)
+		return true
+	})
+	b.requireHeld(1, "lost its tree id")
+}
+
+func TestAnotherTreeIsRefused(t *testing.T) {
+	s, b := overHTTP(t, "a = x")
+	b.equal(s)
+	other := watched(t, "b = y")
+	b.config.Source = serveTree(t, other.root).URL
+	err := b.once()
+	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
+	b.same(s)
+	b.config.Adopt = true
+	b.equal(other)
+}
+
+func TestNoDeleteKeepsExtras(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "b = y", "c/d/e = z")
+	b.config.NoDelete = true
+	b.equal(s)
+	s.remove("a/f")
+	s.remove("c/d")
+	s.change("n = new")
+	require.NoError(t, b.once())
+	require.Equal(t, "x", b.read("a/f"))
+	require.Equal(t, "z", b.read("c/d/e"))
+	b.requireIdle()
+	s.change("c/d = a file")
+	require.Equal(t, exit.Local, exit.Of(b.once()))
+	require.Equal(t, "z", b.read("c/d/e"))
+}
+
+// Every truncation of the root's listing, and answers that are none, leave the
+// copy as it is.
+func TestATruncatedListingDeletesNothing(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "b = y", "c/d = z")
+	b.equal(s)
+	s.remove("b")
+	b.config.Log = nil
+	var whole string
+	b.server.alter("/?txt", func(body string) string { whole = body; return "" })
+	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
+	for cut := range len(whole) {
+		b.server.alter("/?txt", func(body string) string { return body[:cut] })
+		require.Equal(t, exit.Unreachable, exit.Of(Once(context.Background(), b.config)), "cut at %d", cut)
+	}
+	require.Equal(t, "y", b.read("b"))
+	for _, page := range []string{
+		"<html><body>Please log in to the wireless network</body></html>",
+		"502 Bad Gateway\n", "[]", "{}", "\x1f\x8b\x08", strings.Repeat("a", 1<<20),
+	} {
+		b.server.answer("/?txt", http.StatusOK, page)
+		require.Equal(t, exit.Unreachable, exit.Of(b.once()), "%.30q", page)
+	}
+	for _, status := range []int{301, 302, 401, 403, 404, 410, 500, 502, 503, 504} {
+		b.server.answer("/?txt", status, "")
+		require.Equal(t, exit.Unreachable, exit.Of(b.once()), "%d", status)
+	}
+	require.Equal(t, "y", b.read("b"))
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
+// The same below the root: nothing in the directory is touched.
+func TestATruncatedListingBelowDeletesNothing(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/g = y", "c/d = z")
+	b.equal(s)
+	s.remove("a/f")
+	for _, page := range []string{"", "<html>", "1.5 ./\t-\n", "1.5 ./\t-\n#end 1\n", "1.5 ./\t-\n1.5 ../\t-\n#end 1\n"} {
+		b.server.answer("/a/?txt", http.StatusOK, page)
+		require.Equal(t, exit.Failed, exit.Of(b.once()), "%q", page)
+		require.Equal(t, "x", b.read("a/f"))
+	}
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
+// What the source says it hides is not taken for deleted.
+func TestHiddenIsNotDeleted(t *testing.T) {
+	s, b := overHTTP(t, ".config = x", "a = y")
+	b.equal(s)
+	b.server.alter("/?txt", func(body string) string {
+		body = strings.Replace(body, "\tid=", "\thidden=1\tid=", 1)
+		body = strings.Replace(body, "#end 2", "#end 1", 1)
+		start := strings.Index(body, "\n") + 1
+		return body[:start] + body[start+strings.Index(body[start:], "\n")+1:]
+	})
+	s.publish("a")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 0")
+	require.Equal(t, "x", b.read(".config"))
+}
+
+func TestDestinationsThatAreRefused(t *testing.T) {
+	s := watched(t, "a = x")
+	refuse := func(name string, code exit.Code, prepare func(dest string, c *Config)) {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, s.root)
+			require.NoError(t, os.Mkdir(b.config.Dest, 0o755))
+			prepare(b.config.Dest, &b.config)
+			before, err := testtree.Snapshot(b.config.Dest)
+			require.NoError(t, err)
+			err = b.once()
+			require.Equal(t, code, exit.Of(err), "%v", err)
+			var with *exit.Error
+			require.ErrorAs(t, err, &with)
+			require.NotEmpty(t, with.Remedy)
+			after, err := testtree.Snapshot(b.config.Dest)
+			require.NoError(t, err)
+			require.Equal(t, before, after)
+		})
+	}
+	refuse("not empty", exit.Refused, func(dest string, _ *Config) { testtree.Make(t, dest, "mine = x") })
+	refuse("a watched source", exit.Refused, func(_ string, c *Config) { c.Dest = watched(t, "mine = x").root })
+	refuse("a newer format", exit.Refused, func(dest string, _ *Config) {
+		testtree.Make(t, dest, `.tidemark/tree = {"format":99}`)
+	})
+	refuse("nonsense in tree", exit.Refused, func(dest string, _ *Config) { testtree.Make(t, dest, `.tidemark/tree = nonsense`) })
+	refuse("another directory", exit.Refused, func(dest string, _ *Config) {
+		testtree.Make(t, dest, `.tidemark/tree = {"format":1,"id":"00112233445566778899aabbccddeeff","role":"mirror","inode":1}`)
+	})
+	refuse("within the source", exit.Usage, func(_ string, c *Config) { c.Dest = filepath.Join(s.root, "copy") })
+	refuse("around the source", exit.Usage, func(_ string, c *Config) { c.Dest = filepath.Dir(s.root) })
+	refuse("no parent", exit.Local, func(_ string, c *Config) { c.Dest += "/a/b/c" })
+}
+
+func TestOneMirrorPerDestination(t *testing.T) {
+	s := watched(t, "a = x")
+	b := newBench(t, s.root)
+	b.start()
+	require.Equal(t, exit.Refused, exit.Of(b.once()))
+}
+
+// A copy that rsync made is taken over without fetching what is right.
+func TestAdopt(t *testing.T) {
+	s, b := overHTTP(t, "a/f = same @1000000000", "a/g = other @1000000000", "b = new")
+	testtree.Make(t, filepath.Dir(b.config.Dest), "copy/a/f = same @1000000000", "copy/a/g = old @1000000000", "copy/extra/x = y")
+	require.Equal(t, exit.Refused, exit.Of(b.once()))
+	b.config.Adopt = true
+	b.equal(s)
+	require.Contains(t, b.out.String(), "fetched 2 files (8 bytes), deleted 2,")
+	b.requireIdle()
+}
+
+// A mkfs makes lost+found: it neither fills a destination nor is deleted.
+func TestLostAndFoundIsNobodys(t *testing.T) {
+	s, b := overHTTP(t, "a = x")
+	testtree.Make(t, filepath.Dir(b.config.Dest), "copy/lost+found/")
+	require.NoError(t, b.once())
+	require.DirExists(t, b.path("lost+found"))
+	require.Equal(t, "x", b.read("a"))
+	_ = s
+}

@@ -1,0 +1,333 @@
+package mirror
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// overHTTP makes a watched tree, its server and a bench for a copy.
+func overHTTP(t *testing.T, lines ...string) (*tree, *bench) {
+	s := watched(t, lines...)
+	b := newBench(t, "")
+	b.server = serveTree(t, s.root)
+	b.config.Source = b.server.URL
+	return s, b
+}
+
+// forge writes other bytes and puts the mtime back, as "cp -p" of a file of
+// equal size and time does. Only the ctime tells.
+func (s *tree) forge(path, text string) {
+	s.t.Helper()
+	info, err := os.Stat(s.path(path))
+	require.NoError(s.t, err)
+	require.Equal(s.t, info.Size(), int64(len(text)))
+	require.NoError(s.t, os.WriteFile(s.path(path), []byte(text), 0o644))
+	require.NoError(s.t, os.Chtimes(s.path(path), time.Time{}, info.ModTime()))
+}
+
+// Stamps are compared by !=: one that went back is news too.
+func TestAnEarlierStampIsNews(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	b.equal(s)
+	testtree.Make(t, s.root, "a/b = two", "a/ @1000000000.5", "./ @1000000000.7")
+	b.equal(s)
+	b.requireIdle()
+}
+
+// The ctime rule: other bytes under equal size and mtime are found by sums, and
+// what was only touched is not fetched.
+func TestEqualSizeAndTimeOtherBytes(t *testing.T) {
+	eachSource(t, func(t *testing.T, s *tree, b *bench) {
+		b.equal(s)
+		s.forge("a/f", "two")
+		require.NoError(t, os.Chmod(s.path("a/g"), 0o640))
+		s.publish("a/f")
+		b.equal(s)
+		require.Contains(t, b.out.String(), "fetched 1 files")
+		require.Equal(t, "two", b.read("a/f"))
+		b.requireIdle()
+	}, "a/f = one @1000000000", "a/g = same @1000000000")
+}
+
+// The time that the ctime rule compares with is that of the directory's own
+// last completion, and it survives a pass that did not get to the end.
+func TestCTimeRuleSurvivesAnInterruptedPass(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one @1000000000", "a/other = x")
+	b.equal(s)
+	s.forge("a/f", "two")
+	s.change("a/other = changed")
+	// The pass dies after it began to change the directory.
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}
+		return false
+	})
+	require.Error(t, b.once())
+	require.Equal(t, "changed", b.read("a/other"))
+	require.Equal(t, "one", b.read("a/f"))
+	b.server.interfere(nil)
+	b.equal(s)
+	require.Equal(t, "two", b.read("a/f"))
+}
+
+// A directory that was filled by a pass that died knows since when it knows its
+// files.
+func TestCTimeRuleHoldsInADirectoryNeverCompleted(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one @1000000000", "a/g/h = x")
+	b.server.answer("/a/g/?txt", http.StatusInternalServerError, "")
+	require.Error(t, b.once())
+	require.Equal(t, "one", b.read("a/f"))
+	b.server.interfere(nil)
+	s.forge("a/f", "two")
+	s.publish("a/f")
+	b.equal(s)
+	require.Equal(t, "two", b.read("a/f"))
+}
+
+// mv current old; mv next current: names, sizes and times are equal throughout,
+// the bytes are not. The directory's id tells.
+func TestAnotherDirectoryUnderTheName(t *testing.T) {
+	eachSource(t, func(t *testing.T, s *tree, b *bench) {
+		same := func(dirs ...string) {
+			for _, dir := range dirs {
+				testtree.Make(t, s.root, dir+"/sub/ @1000000000", dir+"/ @1000000000")
+			}
+		}
+		same("current", "next")
+		b.equal(s)
+		require.NoError(t, os.Rename(s.path("current"), s.path("old")))
+		require.NoError(t, os.Rename(s.path("next"), s.path("current")))
+		same("current", "old")
+		s.publish("current") // not what is below, as watch would: the id must do
+		b.equal(s)
+		require.Equal(t, "2", b.read("current/sub/f"))
+		b.requireIdle()
+	}, "current/sub/f = 1 @1000000000", "next/sub/f = 2 @1000000000")
+}
+
+// A file that changes between listing and fetch is stored with its own times,
+// and its directory is not complete.
+func TestAFileThatChangesAfterItWasListed(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "b/g = x")
+	changed := false
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/a/f" && !changed {
+			changed = true
+			testtree.Make(t, s.root, "a/f = longer")
+		}
+		return false
+	})
+	p := b.pass()
+	require.False(t, p.complete)
+	require.EqualValues(t, 1, p.moved)
+	require.Equal(t, "longer", b.read("a/f"))
+	record, ok := b.record("a")
+	require.True(t, ok)
+	require.Equal(t, unfinished, record.Stamp)
+	s.publish("a/f")
+	b.equal(s)
+	b.requireIdle()
+}
+
+// A file that will not hold still is kept as it was read, counted, and keeps
+// its directory incomplete, not its siblings.
+func TestALiveLogIsKeptAsRead(t *testing.T) {
+	s, b := overHTTP(t, "a/log = line", "a/z = x", "b/g = x")
+	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/a/log" || r.Method == http.MethodPost {
+			f, err := os.OpenFile(s.path("a/log"), os.O_APPEND|os.O_WRONLY, 0)
+			require.NoError(t, err)
+			_, err = f.WriteString("line")
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+		}
+		return false
+	})
+	p := b.pass()
+	require.EqualValues(t, 1, p.unsettled)
+	require.EqualValues(t, 0, p.failed)
+	require.True(t, strings.HasPrefix(b.read("a/log"), "lineline"))
+	require.Equal(t, "x", b.read("a/z"))
+	record, _ := b.record("b")
+	require.NotEqual(t, unfinished, record.Stamp, "siblings are complete")
+	b.server.interfere(nil)
+	s.publish("a/log")
+	b.equal(s)
+}
+
+// pass runs one pass, as Once does, and returns it.
+func (b *bench) pass() *pass {
+	b.t.Helper()
+	m, err := open(b.config)
+	require.NoError(b.t, err)
+	defer m.close()
+	p, err := m.once(context.Background())
+	require.NoError(b.t, err)
+	return p
+}
+
+// A cache may give an older listing of a child under a newer one of its parent.
+// It is asked once more past the cache; if that does not help, the parent is
+// not complete.
+func TestAnOlderChildUnderANewerParent(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "a/g = x")
+	var stale string
+	b.server.alter("/a/b/?txt", func(body string) string { stale = body; return body })
+	b.equal(s)
+	s.change("a/b/f = changed")
+	asked := 0
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.RequestURI() != "/a/b/?txt" || r.Header.Get("Cache-Control") == "no-cache" {
+			return false
+		}
+		asked++
+		w.Header().Set("Tidemark-Tree", s.id.ID)
+		w.Header().Set("Tidemark-Epoch", "1")
+		_, _ = w.Write([]byte(stale))
+		return true
+	})
+	b.equal(s)
+	require.Equal(t, 1, asked)
+
+	s.change("a/b/f = changed again")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.RequestURI() != "/a/b/?txt" {
+			return false
+		}
+		w.Header().Set("Tidemark-Tree", s.id.ID)
+		w.Header().Set("Tidemark-Epoch", "1")
+		_, _ = w.Write([]byte(stale))
+		return true
+	})
+	require.False(t, b.pass().complete)
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
+// A hot listing completes nothing and deletes nothing.
+func TestAHotListing(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "a/gone = x")
+	b.equal(s)
+	s.change("a/new = two")
+	s.remove("a/gone")
+	b.server.alter("/a/?txt", func(body string) string { return strings.Replace(body, "\t-", "\t-\thot=1", 1) })
+	p := b.pass()
+	require.False(t, p.complete)
+	require.EqualValues(t, 0, p.deleted)
+	require.Equal(t, "two", b.read("a/new"))
+	require.Equal(t, "x", b.read("a/gone"))
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
+// What stands below a 403 is passed over and keeps nothing incomplete: making
+// it readable moves the stamp.
+func TestDeniedIsSkipped(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "a/secret = x", "locked/f = x")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/a/secret" || r.URL.Path == "/locked/" {
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		if r.URL.RawQuery == "tar" {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return true
+		}
+		return false
+	})
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "skipped 2, failed 0")
+	b.requireIdle()
+	b.server.interfere(nil)
+	s.publish("a/secret")
+	s.publish("locked/f")
+	b.equal(s)
+}
+
+// A directory that always fails does not stop its siblings, and nothing above
+// it is complete.
+func TestAFailingDirectoryIsContained(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "c/g = x", "gone = x")
+	b.equal(s)
+	s.change("a/b/f = two", "c/g = y", "c/h/i = z")
+	s.remove("gone")
+	b.server.answer("/a/b/?txt", http.StatusInternalServerError, "")
+	err := b.once()
+	require.Equal(t, exit.Failed, exit.Of(err))
+	require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 0, failed 1")
+	require.Equal(t, "y", b.read("c/g"))
+	require.Equal(t, "x", b.read("gone"), "below the root something is unknown: nothing in the root is deleted")
+	record, _ := b.record("")
+	require.Equal(t, unfinished, record.Stamp)
+	b.server.interfere(nil)
+	b.equal(s)
+	b.requireIdle()
+}
+
+// One full walk is due when the epoch changes, and it survives a kill.
+func TestAnotherEpochComparesEverything(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "c/g = x")
+	b.equal(s)
+	require.NoError(t, os.WriteFile(s.path("a/b/f"), []byte("changed, stamps say nothing"), 0o644))
+	s.epoch(2)
+	b.server.restart(s.root) // epochs are read once a second
+	b.config.Source = b.server.URL
+	b.server.answer("/a/b/?txt", http.StatusInternalServerError, "")
+	require.Error(t, b.once())
+	b.server.interfere(nil)
+	b.equal(s)
+	require.Contains(t, b.out.String(), "fetched 1 files")
+	require.EqualValues(t, 2, b.published().Tree.Epoch)
+	b.requireIdle()
+}
+
+// A copy of this copy would not look at what an incomplete pass changed, if the
+// directories above kept their times.
+func TestIncompleteDirectoriesGetAFreshTime(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "c/g = x")
+	b.equal(s)
+	before := stampOf(t, b.path(""))
+	s.change("c/g = y", "a/b/f = two")
+	b.server.answer("/a/b/?txt", http.StatusInternalServerError, "")
+	require.Error(t, b.once())
+	require.NotEqual(t, before, stampOf(t, b.path("")))
+	after := stampOf(t, b.path(""))
+	require.Error(t, b.once())
+	require.Equal(t, after, stampOf(t, b.path("")), "nothing changed since")
+}
+
+func stampOf(t *testing.T, path string) mtree.Stamp {
+	d, err := disk.OpenRoot(path)
+	require.NoError(t, err)
+	defer d.Close()
+	info, err := d.Self()
+	require.NoError(t, err)
+	return info.MTime
+}
+
+// A copy is a valid source.
+func TestACopyOfACopy(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "link -> a", "c/g = x @1.5")
+	b.equal(s)
+	second := newBench(t, b.config.Dest)
+	require.NoError(t, second.once())
+	second.same(s)
+	second.requireIdle()
+	s.change("a/b/f = two")
+	b.equal(s)
+	second.equal(s)
+	require.Contains(t, second.out.String(), "listed 3 directories")
+}
