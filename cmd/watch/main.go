@@ -1,0 +1,96 @@
+// Watch hears every change in a tree and copies the changed file's mtime up
+// into all its ancestor directories, so that a directory's mtime says when
+// anything below it last changed.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"tidemark/internal/cli"
+	"tidemark/pkg/mtree/watch"
+)
+
+type options struct {
+	watch.Config
+	once, print, status, sync bool
+}
+
+func main() {
+	o := options{Config: watch.Config{Stats: new(watch.Stats)}}
+	cli.Main(cli.Command{
+		Name:    "watch",
+		Args:    []string{"DIR"},
+		Short:   "hear every change below DIR and stamp the directories above it",
+		Long:    "Watch hears every change below DIR and copies the changed file's mtime up into\nall its ancestor directories. It changes directory times and DIR/.tidemark,\nnothing else.",
+		Example: "  tidemark-watch /srv/tree\n  tidemark-watch --once /srv/tree          # from cron\n  tidemark-watch --sync /srv/tree          # print the stamp that covers all done so far",
+		Flags:   o.define,
+		Run:     o.run,
+		Stats:   o.Stats.Each,
+	})
+}
+
+func (o *options) define(f *pflag.FlagSet) {
+	f.StringVar(&o.Backend, "backend", "auto", "where events come from: `auto|fanotify|inotify|none`")
+	f.Var(cli.DurationVar(&o.Settle, 5*time.Millisecond), "settle", "quiet TIME that ends a batch; a batch never waits longer than 10 times that")
+	f.Var(cli.DurationVar(&o.AuditInterval, 24*time.Hour), "audit-interval", "TIME between full scans")
+	f.BoolVar(&o.once, "once", false, "audit, publish and exit")
+	f.Var(&cli.Strings{List: &o.Exclude, Name: "GLOB"}, "exclude", "changes there wake nobody (repeatable)")
+	f.StringVar(&o.Exec, "exec", "", "run `CMD` by sh -c for each batch, the changed paths on its stdin, each ended by NUL")
+	f.BoolVar(&o.print, "print", false, "print each change as STAMP<TAB>PATH")
+	f.BoolVar(&o.SameTree, "same-tree", false, "DIR was moved or restored and is still the same tree")
+	f.BoolVar(&o.NewTree, "new-tree", false, "DIR was copied and is a tree of its own: give it a new id")
+	f.BoolVar(&o.Promote, "promote", false, "make a copy a source")
+	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "enter directories on other file systems")
+	f.StringVar(&o.StateDir, "state-dir", "", "keep the state in `DIR` instead of .tidemark, where the root is not writable")
+	f.BoolVar(&o.status, "status", false, "print the state of DIR's watcher and exit")
+	f.BoolVar(&o.sync, "sync", false, "wait until everything done so far is published, print the root's stamp and exit")
+}
+
+func (o *options) run(ctx context.Context, env *cli.Env) error {
+	o.Root, o.Log, o.Ready, o.Notify = env.Args["DIR"], env.Log, env.Ready, env.Notify
+	switch {
+	case o.status:
+		return watch.PrintStatus(env.Stdout, o.Root, o.StateDir)
+	case o.sync:
+		stamp, err := watch.Sync(ctx, o.Root, o.StateDir)
+		if err == nil {
+			_, err = fmt.Fprintln(env.Stdout, stamp)
+		}
+		return err
+	}
+	if o.print {
+		o.Print = env.Stdout
+	}
+	if o.once {
+		return watch.Once(ctx, o.Config)
+	}
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		o.Audit = hangups()
+	}
+	return watch.Run(ctx, o.Config)
+}
+
+// hangups asks for an audit at every SIGHUP. With a terminal as stdin SIGHUP
+// means that the terminal closed, and ends the program.
+func hangups() <-chan struct{} {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	audits := make(chan struct{}, 1)
+	go func() {
+		for range signals {
+			select {
+			case audits <- struct{}{}:
+			default: // one is asked for already
+			}
+		}
+	}()
+	return audits
+}
