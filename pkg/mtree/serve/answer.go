@@ -49,8 +49,8 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 
 // abort cuts the connection: what was sent so far must not look whole.
 func (h *Handler) abort(err error) {
-	h.cfg.Stats.Aborted.Add(1)
 	h.cfg.Log.Debug("answer cut short", "err", quoted(err))
+	h.cfg.Stats.Aborted.Add(1)
 	panic(http.ErrAbortHandler)
 }
 
