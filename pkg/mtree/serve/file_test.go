@@ -195,7 +195,7 @@ func (s *site) slowly(target string, headers ...string) (*http.Response, net.Con
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	require.NoError(s, err)
 	s.Cleanup(func() { _ = conn.Close() })
-	require.NoError(s, conn.(*net.TCPConn).SetReadBuffer(256 << 10))
+	require.NoError(s, conn.(*net.TCPConn).SetReadBuffer(256<<10))
 	request := "GET " + target + " HTTP/1.1\r\nHost: x\r\n"
 	for i := 0; i+1 < len(headers); i += 2 {
 		request += headers[i] + ": " + headers[i+1] + "\r\n"

@@ -96,7 +96,7 @@ func (s *site) settle() {
 
 // watched makes the tree one with a live watcher: what watch writes, without
 // watch. The lock is held until release.
-func watched(t *testing.T, root string, state disk.State) (release func()) {
+func watched(t testing.TB, root string, state disk.State) (release func()) {
 	t.Helper()
 	dir, err := disk.OpenRoot(root)
 	require.NoError(t, err)
