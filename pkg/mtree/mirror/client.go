@@ -19,8 +19,9 @@ import (
 const (
 	connectTimeout = 10 * time.Second
 	headerTimeout  = 30 * time.Second // from the request to the answer's header, waiting aside
-	stallTimeout   = 60 * time.Second // between two bytes of an answer
-	sumsTimeout    = 15 * time.Minute // the same, while the source reads a large file
+	stallTimeout   = 60 * time.Second // for the next stallBytes of an answer, or its end
+	stallBytes     = 16 << 10         // so the slowest that is put up with is 273 bytes a second
+	sumsTimeout    = 15 * time.Minute // for the next byte, while the source reads a large file
 
 	requestTries  = 4 // of a request that failed for a reason that may pass
 	defaultPause  = 100 * time.Millisecond
@@ -124,22 +125,23 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, backoff.Permanent(err)
 	}
 	timeout := headerTimeout + r.wait
-	stall := stallTimeout
+	guard := &stallGuard{stall: stallTimeout, most: stallBytes, cancel: cancel}
 	if r.patient {
-		timeout, stall = sumsTimeout, sumsTimeout
+		timeout, guard.stall, guard.most = sumsTimeout, sumsTimeout, 1
 	}
-	timer := time.AfterFunc(timeout, cancel)
+	guard.timer = time.AfterFunc(timeout, cancel)
 	c.requests.Add(1)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if !timer.Stop() && ctx.Err() != nil {
+		if !guard.timer.Stop() && ctx.Err() != nil {
 			err = fmt.Errorf("%s %s: no answer within %s", req.Method, req.URL.Redacted(), timeout)
 		}
 		cancel()
 		return nil, err
 	}
-	timer.Reset(stall)
-	resp.Body = &stallGuard{ReadCloser: resp.Body, timer: timer, stall: stall, cancel: cancel}
+	guard.timer.Reset(guard.stall)
+	guard.ReadCloser = resp.Body
+	resp.Body = guard
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified:
 		return resp, nil
@@ -199,17 +201,20 @@ func refusal(resp *http.Response) error {
 	return e
 }
 
-// stallGuard ends a request whose answer stops flowing.
+// stallGuard ends a request whose answer stops flowing, or only drips.
 type stallGuard struct {
 	io.ReadCloser
 	timer  *time.Timer
 	stall  time.Duration
+	most   int // bytes that buy the answer another stall
+	got    int // since the last of these
 	cancel context.CancelFunc
 }
 
 func (g *stallGuard) Read(buf []byte) (int, error) {
 	n, err := g.ReadCloser.Read(buf)
-	if n > 0 {
+	if g.got += n; g.got >= g.most {
+		g.got = 0
 		g.timer.Reset(g.stall)
 	}
 	return n, err

@@ -94,7 +94,7 @@ func (p *pass) flush() error {
 	}
 	var err error
 	if count > fewSyncs {
-		err = p.dest.root.Flush()
+		err = p.dest.flush()
 	} else {
 		err = p.flushEach()
 	}
@@ -123,7 +123,7 @@ func (p *pass) flushEach() error {
 		}
 		_ = dir.Close()
 		if disk.IsDenied(err) {
-			return p.dest.root.Flush() // a file its owner may not open
+			return p.dest.flush() // a file its owner may not open
 		}
 		if err != nil {
 			return err

@@ -26,6 +26,7 @@ type dest struct {
 	times       disk.TimeRange
 	crossMounts bool
 	umask       uint32
+	flush       func() error // makes all that was written durable
 
 	tree   disk.Tree // as in the marker; ID "" before the first claim
 	status disk.Status
@@ -48,6 +49,7 @@ func openDest(c *Config) (*dest, error) {
 		return nil, exit.With(exit.Local, err, "DEST must be a directory")
 	}
 	d := &dest{path: c.Dest, root: root, umask: umask()}
+	d.flush = root.Flush
 	if err := d.open(c); err != nil {
 		d.close()
 		return nil, err

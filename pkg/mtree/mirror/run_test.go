@@ -2,6 +2,8 @@ package mirror
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -10,13 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree/exit"
 )
 
 // start runs the mirror until the test ends.
-func (b *bench) start() (stop func() error) {
+func (b *bench) start() *running {
 	b.t.Helper()
 	ready := make(chan struct{})
 	c := b.config
+	c.Out = io.Discard
 	c.Ready = func() { close(ready) }
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -27,17 +31,28 @@ func (b *bench) start() (stop func() error) {
 		cancel()
 		require.NoError(b.t, err)
 	}
-	var once bool
-	stop = func() error {
-		if once {
-			return nil
-		}
-		once = true
-		cancel()
-		return <-ended
-	}
-	b.t.Cleanup(func() { _ = stop() })
-	return stop
+	r := &running{cancel, ended}
+	b.t.Cleanup(func() { _ = r.stop() })
+	return r
+}
+
+// running is a mirror under way.
+type running struct {
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// stop ends it.
+func (r *running) stop() error {
+	r.cancel()
+	return r.wait()
+}
+
+// wait waits until it ended by itself.
+func (r *running) wait() error {
+	err := <-r.ended
+	r.ended <- err
+	return err
 }
 
 // eventually waits until the copy equals the source.
@@ -69,7 +84,7 @@ func assertEventually(ok func() bool) bool {
 func TestRunFollowsChanges(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *tree, b *bench) {
 		b.config.Interval = 10 * time.Millisecond
-		stop := b.start()
+		r := b.start()
 		b.eventually(s)
 		for _, change := range []string{"a/b/c = 1", "a/b/c = 22", "e/new/deep/file = x", "f = y"} {
 			s.change(change)
@@ -77,7 +92,10 @@ func TestRunFollowsChanges(t *testing.T) {
 		}
 		s.remove("a/b")
 		b.eventually(s)
-		require.NoError(t, stop())
+		if b.server != nil {
+			require.True(t, assertEventually(func() bool { return lastAsked(b.server, "since") }))
+		}
+		require.NoError(t, r.stop())
 		b.requireIdle()
 	}, "a/b/c = one", "e/f = three")
 }
@@ -128,4 +146,63 @@ func TestRunIsIdle(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 	require.Equal(t, info.ModTime(), again.ModTime())
+}
+
+// A source that is away is waited for, and said so.
+func TestRunWaitsForItsSource(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	b.equal(s)
+	s.change("a/b = two")
+	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	b.start()
+	require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "503 Service Unavailable") }))
+	b.server.interfere(nil)
+	b.eventually(s)
+	require.True(t, assertEventually(func() bool { return !strings.Contains(b.printStatus(), "error:") }))
+}
+
+// What a pass left incomplete is tried again without a change at the source.
+func TestRunRetriesWhatFailed(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one", "c/d = two")
+	b.equal(s)
+	s.change("a/b = three")
+	b.server.answer("/a/?txt", http.StatusInternalServerError, "")
+	b.start()
+	require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "failed: 1\n") }))
+	b.server.interfere(nil)
+	b.eventually(s)
+}
+
+// WaitFor returns when the copy has what was published by a stamp.
+func TestWaitFor(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	b.start()
+	b.eventually(s)
+	s.change("a/b = two")
+	stamp := stampOf(t, s.root)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, WaitFor(ctx, b.config.Dest, "", stamp))
+	require.Equal(t, "two", b.read("a/b"))
+	cancel()
+	require.ErrorIs(t, WaitFor(ctx, b.config.Dest, "", stamp.Add(time.Hour)), context.Canceled)
+	require.Equal(t, exit.Refused, exit.Of(WaitFor(ctx, s.root, "", stamp)))
+}
+
+// A root that is replaced under a running mirror ends it.
+func TestRunEndsWhenItsCopyIsReplaced(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	r := b.start()
+	b.eventually(s)
+	require.NoError(t, os.Rename(b.config.Dest, b.config.Dest+".old"))
+	require.NoError(t, os.Mkdir(b.config.Dest, 0o755))
+	s.change("a/b = two")
+	err := r.wait()
+	require.Equal(t, exit.Local, exit.Of(err), "%v", err)
+	names, err := os.ReadDir(b.config.Dest)
+	require.NoError(t, err)
+	require.Empty(t, names)
 }
