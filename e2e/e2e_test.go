@@ -11,7 +11,7 @@
 //	state DIR STATE             wait until watch --status or mirror --status of DIR tells STATE
 //	log NAME REGEXP             wait until the program has logged it
 //	counter NAME TARGET         an HTTP proxy that counts; its address is $NAME
-//	requests NAME N             that many requests since the last time
+//	requests NAME N             that many requests since the last time; "any" only counts anew
 //	sh COMMAND                  sh -c, must succeed
 //
 // A started serve leaves its address in $URL and $URL_NAME.
@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GOTRACEBACK", "single")
 			env.Values[worldKey{}] = newWorld(env)
 			return nil
 		},
