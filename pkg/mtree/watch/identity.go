@@ -34,9 +34,10 @@ func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identi
 	if err != nil {
 		return nil, nil, id, exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
 	}
+	opened := m
 	defer func() {
 		if err != nil {
-			_ = m.Close()
+			_ = opened.Close()
 		}
 	}()
 	info, err := root.Self()
