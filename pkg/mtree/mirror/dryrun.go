@@ -27,6 +27,9 @@ func (p *pass) itemise(n *node, v *view) {
 	}
 	for _, c := range v.plan.check {
 		item("check ", c.Want)
+		if c.What&(mtree.Mode|mtree.Owner) != 0 {
+			item("chmod ", c.Want)
+		}
 	}
 	for _, c := range v.plan.mode {
 		item("chmod ", c.Want)

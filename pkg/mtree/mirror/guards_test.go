@@ -325,3 +325,114 @@ func TestLostAndFoundIsNobodys(t *testing.T) {
 	require.Equal(t, "x", b.read("a"))
 	_ = s
 }
+
+// With other filters what was complete is not: everything is compared.
+func TestAnotherSelectionComparesEverything(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/g.tmp = y", "cache/h = z", "l -> a")
+	b.config.Filters = []string{"+ keep.tmp", "- *.tmp", "- /cache/"}
+	b.config.NoLinks = true
+	require.NoError(t, b.once())
+	b.requireIdle()
+	require.NoFileExists(t, b.path("a/g.tmp"))
+	require.NoDirExists(t, b.path("cache"))
+	testtree.Make(t, b.config.Dest, "cache/mine = excluded, so it stays")
+	s.change("a/keep.tmp = y")
+	require.NoError(t, b.once())
+	require.Equal(t, "y", b.read("a/keep.tmp"))
+	require.FileExists(t, b.path("cache/mine"))
+	b.config.Filters, b.config.NoLinks = nil, false
+	b.equal(s)
+	b.requireIdle()
+
+	b.config.NoDelete = true
+	require.NoError(t, b.once())
+	s.remove("a/f")
+	require.NoError(t, b.once())
+	require.FileExists(t, b.path("a/f"))
+	b.config.NoDelete, b.config.DryRun = false, true
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), `delete "a/f"`)
+	require.FileExists(t, b.path("a/f"))
+	b.config.DryRun = false
+	b.equal(s)
+}
+
+// A dry run says what would change, and changes nothing.
+func TestDryRun(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "b/g = y", "h = z")
+	b.config.DryRun = true
+	require.NoError(t, b.once())
+	require.NoDirExists(t, b.config.Dest)
+	require.Contains(t, b.out.String(), "mkdir  \"a\"\nmkdir  \"b\"\nfetch  \"h\"\n")
+	require.Contains(t, b.out.String(), "fetch  \"a/f\"\n")
+	b.config.DryRun = false
+	b.equal(s)
+	before, err := testtree.Snapshot(b.config.Dest)
+	require.NoError(t, err)
+	s.change("a/f = changed", "n/m -> h")
+	s.remove("b")
+	require.NoError(t, os.Chmod(s.path("h"), 0o600))
+	b.config.DryRun = true
+	require.NoError(t, b.once())
+	for _, line := range []string{"fetch  \"a/f\"\n", "mkdir  \"n\"\n", "delete \"b\"\n", "chmod  \"h\"\n", "fetched 1 files (7 bytes), deleted 2, held 0"} {
+		require.Contains(t, b.out.String(), line)
+	}
+	after, err := testtree.Snapshot(b.config.Dest)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	b.config.DryRun = false
+	b.equal(s)
+}
+
+// Files of --last come after everything else.
+func TestLast(t *testing.T) {
+	s, b := overHTTP(t, "index = x", "a/1 = y", "a/index = z", "a/b/2 = y", "c/3 = w")
+	b.config.Last = []string{"index"}
+	b.equal(s)
+	asked := b.server.requests()
+	for i, name := range asked {
+		require.Equal(t, i >= len(asked)-2, strings.HasSuffix(name, "index"), "%q", asked)
+	}
+}
+
+// Verify finds what no stamp tells, and mends it.
+func TestVerify(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "a/g = two", "b/c/d = x", "e = y")
+	b.equal(s)
+	verify := func(repair bool) error {
+		c := b.config
+		b.out.Reset()
+		c.Out = &b.out
+		return Verify(context.Background(), c, repair)
+	}
+	require.NoError(t, verify(false))
+	require.Contains(t, b.out.String(), "compared 4 directories, 4 files (8 bytes), 0 differ\n")
+
+	damaged := &tree{t: t, root: b.config.Dest}
+	damaged.forge("a/f", "0ne")
+	require.NoError(t, os.Remove(b.path("b/c/d")))
+	require.NoError(t, os.Chmod(b.path("e"), 0o600))
+	testtree.Make(t, b.config.Dest, "b/mine = z")
+	require.Equal(t, exit.Failed, exit.Of(verify(false)))
+	for _, line := range []string{"differs \"a/f\"\n", "missing \"b/c/d\"\n", "mode of \"e\"\n", "extra \"b/mine\"\n", "4 differ\n"} {
+		require.Contains(t, b.out.String(), line)
+	}
+	require.NoError(t, verify(true))
+	b.same(s)
+	require.NoError(t, verify(false))
+	b.requireIdle()
+}
+
+func TestBadOptions(t *testing.T) {
+	for _, c := range []Config{
+		{}, {Source: "/tmp"}, {Source: "http://", Dest: "x"}, {Source: "http://h/?q", Dest: "x"},
+		{Source: "/", Dest: "x", MaxDelete: "half"}, {Source: "/", Dest: "x", MaxDelete: "101%"},
+		{Source: "/", Dest: "x", MaxDelete: "-1"}, {Source: "/", Dest: "x", Filters: []string{"- ["}},
+		{Source: "/", Dest: "x", Durability: "maybe"},
+	} {
+		require.Equal(t, exit.Usage, exit.Of(Once(context.Background(), c)), "%+v", c)
+	}
+	missing := Config{Source: "/nonexistent/dir", Dest: filepath.Join(t.TempDir(), "x")}
+	require.Equal(t, exit.Unreachable, exit.Of(Once(context.Background(), missing)))
+	require.NoDirExists(t, missing.Dest)
+}

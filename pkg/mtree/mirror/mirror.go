@@ -97,23 +97,23 @@ func resolved(path string) (string, error) {
 }
 
 // claim makes the copy one of the tree that a is the root of, or refuses. It
-// returns why nothing may be deleted, if so.
-func (m *mirror) claim(a *answer) (holdAll string, err error) {
+// returns why nothing may be deleted, if so, and whether a full walk is due.
+func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.tree
 	switch {
 	case t.ID == "" || c.Adopt:
 	case t.NoID && a.treeID == "" && t.Upstream != c.Source:
-		return "", exit.With(exit.Refused, fmt.Errorf("the copy was made from %q, and neither source has a tree id", t.Upstream),
+		return "", false, exit.With(exit.Refused, fmt.Errorf("the copy was made from %q, and neither source has a tree id", t.Upstream),
 			"give that source, or --adopt to make the copy equal to this one")
 	case !t.NoID && a.treeID == "":
-		return "the source has lost its tree id", nil
+		return "the source has lost its tree id", false, nil
 	case !t.NoID && a.treeID != t.ID:
-		return "", exit.With(exit.Refused, fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, a.treeID),
+		return "", false, exit.With(exit.Refused, fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, a.treeID),
 			"give the right source, or --adopt to make the copy equal to this one")
 	}
 	next := disk.Tree{
-		ID: a.treeID, Epoch: a.epoch, Role: disk.Copy, Upstream: c.Source, NoID: a.treeID == "", Filters: c.Filters,
+		ID: a.treeID, Epoch: a.epoch, Role: disk.Copy, Upstream: c.Source, NoID: a.treeID == "", Filters: c.selection(),
 	}
 	if next.NoID {
 		if next.ID = t.ID; !t.NoID || t.ID == "" {
@@ -123,13 +123,26 @@ func (m *mirror) claim(a *answer) (holdAll string, err error) {
 	same := t.ID == next.ID && t.NoID == next.NoID && t.Epoch == next.Epoch && t.Upstream == next.Upstream &&
 		slices.Equal(t.Filters, next.Filters) && t.BoundTo(d.self)
 	if same && d.status.State != "" || c.DryRun {
-		return "", nil
+		return "", !same, nil
 	}
 	next.Bind(d.self)
-	if err := m.retake(next); err != nil {
-		return "", exit.With(exit.Local, err, "")
+	return "", false, exit.With(exit.Local, m.retake(next), "")
+}
+
+// selection is what decides which entries a complete copy has: with another one
+// what was complete is not.
+func (c *Config) selection() []string {
+	all := slices.Clone(c.Filters)
+	if c.NoDelete {
+		all = append(all, "no-delete")
 	}
-	return "", nil
+	if c.NoLinks {
+		all = append(all, "no-links")
+	}
+	if c.Owner {
+		all = append(all, "owner")
+	}
+	return all
 }
 
 // retake writes who the copy is a copy of. Unless it is empty, nothing that its
@@ -161,7 +174,7 @@ func (m *mirror) retake(next disk.Tree) error {
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
-	holdAll, err := m.claim(&a)
+	holdAll, due, err := m.claim(&a)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +189,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.state, "server", a.dialect,
 			"remedy", "run watch at the source")
 	}
-	p := m.newPass(a, walk || !prunes)
+	p := m.newPass(a, walk || due || !prunes)
 	p.holdAll = holdAll
 	if !m.config.DryRun {
 		if list, err := readHeld(m.dest.marker, releaseName); err == nil && len(list.entries) > 0 {

@@ -327,7 +327,7 @@ func (a *audit) finished(v *visit) {
 		if !a.first || v.dir == nil {
 			continue
 		}
-		a.report(finding{path: v.path(), first: true, value: v.greatest, seen: v.info.MTime})
+		a.report(finding{path: v.path(), first: true, value: v.greatest, showed: [2]mtree.Stamp{v.info.MTime, v.info.CTime}})
 		if v.parent != nil {
 			v.parent.raise(v.greatest)
 		}

@@ -31,9 +31,10 @@ type finding struct {
 	mtime, ctime mtree.Stamp // the latest of what changed in it, future ones left out
 
 	// Only on the first run: what the directory is to show, if it still
-	// shows seen.
-	first       bool
-	value, seen mtree.Stamp
+	// shows what it showed to the scan.
+	first  bool
+	value  mtree.Stamp
+	showed [2]mtree.Stamp // mtime and ctime
 }
 
 // at returns the twig for path, with those above it.

@@ -24,8 +24,6 @@ const coarseWait = 2 * time.Second
 // run is the one goroutine that stamps. Idle, it waits without any timer but
 // that of the next audit.
 func (w *watcher) run(ctx context.Context) error {
-	w.batch.timer = time.NewTimer(time.Hour)
-	w.batch.timer.Stop()
 	w.audits.begin(ctx, w)
 	err := w.loop(ctx)
 	w.audits.end()

@@ -276,11 +276,14 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	p.left.mu.Lock()
 	defer p.left.mu.Unlock()
 	before, err := d.Self()
-	if err != nil || before.MTime != f.seen {
+	if err != nil || before.MTime != f.showed[0] {
 		return
 	}
 	p.top = mtree.Later(p.top, f.value)
 	if before.MTime == f.value {
+		if before.CTime == f.showed[1] && before.CTime.After(p.clock.now().Add(-2*lookBack)) {
+			p.left.put(before) // as good as written: the next start need not take it for arrived
+		}
 		return
 	}
 	p.changed = true

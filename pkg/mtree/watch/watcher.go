@@ -76,7 +76,8 @@ func open(c Config, backend string) (_ *watcher, err error) {
 		return nil, err
 	}
 	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
-	w.clock.read = c.Now
+	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
+	w.batch.timer.Stop()
 	if w.root, err = openRoot(c.Root); err != nil {
 		return nil, err
 	}
