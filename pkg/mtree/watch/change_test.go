@@ -1,0 +1,216 @@
+package watch
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// TestEveryChangeIsFresh holds W1: after each kind of change the directories
+// from it to the root show stamps that they never showed.
+func TestEveryChangeIsFresh(t *testing.T) {
+	root := newTree(t, "a/b/c/f = one", "a/b/c/g = two", "a/b/d/e/", "x/y/h = three", "other/")
+	outside := newTree(t, "old = of old @1000000000", "dir/sub/f = x @1000000000")
+	r := start(t, Config{Root: root})
+	r.sync()
+	seen := logStamps(t, root)
+	in := func(path string) string { return filepath.Join(root, path) }
+	open, err := os.OpenFile(in("a/b/c/live"), os.O_CREATE|os.O_WRONLY, 0o644)
+	must(t, err)
+	defer open.Close()
+	r.sync()
+	seen.note()
+
+	for _, c := range []struct {
+		name, dir string
+		do        func() error
+	}{
+		{"create", "a/b/c", func() error { return os.WriteFile(in("a/b/c/new"), []byte("x"), 0o644) }},
+		{"write", "a/b/c", func() error { return os.WriteFile(in("a/b/c/f"), []byte("changed"), 0o644) }},
+		{"write without close", "a/b/c", func() error { _, err := open.WriteString("line\n"); return err }},
+		{"truncate", "a/b/c", func() error { return os.Truncate(in("a/b/c/f"), 0) }},
+		{"date back", "a/b/c", func() error { return os.Chtimes(in("a/b/c/f"), day(1999), day(1999)) }},
+		{"date back to the same", "a/b/c", func() error { return os.Chtimes(in("a/b/c/f"), day(1999), day(1999)) }},
+		{"mtime alone", "a/b/c", func() error { return os.Chtimes(in("a/b/c/f"), time.Time{}, day(2000)) }},
+		{"date ahead", "a/b/c", func() error { return os.Chtimes(in("a/b/c/f"), day(2099), day(2099)) }},
+		{"another beside the future", "a/b/c", func() error { return os.WriteFile(in("a/b/c/g"), []byte("y"), 0o644) }},
+		{"before 1970", "a/b/c", func() error { return os.Chtimes(in("a/b/c/f"), day(1930), day(1930)) }},
+		{"chmod", "a/b/c", func() error { return os.Chmod(in("a/b/c/f"), 0o600) }},
+		{"link", "x/y", func() error { return os.Link(in("a/b/c/f"), in("x/y/linked")) }},
+		{"symlink", "x/y", func() error { return os.Symlink("h", in("x/y/sym")) }},
+		{"rename", "a/b/c", func() error { return os.Rename(in("a/b/c/f"), in("a/b/c/f2")) }},
+		{"rename over", "a/b/c", func() error { return os.Rename(in("a/b/c/f2"), in("a/b/c/g")) }},
+		{"move in an old file", "x/y", func() error { return os.Rename(filepath.Join(outside, "old"), in("x/y/old")) }},
+		{"move out", "x/y", func() error { return os.Rename(in("x/y/old"), filepath.Join(outside, "old")) }},
+		{"delete", "a/b/c", func() error { return os.Remove(in("a/b/c/g")) }},
+		{"mkdir", "a/b", func() error { return os.Mkdir(in("a/b/made"), 0o755) }},
+		{"chmod of a directory", "a/b", func() error { return os.Chmod(in("a/b/made"), 0o700) }},
+		{"rmdir", "a/b", func() error { return os.Remove(in("a/b/made")) }},
+		{"directory dated back", "a/b/d/e", func() error { return os.Chtimes(in("a/b/d/e"), day(2001), day(2001)) }},
+		{"directory's mtime alone", "a/b/d/e", func() error { return os.Chtimes(in("a/b/d/e"), time.Time{}, day(2001)) }},
+		{"directory dated ahead", "a/b/d/e", func() error { return os.Chtimes(in("a/b/d/e"), day(2099), day(2099)) }},
+		{"root dated back", ".", func() error { return os.Chtimes(root, day(2001), day(2001)) }},
+		{"root chmod", ".", func() error { return os.Chmod(root, 0o750) }},
+		{"move a directory in", "x/dir/sub", func() error { return os.Rename(filepath.Join(outside, "dir"), in("x/dir")) }},
+		{"change in what moved in", "x/dir/sub", func() error { return os.WriteFile(in("x/dir/sub/f"), nil, 0o644) }},
+		{"rename a directory", "x/renamed/sub", func() error { return os.Rename(in("x/dir"), in("x/renamed")) }},
+		{"change in what was renamed", "x/renamed/sub", func() error { return os.WriteFile(in("x/renamed/sub/f"), []byte("z"), 0o644) }},
+		{"exchange directories", "x/renamed", func() error {
+			return unix.Renameat2(unix.AT_FDCWD, in("x/renamed"), unix.AT_FDCWD, in("other"), unix.RENAME_EXCHANGE)
+		}},
+		{"change in what was exchanged", "other/sub", func() error { return os.WriteFile(in("other/sub/f"), []byte("zz"), 0o644) }},
+		{"file becomes directory", "x/y/h", func() error {
+			if err := os.Remove(in("x/y/h")); err != nil {
+				return err
+			}
+			return os.Mkdir(in("x/y/h"), 0o755)
+		}},
+		{"change in it", "x/y/h", func() error { return os.WriteFile(in("x/y/h/f"), nil, 0o644) }},
+		{"mkdir -p and write at once", "deep/1/2/3", func() error {
+			if err := os.MkdirAll(in("deep/1/2/3"), 0o755); err != nil {
+				return err
+			}
+			return os.WriteFile(in("deep/1/2/3/f"), nil, 0o644)
+		}},
+		{"later in it", "deep/1/2/3", func() error { return os.WriteFile(in("deep/1/2/3/f"), []byte("x"), 0o644) }},
+		{"rm -r and the same names again", "deep/1/2/3", func() error {
+			if err := os.RemoveAll(in("deep")); err != nil {
+				return err
+			}
+			return os.MkdirAll(in("deep/1/2/3"), 0o755)
+		}},
+		{"in the second of these names", "deep/1/2/3", func() error { return os.WriteFile(in("deep/1/2/3/f"), []byte("x"), 0o644) }},
+		{"rm -r", ".", func() error { return os.RemoveAll(in("deep")) }},
+	} {
+		must(t, c.do())
+		require.Equal(t, r.sync(), stampOf(t, root, "."))
+		seen.fresh(c.name, c.dir)
+		seen.note()
+		require.False(t, stampOf(t, root, ".").After(disk.Now()), "%s: the root is ahead of the clock", c.name)
+	}
+	require.Zero(t, r.config.Stats.Losses.Load())
+}
+
+// An in-place write puts exactly the file's mtime on every ancestor.
+func TestFileTimeGoesUpUnchanged(t *testing.T) {
+	root := newTree(t, "a/b/c/f = one", "z/")
+	r := start(t, Config{Root: root})
+	r.sync()
+	f := filepath.Join(root, "a/b/c/f")
+	write(t, f, "two")
+	r.sync()
+	want := stampOf(t, root, "a/b/c/f")
+	for _, dir := range ancestors("a/b/c") {
+		require.Equal(t, want, stampOf(t, root, dir), dir)
+	}
+	require.NotEqual(t, want, stampOf(t, root, "z"))
+}
+
+// Nothing but directory times and .tidemark changes: W6.
+func TestHandsOff(t *testing.T) {
+	root := newTree(t, "a/b/f = one @1700000000.5 mode=0600", "l -> a/b/f")
+	before, err := testtree.Snapshot(root)
+	must(t, err)
+	r := start(t, Config{Root: root})
+	must(t, os.Chtimes(filepath.Join(root, "a"), day(2001), day(2001)))
+	r.sync()
+	r.stop()
+	after, err := testtree.Snapshot(root)
+	must(t, err)
+	for path, was := range before {
+		if was[0] != 'd' {
+			require.Equal(t, was, after[path], path)
+		}
+	}
+	require.Len(t, after, len(before))
+}
+
+// An idle tree sees no writes: W5. Our own stamps cause events, which must not
+// cause stamps.
+func TestQuiet(t *testing.T) {
+	root := newTree(t, "a/b/f = one", "c/d/e/")
+	r := start(t, Config{Root: root})
+	write(t, filepath.Join(root, "a/b/f"), "two")
+	must(t, os.Rename(filepath.Join(root, "c"), filepath.Join(root, "a/c")))
+	r.sync()
+	r.sync() // behind the events of our own stamps
+	before := everyTime(t, root)
+	batches := r.config.Stats.Batches.Load()
+	for range 5 {
+		r.sync()
+	}
+	require.Equal(t, before, everyTime(t, root))
+	require.Equal(t, batches, r.config.Stats.Batches.Load())
+}
+
+// everyTime returns mtime and ctime of everything in the tree that an idle
+// watcher must not touch.
+func everyTime(t testing.TB, root string) map[string][2]mtree.Stamp {
+	all := map[string][2]mtree.Stamp{}
+	for path := range stamps(t, root) {
+		all[path] = bothTimes(t, filepath.Join(root, path))
+	}
+	for _, name := range []string{"status.json", "tree", "left.0", "left.1"} {
+		all[name] = bothTimes(t, filepath.Join(root, mtree.MarkerName, name))
+	}
+	return all
+}
+
+func bothTimes(t testing.TB, path string) [2]mtree.Stamp {
+	var st unix.Stat_t
+	must(t, unix.Lstat(path, &st))
+	return [2]mtree.Stamp{mtree.Unix(st.Mtim.Unix()), mtree.Unix(st.Ctim.Unix())}
+}
+
+// What arrives under a name is stamped with all below it, though nothing in it
+// changed: a reader may remember other contents for these names and times.
+func TestArrivedIsStampedThroughout(t *testing.T) {
+	root := newTree(t, "current/sub/deep/f = a @1000000000", "next/sub/deep/f = b @1000000000")
+	r := start(t, Config{Root: root})
+	r.sync()
+	seen := logStamps(t, root)
+	in := func(path string) string { return filepath.Join(root, path) }
+	must(t, os.Rename(in("current"), in("old")))
+	must(t, os.Rename(in("next"), in("current")))
+	r.sync()
+	seen.fresh("mv next current", "current/sub/deep")
+	seen.fresh("mv current old", "old/sub/deep")
+}
+
+// A change of mode just before our own write of the directory's time is no
+// write of ours.
+func TestOwnWriteIsToldFromOthers(t *testing.T) {
+	root := newTree(t, "d/")
+	dir, err := disk.OpenRoot(filepath.Join(root, "d"))
+	must(t, err)
+	defer dir.Close()
+	l := &leftovers{recent: map[uint64]left{}, older: map[uint64]left{}}
+	must(t, dir.SetTime(at(1_000_000_000)))
+	info, err := dir.Self()
+	must(t, err)
+	l.put(info)
+	require.True(t, l.untouched(dir, info))
+	for _, change := range []func() error{
+		func() error { return os.Chtimes(filepath.Join(root, "d"), time.Time{}, day(2001)) },
+		func() error { return os.Chmod(filepath.Join(root, "d"), 0o700) },
+	} {
+		must(t, change())
+		now, err := dir.Self()
+		must(t, err)
+		require.False(t, l.untouched(dir, now))
+		l.put(now)
+		require.True(t, l.untouched(dir, now))
+	}
+	other := info
+	other.Mode = 0o711
+	l.put(info)
+	require.False(t, l.shows(other), "the same tick on a kernel with coarse times")
+}

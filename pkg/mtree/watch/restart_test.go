@@ -1,0 +1,238 @@
+package watch
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// On the first run of all a directory shows the greatest mtime at or below it,
+// a file from the future counting by its ctime.
+func TestFirstRun(t *testing.T) {
+	root := newTree(t, "a/b/f = x @1500000000.5", "a/g = y @1400000000", "c/h = z @1300000000.000000007", "c/future = w @4000000000", "e/",
+		"e/ @1000000000", "a/b/ @1200000000", "a/ @1100000000", "c/ @1000000000")
+	must(t, os.Chtimes(root, day(2001), day(2001)))
+	future := bothTimes(t, filepath.Join(root, "c/future"))[1]
+	r := start(t, Config{Root: root})
+	require.Equal(t, mtree.Unix(1_500_000_000, 500_000_000), stampOf(t, root, "a/b"))
+	require.Equal(t, mtree.Unix(1_500_000_000, 500_000_000), stampOf(t, root, "a"))
+	require.Equal(t, at(1_000_000_000), stampOf(t, root, "e"))
+	require.Equal(t, future, stampOf(t, root, "c"))
+	require.EqualValues(t, 1, r.status().Tree.Epoch)
+	require.False(t, stampOf(t, root, ".").Before(future))
+}
+
+// A restart alone stamps nothing: what our last batches left is known, also
+// after a kill.
+func TestRestartIsQuiet(t *testing.T) {
+	root := newTree(t, "a/b/c/", "d/e/")
+	r := start(t, Config{Root: root})
+	for _, path := range []string{"a/b/c/new", "d/new"} {
+		must(t, os.Mkdir(filepath.Join(root, path), 0o755))
+	}
+	r.sync()
+	before := stamps(t, root)
+	r.stop()
+	for _, stop := range []func(*running){(*running).stop, (*running).kill} {
+		r = start(t, Config{Root: root})
+		require.Equal(t, before, stamps(t, root))
+		require.EqualValues(t, 1, r.status().Tree.Epoch)
+		stop(r)
+	}
+	r = start(t, Config{Root: root})
+	require.Equal(t, before, stamps(t, root))
+}
+
+// kill ends the watcher as SIGKILL would: nothing is written any more.
+func (r *running) kill() {
+	marker := filepath.Join(r.root, mtree.MarkerName)
+	saved := map[string][]byte{}
+	for _, name := range []string{"status.json", "left.0", "left.1"} {
+		text, err := os.ReadFile(filepath.Join(marker, name))
+		must(r.t, err)
+		saved[name] = text
+	}
+	r.stop()
+	for name, text := range saved {
+		must(r.t, os.WriteFile(filepath.Join(marker, name), text, 0o644))
+	}
+}
+
+// What changed while watch was down is published by the end of the start audit:
+// W4.
+func TestRestartFindsChanges(t *testing.T) {
+	root := newTree(t, "a/b/f = one @1000000000", "c/d/g = two @1000000000", "e/h = three", "k/l/m/n/", "s/t/", "outside/o = x @1000000000")
+	in := func(path string) string { return filepath.Join(root, path) }
+	for _, c := range []struct {
+		name, dir string
+		do        func() error
+	}{
+		{"write, dated back", "a/b", func() error {
+			write(t, in("a/b/f"), "uno")
+			return os.Chtimes(in("a/b/f"), day(2001), day(2001))
+		}},
+		{"delete, directory dated back", "c/d", func() error {
+			must(t, os.Remove(in("c/d/g")))
+			return os.Chtimes(in("c/d"), day(2001), day(2001))
+		}},
+		{"chmod", "e", func() error { return os.Chmod(in("e/h"), 0o600) }},
+		{"a directory renamed, with all below", "k/L/m/n", func() error { return os.Rename(in("k/l"), in("k/L")) }},
+		{"old file moved in", "s/t", func() error { return os.Rename(in("outside/o"), in("s/t/o")) }},
+		{"a new directory", "new/dir", func() error { return os.MkdirAll(in("new/dir"), 0o755) }},
+	} {
+		r := start(t, Config{Root: root})
+		r.sync()
+		r.stop()
+		seen := logStamps(t, root)
+		must(t, c.do())
+		r = start(t, Config{Root: root})
+		seen.fresh(c.name, c.dir)
+		require.EqualValues(t, 1, r.status().Tree.Epoch, c.name)
+		r.stop()
+	}
+}
+
+// editStatus changes status.json between two runs.
+func editStatus(t *testing.T, root string, edit func(*disk.Status)) {
+	path := filepath.Join(root, mtree.MarkerName, "status.json")
+	text, err := os.ReadFile(path)
+	must(t, err)
+	var s disk.Status
+	must(t, json.Unmarshal(text, &s))
+	edit(&s)
+	text, err = json.Marshal(s)
+	must(t, err)
+	must(t, os.WriteFile(path, text, 0o644))
+}
+
+// Where continuity cannot be proved every directory gets a new stamp and the
+// epoch is raised; nowhere else.
+func TestEpoch(t *testing.T) {
+	root := newTree(t, "a/b/f = one", "c/d/")
+	r := start(t, Config{Root: root})
+	r.sync()
+	r.stop()
+	epoch := uint64(1)
+	require.Equal(t, epoch, r.status().Tree.Epoch)
+	for _, c := range []struct {
+		name   string
+		edit   func(*disk.Status)
+		raised bool
+	}{
+		{"nothing", func(*disk.Status) {}, false},
+		{"no checkpoint", func(s *disk.Status) { s.Checkpoint = nil }, true},
+		{"ahead of the clock", func(s *disk.Status) { ahead := disk.Now().Add(time.Hour); s.Checkpoint = &ahead }, true},
+		{"another boot, not clean", func(s *disk.Status) { s.Boot, s.Clean = "other", false }, true},
+		{"another boot, clean", func(s *disk.Status) { s.Boot = "other" }, false},
+		{"killed in this boot", func(s *disk.Status) { s.Clean = false }, false},
+	} {
+		editStatus(t, root, c.edit)
+		before := stamps(t, root)
+		r = start(t, Config{Root: root})
+		after := stamps(t, root)
+		if c.raised {
+			epoch++
+			for path := range before {
+				require.NotEqual(t, before[path], after[path], "%s: %s", c.name, path)
+			}
+		}
+		require.Equal(t, epoch, r.status().Tree.Epoch, c.name)
+		r.stop()
+	}
+}
+
+// A tree whose latest stamp lies far ahead starts again from the clock, and
+// tells its readers by the epoch.
+func TestFloorAhead(t *testing.T) {
+	root := newTree(t, "a/b/")
+	r := start(t, Config{Root: root})
+	r.stop()
+	must(t, os.Chtimes(root, day(2090), day(2090)))
+	must(t, os.Chtimes(filepath.Join(root, "a/b"), day(2090), day(2090)))
+	r = start(t, Config{Root: root})
+	for path, stamp := range stamps(t, root) {
+		require.False(t, stamp.After(disk.Now()), path)
+	}
+	require.EqualValues(t, 2, r.status().Tree.Epoch)
+}
+
+// A clock set back while watch runs is a loss: audit, and a new epoch.
+func TestClockSetBackWhileWatching(t *testing.T) {
+	root := newTree(t, "a/b/f = one")
+	var clock movable
+	r := start(t, Config{Root: root, Now: clock.now})
+	r.sync()
+	before := stamps(t, root)
+	clock.ahead.Store(int64(-30 * time.Second))
+	write(t, filepath.Join(root, "a/b/f"), "two")
+	require.Eventually(t, func() bool { return r.status().Tree.Epoch == 2 }, deadline, time.Millisecond)
+	r.await(disk.Watched)
+	for path, stamp := range stamps(t, root) {
+		require.NotEqual(t, before[path], stamp, path)
+	}
+	require.NotNil(t, r.status().Status.Checkpoint)
+	require.False(t, r.status().Status.Checkpoint.After(clock.now()))
+}
+
+// A start audit finds a write by another hard link, which no event told of, by
+// the file's ctime.
+func TestAuditFindsHardLinks(t *testing.T) {
+	root := newTree(t, "a/f = one", "b/c/")
+	outside := newTree(t)
+	must(t, os.Link(filepath.Join(root, "a/f"), filepath.Join(outside, "f")))
+	audits := make(chan struct{}, 1)
+	r := start(t, Config{Root: root, Audit: audits})
+	// A change elsewhere moves the checkpoint, by a clock far ahead of it.
+	seen := logStamps(t, root)
+	write(t, filepath.Join(outside, "f"), "two")
+	r.sync()
+	audits <- struct{}{}
+	require.Eventually(t, func() bool { return r.config.Stats.Audits.Load() == 2 }, deadline, time.Millisecond)
+	r.sync()
+	seen.fresh("hard link", "a")
+}
+
+func TestOnce(t *testing.T) {
+	root := newTree(t, "a/b/f = one @1000000000")
+	stats := new(Stats)
+	must(t, Once(context.Background(), Config{Root: root, Stats: stats}))
+	r := &running{t: t, root: root}
+	require.Equal(t, disk.Audited, r.status().State)
+	seen := logStamps(t, root)
+	write(t, filepath.Join(root, "a/b/f"), "two")
+	must(t, os.Chtimes(filepath.Join(root, "a/b/f"), day(2001), day(2001)))
+	must(t, Once(context.Background(), Config{Root: root}))
+	seen.fresh("while nobody watched", "a/b")
+	require.Equal(t, disk.Audited, r.status().State)
+	require.EqualValues(t, 1, r.status().Tree.Epoch)
+	require.EqualValues(t, 1, stats.Audits.Load())
+}
+
+func TestBackendNone(t *testing.T) {
+	root := newTree(t, "a/b/f = one")
+	r := start(t, Config{Root: root, Backend: "none"})
+	require.Equal(t, disk.Audited, r.status().State)
+	seen := logStamps(t, root)
+	must(t, os.Chtimes(filepath.Join(root, "a/b/f"), day(2001), day(2001)))
+	r.sync() // asks for an audit
+	seen.fresh("found by an audit", "a/b")
+}
+
+func TestMissingRoot(t *testing.T) {
+	err := Run(context.Background(), Config{Root: filepath.Join(t.TempDir(), "missing")})
+	require.Equal(t, exit.Local, exit.Of(err))
+	require.ErrorContains(t, err, "missing")
+	err = Run(context.Background(), Config{Root: t.TempDir(), Backend: "telepathy"})
+	require.Equal(t, exit.Usage, exit.Of(err))
+	err = Run(context.Background(), Config{Root: t.TempDir(), Exclude: []string{"[a"}})
+	require.Equal(t, exit.Usage, exit.Of(err))
+}

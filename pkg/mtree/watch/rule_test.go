@@ -1,0 +1,72 @@
+package watch
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+func at(sec int64) mtree.Stamp { return mtree.Unix(sec, 0) }
+
+func TestValue(t *testing.T) {
+	r := rule{floor: at(100), granule: 1}
+	least := mtree.Unix(100, 1)
+	for _, c := range []struct {
+		name         string
+		mtime, ctime mtree.Stamp
+		want         mtree.Stamp
+	}{
+		{"an ordinary write", at(110), at(110), at(110)},
+		{"its mtime counts before its ctime", at(105), at(110), at(105)},
+		{"dated back", at(5), at(110), at(110)},
+		{"dated ahead", at(5000), at(110), at(110)},
+		{"at the floor: two changes in one tick", at(100), at(100), least},
+		{"moved in from of old", at(5), at(6), least},
+		{"everything in the future", at(5000), at(5000), least},
+		{"now itself", at(120), at(120), at(120)},
+	} {
+		require.Equal(t, c.want, r.value(c.mtime, c.ctime, at(120)), c.name)
+	}
+}
+
+func TestStamp(t *testing.T) {
+	r := rule{floor: at(100), granule: 1}
+	for _, c := range []struct {
+		name         string
+		top          mtree.Stamp
+		mtime, ctime mtree.Stamp
+		want         mtree.Stamp
+	}{
+		{"above all it shows", at(110), at(90), at(95), at(110)},
+		{"the kernel moved its mtime that far", at(110), at(110), at(110), mtree.Unix(110, 1)},
+		{"or further", at(110), at(115), at(115), mtree.Unix(115, 1)},
+		{"a ctime counts like an mtime", at(110), at(5), at(115), mtree.Unix(115, 1)},
+		{"a future mtime does not", at(110), at(5000), at(105), at(110)},
+	} {
+		require.Equal(t, c.want, r.stamp(c.top, disk.Info{MTime: c.mtime, CTime: c.ctime}, at(120)), c.name)
+	}
+}
+
+func TestCoarseStamp(t *testing.T) {
+	r := rule{floor: at(100), granule: time.Second}
+	require.Equal(t, at(101), r.least())
+	require.Equal(t, at(111), r.stamp(at(110), disk.Info{MTime: at(110), CTime: at(110)}, at(120)))
+	require.Equal(t, at(110), r.stamp(mtree.Unix(110, 5), disk.Info{MTime: at(90), CTime: at(90)}, at(120)), "what is stored is what was meant")
+}
+
+func TestClockSetBack(t *testing.T) {
+	readings := []mtree.Stamp{at(10), at(20), at(15), at(16), at(17)}
+	c := clock{read: func() mtree.Stamp { r := readings[0]; readings = readings[1:]; return r }}
+	c.now()
+	require.Equal(t, at(20), c.now())
+	require.False(t, c.setBack)
+	require.Equal(t, at(20), c.now(), "the highest reading stands")
+	require.True(t, c.setBack)
+	require.Equal(t, at(16), c.restart())
+	require.False(t, c.setBack)
+	require.Equal(t, at(17), c.now())
+}

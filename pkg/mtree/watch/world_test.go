@@ -1,0 +1,240 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// deadline is how long a test waits for anything.
+const deadline = 10 * time.Second
+
+// newTree makes a tree in memory, where that is possible: the tests of a
+// watcher set thousands of times.
+func newTree(t testing.TB, lines ...string) string {
+	t.Helper()
+	root, err := os.MkdirTemp("/dev/shm", "tidemark-watch-")
+	if err != nil {
+		root = t.TempDir()
+	} else {
+		t.Cleanup(func() { require.NoError(t, os.RemoveAll(root)) })
+	}
+	testtree.Make(t, root, lines...)
+	return root
+}
+
+// running is a watcher under test.
+type running struct {
+	t      testing.TB
+	root   string
+	config Config
+	cancel context.CancelFunc
+	ended  chan error
+	log    *logged
+}
+
+// logged is a log that can be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// start runs a watcher and waits until its start audit is done.
+func start(t testing.TB, c Config) *running {
+	t.Helper()
+	r := begin(t, c)
+	r.await(disk.Watched, disk.Degraded, disk.Audited)
+	return r
+}
+
+func begin(t testing.TB, c Config) *running {
+	t.Helper()
+	r := &running{t: t, root: c.Root, ended: make(chan error, 1), log: new(logged)}
+	if c.Log == nil {
+		c.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if c.Stats == nil {
+		c.Stats = new(Stats)
+	}
+	ready := make(chan struct{})
+	c.Ready = func() { close(ready) }
+	r.config = c
+	var ctx context.Context
+	ctx, r.cancel = context.WithCancel(context.Background())
+	go func() { r.ended <- Run(ctx, c) }()
+	select {
+	case <-ready:
+	case err := <-r.ended:
+		require.NoError(t, err)
+		t.Fatal("watch ended at once")
+	case <-time.After(deadline):
+		t.Fatal("watch did not start")
+	}
+	t.Cleanup(func() {
+		if r.cancel != nil {
+			r.stop()
+		}
+		if t.Failed() {
+			t.Log(r.log.String())
+		}
+	})
+	return r
+}
+
+// stop ends the watcher in order.
+func (r *running) stop() {
+	r.t.Helper()
+	r.cancel()
+	r.cancel = nil
+	select {
+	case err := <-r.ended:
+		require.NoError(r.t, err)
+	case <-time.After(deadline):
+		r.t.Fatal("watch did not stop")
+	}
+}
+
+func (r *running) status() disk.Published {
+	root, err := disk.OpenRoot(r.root)
+	require.NoError(r.t, err)
+	defer root.Close()
+	p, err := root.Published(r.config.StateDir)
+	require.NoError(r.t, err)
+	return p
+}
+
+func (r *running) await(states ...disk.State) {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool {
+		state := r.status().State
+		for _, s := range states {
+			if s == state {
+				return true
+			}
+		}
+		return false
+	}, deadline, time.Millisecond, "want %v, log:\n%s", states, r.log)
+}
+
+// sync waits until everything done so far is published, and returns the root's
+// stamp.
+func (r *running) sync() mtree.Stamp {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	stamp, err := Sync(ctx, r.root, r.config.StateDir)
+	require.NoError(r.t, err, r.log)
+	return stamp
+}
+
+// stampOf returns a directory's mtime.
+func stampOf(t testing.TB, root, path string) mtree.Stamp {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(root, path))
+	require.NoError(t, err)
+	return mtree.FromTime(info.ModTime())
+}
+
+// stamps returns the mtimes of all directories but .tidemark, by path, the
+// root's being ".".
+func stamps(t testing.TB, root string) map[string]mtree.Stamp {
+	t.Helper()
+	all := map[string]mtree.Stamp{}
+	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if d.Name() == mtree.MarkerName {
+			return filepath.SkipDir
+		}
+		name, err := filepath.Rel(root, path)
+		all[name] = stampOf(t, root, name)
+		return err
+	}))
+	return all
+}
+
+// ancestors returns the directory path and all above it, "." last.
+func ancestors(path string) []string {
+	var all []string
+	for ; path != "." && path != ""; path = filepath.Dir(path) {
+		all = append(all, path)
+	}
+	return append(all, ".")
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	require.NoError(t, err)
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	must(t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+func day(year int) time.Time { return time.Date(year, 2, 3, 4, 5, 6, 789, time.UTC) }
+
+// stampLog keeps every stamp that each directory ever showed.
+type stampLog struct {
+	t    testing.TB
+	root string
+	seen map[string]map[mtree.Stamp]bool
+}
+
+func logStamps(t testing.TB, root string) *stampLog {
+	l := &stampLog{t, root, map[string]map[mtree.Stamp]bool{}}
+	l.note()
+	return l
+}
+
+func (l *stampLog) note() {
+	for path, stamp := range stamps(l.t, l.root) {
+		if l.seen[path] == nil {
+			l.seen[path] = map[mtree.Stamp]bool{}
+		}
+		l.seen[path][stamp] = true
+	}
+}
+
+// fresh requires that path and all above it show a stamp they never showed.
+func (l *stampLog) fresh(what, path string) {
+	l.t.Helper()
+	for _, dir := range ancestors(path) {
+		now := stampOf(l.t, l.root, dir)
+		require.False(l.t, l.seen[dir][now], "%s: %q still shows %s", what, dir, now)
+	}
+}
+
+func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }
+
+// movable is a clock that can be set.
+type movable struct{ ahead atomic.Int64 }
+
+func (m *movable) now() mtree.Stamp { return disk.Now().Add(time.Duration(m.ahead.Load())) }
