@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -43,6 +44,19 @@ func (p *pass) commitInBetween() {
 	if err := p.commit(); err != nil {
 		p.halt(err)
 	}
+}
+
+// lastCommit commits the end of a pass. One that was told to stop does not wait
+// for a long flush: what it wrote is only compared again.
+func (p *pass) lastCommit(ctx context.Context) error {
+	if ctx.Err() != nil && p.written > fewSyncs {
+		for _, n := range p.ready {
+			p.giveUp(n)
+		}
+		p.ready = nil
+		return nil
+	}
+	return p.commit()
 }
 
 // commit makes what was written durable and then stamps what is complete,

@@ -126,6 +126,14 @@ func (d *dest) mayTake(c *Config) error {
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
+		if id, ok := d.root.TreeID(); ok && !c.Adopt {
+			if _, ok := d.root.Record(); ok {
+				// Its .tidemark was removed, but this was a copy of that tree: all
+				// that is lost is trust.
+				d.tree = disk.Tree{ID: id, Role: disk.Copy}
+				return nil
+			}
+		}
 		if !empty && !c.Adopt {
 			return exit.With(exit.Refused, fmt.Errorf("%q is not empty and no copy of ours", c.Dest),
 				"give an empty directory, or --adopt to make this one equal to the source")
@@ -239,13 +247,19 @@ func (d *dest) standing() error {
 		return err
 	}
 	if !os.SameFile(now, was) {
-		return fmt.Errorf("%q is another directory than at the start", d.path)
+		return fmt.Errorf("%w: %q is another directory than at the start", errReplaced, d.path)
 	}
 	if !d.lock.Standing(d.marker) {
-		return fmt.Errorf("the lock in %q was removed", filepath.Join(d.path, mtree.MarkerName))
+		return fmt.Errorf("%w: %q", errUnmarked, filepath.Join(d.path, mtree.MarkerName))
 	}
 	return nil
 }
+
+// Errors of a copy that changed under a running mirror.
+var (
+	errReplaced = errors.New("the copy was replaced")
+	errUnmarked = errors.New("the copy's marker was removed")
+)
 
 // umask reads the process's umask without setting it.
 func umask() uint32 {

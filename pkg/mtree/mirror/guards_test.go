@@ -436,3 +436,29 @@ func TestBadOptions(t *testing.T) {
 	require.Equal(t, exit.Unreachable, exit.Of(Once(context.Background(), missing)))
 	require.NoDirExists(t, missing.Dest)
 }
+
+// What filters exclude is not deleted, nor is the directory it is in.
+func TestExcludedFilesKeepTheirDirectory(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = x", "c = y")
+	b.config.Filters = []string{"- *.local"}
+	b.equal(s)
+	testtree.Make(t, b.config.Dest, "a/b/mine.local = precious")
+	s.remove("a")
+	require.NoError(t, b.once())
+	require.Equal(t, "precious", b.read("a/b/mine.local"))
+	b.requireIdle()
+}
+
+// A copy whose .tidemark was removed is known by its root, and made whole.
+func TestARemovedMarker(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "c = y")
+	b.equal(s)
+	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
+	require.NoError(t, os.WriteFile(b.path("a/f"), []byte("damaged"), 0o644))
+	b.equal(s)
+	require.Contains(t, b.out.String(), "listed 2 directories")
+	b.requireIdle()
+	b.config.Source = serveTree(t, watched(t, "b = y").root).URL
+	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
+	require.Equal(t, exit.Refused, exit.Of(b.once()))
+}

@@ -29,7 +29,7 @@ type httpSource struct {
 const (
 	maxListing   = 512 << 20 // bytes of one listing, after decompression
 	maxAhead     = 64 << 20  // bytes of listings that come with ?since
-	aheadEntries = 200_000   // of these kept
+	aheadEntries = 50_000    // of these kept
 )
 
 func openHTTP(c *Config) (*httpSource, error) {
@@ -53,7 +53,9 @@ func dirPath(path string) string {
 // list implements source: one GET, or none if the listing came with the last
 // answer to ?since.
 func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
-	if l, ok := s.take(&ask); ok {
+	if ask.path == "" {
+		s.keepAhead(nil)
+	} else if l, ok := s.take(&ask); ok {
 		return answer{listing: l, ahead: true}, nil
 	}
 	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}}
@@ -168,18 +170,19 @@ func (s *httpSource) parseSince(resp *http.Response, a *answer) error {
 			ahead[l.Path] = l
 		}
 	}
+	s.keepAhead(ahead)
+	return nil
+}
+
+func (s *httpSource) keepAhead(ahead map[string]mtree.Listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ahead = ahead
-	return nil
 }
 
 // take returns a listing that came ahead, once, unless it is older than what
 // is asked for.
 func (s *httpSource) take(ask *ask) (mtree.Listing, bool) {
-	if ask.path == "" {
-		return mtree.Listing{}, false
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, ok := s.ahead[ask.path]

@@ -51,12 +51,14 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		return answer{}, reading(err)
 	}
 	defer d.Close()
-	if p.State.Prunes() && ask.known != "" {
+	if p.State.Prunes() {
 		self, err := d.Self()
 		if err != nil {
 			return answer{}, reading(err)
 		}
-		if a.validator = validator(self.MTime, &a); a.validator == ask.known {
+		hot := p.Tree.Role == disk.Copy && !disk.Finished(d, self)
+		a.validator = fmt.Sprintf("%s-%s-%d-%s-%t", self.MTime, a.treeID, a.epoch, a.state, hot)
+		if a.validator == ask.known {
 			a.unchanged = true
 			return a, nil
 		}
@@ -68,14 +70,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	if a.listing, err = lister.Read(d, ask.path); err != nil {
 		return answer{}, reading(err)
 	}
-	if p.State.Prunes() && !a.listing.Hot {
-		a.validator = validator(a.listing.Stamp, &a)
-	}
 	return a, nil
-}
-
-func validator(stamp mtree.Stamp, a *answer) string {
-	return fmt.Sprintf("%s-%s-%d-%s", stamp, a.treeID, a.epoch, a.state)
 }
 
 // standing refuses a root whose path names another directory by now: an

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -180,7 +183,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	}
 	if !m.config.DryRun {
 		if err := m.dest.standing(); err != nil {
-			return nil, exit.With(exit.Local, fmt.Errorf("%w: %w", errReplaced, err), "start mirror anew")
+			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
 	}
 	prunes := a.state.Prunes()
@@ -203,9 +206,6 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	}
 	return p, errors.Join(err, m.publish(p, err))
 }
-
-// errReplaced says that the copy is no longer where it was opened.
-var errReplaced = errors.New("the copy was replaced")
 
 func (m *mirror) count(p *pass, err error) {
 	s := m.config.Stats
@@ -267,7 +267,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	}
 	next.Error = ""
 	if passErr != nil {
-		next.Error = firstLine(passErr)
+		next.Error = causeOf(passErr)
 	}
 	if p.complete {
 		next.State = disk.Mirrored
@@ -311,12 +311,29 @@ func sameStatus(a, b *disk.Status) bool {
 
 func (m *mirror) writeStatus(next disk.Status, now mtree.Stamp) error {
 	next.Updated = &now
-	next.Boot = disk.BootID()
+	next.Boot, next.PID = disk.BootID(), os.Getpid()
 	m.dest.status = next
 	return local(m.dest.file.Write(next))
 }
 
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+// causeOf names the cause of an error without any path or address: status.json
+// is published.
+func causeOf(err error) string {
+	var status *statusError
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &status):
+		return fmt.Sprintf("the source answers %d %s", status.status, http.StatusText(status.status))
+	case errors.Is(err, mtree.ErrListing):
+		return "the source gives no listing"
+	case errors.Is(err, errFlush):
+		return errFlush.Error()
+	case isLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
+		return "the copy's disk: " + errno.Error()
+	case exit.Of(err) == exit.Refused:
+		return "the source is of another tree"
+	case exit.Of(err) == exit.Held:
+		return "deletions are held"
+	}
+	return "the source cannot be read"
 }

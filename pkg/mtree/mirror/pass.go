@@ -88,7 +88,7 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	p.spare()
 	if !p.config.DryRun {
-		if commitErr := p.commit(); err == nil {
+		if commitErr := p.lastCommit(ctx); err == nil {
 			err = commitErr
 		}
 		p.leaveBehind()

@@ -32,16 +32,33 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	defer m.close()
+	defer func() { m.close() }()
 	m.config.Ready()
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval, pauses.Multiplier = firstRetry, longestRetry, 2
 	d := &daemon{mirror: m, pauses: pauses}
 	for ctx.Err() == nil {
-		if err := d.turn(ctx); err != nil && ctx.Err() == nil {
+		err := d.turn(ctx)
+		if errors.Is(err, errUnmarked) {
+			err = d.reopen()
+		}
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// reopen opens the copy anew after its .tidemark was deleted: by git clean, or
+// an rsync --delete from elsewhere.
+func (d *daemon) reopen() error {
+	d.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once")
+	d.dest.close()
+	dest, err := openDest(&d.config)
+	if err != nil {
+		return err
+	}
+	d.dest, d.begun = dest, false
 	return nil
 }
 
@@ -80,11 +97,15 @@ func (d *daemon) turn(ctx context.Context) error {
 	if err != nil {
 		return d.trouble(ctx, err)
 	}
+	idle := d.begun && d.root == a.listing.Stamp && p.fetched+p.made+p.deleted == 0
 	d.begun = true
 	d.known, d.root, d.state, d.epoch = a.validator, a.listing.Stamp, a.state, a.epoch
 	d.held = p.held > 0
 	d.schedule(p)
 	d.config.Notify(d.word(p))
+	if idle {
+		d.pause(ctx, d.config.Interval) // whatever makes the source say so again and again
+	}
 	return nil
 }
 
@@ -122,15 +143,15 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if errors.Is(err, errReplaced) || !d.begun && exit.Of(err) == exit.Refused || exit.Of(err) == exit.Usage {
+	if errors.Is(err, errReplaced) || errors.Is(err, errUnmarked) || !d.begun && exit.Of(err) == exit.Refused || exit.Of(err) == exit.Usage {
 		return err
 	}
 	pause := d.pauses.NextBackOff()
-	line := firstLine(err)
-	d.config.Log.Warn("trying again", "in", pause.Round(time.Millisecond), "error", line)
-	d.config.Notify("trying again: " + line)
-	if status := d.dest.status; status.Error != line {
-		status.Error = line
+	d.config.Log.Warn("trying again", "in", pause.Round(time.Millisecond), "error", err)
+	cause := causeOf(err)
+	d.config.Notify("trying again: " + cause)
+	if status := d.dest.status; status.Error != cause {
+		status.Error = cause
 		if err := d.writeStatus(status, d.config.Now()); err != nil {
 			d.config.Log.Warn("status", "error", err)
 		}

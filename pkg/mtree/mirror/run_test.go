@@ -206,3 +206,17 @@ func TestRunEndsWhenItsCopyIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, names)
 }
+
+// A marker that is removed under a running mirror is made anew.
+func TestRunMakesItsMarkerAnew(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	b.start()
+	b.eventually(s)
+	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
+	s.change("a/b = two")
+	b.eventually(s)
+	require.True(t, assertEventually(func() bool {
+		_, err := os.Stat(b.path(".tidemark/tree"))
+		return err == nil
+	}))
+}

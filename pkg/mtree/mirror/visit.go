@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
 )
 
 // view is what a visit found and did.
@@ -266,6 +267,9 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	}
 	if !v.listing.Hot {
 		for _, e := range pl.extra {
+			if p.protects(dir, n, e) {
+				continue
+			}
 			count, err := dir.CountTree(e.Name)
 			if err != nil {
 				v.failed = append(v.failed, failure{mtree.JoinPath(n.path, e.Name), local(err)})
@@ -275,6 +279,50 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 		}
 	}
 }
+
+// protects reports whether a directory that is to go holds something that
+// filters exclude: that is not deleted, so the directory stays as it is.
+func (p *pass) protects(dir *disk.Dir, n *node, e *mtree.Entry) bool {
+	if p.filters.Empty() || e.Kind != mtree.Dir {
+		return false
+	}
+	sub, err := dir.OpenDir(e.Name)
+	if err != nil {
+		return false
+	}
+	defer sub.Close()
+	return holdsExcluded(p.filters, sub, mtree.JoinPath(n.path, e.Name))
+}
+
+func holdsExcluded(filters *glob.List, dir *disk.Dir, path string) bool {
+	var below []string
+	err := dir.ScanStat(func(raw []byte, info disk.Info) error {
+		name := string(raw)
+		if filters.Excluded(mtree.JoinPath(path, name), info.Kind == mtree.Dir) {
+			return errExcluded
+		}
+		if info.Kind == mtree.Dir {
+			below = append(below, name)
+		}
+		return nil
+	})
+	for _, name := range below {
+		if err != nil {
+			break
+		}
+		sub, openErr := dir.OpenDir(name)
+		if openErr != nil {
+			return true // not known: it stays
+		}
+		if holdsExcluded(filters, sub, mtree.JoinPath(path, name)) {
+			err = errExcluded
+		}
+		_ = sub.Close()
+	}
+	return err != nil
+}
+
+var errExcluded = errors.New("excluded")
 
 // open makes a directory ready to be changed: writable for its owner, and known
 // to be unfinished.
