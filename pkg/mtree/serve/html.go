@@ -32,6 +32,9 @@ func hashSource(text string) string {
 // of 1000 and loses date and size of a longer one.
 const maxRow = 1000
 
+// wholePath is more than a path can have as entities (PATH_MAX, five bytes each).
+const wholePath = 32 << 10
+
 // htmlForm is a page for people that rclone, lftp and wget mirror from without
 // a HEAD for each file: one row and one href an entry, exact sizes, seconds in
 // UTC in lighttpd's form. Nothing in it depends on who asks, from where, or
@@ -47,9 +50,9 @@ type htmlForm struct {
 func (f *htmlForm) head(dst []byte) []byte {
 	dst = append(dst, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"...)
 	dst = append(dst, "<meta name=\"viewport\" content=\"width=device-width\"><title>/"...)
-	dst = appendText(dst, f.path, len(f.path))
+	dst = appendText(dst, f.path, wholePath)
 	dst = append(append(append(dst, "</title><style>"...), pageStyle...), "</style></head>\n<body data-path=\""...)
-	dst = appendText(dst, f.path, len(f.path))
+	dst = appendText(dst, f.path, wholePath)
 	if f.tag != "" {
 		dst = append(append(dst, "\" data-tag=\""...), f.tag...)
 	}
@@ -57,7 +60,7 @@ func (f *htmlForm) head(dst []byte) []byte {
 		dst = append(dst, "\" data-still=\"1"...)
 	}
 	dst = append(dst, "\">\n<header><h1>/"...)
-	dst = appendText(dst, f.path, len(f.path))
+	dst = appendText(dst, f.path, wholePath)
 	dst = append(dst, "</h1><span id=\"about\">"...)
 	dst = f.about(dst)
 	dst = append(dst, "</span></header>\n<table><thead><tr><th class=\"n\">Name</th><th class=\"m\">Changed (UTC)</th>"...)

@@ -63,6 +63,10 @@ func TestNoWayOut(t *testing.T) {
 	}
 	require.Equal(t, "1", s.get("/d/x").body)
 	require.Equal(t, "1", s.get("//d//x").body, "doubled slashes count as one, as with nginx")
+	for target, want := range map[string]int{"/./d/./x": 200, "/d/.": 200, "/d/./": 200, "/.": 200, "/d/%2e/x": 404} {
+		status, _ := s.raw("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		require.Equal(t, want, status, target)
+	}
 }
 
 // A link out of the root tells nothing of what is there, not even whether it

@@ -17,6 +17,10 @@ const maxSince = maxWhole
 // this one whose stamp is above STAMP, parents first. A directory that changed
 // has a stamp above every older stamp of its parents, so the walk goes down
 // only where that is so.
+//
+// With &wait it is the long poll that passes any cache, for its condition is in
+// the URL: nginx and varnish drop If-None-Match from what they might store. A
+// time-out without that header is answered by no listing and the same #stamp.
 func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	v.format, v.explicit = text, true
 	from, err := mtree.ParseStamp(v.query["since"])
@@ -43,7 +47,7 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	h.setTree(header, v.snap, v.self.MTime, v.now)
 	h.setListing(header, v)
 	switch {
-	case end == timedOut:
+	case end == timedOut && r.Header.Get("If-None-Match") != "":
 		h.notModified(w)
 	case !v.snap.State.Prunes() || from.After(v.self.MTime) || h.otherEpoch(r, v):
 		h.refuse(w, http.StatusGone, "nothing is known since then: compare everything")

@@ -130,7 +130,9 @@ func TestSinceIsGone(t *testing.T) {
 // since with wait: held while the root has that stamp.
 func TestSinceWaits(t *testing.T) {
 	s, _, _, new := deep(t)
-	require.Equal(t, 304, s.get("/?txt&wait=0.02&since="+new.String()).StatusCode)
+	tag := s.get("/?txt").Header.Get("ETag")
+	require.Equal(t, 304, s.get("/?txt&wait=0.02&since="+new.String(), "If-None-Match", tag).StatusCode)
+	require.Equal(t, "#stamp "+new.String()+"\n", s.get("/?txt&wait=0.02&since="+new.String()).body, "a 304 answers no unconditional request")
 	done := make(chan answer)
 	go func() { done <- s.get("/?txt&wait=40&since=" + new.String()) }()
 	s.waiting(1)

@@ -18,14 +18,14 @@ type target struct {
 
 // parseTarget reads the URL as it was sent: each component is decoded by
 // itself, so an encoded slash stays part of a name (which no entry has), and
-// any other byte may stand raw or escaped. Doubled slashes count as one, as
-// with nginx. Errors wrap mtree.ErrName.
+// any other byte may stand raw or escaped. Doubled slashes count as one and "."
+// as nothing, as with nginx: apt asks for "repo/./Packages". Errors wrap mtree.ErrName.
 func parseTarget(r *http.Request) (target, error) {
 	raw := r.URL.EscapedPath()
-	t := target{slash: strings.HasSuffix(raw, "/") || raw == "", query: parseQuery(r.URL.RawQuery)}
+	t := target{slash: strings.HasSuffix(raw, "/") || strings.HasSuffix(raw, "/.") || raw == "", query: parseQuery(r.URL.RawQuery)}
 	t.doubled = strings.Contains(raw, "//")
 	for part := range strings.SplitSeq(raw, "/") {
-		if part == "" {
+		if part == "" || part == "." {
 			continue
 		}
 		name, err := mtree.UnescapeName(part)

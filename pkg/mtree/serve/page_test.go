@@ -1,0 +1,176 @@
+//go:build interop
+
+package serve_test
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/serve"
+)
+
+// browser is a page in headless Chromium, told what to do by the DevTools
+// protocol over a pipe: JSON messages that end in NUL.
+type browser struct {
+	*testing.T
+	in      io.Writer
+	out     *bufio.Reader
+	id      int
+	session string
+}
+
+func browse(t *testing.T, url string, width, height int) *browser {
+	t.Helper()
+	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir())
+	theirIn, in, err := os.Pipe()
+	require.NoError(t, err)
+	out, theirOut, err := os.Pipe()
+	require.NoError(t, err)
+	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4
+	require.NoError(t, cmd.Start(), "install the packages that .ci/run names")
+	_ = theirIn.Close()
+	_ = theirOut.Close()
+	b := &browser{T: t, in: in, out: bufio.NewReader(out)}
+	t.Cleanup(func() {
+		b.call("Browser.close", nil)
+		_ = cmd.Wait()
+	})
+	require.NoError(t, out.SetReadDeadline(time.Now().Add(60*time.Second)))
+	target := b.call("Target.createTarget", map[string]any{"url": "about:blank"})
+	attached := b.call("Target.attachToTarget", map[string]any{"targetId": target["targetId"], "flatten": true})
+	b.session = attached["sessionId"].(string)
+	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false})
+	b.call("Page.navigate", map[string]any{"url": url})
+	b.until(`document.readyState === "complete" && !!document.querySelector("#state")`)
+	return b
+}
+
+// call sends one command and returns its result.
+func (b *browser) call(method string, params map[string]any) map[string]any {
+	b.Helper()
+	b.id++
+	message := map[string]any{"id": b.id, "method": method, "params": params}
+	if b.session != "" && !strings.HasPrefix(method, "Browser.") {
+		message["sessionId"] = b.session
+	}
+	text, err := json.Marshal(message)
+	require.NoError(b, err)
+	_, err = b.in.Write(append(text, 0))
+	require.NoError(b, err)
+	for {
+		text, err := b.out.ReadBytes(0)
+		if method == "Browser.close" && err != nil {
+			return nil
+		}
+		require.NoError(b, err)
+		var answer struct {
+			ID     int
+			Result map[string]any
+			Error  any
+		}
+		require.NoError(b, json.Unmarshal(text[:len(text)-1], &answer))
+		if answer.ID == b.id {
+			require.Nil(b, answer.Error, method)
+			return answer.Result
+		}
+	}
+}
+
+// eval returns the value of an expression in the page.
+func (b *browser) eval(expression string) any {
+	b.Helper()
+	result := b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true})
+	require.NotContains(b, result, "exceptionDetails", expression)
+	return result["result"].(map[string]any)["value"]
+}
+
+func (b *browser) until(condition string) {
+	b.Helper()
+	for end := time.Now().Add(30 * time.Second); b.eval(condition) != true; {
+		require.True(b, time.Now().Before(end), "%s\n%v", condition, b.eval("document.body.outerHTML.slice(0, 3000)"))
+		b.eval("new Promise((go) => setTimeout(go, 20))")
+	}
+}
+
+// The page in a real browser: the script runs under the policy, rows are shaded
+// by age, the path is linked, the commands are named; no file name runs; it
+// sorts, it filters, and a change appears by itself.
+func TestPageInBrowser(t *testing.T) {
+	hostile := []string{
+		"<img src=x onerror=document.title='pwned'>", "\"><script>document.title='pwned'<", "javascript:document.title='pwned'",
+		"' onmouseover='document.title=1", "&lt;b&gt;", "--><svg onload=document.title='pwned'>", "$'\\u003cscript", "\u202etxt.exe",
+	}
+	files := map[string]string{"d'\"<x>/old.txt": "1", "d'\"<x>/ten10": "22", "d'\"<x>/ten9": "", "d'\"<x>/sub/x": ""}
+	for _, name := range hostile {
+		files["d'\"<x>/"+name] = "1"
+	}
+	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, files)
+	now := time.Now()
+	require.NoError(t, os.Chtimes(s.path("d'\"<x>/ten9"), now, now))
+	url := s.url + "/d%27%22%3Cx%3E/"
+	b := browse(t, url, 1000, 700)
+	require.Equal(t, `/d'"<x>`, b.eval("document.title"))
+	require.Equal(t, 1.0, b.eval(`document.scripts.length`))
+	require.Equal(t, 0.0, b.eval(`document.querySelectorAll("img,svg,x,[onmouseover],[onerror],[onload]").length`))
+	require.Equal(t, 13.0, b.eval(`document.querySelectorAll("tbody tr").length`))
+	row := func(name string) string {
+		return fmt.Sprintf("[...document.querySelectorAll('tbody tr')].find((r) => r.cells[0].textContent === %q)", name)
+	}
+	require.Equal(t, "0", b.eval(row("ten9")+".dataset.age"))
+	require.Nil(t, b.eval(row("old.txt")+".dataset.age"))
+	require.Equal(t, "curl -s '"+url+"?txt'", b.eval(`document.querySelectorAll("pre")[0].textContent`))
+	require.Equal(t, "wget -m -np -nH '"+url+"'", b.eval(`document.querySelectorAll("pre")[1].textContent`))
+	require.Equal(t, s.url+"/", b.eval(`document.querySelector("h1 a").href`))
+
+	order := `[...document.querySelectorAll("tbody tr:not(.up) td.n")].map((c) => c.textContent).filter((n) => /^(ten|old|sub)/.test(n)).join(" ")`
+	for _, step := range [][2]string{{"0", "sub/ old.txt ten9 ten10"}, {"0", "ten10 ten9 old.txt sub/"}, {"2", "ten10 old.txt ten9 sub/"}, {"1", "ten9 "}} {
+		b.eval(`document.querySelectorAll("th button")[` + step[0] + `].click()`)
+		require.Contains(t, b.eval(order), step[1])
+	}
+	b.eval(`dispatchEvent(new KeyboardEvent("keydown", {key: "/"}))`)
+	require.Equal(t, "INPUT", b.eval("document.activeElement.tagName"))
+	b.eval(`(() => { const i = document.activeElement; i.value = "TEN"; i.dispatchEvent(new Event("input")); })()`)
+	require.Equal(t, 2.0, b.eval(`[...document.querySelectorAll("tbody tr:not(.up)")].filter((r) => !r.hidden).length`))
+
+	require.Eventually(t, func() bool { return s.cfg.Stats.Waiting.Load() == 1 }, 10*time.Second, 10*time.Millisecond)
+	s.change("d'\"<x>/often.txt", "new")
+	b.until("!!" + row("often.txt"))
+	require.Equal(t, true, b.eval(row("often.txt")+".classList.contains('new') && !"+row("often.txt")+".hidden"))
+	require.Equal(t, "watched", b.eval(`document.querySelector("#state").textContent`))
+	require.Equal(t, `/d'"<x>`, b.eval("document.title"), "no name became a script")
+}
+
+// Ten thousand rows, a narrow screen, dark: it draws, and nothing is wider than
+// the screen. PAGE_SHOTS names a directory to keep the pictures in.
+func TestPageIsDrawn(t *testing.T) {
+	s := publishWatched(t, serve.Config{Root: inMemory(t)}, nil)
+	for i := range 10_000 {
+		require.NoError(t, os.WriteFile(s.path(fmt.Sprintf("file-%05d-%s.dat", i, strings.Repeat("x", i%140))), nil, 0o644))
+	}
+	for name, width := range map[string]int{"light": 1000, "dark": 1000, "narrow": 390} {
+		b := browse(t, s.url+"/", width, 700)
+		if name == "dark" {
+			b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}}})
+		}
+		require.Equal(t, 10_000.0, b.eval(`document.querySelectorAll("tbody tr").length`))
+		require.LessOrEqual(t, b.eval("document.documentElement.scrollWidth"), float64(width), name)
+		shot := b.call("Page.captureScreenshot", nil)["data"].(string)
+		picture, err := base64.StdEncoding.DecodeString(shot)
+		require.NoError(t, err)
+		require.Greater(t, len(picture), 20_000)
+		if dir := os.Getenv("PAGE_SHOTS"); dir != "" {
+			require.NoError(t, os.WriteFile(dir+"/"+name+".png", picture, 0o644))
+		}
+	}
+}
