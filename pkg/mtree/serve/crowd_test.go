@@ -1,0 +1,76 @@
+package serve_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve"
+)
+
+// Thousands wait at a small price, all are woken within a second of a change,
+// and answered from one listing.
+func TestCrowd(t *testing.T) {
+	const crowd = 2000
+	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
+	s.listen()
+	tag := s.get("/?txt").Header.Get("ETag")
+	request := "GET /?txt&wait=40 HTTP/1.1\r\nHost: x\r\nIf-None-Match: " + tag + "\r\n\r\n"
+	before := inUse()
+	conns := make([]net.Conn, crowd)
+	for i := range conns {
+		var err error
+		conns[i], err = net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		require.NoError(t, err)
+		defer conns[i].Close()
+		_, err = io.WriteString(conns[i], request)
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return s.cfg.Stats.Waiting.Load() == crowd }, 20*time.Second, 5*time.Millisecond)
+	each := (inUse() - before) / crowd
+	t.Logf("%d bytes for each of %d, client included", each, crowd)
+	if !raceEnabled {
+		require.Less(t, each, uint64(32<<10)) // net/http's two buffers and two stacks are 20 KiB of it
+	}
+	listings := s.cfg.Stats.Listings.Load()
+	begun := time.Now()
+	s.stamp("", disk.Now())
+	for _, conn := range conns {
+		response, err := http.ReadResponse(bufio.NewReaderSize(conn, 512), nil)
+		require.NoError(t, err)
+		require.Equal(t, 200, response.StatusCode)
+		_, err = io.Copy(io.Discard, response.Body)
+		require.NoError(t, err)
+	}
+	t.Logf("all woken and answered in %s", time.Since(begun))
+	if !raceEnabled {
+		require.Less(t, time.Since(begun), 2*time.Second)
+	}
+	require.LessOrEqual(t, s.cfg.Stats.Listings.Load()-listings, int64(2), "one reading for all")
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse + m.StackInuse
+}
+
+// listen serves the site by Server, with its limits, instead of httptest.
+func (s *site) listen() {
+	s.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(s, err)
+	server := serve.Server(s.h)
+	go func() { _ = server.Serve(l) }()
+	s.Cleanup(func() { _ = server.Close() })
+	s.url = "http://" + l.Addr().String()
+}
