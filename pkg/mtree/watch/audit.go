@@ -190,20 +190,18 @@ func (a *audit) open(v *visit) (err error) {
 		return err
 	}
 	info, err := dir.Self()
-	if err == nil && v.parent != nil {
-		switch {
-		case a.beyond(v.parent.info, info):
-			return dir.Close()
-		case isTree(dir):
-			a.border(v, info)
-			return dir.Close()
-		}
+	if err == nil && v.parent != nil && a.beyond(v.parent.info, info) {
+		return dir.Close()
 	}
 	if err == nil {
 		err = a.arm(v, dir)
 	}
 	if errors.Is(err, notify.ErrGone) {
 		return dir.Close()
+	}
+	if err == nil && v.parent != nil && isTree(dir) {
+		a.border(v, info)
+		return dir.Close() // armed all the same: its .tidemark may go
 	}
 	if err != nil {
 		_ = dir.Close()

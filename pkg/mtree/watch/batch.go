@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"slices"
 	"strings"
 
 	"tidemark/pkg/mtree"
@@ -94,12 +95,12 @@ func (b *batch) find(findings []finding) {
 	}
 }
 
+// touches reports whether something happened at name in t.
+func (t *twig) touches(name string) bool {
+	return slices.ContainsFunc(t.entries, func(e notify.Entry) bool { return e.Name == name })
+}
+
 // comes reports whether the directory name counts as arrived in t.
 func (t *twig) comes(name string) bool {
-	for _, e := range t.entries {
-		if e.Arrived && e.Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.entries, func(e notify.Entry) bool { return e.Arrived && e.Name == name })
 }

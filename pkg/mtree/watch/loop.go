@@ -151,13 +151,13 @@ func (w *watcher) write(b *batch) error {
 	if p.failure != nil {
 		return exit.With(exit.Local, p.failure, "")
 	}
-	if !p.changed {
+	if p.changed {
+		w.Stats.Batches.Add(1)
+		w.Stats.Changes.Add(int64(b.size))
+		w.Stats.Stamped.Add(int64(p.stamped))
+	} else {
 		b.size = 0
-		return nil
 	}
-	w.Stats.Batches.Add(1)
-	w.Stats.Changes.Add(int64(b.size))
-	w.Stats.Stamped.Add(int64(p.stamped))
 	return w.trigger(p.changes)
 }
 

@@ -69,13 +69,15 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 		raise(p.least(), true)
 	}
 	if t.self {
-		raise(p.self(d))
+		var value mtree.Stamp
+		value, t.self = p.self(d)
+		raise(value, t.self)
 	}
 	if f := t.found; f != nil && !f.first {
 		raise(p.value(f.mtime, f.ctime, p.clock.now()), true)
 	}
 	if !ok {
-		if t.found != nil {
+		if t.found != nil { // and f.first
 			p.settleFirst(d, path, t.found)
 		}
 		return stamp, false
@@ -101,7 +103,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path str
 	}
 	if isTree(child) {
 		// The border of another tree: an entry of d, and nothing inside.
-		return p.value(info.MTime, info.CTime, p.clock.now()), t.self || t.found != nil || len(t.entries) > 0
+		return p.value(info.MTime, info.CTime, p.clock.now()), t.self || t.found != nil || t.touches(mtree.MarkerName)
 	}
 	return p.within(child, info, t, path)
 }
@@ -172,11 +174,11 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	if p.foreign(self, info, path) {
 		return mtree.Stamp{}, false
 	}
+	own, fresh := p.arm(ref, d, name, child)
 	top := p.value(info.MTime, info.CTime, p.clock.now())
 	if isTree(child) {
-		return top, true
+		return top, true // armed all the same: its .tidemark may go
 	}
-	own, fresh := p.arm(ref, d, name, child)
 	top = mtree.Later(top, p.inside(child, info, own, path, fresh))
 	return p.write(child, path, top), true
 }
@@ -273,6 +275,9 @@ func (p *publisher) wrote(d *disk.Dir, path string, stamp mtree.Stamp, before di
 // mtime at or below it. If it changed since it was scanned, the change is on
 // its way as an event and nothing is written.
 func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
+	if p.batch.paths {
+		p.changes = append(p.changes, change{dirLine(path), f.value})
+	}
 	p.left.mu.Lock()
 	defer p.left.mu.Unlock()
 	before, err := d.Self()
@@ -330,7 +335,7 @@ func (p *publisher) tell(t *twig, path string, stamp mtree.Stamp) {
 		}
 		p.changes = append(p.changes, change{name, stamp})
 	}
-	if t.self || t.dirty || t.found != nil {
+	if t.self && len(t.entries) == 0 || t.dirty || t.found != nil {
 		p.changes = append(p.changes, change{dirLine(path), stamp})
 	}
 }

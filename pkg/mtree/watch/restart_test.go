@@ -172,7 +172,7 @@ func TestClockSetBackWhileWatching(t *testing.T) {
 	r := start(t, Config{Root: root, Now: clock.now})
 	r.sync()
 	before := stamps(t, root)
-	clock.ahead.Store(int64(-30 * time.Second))
+	clock.ahead.Store(int64(-1500 * time.Millisecond))
 	write(t, filepath.Join(root, "a/b/f"), "two")
 	require.Eventually(t, func() bool { return r.status().Tree.Epoch == 2 }, deadline, time.Millisecond)
 	r.await(disk.Watched)

@@ -100,7 +100,7 @@ func (w *watcher) begin(id identity) (err error) {
 		return exit.With(exit.Local, err, "")
 	}
 	now := w.clock.now()
-	known, err := w.openFiles(now)
+	known, err := w.openFiles()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -137,7 +137,8 @@ func (w *watcher) begin(id identity) (err error) {
 // outwait lets so much time pass.
 func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
 
-func (w *watcher) openFiles(now mtree.Stamp) (known []disk.Left, err error) {
+func (w *watcher) openFiles() (known []disk.Left, err error) {
+	w.log = nil
 	if w.file, err = w.marker.CreateStatus(); err != nil {
 		return nil, err
 	}
@@ -207,45 +208,54 @@ func (w *watcher) close() error {
 }
 
 // remark puts .tidemark back, with the same id, after somebody removed it or
-// the lock in it: rsync --delete and git clean do.
+// something in it: rsync --delete and git clean do.
 func (w *watcher) remark() error {
-	if w.lock.Standing(w.marker) && w.standing() {
+	stands, locked := w.standing(), w.lock.Standing(w.marker)
+	if stands && locked && w.marker.Has("tree", "status.json", "left.0", "left.1") {
 		return nil
 	}
 	w.Log.Warn(".tidemark was removed: putting it back")
-	m, err := disk.CreateMarker(w.root, w.StateDir)
-	if err != nil {
-		return exit.With(exit.Local, err, "")
+	if !stands {
+		m, err := disk.CreateMarker(w.root, w.StateDir)
+		if err != nil {
+			return exit.With(exit.Local, err, "")
+		}
+		_ = w.marker.Close() // a directory without a name
+		w.marker = m
 	}
-	lock, err := m.Lock()
-	if err != nil {
-		_ = m.Close()
-		return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
+	if !stands || !locked {
+		lock, err := w.marker.Lock()
+		if err != nil {
+			return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
+		}
+		_ = w.lock.Unlock()
+		w.lock = lock
 	}
-	_ = errors.Join(w.log.Close(), w.file.Close(), w.lock.Unlock(), w.marker.Close()) // files without a name
-	w.marker, w.lock = m, lock
-	if _, err := w.openFiles(w.clock.now()); err != nil {
+	return w.refile()
+}
+
+// refile opens the files of .tidemark anew and writes what they are to hold.
+func (w *watcher) refile() error {
+	_ = errors.Join(w.log.Close(), w.file.Close())
+	if _, err := w.openFiles(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	w.left.relog(w.log)
-	if err := m.WriteTree(w.tree); err != nil {
+	if err := w.marker.WriteTree(w.tree); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	if _, _, err := w.source.Arm(notify.Marker, -1, "", m.Dir().FD()); err != nil {
+	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
 		w.trouble.unheard(err)
 	}
 	w.writeStatus()
 	return nil
 }
 
-// standing reports whether the marker is still the one in the root, with its
-// tree file.
+// standing reports whether the marker is still the one in the root.
 func (w *watcher) standing() bool {
-	if _, err := w.marker.Dir().Stat("tree"); err != nil {
-		return false
-	}
 	if w.StateDir != "" {
-		return true
+		info, err := w.marker.Dir().Self()
+		return err == nil && info.Links > 0
 	}
 	there, err1 := w.root.Stat(mtree.MarkerName)
 	held, err2 := w.marker.Dir().Self()

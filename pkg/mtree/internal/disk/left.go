@@ -114,3 +114,13 @@ func (l *LeftLog) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Has reports whether all these files are in the marker directory.
+func (m *Marker) Has(names ...string) bool {
+	for _, name := range names {
+		if _, err := m.dir.Stat(name); err != nil {
+			return false
+		}
+	}
+	return true
+}

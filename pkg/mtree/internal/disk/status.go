@@ -109,7 +109,11 @@ func (m *Marker) ReadStatus() (Status, error) {
 	if err != nil {
 		return status, err
 	}
-	if err := json.Unmarshal(bytes.TrimRight(text, " \n\x00"), &status); err != nil {
+	text = bytes.TrimRight(text, " \n\x00")
+	if len(text) == 0 { // made just now, and not written yet
+		return status, m.dir.fail("read", statusName, unix.ENOENT)
+	}
+	if err := json.Unmarshal(text, &status); err != nil {
 		return status, fmt.Errorf("%s/%s: %w", m.dir.path, statusName, err)
 	}
 	return status, nil

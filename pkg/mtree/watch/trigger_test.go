@@ -1,0 +1,95 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+func TestPrint(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	var out logged
+	r := start(t, Config{Root: root, Print: &out})
+	r.sync()
+	began := len(out.String())
+	write(t, filepath.Join(root, "a/with blank\n"), "two")
+	r.sync()
+	must(t, os.MkdirAll(filepath.Join(root, "b/c"), 0o755))
+	stamp := r.sync()
+	require.Equal(t, []string{
+		stampOf(t, root, "a").String() + "\ta/with%20blank%0A",
+		stamp.String() + "\tb/",
+	}, lines(out.String()[began:]))
+}
+
+// TestExec: the changed paths on stdin; never two at once; what a failed run
+// was given is given again.
+func TestExec(t *testing.T) {
+	root, out := newTree(t, "a/f = one", "g = two"), newTree(t)
+	log, good := filepath.Join(out, "log"), filepath.Join(out, "good")
+	runs := func() []string {
+		text, _ := os.ReadFile(log)
+		return lines(string(text))
+	}
+	// Each run adds a line; one that is given a/f fails until good exists.
+	command := "mkdir " + out + "/busy || echo twice >>" + log + "; paths=$(tr '\\0' ' '); echo $paths >>" + log +
+		"; rmdir " + out + "/busy; case $paths in *a/f*) test -e " + good + ";; esac"
+	r := start(t, Config{Root: root, Exec: command})
+	require.Eventually(t, func() bool { return runs()[0] == "./ a/" }, deadline, time.Millisecond, "after the audit")
+	write(t, filepath.Join(root, "a/f"), "changed")
+	require.Eventually(t, func() bool { return r.config.Stats.HookErrors.Load() > 0 }, deadline, time.Millisecond)
+	write(t, good, "")
+	write(t, filepath.Join(root, "g"), "changed")
+	require.Eventually(t, func() bool {
+		all := runs()
+		return len(all) > 2 && (all[len(all)-1] == "a/f g" || all[len(all)-1] == "g" && all[len(all)-2] == "a/f g")
+	}, deadline, time.Millisecond, "the failed path comes along")
+	require.NotContains(t, runs(), "twice")
+}
+
+// A running hook is ended when watch stops.
+func TestExecIsStopped(t *testing.T) {
+	root, out := newTree(t, "a/f = one"), newTree(t)
+	r := start(t, Config{Root: root, Exec: "touch " + out + "/began; exec sleep 1000"})
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(out, "began")); return err == nil }, deadline, time.Millisecond)
+	r.stop()
+}
+
+func TestStatusLines(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	var out bytes.Buffer
+	must(t, PrintStatus(&out, root, ""))
+	require.Equal(t, "state: unwatched", lines(out.String())[0])
+	r := start(t, Config{Root: root})
+	out.Reset()
+	must(t, PrintStatus(&out, root, ""))
+	text := lines(out.String())
+	require.Equal(t, "state: watched", text[0])
+	require.Contains(t, text, "backend: inotify")
+	require.Contains(t, text, "root: "+stampOf(t, root, ".").String())
+	require.Contains(t, text, "tree: "+r.status().Tree.ID)
+	r.stop()
+	out.Reset()
+	must(t, PrintStatus(&out, root, ""))
+	require.Equal(t, "state: audited", lines(out.String())[0])
+	require.Equal(t, exit.Local, exit.Of(PrintStatus(&out, filepath.Join(root, "missing"), "")))
+}
+
+func TestSyncWithoutWatcher(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	_, err := Sync(context.Background(), root, "")
+	require.Equal(t, exit.Refused, exit.Of(err))
+	start(t, Config{Root: root}).stop()
+	_, err = Sync(context.Background(), root, "")
+	require.Equal(t, exit.Refused, exit.Of(err))
+	entries, err := filepath.Glob(filepath.Join(root, ".tidemark", cookiePrefix+"*"))
+	must(t, err)
+	require.Empty(t, entries)
+}
