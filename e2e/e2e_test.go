@@ -5,7 +5,7 @@
 //	start NAME PROGRAM [ARGS]   run in the background, wait until it is READY (sd_notify)
 //	stop NAME                   SIGTERM; it must end with 0 within 5 s
 //	kill9 NAME                  SIGKILL
-//	hup NAME                    SIGHUP
+//	signal NAME SIGNAL          send HUP, STOP or CONT
 //	same A B                    wait until the trees are equal in everything a mirror keeps
 //	unlike A B                  the trees differ now
 //	state DIR STATE             wait until watch --status or mirror --status of DIR tells STATE
@@ -64,7 +64,7 @@ func TestScripts(t *testing.T) {
 			"start":    cmdStart,
 			"stop":     cmdStop,
 			"kill9":    cmdKill9,
-			"hup":      cmdHup,
+			"signal":   cmdSignal,
 			"same":     cmdSame,
 			"unlike":   cmdUnlike,
 			"state":    cmdState,

@@ -156,8 +156,13 @@ func cmdKill9(ts *testscript.TestScript, _ bool, args []string) {
 	worldOf(ts).program(ts, args).end()
 }
 
-func cmdHup(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(worldOf(ts).program(ts, args).cmd.Process.Signal(syscall.SIGHUP))
+func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
+	p := worldOf(ts).program(ts, args)
+	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	if len(args) != 2 || signals[args[1]] == nil {
+		ts.Fatalf("usage: signal NAME HUP|STOP|CONT")
+	}
+	ts.Check(p.cmd.Process.Signal(signals[args[1]]))
 }
 
 // within tries a condition again and again until it holds or patience ends.
