@@ -81,6 +81,9 @@ type statusError struct {
 	status int
 	after  time.Duration // Retry-After, 0 if there is none
 	what   string
+
+	server   string // ours, if the answer says so
+	location string // of a redirection
 }
 
 func (e *statusError) Error() string { return e.what }
@@ -186,7 +189,11 @@ func refusal(resp *http.Response) error {
 		status: resp.StatusCode,
 		what:   fmt.Sprintf("%s %s: %s", resp.Request.Method, resp.Request.URL.Redacted(), resp.Status),
 	}
+	if resp.Header.Get("Tidemark-Version") != "" {
+		e.server = ours
+	}
 	if to := resp.Header.Get("Location"); to != "" {
+		e.location = to
 		e.what += fmt.Sprintf(" to %.200q: redirects are not followed, give that URL as SOURCE if it is right", to)
 	}
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 && seconds <= 30 {

@@ -46,15 +46,19 @@ func (p *pass) fetch(n *node, changes []mtree.Change) step {
 }
 
 func (p *pass) bring(ctx context.Context, n *node, dir *disk.Dir, changes []mtree.Change, h *haul) {
-	want := make([]*mtree.Entry, len(changes))
+	want := make([]wanted, len(changes))
 	for i := range changes {
-		want[i] = changes[i].Want
+		e := changes[i].Want
+		want[i] = wanted{Entry: e, unless: n.unless[e.Name]}
+		if g, is := n.vague[e.Name]; is {
+			want[i].vague = &g
+		}
 	}
 	put := func(i int, got mtree.Entry, body io.Reader) error {
 		if p.limiter != nil {
 			body = &limitedReader{ctx, body, p.limiter}
 		}
-		size, err := p.put(dir, changes[i], &got, body, h)
+		size, err := p.put(dir, changes[i], &want[i], &got, body, h)
 		if err == nil {
 			h.names = append(h.names, got.Name)
 			h.bytes += size
@@ -66,7 +70,7 @@ func (p *pass) bring(ctx context.Context, n *node, dir *disk.Dir, changes []mtre
 	}
 	for i, err := range p.mirror.source.fetch(ctx, n.path, want, put) {
 		switch path := mtree.JoinPath(n.path, want[i].Name); {
-		case err == nil:
+		case err == nil, errors.Is(err, errSame):
 		case errors.Is(err, errDenied):
 			h.denied++
 		case errors.Is(err, errGone):
@@ -78,7 +82,7 @@ func (p *pass) bring(ctx context.Context, n *node, dir *disk.Dir, changes []mtre
 }
 
 // put writes one file aside and moves it into place.
-func (p *pass) put(dir *disk.Dir, c mtree.Change, got *mtree.Entry, body io.Reader, h *haul) (int64, error) {
+func (p *pass) put(dir *disk.Dir, c mtree.Change, w *wanted, got *mtree.Entry, body io.Reader, h *haul) (int64, error) {
 	draft, err := p.dest.aside.Create(dir, c.Have == nil)
 	if err != nil {
 		return 0, local(err)
@@ -87,6 +91,9 @@ func (p *pass) put(dir *disk.Dir, c mtree.Change, got *mtree.Entry, body io.Read
 	size, err := copyBody(draft.File, body)
 	if err != nil {
 		return 0, err
+	}
+	if got.Size < 0 {
+		got.Size = size
 	}
 	if size != got.Size {
 		return 0, fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, size, got.Size)
@@ -103,7 +110,7 @@ func (p *pass) put(dir *disk.Dir, c mtree.Change, got *mtree.Entry, body io.Read
 	switch {
 	case got.Hot:
 		h.unsettled++
-	case !sameFile(c.Want, got):
+	case !w.same(got):
 		h.moved++
 	default:
 		h.seen = append(h.seen, c.Want)

@@ -23,6 +23,28 @@ type httpSource struct {
 	mu    sync.Mutex
 	ahead map[string]mtree.Listing // listings that came with an answer to ?since
 	noTar bool
+	kind  serverKind
+}
+
+// serverKind is what the first answer told of a server.
+type serverKind uint8
+
+const (
+	unknownKind serverKind = iota
+	ourKind
+	foreignKind
+)
+
+func (s *httpSource) isKind(k serverKind) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kind == k
+}
+
+func (s *httpSource) setKind(k serverKind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kind = k
 }
 
 // Bounds of what an answer may be. Beyond them it is an error, never cut.
@@ -51,8 +73,28 @@ func dirPath(path string) string {
 }
 
 // list implements source: one GET, or none if the listing came with the last
-// answer to ?since.
+// answer to ?since. The first answer decides what kind of server this is, which
+// costs another one for those that are not ours.
 func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
+	if s.isKind(foreignKind) {
+		return s.foreignListing(ctx, ask)
+	}
+	a, err := s.ourListing(ctx, ask)
+	if s.isKind(ourKind) {
+		return a, err
+	}
+	if err == nil {
+		s.setKind(ourKind)
+	} else if ask.path == "" && notOurs(&a, err) {
+		if foreign, err := s.foreignListing(ctx, ask); err == nil {
+			s.setKind(foreignKind)
+			return foreign, nil
+		}
+	}
+	return a, err
+}
+
+func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	if ask.path == "" {
 		s.keepAhead(nil)
 	} else if l, ok := s.take(&ask); ok {
@@ -77,7 +119,7 @@ func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
 	resp, err := s.do(ctx, r)
 	var status *statusError
 	if errors.As(err, &status) && status.status == http.StatusGone && ask.since != nil {
-		return s.list(ctx, ask.plain())
+		return s.ourListing(ctx, ask.plain())
 	}
 	if err != nil {
 		return answer{}, err
@@ -111,7 +153,7 @@ func head(resp *http.Response) (answer, error) {
 		dialect: h.Get("Server"),
 	}
 	if h.Get("Tidemark-Version") != "" {
-		a.dialect = "tidemark"
+		a.dialect = ours
 	}
 	if text := h.Get("Tidemark-Epoch"); text != "" {
 		var err error

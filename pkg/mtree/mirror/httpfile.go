@@ -11,19 +11,20 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"tidemark/pkg/mtree"
 )
 
 // fetch implements source: small files in one tar stream, what that leaves out
 // and large ones by a GET each.
-func (s *httpSource) fetch(ctx context.Context, dir string, want []*mtree.Entry, put putFunc) []error {
+func (s *httpSource) fetch(ctx context.Context, dir string, want []wanted, put putFunc) []error {
 	errs := make([]error, len(want))
 	got := make([]bool, len(want))
 	if s.hasTar() && len(want) > 1 {
 		s.bulk(ctx, dir, want, put, errs, got)
 	}
-	var rest []*mtree.Entry
+	var rest []wanted
 	var index []int
 	for i := range want {
 		if !got[i] {
@@ -31,7 +32,7 @@ func (s *httpSource) fetch(ctx context.Context, dir string, want []*mtree.Entry,
 		}
 	}
 	single := oneByOne(ctx, rest, func(i int, e mtree.Entry, body io.Reader) error { return put(index[i], e, body) },
-		func(ctx context.Context, e *mtree.Entry, d demand) (opened, error) { return s.open(ctx, dir, e, d) })
+		func(ctx context.Context, e wanted, d demand) (opened, error) { return s.open(ctx, dir, e, d) })
 	for i, err := range single {
 		errs[index[i]] = err
 	}
@@ -40,12 +41,15 @@ func (s *httpSource) fetch(ctx context.Context, dir string, want []*mtree.Entry,
 
 // open asks for one file: as listed by If-Match with the ETag that the listing
 // implies; as found by that of a HEAD; as is without.
-func (s *httpSource) open(ctx context.Context, dir string, e *mtree.Entry, d demand) (opened, error) {
+func (s *httpSource) open(ctx context.Context, dir string, e wanted, d demand) (opened, error) {
 	r := request{path: escapePath(mtree.JoinPath(dir, e.Name)), header: map[string]string{}, plain: true}
 	switch d {
 	case asListed:
 		if e.Has&mtree.HasCTime != 0 {
-			r.header["If-Match"] = fileTag(e)
+			r.header["If-Match"] = fileTag(e.Entry)
+		}
+		if sec, _ := e.MTime.Unix(); e.unless {
+			r.header["If-Modified-Since"] = time.Unix(sec, 0).UTC().Format(http.TimeFormat)
 		}
 	case asFound:
 		ask := r
@@ -63,14 +67,21 @@ func (s *httpSource) open(ctx context.Context, dir string, e *mtree.Entry, d dem
 	if err != nil {
 		return opened{}, err
 	}
+	if resp.StatusCode == http.StatusNotModified && e.unless {
+		_ = resp.Body.Close()
+		return opened{}, errSame
+	}
 	if resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close()
 		return opened{}, fmt.Errorf("GET %s: unexpected %s", resp.Request.URL.Redacted(), resp.Status)
 	}
-	got, err := described(resp, e)
+	got, err := described(resp, &e)
 	if err != nil {
 		_ = resp.Body.Close()
 		return opened{}, err
+	}
+	if got.Size < 0 {
+		return opened{got, resp.Body}, nil
 	}
 	return opened{got, &wholeBody{resp.Body, got.Size}}, nil
 }
@@ -83,23 +94,22 @@ func fileTag(e *mtree.Entry) string {
 }
 
 // described returns what an answer says of the file it brings.
-func described(resp *http.Response, e *mtree.Entry) (mtree.Entry, error) {
+func described(resp *http.Response, e *wanted) (mtree.Entry, error) {
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		return *e, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
+		return *e.Entry, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
 	}
-	if got, ok := parseFileTag(resp.Header.Get("ETag"), e); ok {
+	if got, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry); ok && e.vague == nil {
 		if resp.ContentLength >= 0 && resp.ContentLength != got.Size {
 			return got, fmt.Errorf("GET %s: Content-Length %d of a file of %d bytes", resp.Request.URL.Redacted(), resp.ContentLength, got.Size)
 		}
 		return got, nil
 	}
-	got := *e
+	got := *e.Entry
 	got.Has &^= mtree.HasCTime
-	if resp.ContentLength >= 0 {
-		got.Size = resp.ContentLength
-	}
-	if t, err := http.ParseTime(resp.Header.Get("Last-Modified")); err == nil && got.Size != e.Size {
-		got.MTime = mtree.FromTime(t)
+	got.Size = resp.ContentLength // -1: not told
+	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+	if err == nil && (e.vague == nil || e.vague.step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
+		got.MTime = mtree.FromTime(modified)
 	}
 	return got, nil
 }
@@ -146,7 +156,7 @@ const maxBulk = 1 << 20
 
 // bulk asks for small files in one tar stream and marks those that came as
 // listed. Whatever goes wrong with it is left to single requests.
-func (s *httpSource) bulk(ctx context.Context, dir string, want []*mtree.Entry, put putFunc, errs []error, got []bool) {
+func (s *httpSource) bulk(ctx context.Context, dir string, want []wanted, put putFunc, errs []error, got []bool) {
 	index := make(map[string]int, len(want))
 	var body strings.Builder
 	for i, e := range want {
@@ -177,9 +187,9 @@ func (s *httpSource) bulk(ctx context.Context, dir string, want []*mtree.Entry, 
 		if !ok || got[i] || header.Typeflag != tar.TypeReg {
 			continue // not asked for, or given already: not looked at
 		}
-		e := *want[i]
+		e := *want[i].Entry
 		e.Size, e.MTime, e.CTime = header.Size, mtree.FromTime(header.ModTime), mtree.FromTime(header.ChangeTime)
-		if !sameFile(want[i], &e) {
+		if !sameFile(want[i].Entry, &e) {
 			continue
 		}
 		if err := put(i, e, archive); err != nil && !isLocal(err) {

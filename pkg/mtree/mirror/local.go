@@ -103,19 +103,19 @@ func reading(err error) error {
 	return err
 }
 
-func (s *localSource) fetch(ctx context.Context, dir string, want []*mtree.Entry, put putFunc) []error {
+func (s *localSource) fetch(ctx context.Context, dir string, want []wanted, put putFunc) []error {
 	d, err := s.root.OpenDirPath(dir, s.crossMounts)
 	if err != nil {
 		return sameError(reading(err), len(want))
 	}
 	defer d.Close()
-	return oneByOne(ctx, want, put, func(ctx context.Context, e *mtree.Entry, how demand) (opened, error) {
+	return oneByOne(ctx, want, put, func(ctx context.Context, e wanted, how demand) (opened, error) {
 		f, info, err := d.OpenFile(e.Name)
 		if err != nil {
 			return opened{}, reading(err)
 		}
 		got := entryOf(e.Name, info)
-		if how == asListed && !sameFile(e, &got) {
+		if how == asListed && !sameFile(e.Entry, &got) {
 			_ = f.Close()
 			return opened{}, errMoved
 		}

@@ -109,6 +109,9 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	case t.NoID && a.treeID == "" && t.Upstream != c.Source:
 		return "", false, exit.With(exit.Refused, fmt.Errorf("the copy was made from %q, and neither source has a tree id", t.Upstream),
 			"give that source, or --adopt to make the copy equal to this one")
+	case !t.NoID && a.foreign:
+		return "", false, exit.With(exit.Unreachable, fmt.Errorf("%w: something else than serve answers", mtree.ErrListing),
+			"the copy was made from a tidemark tree")
 	case !t.NoID && a.treeID == "":
 		return "the source has lost its tree id", false, nil
 	case !t.NoID && a.treeID != t.ID:

@@ -216,7 +216,7 @@ func (p *pass) settle(n *node) {
 	}
 	up.changed = up.changed || n.changed
 	up.failed = up.failed || n.failed
-	if !n.passed && (n.blocked || n.record.Stamp != n.want.MTime) {
+	if !n.passed && (n.blocked || n.record.Stamp != n.want.MTime && !p.source.foreign) {
 		// What it was completed with is not what the parent lists: the
 		// parent's listing is older, or this one came from a cache.
 		up.blocked = true

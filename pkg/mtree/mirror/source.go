@@ -22,8 +22,8 @@ type source interface {
 	// fetch reads the files want of the directory dir and hands each to put,
 	// from one goroutine, in any order. It returns one error per file, at its
 	// index, nil for those that put took: what put returned, or errDenied,
-	// errGone, or what kept it from reading.
-	fetch(ctx context.Context, dir string, want []*mtree.Entry, put putFunc) []error
+	// errGone, errSame, or what kept it from reading.
+	fetch(ctx context.Context, dir string, want []wanted, put putFunc) []error
 
 	// sums returns the SHA-256 of files of the directory dir, by name. A file
 	// that cannot be read is missing from the result.
@@ -31,6 +31,21 @@ type source interface {
 }
 
 type sum = [sha256.Size]byte
+
+// wanted is a file to fetch.
+type wanted struct {
+	*mtree.Entry
+	vague  *vague // set if the listing is a foreign one
+	unless bool   // not if it is unchanged since its mtime: then errSame
+}
+
+// same reports whether what is read is the file that was listed.
+func (w *wanted) same(got *mtree.Entry) bool {
+	if w.vague != nil {
+		return w.unless || w.vague.fits(w.MTime, got.MTime, got.Size)
+	}
+	return sameFile(w.Entry, got)
+}
 
 // putFunc stores a file of the listing. got is what is being read: normally the
 // same; other size or times if the file changed meanwhile, and then Hot if it
@@ -58,12 +73,15 @@ type answer struct {
 	treeID    string // "": the source has none
 	epoch     uint64
 	dialect   string // what kind of server this is, for messages
+	foreign   bool   // its listings know less than ours
+	vague     map[string]vague
 }
 
 // Errors of a source that a caller branches on.
 var (
 	errDenied = errors.New("the source may not read it")
 	errGone   = errors.New("no longer there")
+	errSame   = errors.New("unchanged")
 	errMoved  = errors.New("changed while it was read")
 )
 
@@ -89,8 +107,8 @@ const (
 // oneByOne is fetch for a source that opens single files: each as it was
 // listed; if it is another by now, as it is found; and if it will not hold
 // still, as it is.
-func oneByOne(ctx context.Context, want []*mtree.Entry, put putFunc,
-	open func(ctx context.Context, e *mtree.Entry, d demand) (opened, error)) []error {
+func oneByOne(ctx context.Context, want []wanted, put putFunc,
+	open func(ctx context.Context, e wanted, d demand) (opened, error)) []error {
 	errs := make([]error, len(want))
 	for i, e := range want {
 		for try := 1; ; try++ {
@@ -116,8 +134,8 @@ func oneByOne(ctx context.Context, want []*mtree.Entry, put putFunc,
 	return errs
 }
 
-func putOne(ctx context.Context, i int, e *mtree.Entry, d demand, put putFunc,
-	open func(ctx context.Context, e *mtree.Entry, d demand) (opened, error)) error {
+func putOne(ctx context.Context, i int, e wanted, d demand, put putFunc,
+	open func(ctx context.Context, e wanted, d demand) (opened, error)) error {
 	f, err := open(ctx, e, d)
 	if err != nil {
 		return err

@@ -27,6 +27,8 @@ type view struct {
 	doomed  []doomed
 	swaps   []swap
 	failed  []failure
+	vague   map[string]vague
+	unless  map[string]bool
 }
 
 // failure is a path that could not be made right.
@@ -47,7 +49,7 @@ func (p *pass) visit(n *node, given *answer) step {
 func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 	v := &view{deep: n.deep}
 	if given != nil {
-		v.listing = given.listing
+		v.listing, v.vague = given.listing, given.vague
 	} else if v.err = p.ask(ctx, n, v); v.err != nil {
 		return v
 	}
@@ -98,7 +100,7 @@ func (p *pass) ask(ctx context.Context, n *node, v *view) error {
 	if !a.ahead && (a.treeID != p.source.treeID || a.epoch != p.source.epoch) {
 		return errors.New("the listing is of another tree or epoch than the root's")
 	}
-	v.listing = a.listing
+	v.listing, v.vague = a.listing, a.vague
 	return nil
 }
 
@@ -204,6 +206,9 @@ func (p *pass) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 // compare makes the plan for n and finds the directories below to visit.
 func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	v.listing.Entries = p.wanted(n.path, v.listing.Entries)
+	if v.vague != nil {
+		v.unless = clarify(&v.listing, v.vague, have)
+	}
 	another := v.had && replaced(v.before, &v.listing)
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,

@@ -28,6 +28,7 @@ func (p *pass) visited(n *node, v *view) {
 	p.made += v.made()
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
+	n.vague, n.unless = v.vague, v.unless
 	p.doom(n, v.doomed, v.swaps)
 	if v.changed {
 		p.touch(n.path)

@@ -1,0 +1,156 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Other servers list directories, too: nginx, Apache, lighttpd, Caddy, rclone,
+// Python's http.server and their like. Their listings have no ids, no ctimes and
+// no stamps that prune, so every pass is a full walk; often a file's time is
+// known to the minute only, in a zone that nobody tells, and its size rounded.
+// What such an entry really is, is decided against the copy: an equal file stays
+// as it is, and one that may differ is asked for.
+
+// vague is how well a foreign listing knows a file.
+type vague struct {
+	step      time.Duration // in which its time is told: 1 ns, 1 s, 1 min; 0: not told
+	local     bool          // in the server's zone, whatever that is
+	low, high int64         // bounds of its size; high < 0: not told
+}
+
+// zoneStep is what all zones' offsets from UTC are multiples of, zoneMost the
+// largest of them.
+const (
+	zoneStep = 15 * time.Minute
+	zoneMost = 14 * time.Hour
+)
+
+// fits reports whether a file of this size and mtime may be the one listed at
+// the time listed.
+func (g *vague) fits(listed, mtime mtree.Stamp, size int64) bool {
+	if g.high >= 0 && size >= 0 && (size < g.low || size > g.high) {
+		return false
+	}
+	if g.step == 0 {
+		return true
+	}
+	off := listed.Sub(mtime.Floor(g.step))
+	return off == 0 || g.local && off%zoneStep == 0 && off.Abs() <= zoneMost
+}
+
+// young reports whether a file of the copy was fetched so soon after its last
+// change that a later change may bear the same time.
+func young(have *mtree.Entry, step time.Duration) bool {
+	return have.CTime.Sub(have.MTime) < max(step, time.Second)+time.Second
+}
+
+// clarify gives vague entries of a listing the size and time of the copy's file
+// where that may be it, and another time where that must be asked for. The
+// names returned are to be fetched only if they changed since.
+func clarify(l *mtree.Listing, known map[string]vague, have []mtree.Entry) (unless map[string]bool) {
+	byName := make(map[string]*mtree.Entry, len(have))
+	for i := range have {
+		byName[have[i].Name] = &have[i]
+	}
+	unless = map[string]bool{}
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		g, is := known[e.Name]
+		h := byName[e.Name]
+		if !is || h == nil || h.Kind != mtree.File || e.Kind != mtree.File {
+			continue
+		}
+		fits := g.fits(e.MTime, h.MTime, h.Size)
+		switch {
+		case !fits:
+			if e.MTime == h.MTime {
+				e.MTime = e.MTime.Add(1)
+			}
+		case young(h, g.step):
+			e.Size, e.MTime = h.Size, h.MTime.Add(1)
+		case g.step == 0:
+			e.Size, e.MTime = h.Size, h.MTime.Add(1)
+			unless[e.Name] = true
+		default:
+			e.Size, e.MTime = h.Size, h.MTime
+		}
+	}
+	return unless
+}
+
+// foreignListing asks a server of another kind for one directory.
+func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error) {
+	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": "application/json, text/html;q=0.9, */*;q=0.1"}}
+	if ask.fresh {
+		r.header["Cache-Control"] = "no-cache"
+	}
+	resp, err := s.do(ctx, r)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(&bounded{resp.Body, maxForeign})
+	if err != nil {
+		return answer{}, askedFor(resp, err)
+	}
+	a := answer{state: disk.Unwatched, foreign: true, dialect: resp.Header.Get("Server")}
+	l := &a.listing
+	// They hide dotfiles, and do not say so.
+	l.Hidden = 1
+	l.Entries, a.vague, err = parseForeign(text, resp)
+	if err != nil {
+		return answer{}, askedFor(resp, err)
+	}
+	disk.SortEntries(l.Entries)
+	for i := range l.Entries {
+		if i > 0 && l.Entries[i].Name == l.Entries[i-1].Name {
+			return answer{}, askedFor(resp, fmt.Errorf("%w: %q is there twice", mtree.ErrListing, l.Entries[i].Name))
+		}
+		l.Stamp = mtree.Later(l.Stamp, l.Entries[i].MTime)
+	}
+	if ask.path != "" && ask.least != (mtree.Stamp{}) {
+		l.Stamp = ask.least // the directory's own time, as its parent lists it
+	}
+	return a, nil
+}
+
+// maxForeign bounds a foreign listing in bytes: it is held as a whole.
+const maxForeign = 64 << 20
+
+func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]vague, error) {
+	trimmed := bytes.TrimSpace(text)
+	switch kind := resp.Header.Get("Content-Type"); {
+	case strings.HasPrefix(kind, "application/json") && bytes.HasPrefix(trimmed, []byte("[")):
+		return parseForeignJSON(trimmed)
+	case strings.HasPrefix(kind, "text/html"):
+		return parseForeignHTML(trimmed, resp.Request.URL.EscapedPath())
+	}
+	return nil, nil, fmt.Errorf("%w: neither text, JSON nor HTML that lists a directory", mtree.ErrListing)
+}
+
+// notOurs reports whether an answer to the first question says that the server
+// is of another kind.
+func notOurs(a *answer, err error) bool {
+	if err == nil || a.dialect == ours {
+		return false
+	}
+	var status *statusError
+	if errors.As(err, &status) {
+		return status.status < 500 && status.status != http.StatusUnauthorized && status.status != http.StatusForbidden && status.server != ours &&
+			status.location == ""
+	}
+	return errors.Is(err, mtree.ErrListing)
+}
+
+// ours is the dialect of serve.
+const ours = "tidemark"

@@ -1,0 +1,225 @@
+package mirror
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+)
+
+// serverProgram starts another program that serves dir and returns its URL.
+func serverProgram(t *testing.T, dir string, command func(port int) []string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	port := l.Addr().(*net.TCPAddr).Port
+	require.NoError(t, l.Close())
+	args := command(port)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	cmd.Stderr = testWriter{t}
+	require.NoError(t, cmd.Start(), "install %s", args[0])
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
+	require.True(t, assertEventually(func() bool {
+		resp, err := http.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err == nil
+	}))
+	return url
+}
+
+func nginx(t *testing.T, root, format string) func(port int) []string {
+	return func(port int) []string {
+		conf := filepath.Join(t.TempDir(), "nginx.conf")
+		dir := filepath.Dir(conf)
+		text := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log;
+events {}
+http {
+	access_log off; client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; uwsgi_temp_path %[1]s; scgi_temp_path %[1]s;
+	server { listen 127.0.0.1:%[2]d; root %[3]s; autoindex on; autoindex_format %[4]s; charset utf-8; }
+}
+`, dir, port, root, format)
+		require.NoError(t, os.WriteFile(conf, []byte(text), 0o644))
+		return []string{"nginx", "-c", conf, "-e", dir + "/error.log", "-p", dir}
+	}
+}
+
+// The servers that stand on every second host are sources, too: everything
+// arrives, what is equal is not fetched again, and what goes is deleted.
+func TestForeignServers(t *testing.T) {
+	for name, command := range map[string]func(t *testing.T, root string) func(port int) []string{
+		"nginx html": func(t *testing.T, root string) func(int) []string { return nginx(t, root, "html") },
+		"nginx json": func(t *testing.T, root string) func(int) []string { return nginx(t, root, "json") },
+		"rclone": func(_ *testing.T, root string) func(int) []string {
+			return func(port int) []string {
+				return []string{"rclone", "serve", "http", "--dir-cache-time", "0s", "--addr", fmt.Sprintf("127.0.0.1:%d", port), root}
+			}
+		},
+		"python": func(_ *testing.T, root string) func(int) []string {
+			return func(port int) []string {
+				return []string{"python3", "-m", "http.server", "--bind", "127.0.0.1", "-d", root, fmt.Sprint(port)}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			// Names sort in the order of the passes below. All times but one are
+			// old: young files are fetched a second time.
+			testtree.Make(t, root, "a/b/deep = x @1000000000", "a/100%25 + ä b#?.txt = name @1000000001",
+				"big = "+strings.Repeat("b", 5000)+" @1000000060", "gone = x @1000000000", "empty/", "c;d&e<f>'g = z @1000000000")
+			b := newBench(t, serverProgram(t, root, command(t, root)))
+			require.NoError(t, b.once())
+			b.sameBytes(root)
+			require.Contains(t, b.out.String(), "fetched 5 files")
+			info, err := os.Stat(b.path("big"))
+			require.NoError(t, err)
+			require.EqualValues(t, 1000000060, info.ModTime().Unix())
+			require.NoError(t, b.once())
+			require.Contains(t, b.out.String(), "fetched 0 files", "what is equal is not fetched again")
+
+			testtree.Make(t, root, "a/b/deep = y @1000000120", "a/new = n @1000000000")
+			require.NoError(t, os.Remove(filepath.Join(root, "gone")))
+			require.NoError(t, b.once())
+			b.sameBytes(root)
+			require.Contains(t, b.out.String(), "fetched 2 files (2 bytes), deleted 1, held 0")
+		})
+	}
+}
+
+// sameBytes requires the names and the bytes of root in the copy.
+func (b *bench) sameBytes(root string) {
+	b.t.Helper()
+	files := func(root string) map[string]string {
+		all := map[string]string{}
+		require.NoError(b.t, filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if d.Name() == ".tidemark" {
+				return filepath.SkipDir
+			}
+			name, _ := filepath.Rel(root, path)
+			if all[name] = "directory"; !d.IsDir() {
+				text, err := os.ReadFile(path)
+				require.NoError(b.t, err)
+				all[name] = string(text)
+			}
+			return err
+		}))
+		return all
+	}
+	require.Equal(b.t, files(root), files(b.config.Dest))
+}
+
+// Pages as other servers write them, which the tests cannot start everywhere.
+func TestForeignPages(t *testing.T) {
+	at := func(text string) mtree.Stamp {
+		when, err := time.Parse("2006-01-02 15:04:05", text)
+		require.NoError(t, err)
+		return mtree.FromTime(when)
+	}
+	for name, tc := range map[string]struct {
+		page  string
+		time  mtree.Stamp
+		vague vague
+	}{
+		"apache fancy": {`<html><head><title>Index of /</title></head><body><h1>Index of /</h1>
+<pre><img src="/icons/blank.gif" alt="Icon "> <a href="?C=N;O=D">Name</a> <a href="?C=M;O=A">Last modified</a> <a href="?C=S;O=A">Size</a><hr>
+<img src="/icons/back.gif" alt="[PARENTDIR]"> <a href="/">Parent Directory</a>                             -
+<img src="/icons/folder.gif" alt="[DIR]"> <a href="sub/">sub/</a>            2024-02-03 04:05    -
+<img src="/icons/unknown.gif" alt="[   ]"> <a href="a%20f">a f</a>            2024-02-03 04:05  1.2K
+<hr></pre></body></html>`, at("2024-02-03 04:05:00"), vague{time.Minute, true, 1126, 1331}},
+		"apache table": {`<html><head><title>Index of /</title></head><body><table><tr><td valign="top"><img src="/i.gif"></td><td><a href="sub/">sub/</a></td><td align="right">2024-02-03 04:05  </td><td align="right">  - </td><td>&nbsp;</td></tr>
+<tr><td valign="top"><img src="/i.gif"></td><td><a href="a%20f">a f</a></td><td align="right">2024-02-03 04:05  </td><td align="right"> 12 </td><td>&nbsp;</td></tr></table></body></html>`, at("2024-02-03 04:05:00"), vague{time.Minute, true, 12, 12}},
+		"apache simple": {`<html><head><title>Index of /</title></head><body><ul><li><a href="/"> Parent Directory</a></li><li><a href="sub/"> sub/</a></li><li><a href="a%20f"> a f</a></li></ul></body></html>`,
+			mtree.Stamp{}, vague{high: -1}},
+		"lighttpd": {`<html><head><title>Index of /</title></head><body><h2>Index of /</h2><table><tbody>
+<tr class="d"><td class="n"><a href="../">..</a>/</td><td class="m">&nbsp;</td><td class="s">- &nbsp;</td><td class="t">Directory</td></tr>
+<tr class="d"><td class="n"><a href="sub/">sub</a>/</td><td class="m">2024-Feb-03 04:05:06</td><td class="s">- &nbsp;</td><td class="t">Directory</td></tr>
+<tr><td class="n"><a href="a%20f">a f</a></td><td class="m">2024-Feb-03 04:05:06</td><td class="s">0.1K</td><td class="t">text/plain</td></tr>
+</tbody></table></body></html>`, at("2024-02-03 04:05:06"), vague{time.Second, true, 0, 204}},
+		"fancyindex": {`<!DOCTYPE html><html><head><title>Index of /</title></head><body><h1>Index of /</h1><table><tbody>
+<tr><td class="link"><a href="sub/" title="sub">sub/</a></td><td class="size">-</td><td class="date">2024-Feb-03 04:05</td></tr>
+<tr><td class="link"><a href="a%20f" title="a f">a f</a></td><td class="size">12 B</td><td class="date">2024-Feb-03 04:05</td></tr>
+</tbody></table></body></html>`, at("2024-02-03 04:05:00"), vague{time.Minute, true, 0, -1}},
+		"darkhttpd": {`<!DOCTYPE html><html><head><title>/</title></head><body><h1>Index of /</h1><pre>
+<a href="..">..</a>/
+<a href="sub/">sub/</a>    2024-02-03 04:05
+<a href="a%20f">a f</a>     2024-02-03 04:05         12
+</pre></body></html>`, at("2024-02-03 04:05:00"), vague{time.Minute, true, 12, 12}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			entries, known, err := parseForeignHTML([]byte(tc.page), "/")
+			require.NoError(t, err)
+			require.Len(t, entries, 2, "%v", entries)
+			require.Equal(t, "sub", entries[0].Name)
+			require.Equal(t, mtree.Dir, entries[0].Kind)
+			require.Equal(t, "a f", entries[1].Name)
+			require.Equal(t, mtree.File, entries[1].Kind)
+			require.Equal(t, tc.time, entries[1].MTime)
+			require.Equal(t, tc.vague, known["a f"])
+			for cut := range len(tc.page) {
+				_, _, err := parseForeignHTML([]byte(tc.page[:cut]), "/")
+				require.ErrorIs(t, err, mtree.ErrListing, "cut at %d", cut)
+			}
+		})
+	}
+	_, known, err := parseForeignJSON([]byte(`[{"name":"a","type":"file","mtime":"Sat, 03 Feb 2024 04:05:06 GMT","size":3},{"name":"d","type":"dir","mtime":1706933106,"size":1},
+		{"name":"e/","is_dir":true,"mod_time":"2024-02-03T04:05:06.123456789Z","size":4096},{"name":"fifo","type":"other"}]`))
+	require.NoError(t, err)
+	require.Len(t, known, 3)
+	require.Equal(t, vague{time.Second, false, 3, 3}, known["a"])
+	for _, bad := range []string{`[`, `[{"name":".."}]`, `[{"name":"a/b"}]`, `[{"name":"\ufffd"}]`, "[{\"name\":\"\xff\"}]", `[{"name":"a","size":-1}]`, `[{"name":"a","mtime":"soon"}]`, `[{"name":""}]`} {
+		_, _, err := parseForeignJSON([]byte(bad))
+		require.ErrorIs(t, err, mtree.ErrListing, "%q", bad)
+	}
+}
+
+// A portal's page is no index, and a copy of a tidemark tree takes no other
+// server's word for anything.
+func TestPortalsAreNoSources(t *testing.T) {
+	page := `<html><head><title>Welcome</title></head><body><a href="login">log in</a></body></html>`
+	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte(page))
+	}))
+	defer portal.Close()
+	b := newBench(t, portal.URL)
+	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
+
+	s, c := overHTTP(t, "a = x", "b = y")
+	c.equal(s)
+	c.config.Source = portal.URL
+	require.Equal(t, exit.Unreachable, exit.Of(c.once()))
+	page = strings.Replace(page, "Welcome", "Index of /", 1)
+	require.Equal(t, exit.Unreachable, exit.Of(c.once()))
+	c.same(s)
+}
+
+// Times in the zone of the server are recognised, others are not.
+func TestVagueTimes(t *testing.T) {
+	listed, exact := mtree.Unix(1_700_000_040, 0), mtree.Unix(1_700_000_075, 5e8)
+	g := vague{time.Minute, true, 100, 200}
+	require.True(t, g.fits(listed, exact, 150))
+	require.False(t, g.fits(listed, exact, 201))
+	require.True(t, g.fits(listed.Add(2*time.Hour), exact, 150), "another zone")
+	require.False(t, g.fits(listed.Add(time.Minute), exact, 150))
+	require.False(t, g.fits(listed.Add(15*time.Hour), exact, 150))
+	g.local = false
+	require.False(t, g.fits(listed.Add(2*time.Hour), exact, 150))
+}
