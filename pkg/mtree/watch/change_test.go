@@ -17,9 +17,13 @@ import (
 // TestEveryChangeIsFresh holds W1: after each kind of change the directories
 // from it to the root show stamps that they never showed.
 func TestEveryChangeIsFresh(t *testing.T) {
+	eachBackend(t, testEveryChangeIsFresh)
+}
+
+func testEveryChangeIsFresh(t *testing.T, backend string) {
 	root := newTree(t, "a/b/c/f = one", "a/b/c/g = two", "a/b/d/e/", "x/y/h = three", "other/")
 	outside := newTree(t, "old = of old @1000000000", "dir/sub/f = x @1000000000")
-	r := start(t, Config{Root: root})
+	r := start(t, Config{Root: root, Backend: backend})
 	r.sync()
 	seen := logStamps(t, root)
 	in := func(path string) string { return filepath.Join(root, path) }
@@ -101,8 +105,12 @@ func TestEveryChangeIsFresh(t *testing.T) {
 
 // An in-place write puts exactly the file's mtime on every ancestor.
 func TestFileTimeGoesUpUnchanged(t *testing.T) {
+	eachBackend(t, testFileTimeGoesUpUnchanged)
+}
+
+func testFileTimeGoesUpUnchanged(t *testing.T, backend string) {
 	root := newTree(t, "a/b/c/f = one", "z/")
-	r := start(t, Config{Root: root})
+	r := start(t, Config{Root: root, Backend: backend})
 	r.sync()
 	f := filepath.Join(root, "a/b/c/f")
 	write(t, f, "two")
@@ -136,8 +144,12 @@ func TestHandsOff(t *testing.T) {
 // An idle tree sees no writes: W5. Our own stamps cause events, which must not
 // cause stamps.
 func TestQuiet(t *testing.T) {
+	eachBackend(t, testQuiet)
+}
+
+func testQuiet(t *testing.T, backend string) {
 	root := newTree(t, "a/b/f = one", "c/d/e/")
-	r := start(t, Config{Root: root})
+	r := start(t, Config{Root: root, Backend: backend})
 	write(t, filepath.Join(root, "a/b/f"), "two")
 	must(t, os.Rename(filepath.Join(root, "c"), filepath.Join(root, "a/c")))
 	r.sync()
@@ -173,8 +185,12 @@ func bothTimes(t testing.TB, path string) [2]mtree.Stamp {
 // What arrives under a name is stamped with all below it, though nothing in it
 // changed: a reader may remember other contents for these names and times.
 func TestArrivedIsStampedThroughout(t *testing.T) {
+	eachBackend(t, testArrivedIsStampedThroughout)
+}
+
+func testArrivedIsStampedThroughout(t *testing.T, backend string) {
 	root := newTree(t, "current/sub/deep/f = a @1000000000", "next/sub/deep/f = b @1000000000")
-	r := start(t, Config{Root: root})
+	r := start(t, Config{Root: root, Backend: backend})
 	r.sync()
 	seen := logStamps(t, root)
 	in := func(path string) string { return filepath.Join(root, path) }

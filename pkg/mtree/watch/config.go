@@ -37,6 +37,8 @@ type Config struct {
 	Notify func(text string)  // told in one line what is being done; may be nil
 	Audit  <-chan struct{}    // asks for an audit; may be nil
 	Stats  *Stats             // nil: private ones
+
+	sameProcess bool // tests: the process that changes the tree is this one
 }
 
 const (

@@ -108,8 +108,12 @@ func TestNewerFormat(t *testing.T) {
 
 // An id is never minted while one is known.
 func TestIDSurvives(t *testing.T) {
+	eachBackend(t, testIDSurvives)
+}
+
+func testIDSurvives(t *testing.T, backend string) {
 	root := newTree(t, "a/f = one")
-	r := start(t, Config{Root: root})
+	r := start(t, Config{Root: root, Backend: backend})
 	id := r.status().Tree.ID
 	for range 3 {
 		must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
@@ -118,19 +122,23 @@ func TestIDSurvives(t *testing.T) {
 		require.EqualValues(t, 1, r.status().Tree.Epoch)
 		r.sync()
 	}
-	refused(t, Config{Root: root}, "already running")
+	refused(t, Config{Root: root, Backend: backend}, "already running")
 	must(t, os.Remove(filepath.Join(root, ".tidemark/tree")))
 	require.Eventually(t, func() bool { return r.status().State == disk.Watched }, deadline, time.Millisecond)
 	r.stop()
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
-	r = start(t, Config{Root: root})
+	r = start(t, Config{Root: root, Backend: backend})
 	require.Equal(t, id, r.status().Tree.ID)
 	require.Greater(t, r.status().Tree.Epoch, uint64(1))
 }
 
 func TestStateDir(t *testing.T) {
+	eachBackend(t, testStateDir)
+}
+
+func testStateDir(t *testing.T, backend string) {
 	root, state := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
-	r := start(t, Config{Root: root, StateDir: state})
+	r := start(t, Config{Root: root, Backend: backend, StateDir: state})
 	seen := logStamps(t, root)
 	write(t, filepath.Join(root, "a/f"), "two")
 	r.sync()
@@ -140,8 +148,12 @@ func TestStateDir(t *testing.T) {
 }
 
 func TestRootMovedAway(t *testing.T) {
+	eachBackend(t, testRootMovedAway)
+}
+
+func testRootMovedAway(t *testing.T, backend string) {
 	root := filepath.Join(newTree(t, "tree/a/f = one"), "tree")
-	r := start(t, Config{Root: root})
+	r := start(t, Config{Root: root, Backend: backend})
 	must(t, os.Rename(root, root+".moved"))
 	select {
 	case err := <-r.ended:
@@ -156,10 +168,14 @@ func TestRootMovedAway(t *testing.T) {
 // A directory with a .tidemark of its own is another tree: its parents are
 // stamped, nothing inside.
 func TestBorder(t *testing.T) {
+	eachBackend(t, testBorder)
+}
+
+func testBorder(t *testing.T, backend string) {
 	root := newTree(t, "a/inner/deep/f = one", "a/g = two")
 	inner := filepath.Join(root, "a/inner")
 	start(t, Config{Root: inner}).stop()
-	r := start(t, Config{Root: root})
+	r := start(t, Config{Root: root, Backend: backend})
 	r.sync()
 	before := stamps(t, root)
 	write(t, filepath.Join(inner, "deep/f"), "changed")
@@ -220,8 +236,12 @@ func chattr(t testing.TB, flag, path string) {
 }
 
 func TestExclude(t *testing.T) {
+	eachBackend(t, testExclude)
+}
+
+func testExclude(t *testing.T, backend string) {
 	root := newTree(t, "a/f = one", "cache/deep/f = x", "a/x.tmp = t")
-	r := start(t, Config{Root: root, Exclude: []string{"*.tmp", "/cache/"}})
+	r := start(t, Config{Root: root, Backend: backend, Exclude: []string{"*.tmp", "/cache/"}})
 	r.sync()
 	before := stamps(t, root)
 	write(t, filepath.Join(root, "a/x.tmp"), "changed")

@@ -72,7 +72,7 @@ func TestStatusLines(t *testing.T) {
 	must(t, PrintStatus(&out, root, ""))
 	text := lines(out.String())
 	require.Equal(t, "state: watched", text[0])
-	require.Contains(t, text, "backend: inotify")
+	require.Contains(t, text, "backend: fanotify")
 	require.Contains(t, text, "root: "+stampOf(t, root, ".").String())
 	require.Contains(t, text, "tree: "+r.status().Tree.ID)
 	r.stop()

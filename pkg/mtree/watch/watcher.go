@@ -159,31 +159,37 @@ func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *g
 }
 
 // listen opens the source of events: the one asked for, or the best that works.
-func (w *watcher) listen() (err error) {
-	w.backend = w.Backend
-	switch w.Backend {
-	case "none":
-		w.source, err = notify.None(w.wake)
-	case "inotify":
-		w.source, err = notify.Inotify(w.wake)
-	case "fanotify":
-		return exit.With(exit.Usage, errors.New("backend fanotify does not work here"), "use inotify or auto")
-	default:
-		w.backend = "inotify"
-		if w.source, err = notify.Inotify(w.wake); err != nil {
-			w.Log.Warn("no events: the tree is known by audits only", "err", err)
-			w.backend = "none"
-			w.source, err = notify.None(w.wake)
+func (w *watcher) listen() error {
+	backends := []string{w.Backend}
+	if w.Backend == "auto" {
+		backends = []string{"fanotify", "inotify", "none"}
+	}
+	var err error
+	for _, w.backend = range backends {
+		if w.source, err = w.hear(w.backend); err == nil {
+			break
+		}
+		if len(backends) > 1 {
+			w.Log.Info("backend does not work here", "backend", w.backend, "why", err)
 		}
 	}
 	if err != nil {
-		return exit.With(exit.Local, err, "--backend none works without events")
+		return exit.With(exit.Local, fmt.Errorf("--backend %s: %w", w.Backend, err), "--backend auto takes what works here, and says what does not")
 	}
-	_, _, err = w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
-	if err != nil {
+	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
 		w.trouble.unheard(err)
 	}
 	return nil
+}
+
+func (w *watcher) hear(backend string) (notify.Source, error) {
+	switch backend {
+	case "fanotify":
+		return notify.Fanotify(w.root.FD(), w.sameProcess, w.wake)
+	case "inotify":
+		return notify.Inotify(w.wake)
+	}
+	return notify.None(w.wake)
 }
 
 // close gives up what open took. It is safe after a failed open.

@@ -84,6 +84,7 @@ func begin(t testing.TB, c Config) *running {
 	}
 	ready := make(chan struct{})
 	c.Ready = func() { close(ready) }
+	c.sameProcess = true
 	r.config = c
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())

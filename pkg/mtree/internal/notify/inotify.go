@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -149,7 +148,7 @@ func (s *inotify) armMarker(fd int) (Ref, bool, error) {
 // add sets a watch by descriptor: the directory that was opened is the one that
 // is heard. The trailing "/." makes the last component no symlink.
 func (s *inotify) add(fd int, mask uint32) (wd int32, err error) {
-	path := "/proc/self/fd/" + strconv.Itoa(fd) + "/."
+	path := procFD(fd) + "/."
 	err = control(s.queue.file, func(queue int) error {
 		n, err := unix.InotifyAddWatch(queue, path, mask)
 		wd = int32(n)
@@ -200,12 +199,17 @@ func nextEvent(raw []byte) (e event, size int) {
 		wd:     int32(binary.NativeEndian.Uint32(raw)),
 		mask:   binary.NativeEndian.Uint32(raw[4:]),
 		cookie: binary.NativeEndian.Uint32(raw[8:]),
-		name:   raw[unix.SizeofInotifyEvent:size],
-	}
-	if end := bytes.IndexByte(e.name, 0); end >= 0 {
-		e.name = e.name[:end]
+		name:   untilNUL(raw[unix.SizeofInotifyEvent:size]),
 	}
 	return e, size
+}
+
+// untilNUL returns the bytes before the first NUL.
+func untilNUL(b []byte) []byte {
+	if end := bytes.IndexByte(b, 0); end >= 0 {
+		return b[:end]
+	}
+	return b
 }
 
 // squeeze keeps of an event about a file only its directory, when more waits

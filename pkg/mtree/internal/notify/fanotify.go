@@ -1,0 +1,341 @@
+package notify
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// heardMask is what is heard of the whole file system.
+	heardMask = unix.FAN_CREATE | unix.FAN_DELETE | unix.FAN_MOVED_FROM | unix.FAN_MOVED_TO |
+		unix.FAN_MODIFY | unix.FAN_CLOSE_WRITE | unix.FAN_ATTRIB | unix.FAN_ONDIR
+	// namesMask is what is heard of the marker directory.
+	namesMask = unix.FAN_CREATE | unix.FAN_DELETE | unix.FAN_MOVED_FROM | unix.FAN_MOVED_TO
+	selfMask  = unix.FAN_DELETE_SELF | unix.FAN_MOVE_SELF
+)
+
+// fanotify is a Source with one mark on the whole file system: no cost per
+// directory, and nothing to arm. An event names its directory by a file handle;
+// which path that is now is asked when it is taken.
+type fanotify struct {
+	queue  queue
+	root   int // descriptor of the root, ours
+	pid    int32
+	places *places
+
+	marker atomic.Pointer[string] // handle of the marker directory
+	rootID string                 // handle of the root
+
+	mu      sync.Mutex
+	devices map[uint64]bool // marked file systems
+
+	dirty map[string]struct{} // directories squeezed out of the queue, under queue.mu
+}
+
+// everywhere is the Ref of every directory: none needs arming.
+var everywhere = Ref{&node{}}
+
+// Fanotify returns a Source for the tree at root by one filesystem mark
+// (FAN_REPORT_DFID_NAME, Linux 5.9). It needs CAP_SYS_ADMIN and
+// CAP_DAC_READ_SEARCH, and a file system with file handles that can be opened:
+// ext4, xfs, tmpfs and btrfs (its top subvolume), not overlayfs or FUSE. With
+// others, the events of this process are heard too, else they are dropped.
+func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
+	own, err := unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("dup: %w", err)
+	}
+	s := &fanotify{root: own, devices: map[uint64]bool{}, dirty: map[string]struct{}{}}
+	if !others {
+		s.pid = int32(os.Getpid())
+	}
+	fd, err := s.open()
+	if err != nil {
+		_ = unix.Close(own)
+		return nil, err
+	}
+	s.queue.keep = s.squeeze
+	if err := s.queue.start(fd, "fanotify", wake); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// open makes the group, marks the root's file system and tries whether its
+// handles can be opened again. System calls:
+//
+//	fanotify_init, fanotify_mark (filesystem), fanotify_mark (the root itself),
+//	name_to_handle_at, open_by_handle_at
+func (s *fanotify) open() (fd int, err error) {
+	fd, err = unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|unix.FAN_REPORT_DFID_NAME, unix.O_RDONLY|unix.O_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("fanotify_init: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+		}
+	}()
+	if err = unix.FanotifyMark(fd, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, heardMask, s.root, "."); err != nil {
+		return -1, fmt.Errorf("fanotify_mark of the file system: %w", err)
+	}
+	if err = unix.FanotifyMark(fd, unix.FAN_MARK_ADD, selfMask|unix.FAN_ONDIR, s.root, "."); err != nil {
+		return -1, fmt.Errorf("fanotify_mark of the root: %w", err)
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(s.root, &st); err != nil {
+		return -1, fmt.Errorf("fstat: %w", err)
+	}
+	s.devices[st.Dev] = true
+	if s.rootID, err = handleOf(s.root); err != nil {
+		return -1, err
+	}
+	s.places = newPlaces(s.root)
+	if _, err = s.places.open(s.rootID); err != nil {
+		return -1, fmt.Errorf("open_by_handle_at: %w", err)
+	}
+	return fd, nil
+}
+
+// handleOf returns a directory's identity as events give it: the file system's
+// id, 8 bytes, then struct file_handle.
+func handleOf(fd int) (string, error) {
+	handle, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return "", fmt.Errorf("name_to_handle_at: %w", err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return "", fmt.Errorf("fstatfs: %w", err)
+	}
+	id := make([]byte, 0, 16+handle.Size())
+	id = append(id, unsafe.Slice((*byte)(unsafe.Pointer(&fs.Fsid)), 8)...)
+	id = binary.NativeEndian.AppendUint32(id, uint32(handle.Size()))
+	id = binary.NativeEndian.AppendUint32(id, uint32(handle.Type()))
+	return string(append(id, handle.Bytes()...)), nil
+}
+
+// Arm implements Source: the mark hears all, except of another file system,
+// which is marked too, and of the marker directory, which may be elsewhere.
+func (s *fanotify) Arm(parent Ref, _ int, _ string, fd int) (Ref, bool, error) {
+	if parent == Marker {
+		id, err := handleOf(fd)
+		if err != nil {
+			return Ref{}, false, err
+		}
+		s.marker.Store(&id)
+		return Marker, false, s.mark(unix.FAN_MARK_ADD, namesMask, fd)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return Ref{}, false, fmt.Errorf("fstat: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.devices[st.Dev] {
+		return everywhere, false, nil
+	}
+	if err := s.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, heardMask, fd); err != nil {
+		return Ref{}, false, err
+	}
+	s.devices[st.Dev] = true
+	return everywhere, false, s.places.mount(fd)
+}
+
+func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
+	return control(s.queue.file, func(group int) error {
+		if err := unix.FanotifyMark(group, flags, mask, fd, "."); err != nil {
+			return fmt.Errorf("fanotify_mark: %w", err)
+		}
+		return nil
+	})
+}
+
+// Close implements Source.
+func (s *fanotify) Close() error {
+	err := s.queue.close()
+	s.places.close()
+	_ = unix.Close(s.root)
+	return err
+}
+
+// fanEvent is struct fanotify_event_metadata with its record of the directory.
+type fanEvent struct {
+	mask uint64
+	pid  int32
+	dir  []byte // as handleOf; empty if the event has none
+	name []byte // "." for the directory itself
+}
+
+// Sizes of the kernel's structs.
+const (
+	fanMetadata = 24 // event_len u32, vers u8, reserved u8, metadata_len u16, mask u64, fd s32, pid s32
+	fanHeader   = 4  // info_type u8, pad u8, len u16
+	fanFSID     = 8
+	fanHandle   = 8 // handle_bytes u32, handle_type s32
+)
+
+// nextFanEvent splits the first event off raw; size 0 ends the buffer.
+func nextFanEvent(raw []byte) (e fanEvent, size int) {
+	if len(raw) < fanMetadata {
+		return e, 0
+	}
+	size = int(binary.NativeEndian.Uint32(raw))
+	if size < fanMetadata || size > len(raw) {
+		return e, 0
+	}
+	e.mask = binary.NativeEndian.Uint64(raw[8:])
+	e.pid = int32(binary.NativeEndian.Uint32(raw[20:]))
+	info := raw[binary.NativeEndian.Uint16(raw[6:]):size]
+	for len(info) >= fanHeader {
+		length := int(binary.NativeEndian.Uint16(info[2:]))
+		if length < fanHeader || length > len(info) {
+			break
+		}
+		if info[0] == unix.FAN_EVENT_INFO_TYPE_DFID_NAME {
+			e.directory(info[fanHeader:length])
+		}
+		info = info[length:]
+	}
+	return e, size
+}
+
+// directory takes apart fsid, file_handle and name.
+func (e *fanEvent) directory(record []byte) {
+	if len(record) < fanFSID+fanHandle {
+		return
+	}
+	end := fanFSID + fanHandle + int(binary.NativeEndian.Uint32(record[fanFSID:]))
+	if end > len(record) {
+		return
+	}
+	e.dir, e.name = record[:end], untilNUL(record[end:])
+}
+
+// squeeze keeps of an event about a file only its directory, when more waits
+// than memory allows. It is called under queue.mu.
+func (s *fanotify) squeeze(dst, raw []byte) []byte {
+	for {
+		e, size := nextFanEvent(raw)
+		switch {
+		case size == 0:
+			return dst
+		case len(e.dir) > 0 && e.mask&unix.FAN_ONDIR == 0 && !s.isMarker(e.dir):
+			s.dirty[string(e.dir)] = struct{}{}
+		default:
+			dst = append(dst, raw[:size]...)
+		}
+		raw = raw[size:]
+	}
+}
+
+func (s *fanotify) isMarker(dir []byte) bool {
+	id := s.marker.Load()
+	return id != nil && *id == string(dir)
+}
+
+// Take implements Source.
+func (s *fanotify) Take() Taken {
+	raw, lost, drained := s.queue.take()
+	t := fanTaking{fanotify: s, heard: map[string]*fanHeard{}}
+	t.Lost, t.Drained = lost, drained
+	s.places.begin()
+	for {
+		e, size := nextFanEvent(raw)
+		if size == 0 {
+			break
+		}
+		t.Events++
+		t.event(e)
+		raw = raw[size:]
+	}
+	s.queue.mu.Lock()
+	for dir := range s.dirty {
+		t.of([]byte(dir)).Dirty = true
+	}
+	clear(s.dirty)
+	s.queue.mu.Unlock()
+	return t.finish()
+}
+
+// fanTaking turns events into what was heard.
+type fanTaking struct {
+	*fanotify
+	Taken
+	heard map[string]*fanHeard
+}
+
+type fanHeard struct {
+	Heard
+	seen map[string]int // index into Entries
+}
+
+func (t *fanTaking) event(e fanEvent) {
+	switch {
+	case e.mask&unix.FAN_Q_OVERFLOW != 0:
+		t.Lost = fmt.Sprintf("the kernel's queue overflowed (%s is %d)", maxFanotifyQueue, sysctl(maxFanotifyQueue))
+		return
+	case t.pid != 0 && e.pid == t.pid:
+		return // our own
+	case e.mask&selfMask != 0 && string(e.dir) == t.rootID:
+		t.RootGone = true
+	}
+	directory := e.mask&unix.FAN_ONDIR != 0
+	if directory && e.mask&(unix.FAN_MOVED_FROM|unix.FAN_MOVED_TO) != 0 {
+		t.places.moved() // what was outside may be inside now
+	}
+	switch {
+	case len(e.dir) == 0:
+	case t.isMarker(e.dir):
+		if e.mask&namesMask != 0 {
+			t.Marker = append(t.Marker, string(e.name))
+		}
+	case t.places.isOutside(e.dir):
+	case len(e.name) == 0 || string(e.name) == ".":
+		if e.mask&heardMask&^unix.FAN_ONDIR != 0 {
+			t.of(e.dir).Self = true
+		}
+	default:
+		t.of(e.dir).entry(string(e.name), directory && e.mask&(unix.FAN_CREATE|unix.FAN_MOVED_TO) != 0)
+	}
+}
+
+func (t *fanTaking) of(dir []byte) *fanHeard {
+	h := t.heard[string(dir)]
+	if h == nil {
+		h = &fanHeard{Heard: Heard{Ref: everywhere}, seen: map[string]int{}}
+		t.heard[string(dir)] = h
+	}
+	return h
+}
+
+func (h *fanHeard) entry(name string, arrived bool) {
+	i, seen := h.seen[name]
+	if !seen {
+		i = len(h.Entries)
+		h.seen[name] = i
+		h.Entries = append(h.Entries, Entry{Name: name})
+	}
+	h.Entries[i].Arrived = h.Entries[i].Arrived || arrived
+}
+
+// finish finds out where the directories are.
+func (t *fanTaking) finish() Taken {
+	for dir, h := range t.heard {
+		path, ok, err := t.places.path(dir)
+		if err != nil {
+			t.Lost = err.Error()
+		}
+		if ok {
+			h.Path = path
+			t.Dirs = append(t.Dirs, &h.Heard)
+		}
+	}
+	return t.Taken
+}

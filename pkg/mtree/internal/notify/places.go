@@ -1,0 +1,250 @@
+package notify
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// Bounds of what places keeps.
+const (
+	maxPlaces  = 1024  // open directories
+	maxOutside = 16384 // directories known to be outside
+)
+
+// places finds the paths of directories from their file handles. Recently used
+// ones stay open, by O_PATH: looking one up anew makes the kernel read the
+// directory above it. Paths themselves are not kept: a rename anywhere above
+// would make them wrong.
+type places struct {
+	root    int
+	rootIno uint64
+	rootDev uint64
+	top     string // the root's path, asked at the beginning of each Take
+
+	mu     sync.Mutex
+	mounts map[string]int // file system id -> a descriptor on it
+
+	held    map[string]*openDir
+	clock   uint64 // counts uses
+	outside map[string]struct{}
+}
+
+type openDir struct {
+	fd   int
+	used uint64
+}
+
+func newPlaces(root int) *places {
+	p := &places{root: root, mounts: map[string]int{}, held: map[string]*openDir{}, outside: map[string]struct{}{}}
+	var st unix.Stat_t
+	if unix.Fstat(root, &st) == nil {
+		p.rootIno, p.rootDev = st.Ino, st.Dev
+	}
+	return p
+}
+
+// mount remembers a descriptor on another file system of the tree.
+func (p *places) mount(fd int) error {
+	id, err := handleOf(fd)
+	if err != nil {
+		return err
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return fmt.Errorf("dup: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mounts[id[:fanFSID]] = own
+	return nil
+}
+
+// begin is called before directories are asked for.
+func (p *places) begin() {
+	if top, err := readlink(p.root); err == nil {
+		p.top = top
+	}
+}
+
+// moved forgets which directories are outside: one may have been moved in.
+func (p *places) moved() { clear(p.outside) }
+
+func (p *places) isOutside(dir []byte) bool {
+	_, ok := p.outside[string(dir)]
+	return ok
+}
+
+// open returns an O_PATH descriptor of the directory, which stays p's.
+func (p *places) open(dir string) (int, error) {
+	p.clock++
+	if h := p.held[dir]; h != nil {
+		h.used = p.clock
+		return h.fd, nil
+	}
+	if len(p.held) >= maxPlaces {
+		p.evict()
+	}
+	kind := int32(binary.NativeEndian.Uint32([]byte(dir[fanFSID+4:])))
+	handle := unix.NewFileHandle(kind, []byte(dir[fanFSID+fanHandle:]))
+	p.mu.Lock()
+	mount, ok := p.mounts[dir[:fanFSID]]
+	p.mu.Unlock()
+	if !ok {
+		mount = p.root
+	}
+	fd, err := unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	p.held[dir] = &openDir{fd, p.clock}
+	return fd, nil
+}
+
+// evict closes the less recently used half.
+func (p *places) evict() {
+	uses := make([]uint64, 0, len(p.held))
+	for _, h := range p.held {
+		uses = append(uses, h.used)
+	}
+	slices.Sort(uses)
+	middle := uses[len(uses)/2]
+	for dir, h := range p.held {
+		if h.used <= middle {
+			p.release(dir, h)
+		}
+	}
+}
+
+func (p *places) release(dir string, h *openDir) {
+	_ = unix.Close(h.fd)
+	delete(p.held, dir)
+}
+
+// path returns where the directory is below the root; false if it is not, or no
+// longer is. An error means that it cannot be known.
+func (p *places) path(dir string) (path string, ok bool, err error) {
+	fd, err := p.open(dir)
+	switch {
+	case errors.Is(err, unix.ESTALE):
+		return "", false, nil // gone
+	case err != nil:
+		return "", false, fmt.Errorf("heldby_handle_at: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Nlink == 0 {
+		p.release(dir, p.held[dir])
+		return "", false, nil
+	}
+	full, err := readlink(fd)
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return p.climb(fd)
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("readlink: %w", err)
+	}
+	path, ok = p.below(full)
+	if !ok {
+		p.release(dir, p.held[dir])
+		if len(p.outside) >= maxOutside {
+			clear(p.outside)
+		}
+		p.outside[dir] = struct{}{}
+	}
+	return path, ok, nil
+}
+
+// below cuts the root off a path; what is in a marker directory is not below.
+func (p *places) below(full string) (string, bool) {
+	rest, ok := full, true
+	switch {
+	case full == p.top:
+		return "", true
+	case p.top == "/":
+		rest = full[1:]
+	default:
+		rest, ok = strings.CutPrefix(full, p.top+"/")
+	}
+	if !ok || slices.Contains(strings.Split(rest, "/"), mtree.MarkerName) {
+		return "", false
+	}
+	return rest, true
+}
+
+// climb finds the path of a directory too deep for readlink, which ends at
+// 4,096 bytes, by looking for each directory in the one above it. It is slow.
+func (p *places) climb(fd int) (string, bool, error) {
+	var names []string
+	at := procFD(fd)
+	for {
+		var st unix.Stat_t
+		if err := unix.Stat(at, &st); err != nil {
+			return "", false, fmt.Errorf("stat: %w", err)
+		}
+		if st.Ino == p.rootIno && st.Dev == p.rootDev {
+			break
+		}
+		up, err := os.Open(at + "/..")
+		if err != nil {
+			return "", false, err
+		}
+		name, err := nameOf(up, st.Ino)
+		if err != nil || name == "" {
+			_ = up.Close()
+			return "", false, err
+		}
+		names = append(names, name)
+		defer up.Close() // until at is no longer needed
+		at = procFD(int(up.Fd()))
+	}
+	slices.Reverse(names)
+	if slices.Contains(names, mtree.MarkerName) {
+		return "", false, nil
+	}
+	return filepath.Join(names...), true, nil
+}
+
+// nameOf finds an inode in a directory; "" if it is not there, as at the top.
+func nameOf(dir *os.File, inode uint64) (string, error) {
+	entries, err := dir.ReadDir(-1)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Sys().(*syscall.Stat_t).Ino == inode {
+			return e.Name(), nil
+		}
+	}
+	return "", nil
+}
+
+func (p *places) close() {
+	for dir, h := range p.held {
+		p.release(dir, h)
+	}
+	for _, fd := range p.mounts {
+		_ = unix.Close(fd)
+	}
+}
+
+func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+func readlink(fd int) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlink(procFD(fd), buf)
+	return string(buf[:max(n, 0)]), err
+}
