@@ -6,7 +6,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
-	"os"
 	"strconv"
 	"sync"
 
@@ -45,7 +44,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 	}
 	header["Content-Type"] = []string{fileType(t.path)}
 	header["Content-Security-Policy"] = []string{"sandbox"} // the file's scripts are not ours
-	h.sendFile(w, r, f, info)
+	h.sendFile(w, r, f)
 }
 
 // noFile answers where a URL without a slash names no regular file: if it is a
@@ -77,7 +76,7 @@ func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target,
 // openFile opens the regular file at path. Symlinks are followed as far as they
 // stay in the root and lead to nothing hidden; what is opened then is exactly
 // the path that was checked.
-func (h *Handler) openFile(path string) (*os.File, disk.Info, error) {
+func (h *Handler) openFile(path string) (*disk.Regular, disk.Info, error) {
 	f, info, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
 	if err == nil || !mayBeLink(info, err) {
 		return f, info, err
@@ -134,15 +133,15 @@ func precondition(r *http.Request, tag string, date int64, open bool) int {
 }
 
 // sendFile sends the file or the ranges asked for.
-func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *os.File, info disk.Info) {
-	header := w.Header()
+func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regular) {
+	header, info := w.Header(), f.Info
 	ranges, err := wantedRanges(r, info)
 	if err != nil {
 		header.Set("Content-Range", "bytes */"+strconv.FormatInt(info.Size, 10))
 		h.refuse(w, http.StatusRequestedRangeNotSatisfiable, "no such range")
 		return
 	}
-	out := &outgoing{w: w, file: f, info: info, strict: r.Header.Get("If-Match") != ""}
+	out := &outgoing{w: w, file: f, strict: r.Header.Get("If-Match") != ""}
 	switch {
 	case r.Method == http.MethodHead:
 		header["Content-Length"] = []string{strconv.FormatInt(info.Size, 10)}
@@ -168,10 +167,9 @@ func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *os.File, i
 // outgoing is a file on its way to one client.
 type outgoing struct {
 	w      http.ResponseWriter
-	file   *os.File
-	info   disk.Info // when it was opened
-	strict bool      // the client asked for exactly this state of the file
-	sent   int64     // bytes
+	file   *disk.Regular
+	strict bool  // the client asked for exactly this state of the file
+	sent   int64 // bytes
 }
 
 const (
@@ -219,13 +217,14 @@ func (o *outgoing) stream(s span) error {
 	if s.length == 0 {
 		return nil
 	}
-	if _, err := o.file.Seek(s.start, io.SeekStart); err != nil {
+	file := o.file.File()
+	if _, err := file.Seek(s.start, io.SeekStart); err != nil {
 		return err
 	}
 	for s.length > 0 {
 		extend(o.w)
 		part := min(s.length, pieceSize)
-		n, err := io.Copy(o.w, &io.LimitedReader{R: o.file, N: part})
+		n, err := io.Copy(o.w, &io.LimitedReader{R: file, N: part})
 		o.sent += n
 		if err == nil && n < part {
 			err = errChanged
@@ -240,8 +239,8 @@ func (o *outgoing) stream(s span) error {
 
 // unchanged returns errChanged if the file is no longer what was announced.
 func (o *outgoing) unchanged() error {
-	info, err := disk.StatFile(o.file)
-	if err == nil && (info.Size != o.info.Size || info.MTime != o.info.MTime) {
+	info, err := o.file.Stat()
+	if err == nil && (info.Size != o.file.Size || info.MTime != o.file.MTime) {
 		err = errChanged
 	}
 	return err
@@ -253,10 +252,10 @@ func (o *outgoing) sendParts(ranges []span) error {
 	kind := header.Get("Content-Type")
 	parts := multipart.NewWriter(o.w)
 	header.Set("Content-Type", "multipart/byteranges; boundary="+parts.Boundary())
-	header.Set("Content-Length", strconv.FormatInt(partsLength(ranges, kind, o.info.Size, parts.Boundary()), 10))
+	header.Set("Content-Length", strconv.FormatInt(partsLength(ranges, kind, o.file.Size, parts.Boundary()), 10))
 	o.w.WriteHeader(http.StatusPartialContent)
 	for _, s := range ranges {
-		if _, err := parts.CreatePart(partHeader(s, kind, o.info.Size)); err != nil {
+		if _, err := parts.CreatePart(partHeader(s, kind, o.file.Size)); err != nil {
 			return err
 		}
 		if err := o.send(s); err != nil {

@@ -47,16 +47,13 @@ func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []
 		return
 	}
 	defer leave()
-	header := w.Header()
-	h.setTree(header, v.snap, v.self.MTime, v.now)
-	header["Accept-Ranges"] = []string{"none"}
-	header["Cache-Control"] = []string{"no-store"}
+	h.startBulk(w, v)
 	if v.has("tar") {
-		header["Content-Type"] = []string{"application/x-tar"}
+		w.Header()["Content-Type"] = []string{tarType}
 		h.sendTar(w, r, v, paths)
 		return
 	}
-	header["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	w.Header()["Content-Type"] = []string{"text/plain; charset=utf-8"}
 	h.sendSums(w, r, v, paths)
 }
 
@@ -72,4 +69,12 @@ func (h *Handler) ready(w http.ResponseWriter, v *view) bool {
 		h.fail(w, err)
 	}
 	return err == nil
+}
+
+// startBulk sets the headers that streams of files and of sums have in common.
+func (h *Handler) startBulk(w http.ResponseWriter, v *view) {
+	header := w.Header()
+	h.setTree(header, v.snap, v.self.MTime, v.now)
+	header["Accept-Ranges"] = []string{"none"}
+	header["Cache-Control"] = []string{"no-store"}
 }

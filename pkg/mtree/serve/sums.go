@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -86,7 +85,7 @@ func (h *Handler) sum(ctx context.Context, path string) (sum [sha256.Size]byte, 
 	case <-ctx.Done():
 		return sum, ctx.Err()
 	}
-	f, before, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
+	f, _, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
 	if err != nil {
 		return sum, err
 	}
@@ -94,12 +93,19 @@ func (h *Handler) sum(ctx context.Context, path string) (sum [sha256.Size]byte, 
 	hash := sha256.New()
 	buf := hashBuffers.Get().(*[hashBuffer]byte)
 	defer hashBuffers.Put(buf)
-	n, err := io.CopyBuffer(hash, onlyReader{ctx, io.LimitReader(f, before.Size+1)}, buf[:])
-	if err == nil {
-		err = stillThat(f, before)
+	for at := int64(0); at < f.Size; {
+		piece := buf[:min(int64(len(buf)), f.Size-at)]
+		if _, err := f.ReadAt(piece, at); err != nil {
+			return sum, errors.Join(errChanged, err)
+		}
+		hash.Write(piece)
+		at += int64(len(piece))
+		if err := ctx.Err(); err != nil {
+			return sum, err
+		}
 	}
-	if err != nil || n != before.Size {
-		return sum, errors.Join(errChanged, err)
+	if err := stillThat(f); err != nil {
+		return sum, err
 	}
 	h.cfg.Stats.Sums.Add(1)
 	hash.Sum(sum[:0])
@@ -109,20 +115,6 @@ func (h *Handler) sum(ctx context.Context, path string) (sum [sha256.Size]byte, 
 const hashBuffer = 128 << 10 // bytes
 
 var hashBuffers = sync.Pool{New: func() any { return new([hashBuffer]byte) }}
-
-// onlyReader reads until its request has gone, and hides other methods from
-// io.Copy.
-type onlyReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (o onlyReader) Read(p []byte) (int, error) {
-	if err := o.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return o.r.Read(p)
-}
 
 // appendSum appends a line that sha256sum -c reads. A name with a backslash or
 // a line end is escaped, and the line says so by a backslash in front.

@@ -1,14 +1,10 @@
 package serve
 
 import (
-	"archive/tar"
-	"bufio"
 	"errors"
-	"io"
 	"net/http"
 	"os"
-	"sync"
-	"unicode/utf8"
+	"slices"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -19,100 +15,64 @@ import (
 // asked for singly, and sent by sendfile(2).
 const maxBulkFile = 1 << 20
 
-var bulkBuffers = sync.Pool{New: func() any { return new([maxBulkFile]byte) }}
-
 // sendTar sends the files named as a PAX tar stream with nanosecond times. What
 // is missing, unreadable, no regular file, too large or changes meanwhile is
 // left out: the client asks for it singly.
 func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	buffered := bufio.NewWriterSize(deadlined{w}, sinkPiece)
-	archive := tar.NewWriter(buffered)
-	buf := bulkBuffers.Get().(*[maxBulkFile]byte)
-	defer bulkBuffers.Put(buf)
+	out := newSink(w, identity)
+	var body []byte
 	for _, path := range paths {
 		if r.Context().Err() != nil {
 			return
 		}
-		info, err := h.readSmall(mtree.JoinPath(v.path, path), buf)
+		grown, err := h.packSmall(body, path, joined(v.path, path))
 		if err != nil {
 			continue
 		}
-		header := tarHeader(path, info, h.cfg.Owner)
-		if err := archive.WriteHeader(header); err != nil {
-			h.abort(err)
-		}
-		if _, err := archive.Write(buf[:info.Size]); err != nil {
-			h.abort(err)
-		}
 		h.cfg.Stats.Bulk.Add(1)
+		if body, err = out.write(grown); err != nil {
+			h.abort(err)
+		}
 	}
-	if err := errors.Join(archive.Close(), buffered.Flush()); err != nil {
+	if err := out.end(appendTarEnd(body)); err != nil {
 		h.abort(err)
 	}
 }
 
-// deadlined gives the client new time for each piece.
-type deadlined struct{ w http.ResponseWriter }
-
-func (d deadlined) Write(p []byte) (int, error) {
-	extend(d.w)
-	return d.w.Write(p)
-}
-
-// readSmall reads a published regular file of at most maxBulkFile into buf.
+// packSmall appends a published regular file of at most maxBulkFile, read from
+// full, to a tar stream under the name path; dst is as it was after an error.
 // Cost: open as in OpenFilePath, pread, statx, close.
-func (h *Handler) readSmall(path string, buf *[maxBulkFile]byte) (disk.Info, error) {
-	if h.hidden(path, false) {
-		return disk.Info{}, os.ErrNotExist
+func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
+	if h.hidden(full, false) {
+		return dst, os.ErrNotExist
 	}
-	f, info, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
+	f, info, err := h.tree.root.OpenFilePath(full, h.cfg.CrossMounts)
 	if err != nil {
-		return info, err
+		return dst, err
 	}
 	defer f.Close()
 	if info.Size > maxBulkFile {
-		return info, errTooMany
+		return dst, errTooMany
 	}
-	if n, err := f.ReadAt(buf[:info.Size], 0); int64(n) < info.Size {
-		return info, errors.Join(errChanged, err)
+	grown := appendTarHeader(dst, tarEntry{path: path, kind: mtree.File, info: info, owner: h.cfg.Owner})
+	start := len(grown)
+	grown = slices.Grow(grown, int(info.Size)+tarBlock)[:start+int(info.Size)]
+	if _, err := f.ReadAt(grown[start:], 0); err != nil {
+		return dst, errors.Join(errChanged, err)
 	}
-	return info, stillThat(f, info)
+	if err := stillThat(f); err != nil {
+		return dst, err
+	}
+	return appendTarPadding(grown, info.Size), nil
 }
 
 // stillThat returns errChanged if the open file is no longer what it was.
-func stillThat(f *os.File, was disk.Info) error {
-	info, err := disk.StatFile(f)
-	if err == nil && (info.Size != was.Size || info.MTime != was.MTime || info.CTime != was.CTime) {
+func stillThat(f *disk.Regular) error {
+	info, err := f.Stat()
+	if err == nil && (info.Size != f.Size || info.MTime != f.MTime || info.CTime != f.CTime) {
 		err = errChanged
 	}
 	return err
-}
-
-// tarHeader describes a file, directory or symlink. The ctime goes along, so
-// that a mirror can tell that it got what was listed.
-func tarHeader(path string, info disk.Info, owner bool) *tar.Header {
-	header := &tar.Header{
-		Typeflag:   tar.TypeReg,
-		Name:       path,
-		Size:       info.Size,
-		Mode:       int64(info.Mode & 0o777),
-		ModTime:    info.MTime.Time(),
-		ChangeTime: info.CTime.Time(),
-		Format:     tar.FormatPAX,
-	}
-	if owner {
-		header.Uid, header.Gid = int(info.UID), int(info.GID)
-	}
-	if !utf8.ValidString(path) {
-		binaryNames(header)
-	}
-	return header
-}
-
-// binaryNames says that the names of this entry are no UTF-8. bsdtar wants that
-// and GNU tar grumbles about it, so it stands only where it is needed.
-func binaryNames(header *tar.Header) {
-	header.PAXRecords = map[string]string{"hdrcharset": "BINARY"}
 }
 
 // subtree answers GET ?tar: everything published at or below the directory,
@@ -131,16 +91,16 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	defer leave()
-	header := w.Header()
-	h.setTree(header, v.snap, v.self.MTime, v.now)
-	header["Accept-Ranges"] = []string{"none"}
-	header["Cache-Control"] = []string{"no-store"}
-	header["Content-Type"] = []string{"application/x-tar"}
-	buffered := bufio.NewWriterSize(deadlined{w}, sinkPiece)
-	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), tar: tar.NewWriter(buffered)}
+	h.startBulk(w, v)
+	w.Header()["Content-Type"] = []string{tarType}
+	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), out: newSink(w, identity)}
 	err := p.dir("")
+	if err != nil && !p.out.sent {
+		h.fail(w, err)
+		return
+	}
 	if err == nil {
-		err = errors.Join(p.tar.Close(), buffered.Flush())
+		err = p.out.end(appendTarEnd(p.body))
 	}
 	if err != nil {
 		h.abort(err)
@@ -153,18 +113,23 @@ type packing struct {
 	r      *http.Request
 	root   string
 	lister *disk.Lister
-	tar    *tar.Writer
+	out    *sink
+	body   []byte
 }
 
-// dir packs what is in the directory at path, relative to the one asked.
+// dir packs what is in the directory at path, relative to the one asked. One
+// that has gone meanwhile is left out.
 func (p *packing) dir(path string) error {
 	full := joined(p.root, path)
+	var l mtree.Listing
 	d, err := p.h.openDir(full)
-	if err != nil {
-		return err
+	if err == nil {
+		l, err = p.lister.Read(d, full)
+		_ = d.Close()
 	}
-	l, err := p.lister.Read(d, full)
-	_ = d.Close()
+	if path != "" && disk.IsAbsent(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -179,30 +144,21 @@ func (p *packing) dir(path string) error {
 	return nil
 }
 
-func (p *packing) entry(dir string, e *mtree.Entry) error {
+func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 	path := mtree.JoinPath(dir, e.Name)
-	header := tarHeader(path, disk.Info{
-		Mode: e.Mode, MTime: e.MTime, CTime: e.CTime, UID: e.UID, GID: e.GID,
-	}, p.h.cfg.Owner)
-	switch e.Kind {
-	case mtree.Symlink:
-		header.Typeflag, header.Linkname = tar.TypeSymlink, e.Link
-		if !utf8.ValidString(e.Link) {
-			binaryNames(header)
-		}
-		return p.tar.WriteHeader(header)
-	case mtree.Dir:
-		header.Typeflag, header.Name = tar.TypeDir, path+"/"
-		if err := p.tar.WriteHeader(header); err != nil {
-			return err
-		}
-		return p.dir(path)
+	if e.Kind == mtree.File {
+		return p.file(path)
 	}
-	return p.file(path)
+	info := disk.Info{Mode: e.Mode, MTime: e.MTime, CTime: e.CTime, UID: e.UID, GID: e.GID}
+	p.body = appendTarHeader(p.body, tarEntry{path, e.Kind, info, e.Link, p.h.cfg.Owner})
+	if p.body, err = p.out.write(p.body); err != nil || e.Kind != mtree.Dir {
+		return err
+	}
+	return p.dir(path)
 }
 
 // file packs one file. One that has gone meanwhile is left out; one that
-// changes size under way ends the stream: its header has been sent.
+// shrinks under way ends the stream: its header has been sent.
 func (p *packing) file(path string) error {
 	f, info, err := p.h.tree.root.OpenFilePath(joined(p.root, path), p.h.cfg.CrossMounts)
 	if disk.IsAbsent(err) {
@@ -212,12 +168,19 @@ func (p *packing) file(path string) error {
 		return err
 	}
 	defer f.Close()
-	if err := p.tar.WriteHeader(tarHeader(path, info, p.h.cfg.Owner)); err != nil {
-		return err
+	p.body = appendTarHeader(p.body, tarEntry{path: path, kind: mtree.File, info: info, owner: p.h.cfg.Owner})
+	for at := int64(0); at < info.Size; {
+		n := int(min(sinkPiece, info.Size-at))
+		start := len(p.body)
+		p.body = slices.Grow(p.body, n)[:start+n]
+		if _, err := f.ReadAt(p.body[start:], at); err != nil {
+			return errors.Join(errChanged, err)
+		}
+		at += int64(n)
+		if p.body, err = p.out.write(p.body); err != nil {
+			return err
+		}
 	}
-	n, err := io.Copy(p.tar, io.LimitReader(f, info.Size))
-	if err == nil && n < info.Size {
-		err = errChanged
-	}
-	return err
+	p.body = appendTarPadding(p.body, info.Size)
+	return nil
 }

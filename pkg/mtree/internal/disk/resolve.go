@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -15,14 +16,23 @@ import (
 // does (path_resolution(7)).
 const maxLinks = 40
 
+// Regular is an open regular file, read by its descriptor without the costs of
+// os.File: registering it with the poller, and finding out that it cannot be.
+type Regular struct {
+	Info // when it was opened
+	fd   int
+	file *os.File // owns fd once it was asked for
+	name string   // for messages
+}
+
 // OpenFilePath opens the regular file at path, several components below d, for
-// reading, and returns it with what fstat shows. No symlink is followed, no
-// mount is crossed unless crossMounts. A FIFO, socket or device is not opened;
-// should one be swapped in, the open does not block.
+// reading. No symlink is followed, no mount is crossed unless crossMounts. A
+// FIFO, socket or device is not opened; should one be swapped in, the open does
+// not block.
 //
-// What is no regular file gives ErrNotRegular together with its Info: the
-// caller may find a directory or a symlink there. Cost: statx, openat2, statx.
-func (d *Dir) OpenFilePath(path string, crossMounts bool) (*os.File, Info, error) {
+// What is no regular file gives ErrNotRegular and its Info: the caller may find
+// a directory or a symlink there. Cost: statx, openat2, statx.
+func (d *Dir) OpenFilePath(path string, crossMounts bool) (*Regular, Info, error) {
 	name, err := unix.BytePtrFromString(path)
 	if err != nil {
 		return nil, Info{}, d.fail("open", path, err)
@@ -41,7 +51,57 @@ func (d *Dir) OpenFilePath(path string, crossMounts bool) (*os.File, Info, error
 	if err != nil {
 		return nil, Info{}, d.fail("open", path, err)
 	}
-	return d.regular(fd, path)
+	if info, err = statFD(fd); err == nil && info.Kind != mtree.File {
+		err = ErrNotRegular
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, info, d.fail("open", path, err)
+	}
+	return &Regular{Info: info, fd: fd, name: d.path + "/" + path}, info, nil
+}
+
+// ReadAt reads len(p) bytes from offset; fewer only with an error, io.EOF at
+// the end of the file.
+func (r *Regular) ReadAt(p []byte, offset int64) (n int, err error) {
+	for n < len(p) {
+		m, err := unix.Pread(r.fd, p[n:], offset+int64(n))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return n, &fs.PathError{Op: "read", Path: r.name, Err: err}
+		case m == 0:
+			return n, io.EOF
+		}
+		n += m
+	}
+	return n, nil
+}
+
+// Stat returns fstat as it is by now.
+func (r *Regular) Stat() (Info, error) {
+	info, err := statFD(r.fd)
+	if err != nil {
+		return Info{}, &fs.PathError{Op: "stat", Path: r.name, Err: err}
+	}
+	return info, nil
+}
+
+// File returns the file as an os.File, for sendfile(2). It is closed with r.
+func (r *Regular) File() *os.File {
+	if r.file == nil {
+		r.file = os.NewFile(uintptr(r.fd), r.name)
+	}
+	return r.file
+}
+
+// Close releases the descriptor.
+func (r *Regular) Close() error {
+	if r.file != nil {
+		return r.file.Close()
+	}
+	return unix.Close(r.fd)
 }
 
 // StatPath is lstat of path below d, with the rules of OpenFilePath. Cost:

@@ -1,0 +1,172 @@
+package serve
+
+import (
+	"strconv"
+	"unicode/utf8"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// tarType is the media type of a tar stream.
+const tarType = "application/x-tar"
+
+// tarBlock is the unit of a tar stream, in bytes.
+const tarBlock = 512
+
+// tarEntry is one member of a tar stream.
+type tarEntry struct {
+	path  string // relative, raw bytes
+	kind  mtree.Kind
+	info  disk.Info
+	link  string // target of a symlink
+	owner bool   // publish the owner
+}
+
+// appendTarHeader appends the header of one member in the pax interchange
+// format (POSIX.1-2001, pax(1)): an extended header with nanosecond mtime and
+// ctime, by which a mirror can tell that it got what was listed, and with the
+// names that do not fit the old one; then the ustar header. The standard
+// library's writer does the same at five times the cost.
+func appendTarHeader(dst []byte, e tarEntry) []byte {
+	name, size := e.path, int64(0)
+	switch e.kind {
+	case mtree.Dir:
+		name += "/"
+	case mtree.File:
+		size = e.info.Size
+	}
+	start := len(dst)
+	dst = append(dst, make([]byte, tarBlock)...) // filled in below
+	records := len(dst)
+	if !utf8.ValidString(name) || !utf8.ValidString(e.link) {
+		// bsdtar wants this for names that are no UTF-8 and GNU tar grumbles
+		// about it, so it stands only where it is needed.
+		dst = appendRecord(dst, "hdrcharset", "BINARY")
+	}
+	var stamp [32]byte
+	dst = appendRecord(dst, "mtime", string(e.info.MTime.Append(stamp[:0])))
+	dst = appendRecord(dst, "ctime", string(e.info.CTime.Append(stamp[:0])))
+	if !fitsUstar(name) {
+		dst = appendRecord(dst, "path", name)
+	}
+	if !fitsUstar(e.link) {
+		dst = appendRecord(dst, "linkpath", e.link)
+	}
+	if size > 0o77777777777 {
+		dst = appendRecord(dst, "size", strconv.FormatInt(size, 10))
+	}
+	uid, gid := uint32(0), uint32(0)
+	if e.owner {
+		uid, gid = e.info.UID, e.info.GID
+		if uid|gid > 0o7777777 {
+			dst = appendRecord(dst, "uid", strconv.FormatUint(uint64(uid), 10))
+			dst = appendRecord(dst, "gid", strconv.FormatUint(uint64(gid), 10))
+		}
+	}
+	length := len(dst) - records
+	dst = appendTarPadding(dst, int64(length))
+	fillUstar(dst[start:records], ustar{name: "PaxHeader/x", flag: 'x', mode: 0o644, size: int64(length)})
+	dst = append(dst, make([]byte, tarBlock)...)
+	fillUstar(dst[len(dst)-tarBlock:], ustar{
+		name: name, link: e.link, flag: tarFlag(e.kind), mode: e.info.Mode & 0o777,
+		uid: uid, gid: gid, size: size, mtime: e.info.MTime,
+	})
+	return dst
+}
+
+func tarFlag(k mtree.Kind) byte {
+	switch k {
+	case mtree.Dir:
+		return '5'
+	case mtree.Symlink:
+		return '2'
+	}
+	return '0'
+}
+
+// fitsUstar reports whether a name can stand in the old header: ASCII of at
+// most 100 bytes.
+func fitsUstar(name string) bool {
+	if len(name) > 100 {
+		return false
+	}
+	for i := range len(name) {
+		if name[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// appendRecord appends "LENGTH KEY=VALUE\n", the length counting itself.
+func appendRecord(dst []byte, key, value string) []byte {
+	rest := len(key) + len(value) + len(" =\n")
+	length := rest + len(strconv.Itoa(rest))
+	length = rest + len(strconv.Itoa(length)) // its own digits may have become one more
+	dst = append(strconv.AppendInt(dst, int64(length), 10), ' ')
+	dst = append(append(dst, key...), '=')
+	return append(append(dst, value...), '\n')
+}
+
+// ustar is what stands in a header block (POSIX.1-1988).
+type ustar struct {
+	name, link string
+	flag       byte
+	mode       uint32
+	uid, gid   uint32
+	size       int64
+	mtime      mtree.Stamp
+}
+
+// fillUstar writes a header into block, which is all zero. What does not fit
+// was said in the extended header before it.
+func fillUstar(block []byte, u ustar) {
+	asciiField(block[0:100], u.name)
+	octalField(block[100:108], uint64(u.mode))
+	octalField(block[108:116], uint64(u.uid))
+	octalField(block[116:124], uint64(u.gid))
+	octalField(block[124:136], uint64(u.size))
+	sec, _ := u.mtime.Unix()
+	octalField(block[136:148], uint64(max(sec, 0)))
+	copy(block[148:156], "        ")
+	block[156] = u.flag
+	asciiField(block[157:257], u.link)
+	copy(block[257:], "ustar\x0000")
+	var sum uint64
+	for _, c := range block {
+		sum += uint64(c)
+	}
+	octalField(block[148:155], sum)
+}
+
+// asciiField writes what the old header can hold of a name.
+func asciiField(field []byte, name string) {
+	n := 0
+	for i := 0; i < len(name) && n < len(field); i++ {
+		if name[i] < utf8.RuneSelf {
+			field[n] = name[i]
+			n++
+		}
+	}
+}
+
+// octalField writes n with leading zeros and a NUL behind; the largest number
+// that fits if it is too large.
+func octalField(field []byte, n uint64) {
+	digits := len(field) - 1
+	n = min(n, 1<<(3*digits)-1)
+	for i := digits - 1; i >= 0; i-- {
+		field[i] = byte('0' + n&7)
+		n >>= 3
+	}
+	field[digits] = 0
+}
+
+// appendTarPadding fills the block that content of this size ends in.
+func appendTarPadding(dst []byte, size int64) []byte {
+	return append(dst, make([]byte, int(-size)&(tarBlock-1))...)
+}
+
+// appendTarEnd appends the two zero blocks that say the stream is whole.
+func appendTarEnd(dst []byte) []byte { return append(dst, make([]byte, 2*tarBlock)...) }
