@@ -3,6 +3,7 @@ package mirror
 import (
 	"archive/tar"
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -175,11 +177,12 @@ func TestHostileTar(t *testing.T) {
 		for _, h := range []tar.Header{
 			{Name: "../outside/f", Typeflag: tar.TypeReg, Size: 3},
 			{Name: "/f", Typeflag: tar.TypeReg, Size: 3},
-			{Name: "f", Typeflag: tar.TypeSymlink, Linkname: "../outside"},
 			{Name: "f/g", Typeflag: tar.TypeReg, Size: 3},
 			{Name: "g", Typeflag: tar.TypeReg, Size: 3, ModTime: stamp.Add(1)},
 			{Name: "f", Typeflag: tar.TypeReg, Size: 3, ModTime: stamp},
 			{Name: "f", Typeflag: tar.TypeReg, Size: 3, ModTime: stamp},
+			{Name: "g", Typeflag: tar.TypeSymlink, Linkname: "../outside"},
+			{Name: "g", Typeflag: tar.TypeReg, Size: 3, ModTime: stamp},
 		} {
 			if h.ModTime.IsZero() {
 				h.ModTime = stamp
@@ -225,4 +228,52 @@ func TestDatesBeyondTheFileSystem(t *testing.T) {
 	b.config.Filters = []string{"- nothing"}
 	require.NoError(t, b.once())
 	require.Contains(t, b.out.String(), "listed 1 directories, fetched 0 files")
+}
+
+// The reader of tar streams agrees with archive/tar on what serve sends, and
+// takes no stream that is cut or spoilt anywhere.
+func TestTarStream(t *testing.T) {
+	var out bytes.Buffer
+	archive := tar.NewWriter(&out)
+	long := strings.Repeat("d/", 100) + "ü %"
+	var want []tarFile
+	for i, name := range []string{"a", long, "empty", "old"} {
+		mtime := []time.Time{time.Unix(1, 1), time.Unix(1700000000, 0), time.Unix(0, 5), time.Unix(-2, 5e8)}[i]
+		size := int64([]int{3, 512, 0, 1000}[i])
+		require.NoError(t, archive.WriteHeader(&tar.Header{Name: name, Size: size, ModTime: mtime, ChangeTime: mtime, Mode: 0o644, Format: tar.FormatPAX, Typeflag: tar.TypeReg}))
+		_, err := archive.Write(bytes.Repeat([]byte{'x'}, int(size)))
+		require.NoError(t, err)
+		want = append(want, tarFile{name, size, mtree.FromTime(mtime), mtree.FromTime(mtime)})
+	}
+	require.NoError(t, archive.Close())
+	whole := out.Bytes()
+	read := func(text []byte) (files []tarFile, err error) {
+		stream := newTarStream(bytes.NewReader(text))
+		for {
+			f, err := stream.next()
+			if err != nil {
+				return files, err
+			}
+			body, err := io.ReadAll(stream)
+			if err != nil {
+				return files, err
+			}
+			require.Len(t, body, int(f.size))
+			files = append(files, f)
+		}
+	}
+	got, err := read(whole)
+	require.Equal(t, io.EOF, err)
+	require.Equal(t, want, got)
+	for cut := range len(whole) - 1024 {
+		got, err := read(whole[:cut])
+		require.ErrorIs(t, err, errTar)
+		require.LessOrEqual(t, len(got), len(want))
+	}
+	for at := range 512 {
+		spoilt := bytes.Clone(whole)
+		spoilt[at] ^= 0x15
+		_, err := read(spoilt)
+		require.Error(t, err)
+	}
 }

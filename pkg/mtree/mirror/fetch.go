@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
 	"tidemark/pkg/mtree"
@@ -83,12 +82,13 @@ func (p *pass) bring(ctx context.Context, n *node, dir *disk.Dir, changes []mtre
 
 // put writes one file aside and moves it into place.
 func (p *pass) put(dir *disk.Dir, c mtree.Change, w *wanted, got *mtree.Entry, body io.Reader, h *haul) (int64, error) {
-	draft, err := p.dest.aside.Create(dir, c.Have == nil)
+	mode := p.fileMode(c)
+	draft, err := p.dest.aside.Create(dir, c.Have == nil, mode)
 	if err != nil {
 		return 0, local(err)
 	}
 	defer draft.Discard()
-	size, err := copyBody(draft.File, body)
+	size, err := copyBody(draft, body)
 	if err != nil {
 		return 0, err
 	}
@@ -98,7 +98,7 @@ func (p *pass) put(dir *disk.Dir, c mtree.Change, w *wanted, got *mtree.Entry, b
 	if size != got.Size {
 		return 0, fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, size, got.Size)
 	}
-	if err := p.dress(draft.File, c, got); err != nil {
+	if err := p.dress(draft, c, got, mode); err != nil {
 		return 0, local(err)
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
@@ -118,26 +118,30 @@ func (p *pass) put(dir *disk.Dir, c mtree.Change, w *wanted, got *mtree.Entry, b
 	return size, nil
 }
 
-// dress gives a file mode, owner and time by its descriptor.
-func (p *pass) dress(f *os.File, c mtree.Change, got *mtree.Entry) error {
-	mode := 0o666 &^ p.dest.umask
+// fileMode returns the permission bits that a fetched file gets.
+func (p *pass) fileMode(c mtree.Change) uint32 {
 	switch {
 	case c.Want.Has&mtree.HasMode != 0:
-		mode = c.Want.Mode & 0o777
+		return c.Want.Mode & 0o777
 	case c.Have != nil && c.Have.Kind == mtree.File:
-		mode = c.Have.Mode & 0o777
+		return c.Have.Mode & 0o777
 	}
+	return 0o666 &^ p.dest.umask
+}
+
+// dress gives a file owner, mode and time by its descriptor.
+func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint32) error {
 	if p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
-		if err := f.Chown(int(c.Want.UID), int(c.Want.GID)); err != nil {
+		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
 			return err
 		}
 	}
-	if mode != 0o600 {
-		if err := f.Chmod(os.FileMode(mode)); err != nil {
+	if mode&p.dest.umask != 0 {
+		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := disk.SetFileTime(f, got.MTime); err != nil {
+	if err := f.SetTime(got.MTime); err != nil {
 		return err
 	}
 	if p.config.Durability == Each {
@@ -163,7 +167,7 @@ var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
 // copyBody writes what body gives. Failing to write is local, failing to read
 // is not.
-func copyBody(f *os.File, body io.Reader) (size int64, err error) {
+func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
 	buf := copyBuffers.Get().(*[256 << 10]byte)
 	defer copyBuffers.Put(buf)
 	for {

@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"archive/tar"
 	"bufio"
 	"context"
 	"encoding/hex"
@@ -177,18 +176,18 @@ func (s *httpSource) bulk(ctx context.Context, dir string, want []wanted, put pu
 		return
 	}
 	defer resp.Body.Close()
-	archive := tar.NewReader(bufio.NewReaderSize(resp.Body, 64<<10))
+	archive := newTarStream(resp.Body)
 	for {
-		header, err := archive.Next()
+		f, err := archive.next()
 		if err != nil {
 			return
 		}
-		i, ok := index[header.Name]
-		if !ok || got[i] || header.Typeflag != tar.TypeReg {
+		i, ok := index[f.name]
+		if !ok || got[i] {
 			continue // not asked for, or given already: not looked at
 		}
 		e := *want[i].Entry
-		e.Size, e.MTime, e.CTime = header.Size, mtree.FromTime(header.ModTime), mtree.FromTime(header.ChangeTime)
+		e.Size, e.MTime, e.CTime = f.size, f.mtime, f.ctime
 		if !sameFile(want[i].Entry, &e) {
 			continue
 		}
