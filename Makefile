@@ -12,7 +12,7 @@ FUZZTIME   ?= 10s
 
 export CGO_ENABLED = 0
 
-.PHONY: all demo test check lint bench fuzz clean install $(PROGRAMS)
+.PHONY: all demo test check lint interop bench fuzz clean install $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -25,6 +25,7 @@ demo: all
 lint:
 	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags interop ./pkg/mtree/serve
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
 
@@ -34,8 +35,13 @@ check: all lint
 test: all lint
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./pkg/... ./internal/... ./cmd/...
 	$(GO) test -timeout 20m ./e2e/...
+	$(MAKE) interop
 	$(MAKE) fuzz
 	$(MAKE) demo ONCE=1
+
+# With the programs of Debian that .ci/run installs; one that is missing fails.
+interop:
+	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
 
 fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \
