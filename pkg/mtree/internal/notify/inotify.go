@@ -42,6 +42,7 @@ type inotify struct {
 	mu     sync.Mutex // of nodes and moving; never held while waiting
 	nodes  nodes
 	moving map[uint32]*node // detached by IN_MOVED_FROM, by cookie
+	parked []*node          // detached because another took the place
 
 	dirty map[int32]struct{} // squeezed out of the queue, under queue.mu
 }
@@ -108,7 +109,7 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 		return Ref{}, false, ErrGone // our picture is behind: events to come will tell
 	}
 	if old := s.nodes.child[place{parent.node, name}]; old != nil {
-		s.drop(old)
+		s.park(old)
 	}
 	n := known
 	if n == nil {
@@ -174,6 +175,14 @@ func (s *inotify) remove(wd int32) {
 
 func (s *inotify) drop(n *node) { s.nodes.drop(n, s.remove) }
 
+// park takes a directory from its place that another one took. It may be gone,
+// or exchanged with the other: it keeps its watches until the next Take has
+// looked whether it was armed at another place meanwhile.
+func (s *inotify) park(n *node) {
+	s.nodes.detach(n)
+	s.parked = append(s.parked, n)
+}
+
 // isThere reports whether name in the directory parentFD is the directory fd.
 func isThere(parentFD int, name string, fd int) bool {
 	var there, self unix.Stat_t
@@ -234,6 +243,8 @@ func (s *inotify) Take() Taken {
 	defer s.mu.Unlock()
 	t := taking{inotify: s, heard: map[*node]*Heard{}, seen: map[place]int{}}
 	t.Lost, t.Drained = lost, drained
+	parked := s.parked
+	s.parked = nil
 	for len(raw) >= unix.SizeofInotifyEvent {
 		e, size := nextEvent(raw)
 		t.event(e)
@@ -241,9 +252,7 @@ func (s *inotify) Take() Taken {
 		t.Events++
 	}
 	t.squeezed()
-	if drained {
-		t.left()
-	}
+	t.left(parked)
 	return t.finish()
 }
 
@@ -322,7 +331,7 @@ func (t *taking) named(n *node, e event) {
 func (t *taking) movedTo(parent *node, name string, over *node, cookie uint32) {
 	moved := t.moving[cookie]
 	if over != nil && over != moved {
-		t.drop(over)
+		t.park(over)
 	}
 	if moved == nil || moved.dead {
 		return // from outside: it is armed when it is walked
@@ -336,12 +345,17 @@ func (t *taking) movedTo(parent *node, name string, over *node, cookie uint32) {
 	t.nodes.attach(moved, parent, name)
 }
 
-// left gives up the directories that were moved away and did not come back:
-// they have left the tree.
-func (t *taking) left() {
-	for cookie, n := range t.moving {
-		delete(t.moving, cookie)
-		if !n.dead && n.parent == nil {
+// left gives up the directories that were moved away or pushed from their place
+// and are nowhere else: they have left the tree.
+func (t *taking) left(parked []*node) {
+	if t.Drained {
+		for cookie, n := range t.moving {
+			delete(t.moving, cookie)
+			parked = append(parked, n)
+		}
+	}
+	for _, n := range parked {
+		if !n.dead && n.parent == nil && n != t.nodes.root {
 			t.drop(n)
 		}
 	}

@@ -99,6 +99,11 @@ func (q *queue) take() (events []byte, lost string, drained bool) {
 		q.spare = nil // a flood's buffer is not kept for ever
 	}
 	lost, q.lost = q.lost, ""
+	return events, lost, q.waiting() == 0
+}
+
+// waiting returns how many bytes the kernel holds, -1 if it does not tell.
+func (q *queue) waiting() int {
 	waiting := -1
 	_ = control(q.file, func(fd int) error {
 		n, err := unix.IoctlGetInt(fd, unix.TIOCINQ) // FIONREAD by its other name
@@ -107,7 +112,7 @@ func (q *queue) take() (events []byte, lost string, drained bool) {
 		}
 		return err
 	})
-	return events, lost, waiting == 0
+	return waiting
 }
 
 func (q *queue) close() error {

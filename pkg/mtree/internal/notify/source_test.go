@@ -1,0 +1,103 @@
+package notify_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/notify/notifytest"
+)
+
+func openInotify(_ *os.File, wake chan<- struct{}) (notify.Source, error) {
+	return notify.Inotify(wake)
+}
+
+func openFanotify(root *os.File, wake chan<- struct{}) (notify.Source, error) {
+	return notify.Fanotify(int(root.Fd()), true, wake)
+}
+
+func TestInotify(t *testing.T) { notifytest.Run(t, openInotify) }
+
+// Needs CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH.
+func TestFanotify(t *testing.T) { notifytest.Run(t, openFanotify) }
+
+// lostWithin takes until something is lost.
+func lostWithin(t *testing.T, s notify.Source, wake <-chan struct{}) string {
+	t.Helper()
+	timeout := time.After(10 * time.Second)
+	for {
+		if taken := s.Take(); taken.Lost != "" {
+			return taken.Lost
+		}
+		select {
+		case <-wake:
+		case <-timeout:
+			t.Fatal("nothing was lost")
+		}
+	}
+}
+
+// withSysctl sets a limit while do runs, which must take no time: the limit is
+// everybody's.
+func withSysctl(t *testing.T, name string, value int, do func()) {
+	t.Helper()
+	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte(strconv.Itoa(value)), 0))
+	defer func() { require.NoError(t, os.WriteFile(path, before, 0)) }()
+	do()
+}
+
+// A queue of the kernel that overflows is a loss, and names the sysctl.
+func TestOverflow(t *testing.T) {
+	for _, c := range []struct {
+		sysctl string
+		open   notifytest.Open
+	}{
+		{"fs.inotify.max_queued_events", openInotify},
+		{"fs.fanotify.max_queued_events", openFanotify},
+	} {
+		dir := t.TempDir()
+		root, err := os.Open(dir)
+		require.NoError(t, err)
+		defer root.Close()
+		wake := make(chan struct{}, 1)
+		var source notify.Source
+		withSysctl(t, c.sysctl, 2, func() { source, err = c.open(root, wake) })
+		require.NoError(t, err)
+		_, _, err = source.Arm(notify.Ref{}, -1, "", int(root.Fd()))
+		require.NoError(t, err)
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = os.WriteFile(filepath.Join(dir, fmt.Sprint(i%1000)), nil, 0o644)
+				}
+			}
+		}()
+		require.Contains(t, lostWithin(t, source, wake), c.sysctl)
+		close(stop)
+		<-stopped
+		require.NoError(t, source.Close())
+	}
+}
+
+// A limit on watches names the sysctl and a number that suffices.
+func TestWatchLimit(t *testing.T) {
+	require.Empty(t, notify.WatchShortage(10))
+	text := notify.WatchShortage(10_000_000)
+	require.Contains(t, text, "fs.inotify.max_user_watches")
+	require.Contains(t, text, "sysctl -w")
+}
