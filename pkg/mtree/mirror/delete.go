@@ -50,8 +50,13 @@ func (p *pass) carryOut(n *node) {
 	p.done(n)
 }
 
-// spare gives up deletions that an error kept from being looked at.
+// spare gives up what an error kept from being looked at.
 func (p *pass) spare() {
+	for _, d := range p.large {
+		d.n.blocked = true
+		p.done(d.n)
+	}
+	p.large = nil
 	for _, n := range p.doomed {
 		n.blocked = true
 		p.unstage(n)

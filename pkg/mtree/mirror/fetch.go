@@ -17,6 +17,7 @@ type haul struct {
 	names     []string
 	bytes     int64
 	made      int64 // under names that were free
+	taken     int64 // from other names in the copy, no data moved
 	denied    int64
 	gone      int64
 	moved     int64 // stored with their own times
@@ -212,12 +213,13 @@ func (p *pass) brought(n *node, h *haul) {
 
 func (p *pass) tally(n *node, h *haul) {
 	stats := p.config.Stats
-	p.fetched += int64(len(h.names))
+	p.fetched += int64(len(h.names)) - h.taken
 	p.bytes += h.bytes
 	p.made += h.made
 	p.moved += h.moved + h.gone
 	p.unsettled += h.unsettled
-	stats.Files.Add(int64(len(h.names)))
+	stats.Files.Add(int64(len(h.names)) - h.taken)
+	stats.Taken.Add(h.taken)
 	stats.Bytes.Add(h.bytes)
 	stats.Unsettled.Add(h.unsettled)
 	p.skip(n, h.denied, "files the source may not read")

@@ -77,3 +77,6 @@ func (n *node) depth() (depth int) {
 func parentOf(path string) string {
 	return path[:max(strings.LastIndexByte(path, '/'), 0)]
 }
+
+// baseOf returns the last name of path.
+func baseOf(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

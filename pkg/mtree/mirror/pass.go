@@ -33,10 +33,11 @@ type pass struct {
 	release   *heldList // deletions that may be carried out; nil: none
 	holding   []heldEntry
 
-	ready   []*node // complete but for the flush and the stamp, children first
-	doomed  []*node // with deletions, which wait for the end
-	behind  []*node // given up, children first
-	touched []touch // changed since the last flush
+	ready   []*node    // complete but for the flush and the stamp, children first
+	large   []deferred // files that may be doomed under another name
+	doomed  []*node    // with deletions, which wait for the end
+	behind  []*node    // given up, children first
+	touched []touch    // changed since the last flush
 
 	steps   []task // taken from the end
 	last    []task // --last: taken when nothing else is left or under way
@@ -83,6 +84,9 @@ func (p *pass) run(ctx context.Context) error {
 	p.emptyRoot = len(p.source.listing.Entries) == 0
 	p.add(root, p.visit(root, &p.source))
 	err := p.work(ctx)
+	if err == nil {
+		err = p.takeOver(ctx)
+	}
 	if err == nil {
 		err = p.delete(ctx)
 	}

@@ -9,6 +9,7 @@ type Stats struct {
 	Walks      atomic.Int64 // of these, full walks
 	Listed     atomic.Int64 // directories compared
 	Files      atomic.Int64 // files fetched
+	Taken      atomic.Int64 // large files found in the copy under another name
 	Bytes      atomic.Int64 // bytes of files fetched
 	Deleted    atomic.Int64 // entries deleted
 	Held       atomic.Int64 // entries whose deletion is held now
@@ -28,6 +29,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("walks_total", "full walks ended", s.Walks.Load())
 	yield("listed_total", "directories compared", s.Listed.Load())
 	yield("files_total", "files fetched", s.Files.Load())
+	yield("files_taken_over_total", "files found in the copy under another name", s.Taken.Load())
 	yield("file_bytes_total", "bytes of files fetched", s.Bytes.Load())
 	yield("deleted_total", "entries deleted", s.Deleted.Load())
 	yield("held", "entries whose deletion is held now", s.Held.Load())

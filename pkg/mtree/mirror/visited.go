@@ -105,17 +105,35 @@ const (
 	batchBytes = 4 << 20
 )
 
-// addFetches cuts the files to fetch into batches, those of --last apart.
+// addFetches adds steps for the files to fetch, those of --last apart. Large
+// ones wait until it is known what is doomed.
 func (p *pass) addFetches(n *node, changes []mtree.Change) {
-	var batch, last []mtree.Change
-	var bytes int64
+	var now, last, large []mtree.Change
 	for _, c := range changes {
 		p.wantFiles++
 		p.wantBytes += c.Want.Size
-		if p.rules.last.Excluded(mtree.JoinPath(n.path, c.Want.Name), false) {
+		switch {
+		case p.rules.last.Excluded(mtree.JoinPath(n.path, c.Want.Name), false):
 			last = append(last, c)
-			continue
+		case p.mayTakeOver(&c):
+			large = append(large, c)
+		default:
+			now = append(now, c)
 		}
+	}
+	p.deferLarge(n, large)
+	p.batchFetches(n, now)
+	if len(last) > 0 {
+		n.open++
+		p.last = append(p.last, task{n, p.fetch(n, last)})
+	}
+}
+
+// batchFetches cuts files to fetch into batches.
+func (p *pass) batchFetches(n *node, changes []mtree.Change) {
+	var batch []mtree.Change
+	var bytes int64
+	for _, c := range changes {
 		if len(batch) == batchFiles || len(batch) > 0 && bytes+c.Want.Size > batchBytes {
 			p.add(n, p.fetch(n, batch))
 			batch, bytes = nil, 0
@@ -125,9 +143,5 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 	}
 	if len(batch) > 0 {
 		p.add(n, p.fetch(n, batch))
-	}
-	if len(last) > 0 {
-		n.open++
-		p.last = append(p.last, task{n, p.fetch(n, last)})
 	}
 }

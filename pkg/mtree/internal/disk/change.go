@@ -86,6 +86,14 @@ func (d *Dir) Rename(name string, to *Dir, newName string) error {
 	return wrap(d, "rename", name, unix.Renameat(d.fd, name, to.fd, newName))
 }
 
+// Link gives the entry name of d another name in to, which must be free.
+func (d *Dir) Link(name string, to *Dir, newName string) error {
+	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
+		return d.fail("link", name, err)
+	}
+	return wrap(d, "link", name, unix.Linkat(d.fd, name, to.fd, newName, 0))
+}
+
 // Exchange swaps two names atomically, whatever their types. Where the file
 // system cannot (EINVAL: NFS, some FUSE), what stands at to/newName is moved to
 // a name of its own first; a crash between the two leaves it in the Aside.
