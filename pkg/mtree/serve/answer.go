@@ -70,12 +70,11 @@ func quoted(err error) string {
 // no answer: the client has gone, and net/http closes a connection on which
 // less was written than announced.
 func writeAll(w http.ResponseWriter, body []byte) {
-	const piece = 256 << 10 // bytes; 4 KiB/s is the slowest a client may read
 	for first := true; len(body) > 0; first = false {
 		if !first {
 			extend(w)
 		}
-		n := min(len(body), piece)
+		n := min(len(body), maxPiece)
 		if _, err := w.Write(body[:n]); err != nil {
 			return
 		}

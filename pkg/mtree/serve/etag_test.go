@@ -294,7 +294,7 @@ func TestCacheIsBounded(t *testing.T) {
 			files["d"+string(rune('A'+d))+"/f"+string(rune('a'+f))] = ""
 		}
 	}
-	s := publishWatched(t, serve.Config{CacheBytes: 20_000, Stats: &serve.Stats{}}, files)
+	s := publishWatched(t, serve.Config{Root: inMemory(t), CacheBytes: 20_000, Stats: &serve.Stats{}}, files)
 	for d := range 50 {
 		s.list("/d" + string(rune('A'+d)) + "/")
 		require.LessOrEqual(t, s.cfg.Stats.CacheBytes.Load(), int64(20_000))

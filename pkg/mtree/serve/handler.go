@@ -104,6 +104,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, http.StatusUnauthorized, "a token is needed")
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
 		header.Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // whatever comes, it is not waited for
 		h.refuse(w, http.StatusBadRequest, "a body is expected with POST only")
 	default:
 		h.routes.ServeHTTP(w, r)
@@ -155,6 +156,7 @@ func (h *Handler) lister(s *snapshot) *disk.Lister {
 		Copy:   s.Tree.Role == disk.Copy,
 		Mounts: h.cfg.CrossMounts,
 		Now:    h.cfg.Now,
+		Log:    s.log,
 	}
 	if !h.exclude.Empty() {
 		l.Exclude = h.exclude.Excluded

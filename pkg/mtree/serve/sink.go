@@ -10,6 +10,10 @@ import (
 // sinkPiece is how much of a streamed answer is gathered before it is sent.
 const sinkPiece = 64 << 10
 
+// maxPiece is how much is written under one deadline: 4 KiB/s is the slowest a
+// client may read.
+const maxPiece = 256 << 10
+
 // sink sends an answer whose length is not known beforehand, in the coding
 // asked for, each piece with a deadline of its own.
 type sink struct {
@@ -39,10 +43,16 @@ func (s *sink) write(body []byte) (rest []byte, err error) {
 }
 
 func (s *sink) flush(body []byte) error {
-	extend(s.w)
 	s.sent = true
-	_, err := s.out.Write(body)
-	return err
+	for len(body) > 0 {
+		n := min(len(body), maxPiece)
+		extend(s.w)
+		if _, err := s.out.Write(body[:n]); err != nil {
+			return err
+		}
+		body = body[n:]
+	}
+	return nil
 }
 
 // end sends the last of the body.

@@ -3,7 +3,9 @@ package serve
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -24,7 +26,9 @@ type tree struct {
 	cfg     *Config
 	options string // every option that alters a listing, for the E of ETags
 	latest  atomic.Pointer[snapshot]
-	mu      sync.Mutex // held by the one who reads a new snapshot
+	log     *disk.RecordLog // of a copy without xattrs; guarded by mu
+	logInfo disk.Info       // of its file, when it was read
+	mu      sync.Mutex      // held by the one who reads a new snapshot
 }
 
 // snapshot is what the tree said of itself at one moment. It is immutable.
@@ -32,6 +36,7 @@ type snapshot struct {
 	disk.Published
 	e        string // six hex digits: what of an ETag is common to all directories
 	replaced bool   // the root's path names something else: nothing may be listed
+	log      *disk.RecordLog
 	read     time.Time
 }
 
@@ -48,11 +53,14 @@ func openTree(cfg *Config) (*tree, error) {
 	t := &tree{root: root, node: self.Node, cfg: cfg}
 	t.options = fmt.Sprintf("%s %t %t %t %q", cfg.Version, cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
 	first, err := t.read()
-	if err != nil {
+	if errors.Is(err, disk.ErrNewerFormat) {
 		_ = root.Close()
 		return nil, err
 	}
 	t.latest.Store(first)
+	if err != nil {
+		t.replace(first) // says so; the tree is served all the same
+	}
 	return t, nil
 }
 
@@ -93,12 +101,42 @@ func (t *tree) read() (*snapshot, error) {
 	s := &snapshot{read: time.Now()}
 	var err error
 	s.Published, err = t.root.Published(t.cfg.StateDir)
+	if err == nil && s.Tree.Role == disk.Copy {
+		s.log, err = t.readLog()
+	}
 	if s.replaced = !t.standing(); s.replaced {
 		s.State = disk.Degraded
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", s.Tree.ID, s.Tree.Epoch, t.options))
 	s.e = hex.EncodeToString(sum[:3])
 	return s, err
+}
+
+// readLog returns the records of a copy whose file system keeps no extended
+// attributes, read again where the log has grown; nil where there is none.
+func (t *tree) readLog() (*disk.RecordLog, error) {
+	m, err := disk.OpenMarker(t.root, t.cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	info, err := m.RecordLogInfo()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.log != nil && info == t.logInfo {
+		return t.log, nil
+	}
+	log, err := m.ReadRecordLog()
+	if err != nil {
+		return nil, err
+	}
+	_ = log.Close() // it was read; what was read stays
+	t.log, t.logInfo = log, info
+	return log, nil
 }
 
 // standing reports whether the root's path still names the directory that was

@@ -13,10 +13,18 @@ import (
 	"tidemark/pkg/mtree/serve"
 )
 
-// stamp sets the mtime of a directory, as watch does.
+// stamp sets the mtime of a directory or file, as watch does: the mtime alone,
+// which is another event to inotify than both times.
 func (s *site) stamp(name string, to mtree.Stamp) {
 	s.Helper()
-	require.NoError(s, os.Chtimes(s.path(name), to.Time(), to.Time()))
+	if info, err := os.Stat(s.path(name)); err == nil && !info.IsDir() {
+		require.NoError(s, os.Chtimes(s.path(name), to.Time(), to.Time()))
+		return
+	}
+	dir, err := disk.OpenRoot(s.path(name))
+	require.NoError(s, err)
+	defer dir.Close()
+	require.NoError(s, dir.SetTime(to))
 }
 
 // waiting waits until n requests are held.

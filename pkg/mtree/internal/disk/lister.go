@@ -21,6 +21,7 @@ type Lister struct {
 	Mounts  bool                               // list directories on other file systems too
 	Foreign func(path string)                  // told of each directory passed over for its file system; may be nil
 	Now     func() mtree.Stamp                 // the clock; nil: the real one
+	Log     *RecordLog                         // the copy's records where there are no xattrs; nil: none
 }
 
 // readTries is how often a directory that changes while it is read is read
@@ -60,11 +61,24 @@ func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 			listing.Stamp = mtree.Earlier(before.MTime, after.MTime)
 			listing.Hot = true
 		}
-		if l.Copy && !Finished(d, after) {
+		if l.Copy && !l.Finished(d, path, after) {
 			listing.Hot = true
 		}
 		return listing, nil
 	}
+}
+
+// Finished reports whether the directory at path, of a copy, is complete, by its
+// extended attribute or the log.
+func (l *Lister) Finished(d *Dir, path string, info Info) bool {
+	if Finished(d, info) {
+		return true
+	}
+	if l.Log == nil {
+		return false
+	}
+	record, ok := l.Log.Get(path)
+	return ok && SameStored(info.MTime, record.Stamp)
 }
 
 // Finished reports whether a directory of a copy is complete: it has a record,
