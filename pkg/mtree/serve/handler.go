@@ -52,7 +52,8 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens), pagePolicy: pagePolicy(),
-		cache: newCache(c.CacheBytes, c.Stats), gate: newTurnstile(),
+		cache: newCache(c.CacheBytes, c.Stats), gate: newTurnstile(bulkMost, bulkShare),
+		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	h.stop, h.cancel = context.WithCancel(context.Background())

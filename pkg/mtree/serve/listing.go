@@ -151,6 +151,14 @@ func (h *Handler) notModified(w http.ResponseWriter) {
 
 // sendListing sends the listing from the cache, or reads the directory.
 func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
+	if v.self.Size > h.largeSize {
+		leave, ok := h.large.enter(r)
+		if !ok {
+			h.refuse(w, http.StatusTooManyRequests, "too many listings of large directories at once")
+			return
+		}
+		defer leave()
+	}
 	p, l, err := h.readOrRecall(v, dir)
 	if err != nil {
 		h.fail(w, err)

@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// turnstile bounds the requests that make work without bound on their side:
-// sums, tar streams, searches. Others come and go freely.
+// turnstile bounds the requests under way that make work or take memory without
+// bound: sums, tar streams, searches; listings of large directories. Others
+// come and go freely.
 type turnstile struct {
 	mu    sync.Mutex
 	all   int
@@ -16,14 +17,18 @@ type turnstile struct {
 	share int            // at once for one client
 }
 
-// A mirror has --jobs 8 requests under way by default.
+// A mirror has --jobs 8 requests under way by default. The listing of a large
+// directory takes some 200 bytes an entry while it is sent.
 const (
-	bulkMost  = 64
-	bulkShare = 16
+	bulkMost   = 64
+	bulkShare  = 16
+	largeMost  = 4
+	largeShare = 2
+	largeSize  = 4 << 20 // bytes of a directory as stat tells them: about 100,000 names on ext4, 200,000 on tmpfs
 )
 
-func newTurnstile() *turnstile {
-	return &turnstile{by: map[string]int{}, most: bulkMost, share: bulkShare}
+func newTurnstile(most, share int) *turnstile {
+	return &turnstile{by: map[string]int{}, most: most, share: share}
 }
 
 // enter lets the request in, if it may; leave must follow then.
