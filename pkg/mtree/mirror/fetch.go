@@ -54,14 +54,17 @@ func (p *pass) bring(ctx context.Context, n *node, dir *disk.Dir, changes []mtre
 			want[i].vague = &g
 		}
 	}
-	put := func(i int, got mtree.Entry, body io.Reader) error {
+	for i := range want {
+		p.offerPart(n, &want[i])
+	}
+	put := func(i int, f opened) error {
 		if p.limiter != nil {
-			body = &limitedReader{ctx, body, p.limiter}
+			f.body = &limitedReader{ctx, f.body, p.limiter}
 		}
-		size, err := p.put(dir, changes[i], &want[i], &got, body, h)
+		err := p.put(dir, n, changes[i], &want[i], &f, h)
 		if err == nil {
-			h.names = append(h.names, got.Name)
-			h.bytes += size
+			h.names = append(h.names, f.got.Name)
+			h.bytes += f.got.Size
 			if changes[i].Have == nil {
 				h.made++
 			}
@@ -82,31 +85,38 @@ func (p *pass) bring(ctx context.Context, n *node, dir *disk.Dir, changes []mtre
 }
 
 // put writes one file aside and moves it into place.
-func (p *pass) put(dir *disk.Dir, c mtree.Change, w *wanted, got *mtree.Entry, body io.Reader, h *haul) (int64, error) {
-	mode := p.fileMode(c)
-	draft, err := p.dest.aside.Create(dir, c.Have == nil, mode)
+func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened, h *haul) error {
+	got, mode := &f.got, p.fileMode(c)
+	draft, kept, err := p.draft(dir, n, c, w, f, mode)
 	if err != nil {
-		return 0, local(err)
+		return local(err)
 	}
 	defer draft.Discard()
-	size, err := copyBody(draft, body)
+	size, err := copyBody(draft, f.body)
 	if err != nil {
-		return 0, err
+		if kept && !isLocal(err) {
+			return errors.Join(err, local(draft.Keep()))
+		}
+		return err
 	}
 	if got.Size < 0 {
-		got.Size = size
+		got.Size = f.from + size
 	}
-	if size != got.Size {
-		return 0, fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, size, got.Size)
+	if f.from+size != got.Size {
+		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.from+size, got.Size)
 	}
-	if err := p.dress(draft, c, got, mode); err != nil {
-		return 0, local(err)
+	err = p.dress(draft, c, got, mode)
+	if err == nil && kept {
+		err = draft.Chmod(mode)
+	}
+	if err != nil {
+		return local(err)
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return size, local(p.stageFile(dir, c, draft, h))
+		return local(p.stageFile(dir, c, draft, h))
 	}
 	if err := draft.Place(dir, c.Want.Name); err != nil {
-		return 0, local(err)
+		return local(err)
 	}
 	switch {
 	case got.Hot:
@@ -116,7 +126,7 @@ func (p *pass) put(dir *disk.Dir, c mtree.Change, w *wanted, got *mtree.Entry, b
 	default:
 		h.seen = append(h.seen, c.Want)
 	}
-	return size, nil
+	return nil
 }
 
 // fileMode returns the permission bits that a fetched file gets.

@@ -30,7 +30,7 @@ func (s *httpSource) fetch(ctx context.Context, dir string, want []wanted, put p
 			rest, index = append(rest, want[i]), append(index, i)
 		}
 	}
-	single := oneByOne(ctx, rest, func(i int, e mtree.Entry, body io.Reader) error { return put(index[i], e, body) },
+	single := oneByOne(ctx, rest, func(i int, f opened) error { return put(index[i], f) },
 		func(ctx context.Context, e wanted, d demand) (opened, error) { return s.open(ctx, dir, e, d) })
 	for i, err := range single {
 		errs[index[i]] = err
@@ -62,9 +62,17 @@ func (s *httpSource) open(ctx context.Context, dir string, e wanted, d demand) (
 			r.header["If-Match"] = tag
 		}
 	}
+	if e.part != nil && e.Has&mtree.HasCTime != 0 && r.header["If-Match"] == fileTag(e.Entry) {
+		if have := e.part(); have > 0 {
+			r.header["Range"] = "bytes=" + strconv.FormatInt(have, 10) + "-"
+		}
+	}
 	resp, err := s.do(ctx, r)
 	if err != nil {
 		return opened{}, err
+	}
+	if resp.StatusCode == http.StatusPartialContent && r.header["Range"] != "" {
+		return continued(resp, &e)
 	}
 	if resp.StatusCode == http.StatusNotModified && e.unless {
 		_ = resp.Body.Close()
@@ -79,10 +87,26 @@ func (s *httpSource) open(ctx context.Context, dir string, e wanted, d demand) (
 		_ = resp.Body.Close()
 		return opened{}, err
 	}
-	if got.Size < 0 {
-		return opened{got, resp.Body}, nil
+	f := opened{got: got, body: resp.Body, done: func() { _ = resp.Body.Close() }}
+	if got.Size >= 0 {
+		f.body = &wholeBody{resp.Body, got.Size}
 	}
-	return opened{got, &wholeBody{resp.Body, got.Size}}, nil
+	return f, nil
+}
+
+// continued is the rest of a file of which the first bytes are there. It is the
+// file that was listed: the request said If-Match.
+func continued(resp *http.Response, e *wanted) (opened, error) {
+	from, to, size := int64(-1), int64(-1), int64(-1)
+	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
+	if err != nil || size != e.Size || to != size-1 || from < 0 || from > to || resp.Header.Get("ETag") != fileTag(e.Entry) {
+		_ = resp.Body.Close()
+		return opened{}, fmt.Errorf("GET %s: unexpected Content-Range %.60q", resp.Request.URL.Redacted(), resp.Header.Get("Content-Range"))
+	}
+	return opened{
+		got: *e.Entry, from: from,
+		body: &wholeBody{resp.Body, size - from}, done: func() { _ = resp.Body.Close() },
+	}, nil
 }
 
 // fileTag is the ETag that serve gives a file with this entry.
@@ -191,7 +215,7 @@ func (s *httpSource) bulk(ctx context.Context, dir string, want []wanted, put pu
 		if !sameFile(want[i].Entry, &e) {
 			continue
 		}
-		if err := put(i, e, archive); err != nil && !isLocal(err) {
+		if err := put(i, opened{got: e, body: archive}); err != nil && !isLocal(err) {
 			return
 		} else {
 			errs[i], got[i] = err, true

@@ -119,7 +119,7 @@ func (s *localSource) fetch(ctx context.Context, dir string, want []wanted, put 
 			_ = f.Close()
 			return opened{}, errMoved
 		}
-		return opened{got, &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}}, nil
+		return opened{got: got, body: &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}, done: func() { _ = f.Close() }}, nil
 	})
 }
 

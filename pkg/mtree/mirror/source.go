@@ -35,8 +35,17 @@ type sum = [sha256.Size]byte
 // wanted is a file to fetch.
 type wanted struct {
 	*mtree.Entry
-	vague  *vague // set if the listing is a foreign one
-	unless bool   // not if it is unchanged since its mtime: then errSame
+	vague  *vague       // set if the listing is a foreign one
+	unless bool         // not if it is unchanged since its mtime: then errSame
+	part   func() int64 // how many of its first bytes are there already; nil: none
+}
+
+// there returns how many bytes of it are kept from an answer that broke off.
+func (w *wanted) there() int64 {
+	if w.part == nil {
+		return 0
+	}
+	return w.part()
 }
 
 // same reports whether what is read is the file that was listed.
@@ -47,11 +56,9 @@ func (w *wanted) same(got *mtree.Entry) bool {
 	return sameFile(w.Entry, got)
 }
 
-// putFunc stores a file of the listing. got is what is being read: normally the
-// same; other size or times if the file changed meanwhile, and then Hot if it
-// would not hold still. body gives errMoved instead of io.EOF if what was read
-// is not what got says.
-type putFunc func(i int, got mtree.Entry, body io.Reader) error
+// putFunc stores the file want[i]. body gives errMoved instead of io.EOF if what
+// was read is not what f says.
+type putFunc func(i int, f opened) error
 
 // ask is a question for one directory.
 type ask struct {
@@ -91,8 +98,12 @@ const fetchTries = 3
 
 // opened is a file of the source being read.
 type opened struct {
+	// got says what it is: normally what was listed; other size or times if it
+	// changed meanwhile, and then Hot if it would not hold still.
 	got  mtree.Entry
-	body io.ReadCloser
+	body io.Reader
+	from int64 // the offset in the file at which body begins
+	done func()
 }
 
 // demand says which version of a file is wanted.
@@ -111,7 +122,11 @@ func oneByOne(ctx context.Context, want []wanted, put putFunc,
 	open func(ctx context.Context, e wanted, d demand) (opened, error)) []error {
 	errs := make([]error, len(want))
 	for i, e := range want {
+		there := e.there()
 		for try := 1; ; try++ {
+			if now := e.there(); now > there {
+				there, try = now, 1 // a broken connection, not a changed file
+			}
 			d := asFound
 			switch try {
 			case 1:
@@ -140,11 +155,11 @@ func putOne(ctx context.Context, i int, e wanted, d demand, put putFunc,
 	if err != nil {
 		return err
 	}
-	defer f.body.Close()
+	defer f.done()
 	if d == asIs {
 		f.got.Hot = true
 	}
-	return put(i, f.got, f.body)
+	return put(i, f)
 }
 
 // sameFile reports whether what is read is the file that was listed.

@@ -1,10 +1,14 @@
 package disk
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"strconv"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,13 +44,26 @@ func (d *Dir) OpenAside(name string) (*Aside, error) {
 	return a, nil
 }
 
+// partPrefix begins the names of files that are there in part and worth
+// continuing, partAge is how long they are kept after they last grew.
+const (
+	partPrefix = "part-"
+	partAge    = 7 * 24 * time.Hour
+)
+
 // sweep removes the orphans.
 func (a *Aside) sweep() error {
 	names, err := a.dir.Names()
 	if err != nil {
 		return err
 	}
+	old := Now().Add(-partAge)
 	for _, name := range names {
+		if strings.HasPrefix(name, partPrefix) {
+			if info, err := a.dir.Stat(name); err == nil && info.MTime.After(old) {
+				continue
+			}
+		}
 		if err := a.dir.RemoveTree(name); err != nil {
 			return err
 		}
@@ -95,6 +112,27 @@ func (a *Aside) Create(dir *Dir, fresh bool, mode uint32) (*Draft, error) {
 	}
 	return &Draft{fd: fd, aside: a, name: name}, nil
 }
+
+// Continue opens the partial file that is known by key, or starts it, mode 0600,
+// and returns how many bytes it has. Whether they are still those of the file is the
+// caller's to know: key should tell one version from another.
+func (a *Aside) Continue(key string) (*Draft, int64, error) {
+	name := partName(key)
+	fd, err := openat(a.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, 0, a.dir.fail("create", name, err)
+	}
+	f := &Draft{fd: fd, aside: a, name: name}
+	info, err := statFD(fd)
+	if err != nil {
+		f.Discard()
+		return nil, 0, a.dir.fail("open", name, err)
+	}
+	return f, info.Size, nil
+}
+
+// Rewind empties a draft.
+func (f *Draft) Rewind() error { return f.check("truncate", unix.Ftruncate(f.fd, 0)) }
 
 // Write implements io.Writer.
 func (f *Draft) Write(p []byte) (written int, err error) {
@@ -236,4 +274,18 @@ func wrap(d *Dir, op, name string, err error) error {
 		return nil
 	}
 	return d.fail(op, name, err)
+}
+
+// PartSize returns how many bytes Continue would find, 0 if there are none.
+func (a *Aside) PartSize(key string) int64 {
+	info, err := a.dir.Stat(partName(key))
+	if err != nil {
+		return 0
+	}
+	return info.Size
+}
+
+func partName(key string) string {
+	digest := sha256.Sum256([]byte(key))
+	return partPrefix + hex.EncodeToString(digest[:16])
 }
