@@ -24,6 +24,8 @@ type Handler struct {
 	cache      *cache
 	flights    singleflight.Group // listings being read, by view.key and view.time
 	gate       *turnstile
+	large      *turnstile
+	largeSize  int64         // bytes; of a directory whose listing must pass large
 	hashing    chan struct{} // a slot for each file that may be hashed at once
 	exclude    *glob.List
 	routes     http.Handler
