@@ -388,10 +388,25 @@ func (a *audit) unreadable(v *visit, err error) {
 	a.Log.Warn("cannot read a directory: changes below it are not published", "err", err)
 }
 
-// path is built only for directories with something to tell.
+// path is built only for directories with something to tell: once, at its
+// length, for a tree may be thousands of directories deep.
 func (v *visit) path() string {
-	if v.parent == nil {
+	size := 0
+	for up := v; up.parent != nil; up = up.parent {
+		size += len(up.name) + 1
+	}
+	if size == 0 {
 		return ""
 	}
-	return mtree.JoinPath(v.parent.path(), v.name)
+	path := make([]byte, size-1)
+	at := len(path)
+	for up := v; up.parent != nil; up = up.parent {
+		at -= len(up.name)
+		copy(path[at:], up.name)
+		if at > 0 {
+			at--
+			path[at] = '/'
+		}
+	}
+	return string(path)
 }

@@ -75,6 +75,7 @@ func (a *auditing) start(w *watcher, g grounds) {
 	a.running, a.current = true, g
 	w.Log.Debug("audit", "why", g.reason)
 	w.trouble.hearsAgain()
+	w.cookies()
 	retry := w.trouble.retry()
 	go func(ctx context.Context) {
 		if len(retry) > 0 {

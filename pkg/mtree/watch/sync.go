@@ -106,6 +106,20 @@ func (w *watcher) marks(names []string, b *batch) error {
 	return nil
 }
 
+// cookies notes all that wait in .tidemark: after a loss their events may be
+// among what was lost. It is called when an audit starts, which they wait for.
+func (w *watcher) cookies() {
+	names, err := w.marker.Dir().Names()
+	if err != nil {
+		return // .tidemark was removed: so were they
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, cookiePrefix) && !slices.Contains(w.sync, name) {
+			w.sync = append(w.sync, name)
+		}
+	}
+}
+
 // answer removes the cookies whose batch is published. While an audit makes up
 // for a loss, or stands in for events, they wait for its end.
 func (w *watcher) answer() {

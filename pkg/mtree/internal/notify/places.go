@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,9 +28,8 @@ const (
 // would make them wrong.
 type places struct {
 	root    int
-	rootIno uint64
-	rootDev uint64
-	top     string // the root's path, asked at the beginning of each Take
+	top     string            // the root's path, asked at the beginning of each Take
+	climbed map[uint64]string // paths that readlink does not give, by inode, for one Take
 
 	mu     sync.Mutex
 	mounts map[string]int // file system id -> a descriptor on it
@@ -47,12 +45,7 @@ type openDir struct {
 }
 
 func newPlaces(root int) *places {
-	p := &places{root: root, mounts: map[string]int{}, held: map[string]*openDir{}, outside: map[string]struct{}{}}
-	var st unix.Stat_t
-	if unix.Fstat(root, &st) == nil {
-		p.rootIno, p.rootDev = st.Ino, st.Dev
-	}
-	return p
+	return &places{root: root, mounts: map[string]int{}, held: map[string]*openDir{}, outside: map[string]struct{}{}}
 }
 
 // mount remembers a descriptor on another file system of the tree.
@@ -76,6 +69,7 @@ func (p *places) begin() {
 	if top, err := readlink(p.root); err == nil {
 		p.top = top
 	}
+	p.climbed = map[uint64]string{}
 }
 
 // moved forgets which directories are outside: one may have been moved in.
@@ -183,36 +177,47 @@ func (p *places) below(full string) (string, bool) {
 }
 
 // climb finds the path of a directory too deep for readlink, which ends at
-// 4,096 bytes, by looking for each directory in the one above it. It is slow.
+// 4,096 bytes: it goes up to one whose path is known or short enough, and looks
+// for each on the way in the one above it. What it finds holds for one Take.
 func (p *places) climb(fd int) (string, bool, error) {
+	var inodes []uint64
 	var names []string
 	at := procFD(fd)
+	base, inside := "", false
 	for {
 		var st unix.Stat_t
 		if err := unix.Stat(at, &st); err != nil {
 			return "", false, fmt.Errorf("stat: %w", err)
 		}
-		if st.Ino == p.rootIno && st.Dev == p.rootDev {
+		if known, ok := p.climbed[st.Ino]; ok {
+			base, inside = known, true
+			break
+		}
+		buf := make([]byte, unix.PathMax)
+		if n, err := unix.Readlink(at, buf); err == nil && len(names) > 0 {
+			base, inside = p.below(string(buf[:n]))
 			break
 		}
 		up, err := os.Open(at + "/..")
 		if err != nil {
 			return "", false, err
 		}
+		defer up.Close() // until at is no longer needed
 		name, err := nameOf(up, st.Ino)
 		if err != nil || name == "" {
-			_ = up.Close()
 			return "", false, err
 		}
-		names = append(names, name)
-		defer up.Close() // until at is no longer needed
+		names, inodes = append(names, name), append(inodes, st.Ino)
 		at = procFD(int(up.Fd()))
 	}
-	slices.Reverse(names)
-	if slices.Contains(names, mtree.MarkerName) {
+	if !inside {
 		return "", false, nil
 	}
-	return filepath.Join(names...), true, nil
+	for i := len(names) - 1; i >= 0; i-- {
+		base = mtree.JoinPath(base, names[i])
+		p.climbed[inodes[i]] = base
+	}
+	return base, true, nil
 }
 
 // nameOf finds an inode in a directory; "" if it is not there, as at the top.

@@ -1,0 +1,145 @@
+package watch
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// A queue that overflows is a loss: logged, shown as auditing, and after the
+// audit everything is published: W3.
+func TestOverflow(t *testing.T) {
+	for backend, queue := range map[string]int{"inotify": 200, "fanotify": 20} {
+		t.Run(backend, func(t *testing.T) {
+			root := newTree(t, "a/b/f = x", "c/d/")
+			states := make(chan string, 1000)
+			var r *running
+			withSysctl(t, "fs."+backend+".max_queued_events", queue, func() {
+				r = begin(t, Config{Root: root, Backend: backend, Notify: func(text string) { states <- text }})
+			})
+			r.await(disk.Watched)
+			seen := logStamps(t, root)
+			for i := range 3000 {
+				write(t, filepath.Join(root, "a/b", fmt.Sprint(i)), "x")
+				if i%100 == 0 {
+					must(t, os.MkdirAll(filepath.Join(root, "c/d", fmt.Sprint(i), "deep"), 0o755))
+				}
+			}
+			require.Eventually(t, func() bool { return r.config.Stats.Losses.Load() > 0 }, deadline, time.Millisecond)
+			r.sync() // waits for the audit
+			seen.fresh("in the flood", "a/b")
+			seen.fresh("in the flood", "c/d")
+			r.await(disk.Watched)
+			require.Contains(t, r.log.String(), "overflowed")
+			shown := drain(states)
+			require.Contains(t, shown, "watched auditing", "visibly")
+			require.Equal(t, "watched", shown[len(shown)-len("watched "):len(shown)-1])
+
+			// and all is heard again
+			seen.note()
+			write(t, filepath.Join(root, "c/d/2900/deep/f"), "x")
+			r.sync()
+			seen.fresh("after the loss", "c/d/2900/deep")
+			require.EqualValues(t, 1, r.status().Tree.Epoch, "a loss is no reason for readers to compare everything")
+		})
+	}
+}
+
+func drain(states chan string) (all string) {
+	for {
+		select {
+		case s := <-states:
+			all += s + " "
+		default:
+			return all
+		}
+	}
+}
+
+// withSysctl sets a limit while do runs, briefly: it is everybody's.
+func withSysctl(t *testing.T, name string, value int, do func()) {
+	t.Helper()
+	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+	before, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, fmt.Append(nil, value), 0))
+	defer func() { must(t, os.WriteFile(path, before, 0)) }()
+	do()
+}
+
+// Out of watches the state is degraded, the error names the sysctl and how many
+// are needed, and frequent audits cover what is not heard.
+func TestOutOfWatches(t *testing.T) {
+	root := newTree(t)
+	for i := range 40 {
+		must(t, os.Mkdir(filepath.Join(root, fmt.Sprint(i)), 0o755))
+	}
+	var r *running
+	withSysctl(t, "fs.inotify.max_user_watches", 10, func() {
+		r = begin(t, Config{Root: root, Backend: "inotify"})
+		r.await(disk.Degraded)
+	})
+	require.Contains(t, r.status().Status.Error, "fs.inotify.max_user_watches")
+	require.Contains(t, r.status().Status.Error, "41 directories")
+	require.Equal(t, 1, strings.Count(r.log.String(), "cannot hear all directories"))
+}
+
+// A tree 3,000 directories deep, whose paths no system call takes.
+func TestDeep(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		root := newTree(t)
+		dir, err := disk.OpenRoot(root)
+		must(t, err)
+		const depth = 3000
+		path := make([]string, 0, depth)
+		for range depth {
+			child, err := dir.MakeDir("deep", 0o755)
+			must(t, err)
+			must(t, dir.Close())
+			dir = child
+			path = append(path, "deep")
+		}
+		r := start(t, Config{Root: root, Backend: backend})
+		before, below := stampOf(t, root, "."), selfOf(t, dir).MTime
+		must(t, dir.WriteSmall("f", []byte("x")))
+		r.sync()
+		require.NotEqual(t, before, stampOf(t, root, "."))
+		require.NotEqual(t, below, selfOf(t, dir).MTime)
+		must(t, dir.Close())
+		before = stampOf(t, root, ".")
+		must(t, os.Rename(filepath.Join(root, "deep"), filepath.Join(root, "moved")))
+		r.sync()
+		require.NotEqual(t, before, stampOf(t, root, "."))
+		require.Zero(t, r.config.Stats.Losses.Load(), r.log)
+		require.Len(t, path, depth)
+	})
+}
+
+func selfOf(t *testing.T, d *disk.Dir) disk.Info {
+	t.Helper()
+	info, err := d.Self()
+	must(t, err)
+	return info
+}
+
+// Two audits at once are one after the other, and what is asked for while one
+// runs is not forgotten.
+func TestAuditsQueue(t *testing.T) {
+	root := newTree(t, "a/b/f = x")
+	audits := make(chan struct{})
+	r := start(t, Config{Root: root, Audit: audits})
+	for range 5 {
+		audits <- struct{}{}
+	}
+	require.Eventually(t, func() bool { return r.config.Stats.Audits.Load() >= 3 }, deadline, time.Millisecond)
+	r.sync()
+	require.NotEqual(t, mtree.Stamp{}, *r.status().Status.Audit)
+}
