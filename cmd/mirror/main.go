@@ -34,9 +34,11 @@ func main() {
 		Long:    "Mirror makes the contents of SOURCE the contents of DEST and keeps them so.\nSOURCE is http(s)://host[:port]/dir/ or a local directory. What is not in\nSOURCE is deleted from DEST, behind guards.",
 		Example: "  tidemark-mirror http://host:8077/ /srv/copy\n  tidemark-mirror --once --dry-run http://host:8077/ /srv/copy\n  tidemark-mirror --status /srv/copy",
 		Flags:   o.define,
-		Alone:   func() bool { return o.status || o.release || o.waitFor != "" },
-		Run:     o.run,
-		Stats:   o.Stats.Each,
+		Alone: func(given int) bool {
+			return o.status || o.release || o.waitFor != "" || o.verify && given <= 1
+		},
+		Run:   o.run,
+		Stats: o.Stats.Each,
 	})
 }
 
@@ -66,7 +68,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.status, "status", false, "print lag, last pass and held deletions of DEST and exit")
 	f.StringVar(&o.waitFor, "wait-for", "", "wait until DEST holds everything up to `STAMP` (see watch --sync)")
 	f.BoolVar(&o.release, "release", false, "carry out exactly the deletions now held in DEST")
-	f.BoolVar(&o.verify, "verify", false, "compare every byte of DEST with SOURCE's sums")
+	f.BoolVar(&o.verify, "verify", false, "compare every byte of DEST with the sums of its source")
 	f.BoolVar(&o.repair, "repair", false, "with --verify: fetch what differs")
 }
 

@@ -42,8 +42,9 @@ type Command struct {
 	Example string
 	Flags   func(*pflag.FlagSet)
 
-	// Alone tells, from the flags, that the last argument is wanted alone.
-	Alone func() bool
+	// Alone tells, from the options and the number of arguments given, that
+	// the last argument is wanted alone. nil: never.
+	Alone func(given int) bool
 	Run   func(context.Context, *Env) error
 	Stats StatsFunc // what --metrics publishes; may be nil
 }
@@ -97,6 +98,8 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	root.DisableFlagsInUseLine = true
+	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, stdout) })
 	root.Flags().SortFlags = false
 	c.Flags(root.Flags())
 	common.define(root.Flags())
@@ -108,6 +111,16 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 		return max(code, exit.Of(err))
 	}
 	return code
+}
+
+// usage prints what stands below the description in --help. pflag puts
+// "[=true|false]" behind every switch; blanks in its place keep the columns.
+func usage(cmd *cobra.Command, w io.Writer) error {
+	const noise = "[=true|false]"
+	options := strings.ReplaceAll(cmd.Flags().FlagUsages(), noise, strings.Repeat(" ", len(noise)))
+	_, err := fmt.Fprintf(w, "Usage:\n  %s\n\nExamples:\n%s\n\nOptions (each also as %s in the environment):\n%s",
+		cmd.UseLine(), cmd.Example, strings.Replace(EnvName(strings.TrimPrefix(cmd.Name(), "tidemark-"), "x"), "_X", "_…", 1), options)
+	return err
 }
 
 // oneLine joins the lines of an error, so that scripts get one line.

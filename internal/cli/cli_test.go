@@ -43,7 +43,7 @@ func (p *probe) command() Command {
 			f.Var(DurationVar(&p.wait, time.Second), "wait", "")
 			f.BoolVar(&p.alone, "alone", false, "")
 		},
-		Alone: func() bool { return p.alone },
+		Alone: func(int) bool { return p.alone },
 		Run: func(_ context.Context, env *Env) error {
 			p.args = env.Args
 			return p.err

@@ -61,7 +61,7 @@ type Repeatable interface{ Repeatable() }
 // environment.
 func positional(c Command, args []string) (map[string]string, error) {
 	names := c.Args
-	if c.Alone != nil && c.Alone() {
+	if c.Alone != nil && c.Alone(len(args)) {
 		names = names[len(names)-1:]
 	}
 	if len(args) > len(names) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +76,11 @@ const (
 
 // withDefaults returns c with every zero value replaced by its default.
 func (c Config) withDefaults() Config {
+	if !isURL(c.Source) && c.Source != "" {
+		if path, err := filepath.Abs(c.Source); err == nil {
+			c.Source = path // it is written into the copy and read from elsewhere
+		}
+	}
 	if c.Interval <= 0 {
 		c.Interval = defaultInterval
 	}

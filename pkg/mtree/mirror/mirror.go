@@ -59,13 +59,17 @@ func openSource(c *Config) (source, error) {
 	if c.Source == "" {
 		return nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
 	}
-	if strings.HasPrefix(c.Source, "http://") || strings.HasPrefix(c.Source, "https://") {
+	if isURL(c.Source) {
 		return openHTTP(c)
 	}
 	if err := apart(c.Source, c.Dest); err != nil {
 		return nil, err
 	}
 	return openLocal(c)
+}
+
+func isURL(source string) bool {
+	return strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://")
 }
 
 // apart refuses a copy inside its source, which would copy itself for ever, and

@@ -16,9 +16,18 @@ import (
 // were compared. It takes no lock, so a mirror may run meanwhile; a directory
 // that differs is looked at twice, for what is under way is no difference. With
 // repair, which needs the lock, it then mends what it found. The error carries
-// exit.Failed if something differs and was not mended.
+// exit.Failed if something differs and was not mended. Without a Source it is
+// the one that the copy was made from.
 func Verify(ctx context.Context, c Config, repair bool) error {
 	c = c.withDefaults()
+	if c.Source == "" {
+		l, err := lookAt(c.Dest, c.StateDir)
+		if err != nil {
+			return err
+		}
+		c.Source = l.Tree.Upstream
+		l.close()
+	}
 	c.DryRun = !repair // opens the copy without the lock
 	m, err := open(c)
 	if err != nil {
@@ -41,7 +50,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	case v.differ == 0:
 		return nil
 	case !repair:
-		return exit.With(exit.Failed, fmt.Errorf("%d paths differ", v.differ), "mirror --verify --repair SOURCE DEST mends them, while no mirror runs")
+		return exit.With(exit.Failed, fmt.Errorf("%d paths differ", v.differ), "mirror --verify --repair DEST mends them, while no mirror runs")
 	}
 	return v.mend(ctx)
 }
