@@ -11,25 +11,27 @@ import (
 type follower struct {
 	h    *Handler
 	path string // of the directory
+	href []byte // the one returned last
 }
 
 // entry returns e, or what stands for a symlink: the file or directory it leads
 // to under the symlink's name, Other if nothing that is published; and the href
 // by which to ask for it, "" in the last case. A directory is named by its own
-// path, so that a reader who goes down comes to an end.
-func (f follower) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
+// path, so that a reader who goes down comes to an end. href is valid until the
+// next call.
+func (f *follower) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
 	shown = *e
 	if e.Kind == mtree.Symlink {
 		return f.symlink(shown)
 	}
-	href = appendHrefPath(make([]byte, 0, len(e.Name)+1), e.Name)
+	f.href = appendHref(f.href[:0], e.Name)
 	if e.Kind == mtree.Dir {
-		href = append(href, '/')
+		f.href = append(f.href, '/')
 	}
-	return shown, href
+	return shown, f.href
 }
 
-func (f follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
+func (f *follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
 	path, kind := f.h.resolve(mtree.JoinPath(f.path, e.Name))
 	if kind == mtree.Other {
 		e.Kind = mtree.Other

@@ -21,9 +21,9 @@ type formatter interface {
 func (h *Handler) formatter(v *view, l *mtree.Listing) formatter {
 	switch v.format {
 	case asJSON:
-		return &jsonForm{Listing: l, follow: follower{h, v.path}}
+		return &jsonForm{Listing: l, follow: follower{h: h, path: v.path}}
 	case asHTML:
-		form := &htmlForm{Listing: l, follow: follower{h, v.path}, path: v.path}
+		form := &htmlForm{Listing: l, follow: follower{h: h, path: v.path}, path: v.path}
 		form.still = v.recent
 		if !v.recent && v.stamped(l) && !l.Hot {
 			form.tag = v.stampTag(l.Stamp, false)

@@ -6,13 +6,14 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// appendHref appends name percent-encoded but for A-Za-z0-9-._~: no client
-// reads a scheme, a query or an entity into that.
+// appendHref appends a name, or a path of names, percent-encoded but for
+// A-Za-z0-9-._~ and the slashes between: no client reads a scheme, a query or
+// an entity into that.
 func appendHref(dst []byte, name string) []byte {
 	for i := range len(name) {
 		c := name[i]
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~', c == '/':
 			dst = append(dst, c)
 		default:
 			dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
@@ -22,17 +23,6 @@ func appendHref(dst []byte, name string) []byte {
 }
 
 const upperHex = "0123456789ABCDEF"
-
-// appendHrefPath is appendHref of each component of path.
-func appendHrefPath(dst []byte, path string) []byte {
-	for i, part := range strings.Split(path, "/") {
-		if i > 0 {
-			dst = append(dst, '/')
-		}
-		dst = appendHref(dst, part)
-	}
-	return dst
-}
 
 // joined returns path below dir; either may be "".
 func joined(dir, path string) string {

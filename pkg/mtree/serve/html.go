@@ -102,7 +102,7 @@ func (f *htmlForm) row(dst []byte, e *mtree.Entry) []byte {
 		dst = append(dst, '/')
 	}
 	dst = append(dst, `</td><td class="m">`...)
-	dst = shown.MTime.Time().AppendFormat(dst, "2006-Jan-02 15:04:05")
+	dst = appendPageDate(dst, shown.MTime)
 	dst = append(dst, `</td><td class="s">`...)
 	if shown.Kind == mtree.File {
 		dst = appendInt(dst, shown.Size)

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"net/http"
 	"unicode/utf8"
 
 	"tidemark/pkg/mtree"
@@ -26,7 +25,7 @@ func (f *jsonForm) row(dst []byte, e *mtree.Entry) []byte {
 	dst = appendJSON(append(dst, "\n{\"name\":"...), e.Name)
 	dst = append(append(dst, `,"type":"`...), jsonType(shown.Kind)...)
 	dst = append(dst, `","mtime":"`...)
-	dst = shown.MTime.Time().AppendFormat(dst, http.TimeFormat)
+	dst = appendHTTPDate(dst, shown.MTime)
 	dst = append(dst, '"')
 	if shown.Kind == mtree.File {
 		dst = appendInt(append(dst, `,"size":`...), shown.Size)
