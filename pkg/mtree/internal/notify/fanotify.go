@@ -60,7 +60,7 @@ func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 		_ = unix.Close(own)
 		return nil, err
 	}
-	s.queue.keep = s.squeeze
+	s.queue.sift, s.queue.keep = s.sift, s.squeeze
 	if err := s.queue.start(fd, "fanotify", wake); err != nil {
 		return nil, err
 	}
@@ -218,6 +218,33 @@ func (e *fanEvent) directory(record []byte) {
 	e.dir, e.name = record[:end], untilNUL(record[end:])
 }
 
+// sift drops our own events, and those of directories known to be outside the
+// tree, so that what the rest of the disk does wakes nobody. A directory that
+// is moved in after it was found outside is forgotten by the Take of that move,
+// and is then walked: nothing dropped until then is missed. Called under
+// queue.mu.
+func (s *fanotify) sift(raw []byte) []byte {
+	kept := raw[:0]
+	s.places.mu.Lock()
+	defer s.places.mu.Unlock()
+	for {
+		e, size := nextFanEvent(raw)
+		if size == 0 {
+			return kept
+		}
+		_, outside := s.places.outside[string(e.dir)]
+		if e.mask&unix.FAN_Q_OVERFLOW != 0 || !(s.pid != 0 && e.pid == s.pid) && (!outside || isMove(e.mask) || s.isMarker(e.dir)) {
+			kept = append(kept, raw[:size]...)
+		}
+		raw = raw[size:]
+	}
+}
+
+// isMove reports whether a directory was renamed.
+func isMove(mask uint64) bool {
+	return mask&unix.FAN_ONDIR != 0 && mask&(unix.FAN_MOVED_FROM|unix.FAN_MOVED_TO) != 0
+}
+
 // squeeze keeps of an event about a file only its directory, when more waits
 // than memory allows. It is called under queue.mu.
 func (s *fanotify) squeeze(dst, raw []byte) []byte {
@@ -281,13 +308,11 @@ func (t *fanTaking) event(e fanEvent) {
 	case e.mask&unix.FAN_Q_OVERFLOW != 0:
 		t.Lost = fmt.Sprintf("the kernel's queue overflowed (%s is %d)", maxFanotifyQueue, sysctl(maxFanotifyQueue))
 		return
-	case t.pid != 0 && e.pid == t.pid:
-		return // our own
 	case e.mask&selfMask != 0 && string(e.dir) == t.rootID:
 		t.RootGone = true
 	}
 	directory := e.mask&unix.FAN_ONDIR != 0
-	if directory && e.mask&(unix.FAN_MOVED_FROM|unix.FAN_MOVED_TO) != 0 {
+	if isMove(e.mask) {
 		t.places.moved() // what was outside may be inside now
 	}
 	switch {

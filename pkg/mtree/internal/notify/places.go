@@ -31,12 +31,12 @@ type places struct {
 	top     string            // the root's path, asked at the beginning of each Take
 	climbed map[uint64]string // paths that readlink does not give, by inode, for one Take
 
-	mu     sync.Mutex
-	mounts map[string]int // file system id -> a descriptor on it
+	mu      sync.Mutex
+	mounts  map[string]int      // file system id -> a descriptor on it
+	outside map[string]struct{} // directories that are not in the tree
 
-	held    map[string]*openDir
-	clock   uint64 // counts uses
-	outside map[string]struct{}
+	held  map[string]*openDir
+	clock uint64 // counts uses
 }
 
 type openDir struct {
@@ -73,9 +73,15 @@ func (p *places) begin() {
 }
 
 // moved forgets which directories are outside: one may have been moved in.
-func (p *places) moved() { clear(p.outside) }
+func (p *places) moved() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.outside)
+}
 
 func (p *places) isOutside(dir []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	_, ok := p.outside[string(dir)]
 	return ok
 }
@@ -151,6 +157,8 @@ func (p *places) path(dir string) (path string, ok bool, err error) {
 	path, ok = p.below(full)
 	if !ok {
 		p.release(dir, p.held[dir])
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		if len(p.outside) >= maxOutside {
 			clear(p.outside)
 		}

@@ -21,6 +21,7 @@ const (
 type queue struct {
 	file *os.File // non-blocking, so that Close ends the reader
 	wake chan<- struct{}
+	sift func(events []byte) []byte      // drops what nobody wants to know, in place, under mu; nil: nothing
 	keep func(dst, events []byte) []byte // appends what must be kept of events, under mu
 	soft int                             // bytes beyond which keep is asked
 	hard int
@@ -30,6 +31,7 @@ type queue struct {
 	buf   []byte // events read and not yet taken
 	spare []byte
 	lost  string
+	news  bool // something was added since the last wake
 }
 
 // start begins to drain fd, which it owns from now on. wake is sent to, without
@@ -56,6 +58,13 @@ func (q *queue) drain(conn syscall.RawConn) {
 		if err != nil {
 			return // closed
 		}
+		q.mu.Lock()
+		news := q.news
+		q.news = false
+		q.mu.Unlock()
+		if !news {
+			continue
+		}
 		select {
 		case q.wake <- struct{}{}:
 		default:
@@ -69,18 +78,28 @@ func (q *queue) pull(fd int, scratch []byte) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, err := unix.Read(fd, scratch)
-	switch {
-	case err == unix.EINTR:
+	switch err {
+	case nil:
+	case unix.EINTR:
 		return true
-	case err == unix.EAGAIN:
+	case unix.EAGAIN:
 		return false
-	case err != nil:
-		q.lost = "reading events: " + err.Error()
+	default:
+		q.lost, q.news = "reading events: "+err.Error(), true
 		return true
+	}
+	events := scratch[:n]
+	if q.sift != nil {
+		if events = q.sift(events); len(events) == 0 {
+			return true
+		}
+	}
+	q.news = true
+	switch {
 	case len(q.buf) < q.soft:
-		q.buf = append(q.buf, scratch[:n]...)
+		q.buf = append(q.buf, events...)
 	case len(q.buf) < q.hard:
-		q.buf = q.keep(q.buf, scratch[:n])
+		q.buf = q.keep(q.buf, events)
 	default:
 		q.lost = "more events than memory allows"
 	}

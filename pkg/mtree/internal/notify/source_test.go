@@ -101,3 +101,54 @@ func TestWatchLimit(t *testing.T) {
 	require.Contains(t, text, "fs.inotify.max_user_watches")
 	require.Contains(t, text, "sysctl -w")
 }
+
+// What happens elsewhere on the file system wakes nobody, once it is known to
+// be elsewhere; a directory moved in from there is heard again.
+func TestNoiseOutside(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	root, err := os.Open(dir)
+	require.NoError(t, err)
+	defer root.Close()
+	wake := make(chan struct{}, 1)
+	s, err := openFanotify(root, wake)
+	require.NoError(t, err)
+	defer s.Close()
+	noise := func() { require.NoError(t, os.WriteFile(filepath.Join(outside, "noise"), []byte("x"), 0o644)) }
+	// Without noise of others on this disk there is one wake for the first.
+	woken := func() int {
+		n := 0
+		for range 100 {
+			noise()
+			select {
+			case <-wake:
+				n++
+			case <-time.After(time.Millisecond):
+			}
+			require.Empty(t, s.Take().Dirs)
+		}
+		return n
+	}
+	woken()
+	require.Eventually(t, func() bool { return woken() < 50 }, 10*time.Second, time.Millisecond)
+
+	sub := filepath.Join(outside, "sub")
+	require.NoError(t, os.Mkdir(sub, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(sub, "f"), nil, 0o644))
+	require.Empty(t, s.Take().Dirs)
+	require.NoError(t, os.Rename(sub, filepath.Join(dir, "sub")))
+	heard := func(path, name string) func() bool {
+		return func() bool {
+			for _, h := range s.Take().Dirs {
+				for _, e := range h.Entries {
+					if h.Path == path && e.Name == name {
+						return true
+					}
+				}
+			}
+			return false
+		}
+	}
+	require.Eventually(t, heard("", "sub"), 10*time.Second, time.Millisecond)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sub", "f"), []byte("x"), 0o644))
+	require.Eventually(t, heard("sub", "f"), 10*time.Second, time.Millisecond)
+}
