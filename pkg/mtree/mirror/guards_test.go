@@ -419,7 +419,10 @@ func TestVerify(t *testing.T) {
 	}
 	require.NoError(t, verify(true))
 	b.same(s)
+	url := b.config.Source
+	b.config.Source = "" // the copy knows
 	require.NoError(t, verify(false))
+	b.config.Source = url
 	b.requireIdle()
 }
 

@@ -139,18 +139,25 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	return "", false, exit.With(exit.Local, m.retake(next), "")
 }
 
+// Options that stand among the filters in the tree file.
+const (
+	selectNoDelete = "no-delete"
+	selectNoLinks  = "no-links"
+	selectOwner    = "owner"
+)
+
 // selection is what decides which entries a complete copy has: with another one
 // what was complete is not.
 func (c *Config) selection() []string {
 	all := slices.Clone(c.Filters)
 	if c.NoDelete {
-		all = append(all, "no-delete")
+		all = append(all, selectNoDelete)
 	}
 	if c.NoLinks {
-		all = append(all, "no-links")
+		all = append(all, selectNoLinks)
 	}
 	if c.Owner {
-		all = append(all, "owner")
+		all = append(all, selectOwner)
 	}
 	return all
 }

@@ -17,16 +17,13 @@ import (
 // that differs is looked at twice, for what is under way is no difference. With
 // repair, which needs the lock, it then mends what it found. The error carries
 // exit.Failed if something differs and was not mended. Without a Source it is
-// the one that the copy was made from.
+// the one that the copy was made from, with its filters.
 func Verify(ctx context.Context, c Config, repair bool) error {
 	c = c.withDefaults()
 	if c.Source == "" {
-		l, err := lookAt(c.Dest, c.StateDir)
-		if err != nil {
+		if err := c.recall(); err != nil {
 			return err
 		}
-		c.Source = l.Tree.Upstream
-		l.close()
 	}
 	c.DryRun = !repair // opens the copy without the lock
 	m, err := open(c)
@@ -53,6 +50,29 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 		return exit.With(exit.Failed, fmt.Errorf("%d paths differ", v.differ), "mirror --verify --repair DEST mends them, while no mirror runs")
 	}
 	return v.mend(ctx)
+}
+
+// recall takes source and selection from the copy at c.Dest.
+func (c *Config) recall() error {
+	l, err := lookAt(c.Dest, c.StateDir)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	c.Source, c.Filters = l.Tree.Upstream, nil
+	for _, rule := range l.Tree.Filters {
+		switch rule {
+		case selectNoDelete:
+			c.NoDelete = true
+		case selectNoLinks:
+			c.NoLinks = true
+		case selectOwner:
+			c.Owner = true
+		default:
+			c.Filters = append(c.Filters, rule)
+		}
+	}
+	return nil
 }
 
 // verifier walks source and copy together.
