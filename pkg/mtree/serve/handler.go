@@ -25,6 +25,8 @@ type Handler struct {
 	flights    singleflight.Group // listings being read, by view.key and view.time
 	gate       *turnstile
 	large      *turnstile
+	readers    *turnstile // those who wait where every look means reading the directory
+	foreign    *foreign
 	largeSize  int64         // bytes; of a directory whose listing must pass large
 	hashing    chan struct{} // a slot for each file that may be hashed at once
 	exclude    *glob.List
@@ -56,6 +58,7 @@ func New(c Config) (*Handler, error) {
 		cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens), pagePolicy: pagePolicy(),
 		cache: newCache(c.CacheBytes, c.Stats), gate: newTurnstile(bulkMost, bulkShare),
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
+		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	h.stop, h.cancel = context.WithCancel(context.Background())
@@ -160,6 +163,9 @@ func (h *Handler) lister(s *snapshot) *disk.Lister {
 		Mounts: h.cfg.CrossMounts,
 		Now:    h.cfg.Now,
 		Log:    s.log,
+	}
+	if !h.cfg.CrossMounts {
+		l.Foreign = h.foreign.pass
 	}
 	if !h.exclude.Empty() {
 		l.Exclude = h.exclude.Excluded

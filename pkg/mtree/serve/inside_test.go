@@ -350,3 +350,24 @@ func TestNewRefuses(t *testing.T) {
 	_, err = serve.New(serve.Config{Root: root})
 	require.ErrorIs(t, err, disk.ErrNewerFormat)
 }
+
+// A directory on another file system is neither listed nor opened, counted and
+// named once, unless --cross-mounts. /dev has /dev/shm.
+func TestOtherFileSystems(t *testing.T) {
+	stats := &serve.Stats{}
+	s := &site{T: t, root: "/dev", cfg: serve.Config{Root: "/dev", Stats: stats}}
+	s.start()
+	for range 2 {
+		require.NotContains(t, names(s.list("/")), "shm")
+		require.Equal(t, 404, s.get("/shm/").StatusCode)
+		require.Equal(t, 404, s.get("/shm").StatusCode)
+	}
+	count := stats.Foreign.Load()
+	require.Positive(t, count)
+	require.Equal(t, 404, s.get("/null").StatusCode, "no device is opened")
+	s.cfg.CrossMounts = true
+	s.start()
+	require.Contains(t, names(s.list("/")), "shm")
+	require.Equal(t, 200, s.get("/shm/").StatusCode)
+	require.Equal(t, count, stats.Foreign.Load())
+}

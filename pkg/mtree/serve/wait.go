@@ -106,8 +106,19 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 	tags := field(r, "If-None-Match")
 	v.noStore = true
 	end := differs
-	if tags != "" {
+	leave, ok := func() {}, true
+	if !v.snap.State.Prunes() {
+		leave, ok = h.readers.enter(r)
+	}
+	switch {
+	case !ok:
+		w.Header()["Retry-After"] = []string{"1"} // seconds
+		end = timedOut
+	case tags != "":
+		defer leave()
 		end = h.await(w, r, v, func(dir *disk.Dir) (bool, error) { return h.isNew(v, dir, tags) })
+	default:
+		leave()
 	}
 	if end == answered {
 		return

@@ -197,3 +197,22 @@ func TestWaitForWhatIsRemoved(t *testing.T) {
 	require.NoError(t, os.Remove(s.path("d")))
 	require.Equal(t, 404, (<-done).StatusCode)
 }
+
+// Where every look means reading the directory, fewer may wait.
+func TestReadersAreBounded(t *testing.T) {
+	s := publish(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
+	tag := s.get("/?txt").Header.Get("ETag")
+	done := make(chan answer, 16)
+	for range 16 {
+		go func() { done <- s.get("/?txt&wait=40", "If-None-Match", tag) }()
+	}
+	s.waiting(16)
+	a := s.get("/?txt&wait=40", "If-None-Match", tag)
+	require.Equal(t, 304, a.StatusCode)
+	require.Equal(t, "1", a.Header.Get("Retry-After"))
+	s.write("b", "2")
+	for range 16 {
+		require.Equal(t, 200, (<-done).StatusCode)
+	}
+	require.Equal(t, 304, s.get("/?txt&wait=0.01", "If-None-Match", s.get("/?txt").Header.Get("ETag")).StatusCode, "the places are given back")
+}

@@ -116,10 +116,10 @@ func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing)
 			return nil
 		}
 		e, err := d.entry(name, info)
-		if isNotExist(err) {
-			return nil
-		}
 		if err != nil {
+			if isNotExist(err) {
+				return nil
+			}
 			return err
 		}
 		if !l.Owner {
