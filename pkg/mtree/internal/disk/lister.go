@@ -100,6 +100,11 @@ func SameStored(have, want mtree.Stamp) bool {
 }
 
 func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing) error {
+	if self.Size > largeDir {
+		if n, err := d.count(); err == nil {
+			listing.Entries = make([]mtree.Entry, 0, n)
+		}
+	}
 	err := d.ScanStat(func(raw []byte, info Info) error {
 		if info.Kind == mtree.Other {
 			return nil
@@ -130,6 +135,19 @@ func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing)
 	})
 	SortEntries(listing.Entries)
 	return err
+}
+
+// largeDir is the size of a directory, as stat tells it, from which its names
+// are counted before they are read: some 100,000 of them. It costs a tenth of
+// the reading and halves the memory, for a list that grows is copied.
+const largeDir = 4 << 20
+
+func (d *Dir) count() (n int, err error) {
+	err = d.Scan(func([]byte, mtree.Kind) error {
+		n++
+		return nil
+	})
+	return n, err
 }
 
 func (l *Lister) hides(path, name string, kind mtree.Kind) bool {
