@@ -207,3 +207,26 @@ func TestBrokenMarker(t *testing.T) {
 	require.Equal(t, "unwatched", s.get("/?txt").Header.Get("Tidemark-State"))
 	require.False(t, s.h.Watched())
 }
+
+// Many read the root at once, each by a descriptor of its own: every listing is
+// whole.
+func TestRootIsSharedSafely(t *testing.T) {
+	files := map[string]string{}
+	for i := range 500 {
+		files["file"+strings.Repeat("x", i%50)+string(rune('a'+i%26))+string(rune('a'+i/26))] = ""
+	}
+	s := publish(t, serve.Config{Root: inMemory(t)}, files)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 20 {
+				w := httptest.NewRecorder()
+				s.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?txt", nil))
+				if l, err := mtree.ParseListing(w.Body.Bytes()); err != nil || len(l.Entries) != len(files) {
+					t.Errorf("%d entries of %d, %v", len(l.Entries), len(files), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -50,6 +50,11 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 			return
 		}
 	}
+	if t.path == "" {
+		// The request that mirrors make all day: the descriptor is there.
+		h.listing(w, r, v, h.tree.root)
+		return
+	}
 	dir, err := h.openDir(t.path)
 	if err != nil && disk.IsLink(err) && !t.doubled {
 		h.throughLink(w, r, t, t.path, err)
@@ -60,10 +65,6 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	defer dir.Close()
-	if err := h.look(v, dir); err != nil {
-		h.fail(w, err)
-		return
-	}
 	h.listing(w, r, v, dir)
 }
 
@@ -97,9 +98,13 @@ func (h *Handler) look(v *view, dir *disk.Dir) (err error) {
 	return err
 }
 
-// listing answers for a directory that was looked at: 304 and HEAD without
-// reading it where stamps prune.
+// listing answers for an open directory: 304 and HEAD without reading it where
+// stamps prune.
 func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
+	if err := h.look(v, dir); err != nil {
+		h.fail(w, err)
+		return
+	}
 	header := w.Header()
 	h.setTree(header, v.snap, v.self.MTime, v.now)
 	h.setListing(header, v)
@@ -220,6 +225,15 @@ type outcomeOf struct {
 }
 
 func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
+	if dir == h.tree.root {
+		// A descriptor has one position for all who read the directory by it.
+		own, err := h.openDir("")
+		if err != nil {
+			return nil, err
+		}
+		defer own.Close()
+		dir = own
+	}
 	h.cfg.Stats.Listings.Add(1)
 	l, err := h.lister(v.snap).Read(dir, v.path)
 	return &l, err

@@ -124,18 +124,16 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 		return
 	}
 	dir, err := h.openDir(v.path)
-	if err == nil {
-		defer dir.Close()
-		err = h.look(v, dir)
-	}
-	switch {
-	case err != nil:
+	if err != nil {
 		h.fail(w, err)
-	case end == timedOut:
-		h.nothingNew(w, v, tags)
-	default:
-		h.listing(w, r, v, dir)
+		return
 	}
+	defer dir.Close()
+	if end == timedOut {
+		h.nothingNew(w, v, dir, tags)
+		return
+	}
+	h.listing(w, r, v, dir)
 }
 
 // isNew reports whether the listing differs from those that tags name. Only
@@ -157,7 +155,11 @@ func (h *Handler) isNew(v *view, dir *disk.Dir, tags string) (bool, error) {
 
 // nothingNew answers 304 to those who waited in vain, with the state of the
 // tree as it is by now.
-func (h *Handler) nothingNew(w http.ResponseWriter, v *view, tags string) {
+func (h *Handler) nothingNew(w http.ResponseWriter, v *view, dir *disk.Dir, tags string) {
+	if err := h.look(v, dir); err != nil {
+		h.fail(w, err)
+		return
+	}
 	header := w.Header()
 	h.setTree(header, v.snap, v.self.MTime, v.now)
 	h.setListing(header, v)
