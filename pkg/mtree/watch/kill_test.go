@@ -58,7 +58,10 @@ func TestKilled(t *testing.T) {
 		status := &running{t: t, root: root}
 		for round := range 6 {
 			watcher := process(t, root, backend)
-			require.Eventually(t, func() bool { s := status.status(); return s.Status.PID == watcher.Process.Pid && s.State == disk.Watched },
+			require.Eventually(t, func() bool {
+				s := status.status()
+				return s.Status.PID == watcher.Process.Pid && s.State == disk.Watched
+			},
 				deadline, time.Millisecond)
 			for !r.pass(dir) {
 			}

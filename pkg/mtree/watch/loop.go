@@ -13,9 +13,17 @@ import (
 
 // settling is the batch that is being gathered.
 type settling struct {
-	timer *time.Timer // fires when it has settled; stopped while there is none
+	timer *time.Timer // fires when it may have settled; stopped while there is none
 	open  bool
-	limit time.Time // when it is published at the latest
+	limit time.Time     // when it is published at the latest
+	cost  time.Duration // of publishing the last one
+}
+
+// patience is how long a batch waits at most where changes never pause: short
+// while publishing is cheap, longer as it costs, so that it takes a fifth of
+// the time at most, up to the limit that docs/cli.md names.
+func (b *settling) patience(settle time.Duration) time.Duration {
+	return max(2*settle, min(4*b.cost, settleLimit*settle))
 }
 
 // coarseWait is the longest a batch waits for the clock to pass the floor.
@@ -36,13 +44,17 @@ func (w *watcher) run(ctx context.Context) error {
 
 func (w *watcher) loop(ctx context.Context) (err error) {
 	for err == nil {
+		wake := w.wake
+		if w.batch.open {
+			wake = nil // the timer asks: an event more costs no wake-up
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.wake:
-			err = w.gather(ctx)
+		case <-wake:
+			w.gather()
 		case <-w.batch.timer.C:
-			err = w.settled(ctx)
+			err = w.quiet(ctx)
 		case findings := <-w.audits.findings:
 			err = w.found(ctx, findings)
 		case r := <-w.audits.reports:
@@ -60,18 +72,24 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 	return err
 }
 
-// gather opens a batch or lets it settle on.
-func (w *watcher) gather(ctx context.Context) error {
-	now := time.Now()
-	if !w.batch.open {
-		w.batch.open, w.batch.limit = true, now.Add(settleLimit*w.Settle)
+// gather opens a batch.
+func (w *watcher) gather() {
+	w.batch.open, w.batch.limit = true, time.Now().Add(w.batch.patience(w.Settle))
+	w.batch.timer.Reset(w.Settle)
+}
+
+// quiet publishes the batch if nothing came since the timer was set, or if it
+// has waited long enough.
+func (w *watcher) quiet(ctx context.Context) error {
+	select {
+	case <-w.wake:
+		if wait := min(w.Settle, time.Until(w.batch.limit)); wait > 0 {
+			w.batch.timer.Reset(wait)
+			return nil
+		}
+	default:
 	}
-	wait := min(w.Settle, w.batch.limit.Sub(now))
-	if wait <= 0 {
-		return w.settled(ctx)
-	}
-	w.batch.timer.Reset(wait)
-	return nil
+	return w.settled(ctx)
 }
 
 // settled takes what was heard and publishes it.
@@ -79,6 +97,8 @@ func (w *watcher) settled(ctx context.Context) error {
 	w.batch.timer.Stop()
 	w.batch.open = false
 	w.pause(ctx)
+	began := time.Now()
+	defer func() { w.batch.cost = time.Since(began) }()
 	read := w.clock.now()
 	if w.clock.setBack {
 		w.lose("the clock was set back", true)
@@ -193,13 +213,13 @@ func (w *watcher) lose(why string, newEpoch bool) {
 	w.Log.Warn("lost track: auditing the tree", "why", why)
 	g := w.ground(why)
 	g.loss, g.slow = true, false
+	w.setState(disk.Auditing)
 	if newEpoch {
 		g.all = true
 		w.raiseEpoch()
 		w.clock.restart()
 		w.status.Checkpoint = nil // it lies ahead now
 	}
-	w.setState(disk.Auditing)
 	w.audits.ask(w, g)
 }
 
