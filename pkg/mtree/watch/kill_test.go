@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"tidemark/pkg/mtree/internal/disk"
 )
@@ -21,7 +22,12 @@ import (
 func TestMain(m *testing.M) {
 	root := os.Getenv("WATCH_TEST_ROOT")
 	if root == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		if err := goleak.Find(); err != nil && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err := Run(context.Background(), Config{Root: root, Backend: os.Getenv("WATCH_TEST_BACKEND"), Log: log})

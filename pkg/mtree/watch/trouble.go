@@ -45,7 +45,7 @@ func (t *trouble) refuse(path string, err error) {
 	}
 	t.refused[path] = err
 	t.log.Warn("cannot set a directory's time: the tree is degraded; setting it takes the owner or CAP_FOWNER, a writable mount, and no chattr +i",
-		"path", fmt.Sprintf("%q", dirLine(path)), "err", err)
+		"path", dirLine(path), "err", err)
 }
 
 // accept notes that a directory could be stamped.
@@ -107,7 +107,7 @@ func (t *trouble) pass(path string) {
 	if !t.passed[path] && len(t.passed) < maxRefused {
 		t.passed[path] = true
 		t.stats.Foreign.Add(1)
-		t.log.Warn("another file system begins here: passed over (see --cross-mounts)", "path", fmt.Sprintf("%q", dirLine(path)))
+		t.log.Warn("another file system begins here: passed over (see --cross-mounts)", "path", dirLine(path))
 	}
 }
 

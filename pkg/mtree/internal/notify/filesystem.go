@@ -1,0 +1,35 @@
+package notify
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// mute are file systems on which changes happen that the kernel here does not
+// see: those made on a server or by another client of it (statfs(2)).
+var mute = map[int64]string{
+	unix.NFS_SUPER_MAGIC:  "NFS",
+	unix.FUSE_SUPER_MAGIC: "FUSE",
+	unix.SMB_SUPER_MAGIC:  "SMB",
+	unix.CIFS_SUPER_MAGIC: "SMB",
+	unix.SMB2_SUPER_MAGIC: "SMB",
+	unix.V9FS_MAGIC:       "9P",
+	unix.CEPH_SUPER_MAGIC: "Ceph",
+	unix.AFS_SUPER_MAGIC:  "AFS",
+	unix.AFS_FS_MAGIC:     "AFS",
+	unix.CODA_SUPER_MAGIC: "Coda",
+}
+
+// Mute reports why the file system of the directory cannot be heard in full;
+// nil if it can.
+func Mute(fd int) error {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return fmt.Errorf("fstatfs: %w", err)
+	}
+	if name := mute[int64(uint32(fs.Type))]; name != "" {
+		return fmt.Errorf("%s sends no events for changes made elsewhere", name)
+	}
+	return nil
+}
