@@ -15,37 +15,46 @@ type checked struct {
 	failed []failure
 }
 
-// check compares files of equal size and mtime by their sums.
-func (p *pass) check(n *node, changes []mtree.Change) step {
+// check compares files of equal size and mtime by their sums, those of several
+// directories with one request.
+func (p *pass) check(parcels []parcel) step {
 	return func(ctx context.Context) func() {
-		var c checked
-		c.err = p.compareSums(ctx, n, changes, &c)
-		return func() { p.checked(n, &c) }
+		found := make([]checked, len(parcels))
+		theirs, ours, err := p.bothSums(ctx, parcels)
+		for i := range parcels {
+			found[i].err = err
+			if err == nil {
+				p.compareSums(&parcels[i], theirs, ours, &found[i])
+			}
+		}
+		return func() {
+			for i := range parcels {
+				p.checked(parcels[i].n, &found[i])
+			}
+		}
 	}
 }
 
-func (p *pass) compareSums(ctx context.Context, n *node, changes []mtree.Change, c *checked) error {
-	names := make([]string, len(changes))
-	for i := range changes {
-		names[i] = changes[i].Want.Name
+func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map[string]sum, err error) {
+	var paths []string
+	for _, parcel := range parcels {
+		for i := range parcel.changes {
+			paths = append(paths, mtree.JoinPath(parcel.n.path, parcel.changes[i].Want.Name))
+		}
 	}
-	theirs, err := p.mirror.source.sums(ctx, n.path, names)
-	if err != nil {
-		return err
+	if theirs, err = p.mirror.source.sums(ctx, paths); err != nil {
+		return nil, nil, err
 	}
-	dir, err := p.openCopy(n)
-	if err != nil {
-		return local(err)
-	}
-	defer dir.Close()
-	ours, err := sumFiles(ctx, dir, names)
-	if err != nil {
-		return local(err)
-	}
-	for _, change := range changes {
-		name := change.Want.Name
-		their, ok := theirs[name]
-		our, have := ours[name]
+	ours, err = sumFiles(ctx, p.dest.root, p.dest.crossMounts, paths)
+	return theirs, ours, local(err)
+}
+
+func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]sum, c *checked) {
+	n := parcel.n
+	for _, change := range parcel.changes {
+		path := mtree.JoinPath(n.path, change.Want.Name)
+		their, ok := theirs[path]
+		our, have := ours[path]
 		if !ok || !have || their != our {
 			// One that the source did not sum is fetched: the fetch says why.
 			c.differ = append(c.differ, change)
@@ -55,16 +64,16 @@ func (p *pass) compareSums(ctx context.Context, n *node, changes []mtree.Change,
 		if change.What&(mtree.Mode|mtree.Owner) == 0 {
 			continue
 		}
-		err := p.dest.begin(dir, n.path, n.record, n.deep)
+		dir, err := p.openToChange(n)
 		if err == nil {
 			err = p.setMode(dir, change)
+			_ = dir.Close()
 		}
 		if err != nil {
-			c.failed = append(c.failed, failure{mtree.JoinPath(n.path, name), local(err)})
+			c.failed = append(c.failed, failure{path, local(err)})
 		}
 		c.modes++
 	}
-	return nil
 }
 
 func (p *pass) checked(n *node, c *checked) {

@@ -27,60 +27,103 @@ type haul struct {
 	seen      []*mtree.Entry // as listed, for the ctime rule
 }
 
-// fetch brings files of one directory. Each is written aside and moved into
-// place when it is whole; system calls in Draft, and for one file:
+// fetch brings files, of several directories if they are small. Each is written
+// aside and moved into place when it is whole; system calls in Draft, and for
+// one file:
 //
-//	openat, write..., fchmod, utimensat(fd), [fsync], linkat or renameat
-func (p *pass) fetch(n *node, changes []mtree.Change) step {
+//	openat, write..., utimensat(fd), [fchmod], [fsync], linkat or renameat
+func (p *pass) fetch(parcels []parcel) step {
 	return func(ctx context.Context) func() {
-		h := &haul{}
-		dir, err := p.openToChange(n)
-		if err != nil {
-			h.err = local(err)
-		} else {
-			p.bring(ctx, n, dir, changes, h)
-			_ = dir.Close()
+		f := &fetching{pass: p, ctx: ctx, hauls: make([]haul, len(parcels))}
+		f.bring(parcels)
+		return func() {
+			for i := range parcels {
+				p.brought(parcels[i].n, &f.hauls[i])
+			}
 		}
-		return func() { p.brought(n, h) }
 	}
 }
 
-func (p *pass) bring(ctx context.Context, n *node, dir *disk.Dir, changes []mtree.Change, h *haul) {
-	want := make([]wanted, len(changes))
-	for i := range changes {
-		e := changes[i].Want
-		want[i] = wanted{Entry: e, unless: n.unless[e.Name]}
-		if g, is := n.vague[e.Name]; is {
-			want[i].vague = &g
-		}
-	}
-	for i := range want {
-		p.offerPart(n, &want[i])
-	}
-	put := func(i int, f opened) error {
-		if p.limiter != nil {
-			f.body = &limitedReader{ctx, f.body, p.limiter}
-		}
-		err := p.put(dir, n, changes[i], &want[i], &f, h)
-		if err == nil {
-			h.names = append(h.names, f.got.Name)
-			h.bytes += f.got.Size
-			if changes[i].Have == nil {
-				h.made++
+// fetching is a fetch under way: where each of its files belongs.
+type fetching struct {
+	*pass
+	ctx   context.Context
+	hauls []haul
+	items []item
+	at    *node     // whose directory is open
+	dir   *disk.Dir // nil if none is
+}
+
+type item struct {
+	n      *node
+	change mtree.Change
+	haul   *haul
+}
+
+func (f *fetching) bring(parcels []parcel) {
+	var want []wanted
+	for i := range parcels {
+		n := parcels[i].n
+		for _, c := range parcels[i].changes {
+			w := wanted{Entry: c.Want, path: mtree.JoinPath(n.path, c.Want.Name), unless: n.unless[c.Want.Name]}
+			if g, is := n.vague[c.Want.Name]; is {
+				w.vague = &g
 			}
+			f.offerPart(n, &w)
+			want = append(want, w)
+			f.items = append(f.items, item{n, c, &f.hauls[i]})
 		}
-		return err
 	}
-	for i, err := range p.mirror.source.fetch(ctx, n.path, want, put) {
-		switch path := mtree.JoinPath(n.path, want[i].Name); {
+	defer f.leave()
+	errs := f.mirror.source.fetch(f.ctx, want, func(i int, o opened) error { return f.take(&f.items[i], &want[i], o) })
+	for i, err := range errs {
+		switch h := f.items[i].haul; {
 		case err == nil, errors.Is(err, errSame):
 		case errors.Is(err, errDenied):
 			h.denied++
 		case errors.Is(err, errGone):
 			h.gone++
 		default:
-			h.failed = append(h.failed, failure{path, err})
+			h.failed = append(h.failed, failure{want[i].path, err})
 		}
+	}
+}
+
+// take stores one file that arrives.
+func (f *fetching) take(it *item, w *wanted, o opened) error {
+	if err := f.enter(it.n); err != nil {
+		return local(err)
+	}
+	if f.limiter != nil {
+		o.body = &limitedReader{f.ctx, o.body, f.limiter}
+	}
+	h := it.haul
+	if err := f.put(f.dir, it.n, it.change, w, &o, h); err != nil {
+		return err
+	}
+	h.names = append(h.names, o.got.Name)
+	h.bytes += o.got.Size
+	if it.change.Have == nil {
+		h.made++
+	}
+	return nil
+}
+
+// enter opens the directory of n to be changed, unless it is open.
+func (f *fetching) enter(n *node) error {
+	if f.at == n && f.dir != nil {
+		return nil
+	}
+	f.leave()
+	dir, err := f.openToChange(n)
+	f.at, f.dir = n, dir
+	return err
+}
+
+func (f *fetching) leave() {
+	if f.dir != nil {
+		_ = f.dir.Close()
+		f.dir = nil
 	}
 }
 

@@ -136,13 +136,19 @@ func (p *pass) released(waiting []*node) (total int64) {
 	return total
 }
 
-// storeHeld brings the file up to date, and writes only what is news.
+// storeHeld brings the file up to date, and writes only what is news. Then a
+// release is answered: whoever waits for that looks at what is still held.
 func (p *pass) storeHeld() error {
+	err := p.writeHeld()
+	if p.release != nil && err == nil {
+		err = local(p.dest.marker.Dir().Unlink(releaseName))
+	}
+	return err
+}
+
+func (p *pass) writeHeld() error {
 	now := heldList{why: p.heldWhy, entries: p.holding}
 	p.config.Stats.Held.Store(now.total())
-	if p.release != nil {
-		_ = p.dest.marker.Dir().Unlink(releaseName)
-	}
 	old, err := readHeld(p.dest.marker, heldName)
 	if err != nil {
 		p.config.Log.Warn("held deletions are unreadable, writing them anew", "error", err)

@@ -17,11 +17,11 @@ import (
 
 // fetch implements source: small files in one tar stream, what that leaves out
 // and large ones by a GET each.
-func (s *httpSource) fetch(ctx context.Context, dir string, want []wanted, put putFunc) []error {
+func (s *httpSource) fetch(ctx context.Context, want []wanted, put putFunc) []error {
 	errs := make([]error, len(want))
 	got := make([]bool, len(want))
 	if s.hasTar() && len(want) > 1 {
-		s.bulk(ctx, dir, want, put, errs, got)
+		s.bulk(ctx, want, put, errs, got)
 	}
 	var rest []wanted
 	var index []int
@@ -31,7 +31,7 @@ func (s *httpSource) fetch(ctx context.Context, dir string, want []wanted, put p
 		}
 	}
 	single := oneByOne(ctx, rest, func(i int, f opened) error { return put(index[i], f) },
-		func(ctx context.Context, e wanted, d demand) (opened, error) { return s.open(ctx, dir, e, d) })
+		func(ctx context.Context, e wanted, d demand) (opened, error) { return s.open(ctx, e, d) })
 	for i, err := range single {
 		errs[index[i]] = err
 	}
@@ -40,8 +40,8 @@ func (s *httpSource) fetch(ctx context.Context, dir string, want []wanted, put p
 
 // open asks for one file: as listed by If-Match with the ETag that the listing
 // implies; as found by that of a HEAD; as is without.
-func (s *httpSource) open(ctx context.Context, dir string, e wanted, d demand) (opened, error) {
-	r := request{path: escapePath(mtree.JoinPath(dir, e.Name)), header: map[string]string{}, plain: true}
+func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, error) {
+	r := request{path: escapePath(e.path), header: map[string]string{}, plain: true}
 	switch d {
 	case asListed:
 		if e.Has&mtree.HasCTime != 0 {
@@ -179,19 +179,19 @@ const maxBulk = 1 << 20
 
 // bulk asks for small files in one tar stream and marks those that came as
 // listed. Whatever goes wrong with it is left to single requests.
-func (s *httpSource) bulk(ctx context.Context, dir string, want []wanted, put putFunc, errs []error, got []bool) {
+func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs []error, got []bool) {
 	index := make(map[string]int, len(want))
 	var body strings.Builder
 	for i, e := range want {
 		if e.Size <= maxBulk && e.Has&mtree.HasCTime != 0 {
-			index[e.Name] = i
-			body.WriteString(mtree.EscapeName(e.Name) + "\n")
+			index[e.path] = i
+			body.WriteString(mtree.EscapeName(e.path) + "\n")
 		}
 	}
 	if len(index) < 2 {
 		return
 	}
-	resp, err := s.do(ctx, request{method: http.MethodPost, path: dirPath(dir), query: "tar", body: body.String(), plain: true})
+	resp, err := s.do(ctx, request{method: http.MethodPost, query: "tar", body: body.String(), plain: true})
 	var status *statusError
 	if errors.As(err, &status) && (status.status == http.StatusMethodNotAllowed || status.status == http.StatusNotImplemented) {
 		s.lack(&s.noTar)
@@ -239,16 +239,16 @@ func (s *httpSource) lack(what *bool) {
 const sumsAtOnce = 10_000
 
 // sums implements source by POST ?sums.
-func (s *httpSource) sums(ctx context.Context, dir string, names []string) (map[string]sum, error) {
-	all := make(map[string]sum, len(names))
-	for len(names) > 0 {
-		some := names[:min(len(names), sumsAtOnce)]
-		names = names[len(some):]
+func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]sum, error) {
+	all := make(map[string]sum, len(paths))
+	for len(paths) > 0 {
+		some := paths[:min(len(paths), sumsAtOnce)]
+		paths = paths[len(some):]
 		var body strings.Builder
-		for _, name := range some {
-			body.WriteString(mtree.EscapeName(name) + "\n")
+		for _, path := range some {
+			body.WriteString(mtree.EscapeName(path) + "\n")
 		}
-		resp, err := s.do(ctx, request{method: http.MethodPost, path: dirPath(dir), query: "sums", body: body.String(), plain: true, patient: true})
+		resp, err := s.do(ctx, request{method: http.MethodPost, query: "sums", body: body.String(), plain: true, patient: true})
 		if err != nil {
 			return nil, err
 		}

@@ -103,13 +103,14 @@ func reading(err error) error {
 	return err
 }
 
-func (s *localSource) fetch(ctx context.Context, dir string, want []wanted, put putFunc) []error {
-	d, err := s.root.OpenDirPath(dir, s.crossMounts)
-	if err != nil {
-		return sameError(reading(err), len(want))
-	}
-	defer d.Close()
+func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []error {
+	at := &lastDir{root: s.root, crossMounts: s.crossMounts}
+	defer at.close()
 	return oneByOne(ctx, want, put, func(ctx context.Context, e wanted, how demand) (opened, error) {
+		d, err := at.open(parentOf(e.path))
+		if err != nil {
+			return opened{}, reading(err)
+		}
 		f, info, err := d.OpenFile(e.Name)
 		if err != nil {
 			return opened{}, reading(err)
@@ -121,6 +122,35 @@ func (s *localSource) fetch(ctx context.Context, dir string, want []wanted, put 
 		}
 		return opened{got: got, body: &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}, done: func() { _ = f.Close() }}, nil
 	})
+}
+
+// lastDir keeps the directory opened last, for files that come one directory
+// after another.
+type lastDir struct {
+	root        *disk.Dir
+	crossMounts bool
+	path        string
+	dir         *disk.Dir
+}
+
+func (l *lastDir) open(path string) (*disk.Dir, error) {
+	if l.dir != nil && l.path == path {
+		return l.dir, nil
+	}
+	l.close()
+	dir, err := l.root.OpenDirPath(path, l.crossMounts)
+	if err != nil {
+		return nil, err
+	}
+	l.dir, l.path = dir, path
+	return dir, nil
+}
+
+func (l *lastDir) close() {
+	if l.dir != nil {
+		_ = l.dir.Close()
+		l.dir = nil
+	}
 }
 
 // steadyFile reads a file up to the size it had when it was opened and gives
@@ -179,25 +209,27 @@ func entryOf(name string, info disk.Info) mtree.Entry {
 	}
 }
 
-func (s *localSource) sums(ctx context.Context, dir string, names []string) (map[string]sum, error) {
-	d, err := s.root.OpenDirPath(dir, s.crossMounts)
-	if err != nil {
-		return nil, reading(err)
-	}
-	defer d.Close()
-	return sumFiles(ctx, d, names)
+func (s *localSource) sums(ctx context.Context, paths []string) (map[string]sum, error) {
+	return sumFiles(ctx, s.root, s.crossMounts, paths)
 }
 
-// sumFiles hashes files of d; those that cannot be read are left out.
-func sumFiles(ctx context.Context, d *disk.Dir, names []string) (map[string]sum, error) {
-	sums := make(map[string]sum, len(names))
-	for _, name := range names {
+// sumFiles hashes files below root, by their paths; those that cannot be read
+// are left out.
+func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []string) (map[string]sum, error) {
+	at := &lastDir{root: root, crossMounts: crossMounts}
+	defer at.close()
+	sums := make(map[string]sum, len(paths))
+	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, err := sumFile(d, name)
+		d, err := at.open(parentOf(path))
+		var s sum
 		if err == nil {
-			sums[name] = s
+			s, err = sumFile(d, baseOf(path))
+		}
+		if err == nil {
+			sums[path] = s
 		} else if !disk.IsGone(err) && !disk.IsDenied(err) && !errors.Is(err, disk.ErrNotRegular) {
 			return nil, err
 		}
@@ -216,12 +248,4 @@ func sumFile(d *disk.Dir, name string) (s sum, err error) {
 		return s, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 	}
 	return sum(h.Sum(nil)), nil
-}
-
-func sameError(err error, n int) []error {
-	errs := make([]error, n)
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
 }

@@ -15,10 +15,10 @@ import (
 // the owner has to note of it. It touches nothing of the pass.
 type step func(ctx context.Context) (note func())
 
-// task is a step and the node that waits for it.
+// task is a step and the nodes that wait for it.
 type task struct {
-	n    *node
-	step step
+	nodes []*node
+	step  step
 }
 
 // pass is one run from the root to the root. All its state belongs to the
@@ -40,6 +40,8 @@ type pass struct {
 	touched []touch    // changed since the last flush
 
 	steps   []task // taken from the end
+	fetches pool   // small ones that wait for company
+	checks  pool
 	last    []task // --last: taken when nothing else is left or under way
 	inLast  bool
 	running int
@@ -107,7 +109,7 @@ func (p *pass) run(ctx context.Context) error {
 // add begins a step that belongs to n.
 func (p *pass) add(n *node, s step) {
 	n.open++
-	p.steps = append(p.steps, task{n, s})
+	p.steps = append(p.steps, task{[]*node{n}, s})
 }
 
 // work takes steps until none is left, or one halts the pass.
@@ -123,7 +125,9 @@ func (p *pass) work(ctx context.Context) error {
 				note := t.step(ctx)
 				p.notes <- func() {
 					note()
-					p.done(t.n)
+					for _, n := range t.nodes {
+						p.done(n)
+					}
 				}
 			}()
 		}
@@ -146,6 +150,9 @@ func (p *pass) work(ctx context.Context) error {
 // wait until nothing else is under way.
 func (p *pass) take() (task, bool) {
 	from := &p.steps
+	if len(p.steps) == 0 {
+		p.ship()
+	}
 	if len(p.steps) == 0 {
 		if p.running > 0 && !p.inLast {
 			return task{}, false
@@ -171,8 +178,10 @@ func (p *pass) abandon() {
 		if !ok {
 			return
 		}
-		t.n.blocked = true
-		p.done(t.n)
+		for _, n := range t.nodes {
+			n.blocked = true
+			p.done(n)
+		}
 	}
 }
 

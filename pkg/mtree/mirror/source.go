@@ -19,15 +19,15 @@ type source interface {
 	// source said so, mtree.ErrListing where the answer was none.
 	list(ctx context.Context, ask ask) (answer, error)
 
-	// fetch reads the files want of the directory dir and hands each to put,
-	// from one goroutine, in any order. It returns one error per file, at its
+	// fetch reads files and hands each to put, from one goroutine, in any order.
+	// It returns one error per file, at its
 	// index, nil for those that put took: what put returned, or errDenied,
 	// errGone, errSame, or what kept it from reading.
-	fetch(ctx context.Context, dir string, want []wanted, put putFunc) []error
+	fetch(ctx context.Context, want []wanted, put putFunc) []error
 
-	// sums returns the SHA-256 of files of the directory dir, by name. A file
-	// that cannot be read is missing from the result.
-	sums(ctx context.Context, dir string, names []string) (map[string]sum, error)
+	// sums returns the SHA-256 of files by their paths. A file that cannot be
+	// read is missing from the result.
+	sums(ctx context.Context, paths []string) (map[string]sum, error)
 }
 
 type sum = [sha256.Size]byte
@@ -35,6 +35,7 @@ type sum = [sha256.Size]byte
 // wanted is a file to fetch.
 type wanted struct {
 	*mtree.Entry
+	path   string
 	vague  *vague       // set if the listing is a foreign one
 	unless bool         // not if it is unchanged since its mtime: then errSame
 	part   func() int64 // how many of its first bytes are there already; nil: none

@@ -59,7 +59,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 		}
 	}
 	for _, d := range large {
-		p.steps = append(p.steps, task{d.n, p.takeSome(d.n, d.changes, found)})
+		p.steps = append(p.steps, task{[]*node{d.n}, p.takeSome(d.n, d.changes, found)})
 	}
 	return p.work(ctx)
 }
@@ -113,8 +113,8 @@ func (p *pass) takeSome(n *node, changes []mtree.Change, found *finds) step {
 	return func(ctx context.Context) func() {
 		h := &haul{}
 		rest := changes
-		if names := found.worthSumming(changes); len(names) > 0 {
-			if theirs, err := p.mirror.source.sums(ctx, n.path, names); err == nil {
+		if names := found.worthSumming(n, changes); len(names) > 0 {
+			if theirs, err := p.mirror.source.sums(ctx, names); err == nil {
 				rest = p.takeEach(ctx, n, changes, theirs, found, h)
 			}
 		}
@@ -125,13 +125,13 @@ func (p *pass) takeSome(n *node, changes []mtree.Change, found *finds) step {
 	}
 }
 
-func (f *finds) worthSumming(changes []mtree.Change) (names []string) {
+func (f *finds) worthSumming(n *node, changes []mtree.Change) (paths []string) {
 	for i := range changes {
 		if len(f.bySize[changes[i].Want.Size]) > 0 {
-			names = append(names, changes[i].Want.Name)
+			paths = append(paths, mtree.JoinPath(n.path, changes[i].Want.Name))
 		}
 	}
-	return names
+	return paths
 }
 
 func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, theirs map[string]sum, found *finds, h *haul) (rest []mtree.Change) {
@@ -142,7 +142,7 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 	}
 	defer dir.Close()
 	for _, c := range changes {
-		their, ok := theirs[c.Want.Name]
+		their, ok := theirs[mtree.JoinPath(n.path, c.Want.Name)]
 		taken := false
 		for _, path := range found.bySize[c.Want.Size] {
 			if taken || !ok || ctx.Err() != nil {

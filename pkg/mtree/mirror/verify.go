@@ -174,7 +174,7 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 	kept.Entries = p.wanted(path, listing.Entries)
 	plan := pl.plan(have, &kept)
 	diffs := plan.differences()
-	more, err := v.sums(ctx, path, dir, plan.check)
+	more, err := v.sums(ctx, path, plan.check)
 	return append(diffs, more...), err
 }
 
@@ -199,10 +199,10 @@ func (pl *plan) differences() (diffs []difference) {
 }
 
 // sums compares the bytes of files.
-func (v *verifier) sums(ctx context.Context, path string, dir *disk.Dir, files []mtree.Change) (diffs []difference, err error) {
+func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) (diffs []difference, err error) {
 	names := make([]string, len(files))
 	for i, c := range files {
-		names[i] = c.Want.Name
+		names[i] = mtree.JoinPath(path, c.Want.Name)
 		v.bytes += c.Want.Size
 		if c.What&mtree.Mode != 0 {
 			diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
@@ -212,17 +212,17 @@ func (v *verifier) sums(ctx context.Context, path string, dir *disk.Dir, files [
 	if len(names) == 0 {
 		return diffs, nil
 	}
-	theirs, err := v.source.sums(ctx, path, names)
+	theirs, err := v.source.sums(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := sumFiles(ctx, dir, names)
+	ours, err := sumFiles(ctx, v.dest.root, v.dest.crossMounts, names)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
 	for _, name := range names {
 		if their, ok := theirs[name]; ok && their != ours[name] {
-			diffs = append(diffs, difference{name: name, what: "differs", bytes: true})
+			diffs = append(diffs, difference{name: baseOf(name), what: "differs", bytes: true})
 		}
 	}
 	return diffs, nil

@@ -48,14 +48,14 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	for _, child := range v.below {
 		n.open++
-		p.steps = append(p.steps, task{child, p.visit(child, nil)})
+		p.steps = append(p.steps, task{[]*node{child}, p.visit(child, nil)})
 		child.open++
 	}
 	if p.config.DryRun {
 		return
 	}
 	if len(v.plan.check) > 0 {
-		p.add(n, p.check(n, v.plan.check))
+		p.pack(&p.checks, parcel{n, v.plan.check})
 	}
 	p.addFetches(n, v.plan.fetch)
 }
@@ -99,12 +99,6 @@ func (p *pass) skip(n *node, count int64, what string) {
 	p.config.Log.Info("skipped", "path", quoted(n.path), "count", count, "what", what)
 }
 
-// Batches of files to fetch: so many files or bytes, whichever comes first.
-const (
-	batchFiles = 128
-	batchBytes = 4 << 20
-)
-
 // addFetches adds steps for the files to fetch, those of --last apart. Large
 // ones wait until it is known what is doomed.
 func (p *pass) addFetches(n *node, changes []mtree.Change) {
@@ -125,23 +119,6 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 	p.batchFetches(n, now)
 	if len(last) > 0 {
 		n.open++
-		p.last = append(p.last, task{n, p.fetch(n, last)})
-	}
-}
-
-// batchFetches cuts files to fetch into batches.
-func (p *pass) batchFetches(n *node, changes []mtree.Change) {
-	var batch []mtree.Change
-	var bytes int64
-	for _, c := range changes {
-		if len(batch) == batchFiles || len(batch) > 0 && bytes+c.Want.Size > batchBytes {
-			p.add(n, p.fetch(n, batch))
-			batch, bytes = nil, 0
-		}
-		batch = append(batch, c)
-		bytes += c.Want.Size
-	}
-	if len(batch) > 0 {
-		p.add(n, p.fetch(n, batch))
+		p.last = append(p.last, task{[]*node{n}, p.fetch([]parcel{{n, last}})})
 	}
 }

@@ -1,0 +1,76 @@
+package mirror
+
+import "tidemark/pkg/mtree"
+
+// parcel is files of one directory that are to be fetched, or compared by sums.
+type parcel struct {
+	n       *node
+	changes []mtree.Change
+}
+
+// pool gathers parcels of several directories for one request: where one file
+// changed in each of a thousand directories, a request for each would take most
+// of the time.
+type pool struct {
+	parcels []parcel
+	files   int
+	bytes   int64
+}
+
+// So many files or bytes are asked for at once, whichever comes first.
+const (
+	batchFiles = 128
+	batchBytes = 4 << 20
+)
+
+// pack adds a parcel to a pool, and ships what is full. The parcel keeps its
+// node open.
+func (p *pass) pack(to *pool, one parcel) {
+	one.n.open++
+	to.parcels = append(to.parcels, one)
+	to.files += len(one.changes)
+	for i := range one.changes {
+		to.bytes += one.changes[i].Want.Size
+	}
+	if to.files >= batchFiles || to.bytes >= batchBytes {
+		p.shipOne(to)
+	}
+}
+
+// ship makes steps of what the pools hold: there is nothing else to do.
+func (p *pass) ship() {
+	p.shipOne(&p.checks)
+	p.shipOne(&p.fetches)
+}
+
+func (p *pass) shipOne(from *pool) {
+	if len(from.parcels) == 0 {
+		return
+	}
+	parcels := from.parcels
+	*from = pool{}
+	nodes := make([]*node, len(parcels))
+	for i := range parcels {
+		nodes[i] = parcels[i].n
+	}
+	work := p.fetch
+	if from == &p.checks {
+		work = p.check
+	}
+	p.steps = append(p.steps, task{nodes, work(parcels)})
+}
+
+// batchFetches packs files to fetch, a full batch at a time.
+func (p *pass) batchFetches(n *node, changes []mtree.Change) {
+	from, bytes := 0, int64(0)
+	for i := range changes {
+		if i-from == batchFiles || i > from && bytes+changes[i].Want.Size > batchBytes {
+			p.pack(&p.fetches, parcel{n, changes[from:i]})
+			from, bytes = i, 0
+		}
+		bytes += changes[i].Want.Size
+	}
+	if from < len(changes) {
+		p.pack(&p.fetches, parcel{n, changes[from:]})
+	}
+}
