@@ -14,7 +14,8 @@
 //	only WHAT...                        and nothing else
 //
 // WHAT is "d/f" for the entry f of d, "d/f/" if a directory arrived there,
-// "d/." for d's own attributes, and "./" stands before names in the root.
+// "d/." for d's own attributes, and "./" stands before names in the root;
+// "d/f|e/f" is either of two.
 package notifytest
 
 import (
@@ -222,7 +223,9 @@ func (w *world) hear(want []string, only bool) error {
 		return err
 	}
 	for _, what := range want {
-		delete(w.heard, what)
+		for one := range strings.SplitSeq(what, "|") {
+			delete(w.heard, one)
+		}
 	}
 	if only {
 		for what := range w.heard {
@@ -243,7 +246,7 @@ func (w *world) until(want []string) error {
 		for _, h := range taken.Dirs {
 			w.note(h)
 		}
-		missing := slices.DeleteFunc(slices.Clone(want), func(what string) bool { return w.heard[what] })
+		missing := slices.DeleteFunc(slices.Clone(want), w.told)
 		if len(missing) == 0 && taken.Drained {
 			return nil
 		}
@@ -253,6 +256,16 @@ func (w *world) until(want []string) error {
 			return fmt.Errorf("not told of %q", missing)
 		}
 	}
+}
+
+// told reports whether one of the alternatives, "a/f|b/f", was told.
+func (w *world) told(what string) bool {
+	for one := range strings.SplitSeq(what, "|") {
+		if w.heard[one] {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) note(h *notify.Heard) {
