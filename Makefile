@@ -20,7 +20,8 @@ $(PROGRAMS): bin/%:
 	$(GO) build $(BUILDFLAGS) -o $@ ./cmd/$*
 
 demo: all
-	$(GO) run ./e2e/demo $(if $(ONCE),-once)
+	$(GO) build -o bin/demo ./e2e/demo
+	bin/demo $(if $(ONCE),-once)
 
 lint:
 	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }

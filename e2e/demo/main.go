@@ -54,10 +54,10 @@ type demo struct {
 }
 
 func (d *demo) run(ctx context.Context, from string, changes int, once bool) error {
-	if err := d.prepare(from); err != nil {
+	if err := d.prepare(ctx, from); err != nil {
 		return err
 	}
-	if err := d.startAll(); err != nil {
+	if err := d.startAll(ctx); err != nil {
 		return err
 	}
 	for _, step := range d.steps() {
@@ -83,7 +83,7 @@ func (d *demo) run(ctx context.Context, from string, changes int, once bool) err
 }
 
 // prepare copies the tree that is going to be mirrored.
-func (d *demo) prepare(from string) error {
+func (d *demo) prepare(ctx context.Context, from string) error {
 	if from == "" {
 		goroot, err := exec.Command("go", "env", "GOROOT").Output()
 		if err != nil {
@@ -98,7 +98,10 @@ func (d *demo) prepare(from string) error {
 		return err
 	}
 	began := time.Now()
-	if out, err := exec.Command("cp", "-a", from, d.source).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "cp", "-a", from, d.source).CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return fmt.Errorf("copying %s: %w: %s", from, err, out)
 	}
 	files := 0
@@ -113,19 +116,19 @@ func (d *demo) prepare(from string) error {
 }
 
 // startAll starts the three programs and waits for the first copy.
-func (d *demo) startAll() error {
+func (d *demo) startAll(ctx context.Context) error {
 	watch, err := d.start("watch", d.source)
 	if err != nil {
 		return err
 	}
-	if err := watch.waitFor(`(?m)^.*armed.*$`, d.out); err != nil {
+	if err := watch.waitFor(ctx, `(?m)^.*armed.*$`, d.out); err != nil {
 		return err
 	}
 	serve, err := d.start("serve", "--hidden", "--listen", "127.0.0.1:0", d.source)
 	if err != nil {
 		return err
 	}
-	if err := serve.waitFor(`address=\S+`, nil); err != nil {
+	if err := serve.waitFor(ctx, `address=\S+`, nil); err != nil {
 		return err
 	}
 	d.url = strings.Trim(strings.TrimPrefix(regexp.MustCompile(`address=\S+`).FindString(serve.text()), "address="), `"`)
@@ -133,7 +136,7 @@ func (d *demo) startAll() error {
 	if err != nil {
 		return err
 	}
-	return mirror.waitFor(`listed [0-9]+ directories, fetched .*`, d.out)
+	return mirror.waitFor(ctx, `listed [0-9]+ directories, fetched .*`, d.out)
 }
 
 // step is one change and how to see that it arrived.
@@ -312,13 +315,15 @@ func (p *program) text() string {
 
 // waitFor waits until the program has printed a match of pattern, and shows it
 // on show if that is not nil.
-func (p *program) waitFor(pattern string, show io.Writer) error {
+func (p *program) waitFor(ctx context.Context, pattern string, show io.Writer) error {
 	want := regexp.MustCompile(pattern)
 	began := time.Now()
 	for !want.MatchString(p.text()) {
 		select {
 		case <-p.done:
 			return fmt.Errorf("%s ended: %w\n%s", p.name, p.err, p.text())
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-time.After(time.Millisecond):
 		}
 		if time.Since(began) > 2*patience {
