@@ -42,8 +42,7 @@ type pass struct {
 	steps   []task // taken from the end
 	fetches pool   // small ones that wait for company
 	checks  pool
-	last    []task // --last: taken when nothing else is left or under way
-	inLast  bool
+	last    []task // --last: taken when all else is done
 	running int
 	notes   chan func()
 	halted  error // why no further step is begun
@@ -90,6 +89,10 @@ func (p *pass) run(ctx context.Context) error {
 		err = p.takeOver(ctx)
 	}
 	if err == nil {
+		p.steps, p.last = p.last, nil
+		err = p.work(ctx)
+	}
+	if err == nil {
 		err = p.delete(ctx)
 	}
 	p.spare()
@@ -132,7 +135,9 @@ func (p *pass) work(ctx context.Context) error {
 			}()
 		}
 		if p.running == 0 {
-			p.abandon()
+			if p.halted != nil {
+				p.abandon()
+			}
 			return p.halted
 		}
 		note := <-p.notes
@@ -146,34 +151,25 @@ func (p *pass) work(ctx context.Context) error {
 	}
 }
 
-// take returns the next task, if there is one to begin now. Those of --last
-// wait until nothing else is under way.
+// take returns the task added last, or what was packed, if there is any.
 func (p *pass) take() (task, bool) {
-	from := &p.steps
 	if len(p.steps) == 0 {
 		p.ship()
 	}
-	if len(p.steps) == 0 {
-		if p.running > 0 && !p.inLast {
-			return task{}, false
-		}
-		from = &p.last
-		p.inLast = len(p.last) > 0
-	}
-	n := len(*from)
+	n := len(p.steps)
 	if n == 0 {
 		return task{}, false
 	}
-	t := (*from)[n-1]
-	(*from)[n-1] = task{}
-	*from = (*from)[:n-1]
+	t := p.steps[n-1]
+	p.steps[n-1] = task{}
+	p.steps = p.steps[:n-1]
 	return t, true
 }
 
 // abandon gives up the tasks that a halted pass did not begin.
 func (p *pass) abandon() {
+	p.steps, p.last = append(p.steps, p.last...), nil
 	for {
-		p.inLast = true
 		t, ok := p.take()
 		if !ok {
 			return

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -202,6 +203,13 @@ func TestAnOlderChildUnderANewerParent(t *testing.T) {
 	b.equal(s)
 	require.Equal(t, 1, asked)
 
+	b.server.interfere(nil)
+	resp, err := http.Get(b.server.URL + "/a/b/?txt")
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	stale = string(text) // all of it equals the copy
 	s.change("a/b/f = changed again")
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.RequestURI() != "/a/b/?txt" {
