@@ -68,13 +68,21 @@ func TestCTimeRuleSurvivesAnInterruptedPass(t *testing.T) {
 	b.equal(s)
 	s.forge("a/f", "two")
 	s.change("a/other = changed")
-	// The pass dies after it began to change the directory.
+	// The pass dies after it began to change the directory, an hour later by
+	// the server's clock: were that time remembered, the change would be old.
+	b.server.alter("/a/?txt", func(body string) string {
+		listing, err := mtree.ParseListing([]byte(body))
+		require.NoError(t, err)
+		listing.Now = listing.Now.Add(time.Hour)
+		return string(mtree.FormatListing(listing))
+	})
+	later := b.server.meddle
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost {
 			w.WriteHeader(http.StatusInternalServerError)
 			return true
 		}
-		return false
+		return later(w, r)
 	})
 	require.Error(t, b.once())
 	require.Equal(t, "changed", b.read("a/other"))

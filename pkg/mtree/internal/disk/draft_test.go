@@ -1,0 +1,155 @@
+package disk
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+)
+
+func rootAt(t *testing.T, path string) *Dir {
+	d, err := OpenRoot(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+// A draft gets its name as a whole, whether the name is free, taken by a file
+// or by a symlink, and whatever was believed; a directory stays.
+func TestDraftPlace(t *testing.T) {
+	path := t.TempDir()
+	d := rootAt(t, path)
+	a, err := d.OpenAside("aside")
+	require.NoError(t, err)
+	defer a.Close()
+	outside := filepath.Join(t.TempDir(), "outside")
+	require.NoError(t, os.WriteFile(outside, []byte("outside"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(path, "file"), []byte("old"), 0o644))
+	require.NoError(t, os.Symlink(outside, filepath.Join(path, "link")))
+	require.NoError(t, os.Mkdir(filepath.Join(path, "dir"), 0o755))
+	for _, named := range []bool{false, true} {
+		a.named.Store(named) // as on a file system without O_TMPFILE
+		for _, fresh := range []bool{true, false} {
+			for _, name := range []string{"new", "file", "link"} {
+				draft, err := a.Create(d, fresh, 0o640)
+				require.NoError(t, err)
+				_, err = draft.Write([]byte("text"))
+				require.NoError(t, err)
+				require.NoError(t, draft.SetTime(mtree.Unix(1, 5)))
+				require.NoError(t, draft.Place(d, name))
+				text, err := d.ReadSmall(name)
+				require.NoError(t, err)
+				require.Equal(t, "text", string(text))
+			}
+			draft, err := a.Create(d, fresh, 0o600)
+			require.NoError(t, err)
+			require.Error(t, draft.Place(d, "dir"))
+			draft, err = a.Create(d, fresh, 0o600)
+			require.NoError(t, err)
+			require.Error(t, draft.Place(d, "../file"))
+			require.NoError(t, os.Remove(filepath.Join(path, "new")))
+		}
+	}
+	left, err := a.Dir().Names()
+	require.NoError(t, err)
+	require.Empty(t, left)
+	text, err := os.ReadFile(outside)
+	require.NoError(t, err)
+	require.Equal(t, "outside", string(text))
+}
+
+// What is left of an earlier run goes, but for parts that are worth continuing.
+func TestAsideSweeps(t *testing.T) {
+	d := rootAt(t, t.TempDir())
+	a, err := d.OpenAside("aside")
+	require.NoError(t, err)
+	for _, key := range []string{"young", "old"} {
+		part, _, err := a.Continue(key)
+		require.NoError(t, err)
+		_, err = part.Write([]byte("half"))
+		require.NoError(t, err)
+		if key == "old" {
+			require.NoError(t, part.SetTime(Now().Add(-8*24*time.Hour)))
+		}
+		require.NoError(t, part.Keep())
+	}
+	require.NoError(t, os.MkdirAll(filepath.Join(a.Dir().Path(), "12/deep"), 0o700))
+	require.NoError(t, os.Chmod(filepath.Join(a.Dir().Path(), "12"), 0o500))
+	require.NoError(t, a.Close())
+	a, err = d.OpenAside("aside")
+	require.NoError(t, err)
+	defer a.Close()
+	names, err := a.Dir().Names()
+	require.NoError(t, err)
+	require.Len(t, names, 1)
+	require.EqualValues(t, 4, a.PartSize("young"))
+	require.Zero(t, a.PartSize("old"))
+}
+
+func TestExchangeSwapsTypes(t *testing.T) {
+	path := t.TempDir()
+	d := rootAt(t, path)
+	a, err := d.OpenAside("aside")
+	require.NoError(t, err)
+	defer a.Close()
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "dir/sub"), 0o755))
+	name, err := a.Symlink("target")
+	require.NoError(t, err)
+	require.NoError(t, a.Exchange(name, d, "dir"))
+	target, err := d.Readlink("dir")
+	require.NoError(t, err)
+	require.Equal(t, "target", target)
+	info, err := a.Dir().Stat(name)
+	require.NoError(t, err)
+	require.Equal(t, mtree.Dir, info.Kind)
+}
+
+// Trees are counted and removed without following links or entering mounts.
+func TestTreesEndAtLinksAndMounts(t *testing.T) {
+	path := t.TempDir()
+	d := rootAt(t, path)
+	outside := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "f"), nil, 0o644))
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "a/b/c"), 0o755))
+	require.NoError(t, os.Symlink(outside, filepath.Join(path, "a/link")))
+	require.NoError(t, os.WriteFile(filepath.Join(path, "a/b/f"), nil, 0o644))
+	require.NoError(t, os.Chmod(filepath.Join(path, "a/b"), 0o500))
+	n, err := d.CountTree("a")
+	require.NoError(t, err)
+	require.EqualValues(t, 5, n)
+	require.NoError(t, d.RemoveTree("a"))
+	require.NoError(t, d.RemoveTree("a"), "already gone")
+	_, err = d.Stat("a")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.FileExists(t, filepath.Join(outside, "f"))
+	_, err = rootAt(t, "/").CountTree("proc")
+	require.ErrorIs(t, err, ErrMount)
+}
+
+// Times are stored as TimeRange says, at both ends and between.
+func TestTimeRange(t *testing.T) {
+	d := rootAt(t, t.TempDir())
+	m, err := CreateMarker(d, "")
+	require.NoError(t, err)
+	defer m.Close()
+	r, err := m.TimeRange()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), "f"), nil, 0o644))
+	for _, want := range []mtree.Stamp{
+		mtree.Unix(0, 1), mtree.Unix(-1, 999_999_999), mtree.Unix(1<<40, 7), mtree.Unix(-1<<40, 7), mtree.Unix(253402300799, 0),
+	} {
+		require.NoError(t, d.SetEntryTime("f", want))
+		info, err := d.Stat("f")
+		require.NoError(t, err)
+		require.Equal(t, r.Stored(want), info.MTime, "%s", want)
+	}
+	coarse := TimeRange{Granule: 2 * time.Second, Min: mtree.Unix(0, 0), Max: mtree.Unix(100, 0)}
+	require.Equal(t, mtree.Unix(4, 0), coarse.Stored(mtree.Unix(5, 9)))
+	require.Equal(t, mtree.Unix(100, 0), coarse.Stored(mtree.Unix(101, 0)))
+	require.Equal(t, mtree.Unix(0, 0), coarse.Stored(mtree.Unix(-5, 0)))
+}
