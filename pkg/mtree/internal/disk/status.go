@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -58,6 +59,14 @@ const (
 	statusSize = 4096 // bytes; the file always has this length, blanks at its end
 )
 
+// statusPage is what the file holds: a number that is new with each write stands
+// at both ends, so that a reader knows a text that is half old, half new.
+type statusPage struct {
+	Begin int64 `json:"begin,omitempty"`
+	Status
+	End int64 `json:"end,omitempty"`
+}
+
 // StatusFile is status.json opened by the lock's holder.
 type StatusFile struct{ f *os.File }
 
@@ -75,17 +84,18 @@ func (m *Marker) CreateStatus() (*StatusFile, error) {
 	return &StatusFile{f}, nil
 }
 
-// Write replaces the status by one pwrite of a fixed length: a reader sees the
+// Write replaces the status by one pwrite of a fixed length: ReadStatus sees the
 // old or the new one, and no block is allocated after the first time. It is
 // not made durable.
 func (s *StatusFile) Write(status Status) error {
-	text, err := json.Marshal(status)
+	number := time.Now().UnixNano()
+	text, err := json.Marshal(statusPage{number, status, number})
 	if err != nil {
 		return err
 	}
 	if len(text) >= statusSize {
 		status.Error, status.Counters = "", nil
-		if text, err = json.Marshal(status); err != nil || len(text) >= statusSize {
+		if text, err = json.Marshal(statusPage{number, status, number}); err != nil || len(text) >= statusSize {
 			return fmt.Errorf("%s: status too long", s.f.Name())
 		}
 	}
@@ -102,21 +112,39 @@ func (s *StatusFile) Sync() error { return s.f.Sync() }
 // Close closes the file.
 func (s *StatusFile) Close() error { return s.f.Close() }
 
-// ReadStatus reads status.json. Without one the error is fs.ErrNotExist.
+// ReadStatus reads status.json. Without one the error is fs.ErrNotExist. A read
+// that runs while the holder writes may see the beginning of the new text and
+// the end of the old one: it is repeated.
 func (m *Marker) ReadStatus() (Status, error) {
-	var status Status
+	const tries = 50
+	for try := 1; ; try++ {
+		status, err := m.readStatus()
+		if !errors.Is(err, errTorn) || try == tries {
+			return status, err
+		}
+		<-time.After(time.Millisecond) // the writer may have lost its processor
+	}
+}
+
+var errTorn = errors.New("not one whole status")
+
+func (m *Marker) readStatus() (Status, error) {
+	var page statusPage
 	text, err := m.dir.ReadSmall(statusName)
 	if err != nil {
-		return status, err
+		return page.Status, err
 	}
 	text = bytes.TrimRight(text, " \n\x00")
 	if len(text) == 0 { // made just now, and not written yet
-		return status, m.dir.fail("read", statusName, unix.ENOENT)
+		return page.Status, m.dir.fail("read", statusName, unix.ENOENT)
 	}
-	if err := json.Unmarshal(text, &status); err != nil {
-		return status, fmt.Errorf("%s/%s: %w", m.dir.path, statusName, err)
+	if err := json.Unmarshal(text, &page); err != nil {
+		return Status{}, fmt.Errorf("%s/%s: %w: %w", m.dir.path, statusName, errTorn, err)
 	}
-	return status, nil
+	if page.Begin != page.End {
+		return Status{}, fmt.Errorf("%s/%s: %w", m.dir.path, statusName, errTorn)
+	}
+	return page.Status, nil
 }
 
 // CheckpointHolds reports whether the checkpoint can be trusted: it was written
