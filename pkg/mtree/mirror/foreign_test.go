@@ -223,3 +223,18 @@ func TestVagueTimes(t *testing.T) {
 	g.local = false
 	require.False(t, g.fits(listed.Add(2*time.Hour), exact, 150))
 }
+
+// A file that was fetched as soon as it was changed may have been changed again
+// within the time it is listed with: it is asked for once more.
+func TestYoungFilesAreFetchedAgain(t *testing.T) {
+	listing := func() *mtree.Listing {
+		return &mtree.Listing{Entries: []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(600, 0), Size: 3}}}
+	}
+	known := map[string]vague{"f": {time.Minute, false, 3, 3}}
+	for age, again := range map[time.Duration]bool{30 * time.Second: true, time.Hour: false} {
+		have := []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(610, 5), CTime: mtree.Unix(610, 5).Add(age), Size: 3}}
+		l := listing()
+		clarify(l, known, have)
+		require.Equal(t, again, l.Entries[0].MTime != have[0].MTime, "%s", age)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -286,6 +287,17 @@ func TestDestinationsThatAreRefused(t *testing.T) {
 	}
 	refuse("not empty", exit.Refused, func(dest string, _ *Config) { testtree.Make(t, dest, "mine = x") })
 	refuse("a watched source", exit.Refused, func(_ string, c *Config) { c.Dest = watched(t, "mine = x").root })
+	refuse("a source nobody watches now", exit.Refused, func(_ string, c *Config) {
+		c.Adopt = true
+		other := watched(t, "mine = x")
+		require.NoError(t, other.lock.Unlock())
+		c.Dest = other.root
+	})
+	refuse("a copy of the copy", exit.Refused, func(dest string, c *Config) {
+		require.NoError(t, Once(context.Background(), *c))
+		c.Dest += ".restored"
+		require.NoError(t, exec.Command("cp", "-a", dest, c.Dest).Run())
+	})
 	refuse("a newer format", exit.Refused, func(dest string, _ *Config) {
 		testtree.Make(t, dest, `.tidemark/tree = {"format":99}`)
 	})

@@ -310,6 +310,22 @@ func TestAnotherEpochComparesEverything(t *testing.T) {
 	b.requireIdle()
 }
 
+// What could not be listed while everything was compared is not trusted later,
+// nor is what is below it.
+func TestADirectoryDeniedDuringAFullWalk(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "c/g = x")
+	b.equal(s)
+	require.NoError(t, os.WriteFile(s.path("a/b/f"), []byte("changed, stamps say nothing"), 0o644))
+	s.epoch(2)
+	b.server.restart(s.root)
+	b.config.Source = b.server.URL
+	b.server.answer("/a/?txt", http.StatusForbidden, "")
+	require.NoError(t, b.once())
+	b.server.interfere(nil)
+	s.publish("a") // it was made readable
+	b.equal(s)
+}
+
 // A copy of this copy would not look at what an incomplete pass changed, if the
 // directories above kept their times.
 func TestIncompleteDirectoriesGetAFreshTime(t *testing.T) {
