@@ -2,6 +2,7 @@ package serve
 
 import (
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -13,7 +14,8 @@ const (
 	// the first time after quiet at once, then at most this often.
 	wakeEvery = 100 * time.Millisecond
 	// stateEvery is how often the state of the tree is looked at on behalf of
-	// those who wait: no directory tells that the watcher died.
+	// those who wait: no directory tells that the watcher died. Bells that hear
+	// nothing, for want of inotify watches, ring as often.
 	stateEvery = time.Second
 )
 
@@ -25,10 +27,12 @@ type belfry struct {
 	tree  *tree
 	most  int
 	stats *Stats
+	log   *slog.Logger
 	watch *disk.DirWatch // nil: this host has no inotify instance left
 
 	mu      sync.Mutex
 	bells   map[int32]*bell // by the id of their watch; gone with their last waiter
+	deaf    int32           // id of the last bell that hears nothing: below 0, counted down
 	waiting int
 	said    *snapshot // what those who wait were told last
 	done    sync.WaitGroup
@@ -48,14 +52,14 @@ type bell struct {
 // newBelfry starts the two goroutines that ring: one reads inotify, one looks
 // at the state. close ends both.
 func newBelfry(t *tree, c *Config, stop <-chan struct{}) *belfry {
-	b := &belfry{tree: t, most: c.MaxWaiters, stats: c.Stats, bells: map[int32]*bell{}, said: t.now()}
+	b := &belfry{tree: t, most: c.MaxWaiters, stats: c.Stats, log: c.Log, bells: map[int32]*bell{}, said: t.now()}
 	watch, err := disk.NewDirWatch()
 	if err != nil {
-		c.Log.Warn("long polls are answered at once: raise the sysctl fs.inotify.max_user_instances", "err", err)
-		return b
+		b.log.Warn("long polls look once a second: raise the sysctl fs.inotify.max_user_instances", "err", err)
+	} else {
+		b.watch = watch
+		b.done.Go(b.listen)
 	}
-	b.watch = watch
-	b.done.Go(b.listen)
 	b.done.Go(func() { b.attend(stop) })
 	return b
 }
@@ -73,13 +77,10 @@ func (b *belfry) close() {
 func (b *belfry) join(dir *disk.Dir, state disk.State, old *bell) (*bell, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.watch == nil || old == nil && b.waiting >= b.most {
-		return old, nil, errCrowded
+	if old == nil && b.waiting >= b.most {
+		return nil, nil, errCrowded
 	}
-	id, err := b.watch.Add(dir, hearing(state))
-	if err != nil {
-		return old, nil, err
-	}
+	id := b.hear(dir, state)
 	one := b.bells[id]
 	if one == nil {
 		one = &bell{id: id, sound: make(chan struct{})}
@@ -93,6 +94,22 @@ func (b *belfry) join(dir *disk.Dir, state disk.State, old *bell) (*bell, <-chan
 		b.stats.Waiting.Store(int64(b.waiting))
 	}
 	return one, one.sound, nil
+}
+
+// hear returns the id of a watch on the directory, or one below 0 where there
+// is none to be had.
+func (b *belfry) hear(dir *disk.Dir, state disk.State) int32 {
+	if b.watch != nil {
+		id, err := b.watch.Add(dir, hearing(state))
+		if err == nil {
+			return id
+		}
+		if b.deaf == 0 {
+			b.log.Warn("long polls look once a second: raise the sysctl fs.inotify.max_user_watches", "err", quoted(err))
+		}
+	}
+	b.deaf--
+	return b.deaf
 }
 
 // hearing says what tells that a directory has another stamp. While a program
@@ -126,7 +143,9 @@ func (b *belfry) drop(one *bell) {
 		one.pending.Stop()
 	}
 	delete(b.bells, one.id)
-	b.watch.Remove(one.id)
+	if one.id >= 0 {
+		b.watch.Remove(one.id)
+	}
 }
 
 // listen rings for events until the watch is closed.
@@ -149,8 +168,8 @@ func (b *belfry) listen() {
 	}
 }
 
-// attend rings all bells when the tree's state, epoch or id changes, and makes
-// what is heard fit the state.
+// attend rings all bells when the tree's state, epoch or id changes, for those
+// who wait to hear what fits the new state, and those that hear nothing always.
 func (b *belfry) attend(stop <-chan struct{}) {
 	tick := time.NewTicker(stateEvery)
 	defer tick.Stop()
@@ -166,6 +185,11 @@ func (b *belfry) attend(stop <-chan struct{}) {
 			if !s.same(b.said) {
 				b.said = s
 				b.ringAll()
+			}
+		}
+		for id, one := range b.bells {
+			if id < 0 {
+				one.strike()
 			}
 		}
 		b.mu.Unlock()

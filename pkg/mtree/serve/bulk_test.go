@@ -244,6 +244,12 @@ func TestRecent(t *testing.T) {
 		s.stamp(dir, now)
 	}
 	require.Contains(t, s.get("/?txt&recent=1").body, " d05/e/f0\t", "dated ahead of the clock, found by when that was done")
+	now = disk.Now()
+	require.NoError(t, os.Chtimes(s.path("d06/e/f0"), now.Time(), now.Time()))
+	for _, dir := range []string{"d06/e", "d06", ""} {
+		s.stamp(dir, now)
+	}
+	require.Regexp(t, `(?s) d06/e/f0\t.* d05/e/f0\t`, s.get("/?txt&recent=2").body, "what was written later is newer")
 	for _, bad := range []string{"0", "-1", "x", "1001", ""} {
 		require.Equal(t, 400, s.get("/?txt&recent="+bad).StatusCode, bad)
 	}

@@ -286,6 +286,24 @@ func TestNoCacheUnwatched(t *testing.T) {
 	require.Zero(t, s.cfg.Stats.CacheBytes.Load())
 }
 
+// Without a live watcher nothing is answered from memory: a change in place has
+// no stamp then.
+func TestNoCacheWithoutWatcher(t *testing.T) {
+	root := t.TempDir()
+	release := watched(t, root, disk.Watched)
+	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
+	s.start()
+	s.write("a", "1")
+	s.stamp("", mtree.FromTime(past))
+	require.EqualValues(t, 1, s.list("/").Entries[0].Size)
+	release()
+	require.Eventually(t, func() bool { return s.get("/?txt").Header.Get("Tidemark-State") == "audited" }, 5*time.Second, 10*time.Millisecond)
+	for size := range int64(3) {
+		s.write("a", strings.Repeat("x", int(size)))
+		require.Equal(t, size, s.list("/").Entries[0].Size)
+	}
+}
+
 // The cache is bounded in bytes.
 func TestCacheIsBounded(t *testing.T) {
 	files := map[string]string{}

@@ -139,6 +139,13 @@ func TestRanges(t *testing.T) {
 		}
 	}
 	require.Equal(t, "bytes 2-4/10", s.get("/a", "Range", "bytes=2-4").Header.Get("Content-Range"))
+	s.write("long", strings.Repeat("x", 1000))
+	var many []string
+	for i := range 257 {
+		many = append(many, fmt.Sprintf("%d-%d", 2*i, 2*i))
+	}
+	require.Equal(t, 206, s.get("/long", "Range", "bytes="+strings.Join(many[1:], ",")).StatusCode)
+	require.Equal(t, 200, s.get("/long", "Range", "bytes="+strings.Join(many, ",")).StatusCode, "too many ranges get the whole")
 	require.Equal(t, 200, s.do(http.MethodHead, "/a", nil, "Range", "bytes=2-4").StatusCode)
 	require.Equal(t, 200, s.get("/?txt", "Range", "bytes=0-3").StatusCode, "no ranges of listings")
 	require.Equal(t, 416, s.get("/empty", "Range", "bytes=0-").StatusCode)

@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
 	"fmt"
@@ -118,6 +119,15 @@ func TestInvisible(t *testing.T) {
 	sums := s.do(http.MethodPost, "/?sums", strings.NewReader(list)).body
 	require.Equal(t, 1, strings.Count(sums, "\n"), sums)
 	require.Contains(t, s.get("/?txt").body, "\thidden=3\n") // .dot, x.o, build
+	packed := tar.NewReader(strings.NewReader(s.do(http.MethodPost, "/?tar", strings.NewReader(list)).body))
+	first, err := packed.Next()
+	require.NoError(t, err)
+	require.Equal(t, "a", first.Name)
+	_, err = packed.Next()
+	require.Equal(t, io.EOF, err)
+	for _, dir := range []string{"/build/", "/deep/er/secret/", "/d/.dot/", "/.tidemark/"} {
+		require.Equal(t, 404, s.do(http.MethodPost, dir+"?sums", strings.NewReader("")).StatusCode, dir)
+	}
 
 	cfg.Hidden, cfg.Root = true, s.root
 	shown := &site{T: t, root: s.root, cfg: cfg}

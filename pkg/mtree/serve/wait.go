@@ -78,7 +78,7 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 }
 
 // lookAgain arms the bell of the directory, then looks at it and asks news:
-// what happens in between rings the bell. Where no bell is to be had the
+// what happens in between rings the bell. Where nobody more may wait the
 // comparison still counts.
 func (h *Handler) lookAgain(v *view, one **bell, news func(*disk.Dir) (bool, error)) (sound <-chan struct{}, changed bool, err error) {
 	dir, err := h.openDir(v.path)
@@ -94,10 +94,7 @@ func (h *Handler) lookAgain(v *view, one **bell, news func(*disk.Dir) (bool, err
 	if changed, err = news(dir); err != nil || changed {
 		return nil, changed, err
 	}
-	if joinErr != nil {
-		return nil, false, errCrowded
-	}
-	return sound, false, nil
+	return sound, false, joinErr
 }
 
 // listingWhenNew answers ?wait: the listing as soon as it is not the one that

@@ -1,0 +1,37 @@
+package serve
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Only a page that carries the stamp the directory had before it was read, and
+// is not hot, is kept.
+func TestWhatIsKept(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(root+"/a", nil, 0o644))
+	h, err := New(Config{Root: root})
+	require.NoError(t, err)
+	defer h.Close()
+	look := func(change func(*view, *mtree.Listing)) *page {
+		v := h.newView(httptest.NewRequest(http.MethodGet, "/?txt", nil), &target{slash: true})
+		v.format = text
+		v.snap = &snapshot{Published: disk.Published{State: disk.Watched}}
+		require.NoError(t, h.look(v, h.tree.root))
+		l, err := h.read(v, h.tree.root)
+		require.NoError(t, err)
+		change(v, l)
+		return h.pageOf(v, l)
+	}
+	require.NotNil(t, look(func(*view, *mtree.Listing) {}))
+	require.Nil(t, look(func(_ *view, l *mtree.Listing) { l.Hot = true }))
+	require.Nil(t, look(func(_ *view, l *mtree.Listing) { l.Stamp = l.Stamp.Add(1) }))
+	require.Nil(t, look(func(v *view, _ *mtree.Listing) { v.snap.State = disk.Unwatched }))
+}
