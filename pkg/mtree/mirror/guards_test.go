@@ -14,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // requireHeld runs Once and requires that deletions were held and nothing went.
@@ -476,4 +478,34 @@ func TestARemovedMarker(t *testing.T) {
 	b.config.Source = serveTree(t, watched(t, "b = y").root).URL
 	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
 	require.Equal(t, exit.Refused, exit.Of(b.once()))
+}
+
+// A release allows exactly what it lists.
+func TestHeldListIsExact(t *testing.T) {
+	one := doomed{"b \n%", mtree.File, mtree.Unix(1, 5), 1}
+	two := doomed{"dir", mtree.Dir, mtree.Unix(-2, 5), 70}
+	l := heldList{why: "a reason", entries: []heldEntry{{"a/b \n%", one}, {"dir", two}}}
+	root, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := disk.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	require.NoError(t, m.Dir().WriteSmall(heldName, l.format()))
+	read, err := readHeld(m, heldName)
+	require.NoError(t, err)
+	require.Equal(t, l, read)
+	require.True(t, read.has("a", &one))
+	require.True(t, read.has("", &two))
+	require.False(t, read.has("", &one))
+	for _, other := range []doomed{
+		{one.name, mtree.Symlink, one.mtime, 1}, {one.name, one.kind, one.mtime.Add(1), 1}, {one.name, one.kind, one.mtime, 2},
+	} {
+		require.False(t, read.has("a", &other))
+	}
+	for _, bad := range []string{"x", "1 f 1.5", "1 q 1.5 a", "x f 1.5 a", "1 f x a", "1 f 1.5 ../a", "1 f 1.5 a%2"} {
+		require.NoError(t, m.Dir().WriteSmall(heldName, []byte(bad+"\n")))
+		_, err := readHeld(m, heldName)
+		require.Error(t, err, "%q", bad)
+	}
 }

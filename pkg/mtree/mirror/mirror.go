@@ -291,10 +291,11 @@ func (m *mirror) publish(p *pass, passErr error) error {
 			next.Checkpoint = &at
 		}
 		if p.full {
-			counters[countEntries], counters[countWalked] = p.entries, sec
-		} else if counters[countWalked] == 0 {
-			counters[countWalked] = sec
+			counters[countEntries] = p.entries
 		}
+	}
+	if passErr == nil && (p.full || p.complete && counters[countWalked] == 0) {
+		counters[countWalked] = sec
 	}
 	next.Counters = counters
 	if sameStatus(&d.status, &next) {

@@ -164,7 +164,7 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 // await returns the root's listing once it is news or the next pass is due;
 // before, after each poll in vain, an answer that is unchanged.
 func (d *daemon) await(ctx context.Context) (answer, error) {
-	if !d.begun || !d.due.IsZero() && !time.Now().Before(d.due) || d.releasing() {
+	if !d.begun || !d.due.IsZero() && !time.Now().Before(d.due) || d.releasing() || d.fullDue() {
 		return d.source.list(ctx, ask{})
 	}
 	if !d.state.Prunes() {

@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // start runs the mirror until the test ends.
@@ -219,4 +221,23 @@ func TestRunMakesItsMarkerAnew(t *testing.T) {
 		_, err := os.Stat(b.path(".tidemark/tree"))
 		return err == nil
 	}))
+}
+
+// The safety net: a full walk is due by time, without a change at the source,
+// and finds what no stamp told.
+func TestRunWalksWhenItIsTime(t *testing.T) {
+	s := watched(t, "a/b = one")
+	b := newBench(t, s.root)
+	b.config.Interval = time.Millisecond
+	now := disk.Now()
+	b.config.Now = func() mtree.Stamp { return now }
+	b.equal(s)
+	require.NoError(t, os.WriteFile(s.path("a/b"), []byte("no stamp tells"), 0o644))
+	now = now.Add(8 * 24 * time.Hour)
+	b.config.Now = func() mtree.Stamp { return now }
+	b.start()
+	b.eventually(s)
+	s.change("a/c = x")
+	b.eventually(s)
+	require.EqualValues(t, 1, b.stats.Walks.Load(), "one, and then it is quiet")
 }
