@@ -102,7 +102,6 @@ func (c *churner) sub() string {
 type reader struct {
 	t     testing.TB
 	known map[string]*listed
-	ever  map[string]string // directory, stamp -> listing: a stamp never has two contents
 }
 
 type listed struct {

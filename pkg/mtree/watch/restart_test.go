@@ -48,7 +48,7 @@ func TestRestartIsQuiet(t *testing.T) {
 		require.EqualValues(t, 1, r.status().Tree.Epoch)
 		stop(r)
 	}
-	r = start(t, Config{Root: root})
+	start(t, Config{Root: root})
 	require.Equal(t, before, stamps(t, root))
 }
 

@@ -49,6 +49,7 @@ type hook struct {
 	done    chan error      // nil while none runs
 	pause   *time.Timer     // after a failure
 	fails   int             // in a row
+	stopped bool            // no run is started any more
 	cancel  context.CancelFunc
 }
 
@@ -75,7 +76,7 @@ func (h *hook) add(changes []change) {
 
 // next starts a run if there is something to tell and none is under way.
 func (h *hook) next(w *watcher) {
-	if h.running != nil || len(h.waiting) == 0 {
+	if h.stopped || h.running != nil || len(h.waiting) == 0 {
 		return
 	}
 	if h.pause != nil {
@@ -138,8 +139,9 @@ func (h *hook) ended(w *watcher, err error) {
 	})
 }
 
-// stop ends a running command when the watcher stops.
+// stop ends a running command when the watcher stops; no other is started.
 func (h *hook) stop(w *watcher) {
+	h.stopped = true
 	if h.pause != nil {
 		h.pause.Stop()
 	}
