@@ -95,3 +95,22 @@ func TestAPartOfAnotherVersion(t *testing.T) {
 	b.equal(s)
 	require.Equal(t, strings.Repeat("b", 9<<20), b.read("big"))
 }
+
+// A server that ignores ranges sends the file from its beginning.
+func TestAServerWithoutRanges(t *testing.T) {
+	s, b := overHTTP(t, "big = "+strings.Repeat("a", 9<<20))
+	first := true
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/big" || r.Method != http.MethodGet {
+			return false
+		}
+		r.Header.Del("Range")
+		if first {
+			first = false
+			b.server.handler.ServeHTTP(&cutWriter{w, 1 << 20}, r)
+			return true
+		}
+		return false
+	})
+	b.equal(s)
+}

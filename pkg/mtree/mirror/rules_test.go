@@ -363,3 +363,15 @@ func TestACopyOfACopy(t *testing.T) {
 	second.equal(s)
 	require.Contains(t, second.out.String(), "listed 3 directories")
 }
+
+// The epoch alone makes a full walk due.
+func TestAnotherEpochOfADirectory(t *testing.T) {
+	s := watched(t, "a/b/f = one", "c/g = x")
+	b := newBench(t, s.root)
+	b.equal(s)
+	require.NoError(t, os.WriteFile(s.path("a/b/f"), []byte("changed, stamps say nothing"), 0o644))
+	b.requireIdle()
+	s.epoch(2)
+	b.equal(s)
+	b.requireIdle()
+}

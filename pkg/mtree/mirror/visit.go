@@ -8,7 +8,6 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/glob"
 )
 
 // view is what a visit found and did.
@@ -285,50 +284,6 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	}
 }
 
-// protects reports whether a directory that is to go holds something that
-// filters exclude: that is not deleted, so the directory stays as it is.
-func (p *pass) protects(dir *disk.Dir, n *node, e *mtree.Entry) bool {
-	if p.filters.Empty() || e.Kind != mtree.Dir {
-		return false
-	}
-	sub, err := dir.OpenDir(e.Name)
-	if err != nil {
-		return false
-	}
-	defer sub.Close()
-	return holdsExcluded(p.filters, sub, mtree.JoinPath(n.path, e.Name))
-}
-
-func holdsExcluded(filters *glob.List, dir *disk.Dir, path string) bool {
-	var below []string
-	err := dir.ScanStat(func(raw []byte, info disk.Info) error {
-		name := string(raw)
-		if filters.Excluded(mtree.JoinPath(path, name), info.Kind == mtree.Dir) {
-			return errExcluded
-		}
-		if info.Kind == mtree.Dir {
-			below = append(below, name)
-		}
-		return nil
-	})
-	for _, name := range below {
-		if err != nil {
-			break
-		}
-		sub, openErr := dir.OpenDir(name)
-		if openErr != nil {
-			return true // not known: it stays
-		}
-		if holdsExcluded(filters, sub, mtree.JoinPath(path, name)) {
-			err = errExcluded
-		}
-		_ = sub.Close()
-	}
-	return err != nil
-}
-
-var errExcluded = errors.New("excluded")
-
 // open makes a directory ready to be changed: writable for its owner, and known
 // to be unfinished.
 func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now disk.Record, deep bool) error {
@@ -351,104 +306,6 @@ func (v *view) note(n *node, name string, err error) {
 // recordOf is the record that a listing completes a directory with.
 func recordOf(l *mtree.Listing) disk.Record {
 	return disk.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
-}
-
-// makeDir makes a directory, in the place of a file if one has its name. It is
-// writable for its owner until its stamp is set.
-func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
-	mode := p.dirMode(c.Want) | 0o700
-	if c.Have == nil {
-		made, err := dir.MakeDir(c.Want.Name, mode)
-		if err == nil {
-			_ = made.Close()
-		}
-		return errors.Join(err, p.setOwner(dir, c.Want))
-	}
-	name := p.dest.aside.Name()
-	made, err := p.dest.aside.Dir().MakeDir(name, mode)
-	if err != nil {
-		return err
-	}
-	_ = made.Close()
-	if err := p.dest.aside.Exchange(name, dir, c.Want.Name); err != nil {
-		return err
-	}
-	return errors.Join(p.dest.aside.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
-}
-
-func (p *pass) dirMode(e *mtree.Entry) uint32 {
-	if e.Has&mtree.HasMode != 0 {
-		return e.Mode & 0o777
-	}
-	return 0o777 &^ p.dest.umask
-}
-
-// makeLink makes a symlink aside and moves it into place.
-func (p *pass) makeLink(dir *disk.Dir, c mtree.Change, v *view) error {
-	aside := p.dest.aside
-	name, err := aside.Symlink(c.Want.Link)
-	if err != nil {
-		return err
-	}
-	err = aside.Dir().SetEntryTime(name, c.Want.MTime)
-	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
-		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
-	}
-	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		return p.stage(dir, c, name, v)
-	}
-	if err == nil {
-		err = aside.Dir().Rename(name, dir, c.Want.Name)
-	}
-	if err != nil {
-		_ = aside.Dir().Unlink(name)
-	}
-	return err
-}
-
-// stage notes that what was written aside is to replace a directory, which is
-// a deletion and waits for the guards.
-func (p *pass) stage(dir *disk.Dir, c mtree.Change, staged string, v *view) error {
-	s, err := p.swapFor(dir, c.Want.Name, staged)
-	if err == nil {
-		v.swaps = append(v.swaps, s)
-	}
-	return err
-}
-
-func (p *pass) swapFor(dir *disk.Dir, name, staged string) (swap, error) {
-	if p.config.NoDelete {
-		_ = p.dest.aside.Dir().Unlink(staged)
-		return swap{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
-	}
-	info, err := dir.Stat(name)
-	if err != nil {
-		return swap{}, err
-	}
-	count, err := dir.CountTree(name)
-	if err != nil {
-		_ = p.dest.aside.Dir().Unlink(staged)
-		return swap{}, err
-	}
-	return swap{doomed{name, mtree.Dir, info.MTime, count}, staged}, nil
-}
-
-// setMode sets permission bits and owner in place.
-func (p *pass) setMode(dir *disk.Dir, c mtree.Change) error {
-	if err := p.setOwner(dir, c.Want); err != nil {
-		return err
-	}
-	if c.Want.Has&mtree.HasMode == 0 {
-		return nil
-	}
-	return dir.ChmodEntry(c.Want.Name, c.Want.Mode&0o777)
-}
-
-func (p *pass) setOwner(dir *disk.Dir, e *mtree.Entry) error {
-	if !p.config.Owner || e.Has&mtree.HasOwner == 0 {
-		return nil
-	}
-	return dir.ChownEntry(e.Name, e.UID, e.GID)
 }
 
 // openToChange opens the directory of n for a later step of its visit.

@@ -1,0 +1,109 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// What a visit makes by itself: directories, symlinks, modes and owners.
+
+// makeDir makes a directory, in the place of a file if one has its name. It is
+// writable for its owner until its stamp is set.
+func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
+	mode := p.dirMode(c.Want) | 0o700
+	if c.Have == nil {
+		made, err := dir.MakeDir(c.Want.Name, mode)
+		if err == nil {
+			_ = made.Close()
+		}
+		return errors.Join(err, p.setOwner(dir, c.Want))
+	}
+	name := p.dest.aside.Name()
+	made, err := p.dest.aside.Dir().MakeDir(name, mode)
+	if err != nil {
+		return err
+	}
+	_ = made.Close()
+	if err := p.dest.aside.Exchange(name, dir, c.Want.Name); err != nil {
+		return err
+	}
+	return errors.Join(p.dest.aside.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
+}
+
+func (p *pass) dirMode(e *mtree.Entry) uint32 {
+	if e.Has&mtree.HasMode != 0 {
+		return e.Mode & 0o777
+	}
+	return 0o777 &^ p.dest.umask
+}
+
+// makeLink makes a symlink aside and moves it into place.
+func (p *pass) makeLink(dir *disk.Dir, c mtree.Change, v *view) error {
+	aside := p.dest.aside
+	name, err := aside.Symlink(c.Want.Link)
+	if err != nil {
+		return err
+	}
+	err = aside.Dir().SetEntryTime(name, c.Want.MTime)
+	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
+		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
+	}
+	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
+		return p.stage(dir, c, name, v)
+	}
+	if err == nil {
+		err = aside.Dir().Rename(name, dir, c.Want.Name)
+	}
+	if err != nil {
+		_ = aside.Dir().Unlink(name)
+	}
+	return err
+}
+
+// stage notes that what was written aside is to replace a directory, which is
+// a deletion and waits for the guards.
+func (p *pass) stage(dir *disk.Dir, c mtree.Change, staged string, v *view) error {
+	s, err := p.swapFor(dir, c.Want.Name, staged)
+	if err == nil {
+		v.swaps = append(v.swaps, s)
+	}
+	return err
+}
+
+func (p *pass) swapFor(dir *disk.Dir, name, staged string) (swap, error) {
+	if p.config.NoDelete {
+		_ = p.dest.aside.Dir().Unlink(staged)
+		return swap{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
+	}
+	info, err := dir.Stat(name)
+	if err != nil {
+		return swap{}, err
+	}
+	count, err := dir.CountTree(name)
+	if err != nil {
+		_ = p.dest.aside.Dir().Unlink(staged)
+		return swap{}, err
+	}
+	return swap{doomed{name, mtree.Dir, info.MTime, count}, staged}, nil
+}
+
+// setMode sets permission bits and owner in place.
+func (p *pass) setMode(dir *disk.Dir, c mtree.Change) error {
+	if err := p.setOwner(dir, c.Want); err != nil {
+		return err
+	}
+	if c.Want.Has&mtree.HasMode == 0 {
+		return nil
+	}
+	return dir.ChmodEntry(c.Want.Name, c.Want.Mode&0o777)
+}
+
+func (p *pass) setOwner(dir *disk.Dir, e *mtree.Entry) error {
+	if !p.config.Owner || e.Has&mtree.HasOwner == 0 {
+		return nil
+	}
+	return dir.ChownEntry(e.Name, e.UID, e.GID)
+}
