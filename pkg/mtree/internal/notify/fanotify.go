@@ -306,7 +306,7 @@ type fanHeard struct {
 func (t *fanTaking) event(e fanEvent) {
 	switch {
 	case e.mask&unix.FAN_Q_OVERFLOW != 0:
-		t.Lost = fmt.Sprintf("the kernel's queue overflowed (%s is %d)", maxFanotifyQueue, sysctl(maxFanotifyQueue))
+		t.Lost = overflowed(maxFanotifyQueue)
 		return
 	case e.mask&selfMask != 0 && string(e.dir) == t.rootID:
 		t.RootGone = true

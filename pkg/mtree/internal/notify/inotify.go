@@ -267,7 +267,7 @@ type taking struct {
 func (t *taking) event(e event) {
 	switch {
 	case e.mask&unix.IN_Q_OVERFLOW != 0:
-		t.Lost = fmt.Sprintf("the kernel's queue overflowed (%s is %d)", maxInotifyQueue, sysctl(maxInotifyQueue))
+		t.Lost = overflowed(maxInotifyQueue)
 		return
 	case e.wd == t.markerWD.Load() && e.wd != 0:
 		t.Marker = append(t.Marker, string(e.name))

@@ -40,6 +40,13 @@ func limitError(name string, need int) error {
 	return fmt.Errorf("%w: %s is %d; set it with sysctl -w %s=%d", ErrLimit, name, sysctl(name), name, need)
 }
 
+// overflowed says that the kernel's queue was too short, and how to lengthen it:
+// an event takes about 100 bytes, and only while it waits.
+func overflowed(name string) string {
+	now := sysctl(name)
+	return fmt.Sprintf("the kernel's queue overflowed (%s is %d; sysctl -w %s=%d makes room)", name, now, name, max(16*now, 1<<18))
+}
+
 // WatchShortage reports how the number of watches a user may have compares with
 // a tree of so many directories: "" if it suffices. The limit counts all
 // programs of the user, so some are left to them.
