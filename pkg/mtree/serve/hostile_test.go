@@ -125,7 +125,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	ask()
 	fds, routines := openFiles(t), runtime.NumGoroutine()
-	for range 5 {
+	for range 2 {
 		ask()
 	}
 	require.Eventually(t, func() bool { return openFiles(t) <= fds && runtime.NumGoroutine() <= routines+2 }, 10*time.Second, 10*time.Millisecond)
@@ -154,7 +154,7 @@ func TestListingUnderChurn(t *testing.T) {
 			_ = os.Remove(name)
 		}
 	})
-	for range 100 {
+	for range 40 {
 		for _, target := range []string{"/?txt", "/fa/?txt", "/fa", "/fa2", "/?json", "/?html", "/?sums", "/?recent=5", "/?since=0"} {
 			a := s.get(target)
 			require.Contains(t, []int{200, 301, 404}, a.StatusCode, target)
