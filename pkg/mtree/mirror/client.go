@@ -61,8 +61,6 @@ func newClient(c *Config, base string) *client {
 	}
 }
 
-func (c *client) close() { c.http.CloseIdleConnections() }
-
 // request is what to ask. Its zero value is a GET.
 type request struct {
 	path    string // below the base, a directory with a slash at its end

@@ -32,8 +32,6 @@ func openLocal(c *Config) (*localSource, error) {
 	return &localSource{root: root, path: c.Source, crossMounts: c.CrossMounts, owner: c.Owner}, nil
 }
 
-func (s *localSource) close() error { return s.root.Close() }
-
 // list implements source. With ask.known it costs about 20 system calls.
 func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	if ask.path == "" {

@@ -28,6 +28,7 @@ type mirror struct {
 	filters *glob.List
 	limiter *rate.Limiter // of file contents; nil: none
 	source  source
+	leave   func() // the source
 	dest    *dest
 	seen    seen
 	warned  disk.State // for which full walks were announced
@@ -44,28 +45,41 @@ func open(c Config) (*mirror, error) {
 	if c.BWLimit > 0 {
 		m.limiter = rate.NewLimiter(rate.Limit(c.BWLimit), int(max(c.BWLimit/10, 64<<10)))
 	}
-	if m.source, err = openSource(&c); err != nil {
+	if m.source, m.leave, err = openSource(&c); err != nil {
 		return nil, err
 	}
 	if m.dest, err = openDest(&c); err != nil {
+		m.leave()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *mirror) close() { m.dest.close() }
+func (m *mirror) close() {
+	m.leave()
+	m.dest.close()
+}
 
-func openSource(c *Config) (source, error) {
+// openSource returns the source, and what to call when it is no longer needed.
+func openSource(c *Config) (source, func(), error) {
 	if c.Source == "" {
-		return nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
+		return nil, nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
 	}
 	if isURL(c.Source) {
-		return openHTTP(c)
+		s, err := openHTTP(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s.http.CloseIdleConnections, nil
 	}
 	if err := apart(c.Source, c.Dest); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return openLocal(c)
+	s, err := openLocal(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func() { _ = s.root.Close() }, nil
 }
 
 func isURL(source string) bool {
