@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -103,9 +104,13 @@ func TestHostileNames(t *testing.T) {
 	} {
 		b := hostile(t, http.NotFound, line)
 		require.Equal(t, exit.Unreachable, exit.Of(b.once()), "%q", line)
+		_, err := os.Lstat(b.config.Dest)
+		require.ErrorIs(t, err, fs.ErrNotExist, "%q", line)
+		require.NoError(t, os.Mkdir(b.config.Dest, 0o755))
+		require.Equal(t, exit.Unreachable, exit.Of(b.once()), "%q", line)
 		names, err := os.ReadDir(b.config.Dest)
 		require.NoError(t, err)
-		require.Len(t, names, 1, "%q", line)
+		require.Len(t, names, 1, "only the marker: %q", line)
 	}
 	for _, twice := range [][]string{{"f\t1", "f\t1"}, {"f\t1", "f/\t-"}, {"f\t-\tlink=x", "f/\t-"}} {
 		require.Equal(t, exit.Unreachable, exit.Of(hostile(t, http.NotFound, twice...).once()), "%q", twice)

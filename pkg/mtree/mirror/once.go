@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"time"
 
 	"tidemark/pkg/mtree/exit"
@@ -18,6 +20,9 @@ const movingTries = 3
 // Out. Where the source changed under it, it looks again at what moved, twice
 // at most. The error carries an exit code: of several causes the highest.
 func Once(ctx context.Context, c Config) error {
+	if err := firstLook(ctx, c); err != nil {
+		return err
+	}
 	m, err := open(c)
 	if err != nil {
 		return err
@@ -37,6 +42,24 @@ func Once(ctx context.Context, c Config) error {
 			return errors.Join(append(total.errs, err, total.verdict())...)
 		}
 	}
+}
+
+// firstLook asks for the root before a copy that is not there yet is made: a
+// wrong address must not leave an empty one behind.
+func firstLook(ctx context.Context, c Config) error {
+	if _, err := os.Lstat(c.Dest); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	c = c.withDefaults()
+	s, leave, err := openSource(&c)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if _, err := s.list(ctx, ask{}); err != nil {
+		return unreachable(ctx, err)
+	}
+	return nil
 }
 
 func (m *mirror) once(ctx context.Context) (*pass, error) {

@@ -20,6 +20,7 @@ const (
 	firstRetry   = time.Second      // after trouble, or where a pass left something incomplete
 	longestRetry = 5 * time.Minute
 	releaseLook  = time.Second // while deletions are held: how often to look for a release
+	stateLook    = time.Second // where stamps do not prune: least time between looks whether they do
 )
 
 // Run keeps Dest equal to Source until ctx ends, which is no error. A source
@@ -70,9 +71,12 @@ type daemon struct {
 	root   mtree.Stamp // its stamp
 	state  disk.State  // of the source
 	epoch  uint64      // of the source
-	due    time.Time   // of the next pass if nothing changes; zero: none
-	begun  bool        // one pass has ended
-	held   bool        // deletions are
+	// stamping says that the source could have stamps that prune: not so with
+	// other web servers.
+	stamping bool
+	due      time.Time // of the next pass if nothing changes; zero: none
+	begun    bool      // one pass has ended
+	held     bool      // deletions are
 }
 
 // turn waits for news of the source, or for the time of a retry or a walk, and
@@ -100,7 +104,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	idle := d.begun && d.root == a.listing.Stamp && p.fetched+p.made+p.deleted == 0
 	d.begun = true
 	d.known, d.root, d.state, d.epoch = a.validator, a.listing.Stamp, a.state, a.epoch
-	d.held = p.held > 0
+	d.stamping, d.held = !a.foreign, p.held > 0
 	d.schedule(p)
 	d.config.Notify(d.word(p))
 	if idle {
@@ -168,8 +172,7 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 		return d.source.list(ctx, ask{})
 	}
 	if !d.state.Prunes() {
-		d.pause(ctx, time.Until(d.due))
-		return answer{unchanged: true}, nil
+		return d.awaitStamps(ctx)
 	}
 	wait := pollWait
 	if !d.due.IsZero() {
@@ -186,6 +189,31 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 	// A source that cannot hold a poll, or will not, is asked at intervals.
 	d.pause(ctx, d.config.Interval-time.Since(start))
 	return a, nil
+}
+
+// awaitStamps waits for the time of the next full walk at a source whose stamps
+// do not prune, and looks meanwhile whether they do by now: watch was started
+// there, or has finished its audit, or came back.
+func (d *daemon) awaitStamps(ctx context.Context) (answer, error) {
+	if !d.stamping {
+		d.pause(ctx, time.Until(d.due))
+		return answer{unchanged: true}, nil
+	}
+	start := time.Now()
+	a, err := d.poll(ctx, ask{known: d.known, wait: min(pollWait, time.Until(d.due)+time.Second)})
+	switch {
+	case err != nil:
+		return a, err
+	case a.state.Prunes() && a.unchanged:
+		return d.source.list(ctx, ask{})
+	case a.state.Prunes():
+		return a, nil
+	}
+	if !a.unchanged {
+		d.known = a.validator // a change of the root alone is no reason to walk
+	}
+	d.pause(ctx, stateLook-time.Since(start))
+	return answer{unchanged: true}, nil
 }
 
 // poll asks, and gives up when the next pass is due or a release came.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -179,6 +181,45 @@ func TestRunRetriesWhatFailed(t *testing.T) {
 }
 
 // WaitFor returns when the copy has what was published by a stamp.
+// A source whose stamps do not prune is walked no sooner than ten minutes after
+// the last walk, but that watch was started there is noticed at once; also when
+// that happens within a pass, whose listings are then of two trees.
+func TestRunNoticesThatWatchWasStarted(t *testing.T) {
+	s := newTree(t, "a/b = one", "c = two")
+	b := newBench(t, "")
+	b.server = serveTree(t, s.root)
+	b.config.Source = b.server.URL
+	b.start()
+	b.eventually(s)
+	testtree.Make(t, s.root, "a/b = later")
+	s.watch()
+	s.publish("a/b")
+	b.eventually(s)
+	s.change("a/b = and later")
+	b.eventually(s)
+}
+
+func TestATreeThatBecomesAnotherWithinAPass(t *testing.T) {
+	s := newTree(t, "a/b = one", "c = two")
+	b := newBench(t, "")
+	b.server = serveTree(t, s.root)
+	b.config.Source = b.server.URL
+	var once sync.Once
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/a/" {
+			once.Do(s.watch)
+			require.Eventually(t, func() bool { // serve looks at the state ten times a second
+				answer := httptest.NewRecorder()
+				b.server.handler.ServeHTTP(answer, httptest.NewRequest(http.MethodHead, "/?txt", nil))
+				return answer.Header().Get("Tidemark-State") == "watched"
+			}, 10*time.Second, time.Millisecond)
+		}
+		return false
+	})
+	require.NoError(t, b.once(), "it looks again")
+	b.same(s)
+}
+
 func TestWaitFor(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.start()

@@ -97,7 +97,7 @@ func (p *pass) ask(ctx context.Context, n *node, v *view) error {
 		return err
 	}
 	if !a.ahead && (a.treeID != p.source.treeID || a.epoch != p.source.epoch) {
-		return errors.New("the listing is of another tree or epoch than the root's")
+		return fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
 	}
 	v.listing, v.vague = a.listing, a.vague
 	return nil

@@ -82,9 +82,9 @@ func (p *pass) unlisted(n *node, err error) {
 		// completing that.
 		n.passed = true
 		p.skip(n, 1, "directories the source may not read")
-	case errors.Is(err, errGone) && n.parent != nil:
+	case (errors.Is(err, errGone) || errors.Is(err, errMoved)) && n.parent != nil:
 		p.moved++
-		p.config.Log.Debug("gone before it was listed", "path", quoted(n.path))
+		p.config.Log.Debug("changed before it was listed", "path", quoted(n.path), "error", err)
 	default:
 		p.fail(n, n.path, err)
 	}
