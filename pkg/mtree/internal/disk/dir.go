@@ -185,7 +185,11 @@ func (d *Dir) SetEntryTime(name string, mtime mtree.Stamp) error {
 	if err := checkComponent(name); err != nil {
 		return d.fail("utimensat", name, err)
 	}
-	times := timespecs(mtime)
+	var st unix.Stat_t
+	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return d.fail("stat", name, err)
+	}
+	times := timespecs(st.Atim, mtime)
 	if err := unix.UtimesNanoAt(d.fd, name, times[:], unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return d.fail("utimensat", name, err)
 	}
@@ -213,14 +217,21 @@ func checkComponent(name string) error {
 	return nil
 }
 
-func timespecs(mtime mtree.Stamp) [2]unix.Timespec {
+// timespecs sets the mtime and the atime to what it is. UTIME_OMIT would leave
+// it as well, but libfuse 2 sets nothing at all unless both times are given, and
+// reports success.
+func timespecs(atime unix.Timespec, mtime mtree.Stamp) [2]unix.Timespec {
 	sec, nsec := mtime.Unix()
-	return [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: sec, Nsec: nsec}}
+	return [2]unix.Timespec{atime, {Sec: sec, Nsec: nsec}}
 }
 
 // futimens is utimensat(fd, NULL, times, 0), which libc calls futimens(3).
 func futimens(fd int, mtime mtree.Stamp) error {
-	times := timespecs(mtime)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	times := timespecs(st.Atim, mtime)
 	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0)
 	if errno != 0 {
 		return errno
