@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,8 @@ import (
 const (
 	maxPlaces  = 1024  // open directories
 	maxOutside = 16384 // directories known to be outside
+
+	maxHandleWait = 50 * time.Millisecond // last of the pauses, each twice the one before
 )
 
 // places finds the paths of directories from their file handles. Recently used
@@ -104,12 +107,26 @@ func (p *places) open(dir string) (int, error) {
 	if !ok {
 		mount = p.root
 	}
-	fd, err := unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
+	fd, err := openHandle(mount, handle)
 	if err != nil {
 		return -1, err
 	}
 	p.held[dir] = &openDir{fd, p.clock}
 	return fd, nil
+}
+
+// openHandle opens the directory of a handle. ext4 reports ENOMEM, not ESTALE,
+// while the inode number of a removed directory is being given to a new file
+// (iget_locked of an inode in I_CREATING): the next try finds it stale. Only
+// where it stays so is memory short.
+func openHandle(mount int, handle unix.FileHandle) (fd int, err error) {
+	for wait := 50 * time.Microsecond; ; wait *= 2 {
+		fd, err = unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
+		if !errors.Is(err, unix.ENOMEM) || wait > maxHandleWait {
+			return fd, err
+		}
+		time.Sleep(wait)
+	}
 }
 
 // evict closes the less recently used half.
@@ -140,7 +157,7 @@ func (p *places) path(dir string) (path string, ok bool, err error) {
 	case errors.Is(err, unix.ESTALE):
 		return "", false, nil // gone
 	case err != nil:
-		return "", false, fmt.Errorf("heldby_handle_at: %w", err)
+		return "", false, fmt.Errorf("open_by_handle_at: %w", err)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Nlink == 0 {
