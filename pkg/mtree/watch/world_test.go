@@ -25,10 +25,17 @@ const deadline = 10 * time.Second
 
 // newTree makes a tree in memory, where that is possible: the tests of a
 // watcher set thousands of times.
-func newTree(t testing.TB, lines ...string) string {
+func newTree(t testing.TB, lines ...string) string { return newTreeIn(t, memory, lines...) }
+
+// memory is where most trees of tests are.
+const memory = "/dev/shm"
+
+// newTreeIn makes a tree in a directory, which says on which file system.
+func newTreeIn(t testing.TB, dir string, lines ...string) string {
 	t.Helper()
-	root, err := os.MkdirTemp("/dev/shm", "tidemark-watch-")
+	root, err := os.MkdirTemp(dir, "tidemark-watch-")
 	if err != nil {
+		require.Equal(t, memory, dir, err)
 		root = t.TempDir()
 	} else {
 		t.Cleanup(func() { require.NoError(t, os.RemoveAll(root)) })
@@ -152,6 +159,20 @@ func (r *running) sync() mtree.Stamp {
 	stamp, err := Sync(ctx, r.root, r.config.StateDir)
 	require.NoError(r.t, err, r.log)
 	return stamp
+}
+
+// granule measures the granule of the tree's file system.
+func (r *running) granule() time.Duration {
+	r.t.Helper()
+	root, err := disk.OpenRoot(r.root)
+	must(r.t, err)
+	defer root.Close()
+	m, err := disk.OpenMarker(root, r.config.StateDir)
+	must(r.t, err)
+	defer m.Close()
+	granule, err := m.Granule()
+	must(r.t, err)
+	return granule
 }
 
 // stampOf returns a directory's mtime.

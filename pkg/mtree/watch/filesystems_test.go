@@ -1,0 +1,241 @@
+//go:build filesystems
+
+// The file systems of Linux, each made by its own mkfs on a loop device, FUSE,
+// and a real rsync daemon behind --exec. They need root and Debian's e2fsprogs,
+// xfsprogs, btrfs-progs, bindfs and rsync: what is missing fails its test.
+package watch
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// program runs a command that must succeed.
+func program(t testing.TB, name string, args ...string) {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	require.NoError(t, err, "%s %q: %s", name, args, out)
+}
+
+// mount runs a command that mounts something on dir, and takes it away when the
+// test ends.
+func mount(t testing.TB, dir, name string, args ...string) {
+	t.Helper()
+	program(t, name, args...)
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			_ = exec.Command("umount", "-l", dir).Run()
+			t.Errorf("umount %s: %s", dir, out)
+		}
+	})
+}
+
+// image makes a file system by mkfs in a file and mounts it.
+func image(t testing.TB, mkfs ...string) (dir string) {
+	t.Helper()
+	base := t.TempDir()
+	file, dir := filepath.Join(base, "image"), filepath.Join(base, "mount")
+	must(t, os.Mkdir(dir, 0o755))
+	write(t, file, "")
+	must(t, os.Truncate(file, 512<<20)) // sparse; xfs wants 300 MB at least
+	program(t, mkfs[0], append(mkfs[1:], file)...)
+	mount(t, dir, "mount", "-o", "loop", file, dir)
+	return dir
+}
+
+func inMemory(t testing.TB) string {
+	dir := t.TempDir()
+	mount(t, dir, "mount", "-t", "tmpfs", "tidemark", dir)
+	return dir
+}
+
+func subvolume(t testing.TB) string {
+	dir := filepath.Join(image(t, "mkfs.btrfs", "-q"), "sub")
+	program(t, "btrfs", "-q", "subvolume", "create", dir)
+	return dir
+}
+
+// fileSystem is one to test on. A filesystem mark is refused on a btrfs
+// subvolume, whose statfs id is not that of the file system.
+type fileSystem struct {
+	name    string
+	make    func(t testing.TB) (dir string)
+	granule time.Duration
+	best    string // what auto takes
+}
+
+var fileSystems = []fileSystem{
+	{"ext4", func(t testing.TB) string { return image(t, "mkfs.ext4", "-q", "-F") }, 1, "fanotify"},
+	{"ext4 of whole seconds", func(t testing.TB) string { return image(t, "mkfs.ext4", "-q", "-F", "-I", "128") }, time.Second, "fanotify"},
+	{"xfs", func(t testing.TB) string { return image(t, "mkfs.xfs", "-q") }, 1, "fanotify"},
+	{"btrfs", func(t testing.TB) string { return image(t, "mkfs.btrfs", "-q") }, 1, "fanotify"},
+	{"btrfs subvolume", subvolume, 1, "inotify"},
+	{"tmpfs", inMemory, 1, "fanotify"},
+}
+
+func (fs fileSystem) backends() []string {
+	if fs.best == "inotify" {
+		return []string{"inotify"}
+	}
+	return backends
+}
+
+// TestOnFileSystems runs the tests of changes, and random churn, on each file
+// system with each backend that works there.
+func TestOnFileSystems(t *testing.T) {
+	for _, fs := range fileSystems {
+		t.Run(fs.name, func(t *testing.T) {
+			t.Parallel()
+			dir := fs.make(t)
+			t.Run("auto", func(t *testing.T) { t.Parallel(); takesTheBest(t, fs, dir) })
+			for _, backend := range fs.backends() {
+				t.Run(backend, func(t *testing.T) { t.Parallel(); everyChangeIsFresh(t, dir, backend) })
+				for round, steps := range []int{5, 20, 100, 400} {
+					seed := churnSeed(t) + uint64(round)
+					t.Logf("seed %d, %d steps", seed, steps)
+					t.Run(fmt.Sprintf("%s/%d", backend, seed), func(t *testing.T) { t.Parallel(); churn(t, dir, backend, seed, steps) })
+				}
+			}
+		})
+	}
+}
+
+// takesTheBest: auto takes the best backend that works here, and says why it
+// did not take a better one. What it says is that asking for that one fails.
+func takesTheBest(t *testing.T, fs fileSystem, dir string) {
+	root := newTreeIn(t, dir, "a/f = one")
+	r := start(t, Config{Root: root, Backend: "auto"})
+	require.Equal(t, fs.best, r.status().Status.Backend)
+	require.Equal(t, fs.granule, r.granule())
+	seen := logStamps(t, root)
+	write(t, filepath.Join(root, "a/f"), "two")
+	r.sync()
+	seen.fresh("write", "a")
+	if fs.best == "fanotify" {
+		require.NotContains(t, r.log.String(), "does not work here")
+		return
+	}
+	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
+	r.stop()
+	require.ErrorContains(t, Run(t.Context(), Config{Root: root, Backend: "fanotify"}), "fanotify_mark")
+}
+
+// TestOnFUSE: a FUSE mount sends no events for what its server does behind it.
+// auto takes none there, and audits find the changes.
+func TestOnFUSE(t *testing.T) {
+	t.Parallel()
+	for _, backend := range []string{"auto", "none"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			behind, root := fuse(t)
+			r := start(t, Config{Root: root, Backend: backend})
+			require.Equal(t, "none", r.status().Status.Backend)
+			require.Equal(t, disk.Audited, r.status().State)
+			if backend == "auto" {
+				require.Contains(t, r.log.String(), "FUSE sends no events")
+			}
+			seen := logStamps(t, root)
+			write(t, filepath.Join(behind, "a/b/f"), "changed behind the mount")
+			require.Eventually(t, func() bool {
+				return !seen.seen["."][stampOf(t, root, ".")]
+			}, deadline, 10*time.Millisecond, "no audit found it")
+			seen.fresh("behind the mount", "a/b")
+			seen.note()
+			write(t, filepath.Join(root, "x/g"), "changed through the mount")
+			require.Equal(t, r.sync(), stampOf(t, root, "."))
+			seen.fresh("through the mount", "x")
+			require.Equal(t, stampOf(t, root, "."), stampOf(t, behind, "."))
+		})
+	}
+}
+
+// TestOnceOnFUSE: watch --once from cron.
+func TestOnceOnFUSE(t *testing.T) {
+	t.Parallel()
+	behind, root := fuse(t)
+	must(t, Once(t.Context(), Config{Root: root}))
+	seen := logStamps(t, root)
+	must(t, os.Chtimes(filepath.Join(behind, "a/b/f"), day(1999), day(1999)))
+	must(t, os.Remove(filepath.Join(behind, "x/g")))
+	must(t, Once(t.Context(), Config{Root: root}))
+	seen.fresh("dated back", "a/b")
+	seen.fresh("deleted", "x")
+	var text bytes.Buffer
+	must(t, PrintStatus(&text, root, ""))
+	require.Equal(t, "state: audited", lines(text.String())[0])
+}
+
+// fuse mounts a directory once more, by bindfs.
+func fuse(t testing.TB) (behind, root string) {
+	behind = newTreeIn(t, t.TempDir(), "a/b/f = one", "x/g = two", "old/")
+	root = t.TempDir()
+	mount(t, root, "bindfs", behind, root)
+	return behind, root
+}
+
+// TestExecRsync: --exec with an rsync daemon does the work of an inotifywait
+// script with a few runs of rsync instead of one for each event.
+func TestExecRsync(t *testing.T) {
+	t.Parallel()
+	const files = 1000
+	root, copied := newTree(t, "a/f = one", "gone = x"), newTree(t)
+	url := rsyncDaemon(t, copied)
+	r := start(t, Config{Root: root, Exec: "rsync -a --delete --exclude=/.tidemark " + root + "/ " + url})
+	arrived := func() bool {
+		return exec.Command("diff", "-rq", "--exclude=.tidemark", root, copied).Run() == nil
+	}
+	require.Eventually(t, arrived, deadline, 10*time.Millisecond, "after the audit")
+	before, events := r.config.Stats.HookRuns.Load(), r.config.Stats.Events.Load()
+	for i := range files {
+		dir := filepath.Join(root, "new", fmt.Sprint(i%10))
+		must(t, os.MkdirAll(dir, 0o755))
+		write(t, filepath.Join(dir, fmt.Sprint(i)), fmt.Sprint(i))
+	}
+	must(t, os.Remove(filepath.Join(root, "gone")))
+	require.Eventually(t, arrived, deadline, 10*time.Millisecond, "%d files", files)
+	runs, heard := r.config.Stats.HookRuns.Load()-before, r.config.Stats.Events.Load()-events
+	t.Logf("%d files, %d events, %d runs of rsync", files, heard, runs)
+	require.GreaterOrEqual(t, heard, int64(files))
+	require.LessOrEqual(t, runs, int64(files/20))
+	require.Zero(t, r.config.Stats.HookErrors.Load())
+}
+
+func freePort(t testing.TB) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// rsyncDaemon serves dir for writing, as the module "copy", and returns its URL.
+func rsyncDaemon(t testing.TB, dir string) (url string) {
+	t.Helper()
+	base := t.TempDir()
+	config, log := filepath.Join(base, "rsyncd.conf"), filepath.Join(base, "log")
+	write(t, config, strings.Join([]string{
+		"use chroot = no", "uid = root", "gid = root", "log file = " + log,
+		"[copy]", "path = " + dir, "read only = no", "",
+	}, "\n"))
+	port := freePort(t)
+	cmd := exec.Command("rsync", "--daemon", "--no-detach", "--config="+config, "--address=127.0.0.1", fmt.Sprintf("--port=%d", port))
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	url = fmt.Sprintf("rsync://127.0.0.1:%d/copy/", port)
+	require.Eventually(t, func() bool { return exec.Command("rsync", "-q", url).Run() == nil }, deadline, 10*time.Millisecond, "rsync --daemon")
+	return url
+}
