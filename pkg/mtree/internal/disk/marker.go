@@ -205,10 +205,25 @@ func validTreeID(id string) bool {
 	return err == nil && len(raw) == 16
 }
 
-// Granule measures the smallest step of time that the marker's file system
+// granules are the steps in which file systems store times.
+var granules = []time.Duration{1, 100, time.Microsecond, time.Millisecond, 10 * time.Millisecond, time.Second, 2 * time.Second}
+
+// Granule measures the smallest step of time that the tree's file system
 // stores, by setting the mtime of a scratch file: 1 ns on ext4, xfs, btrfs and
-// tmpfs; 1 s on ext4 with 128-byte inodes; 2 s on FAT.
+// tmpfs; 1 s on ext4 with 128-byte inodes; 2 s on FAT. Where the marker is on
+// another file system, the root's own times tell, or a coarser step than needed.
 func (m *Marker) Granule() (time.Duration, error) {
+	own, err := m.dir.Self()
+	if err != nil {
+		return 0, err
+	}
+	root, err := m.root.Self()
+	if err != nil {
+		return 0, err
+	}
+	if own.Node.Dev != root.Node.Dev {
+		return min(step(root.MTime), step(root.CTime), step(root.BTime)), nil
+	}
 	const name = "probe"
 	fd, err := openat(m.dir.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
 	if err != nil {
@@ -224,10 +239,22 @@ func (m *Marker) Granule() (time.Duration, error) {
 	if err != nil {
 		return 0, m.dir.fail("stat", name, err)
 	}
-	for _, g := range []time.Duration{1, 100, time.Microsecond, time.Millisecond, 10 * time.Millisecond, time.Second, 2 * time.Second} {
+	for _, g := range granules {
 		if info.MTime == want.Floor(g) {
 			return g, nil
 		}
 	}
 	return 0, fmt.Errorf("%s: a time of %s is stored as %s: no granule we know", m.dir.path, want, info.MTime)
+}
+
+// step is the coarsest granule of which t is a multiple: a file system that
+// shows t stores steps as small as that, or smaller.
+func step(t mtree.Stamp) time.Duration {
+	coarsest := granules[0]
+	for _, g := range granules {
+		if t.Floor(g) == t {
+			coarsest = g
+		}
+	}
+	return coarsest
 }
