@@ -100,6 +100,7 @@ func TestOnFileSystems(t *testing.T) {
 			t.Parallel()
 			dir := fs.make(t)
 			t.Run("auto", func(t *testing.T) { t.Parallel(); takesTheBest(t, fs, dir) })
+			t.Run("none", func(t *testing.T) { t.Parallel(); everyChangeIsFresh(t, dir, "none") })
 			for _, backend := range fs.backends() {
 				t.Run(backend, func(t *testing.T) { t.Parallel(); everyChangeIsFresh(t, dir, backend) })
 				for round, steps := range []int{5, 20, 100, 400} {
@@ -130,6 +131,69 @@ func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
 	r.stop()
 	require.ErrorContains(t, Run(t.Context(), Config{Root: root, Backend: "fanotify"}), "fanotify_mark")
+}
+
+// TestStateDirOnAnother: what the root's file system stores decides on stamps,
+// not what that of --state-dir stores.
+func TestStateDirOnAnother(t *testing.T) {
+	t.Parallel()
+	place := image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
+	root, state := newTreeIn(t, place, "a/b/f = one"), newTree(t)
+	r := start(t, Config{Root: root, StateDir: state})
+	r.sync()
+	seen := logStamps(t, root)
+	for i := range 4 {
+		write(t, filepath.Join(root, "a/b/f"), fmt.Sprint(i))
+		r.sync()
+		seen.fresh(fmt.Sprint("write ", i), "a/b")
+		seen.note()
+	}
+}
+
+// TestChangeInTheSecondOfOurs: what nobody hears, in the second of our own
+// stamp, must not leave the directory with the times that we wrote.
+func TestChangeInTheSecondOfOurs(t *testing.T) {
+	t.Parallel()
+	place := image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			root := newTreeIn(t, place, "a/b/f = one")
+			r := start(t, Config{Root: root, Backend: "none"})
+			r.sync()
+			write(t, filepath.Join(root, "a/b/f"), "in place")
+			r.sync()
+			seen := logStamps(t, root)
+			must(t, os.Remove(filepath.Join(root, "a/b/f")))
+			r.sync()
+			seen.fresh("deleted", "a/b")
+		})
+	}
+}
+
+// TestSubvolumeBelow: a btrfs subvolume in the tree is another file system. It
+// is left alone, and what happens in it is no loss, though the mark hears it.
+func TestSubvolumeBelow(t *testing.T) {
+	t.Parallel()
+	place := image(t, "mkfs.btrfs", "-q")
+	root := newTreeIn(t, place, "a/f = one")
+	sub := filepath.Join(root, "a/sub")
+	program(t, "btrfs", "-q", "subvolume", "create", sub)
+	must(t, os.MkdirAll(filepath.Join(sub, "d"), 0o755))
+	for _, backend := range backends {
+		t.Run(backend, func(t *testing.T) {
+			r := start(t, Config{Root: root, Backend: backend})
+			r.sync()
+			seen := logStamps(t, root)
+			write(t, filepath.Join(sub, "d/f"), backend)
+			before := stampOf(t, sub, "d")
+			write(t, filepath.Join(root, "a/f"), backend)
+			r.sync()
+			seen.fresh("beside the subvolume", "a")
+			require.Equal(t, before, stampOf(t, sub, "d"))
+			require.Zero(t, r.config.Stats.Losses.Load(), r.log)
+		})
+	}
 }
 
 // TestOnFUSE: a FUSE mount sends no events for what its server does behind it.

@@ -143,11 +143,12 @@ func (w *watcher) found(ctx context.Context, findings []finding) error {
 	return nil
 }
 
-// pause waits until the least new stamp is not ahead of the clock: a file
-// system that stores whole seconds has one new stamp a second.
+// pause waits until the least new stamp is at most the next granule of the
+// clock: a file system that stores whole seconds has one new stamp a second. It
+// need not be reached: a stamp is not to equal what the kernel sets (rule.stamp).
 func (w *watcher) pause(ctx context.Context) {
 	least := rule{w.floor, w.granule}.least()
-	wait := least.Sub(w.Now())
+	wait := least.Sub(w.Now().Floor(w.granule).Add(w.granule))
 	if wait <= 0 {
 		return
 	}

@@ -258,7 +258,8 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp) mtree.Stamp
 
 // wrote remembers what the write left, so that its event is known as ours. If
 // somebody changed the directory between the two fstat, nothing is remembered
-// and the event counts as theirs.
+// and the event counts as theirs. Nor is a stamp that equals the ctime: a create
+// or delete in the same tick shows the same, and an audit would pass it over.
 func (p *publisher) wrote(d *disk.Dir, path string, stamp mtree.Stamp, before disk.Info) {
 	p.stamped++
 	p.trouble.accept(path)
@@ -266,7 +267,7 @@ func (p *publisher) wrote(d *disk.Dir, path string, stamp mtree.Stamp, before di
 	if err != nil {
 		return
 	}
-	if after.MTime == stamp && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
+	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
 		p.left.put(after)
 	}
 }
@@ -286,7 +287,9 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	}
 	p.top = mtree.Later(p.top, f.value)
 	if before.MTime == f.value {
-		if before.CTime == f.showed[1] && before.CTime.After(p.clock.now().Add(-2*lookBack)) {
+		now := p.clock.now()
+		past := before.CTime.Add(p.rule.granule + ctimeLag).Before(now) // else a change to come may show the same
+		if past && before.CTime == f.showed[1] && before.CTime.After(now.Add(-2*lookBack)) {
 			p.left.put(before) // as good as written: the next start need not take it for arrived
 		}
 		return

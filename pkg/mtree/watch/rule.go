@@ -48,6 +48,9 @@ func (r rule) stamp(top mtree.Stamp, shown disk.Info, now mtree.Stamp) mtree.Sta
 	if !stamp.After(shows) {
 		stamp = shows.Floor(r.granule).Add(r.granule)
 	}
+	if stamp == now.Floor(r.granule) {
+		stamp = stamp.Add(r.granule)
+	}
 	return stamp
 }
 

@@ -56,6 +56,7 @@ func TestCoarseStamp(t *testing.T) {
 	require.Equal(t, at(101), r.least())
 	require.Equal(t, at(111), r.stamp(at(110), disk.Info{MTime: at(110), CTime: at(110)}, at(120)))
 	require.Equal(t, at(110), r.stamp(mtree.Unix(110, 5), disk.Info{MTime: at(90), CTime: at(90)}, at(120)), "what is stored is what was meant")
+	require.Equal(t, at(111), r.stamp(at(110), disk.Info{MTime: at(90), CTime: at(90)}, mtree.Unix(110, 5)), "not what a change in this second would show")
 }
 
 func TestClockSetBack(t *testing.T) {
