@@ -27,6 +27,7 @@ lint:
 	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/serve
+	$(GO) vet -tags filesystems ./pkg/mtree/watch
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
 
@@ -45,6 +46,7 @@ test: all lint
 # With the programs of Debian that .ci/run installs; one that is missing fails.
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
+	$(GO) test -tags filesystems -timeout 20m ./pkg/mtree/watch
 
 fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \
