@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,7 +36,7 @@ func main() {
 		Example: "  tidemark-mirror http://host:8077/ /srv/copy\n  tidemark-mirror --once --dry-run http://host:8077/ /srv/copy\n  tidemark-mirror --status /srv/copy",
 		Flags:   o.define,
 		Alone: func(given int) bool {
-			return o.status || o.release || o.waitFor != "" || o.verify && given <= 1
+			return o.status || o.release || o.waitFor != "" || (o.verify || o.repair) && given <= 1
 		},
 		Run:   o.run,
 		Stats: o.Stats.Each,
@@ -78,6 +79,9 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	o.IntervalSet = env.Flags.Changed("interval")
 	o.BWLimit = int64(o.bwLimit)
 	o.UserAgent = "tidemark-mirror/" + cli.Version()
+	if err := o.check(); err != nil {
+		return err
+	}
 	if env.HasTerminal() {
 		o.Progress = progress(env, time.Now())
 	}
@@ -104,6 +108,25 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		return mirror.Once(ctx, o.Config)
 	}
 	return mirror.Run(ctx, o.Config)
+}
+
+// check refuses options that do not go together.
+func (o *options) check() error {
+	modes := 0
+	for _, given := range []bool{o.once, o.status, o.waitFor != "", o.release, o.verify} {
+		if given {
+			modes++
+		}
+	}
+	switch {
+	case modes > 1:
+		return exit.With(exit.Usage, errors.New("--once, --status, --wait-for, --release and --verify exclude one another"), "give one of them")
+	case o.repair && !o.verify:
+		return exit.With(exit.Usage, errors.New("--repair goes with --verify"), "give both")
+	case o.Jobs < 1:
+		return exit.With(exit.Usage, fmt.Errorf("--jobs %d: at least one is needed", o.Jobs), "see --help")
+	}
+	return nil
 }
 
 // progress shows how far a pass is: files, bytes, rate, and what is known to be

@@ -89,11 +89,23 @@ func (w *Web) listeners(ctx context.Context) ([]net.Listener, error) {
 			for _, open := range listeners {
 				_ = open.Close()
 			}
+			if exit.Of(err) == exit.Usage {
+				return nil, err
+			}
 			return nil, exit.With(exit.Local, err, "choose another --listen address, or stop what listens there")
 		}
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
+}
+
+// checkAddress reports why addr is not HOST:PORT.
+func checkAddress(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	return err
 }
 
 // listen opens one address. A unix socket left behind by a killed server is
@@ -102,6 +114,9 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	path, unix := strings.CutPrefix(addr, "unix:")
 	if !unix {
+		if err := checkAddress(addr); err != nil {
+			return nil, exit.With(exit.Usage, err, "give HOST:PORT or unix:PATH")
+		}
 		return config.Listen(ctx, "tcp", addr)
 	}
 	l, err := config.Listen(ctx, "unix", path)
@@ -154,7 +169,7 @@ func readCAs(file string) (*x509.CertPool, error) {
 	if err == nil && !pool.AppendCertsFromPEM(text) {
 		err = fmt.Errorf("%q holds no PEM certificate", file)
 	}
-	return pool, exit.With(exit.Usage, err, "")
+	return pool, exit.With(exit.Usage, err, "name a file of PEM certificates")
 }
 
 // certKeeper holds a certificate as long as its file does not change.
