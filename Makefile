@@ -46,7 +46,7 @@ test: all lint
 # With the programs of Debian that .ci/run installs; one that is missing fails.
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
-	$(GO) test -tags filesystems -timeout 20m ./pkg/mtree/watch
+	$(GO) test -tags filesystems -parallel 8 -timeout 20m ./pkg/mtree/watch
 
 fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \
