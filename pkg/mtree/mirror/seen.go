@@ -35,15 +35,16 @@ func (s *seen) note(path string, e *mtree.Entry, now mtree.Stamp) {
 	s.files[path] = sight{e.CTime, now.Sub(e.CTime) > ctimeSlack}
 }
 
-// settled reports whether e needs no sums in a listing read at now: its bytes
-// were known at this ctime once that was old; or they were known, and the
-// ctime is still so young that the directory's next completion leaves it
-// suspicious.
-func (s *seen) settled(path string, e *mtree.Entry, now mtree.Stamp) bool {
+// settled reports whether e needs no sums: its bytes were known at this ctime
+// once that was old. While it is young, a write that goes on may change them
+// and leave size, mtime and ctime as they are; whether the directory is looked
+// at again when the ctime is old, nobody knows. Cost: the recent files of a
+// busy directory are summed with every change in it, for ten seconds each.
+func (s *seen) settled(path string, e *mtree.Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.files[path]
-	return ok && known.ctime == e.CTime && (known.final || now.Sub(e.CTime) < ctimeSlack)
+	return ok && known.ctime == e.CTime && known.final
 }
 
 // sighted notes a file whose bytes are known, if its ctime would make it

@@ -213,7 +213,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
 		keep: p.config.NoDelete, replaced: another,
 		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
-		checked: func(path string, e *mtree.Entry) bool { return p.seen.settled(path, e, v.listing.Now) },
+		checked: p.seen.settled,
 	}
 	v.plan = pl.plan(have, &v.listing)
 	for _, c := range v.plan.dirs {
