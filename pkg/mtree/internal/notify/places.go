@@ -203,8 +203,18 @@ func (p *places) below(full string) (string, bool) {
 
 // climb finds the path of a directory too deep for readlink, which ends at
 // 4,096 bytes: it goes up to one whose path is known or short enough, and looks
-// for each on the way in the one above it. What it finds holds for one Take.
-func (p *places) climb(fd int) (string, bool, error) {
+// for each on the way in the one above it. What it finds holds for one Take. One
+// that is removed or moved on the way is nowhere: its own event is still to
+// come.
+func (p *places) climb(fd int) (path string, ok bool, err error) {
+	path, ok, err = p.climbUp(fd)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) {
+		return "", false, nil
+	}
+	return path, ok, err
+}
+
+func (p *places) climbUp(fd int) (string, bool, error) {
 	var inodes []uint64
 	var names []string
 	at := procFD(fd)
