@@ -35,9 +35,12 @@ func Once(ctx context.Context, c Config) error {
 		if p != nil {
 			total.add(&p.result)
 		}
-		if err != nil || p.complete || p.moved+p.unsettled == 0 || p.failed+p.held > 0 || try == movingTries || m.config.DryRun {
+		if err != nil || p.complete || p.failed+p.held > 0 || try == movingTries || m.config.DryRun {
 			if p != nil {
 				m.summary(&total)
+			}
+			if err == nil && !m.config.DryRun {
+				err = total.unfinished()
 			}
 			return errors.Join(append(total.errs, err, total.verdict())...)
 		}
@@ -108,6 +111,16 @@ func (r *result) verdict() error {
 		return exit.With(exit.Failed, fmt.Errorf("%d entries changed or vanished while they were fetched", r.moved), "run again")
 	}
 	return nil
+}
+
+// unfinished is the error of a copy that is incomplete though nothing in it
+// failed: directories that changed while they were listed, or that the source,
+// itself a copy, has not completed. Files kept as read are no such thing.
+func (r *result) unfinished() error {
+	if r.complete || r.held+r.failed+r.moved+r.unsettled > 0 {
+		return nil
+	}
+	return exit.With(exit.Failed, errors.New("the copy is incomplete: the source is changing or incomplete"), "run again")
 }
 
 // summary writes the line that ends a pass.

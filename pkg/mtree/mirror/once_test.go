@@ -2,10 +2,12 @@ package mirror
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
@@ -116,4 +118,23 @@ func TestOnceTakesOverTheIDOfAFirstWatch(t *testing.T) {
 	require.Equal(t, s.id.ID, b.published().Tree.ID)
 	b.requireIdle()
 	require.Equal(t, disk.Stale, b.published().State)
+}
+
+// A source that is never at rest leaves an incomplete copy, and Once says so.
+func TestOnceSaysThatTheCopyIsIncomplete(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one")
+	hot := func(body string) string { return strings.Replace(body, "\t-", "\t-\thot=1", 1) }
+	b.server.alter("/a/?txt", hot)
+	err := b.once()
+	require.Equal(t, exit.Failed, exit.Of(err), "%v", err)
+	require.ErrorContains(t, err, "incomplete")
+	looks := 0
+	b.server.alter("/a/?txt", func(body string) string {
+		if looks++; looks == 1 {
+			return hot(body)
+		}
+		return body
+	})
+	b.equal(s)
+	require.Equal(t, 2, looks, "it looks again by itself")
 }
