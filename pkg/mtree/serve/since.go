@@ -33,7 +33,7 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	end := differs
 	if _, wait := v.waitOf(); wait {
 		end = h.await(w, r, v, func(*disk.Dir) (bool, error) {
-			return v.self.MTime != from || !v.snap.State.Prunes(), nil
+			return v.self.MTime != from || !v.snap.State.Prunes() || h.otherEpoch(r, v), nil
 		})
 	}
 	if end == answered {
@@ -47,10 +47,10 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	h.setTree(header, v.snap, v.self.MTime, v.now)
 	h.setListing(header, v)
 	switch {
-	case end == timedOut && r.Header.Get("If-None-Match") != "":
-		h.notModified(w)
 	case !v.snap.State.Prunes() || from.After(v.self.MTime) || h.otherEpoch(r, v):
 		h.refuse(w, http.StatusGone, "nothing is known since then: compare everything")
+	case end == timedOut && r.Header.Get("If-None-Match") != "":
+		h.notModified(w)
 	default:
 		h.tellSince(w, v, from, after)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -141,4 +142,31 @@ func TestSinceWaits(t *testing.T) {
 	paths, trailer := changes(t, (<-done).body)
 	require.Equal(t, []string{"", "e"}, paths)
 	require.Equal(t, new.Add(1), trailer.Stamp)
+}
+
+// since with wait: stamps of another epoch or tree are told at once, and one
+// that begins during the wait at its end: a 304 would confirm what is gone.
+func TestSinceWaitsForNoOtherEpoch(t *testing.T) {
+	s, _, _, new := deep(t)
+	other := `"` + new.String() + `-txt-000000"`
+	begun := time.Now()
+	require.Equal(t, 410, s.get("/?txt&wait=5&since="+new.String(), "If-None-Match", other).StatusCode)
+	require.Equal(t, 410, s.get("/?txt&wait=5&epoch=6&since="+new.String()).StatusCode)
+	require.Less(t, time.Since(begun), 5*time.Second)
+
+	tag := s.get("/?txt").Header.Get("ETag")
+	done := make(chan answer)
+	go func() { done <- s.get("/?txt&wait=1&since="+new.String(), "If-None-Match", tag) }()
+	s.waiting(1)
+	root, err := disk.OpenRoot(s.root)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := disk.OpenMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	tree, err := m.ReadTree()
+	require.NoError(t, err)
+	tree.Epoch++
+	require.NoError(t, m.WriteTree(tree))
+	require.Equal(t, 410, (<-done).StatusCode)
 }
