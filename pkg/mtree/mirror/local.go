@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -22,6 +23,9 @@ type localSource struct {
 	stateDir    string
 	crossMounts bool
 	owner       bool
+	log         *disk.RecordLog // of a copy without xattrs; nil: none
+	logInfo     disk.Info       // of its file, when it was read
+	logMu       sync.Mutex
 }
 
 func openLocal(c *Config) (*localSource, error) {
@@ -43,6 +47,15 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	lister := disk.Lister{
+		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
+		Copy: p.Tree.Role == disk.Copy, Mounts: s.crossMounts,
+	}
+	if lister.Copy {
+		if lister.Log, err = s.readLog(); err != nil {
+			return answer{}, err
+		}
+	}
 	a := answer{state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory"}
 	d, err := s.root.OpenDirPath(ask.path, s.crossMounts)
 	if err != nil {
@@ -54,21 +67,47 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		if err != nil {
 			return answer{}, reading(err)
 		}
-		hot := p.Tree.Role == disk.Copy && !disk.Finished(d, self)
+		hot := lister.Copy && !lister.Finished(d, ask.path, self)
 		a.validator = fmt.Sprintf("%s-%s-%d-%s-%t", self.MTime, a.treeID, a.epoch, a.state, hot)
 		if a.validator == ask.known {
 			a.unchanged = true
 			return a, nil
 		}
 	}
-	lister := disk.Lister{
-		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
-		Copy: p.Tree.Role == disk.Copy, Mounts: s.crossMounts,
-	}
 	if a.listing, err = lister.Read(d, ask.path); err != nil {
 		return answer{}, reading(err)
 	}
 	return a, nil
+}
+
+// readLog returns the records of a source that is a copy on a file system
+// without extended attributes, read again where the log changed; nil where there
+// is none.
+func (s *localSource) readLog() (*disk.RecordLog, error) {
+	m, err := disk.OpenMarker(s.root, s.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	info, err := m.RecordLogInfo()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
+	if s.log != nil && info == s.logInfo {
+		return s.log, nil
+	}
+	log, err := m.ReadRecordLog()
+	if err != nil {
+		return nil, err
+	}
+	_ = log.Close() // it was read; what was read stays
+	s.log, s.logInfo = log, info
+	return log, nil
 }
 
 // standing refuses a root whose path names another directory by now: an

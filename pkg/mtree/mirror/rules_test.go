@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -362,6 +363,31 @@ func TestACopyOfACopy(t *testing.T) {
 	b.equal(s)
 	second.equal(s)
 	require.Contains(t, second.out.String(), "listed 3 directories")
+}
+
+// So is one whose file system keeps no extended attributes: its log counts.
+func TestACopyOfACopyWithoutXattrs(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "c/g = x")
+	b.equal(s)
+	root, err := disk.OpenRoot(b.config.Dest)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := disk.OpenMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	log, err := m.OpenRecordLog()
+	require.NoError(t, err)
+	for _, dir := range []string{"", "a", "a/b", "c"} {
+		record, ok := b.record(dir)
+		require.True(t, ok)
+		require.NoError(t, log.Set(dir, record))
+		require.NoError(t, syscall.Removexattr(b.path(dir), "user.tidemark"))
+	}
+	require.NoError(t, log.Close())
+	second := newBench(t, b.config.Dest)
+	require.NoError(t, second.once())
+	second.same(s)
+	second.requireIdle()
 }
 
 // The epoch alone makes a full walk due.
