@@ -111,6 +111,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
 		header.Set("Connection", "close")
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // whatever comes, it is not waited for
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.wrongMethod(w, r)
+			return
+		}
 		h.refuse(w, http.StatusBadRequest, "a body is expected with POST only")
 	default:
 		h.routes.ServeHTTP(w, r)

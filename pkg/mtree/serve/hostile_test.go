@@ -230,3 +230,21 @@ func TestRootIsSharedSafely(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A body belongs to POST: with GET and HEAD it is an error, and a method that
+// is not served is told so with a body too. Neither waits for the body.
+func TestBodiesAndMethods(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
+	for method, want := range map[string]int{
+		http.MethodGet: 400, http.MethodHead: 400,
+		http.MethodPut: 405, http.MethodDelete: 405, http.MethodPatch: 405,
+	} {
+		w := httptest.NewRecorder()
+		s.h.ServeHTTP(w, httptest.NewRequest(method, "/a", strings.NewReader("body")))
+		require.Equal(t, want, w.Code, method)
+		require.Equal(t, "close", w.Header().Get("Connection"), method)
+		if want == 405 {
+			require.Equal(t, "GET, HEAD, POST", w.Header().Get("Allow"), method)
+		}
+	}
+}
