@@ -17,7 +17,7 @@ type Config struct {
 	CrossMounts bool     // publish directories on other file systems too
 	Exclude     []string // globs of what is not published, see package glob
 	CacheBytes  int64    // bound of the listing cache, bytes; 0: 64 MiB, below 0: none
-	MaxWaiters  int      // requests that may wait for a change at once; 0: 16384
+	MaxWaiters  int      // requests that may wait for a change at once; 0: 16384, below 0: refused
 	Tokens      []string // any of them is needed, as bearer token or Basic password; none: open to all
 	Version     string   // of this program, for ?status and the ETags; "": "dev"
 	Log         *slog.Logger

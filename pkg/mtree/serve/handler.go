@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime"
 	"time"
@@ -40,9 +41,13 @@ type Handler struct {
 
 // New opens the tree at c.Root. A tree that watch never saw is served too, as
 // unwatched. Errors carry exit codes: a root that cannot be opened 6, bad globs
-// 2, state files of a newer version 4.
+// and numbers 2, state files of a newer version 4.
 func New(c Config) (*Handler, error) {
 	c = c.withDefaults()
+	if c.MaxWaiters < 0 {
+		err := fmt.Errorf("at most %d waiters: a number below zero", c.MaxWaiters)
+		return nil, exit.With(exit.Usage, err, "give a positive number, or 0 for the default")
+	}
 	exclude, err := glob.Excluding(c.Exclude)
 	if err != nil {
 		return nil, exit.With(exit.Usage, err, "see --help for what a GLOB is")
