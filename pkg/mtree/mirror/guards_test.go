@@ -286,6 +286,34 @@ func TestWhatMayBeHiddenIsHeld(t *testing.T) {
 	b.equal(s)
 }
 
+// A copy inside the tree that serve publishes would copy itself for ever.
+func TestACopyInsideItsSourceIsRefused(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x")
+	b.config.Dest = s.path("a/copy")
+	err := b.once()
+	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
+	var with *exit.Error
+	require.ErrorAs(t, err, &with)
+	require.NotEmpty(t, with.Remedy)
+	require.NoDirExists(t, s.path("a/copy/a"))
+}
+
+// A source that wants a token says so.
+func TestRemedyForAMissingToken(t *testing.T) {
+	_, b := overHTTP(t, "a = x")
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(status)
+			return true
+		})
+		var with *exit.Error
+		err := b.once()
+		require.ErrorAs(t, err, &with)
+		require.Equal(t, exit.Unreachable, with.Code)
+		require.Contains(t, with.Remedy, "--token-file")
+	}
+}
+
 func TestDestinationsThatAreRefused(t *testing.T) {
 	s := watched(t, "a = x")
 	refuse := func(name string, code exit.Code, prepare func(dest string, c *Config)) {

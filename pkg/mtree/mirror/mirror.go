@@ -122,6 +122,10 @@ func resolved(path string) (string, error) {
 func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.tree
+	if up := within(d.path, a.treeID); up != "" {
+		return "", false, exit.With(exit.Refused, fmt.Errorf("%q lies within the source, or a copy of it: %q", d.path, up),
+			"give a DEST outside of it")
+	}
 	switch {
 	case t.ID == "" || c.Adopt:
 	case t.NoID && a.treeID == "" && t.Upstream != c.Source:
@@ -151,6 +155,37 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	}
 	next.Bind(d.self)
 	return "", false, exit.With(exit.Local, m.retake(next), "")
+}
+
+// within returns the directory above path that is the tree's root, or that of a
+// copy of it, by its id: a copy in there would copy itself for ever, or be
+// deleted. "" if there is none. What cannot be read is passed over. Cost: some
+// five system calls for each directory above.
+func within(path, treeID string) string {
+	up, err := resolved(path)
+	if err != nil || treeID == "" {
+		return ""
+	}
+	for up != filepath.Dir(up) {
+		up = filepath.Dir(up)
+		if rootOf(up, treeID) {
+			return up
+		}
+	}
+	return ""
+}
+
+func rootOf(path, treeID string) bool {
+	dir, err := disk.OpenRoot(path)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	if tree, err := readTree(dir, ""); err == nil {
+		return tree.ID == treeID
+	}
+	id, ok := dir.TreeID()
+	return ok && id == treeID
 }
 
 // Options that stand among the filters in the tree file.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"time"
 
@@ -86,7 +87,17 @@ func unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &with) {
 		return err
 	}
-	return exit.With(exit.Unreachable, fmt.Errorf("the source: %w", err), "is serve running there, and is this its URL?")
+	remedy := "is serve running there, and is this its URL?"
+	var status *statusError
+	if errors.As(err, &status) {
+		switch status.status {
+		case http.StatusUnauthorized:
+			remedy = "give a token that the source takes: --token-file FILE"
+		case http.StatusForbidden:
+			remedy = "the source may not read its own root, or wants a token: --token-file FILE"
+		}
+	}
+	return exit.With(exit.Unreachable, fmt.Errorf("the source: %w", err), remedy)
 }
 
 // add sums up passes; what describes a state is the last one's.
