@@ -220,6 +220,18 @@ func TestATreeThatBecomesAnotherWithinAPass(t *testing.T) {
 	b.same(s)
 }
 
+// A root whose time lay in the future says nothing of changes made since.
+func TestWaitForIsNotMisledByATimeInTheFuture(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	future := time.Now().Add(time.Hour)
+	require.NoError(t, os.Chtimes(s.root, future, future))
+	b.equal(s)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, WaitFor(ctx, b.config.Dest, "", disk.Now()), context.DeadlineExceeded)
+	require.NoError(t, WaitFor(context.Background(), b.config.Dest, "", stampOf(t, s.root)))
+}
+
 func TestWaitFor(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.start()

@@ -121,7 +121,7 @@ func WaitFor(ctx context.Context, dest, stateDir string, stamp mtree.Stamp) erro
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
-		if r != nil && !r.Before(stamp) {
+		if r != nil && (*r == stamp || r.After(stamp) && !l.ahead(*r)) {
 			return nil
 		}
 		select {
@@ -130,6 +130,17 @@ func WaitFor(ctx context.Context, dest, stateDir string, stamp mtree.Stamp) erro
 			return ctx.Err()
 		}
 	}
+}
+
+// aheadSlack is by how much a stamp may lie above the clock it was taken from:
+// the coarsest granule, by which stamps are made to grow.
+const aheadSlack = 2 * time.Second
+
+// ahead reports whether a stamp of the root lies in the source's future, as far
+// as the copy knows its clock. Later changes may have earlier stamps than that.
+func (l *look) ahead(root mtree.Stamp) bool {
+	status, err := l.marker.ReadStatus()
+	return err == nil && status.Checkpoint != nil && root.After(status.Checkpoint.Add(clockLag+aheadSlack))
 }
 
 // completed returns the stamp of the copy's root, nil while it is unfinished.
