@@ -16,7 +16,6 @@ import (
 func (p *pass) delete(ctx context.Context) error {
 	nodes := p.doomed
 	slices.SortStableFunc(nodes, func(a, b *node) int { return b.depth() - a.depth() })
-	p.refuseUnsure(nodes)
 	p.refuse(nodes, p.guard(nodes))
 	for len(nodes) > 0 {
 		level := 0
@@ -134,23 +133,6 @@ func (p *pass) refuse(waiting []*node, why string) {
 			}
 		}
 		n.doomed, n.swaps = kept, swaps
-	}
-}
-
-// refuseUnsure holds what the source may have without listing it, unless it was
-// released: what it hides is never deleted.
-func (p *pass) refuseUnsure(waiting []*node) {
-	for _, n := range waiting {
-		kept := n.doomed[:0:0]
-		for _, d := range n.doomed {
-			if !d.unsure || p.release.has(n.path, &d) {
-				kept = append(kept, d)
-				continue
-			}
-			p.heldWhy = "the source hides entries here"
-			p.hold(n, &d)
-		}
-		n.doomed = kept
 	}
 }
 

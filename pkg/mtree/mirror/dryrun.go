@@ -36,7 +36,7 @@ func (p *pass) itemise(n *node, v *view) {
 	}
 	for _, e := range v.plan.extra {
 		item("delete", e)
-		p.doom(n, []doomed{{e.Name, e.Kind, e.MTime, p.countExtra(n, e), v.plan.unsure}}, nil)
+		p.doom(n, []doomed{{e.Name, e.Kind, e.MTime, p.countExtra(n, e)}}, nil)
 	}
 	_, _ = p.config.Out.Write([]byte(out.String()))
 }

@@ -268,24 +268,6 @@ func TestHiddenIsNotDeleted(t *testing.T) {
 	require.Equal(t, "x", b.read(".config"))
 }
 
-// Nor is anything else in a directory where it hides some: that is held.
-func TestWhatMayBeHiddenIsHeld(t *testing.T) {
-	s, b := overHTTP(t, "d/a = x", "d/b = y", "e/a = x", "e/b = y")
-	b.equal(s)
-	s.remove("d/a")
-	s.remove("e/a")
-	b.server.alter("/d/?txt", func(body string) string { return strings.Replace(body, "\tid=", "\thidden=1\tid=", 1) })
-	err := b.once()
-	require.Equal(t, exit.Held, exit.Of(err), "%v", err)
-	require.ErrorContains(t, err, "the source hides entries here")
-	require.Equal(t, "x", b.read("d/a"))
-	require.NoFileExists(t, b.path("e/a"))
-	require.NoError(t, b.release())
-	require.NoFileExists(t, b.path("d/a"))
-	b.server.interfere(nil)
-	b.equal(s)
-}
-
 // A copy inside the tree that serve publishes would copy itself for ever.
 func TestACopyInsideItsSourceIsRefused(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x")
@@ -528,8 +510,8 @@ func TestARemovedMarker(t *testing.T) {
 
 // A release allows exactly what it lists.
 func TestHeldListIsExact(t *testing.T) {
-	one := doomed{"b \n%", mtree.File, mtree.Unix(1, 5), 1, false}
-	two := doomed{"dir", mtree.Dir, mtree.Unix(-2, 5), 70, false}
+	one := doomed{"b \n%", mtree.File, mtree.Unix(1, 5), 1}
+	two := doomed{"dir", mtree.Dir, mtree.Unix(-2, 5), 70}
 	l := heldList{why: "a reason", entries: []heldEntry{{"a/b \n%", one}, {"dir", two}}}
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)
@@ -545,7 +527,7 @@ func TestHeldListIsExact(t *testing.T) {
 	require.True(t, read.has("", &two))
 	require.False(t, read.has("", &one))
 	for _, other := range []doomed{
-		{one.name, mtree.Symlink, one.mtime, 1, false}, {one.name, one.kind, one.mtime.Add(1), 1, false}, {one.name, one.kind, one.mtime, 2, false},
+		{one.name, mtree.Symlink, one.mtime, 1}, {one.name, one.kind, one.mtime.Add(1), 1}, {one.name, one.kind, one.mtime, 2},
 	} {
 		require.False(t, read.has("a", &other))
 	}

@@ -87,7 +87,7 @@ func (p *pass) swapFor(dir *disk.Dir, name, staged string) (swap, error) {
 		_ = p.dest.aside.Dir().Unlink(staged)
 		return swap{}, err
 	}
-	return swap{doomed{name, mtree.Dir, info.MTime, count, false}, staged}, nil
+	return swap{doomed{name, mtree.Dir, info.MTime, count}, staged}, nil
 }
 
 // setMode sets permission bits and owner in place.

@@ -41,7 +41,6 @@ type doomed struct {
 	kind    mtree.Kind
 	mtime   mtree.Stamp
 	entries int64 // with all below it
-	unsure  bool  // the source hides entries in its directory: it may be one of them
 }
 
 // swap is a file or symlink, written aside, whose name a directory has.

@@ -16,7 +16,6 @@ type plan struct {
 	mode    []mtree.Change // permission bits or owner to set in place
 	dirs    []mtree.Change // all directories of the listing, those in make included
 	extra   []*mtree.Entry // in the copy only
-	unsure  bool           // the source hides entries here: one of extra may still be there
 	odd     []*mtree.Entry // not understood: neither fetched nor deleted
 	skipped []*mtree.Entry // unsafe symlinks, or all with NoLinks
 	entries int64          // in the listing, filters applied
@@ -34,7 +33,6 @@ type planner struct {
 	noLinks bool
 	owner   bool
 	keep    bool // extras stay: --no-delete
-	foreign bool // the source does not tell what it hides; dotfiles are guessed
 
 	byCTime  bool                                   // decided is known
 	decided  mtree.Stamp                            // `now` of the listing this directory was last completed from
@@ -46,7 +44,6 @@ type planner struct {
 func (p *planner) plan(have []mtree.Entry, want *mtree.Listing) plan {
 	var out plan
 	out.entries = int64(len(want.Entries))
-	out.unsure = want.Hidden > 0 && !p.foreign
 	for c := range mtree.Diff(have, want.Entries, p.stored) {
 		switch {
 		case c.What == mtree.Extra:
@@ -66,9 +63,8 @@ func (p *planner) plan(have []mtree.Entry, want *mtree.Listing) plan {
 	return out
 }
 
-// mayBeHidden reports whether the source most likely has an entry without
-// listing it: it says that it hides some, and this is a dotfile. Others are held
-// there, not deleted.
+// mayBeHidden reports whether the source may have an entry without listing it:
+// it says that it hides some, and this is a dotfile.
 func (p *planner) mayBeHidden(want *mtree.Listing, have *mtree.Entry) bool {
 	return want.Hidden > 0 && have.Name[0] == '.'
 }

@@ -211,7 +211,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	another := v.had && replaced(v.before, &v.listing)
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
-		keep: p.config.NoDelete, replaced: another, foreign: p.source.foreign,
+		keep: p.config.NoDelete, replaced: another,
 		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
 		checked: p.seen.settled,
 	}
@@ -279,7 +279,7 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 				v.failed = append(v.failed, failure{mtree.JoinPath(n.path, e.Name), local(err)})
 				continue
 			}
-			v.doomed = append(v.doomed, doomed{name: e.Name, kind: e.Kind, mtime: e.MTime, entries: count, unsure: pl.unsure})
+			v.doomed = append(v.doomed, doomed{e.Name, e.Kind, e.MTime, count})
 		}
 	}
 }

@@ -121,18 +121,6 @@ func TestListing(t *testing.T) {
 	require.Equal(t, l, back)
 }
 
-// A directory passed over for its file system is there all the same: a copy must
-// not take it for deleted.
-func TestListerCountsMountPointsAsHidden(t *testing.T) {
-	d := openRoot(t, "/")
-	var passed []string
-	lister := disk.Lister{Hidden: true, Foreign: func(path string) { passed = append(passed, path) }}
-	l, err := lister.Read(d, "")
-	require.NoError(t, err)
-	require.Contains(t, passed, "proc")
-	require.EqualValues(t, len(passed), l.Hidden)
-}
-
 // A directory that changes during every reading is given out as hot, with the
 // older of its two times.
 func TestChangingDirectoryIsHot(t *testing.T) {

@@ -115,7 +115,6 @@ func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing)
 			return nil
 		}
 		if info.Kind == mtree.Dir && !l.Mounts && IsBorder(self, info) {
-			listing.Hidden++ // it is there: a copy must not lose it
 			if l.Foreign != nil {
 				l.Foreign(mtree.JoinPath(path, name))
 			}
