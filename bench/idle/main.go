@@ -12,11 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"tidemark/bench/rig"
 )
 
 func main() {
@@ -28,21 +27,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "idle:", err)
 		os.Exit(1)
 	}
-}
-
-// program is one running binary.
-type program struct {
-	name string
-	cmd  *exec.Cmd
-	log  string
-}
-
-// counts is what /proc tells of one process.
-type counts struct {
-	written  int64 // bytes sent to disk
-	ticks    int64 // processor time, 1/100 s
-	switches int64 // voluntary context switches: wake-ups
-	peak     int64 // most memory, kB
 }
 
 func run(from string, quiet, length time.Duration) error {
@@ -62,11 +46,10 @@ func run(from string, quiet, length time.Duration) error {
 	if out, err := exec.Command("cp", "-a", from, source).CombinedOutput(); err != nil {
 		return fmt.Errorf("cp: %w: %s", err, out)
 	}
-	var programs []*program
+	var programs []*rig.Program
 	defer func() {
 		for _, p := range programs {
-			_ = p.cmd.Process.Signal(syscall.SIGTERM)
-			_ = p.cmd.Wait()
+			p.Stop()
 		}
 	}()
 	for _, command := range [][]string{
@@ -74,13 +57,13 @@ func run(from string, quiet, length time.Duration) error {
 		{"serve", "--hidden", "--listen", "127.0.0.1:18178", "--metrics", "127.0.0.1:18179", source},
 		{"mirror", "http://127.0.0.1:18178/", filepath.Join(work, "copy")},
 	} {
-		p, err := start(work, command)
+		p, err := rig.Start(work, "bin/"+command[0], command[1:]...)
 		if err != nil {
 			return err
 		}
 		programs = append(programs, p)
-		ready := map[string]string{"watch": "armed", "serve": "address=", "mirror": "listed [0-9]+ dir"}[p.name]
-		if err := p.waitFor(ready); err != nil {
+		ready := map[string]string{"watch": "armed", "serve": "address=", "mirror": "listed [0-9]+ dir"}[command[0]]
+		if err := p.WaitFor(ready); err != nil {
 			return err
 		}
 	}
@@ -96,42 +79,15 @@ func run(from string, quiet, length time.Duration) error {
 	}
 	fmt.Printf("in %s: %d requests\n", length, requestsAfter-requests)
 	for i, p := range programs {
-		fmt.Printf("%-8s written to disk %d bytes, processor %d ms, wake-ups of its main thread %d, most memory %.1f MB\n", p.name,
-			after[i].written-before[i].written, 10*(after[i].ticks-before[i].ticks), after[i].switches-before[i].switches, float64(after[i].peak)/1000)
+		fmt.Printf("%-10s written to disk %d bytes, processor %v, wake-ups %d, most memory %.1f MB\n", p.Name,
+			after[i].Written-before[i].Written, after[i].CPU-before[i].CPU, after[i].Wakes-before[i].Wakes, float64(after[i].Peak)/1e6)
 	}
 	return nil
 }
 
-func start(work string, command []string) (*program, error) {
-	p := &program{name: command[0], log: filepath.Join(work, command[0]+".log")}
-	log, err := os.Create(p.log)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	p.cmd = exec.Command("bin/"+command[0], command[1:]...)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	return p, p.cmd.Start()
-}
-
-func (p *program) waitFor(pattern string) error {
-	want := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
-		text, err := os.ReadFile(p.log)
-		if err != nil {
-			return err
-		}
-		if want.Match(text) {
-			return nil
-		}
-	}
-	text, _ := os.ReadFile(p.log)
-	return fmt.Errorf("%s does not say %q:\n%s", p.name, pattern, text)
-}
-
-func look(programs []*program) (all []counts, requests int64, err error) {
+func look(programs []*rig.Program) (all []rig.Counts, requests int64, err error) {
 	for _, p := range programs {
-		c, err := readCounts(p.cmd.Process.Pid)
+		c, err := p.Counts()
 		if err != nil {
 			return nil, 0, err
 		}
@@ -143,35 +99,5 @@ func look(programs []*program) (all []counts, requests int64, err error) {
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	return all, number(string(text), `(?m)^tidemark_serve_requests_total (\S+)`), err
-}
-
-func readCounts(pid int) (c counts, err error) {
-	proc := fmt.Sprintf("/proc/%d/", pid)
-	io, err1 := os.ReadFile(proc + "io")
-	status, err2 := os.ReadFile(proc + "status")
-	stat, err3 := os.ReadFile(proc + "stat")
-	for _, err := range []error{err1, err2, err3} {
-		if err != nil {
-			return c, err
-		}
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return counts{
-		written:  number(string(io), `(?m)^write_bytes: (\d+)`),
-		ticks:    user + system,
-		switches: number(string(status), `(?m)^voluntary_ctxt_switches:\s+(\d+)`),
-		peak:     number(string(status), `(?m)^VmHWM:\s+(\d+)`),
-	}, nil
-}
-
-func number(text, pattern string) int64 {
-	m := regexp.MustCompile(pattern).FindStringSubmatch(text)
-	if m == nil {
-		return 0
-	}
-	f, _ := strconv.ParseFloat(m[1], 64)
-	return int64(f)
+	return all, rig.Number(string(text), `(?m)^tidemark_serve_requests_total (\S+)`), err
 }
