@@ -238,16 +238,8 @@ func (d *dest) dir(path string) (*disk.Dir, error) {
 // standing reports an error if the root's path names another directory by now,
 // or the marker was removed: somebody replaced the copy under us.
 func (d *dest) standing() error {
-	now, err := os.Stat(d.path)
-	if err != nil {
+	if err := d.root.Standing(d.path); err != nil {
 		return err
-	}
-	was, err := os.Stat("/proc/self/fd/" + strconv.Itoa(d.root.FD()))
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(now, was) {
-		return fmt.Errorf("%w: %q is another directory than at the start", errReplaced, d.path)
 	}
 	if !d.lock.Standing(d.marker) {
 		return fmt.Errorf("%w: %q", errUnmarked, filepath.Join(d.path, mtree.MarkerName))
@@ -255,11 +247,8 @@ func (d *dest) standing() error {
 	return nil
 }
 
-// Errors of a copy that changed under a running mirror.
-var (
-	errReplaced = errors.New("the copy was replaced")
-	errUnmarked = errors.New("the copy's marker was removed")
-)
+// errUnmarked says that the copy lost its .tidemark under a running mirror.
+var errUnmarked = errors.New("the copy's marker was removed")
 
 // umask reads the process's umask without setting it.
 func umask() uint32 {

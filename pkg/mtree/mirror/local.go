@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -23,9 +22,7 @@ type localSource struct {
 	stateDir    string
 	crossMounts bool
 	owner       bool
-	log         *disk.RecordLog // of a copy without xattrs; nil: none
-	logInfo     disk.Info       // of its file, when it was read
-	logMu       sync.Mutex
+	log         disk.LogReader // of a copy without xattrs
 }
 
 func openLocal(c *Config) (*localSource, error) {
@@ -39,7 +36,7 @@ func openLocal(c *Config) (*localSource, error) {
 // list implements source. With ask.known it costs about 20 system calls.
 func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	if ask.path == "" {
-		if err := s.standing(); err != nil {
+		if err := s.root.Standing(s.path); err != nil {
 			return answer{}, err
 		}
 	}
@@ -52,7 +49,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		Copy: p.Tree.Role == disk.Copy, Mounts: s.crossMounts,
 	}
 	if lister.Copy {
-		if lister.Log, err = s.readLog(); err != nil {
+		if lister.Log, err = s.log.Read(s.root, s.stateDir); err != nil {
 			return answer{}, err
 		}
 	}
@@ -78,55 +75,6 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		return answer{}, reading(err)
 	}
 	return a, nil
-}
-
-// readLog returns the records of a source that is a copy on a file system
-// without extended attributes, read again where the log changed; nil where there
-// is none.
-func (s *localSource) readLog() (*disk.RecordLog, error) {
-	m, err := disk.OpenMarker(s.root, s.stateDir)
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close()
-	info, err := m.RecordLogInfo()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
-	if s.log != nil && info == s.logInfo {
-		return s.log, nil
-	}
-	log, err := m.ReadRecordLog()
-	if err != nil {
-		return nil, err
-	}
-	_ = log.Close() // it was read; what was read stays
-	s.log, s.logInfo = log, info
-	return log, nil
-}
-
-// standing refuses a root whose path names another directory by now: an
-// unmounted file system must not pass for an empty tree.
-func (s *localSource) standing() error {
-	now, err := disk.OpenRoot(s.path)
-	if err != nil {
-		return err
-	}
-	defer now.Close()
-	a, err := s.root.Self()
-	if err != nil {
-		return err
-	}
-	b, err := now.Self()
-	if err == nil && a.Node != b.Node {
-		err = fmt.Errorf("%q is another directory than at the start", s.path)
-	}
-	return err
 }
 
 // reading gives an error of reading the source the name that passes act on.

@@ -147,7 +147,7 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if errors.Is(err, errReplaced) || errors.Is(err, errUnmarked) || !d.begun && exit.Of(err) == exit.Refused || exit.Of(err) == exit.Usage {
+	if errors.Is(err, disk.ErrReplaced) || errors.Is(err, errUnmarked) || !d.begun && exit.Of(err) == exit.Refused || exit.Of(err) == exit.Usage {
 		return err
 	}
 	pause := d.pauses.NextBackOff()

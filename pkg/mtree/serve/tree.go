@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -22,13 +21,11 @@ const snapshotAge = 100 * time.Millisecond
 // tree is the published tree: the root, opened once, and what .tidemark says.
 type tree struct {
 	root    *disk.Dir
-	node    disk.Node // of the root
 	cfg     *Config
 	options string // every option that alters a listing, for the E of ETags
 	latest  atomic.Pointer[snapshot]
-	log     *disk.RecordLog // of a copy without xattrs; guarded by mu
-	logInfo disk.Info       // of its file, when it was read
-	mu      sync.Mutex      // held by the one who reads a new snapshot
+	log     disk.LogReader // of a copy without xattrs
+	mu      sync.Mutex     // held by the one who reads a new snapshot
 }
 
 // snapshot is what the tree said of itself at one moment. It is immutable.
@@ -45,12 +42,7 @@ func openTree(cfg *Config) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := root.Self()
-	if err != nil {
-		_ = root.Close()
-		return nil, err
-	}
-	t := &tree{root: root, node: self.Node, cfg: cfg}
+	t := &tree{root: root, cfg: cfg}
 	t.options = fmt.Sprintf("%s %t %t %t %q", cfg.Version, cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
 	first, err := t.read()
 	if errors.Is(err, disk.ErrNewerFormat) {
@@ -102,51 +94,12 @@ func (t *tree) read() (*snapshot, error) {
 	var err error
 	s.Published, err = t.root.Published(t.cfg.StateDir)
 	if err == nil && s.Tree.Role == disk.Copy {
-		s.log, err = t.readLog()
+		s.log, err = t.log.Read(t.root, t.cfg.StateDir)
 	}
-	if s.replaced = !t.standing(); s.replaced {
+	if s.replaced = t.root.Standing(t.cfg.Root) != nil; s.replaced {
 		s.State = disk.Degraded
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", s.Tree.ID, s.Tree.Epoch, t.options))
 	s.e = hex.EncodeToString(sum[:3])
 	return s, err
-}
-
-// readLog returns the records of a copy whose file system keeps no extended
-// attributes, read again where the log has grown; nil where there is none.
-func (t *tree) readLog() (*disk.RecordLog, error) {
-	m, err := disk.OpenMarker(t.root, t.cfg.StateDir)
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close()
-	info, err := m.RecordLogInfo()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if t.log != nil && info == t.logInfo {
-		return t.log, nil
-	}
-	log, err := m.ReadRecordLog()
-	if err != nil {
-		return nil, err
-	}
-	_ = log.Close() // it was read; what was read stays
-	t.log, t.logInfo = log, info
-	return log, nil
-}
-
-// standing reports whether the root's path still names the directory that was
-// opened: not so after mv, rm, a mount over it, or an unmount.
-func (t *tree) standing() bool {
-	there, err := disk.OpenRoot(t.cfg.Root)
-	if err != nil {
-		return false
-	}
-	defer there.Close()
-	info, err := there.Self()
-	return err == nil && info.Node == t.node
 }

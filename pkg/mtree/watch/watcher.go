@@ -274,13 +274,8 @@ func (w *watcher) standing() bool {
 
 // replaced reports that the root's path names another directory now, or none.
 func (w *watcher) replaced() error {
-	again, err := disk.OpenRoot(w.Root)
-	if err == nil {
-		info, infoErr := again.Self()
-		_ = again.Close()
-		if infoErr == nil && info.Node == w.inode.Node {
-			return nil
-		}
+	if w.root.Standing(w.Root) == nil {
+		return nil
 	}
 	return exit.With(exit.Local, fmt.Errorf("%s was moved, deleted or unmounted", w.Root), "start watch again where it is")
 }

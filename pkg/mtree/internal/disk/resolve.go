@@ -217,7 +217,3 @@ func IsLink(err error) bool {
 	}
 	return false
 }
-
-// RecordLogInfo is lstat of the log of records: by it a reader knows that the
-// log has grown. Without one the error is fs.ErrNotExist.
-func (m *Marker) RecordLogInfo() (Info, error) { return m.dir.Stat(recordLogName) }
