@@ -65,7 +65,13 @@ type Listing struct {
 	ID     string // 16 hex digits telling one directory from another, "" if not given
 	Now    Stamp  // the server's clock when reading began
 	HasNow bool   // Now was given
-	Hidden int64  // names that are there and not listed (dotfiles, excludes)
+	Hidden int64  // names that are there and not listed
+
+	// Excluded is how many of the Hidden are not told by their leading dot:
+	// the server was told to leave them out, or they are on another file
+	// system. Any name may be one of them, so what is missing from this
+	// listing may still exist. The others of the Hidden are dotfiles.
+	Excluded int64
 
 	Entries []Entry // ascending bytewise by Name, no name twice
 }

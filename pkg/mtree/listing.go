@@ -61,6 +61,9 @@ func AppendSelf(dst []byte, l Listing) []byte {
 	if l.Hidden != 0 {
 		dst = strconv.AppendInt(append(dst, "\thidden="...), l.Hidden, 10)
 	}
+	if l.Excluded != 0 {
+		dst = strconv.AppendInt(append(dst, "\texcluded="...), l.Excluded, 10)
+	}
 	if l.Hot {
 		dst = append(dst, "\thot=1"...)
 	}
@@ -299,6 +302,8 @@ func parseSelf(line []byte) (Listing, error) {
 			l.HasNow = true
 		case "hidden":
 			l.Hidden, err = parseSize(value)
+		case "excluded":
+			l.Excluded, err = parseSize(value)
 		case "hot":
 			l.Hot = value == "1"
 		default:

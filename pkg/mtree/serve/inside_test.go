@@ -118,7 +118,7 @@ func TestInvisible(t *testing.T) {
 	list := strings.Join(append(append([]string{"a"}, ".dot", "x.o", "build/x", "d/.dot/x", "l1", "l3"), "deep/er/secret/x"), "\n")
 	sums := s.do(http.MethodPost, "/?sums", strings.NewReader(list)).body
 	require.Equal(t, 1, strings.Count(sums, "\n"), sums)
-	require.Contains(t, s.get("/?txt").body, "\thidden=3\n") // .dot, x.o, build
+	require.Contains(t, s.get("/?txt").body, "\thidden=3\texcluded=2\n") // .dot; x.o, build
 	packed := tar.NewReader(strings.NewReader(s.do(http.MethodPost, "/?tar", strings.NewReader(list)).body))
 	first, err := packed.Next()
 	require.NoError(t, err)
@@ -368,7 +368,9 @@ func TestOtherFileSystems(t *testing.T) {
 	s := &site{T: t, root: "/dev", cfg: serve.Config{Root: "/dev", Stats: stats}}
 	s.start()
 	for range 2 {
-		require.NotContains(t, names(s.list("/")), "shm")
+		l := s.list("/")
+		require.NotContains(t, names(l), "shm")
+		require.Positive(t, l.Excluded)
 		require.Equal(t, 404, s.get("/shm/").StatusCode)
 		require.Equal(t, 404, s.get("/shm").StatusCode)
 	}
@@ -377,7 +379,9 @@ func TestOtherFileSystems(t *testing.T) {
 	require.Equal(t, 404, s.get("/null").StatusCode, "no device is opened")
 	s.cfg.CrossMounts = true
 	s.start()
-	require.Contains(t, names(s.list("/")), "shm")
+	l := s.list("/")
+	require.Contains(t, names(l), "shm")
+	require.Zero(t, l.Excluded)
 	require.Equal(t, 200, s.get("/shm/").StatusCode)
 	require.Equal(t, count, stats.Foreign.Load())
 }

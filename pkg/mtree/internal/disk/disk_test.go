@@ -108,6 +108,7 @@ func TestListing(t *testing.T) {
 	}
 	require.Equal(t, []string{"a b", "b", "d", "link", "\xff"}, names)
 	require.EqualValues(t, 2, l.Hidden)
+	require.EqualValues(t, 1, l.Excluded)
 	require.Len(t, l.ID, 16)
 	require.False(t, l.Hot)
 	require.Equal(t, "d/x y", l.Entries[3].Link)

@@ -110,14 +110,7 @@ func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing)
 			return nil
 		}
 		name := string(raw)
-		if l.hides(mtree.JoinPath(path, name), name, info.Kind) {
-			listing.Hidden++
-			return nil
-		}
-		if info.Kind == mtree.Dir && !l.Mounts && IsBorder(self, info) {
-			if l.Foreign != nil {
-				l.Foreign(mtree.JoinPath(path, name))
-			}
+		if l.leavesOut(path, name, self, info, listing) {
 			return nil
 		}
 		e, err := d.entry(name, info)
@@ -150,8 +143,25 @@ func (d *Dir) count() (n int, err error) {
 	return n, err
 }
 
-func (l *Lister) hides(path, name string, kind mtree.Kind) bool {
-	return !l.Hidden && name[0] == '.' || l.Exclude != nil && l.Exclude(path, kind == mtree.Dir)
+// leavesOut reports whether the entry name of the directory at dir is not
+// listed, and counts it by the reason.
+func (l *Lister) leavesOut(dir, name string, self, info Info, listing *mtree.Listing) bool {
+	path := mtree.JoinPath(dir, name)
+	switch {
+	case !l.Hidden && name[0] == '.':
+		listing.Hidden++
+		return true
+	case l.Exclude != nil && l.Exclude(path, info.Kind == mtree.Dir):
+	case info.Kind == mtree.Dir && !l.Mounts && IsBorder(self, info):
+		if l.Foreign != nil {
+			l.Foreign(path)
+		}
+	default:
+		return false
+	}
+	listing.Hidden++
+	listing.Excluded++
+	return true
 }
 
 // IsBorder reports whether another file system begins at the directory child
