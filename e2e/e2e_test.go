@@ -14,7 +14,8 @@
 //	requests NAME N             that many requests since the last time; "any" only counts anew
 //	sh COMMAND                  sh -c, must succeed
 //
-// A started serve leaves its address in $URL and $URL_NAME.
+// A started serve leaves its address in $URL and $URL_NAME, HOST:PORT of it in
+// $ADDR.
 package e2e
 
 import (

@@ -89,6 +89,9 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		ts.Setenv("URL", address[1])
 		ts.Setenv("URL_"+name, address[1])
+		at, err := url.Parse(address[1])
+		ts.Check(err)
+		ts.Setenv("ADDR", at.Host)
 	}
 }
 

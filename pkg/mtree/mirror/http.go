@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -145,6 +146,9 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 // plain is the same question without what an answer of 410 refuses.
 func (a ask) plain() ask { return ask{path: a.path, least: a.least, fresh: a.fresh} }
 
+// tagE finds the E in the ETag of a text listing, whatever a proxy appended.
+var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)
+
 // head reads what a tree says of itself in the header of an answer.
 func head(resp *http.Response) (answer, error) {
 	h := resp.Header
@@ -154,6 +158,9 @@ func head(resp *http.Response) (answer, error) {
 	}
 	if h.Get("Tidemark-Version") != "" {
 		a.dialect = ours
+	}
+	if e := tagE.FindStringSubmatch(a.validator); e != nil {
+		a.e = e[1]
 	}
 	if text := h.Get("Tidemark-Epoch"); text != "" {
 		var err error

@@ -142,6 +142,10 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	}
 	next := disk.Tree{
 		ID: a.treeID, Epoch: a.epoch, Role: disk.Copy, Upstream: c.Source, NoID: a.treeID == "", Filters: c.selection(),
+		E: a.e,
+	}
+	if next.E == "" {
+		next.E = t.E // a proxy took it away, or no stamp prunes: then everything is compared anyway
 	}
 	if next.NoID {
 		if next.ID = t.ID; !t.NoID || t.ID == "" {
@@ -149,7 +153,7 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 		}
 	}
 	same := t.ID == next.ID && t.NoID == next.NoID && t.Epoch == next.Epoch && t.Upstream == next.Upstream &&
-		slices.Equal(t.Filters, next.Filters) && t.BoundTo(d.self)
+		slices.Equal(t.Filters, next.Filters) && t.E == next.E && t.BoundTo(d.self)
 	if same && d.status.State != "" || c.DryRun {
 		return "", !same, nil
 	}
@@ -211,6 +215,17 @@ func (c *Config) selection() []string {
 	return all
 }
 
+// newIn says what makes a full walk due.
+func newIn(was, is *disk.Tree) string {
+	switch {
+	case was.ID == is.ID && was.Epoch == is.Epoch && was.Upstream == is.Upstream && was.E != is.E:
+		return "the source's serve has other options, or is another version"
+	case was.ID == is.ID && was.Epoch != is.Epoch:
+		return "the source is in another epoch: it cannot prove what changed"
+	}
+	return "this copy is new to its source, or the other way round"
+}
+
 // retake writes who the copy is a copy of. Unless it is empty, nothing that its
 // records say is trusted from here on: one full walk is due, also after a kill.
 func (m *mirror) retake(next disk.Tree) error {
@@ -220,7 +235,7 @@ func (m *mirror) retake(next disk.Tree) error {
 		return err
 	}
 	if !empty {
-		m.config.Log.Info("everything is compared once: this copy is new to its source, or the other way round")
+		m.config.Log.Info("everything is compared once", "why", newIn(&d.tree, &next))
 		if err := d.begin(d.root, "", disk.Record{}, true); err != nil {
 			return err
 		}

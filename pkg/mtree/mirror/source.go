@@ -77,6 +77,7 @@ type answer struct {
 	unchanged bool   // as known; there is no listing
 	ahead     bool   // it came with the root's: what it says of the tree was said there
 	validator string // for ask.known
+	e         string // of the validator: what of it changes with the options of the server; "": not told
 	state     disk.State
 	treeID    string // "": the source has none
 	epoch     uint64

@@ -51,6 +51,7 @@ type Tree struct {
 	Upstream string   `json:"upstream,omitempty"` // SOURCE as given
 	NoID     bool     `json:"no_id,omitempty"`    // the source has no tree id: ID was made here
 	Filters  []string `json:"filters,omitempty"`
+	E        string   `json:"e,omitempty"` // that of the source's listing ETags (docs/protocol.md), "" if it gave none
 }
 
 // NewTreeID returns 128 random bits as 32 hex digits.
