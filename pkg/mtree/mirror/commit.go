@@ -178,7 +178,9 @@ func (p *pass) stamp(n *node) error {
 	if err != nil {
 		return err
 	}
-	same := n.had && n.before.Stamp == n.record.Stamp && n.before.ID == n.record.ID &&
+	news := n.record
+	news.Now = n.before.Now
+	same := n.had && n.before == news &&
 		info.MTime == p.dest.times.Stored(n.record.Stamp)
 	if !same || n.changed || n.proved {
 		if err := p.dest.setRecord(dir, n.path, n.record); err != nil {

@@ -146,7 +146,8 @@ func (p *pass) hold(n *node, d *doomed) {
 // directories. A doomed tree loses its name first, so that it is there as a
 // whole or not at all. System calls for each:
 //
-//	unlinkat, or renameat into the aside and unlinkat for all below
+//	unlinkat, or renameat into the aside and unlinkat for all below; with
+//	filters unlinkat for all below that they do not exclude
 func (p *pass) remove(n *node) step {
 	return func(context.Context) func() {
 		var deleted int64
@@ -161,11 +162,13 @@ func (p *pass) remove(n *node) step {
 		}
 		defer dir.Close()
 		for i := range n.doomed {
-			if err := p.dest.removeTree(dir, &n.doomed[i]); err != nil {
-				fail(n.doomed[i].name, err)
+			name := n.doomed[i].name
+			count, err := p.dest.removeTree(dir, &n.doomed[i], mtree.JoinPath(n.path, name))
+			if err != nil {
+				fail(name, err)
 				continue
 			}
-			deleted += n.doomed[i].entries
+			deleted += count
 		}
 		for i := range n.swaps {
 			s := &n.swaps[i]
@@ -181,21 +184,6 @@ func (p *pass) remove(n *node) step {
 		}
 		return func() { p.removed(n, deleted, failed) }
 	}
-}
-
-// removeTree deletes one entry of dir.
-func (d *dest) removeTree(dir *disk.Dir, entry *doomed) error {
-	if entry.kind != mtree.Dir {
-		return dir.RemoveTree(entry.name)
-	}
-	name := d.aside.Name()
-	if err := dir.Rename(entry.name, d.aside.Dir(), name); err != nil {
-		if disk.IsGone(err) {
-			return nil
-		}
-		return dir.RemoveTree(entry.name)
-	}
-	return d.aside.Dir().RemoveTree(name)
 }
 
 // removed notes deletions; the node is settled by the end of its step.

@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
 )
 
 // dest is the copy: its root, its marker and the lock, and what its file
@@ -27,6 +28,8 @@ type dest struct {
 	crossMounts bool
 	umask       uint32
 	flush       func() error // makes all that was written durable
+
+	filters *glob.List // what is excluded is not deleted; nil: nothing is
 
 	tree   disk.Tree // as in the marker; ID "" before the first claim
 	status disk.Status

@@ -38,6 +38,9 @@ func (p *pass) itemise(n *node, v *view) {
 		item("delete", e)
 		p.doom(n, []doomed{{e.Name, e.Kind, e.MTime, p.countExtra(n, e)}}, nil)
 	}
+	for _, e := range v.plan.kept {
+		item("keep  ", e)
+	}
 	_, _ = p.config.Out.Write([]byte(out.String()))
 }
 
@@ -47,7 +50,7 @@ func (p *pass) countExtra(n *node, e *mtree.Entry) int64 {
 		return 1
 	}
 	defer dir.Close()
-	count, err := dir.CountTree(e.Name)
+	count, _, err := p.dest.count(dir, e.Name, mtree.JoinPath(n.path, e.Name))
 	if err != nil {
 		return 1
 	}

@@ -156,7 +156,7 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 		return local(err)
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(p.stageFile(dir, c, draft, h))
+		return local(p.stageFile(dir, w.path, draft, h))
 	}
 	if err := draft.Place(dir, c.Want.Name); err != nil {
 		return local(err)
@@ -204,12 +204,12 @@ func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint3
 	return nil
 }
 
-func (p *pass) stageFile(dir *disk.Dir, c mtree.Change, draft *disk.Draft, h *haul) error {
+func (p *pass) stageFile(dir *disk.Dir, path string, draft *disk.Draft, h *haul) error {
 	name, err := draft.Stage()
 	if err != nil {
 		return err
 	}
-	s, err := p.swapFor(dir, c.Want.Name, name)
+	s, err := p.swapFor(dir, path, name)
 	if err != nil {
 		return err
 	}

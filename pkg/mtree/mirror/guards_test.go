@@ -482,18 +482,6 @@ func TestBadOptions(t *testing.T) {
 	require.NoDirExists(t, missing.Dest)
 }
 
-// What filters exclude is not deleted, nor is the directory it is in.
-func TestExcludedFilesKeepTheirDirectory(t *testing.T) {
-	s, b := overHTTP(t, "a/b/f = x", "c = y")
-	b.config.Filters = []string{"- *.local"}
-	b.equal(s)
-	testtree.Make(t, b.config.Dest, "a/b/mine.local = precious")
-	s.remove("a")
-	require.NoError(t, b.once())
-	require.Equal(t, "precious", b.read("a/b/mine.local"))
-	b.requireIdle()
-}
-
 // A copy whose .tidemark was removed is known by its root, and made whole.
 func TestARemovedMarker(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "c = y")

@@ -41,7 +41,7 @@ func (p *pass) dirMode(e *mtree.Entry) uint32 {
 }
 
 // makeLink makes a symlink aside and moves it into place.
-func (p *pass) makeLink(dir *disk.Dir, c mtree.Change, v *view) error {
+func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 	aside := p.dest.aside
 	name, err := aside.Symlink(c.Want.Link)
 	if err != nil {
@@ -52,7 +52,7 @@ func (p *pass) makeLink(dir *disk.Dir, c mtree.Change, v *view) error {
 		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		return p.stage(dir, c, name, v)
+		return p.stage(dir, mtree.JoinPath(n.path, c.Want.Name), name, v)
 	}
 	if err == nil {
 		err = aside.Dir().Rename(name, dir, c.Want.Name)
@@ -65,24 +65,28 @@ func (p *pass) makeLink(dir *disk.Dir, c mtree.Change, v *view) error {
 
 // stage notes that what was written aside is to replace a directory, which is
 // a deletion and waits for the guards.
-func (p *pass) stage(dir *disk.Dir, c mtree.Change, staged string, v *view) error {
-	s, err := p.swapFor(dir, c.Want.Name, staged)
+func (p *pass) stage(dir *disk.Dir, path, staged string, v *view) error {
+	s, err := p.swapFor(dir, path, staged)
 	if err == nil {
 		v.swaps = append(v.swaps, s)
 	}
 	return err
 }
 
-func (p *pass) swapFor(dir *disk.Dir, name, staged string) (swap, error) {
+func (p *pass) swapFor(dir *disk.Dir, path, staged string) (swap, error) {
 	if p.config.NoDelete {
 		_ = p.dest.aside.Dir().Unlink(staged)
 		return swap{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
+	name := baseOf(path)
 	info, err := dir.Stat(name)
 	if err != nil {
 		return swap{}, err
 	}
-	count, err := dir.CountTree(name)
+	count, stays, err := p.dest.count(dir, name, path)
+	if err == nil && stays {
+		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
+	}
 	if err != nil {
 		_ = p.dest.aside.Dir().Unlink(staged)
 		return swap{}, err

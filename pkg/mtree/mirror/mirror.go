@@ -52,6 +52,7 @@ func open(c Config) (*mirror, error) {
 		m.leave()
 		return nil, err
 	}
+	m.dest.filters = m.filters
 	return m, nil
 }
 
@@ -213,6 +214,23 @@ func (c *Config) selection() []string {
 		all = append(all, selectOwner)
 	}
 	return all
+}
+
+// restore is the inverse of selection.
+func (c *Config) restore(selection []string) {
+	c.Filters, c.NoDelete, c.NoLinks, c.Owner = nil, false, false, false
+	for _, rule := range selection {
+		switch rule {
+		case selectNoDelete:
+			c.NoDelete = true
+		case selectNoLinks:
+			c.NoLinks = true
+		case selectOwner:
+			c.Owner = true
+		default:
+			c.Filters = append(c.Filters, rule)
+		}
+	}
 }
 
 // newIn says what makes a full walk due.

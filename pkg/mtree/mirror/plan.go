@@ -16,6 +16,7 @@ type plan struct {
 	mode    []mtree.Change // permission bits or owner to set in place
 	dirs    []mtree.Change // all directories of the listing, those in make included
 	extra   []*mtree.Entry // in the copy only
+	kept    []*mtree.Entry // these, too, but the source may only hide them
 	odd     []*mtree.Entry // not understood: neither fetched nor deleted
 	skipped []*mtree.Entry // unsafe symlinks, or all with NoLinks
 	entries int64          // in the listing, filters applied
@@ -33,6 +34,7 @@ type planner struct {
 	noLinks bool
 	owner   bool
 	keep    bool // extras stay: --no-delete
+	hides   hides
 
 	byCTime  bool                                   // decided is known
 	decided  mtree.Stamp                            // `now` of the listing this directory was last completed from
@@ -47,9 +49,7 @@ func (p *planner) plan(have []mtree.Entry, want *mtree.Listing) plan {
 	for c := range mtree.Diff(have, want.Entries, p.stored) {
 		switch {
 		case c.What == mtree.Extra:
-			if !p.keep && !p.mayBeHidden(want, c.Have) {
-				out.extra = append(out.extra, c.Have)
-			}
+			p.planExtra(&out, want, c.Have)
 		case c.Want.NotUnderstood != "":
 			out.odd = append(out.odd, c.Want)
 		case c.Want.Kind == mtree.Dir:
@@ -63,10 +63,16 @@ func (p *planner) plan(have []mtree.Entry, want *mtree.Listing) plan {
 	return out
 }
 
-// mayBeHidden reports whether the source may have an entry without listing it:
-// it says that it hides some, and this is a dotfile.
-func (p *planner) mayBeHidden(want *mtree.Listing, have *mtree.Entry) bool {
-	return want.Hidden > 0 && have.Name[0] == '.'
+func (p *planner) planExtra(out *plan, want *mtree.Listing, have *mtree.Entry) {
+	switch {
+	case p.keep:
+	case want.Hidden > want.Excluded && have.Name[0] == '.':
+		// Maybe one of the dotfiles that it hides.
+	case p.hides == anything, p.hides == directories && have.Kind == mtree.Dir:
+		out.kept = append(out.kept, have)
+	default:
+		out.extra = append(out.extra, have)
+	}
 }
 
 func (p *planner) planDir(out *plan, c mtree.Change) {

@@ -1,53 +1,104 @@
 package mirror
 
 import (
-	"errors"
-
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/glob"
 )
 
-// protects reports whether a directory that is to go holds something that
-// filters exclude: that is not deleted, so the directory stays as it is.
-func (p *pass) protects(dir *disk.Dir, n *node, e *mtree.Entry) bool {
-	if p.filters.Empty() || e.Kind != mtree.Dir {
-		return false
+// hides is what the source may have in a directory without listing it, dotfiles
+// apart, of which it tells.
+type hides uint8
+
+const (
+	nothing     hides = iota
+	directories       // a mount may cover one since the copy was completed
+	anything          // its serve may leave out other names than it did then
+)
+
+// e is the E of the source, if it gives one, or the last that it gave.
+func (p *pass) e() string {
+	if p.source.e != "" {
+		return p.source.e
 	}
-	sub, err := dir.OpenDir(e.Name)
-	if err != nil {
-		return false
-	}
-	defer sub.Close()
-	return holdsExcluded(p.filters, sub, mtree.JoinPath(n.path, e.Name))
+	return p.dest.tree.E
 }
 
-func holdsExcluded(filters *glob.List, dir *disk.Dir, path string) bool {
-	var below []string
-	err := dir.ScanStat(func(raw []byte, info disk.Info) error {
-		name := string(raw)
-		if filters.Excluded(mtree.JoinPath(path, name), info.Kind == mtree.Dir) {
-			return errExcluded
-		}
-		if info.Kind == mtree.Dir {
-			below = append(below, name)
-		}
-		return nil
-	})
-	for _, name := range below {
-		if err != nil {
-			break
-		}
-		sub, openErr := dir.OpenDir(name)
-		if openErr != nil {
-			return true // not known: it stays
-		}
-		if holdsExcluded(filters, sub, mtree.JoinPath(path, name)) {
-			err = errExcluded
-		}
-		_ = sub.Close()
+// hides says what of a copy's directory the source may hide by now. That it
+// leaves out some entries alone says little: most were never in the copy. So
+// the record tells how many it left out when the copy had nothing else than was
+// listed; only if there are more now, or it may be others, one of them may be
+// in the copy.
+func (p *pass) hides(v *view) hides {
+	switch known := p.knows(v); {
+	case known && v.listing.Excluded <= v.before.Excluded, v.listing.Excluded == 0:
+		return nothing
+	case known:
+		return directories
 	}
-	return err != nil
+	return anything
 }
 
-var errExcluded = errors.New("excluded")
+// knows reports whether the record tells what the present serve, or one of the
+// same options, left out.
+func (p *pass) knows(v *view) bool {
+	if v.before.E == "" {
+		return v.had && !v.deep // a change of options makes all visits deep
+	}
+	return v.before.E == p.e()
+}
+
+// otherE stands in a record where the copy has what a serve of other options may
+// leave out.
+const otherE = "-"
+
+// leftOut notes in the record how many entries the source leaves out, if the
+// copy has none of them.
+func (p *pass) leftOut(v *view) {
+	r := &v.record
+	switch {
+	case len(v.plan.kept) > 0 && p.knows(v):
+		r.Excluded, r.E = v.before.Excluded, v.before.E
+	case len(v.plan.kept) > 0:
+		r.E = otherE
+	case v.listing.Excluded > 0:
+		r.Excluded, r.E = v.listing.Excluded, p.e()
+	}
+}
+
+// What filters exclude is not deleted, even where the directory that it is in
+// goes: that one stays then, with those above, and all else in it is deleted, as
+// rsync does.
+
+// count returns how many entries a deletion would take away, and whether
+// something would stay.
+func (d *dest) count(dir *disk.Dir, name, path string) (n int64, stays bool, err error) {
+	if d.filters.Empty() {
+		n, err = dir.CountTree(name)
+		return n, false, err
+	}
+	return dir.CountPruned(name, disk.Prune{Path: path, Keep: d.filters.Excluded})
+}
+
+// removeTree deletes one entry of dir and returns how many entries that were. A
+// tree loses its name first, so that it is there as a whole or not at all, unless
+// filters may exclude something in it.
+func (d *dest) removeTree(dir *disk.Dir, entry *doomed, path string) (n int64, err error) {
+	switch {
+	case entry.kind != mtree.Dir:
+		return 1, dir.RemoveTree(entry.name)
+	case !d.filters.Empty():
+		n, _, err := dir.PruneTree(entry.name, disk.Prune{Path: path, Keep: d.filters.Excluded})
+		if disk.IsGone(err) {
+			err = nil
+		}
+		return n, err
+	}
+	name := d.aside.Name()
+	if err := dir.Rename(entry.name, d.aside.Dir(), name); err != nil {
+		if disk.IsGone(err) {
+			return entry.entries, nil
+		}
+		return entry.entries, dir.RemoveTree(entry.name)
+	}
+	return entry.entries, d.aside.Dir().RemoveTree(name)
+}

@@ -9,6 +9,7 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
 )
 
 // Release carries out exactly the deletions now held in c.Dest; nothing else
@@ -96,6 +97,11 @@ func releaseHere(c *Config) error {
 		return err
 	}
 	defer d.close()
+	was := *c
+	was.restore(d.tree.Filters)
+	if d.filters, err = glob.New(was.Filters); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
 	held, err := readHeld(d.marker, heldName)
 	if err != nil {
 		return exit.With(exit.Local, err, "")
@@ -140,7 +146,7 @@ func (d *dest) releaseOne(e *heldEntry) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	count, err := dir.CountTree(e.name)
+	count, _, err := d.count(dir, e.name, e.path)
 	if err != nil {
 		return false, err
 	}
@@ -150,7 +156,7 @@ func (d *dest) releaseOne(e *heldEntry) (gone bool, err error) {
 	if err := d.begin(dir, up, disk.Record{}, false); err != nil {
 		return false, err
 	}
-	if err := d.removeTree(dir, &e.doomed); err != nil {
+	if _, err := d.removeTree(dir, &e.doomed, e.path); err != nil {
 		return false, err
 	}
 	return true, dir.SetTime(disk.Now())

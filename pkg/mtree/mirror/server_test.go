@@ -16,7 +16,7 @@ import (
 type server struct {
 	t testing.TB
 	*httptest.Server
-	handler http.Handler
+	handler *serve.Handler
 	mu      sync.Mutex
 	asked   []string
 	meddle  func(w http.ResponseWriter, r *http.Request) bool
@@ -39,7 +39,7 @@ func (s *server) restart(root string) {
 		meddle := s.meddle
 		s.mu.Unlock()
 		if meddle == nil || !meddle(w, r) {
-			h.ServeHTTP(w, r)
+			s.present().ServeHTTP(w, r)
 		}
 	}))
 	stop := s.Server
@@ -48,6 +48,24 @@ func (s *server) restart(root string) {
 		stop.Close()
 		_ = h.Close()
 	})
+}
+
+// reopen serves the tree with other options by the same address.
+func (s *server) reopen(c serve.Config) {
+	h, err := serve.New(c)
+	require.NoError(s.t, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.handler
+	s.handler = h
+	was.Release()
+	s.t.Cleanup(func() { _ = h.Close() })
+}
+
+func (s *server) present() *serve.Handler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handler
 }
 
 // requests returns what was asked since the last call.

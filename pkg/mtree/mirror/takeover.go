@@ -94,6 +94,7 @@ func (p *pass) findLarge(path string, kind mtree.Kind, sizes map[int64]bool, fou
 	var below []string
 	_ = dir.ScanStat(func(raw []byte, info disk.Info) error {
 		switch name := mtree.JoinPath(path, string(raw)); {
+		case p.filters.Excluded(name, info.Kind == mtree.Dir):
 		case info.Kind == mtree.Dir:
 			below = append(below, name)
 		case info.Kind == mtree.File && sizes[info.Size]:

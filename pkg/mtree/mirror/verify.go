@@ -38,7 +38,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	if t := m.dest.tree; t.ID == "" || !t.NoID && t.ID != root.treeID {
 		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
 	}
-	v := &verifier{mirror: m}
+	v := &verifier{mirror: m, root: root}
 	if err := v.dir(ctx, "", root.listing); err != nil {
 		return unreachable(ctx, err)
 	}
@@ -59,25 +59,15 @@ func (c *Config) recall() error {
 		return err
 	}
 	defer l.close()
-	c.Source, c.Filters = l.Tree.Upstream, nil
-	for _, rule := range l.Tree.Filters {
-		switch rule {
-		case selectNoDelete:
-			c.NoDelete = true
-		case selectNoLinks:
-			c.NoLinks = true
-		case selectOwner:
-			c.Owner = true
-		default:
-			c.Filters = append(c.Filters, rule)
-		}
-	}
+	c.Source = l.Tree.Upstream
+	c.restore(l.Tree.Filters)
 	return nil
 }
 
 // verifier walks source and copy together.
 type verifier struct {
 	*mirror
+	root                       answer // the source's
 	dirs, files, bytes, differ int64
 	bad                        []badDir
 }
@@ -160,13 +150,16 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 		return nil, exit.With(exit.Local, err, "")
 	}
 	defer dir.Close()
-	p := &pass{mirror: v.mirror}
+	p := &pass{mirror: v.mirror, source: v.root}
 	n := &node{path: path}
 	have, err := p.present(dir, n, listing)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
+	before, had := v.dest.record(dir, path)
 	pl := planner{
+		hides: p.hides(&view{listing: *listing, before: before, had: had}),
+
 		dir: path, stored: v.dest.times.Stored, noLinks: v.config.NoLinks, owner: v.config.Owner,
 		keep: v.config.NoDelete, replaced: true, // all files are suspicious
 	}

@@ -17,9 +17,11 @@ type view struct {
 	listing mtree.Listing
 	before  disk.Record
 	had     bool
+	record  disk.Record // what the directory will be completed with
 	deep    bool
 	plan    plan
 	inCopy  int64   // entries of the copy
+	stays   int64   // directories that are gone at the source but hold something excluded
 	changed bool    // directories, symlinks or modes were made
 	proved  bool    // `now` of the record is out of date
 	below   []*node // directories to visit
@@ -209,13 +211,15 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 		v.unless = clarify(&v.listing, v.vague, have)
 	}
 	another := v.had && replaced(v.before, &v.listing)
+	v.record = recordOf(&v.listing)
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
-		keep: p.config.NoDelete, replaced: another,
+		keep: p.config.NoDelete, hides: p.hides(v), replaced: another,
 		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
 		checked: p.seen.settled,
 	}
 	v.plan = pl.plan(have, &v.listing)
+	p.leftOut(v)
 	for _, c := range v.plan.dirs {
 		child := n.child(c.Want)
 		if len(child.path) > maxPath {
@@ -256,7 +260,7 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	pl := &v.plan
 	v.proved = len(pl.check) > 0
 	if len(pl.make)+len(pl.links)+len(pl.fetch)+len(pl.mode)+len(pl.extra) > 0 || n.fresh {
-		if v.err = local(p.open(n, dir, info, recordOf(&v.listing), v.deep)); v.err != nil {
+		if v.err = local(p.open(n, dir, info, v.record, v.deep)); v.err != nil {
 			return
 		}
 	}
@@ -264,22 +268,25 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 		v.note(n, c.Want.Name, p.makeDir(dir, c))
 	}
 	for _, c := range pl.links {
-		v.note(n, c.Want.Name, p.makeLink(dir, c, v))
+		v.note(n, c.Want.Name, p.makeLink(dir, n, c, v))
 	}
 	for _, c := range pl.mode {
 		v.note(n, c.Want.Name, p.setMode(dir, c))
 	}
 	if !v.listing.Hot {
 		for _, e := range pl.extra {
-			if p.protects(dir, n, e) {
-				continue
-			}
-			count, err := dir.CountTree(e.Name)
+			path := mtree.JoinPath(n.path, e.Name)
+			count, stays, err := p.dest.count(dir, e.Name, path)
 			if err != nil {
-				v.failed = append(v.failed, failure{mtree.JoinPath(n.path, e.Name), local(err)})
+				v.failed = append(v.failed, failure{path, local(err)})
 				continue
 			}
-			v.doomed = append(v.doomed, doomed{e.Name, e.Kind, e.MTime, count})
+			if stays {
+				v.stays++
+			}
+			if count > 0 {
+				v.doomed = append(v.doomed, doomed{e.Name, e.Kind, e.MTime, count})
+			}
 		}
 	}
 }
@@ -303,7 +310,8 @@ func (v *view) note(n *node, name string, err error) {
 	}
 }
 
-// recordOf is the record that a listing completes a directory with.
+// recordOf is the record that a listing completes a directory with, but for
+// what the source leaves out.
 func recordOf(l *mtree.Listing) disk.Record {
 	return disk.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
 }

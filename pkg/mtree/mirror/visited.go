@@ -16,7 +16,7 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	n.listed, n.deep = true, v.deep
 	n.before, n.had = v.before, v.had
-	n.record = recordOf(&v.listing)
+	n.record = v.record
 	if v.same {
 		n.record = v.before
 		return
@@ -42,6 +42,12 @@ func (p *pass) visited(n *node, v *view) {
 	for _, e := range v.plan.odd {
 		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))
 	}
+	for _, e := range v.plan.kept {
+		p.config.Log.Info("kept", "path", quoted(mtree.JoinPath(n.path, e.Name)), "why", "the source may have it and not list it",
+			"remedy", "delete it in DEST if it is not wanted")
+	}
+	p.skip(n, int64(len(v.plan.kept)), "entries that the source may have and not list")
+	p.skip(n, v.stays, "directories that are gone at the source but hold what filters exclude")
 	p.skip(n, int64(len(v.plan.skipped)), "symlinks that are absolute, lead out or are not wanted")
 	if p.config.DryRun {
 		p.itemise(n, v)

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,21 +22,33 @@ type Record struct {
 	Stamp mtree.Stamp // the source's stamp, exact even where the file system is coarse
 	Now   mtree.Stamp // the source's clock when that listing was read
 	ID    string      // the source's id of the directory, "" if it gave none
+
+	// Excluded is how many entries the source left out (Listing.Excluded) when
+	// the copy last had none that was not listed, E the one of its ETags then;
+	// E is "" if Excluded is 0 and the two say nothing.
+	Excluded int64
+	E        string
 }
 
-// String returns "STAMP NOW ID", the id as "-" if there is none.
+// String returns "STAMP NOW ID", the id as "-" if there is none, and then
+// " EXCLUDED/E" if they say anything: beyond some 60 bytes ext4 takes a block for
+// each.
 func (r Record) String() string {
 	id := r.ID
 	if id == "" {
 		id = "-"
 	}
-	return r.Stamp.String() + " " + r.Now.String() + " " + id
+	text := r.Stamp.String() + " " + r.Now.String() + " " + id
+	if r.Excluded > 0 || r.E != "" {
+		text += " " + strconv.FormatInt(r.Excluded, 10) + "/" + r.E
+	}
+	return text
 }
 
 // ParseRecord is the inverse of Record.String.
 func ParseRecord(text string) (Record, bool) {
 	fields := strings.Split(text, " ")
-	if len(fields) != 3 {
+	if len(fields) != 3 && len(fields) != 4 {
 		return Record{}, false
 	}
 	stamp, err1 := mtree.ParseStamp(fields[0])
@@ -46,6 +59,14 @@ func ParseRecord(text string) (Record, bool) {
 	r := Record{Stamp: stamp, Now: now}
 	if fields[2] != "-" {
 		r.ID = fields[2]
+	}
+	if len(fields) == 4 {
+		count, e, ok := strings.Cut(fields[3], "/")
+		n, err := strconv.ParseInt(count, 10, 63)
+		if !ok || err != nil || n < 0 || n == 0 && e == "" {
+			return Record{}, false
+		}
+		r.Excluded, r.E = n, e
 	}
 	return r, true
 }

@@ -1,0 +1,192 @@
+package mirror
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve"
+)
+
+// What filters exclude is not deleted, nor are the directories it is in; what is
+// beside it goes, and is counted.
+func TestExcludedFilesKeepTheirDirectory(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = x", "a/b/g/h = x", "a/e/f = x", "c = y")
+	b.config.Filters = []string{"- *.local"}
+	b.equal(s)
+	testtree.Make(t, b.config.Dest, "a/b/mine.local = precious")
+	s.remove("a")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 5, held 0, skipped 1,")
+	require.Equal(t, "precious", b.read("a/b/mine.local"))
+	for _, gone := range []string{"a/b/f", "a/b/g", "a/e"} {
+		require.NoFileExists(t, b.path(gone))
+		require.NoDirExists(t, b.path(gone))
+	}
+	b.requireIdle()
+	require.NoError(t, os.Remove(b.path("a/b/mine.local")))
+	s.publish("c")
+	b.equal(s)
+	require.Contains(t, b.out.String(), "deleted 2, held 0, skipped 0,")
+}
+
+// Held deletions beside it are counted without it, and a release spares it.
+func TestAReleaseSparesWhatFiltersExclude(t *testing.T) {
+	s, b := overHTTP(t, append(many("a", 150), "c = y")...)
+	b.config.Filters = []string{"- *.local"}
+	b.equal(s)
+	testtree.Make(t, b.config.Dest, "a/mine.local = precious")
+	s.remove("a")
+	b.requireHeld(150, "--max-delete")
+	require.NoError(t, b.release())
+	require.Contains(t, b.out.String(), "deleted 150, held 0")
+	require.Equal(t, "precious", b.read("a/mine.local"))
+	require.NoFileExists(t, b.path("a/007"))
+}
+
+// A directory with something excluded makes no way for a file.
+func TestExcludedFilesAreNotReplaced(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "b/f = x", "c = y")
+	b.config.Filters = []string{"- *.local"}
+	b.equal(s)
+	testtree.Make(t, b.config.Dest, "a/mine.local = precious", "b/mine.local = precious")
+	require.NoError(t, os.RemoveAll(s.path("a")))
+	require.NoError(t, os.RemoveAll(s.path("b")))
+	s.change("a = a file", "b -> c")
+	require.Equal(t, exit.Local, exit.Of(b.once()))
+	require.Equal(t, "precious", b.read("a/mine.local"))
+	require.Equal(t, "precious", b.read("b/mine.local"))
+}
+
+// served is overHTTP with options of serve.
+func served(t *testing.T, c serve.Config, lines ...string) (*tree, *bench) {
+	s, b := overHTTP(t, lines...)
+	c.Root = s.root
+	b.server.reopen(c)
+	return s, b
+}
+
+// What serve leaves out from some time on is not taken for deleted, and it keeps
+// no directory incomplete.
+func TestWhatIsExcludedLaterIsKept(t *testing.T) {
+	s, b := overHTTP(t, "d/a.c = x", "d/a.o = y", "d/b.c = z", "e/f = x")
+	b.equal(s)
+	b.server.reopen(serve.Config{Root: s.root, Hidden: true, Exclude: []string{"*.o"}})
+	s.remove("e/f")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 1, held 0, skipped 1, failed 0")
+	require.Equal(t, "y", b.read("d/a.o"))
+	b.requireIdle()
+	s.change("d/a.c = changed")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 1, failed 0")
+	require.Equal(t, "y", b.read("d/a.o"))
+	b.requireIdle()
+	require.NoError(t, os.Remove(b.path("d/a.o")))
+	s.change("d/a.c = changed again")
+	require.NoError(t, b.once()) // nothing of what is left out is here
+	s.remove("d/b.c")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 1, held 0, skipped 0,")
+	b.requireIdle()
+}
+
+// Where it was left out from the beginning, all else is deleted as ever: also
+// with more left out each time, for nothing of that was ever here.
+func TestWhatWasAlwaysExcludedHoldsNothing(t *testing.T) {
+	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "d/a.c = x", "d/a.o = y", "d/b.c = x", "d/c.c = x", "d/dir/f = x", "e/f = x")
+	require.NoError(t, b.once())
+	require.NoFileExists(t, b.path("d/a.o"))
+	s.remove("d/b.c")
+	s.remove("d/dir")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 3, held 0, skipped 0,")
+	s.change("d/c.o = another")
+	require.NoError(t, os.Remove(s.path("d/c.c")))
+	s.publish("d/c.c")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 1, held 0, skipped 0,")
+	require.NoError(t, os.Remove(s.path("e/f")))
+	s.change("e/f.o = the first one here")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 1, held 0, skipped 0,")
+	b.requireIdle()
+}
+
+// A mount at the source covers a directory: what is below it in the copy stays.
+func TestWhatAMountCoversIsKept(t *testing.T) {
+	eachSource(t, func(t *testing.T, s *tree, b *bench) {
+		b.equal(s)
+		require.NoError(t, syscall.Mount("tmpfs", s.path("d/data"), "tmpfs", 0, "size=64k"))
+		t.Cleanup(func() { _ = syscall.Unmount(s.path("d/data"), syscall.MNT_DETACH) })
+		s.remove("d/f")
+		require.NoError(t, b.once())
+		require.Contains(t, b.out.String(), "deleted 1, held 0, skipped 1,")
+		require.Equal(t, "x", b.read("d/data/f"))
+		s.change("d/g = more")
+		require.NoError(t, b.once())
+		require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 1,")
+		require.Equal(t, "x", b.read("d/data/f"))
+		require.NoError(t, syscall.Unmount(s.path("d/data"), 0))
+		s.publish("d/g")
+		b.equal(s)
+		b.requireIdle()
+	}, "d/data/f = x", "d/f = y", "d/g = z")
+}
+
+// Another pattern that leaves out as many: the number tells nothing.
+func TestAnotherPatternThatLeavesOutAsMany(t *testing.T) {
+	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "d/a.c = x", "d/a.o = y")
+	require.NoError(t, b.once())
+	b.server.reopen(serve.Config{Root: s.root, Exclude: []string{"*.c"}})
+	require.NoError(t, b.once())
+	require.Equal(t, "x", b.read("d/a.c"))
+	require.Equal(t, "y", b.read("d/a.o"))
+	require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 1,")
+	s.change("d/b.o = z")
+	require.NoError(t, b.once())
+	require.Equal(t, "x", b.read("d/a.c"))
+}
+
+// The verdict is a function of what the record and the listing say.
+func TestHides(t *testing.T) {
+	for i, tc := range []struct {
+		excluded int64
+		before   disk.Record
+		had      bool
+		deep     bool
+		want     hides
+	}{
+		{0, disk.Record{}, false, false, nothing},
+		{0, disk.Record{Excluded: 3, E: "other"}, true, false, nothing},
+		{1, disk.Record{}, true, false, directories},
+		{1, disk.Record{}, true, true, anything},
+		{1, disk.Record{}, false, false, anything},
+		{3, disk.Record{Excluded: 3, E: "e"}, true, true, nothing},
+		{4, disk.Record{Excluded: 3, E: "e"}, true, true, directories},
+		{2, disk.Record{Excluded: 3, E: "e"}, true, false, nothing},
+		{2, disk.Record{Excluded: 3, E: "other"}, true, false, anything},
+		{2, disk.Record{E: otherE}, true, false, anything},
+	} {
+		p := &pass{mirror: &mirror{}, source: answer{e: "e"}}
+		v := &view{listing: mtree.Listing{Excluded: tc.excluded}, before: tc.before, had: tc.had, deep: tc.deep}
+		require.Equal(t, tc.want, p.hides(v), "%d", i)
+	}
+	text := disk.Record{ID: "i", Excluded: 12, E: "0a1b2c"}.String()
+	require.True(t, strings.HasSuffix(text, " i 12/0a1b2c"), text)
+	back, ok := disk.ParseRecord(text)
+	require.True(t, ok)
+	require.Equal(t, text, back.String())
+	for _, bad := range []string{"1 1 - 0/", "1 1 - x/e", "1 1 - 5", "1 1 - -1/e", "1 1 - 1/e 2"} {
+		_, ok := disk.ParseRecord(bad)
+		require.False(t, ok, fmt.Sprint(bad))
+	}
+}
