@@ -2,9 +2,7 @@ package watch
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,193 +12,30 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// churner changes a tree at random. Every error is fine: others do the same.
-type churner struct {
-	root, outside string
-	rand          *rand.Rand
-	id            int
+// trial is one tree under churn.
+type trial struct {
+	place   string // a directory on the file system to test
+	backend string
+	seed    uint64
+	rounds  []int // steps of each churner, between moments of rest
+	inside  bool  // nothing but watch changes the root itself
 }
 
-func (c *churner) dir() string {
-	path := c.root
-	for range c.rand.IntN(4) {
-		path = filepath.Join(path, string(rune('a'+c.rand.IntN(3))))
-	}
-	return path
-}
-
-func (c *churner) file() string {
-	return filepath.Join(c.dir(), string(rune('f'+c.rand.IntN(4))))
-}
-
-func (c *churner) past() time.Time {
-	return time.Unix(1_000_000_000+c.rand.Int64N(3), 0)
-}
-
-func (c *churner) step() {
-	out := filepath.Join(c.outside, fmt.Sprintf("out%d", c.id))
-	switch f := c.file(); c.rand.IntN(24) {
-	case 0, 1, 2:
-		_ = os.MkdirAll(c.dir(), 0o755)
-	case 3, 4, 5, 6:
-		_ = os.WriteFile(f, fmt.Appendf(nil, "%d", c.rand.IntN(100)), 0o644)
-	case 7:
-		if open, err := os.OpenFile(f, os.O_APPEND|os.O_WRONLY, 0); err == nil {
-			_, _ = open.WriteString("more")
-			_ = open.Close()
-		}
-	case 8:
-		_ = os.Truncate(f, c.rand.Int64N(3))
-	case 9:
-		_ = os.Chtimes(f, c.past(), c.past())
-	case 10:
-		_ = os.Chtimes(f, time.Time{}, time.Now().Add(time.Hour))
-	case 11:
-		_ = os.Chtimes(c.dir(), time.Time{}, c.past())
-	case 12, 13:
-		_ = os.Rename(f, c.file())
-	case 14, 15:
-		_ = os.Rename(c.sub(), c.sub())
-	case 16:
-		_ = unix.Renameat2(unix.AT_FDCWD, c.sub(), unix.AT_FDCWD, c.sub(), unix.RENAME_EXCHANGE)
-	case 17:
-		_ = os.Rename(c.sub(), out)
-	case 18:
-		_ = os.Rename(out, c.sub())
-	case 19:
-		_ = os.Chmod(f, fs.FileMode(0o600+c.rand.IntN(2)*0o44))
-	case 20:
-		_ = os.Chmod(c.sub(), fs.FileMode(0o700+c.rand.IntN(2)*0o55))
-	case 21:
-		_ = os.Remove(f)
-	case 22:
-		if c.rand.IntN(3) == 0 {
-			_ = os.RemoveAll(c.sub())
-		}
-	case 23: // a type swap
-		_ = os.Remove(f)
-		_ = os.Symlink("x", f)
-	}
-}
-
-// sub is a directory below the root.
-func (c *churner) sub() string {
-	for {
-		if path := c.dir(); path != c.root {
-			return path
-		}
-	}
-}
-
-// reader is a mirror without files: it remembers what it saw of each directory
-// under the stamp it had, and goes down only where a stamp differs.
-type reader struct {
-	t     testing.TB
-	known map[string]*listed
-}
-
-type listed struct {
-	stamp   mtree.Stamp
-	entries map[string]string // name -> what shows
-	dirs    map[string]bool
-}
-
-// pass goes down from the root by stamps. It reports false if it could not
-// finish: something changed under its feet.
-func (r *reader) pass(root *disk.Dir) bool {
-	return r.descend(root, "")
-}
-
-func (r *reader) descend(d *disk.Dir, path string) bool {
-	info, err := d.Self()
-	if err != nil {
-		return false
-	}
-	if have := r.known[path]; have != nil && have.stamp == info.MTime {
-		return true
-	}
-	l := disk.Lister{Hidden: true}
-	listing, err := l.Read(d, path)
-	if err != nil || listing.Hot {
-		return false
-	}
-	now := &listed{stamp: listing.Stamp, entries: map[string]string{}, dirs: map[string]bool{}}
-	complete := true
-	for _, e := range listing.Entries {
-		if e.Kind != mtree.Dir {
-			now.entries[e.Name] = fmt.Sprint(e.Kind, e.Mode, e.MTime, e.CTime, e.Size)
-			continue
-		}
-		now.entries[e.Name], now.dirs[e.Name] = fmt.Sprint(e.Kind, e.Mode), true
-		child, err := d.OpenDir(e.Name)
-		if err != nil {
-			complete = false
-			continue
-		}
-		below := mtree.JoinPath(path, e.Name)
-		complete = r.descend(child, below) && complete
-		// Complete only if the child has the stamp that was listed for it.
-		if have := r.known[below]; have == nil || have.stamp != e.MTime {
-			complete = false
-		}
-		_ = child.Close()
-	}
-	if complete {
-		r.known[path] = now
-	} else {
-		delete(r.known, path)
-	}
-	return complete
-}
-
-// differences compares what the reader believes with what is there.
-func (r *reader) differences(d *disk.Dir, path string) (all []string) {
-	have := r.known[path]
-	if have == nil {
-		return []string{fmt.Sprintf("%q: never seen", path)}
-	}
-	entries, err := d.Entries()
-	require.NoError(r.t, err)
-	seen := map[string]string{}
-	for _, e := range entries {
-		if e.Kind != mtree.Dir {
-			seen[e.Name] = fmt.Sprint(e.Kind, e.Mode, e.MTime, e.CTime, e.Size)
-			continue
-		}
-		seen[e.Name] = fmt.Sprint(e.Kind, e.Mode)
-		child, err := d.OpenDir(e.Name)
-		require.NoError(r.t, err)
-		all = append(all, r.differences(child, mtree.JoinPath(path, e.Name))...)
-		_ = child.Close()
-	}
-	for name := range have.entries {
-		if seen[name] != have.entries[name] {
-			all = append(all, fmt.Sprintf("%q: believed %s, is %s", mtree.JoinPath(path, name), have.entries[name], seen[name]))
-		}
-	}
-	for name := range seen {
-		if _, ok := have.entries[name]; !ok {
-			all = append(all, fmt.Sprintf("%q: not known", mtree.JoinPath(path, name)))
-		}
-	}
-	return all
-}
-
-// TestChurn: several writers change a tree at random while a reader polls the
-// root's stamp and goes down only where stamps differ. In the end it believes
-// what is there. The seed is printed by a failure; CHURN_SEED replays it, as
-// far as the scheduler lets it.
+// TestChurn: several processes change a tree at random while a reader polls the
+// root's stamp and goes down only where stamps differ. At every moment of rest
+// it believes what is there, no stamp stands for two contents, and the root was
+// never ahead of a leaf. CHURN_SEED replays a seed that a failure prints, as far
+// as the scheduler lets it.
 func TestChurn(t *testing.T) {
-	for _, backend := range backends {
-		for round, steps := range []int{3, 3, 5, 5, 10, 10, 20, 50, 100, 400} {
-			seed := churnSeed(t) + uint64(round)
-			t.Run(fmt.Sprintf("%s/%d", backend, seed), func(t *testing.T) { churn(t, memory, backend, seed, steps) })
+	for _, backend := range []string{"inotify", "fanotify", "none"} {
+		for i, rounds := range [][]int{{3, 3, 5, 5, 10, 10, 3, 3}, {1, 2, 4, 8, 16, 32}, {20, 50, 20}, {400}} {
+			c := trial{memory, backend, churnSeed(t) + uint64(i), rounds, i%2 == 1}
+			t.Run(fmt.Sprintf("%s/%d", backend, c.seed), c.run)
 		}
 	}
 }
@@ -216,41 +51,126 @@ func churnSeed(t testing.TB) uint64 {
 	return seed
 }
 
-func churn(t *testing.T, place, backend string, seed uint64, steps int) {
-	root, outside := newTreeIn(t, place, "a/b/c/", "b/", "f = x"), newTreeIn(t, place)
-	w := start(t, Config{Root: root, Backend: backend})
+// churners is how many processes change a tree at once.
+const churners = 3
+
+func (c trial) run(t *testing.T) {
+	root, outside := newTreeIn(t, c.place, "top/a/b/c/", "top/b/", "top/f = x", "f = y"), newTreeIn(t, c.place)
+	makeArchive(t, outside)
+	at := root
+	if c.inside {
+		at = filepath.Join(root, "top")
+	}
+	var writers [churners]*churning
+	for id := range writers {
+		writers[id] = startChurner(t, at, outside, c.seed, id)
+	}
+	w := start(t, Config{Root: root, Backend: c.backend})
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()
-	r := &reader{t: t, known: map[string]*listed{}}
-
-	ctx, stop := context.WithCancel(context.Background())
-	var reading, writing sync.WaitGroup
-	reading.Go(func() {
-		for ctx.Err() == nil {
-			r.pass(dir)
-		}
-	})
-	for id := range 3 {
-		c := &churner{root: root, outside: outside, rand: rand.New(rand.NewPCG(seed, uint64(id))), id: id}
-		writing.Go(func() {
-			for range steps {
-				c.step()
+	r, look := newReader(t), &overlook{t: t, root: root}
+	for i, steps := range c.rounds {
+		about := fmt.Sprintf("round %d of %v, seed %d", i, c.rounds, c.seed)
+		ctx, stop := context.WithCancel(context.Background())
+		var reading, writing sync.WaitGroup
+		reading.Go(func() {
+			for ctx.Err() == nil {
+				r.pass(dir)
+				if c.inside {
+					look.sweep()
+				}
 			}
 		})
+		for _, writer := range writers {
+			writing.Go(func() {
+				if err := writer.steps(steps); err != nil {
+					t.Errorf("churner: %v", err)
+				}
+			})
+		}
+		writing.Wait()
+		stamp := w.sync()
+		stop()
+		reading.Wait()
+		require.Equal(t, stamp, stampOf(t, root, "."), "%s: the root moved behind --sync", about)
+		require.False(t, stamp.After(disk.Now().Add(2*w.granule())), about)
+		r.catchesUp(dir, about)
+		look.judge(about)
 	}
-	writing.Wait()
-	stamp := w.sync()
-	stop()
-	reading.Wait()
-	require.False(t, stamp.After(disk.Now().Add(w.granule())))
-	for pass := 0; !r.pass(dir); pass++ {
-		require.Less(t, pass, 3, "nothing changes any more, yet the stamps do")
-	}
-	require.Empty(t, r.differences(dir, ""))
 	require.Zero(t, w.config.Stats.Losses.Load(), w.log)
-	_, err = os.Stat(root)
-	require.False(t, errors.Is(err, fs.ErrNotExist))
+}
+
+// overlook watches that the root is never ahead of a leaf: whoever reads the
+// root's stamp finds below it everything that is published with a stamp at or
+// below that. It holds for stamps that watch wrote, so nobody else may change
+// the root itself.
+type overlook struct {
+	t      testing.TB
+	root   string
+	sweeps []sweep
+}
+
+// sweep is what directories, by inode, showed after the root had shown a stamp.
+type sweep struct {
+	root  mtree.Stamp
+	below map[uint64]mtree.Stamp
+}
+
+// maxSweeps bounds memory.
+const maxSweeps = 2000
+
+func (o *overlook) sweep() {
+	s := sweep{below: map[uint64]mtree.Stamp{}}
+	if len(o.sweeps) >= maxSweeps {
+		i := rand.IntN(len(o.sweeps))
+		o.sweeps = append(o.sweeps[:i], o.sweeps[i+1:]...)
+	}
+	dir, err := disk.OpenRoot(o.root)
+	must(o.t, err)
+	defer dir.Close()
+	info, err := dir.Self()
+	must(o.t, err)
+	s.root = info.MTime
+	s.add(dir)
+	o.sweeps = append(o.sweeps, s)
+}
+
+func (s *sweep) add(d *disk.Dir) {
+	_ = d.ScanStat(func(name []byte, info disk.Info) error {
+		if info.Kind != mtree.Dir {
+			return nil
+		}
+		child, err := d.OpenDir(string(name))
+		if err != nil {
+			return nil // gone
+		}
+		defer child.Close()
+		if info, err := child.Self(); err == nil {
+			s.below[info.Node.Ino] = info.MTime
+			s.add(child)
+		}
+		return nil
+	})
+}
+
+// judge compares the sweeps with what directories show at rest.
+func (o *overlook) judge(about string) {
+	o.t.Helper()
+	now := sweep{below: map[uint64]mtree.Stamp{}}
+	dir, err := disk.OpenRoot(o.root)
+	must(o.t, err)
+	defer dir.Close()
+	now.add(dir)
+	for _, s := range o.sweeps {
+		for inode, stamp := range now.below {
+			showed, seen := s.below[inode]
+			if seen && !stamp.After(s.root) {
+				require.Equal(o.t, stamp, showed, "%s: the root showed %s before inode %d had its stamp", about, s.root, inode)
+			}
+		}
+	}
+	o.sweeps = nil
 }
 
 // backends are the sources of events that the tests of changes run with.
