@@ -23,9 +23,6 @@ func listingTag(validator string, f format, e string) string {
 	return validator + "-" + string(f) + "-" + e
 }
 
-// hashed reports whether one of the tags of a client is a hash of a body.
-func hashed(tags string) bool { return strings.Contains(tags, `"h`) }
-
 // quoteTag makes an entity tag of base, with the coding, weak if asked.
 func quoteTag(base string, c coding, weak bool) string {
 	if c != identity {

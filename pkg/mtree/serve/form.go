@@ -67,11 +67,8 @@ func (f textForm) row(dst []byte, e *mtree.Entry) []byte { return mtree.AppendEn
 func (f textForm) tail(dst []byte) []byte                { return mtree.AppendEnd(dst, len(f.Entries)) }
 
 // stream sends what does not fit in maxWhole: body, then the rest, without a
-// length and, where no stamp is its validator, without a tag.
-func (h *Handler) stream(w http.ResponseWriter, v *view, form formatter, body []byte, rest []mtree.Entry, stamped bool) {
-	if !stamped {
-		delete(w.Header(), "Etag")
-	}
+// length.
+func (h *Handler) stream(w http.ResponseWriter, v *view, form formatter, body []byte, rest []mtree.Entry) {
 	out := newSink(w, v.coding)
 	defer out.release()
 	var err error

@@ -23,6 +23,7 @@ type Handler struct {
 	tree       *tree
 	bells      *belfry
 	cache      *cache
+	linkless   *linkless
 	flights    singleflight.Group // listings being read, by view.key and view.time
 	gate       *turnstile
 	large      *turnstile
@@ -61,7 +62,7 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens), pagePolicy: pagePolicy(),
-		cache: newCache(c.CacheBytes, c.Stats), gate: newTurnstile(bulkMost, bulkShare),
+		cache: newCache(c.CacheBytes, c.Stats), linkless: newLinkless(), gate: newTurnstile(bulkMost, bulkShare),
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),

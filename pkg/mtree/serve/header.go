@@ -38,6 +38,14 @@ func (h *Handler) setListing(header http.Header, v *view) {
 	header["Cache-Control"] = []string{policy}
 }
 
+// setDirDate sets the Last-Modified of a directory.
+func setDirDate(header http.Header, stamp, now mtree.Stamp) {
+	date, _ := dirDate(stamp, now)
+	if text := httpDate(date); text != "" {
+		header["Last-Modified"] = []string{text}
+	}
+}
+
 // caching returns policy, or what stands for it where a token is needed: a
 // shared cache must not hand out to others what one client was allowed.
 func (h *Handler) caching(policy string) string {

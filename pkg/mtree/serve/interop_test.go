@@ -203,6 +203,21 @@ func TestWget(t *testing.T) {
 	require.Equal(t, published(t, s.root)["d/e/f.txt"], published(t, work)["d/e/f.txt"])
 }
 
+// wget -m asks by date: what a symlink leads to is seen all the same.
+func TestWgetThroughLinks(t *testing.T) {
+	s := publishLogged(t, serve.Config{}, map[string]string{"a/f": "one", "d/e/l": "-> ../../a/f"})
+	work := t.TempDir()
+	args := []string{"-m", "-np", "-nH", "-nv", s.url + "/"}
+	run(t, work, "wget", args...)
+	s.change("a/f", "changed")
+	elapse(t, s)
+	require.NoError(t, os.Chtimes(s.path("d"), time.Now(), time.Now())) // else wget does not go down to it
+	run(t, work, "wget", args...)
+	copied, err := os.ReadFile(work + "/d/e/l")
+	require.NoError(t, err)
+	require.Equal(t, "changed", string(copied), s.requests())
+}
+
 // wget2 goes on below a 304, by its copy of the page: nothing unchanged is sent
 // again, no page is asked for twice.
 func TestWget2(t *testing.T) {

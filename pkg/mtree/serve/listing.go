@@ -98,8 +98,15 @@ func (h *Handler) look(v *view, dir *disk.Dir) (err error) {
 	return err
 }
 
+// byStamp reports whether the stamp is known to prove the listing before it is
+// read: where stamps prune, for the formats that follow symlinks only if the
+// directory is known to have none.
+func (h *Handler) byStamp(v *view) bool {
+	return v.snap.State.Prunes() && (v.format == text || h.linkless.knows(v))
+}
+
 // listing answers for an open directory: 304 and HEAD without reading it where
-// stamps prune.
+// the stamp proves the listing.
 func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
 	if err := h.look(v, dir); err != nil {
 		h.fail(w, err)
@@ -108,14 +115,10 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *
 	header := w.Header()
 	h.setTree(header, v.snap, v.self.MTime, v.now)
 	h.setListing(header, v)
-	date, held := dirDate(v.self.MTime, v.now)
-	if text := httpDate(date); text != "" {
-		header["Last-Modified"] = []string{text}
-	}
-	tag := v.stampTag(v.self.MTime, v.hot)
-	if v.snap.State.Prunes() {
-		header["Etag"] = []string{quoteTag(tag, v.coding, v.hot)}
-		if !v.hot && v.unchanged(r, tag, date, held) {
+	setDirDate(header, v.self.MTime, v.now)
+	if h.byStamp(v) {
+		header["Etag"] = []string{quoteTag(v.stampTag(v.self.MTime, v.hot), v.coding, v.hot)}
+		if !v.hot && v.unchanged(r, v.self.MTime) {
 			h.notModified(w)
 			return
 		}
@@ -140,13 +143,24 @@ func (v *view) stampTag(stamp mtree.Stamp, hot bool) string {
 	return tag
 }
 
-// unchanged reports whether the client has this listing already. A tag decides
-// where one is given; dates are for people, caches and wget (RFC 9110, 13.1.3).
-func (v *view) unchanged(r *http.Request, tag string, date int64, held bool) bool {
+// unchanged reports whether the client has the listing with this stamp, which
+// proves it, already. A tag decides where one is given; dates are for people,
+// caches and wget (RFC 9110, 13.1.3).
+func (v *view) unchanged(r *http.Request, stamp mtree.Stamp) bool {
 	if tags := field(r, "If-None-Match"); tags != "" {
-		return noneMatch(tags, tag)
+		return noneMatch(tags, v.stampTag(stamp, false))
 	}
+	date, held := dirDate(stamp, v.now)
 	return !held && sameDate(r.Header.Get("If-Modified-Since"), date)
+}
+
+// confirm answers 304 after the listing was read, without the headers of what
+// is not sent.
+func (h *Handler) confirm(w http.ResponseWriter) {
+	for _, key := range []string{"Content-Type", "Content-Encoding", "Content-Security-Policy"} {
+		delete(w.Header(), key)
+	}
+	h.notModified(w)
 }
 
 func (h *Handler) notModified(w http.ResponseWriter) {
@@ -175,20 +189,22 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 		stamp = l.Stamp
 	}
 	header["Tidemark-Stamp"] = []string{stamp.String()}
-	date, _ := dirDate(stamp, v.now)
-	if text := httpDate(date); text != "" {
-		header["Last-Modified"] = []string{text}
-	}
+	setDirDate(header, stamp, v.now)
 	if p == nil {
 		h.send(w, r, v, l)
 		return
 	}
-	h.sendPage(w, v, p)
+	h.sendPage(w, r, v, p)
 }
 
-func (h *Handler) sendPage(w http.ResponseWriter, v *view, p *page) {
+// sendPage sends a page, which its stamp proves.
+func (h *Handler) sendPage(w http.ResponseWriter, r *http.Request, v *view, p *page) {
 	header := w.Header()
 	header["Etag"] = []string{quoteTag(p.tag, v.coding, false)}
+	if v.unchanged(r, v.self.MTime) {
+		h.confirm(w)
+		return
+	}
 	header["Content-Length"] = []string{strconv.Itoa(len(p.body))}
 	writeAll(w, p.body)
 }
@@ -236,6 +252,9 @@ func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
 	}
 	h.cfg.Stats.Listings.Add(1)
 	l, err := h.lister(v.snap).Read(dir, v.path)
+	if err == nil && !l.Hot && l.Stamp == v.self.MTime && !hasLinks(&l) {
+		h.linkless.learn(v)
+	}
 	return &l, err
 }
 
@@ -263,44 +282,46 @@ func (h *Handler) pageOf(v *view, l *mtree.Listing) *page {
 // prune, and for the formats that follow symlinks only if there are none, for
 // what those lead to is changed without this stamp.
 func (v *view) stamped(l *mtree.Listing) bool {
-	if !v.snap.State.Prunes() {
-		return false
-	}
-	if v.format == text {
-		return true
-	}
+	return v.snap.State.Prunes() && (v.format == text || !hasLinks(l))
+}
+
+func hasLinks(l *mtree.Listing) bool {
 	for i := range l.Entries {
 		if l.Entries[i].Kind == mtree.Symlink {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // send renders a listing and sends it. Up to maxWhole it is sent with its
-// length, and where the stamp is no validator with a hash of the body as tag.
+// length, and where the stamp is no validator with a hash of the body as tag;
+// longer ones without a tag then.
 func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree.Listing) {
-	form, stamped := h.formatter(v, l), v.stamped(l)
-	body, rest := renderUpTo(maxWhole, form, l.Entries)
-	if len(rest) > 0 {
-		h.stream(w, v, form, body, rest, stamped)
-		return
-	}
-	body = form.tail(body)
-	header := w.Header()
-	tag := v.stampTag(l.Stamp, l.Hot)
-	if !stamped {
-		tag = v.hashTag(body, l)
-		if tags := field(r, "If-None-Match"); tags != "" && noneMatch(tags, tag) {
-			header["Etag"] = []string{quoteTag(tag, v.coding, l.Hot)}
-			for _, key := range []string{"Content-Type", "Content-Encoding", "Content-Security-Policy"} {
-				delete(header, key)
-			}
-			h.notModified(w)
+	header, stamped := w.Header(), v.stamped(l)
+	delete(header, "Etag")
+	if stamped {
+		header["Etag"] = []string{quoteTag(v.stampTag(l.Stamp, l.Hot), v.coding, l.Hot)}
+		if !l.Hot && v.unchanged(r, l.Stamp) {
+			h.confirm(w)
 			return
 		}
 	}
-	header["Etag"] = []string{quoteTag(tag, v.coding, l.Hot)}
+	form := h.formatter(v, l)
+	body, rest := renderUpTo(maxWhole, form, l.Entries)
+	if len(rest) > 0 {
+		h.stream(w, v, form, body, rest)
+		return
+	}
+	body = form.tail(body)
+	if !stamped {
+		tag := v.hashTag(body, l)
+		header["Etag"] = []string{quoteTag(tag, v.coding, l.Hot)}
+		if tags := field(r, "If-None-Match"); tags != "" && noneMatch(tags, tag) {
+			h.confirm(w)
+			return
+		}
+	}
 	if v.coding == gzipped {
 		body = compress(body)
 	}

@@ -127,41 +127,46 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 	}
 	defer dir.Close()
 	if end == timedOut {
-		h.nothingNew(w, v, dir, tags)
+		h.nothingNew(w, r, v, dir, tags)
 		return
 	}
 	h.listing(w, r, v, dir)
 }
 
 // isNew reports whether the listing differs from those that tags name. Only
-// where no stamp prunes the directory is read for that.
+// where no stamp proves it the directory is read for that.
 func (h *Handler) isNew(v *view, dir *disk.Dir, tags string) (bool, error) {
-	if v.snap.State.Prunes() && noneMatch(tags, v.stampTag(v.self.MTime, v.hot)) {
-		return false, nil
+	if h.byStamp(v) {
+		return !noneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
 	}
-	if v.snap.State.Prunes() && (v.format == text || !hashed(tags)) {
-		return true, nil
-	}
-	l, err := h.lister(v.snap).Read(dir, v.path)
-	if err != nil {
+	l, err := h.read(v, dir)
+	switch {
+	case err != nil:
 		return false, err
+	case v.stamped(l):
+		return !noneMatch(tags, v.stampTag(l.Stamp, l.Hot)), nil
 	}
-	body := h.render(v, &l)
-	return !noneMatch(tags, v.hashTag(body, &l)), nil
+	return !noneMatch(tags, v.hashTag(h.render(v, l), l)), nil
 }
 
 // nothingNew answers 304 to those who waited in vain, with the state of the
-// tree as it is by now.
-func (h *Handler) nothingNew(w http.ResponseWriter, v *view, dir *disk.Dir, tags string) {
+// tree as it is by now; the listing if its stamp changed in the last moment.
+func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir, tags string) {
 	if err := h.look(v, dir); err != nil {
 		h.fail(w, err)
+		return
+	}
+	tag := v.stampTag(v.self.MTime, v.hot)
+	stamped := tags != "" && h.byStamp(v)
+	if stamped && !noneMatch(tags, tag) {
+		h.listing(w, r, v, dir)
 		return
 	}
 	header := w.Header()
 	h.setTree(header, v.snap, v.self.MTime, v.now)
 	h.setListing(header, v)
-	if tags != "" && v.snap.State.Prunes() && !hashed(tags) {
-		header["Etag"] = []string{quoteTag(v.stampTag(v.self.MTime, v.hot), v.coding, v.hot)}
+	if stamped {
+		header["Etag"] = []string{quoteTag(tag, v.coding, v.hot)}
 	}
 	h.notModified(w)
 }
