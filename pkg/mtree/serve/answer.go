@@ -1,10 +1,9 @@
 package serve
 
 import (
-	"errors"
-	"io/fs"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"tidemark/pkg/mtree/internal/disk"
 )
@@ -49,21 +48,21 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 
 // abort cuts the connection: what was sent so far must not look whole.
 func (h *Handler) abort(err error) {
-	h.cfg.Log.Debug("answer cut short", "err", quoted(err))
+	h.cfg.Log.Debug("answer cut short", "err", h.cfg.quoted(err))
 	h.cfg.Stats.Aborted.Add(1)
 	panic(http.ErrAbortHandler)
 }
 
-func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "err", quoted(err)) }
+func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "err", h.cfg.quoted(err)) }
 
-// quoted returns the text of err with the path in it quoted: names are
-// untrusted.
-func quoted(err error) string {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Op + " " + strconv.Quote(at.Path) + ": " + at.Err.Error()
+// quoted returns the text of err in quotes, for names are untrusted, and with
+// paths from the root on: where on this host the tree is stays out of the log.
+func (c *Config) quoted(err error) string {
+	text := err.Error()
+	if len(c.Root) > 1 {
+		text = strings.ReplaceAll(text, strings.TrimSuffix(c.Root, "/")+"/", "/")
 	}
-	return strconv.Quote(err.Error())
+	return strconv.Quote(text)
 }
 
 // writeAll sends body in pieces, each with a deadline of its own. Errors need

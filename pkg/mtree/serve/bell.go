@@ -105,7 +105,7 @@ func (b *belfry) hear(dir *disk.Dir, state disk.State) int32 {
 			return id
 		}
 		if b.deaf == 0 {
-			b.log.Warn("long polls look once a second: raise the sysctl fs.inotify.max_user_watches", "err", quoted(err))
+			b.log.Warn("long polls look once a second: raise the sysctl fs.inotify.max_user_watches", "err", b.tree.cfg.quoted(err))
 		}
 	}
 	b.deaf--

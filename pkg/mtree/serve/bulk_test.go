@@ -134,6 +134,31 @@ func TestGetTar(t *testing.T) {
 	require.Equal(t, []string{"0 a 3 ", "0 big 3145728 ", "5 e/ 0 ", "0 e/b 3 ", "5 empty/ 0 ", "2 l 0 e/b", "0 \xff 3 "}, got)
 }
 
+// GET ?tar of what cannot all be read: the rest arrives, and no end.
+func TestGetTarMisses(t *testing.T) {
+	if os.Getuid() == 0 {
+		asNobody(t, t.Name())
+		return
+	}
+	s := publishWatched(t, serve.Config{Tar: true}, map[string]string{"a": "1", "b/x": "1", "c/y": "2", "d": "3"})
+	for _, name := range []string{"a", "b"} {
+		require.NoError(t, os.Chmod(s.path(name), 0))
+		t.Cleanup(func() { _ = os.Chmod(s.path(name), 0o755) })
+	}
+	response, _ := s.slowly("/?tar")
+	require.Equal(t, 200, response.StatusCode)
+	r := tar.NewReader(response.Body)
+	for _, want := range []string{"b/", "c/", "c/y", "d"} {
+		header, err := r.Next()
+		require.NoError(t, err)
+		require.Equal(t, want, header.Name)
+	}
+	_, err := r.Next()
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	response, _ = s.slowly("/b/?tar")
+	require.Equal(t, 403, response.StatusCode)
+}
+
 // Sums: sha256sum(1) reads them, with every name.
 func TestSums(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{

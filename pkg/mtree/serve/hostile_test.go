@@ -248,3 +248,33 @@ func TestBodiesAndMethods(t *testing.T) {
 		}
 	}
 }
+
+// A client that never ends its header, or sends none, is let go; so is one that says nothing between requests. Others are answered meanwhile.
+func TestSlowClientsAreLetGo(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := serve.Server(s.h)
+	server.ReadHeaderTimeout /= 20 // half a second
+	server.IdleTimeout = server.ReadHeaderTimeout
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	s.url = "http://" + l.Addr().String()
+	var conns []net.Conn
+	for _, begin := range []string{"", "GET /a HTTP/1.1\r\nHost: x\r\nX: ", "GET /a HTTP/1.1\r\nHost: x\r\n\r\n"} {
+		for range 20 {
+			conn, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			defer conn.Close()
+			_, err = io.WriteString(conn, begin)
+			require.NoError(t, err)
+			require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+			conns = append(conns, conn)
+		}
+	}
+	require.Equal(t, "1", s.get("/a").body)
+	for _, conn := range conns {
+		_, err := io.Copy(io.Discard, conn)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server ends it")
+	}
+}

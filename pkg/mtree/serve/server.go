@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"log/slog"
 	"net/http"
 	"time"
 )
@@ -18,8 +19,9 @@ func Server(h http.Handler) *http.Server {
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 	}
-	if waiting, ok := h.(interface{ Release() }); ok {
-		s.RegisterOnShutdown(waiting.Release)
+	if ours, ok := h.(*Handler); ok {
+		s.RegisterOnShutdown(ours.Release)
+		s.ErrorLog = slog.NewLogLogger(ours.cfg.Log.Handler(), slog.LevelWarn)
 	}
 	return s
 }

@@ -99,7 +99,10 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 		h.fail(w, err)
 		return
 	}
-	if err == nil {
+	if err == nil && p.missed != nil {
+		// All that can be read arrives, and no end: tar(1) says so.
+		err = errors.Join(p.missed, p.out.flush(p.body), http.NewResponseController(w).Flush())
+	} else if err == nil {
 		err = p.out.end(appendTarEnd(p.body))
 	}
 	if err != nil {
@@ -115,10 +118,11 @@ type packing struct {
 	lister *disk.Lister
 	out    *sink
 	body   []byte
+	missed error // of the first that could not be read
 }
 
 // dir packs what is in the directory at path, relative to the one asked. One
-// that has gone meanwhile is left out.
+// that has gone meanwhile is left out, one that may not be read is missed.
 func (p *packing) dir(path string) error {
 	full := joined(p.root, path)
 	var l mtree.Listing
@@ -127,11 +131,8 @@ func (p *packing) dir(path string) error {
 		l, err = p.lister.Read(d, full)
 		_ = d.Close()
 	}
-	if path != "" && disk.IsAbsent(err) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return p.without(path, err)
 	}
 	for i := range l.Entries {
 		if err := p.r.Context().Err(); err != nil {
@@ -140,6 +141,17 @@ func (p *packing) dir(path string) error {
 		if err := p.entry(path, &l.Entries[i]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// without goes on after an error about one path: gone is no loss.
+func (p *packing) without(path string, err error) error {
+	switch {
+	case path == "":
+		return err
+	case !disk.IsAbsent(err) && p.missed == nil:
+		p.missed = err
 	}
 	return nil
 }
@@ -157,15 +169,13 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 	return p.dir(path)
 }
 
-// file packs one file. One that has gone meanwhile is left out; one that
-// shrinks under way ends the stream: its header has been sent.
+// file packs one file. One that has gone meanwhile is left out, one that may
+// not be read is missed; one that shrinks under way ends the stream: its header
+// has been sent.
 func (p *packing) file(path string) error {
 	f, info, err := p.h.tree.root.OpenFilePath(joined(p.root, path), p.h.cfg.CrossMounts)
-	if disk.IsAbsent(err) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return p.without(path, err)
 	}
 	defer f.Close()
 	p.body = appendTarHeader(p.body, tarEntry{path: path, kind: mtree.File, info: info, owner: p.h.cfg.Owner})

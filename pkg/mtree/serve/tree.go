@@ -78,7 +78,7 @@ func (t *tree) replace(old *snapshot) *snapshot {
 	s, err := t.read()
 	if err != nil {
 		// The marker cannot be read: nothing is known, so no stamp prunes.
-		t.cfg.Log.Error("reading the state of the tree", "err", err)
+		t.cfg.Log.Error("reading the state of the tree", "err", t.cfg.quoted(err))
 		s.State = disk.Unwatched
 	}
 	if s.replaced && !old.replaced {
