@@ -27,7 +27,7 @@ lint:
 	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/serve
-	$(GO) vet -tags filesystems ./pkg/mtree/watch
+	$(GO) vet -tags filesystems ./pkg/mtree/watch ./pkg/mtree/serve
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
 
@@ -47,9 +47,11 @@ test: all lint
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
 
-# watch on ext4, xfs, btrfs, tmpfs and FUSE: loop mounts, so as root.
+# watch on ext4, xfs, btrfs, tmpfs and FUSE, serve on one that fails: loop
+# mounts, so as root.
 filesystems:
 	$(GO) test -tags filesystems -parallel 8 -timeout 20m ./pkg/mtree/watch
+	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve
 
 fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \

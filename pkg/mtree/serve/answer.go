@@ -59,8 +59,9 @@ func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "err", h
 // paths from the root on: where on this host the tree is stays out of the log.
 func (c *Config) quoted(err error) string {
 	text := err.Error()
-	if len(c.Root) > 1 {
-		text = strings.ReplaceAll(text, strings.TrimSuffix(c.Root, "/")+"/", "/")
+	if root := strings.TrimSuffix(c.Root, "/"); strings.HasPrefix(root, "/") {
+		text = strings.ReplaceAll(text, root+"/", "/")
+		text = strings.ReplaceAll(text, root, "/")
 	}
 	return strconv.Quote(text)
 }
