@@ -20,8 +20,8 @@ type touch struct {
 
 // A pass commits in between, so that a kill costs little.
 const (
-	commitFiles = 10_000
-	commitEvery = 30 * time.Second
+	defaultCommitFiles = 10_000
+	commitEvery        = 30 * time.Second
 )
 
 // fewSyncs is up to how many files and directories are flushed one by one:
@@ -38,7 +38,7 @@ func (p *pass) touch(path string, names ...string) {
 
 // commitInBetween commits what is complete so far, now and then.
 func (p *pass) commitInBetween() {
-	if p.written < commitFiles && (p.written == 0 || time.Since(p.lastTime) < commitEvery) {
+	if p.written < p.config.commitFiles && (p.written == 0 || time.Since(p.lastTime) < commitEvery) {
 		return
 	}
 	if err := p.commit(); err != nil {

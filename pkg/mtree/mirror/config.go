@@ -55,7 +55,8 @@ type Config struct {
 	Now      func() mtree.Stamp // the local clock; nil: the real one
 	Stats    *Stats             // counts what happens; nil: private ones
 
-	firstPause time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
+	firstPause  time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
+	commitFiles int           // a pass commits after so many; 0: 10,000. Tests lower it
 }
 
 // Durability of a copy.
@@ -122,6 +123,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.firstPause == 0 {
 		c.firstPause = defaultPause
+	}
+	if c.commitFiles == 0 {
+		c.commitFiles = defaultCommitFiles
 	}
 	return c
 }

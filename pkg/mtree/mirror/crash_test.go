@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,7 +29,11 @@ func TestMain(m *testing.M) {
 				os.Exit(99)
 			}
 		}
-		err := Once(context.Background(), Config{Source: source, Dest: os.Getenv("MIRROR_TEST_DEST"), Out: os.Stdout})
+		commit, _ := strconv.Atoi(os.Getenv("MIRROR_TEST_COMMIT"))
+		err := Once(context.Background(), Config{
+			Source: source, Dest: os.Getenv("MIRROR_TEST_DEST"), Out: os.Stdout,
+			Durability: os.Getenv("MIRROR_TEST_DURABILITY"), commitFiles: commit,
+		})
 		if err != nil {
 			fmt.Println(err)
 		}

@@ -19,54 +19,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// program runs a command that must succeed.
-func program(t testing.TB, name string, args ...string) {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	require.NoError(t, err, "%s %q: %s", name, args, out)
-}
-
-// mount runs a command that mounts something on dir, and takes it away when the
-// test ends.
-func mount(t testing.TB, dir, name string, args ...string) {
-	t.Helper()
-	program(t, name, args...)
-	t.Cleanup(func() {
-		// Programs elsewhere that look at all mounts keep one busy for a
-		// moment; a lazy umount waits for them.
-		if exec.Command("umount", dir).Run() != nil {
-			if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
-				t.Errorf("umount -l %s: %s", dir, out)
-			}
-		}
-	})
-}
-
-// image makes a file system by mkfs in a file and mounts it.
-func image(t testing.TB, mkfs ...string) (dir string) {
-	t.Helper()
-	base := t.TempDir()
-	file, dir := filepath.Join(base, "image"), filepath.Join(base, "mount")
-	must(t, os.Mkdir(dir, 0o755))
-	write(t, file, "")
-	must(t, os.Truncate(file, 512<<20)) // sparse; xfs wants 300 MB at least
-	program(t, mkfs[0], append(mkfs[1:], file)...)
-	mount(t, dir, "mount", "-o", "loop", file, dir)
-	return dir
-}
-
 func inMemory(t testing.TB) string {
 	dir := t.TempDir()
-	mount(t, dir, "mount", "-t", "tmpfs", "tidemark", dir)
+	testfs.Mount(t, dir, "mount", "-t", "tmpfs", "tidemark", dir)
 	return dir
 }
 
 func subvolume(t testing.TB) string {
-	dir := filepath.Join(image(t, "mkfs.btrfs", "-q"), "sub")
-	program(t, "btrfs", "-q", "subvolume", "create", dir)
+	dir := filepath.Join(testfs.Image(t, "mkfs.btrfs", "-q"), "sub")
+	testfs.Run(t, "btrfs", "-q", "subvolume", "create", dir)
 	return dir
 }
 
@@ -80,10 +45,10 @@ type fileSystem struct {
 }
 
 var fileSystems = []fileSystem{
-	{"ext4", func(t testing.TB) string { return image(t, "mkfs.ext4", "-q", "-F") }, 1, "fanotify"},
-	{"ext4 of whole seconds", func(t testing.TB) string { return image(t, "mkfs.ext4", "-q", "-F", "-I", "128") }, time.Second, "fanotify"},
-	{"xfs", func(t testing.TB) string { return image(t, "mkfs.xfs", "-q") }, 1, "fanotify"},
-	{"btrfs", func(t testing.TB) string { return image(t, "mkfs.btrfs", "-q") }, 1, "fanotify"},
+	{"ext4", func(t testing.TB) string { return testfs.Image(t, "mkfs.ext4", "-q", "-F") }, 1, "fanotify"},
+	{"ext4 of whole seconds", func(t testing.TB) string { return testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128") }, time.Second, "fanotify"},
+	{"xfs", func(t testing.TB) string { return testfs.Image(t, "mkfs.xfs", "-q") }, 1, "fanotify"},
+	{"btrfs", func(t testing.TB) string { return testfs.Image(t, "mkfs.btrfs", "-q") }, 1, "fanotify"},
 	{"btrfs subvolume", subvolume, 1, "inotify"},
 	{"tmpfs", inMemory, 1, "fanotify"},
 }
@@ -141,7 +106,7 @@ func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 // not what that of --state-dir stores.
 func TestStateDirOnAnother(t *testing.T) {
 	t.Parallel()
-	place := image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
+	place := testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
 	root, state := newTreeIn(t, place, "a/b/f = one"), newTree(t)
 	r := start(t, Config{Root: root, StateDir: state})
 	r.sync()
@@ -158,7 +123,7 @@ func TestStateDirOnAnother(t *testing.T) {
 // stamp, must not leave the directory with the times that we wrote.
 func TestChangeInTheSecondOfOurs(t *testing.T) {
 	t.Parallel()
-	place := image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
+	place := testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
 	for i := range 4 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
@@ -179,10 +144,10 @@ func TestChangeInTheSecondOfOurs(t *testing.T) {
 // is left alone, and what happens in it is no loss, though the mark hears it.
 func TestSubvolumeBelow(t *testing.T) {
 	t.Parallel()
-	place := image(t, "mkfs.btrfs", "-q")
+	place := testfs.Image(t, "mkfs.btrfs", "-q")
 	root := newTreeIn(t, place, "a/f = one")
 	sub := filepath.Join(root, "a/sub")
-	program(t, "btrfs", "-q", "subvolume", "create", sub)
+	testfs.Run(t, "btrfs", "-q", "subvolume", "create", sub)
 	must(t, os.MkdirAll(filepath.Join(sub, "d"), 0o755))
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
@@ -249,7 +214,7 @@ func TestOnceOnFUSE(t *testing.T) {
 func fuse(t testing.TB) (behind, root string) {
 	behind = newTreeIn(t, t.TempDir(), "a/b/f = one", "x/g = two", "old/")
 	root = t.TempDir()
-	mount(t, root, "bindfs", behind, root)
+	testfs.Mount(t, root, "bindfs", behind, root)
 	return behind, root
 }
 

@@ -1,0 +1,89 @@
+// Package testfs makes file systems for tests, each by its own mkfs in an image
+// on a loop device, and cuts their power. It needs root; what is missing fails
+// the test.
+package testfs
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// Run runs a command that must succeed.
+func Run(t testing.TB, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %q: %v: %s", name, args, err, out)
+	}
+}
+
+// Mount runs a command that mounts something on dir, and takes it away when the
+// test ends.
+func Mount(t testing.TB, dir, name string, args ...string) {
+	t.Helper()
+	Run(t, name, args...)
+	t.Cleanup(func() {
+		// Programs elsewhere that look at all mounts keep one busy for a
+		// moment; a lazy umount waits for them.
+		if exec.Command("umount", dir).Run() != nil {
+			if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
+				t.Errorf("umount -l %s: %s", dir, out)
+			}
+		}
+	})
+}
+
+// imageSize is that of a file system, in bytes, sparse: xfs wants 300 MB at
+// least.
+const imageSize = 512 << 20
+
+// Make makes a file system by mkfs in a file, and the directory to mount it on.
+func Make(t testing.TB, mkfs ...string) (file, dir string) {
+	t.Helper()
+	base := t.TempDir()
+	file, dir = filepath.Join(base, "image"), filepath.Join(base, "mount")
+	err := os.Mkdir(dir, 0o755)
+	if err == nil {
+		err = os.WriteFile(file, nil, 0o644)
+	}
+	if err == nil {
+		err = os.Truncate(file, imageSize)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	Run(t, mkfs[0], append(mkfs[1:], file)...)
+	return file, dir
+}
+
+// Image makes a file system by mkfs in a file and mounts it until the test
+// ends.
+func Image(t testing.TB, mkfs ...string) (dir string) {
+	t.Helper()
+	file, dir := Make(t, mkfs...)
+	Mount(t, dir, "mount", "-o", "loop", file, dir)
+	return dir
+}
+
+// Cut ends the file system at dir as a power cut does, without writing what is
+// not on disk yet: EXT4_IOC_SHUTDOWN, which is XFS_IOC_GOINGDOWN, with
+// NOLOGFLUSH. Everything on it fails from then on; mount it anew.
+func Cut(dir string) error {
+	const (
+		shutdown   = 0x8004587d // _IOR('X', 125, __u32)
+		noLogFlush = 2
+	)
+	fd, err := syscall.Open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	how := uint32(noLogFlush)
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), shutdown, uintptr(unsafe.Pointer(&how))); errno != 0 {
+		return errno
+	}
+	return nil
+}
