@@ -228,7 +228,11 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 func (s Stamp) MarshalText() ([]byte, error) { return s.Append(nil), nil }
 
 // UnmarshalText is the inverse of MarshalText.
-func (s *Stamp) UnmarshalText(text []byte) (err error) {
-	*s, err = ParseStamp(string(text))
-	return err
+func (s *Stamp) UnmarshalText(text []byte) error {
+	parsed, ok := parseStamp(text)
+	if !ok {
+		return fmt.Errorf("%w: %.64q", ErrStamp, text)
+	}
+	*s = parsed
+	return nil
 }

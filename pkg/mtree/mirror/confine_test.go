@@ -248,7 +248,7 @@ func TestTarStream(t *testing.T) {
 		require.NoError(t, archive.WriteHeader(&tar.Header{Name: name, Size: size, ModTime: mtime, ChangeTime: mtime, Mode: 0o644, Format: tar.FormatPAX, Typeflag: tar.TypeReg}))
 		_, err := archive.Write(bytes.Repeat([]byte{'x'}, int(size)))
 		require.NoError(t, err)
-		want = append(want, tarFile{name, size, mtree.FromTime(mtime), mtree.FromTime(mtime)})
+		want = append(want, tarFile{[]byte(name), size, mtree.FromTime(mtime), mtree.FromTime(mtime)})
 	}
 	require.NoError(t, archive.Close())
 	whole := out.Bytes()
@@ -264,6 +264,7 @@ func TestTarStream(t *testing.T) {
 				return files, err
 			}
 			require.Len(t, body, int(f.size))
+			f.name = bytes.Clone(f.name)
 			files = append(files, f)
 		}
 	}

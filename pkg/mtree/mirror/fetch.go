@@ -61,7 +61,12 @@ type item struct {
 }
 
 func (f *fetching) bring(parcels []parcel) {
-	var want []wanted
+	files := 0
+	for i := range parcels {
+		files += len(parcels[i].changes)
+	}
+	want := make([]wanted, 0, files)
+	f.items = make([]item, 0, files)
 	for i := range parcels {
 		n := parcels[i].n
 		for _, c := range parcels[i].changes {

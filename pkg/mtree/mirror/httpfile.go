@@ -201,12 +201,13 @@ func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs 
 	}
 	defer resp.Body.Close()
 	archive := newTarStream(resp.Body)
+	defer archive.close()
 	for {
 		f, err := archive.next()
 		if err != nil {
 			return
 		}
-		i, ok := index[f.name]
+		i, ok := index[string(f.name)]
 		if !ok || got[i] {
 			continue // not asked for, or given already: not looked at
 		}

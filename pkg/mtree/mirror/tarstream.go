@@ -3,10 +3,11 @@ package mirror
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
+	"slices"
+	"sync"
 
 	"tidemark/pkg/mtree"
 )
@@ -20,6 +21,8 @@ type tarStream struct {
 	left  int64 // bytes of the present file not read yet
 	pad   int   // behind them
 	block [tarBlock]byte
+	text  []byte // the last PAX header
+	name  []byte // of two parts
 }
 
 const (
@@ -29,13 +32,24 @@ const (
 
 // tarFile is one file of the stream.
 type tarFile struct {
-	name         string
+	name         []byte // valid until the next file
 	size         int64
 	mtime, ctime mtree.Stamp
 }
 
+var tarStreams = sync.Pool{New: func() any { return &tarStream{in: bufio.NewReaderSize(nil, 64<<10)} }}
+
+// newTarStream returns a stream to be given back by close.
 func newTarStream(in io.Reader) *tarStream {
-	return &tarStream{in: bufio.NewReaderSize(in, 64<<10)}
+	t := tarStreams.Get().(*tarStream)
+	t.in.Reset(in)
+	t.left, t.pad = 0, 0
+	return t
+}
+
+func (t *tarStream) close() {
+	t.in.Reset(nil)
+	tarStreams.Put(t)
 }
 
 // next returns the next file, whose contents Read gives; io.EOF behind the last
@@ -71,10 +85,11 @@ func (t *tarStream) next() (f tarFile, err error) {
 
 // header takes from a ustar header what no PAX header said.
 func (t *tarStream) header(size int64, f *tarFile) error {
-	if f.name == "" {
+	if len(f.name) == 0 {
 		f.name = cString(t.block[:100])
-		if prefix := cString(t.block[345:500]); prefix != "" {
-			f.name = prefix + "/" + f.name
+		if prefix := cString(t.block[345:500]); len(prefix) > 0 {
+			t.name = append(append(append(t.name[:0], prefix...), '/'), f.name...)
+			f.name = t.name
 		}
 	}
 	if f.size == 0 {
@@ -113,18 +128,18 @@ func (t *tarStream) pax(size int64, f *tarFile) error {
 	if size > maxPAX {
 		return errTar
 	}
-	text := make([]byte, (size+tarBlock-1)&^(tarBlock-1))
-	if _, err := io.ReadFull(t.in, text); err != nil {
+	t.text = slices.Grow(t.text[:0], maxPAX)[:(size+tarBlock-1)&^(tarBlock-1)]
+	if _, err := io.ReadFull(t.in, t.text); err != nil {
 		return cutTar(err)
 	}
-	text = text[:size]
+	text := t.text[:size]
 	for len(text) > 0 {
 		digits, _, ok := bytes.Cut(text, []byte(" "))
-		length, err := strconv.Atoi(string(digits))
-		if !ok || err != nil || length < len(digits)+2 || length > len(text) || text[length-1] != '\n' {
+		length, digitsOK := decimal(digits)
+		if !ok || !digitsOK || length < int64(len(digits)+2) || length > int64(len(text)) || text[length-1] != '\n' {
 			return errTar
 		}
-		key, value, ok := strings.Cut(string(text[len(digits)+1:length-1]), "=")
+		key, value, ok := bytes.Cut(text[len(digits)+1:length-1], []byte("="))
 		if !ok {
 			return errTar
 		}
@@ -136,31 +151,44 @@ func (t *tarStream) pax(size int64, f *tarFile) error {
 	return nil
 }
 
-func (f *tarFile) set(key, value string) (err error) {
-	switch key {
+func (f *tarFile) set(key, value []byte) (err error) {
+	ok := true
+	switch string(key) {
 	case "path":
 		f.name = value
 	case "size":
-		f.size, err = strconv.ParseInt(value, 10, 63)
+		f.size, ok = decimal(value)
 	case "mtime":
-		f.mtime, err = mtree.ParseStamp(value)
+		err = f.mtime.UnmarshalText(value)
 	case "ctime":
-		f.ctime, err = mtree.ParseStamp(value)
+		err = f.ctime.UnmarshalText(value)
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errTar, err)
+	if !ok || err != nil {
+		return fmt.Errorf("%w: %.20q=%.60q", errTar, key, value)
 	}
 	return nil
 }
 
-// octal reads a number of the present header.
-func (t *tarStream) octal(from, to int) (int64, bool) {
-	text := strings.Trim(string(t.block[from:to]), " \x00")
-	if text == "" {
-		return 0, true
+// decimal reads a number of at most 18 digits.
+func decimal(text []byte) (n int64, ok bool) {
+	for _, c := range text {
+		if c < '0' || c > '9' || len(text) > 18 {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
 	}
-	n, err := strconv.ParseUint(text, 8, 62)
-	return int64(n), err == nil
+	return n, len(text) > 0
+}
+
+// octal reads a number of the present header; one that is not there is zero.
+func (t *tarStream) octal(from, to int) (n int64, ok bool) {
+	for _, c := range bytes.Trim(t.block[from:to], " \x00") {
+		if c < '0' || c > '7' || n >= 1<<60 {
+			return 0, false
+		}
+		n = n<<3 | int64(c-'0')
+	}
+	return n, true
 }
 
 // sumRight checks the header's checksum, in which the sum itself counts as
@@ -168,17 +196,27 @@ func (t *tarStream) octal(from, to int) (int64, bool) {
 func (t *tarStream) sumRight() bool {
 	want, ok := t.octal(148, 156)
 	sum := int64(8 * ' ')
-	for i, c := range t.block {
-		if i < 148 || i >= 156 {
-			sum += int64(c)
-		}
+	for _, c := range t.block[148:156] {
+		sum -= int64(c)
 	}
-	return ok && sum == want
+	return ok && sum+sumBytes(&t.block) == want
 }
 
-func cString(text []byte) string {
+// sumBytes adds up the bytes of a block, eight at a time: a tenth of the cost of
+// one by one, which is more than any other step of reading a header.
+func sumBytes(block *[tarBlock]byte) int64 {
+	const even = 0x00ff_00ff_00ff_00ff
+	var four uint64 // sums of 16 bits; each stays below 128 * 255
+	for i := 0; i < tarBlock; i += 8 {
+		eight := binary.LittleEndian.Uint64(block[i:])
+		four += eight&even + eight>>8&even
+	}
+	return int64(four&0xffff + four>>16&0xffff + four>>32&0xffff + four>>48)
+}
+
+func cString(text []byte) []byte {
 	text, _, _ = bytes.Cut(text, []byte{0})
-	return string(text)
+	return text
 }
 
 var errTar = fmt.Errorf("%w: not the tar stream of a server", mtree.ErrListing)

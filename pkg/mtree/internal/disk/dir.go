@@ -225,6 +225,13 @@ func timespecs(atime unix.Timespec, mtime mtree.Stamp) [2]unix.Timespec {
 	return [2]unix.Timespec{atime, {Sec: sec, Nsec: nsec}}
 }
 
+// futimensNow is futimens with the present as the atime, which saves asking for
+// it.
+func futimensNow(fd int, mtime mtree.Stamp) error {
+	times := timespecs(unix.Timespec{Nsec: unix.UTIME_NOW}, mtime)
+	return utimensat(fd, &times)
+}
+
 // futimens is utimensat(fd, NULL, times, 0), which libc calls futimens(3).
 func futimens(fd int, mtime mtree.Stamp) error {
 	var st unix.Stat_t
@@ -232,7 +239,11 @@ func futimens(fd int, mtime mtree.Stamp) error {
 		return err
 	}
 	times := timespecs(st.Atim, mtime)
-	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0)
+	return utimensat(fd, &times)
+}
+
+func utimensat(fd int, times *[2]unix.Timespec) error {
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(times)), 0, 0, 0)
 	if errno != 0 {
 		return errno
 	}

@@ -158,7 +158,9 @@ func (f *Draft) Chown(uid, gid uint32) error {
 }
 
 // SetTime sets the mtime; the file system rounds down to its granule.
-func (f *Draft) SetTime(mtime mtree.Stamp) error { return f.check("utimensat", futimens(f.fd, mtime)) }
+func (f *Draft) SetTime(mtime mtree.Stamp) error {
+	return f.check("utimensat", futimensNow(f.fd, mtime))
+}
 
 // Sync makes contents and times durable.
 func (f *Draft) Sync() error { return f.check("fsync", unix.Fsync(f.fd)) }
