@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"encoding/binary"
 	"strconv"
 	"unicode/utf8"
 
@@ -13,6 +14,8 @@ const tarType = "application/x-tar"
 
 // tarBlock is the unit of a tar stream, in bytes.
 const tarBlock = 512
+
+var zeros [tarBlock]byte
 
 // tarEntry is one member of a tar stream.
 type tarEntry struct {
@@ -37,7 +40,7 @@ func appendTarHeader(dst []byte, e tarEntry) []byte {
 		size = e.info.Size
 	}
 	start := len(dst)
-	dst = append(dst, make([]byte, tarBlock)...) // filled in below
+	dst = append(dst, zeros[:]...) // filled in below
 	records := len(dst)
 	if !utf8.ValidString(name) || !utf8.ValidString(e.link) {
 		// bsdtar wants this for names that are no UTF-8 and GNU tar grumbles
@@ -45,8 +48,8 @@ func appendTarHeader(dst []byte, e tarEntry) []byte {
 		dst = appendRecord(dst, "hdrcharset", "BINARY")
 	}
 	var stamp [32]byte
-	dst = appendRecord(dst, "mtime", string(e.info.MTime.Append(stamp[:0])))
-	dst = appendRecord(dst, "ctime", string(e.info.CTime.Append(stamp[:0])))
+	dst = appendRecord(dst, "mtime", e.info.MTime.Append(stamp[:0]))
+	dst = appendRecord(dst, "ctime", e.info.CTime.Append(stamp[:0]))
 	if !fitsUstar(name) {
 		dst = appendRecord(dst, "path", name)
 	}
@@ -67,7 +70,7 @@ func appendTarHeader(dst []byte, e tarEntry) []byte {
 	length := len(dst) - records
 	dst = appendTarPadding(dst, int64(length))
 	fillUstar(dst[start:records], ustar{name: "PaxHeader/x", flag: 'x', mode: 0o644, size: int64(length)})
-	dst = append(dst, make([]byte, tarBlock)...)
+	dst = append(dst, zeros[:]...)
 	fillUstar(dst[len(dst)-tarBlock:], ustar{
 		name: name, link: e.link, flag: tarFlag(e.kind), mode: e.info.Mode & 0o777,
 		uid: uid, gid: gid, size: size, mtime: e.info.MTime,
@@ -100,13 +103,21 @@ func fitsUstar(name string) bool {
 }
 
 // appendRecord appends "LENGTH KEY=VALUE\n", the length counting itself.
-func appendRecord(dst []byte, key, value string) []byte {
+func appendRecord[T string | []byte](dst []byte, key string, value T) []byte {
 	rest := len(key) + len(value) + len(" =\n")
-	length := rest + len(strconv.Itoa(rest))
-	length = rest + len(strconv.Itoa(length)) // its own digits may have become one more
+	length := rest + digits(rest)
+	length = rest + digits(length) // its own digits may have become one more
 	dst = append(strconv.AppendInt(dst, int64(length), 10), ' ')
 	dst = append(append(dst, key...), '=')
 	return append(append(dst, value...), '\n')
+}
+
+// digits counts those of a positive decimal number.
+func digits(n int) (count int) {
+	for ; n > 0; n /= 10 {
+		count++
+	}
+	return count
 }
 
 // ustar is what stands in a header block (POSIX.1-1988).
@@ -133,11 +144,19 @@ func fillUstar(block []byte, u ustar) {
 	block[156] = u.flag
 	asciiField(block[157:257], u.link)
 	copy(block[257:], "ustar\x0000")
-	var sum uint64
-	for _, c := range block {
-		sum += uint64(c)
+	octalField(block[148:155], sumBytes(block))
+}
+
+// sumBytes adds up the bytes of a header block, eight at a time: one by one is
+// a tenth of the cost of packing a small file.
+func sumBytes(block []byte) uint64 {
+	const even = 0x00ff_00ff_00ff_00ff
+	var four uint64 // sums of 16 bits; each stays below 128 * 256
+	for i := 0; i+8 <= len(block); i += 8 {
+		eight := binary.LittleEndian.Uint64(block[i:])
+		four += eight&even + eight>>8&even
 	}
-	octalField(block[148:155], sum)
+	return four&0xffff + four>>16&0xffff + four>>32&0xffff + four>>48
 }
 
 // asciiField writes what the old header can hold of a name.
@@ -165,7 +184,7 @@ func octalField(field []byte, n uint64) {
 
 // appendTarPadding fills the block that content of this size ends in.
 func appendTarPadding(dst []byte, size int64) []byte {
-	return append(dst, make([]byte, int(-size)&(tarBlock-1))...)
+	return append(dst, zeros[:-size&(tarBlock-1)]...)
 }
 
 // appendTarEnd appends the two zero blocks that say the stream is whole.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -20,7 +21,9 @@ const maxBulkFile = 1 << 20
 // left out: the client asks for it singly.
 func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
 	out := newSink(w, identity)
-	var body []byte
+	buffer := tarBuffers.Get().(*[]byte)
+	body := (*buffer)[:0]
+	defer func() { putTarBuffer(buffer, body) }()
 	for _, path := range paths {
 		if r.Context().Err() != nil {
 			return
@@ -36,6 +39,22 @@ func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths
 	}
 	if err := out.end(appendTarEnd(body)); err != nil {
 		h.abort(err)
+	}
+}
+
+// tarBuffers are for the pieces of answers to POST ?tar: growing a new one for
+// each costs more than reading the files.
+var tarBuffers = sync.Pool{New: func() any {
+	buffer := make([]byte, 0, 2*sinkPiece)
+	return &buffer
+}}
+
+// putTarBuffer gives a buffer back that has become body, unless one large file
+// has made it so large that it would be held for nothing.
+func putTarBuffer(buffer *[]byte, body []byte) {
+	if cap(body) <= 4*sinkPiece {
+		*buffer = body[:0]
+		tarBuffers.Put(buffer)
 	}
 }
 
