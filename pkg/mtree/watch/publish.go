@@ -262,6 +262,7 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp) mtree.Stamp
 // or delete in the same tick shows the same, and an audit would pass it over.
 func (p *publisher) wrote(d *disk.Dir, path string, stamp mtree.Stamp, before disk.Info) {
 	p.stamped++
+	p.source.Wrote()
 	p.trouble.accept(path)
 	after, err := d.Self()
 	if err != nil {

@@ -16,8 +16,8 @@
 // The kernel's side is described in inotify(7) and fanotify(7).
 package notify
 
-// Source hears changes. Arm may be called by any goroutine at any time; Take
-// and Close by the one that owns the Source.
+// Source hears changes. Arm may be called by any goroutine at any time; Take,
+// Wrote and Close by the one that owns the Source.
 type Source interface {
 	// Arm begins to hear the directory open as fd, which was found as name in
 	// the directory parent, open as parentFD. It must be called before the
@@ -31,6 +31,11 @@ type Source interface {
 
 	// Take returns what was heard since the last Take, without waiting.
 	Take() Taken
+
+	// Wrote is called by the goroutine that takes after each time that it
+	// set itself, so that the events of its own writes do not fill the
+	// kernel's queue. Cost: one read every few thousand calls.
+	Wrote()
 
 	// Close ends the hearing and all goroutines of the Source.
 	Close() error

@@ -61,7 +61,7 @@ func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 		return nil, err
 	}
 	s.queue.sift, s.queue.keep = s.sift, s.squeeze
-	if err := s.queue.start(fd, "fanotify", wake); err != nil {
+	if err := s.queue.start(fd, "fanotify", maxFanotifyQueue, wake); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -156,6 +156,9 @@ func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
 		return nil
 	})
 }
+
+// Wrote implements Source.
+func (s *fanotify) Wrote() { s.queue.wrote() }
 
 // Close implements Source.
 func (s *fanotify) Close() error {

@@ -66,7 +66,7 @@ func newInotify(wake chan<- struct{}, marked bool) (*inotify, error) {
 	}
 	s := &inotify{marked: marked, nodes: newNodes(), moving: map[uint32]*node{}, dirty: map[int32]struct{}{}}
 	s.queue.keep = s.squeeze
-	if err := s.queue.start(fd, "inotify", wake); err != nil {
+	if err := s.queue.start(fd, "inotify", maxInotifyQueue, wake); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -189,6 +189,9 @@ func isThere(parentFD int, name string, fd int) bool {
 	return unix.Fstatat(parentFD, name, &there, unix.AT_SYMLINK_NOFOLLOW) == nil &&
 		unix.Fstat(fd, &self) == nil && there.Dev == self.Dev && there.Ino == self.Ino
 }
+
+// Wrote implements Source.
+func (s *inotify) Wrote() { s.queue.wrote() }
 
 // Close implements Source.
 func (s *inotify) Close() error { return s.queue.close() }

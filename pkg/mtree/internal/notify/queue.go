@@ -25,7 +25,11 @@ type queue struct {
 	keep func(dst, events []byte) []byte // appends what must be kept of events, under mu
 	soft int                             // bytes beyond which keep is asked
 	hard int
+	room int // own writes after which the kernel's queue is emptied: wrote
 	done chan struct{}
+
+	writes  int    // since it was; the writer's
+	scratch []byte // the writer's
 
 	mu    sync.Mutex
 	buf   []byte // events read and not yet taken
@@ -34,10 +38,11 @@ type queue struct {
 	news  bool // something was added since the last wake
 }
 
-// start begins to drain fd, which it owns from now on. wake is sent to, without
-// waiting, after each read.
-func (q *queue) start(fd int, name string, wake chan<- struct{}) error {
+// start begins to drain fd, which it owns from now on and which holds as many
+// events as the sysctl says. wake is sent to, without waiting, after each read.
+func (q *queue) start(fd int, name, limit string, wake chan<- struct{}) error {
 	q.file, q.wake, q.done = os.NewFile(uintptr(fd), name), wake, make(chan struct{})
+	q.room = max(1, sysctl(limit)/eventsPerWrite/4)
 	if q.soft == 0 {
 		q.soft, q.hard = softCap, hardCap
 	}
@@ -58,18 +63,45 @@ func (q *queue) drain(conn syscall.RawConn) {
 		if err != nil {
 			return // closed
 		}
-		q.mu.Lock()
-		news := q.news
-		q.news = false
-		q.mu.Unlock()
-		if !news {
-			continue
-		}
-		select {
-		case q.wake <- struct{}{}:
-		default:
-		}
+		q.tell()
 	}
+}
+
+// tell wakes the taker if there is something new.
+func (q *queue) tell() {
+	q.mu.Lock()
+	news := q.news
+	q.news = false
+	q.mu.Unlock()
+	if !news {
+		return
+	}
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// eventsPerWrite is how many events one directory time set by us causes: the
+// directory's own, and its parent's.
+const eventsPerWrite = 2
+
+// wrote is called by the writer after each time it set. What it causes itself
+// must not fill the queue while the reader has no processor: the audit that
+// follows such a loss would write as much again, and so on.
+func (q *queue) wrote() {
+	if q.writes++; q.writes < q.room {
+		return
+	}
+	q.writes = 0
+	if q.scratch == nil {
+		q.scratch = make([]byte, readSize)
+	}
+	_ = control(q.file, func(fd int) error {
+		q.pull(fd, q.scratch)
+		return nil
+	})
+	q.tell()
 }
 
 // pull reads once. Read and append are one step under mu: whoever holds mu and
