@@ -135,10 +135,13 @@ func (w *watcher) abandonFloor(g *grounds) {
 // audited takes the end of an audit.
 func (w *watcher) audited(ctx context.Context, r report) error {
 	w.audits.running = false
+	if r.err != nil && ctx.Err() != nil {
+		return nil
+	}
+	if err := w.replaced(); err != nil { // of a lazy umount no event tells, without events of nothing
+		return err
+	}
 	if r.err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return exit.With(exit.Local, fmt.Errorf("reading the tree: %w", r.err), "the root must be readable")
 	}
 	w.Stats.Audits.Add(1)
