@@ -12,7 +12,7 @@ FUZZTIME   ?= 10s
 
 export CGO_ENABLED = 0
 
-.PHONY: all demo test check lint interop filesystems powercut bench fuzz clean install $(PROGRAMS)
+.PHONY: all demo test check lint interop filesystems soak powercut bench fuzz clean install $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -40,6 +40,7 @@ test: all lint
 	$(GO) test -timeout 20m ./e2e/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	$(MAKE) interop
+	$(MAKE) filesystems
 	$(MAKE) powercut
 	$(MAKE) fuzz
 	$(MAKE) demo ONCE=1
@@ -48,11 +49,17 @@ test: all lint
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
 
-# watch on ext4, xfs, btrfs, tmpfs and FUSE, serve on one that fails: loop
-# mounts, so as root.
+# watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with real programs as
+# churn and with less than its rights; serve on a disk that fails: as root.
 filesystems:
 	$(GO) test -tags filesystems -parallel 8 -timeout 20m ./pkg/mtree/watch
 	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve
+
+# watch under churn on all of these, killed, stopped and overrun: for hours.
+# CHURN_SEED=N replays one seed that a failure has named.
+SOAK ?= 1h
+soak:
+	$(GO) test -tags 'filesystems soak' -timeout 0 -run TestSoak -v ./pkg/mtree/watch -soak $(SOAK)
 
 # Copies on ext4, xfs and btrfs lose their power in the middle of a pass: root.
 powercut:

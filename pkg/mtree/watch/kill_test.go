@@ -3,11 +3,13 @@ package watch
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,76 +39,84 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	err := Run(context.Background(), Config{Root: root, Backend: os.Getenv("WATCH_TEST_BACKEND"), Log: log})
+	audits := make(chan os.Signal, 1)
+	signal.Notify(audits, syscall.SIGHUP)
+	ask := make(chan struct{})
+	go func() {
+		for range audits {
+			ask <- struct{}{}
+		}
+	}()
+	err := Run(context.Background(), Config{Root: root, Backend: os.Getenv("WATCH_TEST_BACKEND"), Log: log, Audit: ask})
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
 
-// process starts a watcher in a process of its own.
-func process(t *testing.T, root, backend string) *exec.Cmd {
+// process is a watcher in a process of its own.
+type process struct {
+	t   testing.TB
+	cmd *exec.Cmd
+}
+
+// limits guards the sysctls, which are everybody's: a watcher that starts holds
+// it for reading, whoever lowers one for writing.
+var limits sync.RWMutex
+
+func startProcess(t testing.TB, root, backend string, log io.Writer) *process {
+	limits.RLock()
+	defer limits.RUnlock()
+	return spawn(t, root, backend, log)
+}
+
+// startShort starts one whose kernel queue is short.
+func startShort(t testing.TB, root, backend string, log io.Writer) (p *process) {
+	limits.Lock()
+	defer limits.Unlock()
+	queue := backend
+	if backend == "none" { // has a queue for its cookies
+		queue = "inotify"
+	}
+	withSysctl(t, "fs."+queue+".max_queued_events", shortQueue, func() { p = spawn(t, root, backend, log) })
+	return p
+}
+
+const shortQueue = 20
+
+// spawn returns when the watcher has its queue.
+func spawn(t testing.TB, root, backend string, log io.Writer) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "WATCH_TEST_ROOT="+root, "WATCH_TEST_BACKEND="+backend)
-	cmd.Stderr = os.Stderr
-	if !testing.Verbose() {
-		cmd.Stderr = nil
-	}
+	cmd.Stderr = log
 	must(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	return cmd
+	p := &process{t, cmd}
+	t.Cleanup(p.kill)
+	r := &running{t: t, root: root}
+	require.Eventually(t, func() bool { return r.status().Status.PID == cmd.Process.Pid }, deadline, time.Millisecond, log)
+	return p
 }
 
-// TestKilled: killed at random times under churn and started again, nothing is
-// missed, and no reader has to compare everything.
-func TestKilled(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend string) {
-		seed := uint64(time.Now().UnixNano())
-		t.Logf("seed %d", seed)
-		root, outside := newTree(t, "a/b/c/", "b/", "f = x"), newTree(t)
-		dir, err := disk.OpenRoot(root)
-		must(t, err)
-		defer dir.Close()
-		random := rand.New(rand.NewPCG(seed, 99))
-		r := newReader(t)
-		status := &running{t: t, root: root}
-		for round := range 6 {
-			watcher := process(t, root, backend)
-			require.Eventually(t, func() bool {
-				s := status.status()
-				return s.Status.PID == watcher.Process.Pid && s.State == disk.Watched
-			},
-				deadline, time.Millisecond)
-			for !r.pass(dir) {
-			}
-			var writing sync.WaitGroup
-			for id := range 2 {
-				c := newChurner(root, outside, seed, 10*round+id)
-				writing.Go(func() {
-					for range 150 {
-						c.step()
-					}
-				})
-			}
-			for range random.IntN(30) {
-				r.pass(dir)
-			}
-			must(t, watcher.Process.Kill())
-			_ = watcher.Wait()
-			writing.Wait()
-		}
-		w := start(t, Config{Root: root, Backend: backend})
-		w.sync()
-		r.catchesUp(dir, fmt.Sprint("seed ", seed))
-		require.EqualValues(t, 1, w.status().Tree.Epoch)
-	})
+// kill ends it by SIGKILL.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+// ready waits until it is done with its start audit, or with one after a loss.
+func (p *process) ready(r *running) {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool {
+		s := r.status()
+		return s.Status.PID == p.cmd.Process.Pid && (s.State == disk.Watched || s.State == disk.Audited)
+	}, deadline, time.Millisecond, r.log)
 }
 
 // In a process of its own the watcher drops its own events by pid, and hears
 // all others.
 func TestOwnEventsByPID(t *testing.T) {
 	root := newTree(t, "a/b/f = x")
-	watcher := process(t, root, "fanotify")
-	r := &running{t: t, root: root}
+	r := &running{t: t, root: root, log: new(logged)}
+	startProcess(t, root, "fanotify", r.log)
 	r.await(disk.Watched)
 	seen := logStamps(t, root)
 	must(t, os.Chmod(root+"/a/b", 0o700))
@@ -116,6 +126,4 @@ func TestOwnEventsByPID(t *testing.T) {
 	r.sync()
 	r.sync()
 	require.Equal(t, before, everyTime(t, root))
-	must(t, watcher.Process.Kill())
-	_ = watcher.Wait()
 }

@@ -65,7 +65,7 @@ func drain(states chan string) (all string) {
 }
 
 // withSysctl sets a limit while do runs, briefly: it is everybody's.
-func withSysctl(t *testing.T, name string, value int, do func()) {
+func withSysctl(t testing.TB, name string, value int, do func()) {
 	t.Helper()
 	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
 	before, err := os.ReadFile(path)

@@ -21,9 +21,10 @@ type reader struct {
 	// all is what whole subtrees were under each stamp they were completed
 	// with: no stamp of a directory may stand for two contents.
 	all map[string]map[mtree.Stamp]map[digest]bool
-
-	large bool // files are large: times and sizes stand for contents
 }
+
+// largeFile is the size from which a reader takes time and size for contents.
+const largeFile = 1 << 20
 
 type digest [sha256.Size]byte
 
@@ -108,7 +109,7 @@ func (r *reader) shows(d *disk.Dir, e mtree.Entry) (string, error) {
 	switch {
 	case e.Kind == mtree.Dir:
 		return fmt.Sprint(e.Kind, " ", e.Mode), nil
-	case e.Kind != mtree.File || r.large:
+	case e.Kind != mtree.File || e.Size > largeFile:
 		return fmt.Sprint(e.Kind, " ", e.Mode, " ", e.MTime, " ", e.Size, " ", e.Link), nil
 	}
 	f, info, err := d.OpenFile(e.Name)

@@ -66,6 +66,9 @@ func (l *logged) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
+// note writes a line of the test's own.
+func (l *logged) note(line string) { _, _ = l.Write([]byte(line + "\n")) }
+
 func (l *logged) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
