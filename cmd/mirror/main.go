@@ -4,27 +4,13 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
-
-	"github.com/dustin/go-humanize"
-	"github.com/spf13/pflag"
 
 	"tidemark/internal/cli"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror"
 )
-
-type options struct {
-	mirror.Config
-	bwLimit cli.Size
-	client  cli.Client
-	waitFor string
-
-	once, status, release, verify, repair bool
-}
 
 func main() {
 	o := &options{Config: mirror.Config{Stats: new(mirror.Stats)}}
@@ -41,36 +27,6 @@ func main() {
 		Run:   o.run,
 		Stats: o.Stats.Each,
 	})
-}
-
-func (o *options) define(f *pflag.FlagSet) {
-	f.BoolVar(&o.once, "once", false, "one pass, then exit")
-	f.Var(cli.DurationVar(&o.Interval, time.Second), "interval", "TIME between polls, where no long poll is possible")
-	f.IntVar(&o.Jobs, "jobs", 8, "fetches at once")
-	f.BoolVar(&o.NoDelete, "no-delete", false, "keep what SOURCE no longer has")
-	f.StringVar(&o.MaxDelete, "max-delete", "50%", "hold deletions beyond this `N` or share of all entries in one pass")
-	f.BoolVar(&o.Adopt, "adopt", false, "take over a DEST that is not empty and not ours")
-	f.BoolVar(&o.DryRun, "dry-run", false, "say what would change, change nothing")
-	f.Var(&cli.Strings{List: &o.Filters, Prefix: "+ ", Name: "GLOB"}, "include", "mirror what matches (repeatable; the first match of --include and --exclude decides)")
-	f.Var(&cli.Strings{List: &o.Filters, Prefix: "- ", Name: "GLOB"}, "exclude", "neither fetch nor delete what matches (repeatable)")
-	f.Var(&cli.Strings{List: &o.Last, Name: "GLOB"}, "last", "fetch what matches after everything else: index files (repeatable)")
-	f.Var(&o.bwLimit, "bwlimit", "most bytes a second; 0 for no bound")
-	f.StringVar(&o.Durability, "durability", "batch", "make data durable `batch|file|none` before stamps")
-	f.Var(cli.DurationVar(&o.FullInterval, 7*24*time.Hour), "full-interval", "TIME between full walks as a safety net; 0 for never")
-	f.BoolVar(&o.NoLinks, "no-links", false, "leave out symlinks")
-	f.BoolVar(&o.Owner, "owner", false, "set owners where they are published (as root)")
-	f.StringVar(&o.client.CA, "ca", "", "trust the CAs in `FILE` instead of the system's")
-	f.StringVar(&o.client.Cert, "cert", "", "client certificate in `FILE`")
-	f.StringVar(&o.client.Key, "key", "", "key of the client certificate, in `FILE`")
-	f.StringVar(&o.client.TokenFile, "token-file", "", "send the bearer token in `FILE`")
-	f.StringVar(&o.Exec, "exec", "", "run `CMD` by sh -c after a pass that changed something")
-	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "enter directories on other file systems")
-	f.StringVar(&o.StateDir, "state-dir", "", "keep the state in `DIR` instead of DEST/.tidemark")
-	f.BoolVar(&o.status, "status", false, "print lag, last pass and held deletions of DEST and exit")
-	f.StringVar(&o.waitFor, "wait-for", "", "wait until DEST holds everything up to `STAMP` (see watch --sync)")
-	f.BoolVar(&o.release, "release", false, "carry out exactly the deletions now held in DEST")
-	f.BoolVar(&o.verify, "verify", false, "compare every byte of DEST with the sums of its source")
-	f.BoolVar(&o.repair, "repair", false, "with --verify: fetch what differs")
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
@@ -108,37 +64,4 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		return mirror.Once(ctx, o.Config)
 	}
 	return mirror.Run(ctx, o.Config)
-}
-
-// check refuses options that do not go together.
-func (o *options) check() error {
-	modes := 0
-	for _, given := range []bool{o.once, o.status, o.waitFor != "", o.release, o.verify} {
-		if given {
-			modes++
-		}
-	}
-	switch {
-	case modes > 1:
-		return exit.With(exit.Usage, errors.New("--once, --status, --wait-for, --release and --verify exclude one another"), "give one of them")
-	case o.repair && !o.verify:
-		return exit.With(exit.Usage, errors.New("--repair goes with --verify"), "give both")
-	case o.Jobs < 1:
-		return exit.With(exit.Usage, fmt.Errorf("--jobs %d: at least one is needed", o.Jobs), "see --help")
-	}
-	return nil
-}
-
-// progress shows how far a pass is: files, bytes, rate, and what is known to be
-// left.
-func progress(env *cli.Env, began time.Time) func(mirror.Progress) {
-	return func(p mirror.Progress) {
-		if p.Done {
-			env.Progress("")
-			return
-		}
-		rate := float64(p.Bytes) / time.Since(began).Seconds()
-		env.Progress(fmt.Sprintf("%d directories, %d of %d files, %s of %s, %s/s, %d steps left", p.Listed, p.Fetched, p.WantFiles,
-			humanize.IBytes(uint64(p.Bytes)), humanize.IBytes(uint64(p.WantBytes)), humanize.IBytes(uint64(rate)), p.Pending))
-	}
 }
