@@ -160,6 +160,7 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 		if err := w.settled(ctx); err != nil || w.audits.running {
 			return err
 		}
+		w.source.Forget()
 	}
 	w.setState(w.resting())
 	w.announce(r)

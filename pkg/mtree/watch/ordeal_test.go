@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -109,8 +111,30 @@ func (o ordeal) run(t testing.TB) {
 		w.sync()
 		r.catchesUp(dir, about)
 		require.EqualValues(t, 1, w.status().Tree.Epoch, about)
+		if o.backend == "inotify" {
+			p.hearsAllAndNoMore(root, about)
+		}
 	}
 	p.kill()
+}
+
+// hearsAllAndNoMore: there is a watch on each directory and on .tidemark, and
+// none on what left the tree, though nobody heard of it.
+func (p *process) hearsAllAndNoMore(root, about string) {
+	p.t.Helper()
+	want := len(stamps(p.t, root)) + 1
+	require.Eventually(p.t, func() bool { return p.watches() == want }, deadline, time.Millisecond, "%s: want %d", about, want)
+}
+
+// watches counts the inotify watches of the process.
+func (p *process) watches() (n int) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", p.cmd.Process.Pid))
+	must(p.t, err)
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // one may be closed by now
+		n += strings.Count(string(text), "inotify wd:")
+	}
+	return n
 }
 
 // flood makes more events than a short queue holds.
@@ -120,6 +144,7 @@ func flood(t testing.TB, outside, root string) {
 		write(t, aside, "x")
 		must(t, os.Rename(aside, filepath.Join(root, fmt.Sprint("flood", i))))
 	}
+	_ = os.Rename(filepath.Join(root, "a"), filepath.Join(outside, fmt.Sprint("unheard", rand.Uint64())))
 }
 
 // TestKilled: killed at random times under churn and started again, nothing is

@@ -17,7 +17,7 @@
 package notify
 
 // Source hears changes. Arm may be called by any goroutine at any time; Take,
-// Wrote and Close by the one that owns the Source.
+// Wrote, Forget and Close by the one that owns the Source.
 type Source interface {
 	// Arm begins to hear the directory open as fd, which was found as name in
 	// the directory parent, open as parentFD. It must be called before the
@@ -36,6 +36,13 @@ type Source interface {
 	// set itself, so that the events of its own writes do not fill the
 	// kernel's queue. Cost: one read every few thousand calls.
 	Wrote()
+
+	// Forget gives up the directories that were not armed since the root was:
+	// those that left the tree while nothing was heard. It is called when
+	// the scan that armed all there are is done and what was heard
+	// meanwhile was taken. One that is given up wrongly is about to be heard
+	// of as arrived.
+	Forget()
 
 	// Close ends the hearing and all goroutines of the Source.
 	Close() error

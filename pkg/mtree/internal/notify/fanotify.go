@@ -160,6 +160,9 @@ func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
 // Wrote implements Source.
 func (s *fanotify) Wrote() { s.queue.wrote() }
 
+// Forget implements Source: there is nothing to forget.
+func (s *fanotify) Forget() {}
+
 // Close implements Source.
 func (s *fanotify) Close() error {
 	err := s.queue.close()

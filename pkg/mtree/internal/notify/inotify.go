@@ -103,6 +103,7 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 		return Ref{}, false, ErrGone
 	}
 	if known != nil && known.parent == parent.node && known.name == name {
+		known.scan = s.nodes.scan
 		return Ref{known}, false, nil
 	}
 	if known != nil && within(parent.node, known) {
@@ -118,6 +119,7 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 	} else {
 		s.nodes.detach(n)
 	}
+	n.scan = s.nodes.scan
 	s.nodes.attach(n, parent.node, name)
 	return Ref{n}, known == nil, nil
 }
@@ -127,6 +129,7 @@ func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	if err != nil {
 		return Ref{}, false, err
 	}
+	s.nodes.scan++
 	if n := s.nodes.byWD[wd]; n != nil {
 		return Ref{n}, false, nil
 	}
@@ -192,6 +195,13 @@ func isThere(parentFD int, name string, fd int) bool {
 
 // Wrote implements Source.
 func (s *inotify) Wrote() { s.queue.wrote() }
+
+// Forget implements Source.
+func (s *inotify) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes.unseen(s.remove)
+}
 
 // Close implements Source.
 func (s *inotify) Close() error { return s.queue.close() }

@@ -10,7 +10,8 @@ type node struct {
 	prev   *node
 	name   string
 	wd     int32
-	dead   bool // no longer in the tree
+	scan   uint8 // the one that armed it last
+	dead   bool  // no longer in the tree
 }
 
 // place is how a node is found from its parent's events.
@@ -22,6 +23,7 @@ type place struct {
 // nodes is the tree of watched directories.
 type nodes struct {
 	root  *node
+	scan  uint8 // counts how often the root was armed, modulo 256
 	byWD  map[int32]*node
 	child map[place]*node
 }
@@ -81,6 +83,18 @@ func (t *nodes) drop(n *node, forget func(wd int32)) {
 		if t.byWD[n.wd] == n {
 			delete(t.byWD, n.wd)
 			forget(n.wd)
+		}
+	}
+}
+
+// unseen drops the directories that the current scan has not armed, inner ones
+// first: one with something in it that was armed stays.
+func (t *nodes) unseen(forget func(wd int32)) {
+	for _, n := range t.byWD {
+		for n != nil && n != t.root && !n.dead && n.scan != t.scan && n.first == nil {
+			parent := n.parent
+			t.drop(n, forget)
+			n = parent
 		}
 	}
 }
