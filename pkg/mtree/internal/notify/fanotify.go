@@ -288,6 +288,9 @@ func (s *fanotify) Take() Taken {
 		t.event(e)
 		raw = raw[size:]
 	}
+	if t.Lost != "" {
+		s.places.forget()
+	}
 	s.queue.mu.Lock()
 	for dir := range s.dirty {
 		t.of([]byte(dir)).Dirty = true

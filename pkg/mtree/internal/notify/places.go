@@ -19,16 +19,19 @@ import (
 
 // Bounds of what places keeps.
 const (
-	maxPlaces  = 1024  // open directories
-	maxOutside = 16384 // directories known to be outside
+	maxPlaces  = 1024    // open directories
+	maxPaths   = 1 << 20 // bytes of paths kept
+	maxOutside = 16384   // directories known to be outside
 
 	maxHandleWait = 50 * time.Millisecond // last of the pauses, each twice the one before
 )
 
 // places finds the paths of directories from their file handles. Recently used
 // ones stay open, by O_PATH: looking one up anew makes the kernel read the
-// directory above it. Paths themselves are not kept: a rename anywhere above
-// would make them wrong.
+// directory above it. Paths are kept until a directory was renamed anywhere on
+// the file system. One that is out of date already, its event still to come, does
+// no harm, as it would do none if it had been asked for a moment before the
+// rename: that event restamps all that it concerns.
 type places struct {
 	root    int
 	top     string            // the root's path, asked at the beginning of each Take
@@ -39,7 +42,9 @@ type places struct {
 	outside map[string]struct{} // directories that are not in the tree
 
 	held  map[string]*openDir
-	clock uint64 // counts uses
+	clock uint64            // counts uses
+	paths map[string]string // by handle
+	kept  int               // bytes in paths
 }
 
 type openDir struct {
@@ -48,7 +53,7 @@ type openDir struct {
 }
 
 func newPlaces(root int) *places {
-	return &places{root: root, mounts: map[string]int{}, held: map[string]*openDir{}, outside: map[string]struct{}{}}
+	return &places{root: root, mounts: map[string]int{}, held: map[string]*openDir{}, outside: map[string]struct{}{}, paths: map[string]string{}}
 }
 
 // mount remembers a descriptor on another file system of the tree.
@@ -75,11 +80,18 @@ func (p *places) begin() {
 	p.climbed = map[uint64]string{}
 }
 
-// moved forgets which directories are outside: one may have been moved in.
+// moved forgets where directories are: one was renamed, perhaps out or in.
 func (p *places) moved() {
+	p.forget()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.outside)
+}
+
+// forget drops the kept paths: a directory was renamed, or may have been.
+func (p *places) forget() {
+	clear(p.paths)
+	p.kept = 0
 }
 
 func (p *places) isOutside(dir []byte) bool {
@@ -152,6 +164,19 @@ func (p *places) release(dir string, h *openDir) {
 // path returns where the directory is below the root; false if it is not, or no
 // longer is. An error means that it cannot be known.
 func (p *places) path(dir string) (path string, ok bool, err error) {
+	if path, ok := p.paths[dir]; ok {
+		return path, true, nil
+	}
+	if path, ok, err = p.find(dir); ok && err == nil {
+		if p.kept += len(dir) + len(path); p.kept > maxPaths {
+			p.forget()
+		}
+		p.paths[dir] = path
+	}
+	return path, ok, err
+}
+
+func (p *places) find(dir string) (path string, ok bool, err error) {
 	fd, err := p.open(dir)
 	switch {
 	case errors.Is(err, unix.ESTALE):

@@ -1,9 +1,13 @@
 package notify
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"syscall"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,55 +20,126 @@ const (
 	hardCap  = 64 << 20
 )
 
+// The reader leaves the kernel's queue alone for a while after it read what was
+// there: each wake-up costs ten times what an event costs, and take reads what
+// waits. The pause is a quarter of what a million events a second, as many as a
+// kernel makes, need to fill the queue, and shorter than a batch settles.
+const (
+	maxRest     = 4 * time.Millisecond // at 16,384 events, the usual limit
+	restAnEvent = time.Microsecond / 4
+)
+
+// takeReads bounds how often take reads: somebody may write faster than we read.
+const takeReads = 64
+
 // queue drains a kernel queue into memory, by a goroutine that does nothing
 // else: the kernel's queue is short and its overflow costs a scan of the tree.
 type queue struct {
-	file *os.File // non-blocking, so that Close ends the reader
-	wake chan<- struct{}
-	sift func(events []byte) []byte      // drops what nobody wants to know, in place, under mu; nil: nothing
-	keep func(dst, events []byte) []byte // appends what must be kept of events, under mu
-	soft int                             // bytes beyond which keep is asked
-	hard int
-	room int // own writes after which the kernel's queue is emptied: wrote
-	done chan struct{}
+	file  *os.File // the kernel's queue, non-blocking
+	alarm *os.File // readable when the queue is, once each time it is set
+	wake  chan<- struct{}
+	sift  func(events []byte) []byte      // drops what nobody wants to know, in place, under mu; nil: nothing
+	keep  func(dst, events []byte) []byte // appends what must be kept of events, under mu
+	soft  int                             // bytes beyond which keep is asked
+	hard  int
+	room  int           // own writes after which the kernel's queue is emptied: wrote
+	rest  time.Duration // of the reader between reads
+	done  chan struct{}
 
-	writes  int    // since it was; the writer's
-	scratch []byte // the writer's
+	writes int // since wrote emptied it; the writer's
 
-	mu    sync.Mutex
-	buf   []byte // events read and not yet taken
-	spare []byte
-	lost  string
-	news  bool // something was added since the last wake
+	mu      sync.Mutex
+	scratch [readSize]byte
+	buf     []byte // events read and not yet taken
+	spare   []byte
+	lost    string
+	news    bool // something was added since the last wake
 }
 
 // start begins to drain fd, which it owns from now on and which holds as many
 // events as the sysctl says. wake is sent to, without waiting, after each read.
+//
+// The reader waits on an epoll instance around the queue (EPOLLONESHOT), not on
+// the queue: while it rests no event may wake the runtime's poller, which would
+// wake for each.
 func (q *queue) start(fd int, name, limit string, wake chan<- struct{}) error {
-	q.file, q.wake, q.done = os.NewFile(uintptr(fd), name), wake, make(chan struct{})
+	q.wake, q.done = wake, make(chan struct{})
 	q.room = max(1, sysctl(limit)/eventsPerWrite/4)
+	q.rest = min(maxRest, time.Duration(sysctl(limit))*restAnEvent)
 	if q.soft == 0 {
 		q.soft, q.hard = softCap, hardCap
 	}
-	conn, err := q.file.SyscallConn()
-	if err != nil {
+	if err := q.open(fd, name); err != nil {
 		return err
 	}
-	go q.drain(conn)
+	go q.drain()
 	return nil
 }
 
-func (q *queue) drain(conn syscall.RawConn) {
-	defer close(q.done)
-	scratch := make([]byte, readSize)
-	for {
-		// pull runs with the descriptor readable; false waits for that.
-		err := conn.Read(func(fd uintptr) bool { return q.pull(int(fd), scratch) })
-		if err != nil {
-			return // closed
-		}
-		q.tell()
+// open makes files of the queue, unknown to the poller, and of its alarm.
+func (q *queue) open(fd int, name string) error {
+	err := unix.SetNonblock(fd, false) // os.NewFile gives what does not block to the poller
+	q.file = os.NewFile(uintptr(fd), name)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
 	}
+	alarm := -1
+	if err == nil {
+		alarm, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	}
+	if err != nil {
+		_ = q.file.Close()
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	err = unix.SetNonblock(alarm, true)
+	q.alarm = os.NewFile(uintptr(alarm), name+" alarm")
+	if err == nil {
+		err = unix.EpollCtl(alarm, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Fd: int32(fd)})
+	}
+	if err != nil {
+		return fmt.Errorf("epoll: %w", errors.Join(err, q.alarm.Close(), q.file.Close()))
+	}
+	return nil
+}
+
+func (q *queue) drain() {
+	defer close(q.done)
+	for {
+		q.mu.Lock()
+		read := q.read()
+		q.mu.Unlock()
+		q.tell()
+		switch {
+		case read == 0:
+			if q.wait() != nil {
+				return // closed
+			}
+		case read < readSize/2:
+			time.Sleep(q.rest)
+		}
+	}
+}
+
+// wait returns when the queue is readable, or an error when it was closed.
+func (q *queue) wait() error {
+	set := control(q.file, func(fd int) error {
+		return control(q.alarm, func(alarm int) error {
+			return unix.EpollCtl(alarm, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(fd)})
+		})
+	})
+	if set != nil {
+		return set
+	}
+	conn, err := q.alarm.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// The function runs with the alarm readable; false waits for that.
+	return conn.Read(func(alarm uintptr) bool {
+		var events [1]unix.EpollEvent
+		n, err := unix.EpollWait(int(alarm), events[:], 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	})
 }
 
 // tell wakes the taker if there is something new.
@@ -94,36 +169,49 @@ func (q *queue) wrote() {
 		return
 	}
 	q.writes = 0
-	if q.scratch == nil {
-		q.scratch = make([]byte, readSize)
-	}
-	_ = control(q.file, func(fd int) error {
-		q.pull(fd, q.scratch)
-		return nil
-	})
+	q.mu.Lock()
+	q.read()
+	q.mu.Unlock()
 	q.tell()
 }
 
-// pull reads once. Read and append are one step under mu: whoever holds mu and
-// finds both the kernel's queue and buf empty knows that nothing is between.
-func (q *queue) pull(fd int, scratch []byte) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n, err := unix.Read(fd, scratch)
+// readNow is read(2) of a descriptor that does not block. The runtime is not told
+// of the call: for one of more than 20 µs it would start another thread.
+func readNow(fd int, buf []byte) (int, syscall.Errno) {
+	for {
+		n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
+		if err != unix.EINTR {
+			return int(n), err
+		}
+	}
+}
+
+// read is pull by the file.
+func (q *queue) read() (read int) {
+	_ = control(q.file, func(fd int) error { // an error: closed, and there is nothing to read
+		read = q.pull(fd)
+		return nil
+	})
+	return read
+}
+
+// pull reads once and returns how many bytes, 0 if nothing waits. Read and
+// append are one step under mu, which is held: whoever holds mu and finds both
+// the kernel's queue and buf empty knows that nothing is between.
+func (q *queue) pull(fd int) (read int) {
+	n, err := readNow(fd, q.scratch[:])
 	switch err {
-	case nil:
-	case unix.EINTR:
-		return true
+	case 0:
 	case unix.EAGAIN:
-		return false
+		return 0
 	default:
 		q.lost, q.news = "reading events: "+err.Error(), true
-		return true
+		return 1 // some, so that the reader rests and tries again
 	}
-	events := scratch[:n]
+	events := q.scratch[:n]
 	if q.sift != nil {
 		if events = q.sift(events); len(events) == 0 {
-			return true
+			return n
 		}
 	}
 	q.news = true
@@ -135,14 +223,20 @@ func (q *queue) pull(fd int, scratch []byte) bool {
 	default:
 		q.lost = "more events than memory allows"
 	}
-	return true
+	return n
 }
 
-// take swaps out what was read. drained says that the kernel held nothing more.
-// The returned slice is valid until the next call.
+// take reads what waits and swaps it out. drained says that the kernel held
+// nothing more. The returned slice is valid until the next call.
 func (q *queue) take() (events []byte, lost string, drained bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for range takeReads {
+		if q.read() == 0 {
+			break
+		}
+	}
+	q.news = false
 	events, q.buf = q.buf, q.spare[:0]
 	if cap(events) <= readSize*16 {
 		q.spare = events
@@ -167,7 +261,7 @@ func (q *queue) waiting() int {
 }
 
 func (q *queue) close() error {
-	err := q.file.Close()
+	err := errors.Join(q.alarm.Close(), q.file.Close())
 	<-q.done
 	return err
 }

@@ -1,0 +1,324 @@
+// Watch measures the watcher beside find and inotifywait, in one run.
+//
+//	go run ./bench/watch [-dir DIR] [-rounds 5] [audit events latency idle]
+//
+// audit: a tree of 1,000,000 files in 10,101 directories is scanned by find
+// (-printf '%T@', output thrown away), scanned and armed by watch with either
+// backend (a restart, so nothing has changed), and armed by inotifywait -mr, in
+// turns. events: writes at a steady rate, processor time per event of watch and
+// of inotifywait -m. latency: from a write until the root carries its stamp.
+// idle: wake-ups and bytes written in ten seconds.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/bench/rig"
+)
+
+// bench is one run.
+type bench struct {
+	work   string
+	rounds int
+	rate   int // changes a second
+	events int // events a second
+	length time.Duration
+}
+
+func main() {
+	var b bench
+	flag.StringVar(&b.work, "dir", "/dev/shm", "where the trees are made")
+	flag.IntVar(&b.rounds, "rounds", 5, "measurements of each")
+	flag.IntVar(&b.rate, "changes", 1000, "latency: changes a second")
+	flag.IntVar(&b.events, "events", 50000, "events: events a second")
+	flag.DurationVar(&b.length, "length", 30*time.Second, "events, latency: how long")
+	flag.Parse()
+	if err := b.run(flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "watch:", err)
+		os.Exit(1)
+	}
+}
+
+func (b *bench) run(parts []string) (err error) {
+	if len(parts) == 0 {
+		parts = []string{"audit", "events", "latency", "idle"}
+	}
+	if b.work, err = os.MkdirTemp(b.work, "tidemark-watch-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.work)
+	for _, part := range parts {
+		switch part {
+		case "audit":
+			err = b.audit()
+		case "events":
+			err = b.flood()
+		case "latency":
+			err = b.latency()
+		case "idle":
+			err = b.idle()
+		default:
+			err = fmt.Errorf("no part %q", part)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", part, err)
+		}
+	}
+	return nil
+}
+
+var backends = []string{"inotify", "fanotify"}
+
+func (b *bench) audit() error {
+	tree := filepath.Join(b.work, "million")
+	if _, err := rig.Tree(tree, 100, 100, 100, 0); err != nil {
+		return err
+	}
+	if err := exec.Command("bin/watch", "--once", tree).Run(); err != nil {
+		return err
+	}
+	seconds := map[string][]float64{}
+	peak := map[string]int64{}
+	for range b.rounds {
+		took, err := rig.Seconds(func() error {
+			return exec.Command("sh", "-c", `find "$1" -printf '%T@\n' >/dev/null`, "find", tree).Run()
+		})
+		if err != nil {
+			return err
+		}
+		seconds["find"] = append(seconds["find"], took)
+		for _, backend := range backends {
+			took, most, err := b.armed("armed", "bin/watch", "--backend", backend, tree)
+			if err != nil {
+				return err
+			}
+			seconds[backend], peak[backend] = append(seconds[backend], took), max(peak[backend], most)
+		}
+		took, most, err := b.armed("Watches established", "inotifywait", "-mr", "-e", "create,move,delete,modify,close_write,attrib", tree)
+		if err != nil {
+			return err
+		}
+		seconds["inotifywait"], peak["inotifywait"] = append(seconds["inotifywait"], took), max(peak["inotifywait"], most)
+	}
+	find := rig.Quantile(seconds["find"], 0.5)
+	for _, name := range []string{"find", "inotify", "fanotify", "inotifywait"} {
+		fmt.Printf("audit of 1,000,000 files  %-12s median %.2f s = %.2f x find  (%.2f to %.2f s)  most memory %.1f MB\n", name,
+			rig.Quantile(seconds[name], 0.5), rig.Quantile(seconds[name], 0.5)/find, slices.Min(seconds[name]), slices.Max(seconds[name]), float64(peak[name])/1e6)
+	}
+	return os.RemoveAll(tree)
+}
+
+// armed starts a program and returns how long it took to say so.
+func (b *bench) armed(says, name string, args ...string) (seconds float64, peak int64, err error) {
+	began := time.Now()
+	p, err := rig.Start(b.work, name, args...)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer p.Stop()
+	if err := p.WaitFor(says); err != nil {
+		return 0, 0, err
+	}
+	seconds = time.Since(began).Seconds()
+	c, err := p.Counts()
+	return seconds, c.Peak, err
+}
+
+// flood makes events at a rate, by overwriting a byte of open files: two events
+// each, IN_MODIFY and nothing else where the file stays open.
+func (b *bench) flood() error {
+	tree := filepath.Join(b.work, "flood")
+	leaves, err := rig.Tree(tree, 10, 10, 10, 100)
+	if err != nil {
+		return err
+	}
+	commands := []struct{ name, says, run string }{
+		{"fanotify", "armed", "exec bin/watch --backend fanotify " + tree},
+		{"inotify", "armed", "exec bin/watch --backend inotify " + tree},
+		{"inotifywait", "Watches established", "exec inotifywait -mr -e create,move,delete,modify,close_write,attrib --exclude '/\\.tidemark' " + tree + " >/dev/null"},
+	}
+	for _, c := range commands {
+		p, err := rig.Start(b.work, "sh", "-c", c.run)
+		if err != nil {
+			return err
+		}
+		if err := p.WaitFor(c.says); err != nil {
+			return err
+		}
+		before, err := p.Counts()
+		if err != nil {
+			return err
+		}
+		made, err := b.write(leaves, b.events)
+		if err != nil {
+			return err
+		}
+		<-time.After(500 * time.Millisecond)
+		after, err := p.Counts()
+		if err != nil {
+			return err
+		}
+		status, _ := os.ReadFile(tree + "/.tidemark/status.json")
+		p.Stop()
+		spent := after.CPU - before.CPU
+		fmt.Printf("%d writes in %s  %-12s processor %.2f s = %.2f µs a write  most memory %.1f MB", made, b.length, c.name,
+			spent.Seconds(), float64(spent.Microseconds())/float64(made), float64(after.Peak)/1e6)
+		if c.name != "inotifywait" {
+			fmt.Printf("  losses %d, events %d, batches %d", rig.Number(string(status), `"losses_total": ?(\d+)`),
+				rig.Number(string(status), `"events_total": ?(\d+)`), rig.Number(string(status), `"batches_total": ?(\d+)`))
+		}
+		fmt.Println()
+	}
+	return os.RemoveAll(tree)
+}
+
+// write overwrites files of all leaves in turn, rate times a second in bursts of
+// a millisecond, and returns how many writes there were. Each file is opened
+// once: one event for each write.
+func (b *bench) write(leaves []string, rate int) (made int, err error) {
+	var files []*os.File
+	for k := range 10 {
+		for _, leaf := range leaves {
+			f, err := os.OpenFile(fmt.Sprintf("%s/f%05d", leaf, k), os.O_WRONLY, 0)
+			if err != nil {
+				return 0, err
+			}
+			defer f.Close()
+			files = append(files, f)
+		}
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	for time.Since(began) < b.length {
+		<-tick.C
+		for due := int(time.Since(began).Seconds() * float64(rate)); made < due; made++ {
+			if _, err := files[made%len(files)].WriteAt([]byte("x"), 0); err != nil {
+				return made, err
+			}
+		}
+	}
+	return made, nil
+}
+
+// latency writes at a rate and times until the root's stamp has passed the
+// file's mtime.
+func (b *bench) latency() error {
+	tree := filepath.Join(b.work, "latency")
+	leaves, err := rig.Tree(tree, 10, 10, 10, 100)
+	if err != nil {
+		return err
+	}
+	for _, backend := range backends {
+		p, err := rig.Start(b.work, "bin/watch", "--backend", backend, tree)
+		if err != nil {
+			return err
+		}
+		if err := p.WaitFor("armed"); err != nil {
+			return err
+		}
+		took, err := b.timed(tree, leaves)
+		p.Stop()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d changes a second, write to root's stamp  %-9s p50 %.1f ms  p90 %.1f ms  p99 %.1f ms  most %.1f ms\n", b.rate, backend,
+			ms(took, 0.5), ms(took, 0.9), ms(took, 0.99), ms(took, 1))
+	}
+	return os.RemoveAll(tree)
+}
+
+func ms(took []time.Duration, q float64) float64 {
+	return float64(rig.Quantile(took, q).Microseconds()) / 1000
+}
+
+// timed makes changes and watches the root's time until all have arrived.
+func (b *bench) timed(tree string, leaves []string) (took []time.Duration, err error) {
+	var mu sync.Mutex
+	type change struct{ at, stamp time.Time }
+	var waiting []change
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second / time.Duration(b.rate))
+		defer tick.Stop()
+		for i := range b.rate * int(b.length/time.Second) {
+			<-tick.C
+			name := fmt.Sprintf("%s/f%05d", leaves[i*37%len(leaves)], i%10)
+			at := time.Now()
+			if os.WriteFile(name, []byte("changed\n"), 0o644) != nil {
+				return
+			}
+			info, err := os.Stat(name)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			waiting = append(waiting, change{at, info.ModTime()})
+			mu.Unlock()
+		}
+	}()
+	for last := time.Now(); time.Since(last) < 2*time.Second; <-time.After(300 * time.Microsecond) {
+		var st unix.Stat_t
+		if err := unix.Stat(tree, &st); err != nil {
+			return nil, err
+		}
+		root, now := time.Unix(st.Mtim.Unix()), time.Now()
+		mu.Lock()
+		n := 0
+		for n < len(waiting) && !waiting[n].stamp.After(root) {
+			took = append(took, now.Sub(waiting[n].at))
+			n++
+			last = now
+		}
+		waiting = waiting[n:]
+		mu.Unlock()
+	}
+	<-done
+	if len(waiting) > 0 {
+		return nil, fmt.Errorf("%d changes never reached the root", len(waiting))
+	}
+	if len(took) == 0 {
+		return nil, errors.New("no change was made")
+	}
+	return took, nil
+}
+
+func (b *bench) idle() error {
+	tree := filepath.Join(b.work, "idle")
+	if _, err := rig.Tree(tree, 10, 10, 10, 100); err != nil {
+		return err
+	}
+	for _, backend := range backends {
+		p, err := rig.Start(b.work, "bin/watch", "--backend", backend, tree)
+		if err != nil {
+			return err
+		}
+		err = p.WaitFor("armed")
+		if err == nil {
+			<-time.After(3 * time.Second)
+			var before, after rig.Counts
+			before, err = p.Counts()
+			<-time.After(10 * time.Second)
+			if err == nil {
+				after, err = p.Counts()
+			}
+			fmt.Printf("idle for 10 s  %-9s wake-ups %d, bytes written %d, processor %s\n", backend, after.Wakes-before.Wakes, after.Written-before.Written, after.CPU-before.CPU)
+		}
+		p.Stop()
+		if err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(tree)
+}
