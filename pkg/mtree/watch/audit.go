@@ -27,7 +27,7 @@ type grounds struct {
 	before mtree.Stamp // when the audit before this one started
 	start  mtree.Stamp // when this one started
 	floor  mtree.Stamp // at its start
-	slow   bool        // periodic: one worker
+	slow   bool        // periodic: one worker, whose disk requests come after those of others
 }
 
 // report is how an audit ended.
@@ -91,15 +91,15 @@ func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding
 	a.ready.L = &a.mu
 	began := time.Now()
 	a.stack = []*visit{{greatest: mtree.MinStamp}}
-	workers := min(runtime.GOMAXPROCS(0), 8)
+	workers, work := min(runtime.GOMAXPROCS(0), 8), a.work
 	if g.slow {
-		workers = 1
+		workers, work = 1, func() { disk.AfterOthers(a.work) }
 	}
 	stop := context.AfterFunc(ctx, a.wakeAll)
 	defer stop()
 	var done sync.WaitGroup
 	for range workers {
-		done.Go(a.work)
+		done.Go(work)
 	}
 	done.Wait()
 	a.send(true)

@@ -211,7 +211,7 @@ func (w *watcher) wroteBatch(wrote bool) {
 // an audit, visibly. newEpoch says that readers cannot rely on what they have.
 func (w *watcher) lose(why string, newEpoch bool) {
 	w.Stats.Losses.Add(1)
-	w.Log.Warn("lost track: auditing the tree", "why", why)
+	w.logLoss(why)
 	g := w.ground(why)
 	g.loss, g.slow = true, false
 	w.setState(disk.Auditing)
@@ -222,6 +222,19 @@ func (w *watcher) lose(why string, newEpoch bool) {
 		w.status.Checkpoint = nil // it lies ahead now
 	}
 	w.audits.ask(w, g)
+}
+
+// lossPause is how often a loss is logged at most: a queue that is too small
+// overflows a hundred times a second.
+const lossPause = time.Second
+
+func (w *watcher) logLoss(why string) {
+	w.lossesUntold++
+	if time.Since(w.lossTold) < lossPause {
+		return
+	}
+	w.Log.Warn("lost track: auditing the tree", "why", why, "times", w.lossesUntold)
+	w.lossTold, w.lossesUntold = time.Now(), 0
 }
 
 func (w *watcher) raiseEpoch() {

@@ -2,10 +2,12 @@ package watch
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -139,4 +141,20 @@ func TestAuditsQueue(t *testing.T) {
 	require.Eventually(t, func() bool { return r.config.Stats.Audits.Load() >= 3 }, deadline, time.Millisecond)
 	r.sync()
 	require.NotEqual(t, mtree.Stamp{}, *r.status().Status.Audit)
+}
+
+// A queue that is too small for its tree overflows a hundred times a second.
+func TestLossesAreLoggedOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var text strings.Builder
+		w := &watcher{Config: Config{Log: slog.New(slog.NewTextHandler(&text, nil))}}
+		for range 100 {
+			w.logLoss("overflow")
+		}
+		require.Equal(t, 1, strings.Count(text.String(), "lost track"))
+		<-time.After(lossPause)
+		w.logLoss("overflow")
+		require.Equal(t, 2, strings.Count(text.String(), "lost track"))
+		require.Contains(t, text.String(), "times=100")
+	})
 }

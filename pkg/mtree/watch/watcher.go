@@ -43,6 +43,9 @@ type watcher struct {
 	batch  settling
 	sync   []string // cookies that wait for their batch
 
+	lossTold     time.Time // when a loss was logged last
+	lossesUntold int       // since then
+
 	retryHook chan struct{} // a failed hook may run again
 }
 
