@@ -154,7 +154,7 @@ func head(resp *http.Response) (answer, error) {
 	h := resp.Header
 	a := answer{
 		validator: h.Get("ETag"), state: disk.State(h.Get("Tidemark-State")), treeID: h.Get("Tidemark-Tree"),
-		dialect: h.Get("Server"),
+		dialect: h.Get("Server"), chain: disk.FormatHops(disk.ParseHops(h.Get("Tidemark-Upstream"))),
 	}
 	if h.Get("Tidemark-Version") != "" {
 		a.dialect = ours

@@ -53,7 +53,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 			return answer{}, err
 		}
 	}
-	a := answer{state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: fmt.Sprintf("mounts=%t", s.crossMounts)}
+	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: fmt.Sprintf("mounts=%t", s.crossMounts)}
 	d, err := s.root.OpenDirPath(ask.path, s.crossMounts)
 	if err != nil {
 		return answer{}, reading(err)

@@ -367,7 +367,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	}
 	if p.complete {
 		next.State = disk.Mirrored
-		next.Root = &p.root
+		next.Root, next.Chain = &p.root, p.source.chain
 		if p.source.listing.HasNow {
 			at := p.source.listing.Now.Add(-clockLag)
 			next.Checkpoint = &at

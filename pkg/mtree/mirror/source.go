@@ -81,6 +81,7 @@ type answer struct {
 	state     disk.State
 	treeID    string // "": the source has none
 	epoch     uint64
+	chain     string // disk.FormatHops: of a source that is a copy, how it came about
 	dialect   string // what kind of server this is, for messages
 	foreign   bool   // its listings know less than ours
 	vague     map[string]vague

@@ -18,6 +18,9 @@ func (h *Handler) setTree(header http.Header, s *snapshot, stamp, now mtree.Stam
 	header["Tidemark-Stamp"] = []string{stamp.String()}
 	header["Tidemark-State"] = []string{string(s.State)}
 	header["Tidemark-Now"] = []string{now.String()}
+	if s.chain != "" {
+		header["Tidemark-Upstream"] = []string{s.chain}
+	}
 	if s.Tree.ID != "" {
 		header["Tidemark-Tree"] = []string{s.Tree.ID}
 		header["Tidemark-Epoch"] = []string{strconv.FormatUint(s.Tree.Epoch, 10)}

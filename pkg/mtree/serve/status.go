@@ -3,7 +3,6 @@ package serve
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"tidemark/pkg/mtree"
@@ -20,9 +19,9 @@ type status struct {
 	Root       mtree.Stamp  `json:"root"`
 	Now        mtree.Stamp  `json:"now"`
 	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"`
-	Lag        *float64     `json:"lag,omitempty"` // seconds since the checkpoint
-	Upstream   []hop        `json:"upstream,omitempty"`
-	Waiting    int64        `json:"waiting"` // long polls
+	Lag        *float64     `json:"lag,omitempty"`      // seconds since the checkpoint
+	Upstream   []hop        `json:"upstream,omitempty"` // of a copy: its source, the source of that, ...
+	Waiting    int64        `json:"waiting"`            // long polls
 }
 
 // hop is one step of the way the tree came: of a copy, where it was made from.
@@ -31,6 +30,15 @@ type hop struct {
 	Root       mtree.Stamp  `json:"root"`                 // its stamp when the copy was complete last
 	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"` // by its clock: all before is in the copy
 	Lag        *float64     `json:"lag,omitempty"`        // seconds by which the copy is behind, by this clock
+}
+
+// lagOf returns the seconds since a checkpoint, nil if there is none.
+func lagOf(checkpoint *mtree.Stamp, now mtree.Stamp) *float64 {
+	if checkpoint == nil {
+		return nil
+	}
+	lag := max(now.Sub(*checkpoint).Seconds(), 0)
+	return &lag
 }
 
 // status answers /?status from what is on disk at this moment.
@@ -43,18 +51,10 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	}
 	out := status{
 		Version: h.cfg.Version, Protocol: 1, Tree: s.Tree.ID, Epoch: s.Tree.Epoch, State: s.State,
-		Root: self.MTime, Now: v.now, Checkpoint: s.Status.Checkpoint, Waiting: h.cfg.Stats.Waiting.Load(),
+		Root: self.MTime, Now: v.now, Checkpoint: s.Status.Checkpoint, Lag: lagOf(s.Status.Checkpoint, v.now), Waiting: h.cfg.Stats.Waiting.Load(),
 	}
-	if out.Checkpoint != nil {
-		lag := max(v.now.Sub(*out.Checkpoint).Seconds(), 0)
-		out.Lag = &lag
-	}
-	if s.Tree.Role == disk.Copy {
-		root := self.MTime
-		if s.Status.Root != nil {
-			root = *s.Status.Root
-		}
-		out.Upstream = []hop{{hostOf(s.Tree.Upstream), root, out.Checkpoint, out.Lag}}
+	for _, step := range s.Chain() {
+		out.Upstream = append(out.Upstream, hop{step.Host, step.Root, step.Checkpoint, lagOf(step.Checkpoint, v.now)})
 	}
 	body, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
@@ -68,12 +68,4 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	header["Cache-Control"] = []string{"no-store"}
 	header["Content-Length"] = []string{strconv.Itoa(len(body) + 1)}
 	writeAll(w, append(body, '\n'))
-}
-
-// hostOf returns the host of a source, which tells nobody a path or password.
-func hostOf(source string) string {
-	if u, err := url.Parse(source); err == nil && u.Host != "" {
-		return u.Host
-	}
-	return "local"
 }

@@ -31,6 +31,7 @@ type tree struct {
 // snapshot is what the tree said of itself at one moment. It is immutable.
 type snapshot struct {
 	disk.Published
+	chain    string // of a copy: how it came about, for Tidemark-Upstream
 	e        string // six hex digits: what of an ETag is common to all directories
 	replaced bool   // the root's path names something else: nothing may be listed
 	log      *disk.RecordLog
@@ -99,6 +100,7 @@ func (t *tree) read() (*snapshot, error) {
 	if s.replaced = t.root.Standing(t.cfg.Root) != nil; s.replaced {
 		s.State = disk.Degraded
 	}
+	s.chain = disk.FormatHops(s.Chain())
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", s.Tree.ID, s.Tree.Epoch, t.options))
 	s.e = hex.EncodeToString(sum[:3])
 	return s, err

@@ -52,6 +52,7 @@ type Status struct {
 	Backend    string           `json:"backend,omitempty"` // watch only
 	Counters   map[string]int64 `json:"counters,omitempty"`
 	Error      string           `json:"error,omitempty"` // the last one, without paths
+	Chain      string           `json:"chain,omitempty"` // FormatHops: how the source of a copy came about
 }
 
 const (
