@@ -15,11 +15,12 @@
 //	sh COMMAND                  sh -c, must succeed
 //
 // A started serve leaves its address in $URL and $URL_NAME, HOST:PORT of it in
-// $ADDR.
+// $ADDR. $FREE is a HOST:PORT that nobody listens on.
 package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,12 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GOTRACEBACK", "single")
+			free, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Setenv("FREE", free.Addr().String())
+			_ = free.Close()
 			env.Values[worldKey{}] = newWorld(env)
 			return nil
 		},

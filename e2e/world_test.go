@@ -273,7 +273,7 @@ func cmdRequests(ts *testscript.TestScript, _ bool, args []string) {
 func cmdSh(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command("sh", "-euc", strings.Join(args, " "))
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("URL=%s", ts.Getenv("URL")), "WORK="+ts.Getenv("WORK"))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("URL=%s", ts.Getenv("URL")), "WORK="+ts.Getenv("WORK"), "FREE="+ts.Getenv("FREE"))
 	out, err := cmd.CombinedOutput()
 	if (err != nil) != neg {
 		ts.Fatalf("sh %q: %v\n%s", args, err, out)
