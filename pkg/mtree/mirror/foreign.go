@@ -88,9 +88,12 @@ func clarify(l *mtree.Listing, known map[string]vague, have []mtree.Entry) (unle
 	return unless
 }
 
+// foreignAccept asks for what is exact, where the server can.
+const foreignAccept = "application/json, text/html;q=0.9, */*;q=0.1"
+
 // foreignListing asks a server of another kind for one directory.
 func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error) {
-	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": "application/json, text/html;q=0.9, */*;q=0.1"}}
+	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": foreignAccept}}
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
@@ -132,10 +135,12 @@ func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]v
 	switch kind := resp.Header.Get("Content-Type"); {
 	case strings.HasPrefix(kind, "application/json") && bytes.HasPrefix(trimmed, []byte("[")):
 		return parseForeignJSON(trimmed)
+	case strings.HasPrefix(kind, "text/xml"), strings.HasPrefix(kind, "application/xml"):
+		return parseForeignXML(trimmed)
 	case strings.HasPrefix(kind, "text/html"):
 		return parseForeignHTML(trimmed, resp.Request.URL.EscapedPath())
 	}
-	return nil, nil, fmt.Errorf("%w: neither text, JSON nor HTML that lists a directory", mtree.ErrListing)
+	return nil, nil, fmt.Errorf("%w: neither text, JSON, XML nor HTML that lists a directory", mtree.ErrListing)
 }
 
 // notOurs reports whether an answer to the first question says that the server

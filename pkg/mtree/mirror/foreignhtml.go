@@ -28,7 +28,11 @@ func parseForeignHTML(text []byte, base string) ([]mtree.Entry, map[string]vague
 	if !indexTitle.Match(lower) {
 		return nil, nil, fmt.Errorf("%w: a page that does not call itself an index", mtree.ErrListing)
 	}
-	if !bytes.HasSuffix(lower, []byte("</html>")) {
+	end := "</html>"
+	if !bytes.Contains(lower, []byte("<html")) {
+		end = "</body>" // webfs begins with <head>
+	}
+	if !bytes.HasSuffix(lower, []byte(end)) {
 		return nil, nil, fmt.Errorf("%w: a page without its end", mtree.ErrTruncated)
 	}
 	known := map[string]vague{}
@@ -51,7 +55,7 @@ func parseForeignHTML(text []byte, base string) ([]mtree.Entry, map[string]vague
 
 // indexTitle is what index pages say of themselves; those of rclone and Caddy
 // have no more than a column to sort by.
-var indexTitle = regexp.MustCompile(`<(title|h1)[^>]*>\s*(index of|directory listing|directory:)|href="\./?\?sort=name&|href="\?sort=name&`)
+var indexTitle = regexp.MustCompile(`<(title|h1)[^>]*>\s*(index of|directory listing|directory:|listing:)|href="\./?\?sort=name&|href="\?sort=name&`)
 
 // htmlRows cuts a page at its links.
 func htmlRows(text []byte) (rows []*htmlRow) {
