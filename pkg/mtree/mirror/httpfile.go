@@ -131,10 +131,26 @@ func described(resp *http.Response, e *wanted) (mtree.Entry, error) {
 	got.Has &^= mtree.HasCTime
 	got.Size = resp.ContentLength // -1: not told
 	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+	if !mayBeFile(e, got.Size, modified) {
+		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file, %d bytes", resp.Request.URL.Redacted(), got.Size)
+	}
 	if err == nil && (e.vague == nil || e.vague.step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
 		got.MTime = mtree.FromTime(modified)
 	}
 	return got, nil
+}
+
+// mayBeFile reports whether an answer without the ETag of serve may be a file of
+// the source at all, and not the page of a portal or a proxy: of ours only one of
+// the size and date that were listed, if somebody took the ETag away; of another
+// server one with a date, or of a size that was listed. The date is zero if there
+// is none.
+func mayBeFile(e *wanted, size int64, date time.Time) bool {
+	if e.vague == nil {
+		listed, _ := e.MTime.Unix()
+		return (size < 0 || size == e.Size) && (date.IsZero() && e.Has&mtree.HasCTime == 0 || date.Unix() == listed)
+	}
+	return !date.IsZero() || e.vague.high < 0 || size < 0 || size >= e.vague.low && size <= e.vague.high
 }
 
 // parseFileTag is the inverse of fileTag.
@@ -202,10 +218,14 @@ func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs 
 	defer resp.Body.Close()
 	archive := newTarStream(resp.Body)
 	defer archive.close()
+	left := 2 * len(index) // files to be looked at
 	for {
 		f, err := archive.next()
 		if err != nil {
 			return
+		}
+		if left--; left < 0 {
+			return // more than was asked for: it may have no end
 		}
 		i, ok := index[string(f.name)]
 		if !ok || got[i] {
@@ -253,7 +273,7 @@ func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]sum, 
 		if err != nil {
 			return nil, err
 		}
-		err = readSums(resp.Body, all)
+		err = readSums(resp.Body, some, all)
 		_ = resp.Body.Close()
 		if err != nil {
 			return nil, fmt.Errorf("POST %s: %w", resp.Request.URL.Redacted(), err)
@@ -262,11 +282,14 @@ func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]sum, 
 	return all, nil
 }
 
-// readSums reads lines of sha256sum(1).
-func readSums(in io.Reader, into map[string]sum) error {
+// readSums reads lines of sha256sum(1), at most one for each of the paths.
+func readSums(in io.Reader, paths []string, into map[string]sum) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 64<<10)
-	for lines.Scan() {
+	for n := 0; lines.Scan(); n++ {
+		if n == len(paths) {
+			return fmt.Errorf("more sums than files were asked for: %d", n)
+		}
 		line, escaped := strings.CutPrefix(lines.Text(), `\`)
 		digits, name, ok := strings.Cut(line, "  ")
 		raw, err := hex.DecodeString(digits)
