@@ -12,7 +12,7 @@ FUZZTIME   ?= 10s
 
 export CGO_ENABLED = 0
 
-.PHONY: all demo test check lint interop filesystems soak powercut bench fuzz clean install $(PROGRAMS)
+.PHONY: all demo test check lint interop filesystems soak copies bench fuzz clean install $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -26,7 +26,7 @@ demo: all
 lint:
 	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags interop ./pkg/mtree/serve
+	$(GO) vet -tags interop ./pkg/mtree/...
 	$(GO) vet -tags filesystems ./pkg/mtree/...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
@@ -41,13 +41,14 @@ test: all lint
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	$(MAKE) interop
 	$(MAKE) filesystems
-	$(MAKE) powercut
+	$(MAKE) copies
 	$(MAKE) fuzz
 	$(MAKE) demo ONCE=1
 
 # With the programs of Debian that .ci/run installs; one that is missing fails.
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
+	$(GO) test -tags interop -timeout 5m -run 'Foreign|WithoutListings' ./pkg/mtree/mirror
 
 # watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with real programs as
 # churn and with less than its rights; serve on a disk that fails: as root.
@@ -62,7 +63,7 @@ soak:
 	$(GO) test -tags 'filesystems soak' -timeout 0 -run TestSoak -v ./pkg/mtree/watch -soak $(SOAK)
 
 # Copies on ext4, xfs and btrfs lose their power in the middle of a pass: root.
-powercut:
+copies:
 	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run PowerCut ./pkg/mtree/mirror
 
 fuzz:

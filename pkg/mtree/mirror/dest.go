@@ -191,6 +191,7 @@ func (d *dest) prepare(c *Config) (err error) {
 	if d.aside, err = inRoot.Dir().OpenAside("tmp"); err != nil {
 		return err
 	}
+	d.aside.Folds = inRoot.Folds()
 	if d.times, err = inRoot.TimeRange(); err != nil {
 		return err
 	}

@@ -15,6 +15,9 @@ import (
 func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 	mode := p.dirMode(c.Want) | 0o700
 	if c.Have == nil {
+		if p.dest.aside.Folds && dir.Respelled(c.Want.Name) {
+			return disk.ErrCollides
+		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
 		if err == nil {
 			_ = made.Close()
@@ -43,6 +46,9 @@ func (p *pass) dirMode(e *mtree.Entry) uint32 {
 // makeLink makes a symlink aside and moves it into place.
 func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 	aside := p.dest.aside
+	if aside.Folds && dir.Respelled(c.Want.Name) {
+		return disk.ErrCollides
+	}
 	name, err := aside.Symlink(c.Want.Link)
 	if err != nil {
 		return err

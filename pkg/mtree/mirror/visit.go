@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -80,6 +81,10 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 		return v
 	}
 	v.deep = n.deep || !v.had && len(have) > 0 || v.had && v.before.Stamp == distrusted
+	if have, err = p.unfold(dir, n, v, have); err != nil {
+		v.err = local(err)
+		return v
+	}
 	v.inCopy = int64(len(have))
 	p.compare(n, v, dir, have)
 	if !p.config.DryRun {
@@ -265,7 +270,10 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 		}
 	}
 	for _, c := range pl.make {
-		v.note(n, c.Want.Name, p.makeDir(dir, c))
+		err := p.makeDir(dir, c)
+		if v.note(n, c.Want.Name, err); err != nil {
+			v.below = slices.DeleteFunc(v.below, func(child *node) bool { return child.name == c.Want.Name })
+		}
 	}
 	for _, c := range pl.links {
 		v.note(n, c.Want.Name, p.makeLink(dir, n, c, v))

@@ -24,6 +24,8 @@ type Aside struct {
 	last    atomic.Uint64
 	named   atomic.Bool // O_TMPFILE does not work here
 	noEmpty atomic.Bool // AT_EMPTY_PATH is not allowed
+
+	Folds bool // see Marker.Folds: Place asks before it replaces
 }
 
 // OpenAside makes the directory name in d if it is missing, removes what an
@@ -177,7 +179,8 @@ func (f *Draft) fail(op string, err error) error {
 }
 
 // Place gives the draft its name in dir, atomically, replacing what is no
-// directory there, and closes it. If it fails the draft is gone. A directory
+// directory there, and closes it; ErrCollides if the
+// Aside Folds and another name is there. If it fails the draft is gone. A directory
 // under that name gives EISDIR, see IsDirInTheWay. System calls:
 //
 //	linkat(fd, dir/name); if the name is taken: linkat(fd, aside/N), renameat(aside/N, dir/name)
@@ -185,6 +188,9 @@ func (f *Draft) Place(dir *Dir, name string) error {
 	defer f.Discard()
 	if err := checkComponent(name); err != nil {
 		return dir.fail("create", name, err)
+	}
+	if f.aside.Folds && dir.Respelled(name) {
+		return dir.fail("create", name, ErrCollides)
 	}
 	if f.name == "" {
 		err := f.link(dir, name)

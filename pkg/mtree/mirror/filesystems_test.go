@@ -1,0 +1,155 @@
+//go:build filesystems
+
+// Copies on file systems that keep less than ours: whole seconds, and names that
+// differ in case taken for one. They need root and Debian's e2fsprogs, exfat-fuse
+// and exfatprogs.
+package mirror
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testfs"
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree/exit"
+)
+
+// sameBut requires the copy to equal the source in all but what lose takes out
+// of testtree.Snapshot's lines.
+func (b *bench) sameBut(s *tree, lose *regexp.Regexp) {
+	b.t.Helper()
+	kept := func(root string) map[string]string {
+		tree, err := testtree.Snapshot(root)
+		require.NoError(b.t, err)
+		delete(tree, "lost+found")
+		for name, text := range tree {
+			tree[name] = lose.ReplaceAllString(text, "")
+		}
+		return tree
+	}
+	require.Equal(b.t, kept(s.root), kept(b.config.Dest))
+}
+
+// A copy that stores whole seconds is complete all the same, hides no change that
+// comes within the second, and is a source for further copies.
+func TestACopyOfWholeSeconds(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "a/g = x @1000000000.123456789", "c/h = y", "l -> c/h")
+	b.config.Dest = testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
+	fraction := regexp.MustCompile(`\.\d{9}`)
+	require.NoError(t, b.once())
+	b.sameBut(s, fraction)
+	b.requireIdle()
+	next := newBench(t, "")
+	next.server = serveTree(t, b.config.Dest)
+	next.config.Source = next.server.URL
+	require.NoError(t, next.once())
+	next.sameBut(s, fraction)
+	next.requireIdle()
+	for _, text := range []string{"two", "3", "four", "5", "six", "7"} { // some of them within one second
+		s.change("a/b/f = "+text, "new/"+text+" = z")
+		s.remove("c/h")
+		require.NoError(t, b.once())
+		require.Contains(t, b.out.String(), "fetched 2 files")
+		b.sameBut(s, fraction)
+		b.requireIdle()
+		require.NoError(t, next.once())
+		next.sameBut(s, fraction)
+		next.requireIdle()
+	}
+	status := b.status()
+	require.Equal(t, stampOf(t, s.root), *status.Root, "the stamp is known to the nanosecond")
+}
+
+// folding makes a file system that takes names that differ in case for one, and
+// keeps neither modes nor symlinks, extended attributes or odd seconds.
+func folding(t *testing.T) string {
+	file, dir := testfs.Make(t, "mkfs.exfat")
+	device, err := exec.Command("losetup", "--find", "--show", file).Output()
+	require.NoError(t, err)
+	at := strings.TrimSpace(string(device))
+	t.Cleanup(func() { testfs.Run(t, "losetup", "-d", at) })
+	testfs.Mount(t, dir, "mount.exfat-fuse", at, dir)
+	return filepath.Join(dir, "copy")
+}
+
+// keptByFolding takes modes and times from a snapshot.
+var keptByFolding = regexp.MustCompile(`^\S+ \S+ ?`)
+
+// Names that collide in the copy are reported; what is there stays as it is, and
+// nothing is fetched for them again and again. Without them all is as ever.
+func TestACopyThatFoldsCase(t *testing.T) {
+	s, b := overHTTP(t, "a/Read = one", "a/other = x", "Dir/f = two", "plain/g = y")
+	b.config.Dest = folding(t)
+	require.NoError(t, b.once())
+	b.sameBut(s, keptByFolding)
+	b.requireIdle()
+	s.change("a/read = second", "dir/evil = z", "plain/g = changed")
+	s.remove("a/other")
+	err := b.once()
+	require.Equal(t, exit.Local, exit.Of(err), "%v", err)
+	require.ErrorContains(t, err, `"a/read": the file system takes it for another name`)
+	require.ErrorContains(t, err, `"dir": the file system takes it for another name`)
+	require.Equal(t, "one", b.read("a/Read"))
+	require.Equal(t, "two", b.read("Dir/f"))
+	require.Equal(t, "x", b.read("a/other"), "in a directory that failed nothing is deleted")
+	require.Equal(t, "changed", b.read("plain/g"))
+	require.NoFileExists(t, b.path("dir/evil"))
+	require.Error(t, b.once())
+	require.Contains(t, b.out.String(), "fetched 0 files (0 bytes), deleted 0,")
+
+	s.remove("a/read")
+	s.remove("dir")
+	require.NoError(t, b.once())
+	b.sameBut(s, keptByFolding)
+	b.requireIdle()
+}
+
+// Both in the first copy: one of the two arrives.
+func TestAFirstCopyThatFoldsCase(t *testing.T) {
+	s, b := overHTTP(t, "a/Read = one", "a/read = two", "Dir/f = three", "dir/f = four", "plain/g = y")
+	b.config.Dest = folding(t)
+	require.Equal(t, exit.Local, exit.Of(b.once()))
+	require.Equal(t, "three", b.read("Dir/f"))
+	require.Equal(t, "y", b.read("plain/g"))
+	before := b.read("a/Read")
+	require.Error(t, b.once())
+	require.Contains(t, b.out.String(), "fetched 0 files (0 bytes), deleted 0,")
+	require.Equal(t, before, b.read("a/Read"))
+	_ = s
+}
+
+// What the source only spells otherwise is spelled so in the copy.
+func TestRespelledAtTheSource(t *testing.T) {
+	s, b := overHTTP(t, "a/Read = one", "Dir/sub/f = two", "plain/g = y")
+	b.config.Dest = folding(t)
+	require.NoError(t, b.once())
+	require.NoError(t, os.Rename(s.path("a/Read"), s.path("a/read")))
+	require.NoError(t, os.Rename(s.path("Dir"), s.path("DIR")))
+	s.publish("a/read")
+	s.publish("DIR/sub")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "fetched 0 files (0 bytes), deleted 0,")
+	b.sameBut(s, keptByFolding)
+	b.requireIdle()
+}
+
+// The marker by another spelling is not written to.
+func TestTheMarkerRespelled(t *testing.T) {
+	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = w.Write([]byte("1.5 ./\t-\n1.5 tree\t0\tctime=1.5\n#end 1\n"))
+	}, ".TIDEMARK/\t-")
+	b.config.Dest = folding(t)
+	require.Equal(t, exit.Local, exit.Of(b.once()))
+	require.Equal(t, "00112233445566778899aabbccddeeff", b.published().Tree.ID)
+}
