@@ -236,12 +236,18 @@ func (c *Config) restore(selection []string) {
 // newIn says what makes a full walk due.
 func newIn(was, is *disk.Tree) string {
 	switch {
-	case was.ID == is.ID && was.Epoch == is.Epoch && was.Upstream == is.Upstream && was.E != is.E:
-		return "the source's serve has other options, or is another version"
-	case was.ID == is.ID && was.Epoch != is.Epoch:
+	case was.ID != is.ID:
+		return "this copy is new to its source, or the other way round"
+	case was.Upstream != is.Upstream:
+		return "another SOURCE"
+	case was.Epoch != is.Epoch:
 		return "the source is in another epoch: it cannot prove what changed"
+	case !slices.Equal(was.Filters, is.Filters):
+		return "other filters, --no-delete, --no-links or --owner"
+	case was.E != is.E:
+		return "the source's serve has other options, or is another version"
 	}
-	return "this copy is new to its source, or the other way round"
+	return "what is remembered of this copy was lost"
 }
 
 // retake writes who the copy is a copy of. Unless it is empty, nothing that its
