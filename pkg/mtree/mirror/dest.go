@@ -37,6 +37,9 @@ type dest struct {
 	self   disk.Info // the root, when it was opened
 }
 
+// makeRoom is what to do about a full disk.
+const makeRoom = "make room on the file system of DEST"
+
 // openDest opens and locks the copy at c.Dest, making it if it is missing. It
 // refuses (exit.Refused) what is neither empty nor ours nor adopted. Nothing
 // but the marker is written.
@@ -100,7 +103,9 @@ func (d *dest) open(c *Config) (err error) {
 	if err := d.mayTake(c); err != nil {
 		return err
 	}
-	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); err != nil {
+	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); disk.IsFull(err) {
+		return exit.With(exit.Local, err, makeRoom)
+	} else if err != nil {
 		return exit.With(exit.Local, err, "DEST must be writable")
 	}
 	if d.lock, err = d.marker.Lock(); errors.Is(err, disk.ErrLocked) {
@@ -166,15 +171,12 @@ func readTree(root *disk.Dir, stateDir string) (disk.Tree, error) {
 	return m.ReadTree()
 }
 
-// lostFound is made by mkfs at the root of a file system. It is nobody's.
-const lostFound = "lost+found"
-
 func (d *dest) empty() (bool, error) {
 	names, err := d.root.Names()
 	if err != nil {
 		return false, err
 	}
-	return len(names) == 0 || len(names) == 1 && names[0] == lostFound, nil
+	return len(names) == 0 || len(names) == 1 && names[0] == disk.LostFound, nil
 }
 
 // prepare opens what a pass needs besides the root.

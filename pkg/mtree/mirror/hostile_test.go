@@ -74,44 +74,40 @@ func memoryOf(f func()) (most int64) {
 func TestBombs(t *testing.T) {
 	line := "1700000000.000000001 ./\t-\n"
 	sumLine := strings.Repeat("0", 64) + "  "
-	for name, bomb := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
-		"listing of comments": func(w http.ResponseWriter, r *http.Request) bool {
+	for name, bomb := range map[string]func(w http.ResponseWriter){
+		"listing of comments": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
 			_, _ = z.Write([]byte(line))
 			_, _ = io.CopyN(z, &repeated{text: "#" + strings.Repeat("x", 8000) + "\n"}, 2*maxListing)
-			return r.URL.Path == "/d/"
 		},
-		"listing of one line": func(w http.ResponseWriter, r *http.Request) bool {
+		"listing of one line": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
 			_, _ = io.CopyN(z, &repeated{text: line + "x"}, 1<<30)
-			return r.URL.Path == "/d/"
 		},
-		"file": func(w http.ResponseWriter, r *http.Request) bool {
+		"file": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = io.Copy(w, &repeated{text: "x"})
-			return r.URL.Path == "/f"
 		},
-		"file without an end": func(w http.ResponseWriter, r *http.Request) bool {
+		"file without an end": func(w http.ResponseWriter) {
 			w.Header().Set("ETag", `"1700000000.000000001-3-1.500000000"`)
 			w.(http.Flusher).Flush()
 			_, _ = io.Copy(w, &repeated{text: "x"})
-			return r.URL.Path == "/f"
 		},
-		"sums without an end": func(w http.ResponseWriter, r *http.Request) bool {
+		"sums without an end": func(w http.ResponseWriter) {
 			for n := 0; ; n++ {
 				if _, err := fmt.Fprintf(w, "%s%d\n", sumLine, n); err != nil {
-					return true
+					return
 				}
 			}
 		},
-		"tar without an end": func(w http.ResponseWriter, r *http.Request) bool {
+		"tar without an end": func(w http.ResponseWriter) {
 			archive := tar.NewWriter(w)
 			for n := 0; ; n++ {
 				h := tar.Header{Name: fmt.Sprint(n), Typeflag: tar.TypeReg, ModTime: time.Unix(1700000000, 1), Format: tar.FormatPAX}
 				if archive.WriteHeader(&h) != nil || archive.Flush() != nil {
-					return true
+					return
 				}
 			}
 		},
@@ -121,8 +117,9 @@ func TestBombs(t *testing.T) {
 			b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
 				kind := map[bool]string{true: r.URL.RawQuery, false: map[string]string{"/d/": "listing", "/f": "file"}[r.URL.Path]}[r.Method == http.MethodPost]
 				switch {
+				case r.Method == http.MethodHead:
 				case kind == what:
-					bomb(w, r)
+					bomb(w)
 				case kind == "listing":
 					_, _ = w.Write([]byte(line + "#end 0\n"))
 				default:

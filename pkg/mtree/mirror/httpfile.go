@@ -218,7 +218,7 @@ func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs 
 	defer resp.Body.Close()
 	archive := newTarStream(resp.Body)
 	defer archive.close()
-	left := 2 * len(index) // files to be looked at
+	left := len(index) + 100 // files to be looked at
 	for {
 		f, err := archive.next()
 		if err != nil {

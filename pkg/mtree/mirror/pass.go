@@ -250,7 +250,7 @@ func (p *pass) fail(n *node, path string, err error) {
 		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", quoted(path), err), ""))
 	}
 	if disk.IsFull(err) {
-		p.halt(exit.With(exit.Local, err, "make room on the file system of DEST"))
+		p.halt(exit.With(exit.Local, err, makeRoom))
 	}
 }
 

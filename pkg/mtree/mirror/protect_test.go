@@ -190,3 +190,17 @@ func TestHides(t *testing.T) {
 		require.False(t, ok, fmt.Sprint(bad))
 	}
 }
+
+// What a copy has is counted when it is adopted, too: --max-delete is a share of
+// that.
+func TestMaxDeleteAfterAdopting(t *testing.T) {
+	s, b := overHTTP(t, append(many("a", 200), "b = x")...)
+	require.NoError(t, os.CopyFS(b.config.Dest, os.DirFS(s.root)))
+	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
+	b.config.Adopt = true
+	b.equal(s)
+	require.Contains(t, b.printStatus(), "entries: 202\n")
+	b.config.Adopt = false
+	s.remove("a")
+	b.requireHeld(201, "201 of 202 entries would go")
+}

@@ -170,13 +170,13 @@ func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.
 // withoutLostFound leaves mkfs's directory alone, unless the source has one.
 func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
 	for i := range listing.Entries {
-		if listing.Entries[i].Name == lostFound {
+		if listing.Entries[i].Name == disk.LostFound {
 			return have
 		}
 	}
 	kept := have[:0]
 	for i := range have {
-		if have[i].Name != lostFound || have[i].Kind != mtree.Dir {
+		if have[i].Name != disk.LostFound || have[i].Kind != mtree.Dir {
 			kept = append(kept, have[i])
 		}
 	}

@@ -16,6 +16,9 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	n.listed, n.deep = true, v.deep
 	n.before, n.had = v.before, v.had
+	if n.parent == nil && n.deep {
+		p.full = true // by the root's record, or for want of one
+	}
 	n.record = v.record
 	if v.same {
 		n.record = v.before

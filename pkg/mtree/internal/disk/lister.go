@@ -143,11 +143,16 @@ func (d *Dir) count() (n int, err error) {
 	return n, err
 }
 
+// LostFound is made by mkfs at the root of a file system. It is nobody's.
+const LostFound = "lost+found"
+
 // leavesOut reports whether the entry name of the directory at dir is not
 // listed, and counts it by the reason.
 func (l *Lister) leavesOut(dir, name string, self, info Info, listing *mtree.Listing) bool {
 	path := mtree.JoinPath(dir, name)
 	switch {
+	case l.Copy && path == LostFound && info.Kind == mtree.Dir:
+		return true // of the copy's own file system: no mirror fills it
 	case !l.Hidden && name[0] == '.':
 		listing.Hidden++
 		return true

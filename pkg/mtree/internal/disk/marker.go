@@ -225,20 +225,18 @@ func (m *Marker) Granule() (time.Duration, error) {
 	if own.Node.Dev != root.Node.Dev {
 		return min(step(root.MTime), step(root.CTime), step(root.BTime)), nil
 	}
-	const name = "probe"
-	fd, err := openat(m.dir.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	fd, done, err := m.scratch()
 	if err != nil {
-		return 0, m.dir.fail("create", name, err)
+		return 0, err
 	}
-	defer unix.Close(fd)
-	defer unix.Unlinkat(m.dir.fd, name, 0)
+	defer done()
 	want := mtree.Unix(1_000_000_001, 999_999_999)
 	if err := futimens(fd, want); err != nil {
-		return 0, m.dir.fail("utimensat", name, err)
+		return 0, m.dir.fail("utimensat", scratchName, err)
 	}
 	info, err := statFD(fd)
 	if err != nil {
-		return 0, m.dir.fail("stat", name, err)
+		return 0, m.dir.fail("stat", scratchName, err)
 	}
 	for _, g := range granules {
 		if info.MTime == want.Floor(g) {
