@@ -60,7 +60,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	}
 	defer d.Close()
 	if p.State.Prunes() {
-		self, err := d.Self()
+		self, err := lister.Self(d, ask.path)
 		if err != nil {
 			return answer{}, reading(err)
 		}

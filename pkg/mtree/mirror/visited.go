@@ -92,6 +92,7 @@ func (p *pass) unlisted(n *node, err error) {
 		n.passed = true
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, errGone) || errors.Is(err, errMoved)) && n.parent != nil:
+		n.failed = true // what is missing above may have moved down here
 		p.moved++
 		p.config.Log.Debug("changed before it was listed", "path", quoted(n.path), "error", err)
 	default:

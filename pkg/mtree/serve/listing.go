@@ -92,8 +92,9 @@ func (h *Handler) special(v *view) func(http.ResponseWriter, *http.Request, *vie
 
 // look reads the directory's own times.
 func (h *Handler) look(v *view, dir *disk.Dir) (err error) {
-	if v.self, err = dir.Self(); err == nil && v.snap.Tree.Role == disk.Copy {
-		v.hot = !h.lister(v.snap).Finished(dir, v.path, v.self)
+	lister := h.lister(v.snap)
+	if v.self, err = lister.Self(dir, v.path); err == nil && lister.Copy {
+		v.hot = !lister.Finished(dir, v.path, v.self)
 	}
 	return err
 }

@@ -39,7 +39,7 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	if end == answered {
 		return
 	}
-	if v.self, err = h.lookAt(v.path); err != nil {
+	if v.self, err = h.lookAt(v.snap, v.path); err != nil {
 		h.fail(w, err)
 		return
 	}
@@ -56,13 +56,13 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	}
 }
 
-func (h *Handler) lookAt(path string) (disk.Info, error) {
+func (h *Handler) lookAt(s *snapshot, path string) (disk.Info, error) {
 	dir, err := h.openDir(path)
 	if err != nil {
 		return disk.Info{}, err
 	}
 	defer dir.Close()
-	return dir.Self()
+	return h.lister(s).Self(dir, path)
 }
 
 // otherEpoch reports whether the client's stamps are of another epoch or tree:

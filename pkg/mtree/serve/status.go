@@ -44,7 +44,7 @@ func lagOf(checkpoint *mtree.Stamp, now mtree.Stamp) *float64 {
 // status answers /?status from what is on disk at this moment.
 func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	s := h.tree.fresh()
-	self, err := h.tree.root.Self()
+	self, err := h.lister(s).Self(h.tree.root, "")
 	if err != nil {
 		h.fail(w, err)
 		return

@@ -41,14 +41,14 @@ func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 	}
 	for try := 1; ; try++ {
 		listing := mtree.Listing{Now: now(), HasNow: true}
-		before, err := d.Self()
+		before, err := l.Self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
 		}
 		if err := l.entries(d, path, before, &listing); err != nil {
 			return mtree.Listing{}, err
 		}
-		after, err := d.Self()
+		after, err := l.Self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
 		}
@@ -66,6 +66,38 @@ func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 		}
 		return listing, nil
 	}
+}
+
+// Self is d.Self with the directory's stamp as its mtime: of a copy whose file
+// system is coarse that is the recorded one, for two stamps may be stored as one
+// time. Cost: fstat, there also fgetxattr.
+func (l *Lister) Self(d *Dir, path string) (Info, error) {
+	info, err := d.Self()
+	if err == nil && l.Copy && coarse(info) {
+		info.MTime = l.recorded(d, path, info.MTime)
+	}
+	return info, err
+}
+
+// coarse reports whether info may be of a file system that stores whole seconds:
+// of others a ctime hardly ever is one.
+func coarse(info Info) bool {
+	_, m := info.MTime.Unix()
+	_, c := info.CTime.Unix()
+	return m == 0 && c == 0
+}
+
+// recorded returns the stamp that the directory at path was completed with, if
+// it is stored as mtime; else mtime.
+func (l *Lister) recorded(d *Dir, path string, mtime mtree.Stamp) mtree.Stamp {
+	record, ok := d.Record()
+	if !ok && l.Log != nil {
+		record, ok = l.Log.Get(path)
+	}
+	if ok && SameStored(mtime, record.Stamp) {
+		return record.Stamp
+	}
+	return mtime
 }
 
 // Finished reports whether the directory at path, of a copy, is complete, by its
@@ -122,6 +154,12 @@ func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing)
 		}
 		if !l.Owner {
 			e.Has &^= mtree.HasOwner
+		}
+		if l.Copy && e.Kind == mtree.Dir && coarse(info) {
+			if sub, err := d.OpenDir(name); err == nil {
+				e.MTime = l.recorded(sub, mtree.JoinPath(path, name), e.MTime)
+				_ = sub.Close()
+			}
 		}
 		listing.Entries = append(listing.Entries, e)
 		return nil
