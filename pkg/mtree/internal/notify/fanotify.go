@@ -276,7 +276,7 @@ func (s *fanotify) isMarker(dir []byte) bool {
 // Take implements Source.
 func (s *fanotify) Take() Taken {
 	raw, lost, drained := s.queue.take()
-	t := fanTaking{fanotify: s, heard: map[string]*fanHeard{}}
+	t := fanTaking{fanotify: s, heard: map[string]*gathered{}}
 	t.Lost, t.Drained = lost, drained
 	s.places.begin()
 	for {
@@ -304,12 +304,7 @@ func (s *fanotify) Take() Taken {
 type fanTaking struct {
 	*fanotify
 	Taken
-	heard map[string]*fanHeard
-}
-
-type fanHeard struct {
-	Heard
-	seen map[string]int // index into Entries
+	heard map[string]*gathered
 }
 
 func (t *fanTaking) event(e fanEvent) {
@@ -336,27 +331,17 @@ func (t *fanTaking) event(e fanEvent) {
 			t.of(e.dir).Self = true
 		}
 	default:
-		t.of(e.dir).entry(string(e.name), directory && e.mask&(unix.FAN_CREATE|unix.FAN_MOVED_TO) != 0)
+		t.of(e.dir).entry(e.name, directory && e.mask&(unix.FAN_CREATE|unix.FAN_MOVED_TO) != 0)
 	}
 }
 
-func (t *fanTaking) of(dir []byte) *fanHeard {
+func (t *fanTaking) of(dir []byte) *gathered {
 	h := t.heard[string(dir)]
 	if h == nil {
-		h = &fanHeard{Heard: Heard{Ref: everywhere}, seen: map[string]int{}}
+		h = &gathered{Heard: Heard{Ref: everywhere}}
 		t.heard[string(dir)] = h
 	}
 	return h
-}
-
-func (h *fanHeard) entry(name string, arrived bool) {
-	i, seen := h.seen[name]
-	if !seen {
-		i = len(h.Entries)
-		h.seen[name] = i
-		h.Entries = append(h.Entries, Entry{Name: name})
-	}
-	h.Entries[i].Arrived = h.Entries[i].Arrived || arrived
 }
 
 // finish finds out where the directories are.

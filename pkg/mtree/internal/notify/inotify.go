@@ -254,7 +254,7 @@ func (s *inotify) Take() Taken {
 	raw, lost, drained := s.queue.take()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := taking{inotify: s, heard: map[*node]*Heard{}, seen: map[place]int{}}
+	t := taking{inotify: s, heard: map[*node]*gathered{}}
 	t.Lost, t.Drained = lost, drained
 	parked := s.parked
 	s.parked = nil
@@ -273,8 +273,7 @@ func (s *inotify) Take() Taken {
 type taking struct {
 	*inotify
 	Taken
-	heard map[*node]*Heard
-	seen  map[place]int // index into Heard.Entries
+	heard map[*node]*gathered
 }
 
 func (t *taking) event(e event) {
@@ -314,15 +313,22 @@ func (t *taking) ignored(n *node) {
 }
 
 func (t *taking) named(n *node, e event) {
-	name := string(e.name)
-	child := t.nodes.child[place{n, name}]
 	directory := e.mask&unix.IN_ISDIR != 0
+	if directory && t.directory(n, string(e.name), e) {
+		return
+	}
+	t.of(n).entry(e.name, directory && e.mask&arrivals != 0)
+}
+
+// directory follows what happened to the directory name in n, and reports
+// whether that is all there is to tell.
+func (t *taking) directory(n *node, name string, e event) bool {
+	child := t.nodes.child[place{n, name}]
 	switch {
-	case !directory:
 	case e.mask&attributes != 0:
 		if child != nil {
 			t.of(child).Self = true
-			return
+			return true
 		}
 	case e.mask&unix.IN_DELETE != 0:
 		if child != nil {
@@ -336,7 +342,7 @@ func (t *taking) named(n *node, e event) {
 	case e.mask&unix.IN_MOVED_TO != 0:
 		t.movedTo(n, name, child, e.cookie)
 	}
-	t.entry(n, name, directory && e.mask&arrivals != 0)
+	return false
 }
 
 // movedTo completes a rename within the tree: one node changes its place,
@@ -385,25 +391,13 @@ func (t *taking) squeezed() {
 	clear(t.dirty)
 }
 
-func (t *taking) of(n *node) *Heard {
+func (t *taking) of(n *node) *gathered {
 	h := t.heard[n]
 	if h == nil {
-		h = &Heard{Ref: Ref{n}}
+		h = &gathered{Heard: Heard{Ref: Ref{n}}}
 		t.heard[n] = h
 	}
 	return h
-}
-
-func (t *taking) entry(n *node, name string, arrived bool) {
-	h := t.of(n)
-	at := place{n, name}
-	i, seen := t.seen[at]
-	if !seen {
-		i = len(h.Entries)
-		t.seen[at] = i
-		h.Entries = append(h.Entries, Entry{Name: name})
-	}
-	h.Entries[i].Arrived = h.Entries[i].Arrived || arrived
 }
 
 // finish gives each directory the path it has now. One that has none was
@@ -412,7 +406,7 @@ func (t *taking) finish() Taken {
 	for n, h := range t.heard {
 		if path, ok := t.nodes.path(n); ok {
 			h.Path = path
-			t.Dirs = append(t.Dirs, h)
+			t.Dirs = append(t.Dirs, &h.Heard)
 		}
 	}
 	return t.Taken
