@@ -126,7 +126,7 @@ func httpDate(sec int64) string {
 	if sec < 0 || sec > endOf9999 {
 		return ""
 	}
-	return time.Unix(sec, 0).UTC().Format(http.TimeFormat)
+	return string(appendHTTPDate(make([]byte, 0, len(http.TimeFormat)), mtree.Unix(sec, 0)))
 }
 
 // sameDate reports whether a header names exactly this second.

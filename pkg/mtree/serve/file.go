@@ -33,7 +33,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 		header["Last-Modified"] = []string{text}
 	}
 	header["Cache-Control"] = []string{h.caching("public, no-cache")}
-	header["Accept-Ranges"] = []string{"bytes"}
+	header["Accept-Ranges"] = rangesBytes
 	switch precondition(r, tag, date, open) {
 	case http.StatusPreconditionFailed:
 		h.refuse(w, http.StatusPreconditionFailed, "the file is another by now")
@@ -43,7 +43,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	header["Content-Type"] = []string{fileType(t.path)}
-	header["Content-Security-Policy"] = []string{"sandbox"} // the file's scripts are not ours
+	header["Content-Security-Policy"] = sandbox
 	h.sendFile(w, r, f)
 }
 
@@ -205,7 +205,9 @@ func (o *outgoing) send(s span) error {
 			return err
 		}
 	}
-	extend(o.w)
+	if held < s.length || o.sent > 0 {
+		extend(o.w) // else it was done when the request came in
+	}
 	n, err := o.w.Write(buf[:held])
 	o.sent += int64(n)
 	return err

@@ -106,9 +106,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Stats.Requests.Add(1)
 	extend(w)
 	header := w.Header()
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header["X-Content-Type-Options"] = noSniff
+	header["Referrer-Policy"] = noReferrer
+	header["Cross-Origin-Resource-Policy"] = sameOrigin
 	switch {
 	case !h.allowed(r):
 		header.Set("WWW-Authenticate", `Basic realm="tidemark", charset="UTF-8"`)

@@ -11,19 +11,30 @@ import (
 // nothing that a file name could smuggle in.
 const noCSP = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// Values of headers that many answers share: net/http only reads them.
+var (
+	noSniff     = []string{"nosniff"}
+	noReferrer  = []string{"no-referrer"}
+	sameOrigin  = []string{"same-origin"}
+	versionOne  = []string{"1"}
+	rangesNone  = []string{"none"}
+	rangesBytes = []string{"bytes"}
+	sandbox     = []string{"sandbox"} // a file's scripts are not ours
+)
+
 // setTree sets what every answer about a directory says of the tree, the 304
 // too: the mirror acts on it.
 func (h *Handler) setTree(header http.Header, s *snapshot, stamp, now mtree.Stamp) {
-	header["Tidemark-Version"] = []string{"1"}
+	header["Tidemark-Version"] = versionOne
 	header["Tidemark-Stamp"] = []string{stamp.String()}
-	header["Tidemark-State"] = []string{string(s.State)}
+	header["Tidemark-State"] = s.state
 	header["Tidemark-Now"] = []string{now.String()}
 	if s.chain != "" {
 		header["Tidemark-Upstream"] = []string{s.chain}
 	}
 	if s.Tree.ID != "" {
-		header["Tidemark-Tree"] = []string{s.Tree.ID}
-		header["Tidemark-Epoch"] = []string{strconv.FormatUint(s.Tree.Epoch, 10)}
+		header["Tidemark-Tree"] = s.id
+		header["Tidemark-Epoch"] = s.epoch
 	}
 }
 
@@ -36,7 +47,7 @@ func (h *Handler) setListing(header http.Header, v *view) {
 	if v.noStore {
 		policy = "no-store"
 	}
-	header["Accept-Ranges"] = []string{"none"}
+	header["Accept-Ranges"] = rangesNone
 	header["Vary"] = []string{vary}
 	header["Cache-Control"] = []string{policy}
 }

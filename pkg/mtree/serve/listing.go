@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -266,15 +268,19 @@ func (h *Handler) pageOf(v *view, l *mtree.Listing) *page {
 		return nil
 	}
 	form := h.formatter(v, l)
-	body, rest := renderUpTo(maxWhole, form, l.Entries)
+	draft := bodies.Get().(*[]byte)
+	defer bodies.Put(draft)
+	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
+	*draft = body
 	if len(rest) > 0 {
 		return nil
 	}
 	body = form.tail(body)
+	*draft = body
 	if v.coding == gzipped {
 		body = compress(body)
 	}
-	p := &page{body: slices.Clip(body), tag: v.stampTag(l.Stamp, false)}
+	p := &page{body: bytes.Clone(body), tag: v.stampTag(l.Stamp, false)}
 	h.cache.put(v.key(), v.time(), p)
 	return p
 }
@@ -309,12 +315,16 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree
 		}
 	}
 	form := h.formatter(v, l)
-	body, rest := renderUpTo(maxWhole, form, l.Entries)
+	draft := bodies.Get().(*[]byte)
+	defer bodies.Put(draft)
+	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
+	*draft = body
 	if len(rest) > 0 {
 		h.stream(w, v, form, body, rest)
 		return
 	}
 	body = form.tail(body)
+	*draft = body
 	if !stamped {
 		tag := v.hashTag(body, l)
 		header["Etag"] = []string{quoteTag(tag, v.coding, l.Hot)}
@@ -338,14 +348,18 @@ func (v *view) hashTag(body []byte, l *mtree.Listing) string {
 // render returns the whole body of a listing.
 func (h *Handler) render(v *view, l *mtree.Listing) []byte {
 	form := h.formatter(v, l)
-	body, _ := renderUpTo(math.MaxInt, form, l.Entries)
+	body, _ := renderUpTo(nil, math.MaxInt, form, l.Entries)
 	return form.tail(body)
 }
 
-// renderUpTo returns the beginning of a body, of most bytes or a little more,
-// and the entries that did not fit.
-func renderUpTo(most int, form formatter, entries []mtree.Entry) (body []byte, rest []mtree.Entry) {
-	body = form.head(make([]byte, 0, 1024+min(most, 128*len(entries))))
+// bodies are kept to render in: of up to maxWhole and a row, as many as there
+// were at once since the collector ran.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// renderUpTo appends the beginning of a body, of most bytes or a little more, to
+// dst, and returns the entries that did not fit.
+func renderUpTo(dst []byte, most int, form formatter, entries []mtree.Entry) (body []byte, rest []mtree.Entry) {
+	body = form.head(slices.Grow(dst, 1024+min(most, 128*len(entries))))
 	for i := range entries {
 		if len(body) >= most {
 			return body, entries[i:]

@@ -75,6 +75,6 @@ func (h *Handler) ready(w http.ResponseWriter, v *view) bool {
 func (h *Handler) startBulk(w http.ResponseWriter, v *view) {
 	header := w.Header()
 	h.setTree(header, v.snap, v.self.MTime, v.now)
-	header["Accept-Ranges"] = []string{"none"}
+	header["Accept-Ranges"] = rangesNone
 	header["Cache-Control"] = []string{"no-store"}
 }

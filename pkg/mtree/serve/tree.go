@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,8 @@ type snapshot struct {
 	replaced bool   // the root's path names something else: nothing may be listed
 	log      *disk.RecordLog
 	read     time.Time
+
+	id, epoch, state []string // as values of headers
 }
 
 func openTree(cfg *Config) (*tree, error) {
@@ -50,7 +53,7 @@ func openTree(cfg *Config) (*tree, error) {
 		_ = root.Close()
 		return nil, err
 	}
-	t.latest.Store(first)
+	t.publish(first)
 	if err != nil {
 		t.replace(first) // says so; the tree is served all the same
 	}
@@ -75,6 +78,13 @@ func (t *tree) fresh() *snapshot {
 	return t.replace(t.latest.Load())
 }
 
+// publish makes s what requests see from here on.
+func (t *tree) publish(s *snapshot) {
+	s.id, s.state = []string{s.Tree.ID}, []string{string(s.State)}
+	s.epoch = []string{strconv.FormatUint(s.Tree.Epoch, 10)}
+	t.latest.Store(s)
+}
+
 func (t *tree) replace(old *snapshot) *snapshot {
 	s, err := t.read()
 	if err != nil {
@@ -86,7 +96,7 @@ func (t *tree) replace(old *snapshot) *snapshot {
 		t.cfg.Log.Error("the root's path names another directory now: restart serve",
 			slog.String("root", t.cfg.Root))
 	}
-	t.latest.Store(s)
+	t.publish(s)
 	return s
 }
 

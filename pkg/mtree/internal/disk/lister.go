@@ -19,7 +19,7 @@ type Lister struct {
 	Owner   bool                               // publish owners
 	Copy    bool                               // the tree is a copy: directories that are unfinished are hot
 	Mounts  bool                               // list directories on other file systems too
-	Foreign func(path string)                  // told of each directory passed over for its file system; may be nil
+	Foreign func(path string)                  // told of each directory passed over for its file system, by several goroutines at once; may be nil
 	Now     func() mtree.Stamp                 // the clock; nil: the real one
 	Log     *RecordLog                         // the copy's records where there are no xattrs; nil: none
 }
@@ -32,8 +32,9 @@ const readTries = 3
 // root). Any error means that nothing is known: it is never a short listing.
 // An entry that vanishes while it is read is left out.
 //
-// Cost: 2 fstat, 1 getdents64 per 64 KiB of names, 1 statx per entry; three
-// times that at most if the directory keeps changing.
+// Cost: 2 fstat, 1 getdents64 per 64 KiB of names, 1 statx per entry, by several
+// goroutines where there are thousands; three times that at most if the
+// directory keeps changing. Memory: some 140 bytes an entry.
 func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 	now := l.Now
 	if now == nil {
@@ -132,79 +133,52 @@ func SameStored(have, want mtree.Stamp) bool {
 }
 
 func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing) error {
-	if self.Size > largeDir {
-		if n, err := d.count(); err == nil {
-			listing.Entries = make([]mtree.Entry, 0, n)
+	r, err := d.rollOf(self.Size)
+	if err != nil {
+		return err
+	}
+	entries, err := l.look(d, path, self, r)
+	if err != nil {
+		return err
+	}
+	kept := entries[:0]
+	for i, n := range r.refs {
+		switch n.fate {
+		case listed:
+			kept = append(kept, entries[i])
+		case excluded:
+			listing.Excluded++
+			listing.Hidden++
+		case dotted:
+			listing.Hidden++
 		}
 	}
-	err := d.ScanStat(func(raw []byte, info Info) error {
-		if info.Kind == mtree.Other {
-			return nil
-		}
-		name := string(raw)
-		if l.leavesOut(path, name, self, info, listing) {
-			return nil
-		}
-		e, err := d.entry(name, info)
-		if err != nil {
-			if isNotExist(err) {
-				return nil
-			}
-			return err
-		}
-		if !l.Owner {
-			e.Has &^= mtree.HasOwner
-		}
-		if l.Copy && e.Kind == mtree.Dir && coarse(info) {
-			if sub, err := d.OpenDir(name); err == nil {
-				e.MTime = l.recorded(sub, mtree.JoinPath(path, name), e.MTime)
-				_ = sub.Close()
-			}
-		}
-		listing.Entries = append(listing.Entries, e)
-		return nil
-	})
-	SortEntries(listing.Entries)
-	return err
-}
-
-// largeDir is the size of a directory, as stat tells it, from which its names
-// are counted before they are read: some 100,000 of them. It costs a tenth of
-// the reading and halves the memory, for a list that grows is copied.
-const largeDir = 4 << 20
-
-func (d *Dir) count() (n int, err error) {
-	err = d.Scan(func([]byte, mtree.Kind) error {
-		n++
-		return nil
-	})
-	return n, err
+	if len(kept) > 0 {
+		listing.Entries = kept
+	}
+	return nil
 }
 
 // LostFound is made by mkfs at the root of a file system. It is nobody's.
 const LostFound = "lost+found"
 
-// leavesOut reports whether the entry name of the directory at dir is not
-// listed, and counts it by the reason.
-func (l *Lister) leavesOut(dir, name string, self, info Info, listing *mtree.Listing) bool {
-	path := mtree.JoinPath(dir, name)
+// fate says whether the entry name of the directory at dir is listed, and if
+// not, why.
+func (l *Lister) fate(dir, name string, self, info Info) fate {
 	switch {
-	case l.Copy && path == LostFound && info.Kind == mtree.Dir:
-		return true // of the copy's own file system: no mirror fills it
+	case l.Copy && dir == "" && name == LostFound && info.Kind == mtree.Dir:
+		return unlisted // of the copy's own file system: no mirror fills it
 	case !l.Hidden && name[0] == '.':
-		listing.Hidden++
-		return true
-	case l.Exclude != nil && l.Exclude(path, info.Kind == mtree.Dir):
+		return dotted
+	case l.Exclude != nil && l.Exclude(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
+		return excluded
 	case info.Kind == mtree.Dir && !l.Mounts && IsBorder(self, info):
 		if l.Foreign != nil {
-			l.Foreign(path)
+			l.Foreign(mtree.JoinPath(dir, name))
 		}
-	default:
-		return false
+		return excluded
 	}
-	listing.Hidden++
-	listing.Excluded++
-	return true
+	return listed
 }
 
 // IsBorder reports whether another file system begins at the directory child

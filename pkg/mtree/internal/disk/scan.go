@@ -147,35 +147,15 @@ func (d *Dir) Names() ([]string, error) {
 	return names, err
 }
 
-// Entries reads the directory as a list of entries in listing order: files,
-// directories and symlinks with mode, owner and ctime; other types are left
-// out. Directories on another file system are included.
-func (d *Dir) Entries() ([]mtree.Entry, error) {
-	var entries []mtree.Entry
-	err := d.ScanStat(func(name []byte, info Info) error {
-		if info.Kind == mtree.Other {
-			return nil
-		}
-		e, err := d.entry(string(name), info)
-		if err == nil {
-			entries = append(entries, e)
-		} else if !isNotExist(err) {
-			return err
-		}
-		return nil
-	})
-	SortEntries(entries)
-	return entries, err
-}
-
 // SortEntries puts entries in listing order.
 func SortEntries(entries []mtree.Entry) {
 	slices.SortFunc(entries, func(a, b mtree.Entry) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// entry turns an Info into an Entry, reading the target of a symlink.
-func (d *Dir) entry(name string, info Info) (mtree.Entry, error) {
-	e := mtree.Entry{
+// fill turns an Info into an Entry, reading the target of a symlink; after an
+// error e is as it was.
+func (d *Dir) fill(e *mtree.Entry, name string, info Info) error {
+	filled := mtree.Entry{
 		Name:  name,
 		Kind:  info.Kind,
 		Has:   mtree.HasMode | mtree.HasCTime | mtree.HasOwner,
@@ -187,13 +167,14 @@ func (d *Dir) entry(name string, info Info) (mtree.Entry, error) {
 	}
 	switch info.Kind {
 	case mtree.File:
-		e.Size = info.Size
+		filled.Size = info.Size
 	case mtree.Symlink:
 		target, err := d.Readlink(name)
 		if err != nil {
-			return mtree.Entry{}, err
+			return err
 		}
-		e.Link = target
+		filled.Link = target
 	}
-	return e, nil
+	*e = filled
+	return nil
 }
