@@ -129,7 +129,9 @@ func (w *watcher) abandonFloor(g *grounds) {
 	}
 	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String())
 	w.floor = now
-	w.raiseEpoch()
+	if !g.all { // else it was raised already
+		w.raiseEpoch()
+	}
 }
 
 // audited takes the end of an audit.

@@ -43,6 +43,10 @@ func (w *watcher) run(ctx context.Context) error {
 }
 
 func (w *watcher) loop(ctx context.Context) (err error) {
+	var steps <-chan struct{}
+	if w.steps != nil {
+		steps = w.steps.C
+	}
 	for err == nil {
 		wake := w.wake
 		if w.batch.open {
@@ -63,6 +67,8 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 			w.audits.ask(w, w.ground("asked for"))
 		case <-w.audits.timer.C:
 			w.audits.ask(w, w.ground("periodic"))
+		case <-steps:
+			err = w.stepped(ctx)
 		case <-w.retryHook:
 			w.hook.next(w)
 		case failed := <-w.hook.done:
@@ -70,6 +76,14 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 		}
 	}
 	return err
+}
+
+// stepped reads the clock that somebody set: back is a loss, at once.
+func (w *watcher) stepped(ctx context.Context) error {
+	if w.clock.now(); !w.clock.setBack {
+		return nil
+	}
+	return w.settled(ctx)
 }
 
 // gather opens a batch.
@@ -96,7 +110,9 @@ func (w *watcher) quiet(ctx context.Context) error {
 func (w *watcher) settled(ctx context.Context) error {
 	w.batch.timer.Stop()
 	w.batch.open = false
-	w.pause(ctx)
+	if w.clock.now(); !w.clock.setBack { // else the floor is a matter for the audit
+		w.pause(ctx)
+	}
 	began := time.Now()
 	defer func() { w.batch.cost = time.Since(began) }()
 	read := w.clock.now()

@@ -27,6 +27,7 @@ type watcher struct {
 	backend string
 	left    *leftovers
 	trouble *trouble
+	steps   *disk.ClockSteps // nil if the kernel has none
 
 	// Owned by run.
 	clock  clock
@@ -129,6 +130,9 @@ func (w *watcher) begin(id identity) (err error) {
 	if err := w.listen(); err != nil {
 		return err
 	}
+	if w.steps, err = disk.NewClockSteps(); err != nil {
+		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
+	}
 	if id.first {
 		w.outwait(ctimeLag) // a ctime after our reading must not lie before it, once readers rely on us
 	}
@@ -204,6 +208,9 @@ func (w *watcher) close() error {
 	var errs []error
 	if w.source != nil {
 		errs = append(errs, w.source.Close())
+	}
+	if w.steps != nil {
+		errs = append(errs, w.steps.Close())
 	}
 	if w.log != nil {
 		errs = append(errs, w.log.Close())
