@@ -19,7 +19,6 @@ type batch struct {
 // twig is one directory of a batch.
 type twig struct {
 	below   map[string]*twig
-	ref     notify.Ref
 	entries []notify.Entry
 	self    bool     // its own attributes or times were set, perhaps by us
 	dirty   bool     // entries changed whose names are not known
@@ -75,7 +74,7 @@ func (b *batch) hear(heard []*notify.Heard, excluded func(path string, isDir boo
 			continue
 		}
 		t := b.at(h.Path)
-		t.ref, t.self, t.dirty = h.Ref, t.self || h.Self, t.dirty || h.Dirty
+		t.self, t.dirty = t.self || h.Self, t.dirty || h.Dirty
 		t.entries = append(t.entries, entries...)
 		b.size += max(1, len(entries))
 	}

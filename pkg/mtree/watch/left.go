@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -37,9 +38,17 @@ func (l left) shows(info disk.Info) bool {
 // start, in .tidemark. The writer puts while it holds mu, from before it sets a
 // time until the record is there; so whoever asks under mu about what fstat
 // shows then gets a true answer.
+//
+// Our write gives a directory a new ctime, and so wipes out the only trace of a
+// rename just before it, whose event may wait, to be lost with a kill or an
+// overflow. Hence a write is young, good for knowing our own events, until a
+// Take that came after it has told of all such renames; only then does it prove
+// to an audit that the directory did not arrive.
 type leftovers struct {
 	mu     sync.Mutex
-	recent map[uint64]left // by inode
+	young  map[uint64]left // by inode: put since the last Take
+	taken  map[uint64]left // put before it
+	recent map[uint64]left // proof
 	older  map[uint64]left
 	since  mtree.Stamp // when recent was begun
 	log    *disk.LeftLog
@@ -47,7 +56,7 @@ type leftovers struct {
 }
 
 func newLeftovers(log *disk.LeftLog, known []disk.Left, now mtree.Stamp) *leftovers {
-	l := &leftovers{recent: map[uint64]left{}, older: map[uint64]left{}, log: log, since: now}
+	l := &leftovers{young: map[uint64]left{}, taken: map[uint64]left{}, recent: map[uint64]left{}, older: map[uint64]left{}, log: log, since: now}
 	for _, k := range known {
 		if have, ok := l.older[k.Inode]; !ok || have.ctime.Before(k.CTime) {
 			l.older[k.Inode] = left{mtime: k.MTime, ctime: k.CTime}
@@ -56,22 +65,64 @@ func newLeftovers(log *disk.LeftLog, known []disk.Left, now mtree.Stamp) *leftov
 	return l
 }
 
-// put records a write; mu is held.
-func (l *leftovers) put(info disk.Info) {
-	l.recent[info.Node.Ino] = leftBy(info)
-	l.unsent = append(l.unsent, disk.Left{Inode: info.Node.Ino, MTime: info.MTime, CTime: info.CTime})
+// put records a write; mu is held. proven says that the directory showed proof
+// before, or that events are no matter here.
+func (l *leftovers) put(info disk.Info, proven bool) {
+	if proven {
+		l.prove(info.Node.Ino, leftBy(info))
+		return
+	}
+	l.young[info.Node.Ino] = leftBy(info)
+}
+
+func (l *leftovers) prove(inode uint64, have left) {
+	l.recent[inode] = have
+	l.unsent = append(l.unsent, disk.Left{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+}
+
+// take notes that a Take comes after all that was put so far.
+func (l *leftovers) take() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.Copy(l.taken, l.young)
+	clear(l.young)
+}
+
+// confirm makes proof of what was put before the Take: it left nothing unheard,
+// and what it told of is published. It reports whether more waits for another.
+func (l *leftovers) confirm() (more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for inode, have := range l.taken {
+		l.prove(inode, have)
+	}
+	clear(l.taken)
+	return len(l.young) > 0
+}
+
+// lost forgets what can never be proved.
+func (l *leftovers) lost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.young)
+	clear(l.taken)
 }
 
 // untouched reports whether the directory still shows what our write left. One
 // that was stamped while it was looked at is looked at again.
-func (l *leftovers) untouched(d *disk.Dir, info disk.Info) bool {
+func (l *leftovers) untouched(d *disk.Dir, info disk.Info) bool { return l.still(d, info, l.knows) }
+
+// stayed reports that it is untouched and did not arrive under its name since.
+func (l *leftovers) stayed(d *disk.Dir, info disk.Info) bool { return l.still(d, info, l.proves) }
+
+func (l *leftovers) still(d *disk.Dir, info disk.Info, shows func(disk.Info) bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.knows(info) {
+	if shows(info) {
 		return true
 	}
 	again, err := d.Self()
-	return err == nil && again != info && l.knows(again)
+	return err == nil && again != info && shows(again)
 }
 
 // shows is untouched for an entry that is not open.
@@ -82,6 +133,15 @@ func (l *leftovers) shows(info disk.Info) bool {
 }
 
 func (l *leftovers) knows(info disk.Info) bool {
+	for _, written := range []map[uint64]left{l.young, l.taken} {
+		if have, ok := written[info.Node.Ino]; ok && have.shows(info) {
+			return true
+		}
+	}
+	return l.proves(info)
+}
+
+func (l *leftovers) proves(info disk.Info) bool {
 	if have, ok := l.recent[info.Node.Ino]; ok {
 		return have.shows(info)
 	}
@@ -93,6 +153,9 @@ func (l *leftovers) knows(info disk.Info) bool {
 func (l *leftovers) save() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.unsent) == 0 {
+		return nil
+	}
 	err := l.log.Append(l.unsent)
 	l.unsent = l.unsent[:0]
 	return err

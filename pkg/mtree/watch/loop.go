@@ -119,6 +119,7 @@ func (w *watcher) settled(ctx context.Context) error {
 	if w.clock.setBack {
 		w.lose("the clock was set back", true)
 	}
+	w.left.take()
 	taken := w.source.Take()
 	w.Stats.Events.Add(int64(taken.Events))
 	if taken.RootGone {
@@ -127,6 +128,7 @@ func (w *watcher) settled(ctx context.Context) error {
 		}
 	}
 	if taken.Lost != "" {
+		w.left.lost()
 		w.lose(taken.Lost, false)
 	}
 	if taken.Drained {
@@ -142,6 +144,10 @@ func (w *watcher) settled(ctx context.Context) error {
 	}
 	if taken.Drained && w.backend != "none" && !w.audits.losing() {
 		w.reach(read)
+		if w.left.confirm() {
+			w.gather() // one more Take
+		}
+		w.saveLeft()
 	}
 	w.wroteBatch(b.size > 0)
 	return nil
@@ -182,9 +188,7 @@ func (w *watcher) write(b *batch) error {
 		return nil
 	}
 	p := w.publish(b)
-	if err := w.left.save(); err != nil {
-		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "err", err)
-	}
+	w.saveLeft()
 	if p.failure != nil {
 		return exit.With(exit.Local, p.failure, "")
 	}
@@ -196,6 +200,13 @@ func (w *watcher) write(b *batch) error {
 		b.size = 0
 	}
 	return w.trigger(p.changes)
+}
+
+// saveLeft notes for the next start what was stamped.
+func (w *watcher) saveLeft() {
+	if err := w.left.save(); err != nil {
+		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "err", err)
+	}
 }
 
 // reach moves the checkpoint: read was taken before the queue was found empty,
@@ -263,8 +274,10 @@ func (w *watcher) raiseEpoch() {
 // finish publishes what is still waiting and writes the last status. Clean says
 // that the stamps are on disk, not only in memory.
 func (w *watcher) finish(ctx context.Context) error {
-	if err := w.settled(context.WithoutCancel(ctx)); err != nil {
-		return err
+	for range 2 { // the second confirms what the first wrote: leftovers
+		if err := w.settled(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
 	}
 	flushed := make(chan error, 1)
 	go func() { flushed <- w.root.Flush() }()

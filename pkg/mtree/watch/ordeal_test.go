@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
@@ -45,6 +46,7 @@ var allFates = []fate{spared, killed, down, stopped, flooded, audited}
 func (o ordeal) run(t testing.TB) {
 	root, outside := newTreeIn(t, o.place, "a/b/c/", "b/", "f = x"), newTreeIn(t, o.place)
 	makeArchive(t, outside)
+	write(t, filepath.Join(outside, unheardMark), "")
 	random := rand.New(rand.NewPCG(o.seed, 99))
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
@@ -123,7 +125,7 @@ func (o ordeal) run(t testing.TB) {
 func (p *process) hearsAllAndNoMore(root, about string) {
 	p.t.Helper()
 	want := len(stamps(p.t, root)) + 1
-	require.Eventually(p.t, func() bool { return p.watches() == want }, deadline, time.Millisecond, "%s: want %d", about, want)
+	require.EventuallyWithT(p.t, func(c *assert.CollectT) { assert.Equal(c, want, p.watches()) }, deadline, 10*time.Millisecond, about)
 }
 
 // watches counts the inotify watches of the process.

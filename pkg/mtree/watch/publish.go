@@ -62,8 +62,12 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 			raise(p.below(d, info, t.below[name], name, mtree.JoinPath(path, name)))
 		}
 	}
+	var ref notify.Ref // of d itself, whichever directory was heard here
+	if slices.ContainsFunc(t.entries, walks) {
+		ref = p.source.Known(d.FD())
+	}
 	for _, e := range t.entries {
-		raise(p.entry(d, info, t.ref, e, path))
+		raise(p.entry(d, info, ref, e, path))
 	}
 	if t.dirty {
 		raise(p.least(), true)
@@ -86,6 +90,9 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 	p.tell(t, path, stamp)
 	return stamp, true
 }
+
+// walks reports whether e makes the publisher arm directories.
+func walks(e notify.Entry) bool { return e.Arrived || e.Name == mtree.MarkerName }
 
 // below goes down to the directory name in d.
 func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path string) (mtree.Stamp, bool) {
@@ -269,7 +276,7 @@ func (p *publisher) wrote(d *disk.Dir, path string, stamp mtree.Stamp, before di
 		return
 	}
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
-		p.left.put(after)
+		p.left.put(after, p.backend == "none" || p.left.proves(before))
 	}
 }
 
@@ -291,7 +298,7 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 		now := p.clock.now()
 		past := before.CTime.Add(p.rule.granule + ctimeLag).Before(now) // else a change to come may show the same
 		if past && before.CTime == f.showed[1] && before.CTime.After(now.Add(-2*lookBack)) {
-			p.left.put(before) // as good as written: the next start need not take it for arrived
+			p.left.put(before, false) // as good as written: the next start need not take it for arrived
 		}
 		return
 	}

@@ -29,6 +29,11 @@ type Source interface {
 	// ErrLimit: the kernel allows no more, see its text for the remedy.
 	Arm(parent Ref, parentFD int, name string, fd int) (armed Ref, fresh bool, err error)
 
+	// Known returns the directory open as fd, the zero Ref if it is not
+	// armed. What Take said of a directory was said under a path, and by now
+	// another may stand there.
+	Known(fd int) Ref
+
 	// Take returns what was heard since the last Take, without waiting.
 	Take() Taken
 
@@ -68,7 +73,6 @@ type Taken struct {
 
 // Heard is what happened in one directory.
 type Heard struct {
-	Ref     Ref
 	Path    string  // below the root as of now, "" for the root
 	Self    bool    // its own mode, owner or times were set, perhaps by ourselves
 	Dirty   bool    // entries changed whose names were not kept; none of them is a directory that came or went

@@ -157,6 +157,9 @@ func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
 	})
 }
 
+// Known implements Source.
+func (s *fanotify) Known(int) Ref { return everywhere }
+
 // Wrote implements Source.
 func (s *fanotify) Wrote() { s.queue.wrote() }
 
@@ -338,7 +341,7 @@ func (t *fanTaking) event(e fanEvent) {
 func (t *fanTaking) of(dir []byte) *gathered {
 	h := t.heard[string(dir)]
 	if h == nil {
-		h = &gathered{Heard: Heard{Ref: everywhere}}
+		h = new(gathered)
 		t.heard[string(dir)] = h
 	}
 	return h

@@ -124,6 +124,25 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 	return Ref{n}, known == nil, nil
 }
 
+// Known implements Source. System call: inotify_add_watch, which tells the number
+// of a watch that is there already.
+func (s *inotify) Known(fd int) Ref {
+	if s.marked {
+		return Ref{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wd, err := s.add(fd, treeMask|unix.IN_MASK_ADD) // the root's has more
+	if err != nil {
+		return Ref{}
+	}
+	n := s.nodes.byWD[wd]
+	if n == nil {
+		s.remove(wd)
+	}
+	return Ref{n}
+}
+
 func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	wd, err := s.add(fd, rootMask)
 	if err != nil {
@@ -394,7 +413,7 @@ func (t *taking) squeezed() {
 func (t *taking) of(n *node) *gathered {
 	h := t.heard[n]
 	if h == nil {
-		h = &gathered{Heard: Heard{Ref: Ref{n}}}
+		h = new(gathered)
 		t.heard[n] = h
 	}
 	return h

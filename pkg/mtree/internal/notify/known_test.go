@@ -1,0 +1,43 @@
+package notify
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Known tells of a directory what it is, whatever path it was heard under, and
+// leaves no watch on one that was not armed.
+func TestKnown(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(dir+"/a", 0o755))
+	require.NoError(t, os.MkdirAll(dir+"/b", 0o755))
+	var files []*os.File
+	for _, path := range []string{dir, dir + "/a", dir + "/b"} {
+		f, err := os.Open(path)
+		require.NoError(t, err)
+		defer f.Close()
+		files = append(files, f)
+	}
+	root, a, b := int(files[0].Fd()), int(files[1].Fd()), int(files[2].Fd())
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	require.NoError(t, err)
+	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, dirty: map[int32]struct{}{}}
+	s.queue.file = os.NewFile(uintptr(fd), "inotify")
+	defer s.queue.file.Close()
+	top, _, err := s.Arm(Ref{}, -1, "", root)
+	require.NoError(t, err)
+	inner, _, err := s.Arm(top, root, "a", a)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(dir+"/a", dir+"/elsewhere"))
+	require.Equal(t, inner, s.Known(a))
+	require.Equal(t, top, s.Known(root))
+	require.Equal(t, Ref{}, s.Known(b))
+	require.Equal(t, 2, watches(t, fd))
+	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
+	require.NoError(t, err)
+	require.Contains(t, string(info), "mask:4000fce", "the root still hears of its own end")
+}

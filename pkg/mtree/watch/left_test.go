@@ -1,0 +1,88 @@
+package watch
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// A rename just before our write leaves no trace but its event. Until a Take
+// after the write has told of it, the write is no proof that the directory did
+// not arrive; after a loss it never is.
+func TestOurWriteHidesARename(t *testing.T) {
+	root := newTree(t, "d/")
+	dir, err := disk.OpenRoot(filepath.Join(root, "d"))
+	must(t, err)
+	defer dir.Close()
+	shows := selfOf(t, dir)
+	arrived := func(l *leftovers) bool {
+		v := &visit{parent: &visit{}, dir: dir, info: shows}
+		a := &audit{watcher: &watcher{left: l}, grounds: grounds{since: shows.CTime, floor: at(0)}}
+		return a.judgeSelf(v, disk.Now()) && v.arrived
+	}
+	l := newLeftovers(nil, nil, at(0))
+	l.put(shows, false)
+	require.True(t, l.untouched(dir, shows), "our own event is known at once")
+	require.True(t, arrived(l))
+	require.True(t, l.confirm(), "it waits for a Take")
+	require.True(t, arrived(l))
+	l.take()
+	require.True(t, l.untouched(dir, shows))
+	require.True(t, arrived(l), "what the Take told of is not published yet")
+	l.confirm()
+	require.False(t, arrived(l))
+
+	l = newLeftovers(nil, nil, at(0))
+	l.put(shows, false)
+	l.take()
+	l.lost()
+	l.confirm()
+	require.True(t, arrived(l))
+}
+
+// What is confirmed is in .tidemark before the tree is idle, so that a restart
+// after a kill stamps nothing.
+func TestConfirmedBeforeIdle(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		root := newTree(t, "a/b/", "a/c/") // files would be stamped again: their ctimes are young
+		r := start(t, Config{Root: root, Backend: backend})
+		must(t, os.Mkdir(filepath.Join(root, "a/b/new"), 0o755))
+		r.sync()
+		before := stamps(t, root)
+		for path := range before {
+			if path == "a/c" {
+				continue // not written
+			}
+			require.Eventually(t, func() bool { return noted(t, root, path) }, deadline, time.Millisecond, "%s: without another change", path)
+		}
+		r.kill()
+		r = start(t, Config{Root: root, Backend: backend})
+		require.Equal(t, before, stamps(t, root))
+	})
+}
+
+// noted reports whether .tidemark has a record of what the directory shows.
+func noted(t *testing.T, root, path string) bool {
+	dir, err := disk.OpenRoot(filepath.Join(root, path))
+	must(t, err)
+	defer dir.Close()
+	shows := selfOf(t, dir)
+	for _, name := range []string{"left.0", "left.1"} {
+		text, err := os.ReadFile(filepath.Join(root, ".tidemark", name))
+		must(t, err)
+		for ; len(text) >= 32; text = text[32:] {
+			ctime := mtree.Unix(int64(binary.LittleEndian.Uint64(text[20:])), int64(binary.LittleEndian.Uint32(text[28:])))
+			if binary.LittleEndian.Uint64(text) == shows.Node.Ino && ctime == shows.CTime {
+				return true
+			}
+		}
+	}
+	return false
+}
