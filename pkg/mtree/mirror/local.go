@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
 )
 
 // localSource is a directory of this machine, or one mounted here, read by the
@@ -49,11 +51,16 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		Copy: p.Tree.Role == disk.Copy, Mounts: s.crossMounts,
 	}
 	if lister.Copy {
+		filters, err := glob.New(glob.Among(p.Tree.Filters))
+		if err != nil {
+			return answer{}, err
+		}
+		lister.Local = filters.Excluded
 		if lister.Log, err = s.log.Read(s.root, s.stateDir); err != nil {
 			return answer{}, err
 		}
 	}
-	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: fmt.Sprintf("mounts=%t", s.crossMounts)}
+	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: fmt.Sprintf("mounts=%t,%x", s.crossMounts, crc32.ChecksumIEEE(fmt.Append(nil, p.Tree.Filters)))}
 	d, err := s.root.OpenDirPath(ask.path, s.crossMounts)
 	if err != nil {
 		return answer{}, reading(err)

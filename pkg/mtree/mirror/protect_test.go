@@ -191,6 +191,25 @@ func TestHides(t *testing.T) {
 	}
 }
 
+// What stands in a copy beside what it mirrors is no part of it: a copy of that
+// copy is complete without, and says nothing is missing.
+func TestACopyOfACopyWithFilters(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/tmp/g = y", "c = z")
+	b.config.Filters = []string{"- tmp/", "- *.local"}
+	require.NoError(t, b.once())
+	testtree.Make(t, b.config.Dest, "a/tmp/mine = precious", "a/b.local = precious")
+	s.change("a/f = changed")
+	require.NoError(t, b.once())
+	for _, source := range []string{b.config.Dest, serveTree(t, b.config.Dest).URL} {
+		second := newBench(t, source)
+		require.NoError(t, second.once())
+		require.Equal(t, "changed", second.read("a/f"))
+		require.NoDirExists(t, second.path("a/tmp"))
+		require.NoFileExists(t, second.path("a/b.local"))
+		require.Contains(t, second.out.String(), "skipped 0, failed 0")
+	}
+}
+
 // What a copy has is counted when it is adopted, too: --max-delete is a share of
 // that.
 func TestMaxDeleteAfterAdopting(t *testing.T) {

@@ -180,6 +180,9 @@ func (h *Handler) lister(s *snapshot) *disk.Lister {
 	if !h.exclude.Empty() {
 		l.Exclude = h.exclude.Excluded
 	}
+	if !s.filters.Empty() {
+		l.Local = s.filters.Excluded
+	}
 	return l
 }
 

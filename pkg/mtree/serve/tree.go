@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
 )
 
 // snapshotAge is how old what the tree said of itself may be. Reading it costs
@@ -32,9 +33,10 @@ type tree struct {
 // snapshot is what the tree said of itself at one moment. It is immutable.
 type snapshot struct {
 	disk.Published
-	chain    string // of a copy: how it came about, for Tidemark-Upstream
-	e        string // six hex digits: what of an ETag is common to all directories
-	replaced bool   // the root's path names something else: nothing may be listed
+	filters  *glob.List // of a copy: what its mirror passes over is nobody's
+	chain    string     // of a copy: how it came about, for Tidemark-Upstream
+	e        string     // six hex digits: what of an ETag is common to all directories
+	replaced bool       // the root's path names something else: nothing may be listed
 	log      *disk.RecordLog
 	read     time.Time
 
@@ -111,7 +113,14 @@ func (t *tree) read() (*snapshot, error) {
 		s.State = disk.Degraded
 	}
 	s.chain = disk.FormatHops(s.Chain())
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", s.Tree.ID, s.Tree.Epoch, t.options))
+	var rules []string
+	if s.Tree.Role == disk.Copy {
+		rules = glob.Among(s.Tree.Filters)
+	}
+	if filters, globErr := glob.New(rules); globErr == nil {
+		s.filters = filters
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s %q", s.Tree.ID, s.Tree.Epoch, t.options, rules))
 	s.e = hex.EncodeToString(sum[:3])
 	return s, err
 }

@@ -17,6 +17,7 @@ type Lister struct {
 	Hidden  bool                               // list dotfiles too
 	Exclude func(path string, isDir bool) bool // leaves out what it returns true for; nil: nothing
 	Owner   bool                               // publish owners
+	Local   func(path string, isDir bool) bool // of a copy, what its mirror's filters exclude: left out too; nil: nothing
 	Copy    bool                               // the tree is a copy: directories that are unfinished are hot
 	Mounts  bool                               // list directories on other file systems too
 	Foreign func(path string)                  // told of each directory passed over for its file system, by several goroutines at once; may be nil
@@ -172,6 +173,8 @@ func (l *Lister) fate(dir, name string, self, info Info) fate {
 		return dotted
 	case l.Exclude != nil && l.Exclude(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
 		return excluded
+	case l.Local != nil && l.Local(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
+		return excluded // nobody completes it
 	case info.Kind == mtree.Dir && !l.Mounts && IsBorder(self, info):
 		if l.Foreign != nil {
 			l.Foreign(mtree.JoinPath(dir, name))

@@ -39,6 +39,16 @@ func New(rules []string) (*List, error) {
 	return l, nil
 }
 
+// Among returns the rules in a list that also holds other words.
+func Among(words []string) (rules []string) {
+	for _, word := range words {
+		if strings.HasPrefix(word, "+ ") || strings.HasPrefix(word, "- ") {
+			rules = append(rules, word)
+		}
+	}
+	return rules
+}
+
 // Excluding compiles globs that all exclude.
 func Excluding(globs []string) (*List, error) {
 	rules := make([]string, len(globs))
