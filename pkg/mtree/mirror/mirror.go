@@ -351,6 +351,18 @@ const (
 	countEnded   = "ended"      // end of the last pass that changed something, Unix seconds
 )
 
+// countAll counts the entries of the copy, as far as they can be read. Cost: one
+// openat, getdents64 and statx per directory and entry.
+func (d *dest) countAll() (total int64) {
+	names, err := d.root.Names()
+	for _, name := range names {
+		if n, _, countErr := d.count(d.root, name, name); countErr == nil && err == nil {
+			total += n
+		}
+	}
+	return total
+}
+
 // entries is how many entries the copy has; 0 if that is not known.
 func (d *dest) entries() int64 { return d.status.Counters[countEntries] }
 
@@ -380,6 +392,10 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		}
 		if p.full {
 			counters[countEntries] = p.entries
+		} else if d.status.State == disk.Filling && p.resumed {
+			// Whoever filled it before may have been killed, and told nobody how
+			// much it made.
+			counters[countEntries] = d.countAll()
 		}
 	}
 	if passErr == nil && (p.full || p.complete && counters[countWalked] == 0) {

@@ -28,6 +28,7 @@ type pass struct {
 	start     time.Time
 	source    answer    // the root's, with which it began
 	full      bool      // compare everything, whatever records say
+	resumed   bool      // an earlier pass was here already
 	holdAll   string    // why nothing may be deleted; "": it may
 	emptyRoot bool      // the source lists nothing at all
 	release   *heldList // deletions that may be carried out; nil: none

@@ -79,6 +79,17 @@ func (d *dest) count(dir *disk.Dir, name, path string) (n int64, stays bool, err
 	return dir.CountPruned(name, disk.Prune{Path: path, Keep: d.filters.Excluded})
 }
 
+// finish completes a directory that the source no longer has, as far as copies of
+// this copy are concerned: nobody else ever will.
+func (d *dest) finish(dir *disk.Dir, path string) error {
+	at := disk.Now()
+	err := d.setRecord(dir, path, disk.Record{Stamp: at})
+	if err == nil {
+		err = dir.SetTime(at)
+	}
+	return err
+}
+
 // removeTree deletes one entry of dir and returns how many entries that were. A
 // tree loses its name first, so that it is there as a whole or not at all, unless
 // filters may exclude something in it.
@@ -87,7 +98,7 @@ func (d *dest) removeTree(dir *disk.Dir, entry *doomed, path string) (n int64, e
 	case entry.kind != mtree.Dir:
 		return 1, dir.RemoveTree(entry.name)
 	case !d.filters.Empty():
-		n, _, err := dir.PruneTree(entry.name, disk.Prune{Path: path, Keep: d.filters.Excluded})
+		n, _, err := dir.PruneTree(entry.name, disk.Prune{Path: path, Keep: d.filters.Excluded, Stays: d.finish})
 		if disk.IsGone(err) {
 			err = nil
 		}

@@ -1,13 +1,19 @@
 package mirror
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
@@ -32,6 +38,8 @@ func TestExcludedFilesKeepTheirDirectory(t *testing.T) {
 		require.NoDirExists(t, b.path(gone))
 	}
 	b.requireIdle()
+	second := newBench(t, b.config.Dest)
+	require.NoError(t, second.once(), "a copy of the copy is complete")
 	require.NoError(t, os.Remove(b.path("a/b/mine.local")))
 	s.publish("c")
 	b.equal(s)
@@ -210,6 +218,23 @@ func TestACopyOfACopyWithFilters(t *testing.T) {
 	}
 }
 
+// So it is when the first mirror was killed and could not tell how much it had
+// made.
+func TestMaxDeleteAfterAKilledFirstCopy(t *testing.T) {
+	s, b := overHTTP(t, append(many("a", 200), "z/f = x")...)
+	b.server.answer("/z/?txt", http.StatusInternalServerError, "")
+	require.Error(t, b.once())
+	d, err := openDest(&b.config)
+	require.NoError(t, err)
+	require.NoError(t, d.file.Write(disk.Status{State: disk.Filling}))
+	d.close()
+	b.server.interfere(nil)
+	b.equal(s)
+	require.Contains(t, b.printStatus(), "entries: 203\n")
+	s.remove("a")
+	b.requireHeld(201, "201 of 203 entries would go")
+}
+
 // What a copy has is counted when it is adopted, too: --max-delete is a share of
 // that.
 func TestMaxDeleteAfterAdopting(t *testing.T) {
@@ -222,4 +247,16 @@ func TestMaxDeleteAfterAdopting(t *testing.T) {
 	b.config.Adopt = false
 	s.remove("a")
 	b.requireHeld(201, "201 of 202 entries would go")
+}
+
+// --bwlimit is kept, whatever is read at once.
+func TestBWLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		in := &limitedReader{t.Context(), bytes.NewReader(make([]byte, 1<<20)), rate.NewLimiter(100<<10, 64<<10)}
+		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, in, make([]byte, 256<<10))
+		require.NoError(t, err)
+		require.EqualValues(t, 1<<20, n)
+		require.InDelta(t, 9.6, time.Since(began).Seconds(), 0.1)
+	})
 }

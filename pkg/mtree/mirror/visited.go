@@ -16,8 +16,9 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	n.listed, n.deep = true, v.deep
 	n.before, n.had = v.before, v.had
-	if n.parent == nil && n.deep {
-		p.full = true // by the root's record, or for want of one
+	if n.parent == nil {
+		p.full = p.full || n.deep // by the root's record, or for want of one
+		p.resumed = n.had
 	}
 	n.record = v.record
 	if v.same {

@@ -101,6 +101,10 @@ func (d *Dir) CountTree(name string) (int64, error) {
 type Prune struct {
 	Path string                             // of the tree's top, as Keep knows it
 	Keep func(path string, isDir bool) bool // not asked for the top; nil: nothing stays
+
+	// Stays is told of each directory that PruneTree leaves for what is in it,
+	// children first; nil: nobody is.
+	Stays func(dir *Dir, path string) error
 }
 
 // CountPruned returns how many entries PruneTree would remove, and whether
@@ -171,8 +175,11 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (removed int
 		}
 		var n int64
 		var some bool
-		n, some, err = dir.prune(name, Prune{mtree.JoinPath(p.Path, name), p.Keep}, dry)
+		n, some, err = dir.prune(name, Prune{mtree.JoinPath(p.Path, name), p.Keep, p.Stays}, dry)
 		removed, kept = removed+n, kept || some
+	}
+	if err == nil && kept && !dry && p.Stays != nil {
+		err = p.Stays(dir, p.Path)
 	}
 	return removed, kept, err
 }
