@@ -68,6 +68,23 @@ func TestASymlinkSwappedInDuringAPass(t *testing.T) {
 	b.equal(s)
 }
 
+// The same one level up: the symlink is within the path, not at its end.
+func TestASymlinkSwappedInAboveDuringAPass(t *testing.T) {
+	s, b := overHTTP(t, "a/sub/f = x", "b = y")
+	outside := b.canary() // it has a sub/f, too
+	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/a/sub/f" {
+			_ = os.Rename(b.path("a"), b.path("moved"))
+			_ = os.Symlink(outside, b.path("a"))
+		}
+		return false
+	})
+	require.Error(t, b.once())
+	b.server.interfere(nil)
+	s.publish("a/sub/f")
+	b.equal(s)
+}
+
 // hostile serves a root listing of these lines and anything below.
 func hostile(t *testing.T, below http.HandlerFunc, lines ...string) *bench {
 	now := "1700000000.000000001"

@@ -79,16 +79,19 @@ func TestBombs(t *testing.T) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
 			_, _ = z.Write([]byte(line))
-			_, _ = io.CopyN(z, &repeated{text: "#" + strings.Repeat("x", 8000) + "\n"}, 2*maxListing)
+			_, _ = io.CopyN(z, &repeated{text: "#" + strings.Repeat("x", 8000) + "\n"}, (maxListing/8002+9)*8002)
+			_, _ = z.Write([]byte("#end 0\n"))
+			_ = z.Close()
 		},
 		"listing of one line": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
 			_, _ = io.CopyN(z, &repeated{text: line + "x"}, 1<<30)
 		},
-		"file": func(w http.ResponseWriter) {
+		"file in a coding": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = io.Copy(w, &repeated{text: "x"})
+			w.Header().Set("ETag", `"1700000000.000000001-3-1.500000000"`)
+			_, _ = w.Write([]byte("abc"))
 		},
 		"file without an end": func(w http.ResponseWriter) {
 			w.Header().Set("ETag", `"1700000000.000000001-3-1.500000000"`)
