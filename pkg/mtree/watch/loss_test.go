@@ -94,13 +94,13 @@ func TestOutOfWatches(t *testing.T) {
 	require.Equal(t, 1, strings.Count(r.log.String(), "cannot hear all directories"))
 }
 
-// A tree so deep that no system call takes its paths, of 6,000 bytes.
+// A tree so deep that no system call takes its paths, of 15,000 bytes.
 func TestDeep(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t)
 		dir, err := disk.OpenRoot(root)
 		must(t, err)
-		const depth = 1200
+		const depth = 3000
 		for range depth {
 			child, err := dir.MakeDir("deep", 0o755)
 			must(t, err)
