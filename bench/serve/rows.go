@@ -39,16 +39,17 @@ request = function() return wrk.format("GET", string.format("/small/file-%05d.tx
 	one := load{url: nginx, script: random, connections: 16}
 	fmt.Println("what | serve | peer | ratio | goal")
 	for _, row := range []row{
-		{"listing of 100, text", load{url: served + "/d100/?txt"}, load{url: nginx + "/d100/"}, 1, "3"},
-		{"listing of 100, HTML", load{url: served + "/d100/?html"}, load{url: nginx + "/d100/"}, 1, "3"},
-		{"listing of 10,000 unchanged, text", load{url: served + "/d10000/?txt"}, load{url: nginx + "/d10000/"}, 1, "20"},
-		{"listing of 10,000 unchanged, HTML", load{url: served + "/d10000/?html"}, load{url: nginx + "/d10000/"}, 1, "20"},
-		{"listing of 10,000 read each time, text", load{url: uncached + "/d10000/?txt"}, load{url: nginx + "/d10000/"}, 1, "2"},
-		{"listing of 10,000 read each time, HTML", load{url: uncached + "/d10000/?html"}, load{url: nginx + "/d10000/"}, 1, "2"},
-		{"small files, singly", load{url: served, script: random}, one, 1, "0.6"},
-		{"bare net/http, 2 KiB from memory", load{url: bare + "/"}, one, 1, ""},
-		{"small files, POST ?tar of 1,000 (files/s)", load{url: served + "/small/?tar", script: bulk, connections: 4}, one, smallFiles, "2"},
-		{"304 on the root", load{url: served + "/?txt", script: unchanged}, load{url: bare + "/"}, 1, ""},
+		{"listing of 100, text", load{url: served + "/d100/?txt"}, load{url: nginx + "/d100/"}, 1, "3", ""},
+		{"listing of 100, HTML", load{url: served + "/d100/?html"}, load{url: nginx + "/d100/"}, 1, "3", ""},
+		{"listing of 10,000 unchanged, text", load{url: served + "/d10000/?txt"}, load{url: nginx + "/d10000/"}, 1, "20", ""},
+		{"listing of 10,000 unchanged, HTML", load{url: served + "/d10000/?html"}, load{url: nginx + "/d10000/"}, 1, "20", ""},
+		{"listing of 10,000 read each time, text", load{url: uncached + "/d10000/?txt"}, load{url: nginx + "/d10000/"}, 1, "2", ""},
+		{"listing of 10,000 read each time, HTML", load{url: uncached + "/d10000/?html"}, load{url: nginx + "/d10000/"}, 1, "2", ""},
+		{"listing of 10,000 that changes 100 times a second, text", load{url: served + "/d10000/?txt"}, load{url: nginx + "/d10000/"}, 1, "2", "d10000/file-05000.txt"},
+		{"small files, singly", load{url: served, script: random}, one, 1, "0.6", ""},
+		{"bare net/http, 2 KiB from memory", load{url: bare + "/"}, one, 1, "", ""},
+		{"small files, POST ?tar of 1,000 (files/s)", load{url: served + "/small/?tar", script: bulk, connections: 4}, one, smallFiles, "2", ""},
+		{"304 on the root", load{url: served + "/?txt", script: unchanged}, load{url: bare + "/"}, 1, "", ""},
 	} {
 		if strings.Contains(row.name, b.only) {
 			if err := b.compare(row); err != nil {
@@ -64,16 +65,23 @@ request = function() return wrk.format("GET", string.format("/small/file-%05d.tx
 	return nil
 }
 
-// row is one comparison; what serve does counts factor times.
+// row is one comparison; what serve does counts factor times. While it is made
+// the file changing is written to.
 type row struct {
-	name   string
-	ours   load
-	theirs load
-	factor float64
-	goal   string
+	name     string
+	ours     load
+	theirs   load
+	factor   float64
+	goal     string
+	changing string
 }
 
 func (b *bench) compare(r row) error {
+	if r.changing != "" {
+		stop := make(chan struct{})
+		defer close(stop)
+		go change(filepath.Join(b.tree, r.changing), stop)
+	}
 	var ours, theirs []float64
 	for range b.rounds {
 		x, err := b.wrk(r.ours)
@@ -88,6 +96,20 @@ func (b *bench) compare(r row) error {
 	}
 	tell(r.name, ours, theirs, "/s", r.goal)
 	return nil
+}
+
+// change writes to a file 100 times a second.
+func change(path string, stop <-chan struct{}) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			_ = os.WriteFile(path, fmt.Append(nil, i), 0o644) // the figures would show it
+		}
+	}
 }
 
 func tell(name string, ours, theirs []float64, unit, goal string) {
