@@ -52,18 +52,21 @@ func helper(b *bench, env ...string) *exec.Cmd {
 	return cmd
 }
 
+// killFiles are twenty for each directory, so that these are filled aside.
+const killFiles = 700
+
 // A mirror that is killed at any moment leaves files that are old or new, never
 // partial, and the next one needs nobody's help.
 func TestKilledAtAnyMoment(t *testing.T) {
 	var lines []string
-	for i := range 300 {
+	for i := range killFiles {
 		lines = append(lines, fmt.Sprintf("d%d/e%d/f%d = %s", i%7, i%5, i, strings.Repeat("0", 1+i*37%9000)))
 	}
 	s, b := overHTTP(t, lines...)
 	versions := func(round int) string { return string(rune('0' + round%10)) }
 	for round := range 10 {
 		if round > 0 {
-			for i := range 300 {
+			for i := range killFiles {
 				if i%3 == round%3 {
 					s.change(fmt.Sprintf("d%d/e%d/f%d = %s", i%7, i%5, i, strings.Repeat(versions(round), 1+i*37%9000)))
 				}

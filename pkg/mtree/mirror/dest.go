@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -28,6 +29,7 @@ type dest struct {
 	crossMounts bool
 	umask       uint32
 	flush       func() error // makes all that was written durable
+	inPlace     atomic.Bool  // directories filled aside cannot be moved into place here
 
 	filters *glob.List // what is excluded is not deleted; nil: nothing is
 

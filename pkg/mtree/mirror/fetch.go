@@ -25,6 +25,8 @@ type haul struct {
 	swaps     []swap
 	failed    []failure
 	seen      []*mtree.Entry // as listed, for the ctime rule
+	filled    bool           // aside, or that was tried
+	replaced  bool           // the directory got its name with all that is in it
 }
 
 // fetch brings files, of several directories if they are small. Each is written
@@ -32,6 +34,8 @@ type haul struct {
 // one file:
 //
 //	openat, write..., utimensat(fd), [fchmod], [fsync], linkat or renameat
+//
+// The last of these is one for the directory where that is filled aside.
 func (p *pass) fetch(parcels []parcel) step {
 	return func(ctx context.Context) func() {
 		f := &fetching{pass: p, ctx: ctx, hauls: make([]haul, len(parcels))}
@@ -50,14 +54,16 @@ type fetching struct {
 	ctx   context.Context
 	hauls []haul
 	items []item
-	at    *node     // whose directory is open
-	dir   *disk.Dir // nil if none is
+	at    *item          // whose directory is open
+	dir   *disk.Dir      // nil if none is
+	draft *disk.DraftDir // that is dir; nil if dir has its name
 }
 
 type item struct {
 	n      *node
 	change mtree.Change
 	haul   *haul
+	aside  bool // the directory is to be filled aside
 }
 
 func (f *fetching) bring(parcels []parcel) {
@@ -76,7 +82,7 @@ func (f *fetching) bring(parcels []parcel) {
 			}
 			f.offerPart(n, &w)
 			want = append(want, w)
-			f.items = append(f.items, item{n, c, &f.hauls[i]})
+			f.items = append(f.items, item{n, c, &f.hauls[i], parcels[i].aside})
 		}
 	}
 	defer f.leave()
@@ -96,7 +102,7 @@ func (f *fetching) bring(parcels []parcel) {
 
 // take stores one file that arrives.
 func (f *fetching) take(it *item, w *wanted, o opened) error {
-	if err := f.enter(it.n); err != nil {
+	if err := f.enter(it); err != nil {
 		return local(err)
 	}
 	if f.limiter != nil {
@@ -114,22 +120,32 @@ func (f *fetching) take(it *item, w *wanted, o opened) error {
 	return nil
 }
 
-// enter opens the directory of n to be changed, unless it is open.
-func (f *fetching) enter(n *node) error {
-	if f.at == n && f.dir != nil {
+// enter opens the directory of a file to be changed, unless it is open.
+func (f *fetching) enter(it *item) (err error) {
+	if f.dir != nil && f.at.n == it.n {
 		return nil
 	}
 	f.leave()
-	dir, err := f.openToChange(n)
-	f.at, f.dir = n, dir
+	f.at = it
+	if it.aside && !it.haul.filled {
+		it.haul.filled = true
+		if f.draft = f.openAside(it.n); f.draft != nil {
+			f.dir = f.draft.Dir
+			return nil
+		}
+	}
+	f.dir, err = f.openToChange(it.n)
 	return err
 }
 
 func (f *fetching) leave() {
-	if f.dir != nil {
+	switch {
+	case f.draft != nil:
+		f.place(f.draft, f.at)
+	case f.dir != nil:
 		_ = f.dir.Close()
-		f.dir = nil
 	}
+	f.dir, f.draft = nil, nil
 }
 
 // put writes one file aside and moves it into place.
@@ -256,6 +272,9 @@ func (p *pass) brought(n *node, h *haul) {
 	if len(h.names) > 0 {
 		n.changed = true
 		p.touch(n.path, h.names...)
+	}
+	if h.replaced {
+		p.touch(n.parent.path)
 	}
 	p.doom(n, nil, h.swaps)
 	for _, e := range h.seen {

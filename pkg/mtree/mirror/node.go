@@ -26,6 +26,7 @@ type node struct {
 	changed bool        // something in it or below was changed
 	proved  bool        // files of it were compared by sums: `now` is news
 	listed  bool        // its listing arrived
+	entries int         // in its listing, filters applied
 	record  disk.Record // what it will be completed with
 	before  disk.Record // what it had
 	had     bool        // it had one

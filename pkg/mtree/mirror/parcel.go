@@ -6,6 +6,7 @@ import "tidemark/pkg/mtree"
 type parcel struct {
 	n       *node
 	changes []mtree.Change
+	aside   bool // the directory is to be filled aside
 }
 
 // pool gathers parcels of several directories for one request: where one file
@@ -65,12 +66,12 @@ func (p *pass) batchFetches(n *node, changes []mtree.Change) {
 	from, bytes := 0, int64(0)
 	for i := range changes {
 		if i-from == batchFiles || i > from && bytes+changes[i].Want.Size > batchBytes {
-			p.pack(&p.fetches, parcel{n, changes[from:i]})
+			p.pack(&p.fetches, parcel{n: n, changes: changes[from:i]})
 			from, bytes = i, 0
 		}
 		bytes += changes[i].Want.Size
 	}
 	if from < len(changes) {
-		p.pack(&p.fetches, parcel{n, changes[from:]})
+		p.pack(&p.fetches, parcel{n, changes[from:], from == 0 && n.fillsAside(len(changes))})
 	}
 }

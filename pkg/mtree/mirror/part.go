@@ -35,7 +35,7 @@ func (p *pass) offerPart(n *node, w *wanted) {
 // of it that is there, which is kept if it breaks off again.
 func (p *pass) draft(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened, mode uint32) (d *disk.Draft, kept bool, err error) {
 	if w.part == nil || f.got.Hot || !sameFile(w.Entry, &f.got) {
-		d, err = p.dest.aside.Create(dir, c.Have == nil, mode)
+		d, err = p.dest.aside.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
 	d, size, err := p.dest.aside.Continue(partKey(n, w.Entry))

@@ -204,7 +204,7 @@ func (p *pass) takeFile(dir *disk.Dir, c mtree.Change, path string) error {
 			return nil
 		}
 	}
-	draft, err := p.dest.aside.Create(dir, true, mode)
+	draft, err := p.dest.aside.Create(dir, c.Want.Name, true, mode)
 	if err != nil {
 		return err
 	}

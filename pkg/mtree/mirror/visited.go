@@ -28,6 +28,7 @@ func (p *pass) visited(n *node, v *view) {
 	p.listed++
 	p.config.Stats.Listed.Add(1)
 	p.entries += v.plan.entries
+	n.entries = len(v.listing.Entries)
 	p.inCopy += v.inCopy
 	p.made += v.made()
 	n.changed = n.changed || v.changed
@@ -65,7 +66,7 @@ func (p *pass) visited(n *node, v *view) {
 		return
 	}
 	if len(v.plan.check) > 0 {
-		p.pack(&p.checks, parcel{n, v.plan.check})
+		p.pack(&p.checks, parcel{n: n, changes: v.plan.check})
 	}
 	p.addFetches(n, v.plan.fetch)
 }
@@ -130,6 +131,6 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 	p.batchFetches(n, now)
 	if len(last) > 0 {
 		n.open++
-		p.last = append(p.last, task{[]*node{n}, p.fetch([]parcel{{n, last}})})
+		p.last = append(p.last, task{[]*node{n}, p.fetch([]parcel{{n: n, changes: last}})})
 	}
 }

@@ -19,8 +19,9 @@ import (
 // symlink between a check and its use. A Dir may be used by several goroutines
 // at once, except for Entries and Close.
 type Dir struct {
-	fd   int
-	path string // for messages only
+	fd     int
+	path   string // for messages only
+	unseen bool   // nobody looks into it before it is whole
 }
 
 // Node identifies a file on one machine, whatever its name.

@@ -87,16 +87,28 @@ func (a *Aside) Name() string { return strconv.FormatUint(a.last.Add(1), 10) }
 type Draft struct {
 	fd    int // -1 after Keep, Place or Discard
 	aside *Aside
-	name  string // in aside; "" while it has none (O_TMPFILE)
+	at    *Dir   // where it has its name: the Aside's directory, or the unseen one it is made for
+	name  string // "" while it has none (O_TMPFILE)
 }
 
 // Create starts a file with these permission bits, less the umask, that will get
-// a name in dir; nobody else can reach it before. With fresh the name is
+// this name in dir; nobody else can reach it before. With fresh the name is
 // believed to be free: the file then has no name at all until Place, and
-// vanishes with the process. System calls:
+// vanishes with the process. In a DraftDir it has its name at once. System calls:
 //
+//	DraftDir: openat(dir, name, O_CREAT|O_EXCL)
 //	fresh: openat(dir, ".", O_TMPFILE), else openat(aside, N, O_CREAT|O_EXCL)
-func (a *Aside) Create(dir *Dir, fresh bool, mode uint32) (*Draft, error) {
+func (a *Aside) Create(dir *Dir, name string, fresh bool, mode uint32) (*Draft, error) {
+	if dir.unseen {
+		if err := checkComponent(name); err != nil {
+			return nil, dir.fail("create", name, err)
+		}
+		if fd, err := openat(dir.fd, name, createFlags, mode); err == nil {
+			return &Draft{fd: fd, aside: a, at: dir, name: name}, nil
+		} else if err != unix.EEXIST {
+			return nil, dir.fail("create", name, err)
+		}
+	}
 	if fresh && !a.named.Load() {
 		fd, err := openat(dir.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, mode)
 		if err == nil {
@@ -107,13 +119,15 @@ func (a *Aside) Create(dir *Dir, fresh bool, mode uint32) (*Draft, error) {
 		}
 		a.named.Store(true)
 	}
-	name := a.Name()
-	fd, err := openat(a.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	name = a.Name()
+	fd, err := openat(a.dir.fd, name, createFlags, mode)
 	if err != nil {
 		return nil, a.dir.fail("create", name, err)
 	}
-	return &Draft{fd: fd, aside: a, name: name}, nil
+	return &Draft{fd: fd, aside: a, at: a.dir, name: name}, nil
 }
+
+const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
 // Continue opens the partial file that is known by key, or starts it, mode 0600,
 // and returns how many bytes it has. Whether they are still those of the file is the
@@ -124,7 +138,7 @@ func (a *Aside) Continue(key string) (*Draft, int64, error) {
 	if err != nil {
 		return nil, 0, a.dir.fail("create", name, err)
 	}
-	f := &Draft{fd: fd, aside: a, name: name}
+	f := &Draft{fd: fd, aside: a, at: a.dir, name: name}
 	info, err := statFD(fd)
 	if err != nil {
 		f.Discard()
@@ -186,6 +200,10 @@ func (f *Draft) fail(op string, err error) error {
 //	linkat(fd, dir/name); if the name is taken: linkat(fd, aside/N), renameat(aside/N, dir/name)
 func (f *Draft) Place(dir *Dir, name string) error {
 	defer f.Discard()
+	if f.at == dir && f.name == name {
+		f.name = "" // it has it
+		return nil
+	}
 	if err := checkComponent(name); err != nil {
 		return dir.fail("create", name, err)
 	}
@@ -219,7 +237,7 @@ func (f *Draft) Stage() (string, error) {
 	if err := f.link(f.aside.dir, name); err != nil {
 		return "", f.aside.dir.fail("link", name, err)
 	}
-	f.name = name
+	f.at, f.name = f.aside.dir, name
 	return name, nil
 }
 
@@ -239,7 +257,7 @@ func (f *Draft) Discard() {
 		f.fd = -1
 	}
 	if f.name != "" {
-		_ = unix.Unlinkat(f.aside.dir.fd, f.name, 0)
+		_ = unix.Unlinkat(f.at.fd, f.name, 0)
 		f.name = ""
 	}
 }

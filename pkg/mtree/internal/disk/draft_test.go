@@ -36,7 +36,7 @@ func TestDraftPlace(t *testing.T) {
 		a.named.Store(named) // as on a file system without O_TMPFILE
 		for _, fresh := range []bool{true, false} {
 			for _, name := range []string{"new", "file", "link"} {
-				draft, err := a.Create(d, fresh, 0o640)
+				draft, err := a.Create(d, "f", fresh, 0o640)
 				require.NoError(t, err)
 				_, err = draft.Write([]byte("text"))
 				require.NoError(t, err)
@@ -46,10 +46,10 @@ func TestDraftPlace(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, "text", string(text))
 			}
-			draft, err := a.Create(d, fresh, 0o600)
+			draft, err := a.Create(d, "f", fresh, 0o600)
 			require.NoError(t, err)
 			require.Error(t, draft.Place(d, "dir"))
-			draft, err = a.Create(d, fresh, 0o600)
+			draft, err = a.Create(d, "f", fresh, 0o600)
 			require.NoError(t, err)
 			require.Error(t, draft.Place(d, "../file"))
 			require.NoError(t, os.Remove(filepath.Join(path, "new")))

@@ -1,0 +1,98 @@
+package disk
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A directory that is filled aside replaces an empty one, and nothing else.
+func TestDraftDir(t *testing.T) {
+	path := t.TempDir()
+	d := rootAt(t, path)
+	a, err := d.OpenAside("aside")
+	require.NoError(t, err)
+	defer a.Close()
+	fill := func() *DraftDir {
+		draft, err := a.CreateDir(0o750)
+		require.NoError(t, err)
+		for _, name := range []string{"whole", "broken"} {
+			f, err := a.Create(draft.Dir, name, true, 0o640)
+			require.NoError(t, err)
+			_, err = f.Write([]byte("text"))
+			require.NoError(t, err)
+			if name == "whole" {
+				require.NoError(t, f.Place(draft.Dir, name))
+			} else {
+				f.Discard()
+			}
+		}
+		return draft
+	}
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "full/of"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(path, "file"), nil, 0o644))
+	require.NoError(t, os.Symlink("full", filepath.Join(path, "link")))
+	for _, name := range []string{"full", "file", "link", "../up", ""} {
+		require.Error(t, fill().Place(d, name), name)
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(path, "empty"), 0o755))
+	require.NoError(t, fill().Place(d, "empty"))
+	entries, err := os.ReadDir(filepath.Join(path, "empty"))
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	text, err := os.ReadFile(filepath.Join(path, "empty/whole"))
+	require.NoError(t, err)
+	require.Equal(t, "text", string(text))
+	fill().Discard()
+	left, err := a.Dir().Names()
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// A name that is taken in a directory being filled, as one of other case where
+// case does not count, is replaced as anywhere else.
+func TestDraftDirNameTwice(t *testing.T) {
+	d := rootAt(t, t.TempDir())
+	a, err := d.OpenAside("aside")
+	require.NoError(t, err)
+	defer a.Close()
+	draft, err := a.CreateDir(0o755)
+	require.NoError(t, err)
+	defer draft.Discard()
+	for _, text := range []string{"one", "two"} {
+		f, err := a.Create(draft.Dir, "name", true, 0o644)
+		require.NoError(t, err)
+		_, err = f.Write([]byte(text))
+		require.NoError(t, err)
+		require.NoError(t, f.Place(draft.Dir, "name"))
+	}
+	text, err := draft.ReadSmall("name")
+	require.NoError(t, err)
+	require.Equal(t, "two", string(text))
+}
+
+// A directory is filled aside only if its files would turn out the same in it.
+func TestInheritsNothing(t *testing.T) {
+	path := t.TempDir()
+	d := rootAt(t, path)
+	a, err := d.OpenAside("aside")
+	require.NoError(t, err)
+	defer a.Close()
+	draft, err := a.CreateDir(0o755)
+	require.NoError(t, err)
+	defer draft.Discard()
+	for name, spoil := range map[string]func(path string) error{
+		"":      func(path string) error { return unix.Setxattr(path, recordXattr, []byte("x"), 0) },
+		"xattr": func(path string) error { return unix.Setxattr(path, "user.other", []byte("x"), 0) },
+		"mode":  func(path string) error { return os.Chmod(path, 0o755|os.ModeSetgid) },
+		"owner": func(path string) error { return os.Chown(path, 1, -1) },
+	} {
+		at := filepath.Join(path, "d"+name)
+		require.NoError(t, os.Mkdir(at, 0o755))
+		require.NoError(t, spoil(at))
+		require.Equal(t, name == "", rootAt(t, at).InheritsNothing(draft), name)
+	}
+}
