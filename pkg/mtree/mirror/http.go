@@ -22,7 +22,7 @@ import (
 type httpSource struct {
 	*client
 	mu    sync.Mutex
-	ahead map[string]mtree.Listing // listings that came with an answer to ?since
+	ahead ahead // listings that came with an answer to ?since
 	noTar bool
 	kind  serverKind
 }
@@ -50,9 +50,7 @@ func (s *httpSource) setKind(k serverKind) {
 
 // Bounds of what an answer may be. Beyond them it is an error, never cut.
 const (
-	maxListing   = 512 << 20 // bytes of one listing, after decompression
-	maxAhead     = 64 << 20  // bytes of listings that come with ?since
-	aheadEntries = 50_000    // of these kept
+	maxListing = 512 << 20 // bytes of one listing, after decompression
 )
 
 func openHTTP(c *Config) (*httpSource, error) {
@@ -97,8 +95,8 @@ func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
 
 func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	if ask.path == "" {
-		s.keepAhead(nil)
-	} else if l, ok := s.take(&ask); ok {
+		s.ahead.clear()
+	} else if l, ok := s.ahead.take(&ask); ok {
 		return answer{listing: l, ahead: true}, nil
 	}
 	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}}
@@ -138,7 +136,7 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 		if a.validator == "" {
 			a.validator = ask.known
 		}
-		return a, s.parseSince(resp, &a)
+		return a, s.parseSince(ctx, resp, &a, *ask.since)
 	}
 	return a, parseOne(resp, &a)
 }
@@ -199,48 +197,17 @@ func askedFor(resp *http.Response, err error) error {
 }
 
 // parseSince reads an answer to ?since: the root's listing, if it changed, and
-// those of directories below, which are kept until they are asked for. What is
-// cut (#more) is found by descending.
-func (s *httpSource) parseSince(resp *http.Response, a *answer) error {
-	ahead, entries := map[string]mtree.Listing{}, 0
-	d := mtree.NewDecoder(&bounded{resp.Body, maxAhead + maxListing})
+// those of directories below, which are kept until they are asked for.
+func (s *httpSource) parseSince(ctx context.Context, resp *http.Response, a *answer, since mtree.Stamp) error {
 	a.unchanged = true
-	for {
-		l, err := d.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return askedFor(resp, err)
-		}
-		if l.Path == "" {
-			a.listing, a.unchanged = l, false
-		} else if entries += len(l.Entries) + 1; entries <= aheadEntries {
-			ahead[l.Path] = l
-		}
+	r := newSinceReader(&bounded{resp.Body, maxAhead + maxListing})
+	if err := r.read(a, &s.ahead); err != nil {
+		return askedFor(resp, err)
 	}
-	s.keepAhead(ahead)
+	if r.cut {
+		s.goOn(ctx, since, r.after)
+	}
 	return nil
-}
-
-func (s *httpSource) keepAhead(ahead map[string]mtree.Listing) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ahead = ahead
-}
-
-// take returns a listing that came ahead, once, unless it is older than what
-// is asked for.
-func (s *httpSource) take(ask *ask) (mtree.Listing, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, ok := s.ahead[ask.path]
-	if !ok {
-		return l, false
-	}
-	delete(s.ahead, ask.path)
-	l.Path = ""
-	return l, !ask.fresh && !l.Stamp.Before(ask.least)
 }
 
 // bounded fails, rather than ends, when more is read than expected.
