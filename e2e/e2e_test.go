@@ -12,6 +12,8 @@
 //	log NAME REGEXP             wait until the program has logged it
 //	counter NAME TARGET         an HTTP proxy that counts; its address is $NAME
 //	requests NAME N             that many requests since the last time; "any" only counts anew
+//	far NAME HOST:PORT          a TCP proxy with 100 ms of round trip; its URL is $NAME
+//	trips NAME MOST             that many round trips since the last time, one after another; "any" only counts anew
 //	sh COMMAND                  sh -c, must succeed
 //
 // A started serve leaves its address in $URL and $URL_NAME, HOST:PORT of it in
@@ -79,6 +81,8 @@ func TestScripts(t *testing.T) {
 			"log":      cmdLog,
 			"counter":  cmdCounter,
 			"requests": cmdRequests,
+			"far":      cmdFar,
+			"trips":    cmdTrips,
 			"sh":       cmdSh,
 		},
 	})

@@ -33,16 +33,20 @@ type worldKey struct{}
 type world struct {
 	programs map[string]*program
 	counters map[string]*counter
+	far      map[string]*far
 }
 
 func newWorld(env *testscript.Env) *world {
-	w := &world{programs: map[string]*program{}, counters: map[string]*counter{}}
+	w := &world{programs: map[string]*program{}, counters: map[string]*counter{}, far: map[string]*far{}}
 	env.Defer(func() {
 		for _, p := range w.programs {
 			p.end()
 		}
 		for _, c := range w.counters {
 			c.server.Close()
+		}
+		for _, f := range w.far {
+			_ = f.listener.Close()
 		}
 	})
 	return w
