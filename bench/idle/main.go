@@ -1,7 +1,8 @@
 // Idle measures what the three programs do while nothing changes: requests,
-// bytes written to disk, processor time and wake-ups, over a minute.
+// bytes written to disk, processor time, wake-ups, and entries of
+// the two trees that were written to in any way, over a minute.
 //
-//	go run ./bench/idle [-from TREE] [-seconds 60]
+//	go run ./bench/idle [-files N] [-dir DIR] [-seconds 60]
 package main
 
 import (
@@ -19,32 +20,26 @@ import (
 )
 
 func main() {
-	from := flag.String("from", "", "the tree to mirror; empty: the Go source tree")
+	files := flag.Int("files", 0, "how many the tree has; 0: the Go source tree")
+	dir := flag.String("dir", "", "where the trees are made; empty: the directory for temporary files")
 	seconds := flag.Int("seconds", 60, "how long to look")
 	quiet := flag.Int("quiet", 15, "how long to wait after the first copy, in seconds")
 	flag.Parse()
-	if err := run(*from, time.Duration(*quiet)*time.Second, time.Duration(*seconds)*time.Second); err != nil {
+	if err := run(*files, *dir, time.Duration(*quiet)*time.Second, time.Duration(*seconds)*time.Second); err != nil {
 		fmt.Fprintln(os.Stderr, "idle:", err)
 		os.Exit(1)
 	}
 }
 
-func run(from string, quiet, length time.Duration) error {
-	if from == "" {
-		goroot, err := exec.Command("go", "env", "GOROOT").Output()
-		if err != nil {
-			return err
-		}
-		from = strings.TrimSpace(string(goroot)) + "/src"
-	}
-	work, err := os.MkdirTemp("", "tidemark-idle-")
+func run(files int, dir string, quiet, length time.Duration) error {
+	work, err := os.MkdirTemp(dir, "tidemark-idle-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
 	source := filepath.Join(work, "source")
-	if out, err := exec.Command("cp", "-a", from, source).CombinedOutput(); err != nil {
-		return fmt.Errorf("cp: %w: %s", err, out)
+	if err := rig.Source(source, files); err != nil {
+		return err
 	}
 	var programs []*rig.Program
 	defer func() {
@@ -72,17 +67,31 @@ func run(from string, quiet, length time.Duration) error {
 	if err != nil {
 		return err
 	}
+	since := time.Now()
 	<-time.After(length)
 	after, requestsAfter, err := look(programs)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("in %s: %d requests\n", length, requestsAfter-requests)
+	changed, err := changedSince(work, since)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("in %s: %d requests, %d entries changed\n", length, requestsAfter-requests, changed)
 	for i, p := range programs {
 		fmt.Printf("%-10s written to disk %d bytes, processor %v, wake-ups %d, most memory %.1f MB\n", p.Name,
 			after[i].Written-before[i].Written, after[i].CPU-before[i].CPU, after[i].Wakes-before[i].Wakes, float64(after[i].Peak)/1e6)
 	}
 	return nil
+}
+
+// changedSince counts the entries of both trees, the markers included, whose
+// ctime is later; the logs of the programs are no part of it.
+func changedSince(work string, since time.Time) (int, error) {
+	cmd := exec.Command("find", "source", "copy", "-newerct", since.UTC().Format("2006-01-02 15:04:05.999999999 UTC"))
+	cmd.Dir = work
+	out, err := cmd.Output()
+	return strings.Count(string(out), "\n"), err
 }
 
 func look(programs []*rig.Program) (all []rig.Counts, requests int64, err error) {

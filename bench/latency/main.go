@@ -2,11 +2,14 @@
 // takes until it can be read in the copy: tidemark, lsyncd with a delay of 1 s,
 // and the inotifywait script of 2009 that runs rsync for every event.
 //
-//	go run ./bench/latency [-from TREE] [-changes 200] [tidemark lsyncd inotifywait]
+//	go run ./bench/latency [-files N] [-changes 200] [tidemark lsyncd inotifywait]
+//	go run ./bench/latency [-files N] -rate 1000 -for 1m tidemark
+//
+// With -rate it writes so often a second, to files anywhere in the tree, and
+// looks how long every fiftieth of these takes.
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,24 +18,31 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
-	"sync"
-	"syscall"
 	"time"
+
+	"tidemark/bench/rig"
 )
 
-// patience is how long a first copy or one change may take.
-const patience = 2 * time.Minute
+type options struct {
+	files, changes, rate int
+	length               time.Duration
+	work                 string
+	seed                 uint64
+	tools                []string
+}
 
 func main() {
-	from := flag.String("from", "", "the tree to mirror; empty: the Go source tree")
-	changes := flag.Int("changes", 200, "writes measured for each tool")
-	work := flag.String("dir", "", "where trees and copies are made; empty: a new directory below /dev/shm")
-	seed := flag.Uint64("seed", 1, "which files are written")
+	var o options
+	flag.IntVar(&o.files, "files", 0, "how many the tree has; 0: the Go source tree")
+	flag.IntVar(&o.changes, "changes", 200, "writes measured for each tool")
+	flag.IntVar(&o.rate, "rate", 0, "writes a second; 0: one after another, 20 to 50 ms apart")
+	flag.DurationVar(&o.length, "for", time.Minute, "how long, with -rate")
+	flag.StringVar(&o.work, "dir", "", "where trees and copies are made; empty: in memory")
+	flag.Uint64Var(&o.seed, "seed", 1, "which files are written")
 	flag.Parse()
-	if err := run(*from, *work, *changes, *seed, flag.Args()); err != nil {
+	o.tools = flag.Args()
+	if err := run(&o); err != nil {
 		fmt.Fprintln(os.Stderr, "latency:", err)
 		os.Exit(1)
 	}
@@ -65,103 +75,147 @@ var tools = []struct {
 	}},
 }
 
-func run(from, work string, changes int, seed uint64, names []string) (err error) {
-	if from == "" {
-		goroot, err := exec.Command("go", "env", "GOROOT").Output()
-		if err != nil {
-			return fmt.Errorf("go env GOROOT: %w", err)
-		}
-		from = strings.TrimSpace(string(goroot)) + "/src"
-	}
-	if work == "" {
-		if work, err = os.MkdirTemp("/dev/shm", "tidemark-latency-"); err != nil {
-			return err
-		}
-		defer os.RemoveAll(work)
-	}
+func run(o *options) error {
 	for _, tool := range tools {
-		if len(names) > 0 && !slices.Contains(names, tool.name) {
+		if len(o.tools) > 0 && !slices.Contains(o.tools, tool.name) {
 			continue
 		}
 		if _, err := exec.LookPath(tool.name); err != nil && tool.name != "tidemark" {
 			return fmt.Errorf("%w: apt-get install lsyncd inotify-tools rsync", err)
 		}
-		dir := filepath.Join(work, tool.name)
-		source, copy := dir+"/source", dir+"/copy"
-		if err := os.MkdirAll(copy, 0o755); err != nil {
-			return err
-		}
-		if out, err := exec.Command("cp", "-a", from, source).CombinedOutput(); err != nil {
-			return fmt.Errorf("cp: %w: %s", err, out)
-		}
-		took, err := measure(tool.commands(source, copy, dir), source, copy, changes, rand.New(rand.NewPCG(seed, 0)))
+		took, err := measure(o, tool.commands)
 		if err != nil {
 			return fmt.Errorf("%s: %w", tool.name, err)
 		}
-		slices.Sort(took)
-		at := func(share float64) float64 {
-			return float64(took[int(share*float64(len(took)-1))]) / float64(time.Millisecond)
-		}
+		at := func(share float64) float64 { return float64(rig.Quantile(took, share)) / float64(time.Millisecond) }
 		fmt.Printf("%-12s %4d writes: p50 %8.1f ms   p90 %8.1f ms   p99 %8.1f ms   most %8.1f ms\n",
 			tool.name, len(took), at(0.5), at(0.9), at(0.99), at(1))
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-func measure(commands [][]string, source, copy string, changes int, random *rand.Rand) (took []time.Duration, err error) {
-	var logs safeBuffer
-	for _, command := range commands {
-		cmd := exec.Command(command[0], command[1:]...)
-		cmd.Stdout, cmd.Stderr = &logs, &logs
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := cmd.Start(); err != nil {
-			return nil, err
-		}
-		defer func() {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-			_ = cmd.Wait()
-		}()
-		if command[0] == "bin/watch" {
-			if err := await(func() bool { return regexp.MustCompile(`armed`).MatchString(logs.String()) }); err != nil {
-				return nil, fmt.Errorf("watch: %w\n%s", err, logs.String())
-			}
-		}
+// measure lets one tool keep a copy of a new tree, and writes to that.
+func measure(o *options, commands func(source, copy, work string) [][]string) (took []time.Duration, err error) {
+	work, err := rig.Scratch(o.work)
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(work)
+	source, copy := work+"/source", work+"/copy"
+	if err := errors.Join(os.Mkdir(copy, 0o755), rig.Source(source, o.files)); err != nil {
+		return nil, err
 	}
 	files, err := filesOf(source)
 	if err != nil {
 		return nil, err
 	}
-	write := func(name, text string) (time.Duration, error) {
-		began := time.Now()
-		if err := os.WriteFile(filepath.Join(source, name), []byte(text), 0o644); err != nil {
-			return 0, err
+	var programs []*rig.Program
+	defer func() {
+		for _, p := range programs {
+			p.Stop()
+			if err != nil {
+				err = fmt.Errorf("%w\n%s", err, p.Log())
+			}
 		}
-		err := await(func() bool {
-			got, err := os.ReadFile(filepath.Join(copy, name))
-			return err == nil && string(got) == text
-		})
-		return time.Since(began), err
-	}
-	if err := await(func() bool {
-		copied, err := filesOf(copy)
-		return err == nil && len(copied) >= len(files)
-	}); err != nil {
-		return nil, fmt.Errorf("first copy: %w\n%s", err, logs.String())
+	}()
+	for _, command := range commands(source, copy, work) {
+		p, err := rig.Start(work, command[0], command[1:]...)
+		if err != nil {
+			return nil, err
+		}
+		programs = append(programs, p)
+		ready := map[string]string{"bin/watch": "armed", "bin/mirror": "listed [0-9]+ dir"}[command[0]]
+		if err := p.WaitFor(ready); err != nil {
+			return nil, err
+		}
 	}
 	if err := probe(source, copy); err != nil {
-		return nil, fmt.Errorf("probe: %w\n%s", err, logs.String())
+		return nil, fmt.Errorf("first copy: %w", err)
 	}
-	for i := range changes {
-		t, err := write(files[random.IntN(len(files))], fmt.Sprintf("change %d\n", i))
-		if err != nil {
-			return nil, fmt.Errorf("change %d: %w\n%s", i, err, logs.String())
+	w := &writer{source, copy, files, rand.New(rand.NewPCG(o.seed, 0))}
+	if o.rate > 0 {
+		took, err = w.atRate(o.rate, o.length)
+	} else {
+		took, err = w.oneByOne(o.changes)
+	}
+	for _, p := range programs {
+		if c, err := p.Counts(); err == nil {
+			fmt.Fprintf(os.Stderr, "%s: most memory %.1f MB\n", p.Name, float64(c.Peak)/1e6)
 		}
-		took = append(took, t)
-		pause(time.Duration(20+random.IntN(30)) * time.Millisecond)
 	}
+	return took, err
+}
+
+// writer writes to files of source and looks for that in copy.
+type writer struct {
+	source, copy string
+	files        []string
+	random       *rand.Rand
+}
+
+func (w *writer) write(name, text string) (time.Time, error) {
+	began := time.Now()
+	return began, os.WriteFile(filepath.Join(w.source, name), []byte(text), 0o644)
+}
+
+func (w *writer) arrived(name, text string) bool {
+	got, err := os.ReadFile(filepath.Join(w.copy, name))
+	return err == nil && string(got) == text
+}
+
+func (w *writer) any() string { return w.files[w.random.IntN(len(w.files))] }
+
+func (w *writer) oneByOne(changes int) (took []time.Duration, err error) {
+	for i := range changes {
+		name, text := w.any(), fmt.Sprintf("change %d\n", i)
+		began, err := w.write(name, text)
+		if err != nil {
+			return nil, err
+		}
+		if err := rig.Await(func() bool { return w.arrived(name, text) }); err != nil {
+			return nil, fmt.Errorf("change %d: %w", i, err)
+		}
+		took = append(took, time.Since(began))
+		<-time.After(time.Duration(20+w.random.IntN(30)) * time.Millisecond)
+	}
+	return took, nil
+}
+
+// flight is a write that has not arrived.
+type flight struct {
+	name, text string
+	began      time.Time
+}
+
+// atRate writes so often a second and times every fiftieth of these, to 2 ms: to
+// look after more would take a share of the machine that matters.
+func (w *writer) atRate(rate int, length time.Duration) (took []time.Duration, err error) {
+	var flying []flight
+	start, done := time.Now(), 0
+	for ; time.Since(start) < length || len(flying) > 0; <-time.After(2 * time.Millisecond) {
+		elapsed := min(time.Since(start), length)
+		for ; done < int(elapsed.Seconds()*float64(rate)); done++ {
+			name, text := w.any(), fmt.Sprintf("change %d\n", done)
+			began, err := w.write(name, text)
+			if err != nil {
+				return nil, err
+			}
+			if flying = slices.DeleteFunc(flying, func(f flight) bool { return f.name == name }); done%50 == 0 {
+				flying = append(flying, flight{name, text, began})
+			}
+		}
+		flying = slices.DeleteFunc(flying, func(f flight) bool {
+			here := w.arrived(f.name, f.text)
+			if here {
+				took = append(took, time.Since(f.began))
+			}
+			return here
+		})
+		if len(flying) > 0 && time.Since(flying[0].began) > rig.Patience {
+			return took, fmt.Errorf("%s: %q not there after %s", flying[0].name, flying[0].text, rig.Patience)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%d writes in %s\n", done, time.Since(start).Round(time.Millisecond))
 	return took, nil
 }
 
@@ -170,7 +224,7 @@ func measure(commands [][]string, source, copy string, changes int, random *rand
 func probe(source, copy string) error {
 	last := time.Time{}
 	n := 0
-	return await(func() bool {
+	return rig.Await(func() bool {
 		if _, err := os.Stat(filepath.Join(copy, "tidemark-probe")); err == nil {
 			return true
 		}
@@ -199,36 +253,4 @@ func filesOf(root string) (files []string, err error) {
 		return err
 	})
 	return files, err
-}
-
-// await tries a condition every half millisecond.
-func await(condition func() bool) error {
-	deadline := time.Now().Add(patience)
-	for !condition() {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("not there after %s", patience)
-		}
-		pause(500 * time.Microsecond)
-	}
-	return nil
-}
-
-func pause(d time.Duration) { <-time.After(d) }
-
-// safeBuffer gathers the output of several programs.
-type safeBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -54,6 +54,7 @@ func Start(dir, name string, args ...string) (*Program, error) {
 	defer log.Close()
 	p := &Program{Name: name, cmd: exec.Command(name, args...), log: log.Name()}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return p, p.cmd.Start()
 }
 
@@ -77,9 +78,9 @@ func (p *Program) WaitFor(pattern string) error {
 	return fmt.Errorf("%s does not say %q:\n%s", p.Name, pattern, p.Log())
 }
 
-// Stop ends the program and waits for that.
+// Stop ends the program with those it started, and waits for it.
 func (p *Program) Stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = syscall.Kill(-p.PID(), syscall.SIGTERM)
 	_ = p.cmd.Wait()
 }
 

@@ -1,0 +1,194 @@
+// Firstcopy measures, side by side in one run, how long it takes to copy a tree
+// that the other side has nothing of: mirror over HTTP, rsync from its daemon on
+// loopback, and tar | tar, which only the two file systems hold up.
+//
+//	go run ./bench/firstcopy [-files 100000] [-large BYTES] [-again] [-rounds 5] [-dir DIR] [tool...]
+//
+// With -large the tree is one file of so many bytes, and curl is there too. With
+// -again the copies are made beforehand, and what is timed is the run that finds
+// nothing changed.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tidemark/bench/rig"
+)
+
+type options struct {
+	files, rounds int
+	large         int64
+	again         bool
+	dir           string
+	tools         []string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.files, "files", 100_000, "how many; 0: the Go source tree")
+	flag.Int64Var(&o.large, "large", 0, "instead one file of so many bytes")
+	flag.BoolVar(&o.again, "again", false, "time the run after the first copy")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each tool runs")
+	flag.StringVar(&o.dir, "dir", "", "where the trees are made; empty: in memory")
+	flag.Parse()
+	o.tools = flag.Args()
+	if err := run(&o); err != nil {
+		fmt.Fprintln(os.Stderr, "firstcopy:", err)
+		os.Exit(1)
+	}
+}
+
+const (
+	serveAddress = "127.0.0.1:18180"
+	rsyncPort    = "18181"
+	metrics      = "127.0.0.1:18182"
+)
+
+func run(o *options) error {
+	work, err := rig.Scratch(o.dir)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	source := filepath.Join(work, "source")
+	if err := makeSource(source, o); err != nil {
+		return err
+	}
+	stop, err := startServers(work, source)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	var tools []rig.Tool
+	for _, t := range allTools(work, source, o) {
+		if len(o.tools) == 0 || slices.Contains(o.tools, t.Name) {
+			tools = append(tools, t)
+		}
+	}
+	all, err := rig.Rounds(o.rounds, tools, func(tool string, round int, c rig.Cost) {
+		fmt.Fprintf(os.Stderr, "round %d: %-12s %.3fs, CPU %.2fs\n", round+1, tool, c.Wall.Seconds(), c.CPU.Seconds())
+	})
+	if err != nil {
+		return err
+	}
+	rig.Table(tools, all)
+	return nil
+}
+
+func makeSource(source string, o *options) error {
+	if err := os.MkdirAll(source, 0o755); err != nil {
+		return err
+	}
+	if o.large == 0 {
+		return rig.Source(source, o.files)
+	}
+	f, err := os.Create(filepath.Join(source, "large"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.CopyN(f, rand.NewChaCha8([32]byte{}), o.large)
+	return err
+}
+
+// startServers starts watch, serve and the rsync daemon on source.
+func startServers(work, source string) (stop func(), err error) {
+	config := filepath.Join(work, "rsyncd.conf")
+	text := fmt.Sprintf("use chroot = no\nlog file = /dev/null\n[tree]\npath = %s\nuid = root\ngid = root\nexclude = /.tidemark\n", source)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		return func() {}, err
+	}
+	var servers []*rig.Program
+	stop = func() {
+		for _, p := range servers {
+			p.Stop()
+		}
+	}
+	for _, command := range [][]string{
+		{"armed", "bin/watch", source},
+		{"address=", "bin/serve", "--listen", serveAddress, "--metrics", metrics, source},
+		{"", "rsync", "--daemon", "--no-detach", "--address=127.0.0.1", "--port=" + rsyncPort, "--config=" + config},
+	} {
+		p, err := rig.Start(work, command[1], command[2:]...)
+		if err != nil {
+			return stop, err
+		}
+		servers = append(servers, p)
+		if err := p.WaitFor(command[0]); err != nil {
+			return stop, err
+		}
+	}
+	return stop, rig.Await(func() bool {
+		return exec.Command("rsync", "rsync://127.0.0.1:"+rsyncPort+"/").Run() == nil
+	})
+}
+
+func allTools(work, source string, o *options) []rig.Tool {
+	url := "http://" + serveAddress + "/"
+	copyBy := func(name string, command func(to string) []string) rig.Tool {
+		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(work, source, command, o.again) }}
+	}
+	tools := []rig.Tool{
+		copyBy("tidemark", func(to string) []string { return []string{"bin/mirror", "--once", url, to} }),
+		copyBy("rsync", func(to string) []string {
+			return []string{"rsync", "-a", "rsync://127.0.0.1:" + rsyncPort + "/tree/", to + "/"}
+		}),
+		copyBy("tar | tar", func(to string) []string {
+			return []string{"sh", "-c", fmt.Sprintf("tar -C %s --exclude ./.tidemark -cf - . | tar -C %s -xf -", source, to)}
+		}),
+	}
+	if o.large > 0 {
+		tools = append(tools, copyBy("curl", func(to string) []string { return []string{"curl", "-sSfo", to + "/large", url + "large"} }))
+	}
+	return tools
+}
+
+// copyOnce runs a command into a new directory, or again, sees that everything
+// is there and removes it.
+func copyOnce(work, source string, command func(to string) []string, again bool) (cost rig.Cost, err error) {
+	to := filepath.Join(work, "copy")
+	if err := os.Mkdir(to, 0o755); err != nil {
+		return cost, err
+	}
+	if again {
+		if _, err := rig.Command(command(to)...); err != nil {
+			return cost, err
+		}
+	}
+	if cost, err = rig.Command(command(to)...); err != nil {
+		return cost, err
+	}
+	if err := sameSize(source, to); err != nil {
+		return cost, err
+	}
+	err = os.RemoveAll(to)
+	<-time.After(200 * time.Millisecond) // for the kernel to tidy up
+	return cost, err
+}
+
+// sameSize compares two trees by the number of files and of bytes in them.
+func sameSize(a, b string) error {
+	count := func(root string) string {
+		command := "find . -path ./.tidemark -prune -o -type f -printf '%s\\n' | awk '{ n++; s += $1 } END { print n, s }'"
+		cmd := exec.Command("sh", "-c", command)
+		cmd.Dir = root
+		out, err := cmd.Output()
+		if err != nil {
+			return err.Error()
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if x, y := count(a), count(b); x != y {
+		return fmt.Errorf("the copy is not whole: %s and %s (files and bytes)", x, y)
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package rig
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Patience is how long one run of a tool may take, and a program to get ready.
+const Patience = 4 * time.Minute
+
+// Tools are compared by running each once a round, the rounds after one another,
+// so that a machine that is busy for a while is so for all of them.
+
+// Tool is one of those that are compared.
+type Tool struct {
+	Name string
+	Run  func() (Cost, error) // does the work once, and nothing else
+}
+
+// Cost is what a run took.
+type Cost struct {
+	Wall time.Duration
+	CPU  time.Duration // of the programs that were started for it and ended, not of servers
+	RSS  int64         // the most of the program itself, bytes, to 20 ms
+}
+
+// Rounds runs each tool so many times, in turn, and returns what they cost, by
+// tool and round.
+func Rounds(rounds int, tools []Tool, each func(tool string, round int, c Cost)) (map[string][]Cost, error) {
+	all := map[string][]Cost{}
+	for round := range rounds {
+		for i := range tools {
+			t := &tools[(i+round)%len(tools)]
+			cost, err := t.Run()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Name, err)
+			}
+			all[t.Name] = append(all[t.Name], cost)
+			if each != nil {
+				each(t.Name, round, cost)
+			}
+		}
+	}
+	return all, nil
+}
+
+// Table prints a row for each tool: medians, and how the first one compares
+// with it.
+func Table(tools []Tool, all map[string][]Cost) {
+	fmt.Printf("%-28s %9s %9s %9s %9s %10s %s\n", "tool", "median", "least", "most", "CPU", "memory", "tidemark / it")
+	first := Median(all[tools[0].Name], wall)
+	for _, t := range tools {
+		costs := all[t.Name]
+		least := slices.MinFunc(costs, func(a, b Cost) int { return cmp.Compare(a.Wall, b.Wall) })
+		most := slices.MaxFunc(costs, func(a, b Cost) int { return cmp.Compare(a.Wall, b.Wall) })
+		median := Median(costs, wall)
+		fmt.Printf("%-28s %8.3fs %8.3fs %8.3fs %8.2fs %7.1f MB %.2f\n", t.Name, median.Seconds(), least.Wall.Seconds(), most.Wall.Seconds(),
+			Median(costs, func(c Cost) time.Duration { return c.CPU }).Seconds(),
+			float64(Median(costs, func(c Cost) int64 { return c.RSS }))/1e6, float64(first)/float64(median))
+	}
+}
+
+func wall(c Cost) time.Duration { return c.Wall }
+
+// Median returns the middle one of what get takes from each cost.
+func Median[T ~int64](costs []Cost, get func(Cost) T) T {
+	values := make([]T, len(costs))
+	for i := range costs {
+		values[i] = get(costs[i])
+	}
+	return Quantile(values, 0.5)
+}
+
+// Command runs a command to its end and returns what it cost. What it printed
+// is in the error, if it fails.
+func Command(command ...string) (Cost, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return Cost{}, err
+	}
+	ended := make(chan struct{})
+	peak := make(chan int64)
+	go func() { peak <- peakOf(cmd.Process.Pid, ended) }()
+	err := cmd.Wait()
+	took := time.Since(began)
+	close(ended)
+	cost := Cost{took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), <-peak}
+	if err != nil {
+		return cost, fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, out.String())
+	}
+	return cost, nil
+}
+
+// peakOf looks at a process until ended is closed. What wait(2) tells would
+// count the memory of the program that started it.
+func peakOf(pid int, ended <-chan struct{}) (most int64) {
+	for {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		most = max(most, 1024*Number(string(text), `(?m)^VmHWM:\s+(\d+)`))
+		select {
+		case <-ended:
+			return most
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Await tries a condition every half millisecond.
+func Await(condition func() bool) error {
+	deadline := time.Now().Add(Patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not there after %s", Patience)
+		}
+		<-time.After(500 * time.Microsecond)
+	}
+	return nil
+}
+
+// Scratch makes a new directory in dir, in memory if dir is "".
+func Scratch(dir string) (string, error) {
+	if dir == "" {
+		dir = "/dev/shm"
+	}
+	return os.MkdirTemp(dir, "tidemark-bench-")
+}
