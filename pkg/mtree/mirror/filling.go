@@ -21,8 +21,8 @@ func (n *node) fillsAside(files int) bool {
 
 // openAside makes a directory to be filled for n; nil if n's own must be.
 func (f *fetching) openAside(n *node) *disk.DraftDir {
-	if f.dest.inPlace.Load() {
-		return nil
+	if f.dest.inPlace.Load() || f.dest.aside.Folds {
+		return nil // Place has to ask for each name where case does not count
 	}
 	dir, err := f.openToChange(n)
 	if err != nil {
