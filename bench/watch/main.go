@@ -147,47 +147,59 @@ func (b *bench) flood() error {
 		{"inotify", "armed", "exec bin/watch --backend inotify " + tree},
 		{"inotifywait", "Watches established", "exec inotifywait -mr -e create,move,delete,modify,close_write,attrib --exclude '/\\.tidemark' " + tree + " >/dev/null"},
 	}
+	cost := map[string][]float64{}
+	for range b.rounds {
+		for _, c := range commands {
+			p, err := rig.Start(b.work, "sh", "-c", c.run)
+			if err == nil {
+				err = p.WaitFor(c.says)
+			}
+			var each float64
+			if err == nil {
+				each, err = b.overwrite(p, c.name, leaves)
+			}
+			if err != nil {
+				return err
+			}
+			if c.name != "inotifywait" {
+				status, _ := os.ReadFile(tree + "/.tidemark/status.json")
+				fmt.Printf("  losses %d, events %d, batches %d", rig.Number(string(status), `"losses_total": ?(\d+)`),
+					rig.Number(string(status), `"events_total": ?(\d+)`), rig.Number(string(status), `"batches_total": ?(\d+)`))
+			}
+			fmt.Println()
+			p.Stop()
+			cost[c.name] = append(cost[c.name], each)
+		}
+	}
+	peer := rig.Quantile(cost["inotifywait"], 0.5)
 	for _, c := range commands {
-		p, err := rig.Start(b.work, "sh", "-c", c.run)
-		if err == nil {
-			err = p.WaitFor(c.says)
-		}
-		if err == nil {
-			err = b.overwrite(p, c.name, leaves)
-		}
-		if err != nil {
-			return err
-		}
-		if c.name != "inotifywait" {
-			status, _ := os.ReadFile(tree + "/.tidemark/status.json")
-			fmt.Printf("  losses %d, events %d, batches %d", rig.Number(string(status), `"losses_total": ?(\d+)`),
-				rig.Number(string(status), `"events_total": ?(\d+)`), rig.Number(string(status), `"batches_total": ?(\d+)`))
-		}
-		fmt.Println()
-		p.Stop()
+		each := rig.Quantile(cost[c.name], 0.5)
+		fmt.Printf("processor time a write  %-12s median %.2f µs = %.2f x inotifywait\n", c.name, each, each/peer)
 	}
 	return os.RemoveAll(tree)
 }
 
-// overwrite writes for a while and prints what it cost p.
-func (b *bench) overwrite(p *rig.Program, name string, leaves []string) error {
+// overwrite writes for a while, prints what that cost p and returns the processor
+// time of each write in microseconds.
+func (b *bench) overwrite(p *rig.Program, name string, leaves []string) (each float64, err error) {
 	before, err := p.Counts()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	made, err := b.write(leaves, b.events)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	<-time.After(500 * time.Millisecond) // it is still at the last
 	after, err := p.Counts()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	spent := after.CPU - before.CPU
+	each = float64(spent.Microseconds()) / float64(made)
 	fmt.Printf("%d writes in %s  %-12s processor %.2f s = %.2f µs a write  most memory %.1f MB", made, b.length, name,
-		spent.Seconds(), float64(spent.Microseconds())/float64(made), float64(after.Peak)/1e6)
-	return nil
+		spent.Seconds(), each, float64(after.Peak)/1e6)
+	return each, nil
 }
 
 // write overwrites files of all leaves in turn, rate times a second in bursts of

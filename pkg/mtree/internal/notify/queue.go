@@ -16,8 +16,8 @@ import (
 // only the directory of a changed file is kept; beyond hardCap events are lost.
 const (
 	readSize = 64 << 10
-	softCap  = 16 << 20
-	hardCap  = 64 << 20
+	softCap  = 4 << 20 // some 60,000 events
+	hardCap  = 32 << 20
 )
 
 // The reader leaves the kernel's queue alone for a while after it read what was
