@@ -63,7 +63,7 @@ func TestConfirmedBeforeIdle(t *testing.T) {
 			require.Eventually(t, func() bool { return noted(t, root, path) }, deadline, time.Millisecond, "%s: without another change", path)
 		}
 		r.kill()
-		r = start(t, Config{Root: root, Backend: backend})
+		start(t, Config{Root: root, Backend: backend})
 		require.Equal(t, before, stamps(t, root))
 	})
 }
