@@ -21,8 +21,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tidemark/bench/rig"
 )
 
@@ -289,11 +287,11 @@ func (b *bench) timed(tree string, leaves []string) (took []time.Duration, err e
 		}
 	}()
 	for last := time.Now(); time.Since(last) < 2*time.Second; <-time.After(300 * time.Microsecond) {
-		var st unix.Stat_t
-		if err := unix.Stat(tree, &st); err != nil {
+		info, err := os.Stat(tree)
+		if err != nil {
 			return nil, err
 		}
-		root, now := time.Unix(st.Mtim.Unix()), time.Now()
+		root, now := info.ModTime(), time.Now()
 		mu.Lock()
 		n := 0
 		for n < len(waiting) && !waiting[n].stamp.After(root) {

@@ -20,10 +20,10 @@ type settling struct {
 }
 
 // patience is how long a batch waits at most where changes never pause: short
-// while publishing is cheap, longer as it costs, so that it takes a fifth of
+// while publishing is cheap, longer as it costs, so that it takes a ninth of
 // the time at most, up to the limit that docs/cli.md names.
 func (b *settling) patience(settle time.Duration) time.Duration {
-	return max(2*settle, min(4*b.cost, settleLimit*settle))
+	return max(2*settle, min(8*b.cost, settleLimit*settle))
 }
 
 // coarseWait is the longest a batch waits for the clock to pass the floor.
