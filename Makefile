@@ -62,9 +62,10 @@ SOAK ?= 1h
 soak:
 	$(GO) test -tags 'filesystems soak' -timeout 0 -run TestSoak -v ./pkg/mtree/watch -soak $(SOAK)
 
-# Copies on ext4, xfs and btrfs lose their power in the middle of a pass: root.
+# Copies on ext4, xfs and btrfs lose their power in the middle of a pass, are full,
+# keep whole seconds, fold case: root.
 copies:
-	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run PowerCut ./pkg/mtree/mirror
+	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror
 
 fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
 )
 
 // A rename just before our write leaves no trace but its event. Until a Take
@@ -85,4 +86,28 @@ func noted(t *testing.T, root, path string) bool {
 		}
 	}
 	return false
+}
+
+// A file that is written in the tick in which its directory is stamped: the
+// directory does not show one time twice, or the event of our write would be
+// taken for somebody else's, and stamped again.
+func TestStampedInTheTickOfTheChange(t *testing.T) {
+	root := newTree(t, "a/f = x")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer func() { must(t, w.close()) }()
+	for range 300 {
+		write(t, filepath.Join(root, "a/f"), "changed")
+		var b batch
+		b.at("a").entries, b.size = []notify.Entry{{Name: "f"}}, 1
+		require.Equal(t, 2, w.publish(&b).stamped)
+		for _, path := range []string{"", "a"} {
+			dir, err := disk.OpenRoot(filepath.Join(root, path))
+			must(t, err)
+			shows := selfOf(t, dir)
+			must(t, dir.Close())
+			require.NotEqual(t, shows.CTime, shows.MTime)
+			require.True(t, w.left.shows(shows), "known as ours")
+		}
+	}
 }

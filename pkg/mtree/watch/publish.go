@@ -244,6 +244,10 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 // the stamps above it move on. System calls:
 //
 //	fstat, utimensat, fstat
+//
+// A stamp that equals the ctime which writing it leaves is written again, one
+// granule more: a create or delete in the same tick shows the same, so it could
+// neither be remembered as ours nor, by an audit, be told from theirs.
 func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp) mtree.Stamp {
 	p.left.mu.Lock()
 	defer p.left.mu.Unlock()
@@ -254,27 +258,35 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp) mtree.Stamp
 		return top
 	}
 	stamp := p.rule.stamp(top, before, p.clock.now())
+	after, err := p.set(d, stamp)
+	if err == nil && after.MTime == stamp && after.CTime == stamp {
+		stamp = stamp.Add(p.rule.granule)
+		after, err = p.set(d, stamp)
+	}
 	p.top = mtree.Later(p.top, stamp)
-	if err := d.SetTime(stamp); err != nil {
+	if err != nil {
 		p.trouble.refuse(path, err)
 		return stamp
 	}
-	p.wrote(d, path, stamp, before)
+	p.wrote(path, stamp, before, after)
 	return stamp
+}
+
+// set sets d's time and returns what d shows then.
+func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (disk.Info, error) {
+	if err := d.SetTime(stamp); err != nil {
+		return disk.Info{}, err
+	}
+	p.source.Wrote()
+	return d.Self()
 }
 
 // wrote remembers what the write left, so that its event is known as ours. If
 // somebody changed the directory between the two fstat, nothing is remembered
-// and the event counts as theirs. Nor is a stamp that equals the ctime: a create
-// or delete in the same tick shows the same, and an audit would pass it over.
-func (p *publisher) wrote(d *disk.Dir, path string, stamp mtree.Stamp, before disk.Info) {
+// and the event counts as theirs. Nor is a stamp that equals the ctime.
+func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Info) {
 	p.stamped++
-	p.source.Wrote()
 	p.trouble.accept(path)
-	after, err := d.Self()
-	if err != nil {
-		return
-	}
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
 		p.left.put(after, p.backend == "none" || p.left.proves(before))
 	}
@@ -303,11 +315,12 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 		return
 	}
 	p.changed = true
-	if err := d.SetTime(f.value); err != nil {
+	after, err := p.set(d, f.value)
+	if err != nil {
 		p.trouble.refuse(path, err)
 		return
 	}
-	p.wrote(d, path, f.value, before)
+	p.wrote(path, f.value, before, after)
 }
 
 // foreign is beyond, and remembers the directory.
