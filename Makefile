@@ -53,7 +53,7 @@ interop:
 # watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with real programs as
 # churn and with less than its rights; serve on a disk that fails: as root.
 filesystems:
-	$(GO) test -tags filesystems -parallel 8 -timeout 20m ./pkg/mtree/watch
+	$(GO) test -tags filesystems -parallel 4 -timeout 20m ./pkg/mtree/watch
 	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve
 
 # watch under churn on all of these, killed, stopped and overrun: for hours.

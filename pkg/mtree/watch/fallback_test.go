@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +88,12 @@ func as(t *testing.T, root, backend string, rights ...string) *running {
 	return r
 }
 
+// logs waits until the log of another process holds text: it comes by a pipe.
+func (r *running) logs(text string) {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool { return strings.Contains(r.log.String(), text) }, deadline, time.Millisecond, text)
+}
+
 // TestWithoutCapabilities: fanotify wants two; without either it is inotify,
 // with the reason in the log, and all is published.
 func TestWithoutCapabilities(t *testing.T) {
@@ -96,8 +103,8 @@ func TestWithoutCapabilities(t *testing.T) {
 		r := as(t, root, "auto", "--bounding-set", "-"+missing, "--inh-caps", "-"+missing)
 		require.Equal(t, "inotify", r.status().Status.Backend, missing)
 		require.Equal(t, disk.Watched, r.status().State, missing)
-		require.Contains(t, r.log.String(), `backend=fanotify why=`, missing)
-		require.Contains(t, r.log.String(), "operation not permitted", missing)
+		r.logs(`backend=fanotify why=`)
+		r.logs("operation not permitted")
 		seen := logStamps(t, root)
 		write(t, filepath.Join(root, "a/b/f"), "two")
 		r.sync()
@@ -120,7 +127,7 @@ func TestAsAnotherOwner(t *testing.T) {
 	write(t, filepath.Join(root, "theirs/below/f"), "two")
 	r.sync()
 	r.await(disk.Degraded)
-	require.Contains(t, r.log.String(), "path=theirs/")
+	r.logs("path=theirs/")
 	require.NotContains(t, r.status().Status.Error, "theirs")
 	for _, dir := range []string{"theirs/below", "."} {
 		require.False(t, seen.seen[dir][stampOf(t, root, dir)], dir)

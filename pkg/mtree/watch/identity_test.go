@@ -267,3 +267,14 @@ func TestUnreadableMarker(t *testing.T) {
 	_, err = os.Stat(filepath.Join(root, "a/f"))
 	require.NotErrorIs(t, err, fs.ErrNotExist)
 }
+
+// rm -r takes .tidemark first and the root with it: that the root is gone is what
+// there is to say.
+func TestMarkerWentWithTheRoot(t *testing.T) {
+	root := newTree(t, "a/")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer w.close()
+	must(t, os.RemoveAll(root))
+	require.ErrorContains(t, w.marks([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
+}

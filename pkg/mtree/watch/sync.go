@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -100,8 +101,11 @@ func (w *watcher) marks(names []string, b *batch) error {
 			}
 		}
 	}
-	if ours {
-		return w.remark()
+	if !ours {
+		return nil
+	}
+	if err := w.remark(); err != nil {
+		return cmp.Or(w.replaced(), err) // the root went with it
 	}
 	return nil
 }
