@@ -249,6 +249,16 @@ func TestMaxDeleteAfterAdopting(t *testing.T) {
 	b.requireHeld(201, "201 of 202 entries would go")
 }
 
+// And in the pass that adopts, in which nothing was counted before: what stands
+// below directories that are to go counts, too.
+func TestMaxDeleteWhileAdopting(t *testing.T) {
+	_, b := overHTTP(t, "b = x")
+	testtree.Make(t, b.config.Dest, append(many("a/sub", 200), "b = x")...)
+	b.config.Adopt = true
+	b.requireHeld(202, "202 of 203 entries would go")
+	require.Equal(t, "7", b.read("a/sub/007"))
+}
+
 // --bwlimit is kept, whatever is read at once.
 func TestBWLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
