@@ -384,7 +384,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		next.Error = causeOf(passErr)
 	}
 	if p.complete {
-		next.State = disk.Mirrored
+		next.State, next.Walked = disk.Mirrored, !p.source.state.Prunes()
 		next.Root, next.Chain = &p.root, p.source.chain
 		if p.source.listing.HasNow {
 			at := p.source.listing.Now.Add(-clockLag)
@@ -414,7 +414,7 @@ const clockLag = 20 * time.Millisecond
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
 func sameStatus(a, b *disk.Status) bool {
-	if a.State != b.State || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
+	if a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
 		return false
 	}
 	for key, value := range b.Counters {

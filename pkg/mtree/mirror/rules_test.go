@@ -365,6 +365,30 @@ func TestACopyOfACopy(t *testing.T) {
 	require.Contains(t, second.out.String(), "listed 3 directories")
 }
 
+// A copy of a tree that nobody watches has that tree's stamps, which prove
+// nothing: copies of the copy compare everything, too, until watch is there.
+func TestACopyOfACopyOfAnUnwatchedTree(t *testing.T) {
+	for name, address := range map[string]func(root string) string{
+		"directory": func(root string) string { return root },
+		"http":      func(root string) string { return serveTree(t, root).URL },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTree(t, "a/b/f = one", "c = x")
+			b := newBench(t, address(s.root))
+			b.equal(s)
+			second := newBench(t, address(b.config.Dest))
+			second.equal(s)
+			third := newBench(t, address(second.config.Dest))
+			third.equal(s)
+			require.Contains(t, third.printStatus(), "state: unwatched\n")
+			require.NoError(t, os.WriteFile(s.path("a/b/f"), []byte("changed, and no directory shows it"), 0o644))
+			b.equal(s)
+			second.equal(s)
+			third.equal(s)
+		})
+	}
+}
+
 // So is one whose file system keeps no extended attributes: its log counts.
 func TestACopyOfACopyWithoutXattrs(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "c/g = x")

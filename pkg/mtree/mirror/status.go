@@ -64,6 +64,9 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 	}
 	s := &l.Status
 	fmt.Fprintf(w, "state: %s\nsource: %s\ntree: %s epoch %d\n", l.State, l.Tree.Upstream, l.Tree.ID, l.Tree.Epoch)
+	if s.Walked && l.State == disk.Unwatched {
+		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
+	}
 	if s.Root != nil {
 		fmt.Fprintf(w, "root: %s\n", *s.Root)
 	}

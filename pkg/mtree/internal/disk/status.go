@@ -53,6 +53,10 @@ type Status struct {
 	Counters   map[string]int64 `json:"counters,omitempty"`
 	Error      string           `json:"error,omitempty"` // the last one, without paths
 	Chain      string           `json:"chain,omitempty"` // FormatHops: how the source of a copy came about
+
+	// Walked says that a copy was completed by a full walk of a source whose
+	// stamps do not prune. Those of the copy are the same, so they do not either.
+	Walked bool `json:"walked,omitempty"`
 }
 
 const (
@@ -208,6 +212,8 @@ func publishedState(tree Tree, status Status, locked, bound bool) State {
 	switch {
 	case tree.Role == Copy && status.State != Mirrored:
 		return Filling
+	case tree.Role == Copy && status.Walked:
+		return Unwatched
 	case tree.Role == Copy && locked:
 		return Mirrored
 	case tree.Role == Copy:
