@@ -150,6 +150,62 @@ func TestWhatAMountCoversIsKept(t *testing.T) {
 	}, "d/data/f = x", "d/f = y", "d/g = z")
 }
 
+// What came into view and was copied is not taken for deleted when it is hidden
+// again, though the pass between did not come to its end, and the number of what
+// is left out is what it was when the directory was last complete.
+func TestWhatIsSeenOnceIsKept(t *testing.T) {
+	eachSource(t, func(t *testing.T, s *tree, b *bench) {
+		cover := func() {
+			require.NoError(t, syscall.Mount("tmpfs", s.path("d/data"), "tmpfs", 0, "size=64k"))
+			t.Cleanup(func() { _ = syscall.Unmount(s.path("d/data"), syscall.MNT_DETACH) })
+		}
+		cover()
+		require.NoError(t, b.once())
+		require.NoDirExists(t, b.path("d/data"))
+		require.NoError(t, syscall.Unmount(s.path("d/data"), 0))
+		s.change("d/g = more")
+		b.halfway()
+		require.Equal(t, "x", b.read("d/data/f"))
+		cover()
+		s.change("d/g = and more")
+		require.NoError(t, b.once())
+		require.Equal(t, "and more", b.read("d/g"))
+		require.Equal(t, "x", b.read("d/data/f"))
+		require.NoError(t, syscall.Unmount(s.path("d/data"), 0))
+		s.publish("d/g")
+		b.equal(s)
+	}, "d/data/f = x", "d/g = z")
+}
+
+// halfway runs a pass up to where it would begin to delete and to stamp, and no
+// further: as if it were killed there.
+func (b *bench) halfway() {
+	b.t.Helper()
+	m, err := open(b.config)
+	require.NoError(b.t, err)
+	defer m.close()
+	a, err := m.source.list(b.t.Context(), ask{})
+	require.NoError(b.t, err)
+	_, due, err := m.claim(&a)
+	require.NoError(b.t, err)
+	p := m.newPass(a, due)
+	root := &node{deep: p.full}
+	p.add(root, p.visit(root, &p.source))
+	require.NoError(b.t, p.work(b.t.Context()))
+}
+
+// The same with a serve of other options in between, which hides another name.
+func TestWhatOtherOptionsShowedIsKept(t *testing.T) {
+	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "d/a.c = x", "d/a.o = y", "d/e = z")
+	require.NoError(t, b.once())
+	b.server.reopen(serve.Config{Root: s.root, Exclude: []string{"e"}})
+	b.halfway()
+	require.Equal(t, "y", b.read("d/a.o"))
+	b.server.reopen(serve.Config{Root: s.root, Exclude: []string{"*.o"}})
+	require.NoError(t, b.once())
+	require.Equal(t, "y", b.read("d/a.o"))
+}
+
 // Another pattern that leaves out as many: the number tells nothing.
 func TestAnotherPatternThatLeavesOutAsMany(t *testing.T) {
 	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "d/a.c = x", "d/a.o = y")

@@ -43,7 +43,9 @@ func (d *dest) complete(r disk.Record, info disk.Info, stamp mtree.Stamp) bool {
 }
 
 // begin notes that something in dir is about to change. A directory of which
-// nothing is known gets the `now` and id of the listing it is compared with.
+// nothing is known gets the `now` and id of the listing it is compared with, and
+// what the source left out of that listing counts if it was less than before, or
+// left out by other options: the copy may soon have what is hidden again later.
 // Cost: one getxattr, the first time one setxattr.
 func (d *dest) begin(dir *disk.Dir, path string, now disk.Record, deep bool) error {
 	r, known := d.record(dir, path)
@@ -54,8 +56,12 @@ func (d *dest) begin(dir *disk.Dir, path string, now disk.Record, deep bool) err
 	if deep || r.Stamp == distrusted && known {
 		to = distrusted
 	}
-	if known && r.Stamp == to {
+	shows := known && now.Stamp != mtree.Stamp{} && (now.E != r.E || now.Excluded < r.Excluded)
+	if known && r.Stamp == to && !shows {
 		return nil
+	}
+	if shows {
+		r.Excluded, r.E = now.Excluded, now.E
 	}
 	r.Stamp = to
 	return d.setRecord(dir, path, r)
