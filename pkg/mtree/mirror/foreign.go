@@ -26,6 +26,9 @@ type vague struct {
 	step      time.Duration // in which its time is told: 1 ns, 1 s, 1 min; 0: not told
 	local     bool          // in the server's zone, whatever that is
 	low, high int64         // bounds of its size; high < 0: not told
+
+	listed mtree.Stamp // the time that is told, read as UTC
+	zones  *zones      // what is known of the server's
 }
 
 // zoneStep is what all zones' offsets from UTC are multiples of, zoneMost the
@@ -44,32 +47,33 @@ func (g *vague) fits(listed, mtime mtree.Stamp, size int64) bool {
 	if g.step == 0 {
 		return true
 	}
-	off := listed.Sub(mtime.Floor(g.step))
+	off := g.off(listed, mtime)
 	return off == 0 || g.local && off%zoneStep == 0 && off.Abs() <= zoneMost
+}
+
+// off is by how much the time listed is ahead of a file's.
+func (g *vague) off(listed, mtime mtree.Stamp) time.Duration {
+	return listed.Sub(mtime.Floor(max(g.step, 1)))
 }
 
 // young reports whether a file of the copy was fetched so soon after its last
 // change that a later change may bear the same time.
 func young(have *mtree.Entry, step time.Duration) bool {
-	return have.CTime.Sub(have.MTime) < max(step, time.Second)+time.Second
+	age := have.CTime.Sub(have.MTime)
+	return age > -youngMost && age < max(step, time.Second)+time.Second
 }
+
+// youngMost is how far ahead of our clock a file's time may be to be taken for
+// young: so much do clocks differ. Times further ahead are dates in the future, or
+// in another zone, and would be fetched with every pass.
+const youngMost = 10 * time.Minute
 
 // clarify gives vague entries of a listing the size and time of the copy's file
 // where that may be it, and another time where that must be asked for. The
 // names returned are to be fetched only if they changed since.
 func clarify(l *mtree.Listing, known map[string]vague, have []mtree.Entry) (unless map[string]bool) {
-	byName := make(map[string]*mtree.Entry, len(have))
-	for i := range have {
-		byName[have[i].Name] = &have[i]
-	}
 	unless = map[string]bool{}
-	for i := range l.Entries {
-		e := &l.Entries[i]
-		g, is := known[e.Name]
-		h := byName[e.Name]
-		if !is || h == nil || h.Kind != mtree.File || e.Kind != mtree.File {
-			continue
-		}
+	eachVague(l, known, have, func(e *mtree.Entry, g vague, h *mtree.Entry) {
 		fits := g.fits(e.MTime, h.MTime, h.Size)
 		switch {
 		case !fits:
@@ -78,14 +82,31 @@ func clarify(l *mtree.Listing, known map[string]vague, have []mtree.Entry) (unle
 			}
 		case young(h, g.step):
 			e.Size, e.MTime = h.Size, h.MTime.Add(1)
-		case g.step == 0:
+		case g.step == 0, !g.zones.allow(e.MTime, g.off(e.MTime, h.MTime)):
 			e.Size, e.MTime = h.Size, h.MTime.Add(1)
 			unless[e.Name] = true
 		default:
 			e.Size, e.MTime = h.Size, h.MTime
 		}
-	}
+	})
 	return unless
+}
+
+// eachVague calls yield for each vague file of a listing of which the copy has a
+// file, too.
+func eachVague(l *mtree.Listing, known map[string]vague, have []mtree.Entry, yield func(e *mtree.Entry, g vague, h *mtree.Entry)) {
+	byName := make(map[string]*mtree.Entry, len(have))
+	for i := range have {
+		byName[have[i].Name] = &have[i]
+	}
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		g, is := known[e.Name]
+		h := byName[e.Name]
+		if is && h != nil && h.Kind == mtree.File && e.Kind == mtree.File {
+			yield(e, g, h)
+		}
+	}
 }
 
 // foreignAccept asks for what is exact, where the server can.
@@ -116,6 +137,9 @@ func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error
 	}
 	disk.SortEntries(l.Entries)
 	for i := range l.Entries {
+		g := a.vague[l.Entries[i].Name]
+		g.listed, g.zones = l.Entries[i].MTime, &s.zones
+		a.vague[l.Entries[i].Name] = g
 		if i > 0 && l.Entries[i].Name == l.Entries[i-1].Name {
 			return answer{}, askedFor(resp, fmt.Errorf("%w: %q is there twice", mtree.ErrListing, l.Entries[i].Name))
 		}

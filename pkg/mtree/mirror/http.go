@@ -25,6 +25,7 @@ type httpSource struct {
 	ahead ahead // listings that came with an answer to ?since
 	noTar bool
 	kind  serverKind
+	zones zones // of a server of another kind
 }
 
 // serverKind is what the first answer told of a server.

@@ -134,6 +134,11 @@ func described(resp *http.Response, e *wanted) (mtree.Entry, error) {
 	if !mayBeFile(e, got.Size, modified) {
 		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file, %d bytes", resp.Request.URL.Redacted(), got.Size)
 	}
+	if g := e.vague; g != nil && g.step > 0 {
+		if got.MTime = g.utc(); err == nil {
+			g.zones.learn(g, mtree.FromTime(modified))
+		}
+	}
 	if err == nil && (e.vague == nil || e.vague.step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
 		got.MTime = mtree.FromTime(modified)
 	}

@@ -166,6 +166,15 @@ func TestForeignServers(t *testing.T) {
 			b.sameBytes(root)
 			b.sameTimes(root)
 			require.Contains(t, b.out.String(), "fetched 2 files (2 bytes), deleted 1, held 0")
+
+			// Another hour, as many bytes: that is no other zone.
+			testtree.Make(t, root, "a/b/deep = z @1000003720")
+			require.NoError(t, b.once(), &log)
+			b.sameBytes(root)
+			b.sameTimes(root)
+			require.Contains(t, b.out.String(), "fetched 1 files (1 bytes), deleted 0, held 0")
+			require.NoError(t, b.once(), &log)
+			require.Contains(t, b.out.String(), "fetched 0 files")
 			o.cutAnywhere(t, b.config.Source)
 		})
 	}
@@ -227,6 +236,34 @@ func (b *bench) sameBytes(root string) {
 		return all
 	}
 	require.Equal(b.t, files(root), files(b.config.Dest))
+}
+
+// lighttpd gives a file of a type that it does not know no date. Its time is then
+// the one listed, less the zone if that is known from another file, and it is not
+// fetched again and again.
+func TestLighttpdWithoutTypes(t *testing.T) {
+	var o otherServer
+	for _, o = range otherServers {
+		if o.name == "lighttpd" {
+			break
+		}
+	}
+	o.config = strings.Replace(o.config, `"" => "application/octet-stream"`, `".txt" => "text/plain"`, 1)
+	root := t.TempDir()
+	testtree.Make(t, root, "a.odd = x @1000000000", "b.txt = y @1000000001", "c.odd = z @1000000002")
+	b := newBench(t, o.start(t, root))
+	require.NoError(t, b.once())
+	b.sameBytes(root)
+	for range 2 {
+		require.NoError(t, b.once())
+	}
+	require.Contains(t, b.out.String(), "fetched 0 files")
+	b.sameTimes(root)
+	testtree.Make(t, root, "a.odd = X @1000003600")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "fetched 1 files")
+	b.sameBytes(root)
+	b.sameTimes(root)
 }
 
 // busybox httpd lists nothing: that is no empty tree.

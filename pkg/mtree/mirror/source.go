@@ -52,7 +52,7 @@ func (w *wanted) there() int64 {
 // same reports whether what is read is the file that was listed.
 func (w *wanted) same(got *mtree.Entry) bool {
 	if w.vague != nil {
-		return w.unless || w.vague.fits(w.MTime, got.MTime, got.Size)
+		return w.unless || w.vague.fits(w.vague.listed, got.MTime, got.Size)
 	}
 	return sameFile(w.Entry, got)
 }

@@ -86,6 +86,9 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 		return v
 	}
 	v.inCopy = int64(len(have))
+	if s, is := p.mirror.source.(*httpSource); is && v.vague != nil {
+		s.learnZones(ctx, n.path, &v.listing, v.vague, have)
+	}
 	p.compare(n, v, dir, have)
 	if !p.config.DryRun {
 		p.apply(n, v, dir, info)

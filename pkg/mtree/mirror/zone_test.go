@@ -1,0 +1,125 @@
+package mirror
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// zoned is a server that lists whole minutes in a zone of its own, as Apache and
+// nginx do if they are told to.
+type zoned struct {
+	*httptest.Server
+	zone    time.Duration
+	undated string               // files with this suffix have no Last-Modified, as with lighttpd
+	files   map[string]time.Time // all of one size
+	asked   []string
+}
+
+func startZoned(t *testing.T, zone time.Duration) *zoned {
+	z := &zoned{zone: zone, undated: ".odd", files: map[string]time.Time{}}
+	z.Server = httptest.NewServer(z)
+	t.Cleanup(z.Close)
+	return z
+}
+
+func (z *zoned) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/" {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprint(w, "<html><head><title>Index of /</title></head><body><pre>\n")
+		for name, at := range z.files {
+			_, _ = fmt.Fprintf(w, "<a href=\"%s\">%s</a> %s 10\n", name, name, at.UTC().Add(z.zone).Format("2006-01-02 15:04"))
+		}
+		_, _ = fmt.Fprint(w, "</pre></body></html>\n")
+		return
+	}
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	at, is := z.files[name]
+	if !is {
+		http.NotFound(w, r)
+		return
+	}
+	z.asked = append(z.asked, r.Method+" "+name)
+	if strings.HasSuffix(name, z.undated) {
+		at = time.Time{}
+		_, _ = fmt.Fprintf(w, "%010d", z.files[name].Unix())
+		return
+	}
+	http.ServeContent(w, r, "f.bin", at, strings.NewReader(fmt.Sprintf("%010d", at.Unix())))
+}
+
+// asks runs a pass and returns what was asked for besides listings.
+func (z *zoned) asks(t *testing.T, b *bench) []string {
+	t.Helper()
+	z.asked = nil
+	require.NoError(t, b.once())
+	return z.asked
+}
+
+// A file that is rewritten each hour, or each quarter, with as many bytes is no
+// old one listed in another zone, whatever the zone of the server is. What did not
+// change is not asked for, but for one date a month.
+func TestFilesRewrittenByTheClock(t *testing.T) {
+	for _, zone := range []time.Duration{0, time.Hour, -9*time.Hour - 30*time.Minute} {
+		z := startZoned(t, zone)
+		at := time.Date(2024, 2, 3, 4, 0, 1, 0, time.UTC)
+		for _, name := range []string{"hourly", "a", "b", "c", "d"} {
+			z.files[name] = at
+		}
+		z.files["summer"] = at.AddDate(0, 5, 0)
+		b := newBench(t, z.URL)
+		require.Len(t, z.asks(t, b), 6)
+		still := 0
+		if zone != 0 {
+			still = 2 // the dates of one file of each month
+		}
+		require.Len(t, z.asks(t, b), still)
+		for hour := range 3 {
+			z.files["hourly"] = at.Add(time.Duration(hour+1) * time.Hour)
+			asked := z.asks(t, b)
+			require.Contains(t, asked, "GET hourly", "zone %s, hour %d", zone, hour)
+			require.LessOrEqual(t, len(asked), 3, "%q", asked)
+			require.Equal(t, fmt.Sprintf("%010d", z.files["hourly"].Unix()), b.read("hourly"))
+			info, err := os.Stat(b.path("hourly"))
+			require.NoError(t, err)
+			require.True(t, info.ModTime().Equal(z.files["hourly"]))
+		}
+		require.Len(t, z.asks(t, b), still)
+	}
+}
+
+// Files without a date have the time that is listed, less the zone once another
+// file has told it, and are not fetched again and again.
+func TestFilesWithoutADate(t *testing.T) {
+	for _, zone := range []time.Duration{0, time.Hour, 9 * time.Hour} {
+		z := startZoned(t, zone)
+		now := time.Now().Add(-5 * time.Minute).Truncate(time.Minute) // no longer young
+		z.files["a.odd"], z.files["b.odd"] = now, now.Add(-time.Hour)
+		b := newBench(t, z.URL)
+		require.Len(t, z.asks(t, b), 2)
+		z.files["c"] = now.AddDate(0, 0, -1)
+		for range 3 {
+			z.asks(t, b)
+		}
+		require.LessOrEqual(t, len(z.asks(t, b)), zoneTries, "%q: HEAD at most", z.asked)
+		require.NotContains(t, strings.Join(z.asked, " "), "GET", "zone %s", zone)
+		z.files["d.odd"] = now.Add(-2 * time.Hour)
+		z.asks(t, b)
+	}
+}
+
+// Dates in the future are not those of files that were just written.
+func TestAFutureDateIsNotYoung(t *testing.T) {
+	z := startZoned(t, 0)
+	z.files["later"] = time.Now().Add(24 * time.Hour)
+	z.files["now"] = time.Now()
+	b := newBench(t, z.URL)
+	require.Len(t, z.asks(t, b), 2)
+	require.NotContains(t, z.asks(t, b), "GET later")
+}
