@@ -1,9 +1,12 @@
 package serve
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
 )
@@ -30,9 +33,12 @@ func (h *Handler) refuse(w http.ResponseWriter, status int, text string) {
 	_, _ = w.Write([]byte(text)) // a client that has gone needs no answer
 }
 
-// fail answers an error of the file system before anything was sent.
+// fail answers an error of the file system before anything was sent. A client
+// that has gone meanwhile gets none.
 func (h *Handler) fail(w http.ResponseWriter, err error) {
 	switch {
+	case errors.Is(err, context.Canceled):
+		h.abort(err)
 	case disk.IsAbsent(err):
 		h.refuse(w, http.StatusNotFound, "not found")
 	case disk.IsDenied(err):
@@ -46,10 +52,27 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 	}
 }
 
-// abort cuts the connection: what was sent so far must not look whole.
+// leaveBody lets an answer go out that does not wait for the rest of the
+// request's body: net/http reads it before it answers, so that the client gets
+// to read the answer, and with no deadline that lasts as long as the client
+// likes.
+func leaveBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // in-memory requests have none
+}
+
+// abort cuts the connection: what was sent so far must not look whole. The
+// context of a request is canceled when its client has gone, or has closed its
+// half of the connection only and reads on: net/http tells the two from each
+// other no more than we can.
 func (h *Handler) abort(err error) {
-	h.cfg.Log.Debug("answer cut short", "err", h.cfg.quoted(err))
-	h.cfg.Stats.Aborted.Add(1)
+	if !errors.Is(err, context.Canceled) {
+		h.cfg.Log.Debug("answer cut short", "err", h.cfg.quoted(err))
+		h.cfg.Stats.Aborted.Add(1)
+	}
 	panic(http.ErrAbortHandler)
 }
 

@@ -362,3 +362,20 @@ func TestCacheIsBounded(t *testing.T) {
 	require.Zero(t, none.cfg.Stats.CacheBytes.Load())
 	require.EqualValues(t, 2, none.cfg.Stats.Listings.Load())
 }
+
+// HEAD of what a query asks for besides listings tells the headers of that, not
+// those of the listing, and hashes and packs nothing.
+func TestHeadOfQueries(t *testing.T) {
+	s := publishWatched(t, serve.Config{Tar: true, Stats: &serve.Stats{}}, map[string]string{"a": "1"})
+	for _, target := range []string{"/?status", "/?txt&since=0", "/?txt&since=99999999999", "/?tar", "/?sums", "/?json&recent=2", "/?recent=0", "/?txt&wait=0.01"} {
+		head := s.do(http.MethodHead, target, nil)
+		require.Zero(t, s.cfg.Stats.Sums.Load()+s.cfg.Stats.Bulk.Load(), target)
+		get := s.get(target)
+		s.cfg.Stats.Sums.Store(0)
+		require.Equal(t, get.StatusCode, head.StatusCode, target)
+		require.Empty(t, head.body)
+		for _, key := range []string{"Content-Type", "Cache-Control", "ETag", "Accept-Ranges", "Tidemark-Stamp"} {
+			require.Equal(t, get.Header.Get(key), head.Header.Get(key), "%s: %s", target, key)
+		}
+	}
+}

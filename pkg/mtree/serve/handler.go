@@ -111,12 +111,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header["Cross-Origin-Resource-Policy"] = sameOrigin
 	switch {
 	case !h.allowed(r):
+		leaveBody(w, r)
 		header.Set("WWW-Authenticate", `Basic realm="tidemark", charset="UTF-8"`)
 		header.Add("WWW-Authenticate", `Bearer realm="tidemark"`)
 		h.refuse(w, http.StatusUnauthorized, "a token is needed")
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
-		header.Set("Connection", "close")
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // whatever comes, it is not waited for
+		leaveBody(w, r)
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			h.wrongMethod(w, r)
 			return

@@ -46,11 +46,9 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
 		return
 	}
-	if r.Method == http.MethodGet {
-		if answer := h.special(v); answer != nil {
-			answer(w, r, v)
-			return
-		}
+	if answer := h.special(v); answer != nil {
+		answer(w, r, v)
+		return
 	}
 	if t.path == "" {
 		// The request that mirrors make all day: the descriptor is there.

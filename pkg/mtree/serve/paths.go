@@ -27,8 +27,7 @@ var errTooMany = errors.New("too many paths")
 // list, as a reader of a listing does.
 func readPaths(w http.ResponseWriter, r *http.Request) ([]string, error) {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))    // in-memory requests have none
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // the answer may take longer
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // in-memory requests have none
 	lines := bufio.NewScanner(http.MaxBytesReader(w, r.Body, maxPathBytes))
 	lines.Buffer(make([]byte, 0, 4096), maxPathLine)
 	var paths []string
@@ -56,5 +55,8 @@ func readPaths(w http.ResponseWriter, r *http.Request) ([]string, error) {
 	}
 	// What is left unread would be taken for the next request.
 	_, err := io.Copy(io.Discard, io.LimitReader(r.Body, 1))
+	if err == nil {
+		_ = control.SetReadDeadline(time.Time{}) // the answer may take longer
+	}
 	return paths, err
 }

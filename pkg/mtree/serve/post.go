@@ -10,20 +10,27 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
 	case err != nil || h.hidden(t.path, true):
+		leaveBody(w, r)
 		h.refuse(w, http.StatusNotFound, "not found")
 		return
 	case !t.slash || !t.has("tar") && !t.has("sums"):
+		leaveBody(w, r)
 		h.wrongMethod(w, r)
 		return
+	}
+	if len(r.TransferEncoding) > 0 {
+		// It may have had a length too, which others on the way may have
+		// believed (RFC 9112, 6.1): no more requests on this connection.
+		w.Header().Set("Connection", "close")
 	}
 	paths, err := readPaths(w, r)
 	switch {
 	case errors.Is(err, errTooMany):
-		w.Header().Set("Connection", "close")
+		leaveBody(w, r)
 		h.refuse(w, http.StatusRequestEntityTooLarge, "too many paths: send fewer at a time")
 		return
 	case err != nil:
-		w.Header().Set("Connection", "close")
+		leaveBody(w, r)
 		h.refuse(w, http.StatusBadRequest, "want one escaped relative path a line")
 		return
 	}
@@ -53,7 +60,7 @@ func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []
 		h.sendTar(w, r, v, paths)
 		return
 	}
-	w.Header()["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	w.Header()["Content-Type"] = []string{sumsType}
 	h.sendSums(w, r, v, paths)
 }
 

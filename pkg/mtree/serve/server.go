@@ -18,6 +18,8 @@ func Server(h http.Handler) *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is no method of ours either
 	}
 	if ours, ok := h.(*Handler); ok {
 		s.RegisterOnShutdown(ours.Release)

@@ -14,6 +14,9 @@ import (
 	"tidemark/pkg/mtree"
 )
 
+// sumsType is the media type of a list of sums.
+const sumsType = "text/plain; charset=utf-8"
+
 // sumFlush is how long sums may be gathered before they are sent: a large file
 // takes long, and a client wants to see that something happens.
 const sumFlush = time.Second
@@ -24,6 +27,11 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 	if err == nil {
 		defer dir.Close()
 		err = h.look(v, dir)
+	}
+	if err == nil && r.Method == http.MethodHead {
+		h.startBulk(w, v)
+		w.Header()["Content-Type"] = []string{sumsType}
+		return // nothing is hashed for nobody
 	}
 	var l mtree.Listing
 	if err == nil {
@@ -50,8 +58,8 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 	last := time.Now()
 	for _, path := range paths {
 		sum, err := h.sum(r.Context(), mtree.JoinPath(v.path, path))
-		if r.Context().Err() != nil {
-			return
+		if err := r.Context().Err(); err != nil {
+			h.abort(err)
 		}
 		if err != nil {
 			continue

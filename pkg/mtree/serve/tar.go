@@ -25,8 +25,8 @@ func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths
 	body := (*buffer)[:0]
 	defer func() { putTarBuffer(buffer, body) }()
 	for _, path := range paths {
-		if r.Context().Err() != nil {
-			return
+		if err := r.Context().Err(); err != nil {
+			h.abort(err)
 		}
 		grown, err := h.packSmall(body, path, joined(v.path, path))
 		if err != nil {
@@ -112,6 +112,9 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 	defer leave()
 	h.startBulk(w, v)
 	w.Header()["Content-Type"] = []string{tarType}
+	if r.Method == http.MethodHead {
+		return // nothing is packed for nobody
+	}
 	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), out: newSink(w, identity)}
 	err := p.dir("")
 	if err != nil && !p.out.sent {

@@ -31,7 +31,7 @@ type outcome int
 const (
 	differs  outcome = iota // there is something to tell
 	timedOut                // nothing changed, or nobody more may wait
-	answered                // an error was answered, or the client has gone
+	answered                // an error was answered
 )
 
 // await holds the request until news reports true, at most for the time it
@@ -63,7 +63,7 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 		case <-h.stop.Done():
 			end = timedOut
 		case <-r.Context().Done():
-			return answered
+			h.abort(r.Context().Err())
 		}
 		v.snap, v.now = h.tree.now(), h.now()
 		extend(w)
