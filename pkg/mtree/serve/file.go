@@ -103,7 +103,7 @@ func mayBeLink(info disk.Info, err error) bool {
 func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, status int, href []byte) {
 	location := string(href)
 	if r.URL.RawQuery != "" {
-		location += "?" + r.URL.RawQuery
+		location += "?" + plainQuery(r.URL.RawQuery)
 	}
 	w.Header().Set("Location", location)
 	w.Header().Set("Cache-Control", "no-cache")

@@ -31,6 +31,10 @@ func (f *follower) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
 	return shown, f.href
 }
 
+// maxHref is the longest href of one name, in bytes. A longer one would not fit
+// in a row of the page.
+const maxHref = 3*mtree.MaxName + len("/")
+
 func (f *follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
 	path, kind := f.h.resolve(mtree.JoinPath(f.path, e.Name))
 	if kind == mtree.Other {
@@ -43,10 +47,13 @@ func (f *follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
 		return e, nil
 	}
 	e.Kind, e.Size, e.Mode, e.MTime, e.CTime = kind, info.Size, info.Mode, info.MTime, info.CTime
-	if kind == mtree.Dir {
-		return e, relative(f.path, path)
+	if kind != mtree.Dir {
+		return e, appendHref(nil, e.Name)
 	}
-	return e, appendHref(nil, e.Name)
+	if href = relative(f.path, path); len(href) > maxHref {
+		href = append(appendHref(nil, e.Name), '/') // which is answered by the way there
+	}
+	return e, href
 }
 
 // resolve follows the symlinks in path and returns where they lead: a path

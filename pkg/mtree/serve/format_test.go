@@ -248,3 +248,20 @@ func TestLongListing(t *testing.T) {
 	require.Equal(t, "gzip", z.Header.Get("Content-Encoding"))
 	require.Equal(t, 304, s.get("/?txt", "If-None-Match", z.Header.Get("ETag")).StatusCode)
 }
+
+// HTML: also the row of a symlink that leads far away has at most 1000 bytes; it
+// names the link, which is answered by the way there.
+func TestFarAwayIsNamedByTheLink(t *testing.T) {
+	far := strings.Repeat(strings.Repeat("\xff", 200)+"/", 4) + "end"
+	s := publishWatched(t, serve.Config{}, map[string]string{far + "/x": "1", "l\xff": "-> " + far})
+	for row := range strings.Lines(s.get("/?html").body) {
+		if strings.HasPrefix(row, "<tr") {
+			require.LessOrEqual(t, len(row), 1000)
+		}
+	}
+	require.Contains(t, s.get("/?html").body, `<tr class="l"><td class="n"><a href="l%FF/">l`+"\uFFFD"+`</a>/</td>`)
+	require.Contains(t, s.get("/?json").body, `"href":"l%FF/"`)
+	a := s.get("/l%FF/?txt")
+	require.Equal(t, 302, a.StatusCode)
+	require.Equal(t, "../"+strings.Repeat(strings.Repeat("%FF", 200)+"/", 4)+"end/?txt", a.Header.Get("Location"))
+}

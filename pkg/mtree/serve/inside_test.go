@@ -211,7 +211,8 @@ func escapeAll(name string) string {
 	return b.String()
 }
 
-// /dir: 301 with a relative Location, escaped, the query kept, never "//".
+// /dir: 301 with a relative Location, escaped, the query kept, never "//"; no
+// byte in it that no URL holds.
 func TestMissingSlash(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"d/e?f:g/x": "1", "evil.com/x": "1"})
 	for target, want := range map[string]string{
@@ -226,6 +227,7 @@ func TestMissingSlash(t *testing.T) {
 		require.Equal(t, want, a.Header.Get("Location"), target)
 		require.Equal(t, "no-cache", a.Header.Get("Cache-Control"))
 	}
+	require.Equal(t, "d/?a=%9B%C2%9B", s.get("/d?a=\x9b\u009b").Header.Get("Location"))
 	// Behind a prefix it works as well.
 	prefixed := http.StripPrefix("/files", s.h)
 	r, err := http.NewRequest(http.MethodGet, "/files/d", nil)
@@ -243,6 +245,9 @@ func TestMethods(t *testing.T) {
 		require.Equal(t, 405, a.StatusCode, method)
 		require.Contains(t, a.Header.Get("Allow"), "GET, HEAD")
 	}
+	s.listen()
+	status, _ := s.raw("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	require.Equal(t, 405, status)
 	for _, target := range []string{"/a", "/", "/?txt", "/a?tar"} {
 		require.Equal(t, 405, s.do(http.MethodPost, target, nil).StatusCode, target)
 	}
