@@ -63,3 +63,20 @@ func TestNothingOfTheHost(t *testing.T) {
 	require.NotRegexp(t, secret, log.String())
 	require.NotRegexp(t, control, log.String())
 }
+
+// A state that cannot be read is logged once while that lasts, not again and
+// again for requests.
+func TestBrokenStateIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	s := publishWatched(t, serve.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, map[string]string{"a": "1"})
+	good, err := os.ReadFile(s.path(".tidemark/tree"))
+	require.NoError(t, err)
+	for _, content := range []string{"{", string(good), "{"} {
+		require.NoError(t, os.WriteFile(s.path(".tidemark/tree"), []byte(content), 0o644))
+		for range 3 {
+			require.Equal(t, 200, s.get("/?status").StatusCode) // reads the state each time
+		}
+	}
+	require.NoError(t, s.h.Close())
+	require.Equal(t, 2, strings.Count(log.String(), "reading the state of the tree"), log.String())
+}

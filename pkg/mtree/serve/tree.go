@@ -27,7 +27,8 @@ type tree struct {
 	options string // every option that alters a listing, for the E of ETags
 	latest  atomic.Pointer[snapshot]
 	log     disk.LogReader // of a copy without xattrs
-	mu      sync.Mutex     // held by the one who reads a new snapshot
+	mu      sync.Mutex     // held by the one who reads a new snapshot; guards said
+	said    string         // the error of the last reading, logged once while it lasts
 }
 
 // snapshot is what the tree said of itself at one moment. It is immutable.
@@ -91,8 +92,13 @@ func (t *tree) replace(old *snapshot) *snapshot {
 	s, err := t.read()
 	if err != nil {
 		// The marker cannot be read: nothing is known, so no stamp prunes.
-		t.cfg.Log.Error("reading the state of the tree", "err", t.cfg.quoted(err))
+		if said := t.cfg.quoted(err); said != t.said {
+			t.said = said
+			t.cfg.Log.Error("reading the state of the tree", "err", said)
+		}
 		s.State = disk.Unwatched
+	} else {
+		t.said = ""
 	}
 	if s.replaced && !old.replaced {
 		t.cfg.Log.Error("the root's path names another directory now: restart serve",
