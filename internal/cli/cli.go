@@ -151,7 +151,7 @@ func start(c Command, common commonFlags, env *Env, stderr io.Writer) (exit.Code
 	if common.metrics != "" {
 		closeMetrics, err := serveMetrics(common.metrics, c.Name, c.Stats)
 		if err != nil {
-			return exit.Local, exit.With(exit.Local, err, "choose another --metrics address")
+			return exit.Of(err), err
 		}
 		defer closeMetrics()
 	}

@@ -196,6 +196,10 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), "# TYPE tidemark_probe_batches_total counter\ntidemark_probe_batches_total 7\n")
 	require.Contains(t, string(text), "process_resident_memory_bytes")
+	_, err = serveMetrics("nowhere", "probe", nil)
+	require.Equal(t, exit.Usage, exit.Of(err))
+	_, err = serveMetrics(addr, "probe", nil)
+	require.Equal(t, exit.Local, exit.Of(err), "in use")
 }
 
 func TestTokens(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tidemark/pkg/mtree/exit"
 )
 
 // StatsFunc yields the numbers of a program; names ending in _total only grow.
@@ -18,9 +20,12 @@ type StatsFunc func(yield func(name, help string, value int64))
 // serveMetrics answers /metrics and /debug/pprof/ on addr until close is
 // called.
 func serveMetrics(addr, command string, stats StatsFunc) (closeServer func(), err error) {
+	if err := checkAddress(addr); err != nil {
+		return nil, exit.With(exit.Usage, err, "give --metrics HOST:PORT")
+	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, err
+		return nil, exit.With(exit.Local, err, "choose another --metrics address")
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -35,6 +35,10 @@ const drain = 3 * time.Second
 // Serve answers on all listeners until ctx ends, then lets running requests
 // finish. Sockets passed by systemd take the place of Listen.
 func (w *Web) Serve(ctx context.Context, env *Env, server *http.Server) error {
+	if w.MaxConnections < 0 {
+		err := fmt.Errorf("at most %d connections: a number below zero", w.MaxConnections)
+		return exit.With(exit.Usage, err, "give a positive number, or 0 for no bound")
+	}
 	config, err := w.tls()
 	if err != nil {
 		return err
@@ -46,8 +50,10 @@ func (w *Web) Serve(ctx context.Context, env *Env, server *http.Server) error {
 	server.TLSConfig = config
 	gate := newGate(w.MaxConnections)
 	group, groupCtx := errgroup.WithContext(ctx)
+	var addresses []string
 	for _, l := range listeners {
-		env.Log.Info("listening", "address", address(l, config != nil))
+		addresses = append(addresses, address(l, config != nil))
+		env.Log.Info("listening", "address", addresses[len(addresses)-1])
 		group.Go(func() error {
 			if l = (&gatedListener{l, gate}); config != nil {
 				return server.ServeTLS(l, "", "")
@@ -55,6 +61,7 @@ func (w *Web) Serve(ctx context.Context, env *Env, server *http.Server) error {
 			return server.Serve(l)
 		})
 	}
+	env.Notify("listening on " + strings.Join(addresses, ", "))
 	env.Ready()
 	<-groupCtx.Done()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)

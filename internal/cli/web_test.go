@@ -197,3 +197,28 @@ func TestTLSOptionsGoTogether(t *testing.T) {
 	_, _, err := (&Client{Cert: "c"}).Load()
 	require.Equal(t, exit.Usage, exit.Of(err))
 }
+
+// A bound below zero is no bound.
+func TestNegativeConnectionsAreRefused(t *testing.T) {
+	w := Web{Listen: []string{"127.0.0.1:0"}, MaxConnections: -1}
+	err := w.Serve(t.Context(), &Env{}, &http.Server{})
+	require.Equal(t, exit.Usage, exit.Of(err))
+	require.ErrorContains(t, err, "give a positive number")
+}
+
+// systemd is told where it listens, and that it does.
+func TestListeningIsNotified(t *testing.T) {
+	path := t.TempDir() + "/notify"
+	socket, err := net.ListenPacket("unixgram", path)
+	require.NoError(t, err)
+	defer socket.Close()
+	require.NoError(t, socket.SetReadDeadline(time.Now().Add(10*time.Second)))
+	t.Setenv("NOTIFY_SOCKET", path)
+	address := serving(t, Web{Listen: []string{"127.0.0.1:0"}}, http.HandlerFunc(hello))
+	for _, want := range []string{"STATUS=listening on " + address, "READY=1"} {
+		got := make([]byte, 200)
+		n, _, err := socket.ReadFrom(got)
+		require.NoError(t, err)
+		require.Equal(t, want, string(got[:n]))
+	}
+}
