@@ -1,6 +1,10 @@
 package mirror
 
-import "tidemark/pkg/mtree"
+import (
+	"slices"
+
+	"tidemark/pkg/mtree"
+)
 
 // parcel is files of one directory that are to be fetched, or compared by sums.
 type parcel struct {
@@ -58,11 +62,18 @@ func (p *pass) shipOne(from *pool) {
 	if from == &p.checks {
 		work = p.check
 	}
-	p.steps = append(p.steps, task{nodes, work(parcels)})
+	p.steps = append(p.steps, task{nodes: nodes, step: work(parcels)})
 }
 
-// batchFetches packs files to fetch, a full batch at a time.
+// batchFetches packs files to fetch, a full batch at a time. Those larger than a
+// batch are put off.
 func (p *pass) batchFetches(n *node, changes []mtree.Change) {
+	changes = slices.DeleteFunc(changes, func(c mtree.Change) bool {
+		if c.Want.Size > batchBytes {
+			p.putOff(n, c)
+		}
+		return c.Want.Size > batchBytes
+	})
 	from, bytes := 0, int64(0)
 	for i := range changes {
 		if i-from == batchFiles || i > from && bytes+changes[i].Want.Size > batchBytes {

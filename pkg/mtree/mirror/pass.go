@@ -19,6 +19,7 @@ type step func(ctx context.Context) (note func())
 type task struct {
 	nodes []*node
 	step  step
+	big   bool // it fetches one large file
 }
 
 // pass is one run from the root to the root. All its state belongs to the
@@ -40,13 +41,15 @@ type pass struct {
 	behind  []*node    // given up, children first
 	touched []touch    // changed since the last flush
 
-	steps   []task // taken from the end
-	fetches pool   // small ones that wait for company
-	checks  pool
-	last    []task // --last: taken when all else is done
-	running int
-	notes   chan func()
-	halted  error // why no further step is begun
+	steps      []task // taken from the end
+	fetches    pool   // small ones that wait for company
+	checks     pool
+	big        []bigFile // a heap, the smallest first
+	last       []task    // --last: taken when all else is done
+	running    int       // steps
+	bigRunning int       // of these, large files
+	notes      chan func()
+	halted     error // why no further step is begun
 
 	result
 	written  int       // files since the last commit
@@ -113,7 +116,7 @@ func (p *pass) run(ctx context.Context) error {
 // add begins a step that belongs to n.
 func (p *pass) add(n *node, s step) {
 	n.open++
-	p.steps = append(p.steps, task{[]*node{n}, s})
+	p.steps = append(p.steps, task{nodes: []*node{n}, step: s})
 }
 
 // work takes steps until none is left, or one halts the pass.
@@ -125,9 +128,15 @@ func (p *pass) work(ctx context.Context) error {
 				break
 			}
 			p.running++
+			if t.big {
+				p.bigRunning++
+			}
 			go func() {
 				note := t.step(ctx)
 				p.notes <- func() {
+					if t.big {
+						p.bigRunning--
+					}
 					note()
 					for _, n := range t.nodes {
 						p.done(n)
@@ -152,10 +161,14 @@ func (p *pass) work(ctx context.Context) error {
 	}
 }
 
-// take returns the task added last, or what was packed, if there is any.
+// take returns the task added last, or what was packed, or a large file, if there
+// is any.
 func (p *pass) take() (task, bool) {
 	if len(p.steps) == 0 {
 		p.ship()
+	}
+	if p.mayBegin() {
+		return p.smallest(), true
 	}
 	n := len(p.steps)
 	if n == 0 {
@@ -263,7 +276,7 @@ func (p *pass) tell(done bool) {
 	p.told = time.Now()
 	p.config.Progress(Progress{
 		Listed: p.listed, Fetched: p.fetched, Bytes: p.bytes, WantFiles: p.wantFiles, WantBytes: p.wantBytes,
-		Deleted: p.deleted, Failed: p.failed, Pending: len(p.steps) + len(p.last) + p.running, Done: done,
+		Deleted: p.deleted, Failed: p.failed, Pending: len(p.steps) + len(p.big) + len(p.last) + p.running, Done: done,
 	})
 }
 

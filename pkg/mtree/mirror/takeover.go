@@ -59,7 +59,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 		}
 	}
 	for _, d := range large {
-		p.steps = append(p.steps, task{[]*node{d.n}, p.takeSome(d.n, d.changes, found)})
+		p.steps = append(p.steps, task{nodes: []*node{d.n}, step: p.takeSome(d.n, d.changes, found)})
 	}
 	return p.work(ctx)
 }

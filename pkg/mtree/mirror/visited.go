@@ -59,7 +59,7 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	for _, child := range v.below {
 		n.open++
-		p.steps = append(p.steps, task{[]*node{child}, p.visit(child, nil)})
+		p.steps = append(p.steps, task{nodes: []*node{child}, step: p.visit(child, nil)})
 		child.open++
 	}
 	if p.config.DryRun {
@@ -131,6 +131,6 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 	p.batchFetches(n, now)
 	if len(last) > 0 {
 		n.open++
-		p.last = append(p.last, task{[]*node{n}, p.fetch([]parcel{{n: n, changes: last}})})
+		p.last = append(p.last, task{nodes: []*node{n}, step: p.fetch([]parcel{{n: n, changes: last}})})
 	}
 }
