@@ -73,5 +73,9 @@ type Listing struct {
 	// listing may still exist. The others of the Hidden are dotfiles.
 	Excluded int64
 
+	// Covered is how many of the Excluded are mount points and no directories:
+	// a file may be mounted over, too. While it is 0, only directories are.
+	Covered int64
+
 	Entries []Entry // ascending bytewise by Name, no name twice
 }

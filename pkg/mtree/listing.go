@@ -64,6 +64,9 @@ func AppendSelf(dst []byte, l Listing) []byte {
 	if l.Excluded != 0 {
 		dst = strconv.AppendInt(append(dst, "\texcluded="...), l.Excluded, 10)
 	}
+	if l.Covered != 0 {
+		dst = strconv.AppendInt(append(dst, "\tcovered="...), l.Covered, 10)
+	}
 	if l.Hot {
 		dst = append(dst, "\thot=1"...)
 	}
@@ -304,6 +307,8 @@ func parseSelf(line []byte) (Listing, error) {
 			l.Hidden, err = parseSize(value)
 		case "excluded":
 			l.Excluded, err = parseSize(value)
+		case "covered":
+			l.Covered, err = parseSize(value)
 		case "hot":
 			l.Hot = value == "1"
 		default:

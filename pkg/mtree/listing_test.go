@@ -20,7 +20,7 @@ var example = mtree.Listing{
 	ID:     "9f2c4e6a8b0d1f35",
 	Now:    mtree.Unix(1707019510, 0),
 	HasNow: true,
-	Hidden: 2, Excluded: 1,
+	Hidden: 3, Excluded: 2, Covered: 1,
 	Entries: []mtree.Entry{
 		{Name: "a b.txt", Kind: mtree.File, Size: 5, MTime: mtree.Unix(1707019506, 123456789), Has: mtree.HasMode | mtree.HasCTime, Mode: 0o644, CTime: mtree.Unix(1707019506, 123456789)},
 		{Name: "before-1970", Kind: mtree.File, MTime: mtree.Unix(-1, 500000000), Has: mtree.HasMode | mtree.HasCTime, Mode: 0o600, CTime: mtree.Unix(1707019506, 0)},

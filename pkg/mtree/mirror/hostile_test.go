@@ -270,6 +270,40 @@ func TestMountsInsideTheCopy(t *testing.T) {
 	b.equal(s)
 }
 
+// A file that is mounted over one of the copy is somebody else's: neither its
+// bytes nor its mode, times or name are changed, and it is a failure of its own.
+func TestMountedFilesInsideTheCopy(t *testing.T) {
+	s, b := overHTTP(t, "c/mode = x", "c/bytes = x", "c/gone = x", "dir/f = x")
+	b.equal(s)
+	theirs := t.TempDir() + "/theirs"
+	require.NoError(t, os.WriteFile(theirs, []byte("x"), 0o600))
+	like, err := os.Stat(b.path("c/mode"))
+	require.NoError(t, err)
+	require.NoError(t, os.Chtimes(theirs, like.ModTime(), like.ModTime()))
+	before, err := os.Stat(theirs)
+	require.NoError(t, err)
+	mounted := []string{"c/mode", "c/bytes", "c/gone"}
+	for _, name := range mounted {
+		require.NoError(t, syscall.Mount(theirs, b.path(name), "", syscall.MS_BIND, ""))
+		t.Cleanup(func() { _ = syscall.Unmount(b.path(name), syscall.MNT_DETACH) })
+	}
+	require.NoError(t, os.Chmod(s.path("c/mode"), 0o755))
+	s.publish("c/mode")
+	s.change("c/bytes = changed", "dir/f = changed")
+	s.remove("c/gone")
+	require.Equal(t, exit.Local, exit.Of(b.once()))
+	require.Contains(t, b.out.String(), "failed 2,")
+	require.Equal(t, "changed", b.read("dir/f"), "others go on")
+	after, err := os.Stat(theirs)
+	require.NoError(t, err)
+	require.Equal(t, before.Mode(), after.Mode())
+	require.Equal(t, before.Sys().(*syscall.Stat_t).Ctim, after.Sys().(*syscall.Stat_t).Ctim)
+	for _, name := range mounted {
+		require.NoError(t, syscall.Unmount(b.path(name), 0))
+	}
+	b.equal(s)
+}
+
 // Whatever goes wrong with any directory, nothing in it or above it is deleted,
 // and all others are made equal.
 func TestTroubleWithAnyDirectory(t *testing.T) {

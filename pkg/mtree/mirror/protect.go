@@ -12,7 +12,7 @@ type hides uint8
 const (
 	nothing     hides = iota
 	directories       // a mount may cover one since the copy was completed
-	anything          // its serve may leave out other names than it did then
+	anything          // its serve may leave out other names than it did then, or a mount cover a file
 )
 
 // e is the E of the source, if it gives one, or the last that it gave.
@@ -32,7 +32,7 @@ func (p *pass) hides(v *view) hides {
 	switch known := p.knows(v); {
 	case known && v.listing.Excluded <= v.before.Excluded, v.listing.Excluded == 0:
 		return nothing
-	case known:
+	case known && v.listing.Covered == 0:
 		return directories
 	}
 	return anything

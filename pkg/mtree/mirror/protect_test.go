@@ -206,6 +206,36 @@ func TestWhatOtherOptionsShowedIsKept(t *testing.T) {
 	require.Equal(t, "y", b.read("d/a.o"))
 }
 
+// A mount at the source covers a file: it stays in the copy, and so does what is
+// deleted at that moment, for it could be that.
+func TestWhatAMountOfAFileCoversIsKept(t *testing.T) {
+	for _, over := range []string{"e/other", "/dev/null"} {
+		eachSource(t, func(t *testing.T, s *tree, b *bench) {
+			b.equal(s)
+			from := over
+			if over[0] != '/' {
+				from = s.path(over)
+			}
+			require.NoError(t, syscall.Mount(from, s.path("d/data"), "", syscall.MS_BIND, ""))
+			t.Cleanup(func() { _ = syscall.Unmount(s.path("d/data"), syscall.MNT_DETACH) })
+			s.remove("d/f")
+			require.NoError(t, b.once())
+			require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 2, failed 0")
+			require.Equal(t, "x", b.read("d/data"))
+			require.NoError(t, os.Remove(b.path("d/f")))
+			s.change("d/g = more")
+			require.NoError(t, b.once())
+			require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 1, failed 0")
+			require.Equal(t, "x", b.read("d/data"))
+			b.requireIdle()
+			require.NoError(t, syscall.Unmount(s.path("d/data"), 0))
+			s.publish("d/g")
+			b.equal(s)
+			b.requireIdle()
+		}, "d/data = x", "d/f = y", "d/g = z", "e/other = xx")
+	}
+}
+
 // Another pattern that leaves out as many: the number tells nothing.
 func TestAnotherPatternThatLeavesOutAsMany(t *testing.T) {
 	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "d/a.c = x", "d/a.o = y")
@@ -224,24 +254,27 @@ func TestAnotherPatternThatLeavesOutAsMany(t *testing.T) {
 func TestHides(t *testing.T) {
 	for i, tc := range []struct {
 		excluded int64
+		covered  int64
 		before   disk.Record
 		had      bool
 		deep     bool
 		want     hides
 	}{
-		{0, disk.Record{}, false, false, nothing},
-		{0, disk.Record{Excluded: 3, E: "other"}, true, false, nothing},
-		{1, disk.Record{}, true, false, directories},
-		{1, disk.Record{}, true, true, anything},
-		{1, disk.Record{}, false, false, anything},
-		{3, disk.Record{Excluded: 3, E: "e"}, true, true, nothing},
-		{4, disk.Record{Excluded: 3, E: "e"}, true, true, directories},
-		{2, disk.Record{Excluded: 3, E: "e"}, true, false, nothing},
-		{2, disk.Record{Excluded: 3, E: "other"}, true, false, anything},
-		{2, disk.Record{E: otherE}, true, false, anything},
+		{0, 0, disk.Record{}, false, false, nothing},
+		{0, 0, disk.Record{Excluded: 3, E: "other"}, true, false, nothing},
+		{1, 0, disk.Record{}, true, false, directories},
+		{1, 0, disk.Record{}, true, true, anything},
+		{1, 0, disk.Record{}, false, false, anything},
+		{3, 0, disk.Record{Excluded: 3, E: "e"}, true, true, nothing},
+		{4, 0, disk.Record{Excluded: 3, E: "e"}, true, true, directories},
+		{2, 0, disk.Record{Excluded: 3, E: "e"}, true, false, nothing},
+		{3, 1, disk.Record{Excluded: 3, E: "e"}, true, false, nothing},
+		{4, 1, disk.Record{Excluded: 3, E: "e"}, true, false, anything},
+		{2, 0, disk.Record{Excluded: 3, E: "other"}, true, false, anything},
+		{2, 0, disk.Record{E: otherE}, true, false, anything},
 	} {
 		p := &pass{mirror: &mirror{}, source: answer{e: "e"}}
-		v := &view{listing: mtree.Listing{Excluded: tc.excluded}, before: tc.before, had: tc.had, deep: tc.deep}
+		v := &view{listing: mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}, before: tc.before, had: tc.had, deep: tc.deep}
 		require.Equal(t, tc.want, p.hides(v), "%d", i)
 	}
 	text := disk.Record{ID: "i", Excluded: 12, E: "0a1b2c"}.String()

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -389,4 +390,36 @@ func TestOtherFileSystems(t *testing.T) {
 	require.Zero(t, l.Excluded)
 	require.Equal(t, 200, s.get("/shm/").StatusCode)
 	require.Equal(t, count, stats.Foreign.Load())
+}
+
+// What is mounted over a file is on another file system too, be it a file of this
+// one or a device: neither listed nor opened in any way, and counted.
+func TestMountedFiles(t *testing.T) {
+	files := map[string]string{"d/a": "1", "d/b": "2", "d/c": "3", "l": "-> d/b", "other": "from elsewhere"}
+	s := publishWatched(t, serve.Config{Tar: true, Stats: &serve.Stats{}}, files)
+	for name, from := range map[string]string{"d/b": s.path("other"), "d/c": "/dev/null"} {
+		require.NoError(t, syscall.Mount(from, s.path(name), "", syscall.MS_BIND, ""))
+		t.Cleanup(func() { _ = syscall.Unmount(s.path(name), syscall.MNT_DETACH) })
+	}
+	s.start() // the cache has no mounts
+	l := s.list("/d/")
+	require.Equal(t, []string{"a"}, names(l))
+	require.Equal(t, []int64{2, 2, 2}, []int64{l.Hidden, l.Excluded, l.Covered})
+	for _, target := range []string{"/d/b", "/d/c", "/l", "/d/b/"} {
+		require.Equal(t, 404, s.get(target).StatusCode, target)
+	}
+	for _, query := range []string{"json", "html", "sums", "recent=9", "since=0", "tar"} {
+		require.NotRegexp(t, `d/[bc]\b|"[bc]"|(?m)  [bc]$`, s.get("/d/?"+query).body, query)
+	}
+	for _, query := range []string{"sums", "tar"} {
+		require.NotContains(t, s.do(http.MethodPost, "/d/?"+query, strings.NewReader("b\nc\n")).body, "b")
+	}
+	require.EqualValues(t, 2, s.cfg.Stats.Foreign.Load())
+	s.cfg.CrossMounts = true
+	s.start()
+	l = s.list("/d/")
+	require.Equal(t, []string{"a", "b"}, names(l), "a device is no file")
+	require.Equal(t, []int64{0, 0, 0}, []int64{l.Hidden, l.Excluded, l.Covered})
+	require.Equal(t, "from elsewhere", s.get("/d/b").body)
+	require.Equal(t, 404, s.get("/d/c").StatusCode)
 }

@@ -17,7 +17,7 @@ type Stats struct {
 	Aborted     atomic.Int64 // connections cut because what was sent changed or could not be read
 	Waiting     atomic.Int64 // requests waiting for a change now
 	CacheBytes  atomic.Int64 // in the listing cache now
-	Foreign     atomic.Int64 // directories passed over because they are on other file systems
+	Foreign     atomic.Int64 // directories and files passed over because they are on other file systems
 }
 
 // Each calls yield with the name, the meaning and the value of every counter.
@@ -34,6 +34,6 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("failed_total", "requests answered 5xx", s.Failed.Load())
 	yield("aborted_total", "connections cut in mid-answer", s.Aborted.Load())
 	yield("waiting", "requests waiting for a change now", s.Waiting.Load())
-	yield("foreign", "directories passed over because they are on other file systems", s.Foreign.Load())
+	yield("foreign", "directories and files passed over because they are on other file systems", s.Foreign.Load())
 	yield("cache_bytes", "bytes in the listing cache now", s.CacheBytes.Load())
 }

@@ -43,9 +43,10 @@ func (d *Dir) Chmod(mode uint32) error {
 }
 
 // ChmodEntry sets the permission bits of the entry name, which must not be a
-// symlink: fchmodat2(2), or before Linux 6.6 by way of an O_PATH descriptor.
+// symlink: statx, then fchmodat2(2), or before Linux 6.6 by way of an O_PATH
+// descriptor. Where something is mounted it gives ErrMount.
 func (d *Dir) ChmodEntry(name string, mode uint32) error {
-	if err := checkComponent(name); err != nil {
+	if err := d.notMounted(name); err != nil {
 		return d.fail("chmod", name, err)
 	}
 	err := unix.Fchmodat(d.fd, name, mode, unix.AT_SYMLINK_NOFOLLOW)
@@ -67,9 +68,28 @@ func (d *Dir) ChmodEntry(name string, mode uint32) error {
 	return wrap(d, "chmod", name, err)
 }
 
-// ChownEntry sets the owner of the entry name, of a symlink its own.
-func (d *Dir) ChownEntry(name string, uid, gid uint32) error {
+// notMounted checks that name is one component, and that what it names is no
+// mount's: a change would be written outside the tree, be it a directory or a
+// file. Cost: statx.
+func (d *Dir) notMounted(name string) error {
 	if err := checkComponent(name); err != nil {
+		return err
+	}
+	path, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	info, err := statAt(d.fd, path, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && info.MountRoot {
+		err = ErrMount
+	}
+	return err
+}
+
+// ChownEntry sets the owner of the entry name, of a symlink its own. Where
+// something is mounted it gives ErrMount.
+func (d *Dir) ChownEntry(name string, uid, gid uint32) error {
+	if err := d.notMounted(name); err != nil {
 		return d.fail("chown", name, err)
 	}
 	return wrap(d, "chown", name, unix.Fchownat(d.fd, name, int(uid), int(gid), unix.AT_SYMLINK_NOFOLLOW))

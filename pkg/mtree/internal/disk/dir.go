@@ -181,9 +181,10 @@ func (d *Dir) SetTime(mtime mtree.Stamp) error {
 	return nil
 }
 
-// SetEntryTime sets the mtime of the entry name, of a symlink its own.
+// SetEntryTime sets the mtime of the entry name, of a symlink its own. Where
+// something is mounted it gives ErrMount.
 func (d *Dir) SetEntryTime(name string, mtime mtree.Stamp) error {
-	if err := checkComponent(name); err != nil {
+	if err := d.notMounted(name); err != nil {
 		return d.fail("utimensat", name, err)
 	}
 	var st unix.Stat_t

@@ -20,7 +20,7 @@ type Lister struct {
 	Local   func(path string, isDir bool) bool // of a copy, what its mirror's filters exclude: left out too; nil: nothing
 	Copy    bool                               // the tree is a copy: directories that are unfinished are hot
 	Mounts  bool                               // list directories on other file systems too
-	Foreign func(path string)                  // told of each directory passed over for its file system, by several goroutines at once; may be nil
+	Foreign func(path string)                  // told of what is passed over for its file system, by several goroutines at once; may be nil
 	Now     func() mtree.Stamp                 // the clock; nil: the real one
 	Log     *RecordLog                         // the copy's records where there are no xattrs; nil: none
 }
@@ -147,6 +147,9 @@ func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing)
 		switch n.fate {
 		case listed:
 			kept = append(kept, entries[i])
+		case covered:
+			listing.Covered++
+			fallthrough
 		case excluded:
 			listing.Excluded++
 			listing.Hidden++
@@ -167,6 +170,8 @@ const LostFound = "lost+found"
 // not, why.
 func (l *Lister) fate(dir, name string, self, info Info) fate {
 	switch {
+	case info.Kind == mtree.Other && (l.Mounts || !info.MountRoot):
+		return unlisted
 	case l.Copy && dir == "" && name == LostFound && info.Kind == mtree.Dir:
 		return unlisted // of the copy's own file system: no mirror fills it
 	case !l.Hidden && name[0] == '.':
@@ -175,19 +180,23 @@ func (l *Lister) fate(dir, name string, self, info Info) fate {
 		return excluded
 	case l.Local != nil && l.Local(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
 		return excluded // nobody completes it
-	case info.Kind == mtree.Dir && !l.Mounts && IsBorder(self, info):
+	case !l.Mounts && IsBorder(self, info):
 		if l.Foreign != nil {
 			l.Foreign(mtree.JoinPath(dir, name))
 		}
-		return excluded
+		if info.Kind == mtree.Dir {
+			return excluded
+		}
+		return covered
 	}
 	return listed
 }
 
-// IsBorder reports whether another file system begins at the directory child
-// of parent.
+// IsBorder reports whether another file system begins at child of parent: a
+// directory, or something else that was mounted over a file. Of files the device
+// says nothing, for overlayfs tells them by those below it.
 func IsBorder(parent, child Info) bool {
-	return child.MountRoot || child.Node.Dev != parent.Node.Dev
+	return child.MountRoot || child.Kind == mtree.Dir && child.Node.Dev != parent.Node.Dev
 }
 
 // DirID returns the opaque id of a directory: 16 hex digits of HMAC-SHA-256

@@ -10,8 +10,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// ErrMount is returned where another file system is mounted in a directory
-// that was to be removed or entered.
+// ErrMount is returned where something is mounted that was to be removed, entered
+// or changed.
 var ErrMount = errors.New("another file system is mounted here")
 
 // RemoveTree removes the entry name and all below it. Nothing on another file

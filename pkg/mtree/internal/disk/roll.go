@@ -41,7 +41,8 @@ const (
 	unlisted fate = iota // gone meanwhile, or no file, directory or symlink
 	listed
 	dotted   // left out for its dot
-	excluded // left out by Exclude, or on another file system
+	excluded // left out by Exclude, or a directory on another file system
+	covered  // left out because something that is no directory is mounted there
 )
 
 var errManyNames = errors.New("more than 4 GiB of names")
@@ -160,7 +161,7 @@ func (l *Lister) look(d *Dir, dir string, self Info, r *roll) ([]mtree.Entry, er
 // lookAt fills in one entry and its fate. name is followed by a NUL.
 func (l *Lister) lookAt(d *Dir, dir, name string, self Info, n *nameRef, e *mtree.Entry) error {
 	info, err := statAt(d.fd, unsafe.StringData(name), unix.AT_SYMLINK_NOFOLLOW)
-	if err == unix.ENOENT || err == nil && info.Kind == mtree.Other {
+	if err == unix.ENOENT {
 		return nil
 	}
 	if err != nil {
