@@ -140,7 +140,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 		cancel()
 		return nil, err
 	}
-	guard.timer.Reset(guard.stall)
+	guard.timer.Stop()
 	guard.ReadCloser = resp.Body
 	resp.Body = guard
 	switch resp.StatusCode {
@@ -206,21 +206,27 @@ func refusal(resp *http.Response) error {
 	return e
 }
 
-// stallGuard ends a request whose answer stops flowing, or only drips.
+// stallGuard ends a request whose answer stops flowing, or only drips. Only the
+// time that is spent waiting for it counts, not what the reader takes for itself:
+// with --bwlimit that may be minutes.
 type stallGuard struct {
 	io.ReadCloser
 	timer  *time.Timer
 	stall  time.Duration
-	most   int // bytes that buy the answer another stall
-	got    int // since the last of these
+	most   int           // bytes that buy the answer another stall
+	got    int           // since the last of these
+	spent  time.Duration // waiting, since then
 	cancel context.CancelFunc
 }
 
 func (g *stallGuard) Read(buf []byte) (int, error) {
+	began := time.Now()
+	g.timer.Reset(g.stall - g.spent)
 	n, err := g.ReadCloser.Read(buf)
+	g.timer.Stop()
+	g.spent += time.Since(began)
 	if g.got += n; g.got >= g.most {
-		g.got = 0
-		g.timer.Reset(g.stall)
+		g.got, g.spent = 0, 0
 	}
 	return n, err
 }
@@ -228,6 +234,7 @@ func (g *stallGuard) Read(buf []byte) (int, error) {
 // Close reads what little may be left, so that the connection can be used
 // again, and ends the request.
 func (g *stallGuard) Close() error {
+	g.timer.Reset(g.stall)
 	_, _ = io.CopyN(io.Discard, g.ReadCloser, 4<<10)
 	g.timer.Stop()
 	err := g.ReadCloser.Close()

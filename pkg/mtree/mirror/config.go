@@ -26,7 +26,7 @@ type Config struct {
 
 	Interval    time.Duration // between polls where no long poll is possible; 0: 1 s
 	IntervalSet bool          // Interval also paces full walks, else max(10 min, 20 x the last one)
-	Jobs        int           // steps under way at once; 0: 8
+	Jobs        int           // steps under way at once; 0: 8. With BWLimit no more than leave 64 KiB/s for each
 
 	NoDelete    bool     // what the source no longer has stays
 	MaxDelete   string   // deletions of one pass above it are held: "50%" of all entries, or a number; "": "50%"
@@ -70,6 +70,7 @@ const (
 	defaultInterval  = time.Second
 	defaultJobs      = 8
 	defaultMaxDelete = "50%"
+	leastStream      = 64 << 10 // bytes a second for each step, with BWLimit
 	defaultFull      = 7 * 24 * time.Hour
 	leastFullPause   = 10 * time.Minute // between full walks of a source whose stamps do not prune
 	fullPauseFactor  = 20               // as a multiple of the last walk
@@ -87,6 +88,10 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Jobs <= 0 {
 		c.Jobs = defaultJobs
+	}
+	if c.BWLimit > 0 {
+		// A server gives up clients that read too slowly: few streams, then.
+		c.Jobs = min(c.Jobs, int(max(1, c.BWLimit/leastStream)))
 	}
 	if c.MaxDelete == "" {
 		c.MaxDelete = defaultMaxDelete

@@ -175,6 +175,32 @@ func TestDrippingAnswers(t *testing.T) {
 	}
 }
 
+// A reader that takes its time, as with --bwlimit, is no reason to give up an
+// answer that flows.
+func TestASlowReaderIsNoStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		guard := &stallGuard{ReadCloser: io.NopCloser(&dripping{ctx, 4096}), stall: stallTimeout, most: stallBytes, cancel: cancel}
+		guard.timer = time.AfterFunc(stallTimeout, cancel)
+		guard.timer.Stop()
+		for range 10 {
+			_, err := guard.Read(make([]byte, 4096))
+			require.NoError(t, err)
+			<-time.After(2 * stallTimeout)
+		}
+		require.NoError(t, ctx.Err())
+	})
+}
+
+// A low --bwlimit leaves few streams, for a server lets go of clients that read
+// slowly.
+func TestFewStreamsWithALowLimit(t *testing.T) {
+	for limit, jobs := range map[int64]int{0: 8, 1: 1, 10 << 10: 1, 200 << 10: 3, 10 << 20: 8} {
+		require.Equal(t, jobs, Config{BWLimit: limit}.withDefaults().Jobs, "%d", limit)
+	}
+}
+
 // dripping gives some bytes each second.
 type dripping struct {
 	ctx   context.Context
