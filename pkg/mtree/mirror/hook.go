@@ -9,11 +9,13 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// hook runs --exec after a pass that changed something, and waits for it.
+// hook runs --exec after a pass that changed something, and waits for it. After
+// one that was ended early it runs with the next that is not.
 func (m *mirror) hook(ctx context.Context) error {
-	if m.config.Exec == "" {
+	if m.config.Exec == "" || !m.hookDue {
 		return nil
 	}
+	m.hookDue = false
 	cmd := exec.CommandContext(ctx, "sh", "-c", m.config.Exec)
 	cmd.Dir = m.dest.path
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr

@@ -32,6 +32,7 @@ type mirror struct {
 	dest    *dest
 	seen    seen
 	warned  disk.State // for which full walks were announced
+	hookDue bool       // something changed since --exec ran
 }
 
 // open opens source and copy and takes the lock.
@@ -376,7 +377,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	}
 	now := m.config.Now()
 	sec, _ := now.Unix()
-	if p.fetched+p.made+p.deleted > 0 {
+	if p.changed {
 		counters[countEnded] = sec
 	}
 	next.Error = ""

@@ -72,7 +72,10 @@ func (m *mirror) once(ctx context.Context) (*pass, error) {
 		return nil, unreachable(ctx, err)
 	}
 	p, err := m.pass(ctx, a, m.fullDue())
-	if p != nil && err == nil && p.fetched+p.made+p.deleted > 0 && !m.config.DryRun {
+	if p != nil && !m.config.DryRun {
+		m.hookDue = m.hookDue || p.changed
+	}
+	if err == nil {
 		err = m.hook(ctx)
 	}
 	return p, err

@@ -68,6 +68,7 @@ type result struct {
 	wantFiles, wantBytes     int64
 	incomplete               int64       // directories
 	complete                 bool        // the root carries its stamp
+	changed                  bool        // something in the copy, be it a mode
 	root                     mtree.Stamp // the root's, as listed
 	took                     time.Duration
 	errs                     []error // the first of each kind
@@ -107,6 +108,7 @@ func (p *pass) run(ctx context.Context) error {
 		p.leaveBehind()
 	}
 	p.complete = err == nil && !root.blocked
+	p.changed = root.changed
 	p.root = root.record.Stamp
 	p.took = time.Since(p.start)
 	p.tell(true)

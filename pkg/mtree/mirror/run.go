@@ -90,18 +90,19 @@ func (d *daemon) turn(ctx context.Context) error {
 		return nil
 	}
 	p, err := d.pass(ctx, a, d.fullDue())
-	if p != nil && (p.fetched+p.made+p.deleted+p.held+p.failed > 0 || err != nil) {
-		_, _ = io.WriteString(d.config.Out, p.line())
-	}
-	if err == nil && p.fetched+p.made+p.deleted > 0 {
-		if hookErr := d.hook(ctx); hookErr != nil {
-			d.config.Log.Warn("hook", "error", hookErr)
+	if p != nil {
+		d.hookDue = d.hookDue || p.changed
+		if p.changed || p.held+p.failed > 0 || err != nil {
+			_, _ = io.WriteString(d.config.Out, p.line())
 		}
 	}
 	if err != nil {
 		return d.trouble(ctx, err)
 	}
-	idle := d.begun && d.root == a.listing.Stamp && p.fetched+p.made+p.deleted == 0
+	if hookErr := d.hook(ctx); hookErr != nil {
+		d.config.Log.Warn("hook", "error", hookErr)
+	}
+	idle := d.begun && d.root == a.listing.Stamp && !p.changed
 	d.begun = true
 	d.known, d.root, d.state, d.epoch = a.validator, a.listing.Stamp, a.state, a.epoch
 	d.stamping, d.held = !a.foreign, p.held > 0
