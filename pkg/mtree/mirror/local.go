@@ -218,10 +218,12 @@ func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []str
 		d, err := at.open(parentOf(path))
 		var s sum
 		if err == nil {
-			s, err = sumFile(d, baseOf(path))
+			s, err = sumFile(ctx, d, baseOf(path))
 		}
 		if err == nil {
 			sums[path] = s
+		} else if ctx.Err() != nil {
+			return nil, ctx.Err()
 		} else if !disk.IsGone(err) && !disk.IsDenied(err) && !errors.Is(err, disk.ErrNotRegular) {
 			return nil, err
 		}
@@ -229,14 +231,28 @@ func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []str
 	return sums, nil
 }
 
-func sumFile(d *disk.Dir, name string) (s sum, err error) {
+// endable reads until its context ends: a large file takes longer than an orderly
+// stop may.
+type endable struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r endable) Read(buf []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.in.Read(buf)
+}
+
+func sumFile(ctx context.Context, d *disk.Dir, name string) (s sum, err error) {
 	f, _, err := d.OpenFile(name)
 	if err != nil {
 		return s, err
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	if _, err := copyBody(h, endable{ctx, f}); err != nil {
 		return s, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 	}
 	return sum(h.Sum(nil)), nil

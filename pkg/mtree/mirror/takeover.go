@@ -149,8 +149,8 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 			if taken || !ok || ctx.Err() != nil {
 				break
 			}
-			if our, err := found.sum(p.dest, path); err == nil && our == their {
-				taken = p.takeFile(dir, c, path) == nil
+			if our, err := found.sum(ctx, p.dest, path); err == nil && our == their {
+				taken = p.takeFile(ctx, dir, c, path) == nil
 			}
 		}
 		if !taken {
@@ -166,7 +166,7 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 }
 
 // sum hashes a doomed file, once.
-func (f *finds) sum(d *dest, path string) (sum, error) {
+func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
@@ -177,7 +177,7 @@ func (f *finds) sum(d *dest, path string) (sum, error) {
 		return sum{}, err
 	}
 	defer dir.Close()
-	s, err := sumFile(dir, baseOf(path))
+	s, err := sumFile(ctx, dir, baseOf(path))
 	if err == nil {
 		f.sums[path] = s
 	}
@@ -187,7 +187,7 @@ func (f *finds) sum(d *dest, path string) (sum, error) {
 // takeFile gives the file at path the name in dir too, by a hard link where
 // time and mode agree, else by a copy. The doomed name goes with the deletions,
 // if these are allowed.
-func (p *pass) takeFile(dir *disk.Dir, c mtree.Change, path string) error {
+func (p *pass) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
 	from, err := p.dest.dir(parentOf(path))
 	if err != nil {
 		return err
@@ -209,7 +209,7 @@ func (p *pass) takeFile(dir *disk.Dir, c mtree.Change, path string) error {
 		return err
 	}
 	defer draft.Discard()
-	size, err := copyBody(draft, file)
+	size, err := copyBody(draft, endable{ctx, file})
 	if err == nil && size != c.Want.Size {
 		err = errMoved
 	}
