@@ -23,6 +23,10 @@ const MaxEntries = 4 << 20
 // attributes of versions to come.
 const maxLine = 16 << 10
 
+// shortLine bounds how many entries room is made for before they are read, in
+// bytes of text for each: two stamps alone are longer.
+const shortLine = 32
+
 // Errors of reading a listing. ErrTruncated is an ErrListing.
 var (
 	ErrListing   = errors.New("not a listing")
@@ -124,8 +128,13 @@ func AppendEnd(dst []byte, n int) []byte {
 
 // ParseListing reads exactly one whole listing. Errors wrap ErrListing; a text
 // cut short gives ErrTruncated.
+//
+// Cost: a copy of the text, which the names share, and room for the entries.
 func ParseListing(text []byte) (Listing, error) {
-	d := NewDecoder(bytes.NewReader(text))
+	d := &Decoder{
+		text:  string(text),
+		guess: max(min(bytes.Count(text, []byte{'\n'})-2, len(text)/shortLine), 0),
+	}
 	l, err := d.Next()
 	if err == io.EOF {
 		return Listing{}, ErrTruncated
@@ -153,8 +162,10 @@ type Decoder struct {
 	// MaxEntries bounds the entries of one listing; 0 means MaxEntries.
 	MaxEntries int
 
-	in      *bufio.Reader
-	line    int // number of the line read last, from 1
+	in      *bufio.Reader // nil: text is all there is
+	text    string        // not read yet
+	guess   int           // how many entries the listing may have
+	line    int           // number of the line read last, from 1
 	trailer *Trailer
 }
 
@@ -180,6 +191,9 @@ func (d *Decoder) Next() (Listing, error) {
 	if most == 0 {
 		most = MaxEntries
 	}
+	if d.guess > 0 {
+		l.Entries = make([]Entry, 0, min(d.guess, most))
+	}
 	for {
 		line, err := d.readLine()
 		if err == io.EOF {
@@ -189,8 +203,8 @@ func (d *Decoder) Next() (Listing, error) {
 			return Listing{}, err
 		}
 		if line[0] == '#' {
-			if count, ok := bytes.CutPrefix(line, []byte("#end ")); ok {
-				if string(count) != strconv.Itoa(len(l.Entries)) {
+			if count, ok := strings.CutPrefix(line, "#end "); ok {
+				if count != strconv.Itoa(len(l.Entries)) {
 					return Listing{}, d.wrong(fmt.Errorf("the end mark counts %.20q, there were %d", count, len(l.Entries)))
 				}
 				return l, nil
@@ -203,6 +217,9 @@ func (d *Decoder) Next() (Listing, error) {
 		e, err := parseEntry(line)
 		if err != nil {
 			return Listing{}, d.wrong(err)
+		}
+		if d.in != nil {
+			e.Name, e.Link = strings.Clone(e.Name), strings.Clone(e.Link) // not the whole line
 		}
 		if n := len(l.Entries); n > 0 && l.Entries[n-1].Name >= e.Name {
 			return Listing{}, d.wrong(fmt.Errorf("%q is out of order or twice", e.Name))
@@ -221,21 +238,21 @@ func (d *Decoder) Trailer() (Trailer, bool) {
 }
 
 // content returns the next line that is no comment, noting a trailer.
-func (d *Decoder) content() ([]byte, error) {
+func (d *Decoder) content() (string, error) {
 	for {
 		line, err := d.readLine()
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if line[0] != '#' {
 			if d.trailer != nil {
-				return nil, d.wrong(errors.New("text behind the trailer"))
+				return "", d.wrong(errors.New("text behind the trailer"))
 			}
 			return line, nil
 		}
-		t, is, err := parseTrailer(string(line))
+		t, is, err := parseTrailer(line)
 		if err != nil {
-			return nil, d.wrong(err)
+			return "", d.wrong(err)
 		}
 		if is {
 			d.trailer = &t
@@ -243,25 +260,43 @@ func (d *Decoder) content() ([]byte, error) {
 	}
 }
 
-// readLine returns a non-empty line without its LF; it is valid until the next
-// read. A last line without LF is a truncation.
-func (d *Decoder) readLine() ([]byte, error) {
-	line, err := d.in.ReadSlice('\n')
+// readLine returns a non-empty line without its LF. A last line without LF is a
+// truncation.
+func (d *Decoder) readLine() (string, error) {
+	line, err := d.lineEnd()
 	d.line++
 	switch {
 	case err == bufio.ErrBufferFull:
-		return nil, d.wrong(fmt.Errorf("longer than %d bytes", maxLine))
+		return "", d.wrong(fmt.Errorf("longer than %d bytes", maxLine))
 	case err == io.EOF && len(line) > 0:
 		if d.line == 1 {
-			return nil, d.wrong(fmt.Errorf("no line end in %.60q", line))
+			return "", d.wrong(fmt.Errorf("no line end in %.60q", line))
 		}
-		return nil, ErrTruncated
+		return "", ErrTruncated
 	case err != nil:
-		return nil, err
+		return "", err
 	case len(line) == 1:
-		return nil, d.wrong(errors.New("empty"))
+		return "", d.wrong(errors.New("empty"))
 	}
 	return line[:len(line)-1], nil
+}
+
+// lineEnd reads through the next LF, as bufio.Reader.ReadSlice does.
+func (d *Decoder) lineEnd() (string, error) {
+	if d.in != nil {
+		line, err := d.in.ReadSlice('\n')
+		return string(line), err
+	}
+	end := strings.IndexByte(d.text, '\n') + 1
+	if end > maxLine || end == 0 && len(d.text) >= maxLine {
+		return "", bufio.ErrBufferFull
+	}
+	if end == 0 {
+		return d.text, io.EOF
+	}
+	line := d.text[:end]
+	d.text = d.text[end:]
+	return line, nil
 }
 
 func (d *Decoder) wrong(err error) error {
@@ -269,25 +304,25 @@ func (d *Decoder) wrong(err error) error {
 }
 
 // cutColumns splits "STAMP NAME<TAB>SIZE[<TAB>ATTRS]".
-func cutColumns(line []byte) (stamp Stamp, name, size, attrs []byte, err error) {
-	first, rest, ok := bytes.Cut(line, []byte(" "))
+func cutColumns(line string) (stamp Stamp, name, size, attrs string, err error) {
+	first, rest, ok := strings.Cut(line, " ")
 	if stamp, ok2 := parseStamp(first); ok && ok2 {
-		name, rest, ok = bytes.Cut(rest, []byte("\t"))
+		name, rest, ok = strings.Cut(rest, "\t")
 		if ok && len(name) > 0 {
-			size, attrs, _ = bytes.Cut(rest, []byte("\t"))
+			size, attrs, _ = strings.Cut(rest, "\t")
 			return stamp, name, size, attrs, nil
 		}
 	}
-	return Stamp{}, nil, nil, nil, fmt.Errorf("want STAMP NAME<TAB>SIZE, got %.60q", line)
+	return Stamp{}, "", "", "", fmt.Errorf("want STAMP NAME<TAB>SIZE, got %.60q", line)
 }
 
-func parseSelf(line []byte) (Listing, error) {
+func parseSelf(line string) (Listing, error) {
 	stamp, name, size, attrs, err := cutColumns(line)
 	if err != nil {
 		return Listing{}, err
 	}
-	escaped, ok := strings.CutPrefix(string(name), "./")
-	if !ok || string(size) != "-" {
+	escaped, ok := strings.CutPrefix(name, "./")
+	if !ok || size != "-" {
 		return Listing{}, fmt.Errorf(`want the directory itself, "STAMP ./<TAB>-", got %.60q`, line)
 	}
 	l := Listing{Stamp: stamp}
@@ -340,7 +375,7 @@ func parsePath(escaped string) (string, error) {
 	return path, nil
 }
 
-func parseEntry(line []byte) (Entry, error) {
+func parseEntry(line string) (Entry, error) {
 	stamp, name, size, attrs, err := cutColumns(line)
 	if err != nil {
 		return Entry{}, err
@@ -350,7 +385,7 @@ func parseEntry(line []byte) (Entry, error) {
 		e.Kind = Dir
 		name = name[:len(name)-1]
 	}
-	if e.Name, err = UnescapeName(string(name)); err != nil {
+	if e.Name, err = UnescapeName(name); err != nil {
 		return Entry{}, err
 	}
 	if err := CheckName(e.Name); err != nil {
@@ -364,15 +399,15 @@ func parseEntry(line []byte) (Entry, error) {
 	switch {
 	case err != nil:
 		return Entry{}, fmt.Errorf("%q: %w", e.Name, err)
-	case e.Kind == Dir && string(size) != "-":
+	case e.Kind == Dir && size != "-":
 		return Entry{}, fmt.Errorf("%q: a directory with a size", e.Name)
-	case e.Kind == File && string(size) == "-":
+	case e.Kind == File && size == "-":
 		e.Kind = Symlink
 		if !linked && e.NotUnderstood == "" {
 			return Entry{}, fmt.Errorf("%q: a symlink without a target", e.Name)
 		}
 	case e.Kind == File:
-		if e.Size, err = parseSize(string(size)); err != nil {
+		if e.Size, err = parseSize(size); err != nil {
 			return Entry{}, fmt.Errorf("%q: %w", e.Name, err)
 		}
 	}
@@ -431,11 +466,11 @@ func parseSize(text string) (int64, error) {
 }
 
 // eachAttr calls set for each key=value, values unescaped.
-func eachAttr(attrs []byte, set func(key, value string) error) error {
+func eachAttr(attrs string, set func(key, value string) error) error {
 	if len(attrs) == 0 {
 		return nil
 	}
-	for field := range strings.SplitSeq(string(attrs), "\t") {
+	for field := range strings.SplitSeq(attrs, "\t") {
 		key, escaped, ok := strings.Cut(field, "=")
 		if !ok || !isKey(key) {
 			return fmt.Errorf("attribute %.60q is not KEY=VALUE", field)

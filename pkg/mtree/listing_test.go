@@ -176,3 +176,22 @@ func FuzzListing(f *testing.F) {
 		require.Equal(t, l, back)
 	})
 }
+
+// BenchmarkParseListing is what a mirror does for each directory that changed.
+func BenchmarkParseListing(b *testing.B) {
+	l := mtree.Listing{Stamp: mtree.Unix(1_700_000_000, 1), Now: mtree.Unix(1_700_000_001, 0), HasNow: true}
+	for i := range 100 {
+		l.Entries = append(l.Entries, mtree.Entry{
+			Name: fmt.Sprintf("section-%02d.txt", i), Kind: mtree.File, Has: mtree.HasMode | mtree.HasCTime, Mode: 0o644,
+			MTime: mtree.Unix(1_700_000_000, int64(i)), CTime: mtree.Unix(1_700_000_000, int64(i)), Size: int64(i),
+		})
+	}
+	text := mtree.FormatListing(l)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := mtree.ParseListing(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -60,7 +60,7 @@ func (h *ahead) take(ask *ask) (l mtree.Listing, ok bool) {
 	if !ok {
 		return l, false
 	}
-	l, err := mtree.NewDecoder(bytes.NewReader(text)).Next()
+	l, err := mtree.ParseListing(text)
 	if err != nil || ask.fresh || l.Stamp.Before(ask.least) {
 		return mtree.Listing{}, false
 	}
@@ -71,6 +71,7 @@ func (h *ahead) take(ask *ask) (l mtree.Listing, ok bool) {
 // sinceReader reads an answer to ?since.
 type sinceReader struct {
 	in    *bufio.Reader
+	text  []byte // of the listing read last
 	after string // where the next answer goes on, if this one was cut
 	cut   bool
 }
@@ -108,12 +109,12 @@ func (r *sinceReader) read(a *answer, h *ahead) error {
 			a.unchanged = false
 			continue
 		}
-		text, err := block.text(h.room())
-		if err != nil {
+		room, size := h.room(), 0
+		if r.text, size, err = block.text(r.text[:0], room); err != nil {
 			return err
 		}
-		if text != nil {
-			h.keep(path, text)
+		if size <= room {
+			h.keep(path, bytes.Clone(r.text))
 		}
 	}
 }
@@ -129,7 +130,7 @@ func (r *sinceReader) trailer(line []byte) {
 // pathOf reads the line that a listing begins with.
 func pathOf(line []byte) (string, error) {
 	text := append(bytes.Clone(line), "#end 0\n"...)
-	l, err := mtree.NewDecoder(bytes.NewReader(text)).Next()
+	l, err := mtree.ParseListing(text)
 	return l.Path, err
 }
 
@@ -166,21 +167,18 @@ func (b *blockReader) line() (err error) {
 	return nil
 }
 
-// text returns the whole listing, nil if it is longer than most bytes.
-func (b *blockReader) text(most int) (text []byte, err error) {
-	size := 0
+// text appends the whole listing to dst, or no more of it than most bytes; size
+// is how long it is.
+func (b *blockReader) text(dst []byte, most int) (text []byte, size int, err error) {
 	for !b.ended {
 		if err := b.line(); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if size += len(b.left); size <= most {
-			text = append(text, b.left...)
+			dst = append(dst, b.left...)
 		}
 	}
-	if size > most {
-		return nil, nil
-	}
-	return bytes.Clone(text), nil
+	return dst, size, nil
 }
 
 func lineError(err error) error {
@@ -197,7 +195,7 @@ func lineError(err error) error {
 // for it. What does not come is asked for when it is needed.
 func (s *httpSource) goOn(ctx context.Context, since mtree.Stamp, after string) {
 	for room := s.ahead.room(); room > 0; {
-		resp, err := s.do(ctx, request{query: "txt&since=" + since.String() + "&after=" + escapePath(after), once: true})
+		resp, err := s.do(ctx, request{query: "txt&since=" + since.String() + "&after=" + escapePath(after), once: true, plain: s.near})
 		if err != nil {
 			return
 		}
