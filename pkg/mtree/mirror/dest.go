@@ -27,6 +27,7 @@ type dest struct {
 	log         *disk.RecordLog // where there are no xattrs; else nil
 	times       disk.TimeRange
 	crossMounts bool
+	proven      proven
 	umask       uint32
 	flush       func() error // makes all that was written durable
 	inPlace     atomic.Bool  // directories filled aside cannot be moved into place here

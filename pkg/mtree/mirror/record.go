@@ -30,6 +30,7 @@ func (d *dest) record(dir *disk.Dir, path string) (disk.Record, bool) {
 }
 
 func (d *dest) setRecord(dir *disk.Dir, path string, r disk.Record) error {
+	d.proven.forget(path)
 	if d.log != nil {
 		return d.log.Set(path, r)
 	}

@@ -135,15 +135,19 @@ func (p *pass) openCopy(n *node) (*disk.Dir, error) {
 	return p.dest.dir(n.path)
 }
 
+// mostGuess is for how many entries of the copy room is made before they are
+// read.
+const mostGuess = 1024
+
 // present reads the directory of the copy, whatever the types, without what
 // filters exclude.
 func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.Entry, error) {
-	var have []mtree.Entry
 	if n.fresh {
 		return nil, nil
 	}
-	err := dir.ScanStat(func(raw []byte, info disk.Info) error {
-		e := entryOf(string(raw), info)
+	have := make([]mtree.Entry, 0, min(len(listing.Entries), mostGuess))
+	err := dir.ScanSorted(func(name string, info disk.Info) error {
+		e := entryOf(name, info)
 		if e.Kind != mtree.File {
 			e.Size = 0
 		}
@@ -163,7 +167,6 @@ func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.
 		have = append(have, e)
 		return nil
 	})
-	disk.SortEntries(have)
 	if n.path == "" {
 		have = withoutLostFound(have, listing)
 	}
@@ -243,12 +246,15 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 }
 
 // prunes reports whether the directory of the copy is complete with the stamp
-// that the source lists. Cost: nothing if its mtime tells, else openat, statx,
-// getxattr.
+// that the source lists. Cost: nothing if its mtime tells, or it was asked before
+// and has not changed; else openat, statx, getxattr.
 func (p *pass) prunes(dir *disk.Dir, child *node, have *mtree.Entry) bool {
 	stamp := child.want.MTime
 	if !p.source.state.Prunes() || have.MTime != p.dest.times.Stored(stamp) {
 		return false
+	}
+	if p.dest.proven.has(child.path, stamp, have) {
+		return true
 	}
 	sub, err := dir.OpenDir(child.name)
 	if err != nil {
@@ -260,7 +266,11 @@ func (p *pass) prunes(dir *disk.Dir, child *node, have *mtree.Entry) bool {
 		return false
 	}
 	r, ok := p.dest.record(sub, child.path)
-	return ok && p.dest.complete(r, info, stamp)
+	if !ok || !p.dest.complete(r, info, stamp) {
+		return false
+	}
+	p.dest.proven.add(child.path, r, info)
+	return true
 }
 
 // apply makes what needs no fetch, and counts what is to go.

@@ -111,6 +111,31 @@ func shared(a, b []byte) int {
 	return n
 }
 
+// ScanSorted is ScanStat in bytewise order of the names, which share one piece
+// of memory and stay valid. Cost: as ScanStat, and the names in memory.
+func (d *Dir) ScanSorted(visit func(name string, info Info) error) error {
+	r, err := d.rollOf(0)
+	if err != nil {
+		return err
+	}
+	var pace statPace
+	for _, n := range r.refs {
+		name := r.name(n)
+		info, err := pace.stat(d.fd, unsafe.SliceData(name)) // a NUL follows it
+		if err == unix.ENOENT {
+			continue
+		}
+		if err != nil {
+			return d.fail("stat", string(name), err)
+		}
+		// The slab is not written to any more.
+		if err := visit(unsafe.String(unsafe.SliceData(name), len(name)), info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Names are looked at in blocks, by several goroutines where there are many: a
 // statx takes one to two microseconds, most of it in the kernel.
 const (
