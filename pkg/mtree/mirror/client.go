@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -36,6 +38,7 @@ type client struct {
 	token     string
 	agent     string
 	http      *http.Client
+	near      bool // the origin is this machine
 	requests  *atomic.Int64
 	firstWait time.Duration // before the first retry
 }
@@ -53,12 +56,22 @@ func newClient(c *Config, base string) *client {
 		ReadBufferSize:         64 << 10,
 	}
 	return &client{
-		base: base, token: c.Token, agent: c.UserAgent, requests: &c.Stats.Requests, firstWait: c.firstPause,
+		base: base, near: isLoopback(base), token: c.Token, agent: c.UserAgent, requests: &c.Stats.Requests, firstWait: c.firstPause,
 		http: &http.Client{
 			Transport:     t,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
+}
+
+// isLoopback reports whether the host of a URL is this machine.
+func isLoopback(base string) bool {
+	u, err := url.Parse(base)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback() || u.Hostname() == "localhost"
 }
 
 // request is what to ask. Its zero value is a GET.
