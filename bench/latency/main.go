@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"tidemark/bench/rig"
@@ -94,6 +95,11 @@ func run(o *options) error {
 	return nil
 }
 
+// tooNew is how old files must be for their times to prove what is in them:
+// mirror compares those of a tree made just before by sums, which no tree in use
+// has so many of.
+const tooNew = 11 * time.Second
+
 // measure lets one tool keep a copy of a new tree, and writes to that.
 func measure(o *options, commands func(source, copy, work string) [][]string) (took []time.Duration, err error) {
 	work, err := rig.Scratch(o.work)
@@ -109,6 +115,7 @@ func measure(o *options, commands func(source, copy, work string) [][]string) (t
 	if err != nil {
 		return nil, err
 	}
+	<-time.After(tooNew)
 	var programs []*rig.Program
 	defer func() {
 		for _, p := range programs {
@@ -132,18 +139,40 @@ func measure(o *options, commands func(source, copy, work string) [][]string) (t
 	if err := probe(source, copy); err != nil {
 		return nil, fmt.Errorf("first copy: %w", err)
 	}
+	before := cpuOf(programs)
+	began := time.Now()
 	w := &writer{source, copy, files, rand.New(rand.NewPCG(o.seed, 0))}
 	if o.rate > 0 {
 		took, err = w.atRate(o.rate, o.length)
 	} else {
 		took, err = w.oneByOne(o.changes)
 	}
-	for _, p := range programs {
-		if c, err := p.Counts(); err == nil {
-			fmt.Fprintf(os.Stderr, "%s: most memory %.1f MB\n", p.Name, float64(c.Peak)/1e6)
-		}
-	}
+	tellShares(programs, before, time.Since(began))
 	return took, err
+}
+
+// cpuOf returns the processor time of the programs so far, and last that of
+// this one, which writes and looks.
+func cpuOf(programs []*rig.Program) (all []time.Duration) {
+	for _, p := range programs {
+		c, _ := p.Counts() // one that has ended took none
+		all = append(all, c.CPU)
+	}
+	var own syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+	return append(all, time.Duration(own.Utime.Nano()+own.Stime.Nano()))
+}
+
+// tellShares prints what part of one processor each program used, and the most
+// memory it ever had.
+func tellShares(programs []*rig.Program, before []time.Duration, took time.Duration) {
+	after := cpuOf(programs)
+	share := func(i int) float64 { return 100 * float64(after[i]-before[i]) / float64(took) }
+	for i, p := range programs {
+		c, _ := p.Counts()
+		fmt.Fprintf(os.Stderr, "%s: %.0f%% of a processor, most memory %.1f MB\n", p.Name, share(i), float64(c.Peak)/1e6)
+	}
+	fmt.Fprintf(os.Stderr, "this: %.0f%% of a processor\n", share(len(programs)))
 }
 
 // writer writes to files of source and looks for that in copy.
