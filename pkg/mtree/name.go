@@ -160,3 +160,18 @@ func JoinPath(dir, name string) string {
 	}
 	return dir + "/" + name
 }
+
+// TreeOrder compares two paths in the order of a walk, which is that of an
+// answer to "changes since": a directory before what is in it, names bytewise.
+// It is below 0 if a comes first, 0 if they are equal.
+func TreeOrder(a, b string) int {
+	for a != "" && b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, "/")
+		y, b, _ = strings.Cut(b, "/")
+		if c := strings.Compare(x, y); c != 0 {
+			return c
+		}
+	}
+	return len(a) - len(b)
+}

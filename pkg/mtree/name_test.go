@@ -1,6 +1,7 @@
 package mtree_test
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 
@@ -79,4 +80,13 @@ func FuzzName(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, name, back)
 	})
+}
+
+func TestTreeOrder(t *testing.T) {
+	walk := []string{"", "a", "a/b", "a/b/c", "a/b-", "a-", "a-/b", "b"}
+	for i, a := range walk {
+		for j, b := range walk {
+			require.Equal(t, cmp.Compare(i, j), cmp.Compare(mtree.TreeOrder(a, b), 0), "%q %q", a, b)
+		}
+	}
 }

@@ -1,11 +1,15 @@
 package mirror
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -58,32 +62,113 @@ func TestSinceIsReadAhead(t *testing.T) {
 	require.Len(t, asked, 3)
 }
 
-// What is older than asked for, or no listing, is not taken; more than there is
-// room for is passed over; a cut answer is an error.
-func TestAheadIsBoundedAndStrict(t *testing.T) {
+// What is older than asked for, or no listing, is not taken; a cut answer is an
+// error, and so is one that does not begin with the root.
+func TestAheadIsStrict(t *testing.T) {
 	was, now := mtree.Unix(1_000, 0), mtree.Unix(2_000, 5)
 	var h ahead
-	h.keep("old", []byte(block("old", was)))
-	h.keep("bad", []byte("no listing\n"))
+	h.keep(t.Context(), "bad", []byte("no listing\n"))
+	h.keep(t.Context(), "old", []byte(block("old", was)))
 	for _, path := range []string{"old", "bad", "none"} {
-		_, ok := h.take(&ask{path: path, least: now})
+		_, ok := h.take(t.Context(), &ask{path: path, least: now})
 		require.False(t, ok, path)
 	}
 	text := block("", now, "a") + block("a", now, "b", "c") + block("d", now)
-	read := func(text string, h *ahead) (a answer, err error) {
-		a.unchanged = true
-		return a, newSinceReader(strings.NewReader(text)).read(&a, h)
+	read := func(text string) error {
+		r := newSinceReader(strings.NewReader(text))
+		return errors.Join(r.root(&answer{}), r.read(t.Context(), &ahead{}))
 	}
-	full := ahead{bytes: keptAhead - len(block("d", now))}
-	_, err := read(text, &full)
-	require.NoError(t, err)
-	require.Len(t, full.texts, 1)
-	require.Contains(t, full.texts, "d")
-	ends := map[int]bool{0: true, len(block("", now, "a")): true, len(text) - len(block("d", now)): true}
-	for cut := range len(text) {
-		_, err := read(text[:cut], &ahead{})
-		require.Equal(t, ends[cut], err == nil, cut)
+	ends := map[int]bool{0: true, len(block("", now, "a")): true, len(text) - len(block("d", now)): true, len(text): true}
+	for cut := range len(text) + 1 {
+		require.Equal(t, ends[cut], read(text[:cut]) == nil, cut)
 	}
-	_, err = read(strings.Repeat("x", 2*maxLine)+"\n", &ahead{})
-	require.ErrorIs(t, err, mtree.ErrListing)
+	require.ErrorIs(t, read(strings.Repeat("x", 2*maxLine)+"\n"), mtree.ErrListing)
+	require.ErrorIs(t, read(block("a", now)), mtree.ErrListing)
+}
+
+// Who asks for a listing that may still come waits for it, and for none that
+// does not come any more.
+func TestAheadIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h ahead
+		h.open(&stream{})
+		got := map[string]bool{}
+		var mu sync.Mutex
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, path := range []string{"a", "a/b", "a/c", "b", "x", "y"} {
+			go func() {
+				context := ctx
+				if path != "y" {
+					context = t.Context()
+				}
+				_, ok := h.take(context, &ask{path: path})
+				mu.Lock()
+				defer mu.Unlock()
+				got[path] = ok
+			}()
+		}
+		answered := func() int {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return len(got)
+		}
+		require.Zero(t, answered())
+		h.keep(ctx, "a", []byte(block("a", mtree.Stamp{})))
+		require.Equal(t, 1, answered())
+		h.keep(ctx, "a/c", []byte(block("a/c", mtree.Stamp{}))) // a/b is passed over
+		require.Equal(t, 3, answered())
+		h.keep(ctx, "b", []byte(block("b", mtree.Stamp{})))
+		require.Equal(t, 4, answered())
+		cancel()
+		require.Equal(t, 5, answered())
+		h.close()
+		require.Equal(t, 6, answered())
+		require.Equal(t, map[string]bool{"a": true, "a/b": false, "a/c": true, "b": true, "x": false, "y": false}, got)
+	})
+}
+
+// An answer is read no faster than it is used, and what nobody takes does not
+// keep back what is waited for.
+func TestAheadIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h ahead
+		ctx, stop := context.WithCancel(t.Context())
+		one := &stream{stop, make(chan struct{})}
+		h.open(one)
+		size := keptAhead / 4
+		come := make(chan string, 8)
+		go func() {
+			defer close(one.ended)
+			for _, path := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+				h.keep(ctx, path, make([]byte, size))
+				come <- path
+			}
+		}()
+		for _, path := range []string{"a", "b", "c", "d"} {
+			require.Equal(t, path, <-come)
+		}
+		synctest.Wait()
+		require.Empty(t, come)
+		require.Equal(t, keptAhead, h.bytes)
+		_, ok := h.takeText(t.Context(), "b")
+		require.True(t, ok)
+		require.Equal(t, "e", <-come)
+		synctest.Wait()
+		require.Len(t, h.texts, 4)
+		taken := make(chan bool)
+		go func() {
+			_, ok := h.takeText(t.Context(), "g")
+			taken <- ok
+		}()
+		require.Equal(t, "f", <-come)
+		require.Equal(t, "g", <-come)
+		require.True(t, <-taken)
+		synctest.Wait()
+		require.Len(t, h.texts, 4) // not f
+		require.Empty(t, come)
+		h.clear() // ends the reading
+		require.Equal(t, "h", <-come)
+		require.Empty(t, h.texts)
+	})
 }

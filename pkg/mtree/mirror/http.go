@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -65,6 +64,11 @@ func openHTTP(c *Config) (*httpSource, error) {
 	return &httpSource{client: newClient(c, u.String())}, nil
 }
 
+func (s *httpSource) close() {
+	s.ahead.clear()
+	s.http.CloseIdleConnections()
+}
+
 func dirPath(path string) string {
 	if path == "" {
 		return ""
@@ -97,11 +101,10 @@ func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
 func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	if ask.path == "" {
 		s.ahead.clear()
-	} else if l, ok := s.ahead.take(&ask); ok {
+	} else if l, ok := s.ahead.take(ctx, &ask); ok {
 		return answer{listing: l, ahead: true}, nil
 	}
 	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}}
-	r.plain = s.near && s.isKind(ourKind) // compressing would take a tenth of the time and spare nothing
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
@@ -117,11 +120,10 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 			}
 		}
 	}
-	resp, err := s.do(ctx, r)
-	var status *statusError
-	if errors.As(err, &status) && status.status == http.StatusGone && ask.since != nil {
-		return s.ourListing(ctx, ask.plain())
+	if ask.known != "" && ask.wait > 0 && ask.since != nil {
+		return s.listSince(ctx, ask, r)
 	}
+	resp, err := s.do(ctx, r)
 	if err != nil {
 		return answer{}, err
 	}
@@ -133,12 +135,6 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	if a.unchanged = resp.StatusCode == http.StatusNotModified; a.unchanged {
 		a.validator = ask.known
 		return a, nil
-	}
-	if r.wait > 0 && ask.since != nil {
-		if a.validator == "" {
-			a.validator = ask.known
-		}
-		return a, s.parseSince(ctx, resp, &a, *ask.since)
 	}
 	return a, parseOne(resp, &a)
 }
@@ -196,20 +192,6 @@ func askedFor(resp *http.Response, err error) error {
 		return nil
 	}
 	return fmt.Errorf("GET %s: %w", resp.Request.URL.Redacted(), err)
-}
-
-// parseSince reads an answer to ?since: the root's listing, if it changed, and
-// those of directories below, which are kept until they are asked for.
-func (s *httpSource) parseSince(ctx context.Context, resp *http.Response, a *answer, since mtree.Stamp) error {
-	a.unchanged = true
-	r := newSinceReader(&bounded{resp.Body, maxAhead + maxListing})
-	if err := r.read(a, &s.ahead); err != nil {
-		return askedFor(resp, err)
-	}
-	if r.cut {
-		s.goOn(ctx, since, r.after)
-	}
-	return nil
 }
 
 // bounded fails, rather than ends, when more is read than expected.

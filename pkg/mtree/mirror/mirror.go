@@ -72,7 +72,7 @@ func openSource(c *Config) (source, func(), error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		return s, s.http.CloseIdleConnections, nil
+		return s, s.close, nil
 	}
 	if err := apart(c.Source, c.Dest); err != nil {
 		return nil, nil, err

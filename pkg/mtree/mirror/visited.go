@@ -2,13 +2,15 @@ package mirror
 
 import (
 	"errors"
+	"slices"
 
 	"tidemark/pkg/mtree"
 )
 
 // visited notes what a visit found and adds the steps that follow from it:
-// directories below first, so that what is taken from the end begins with the
-// files of this one.
+// directories below first and the last of them before the others, so that what
+// is taken from the end begins with the files of this one and goes on in the
+// order in which listings come ahead.
 func (p *pass) visited(n *node, v *view) {
 	if v.err != nil {
 		p.unlisted(n, v.err)
@@ -57,7 +59,7 @@ func (p *pass) visited(n *node, v *view) {
 	if p.config.DryRun {
 		p.itemise(n, v)
 	}
-	for _, child := range v.below {
+	for _, child := range slices.Backward(v.below) {
 		n.open++
 		p.steps = append(p.steps, task{nodes: []*node{child}, step: p.visit(child, nil)})
 		child.open++

@@ -121,7 +121,7 @@ type telling struct {
 // or may not be read is passed over: its parent's listing, or an answer of its
 // own, tells that.
 func (t *telling) walk(path string) error {
-	order := treeOrder(path, t.after)
+	order := mtree.TreeOrder(path, t.after)
 	if order < 0 && !isWithin(t.after, path) {
 		return nil
 	}
@@ -180,20 +180,6 @@ func (t *telling) read(path string) (mtree.Listing, error) {
 	l, err := t.lister.Read(dir, full)
 	l.Path = path
 	return l, err
-}
-
-// treeOrder compares two paths in the order of the walk: a directory before
-// what is in it, names bytewise.
-func treeOrder(a, b string) int {
-	for a != "" && b != "" {
-		var x, y string
-		x, a, _ = strings.Cut(a, "/")
-		y, b, _ = strings.Cut(b, "/")
-		if c := strings.Compare(x, y); c != 0 {
-			return c
-		}
-	}
-	return len(a) - len(b)
 }
 
 // isWithin reports whether path is dir or below it.

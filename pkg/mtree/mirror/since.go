@@ -1,0 +1,223 @@
+package mirror
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"tidemark/pkg/mtree"
+)
+
+// listSince asks for the root and all that changed behind ask.since. It returns
+// as soon as the root's listing is there: what follows goes on coming while a
+// pass uses it, until the root is asked for again.
+func (s *httpSource) listSince(ctx context.Context, ask ask, r request) (answer, error) {
+	// The answer outlives the question: from the root's listing on ctx does not
+	// end it.
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	unlink := context.AfterFunc(ctx, stop)
+	r.plain = s.near // compressing would take a tenth of the time and spare nothing
+	resp, err := s.do(life, r)
+	if err != nil {
+		stop()
+		var status *statusError
+		if errors.As(err, &status) && status.status == http.StatusGone {
+			return s.ourListing(ctx, ask.plain())
+		}
+		return answer{}, err
+	}
+	end := func() {
+		_ = resp.Body.Close()
+		stop()
+	}
+	a, err := head(resp)
+	if err == nil && a.validator == "" {
+		a.validator = ask.known
+	}
+	if resp.StatusCode == http.StatusNotModified {
+		a.validator = ask.known
+	}
+	a.unchanged = true
+	if err != nil || resp.StatusCode == http.StatusNotModified {
+		end()
+		return a, err
+	}
+	reader := newSinceReader(&bounded{resp.Body, maxAhead + maxListing})
+	err = reader.root(&a)
+	if err != nil || a.unchanged || !unlink() {
+		end()
+		return a, askedFor(resp, errors.Join(err, ctx.Err()))
+	}
+	one := &stream{stop: stop, ended: make(chan struct{})}
+	s.ahead.open(one)
+	go func() {
+		defer close(one.ended)
+		defer s.ahead.close()
+		s.readOn(life, reader, *ask.since)
+		end()
+	}()
+	return a, nil
+}
+
+// readOn reads what follows the root's listing, and asks for what was cut from
+// it. Whatever goes wrong, what does not come is asked for when it is needed.
+func (s *httpSource) readOn(ctx context.Context, r *sinceReader, since mtree.Stamp) {
+	after := ""
+	for r.read(ctx, &s.ahead) == nil && r.cut && r.after != after {
+		after = r.after
+		resp, err := s.do(ctx, request{
+			query: "txt&since=" + since.String() + "&after=" + escapePath(after), once: true, plain: s.near,
+		})
+		if err != nil {
+			return
+		}
+		defer resp.Body.Close()
+		r = newSinceReader(&bounded{resp.Body, maxAhead})
+	}
+}
+
+// sinceReader reads an answer to ?since.
+type sinceReader struct {
+	in    *bufio.Reader
+	text  []byte // of the listing read last
+	after string // where the next answer goes on, if this one was cut
+	cut   bool
+}
+
+// maxLine is the longest line there can be: two paths, escaped throughout.
+const maxLine = 64 << 10
+
+func newSinceReader(in io.Reader) *sinceReader {
+	return &sinceReader{in: bufio.NewReaderSize(in, maxLine)}
+}
+
+// next returns the listing that comes next and its directory's path; io.EOF
+// behind the last one.
+func (r *sinceReader) next() (path string, block *blockReader, err error) {
+	for {
+		line, err := r.in.ReadSlice('\n')
+		if err == io.EOF && len(line) == 0 {
+			return "", nil, io.EOF
+		}
+		if err != nil {
+			return "", nil, lineError(err)
+		}
+		if line[0] != '#' {
+			path, err = pathOf(line)
+			return path, &blockReader{in: r.in, first: line}, err
+		}
+		r.trailer(line)
+	}
+}
+
+// root reads the listing of the root, which comes first, into a; there is none
+// if nothing changed.
+func (r *sinceReader) root(a *answer) error {
+	path, block, err := r.next()
+	switch {
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return err
+	case path != "":
+		return fmt.Errorf("%w: it does not begin with the directory that was asked for", mtree.ErrListing)
+	}
+	a.listing, err = mtree.NewDecoder(block).Next()
+	a.unchanged = err != nil
+	return err
+}
+
+// read keeps the listings of an answer in h.
+func (r *sinceReader) read(ctx context.Context, h *ahead) error {
+	for {
+		path, block, err := r.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			var size int
+			if r.text, size, err = block.text(r.text[:0], keptAhead); err == nil && size <= keptAhead && path != "" {
+				h.keep(ctx, path, r.text)
+			}
+		}
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *sinceReader) trailer(line []byte) {
+	d := mtree.NewDecoder(bytes.NewReader(line))
+	_, _ = d.Next()
+	if t, ok := d.Trailer(); ok && t.More {
+		r.cut, r.after = true, t.After
+	}
+}
+
+// pathOf reads the line that a listing begins with.
+func pathOf(line []byte) (string, error) {
+	text := append(bytes.Clone(line), "#end 0\n"...)
+	l, err := mtree.ParseListing(text)
+	return l.Path, err
+}
+
+// blockReader gives one listing of several, line by line, through its #end.
+type blockReader struct {
+	in    *bufio.Reader
+	first []byte // not given yet
+	left  []byte // of the present line
+	ended bool
+}
+
+func (b *blockReader) Read(p []byte) (int, error) {
+	if len(b.left) == 0 {
+		if b.ended {
+			return 0, io.EOF
+		}
+		if err := b.line(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.left)
+	b.left = b.left[n:]
+	return n, nil
+}
+
+func (b *blockReader) line() (err error) {
+	if b.left, b.first = b.first, nil; b.left != nil {
+		return nil
+	}
+	if b.left, err = b.in.ReadSlice('\n'); err != nil {
+		return lineError(err)
+	}
+	b.ended = bytes.HasPrefix(b.left, []byte("#end "))
+	return nil
+}
+
+// text appends the whole listing to dst, or no more of it than most bytes; size
+// is how long it is.
+func (b *blockReader) text(dst []byte, most int) (text []byte, size int, err error) {
+	for !b.ended {
+		if err := b.line(); err != nil {
+			return nil, 0, err
+		}
+		if size += len(b.left); size <= most {
+			dst = append(dst, b.left...)
+		}
+	}
+	return dst, size, nil
+}
+
+func lineError(err error) error {
+	switch err {
+	case io.EOF:
+		return mtree.ErrTruncated
+	case bufio.ErrBufferFull:
+		return fmt.Errorf("%w: a line longer than any", mtree.ErrListing)
+	}
+	return err
+}
