@@ -56,6 +56,7 @@ type Config struct {
 	Stats    *Stats             // counts what happens; nil: private ones
 
 	firstPause  time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
+	meanwhile   func()        // called between the first look at Dest and its lock; tests act there
 	commitFiles int           // a pass commits after so many; 0: 10,000. Tests lower it
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,6 +131,28 @@ func TestAFailedFlushStampsNothing(t *testing.T) {
 	m.close()
 	b.equal(s)
 	require.Contains(t, b.out.String(), "fetched 61 files")
+}
+
+// A directory of the copy that somebody deleted before the flush is a failure of
+// its own, not of the flush.
+func TestADirectoryThatIsGoneBeforeTheFlush(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "b/f = x", "z = x")
+	b.equal(s)
+	b.config.Last = []string{"z"}
+	s.change("a/f = changed", "b/f = changed", "z = changed")
+	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/z" {
+			require.NoError(t, os.RemoveAll(b.path("a")))
+		}
+		return false
+	})
+	err := b.once()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, errFlush)
+	record, _ := b.record("b")
+	require.Equal(t, stampOf(t, s.path("b")), record.Stamp)
+	b.server.interfere(nil)
+	b.equal(s)
 }
 
 // What is stamped is what was complete: a directory without the time of its

@@ -111,6 +111,9 @@ func (d *dest) open(c *Config) (err error) {
 	} else if err != nil {
 		return exit.With(exit.Local, err, "DEST must be writable")
 	}
+	if c.meanwhile != nil {
+		c.meanwhile()
+	}
 	if d.lock, err = d.marker.Lock(); errors.Is(err, disk.ErrLocked) {
 		return exit.With(exit.Refused, err, "one mirror per destination: stop the other one")
 	} else if err != nil {

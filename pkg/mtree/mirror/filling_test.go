@@ -2,10 +2,12 @@ package mirror
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,8 +55,52 @@ func TestADirectoryThatCannotBeReplacedIsFilledInPlace(t *testing.T) {
 		}
 		return false
 	})
-	require.NoError(t, b.once())
+	m, err := open(b.config)
+	require.NoError(t, err)
+	_, err = m.once(t.Context())
+	require.NoError(t, err)
+	require.True(t, m.dest.inPlace.Load(), "from now on")
+	m.close()
 	b.server.interfere(nil)
 	b.equal(s)
 	b.requireIdle()
+}
+
+// A directory that inherits a group, or an ACL, is not filled elsewhere.
+func TestDirectoriesThatInheritAreFilledInPlace(t *testing.T) {
+	s, b := overHTTP(t, "a/old = x")
+	b.equal(s)
+	require.NoError(t, os.Chown(b.path("a"), -1, 4242))
+	require.NoError(t, os.Chmod(b.path("a"), 0o755|os.ModeSetgid))
+	s.change(fullDirectory()...)
+	require.NoError(t, b.once())
+	info, err := os.Stat(b.path("a/b"))
+	require.NoError(t, err)
+	require.EqualValues(t, 4242, info.Sys().(*syscall.Stat_t).Gid)
+}
+
+// The ctime rule holds in a directory that was filled aside and never completed.
+func TestFilledAsideAndNeverCompleted(t *testing.T) {
+	s, b := overHTTP(t, append(fullDirectory(), "a/b/forged = one @1000000000")...)
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case strings.HasSuffix(r.URL.RequestURI(), "?tar"):
+			// Without f1, which is then asked for by itself.
+			asked, err := io.ReadAll(r.Body)
+			require.NoError(t, err)
+			r.Body = io.NopCloser(strings.NewReader(strings.Replace(string(asked), "a/b/f1\n", "", 1)))
+			r.ContentLength = -1
+		case r.URL.Path == "/a/b/f1":
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}
+		return false
+	})
+	require.Error(t, b.once())
+	require.Equal(t, "one", b.read("a/b/forged"))
+	require.NoFileExists(t, b.path("a/b/f1"))
+	b.server.interfere(nil)
+	s.forge("a/b/forged", "two")
+	s.publish("a/b/forged")
+	b.equal(s)
 }

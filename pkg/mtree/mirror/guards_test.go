@@ -191,6 +191,19 @@ func TestAnotherTreeIsRefused(t *testing.T) {
 	b.equal(other)
 }
 
+// Without ids the address is what binds a copy to its source.
+func TestAnotherSourceWithoutAnIDIsRefused(t *testing.T) {
+	s, other := newTree(t, "a = x"), newTree(t, "b = y")
+	b := newBench(t, s.root)
+	b.equal(s)
+	b.config.Source = other.root
+	err := b.once()
+	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
+	b.same(s)
+	b.config.Adopt = true
+	b.equal(other)
+}
+
 func TestNoDeleteKeepsExtras(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b = y", "c/d/e = z")
 	b.config.NoDelete = true
@@ -338,6 +351,21 @@ func TestDestinationsThatAreRefused(t *testing.T) {
 	refuse("within the source", exit.Usage, func(_ string, c *Config) { c.Dest = filepath.Join(s.root, "copy") })
 	refuse("around the source", exit.Usage, func(_ string, c *Config) { c.Dest = filepath.Dir(s.root) })
 	refuse("no parent", exit.Local, func(_ string, c *Config) { c.Dest += "/a/b/c" })
+}
+
+// Another mirror that came and went between the first look at a directory and its
+// lock made that its own.
+func TestTheSecondLookAtADestination(t *testing.T) {
+	s, other := watched(t, "a = x"), watched(t, "b = y")
+	b := newBench(t, s.root)
+	b.config.meanwhile = func() {
+		first := b.config
+		first.Source, first.meanwhile = other.root, nil
+		require.NoError(t, Once(context.Background(), first))
+	}
+	err := b.once()
+	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
+	b.same(other)
 }
 
 func TestOneMirrorPerDestination(t *testing.T) {

@@ -283,7 +283,7 @@ func TestMountsInsideTheCopy(t *testing.T) {
 		t.Cleanup(func() { _ = syscall.Unmount(b.path(at), syscall.MNT_DETACH) })
 		testtree.Make(t, b.path(at), "theirs = precious", "f = theirs, too")
 	}
-	s.change("a/in/f = changed", "c/f = changed")
+	s.change("a/in/f = changed", "a/in/new = x", "c/f = changed")
 	s.remove("b")
 	require.NoError(t, os.RemoveAll(s.path("d")))
 	s.change("d = a file now")
@@ -293,6 +293,7 @@ func TestMountsInsideTheCopy(t *testing.T) {
 	for _, at := range []string{"a/in", "b/in", "d"} {
 		require.Equal(t, "precious", b.read(at+"/theirs"))
 		require.Equal(t, "theirs, too", b.read(at+"/f"))
+		require.NoFileExists(t, b.path(at+"/new"))
 		require.NoError(t, syscall.Unmount(b.path(at), 0))
 	}
 	require.Equal(t, "changed", b.read("c/f"))

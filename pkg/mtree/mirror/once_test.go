@@ -100,6 +100,7 @@ func TestOnceWalksWhereStampsDoNotPrune(t *testing.T) {
 	require.NoError(t, os.WriteFile(s.path("a/b/c"), []byte("two"), 0o644))
 	b.equal(s)
 	require.Contains(t, b.out.String(), "listed 3 directories, fetched 1 files")
+	require.EqualValues(t, 2, b.stats.Walks.Load())
 	before := b.status()
 	b.equal(s)
 	require.Contains(t, b.out.String(), "fetched 0 files")

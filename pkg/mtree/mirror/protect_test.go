@@ -60,6 +60,26 @@ func TestAReleaseSparesWhatFiltersExclude(t *testing.T) {
 	require.NoFileExists(t, b.path("a/007"))
 }
 
+// What is to be deleted and is gone by then is deleted, with filters and without.
+func TestTheDoomedMayVanish(t *testing.T) {
+	for _, filters := range [][]string{nil, {"- *.local"}} {
+		s, b := overHTTP(t, "gone/a/b = x", "gone/c = x", "also = x", "f = y")
+		b.config.Filters = filters
+		b.equal(s)
+		require.NoError(t, os.RemoveAll(s.path("gone")))
+		require.NoError(t, os.RemoveAll(s.path("also")))
+		s.change("f = changed")
+		b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/f" {
+				_ = os.RemoveAll(b.path("gone"))
+				_ = os.RemoveAll(b.path("also"))
+			}
+			return false
+		})
+		b.equal(s)
+	}
+}
+
 // A directory with something excluded makes no way for a file.
 func TestExcludedFilesAreNotReplaced(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b/f = x", "c = y")

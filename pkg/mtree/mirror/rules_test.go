@@ -3,7 +3,9 @@ package mirror
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"syscall"
@@ -173,6 +175,8 @@ func TestALiveLogIsKeptAsRead(t *testing.T) {
 	require.Equal(t, "x", b.read("a/z"))
 	record, _ := b.record("b")
 	require.NotEqual(t, unfinished, record.Stamp, "siblings are complete")
+	record, _ = b.record("a")
+	require.Equal(t, unfinished, record.Stamp, "it is looked at again")
 	b.server.interfere(nil)
 	s.publish("a/log")
 	b.equal(s)
@@ -248,6 +252,55 @@ func TestAHotListing(t *testing.T) {
 	require.Equal(t, "x", b.read("a/gone"))
 	b.server.interfere(nil)
 	b.equal(s)
+}
+
+// The recent files of a busy directory are summed once their ctime is old, and
+// then no more.
+func TestSettledFilesAreNotSummedAgain(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one @1000000000", "a/g = x")
+	var ahead time.Duration // of the source's clock
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.RequestURI() != "/a/?txt" {
+			return false
+		}
+		answer := httptest.NewRecorder()
+		b.server.present().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/a/?txt", nil))
+		listing, err := mtree.ParseListing(answer.Body.Bytes())
+		require.NoError(t, err)
+		listing.Now = listing.Now.Add(ahead)
+		maps.Copy(w.Header(), answer.Header())
+		w.Header().Del("Content-Length")
+		_, _ = w.Write(mtree.FormatListing(listing))
+		return true
+	})
+	m, err := open(b.config)
+	require.NoError(t, err)
+	defer m.close()
+	sums := func() (n int) {
+		b.server.requests()
+		p, err := m.once(t.Context())
+		require.NoError(t, err)
+		require.True(t, p.complete)
+		for _, asked := range b.server.requests() {
+			if strings.HasSuffix(asked, "?sums") {
+				n++
+			}
+		}
+		return n
+	}
+	require.Equal(t, 0, sums())
+	s.change("a/g = young")
+	require.Equal(t, 1, sums(), "f is as young as the listing")
+	s.change("a/g = still young")
+	require.Equal(t, 1, sums(), "and a write of it may go on")
+	ahead = time.Minute
+	s.change("a/g = old by now")
+	require.Equal(t, 1, sums())
+	ahead = 0
+	for _, text := range []string{"1", "2"} {
+		s.change("a/g = " + text)
+		require.Equal(t, 0, sums(), "the bytes of f were seen when it was old")
+	}
 }
 
 // What stands below a 403 is passed over and keeps nothing incomplete: making

@@ -1,0 +1,90 @@
+package mirror
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Complete is a directory whose record has exactly the stamp, be it later or
+// earlier, and whose time is that one as far as it can be stored.
+func TestComplete(t *testing.T) {
+	d := &dest{times: disk.TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp, Granule: time.Second}}
+	stamp := mtree.Unix(1_000_000_000, 500)
+	info := disk.Info{MTime: mtree.Unix(1_000_000_000, 0)}
+	require.True(t, d.complete(disk.Record{Stamp: stamp}, info, stamp))
+	require.False(t, d.complete(disk.Record{Stamp: stamp.Add(1)}, info, stamp), "another one within the second")
+	require.False(t, d.complete(disk.Record{Stamp: stamp.Add(-1)}, info, stamp))
+	require.False(t, d.complete(disk.Record{Stamp: stamp}, disk.Info{MTime: info.MTime.Add(time.Second)}, stamp), "touched")
+}
+
+// A directory below which nothing is trusted stays so, whatever else is begun in
+// it: a release, a repair, a visit that does not know.
+func TestBeginKeepsDistrust(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x")
+	b.equal(s)
+	d, err := openDest(&b.config)
+	require.NoError(t, err)
+	defer d.close()
+	for _, step := range []struct {
+		deep bool
+		want mtree.Stamp
+	}{{false, unfinished}, {true, distrusted}, {false, distrusted}} {
+		require.NoError(t, d.begin(d.root, "", disk.Record{}, step.deep))
+		record, ok := d.record(d.root, "")
+		require.True(t, ok)
+		require.Equal(t, step.want, record.Stamp)
+		require.NotEmpty(t, record.ID)
+	}
+}
+
+// Bytes that were changed up to ten seconds before the directory was completed may
+// have been written after they were read: their times are set at the start.
+func TestSuspicion(t *testing.T) {
+	decided := mtree.Unix(1_000_000_000, 0)
+	for age, want := range map[time.Duration]bool{-time.Second: true, time.Second: true, 9 * time.Second: true, 11 * time.Second: false} {
+		p := planner{byCTime: true, decided: decided, checked: func(string, *mtree.Entry) bool { return false }}
+		e := &mtree.Entry{Name: "f", CTime: decided.Add(-age), Has: mtree.HasCTime}
+		require.Equal(t, want, p.suspicious(e), "%s", age)
+		p.byCTime = false
+		require.False(t, p.suspicious(e), "without a time ctime decides nothing")
+		p.replaced = true
+		require.True(t, p.suspicious(e))
+	}
+}
+
+// liar is a source that gives fewer or more bytes than it says.
+type liar struct {
+	source
+	body string
+}
+
+func (l *liar) fetch(_ context.Context, want []wanted, put putFunc) []error {
+	errs := make([]error, len(want))
+	for i := range want {
+		errs[i] = put(i, opened{got: *want[i].Entry, body: strings.NewReader(l.body)})
+	}
+	return errs
+}
+
+// Whatever a source hands over, a file of another length does not get its name.
+func TestTheLengthIsAlwaysChecked(t *testing.T) {
+	for _, body := range []string{"", "ab", "abcd"} {
+		s := watched(t, "f = abc")
+		b := newBench(t, s.root)
+		m, err := open(b.config)
+		require.NoError(t, err)
+		defer m.close()
+		m.source = &liar{m.source, body}
+		p, err := m.once(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 1, p.failed)
+		require.NoFileExists(t, b.path("f"))
+	}
+}
