@@ -265,3 +265,24 @@ func TestFarAwayIsNamedByTheLink(t *testing.T) {
 	require.Equal(t, 302, a.StatusCode)
 	require.Equal(t, "../"+strings.Repeat(strings.Repeat("%FF", 200)+"/", 4)+"end/?txt", a.Header.Get("Location"))
 }
+
+// HTML: how much is in the directory is told for people, whatever the sizes add
+// up to.
+func TestAmounts(t *testing.T) {
+	s := publishWatched(t, serve.Config{Root: inMemory(t)}, nil)
+	for _, test := range []struct {
+		size int64
+		want string
+	}{
+		{0, "1 entry, 0 bytes<"}, {1, "1 entry, 1 byte<"}, {1023, "1 entry, 1023 bytes<"}, {1024, "1 entry, 1.0 KiB<"}, {1 << 20, "1 entry, 1.0 MiB<"},
+		{5 << 40, "1 entry, 5.0 TiB<"}, {1<<63 - 1<<12, "1 entry, 8.0 EiB<"},
+	} {
+		require.NoError(t, os.WriteFile(s.path("a"), nil, 0o644))
+		require.NoError(t, os.Truncate(s.path("a"), test.size))
+		require.NoError(t, os.Chtimes(s.path(""), past, past))
+		require.Contains(t, s.get("/?html").body, test.want)
+	}
+	require.NoError(t, os.WriteFile(s.path("b"), nil, 0o644))
+	require.NoError(t, os.Truncate(s.path("b"), 1<<63-1<<12))
+	require.Contains(t, s.get("/?html").body, "2 entries, 16.0 EiB<")
+}

@@ -73,16 +73,36 @@ func (f *htmlForm) head(dst []byte) []byte {
 
 // about says how many entries there are and how much is in them.
 func (f *htmlForm) about(dst []byte) []byte {
-	var bytes int64
+	var bytes float64 // sizes up to 2^63-1 add up to more than an int64
 	for i := range f.Entries {
-		bytes += f.Entries[i].Size
+		bytes += float64(f.Entries[i].Size)
 	}
-	dst = append(strconv.AppendInt(dst, int64(len(f.Entries)), 10), " entries, "...)
-	dst = append(strconv.AppendInt(dst, bytes, 10), " bytes"...)
+	noun := " entries, "
+	if len(f.Entries) == 1 {
+		noun = " entry, "
+	}
+	dst = append(strconv.AppendInt(dst, int64(len(f.Entries)), 10), noun...)
+	dst = appendAmount(dst, bytes)
 	if f.Hidden > 0 {
 		dst = append(strconv.AppendInt(append(dst, ", "...), f.Hidden, 10), " hidden"...)
 	}
 	return dst
+}
+
+// appendAmount appends a number of bytes for people: "1.5 MiB".
+func appendAmount(dst []byte, bytes float64) []byte {
+	if bytes == 1 {
+		return append(dst, "1 byte"...)
+	}
+	if bytes < 1024 {
+		return append(strconv.AppendFloat(dst, bytes, 'f', 0, 64), " bytes"...)
+	}
+	unit := 0
+	for bytes /= 1024; bytes >= 1024; unit++ {
+		bytes /= 1024
+	}
+	dst = strconv.AppendFloat(dst, bytes, 'f', 1, 64)
+	return append(append(append(dst, ' '), "KMGTPEZY"[unit]), "iB"...)
 }
 
 // row follows lighttpd's cells to the letter: class last in each tag.

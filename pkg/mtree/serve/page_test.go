@@ -98,14 +98,17 @@ func (b *browser) eval(expression string) any {
 func (b *browser) until(condition string) {
 	b.Helper()
 	for end := time.Now().Add(30 * time.Second); b.eval(condition) != true; {
-		require.True(b, time.Now().Before(end), "%s\n%v", condition, b.eval("document.body.outerHTML.slice(0, 3000)"))
+		if time.Now().After(end) {
+			require.Fail(b, condition, "%v", b.eval("document.body?.outerHTML.slice(0, 3000)"))
+		}
 		b.eval("new Promise((go) => setTimeout(go, 20))")
 	}
 }
 
 // The page in a real browser: the script runs under the policy, rows are shaded
 // by age, the path is linked, the commands are named; no file name runs; it
-// sorts, it filters, and a change appears by itself.
+// sorts, it filters, and a change appears by itself and leaves other rows as they
+// are. Keys do all of it.
 func TestPageInBrowser(t *testing.T) {
 	hostile := []string{
 		"<img src=x onerror=document.title='pwned'>", "\"><script>document.title='pwned'<", "javascript:document.title='pwned'",
@@ -118,6 +121,8 @@ func TestPageInBrowser(t *testing.T) {
 	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, files)
 	now := time.Now()
 	require.NoError(t, os.Chtimes(s.path("d'\"<x>/ten9"), now, now))
+	ahead := now.AddDate(1, 0, 0)
+	require.NoError(t, os.Chtimes(s.path("d'\"<x>/ten10"), ahead, ahead))
 	url := s.url + "/d%27%22%3Cx%3E/"
 	b := browse(t, url, 1000, 700)
 	require.Equal(t, `/d'"<x>`, b.eval("document.title"))
@@ -129,12 +134,13 @@ func TestPageInBrowser(t *testing.T) {
 	}
 	require.Equal(t, "0", b.eval(row("ten9")+".dataset.age"))
 	require.Nil(t, b.eval(row("old.txt")+".dataset.age"))
+	require.Nil(t, b.eval(row("ten10")+".dataset.age"), "a date to come tells nothing of when it changed")
 	require.Equal(t, "curl -s '"+url+"?txt'", b.eval(`document.querySelectorAll("pre")[0].textContent`))
 	require.Equal(t, "wget -m -np -nH '"+url+"'", b.eval(`document.querySelectorAll("pre")[1].textContent`))
 	require.Equal(t, s.url+"/", b.eval(`document.querySelector("h1 a").href`))
 
 	order := `[...document.querySelectorAll("tbody tr:not(.up) td.n")].map((c) => c.textContent).filter((n) => /^(ten|old|sub)/.test(n)).join(" ")`
-	for _, step := range [][2]string{{"0", "sub/ old.txt ten9 ten10"}, {"0", "ten10 ten9 old.txt sub/"}, {"2", "ten10 old.txt ten9 sub/"}, {"1", "ten9 "}} {
+	for _, step := range [][2]string{{"0", "sub/ old.txt ten9 ten10"}, {"0", "ten10 ten9 old.txt sub/"}, {"2", "ten10 old.txt ten9 sub/"}, {"1", "ten10 ten9 "}} {
 		b.eval(`document.querySelectorAll("th button")[` + step[0] + `].click()`)
 		require.Contains(t, b.eval(order), step[1])
 	}
@@ -144,11 +150,25 @@ func TestPageInBrowser(t *testing.T) {
 	require.Equal(t, 2.0, b.eval(`[...document.querySelectorAll("tbody tr:not(.up)")].filter((r) => !r.hidden).length`))
 
 	require.Eventually(t, func() bool { return s.cfg.Stats.Waiting.Load() == 1 }, 10*time.Second, 10*time.Millisecond)
+	b.eval(row("old.txt") + ".kept = true")
 	s.change("d'\"<x>/often.txt", "new")
 	b.until("!!" + row("often.txt"))
 	require.Equal(t, true, b.eval(row("often.txt")+".classList.contains('new') && !"+row("often.txt")+".hidden"))
+	require.Equal(t, true, b.eval(row("old.txt")+".kept"), "the same row as before")
 	require.Equal(t, "watched", b.eval(`document.querySelector("#state").textContent`))
+	press := func(key string) {
+		b.eval(fmt.Sprintf("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: %q, bubbles: true}))", key))
+	}
+	for _, step := range [][2]string{{"ArrowDown", "../"}, {"ArrowDown", "ten10"}, {"ArrowDown", "often.txt"}, {"ArrowUp", "ten10"}, {"ArrowUp", "../"}, {"ArrowUp", ""}} {
+		press(step[0]) // rows that the filter hides are passed over
+		require.Equal(t, step[1], b.eval("document.activeElement.textContent"))
+	}
 	require.Equal(t, `/d'"<x>`, b.eval("document.title"), "no name became a script")
+	b.eval(`(() => { const i = document.querySelector("input"); i.focus(); i.value = "sub"; i.dispatchEvent(new Event("input")); })()`)
+	press("Enter")
+	b.until(`location.pathname.endsWith("/sub/") && !!document.querySelector("#state")`)
+	press("u")
+	b.until(`!location.pathname.endsWith("/sub/")`)
 }
 
 // Ten thousand rows, a narrow screen, dark: it draws, and nothing is wider than
@@ -165,6 +185,9 @@ func TestPageIsDrawn(t *testing.T) {
 		}
 		require.Equal(t, 10_000.0, b.eval(`document.querySelectorAll("tbody tr").length`))
 		require.LessOrEqual(t, b.eval("document.documentElement.scrollWidth"), float64(width), name)
+		require.Positive(t, b.eval(`Math.min(...[...document.querySelectorAll("th button")].map((b) => b.offsetHeight))`), "it can be sorted: "+name)
+		b.eval(`document.querySelectorAll("th button")[0].click(), document.querySelectorAll("th button")[0].click()`)
+		require.Contains(t, b.eval(`document.querySelector("tbody tr").textContent`), "file-09999", name)
 		shot := b.call("Page.captureScreenshot", nil)["data"].(string)
 		picture, err := base64.StdEncoding.DecodeString(shot)
 		require.NoError(t, err)

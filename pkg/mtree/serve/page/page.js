@@ -7,52 +7,65 @@
     e.append(...kids);
     return e;
   };
-  const rows = () => [...table.tBodies[0].rows].filter((r) => !r.classList.contains("up"));
-  const time = (r) => {
-    const t = r.cells[1].textContent; // 2024-Feb-03 04:05:06, UTC
+  const tbody = table.tBodies[0];
+  const entries = (of) => [...of.rows].filter((r) => !r.classList.contains("up"));
+  const rows = () => entries(tbody);
+  const time = (t) => { // 2024-Feb-03 04:05:06, UTC
     const m = t && /^(-?\d+)-(\w{3})-(\d\d) (\d\d):(\d\d):(\d\d)$/.exec(t);
     return m ? Date.UTC(+m[1], months.indexOf(m[2]) / 3, +m[3], +m[4], +m[5], +m[6]) : -Infinity;
   };
-  const size = (r) => (r.cells[2].textContent === "-" ? -1 : Number(r.cells[2].textContent));
-  const name = (r) => r.cells[0].textContent;
+
+  // What a row says, read once: there may be ten thousand.
+  const known = new WeakMap();
+  const facts = (r) => {
+    let f = known.get(r);
+    if (!f) {
+      const [n, m, s] = [...r.children].map((c) => c.textContent);
+      const href = r.querySelector("a")?.getAttribute("href");
+      f = { name: n, low: n.toLowerCase(), time: time(m), size: s === "-" ? -1 : Number(s), dir: r.classList.contains("d"), key: [href, n, m, s].join("\n") };
+      known.set(r, f);
+    }
+    return f;
+  };
   const words = new Intl.Collator(undefined, { numeric: true });
   const orders = [
-    (a, b) => (b.classList.contains("d") - a.classList.contains("d")) || words.compare(name(a), name(b)),
-    (a, b) => time(a) - time(b),
-    (a, b) => size(a) - size(b),
+    (a, b) => (b.dir - a.dir) || words.compare(a.name, b.name),
+    (a, b) => a.time - b.time,
+    (a, b) => a.size - b.size,
   ];
 
   // Sorting.
   const heads = [...table.tHead.rows[0].cells];
   let by = -1, down = false;
-  const sort = () => {
-    if (by < 0) return;
-    const list = rows().sort(orders[by]);
-    if (down) list.reverse();
-    table.tBodies[0].append(...list);
-    heads.forEach((h, i) => {
-      if (i === by) h.setAttribute("aria-sort", down ? "descending" : "ascending");
-      else h.removeAttribute("aria-sort");
-    });
+  const sorted = (list) => {
+    if (by < 0) return list;
+    list.sort((a, b) => orders[by](facts(a), facts(b)));
+    return down ? list.reverse() : list;
   };
   heads.forEach((h, i) => {
     const b = make("button", { type: "button", textContent: h.textContent });
     b.addEventListener("click", () => {
       down = by === i ? !down : i > 0;
       by = i;
-      sort();
+      tbody.replaceChildren(...tbody.querySelectorAll("tr.up"), ...sorted(rows()));
+      heads.forEach((h, i) => {
+        if (i === by) h.setAttribute("aria-sort", down ? "descending" : "ascending");
+        else h.removeAttribute("aria-sort");
+      });
     });
     h.replaceChildren(b);
   });
 
-  // Age: a bar beside each row, the stronger the later it changed.
+  // Age: a bar beside each row, the stronger the later it changed. What is dated
+  // ahead of the server's clock tells nothing.
   const limits = [60, 3600, 86400, 7 * 86400, 30 * 86400]; // seconds
+  let ahead = 0; // milliseconds by which the server's clock is ahead of ours
   const age = () => {
-    const now = Date.now();
+    const now = Date.now() + ahead;
     for (const r of rows()) {
-      const past = (now - time(r)) / 1000, step = limits.findIndex((l) => past < l);
-      if (step >= 0) r.dataset.age = step;
-      else delete r.dataset.age;
+      const past = (now - facts(r).time) / 1000, step = past < -60 ? -1 : limits.findIndex((l) => past < l);
+      if (step < 0) delete r.dataset.age;
+      else if (r.dataset.age !== String(step)) r.dataset.age = step;
     }
   };
 
@@ -61,7 +74,7 @@
   document.querySelector("header").append(filter);
   const sift = () => {
     const want = filter.value.toLowerCase();
-    for (const r of rows()) r.hidden = !name(r).toLowerCase().includes(want);
+    for (const r of rows()) r.hidden = !facts(r).low.includes(want);
   };
   filter.addEventListener("input", sift);
   addEventListener("keydown", (e) => {
@@ -74,14 +87,18 @@
       e.preventDefault();
       filter.focus();
     } else if (e.key === "u" && e.target !== filter) {
-      table.querySelector("tr.up a")?.click();
+      tbody.querySelector("tr.up a")?.click();
+    } else if (e.key === "Enter" && e.target === filter) {
+      rows().find((r) => !r.hidden)?.querySelector("a")?.click();
     } else if (e.key === "ArrowDown" || e.key === "ArrowUp") {
-      const links = [...table.tBodies[0].rows].filter((r) => !r.hidden).map((r) => r.querySelector("a")).filter(Boolean);
-      const next = links.indexOf(document.activeElement) + (e.key === "ArrowDown" ? 1 : -1);
-      if (links[next]) {
-        e.preventDefault();
-        links[next].focus();
-      }
+      const forth = e.key === "ArrowDown";
+      let r = document.activeElement.closest("tbody tr"), link = null;
+      if (!r && !forth) return;
+      do r = r ? (forth ? r.nextElementSibling : r.previousElementSibling) : tbody.rows[0];
+      while (r && (r.hidden || !(link = r.querySelector("a"))));
+      if (!r && forth) return;
+      e.preventDefault();
+      (r ? link : filter).focus();
     }
   });
 
@@ -107,19 +124,27 @@
   };
   const pause = (ms) => new Promise((go) => setTimeout(go, ms));
   const seen = () => document.hidden ? new Promise((go) => document.addEventListener("visibilitychange", go, { once: true })) : null;
-  const key = (r) => r.cells[0].querySelector("a")?.getAttribute("href") + r.cells[1].textContent + r.cells[2].textContent;
+  // Rows that say the same stay as they are, and so do the place and the focus.
   const show = (text) => {
     const page = new DOMParser().parseFromString(text, "text/html");
     const fresh = page.querySelector("table")?.tBodies[0];
     if (!fresh) throw new Error("not a listing");
-    const old = new Set(rows().map(key)), focused = document.activeElement?.getAttribute("href");
-    table.tBodies[0].replaceWith(document.adoptNode(fresh));
-    for (const r of rows()) r.classList.toggle("new", !old.has(key(r)));
+    const old = new Map(rows().map((r) => [facts(r).key, r])), focused = document.activeElement?.getAttribute("href");
+    const list = entries(fresh).map((r) => {
+      const same = old.get(facts(r).key);
+      old.delete(facts(r).key);
+      (same || r).classList.toggle("new", !same);
+      return same || document.adoptNode(r);
+    });
+    for (const r of old.values()) r.remove();
+    let at = rows()[0] || null;
+    for (const r of sorted(list)) {
+      if (r === at) at = at.nextElementSibling;
+      else tbody.insertBefore(r, at);
+    }
     document.querySelector("#about").textContent = page.querySelector("#about").textContent;
-    sort();
     sift();
-    age();
-    if (focused) [...table.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused)?.focus();
+    if (focused && document.activeElement === body) [...tbody.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused)?.focus();
   };
   const live = async () => {
     for (;;) {
@@ -134,6 +159,7 @@
         } else if (r.status !== 304) {
           throw new Error(r.status);
         }
+        ahead = Number(r.headers.get("Tidemark-Now")) * 1000 - Date.now() || 0;
         const told = r.headers.get("Tidemark-State") || "";
         say(told, told === "degraded" || told === "stale");
         age();
