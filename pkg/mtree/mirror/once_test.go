@@ -18,10 +18,7 @@ func eachSource(t *testing.T, test func(t *testing.T, s *tree, b *bench), lines 
 		test(t, s, newBench(t, s.root))
 	})
 	t.Run("http", func(t *testing.T) {
-		s := watched(t, lines...)
-		b := newBench(t, "")
-		b.server = serveTree(t, s.root)
-		b.config.Source = b.server.URL
+		s, b := overHTTP(t, lines...)
 		test(t, s, b)
 	})
 }

@@ -41,9 +41,7 @@ func TestLargeFilesAreContinued(t *testing.T) {
 	old := time.Unix(1_000_000_000, 0)
 	require.NoError(t, os.Chtimes(s.path("big"), old, old))
 	s.publish("big")
-	b := newBench(t, "")
-	b.server = serveTree(t, s.root)
-	b.config.Source = b.server.URL
+	b := s.benchOverHTTP()
 	var ranges []string
 	cutting := true
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {

@@ -23,10 +23,15 @@ import (
 // overHTTP makes a watched tree, its server and a bench for a copy.
 func overHTTP(t *testing.T, lines ...string) (*tree, *bench) {
 	s := watched(t, lines...)
-	b := newBench(t, "")
-	b.server = serveTree(t, s.root)
+	return s, s.benchOverHTTP()
+}
+
+// benchOverHTTP returns a bench whose source is the tree as serve publishes it.
+func (s *tree) benchOverHTTP() *bench {
+	b := newBench(s.t, "")
+	b.server = serveTree(s.t, s.root)
 	b.config.Source = b.server.URL
-	return s, b
+	return b
 }
 
 // forge writes other bytes and puts the mtime back, as "cp -p" of a file of

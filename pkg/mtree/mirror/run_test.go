@@ -106,10 +106,7 @@ func TestRunFollowsChanges(t *testing.T) {
 
 // A change costs one answer for the listings and one for the file.
 func TestRunNeedsTwoAnswersForAChange(t *testing.T) {
-	s := watched(t, "a/b/c/d = one", "e/f = two")
-	b := newBench(t, "")
-	b.server = serveTree(t, s.root)
-	b.config.Source = b.server.URL
+	s, b := overHTTP(t, "a/b/c/d = one", "e/f = two")
 	b.start()
 	b.eventually(s)
 	require.True(t, assertEventually(func() bool { return lastAsked(b.server, "since") }))
@@ -131,10 +128,7 @@ func lastAsked(s *server, what string) bool {
 
 // Without a change there is one request per poll, and nothing is written.
 func TestRunIsIdle(t *testing.T) {
-	s := watched(t, "a/b = one")
-	b := newBench(t, "")
-	b.server = serveTree(t, s.root)
-	b.config.Source = b.server.URL
+	s, b := overHTTP(t, "a/b = one")
 	b.start()
 	b.eventually(s)
 	require.True(t, assertEventually(func() bool { return lastAsked(b.server, "since") }))
@@ -180,15 +174,12 @@ func TestRunRetriesWhatFailed(t *testing.T) {
 	b.eventually(s)
 }
 
-// WaitFor returns when the copy has what was published by a stamp.
 // A source whose stamps do not prune is walked no sooner than ten minutes after
 // the last walk, but that watch was started there is noticed at once; also when
 // that happens within a pass, whose listings are then of two trees.
 func TestRunNoticesThatWatchWasStarted(t *testing.T) {
 	s := newTree(t, "a/b = one", "c = two")
-	b := newBench(t, "")
-	b.server = serveTree(t, s.root)
-	b.config.Source = b.server.URL
+	b := s.benchOverHTTP()
 	b.start()
 	b.eventually(s)
 	testtree.Make(t, s.root, "a/b = later")
@@ -201,9 +192,7 @@ func TestRunNoticesThatWatchWasStarted(t *testing.T) {
 
 func TestATreeThatBecomesAnotherWithinAPass(t *testing.T) {
 	s := newTree(t, "a/b = one", "c = two")
-	b := newBench(t, "")
-	b.server = serveTree(t, s.root)
-	b.config.Source = b.server.URL
+	b := s.benchOverHTTP()
 	var once sync.Once
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/a/" {
@@ -232,6 +221,7 @@ func TestWaitForIsNotMisledByATimeInTheFuture(t *testing.T) {
 	require.NoError(t, WaitFor(context.Background(), b.config.Dest, "", stampOf(t, s.root)))
 }
 
+// WaitFor returns when the copy has what was published by a stamp.
 func TestWaitFor(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.start()

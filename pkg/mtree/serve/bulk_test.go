@@ -213,17 +213,8 @@ func TestStatus(t *testing.T) {
 func TestStatusOfCopy(t *testing.T) {
 	root := t.TempDir()
 	watched(t, root, disk.Mirrored)
-	dir, err := disk.OpenRoot(root)
-	require.NoError(t, err)
-	defer dir.Close()
-	m, err := disk.OpenMarker(dir, "")
-	require.NoError(t, err)
-	defer m.Close()
-	tree, err := m.ReadTree()
-	require.NoError(t, err)
-	tree.Upstream = "https://user:word@up.example:8077/private/dir/"
-	require.NoError(t, m.WriteTree(tree))
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
+	s.alterTree(func(tree *disk.Tree) { tree.Upstream = "https://user:word@up.example:8077/private/dir/" })
 	s.start()
 	body := s.get("/?status").body
 	require.Contains(t, body, `"host": "up.example:8077"`)

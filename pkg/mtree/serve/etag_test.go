@@ -115,16 +115,7 @@ func TestTagFollowsOptions(t *testing.T) {
 		require.Equal(t, tag, s.get("/?txt").Header.Get("ETag"))
 	}
 	before := base.get("/?txt").Header.Get("ETag")
-	root, err := disk.OpenRoot(base.root)
-	require.NoError(t, err)
-	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
-	require.NoError(t, err)
-	defer m.Close()
-	tree, err := m.ReadTree()
-	require.NoError(t, err)
-	tree.Epoch++
-	require.NoError(t, m.WriteTree(tree))
+	base.alterTree(func(tree *disk.Tree) { tree.Epoch++ })
 	require.Eventually(t, func() bool { return base.get("/?txt").Header.Get("Tidemark-Epoch") == "8" }, 5*time.Second, 10*time.Millisecond)
 	require.Equal(t, 200, base.get("/?txt", "If-None-Match", before).StatusCode)
 }

@@ -94,6 +94,21 @@ func (s *site) settle() {
 	}
 }
 
+// alterTree changes what the tree file says, as a watcher or a mirror would.
+func (s *site) alterTree(change func(*disk.Tree)) {
+	s.Helper()
+	root, err := disk.OpenRoot(s.root)
+	require.NoError(s, err)
+	defer root.Close()
+	m, err := disk.OpenMarker(root, "")
+	require.NoError(s, err)
+	defer m.Close()
+	tree, err := m.ReadTree()
+	require.NoError(s, err)
+	change(&tree)
+	require.NoError(s, m.WriteTree(tree))
+}
+
 // watched makes the tree one with a live watcher: what watch writes, without
 // watch. The lock is held until release.
 func watched(t testing.TB, root string, state disk.State) (release func()) {

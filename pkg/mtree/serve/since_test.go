@@ -158,15 +158,6 @@ func TestSinceWaitsForNoOtherEpoch(t *testing.T) {
 	done := make(chan answer)
 	go func() { done <- s.get("/?txt&wait=1&since="+new.String(), "If-None-Match", tag) }()
 	s.waiting(1)
-	root, err := disk.OpenRoot(s.root)
-	require.NoError(t, err)
-	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
-	require.NoError(t, err)
-	defer m.Close()
-	tree, err := m.ReadTree()
-	require.NoError(t, err)
-	tree.Epoch++
-	require.NoError(t, m.WriteTree(tree))
+	s.alterTree(func(tree *disk.Tree) { tree.Epoch++ })
 	require.Equal(t, 410, (<-done).StatusCode)
 }
