@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
@@ -221,4 +222,39 @@ func TestListeningIsNotified(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, string(got[:n]))
 	}
+}
+
+// Sockets that systemd passes are used, and --listen is not.
+func TestSocketsFromSystemd(t *testing.T) {
+	if os.Getenv("LISTEN_FDS") != "" { // this is the child
+		address := serving(t, Web{Listen: []string{"127.0.0.1:1"}}, http.HandlerFunc(hello))
+		require.NotContains(t, address, "127.0.0.1:1/")
+		_, err := io.Copy(io.Discard, os.Stdin) // until the parent has asked
+		require.NoError(t, err)
+		return
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	file, err := l.(*net.TCPListener).File()
+	require.NoError(t, err)
+	defer file.Close()
+	require.NoError(t, l.Close())
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" -test.run '^TestSocketsFromSystemd$' -test.v`, self)
+	cmd.ExtraFiles = []*os.File{file} // descriptor 3
+	stop, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	var out lockedText
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	response, err := http.Get("http://" + l.Addr().String())
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, "hello", string(body))
+	require.NoError(t, stop.Close())
+	require.NoError(t, cmd.Wait())
+	require.Equal(t, "PASS", out.find(`--- (PASS): TestSocketsFromSystemd`))
 }

@@ -272,7 +272,7 @@ func TestUnreadable(t *testing.T) {
 		asNobody(t, t.Name())
 		return
 	}
-	s := publishWatched(t, serve.Config{}, map[string]string{"d/x": "1", "f": "1"})
+	s := publishWatched(t, serve.Config{Tar: true}, map[string]string{"d/x": "1", "f": "1"})
 	require.NoError(t, os.Chmod(s.path("d"), 0))
 	require.NoError(t, os.Chmod(s.path("f"), 0))
 	t.Cleanup(func() { _ = os.Chmod(s.path("d"), 0o755) })
@@ -282,6 +282,35 @@ func TestUnreadable(t *testing.T) {
 	require.NoError(t, os.Chmod(s.path("d"), 0o400)) // names may be read, entries may not
 	require.Equal(t, 403, s.get("/d/?txt").StatusCode)
 	require.Equal(t, 200, s.get("/?txt").StatusCode, "siblings go on")
+	for _, query := range []string{"html", "wait=0.01", "since=0", "recent=1", "sums", "tar"} {
+		a := s.get("/d/?" + query)
+		require.Equal(t, 403, a.StatusCode, query)
+		require.Equal(t, "403 not readable\n", a.body, query)
+	}
+	// What goes through the whole tree passes over it; what names it leaves it out.
+	paths, _ := changes(t, s.get("/?txt&since=0").body)
+	require.Equal(t, []string{""}, paths)
+	require.NotContains(t, s.get("/?txt&recent=9").body, "d/x")
+	require.Empty(t, s.do(http.MethodPost, "/?sums", strings.NewReader("d/x\nf\n")).body)
+}
+
+// A directory that becomes a file, or a file a directory, is told as what it is
+// now, also to those who wait.
+func TestDirectoryBecomesFile(t *testing.T) {
+	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"d/x": "1", "f": "2"})
+	tag := s.get("/d/?txt").Header.Get("ETag")
+	done := make(chan answer)
+	go func() { done <- s.get("/d/?txt&wait=40", "If-None-Match", tag) }()
+	s.waiting(1)
+	require.NoError(t, os.RemoveAll(s.path("d")))
+	require.Equal(t, 404, (<-done).StatusCode)
+	require.NoError(t, os.Remove(s.path("f")))
+	s.write("d", "a file now")
+	s.write("f/y", "in a directory now")
+	for target, want := range map[string]int{"/d": 200, "/d/": 404, "/d/?txt": 404, "/d/x": 404, "/d/?txt&wait=1": 404, "/d/?sums": 404, "/f": 301, "/f/?txt": 200, "/f/y": 200} {
+		require.Equal(t, want, s.get(target, "If-None-Match", tag).StatusCode, target)
+	}
+	require.Equal(t, "a file now", s.get("/d").body)
 }
 
 // A root that is replaced or unmounted: listings 503, degraded, with
@@ -308,6 +337,28 @@ func TestReplacedRoot(t *testing.T) {
 	require.NoError(t, os.RemoveAll(root))
 	require.NoError(t, os.Rename(root+".old", root))
 	require.Eventually(t, func() bool { return s.get("/?txt").StatusCode == 200 }, 5*time.Second, 10*time.Millisecond)
+}
+
+// A file system that is taken away from under the root, or put over it: an error,
+// never the empty directory that is there now.
+func TestUnmountedRoot(t *testing.T) {
+	root := t.TempDir()
+	mount := func() {
+		require.NoError(t, syscall.Mount("tmpfs", root, "tmpfs", 0, "size=1m"))
+		t.Cleanup(func() { _ = syscall.Unmount(root, syscall.MNT_DETACH) })
+	}
+	mount()
+	s := publishWatched(t, serve.Config{Root: root}, map[string]string{"a": "1", "d/x": "1"})
+	tag := s.get("/?txt").Header.Get("ETag")
+	mount() // something else over it
+	for _, target := range []string{"/?txt", "/d/?txt", "/?json", "/?txt&since=0", "/?sums", "/?recent=1"} {
+		require.Eventually(t, func() bool { return s.get(target).StatusCode == 503 }, 5*time.Second, 10*time.Millisecond, target)
+		require.Equal(t, 503, s.get(target, "If-None-Match", tag).StatusCode, target)
+	}
+	require.NoError(t, syscall.Unmount(root, 0))
+	require.Eventually(t, func() bool { return s.get("/?txt").StatusCode == 200 }, 5*time.Second, 10*time.Millisecond)
+	require.NoError(t, syscall.Unmount(root, syscall.MNT_DETACH))
+	require.Eventually(t, func() bool { return s.get("/?txt").StatusCode == 503 }, 5*time.Second, 10*time.Millisecond)
 }
 
 // Bearer tokens, also as Basic password; a shared cache must not keep what one
