@@ -57,7 +57,7 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 	var body []byte
 	last := time.Now()
 	for _, path := range paths {
-		sum, err := h.sum(r.Context(), mtree.JoinPath(v.path, path))
+		sum, err := h.sum(r.Context(), w, mtree.JoinPath(v.path, path))
 		if err := r.Context().Err(); err != nil {
 			h.abort(err)
 		}
@@ -82,17 +82,17 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 }
 
 // sum hashes one published regular file. As many are hashed at once as there
-// are processors, whoever asks.
-func (h *Handler) sum(ctx context.Context, path string) (sum [sha256.Size]byte, err error) {
+// are processors, whoever asks. However long both take, the deadline for writing
+// to w is moved on: over HTTP/2 it ends the answer also while nothing is written.
+func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (sum [sha256.Size]byte, err error) {
 	if h.hidden(path, false) {
 		return sum, os.ErrNotExist
 	}
-	select {
-	case h.hashing <- struct{}{}:
-		defer func() { <-h.hashing }()
-	case <-ctx.Done():
-		return sum, ctx.Err()
+	if err := h.enterHashing(ctx, w); err != nil {
+		return sum, err
 	}
+	defer func() { <-h.hashing }()
+	var extended time.Time
 	f, _, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
 	if err != nil {
 		return sum, err
@@ -111,6 +111,10 @@ func (h *Handler) sum(ctx context.Context, path string) (sum [sha256.Size]byte, 
 		if err := ctx.Err(); err != nil {
 			return sum, err
 		}
+		if time.Since(extended) > extendEvery {
+			extended = time.Now()
+			extend(w)
+		}
 	}
 	if err := stillThat(f); err != nil {
 		return sum, err
@@ -119,6 +123,30 @@ func (h *Handler) sum(ctx context.Context, path string) (sum [sha256.Size]byte, 
 	hash.Sum(sum[:0])
 	return sum, nil
 }
+
+// enterHashing waits until one more file may be hashed.
+func (h *Handler) enterHashing(ctx context.Context, w http.ResponseWriter) error {
+	select {
+	case h.hashing <- struct{}{}:
+		return nil
+	default:
+	}
+	tick := time.NewTicker(extendEvery)
+	defer tick.Stop()
+	for {
+		extend(w)
+		select {
+		case h.hashing <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// extendEvery is how often a deadline is moved on where nothing is written.
+const extendEvery = writeTimeout / 4
 
 const hashBuffer = 128 << 10 // bytes
 

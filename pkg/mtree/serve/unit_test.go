@@ -1,10 +1,12 @@
 package serve
 
 import (
+	"context"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -66,4 +68,44 @@ func TestQueries(t *testing.T) {
 	query := parseQuery("txt&since=1.5&since=2&after=a+b%2fc%zz&x=%41=&&=y")
 	require.Equal(t, map[string]string{"txt": "", "since": "1.5", "after": "a+b%2fc%zz", "x": "A=", "": ""}, query)
 	require.Equal(t, strings.Repeat("%FF", 2)+"?a", plainQuery("\xff\xff?a"))
+}
+
+// deadlines notes until when a client may take to read.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// Sums: who waits for others' large files to be hashed, or for an own one, is not
+// cut off meanwhile. Over HTTP/2 a deadline that passes ends the answer.
+func TestHashingMovesTheDeadlineOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &Handler{hashing: make(chan struct{}, 1)}
+		h.hashing <- struct{}{}
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		begun := time.Now()
+		require.ErrorIs(t, h.enterHashing(ctx, w), context.DeadlineExceeded)
+		require.Equal(t, begun.Add(writeTimeout), w.set[0])
+		for i, until := range w.set[1:] {
+			require.Less(t, until.Sub(w.set[i]), writeTimeout/2, "each in good time")
+		}
+		require.True(t, w.set[len(w.set)-1].After(time.Now()))
+	})
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(root+"/a", []byte("1"), 0o644))
+	h, err := New(Config{Root: root})
+	require.NoError(t, err)
+	defer h.Close()
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	_, err = h.sum(t.Context(), w, "a")
+	require.NoError(t, err)
+	require.Len(t, w.set, 1)
+	require.WithinDuration(t, time.Now().Add(writeTimeout), w.set[0], writeTimeout/2)
 }
