@@ -145,9 +145,10 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hidden reports whether path, or a directory above it, is not published.
+// hidden reports whether path, or a directory above it, is not published, or is
+// too long to be.
 func (h *Handler) hidden(path string, isDir bool) bool {
-	if !h.cfg.Hidden && hasDot(path) {
+	if len(path) > maxPath || !h.cfg.Hidden && hasDot(path) {
 		return true
 	}
 	return h.exclude.Hides(path, isDir)

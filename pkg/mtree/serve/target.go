@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -35,10 +36,18 @@ func parseTarget(r *http.Request) (target, error) {
 		if err := mtree.CheckName(name); err != nil {
 			return t, err
 		}
-		t.path = mtree.JoinPath(t.path, name)
+		if t.path = mtree.JoinPath(t.path, name); len(t.path) > maxPath {
+			return t, errLong
+		}
 	}
 	return t, nil
 }
+
+// maxPath is the longest path that can be opened, in bytes: PATH_MAX without the
+// NUL. Thirty thousand components take seconds to look at, so it is not begun.
+const maxPath = 4095
+
+var errLong = fmt.Errorf("%w: a path of more than %d bytes", mtree.ErrName, maxPath)
 
 // parseQuery splits at "&" and decodes %XX and nothing else: a plus sign is a
 // plus sign, as in a listing. Of a key given twice the first counts.

@@ -109,3 +109,30 @@ func TestHashingMovesTheDeadlineOn(t *testing.T) {
 	require.Len(t, w.set, 1)
 	require.WithinDuration(t, time.Now().Add(writeTimeout), w.set[0], writeTimeout/2)
 }
+
+// Paths longer than any that can be opened are not looked at: with 30,000
+// components that took seconds, and much longer with a "**" to match.
+func TestEndlessPaths(t *testing.T) {
+	h, err := New(Config{Root: t.TempDir(), Exclude: []string{"**/x/**/y/**/z"}})
+	require.NoError(t, err)
+	defer h.Close()
+	fits, long := strings.Repeat("y/", 2047)+"z", strings.Repeat("y/", 2047)+"zz"
+	_, err = parseTarget(httptest.NewRequest("GET", "/"+fits, nil))
+	require.NoError(t, err)
+	_, err = parseTarget(httptest.NewRequest("GET", "/"+long, nil))
+	require.ErrorIs(t, err, errLong)
+	require.False(t, h.hidden(fits, false))
+	require.True(t, h.hidden(fits+"z", false))
+	for _, path := range []string{"/" + strings.Repeat("y/", 30_000), "/" + strings.Repeat("y/", 2000)} {
+		w := httptest.NewRecorder()
+		begun := time.Now()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		require.Equal(t, 404, w.Code)
+		require.Less(t, time.Since(begun), 2*time.Second)
+	}
+	w := httptest.NewRecorder()
+	list := strings.Repeat(strings.Repeat("y/", 6000)+"z\n", 200)
+	h.ServeHTTP(w, httptest.NewRequest("POST", "/?sums", strings.NewReader(list)))
+	require.Equal(t, 200, w.Code)
+	require.Zero(t, w.Body.Len())
+}
