@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -86,7 +88,7 @@ func (h *Handler) tellSince(w http.ResponseWriter, v *view, from mtree.Stamp, af
 	t := &telling{h: h, lister: h.lister(v.snap), root: v.path, from: from, after: after, out: out}
 	var err error
 	if v.self.MTime.After(from) {
-		err = t.walk("")
+		err = t.walk("", nil)
 	}
 	if err != nil && !out.sent {
 		delete(header, "Content-Encoding")
@@ -119,8 +121,9 @@ type telling struct {
 // walk tells the directory at path, relative to the one that was asked, and
 // then those below it, in the order of their names. A directory that has gone
 // or may not be read is passed over: its parent's listing, or an answer of its
-// own, tells that.
-func (t *telling) walk(path string) error {
+// own, tells that. aside is the directory being read already, or nil.
+func (t *telling) walk(path string, aside *reading) error {
+	defer aside.drop()
 	order := mtree.TreeOrder(path, t.after)
 	if order < 0 && !isWithin(t.after, path) {
 		return nil
@@ -129,7 +132,7 @@ func (t *telling) walk(path string) error {
 		t.cut = true
 		return nil
 	}
-	l, err := t.read(path)
+	l, err := t.read(path, aside)
 	switch {
 	case path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)):
 		return nil
@@ -141,12 +144,66 @@ func (t *telling) walk(path string) error {
 			return err
 		}
 	}
-	for _, name := range t.below(l) {
-		if err := t.walk(mtree.JoinPath(path, name)); err != nil || t.cut {
+	return t.walkEach(path, t.below(l))
+}
+
+// walkEach walks directories of one, each while the next is read.
+func (t *telling) walkEach(path string, names []string) error {
+	var next *reading
+	for i, name := range names {
+		this := next
+		if next = nil; i+1 < len(names) && t.told <= maxSince {
+			next = t.readAside(mtree.JoinPath(path, names[i+1]))
+		}
+		if err := t.walk(mtree.JoinPath(path, name), this); err != nil || t.cut {
+			next.drop()
 			return err
 		}
 	}
 	return nil
+}
+
+// reading is a directory being read by a goroutine of its own.
+type reading struct {
+	done    chan struct{}
+	listing mtree.Listing
+	err     error
+}
+
+// errLater says that a directory is too large to be read before it is told.
+var errLater = errors.New("not read ahead")
+
+// readAside begins to read the directory at path, nil if it is none that will be
+// told.
+func (t *telling) readAside(path string) *reading {
+	if mtree.TreeOrder(path, t.after) < 0 {
+		return nil
+	}
+	r := &reading{done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.listing, r.err = t.readUpTo(path, t.h.largeSize)
+	}()
+	return r
+}
+
+// drop waits for the end of a reading, whether it was needed or not. r may be
+// nil.
+func (r *reading) drop() {
+	if r != nil {
+		<-r.done
+	}
+}
+
+// read returns the listing of the directory at path: what aside brings, unless
+// it is nil or did not want to.
+func (t *telling) read(path string, aside *reading) (mtree.Listing, error) {
+	if aside != nil {
+		if <-aside.done; aside.err != errLater {
+			return aside.listing, aside.err
+		}
+	}
+	return t.readUpTo(path, math.MaxInt64)
 }
 
 func (t *telling) tell(l mtree.Listing) (err error) {
@@ -169,13 +226,17 @@ func (t *telling) below(l mtree.Listing) (names []string) {
 	return names
 }
 
-func (t *telling) read(path string) (mtree.Listing, error) {
+// readUpTo reads the directory at path if its own size is at most so many bytes.
+func (t *telling) readUpTo(path string, most int64) (mtree.Listing, error) {
 	full := joined(t.root, path)
 	dir, err := t.h.openDir(full)
 	if err != nil {
 		return mtree.Listing{}, err
 	}
 	defer dir.Close()
+	if info, err := dir.Self(); err == nil && info.Size > most {
+		return mtree.Listing{}, errLater
+	}
 	t.h.cfg.Stats.Listings.Add(1)
 	l, err := t.lister.Read(dir, full)
 	l.Path = path

@@ -3,6 +3,7 @@ package serve
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,4 +52,25 @@ func TestLargeListings(t *testing.T) {
 	}
 	require.Equal(t, 429, ask(http.MethodGet))
 	require.Equal(t, 200, ask(http.MethodHead))
+}
+
+// An answer to ?since holds two listings at once, but of large directories one.
+func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.MkdirAll(root+"/a/b", 0o755))
+	h, err := New(Config{Root: root})
+	require.NoError(t, err)
+	defer h.Close()
+	walk := &telling{h: h, lister: h.lister(h.tree.now())}
+	for _, size := range []int64{h.largeSize, -1} {
+		h.largeSize = size
+		aside := walk.readAside("a")
+		aside.drop()
+		require.Equal(t, size < 0, aside.err == errLater)
+		l, err := walk.read("a", aside)
+		require.NoError(t, err)
+		require.Len(t, l.Entries, 1)
+	}
+	walk.after = "b"
+	require.Nil(t, walk.readAside("a"))
 }

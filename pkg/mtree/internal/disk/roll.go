@@ -151,10 +151,11 @@ func (l *Lister) look(d *Dir, dir string, self Info, r *roll) ([]mtree.Entry, er
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
 	block := func(from int) error {
+		var pace statPace
 		for i := from; i < min(from+rollBlock, len(r.refs)); i++ {
 			n := &r.refs[i]
 			name := all[n.start : n.start+uint32(n.size)]
-			if err := l.lookAt(d, dir, name, self, n, &entries[i]); err != nil {
+			if err := l.lookAt(d, &pace, dir, name, self, n, &entries[i]); err != nil {
 				return err
 			}
 		}
@@ -184,8 +185,8 @@ func (l *Lister) look(d *Dir, dir string, self Info, r *roll) ([]mtree.Entry, er
 }
 
 // lookAt fills in one entry and its fate. name is followed by a NUL.
-func (l *Lister) lookAt(d *Dir, dir, name string, self Info, n *nameRef, e *mtree.Entry) error {
-	info, err := statAt(d.fd, unsafe.StringData(name), unix.AT_SYMLINK_NOFOLLOW)
+func (l *Lister) lookAt(d *Dir, pace *statPace, dir, name string, self Info, n *nameRef, e *mtree.Entry) error {
+	info, err := pace.stat(d.fd, unsafe.StringData(name))
 	if err == unix.ENOENT {
 		return nil
 	}
