@@ -23,6 +23,7 @@ const (
 type ahead struct {
 	mu      sync.Mutex
 	texts   map[string][]byte
+	order   []string // of those that came, the first one first; some may be taken
 	bytes   int
 	at      string          // where the answer has come to: what goes before is here, or will not come
 	stream  *stream         // the answer that is being read; nil: none
@@ -62,7 +63,7 @@ func (h *ahead) clear() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.texts, h.bytes, h.at = nil, 0, ""
+	h.texts, h.order, h.bytes, h.at = nil, nil, 0, ""
 }
 
 // tell wakes all who wait for a change. h.mu is held.
@@ -88,28 +89,35 @@ func (h *ahead) wait(ctx context.Context) {
 }
 
 // keep keeps a listing that came. Where there is no room it waits until some
-// was taken; while somebody waits for a listing that comes later it does not,
-// and what has no room then is not kept.
+// was taken; while somebody waits for a listing that comes later it does not, and
+// forgets what came first: the pass has gone by it.
 func (h *ahead) keep(ctx context.Context, path string, text []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for h.bytes+len(text) > keptAhead && len(h.awaited) == 0 && h.bytes > 0 && ctx.Err() == nil {
 		h.wait(ctx)
 	}
-	h.at = path
-	if h.bytes+len(text) <= keptAhead || h.awaited[path] {
-		if h.texts == nil {
-			h.texts = map[string][]byte{}
-		}
-		h.texts[path] = bytes.Clone(text)
-		h.bytes += len(text)
+	for h.bytes+len(text) > keptAhead && len(h.order) > 0 {
+		h.drop(h.order[0])
+		h.order = h.order[1:]
 	}
+	if h.texts == nil {
+		h.texts = map[string][]byte{}
+	}
+	h.drop(path) // if it comes twice
+	h.at, h.texts[path], h.order = path, bytes.Clone(text), append(h.order, path)
+	h.bytes += len(text)
 	for other := range h.awaited {
 		if mtree.TreeOrder(path, other) >= 0 {
 			delete(h.awaited, other) // it is here, or will not come: that is no reason to hurry
 		}
 	}
 	h.tell()
+}
+
+func (h *ahead) drop(path string) {
+	h.bytes -= len(h.texts[path])
+	delete(h.texts, path)
 }
 
 // take returns a listing that came ahead, once, unless it is older than what is
@@ -135,8 +143,7 @@ func (h *ahead) takeText(ctx context.Context, path string) (text []byte, ok bool
 	defer h.mu.Unlock()
 	for asked := false; ; {
 		if text, ok = h.texts[path]; ok {
-			delete(h.texts, path)
-			h.bytes -= len(text)
+			h.drop(path)
 			h.tell()
 			return text, true
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"tidemark/pkg/mtree"
@@ -112,7 +113,7 @@ func (f *fetching) take(it *item, w *wanted, o opened) error {
 	if err := f.put(f.dir, it.n, it.change, w, &o, h); err != nil {
 		return err
 	}
-	h.names = append(h.names, o.got.Name)
+	h.names = append(h.names, strings.Clone(o.got.Name)) // not the listing it is a part of
 	h.bytes += o.got.Size
 	if it.change.Have == nil {
 		h.made++
