@@ -216,12 +216,12 @@ type flight struct {
 	began      time.Time
 }
 
-// atRate writes so often a second and times every fiftieth of these, to 2 ms: to
+// atRate writes so often a second and times every fiftieth of these, to 5 ms: to
 // look after more would take a share of the machine that matters.
 func (w *writer) atRate(rate int, length time.Duration) (took []time.Duration, err error) {
 	var flying []flight
 	start, done := time.Now(), 0
-	for ; time.Since(start) < length || len(flying) > 0; <-time.After(2 * time.Millisecond) {
+	for ; time.Since(start) < length || len(flying) > 0; <-time.After(5 * time.Millisecond) {
 		elapsed := min(time.Since(start), length)
 		for ; done < int(elapsed.Seconds()*float64(rate)); done++ {
 			name, text := w.any(), fmt.Sprintf("change %d\n", done)
