@@ -27,6 +27,8 @@ type Web struct {
 	Cert, Key      string   // files; both or none
 	ClientCA       string   // file: client certificates are wanted
 	MaxConnections int      // at once over all listeners; 0: no bound
+
+	Wrap func(net.Listener) net.Listener // what is around each listener; nil: nothing
 }
 
 // drain is how long running requests may go on after a signal.
@@ -55,7 +57,11 @@ func (w *Web) Serve(ctx context.Context, env *Env, server *http.Server) error {
 		addresses = append(addresses, address(l, config != nil))
 		env.Log.Info("listening", "address", addresses[len(addresses)-1])
 		group.Go(func() error {
-			if l = (&gatedListener{l, gate}); config != nil {
+			l = &gatedListener{l, gate}
+			if w.Wrap != nil {
+				l = w.Wrap(l)
+			}
+			if config != nil {
 				return server.ServeTLS(l, "", "")
 			}
 			return server.Serve(l)

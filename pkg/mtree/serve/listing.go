@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 
 	"tidemark/pkg/mtree"
@@ -206,7 +205,7 @@ func (h *Handler) sendPage(w http.ResponseWriter, r *http.Request, v *view, p *p
 		h.confirm(w)
 		return
 	}
-	header["Content-Length"] = []string{strconv.Itoa(len(p.body))}
+	announce(w, r, len(p.body))
 	writeAll(w, p.body)
 }
 
@@ -334,7 +333,7 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree
 	if v.coding == gzipped {
 		body = compress(body)
 	}
-	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	announce(w, r, len(body))
 	writeAll(w, body)
 }
 

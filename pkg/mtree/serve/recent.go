@@ -56,7 +56,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 		header["Content-Encoding"] = []string{string(v.coding)}
 		body = compress(body)
 	}
-	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	announce(w, r, len(body))
 	writeAll(w, body)
 }
 

@@ -18,6 +18,7 @@ func Server(h http.Handler) *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
+		ConnContext:       withConn,
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no method of ours either
 	}
