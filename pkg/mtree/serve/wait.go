@@ -43,7 +43,14 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 	defer timer.Stop()
 	var one *bell
 	defer func() { h.bells.leave(one) }()
-	for {
+	for woken := false; ; woken = true {
+		if woken && h.byStamp(v) {
+			// Those who are woken nearly all have news: they need not be armed
+			// again, which takes a system call and a lock each.
+			if changed, err := h.lookOnce(v, news); err == nil && changed {
+				return differs
+			}
+		}
 		sound, changed, err := h.lookAgain(v, &one, news)
 		switch {
 		case err == errCrowded:
@@ -88,13 +95,27 @@ func (h *Handler) lookAgain(v *view, one **bell, news func(*disk.Dir) (bool, err
 	defer dir.Close()
 	armed, sound, joinErr := h.bells.join(dir, v.snap.State, *one)
 	*one = armed
-	if err := h.look(v, dir); err != nil {
-		return nil, false, err
-	}
-	if changed, err = news(dir); err != nil || changed {
+	if changed, err = h.lookInto(v, dir, news); err != nil || changed {
 		return nil, changed, err
 	}
 	return sound, false, joinErr
+}
+
+// lookOnce looks at the directory and asks news.
+func (h *Handler) lookOnce(v *view, news func(*disk.Dir) (bool, error)) (changed bool, err error) {
+	dir, err := h.openDir(v.path)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	return h.lookInto(v, dir, news)
+}
+
+func (h *Handler) lookInto(v *view, dir *disk.Dir, news func(*disk.Dir) (bool, error)) (changed bool, err error) {
+	if err := h.look(v, dir); err != nil {
+		return false, err
+	}
+	return news(dir)
 }
 
 // listingWhenNew answers ?wait: the listing as soon as it is not the one that
