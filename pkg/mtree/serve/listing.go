@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -176,7 +177,12 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 			h.refuse(w, http.StatusTooManyRequests, "too many listings of large directories at once")
 			return
 		}
-		defer leave()
+		defer func() {
+			// 140 bytes an entry are garbage now: without this they lie beside
+			// those of the next. It takes a hundredth of the time of the reading.
+			debug.FreeOSMemory()
+			leave()
+		}()
 	}
 	p, l, err := h.readOrRecall(v, dir)
 	if err != nil {
