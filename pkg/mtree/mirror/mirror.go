@@ -32,7 +32,8 @@ type mirror struct {
 	dest    *dest
 	seen    seen
 	warned  disk.State // for which full walks were announced
-	hookDue bool       // something changed since --exec ran
+	turns   turns
+	hookDue bool // something changed since --exec ran
 }
 
 // open opens source and copy and takes the lock.
@@ -158,6 +159,10 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 		slices.Equal(t.Filters, next.Filters) && t.E == next.E && t.BoundTo(d.self)
 	if same && d.status.State != "" || c.DryRun {
 		return "", !same, nil
+	}
+	if m.turns.turn(t.E, next.E) {
+		c.Log.Warn("serves of different options answer by turns: each change is a full walk",
+			"remedy", "start all serves behind that address with the same options and version")
 	}
 	next.Bind(d.self)
 	return "", false, exit.With(exit.Local, m.retake(next), "")

@@ -1,0 +1,44 @@
+package mirror
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/serve"
+)
+
+// Two serves of different options that answer by turns make a full walk of each
+// change: that is said, and nothing that one of them hides is deleted.
+func TestServesThatAnswerByTurns(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/g.o = y")
+	other, err := serve.New(serve.Config{Root: s.root, Hidden: true, Exclude: []string{"*.o"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { other.Release(); _ = other.Close() })
+	var turn atomic.Int64
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/" && turn.Load()%2 == 1 {
+			other.ServeHTTP(w, r)
+			return true
+		}
+		return false
+	})
+	var log bytes.Buffer
+	b.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+	r := b.start()
+	b.eventually(s)
+	for n := range 8 {
+		turn.Add(1)
+		s.change(fmt.Sprintf("a/f = changed %d times", n))
+		b.eventually(s)
+	}
+	require.NoError(t, r.stop())
+	require.Equal(t, 1, strings.Count(log.String(), "answer by turns"))
+	require.Contains(t, log.String(), "same options")
+}
