@@ -1,0 +1,240 @@
+package mirror
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+)
+
+// Set-id and sticky bits of files and directories never arrive.
+func TestSetIDBitsNeverArrive(t *testing.T) {
+	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/") {
+			_, _ = io.WriteString(w, "1700000000.000000001 ./\t-\n#end 0\n")
+			return
+		}
+		w.Header().Set("ETag", `"1700000000.000000001-1-1.500000000"`)
+		_, _ = io.WriteString(w, "x")
+	}, "d/\t-\tmode=07755", "f\t1\tmode=06755\tctime=1.5")
+	_ = b.once()
+	for _, name := range []string{"d", "f"} {
+		info, err := os.Stat(b.path(name))
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o755), info.Mode()&^os.ModeDir, name)
+	}
+}
+
+// An entry with an attribute of a later version is neither fetched nor deleted,
+// and a failure.
+func TestWhatIsNotUnderstoodIsLeftAlone(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "a/g = y", "a/dir/h = z")
+	b.equal(s)
+	s.change("a/f = changed", "a/g = changed", "a/dir/h = changed", "a/new = x")
+	b.server.alter("/a/?txt", func(body string) string {
+		lines := strings.SplitAfter(body, "\n")
+		for i, line := range lines {
+			if strings.Contains(line, " f\t") || strings.Contains(line, " dir/\t") || strings.Contains(line, " new\t") {
+				lines[i] = strings.Replace(line, "\n", "\tSparse=1\n", 1)
+			}
+		}
+		return strings.Join(lines, "")
+	})
+	err := b.once()
+	require.Equal(t, exit.Failed, exit.Of(err), "%v", err)
+	require.ErrorContains(t, err, "a newer tidemark is needed")
+	require.Equal(t, "x", b.read("a/f"))
+	require.Equal(t, "z", b.read("a/dir/h"))
+	require.NoFileExists(t, b.path("a/new"))
+	require.Equal(t, "changed", b.read("a/g"))
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
+// otherServerOf answers all requests with one page.
+func otherServerOf(t *testing.T, kind, page string) *bench {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		_, _ = io.WriteString(w, page)
+	}))
+	t.Cleanup(server.Close)
+	b := newBench(t, server.URL)
+	b.canary()
+	return b
+}
+
+// Two entries of one name, or as many as a server drops the rest behind, are no
+// listing.
+func TestForeignListingsThatCannotBe(t *testing.T) {
+	b := otherServerOf(t, "application/json", `[{"name":"a","type":"file","size":1},{"name":"a","type":"directory"}]`)
+	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
+	var text strings.Builder
+	for i := range caddyMost {
+		fmt.Fprintf(&text, `,{"name":"%05d","is_dir":false,"size":1,"mod_time":"2024-02-03T04:05:06Z"}`, i)
+	}
+	_, _, err := parseForeignJSON([]byte("[" + text.String()[1:] + "]"))
+	require.ErrorIs(t, err, mtree.ErrListing)
+	require.ErrorContains(t, err, "file_limit")
+	_, _, err = parseForeignJSON([]byte("[" + text.String()[1:strings.LastIndex(text.String(), ",{")] + "]"))
+	require.NoError(t, err)
+}
+
+// A file of 2^63-1 bytes that is none gets no name, takes no room and upsets no
+// sum, nor do two.
+func TestTheLargestSizes(t *testing.T) {
+	size := fmt.Sprint(int64(math.MaxInt64))
+	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("ETag", `"1700000000.000000001-`+size+`-1.500000000"`)
+		_, _ = io.WriteString(w, "x")
+	}, "f\t"+size+"\tctime=1.5", "g\t"+size+"\tctime=1.5", "h\t"+size)
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	require.Contains(t, b.out.String(), "fetched 0 files (0 bytes)")
+	for _, name := range []string{"f", "g", "h"} {
+		require.NoFileExists(t, b.path(name))
+	}
+}
+
+// A listing of a thousand million entries is an error long before its end, of our
+// servers and of others.
+func TestListingsWithoutAnEnd(t *testing.T) {
+	for kind, begin := range map[string]string{
+		"text/plain":       "1700000000.000000001 ./\t-\n",
+		"text/html":        "<html><head><title>Index of /</title></head><body><pre>\n",
+		"application/json": "[",
+	} {
+		sent := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if kind == "text/plain" != strings.Contains(r.URL.RawQuery, "txt") {
+				http.NotFound(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", kind)
+			_, err := io.WriteString(w, begin)
+			padding := strings.Repeat("x", 200)
+			for sent = 0; err == nil && sent < 1_000_000_000; sent++ {
+				switch kind {
+				case "text/plain":
+					_, err = fmt.Fprintf(w, "1700000000.000000001 %010d%s\t1\n", sent, padding)
+				case "text/html":
+					_, err = fmt.Fprintf(w, "<a href=\"%010d%s\">x</a> 1\n", sent, padding)
+				default:
+					_, err = fmt.Fprintf(w, "{\"name\":\"%010d%s\",\"type\":\"file\",\"size\":1},\n", sent, padding)
+				}
+			}
+		}))
+		b := newBench(t, server.URL)
+		b.canary()
+		require.Equal(t, exit.Unreachable, exit.Of(b.once()), kind)
+		server.Close()
+		require.Less(t, sent, 8_000_000, kind)
+		require.NoDirExists(t, b.config.Dest)
+	}
+}
+
+// The rest of a file that broke off is taken only from the file that was listed.
+func TestTheRestOfAnotherFile(t *testing.T) {
+	size := int64(partSize + 10)
+	e := &wanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, path: "f"}
+	for name, tc := range map[string]struct {
+		tag, span string
+		ok        bool
+	}{
+		"right":          {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size-1, size), true},
+		"another file":   {`"5.000000000-1-7.000000000"`, fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
+		"no tag":         {"", fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
+		"another length": {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size, size+1), false},
+		"not to the end": {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size-2, size), false},
+		"backwards":      {fileTag(e.Entry), fmt.Sprintf("bytes %d-%d/%d", size, size-1, size), false},
+		"nonsense":       {fileTag(e.Entry), "bytes */1", false},
+	} {
+		req := httptest.NewRequest(http.MethodGet, "/f", nil)
+		resp := &http.Response{Request: req, Header: http.Header{"Etag": {tc.tag}, "Content-Range": {tc.span}}, Body: http.NoBody}
+		_, err := continued(resp, e)
+		require.Equal(t, tc.ok, err == nil, "%s: %v", name, err)
+	}
+}
+
+// Nor is what came of another version put before it: that gets a file of its own.
+func TestOnlyTheListedVersionIsContinued(t *testing.T) {
+	b := newBench(t, watched(t, "x = y").root)
+	m, err := open(b.config)
+	require.NoError(t, err)
+	defer m.close()
+	p := m.newPass(answer{}, false)
+	n := &node{}
+	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
+	w := &wanted{Entry: &e, path: "f"}
+	p.offerPart(n, w)
+	for _, change := range []struct {
+		edit func(*mtree.Entry)
+		kept bool
+	}{
+		{func(*mtree.Entry) {}, true},
+		{func(e *mtree.Entry) { e.CTime = e.CTime.Add(1) }, false},
+		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
+		{func(e *mtree.Entry) { e.Hot = true }, false},
+	} {
+		f := &opened{got: e}
+		change.edit(&f.got)
+		draft, kept, err := p.draft(m.dest.root, n, mtree.Change{Want: &e}, w, f, 0o644)
+		require.NoError(t, err)
+		require.Equal(t, change.kept, kept)
+		draft.Discard()
+	}
+}
+
+// Modes and owners that change, and names that are linked anew, move no bytes of
+// what was there: recursively, over HTTP and from a directory.
+func TestNothingMovesForModesAndLinks(t *testing.T) {
+	eachSource(t, func(t *testing.T, s *tree, b *bench) {
+		b.equal(s)
+		s.each(func(path string, _ os.FileInfo) { require.NoError(t, os.Chmod(path, 0o700)) })
+		b.equal(s)
+		require.Contains(t, b.out.String(), "fetched 0 files (0 bytes), deleted 0,")
+		s.each(func(path string, _ os.FileInfo) { require.NoError(t, os.Lchown(path, 4242, 4242)) })
+		require.NoError(t, b.once())
+		require.Contains(t, b.out.String(), "fetched 0 files (0 bytes), deleted 0,")
+		require.NoError(t, os.MkdirAll(s.path("linked"), 0o755))
+		for _, name := range []string{"f", "g"} {
+			require.NoError(t, os.Link(s.path("a/b/"+name), s.path("linked/"+name)))
+		}
+		s.each(nil)
+		s.publish("linked/f")
+		require.NoError(t, b.once())
+		require.Contains(t, b.out.String(), "fetched 2 files (7 bytes), deleted 0,", "the new names alone")
+		diff, err := testtree.Differences(s.root, b.config.Dest)
+		require.NoError(t, err)
+		require.Empty(t, diff)
+		b.requireIdle()
+	}, "a/b/f = one", "a/b/g = four", "a/c = x", "d/e/h = y")
+}
+
+// each calls f with all files and directories, the root aside, and then publishes
+// all directories, deepest first.
+func (s *tree) each(f func(path string, info os.FileInfo)) {
+	s.t.Helper()
+	for _, name := range []string{"a/b/f", "a/b/g", "a/b", "a/c", "a", "d/e/h", "d/e", "d"} {
+		info, err := os.Lstat(s.path(name))
+		require.NoError(s.t, err)
+		if f != nil {
+			f(s.path(name), info)
+		}
+	}
+	for _, name := range []string{"a/b/f", "a/c", "d/e/h"} {
+		s.publish(name)
+	}
+}
