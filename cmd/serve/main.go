@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/spf13/pflag"
 
@@ -21,7 +22,7 @@ type options struct {
 }
 
 func main() {
-	tuneCollector()
+	defer runtime.KeepAlive(tuneCollector())
 	o := options{Config: serve.Config{Stats: new(serve.Stats), Version: cli.Version()}, cache: 64 << 20}
 	cli.Main(cli.Command{
 		Name:    "serve",
