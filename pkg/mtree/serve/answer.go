@@ -39,6 +39,8 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, context.Canceled):
 		h.abort(err)
+	case err == errBusy:
+		h.refuse(w, http.StatusTooManyRequests, "too many listings of large directories at once")
 	case disk.IsAbsent(err):
 		h.refuse(w, http.StatusNotFound, "not found")
 	case disk.IsDenied(err):

@@ -88,7 +88,7 @@ func (s *search) run(r *http.Request) error {
 		if len(s.found) == s.most && !next.stamp.After(s.found[0].stamp) {
 			return nil
 		}
-		if err := s.look(next.path); err != nil {
+		if err := s.look(r, next.path); err != nil {
 			return err
 		}
 	}
@@ -97,14 +97,8 @@ func (s *search) run(r *http.Request) error {
 
 // look takes in one directory. One that has gone or may not be read has no
 // files to show.
-func (s *search) look(path string) error {
-	full := joined(s.root, path)
-	dir, err := s.h.openDir(full)
-	var l mtree.Listing
-	if err == nil {
-		l, err = s.lister.Read(dir, full)
-		_ = dir.Close()
-	}
+func (s *search) look(r *http.Request, path string) error {
+	l, err := s.h.readDir(r, s.lister, joined(s.root, path))
 	if path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)) {
 		return nil
 	}

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -54,7 +53,7 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	case end == timedOut && r.Header.Get("If-None-Match") != "":
 		h.notModified(w)
 	default:
-		h.tellSince(w, v, from, after)
+		h.tellSince(w, r, v, from, after)
 	}
 }
 
@@ -77,7 +76,7 @@ func (h *Handler) otherEpoch(r *http.Request, v *view) bool {
 	return tags != "" && !anyTag(tags, func(tag string) bool { return strings.Contains(tag, "-"+v.snap.e) })
 }
 
-func (h *Handler) tellSince(w http.ResponseWriter, v *view, from mtree.Stamp, after string) {
+func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, from mtree.Stamp, after string) {
 	header := w.Header()
 	header["Content-Type"] = []string{contentType(text)}
 	if v.coding != identity {
@@ -85,7 +84,8 @@ func (h *Handler) tellSince(w http.ResponseWriter, v *view, from mtree.Stamp, af
 	}
 	out := newSink(w, v.coding)
 	defer out.release()
-	t := &telling{h: h, lister: h.lister(v.snap), root: v.path, from: from, after: after, out: out}
+	t := &telling{h: h, r: r, lister: h.lister(v.snap), root: v.path, from: from, after: after, out: out}
+	defer t.leaveLarge()
 	var err error
 	if v.self.MTime.After(from) {
 		err = t.walk("", nil)
@@ -107,6 +107,7 @@ func (h *Handler) tellSince(w http.ResponseWriter, v *view, from mtree.Stamp, af
 // telling is a walk for one answer to ?since.
 type telling struct {
 	h      *Handler
+	r      *http.Request
 	lister *disk.Lister
 	root   string      // path of the directory that was asked
 	from   mtree.Stamp // tell what is above
@@ -116,6 +117,7 @@ type telling struct {
 	told   int    // bytes
 	last   string // path of the last listing told
 	cut    bool   // there is more
+	leave  func() // the turnstile of large directories; nil: none is being told
 }
 
 // walk tells the directory at path, relative to the one that was asked, and
@@ -133,18 +135,35 @@ func (t *telling) walk(path string, aside *reading) error {
 		return nil
 	}
 	l, err := t.read(path, aside)
+	if err != nil {
+		t.leaveLarge()
+	}
 	switch {
 	case path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)):
+		return nil
+	case err == errBusy && t.last != "":
+		t.cut = true
 		return nil
 	case err != nil:
 		return err
 	}
 	if order > 0 || t.after == "" {
-		if err := t.tell(l); err != nil {
+		if err := t.tell(&l); err != nil {
 			return err
 		}
 	}
-	return t.walkEach(path, t.below(l))
+	names := t.below(l)
+	t.leaveLarge()
+	return t.walkEach(path, names)
+}
+
+// leaveLarge gives back the place for a large directory, which is held until its
+// listing was told.
+func (t *telling) leaveLarge() {
+	if t.leave != nil {
+		t.leave()
+		t.leave = nil
+	}
 }
 
 // walkEach walks directories of one, each while the next is read.
@@ -182,7 +201,7 @@ func (t *telling) readAside(path string) *reading {
 	r := &reading{done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
-		r.listing, r.err = t.readUpTo(path, t.h.largeSize)
+		r.listing, r.err = t.readNow(path, true)
 	}()
 	return r
 }
@@ -203,16 +222,28 @@ func (t *telling) read(path string, aside *reading) (mtree.Listing, error) {
 			return aside.listing, aside.err
 		}
 	}
-	return t.readUpTo(path, math.MaxInt64)
+	return t.readNow(path, false)
 }
 
-func (t *telling) tell(l mtree.Listing) (err error) {
-	before := len(t.body)
-	t.body = mtree.AppendListing(t.body, l)
-	t.told += len(t.body) - before
+// tell sends a listing, in pieces where it is long.
+func (t *telling) tell(l *mtree.Listing) (err error) {
 	t.last = l.Path
+	t.add(mtree.AppendSelf(t.body, *l))
+	for i := range l.Entries {
+		t.add(mtree.AppendEntry(t.body, &l.Entries[i]))
+		if t.body, err = t.out.write(t.body); err != nil {
+			return err
+		}
+	}
+	t.add(mtree.AppendEnd(t.body, len(l.Entries)))
 	t.body, err = t.out.write(t.body)
 	return err
+}
+
+// add takes a body that has grown.
+func (t *telling) add(body []byte) {
+	t.told += len(body) - len(t.body)
+	t.body = body
 }
 
 // below returns the directories of l to go down to, by themselves: a walk need
@@ -220,22 +251,29 @@ func (t *telling) tell(l mtree.Listing) (err error) {
 func (t *telling) below(l mtree.Listing) (names []string) {
 	for i := range l.Entries {
 		if e := &l.Entries[i]; e.Kind == mtree.Dir && e.MTime.After(t.from) {
-			names = append(names, e.Name)
+			names = append(names, strings.Clone(e.Name)) // the memory of the others is not to be kept
 		}
 	}
 	return names
 }
 
-// readUpTo reads the directory at path if its own size is at most so many bytes.
-func (t *telling) readUpTo(path string, most int64) (mtree.Listing, error) {
+// readNow reads the directory at path; ahead of its turn only if it is not large.
+func (t *telling) readNow(path string, ahead bool) (mtree.Listing, error) {
 	full := joined(t.root, path)
 	dir, err := t.h.openDir(full)
 	if err != nil {
 		return mtree.Listing{}, err
 	}
 	defer dir.Close()
-	if info, err := dir.Self(); err == nil && info.Size > most {
-		return mtree.Listing{}, errLater
+	info, err := dir.Self()
+	if err == nil && info.Size > t.h.largeSize {
+		if ahead {
+			return mtree.Listing{}, errLater
+		}
+		t.leave, err = t.h.passLarge(t.r, dir)
+	}
+	if err != nil {
+		return mtree.Listing{}, err
 	}
 	t.h.cfg.Stats.Listings.Add(1)
 	l, err := t.lister.Read(dir, full)

@@ -35,7 +35,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 	}
 	var l mtree.Listing
 	if err == nil {
-		l, err = h.lister(v.snap).Read(dir, v.path)
+		l, err = h.readDir(r, h.lister(v.snap), v.path)
 	}
 	if err != nil {
 		h.fail(w, err)

@@ -1,9 +1,13 @@
 package serve
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"sync"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // turnstile bounds the requests under way that make work or take memory without
@@ -45,6 +49,40 @@ func (t *turnstile) enter(r *http.Request) (leave func(), ok bool) {
 	t.all++
 	t.by[client]++
 	return func() { t.leave(client) }, true
+}
+
+// errBusy says that others read as many large directories as may be read at
+// once: 429.
+var errBusy = errors.New("too many listings of large directories at once")
+
+// passLarge lets a request read dir: at once, unless it is a large directory and
+// such are being read already. leave must follow. Cost: fstat.
+func (h *Handler) passLarge(r *http.Request, dir *disk.Dir) (leave func(), err error) {
+	self, err := dir.Self()
+	if err != nil || self.Size <= h.largeSize {
+		return func() {}, err
+	}
+	leave, ok := h.large.enter(r)
+	if !ok {
+		return nil, errBusy
+	}
+	return leave, nil
+}
+
+// readDir reads the listing of the directory at path for a request that wants
+// more than that, or several.
+func (h *Handler) readDir(r *http.Request, lister *disk.Lister, path string) (mtree.Listing, error) {
+	dir, err := h.openDir(path)
+	if err != nil {
+		return mtree.Listing{}, err
+	}
+	defer dir.Close()
+	leave, err := h.passLarge(r, dir)
+	if err != nil {
+		return mtree.Listing{}, err
+	}
+	defer leave()
+	return lister.Read(dir, path)
 }
 
 func (t *turnstile) leave(client string) {

@@ -1,12 +1,15 @@
 package serve
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // A turnstile lets so many in at once, of one client fewer, and each gives its
@@ -61,7 +64,7 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 	h, err := New(Config{Root: root})
 	require.NoError(t, err)
 	defer h.Close()
-	walk := &telling{h: h, lister: h.lister(h.tree.now())}
+	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.lister(h.tree.now())}
 	for _, size := range []int64{h.largeSize, -1} {
 		h.largeSize = size
 		aside := walk.readAside("a")
@@ -73,4 +76,50 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 	}
 	walk.after = "b"
 	require.Nil(t, walk.readAside("a"))
+}
+
+// So does whatever else reads directories; an answer to since that has begun is
+// cut there, and goes on with the next request.
+func TestLargeDirectoriesElsewhere(t *testing.T) {
+	top := t.TempDir()
+	require.NoError(t, os.MkdirAll(top+"/a/b", 0o755))
+	root, err := disk.OpenRoot(top)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := disk.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	info, err := root.Self()
+	require.NoError(t, err)
+	tree := disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source}
+	tree.Bind(info)
+	require.NoError(t, m.WriteTree(tree))
+	status, err := m.CreateStatus()
+	require.NoError(t, err)
+	defer status.Close()
+	now := disk.Now()
+	require.NoError(t, status.Write(disk.Status{State: disk.Audited, Checkpoint: &now, Boot: disk.BootID()}))
+	h, err := New(Config{Root: top})
+	require.NoError(t, err)
+	defer h.Close()
+	ask := func(target string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+		return w
+	}
+	targets := []string{"/?txt&since=0", "/?recent=1", "/?sums"}
+	for _, target := range targets {
+		require.Equal(t, 200, ask(target).Code, target)
+	}
+	h.largeSize = -1
+	h.large = newTurnstile(0, 0)
+	for _, target := range targets {
+		w := ask(target)
+		require.Equal(t, 429, w.Code, target)
+		require.NotEmpty(t, w.Header().Get("Retry-After"))
+	}
+	out := &sink{w: httptest.NewRecorder(), out: io.Discard}
+	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: &disk.Lister{}, out: out, last: "a"}
+	require.NoError(t, walk.walk("a/b", nil))
+	require.True(t, walk.cut)
 }

@@ -134,7 +134,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 		end = timedOut
 	case tags != "":
 		defer leave()
-		end = h.await(w, r, v, func(dir *disk.Dir) (bool, error) { return h.isNew(v, dir, tags) })
+		end = h.await(w, r, v, func(dir *disk.Dir) (bool, error) { return h.isNew(r, v, dir, tags) })
 	default:
 		leave()
 	}
@@ -156,10 +156,15 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 
 // isNew reports whether the listing differs from those that tags name. Only
 // where no stamp proves it the directory is read for that.
-func (h *Handler) isNew(v *view, dir *disk.Dir, tags string) (bool, error) {
+func (h *Handler) isNew(r *http.Request, v *view, dir *disk.Dir, tags string) (bool, error) {
 	if h.byStamp(v) {
 		return !noneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
 	}
+	leave, err := h.passLarge(r, dir)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
 	l, err := h.read(v, dir)
 	switch {
 	case err != nil:
