@@ -101,10 +101,10 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 }
 
 // announce sets the length of an answer whose body is written next as a whole,
-// from memory.
+// from memory. HEAD has none: nothing is held back for it.
 func announce(w http.ResponseWriter, r *http.Request, length int) {
 	w.Header()["Content-Length"] = []string{strconv.Itoa(length)}
-	if c, ok := r.Context().Value(connKey{}).(*gatheringConn); ok {
+	if c, ok := r.Context().Value(connKey{}).(*gatheringConn); ok && r.Method != http.MethodHead {
 		c.announced = length
 	}
 }

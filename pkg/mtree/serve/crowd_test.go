@@ -74,7 +74,7 @@ func (s *site) listen() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(s, err)
 	server := serve.Server(s.h)
-	go func() { _ = server.Serve(l) }()
+	go func() { _ = server.Serve(serve.Listen(l)) }()
 	s.Cleanup(func() { _ = server.Close() })
 	s.url = "http://" + l.Addr().String()
 }

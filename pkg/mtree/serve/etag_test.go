@@ -358,6 +358,7 @@ func TestCacheIsBounded(t *testing.T) {
 // those of the listing, and hashes and packs nothing.
 func TestHeadOfQueries(t *testing.T) {
 	s := publishWatched(t, serve.Config{Tar: true, Stats: &serve.Stats{}}, map[string]string{"a": "1"})
+	s.listen()
 	for _, target := range []string{"/?status", "/?txt&since=0", "/?txt&since=99999999999", "/?tar", "/?sums", "/?json&recent=2", "/?recent=0", "/?txt&wait=0.01"} {
 		head := s.do(http.MethodHead, target, nil)
 		require.Zero(t, s.cfg.Stats.Sums.Load()+s.cfg.Stats.Bulk.Load(), target)
