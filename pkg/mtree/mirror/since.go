@@ -53,11 +53,12 @@ func (s *httpSource) listSince(ctx context.Context, ask ask, r request) (answer,
 		return a, askedFor(resp, errors.Join(err, ctx.Err()))
 	}
 	one := &stream{stop: stop, ended: make(chan struct{})}
+	since := *ask.since // the caller may move it on while the answer still comes
 	s.ahead.open(one)
 	go func() {
 		defer close(one.ended)
 		defer s.ahead.close()
-		s.readOn(life, reader, *ask.since)
+		s.readOn(life, reader, since)
 		end()
 	}()
 	return a, nil
