@@ -2,7 +2,9 @@
 // that the other side has nothing of: mirror over HTTP, rsync from its daemon on
 // loopback, and tar | tar, which only the two file systems hold up.
 //
-//	go run ./bench/firstcopy [-files 100000] [-large BYTES] [-again] [-rounds 5] [-dir DIR] [tool...]
+//	go run ./bench/firstcopy [-files 100000] [-large BYTES] [-again] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
+//
+// With -to the copies are made on another file system than the tree is on.
 //
 // With -large the tree is one file of so many bytes, and curl is there too. With
 // -again the copies are made beforehand, and what is timed is the run that finds
@@ -17,7 +19,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,26 +26,18 @@ import (
 )
 
 type options struct {
-	files, rounds int
-	large         int64
-	again         bool
-	dir           string
-	tools         []string
+	rig.Options
+	rounds int
+	large  int64
+	again  bool
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.files, "files", 100_000, "how many; 0: the Go source tree")
 	flag.Int64Var(&o.large, "large", 0, "instead one file of so many bytes")
 	flag.BoolVar(&o.again, "again", false, "time the run after the first copy")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each tool runs")
-	flag.StringVar(&o.dir, "dir", "", "where the trees are made; empty: in memory")
-	flag.Parse()
-	o.tools = flag.Args()
-	if err := run(&o); err != nil {
-		fmt.Fprintln(os.Stderr, "firstcopy:", err)
-		os.Exit(1)
-	}
+	o.Main("firstcopy", 100_000, func() error { return run(&o) })
 }
 
 const (
@@ -54,11 +47,11 @@ const (
 )
 
 func run(o *options) error {
-	work, err := rig.Scratch(o.dir)
+	work, copies, remove, err := o.Scratch()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer remove()
 	source := filepath.Join(work, "source")
 	if err := makeSource(source, o); err != nil {
 		return err
@@ -69,11 +62,20 @@ func run(o *options) error {
 		return err
 	}
 	var tools []rig.Tool
-	for _, t := range allTools(work, source, o) {
-		if len(o.tools) == 0 || slices.Contains(o.tools, t.Name) {
+	for _, t := range allTools(copies, source, o) {
+		if o.Wants(t.Name) {
 			tools = append(tools, t)
 		}
 	}
+	for i := range tools {
+		if !o.again {
+			break
+		}
+		if _, err := tools[i].Run(); err != nil {
+			return err
+		}
+	}
+	o.Hold()
 	all, err := rig.Rounds(o.rounds, tools, func(tool string, round int, c rig.Cost) {
 		fmt.Fprintf(os.Stderr, "round %d: %-12s %.3fs, CPU %.2fs\n", round+1, tool, c.Wall.Seconds(), c.CPU.Seconds())
 	})
@@ -89,7 +91,7 @@ func makeSource(source string, o *options) error {
 		return err
 	}
 	if o.large == 0 {
-		return rig.Source(source, o.files)
+		return rig.Source(source, o.Files)
 	}
 	f, err := os.Create(filepath.Join(source, "large"))
 	if err != nil {
@@ -132,17 +134,18 @@ func startServers(work, source string) (stop func(), err error) {
 	})
 }
 
-func allTools(work, source string, o *options) []rig.Tool {
+func allTools(copies, source string, o *options) []rig.Tool {
 	url := "http://" + serveAddress + "/"
 	copyBy := func(name string, command func(to string) []string) rig.Tool {
-		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(work, source, command, o.again) }}
+		to := filepath.Join(copies, "copy-"+name)
+		return rig.Tool{Name: name, Run: func() (rig.Cost, error) { return copyOnce(source, to, command(to), o.again) }}
 	}
 	tools := []rig.Tool{
 		copyBy("tidemark", func(to string) []string { return []string{"bin/mirror", "--once", url, to} }),
 		copyBy("rsync", func(to string) []string {
 			return []string{"rsync", "-a", "rsync://127.0.0.1:" + rsyncPort + "/tree/", to + "/"}
 		}),
-		copyBy("tar | tar", func(to string) []string {
+		copyBy("tar", func(to string) []string {
 			return []string{"sh", "-c", fmt.Sprintf("tar -C %s --exclude ./.tidemark -cf - . | tar -C %s -xf -", source, to)}
 		}),
 	}
@@ -152,22 +155,16 @@ func allTools(work, source string, o *options) []rig.Tool {
 	return tools
 }
 
-// copyOnce runs a command into a new directory, or again, sees that everything
-// is there and removes it.
-func copyOnce(work, source string, command func(to string) []string, again bool) (cost rig.Cost, err error) {
-	to := filepath.Join(work, "copy")
-	if err := os.Mkdir(to, 0o755); err != nil {
+// copyOnce runs a command into a new directory, or again into its own, sees that
+// everything is there and removes it, unless it is needed again.
+func copyOnce(source, to string, command []string, again bool) (cost rig.Cost, err error) {
+	if err := os.Mkdir(to, 0o755); err != nil && !again {
 		return cost, err
 	}
-	if again {
-		if _, err := rig.Command(command(to)...); err != nil {
-			return cost, err
-		}
-	}
-	if cost, err = rig.Command(command(to)...); err != nil {
+	if cost, err = rig.Command(command...); err != nil {
 		return cost, err
 	}
-	if err := sameSize(source, to); err != nil {
+	if err := sameSize(source, to); err != nil || again {
 		return cost, err
 	}
 	err = os.RemoveAll(to)

@@ -26,27 +26,19 @@ import (
 )
 
 type options struct {
-	files, changes, rate int
-	length               time.Duration
-	work                 string
-	seed                 uint64
-	tools                []string
+	rig.Options
+	changes, rate int
+	length        time.Duration
+	seed          uint64
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.files, "files", 0, "how many the tree has; 0: the Go source tree")
 	flag.IntVar(&o.changes, "changes", 200, "writes measured for each tool")
 	flag.IntVar(&o.rate, "rate", 0, "writes a second; 0: one after another, 20 to 50 ms apart")
 	flag.DurationVar(&o.length, "for", time.Minute, "how long, with -rate")
-	flag.StringVar(&o.work, "dir", "", "where trees and copies are made; empty: in memory")
 	flag.Uint64Var(&o.seed, "seed", 1, "which files are written")
-	flag.Parse()
-	o.tools = flag.Args()
-	if err := run(&o); err != nil {
-		fmt.Fprintln(os.Stderr, "latency:", err)
-		os.Exit(1)
-	}
+	o.Main("latency", 0, func() error { return run(&o) })
 }
 
 // tools are the peers, by name: how each keeps copy equal to source. The
@@ -78,7 +70,7 @@ var tools = []struct {
 
 func run(o *options) error {
 	for _, tool := range tools {
-		if len(o.tools) > 0 && !slices.Contains(o.tools, tool.name) {
+		if !o.Wants(tool.name) {
 			continue
 		}
 		if _, err := exec.LookPath(tool.name); err != nil && tool.name != "tidemark" {
@@ -102,13 +94,13 @@ const tooNew = 11 * time.Second
 
 // measure lets one tool keep a copy of a new tree, and writes to that.
 func measure(o *options, commands func(source, copy, work string) [][]string) (took []time.Duration, err error) {
-	work, err := rig.Scratch(o.work)
+	work, copies, remove, err := o.Scratch()
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(work)
-	source, copy := work+"/source", work+"/copy"
-	if err := errors.Join(os.Mkdir(copy, 0o755), rig.Source(source, o.files)); err != nil {
+	defer remove()
+	source, copy := work+"/source", copies+"/copy"
+	if err := errors.Join(os.Mkdir(copy, 0o755), rig.Source(source, o.Files)); err != nil {
 		return nil, err
 	}
 	files, err := filesOf(source)
@@ -139,6 +131,7 @@ func measure(o *options, commands func(source, copy, work string) [][]string) (t
 	if err := probe(source, copy); err != nil {
 		return nil, fmt.Errorf("first copy: %w", err)
 	}
+	o.Hold()
 	before := cpuOf(programs)
 	began := time.Now()
 	w := &writer{source, copy, files, rand.New(rand.NewPCG(o.seed, 0))}

@@ -1,0 +1,66 @@
+package rig
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// Options are what benchmarks that compare tools on a tree have in common.
+type Options struct {
+	Files int    // of the tree; 0: the Go source tree
+	Dir   string // where trees are made; "": in memory
+	To    string // where copies are made; "": in Dir
+	hold  bool
+	tools []string
+}
+
+// Main reads the command line, what it has for this benchmark alone defined
+// before, and runs the benchmark. An error ends the program.
+func (o *Options) Main(name string, files int, run func() error) {
+	flag.IntVar(&o.Files, "files", files, "how many the tree has; 0: the Go source tree")
+	flag.StringVar(&o.Dir, "dir", "", "where trees are made; empty: in memory")
+	flag.StringVar(&o.To, "to", "", "where copies are made; empty: where trees are")
+	flag.BoolVar(&o.hold, "hold", false, "wait for a line of input between preparing and measuring")
+	flag.Parse()
+	o.tools = flag.Args()
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
+
+// Wants reports whether a tool is one of those to be measured.
+func (o *Options) Wants(tool string) bool {
+	return len(o.tools) == 0 || slices.Contains(o.tools, tool)
+}
+
+// Scratch makes a new directory for trees, and one for copies, which may be the
+// same; remove takes both away.
+func (o *Options) Scratch() (work, copies string, remove func(), err error) {
+	if work, err = Scratch(o.Dir); err != nil {
+		return "", "", func() {}, err
+	}
+	copies = work
+	if o.To != "" {
+		if copies, err = Scratch(o.To); err != nil {
+			_ = os.RemoveAll(work)
+			return "", "", func() {}, err
+		}
+	}
+	return work, copies, func() {
+		_ = os.RemoveAll(work)
+		_ = os.RemoveAll(copies)
+	}, nil
+}
+
+// Hold waits for a line of input if that was asked for: the machine can be made
+// quiet meanwhile.
+func (o *Options) Hold() {
+	if o.hold {
+		fmt.Fprintln(os.Stderr, "prepared: a line of input begins the measuring")
+		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	}
+}
