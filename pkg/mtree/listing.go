@@ -334,7 +334,7 @@ func parseSelf(line string) (Listing, error) {
 	return l, eachAttr(attrs, func(key, value string) (err error) {
 		switch key {
 		case "id":
-			l.ID = value
+			l.ID = strings.Clone(value) // kept longer than the rest
 		case "now":
 			l.Now, err = ParseStamp(value)
 			l.HasNow = true

@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"strings"
+
 	"slices"
 
 	"tidemark/pkg/mtree"
@@ -28,10 +30,33 @@ const (
 	batchBytes = 4 << 20
 )
 
+// fewOfMany is from which share of a listing on its changes are kept without it:
+// one file that changed among a hundred would hold 22 KB.
+const fewOfMany = 4
+
+// detached returns the changes in memory of their own.
+func detached(changes []mtree.Change) []mtree.Change {
+	out := make([]mtree.Change, len(changes))
+	for i, c := range changes {
+		want := *c.Want
+		want.Name, want.Link = strings.Clone(want.Name), strings.Clone(want.Link)
+		out[i] = mtree.Change{What: c.What, Want: &want}
+		if c.Have != nil {
+			have := *c.Have
+			have.Name, have.Link = want.Name, strings.Clone(have.Link)
+			out[i].Have = &have
+		}
+	}
+	return out
+}
+
 // pack adds a parcel to a pool, and ships what is full. The parcel keeps its
 // node open.
 func (p *pass) pack(to *pool, one parcel) {
 	one.n.open++
+	if len(one.changes) < one.n.entries/fewOfMany {
+		one.changes = detached(one.changes)
+	}
 	to.parcels = append(to.parcels, one)
 	to.files += len(one.changes)
 	for i := range one.changes {
