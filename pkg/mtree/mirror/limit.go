@@ -14,8 +14,18 @@ type limitedReader struct {
 	limit *rate.Limiter
 }
 
+// leastRead is the size of a small file, in bytes.
+const leastRead = 4 << 10
+
+// most is how many bytes are read at once: the share of a millisecond. Streams
+// take turns, so one that took much each time would leave little for those that
+// bring small files.
+func (r *limitedReader) most() int {
+	return min(r.limit.Burst(), max(leastRead, int(r.limit.Limit()/1000)))
+}
+
 func (r *limitedReader) Read(buf []byte) (int, error) {
-	if most := r.limit.Burst(); len(buf) > most {
+	if most := r.most(); len(buf) > most {
 		buf = buf[:most]
 	}
 	n, err := r.in.Read(buf)
