@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"tidemark/internal/cli"
 	"tidemark/pkg/mtree"
@@ -39,7 +38,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		return err
 	}
 	if env.HasTerminal() {
-		o.Progress = progress(env, time.Now())
+		o.Progress = progress(env)
 	}
 	if o.FullInterval == 0 {
 		o.FullInterval = -1

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -12,13 +11,13 @@ import (
 
 // progress shows how far a pass is: files, bytes, rate, and what is known to be
 // left.
-func progress(env *cli.Env, began time.Time) func(mirror.Progress) {
+func progress(env *cli.Env) func(mirror.Progress) {
 	return func(p mirror.Progress) {
 		if p.Done {
 			env.Progress("")
 			return
 		}
-		rate := float64(p.Bytes) / time.Since(began).Seconds()
+		rate := float64(p.Bytes) / p.Took.Seconds()
 		env.Progress(fmt.Sprintf("%d directories, %d of %d files, %s of %s, %s/s, %d steps left", p.Listed, p.Fetched, p.WantFiles,
 			humanize.IBytes(uint64(p.Bytes)), humanize.IBytes(uint64(p.WantBytes)), humanize.IBytes(uint64(rate)), p.Pending))
 	}

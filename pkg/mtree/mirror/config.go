@@ -112,9 +112,6 @@ func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Progress == nil {
-		c.Progress = func(Progress) {}
-	}
 	if c.Ready == nil {
 		c.Ready = func() {}
 	}

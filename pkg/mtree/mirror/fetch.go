@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -109,6 +110,9 @@ func (f *fetching) take(it *item, w *wanted, o opened) error {
 	if f.limiter != nil {
 		o.body = &limitedReader{f.ctx, o.body, f.limiter}
 	}
+	if f.tick != nil {
+		o.body = &countedReader{o.body, &f.arrived}
+	}
 	h := it.haul
 	if err := f.put(f.dir, it.n, it.change, w, &o, h); err != nil {
 		return err
@@ -119,6 +123,18 @@ func (f *fetching) take(it *item, w *wanted, o opened) error {
 		h.made++
 	}
 	return nil
+}
+
+// countedReader counts what it reads.
+type countedReader struct {
+	in    io.Reader
+	count *atomic.Int64
+}
+
+func (r *countedReader) Read(buf []byte) (int, error) {
+	n, err := r.in.Read(buf)
+	r.count.Add(int64(n))
+	return n, err
 }
 
 // enter opens the directory of a file to be changed, unless it is open.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -55,6 +56,8 @@ type pass struct {
 	written  int       // files since the last commit
 	lastTime time.Time // of the last commit
 	told     time.Time // Progress
+	tick     <-chan time.Time
+	arrived  atomic.Int64 // bytes of files, also of those that are under way
 }
 
 // result is what a pass did.
@@ -86,6 +89,11 @@ func (m *mirror) newPass(root answer, full bool) *pass {
 // run makes the copy equal to the source as far as that can be done now. Its
 // error is what ended it early; paths that failed are in the result.
 func (p *pass) run(ctx context.Context) error {
+	if p.config.Progress != nil {
+		ticker := time.NewTicker(tellEvery)
+		defer ticker.Stop()
+		p.tick = ticker.C
+	}
 	root := &node{deep: p.full}
 	p.emptyRoot = len(p.source.listing.Entries) == 0
 	p.add(root, p.visit(root, &p.source))
@@ -152,7 +160,7 @@ func (p *pass) work(ctx context.Context) error {
 			}
 			return p.halted
 		}
-		note := <-p.notes
+		note := p.await()
 		p.running--
 		note()
 		if err := ctx.Err(); err != nil {
@@ -160,6 +168,18 @@ func (p *pass) work(ctx context.Context) error {
 		}
 		p.commitInBetween()
 		p.tell(false)
+	}
+}
+
+// await returns the next note, and tells how far the pass is meanwhile.
+func (p *pass) await() func() {
+	for {
+		select {
+		case note := <-p.notes:
+			return note
+		case <-p.tick:
+			p.tell(false)
+		}
 	}
 }
 
@@ -270,14 +290,16 @@ func (p *pass) fail(n *node, path string, err error) {
 	}
 }
 
-// tell reports progress, at most four times a second.
+// tellEvery is how often progress is reported, at most.
+const tellEvery = 250 * time.Millisecond
+
 func (p *pass) tell(done bool) {
-	if !done && time.Since(p.told) < 250*time.Millisecond {
+	if p.config.Progress == nil || !done && time.Since(p.told) < tellEvery/2 {
 		return
 	}
 	p.told = time.Now()
 	p.config.Progress(Progress{
-		Listed: p.listed, Fetched: p.fetched, Bytes: p.bytes, WantFiles: p.wantFiles, WantBytes: p.wantBytes,
+		Took: time.Since(p.start), Listed: p.listed, Fetched: p.fetched, Bytes: p.arrived.Load(), WantFiles: p.wantFiles, WantBytes: p.wantBytes,
 		Deleted: p.deleted, Failed: p.failed, Pending: len(p.steps) + len(p.big) + len(p.last) + p.running, Done: done,
 	})
 }

@@ -1,6 +1,9 @@
 package mirror
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats counts what a mirror does. Its fields may be read at any time.
 type Stats struct {
@@ -44,10 +47,11 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 
 // Progress says how far a pass is.
 type Progress struct {
-	Listed    int64 // directories compared
-	Fetched   int64 // files that arrived
-	Bytes     int64 // of file contents that arrived
-	WantFiles int64 // files known to be needed, those that arrived included
+	Took      time.Duration // since its beginning
+	Listed    int64         // directories compared
+	Fetched   int64         // files that arrived
+	Bytes     int64         // of file contents that arrived, also of files under way
+	WantFiles int64         // files known to be needed, those that arrived included
 	WantBytes int64
 	Deleted   int64
 	Failed    int64

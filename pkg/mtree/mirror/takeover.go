@@ -157,6 +157,7 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 			rest = append(rest, c)
 			continue
 		}
+		p.arrived.Add(c.Want.Size)
 		h.names = append(h.names, c.Want.Name)
 		h.made++
 		h.taken++
