@@ -16,7 +16,7 @@ import (
 // of the large ones take their time everything else arrives; and then the smallest
 // of them go first. With one job all large ones come after the small ones.
 func TestSmallFilesDoNotWaitForLargeOnes(t *testing.T) {
-	for _, jobs := range []int{1, 2, 8} {
+	for _, jobs := range []int{1, 8} {
 		lines := many("a/b/c", 300)
 		for i := range 12 {
 			lines = append(lines, fmt.Sprintf("big%d = %s", i, strings.Repeat("b", batchBytes+1+100*(i*7%12))))
