@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 )
 
-// tuneCollector lets garbage grow by 16 MiB and half of what is in use before it
+// tuneCollector lets garbage grow by 12 MiB and half of what is in use before it
 // is collected, as long as what it returns is kept: memory that counts as in use
 // and is never touched, so it costs addresses only. Go's default, as much as is in
 // use, is a few MiB in a server that holds little, and thus dozens of collections a
@@ -16,5 +16,5 @@ func tuneCollector() (idle []byte) {
 		return nil
 	}
 	debug.SetGCPercent(50)
-	return make([]byte, 32<<20)
+	return make([]byte, 24<<20)
 }
