@@ -71,6 +71,7 @@ fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree || exit 1; \
 	done
+	$(GO) test -run '^$$' -fuzz '^FuzzPlain$$' -fuzztime $(FUZZTIME) ./pkg/mtree/internal/express
 
 bench: all
 	sh bench/run

@@ -37,7 +37,7 @@ func main() {
 }
 
 func (o *options) define(f *pflag.FlagSet) {
-	o.web.Listen, o.web.Wrap = []string{"127.0.0.1:8077"}, serve.Listen
+	o.web.Listen = []string{"127.0.0.1:8077"}
 	f.Var(&cli.Strings{List: &o.web.Listen, Name: "ADDR", Reset: true}, "listen", "listen on ADDR: HOST:PORT or unix:PATH (repeatable; sockets from systemd are used first)")
 	f.BoolVar(&o.Hidden, "hidden", false, "publish dotfiles too")
 	f.Var(&cli.Strings{List: &o.Exclude, Name: "GLOB"}, "exclude", "do not publish what matches (repeatable)")

@@ -27,8 +27,13 @@ type Web struct {
 	Cert, Key      string   // files; both or none
 	ClientCA       string   // file: client certificates are wanted
 	MaxConnections int      // at once over all listeners; 0: no bound
+}
 
-	Wrap func(net.Listener) net.Listener // what is around each listener; nil: nothing
+// Server is an http.Server, or what is used like one.
+type Server interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
 }
 
 // drain is how long running requests may go on after a signal.
@@ -36,7 +41,7 @@ const drain = 3 * time.Second
 
 // Serve answers on all listeners until ctx ends, then lets running requests
 // finish. Sockets passed by systemd take the place of Listen.
-func (w *Web) Serve(ctx context.Context, env *Env, server *http.Server) error {
+func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	if w.MaxConnections < 0 {
 		err := fmt.Errorf("at most %d connections: a number below zero", w.MaxConnections)
 		return exit.With(exit.Usage, err, "give a positive number, or 0 for no bound")
@@ -49,7 +54,6 @@ func (w *Web) Serve(ctx context.Context, env *Env, server *http.Server) error {
 	if err != nil {
 		return err
 	}
-	server.TLSConfig = config
 	gate := newGate(w.MaxConnections)
 	group, groupCtx := errgroup.WithContext(ctx)
 	var addresses []string
@@ -58,11 +62,8 @@ func (w *Web) Serve(ctx context.Context, env *Env, server *http.Server) error {
 		env.Log.Info("listening", "address", addresses[len(addresses)-1])
 		group.Go(func() error {
 			l = &gatedListener{l, gate}
-			if w.Wrap != nil {
-				l = w.Wrap(l)
-			}
 			if config != nil {
-				return server.ServeTLS(l, "", "")
+				l = tls.NewListener(l, config)
 			}
 			return server.Serve(l)
 		})
@@ -165,7 +166,7 @@ func (w *Web) tls() (*tls.Config, error) {
 	if _, err := keeper.get(nil); err != nil {
 		return nil, exit.With(exit.Usage, err, "check --tls-cert and --tls-key")
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: keeper.get}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: keeper.get, NextProtos: []string{"h2", "http/1.1"}}
 	if w.ClientCA != "" {
 		pool, err := readCAs(w.ClientCA)
 		if err != nil {

@@ -91,6 +91,11 @@ func (c *Config) quoted(err error) string {
 	return strconv.Quote(text)
 }
 
+// announce sets the length of the body.
+func announce(w http.ResponseWriter, length int64) {
+	w.Header()["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+}
+
 // writeAll sends body in pieces, each with a deadline of its own. Errors need
 // no answer: the client has gone, and net/http closes a connection on which
 // less was written than announced.

@@ -1,13 +1,18 @@
 package serve_test
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -41,7 +46,7 @@ func (c countingConn) Write(p []byte) (int, error) {
 	return c.TCPConn.Write(p)
 }
 
-// gathered serves root through Listen and returns how to get a path of it, over
+// gathered serves root by Server and returns how to get a path of it, over
 // one connection, and what counts the writes.
 func gathered(t *testing.T, root string) (get func(path string) *http.Response, writes *atomic.Int64) {
 	t.Helper()
@@ -51,7 +56,7 @@ func gathered(t *testing.T, root string) (get func(path string) *http.Response, 
 	require.NoError(t, err)
 	server, writes := serve.Server(h), new(atomic.Int64)
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(serve.Listen(countingListener{l, writes})) }()
+	go func() { ended <- server.Serve(countingListener{l, writes}) }()
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
 	t.Cleanup(func() {
 		client.CloseIdleConnections()
@@ -75,23 +80,23 @@ func bodyOf(t *testing.T, r *http.Response) []byte {
 	return body
 }
 
-// Wherever the border of net/http's buffer falls, an answer is whole and at
-// once there: header and body together are 4096 bytes for one of these files.
+// Wherever the border of the buffer falls, an answer is whole and at once there:
+// header and body together are 16 KiB for one of these files.
 func TestAnswersAreWholeAroundTheBuffer(t *testing.T) {
 	root := t.TempDir()
-	body := bytes.Repeat([]byte("0123456789"), 500)
-	for size := 3000; size < 4200; size++ {
+	body := bytes.Repeat([]byte("0123456789"), 1700)
+	for size := 15_000; size < 16_500; size++ {
 		require.NoError(t, os.WriteFile(filepath.Join(root, fmt.Sprint(size)), body[:size], 0o644))
 	}
 	get, _ := gathered(t, root)
-	for size := 3000; size < 4200; size++ {
+	for size := 15_000; size < 16_500; size++ {
 		require.Equal(t, body[:size], bodyOf(t, get(fmt.Sprintf("/%d", size))), size)
 	}
 }
 
-// An answer from memory that does not fit in net/http's buffer goes out by one
-// system call, header and body, and a large file after it on the same connection
-// by sendfile.
+// An answer from memory, too long to be copied behind its header, goes out with
+// it by one system call, and a large file after it on the same connection by
+// sendfile.
 func TestAnswersFromMemoryAreOneWrite(t *testing.T) {
 	root := t.TempDir()
 	long := bytes.Repeat([]byte("x"), 60<<10)
@@ -106,4 +111,67 @@ func TestAnswersFromMemoryAreOneWrite(t *testing.T) {
 	require.EqualValues(t, 1, writes.Load())
 	require.Equal(t, large, bodyOf(t, get("/large")))
 	require.EqualValues(t, 2, writes.Load(), "the header, and the file by sendfile")
+}
+
+// The short way answers to the letter what net/http does, whatever is asked,
+// but for the order of header fields.
+func TestBothWaysAnswerTheSame(t *testing.T) {
+	s := publishWatched(t, serve.Config{Root: inMemory(t), Tar: true, Exclude: []string{"*.secret"}}, map[string]string{
+		"a": "1", "dir/b.html": "<p>", "dir/link": "-> b.html", "dir/out": "-> /etc/passwd", "to": "-> dir", ".dot": "x", "x.secret": "x",
+		"big": strings.Repeat("0123456789abcdef", 20_000), "sp ace/\x01/c": "2",
+	})
+	long := httptest.NewServer(s.h)
+	defer long.Close()
+	tag := s.get("/?txt").Header.Get("ETag")
+	fileTag := s.get("/a").Header.Get("ETag")
+	ask := func(url, target string, fields []string) (string, http.Header, string) {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: x\r\n"+strings.Join(append(fields, ""), "\r\n")+"\r\n")
+		require.NoError(t, err)
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err, target)
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			body = append(body, "\n(cut)"...)
+		}
+		response.Header["chunks"] = []string{fmt.Sprint(response.TransferEncoding)}
+		if response.Header.Get("Content-Encoding") == "gzip" && len(body) > 0 {
+			// The clock in it compresses better or worse.
+			require.Equal(t, int64(len(body)), response.ContentLength)
+			response.Header.Del("Content-Length")
+			z, err := gzip.NewReader(bytes.NewReader(body))
+			require.NoError(t, err)
+			body, err = io.ReadAll(z)
+			require.NoError(t, err)
+		}
+		for _, key := range []string{"Date", "Tidemark-Now"} {
+			response.Header.Del(key)
+		}
+		text := regexp.MustCompile(`now=[0-9.]+`).ReplaceAllString(string(body), "")
+		if _, boundary, ok := strings.Cut(response.Header.Get("Content-Type"), "; boundary="); ok {
+			response.Header.Set("Content-Type", "multipart/byteranges")
+			text = strings.ReplaceAll(text, boundary, "boundary")
+		}
+		return response.Status, response.Header, text
+	}
+	for _, target := range []string{
+		"/", "/?txt", "/?json", "/?html", "/a", "/dir", "/dir/", "/dir/?txt&x=%zz", "/dir/link", "/dir/out", "/to", "/to/?json", "/to?txt",
+		"/.dot", "/x.secret", "/none", "/none/", "/big", "/a/", "/sp%20ace/%01/c", "/%2e%2e/", "/a%2fb", "/a%00", "//dir//", "/./a",
+		"/?tar", "/dir/?sums", "/?recent=2", "/?recent=x", "/?since=0", "/?since=x", "/?since=99999999999", "/?txt&wait=0",
+	} {
+		for _, fields := range [][]string{
+			nil, {"If-None-Match: " + tag}, {"If-None-Match: " + fileTag}, {"If-Match: " + fileTag}, {"If-Match: \"x\""},
+			{"Accept-Encoding: gzip"}, {"Accept: application/json", "Accept-Encoding: gzip;q=0"}, {"User-Agent: curl/8"},
+			{"If-Modified-Since: " + past.Format(http.TimeFormat)}, {"Range: bytes=1-5"}, {"Range: bytes=0-1,5-6"}, {"Range: bytes=999999999-"},
+			{"Connection: keep-alive"}, {"Authorization: Bearer x"},
+		} {
+			status, header, body := ask(s.url, target, fields)
+			wantStatus, wantHeader, wantBody := ask(long.URL, target, fields)
+			require.Equal(t, wantStatus, status, "%s %q", target, fields)
+			require.Equal(t, wantHeader, header, "%s %q", target, fields)
+			require.Equal(t, wantBody, body, "%s %q", target, fields)
+		}
+	}
 }

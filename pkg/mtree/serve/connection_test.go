@@ -38,7 +38,6 @@ func (s *site) converse(request string, half bool) string {
 // it may get no answer, but none that is short or empty and looks whole.
 func TestHalfClosedGetsNoWrongAnswer(t *testing.T) {
 	s := publishWatched(t, serve.Config{Root: inMemory(t), Stats: &serve.Stats{}}, map[string]string{"a": "1"})
-	s.listen()
 	tag := s.get("/?txt").Header.Get("ETag")
 	stamp, _, _ := strings.Cut(tag[1:], "-")
 	for range 8 {
@@ -75,7 +74,6 @@ func TestHalfClosedGetsNoWrongAnswer(t *testing.T) {
 // request.
 func TestNoBodyIsWaitedFor(t *testing.T) {
 	s := publishWatched(t, serve.Config{Tokens: []string{"t"}}, map[string]string{"a": "1"})
-	s.listen()
 	const token = "Authorization: Bearer t\r\n"
 	type asked struct {
 		net.Conn
@@ -119,7 +117,6 @@ func TestNoBodyIsWaitedFor(t *testing.T) {
 // another server on the way may see another request begin in it (RFC 9112, 6.1).
 func TestChunkedBodyEndsTheConnection(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1", "b": "2"})
-	s.listen()
 	for _, length := range []string{"", "Content-Length: 5\r\n"} {
 		answer := s.converse("POST /?sums HTTP/1.1\r\nHost: x\r\n"+length+"Transfer-Encoding: chunked\r\n\r\n2\r\na\n\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n", false)
 		require.Contains(t, answer, "HTTP/1.1 200")

@@ -24,7 +24,6 @@ func TestCrowd(t *testing.T) {
 		crowd = 200
 	}
 	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
-	s.listen()
 	tag := s.get("/?txt").Header.Get("ETag")
 	request := "GET /?txt&wait=40 HTTP/1.1\r\nHost: x\r\nIf-None-Match: " + tag + "\r\n\r\n"
 	before := inUse()
@@ -41,7 +40,7 @@ func TestCrowd(t *testing.T) {
 	each := (inUse() - before) / crowd
 	t.Logf("%d bytes for each of %d, client included", each, crowd)
 	if !raceEnabled {
-		require.Less(t, each, uint64(32<<10)) // net/http's two buffers and two stacks are 20 KiB of it
+		require.Less(t, each, uint64(32<<10)) // three stacks and a buffer are 20 KiB of it
 	}
 	listings := s.cfg.Stats.Listings.Load()
 	begun := time.Now()
@@ -66,15 +65,4 @@ func inUse() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapInuse + m.StackInuse
-}
-
-// listen serves the site by Server, with its limits, instead of httptest.
-func (s *site) listen() {
-	s.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(s, err)
-	server := serve.Server(s.h)
-	go func() { _ = server.Serve(serve.Listen(l)) }()
-	s.Cleanup(func() { _ = server.Close() })
-	s.url = "http://" + l.Addr().String()
 }

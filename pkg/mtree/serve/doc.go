@@ -15,7 +15,8 @@
 // descriptors and time bounded whatever clients send (S4); every name of every
 // byte but "/" and NUL (S5).
 //
-// A request's way: Handler.ServeHTTP bounds it and asks for the token; chi
+// A request's way: package express reads it if it is a plain GET, net/http else,
+// which makes no difference from here on. Handler.ServeHTTP bounds it and asks for the token; chi
 // picks by method; parseTarget turns the raw URL into a path of the tree and
 // the query; the path ends in a directory (listing.go) or a file (file.go).
 // Validators are made and compared in etag.go only, other headers in

@@ -2,11 +2,15 @@ package serve_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
@@ -354,11 +358,36 @@ func TestCacheIsBounded(t *testing.T) {
 	require.EqualValues(t, 2, none.cfg.Stats.Listings.Load())
 }
 
+// Those who ask for one listing at once share a reading, without a cache too.
+func TestReadingsAreShared(t *testing.T) {
+	const clients = 9
+	var calls atomic.Int64
+	hold := make(chan struct{})
+	s := publishWatched(t, serve.Config{CacheBytes: -1, Stats: &serve.Stats{}, Now: func() mtree.Stamp {
+		if calls.Add(1) == 2 { // the first request's second look at the clock: it reads
+			<-hold
+		}
+		return disk.Now()
+	}}, map[string]string{"a": ""})
+	var all sync.WaitGroup
+	for range clients {
+		before := s.cfg.Stats.Requests.Load()
+		all.Go(func() {
+			r := httptest.NewRecorder()
+			s.h.ServeHTTP(r, httptest.NewRequest(http.MethodGet, "/?txt", nil))
+			assert.Contains(t, r.Body.String(), "#end 1\n")
+		})
+		require.Eventually(t, func() bool { return s.cfg.Stats.Requests.Load() > before && calls.Load() > 1 }, 10*time.Second, time.Millisecond)
+	}
+	close(hold)
+	all.Wait()
+	require.Less(t, s.cfg.Stats.Listings.Load(), int64(clients))
+}
+
 // HEAD of what a query asks for besides listings tells the headers of that, not
 // those of the listing, and hashes and packs nothing.
 func TestHeadOfQueries(t *testing.T) {
 	s := publishWatched(t, serve.Config{Tar: true, Stats: &serve.Stats{}}, map[string]string{"a": "1"})
-	s.listen()
 	for _, target := range []string{"/?status", "/?txt&since=0", "/?txt&since=99999999999", "/?tar", "/?sums", "/?json&recent=2", "/?recent=0", "/?txt&wait=0.01"} {
 		head := s.do(http.MethodHead, target, nil)
 		require.Zero(t, s.cfg.Stats.Sums.Load()+s.cfg.Stats.Bulk.Load(), target)

@@ -144,14 +144,14 @@ func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regul
 	out := &outgoing{w: w, file: f, strict: r.Header.Get("If-Match") != ""}
 	switch {
 	case r.Method == http.MethodHead:
-		header["Content-Length"] = []string{strconv.FormatInt(info.Size, 10)}
+		announce(w, info.Size)
 		return
 	case len(ranges) == 0:
-		setLength(w, r, info.Size)
+		announce(w, info.Size)
 		err = out.send(span{0, info.Size})
 	case len(ranges) == 1:
 		header["Content-Range"] = []string{ranges[0].contentRange(info.Size)}
-		setLength(w, r, ranges[0].length)
+		announce(w, ranges[0].length)
 		w.WriteHeader(http.StatusPartialContent)
 		err = out.send(ranges[0])
 	default:
@@ -162,15 +162,6 @@ func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regul
 	if err != nil {
 		h.abort(err)
 	}
-}
-
-// setLength announces one span, which send takes from memory if it is short.
-func setLength(w http.ResponseWriter, r *http.Request, length int64) {
-	if length <= heldBack {
-		announce(w, r, int(length))
-		return
-	}
-	w.Header()["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 }
 
 // outgoing is a file on its way to one client.

@@ -246,7 +246,6 @@ func TestMethods(t *testing.T) {
 		require.Equal(t, 405, a.StatusCode, method)
 		require.Contains(t, a.Header.Get("Allow"), "GET, HEAD")
 	}
-	s.listen()
 	status, _ := s.raw("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	require.Equal(t, 405, status)
 	for _, target := range []string{"/a", "/", "/?txt", "/a?tar"} {

@@ -211,14 +211,14 @@ func (h *Handler) sendPage(w http.ResponseWriter, r *http.Request, v *view, p *p
 		h.confirm(w)
 		return
 	}
-	announce(w, r, len(p.body))
+	announce(w, int64(len(p.body)))
 	writeAll(w, p.body)
 }
 
 // readOrRecall returns the page as it is to be sent where it is cached or could
 // be, else the listing.
 func (h *Handler) readOrRecall(v *view, dir *disk.Dir) (*page, *mtree.Listing, error) {
-	if v.snap.State != disk.Watched || h.cache.most <= 0 {
+	if v.snap.State != disk.Watched {
 		l, err := h.read(v, dir)
 		return nil, l, err
 	}
@@ -226,7 +226,8 @@ func (h *Handler) readOrRecall(v *view, dir *disk.Dir) (*page, *mtree.Listing, e
 		h.cfg.Stats.Cached.Add(1)
 		return p, nil, nil
 	}
-	// All who want this page of this stamp at this moment share one reading.
+	// All who want this page of this stamp at this moment share one reading, also
+	// where nothing is kept.
 	made, err, _ := h.flights.Do(fmt.Sprintf("%q", []any{v.key(), v.time()}), func() (any, error) {
 		l, err := h.read(v, dir)
 		if err != nil {
@@ -339,7 +340,7 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree
 	if v.coding == gzipped {
 		body = compress(body)
 	}
-	announce(w, r, len(body))
+	announce(w, int64(len(body)))
 	writeAll(w, body)
 }
 

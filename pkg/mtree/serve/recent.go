@@ -56,7 +56,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 		header["Content-Encoding"] = []string{string(v.coding)}
 		body = compress(body)
 	}
-	announce(w, r, len(body))
+	announce(w, int64(len(body)))
 	writeAll(w, body)
 }
 

@@ -1,9 +1,10 @@
 package serve_test
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,9 +59,23 @@ func (s *site) start() {
 	h, err := serve.New(s.cfg)
 	require.NoError(s, err)
 	s.Cleanup(func() { _ = h.Close() })
-	server := httptest.NewServer(h)
-	s.Cleanup(server.Close)
-	s.h, s.url = h, server.URL
+	s.h = h
+	s.listen()
+}
+
+// listen serves the site by Server, as cmd/serve does.
+func (s *site) listen() {
+	s.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(s, err)
+	server := serve.Server(s.h)
+	go func() { _ = server.Serve(l) }()
+	s.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		require.NoError(s, server.Shutdown(ctx), "answers who waits, lets the others finish")
+	})
+	s.url = "http://" + l.Addr().String()
 }
 
 func (s *site) path(name string) string { return filepath.Join(s.root, name) }
@@ -185,8 +200,10 @@ func (s *site) do(method, target string, body io.Reader, headers ...string) answ
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
+	transport := &http.Transport{DisableCompression: true}
+	defer transport.CloseIdleConnections()
 	client := http.Client{
-		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	response, err := client.Do(r)

@@ -4,21 +4,22 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"tidemark/pkg/mtree/internal/express"
 )
 
-// Server returns an http.Server for h with limits that a slow or hostile client
+// Server returns a server for h with limits that a slow or hostile client
 // cannot stretch: 10 s for the header of a request, 64 KiB of it, 120 s idle.
 // There is no limit for a whole answer, for a file may be large and a long poll
 // waits: the deadline of a write moves on with each piece, see writeTimeout.
 //
 // A Handler is released when the server begins to shut down.
-func Server(h http.Handler) *http.Server {
+func Server(h http.Handler) *express.Server {
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
-		ConnContext:       withConn,
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no method of ours either
 	}
@@ -26,5 +27,5 @@ func Server(h http.Handler) *http.Server {
 		s.RegisterOnShutdown(ours.Release)
 		s.ErrorLog = slog.NewLogLogger(ours.cfg.Log.Handler(), slog.LevelWarn)
 	}
-	return s
+	return &express.Server{Server: s}
 }
