@@ -9,7 +9,6 @@ import (
 	"context"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,15 +37,13 @@ type logged struct {
 func publishLogged(t *testing.T, cfg serve.Config, files map[string]string) *logged {
 	t.Helper()
 	l := &logged{site: publishWatched(t, cfg, files)}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	l.listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status := &statusWriter{ResponseWriter: w, status: 200}
 		l.h.ServeHTTP(status, r)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.seen = append(l.seen, r.Method+" "+r.URL.RequestURI()+" "+http.StatusText(status.status))
 	}))
-	t.Cleanup(server.Close)
-	l.url = server.URL
 	return l
 }
 

@@ -60,15 +60,16 @@ func (s *site) start() {
 	require.NoError(s, err)
 	s.Cleanup(func() { _ = h.Close() })
 	s.h = h
-	s.listen()
+	s.listen(h)
 }
 
-// listen serves the site by Server, as cmd/serve does.
-func (s *site) listen() {
+// listen serves h, which is s.h or around it, by Server, as cmd/serve does.
+func (s *site) listen(h http.Handler) {
 	s.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(s, err)
-	server := serve.Server(s.h)
+	server := serve.Server(h)
+	server.RegisterOnShutdown(s.h.Release)
 	go func() { _ = server.Serve(l) }()
 	s.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
