@@ -161,7 +161,7 @@ func TestTLSWithClientCertificatesAndRenewal(t *testing.T) {
 	get := func(c Client) (*http.Response, error) {
 		config, _, err := c.Load()
 		require.NoError(t, err)
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
 		response, err := client.Get(address)
 		if err == nil {
 			require.NoError(t, response.Body.Close())
@@ -173,6 +173,7 @@ func TestTLSWithClientCertificatesAndRenewal(t *testing.T) {
 	response, err := get(Client{CA: dir + "/cert.pem", Cert: dir + "/cert.pem", Key: dir + "/key.pem"})
 	require.NoError(t, err)
 	require.Equal(t, serial, response.TLS.PeerCertificates[0].SerialNumber)
+	require.Equal(t, 2, response.ProtoMajor)
 
 	keeper := &certKeeper{cert: dir + "/cert.pem", key: dir + "/key.pem"}
 	first, err := keeper.get(nil)
