@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 
 	"github.com/spf13/pflag"
@@ -70,8 +69,8 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, handler.Close()) }()
-	if !handler.Watched() {
-		env.Log.Warn(fmt.Sprintf("no watch ever ran on %q: mirrors must compare everything at each pass; run tidemark-watch there", o.Root))
+	if handler.NeverWatched() {
+		env.Log.Warn("no watch ever ran on this tree: mirrors must compare everything at each pass; run tidemark-watch on it")
 	}
 	server := serve.Server(handler)
 	server.RegisterOnShutdown(handler.Release) // long polls are answered, or they would hold the stop up

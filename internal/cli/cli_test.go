@@ -89,6 +89,15 @@ func TestEnvironment(t *testing.T) {
 	require.Equal(t, 3*time.Second, p.wait, "the command line wins")
 	require.Equal(t, map[string]string{"SOURCE": "from-env", "DEST": "to-env"}, p.args)
 
+	t.Setenv("TIDEMARK_PROBE_VERSION", "1.2.3") // somebody's own
+	t.Setenv("TIDEMARK_PROBE_HELP", "x")
+	code, out = p.run()
+	require.Equal(t, exit.Done, code, out)
+	t.Setenv("TIDEMARK_PROBE_METRICS", "")
+	code, out = p.run()
+	require.Equal(t, exit.Usage, code, "a value that got lost is not none")
+	require.Contains(t, out, "TIDEMARK_PROBE_METRICS is empty")
+
 	t.Setenv("TIDEMARK_PROBE_SIZE", "lots")
 	code, out = p.run()
 	require.Equal(t, exit.Usage, code)

@@ -38,12 +38,16 @@ func EnvName(command, option string) string {
 func fromEnvironment(c Command, flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		value, set := os.LookupEnv(EnvName(c.Name, f.Name))
-		if !set || f.Changed || err != nil {
+		if !set || f.Changed || err != nil || f.Name == "help" || f.Name == "version" {
 			return
 		}
 		values := []string{value}
 		if _, repeatable := f.Value.(Repeatable); repeatable {
 			values = strings.Fields(value)
+		} else if value == "" {
+			// A token file, say, whose name got lost must not mean none.
+			err = exit.With(exit.Usage, fmt.Errorf("%s is empty", EnvName(c.Name, f.Name)), "set it, or unset it")
+			return
 		}
 		for _, v := range values {
 			if setErr := flags.Set(f.Name, v); setErr != nil {

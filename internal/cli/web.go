@@ -127,6 +127,9 @@ func checkAddress(addr string) error {
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	path, unix := strings.CutPrefix(addr, "unix:")
+	if unix && path == "" {
+		return nil, exit.With(exit.Usage, errors.New("unix: names no socket"), "give HOST:PORT or unix:PATH")
+	}
 	if !unix {
 		if err := checkAddress(addr); err != nil {
 			return nil, exit.With(exit.Usage, err, "give HOST:PORT or unix:PATH")

@@ -99,7 +99,7 @@ func TestAddressInUseNamesTheRemedy(t *testing.T) {
 	_, err = (&Web{Listen: []string{l.Addr().String()}}).listeners(t.Context())
 	require.Equal(t, exit.Local, exit.Of(err))
 	require.ErrorContains(t, err, "--listen")
-	for _, bad := range []string{"foo", "127.0.0.1:99999", ":-1", "127.0.0.1:no-such-service"} {
+	for _, bad := range []string{"foo", "127.0.0.1:99999", ":-1", "127.0.0.1:no-such-service", "unix:"} {
 		_, err := (&Web{Listen: []string{bad}}).listeners(t.Context())
 		require.Equal(t, exit.Usage, exit.Of(err), bad)
 	}

@@ -1,6 +1,6 @@
 // Package testfs makes file systems for tests, each by its own mkfs in an image
-// on a loop device, and cuts their power. It needs root; what is missing fails
-// the test.
+// on a loop device, cuts their power, and lets descriptors run out. It needs
+// root; what is missing fails the test.
 package testfs
 
 import (
@@ -86,4 +86,21 @@ func Cut(dir string) error {
 		return errno
 	}
 	return nil
+}
+
+// WithoutDescriptors calls f while this process can open nothing: EMFILE.
+func WithoutDescriptors(t testing.TB, f func()) {
+	t.Helper()
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	set := func(limit syscall.Rlimit) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(syscall.Rlimit{Cur: 0, Max: was.Max})
+	defer set(was)
+	f()
 }

@@ -504,9 +504,16 @@ func AppendTrailer(dst []byte, t Trailer) []byte {
 	if !t.More {
 		return append(t.Stamp.Append(append(dst, "#stamp "...)), '\n')
 	}
-	dst = t.Stamp.Append(append(dst, "#more "...))
-	dst = AppendEscaped(append(dst, ' '), t.After)
-	return append(dst, '\n')
+	dst = append(t.Stamp.Append(append(dst, "#more "...)), ' ')
+	for i := 0; ; {
+		part, rest, found := strings.Cut(t.After[i:], "&")
+		dst = AppendEscaped(dst, part)
+		if !found {
+			return append(dst, '\n')
+		}
+		dst = append(dst, "%26"...) // the path is to be put into a query as it is
+		i = len(t.After) - len(rest)
+	}
 }
 
 func parseTrailer(line string) (t Trailer, is bool, err error) {

@@ -142,6 +142,18 @@ func TestDecoderReadsBlocks(t *testing.T) {
 	require.Equal(t, cut, trailer)
 }
 
+// The path to go on with can be put into a query as it is.
+func TestTrailerIsForAQuery(t *testing.T) {
+	cut := mtree.Trailer{Stamp: mtree.Unix(3, 0), More: true, After: "a&b/&&c=d+e#f %/g&"}
+	line := string(mtree.AppendTrailer(nil, cut))
+	require.Equal(t, "#more 3.000000000 a%26b/%26%26c=d+e%23f%20%25/g%26\n", line)
+	d := mtree.NewDecoder(strings.NewReader(line))
+	_, err := d.Next()
+	require.Equal(t, io.EOF, err)
+	trailer, _ := d.Trailer()
+	require.Equal(t, cut, trailer)
+}
+
 func TestDecoderBoundsEntries(t *testing.T) {
 	var many strings.Builder
 	many.WriteString("1.0 ./\t-\n")

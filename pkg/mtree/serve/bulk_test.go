@@ -254,6 +254,10 @@ func TestRecent(t *testing.T) {
 	require.Contains(t, s.get("/?html&recent=2").body, `<a href="d17/e/f2">d17/e/f2</a>`)
 	require.Contains(t, s.get("/?json&recent=2").body, `"href":"d17/e/f2"`)
 	require.Contains(t, s.get("/d03/?txt&recent=1").body, " e/f4\t")
+	s.stamp("d09/e/f0", base.Add(10*time.Hour)) // was ahead when its directory got its stamp
+	for _, n := range []string{"1", "100"} {
+		require.Regexp(t, `^\S+ d03/e/f4\t`, s.get("/?txt&recent="+n).body, n)
+	}
 	require.NoError(t, os.Chtimes(s.path("d05/e/f0"), time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
 	now := disk.Now()
 	for _, dir := range []string{"d05/e", "d05", ""} {

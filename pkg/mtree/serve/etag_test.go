@@ -234,7 +234,7 @@ func TestStateChangesAreSeen(t *testing.T) {
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	require.Equal(t, "watched", s.get("/?txt").Header.Get("Tidemark-State"))
-	require.True(t, s.h.Watched())
+	require.False(t, s.h.NeverWatched())
 	release()
 	require.Eventually(t, func() bool { return s.get("/?txt").Header.Get("Tidemark-State") == "audited" }, 5*time.Second, 10*time.Millisecond)
 }

@@ -24,18 +24,38 @@ func choose(t *target, r *http.Request) (f format, explicit bool) {
 		}
 	}
 	accept := strings.Join(r.Header.Values("Accept"), ",")
-	if trimmed := strings.TrimSpace(accept); trimmed == "" || trimmed == "*/*" {
+	if takesAnything(accept) {
 		return byAgent(r.UserAgent()), false
 	}
-	others := max(quality(accept, "text/html"), quality(accept, "*/*"))
-	plain, json := quality(accept, "text/plain"), quality(accept, "application/json")
+	html, plain, json := weight(accept, "text", "html"), weight(accept, "text", "plain"), weight(accept, "application", "json")
 	switch {
-	case json > others && json >= plain:
+	case json > html && json >= plain:
 		return asJSON, false
-	case plain > others:
+	case plain > html:
 		return text, false
 	}
 	return asHTML, false
+}
+
+// takesAnything reports whether an Accept field names nothing, or */* only.
+func takesAnything(accept string) bool {
+	for part := range strings.SplitSeq(accept, ",") {
+		if name, _, _ := strings.Cut(part, ";"); strings.TrimSpace(name) != "" && strings.TrimSpace(name) != "*/*" {
+			return false
+		}
+	}
+	return true
+}
+
+// weight returns the weight that an Accept field gives to a media type, by the
+// most specific of its ranges that has it (RFC 9110, 12.5.1).
+func weight(accept, kind, subtype string) float64 {
+	for _, media := range []string{kind + "/" + subtype, kind + "/*", "*/*"} {
+		if q, named := qualityOf(accept, media); named {
+			return q
+		}
+	}
+	return 0
 }
 
 // byAgent serves those who do not say what they want: people at a prompt and
@@ -47,9 +67,16 @@ func byAgent(agent string) format {
 	return asHTML
 }
 
-// quality returns the weight that an Accept or Accept-Encoding field gives
-// to exactly this element, 0 if it is not named (RFC 9110, 12.4.2).
+// quality returns the weight that a field gives to exactly this element, 0 if it
+// is not named.
 func quality(field, element string) float64 {
+	q, _ := qualityOf(field, element)
+	return q
+}
+
+// qualityOf returns the weight that an Accept or Accept-Encoding field gives
+// to exactly this element, and whether it names it (RFC 9110, 12.4.2).
+func qualityOf(field, element string) (q float64, named bool) {
 	for part := range strings.SplitSeq(field, ",") {
 		name, params, _ := strings.Cut(part, ";")
 		if !strings.EqualFold(strings.TrimSpace(name), element) {
@@ -62,13 +89,13 @@ func quality(field, element string) float64 {
 			}
 			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			if err != nil || q < 0 || q > 1 {
-				return 0
+				return 0, true
 			}
-			return q
+			return q, true
 		}
-		return 1
+		return 1, true
 	}
-	return 0
+	return 0, false
 }
 
 // coding is a content coding of a listing; its value stands in ETags.

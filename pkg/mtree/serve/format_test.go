@@ -41,6 +41,11 @@ func TestWhichFormat(t *testing.T) {
 		{"/", "text/plain;q=0.4, text/html;q=0.5", "", page},
 		{"/", "text/plain, */*;q=0.1", "", plain},
 		{"/", "application/json;q=0", "", page},
+		{"/", "application/*", "", array},
+		{"/", "text/html;q=0, text/*", "curl/8.1", plain},
+		{"/", "text/html;q=0.1, */*;q=0.5, text/plain", "", plain},
+		{"/", "*/*;q=0.8", "curl/8.1", plain},
+		{"/", "*/*, */*;q=0.1", "Wget/1.21", page},
 	} {
 		a := s.get(test.target, "Accept", test.accept, "User-Agent", test.agent)
 		require.Equal(t, test.want, a.Header.Get("Content-Type"), "%+v", test)

@@ -84,9 +84,12 @@ func (h *Handler) Close() error {
 	return h.tree.root.Close()
 }
 
-// Watched reports whether watch ever ran on the tree, or mirror made it: if
-// not, every pass of a mirror is a full walk.
-func (h *Handler) Watched() bool { return h.tree.fresh().Tree.ID != "" }
+// NeverWatched reports whether watch is known never to have run on the tree, nor
+// mirror to have made it: every pass of a mirror is a full walk then.
+func (h *Handler) NeverWatched() bool {
+	s := h.tree.fresh()
+	return s.Tree.ID == "" && !s.unread
+}
 
 // route leaves to chi what it is good at, choosing by method: all but GET and
 // HEAD, for it copies each request, which costs 1.1 KiB for as long as a long poll

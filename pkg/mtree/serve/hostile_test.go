@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
@@ -204,7 +205,28 @@ func TestBrokenMarker(t *testing.T) {
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	require.Equal(t, "unwatched", s.get("/?txt").Header.Get("Tidemark-State"))
-	require.False(t, s.h.Watched())
+	require.False(t, s.h.NeverWatched(), "who knows")
+	require.True(t, publish(t, serve.Config{}, nil).h.NeverWatched())
+}
+
+// Out of descriptors nobody knows whether the root is still what it was, nor
+// whether its stamps are kept: it counts as degraded, and as the same tree.
+func TestWithoutDescriptorsTheRootStands(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
+	head := func() http.Header {
+		w := httptest.NewRecorder()
+		s.h.ServeHTTP(w, httptest.NewRequest(http.MethodHead, "/?txt", nil))
+		require.Equal(t, 200, w.Code)
+		return w.Header()
+	}
+	tag := head().Get("ETag")
+	testfs.WithoutDescriptors(t, func() {
+		require.Eventually(t, func() bool { return head().Get("Tidemark-State") == "degraded" }, 5*time.Second, 10*time.Millisecond)
+		require.Equal(t, treeID, head().Get("Tidemark-Tree"))
+		require.Empty(t, head().Get("ETag"), "no stamp proves anything")
+	})
+	require.Eventually(t, func() bool { return head().Get("Tidemark-State") == "watched" }, 5*time.Second, 10*time.Millisecond)
+	require.Equal(t, tag, head().Get("ETag"))
 }
 
 // Many read the root at once, each by a descriptor of its own: every listing is

@@ -30,6 +30,7 @@ type view struct {
 	self     disk.Info // of the directory, when the request came in
 	hot      bool      // a copy's directory that is unfinished
 	noStore  bool      // the answer holds for this request only
+	seen     string    // tag of the listing as it was read while waiting, where no stamp proves it
 	recent   bool      // the entries are files below, named by their paths
 }
 

@@ -40,7 +40,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	defer leave()
-	s := &search{h: h, root: v.path, lister: h.lister(v.snap), most: n, now: v.now, dirs: []ranked{{stamp: v.self.MTime}}}
+	s := &search{h: h, root: v.path, lister: h.lister(v.snap), most: n, dirs: []ranked{{stamp: v.self.MTime}}}
 	if err := s.run(r); err != nil {
 		h.fail(w, err)
 		return
@@ -66,7 +66,6 @@ type search struct {
 	root   string
 	lister *disk.Lister
 	most   int
-	now    mtree.Stamp
 	dirs   latest // still to be looked into
 	found  oldest // the newest files so far, at most most
 	read   int    // entries
@@ -112,17 +111,18 @@ func (s *search) look(r *http.Request, path string) error {
 		case mtree.Dir:
 			heap.Push(&s.dirs, ranked{stamp: e.MTime, path: mtree.JoinPath(path, e.Name)})
 		case mtree.File:
-			s.take(ranked{s.rank(e), mtree.JoinPath(path, e.Name), *e})
+			s.take(ranked{rank(e, l.Stamp), mtree.JoinPath(path, e.Name), *e})
 		}
 	}
 	return nil
 }
 
-// rank is the file's time as far as stamps know it: of one dated ahead of the
-// clock, when that was done.
-func (s *search) rank(e *mtree.Entry) mtree.Stamp {
-	if e.MTime.After(s.now) {
-		return e.CTime
+// rank is the file's time as far as stamps know it: of one that was dated ahead
+// of the clock, also after its date has come, when that was done. stamp is its
+// directory's, which no rank is above, or the search would miss it.
+func rank(e *mtree.Entry, stamp mtree.Stamp) mtree.Stamp {
+	if e.MTime.After(stamp) {
+		return mtree.Earlier(e.CTime, stamp)
 	}
 	return e.MTime
 }

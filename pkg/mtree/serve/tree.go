@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,6 +37,7 @@ type snapshot struct {
 	chain    string     // of a copy: how it came about, for Tidemark-Upstream
 	e        string     // six hex digits: what of an ETag is common to all directories
 	replaced bool       // the root's path names something else: nothing may be listed
+	unread   bool       // what .tidemark says could not be read
 	log      *disk.RecordLog
 	read     time.Time
 
@@ -91,18 +91,27 @@ func (t *tree) publish(s *snapshot) {
 func (t *tree) replace(old *snapshot) *snapshot {
 	s, err := t.read()
 	if err != nil {
-		// The marker cannot be read: nothing is known, so no stamp prunes.
 		if said := t.cfg.quoted(err); said != t.said {
 			t.said = said
 			t.cfg.Log.Error("reading the state of the tree", "err", said)
 		}
-		s.State = disk.Unwatched
 	} else {
 		t.said = ""
 	}
+	switch {
+	case disk.IsShort(err):
+		// It is the tree it was; whether somebody still keeps its stamps is not
+		// known for the moment.
+		short := *old
+		short.State, short.read = disk.Degraded, s.read
+		s = &short
+	case err != nil:
+		// The marker cannot be read: nothing is known, so no stamp prunes.
+		s.State = disk.Unwatched
+	}
+	s.unread = err != nil
 	if s.replaced && !old.replaced {
-		t.cfg.Log.Error("the root's path names another directory now: restart serve",
-			slog.String("root", t.cfg.Root))
+		t.cfg.Log.Error("the root's path names another directory now: restart serve")
 	}
 	t.publish(s)
 	return s
@@ -115,8 +124,11 @@ func (t *tree) read() (*snapshot, error) {
 	if err == nil && s.Tree.Role == disk.Copy {
 		s.log, err = t.log.Read(t.root, t.cfg.StateDir)
 	}
-	if s.replaced = t.root.Standing(t.cfg.Root) != nil; s.replaced {
-		s.State = disk.Degraded
+	switch standing := t.root.Standing(t.cfg.Root); {
+	case disk.IsShort(standing):
+		err = standing
+	case standing != nil:
+		s.replaced, s.State = true, disk.Degraded
 	}
 	s.chain = disk.FormatHops(s.Chain())
 	var rules []string

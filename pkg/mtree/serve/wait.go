@@ -172,7 +172,8 @@ func (h *Handler) isNew(r *http.Request, v *view, dir *disk.Dir, tags string) (b
 	case v.stamped(l):
 		return !noneMatch(tags, v.stampTag(l.Stamp, l.Hot)), nil
 	}
-	return !noneMatch(tags, v.hashTag(h.render(v, l), l)), nil
+	v.seen = v.hashTag(h.render(v, l), l)
+	return !noneMatch(tags, v.seen), nil
 }
 
 // nothingNew answers 304 to those who waited in vain, with the state of the
@@ -193,6 +194,8 @@ func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, di
 	h.setListing(header, v)
 	if stamped {
 		header["Etag"] = []string{quoteTag(tag, v.coding, v.hot)}
+	} else if v.seen != "" {
+		header["Etag"] = []string{quoteTag(v.seen, v.coding, v.hot)}
 	}
 	h.notModified(w)
 }

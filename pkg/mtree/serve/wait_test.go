@@ -202,6 +202,18 @@ func TestWaitForWhatIsRemoved(t *testing.T) {
 	require.Equal(t, 404, (<-done).StatusCode)
 }
 
+// Who waited in vain is told the tag again, where the listing had to be read for
+// it too.
+func TestTimeOutTellsTheTag(t *testing.T) {
+	for _, s := range []*site{publish(t, serve.Config{}, map[string]string{"a": "1"}), publishWatched(t, serve.Config{}, map[string]string{"a": "1"})} {
+		tag := s.get("/?txt").Header.Get("ETag")
+		require.NotEmpty(t, tag)
+		a := s.get("/?txt&wait=0.01", "If-None-Match", tag)
+		require.Equal(t, 304, a.StatusCode)
+		require.Equal(t, tag, a.Header.Get("ETag"))
+	}
+}
+
 // Where every look means reading the directory, fewer may wait.
 func TestReadersAreBounded(t *testing.T) {
 	s := publish(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})

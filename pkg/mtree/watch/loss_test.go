@@ -12,9 +12,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
+
+// A root that cannot be opened for want of descriptors is not taken for one that
+// was replaced: watch goes on.
+func TestWithoutDescriptorsTheRootStands(t *testing.T) {
+	root, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	w := &watcher{root: root, Config: Config{Root: root.Path()}}
+	testfs.WithoutDescriptors(t, func() { require.NoError(t, w.replaced()) })
+	require.NoError(t, os.Remove(root.Path()))
+	require.Error(t, w.replaced())
+}
 
 // A queue that overflows is a loss: logged, shown as auditing, and after the
 // audit everything is published: W3.
