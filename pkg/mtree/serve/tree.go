@@ -63,14 +63,24 @@ func openTree(cfg *Config) (*tree, error) {
 	return t, nil
 }
 
-// now returns a snapshot that is at most snapshotAge old, or a little older
-// while somebody else is reading a new one.
+// now returns a snapshot that is at most snapshotAge old, or twice that while
+// somebody else is reading a new one.
 func (t *tree) now() *snapshot {
 	s := t.latest.Load()
-	if time.Since(s.read) < snapshotAge || !t.mu.TryLock() {
+	age := time.Since(s.read)
+	if age < snapshotAge {
 		return s
 	}
+	if !t.mu.TryLock() {
+		if age < 2*snapshotAge {
+			return s
+		}
+		t.mu.Lock() // nobody asked for long: the one who reads is waited for
+	}
 	defer t.mu.Unlock()
+	if s = t.latest.Load(); time.Since(s.read) < snapshotAge {
+		return s
+	}
 	return t.replace(s)
 }
 

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -135,4 +136,34 @@ func TestEndlessPaths(t *testing.T) {
 	h.ServeHTTP(w, httptest.NewRequest("POST", "/?sums", strings.NewReader(list)))
 	require.Equal(t, 200, w.Code)
 	require.Zero(t, w.Body.Len())
+}
+
+// What the tree said is told while somebody reads it anew, but nothing as old as
+// that may get where nobody asks for seconds: a long poll that ended in the moment
+// of the look once a second told an epoch that was over.
+func TestSnapshotsAreRecent(t *testing.T) {
+	tree, err := openTree(&Config{Root: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	defer tree.root.Close()
+	aged := func(age time.Duration) *snapshot {
+		s := *tree.latest.Load()
+		s.read = time.Now().Add(-age)
+		tree.latest.Store(&s)
+		return &s
+	}
+	tree.mu.Lock() // somebody reads
+	s := aged(snapshotAge * 3 / 2)
+	require.Same(t, s, tree.now())
+	old := aged(time.Minute)
+	told := make(chan *snapshot, 1)
+	go func() { told <- tree.now() }()
+	select {
+	case <-told:
+		require.Fail(t, "a minute old")
+	case <-time.After(50 * time.Millisecond):
+	}
+	fresh := aged(0)
+	tree.mu.Unlock()
+	require.Same(t, fresh, <-told)
+	require.NotSame(t, old, fresh)
 }
