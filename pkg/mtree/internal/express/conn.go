@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +25,7 @@ type conn struct {
 	readBy   time.Time
 	writeBy  time.Time
 	state    atomic.Int32
+	ctx      *requestContext // of the request that is answered
 	response response
 }
 
@@ -50,10 +50,7 @@ func newConn(s *Server, rwc net.Conn) *conn {
 }
 
 // end closes the connection, whatever it does.
-func (c *conn) end() {
-	c.state.Store(ended)
-	_ = c.rwc.Close()
-}
+func (c *conn) end() { _ = c.rwc.Close() }
 
 // endIfIdle closes the connection if it is between two requests, or in the
 // header of one. Else it ends with its answer.
@@ -68,9 +65,10 @@ func (c *conn) endIfIdle() {
 func (c *conn) serve() (rest net.Conn) {
 	defer func() {
 		c.release()
-		if rest == nil {
+		if rest == nil { // or a Handler has ended this goroutine
 			c.end()
 		}
+		c.server.leave(c)
 	}()
 	for {
 		r, v := c.next()
@@ -96,7 +94,8 @@ func (c *conn) next() (*http.Request, verdict) {
 			case foreign:
 				return nil, foreign
 			case plain:
-				r := c.template.WithContext(&requestContext{conn: c})
+				c.ctx = &requestContext{conn: c}
+				r := c.template.WithContext(c.ctx)
 				if !parse(r, string((*c.in)[:end])) {
 					return nil, foreign
 				}
@@ -151,6 +150,7 @@ func (c *conn) release() {
 // net/http it is a new one.
 func (c *conn) handOver() net.Conn {
 	c.setReadDeadline(0, 0)
+	setDeadline(c.rwc.SetWriteDeadline, &c.writeBy, 0, 0)
 	h := &handed{Conn: c.rwc}
 	if c.in != nil {
 		h.before = bytes.Clone(*c.in)
@@ -187,10 +187,8 @@ func (c *conn) answer(r *http.Request) (ok bool) {
 	w.begin(c)
 	defer func() {
 		p := recover()
-		r.Context().(*requestContext).finish()
-		if !w.release() || p != nil {
-			ok = false
-		}
+		c.ctx.finish()
+		ok = w.release() && ok
 		if p != nil && p != http.ErrAbortHandler {
 			c.report(p)
 		}
@@ -203,11 +201,7 @@ func (c *conn) answer(r *http.Request) (ok bool) {
 func (c *conn) report(p any) {
 	stack := make([]byte, 64<<10)
 	stack = stack[:runtime.Stack(stack, false)]
-	printf := log.Printf
-	if c.server.ErrorLog != nil {
-		printf = c.server.ErrorLog.Printf
-	}
-	printf("http: panic serving %v: %v\n%s", c.rwc.RemoteAddr(), p, stack)
+	c.server.logf("http: panic serving %v: %v\n%s", c.rwc.RemoteAddr(), p, stack)
 }
 
 // requestContext is a request's context. It looks whether the client is there
@@ -229,7 +223,7 @@ func (x *requestContext) Done() <-chan struct{} {
 	defer x.mu.Unlock()
 	if x.done == nil {
 		x.done = make(chan struct{})
-		if x.err != nil {
+		if x.err != nil { // also when the request is over: nothing may be read for it
 			close(x.done)
 		} else {
 			x.over = make(chan struct{})
@@ -256,7 +250,8 @@ func (x *requestContext) look() {
 	}
 }
 
-func (x *requestContext) cancel() {
+// cancel ends the context and returns what is closed when the look has ended.
+func (x *requestContext) cancel() (over <-chan struct{}) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.err == nil {
@@ -265,19 +260,16 @@ func (x *requestContext) cancel() {
 			close(x.done)
 		}
 	}
+	return x.over
 }
 
-// finish ends the look, and the context with its request.
+// finish ends the context with its request, and the look.
 func (x *requestContext) finish() {
-	x.mu.Lock()
-	over := x.over
-	x.mu.Unlock()
-	if over != nil {
+	if over := x.cancel(); over != nil {
 		_ = x.conn.rwc.SetReadDeadline(time.Unix(1, 0)) // long past: the look ends now
 		<-over
 		x.conn.readBy = time.Unix(1, 0)
 	}
-	x.cancel()
 }
 
 // readAhead waits for a byte of the next request with no more memory than that;

@@ -107,7 +107,7 @@ func isPlain(key, value string) bool {
 	switch key {
 	case "Connection":
 		return strings.EqualFold(value, "keep-alive")
-	case "Content-Length", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect", "Proxy-Connection", "Keep-Alive", "Http2-Settings", "Pragma":
+	case "Content-Length", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect", "Pragma":
 		return false
 	}
 	return true

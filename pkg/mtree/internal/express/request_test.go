@@ -51,6 +51,7 @@ var plainOnes = []string{
 	"GET /a HTTP/1.1\r\nhost:\tx \t\r\nACCEPT-ENCODING:gzip\r\nX-y_Z:  a  b \r\nEmpty:\r\n\r\n",
 	"GET /a HTTP/1.1\r\n" + host + "Accept: a\r\nAccept: b\r\nConnection: Keep-Alive\r\nif-none-match: \"1\"\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
 	"GET /a HTTP/1.1\r\n" + host + "X: \xff\xfe\r\n\r\n",
+	"GET /a HTTP/1.1\r\n" + host + "X: a\tb\r\nKeep-Alive: 300\r\n\r\n",
 	"GET /a HTTP/1.1\r\nHost: [::1]:80\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\nH: 8\r\nI: 9\r\nJ: 10\r\n\r\n",
 }
 
@@ -99,6 +100,7 @@ var foreignOnes = []string{
 	"GET / HTTP/1.1\r\n" + host + "X\r\n\r\n",
 	"GET / HTTP/1.1\r\n" + host + ": x\r\n\r\n",
 	"GET / HTTP/1.1\r\n" + host + "X y: z\r\n\r\n",
+	"GET / HTTP/1.1\r\n" + host + "X\xff: z\r\n\r\n",
 	"GET / HTTP/1.1\r\n" + host + "X: a\x00b\r\n\r\n",
 	"GET / HTTP/1.1\r\n" + host + "X: a\rb\r\n\r\n",
 	"GET / HTTP/1.1\r\n" + host + "X: a\x7f\r\n\r\n",

@@ -51,14 +51,14 @@ func (w *response) begin(c *conn) {
 	if w.header == nil {
 		w.header = make(http.Header, 16)
 	}
-	*w = response{conn: c, header: w.header, keys: w.keys, length: -1}
+	*w = response{conn: c, header: w.header, keys: w.keys}
 }
 
 // release gives the buffers back. It reports whether the connection may go on.
 func (w *response) release() bool {
 	clear(w.header)
 	w.out, w.body = putBuffer(w.out), putBuffer(w.body)
-	return w.err == nil && !w.close
+	return !w.close
 }
 
 func putBuffer(b *[]byte) *[]byte {
@@ -317,25 +317,20 @@ func (w *response) finish() bool {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.wire == undecided {
-		if w.length >= 0 && w.length != w.sent {
-			w.decide(counted)
-			_ = w.flush() // what is there, as net/http
-			return false
-		}
+	switch {
+	case w.wire == undecided && w.length < 0: // all of it is here
 		w.length = w.sent
 		w.decide(counted)
 		if w.body != nil {
-			if _, err := w.put(*w.body); err != nil {
-				return false
-			}
+			_, _ = w.put(*w.body) // flush tells
 		}
-	}
-	if w.wire == chunked {
+	case w.wire == undecided && w.length > 0:
+		return false // announced, and nothing came
+	case w.wire == undecided:
+		w.decide(counted)
+	case w.wire == chunked:
 		if w.body != nil && len(*w.body) > 0 {
-			if _, err := w.putChunk(nil); err != nil {
-				return false
-			}
+			_, _ = w.putChunk(nil) // flush tells
 		}
 		*w.out = append(*w.out, "0\r\n\r\n"...)
 	}
@@ -345,7 +340,7 @@ func (w *response) finish() bool {
 // SetWriteDeadline is for an http.ResponseController. It may end a second early.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	c := w.conn
-	if early := t.Sub(c.writeBy); !t.IsZero() && early >= 0 && early < slack {
+	if early := t.Sub(c.writeBy); early >= 0 && early < slack {
 		return nil
 	}
 	c.writeBy = t

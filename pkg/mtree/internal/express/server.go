@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Server is an http.Server whose connections begin on the short way. Its fields
@@ -104,18 +106,36 @@ type accepted struct {
 	err error
 }
 
-// run accepts connections until the listener is closed. An error waits for
-// net/http to ask for it, which pauses as it does after errors that pass.
+// run accepts connections until the listener fails, which is net/http's to say.
+// After errors that pass, as for want of descriptors, it pauses like net/http.
 func (l *listener) run() {
-	for {
+	const least, most = 5 * time.Millisecond, time.Second
+	for pause := least; ; {
 		c, err := l.Listener.Accept()
-		if err != nil {
-			if !l.pass(accepted{err: err}) {
-				return
+		var passing interface{ Temporary() bool }
+		switch {
+		case err == nil:
+			pause = least
+			go l.begin(c)
+		case errors.As(err, &passing) && passing.Temporary():
+			l.server.logf("http: Accept error: %v; retrying in %v", err, pause)
+			select {
+			case <-time.After(pause):
+			case <-l.closed:
 			}
-			continue
+			pause = min(2*pause, most)
+		default:
+			l.pass(accepted{err: err})
+			return
 		}
-		go l.begin(c)
+	}
+}
+
+func (s *Server) logf(format string, args ...any) {
+	if s.ErrorLog != nil {
+		s.ErrorLog.Printf(format, args...)
+	} else {
+		log.Printf(format, args...)
 	}
 }
 
@@ -127,9 +147,7 @@ func (l *listener) begin(rwc net.Conn) {
 			_ = rwc.Close()
 			return
 		}
-		rest := c.serve()
-		l.server.leave(c)
-		if rwc = rest; rwc == nil {
+		if rwc = c.serve(); rwc == nil {
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -68,34 +69,48 @@ type told struct {
 }
 
 func hear(in *bufio.Reader) told {
+	ended := func(err error) bool {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			panic("nothing comes, and the connection stays")
+		}
+		return err != nil
+	}
 	response, err := http.ReadResponse(in, nil)
-	if err != nil {
+	if ended(err) {
 		return told{NoReply: true}
 	}
 	body, err := io.ReadAll(response.Body)
-	response.Header.Del("Date")
+	ended(err)
+	if response.Header.Get("Date") != longAgo {
+		response.Header.Del("Date")
+	}
 	return told{response.Status, response.Header, response.ContentLength, response.TransferEncoding, response.Close, string(body), err != nil, false}
 }
 
+const longAgo = "Sat, 03 Feb 2024 04:05:06 GMT"
+
 // answers are all the ways in which a Handler may answer.
 var answers = map[string]http.HandlerFunc{
-	"nothing": func(http.ResponseWriter, *http.Request) {},
-	"header":  func(w http.ResponseWriter, _ *http.Request) { w.Header()["Etag"] = []string{`"1"`} },
-	"several": func(w http.ResponseWriter, _ *http.Request) { w.Header()["Vary"] = []string{"A", "B"} },
-	"newline": func(w http.ResponseWriter, _ *http.Request) { w.Header()["X"] = []string{"a\r\nSet-Cookie: b"} },
-	"empty":   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(nil) },
-	"short":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "short") },
-	"status":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusMovedPermanently) },
-	"twice":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(200) },
-	"none":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
-	"date":    func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "Sat, 03 Feb 2024 04:05:06 GMT") },
-	"late":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); w.Header().Set("X", "y") },
-	"close":   func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") },
-	"abort":   func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-	"panic":   func(http.ResponseWriter, *http.Request) { panic("at the disco") },
-	"chunks":  func(w http.ResponseWriter, _ *http.Request) { writePieces(w, 10, 10_000) },
-	"chunk":   func(w http.ResponseWriter, _ *http.Request) { writePieces(w, 1, 1<<20) },
-	"crumbs":  func(w http.ResponseWriter, _ *http.Request) { writePieces(w, 20_000, 7) },
+	"nothing":         func(http.ResponseWriter, *http.Request) {},
+	"header":          func(w http.ResponseWriter, _ *http.Request) { w.Header()["Etag"] = []string{`"1"`} },
+	"several":         func(w http.ResponseWriter, _ *http.Request) { w.Header()["Vary"] = []string{"A", "B"} },
+	"newline":         func(w http.ResponseWriter, _ *http.Request) { w.Header()["X"] = []string{"a\r\nSet-Cookie: b"} },
+	"empty":           func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(nil) },
+	"short":           func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "short") },
+	"status":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusMovedPermanently) },
+	"twice":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(200) },
+	"none":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+	"date":            func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", longAgo) },
+	"no bytes":        func(w http.ResponseWriter, _ *http.Request) { announced(w, 0, 0) },
+	"just flushed":    func(w http.ResponseWriter, _ *http.Request) { flush(w) },
+	"another request": func(_ http.ResponseWriter, r *http.Request) { *r = *r.WithContext(context.Background()) },
+	"late":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); w.Header().Set("X", "y") },
+	"close":           func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") },
+	"abort":           func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	"panic":           func(http.ResponseWriter, *http.Request) { panic("at the disco") },
+	"chunks":          func(w http.ResponseWriter, _ *http.Request) { writePieces(w, 10, 10_000) },
+	"chunk":           func(w http.ResponseWriter, _ *http.Request) { writePieces(w, 1, 1<<20) },
+	"crumbs":          func(w http.ResponseWriter, _ *http.Request) { writePieces(w, 20_000, 7) },
 	"flushed": func(w http.ResponseWriter, _ *http.Request) {
 		flush(w)
 		writePieces(w, 2, 5)
@@ -315,6 +330,74 @@ func TestContextEndsWithTheClient(t *testing.T) {
 	require.Equal(t, "here", hear(in).Body)
 }
 
+// A Handler need not wait for Done to learn that the client has left.
+func TestContextTellsWhenAsked(t *testing.T) {
+	asked, left := make(chan struct{}), make(chan struct{})
+	short, _ := serving(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_ = r.Context().Err()
+		close(asked)
+		for r.Context().Err() == nil {
+			<-time.After(time.Millisecond)
+		}
+		close(left)
+	}))
+	conn, _ := dial(t, short)
+	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
+	require.NoError(t, err)
+	<-asked
+	require.NoError(t, conn.Close())
+	<-left
+}
+
+// Who asks a Context as its request ends takes nothing from the next.
+func TestContextIsAskedLate(t *testing.T) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	short, _ := serving(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		all.Go(func() { <-ctx.Done() })
+		runtime.Gosched()
+	}))
+	conn, in := dial(t, short)
+	for range 2000 {
+		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
+		require.NoError(t, err)
+		require.Equal(t, "200 OK", hear(in).Status)
+	}
+	ctx := &requestContext{conn: newConn(&Server{}, conn)}
+	ctx.finish()
+	<-ctx.Done()
+	require.Nil(t, ctx.over, "nothing is read for it")
+}
+
+// A panic is logged with its stack, the way to cut an answer short is not.
+func TestPanicsAreLogged(t *testing.T) {
+	var text bytes.Buffer
+	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(handler), ErrorLog: log.New(&text, "", 0)}}
+	p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
+	go func() { _ = s.Serve(p) }()
+	for _, path := range []string{"/abort", "/panic"} {
+		conn := p.dial()
+		_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+host+"\r\n")
+		require.NoError(t, err)
+		require.True(t, hear(bufio.NewReader(conn)).NoReply)
+	}
+	require.NoError(t, s.Shutdown(t.Context()))
+	require.Regexp(t, `^http: panic serving pipe: at the disco\n(?s:.*)server_test.go`, text.String())
+}
+
+// A Handler that ends its goroutine ends the connection, which nobody waits for.
+func TestGoexit(t *testing.T) {
+	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })}}
+	p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
+	go func() { _ = s.Serve(p) }()
+	conn := p.dial()
+	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
+	require.NoError(t, err)
+	require.True(t, hear(bufio.NewReader(conn)).NoReply)
+	require.NoError(t, s.Shutdown(t.Context()))
+}
+
 // The Context is over with its request, whoever kept it.
 func TestContextEndsWithTheRequest(t *testing.T) {
 	kept := make(chan context.Context, 2)
@@ -507,6 +590,47 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
+// No deadline of the short way goes on where net/http sets none, and a pause
+// shorter than the time for a header ends when it should.
+func TestDeadlinesEndWithTheHandover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Server: &http.Server{IdleTimeout: 100 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute))
+			}
+			echo(w, r)
+		})}}
+		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
+		go func() { _ = s.Serve(p) }()
+		conn := p.dial()
+		in := bufio.NewReader(conn)
+		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
+		require.NoError(t, err)
+		require.Equal(t, "short GET / ", hear(in).Body)
+		_, err = io.WriteString(conn, "POST / HTTP/1.1\r\n"+host+"Content-Length: 1\r\n\r\n")
+		require.NoError(t, err)
+		<-time.After(time.Hour)
+		_, err = io.WriteString(conn, "x")
+		require.NoError(t, err)
+		require.Equal(t, "long POST / x", hear(in).Body)
+		require.NoError(t, conn.Close())
+		require.NoError(t, s.Close())
+
+		s = &Server{Server: &http.Server{ReadHeaderTimeout: time.Hour, IdleTimeout: time.Minute, Handler: http.HandlerFunc(echo)}}
+		p = &pipes{conns: make(chan net.Conn), failed: make(chan error)}
+		go func() { _ = s.Serve(p) }()
+		conn = p.dial()
+		in = bufio.NewReader(conn)
+		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
+		require.NoError(t, err)
+		require.Equal(t, "short GET / ", hear(in).Body)
+		begun := time.Now()
+		require.True(t, hear(in).NoReply)
+		require.Equal(t, time.Minute, time.Since(begun))
+		require.NoError(t, s.Close())
+	})
+}
+
 // A client that does not read is let go, and the Handler told; one that reads
 // slowly is not.
 func TestWriteDeadline(t *testing.T) {
@@ -542,6 +666,72 @@ func TestWriteDeadline(t *testing.T) {
 	})
 }
 
+// A deadline that is moved to an earlier time counts.
+func TestWriteDeadlineMayComeEarlier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed := make(chan time.Duration, 1)
+		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			begun := time.Now()
+			for _, d := range []time.Duration{time.Minute, 5 * time.Second} {
+				_ = http.NewResponseController(w).SetWriteDeadline(begun.Add(d))
+			}
+			_, err := w.Write(make([]byte, 100_000))
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				failed <- time.Since(begun)
+			}
+		})}}
+		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
+		go func() { _ = s.Serve(p) }()
+		conn := p.dial()
+		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
+		require.NoError(t, err)
+		require.Equal(t, 5*time.Second, <-failed)
+		require.NoError(t, s.Close())
+	})
+}
+
+// What comes while the server stops is closed, on either way.
+func TestLateConnections(t *testing.T) {
+	s := &Server{Server: &http.Server{}}
+	l := &listener{Listener: &pipes{conns: make(chan net.Conn)}, server: s, out: make(chan accepted), closed: make(chan struct{})}
+	require.NoError(t, l.Close())
+	foreign, theirs := net.Pipe()
+	go l.begin(theirs)
+	_, err := io.WriteString(foreign, "HEAD")
+	require.NoError(t, err)
+	_, err = foreign.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	s.stop((*conn).endIfIdle)
+	late, theirs := net.Pipe()
+	go l.begin(theirs)
+	_, err = late.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// Bytes that came before the handover are read in pieces of any size.
+func TestHandedBytes(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	h := &handed{Conn: theirs, before: []byte("abc")}
+	go func() { _, _ = io.WriteString(ours, "de") }()
+	all, one := "", make([]byte, 1)
+	for range 5 {
+		_, err := h.Read(one)
+		require.NoError(t, err)
+		all += string(one)
+	}
+	require.Equal(t, "abcde", all)
+}
+
+// The date is that of the second.
+func TestDate(t *testing.T) {
+	s := &Server{}
+	s.today.Store(&day{1, "Date: long ago\r\n"})
+	told, err := http.ParseTime(strings.TrimSuffix(strings.TrimPrefix(s.date(), "Date: "), "\r\n"))
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), told, 5*time.Second)
+}
+
 // passing is an error as accept(2) gives when descriptors are short.
 type passing struct{ error }
 
@@ -550,18 +740,33 @@ func (passing) Timeout() bool   { return false }
 
 // Errors of the listener pass, with net/http's pauses, or end Serve.
 func TestErrorsOfTheListener(t *testing.T) {
-	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(echo), ErrorLog: log.New(io.Discard, "", 0)}}
-	p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(p) }()
-	p.failed <- passing{errors.New("short of descriptors")}
-	conn := p.dial()
-	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
-	require.NoError(t, err)
-	require.Equal(t, "short GET / ", hear(bufio.NewReader(conn)).Body)
-	require.NoError(t, conn.Close())
-	broken := errors.New("broken")
-	p.failed <- broken
-	require.ErrorIs(t, <-ended, broken)
-	require.NoError(t, s.Close())
+	synctest.Test(t, func(t *testing.T) {
+		var text bytes.Buffer
+		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(echo), ErrorLog: log.New(&text, "", 0)}}
+		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
+		ended := make(chan error, 1)
+		go func() { ended <- s.Serve(p) }()
+		answered := func() time.Duration {
+			begun := time.Now()
+			conn := p.dial()
+			_, err := io.WriteString(conn, "POST / HTTP/1.1\r\n"+host+"Content-Length: 0\r\n\r\n")
+			require.NoError(t, err)
+			require.Equal(t, "200 OK", hear(bufio.NewReader(conn)).Status)
+			require.NoError(t, conn.Close())
+			return time.Since(begun)
+		}
+		begun := time.Now()
+		for range 10 {
+			p.failed <- passing{errors.New("short of descriptors")}
+		}
+		require.Greater(t, time.Since(begun), time.Second, "it pauses")
+		require.LessOrEqual(t, answered(), time.Second)
+		p.failed <- passing{errors.New("short of descriptors")}
+		require.LessOrEqual(t, answered(), 5*time.Millisecond, "not as long after a good one")
+		require.Equal(t, 11, strings.Count(text.String(), "short of descriptors; retrying in "))
+		broken := errors.New("broken")
+		p.failed <- broken
+		require.ErrorIs(t, <-ended, broken)
+		require.NoError(t, s.Close())
+	})
 }
