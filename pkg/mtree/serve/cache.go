@@ -2,6 +2,7 @@ package serve
 
 import (
 	"container/list"
+	"strings"
 	"sync"
 
 	"tidemark/pkg/mtree"
@@ -81,6 +82,7 @@ func (c *cache) get(key pageKey, time pageTime) *page {
 // put keeps a page and lets go of those used longest ago. A page of more than
 // a quarter of the cache is not kept: it would push out all others.
 func (c *cache) put(key pageKey, time pageTime, p *page) {
+	key.path = strings.Clone(key.path) // it may be a piece of a request's header
 	size := p.size(key)
 	if size > c.most/4 {
 		return

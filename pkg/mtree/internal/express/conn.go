@@ -3,11 +3,9 @@ package express
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -107,7 +105,7 @@ func (c *conn) next() (*http.Request, verdict) {
 		// request with the connection.
 		switch {
 		case !partial && c.begun:
-			c.setReadDeadline(c.server.IdleTimeout, slack)
+			c.setReadDeadline(c.server.IdleTimeout, min(slack, c.server.IdleTimeout/2))
 		case !armed:
 			armed = true
 			c.setReadDeadline(c.server.ReadHeaderTimeout, 0)
@@ -273,18 +271,17 @@ func (x *requestContext) finish() {
 }
 
 // readAhead waits for a byte of the next request with no more memory than that;
-// false if the client has gone.
+// false if none comes: the client has gone, or finish ends the wait.
 func (c *conn) readAhead() bool {
 	var one [1]byte
-	n, err := c.rwc.Read(one[:])
+	n, _ := c.rwc.Read(one[:])
 	if n > 0 {
 		if c.in == nil {
 			c.in = inputs.Get().(*[]byte)
 		}
 		*c.in = append(*c.in, one[0])
-		return true
 	}
-	return errors.Is(err, os.ErrDeadlineExceeded)
+	return n > 0
 }
 
 // handed is a connection of which something was read already.
@@ -296,7 +293,9 @@ type handed struct {
 func (h *handed) Read(p []byte) (int, error) {
 	if len(h.before) > 0 {
 		n := copy(p, h.before)
-		h.before = h.before[n:]
+		if h.before = h.before[n:]; len(h.before) == 0 {
+			h.before = nil
+		}
 		return n, nil
 	}
 	return h.Conn.Read(p)

@@ -12,14 +12,16 @@
 // nothing is refused, repaired or guessed here. TLS, and with it HTTP/2, is
 // net/http's from the start.
 //
-// The Handler is the same for both and cannot tell them apart: it may stream,
-// send files (sendfile(2) by io.Copy), move deadlines by an
-// http.ResponseController, panic with http.ErrAbortHandler, and wait for
-// Context.Done. An answer has the header fields that net/http gives it, but no
-// Content-Type that was not set.
+// The Handler is the same for both: it may stream, send files (sendfile(2) by
+// io.Copy), flush and move deadlines by an http.ResponseController, panic with
+// http.ErrAbortHandler, and wait for Context.Done. Its answers have the header
+// fields that net/http gives them, but no Content-Type that was not set. There are
+// no informational answers, no trailers and no http.Flusher, and a Context has no
+// values.
 //
 // What is saved, per request: net/http reads the next request in a goroutine
 // while one is answered, to notice clients that leave; here that begins when the
 // Handler asks its Context. Header and body of an answer from memory are one
-// system call. A connection that waits holds a stack or two and no buffer.
+// system call. A connection whose Handler waits holds two stacks and no buffer,
+// one between requests a stack and 4 KiB.
 package express

@@ -128,6 +128,9 @@ func (w *response) appendHeader(dst []byte) []byte {
 		case "Date":
 			dated = true
 		}
+		if !isToken(key) {
+			continue // it would be another field, or none
+		}
 		for _, value := range w.header[key] {
 			dst = append(append(dst, key...), ": "...)
 			dst = append(appendValue(dst, value), "\r\n"...)
@@ -295,7 +298,7 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if !direct || !bounded || w.length < 0 {
+	if !direct || !bounded || w.length < 0 || limited.N > w.length-w.sent {
 		return io.Copy(writerOnly{w}, src)
 	}
 	if err := errors.Join(w.take(limited.N), w.flush()); err != nil {

@@ -14,7 +14,7 @@ import (
 
 // Server is an http.Server whose connections begin on the short way. Its fields
 // Handler, ReadHeaderTimeout, IdleTimeout, ErrorLog count for both ways; set them
-// before Serve.
+// before Serve. ListenAndServe and ServeTLS are net/http's alone.
 type Server struct {
 	*http.Server
 

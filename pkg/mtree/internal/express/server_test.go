@@ -94,6 +94,7 @@ var answers = map[string]http.HandlerFunc{
 	"nothing":         func(http.ResponseWriter, *http.Request) {},
 	"header":          func(w http.ResponseWriter, _ *http.Request) { w.Header()["Etag"] = []string{`"1"`} },
 	"several":         func(w http.ResponseWriter, _ *http.Request) { w.Header()["Vary"] = []string{"A", "B"} },
+	"no token":        func(w http.ResponseWriter, _ *http.Request) { w.Header()["X: a\r\nSet-Cookie"] = []string{"b"} },
 	"newline":         func(w http.ResponseWriter, _ *http.Request) { w.Header()["X"] = []string{"a\r\nSet-Cookie: b"} },
 	"empty":           func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(nil) },
 	"short":           func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "short") },
@@ -222,12 +223,15 @@ func TestFiles(t *testing.T) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(content)+4))
 			_, _ = io.WriteString(w, "abcd")
 			send(w, -1, all)
+		case "/more":
+			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+			send(w, -1, all+1)
 		case "/shrunk":
 			send(w, len(content)+1, all+1)
 		}
 	}))
 	conn, in := dial(t, short)
-	for _, path := range []string{"/whole", "/parts", "/unannounced", "/behind", "/whole", "/shrunk"} {
+	for _, path := range []string{"/whole", "/parts", "/unannounced", "/behind", "/more", "/whole", "/shrunk"} {
 		_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
 		a := hear(in)
