@@ -28,8 +28,7 @@ func TestLeavesLate(t *testing.T) {
 			<-r.Context().Done()
 			close(left)
 		})}}
-		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-		go func() { _ = s.Serve(p) }()
+		p := s.onPipes()
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
@@ -91,8 +90,7 @@ func TestErrorsStay(t *testing.T) {
 			errs <- err
 			errs <- c.Flush()
 		})}}
-		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-		go func() { _ = s.Serve(p) }()
+		p := s.onPipes()
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)

@@ -378,8 +378,7 @@ func TestContextIsAskedLate(t *testing.T) {
 func TestPanicsAreLogged(t *testing.T) {
 	var text bytes.Buffer
 	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(handler), ErrorLog: log.New(&text, "", 0)}}
-	p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-	go func() { _ = s.Serve(p) }()
+	p := s.onPipes()
 	for _, path := range []string{"/abort", "/panic"} {
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+host+"\r\n")
@@ -393,8 +392,7 @@ func TestPanicsAreLogged(t *testing.T) {
 // A Handler that ends its goroutine ends the connection, which nobody waits for.
 func TestGoexit(t *testing.T) {
 	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })}}
-	p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-	go func() { _ = s.Serve(p) }()
+	p := s.onPipes()
 	conn := p.dial()
 	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 	require.NoError(t, err)
@@ -527,6 +525,13 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { close(p.conns); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// onPipes serves connections in memory.
+func (s *Server) onPipes() *pipes {
+	p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
+	go func() { _ = s.Serve(p) }()
+	return p
+}
+
 func (p *pipes) dial() net.Conn {
 	ours, theirs := net.Pipe()
 	p.conns <- theirs
@@ -550,8 +555,7 @@ func TestDeadlines(t *testing.T) {
 				_, _ = io.WriteString(w, "done")
 			}),
 		}}
-		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-		go func() { _ = s.Serve(p) }()
+		p := s.onPipes()
 		until := func(conn net.Conn) time.Duration {
 			begun := time.Now()
 			_, err := io.Copy(io.Discard, conn)
@@ -604,8 +608,7 @@ func TestDeadlinesEndWithTheHandover(t *testing.T) {
 			}
 			echo(w, r)
 		})}}
-		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-		go func() { _ = s.Serve(p) }()
+		p := s.onPipes()
 		conn := p.dial()
 		in := bufio.NewReader(conn)
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
@@ -621,8 +624,7 @@ func TestDeadlinesEndWithTheHandover(t *testing.T) {
 		require.NoError(t, s.Close())
 
 		s = &Server{Server: &http.Server{ReadHeaderTimeout: time.Hour, IdleTimeout: time.Minute, Handler: http.HandlerFunc(echo)}}
-		p = &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-		go func() { _ = s.Serve(p) }()
+		p = s.onPipes()
 		conn = p.dial()
 		in = bufio.NewReader(conn)
 		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
@@ -652,8 +654,7 @@ func TestWriteDeadline(t *testing.T) {
 				}
 			}
 		})}}
-		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-		go func() { _ = s.Serve(p) }()
+		p := s.onPipes()
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
@@ -684,8 +685,7 @@ func TestWriteDeadlineMayComeEarlier(t *testing.T) {
 				failed <- time.Since(begun)
 			}
 		})}}
-		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
-		go func() { _ = s.Serve(p) }()
+		p := s.onPipes()
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
