@@ -142,6 +142,8 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil || h.hidden(t.path, t.slash):
 		h.refuse(w, http.StatusNotFound, "not found")
+	case h.tree.now().replaced && !(t.path == "" && t.has("status")):
+		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
 	case t.slash:
 		h.directory(w, r, &t)
 	default:

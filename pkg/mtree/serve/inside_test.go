@@ -312,7 +312,7 @@ func TestDirectoryBecomesFile(t *testing.T) {
 	require.Equal(t, "a file now", s.get("/d").body)
 }
 
-// A root that is replaced or unmounted: listings 503, degraded, with
+// A root that is replaced or unmounted: listings and files 503, degraded, with
 // Retry-After; never an empty listing.
 func TestReplacedRoot(t *testing.T) {
 	outer := t.TempDir()
@@ -325,7 +325,7 @@ func TestReplacedRoot(t *testing.T) {
 	s.waiting(1)
 	require.NoError(t, os.Rename(root, root+".old"))
 	require.NoError(t, os.Mkdir(root, 0o755))
-	for _, target := range []string{"/?txt", "/d/?json"} {
+	for _, target := range []string{"/?txt", "/d/?json", "/d/?status", "/d/x"} {
 		require.Eventually(t, func() bool { return s.get(target).StatusCode == 503 }, 5*time.Second, 10*time.Millisecond)
 	}
 	require.Equal(t, "5", s.get("/?txt").Header.Get("Retry-After"))

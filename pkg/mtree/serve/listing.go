@@ -43,10 +43,6 @@ func (h *Handler) newView(r *http.Request, t *target) *view {
 // directory answers GET and HEAD of a URL that ends in a slash.
 func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 	v := h.newView(r, t)
-	if v.snap.replaced && !t.has("status") {
-		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
-		return
-	}
 	if answer := h.special(v); answer != nil {
 		answer(w, r, v)
 		return
