@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -259,6 +260,37 @@ func TestLock(t *testing.T) {
 	require.False(t, lock.Standing(m))
 	require.NoError(t, lock.Unlock())
 	require.False(t, locked())
+}
+
+// A child process that was forked and has not begun its program yet has a copy of
+// the descriptor: it must not keep what was unlocked. Tests that start programs
+// found watch "already running" when it had just ended.
+func TestUnlockBesideAFork(t *testing.T) {
+	top := t.TempDir()
+	m, err := disk.CreateMarker(openRoot(t, top), "")
+	require.NoError(t, err)
+	defer m.Close()
+	lock, err := m.Lock()
+	require.NoError(t, err)
+	copies := 0
+	fds, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	for _, fd := range fds {
+		if target, _ := os.Readlink("/proc/self/fd/" + fd.Name()); target == top+"/.tidemark/lock" {
+			number, err := strconv.Atoi(fd.Name())
+			require.NoError(t, err)
+			child, err := syscall.Dup(number)
+			require.NoError(t, err)
+			defer syscall.Close(child)
+			copies++
+			break
+		}
+	}
+	require.Equal(t, 1, copies)
+	require.NoError(t, lock.Unlock())
+	again, err := m.Lock()
+	require.NoError(t, err)
+	require.NoError(t, again.Unlock())
 }
 
 func TestStatusIsOneWriteOfFixedLength(t *testing.T) {

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -38,8 +39,12 @@ func (m *Marker) Lock() (*Lock, error) {
 	return &Lock{fd: fd, node: info.Node}, nil
 }
 
-// Unlock releases the lock.
-func (l *Lock) Unlock() error { return unix.Close(l.fd) }
+// Unlock releases the lock: by name, for a child process between fork(2) and
+// execve(2) has the descriptor too, and closing ours would leave the lock to it.
+func (l *Lock) Unlock() error {
+	err := unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	return errors.Join(err, unix.Close(l.fd))
+}
 
 // Standing reports whether the lock's file still has its name in m: false after
 // the marker directory was deleted under a running program.
