@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// conn is a connection on the short way. All but state is its own goroutine's.
+// conn is a connection on the short way. All but state is its own goroutine's, in
+// and readBy that of a look while there is one.
 type conn struct {
 	rwc      net.Conn
 	server   *Server

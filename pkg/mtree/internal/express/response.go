@@ -340,10 +340,11 @@ func (w *response) finish() bool {
 	return w.flush() == nil && (w.wire == chunked || !w.hasBody() || w.sent == w.length)
 }
 
-// SetWriteDeadline is for an http.ResponseController. It may end a second early.
+// SetWriteDeadline is for an http.ResponseController. It may end a second early,
+// a short one after half of its time.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	c := w.conn
-	if early := t.Sub(c.writeBy); early >= 0 && early < slack {
+	if early := t.Sub(c.writeBy); early >= 0 && early < min(slack, time.Until(t)/2) {
 		return nil
 	}
 	c.writeBy = t

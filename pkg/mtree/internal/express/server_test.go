@@ -694,6 +694,30 @@ func TestWriteDeadlineMayComeEarlier(t *testing.T) {
 	})
 }
 
+// A short deadline counts beside an earlier answer's that has just passed.
+func TestShortWriteDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			d := time.Minute
+			if r.URL.Path == "/short" {
+				d = time.Second / 2
+			}
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d))
+			_, _ = io.WriteString(w, "done")
+		})}}
+		conn := s.onPipes().dial()
+		in := bufio.NewReader(conn)
+		for _, path := range []string{"/", "/short"} {
+			_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+host+"\r\n")
+			require.NoError(t, err)
+			require.Equal(t, "done", hear(in).Body, path)
+			<-time.After(time.Minute + time.Second/10)
+		}
+		require.NoError(t, conn.Close())
+		require.NoError(t, s.Close())
+	})
+}
+
 // What comes while the server stops is closed, on either way.
 func TestLateConnections(t *testing.T) {
 	s := &Server{Server: &http.Server{}}
