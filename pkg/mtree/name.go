@@ -161,6 +161,13 @@ func JoinPath(dir, name string) string {
 	return dir + "/" + name
 }
 
+// ParentPath returns the path of the directory that path is in, "" for one in the
+// root. JoinPath(ParentPath(p), BaseName(p)) is p.
+func ParentPath(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 0)] }
+
+// BaseName returns the last component of path.
+func BaseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
 // TreeOrder compares two paths in the order of a walk, which is that of an
 // answer to "changes since": a directory before what is in it, names bytewise.
 // It is below 0 if a comes first, 0 if they are equal.

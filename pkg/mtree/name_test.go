@@ -65,6 +65,11 @@ func TestCheckPath(t *testing.T) {
 	}
 	require.Equal(t, "a", mtree.JoinPath("", "a"))
 	require.Equal(t, "a/b", mtree.JoinPath("a", "b"))
+	for _, path := range []string{"a", "a/b", "a/b/c"} {
+		require.Equal(t, path, mtree.JoinPath(mtree.ParentPath(path), mtree.BaseName(path)))
+	}
+	require.Equal(t, "a/b", mtree.ParentPath("a/b/c"))
+	require.Empty(t, mtree.ParentPath("a"))
 }
 
 func FuzzName(f *testing.F) {

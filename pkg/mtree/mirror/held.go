@@ -115,7 +115,7 @@ func parseHeld(line string) (e heldEntry, err error) {
 	if e.path, err = mtree.UnescapeName(fields[3]); err != nil {
 		return e, err
 	}
-	e.name = e.path[strings.LastIndexByte(e.path, '/')+1:]
+	e.name = mtree.BaseName(e.path)
 	return e, mtree.CheckPath(e.path)
 }
 

@@ -99,7 +99,7 @@ func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []e
 	at := &lastDir{root: s.root, crossMounts: s.crossMounts}
 	defer at.close()
 	return oneByOne(ctx, want, put, func(ctx context.Context, e wanted, how demand) (opened, error) {
-		d, err := at.open(parentOf(e.path))
+		d, err := at.open(mtree.ParentPath(e.path))
 		if err != nil {
 			return opened{}, reading(err)
 		}
@@ -215,10 +215,10 @@ func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []str
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		d, err := at.open(parentOf(path))
+		d, err := at.open(mtree.ParentPath(path))
 		var s sum
 		if err == nil {
-			s, err = sumFile(ctx, d, baseOf(path))
+			s, err = sumFile(ctx, d, mtree.BaseName(path))
 		}
 		if err == nil {
 			sums[path] = s

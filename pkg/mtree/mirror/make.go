@@ -84,7 +84,7 @@ func (p *pass) swapFor(dir *disk.Dir, path, staged string) (swap, error) {
 		_ = p.dest.aside.Dir().Unlink(staged)
 		return swap{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
-	name := baseOf(path)
+	name := mtree.BaseName(path)
 	info, err := dir.Stat(name)
 	if err != nil {
 		return swap{}, err

@@ -1,8 +1,6 @@
 package mirror
 
 import (
-	"strings"
-
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
@@ -73,11 +71,3 @@ func (n *node) depth() (depth int) {
 	}
 	return depth
 }
-
-// parentOf returns the path of the directory that path is in, "" for the root.
-func parentOf(path string) string {
-	return path[:max(strings.LastIndexByte(path, '/'), 0)]
-}
-
-// baseOf returns the last name of path.
-func baseOf(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

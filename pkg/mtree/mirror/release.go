@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"time"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
@@ -130,7 +131,7 @@ func releaseHere(c *Config) error {
 
 // releaseOne deletes one entry if it is what was held.
 func (d *dest) releaseOne(e *heldEntry) (gone bool, err error) {
-	up := parentOf(e.path)
+	up := mtree.ParentPath(e.path)
 	dir, err := d.dir(up)
 	if disk.IsGone(err) {
 		return false, nil

@@ -74,12 +74,12 @@ type finds struct {
 // findLarge adds the file at path, or those below the directory there.
 func (p *pass) findLarge(path string, kind mtree.Kind, sizes map[int64]bool, found *finds) {
 	if kind == mtree.File {
-		dir, err := p.dest.dir(parentOf(path))
+		dir, err := p.dest.dir(mtree.ParentPath(path))
 		if err != nil {
 			return
 		}
 		defer dir.Close()
-		if info, err := dir.Stat(baseOf(path)); err == nil && sizes[info.Size] {
+		if info, err := dir.Stat(mtree.BaseName(path)); err == nil && sizes[info.Size] {
 			found.bySize[info.Size] = append(found.bySize[info.Size], path)
 		}
 		return
@@ -173,12 +173,12 @@ func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
 	if s, ok := f.sums[path]; ok {
 		return s, nil
 	}
-	dir, err := d.dir(parentOf(path))
+	dir, err := d.dir(mtree.ParentPath(path))
 	if err != nil {
 		return sum{}, err
 	}
 	defer dir.Close()
-	s, err := sumFile(ctx, dir, baseOf(path))
+	s, err := sumFile(ctx, dir, mtree.BaseName(path))
 	if err == nil {
 		f.sums[path] = s
 	}
@@ -189,19 +189,19 @@ func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
 // time and mode agree, else by a copy. The doomed name goes with the deletions,
 // if these are allowed.
 func (p *pass) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
-	from, err := p.dest.dir(parentOf(path))
+	from, err := p.dest.dir(mtree.ParentPath(path))
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	file, info, err := from.OpenFile(baseOf(path))
+	file, info, err := from.OpenFile(mtree.BaseName(path))
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	mode := p.fileMode(c)
 	if !p.config.Owner && info.Links == 1 && info.Mode == mode && info.MTime == p.dest.times.Stored(c.Want.MTime) {
-		if err := from.Link(baseOf(path), dir, c.Want.Name); err == nil {
+		if err := from.Link(mtree.BaseName(path), dir, c.Want.Name); err == nil {
 			return nil
 		}
 	}

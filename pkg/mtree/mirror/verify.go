@@ -215,7 +215,7 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 	}
 	for _, name := range names {
 		if their, ok := theirs[name]; ok && their != ours[name] {
-			diffs = append(diffs, difference{name: baseOf(name), what: "differs", bytes: true})
+			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "differs", bytes: true})
 		}
 	}
 	return diffs, nil
@@ -257,6 +257,6 @@ func (d *dest) unfinish(path string) error {
 		if err != nil || path == "" {
 			return err
 		}
-		path = parentOf(path)
+		path = mtree.ParentPath(path)
 	}
 }

@@ -52,9 +52,9 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info disk.Info, err error) {
 	switch {
 	case info.Kind == mtree.Dir && !h.hidden(t.path, true):
-		h.redirect(w, r, http.StatusMovedPermanently, append(appendHref(nil, base(t.path)), '/'))
+		h.redirect(w, r, http.StatusMovedPermanently, append(appendHref(nil, mtree.BaseName(t.path)), '/'))
 	case mayBeLink(info, err) && !t.doubled:
-		h.throughLink(w, r, t, parent(t.path), err)
+		h.throughLink(w, r, t, mtree.ParentPath(t.path), err)
 	default:
 		h.fail(w, err)
 	}

@@ -1,11 +1,15 @@
 package serve
 
-import "strings"
+import (
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
 
 // fileType returns the Content-Type of a file by its extension, from a fixed
 // table: the same on every host, and never guessed from the bytes.
 func fileType(path string) string {
-	name := base(path)
+	name := mtree.BaseName(path)
 	dot := strings.LastIndexByte(name, '.')
 	if dot < 0 || len(name)-dot > 16 {
 		return octets

@@ -1,10 +1,6 @@
 package serve
 
-import (
-	"strings"
-
-	"tidemark/pkg/mtree"
-)
+import "tidemark/pkg/mtree"
 
 // appendHref appends a name, or a path of names, percent-encoded but for
 // A-Za-z0-9-._~ and the slashes between: no client reads a scheme, a query or
@@ -45,9 +41,3 @@ func joined(dir, path string) string {
 	}
 	return mtree.JoinPath(dir, path)
 }
-
-// base returns the last component of path.
-func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
-
-// parent returns the path of the directory that path is in.
-func parent(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 0)] }

@@ -140,7 +140,7 @@ func (d *Dir) Resolve(path string, crossMounts bool) (string, error) {
 		case err == nil && target == "":
 			return lexical(left), nil
 		case err == nil:
-			left, err = follow(parentOf(lexical(left)), target, "")
+			left, err = follow(mtree.ParentPath(lexical(left)), target, "")
 		default: // a symlink on the way, or nothing there
 			left, err = d.followFirst(left, crossMounts)
 		}
@@ -156,8 +156,6 @@ func (d *Dir) Resolve(path string, crossMounts bool) (string, error) {
 func lexical(path string) string {
 	return strings.TrimPrefix(pathpkg.Clean("/"+path), "/")
 }
-
-func parentOf(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 0)] }
 
 // follow returns the path that a symlink in the directory dir leads to, with rest
 // behind it, "" if there is none.
@@ -185,7 +183,7 @@ func (d *Dir) followFirst(path string, crossMounts bool) (string, error) {
 			if done == "" {
 				return "", unix.EXDEV
 			}
-			done = parentOf(done)
+			done = mtree.ParentPath(done)
 			continue
 		}
 		next := mtree.JoinPath(done, name)
