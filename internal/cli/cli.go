@@ -67,8 +67,14 @@ func (e *Env) Notify(text string) {
 	_, _ = daemon.SdNotify(false, "STATUS="+strings.ReplaceAll(text, "\n", " "))
 }
 
-// Main runs the command and ends the process with the exit code of CLI.md.
-func Main(c Command) { os.Exit(int(run(c, os.Args[1:], os.Stdout, os.Stderr))) }
+// Main runs the command and ends the process with the exit code of docs/cli.md.
+// A panic, and the SIGABRT of systemd's watchdog, end the process by a signal:
+// by itself Go exits with 2 then, which stands for wrong options and keeps
+// systemd from starting the program again.
+func Main(c Command) {
+	debug.SetTraceback("crash")
+	os.Exit(int(run(c, os.Args[1:], os.Stdout, os.Stderr)))
+}
 
 func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	common := commonFlags{}
