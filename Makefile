@@ -1,6 +1,6 @@
 # make          build bin/watch, bin/serve, bin/mirror
 # make demo     run the three on a copy of the Go source tree (ONCE=1: end by itself)
-# make test     everything CI runs
+# make test     everything CI runs (as root; it installs what it needs from Debian)
 # make check    the quick part of it, under a minute
 # make bench    side by side with rsync, nginx and others (see docs/performance.md)
 
@@ -12,7 +12,7 @@ FUZZTIME   ?= 10s
 
 export CGO_ENABLED = 0
 
-.PHONY: all demo test check lint interop filesystems soak copies bench fuzz clean install $(PROGRAMS)
+.PHONY: all deps systemd demo test check lint interop filesystems soak copies bench fuzz clean install $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -28,24 +28,31 @@ lint:
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/...
 	$(GO) vet -tags filesystems ./pkg/mtree/...
+	$(GO) vet -tags systemd ./e2e/...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
 
 check: all lint
 	CGO_ENABLED=1 $(GO) test -p 1 -race -short ./pkg/... ./internal/... ./cmd/...
 
+# The programs that the tests run: installs them as root on Debian, names them
+# elsewhere.
+deps:
+	@sh tools/deps
+
 # -p 1: some tests lower sysctls of the whole machine while they run.
-test: all lint
+test: deps all lint
 	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m ./pkg/... ./internal/... ./cmd/...
 	$(GO) test -timeout 20m ./e2e/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	$(MAKE) interop
 	$(MAKE) filesystems
 	$(MAKE) copies
+	$(MAKE) systemd
 	$(MAKE) fuzz
 	$(MAKE) demo ONCE=1
 
-# With the programs of Debian that .ci/run installs; one that is missing fails.
+# With the programs that deps installs; one that is missing fails.
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
 	$(GO) test -tags interop -timeout 5m -run 'Foreign|WithoutListings|Lighttpd' ./pkg/mtree/mirror
@@ -66,6 +73,10 @@ soak:
 # keep whole seconds, fold case: root.
 copies:
 	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror
+
+# The three units under a booted Debian, in a container: root. About a minute.
+systemd: all
+	$(GO) test -tags systemd -timeout 10m ./e2e/systemd
 
 fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \

@@ -6,13 +6,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"tidemark/internal/cli"
 	"tidemark/pkg/mtree/watch"
@@ -21,10 +17,11 @@ import (
 type options struct {
 	watch.Config
 	once, print, status, sync bool
+	hangups                   chan struct{}
 }
 
 func main() {
-	o := options{Config: watch.Config{Stats: new(watch.Stats)}}
+	o := options{Config: watch.Config{Stats: new(watch.Stats)}, hangups: make(chan struct{}, 1)}
 	cli.Main(cli.Command{
 		Name:    "watch",
 		Args:    []string{"DIR"},
@@ -33,6 +30,7 @@ func main() {
 		Example: "  tidemark-watch /srv/tree\n  tidemark-watch --once /srv/tree          # from cron\n  tidemark-watch --sync /srv/tree          # print the stamp that covers all done so far",
 		Flags:   o.define,
 		Run:     o.run,
+		Hangup:  o.audit,
 		Stats:   o.Stats.Each,
 	})
 }
@@ -56,6 +54,7 @@ func (o *options) define(f *pflag.FlagSet) {
 
 func (o *options) run(ctx context.Context, env *cli.Env) error {
 	o.Root, o.Log, o.Ready, o.Notify = env.Args["DIR"], env.Log, env.Ready, env.Notify
+	o.Audit = o.hangups
 	switch {
 	case o.status:
 		return watch.PrintStatus(env.Stdout, o.Root, o.StateDir)
@@ -72,25 +71,13 @@ func (o *options) run(ctx context.Context, env *cli.Env) error {
 	if o.once {
 		return watch.Once(ctx, o.Config)
 	}
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		o.Audit = hangups()
-	}
 	return watch.Run(ctx, o.Config)
 }
 
-// hangups asks for an audit at every SIGHUP. With a terminal as stdin SIGHUP
-// means that the terminal closed, and ends the program.
-func hangups() <-chan struct{} {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	audits := make(chan struct{}, 1)
-	go func() {
-		for range signals {
-			select {
-			case audits <- struct{}{}:
-			default: // one is asked for already
-			}
-		}
-	}()
-	return audits
+// audit asks for an audit.
+func (o *options) audit() {
+	select {
+	case o.hangups <- struct{}{}:
+	default: // one is asked for already
+	}
 }

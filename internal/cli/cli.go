@@ -19,6 +19,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"tidemark/pkg/mtree/exit"
 )
@@ -46,7 +47,10 @@ type Command struct {
 	// the last argument is wanted alone. nil: never.
 	Alone func(given int) bool
 	Run   func(context.Context, *Env) error
-	Stats StatsFunc // what --metrics publishes; may be nil
+
+	// Hangup handles SIGHUP where stdin is no terminal; nil: it is ignored.
+	Hangup func()
+	Stats  StatsFunc // what --metrics publishes; may be nil
 }
 
 // Env is what a program finds around it.
@@ -152,6 +156,9 @@ func start(c Command, common commonFlags, env *Env, stderr io.Writer) (exit.Code
 		return exit.Usage, exit.With(exit.Usage, err, "see --help")
 	}
 	env.Log = log
+	if unknown := unknownVariables(c, env.Flags, os.Environ()); len(unknown) > 0 {
+		log.Warn("unknown variables in the environment: ignored", "names", strings.Join(unknown, " "), "remedy", "see --help for the options")
+	}
 	ctx, stop := withSignals(context.Background(), log)
 	defer stop()
 	if common.metrics != "" {
@@ -162,6 +169,9 @@ func start(c Command, common commonFlags, env *Env, stderr io.Writer) (exit.Code
 		defer closeMetrics()
 	}
 	go watchdog(ctx)
+	if !term.IsTerminal(int(os.Stdin.Fd())) { // else the terminal was closed: that ends the program
+		defer onHangup(c.Hangup)()
+	}
 	err = c.Run(ctx, env)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 	var signalled Signalled
@@ -208,6 +218,22 @@ func withSignals(parent context.Context, log *slog.Logger) (context.Context, fun
 		os.Exit(int(Signalled{first}.code()))
 	}()
 	return ctx, func() { signal.Stop(signals); close(done) }
+}
+
+// onHangup calls handle at each SIGHUP, which would end the process otherwise:
+// people send it to make a service read its files anew. nil does nothing; it is
+// not signal.Ignore, which the commands of --exec would inherit.
+func onHangup(handle func()) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		for range signals {
+			if handle != nil {
+				handle()
+			}
+		}
+	}()
+	return func() { signal.Stop(signals); close(signals) }
 }
 
 // watchdog answers systemd's WatchdogSec, if there is one.

@@ -104,6 +104,15 @@ func TestEnvironment(t *testing.T) {
 	require.Contains(t, out, "TIDEMARK_PROBE_SIZE")
 }
 
+// TIDEMARK_MIRROR_JBOS was ignored without a word.
+func TestUnknownVariablesAreWarnedOf(t *testing.T) {
+	for _, name := range []string{"TIDEMARK_PROBE_SIZ", "TIDEMARK_PROB_WAIT", "TIDEMARK_MIRROR_JOBS", "TIDEMARK_ROOT", "TIDEMARK_PROBE_SIZE"} {
+		t.Setenv(name, "1")
+	}
+	_, out := new(probe).run("a", "b")
+	require.Contains(t, out, `names="TIDEMARK_PROBE_SIZ TIDEMARK_PROB_WAIT"`)
+}
+
 func TestUsageErrorsAreOneLine(t *testing.T) {
 	for _, args := range [][]string{{}, {"only"}, {"a", "b", "c"}, {"--nonsense", "a", "b"}, {"--size", "x", "a", "b"},
 		{"--wait", "-1s", "a", "b"}, {"--alone", "a", "b"}, {"--log-level", "loud", "a", "b"}, {"--log-format", "xml", "a", "b"}} {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -46,6 +47,16 @@ func TestTheWatchdogsSignalEndsBySignal(t *testing.T) {
 	status := crash(t, "wait", func(p *os.Process) error { return p.Signal(syscall.SIGABRT) })
 	require.True(t, status.Signaled(), "exit code %d", status.ExitStatus())
 	require.Equal(t, syscall.SIGABRT, status.Signal())
+}
+
+// SIGHUP, by which people make a service read its files anew, ended serve and
+// mirror.
+func TestHangupIsIgnored(t *testing.T) {
+	status := crash(t, "wait", func(p *os.Process) error {
+		return errors.Join(p.Signal(syscall.SIGHUP), p.Signal(syscall.SIGTERM))
+	})
+	require.True(t, status.Exited())
+	require.Zero(t, status.ExitStatus())
 }
 
 // crash runs the program and returns how it ended. then is called when it runs.

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,33 @@ func fromEnvironment(c Command, flags *pflag.FlagSet) (err error) {
 		}
 	})
 	return err
+}
+
+// unknownVariables returns the names in environ that look like options of the
+// command and are none, sorted: a misspelt one would be ignored without a word.
+// Those of the other two programs may stand in the same file.
+func unknownVariables(c Command, flags *pflag.FlagSet, environ []string) (unknown []string) {
+	known := map[string]bool{"TIDEMARK_ROOT": true, "TIDEMARK_STAMP": true} // --exec sets these
+	for _, name := range c.Args {
+		known[EnvName(c.Name, name)] = true
+	}
+	flags.VisitAll(func(f *pflag.Flag) { known[EnvName(c.Name, f.Name)] = true })
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if rest, ours := strings.CutPrefix(name, "TIDEMARK_"); ours && !known[name] && !ofAnother(c.Name, rest) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// ofAnother reports whether a variable, without TIDEMARK_, is of another program
+// than command.
+func ofAnother(command, rest string) bool {
+	return slices.ContainsFunc([]string{"watch", "serve", "mirror"}, func(program string) bool {
+		return program != command && strings.HasPrefix(rest, strings.ToUpper(program)+"_")
+	})
 }
 
 // Repeatable marks an option that may be given several times.
