@@ -93,7 +93,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := fromEnvironment(c, cmd.Flags()); err != nil {
+			if err := errors.Join(noneEmpty(cmd.Flags()), fromEnvironment(c, cmd.Flags())); err != nil {
 				return err
 			}
 			named, err := positional(c, args)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -86,6 +87,17 @@ func ofAnother(command, rest string) bool {
 	})
 }
 
+// noneEmpty refuses options that were given an empty value: in a script, that is
+// a variable which is not set.
+func noneEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Value.String() == "" {
+			err = exit.With(exit.Usage, fmt.Errorf("--%s is empty", f.Name), "give it a value, or leave it out")
+		}
+	})
+	return err
+}
+
 // Repeatable marks an option that may be given several times.
 type Repeatable interface{ Repeatable() }
 
@@ -154,6 +166,9 @@ type Strings struct {
 func (s *Strings) Set(text string) error {
 	if s.Reset && !s.reset {
 		*s.List, s.reset = nil, true
+	}
+	if text == "" {
+		return errors.New("it is empty")
 	}
 	*s.List = append(*s.List, s.Prefix+text)
 	return nil

@@ -86,7 +86,8 @@ func openSource(c *Config) (source, func(), error) {
 }
 
 func isURL(source string) bool {
-	return strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://")
+	scheme, _, ok := strings.Cut(source, "://")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
 // apart refuses a copy inside its source, which would copy itself for ever, and

@@ -55,6 +55,9 @@ func firstLook(ctx context.Context, c Config) error {
 		return nil
 	}
 	c = c.withDefaults()
+	if _, err := c.compile(); err != nil {
+		return err // wrong options are told before a source that is away
+	}
 	s, leave, err := openSource(&c)
 	if err != nil {
 		return err
