@@ -21,6 +21,7 @@ const lookBack = 10 * time.Second
 type grounds struct {
 	reason string
 	all    bool        // every directory counts as changed
+	told   bool        // the epoch was raised for it
 	first  bool        // the first run on this tree: stamps are the greatest mtimes
 	loss   bool        // nothing is known until it is done: state auditing
 	since  mtree.Stamp // ctimes at or after this are changes
@@ -37,7 +38,6 @@ type report struct {
 	directories int64
 	files       int64
 	found       int64
-	unread      int64 // directories that could not be read
 	elapsed     time.Duration
 }
 
@@ -58,6 +58,7 @@ type audit struct {
 	grounds
 	ctx      context.Context
 	findings chan<- []finding
+	closed   map[string]bool // directories that the audit before could not read
 
 	mu     sync.Mutex
 	ready  sync.Cond
@@ -68,7 +69,7 @@ type audit struct {
 
 	sending sync.Mutex // held until the writer took a chunk
 
-	directories, files, found, unread atomic.Int64
+	directories, files, found atomic.Int64
 }
 
 // visit is one directory of the scan.
@@ -79,6 +80,7 @@ type visit struct {
 	info     disk.Info // of dir
 	ref      notify.Ref
 	arrived  bool         // it or one above it may have come to stand under another name
+	judged   mtree.Stamp  // see finding
 	waiting  atomic.Int64 // children not yet opened, +1 while it is listed itself
 	pending  atomic.Int64 // children not yet finished, +1 likewise
 	mu       sync.Mutex   // of greatest
@@ -87,7 +89,7 @@ type visit struct {
 
 // scan runs the audit and returns when it is done or ctx ended.
 func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding) report {
-	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings}
+	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings, closed: w.trouble.closed()}
 	a.ready.L = &a.mu
 	began := time.Now()
 	a.stack = []*visit{{greatest: mtree.MinStamp}}
@@ -105,7 +107,7 @@ func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding
 	a.send(true)
 	r := report{
 		grounds: g, err: a.failed, elapsed: time.Since(began),
-		directories: a.directories.Load(), files: a.files.Load(), found: a.found.Load(), unread: a.unread.Load(),
+		directories: a.directories.Load(), files: a.files.Load(), found: a.found.Load(),
 	}
 	if ctx.Err() != nil {
 		r.err = ctx.Err()
@@ -199,15 +201,16 @@ func (a *audit) open(v *visit) (err error) {
 	if errors.Is(err, notify.ErrGone) {
 		return dir.Close()
 	}
-	if err == nil && v.parent != nil && isTree(dir) {
+	if err == nil && v.parent != nil && dir.IsLiveTree() {
 		a.border(v, info)
-		return dir.Close() // armed all the same: its .tidemark may go
+		return dir.Close() // armed all the same: its watcher may end
 	}
 	if err != nil {
 		_ = dir.Close()
 		return err
 	}
 	v.dir, v.info = dir, info
+	v.arrived = v.arrived || a.opens(v)
 	a.directories.Add(1)
 	return nil
 }
@@ -226,9 +229,21 @@ func (a *audit) arm(v *visit, dir *disk.Dir) (err error) {
 	return nil
 }
 
+// opens reports whether v is entered for the first time since the audit before
+// could not read it, or since another watch or mirror ran in it: nobody knows
+// what is published of all below.
+func (a *audit) opens(v *visit) bool {
+	if v.parent == nil || len(a.closed)+len(a.bordered) == 0 {
+		return false
+	}
+	path := v.path()
+	return a.closed[path] || a.bordered[path] || a.bordered[""]
+}
+
 // border judges the root of another tree below this one: an entry of its
 // parent, with nothing inside.
 func (a *audit) border(v *visit, info disk.Info) {
+	a.borders.note(v.path())
 	now := a.Now()
 	v.parent.raise(past(info.MTime, info.CTime, now))
 	if !info.CTime.Before(a.since) {
@@ -240,6 +255,9 @@ func (a *audit) border(v *visit, info disk.Info) {
 func (a *audit) list(v *visit) error {
 	now := a.Now()
 	f := finding{mtime: mtree.MinStamp, ctime: mtree.MinStamp}
+	if v.info.CTime.Add(ctimeLag).Before(now) { // else a change to come may show the same
+		v.judged = v.info.CTime
+	}
 	changed := a.judgeSelf(v, now)
 	v.raise(past(v.info.MTime, v.info.CTime, now))
 	var below []*visit
@@ -261,7 +279,7 @@ func (a *audit) list(v *visit) error {
 		return nil
 	})
 	if changed {
-		f.path = v.path()
+		f.path, f.judged = v.path(), v.judged
 		a.report(f)
 	}
 	a.push(v, below)
@@ -325,7 +343,7 @@ func (a *audit) finished(v *visit) {
 		if !a.first || v.dir == nil {
 			continue
 		}
-		a.report(finding{path: v.path(), first: true, value: v.greatest, showed: [2]mtree.Stamp{v.info.MTime, v.info.CTime}})
+		a.report(finding{path: v.path(), judged: v.judged, first: true, value: v.greatest, showed: v.info.MTime})
 		if v.parent != nil {
 			v.parent.raise(v.greatest)
 		}
@@ -384,8 +402,7 @@ func (a *audit) unreadable(v *visit, err error) {
 		a.mu.Unlock()
 		return
 	}
-	a.unread.Add(1)
-	a.Log.Warn("cannot read a directory: changes below it are not published", "err", err)
+	a.trouble.cannotRead(v.path(), err)
 }
 
 // path is built only for directories with something to tell: once, at its

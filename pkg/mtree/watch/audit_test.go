@@ -62,7 +62,7 @@ func TestGroundsOfADirectory(t *testing.T) {
 	published := old
 	published.floor = ahead.MTime
 	require.False(t, (&audit{watcher: w, grounds: published}).judgeSelf(child(ahead), now), "our own, from a floor ahead")
-	w.left.put(shows, true)
+	w.left.put(shows, proven, true)
 	v = child(shows)
 	require.False(t, (&audit{watcher: w, grounds: recent}).judgeSelf(v, now), "what our last batch left")
 	require.False(t, v.arrived)

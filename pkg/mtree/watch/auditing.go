@@ -31,6 +31,8 @@ type auditing struct {
 	current  grounds
 	last     report // of the last that was finished
 	running  bool
+	owed     bool         // one that makes up for a loss is not finished: it runs, waits, or was broken off
+	swept    *mtree.Stamp // start of the last that was finished and left out nothing but what trouble knows by path
 	cancel   context.CancelFunc
 	ctx      context.Context
 }
@@ -50,6 +52,7 @@ func (a *auditing) begin(ctx context.Context, w *watcher) {
 // done: that one may have passed already what is asked about.
 func (a *auditing) ask(w *watcher, g grounds) {
 	a.timer.Stop()
+	a.owed = a.owed || g.loss
 	if a.running {
 		if a.next != nil {
 			g = a.next.with(g)
@@ -62,7 +65,7 @@ func (a *auditing) ask(w *watcher, g grounds) {
 
 // with joins two grounds for one audit.
 func (g grounds) with(h grounds) grounds {
-	h.all, h.first, h.loss = g.all || h.all, g.first || h.first, g.loss || h.loss
+	h.all, h.told, h.first, h.loss = g.all || h.all, g.told || h.told, g.first || h.first, g.loss || h.loss
 	h.since, h.before = mtree.Earlier(g.since, h.since), mtree.Earlier(g.before, h.before)
 	h.slow = g.slow && h.slow
 	return h
@@ -74,7 +77,7 @@ func (a *auditing) start(w *watcher, g grounds) {
 	g.floor = w.floor
 	a.running, a.current = true, g
 	w.Log.Debug("audit", "why", g.reason)
-	w.trouble.hearsAgain()
+	w.trouble.begin()
 	w.cookies()
 	retry := w.trouble.retry()
 	go func(ctx context.Context) {
@@ -88,13 +91,7 @@ func (a *auditing) start(w *watcher, g grounds) {
 	}(a.ctx)
 }
 
-// losing reports whether what is published may be incomplete until an audit
-// that runs or waits is done.
-func (a *auditing) losing() bool {
-	return a.running && a.current.loss || a.next != nil && a.next.loss
-}
-
-// end breaks off a running audit and waits for it.
+// end breaks off a running audit and waits for it. It has proved nothing then.
 func (a *auditing) end() {
 	a.cancel()
 	a.timer.Stop()
@@ -104,21 +101,46 @@ func (a *auditing) end() {
 	}
 }
 
-// ground says what an audit that starts now goes by.
+// ground says what an audit that starts now goes by. In the same process what
+// an earlier one left out is known by path, so that the time of its start is as
+// good as a checkpoint.
 func (w *watcher) ground(reason string) grounds {
 	g := grounds{reason: reason, since: mtree.MinStamp, slow: reason == "periodic"}
+	known := w.known()
 	switch {
-	case w.status.Checkpoint != nil:
-		g.since = w.status.Checkpoint.Add(-lookBack)
-		g.before = *w.status.Checkpoint
+	case known != nil:
+		g.since, g.before = known.Add(-lookBack), *known
 	case w.audits.running:
-		g.since, g.before = w.audits.current.since, w.audits.current.before
+		current := w.audits.current
+		g.since, g.before = mtree.Earlier(current.since, current.start.Add(-lookBack)), current.before
 	}
 	if w.status.Audit != nil {
 		g.before = *w.status.Audit
 	}
+	if swept := w.audits.swept; swept != nil {
+		g.before = mtree.Later(g.before, *swept)
+	}
 	return g
 }
+
+// known is the time up to which everything is published but what trouble knows
+// by path; nil if there is none.
+func (w *watcher) known() *mtree.Stamp {
+	at, swept := w.status.Checkpoint, w.audits.swept
+	if at == nil || swept != nil && swept.After(*at) {
+		return swept
+	}
+	return at
+}
+
+// sound reports whether a batch moves the checkpoint: everything is heard, read
+// and stamped, and no audit runs or is due.
+func (w *watcher) sound() bool {
+	return w.backend != "none" && w.settles() && w.trouble.what() == ""
+}
+
+// settles reports whether no audit runs or is due.
+func (w *watcher) settles() bool { return !w.audits.running && !w.audits.owed }
 
 // abandonFloor gives up a floor that lies far ahead of the clock: stamps start
 // again from the clock, which readers must be told.
@@ -129,7 +151,7 @@ func (w *watcher) abandonFloor(g *grounds) {
 	}
 	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String())
 	w.floor = now
-	if !g.all { // else it was raised already
+	if !g.told {
 		w.raiseEpoch()
 	}
 }
@@ -149,14 +171,17 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 	w.Stats.Audits.Add(1)
 	w.Stats.Directories.Store(r.directories)
 	w.Stats.Files.Store(r.files)
-	w.trouble.audited(r.directories, r.unread)
-	if next := w.audits.next; next != nil {
-		w.audits.next = nil
+	next := w.audits.next
+	w.audits.next = nil
+	lost := next != nil && next.loss
+	w.trouble.audited(r.directories, !lost)
+	if lost { // while it ran: it proves nothing
+		w.left.judged(false)
 		w.audits.start(w, *next)
 		return nil
 	}
-	w.status.Audit, w.audits.last = &r.start, r
-	w.reach(r.start) // what came later is heard, or found by the next audit
+	w.audits.owed, w.audits.last = false, r
+	w.vouch(r)
 	if w.backend != "none" {
 		// What is heard by now is published before the tree counts as watched.
 		if err := w.settled(ctx); err != nil || w.audits.running {
@@ -164,16 +189,60 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 		}
 		w.source.Forget()
 	}
-	w.setState(w.resting())
+	w.setState(w.state())
 	w.announce(r)
 	w.schedule(r)
 	w.answer()
+	if next != nil {
+		w.audits.ask(w, *next)
+	}
 	return nil
 }
 
-// resting is the state when no audit makes up for a loss.
-func (w *watcher) resting() disk.State {
+// vouch notes what an audit proved that came to its end. It moves the checkpoint
+// only if it read and stamped everything: what came later is heard, or found by
+// the next.
+func (w *watcher) vouch(r report) {
+	w.bordered = nil
+	w.tree.Borders = w.borders.list(nil)
+	if w.borders.changed() {
+		w.borders.timer.Reset(borderPause)
+	}
+	if w.unstamped {
+		w.unstamped = false
+		w.raiseEpoch() // readers may have completed directories by times that were no stamps
+	}
+	all := w.trouble.unpublished() == ""
+	if all {
+		w.tree.Options = w.options()
+	}
+	if w.writeTree() != nil {
+		return
+	}
+	if !w.trouble.forgotten() {
+		w.audits.swept = &r.start
+	}
+	w.left.judged(!w.trouble.forgotten())
+	if all {
+		w.status.Audit = &r.start
+		w.reach(r.start)
+		w.saveLeft()
+	}
+	if w.backend == "none" {
+		w.left.age(r.start) // no events of our own writes are to come
+	}
+}
+
+// state is what is published of the tree now. The first audit of all gives
+// directories their first stamps: until it is done none prunes.
+func (w *watcher) state() disk.State {
 	switch {
+	case w.unstamped:
+		return disk.Unwatched
+	case w.audits.owed && w.status.State == disk.Degraded:
+		return disk.Degraded
+	case w.audits.owed:
+		return disk.Auditing
 	case w.trouble.what() != "":
 		return disk.Degraded
 	case w.backend == "none":

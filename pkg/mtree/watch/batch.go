@@ -29,12 +29,12 @@ type twig struct {
 type finding struct {
 	path         string
 	mtime, ctime mtree.Stamp // the latest of what changed in it, future ones left out
+	judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
 
 	// Only on the first run: what the directory is to show, if it still
-	// shows what it showed to the scan.
-	first  bool
-	value  mtree.Stamp
-	showed [2]mtree.Stamp // mtime and ctime
+	// shows this mtime.
+	first         bool
+	value, showed mtree.Stamp
 }
 
 // at returns the twig for path, with those above it.

@@ -213,7 +213,7 @@ func TestOwnWriteIsToldFromOthers(t *testing.T) {
 	must(t, dir.SetTime(at(1_000_000_000)))
 	info, err := dir.Self()
 	must(t, err)
-	l.put(info, true)
+	l.put(info, proven, true)
 	require.True(t, l.untouched(dir, info))
 	for _, change := range []func() error{
 		func() error { return os.Chtimes(filepath.Join(root, "d"), time.Time{}, day(2001)) },
@@ -223,11 +223,11 @@ func TestOwnWriteIsToldFromOthers(t *testing.T) {
 		now, err := dir.Self()
 		must(t, err)
 		require.False(t, l.untouched(dir, now))
-		l.put(now, true)
+		l.put(now, proven, true)
 		require.True(t, l.untouched(dir, now))
 	}
 	other := info
 	other.Mode = 0o711
-	l.put(info, true)
+	l.put(info, proven, true)
 	require.False(t, l.shows(other), "the same tick on a kernel with coarse times")
 }

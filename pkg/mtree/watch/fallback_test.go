@@ -83,7 +83,7 @@ func as(t *testing.T, root, backend string, rights ...string) *running {
 	t.Cleanup(p.kill)
 	require.Eventually(t, func() bool {
 		s := r.status()
-		return s.Status.PID == cmd.Process.Pid && s.State != disk.Auditing
+		return s.Status.PID == cmd.Process.Pid && s.State != disk.Auditing && s.State != disk.Unwatched
 	}, deadline, time.Millisecond, r.log)
 	return r
 }

@@ -92,7 +92,10 @@ func spawn(t testing.TB, root, backend string, log io.Writer) *process {
 	p := &process{t, cmd}
 	t.Cleanup(p.kill)
 	r := &running{t: t, root: root}
-	require.Eventually(t, func() bool { return r.status().Status.PID == cmd.Process.Pid }, deadline, time.Millisecond, log)
+	require.Eventually(t, func() bool {
+		s := r.status().Status
+		return s.PID == cmd.Process.Pid && s.Backend != ""
+	}, deadline, time.Millisecond, log)
 	return p
 }
 

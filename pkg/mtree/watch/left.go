@@ -23,10 +23,21 @@ type left struct {
 	mtime, ctime   mtree.Stamp
 	mode, uid, gid uint32
 	whole          bool // mode and owner are known: not read from the log
+	proof          proof
 }
 
+// proof is how far a write proves that its directory did not arrive under its
+// name since all was known to be published.
+type proof int8
+
+const (
+	unproven proof = iota
+	judged         // the audit that runs has looked, and proves it if it comes to its end
+	proven
+)
+
 func leftBy(info disk.Info) left {
-	return left{info.MTime, info.CTime, info.Mode, info.UID, info.GID, true}
+	return left{info.MTime, info.CTime, info.Mode, info.UID, info.GID, true, unproven}
 }
 
 func (l left) shows(info disk.Info) bool {
@@ -43,12 +54,17 @@ func (l left) shows(info disk.Info) bool {
 // rename just before it, whose event may wait, to be lost with a kill or an
 // overflow. Hence a write is young, good for knowing our own events, until a
 // Take that came after it has told of all such renames; only then does it prove
-// to an audit that the directory did not arrive.
+// to an audit that the directory did not arrive. No Take tells of them where
+// something cannot be heard; there, and without events, a write proves it if what
+// it overwrote did: the directory showed our own earlier write, or a ctime from
+// before the checkpoint, or that which the running audit has judged. The last is
+// proof only when that audit is done: until then what is below the directory may
+// not be stamped yet.
 type leftovers struct {
 	mu     sync.Mutex
 	young  map[uint64]left // by inode: put since the last Take
 	taken  map[uint64]left // put before it
-	recent map[uint64]left // proof
+	recent map[uint64]left
 	older  map[uint64]left
 	since  mtree.Stamp // when recent was begun
 	log    *disk.LeftLog
@@ -59,24 +75,32 @@ func newLeftovers(log *disk.LeftLog, known []disk.Left, now mtree.Stamp) *leftov
 	l := &leftovers{young: map[uint64]left{}, taken: map[uint64]left{}, recent: map[uint64]left{}, older: map[uint64]left{}, log: log, since: now}
 	for _, k := range known {
 		if have, ok := l.older[k.Inode]; !ok || have.ctime.Before(k.CTime) {
-			l.older[k.Inode] = left{mtime: k.MTime, ctime: k.CTime}
+			l.older[k.Inode] = left{mtime: k.MTime, ctime: k.CTime, proof: proven}
 		}
 	}
 	return l
 }
 
-// put records a write; mu is held. proven says that the directory showed proof
-// before, or that events are no matter here.
-func (l *leftovers) put(info disk.Info, proven bool) {
-	if proven {
-		l.prove(info.Node.Ino, leftBy(info))
+// put records a write and how far it is proof already; mu is held. heard says
+// that a Take will tell more.
+func (l *leftovers) put(info disk.Info, p proof, heard bool) {
+	have := leftBy(info)
+	have.proof = p
+	if p == proven || !heard {
+		l.keep(info.Node.Ino, have)
 		return
 	}
-	l.young[info.Node.Ino] = leftBy(info)
+	l.young[info.Node.Ino] = have
 }
 
-func (l *leftovers) prove(inode uint64, have left) {
+func (l *leftovers) keep(inode uint64, have left) {
 	l.recent[inode] = have
+	if have.proof != proven {
+		return
+	}
+	if len(l.unsent) >= 2*leftSize {
+		l.unsent = append(l.unsent[:0], l.unsent[leftSize:]...)
+	}
 	l.unsent = append(l.unsent, disk.Left{Inode: inode, MTime: have.mtime, CTime: have.ctime})
 }
 
@@ -88,19 +112,44 @@ func (l *leftovers) take() {
 	clear(l.young)
 }
 
-// confirm makes proof of what was put before the Take: it left nothing unheard,
-// and what it told of is published. It reports whether more waits for another.
-func (l *leftovers) confirm() (more bool) {
+// confirm makes proof of what was put before the Take, if it left nothing
+// unheard: what it told of is published. It reports whether more waits for
+// another.
+func (l *leftovers) confirm(heard bool) (more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for inode, have := range l.taken {
-		l.prove(inode, have)
+		if heard {
+			have.proof = proven
+		}
+		l.keep(inode, have)
 	}
 	clear(l.taken)
 	return len(l.young) > 0
 }
 
-// lost forgets what can never be proved.
+// judged makes proof of what the audit judged that has ended now, or forgets
+// that it did: it has not read and stamped all.
+func (l *leftovers) judged(all bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	verdict := unproven
+	if all {
+		verdict = proven
+	}
+	for _, written := range []map[uint64]left{l.young, l.taken, l.recent, l.older} {
+		for inode, have := range written {
+			if have.proof != judged {
+				continue
+			}
+			have.proof = verdict
+			delete(written, inode)
+			l.keep(inode, have)
+		}
+	}
+}
+
+// lost forgets what no Take can prove any more.
 func (l *leftovers) lost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,7 +162,9 @@ func (l *leftovers) lost() {
 func (l *leftovers) untouched(d *disk.Dir, info disk.Info) bool { return l.still(d, info, l.knows) }
 
 // stayed reports that it is untouched and did not arrive under its name since.
-func (l *leftovers) stayed(d *disk.Dir, info disk.Info) bool { return l.still(d, info, l.proves) }
+func (l *leftovers) stayed(d *disk.Dir, info disk.Info) bool {
+	return l.still(d, info, func(info disk.Info) bool { return l.proofOf(info) == proven })
+}
 
 func (l *leftovers) still(d *disk.Dir, info disk.Info, shows func(disk.Info) bool) bool {
 	l.mu.Lock()
@@ -133,20 +184,23 @@ func (l *leftovers) shows(info disk.Info) bool {
 }
 
 func (l *leftovers) knows(info disk.Info) bool {
-	for _, written := range []map[uint64]left{l.young, l.taken} {
-		if have, ok := written[info.Node.Ino]; ok && have.shows(info) {
-			return true
-		}
-	}
-	return l.proves(info)
+	_, ok := l.find(info)
+	return ok
 }
 
-func (l *leftovers) proves(info disk.Info) bool {
-	if have, ok := l.recent[info.Node.Ino]; ok {
-		return have.shows(info)
+func (l *leftovers) proofOf(info disk.Info) proof {
+	have, _ := l.find(info)
+	return have.proof
+}
+
+// find returns the write that the directory still shows.
+func (l *leftovers) find(info disk.Info) (have left, ok bool) {
+	for _, written := range []map[uint64]left{l.young, l.taken, l.recent, l.older} {
+		if have, ok = written[info.Node.Ino]; ok && have.shows(info) {
+			return have, true
+		}
 	}
-	have, ok := l.older[info.Node.Ino]
-	return ok && have.shows(info)
+	return left{}, false
 }
 
 // save writes what was put since the last call to the log.
@@ -178,6 +232,8 @@ func (l *leftovers) relog(log *disk.LeftLog) {
 	defer l.mu.Unlock()
 	l.log = log
 	for inode, have := range l.recent {
-		l.unsent = append(l.unsent, disk.Left{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+		if have.proof == proven {
+			l.unsent = append(l.unsent, disk.Left{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+		}
 	}
 }

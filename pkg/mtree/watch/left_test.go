@@ -29,22 +29,22 @@ func TestOurWriteHidesARename(t *testing.T) {
 		return a.judgeSelf(v, disk.Now()) && v.arrived
 	}
 	l := newLeftovers(nil, nil, at(0))
-	l.put(shows, false)
+	l.put(shows, unproven, true)
 	require.True(t, l.untouched(dir, shows), "our own event is known at once")
 	require.True(t, arrived(l))
-	require.True(t, l.confirm(), "it waits for a Take")
+	require.True(t, l.confirm(true), "it waits for a Take")
 	require.True(t, arrived(l))
 	l.take()
 	require.True(t, l.untouched(dir, shows))
 	require.True(t, arrived(l), "what the Take told of is not published yet")
-	l.confirm()
+	l.confirm(true)
 	require.False(t, arrived(l))
 
 	l = newLeftovers(nil, nil, at(0))
-	l.put(shows, false)
+	l.put(shows, unproven, true)
 	l.take()
 	l.lost()
-	l.confirm()
+	l.confirm(true)
 	require.True(t, arrived(l))
 }
 

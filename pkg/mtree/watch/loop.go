@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -67,6 +68,8 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 			w.audits.ask(w, w.ground("asked for"))
 		case <-w.audits.timer.C:
 			w.audits.ask(w, w.ground("periodic"))
+		case <-w.borders.timer.C:
+			err = w.lookAtBorders(ctx)
 		case <-steps:
 			err = w.stepped(ctx)
 		case <-w.retryHook:
@@ -142,11 +145,11 @@ func (w *watcher) settled(ctx context.Context) error {
 	if err := w.write(&b); err != nil {
 		return err
 	}
-	if taken.Drained && w.backend != "none" && !w.audits.losing() {
+	if taken.Drained && w.backend != "none" && w.settles() && w.left.confirm(w.trouble.hears()) {
+		w.gather() // one more Take
+	}
+	if taken.Drained && w.sound() {
 		w.reach(read)
-		if w.left.confirm() {
-			w.gather() // one more Take
-		}
 		w.saveLeft()
 	}
 	w.wroteBatch(b.size > 0)
@@ -188,7 +191,10 @@ func (w *watcher) write(b *batch) error {
 		return nil
 	}
 	p := w.publish(b)
-	w.saveLeft()
+	if w.sound() {
+		w.saveLeft()
+	}
+	w.noteBorders()
 	if p.failure != nil {
 		return exit.With(exit.Local, p.failure, "")
 	}
@@ -221,15 +227,18 @@ func (w *watcher) reach(read mtree.Stamp) {
 // wroteBatch writes the status after a batch that stamped something, so that an
 // idle tree sees no writes, and answers those who waited for it.
 func (w *watcher) wroteBatch(wrote bool) {
-	state := w.resting()
+	state := w.state()
 	switch {
-	case w.status.State != disk.Auditing && w.status.State != state:
+	case w.status.State != state:
 		w.setState(state)
 		if !w.audits.running {
 			w.schedule(w.audits.last)
 		}
 	case wrote:
 		w.writeStatus()
+	}
+	if w.trouble.mends() {
+		w.audits.timer.Reset(auditPace * w.audits.last.elapsed)
 	}
 	w.answer()
 }
@@ -241,13 +250,15 @@ func (w *watcher) lose(why string, newEpoch bool) {
 	w.logLoss(why)
 	g := w.ground(why)
 	g.loss, g.slow = true, false
-	w.setState(disk.Auditing)
 	if newEpoch {
-		g.all = true
-		w.raiseEpoch()
+		g.all, g.told = true, true
 		w.clock.restart()
-		w.status.Checkpoint = nil // it lies ahead now
+		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
+		w.writeStatus()                                                     // before the epoch: a kill must not leave them
+		w.raiseEpoch()
 	}
+	w.audits.owed = true
+	w.setState(w.state())
 	w.audits.ask(w, g)
 }
 
@@ -264,11 +275,28 @@ func (w *watcher) logLoss(why string) {
 	w.lossTold, w.lossesUntold = time.Now(), 0
 }
 
+// raiseEpoch tells readers to compare everything once. Until the first audit of
+// all is done there is nothing to compare: its end raises the epoch.
 func (w *watcher) raiseEpoch() {
-	w.tree.Epoch++
-	if err := w.marker.WriteTree(w.tree); err != nil {
-		w.Log.Error("cannot write the new epoch", "err", err)
+	if w.unstamped {
+		return
 	}
+	w.tree.Epoch++
+	_ = w.writeTree()
+}
+
+// writeTree writes the tree file. While it cannot, the tree is degraded and the
+// checkpoint stays; each audit tries again.
+func (w *watcher) writeTree() error {
+	if reflect.DeepEqual(w.tree, w.wrote) {
+		return nil
+	}
+	err := w.marker.WriteTree(w.tree)
+	if err == nil {
+		w.wrote = w.tree
+	}
+	w.trouble.tell(err)
+	return err
 }
 
 // finish publishes what is still waiting and writes the last status. Clean says
@@ -289,7 +317,9 @@ func (w *watcher) finish(ctx context.Context) error {
 	case <-timer.C:
 		w.Log.Warn("the disk is too slow to stop cleanly: after a power cut the tree is compared anew")
 	}
-	w.status.State, w.status.PID = disk.Audited, 0
+	if w.status.State = w.state(); w.status.State.Prunes() {
+		w.status.State = disk.Audited
+	}
 	w.writeStatus()
 	return exit.With(exit.Local, w.file.Sync(), "")
 }

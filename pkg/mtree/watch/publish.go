@@ -81,12 +81,12 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 		raise(p.value(f.mtime, f.ctime, p.clock.now()), true)
 	}
 	if !ok {
-		if t.found != nil { // and f.first
+		if t.found != nil { // and it is of the first run
 			p.settleFirst(d, path, t.found)
 		}
 		return stamp, false
 	}
-	stamp = p.write(d, path, top)
+	stamp = p.write(d, path, top, t.found)
 	p.tell(t, path, stamp)
 	return stamp, true
 }
@@ -108,8 +108,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path str
 	if p.foreign(parent, info, path) {
 		return mtree.Stamp{}, false
 	}
-	if isTree(child) {
-		// The border of another tree: an entry of d, and nothing inside.
+	if p.border(child, path) { // an entry of d, and nothing inside
 		return p.value(info.MTime, info.CTime, p.clock.now()), t.self || t.found != nil || t.touches(mtree.MarkerName)
 	}
 	return p.within(child, info, t, path)
@@ -144,9 +143,9 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	return p.value(info.MTime, info.CTime, p.clock.now()), true
 }
 
-// marked handles a .tidemark that came or went in d. In the root it is ours; of
-// any other directory it makes the border of another tree, or unmakes it, and
-// then all below counts as arrived.
+// marked handles a .tidemark that came or went in d, or whose watcher or mirror
+// has ended. In the root it is ours. In any other directory, as nothing runs there
+// now, all below counts as arrived: nobody knows what is published of it.
 func (p *publisher) marked(d *disk.Dir, self disk.Info, ref notify.Ref, path string) (mtree.Stamp, bool) {
 	if path == "" {
 		return mtree.Stamp{}, false
@@ -183,11 +182,11 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	}
 	own, fresh := p.arm(ref, d, name, child)
 	top := p.value(info.MTime, info.CTime, p.clock.now())
-	if isTree(child) {
-		return top, true // armed all the same: its .tidemark may go
+	if p.border(child, path) {
+		return top, true // armed all the same: its watcher may end
 	}
 	top = mtree.Later(top, p.inside(child, info, own, path, fresh))
-	return p.write(child, path, top), true
+	return p.write(child, path, top, nil), true
 }
 
 // inside arms and stamps all directories in d, which is armed itself, and
@@ -248,7 +247,7 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 // A stamp that equals the ctime which writing it leaves is written again, one
 // granule more: a create or delete in the same tick shows the same, so it could
 // neither be remembered as ours nor, by an audit, be told from theirs.
-func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp) mtree.Stamp {
+func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding) mtree.Stamp {
 	p.left.mu.Lock()
 	defer p.left.mu.Unlock()
 	p.changed = true
@@ -268,7 +267,7 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp) mtree.Stamp
 		p.trouble.refuse(path, err)
 		return stamp
 	}
-	p.wrote(path, stamp, before, after)
+	p.wrote(path, stamp, before, after, f)
 	return stamp
 }
 
@@ -284,12 +283,27 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (disk.Info, error) {
 // wrote remembers what the write left, so that its event is known as ours. If
 // somebody changed the directory between the two fstat, nothing is remembered
 // and the event counts as theirs. Nor is a stamp that equals the ctime.
-func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Info) {
+func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Info, f *finding) {
 	p.stamped++
 	p.trouble.accept(path)
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
-		p.left.put(after, p.backend == "none" || p.left.proves(before))
+		p.left.put(after, p.proof(before, f), p.backend != "none")
 	}
+}
+
+// proof is how far a write over what a directory shows proves that it did not
+// arrive: see leftovers. f is the finding that led to the write, if any.
+func (p *publisher) proof(shows disk.Info, f *finding) proof {
+	if have := p.left.proofOf(shows); have != unproven {
+		return have
+	}
+	if known := p.known(); known != nil && shows.CTime.Before(known.Add(-lookBack)) {
+		return proven
+	}
+	if f != nil && f.judged == shows.CTime {
+		return judged
+	}
+	return unproven
 }
 
 // settleFirst gives a directory its stamp on the first run of all: the greatest
@@ -302,15 +316,15 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	p.left.mu.Lock()
 	defer p.left.mu.Unlock()
 	before, err := d.Self()
-	if err != nil || before.MTime != f.showed[0] {
-		return
+	if err != nil || before.MTime != f.showed || p.left.knows(before) {
+		return // changed since, or stamped by a batch
 	}
 	p.top = mtree.Later(p.top, f.value)
 	if before.MTime == f.value {
 		now := p.clock.now()
 		past := before.CTime.Add(p.rule.granule + ctimeLag).Before(now) // else a change to come may show the same
-		if past && before.CTime == f.showed[1] && before.CTime.After(now.Add(-2*lookBack)) {
-			p.left.put(before, false) // as good as written: the next start need not take it for arrived
+		if past && before.CTime == f.judged && before.CTime.After(now.Add(-2*lookBack)) {
+			p.left.put(before, judged, p.backend != "none") // as good as written: the next start need not take it for arrived
 		}
 		return
 	}
@@ -320,7 +334,7 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 		p.trouble.refuse(path, err)
 		return
 	}
-	p.wrote(path, f.value, before, after)
+	p.wrote(path, f.value, before, after, f)
 }
 
 // foreign is beyond, and remembers the directory.
@@ -338,10 +352,13 @@ func (w *watcher) beyond(parent, child disk.Info) bool {
 	return !w.CrossMounts && disk.IsBorder(parent, child)
 }
 
-// isTree reports whether d is the root of another tree. Cost: one statx.
-func isTree(d *disk.Dir) bool {
-	info, err := d.Stat(mtree.MarkerName)
-	return err == nil && info.Kind == mtree.Dir
+// border reports whether another watch or mirror runs in d, and remembers it.
+func (p *publisher) border(d *disk.Dir, path string) bool {
+	if !d.IsLiveTree() {
+		return false
+	}
+	p.borders.note(path)
+	return true
 }
 
 // tell lists what changed in one directory, for the triggers.

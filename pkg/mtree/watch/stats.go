@@ -14,6 +14,7 @@ type Stats struct {
 	Directories atomic.Int64 // directories seen by the last audit
 	Files       atomic.Int64 // other entries seen by it
 	Foreign     atomic.Int64 // directories passed over because another file system begins there
+	Borders     atomic.Int64 // directories in which another watch or mirror runs now
 	HookRuns    atomic.Int64 // commands run
 	HookErrors  atomic.Int64 // commands that failed
 	RootStamp   atomic.Int64 // the root's stamp, whole Unix seconds
@@ -31,6 +32,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("directories", "Directories seen by the last audit.", s.Directories.Load())
 	yield("files", "Other entries seen by the last audit.", s.Files.Load())
 	yield("foreign_directories", "Directories passed over: other file systems.", s.Foreign.Load())
+	yield("borders", "Directories in which another watch or mirror runs now.", s.Borders.Load())
 	yield("hook_runs_total", "Runs of --exec.", s.HookRuns.Load())
 	yield("hook_errors_total", "Runs of --exec that failed.", s.HookErrors.Load())
 	yield("root_stamp_seconds", "The root's stamp, Unix seconds.", s.RootStamp.Load())

@@ -127,7 +127,7 @@ func (w *watcher) cookies() {
 // answer removes the cookies whose batch is published. While an audit makes up
 // for a loss, or stands in for events, they wait for its end.
 func (w *watcher) answer() {
-	if len(w.sync) == 0 || w.audits.losing() || w.backend == "none" && w.audits.running {
+	if len(w.sync) == 0 || w.audits.owed || w.backend == "none" && w.audits.running {
 		return
 	}
 	for _, name := range w.sync {

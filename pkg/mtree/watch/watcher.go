@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -27,6 +28,7 @@ type watcher struct {
 	backend string
 	left    *leftovers
 	trouble *trouble
+	borders *borders
 	steps   *disk.ClockSteps // nil if the kernel has none
 
 	// Owned by run.
@@ -35,6 +37,7 @@ type watcher struct {
 	marker *disk.Marker
 	lock   *disk.Lock
 	tree   disk.Tree
+	wrote  disk.Tree // what the tree file holds
 	file   *disk.StatusFile
 	log    *disk.LeftLog
 	status disk.Status
@@ -43,6 +46,9 @@ type watcher struct {
 	audits auditing
 	batch  settling
 	sync   []string // cookies that wait for their batch
+
+	unstamped bool            // the first audit of all is not done
+	bordered  map[string]bool // borders when the last watcher ran; nil once an audit is done
 
 	lossTold     time.Time // when a loss was logged last
 	lossesUntold int       // since then
@@ -80,6 +86,7 @@ func open(c Config, backend string) (_ *watcher, err error) {
 		return nil, err
 	}
 	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w.borders = newBorders(c.Log, c.Stats)
 	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
 	if w.root, err = openRoot(c.Root); err != nil {
@@ -108,10 +115,6 @@ func (w *watcher) begin(id identity) (err error) {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	w.tree, w.floor = id.tree, mtree.Later(now, w.inode.MTime)
-	if id.status.Floor != nil {
-		w.floor = mtree.Later(w.floor, *id.status.Floor)
-	}
 	doubts := id.doubts(now)
 	w.audits.next = w.groundsAtStart(id, doubts, now)
 	if doubts == "" && !id.first {
@@ -120,12 +123,9 @@ func (w *watcher) begin(id identity) (err error) {
 	} else {
 		w.left = newLeftovers(w.log, nil, now)
 	}
-	if doubts != "" {
-		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
-		w.tree.Epoch++
-	}
-	if err := w.marker.WriteTree(w.tree); err != nil {
-		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
+	w.goOn(id, now)
+	if err := w.own(doubts); err != nil {
+		return err
 	}
 	if err := w.listen(); err != nil {
 		return err
@@ -135,11 +135,65 @@ func (w *watcher) begin(id identity) (err error) {
 	}
 	if id.first {
 		w.outwait(ctimeLag) // a ctime after our reading must not lie before it, once readers rely on us
+	} else if w.CrossMounts && (id.status.CrossMounts == nil || !*id.status.CrossMounts) {
+		w.outwait(statusLag) // what serve refused so far must be there when its parents get new stamps
 	}
-	w.setState(disk.Auditing)
+	w.setState(w.state())
 	w.Ready()
 	return nil
 }
+
+// goOn takes over what earlier runs know of the tree.
+func (w *watcher) goOn(id identity, now mtree.Stamp) {
+	w.tree, w.floor, w.unstamped = id.tree, mtree.Later(now, w.inode.MTime), id.first
+	if id.status.Floor != nil {
+		w.floor = mtree.Later(w.floor, *id.status.Floor)
+	}
+	if w.unstamped {
+		w.tree.Epoch = 0 // until the first audit is done
+	}
+	w.bordered = map[string]bool{}
+	for _, path := range id.tree.Borders {
+		w.bordered[path] = true
+	}
+	w.audits.owed = true
+	if w.status.State = w.state(); id.status.State == disk.Degraded && !w.unstamped {
+		w.status.State = disk.Degraded // until an audit ends it
+		w.trouble.inherit(id.status)
+	}
+	w.status.CrossMounts = &w.CrossMounts
+}
+
+// own writes that the tree is this watcher's, and in which epoch. The status goes
+// first, and to the disk: if continuity is in doubt no checkpoint may be left that
+// would count with the new tree file, after a kill or a power cut.
+func (w *watcher) own(doubts string) error {
+	w.writeStatus()
+	if err := w.file.Sync(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	if doubts != "" {
+		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
+		w.tree.Epoch++
+	}
+	if err := w.marker.WriteTree(w.tree); err != nil {
+		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
+	}
+	w.wrote = w.tree
+	return nil
+}
+
+// options is what decides which changes are published, in one string.
+func (w *watcher) options() string {
+	text := fmt.Sprintf("--cross-mounts=%t", w.CrossMounts)
+	for _, rule := range slices.Compact(slices.Sorted(slices.Values(w.Exclude))) {
+		text += fmt.Sprintf(" --exclude %q", rule)
+	}
+	return text
+}
+
+// statusLag is longer than serve goes by what it has read of the status.
+const statusLag = 300 * time.Millisecond
 
 // outwait lets so much time pass.
 func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
@@ -154,7 +208,11 @@ func (w *watcher) openFiles() (known []disk.Left, err error) {
 }
 
 func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *grounds {
-	g := &grounds{reason: "start", loss: true, first: id.first, all: doubts != "", since: now, before: now}
+	g := &grounds{reason: "start", loss: true, first: id.first, all: doubts != "", told: doubts != "", since: now, before: now}
+	if was := id.tree.Options; !id.first && doubts == "" && was != w.options() {
+		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())
+		g.all = true // what they left out was not published
+	}
 	if !id.first && doubts == "" {
 		g.since = id.status.Checkpoint.Add(-lookBack)
 		g.before = *id.status.Checkpoint
@@ -261,7 +319,8 @@ func (w *watcher) refile() error {
 		return exit.With(exit.Local, err, "")
 	}
 	w.left.relog(w.log)
-	if err := w.marker.WriteTree(w.tree); err != nil {
+	w.wrote = disk.Tree{}
+	if err := w.writeTree(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {

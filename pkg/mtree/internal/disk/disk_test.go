@@ -349,8 +349,18 @@ func TestPublishedState(t *testing.T) {
 		require.Equal(t, s, state())
 	}
 	require.NoError(t, lock.Unlock())
-	require.Equal(t, disk.Unwatched, state(), "dead, without a checkpoint")
 	checkpoint := disk.Now()
+	// A degraded watcher that ended was published as audited, and mirrors pruned
+	// what nobody vouched for.
+	require.Equal(t, disk.Degraded, state(), "dead, but it was degraded")
+	set(disk.Status{State: disk.Degraded, Checkpoint: &checkpoint, Boot: disk.BootID(), Clean: true})
+	require.Equal(t, disk.Degraded, state())
+	set(disk.Status{State: disk.Auditing})
+	require.Equal(t, disk.Unwatched, state(), "dead, without a checkpoint")
+	set(disk.Status{State: disk.Auditing, Checkpoint: &checkpoint, Boot: disk.BootID()})
+	require.Equal(t, disk.Audited, state(), "killed while it made up for a loss: stamps hold up to the checkpoint")
+	set(disk.Status{State: disk.Unwatched, Checkpoint: &checkpoint, Boot: disk.BootID()})
+	require.Equal(t, disk.Unwatched, state(), "killed in the first audit of all")
 	set(disk.Status{State: disk.Watched, Checkpoint: &checkpoint, Boot: disk.BootID()})
 	require.Equal(t, disk.Audited, state())
 	set(disk.Status{State: disk.Watched, Checkpoint: &checkpoint, Boot: "another"})

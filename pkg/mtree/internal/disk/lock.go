@@ -68,5 +68,5 @@ func (m *Marker) Locked() (bool, error) {
 	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
 		return false, m.dir.fail("lock", lockName, err)
 	}
-	return ask.Type != unix.F_UNLCK, nil
+	return ask.Type == unix.F_WRLCK, nil // a read lock is somebody else's: who may read the file can set one
 }

@@ -47,6 +47,10 @@ type Tree struct {
 	Inode  uint64      `json:"inode"` // of the root
 	Born   mtree.Stamp `json:"born"`  // birth time of the root, zero if unknown
 
+	// In a source only.
+	Options string   `json:"options,omitempty"` // the --exclude and --cross-mounts under which all was published last
+	Borders []string `json:"borders,omitempty"` // directories in which another watch or mirror was running
+
 	// In a copy only.
 	Upstream string   `json:"upstream,omitempty"` // SOURCE as given
 	NoID     bool     `json:"no_id,omitempty"`    // the source has no tree id: ID was made here

@@ -20,9 +20,9 @@ type State string
 const (
 	Watched   State = "watched"   // a live watcher, every change published
 	Auditing  State = "auditing"  // a live watcher after start or a loss: the scan is under way
-	Degraded  State = "degraded"  // a live watcher that cannot hear or stamp everything
+	Degraded  State = "degraded"  // a watcher that cannot hear or stamp everything, or could not when it ended
 	Audited   State = "audited"   // no live watcher, but a checkpoint: stamps hold up to it
-	Unwatched State = "unwatched" // neither
+	Unwatched State = "unwatched" // neither, or the first audit is under way
 	Filling   State = "filling"   // a copy before its first complete pass
 	Mirrored  State = "mirrored"  // a copy with a live mirror
 	Stale     State = "stale"     // a copy without
@@ -40,19 +40,20 @@ func (s State) Prunes() bool {
 
 // Status is the file .tidemark/status.json, written by the lock's holder.
 type Status struct {
-	State      State            `json:"state"`
-	Checkpoint *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
-	Floor      *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
-	Audit      *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
-	Boot       string           `json:"boot,omitempty"`       // boot id at the time of writing
-	Clean      bool             `json:"clean"`                // written by an orderly stop
-	PID        int              `json:"pid,omitempty"`
-	Updated    *mtree.Stamp     `json:"updated,omitempty"` // local clock
-	Root       *mtree.Stamp     `json:"root,omitempty"`    // the root's stamp
-	Backend    string           `json:"backend,omitempty"` // watch only
-	Counters   map[string]int64 `json:"counters,omitempty"`
-	Error      string           `json:"error,omitempty"` // the last one, without paths
-	Chain      string           `json:"chain,omitempty"` // FormatHops: how the source of a copy came about
+	State       State            `json:"state"`
+	Checkpoint  *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
+	Floor       *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
+	Audit       *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
+	Boot        string           `json:"boot,omitempty"`       // boot id at the time of writing
+	Clean       bool             `json:"clean"`                // written by an orderly stop
+	PID         int              `json:"pid,omitempty"`
+	Updated     *mtree.Stamp     `json:"updated,omitempty"`      // local clock
+	Root        *mtree.Stamp     `json:"root,omitempty"`         // the root's stamp
+	Backend     string           `json:"backend,omitempty"`      // watch only
+	CrossMounts *bool            `json:"cross_mounts,omitempty"` // how far watch hears; nil: not told
+	Counters    map[string]int64 `json:"counters,omitempty"`
+	Error       string           `json:"error,omitempty"` // the last one, without paths
+	Chain       string           `json:"chain,omitempty"` // FormatHops: how the source of a copy came about
 
 	// Walked says that a copy was completed by a full walk of a source whose
 	// stamps do not prune. Those of the copy are the same, so they do not either.
@@ -218,9 +219,15 @@ func publishedState(tree Tree, status Status, locked, bound bool) State {
 		return Mirrored
 	case tree.Role == Copy:
 		return Stale
+	case !bound || status.State == Unwatched:
+		return Unwatched
 	case locked && status.State != "":
 		return status.State
-	case !locked && bound && status.CheckpointHolds():
+	case locked:
+		return Unwatched
+	case status.State == Degraded: // what its last watcher could not vouch for nobody does
+		return Degraded
+	case status.CheckpointHolds():
 		return Audited
 	}
 	return Unwatched
