@@ -30,19 +30,20 @@ type watcher struct {
 	steps   *disk.ClockSteps // nil if the kernel has none
 
 	// Owned by run.
-	clock  clock
-	floor  mtree.Stamp // the highest stamp published
-	marker *disk.Marker
-	lock   *disk.Lock
-	tree   disk.Tree
-	file   *disk.StatusFile
-	log    *disk.LeftLog
-	status disk.Status
-	hook   hook
-	wake   chan struct{}
-	audits auditing
-	batch  settling
-	sync   []string // cookies that wait for their batch
+	clock   clock
+	floor   mtree.Stamp // the highest stamp published
+	marker  *disk.Marker
+	lock    *disk.Lock
+	tree    disk.Tree
+	file    *disk.StatusFile
+	log     *disk.LeftLog
+	status  disk.Status
+	hook    hook
+	printer printer
+	wake    chan struct{}
+	audits  auditing
+	batch   settling
+	sync    []string // cookies that wait for their batch
 
 	lossTold     time.Time // when a loss was logged last
 	lossesUntold int       // since then
@@ -57,6 +58,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	w.printTo(printPatience)
 	err = w.run(ctx)
 	return errors.Join(err, w.close())
 }
@@ -68,6 +70,7 @@ func Once(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	w.printTo(oncePatience)
 	err = w.once(ctx)
 	return errors.Join(err, w.close())
 }
