@@ -60,15 +60,16 @@ type Env struct {
 	Log    *slog.Logger
 	Flags  *pflag.FlagSet
 
-	line *statusLine // nil: stderr is no terminal
+	line    *statusLine // nil: stderr is no terminal
+	notices notices
 }
 
 // Ready tells systemd that the program does its job now.
-func (e *Env) Ready() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
+func (e *Env) Ready() { e.notices.tell(daemon.SdNotifyReady) }
 
 // Notify tells systemd one line about what the program is doing.
 func (e *Env) Notify(text string) {
-	_, _ = daemon.SdNotify(false, "STATUS="+strings.ReplaceAll(text, "\n", " "))
+	e.notices.tell(statusNotice + strings.ReplaceAll(text, "\n", " "))
 }
 
 // Main runs the command and ends the process with the exit code of docs/cli.md.
@@ -82,6 +83,8 @@ func Main(c Command) {
 
 func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	common := commonFlags{}
+	out, end := newErrorOutput(stderr, func(n int, file *os.File) []byte { return lostLog(common.logFormat, file, n) })
+	defer end()
 	code := exit.Done
 	root := &cobra.Command{
 		Use:           "tidemark-" + c.Name + " [options] " + strings.Join(c.Args, " "),
@@ -100,14 +103,14 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 			if err != nil {
 				return err
 			}
-			code, err = start(c, common, &Env{Args: named, Stdout: stdout, Flags: cmd.Flags()}, stderr)
+			code, err = start(c, common, &Env{Args: named, Stdout: stdout, Flags: cmd.Flags()}, out)
 			return err
 		},
 	}
 	root.SetVersionTemplate(versionText(c.Name))
 	root.SetArgs(args)
 	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetErr(out)
 	root.DisableFlagsInUseLine = true
 	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, stdout) })
 	root.Flags().SortFlags = false
@@ -117,7 +120,7 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 		return exit.With(exit.Usage, err, "see --help")
 	})
 	if err := root.Execute(); err != nil {
-		fmt.Fprintf(stderr, "tidemark-%s: %s\n", c.Name, oneLine(err))
+		fmt.Fprintf(out, "tidemark-%s: %s\n", c.Name, oneLine(err))
 		return max(code, exit.Of(err))
 	}
 	return code
@@ -147,9 +150,9 @@ func versionText(name string) string {
 }
 
 // start wires signals, logs and metrics around the program's one call.
-func start(c Command, common commonFlags, env *Env, stderr io.Writer) (exit.Code, error) {
-	if f, ok := stderr.(*os.File); ok {
-		env.line = newStatusLine(f)
+func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Code, error) {
+	if stderr.file != nil {
+		env.line = newStatusLine(stderr)
 	}
 	log, err := newLogger(common.logFormat, common.logLevel, stderr, env.line)
 	if err != nil {
@@ -173,7 +176,8 @@ func start(c Command, common commonFlags, env *Env, stderr io.Writer) (exit.Code
 		defer onHangup(c.Hangup)()
 	}
 	err = c.Run(ctx, env)
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	env.notices.tell(daemon.SdNotifyStopping)
+	env.notices.end()
 	var signalled Signalled
 	if err != nil && errors.As(context.Cause(ctx), &signalled) && errors.Is(err, context.Canceled) {
 		return signalled.code(), nil

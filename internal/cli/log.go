@@ -38,9 +38,9 @@ func newLogger(format, level string, w io.Writer, line *statusLine) (*slog.Logge
 }
 
 func autoHandler(w io.Writer, line *statusLine, options *slog.HandlerOptions) slog.Handler {
-	f, ok := w.(*os.File)
+	e, ok := w.(errorOutput)
 	switch {
-	case ok && isJournal(f):
+	case ok && e.file != nil && isJournal(e.file):
 		return newJournalHandler(w, options)
 	case line != nil:
 		return tint.NewTextHandler(line, &tint.Options{Level: options.Level, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""})

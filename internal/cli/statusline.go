@@ -18,13 +18,14 @@ type statusLine struct {
 	text string
 }
 
-// newStatusLine returns the status line of f, nil if f is no terminal that can
-// rewrite a line.
-func newStatusLine(f *os.File) *statusLine {
+// newStatusLine returns the status line of a file, nil if it is no terminal that
+// can rewrite a line.
+func newStatusLine(e errorOutput) *statusLine {
+	f := e.file
 	if !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
 		return nil
 	}
-	return &statusLine{out: f, width: func() int {
+	return &statusLine{out: e, width: func() int {
 		columns, _, err := term.GetSize(int(f.Fd()))
 		if err != nil {
 			return 80

@@ -26,7 +26,7 @@ func TestNoStatusLineWithoutATerminal(t *testing.T) {
 	f, err := os.Open(os.DevNull)
 	require.NoError(t, err)
 	defer f.Close()
-	require.Nil(t, newStatusLine(f))
+	require.Nil(t, newStatusLine(errorOutput{f, f}))
 	e := &Env{}
 	e.Progress("unseen")
 	require.False(t, e.HasTerminal())

@@ -20,7 +20,8 @@
 // the watcher's own write for a change, and stamp more than it had to.
 //
 // Not heard: writes through memory maps, and through a hard link outside the
-// tree or in another directory; audits find them. On xfs, two directories of one
+// tree or in another directory; with inotify, of a file opened by its handle, as
+// the kernel's NFS server does; audits find them. On xfs, two directories of one
 // parent that are exchanged (RENAME_EXCHANGE) while nobody listens keep their
 // ctimes: an audit sees that the parent changed, not that all below the two did.
 package watch

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,10 +38,11 @@ func (w *watcher) run(ctx context.Context) error {
 	err := w.loop(ctx)
 	w.audits.end()
 	w.hook.stop(w)
-	if err != nil {
-		return err
+	if err == nil {
+		err = w.finish(ctx)
 	}
-	return w.finish(ctx)
+	_, unprinted := w.endPrinting(printGrace)
+	return cmp.Or(err, unprinted)
 }
 
 func (w *watcher) loop(ctx context.Context) (err error) {
@@ -343,7 +345,7 @@ func (w *watcher) once(ctx context.Context) error {
 			if w.audits.running {
 				continue // one more was asked for
 			}
-			err := errors.Join(w.finish(ctx), w.hook.wait(w))
+			err := errors.Join(w.finish(ctx), w.hook.wait(w), w.allPrinted())
 			if trouble := w.trouble.what(); trouble != "" && err == nil {
 				err = exit.With(exit.Failed, errors.New(trouble), "the rest is published")
 			}

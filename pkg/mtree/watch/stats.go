@@ -17,6 +17,7 @@ type Stats struct {
 	Borders     atomic.Int64 // directories in which another watch or mirror runs now
 	HookRuns    atomic.Int64 // commands run
 	HookErrors  atomic.Int64 // commands that failed
+	PrintLost   atomic.Int64 // lines of --print that its reader was too slow for
 	RootStamp   atomic.Int64 // the root's stamp, whole Unix seconds
 }
 
@@ -35,5 +36,6 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("borders", "Directories in which another watch or mirror runs now.", s.Borders.Load())
 	yield("hook_runs_total", "Runs of --exec.", s.HookRuns.Load())
 	yield("hook_errors_total", "Runs of --exec that failed.", s.HookErrors.Load())
+	yield("print_lost_total", "Lines of --print that its reader was too slow for.", s.PrintLost.Load())
 	yield("root_stamp_seconds", "The root's stamp, Unix seconds.", s.RootStamp.Load())
 }

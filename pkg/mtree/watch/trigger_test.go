@@ -1,8 +1,10 @@
 package watch
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 func TestPrint(t *testing.T) {
@@ -28,6 +31,104 @@ func TestPrint(t *testing.T) {
 		stampOf(t, root, "a").String() + "\ta/with%20blank%0A",
 		stamp.String() + "\tb/",
 	}, lines(out.String()[began:]))
+}
+
+// The lines of --print went straight into a pipe, which holds 64 KiB: a reader who
+// stopped to read stopped all stamping, in the state watched. He gets what is kept
+// for him, in order, and is told how many lines are missing.
+func TestPrintDoesNotStopStamping(t *testing.T) {
+	root := newTree(t, "a/f = one", "deep/f = two")
+	in, out, err := os.Pipe()
+	must(t, err)
+	defer in.Close()
+	defer out.Close()
+	r := start(t, Config{Root: root, Print: out})
+	name := strings.Repeat("n", 250)
+	for i := range 200 { // at a time, so that they are as many changes
+		for j := range 500 {
+			write(t, filepath.Join(root, "a", fmt.Sprint(j, name)), fmt.Sprint(i))
+		}
+		if r.sync(); r.config.Stats.PrintLost.Load() > 0 {
+			break
+		}
+	}
+	seen := logStamps(t, root)
+	write(t, filepath.Join(root, "deep/f"), "changed")
+	r.sync()
+	seen.fresh("write", "deep")
+	lost := r.config.Stats.PrintLost.Load()
+	require.Positive(t, lost)
+	require.Contains(t, r.log.String(), "reader is too slow")
+
+	told, before := 0, ""
+	reader := bufio.NewScanner(in)
+	for reader.Scan() {
+		stamp, path, ok := strings.Cut(reader.Text(), "\t")
+		require.True(t, ok, reader.Text())
+		require.LessOrEqual(t, before, stamp, "in order")
+		before = stamp
+		if n, _ := fmt.Sscanf(path, "lost %d lines", &told); n == 1 {
+			break
+		}
+	}
+	require.Equal(t, int(lost), told)
+	require.Equal(t, stampOf(t, root, "deep").String(), before, "the stamp of the last that was lost")
+	write(t, filepath.Join(root, "deep/f"), "again")
+	r.sync()
+	want := stampOf(t, root, "deep").String() + "\tdeep/f"
+	for reader.Scan() && reader.Text() != want { // one write may be two batches
+		require.Contains(t, reader.Text(), "\tdeep/f")
+	}
+	require.Equal(t, want, reader.Text())
+	r.stop()
+}
+
+// A reader of --print who takes nothing holds up the end of watch for a bounded
+// time, and what he does not take is counted.
+func TestPrintEndsWithoutItsReader(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	in, out, err := os.Pipe()
+	must(t, err)
+	defer in.Close()
+	defer out.Close()
+	r := start(t, Config{Root: root, Print: out})
+	name := strings.Repeat("n", 250)
+	for i := range 1000 {
+		write(t, filepath.Join(root, "a", fmt.Sprint(i, name)), "text")
+	}
+	r.sync()
+	r.stop()
+	require.Positive(t, r.config.Stats.PrintLost.Load())
+	require.Equal(t, disk.Audited, r.status().State)
+}
+
+// A reader of --print who has gone ends watch, in order.
+func TestPrintToAReaderWhoHasGone(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	in, out, err := os.Pipe()
+	must(t, err)
+	defer out.Close()
+	must(t, in.Close())
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	err = Run(ctx, Config{Root: root, Print: out, sameProcess: true})
+	require.Equal(t, exit.Local, exit.Of(err))
+	require.ErrorContains(t, err, "--print: write |1: broken pipe")
+}
+
+// A hook that never reads its stdin holds up its own next run and nothing else.
+func TestExecThatReadsNothing(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	name := strings.Repeat("n", 250)
+	for i := range 1000 {
+		must(t, os.MkdirAll(filepath.Join(root, "b", fmt.Sprint(i, name)), 0o755))
+	}
+	r := start(t, Config{Root: root, Exec: "exec sleep 1000"})
+	seen := logStamps(t, root)
+	write(t, filepath.Join(root, "a/f"), "two")
+	r.sync()
+	seen.fresh("write", "a")
+	r.stop()
 }
 
 // TestExec: the changed paths on stdin; never two at once; what a failed run

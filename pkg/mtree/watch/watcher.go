@@ -32,20 +32,21 @@ type watcher struct {
 	steps   *disk.ClockSteps // nil if the kernel has none
 
 	// Owned by run.
-	clock  clock
-	floor  mtree.Stamp // the highest stamp published
-	marker *disk.Marker
-	lock   *disk.Lock
-	tree   disk.Tree
-	wrote  disk.Tree // what the tree file holds
-	file   *disk.StatusFile
-	log    *disk.LeftLog
-	status disk.Status
-	hook   hook
-	wake   chan struct{}
-	audits auditing
-	batch  settling
-	sync   []string // cookies that wait for their batch
+	clock   clock
+	floor   mtree.Stamp // the highest stamp published
+	marker  *disk.Marker
+	lock    *disk.Lock
+	tree    disk.Tree
+	wrote   disk.Tree // what the tree file holds
+	file    *disk.StatusFile
+	log     *disk.LeftLog
+	status  disk.Status
+	hook    hook
+	printer printer
+	wake    chan struct{}
+	audits  auditing
+	batch   settling
+	sync    []string // cookies that wait for their batch
 
 	unstamped bool            // the first audit of all is not done
 	bordered  map[string]bool // borders when the last watcher ran; nil once an audit is done
@@ -63,6 +64,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	w.printTo(printPatience)
 	err = w.run(ctx)
 	return errors.Join(err, w.close())
 }
@@ -74,6 +76,7 @@ func Once(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	w.printTo(oncePatience)
 	err = w.once(ctx)
 	return errors.Join(err, w.close())
 }

@@ -35,7 +35,11 @@ type fanotify struct {
 	mu      sync.Mutex
 	devices map[uint64]bool // marked file systems
 
-	dirty map[string]struct{} // directories squeezed out of the queue, under queue.mu
+	// Under queue.mu.
+	dirty    map[string]struct{} // directories squeezed out of the queue
+	squeezed map[string]uint64   // files that have no directory, with their masks, likewise
+	links    links
+	puzzles  map[string]struct{} // files whose link count changed and that were not found
 }
 
 // everywhere is the Ref of every directory: none needs arming.
@@ -46,12 +50,16 @@ var everywhere = Ref{&node{}}
 // CAP_DAC_READ_SEARCH, and a file system with file handles that can be opened:
 // ext4, xfs, tmpfs and btrfs (its top subvolume), not overlayfs or FUSE. With
 // others, the events of this process are heard too, else they are dropped.
+//
+// A file that was opened by its handle, as the kernel's NFS server does, may have
+// no directory that the kernel knows of. What is written to it is told with the
+// handle of the file alone (loose.go); of its attributes from Linux 5.17 on.
 func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 	own, err := unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, fmt.Errorf("dup: %w", err)
 	}
-	s := &fanotify{root: own, devices: map[uint64]bool{}, dirty: map[string]struct{}{}}
+	s := &fanotify{root: own, devices: map[uint64]bool{}, dirty: map[string]struct{}{}, squeezed: map[string]uint64{}, puzzles: map[string]struct{}{}}
 	if !others {
 		s.pid = int32(os.Getpid())
 	}
@@ -73,7 +81,7 @@ func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 //	fanotify_init, fanotify_mark (filesystem), fanotify_mark (the root itself),
 //	name_to_handle_at, open_by_handle_at
 func (s *fanotify) open() (fd int, err error) {
-	fd, err = unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|unix.FAN_REPORT_DFID_NAME, unix.O_RDONLY|unix.O_CLOEXEC)
+	fd, s.links.named, err = newGroup()
 	if err != nil {
 		return -1, fmt.Errorf("fanotify_init: %w", err)
 	}
@@ -101,6 +109,20 @@ func (s *fanotify) open() (fd int, err error) {
 		return -1, fmt.Errorf("open_by_handle_at: %w", err)
 	}
 	return fd, nil
+}
+
+// newGroup asks for as much as the kernel knows: the directory and the name, the
+// handle of the file beside them, and that of what came or went under the name
+// (named).
+func newGroup() (fd int, named bool, err error) {
+	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK | unix.FAN_REPORT_DFID_NAME
+	for _, more := range []uint{unix.FAN_REPORT_FID | unix.FAN_REPORT_TARGET_FID, unix.FAN_REPORT_FID, 0} {
+		fd, err = unix.FanotifyInit(flags|more, unix.O_RDONLY|unix.O_CLOEXEC)
+		if err != unix.EINVAL {
+			return fd, more&unix.FAN_REPORT_TARGET_FID != 0, err
+		}
+	}
+	return fd, false, err
 }
 
 // handleOf returns a directory's identity as events give it: the file system's
@@ -174,12 +196,14 @@ func (s *fanotify) Close() error {
 	return err
 }
 
-// fanEvent is struct fanotify_event_metadata with its record of the directory.
+// fanEvent is struct fanotify_event_metadata with its records of the directory
+// and of the file.
 type fanEvent struct {
 	mask uint64
 	pid  int32
 	dir  []byte // as handleOf; empty if the event has none
 	name []byte // "." for the directory itself
+	file []byte // as handleOf: what is called name; empty if it is not told
 }
 
 // Sizes of the kernel's structs.
@@ -207,31 +231,36 @@ func nextFanEvent(raw []byte) (e fanEvent, size int) {
 		if length < fanHeader || length > len(info) {
 			break
 		}
-		if info[0] == unix.FAN_EVENT_INFO_TYPE_DFID_NAME {
-			e.directory(info[fanHeader:length])
+		switch info[0] {
+		case unix.FAN_EVENT_INFO_TYPE_DFID_NAME:
+			var name []byte
+			e.dir, name = splitRecord(info[fanHeader:length])
+			e.name = untilNUL(name)
+		case unix.FAN_EVENT_INFO_TYPE_FID:
+			e.file, _ = splitRecord(info[fanHeader:length])
 		}
 		info = info[length:]
 	}
 	return e, size
 }
 
-// directory takes apart fsid, file_handle and name.
-func (e *fanEvent) directory(record []byte) {
+// splitRecord takes apart fsid with file_handle, and the name behind them.
+func splitRecord(record []byte) (handle, name []byte) {
 	if len(record) < fanFSID+fanHandle {
-		return
+		return nil, nil
 	}
 	end := fanFSID + fanHandle + int(binary.NativeEndian.Uint32(record[fanFSID:]))
 	if end > len(record) {
-		return
+		return nil, nil
 	}
-	e.dir, e.name = record[:end], untilNUL(record[end:])
+	return record[:end], record[end:]
 }
 
 // sift drops our own events, and those of directories known to be outside the
 // tree, so that what the rest of the disk does wakes nobody. A directory that
 // is moved in after it was found outside is forgotten by the Take of that move,
-// and is then walked: nothing dropped until then is missed. Called under
-// queue.mu.
+// and is then walked: nothing dropped until then is missed. Nor does it keep
+// events of link counts that others explain. Called under queue.mu.
 func (s *fanotify) sift(raw []byte) []byte {
 	kept := raw[:0]
 	s.places.mu.Lock()
@@ -241,12 +270,29 @@ func (s *fanotify) sift(raw []byte) []byte {
 		if size == 0 {
 			return kept
 		}
-		_, outside := s.places.outside[string(e.dir)]
-		if e.mask&unix.FAN_Q_OVERFLOW != 0 || !(s.pid != 0 && e.pid == s.pid) && (!outside || isMove(e.mask) || s.isMarker(e.dir)) {
+		if s.matters(e, raw[size:]) {
 			kept = append(kept, raw[:size]...)
 		}
 		raw = raw[size:]
 	}
+}
+
+// matters reports whether an event is kept; later are those behind it.
+func (s *fanotify) matters(e fanEvent, later []byte) bool {
+	s.links.events++
+	switch {
+	case e.mask&unix.FAN_Q_OVERFLOW != 0:
+		return true
+	case s.pid != 0 && e.pid == s.pid:
+		return false
+	case e.isLinkCount():
+		return !s.links.explain(e, later)
+	}
+	if s.links.note(e) && len(s.puzzles) > 0 {
+		delete(s.puzzles, string(e.file))
+	}
+	_, outside := s.places.outside[string(e.dir)]
+	return !outside || isMove(e.mask) || s.isMarker(e.dir)
 }
 
 // isMove reports whether a directory was renamed.
@@ -262,6 +308,8 @@ func (s *fanotify) squeeze(dst, raw []byte) []byte {
 		switch {
 		case size == 0:
 			return dst
+		case e.isLoose():
+			s.squeezed[string(e.file)] |= e.mask
 		case len(e.dir) > 0 && e.mask&unix.FAN_ONDIR == 0 && !s.isMarker(e.dir):
 			s.dirty[string(e.dir)] = struct{}{}
 		default:
@@ -278,10 +326,29 @@ func (s *fanotify) isMarker(dir []byte) bool {
 
 // Take implements Source.
 func (s *fanotify) Take() Taken {
-	raw, lost, drained := s.queue.take()
 	t := fanTaking{fanotify: s, heard: map[string]*gathered{}}
-	t.Lost, t.Drained = lost, drained
 	s.places.begin()
+	t.read()
+	t.findLoose()
+	return t.finish()
+}
+
+// fanTaking turns events into what was heard.
+type fanTaking struct {
+	*fanotify
+	Taken
+	heard map[string]*gathered
+	loose map[string]uint64    // masks of files that have no directory, by handle
+	found map[string]*gathered // those of them that were found, by path of the directory
+}
+
+// read takes what waits.
+func (t *fanTaking) read() {
+	raw, lost, drained := t.queue.take()
+	t.Drained = drained
+	if lost != "" {
+		t.Lost = lost
+	}
 	for {
 		e, size := nextFanEvent(raw)
 		if size == 0 {
@@ -292,22 +359,18 @@ func (s *fanotify) Take() Taken {
 		raw = raw[size:]
 	}
 	if t.Lost != "" {
-		s.places.forget()
+		t.places.forget()
 	}
-	s.queue.mu.Lock()
-	for dir := range s.dirty {
+	t.queue.mu.Lock()
+	defer t.queue.mu.Unlock()
+	for dir := range t.dirty {
 		t.of([]byte(dir)).Dirty = true
 	}
-	clear(s.dirty)
-	s.queue.mu.Unlock()
-	return t.finish()
-}
-
-// fanTaking turns events into what was heard.
-type fanTaking struct {
-	*fanotify
-	Taken
-	heard map[string]*gathered
+	clear(t.dirty)
+	for file, mask := range t.squeezed {
+		t.looseFile([]byte(file), mask)
+	}
+	clear(t.squeezed)
 }
 
 func (t *fanTaking) event(e fanEvent) {
@@ -315,7 +378,7 @@ func (t *fanTaking) event(e fanEvent) {
 	case e.mask&unix.FAN_Q_OVERFLOW != 0:
 		t.Lost = overflowed(maxFanotifyQueue)
 		return
-	case e.mask&selfMask != 0 && string(e.dir) == t.rootID:
+	case e.mask&selfMask != 0 && (string(e.dir) == t.rootID || string(e.file) == t.rootID):
 		t.RootGone = true
 	}
 	directory := e.mask&unix.FAN_ONDIR != 0
@@ -323,6 +386,8 @@ func (t *fanTaking) event(e fanEvent) {
 		t.places.moved() // what was outside may be inside now
 	}
 	switch {
+	case e.isLoose():
+		t.looseFile(e.file, e.mask)
 	case len(e.dir) == 0:
 	case t.isMarker(e.dir):
 		if e.mask&namesMask != 0 {
@@ -354,10 +419,21 @@ func (t *fanTaking) finish() Taken {
 		if err != nil {
 			t.Lost = err.Error()
 		}
-		if ok {
-			h.Path = path
-			t.Dirs = append(t.Dirs, &h.Heard)
+		if !ok {
+			continue
 		}
+		if found := t.found[path]; found != nil {
+			for _, e := range found.Entries {
+				h.entry([]byte(e.Name), false)
+			}
+			delete(t.found, path)
+		}
+		h.Path = path
+		t.Dirs = append(t.Dirs, &h.Heard)
+	}
+	for path, h := range t.found {
+		h.Path = path
+		t.Dirs = append(t.Dirs, &h.Heard)
 	}
 	return t.Taken
 }

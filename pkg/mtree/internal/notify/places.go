@@ -111,15 +111,7 @@ func (p *places) open(dir string) (int, error) {
 	if len(p.held) >= maxPlaces {
 		p.evict()
 	}
-	kind := int32(binary.NativeEndian.Uint32([]byte(dir[fanFSID+4:])))
-	handle := unix.NewFileHandle(kind, []byte(dir[fanFSID+fanHandle:]))
-	p.mu.Lock()
-	mount, ok := p.mounts[dir[:fanFSID]]
-	p.mu.Unlock()
-	if !ok {
-		mount = p.root
-	}
-	fd, err := openHandle(mount, handle)
+	fd, err := p.openHandle(dir, unix.O_DIRECTORY)
 	if err != nil {
 		return -1, err
 	}
@@ -127,13 +119,21 @@ func (p *places) open(dir string) (int, error) {
 	return fd, nil
 }
 
-// openHandle opens the directory of a handle. ext4 reports ENOMEM, not ESTALE,
+// openHandle returns an O_PATH descriptor of what has the handle. ext4 reports ENOMEM, not ESTALE,
 // while the inode number of a removed directory is being given to a new file
 // (iget_locked of an inode in I_CREATING): the next try finds it stale. Only
 // where it stays so is memory short.
-func openHandle(mount int, handle unix.FileHandle) (fd int, err error) {
+func (p *places) openHandle(id string, flags int) (fd int, err error) {
+	kind := int32(binary.NativeEndian.Uint32([]byte(id[fanFSID+4:])))
+	handle := unix.NewFileHandle(kind, []byte(id[fanFSID+fanHandle:]))
+	p.mu.Lock()
+	mount, ok := p.mounts[id[:fanFSID]]
+	p.mu.Unlock()
+	if !ok {
+		mount = p.root
+	}
 	for wait := 50 * time.Microsecond; ; wait *= 2 {
-		fd, err = unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
+		fd, err = unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_CLOEXEC|flags)
 		if !errors.Is(err, unix.ENOMEM) || wait > maxHandleWait {
 			return fd, err
 		}

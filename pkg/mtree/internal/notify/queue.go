@@ -16,7 +16,7 @@ import (
 // only the directory of a changed file is kept; beyond hardCap events are lost.
 const (
 	readSize = 64 << 10
-	softCap  = 4 << 20 // some 60,000 events
+	softCap  = 4 << 20 // some 50,000 events
 	hardCap  = 32 << 20
 )
 

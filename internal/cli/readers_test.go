@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// talkative logs and notifies more than any pipe and any socket holds.
+func talkative(lines int) Command {
+	p := probe{}
+	c := p.command()
+	c.Run = func(_ context.Context, env *Env) error {
+		env.Ready()
+		for i := range lines {
+			env.Log.Info("line", "n", i, "text", strings.Repeat("x", 200))
+			env.Notify(fmt.Sprint("state ", i))
+		}
+		return exit.With(exit.Local, fmt.Errorf("the end"), "")
+	}
+	return c
+}
+
+// ended runs the command with stderr, and fails unless it ends.
+func ended(t *testing.T, c Command, stderr *os.File) {
+	t.Helper()
+	code := make(chan exit.Code, 1)
+	go func() { code <- run(c, []string{"a", "b"}, os.Stdout, stderr) }()
+	select {
+	case got := <-code:
+		require.Equal(t, exit.Local, got)
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for its reader")
+	}
+}
+
+// A pipe behind stderr that nobody reads, as while the journal restarts, stopped
+// the program at its next line of the log, watch in the middle of stamping.
+func TestNobodyReadsTheLog(t *testing.T) {
+	const all = 20_000
+	in, out, err := os.Pipe()
+	require.NoError(t, err)
+	defer in.Close()
+	defer out.Close()
+	ended(t, talkative(all), out)
+	kept, lost := 0, ""
+	for reader := bufio.NewScanner(in); lost == "" && reader.Scan(); kept++ {
+		_, lost, _ = strings.Cut(reader.Text(), `level=WARN msg="lines of the log were lost, because nobody read them" lines=`)
+	}
+	require.Equal(t, fmt.Sprint(all+1-(kept-1)), lost, "and the line of the error")
+}
+
+// Who read the log has gone: that was the end of the program (SIGPIPE), not only of
+// its log.
+func TestTheReaderOfTheLogHasGone(t *testing.T) {
+	in, out, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	require.NoError(t, in.Close())
+	ended(t, talkative(1000), out)
+}
+
+// A service manager that takes no notices stops nobody, and gets READY and the last
+// status when it takes them again.
+func TestNobodyTakesNotices(t *testing.T) {
+	path := t.TempDir() + "/notify"
+	socket, err := net.ListenPacket("unixgram", path)
+	require.NoError(t, err)
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer null.Close()
+	ended(t, talkative(20_000), null)
+	var got []string
+	buf := make([]byte, 200)
+	for len(got) == 0 || got[len(got)-1] != "STOPPING=1" {
+		require.NoError(t, socket.SetReadDeadline(time.Now().Add(10*time.Second)))
+		n, _, err := socket.ReadFrom(buf)
+		require.NoError(t, err)
+		got = append(got, string(buf[:n]))
+	}
+	require.Equal(t, "READY=1", got[0])
+	require.Equal(t, "STATUS=state 19999", got[len(got)-2])
+}

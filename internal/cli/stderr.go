@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"tidemark/internal/outlet"
+)
+
+const (
+	// logBound is how much of the log is kept for a reader who is slow, in
+	// bytes: some 5,000 lines.
+	logBound = 1 << 20
+
+	// logPatience is how long a line of the log waits for him, until he has
+	// been slow once: so the lines of a program that dies are there, and stand
+	// in the right place among those of stdout.
+	logPatience = 100 * time.Millisecond
+
+	logGrace = time.Second // for him to take the rest at the end
+)
+
+// errorOutput is stderr, which nobody waits for: the journal may restart, and
+// what stands behind a pipe may stop to read. Nor does it matter if he has gone; a
+// write to descriptor 2 itself would end a Go program then (SIGPIPE).
+type errorOutput struct {
+	io.Writer
+	file *os.File // nil: no file
+}
+
+// newErrorOutput returns stderr, and what ends it. lost makes the line that stands
+// for n lost ones.
+func newErrorOutput(stderr io.Writer, lost func(n int, file *os.File) []byte) (errorOutput, func()) {
+	file, _ := stderr.(*os.File)
+	w := another(stderr, file)
+	line := func(n int, _ []byte) []byte { return lost(n, file) }
+	out := outlet.New(unfailing{w}, logBound, logPatience, line)
+	return errorOutput{out, file}, func() {
+		left, _ := out.Close(logGrace)
+		if own, ok := w.(*os.File); ok && own != file && left == 0 {
+			_ = own.Close()
+		}
+	}
+}
+
+// another returns the same file by another descriptor.
+func another(w io.Writer, file *os.File) io.Writer {
+	if file == nil {
+		return w
+	}
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := syscall.Dup(int(file.Fd()))
+	if err != nil {
+		return w
+	}
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), file.Name())
+}
+
+// unfailing goes on after errors: a full disk may have room again.
+type unfailing struct{ w io.Writer }
+
+func (u unfailing) Write(p []byte) (int, error) {
+	_, _ = u.w.Write(p)
+	return len(p), nil
+}
+
+// lostLog is the line of the log that stands for n lost ones.
+func lostLog(format string, file *os.File, n int) []byte {
+	var line bytes.Buffer
+	log, err := newLogger(format, "info", errorOutput{&line, file}, nil)
+	if err != nil {
+		return fmt.Appendf(nil, "%d lines of the log were lost\n", n)
+	}
+	log.Warn("lines of the log were lost, because nobody read them", "lines", n)
+	return line.Bytes()
+}
