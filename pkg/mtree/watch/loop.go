@@ -265,7 +265,7 @@ func (w *watcher) logLoss(why string) {
 }
 
 func (w *watcher) raiseEpoch() {
-	w.tree.Epoch++
+	w.tree.RaiseEpoch(w.Now())
 	if err := w.marker.WriteTree(w.tree); err != nil {
 		w.Log.Error("cannot write the new epoch", "err", err)
 	}
