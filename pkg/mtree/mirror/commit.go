@@ -219,7 +219,7 @@ func (p *pass) leaveBehind() {
 		if err != nil {
 			continue
 		}
-		err = p.dest.begin(dir, n.path, n.record, n.deep)
+		err = p.dest.begin(dir, n.path, n.record, n.doubts())
 		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
 			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.config.Now()))
 		}

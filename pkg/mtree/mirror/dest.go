@@ -37,7 +37,7 @@ type dest struct {
 	tree   disk.Tree // as in the marker; ID "" before the first claim
 	status disk.Status
 	file   *disk.StatusFile
-	self   disk.Info // the root, when it was opened
+	self   disk.Root // the root, when it was opened
 }
 
 // makeRoom is what to do about a full disk.
@@ -78,7 +78,7 @@ func lookAtDest(c *Config) (*dest, error) {
 		return nil, exit.With(exit.Local, err, "DEST must be a directory")
 	}
 	d.root = root
-	if d.self, err = root.Self(); err != nil {
+	if d.self, err = root.Root(); err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
 	if err := d.mayTake(c); err != nil {
@@ -100,7 +100,7 @@ func lookAtDest(c *Config) (*dest, error) {
 }
 
 func (d *dest) open(c *Config) (err error) {
-	if d.self, err = d.root.Self(); err != nil {
+	if d.self, err = d.root.Root(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	if err := d.mayTake(c); err != nil {
@@ -129,30 +129,18 @@ func (d *dest) open(c *Config) (err error) {
 	return nil
 }
 
-// mayTake decides whether this directory may become or stay a copy.
+// mayTake decides whether this directory may become or stay a copy. That it is a
+// source is always read in the root itself, too, whatever --state-dir says.
 func (d *dest) mayTake(c *Config) error {
 	tree, err := readTree(d.root, c.StateDir)
+	if own, ownErr := d.root.OwnTree(); c.StateDir != "" && ownErr == nil && own.Role != disk.Copy {
+		tree, err = own, nil
+	}
 	switch {
 	case errors.Is(err, disk.ErrNewerFormat):
 		return exit.With(exit.Refused, err, "update tidemark")
 	case errors.Is(err, disk.ErrNoTree):
-		empty, err := d.empty()
-		if err != nil {
-			return exit.With(exit.Local, err, "")
-		}
-		if id, ok := d.root.TreeID(); ok && !c.Adopt {
-			if _, ok := d.root.Record(); ok {
-				// Its .tidemark was removed, but this was a copy of that tree: all
-				// that is lost is trust.
-				d.tree = disk.Tree{ID: id, Role: disk.Copy}
-				return nil
-			}
-		}
-		if !empty && !c.Adopt {
-			return exit.With(exit.Refused, fmt.Errorf("%q is not empty and no copy of ours", c.Dest),
-				"give an empty directory, or --adopt to make this one equal to the source")
-		}
-		return nil
+		return d.mayTakeUnmarked(c)
 	case err != nil:
 		return exit.With(exit.Refused, err, "repair or remove its .tidemark, then use --adopt")
 	case tree.Role != disk.Copy:
@@ -162,6 +150,28 @@ func (d *dest) mayTake(c *Config) error {
 			"it was copied, restored or not mounted; --adopt takes it over")
 	}
 	d.tree = tree
+	return nil
+}
+
+// mayTakeUnmarked decides about a directory without a tree file: by what is kept
+// on the root if .tidemark was removed. What other directories carry, copied with
+// their attributes, proves nothing.
+func (d *dest) mayTakeUnmarked(c *Config) error {
+	known, proven := d.root.Noted()
+	empty, err := d.empty()
+	switch {
+	case err != nil:
+		return exit.With(exit.Local, err, "")
+	case proven && known.Role == disk.Copy:
+		d.tree = known // all that is lost is trust
+	case c.Adopt, empty:
+	case proven:
+		return exit.With(exit.Refused, fmt.Errorf("%q is %w", c.Dest, errSource),
+			"start watch there, give another destination, or --adopt to make this one a copy")
+	default:
+		return exit.With(exit.Refused, fmt.Errorf("%q is not empty and no copy of ours", c.Dest),
+			"give an empty directory, or --adopt to make this one equal to the source")
+	}
 	return nil
 }
 

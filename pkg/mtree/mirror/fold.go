@@ -44,7 +44,7 @@ func (p *pass) unfold(dir *disk.Dir, n *node, v *view, have []mtree.Entry) ([]mt
 func (p *pass) respell(dir *disk.Dir, n *node, v *view, old, name string) error {
 	info, err := dir.Self()
 	if err == nil {
-		err = p.open(n, dir, info, recordOf(&v.listing), v.deep)
+		err = p.open(n, dir, info, recordOf(&v.listing), allDoubts(v.deep, v.more))
 	}
 	if err == nil {
 		err = dir.Rename(old, dir, name)

@@ -55,7 +55,7 @@ func (s *tree) watch() {
 	require.NoError(s.t, err)
 	s.status, err = s.marker.CreateStatus()
 	require.NoError(s.t, err)
-	info, err := s.dir.Self()
+	info, err := s.dir.Root()
 	require.NoError(s.t, err)
 	s.id = disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source}
 	s.id.Bind(info)

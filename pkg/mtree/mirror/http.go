@@ -155,6 +155,7 @@ func head(resp *http.Response) (answer, error) {
 	if h.Get("Tidemark-Version") != "" {
 		a.dialect = ours
 	}
+	a.runs, a.path = disk.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
 	if e := tagE.FindStringSubmatch(a.validator); e != nil {
 		a.e = e[1]
 	}

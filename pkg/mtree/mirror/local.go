@@ -21,6 +21,7 @@ import (
 type localSource struct {
 	root        *disk.Dir
 	path        string
+	place       string // disk.Place
 	stateDir    string
 	crossMounts bool
 	owner       bool
@@ -32,7 +33,12 @@ func openLocal(c *Config) (*localSource, error) {
 	if err != nil {
 		return nil, exit.With(exit.Unreachable, err, "SOURCE must be a directory, or a URL that begins with http:// or https://")
 	}
-	return &localSource{root: root, path: c.Source, crossMounts: c.CrossMounts, owner: c.Owner}, nil
+	place, err := root.Place()
+	if err != nil {
+		_ = root.Close()
+		return nil, exit.With(exit.Unreachable, err, "")
+	}
+	return &localSource{root: root, path: c.Source, place: place, crossMounts: c.CrossMounts, owner: c.Owner}, nil
 }
 
 // list implements source. With ask.known it costs about 20 system calls.
@@ -48,7 +54,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	}
 	lister := disk.Lister{
 		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
-		Copy: p.Tree.Role == disk.Copy, Mounts: s.crossMounts,
+		Copy: p.IsCopy(), Mounts: s.crossMounts,
 	}
 	if lister.Copy {
 		filters, err := glob.New(glob.Among(p.Tree.Filters))
@@ -61,6 +67,9 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		}
 	}
 	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: fmt.Sprintf("mounts=%t,%x", s.crossMounts, crc32.ChecksumIEEE(fmt.Append(nil, p.Tree.Filters)))}
+	if a.place = s.place; a.treeID != "" {
+		a.path, a.runs = p.Tree.At(ask.path), p.Tree.Runs
+	}
 	d, err := s.root.OpenDirPath(ask.path, s.crossMounts)
 	if err != nil {
 		return answer{}, reading(err)
@@ -80,6 +89,13 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	}
 	if a.listing, err = lister.Read(d, ask.path); err != nil {
 		return answer{}, reading(err)
+	}
+	if a.runs != nil {
+		// A run is noted before it stamps anything: what it stamped must not be
+		// taken for the work of the one before.
+		if now, err := s.root.Published(s.stateDir); err == nil && now.Tree.ID == a.treeID {
+			a.runs = now.Tree.Runs
+		}
 	}
 	return a, nil
 }

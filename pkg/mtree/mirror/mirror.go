@@ -33,6 +33,7 @@ type mirror struct {
 	seen    seen
 	warned  disk.State // for which full walks were announced
 	turns   turns
+	adopted bool // --adopt was carried out, or found done
 	hookDue bool // something changed since --exec ran
 }
 
@@ -55,6 +56,13 @@ func open(c Config) (*mirror, error) {
 		return nil, err
 	}
 	m.dest.filters = m.filters
+	if t := m.dest.tree; t.Adopted != "" && !c.Adopt && !c.DryRun {
+		t.Adopted = "" // a start without --adopt: the next one with it counts again
+		if err := m.rename(t); err != nil {
+			m.close()
+			return nil, exit.With(exit.Local, err, "")
+		}
+	}
 	return m, nil
 }
 
@@ -130,43 +138,32 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 		return "", false, exit.With(exit.Refused, fmt.Errorf("%q lies within the source, or a copy of it: %q", d.path, up),
 			"give a DEST outside of it")
 	}
-	switch {
-	case t.ID == "" || c.Adopt:
-	case t.NoID && a.treeID == "" && t.Upstream != c.Source:
-		return "", false, exit.With(exit.Refused, fmt.Errorf("the copy was made from %q, and neither source has a tree id", t.Upstream),
-			"give that source, or --adopt to make the copy equal to this one")
-	case !t.NoID && a.foreign:
-		return "", false, exit.With(exit.Unreachable, fmt.Errorf("%w: something else than serve answers", mtree.ErrListing),
-			"the copy was made from a tidemark tree")
-	case !t.NoID && a.treeID == "":
-		return "the source has lost its tree id", false, nil
-	case !t.NoID && a.treeID != t.ID:
-		return "", false, exit.With(exit.Refused, fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, a.treeID),
-			"give the right source, or --adopt to make the copy equal to this one")
+	if holdAll, err = m.judge(a); err != nil {
+		return "", false, err
 	}
-	next := disk.Tree{
-		ID: a.treeID, Epoch: a.epoch, Role: disk.Copy, Upstream: c.Source, NoID: a.treeID == "", Filters: c.selection(),
-		E: a.e,
+	if holdAll == lostID {
+		return holdAll, false, m.heed(a.listing.Stamp, nil)
 	}
-	if next.E == "" {
-		next.E = t.E // a proxy took it away, or no stamp prunes: then everything is compared anyway
-	}
-	if next.NoID {
-		if next.ID = t.ID; !t.NoID || t.ID == "" {
-			next.ID = disk.NewTreeID()
-		}
-	}
-	same := t.ID == next.ID && t.NoID == next.NoID && t.Epoch == next.Epoch && t.Upstream == next.Upstream &&
-		slices.Equal(t.Filters, next.Filters) && t.E == next.E && t.BoundTo(d.self)
-	if same && d.status.State != "" || c.DryRun {
-		return "", !same, nil
+	more := m.rolledBack(a)
+	next := m.next(a, more)
+	due := more != 0 || newIn(&t, &next) != "" || !t.BoundTo(d.self) || d.status.State == ""
+	if c.DryRun {
+		return holdAll, due, nil
 	}
 	if m.turns.turn(t.E, next.E) {
 		c.Log.Warn("serves of different options answer by turns: each change is a full walk",
 			"remedy", "start all serves behind that address with the same options and version")
 	}
-	next.Bind(d.self)
-	return "", false, exit.With(exit.Local, m.retake(next), "")
+	if due {
+		err = m.retake(next, more)
+	} else {
+		err = m.rename(next)
+	}
+	if err == nil {
+		m.adopted = true
+		err = m.heed(a.listing.Stamp, a.runs)
+	}
+	return holdAll, false, exit.With(exit.Local, err, "")
 }
 
 // within returns the directory above path that is the tree's root, or that of a
@@ -193,11 +190,8 @@ func rootOf(path, treeID string) bool {
 		return false
 	}
 	defer dir.Close()
-	if tree, err := readTree(dir, ""); err == nil {
-		return tree.ID == treeID
-	}
-	id, ok := dir.TreeID()
-	return ok && id == treeID
+	tree, err := dir.OwnTree()
+	return err == nil && tree.ID == treeID
 }
 
 // Options that stand among the filters in the tree file.
@@ -240,13 +234,17 @@ func (c *Config) restore(selection []string) {
 	}
 }
 
-// newIn says what makes a full walk due.
+// newIn says what makes a full walk due, "" if nothing that the tree file tells.
 func newIn(was, is *disk.Tree) string {
 	switch {
-	case was.ID != is.ID:
+	case was.ID != is.ID || was.NoID != is.NoID:
 		return "this copy is new to its source, or the other way round"
-	case was.Upstream != is.Upstream:
+	case disk.SourceName(was.Upstream) != is.Upstream:
 		return "another SOURCE"
+	case was.Path != is.Path && was.Path != "":
+		return "another directory of the tree"
+	case was.Older != is.Older:
+		return "the source is of another lineage of the tree"
 	case was.Epoch != is.Epoch:
 		return "the source is in another epoch: it cannot prove what changed"
 	case !slices.Equal(was.Filters, is.Filters):
@@ -254,20 +252,26 @@ func newIn(was, is *disk.Tree) string {
 	case was.E != is.E:
 		return "the source's serve has other options, or is another version"
 	}
-	return "what is remembered of this copy was lost"
+	return ""
 }
 
 // retake writes who the copy is a copy of. Unless it is empty, nothing that its
 // records say is trusted from here on: one full walk is due, also after a kill.
-func (m *mirror) retake(next disk.Tree) error {
+func (m *mirror) retake(next disk.Tree, more doubts) error {
 	d := m.dest
+	if !d.tree.BoundTo(d.self) {
+		more |= doubtHidden // what records there are came with files from elsewhere
+	}
 	empty, err := d.empty()
 	if err != nil {
 		return err
 	}
 	if !empty {
-		m.config.Log.Info("everything is compared once", "why", newIn(&d.tree, &next))
-		if err := d.begin(d.root, "", disk.Record{}, true); err != nil {
+		m.config.Log.Info("everything is compared once", "why", m.reason(&next, more))
+		if err := d.begin(d.root, "", disk.Record{}, doubtBelow|more); err != nil {
+			return err
+		}
+		if err := d.root.Sync(); err != nil { // before anything says that it was noted
 			return err
 		}
 	}
@@ -277,23 +281,42 @@ func (m *mirror) retake(next disk.Tree) error {
 	if err := d.file.Write(d.status); err != nil {
 		return err
 	}
-	if err := d.marker.WriteTree(next); err != nil {
+	return m.rename(next)
+}
+
+// reason names in the log why everything is compared.
+func (m *mirror) reason(next *disk.Tree, more doubts) string {
+	switch why := newIn(&m.dest.tree, next); {
+	case more&doubtBytes != 0:
+		return "the source was rolled back, or lost its runs: files of equal size and time are compared by sums"
+	case why != "":
+		return why
+	}
+	return "what is remembered of this copy was lost"
+}
+
+// rename writes who the copy is a copy of, if that is news.
+func (m *mirror) rename(next disk.Tree) error {
+	if next.Same(m.dest.tree) {
+		return nil
+	}
+	if err := m.dest.marker.WriteTree(next); err != nil {
 		return err
 	}
-	d.tree = next
+	m.dest.tree = next
 	return nil
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
-	holdAll, due, err := m.claim(&a)
-	if err != nil {
-		return nil, err
-	}
 	if !m.config.DryRun {
 		if err := m.dest.standing(); err != nil {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
+	}
+	holdAll, due, err := m.claim(&a)
+	if err != nil {
+		return nil, err
 	}
 	prunes := a.state.Prunes()
 	if !prunes && m.warned != a.state {
@@ -312,6 +335,9 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	m.count(p, err)
 	if m.config.DryRun {
 		return p, err
+	}
+	if p.complete {
+		err = errors.Join(err, local(m.followed(p)))
 	}
 	return p, errors.Join(err, m.publish(p, err))
 }
@@ -421,7 +447,7 @@ const clockLag = 20 * time.Millisecond
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
 func sameStatus(a, b *disk.Status) bool {
-	if a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
+	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
 		return false
 	}
 	for key, value := range b.Counters {
@@ -432,8 +458,10 @@ func sameStatus(a, b *disk.Status) bool {
 	if a.Counters[countWalked] == 0 && b.Counters[countWalked] != 0 {
 		return false
 	}
-	return a.Root == b.Root || a.Root != nil && b.Root != nil && *a.Root == *b.Root
+	return sameStamp(a.Root, b.Root)
 }
+
+func sameStamp(a, b *mtree.Stamp) bool { return a == b || a != nil && b != nil && *a == *b }
 
 func (m *mirror) writeStatus(next disk.Status, now mtree.Stamp) error {
 	next.Updated = &now

@@ -14,6 +14,7 @@ type node struct {
 	path   string
 	want   mtree.Entry // as its parent lists it; zero for the root
 	deep   bool        // its record and those below prove nothing
+	more   doubts      // what else is not trusted of it and of all below
 	fresh  bool        // made in this pass
 
 	open    int         // visits, fetches, checks, deletions and children under way
@@ -50,7 +51,17 @@ type swap struct {
 
 // child returns the node of a subdirectory as the parent lists it.
 func (n *node) child(e *mtree.Entry) *node {
-	return &node{parent: n, name: e.Name, path: mtree.JoinPath(n.path, e.Name), want: *e, deep: n.deep}
+	return &node{parent: n, name: e.Name, path: mtree.JoinPath(n.path, e.Name), want: *e, deep: n.deep, more: n.more}
+}
+
+// doubts is what begin is told of n.
+func (n *node) doubts() doubts { return allDoubts(n.deep, n.more) }
+
+func allDoubts(deep bool, more doubts) doubts {
+	if deep {
+		more |= doubtBelow
+	}
+	return more
 }
 
 // deletions counts the entries that completing the node takes away.

@@ -1,8 +1,20 @@
 package mirror
 
 import (
+	"time"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+)
+
+// doubts are what is not trusted of a directory of the copy, and of all below
+// it, until it is complete.
+type doubts uint8
+
+const (
+	doubtBelow  doubts = 1 << iota // nothing below is taken for complete
+	doubtBytes                     // files of equal size and mtime are compared by sums
+	doubtHidden                    // what records say of entries left out is of another copy
 )
 
 // A directory of the copy is complete if its record has the stamp the source
@@ -12,13 +24,21 @@ import (
 // moment leaves a directory that is known to be unfinished, and not one whose
 // changed files are taken for compared.
 var (
-	unfinished = mtree.MinStamp             // itself incomplete; what is complete below counts
-	distrusted = mtree.Unix(minSecond(), 1) // and nothing below is taken for complete either
+	unfinished = doubts(0).stamp()  // itself incomplete; what is complete below counts
+	distrusted = doubtBelow.stamp() // and nothing below is taken for complete either
 )
 
-func minSecond() int64 {
-	sec, _ := mtree.MinStamp.Unix()
-	return sec
+// stamp returns the one that stands for these doubts in a record.
+func (d doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)) }
+
+// doubtsOf is the inverse of doubts.stamp; began is false where the record has a
+// stamp of the source.
+func doubtsOf(r disk.Record) (d doubts, began bool) {
+	since := r.Stamp.Sub(mtree.MinStamp)
+	if since > time.Duration(doubtBelow|doubtBytes|doubtHidden) {
+		return 0, false
+	}
+	return doubts(since), true
 }
 
 // record returns what the copy remembers of the directory dir at path.
@@ -48,15 +68,14 @@ func (d *dest) complete(r disk.Record, info disk.Info, stamp mtree.Stamp) bool {
 // what the source left out of that listing counts if it was less than before, or
 // left out by other options: the copy may soon have what is hidden again later.
 // Cost: one getxattr, the first time one setxattr.
-func (d *dest) begin(dir *disk.Dir, path string, now disk.Record, deep bool) error {
+func (d *dest) begin(dir *disk.Dir, path string, now disk.Record, doubts doubts) error {
 	r, known := d.record(dir, path)
 	if !known {
 		r = now
+	} else if had, began := doubtsOf(r); began {
+		doubts |= had
 	}
-	to := unfinished
-	if deep || r.Stamp == distrusted && known {
-		to = distrusted
-	}
+	to := doubts.stamp()
 	shows := known && now.Stamp != mtree.Stamp{} && (now.E != r.E || now.Excluded < r.Excluded)
 	if known && r.Stamp == to && !shows {
 		return nil

@@ -33,10 +33,10 @@ func TestBeginKeepsDistrust(t *testing.T) {
 	require.NoError(t, err)
 	defer d.close()
 	for _, step := range []struct {
-		deep bool
-		want mtree.Stamp
-	}{{false, unfinished}, {true, distrusted}, {false, distrusted}} {
-		require.NoError(t, d.begin(d.root, "", disk.Record{}, step.deep))
+		doubts doubts
+		want   mtree.Stamp
+	}{{0, unfinished}, {doubtBelow, distrusted}, {0, distrusted}, {doubtBytes, (doubtBelow | doubtBytes).stamp()}, {doubtBelow, (doubtBelow | doubtBytes).stamp()}} {
+		require.NoError(t, d.begin(d.root, "", disk.Record{}, step.doubts))
 		record, ok := d.record(d.root, "")
 		require.True(t, ok)
 		require.Equal(t, step.want, record.Stamp)

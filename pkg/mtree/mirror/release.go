@@ -154,7 +154,7 @@ func (d *dest) releaseOne(e *heldEntry) (gone bool, err error) {
 	if info.Kind != e.kind || info.MTime != e.mtime || count != e.entries {
 		return false, nil
 	}
-	if err := d.begin(dir, up, disk.Record{}, false); err != nil {
+	if err := d.begin(dir, up, disk.Record{}, 0); err != nil {
 		return false, err
 	}
 	if _, err := d.removeTree(dir, &e.doomed, e.path); err != nil {

@@ -71,6 +71,7 @@ type daemon struct {
 	root   mtree.Stamp // its stamp
 	state  disk.State  // of the source
 	epoch  uint64      // of the source
+	run    string      // of the source's watch
 	// stamping says that the source could have stamps that prune: not so with
 	// other web servers.
 	stamping bool
@@ -104,7 +105,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	}
 	idle := d.begun && d.root == a.listing.Stamp && !p.changed
 	d.begun = true
-	d.known, d.root, d.state, d.epoch = a.validator, a.listing.Stamp, a.state, a.epoch
+	d.known, d.root, d.state, d.epoch, d.run = a.validator, a.listing.Stamp, a.state, a.epoch, disk.LatestRun(a.runs)
 	d.stamping, d.held = !a.foreign, p.held > 0
 	d.schedule(p)
 	d.config.Notify(d.word(p))
@@ -184,7 +185,7 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 	if err != nil || !a.unchanged {
 		return a, err
 	}
-	if a.state != "" && (a.state != d.state || a.epoch != d.epoch) {
+	if a.state != "" && (a.state != d.state || a.epoch != d.epoch || disk.LatestRun(a.runs) != d.run) {
 		return d.source.list(ctx, ask{}) // the tree's own state changed
 	}
 	// A source that cannot hold a poll, or will not, is asked at intervals.

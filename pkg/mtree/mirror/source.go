@@ -81,9 +81,12 @@ type answer struct {
 	state     disk.State
 	treeID    string // "": the source has none
 	epoch     uint64
-	chain     string // disk.FormatHops: of a source that is a copy, how it came about
-	dialect   string // what kind of server this is, for messages
-	foreign   bool   // its listings know less than ours
+	path      string     // which directory of the tree this is, "/" or "/a/b"; "": not told
+	place     string     // disk.Place of a local source
+	runs      []disk.Run // of the source's watch; nil: not told
+	chain     string     // disk.FormatHops: of a source that is a copy, how it came about
+	dialect   string     // what kind of server this is, for messages
+	foreign   bool       // its listings know less than ours
 	vague     map[string]vague
 }
 

@@ -63,7 +63,7 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 		return exit.With(exit.Local, err, "")
 	}
 	s := &l.Status
-	fmt.Fprintf(w, "state: %s\nsource: %s\ntree: %s epoch %d\n", l.State, l.Tree.Upstream, l.Tree.ID, l.Tree.Epoch)
+	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, disk.SourceName(l.Tree.Upstream), l.tree())
 	if s.Walked && l.State == disk.Unwatched {
 		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
 	}
@@ -90,6 +90,20 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 		fmt.Fprintf(w, "  %s %s, %d entries\n", e.kind, quoted(e.path), e.entries)
 	}
 	return nil
+}
+
+// tree says which tree it is a copy of.
+func (l *look) tree() string {
+	t := &l.Tree
+	switch {
+	case t.ID == "":
+		return "tree: none, the source has no id\n"
+	case t.Older != 0:
+		return fmt.Sprintf("tree: %s epoch %d, the source is of an older lineage, epoch %d\n", t.ID, t.Epoch, t.Older)
+	case t.Path != "" && t.Path != "/":
+		return fmt.Sprintf("tree: %s epoch %d\npath: %q\n", t.ID, t.Epoch, t.Path)
+	}
+	return fmt.Sprintf("tree: %s epoch %d\n", t.ID, t.Epoch)
 }
 
 // lag says how far the copy may be behind. A live mirror without trouble is up

@@ -252,7 +252,7 @@ func (d *dest) unfinish(path string) error {
 		if err != nil {
 			return err
 		}
-		err = d.begin(dir, path, disk.Record{}, false)
+		err = d.begin(dir, path, disk.Record{}, 0)
 		_ = dir.Close()
 		if err != nil || path == "" {
 			return err

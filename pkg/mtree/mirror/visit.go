@@ -20,6 +20,7 @@ type view struct {
 	had     bool
 	record  disk.Record // what the directory will be completed with
 	deep    bool
+	more    doubts // beyond deep
 	plan    plan
 	inCopy  int64   // entries of the copy
 	stays   int64   // directories that are gone at the source but hold something excluded
@@ -49,7 +50,7 @@ func (p *pass) visit(n *node, given *answer) step {
 }
 
 func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
-	v := &view{deep: n.deep}
+	v := &view{deep: n.deep, more: n.more}
 	if given != nil {
 		v.listing, v.vague = given.listing, given.vague
 	} else if v.err = p.ask(ctx, n, v); v.err != nil {
@@ -80,7 +81,7 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 		v.err = local(err)
 		return v
 	}
-	v.deep = n.deep || !v.had && len(have) > 0 || v.had && v.before.Stamp == distrusted
+	v.doubt(n, len(have) > 0)
 	if have, err = p.unfold(dir, n, v, have); err != nil {
 		v.err = local(err)
 		return v
@@ -94,6 +95,27 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 		p.apply(n, v, dir, info)
 	}
 	return v
+}
+
+// doubt settles what is not trusted of n: what is not of the directory above, and
+// what its own record says.
+func (v *view) doubt(n *node, holds bool) {
+	v.deep = n.deep || !v.had && holds
+	if began, ok := doubtsOf(v.before); v.had && ok {
+		v.deep = v.deep || began&doubtBelow != 0
+		v.more |= began &^ doubtBelow
+	}
+	if v.more&doubtHidden != 0 {
+		v.before.Excluded, v.before.E = 0, ""
+	}
+}
+
+// older reports whether the source shows a directory as it was before it was
+// copied: the source was rolled back, and what was copied since may be equal in
+// size and time.
+func (p *pass) older(v *view) bool {
+	_, began := doubtsOf(v.before)
+	return v.had && !began && !p.source.foreign && v.listing.Stamp.Before(v.before.Stamp)
 }
 
 // ask takes the listing of n; one older than its parent lists comes from a
@@ -222,10 +244,17 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 		v.unless = clarify(&v.listing, v.vague, have)
 	}
 	another := v.had && replaced(v.before, &v.listing)
+	older := p.older(v)
+	if older {
+		v.more |= doubtBytes
+	}
 	v.record = recordOf(&v.listing)
+	if v.record.ID == "" && v.had {
+		v.record.ID = v.before.ID // not told for the moment
+	}
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
-		keep: p.config.NoDelete, hides: p.hides(v), replaced: another,
+		keep: p.config.NoDelete, hides: p.hides(v), replaced: another || v.more&doubtBytes != 0,
 		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
 		checked: p.seen.settled,
 	}
@@ -237,7 +266,10 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 			v.failed = append(v.failed, failure{child.path[:100] + "...", errDeep})
 			continue
 		}
-		child.deep = v.deep
+		child.deep, child.more = v.deep, v.more
+		if older {
+			child.more = n.more // each shows for itself whether it is
+		}
 		child.fresh = c.What&(mtree.Absent|mtree.Type) != 0
 		if child.fresh || another || v.deep || p.full || !p.prunes(dir, child, c.Have) {
 			v.below = append(v.below, child)
@@ -278,7 +310,7 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	pl := &v.plan
 	v.proved = len(pl.check) > 0
 	if len(pl.make)+len(pl.links)+len(pl.fetch)+len(pl.mode)+len(pl.extra) > 0 || n.fresh {
-		if v.err = local(p.open(n, dir, info, v.record, v.deep)); v.err != nil {
+		if v.err = local(p.open(n, dir, info, v.record, allDoubts(v.deep, v.more))); v.err != nil {
 			return
 		}
 	}
@@ -314,13 +346,13 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 
 // open makes a directory ready to be changed: writable for its owner, and known
 // to be unfinished.
-func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now disk.Record, deep bool) error {
+func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now disk.Record, doubts doubts) error {
 	if info.Mode&0o700 != 0o700 {
 		if err := dir.Chmod(info.Mode | 0o700); err != nil {
 			return err
 		}
 	}
-	return p.dest.begin(dir, n.path, now, deep)
+	return p.dest.begin(dir, n.path, now, doubts)
 }
 
 func (v *view) note(n *node, name string, err error) {
@@ -345,7 +377,7 @@ func (p *pass) openToChange(n *node) (*disk.Dir, error) {
 	}
 	info, err := dir.Self()
 	if err == nil {
-		err = p.open(n, dir, info, n.record, n.deep)
+		err = p.open(n, dir, info, n.record, n.doubts())
 	}
 	if err != nil {
 		_ = dir.Close()

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
 )
 
 // visited notes what a visit found and adds the steps that follow from it:
@@ -16,7 +17,7 @@ func (p *pass) visited(n *node, v *view) {
 		p.unlisted(n, v.err)
 		return
 	}
-	n.listed, n.deep = true, v.deep
+	n.listed, n.deep, n.more = true, v.deep, v.more
 	n.before, n.had = v.before, v.had
 	if n.parent == nil {
 		p.full = p.full || n.deep // by the root's record, or for want of one
@@ -26,6 +27,9 @@ func (p *pass) visited(n *node, v *view) {
 	if v.same {
 		n.record = v.before
 		return
+	}
+	if err := p.heed(v.listing.Stamp, nil); err != nil {
+		p.halt(exit.With(exit.Local, err, ""))
 	}
 	p.listed++
 	p.config.Stats.Listed.Add(1)

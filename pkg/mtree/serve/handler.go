@@ -176,7 +176,7 @@ func (h *Handler) lister(s *snapshot) *disk.Lister {
 		TreeID: s.Tree.ID,
 		Hidden: h.cfg.Hidden,
 		Owner:  h.cfg.Owner,
-		Copy:   s.Tree.Role == disk.Copy,
+		Copy:   s.IsCopy(),
 		Mounts: h.cfg.CrossMounts,
 		Now:    h.cfg.Now,
 		Log:    s.log,

@@ -22,9 +22,9 @@ var (
 	sandbox     = []string{"sandbox"} // a file's scripts are not ours
 )
 
-// setTree sets what every answer about a directory says of the tree, the 304
-// too: the mirror acts on it.
-func (h *Handler) setTree(header http.Header, s *snapshot, stamp, now mtree.Stamp) {
+// setTree sets what every answer about the directory at path says of the tree,
+// the 304 too: the mirror acts on it.
+func (h *Handler) setTree(header http.Header, s *snapshot, path string, stamp, now mtree.Stamp) {
 	header["Tidemark-Version"] = versionOne
 	header["Tidemark-Stamp"] = []string{stamp.String()}
 	header["Tidemark-State"] = s.state
@@ -35,6 +35,15 @@ func (h *Handler) setTree(header http.Header, s *snapshot, stamp, now mtree.Stam
 	if s.Tree.ID != "" {
 		header["Tidemark-Tree"] = s.id
 		header["Tidemark-Epoch"] = s.epoch
+		if at := s.Tree.At(path); at != "" {
+			header["Tidemark-Path"] = []string{mtree.EscapeName(at)}
+		}
+		if path != "" || s.runs == nil {
+			return
+		}
+		if runs := h.tree.runs(stamp); runs != nil {
+			header["Tidemark-Runs"] = runs
+		}
 	}
 }
 

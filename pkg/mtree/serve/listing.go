@@ -111,7 +111,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *
 		return
 	}
 	header := w.Header()
-	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
 	h.setListing(header, v)
 	setDirDate(header, v.self.MTime, v.now)
 	if h.byStamp(v) {

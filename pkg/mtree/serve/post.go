@@ -81,7 +81,7 @@ func (h *Handler) ready(w http.ResponseWriter, v *view) bool {
 // startBulk sets the headers that streams of files and of sums have in common.
 func (h *Handler) startBulk(w http.ResponseWriter, v *view) {
 	header := w.Header()
-	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
 	header["Accept-Ranges"] = rangesNone
 	header["Cache-Control"] = []string{"no-store"}
 }

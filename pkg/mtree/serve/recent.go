@@ -47,7 +47,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 	}
 	v.noStore, v.recent = true, true
 	header := w.Header()
-	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
 	h.setListing(header, v)
 	header["Content-Type"] = []string{contentType(v.format)}
 	header["Content-Security-Policy"] = []string{h.policy(v.format)}

@@ -131,7 +131,7 @@ func watched(t testing.TB, root string, state disk.State) (release func()) {
 	t.Helper()
 	dir, err := disk.OpenRoot(root)
 	require.NoError(t, err)
-	info, err := dir.Self()
+	info, err := dir.Root()
 	require.NoError(t, err)
 	m, err := disk.CreateMarker(dir, "")
 	require.NoError(t, err)

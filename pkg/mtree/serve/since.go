@@ -45,7 +45,7 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	header := w.Header()
-	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
 	h.setListing(header, v)
 	switch {
 	case !v.snap.State.Prunes() || from.After(v.self.MTime) || h.otherEpoch(r, v):

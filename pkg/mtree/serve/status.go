@@ -21,6 +21,8 @@ type status struct {
 	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"`
 	Lag        *float64     `json:"lag,omitempty"`      // seconds since the checkpoint
 	Upstream   []hop        `json:"upstream,omitempty"` // of a copy: its source, the source of that, ...
+	Path       string       `json:"path,omitempty"`     // which directory of the tree this is
+	Runs       []disk.Run   `json:"runs,omitempty"`     // of its watch, the latest last
 	Waiting    int64        `json:"waiting"`            // long polls
 }
 
@@ -53,6 +55,9 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 		Version: h.cfg.Version, Protocol: 1, Tree: s.Tree.ID, Epoch: s.Tree.Epoch, State: s.State,
 		Root: self.MTime, Now: v.now, Checkpoint: s.Status.Checkpoint, Lag: lagOf(s.Status.Checkpoint, v.now), Waiting: h.cfg.Stats.Waiting.Load(),
 	}
+	if s.Tree.ID != "" {
+		out.Path, out.Runs = s.Tree.At(""), s.Tree.Runs
+	}
 	for _, step := range s.Chain() {
 		out.Upstream = append(out.Upstream, hop{step.Host, step.Root, step.Checkpoint, lagOf(step.Checkpoint, v.now)})
 	}
@@ -62,7 +67,7 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 		return
 	}
 	header := w.Header()
-	h.setTree(header, s, self.MTime, v.now)
+	h.setTree(header, s, "", self.MTime, v.now)
 	header["Content-Type"] = []string{"application/json"}
 	header["Content-Security-Policy"] = []string{noCSP}
 	header["Cache-Control"] = []string{"no-store"}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 )
@@ -41,7 +42,9 @@ type snapshot struct {
 	log      *disk.RecordLog
 	read     time.Time
 
-	id, epoch, state []string // as values of headers
+	root mtree.Stamp // time of the root, read before all else
+
+	id, epoch, state, runs []string // as values of headers
 }
 
 func openTree(cfg *Config) (*tree, error) {
@@ -91,10 +94,29 @@ func (t *tree) fresh() *snapshot {
 	return t.replace(t.latest.Load())
 }
 
+// runs returns the value of Tidemark-Runs for an answer that shows the root with
+// this stamp: read after that, for a reader must not take the stamps of a run
+// for those of the one before. A run is noted before it stamps anything.
+func (t *tree) runs(stamp mtree.Stamp) []string {
+	if s := t.latest.Load(); disk.SameStored(s.root, stamp) {
+		return s.runs
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.latest.Load()
+	if !disk.SameStored(s.root, stamp) {
+		s = t.replace(s)
+	}
+	return s.runs
+}
+
 // publish makes s what requests see from here on.
 func (t *tree) publish(s *snapshot) {
 	s.id, s.state = []string{s.Tree.ID}, []string{string(s.State)}
 	s.epoch = []string{strconv.FormatUint(s.Tree.Epoch, 10)}
+	if len(s.Tree.Runs) > 0 {
+		s.runs = []string{disk.FormatRuns(s.Tree.Runs)}
+	}
 	t.latest.Store(s)
 }
 
@@ -129,9 +151,12 @@ func (t *tree) replace(old *snapshot) *snapshot {
 
 func (t *tree) read() (*snapshot, error) {
 	s := &snapshot{read: time.Now()}
+	if self, err := t.root.Self(); err == nil {
+		s.root = self.MTime
+	}
 	var err error
 	s.Published, err = t.root.Published(t.cfg.StateDir)
-	if err == nil && s.Tree.Role == disk.Copy {
+	if err == nil && s.IsCopy() {
 		s.log, err = t.log.Read(t.root, t.cfg.StateDir)
 	}
 	switch standing := t.root.Standing(t.cfg.Root); {
@@ -142,7 +167,7 @@ func (t *tree) read() (*snapshot, error) {
 	}
 	s.chain = disk.FormatHops(s.Chain())
 	var rules []string
-	if s.Tree.Role == disk.Copy {
+	if s.IsCopy() {
 		rules = glob.Among(s.Tree.Filters)
 	}
 	if filters, globErr := glob.New(rules); globErr == nil {

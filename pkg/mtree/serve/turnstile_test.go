@@ -89,7 +89,7 @@ func TestLargeDirectoriesElsewhere(t *testing.T) {
 	m, err := disk.CreateMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
-	info, err := root.Self()
+	info, err := root.Root()
 	require.NoError(t, err)
 	tree := disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source}
 	tree.Bind(info)

@@ -190,7 +190,7 @@ func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, di
 		return
 	}
 	header := w.Header()
-	h.setTree(header, v.snap, v.self.MTime, v.now)
+	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
 	h.setListing(header, v)
 	if stamped {
 		header["Etag"] = []string{quoteTag(tag, v.coding, v.hot)}

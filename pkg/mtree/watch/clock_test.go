@@ -33,7 +33,7 @@ func TestStepIsNoticedAtOnce(t *testing.T) {
 	require.EqualValues(t, 1, r.status().Tree.Epoch, "not set back")
 	clock.ahead.Store(int64(-time.Hour))
 	tellOfAStep(t)
-	require.Eventually(t, func() bool { return r.status().Tree.Epoch == 2 }, deadline, time.Millisecond)
+	require.Eventually(t, func() bool { return r.status().Tree.Epoch > 1 }, deadline, time.Millisecond)
 	r.await(disk.Watched)
 	seen.fresh("set back", "a/b")
 }
@@ -54,15 +54,14 @@ func TestClockStepsWhileWatching(t *testing.T) {
 				seen := logStamps(t, root)
 				epoch := uint64(1)
 				for i, ahead := range []time.Duration{first, 0, first, 2 * first, 0} {
-					if ahead < time.Duration(clock.ahead.Load()) {
-						epoch++
-					}
+					back := ahead < time.Duration(clock.ahead.Load())
 					clock.ahead.Store(int64(ahead))
 					about := fmt.Sprintf("step %d, to %v", i, ahead)
 					write(t, filepath.Join(root, "a/b/f"), about)
 					must(t, os.Chtimes(filepath.Join(root, "a/b/f"), day(2001), clock.now().Time()))
 					r.sync()
-					require.Eventually(t, func() bool { return r.status().Tree.Epoch == epoch }, deadline, time.Millisecond, about)
+					require.Eventually(t, func() bool { return r.status().Tree.Epoch > epoch == back }, deadline, time.Millisecond, about)
+					epoch = r.status().Tree.Epoch
 					r.await(disk.Watched)
 					seen.fresh(about, "a/b")
 					seen.note()

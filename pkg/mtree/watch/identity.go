@@ -40,7 +40,7 @@ func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identi
 			_ = opened.Close()
 		}
 	}()
-	info, err := root.Self()
+	info, err := root.Root()
 	if err != nil {
 		return nil, nil, id, exit.With(exit.Local, err, "")
 	}
@@ -71,58 +71,115 @@ func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identi
 }
 
 // identify reads the tree file and settles, without writing, who the tree is.
-func identify(c Config, root *disk.Dir, m *disk.Marker, info disk.Info) (id identity, err error) {
-	id.tree, err = m.ReadTree()
+func identify(c Config, root *disk.Dir, m *disk.Marker, at disk.Root) (id identity, err error) {
+	id.tree, err = readTree(c, root, m)
 	switch {
 	case errors.Is(err, disk.ErrNoTree):
-		return unmarked(c, root, info)
+		return unmarked(c, root, at)
 	case errors.Is(err, disk.ErrNewerFormat):
 		return id, exit.With(exit.Refused, err, "use that version")
 	case err != nil:
 		return id, exit.With(exit.Local, err, "if it is damaged, delete it: the id is kept on the root, too")
-	case id.tree.Role == disk.Copy && !c.Promote:
-		return id, isCopy(c)
 	}
-	if id.tree.Role == disk.Copy {
-		id.tree, id.doubt = disk.Tree{ID: id.tree.ID, Epoch: id.tree.Epoch}, true
-	} else if !id.tree.BoundTo(info) {
-		if !c.SameTree && !c.NewTree {
-			return id, exit.With(exit.Refused,
-				fmt.Errorf("%s is not the directory that its tree id was made for: copied, restored, replaced, or not mounted", c.Root),
-				"use --same-tree if it is that tree all the same, --new-tree if it is another one now")
-		}
+	t, bound := &id.tree, id.tree.BoundTo(at)
+	switch {
+	case c.NewTree && !(bound && (t.Minted || t.Role == disk.Copy && !c.Promote)):
+		id.doubt = true
+		id.mint(c, at)
+		return id, nil
+	case t.Role == disk.Copy && !c.Promote:
+		return id, isCopy(c, bound)
+	case t.Role == disk.Copy:
+		id.doubt = true
+	case !bound && !c.SameTree:
+		return id, notThatTree(c)
+	case !bound:
 		id.doubt = true
 	}
-	if c.NewTree {
-		id.tree, id.doubt = disk.Tree{ID: disk.NewTreeID()}, true
-	}
-	id.first = id.first || id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
-	id.tree.Role = disk.Source
-	id.tree.Bind(info)
+	id.first = id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
+	id.keep(c, at)
 	return id, nil
 }
 
-// unmarked identifies a tree without a tree file: by the id kept on the root if
+// readTree reads the tree file. That a tree is a copy is always read in the root
+// itself, too, whatever --state-dir says.
+func readTree(c Config, root *disk.Dir, m *disk.Marker) (disk.Tree, error) {
+	t, err := m.ReadTree()
+	if c.StateDir == "" || err != nil && !errors.Is(err, disk.ErrNoTree) {
+		return t, err
+	}
+	own, ownErr := root.OwnTree()
+	if errors.Is(ownErr, disk.ErrNewerFormat) || ownErr == nil && own.Role == disk.Copy {
+		return own, ownErr
+	}
+	return t, err
+}
+
+// mint makes the tree a new one, whatever it was.
+func (id *identity) mint(c Config, at disk.Root) {
+	id.tree = disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source, Minted: c.NewTree}
+	id.tree.Bind(at)
+}
+
+// keep makes the tree a source under the id that it has. What only a copy says
+// of itself goes, but for the path: its own copies know it by that.
+func (id *identity) keep(c Config, at disk.Root) {
+	t := &id.tree
+	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.E = "", false, "", 0, "", nil, ""
+	t.Role, t.Minted = disk.Source, t.Minted && c.NewTree
+	t.Bind(at)
+}
+
+// unmarked identifies a tree without a tree file: by what is kept on the root if
 // .tidemark was removed, else as a new tree.
-func unmarked(c Config, root *disk.Dir, info disk.Info) (id identity, err error) {
-	if _, completed := root.Record(); completed && !c.Promote {
-		return id, isCopy(c)
-	}
-	known, ok := root.TreeID()
-	if ok && !c.NewTree {
+func unmarked(c Config, root *disk.Dir, at disk.Root) (id identity, err error) {
+	known, proven := root.Noted()
+	_, completed := root.Record()
+	isMirrors := completed && !(proven && known.Role == disk.Source) || proven && known.Role == disk.Copy
+	switch {
+	case c.NewTree && !(proven && (known.Minted || known.Role == disk.Copy && !c.Promote)):
+		id.first = true
+		id.mint(c, at)
+	case isMirrors && !c.Promote:
+		return id, isCopy(c, proven)
+	case known.ID == "":
+		id.first = true
+		id.mint(c, at)
+	case !proven && !c.SameTree && !isMirrors:
+		return id, notThatTree(c)
+	default:
 		// The epoch is lost with the file: the clock is above any count.
-		sec, _ := c.Now().Unix()
-		id.tree, id.doubt = disk.Tree{ID: known, Epoch: uint64(max(sec, 1))}, true
-	} else {
-		id.tree, id.first = disk.Tree{ID: disk.NewTreeID(), Epoch: 1}, true
+		id.tree, id.doubt = known, true
+		id.keep(c, at)
 	}
-	id.tree.Role = disk.Source
-	id.tree.Bind(info)
 	return id, nil
 }
 
-func isCopy(c Config) error {
-	return exit.With(exit.Refused, fmt.Errorf("%s is a mirror's copy", c.Root), "use --promote to make it a source")
+func isCopy(c Config, bound bool) error {
+	remedy := "use --promote to make it a source"
+	if !bound {
+		remedy += ", or --new-tree if it is a tree of its own now"
+	}
+	return exit.With(exit.Refused, fmt.Errorf("%s is a mirror's copy", c.Root), remedy)
+}
+
+func notThatTree(c Config) error {
+	return exit.With(exit.Refused,
+		fmt.Errorf("%s is not the directory that its tree id was made for: copied, restored, replaced, or not mounted", c.Root),
+		"use --same-tree if it is that tree all the same, --new-tree if it is another one now")
+}
+
+// ended returns the floor that the last run left: what it noted, or the root's
+// stamp, which may have been written after that.
+func (id *identity) ended(root, now mtree.Stamp) mtree.Stamp {
+	floor := mtree.MinStamp
+	if id.status.Floor != nil {
+		floor = *id.status.Floor
+	}
+	if root.After(now) {
+		return floor
+	}
+	return mtree.Later(floor, root)
 }
 
 // doubts reports why the checkpoint cannot be relied on, "" if it can.

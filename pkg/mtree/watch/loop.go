@@ -283,7 +283,7 @@ func (w *watcher) raiseEpoch() {
 	if w.unstamped {
 		return
 	}
-	w.tree.Epoch++
+	w.tree.RaiseEpoch(w.Now())
 	_ = w.writeTree()
 }
 

@@ -127,6 +127,7 @@ func (w *watcher) begin(id identity) (err error) {
 		w.left = newLeftovers(w.log, nil, now)
 	}
 	w.goOn(id, now)
+	w.tree.BeginRun(id.ended(w.inode.MTime, now))
 	if err := w.own(doubts); err != nil {
 		return err
 	}
@@ -177,12 +178,13 @@ func (w *watcher) own(doubts string) error {
 	}
 	if doubts != "" {
 		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
-		w.tree.Epoch++
+		w.tree.RaiseEpoch(w.Now())
 	}
 	if err := w.marker.WriteTree(w.tree); err != nil {
 		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
 	}
 	w.wrote = w.tree
+	w.disown()
 	return nil
 }
 
@@ -197,6 +199,27 @@ func (w *watcher) options() string {
 
 // statusLag is longer than serve goes by what it has read of the status.
 const statusLag = 300 * time.Millisecond
+
+// disown takes away what a mirror left of a copy: the record of the root, and with
+// --state-dir what its own .tidemark says.
+func (w *watcher) disown() {
+	if err := w.root.DropRecord(); err != nil {
+		w.Log.Info("the root keeps the record of a copy", "err", err)
+	}
+	if w.StateDir == "" {
+		return
+	}
+	own, err := disk.OpenMarker(w.root, "")
+	if err != nil {
+		return // it has none
+	}
+	defer own.Close()
+	if t, err := own.ReadTree(); err == nil && t.Role == disk.Copy {
+		if err := own.WriteTree(w.tree); err != nil {
+			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "err", err)
+		}
+	}
+}
 
 // outwait lets so much time pass.
 func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
@@ -292,10 +315,10 @@ func (w *watcher) close() error {
 // something in it: rsync --delete and git clean do.
 func (w *watcher) remark() error {
 	stands, locked := w.standing(), w.lock.Standing(w.marker)
-	if stands && locked && w.marker.Has("tree", "status.json", "left.0", "left.1") {
+	if stands && locked && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.said() {
 		return nil
 	}
-	w.Log.Warn(".tidemark was removed: putting it back")
+	w.Log.Warn(".tidemark was removed, or replaced: putting it back")
 	if !stands {
 		m, err := disk.CreateMarker(w.root, w.StateDir)
 		if err != nil {
@@ -305,14 +328,21 @@ func (w *watcher) remark() error {
 		w.marker = m
 	}
 	if !stands || !locked {
-		lock, err := w.marker.Lock()
-		if err != nil {
+		if err := w.lock.Move(w.marker); err != nil {
 			return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
 		}
-		_ = w.lock.Unlock()
-		w.lock = lock
 	}
 	return w.refile()
+}
+
+// said reports whether .tidemark says what this watcher wrote there: not so after
+// an older one was put back over it, with the tree or alone.
+func (w *watcher) said() bool {
+	t, err := w.marker.ReadTree()
+	if disk.IsShort(err) || errors.Is(err, disk.ErrNewerFormat) {
+		return true // nothing can be said, or nothing better
+	}
+	return err == nil && t.Same(w.tree) && w.file.Standing(w.marker)
 }
 
 // refile opens the files of .tidemark anew and writes what they are to hold.

@@ -208,7 +208,7 @@ func TestMarker(t *testing.T) {
 	_, err = m.ReadTree()
 	require.ErrorIs(t, err, disk.ErrNoTree)
 
-	root, err := d.Self()
+	root, err := d.Root()
 	require.NoError(t, err)
 	tree := disk.Tree{Format: disk.Format, ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source}
 	tree.Bind(root)
@@ -216,9 +216,9 @@ func TestMarker(t *testing.T) {
 	got, err := m.ReadTree()
 	require.NoError(t, err)
 	require.Equal(t, tree, got)
-	id, ok := d.TreeID()
-	require.True(t, ok, "the id is kept a second time")
-	require.Equal(t, tree.ID, id)
+	noted, proven := d.Noted()
+	require.True(t, proven, "the id is kept a second time")
+	require.Equal(t, tree.ID, noted.ID)
 	require.True(t, got.BoundTo(root))
 	other := root
 	other.Node.Ino++
@@ -331,7 +331,7 @@ func TestPublishedState(t *testing.T) {
 	require.NoError(t, err)
 	defer m.Close()
 	require.Equal(t, disk.Unwatched, state(), "no tree")
-	root, err := d.Self()
+	root, err := d.Root()
 	require.NoError(t, err)
 	tree := disk.Tree{ID: disk.NewTreeID(), Role: disk.Source}
 	tree.Bind(root)

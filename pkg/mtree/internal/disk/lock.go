@@ -9,16 +9,58 @@ import (
 
 const lockName = "lock"
 
-// Lock is the open-file-description lock of a running watch or mirror. It ends
-// with the process, however that ends.
+// Lock is the lock of a running watch or mirror: an open-file-description lock
+// in the marker, which others ask about, and one on the root itself, so that
+// there is one writer wherever the markers lie. It ends with the process,
+// however that ends.
 type Lock struct {
 	fd   int
+	root int // descriptor of the root, locked; -1 where directories cannot be
 	node Node
 }
 
 // Lock takes the lock without waiting; it fails with ErrLocked if somebody
 // holds it.
 func (m *Marker) Lock() (*Lock, error) {
+	root, err := m.root.lock()
+	if err != nil {
+		return nil, err
+	}
+	l, err := m.lock()
+	if err != nil {
+		unlockRoot(root)
+		return nil, err
+	}
+	l.root = root
+	return l, nil
+}
+
+// lock takes the lock of the directory itself, with flock(2): it needs no right
+// to write, and goes unseen where somebody only reads. NFS takes no such lock of
+// a directory: there only the marker's own keeps others away.
+func (d *Dir) lock() (fd int, err error) {
+	if fd, err = openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, d.fail("open", ".", err)
+	}
+	switch err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err {
+	case nil:
+		return fd, nil
+	case unix.EWOULDBLOCK:
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("%s: %w: its root is locked, maybe with another --state-dir", d.path, ErrLocked)
+	}
+	_ = unix.Close(fd)
+	return -1, nil
+}
+
+func unlockRoot(fd int) {
+	if fd >= 0 {
+		_ = unix.Flock(fd, unix.LOCK_UN) // by name, as Unlock
+		_ = unix.Close(fd)
+	}
+}
+
+func (m *Marker) lock() (*Lock, error) {
 	fd, err := openat(m.dir.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return nil, m.dir.fail("open", lockName, err)
@@ -36,12 +78,25 @@ func (m *Marker) Lock() (*Lock, error) {
 		}
 		return nil, m.dir.fail("lock", lockName, err)
 	}
-	return &Lock{fd: fd, node: info.Node}, nil
+	return &Lock{fd: fd, root: -1, node: info.Node}, nil
+}
+
+// Move takes the lock in m instead: after the marker that it was taken in was
+// deleted. The root stays locked throughout.
+func (l *Lock) Move(m *Marker) error {
+	now, err := m.lock()
+	if err != nil {
+		return err
+	}
+	_ = (&Lock{fd: l.fd, root: -1}).Unlock() // of a file without a name
+	l.fd, l.node = now.fd, now.node
+	return nil
 }
 
 // Unlock releases the lock: by name, for a child process between fork(2) and
 // execve(2) has the descriptor too, and closing ours would leave the lock to it.
 func (l *Lock) Unlock() error {
+	unlockRoot(l.root)
 	err := unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
 	return errors.Join(err, unix.Close(l.fd))
 }

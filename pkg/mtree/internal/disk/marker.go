@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +19,12 @@ import (
 // was written by a newer tidemark and is refused.
 const Format = 1
 
-// idXattr keeps the tree id on the root a second time: rsync --delete and git
-// clean remove the marker directory.
+// idXattr keeps who the tree is on the root a second time: rsync --delete and
+// git clean remove the marker directory.
 const idXattr = "user.tidemark.id"
+
+// maxNote bounds what is read of that attribute, in bytes.
+const maxNote = 8 << 10
 
 // Errors a caller branches on.
 var (
@@ -43,17 +47,26 @@ type Tree struct {
 	ID     string      `json:"id"` // 32 hex digits; a copy has its source's
 	Epoch  uint64      `json:"epoch"`
 	Role   Role        `json:"role"`
-	Dev    uint64      `json:"dev"`   // of the root, when this was written
-	Inode  uint64      `json:"inode"` // of the root
-	Born   mtree.Stamp `json:"born"`  // birth time of the root, zero if unknown
+	Dev    uint64      `json:"dev"`          // of the root, when this was written
+	FS     string      `json:"fs,omitempty"` // Dir.FileSystem of the root, "" if unknown
+	Inode  uint64      `json:"inode"`        // of the root
+	Born   mtree.Stamp `json:"born"`         // birth time of the root, zero if unknown
+	Runs   []Run       `json:"runs,omitempty"`
+
+	// In a source only.
+	Minted bool `json:"minted,omitempty"` // --new-tree made the id, and stood at every start since
 
 	// In a source only.
 	Options string   `json:"options,omitempty"` // the --exclude and --cross-mounts under which all was published last
 	Borders []string `json:"borders,omitempty"` // directories in which another watch or mirror was running
 
 	// In a copy only.
-	Upstream string   `json:"upstream,omitempty"` // SOURCE as given
+	Upstream string   `json:"upstream,omitempty"` // SOURCE, by SourceName
 	NoID     bool     `json:"no_id,omitempty"`    // the source has no tree id: ID was made here
+	Place    string   `json:"place,omitempty"`    // Dir.Place of a local SOURCE without a tree id
+	Path     string   `json:"path,omitempty"`     // which directory of the tree it is a copy of: "/" or "/a/b", "" if not told
+	Older    uint64   `json:"older,omitempty"`    // epoch of an older lineage that the source is of now; 0: it is not
+	Adopted  string   `json:"adopted,omitempty"`  // SOURCE for which --adopt was carried out, if it stood at every start since
 	Filters  []string `json:"filters,omitempty"`
 	E        string   `json:"e,omitempty"` // that of the source's listing ETags (docs/protocol.md), "" if it gave none
 }
@@ -65,21 +78,56 @@ func NewTreeID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// Bind records the root that the tree file is written for.
-func (t *Tree) Bind(root Info) {
-	t.Dev, t.Inode, t.Born = root.Node.Dev, root.Node.Ino, root.BTime
+// RaiseEpoch moves the epoch on: to the clock's seconds, or by one if it is
+// there already. Two lineages of one tree, such as a source that comes back and
+// the copy that was promoted meanwhile, so never count alike.
+func (t *Tree) RaiseEpoch(now mtree.Stamp) {
+	sec, _ := now.Unix()
+	t.Epoch = max(t.Epoch+1, uint64(max(sec, 1)))
 }
 
-// BoundTo reports whether the tree file was written for this root. Device
-// numbers change from boot to boot, so inode and birth time decide, and the
-// device only where no birth time is kept.
-func (t *Tree) BoundTo(root Info) bool {
-	if t.Inode != root.Node.Ino {
-		return false
+// At returns which directory of the tree the one at path below this root is, "/"
+// or "/a/b": "" in a copy that was not told where in its source's tree it is.
+func (t *Tree) At(path string) string {
+	switch base := strings.TrimPrefix(t.Path, "/"); {
+	case t.Path == "" && t.Role == Copy:
+		return ""
+	case path == "":
+		return "/" + base
+	default:
+		return "/" + mtree.JoinPath(base, path)
 	}
+}
+
+// Root is what tells the root of a tree from all other directories.
+type Root struct {
+	Info
+	FS string // Dir.FileSystem
+}
+
+// Root returns what Bind and BoundTo go by. Cost: fstat, fstatfs, an ioctl.
+func (d *Dir) Root() (Root, error) {
+	info, err := d.Self()
+	return Root{info, d.FileSystem()}, err
+}
+
+// Bind records the root that the tree file is written for.
+func (t *Tree) Bind(root Root) {
+	t.Dev, t.FS, t.Inode, t.Born = root.Node.Dev, root.FS, root.Node.Ino, root.BTime
+}
+
+// BoundTo reports whether the tree file was written for this root: file system,
+// inode and birth time decide. A snapshot has another file system, in this
+// sense, and shares the other two. Device numbers change from boot to boot, so
+// the device decides only where neither of the others is known.
+func (t *Tree) BoundTo(root Root) bool {
 	var unknown mtree.Stamp
-	if t.Born != unknown && root.BTime != unknown {
-		return t.Born == root.BTime
+	places, births := t.FS != "" && root.FS != "", t.Born != unknown && root.BTime != unknown
+	switch {
+	case t.Inode != root.Node.Ino, places && t.FS != root.FS, births && t.Born != root.BTime:
+		return false
+	case places || births:
+		return true
 	}
 	return t.Dev == root.Node.Dev
 }
@@ -185,24 +233,82 @@ func (m *Marker) WriteTree(t Tree) error {
 	if err := m.dir.WriteSmall("tree", append(text, '\n')); err != nil {
 		return err
 	}
-	if id, ok := m.RootID(); !ok || id != t.ID {
-		_ = unix.Fsetxattr(m.root.fd, idXattr, []byte(t.ID), 0) // a second copy: a file system without xattrs has one only
-	}
+	m.root.note(&t)
 	return nil
 }
 
-// RootID returns the tree id kept in the root's extended attribute.
-func (m *Marker) RootID() (string, bool) { return m.root.TreeID() }
+// Same reports whether two tree files say the same.
+func (t Tree) Same(u Tree) bool {
+	t.Format, u.Format = Format, Format
+	a, err1 := json.Marshal(t)
+	b, err2 := json.Marshal(u)
+	return err1 == nil && err2 == nil && string(a) == string(b)
+}
 
-// TreeID returns the tree id kept in the extended attribute of d, the root of a
-// tree: what is left when .tidemark was deleted.
-func (d *Dir) TreeID() (string, bool) {
-	var buf [64]byte
-	n, err := unix.Fgetxattr(d.fd, idXattr, buf[:])
-	if err != nil || !validTreeID(string(buf[:n])) {
-		return "", false
+// noted is what of t the root's extended attribute holds: all that outlives the
+// tree file. It changes as seldom as that is, for writing it moves the root's
+// ctime.
+func (t *Tree) noted() Tree {
+	return Tree{
+		Format: t.Format, ID: t.ID, Role: t.Role, Dev: t.Dev, FS: t.FS, Inode: t.Inode, Born: t.Born, Minted: t.Minted,
+		Upstream: t.Upstream, NoID: t.NoID, Place: t.Place, Path: t.Path, Adopted: t.Adopted,
 	}
-	return string(buf[:n]), true
+}
+
+// note keeps t on the root, where the file system has extended attributes.
+func (d *Dir) note(t *Tree) {
+	text, err := json.Marshal(t.noted())
+	if old, _ := d.xattr(idXattr); err == nil && string(old) != string(text) {
+		_ = unix.Fsetxattr(d.fd, idXattr, text, 0) // a second copy: a file system without xattrs has one only
+	}
+}
+
+// Noted returns what the extended attribute of d, the root of a tree, says of
+// it: what is left when .tidemark was deleted. proven says that it was written
+// for this very directory. Copies of the directory carry the attribute, too:
+// theirs proves nothing, nor does one of an earlier version, which holds the id
+// alone. Without an attribute t.ID is "".
+func (d *Dir) Noted() (t Tree, proven bool) {
+	text, err := d.xattr(idXattr)
+	if err != nil {
+		return Tree{}, false
+	}
+	if validTreeID(string(text)) {
+		return Tree{ID: string(text)}, false
+	}
+	if json.Unmarshal(text, &t) != nil || t.Format > Format || !validTreeID(t.ID) {
+		return Tree{}, false
+	}
+	root, err := d.Root()
+	return t, err == nil && t.BoundTo(root)
+}
+
+// OwnTree returns what d, the root of a tree, says itself of it, wherever the
+// marker lies: its .tidemark/tree, else its extended attribute if that proves
+// anything. Without either the error is ErrNoTree.
+func (d *Dir) OwnTree() (Tree, error) {
+	m, err := OpenMarker(d, "")
+	if err == nil {
+		defer m.Close()
+		if t, err := m.ReadTree(); !errors.Is(err, ErrNoTree) {
+			return t, err
+		}
+	} else if !isNotExist(err) {
+		return Tree{}, err
+	}
+	if t, proven := d.Noted(); proven {
+		return t, nil
+	}
+	return Tree{}, ErrNoTree
+}
+
+func (d *Dir) xattr(name string) ([]byte, error) {
+	buf := make([]byte, maxNote)
+	n, err := unix.Fgetxattr(d.fd, name, buf)
+	if err != nil {
+		return nil, err
+	}
+	return buf[:n], nil
 }
 
 func validTreeID(id string) bool {

@@ -55,6 +55,11 @@ type Status struct {
 	Error       string           `json:"error,omitempty"` // the last one, without paths
 	Chain       string           `json:"chain,omitempty"` // FormatHops: how the source of a copy came about
 
+	// Of a copy: which run of the source's watch it listed last, and the highest
+	// stamp it listed in it.
+	SourceRun string       `json:"source_run,omitempty"`
+	SourceTop *mtree.Stamp `json:"source_top,omitempty"`
+
 	// Walked says that a copy was completed by a full walk of a source whose
 	// stamps do not prune. Those of the copy are the same, so they do not either.
 	Walked bool `json:"walked,omitempty"`
@@ -112,6 +117,13 @@ func (s *StatusFile) Write(status Status) error {
 	return err
 }
 
+// Standing reports whether the file still has its name in m.
+func (s *StatusFile) Standing(m *Marker) bool {
+	own, err1 := StatFile(s.f)
+	there, err2 := m.dir.Stat(statusName)
+	return err1 == nil && err2 == nil && own.Node == there.Node
+}
+
 // Sync makes the status durable.
 func (s *StatusFile) Sync() error { return s.f.Sync() }
 
@@ -163,9 +175,14 @@ func (s *Status) CheckpointHolds() bool {
 // Published is what a tree says of itself to its readers.
 type Published struct {
 	State  State
-	Tree   Tree // ID is "" where watch never ran
+	Tree   Tree // ID is "" where watch never ran, also of a copy's source
 	Status Status
+	Bound  bool // the tree file was written for this root
 }
+
+// IsCopy reports whether a mirror keeps the tree's directories, and says of each
+// whether it is complete. A copy of a copy's files is no such thing.
+func (p *Published) IsCopy() bool { return p.Tree.Role == Copy && p.Bound }
 
 // Published reads tree, lock and status of the tree at root (marker in stateDir
 // if not ""). A tree without a marker is unwatched and no error. Cost: about 15
@@ -201,16 +218,24 @@ func (m *Marker) Published() (Published, error) {
 	if err != nil {
 		return p, err
 	}
-	root, err := m.root.Self()
+	root, err := m.root.Root()
 	if err != nil {
 		return p, err
 	}
-	p.State = publishedState(tree, p.Status, locked, tree.BoundTo(root))
+	p.Bound = tree.BoundTo(root)
+	p.State = publishedState(tree, p.Status, locked, p.Bound)
+	if tree.NoID {
+		// The id was made up by the mirror: whoever recorded it would refuse the
+		// tree once it has its own.
+		p.Tree.ID, p.Tree.Epoch = "", 0
+	}
 	return p, nil
 }
 
 func publishedState(tree Tree, status Status, locked, bound bool) State {
 	switch {
+	case tree.Role == Copy && !bound:
+		return Unwatched // copied, restored or moved: nobody says what changed since
 	case tree.Role == Copy && status.State != Mirrored:
 		return Filling
 	case tree.Role == Copy && status.Walked:

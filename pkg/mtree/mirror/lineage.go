@@ -1,0 +1,176 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Who the source is: the tree of the copy, and the same directory of it; the
+// lineage of that tree which the copy has followed; and not what it was before.
+
+// lostID is why nothing is deleted while a source does not say which tree it is.
+const lostID = "the source has lost its tree id"
+
+// judge decides whether the copy may become, or stay, one of the source with the
+// root a, and says why nothing may be deleted, if so.
+func (m *mirror) judge(a *answer) (holdAll string, err error) {
+	t, name := &m.dest.tree, disk.SourceName(m.config.Source)
+	elsewhere := t.NoID && t.Place != "" && a.place != "" && t.Place != a.place
+	switch {
+	case t.ID == "" || m.adopts():
+		return "", nil
+	case t.NoID && disk.SourceName(t.Upstream) != name:
+		return "", m.refused(fmt.Errorf("the copy was made from %q, which had no tree id", t.Upstream), "give that source")
+	case elsewhere && a.treeID != "":
+		return "", m.refused(fmt.Errorf("%q is another directory than the copy was made from, and tree %s", name, a.treeID), "check what is mounted there")
+	case elsewhere:
+		return fmt.Sprintf("%q is another directory than the copy was made from: replaced, or not mounted", name), nil
+	case t.NoID:
+		return "", nil
+	case a.foreign:
+		return "", exit.With(exit.Unreachable, fmt.Errorf("%w: something else than serve answers", mtree.ErrListing),
+			"the copy was made from a tidemark tree")
+	case a.treeID == "":
+		return lostID, nil
+	case a.treeID != t.ID:
+		return "", m.refused(fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, a.treeID), "give the right source")
+	case t.Path != "" && a.path != "" && a.path != t.Path:
+		return "", m.refused(fmt.Errorf("the copy is one of %q in the tree, the source is %q", t.Path, a.path), "give the right source")
+	case a.epoch != 0 && a.epoch < t.Epoch:
+		return fmt.Sprintf("the source is of an older lineage of the tree, epoch %d: the copy has followed epoch %d", a.epoch, t.Epoch), nil
+	}
+	return "", nil
+}
+
+// refused is the error of a source that only --adopt makes the copy's.
+func (m *mirror) refused(err error, remedy string) error {
+	if m.config.Adopt {
+		remedy += "; --adopt was carried out before, and counts again after a start without it"
+	} else {
+		remedy += ", or --adopt to make the copy equal to this one"
+	}
+	return exit.With(exit.Refused, err, remedy)
+}
+
+// adopts reports whether --adopt is still to be carried out. It acts once: in a
+// unit it must not take whatever answers at a later start.
+func (m *mirror) adopts() bool {
+	t := &m.dest.tree
+	done := t.Adopted == disk.SourceName(m.config.Source) && t.BoundTo(m.dest.self)
+	return m.config.Adopt && !m.adopted && !done
+}
+
+// next returns who the copy is from now on, a being the root of its source.
+func (m *mirror) next(a *answer, more doubts) disk.Tree {
+	c, was := &m.config, &m.dest.tree
+	is := *was
+	is.Role, is.Upstream, is.Filters = disk.Copy, disk.SourceName(c.Source), c.selection()
+	is.ID, is.NoID = a.treeID, a.treeID == ""
+	if is.NoID {
+		if is.ID = was.ID; !was.NoID || was.ID == "" {
+			is.ID = disk.NewTreeID()
+		}
+	}
+	same := is.ID == was.ID && is.NoID == was.NoID && !m.adopts()
+	switch {
+	case !same || a.epoch > was.Epoch:
+		is.Epoch, is.Older = a.epoch, 0
+	case a.epoch == was.Epoch:
+		is.Older = 0
+	case a.epoch != 0:
+		is.Older = a.epoch
+	}
+	if !same || was.Path == "" || a.path != "" {
+		is.Path = a.path
+	}
+	if !is.NoID {
+		is.Place = ""
+	} else if !same || was.Place == "" {
+		is.Place = a.place
+	}
+	if !same || a.runs != nil && more == 0 && !m.doubted() {
+		is.Runs = a.runs
+	}
+	if a.e != "" {
+		is.E = a.e // else a proxy took it away, or no stamp prunes: then everything is compared anyway
+	}
+	if is.Adopted = ""; c.Adopt {
+		is.Adopted = is.Upstream
+	}
+	is.Bind(m.dest.self)
+	return is
+}
+
+// doubted reports whether the copy may still have bytes of a source as it was
+// before it was rolled back: whoever copies from it is told of the later run when
+// it has not.
+func (m *mirror) doubted() bool {
+	if m.dest.root == nil {
+		return false
+	}
+	r, ok := m.dest.record(m.dest.root, "")
+	had, began := doubtsOf(r)
+	return ok && began && had&doubtBytes != 0
+}
+
+// rolledBack returns what is not trusted because the source is not what it was
+// when it was listed last: it does not know that run of its watch, or knows it to
+// have ended below what was listed of it.
+func (m *mirror) rolledBack(a *answer) doubts {
+	s := &m.dest.status
+	if s.SourceRun == "" || s.SourceTop == nil || len(a.runs) == 0 || a.treeID != m.dest.tree.ID ||
+		disk.Went(a.runs, s.SourceRun, *s.SourceTop) {
+		return 0
+	}
+	return doubtBytes
+}
+
+// heed notes, before anything is taken from a listing, which run of the source's
+// watch was listed up to which stamp.
+func (m *mirror) heed(stamp mtree.Stamp, runs []disk.Run) error {
+	s := m.dest.status
+	switch run := disk.LatestRun(runs); {
+	case m.config.DryRun, run == "" && s.SourceRun == "":
+		return nil
+	case run != "" && run != s.SourceRun:
+		s.SourceRun, s.SourceTop = run, &stamp
+	case s.SourceTop == nil || stamp.After(*s.SourceTop):
+		s.SourceTop = &stamp
+	default:
+		return nil
+	}
+	return m.writeStatus(s, m.config.Now())
+}
+
+// followed notes the end of a pass that made the copy equal to its source: from
+// here on that is its lineage and its directory, and who copies from it is told
+// its runs.
+func (m *mirror) followed(p *pass) error {
+	t := m.dest.tree
+	if p.source.runs != nil {
+		t.Runs = p.source.runs
+	}
+	if p.held == 0 && t.Older != 0 {
+		t.Epoch, t.Older = t.Older, 0
+	}
+	if p.held == 0 && t.NoID && p.source.place != "" {
+		t.Place = p.source.place
+	}
+	return m.rename(t)
+}
+
+// treePath reads a Tidemark-Path, "" if it is none.
+func treePath(text string) string {
+	path, err := mtree.UnescapeName(text)
+	if err != nil || path == "" || path[0] != '/' || path != "/" && mtree.CheckPath(path[1:]) != nil {
+		return ""
+	}
+	return path
+}
+
+// errSource names what a copy that lost its .tidemark was.
+var errSource = errors.New("a source that watch keeps, or kept until its .tidemark was removed")
