@@ -162,7 +162,7 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	}
 	if m.turns.turn(t.E, next.E) {
 		c.Log.Warn("serves of different options answer by turns: each change is a full walk",
-			"remedy", "start all serves behind that address with the same options and version")
+			"remedy", "start all serves behind that address with the same options, user and groups")
 	}
 	next.Bind(d.self)
 	return "", false, exit.With(exit.Local, m.retake(next), "")
@@ -251,7 +251,7 @@ func newIn(was, is *disk.Tree) string {
 	case !slices.Equal(was.Filters, is.Filters):
 		return "other filters, --no-delete, --no-links or --owner"
 	case was.E != is.E:
-		return "the source's serve has other options, or is another version"
+		return "the source's serve has other options or rights, or so has a source further up"
 	}
 	return "what is remembered of this copy was lost"
 }
@@ -391,7 +391,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	}
 	if p.complete {
 		next.State, next.Walked = disk.Mirrored, !p.source.state.Prunes()
-		next.Root, next.Chain = &p.root, p.source.chain
+		next.Root, next.Chain, next.SourceE = &p.root, p.source.chain, d.tree.E
 		if p.source.listing.HasNow {
 			at := p.source.listing.Now.Add(-clockLag)
 			next.Checkpoint = &at
@@ -420,7 +420,7 @@ const clockLag = 20 * time.Millisecond
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
 func sameStatus(a, b *disk.Status) bool {
-	if a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
+	if a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || a.SourceE != b.SourceE || len(a.Counters) != len(b.Counters) {
 		return false
 	}
 	for key, value := range b.Counters {
