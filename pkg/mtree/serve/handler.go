@@ -108,6 +108,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Stats.Requests.Add(1)
 	extend(w)
 	header := w.Header()
+	header["Tidemark-Version"] = versionOne
 	header["X-Content-Type-Options"] = noSniff
 	header["Referrer-Policy"] = noReferrer
 	header["Cross-Origin-Resource-Policy"] = sameOrigin
@@ -195,8 +196,12 @@ func (h *Handler) lister(s *snapshot) *disk.Lister {
 
 // openDir opens the directory at path, which was checked by parseTarget.
 func (h *Handler) openDir(path string) (*disk.Dir, error) {
-	return h.tree.root.OpenDirPath(path, h.cfg.CrossMounts)
+	d, err := h.tree.root.OpenDirPath(path, h.crosses())
+	return d, h.above(path, err)
 }
+
+// crosses reports whether what is beyond mounts is given out.
+func (h *Handler) crosses() bool { return h.cfg.CrossMounts && h.tree.latest.Load().crosses }
 
 func (h *Handler) now() mtree.Stamp { return h.cfg.Now() }
 
