@@ -46,7 +46,7 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	build := exec.Command("go", "build", "-o", bin, "tidemark/cmd/watch", "tidemark/cmd/serve", "tidemark/cmd/mirror")
+	build := exec.Command("go", "build", "-o", bin, "tidemark/cmd/watch", "tidemark/cmd/serve", "tidemark/cmd/mirror", "tidemark/e2e/refuse")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the programs:", err)
