@@ -3,7 +3,7 @@
 // Besides the commands of testscript a script has
 //
 //	start NAME PROGRAM [ARGS]   run in the background, wait until it is READY (sd_notify)
-//	stop NAME                   SIGTERM; it must end with 0 within 5 s
+//	term NAME                   SIGTERM; it must end with 0 within 5 s
 //	kill9 NAME                  SIGKILL
 //	signal NAME SIGNAL          send HUP, STOP or CONT
 //	same A B                    wait until the trees are equal in everything a mirror keeps
@@ -26,6 +26,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -41,7 +42,11 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(bin)
-	build := exec.Command("go", "build", "-o", bin, "tidemark/cmd/watch", "tidemark/cmd/serve", "tidemark/cmd/mirror")
+	if err := os.Chmod(bin, 0o755); err != nil { // a program may run as another user
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	build := exec.Command("go", "build", "-o", bin, "tidemark/cmd/watch", "tidemark/cmd/serve", "tidemark/cmd/mirror", "tidemark/e2e/refuse")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the programs:", err)
@@ -52,6 +57,24 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+// testscript has a command of its own named stop, which ends a script there and then
+// as passed, and takes precedence over ours: ten scripts had never run to their end.
+func TestNoScriptStops(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("no scripts: ", err)
+	}
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if regexp.MustCompile(`(?m)^(\[[^]]*\] *)?(stop|skip)\b`).Match(text) {
+			t.Errorf("%s: stop and skip end a script as passed; use term to end a program", script)
+		}
+	}
 }
 
 func TestScripts(t *testing.T) {
@@ -72,7 +95,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start":    cmdStart,
-			"stop":     cmdStop,
+			"term":     cmdTerm,
 			"kill9":    cmdKill9,
 			"signal":   cmdSignal,
 			"same":     cmdSame,

@@ -106,6 +106,8 @@ func launch(ts *testscript.TestScript, name string, args []string) (*program, <-
 	ts.Check(err)
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	ts.Check(err)
+	ts.Check(os.Chmod(dir, 0o755)) // a program may run as another user
+	ts.Check(os.Chmod(filepath.Join(dir, "notify"), 0o777))
 	p := &program{log: ts.MkAbs(name + ".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	ts.Check(err)
@@ -146,7 +148,7 @@ func (w *world) program(ts *testscript.TestScript, args []string) *program {
 	return w.programs[args[0]]
 }
 
-func cmdStop(ts *testscript.TestScript, _ bool, args []string) {
+func cmdTerm(ts *testscript.TestScript, _ bool, args []string) {
 	p := worldOf(ts).program(ts, args)
 	ts.Check(p.cmd.Process.Signal(syscall.SIGTERM))
 	select {

@@ -25,6 +25,7 @@ type localSource struct {
 	stateDir    string
 	crossMounts bool
 	owner       bool
+	reader      string         // disk.Reader
 	log         disk.LogReader // of a copy without xattrs
 }
 
@@ -38,7 +39,7 @@ func openLocal(c *Config) (*localSource, error) {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &localSource{root: root, path: c.Source, place: place, crossMounts: c.CrossMounts, owner: c.Owner}, nil
+	return &localSource{root: root, path: c.Source, place: place, crossMounts: c.CrossMounts, owner: c.Owner, reader: disk.Reader()}, nil
 }
 
 // list implements source. With ask.known it costs about 20 system calls.
@@ -66,7 +67,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 			return answer{}, err
 		}
 	}
-	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: fmt.Sprintf("mounts=%t,%x", s.crossMounts, crc32.ChecksumIEEE(fmt.Append(nil, p.Tree.Filters)))}
+	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p)}
 	if a.place = s.place; a.treeID != "" {
 		a.path, a.runs = p.Tree.At(ask.path), p.Tree.Runs
 	}
@@ -81,7 +82,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 			return answer{}, reading(err)
 		}
 		hot := lister.Copy && !lister.Finished(d, ask.path, self)
-		a.validator = fmt.Sprintf("%s-%s-%d-%s-%t", self.MTime, a.treeID, a.epoch, a.state, hot)
+		a.validator = fmt.Sprintf("%s-%s-%d-%s-%t-%s", self.MTime, a.treeID, a.epoch, a.state, hot, a.e)
 		if a.validator == ask.known {
 			a.unchanged = true
 			return a, nil
@@ -98,6 +99,12 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		}
 	}
 	return a, nil
+}
+
+// fingerprint is what the E of ETags is for a source that is served.
+func (s *localSource) fingerprint(p *disk.Published) string {
+	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceE)
+	return fmt.Sprintf("mounts=%t,%x", s.crossMounts, crc32.ChecksumIEEE([]byte(rest)))
 }
 
 // reading gives an error of reading the source the name that passes act on.

@@ -152,7 +152,7 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	}
 	if m.turns.turn(t.E, next.E) {
 		c.Log.Warn("serves of different options answer by turns: each change is a full walk",
-			"remedy", "start all serves behind that address with the same options and version")
+			"remedy", "start all serves behind that address with the same options, user and groups")
 	}
 	if due {
 		err = m.retake(next, more)
@@ -250,7 +250,7 @@ func newIn(was, is *disk.Tree) string {
 	case !slices.Equal(was.Filters, is.Filters):
 		return "other filters, --no-delete, --no-links or --owner"
 	case was.E != is.E:
-		return "the source's serve has other options, or is another version"
+		return "the source's serve has other options or rights, or so has a source further up"
 	}
 	return ""
 }
@@ -418,7 +418,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	}
 	if p.complete {
 		next.State, next.Walked = disk.Mirrored, !p.source.state.Prunes()
-		next.Root, next.Chain = &p.root, p.source.chain
+		next.Root, next.Chain, next.SourceE = &p.root, p.source.chain, d.tree.E
 		if p.source.listing.HasNow {
 			at := p.source.listing.Now.Add(-clockLag)
 			next.Checkpoint = &at
@@ -447,7 +447,8 @@ const clockLag = 20 * time.Millisecond
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
 func sameStatus(a, b *disk.Status) bool {
-	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
+	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE ||
+		a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
 		return false
 	}
 	for key, value := range b.Counters {

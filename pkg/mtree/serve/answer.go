@@ -3,11 +3,13 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
@@ -41,9 +43,13 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 		h.abort(err)
 	case err == errBusy:
 		h.refuse(w, http.StatusTooManyRequests, "too many listings of large directories at once")
+	case disk.IsBeyond(err) && h.cfg.CrossMounts && !h.crosses():
+		h.refuse(w, http.StatusForbidden, "on another file system, where watch hears nothing")
 	case disk.IsAbsent(err):
 		h.refuse(w, http.StatusNotFound, "not found")
-	case disk.IsDenied(err):
+	case errors.Is(err, errAbove):
+		h.refuse(w, http.StatusServiceUnavailable, "a directory above is not readable")
+	case disk.IsUnreadable(err):
 		h.refuse(w, http.StatusForbidden, "not readable")
 	case disk.IsShort(err):
 		h.logError(err)
@@ -52,6 +58,24 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 		h.logError(err)
 		h.refuse(w, http.StatusInternalServerError, "reading from disk failed")
 	}
+}
+
+// errAbove says that a directory above the one that something is in may not be
+// entered. That is no 403: who gets one completes what is above it, and giving the
+// right back there moves no stamp in between.
+var errAbove = errors.New("a directory further up may not be entered")
+
+// above adds errAbove to an error of opening path if it is due. Cost, where
+// permissions are the cause: as StatPath.
+func (h *Handler) above(path string, err error) error {
+	parent := mtree.ParentPath(path)
+	if parent == "" || !disk.IsUnreadable(err) {
+		return err
+	}
+	if _, parentErr := h.tree.root.StatPath(parent, h.crosses()); disk.IsUnreadable(parentErr) {
+		return fmt.Errorf("%w: %w", errAbove, err)
+	}
+	return err
 }
 
 // leaveBody lets an answer go out that does not wait for the rest of the

@@ -19,7 +19,7 @@ type Config struct {
 	CacheBytes  int64    // bound of the listing cache, bytes; 0: 64 MiB, below 0: none
 	MaxWaiters  int      // requests that may wait for a change at once; 0: 16384, below 0: refused
 	Tokens      []string // any of them is needed, as bearer token or Basic password; none: open to all
-	Version     string   // of this program, for ?status and the ETags; "": "dev"
+	Version     string   // of this program, for ?status; "": "dev"
 	Log         *slog.Logger
 	Now         func() mtree.Stamp // the clock; nil: the real one
 	Stats       *Stats             // counts what happens; nil: private ones

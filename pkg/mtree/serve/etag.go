@@ -23,15 +23,14 @@ func listingTag(validator string, f format, e string) string {
 	return validator + "-" + string(f) + "-" + e
 }
 
-// quoteTag makes an entity tag of base, with the coding, weak if asked.
-func quoteTag(base string, c coding, weak bool) string {
+// quoteTag makes the entity tag of a listing of base, with the coding. It is weak:
+// a file rewritten in place shows before its directory is stamped, so two listings
+// of one stamp may differ in bytes.
+func quoteTag(base string, c coding) string {
 	if c != identity {
 		base += "-" + string(c)
 	}
-	if weak {
-		return `W/"` + base + `"`
-	}
-	return `"` + base + `"`
+	return `W/"` + base + `"`
 }
 
 // fileTag returns the strong ETag of a file. The ctime stands in it because

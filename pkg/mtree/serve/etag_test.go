@@ -24,7 +24,7 @@ func TestListingHeaders(t *testing.T) {
 	stamp := mtree.FromTime(past).String()
 	a := s.get("/?txt")
 	tag := a.Header.Get("ETag")
-	require.Regexp(t, `^"`+stamp+`-txt-[0-9a-f]{6}"$`, tag)
+	require.Regexp(t, `^W/"`+stamp+`-txt-[0-9a-f]{6}"$`, tag)
 	want := map[string]string{
 		"Last-Modified":    "Sat, 03 Feb 2024 04:05:06 GMT",
 		"ETag":             tag,
@@ -34,7 +34,7 @@ func TestListingHeaders(t *testing.T) {
 		"Tidemark-State":   "watched",
 		"Accept-Ranges":    "none",
 		"Vary":             "Accept-Encoding",
-		"Cache-Control":    "public, max-age=0, s-maxage=1",
+		"Cache-Control":    "public, max-age=0, s-maxage=1, stale-while-revalidate=0",
 		"Tidemark-Version": "1",
 
 		"X-Content-Type-Options": "nosniff",
@@ -101,14 +101,15 @@ func TestPageIsConfirmedAfterARestart(t *testing.T) {
 	}
 }
 
-// E in the ETag: tree id, epoch, serve's version and every option that alters a
-// listing.
+// E in the ETag: tree id, epoch and every option that alters a listing; in a copy
+// its source's, of which it is complete. Not the version of the program: each
+// upgrade of serve made every mirror walk its whole tree.
 func TestTagFollowsOptions(t *testing.T) {
 	base := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
 	seen := map[string]string{}
 	for name, cfg := range map[string]serve.Config{
 		"none": {}, "hidden": {Hidden: true}, "owner": {Owner: true}, "exclude": {Exclude: []string{"*.o"}},
-		"version": {Version: "2"}, "mounts": {CrossMounts: true},
+		"mounts": {CrossMounts: true},
 	} {
 		cfg.Root = base.root
 		s := &site{T: t, root: cfg.Root, cfg: cfg}
@@ -118,6 +119,9 @@ func TestTagFollowsOptions(t *testing.T) {
 		seen[tag] = name
 		require.Equal(t, tag, s.get("/?txt").Header.Get("ETag"))
 	}
+	later := &site{T: t, root: base.root, cfg: serve.Config{Root: base.root, Version: "2"}}
+	later.start()
+	require.Equal(t, "none", seen[later.get("/?txt").Header.Get("ETag")])
 	before := base.get("/?txt").Header.Get("ETag")
 	base.alterTree(func(tree *disk.Tree) { tree.Epoch++ })
 	require.Eventually(t, func() bool { return base.get("/?txt").Header.Get("Tidemark-Epoch") == "8" }, 5*time.Second, 10*time.Millisecond)
@@ -129,7 +133,8 @@ func TestIfNoneMatch(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
 	a := s.get("/?txt")
 	tag, date := a.Header.Get("ETag"), a.Header.Get("Last-Modified")
-	inner := strings.Trim(tag, `"`)
+	inner := strings.Trim(tag, `W/"`)
+	tag = `"` + inner + `"` // as a cache that makes it strong
 	for tags, status := range map[string]int{
 		tag: 304, "W/" + tag: 304, "*": 304, `"x", ` + tag: 304, `"x",W/"y" , W/` + tag: 304,
 		`"` + inner + `-gzip"`: 304, `W/"` + inner + `-gzip-gzip"`: 304, `"` + inner + `;gzip"`: 304,
@@ -262,7 +267,7 @@ func TestUnfinishedIsHot(t *testing.T) {
 	if err := dir.SetRecord(disk.Record{Stamp: info.MTime, Now: info.MTime}); err == nil {
 		b := s.get("/d/?txt", "If-None-Match", a.Header.Get("ETag"))
 		require.Equal(t, 200, b.StatusCode, "what was hot is not what is complete")
-		require.Regexp(t, `^"[0-9.]*-txt-[0-9a-f]{6}"$`, b.Header.Get("ETag"))
+		require.Regexp(t, `^W/"[0-9.]*-txt-[0-9a-f]{6}"$`, b.Header.Get("ETag"))
 		require.Equal(t, 304, s.get("/d/?txt", "If-None-Match", b.Header.Get("ETag")).StatusCode)
 	} else {
 		t.Fatal("the file system of the temporary directory keeps no user xattrs: ", err)

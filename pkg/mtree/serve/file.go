@@ -77,19 +77,26 @@ func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target,
 // stay in the root and lead to nothing hidden; what is opened then is exactly
 // the path that was checked.
 func (h *Handler) openFile(path string) (*disk.Regular, disk.Info, error) {
-	f, info, err := h.tree.root.OpenFilePath(path, h.cfg.CrossMounts)
-	if err == nil || !mayBeLink(info, err) {
-		return f, info, err
+	for try := 1; ; try++ {
+		f, info, err := h.tree.root.OpenFilePath(path, h.crosses())
+		if err == nil || !mayBeLink(info, err) {
+			return f, info, h.above(path, err)
+		}
+		real, kind := h.resolve(path)
+		if kind == mtree.File {
+			if f, info, again := h.tree.root.OpenFilePath(real, h.crosses()); again == nil {
+				return f, info, nil
+			}
+		}
+		if kind == mtree.Dir || try == followTries {
+			return nil, info, err
+		}
 	}
-	real, kind := h.resolve(path)
-	if kind != mtree.File {
-		return nil, info, err
-	}
-	if f, real, again := h.tree.root.OpenFilePath(real, h.cfg.CrossMounts); again == nil {
-		return f, real, nil
-	}
-	return nil, info, err
 }
+
+// followTries is how often a path with symlinks is followed that leads nowhere: one
+// of them may have been replaced meanwhile.
+const followTries = 3
 
 // mayBeLink reports whether opening failed because of a symlink, as the last
 // component or on the way.

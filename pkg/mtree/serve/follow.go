@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // follower says what the symlinks of one directory lead to, for the formats
@@ -36,18 +37,13 @@ func (f *follower) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
 const maxHref = 3*mtree.MaxName + len("/")
 
 func (f *follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
-	path, kind := f.h.resolve(mtree.JoinPath(f.path, e.Name))
-	if kind == mtree.Other {
+	path, info := f.leadsTo(mtree.JoinPath(f.path, e.Name))
+	if e.Kind = info.Kind; e.Kind == mtree.Other || path == "" {
 		e.Kind = mtree.Other
 		return e, nil
 	}
-	info, err := f.h.tree.root.StatPath(path, f.h.cfg.CrossMounts)
-	if err != nil || info.Kind != kind {
-		e.Kind = mtree.Other
-		return e, nil
-	}
-	e.Kind, e.Size, e.Mode, e.MTime, e.CTime = kind, info.Size, info.Mode, info.MTime, info.CTime
-	if kind != mtree.Dir {
+	e.Size, e.Mode, e.MTime, e.CTime = info.Size, info.Mode, info.MTime, info.CTime
+	if e.Kind != mtree.Dir {
 		return e, appendHref(nil, e.Name)
 	}
 	if href = relative(f.path, path); len(href) > maxHref {
@@ -56,22 +52,49 @@ func (f *follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
 	return e, href
 }
 
+// leadsTo returns where a symlink leads and what is there. One that leads nowhere is
+// followed once more: it may have been turned meanwhile.
+func (f *follower) leadsTo(link string) (path string, info disk.Info) {
+	for range 2 {
+		if path, info = f.h.follow(link); info.Kind != mtree.Other {
+			break
+		}
+	}
+	return path, info
+}
+
 // resolve follows the symlinks in path and returns where they lead: a path
 // without symlinks and what is there, Other if it is outside the root, hidden,
 // dangling or of another type. "" is the root.
 func (h *Handler) resolve(path string) (real string, kind mtree.Kind) {
-	real, err := h.tree.root.Resolve(path, h.cfg.CrossMounts)
-	if err != nil || mtree.CheckPath(real) != nil {
-		return "", mtree.Other
-	}
-	if real == "" {
-		return "", mtree.Dir
-	}
-	info, err := h.tree.root.StatPath(real, h.cfg.CrossMounts)
-	if err != nil || info.Kind == mtree.Symlink || h.hidden(real, info.Kind == mtree.Dir) {
-		return "", mtree.Other
-	}
+	real, info := h.follow(path)
 	return real, info.Kind
+}
+
+// retypeTries is how often a path is followed when something else has taken its
+// end meanwhile.
+const retypeTries = 10
+
+// follow is resolve with what lstat tells; of the root nothing but that it is a
+// directory.
+func (h *Handler) follow(path string) (real string, info disk.Info) {
+	for range retypeTries {
+		real, err := h.tree.root.Resolve(path, h.crosses())
+		if err != nil || mtree.CheckPath(real) != nil {
+			break
+		}
+		if real == "" {
+			return "", disk.Info{Kind: mtree.Dir}
+		}
+		info, err := h.tree.root.StatPath(real, h.crosses())
+		if err != nil && !disk.IsGone(err) || err == nil && h.hidden(real, info.Kind == mtree.Dir) {
+			break
+		}
+		if err == nil && info.Kind != mtree.Symlink {
+			return real, info
+		}
+	}
+	return "", disk.Info{Kind: mtree.Other}
 }
 
 // relative returns the href of the directory to on the page of the directory

@@ -41,7 +41,7 @@ type Handler struct {
 }
 
 // New opens the tree at c.Root. A tree that watch never saw is served too, as
-// unwatched. Errors carry exit codes: a root that cannot be opened 6, bad globs
+// unwatched. Errors carry exit codes: a root that cannot be listed 6, bad globs
 // and numbers 2, state files of a newer version 4.
 func New(c Config) (*Handler, error) {
 	c = c.withDefaults()
@@ -67,10 +67,26 @@ func New(c Config) (*Handler, error) {
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
+	if err := h.readRoot(); err != nil {
+		_ = t.root.Close()
+		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")
+	}
 	h.stop, h.cancel = context.WithCancel(context.Background())
 	h.bells = newBelfry(t, &h.cfg, h.stop.Done())
 	h.routes = h.route()
 	return h, nil
+}
+
+// readRoot reads the root's listing once: a server that can answer nothing must not
+// say that it is ready.
+func (h *Handler) readRoot() error {
+	dir, err := h.openDir("")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	_, err = h.lister(h.tree.now()).Read(dir, "")
+	return err
 }
 
 // Release answers those who wait for a change, now and from now on at once, so
@@ -108,6 +124,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Stats.Requests.Add(1)
 	extend(w)
 	header := w.Header()
+	header["Tidemark-Version"] = versionOne
 	header["X-Content-Type-Options"] = noSniff
 	header["Referrer-Policy"] = noReferrer
 	header["Cross-Origin-Resource-Policy"] = sameOrigin
@@ -195,8 +212,12 @@ func (h *Handler) lister(s *snapshot) *disk.Lister {
 
 // openDir opens the directory at path, which was checked by parseTarget.
 func (h *Handler) openDir(path string) (*disk.Dir, error) {
-	return h.tree.root.OpenDirPath(path, h.cfg.CrossMounts)
+	d, err := h.tree.root.OpenDirPath(path, h.crosses())
+	return d, h.above(path, err)
 }
+
+// crosses reports whether what is beyond mounts is given out.
+func (h *Handler) crosses() bool { return h.cfg.CrossMounts && h.tree.latest.Load().crosses }
 
 func (h *Handler) now() mtree.Stamp { return h.cfg.Now() }
 

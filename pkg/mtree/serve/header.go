@@ -25,7 +25,6 @@ var (
 // setTree sets what every answer about the directory at path says of the tree,
 // the 304 too: the mirror acts on it.
 func (h *Handler) setTree(header http.Header, s *snapshot, path string, stamp, now mtree.Stamp) {
-	header["Tidemark-Version"] = versionOne
 	header["Tidemark-Stamp"] = []string{stamp.String()}
 	header["Tidemark-State"] = s.state
 	header["Tidemark-Now"] = []string{now.String()}
@@ -51,7 +50,7 @@ func (h *Handler) setTree(header http.Header, s *snapshot, path string, stamp, n
 func (h *Handler) setListing(header http.Header, v *view) {
 	vary, policy := "Accept-Encoding, Accept, User-Agent", "private, max-age=0"
 	if v.explicit {
-		vary, policy = "Accept-Encoding", h.caching("public, max-age=0, s-maxage=1")
+		vary, policy = "Accept-Encoding", h.caching("public, max-age=0, s-maxage=1, stale-while-revalidate=0")
 	}
 	if v.noStore {
 		policy = "no-store"

@@ -466,6 +466,7 @@ func TestMountedFiles(t *testing.T) {
 	}
 	require.EqualValues(t, 2, s.cfg.Stats.Foreign.Load())
 	s.cfg.CrossMounts = true
+	s.alterStatus(func(status *disk.Status) { status.CrossMounts = new(bool); *status.CrossMounts = true })
 	s.start()
 	l = s.list("/d/")
 	require.Equal(t, []string{"a", "b"}, names(l), "a device is no file")

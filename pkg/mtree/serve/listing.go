@@ -53,9 +53,12 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	dir, err := h.openDir(t.path)
-	if err != nil && disk.IsLink(err) && !t.doubled {
-		h.throughLink(w, r, t, t.path, err)
-		return
+	for try := 1; err != nil && disk.IsLink(err) && !t.doubled; try++ {
+		if real, kind := h.resolve(t.path); try == followTries || kind == mtree.Dir && real != t.path {
+			h.throughLink(w, r, t, t.path, err)
+			return
+		}
+		dir, err = h.openDir(t.path) // it may have taken the symlink's name meanwhile
 	}
 	if err != nil {
 		h.fail(w, err)
@@ -112,10 +115,13 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *
 	}
 	header := w.Header()
 	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
+	if h.mismatched(w, r) {
+		return
+	}
 	h.setListing(header, v)
 	setDirDate(header, v.self.MTime, v.now)
 	if h.byStamp(v) {
-		header["Etag"] = []string{quoteTag(v.stampTag(v.self.MTime, v.hot), v.coding, v.hot)}
+		header["Etag"] = []string{quoteTag(v.stampTag(v.self.MTime, v.hot), v.coding)}
 		if !v.hot && v.unchanged(r, v.self.MTime) {
 			h.notModified(w)
 			return
@@ -130,6 +136,17 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *
 		return
 	}
 	h.sendListing(w, r, v, dir)
+}
+
+// mismatched answers a request on condition of a strong tag, which no listing has
+// (RFC 9110, 13.1.1).
+func (h *Handler) mismatched(w http.ResponseWriter, r *http.Request) bool {
+	tags := field(r, "If-Match")
+	if tags == "" || anyTag(tags, func(string) bool { return false }) {
+		return false
+	}
+	h.refuse(w, http.StatusPreconditionFailed, "a listing has no strong tag")
+	return true
 }
 
 // stampTag returns the tag of the listing with this stamp.
@@ -203,7 +220,7 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 // sendPage sends a page, which its stamp proves.
 func (h *Handler) sendPage(w http.ResponseWriter, r *http.Request, v *view, p *page) {
 	header := w.Header()
-	header["Etag"] = []string{quoteTag(p.tag, v.coding, false)}
+	header["Etag"] = []string{quoteTag(p.tag, v.coding)}
 	if v.unchanged(r, v.self.MTime) {
 		h.confirm(w)
 		return
@@ -309,7 +326,7 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree
 	header, stamped := w.Header(), v.stamped(l)
 	delete(header, "Etag")
 	if stamped {
-		header["Etag"] = []string{quoteTag(v.stampTag(l.Stamp, l.Hot), v.coding, l.Hot)}
+		header["Etag"] = []string{quoteTag(v.stampTag(l.Stamp, l.Hot), v.coding)}
 		if !l.Hot && v.unchanged(r, l.Stamp) {
 			h.confirm(w)
 			return
@@ -328,7 +345,7 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree
 	*draft = body
 	if !stamped {
 		tag := v.hashTag(body, l)
-		header["Etag"] = []string{quoteTag(tag, v.coding, l.Hot)}
+		header["Etag"] = []string{quoteTag(tag, v.coding)}
 		if tags := field(r, "If-None-Match"); tags != "" && noneMatch(tags, tag) {
 			h.confirm(w)
 			return

@@ -125,6 +125,24 @@ func (s *site) alterTree(change func(*disk.Tree)) {
 	require.NoError(s, m.WriteTree(tree))
 }
 
+// alterStatus changes what status.json says, as a watcher or a mirror would.
+func (s *site) alterStatus(change func(*disk.Status)) {
+	s.Helper()
+	root, err := disk.OpenRoot(s.root)
+	require.NoError(s, err)
+	defer root.Close()
+	m, err := disk.OpenMarker(root, "")
+	require.NoError(s, err)
+	defer m.Close()
+	status, err := m.ReadStatus()
+	require.NoError(s, err)
+	change(&status)
+	file, err := m.CreateStatus()
+	require.NoError(s, err)
+	defer file.Close()
+	require.NoError(s, file.Write(status))
+}
+
 // watched makes the tree one with a live watcher: what watch writes, without
 // watch. The lock is held until release.
 func watched(t testing.TB, root string, state disk.State) (release func()) {

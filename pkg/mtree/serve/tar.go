@@ -65,7 +65,7 @@ func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
 	if h.hidden(full, false) {
 		return dst, os.ErrNotExist
 	}
-	f, info, err := h.tree.root.OpenFilePath(full, h.cfg.CrossMounts)
+	f, info, err := h.tree.root.OpenFilePath(full, h.crosses())
 	if err != nil {
 		return dst, err
 	}
@@ -167,12 +167,13 @@ func (p *packing) dir(path string) error {
 	return nil
 }
 
-// without goes on after an error about one path: gone is no loss.
+// without goes on after an error about one path: gone is no loss, but what has
+// become something else is.
 func (p *packing) without(path string, err error) error {
 	switch {
 	case path == "":
 		return err
-	case !disk.IsAbsent(err) && p.missed == nil:
+	case !errors.Is(err, os.ErrNotExist) && p.missed == nil:
 		p.missed = err
 	}
 	return nil
@@ -195,7 +196,7 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 // not be read is missed; one that shrinks under way ends the stream: its header
 // has been sent.
 func (p *packing) file(path string) error {
-	f, info, err := p.h.tree.root.OpenFilePath(joined(p.root, path), p.h.cfg.CrossMounts)
+	f, info, err := p.h.tree.root.OpenFilePath(joined(p.root, path), p.h.crosses())
 	if err != nil {
 		return p.without(path, err)
 	}

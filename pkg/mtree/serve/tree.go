@@ -25,6 +25,7 @@ type tree struct {
 	root    *disk.Dir
 	cfg     *Config
 	options string // every option that alters a listing, for the E of ETags
+	reader  string // who reads, for the same
 	latest  atomic.Pointer[snapshot]
 	log     disk.LogReader // of a copy without xattrs
 	mu      sync.Mutex     // held by the one who reads a new snapshot; guards said
@@ -37,6 +38,7 @@ type snapshot struct {
 	filters  *glob.List // of a copy: what its mirror passes over is nobody's
 	chain    string     // of a copy: how it came about, for Tidemark-Upstream
 	e        string     // six hex digits: what of an ETag is common to all directories
+	crosses  bool       // what is beyond mounts is published
 	replaced bool       // the root's path names something else: nothing may be listed
 	unread   bool       // what .tidemark says could not be read
 	log      *disk.RecordLog
@@ -53,7 +55,8 @@ func openTree(cfg *Config) (*tree, error) {
 		return nil, err
 	}
 	t := &tree{root: root, cfg: cfg}
-	t.options = fmt.Sprintf("%s %t %t %t %q", cfg.Version, cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
+	t.options = fmt.Sprintf("%t %t %t %q", cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
+	t.reader = disk.Reader()
 	first, err := t.read()
 	if errors.Is(err, disk.ErrNewerFormat) {
 		_ = root.Close()
@@ -173,7 +176,21 @@ func (t *tree) read() (*snapshot, error) {
 	if filters, globErr := glob.New(rules); globErr == nil {
 		s.filters = filters
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s %q", s.Tree.ID, s.Tree.Epoch, t.options, rules))
-	s.e = hex.EncodeToString(sum[:3])
+	s.crosses = t.cfg.CrossMounts && (err != nil || s.Crosses())
+	s.e = t.fingerprint(s, rules)
 	return s, err
+}
+
+// listingFormat is raised when serve of the same options gives other listings of
+// the same tree than before: each mirror of it compares everything once then.
+const listingFormat = 1
+
+// fingerprint returns the E of ETags: six hex digits over all that decides, besides
+// the directories, what listings show and which files may be read. Of a copy that
+// is what its source's E covers, too: that of which the copy is complete, for what
+// came with another E is in the copy only then.
+func (t *tree) fingerprint(s *snapshot, rules []string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",
+		listingFormat, s.Tree.ID, s.Tree.Epoch, t.options, s.crosses, t.reader, rules, s.Status.SourceE))
+	return hex.EncodeToString(sum[:3])
 }

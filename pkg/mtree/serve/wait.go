@@ -121,6 +121,9 @@ func (h *Handler) lookInto(v *view, dir *disk.Dir, news func(*disk.Dir) (bool, e
 // listingWhenNew answers ?wait: the listing as soon as it is not the one that
 // If-None-Match names, else 304.
 func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view) {
+	if h.mismatched(w, r) {
+		return
+	}
 	tags := field(r, "If-None-Match")
 	v.noStore = true
 	end := differs
@@ -193,9 +196,9 @@ func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, di
 	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
 	h.setListing(header, v)
 	if stamped {
-		header["Etag"] = []string{quoteTag(tag, v.coding, v.hot)}
+		header["Etag"] = []string{quoteTag(tag, v.coding)}
 	} else if v.seen != "" {
-		header["Etag"] = []string{quoteTag(v.seen, v.coding, v.hot)}
+		header["Etag"] = []string{quoteTag(v.seen, v.coding)}
 	}
 	h.notModified(w)
 }

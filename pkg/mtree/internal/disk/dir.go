@@ -70,13 +70,7 @@ func (d *Dir) OpenDirPath(path string, crossMounts bool) (*Dir, error) {
 	if path == "" {
 		path = "."
 	}
-	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	if !crossMounts {
-		how.Resolve |= unix.RESOLVE_NO_XDEV
-	}
+	how := beneath(unix.O_RDONLY|unix.O_DIRECTORY, crossMounts)
 	fd, err := openat2(d.fd, path, &how)
 	if err != nil {
 		return nil, d.fail("open", path, err)
@@ -317,17 +311,6 @@ func openat(dirfd int, name string, flags int, mode uint32) (int, error) {
 	for {
 		fd, err := unix.Openat(dirfd, name, flags, mode)
 		if err != unix.EINTR {
-			return fd, err
-		}
-	}
-}
-
-// openat2 retries EAGAIN, which RESOLVE_BENEATH gives while something below is
-// renamed.
-func openat2(dirfd int, path string, how *unix.OpenHow) (int, error) {
-	for {
-		fd, err := unix.Openat2(dirfd, path, how)
-		if err != unix.EINTR && err != unix.EAGAIN {
 			return fd, err
 		}
 	}

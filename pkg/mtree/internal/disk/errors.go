@@ -25,6 +25,10 @@ func IsGone(err error) bool {
 	return false
 }
 
+// isRetyped reports whether err of readlinkat(2) says that the name is no symlink:
+// something else has taken it since it was looked at.
+func isRetyped(err error) bool { return unixErr(err) == unix.EINVAL }
+
 // IsDenied reports whether err says that this process may not do it.
 func IsDenied(err error) bool {
 	switch unixErr(err) {
@@ -33,6 +37,15 @@ func IsDenied(err error) bool {
 	}
 	return false
 }
+
+// IsUnreadable reports whether err says that permissions keep this process from
+// reading: those that chmod or an ACL gives, which moves a ctime and is heard.
+// EPERM is none of these: nothing tells when its cause has gone.
+func IsUnreadable(err error) bool { return unixErr(err) == unix.EACCES }
+
+// IsBeyond reports whether err says that a path leads to another file system, or
+// out of its directory, where it may not.
+func IsBeyond(err error) bool { return unixErr(err) == unix.EXDEV }
 
 // IsFull reports whether err says that the file system is out of blocks,
 // inodes or quota.

@@ -31,7 +31,8 @@ const readTries = 3
 
 // Read returns the listing of d, whose path below the root is path ("" for the
 // root). Any error means that nothing is known: it is never a short listing.
-// An entry that vanishes while it is read is left out.
+// An entry that vanishes while it is read is left out; with one whose type changes
+// at each look the directory has changed while it was read.
 //
 // Cost: 2 fstat, 1 getdents64 per 64 KiB of names, 1 statx per entry, by several
 // goroutines where there are thousands; three times that at most if the
@@ -47,7 +48,8 @@ func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 		if err != nil {
 			return mtree.Listing{}, err
 		}
-		if err := l.entries(d, path, before, &listing); err != nil {
+		restless, err := l.entries(d, path, before, &listing)
+		if err != nil {
 			return mtree.Listing{}, err
 		}
 		after, err := l.Self(d, path)
@@ -56,7 +58,7 @@ func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 		}
 		listing.Stamp = before.MTime
 		listing.ID = DirID(l.TreeID, before)
-		if before.MTime != after.MTime {
+		if before.MTime != after.MTime || restless {
 			if try < readTries {
 				continue
 			}
@@ -133,14 +135,16 @@ func SameStored(have, want mtree.Stamp) bool {
 	return nsec == 0 && (sec == wantSec || sec == wantSec&^1)
 }
 
-func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing) error {
+// entries reads the entries of d into listing; restless says that of some the type
+// changed again and again meanwhile, and that they are left out.
+func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing) (restless bool, err error) {
 	r, err := d.rollOf(self.Size)
 	if err != nil {
-		return err
+		return false, err
 	}
 	entries, err := l.look(d, path, self, r)
 	if err != nil {
-		return err
+		return false, err
 	}
 	kept := entries[:0]
 	for i, n := range r.refs {
@@ -155,12 +159,14 @@ func (l *Lister) entries(d *Dir, path string, self Info, listing *mtree.Listing)
 			listing.Hidden++
 		case dotted:
 			listing.Hidden++
+		case retyped:
+			restless = true
 		}
 	}
 	if len(kept) > 0 {
 		listing.Entries = kept
 	}
-	return nil
+	return restless, nil
 }
 
 // LostFound is made by mkfs at the root of a file system. It is nobody's.

@@ -32,8 +32,20 @@ type Regular struct {
 // not block.
 //
 // What is no regular file gives ErrNotRegular and its Info: the caller may find
-// a directory or a symlink there. Cost: statx, openat2, statx.
+// a directory or a symlink there. Cost: statx, openat2, statx; more if its type
+// changes meanwhile.
 func (d *Dir) OpenFilePath(path string, crossMounts bool) (*Regular, Info, error) {
+	for try := 1; ; try++ {
+		f, info, err := d.openFilePath(path, crossMounts)
+		// A regular file that is none: it took the name of something else between
+		// two looks.
+		if try == lookTries || !errors.Is(err, ErrNotRegular) || info.Kind != mtree.File {
+			return f, info, err
+		}
+	}
+}
+
+func (d *Dir) openFilePath(path string, crossMounts bool) (*Regular, Info, error) {
 	name, err := unix.BytePtrFromString(path)
 	if err != nil {
 		return nil, Info{}, d.fail("open", path, err)

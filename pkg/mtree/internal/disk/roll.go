@@ -43,6 +43,7 @@ const (
 	dotted   // left out for its dot
 	excluded // left out by Exclude, or a directory on another file system
 	covered  // left out because something that is no directory is mounted there
+	retyped  // of another type each time it was looked at
 )
 
 var errManyNames = errors.New("more than 4 GiB of names")
@@ -184,24 +185,35 @@ func (l *Lister) look(d *Dir, dir string, self Info, r *roll) ([]mtree.Entry, er
 	return entries, nil
 }
 
+// lookTries is how often a name is looked at whose type changes between two system
+// calls: statx tells of a symlink, and readlinkat finds none.
+const lookTries = 10
+
 // lookAt fills in one entry and its fate. name is followed by a NUL.
 func (l *Lister) lookAt(d *Dir, pace *statPace, dir, name string, self Info, n *nameRef, e *mtree.Entry) error {
-	info, err := pace.stat(d.fd, unsafe.StringData(name))
-	if err == unix.ENOENT {
-		return nil
-	}
-	if err != nil {
-		return d.fail("stat", name, err)
-	}
-	if n.fate = l.fate(dir, name, self, info); n.fate != listed {
-		return nil
-	}
-	if err := d.fill(e, name, info); err != nil {
-		n.fate = unlisted
-		if isNotExist(err) {
+	var info Info
+	for try := 1; ; try++ {
+		var err error
+		if info, err = pace.stat(d.fd, unsafe.StringData(name)); err == unix.ENOENT {
+			n.fate = unlisted
 			return nil
 		}
-		return err
+		if err != nil {
+			return d.fail("stat", name, err)
+		}
+		if n.fate = l.fate(dir, name, self, info); n.fate != listed {
+			return nil
+		}
+		if err = d.fill(e, name, info); err == nil {
+			break
+		}
+		n.fate = retyped
+		switch {
+		case !isRetyped(err) && !isNotExist(err):
+			return err
+		case try == lookTries:
+			return nil
+		}
 	}
 	if !l.Owner {
 		e.Has &^= mtree.HasOwner

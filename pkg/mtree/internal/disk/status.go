@@ -52,8 +52,9 @@ type Status struct {
 	Backend     string           `json:"backend,omitempty"`      // watch only
 	CrossMounts *bool            `json:"cross_mounts,omitempty"` // how far watch hears; nil: not told
 	Counters    map[string]int64 `json:"counters,omitempty"`
-	Error       string           `json:"error,omitempty"` // the last one, without paths
-	Chain       string           `json:"chain,omitempty"` // FormatHops: how the source of a copy came about
+	Error       string           `json:"error,omitempty"`    // the last one, without paths
+	Chain       string           `json:"chain,omitempty"`    // FormatHops: how the source of a copy came about
+	SourceE     string           `json:"source_e,omitempty"` // of a copy: Tree.E when it was complete last
 
 	// Of a copy: which run of the source's watch it listed last, and the highest
 	// stamp it listed in it.
@@ -230,6 +231,16 @@ func (m *Marker) Published() (Published, error) {
 		p.Tree.ID, p.Tree.Epoch = "", 0
 	}
 	return p, nil
+}
+
+// Crosses reports whether a reader that goes beyond mounts may do so in this
+// tree: where somebody keeps its stamps, only as far as that one hears. A mirror
+// keeps none beyond mounts of its copy.
+func (p *Published) Crosses() bool {
+	if p.State == Unwatched {
+		return true
+	}
+	return p.Tree.Role == Source && p.Status.CrossMounts != nil && *p.Status.CrossMounts
 }
 
 func publishedState(tree Tree, status Status, locked, bound bool) State {

@@ -1,0 +1,140 @@
+package mirror
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve"
+)
+
+// copyOf is a copy of what b holds, served.
+func copyOf(t *testing.T, b *bench) *bench {
+	server := serveTree(t, b.config.Dest)
+	second := newBench(t, server.URL+"/")
+	second.server = server
+	return second
+}
+
+// anew serves the source of b anew, which reads at once what its tree says.
+func (b *bench) anew(root string) {
+	b.server.reopen(serve.Config{Root: root, Hidden: true})
+}
+
+// The first serve of a cascade was started anew with --hidden: the first copy gained
+// files under unchanged stamps, the second never. A copy publishes another E when
+// it is complete again, not before: the second would walk too early.
+func TestOtherOptionsAtTheHeadOfACascade(t *testing.T) {
+	s, first := served(t, serve.Config{}, "a/b/f = x", "a/b/.dot = y", "c/.d/e = z", "c/f = x", "g = x")
+	require.NoError(t, first.once())
+	second := copyOf(t, first)
+	require.NoError(t, second.once())
+	third := copyOf(t, second)
+	require.NoError(t, third.once())
+	require.NoFileExists(t, third.path("a/b/.dot"))
+	first.server.reopen(serve.Config{Root: s.root, Hidden: true})
+
+	// A pass that gets some of it, and does not come to an end.
+	first.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/c/.d") {
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	require.Error(t, first.once())
+	require.FileExists(t, first.path("a/b/.dot"))
+	for range 2 {
+		second.anew(first.config.Dest)
+		_ = second.once() // it may find the first copy unfinished
+	}
+	first.server.interfere(nil)
+	first.equal(s)
+	for _, hop := range []struct {
+		b    *bench
+		from string
+	}{{second, first.config.Dest}, {third, second.config.Dest}} {
+		hop.b.anew(hop.from)
+		hop.b.equal(s)
+		hop.b.anew(hop.from)
+		hop.b.requireIdle()
+	}
+}
+
+// A mirror killed after its stamps and before its status: the next one, which finds
+// the copy complete, tells those that copy the copy.
+func TestOtherOptionsAndAKill(t *testing.T) {
+	s, first := served(t, serve.Config{}, "a/f = x", "a/.dot = y")
+	require.NoError(t, first.once())
+	second := copyOf(t, first)
+	require.NoError(t, second.once())
+	first.server.reopen(serve.Config{Root: s.root, Hidden: true})
+	status := filepath.Join(first.config.Dest, ".tidemark/status.json")
+	before, err := os.ReadFile(status)
+	require.NoError(t, err)
+	first.equal(s)
+	require.NoError(t, os.WriteFile(status, before, 0o644))
+	second.anew(first.config.Dest)
+	require.NoError(t, second.once())
+	first.requireIdle()
+	second.anew(first.config.Dest)
+	second.equal(s)
+}
+
+// A source on this machine is read by the same rule: another E of a copy is heard
+// though no stamp moves.
+func TestOtherOptionsReachALocalCopy(t *testing.T) {
+	s, first := served(t, serve.Config{}, "a/f = x", "a/.dot = y")
+	require.NoError(t, first.once())
+	second := newBench(t, first.config.Dest)
+	require.NoError(t, second.once())
+	first.server.reopen(serve.Config{Root: s.root, Hidden: true})
+	first.equal(s)
+	second.equal(s)
+}
+
+// serve --cross-mounts over a watch without it: what is on another file system is
+// kept as it came before, counted as skipped, and keeps nothing incomplete.
+func TestWhatWatchDoesNotHearIsKept(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("needs root, to mount")
+	}
+	s := newTree(t, "d/f = x", "mnt/", "g = x")
+	require.NoError(t, syscall.Mount("none", s.path("mnt"), "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = syscall.Unmount(s.path("mnt"), syscall.MNT_DETACH) })
+	testtree.Make(t, s.root, "mnt/a = 1", "mnt/sub/b = 2")
+	b := newBench(t, "")
+	b.server = serveTree(t, s.root)
+	b.config.Source = b.server.URL + "/"
+	crossing := serve.Config{Root: s.root, Hidden: true, CrossMounts: true}
+	b.server.reopen(crossing)
+	b.equal(s)
+	s.watch()
+	b.server.reopen(crossing)
+	b.config.Adopt = true // the source has a tree id by now
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 1, failed 0")
+	b.config.Adopt = false
+	b.same(s)
+	require.NoError(t, os.Remove(s.path("mnt/a")))
+	testtree.Make(t, s.root, "mnt/sub/b = changed")
+	s.change("d/f = changed")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 1, failed 0")
+	require.Equal(t, "1", b.read("mnt/a"))
+	require.Equal(t, "2", b.read("mnt/sub/b"))
+	b.requireIdle()
+	// A watch that hears there: it comes, though no stamp moved.
+	far := true
+	require.NoError(t, s.status.Write(disk.Status{State: disk.Watched, CrossMounts: &far}))
+	b.server.reopen(crossing)
+	b.equal(s)
+	b.requireIdle()
+}
