@@ -199,6 +199,10 @@ func (d *dest) prepare(c *Config) (err error) {
 	if d.aside, err = inRoot.Dir().OpenAside("tmp"); err != nil {
 		return err
 	}
+	if err := d.aside.Left(); err != nil {
+		c.Log.Warn("what an earlier run was to delete is still there", "error", err,
+			"remedy", "look into .tidemark/tmp of DEST, move out what is wanted and delete the rest")
+	}
 	d.aside.Folds = inRoot.Folds()
 	if d.times, err = inRoot.TimeRange(); err != nil {
 		return err

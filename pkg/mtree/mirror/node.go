@@ -1,13 +1,15 @@
 package mirror
 
 import (
+	"iter"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
 // node is a directory that a pass looks at, from the moment it is known to
-// differ until it is complete or given up. Steps read path, name, want, deep
-// and fresh; everything else belongs to the pass's owner.
+// differ until it is complete or given up. Steps read path, name, want, deep,
+// fresh and nested; everything else belongs to the pass's owner.
 type node struct {
 	parent *node // nil for the root
 	name   string
@@ -15,10 +17,11 @@ type node struct {
 	want   mtree.Entry // as its parent lists it; zero for the root
 	deep   bool        // its record and those below prove nothing
 	fresh  bool        // made in this pass
+	nested bool        // it or one above it, in the copy, is the root of another tree or copy
 
 	open    int         // visits, fetches, checks, deletions and children under way
 	blocked bool        // cannot be completed in this pass
-	failed  bool        // something in it or below could not be made right
+	failed  bool        // something in it or below is not known as the source has it
 	waits   bool        // for its deletions
 	passed  bool        // not readable at the source: keeps its parent not from being complete
 	changed bool        // something in it or below was changed
@@ -40,6 +43,9 @@ type doomed struct {
 	kind    mtree.Kind
 	mtime   mtree.Stamp
 	entries int64 // with all below it
+
+	why      string // it is held whatever else goes; "": not by itself
+	released bool
 }
 
 // swap is a file or symlink, written aside, whose name a directory has.
@@ -50,16 +56,29 @@ type swap struct {
 
 // child returns the node of a subdirectory as the parent lists it.
 func (n *node) child(e *mtree.Entry) *node {
-	return &node{parent: n, name: e.Name, path: mtree.JoinPath(n.path, e.Name), want: *e, deep: n.deep}
+	return &node{parent: n, name: e.Name, path: mtree.JoinPath(n.path, e.Name), want: *e, deep: n.deep, nested: n.nested}
+}
+
+// allDoomed yields what completing the node takes away.
+func (n *node) allDoomed() iter.Seq[*doomed] {
+	return func(yield func(*doomed) bool) {
+		for i := range n.doomed {
+			if !yield(&n.doomed[i]) {
+				return
+			}
+		}
+		for i := range n.swaps {
+			if !yield(&n.swaps[i].doomed) {
+				return
+			}
+		}
+	}
 }
 
 // deletions counts the entries that completing the node takes away.
 func (n *node) deletions() (total int64) {
-	for i := range n.doomed {
-		total += n.doomed[i].entries
-	}
-	for i := range n.swaps {
-		total += n.swaps[i].entries
+	for d := range n.allDoomed() {
+		total += d.entries
 	}
 	return total
 }

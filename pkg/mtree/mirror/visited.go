@@ -13,14 +13,16 @@ import (
 // order in which listings come ahead.
 func (p *pass) visited(n *node, v *view) {
 	if v.err != nil {
+		p.unseen = append(p.unseen, n.path)
 		p.unlisted(n, v.err)
 		return
 	}
-	n.listed, n.deep = true, v.deep
+	n.listed, n.deep, n.nested = true, v.deep, v.nested
 	n.before, n.had = v.before, v.had
 	if n.parent == nil {
 		p.full = p.full || n.deep // by the root's record, or for want of one
-		p.resumed = n.had
+		p.gate.Unsure = p.gate.Unsure || n.had && p.dest.status.Deletions == nil
+		p.emptyRoot = len(v.listing.Entries) == len(v.plan.skipped) && len(v.plan.kept) == 0
 	}
 	n.record = v.record
 	if v.same {
@@ -29,7 +31,6 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	p.listed++
 	p.config.Stats.Listed.Add(1)
-	p.entries += v.plan.entries
 	n.entries = len(v.listing.Entries)
 	p.inCopy += v.inCopy
 	p.made += v.made()
@@ -42,9 +43,11 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	if v.listing.Hot {
 		n.blocked = true
+		p.unseen = append(p.unseen, n.path)
 	}
 	for _, f := range v.failed {
 		p.fail(n, f.path, f.err)
+		p.unseen = append(p.unseen, f.path)
 	}
 	for _, e := range v.plan.odd {
 		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))
