@@ -36,7 +36,13 @@ func (p *pass) delete(ctx context.Context) error {
 	if p.config.DryRun {
 		return nil
 	}
-	return p.storeHeld()
+	err := p.storeHeld()
+	if disk.IsFull(err) {
+		p.lacksRoom(err)
+		p.config.Log.Warn("what is held could not be written down", "error", err, "remedy", makeRoom)
+		return nil
+	}
+	return err
 }
 
 // carryOut begins the deletions of n, unless something in it or below failed.

@@ -33,6 +33,7 @@ type mirror struct {
 	seen    seen
 	warned  disk.State // for which full walks were announced
 	turns   turns
+	crowded crowded
 	hookDue bool // something changed since --exec ran
 }
 
@@ -55,6 +56,11 @@ func open(c Config) (*mirror, error) {
 		return nil, err
 	}
 	m.dest.filters = m.filters
+	if m.dest.marker != nil {
+		if held, err := readHeld(m.dest.marker, heldName); err == nil {
+			c.Stats.Held.Store(held.total())
+		}
+	}
 	return m, nil
 }
 
@@ -270,8 +276,11 @@ func (m *mirror) retake(next disk.Tree) error {
 			return err
 		}
 	}
-	if d.tree.ID != next.ID || d.status.State == "" {
+	switch {
+	case d.tree.ID != next.ID:
 		d.status = disk.Status{State: disk.Filling}
+	case d.status.State == "":
+		d.status = disk.Status{State: disk.Filling, Deletions: d.status.Deletions}
 	}
 	if err := d.file.Write(d.status); err != nil {
 		return err
@@ -285,14 +294,14 @@ func (m *mirror) retake(next disk.Tree) error {
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
-	holdAll, due, err := m.claim(&a)
-	if err != nil {
-		return nil, err
-	}
 	if !m.config.DryRun {
 		if err := m.dest.standing(); err != nil {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
+	}
+	holdAll, due, err := m.claim(&a)
+	if err != nil {
+		return nil, err
 	}
 	prunes := a.state.Prunes()
 	if !prunes && m.warned != a.state {
@@ -305,6 +314,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	p.recallHeld()
 	err = p.run(ctx)
 	m.count(p, err)
+	m.crowded.note(p)
 	if m.config.DryRun {
 		return p, err
 	}
@@ -386,6 +396,9 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		counters[countEnded] = sec
 	}
 	next.Error = ""
+	if passErr == nil {
+		passErr = p.noRoom
+	}
 	if passErr != nil {
 		next.Error = causeOf(passErr)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +86,8 @@ type result struct {
 	took                     time.Duration
 	errs                     []error // the first of each kind
 	heldWhy                  string
+	noRoom                   error // the first one of a full disk
+	tried                    bool  // it came from the disk
 }
 
 func (m *mirror) newPass(root answer, full bool) *pass {
@@ -292,16 +295,21 @@ func (p *pass) fail(n *node, path string, err error) {
 	}
 	p.failed++
 	p.config.Stats.Failed.Add(1)
-	p.config.Log.Warn("failed", "path", quoted(path), "error", err)
+	level, remedy := slog.LevelWarn, ""
+	if disk.IsFull(err) {
+		remedy = makeRoom
+		if p.noRoom != nil {
+			level = slog.LevelDebug
+		}
+		p.lacksRoom(err)
+	}
+	p.config.Log.Log(context.Background(), level, "failed", "path", quoted(path), "error", err)
 	code := exit.Failed
 	if isLocal(err) {
 		code = exit.Local
 	}
 	if len(p.errs) < 10 {
-		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", quoted(path), err), ""))
-	}
-	if disk.IsFull(err) {
-		p.halt(exit.With(exit.Local, err, makeRoom))
+		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", quoted(path), err), remedy))
 	}
 }
 

@@ -124,6 +124,8 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		p.wantFiles++
 		p.wantBytes += c.Want.Size
 		switch {
+		case !p.config.DryRun && p.crowded.outOf(p.dest, c.Want.Size):
+			p.fail(n, mtree.JoinPath(n.path, c.Want.Name), errNoRoom)
 		case p.rules.last.Excluded(mtree.JoinPath(n.path, c.Want.Name), false):
 			last = append(last, c)
 		case p.mayTakeOver(&c):
