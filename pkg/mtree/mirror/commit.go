@@ -208,18 +208,20 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // leaveBehind gives the directories that stay incomplete, and those above them,
 // a fresh local time if something in or below them changed: a copy of this copy
 // would not look there otherwise. One that could not be listed while nothing of
-// it was trusted stays untrusted.
+// it was trusted stays untrusted. One that a full walk found incomplete under its
+// own stamp is marked, or the next pass would take it for complete.
 func (p *pass) leaveBehind() {
 	p.incomplete = int64(len(p.behind))
 	for _, n := range p.behind {
-		if !n.changed && (!n.deep || n.listed) {
+		unmarked := n.listed && n.had && n.before.Stamp == n.record.Stamp
+		if !n.changed && !unmarked && (!n.deep || n.listed) {
 			continue
 		}
 		dir, err := p.dest.dir(n.path)
 		if err != nil {
 			continue
 		}
-		err = p.dest.begin(dir, n.path, n.record, n.doubts())
+		err = p.dest.begin(dir, n.path, n.record, allDoubts(n.deep && (n.changed || !n.listed), n.more))
 		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
 			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.config.Now()))
 		}

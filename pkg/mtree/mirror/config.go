@@ -178,17 +178,21 @@ func parseLimit(text string) (deleteLimit, error) {
 	return deleteLimit{percent: n, number: n, share: share}, nil
 }
 
-// leastShared is the number of entries up to which a share does not limit: half
-// of three files is nothing to worry about.
+// leastShared is the number of entries, counted or to be deleted, up to which a
+// share does not limit: half of three files is nothing to worry about.
 const leastShared = 100
 
-// exceeded reports whether n deletions are more than the limit allows in a
-// copy of so many entries.
+// exceeded reports whether n deletions are more than the limit allows in a copy
+// in which so many entries were counted. It may have more by now: all of them are
+// never too many.
 func (l deleteLimit) exceeded(n, entries int64) bool {
-	if !l.share {
+	switch {
+	case !l.share:
 		return n > l.number
+	case l.percent == 100:
+		return false
 	}
-	return entries > leastShared && n*100 > entries*l.percent
+	return max(n, entries) > leastShared && n*100 > entries*l.percent
 }
 
 func (l deleteLimit) String() string {

@@ -2,8 +2,8 @@ package mirror
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -16,6 +16,8 @@ import (
 func (p *pass) delete(ctx context.Context) error {
 	nodes := p.doomed
 	slices.SortStableFunc(nodes, func(a, b *node) int { return b.depth() - a.depth() })
+	p.markReleased(nodes)
+	p.carry(nodes)
 	p.refuse(nodes, p.guard(nodes))
 	for len(nodes) > 0 {
 		level := 0
@@ -29,10 +31,18 @@ func (p *pass) delete(ctx context.Context) error {
 			return err
 		}
 	}
+	slices.SortStableFunc(p.holding, func(a, b heldEntry) int { return strings.Compare(a.why, b.why) })
+	p.heldWhy = (&heldList{entries: p.holding}).why()
 	if p.config.DryRun {
 		return nil
 	}
-	return p.storeHeld()
+	err := p.storeHeld()
+	if disk.IsFull(err) {
+		p.lacksRoom(err)
+		p.config.Log.Warn("what is held could not be written down", "error", err, "remedy", makeRoom)
+		return nil
+	}
+	return err
 }
 
 // carryOut begins the deletions of n, unless something in it or below failed.
@@ -73,62 +83,50 @@ func (p *pass) unstage(n *node) {
 	n.swaps = nil
 }
 
-// guard says why nothing of what waits may be deleted; "" if it may.
+// guard says why nothing of what waits may be deleted, what has a reason of its
+// own and what was released apart; "" if it may.
 func (p *pass) guard(waiting []*node) string {
-	var total int64
+	total := p.carried
+	released, emptied := false, false
 	for _, n := range waiting {
-		total += n.deletions()
-		if n.parent == nil && p.emptyRoot && len(n.doomed) > 0 {
-			return "the source's root is empty"
+		for d := range n.allDoomed() {
+			released = released || d.released
+			if !d.released && d.why == "" {
+				total += d.entries
+				emptied = emptied || n.parent == nil && p.emptyRoot
+			}
 		}
 	}
-	base := p.dest.entries()
-	if base == 0 {
-		base = p.inCopy + p.belowExtra(waiting)
-	}
+	why := p.share(total, released)
 	switch {
 	case total == 0:
 		return ""
 	case p.holdAll != "":
 		return p.holdAll
+	case emptied:
+		return "the source's root is empty"
 	case p.source.state == disk.Filling:
 		return "the source is a copy that is not complete yet"
-	case p.rules.limit.exceeded(total-p.released(waiting), base):
-		return fmt.Sprintf("%d of %d entries would go, --max-delete is %s", total, base, p.rules.limit)
 	}
-	return ""
+	return why
 }
 
-// belowExtra counts what stands in doomed directories, which no visit counted.
-func (p *pass) belowExtra(waiting []*node) (n int64) {
-	for _, w := range waiting {
-		n += w.deletions() - int64(len(w.doomed)+len(w.swaps))
-	}
-	return n
-}
-
-// refuse holds the deletions of nodes, if there is a reason to, but for those
-// that were released.
+// refuse holds the deletions of nodes for which there is a reason, but for those
+// that were released. With --no-delete these are the only ones that go on: the
+// others were held before, and their reason is gone.
 func (p *pass) refuse(waiting []*node, why string) {
-	if why == "" {
-		return
-	}
-	p.heldWhy = why
 	for _, n := range waiting {
 		kept := n.doomed[:0:0]
 		for _, d := range n.doomed {
-			if p.release.has(n.path, &d) {
+			if p.lets(n, &d, why) {
 				kept = append(kept, d)
-			} else {
-				p.hold(n, &d)
 			}
 		}
 		swaps := n.swaps[:0:0]
 		for _, s := range n.swaps {
-			if p.release.has(n.path, &s.doomed) {
+			if p.lets(n, &s.doomed, why) {
 				swaps = append(swaps, s)
 			} else {
-				p.hold(n, &s.doomed)
 				_ = p.dest.aside.Dir().RemoveTree(s.staged)
 			}
 		}
@@ -136,10 +134,26 @@ func (p *pass) refuse(waiting []*node, why string) {
 	}
 }
 
-func (p *pass) hold(n *node, d *doomed) {
+// lets reports whether a deletion goes on; if not it is held, unless nobody
+// wants it any more.
+func (p *pass) lets(n *node, d *doomed, why string) bool {
+	if d.why != "" {
+		why = d.why
+	}
+	switch {
+	case d.released:
+		return true
+	case why == "":
+		return !p.config.NoDelete
+	}
 	n.blocked = true
-	p.held += d.entries
-	p.holding = append(p.holding, heldEntry{path: mtree.JoinPath(n.path, d.name), doomed: *d})
+	p.hold(heldEntry{path: mtree.JoinPath(n.path, d.name), why: why, doomed: *d})
+	return false
+}
+
+func (p *pass) hold(e heldEntry) {
+	p.held += e.entries
+	p.holding = append(p.holding, e)
 }
 
 // remove deletes the doomed entries of one directory and swaps in what replaces
@@ -150,52 +164,69 @@ func (p *pass) hold(n *node, d *doomed) {
 //	filters unlinkat for all below that they do not exclude
 func (p *pass) remove(n *node) step {
 	return func(context.Context) func() {
-		var deleted int64
-		var failed []failure
-		fail := func(name string, err error) {
-			failed = append(failed, failure{mtree.JoinPath(n.path, name), local(err)})
-		}
+		var r removal
 		dir, err := p.openToChange(n)
 		if err != nil {
-			fail("", err)
-			return func() { p.removed(n, 0, failed) }
+			r.fail(n, "", err)
+			return func() { p.removed(n, &r) }
 		}
 		defer dir.Close()
 		for i := range n.doomed {
-			name := n.doomed[i].name
-			count, err := p.dest.removeTree(dir, &n.doomed[i], mtree.JoinPath(n.path, name))
+			d := &n.doomed[i]
+			count, err := p.dest.removeTree(dir, d, mtree.JoinPath(n.path, d.name))
+			r.count(d, count)
 			if err != nil {
-				fail(name, err)
-				continue
+				r.fail(n, d.name, err)
 			}
-			deleted += count
 		}
 		for i := range n.swaps {
 			s := &n.swaps[i]
-			err := p.dest.aside.Exchange(s.staged, dir, s.name)
-			if err == nil {
-				err = p.dest.aside.Dir().RemoveTree(s.staged)
-			}
-			if err != nil {
-				fail(s.name, err)
+			if err := p.dest.aside.Exchange(s.staged, dir, s.name); err != nil {
+				r.fail(n, s.name, err)
 				continue
 			}
-			deleted += s.entries
+			r.swapped++
+			count, err := p.dest.aside.Dir().ClearTree(s.staged, s.why == whyTree)
+			r.count(&s.doomed, count)
+			if err != nil {
+				r.fail(n, s.name, err)
+			}
 		}
-		return func() { p.removed(n, deleted, failed) }
+		return func() { p.removed(n, &r) }
 	}
 }
 
+// removal is what became of the deletions of one directory.
+type removal struct {
+	deleted  int64 // entries
+	released int64 // of these
+	swapped  int64 // names that something else has now
+	failed   []failure
+}
+
+func (r *removal) count(d *doomed, n int64) {
+	r.deleted += n
+	if d.released {
+		r.released += n
+	}
+}
+
+func (r *removal) fail(n *node, name string, err error) {
+	r.failed = append(r.failed, failure{mtree.JoinPath(n.path, name), local(err)})
+}
+
 // removed notes deletions; the node is settled by the end of its step.
-func (p *pass) removed(n *node, deleted int64, failed []failure) {
+func (p *pass) removed(n *node, r *removal) {
 	n.doomed, n.swaps = nil, nil
-	p.deleted += deleted
-	p.config.Stats.Deleted.Add(deleted)
-	if deleted > 0 {
+	p.deleted += r.deleted
+	p.made += r.swapped
+	p.deletedNow(r.deleted - r.released)
+	p.config.Stats.Deleted.Add(r.deleted)
+	if r.deleted+r.swapped > 0 {
 		n.changed = true
 		p.touch(n.path)
 	}
-	for _, f := range failed {
+	for _, f := range r.failed {
 		p.fail(n, f.path, f.err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"tidemark/pkg/mtree"
@@ -36,8 +37,10 @@ type dest struct {
 
 	tree   disk.Tree // as in the marker; ID "" before the first claim
 	status disk.Status
-	file   *disk.StatusFile
-	self   disk.Root // the root, when it was opened
+
+	statusMu sync.Mutex // of status while steps run: one of them may be the first to change something
+	file     *disk.StatusFile
+	self     disk.Root // the root, when it was opened
 }
 
 // makeRoom is what to do about a full disk.
@@ -208,6 +211,10 @@ func (d *dest) prepare(c *Config) (err error) {
 	}
 	if d.aside, err = inRoot.Dir().OpenAside("tmp"); err != nil {
 		return err
+	}
+	if err := d.aside.Left(); err != nil {
+		c.Log.Warn("what an earlier run was to delete is still there", "error", err,
+			"remedy", "look into .tidemark/tmp of DEST, move out what is wanted and delete the rest")
 	}
 	d.aside.Folds = inRoot.Folds()
 	if d.times, err = inRoot.TimeRange(); err != nil {

@@ -36,23 +36,9 @@ func (p *pass) itemise(n *node, v *view) {
 	}
 	for _, e := range v.plan.extra {
 		item("delete", e)
-		p.doom(n, []doomed{{e.Name, e.Kind, e.MTime, p.countExtra(n, e)}}, nil)
 	}
 	for _, e := range v.plan.kept {
 		item("keep  ", e)
 	}
 	_, _ = p.config.Out.Write([]byte(out.String()))
-}
-
-func (p *pass) countExtra(n *node, e *mtree.Entry) int64 {
-	dir, err := p.dest.dir(n.path)
-	if err != nil {
-		return 1
-	}
-	defer dir.Close()
-	count, _, err := p.dest.count(dir, e.Name, mtree.JoinPath(n.path, e.Name))
-	if err != nil {
-		return 1
-	}
-	return count
 }

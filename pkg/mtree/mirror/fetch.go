@@ -194,7 +194,7 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 		return local(err)
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(p.stageFile(dir, w.path, draft, h))
+		return local(p.stageFile(dir, n, w.path, draft, h))
 	}
 	if err := draft.Place(dir, c.Want.Name); err != nil {
 		return local(err)
@@ -242,12 +242,12 @@ func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint3
 	return nil
 }
 
-func (p *pass) stageFile(dir *disk.Dir, path string, draft *disk.Draft, h *haul) error {
+func (p *pass) stageFile(dir *disk.Dir, n *node, path string, draft *disk.Draft, h *haul) error {
 	name, err := draft.Stage()
 	if err != nil {
 		return err
 	}
-	s, err := p.swapFor(dir, path, name)
+	s, err := p.swapFor(dir, path, name, n.nested)
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,8 @@ func TestMaxDeleteAsANumber(t *testing.T) {
 	s.remove("a")
 	b.requireHeld(2, "--max-delete is 1")
 	b.config.MaxDelete = "2"
+	b.requireHeld(2, "1 went in the last ten minutes, --max-delete is 2")
+	b.config.MaxDelete = "3"
 	b.equal(s)
 }
 
@@ -526,9 +528,10 @@ func TestARemovedMarker(t *testing.T) {
 
 // A release allows exactly what it lists.
 func TestHeldListIsExact(t *testing.T) {
-	one := doomed{"b \n%", mtree.File, mtree.Unix(1, 5), 1}
-	two := doomed{"dir", mtree.Dir, mtree.Unix(-2, 5), 70}
-	l := heldList{why: "a reason", entries: []heldEntry{{"a/b \n%", one}, {"dir", two}}}
+	one := doomed{name: "b \n%", kind: mtree.File, mtime: mtree.Unix(1, 5), entries: 1}
+	two := doomed{name: "dir", kind: mtree.Dir, mtime: mtree.Unix(-2, 5), entries: 70}
+	l := heldList{entries: []heldEntry{{"a/b \n%", "a reason", one}, {"dir", whyTree, two}}}
+	l.index()
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)
 	defer root.Close()
@@ -543,7 +546,10 @@ func TestHeldListIsExact(t *testing.T) {
 	require.True(t, read.has("", &two))
 	require.False(t, read.has("", &one))
 	for _, other := range []doomed{
-		{one.name, mtree.Symlink, one.mtime, 1}, {one.name, one.kind, one.mtime.Add(1), 1}, {one.name, one.kind, one.mtime, 2},
+		{name: one.name, kind: mtree.Symlink, mtime: one.mtime, entries: 1},
+		{name: one.name, kind: one.kind, mtime: one.mtime.Add(1), entries: 1},
+		{name: one.name, kind: one.kind, mtime: one.mtime, entries: 2},
+		{name: one.name, kind: one.kind, mtime: one.mtime, entries: 1, why: whyTree}, // a tree since then
 	} {
 		require.False(t, read.has("a", &other))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,32 +19,47 @@ import (
 //	#held REASON
 //	ENTRIES KIND MTIME PATH
 //
-// one line for each, KIND f, d, l or o, PATH escaped as in a listing. A release
-// is a copy of that file under another name: it allows exactly what it lists.
+// one line for each, KIND f, d, l or o, PATH escaped as in a listing; each REASON
+// stands above those that are held for it. A release is a copy of that file under
+// another name: it allows exactly what it lists.
 const (
 	heldName    = "held"
 	releaseName = "release"
 )
 
+// Reasons that one deletion has by itself: others beside it go on. They stand in
+// files of held deletions and must not change.
+const (
+	whyTree    = "the root of another tree or copy is in it (.tidemark)"
+	whyEmptied = "its directory came back as another one and without anything that was in it: is a disk not mounted?"
+)
+
 // heldEntry is one deletion that a guard refused.
 type heldEntry struct {
 	path string
+	why  string
 	doomed
 }
 
+// byItself reports whether it is held whatever else goes.
+func (e *heldEntry) byItself() bool { return e.why == whyTree || e.why == whyEmptied }
+
 // heldList is the file of held deletions. The zero value is an empty one.
 type heldList struct {
-	why     string
 	entries []heldEntry
-	byPath  map[string]*heldEntry // made by has
+	byPath  map[string]*heldEntry // made by index
 }
 
 const kindLetters = "ofdl" // by mtree.Kind
 
-func (l *heldList) format() []byte {
-	out := []byte("#held " + l.why + "\n")
+func (l *heldList) format() (out []byte) {
+	why := ""
 	for i := range l.entries {
 		e := &l.entries[i]
+		if e.why != why || i == 0 {
+			why = e.why
+			out = append(out, "#held "+why+"\n"...)
+		}
 		out = fmt.Appendf(out, "%d %c %s ", e.entries, kindLetters[e.kind], e.mtime)
 		out = append(mtree.AppendEscaped(out, e.path), '\n')
 	}
@@ -58,19 +74,38 @@ func (l *heldList) total() (n int64) {
 	return n
 }
 
-// has reports whether this very deletion is in the list.
-func (l *heldList) has(dir string, d *doomed) bool {
-	if l == nil {
-		return false
-	}
-	if l.byPath == nil {
-		l.byPath = make(map[string]*heldEntry, len(l.entries))
-		for i := range l.entries {
-			l.byPath[l.entries[i].path] = &l.entries[i]
+// why names the reasons, each once.
+func (l *heldList) why() string {
+	var all []string
+	for i := range l.entries {
+		if why := l.entries[i].why; !slices.Contains(all, why) {
+			all = append(all, why)
 		}
 	}
-	e := l.byPath[mtree.JoinPath(dir, d.name)]
-	return e != nil && e.kind == d.kind && e.mtime == d.mtime && e.entries == d.entries
+	return strings.Join(all, "; ")
+}
+
+// index makes the list one that at and has can be asked of by several goroutines.
+func (l *heldList) index() {
+	l.byPath = make(map[string]*heldEntry, len(l.entries))
+	for i := range l.entries {
+		l.byPath[l.entries[i].path] = &l.entries[i]
+	}
+}
+
+// at returns the deletion of the entry at path, nil if it is not held.
+func (l *heldList) at(path string) *heldEntry {
+	if l == nil {
+		return nil
+	}
+	return l.byPath[path]
+}
+
+// has reports whether this very deletion is in the list, and for that reason if
+// it would destroy another tree or copy.
+func (l *heldList) has(dir string, d *doomed) bool {
+	e := l.at(mtree.JoinPath(dir, d.name))
+	return e != nil && e.kind == d.kind && e.mtime == d.mtime && e.entries == d.entries && (d.why != whyTree || e.why == whyTree)
 }
 
 // readHeld reads such a file; a missing one is an empty list.
@@ -84,19 +119,22 @@ func readHeld(m *disk.Marker, name string) (heldList, error) {
 		return l, err
 	}
 	defer f.Close()
+	reason := ""
 	in := bufio.NewScanner(f)
 	in.Buffer(nil, 64<<10)
 	for in.Scan() {
 		if why, ok := strings.CutPrefix(in.Text(), "#held "); ok {
-			l.why = why
+			reason = why
 			continue
 		}
 		e, err := parseHeld(in.Text())
 		if err != nil {
 			return heldList{}, fmt.Errorf("%s: %w", f.Name(), err)
 		}
+		e.why = reason
 		l.entries = append(l.entries, e)
 	}
+	l.index()
 	return l, in.Err()
 }
 
@@ -119,21 +157,42 @@ func parseHeld(line string) (e heldEntry, err error) {
 	return e, mtree.CheckPath(e.path)
 }
 
-// released counts the entries among what waits that were released.
-func (p *pass) released(waiting []*node) (total int64) {
+// markReleased marks what waits and was released.
+func (p *pass) markReleased(waiting []*node) {
 	for _, n := range waiting {
-		for i := range n.doomed {
-			if p.release.has(n.path, &n.doomed[i]) {
-				total += n.doomed[i].entries
-			}
-		}
-		for i := range n.swaps {
-			if p.release.has(n.path, &n.swaps[i].doomed) {
-				total += n.swaps[i].entries
-			}
+		for d := range n.allDoomed() {
+			d.released = p.release.has(n.path, d)
 		}
 	}
-	return total
+}
+
+// carry keeps what was held before where nothing is known of the source now: no
+// news is no reason to end a hold.
+func (p *pass) carry(waiting []*node) {
+	if len(p.was.entries) == 0 || len(p.unseen) == 0 {
+		return
+	}
+	now := map[string]bool{}
+	for _, n := range waiting {
+		for d := range n.allDoomed() {
+			now[mtree.JoinPath(n.path, d.name)] = true
+		}
+	}
+	for _, e := range p.was.entries {
+		if now[e.path] || !slices.ContainsFunc(p.unseen, func(path string) bool { return isWithin(e.path, path) }) {
+			continue
+		}
+		p.hold(e)
+		if !e.byItself() {
+			p.carried += e.entries
+		}
+	}
+}
+
+// isWithin reports whether path is dir or below it.
+func isWithin(path, dir string) bool {
+	rest, ok := strings.CutPrefix(path, dir)
+	return ok && (dir == "" || rest == "" || rest[0] == '/')
 }
 
 // storeHeld brings the file up to date, and writes only what is news. Then a
@@ -147,23 +206,37 @@ func (p *pass) storeHeld() error {
 }
 
 func (p *pass) writeHeld() error {
-	now := heldList{why: p.heldWhy, entries: p.holding}
+	now := heldList{entries: p.holding}
 	p.config.Stats.Held.Store(now.total())
-	old, err := readHeld(p.dest.marker, heldName)
-	if err != nil {
-		p.config.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
-	}
 	if len(now.entries) == 0 {
-		if err == nil && len(old.entries) == 0 {
+		if !p.wasUnread && len(p.was.entries) == 0 {
 			return nil
 		}
 		return local(p.dest.marker.Dir().Unlink(heldName))
 	}
-	p.config.Log.Warn("deletions held", "count", now.total(), "why", now.why,
+	p.config.Log.Warn("deletions held", "count", now.total(), "why", p.heldWhy,
 		"remedy", "look at mirror --status DEST; mirror --release DEST carries them out")
 	text := now.format()
-	if err == nil && string(text) == string(old.format()) {
+	if !p.wasUnread && string(text) == string(p.was.format()) {
 		return nil
 	}
 	return local(p.dest.marker.Dir().WriteSmall(heldName, text))
+}
+
+// recallHeld reads what was held and what was released before the pass.
+func (p *pass) recallHeld() {
+	if p.dest.marker == nil {
+		return
+	}
+	var err error
+	if p.was, err = readHeld(p.dest.marker, heldName); err != nil {
+		p.wasUnread = true
+		p.config.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
+	}
+	if p.config.DryRun {
+		return
+	}
+	if list, err := readHeld(p.dest.marker, releaseName); err == nil && len(list.entries) > 0 {
+		p.release = &list
+	}
 }

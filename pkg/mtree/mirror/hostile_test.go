@@ -322,7 +322,7 @@ func TestMountedFilesInsideTheCopy(t *testing.T) {
 	s.change("c/bytes = changed", "dir/f = changed")
 	s.remove("c/gone")
 	require.Equal(t, exit.Local, exit.Of(b.once()))
-	require.Contains(t, b.out.String(), "failed 2,")
+	require.Contains(t, b.out.String(), "failed 3,")
 	require.Equal(t, "changed", b.read("dir/f"), "others go on")
 	after, err := os.Stat(theirs)
 	require.NoError(t, err)

@@ -132,6 +132,8 @@ func (m *mirror) rolledBack(a *answer) doubts {
 // heed notes, before anything is taken from a listing, which run of the source's
 // watch was listed up to which stamp.
 func (m *mirror) heed(stamp mtree.Stamp, runs []disk.Run) error {
+	m.dest.statusMu.Lock()
+	defer m.dest.statusMu.Unlock()
 	s := m.dest.status
 	switch run := disk.LatestRun(runs); {
 	case m.config.DryRun, run == "" && s.SourceRun == "":

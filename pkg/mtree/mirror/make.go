@@ -58,7 +58,11 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		return p.stage(dir, mtree.JoinPath(n.path, c.Want.Name), name, v)
+		s, err := p.swapFor(dir, mtree.JoinPath(n.path, c.Want.Name), name, v.nested)
+		if err == nil {
+			v.swaps = append(v.swaps, s)
+		}
+		return err
 	}
 	if err == nil {
 		err = aside.Dir().Rename(name, dir, c.Want.Name)
@@ -69,17 +73,9 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 	return err
 }
 
-// stage notes that what was written aside is to replace a directory, which is
+// swapFor notes that what was written aside is to replace a directory, which is
 // a deletion and waits for the guards.
-func (p *pass) stage(dir *disk.Dir, path, staged string, v *view) error {
-	s, err := p.swapFor(dir, path, staged)
-	if err == nil {
-		v.swaps = append(v.swaps, s)
-	}
-	return err
-}
-
-func (p *pass) swapFor(dir *disk.Dir, path, staged string) (swap, error) {
+func (p *pass) swapFor(dir *disk.Dir, path, staged string, nested bool) (swap, error) {
 	if p.config.NoDelete {
 		_ = p.dest.aside.Dir().Unlink(staged)
 		return swap{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
@@ -89,15 +85,19 @@ func (p *pass) swapFor(dir *disk.Dir, path, staged string) (swap, error) {
 	if err != nil {
 		return swap{}, err
 	}
-	count, stays, err := p.dest.count(dir, name, path)
-	if err == nil && stays {
+	count, err := p.dest.count(dir, name, path)
+	if err == nil && count.Stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
 		_ = p.dest.aside.Dir().Unlink(staged)
 		return swap{}, err
 	}
-	return swap{doomed{name, mtree.Dir, info.MTime, count}, staged}, nil
+	s := swap{doomed{name: name, kind: mtree.Dir, mtime: info.MTime, entries: count.Entries}, staged}
+	if nested || count.Tree {
+		s.why = whyTree
+	}
+	return s, nil
 }
 
 // setMode sets permission bits and owner in place.

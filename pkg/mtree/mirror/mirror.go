@@ -34,6 +34,7 @@ type mirror struct {
 	warned  disk.State // for which full walks were announced
 	turns   turns
 	adopted bool // --adopt was carried out, or found done
+	crowded crowded
 	hookDue bool // something changed since --exec ran
 }
 
@@ -61,6 +62,11 @@ func open(c Config) (*mirror, error) {
 		if err := m.rename(t); err != nil {
 			m.close()
 			return nil, exit.With(exit.Local, err, "")
+		}
+	}
+	if m.dest.marker != nil {
+		if held, err := readHeld(m.dest.marker, heldName); err == nil {
+			c.Stats.Held.Store(held.total())
 		}
 	}
 	return m, nil
@@ -275,8 +281,11 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 			return err
 		}
 	}
-	if d.tree.ID != next.ID || d.status.State == "" {
+	switch {
+	case d.tree.ID != next.ID:
 		d.status = disk.Status{State: disk.Filling}
+	case d.status.State == "":
+		d.status = disk.Status{State: disk.Filling, Deletions: d.status.Deletions}
 	}
 	if err := d.file.Write(d.status); err != nil {
 		return err
@@ -326,13 +335,10 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	}
 	p := m.newPass(a, walk || due || !prunes)
 	p.holdAll = holdAll
-	if !m.config.DryRun {
-		if list, err := readHeld(m.dest.marker, releaseName); err == nil && len(list.entries) > 0 {
-			p.release = &list
-		}
-	}
+	p.recallHeld()
 	err = p.run(ctx)
 	m.count(p, err)
+	m.crowded.note(p)
 	if m.config.DryRun {
 		return p, err
 	}
@@ -387,11 +393,13 @@ const (
 // countAll counts the entries of the copy, as far as they can be read. Cost: one
 // openat, getdents64 and statx per directory and entry.
 func (d *dest) countAll() (total int64) {
-	names, err := d.root.Names()
+	if d.root == nil {
+		return 0
+	}
+	names, _ := d.root.Names()
 	for _, name := range names {
-		if n, _, countErr := d.count(d.root, name, name); countErr == nil && err == nil {
-			total += n
-		}
+		n, _ := d.count(d.root, name, name)
+		total += n.Entries
 	}
 	return total
 }
@@ -403,8 +411,10 @@ func (d *dest) entries() int64 { return d.status.Counters[countEntries] }
 func (m *mirror) publish(p *pass, passErr error) error {
 	d := m.dest
 	next := d.status
+	deletions, entries := p.remembered()
+	next.Deletions = deletions
 	counters := map[string]int64{
-		countEntries: max(d.entries()+p.made-p.deleted, 0), countWalked: d.status.Counters[countWalked],
+		countEntries: entries, countWalked: d.status.Counters[countWalked],
 		countHeld: p.held, countFailed: p.failed, countBehind: p.incomplete, countEnded: d.status.Counters[countEnded],
 	}
 	now := m.config.Now()
@@ -413,6 +423,9 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		counters[countEnded] = sec
 	}
 	next.Error = ""
+	if passErr == nil {
+		passErr = p.noRoom
+	}
 	if passErr != nil {
 		next.Error = causeOf(passErr)
 	}
@@ -423,19 +436,12 @@ func (m *mirror) publish(p *pass, passErr error) error {
 			at := p.source.listing.Now.Add(-clockLag)
 			next.Checkpoint = &at
 		}
-		if p.full {
-			counters[countEntries] = p.entries
-		} else if d.status.State == disk.Filling && p.resumed {
-			// Whoever filled it before may have been killed, and told nobody how
-			// much it made.
-			counters[countEntries] = d.countAll()
-		}
 	}
 	if passErr == nil && (p.full || p.complete && counters[countWalked] == 0) {
 		counters[countWalked] = sec
 	}
 	next.Counters = counters
-	if sameStatus(&d.status, &next) {
+	if !p.counting.Load() && sameStatus(&d.status, &next) {
 		return nil
 	}
 	return m.writeStatus(next, now)
@@ -455,6 +461,9 @@ func sameStatus(a, b *disk.Status) bool {
 		if a.Counters[key] != value && key != countWalked {
 			return false
 		}
+	}
+	if a.Deletions == nil || b.Deletions.Base != a.Deletions.Base || b.Deletions.Shut != a.Deletions.Shut {
+		return false
 	}
 	if a.Counters[countWalked] == 0 && b.Counters[countWalked] != 0 {
 		return false

@@ -1,13 +1,15 @@
 package mirror
 
 import (
+	"iter"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
 // node is a directory that a pass looks at, from the moment it is known to
-// differ until it is complete or given up. Steps read path, name, want, deep
-// and fresh; everything else belongs to the pass's owner.
+// differ until it is complete or given up. Steps read path, name, want, deep,
+// fresh and nested; everything else belongs to the pass's owner.
 type node struct {
 	parent *node // nil for the root
 	name   string
@@ -16,10 +18,11 @@ type node struct {
 	deep   bool        // its record and those below prove nothing
 	more   doubts      // what else is not trusted of it and of all below
 	fresh  bool        // made in this pass
+	nested bool        // it or one above it, in the copy, is the root of another tree or copy
 
 	open    int         // visits, fetches, checks, deletions and children under way
 	blocked bool        // cannot be completed in this pass
-	failed  bool        // something in it or below could not be made right
+	failed  bool        // something in it or below is not known as the source has it
 	waits   bool        // for its deletions
 	passed  bool        // not readable at the source: keeps its parent not from being complete
 	changed bool        // something in it or below was changed
@@ -41,6 +44,9 @@ type doomed struct {
 	kind    mtree.Kind
 	mtime   mtree.Stamp
 	entries int64 // with all below it
+
+	why      string // it is held whatever else goes; "": not by itself
+	released bool
 }
 
 // swap is a file or symlink, written aside, whose name a directory has.
@@ -51,7 +57,7 @@ type swap struct {
 
 // child returns the node of a subdirectory as the parent lists it.
 func (n *node) child(e *mtree.Entry) *node {
-	return &node{parent: n, name: e.Name, path: mtree.JoinPath(n.path, e.Name), want: *e, deep: n.deep, more: n.more}
+	return &node{parent: n, name: e.Name, path: mtree.JoinPath(n.path, e.Name), want: *e, deep: n.deep, more: n.more, nested: n.nested}
 }
 
 // doubts is what begin is told of n.
@@ -64,13 +70,26 @@ func allDoubts(deep bool, more doubts) doubts {
 	return more
 }
 
+// allDoomed yields what completing the node takes away.
+func (n *node) allDoomed() iter.Seq[*doomed] {
+	return func(yield func(*doomed) bool) {
+		for i := range n.doomed {
+			if !yield(&n.doomed[i]) {
+				return
+			}
+		}
+		for i := range n.swaps {
+			if !yield(&n.swaps[i].doomed) {
+				return
+			}
+		}
+	}
+}
+
 // deletions counts the entries that completing the node takes away.
 func (n *node) deletions() (total int64) {
-	for i := range n.doomed {
-		total += n.doomed[i].entries
-	}
-	for i := range n.swaps {
-		total += n.swaps[i].entries
+	for d := range n.allDoomed() {
+		total += d.entries
 	}
 	return total
 }

@@ -18,8 +18,8 @@ import (
 const movingTries = 3
 
 // Once makes Dest equal to Source with one pass and writes the summary line to
-// Out. Where the source changed under it, it looks again at what moved, twice
-// at most. The error carries an exit code: of several causes the highest.
+// Out. Where the source changed under it, it looks again at what moved, and on a
+// full disk, once deletions made room, at what did not fit; twice at most. The error carries an exit code: of several causes the highest.
 func Once(ctx context.Context, c Config) error {
 	if err := firstLook(ctx, c); err != nil {
 		return err
@@ -36,7 +36,8 @@ func Once(ctx context.Context, c Config) error {
 		if p != nil {
 			total.add(&p.result)
 		}
-		if err != nil || p.complete || p.failed+p.held > 0 || try == movingTries || m.config.DryRun {
+		stuck := p != nil && p.failed+p.held > 0 && !p.madeRoom()
+		if err != nil || p.complete || stuck || try == movingTries || m.config.DryRun {
 			if p != nil {
 				m.summary(&total)
 			}

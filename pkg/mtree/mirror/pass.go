@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,13 +30,23 @@ type task struct {
 type pass struct {
 	*mirror
 	start     time.Time
-	source    answer    // the root's, with which it began
-	full      bool      // compare everything, whatever records say
-	resumed   bool      // an earlier pass was here already
-	holdAll   string    // why nothing may be deleted; "": it may
-	emptyRoot bool      // the source lists nothing at all
+	source    answer // the root's, with which it began
+	full      bool   // compare everything, whatever records say
+	holdAll   string // why nothing may be deleted; "": it may
+	emptyRoot bool   // the source has nothing that the copy's root would keep
+
+	was       heldList  // what was held before
+	wasUnread bool      // that is not known
 	release   *heldList // deletions that may be carried out; nil: none
 	holding   []heldEntry
+	carried   int64    // of these, entries where nothing is known of the source now, but for those held by themselves
+	unseen    []string // where that is
+	gate      gate
+	known     gate // as the pass began
+	uncounted bool // nobody ever counted the copy for the gate
+	changing  sync.Once
+	counting  atomic.Bool // status.json says that a pass is under way
+	noted     time.Time   // last, in status.json, how much was deleted
 
 	ready   []*node    // complete but for the flush and the stamp, children first
 	large   []deferred // files that may be doomed under another name
@@ -66,8 +78,8 @@ type result struct {
 	deleted, held, skipped   int64
 	failed, unsettled, moved int64
 	made                     int64 // entries under names that were free
-	entries                  int64 // in all listings seen
 	inCopy                   int64 // entries of the copy in the directories seen
+	below                    int64 // entries below those of them that the source does not have
 	wantFiles, wantBytes     int64
 	incomplete               int64       // directories
 	complete                 bool        // the root carries its stamp
@@ -76,12 +88,14 @@ type result struct {
 	took                     time.Duration
 	errs                     []error // the first of each kind
 	heldWhy                  string
+	noRoom                   error // the first one of a full disk
+	tried                    bool  // it came from the disk
 }
 
 func (m *mirror) newPass(root answer, full bool) *pass {
 	now := time.Now()
 	return &pass{
-		mirror: m, source: root, full: full, start: now, lastTime: now, told: now,
+		mirror: m, source: root, full: full, start: now, lastTime: now, told: now, gate: m.dest.gate(), known: m.dest.gate(), uncounted: m.dest.status.Deletions == nil,
 		notes: make(chan func(), m.config.Jobs),
 	}
 }
@@ -95,7 +109,6 @@ func (p *pass) run(ctx context.Context) error {
 		p.tick = ticker.C
 	}
 	root := &node{deep: p.full}
-	p.emptyRoot = len(p.source.listing.Entries) == 0
 	p.add(root, p.visit(root, &p.source))
 	err := p.work(ctx)
 	if err == nil {
@@ -244,6 +257,12 @@ func (p *pass) doom(n *node, entries []doomed, swaps []swap) {
 	if len(entries)+len(swaps) == 0 {
 		return
 	}
+	for i := range entries {
+		p.below += entries[i].entries - 1
+	}
+	for i := range swaps {
+		p.below += swaps[i].entries - 1
+	}
 	n.doomed = append(n.doomed, entries...)
 	n.swaps = append(n.swaps, swaps...)
 	if !n.waits {
@@ -269,24 +288,30 @@ func (p *pass) settle(n *node) {
 	p.done(up)
 }
 
-// fail notes that path could not be made right and leaves n incomplete.
+// fail notes that path could not be made right and leaves n incomplete. What this
+// machine's disk does not do is no reason to keep what the source has deleted.
 func (p *pass) fail(n *node, path string, err error) {
-	n.blocked, n.failed = true, true
+	n.blocked, n.failed = true, n.failed || !isLocal(err)
 	if errors.Is(err, context.Canceled) {
 		return
 	}
 	p.failed++
 	p.config.Stats.Failed.Add(1)
-	p.config.Log.Warn("failed", "path", quoted(path), "error", err)
+	level, remedy := slog.LevelWarn, ""
+	if disk.IsFull(err) {
+		remedy = makeRoom
+		if p.noRoom != nil {
+			level = slog.LevelDebug
+		}
+		p.lacksRoom(err)
+	}
+	p.config.Log.Log(context.Background(), level, "failed", "path", quoted(path), "error", err)
 	code := exit.Failed
 	if isLocal(err) {
 		code = exit.Local
 	}
 	if len(p.errs) < 10 {
-		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", quoted(path), err), ""))
-	}
-	if disk.IsFull(err) {
-		p.halt(exit.With(exit.Local, err, makeRoom))
+		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", quoted(path), err), remedy))
 	}
 }
 

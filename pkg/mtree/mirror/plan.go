@@ -33,7 +33,8 @@ type planner struct {
 	stored  func(mtree.Stamp) mtree.Stamp
 	noLinks bool
 	owner   bool
-	keep    bool // extras stay: --no-delete
+	keep    bool                   // extras stay: --no-delete
+	held    func(path string) bool // but not those that were held before
 	hides   hides
 
 	byCTime  bool                                   // decided is known
@@ -65,7 +66,7 @@ func (p *planner) plan(have []mtree.Entry, want *mtree.Listing) plan {
 
 func (p *planner) planExtra(out *plan, want *mtree.Listing, have *mtree.Entry) {
 	switch {
-	case p.keep:
+	case p.keeps(have):
 	case want.Hidden > want.Excluded && have.Name[0] == '.':
 		// Maybe one of the dotfiles that it hides.
 	case p.hides == anything, p.hides == directories && have.Kind == mtree.Dir:
@@ -73,6 +74,13 @@ func (p *planner) planExtra(out *plan, want *mtree.Listing, have *mtree.Entry) {
 	default:
 		out.extra = append(out.extra, have)
 	}
+}
+
+// keeps reports whether what the source no longer has stays by --no-delete. What
+// was held when that was given stays held: it is no release, nor is the reason
+// gone.
+func (p *planner) keeps(have *mtree.Entry) bool {
+	return p.keep && (p.held == nil || !p.held(mtree.JoinPath(p.dir, have.Name)))
 }
 
 func (p *planner) planDir(out *plan, c mtree.Change) {
@@ -88,6 +96,9 @@ func (p *planner) planLink(out *plan, c mtree.Change) {
 	switch {
 	case p.noLinks || !safeLink(p.dir, c.Want.Link):
 		out.skipped = append(out.skipped, c.Want)
+		if c.Have != nil && !p.keeps(c.Have) {
+			out.extra = append(out.extra, c.Have) // what had the name before
+		}
 	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 || p.modeDiffers(c):
 		out.links = append(out.links, c)
 	}

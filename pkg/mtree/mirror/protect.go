@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"errors"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
@@ -69,12 +71,10 @@ func (p *pass) leftOut(v *view) {
 // goes: that one stays then, with those above, and all else in it is deleted, as
 // rsync does.
 
-// count returns how many entries a deletion would take away, and whether
-// something would stay.
-func (d *dest) count(dir *disk.Dir, name, path string) (n int64, stays bool, err error) {
+// count returns what a deletion would take away.
+func (d *dest) count(dir *disk.Dir, name, path string) (disk.Count, error) {
 	if d.filters.Empty() {
-		n, err = dir.CountTree(name)
-		return n, false, err
+		return dir.CountTree(name)
 	}
 	return dir.CountPruned(name, disk.Prune{Path: path, Keep: d.filters.Excluded})
 }
@@ -92,24 +92,28 @@ func (d *dest) finish(dir *disk.Dir, path string) error {
 
 // removeTree deletes one entry of dir and returns how many entries that were. A
 // tree loses its name first, so that it is there as a whole or not at all, unless
-// filters may exclude something in it.
+// filters may exclude something in it. What cannot be deleted gets its name back.
 func (d *dest) removeTree(dir *disk.Dir, entry *doomed, path string) (n int64, err error) {
+	trees := entry.why == whyTree
 	switch {
 	case entry.kind != mtree.Dir:
-		return 1, dir.RemoveTree(entry.name)
+		n, err := dir.ClearTree(entry.name, trees)
+		return max(n, 1), err
 	case !d.filters.Empty():
-		n, _, err := dir.PruneTree(entry.name, disk.Prune{Path: path, Keep: d.filters.Excluded, Stays: d.finish})
+		count, err := dir.PruneTree(entry.name, disk.Prune{Path: path, Keep: d.filters.Excluded, Trees: trees, Stays: d.finish})
 		if disk.IsGone(err) {
 			err = nil
 		}
-		return n, err
+		return count.Entries, err
 	}
 	name := d.aside.Name()
-	if err := dir.Rename(entry.name, d.aside.Dir(), name); err != nil {
-		if disk.IsGone(err) {
-			return entry.entries, nil
-		}
-		return entry.entries, dir.RemoveTree(entry.name)
+	if err := dir.Rename(entry.name, d.aside.Dir(), name); disk.IsGone(err) {
+		return entry.entries, nil
+	} else if err != nil {
+		return dir.ClearTree(entry.name, trees)
 	}
-	return entry.entries, d.aside.Dir().RemoveTree(name)
+	if n, err = d.aside.Dir().ClearTree(name, trees); err != nil {
+		return n, errors.Join(err, d.aside.Dir().Rename(name, dir, entry.name))
+	}
+	return entry.entries, nil
 }

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -49,12 +50,22 @@ func (d *dest) record(dir *disk.Dir, path string) (disk.Record, bool) {
 	return dir.Record()
 }
 
+// setRecord writes a record. A directory that its owner may not write to is made
+// writable for that.
 func (d *dest) setRecord(dir *disk.Dir, path string, r disk.Record) error {
 	d.proven.forget(path)
 	if d.log != nil {
 		return d.log.Set(path, r)
 	}
-	return dir.SetRecord(r)
+	err := dir.SetRecord(r)
+	if !disk.IsDenied(err) {
+		return err
+	}
+	info, statErr := dir.Self()
+	if statErr != nil || info.Mode&0o200 != 0 || dir.Chmod(info.Mode|0o200) != nil {
+		return err
+	}
+	return errors.Join(dir.SetRecord(r), dir.Chmod(info.Mode))
 }
 
 // complete reports whether the directory was completed with this stamp and not

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -86,7 +87,7 @@ func releasedAll(c *Config, l *look, held *heldList) error {
 	}
 	fmt.Fprintf(c.Out, "deleted %d, held %d\n", max(held.total()-now.total(), 0), now.total())
 	if len(now.entries) > 0 {
-		return exit.With(exit.Held, fmt.Errorf("%d deletions held: %s", now.total(), now.why), "look at mirror --status DEST")
+		return exit.With(exit.Held, fmt.Errorf("%d deletions held: %s", now.total(), now.why()), "look at mirror --status DEST")
 	}
 	return nil
 }
@@ -107,12 +108,12 @@ func releaseHere(c *Config) error {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	kept := heldList{why: held.why}
+	var kept heldList
 	var deleted int64
 	var errs []error
 	for i := range held.entries {
 		e := &held.entries[i]
-		switch gone, err := d.releaseOne(e); {
+		switch gone, err := d.releaseOne(&held, e); {
 		case err != nil:
 			errs = append(errs, exit.With(exit.Local, fmt.Errorf("%s: %w", quoted(e.path), err), ""))
 			kept.entries = append(kept.entries, *e)
@@ -130,7 +131,7 @@ func releaseHere(c *Config) error {
 }
 
 // releaseOne deletes one entry if it is what was held.
-func (d *dest) releaseOne(e *heldEntry) (gone bool, err error) {
+func (d *dest) releaseOne(held *heldList, e *heldEntry) (gone bool, err error) {
 	up := mtree.ParentPath(e.path)
 	dir, err := d.dir(up)
 	if disk.IsGone(err) {
@@ -147,17 +148,22 @@ func (d *dest) releaseOne(e *heldEntry) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	count, _, err := d.count(dir, e.name, e.path)
+	count, err := d.count(dir, e.name, e.path)
 	if err != nil {
 		return false, err
 	}
-	if info.Kind != e.kind || info.MTime != e.mtime || count != e.entries {
+	now := doomed{name: e.name, kind: info.Kind, mtime: info.MTime, entries: count.Entries}
+	if count.Tree {
+		now.why = whyTree
+	}
+	if !held.has(up, &now) {
 		return false, nil
 	}
 	if err := d.begin(dir, up, disk.Record{}, 0); err != nil {
 		return false, err
 	}
-	if _, err := d.removeTree(dir, &e.doomed, e.path); err != nil {
+	now.why = e.why
+	if _, err := d.removeTree(dir, &now, e.path); err != nil {
 		return false, err
 	}
 	return true, dir.SetTime(disk.Now())
@@ -167,6 +173,9 @@ func (d *dest) storeReleased(kept *heldList, deleted int64) error {
 	if d.status.Counters != nil {
 		d.status.Counters[countEntries] = max(d.entries()-deleted, 0)
 		d.status.Counters[countHeld] = kept.total()
+	}
+	if !slices.ContainsFunc(kept.entries, func(e heldEntry) bool { return !e.byItself() }) && d.status.Deletions != nil {
+		d.status.Deletions.Shut, d.status.Deletions.Recent = false, nil
 	}
 	err := d.file.Write(d.status)
 	if len(kept.entries) > 0 {

@@ -59,6 +59,10 @@ func (d *daemon) reopen() error {
 	if err != nil {
 		return err
 	}
+	dest.filters = d.filters
+	if dest.status.Deletions == nil {
+		dest.status.Deletions = d.dest.status.Deletions
+	}
 	d.dest, d.begun = dest, false
 	return nil
 }
@@ -108,6 +112,9 @@ func (d *daemon) turn(ctx context.Context) error {
 	d.known, d.root, d.state, d.epoch, d.run = a.validator, a.listing.Stamp, a.state, a.epoch, disk.LatestRun(a.runs)
 	d.stamping, d.held = !a.foreign, p.held > 0
 	d.schedule(p)
+	if p.madeRoom() {
+		d.due = time.Now()
+	}
 	d.config.Notify(d.word(p))
 	if idle {
 		d.pause(ctx, d.config.Interval) // whatever makes the source say so again and again

@@ -82,11 +82,11 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 		fmt.Fprintf(w, "error: %q\n", s.Error)
 	}
 	fmt.Fprintf(w, "held: %d\n", held.total())
-	if len(held.entries) > 0 {
-		fmt.Fprintf(w, "held because: %s\n", held.why)
-	}
 	for i := range held.entries {
 		e := &held.entries[i]
+		if i == 0 || e.why != held.entries[i-1].why {
+			fmt.Fprintf(w, "held because: %s\n", e.why)
+		}
 		fmt.Fprintf(w, "  %s %s, %d entries\n", e.kind, quoted(e.path), e.entries)
 	}
 	return nil

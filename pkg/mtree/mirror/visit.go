@@ -29,6 +29,7 @@ type view struct {
 	below   []*node // directories to visit
 	doomed  []doomed
 	swaps   []swap
+	nested  bool
 	failed  []failure
 	vague   map[string]vague
 	unless  map[string]bool
@@ -50,7 +51,7 @@ func (p *pass) visit(n *node, given *answer) step {
 }
 
 func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
-	v := &view{deep: n.deep, more: n.more}
+	v := &view{deep: n.deep, more: n.more, nested: n.nested}
 	if given != nil {
 		v.listing, v.vague = given.listing, given.vague
 	} else if v.err = p.ask(ctx, n, v); v.err != nil {
@@ -76,6 +77,7 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 		v.same = true
 		return v
 	}
+	v.nested = n.nested || n.parent != nil && !n.fresh && dir.HasMarker()
 	have, err := p.present(dir, n, &v.listing)
 	if err != nil {
 		v.err = local(err)
@@ -93,6 +95,9 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 	p.compare(n, v, dir, have)
 	if !p.config.DryRun {
 		p.apply(n, v, dir, info)
+	}
+	if v.err == nil && !v.listing.Hot {
+		p.condemn(n, v, dir)
 	}
 	return v
 }
@@ -254,7 +259,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	}
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
-		keep: p.config.NoDelete, hides: p.hides(v), replaced: another || v.more&doubtBytes != 0,
+		keep: p.config.NoDelete, held: p.wasHeld, hides: p.hides(v), replaced: another || v.more&doubtBytes != 0,
 		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
 		checked: p.seen.settled,
 	}
@@ -266,7 +271,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 			v.failed = append(v.failed, failure{child.path[:100] + "...", errDeep})
 			continue
 		}
-		child.deep, child.more = v.deep, v.more
+		child.deep, child.more, child.nested = v.deep, v.more, v.nested
 		if older {
 			child.more = n.more // each shows for itself whether it is
 		}
@@ -305,7 +310,7 @@ func (p *pass) prunes(dir *disk.Dir, child *node, have *mtree.Entry) bool {
 	return true
 }
 
-// apply makes what needs no fetch, and counts what is to go.
+// apply makes what needs no fetch.
 func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	pl := &v.plan
 	v.proved = len(pl.check) > 0
@@ -326,27 +331,12 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	for _, c := range pl.mode {
 		v.note(n, c.Want.Name, p.setMode(dir, c))
 	}
-	if !v.listing.Hot {
-		for _, e := range pl.extra {
-			path := mtree.JoinPath(n.path, e.Name)
-			count, stays, err := p.dest.count(dir, e.Name, path)
-			if err != nil {
-				v.failed = append(v.failed, failure{path, local(err)})
-				continue
-			}
-			if stays {
-				v.stays++
-			}
-			if count > 0 {
-				v.doomed = append(v.doomed, doomed{e.Name, e.Kind, e.MTime, count})
-			}
-		}
-	}
 }
 
 // open makes a directory ready to be changed: writable for its owner, and known
 // to be unfinished.
 func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now disk.Record, doubts doubts) error {
+	p.begun()
 	if info.Mode&0o700 != 0o700 {
 		if err := dir.Chmod(info.Mode | 0o700); err != nil {
 			return err

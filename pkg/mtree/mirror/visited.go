@@ -14,14 +14,16 @@ import (
 // order in which listings come ahead.
 func (p *pass) visited(n *node, v *view) {
 	if v.err != nil {
+		p.unseen = append(p.unseen, n.path)
 		p.unlisted(n, v.err)
 		return
 	}
-	n.listed, n.deep, n.more = true, v.deep, v.more
+	n.listed, n.deep, n.more, n.nested = true, v.deep, v.more, v.nested
 	n.before, n.had = v.before, v.had
 	if n.parent == nil {
 		p.full = p.full || n.deep // by the root's record, or for want of one
-		p.resumed = n.had
+		p.gate.Unsure = p.gate.Unsure || n.had && p.uncounted
+		p.emptyRoot = len(v.listing.Entries) == len(v.plan.skipped) && len(v.plan.kept) == 0
 	}
 	n.record = v.record
 	if v.same {
@@ -33,7 +35,6 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	p.listed++
 	p.config.Stats.Listed.Add(1)
-	p.entries += v.plan.entries
 	n.entries = len(v.listing.Entries)
 	p.inCopy += v.inCopy
 	p.made += v.made()
@@ -46,9 +47,11 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	if v.listing.Hot {
 		n.blocked = true
+		p.unseen = append(p.unseen, n.path)
 	}
 	for _, f := range v.failed {
 		p.fail(n, f.path, f.err)
+		p.unseen = append(p.unseen, f.path)
 	}
 	for _, e := range v.plan.odd {
 		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))
@@ -125,6 +128,8 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		p.wantFiles++
 		p.wantBytes += c.Want.Size
 		switch {
+		case !p.config.DryRun && p.crowded.outOf(p.dest, c.Want.Size):
+			p.fail(n, mtree.JoinPath(n.path, c.Want.Name), errNoRoom)
 		case p.rules.last.Excluded(mtree.JoinPath(n.path, c.Want.Name), false):
 			last = append(last, c)
 		case p.mayTakeOver(&c):

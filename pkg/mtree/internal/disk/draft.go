@@ -21,6 +21,7 @@ import (
 // goroutines at once.
 type Aside struct {
 	dir     *Dir
+	left    error // why something of an earlier run is still there
 	last    atomic.Uint64
 	named   atomic.Bool // O_TMPFILE does not work here
 	noEmpty atomic.Bool // AT_EMPTY_PATH is not allowed
@@ -29,7 +30,7 @@ type Aside struct {
 }
 
 // OpenAside makes the directory name in d if it is missing, removes what an
-// earlier run left in it and opens it.
+// earlier run left in it and opens it. What cannot be removed stays: see Left.
 func (d *Dir) OpenAside(name string) (*Aside, error) {
 	if err := unix.Mkdirat(d.fd, name, 0o700); err != nil && err != unix.EEXIST {
 		return nil, d.fail("mkdir", name, err)
@@ -53,7 +54,11 @@ const (
 	partAge    = 7 * 24 * time.Hour
 )
 
-// sweep removes the orphans.
+// Left returns why something that an earlier run left could not be removed; nil
+// if nothing is left.
+func (a *Aside) Left() error { return a.left }
+
+// sweep removes the orphans. The names of those that stay are not used again.
 func (a *Aside) sweep() error {
 	names, err := a.dir.Names()
 	if err != nil {
@@ -67,7 +72,10 @@ func (a *Aside) sweep() error {
 			}
 		}
 		if err := a.dir.RemoveTree(name); err != nil {
-			return err
+			a.left = errors.Join(a.left, err)
+			if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+				a.last.Store(max(a.last.Load(), n))
+			}
 		}
 	}
 	return nil

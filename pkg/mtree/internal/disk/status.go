@@ -61,9 +61,23 @@ type Status struct {
 	SourceRun string       `json:"source_run,omitempty"`
 	SourceTop *mtree.Stamp `json:"source_top,omitempty"`
 
+	Deletions *Deletions `json:"deletions,omitempty"` // copy only
+
 	// Walked says that a copy was completed by a full walk of a source whose
 	// stamps do not prune. Those of the copy are the same, so they do not either.
 	Walked bool `json:"walked,omitempty"`
+}
+
+// Deletions is what a mirror remembers of its copy for --max-delete.
+type Deletions struct {
+	Base int64 `json:"base,omitempty"` // entries of the copy at the end of the last full walk, 0: not counted
+
+	// Recent has how many entries were deleted in which minute (Unix), those of
+	// the last ten; the oldest first.
+	Recent [][2]int64 `json:"recent,omitempty"`
+
+	Shut   bool `json:"shut,omitempty"`   // a hold stands: until it ends neither of the two moves
+	Unsure bool `json:"unsure,omitempty"` // a pass is under way, or was killed: nobody counted what it made
 }
 
 const (

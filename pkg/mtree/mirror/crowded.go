@@ -1,0 +1,54 @@
+package mirror
+
+import (
+	"syscall"
+	"time"
+)
+
+// A full disk fails what does not fit, and nothing else: the rest of the pass goes
+// on, with its deletions, and then what did not fit is tried again.
+
+// crowded remembers that the copy's disk was full, so that a file which does not
+// fit is not brought again with every small change: only where there is room by
+// now, and once a minute, for a disk that compresses may have room all the same.
+type crowded struct {
+	at   time.Time // zero: it was not
+	free int64     // bytes, for one pass; below 0: not asked yet
+}
+
+const crowdedFor = time.Minute
+
+var errNoRoom = local(syscall.ENOSPC)
+
+// lacksRoom notes an error of a full disk.
+func (p *pass) lacksRoom(err error) {
+	if p.noRoom == nil {
+		p.noRoom = local(err)
+	}
+	p.tried = p.tried || err != errNoRoom
+}
+
+// madeRoom reports whether what did not fit may fit now.
+func (p *pass) madeRoom() bool { return p.noRoom != nil && p.deleted > 0 }
+
+// note takes what a pass found.
+func (c *crowded) note(p *pass) {
+	c.free = -1
+	switch {
+	case p.noRoom == nil:
+		c.at = time.Time{}
+	case p.tried:
+		c.at = time.Now()
+	}
+}
+
+// outOf reports whether a file of that size need not be tried.
+func (c *crowded) outOf(d *dest, size int64) bool {
+	if c.at.IsZero() || time.Since(c.at) > crowdedFor {
+		return false
+	}
+	if c.free < 0 {
+		c.free = d.root.Free()
+	}
+	return size > c.free
+}

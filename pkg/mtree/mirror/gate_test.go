@@ -1,0 +1,517 @@
+package mirror
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// at lets the mirrors of b see that time from now on.
+func (b *bench) at(later time.Duration) {
+	b.config.Now = func() mtree.Stamp { return disk.Now().Add(later) }
+}
+
+// replacedFiles is a source that had 300 files in a, which the copy has, and has 301
+// others in zz by now.
+func replacedFiles(t *testing.T) (*tree, *bench) {
+	s, b := overHTTP(t, many("a", 300)...)
+	b.equal(s)
+	require.NoError(t, os.RemoveAll(s.path("a")))
+	s.change(many("zz", 301)...)
+	return s, b
+}
+
+// What the pass that held made raised the base: the next one deleted.
+func TestAHoldDoesNotLapse(t *testing.T) {
+	s, b := replacedFiles(t)
+	for range 3 {
+		b.requireHeld(301, "301 of 301 entries would go, --max-delete is 50%")
+	}
+	b.start()
+	s.change("n = new")
+	require.True(t, assertEventually(func() bool { _, err := os.Stat(b.path("n")); return err == nil }))
+	require.Contains(t, b.printStatus(), "held: 301\n")
+	require.NoError(t, b.release())
+	b.eventually(s)
+}
+
+// Nor is it ended by time, a walk, another option, a source that nothing is known
+// of for a while, or a copy that is opened anew.
+func TestAHoldOutlivesWhatIsNoReason(t *testing.T) {
+	for name, meanwhile := range map[string]func(t *testing.T, s *tree, b *bench){
+		"an hour":  func(_ *testing.T, _ *tree, b *bench) { b.at(time.Hour) },
+		"a walk":   func(_ *testing.T, _ *tree, b *bench) { b.at(30 * 24 * time.Hour) },
+		"an epoch": func(_ *testing.T, s *tree, _ *bench) { s.epoch(2) },
+		"--no-links": func(t *testing.T, _ *tree, b *bench) {
+			b.config.NoLinks = true
+			b.requireHeld(301, "--max-delete")
+		},
+		"--no-delete": func(t *testing.T, _ *tree, b *bench) {
+			b.config.NoDelete = true
+			b.requireHeld(301, "--max-delete")
+			b.config.NoDelete = false
+		},
+		"--dry-run": func(t *testing.T, _ *tree, b *bench) {
+			b.config.DryRun = true
+			b.requireHeld(301, "--max-delete")
+			b.config.DryRun = false
+		},
+		"trouble": func(t *testing.T, _ *tree, b *bench) {
+			b.server.answer("/zz/?txt", http.StatusBadGateway, "")
+			b.at(30 * 24 * time.Hour)
+			require.Equal(t, exit.Held, exit.Of(b.once()))
+			b.server.interfere(nil)
+		},
+		"more files": func(t *testing.T, s *tree, b *bench) {
+			s.change(many("more", 2000)...)
+			require.Equal(t, exit.Held, exit.Of(b.once()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, b := replacedFiles(t)
+			b.requireHeld(301, "--max-delete")
+			meanwhile(t, s, b)
+			for range 2 {
+				require.Equal(t, exit.Held, exit.Of(b.once()))
+				require.Equal(t, "7", b.read("a/007"))
+				require.Contains(t, b.printStatus(), "held: 301\n")
+			}
+			require.NoError(t, b.release())
+			b.equal(s)
+		})
+	}
+}
+
+// A directory with held deletions that could not be listed once, while nothing
+// else was held, took the hold with it.
+func TestAHoldOutlivesADirectoryInTrouble(t *testing.T) {
+	s, b := overHTTP(t, append(many("d/a", 300), "d/n = 1")...)
+	b.equal(s)
+	require.NoError(t, os.RemoveAll(s.path("d/a")))
+	s.change(many("d/zz", 301)...)
+	b.requireHeld(301, "--max-delete")
+	b.server.answer("/d/?txt", http.StatusBadGateway, "")
+	for range 2 {
+		b.requireHeld(301, "--max-delete")
+	}
+	b.server.interfere(nil)
+	b.requireHeld(301, "--max-delete")
+}
+
+// Its end is that the source has them again, or enough of them, or that more may
+// be deleted.
+func TestAHoldEndsWithItsCause(t *testing.T) {
+	s, b := replacedFiles(t)
+	b.requireHeld(301, "--max-delete")
+	require.NoError(t, os.CopyFS(s.path("a"), os.DirFS(b.path("a"))))
+	for i := range 10 {
+		require.NoError(t, os.Remove(s.path(fmt.Sprintf("a/%03d", i))))
+	}
+	s.publish("a/x")
+	b.equal(s)
+	require.Contains(t, b.out.String(), "deleted 10, held 0,")
+
+	s, b = replacedFiles(t)
+	b.requireHeld(301, "--max-delete")
+	b.config.MaxDelete = "400"
+	b.equal(s)
+}
+
+// What a full walk finds to hold under unchanged stamps was forgotten by the next
+// pass, which took the root for complete.
+func TestAHoldOfAWalkStays(t *testing.T) {
+	s, b := overHTTP(t, many("a", 100)...)
+	b.equal(s)
+	testtree.Make(t, b.config.Dest, many("a/mine", 200)...)
+	b.at(30 * 24 * time.Hour)
+	for range 3 {
+		b.requireHeld(201, "201 of 101 entries would go")
+	}
+	require.Equal(t, "7", b.read("a/mine/007"))
+}
+
+// rm -rf of a large tree slipped through in pieces, each of them less than half of
+// what was left.
+func TestDeletionsOfTenMinutesCountTogether(t *testing.T) {
+	var lines []string
+	for i := range 10 {
+		lines = append(lines, many(fmt.Sprint("d", i), 39)...)
+	}
+	s, b := overHTTP(t, lines...)
+	b.equal(s)
+	for i := range 5 {
+		b.at(time.Duration(i) * 2 * time.Minute)
+		s.remove(fmt.Sprint("d", i))
+		b.equal(s)
+	}
+	s.remove("d5")
+	b.requireHeld(40, "40 of 400 entries would go, 200 went in the last ten minutes, --max-delete is 50%")
+	b.at(time.Hour) // time ends no hold
+	b.requireHeld(40, "200 went in the last ten minutes")
+
+	// A release settles what went before it, and counts for nothing itself.
+	require.NoError(t, b.release())
+	require.Contains(t, b.out.String(), "deleted 40, held 0")
+	s.remove("d6")
+	b.equal(s)
+	s.remove("d7/001")
+	b.equal(s)
+
+	// Nor does what went long ago.
+	b.at(time.Hour + 12*time.Minute)
+	s.remove("d7")
+	b.equal(s)
+}
+
+// A copy that shrinks has less to lose: the base is what it had ten minutes ago,
+// if that is less than was counted.
+func TestTheBaseShrinks(t *testing.T) {
+	s, b := overHTTP(t, append(append(many("a", 400), many("b", 300)...), many("c", 120)...)...)
+	b.equal(s)
+	s.remove("a")
+	b.equal(s)
+	b.at(time.Hour)
+	s.remove("b")
+	b.requireHeld(301, "301 of 422 entries would go")
+	require.NoError(t, b.release())
+	b.at(2 * time.Hour)
+	s.remove("c")
+	b.server.interfere(nil)
+	s.change("n = keeps the root from being empty")
+	b.requireHeld(121, "121 of 121 entries would go")
+}
+
+// --adopt onto a directory of somebody else's held its files, and the next pass
+// deleted them: the base was the number of the source's.
+func TestTheBaseIsNotTheSources(t *testing.T) {
+	s, b := overHTTP(t, many("a", 18)...)
+	testtree.Make(t, filepath.Dir(b.config.Dest), many("copy/documents", 300)...)
+	b.config.Adopt = true
+	b.requireHeld(301, "301 of 301 entries would go")
+	for _, adopt := range []bool{false, true} {
+		b.config.Adopt = adopt
+		b.requireHeld(301, "301 of 301 entries would go")
+	}
+	require.Equal(t, "7", b.read("documents/007"))
+	b.config.Adopt = false
+	require.NoError(t, b.release())
+	b.equal(s)
+}
+
+// A mirror was killed while it made what it then had to delete: the base was what
+// the next one made, or all there was before.
+func TestMaxDeleteAfterAKill(t *testing.T) {
+	for _, limit := range []string{"50%", "100%"} {
+		s, b := overHTTP(t, many("a", 200)...)
+		b.equal(s)
+		s.change(many("b", 1200)...)
+		var before []byte
+		b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPost && before == nil {
+				before, _ = os.ReadFile(b.path(".tidemark/status.json"))
+			}
+			return false
+		})
+		require.NoError(t, b.once())
+		b.server.interfere(nil)
+		require.Contains(t, string(before), `"unsure":true`)
+		require.NoError(t, os.WriteFile(b.path(".tidemark/status.json"), before, 0o644))
+
+		require.NoError(t, os.RemoveAll(s.path("b")))
+		for i := range 196 {
+			require.NoError(t, os.Remove(s.path(fmt.Sprintf("a/%03d", i))))
+		}
+		s.publish("a/x")
+		b.config.MaxDelete = limit
+		if limit == "100%" {
+			b.equal(s)
+			continue
+		}
+		b.requireHeld(1201+196, "1397 of 201 entries would go")
+		b.requireHeld(1201+196, "1397 of 201 entries would go")
+	}
+}
+
+// A disk that was mounted within the tree went away: where it was is another
+// directory, and an empty one.
+func TestAMissingDiskDeletesNothing(t *testing.T) {
+	s, b := overHTTP(t, append(many("d/disk", 40), "d/f = x", "d/sub/gone = x", "e = x")...)
+	b.equal(s)
+	require.NoError(t, os.Rename(s.path("d/disk"), filepath.Join(filepath.Dir(s.root), "away")))
+	require.NoError(t, os.Mkdir(s.path("d/disk"), 0o755))
+	s.publish("d/disk")
+	s.remove("d/sub")
+	held := func() {
+		t.Helper()
+		require.Equal(t, exit.Held, exit.Of(b.once()))
+		require.Contains(t, b.printStatus(), "held: 40\nheld because: "+whyEmptied+"\n")
+		require.Equal(t, "7", b.read("d/disk/007"))
+	}
+	held()
+	require.NoDirExists(t, b.path("d/sub"), "others go on")
+	held()
+	s.change("d/disk/stray = written to the mount point", "e = changed")
+	held()
+	require.Equal(t, "changed", b.read("e"))
+	b.config.NoDelete = true
+	held()
+	b.config.NoDelete = false
+	held()
+	require.NoError(t, os.RemoveAll(s.path("d/disk")))
+	require.NoError(t, os.Rename(filepath.Join(filepath.Dir(s.root), "away"), s.path("d/disk")))
+	s.publish("d/disk")
+	b.equal(s)
+	require.Contains(t, b.printStatus(), "held: 0\n")
+}
+
+// The same with a stray file from the beginning; where another directory took the
+// place it is a reason for many entries only, and for none if something stayed.
+func TestAnotherDirectoryWithoutAnything(t *testing.T) {
+	exchange := func(s *tree, lines ...string) {
+		require.NoError(t, os.Rename(s.path("current"), filepath.Join(t.TempDir(), "old")))
+		s.change(lines...)
+	}
+	s, b := overHTTP(t, append(many("current", 120), many("other", 400)...)...)
+	b.equal(s)
+	exchange(s, "current/stray = x")
+	for range 2 {
+		require.Equal(t, exit.Held, exit.Of(b.once()))
+		require.Contains(t, b.printStatus(), "held: 120\n")
+	}
+	require.NoError(t, b.release())
+	b.equal(s)
+
+	s, b = overHTTP(t, append(many("current", 120), many("other", 400)...)...)
+	b.equal(s)
+	exchange(s, "current/007 = x")
+	b.equal(s)
+	exchange(s, "current/next = x")
+	b.equal(s)
+}
+
+// A copy in a directory of the copy, of another tree, was deleted with the first
+// change: it is not the source's to delete, however deep it lies.
+func TestACopyInACopyIsNotDeleted(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "gone/f = x", "gone/deep/er/f = x", "also = x")
+	b.equal(s)
+	inner := watched(t, "b/g = y")
+	for _, at := range []string{"other", "gone/deep/er/copy"} {
+		within := newBench(t, inner.root)
+		within.config.Dest = b.path(at)
+		within.equal(inner)
+	}
+	testtree.Make(t, b.config.Dest, "junk/f = x")
+	s.remove("gone")
+	s.remove("also")
+	for range 2 {
+		err := b.once()
+		require.Equal(t, exit.Held, exit.Of(err), "%v", err)
+		require.Contains(t, b.printStatus(), "held: 11\nheld because: "+whyTree+"\n")
+		require.Equal(t, "y", b.read("other/b/g"))
+		require.Equal(t, "y", b.read("gone/deep/er/copy/b/g"))
+		require.NoFileExists(t, b.path("also"), "others go on")
+		require.NoDirExists(t, b.path("junk"))
+	}
+
+	// With a directory of that name at the source, its entries are as safe.
+	s.change("other/f = x")
+	require.Equal(t, exit.Held, exit.Of(b.once()))
+	require.Equal(t, "y", b.read("other/b/g"))
+	require.NoError(t, b.release())
+	require.NoDirExists(t, b.path("gone"))
+	require.NoDirExists(t, b.path("other/b"))
+}
+
+// So it is where a file takes the place of the directory that has it.
+func TestACopyInACopyIsNotReplaced(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "c/f = x")
+	b.equal(s)
+	testtree.Make(t, b.config.Dest, "a/deep/.tidemark/tree = whatever", "c/deep/.tidemark/tree = whatever")
+	require.NoError(t, os.RemoveAll(s.path("a")))
+	require.NoError(t, os.RemoveAll(s.path("c")))
+	s.change("a = a file", "c -> a")
+	for range 2 {
+		require.Equal(t, exit.Held, exit.Of(b.once()))
+		require.FileExists(t, b.path("a/deep/.tidemark/tree"))
+		require.FileExists(t, b.path("c/deep/.tidemark/tree"))
+	}
+	require.NoError(t, b.release())
+	b.equal(s)
+}
+
+// A release of other deletions does not destroy a tree that came in between.
+func TestAReleaseSparesANewTree(t *testing.T) {
+	s, b := overHTTP(t, append(many("a/deep", 150), "c = x")...)
+	b.equal(s)
+	s.remove("a")
+	b.requireHeld(152, "--max-delete")
+	testtree.Make(t, b.config.Dest, "a/deep/.tidemark/tree = whatever")
+	require.NoError(t, b.release())
+	require.Contains(t, b.out.String(), "deleted 0, held 0")
+	require.FileExists(t, b.path("a/deep/.tidemark/tree"))
+	require.Equal(t, exit.Held, exit.Of(b.once()))
+}
+
+// What cannot be deleted was taken from its name, and the mirror ended at every
+// later start. It gets its name back and is a failure.
+func TestADeletionThatCannotBeFinished(t *testing.T) {
+	for _, filters := range [][]string{nil, {"- *.local"}} {
+		s, b := overHTTP(t, "gone/a/f = x", "gone/b/f = x", "gone/c = x", "f = y", "g = z")
+		b.config.Filters = filters
+		b.equal(s)
+		s.remove("gone")
+		s.remove("g")
+		s.change("f = changed")
+		b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/f" {
+				testtree.Make(t, b.config.Dest, "gone/b/.tidemark/tree = came in between")
+			}
+			return false
+		})
+		require.Equal(t, exit.Local, exit.Of(b.once()))
+		require.Contains(t, b.out.String(), "deleted 4, held 0, skipped 0, failed 1,")
+		require.Equal(t, "x", b.read("gone/b/f"))
+		require.NoFileExists(t, b.path("gone/c"))
+		require.NoFileExists(t, b.path("g"))
+		require.Equal(t, exit.Held, exit.Of(b.once()))
+		require.NoError(t, b.release())
+		b.equal(s)
+	}
+}
+
+// What an older mirror left of such a deletion is warned of, and in nobody's way.
+func TestWhatCannotBeSweptStays(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "b/f = x")
+	b.equal(s)
+	testtree.Make(t, b.config.Dest, ".tidemark/tmp/1/b/.tidemark/tree = theirs", ".tidemark/tmp/2/f = ours")
+	s.remove("a")
+	require.NoError(t, os.RemoveAll(s.path("b")))
+	s.change("b = a file")
+	b.equal(s)
+	require.FileExists(t, b.path(".tidemark/tmp/1/b/.tidemark/tree"))
+	require.NoDirExists(t, b.path(".tidemark/tmp/2"))
+}
+
+// A symlink that is not copied left what had its name before, for ever, and
+// --status and --verify said that all was equal.
+func TestWhatHadTheNameOfASkippedSymlink(t *testing.T) {
+	s, b := overHTTP(t, append(many("d", 20), "f = x", "sub/l -> f", "sub/f = x", "keep = x")...)
+	b.equal(s)
+	require.NoError(t, os.RemoveAll(s.path("d")))
+	require.NoError(t, os.Remove(s.path("f")))
+	s.change("d -> /etc", "f -> ../../out")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 22, held 0, skipped 2,")
+	require.NoDirExists(t, b.path("d"))
+	require.NoFileExists(t, b.path("f"))
+	b.requireIdle()
+	b.config.NoLinks = true
+	require.NoError(t, b.once())
+	_, err := os.Lstat(b.path("sub/l"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+
+	// By the guard: here it would be all there is.
+	s, b = overHTTP(t, many("d", 120)...)
+	b.equal(s)
+	require.NoError(t, os.RemoveAll(s.path("d")))
+	s.change("d -> /etc")
+	b.requireHeld(121, "the source's root is empty")
+	require.Contains(t, b.printStatus(), "held: 121\n")
+	b.config.NoDelete = true
+	b.requireHeld(121, "the source's root is empty")
+}
+
+// What a reader does not understand is left alone, whatever has its name.
+func TestWhatIsNotUnderstoodIsKept(t *testing.T) {
+	s, b := overHTTP(t, "d/f = x", "e/f = x")
+	b.equal(s)
+	s.change("e/f = changed")
+	b.server.alter("/?txt", func(body string) string { return strings.Replace(body, " d/\t-", " d\t1\tX=1", 1) })
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	require.Equal(t, "x", b.read("d/f"))
+	require.Equal(t, "changed", b.read("e/f"))
+}
+
+// A name that the copy cannot hold, here because somebody mounted a file over it,
+// stopped all deletions beside it.
+func TestALocalFailureStopsNoDeletions(t *testing.T) {
+	s, b := overHTTP(t, "d/f = x", "d/gone = x", "d/sub/f = x")
+	b.equal(s)
+	theirs := filepath.Join(t.TempDir(), "theirs")
+	require.NoError(t, os.WriteFile(theirs, nil, 0o644))
+	for _, name := range []string{"d/f", "d/sub/f"} {
+		require.NoError(t, syscall.Mount(theirs, b.path(name), "", syscall.MS_BIND, ""))
+		t.Cleanup(func() { _ = syscall.Unmount(b.path(name), syscall.MNT_DETACH) })
+	}
+	s.change("d/f = changed", "d/sub/f = changed")
+	s.remove("d/gone")
+	require.Equal(t, exit.Local, exit.Of(b.once()))
+	require.NoFileExists(t, b.path("d/gone"))
+}
+
+// A copy on a full disk never mended itself: what would make room was not deleted
+// before all had been fetched. Meanwhile small changes waited with it.
+func TestAFullDiskIsMended(t *testing.T) {
+	large := func(name string) string { return name + " = " + strings.Repeat(name, 3<<20) }
+	s, b := overHTTP(t, large("a"), "d/f = x")
+	at := t.TempDir()
+	require.NoError(t, syscall.Mount("tidemark", at, "tmpfs", 0, "size=5m"))
+	t.Cleanup(func() { _ = syscall.Unmount(at, syscall.MNT_DETACH) })
+	b.config.Dest, b.config.Log = filepath.Join(at, "copy"), nil
+	b.equal(s)
+	require.NoError(t, os.Remove(s.path("a")))
+	s.change(large("b"), "d/f = changed")
+	b.equal(s)
+
+	b.start()
+	s.change(large("c")) // beside b, which stays
+	require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "no space left on device") }))
+	for i := range 5 {
+		text := fmt.Sprint("change ", i)
+		s.change("d/f = " + text)
+		require.True(t, assertEventually(func() bool { return b.read("d/f") == text }))
+	}
+	require.NoError(t, os.Remove(s.path("b")))
+	s.publish("b")
+	require.True(t, assertEventually(func() bool { // and open nothing meanwhile: b would keep its blocks
+		_, err := os.Stat(b.path("c"))
+		return err == nil
+	}))
+	b.eventually(s)
+}
+
+// Where the copy's .tidemark was removed and then a walk fell due, for other
+// options of serve here, every pass failed with ENOENT.
+func TestTheMarkerIsGoneWhenAWalkIsDue(t *testing.T) {
+	s, b := overHTTP(t, append(many("d", 120), "f = x")...)
+	b.config.Filters = []string{"- *.local"}
+	b.equal(s)
+	testtree.Make(t, b.config.Dest, "d/mine.local = precious")
+	b.start()
+	require.True(t, assertEventually(func() bool { return b.stats.Passes.Load() > 1 }))
+	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
+	s.epoch(2)
+	s.change("f = changed")
+	require.True(t, assertEventually(func() bool { return b.read("f") == "changed" }))
+	require.True(t, assertEventually(func() bool { return b.status().State == disk.Mirrored }))
+
+	// The new one keeps to the filters, and remembers what was counted.
+	s.remove("d")
+	s.change("g = new")
+	require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "held: 120\n") }))
+	require.NoError(t, b.release())
+	require.Equal(t, "precious", b.read("d/mine.local"))
+	require.NoFileExists(t, b.path("d/007"))
+}
