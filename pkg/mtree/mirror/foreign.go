@@ -112,6 +112,9 @@ func eachVague(l *mtree.Listing, known map[string]vague, have []mtree.Entry, yie
 // foreignAccept asks for what is exact, where the server can.
 const foreignAccept = "application/json, text/html;q=0.9, */*;q=0.1"
 
+// errOurs says that the answer to a question for other servers is one of serve.
+var errOurs = errors.New("serve answers")
+
 // foreignListing asks a server of another kind for one directory.
 func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error) {
 	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": foreignAccept}}
@@ -123,6 +126,9 @@ func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error
 		return answer{}, err
 	}
 	defer resp.Body.Close()
+	if isOurs(resp) {
+		return answer{}, errOurs
+	}
 	text, err := io.ReadAll(&bounded{resp.Body, maxForeign})
 	if err != nil {
 		return answer{}, askedFor(resp, err)
@@ -167,8 +173,11 @@ func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]v
 	return nil, nil, fmt.Errorf("%w: neither text, JSON, XML nor HTML that lists a directory", mtree.ErrListing)
 }
 
-// notOurs reports whether an answer to the first question says that the server
-// is of another kind.
+// isOurs reports whether an answer says that serve gave it. That is always true.
+func isOurs(resp *http.Response) bool { return resp.Header.Get("Tidemark-Version") != "" }
+
+// notOurs reports whether the answer to a question for the root says that the
+// server is of another kind.
 func notOurs(a *answer, err error) bool {
 	if err == nil || a.dialect == ours {
 		return false

@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -17,35 +17,13 @@ import (
 )
 
 // httpSource is a tree published by serve, or by a program that speaks the same
-// protocol (docs/protocol.md).
+// protocol (docs/protocol.md), or by a server of another kind.
 type httpSource struct {
 	*client
-	mu    sync.Mutex
-	ahead ahead // listings that came with an answer to ?since
-	noTar bool
-	kind  serverKind
-	zones zones // of a server of another kind
-}
-
-// serverKind is what the first answer told of a server.
-type serverKind uint8
-
-const (
-	unknownKind serverKind = iota
-	ourKind
-	foreignKind
-)
-
-func (s *httpSource) isKind(k serverKind) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.kind == k
-}
-
-func (s *httpSource) setKind(k serverKind) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kind = k
+	ahead   ahead        // listings that came with an answer to ?since
+	foreign atomic.Bool  // the root was listed by a server of another kind last
+	noPost  atomic.Int64 // until when nothing is posted, Unix seconds: a proxy refuses it
+	zones   zones        // of a server of another kind
 }
 
 // Bounds of what an answer may be. Beyond them it is an error, never cut.
@@ -77,23 +55,29 @@ func dirPath(path string) string {
 }
 
 // list implements source: one GET, or none if the listing came with the last
-// answer to ?since. The first answer decides what kind of server this is, which
-// costs another one for those that are not ours.
+// answer to ?since. Each answer says what kind of server it comes from. The root
+// is asked for as serve is asked, which costs another GET for servers that are
+// not ours; what is below it, as the root was listed last.
 func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
-	if s.isKind(foreignKind) {
-		return s.foreignListing(ctx, ask)
-	}
-	a, err := s.ourListing(ctx, ask)
-	if s.isKind(ourKind) {
+	if ask.path != "" && s.foreign.Load() {
+		a, err := s.foreignListing(ctx, ask)
+		if err == errOurs {
+			a, err = s.ourListing(ctx, ask)
+		}
 		return a, err
 	}
-	if err == nil {
-		s.setKind(ourKind)
-	} else if ask.path == "" && notOurs(&a, err) {
+	a, err := s.ourListing(ctx, ask)
+	if ask.path != "" {
+		return a, err
+	}
+	if err != nil && notOurs(&a, err) {
 		if foreign, err := s.foreignListing(ctx, ask); err == nil {
-			s.setKind(foreignKind)
+			s.foreign.Store(true)
 			return foreign, nil
 		}
+	}
+	if err == nil {
+		s.foreign.Store(false)
 	}
 	return a, err
 }
@@ -152,7 +136,7 @@ func head(resp *http.Response) (answer, error) {
 		validator: h.Get("ETag"), state: disk.State(h.Get("Tidemark-State")), treeID: h.Get("Tidemark-Tree"),
 		dialect: h.Get("Server"), chain: disk.FormatHops(disk.ParseHops(h.Get("Tidemark-Upstream"))),
 	}
-	if h.Get("Tidemark-Version") != "" {
+	if isOurs(resp) {
 		a.dialect = ours
 	}
 	if e := tagE.FindStringSubmatch(a.validator); e != nil {

@@ -21,6 +21,8 @@ const (
 	longestRetry = 5 * time.Minute
 	releaseLook  = time.Second // while deletions are held: how often to look for a release
 	stateLook    = time.Second // where stamps do not prune: least time between looks whether they do
+
+	defaultForeignLook = time.Minute // at other web servers: between looks whether serve answers by now
 )
 
 // Run keeps Dest equal to Source until ctx ends, which is no error. A source
@@ -197,8 +199,7 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 // there, or has finished its audit, or came back.
 func (d *daemon) awaitStamps(ctx context.Context) (answer, error) {
 	if !d.stamping {
-		d.pause(ctx, time.Until(d.due))
-		return answer{unchanged: true}, nil
+		return d.awaitServe(ctx), nil
 	}
 	start := time.Now()
 	a, err := d.poll(ctx, ask{known: d.known, wait: min(pollWait, time.Until(d.due)+time.Second)})
@@ -215,6 +216,18 @@ func (d *daemon) awaitStamps(ctx context.Context) (answer, error) {
 	}
 	d.pause(ctx, stateLook-time.Since(start))
 	return answer{unchanged: true}, nil
+}
+
+// awaitServe does the same at a server of another kind, and looks whether serve
+// answers by now: what was there was a proxy's page, or serve took its place.
+func (d *daemon) awaitServe(ctx context.Context) answer {
+	d.pause(ctx, min(d.config.foreignLook, time.Until(d.due)))
+	if ctx.Err() == nil && time.Now().Before(d.due) {
+		if a, err := d.source.list(ctx, ask{}); err == nil && !a.foreign {
+			return a
+		}
+	}
+	return answer{unchanged: true}
 }
 
 // poll asks, and gives up when the next pass is due or a release came.

@@ -223,6 +223,9 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	}
 	another := v.had && replaced(v.before, &v.listing)
 	v.record = recordOf(&v.listing)
+	if v.record.ID == "" {
+		v.record.ID = v.before.ID // somebody took it away on the way here
+	}
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
 		keep: p.config.NoDelete, hides: p.hides(v), replaced: another,
