@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"sync/atomic"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -19,11 +21,13 @@ import (
 // localSource is a directory of this machine, or one mounted here, read by the
 // same rule as serve reads it. Dotfiles belong to it: nothing is published.
 type localSource struct {
-	root        *disk.Dir
+	root        *disk.Dir // changed by a question for the root, which is asked between passes only
 	path        string
+	dest        string
 	stateDir    string
 	crossMounts bool
 	owner       bool
+	hears       atomic.Bool    // whether what is mounted in the tree may be read: see heard
 	log         disk.LogReader // of a copy without xattrs
 }
 
@@ -32,13 +36,43 @@ func openLocal(c *Config) (*localSource, error) {
 	if err != nil {
 		return nil, exit.With(exit.Unreachable, err, "SOURCE must be a directory, or a URL that begins with http:// or https://")
 	}
-	return &localSource{root: root, path: c.Source, crossMounts: c.CrossMounts, owner: c.Owner}, nil
+	return &localSource{root: root, path: c.Source, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner}, nil
+}
+
+// errTurned says that the path of a local source leads to another directory than
+// before, which is opened by now.
+var errTurned = errors.New("SOURCE is another directory than before: it was mounted anew, or a link was turned")
+
+// standing looks whether the path still leads to the root that is open, and opens
+// the one it leads to if not. What is known of the other one is void then, which
+// the error says.
+func (s *localSource) standing() error {
+	err := s.root.Standing(s.path)
+	if !errors.Is(err, disk.ErrReplaced) {
+		return err
+	}
+	if err := apart(s.path, s.dest); err != nil {
+		return err
+	}
+	root, err := disk.OpenRoot(s.path)
+	if err != nil {
+		return err
+	}
+	_ = s.root.Close()
+	s.root, s.log = root, disk.LogReader{}
+	return errTurned
+}
+
+// heard reports whether what is on file systems mounted in the tree may be read:
+// where stamps prune only if watch hears so far.
+func (s *localSource) heard(p *disk.Published) bool {
+	return s.crossMounts && (!p.State.Prunes() || p.Status.CrossMounts == nil || *p.Status.CrossMounts)
 }
 
 // list implements source. With ask.known it costs about 20 system calls.
 func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	if ask.path == "" {
-		if err := s.root.Standing(s.path); err != nil {
+		if err := s.standing(); err != nil {
 			return answer{}, err
 		}
 	}
@@ -60,8 +94,14 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 			return answer{}, err
 		}
 	}
-	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: fmt.Sprintf("mounts=%t,%x", s.crossMounts, crc32.ChecksumIEEE(fmt.Append(nil, p.Tree.Filters)))}
-	d, err := s.root.OpenDirPath(ask.path, s.crossMounts)
+	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory"}
+	heard := s.heard(&p)
+	s.hears.Store(heard)
+	a.e = fmt.Sprintf("mounts=%t,%x,%x", heard, crc32.ChecksumIEEE(fmt.Append(nil, p.Tree.Filters, p.Tree.E)), crc32.ChecksumIEEE([]byte(reader())))
+	d, err := s.root.OpenDirPath(ask.path, heard)
+	if s.crossMounts && disk.IsBeyond(err) {
+		return answer{}, fmt.Errorf("%w: watch does not hear what is mounted there: %w", errDenied, err)
+	}
 	if err != nil {
 		return answer{}, reading(err)
 	}
@@ -82,6 +122,14 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		return answer{}, reading(err)
 	}
 	return a, nil
+}
+
+// reader tells whose rights read the source, as far as the kernel tells: one who
+// may read more has to look everywhere, for no stamp moves with rights.
+func reader() string {
+	groups, _ := os.Getgroups()
+	slices.Sort(groups)
+	return fmt.Sprint(os.Geteuid(), os.Getegid(), groups, disk.ReadsAll())
 }
 
 // reading gives an error of reading the source the name that passes act on.
@@ -106,6 +154,10 @@ func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []e
 		f, info, err := d.OpenFile(e.Name)
 		if err != nil {
 			return opened{}, reading(err)
+		}
+		if info.MountRoot && s.crossMounts && !s.hears.Load() {
+			_ = f.Close()
+			return opened{}, fmt.Errorf("%w: watch does not hear what is mounted over it", errDenied)
 		}
 		got := entryOf(e.Name, info)
 		if how == asListed && !sameFile(e.Entry, &got) {

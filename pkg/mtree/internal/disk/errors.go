@@ -34,6 +34,9 @@ func IsDenied(err error) bool {
 	return false
 }
 
+// IsBeyond reports whether err says that a path leads to another file system.
+func IsBeyond(err error) bool { return unixErr(err) == unix.EXDEV }
+
 // IsFull reports whether err says that the file system is out of blocks,
 // inodes or quota.
 func IsFull(err error) bool {

@@ -40,19 +40,20 @@ func (s State) Prunes() bool {
 
 // Status is the file .tidemark/status.json, written by the lock's holder.
 type Status struct {
-	State      State            `json:"state"`
-	Checkpoint *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
-	Floor      *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
-	Audit      *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
-	Boot       string           `json:"boot,omitempty"`       // boot id at the time of writing
-	Clean      bool             `json:"clean"`                // written by an orderly stop
-	PID        int              `json:"pid,omitempty"`
-	Updated    *mtree.Stamp     `json:"updated,omitempty"` // local clock
-	Root       *mtree.Stamp     `json:"root,omitempty"`    // the root's stamp
-	Backend    string           `json:"backend,omitempty"` // watch only
-	Counters   map[string]int64 `json:"counters,omitempty"`
-	Error      string           `json:"error,omitempty"` // the last one, without paths
-	Chain      string           `json:"chain,omitempty"` // FormatHops: how the source of a copy came about
+	State       State            `json:"state"`
+	Checkpoint  *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
+	Floor       *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
+	Audit       *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
+	Boot        string           `json:"boot,omitempty"`       // boot id at the time of writing
+	Clean       bool             `json:"clean"`                // written by an orderly stop
+	PID         int              `json:"pid,omitempty"`
+	Updated     *mtree.Stamp     `json:"updated,omitempty"`      // local clock
+	Root        *mtree.Stamp     `json:"root,omitempty"`         // the root's stamp
+	Backend     string           `json:"backend,omitempty"`      // watch only
+	CrossMounts *bool            `json:"cross_mounts,omitempty"` // how far watch hears; nil: not told
+	Counters    map[string]int64 `json:"counters,omitempty"`
+	Error       string           `json:"error,omitempty"` // the last one, without paths
+	Chain       string           `json:"chain,omitempty"` // FormatHops: how the source of a copy came about
 
 	// Walked says that a copy was completed by a full walk of a source whose
 	// stamps do not prune. Those of the copy are the same, so they do not either.
