@@ -233,7 +233,7 @@ func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint3
 			return err
 		}
 	}
-	if err := f.SetTime(got.MTime); err != nil {
+	if err := f.SetTime(p.dest.times.Stored(got.MTime)); err != nil {
 		return err
 	}
 	if p.config.Durability == Each {
