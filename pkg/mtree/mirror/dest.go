@@ -37,7 +37,8 @@ type dest struct {
 	tree   disk.Tree // as in the marker; ID "" before the first claim
 	status disk.Status
 	file   *disk.StatusFile
-	self   disk.Info // the root, when it was opened
+	beacon *disk.Beacon // nil: nobody can be told
+	self   disk.Info    // the root, when it was opened
 }
 
 // makeRoom is what to do about a full disk.
@@ -209,6 +210,7 @@ func (d *dest) prepare(c *Config) (err error) {
 	if d.file, err = d.marker.CreateStatus(); err != nil {
 		return err
 	}
+	d.beacon, _ = d.marker.CreateBeacon() // on a full disk there may be none
 	if err := d.root.ProbeRecord(); errors.Is(err, disk.ErrNoXattr) {
 		d.log, err = d.marker.OpenRecordLog()
 		return err
@@ -222,6 +224,7 @@ func (d *dest) close() {
 	if d.file != nil {
 		_ = d.file.Close()
 	}
+	_ = d.beacon.Close()
 	if d.log != nil {
 		_ = d.log.Close()
 	}

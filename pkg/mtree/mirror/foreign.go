@@ -117,7 +117,7 @@ var errOurs = errors.New("serve answers")
 
 // foreignListing asks a server of another kind for one directory.
 func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error) {
-	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": foreignAccept}}
+	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": foreignAccept}, once: ask.once}
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}

@@ -88,7 +88,7 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	} else if l, ok := s.ahead.take(ctx, &ask); ok {
 		return answer{listing: l, ahead: true}, nil
 	}
-	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}}
+	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}, once: ask.once}
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
@@ -124,7 +124,7 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 }
 
 // plain is the same question without what an answer of 410 refuses.
-func (a ask) plain() ask { return ask{path: a.path, least: a.least, fresh: a.fresh} }
+func (a ask) plain() ask { return ask{path: a.path, least: a.least, fresh: a.fresh, once: a.once} }
 
 // tagE finds the E in the ETag of a text listing, whatever a proxy appended.
 var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)

@@ -34,6 +34,8 @@ type mirror struct {
 	warned  disk.State // for which full walks were announced
 	turns   turns
 	hookDue bool // something changed since --exec ran
+
+	confirmed *mtree.Stamp // by the clock here: until when the copy is known to be what the source published
 }
 
 // open opens source and copy and takes the lock.
@@ -307,10 +309,14 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 			p.release = &list
 		}
 	}
+	began := m.config.Now()
 	err = p.run(ctx)
 	m.count(p, err)
 	if m.config.DryRun {
 		return p, err
+	}
+	if p.complete {
+		m.confirm(began)
 	}
 	return p, errors.Join(err, m.publish(p, err))
 }
@@ -385,7 +391,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	if p.changed {
 		counters[countEnded] = sec
 	}
-	next.Error = ""
+	next.Error, next.Away = "", nil
 	if passErr != nil {
 		next.Error = causeOf(passErr)
 	}
@@ -408,6 +414,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		counters[countWalked] = sec
 	}
 	next.Counters = counters
+	m.config.Stats.State.Store(stateNumber(&next))
 	if sameStatus(&d.status, &next) {
 		return nil
 	}
@@ -420,7 +427,7 @@ const clockLag = 20 * time.Millisecond
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
 func sameStatus(a, b *disk.Status) bool {
-	if a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
+	if a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || (a.Away == nil) != (b.Away == nil) || len(a.Counters) != len(b.Counters) {
 		return false
 	}
 	for key, value := range b.Counters {
@@ -436,6 +443,9 @@ func sameStatus(a, b *disk.Status) bool {
 
 func (m *mirror) writeStatus(next disk.Status, now mtree.Stamp) error {
 	next.Updated = &now
+	if m.confirmed != nil {
+		next.Confirmed = m.confirmed
+	}
 	next.Boot, next.PID = disk.BootID(), os.Getpid()
 	m.dest.status = next
 	return local(m.dest.file.Write(next))

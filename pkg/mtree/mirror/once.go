@@ -39,6 +39,7 @@ func Once(ctx context.Context, c Config) error {
 		if err != nil || p.complete || p.failed+p.held > 0 || try == movingTries || m.config.DryRun {
 			if p != nil {
 				m.summary(&total)
+				m.lastWord()
 			}
 			if err == nil && !m.config.DryRun {
 				err = total.unfinished()

@@ -68,6 +68,7 @@ type ask struct {
 	fresh bool          // not from a cache
 	known string        // validator of the answer we have; "": none
 	wait  time.Duration // with known: how long the source may wait for a change
+	once  bool          // not again if it fails
 	since *mtree.Stamp  // with known: the stamp behind which everything is wanted
 }
 
@@ -75,6 +76,7 @@ type ask struct {
 type answer struct {
 	listing   mtree.Listing
 	unchanged bool   // as known; there is no listing
+	none      bool   // with unchanged: there was no answer, nobody waited for it any longer
 	ahead     bool   // it came with the root's: what it says of the tree was said there
 	validator string // for ask.known
 	e         string // of the validator: what of it changes with the options of the server; "": not told
