@@ -57,12 +57,14 @@ func (d *daemon) lost(ctx context.Context, err error) {
 	}
 }
 
-// lastWord keeps what the beacon told for those who look later.
+// lastWord keeps what the beacon told for those who look later. Otherwise there is
+// no news: the status stays of the time it was.
 func (m *mirror) lastWord() {
 	if m.confirmed == nil || m.config.DryRun {
 		return
 	}
-	if err := m.writeStatus(m.dest.status, m.config.Now()); err != nil {
+	m.dest.status.Confirmed = m.confirmed
+	if err := m.dest.file.Write(m.dest.status); err != nil {
 		m.config.Log.Warn("status", "error", err)
 	}
 }

@@ -91,7 +91,37 @@ func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, erro
 		_ = resp.Body.Close()
 		return opened{}, err
 	}
+	if d == asIs {
+		body := f.body.(*wholeBody)
+		body.cut = func() error { return s.whyCut(ctx, r, resp, &e, body.got) }
+		f.got.Size = -1 // what is read
+	}
 	return f, nil
+}
+
+// whyCut says why an answer ended after so many bytes, before its time: io.EOF if
+// the file has shrunk to that, errChanging if it is another one by now, else
+// errMoved: it may be the connection.
+func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, e *wanted, got int64) error {
+	r.method = http.MethodHead
+	resp, err := s.do(ctx, r)
+	if err != nil {
+		return errMoved
+	}
+	_ = resp.Body.Close()
+	now, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
+	changed := ok && resp.Header.Get("ETag") != was.Header.Get("ETag")
+	if e.vague != nil {
+		date, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+		now.Size, changed = resp.ContentLength, err == nil && !e.mayBeOf(date)
+	}
+	switch {
+	case changed && now.Size >= 0 && now.Size <= got:
+		return io.EOF
+	case changed:
+		return fmt.Errorf("%w: %w", errMoved, errChanging)
+	}
+	return errMoved
 }
 
 // continued is the rest of a file of which the first bytes are there. It is the
@@ -223,6 +253,7 @@ type wholeBody struct {
 	io.ReadCloser
 	low, high int64 // bounds of its length; high < 0: none
 	got       int64
+	cut       func() error // why it ends before its time; nil: errMoved
 }
 
 func (b *wholeBody) Read(buf []byte) (int, error) {
@@ -231,6 +262,8 @@ func (b *wholeBody) Read(buf []byte) (int, error) {
 	switch {
 	case b.high >= 0 && b.got > b.high:
 		return 0, fmt.Errorf("%w: more bytes than announced", errMoved)
+	case (err == io.EOF && b.got < b.low || err != nil && err != io.EOF) && b.cut != nil:
+		return n, b.cut()
 	case err == io.EOF && b.got < b.low, err != nil && err != io.EOF:
 		return n, fmt.Errorf("%w: %w", errMoved, io.ErrUnexpectedEOF)
 	}

@@ -164,7 +164,11 @@ func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []e
 			_ = f.Close()
 			return opened{}, errMoved
 		}
-		return opened{got: got, body: &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}, done: func() { _ = f.Close() }}, nil
+		o := opened{got: got, body: &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}, done: func() { _ = f.Close() }}
+		if how == asIs {
+			o.got.Size = -1 // what is read: it may shrink
+		}
+		return o, nil
 	})
 }
 
@@ -220,7 +224,7 @@ func (f *steadyFile) Read(buf []byte) (int, error) {
 	}
 	n, err := f.File.Read(buf)
 	f.read += int64(n)
-	if err == io.EOF {
+	if err == io.EOF && !f.loose {
 		err = errMoved
 	}
 	return n, err

@@ -95,11 +95,16 @@ var (
 	errGone   = errors.New("no longer there")
 	errSame   = errors.New("unchanged")
 	errMoved  = errors.New("changed while it was read")
+
+	errChanging = errors.New("it goes on changing") // with errMoved
 )
 
 // fetchTries is how often a file that changes under the reader is read anew
 // before it is kept as it was read last.
 const fetchTries = 3
+
+// changingTries is how often that is tried where it shrinks again and again.
+const changingTries = 12
 
 // opened is a file of the source being read.
 type opened struct {
@@ -133,14 +138,15 @@ func oneByOne(ctx context.Context, want []wanted, put putFunc,
 				there, try = now, 1 // a broken connection, not a changed file
 			}
 			d := asFound
-			switch try {
-			case 1:
+			switch {
+			case try == 1:
 				d = asListed
-			case fetchTries:
+			case try >= fetchTries:
 				d = asIs
 			}
 			errs[i] = putOne(ctx, i, e, d, put, open)
-			if !errors.Is(errs[i], errMoved) || try == fetchTries {
+			again := try < fetchTries || errors.Is(errs[i], errChanging) && try < changingTries
+			if !errors.Is(errs[i], errMoved) || !again {
 				break
 			}
 		}
