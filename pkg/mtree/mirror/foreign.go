@@ -121,6 +121,16 @@ func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
+	var a answer
+	err := s.turn.inTurn(ctx, func(room *room) (err error) {
+		a, err = s.listForeign(ctx, ask, r, room)
+		return err
+	})
+	return a, err
+}
+
+// listForeign is one GET of such a listing.
+func (s *httpSource) listForeign(ctx context.Context, ask ask, r request, room *room) (answer, error) {
 	resp, err := s.do(ctx, r)
 	if err != nil {
 		return answer{}, err
@@ -129,7 +139,10 @@ func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error
 	if isOurs(resp) {
 		return answer{}, errOurs
 	}
-	text, err := io.ReadAll(&bounded{resp.Body, maxForeign})
+	text, err := io.ReadAll(&roomReader{&bounded{resp.Body, maxForeign}, room})
+	if err == nil {
+		err = room.take(foreignRoom(text))
+	}
 	if err != nil {
 		return answer{}, askedFor(resp, err)
 	}
@@ -159,6 +172,15 @@ func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error
 
 // maxForeign bounds a foreign listing in bytes: it is held as a whole.
 const maxForeign = 64 << 20
+
+// foreignRoom is what the entries of a foreign listing take in memory while it is
+// read, in bytes, besides its text: however the text is made, it has no more of them
+// than of these marks.
+func foreignRoom(text []byte) int {
+	count := func(mark string) int { return bytes.Count(text, []byte(mark)) }
+	const entry, element = 400, 110
+	return max(entry*(count("<a")+count("<A")), entry*(count("<file")+count("<dir")), entry*count("{"), element*count(","))
+}
 
 func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]vague, error) {
 	trimmed := bytes.TrimSpace(text)

@@ -24,6 +24,7 @@ type httpSource struct {
 	foreign atomic.Bool  // the root was listed by a server of another kind last
 	noPost  atomic.Int64 // until when nothing is posted, Unix seconds: a proxy refuses it
 	zones   zones        // of a server of another kind
+	turn    largeTurn
 }
 
 // Bounds of what an answer may be. Beyond them it is an error, never cut.
@@ -39,7 +40,7 @@ func openHTTP(c *Config) (*httpSource, error) {
 	if !strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath("/")
 	}
-	return &httpSource{client: newClient(c, u.String())}, nil
+	return &httpSource{client: newClient(c, u.String()), turn: make(largeTurn, 1)}, nil
 }
 
 func (s *httpSource) close() {
@@ -107,6 +108,16 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	if ask.known != "" && ask.wait > 0 && ask.since != nil {
 		return s.listSince(ctx, ask, r)
 	}
+	var a answer
+	err := s.turn.inTurn(ctx, func(room *room) (err error) {
+		a, err = s.listOne(ctx, ask, r, room)
+		return err
+	})
+	return a, err
+}
+
+// listOne is one GET of a listing.
+func (s *httpSource) listOne(ctx context.Context, ask ask, r request, room *room) (answer, error) {
 	resp, err := s.do(ctx, r)
 	if err != nil {
 		return answer{}, err
@@ -120,7 +131,7 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 		a.validator = ask.known
 		return a, nil
 	}
-	return a, parseOne(resp, &a)
+	return a, parseOne(resp, &a, room)
 }
 
 // plain is the same question without what an answer of 410 refuses.
@@ -152,8 +163,9 @@ func head(resp *http.Response) (answer, error) {
 }
 
 // parseOne reads exactly one whole listing.
-func parseOne(resp *http.Response, a *answer) (err error) {
+func parseOne(resp *http.Response, a *answer, room *room) (err error) {
 	d := mtree.NewDecoder(&bounded{resp.Body, maxListing})
+	d.Room = room.take
 	if a.listing, err = d.Next(); err == io.EOF {
 		err = mtree.ErrTruncated
 	}

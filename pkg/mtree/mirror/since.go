@@ -130,7 +130,9 @@ func (r *sinceReader) root(a *answer) error {
 	case path != "":
 		return fmt.Errorf("%w: it does not begin with the directory that was asked for", mtree.ErrListing)
 	}
-	a.listing, err = mtree.NewDecoder(block).Next()
+	d := mtree.NewDecoder(block)
+	d.Room = (&room{large: true}).take // it comes between passes: nobody else reads any
+	a.listing, err = d.Next()
 	a.unchanged = err != nil
 	return err
 }
