@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // ListingType is the media type of a text listing.
@@ -162,10 +163,16 @@ type Decoder struct {
 	// MaxEntries bounds the entries of one listing; 0 means MaxEntries.
 	MaxEntries int
 
+	// Room is asked before entries that take so many bytes of memory more are
+	// kept, in steps of 64 KiB and more; its error ends the listing. nil: there is
+	// room for all.
+	Room func(bytes int) error
+
 	in      *bufio.Reader // nil: text is all there is
 	text    string        // not read yet
 	guess   int           // how many entries the listing may have
 	line    int           // number of the line read last, from 1
+	unasked int           // bytes that Room was not asked for yet
 	trailer *Trailer
 }
 
@@ -194,6 +201,7 @@ func (d *Decoder) Next() (Listing, error) {
 	if d.guess > 0 {
 		l.Entries = make([]Entry, 0, min(d.guess, most))
 	}
+	var pieces pieces
 	for {
 		line, err := d.readLine()
 		if err == io.EOF {
@@ -204,14 +212,15 @@ func (d *Decoder) Next() (Listing, error) {
 		}
 		if line[0] == '#' {
 			if count, ok := strings.CutPrefix(line, "#end "); ok {
-				if count != strconv.Itoa(len(l.Entries)) {
-					return Listing{}, d.wrong(fmt.Errorf("the end mark counts %.20q, there were %d", count, len(l.Entries)))
+				if n := pieces.count + len(l.Entries); count != strconv.Itoa(n) {
+					return Listing{}, d.wrong(fmt.Errorf("the end mark counts %.20q, there were %d", count, n))
 				}
+				l.Entries = pieces.join(l.Entries)
 				return l, nil
 			}
 			continue
 		}
-		if len(l.Entries) >= most {
+		if pieces.count+len(l.Entries) >= most {
 			return Listing{}, d.wrong(fmt.Errorf("more than %d entries", most))
 		}
 		e, err := parseEntry(line)
@@ -224,8 +233,63 @@ func (d *Decoder) Next() (Listing, error) {
 		if n := len(l.Entries); n > 0 && l.Entries[n-1].Name >= e.Name {
 			return Listing{}, d.wrong(fmt.Errorf("%q is out of order or twice", e.Name))
 		}
+		if err := d.makeRoom(&e); err != nil {
+			return Listing{}, err
+		}
+		if len(l.Entries) >= pieceSize && d.in != nil {
+			l.Entries = pieces.keep(l.Entries)
+		}
 		l.Entries = append(l.Entries, e)
 	}
+}
+
+// pieceSize is in pieces of how many entries a large listing is held until its end:
+// one slice that grows is there twice again and again.
+const pieceSize = 64 << 10
+
+type pieces struct {
+	kept  [][]Entry
+	count int
+}
+
+// keep keeps a piece and returns the next one, which begins with the last entry of
+// it: order is checked against that.
+func (p *pieces) keep(piece []Entry) []Entry {
+	last := len(piece) - 1
+	p.kept, p.count = append(p.kept, piece[:last:last]), p.count+last
+	return append(make([]Entry, 0, pieceSize), piece[last])
+}
+
+// join returns all pieces and the last one as one slice.
+func (p *pieces) join(last []Entry) []Entry {
+	if p.count == 0 {
+		return last
+	}
+	all := make([]Entry, 0, p.count+len(last))
+	for i, piece := range p.kept {
+		all, p.kept[i] = append(all, piece...), nil
+	}
+	return append(all, last...)
+}
+
+// entrySize is what an entry takes in memory, its strings apart: itself and what
+// allocating these costs.
+const entrySize = int(unsafe.Sizeof(Entry{})) + 16
+
+// roomStep is how many bytes are asked for at once.
+const roomStep = 64 << 10
+
+func (d *Decoder) makeRoom(e *Entry) error {
+	if d.Room == nil {
+		return nil
+	}
+	d.unasked += entrySize + len(e.Name) + len(e.Link)
+	if d.unasked < roomStep {
+		return nil
+	}
+	bytes := d.unasked
+	d.unasked = 0
+	return d.Room(bytes)
 }
 
 // Trailer returns the "#stamp" or "#more" line that stood behind the listings

@@ -1,6 +1,7 @@
 package mtree_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -206,4 +207,53 @@ func BenchmarkParseListing(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// A listing of several pieces is one of all its entries, in order and counted, and a
+// Room that has an end ends it.
+func TestLargeListings(t *testing.T) {
+	for _, n := range []int{pieceEntries - 1, pieceEntries, pieceEntries + 1, 2*pieceEntries + 5} {
+		var text strings.Builder
+		text.WriteString("1.500000000 ./\t-\n")
+		for i := range n {
+			fmt.Fprintf(&text, "1.500000000 %07d\t%d\n", i, i)
+		}
+		whole := text.String() + fmt.Sprintf("#end %d\n", n)
+		l, err := mtree.NewDecoder(strings.NewReader(whole)).Next()
+		require.NoError(t, err)
+		again, err := mtree.ParseListing([]byte(whole))
+		require.NoError(t, err)
+		require.Equal(t, again, l)
+		_, err = mtree.NewDecoder(strings.NewReader(text.String() + fmt.Sprintf("#end %d\n", n-1))).Next()
+		require.ErrorIs(t, err, mtree.ErrListing)
+		_, err = mtree.NewDecoder(strings.NewReader(text.String() + "1.500000000 0000001\t1\n" + fmt.Sprintf("#end %d\n", n+1))).Next()
+		require.ErrorIs(t, err, mtree.ErrListing, "out of order")
+		d := mtree.NewDecoder(strings.NewReader(whole))
+		d.MaxEntries = n - 1
+		_, err = d.Next()
+		require.ErrorContains(t, err, "more than")
+	}
+	full := errors.New("full")
+	taken := 0
+	d := mtree.NewDecoder(io.MultiReader(strings.NewReader("1.5 ./\t-\n"), &endless{}))
+	d.Room = func(bytes int) error {
+		if taken += bytes; taken > 1<<20 {
+			return full
+		}
+		return nil
+	}
+	_, err := d.Next()
+	require.ErrorIs(t, err, full)
+	require.Less(t, taken, 2<<20)
+}
+
+// pieceEntries is pieceSize.
+const pieceEntries = 64 << 10
+
+// endless gives entries without an end.
+type endless struct{ n int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.n++
+	return copy(p, fmt.Sprintf("1.5 %09d\t1\n", e.n)), nil
 }

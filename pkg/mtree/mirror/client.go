@@ -102,7 +102,7 @@ func (e *statusError) Error() string { return e.what }
 func (e *statusError) Is(target error) bool {
 	switch e.status {
 	case http.StatusForbidden:
-		return target == errDenied
+		return target == errDenied && e.server == ours // a proxy's says nothing of the tree
 	case http.StatusNotFound, http.StatusGone:
 		return target == errGone
 	case http.StatusPreconditionFailed:
@@ -111,9 +111,9 @@ func (e *statusError) Is(target error) bool {
 	return false
 }
 
-// do sends a request and returns the answer if its status is 200, 206 or 304.
-// Closing its body ends the request. What may pass is tried again with pauses
-// that grow.
+// do sends a request and returns the answer if its status is 200, or one that
+// the request asked for: 206 by Range, 304 by a validator. Closing its body ends
+// the request. What may pass is tried again with pauses that grow.
 func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 	if r.once {
 		resp, err := c.send(ctx, r)
@@ -156,12 +156,25 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	guard.timer.Stop()
 	guard.ReadCloser = resp.Body
 	resp.Body = guard
-	switch resp.StatusCode {
-	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified:
+	if r.hopedFor(resp.StatusCode) {
 		return resp, nil
 	}
 	_ = resp.Body.Close()
 	return nil, refusal(resp)
+}
+
+// hopedFor reports whether an answer of this status is one to the request. A 206
+// or 304 that nobody asked for comes from a proxy, and is no file and no listing.
+func (r *request) hopedFor(status int) bool {
+	switch status {
+	case http.StatusOK:
+		return true
+	case http.StatusPartialContent:
+		return r.header["Range"] != ""
+	case http.StatusNotModified:
+		return r.header["If-None-Match"] != "" || r.header["If-Modified-Since"] != ""
+	}
+	return false
 }
 
 func (c *client) build(ctx context.Context, r request) (*http.Request, error) {
@@ -200,7 +213,7 @@ func refusal(resp *http.Response) error {
 		status: resp.StatusCode,
 		what:   fmt.Sprintf("%s %s: %s", resp.Request.Method, resp.Request.URL.Redacted(), resp.Status),
 	}
-	if resp.Header.Get("Tidemark-Version") != "" {
+	if isOurs(resp) {
 		e.server = ours
 	}
 	if to := resp.Header.Get("Location"); to != "" {
@@ -211,7 +224,8 @@ func refusal(resp *http.Response) error {
 		e.after = time.Duration(seconds) * time.Second
 	}
 	switch {
-	case resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
+	case resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout,
+		resp.StatusCode == http.StatusNotImplemented:
 		return backoff.Permanent(e)
 	case e.after > 0:
 		return errors.Join(e, &backoff.RetryAfterError{Duration: e.after})

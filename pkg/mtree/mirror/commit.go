@@ -193,7 +193,7 @@ func (p *pass) stamp(n *node) error {
 	if same && info.MTime == p.dest.times.Stored(n.record.Stamp) {
 		return nil
 	}
-	return dir.SetTime(n.record.Stamp)
+	return dir.SetTime(p.dest.times.Stored(n.record.Stamp))
 }
 
 // restoreMode gives a directory the mode it is listed with, after it was made

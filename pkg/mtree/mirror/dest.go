@@ -40,7 +40,8 @@ type dest struct {
 
 	statusMu sync.Mutex // of status while steps run: one of them may be the first to change something
 	file     *disk.StatusFile
-	self     disk.Root // the root, when it was opened
+	beacon   *disk.Beacon // nil: nobody can be told
+	self     disk.Root    // the root, when it was opened
 }
 
 // makeRoom is what to do about a full disk.
@@ -226,6 +227,7 @@ func (d *dest) prepare(c *Config) (err error) {
 	if d.file, err = d.marker.CreateStatus(); err != nil {
 		return err
 	}
+	d.beacon, _ = d.marker.CreateBeacon() // on a full disk there may be none
 	if err := d.root.ProbeRecord(); errors.Is(err, disk.ErrNoXattr) {
 		d.log, err = d.marker.OpenRecordLog()
 		return err
@@ -239,6 +241,7 @@ func (d *dest) close() {
 	if d.file != nil {
 		_ = d.file.Close()
 	}
+	_ = d.beacon.Close()
 	if d.log != nil {
 		_ = d.log.Close()
 	}

@@ -21,7 +21,7 @@ type haul struct {
 	made      int64 // under names that were free
 	taken     int64 // from other names in the copy, no data moved
 	denied    int64
-	gone      int64
+	gone      int64 // or changing as fast as they are read
 	moved     int64 // stored with their own times
 	unsettled int64
 	swaps     []swap
@@ -94,7 +94,7 @@ func (f *fetching) bring(parcels []parcel) {
 		case err == nil, errors.Is(err, errSame):
 		case errors.Is(err, errDenied):
 			h.denied++
-		case errors.Is(err, errGone):
+		case errors.Is(err, errGone), errors.Is(err, errChanging):
 			h.gone++
 		default:
 			h.failed = append(h.failed, failure{want[i].path, err})
@@ -233,7 +233,7 @@ func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint3
 			return err
 		}
 	}
-	if err := f.SetTime(got.MTime); err != nil {
+	if err := f.SetTime(p.dest.times.Stored(got.MTime)); err != nil {
 		return err
 	}
 	if p.config.Durability == Each {

@@ -153,3 +153,36 @@ func TestTheMarkerRespelled(t *testing.T) {
 	require.Equal(t, exit.Local, exit.Of(b.once()))
 	require.Equal(t, "00112233445566778899aabbccddeeff", b.published().Tree.ID)
 }
+
+// On ntfs-3g, which stores 100 ns, what a time beyond all became was taken for the
+// last one that it keeps: every file was fetched again with every pass.
+func TestNTFSKeepsMoreThanWholeSeconds(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "a/g = x @1000000000.123456789", "old/h = y @-3000000000.5", "new/i = z @9000000000", "c/j = y")
+	file, dir := testfs.Make(t, "mkntfs", "-F", "-Q", "-q")
+	testfs.Mount(t, dir, "ntfs-3g", "-o", "permissions", file, dir)
+	b.config.Dest = filepath.Join(dir, "copy")
+	hundreds := regexp.MustCompile(`(\.\d{7})\d\d`)
+	next := newBench(t, "")
+	fine := func() {
+		t.Helper()
+		require.NoError(t, b.once())
+		b.sameBut(s, hundreds)
+		b.requireIdle()
+		require.NoError(t, WaitFor(t.Context(), b.config.Dest, "", stampOf(t, s.root)))
+		if next.server == nil {
+			next.server = serveTree(t, b.config.Dest)
+			next.config.Source = next.server.URL
+		}
+		require.NoError(t, next.once())
+		next.sameBut(s, hundreds)
+		next.requireIdle()
+	}
+	fine()
+	s.change("c/j = changed", "a/b/new = x")
+	fine()
+	s.publish("a/g")
+	s.publish("old/h")
+	s.publish("new/i")
+	fine()
+	require.NotContains(t, b.out.String(), "fetched 1")
+}

@@ -112,18 +112,37 @@ func eachVague(l *mtree.Listing, known map[string]vague, have []mtree.Entry, yie
 // foreignAccept asks for what is exact, where the server can.
 const foreignAccept = "application/json, text/html;q=0.9, */*;q=0.1"
 
+// errOurs says that the answer to a question for other servers is one of serve.
+var errOurs = errors.New("serve answers")
+
 // foreignListing asks a server of another kind for one directory.
 func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error) {
-	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": foreignAccept}}
+	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": foreignAccept}, once: ask.once}
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
+	var a answer
+	err := s.turn.inTurn(ctx, func(room *room) (err error) {
+		a, err = s.listForeign(ctx, ask, r, room)
+		return err
+	})
+	return a, err
+}
+
+// listForeign is one GET of such a listing.
+func (s *httpSource) listForeign(ctx context.Context, ask ask, r request, room *room) (answer, error) {
 	resp, err := s.do(ctx, r)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(&bounded{resp.Body, maxForeign})
+	if isOurs(resp) {
+		return answer{}, errOurs
+	}
+	text, err := io.ReadAll(&roomReader{&bounded{resp.Body, maxForeign}, room})
+	if err == nil {
+		err = room.take(foreignRoom(text))
+	}
 	if err != nil {
 		return answer{}, askedFor(resp, err)
 	}
@@ -154,6 +173,15 @@ func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error
 // maxForeign bounds a foreign listing in bytes: it is held as a whole.
 const maxForeign = 64 << 20
 
+// foreignRoom is what the entries of a foreign listing take in memory while it is
+// read, in bytes, besides its text: however the text is made, it has no more of them
+// than of these marks.
+func foreignRoom(text []byte) int {
+	count := func(mark string) int { return bytes.Count(text, []byte(mark)) }
+	const entry, element = 400, 110
+	return max(entry*(count("<a")+count("<A")), entry*(count("<file")+count("<dir")), entry*count("{"), element*count(","))
+}
+
 func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]vague, error) {
 	trimmed := bytes.TrimSpace(text)
 	switch kind := resp.Header.Get("Content-Type"); {
@@ -167,8 +195,11 @@ func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]v
 	return nil, nil, fmt.Errorf("%w: neither text, JSON, XML nor HTML that lists a directory", mtree.ErrListing)
 }
 
-// notOurs reports whether an answer to the first question says that the server
-// is of another kind.
+// isOurs reports whether an answer says that serve gave it. That is always true.
+func isOurs(resp *http.Response) bool { return resp.Header.Get("Tidemark-Version") != "" }
+
+// notOurs reports whether the answer to a question for the root says that the
+// server is of another kind.
 func notOurs(a *answer, err error) bool {
 	if err == nil || a.dialect == ours {
 		return false

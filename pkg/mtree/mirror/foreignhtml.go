@@ -3,6 +3,7 @@ package mirror
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -37,7 +38,11 @@ func parseForeignHTML(text []byte, base string) ([]mtree.Entry, map[string]vague
 	}
 	known := map[string]vague{}
 	var entries []mtree.Entry
-	for _, row := range htmlRows(text) {
+	rows, err := htmlRows(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", mtree.ErrListing, err)
+	}
+	for _, row := range rows {
 		name, kind, ok, err := linkedName(row.href, base)
 		if err != nil {
 			return nil, nil, err
@@ -57,13 +62,20 @@ func parseForeignHTML(text []byte, base string) ([]mtree.Entry, map[string]vague
 // have no more than a column to sort by.
 var indexTitle = regexp.MustCompile(`<(title|h1)[^>]*>\s*(index of|directory listing|directory:|listing:)|href="\./?\?sort=name&|href="\?sort=name&`)
 
+// maxTag is the longest tag that a page may have, in bytes.
+const maxTag = 1 << 20
+
 // htmlRows cuts a page at its links.
-func htmlRows(text []byte) (rows []*htmlRow) {
+func htmlRows(text []byte) (rows []*htmlRow, err error) {
 	z := html.NewTokenizer(bytes.NewReader(text))
+	z.SetMaxBuf(maxTag)
 	for {
 		kind := z.Next()
 		if kind == html.ErrorToken {
-			return rows
+			if err := z.Err(); err != io.EOF {
+				return nil, err
+			}
+			return rows, nil
 		}
 		raw := z.Raw()
 		if kind == html.StartTagToken {
@@ -72,6 +84,7 @@ func htmlRows(text []byte) (rows []*htmlRow) {
 				for _, a := range token.Attr {
 					if a.Key == "href" {
 						rows = append(rows, &htmlRow{href: a.Val})
+						break
 					}
 				}
 				continue

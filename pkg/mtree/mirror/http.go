@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -17,35 +17,14 @@ import (
 )
 
 // httpSource is a tree published by serve, or by a program that speaks the same
-// protocol (docs/protocol.md).
+// protocol (docs/protocol.md), or by a server of another kind.
 type httpSource struct {
 	*client
-	mu    sync.Mutex
-	ahead ahead // listings that came with an answer to ?since
-	noTar bool
-	kind  serverKind
-	zones zones // of a server of another kind
-}
-
-// serverKind is what the first answer told of a server.
-type serverKind uint8
-
-const (
-	unknownKind serverKind = iota
-	ourKind
-	foreignKind
-)
-
-func (s *httpSource) isKind(k serverKind) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.kind == k
-}
-
-func (s *httpSource) setKind(k serverKind) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kind = k
+	ahead   ahead        // listings that came with an answer to ?since
+	foreign atomic.Bool  // the root was listed by a server of another kind last
+	noPost  atomic.Int64 // until when nothing is posted, Unix seconds: a proxy refuses it
+	zones   zones        // of a server of another kind
+	turn    largeTurn
 }
 
 // Bounds of what an answer may be. Beyond them it is an error, never cut.
@@ -61,7 +40,7 @@ func openHTTP(c *Config) (*httpSource, error) {
 	if !strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath("/")
 	}
-	return &httpSource{client: newClient(c, u.String())}, nil
+	return &httpSource{client: newClient(c, u.String()), turn: make(largeTurn, 1)}, nil
 }
 
 func (s *httpSource) close() {
@@ -77,23 +56,29 @@ func dirPath(path string) string {
 }
 
 // list implements source: one GET, or none if the listing came with the last
-// answer to ?since. The first answer decides what kind of server this is, which
-// costs another one for those that are not ours.
+// answer to ?since. Each answer says what kind of server it comes from. The root
+// is asked for as serve is asked, which costs another GET for servers that are
+// not ours; what is below it, as the root was listed last.
 func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
-	if s.isKind(foreignKind) {
-		return s.foreignListing(ctx, ask)
-	}
-	a, err := s.ourListing(ctx, ask)
-	if s.isKind(ourKind) {
+	if ask.path != "" && s.foreign.Load() {
+		a, err := s.foreignListing(ctx, ask)
+		if err == errOurs {
+			a, err = s.ourListing(ctx, ask)
+		}
 		return a, err
 	}
-	if err == nil {
-		s.setKind(ourKind)
-	} else if ask.path == "" && notOurs(&a, err) {
+	a, err := s.ourListing(ctx, ask)
+	if ask.path != "" {
+		return a, err
+	}
+	if err != nil && notOurs(&a, err) {
 		if foreign, err := s.foreignListing(ctx, ask); err == nil {
-			s.setKind(foreignKind)
+			s.foreign.Store(true)
 			return foreign, nil
 		}
+	}
+	if err == nil {
+		s.foreign.Store(false)
 	}
 	return a, err
 }
@@ -104,7 +89,7 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	} else if l, ok := s.ahead.take(ctx, &ask); ok {
 		return answer{listing: l, ahead: true}, nil
 	}
-	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}}
+	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}, once: ask.once}
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
@@ -123,6 +108,16 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	if ask.known != "" && ask.wait > 0 && ask.since != nil {
 		return s.listSince(ctx, ask, r)
 	}
+	var a answer
+	err := s.turn.inTurn(ctx, func(room *room) (err error) {
+		a, err = s.listOne(ctx, ask, r, room)
+		return err
+	})
+	return a, err
+}
+
+// listOne is one GET of a listing.
+func (s *httpSource) listOne(ctx context.Context, ask ask, r request, room *room) (answer, error) {
 	resp, err := s.do(ctx, r)
 	if err != nil {
 		return answer{}, err
@@ -136,11 +131,11 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 		a.validator = ask.known
 		return a, nil
 	}
-	return a, parseOne(resp, &a)
+	return a, parseOne(resp, &a, room)
 }
 
 // plain is the same question without what an answer of 410 refuses.
-func (a ask) plain() ask { return ask{path: a.path, least: a.least, fresh: a.fresh} }
+func (a ask) plain() ask { return ask{path: a.path, least: a.least, fresh: a.fresh, once: a.once} }
 
 // tagE finds the E in the ETag of a text listing, whatever a proxy appended.
 var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)
@@ -152,7 +147,7 @@ func head(resp *http.Response) (answer, error) {
 		validator: h.Get("ETag"), state: disk.State(h.Get("Tidemark-State")), treeID: h.Get("Tidemark-Tree"),
 		dialect: h.Get("Server"), chain: disk.FormatHops(disk.ParseHops(h.Get("Tidemark-Upstream"))),
 	}
-	if h.Get("Tidemark-Version") != "" {
+	if isOurs(resp) {
 		a.dialect = ours
 	}
 	a.runs, a.path = disk.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
@@ -169,8 +164,9 @@ func head(resp *http.Response) (answer, error) {
 }
 
 // parseOne reads exactly one whole listing.
-func parseOne(resp *http.Response, a *answer) (err error) {
+func parseOne(resp *http.Response, a *answer, room *room) (err error) {
 	d := mtree.NewDecoder(&bounded{resp.Body, maxListing})
+	d.Room = room.take
 	if a.listing, err = d.Next(); err == io.EOF {
 		err = mtree.ErrTruncated
 	}

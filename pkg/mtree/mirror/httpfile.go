@@ -3,6 +3,7 @@ package mirror
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 func (s *httpSource) fetch(ctx context.Context, want []wanted, put putFunc) []error {
 	errs := make([]error, len(want))
 	got := make([]bool, len(want))
-	if s.hasTar() && len(want) > 1 {
+	if len(want) > 1 {
 		s.bulk(ctx, want, put, errs, got)
 	}
 	var rest []wanted
@@ -62,51 +63,81 @@ func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, erro
 			r.header["If-Match"] = tag
 		}
 	}
+	var have int64
 	if e.part != nil && e.Has&mtree.HasCTime != 0 && r.header["If-Match"] == fileTag(e.Entry) {
-		if have := e.part(); have > 0 {
+		if have = e.part(); have > 0 && have < e.Size {
 			r.header["Range"] = "bytes=" + strconv.FormatInt(have, 10) + "-"
 		}
 	}
 	resp, err := s.do(ctx, r)
+	if err == nil && resp.StatusCode == http.StatusPartialContent {
+		f, ok := continued(resp, &e, have)
+		if ok {
+			return f, nil
+		}
+		_ = resp.Body.Close()
+		delete(r.header, "Range") // somebody in between has altered it: from the beginning
+		resp, err = s.do(ctx, r)
+	}
 	if err != nil {
 		return opened{}, err
 	}
-	if resp.StatusCode == http.StatusPartialContent && r.header["Range"] != "" {
-		return continued(resp, &e)
-	}
-	if resp.StatusCode == http.StatusNotModified && e.unless {
+	if resp.StatusCode == http.StatusNotModified {
 		_ = resp.Body.Close()
 		return opened{}, errSame
 	}
-	if resp.StatusCode != http.StatusOK {
-		_ = resp.Body.Close()
-		return opened{}, fmt.Errorf("GET %s: unexpected %s", resp.Request.URL.Redacted(), resp.Status)
-	}
-	got, err := described(resp, &e)
+	f, err := described(resp, &e)
 	if err != nil {
 		_ = resp.Body.Close()
 		return opened{}, err
 	}
-	f := opened{got: got, body: resp.Body, done: func() { _ = resp.Body.Close() }}
-	if got.Size >= 0 {
-		f.body = &wholeBody{resp.Body, got.Size}
+	if d == asIs {
+		body := f.body.(*wholeBody)
+		body.cut = func() error { return s.whyCut(ctx, r, resp, &e, body.got) }
+		f.got.Size = -1 // what is read
 	}
 	return f, nil
 }
 
+// whyCut says why an answer ended after so many bytes, before its time: io.EOF if
+// the file has shrunk to that, errChanging if it is another one by now, else
+// errMoved: it may be the connection.
+func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, e *wanted, got int64) error {
+	r.method = http.MethodHead
+	resp, err := s.do(ctx, r)
+	if err != nil {
+		return errMoved
+	}
+	_ = resp.Body.Close()
+	now, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
+	changed := ok && resp.Header.Get("ETag") != was.Header.Get("ETag")
+	if e.vague != nil {
+		date, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+		now.Size, changed = resp.ContentLength, err == nil && !e.mayBeOf(date)
+	}
+	switch {
+	case changed && now.Size >= 0 && now.Size <= got:
+		return io.EOF
+	case changed:
+		return fmt.Errorf("%w: %w", errMoved, errChanging)
+	}
+	return errMoved
+}
+
 // continued is the rest of a file of which the first bytes are there. It is the
-// file that was listed: the request said If-Match.
-func continued(resp *http.Response, e *wanted) (opened, error) {
+// file that was listed: the request said If-Match. It is none if the answer does
+// not say that it is that rest.
+func continued(resp *http.Response, e *wanted, have int64) (f opened, ok bool) {
 	from, to, size := int64(-1), int64(-1), int64(-1)
 	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
-	if err != nil || size != e.Size || to != size-1 || from < 0 || from > to || resp.Header.Get("ETag") != fileTag(e.Entry) {
-		_ = resp.Body.Close()
-		return opened{}, fmt.Errorf("GET %s: unexpected Content-Range %.60q", resp.Request.URL.Redacted(), resp.Header.Get("Content-Range"))
+	if err != nil || size != e.Size || to != size-1 || from != have || resp.Header.Get("ETag") != fileTag(e.Entry) {
+		return f, false
 	}
+	rest := size - from
 	return opened{
 		got: *e.Entry, from: from,
-		body: &wholeBody{resp.Body, size - from}, done: func() { _ = resp.Body.Close() },
-	}, nil
+		body: &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}, done: func() { _ = resp.Body.Close() },
+	}, true
 }
 
 // fileTag is the ETag that serve gives a file with this entry.
@@ -116,23 +147,32 @@ func fileTag(e *mtree.Entry) string {
 	return string(append(e.CTime.Append(b), '"'))
 }
 
-// described returns what an answer says of the file it brings.
-func described(resp *http.Response, e *wanted) (mtree.Entry, error) {
+// described returns the file that an answer brings. However the answer is framed,
+// its length is one that somebody vouches for: the ETag of serve, the listing, or
+// at least the frame. What arrives in another length is an error when it is read.
+func described(resp *http.Response, e *wanted) (f opened, err error) {
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		return *e.Entry, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
+		return f, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
 	}
-	if got, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry); ok && e.vague == nil {
-		if resp.ContentLength >= 0 && resp.ContentLength != got.Size {
-			return got, fmt.Errorf("GET %s: Content-Length %d of a file of %d bytes", resp.Request.URL.Redacted(), resp.ContentLength, got.Size)
-		}
-		return got, nil
+	body := &wholeBody{ReadCloser: resp.Body}
+	f = opened{body: body, done: func() { _ = resp.Body.Close() }}
+	got, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
+	if !ok || e.vague != nil {
+		got, err = untagged(resp, e, body)
+	} else if body.low, body.high = got.Size, got.Size; resp.ContentLength >= 0 && resp.ContentLength != got.Size {
+		err = fmt.Errorf("GET %s: Content-Length %d of a file of %d bytes", resp.Request.URL.Redacted(), resp.ContentLength, got.Size)
 	}
+	f.got = got
+	return f, err
+}
+
+// untagged describes what comes without the ETag of serve, and bounds its body.
+func untagged(resp *http.Response, e *wanted, body *wholeBody) (mtree.Entry, error) {
 	got := *e.Entry
 	got.Has &^= mtree.HasCTime
-	got.Size = resp.ContentLength // -1: not told
 	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
-	if !mayBeFile(e, got.Size, modified) {
-		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file, %d bytes", resp.Request.URL.Redacted(), got.Size)
+	if !mayBeFile(e, resp.ContentLength, modified) {
+		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file, %d bytes", resp.Request.URL.Redacted(), resp.ContentLength)
 	}
 	if g := e.vague; g != nil && g.step > 0 {
 		if got.MTime = g.utc(); err == nil {
@@ -142,7 +182,38 @@ func described(resp *http.Response, e *wanted) (mtree.Entry, error) {
 	if err == nil && (e.vague == nil || e.vague.step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
 		got.MTime = mtree.FromTime(modified)
 	}
+	got.Size, body.low, body.high = resp.ContentLength, resp.ContentLength, resp.ContentLength
+	low, high := e.sizes()
+	switch {
+	case got.Size < 0 && low == high:
+		got.Size, body.low, body.high = low, low, low
+	case got.Size < 0 && len(resp.TransferEncoding) == 0 && resp.ProtoMajor < 2:
+		return got, unbounded(resp)
+	case got.Size < 0:
+		body.low, body.high = low, high
+	case (got.Size < low || high >= 0 && got.Size > high) && e.mayBeOf(modified):
+		return got, fmt.Errorf("GET %s: %d bytes, and the time of a file of another size", resp.Request.URL.Redacted(), got.Size)
+	}
 	return got, nil
+}
+
+// unbounded is the error of an answer that ends with its connection.
+func unbounded(resp *http.Response) error {
+	return fmt.Errorf("GET %s: nothing tells how long it is, and so whether it is whole", resp.Request.URL.Redacted())
+}
+
+// sizes returns the bounds of a file's size, as it was listed; high < 0: not told.
+func (w *wanted) sizes() (low, high int64) {
+	if w.vague != nil {
+		return w.vague.low, w.vague.high
+	}
+	return w.Size, w.Size
+}
+
+// mayBeOf reports whether a date, zero if there is none, may be that of the file
+// as it was listed by another server.
+func (w *wanted) mayBeOf(date time.Time) bool {
+	return date.IsZero() || w.vague == nil || w.vague.fits(w.vague.listed, mtree.FromTime(date), -1)
 }
 
 // mayBeFile reports whether an answer without the ETag of serve may be a file of
@@ -176,20 +247,24 @@ func parseFileTag(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
 	return got, ok1 && ok2 && errors.Join(err1, err2, err3) == nil && got.Size >= 0 && strings.Contains(ctime, ".")
 }
 
-// wholeBody reads a body of a known length. One that breaks off may have done
-// so because the file changed.
+// wholeBody reads a body whose length is known, or bounded. One that breaks off
+// may have done so because the file changed.
 type wholeBody struct {
 	io.ReadCloser
-	left int64
+	low, high int64 // bounds of its length; high < 0: none
+	got       int64
+	cut       func() error // why it ends before its time; nil: errMoved
 }
 
 func (b *wholeBody) Read(buf []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buf)
-	b.left -= int64(n)
+	b.got += int64(n)
 	switch {
-	case b.left < 0:
+	case b.high >= 0 && b.got > b.high:
 		return 0, fmt.Errorf("%w: more bytes than announced", errMoved)
-	case err == io.EOF && b.left > 0, err != nil && err != io.EOF:
+	case (err == io.EOF && b.got < b.low || err != nil && err != io.EOF) && b.cut != nil:
+		return n, b.cut()
+	case err == io.EOF && b.got < b.low, err != nil && err != io.EOF:
 		return n, fmt.Errorf("%w: %w", errMoved, io.ErrUnexpectedEOF)
 	}
 	return n, err
@@ -212,11 +287,7 @@ func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs 
 	if len(index) < 2 {
 		return
 	}
-	resp, err := s.do(ctx, request{method: http.MethodPost, query: "tar", body: body.String(), plain: true})
-	var status *statusError
-	if errors.As(err, &status) && (status.status == http.StatusMethodNotAllowed || status.status == http.StatusNotImplemented) {
-		s.lack(&s.noTar)
-	}
+	resp, err := s.post(ctx, request{query: "tar", body: body.String()})
 	if err != nil {
 		return
 	}
@@ -249,42 +320,116 @@ func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs 
 	}
 }
 
-func (s *httpSource) hasTar() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.noTar
+// errNoPost says that somebody between here and the source lets no POST through.
+var errNoPost = errors.New("no POST goes through to the source")
+
+// noPostFor is how long it is not tried again.
+const noPostFor = time.Minute
+
+// post posts; where that is refused everything is done by GETs for a while.
+func (s *httpSource) post(ctx context.Context, r request) (*http.Response, error) {
+	if time.Now().Unix() < s.noPost.Load() {
+		return nil, errNoPost
+	}
+	r.method, r.plain = http.MethodPost, true
+	resp, err := s.do(ctx, r)
+	var status *statusError
+	if errors.As(err, &status) && refusesPost(status) {
+		s.noPost.Store(time.Now().Add(noPostFor).Unix())
+		return nil, fmt.Errorf("%w: %w", errNoPost, err)
+	}
+	return resp, err
 }
 
-func (s *httpSource) lack(what *bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*what = true
+// refusesPost reports whether an answer is a proxy's that lets GET and HEAD
+// through only, or no bodies of such a length, or that of a server which knows no
+// POST.
+func refusesPost(e *statusError) bool {
+	switch e.status {
+	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	case http.StatusLengthRequired, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+		return true
+	case http.StatusBadRequest, http.StatusNotFound:
+		return e.server != ours
+	}
+	return false
 }
 
 // sumsAtOnce bounds the paths of one request.
 const sumsAtOnce = 10_000
 
-// sums implements source by POST ?sums.
+// sums implements source: by lists of sha256sum(1), or where no POST goes through
+// by reading the files.
 func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]sum, error) {
 	all := make(map[string]sum, len(paths))
 	for len(paths) > 0 {
 		some := paths[:min(len(paths), sumsAtOnce)]
 		paths = paths[len(some):]
-		var body strings.Builder
-		for _, path := range some {
-			body.WriteString(mtree.EscapeName(path) + "\n")
+		err := s.sumsOf(ctx, some, all)
+		if errors.Is(err, errNoPost) {
+			err = s.sumEach(ctx, some, all)
 		}
-		resp, err := s.do(ctx, request{method: http.MethodPost, query: "sums", body: body.String(), plain: true, patient: true})
 		if err != nil {
 			return nil, err
 		}
-		err = readSums(resp.Body, some, all)
-		_ = resp.Body.Close()
-		if err != nil {
-			return nil, fmt.Errorf("POST %s: %w", resp.Request.URL.Redacted(), err)
-		}
 	}
 	return all, nil
+}
+
+func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]sum) error {
+	var body strings.Builder
+	for _, path := range paths {
+		body.WriteString(mtree.EscapeName(path) + "\n")
+	}
+	resp, err := s.post(ctx, request{query: "sums", body: body.String(), patient: true})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := readSums(resp.Body, paths, into); err != nil {
+		return fmt.Errorf("POST %s: %w", resp.Request.URL.Redacted(), err)
+	}
+	return nil
+}
+
+// sumEach reads the files themselves. As in the answer to a POST, one that is
+// gone, may not be read or changes meanwhile has no sum.
+func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[string]sum) error {
+	for _, path := range paths {
+		got, err := s.sumOf(ctx, path)
+		switch {
+		case err == nil:
+			into[path] = got
+		case errors.Is(err, errMoved), errors.Is(err, errGone), errors.Is(err, errDenied):
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// sumOf reads a file whose whole length is told, and hashes it.
+func (s *httpSource) sumOf(ctx context.Context, path string) (got sum, err error) {
+	resp, err := s.do(ctx, request{path: escapePath(path), plain: true})
+	if err != nil {
+		return got, err
+	}
+	defer resp.Body.Close()
+	size := resp.ContentLength
+	if file, ok := parseFileTag(resp.Header.Get("ETag"), &mtree.Entry{}); ok {
+		size = file.Size
+	} else if resp.Header.Get("Last-Modified") == "" {
+		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file", resp.Request.URL.Redacted())
+	}
+	if size < 0 {
+		return got, unbounded(resp)
+	}
+	hash := sha256.New()
+	if _, err := copyBody(hash, &wholeBody{ReadCloser: resp.Body, low: size, high: size}); err != nil {
+		return got, err
+	}
+	return sum(hash.Sum(nil)), nil
 }
 
 // readSums reads lines of sha256sum(1), at most one for each of the paths.

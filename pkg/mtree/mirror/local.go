@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -19,12 +20,14 @@ import (
 // localSource is a directory of this machine, or one mounted here, read by the
 // same rule as serve reads it. Dotfiles belong to it: nothing is published.
 type localSource struct {
-	root        *disk.Dir
+	root        *disk.Dir // changed by a question for the root, which is asked between passes only
 	path        string
-	place       string // disk.Place
+	place       string // disk.Place of root
+	dest        string
 	stateDir    string
 	crossMounts bool
 	owner       bool
+	hears       atomic.Bool    // whether what is mounted in the tree may be read: see heard
 	reader      string         // disk.Reader
 	log         disk.LogReader // of a copy without xattrs
 }
@@ -39,13 +42,47 @@ func openLocal(c *Config) (*localSource, error) {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &localSource{root: root, path: c.Source, place: place, crossMounts: c.CrossMounts, owner: c.Owner, reader: disk.Reader()}, nil
+	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: disk.Reader()}, nil
+}
+
+// errTurned says that the path of a local source leads to another directory than
+// before, which is opened by now.
+var errTurned = errors.New("SOURCE is another directory than before: it was mounted anew, or a link was turned")
+
+// standing looks whether the path still leads to the root that is open, and opens
+// the one it leads to if not. What is known of the other one is void then, which
+// the error says.
+func (s *localSource) standing() error {
+	err := s.root.Standing(s.path)
+	if !errors.Is(err, disk.ErrReplaced) {
+		return err
+	}
+	if err := apart(s.path, s.dest); err != nil {
+		return err
+	}
+	root, err := disk.OpenRoot(s.path)
+	if err != nil {
+		return err
+	}
+	place, err := root.Place()
+	if err != nil {
+		_ = root.Close()
+		return err
+	}
+	_ = s.root.Close()
+	s.root, s.place, s.log = root, place, disk.LogReader{}
+	return errTurned
+}
+
+// heard reports whether what is on file systems mounted in the tree may be read.
+func (s *localSource) heard(p *disk.Published) bool {
+	return s.crossMounts && p.Crosses()
 }
 
 // list implements source. With ask.known it costs about 20 system calls.
 func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	if ask.path == "" {
-		if err := s.root.Standing(s.path); err != nil {
+		if err := s.standing(); err != nil {
 			return answer{}, err
 		}
 	}
@@ -67,11 +104,16 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 			return answer{}, err
 		}
 	}
-	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p)}
+	heard := s.heard(&p)
+	s.hears.Store(heard)
+	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p, heard)}
 	if a.place = s.place; a.treeID != "" {
 		a.path, a.runs = p.Tree.At(ask.path), p.Tree.Runs
 	}
-	d, err := s.root.OpenDirPath(ask.path, s.crossMounts)
+	d, err := s.root.OpenDirPath(ask.path, heard)
+	if s.crossMounts && disk.IsBeyond(err) {
+		return answer{}, fmt.Errorf("%w: watch does not hear what is mounted there: %w", errDenied, err)
+	}
 	if err != nil {
 		return answer{}, reading(err)
 	}
@@ -102,9 +144,9 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 }
 
 // fingerprint is what the E of ETags is for a source that is served.
-func (s *localSource) fingerprint(p *disk.Published) string {
+func (s *localSource) fingerprint(p *disk.Published, heard bool) string {
 	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceE)
-	return fmt.Sprintf("mounts=%t,%x", s.crossMounts, crc32.ChecksumIEEE([]byte(rest)))
+	return fmt.Sprintf("mounts=%t,%x", heard, crc32.ChecksumIEEE([]byte(rest)))
 }
 
 // reading gives an error of reading the source the name that passes act on.
@@ -130,12 +172,20 @@ func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []e
 		if err != nil {
 			return opened{}, reading(err)
 		}
+		if info.MountRoot && s.crossMounts && !s.hears.Load() {
+			_ = f.Close()
+			return opened{}, fmt.Errorf("%w: watch does not hear what is mounted over it", errDenied)
+		}
 		got := entryOf(e.Name, info)
 		if how == asListed && !sameFile(e.Entry, &got) {
 			_ = f.Close()
 			return opened{}, errMoved
 		}
-		return opened{got: got, body: &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}, done: func() { _ = f.Close() }}, nil
+		o := opened{got: got, body: &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}, done: func() { _ = f.Close() }}
+		if how == asIs {
+			o.got.Size = -1 // what is read: it may shrink
+		}
+		return o, nil
 	})
 }
 
@@ -191,7 +241,7 @@ func (f *steadyFile) Read(buf []byte) (int, error) {
 	}
 	n, err := f.File.Read(buf)
 	f.read += int64(n)
-	if err == io.EOF {
+	if err == io.EOF && !f.loose {
 		err = errMoved
 	}
 	return n, err

@@ -4,11 +4,14 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
@@ -24,4 +27,73 @@ func TestSummingEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	_, err = sumFiles(ctx, root, false, []string{"huge"})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// A mirror of a local source ended where SOURCE's path led elsewhere for a while: a
+// mount that was gone and came back, a link that was turned.
+func TestALocalSourceThatIsMountedAnew(t *testing.T) {
+	s := watched(t, "a/f = one", "g = two")
+	link := filepath.Join(t.TempDir(), "current")
+	require.NoError(t, os.Symlink(s.root, link))
+	turn := func(to string) {
+		require.NoError(t, os.Remove(link))
+		require.NoError(t, os.Symlink(to, link))
+	}
+	b := newBench(t, link)
+	b.config.Interval = 10 * time.Millisecond
+	r := b.start()
+	b.eventually(s)
+	turn(t.TempDir())
+	require.True(t, assertEventually(func() bool { return b.status().Error != "" || b.status().Counters[countHeld] > 0 }))
+	b.same(s)
+	turn(s.root)
+	s.change("a/f = changed")
+	b.eventually(s)
+	require.NoError(t, r.stop())
+	turn(t.TempDir())
+	require.Equal(t, exit.Held, exit.Of(b.once()), "what is not mounted is not empty")
+	turn(filepath.Dir(b.config.Dest))
+	m := &localSource{path: link, dest: b.config.Dest, root: s.dir}
+	require.Equal(t, exit.Usage, exit.Of(m.standing()), "nor is it followed around the copy")
+}
+
+// What is mounted in a local source, on directories and on files, was taken by
+// --cross-mounts although watch does not hear it: changes there never arrived, under
+// stamps that prune.
+func TestNothingIsReadThatWatchDoesNotHear(t *testing.T) {
+	s := watched(t, "a/f = one", "mnt/ @1000000000", "file = under")
+	over := filepath.Join(t.TempDir(), "over")
+	require.NoError(t, os.WriteFile(over, []byte("over"), 0o644))
+	for at, mount := range map[string]func(string) error{
+		"mnt":  func(at string) error { return syscall.Mount("tmpfs", at, "tmpfs", 0, "size=64k") },
+		"file": func(at string) error { return syscall.Mount(over, at, "", syscall.MS_BIND, "") },
+	} {
+		require.NoError(t, mount(s.path(at)))
+		t.Cleanup(func() { _ = syscall.Unmount(s.path(at), syscall.MNT_DETACH) })
+	}
+	testtree.Make(t, s.path("mnt"), "d/in = x")
+	hears := func(far bool) {
+		require.NoError(t, s.status.Write(disk.Status{State: disk.Watched, CrossMounts: &far}))
+	}
+	b := newBench(t, s.root)
+	b.config.CrossMounts = true
+	hears(false)
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "skipped 2, failed 0")
+	require.NoFileExists(t, b.path("mnt/d/in"))
+	require.NoFileExists(t, b.path("file"))
+	hears(true)
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "skipped 0, failed 0")
+	require.Equal(t, "x", b.read("mnt/d/in"))
+	require.Equal(t, "over", b.read("file"))
+	hears(false)
+	testtree.Make(t, s.path("mnt"), "d/in = changed", "d/more = x")
+	s.change("a/f = two")
+	require.NoError(t, b.once())
+	require.Equal(t, "x", b.read("mnt/d/in"), "nobody vouches for it, and nobody deletes it")
+	require.Equal(t, "two", b.read("a/f"))
+	s.state(disk.Unwatched)
+	require.NoError(t, b.once())
+	require.Equal(t, "changed", b.read("mnt/d/in"), "where no stamp prunes everything is read anyway")
 }

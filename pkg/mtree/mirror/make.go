@@ -53,7 +53,7 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 	if err != nil {
 		return err
 	}
-	err = aside.Dir().SetEntryTime(name, c.Want.MTime)
+	err = aside.Dir().SetEntryTime(name, p.dest.times.Stored(c.Want.MTime))
 	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}

@@ -36,6 +36,8 @@ type mirror struct {
 	adopted bool // --adopt was carried out, or found done
 	crowded crowded
 	hookDue bool // something changed since --exec ran
+
+	confirmed *mtree.Stamp // by the clock here: until when the copy is known to be what the source published
 }
 
 // open opens source and copy and takes the lock.
@@ -336,6 +338,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	p := m.newPass(a, walk || due || !prunes)
 	p.holdAll = holdAll
 	p.recallHeld()
+	began := m.config.Now()
 	err = p.run(ctx)
 	m.count(p, err)
 	m.crowded.note(p)
@@ -343,6 +346,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 		return p, err
 	}
 	if p.complete {
+		m.confirm(began)
 		err = errors.Join(err, local(m.followed(p)))
 	}
 	return p, errors.Join(err, m.publish(p, err))
@@ -422,7 +426,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	if p.changed {
 		counters[countEnded] = sec
 	}
-	next.Error = ""
+	next.Error, next.Away = "", nil
 	if passErr == nil {
 		passErr = p.noRoom
 	}
@@ -441,6 +445,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		counters[countWalked] = sec
 	}
 	next.Counters = counters
+	m.config.Stats.State.Store(stateNumber(&next))
 	if !p.counting.Load() && sameStatus(&d.status, &next) {
 		return nil
 	}
@@ -453,7 +458,7 @@ const clockLag = 20 * time.Millisecond
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
 func sameStatus(a, b *disk.Status) bool {
-	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE ||
+	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE || (a.Away == nil) != (b.Away == nil) ||
 		a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
 		return false
 	}
@@ -475,6 +480,9 @@ func sameStamp(a, b *mtree.Stamp) bool { return a == b || a != nil && b != nil &
 
 func (m *mirror) writeStatus(next disk.Status, now mtree.Stamp) error {
 	next.Updated = &now
+	if m.confirmed != nil {
+		next.Confirmed = m.confirmed
+	}
 	next.Boot, next.PID = disk.BootID(), os.Getpid()
 	m.dest.status = next
 	return local(m.dest.file.Write(next))

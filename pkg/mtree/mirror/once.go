@@ -40,6 +40,7 @@ func Once(ctx context.Context, c Config) error {
 		if err != nil || p.complete || stuck || try == movingTries || m.config.DryRun {
 			if p != nil {
 				m.summary(&total)
+				m.lastWord()
 			}
 			if err == nil && !m.config.DryRun {
 				err = total.unfinished()

@@ -308,12 +308,13 @@ func TestSettledFilesAreNotSummedAgain(t *testing.T) {
 	}
 }
 
-// What stands below a 403 is passed over and keeps nothing incomplete: making
-// it readable moves the stamp.
+// What stands below a 403 of serve is passed over and keeps nothing incomplete:
+// making it readable moves the stamp.
 func TestDeniedIsSkipped(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "a/secret = x", "locked/f = x")
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/a/secret" || r.URL.Path == "/locked/" {
+			w.Header().Set("Tidemark-Version", "1")
 			w.WriteHeader(http.StatusForbidden)
 			return true
 		}
@@ -378,7 +379,14 @@ func TestADirectoryDeniedDuringAFullWalk(t *testing.T) {
 	s.epoch(2)
 	b.server.restart(s.root)
 	b.config.Source = b.server.URL
-	b.server.answer("/a/?txt", http.StatusForbidden, "")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/a/" {
+			return false
+		}
+		w.Header().Set("Tidemark-Version", "1")
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
 	require.NoError(t, b.once())
 	b.server.interfere(nil)
 	s.publish("a") // it was made readable

@@ -7,8 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
@@ -16,11 +14,11 @@ import (
 
 // Patience of a running mirror.
 const (
-	pollWait     = 45 * time.Second // how long a source is asked to hold a poll
-	firstRetry   = time.Second      // after trouble, or where a pass left something incomplete
-	longestRetry = 5 * time.Minute
-	releaseLook  = time.Second // while deletions are held: how often to look for a release
-	stateLook    = time.Second // where stamps do not prune: least time between looks whether they do
+	pollWait    = 45 * time.Second // how long a source is asked to hold a poll
+	releaseLook = time.Second      // while deletions are held: how often to look for a release
+	stateLook   = time.Second      // where stamps do not prune: least time between looks whether they do
+
+	defaultForeignLook = time.Minute // at other web servers: between looks whether serve answers by now
 )
 
 // Run keeps Dest equal to Source until ctx ends, which is no error. A source
@@ -35,9 +33,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	defer func() { m.close() }()
 	m.config.Ready()
-	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval, pauses.MaxInterval, pauses.Multiplier = firstRetry, longestRetry, 2
-	d := &daemon{mirror: m, pauses: pauses}
+	d := &daemon{mirror: m}
 	for ctx.Err() == nil {
 		err := d.turn(ctx)
 		if errors.Is(err, errUnmarked) {
@@ -47,6 +43,7 @@ func Run(ctx context.Context, c Config) error {
 			return err
 		}
 	}
+	d.lastWord()
 	return nil
 }
 
@@ -70,18 +67,30 @@ func (d *daemon) reopen() error {
 // daemon is a mirror that goes on: what it knows between two passes.
 type daemon struct {
 	*mirror
-	pauses *backoff.ExponentialBackOff
-	known  string      // validator of the root of the last finished pass
-	root   mtree.Stamp // its stamp
-	state  disk.State  // of the source
-	epoch  uint64      // of the source
-	run    string      // of the source's watch
+	known string      // validator of the root of the last finished pass
+	root  mtree.Stamp // its stamp
+	state disk.State  // of the source
+	epoch uint64      // of the source
+	run   string      // of the source's watch
 	// stamping says that the source could have stamps that prune: not so with
 	// other web servers.
 	stamping bool
-	due      time.Time // of the next pass if nothing changes; zero: none
-	begun    bool      // one pass has ended
-	held     bool      // deletions are
+	walk     time.Time    // when the next full walk is due; zero: stamps prune
+	later    later        // what the last pass left incomplete
+	tries    int          // troubles in a row
+	again    bool         // after trouble: whatever the source says is looked at
+	whole    bool         // the last pass completed the copy
+	away     *mtree.Stamp // since when the source gives no answer; nil: it does
+	begun    bool         // one pass has ended
+	held     bool         // deletions are
+}
+
+// due is when the next pass begins if nothing changes; zero: never.
+func (d *daemon) due() time.Time {
+	if !d.walk.IsZero() {
+		return d.walk
+	}
+	return d.later.next()
 }
 
 // turn waits for news of the source, or for the time of a retry or a walk, and
@@ -89,11 +98,15 @@ type daemon struct {
 func (d *daemon) turn(ctx context.Context) error {
 	a, err := d.await(ctx)
 	if err != nil {
+		d.lost(ctx, err)
 		return d.trouble(ctx, err)
 	}
+	d.heard(&a)
 	if a.unchanged {
+		d.tries = 0
 		return nil
 	}
+	began := time.Now()
 	p, err := d.pass(ctx, a, d.fullDue())
 	if p != nil {
 		d.hookDue = d.hookDue || p.changed
@@ -102,19 +115,18 @@ func (d *daemon) turn(ctx context.Context) error {
 		}
 	}
 	if err != nil {
+		d.again = true
 		return d.trouble(ctx, err)
 	}
 	if hookErr := d.hook(ctx); hookErr != nil {
 		d.config.Log.Warn("hook", "error", hookErr)
 	}
 	idle := d.begun && d.root == a.listing.Stamp && !p.changed
-	d.begun = true
+	d.begun, d.again, d.tries = true, p.madeRoom(), 0
 	d.known, d.root, d.state, d.epoch, d.run = a.validator, a.listing.Stamp, a.state, a.epoch, disk.LatestRun(a.runs)
 	d.stamping, d.held = !a.foreign, p.held > 0
-	d.schedule(p)
-	if p.madeRoom() {
-		d.due = time.Now()
-	}
+	d.whole = p.complete
+	d.schedule(p, began)
 	d.config.Notify(d.word(p))
 	if idle {
 		d.pause(ctx, d.config.Interval) // whatever makes the source say so again and again
@@ -122,22 +134,23 @@ func (d *daemon) turn(ctx context.Context) error {
 	return nil
 }
 
-// schedule sets the time of the next pass in case nothing changes.
-func (d *daemon) schedule(p *pass) {
-	d.due = time.Time{}
-	if p.complete {
-		d.pauses.Reset()
-	} else {
-		d.due = time.Now().Add(d.pauses.NextBackOff())
+// schedule sets when the next pass begins in case nothing changes, after one that
+// began at a time.
+func (d *daemon) schedule(p *pass, began time.Time) {
+	now := time.Now()
+	d.walk = time.Time{}
+	if d.state.Prunes() && !p.complete {
+		d.later.note(p.behind, began, now)
+		return
 	}
-	if d.state.Prunes() {
+	if d.later = nil; d.state.Prunes() {
 		return
 	}
 	pause := max(leastFullPause, fullPauseFactor*p.took)
 	if d.config.IntervalSet {
 		pause = d.config.Interval
 	}
-	d.due = time.Now().Add(pause)
+	d.walk = now.Add(pause)
 }
 
 func (d *daemon) word(p *pass) string {
@@ -159,33 +172,36 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	if errors.Is(err, disk.ErrReplaced) || errors.Is(err, errUnmarked) || !d.begun && exit.Of(err) == exit.Refused || exit.Of(err) == exit.Usage {
 		return err
 	}
-	pause := d.pauses.NextBackOff()
+	d.tries++
+	pause := pauseAfter(err, d.tries)
 	d.config.Log.Warn("trying again", "in", pause.Round(time.Millisecond), "error", err)
 	cause := causeOf(err)
 	d.config.Notify("trying again: " + cause)
-	if status := d.dest.status; status.Error != cause {
-		status.Error = cause
-		if err := d.writeStatus(status, d.config.Now()); err != nil {
-			d.config.Log.Warn("status", "error", err)
-		}
+	if status := d.dest.status; status.Error != cause || (status.Away == nil) != (d.away == nil) {
+		status.Error, status.Away = cause, d.away
+		d.write(status)
 	}
-	d.due = time.Now() // and then whatever the source says is looked at
-	sleep(ctx, pause)
+	if d.releasing() {
+		sleep(ctx, pause) // it was so before
+	} else {
+		d.wait(ctx, nil, pause)
+	}
 	return nil
 }
 
 // await returns the root's listing once it is news or the next pass is due;
 // before, after each poll in vain, an answer that is unchanged.
 func (d *daemon) await(ctx context.Context) (answer, error) {
-	if !d.begun || !d.due.IsZero() && !time.Now().Before(d.due) || d.releasing() || d.fullDue() {
-		return d.source.list(ctx, ask{})
+	due := d.due()
+	if !d.begun || d.again || !due.IsZero() && !time.Now().Before(due) || d.releasing() || d.fullDue() {
+		return d.source.list(ctx, ask{once: true})
 	}
 	if !d.state.Prunes() {
 		return d.awaitStamps(ctx)
 	}
 	wait := pollWait
-	if !d.due.IsZero() {
-		wait = min(wait, time.Until(d.due)+time.Second)
+	if !due.IsZero() {
+		wait = min(wait, time.Until(due)+time.Second)
 	}
 	start := time.Now()
 	a, err := d.poll(ctx, ask{known: d.known, wait: wait, since: &d.root})
@@ -193,7 +209,7 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 		return a, err
 	}
 	if a.state != "" && (a.state != d.state || a.epoch != d.epoch || disk.LatestRun(a.runs) != d.run) {
-		return d.source.list(ctx, ask{}) // the tree's own state changed
+		return d.source.list(ctx, ask{once: true}) // the tree's own state changed
 	}
 	// A source that cannot hold a poll, or will not, is asked at intervals.
 	d.pause(ctx, d.config.Interval-time.Since(start))
@@ -205,16 +221,15 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 // there, or has finished its audit, or came back.
 func (d *daemon) awaitStamps(ctx context.Context) (answer, error) {
 	if !d.stamping {
-		d.pause(ctx, time.Until(d.due))
-		return answer{unchanged: true}, nil
+		return d.awaitServe(ctx)
 	}
 	start := time.Now()
-	a, err := d.poll(ctx, ask{known: d.known, wait: min(pollWait, time.Until(d.due)+time.Second)})
+	a, err := d.poll(ctx, ask{known: d.known, wait: min(pollWait, time.Until(d.walk)+time.Second)})
 	switch {
 	case err != nil:
 		return a, err
 	case a.state.Prunes() && a.unchanged:
-		return d.source.list(ctx, ask{})
+		return d.source.list(ctx, ask{once: true})
 	case a.state.Prunes():
 		return a, nil
 	}
@@ -222,7 +237,21 @@ func (d *daemon) awaitStamps(ctx context.Context) (answer, error) {
 		d.known = a.validator // a change of the root alone is no reason to walk
 	}
 	d.pause(ctx, stateLook-time.Since(start))
-	return answer{unchanged: true}, nil
+	return answer{unchanged: true, none: a.none}, nil
+}
+
+// awaitServe does the same at a server of another kind, and looks whether serve
+// answers by now: what was there was a proxy's page, or serve took its place.
+func (d *daemon) awaitServe(ctx context.Context) (answer, error) {
+	d.pause(ctx, min(d.config.foreignLook, time.Until(d.walk)))
+	if ctx.Err() != nil || !time.Now().Before(d.walk) {
+		return answer{unchanged: true, none: true}, nil
+	}
+	a, err := d.source.list(ctx, ask{once: true})
+	if err == nil && a.foreign {
+		return answer{unchanged: true}, nil
+	}
+	return a, err
 }
 
 // poll asks, and gives up when the next pass is due or a release came.
@@ -241,7 +270,7 @@ func (d *daemon) poll(ctx context.Context, ask ask) (answer, error) {
 	}
 	cancel()
 	<-done
-	return answer{unchanged: true}, nil
+	return answer{unchanged: true, none: true}, nil
 }
 
 // pause waits for a time, or until the next pass is due or a release came.
@@ -254,9 +283,14 @@ func (d *daemon) pause(ctx context.Context, t time.Duration) {
 // waitFor reports whether done was closed before t passed, the next pass was
 // due, or a release came.
 func (d *daemon) waitFor(ctx context.Context, done <-chan struct{}, t time.Duration) bool {
-	if !d.due.IsZero() {
-		t = min(t, time.Until(d.due))
+	if due := d.due(); !due.IsZero() {
+		t = min(t, time.Until(due))
 	}
+	return d.wait(ctx, done, t)
+}
+
+// wait reports whether done was closed before t passed or a release came.
+func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration) bool {
 	timer := time.NewTimer(t)
 	defer timer.Stop()
 	var look <-chan time.Time

@@ -87,6 +87,7 @@ type sinceReader struct {
 	text  []byte // of the listing read last
 	after string // where the next answer goes on, if this one was cut
 	cut   bool
+	ended bool // the line that ends it was there
 }
 
 // maxLine is the longest line there can be: two paths, escaped throughout.
@@ -115,11 +116,13 @@ func (r *sinceReader) next() (path string, block *blockReader, err error) {
 	}
 }
 
-// root reads the listing of the root, which comes first, into a; there is none
-// if nothing changed.
+// root reads the listing of the root, which comes first, into a; there is none,
+// but only the line that ends the answer, if nothing changed.
 func (r *sinceReader) root(a *answer) error {
 	path, block, err := r.next()
 	switch {
+	case err == io.EOF && !r.ended:
+		return mtree.ErrTruncated
 	case err == io.EOF:
 		return nil
 	case err != nil:
@@ -127,7 +130,9 @@ func (r *sinceReader) root(a *answer) error {
 	case path != "":
 		return fmt.Errorf("%w: it does not begin with the directory that was asked for", mtree.ErrListing)
 	}
-	a.listing, err = mtree.NewDecoder(block).Next()
+	d := mtree.NewDecoder(block)
+	d.Room = (&room{large: true}).take // it comes between passes: nobody else reads any
+	a.listing, err = d.Next()
 	a.unchanged = err != nil
 	return err
 }
@@ -154,8 +159,9 @@ func (r *sinceReader) read(ctx context.Context, h *ahead) error {
 func (r *sinceReader) trailer(line []byte) {
 	d := mtree.NewDecoder(bytes.NewReader(line))
 	_, _ = d.Next()
-	if t, ok := d.Trailer(); ok && t.More {
-		r.cut, r.after = true, t.After
+	if t, ok := d.Trailer(); ok {
+		r.ended = true
+		r.cut, r.after = t.More, t.After
 	}
 }
 

@@ -68,6 +68,7 @@ type ask struct {
 	fresh bool          // not from a cache
 	known string        // validator of the answer we have; "": none
 	wait  time.Duration // with known: how long the source may wait for a change
+	once  bool          // not again if it fails
 	since *mtree.Stamp  // with known: the stamp behind which everything is wanted
 }
 
@@ -75,6 +76,7 @@ type ask struct {
 type answer struct {
 	listing   mtree.Listing
 	unchanged bool   // as known; there is no listing
+	none      bool   // with unchanged: there was no answer, nobody waited for it any longer
 	ahead     bool   // it came with the root's: what it says of the tree was said there
 	validator string // for ask.known
 	e         string // of the validator: what of it changes with the options of the server; "": not told
@@ -96,11 +98,16 @@ var (
 	errGone   = errors.New("no longer there")
 	errSame   = errors.New("unchanged")
 	errMoved  = errors.New("changed while it was read")
+
+	errChanging = errors.New("it goes on changing") // with errMoved
 )
 
 // fetchTries is how often a file that changes under the reader is read anew
 // before it is kept as it was read last.
 const fetchTries = 3
+
+// changingTries is how often that is tried where it shrinks again and again.
+const changingTries = 12
 
 // opened is a file of the source being read.
 type opened struct {
@@ -134,14 +141,15 @@ func oneByOne(ctx context.Context, want []wanted, put putFunc,
 				there, try = now, 1 // a broken connection, not a changed file
 			}
 			d := asFound
-			switch try {
-			case 1:
+			switch {
+			case try == 1:
 				d = asListed
-			case fetchTries:
+			case try >= fetchTries:
 				d = asIs
 			}
 			errs[i] = putOne(ctx, i, e, d, put, open)
-			if !errors.Is(errs[i], errMoved) || try == fetchTries {
+			again := try < fetchTries || errors.Is(errs[i], errChanging) && try < changingTries
+			if !errors.Is(errs[i], errMoved) || !again {
 				break
 			}
 		}

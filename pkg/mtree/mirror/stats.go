@@ -22,7 +22,10 @@ type Stats struct {
 	Incomplete atomic.Int64 // directories left incomplete by the last pass
 	RootStamp  atomic.Int64 // the root's stamp in the copy, Unix seconds
 	LastPass   atomic.Int64 // when the last pass ended, Unix seconds
-	Errors     atomic.Int64 // passes that the source or the local disk ended early
+	Errors     atomic.Int64 // passes that the source or the local disk ended early, or kept from beginning
+	Up         atomic.Int64 // 1: the source gave an answer last; 0: it did not
+	Confirmed  atomic.Int64 // until when the copy is known to be what the source published, Unix seconds; 0: not known
+	State      atomic.Int64 // of the copy, as the mirror publishes it: see stateNumber
 }
 
 // Each calls yield with the name, the meaning and the value of every counter.
@@ -42,7 +45,13 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("incomplete", "directories left incomplete by the last pass", s.Incomplete.Load())
 	yield("root_stamp_seconds", "stamp of the copy's root", s.RootStamp.Load())
 	yield("last_pass_seconds", "when the last pass ended", s.LastPass.Load())
-	yield("errors_total", "passes that ended early", s.Errors.Load())
+	yield("errors_total", "passes that ended early, or could not begin", s.Errors.Load())
+	yield("source_up", "1: the source gave an answer last; 0: it did not", s.Up.Load())
+	yield("state", "of the copy: 0 filling, 1 mirrored, 2 unwatched (stamps of the source do not prune)", s.State.Load())
+	if at := s.Confirmed.Load(); at != 0 {
+		yield("last_success_timestamp_seconds", "until when the copy is known to be what the source published", at)
+		yield("lag_seconds", "since then; an idle source is asked every 45 s", max(0, time.Now().Unix()-at))
+	}
 }
 
 // Progress says how far a pass is.

@@ -70,7 +70,7 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 	if s.Root != nil {
 		fmt.Fprintf(w, "root: %s\n", *s.Root)
 	}
-	fmt.Fprintf(w, "lag: %s\n", l.lag())
+	l.printLag(w)
 	if ended := s.Counters[countEnded]; ended != 0 {
 		fmt.Fprintf(w, "last change: %s\n", time.Unix(ended, 0).UTC().Format(time.RFC3339))
 	}
@@ -106,17 +106,27 @@ func (l *look) tree() string {
 	return fmt.Sprintf("tree: %s epoch %d\n", t.ID, t.Epoch)
 }
 
-// lag says how far the copy may be behind. A live mirror without trouble is up
-// to date but for what is under way; it writes nothing while nothing changes.
-func (l *look) lag() string {
+// printLag says until when the copy is known to be what the source published, and
+// how long ago that was: as a live mirror tells, else as it was written last. That
+// an idle source has nothing new is known anew every 45 s at least.
+func (l *look) printLag(w io.Writer) {
 	s := &l.Status
-	switch {
-	case l.State == disk.Mirrored && s.Error == "" && s.Counters[countBehind] == 0:
-		return "none known"
-	case s.Checkpoint == nil:
-		return "unknown"
+	at := s.Confirmed
+	if told, err := l.marker.Told(); err == nil && told != 0 {
+		now := mtree.Unix(told, 0)
+		at = &now
 	}
-	return max(0, disk.Now().Sub(*s.Checkpoint)).Round(time.Millisecond).String()
+	if at == nil {
+		at = s.Checkpoint
+	}
+	if at == nil {
+		fmt.Fprintln(w, "lag: unknown")
+	} else {
+		fmt.Fprintf(w, "lag: %s\nconfirmed until: %s\n", max(0, disk.Now().Sub(*at)).Round(time.Millisecond), at.Time().Format(time.RFC3339))
+	}
+	if s.Away != nil {
+		fmt.Fprintf(w, "source unreachable since: %s\n", s.Away.Time().Format(time.RFC3339))
+	}
 }
 
 // waitLook is how often WaitFor looks at the copy's root.

@@ -101,7 +101,7 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 			continue
 		}
 		a, err := v.source.list(ctx, ask{path: below, least: e.MTime})
-		if errors.Is(err, errDenied) || errors.Is(err, errGone) {
+		if errors.Is(err, errDenied) || errors.Is(err, errGone) && !v.stands(ctx, path, e.Name) {
 			continue
 		}
 		if err != nil {
@@ -117,6 +117,21 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 func (v *verifier) again(ctx context.Context, path string) (mtree.Listing, error) {
 	a, err := v.source.list(ctx, ask{path: path, fresh: true})
 	return a.listing, err
+}
+
+// stands reports whether a directory that is said to be gone is still listed, or
+// may be: then it is somebody else who says so.
+func (v *verifier) stands(ctx context.Context, path, name string) bool {
+	l, err := v.again(ctx, path)
+	if err != nil {
+		return !errors.Is(err, errGone)
+	}
+	for i := range l.Entries {
+		if l.Entries[i].Name == name && l.Entries[i].Kind == mtree.Dir {
+			return true
+		}
+	}
+	return false
 }
 
 // difference is one path that is not as at the source.
@@ -214,7 +229,12 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 		return nil, exit.With(exit.Local, err, "")
 	}
 	for _, name := range names {
-		if their, ok := theirs[name]; ok && their != ours[name] {
+		their, ok := theirs[name]
+		switch {
+		case !ok:
+			// It may not be read, or is gone, or somebody swallowed its line.
+			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "no sum of"})
+		case their != ours[name]:
 			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "differs", bytes: true})
 		}
 	}

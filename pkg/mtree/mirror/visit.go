@@ -254,8 +254,8 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 		v.more |= doubtBytes
 	}
 	v.record = recordOf(&v.listing)
-	if v.record.ID == "" && v.had {
-		v.record.ID = v.before.ID // not told for the moment
+	if v.record.ID == "" {
+		v.record.ID = v.before.ID // somebody took it away on the way here
 	}
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,

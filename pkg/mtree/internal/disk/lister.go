@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"math"
 
 	"tidemark/pkg/mtree"
 )
@@ -125,14 +126,33 @@ func Finished(d *Dir, info Info) bool {
 }
 
 // SameStored reports whether a file system may have stored want as have:
-// exactly, or rounded down to a coarser granule.
+// exactly, or rounded down to a coarser granule, or, beyond what it can count, as
+// the nearer end or 2^32 seconds off.
 func SameStored(have, want mtree.Stamp) bool {
-	if have == want {
-		return true
+	sec, _ := have.Unix()
+	wantSec, nsec := want.Unix()
+	if (wantSec < 0 || wantSec > math.MaxUint32) && (sec-wantSec)%(1<<32) == 0 {
+		want = mtree.Unix(sec, nsec)
 	}
-	sec, nsec := have.Unix()
-	wantSec, _ := want.Unix()
-	return nsec == 0 && (sec == wantSec || sec == wantSec&^1)
+	for _, g := range granules {
+		if have == want.Floor(g) {
+			return true
+		}
+	}
+	return isEnd(sec, wantSec)
+}
+
+// isEnd reports whether sec is the first or the last second that a file system
+// counts, and want is beyond.
+func isEnd(sec, want int64) bool {
+	const fat = 315_532_800 // 1980
+	switch sec {
+	case math.MinInt32, 0, fat:
+		return want < sec
+	case math.MaxInt32, math.MaxUint32, math.MaxInt32 + 3<<32, fat + 4_039_286_398, fat + 4_039_286_399:
+		return want > sec
+	}
+	return false
 }
 
 // entries reads the entries of d into listing; restless says that of some the type

@@ -63,6 +63,11 @@ type Status struct {
 
 	Deletions *Deletions `json:"deletions,omitempty"` // copy only
 
+	// Of a copy, by its own clock: until when it is known to be what its source
+	// published, as of this writing, and since when the source gives no answer.
+	Confirmed *mtree.Stamp `json:"confirmed,omitempty"`
+	Away      *mtree.Stamp `json:"away,omitempty"`
+
 	// Walked says that a copy was completed by a full walk of a source whose
 	// stamps do not prune. Those of the copy are the same, so they do not either.
 	Walked bool `json:"walked,omitempty"`

@@ -11,16 +11,18 @@ import (
 // TimeRange says which file times a file system can store.
 type TimeRange struct {
 	Granule  time.Duration // the smallest step
-	Min, Max mtree.Stamp   // earlier and later times become these
+	Min, Max mtree.Stamp   // what is between them is kept, but for the granule
+	Wrap     int64         // what is not comes back so many seconds off, or twice that...; 0: as the nearer end
 }
 
 // TimeRange measures what the marker's file system stores, with a scratch file:
-// see Granule for the step; kernels since 5.4 clamp at the ends (ext4: 1901 to
-// 2446).
-func (m *Marker) TimeRange() (TimeRange, error) {
-	r := TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp}
-	var err error
-	if r.Granule, err = m.Granule(); err != nil {
+// see Granule for the step. Kernels since 5.4 clamp at the ends (ext4: 1901 to
+// 2446), CephFS counts 32 bits of seconds and begins anew, ntfs-3g multiplies until
+// the sum overflows. Cost: some ten system calls, where times are not clamped some
+// three hundred.
+func (m *Marker) TimeRange() (r TimeRange, err error) {
+	granule, err := m.Granule()
+	if err != nil {
 		return r, err
 	}
 	fd, done, err := m.scratch()
@@ -28,22 +30,93 @@ func (m *Marker) TimeRange() (TimeRange, error) {
 		return r, err
 	}
 	defer done()
-	for _, end := range []*mtree.Stamp{&r.Min, &r.Max} {
-		// Half the range of int64 seconds: beyond every file system, yet no
-		// sum in a kernel overflows.
-		sec, _ := end.Unix()
-		if err := futimens(fd, mtree.Unix(sec/2, 0)); err != nil {
-			continue // refused, not clamped: an old kernel; the caller will see the error
+	r = measureTimes(granule, func(t mtree.Stamp) (mtree.Stamp, bool) {
+		if futimens(fd, t) != nil {
+			return t, false
 		}
-		info, err := statFD(fd)
-		if err != nil {
-			return r, m.dir.fail("stat", scratchName, err)
+		info, statErr := statFD(fd)
+		if statErr != nil {
+			err = m.dir.fail("stat", scratchName, statErr)
 		}
-		if info.MTime != mtree.Unix(sec/2, 0) {
-			*end = info.MTime
+		return info.MTime, statErr == nil
+	})
+	return r, err
+}
+
+// storeFunc sets a time and returns what became of it; false if it was refused.
+type storeFunc func(t mtree.Stamp) (mtree.Stamp, bool)
+
+// keeps reports whether a time of so many seconds comes back as it should.
+func (store storeFunc) keeps(sec int64, granule time.Duration) bool {
+	t := mtree.Unix(sec, 0)
+	got, ok := store(t)
+	return ok && got == t.Floor(granule)
+}
+
+// Seconds that every file system keeps, and those that are beyond all: half the
+// range of int64, so that no sum in a kernel overflows.
+const (
+	keptSecond   = 1_000_000_000
+	beyondSecond = 1 << 62
+)
+
+func measureTimes(granule time.Duration, store storeFunc) TimeRange {
+	r := TimeRange{Granule: granule, Min: mtree.MinStamp, Max: mtree.MaxStamp}
+	if !store.keeps(-beyondSecond, granule) {
+		r.Min = store.end(-beyondSecond, granule)
+	}
+	if !store.keeps(beyondSecond, granule) {
+		r.Max = store.end(beyondSecond, granule)
+	}
+	low, _ := r.Min.Unix()
+	high, _ := r.Max.Unix()
+	if r.Min != mtree.MinStamp && r.Max != mtree.MaxStamp && store.wraps(low, high, granule) {
+		r.Wrap = high - low + 1
+	}
+	return r
+}
+
+// end returns the last time on the way to beyond that is kept: what beyond comes
+// back as, if all that is further than that does; else it is searched for.
+func (store storeFunc) end(beyond int64, granule time.Duration) mtree.Stamp {
+	if got, ok := store(mtree.Unix(beyond, 0)); ok {
+		sec, _ := got.Unix()
+		further := int64(100)
+		if beyond < 0 {
+			further = -further
+		}
+		past, ok := store(mtree.Unix(sec+further, 0))
+		if ok && past == got && store.keeps(sec-further, granule) && store.keeps(sec/2+keptSecond/2, granule) {
+			return got
 		}
 	}
-	return r, nil
+	kept := int64(keptSecond)
+	for lost := beyond; lost-kept > 1 || kept-lost > 1; {
+		if middle := kept/2 + lost/2 + (kept%2+lost%2)/2; store.keeps(middle, granule) {
+			kept = middle
+		} else {
+			lost = middle
+		}
+	}
+	last := mtree.Unix(kept, 0)
+	if beyond > 0 {
+		if end := mtree.Unix(kept, 999_999_999); store.is(end, end.Floor(granule)) {
+			return end
+		}
+	}
+	return last
+}
+
+func (store storeFunc) is(t, want mtree.Stamp) bool {
+	got, ok := store(t)
+	return ok && got == want
+}
+
+// wraps reports whether what is beyond the ends comes round again.
+func (store storeFunc) wraps(low, high int64, granule time.Duration) bool {
+	const some = 123_456
+	return store.is(mtree.Unix(high+1+some, 0), mtree.Unix(low+some, 0).Floor(granule)) &&
+		store.is(mtree.Unix(low-1-some, 0), mtree.Unix(high-some, 0).Floor(granule))
 }
 
 const scratchName = "probe"
@@ -77,9 +150,16 @@ func (m *Marker) scratch() (fd int, done func(), err error) {
 	}, nil
 }
 
-// Stored returns what the file system keeps when told t.
+// Stored returns what the file system keeps when told t, or when told what Stored
+// returns.
 func (r TimeRange) Stored(t mtree.Stamp) mtree.Stamp {
+	beyond := t.After(r.Max) || t.Before(r.Min)
 	switch {
+	case beyond && r.Wrap != 0:
+		low, _ := r.Min.Unix()
+		sec, nsec := t.Unix()
+		off := (sec%r.Wrap - low%r.Wrap + 2*r.Wrap) % r.Wrap
+		t = mtree.Unix(low+off, nsec)
 	case t.After(r.Max):
 		return r.Max
 	case t.Before(r.Min):

@@ -1,0 +1,385 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// What proxies, firewalls and other servers answer between serve and mirror.
+
+// refuseAll answers all but the root with a status that is nobody's.
+func refuseAll(status int) func(w http.ResponseWriter, r *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/" && r.Method == http.MethodGet {
+			return false
+		}
+		w.WriteHeader(status)
+		return true
+	}
+}
+
+// A firewall's 403 completed the directories and files that it refused: --wait-for
+// succeeded, the copy was empty, and nothing was fetched when it had gone.
+func TestAForbiddenThatIsNotOfServe(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "a/b/g = two", "top = three")
+	b.server.interfere(refuseAll(http.StatusForbidden))
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	require.Contains(t, b.out.String(), "skipped 0, failed 2")
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, WaitFor(ctx, b.config.Dest, "", stampOf(t, s.root)), context.DeadlineExceeded)
+	b.server.interfere(nil)
+	b.equal(s)
+	b.requireIdle()
+
+	s.change("a/f = changed", "a/b/new = x")
+	s.remove("a/b/g")
+	b.server.interfere(refuseAll(http.StatusForbidden))
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	require.Equal(t, "two", b.read("a/b/g"), "unknown is not empty")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		return !strings.HasSuffix(r.URL.Path, "/") && refuseAll(http.StatusForbidden)(w, r)
+	})
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	require.Equal(t, "one", b.read("a/f"))
+	b.server.interfere(nil)
+	b.equal(s)
+	b.requireIdle()
+}
+
+// A 304 to a plain GET of a directory below the root emptied it in the copy. Like
+// a 206, it is no answer to who did not ask for it, whatever it carries.
+func TestStatusesThatNobodyAskedFor(t *testing.T) {
+	for _, status := range []int{http.StatusNotModified, http.StatusPartialContent, http.StatusNoContent, http.StatusResetContent} {
+		for _, dressed := range []bool{true, false} {
+			t.Run(fmt.Sprint(status, dressed), func(t *testing.T) {
+				s, b := overHTTP(t, "b/g = one", "b/deep/x = two", "c/y = three")
+				b.equal(s)
+				s.change("b/deep/x = changed", "b/new = x")
+				s.remove("c/y")
+				only := ""
+				b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+					if r.Method == http.MethodPost {
+						w.WriteHeader(http.StatusMethodNotAllowed)
+						return true
+					}
+					if r.Method != http.MethodGet || r.URL.Path != only {
+						return false
+					}
+					if dressed {
+						answer := httptest.NewRecorder()
+						b.server.handler.ServeHTTP(answer, r)
+						for key, values := range answer.Header() {
+							w.Header()[key] = values
+						}
+						w.Header().Del("Content-Length")
+						w.Header().Del("Content-Encoding")
+					}
+					w.WriteHeader(status)
+					return true
+				})
+				for _, only = range []string{"/b/", "/b/deep/", "/c/", "/b/new", "/b/deep/x"} {
+					s.publish("b/deep/x")
+					s.publish("c")
+					require.Equal(t, exit.Failed, exit.Of(b.once()), only)
+					require.Equal(t, "one", b.read("b/g"))
+					require.FileExists(t, b.path("b/deep/x"))
+				}
+				only = "/"
+				require.Equal(t, exit.Unreachable, exit.Of(b.once()))
+				only = ""
+				b.equal(s)
+				b.requireIdle()
+			})
+		}
+	}
+}
+
+// tornServer serves one file of 4,065 bytes by a listing of one kind, and sends
+// what the test says of it over the bare connection.
+func tornServer(t *testing.T, kind, listing string, send func(conn io.Writer, body string)) *bench {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost, kind != "text/plain" && strings.Contains(r.URL.RawQuery, "txt"):
+			w.WriteHeader(http.StatusNotFound)
+		case r.URL.Path == "/":
+			w.Header().Set("Content-Type", kind)
+			_, _ = io.WriteString(w, listing)
+		default:
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				send(conn, strings.Repeat("y", 4065))
+				_ = conn.Close()
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	b := newBench(t, server.URL)
+	b.config.Log = nil
+	return b
+}
+
+// The beginning of an answer that broke off, without ETag and length, replaced the
+// whole file. Whatever the frame of an answer, a length other than one that was
+// listed exactly is a failure; and where the listing only rounds it, an answer that
+// nothing bounds is.
+func TestTornAnswers(t *testing.T) {
+	date := "Last-Modified: " + time.Unix(1_700_000_100, 0).UTC().Format(http.TimeFormat) + "\r\n"
+	day := time.Unix(1_700_000_100, 0).UTC()
+	page := `<html><head><title>Index of /</title></head><body><h1>Index of /</h1><pre><a href="f">f</a>  ` + day.Format("02-Jan-2006 15:04") + "  %s\n</pre></body></html>"
+	listings := map[string][2]string{
+		"text":  {"text/plain", "1700000100.000000000 ./\t-\n1700000100.000000000 f\t4065\tctime=1700000100.000000000\n#end 1\n"},
+		"json":  {"application/json", `[{"name":"f","type":"file","mtime":"` + day.Format(http.TimeFormat) + `","size":4065}]`},
+		"exact": {"text/html", fmt.Sprintf(page, "4065")},
+		"round": {"text/html", fmt.Sprintf(page, "4.0K")},
+	}
+	frames := map[string]func(conn io.Writer, body string){
+		"1.0": func(c io.Writer, body string) { fmt.Fprintf(c, "HTTP/1.0 200 OK\r\n%s\r\n%s", date, body) },
+		"close": func(c io.Writer, body string) {
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n%s\r\n%s", date, body)
+		},
+		"chunked": func(c io.Writer, body string) {
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", date, len(body), body)
+		},
+		"length": func(c io.Writer, body string) {
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n%s", len(body), date, body)
+		},
+	}
+	for kind, listing := range listings {
+		for frame, send := range frames {
+			t.Run(kind+" "+frame, func(t *testing.T) {
+				size := 1000
+				b := tornServer(t, listing[0], listing[1], func(c io.Writer, body string) { send(c, (body + body)[:size]) })
+				testtree.Make(t, b.config.Dest, "f = old @1000000000.000000000")
+				b.config.Adopt = true
+				for _, durability := range []string{Batch, Each} {
+					b.config.Durability = durability
+					for _, size = range []int{0, 1000, 4064, 4066, 8000} {
+						if kind == "round" && (size == 4064 || size == 4066) {
+							continue // it may be
+						}
+						require.Equal(t, exit.Failed, exit.Of(b.once()), "%d bytes", size)
+						require.Equal(t, "old", b.read("f"), "%d bytes", size)
+					}
+				}
+				size = 4065
+				err := b.once()
+				if kind == "round" && (frame == "1.0" || frame == "close") {
+					require.Equal(t, exit.Failed, exit.Of(err), "nothing tells that it is whole")
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, strings.Repeat("y", 4065), b.read("f"))
+			})
+		}
+	}
+}
+
+// What came of a large file without its ETag was continued with bytes of the
+// version that has it; and a proxy that takes ETags away from ranges kept such a
+// file from ever being completed.
+func TestPartsAreOfOneVersion(t *testing.T) {
+	s, b := overHTTP(t, "big = "+strings.Repeat("a", 9<<20))
+	strip := func(w http.ResponseWriter, r *http.Request, cut int) {
+		answer := httptest.NewRecorder()
+		b.server.handler.ServeHTTP(answer, r)
+		for key, values := range answer.Header() {
+			w.Header()[key] = values
+		}
+		w.Header().Del("ETag")
+		w.WriteHeader(answer.Code)
+		_, _ = (&cutWriter{w, cut}).Write(answer.Body.Bytes())
+	}
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/big" || r.Method != http.MethodGet {
+			return false
+		}
+		r.Header.Del("If-Match")
+		strip(w, r, 1<<20)
+		return true
+	})
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	left, err := os.ReadDir(b.path(".tidemark/tmp"))
+	require.NoError(t, err)
+	require.Empty(t, left, "which version it is of nobody said")
+
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/big" || r.Method != http.MethodGet {
+			return false
+		}
+		if r.Header.Get("Range") != "" {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}
+		b.server.handler.ServeHTTP(&cutWriter{w, 4 << 20}, r)
+		return true
+	})
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	parts, err := filepath.Glob(b.path(".tidemark/tmp/part-*"))
+	require.NoError(t, err)
+	require.Len(t, parts, 1)
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Range") == "" {
+			return false
+		}
+		strip(w, r, 9<<20)
+		return true
+	})
+	b.equal(s)
+}
+
+// A proxy that lets no POST through kept the directory from ever being completed:
+// sums were asked for by POST only.
+func TestAProxyThatRefusesPost(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusRequestEntityTooLarge} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			s, b := overHTTP(t, "a/f = one", "a/same = two", "gone = x", "large = "+strings.Repeat("l", 100_000))
+			b.equal(s)
+			b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPost {
+					return false
+				}
+				w.WriteHeader(status)
+				return true
+			})
+			s.forge("a/f", "ONE")
+			s.publish("a/f")
+			require.NoError(t, os.Rename(s.path("large"), s.path("a/large")))
+			s.publish("a/large")
+			s.change("a/new = x", "a/newer = y")
+			s.remove("gone")
+			b.equal(s)
+			b.requireIdle()
+			b.config.Out = io.Discard
+			require.NoError(t, Verify(context.Background(), b.config, false))
+			require.NoError(t, os.WriteFile(b.path("a/same"), []byte("TWO"), 0o644))
+			old, err := os.Stat(s.path("a/same"))
+			require.NoError(t, err)
+			require.NoError(t, os.Chtimes(b.path("a/same"), old.ModTime(), old.ModTime()))
+			require.Equal(t, exit.Failed, exit.Of(Verify(context.Background(), b.config, false)))
+		})
+	}
+}
+
+// An answer that came first from something else, a page of an index or a 404, made
+// mirror take serve for another server until it was started anew. And another
+// server that takes serve's place is taken for what it is.
+func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
+	s := watched(t, "a/f = one", "top = two")
+	b := s.benchOverHTTP()
+	index := true
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if !index {
+			return false
+		}
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, `<html><head><title>Index of /</title></head><body><h1>Index of /</h1></body></html>`)
+		return true
+	})
+	c := b.config.withDefaults()
+	source, err := openHTTP(&c)
+	require.NoError(t, err)
+	defer source.close()
+	a, err := source.list(t.Context(), ask{})
+	require.NoError(t, err)
+	require.True(t, a.foreign)
+	index = false
+	below, err := source.list(t.Context(), ask{path: "a"})
+	require.NoError(t, err)
+	require.False(t, below.foreign, "serve's own word counts in each answer")
+	require.NotEmpty(t, below.treeID)
+	a, err = source.list(t.Context(), ask{})
+	require.NoError(t, err)
+	require.False(t, a.foreign)
+	require.Equal(t, disk.Watched, a.state)
+	index = true
+	a, err = source.list(t.Context(), ask{})
+	require.NoError(t, err)
+	require.True(t, a.foreign)
+}
+
+// The same for a mirror that goes on: it looks again before the next full walk.
+func TestRunNoticesThatServeAnswers(t *testing.T) {
+	s := watched(t, "a/f = one", "top = two")
+	b := s.benchOverHTTP()
+	b.config.foreignLook = 10 * time.Millisecond
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, `<html><head><title>Index of /</title></head><body><h1>Index of /</h1></body></html>`)
+		return true
+	})
+	b.start()
+	require.True(t, assertEventually(func() bool { return b.stats.Passes.Load() > 0 }))
+	b.server.interfere(nil)
+	b.eventually(s)
+	require.Equal(t, s.id.ID, b.published().Tree.ID)
+}
+
+// A listing whose ids a proxy took away left none in the records: what was another
+// directory under the name by the next one was then taken for the same.
+func TestALostDirectoryIDIsKept(t *testing.T) {
+	s, b := overHTTP(t, "d/f = one @1000000000.000000000")
+	b.equal(s)
+	before, ok := b.record("d")
+	require.True(t, ok)
+	require.NotEmpty(t, before.ID)
+	b.server.alter("/d/?txt", func(body string) string {
+		self, rest, _ := strings.Cut(body, "\n")
+		at := strings.Index(self, "\tid=")
+		return self[:at] + self[at+len("\tid=")+16:] + "\n" + rest
+	})
+	s.change("d/g = x")
+	b.equal(s)
+	after, _ := b.record("d")
+	require.Equal(t, before.ID, after.ID)
+	b.server.interfere(nil)
+	require.NoError(t, os.Rename(s.path("d"), s.path("away")))
+	s.change("d/f = TWO @1000000000.000000000", "d/g = x")
+	s.remove("away")
+	at := mtree.Unix(1_000_000_000, 0).Time()
+	require.NoError(t, os.Chtimes(s.path("d/f"), at, at))
+	b.equal(s)
+}
+
+// An empty 200 to ?since, or one of which only the beginning came, was taken for
+// "nothing changed".
+func TestNothingIsNoAnswerToSince(t *testing.T) {
+	for _, text := range []string{"", "\n", "# a comment\n", "#stamp"} {
+		_, err := func() (a answer, err error) {
+			err = newSinceReader(strings.NewReader(text)).root(&a)
+			return a, err
+		}()
+		require.ErrorIs(t, err, mtree.ErrListing, "%q", text)
+	}
+	var a answer
+	require.NoError(t, newSinceReader(strings.NewReader("#stamp 5.000000000\n")).root(&a))
+}
+
+// --verify passed over directories that a proxy's 404 hid and files whose sums did
+// not come, and found all equal.
+func TestVerifyPassesNothingOver(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "a/g = two", "b/h = x")
+	b.equal(s)
+	for path, status := range map[string]int{"/a/?txt": http.StatusNotFound, "/b/?txt": http.StatusForbidden, "/?sums": http.StatusOK} {
+		b.server.answer(path, status, "")
+		require.Error(t, Verify(t.Context(), b.config, false), path)
+	}
+	b.server.interfere(nil)
+	require.NoError(t, Verify(t.Context(), b.config, false))
+}

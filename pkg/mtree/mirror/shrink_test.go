@@ -1,0 +1,117 @@
+package mirror
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// A file that shrank while it was read, each time, failed and kept all deletions
+// beside it from being made; one that grows was kept as read. From a directory:
+func TestAFileThatShrinksIsKeptAsRead(t *testing.T) {
+	s := watched(t, "f = "+strings.Repeat("x", 1<<20))
+	c := (&Config{Source: s.root}).withDefaults()
+	local, err := openLocal(&c)
+	require.NoError(t, err)
+	defer local.root.Close()
+	info, err := local.root.Stat("f")
+	require.NoError(t, err)
+	e := entryOf("f", info)
+	left := int64(1 << 20)
+	var got []int64
+	errs := local.fetch(t.Context(), []wanted{{Entry: &e, path: "f"}}, func(_ int, f opened) error {
+		n, err := f.body.Read(make([]byte, 1000))
+		require.NoError(t, err)
+		left /= 2
+		require.NoError(t, os.Truncate(s.path("f"), left))
+		rest, err := io.Copy(io.Discard, f.body)
+		got = append(got, int64(n)+rest)
+		require.Equal(t, len(got) == fetchTries, f.got.Hot && f.got.Size < 0)
+		return err
+	})
+	require.NoError(t, errs[0])
+	require.Equal(t, left, got[fetchTries-1])
+}
+
+// shrinking answers for f as serve does for a file that changes when half of it was
+// sent; become changes it, and is told how much that is.
+func shrinking(s *tree, b *bench, become func(sent int)) {
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return true
+		}
+		if r.URL.Path != "/d/f" || r.Method != http.MethodGet {
+			return false
+		}
+		root, err := disk.OpenRoot(s.root)
+		require.NoError(s.t, err)
+		defer root.Close()
+		d, err := root.OpenDirPath("d", false)
+		require.NoError(s.t, err)
+		defer d.Close()
+		info, err := d.Stat("f")
+		require.NoError(s.t, err)
+		e := entryOf("f", info)
+		w.Header().Set("Tidemark-Version", "1")
+		w.Header().Set("ETag", fileTag(&e))
+		w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
+		sent := int(info.Size / 2)
+		_, _ = io.WriteString(w, strings.Repeat("x", sent))
+		_ = http.NewResponseController(w).Flush()
+		become(sent)
+		panic(http.ErrAbortHandler)
+	})
+}
+
+// Over HTTP it ends where the file ends by now. One that has grown again by then is
+// tried some more, and is no failure either. Where the file is what it was, the
+// connection broke: that is one.
+func TestAnAnswerThatBreaksOffWhereTheFileEnds(t *testing.T) {
+	setUp := func() (*tree, *bench) {
+		s, b := overHTTP(t, "d/gone = x", "d/stays = x")
+		b.equal(s)
+		s.remove("d/gone")
+		s.change("d/f = " + strings.Repeat("x", 100_000))
+		return s, b
+	}
+	s, b := setUp()
+	shrinking(s, b, func(sent int) { require.NoError(t, os.Truncate(s.path("d/f"), int64(sent))) })
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "fetched 3 files", "once with each pass")
+	now, err := os.Stat(s.path("d/f"))
+	require.NoError(t, err)
+	require.Len(t, b.read("d/f"), int(now.Size()))
+	require.NoFileExists(t, b.path("d/gone"))
+	record, _ := b.record("d")
+	require.Equal(t, unfinished, record.Stamp, "it is looked at again")
+
+	s, b = setUp()
+	times := 0
+	shrinking(s, b, func(int) {
+		times++
+		at := mtree.Unix(1_700_000_000+int64(times), 0).Time()
+		require.NoError(t, os.Chtimes(s.path("d/f"), time.Time{}, at))
+	})
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	require.Contains(t, b.out.String(), "failed 0,")
+	require.NoFileExists(t, b.path("d/gone"))
+	require.NoFileExists(t, b.path("d/f"))
+
+	s, b = setUp()
+	shrinking(s, b, func(int) {})
+	require.Equal(t, exit.Failed, exit.Of(b.once()))
+	require.Contains(t, b.out.String(), "failed 1,")
+	require.FileExists(t, b.path("d/gone"), "unknown is not empty")
+	require.NoFileExists(t, b.path("d/f"))
+}

@@ -1,0 +1,197 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Each pass that left something incomplete doubled one pause for everything: news of
+// others lengthened it. Each directory has its own, at most a minute, and only a look
+// that came when it was due lengthens that.
+func TestWhatIsIncompleteHasItsOwnTime(t *testing.T) {
+	var l later
+	start := time.Now()
+	at := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
+	behind := func(paths ...string) (nodes []*node) {
+		for _, path := range paths {
+			nodes = append(nodes, &node{path: path})
+		}
+		return nodes
+	}
+	l.note(behind("a", ""), at(0), at(0))
+	require.Equal(t, at(1), l.next())
+	for i := range 50 { // news
+		l.note(behind("a", ""), at(float64(i)/100), at(float64(i)/100))
+	}
+	require.Equal(t, at(1), l.next())
+	l.note(behind("a", ""), at(1), at(1.5))
+	require.Equal(t, at(3.5), l.next())
+	l.note(behind("a", "b", ""), at(2), at(2))
+	require.Equal(t, at(3), l.next(), "b fails for the first time")
+	l.note(behind("a", ""), at(3), at(3))
+	require.Equal(t, at(3.5), l.next(), "b does no longer")
+	for range 20 {
+		due := l.next()
+		l.note(behind("a", ""), due, due)
+		require.LessOrEqual(t, l.next().Sub(due), longestLater)
+	}
+	l.note(append(behind("a"), &node{path: "denied", passed: true}), at(5000), at(5000))
+	require.Len(t, l, 1, "nothing is missing where the source may not read")
+	l.note(nil, at(6000), at(6000))
+	require.True(t, l.next().IsZero())
+	many := make([]string, 5*mostLater)
+	for i := range many {
+		many[i] = fmt.Sprint(i)
+	}
+	l.note(behind(many...), at(7000), at(7000))
+	require.LessOrEqual(t, len(l), mostLater+1)
+}
+
+// A source that was away for half a minute was asked again half a minute after it
+// was back: to ask one that is not there costs nothing.
+func TestPausesAfterTrouble(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	for most, errs := range map[time.Duration][]error{
+		longestAway:    {refused, fmt.Errorf("GET: %w", refused), &statusError{status: 502}, &statusError{status: 503}, &net.DNSError{}},
+		longestTrouble: {&statusError{status: 401}, mtree.ErrListing, local(syscall.ENOSPC), exit.With(exit.Local, syscall.EIO, "")},
+		longestRefused: {exit.With(exit.Refused, errors.New("another tree"), "")},
+	} {
+		for _, err := range errs {
+			require.LessOrEqual(t, pauseAfter(err, 1), 2*firstRetry, "%v", err)
+			for _, tries := range []int{10, 100, 100_000} {
+				pause := pauseAfter(err, tries)
+				require.GreaterOrEqual(t, pause, most*3/4, "%v", err)
+				require.LessOrEqual(t, pause, most*5/4, "%v", err)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, pauseAfter(&statusError{status: 503, after: 20 * time.Second}, 1), 20*time.Second)
+}
+
+// Held deletions or one directory that always fails, news beside it, and a source
+// that is away for a moment: nothing was asked for minutes.
+func TestRunIsBackAtOnceAfterAMoment(t *testing.T) {
+	s, b := overHTTP(t, "bad/f = x", "good/f = x")
+	b.equal(s)
+	b.start()
+	var away atomic.Bool
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if away.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		if strings.HasPrefix(r.URL.Path, "/bad/") {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}
+		return false
+	})
+	s.change("bad/f = changed")
+	arrives := func(text string) {
+		t.Helper()
+		s.change("good/f = " + text)
+		require.True(t, assertEventually(func() bool { return b.read("good/f") == text }), text)
+	}
+	for i := range 12 {
+		arrives(fmt.Sprint(i))
+	}
+	away.Store(true)
+	b.server.CloseClientConnections()
+	require.True(t, assertEventually(func() bool { return b.status().Away != nil }))
+	away.Store(false)
+	arrives("after")
+}
+
+// Who released deletions waited for the end of a pause after trouble.
+func TestAReleaseEndsAPause(t *testing.T) {
+	s, b := overHTTP(t, "a = x")
+	b.equal(s)
+	m, err := open(b.config)
+	require.NoError(t, err)
+	defer m.close()
+	d := &daemon{mirror: m, begun: true, held: true, tries: 20}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, os.WriteFile(b.path(".tidemark/"+releaseName+".new"), nil, 0o644))
+	time.AfterFunc(10*time.Millisecond, func() {
+		_ = os.Rename(b.path(".tidemark/"+releaseName+".new"), b.path(".tidemark/"+releaseName))
+	})
+	require.NoError(t, d.trouble(ctx, &statusError{status: http.StatusUnauthorized}))
+	require.NoError(t, ctx.Err(), "it waits for a minute otherwise")
+}
+
+// Whether a source is idle or dead looked the same: the lag of a healthy idle one
+// grew for ever, and a copy whose source had died said nothing. With each answer
+// "unchanged" the copy is confirmed anew, and nothing is written for it.
+func TestIdleIsNotDead(t *testing.T) {
+	s := watched(t, "a/f = one")
+	b := newBench(t, s.root)
+	b.config.Interval = time.Millisecond
+	var clock atomic.Int64
+	clock.Store(2_000_000_000)
+	b.config.Now = func() mtree.Stamp { return mtree.Unix(clock.Load(), 0) }
+	r := b.start()
+	b.eventually(s)
+	told := func() int64 {
+		root, err := disk.OpenRoot(b.config.Dest)
+		require.NoError(t, err)
+		defer root.Close()
+		m, err := disk.OpenMarker(root, "")
+		require.NoError(t, err)
+		defer m.Close()
+		n, err := m.Told()
+		require.NoError(t, err)
+		return n
+	}
+	require.True(t, assertEventually(func() bool { return told() == clock.Load() && b.status().State == disk.Mirrored }))
+	before, err := os.Stat(b.path(".tidemark/status.json"))
+	require.NoError(t, err)
+	for range 3 {
+		clock.Add(45)
+		require.True(t, assertEventually(func() bool { return told() == clock.Load() }))
+	}
+	after, err := os.Stat(b.path(".tidemark/status.json"))
+	require.NoError(t, err)
+	require.Equal(t, before.ModTime(), after.ModTime(), "idle: no disk writes")
+	require.Contains(t, b.printStatus(), "confirmed until: 2033-05-18T03:35:35Z\n")
+	require.EqualValues(t, clock.Load(), b.stats.Confirmed.Load())
+	require.NoError(t, r.stop())
+	require.Zero(t, told())
+	require.Contains(t, b.printStatus(), "confirmed until: 2033-05-18T03:35:35Z\n", "it is kept for later")
+}
+
+// An outage showed nowhere: errors_total stayed 0, and --status said "mirrored".
+func TestAnOutageIsTold(t *testing.T) {
+	for _, state := range []disk.State{disk.Watched, disk.Unwatched} {
+		s := watched(t, "a/f = one")
+		s.state(state)
+		b := s.benchOverHTTP()
+		b.start()
+		b.eventually(s)
+		require.True(t, assertEventually(func() bool { return b.stats.Up.Load() == 1 && b.stats.Confirmed.Load() > 0 }))
+		require.NotContains(t, b.printStatus(), "unreachable")
+		b.server.interfere(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+		b.server.CloseClientConnections()
+		require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "source unreachable since: ") }))
+		require.Zero(t, b.stats.Up.Load())
+		require.Positive(t, b.stats.Errors.Load())
+		b.server.interfere(nil)
+		require.True(t, assertEventually(func() bool { return !strings.Contains(b.printStatus(), "unreachable") }), state)
+		require.NotContains(t, b.printStatus(), "error:")
+		require.EqualValues(t, 1, b.stats.Up.Load())
+	}
+}
