@@ -96,7 +96,6 @@ func identify(c Config, root *disk.Dir, m *disk.Marker, info disk.Info) (id iden
 	if c.NewTree {
 		id.tree, id.doubt = disk.Tree{ID: disk.NewTreeID()}, true
 	}
-	id.first = id.first || id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
 	id.tree.Role = disk.Source
 	id.tree.Bind(info)
 	return id, nil

@@ -115,6 +115,7 @@ func (w *watcher) begin(id identity) (err error) {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
+	id.first = id.first || id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
 	doubts := id.doubts(now)
 	w.audits.next = w.groundsAtStart(id, doubts, now)
 	if doubts == "" && !id.first {
@@ -124,7 +125,7 @@ func (w *watcher) begin(id identity) (err error) {
 		w.left = newLeftovers(w.log, nil, now)
 	}
 	w.goOn(id, now)
-	if err := w.own(doubts); err != nil {
+	if err := w.declare(doubts); err != nil {
 		return err
 	}
 	if err := w.listen(); err != nil {
@@ -164,10 +165,10 @@ func (w *watcher) goOn(id identity, now mtree.Stamp) {
 	w.status.CrossMounts = &w.CrossMounts
 }
 
-// own writes that the tree is this watcher's, and in which epoch. The status goes
+// declare writes that the tree is this watcher's, and in which epoch. The status goes
 // first, and to the disk: if continuity is in doubt no checkpoint may be left that
 // would count with the new tree file, after a kill or a power cut.
-func (w *watcher) own(doubts string) error {
+func (w *watcher) declare(doubts string) error {
 	w.writeStatus()
 	if err := w.file.Sync(); err != nil {
 		return exit.With(exit.Local, err, "")
