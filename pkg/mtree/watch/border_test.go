@@ -116,7 +116,7 @@ func TestBorderThatEndedMeanwhile(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/inner/deep/f = one")
 		w := start(t, Config{Root: filepath.Join(root, "a/inner")})
-		start(t, Config{Root: root, Backend: backend}).stop()
+		start(t, Config{Root: root, Backend: backend, Now: later}).stop()
 		w.stop()
 		seen := logStamps(t, root)
 		brokenOff(t, Config{Root: root, Backend: backend, Now: later})

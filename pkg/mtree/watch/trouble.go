@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 )
 
@@ -47,18 +46,6 @@ const (
 
 func newTrouble(log *slog.Logger, stats *Stats) *trouble {
 	return &trouble{log: log, stats: stats, refused: map[string]error{}, passed: map[string]bool{}}
-}
-
-// inherit goes on where the last watcher ended degraded.
-func (t *trouble) inherit(s disk.Status) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s.State != disk.Degraded {
-		return
-	}
-	if t.lasting = s.Error; t.lasting == "" {
-		t.lasting = "the last watcher ended degraded"
-	}
 }
 
 // refuse remembers a directory that could not be stamped, and names it once.

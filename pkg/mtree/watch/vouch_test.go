@@ -237,6 +237,47 @@ func TestOtherOptions(t *testing.T) {
 	}
 }
 
+// An audit that left something out has not published what the options left out.
+func TestOptionsOfAnIncompleteAudit(t *testing.T) {
+	root := t.TempDir()
+	fixed := filepath.Join(root, "log")
+	must(t, os.Mkdir(fixed, 0o755))
+	must(t, Once(t.Context(), Config{Root: root, Exclude: []string{"log/"}}))
+	chattr(t, "+i", fixed)
+	t.Cleanup(func() { chattr(t, "-i", fixed) })
+	require.Error(t, Once(t.Context(), Config{Root: root}))
+	chattr(t, "-i", fixed)
+	before := stampOf(t, root, "log")
+	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	require.NotEqual(t, before, stampOf(t, root, "log"))
+}
+
+// A directory that the audit before could not read counts as arrived when it can be
+// read, with all below it: what changed there meanwhile, nobody has seen.
+func TestUnreadIsReadAgain(t *testing.T) {
+	root := newTree(t, "a/d/below/", "a/beside/")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer w.close()
+	w.trouble.begin()
+	w.trouble.cannotRead("a/d", os.ErrPermission)
+	w.trouble.audited(3, true)
+	require.Contains(t, w.trouble.unpublished(), "cannot be read")
+	checkpoint := later()
+	w.status.Checkpoint = &checkpoint
+	findings := make(chan []finding, 10)
+	w.trouble.begin()
+	r := w.scan(t.Context(), w.ground("asked for"), findings)
+	must(t, r.err)
+	w.trouble.audited(r.directories, true)
+	require.Empty(t, w.trouble.unpublished())
+	var found []string
+	for _, f := range <-findings {
+		found = append(found, f.path)
+	}
+	require.ElementsMatch(t, []string{"a/d", "a/d/below"}, found)
+}
+
 // editTree changes the tree file between two runs.
 func editTree(t *testing.T, path string, edit func(*disk.Tree)) {
 	t.Helper()

@@ -160,7 +160,6 @@ func (w *watcher) goOn(id identity, now mtree.Stamp) {
 	w.audits.owed = true
 	if w.status.State = w.state(); id.status.State == disk.Degraded && !w.unstamped {
 		w.status.State = disk.Degraded // until an audit ends it
-		w.trouble.inherit(id.status)
 	}
 	w.status.CrossMounts = &w.CrossMounts
 }
