@@ -360,7 +360,7 @@ func (w *watcher) setState(s disk.State) {
 func (w *watcher) writeStatus() {
 	now := w.clock.now()
 	floor := w.floor
-	w.status.Floor, w.status.Updated = &floor, &now
+	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.trouble.what()
 	if info, err := w.root.Self(); err == nil {
