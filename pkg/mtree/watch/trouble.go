@@ -138,15 +138,11 @@ func (t *trouble) begin() {
 	t.found = auditTrouble{unread: map[string]bool{}}
 }
 
-// audited takes what an audit, now at its end, could not do. One that another
-// has to make up for ends nothing.
-func (t *trouble) audited(directories int64, ends bool) {
+// audited takes what an audit, now at its end, could not do.
+func (t *trouble) audited(directories int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.unread, t.more, t.deaf = t.found.unread, t.found.more, t.found.deaf
-	if ends {
-		t.lasting, t.mended = "", false
-	}
+	t.unread, t.more, t.deaf, t.lasting, t.mended = t.found.unread, t.found.more, t.found.deaf, "", false
 	if errors.Is(t.deaf, notify.ErrLimit) {
 		if text := notify.WatchShortage(int(directories)); text != "" {
 			t.deaf = fmt.Errorf("%d directories: %s", directories, text)

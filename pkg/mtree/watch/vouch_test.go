@@ -252,6 +252,23 @@ func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 	require.NotEqual(t, before, stampOf(t, root, "log"))
 }
 
+// Without events, too, an audit knows what the one before has stamped.
+func TestOnceIsQuiet(t *testing.T) {
+	root := newTree(t, "a/b/c/", "d/e/")
+	soon := func() mtree.Stamp { return disk.Now().Add(time.Second) } // so that no ctime is too young to tell
+	must(t, Once(t.Context(), Config{Root: root, Now: soon}))
+	seen := logStamps(t, root)
+	must(t, os.Mkdir(filepath.Join(root, "a/b/c/new"), 0o755))
+	must(t, os.Rename(filepath.Join(root, "d"), filepath.Join(root, "moved")))
+	must(t, Once(t.Context(), Config{Root: root, Now: soon}))
+	seen.fresh("made", "a/b/c")
+	before := stamps(t, root)
+	for range 2 {
+		must(t, Once(t.Context(), Config{Root: root, Now: soon}))
+		require.Equal(t, before, stamps(t, root))
+	}
+}
+
 // A directory that the audit before could not read counts as arrived when it can be
 // read, with all below it: what changed there meanwhile, nobody has seen.
 func TestUnreadIsReadAgain(t *testing.T) {
@@ -261,7 +278,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 	defer w.close()
 	w.trouble.begin()
 	w.trouble.cannotRead("a/d", os.ErrPermission)
-	w.trouble.audited(3, true)
+	w.trouble.audited(3)
 	require.Contains(t, w.trouble.unpublished(), "cannot be read")
 	checkpoint := later()
 	w.status.Checkpoint = &checkpoint
@@ -269,7 +286,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 	w.trouble.begin()
 	r := w.scan(t.Context(), w.ground("asked for"), findings)
 	must(t, r.err)
-	w.trouble.audited(r.directories, true)
+	w.trouble.audited(r.directories)
 	require.Empty(t, w.trouble.unpublished())
 	var found []string
 	for _, f := range <-findings {
