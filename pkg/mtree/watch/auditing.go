@@ -171,11 +171,10 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 	w.Stats.Audits.Add(1)
 	w.Stats.Directories.Store(r.directories)
 	w.Stats.Files.Store(r.files)
+	w.trouble.audited(r.directories)
 	next := w.audits.next
 	w.audits.next = nil
-	lost := next != nil && next.loss
-	w.trouble.audited(r.directories, !lost)
-	if lost { // while it ran: it proves nothing
+	if next != nil && next.loss { // while it ran: it proves nothing
 		w.left.judged(false)
 		w.audits.start(w, *next)
 		return nil

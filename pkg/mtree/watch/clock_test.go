@@ -38,6 +38,27 @@ func TestStepIsNoticedAtOnce(t *testing.T) {
 	seen.fresh("set back", "a/b")
 }
 
+// A clock that was set back while nobody watched, but not to before the checkpoint,
+// went unnoticed: what changed before it had caught up was never published.
+func TestClockSetBackWhileDown(t *testing.T) {
+	root := newTree(t, "a/b/f = one")
+	start(t, Config{Root: root}).stop()
+	r := &running{t: t, root: root}
+	for back, raised := range map[time.Duration]bool{0: false, time.Second: false, time.Minute: true} {
+		epoch := r.status().Tree.Epoch
+		editStatus(t, root, func(s *disk.Status) {
+			s.Up -= time.Hour
+			*s.Updated = s.Updated.Add(back - time.Hour)
+			*s.Checkpoint = s.Updated.Add(-ctimeLag)
+		})
+		start(t, Config{Root: root}).stop()
+		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)
+	}
+	before := r.status().Status
+	before.Boot = "another"
+	require.False(t, (&identity{status: before}).setBack(*before.Updated, before.Up+time.Hour), "after a boot nothing is known")
+}
+
 // TestClockStepsWhileWatching: by steps of a second to ten years, forward and
 // back, no change is missed and no stamp comes again; a step back, and no other,
 // raises the epoch; nothing stays ahead of the clock by more than a minute.

@@ -19,9 +19,15 @@
 // between a stamp and its record in .tidemark/left.* makes the next start take
 // the watcher's own write for a change, and stamp more than it had to.
 //
-// Not heard: writes through memory maps, and through a hard link outside the
-// tree or in another directory; with inotify, of a file opened by its handle, as
-// the kernel's NFS server does; audits find them. On xfs, two directories of one
+// A watcher vouches for the time up to the checkpoint. It moves with a batch only
+// while everything is heard, read and stamped, else only with an audit that read
+// and stamped everything; an audit that was broken off proves nothing.
+//
+// Not heard: writes through memory maps, through a hard link outside the tree or
+// in another directory, by io_submit(2) into a file that stays open, and through a
+// loop device; with inotify also of a file opened by its handle, as the kernel's
+// NFS server does; audits find them by their ctime, but for later writes to a
+// mapped page that is still dirty, which move no time. On xfs, two directories of one
 // parent that are exchanged (RENAME_EXCHANGE) while nobody listens keep their
 // ctimes: an audit sees that the parent changed, not that all below the two did.
 package watch

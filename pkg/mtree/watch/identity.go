@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -96,7 +97,6 @@ func identify(c Config, root *disk.Dir, m *disk.Marker, at disk.Root) (id identi
 	case !bound:
 		id.doubt = true
 	}
-	id.first = id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
 	id.keep(c, at)
 	return id, nil
 }
@@ -195,6 +195,21 @@ func (id *identity) doubts(now mtree.Stamp) string {
 		return "the checkpoint is older than the last boot"
 	case id.status.Checkpoint.After(now):
 		return "the checkpoint is ahead of the clock"
+	case id.setBack(now, disk.Uptime()):
+		return "the clock was set back while nobody watched"
 	}
 	return ""
+}
+
+// setBack reports whether the clock went on by less than the time that has passed
+// in this boot: what changed after it was set back may carry a ctime from before
+// the checkpoint. What an audit looks back covers a few seconds, and a clock that
+// is slowed down to be right counts as one part in a thousand at most.
+func (id *identity) setBack(now mtree.Stamp, up time.Duration) bool {
+	s := &id.status
+	if s.Updated == nil || s.Up == 0 || s.Boot != disk.BootID() || up < s.Up {
+		return false
+	}
+	passed := up - s.Up
+	return now.Sub(*s.Updated) < passed-passed/1000-lookBack/2
 }

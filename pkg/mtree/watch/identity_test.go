@@ -165,43 +165,6 @@ func testRootMovedAway(t *testing.T, backend string) {
 	r.cancel = nil
 }
 
-// A directory with a .tidemark of its own is another tree: its parents are
-// stamped, nothing inside.
-func TestBorder(t *testing.T) {
-	eachBackend(t, testBorder)
-}
-
-func testBorder(t *testing.T, backend string) {
-	root := newTree(t, "a/inner/deep/f = one", "a/g = two")
-	inner := filepath.Join(root, "a/inner")
-	start(t, Config{Root: inner}).stop()
-	r := start(t, Config{Root: root, Backend: backend})
-	r.sync()
-	before := stamps(t, root)
-	write(t, filepath.Join(inner, "deep/f"), "changed")
-	r.sync()
-	require.Equal(t, before, stamps(t, root), "not ours to publish")
-
-	seen := logStamps(t, root)
-	w := start(t, Config{Root: inner})
-	write(t, filepath.Join(inner, "deep/f"), "changed again")
-	stamp := w.sync()
-	r.sync()
-	require.Equal(t, stamp, stampOf(t, root, "a/inner"), "its own watcher's")
-	seen.fresh("inner tree stamped", "a")
-	w.stop()
-
-	// no border any more: all below is ours again
-	seen.note()
-	must(t, os.RemoveAll(filepath.Join(inner, mtree.MarkerName)))
-	r.sync()
-	seen.fresh(".tidemark removed", "a/inner/deep")
-	seen.note()
-	write(t, filepath.Join(inner, "deep/f"), "ours")
-	r.sync()
-	seen.fresh("heard again", "a/inner/deep")
-}
-
 // A directory that refuses its time makes the state degraded; the rest goes on.
 func TestRefusal(t *testing.T) {
 	root := t.TempDir() // chattr needs a real file system

@@ -259,9 +259,8 @@ func (w *watcher) lose(why string, newEpoch bool) {
 		w.writeStatus()                                                     // before the epoch: a kill must not leave them
 		w.raiseEpoch()
 	}
-	w.audits.owed = true
-	w.setState(w.state())
 	w.audits.ask(w, g)
+	w.setState(w.state())
 }
 
 // lossPause is how often a loss is logged at most: a queue that is too small

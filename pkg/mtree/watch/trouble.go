@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 )
 
@@ -47,18 +46,6 @@ const (
 
 func newTrouble(log *slog.Logger, stats *Stats) *trouble {
 	return &trouble{log: log, stats: stats, refused: map[string]error{}, passed: map[string]bool{}}
-}
-
-// inherit goes on where the last watcher ended degraded.
-func (t *trouble) inherit(s disk.Status) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s.State != disk.Degraded {
-		return
-	}
-	if t.lasting = s.Error; t.lasting == "" {
-		t.lasting = "the last watcher ended degraded"
-	}
 }
 
 // refuse remembers a directory that could not be stamped, and names it once.
@@ -151,15 +138,11 @@ func (t *trouble) begin() {
 	t.found = auditTrouble{unread: map[string]bool{}}
 }
 
-// audited takes what an audit, now at its end, could not do. One that another
-// has to make up for ends nothing.
-func (t *trouble) audited(directories int64, ends bool) {
+// audited takes what an audit, now at its end, could not do.
+func (t *trouble) audited(directories int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.unread, t.more, t.deaf = t.found.unread, t.found.more, t.found.deaf
-	if ends {
-		t.lasting, t.mended = "", false
-	}
+	t.unread, t.more, t.deaf, t.lasting, t.mended = t.found.unread, t.found.more, t.found.deaf, "", false
 	if errors.Is(t.deaf, notify.ErrLimit) {
 		if text := notify.WatchShortage(int(directories)); text != "" {
 			t.deaf = fmt.Errorf("%d directories: %s", directories, text)

@@ -118,6 +118,7 @@ func (w *watcher) begin(id identity) (err error) {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
+	id.first = id.first || id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
 	doubts := id.doubts(now)
 	w.audits.next = w.groundsAtStart(id, doubts, now)
 	if doubts == "" && !id.first {
@@ -128,7 +129,7 @@ func (w *watcher) begin(id identity) (err error) {
 	}
 	w.goOn(id, now)
 	w.tree.BeginRun(id.ended(w.inode.MTime, now))
-	if err := w.own(doubts); err != nil {
+	if err := w.declare(doubts); err != nil {
 		return err
 	}
 	if err := w.listen(); err != nil {
@@ -163,15 +164,14 @@ func (w *watcher) goOn(id identity, now mtree.Stamp) {
 	w.audits.owed = true
 	if w.status.State = w.state(); id.status.State == disk.Degraded && !w.unstamped {
 		w.status.State = disk.Degraded // until an audit ends it
-		w.trouble.inherit(id.status)
 	}
 	w.status.CrossMounts = &w.CrossMounts
 }
 
-// own writes that the tree is this watcher's, and in which epoch. The status goes
+// declare writes that the tree is this watcher's, and in which epoch. The status goes
 // first, and to the disk: if continuity is in doubt no checkpoint may be left that
 // would count with the new tree file, after a kill or a power cut.
-func (w *watcher) own(doubts string) error {
+func (w *watcher) declare(doubts string) error {
 	w.writeStatus()
 	if err := w.file.Sync(); err != nil {
 		return exit.With(exit.Local, err, "")
@@ -393,7 +393,7 @@ func (w *watcher) setState(s disk.State) {
 func (w *watcher) writeStatus() {
 	now := w.clock.now()
 	floor := w.floor
-	w.status.Floor, w.status.Updated = &floor, &now
+	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.trouble.what()
 	if info, err := w.root.Self(); err == nil {

@@ -12,6 +12,16 @@ import (
 // may lag it by up to a tick (10 ms at HZ=100).
 func Now() mtree.Stamp { return mtree.FromTime(time.Now()) }
 
+// Uptime returns how long ago the machine was booted, by a clock that nobody sets
+// (CLOCK_BOOTTIME); 0 if it is not known.
+func Uptime() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
+
 // BootID returns the kernel's random identifier of this boot, "" if unknown.
 func BootID() string {
 	id, err := readSmall("/proc/sys/kernel/random/boot_id")

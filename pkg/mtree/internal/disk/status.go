@@ -48,6 +48,7 @@ type Status struct {
 	Clean       bool             `json:"clean"`                // written by an orderly stop
 	PID         int              `json:"pid,omitempty"`
 	Updated     *mtree.Stamp     `json:"updated,omitempty"`      // local clock
+	Up          time.Duration    `json:"up,omitempty"`           // nanoseconds since boot, asleep or not, when that was read; watch only
 	Root        *mtree.Stamp     `json:"root,omitempty"`         // the root's stamp
 	Backend     string           `json:"backend,omitempty"`      // watch only
 	CrossMounts *bool            `json:"cross_mounts,omitempty"` // how far watch hears; nil: not told

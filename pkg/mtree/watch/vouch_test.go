@@ -1,0 +1,435 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// What a watcher may vouch for, and what the next one goes by.
+
+// brokenOff runs a watcher that is stopped, in order, before its start audit has
+// read anything.
+func brokenOff(t *testing.T, c Config) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	c.Ready, c.sameProcess = cancel, true
+	must(t, Run(ctx, c))
+}
+
+// later is a clock so far ahead that what the tree shows now is older than what an
+// audit looks back.
+func later() mtree.Stamp { return disk.Now().Add(6 * lookBack) }
+
+// SIGTERM 0.1 s into a start audit moved the checkpoint to the stop: what the audit
+// had not read yet, of all that happened while nobody watched, was never published.
+func TestAuditBrokenOff(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		root := newTree(t, "a/gone = x", "b/old/sub/f = y", "c/f = old @1000000000", "d/f = new")
+		in := func(path string) string { return filepath.Join(root, path) }
+		start(t, Config{Root: root, Backend: backend}).stop()
+		r := &running{t: t, root: root}
+		before := r.status().Status
+		seen := logStamps(t, root)
+		must(t, os.Remove(in("a/gone")))
+		must(t, os.Rename(in("b/old"), in("b/renamed")))
+		must(t, os.Rename(in("c/f"), in("d/f")))
+
+		for range 2 {
+			brokenOff(t, Config{Root: root, Backend: backend, Now: later})
+			require.Equal(t, disk.Audited, r.status().State)
+			require.Equal(t, before.Checkpoint, r.status().Status.Checkpoint)
+			require.Equal(t, before.Audit, r.status().Status.Audit)
+		}
+		r = start(t, Config{Root: root, Backend: backend, Now: later})
+		for _, dir := range []string{"a", "b/renamed/sub", "c", "d"} {
+			seen.fresh("while nobody watched", dir)
+		}
+		require.EqualValues(t, 1, r.status().Tree.Epoch)
+	})
+}
+
+// What an audit has judged is no proof before that audit is done: the directory was
+// stamped, but what is below it, which arrived with it, perhaps not yet.
+func TestProofWaitsForTheAudit(t *testing.T) {
+	root := newTree(t, "d/")
+	dir, err := disk.OpenRoot(filepath.Join(root, "d"))
+	must(t, err)
+	defer dir.Close()
+	shows := selfOf(t, dir)
+	for _, heard := range []bool{true, false} {
+		l := newLeftovers(nil, nil, at(0))
+		l.put(shows, judged, heard)
+		require.True(t, l.untouched(dir, shows))
+		require.False(t, l.stayed(dir, shows))
+		l.judged(true)
+		require.True(t, l.stayed(dir, shows))
+		require.Len(t, l.unsent, 1)
+
+		l = newLeftovers(nil, nil, at(0))
+		l.put(shows, judged, heard)
+		l.judged(false)
+		l.judged(true)
+		require.True(t, l.untouched(dir, shows))
+		require.False(t, l.stayed(dir, shows), "another audit's")
+		require.Empty(t, l.unsent)
+	}
+	l := newLeftovers(nil, nil, at(0))
+	l.put(shows, unproven, true)
+	l.take()
+	l.confirm(false)
+	require.True(t, l.untouched(dir, shows))
+	require.False(t, l.stayed(dir, shows), "the Take heard only a part")
+}
+
+// By what a write proves that its directory did not arrive, besides a Take.
+func TestProofOfAWrite(t *testing.T) {
+	root := newTree(t, "d/")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer w.close()
+	dir, err := w.root.OpenDir("d")
+	must(t, err)
+	defer dir.Close()
+	shows := selfOf(t, dir)
+	p := &publisher{watcher: w}
+	w.status.Checkpoint = nil
+	require.Equal(t, unproven, p.proof(shows, nil))
+	require.Equal(t, unproven, p.proof(shows, &finding{}), "too young for the scan to tell")
+	require.Equal(t, judged, p.proof(shows, &finding{judged: shows.CTime}))
+	require.Equal(t, unproven, p.proof(shows, &finding{judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
+	checkpoint := shows.CTime.Add(lookBack)
+	w.status.Checkpoint = &checkpoint
+	require.Equal(t, unproven, p.proof(shows, nil))
+	checkpoint = checkpoint.Add(1)
+	require.Equal(t, proven, p.proof(shows, nil), "nobody has touched it since before the checkpoint")
+	w.status.Checkpoint = nil
+	w.left.put(shows, judged, true)
+	require.Equal(t, judged, p.proof(shows, nil), "as good as what it overwrites")
+}
+
+// The checkpoint moved with every batch while directories refused their stamps:
+// when watch could stamp them again, after a restart as its own warning advises,
+// it took what had changed there for published.
+func TestRefusalKeepsTheCheckpoint(t *testing.T) {
+	root := t.TempDir() // chattr needs a real file system
+	must(t, os.MkdirAll(filepath.Join(root, "fixed/below"), 0o755))
+	must(t, os.Mkdir(filepath.Join(root, "b"), 0o755))
+	write(t, filepath.Join(root, "fixed/f"), "one")
+	chattr(t, "+i", filepath.Join(root, "fixed"))
+	t.Cleanup(func() { chattr(t, "-i", filepath.Join(root, "fixed")) })
+	var clock movable
+	audits := make(chan struct{})
+	r := start(t, Config{Root: root, Now: clock.now, Audit: audits})
+	r.sync()
+	seen := logStamps(t, root)
+	checkpoint := r.status().Status.Checkpoint
+	write(t, filepath.Join(root, "fixed/f"), "two")
+	r.sync()
+	r.await(disk.Degraded)
+	clock.ahead.Store(int64(6 * lookBack))
+	for range 2 {
+		write(t, filepath.Join(root, "b/g"), "elsewhere")
+		r.sync()
+		audits <- struct{}{}
+		require.False(t, r.status().Status.Checkpoint.Sub(*checkpoint) > lookBack, "moved")
+	}
+	r.stop()
+	require.Equal(t, disk.Degraded, r.status().State, "it was published as audited")
+	chattr(t, "-i", filepath.Join(root, "fixed"))
+	r = start(t, Config{Root: root, Now: clock.now})
+	r.sync() // waits for the start audit
+	r.await(disk.Watched)
+	seen.fresh("after the restart", "fixed")
+}
+
+// Once without the right to stamp a directory published the tree as audited, with
+// exit code 1: mirrors pruned what nobody vouched for.
+func TestOnceDegraded(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(root, "fixed"), 0o755))
+	write(t, filepath.Join(root, "fixed/f"), "one")
+	must(t, Once(t.Context(), Config{Root: root}))
+	chattr(t, "+i", filepath.Join(root, "fixed"))
+	t.Cleanup(func() { chattr(t, "-i", filepath.Join(root, "fixed")) })
+	write(t, filepath.Join(root, "fixed/f"), "two")
+	r := &running{t: t, root: root}
+	checkpoint := r.status().Status.Checkpoint
+	require.Equal(t, exit.Failed, exit.Of(Once(t.Context(), Config{Root: root})))
+	require.Equal(t, disk.Degraded, r.status().State)
+	require.Equal(t, checkpoint, r.status().Status.Checkpoint)
+	brokenOff(t, Config{Root: root})
+	require.Equal(t, disk.Degraded, r.status().State, "an audit that was broken off ends nothing")
+	chattr(t, "-i", filepath.Join(root, "fixed"))
+	must(t, Once(t.Context(), Config{Root: root}))
+	require.Equal(t, disk.Audited, r.status().State)
+	require.NotEqual(t, checkpoint, r.status().Status.Checkpoint)
+}
+
+// Out of inotify watches the checkpoint moved with every batch elsewhere. After a
+// restart with more of them, what had changed in directories that were not heard
+// was never published.
+func TestDeafKeepsTheCheckpoint(t *testing.T) {
+	root := newTree(t, "a/", "b/", "c/", "d/", "e/", "f/", "g/", "h/", "i/", "j/", "k/", "l/")
+	r := &running{t: t, root: root, log: new(logged)}
+	// The limit is that of a user namespace of its own.
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", `echo 6 > /proc/sys/user/max_inotify_watches && exec "$0"`, os.Args[0])
+	cmd.Env = append(os.Environ(), "WATCH_TEST_ROOT="+root, "WATCH_TEST_BACKEND=inotify")
+	cmd.Stderr = r.log
+	must(t, cmd.Start())
+	p := &process{t, cmd}
+	t.Cleanup(p.kill)
+	r.await(disk.Degraded)
+	checkpoint := r.status().Status.Checkpoint
+	require.NotNil(t, checkpoint, "its audit has read and stamped everything")
+	seen := logStamps(t, root)
+	for dir := range stamps(t, root) {
+		must(t, os.Mkdir(filepath.Join(root, dir, "new"), 0o755))
+	}
+	r.sync()
+	require.Equal(t, checkpoint, r.status().Status.Checkpoint)
+	p.kill()
+	require.Equal(t, disk.Degraded, r.status().State)
+	r = start(t, Config{Root: root})
+	r.sync()
+	r.await(disk.Watched)
+	for _, dir := range ancestors("l") {
+		seen.fresh("heard by nobody", dir)
+	}
+}
+
+// What changed below --exclude is published once the option is gone; nothing told
+// a start without it that there was something to publish.
+func TestOtherOptions(t *testing.T) {
+	root := newTree(t, "p/log/deep/f = one", "q/")
+	excluding := Config{Root: root, Exclude: []string{"log/", "*.tmp"}}
+	start(t, excluding).stop()
+	r := start(t, excluding)
+	seen := logStamps(t, root)
+	write(t, filepath.Join(root, "p/log/deep/f"), "two")
+	r.sync()
+	r.stop()
+	require.Equal(t, seen.seen["p/log/deep"], map[mtree.Stamp]bool{stampOf(t, root, "p/log/deep"): true})
+	brokenOff(t, Config{Root: root, Now: later}) // has published nothing
+	r = start(t, Config{Root: root, Now: later})
+	seen.fresh("excluded so far", "p/log/deep")
+	require.EqualValues(t, 1, r.status().Tree.Epoch)
+	r.stop()
+	before := stamps(t, root)
+	start(t, Config{Root: root, Now: later}).stop()
+	require.Equal(t, before, stamps(t, root), "the same options")
+
+	// What an older version excluded is not known.
+	editTree(t, root, func(tree *disk.Tree) { tree.Options = "" })
+	start(t, Config{Root: root, Now: later})
+	for path, stamp := range stamps(t, root) {
+		require.NotEqual(t, before[path], stamp, path)
+	}
+}
+
+// An audit that left something out has not published what the options left out.
+func TestOptionsOfAnIncompleteAudit(t *testing.T) {
+	root := t.TempDir()
+	fixed := filepath.Join(root, "log")
+	must(t, os.Mkdir(fixed, 0o755))
+	must(t, Once(t.Context(), Config{Root: root, Exclude: []string{"log/"}}))
+	chattr(t, "+i", fixed)
+	t.Cleanup(func() { chattr(t, "-i", fixed) })
+	require.Error(t, Once(t.Context(), Config{Root: root}))
+	chattr(t, "-i", fixed)
+	before := stampOf(t, root, "log")
+	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	require.NotEqual(t, before, stampOf(t, root, "log"))
+}
+
+// Without events, too, an audit knows what the one before has stamped.
+func TestOnceIsQuiet(t *testing.T) {
+	root := newTree(t, "a/b/c/", "d/e/")
+	soon := func() mtree.Stamp { return disk.Now().Add(time.Second) } // so that no ctime is too young to tell
+	must(t, Once(t.Context(), Config{Root: root, Now: soon}))
+	seen := logStamps(t, root)
+	must(t, os.Mkdir(filepath.Join(root, "a/b/c/new"), 0o755))
+	must(t, os.Rename(filepath.Join(root, "d"), filepath.Join(root, "moved")))
+	must(t, Once(t.Context(), Config{Root: root, Now: soon}))
+	seen.fresh("made", "a/b/c")
+	before := stamps(t, root)
+	for range 2 {
+		must(t, Once(t.Context(), Config{Root: root, Now: soon}))
+		require.Equal(t, before, stamps(t, root))
+	}
+}
+
+// A directory that the audit before could not read counts as arrived when it can be
+// read, with all below it: what changed there meanwhile, nobody has seen.
+func TestUnreadIsReadAgain(t *testing.T) {
+	root := newTree(t, "a/d/below/", "a/beside/")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer w.close()
+	w.trouble.begin()
+	w.trouble.cannotRead("a/d", os.ErrPermission)
+	w.trouble.audited(3)
+	require.Contains(t, w.trouble.unpublished(), "cannot be read")
+	checkpoint := later()
+	w.status.Checkpoint = &checkpoint
+	findings := make(chan []finding, 10)
+	w.trouble.begin()
+	r := w.scan(t.Context(), w.ground("asked for"), findings)
+	must(t, r.err)
+	w.trouble.audited(r.directories)
+	require.Empty(t, w.trouble.unpublished())
+	var found []string
+	for _, f := range <-findings {
+		found = append(found, f.path)
+	}
+	require.ElementsMatch(t, []string{"a/d", "a/d/below"}, found)
+}
+
+// editTree changes the tree file between two runs.
+func editTree(t *testing.T, path string, edit func(*disk.Tree)) {
+	t.Helper()
+	root, err := disk.OpenRoot(path)
+	must(t, err)
+	defer root.Close()
+	m, err := disk.OpenMarker(root, "")
+	must(t, err)
+	defer m.Close()
+	tree, err := m.ReadTree()
+	must(t, err)
+	edit(&tree)
+	must(t, m.WriteTree(tree))
+}
+
+// The order of options and their repetition mean nothing.
+func TestOptions(t *testing.T) {
+	text := func(c Config) string { return (&watcher{Config: c}).options() }
+	require.Equal(t, "--cross-mounts=false", text(Config{}))
+	require.Equal(t, text(Config{Exclude: []string{"b", "a", "b"}}), text(Config{Exclude: []string{"a", "b"}}))
+	require.NotEqual(t, text(Config{Exclude: []string{"a b"}}), text(Config{Exclude: []string{"a", "b"}}))
+	require.NotEqual(t, text(Config{CrossMounts: true}), text(Config{}))
+}
+
+// During the first audit of all, times are no stamps yet: none prunes. Mirrors
+// that read meanwhile kept other times than the source's for ever, so its end
+// begins the first epoch. Broken off, it is still to come.
+func TestFirstAuditBrokenOff(t *testing.T) {
+	root := newTree(t, "a/b/f = one @1500000000", "a/b/ @1200000000", "a/ @1100000000")
+	for range 2 {
+		var states []string
+		brokenOff(t, Config{Root: root, Notify: func(state string) { states = append(states, state) }})
+		p := (&running{t: t, root: root}).status()
+		require.Equal(t, disk.Unwatched, p.State)
+		require.Zero(t, p.Tree.Epoch)
+		require.Nil(t, p.Status.Checkpoint)
+		require.Equal(t, []string{"unwatched"}, states)
+	}
+	r := start(t, Config{Root: root})
+	require.EqualValues(t, 1, r.status().Tree.Epoch)
+	require.Equal(t, at(1_500_000_000), stampOf(t, root, "a"))
+}
+
+// A directory that a batch stamped meanwhile is not given its greatest mtime: a
+// reader may have seen the stamp.
+func TestFirstAuditKeepsStamps(t *testing.T) {
+	root := newTree(t, "a/")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer w.close()
+	publish := func(f finding) {
+		var b batch
+		b.find([]finding{f})
+		must(t, w.write(&b))
+	}
+	publish(finding{path: "a"})
+	stamp := stampOf(t, root, "a")
+	publish(finding{path: "a", first: true, value: stamp.Add(time.Second), showed: stamp})
+	require.Equal(t, stamp, stampOf(t, root, "a"))
+}
+
+// A kill between the status and the tree file left a checkpoint that the new tree
+// file made valid: the status goes first.
+func TestNoCheckpointIsLeft(t *testing.T) {
+	root := t.TempDir()
+	start(t, Config{Root: root}).stop()
+	r := &running{t: t, root: root}
+	require.NotNil(t, r.status().Status.Checkpoint)
+	editTree(t, root, func(tree *disk.Tree) { tree.Inode++ })
+	tree := filepath.Join(root, mtree.MarkerName, "tree")
+	chattr(t, "+i", tree) // cannot be replaced
+	t.Cleanup(func() { chattr(t, "-i", tree) })
+	require.Error(t, Run(t.Context(), Config{Root: root, SameTree: true}))
+	require.Nil(t, r.status().Status.Checkpoint)
+}
+
+// An epoch that could not be written, on a full disk, was never told to anybody.
+func TestUnwrittenEpoch(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(root, "a"), 0o755))
+	var clock movable
+	audits := make(chan struct{})
+	r := start(t, Config{Root: root, Now: clock.now, Audit: audits})
+	r.sync()
+	marker := filepath.Join(root, mtree.MarkerName)
+	chattr(t, "+i", marker)
+	t.Cleanup(func() { chattr(t, "-i", marker) })
+	clock.ahead.Store(int64(-2 * time.Second))
+	write(t, filepath.Join(root, "a/f"), "one")
+	r.await(disk.Degraded)
+	require.Nil(t, r.status().Status.Checkpoint)
+	require.EqualValues(t, 1, r.status().Tree.Epoch)
+	chattr(t, "-i", marker)
+	audits <- struct{}{}
+	r.await(disk.Watched)
+	require.EqualValues(t, 2, r.status().Tree.Epoch)
+	require.NotNil(t, r.status().Status.Checkpoint)
+}
+
+// While one audit after another was asked for, the start audit never counted as
+// done, for each began another.
+func TestAskedForDuringTheStartAudit(t *testing.T) {
+	w := &watcher{}
+	w.audits.timer = time.NewTimer(time.Hour)
+	w.audits.running, w.audits.owed = true, true
+	w.Log = slog.New(slog.DiscardHandler)
+	w.audits.ask(w, w.ground("asked for"))
+	w.audits.ask(w, w.ground("asked for"))
+	require.False(t, w.audits.next.loss)
+	lost := w.ground("lost")
+	lost.loss, lost.all = true, true
+	w.audits.ask(w, lost)
+	w.audits.ask(w, w.ground("asked for"))
+	require.True(t, w.audits.next.loss && w.audits.next.all)
+}
+
+// In one process what an audit left out is known by path: the next one need not go
+// back to a checkpoint that stands, and stamp again all that was stamped since.
+func TestKnownByPath(t *testing.T) {
+	w := &watcher{}
+	require.Nil(t, w.known())
+	swept, checkpoint := at(100), at(50)
+	w.audits.swept = &swept
+	require.Equal(t, &swept, w.known())
+	w.status.Checkpoint = &checkpoint
+	require.Equal(t, &swept, w.known())
+	checkpoint = at(200)
+	require.Equal(t, &checkpoint, w.known())
+	require.Equal(t, at(190), w.ground("periodic").since)
+}
+
+// How far a watcher hears is told to those who go further.
+func TestCrossMountsIsTold(t *testing.T) {
+	for _, far := range []bool{false, true} {
+		r := start(t, Config{Root: newTree(t), CrossMounts: far})
+		require.Equal(t, &far, r.status().Status.CrossMounts)
+	}
+}
