@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/limit"
 )
 
 const (
@@ -69,7 +71,7 @@ func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 		return nil, err
 	}
 	s.queue.sift, s.queue.keep = s.sift, s.squeeze
-	if err := s.queue.start(fd, "fanotify", maxFanotifyQueue, wake); err != nil {
+	if err := s.queue.start(fd, "fanotify", limit.FanotifyQueue, wake); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -376,7 +378,7 @@ func (t *fanTaking) read() {
 func (t *fanTaking) event(e fanEvent) {
 	switch {
 	case e.mask&unix.FAN_Q_OVERFLOW != 0:
-		t.Lost = overflowed(maxFanotifyQueue)
+		t.Lost = overflowed(limit.FanotifyQueue)
 		return
 	case e.mask&selfMask != 0 && (string(e.dir) == t.rootID || string(e.file) == t.rootID):
 		t.RootGone = true
