@@ -85,7 +85,7 @@ func openBounded(t *testing.T, name string, root *os.File, wake chan<- struct{})
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.soft, q.hard = 256, 64<<10 // hard: more than one read gives of the first flood
+	q.soft, q.hard = 256, 32<<10 // hard: more than one read gives of the first flood
 	return source, q
 }
 
