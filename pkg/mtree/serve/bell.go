@@ -55,7 +55,7 @@ func newBelfry(t *tree, c *Config, stop <-chan struct{}) *belfry {
 	b := &belfry{tree: t, most: c.MaxWaiters, stats: c.Stats, log: c.Log, bells: map[int32]*bell{}, said: t.now()}
 	watch, err := disk.NewDirWatch()
 	if err != nil {
-		b.log.Warn("long polls look once a second: raise the sysctl fs.inotify.max_user_instances", "err", err)
+		b.log.Warn("long polls look once a second", "err", err)
 	} else {
 		b.watch = watch
 		b.done.Go(b.listen)
@@ -105,7 +105,7 @@ func (b *belfry) hear(dir *disk.Dir, state disk.State) int32 {
 			return id
 		}
 		if b.deaf == 0 {
-			b.log.Warn("long polls look once a second: raise the sysctl fs.inotify.max_user_watches", "err", b.tree.cfg.quoted(err))
+			b.log.Warn("long polls look once a second", "err", b.tree.cfg.quoted(err))
 		}
 	}
 	b.deaf--

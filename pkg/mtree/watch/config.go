@@ -25,7 +25,7 @@ type Config struct {
 	CrossMounts   bool          // enter directories on other file systems
 
 	Exec  string    // run by sh -c for each batch; "": nothing
-	Print io.Writer // one line STAMP<TAB>PATH a change, not while an earlier one is being written; nil: no printing
+	Print io.Writer // one line STAMP<TAB>PATH a change; a slow one loses lines; nil: no printing
 
 	SameTree bool // the root was moved or restored and is still this tree
 	NewTree  bool // the root was copied and is a tree of its own

@@ -329,6 +329,7 @@ func (w *watcher) finish(ctx context.Context) error {
 func (w *watcher) once(ctx context.Context) error {
 	w.audits.begin(ctx, w)
 	defer w.audits.end()
+	defer w.hook.stop(w)
 	for {
 		select {
 		case <-ctx.Done():
@@ -344,7 +345,7 @@ func (w *watcher) once(ctx context.Context) error {
 			if w.audits.running {
 				continue // one more was asked for
 			}
-			err := errors.Join(w.finish(ctx), w.hook.wait(w), w.allPrinted())
+			err := errors.Join(w.finish(ctx), w.hook.wait(ctx, w), w.allPrinted())
 			if trouble := w.trouble.what(); trouble != "" && err == nil {
 				err = exit.With(exit.Failed, errors.New(trouble), "the rest is published")
 			}

@@ -129,11 +129,12 @@ func (w *watcher) trigger(changes []change) error {
 type hook struct {
 	waiting map[string]bool // paths for the next run
 	running []string        // paths of this run
+	began   chan group      // of this run
 	done    chan error      // nil while none runs
+	left    []group         // of earlier runs, which left something running
 	pause   *time.Timer     // after a failure
 	fails   int             // in a row
 	stopped bool            // no run is started any more
-	cancel  context.CancelFunc
 }
 
 const (
@@ -166,22 +167,20 @@ func (h *hook) next(w *watcher) {
 		h.pause.Stop()
 	}
 	h.running, h.waiting = sortedKeys(h.waiting), nil
-	ctx, cancel := context.WithCancel(context.Background())
-	h.done, h.cancel = make(chan error, 1), cancel
+	h.began, h.done = make(chan group, 1), make(chan error, 1)
 	w.Stats.HookRuns.Add(1)
-	go runHook(ctx, w.Exec, h.running, h.done)
+	go runHook(w.Exec, h.running, h.began, h.done)
 }
 
 // runHook runs the command in the root's place: its working directory is ours.
 // It gives up the thread it ran on, whose capabilities it dropped for the child
 // to inherit none: the watcher's own were given to it, not to its hooks.
-func runHook(ctx context.Context, command string, paths []string, done chan<- error) {
+func runHook(command string, paths []string, began chan<- group, done chan<- error) {
 	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd := exec.Command("/bin/sh", "-c", command)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = hookGrace
+	cmd.WaitDelay = hookGrace // for what it left running to take the rest of stdin
 	var stdin bytes.Buffer
 	for _, path := range paths {
 		stdin.WriteString(path)
@@ -190,16 +189,27 @@ func runHook(ctx context.Context, command string, paths []string, done chan<- er
 	cmd.Stdin = &stdin
 	err := disk.DropAmbient()
 	if err == nil {
-		err = cmd.Run()
+		err = cmd.Start()
 	}
-	done <- err
+	if err != nil {
+		began <- 0
+		done <- err
+		return
+	}
+	began <- group(cmd.Process.Pid)
+	done <- cmd.Wait()
+}
+
+// over takes note that the run is over.
+func (h *hook) over() {
+	h.left = slices.DeleteFunc(append(h.left, <-h.began), group.gone)
+	h.running, h.done = nil, nil
 }
 
 // ended takes the end of a run.
 func (h *hook) ended(w *watcher, err error) {
-	h.cancel()
 	ran := h.running
-	h.running, h.done = nil, nil
+	h.over()
 	if err == nil {
 		h.fails = 0
 		h.next(w)
@@ -222,29 +232,46 @@ func (h *hook) ended(w *watcher, err error) {
 	})
 }
 
-// stop ends a running command when the watcher stops; no other is started.
+// stop ends a running command when the watcher stops, and all that earlier ones left
+// running in their process groups; no other is started.
 func (h *hook) stop(w *watcher) {
 	h.stopped = true
 	if h.pause != nil {
 		h.pause.Stop()
 	}
+	groups := slices.DeleteFunc(h.left, group.foreign)
+	h.left = nil
+	if h.running != nil {
+		groups = append(groups, <-h.began)
+	}
+	endGroups(groups, hookGrace)
 	if h.running == nil {
 		return
 	}
-	h.cancel()
-	if err := <-h.done; err != nil {
-		w.Log.Warn("--exec was stopped", "err", err)
+	select {
+	case err := <-h.done:
+		if err != nil {
+			w.Log.Warn("--exec was stopped", "err", err)
+		}
+	case <-time.After(hookGrace / 3):
+		w.Log.Warn("--exec cannot be stopped")
 	}
 	h.running, h.done = nil, nil
 }
 
-// wait lets the last command end, for a watcher that runs once.
-func (h *hook) wait(w *watcher) error {
-	if h.running == nil {
-		return nil
+// wait lets the commands end, for a watcher that runs once.
+func (h *hook) wait(ctx context.Context, w *watcher) error {
+	for h.running != nil {
+		select {
+		case err := <-h.done:
+			h.over()
+			if err != nil {
+				return exit.With(exit.Failed, err, "--exec failed")
+			}
+			h.next(w)
+		case <-ctx.Done():
+			return ctx.Err() // stop ends it
+		}
 	}
-	err := <-h.done
-	h.cancel()
-	h.running = nil
-	return exit.With(exit.Failed, err, "--exec failed")
+	return nil
 }

@@ -172,6 +172,91 @@ func TestExecIsStopped(t *testing.T) {
 	r.stop()
 }
 
+// children is a command that leaves a process running and writes its id to a file;
+// in the end it does as it is told. The child takes no notice of SIGTERM if it is
+// stubborn.
+func children(file string, stubborn bool, end string) string {
+	child := "exec sleep 1000"
+	if stubborn {
+		child = "trap : TERM; while :; do sleep 0.1; done"
+	}
+	return "sh -c '" + child + "' </dev/null >/dev/null 2>&1 & echo $! >" + file + ".new; mv " + file + ".new " + file + "; " + end
+}
+
+// awaitPID waits until the file holds the id of a process.
+func awaitPID(t *testing.T, file string) (pid int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(file)
+		_, scanErr := fmt.Sscan(string(text), &pid)
+		return err == nil && scanErr == nil
+	}, deadline, time.Millisecond)
+	return pid
+}
+
+// ended reports that a process is gone, or waits for its parent to notice.
+func ended(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || bytes.Contains(text, []byte(") Z "))
+}
+
+// At the end of watch the children of its hook went on: SIGTERM went to those of a
+// run under way only, SIGKILL to its shell alone.
+func TestExecLeavesNothingBehind(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		stubborn bool
+		end      string
+	}{
+		{"the shell runs", false, "sleep 1000"},
+		{"the shell ends by SIGTERM, the child does not", true, "sleep 1000"},
+		{"the shell takes no notice either", true, "trap : TERM; while :; do sleep 0.1; done"},
+		{"the run is long over", false, "true"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			root, out := newTree(t, "a/f = one"), newTree(t)
+			file := filepath.Join(out, "pid")
+			r := start(t, Config{Root: root, Exec: children(file, c.stubborn, c.end)})
+			pid := awaitPID(t, file)
+			if c.end == "true" {
+				r.sync()
+				must(t, os.Remove(file))
+				write(t, filepath.Join(root, "a/f"), "two")
+				second := awaitPID(t, file) // so the first run is over
+				require.False(t, ended(pid))
+				defer func() { require.True(t, ended(second)) }()
+			}
+			r.stop()
+			require.Eventually(t, func() bool { return ended(pid) }, deadline, time.Millisecond)
+		})
+	}
+}
+
+// watch --once, too, ends its hook when it is stopped, and before it ends gives it
+// all that the audit found: what was found while the first run was under way was
+// given to nobody.
+func TestExecOnce(t *testing.T) {
+	root, out := newTree(t), newTree(t)
+	for i := range 3 * findingsAtOnce {
+		must(t, os.Mkdir(filepath.Join(root, fmt.Sprint(i)), 0o755))
+	}
+	must(t, Once(t.Context(), Config{Root: root, Exec: "tr '\\0' '\\n' >>" + out + "/log"}))
+	text, err := os.ReadFile(filepath.Join(out, "log"))
+	must(t, err)
+	require.Len(t, lines(string(text)), 3*findingsAtOnce+1)
+
+	file := filepath.Join(out, "pid")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	write(t, filepath.Join(root, "f"), "new")
+	go func() { done <- Once(ctx, Config{Root: root, Exec: children(file, false, "sleep 1000")}) }()
+	pid := awaitPID(t, file)
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+	require.Eventually(t, func() bool { return ended(pid) }, deadline, time.Millisecond)
+}
+
 func TestStatusLines(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	var out bytes.Buffer

@@ -269,7 +269,11 @@ func (w *watcher) listen() error {
 		}
 	}
 	if err != nil {
-		return exit.With(exit.Local, fmt.Errorf("--backend %s: %w", w.Backend, err), "--backend auto takes what works here, and says what does not")
+		remedy := "--backend auto takes what works here, and says what does not"
+		if errors.Is(err, notify.ErrLimit) {
+			remedy = "" // the error names it
+		}
+		return exit.With(exit.Local, fmt.Errorf("--backend %s: %w", w.Backend, err), remedy)
 	}
 	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
 		w.trouble.unheard(err)

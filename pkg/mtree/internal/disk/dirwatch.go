@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/limit"
 )
 
 // DirWatch hears changes of single directories, by one inotify instance, for
@@ -34,10 +36,13 @@ const (
 	AnyChange Hearing = true  // changes of its entries too
 )
 
-// NewDirWatch makes an inotify instance. EMFILE means that the user has no more
-// of them (sysctl fs.inotify.max_user_instances).
+// NewDirWatch makes an inotify instance. Where the user has no more of them the
+// error names the sysctl.
 func NewDirWatch() (*DirWatch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err == unix.EMFILE {
+		return nil, limit.NoInstance()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("inotify_init1: %w", err)
 	}
@@ -45,8 +50,8 @@ func NewDirWatch() (*DirWatch, error) {
 }
 
 // Add begins to hear d, or changes what is heard of it, and returns an id that
-// is the same for the same directory. d may be closed afterwards. ENOSPC means
-// that the user has no more watches (sysctl fs.inotify.max_user_watches).
+// is the same for the same directory. d may be closed afterwards. Where the user
+// has no more watches the error names the sysctl.
 func (w *DirWatch) Add(d *Dir, what Hearing) (id int32, err error) {
 	// Setting the mtime alone, as SetTime does, is IN_MODIFY to the kernel;
 	// together with the atime it is IN_ATTRIB (fsnotify_change).
@@ -64,6 +69,9 @@ func (w *DirWatch) Add(d *Dir, what Hearing) (id int32, err error) {
 		id = int32(wd)
 		return err
 	})
+	if err == unix.ENOSPC {
+		err = limit.NoWatch(0)
+	}
 	if err != nil {
 		return 0, &fs.PathError{Op: "inotify_add_watch", Path: d.path, Err: err}
 	}

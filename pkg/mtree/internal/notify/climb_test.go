@@ -19,7 +19,7 @@ func TestClimbFromARemovedDirectory(t *testing.T) {
 	defer dir.Close()
 	require.NoError(t, os.RemoveAll(top+"/d"))
 	p := &places{top: top, climbed: map[uint64]string{}}
-	_, ok, err := p.climb(int(dir.Fd()))
+	_, ok, err := p.climb("handle", int(dir.Fd()))
 	require.NoError(t, err)
 	require.False(t, ok)
 }

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/limit"
 )
 
 const (
@@ -69,7 +71,7 @@ func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 		return nil, err
 	}
 	s.queue.sift, s.queue.keep = s.sift, s.squeeze
-	if err := s.queue.start(fd, "fanotify", maxFanotifyQueue, wake); err != nil {
+	if err := s.queue.start(fd, "fanotify", limit.FanotifyQueue, wake); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -259,8 +261,9 @@ func splitRecord(record []byte) (handle, name []byte) {
 // sift drops our own events, and those of directories known to be outside the
 // tree, so that what the rest of the disk does wakes nobody. A directory that
 // is moved in after it was found outside is forgotten by the Take of that move,
-// and is then walked: nothing dropped until then is missed. Nor does it keep
-// events of link counts that others explain. Called under queue.mu.
+// and is then walked: nothing dropped until then is missed, nor what was moved in
+// it meanwhile. Nor does it keep events of link counts that others explain. Called
+// under queue.mu.
 func (s *fanotify) sift(raw []byte) []byte {
 	kept := raw[:0]
 	s.places.mu.Lock()
@@ -292,7 +295,7 @@ func (s *fanotify) matters(e fanEvent, later []byte) bool {
 		delete(s.puzzles, string(e.file))
 	}
 	_, outside := s.places.outside[string(e.dir)]
-	return !outside || isMove(e.mask) || s.isMarker(e.dir)
+	return !outside || s.isMarker(e.dir)
 }
 
 // isMove reports whether a directory was renamed.
@@ -338,14 +341,16 @@ type fanTaking struct {
 	*fanotify
 	Taken
 	heard map[string]*gathered
+	order []string             // of heard: who is made stands behind the one it was made in
 	loose map[string]uint64    // masks of files that have no directory, by handle
 	found map[string]*gathered // those of them that were found, by path of the directory
+	moved bool                 // a directory came into the tree, by an event of this read
 }
 
 // read takes what waits.
 func (t *fanTaking) read() {
 	raw, lost, drained := t.queue.take()
-	t.Drained = drained
+	t.Drained, t.moved = drained, false
 	if lost != "" {
 		t.Lost = lost
 	}
@@ -359,7 +364,7 @@ func (t *fanTaking) read() {
 		raw = raw[size:]
 	}
 	if t.Lost != "" {
-		t.places.forget()
+		t.places.moved() // by what was lost
 	}
 	t.queue.mu.Lock()
 	defer t.queue.mu.Unlock()
@@ -376,14 +381,14 @@ func (t *fanTaking) read() {
 func (t *fanTaking) event(e fanEvent) {
 	switch {
 	case e.mask&unix.FAN_Q_OVERFLOW != 0:
-		t.Lost = overflowed(maxFanotifyQueue)
+		t.Lost = overflowed(limit.FanotifyQueue)
 		return
 	case e.mask&selfMask != 0 && (string(e.dir) == t.rootID || string(e.file) == t.rootID):
 		t.RootGone = true
 	}
 	directory := e.mask&unix.FAN_ONDIR != 0
-	if isMove(e.mask) {
-		t.places.moved() // what was outside may be inside now
+	if isMove(e.mask) && !t.moved {
+		t.move(e)
 	}
 	switch {
 	case e.isLoose():
@@ -403,18 +408,40 @@ func (t *fanTaking) event(e fanEvent) {
 	}
 }
 
+// move forgets what a renamed directory may have made untrue. Where it came from
+// and where it went to has an event each. What is asked about now is how things are
+// behind all events of this read: a directory that is outside by now, or gone, had
+// nothing come into the tree. Else what was outside may be inside.
+func (t *fanTaking) move(e fanEvent) {
+	if t.places.isOutside(e.dir) {
+		return
+	}
+	_, inside, err := t.places.path(string(e.dir))
+	switch {
+	case !inside && err == nil:
+	case e.mask&unix.FAN_MOVED_TO != 0:
+		t.places.moved()
+		t.moved = true
+	default:
+		t.places.forget()
+	}
+}
+
 func (t *fanTaking) of(dir []byte) *gathered {
 	h := t.heard[string(dir)]
 	if h == nil {
 		h = new(gathered)
-		t.heard[string(dir)] = h
+		id := string(dir)
+		t.heard[id] = h
+		t.order = append(t.order, id)
 	}
 	return h
 }
 
 // finish finds out where the directories are.
 func (t *fanTaking) finish() Taken {
-	for dir, h := range t.heard {
+	for _, dir := range t.order {
+		h := t.heard[dir]
 		path, ok, err := t.places.path(dir)
 		if err != nil {
 			t.Lost = err.Error()

@@ -46,6 +46,9 @@ func TestFlood(t *testing.T) {
 		require.True(t, dirty, name)
 		require.True(t, arrived, name)
 
+		queue.mu.Lock()
+		queue.hard = 8192 // not before: others use this disk, too
+		queue.mu.Unlock()
 		for i := range 300 {
 			require.NoError(t, os.Mkdir(filepath.Join(dir, "d", fmt.Sprint("dir", i)), 0o755))
 		}
@@ -85,7 +88,7 @@ func openBounded(t *testing.T, name string, root *os.File, wake chan<- struct{})
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.soft, q.hard = 256, 8192
+	q.soft = 256
 	return source, q
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/limit"
 )
 
 const (
@@ -49,24 +51,25 @@ type inotify struct {
 
 // Inotify returns a Source that sets a watch on each directory armed: about 1.3
 // kB of kernel memory each. wake is sent to, without waiting, when there is
-// something to take. EMFILE comes as ErrLimit.
+// something to take. No instance left comes as ErrLimit.
 func Inotify(wake chan<- struct{}) (Source, error) { return newInotify(wake, false) }
 
 // None returns a Source that hears the marker directory only, for file systems
 // that send no events: the tree is known by scans alone.
 func None(wake chan<- struct{}) (Source, error) { return newInotify(wake, true) }
 
-func newInotify(wake chan<- struct{}, marked bool) (*inotify, error) {
+// newInotify returns a Source, nil with an error: a nil *inotify would be one.
+func newInotify(wake chan<- struct{}, marked bool) (Source, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == unix.EMFILE {
-		return nil, limitError(maxUserInstances, 2*sysctl(maxUserInstances))
+		return nil, limit.NoInstance()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("inotify_init1: %w", err)
 	}
 	s := &inotify{marked: marked, nodes: newNodes(), moving: map[uint32]*node{}, dirty: map[int32]struct{}{}}
 	s.queue.keep = s.squeeze
-	if err := s.queue.start(fd, "inotify", maxInotifyQueue, wake); err != nil {
+	if err := s.queue.start(fd, "inotify", limit.InotifyQueue, wake); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -179,7 +182,7 @@ func (s *inotify) add(fd int, mask uint32) (wd int32, err error) {
 	})
 	switch {
 	case errors.Is(err, unix.ENOSPC):
-		return 0, limitError(maxUserWatches, roundedUp(max(len(s.nodes.byWD), sysctl(maxUserWatches))))
+		return 0, limit.NoWatch(len(s.nodes.byWD))
 	case errors.Is(err, unix.ENOENT):
 		return 0, ErrGone
 	case err != nil:
@@ -298,7 +301,7 @@ type taking struct {
 func (t *taking) event(e event) {
 	switch {
 	case e.mask&unix.IN_Q_OVERFLOW != 0:
-		t.Lost = overflowed(maxInotifyQueue)
+		t.Lost = overflowed(limit.InotifyQueue)
 		return
 	case e.wd == t.markerWD.Load() && e.wd != 0:
 		t.Marker = append(t.Marker, string(e.name))

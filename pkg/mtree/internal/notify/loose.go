@@ -30,7 +30,7 @@ func (e fanEvent) isLinkCount() bool { return e.isLoose() && e.mask == unix.FAN_
 // nearby is how many events stand at most between the event of a link count and
 // the one that names the reason. The kernel queues the two one after the other;
 // events of other processors come between.
-const nearby = 8
+const nearby = 32
 
 // links remembers which names came or went in the last events, for the reasons why
 // link counts changed.
@@ -73,10 +73,13 @@ func (l *links) explain(e fanEvent, later []byte) bool {
 	if !l.named {
 		return true
 	}
-	for i := range l.last {
-		at := &l.last[i]
-		if at.number == 0 || l.events-at.number > nearby {
+	for i := range nearby {
+		at := &l.last[(l.next+nearby-1-i)%nearby] // the latest first
+		if at.number == 0 {
 			continue
+		}
+		if l.events-at.number > nearby {
+			break
 		}
 		if bytes.Equal(at.file, e.file) {
 			return true
@@ -109,7 +112,7 @@ func (t *fanTaking) looseFile(file []byte, mask uint64) {
 // maxReasonWait is the last of the pauses, each twice the one before, in which the
 // reason of a link count is waited for: who unlinks a file wakes us by the event of
 // the count, and may have to wait until we sleep to queue the other.
-const maxReasonWait = 8 * time.Millisecond
+const maxReasonWait = 64 * time.Millisecond
 
 // findLoose finds out where files are that have no directory. One that cannot be
 // found is a loss.

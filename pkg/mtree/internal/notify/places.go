@@ -28,14 +28,15 @@ const (
 
 // places finds the paths of directories from their file handles. Recently used
 // ones stay open, by O_PATH: looking one up anew makes the kernel read the
-// directory above it. Paths are kept until a directory was renamed anywhere on
-// the file system. One that is out of date already, its event still to come, does
+// directory above it. Paths are kept until a directory of the tree was renamed, and
+// what was found outside until one came into the tree. One that is out of date already, its event still to come, does
 // no harm, as it would do none if it had been asked for a moment before the
 // rename: that event restamps all that it concerns.
 type places struct {
 	root    int
 	top     string            // the root's path, asked at the beginning of each Take
 	climbed map[uint64]string // paths that readlink does not give, by inode, for one Take
+	deep    bool              // there was one in this Take
 
 	mu      sync.Mutex
 	mounts  map[string]int      // file system id -> a descriptor on it
@@ -77,10 +78,10 @@ func (p *places) begin() {
 	if top, err := readlink(p.root); err == nil {
 		p.top = top
 	}
-	p.climbed = map[uint64]string{}
+	p.climbed, p.deep = map[uint64]string{}, false
 }
 
-// moved forgets where directories are: one was renamed, perhaps out or in.
+// moved forgets where directories are: one came into the tree, or may have.
 func (p *places) moved() {
 	p.forget()
 	p.mu.Lock()
@@ -189,24 +190,50 @@ func (p *places) find(dir string) (path string, ok bool, err error) {
 		p.release(dir, p.held[dir])
 		return "", false, nil
 	}
+	if p.deep && p.comesFromOutside(fd) {
+		p.leave(dir)
+		return "", false, nil
+	}
 	full, err := readlink(fd)
 	if errors.Is(err, unix.ENAMETOOLONG) {
-		return p.climb(fd)
+		p.deep = true
+		return p.climb(dir, fd)
 	}
 	if err != nil {
 		return "", false, fmt.Errorf("readlink: %w", err)
 	}
 	path, ok = p.below(full)
 	if !ok {
-		p.release(dir, p.held[dir])
-		p.mu.Lock()
-		defer p.mu.Unlock()
+		p.leave(dir)
+	}
+	return path, ok, nil
+}
+
+// comesFromOutside reports whether the directory above is known to be outside: a
+// tenth of what readlink costs for one that is too deep.
+func (p *places) comesFromOutside(fd int) bool {
+	up, err := above(fd, 1)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(up)
+	id, err := handleOf(up)
+	return err == nil && p.isOutside([]byte(id))
+}
+
+// leave remembers that directories are outside.
+func (p *places) leave(dirs ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, dir := range dirs {
+		if h := p.held[dir]; h != nil {
+			p.release(dir, h)
+		}
 		if len(p.outside) >= maxOutside {
 			clear(p.outside)
 		}
 		p.outside[dir] = struct{}{}
 	}
-	return path, ok, nil
 }
 
 // below cuts the root off a path; what is in a marker directory is not below.
@@ -231,18 +258,112 @@ func (p *places) below(full string) (string, bool) {
 // for each on the way in the one above it. What it finds holds for one Take. One
 // that is removed or moved on the way is nowhere: its own event is still to
 // come.
-func (p *places) climb(fd int) (path string, ok bool, err error) {
-	path, ok, err = p.climbUp(fd)
+//
+// The names cost a reading of each directory on the way, so they are asked for only
+// below the root: anybody may make directories beside it, as deep as he likes.
+func (p *places) climb(dir string, fd int) (path string, ok bool, err error) {
+	inside, err := p.surface(dir, fd)
+	if err == nil && inside {
+		path, ok, err = p.climbUp(fd)
+	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) {
 		return "", false, nil
 	}
 	return path, ok, err
 }
 
+// maxUp is how many levels are gone up at once: "../" each in one path.
+const maxUp = 1024
+
+// surface reports whether a directory too deep for readlink is below the root: by
+// the nearest one above it that is not too deep, for the root is not. It goes up by
+// steps of 1, 2, 4 and so on, until it is too far or knows where it is, and then
+// halves the last step. What it passed and found outside it remembers, so that the
+// next directory from there is one step from a known one. System calls for n
+// levels: 5 for each step, log n + n/1024 and 10 more; three descriptors.
+func (p *places) surface(dir string, fd int) (inside bool, err error) {
+	passed := []string{dir}
+	deep := fd // too deep
+	defer func() { closeBut(fd, deep) }()
+	for step := 1; ; step = min(2*step, maxUp) {
+		up, err := above(deep, step)
+		if err != nil {
+			return false, err
+		}
+		id, outside, full, err := p.look(up)
+		if err == unix.ENAMETOOLONG {
+			passed = append(passed, id)
+			closeBut(fd, deep)
+			deep = up
+			continue
+		}
+		_ = unix.Close(up)
+		if err == nil && !outside {
+			full, err = shallow(deep, step, full)
+			_, inside = p.below(full)
+		}
+		if err == nil && !inside {
+			p.leave(passed...)
+		}
+		return inside, err
+	}
+}
+
+// look returns what surface asks of a directory: who it is, whether it is known to
+// be outside, and if not its path.
+func (p *places) look(fd int) (id string, outside bool, full string, err error) {
+	if id, err = handleOf(fd); err != nil {
+		return "", false, "", err
+	}
+	if p.isOutside([]byte(id)) {
+		return id, true, "", nil
+	}
+	full, err = readlink(fd)
+	return id, false, full, err
+}
+
+// shallow returns the path of the nearest directory above deep that readlink tells,
+// full being that of the one so many levels up.
+func shallow(deep, levels int, full string) (string, error) {
+	for tooFew := 0; levels-tooFew > 1; {
+		middle := (levels + tooFew) / 2
+		up, err := above(deep, middle)
+		if err != nil {
+			return "", err
+		}
+		switch path, err := readlink(up); err {
+		case nil:
+			full, levels = path, middle
+		default:
+			tooFew = middle
+		}
+		_ = unix.Close(up)
+	}
+	return full, nil
+}
+
+// above opens the directory so many levels up.
+func above(fd, levels int) (int, error) {
+	up, err := unix.Open(procFD(fd)+strings.Repeat("/..", levels), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: "..", Err: err}
+	}
+	return up, nil
+}
+
+// closeBut closes a descriptor that is not the one to be kept.
+func closeBut(keep, fd int) {
+	if fd != keep {
+		_ = unix.Close(fd)
+	}
+}
+
 func (p *places) climbUp(fd int) (string, bool, error) {
 	var inodes []uint64
 	var names []string
 	at := procFD(fd)
+	var last *os.File // at is by its descriptor
+	defer func() { _ = last.Close() }()
 	base, inside := "", false
 	for {
 		var st unix.Stat_t
@@ -262,8 +383,9 @@ func (p *places) climbUp(fd int) (string, bool, error) {
 		if err != nil {
 			return "", false, err
 		}
-		defer up.Close() // until at is no longer needed
 		name, err := nameOf(up, st.Ino)
+		_ = last.Close()
+		last = up
 		if err != nil || name == "" {
 			return "", false, err
 		}

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/limit"
 )
 
 // Bounds of what waits to be taken, in bytes of kernel events. Beyond softCap
@@ -62,10 +64,10 @@ type queue struct {
 // The reader waits on an epoll instance around the queue (EPOLLONESHOT), not on
 // the queue: while it rests no event may wake the runtime's poller, which would
 // wake for each.
-func (q *queue) start(fd int, name, limit string, wake chan<- struct{}) error {
+func (q *queue) start(fd int, name, bound string, wake chan<- struct{}) error {
 	q.wake, q.done = wake, make(chan struct{})
-	q.room = max(1, sysctl(limit)/eventsPerWrite/4)
-	q.rest = min(maxRest, time.Duration(sysctl(limit))*restAnEvent)
+	q.room = max(1, limit.Of(bound)/eventsPerWrite/4)
+	q.rest = min(maxRest, time.Duration(limit.Of(bound))*restAnEvent)
 	if q.soft == 0 {
 		q.soft, q.hard = softCap, hardCap
 	}
