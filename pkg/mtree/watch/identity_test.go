@@ -20,8 +20,10 @@ import (
 // refused requires that a watcher does not start, with code 4 and a remedy.
 func refused(t *testing.T, c Config, remedy string) {
 	t.Helper()
-	err := Run(context.Background(), c)
-	require.Equal(t, exit.Refused, exit.Of(err))
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	err := Run(ctx, c)
+	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
 	require.ErrorContains(t, err, remedy)
 }
 
