@@ -401,6 +401,12 @@ func TestPromotedIsASource(t *testing.T) {
 	epoch := readTreeFile(t, root).Epoch
 	start(t, Config{Root: root, Promote: true}).stop()
 	require.Equal(t, epoch, readTreeFile(t, root).Epoch)
+	dir, err := disk.OpenRoot(root)
+	must(t, err)
+	defer dir.Close()
+	_, recorded := dir.Record()
+	require.False(t, recorded)
+	must(t, dir.SetRecord(disk.Record{})) // an earlier version left it
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
 	start(t, Config{Root: root}).stop()
 	require.Equal(t, was.ID, readTreeFile(t, root).ID)
@@ -434,6 +440,8 @@ func TestOneWatcherWhateverTheStateDir(t *testing.T) {
 	start(t, Config{Root: root, StateDir: state, Promote: true}).stop()
 	start(t, Config{Root: root, StateDir: state}).stop()
 	require.Equal(t, disk.Source, readTreeFile(t, root).Role, "its own word, too")
+	asCopy(t, root)
+	refused(t, Config{Root: root, StateDir: state}, "--promote")
 }
 
 // A command that --exec runs does not keep the tree locked.
