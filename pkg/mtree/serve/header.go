@@ -37,7 +37,7 @@ func (h *Handler) setTree(header http.Header, s *snapshot, path string, stamp, n
 		if at := s.Tree.At(path); at != "" {
 			header["Tidemark-Path"] = []string{mtree.EscapeName(at)}
 		}
-		if path != "" || s.runs == nil {
+		if path != "" {
 			return
 		}
 		if runs := h.tree.runs(stamp); runs != nil {

@@ -272,3 +272,44 @@ func rsyncDaemon(t testing.TB, dir string) (url string) {
 	require.Eventually(t, func() bool { return exec.Command("rsync", "-q", url).Run() == nil }, deadline, 10*time.Millisecond, "rsync --daemon")
 	return url
 }
+
+// A snapshot of a subvolume has the inode number and the birth time of its root,
+// and counted as the same directory: two sources ran under one id.
+func TestSnapshotIsNotTheTree(t *testing.T) {
+	place := testfs.Image(t, "mkfs.btrfs", "-q")
+	root, snapshot := filepath.Join(place, "tree"), filepath.Join(place, "snapshot")
+	testfs.Run(t, "btrfs", "-q", "subvolume", "create", root)
+	write(t, filepath.Join(root, "f"), "one")
+	start(t, Config{Root: root}).stop()
+	testfs.Run(t, "btrfs", "-q", "subvolume", "snapshot", root, snapshot)
+	refused(t, Config{Root: snapshot}, "--same-tree")
+	must(t, os.RemoveAll(filepath.Join(snapshot, ".tidemark")))
+	refused(t, Config{Root: snapshot}, "--same-tree")
+	r := start(t, Config{Root: snapshot, NewTree: true})
+	require.NotEqual(t, readTreeFile(t, root).ID, r.status().Tree.ID)
+	r.stop()
+	start(t, Config{Root: root}).stop()
+}
+
+// A tree is itself after a reboot, which gives its file system another device.
+func TestMountedAgain(t *testing.T) {
+	for _, mkfs := range [][]string{{"mkfs.ext4", "-q", "-F"}, {"mkfs.xfs", "-q"}, {"mkfs.btrfs", "-q"}} {
+		t.Run(mkfs[0], func(t *testing.T) {
+			image, root := testfs.Make(t, mkfs...)
+			testfs.Run(t, "mount", "-o", "loop", image, root)
+			write(t, filepath.Join(root, "f"), "one")
+			start(t, Config{Root: root}).stop()
+			was := readTreeFile(t, root)
+			require.NotEmpty(t, was.FS)
+			testfs.Run(t, "umount", root)
+			other, elsewhere := testfs.Make(t, "mkfs.ext4", "-q", "-F")
+			testfs.Mount(t, elsewhere, "mount", "-o", "loop", other, elsewhere) // takes the loop device
+			testfs.Mount(t, root, "mount", "-o", "loop", image, root)
+			start(t, Config{Root: root}).stop()
+			now := readTreeFile(t, root)
+			require.Equal(t, was.ID, now.ID)
+			require.Equal(t, was.FS, now.FS)
+			require.Equal(t, was.Epoch, now.Epoch)
+		})
+	}
+}

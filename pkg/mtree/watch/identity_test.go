@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,8 +20,10 @@ import (
 // refused requires that a watcher does not start, with code 4 and a remedy.
 func refused(t *testing.T, c Config, remedy string) {
 	t.Helper()
-	err := Run(context.Background(), c)
-	require.Equal(t, exit.Refused, exit.Of(err))
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	err := Run(ctx, c)
+	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
 	require.ErrorContains(t, err, remedy)
 }
 
@@ -240,4 +243,230 @@ func TestMarkerWentWithTheRoot(t *testing.T) {
 	defer w.close()
 	must(t, os.RemoveAll(root))
 	require.ErrorContains(t, w.marks([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
+}
+
+// copyWithoutMarker is what rsync -aX --exclude .tidemark leaves.
+func copyWithoutMarker(t *testing.T, from string) string {
+	t.Helper()
+	to := filepath.Join(newTree(t), "copied")
+	copyTree(t, from, to)
+	must(t, os.RemoveAll(filepath.Join(to, mtree.MarkerName)))
+	return to
+}
+
+// A copied directory ran under the id of the tree that it was copied from, for it
+// carries that in the root's attribute.
+func TestCopiedAttributesProveNothing(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	start(t, Config{Root: root}).stop()
+	id := readTreeFile(t, root).ID
+	work := copyWithoutMarker(t, root)
+	refused(t, Config{Root: work}, "--new-tree")
+	r := start(t, Config{Root: work, NewTree: true})
+	require.NotEqual(t, id, r.status().Tree.ID)
+	r.stop()
+	start(t, Config{Root: work}).stop() // and that is its own from then on
+
+	other := copyWithoutMarker(t, root)
+	r = start(t, Config{Root: other, SameTree: true})
+	require.Equal(t, id, r.status().Tree.ID)
+	r.stop()
+
+	// an earlier version left the id alone, which proves nothing either
+	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
+	must(t, syscall.Setxattr(root, "user.tidemark.id", []byte(id), 0))
+	refused(t, Config{Root: root}, "--same-tree")
+}
+
+// The id of a healthy tree of an earlier version stays, and is proven from then on.
+func TestIDOfAnEarlierVersion(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	start(t, Config{Root: root}).stop()
+	old := alterTreeFile(t, root, func(tree *disk.Tree) { tree.FS, tree.Runs = "", nil })
+	must(t, syscall.Setxattr(root, "user.tidemark.id", []byte(old.ID), 0))
+	start(t, Config{Root: root}).stop()
+	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
+	r := start(t, Config{Root: root})
+	require.Equal(t, old.ID, r.status().Tree.ID)
+}
+
+func readTreeFile(t *testing.T, root string) disk.Tree {
+	return alterTreeFile(t, root, func(*disk.Tree) {})
+}
+
+// alterTreeFile changes .tidemark/tree, and the root's attribute with it.
+func alterTreeFile(t *testing.T, root string, change func(tree *disk.Tree)) disk.Tree {
+	t.Helper()
+	dir, err := disk.OpenRoot(root)
+	must(t, err)
+	defer dir.Close()
+	m, err := disk.OpenMarker(dir, "")
+	must(t, err)
+	defer m.Close()
+	tree, err := m.ReadTree()
+	must(t, err)
+	was := tree
+	change(&tree)
+	if !tree.Same(was) {
+		must(t, m.WriteTree(tree))
+	}
+	return tree
+}
+
+// --new-tree in a unit made another tree at each start.
+func TestNewTreeActsOnce(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	start(t, Config{Root: root}).stop()
+	first := readTreeFile(t, root).ID
+	start(t, Config{Root: root, NewTree: true}).stop()
+	second := readTreeFile(t, root)
+	require.NotEqual(t, first, second.ID)
+	start(t, Config{Root: root, NewTree: true}).stop()
+	again := readTreeFile(t, root)
+	require.Equal(t, second.ID, again.ID)
+	require.Equal(t, second.Epoch, again.Epoch)
+	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
+	start(t, Config{Root: root, NewTree: true}).stop()
+	require.Equal(t, second.ID, readTreeFile(t, root).ID, "the root's attribute knows")
+	start(t, Config{Root: root}).stop() // without it, it counts again
+	start(t, Config{Root: root, NewTree: true}).stop()
+	require.NotEqual(t, second.ID, readTreeFile(t, root).ID)
+}
+
+// asCopy makes a tree a mirror's copy.
+func asCopy(t *testing.T, root string) disk.Tree {
+	tree := alterTreeFile(t, root, func(tree *disk.Tree) {
+		tree.Role, tree.Upstream, tree.Path, tree.E, tree.Filters = disk.Copy, "http://example", "/a", "0a1b2c", []string{"- x"}
+	})
+	dir, err := disk.OpenRoot(root)
+	must(t, err)
+	defer dir.Close()
+	must(t, dir.SetRecord(disk.Record{Stamp: tree.Born}))
+	return tree
+}
+
+// A promoted copy was known for a copy by its root's record, once its .tidemark was
+// gone: then it was to be promoted again, and its old mirror took it.
+func TestPromotedIsASource(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	start(t, Config{Root: root}).stop()
+	was := asCopy(t, root)
+	refused(t, Config{Root: root, NewTree: true}, "--promote")
+	for range 2 { // it may stand in a unit
+		start(t, Config{Root: root, Promote: true}).stop()
+		now := readTreeFile(t, root)
+		require.Equal(t, disk.Source, now.Role)
+		require.Equal(t, was.ID, now.ID)
+		require.Empty(t, now.Upstream+now.E)
+		require.Empty(t, now.Filters)
+		require.Equal(t, "/a", now.Path, "its copies know it by that")
+	}
+	epoch := readTreeFile(t, root).Epoch
+	start(t, Config{Root: root, Promote: true}).stop()
+	require.Equal(t, epoch, readTreeFile(t, root).Epoch)
+	dir, err := disk.OpenRoot(root)
+	must(t, err)
+	defer dir.Close()
+	_, recorded := dir.Record()
+	require.False(t, recorded)
+	must(t, dir.SetRecord(disk.Record{})) // an earlier version left it
+	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
+	start(t, Config{Root: root}).stop()
+	require.Equal(t, was.ID, readTreeFile(t, root).ID)
+}
+
+// A copy of a copy's files may become a tree of its own.
+func TestCopiedCopy(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	start(t, Config{Root: root}).stop()
+	id := asCopy(t, root).ID
+	for _, work := range []string{copyWithoutMarker(t, root), filepath.Join(newTree(t), "copied")} {
+		if _, err := os.Stat(work); err != nil {
+			copyTree(t, root, work)
+		}
+		refused(t, Config{Root: work}, "--new-tree")
+		r := start(t, Config{Root: work, NewTree: true})
+		require.NotEqual(t, id, r.status().Tree.ID)
+		r.stop()
+	}
+}
+
+// Two watchers kept one tree, each hearing the other's stamps for ever, where their
+// states lay apart; and --state-dir made a source of a copy, unasked.
+func TestOneWatcherWhateverTheStateDir(t *testing.T) {
+	root, state := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
+	r := start(t, Config{Root: root})
+	refused(t, Config{Root: root, StateDir: state}, "already running")
+	r.stop()
+	asCopy(t, root)
+	refused(t, Config{Root: root, StateDir: state}, "--promote")
+	start(t, Config{Root: root, StateDir: state, Promote: true}).stop()
+	start(t, Config{Root: root, StateDir: state}).stop()
+	require.Equal(t, disk.Source, readTreeFile(t, root).Role, "its own word, too")
+	asCopy(t, root)
+	refused(t, Config{Root: root, StateDir: state}, "--promote")
+}
+
+// A command that --exec runs does not keep the tree locked.
+func TestHooksInheritNoLock(t *testing.T) {
+	root, pid := newTree(t, "a/f = one"), filepath.Join(newTree(t), "pid")
+	r := start(t, Config{Root: root, Exec: "sleep 60 >/dev/null 2>&1 </dev/null & echo $! >" + pid + ".new; mv " + pid + ".new " + pid})
+	write(t, filepath.Join(root, "a/f"), "two")
+	require.Eventually(t, func() bool { _, err := os.Stat(pid); return err == nil }, deadline, time.Millisecond)
+	t.Cleanup(func() { _ = exec.Command("sh", "-c", "kill $(cat "+pid+")").Run() })
+	r.stop()
+	start(t, Config{Root: root}).stop()
+}
+
+// Each start is a run of its own, and ends the one before with the floor it left:
+// by that a source is known that was rolled back.
+func TestRunsOfWatch(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	r := start(t, Config{Root: root})
+	r.sync()
+	require.Len(t, r.status().Tree.Runs, 1)
+	write(t, filepath.Join(root, "a/f"), "two")
+	top := r.sync()
+	r.stop()
+	require.Nil(t, readTreeFile(t, root).Runs[0].Floor)
+	must(t, os.Chtimes(root, day(2090), day(2090))) // ahead of the clock: nobody's stamp
+	r = start(t, Config{Root: root})
+	runs := r.status().Tree.Runs
+	require.Len(t, runs, 2)
+	require.Equal(t, top, *runs[0].Floor)
+	require.Nil(t, runs[1].Floor)
+	r.stop()
+	// The stamp of the root counts where the recorded floor is an older one.
+	late := disk.Now()
+	must(t, os.Chtimes(root, late.Time(), late.Time()))
+	r = start(t, Config{Root: root})
+	require.Equal(t, late, *r.status().Tree.Runs[1].Floor)
+}
+
+// .tidemark that is put back with the tree, under a running watch, told readers of
+// an epoch, a state and runs that were long past.
+func TestMarkerRolledBackUnderAWatcher(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		root := newTree(t, "a/f = one")
+		start(t, Config{Root: root, Backend: backend}).stop()
+		saved := copyOf(t, filepath.Join(root, mtree.MarkerName))
+		r := start(t, Config{Root: root, Backend: backend})
+		r.sync()
+		want := r.status().Tree
+		for _, name := range []string{"tree", "status.json"} {
+			must(t, os.Rename(filepath.Join(saved, name), filepath.Join(root, mtree.MarkerName, name)))
+			require.Eventually(t, func() bool {
+				p := r.status()
+				return p.Tree.Same(want) && p.State == disk.Watched && p.Status.PID != 0
+			}, deadline, time.Millisecond)
+		}
+		r.sync()
+	})
+}
+
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(newTree(t), "saved")
+	copyTree(t, dir, to)
+	return to
 }
