@@ -279,8 +279,10 @@ func newPages() *pages { return &pages{live: map[pageKey]*alive{}} }
 func (s *pages) same(p *page) *page {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.live[p.key]; a != nil && p.sum != "" && a.page.sum == p.sum && a.page.tag == p.tag {
-		return a.page
+	if a := s.live[p.key]; a != nil && p.sum != "" && a.page.sum == p.sum {
+		if was := a.page; was.tag == p.tag && was.stamp == p.stamp && was.hot == p.hot {
+			return was
+		}
 	}
 	return p
 }
