@@ -48,7 +48,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.StringVar(&o.tokenFile, "token-file", "", "want one of the bearer tokens in `FILE`, one a line")
 	f.Var(&o.cache, "cache", "most memory for unchanged listings; 0 for none")
 	f.IntVar(&o.MaxWaiters, "max-waiters", 16384, "most long polls held at once")
-	f.IntVar(&o.web.MaxConnections, "max-connections", 32768, "most connections at once")
+	f.IntVar(&o.web.MaxConnections, "max-connections", 32768, "most connections at once, and at most half of the descriptors")
 	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "publish directories on other file systems")
 	f.StringVar(&o.StateDir, "state-dir", "", "where watch keeps its state, if not in .tidemark: `DIR`")
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -26,7 +27,7 @@ type Web struct {
 	Listen         []string // HOST:PORT or unix:PATH
 	Cert, Key      string   // files; both or none
 	ClientCA       string   // file: client certificates are wanted
-	MaxConnections int      // at once over all listeners; 0: no bound
+	MaxConnections int      // at once over all listeners; 0: as many as descriptors allow
 }
 
 // Server is an http.Server, or what is used like one.
@@ -44,7 +45,7 @@ const drain = 3 * time.Second
 func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	if w.MaxConnections < 0 {
 		err := fmt.Errorf("at most %d connections: a number below zero", w.MaxConnections)
-		return exit.With(exit.Usage, err, "give a positive number, or 0 for no bound")
+		return exit.With(exit.Usage, err, "give a positive number, or 0 for as many as descriptors allow")
 	}
 	config, err := w.tls()
 	if err != nil {
@@ -54,14 +55,14 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	if err != nil {
 		return err
 	}
-	gate := newGate(w.MaxConnections)
+	gate := newGate(w.connections(env))
 	group, groupCtx := errgroup.WithContext(ctx)
 	var addresses []string
 	for _, l := range listeners {
 		addresses = append(addresses, address(l, config != nil))
 		env.Log.Info("listening", "address", addresses[len(addresses)-1])
 		group.Go(func() error {
-			l = &gatedListener{l, gate}
+			l = &gatedListener{Listener: l, gate: gate, server: server}
 			if config != nil {
 				l = tls.NewListener(l, config)
 			}
@@ -241,6 +242,24 @@ func ReadTokens(file string) ([]string, error) {
 	return tokens, nil
 }
 
+// connections returns how many may be open at once: half of the descriptors that
+// this process may have are for files and directories.
+func (w *Web) connections(env *Env) int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return w.MaxConnections
+	}
+	most := int(min(limit.Cur/2, math.MaxInt32))
+	if w.MaxConnections == 0 || w.MaxConnections > most {
+		if w.MaxConnections > 0 {
+			env.Log.Info("fewer connections at once than --max-connections: raise the limit of descriptors (LimitNOFILE=)",
+				"connections", most, "limit", limit.Cur)
+		}
+		return max(most, 1)
+	}
+	return w.MaxConnections
+}
+
 // gate bounds the connections open at once.
 type gate chan struct{}
 
@@ -252,18 +271,44 @@ func newGate(n int) gate {
 }
 
 // gatedListener leaves connections beyond the bound in the kernel's backlog
-// until one is closed.
+// until one is closed: the server is asked to close those that nobody uses.
 type gatedListener struct {
 	net.Listener
-	gate gate
+	gate   gate
+	server Server
 }
+
+// enter takes a place for one more connection.
+func (l *gatedListener) enter() {
+	idler, _ := l.server.(interface{ CloseIdle() bool })
+	for {
+		select {
+		case l.gate <- struct{}{}:
+			return
+		default:
+		}
+		if idler == nil {
+			l.gate <- struct{}{}
+			return
+		}
+		idler.CloseIdle()
+		select {
+		case l.gate <- struct{}{}:
+			return
+		case <-time.After(askIdle):
+		}
+	}
+}
+
+// askIdle is how often the server is asked to close a connection that nobody uses.
+const askIdle = 20 * time.Millisecond
 
 func (l *gatedListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil || l.gate == nil {
 		return conn, err
 	}
-	l.gate <- struct{}{}
+	l.enter()
 	// A *net.TCPConn is kept as it is underneath: sendfile(2) needs it.
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		return &gatedTCP{TCPConn: tcp, gate: l.gate}, nil

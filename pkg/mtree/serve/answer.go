@@ -43,6 +43,8 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 		h.abort(err)
 	case err == errBusy:
 		h.refuse(w, http.StatusTooManyRequests, "too many listings of large directories at once")
+	case errors.Is(err, errHeld):
+		h.refuse(w, http.StatusTooManyRequests, "too much is being sent to slow clients")
 	case disk.IsBeyond(err) && h.cfg.CrossMounts && !h.crosses():
 		h.refuse(w, http.StatusForbidden, "on another file system, where watch hears nothing")
 	case disk.IsAbsent(err):

@@ -2,18 +2,11 @@ package serve
 
 import (
 	"container/list"
-	"strings"
 	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
-
-// page is a whole listing as it is sent. It is immutable.
-type page struct {
-	body []byte // in its coding
-	tag  string // without coding and quotes
-}
 
 // pageKey names a listing apart from the times of its directory.
 type pageKey struct {
@@ -82,8 +75,8 @@ func (c *cache) get(key pageKey, time pageTime) *page {
 // put keeps a page and lets go of those used longest ago. A page of more than
 // a quarter of the cache is not kept: it would push out all others.
 func (c *cache) put(key pageKey, time pageTime, p *page) {
-	key.path = strings.Clone(key.path) // it may be a piece of a request's header
-	size := p.size(key)
+	key.path = p.key.path // that of the view may be a piece of a request's header
+	size := p.cost(key)
 	if size > c.most/4 {
 		return
 	}
@@ -103,10 +96,10 @@ func (c *cache) put(key pageKey, time pageTime, p *page) {
 func (c *cache) drop(e *list.Element) {
 	old := c.order.Remove(e).(*cached)
 	delete(c.pages, old.key)
-	c.bytes -= old.page.size(old.key)
+	c.bytes -= old.page.cost(old.key)
 	c.stats.CacheBytes.Store(c.bytes)
 }
 
-func (p *page) size(key pageKey) int64 {
-	return int64(cap(p.body) + len(p.tag) + len(key.path) + overhead)
+func (p *page) cost(key pageKey) int64 {
+	return p.size + int64(len(p.tag)+len(key.path)+overhead)
 }

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"bytes"
-	"net/http"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -66,21 +65,8 @@ func (f textForm) head(dst []byte) []byte {
 func (f textForm) row(dst []byte, e *mtree.Entry) []byte { return mtree.AppendEntry(dst, e) }
 func (f textForm) tail(dst []byte) []byte                { return mtree.AppendEnd(dst, len(f.Entries)) }
 
-// stream sends what does not fit in maxWhole: body, then the rest, without a
-// length.
-func (h *Handler) stream(w http.ResponseWriter, v *view, form formatter, body []byte, rest []mtree.Entry) {
-	out := newSink(w, v.coding)
-	defer out.release()
-	var err error
-	for i := range rest {
-		if body, err = out.write(form.row(body, &rest[i])); err != nil {
-			h.abort(err)
-		}
-	}
-	if err := out.end(form.tail(body)); err != nil {
-		h.abort(err)
-	}
-}
+// gzipMemory is what a compressor takes, in bytes.
+const gzipMemory = 1 << 20
 
 // gzipWriters are expensive to make (about 800 KB of tables).
 var gzipWriters = sync.Pool{New: func() any {

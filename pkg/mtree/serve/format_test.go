@@ -252,6 +252,16 @@ func TestLongListing(t *testing.T) {
 	z := s.get("/?txt", "Accept-Encoding", "gzip")
 	require.Equal(t, "gzip", z.Header.Get("Content-Encoding"))
 	require.Equal(t, 304, s.get("/?txt", "If-None-Match", z.Header.Get("ETag")).StatusCode)
+	_, rows, _ := strings.Cut(a.body, "\n") // the first line has the time of its reading
+	for _, packed := range []string{z.body, s.get("/?txt&since=0", "Accept-Encoding", "gzip").body} {
+		unzip, err := gzip.NewReader(strings.NewReader(packed))
+		require.NoError(t, err)
+		plain, err := io.ReadAll(unzip)
+		require.NoError(t, err)
+		_, got, _ := strings.Cut(string(plain), "\n")
+		got, _, _ = strings.Cut(got, "#stamp ")
+		require.True(t, rows == got)
+	}
 }
 
 // HTML: also the row of a symlink that leads far away has at most 1000 bytes; it

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"golang.org/x/sync/singleflight"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -24,7 +23,9 @@ type Handler struct {
 	bells      *belfry
 	cache      *cache
 	linkless   *linkless
-	flights    singleflight.Group // listings being read, by view.key and view.time
+	flights    *flights // listings being made
+	pages      *pages   // listings being sent
+	held       *held
 	gate       *turnstile
 	large      *turnstile
 	readers    *turnstile // those who wait where every look means reading the directory
@@ -66,7 +67,9 @@ func New(c Config) (*Handler, error) {
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		flights: newFlights(), pages: newPages(), held: newHeld(heldMost),
 	}
+	h.large.patience = largePatience
 	if err := h.readRoot(); err != nil {
 		_ = t.root.Close()
 		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")

@@ -1,13 +1,8 @@
 package serve
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"math"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -15,8 +10,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// maxWhole is the longest listing that is held in memory as a whole and sent
-// with its length, in bytes; longer ones are sent in chunks.
+// maxWhole is the longest listing that is sent with its length, in bytes; longer ones
+// are sent in chunks.
 const maxWhole = 8 << 20
 
 // view is one directory as one request wants to see it.
@@ -185,80 +180,23 @@ func (h *Handler) notModified(w http.ResponseWriter) {
 
 // sendListing sends the listing from the cache, or reads the directory.
 func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
-	if v.self.Size > h.largeSize {
-		leave, ok := h.large.enter(r)
-		if !ok {
-			h.refuse(w, http.StatusTooManyRequests, "too many listings of large directories at once")
-			return
-		}
-		defer func() {
-			// 140 bytes an entry are garbage now: without this they lie beside
-			// those of the next. It takes a hundredth of the time of the reading.
-			debug.FreeOSMemory()
-			leave()
-		}()
-	}
-	p, l, err := h.readOrRecall(v, dir)
+	p, err := h.page(r, v, dir)
 	if err != nil {
 		h.fail(w, err)
 		return
 	}
 	header := w.Header()
-	stamp := v.self.MTime
-	if l != nil {
-		stamp = l.Stamp
+	header["Tidemark-Stamp"] = []string{p.stamp.String()}
+	setDirDate(header, p.stamp, v.now)
+	delete(header, "Etag")
+	if p.tag != "" {
+		header["Etag"] = []string{quoteTag(p.tag, v.coding)}
 	}
-	header["Tidemark-Stamp"] = []string{stamp.String()}
-	setDirDate(header, stamp, v.now)
-	if p == nil {
-		h.send(w, r, v, l)
-		return
-	}
-	h.sendPage(w, r, v, p)
-}
-
-// sendPage sends a page, which its stamp proves.
-func (h *Handler) sendPage(w http.ResponseWriter, r *http.Request, v *view, p *page) {
-	header := w.Header()
-	header["Etag"] = []string{quoteTag(p.tag, v.coding)}
-	if v.unchanged(r, v.self.MTime) {
+	if p.confirms(r, v.now) {
 		h.confirm(w)
 		return
 	}
-	announce(w, int64(len(p.body)))
-	writeAll(w, p.body)
-}
-
-// readOrRecall returns the page as it is to be sent where it is cached or could
-// be, else the listing.
-func (h *Handler) readOrRecall(v *view, dir *disk.Dir) (*page, *mtree.Listing, error) {
-	if v.snap.State != disk.Watched {
-		l, err := h.read(v, dir)
-		return nil, l, err
-	}
-	if p := h.cache.get(v.key(), v.time()); p != nil {
-		h.cfg.Stats.Cached.Add(1)
-		return p, nil, nil
-	}
-	// All who want this page of this stamp at this moment share one reading, also
-	// where nothing is kept.
-	made, err, _ := h.flights.Do(fmt.Sprintf("%q", []any{v.key(), v.time()}), func() (any, error) {
-		l, err := h.read(v, dir)
-		if err != nil {
-			return nil, err
-		}
-		return outcomeOf{h.pageOf(v, l), l}, nil
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	got := made.(outcomeOf)
-	return got.page, got.listing, nil
-}
-
-type outcomeOf struct {
-	page    *page
-	listing *mtree.Listing
+	h.sendPage(w, r, p)
 }
 
 func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
@@ -279,30 +217,6 @@ func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
 	return &l, err
 }
 
-// pageOf renders a listing to be kept, nil if it is hot, depends on more than
-// its stamp, or is too long.
-func (h *Handler) pageOf(v *view, l *mtree.Listing) *page {
-	if l.Hot || l.Stamp != v.self.MTime || !v.stamped(l) {
-		return nil
-	}
-	form := h.formatter(v, l)
-	draft := bodies.Get().(*[]byte)
-	defer bodies.Put(draft)
-	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
-	*draft = body
-	if len(rest) > 0 {
-		return nil
-	}
-	body = form.tail(body)
-	*draft = body
-	if v.coding == gzipped {
-		body = compress(body)
-	}
-	p := &page{body: bytes.Clone(body), tag: v.stampTag(l.Stamp, false)}
-	h.cache.put(v.key(), v.time(), p)
-	return p
-}
-
 // stamped reports whether the stamp is the validator of a listing: where stamps
 // prune, and for the formats that follow symlinks only if there are none, for
 // what those lead to is changed without this stamp.
@@ -317,50 +231,6 @@ func hasLinks(l *mtree.Listing) bool {
 		}
 	}
 	return false
-}
-
-// send renders a listing and sends it. Up to maxWhole it is sent with its
-// length, and where the stamp is no validator with a hash of the body as tag;
-// longer ones without a tag then.
-func (h *Handler) send(w http.ResponseWriter, r *http.Request, v *view, l *mtree.Listing) {
-	header, stamped := w.Header(), v.stamped(l)
-	delete(header, "Etag")
-	if stamped {
-		header["Etag"] = []string{quoteTag(v.stampTag(l.Stamp, l.Hot), v.coding)}
-		if !l.Hot && v.unchanged(r, l.Stamp) {
-			h.confirm(w)
-			return
-		}
-	}
-	form := h.formatter(v, l)
-	draft := bodies.Get().(*[]byte)
-	defer bodies.Put(draft)
-	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
-	*draft = body
-	if len(rest) > 0 {
-		h.stream(w, v, form, body, rest)
-		return
-	}
-	body = form.tail(body)
-	*draft = body
-	if !stamped {
-		tag := v.hashTag(body, l)
-		header["Etag"] = []string{quoteTag(tag, v.coding)}
-		if tags := field(r, "If-None-Match"); tags != "" && noneMatch(tags, tag) {
-			h.confirm(w)
-			return
-		}
-	}
-	if v.coding == gzipped {
-		body = compress(body)
-	}
-	announce(w, int64(len(body)))
-	writeAll(w, body)
-}
-
-// hashTag returns the tag of a listing whose stamp proves nothing.
-func (v *view) hashTag(body []byte, l *mtree.Listing) string {
-	return listingTag(bodyHash(body, l), v.format, v.snap.e)
 }
 
 // render returns the whole body of a listing.
@@ -385,24 +255,4 @@ func renderUpTo(dst []byte, most int, form formatter, entries []mtree.Entry) (bo
 		body = form.row(body, &entries[i])
 	}
 	return body, nil
-}
-
-// bodyHash is the validator of a listing whose stamp proves nothing. The time
-// of its reading, the one thing in it that always differs, is left out.
-func bodyHash(body []byte, l *mtree.Listing) string {
-	sum := sha256.New()
-	mark := []byte("\tnow=" + l.Now.String())
-	head := body[:min(len(body), 4096)]
-	for i := range head {
-		if head[i] == '\n' {
-			break
-		}
-		if head[i] == '\t' && len(head)-i > len(mark) && string(head[i:i+len(mark)]) == string(mark) {
-			sum.Write(body[:i])
-			body = body[i+len(mark):]
-			break
-		}
-	}
-	sum.Write(body)
-	return "h" + hex.EncodeToString(sum.Sum(nil)[:12])
 }

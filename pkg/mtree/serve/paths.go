@@ -22,10 +22,37 @@ const (
 // errTooMany says that a list of paths is over the bounds.
 var errTooMany = errors.New("too many paths")
 
+// pathsStep is how much memory is asked for at once while a list of paths comes in.
+const pathsStep = 64 << 10
+
+// receivePaths is readPaths that keeps within the memory there is for all requests:
+// who sends slowest is let go first. give must follow, also after an error.
+func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []string, give func(), err error) {
+	control := http.NewResponseController(w)
+	one, err := h.held.take(&load{bytes: pathsStep}, func() {
+		_ = control.SetReadDeadline(time.Unix(1, 0)) // in-memory requests have none
+	})
+	if err != nil {
+		return nil, func() {}, err
+	}
+	room := pathsStep
+	paths, err = readPaths(w, r, func(path string) error {
+		const header = 16 // bytes of a string
+		if room -= len(path) + header; room >= 0 {
+			return nil
+		}
+		step := max(pathsStep, -room)
+		room += step
+		return h.held.grow(one, int64(step))
+	})
+	h.held.then(one, cutting(w))
+	return paths, func() { h.held.give(one) }, err
+}
+
 // readPaths reads one escaped relative path a line, as they stand in listings.
 // Each is a path below the directory asked; one that is none refuses the whole
-// list, as a reader of a listing does.
-func readPaths(w http.ResponseWriter, r *http.Request) ([]string, error) {
+// list, as a reader of a listing does. keep is told of each.
+func readPaths(w http.ResponseWriter, r *http.Request, keep func(path string) error) ([]string, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // in-memory requests have none
 	lines := bufio.NewScanner(http.MaxBytesReader(w, r.Body, maxPathBytes))
@@ -41,6 +68,9 @@ func readPaths(w http.ResponseWriter, r *http.Request) ([]string, error) {
 		}
 		if err == nil {
 			err = mtree.CheckPath(path)
+		}
+		if err == nil {
+			err = keep(path)
 		}
 		if err != nil {
 			return nil, err

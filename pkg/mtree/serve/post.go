@@ -23,8 +23,13 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 		// believed (RFC 9112, 6.1): no more requests on this connection.
 		w.Header().Set("Connection", "close")
 	}
-	paths, err := readPaths(w, r)
+	paths, give, err := h.receivePaths(w, r)
+	defer give()
 	switch {
+	case errors.Is(err, errHeld):
+		leaveBody(w, r)
+		h.fail(w, err)
+		return
 	case errors.Is(err, errTooMany):
 		leaveBody(w, r)
 		h.refuse(w, http.StatusRequestEntityTooLarge, "too many paths: send fewer at a time")
@@ -42,18 +47,25 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	if !h.ready(w, v) {
 		return
 	}
-	h.bulk(w, r, v, paths)
-}
-
-// bulk answers ?tar and ?sums for these paths below the directory, if this
-// client may have one more such request under way.
-func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	leave, ok := h.gate.enter(r)
+	leave, ok := h.enter(w, r)
 	if !ok {
-		h.refuse(w, http.StatusTooManyRequests, "too many of these requests at once")
 		return
 	}
 	defer leave()
+	h.bulk(w, r, v, paths)
+}
+
+// enter lets a request in that makes work or takes memory without bound, if this
+// client may have one more such request under way; if not, the answer has been given.
+func (h *Handler) enter(w http.ResponseWriter, r *http.Request) (leave func(), ok bool) {
+	if leave, ok = h.gate.enter(r); !ok {
+		h.refuse(w, http.StatusTooManyRequests, "too many of these requests at once")
+	}
+	return leave, ok
+}
+
+// bulk answers ?tar and ?sums for these paths below the directory.
+func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
 	h.startBulk(w, v)
 	if v.has("tar") {
 		w.Header()["Content-Type"] = []string{tarType}

@@ -34,9 +34,8 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 		h.refuse(w, http.StatusConflict, "only where watch keeps the stamps can the newest files be found")
 		return
 	}
-	leave, ok := h.gate.enter(r)
+	leave, ok := h.enter(w, r)
 	if !ok {
-		h.refuse(w, http.StatusTooManyRequests, "too many of these requests at once")
 		return
 	}
 	defer leave()

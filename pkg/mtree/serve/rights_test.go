@@ -1,6 +1,8 @@
 package serve_test
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -97,7 +99,8 @@ func TestBeyondWhatWatchHears(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("needs root, to mount")
 	}
-	s := publish(t, serve.Config{CrossMounts: true, Tar: true}, map[string]string{"d/f": "1", "mnt/": "", "b": "over", "l": "-> mnt/x"})
+	var log bytes.Buffer
+	s := publish(t, serve.Config{CrossMounts: true, Tar: true, Log: slog.New(slog.NewTextHandler(&log, nil))}, map[string]string{"d/f": "1", "mnt/": "", "b": "over", "l": "-> mnt/x"})
 	require.NoError(t, syscall.Mount("none", s.path("mnt"), "tmpfs", 0, ""))
 	t.Cleanup(func() { _ = syscall.Unmount(s.path("mnt"), syscall.MNT_DETACH) })
 	require.NoError(t, syscall.Mount(s.path("d/f"), s.path("b"), "", syscall.MS_BIND, ""))
@@ -140,4 +143,6 @@ func TestBeyondWhatWatchHears(t *testing.T) {
 	s.alterTree(func(tree *disk.Tree) { tree.Role = disk.Copy })
 	s.alterStatus(func(status *disk.Status) { status.State = disk.Mirrored })
 	answers(403, "a copy")
+	require.NoError(t, s.h.Close())
+	require.Contains(t, log.String(), "run watch with --cross-mounts")
 }

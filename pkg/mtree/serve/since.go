@@ -82,10 +82,17 @@ func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, fro
 	if v.coding != identity {
 		header["Content-Encoding"] = []string{string(v.coding)}
 	}
+	if v.coding == gzipped {
+		one, err := h.held.take(&load{bytes: gzipMemory}, cutting(w))
+		if err != nil {
+			h.fail(w, err)
+			return
+		}
+		defer h.held.give(one)
+	}
 	out := newSink(w, v.coding)
 	defer out.release()
 	t := &telling{h: h, r: r, lister: h.lister(v.snap), root: v.path, from: from, after: after, out: out}
-	defer t.leaveLarge()
 	var err error
 	if v.self.MTime.After(from) {
 		err = t.walk("", nil)
@@ -117,7 +124,6 @@ type telling struct {
 	told   int    // bytes
 	last   string // path of the last listing told
 	cut    bool   // there is more
-	leave  func() // the turnstile of large directories; nil: none is being told
 }
 
 // walk tells the directory at path, relative to the one that was asked, and
@@ -134,10 +140,7 @@ func (t *telling) walk(path string, aside *reading) error {
 		t.cut = true
 		return nil
 	}
-	l, err := t.read(path, aside)
-	if err != nil {
-		t.leaveLarge()
-	}
+	block, err := t.read(path, aside)
 	switch {
 	case path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)):
 		return nil
@@ -148,22 +151,11 @@ func (t *telling) walk(path string, aside *reading) error {
 		return err
 	}
 	if order > 0 || t.after == "" {
-		if err := t.tell(&l); err != nil {
+		if err := t.tell(path, block); err != nil {
 			return err
 		}
 	}
-	names := t.below(l)
-	t.leaveLarge()
-	return t.walkEach(path, names)
-}
-
-// leaveLarge gives back the place for a large directory, which is held until its
-// listing was told.
-func (t *telling) leaveLarge() {
-	if t.leave != nil {
-		t.leave()
-		t.leave = nil
-	}
+	return t.walkEach(path, t.above(block.below))
 }
 
 // walkEach walks directories of one, each while the next is read.
@@ -184,9 +176,9 @@ func (t *telling) walkEach(path string, names []string) error {
 
 // reading is a directory being read by a goroutine of its own.
 type reading struct {
-	done    chan struct{}
-	listing mtree.Listing
-	err     error
+	done  chan struct{}
+	block *page
+	err   error
 }
 
 // errLater says that a directory is too large to be read before it is told.
@@ -201,7 +193,7 @@ func (t *telling) readAside(path string) *reading {
 	r := &reading{done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
-		r.listing, r.err = t.readNow(path, true)
+		r.block, r.err = t.readNow(path, true)
 	}()
 	return r
 }
@@ -216,69 +208,114 @@ func (r *reading) drop() {
 
 // read returns the listing of the directory at path: what aside brings, unless
 // it is nil or did not want to.
-func (t *telling) read(path string, aside *reading) (mtree.Listing, error) {
+func (t *telling) read(path string, aside *reading) (*page, error) {
 	if aside != nil {
 		if <-aside.done; aside.err != errLater {
-			return aside.listing, aside.err
+			return aside.block, aside.err
 		}
 	}
 	return t.readNow(path, false)
 }
 
-// tell sends a listing, in pieces where it is long.
-func (t *telling) tell(l *mtree.Listing) (err error) {
-	t.last = l.Path
-	t.add(mtree.AppendSelf(t.body, *l))
-	for i := range l.Entries {
-		t.add(mtree.AppendEntry(t.body, &l.Entries[i]))
-		if t.body, err = t.out.write(t.body); err != nil {
+// tell sends the listing of the directory at path.
+func (t *telling) tell(path string, block *page) (err error) {
+	t.last = path
+	give, err := t.h.hold(t.out.w, block)
+	if err != nil {
+		return err
+	}
+	defer give()
+	for _, piece := range block.pieces {
+		t.told += len(piece)
+		if len(piece) < sinkPiece {
+			t.body, err = t.out.write(append(t.body, piece...))
+		} else {
+			err = errors.Join(t.out.flush(t.body), t.out.flush(piece))
+			t.body = t.body[:0]
+		}
+		if err != nil {
 			return err
 		}
 	}
-	t.add(mtree.AppendEnd(t.body, len(l.Entries)))
-	t.body, err = t.out.write(t.body)
-	return err
+	return nil
 }
 
-// add takes a body that has grown.
-func (t *telling) add(body []byte) {
-	t.told += len(body) - len(t.body)
-	t.body = body
-}
-
-// below returns the directories of l to go down to, by themselves: a walk need
-// not hold the listings above it.
-func (t *telling) below(l mtree.Listing) (names []string) {
-	for i := range l.Entries {
-		if e := &l.Entries[i]; e.Kind == mtree.Dir && e.MTime.After(t.from) {
-			names = append(names, strings.Clone(e.Name)) // the memory of the others is not to be kept
+// above returns the directories to go down to.
+func (t *telling) above(below []subdir) (names []string) {
+	for _, dir := range below {
+		if dir.stamp.After(t.from) {
+			names = append(names, dir.name)
 		}
 	}
 	return names
 }
 
+// sharedSize is the size of a directory, in bytes as stat tells them, from which on
+// those who want it told at one time share its reading. Of a smaller one the reading
+// takes little memory.
+const sharedSize = 64 << 10
+
 // readNow reads the directory at path; ahead of its turn only if it is not large.
-func (t *telling) readNow(path string, ahead bool) (mtree.Listing, error) {
+func (t *telling) readNow(path string, ahead bool) (*page, error) {
 	full := joined(t.root, path)
 	dir, err := t.h.openDir(full)
 	if err != nil {
-		return mtree.Listing{}, err
+		return nil, err
 	}
 	defer dir.Close()
 	info, err := dir.Self()
-	if err == nil && info.Size > t.h.largeSize {
-		if ahead {
-			return mtree.Listing{}, errLater
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Size <= min(sharedSize, t.h.largeSize):
+		return t.block(dir, path, full, t.from)
+	case info.Size > t.h.largeSize && ahead:
+		return nil, errLater
+	}
+	key := flightKey{pageKey: blockKey(path, full), time: pageTime{e: t.h.tree.now().e}}
+	return t.h.share(t.r, key, false, func() (*page, error) {
+		leave, err := t.h.passLarge(t.r, info.Size)
+		if err != nil {
+			return nil, err
 		}
-		t.leave, err = t.h.passLarge(t.r, dir)
-	}
-	if err != nil {
-		return mtree.Listing{}, err
-	}
+		defer leave()
+		p, err := t.block(dir, path, full, mtree.MinStamp)
+		if err != nil {
+			return nil, err
+		}
+		return t.h.pages.same(p), nil
+	})
+}
+
+// blockKey names the listing of the directory at full as it stands in an answer to
+// ?since, under path.
+func blockKey(path, full string) pageKey { return pageKey{full, format("since " + path), identity} }
+
+// block renders the listing of one directory as it stands in an answer, with the
+// directories in it whose stamps are above from.
+func (t *telling) block(dir *disk.Dir, path, full string, from mtree.Stamp) (*page, error) {
 	t.h.cfg.Stats.Listings.Add(1)
 	l, err := t.lister.Read(dir, full)
+	if err != nil {
+		return nil, err
+	}
 	l.Path = path
-	return l, err
+	return blockOf(blockKey(path, full), &l, from), nil
+}
+
+func blockOf(key pageKey, l *mtree.Listing, from mtree.Stamp) *page {
+	p := &page{key: key, stamp: l.Stamp, hot: l.Hot, below: subdirs(l, from)}
+	draft := bodies.Get().(*[]byte)
+	defer bodies.Put(draft)
+	form := textForm{Listing: l}
+	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
+	p.whole = len(rest) == 0
+	if p.whole {
+		body = form.tail(body)
+	}
+	*draft = body
+	p.fill(identity, startSum(body, l, p.whole && len(body) < heldLeast), body, rest, form)
+	return p
 }
 
 // isWithin reports whether path is dir or below it.

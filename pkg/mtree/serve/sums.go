@@ -33,10 +33,16 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 		w.Header()["Content-Type"] = []string{sumsType}
 		return // nothing is hashed for nobody
 	}
-	var l mtree.Listing
-	if err == nil {
-		l, err = h.readDir(r, h.lister(v.snap), v.path)
+	if err != nil {
+		h.fail(w, err)
+		return
 	}
+	leave, ok := h.enter(w, r)
+	if !ok {
+		return
+	}
+	defer leave()
+	l, err := h.readDir(r, h.lister(v.snap), v.path)
 	if err != nil {
 		h.fail(w, err)
 		return
@@ -47,6 +53,12 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 			paths = append(paths, l.Entries[i].Name)
 		}
 	}
+	one, err := h.held.take(&load{bytes: listingMemory(&l)}, cutting(w))
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	defer h.held.give(one)
 	h.bulk(w, r, v, paths)
 }
 

@@ -104,9 +104,8 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 	if !h.ready(w, v) {
 		return
 	}
-	leave, ok := h.gate.enter(r)
+	leave, ok := h.enter(w, r)
 	if !ok {
-		h.refuse(w, http.StatusTooManyRequests, "too many of these requests at once")
 		return
 	}
 	defer leave()
@@ -156,6 +155,11 @@ func (p *packing) dir(path string) error {
 	if err != nil {
 		return p.without(path, err)
 	}
+	one, err := p.h.held.take(&load{bytes: listingMemory(&l)}, cutting(p.out.w))
+	if err != nil {
+		return err
+	}
+	defer p.h.held.give(one)
 	for i := range l.Entries {
 		if err := p.r.Context().Err(); err != nil {
 			return err

@@ -115,6 +115,9 @@ func (t *tree) runs(stamp mtree.Stamp) []string {
 
 // publish makes s what requests see from here on.
 func (t *tree) publish(s *snapshot) {
+	if old := t.latest.Load(); t.cfg.CrossMounts && !s.crosses && (old == nil || old.crosses) {
+		t.cfg.Log.Warn("what is on other file systems is answered 403: nobody hears there what changes", "remedy", "run watch with --cross-mounts")
+	}
 	s.id, s.state = []string{s.Tree.ID}, []string{string(s.State)}
 	s.epoch = []string{strconv.FormatUint(s.Tree.Epoch, 10)}
 	if len(s.Tree.Runs) > 0 {

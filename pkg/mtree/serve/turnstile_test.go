@@ -1,7 +1,9 @@
 package serve
 
 import (
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -49,12 +51,63 @@ func TestLargeListings(t *testing.T) {
 		return w.Code
 	}
 	require.Equal(t, 200, ask(http.MethodGet))
+	h.large.patience = 0
 	for range largeShare {
 		_, ok := h.large.enter(httptest.NewRequest(http.MethodGet, "/", nil))
 		require.True(t, ok)
 	}
 	require.Equal(t, 429, ask(http.MethodGet))
 	require.Equal(t, 200, ask(http.MethodHead))
+}
+
+// Four slow readers of one large directory locked everybody out of all of them for
+// minutes, and of six requests from one address two were answered: a place was held
+// until the last byte was read. It is held while a listing is made.
+func TestSlowReadersOfLargeDirectories(t *testing.T) {
+	root, err := os.MkdirTemp("/dev/shm", "serve-test-")
+	require.NoError(t, err)
+	defer os.RemoveAll(root)
+	for _, dir := range []string{"/big", "/other"} {
+		require.NoError(t, os.Mkdir(root+dir, 0o755))
+		for i := range 15_000 { // 5 MB as text: more than a socket's buffer
+			require.NoError(t, os.Mkdir(fmt.Sprintf("%s%s/%0240d", root, dir, i), 0o755))
+		}
+	}
+	h, err := New(Config{Root: root, CacheBytes: -1})
+	require.NoError(t, err)
+	defer h.Close()
+	h.largeSize = -1
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := Server(h)
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	for i := range 3 * largeMost {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+		_, err = io.WriteString(conn, "GET /big/?"+[]string{"txt", "json", "html"}[i%3]+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		_, err = io.ReadFull(conn, make([]byte, 100))
+		require.NoError(t, err)
+	}
+	answers := make(chan string)
+	for i := range 12 {
+		go func() {
+			response, err := http.Get("http://" + l.Addr().String() + []string{"/big/?txt", "/other/?html"}[i%2])
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			defer response.Body.Close()
+			_, err = io.Copy(io.Discard, response.Body)
+			answers <- fmt.Sprint(response.StatusCode, err)
+		}()
+	}
+	for range 12 {
+		require.Equal(t, "200 <nil>", <-answers)
+	}
 }
 
 // An answer to ?since holds two listings at once, but of large directories one.
@@ -70,9 +123,9 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 		aside := walk.readAside("a")
 		aside.drop()
 		require.Equal(t, size < 0, aside.err == errLater)
-		l, err := walk.read("a", aside)
+		block, err := walk.read("a", aside)
 		require.NoError(t, err)
-		require.Len(t, l.Entries, 1)
+		require.Len(t, block.below, 1)
 	}
 	walk.after = "b"
 	require.Nil(t, walk.readAside("a"))

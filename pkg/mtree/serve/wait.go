@@ -163,20 +163,14 @@ func (h *Handler) isNew(r *http.Request, v *view, dir *disk.Dir, tags string) (b
 	if h.byStamp(v) {
 		return !noneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
 	}
-	leave, err := h.passLarge(r, dir)
+	p, err := h.page(r, v, dir)
 	if err != nil {
 		return false, err
 	}
-	defer leave()
-	l, err := h.read(v, dir)
-	switch {
-	case err != nil:
-		return false, err
-	case v.stamped(l):
-		return !noneMatch(tags, v.stampTag(l.Stamp, l.Hot)), nil
+	if !p.stamped {
+		v.seen = p.tag
 	}
-	v.seen = v.hashTag(h.render(v, l), l)
-	return !noneMatch(tags, v.seen), nil
+	return p.tag == "" || !noneMatch(tags, p.tag), nil
 }
 
 // nothingNew answers 304 to those who waited in vain, with the state of the

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -92,9 +94,12 @@ const (
 )
 
 // statusPage is what the file holds: a number that is new with each write stands
-// at both ends, so that a reader knows a text that is half old, half new.
+// at both ends, so that a reader knows a text that is half old, half new. One that
+// reads while two writes follow each other may see the old one at both ends, and
+// something new between: hence the sum.
 type statusPage struct {
-	Begin int64 `json:"begin,omitempty"`
+	Begin int64  `json:"begin,omitempty"`
+	Sum   uint32 `json:"sum,omitempty"` // CRC-32 of the text without this field; 0: none, an older version wrote it
 	Status
 	End int64 `json:"end,omitempty"`
 }
@@ -120,14 +125,13 @@ func (m *Marker) CreateStatus() (*StatusFile, error) {
 // old or the new one, and no block is allocated after the first time. It is
 // not made durable.
 func (s *StatusFile) Write(status Status) error {
-	number := time.Now().UnixNano()
-	text, err := json.Marshal(statusPage{number, status, number})
+	text, err := statusText(status)
 	if err != nil {
 		return err
 	}
 	if len(text) >= statusSize {
 		status.Error, status.Counters = "", nil
-		if text, err = json.Marshal(statusPage{number, status, number}); err != nil || len(text) >= statusSize {
+		if text, err = statusText(status); err != nil || len(text) >= statusSize {
 			return fmt.Errorf("%s: status too long", s.f.Name())
 		}
 	}
@@ -143,6 +147,24 @@ func (s *StatusFile) Standing(m *Marker) bool {
 	own, err1 := StatFile(s.f)
 	there, err2 := m.dir.Stat(statusName)
 	return err1 == nil && err2 == nil && own.Node == there.Node
+}
+
+// statusText returns a status as it stands in the file.
+func statusText(status Status) ([]byte, error) {
+	number := time.Now().UnixNano()
+	text, err := json.Marshal(statusPage{Begin: number, Status: status, End: number})
+	if err != nil {
+		return nil, err
+	}
+	at := bytes.IndexByte(text, ',') + 1 // behind begin
+	return slices.Insert(text, at, sumField(crc32.ChecksumIEEE(text))...), nil
+}
+
+func sumField(sum uint32) []byte { return fmt.Appendf(nil, `"sum":%d,`, sum) }
+
+// whole reports whether a text is one that was written at once.
+func (p *statusPage) whole(text []byte) bool {
+	return p.Begin == p.End && (p.Sum == 0 || crc32.ChecksumIEEE(bytes.Replace(text, sumField(p.Sum), nil, 1)) == p.Sum)
 }
 
 // Sync makes the status durable.
@@ -180,7 +202,7 @@ func (m *Marker) readStatus() (Status, error) {
 	if err := json.Unmarshal(text, &page); err != nil {
 		return Status{}, fmt.Errorf("%s/%s: %w: %w", m.dir.path, statusName, errTorn, err)
 	}
-	if page.Begin != page.End {
+	if !page.whole(text) {
 		return Status{}, fmt.Errorf("%s/%s: %w", m.dir.path, statusName, errTorn)
 	}
 	return page.Status, nil

@@ -43,8 +43,17 @@ func TestStatusIsWhole(t *testing.T) {
 	stop.Store(true)
 	require.NoError(t, <-done)
 	// What no writer will mend is an error in the end.
-	torn := []byte(`{"begin":1,"state":"watched","clean":false,"end":2}`)
-	require.NoError(t, m.Dir().WriteSmall("status.json", torn))
-	_, err = m.ReadStatus()
-	require.ErrorIs(t, err, errTorn)
+	for _, torn := range []string{
+		`{"begin":1,"state":"watched","clean":false,"end":2}`,
+		`{"begin":1,"sum":7,"state":"watched","clean":false,"end":1}`, // its ends are old, and something between is new
+	} {
+		require.NoError(t, m.Dir().WriteSmall("status.json", []byte(torn)))
+		_, err = m.ReadStatus()
+		require.ErrorIs(t, err, errTorn)
+	}
+	older := []byte(`{"begin":1,"state":"watched","clean":false,"end":1}`)
+	require.NoError(t, m.Dir().WriteSmall("status.json", older))
+	s, err := m.ReadStatus()
+	require.NoError(t, err)
+	require.Equal(t, Watched, s.State)
 }

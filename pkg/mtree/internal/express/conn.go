@@ -24,6 +24,7 @@ type conn struct {
 	readBy   time.Time
 	writeBy  time.Time
 	state    atomic.Int32
+	since    atomic.Int64    // Unix nanoseconds: begin of the connection, or end of the last answer
 	ctx      *requestContext // of the request that is answered
 	response response
 }
@@ -45,7 +46,9 @@ var inputs = sync.Pool{New: func() any {
 }}
 
 func newConn(s *Server, rwc net.Conn) *conn {
-	return &conn{rwc: rwc, server: s, template: &http.Request{RemoteAddr: rwc.RemoteAddr().String()}}
+	c := &conn{rwc: rwc, server: s, template: &http.Request{RemoteAddr: rwc.RemoteAddr().String()}}
+	c.since.Store(time.Now().UnixNano())
+	return c
 }
 
 // end closes the connection, whatever it does.
@@ -53,10 +56,12 @@ func (c *conn) end() { _ = c.rwc.Close() }
 
 // endIfIdle closes the connection if it is between two requests, or in the
 // header of one. Else it ends with its answer.
-func (c *conn) endIfIdle() {
-	if c.state.CompareAndSwap(idle, ended) {
-		_ = c.rwc.Close()
+func (c *conn) endIfIdle() bool {
+	if !c.state.CompareAndSwap(idle, ended) {
+		return false
 	}
+	_ = c.rwc.Close()
+	return true
 }
 
 // serve answers requests until the connection ends, nil, or becomes one for
@@ -76,11 +81,17 @@ func (c *conn) serve() (rest net.Conn) {
 			return c.handOver()
 		case v == incomplete || !c.state.CompareAndSwap(idle, active):
 			return nil
-		case !c.answer(r) || !c.state.CompareAndSwap(active, idle) || c.server.stopping.Load():
+		case !c.answer(r) || !c.idles() || c.server.stopping.Load():
 			return nil
 		}
 		c.begun = true
 	}
+}
+
+// idles notes that an answer was sent; false if the connection has ended.
+func (c *conn) idles() bool {
+	c.since.Store(time.Now().UnixNano())
+	return c.state.CompareAndSwap(active, idle)
 }
 
 // next waits for the next plain request; foreign if something else came,

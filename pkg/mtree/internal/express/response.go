@@ -351,5 +351,9 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 	return c.rwc.SetWriteDeadline(t)
 }
 
+// CutOff ends a write under way, and none succeeds for a moment: another goroutine
+// may call it.
+func (w *response) CutOff() { _ = w.conn.rwc.SetWriteDeadline(time.Unix(1, 0)) }
+
 // SetReadDeadline is for an http.ResponseController: there is no body to read.
 func (w *response) SetReadDeadline(time.Time) error { return nil }

@@ -14,10 +14,12 @@ import (
 
 // Server is an http.Server whose connections begin on the short way. Its fields
 // Handler, ReadHeaderTimeout, IdleTimeout, ErrorLog count for both ways; set them
-// before Serve. ListenAndServe and ServeTLS are net/http's alone.
+// before Serve. ListenAndServe and ServeTLS are net/http's alone, ConnState is ours.
 type Server struct {
 	*http.Server
 
+	others   others // connections on the other way
+	begun    sync.Once
 	today    atomic.Pointer[day]
 	stopping atomic.Bool
 	mu       sync.Mutex // guards what follows
@@ -27,6 +29,7 @@ type Server struct {
 
 // Serve is http.Server.Serve.
 func (s *Server) Serve(l net.Listener) error {
+	s.begun.Do(func() { s.Server.ConnState = s.others.state })
 	own := &listener{Listener: l, server: s, out: make(chan accepted), closed: make(chan struct{})}
 	go own.run()
 	return s.Server.Serve(own)
@@ -35,7 +38,7 @@ func (s *Server) Serve(l net.Listener) error {
 // Shutdown is http.Server.Shutdown: connections between requests are closed,
 // answers under way go out until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	idle := s.stop((*conn).endIfIdle)
+	idle := s.stop(func(c *conn) { c.endIfIdle() })
 	err := s.Server.Shutdown(ctx) // closes the listeners first
 	select {
 	case <-idle:
@@ -107,7 +110,8 @@ type accepted struct {
 }
 
 // run accepts connections until the listener fails, which is net/http's to say.
-// After errors that pass, as for want of descriptors, it pauses like net/http.
+// After errors that pass, as for want of descriptors, it pauses like net/http, and
+// closes a connection that nobody uses.
 func (l *listener) run() {
 	const least, most = 5 * time.Millisecond, time.Second
 	for pause := least; ; {
@@ -119,6 +123,7 @@ func (l *listener) run() {
 			go l.begin(c)
 		case errors.As(err, &passing) && passing.Temporary():
 			l.server.logf("http: Accept error: %v; retrying in %v", err, pause)
+			l.server.CloseIdle()
 			select {
 			case <-time.After(pause):
 			case <-l.closed:

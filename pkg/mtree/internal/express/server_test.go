@@ -729,7 +729,7 @@ func TestLateConnections(t *testing.T) {
 	require.NoError(t, err)
 	_, err = foreign.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
-	s.stop((*conn).endIfIdle)
+	s.stop(func(c *conn) { c.endIfIdle() })
 	late, theirs := net.Pipe()
 	go l.begin(theirs)
 	_, err = late.Read(make([]byte, 1))
