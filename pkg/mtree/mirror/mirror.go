@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -279,6 +280,9 @@ func (m *mirror) retake(next disk.Tree) error {
 	switch {
 	case d.tree.ID != next.ID:
 		d.status = disk.Status{State: disk.Filling}
+		if err := d.marker.Dir().Unlink(heldName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	case d.status.State == "":
 		d.status = disk.Status{State: disk.Filling, Deletions: d.status.Deletions}
 	}

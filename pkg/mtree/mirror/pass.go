@@ -34,6 +34,7 @@ type pass struct {
 	full      bool   // compare everything, whatever records say
 	holdAll   string // why nothing may be deleted; "": it may
 	emptyRoot bool   // the source has nothing that the copy's root would keep
+	inRoot    int64  // entries of the copy there
 
 	was       heldList  // what was held before
 	wasUnread bool      // that is not known

@@ -22,6 +22,7 @@ func (p *pass) visited(n *node, v *view) {
 	if n.parent == nil {
 		p.full = p.full || n.deep // by the root's record, or for want of one
 		p.gate.Unsure = p.gate.Unsure || n.had && p.dest.status.Deletions == nil
+		p.inRoot = v.inCopy
 		p.emptyRoot = len(v.listing.Entries) == len(v.plan.skipped) && len(v.plan.kept) == 0
 	}
 	n.record = v.record
