@@ -241,6 +241,11 @@ func (r *removal) fail(n *node, name string, err error) {
 
 // removed notes deletions; the node is settled by the end of its step.
 func (p *pass) removed(n *node, r *removal) {
+	if len(p.dest.uncopied) > 0 {
+		for d := range n.allDoomed() {
+			p.goneDirs[mtree.JoinPath(n.path, d.name)] = d.kind == mtree.Dir
+		}
+	}
 	n.doomed, n.swaps = nil, nil
 	p.deleted += r.deleted
 	p.made += r.swapped

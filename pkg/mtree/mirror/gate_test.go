@@ -471,11 +471,22 @@ func TestWhatHadTheNameOfASkippedSymlink(t *testing.T) {
 	require.Contains(t, b.out.String(), "deleted 22, held 0, skipped 2,")
 	require.NoDirExists(t, b.path("d"))
 	require.NoFileExists(t, b.path("f"))
+	require.Contains(t, b.printStatus(), "not copied: 2\n")
 	b.requireIdle()
 	b.config.NoLinks = true
 	require.NoError(t, b.once())
+	require.Contains(t, b.printStatus(), "not copied: 3\n")
 	_, err := os.Lstat(b.path("sub/l"))
 	require.ErrorIs(t, err, os.ErrNotExist)
+	s.change("keep = changed")
+	require.NoError(t, b.once())
+	require.Contains(t, b.printStatus(), "not copied: 3\n")
+	s.remove("sub")
+	require.NoError(t, os.Remove(s.path("f")))
+	s.change("f = a file again")
+	require.NoError(t, b.once())
+	require.Contains(t, b.printStatus(), "not copied: 1\n")
+	require.NoDirExists(t, b.path("sub"))
 
 	// By the guard: here it would be all there is.
 	s, b = overHTTP(t, many("d", 120)...)

@@ -322,7 +322,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if m.config.DryRun {
 		return p, err
 	}
-	return p, errors.Join(err, m.publish(p, err))
+	return p, errors.Join(err, p.storeUncopied(), m.publish(p, err))
 }
 
 func (m *mirror) count(p *pass, err error) {

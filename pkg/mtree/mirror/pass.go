@@ -53,6 +53,9 @@ type pass struct {
 	behind  []*node    // given up, children first
 	touched []touch    // changed since the last flush
 
+	uncopied uncopied        // in the directories that were compared
+	goneDirs map[string]bool // what was deleted, if it was a directory
+
 	steps      []task // taken from the end
 	fetches    pool   // small ones that wait for company
 	checks     pool
@@ -95,6 +98,7 @@ func (m *mirror) newPass(root answer, full bool) *pass {
 	now := time.Now()
 	return &pass{
 		mirror: m, source: root, full: full, start: now, lastTime: now, told: now, gate: m.dest.gate(),
+		uncopied: uncopied{}, goneDirs: map[string]bool{},
 		notes: make(chan func(), m.config.Jobs),
 	}
 }

@@ -35,6 +35,7 @@ func (p *pass) visited(n *node, v *view) {
 	n.entries = len(v.listing.Entries)
 	p.inCopy += v.inCopy
 	p.made += v.made()
+	p.noteUncopied(n.path, int64(len(v.plan.skipped)))
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
 	n.vague, n.unless = v.vague, v.unless
