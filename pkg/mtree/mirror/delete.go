@@ -90,7 +90,7 @@ func (p *pass) guard(waiting []*node) string {
 	released := false
 	for _, n := range waiting {
 		for d := range n.allDoomed() {
-			released = released || d.released
+			released = released || d.released && d.why == ""
 			if !d.released && d.why == "" {
 				total += d.entries
 			}
