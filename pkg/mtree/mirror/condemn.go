@@ -37,27 +37,36 @@ func (p *pass) condemn(n *node, v *view, dir *disk.Dir) {
 }
 
 // emptied reports whether a directory may be where a disk was mounted that is
-// gone: the source has another one under the name, and in it nothing of what is
-// in the copy. It need not be empty, for somebody may have written to the mount
-// point since; then few entries are no reason to hold them.
+// gone: the source has another one under the name, empty, or with a few files that
+// somebody wrote to the mount point since; these are no reason to hold few entries,
+// unless they were held before.
 func (p *pass) emptied(n *node, v *view) bool {
-	if v.stillEmptied(n, &p.was) {
+	if len(v.doomed) == 0 || v.before.ID == "" || v.before.ID == v.listing.ID || !v.strays() {
+		return false
+	}
+	if p.heldEmptied(n, v) {
 		return true
 	}
-	if len(v.doomed) == 0 || !v.had || !replaced(v.before, &v.listing) || v.inCopy > int64(len(v.plan.extra)+len(v.plan.kept)) {
-		return false
-	}
-	return len(v.listing.Entries) == 0 || v.total() > leastShared
+	another := v.had && replaced(v.before, &v.listing) && v.inCopy == int64(len(v.plan.extra)+len(v.plan.kept))
+	return another && (len(v.listing.Entries) == 0 || v.total() > leastShared)
 }
 
-// stillEmptied reports whether entries were held because of that, and neither
-// the former directory nor any of them came back.
-func (v *view) stillEmptied(n *node, was *heldList) bool {
-	if len(was.entries) == 0 || v.before.ID != "" && v.before.ID == v.listing.ID {
-		return false
+// strays reports whether a listing is empty or has but a few files, compared with
+// what is to go.
+func (v *view) strays() bool {
+	for i := range v.listing.Entries {
+		if v.listing.Entries[i].Kind == mtree.Dir {
+			return false
+		}
 	}
+	return int64(len(v.listing.Entries))*10 <= v.total()
+}
+
+// heldEmptied reports whether entries were held because of that, and none of them
+// came back.
+func (p *pass) heldEmptied(n *node, v *view) bool {
 	emptied := func(name string) bool {
-		e := was.at(mtree.JoinPath(n.path, name))
+		e := p.was.at(mtree.JoinPath(n.path, name))
 		return e != nil && e.why == whyEmptied
 	}
 	for i := range v.listing.Entries {

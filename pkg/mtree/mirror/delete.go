@@ -87,13 +87,12 @@ func (p *pass) unstage(n *node) {
 // own and what was released apart; "" if it may.
 func (p *pass) guard(waiting []*node) string {
 	total := p.carried
-	released, emptied := false, false
+	released := false
 	for _, n := range waiting {
 		for d := range n.allDoomed() {
-			released = released || d.released
+			released = released || d.released && d.why == ""
 			if !d.released && d.why == "" {
 				total += d.entries
-				emptied = emptied || n.parent == nil && p.emptyRoot
 			}
 		}
 	}
@@ -103,12 +102,37 @@ func (p *pass) guard(waiting []*node) string {
 		return ""
 	case p.holdAll != "":
 		return p.holdAll
-	case emptied:
+	case p.emptiesRoot(waiting):
 		return "the source's root is empty"
 	case p.source.state == disk.Filling:
 		return "the source is a copy that is not complete yet"
 	}
 	return why
+}
+
+// emptiesRoot reports whether nothing would be left in the copy's root: the
+// source has nothing there, or nothing that can be had.
+func (p *pass) emptiesRoot(waiting []*node) bool {
+	i := slices.IndexFunc(waiting, func(n *node) bool { return n.parent == nil })
+	if i < 0 || len(waiting[i].doomed) == 0 {
+		return false
+	}
+	root := waiting[i]
+	if p.emptyRoot {
+		return slices.ContainsFunc(root.doomed, func(d doomed) bool { return !d.released && d.why == "" })
+	}
+	if int64(len(root.doomed)) < p.inRoot {
+		return false
+	}
+	left := map[string]bool{}
+	names, err := p.dest.root.Names()
+	for _, name := range names {
+		left[name] = true
+	}
+	for i := range root.doomed {
+		delete(left, root.doomed[i].name)
+	}
+	return err == nil && len(left) == 0
 }
 
 // refuse holds the deletions of nodes for which there is a reason, but for those
@@ -217,6 +241,11 @@ func (r *removal) fail(n *node, name string, err error) {
 
 // removed notes deletions; the node is settled by the end of its step.
 func (p *pass) removed(n *node, r *removal) {
+	if len(p.dest.uncopied) > 0 {
+		for d := range n.allDoomed() {
+			p.goneDirs[mtree.JoinPath(n.path, d.name)] = d.kind == mtree.Dir
+		}
+	}
 	n.doomed, n.swaps = nil, nil
 	p.deleted += r.deleted
 	p.made += r.swapped

@@ -33,6 +33,8 @@ type dest struct {
 	flush       func() error // makes all that was written durable
 	inPlace     atomic.Bool  // directories filled aside cannot be moved into place here
 
+	uncopied uncopied // of the last pass
+
 	filters *glob.List // what is excluded is not deleted; nil: nothing is
 
 	tree   disk.Tree // as in the marker; ID "" before the first claim
@@ -223,6 +225,9 @@ func (d *dest) prepare(c *Config) (err error) {
 	}
 	if d.status, err = d.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.status = disk.Status{} // unreadable is lost: a full walk makes a new one
+	}
+	if d.uncopied, err = readUncopied(d.marker); err != nil {
+		return err
 	}
 	if d.file, err = d.marker.CreateStatus(); err != nil {
 		return err

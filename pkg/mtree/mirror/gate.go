@@ -67,6 +67,19 @@ func (g *gate) note(n int64, now mtree.Stamp) {
 	g.Recent = append(g.Recent, [2]int64{minute, n})
 }
 
+// recall takes a hold by what is held, where nothing else is remembered of it.
+func (g *gate) recall(was *heldList, lost bool) {
+	if !lost {
+		return
+	}
+	for i := range was.entries {
+		if e := &was.entries[i]; !e.byItself() {
+			g.Shut = true
+			g.Base += e.entries
+		}
+	}
+}
+
 // share says why total deletions are more than --max-delete allows; "" if they
 // are not. Once it said so, neither the base nor the recent deletions move until
 // the source has enough of the doomed again, or a higher --max-delete or a release
@@ -93,8 +106,8 @@ func (p *pass) share(total int64, released bool) string {
 	return fmt.Sprintf("%d of %d entries would go, --max-delete is %s", total, base, limit)
 }
 
-// base is how many entries the copy had at the end of the last full walk, or ten
-// minutes ago if that is less. What was made since does not count.
+// base is how many entries the copy had at the last full walk, or ten minutes ago
+// if that is less. What was made since does not count.
 func (p *pass) base(recent int64) int64 {
 	g := &p.gate
 	switch {
@@ -155,7 +168,8 @@ func (p *pass) remembered() (d *disk.Deletions, entries int64) {
 		entries, g.Unsure = p.dest.countAll(), false
 	}
 	if p.complete && (p.full || g.Base == 0) && !g.Shut && !p.config.NoDelete {
-		g.Base = entries
+		// What went in the last ten minutes counts against the base, so it is of it.
+		g.Base = entries + g.recent(p.config.Now())
 	}
 	return &g.Deletions, entries
 }

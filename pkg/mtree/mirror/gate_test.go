@@ -276,8 +276,9 @@ func TestAMissingDiskDeletesNothing(t *testing.T) {
 	require.Contains(t, b.printStatus(), "held: 0\n")
 }
 
-// The same with a stray file from the beginning; where another directory took the
-// place it is a reason for many entries only, and for none if something stayed.
+// The same with a stray file from the beginning, if it was much. Another directory
+// that took the place, with a like number of files, is no reason, nor is one with a
+// file that stayed.
 func TestAnotherDirectoryWithoutAnything(t *testing.T) {
 	exchange := func(s *tree, lines ...string) {
 		require.NoError(t, os.Rename(s.path("current"), filepath.Join(t.TempDir(), "old")))
@@ -293,12 +294,66 @@ func TestAnotherDirectoryWithoutAnything(t *testing.T) {
 	require.NoError(t, b.release())
 	b.equal(s)
 
-	s, b = overHTTP(t, append(many("current", 120), many("other", 400)...)...)
+	for _, next := range [][]string{many("current/.", 20)[:20], {"current/007 = x"}, {"current/v2/f = x"}} {
+		for i := range next {
+			next[i] = strings.Replace(next[i], "current/./", "current/next", 1)
+		}
+		s, b = overHTTP(t, append(many("current", 120), many("other", 400)...)...)
+		b.equal(s)
+		exchange(s, next...)
+		b.equal(s)
+	}
+
+	// It was seen while it was empty, and is filled by now.
+	s, b = overHTTP(t, append(many("current", 50), many("other", 400)...)...)
 	b.equal(s)
-	exchange(s, "current/007 = x")
+	exchange(s, "current/")
+	require.Equal(t, exit.Held, exit.Of(b.once()))
+	s.change("current/next1 = x", "current/next2 = x", "current/next3 = x", "current/next4 = x", "current/next5 = x", "current/next6 = x")
 	b.equal(s)
-	exchange(s, "current/next = x")
+}
+
+// A source whose only entry cannot be had leaves nothing in the copy's root.
+func TestTheLastEntryOfTheRootStays(t *testing.T) {
+	s, b := overHTTP(t, "a = x", "b/f = x")
 	b.equal(s)
+	require.NoError(t, os.Remove(s.path("a")))
+	require.NoError(t, os.RemoveAll(s.path("b")))
+	s.change("denied = x")
+	b.server.answer("/denied", http.StatusForbidden, "")
+	b.requireHeld(3, "the source's root is empty")
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
+// status.json is written without waiting for the disk: where a power cut took it,
+// what is held tells of the hold.
+func TestAHoldOutlivesItsStatus(t *testing.T) {
+	s, b := replacedFiles(t)
+	b.requireHeld(301, "--max-delete")
+	require.NoError(t, os.Remove(b.path(".tidemark/status.json")))
+	b.requireHeld(301, "--max-delete")
+	b.requireHeld(301, "--max-delete")
+	require.NoError(t, b.release())
+	b.equal(s)
+}
+
+// Where every pass is a full walk, what went shortly before the last one counts
+// as a share of what there was before it.
+func TestPassesThatAreFullWalks(t *testing.T) {
+	var lines []string
+	for i := range 10 {
+		lines = append(lines, many(fmt.Sprint("d", i), 39)...)
+	}
+	s := newTree(t, lines...)
+	b := newBench(t, s.root)
+	b.equal(s)
+	for i := range 5 {
+		s.remove(fmt.Sprint("d", i))
+		b.equal(s)
+	}
+	s.remove("d5")
+	b.requireHeld(40, "40 of 400 entries would go, 200 went")
 }
 
 // A copy in a directory of the copy, of another tree, was deleted with the first
@@ -416,11 +471,22 @@ func TestWhatHadTheNameOfASkippedSymlink(t *testing.T) {
 	require.Contains(t, b.out.String(), "deleted 22, held 0, skipped 2,")
 	require.NoDirExists(t, b.path("d"))
 	require.NoFileExists(t, b.path("f"))
+	require.Contains(t, b.printStatus(), "not copied: 2\n")
 	b.requireIdle()
 	b.config.NoLinks = true
 	require.NoError(t, b.once())
+	require.Contains(t, b.printStatus(), "not copied: 3\n")
 	_, err := os.Lstat(b.path("sub/l"))
 	require.ErrorIs(t, err, os.ErrNotExist)
+	s.change("keep = changed")
+	require.NoError(t, b.once())
+	require.Contains(t, b.printStatus(), "not copied: 3\n")
+	s.remove("sub")
+	require.NoError(t, os.Remove(s.path("f")))
+	s.change("f = a file again")
+	require.NoError(t, b.once())
+	require.Contains(t, b.printStatus(), "not copied: 1\n")
+	require.NoDirExists(t, b.path("sub"))
 
 	// By the guard: here it would be all there is.
 	s, b = overHTTP(t, many("d", 120)...)

@@ -31,7 +31,7 @@ const (
 // files of held deletions and must not change.
 const (
 	whyTree    = "the root of another tree or copy is in it (.tidemark)"
-	whyEmptied = "its directory came back as another one and without anything that was in it: is a disk not mounted?"
+	whyEmptied = "its directory came back as another one, which is empty: is a disk not mounted?"
 )
 
 // heldEntry is one deletion that a guard refused.
@@ -233,6 +233,7 @@ func (p *pass) recallHeld() {
 		p.wasUnread = true
 		p.config.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
 	}
+	p.gate.recall(&p.was, p.dest.status.Deletions == nil)
 	if p.config.DryRun {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -286,6 +287,9 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 	switch {
 	case d.tree.ID != next.ID:
 		d.status = disk.Status{State: disk.Filling}
+		if err := d.marker.Dir().Unlink(heldName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	case d.status.State == "":
 		d.status = disk.Status{State: disk.Filling, Deletions: d.status.Deletions}
 	}
@@ -349,7 +353,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 		m.confirm(began)
 		err = errors.Join(err, local(m.followed(p)))
 	}
-	return p, errors.Join(err, m.publish(p, err))
+	return p, errors.Join(err, p.storeUncopied(), m.publish(p, err))
 }
 
 func (m *mirror) count(p *pass, err error) {

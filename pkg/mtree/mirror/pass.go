@@ -34,6 +34,7 @@ type pass struct {
 	full      bool   // compare everything, whatever records say
 	holdAll   string // why nothing may be deleted; "": it may
 	emptyRoot bool   // the source has nothing that the copy's root would keep
+	inRoot    int64  // entries of the copy there
 
 	was       heldList  // what was held before
 	wasUnread bool      // that is not known
@@ -53,6 +54,9 @@ type pass struct {
 	doomed  []*node    // with deletions, which wait for the end
 	behind  []*node    // given up, children first
 	touched []touch    // changed since the last flush
+
+	uncopied uncopied        // in the directories that were compared
+	goneDirs map[string]bool // what was deleted, if it was a directory
 
 	steps      []task // taken from the end
 	fetches    pool   // small ones that wait for company
@@ -95,7 +99,9 @@ type result struct {
 func (m *mirror) newPass(root answer, full bool) *pass {
 	now := time.Now()
 	return &pass{
-		mirror: m, source: root, full: full, start: now, lastTime: now, told: now, gate: m.dest.gate(), known: m.dest.gate(), uncounted: m.dest.status.Deletions == nil,
+		mirror: m, source: root, full: full, start: now, lastTime: now, told: now,
+		gate: m.dest.gate(), known: m.dest.gate(), uncounted: m.dest.status.Deletions == nil,
+		uncopied: uncopied{}, goneDirs: map[string]bool{},
 		notes: make(chan func(), m.config.Jobs),
 	}
 }

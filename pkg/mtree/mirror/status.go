@@ -62,6 +62,10 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
+	links, err := readUncopied(l.marker)
+	if err != nil {
+		return exit.With(exit.Local, err, "")
+	}
 	s := &l.Status
 	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, disk.SourceName(l.Tree.Upstream), l.tree())
 	if s.Walked && l.State == disk.Unwatched {
@@ -81,6 +85,7 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 	if s.Error != "" {
 		fmt.Fprintf(w, "error: %q\n", s.Error)
 	}
+	fmt.Fprintf(w, "not copied: %d\n", links.total())
 	fmt.Fprintf(w, "held: %d\n", held.total())
 	for i := range held.entries {
 		e := &held.entries[i]

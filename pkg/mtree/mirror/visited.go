@@ -23,6 +23,7 @@ func (p *pass) visited(n *node, v *view) {
 	if n.parent == nil {
 		p.full = p.full || n.deep // by the root's record, or for want of one
 		p.gate.Unsure = p.gate.Unsure || n.had && p.uncounted
+		p.inRoot = v.inCopy
 		p.emptyRoot = len(v.listing.Entries) == len(v.plan.skipped) && len(v.plan.kept) == 0
 	}
 	n.record = v.record
@@ -38,6 +39,7 @@ func (p *pass) visited(n *node, v *view) {
 	n.entries = len(v.listing.Entries)
 	p.inCopy += v.inCopy
 	p.made += v.made()
+	p.noteUncopied(n.path, int64(len(v.plan.skipped)))
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
 	n.vague, n.unless = v.vague, v.unless
