@@ -116,7 +116,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	if hookErr := d.hook(ctx); hookErr != nil {
 		d.config.Log.Warn("hook", "error", hookErr)
 	}
-	idle := d.begun && d.root == a.listing.Stamp && !p.changed
+	idle := d.begun && d.root == a.listing.Stamp
 	d.begun, d.again, d.tries = true, false, 0
 	d.known, d.root, d.state, d.epoch = a.validator, a.listing.Stamp, a.state, a.epoch
 	d.stamping, d.held = !a.foreign, p.held > 0
@@ -200,6 +200,9 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 	}
 	start := time.Now()
 	a, err := d.poll(ctx, ask{known: d.known, wait: wait, since: &d.root})
+	if err == nil && !a.unchanged && d.isKnown(&a) {
+		a.unchanged = true // somebody took its validator away
+	}
 	if err != nil || !a.unchanged {
 		return a, err
 	}
@@ -209,6 +212,14 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 	// A source that cannot hold a poll, or will not, is asked at intervals.
 	d.pause(ctx, d.config.Interval-time.Since(start))
 	return a, nil
+}
+
+// isKnown reports whether the root's listing is the one of the last finished pass,
+// and so nothing is new.
+func (d *daemon) isKnown(a *answer) bool {
+	t := &d.dest.tree
+	return a.listing.Stamp == d.root && !a.listing.Hot && a.state == d.state && a.epoch == d.epoch &&
+		(a.treeID == t.ID || a.treeID == "" && t.NoID) && (a.e == "" || a.e == t.E)
 }
 
 // awaitStamps waits for the time of the next full walk at a source whose stamps
