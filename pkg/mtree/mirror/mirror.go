@@ -253,7 +253,7 @@ func newIn(was, is *disk.Tree) string {
 	case !slices.Equal(was.Filters, is.Filters):
 		return "other filters, --no-delete, --no-links or --owner"
 	case was.E != is.E:
-		return "the source's serve has other options, or is another version"
+		return "the source is read with other options or rights, or by another version of serve"
 	}
 	return "what is remembered of this copy was lost"
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -73,6 +74,7 @@ type daemon struct {
 	walk     time.Time    // when the next full walk is due; zero: stamps prune
 	later    later        // what the last pass left incomplete
 	tries    int          // troubles in a row
+	said     time.Time    // when trouble was logged as a warning
 	again    bool         // after trouble: whatever the source says is looked at
 	whole    bool         // the last pass completed the copy
 	away     *mtree.Stamp // since when the source gives no answer; nil: it does
@@ -169,8 +171,8 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	}
 	d.tries++
 	pause := pauseAfter(err, d.tries)
-	d.config.Log.Warn("trying again", "in", pause.Round(time.Millisecond), "error", err)
 	cause := causeOf(err)
+	d.config.Log.Log(ctx, d.loudness(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err)
 	d.config.Notify("trying again: " + cause)
 	if status := d.dest.status; status.Error != cause || (status.Away == nil) != (d.away == nil) {
 		status.Error, status.Away = cause, d.away
@@ -182,6 +184,16 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 		d.wait(ctx, nil, pause)
 	}
 	return nil
+}
+
+// loudness is how trouble is logged: as a warning at first, or if the cause is
+// another one, and then once a minute.
+func (d *daemon) loudness(cause string) slog.Level {
+	if d.tries > 1 && cause == d.dest.status.Error && time.Since(d.said) < longestTrouble {
+		return slog.LevelDebug
+	}
+	d.said = time.Now()
+	return slog.LevelWarn
 }
 
 // await returns the root's listing once it is news or the next pass is due;
