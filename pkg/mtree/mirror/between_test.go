@@ -82,16 +82,21 @@ func TestStatusesThatNobodyAskedFor(t *testing.T) {
 					if r.Method != http.MethodGet || r.URL.Path != only {
 						return false
 					}
+					body := ""
 					if dressed {
+						r.Header.Del("Accept-Encoding")
 						answer := httptest.NewRecorder()
 						b.server.handler.ServeHTTP(answer, r)
+						if status == http.StatusPartialContent {
+							body = answer.Body.String() // all of it
+						}
 						for key, values := range answer.Header() {
 							w.Header()[key] = values
 						}
 						w.Header().Del("Content-Length")
-						w.Header().Del("Content-Encoding")
 					}
 					w.WriteHeader(status)
+					_, _ = io.WriteString(w, body)
 					return true
 				})
 				for _, only = range []string{"/b/", "/b/deep/", "/c/", "/b/new", "/b/deep/x"} {
@@ -308,6 +313,7 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, a.foreign)
 	require.Equal(t, disk.Watched, a.state)
+	require.False(t, source.foreign.Load(), "what is below is asked for as serve is asked")
 	index = true
 	a, err = source.list(t.Context(), ask{})
 	require.NoError(t, err)
@@ -382,4 +388,40 @@ func TestVerifyPassesNothingOver(t *testing.T) {
 	}
 	b.server.interfere(nil)
 	require.NoError(t, Verify(t.Context(), b.config, false))
+}
+
+// Behind a proxy that takes ETags away a file that came by itself got its time to the
+// second only, so its directory was never complete; and the root, which no 304 could
+// confirm, was walked and the file fetched again and again without a pause.
+func TestAProxyThatTakesETagsAway(t *testing.T) {
+	s, b := overHTTP(t, "a/large = "+strings.Repeat("x", 2<<20), "a/small = y", "b/f = z")
+	bad := ""
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if bad != "" && r.URL.Path == bad {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}
+		answer := httptest.NewRecorder()
+		b.server.handler.ServeHTTP(answer, r)
+		for key, values := range answer.Header() {
+			if key != "Etag" {
+				w.Header()[key] = values
+			}
+		}
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+		return true
+	})
+	b.equal(s)
+	b.requireIdle()
+	s.change("a/large = "+strings.Repeat("z", 2<<20), "a/new = x")
+	b.equal(s)
+	b.config.Interval = 5 * time.Millisecond
+	b.start()
+	s.change("b/f = changed")
+	b.eventually(s)
+	passes := b.stats.Passes.Load()
+	asked := b.stats.Requests.Load()
+	require.True(t, assertEventually(func() bool { return b.stats.Requests.Load() > asked+20 }))
+	require.LessOrEqual(t, b.stats.Passes.Load(), passes+1, "the root is asked for, and nothing is new")
 }

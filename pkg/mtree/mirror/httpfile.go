@@ -179,7 +179,8 @@ func untagged(resp *http.Response, e *wanted, body *wholeBody) (mtree.Entry, err
 			g.zones.learn(g, mtree.FromTime(modified))
 		}
 	}
-	if err == nil && (e.vague == nil || e.vague.step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
+	// Of ours it is the second that was listed, or none: then it is that file.
+	if err == nil && e.vague != nil && (e.vague.step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
 		got.MTime = mtree.FromTime(modified)
 	}
 	got.Size, body.low, body.high = resp.ContentLength, resp.ContentLength, resp.ContentLength

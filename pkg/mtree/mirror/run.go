@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -78,6 +79,7 @@ type daemon struct {
 	walk     time.Time    // when the next full walk is due; zero: stamps prune
 	later    later        // what the last pass left incomplete
 	tries    int          // troubles in a row
+	said     time.Time    // when trouble was logged as a warning
 	again    bool         // after trouble: whatever the source says is looked at
 	whole    bool         // the last pass completed the copy
 	away     *mtree.Stamp // since when the source gives no answer; nil: it does
@@ -121,7 +123,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	if hookErr := d.hook(ctx); hookErr != nil {
 		d.config.Log.Warn("hook", "error", hookErr)
 	}
-	idle := d.begun && d.root == a.listing.Stamp && !p.changed
+	idle := d.begun && d.root == a.listing.Stamp
 	d.begun, d.again, d.tries = true, p.madeRoom(), 0
 	d.known, d.root, d.state, d.epoch, d.run = a.validator, a.listing.Stamp, a.state, a.epoch, disk.LatestRun(a.runs)
 	d.stamping, d.held = !a.foreign, p.held > 0
@@ -174,8 +176,8 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	}
 	d.tries++
 	pause := pauseAfter(err, d.tries)
-	d.config.Log.Warn("trying again", "in", pause.Round(time.Millisecond), "error", err)
 	cause := causeOf(err)
+	d.config.Log.Log(ctx, d.loudness(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err)
 	d.config.Notify("trying again: " + cause)
 	if status := d.dest.status; status.Error != cause || (status.Away == nil) != (d.away == nil) {
 		status.Error, status.Away = cause, d.away
@@ -187,6 +189,16 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 		d.wait(ctx, nil, pause)
 	}
 	return nil
+}
+
+// loudness is how trouble is logged: as a warning at first, or if the cause is
+// another one, and then once a minute.
+func (d *daemon) loudness(cause string) slog.Level {
+	if d.tries > 1 && cause == d.dest.status.Error && time.Since(d.said) < longestTrouble {
+		return slog.LevelDebug
+	}
+	d.said = time.Now()
+	return slog.LevelWarn
 }
 
 // await returns the root's listing once it is news or the next pass is due;
@@ -205,6 +217,9 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 	}
 	start := time.Now()
 	a, err := d.poll(ctx, ask{known: d.known, wait: wait, since: &d.root})
+	if err == nil && !a.unchanged && d.isKnown(&a) {
+		a.unchanged = true // somebody took its validator away
+	}
 	if err != nil || !a.unchanged {
 		return a, err
 	}
@@ -214,6 +229,14 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 	// A source that cannot hold a poll, or will not, is asked at intervals.
 	d.pause(ctx, d.config.Interval-time.Since(start))
 	return a, nil
+}
+
+// isKnown reports whether the root's listing is the one of the last finished pass,
+// and so nothing is new.
+func (d *daemon) isKnown(a *answer) bool {
+	t := &d.dest.tree
+	return a.listing.Stamp == d.root && !a.listing.Hot && a.state == d.state && a.epoch == d.epoch &&
+		(a.treeID == t.ID || a.treeID == "" && t.NoID) && (a.e == "" || a.e == t.E)
 }
 
 // awaitStamps waits for the time of the next full walk at a source whose stamps

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -194,4 +195,20 @@ func TestAnOutageIsTold(t *testing.T) {
 		require.NotContains(t, b.printStatus(), "error:")
 		require.EqualValues(t, 1, b.stats.Up.Load())
 	}
+}
+
+// Who asks every few seconds does not say so every few seconds.
+func TestTroubleIsSaidOnceAMinute(t *testing.T) {
+	d := &daemon{mirror: &mirror{dest: &dest{}}, tries: 1}
+	require.Equal(t, slog.LevelWarn, d.loudness("away"))
+	d.dest.status.Error = "away"
+	for d.tries = range 10 {
+		if d.tries > 1 {
+			require.Equal(t, slog.LevelDebug, d.loudness("away"))
+		}
+	}
+	require.Equal(t, slog.LevelWarn, d.loudness("a 503"), "another cause")
+	require.Equal(t, slog.LevelDebug, d.loudness("away"))
+	d.said = d.said.Add(-longestTrouble)
+	require.Equal(t, slog.LevelWarn, d.loudness("away"))
 }
