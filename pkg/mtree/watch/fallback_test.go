@@ -293,7 +293,7 @@ func TestCleaned(t *testing.T) {
 		testfs.Run(t, "git", "-C", root, "init", "-q")
 		testfs.Run(t, "git", "-C", root, "add", "a")
 		r := start(t, Config{Root: root, Backend: backend})
-		id := r.status().Tree.ID
+		tree := r.status().Tree
 		for _, clean := range [][]string{
 			{"git", "-C", root, "clean", "-q", "-fdx"},
 			{"rsync", "-a", "--delete", other + "/", root + "/"},
@@ -304,8 +304,8 @@ func TestCleaned(t *testing.T) {
 			write(t, filepath.Join(root, "a/f"), clean[0])
 			r.sync()
 			seen.fresh(clean[0], "a")
-			require.Equal(t, id, r.status().Tree.ID)
-			require.EqualValues(t, 1, r.status().Tree.Epoch)
+			require.Equal(t, tree.ID, r.status().Tree.ID)
+			require.Equal(t, tree.Epoch, r.status().Tree.Epoch)
 			require.FileExists(t, filepath.Join(root, mtree.MarkerName, ".gitignore"))
 		}
 	}
