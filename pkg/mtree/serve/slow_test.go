@@ -49,8 +49,9 @@ func TestSlowReadersShareOneListing(t *testing.T) {
 		{disk.Unwatched, "/d/?txt"}, {disk.Mirrored, "/d/?txt"}, {disk.Watched, "/d/?txt"}, {disk.Audited, "/d/?txt&since=0"},
 	} {
 		require.NoError(t, os.RemoveAll(root+"/.tidemark"))
+		release := func() {}
 		if test.state != disk.Unwatched {
-			release := watched(t, root, test.state)
+			release = watched(t, root, test.state)
 			if test.state == disk.Audited {
 				release()
 			}
@@ -73,6 +74,7 @@ func TestSlowReadersShareOneListing(t *testing.T) {
 		for _, conn := range conns {
 			require.NoError(t, conn.Close())
 		}
+		release()
 	}
 }
 

@@ -150,19 +150,29 @@ func TestWaitIsBounded(t *testing.T) {
 // A watcher that dies is told to those who wait: their directory says nothing.
 func TestWaitTellsTheState(t *testing.T) {
 	cfg := serve.Config{Root: t.TempDir(), Stats: &serve.Stats{}}
-	release := watched(t, cfg.Root, disk.Degraded)
+	release := watched(t, cfg.Root, disk.Watched)
+	dir, err := disk.OpenRoot(cfg.Root)
+	require.NoError(t, err)
+	defer dir.Close()
+	m, err := disk.OpenMarker(dir, "")
+	require.NoError(t, err)
+	defer m.Close()
+	status, err := m.CreateStatus()
+	require.NoError(t, err)
+	defer status.Close()
+	require.NoError(t, status.Write(disk.Status{State: disk.Watched})) // no checkpoint yet
 	s := &site{T: t, root: cfg.Root, cfg: cfg}
 	s.start()
 	a := s.get("/?txt")
-	require.Equal(t, "degraded", a.Header.Get("Tidemark-State"))
+	require.Equal(t, "watched", a.Header.Get("Tidemark-State"))
 	done := make(chan answer)
 	go func() { done <- s.get("/?txt&wait=40", "If-None-Match", a.Header.Get("ETag")) }()
 	s.waiting(1)
-	release() // now there is a checkpoint without a live watcher: stamps prune again
+	release() // now nobody vouches for the stamps
 	select {
 	case a := <-done:
 		require.Equal(t, 200, a.StatusCode)
-		require.Equal(t, "audited", a.Header.Get("Tidemark-State"))
+		require.Equal(t, "unwatched", a.Header.Get("Tidemark-State"))
 	case <-time.After(wakeLimit):
 		t.Fatal("nobody was told")
 	}

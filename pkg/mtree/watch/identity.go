@@ -148,8 +148,10 @@ func unmarked(c Config, root *disk.Dir, at disk.Root) (id identity, err error) {
 	case !proven && !c.SameTree && !isMirrors:
 		return id, notThatTree(c)
 	default:
-		// The epoch is lost with the file: the clock is above any count.
+		// The epoch is lost with the file, or the one noted is an old one: it was the
+		// clock's at most, or will be above it in a moment.
 		id.tree, id.doubt = known, true
+		id.tree.RaiseEpoch(c.Now())
 		id.keep(c, at)
 	}
 	return id, nil

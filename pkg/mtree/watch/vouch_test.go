@@ -391,7 +391,7 @@ func TestUnwrittenEpoch(t *testing.T) {
 	chattr(t, "-i", marker)
 	audits <- struct{}{}
 	r.await(disk.Watched)
-	require.EqualValues(t, 2, r.status().Tree.Epoch)
+	require.Greater(t, r.status().Tree.Epoch, epoch)
 	require.NotNil(t, r.status().Status.Checkpoint)
 }
 
