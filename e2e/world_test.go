@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -279,7 +278,12 @@ func cmdRequests(ts *testscript.TestScript, _ bool, args []string) {
 func cmdSh(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command("sh", "-euc", strings.Join(args, " "))
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("URL=%s", ts.Getenv("URL")), "WORK="+ts.Getenv("WORK"), "FREE="+ts.Getenv("FREE"))
+	cmd.Env = append(os.Environ(), "URL="+ts.Getenv("URL"), "ADDR="+ts.Getenv("ADDR"), "WORK="+ts.Getenv("WORK"), "FREE="+ts.Getenv("FREE"))
+	for name := range worldOf(ts).programs {
+		if at := ts.Getenv("URL_" + name); at != "" {
+			cmd.Env = append(cmd.Env, "URL_"+name+"="+at)
+		}
+	}
 	out, err := cmd.CombinedOutput()
 	if (err != nil) != neg {
 		ts.Fatalf("sh %q: %v\n%s", args, err, out)
