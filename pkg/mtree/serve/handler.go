@@ -69,7 +69,7 @@ func New(c Config) (*Handler, error) {
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		flights: newFlights(), pages: newPages(), held: newHeld(heldMost),
 	}
-	h.large.patience = largePatience
+	h.large.patience, h.gate.patience = largePatience, bulkPatience
 	if err := h.readRoot(); err != nil {
 		_ = t.root.Close()
 		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")
