@@ -13,8 +13,6 @@ import (
 	"runtime"
 	"syscall"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -28,7 +26,7 @@ func run(args []string) error {
 	if len(args) < 2 {
 		return fmt.Errorf("usage: refuse ENOSYS|EPERM PROGRAM [ARGS]")
 	}
-	errno, ok := map[string]uint32{"ENOSYS": uint32(unix.ENOSYS), "EPERM": uint32(unix.EPERM)}[args[0]]
+	errno, ok := map[string]uint32{"ENOSYS": uint32(syscall.ENOSYS), "EPERM": uint32(syscall.EPERM)}[args[0]]
 	if !ok {
 		return fmt.Errorf("ENOSYS or EPERM, not %q", args[0])
 	}
@@ -43,18 +41,36 @@ func run(args []string) error {
 	return syscall.Exec(path, args[1:], os.Environ())
 }
 
+// Of <linux/prctl.h>, <linux/seccomp.h> and <asm/unistd.h>, which is the same for all
+// machines here; not in package syscall.
+const (
+	setNoNewPrivs = 38 // PR_SET_NO_NEW_PRIVS
+	setSeccomp    = 22 // PR_SET_SECCOMP
+	modeFilter    = 2  // SECCOMP_MODE_FILTER
+	retErrno      = 0x0005_0000
+	retAllow      = 0x7fff_0000
+	openat2       = 437
+)
+
 // filter installs four instructions: load the number of the call, compare, refuse,
 // allow (seccomp(2)).
 func filter(errno uint32) error {
-	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_OPENAT2, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | errno},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	program := []syscall.SockFilter{
+		{Code: syscall.BPF_LD | syscall.BPF_W | syscall.BPF_ABS, K: 0},
+		{Code: syscall.BPF_JMP | syscall.BPF_JEQ | syscall.BPF_K, K: openat2, Jf: 1},
+		{Code: syscall.BPF_RET | syscall.BPF_K, K: retErrno | errno},
+		{Code: syscall.BPF_RET | syscall.BPF_K, K: retAllow},
 	}
-	all := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+	all := syscall.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	if err := prctl(setNoNewPrivs, 1, nil); err != nil {
 		return err
 	}
-	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&all)), 0, 0)
+	return prctl(setSeccomp, modeFilter, unsafe.Pointer(&all))
+}
+
+func prctl(option, value uintptr, pointer unsafe.Pointer) error {
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, option, value, uintptr(pointer), 0, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
 }

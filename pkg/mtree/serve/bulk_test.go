@@ -177,7 +177,9 @@ func TestSums(t *testing.T) {
 	require.Equal(t, "no-store", posted.Header.Get("Cache-Control"))
 }
 
-// Work that a client can ask for without bound is bounded: 429 with Retry-After.
+// Work that a client can ask for without bound is bounded. Who wants more waits, and
+// gets the place of one who waits for its client: sixteen slow readers locked out
+// all others behind their address, for as long as they liked.
 func TestBulkIsBounded(t *testing.T) {
 	s := publishWatched(t, serve.Config{Root: inMemory(t), Tar: true}, nil)
 	require.NoError(t, os.WriteFile(s.path("big"), make([]byte, 64<<20), 0o644))
@@ -185,10 +187,8 @@ func TestBulkIsBounded(t *testing.T) {
 		response, _ := s.slowly("/?tar")
 		require.Equal(t, 200, response.StatusCode)
 	}
-	a := s.get("/?sums")
-	require.Equal(t, 429, a.StatusCode)
-	require.NotEmpty(t, a.Header.Get("Retry-After"))
 	require.Equal(t, 200, s.get("/?txt").StatusCode, "listings go on")
+	require.Equal(t, 200, s.get("/?sums").StatusCode)
 }
 
 // /?status: JSON, no paths.

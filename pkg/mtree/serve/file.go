@@ -148,7 +148,7 @@ func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regul
 		h.refuse(w, http.StatusRequestedRangeNotSatisfiable, "no such range")
 		return
 	}
-	out := &outgoing{w: w, file: f, strict: r.Header.Get("If-Match") != ""}
+	out := &outgoing{h: h, w: w, file: f, strict: r.Header.Get("If-Match") != ""}
 	switch {
 	case r.Method == http.MethodHead:
 		announce(w, info.Size)
@@ -173,6 +173,7 @@ func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regul
 
 // outgoing is a file on its way to one client.
 type outgoing struct {
+	h      *Handler
 	w      http.ResponseWriter
 	file   *disk.Regular
 	strict bool  // the client asked for exactly this state of the file
@@ -202,6 +203,11 @@ func (o *outgoing) send(s span) error {
 	if err := o.stream(span{s.start, s.length - held}); err != nil || held == 0 {
 		return err
 	}
+	give, err := o.keep()
+	if err != nil {
+		return err
+	}
+	defer give()
 	buf := heldBuffers.Get().(*[heldBack]byte)
 	defer heldBuffers.Put(buf)
 	if n, err := o.file.ReadAt(buf[:held], s.start+s.length-held); int64(n) < held {
@@ -219,6 +225,25 @@ func (o *outgoing) send(s span) error {
 	o.sent += int64(n)
 	return err
 }
+
+// keep counts the buffer of one answer. Beyond so many they are part of what is held
+// for clients: nearly all are given back at once.
+func (o *outgoing) keep() (give func(), err error) {
+	h := o.h
+	done := func() { h.tails.Add(-1) }
+	if h.tails.Add(1) <= h.freeTails {
+		return done, nil
+	}
+	one, err := h.held.take(&load{bytes: heldBack}, cutting(o.w))
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return func() { h.held.give(one); done() }, nil
+}
+
+// freeTails is how many buffers for files may be in use without being counted.
+const freeTails = 256
 
 // stream sends a span straight from the file. net/http turns the copy of a
 // LimitedReader over a file into sendfile(2).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -26,6 +27,8 @@ type Handler struct {
 	flights    *flights // listings being made
 	pages      *pages   // listings being sent
 	held       *held
+	tails      atomic.Int64 // buffers with what was held back of files
+	freeTails  int64        // of these, how many are not counted in held
 	gate       *turnstile
 	large      *turnstile
 	readers    *turnstile // those who wait where every look means reading the directory
@@ -67,9 +70,9 @@ func New(c Config) (*Handler, error) {
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		flights: newFlights(), pages: newPages(), held: newHeld(heldMost),
+		flights: newFlights(), pages: newPages(), held: newHeld(heldMost), freeTails: freeTails,
 	}
-	h.large.patience = largePatience
+	h.large.patience, h.gate.patience = largePatience, bulkPatience
 	if err := h.readRoot(); err != nil {
 		_ = t.root.Close()
 		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")

@@ -2,6 +2,9 @@ package serve
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -108,4 +111,36 @@ func TestFlights(t *testing.T) {
 		require.Panics(t, func() { _, _ = f.do(flightKey{}, false, func() (*page, error) { panic("x") }) })
 		require.Empty(t, f.by)
 	})
+}
+
+// What is held back of files counts, too, as soon as there is much of it.
+func TestTailsAreHeld(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(root+"/f", []byte("bytes"), 0o644))
+	h, err := New(Config{Root: root})
+	require.NoError(t, err)
+	defer h.Close()
+	h.freeTails, h.held = 0, newHeld(heldBack)
+	get := func() string {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/f", nil))
+		return w.Body.String()
+	}
+	require.Equal(t, "bytes", get())
+	require.Zero(t, h.held.bytes)
+	cut := make(chan struct{})
+	slow, err := h.held.take(&load{bytes: 1}, func() { close(cut) })
+	require.NoError(t, err)
+	go func() {
+		<-cut
+		h.held.give(slow)
+	}()
+	require.Equal(t, "bytes", get())
+	select {
+	case <-cut:
+	default:
+		t.Fatal("who holds more than there is room for is let go")
+	}
+	require.Zero(t, h.held.bytes)
+	require.Zero(t, h.tails.Load())
 }

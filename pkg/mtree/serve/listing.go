@@ -26,6 +26,7 @@ type view struct {
 	hot      bool      // a copy's directory that is unfinished
 	noStore  bool      // the answer holds for this request only
 	seen     string    // tag of the listing as it was read while waiting, where no stamp proves it
+	place    *place    // within the turnstile of bulk requests
 	recent   bool      // the entries are files below, named by their paths
 }
 

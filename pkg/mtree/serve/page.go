@@ -316,7 +316,7 @@ func (h *Handler) passLarge(r *http.Request, size int64) (leave func(), err erro
 	if size <= h.largeSize {
 		return func() {}, nil
 	}
-	out, err := h.large.wait(r)
+	out, err := h.large.wait(r, &place{client: clientOf(r)})
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	if !h.ready(w, v) {
 		return
 	}
-	leave, ok := h.enter(w, r)
+	leave, ok := h.enter(w, r, v)
 	if !ok {
 		return
 	}
@@ -56,12 +56,18 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 }
 
 // enter lets a request in that makes work or takes memory without bound, if this
-// client may have one more such request under way; if not, the answer has been given.
-func (h *Handler) enter(w http.ResponseWriter, r *http.Request) (leave func(), ok bool) {
-	if leave, ok = h.gate.enter(r); !ok {
+// client may have one more such request under way, or before long; if not, the answer
+// has been given.
+func (h *Handler) enter(w http.ResponseWriter, r *http.Request, v *view) (leave func(), ok bool) {
+	v.place = &place{client: clientOf(r), cut: cutting(w)}
+	leave, err := h.gate.wait(r, v.place)
+	switch {
+	case err == errBusy:
 		h.refuse(w, http.StatusTooManyRequests, "too many of these requests at once")
+	case err != nil:
+		h.fail(w, err)
 	}
-	return leave, ok
+	return leave, err == nil
 }
 
 // bulk answers ?tar and ?sums for these paths below the directory.

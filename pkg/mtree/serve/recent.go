@@ -34,7 +34,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 		h.refuse(w, http.StatusConflict, "only where watch keeps the stamps can the newest files be found")
 		return
 	}
-	leave, ok := h.enter(w, r)
+	leave, ok := h.enter(w, r, v)
 	if !ok {
 		return
 	}
@@ -44,6 +44,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 		h.fail(w, err)
 		return
 	}
+	leave() // the client may take long for the answer
 	v.noStore, v.recent = true, true
 	header := w.Header()
 	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)

@@ -3,6 +3,7 @@ package serve
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -21,6 +22,8 @@ type sink struct {
 	zip  *gzip.Writer // nil: as it is
 	out  io.Writer
 	sent bool // something went out: from here on an error aborts
+
+	place *place // what the request has within a turnstile; nil: nothing
 }
 
 func newSink(w http.ResponseWriter, c coding) *sink {
@@ -47,12 +50,22 @@ func (s *sink) flush(body []byte) error {
 	for len(body) > 0 {
 		n := min(len(body), maxPiece)
 		extend(s.w)
-		if _, err := s.out.Write(body[:n]); err != nil {
+		if err := s.put(body[:n]); err != nil {
 			return err
 		}
 		body = body[n:]
 	}
 	return nil
+}
+
+// put writes one piece; its place knows meanwhile that it waits for the client.
+func (s *sink) put(piece []byte) error {
+	if s.place != nil {
+		s.place.blocked.Store(time.Now().UnixNano())
+		defer s.place.blocked.Store(0)
+	}
+	_, err := s.out.Write(piece)
+	return err
 }
 
 // end sends the last of the body.

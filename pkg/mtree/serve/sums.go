@@ -37,7 +37,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 		h.fail(w, err)
 		return
 	}
-	leave, ok := h.enter(w, r)
+	leave, ok := h.enter(w, r, v)
 	if !ok {
 		return
 	}
@@ -66,6 +66,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 // unreadable, no regular file or changes meanwhile is left out.
 func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
 	out := newSink(w, identity)
+	out.place = v.place
 	var body []byte
 	last := time.Now()
 	for _, path := range paths {

@@ -21,6 +21,7 @@ const maxBulkFile = 1 << 20
 // left out: the client asks for it singly.
 func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
 	out := newSink(w, identity)
+	out.place = v.place
 	buffer := tarBuffers.Get().(*[]byte)
 	body := (*buffer)[:0]
 	defer func() { putTarBuffer(buffer, body) }()
@@ -104,7 +105,7 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 	if !h.ready(w, v) {
 		return
 	}
-	leave, ok := h.enter(w, r)
+	leave, ok := h.enter(w, r, v)
 	if !ok {
 		return
 	}
@@ -115,6 +116,7 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 		return // nothing is packed for nobody
 	}
 	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), out: newSink(w, identity)}
+	p.out.place = v.place
 	err := p.dir("")
 	if err != nil && !p.out.sent {
 		h.fail(w, err)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -22,13 +23,27 @@ type turnstile struct {
 	share    int            // at once for one client
 	patience time.Duration  // how long wait waits
 	left     chan struct{}  // closed when somebody leaves, then replaced
+	places   map[*place]struct{}
 }
+
+// place is what a request has within a turnstile. One that waits for its client is
+// taken from it when another waits for a place.
+type place struct {
+	client  string
+	cut     func()       // ends the waiting for the client
+	blocked atomic.Int64 // Unix nanoseconds since when it waits for its client; 0: it does not, or was cut
+}
+
+// slowGrace is how long a client may take for a piece of 64 to 512 KiB while others
+// wait for a place.
+const slowGrace = 5 * time.Second
 
 // A mirror has --jobs 8 requests under way by default. The listing of a large
 // directory takes some 200 bytes an entry while it is made.
 const (
 	bulkMost      = 64
 	bulkShare     = 16
+	bulkPatience  = 10 * time.Second
 	largeMost     = 4
 	largeShare    = 2
 	largePatience = 30 * time.Second
@@ -36,15 +51,24 @@ const (
 )
 
 func newTurnstile(most, share int) *turnstile {
-	return &turnstile{by: map[string]int{}, most: most, share: share, left: make(chan struct{})}
+	return &turnstile{by: map[string]int{}, most: most, share: share, left: make(chan struct{}), places: map[*place]struct{}{}}
 }
 
 // enter lets the request in, if it may; leave must follow then.
 func (t *turnstile) enter(r *http.Request) (leave func(), ok bool) {
+	return t.take(&place{client: clientOf(r)})
+}
+
+func clientOf(r *http.Request) string {
 	client, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		client = r.RemoteAddr
+		return r.RemoteAddr
 	}
+	return client
+}
+
+func (t *turnstile) take(p *place) (leave func(), ok bool) {
+	client := p.client
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.all >= t.most || t.by[client] >= t.share {
@@ -52,29 +76,57 @@ func (t *turnstile) enter(r *http.Request) (leave func(), ok bool) {
 	}
 	t.all++
 	t.by[client]++
-	return func() { t.leave(client) }, true
+	t.places[p] = struct{}{}
+	return sync.OnceFunc(func() { t.leave(p) }), true
 }
 
 // wait is enter that waits for its turn, errBusy if that does not come within patience.
-func (t *turnstile) wait(r *http.Request) (leave func(), err error) {
-	end := time.After(t.patience)
+func (t *turnstile) wait(r *http.Request, p *place) (leave func(), err error) {
+	var end <-chan time.Time
 	for {
 		t.mu.Lock()
 		left := t.left
 		t.mu.Unlock()
-		if leave, ok := t.enter(r); ok {
+		if leave, ok := t.take(p); ok {
 			return leave, nil
 		}
 		if t.patience == 0 {
 			return nil, errBusy
 		}
+		if end == nil {
+			end = time.After(t.patience)
+		}
+		t.letGo(p.client)
 		select {
 		case <-left:
+		case <-time.After(slowGrace / 20):
 		case <-end:
 			return nil, errBusy
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		}
+	}
+}
+
+// letGo ends the request that waits for its client the longest, for one of client that
+// waits for a place: one of its own if it has its share.
+func (t *turnstile) letGo(client string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own := t.by[client] >= t.share
+	if !own && t.all < t.most {
+		return
+	}
+	var slowest *place
+	since := time.Now().Add(-slowGrace).UnixNano()
+	for p := range t.places {
+		if at := p.blocked.Load(); at != 0 && at < since && (p.client == client || !own) {
+			slowest, since = p, at
+		}
+	}
+	if slowest != nil {
+		slowest.blocked.Store(0)
+		slowest.cut()
 	}
 }
 
@@ -102,12 +154,13 @@ func (h *Handler) readDir(r *http.Request, lister *disk.Lister, path string) (mt
 	return lister.Read(dir, path)
 }
 
-func (t *turnstile) leave(client string) {
+func (t *turnstile) leave(p *place) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.places, p)
 	t.all--
-	if t.by[client]--; t.by[client] == 0 {
-		delete(t.by, client)
+	if t.by[p.client]--; t.by[p.client] == 0 {
+		delete(t.by, p.client)
 	}
 	close(t.left)
 	t.left = make(chan struct{})

@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,6 +38,44 @@ func TestTurnstile(t *testing.T) {
 	leave1()
 	_, ok = gate.enter(from("b:1"))
 	require.True(t, ok)
+}
+
+// Who waits for a place gets it when somebody leaves, or from the one who waits for its
+// client the longest: of the same address only, if that has its share.
+func TestTurnstileWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := newTurnstile(3, 2)
+		gate.patience = 10 * time.Second
+		cut := map[string]bool{}
+		leaves := map[string]func(){}
+		enter := func(client, name string) error {
+			p := &place{client: client, cut: func() {
+				cut[name] = true
+				go leaves[name]()
+			}}
+			if name != "works" {
+				p.blocked.Store(time.Now().UnixNano())
+			}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			leave, err := gate.wait(r, p)
+			leaves[name] = leave
+			return err
+		}
+		require.NoError(t, enter("b", "slow b"))
+		require.NoError(t, enter("a", "works"))
+		<-time.After(time.Second)
+		require.NoError(t, enter("a", "slow a"))
+		begun := time.Now()
+		require.NoError(t, enter("a", "third"))
+		require.Greater(t, time.Since(begun), slowGrace)
+		require.Equal(t, map[string]bool{"slow a": true}, cut)
+		require.NoError(t, enter("c", "fourth"))
+		require.Equal(t, map[string]bool{"slow a": true, "slow b": true}, cut)
+		gate.places = map[*place]struct{}{} // nobody waits for its client
+		begun = time.Now()
+		require.ErrorIs(t, enter("d", "fifth"), errBusy)
+		require.Equal(t, gate.patience, time.Since(begun))
+	})
 }
 
 // Listings of large directories pass a turnstile of their own; validators need
