@@ -145,7 +145,7 @@ func (t *tree) read() (*snapshot, error) {
 	if s.Tree.Role == disk.Copy {
 		rules = glob.Among(s.Tree.Filters)
 	}
-	if filters, globErr := glob.New(rules); globErr == nil {
+	if filters, globErr := glob.Recorded(rules); globErr == nil {
 		s.filters = filters
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s %q", s.Tree.ID, s.Tree.Epoch, t.options, rules))
