@@ -175,16 +175,6 @@ func (t *fanTaking) foundIn(dir string) *gathered {
 	return h
 }
 
-// puzzle leaves a file to the next Take.
-func (t *fanTaking) puzzle(file string) {
-	t.Drained = false
-	t.queue.mu.Lock()
-	t.puzzles[file] = struct{}{}
-	t.queue.news = true
-	t.queue.mu.Unlock()
-	t.queue.tell()
-}
-
 var errNowhere = errors.New("the kernel knows no name of it")
 
 // file returns where the file is, directory and name; no name: it is gone, or

@@ -29,9 +29,9 @@ const (
 // places finds the paths of directories from their file handles. Recently used
 // ones stay open, by O_PATH: looking one up anew makes the kernel read the
 // directory above it. Paths are kept until a directory of the tree was renamed, and
-// what was found outside until one came into the tree. One that is out of date already, its event still to come, does
-// no harm, as it would do none if it had been asked for a moment before the
-// rename: that event restamps all that it concerns.
+// what was found outside until one came into the tree. A path that is out of date
+// already, its event still to come, does no harm, as it would do none if it had been
+// asked for a moment before the rename: that event restamps all that it concerns.
 type places struct {
 	root    int
 	top     string            // the root's path, asked at the beginning of each Take
@@ -120,10 +120,10 @@ func (p *places) open(dir string) (int, error) {
 	return fd, nil
 }
 
-// openHandle returns an O_PATH descriptor of what has the handle. ext4 reports ENOMEM, not ESTALE,
-// while the inode number of a removed directory is being given to a new file
-// (iget_locked of an inode in I_CREATING): the next try finds it stale. Only
-// where it stays so is memory short.
+// openHandle returns an O_PATH descriptor of what has the handle. ext4 reports
+// ENOMEM, not ESTALE, while the inode number of a removed directory is being given
+// to a new file (iget_locked of an inode in I_CREATING): the next try finds it
+// stale. Only where it stays so is memory short.
 func (p *places) openHandle(id string, flags int) (fd int, err error) {
 	kind := int32(binary.NativeEndian.Uint32([]byte(id[fanFSID+4:])))
 	handle := unix.NewFileHandle(kind, []byte(id[fanFSID+fanHandle:]))
