@@ -143,7 +143,7 @@ func (t *fanTaking) findFiles() int {
 	for file, mask := range loose {
 		dir, name, err := t.places.file(file)
 		switch {
-		case errors.Is(err, errNowhere) && mask == unix.FAN_ATTRIB:
+		case err != nil && mask == unix.FAN_ATTRIB:
 			puzzles = append(puzzles, file)
 		case err != nil:
 			t.loseFile(err)
