@@ -95,7 +95,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		Copy: p.IsCopy(), Mounts: s.crossMounts,
 	}
 	if lister.Copy {
-		filters, err := glob.New(glob.Among(p.Tree.Filters))
+		filters, err := glob.Recorded(glob.Among(p.Tree.Filters))
 		if err != nil {
 			return answer{}, err
 		}

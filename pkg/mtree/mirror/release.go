@@ -101,7 +101,7 @@ func releaseHere(c *Config) error {
 	defer d.close()
 	was := *c
 	was.restore(d.tree.Filters)
-	if d.filters, err = glob.New(was.Filters); err != nil {
+	if d.filters, err = glob.Recorded(was.Filters); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	held, err := readHeld(d.marker, heldName)

@@ -176,7 +176,7 @@ func (t *tree) read() (*snapshot, error) {
 	if s.IsCopy() {
 		rules = glob.Among(s.Tree.Filters)
 	}
-	if filters, globErr := glob.New(rules); globErr == nil {
+	if filters, globErr := glob.Recorded(rules); globErr == nil {
 		s.filters = filters
 	}
 	s.crosses = t.cfg.CrossMounts && (err != nil || s.Crosses())

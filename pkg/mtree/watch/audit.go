@@ -192,7 +192,7 @@ func (a *audit) open(v *visit) (err error) {
 		return err
 	}
 	info, err := dir.Self()
-	if err == nil && v.parent != nil && a.beyond(v.parent.info, info) {
+	if err == nil && v.parent != nil && (a.beyond(v.parent.info, info) || dir.IsPlaceholder(info)) {
 		return dir.Close()
 	}
 	if err == nil {

@@ -210,6 +210,41 @@ func TestOnceOnFUSE(t *testing.T) {
 	require.Equal(t, "state: audited", lines(text.String())[0])
 }
 
+// A btrfs snapshot has a placeholder where a subvolume was nested. It forgets the
+// time that is set, and the event of the setting was taken for somebody else's
+// change: 85 batches a second for ever.
+func TestPlaceholderInASnapshot(t *testing.T) {
+	t.Parallel()
+	dir := testfs.Image(t, "mkfs.btrfs", "-q")
+	root := filepath.Join(dir, "snapshot")
+	testfs.Run(t, "btrfs", "-q", "subvolume", "create", filepath.Join(dir, "top"))
+	testfs.Run(t, "btrfs", "-q", "subvolume", "create", filepath.Join(dir, "top/nested"))
+	testfs.Run(t, "btrfs", "-q", "subvolume", "snapshot", filepath.Join(dir, "top"), root)
+	write(t, filepath.Join(root, "f"), "one")
+	r := start(t, Config{Root: root, Backend: "inotify", CrossMounts: true})
+	touched := func() {
+		t.Helper()
+		must(t, os.Chtimes(filepath.Join(root, "nested"), day(1999), day(1999)))
+		for range 10 { // each is one batch; what goes on by itself makes many
+			r.sync()
+		}
+		before := r.config.Stats.Stamped.Load()
+		for range 10 {
+			r.sync()
+		}
+		require.Equal(t, before, r.config.Stats.Stamped.Load(), r.log)
+		require.Equal(t, disk.Watched, r.status().State)
+	}
+	touched()
+	must(t, os.Mkdir(filepath.Join(root, "d"), 0o755))
+	must(t, os.Rename(filepath.Join(root, "d"), filepath.Join(root, "e")))
+	touched()
+	seen := logStamps(t, root)
+	write(t, filepath.Join(root, "f"), "two")
+	r.sync()
+	seen.fresh("beside it", ".")
+}
+
 // fuse mounts a directory once more, by bindfs.
 func fuse(t testing.TB) (behind, root string) {
 	behind = newTreeIn(t, t.TempDir(), "a/b/f = one", "x/g = two", "old/")

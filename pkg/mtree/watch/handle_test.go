@@ -63,7 +63,7 @@ func TestWrittenByHandle(t *testing.T) {
 				t.Helper()
 				r.sync()
 				seen.fresh(what, "a/b")
-				require.Equal(t, disk.Watched, r.status().State)
+				r.await(disk.Watched)
 				seen.note()
 			}
 			uncache(t, dir)

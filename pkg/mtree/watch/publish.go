@@ -105,7 +105,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path str
 	if err != nil {
 		return p.unopened(path, err)
 	}
-	if p.foreign(parent, info, path) {
+	if p.foreign(parent, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
 	}
 	if p.border(child, path) { // an entry of d, and nothing inside
@@ -177,7 +177,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	if err != nil {
 		return p.unopened(path, err)
 	}
-	if p.foreign(self, info, path) {
+	if p.foreign(self, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
 	}
 	own, fresh := p.arm(ref, d, name, child)

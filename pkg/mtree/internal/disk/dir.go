@@ -165,6 +165,19 @@ func (d *Dir) Readlink(name string) (string, error) {
 	return string(buf[:n]), nil
 }
 
+// placeholderIno is the inode number of every placeholder
+// (BTRFS_EMPTY_SUBVOL_DIR_OBJECTID).
+const placeholderIno = 2
+
+// IsPlaceholder reports whether the directory stands in a btrfs snapshot where a
+// subvolume was nested: it is empty, nobody can put anything in it, and it has
+// another time whenever it is looked up, whatever was set. info is what Self
+// returned. Cost: one fstatfs for inodes 2.
+func (d *Dir) IsPlaceholder(info Info) bool {
+	var fs unix.Statfs_t
+	return info.Node.Ino == placeholderIno && unix.Fstatfs(d.fd, &fs) == nil && fs.Type == unix.BTRFS_SUPER_MAGIC
+}
+
 // SetTime sets the directory's own mtime by its descriptor and leaves the
 // atime; the file system rounds down to its granule. It needs ownership or
 // CAP_FOWNER (EPERM, EROFS).

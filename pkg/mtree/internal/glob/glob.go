@@ -3,7 +3,8 @@
 // A pattern with a leading slash is anchored at the root; one with a trailing
 // slash matches directories only; one without any other slash matches the base
 // name anywhere; one with a slash inside matches the end of a path. "*", "?",
-// "[a-z]" and "{a,b}" stay within a component, "**" crosses. The first pattern
+// "[a-z]" and "{a,b}" stay within a component, "**" crosses; it stands for whole
+// components and is refused beside other characters of one. The first pattern
 // that matches decides; what none matches takes part. What lies below an
 // excluded directory is excluded.
 package glob
@@ -28,6 +29,17 @@ type rule struct {
 
 // New compiles rules of the form "+ GLOB" (include) and "- GLOB" (exclude).
 func New(rules []string) (*List, error) {
+	for _, text := range rules {
+		if _, pattern, ok := strings.Cut(text, " "); ok && withinComponent(pattern) {
+			return nil, fmt.Errorf("bad glob %q: ** stands for whole components, as in a/**/b; within one write *", pattern)
+		}
+	}
+	return Recorded(rules)
+}
+
+// Recorded compiles rules that were accepted before, perhaps by a version that took
+// "**" within a component for "*".
+func Recorded(rules []string) (*List, error) {
 	l := &List{}
 	for _, text := range rules {
 		r, err := compile(text)

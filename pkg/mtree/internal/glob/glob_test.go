@@ -33,6 +33,20 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
+// "**" beside other characters of a component was taken for "*", without a word.
+func TestDoubleStarWithinAComponent(t *testing.T) {
+	for _, bad := range []string{"/a**", "a**", "**a", "/a/**x", "a/**x/b", "***", "a/***", "{a**,b}", "{a,**b}/c", "{a,b}**", "**{a,b}", "x{**,a}", "{**,a}x", "[a]**", "\\***", "a/{b,{c,d**}}", "a**/"} {
+		_, err := New([]string{"- " + bad})
+		require.ErrorContains(t, err, "** stands for whole components", bad)
+		_, err = Recorded([]string{"- " + bad})
+		require.NoError(t, err, bad)
+	}
+	for _, good := range []string{"**", "/**", "a/**", "**/a", "a/**/b", "{a,**}/b", "{**,a}", "a/{b,**}", "a/{**/b,c}", "[**]a", "\\**", "a\\*\\*", "*/**/*", "*a*", "{a,{b,**}}/c", "a,b/**", "a/**/"} {
+		_, err := New([]string{"- " + good, "+ " + good})
+		require.NoError(t, err, good)
+	}
+}
+
 func TestHidesBelowAnExcludedDirectory(t *testing.T) {
 	l, err := Excluding([]string{"/cache/"})
 	require.NoError(t, err)

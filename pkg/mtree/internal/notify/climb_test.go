@@ -18,7 +18,7 @@ func TestClimbFromARemovedDirectory(t *testing.T) {
 	require.NoError(t, err)
 	defer dir.Close()
 	require.NoError(t, os.RemoveAll(top+"/d"))
-	p := &places{top: top, climbed: map[uint64]string{}}
+	p := &places{top: top, climbed: map[inode]string{}}
 	_, ok, err := p.climb("handle", int(dir.Fd()))
 	require.NoError(t, err)
 	require.False(t, ok)

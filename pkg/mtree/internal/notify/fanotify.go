@@ -409,17 +409,17 @@ func (t *fanTaking) event(e fanEvent) {
 }
 
 // move forgets what a renamed directory may have made untrue. Where it came from
-// and where it went to has an event each. What is asked about now is how things are
-// behind all events of this read: a directory that is outside by now, or gone, had
-// nothing come into the tree. Else what was outside may be inside.
+// and where it went to has an event each, and it is asked how things are behind all
+// events of this read: into a directory that is outside by now, or gone, nothing came
+// that is in the tree by this. Else what was outside may be inside.
 func (t *fanTaking) move(e fanEvent) {
 	if t.places.isOutside(e.dir) {
 		return
 	}
 	_, inside, err := t.places.path(string(e.dir))
 	switch {
-	case !inside && err == nil:
-	case e.mask&unix.FAN_MOVED_TO != 0:
+	case t.places.isOutside(e.dir): // as was just found
+	case e.mask&unix.FAN_MOVED_TO != 0 && (inside || err != nil):
 		t.places.moved()
 		t.moved = true
 	default:

@@ -143,7 +143,7 @@ func (t *fanTaking) findFiles() int {
 	for file, mask := range loose {
 		dir, name, err := t.places.file(file)
 		switch {
-		case errors.Is(err, errNowhere) && mask == unix.FAN_ATTRIB:
+		case err != nil && mask == unix.FAN_ATTRIB:
 			puzzles = append(puzzles, file)
 		case err != nil:
 			t.loseFile(err)
@@ -173,16 +173,6 @@ func (t *fanTaking) foundIn(dir string) *gathered {
 		t.found[dir] = h
 	}
 	return h
-}
-
-// puzzle leaves a file to the next Take.
-func (t *fanTaking) puzzle(file string) {
-	t.Drained = false
-	t.queue.mu.Lock()
-	t.puzzles[file] = struct{}{}
-	t.queue.news = true
-	t.queue.mu.Unlock()
-	t.queue.tell()
 }
 
 var errNowhere = errors.New("the kernel knows no name of it")

@@ -29,14 +29,14 @@ const (
 // places finds the paths of directories from their file handles. Recently used
 // ones stay open, by O_PATH: looking one up anew makes the kernel read the
 // directory above it. Paths are kept until a directory of the tree was renamed, and
-// what was found outside until one came into the tree. One that is out of date already, its event still to come, does
-// no harm, as it would do none if it had been asked for a moment before the
-// rename: that event restamps all that it concerns.
+// what was found outside until one came into the tree. A path that is out of date
+// already, its event still to come, does no harm, as it would do none if it had been
+// asked for a moment before the rename: that event restamps all that it concerns.
 type places struct {
 	root    int
-	top     string            // the root's path, asked at the beginning of each Take
-	climbed map[uint64]string // paths that readlink does not give, by inode, for one Take
-	deep    bool              // there was one in this Take
+	top     string           // the root's path, asked at the beginning of each Take
+	climbed map[inode]string // paths that readlink does not give, for one Take
+	deep    bool             // there was one in this Take
 
 	mu      sync.Mutex
 	mounts  map[string]int      // file system id -> a descriptor on it
@@ -47,6 +47,11 @@ type places struct {
 	paths map[string]string // by handle
 	kept  int               // bytes in paths
 }
+
+// inode is a directory while nobody can remove it and make another.
+type inode struct{ dev, ino uint64 }
+
+func inodeOf(st *unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
 
 type openDir struct {
 	fd   int
@@ -78,7 +83,7 @@ func (p *places) begin() {
 	if top, err := readlink(p.root); err == nil {
 		p.top = top
 	}
-	p.climbed, p.deep = map[uint64]string{}, false
+	p.climbed, p.deep = map[inode]string{}, false
 }
 
 // moved forgets where directories are: one came into the tree, or may have.
@@ -120,10 +125,10 @@ func (p *places) open(dir string) (int, error) {
 	return fd, nil
 }
 
-// openHandle returns an O_PATH descriptor of what has the handle. ext4 reports ENOMEM, not ESTALE,
-// while the inode number of a removed directory is being given to a new file
-// (iget_locked of an inode in I_CREATING): the next try finds it stale. Only
-// where it stays so is memory short.
+// openHandle returns an O_PATH descriptor of what has the handle. ext4 reports
+// ENOMEM, not ESTALE, while the inode number of a removed directory is being given
+// to a new file (iget_locked of an inode in I_CREATING): the next try finds it
+// stale. Only where it stays so is memory short.
 func (p *places) openHandle(id string, flags int) (fd int, err error) {
 	kind := int32(binary.NativeEndian.Uint32([]byte(id[fanFSID+4:])))
 	handle := unix.NewFileHandle(kind, []byte(id[fanFSID+fanHandle:]))
@@ -189,6 +194,9 @@ func (p *places) find(dir string) (path string, ok bool, err error) {
 	if err := unix.Fstat(fd, &st); err != nil || st.Nlink == 0 {
 		p.release(dir, p.held[dir])
 		return "", false, nil
+	}
+	if path, ok := p.climbed[inodeOf(&st)]; ok {
+		return path, true, nil
 	}
 	if p.deep && p.comesFromOutside(fd) {
 		p.leave(dir)
@@ -272,6 +280,16 @@ func (p *places) climb(dir string, fd int) (path string, ok bool, err error) {
 	return path, ok, err
 }
 
+// wasClimbed reports whether the path is known to this Take.
+func (p *places) wasClimbed(fd int) bool {
+	var st unix.Stat_t
+	if len(p.climbed) == 0 || unix.Fstat(fd, &st) != nil {
+		return false
+	}
+	_, ok := p.climbed[inodeOf(&st)]
+	return ok
+}
+
 // maxUp is how many levels are gone up at once: "../" each in one path.
 const maxUp = 1024
 
@@ -289,6 +307,10 @@ func (p *places) surface(dir string, fd int) (inside bool, err error) {
 		up, err := above(deep, step)
 		if err != nil {
 			return false, err
+		}
+		if p.wasClimbed(up) {
+			_ = unix.Close(up)
+			return true, nil
 		}
 		id, outside, full, err := p.look(up)
 		if err == unix.ENAMETOOLONG {
@@ -359,7 +381,7 @@ func closeBut(keep, fd int) {
 }
 
 func (p *places) climbUp(fd int) (string, bool, error) {
-	var inodes []uint64
+	var inodes []inode
 	var names []string
 	at := procFD(fd)
 	var last *os.File // at is by its descriptor
@@ -370,7 +392,7 @@ func (p *places) climbUp(fd int) (string, bool, error) {
 		if err := unix.Stat(at, &st); err != nil {
 			return "", false, fmt.Errorf("stat: %w", err)
 		}
-		if known, ok := p.climbed[st.Ino]; ok {
+		if known, ok := p.climbed[inodeOf(&st)]; ok {
 			base, inside = known, true
 			break
 		}
@@ -389,7 +411,7 @@ func (p *places) climbUp(fd int) (string, bool, error) {
 		if err != nil || name == "" {
 			return "", false, err
 		}
-		names, inodes = append(names, name), append(inodes, st.Ino)
+		names, inodes = append(names, name), append(inodes, inodeOf(&st))
 		at = procFD(int(up.Fd()))
 	}
 	if !inside {
