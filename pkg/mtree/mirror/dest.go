@@ -133,8 +133,10 @@ func (d *dest) open(c *Config) (err error) {
 // source is always read in the root itself, too, whatever --state-dir says.
 func (d *dest) mayTake(c *Config) error {
 	tree, err := readTree(d.root, c.StateDir)
-	if own, ownErr := d.root.OwnTree(); c.StateDir != "" && ownErr == nil && own.Role != disk.Copy {
-		tree, err = own, nil
+	if c.StateDir != "" {
+		if own, ownErr := d.root.OwnTree(); ownErr == nil && own.Role != disk.Copy {
+			tree, err = own, nil
+		}
 	}
 	switch {
 	case errors.Is(err, disk.ErrNewerFormat):

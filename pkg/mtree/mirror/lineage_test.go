@@ -89,6 +89,9 @@ func TestRolledBackAndWatched(t *testing.T) {
 		for _, equal := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				s, b := rollBack(t)
+				second := newBench(t, b.config.Dest)
+				require.NoError(t, second.once())
+				second.ageCTimes("a/b", "a", "")
 				for _, path := range []string{"a/b", "a", ""} {
 					at := disk.Now()
 					if equal {
@@ -107,11 +110,15 @@ func TestRolledBackAndWatched(t *testing.T) {
 				m.close() // killed
 				require.Equal(t, secondRun, b.status().SourceRun)
 				require.NotEqual(t, runs, b.published().Tree.Runs, "who copies from here is to walk when this copy has")
+				second.requireIdle()
 
 				b.equal(s)
 				require.Contains(t, b.out.String(), "fetched 1 files")
 				b.requireIdle()
 				require.Equal(t, runs, b.published().Tree.Runs)
+				second.equal(s)
+				require.Contains(t, second.out.String(), "fetched 1 files")
+				second.requireIdle()
 			})
 		}
 	}

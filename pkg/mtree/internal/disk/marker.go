@@ -245,10 +245,14 @@ func (t Tree) Same(u Tree) bool {
 // tree file. It changes as seldom as that is, for writing it moves the root's
 // ctime.
 func (t *Tree) noted() Tree {
-	return Tree{
-		Format: t.Format, ID: t.ID, Role: t.Role, Dev: t.Dev, FS: t.FS, Inode: t.Inode, Born: t.Born, Minted: t.Minted,
+	n := Tree{
+		Format: t.Format, ID: t.ID, Role: t.Role, FS: t.FS, Inode: t.Inode, Born: t.Born, Minted: t.Minted,
 		Upstream: t.Upstream, NoID: t.NoID, Place: t.Place, Path: t.Path, Adopted: t.Adopted,
 	}
+	if n.FS == "" && n.Born == (mtree.Stamp{}) {
+		n.Dev = t.Dev // another one after a reboot, and nothing else tells
+	}
+	return n
 }
 
 // note keeps t on the root, where the file system has extended attributes.
