@@ -114,8 +114,8 @@ func TestRolledBackAndWatched(t *testing.T) {
 
 				b.equal(s)
 				require.Contains(t, b.out.String(), "fetched 1 files")
-				b.requireIdle()
 				require.Equal(t, runs, b.published().Tree.Runs)
+				b.requireIdle()
 				second.equal(s)
 				require.Contains(t, second.out.String(), "fetched 1 files")
 				second.requireIdle()
@@ -140,9 +140,41 @@ func TestRunsThatGoOn(t *testing.T) {
 	s.runs(ended(firstRun, top), disk.Run{ID: secondRun})
 	b.requireIdle()
 	require.Equal(t, secondRun, b.status().SourceRun)
+
+	// what was listed below the root counts, too
+	top = disk.Now()
+	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
+	top = top.Add(time.Second)
+	require.NoError(t, os.Chtimes(s.path("a"), time.Time{}, top.Time()))
+	b.equal(s)
+	require.Equal(t, top, *b.status().SourceTop)
 	s.runs()
 	b.requireIdle()
 	require.Equal(t, secondRun, b.status().SourceRun)
+}
+
+// A running mirror looks at the source once its watch runs anew, whatever the
+// root's stamp: that may be the one it knows.
+func TestAnotherRunIsLookedAt(t *testing.T) {
+	for name, address := range map[string]func(root string) string{
+		"directory": func(root string) string { return root },
+		"http":      func(root string) string { return serveTree(t, root).URL },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := watched(t, "a/f = one")
+			s.runs(disk.Run{ID: firstRun})
+			b := newBench(t, address(s.root))
+			b.config.Interval = time.Millisecond
+			r := b.start()
+			b.eventually(s)
+			s.runs(ended(firstRun, stampOf(t, s.root)), disk.Run{ID: secondRun})
+			if b.config.Source != s.root {
+				s.change("a/f = two") // a poll is held as long as nothing moves
+			}
+			require.Eventually(t, func() bool { return b.status().SourceRun == secondRun }, 10*time.Second, time.Millisecond)
+			require.NoError(t, r.stop())
+		})
+	}
 }
 
 // A copy followed the source that it was promoted instead of, when that came back,
