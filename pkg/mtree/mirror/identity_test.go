@@ -95,6 +95,15 @@ func TestASourceIsOneWhateverTheStateDir(t *testing.T) {
 	require.FileExists(t, b.path("precious"))
 }
 
+// A copy whose state is kept elsewhere from now on is ours all the same.
+func TestStateOfACopyMovedElsewhere(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one")
+	b.equal(s)
+	require.NoError(t, syscall.Removexattr(b.config.Dest, "user.tidemark.id"))
+	b.config.StateDir = filepath.Join(t.TempDir(), "state")
+	b.equal(s)
+}
+
 // Two mirrors had one DEST where their states lay apart: the lock was in the state.
 func TestOneMirrorWhateverTheStateDir(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")

@@ -444,6 +444,19 @@ func TestOneWatcherWhateverTheStateDir(t *testing.T) {
 	refused(t, Config{Root: root, StateDir: state}, "--promote")
 }
 
+// A tree whose state is kept elsewhere from now on is the tree that it was, also
+// where its file system keeps no extended attributes.
+func TestStateMovedElsewhere(t *testing.T) {
+	root, state := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
+	start(t, Config{Root: root}).stop()
+	was := readTreeFile(t, root)
+	must(t, syscall.Removexattr(root, "user.tidemark.id"))
+	r := start(t, Config{Root: root, StateDir: state})
+	now := r.status().Tree
+	require.Equal(t, was.ID, now.ID)
+	require.Greater(t, now.Epoch, was.Epoch, "its checkpoint stayed behind")
+}
+
 // A command that --exec runs does not keep the tree locked.
 func TestHooksInheritNoLock(t *testing.T) {
 	root, pid := newTree(t, "a/f = one"), filepath.Join(newTree(t), "pid")
