@@ -173,6 +173,9 @@ func (t *tree) read() (*snapshot, error) {
 	if filters, globErr := glob.New(rules); globErr == nil {
 		s.filters = filters
 	}
+	if s.Tree.Role == disk.Copy && !s.Bound {
+		rules = []string{"nobody keeps it"} // what its stamps stood for meanwhile is to be compared later
+	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s %q", s.Tree.ID, s.Tree.Epoch, t.options, rules))
 	s.e = hex.EncodeToString(sum[:3])
 	return s, err

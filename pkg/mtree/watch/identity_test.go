@@ -442,6 +442,13 @@ func TestOneWatcherWhateverTheStateDir(t *testing.T) {
 	require.Equal(t, disk.Source, readTreeFile(t, root).Role, "its own word, too")
 	asCopy(t, root)
 	refused(t, Config{Root: root, StateDir: state}, "--promote")
+
+	// also where a mirror left no tree file there, for its state was elsewhere, too
+	must(t, os.Remove(filepath.Join(root, ".tidemark/tree")))
+	must(t, os.RemoveAll(state))
+	refused(t, Config{Root: root, StateDir: state}, "--promote")
+	start(t, Config{Root: root, StateDir: state, Promote: true}).stop()
+	require.Equal(t, disk.Source, readTreeFile(t, root).Role)
 }
 
 // A tree whose state is kept elsewhere from now on is the tree that it was, also
