@@ -153,6 +153,29 @@ func TestRunsThatGoOn(t *testing.T) {
 	require.Equal(t, secondRun, b.status().SourceRun)
 }
 
+// What the kernel set while no watch ran is no stamp of a run, nor is the local time
+// of a copy's unfinished directory: counted, they made the next run look like a
+// roll-back, and a walk with sums due.
+func TestTimesThatAreNoStamps(t *testing.T) {
+	s := watched(t, "a/f = one")
+	s.runs(disk.Run{ID: firstRun})
+	b := newBench(t, s.root)
+	b.equal(s)
+	top := *b.status().SourceTop
+	now := disk.Now()
+	require.NoError(t, s.status.Write(disk.Status{State: disk.Audited, Checkpoint: &now, Clean: true}))
+	require.NoError(t, s.lock.Unlock())
+	s.change("a/g = two")
+	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
+	s.epoch(2) // a full walk
+	b.equal(s)
+	require.Equal(t, top, *b.status().SourceTop)
+
+	root := mtree.Listing{Stamp: now, Hot: true}
+	require.False(t, stamped(&root, &answer{chain: "host", state: disk.Mirrored}))
+	require.True(t, stamped(&root, &answer{state: disk.Watched}))
+}
+
 // A running mirror looks at the source once its watch runs anew, whatever the
 // root's stamp: that may be the one it knows.
 func TestAnotherRunIsLookedAt(t *testing.T) {

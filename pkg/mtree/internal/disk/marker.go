@@ -47,11 +47,11 @@ type Tree struct {
 	ID     string      `json:"id"` // 32 hex digits; a copy has its source's
 	Epoch  uint64      `json:"epoch"`
 	Role   Role        `json:"role"`
-	Dev    uint64      `json:"dev"`          // of the root, when this was written
-	FS     string      `json:"fs,omitempty"` // Dir.FileSystem of the root, "" if unknown
-	Inode  uint64      `json:"inode"`        // of the root
-	Born   mtree.Stamp `json:"born"`         // birth time of the root, zero if unknown
-	Runs   []Run       `json:"runs,omitempty"`
+	Dev    uint64      `json:"dev"`            // of the root, when this was written
+	FS     string      `json:"fs,omitempty"`   // Dir.FileSystem of the root, "" if unknown
+	Inode  uint64      `json:"inode"`          // of the root
+	Born   mtree.Stamp `json:"born"`           // birth time of the root, zero if unknown
+	Runs   []Run       `json:"runs,omitempty"` // of its watch, the latest last; in a copy those that its source told
 
 	// In a source only.
 	Minted bool `json:"minted,omitempty"` // --new-tree made the id, and stood at every start since
