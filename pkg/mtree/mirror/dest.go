@@ -136,11 +136,15 @@ func (d *dest) open(c *Config) (err error) {
 }
 
 // mayTake decides whether this directory may become or stay a copy. That it is a
-// source is always read in the root itself, too, whatever --state-dir says.
+// source is always read in the root itself, too, whatever --state-dir says; and
+// that it is a copy, where that says nothing.
 func (d *dest) mayTake(c *Config) error {
 	tree, err := readTree(d.root, c.StateDir)
-	if own, ownErr := d.root.OwnTree(); c.StateDir != "" && ownErr == nil && own.Role != disk.Copy {
-		tree, err = own, nil
+	if c.StateDir != "" {
+		own, ownErr := d.root.OwnTree()
+		if ownErr == nil && (own.Role != disk.Copy || errors.Is(err, disk.ErrNoTree)) {
+			tree, err = own, nil
+		}
 	}
 	switch {
 	case errors.Is(err, disk.ErrNewerFormat):

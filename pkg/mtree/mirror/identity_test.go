@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,6 +96,15 @@ func TestASourceIsOneWhateverTheStateDir(t *testing.T) {
 	require.FileExists(t, b.path("precious"))
 }
 
+// A copy whose state is kept elsewhere from now on is ours all the same.
+func TestStateOfACopyMovedElsewhere(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one")
+	b.equal(s)
+	require.NoError(t, syscall.Removexattr(b.config.Dest, "user.tidemark.id"))
+	b.config.StateDir = filepath.Join(t.TempDir(), "state")
+	b.equal(s)
+}
+
 // Two mirrors had one DEST where their states lay apart: the lock was in the state.
 func TestOneMirrorWhateverTheStateDir(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
@@ -111,13 +121,13 @@ func TestOneMirrorWhateverTheStateDir(t *testing.T) {
 // A copy of a copy's files was published as that copy, whose stamps prune: what
 // was changed in it never reached who copied from it.
 func TestACopiedCopyIsUnwatched(t *testing.T) {
-	for _, http := range []bool{false, true} {
+	for _, served := range []bool{false, true} {
 		_, b := overHTTP(t, "a/f = one", "a/x.tmp = t", "c/g = x")
 		b.config.Filters = []string{"- *.tmp"}
 		require.NoError(t, b.once())
 		work := copied(t, b.config.Dest)
 		source := work
-		if http {
+		if served {
 			source = serveTree(t, work).URL
 		}
 		next := newBench(t, source)
@@ -130,6 +140,33 @@ func TestACopiedCopyIsUnwatched(t *testing.T) {
 		require.Equal(t, "mine", next.read("a/mine.tmp"), "no mirror leaves it to somebody else any more")
 		require.NoFileExists(t, next.path("c/g"))
 		require.Equal(t, disk.Unwatched, next.published().State)
+	}
+}
+
+// Once a mirror keeps a copied copy again, its stamps are those of the tree: a copy
+// of it that has what was edited there under the same stamps compares it all.
+func TestACopiedCopyThatIsAdopted(t *testing.T) {
+	for name, address := range map[string]func(root string) string{
+		"directory": func(root string) string { return root },
+		"http":      func(root string) string { return serveTree(t, root).URL },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, b := overHTTP(t, "a/f = one", "c/g = x")
+			b.equal(s)
+			b.config.Dest = copied(t, b.config.Dest)
+			next := newBench(t, address(b.config.Dest))
+			require.NoError(t, os.WriteFile(b.path("a/f"), []byte("edited, and no directory shows it"), 0o644))
+			require.NoError(t, next.once())
+			require.Equal(t, "edited, and no directory shows it", next.read("a/f"))
+			b.config.Adopt = true
+			b.equal(s)
+			if name == "http" { // reads what .tidemark says anew
+				answer, err := http.Get(next.config.Source + "/?status")
+				require.NoError(t, err)
+				require.NoError(t, answer.Body.Close())
+			}
+			next.equal(s)
+		})
 	}
 }
 

@@ -131,21 +131,38 @@ func (m *mirror) rolledBack(a *answer) doubts {
 
 // heed notes, before anything is taken from a listing, which run of the source's
 // watch was listed up to which stamp.
-func (m *mirror) heed(stamp mtree.Stamp, runs []disk.Run) error {
+func (m *mirror) heed(l *mtree.Listing, a *answer) error {
 	m.dest.statusMu.Lock()
 	defer m.dest.statusMu.Unlock()
-	s := m.dest.status
-	switch run := disk.LatestRun(runs); {
+	s, top := m.dest.status, mtree.MinStamp
+	if stamped(l, a) {
+		top = l.Stamp
+	}
+	switch run := disk.LatestRun(a.runs); {
 	case m.config.DryRun, run == "" && s.SourceRun == "":
 		return nil
 	case run != "" && run != s.SourceRun:
-		s.SourceRun, s.SourceTop = run, &stamp
-	case s.SourceTop == nil || stamp.After(*s.SourceTop):
-		s.SourceTop = &stamp
+		s.SourceRun, s.SourceTop = run, &top
+	case s.SourceTop == nil || top.After(*s.SourceTop):
+		s.SourceTop = &top
 	default:
 		return nil
 	}
 	return m.writeStatus(s, m.config.Now())
+}
+
+// stamped reports whether the time of a listing can be a stamp of the source's
+// watch. That of a copy's unfinished directory is not, and below the root, while
+// no watch runs, it may be the kernel's: the root's own is counted as the run's
+// when watch starts anew.
+func stamped(l *mtree.Listing, a *answer) bool {
+	switch {
+	case l.Hot && a.chain != "":
+		return false
+	case l == &a.listing:
+		return true
+	}
+	return a.state == disk.Watched || a.state == disk.Auditing || a.state == disk.Degraded || a.state == disk.Mirrored
 }
 
 // followed notes the end of a pass that made the copy equal to its source: from

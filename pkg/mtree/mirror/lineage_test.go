@@ -89,6 +89,9 @@ func TestRolledBackAndWatched(t *testing.T) {
 		for _, equal := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				s, b := rollBack(t)
+				second := newBench(t, b.config.Dest)
+				require.NoError(t, second.once())
+				second.ageCTimes("a/b", "a", "")
 				for _, path := range []string{"a/b", "a", ""} {
 					at := disk.Now()
 					if equal {
@@ -107,11 +110,15 @@ func TestRolledBackAndWatched(t *testing.T) {
 				m.close() // killed
 				require.Equal(t, secondRun, b.status().SourceRun)
 				require.NotEqual(t, runs, b.published().Tree.Runs, "who copies from here is to walk when this copy has")
+				second.requireIdle()
 
 				b.equal(s)
 				require.Contains(t, b.out.String(), "fetched 1 files")
-				b.requireIdle()
 				require.Equal(t, runs, b.published().Tree.Runs)
+				b.requireIdle()
+				second.equal(s)
+				require.Contains(t, second.out.String(), "fetched 1 files")
+				second.requireIdle()
 			})
 		}
 	}
@@ -133,9 +140,64 @@ func TestRunsThatGoOn(t *testing.T) {
 	s.runs(ended(firstRun, top), disk.Run{ID: secondRun})
 	b.requireIdle()
 	require.Equal(t, secondRun, b.status().SourceRun)
+
+	// what was listed below the root counts, too
+	top = disk.Now()
+	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
+	top = top.Add(time.Second)
+	require.NoError(t, os.Chtimes(s.path("a"), time.Time{}, top.Time()))
+	b.equal(s)
+	require.Equal(t, top, *b.status().SourceTop)
 	s.runs()
 	b.requireIdle()
 	require.Equal(t, secondRun, b.status().SourceRun)
+}
+
+// What the kernel set while no watch ran is no stamp of a run, nor is the local time
+// of a copy's unfinished directory: counted, they made the next run look like a
+// roll-back, and a walk with sums due.
+func TestTimesThatAreNoStamps(t *testing.T) {
+	s := watched(t, "a/f = one")
+	s.runs(disk.Run{ID: firstRun})
+	b := newBench(t, s.root)
+	b.equal(s)
+	top := *b.status().SourceTop
+	now := disk.Now()
+	require.NoError(t, s.status.Write(disk.Status{State: disk.Audited, Checkpoint: &now, Clean: true}))
+	require.NoError(t, s.lock.Unlock())
+	s.change("a/g = two")
+	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
+	s.epoch(2) // a full walk
+	b.equal(s)
+	require.Equal(t, top, *b.status().SourceTop)
+
+	root := mtree.Listing{Stamp: now, Hot: true}
+	require.False(t, stamped(&root, &answer{chain: "host", state: disk.Mirrored}))
+	require.True(t, stamped(&root, &answer{state: disk.Watched}))
+}
+
+// A running mirror looks at the source once its watch runs anew, whatever the
+// root's stamp: that may be the one it knows.
+func TestAnotherRunIsLookedAt(t *testing.T) {
+	for name, address := range map[string]func(root string) string{
+		"directory": func(root string) string { return root },
+		"http":      func(root string) string { return serveTree(t, root).URL },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := watched(t, "a/f = one")
+			s.runs(disk.Run{ID: firstRun})
+			b := newBench(t, address(s.root))
+			b.config.Interval = time.Millisecond
+			r := b.start()
+			b.eventually(s)
+			s.runs(ended(firstRun, stampOf(t, s.root)), disk.Run{ID: secondRun})
+			if b.config.Source != s.root {
+				s.change("a/f = two") // a poll is held as long as nothing moves
+			}
+			require.Eventually(t, func() bool { return b.status().SourceRun == secondRun }, 10*time.Second, time.Millisecond)
+			require.NoError(t, r.stop())
+		})
+	}
 }
 
 // A copy followed the source that it was promoted instead of, when that came back,

@@ -107,6 +107,9 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	heard := s.heard(&p)
 	s.hears.Store(heard)
 	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p, heard)}
+	if p.Tree.Role == disk.Copy && !p.Bound {
+		a.e += ",unkept" // what its stamps stand for is to be compared once a mirror keeps it
+	}
 	if a.place = s.place; a.treeID != "" {
 		a.path, a.runs = p.Tree.At(ask.path), p.Tree.Runs
 	}

@@ -151,7 +151,7 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 		return "", false, err
 	}
 	if holdAll == lostID {
-		return holdAll, false, m.heed(a.listing.Stamp, nil)
+		return holdAll, false, m.heed(&a.listing, a)
 	}
 	more := m.rolledBack(a)
 	next := m.next(a, more)
@@ -170,7 +170,7 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	}
 	if err == nil {
 		m.adopted = true
-		err = m.heed(a.listing.Stamp, a.runs)
+		err = m.heed(&a.listing, a)
 	}
 	return holdAll, false, exit.With(exit.Local, err, "")
 }

@@ -31,7 +31,7 @@ func (p *pass) visited(n *node, v *view) {
 		n.record = v.before
 		return
 	}
-	if err := p.heed(v.listing.Stamp, nil); err != nil {
+	if err := p.heed(&v.listing, &p.source); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
 	p.listed++

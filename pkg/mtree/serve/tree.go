@@ -180,6 +180,9 @@ func (t *tree) read() (*snapshot, error) {
 		s.filters = filters
 	}
 	s.crosses = t.cfg.CrossMounts && (err != nil || s.Crosses())
+	if s.Tree.Role == disk.Copy && !s.Bound {
+		rules = []string{"nobody keeps it"} // what its stamps stood for meanwhile is to be compared later
+	}
 	s.e = t.fingerprint(s, rules)
 	return s, err
 }

@@ -102,15 +102,18 @@ func identify(c Config, root *disk.Dir, m *disk.Marker, at disk.Root) (id identi
 }
 
 // readTree reads the tree file. That a tree is a copy is always read in the root
-// itself, too, whatever --state-dir says.
+// itself, too, whatever --state-dir says; and who it is, where that says nothing.
 func readTree(c Config, root *disk.Dir, m *disk.Marker) (disk.Tree, error) {
 	t, err := m.ReadTree()
 	if c.StateDir == "" || err != nil && !errors.Is(err, disk.ErrNoTree) {
 		return t, err
 	}
 	own, ownErr := root.OwnTree()
-	if errors.Is(ownErr, disk.ErrNewerFormat) || ownErr == nil && own.Role == disk.Copy {
+	switch {
+	case errors.Is(ownErr, disk.ErrNewerFormat), ownErr == nil && own.Role == disk.Copy:
 		return own, ownErr
+	case err != nil && ownErr == nil && own.Epoch != 0: // not from the attribute, which has no epoch
+		return own, nil
 	}
 	return t, err
 }

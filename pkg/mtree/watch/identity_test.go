@@ -405,6 +405,26 @@ func TestOneWatcherWhateverTheStateDir(t *testing.T) {
 	require.Equal(t, disk.Source, readTreeFile(t, root).Role, "its own word, too")
 	asCopy(t, root)
 	refused(t, Config{Root: root, StateDir: state}, "--promote")
+
+	// also where a mirror left no tree file there, for its state was elsewhere, too
+	must(t, os.Remove(filepath.Join(root, ".tidemark/tree")))
+	must(t, os.RemoveAll(state))
+	refused(t, Config{Root: root, StateDir: state}, "--promote")
+	start(t, Config{Root: root, StateDir: state, Promote: true}).stop()
+	require.Equal(t, disk.Source, readTreeFile(t, root).Role)
+}
+
+// A tree whose state is kept elsewhere from now on is the tree that it was, also
+// where its file system keeps no extended attributes.
+func TestStateMovedElsewhere(t *testing.T) {
+	root, state := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
+	start(t, Config{Root: root}).stop()
+	was := readTreeFile(t, root)
+	must(t, syscall.Removexattr(root, "user.tidemark.id"))
+	r := start(t, Config{Root: root, StateDir: state})
+	now := r.status().Tree
+	require.Equal(t, was.ID, now.ID)
+	require.Greater(t, now.Epoch, was.Epoch, "its checkpoint stayed behind")
 }
 
 // A command that --exec runs does not keep the tree locked.

@@ -214,7 +214,7 @@ func (w *watcher) disown() {
 		return // it has none
 	}
 	defer own.Close()
-	if t, err := own.ReadTree(); err == nil && t.Role == disk.Copy {
+	if t, err := own.ReadTree(); errors.Is(err, disk.ErrNoTree) || err == nil && t.Role == disk.Copy {
 		if err := own.WriteTree(w.tree); err != nil {
 			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "err", err)
 		}

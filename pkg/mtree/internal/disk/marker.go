@@ -47,11 +47,11 @@ type Tree struct {
 	ID     string      `json:"id"` // 32 hex digits; a copy has its source's
 	Epoch  uint64      `json:"epoch"`
 	Role   Role        `json:"role"`
-	Dev    uint64      `json:"dev"`          // of the root, when this was written
-	FS     string      `json:"fs,omitempty"` // Dir.FileSystem of the root, "" if unknown
-	Inode  uint64      `json:"inode"`        // of the root
-	Born   mtree.Stamp `json:"born"`         // birth time of the root, zero if unknown
-	Runs   []Run       `json:"runs,omitempty"`
+	Dev    uint64      `json:"dev"`            // of the root, when this was written
+	FS     string      `json:"fs,omitempty"`   // Dir.FileSystem of the root, "" if unknown
+	Inode  uint64      `json:"inode"`          // of the root
+	Born   mtree.Stamp `json:"born"`           // birth time of the root, zero if unknown
+	Runs   []Run       `json:"runs,omitempty"` // of its watch, the latest last; in a copy those that its source told
 
 	// In a source only.
 	Minted bool `json:"minted,omitempty"` // --new-tree made the id, and stood at every start since
@@ -249,10 +249,14 @@ func (t Tree) Same(u Tree) bool {
 // tree file. It changes as seldom as that is, for writing it moves the root's
 // ctime.
 func (t *Tree) noted() Tree {
-	return Tree{
-		Format: t.Format, ID: t.ID, Role: t.Role, Dev: t.Dev, FS: t.FS, Inode: t.Inode, Born: t.Born, Minted: t.Minted,
+	n := Tree{
+		Format: t.Format, ID: t.ID, Role: t.Role, FS: t.FS, Inode: t.Inode, Born: t.Born, Minted: t.Minted,
 		Upstream: t.Upstream, NoID: t.NoID, Place: t.Place, Path: t.Path, Adopted: t.Adopted,
 	}
+	if n.FS == "" && n.Born == (mtree.Stamp{}) {
+		n.Dev = t.Dev // another one after a reboot, and nothing else tells
+	}
+	return n
 }
 
 // note keeps t on the root, where the file system has extended attributes.
