@@ -166,6 +166,12 @@ func (p *pass) markReleased(waiting []*node) {
 	}
 }
 
+// unseen is a path of n, or n's own, of which nothing is known now.
+type unseen struct {
+	n    *node
+	path string
+}
+
 // carry keeps what was held before where nothing is known of the source now: no
 // news is no reason to end a hold.
 func (p *pass) carry(waiting []*node) {
@@ -179,8 +185,12 @@ func (p *pass) carry(waiting []*node) {
 		}
 	}
 	for _, e := range p.was.entries {
-		if now[e.path] || !slices.ContainsFunc(p.unseen, func(path string) bool { return isWithin(e.path, path) }) {
+		i := slices.IndexFunc(p.unseen, func(u unseen) bool { return isWithin(e.path, u.path) })
+		if now[e.path] || i < 0 {
 			continue
+		}
+		for n := p.unseen[i].n; n != nil; n = n.parent {
+			n.blocked = true // also above what serve may not read: the next pass looks again
 		}
 		p.hold(e)
 		if !e.byItself() {

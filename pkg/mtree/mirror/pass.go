@@ -41,7 +41,7 @@ type pass struct {
 	release   *heldList // deletions that may be carried out; nil: none
 	holding   []heldEntry
 	carried   int64    // of these, entries where nothing is known of the source now, but for those held by themselves
-	unseen    []string // where that is
+	unseen    []unseen // where that is
 	gate      gate
 	changing  sync.Once
 	counting  atomic.Bool // status.json says that a pass is under way
