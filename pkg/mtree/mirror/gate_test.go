@@ -340,7 +340,7 @@ func TestTheLastEntryOfTheRootStays(t *testing.T) {
 	require.NoError(t, os.RemoveAll(s.path("b")))
 	s.change("denied = x")
 	b.server.answer("/denied", http.StatusForbidden, "")
-	b.requireHeld(3, "the source's root is empty")
+	b.requireHeld(3, "nothing would be left in the root")
 	b.server.interfere(nil)
 	b.equal(s)
 }
@@ -571,8 +571,12 @@ func TestAFullDiskIsMended(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount(at, syscall.MNT_DETACH) })
 	b.config.Dest, b.config.Log = filepath.Join(at, "copy"), nil
 	b.equal(s)
+	s.remove("d")
+	b.equal(s)
 	require.NoError(t, os.Remove(s.path("a")))
-	s.change(large("b"), "d/f = changed")
+	s.change(large("b")) // nothing else is in the root
+	b.equal(s)
+	s.change("d/f = x")
 	b.equal(s)
 
 	b.start()

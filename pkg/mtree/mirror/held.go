@@ -166,12 +166,6 @@ func (p *pass) markReleased(waiting []*node) {
 	}
 }
 
-// unseen is a path of n, or n's own, of which nothing is known now.
-type unseen struct {
-	n    *node
-	path string
-}
-
 // carry keeps what was held before where nothing is known of the source now: no
 // news is no reason to end a hold.
 func (p *pass) carry(waiting []*node) {
@@ -185,11 +179,11 @@ func (p *pass) carry(waiting []*node) {
 		}
 	}
 	for _, e := range p.was.entries {
-		i := slices.IndexFunc(p.unseen, func(u unseen) bool { return isWithin(e.path, u.path) })
-		if now[e.path] || i < 0 {
+		n := p.unknown(e.path)
+		if now[e.path] || n == nil {
 			continue
 		}
-		for n := p.unseen[i].n; n != nil; n = n.parent {
+		for ; n != nil; n = n.parent {
 			n.blocked = true // also above what serve may not read: the next pass looks again
 		}
 		p.hold(e)
@@ -199,10 +193,15 @@ func (p *pass) carry(waiting []*node) {
 	}
 }
 
-// isWithin reports whether path is dir or below it.
-func isWithin(path, dir string) bool {
-	rest, ok := strings.CutPrefix(path, dir)
-	return ok && (dir == "" || rest == "" || rest[0] == '/')
+// unknown returns the node at or above path of which nothing is known now; nil if
+// there is none.
+func (p *pass) unknown(path string) *node {
+	for {
+		if n := p.unseen[path]; n != nil || path == "" {
+			return n
+		}
+		path = mtree.ParentPath(path)
+	}
 }
 
 // storeHeld brings the file up to date, and writes only what is news. Then a
