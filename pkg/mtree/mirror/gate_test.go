@@ -440,6 +440,35 @@ func TestACopyInACopyIsNotReplaced(t *testing.T) {
 	b.equal(s)
 }
 
+// Held for several reasons at once, all of it is released, by itself and by a
+// running mirror.
+func TestAReleaseOfSeveralReasons(t *testing.T) {
+	for _, running := range []bool{false, true} {
+		s, b := overHTTP(t, append(append(many("a", 150), many("disk", 20)...), "b/f = x", "c = x")...)
+		b.equal(s)
+		testtree.Make(t, b.config.Dest, "b/inner/.tidemark/tree = another", "b/inner/f = x")
+		require.NoError(t, os.RemoveAll(s.path("a")))
+		require.NoError(t, os.RemoveAll(s.path("disk")))
+		s.change("b/f = changed", "disk/", "n = new")
+		require.Equal(t, exit.Held, exit.Of(b.once()))
+		status := b.printStatus()
+		require.Contains(t, status, "held: 173\n")
+		for _, why := range []string{whyTree, whyEmptied, "151 of 175 entries would go, --max-delete is 50%"} {
+			require.Contains(t, status, "held because: "+why+"\n")
+		}
+		if running {
+			b.start()
+		}
+		require.NoError(t, b.release())
+		require.Contains(t, b.out.String(), "deleted 173, held 0")
+		if running {
+			b.eventually(s)
+		} else {
+			b.equal(s)
+		}
+	}
+}
+
 // A release of other deletions does not destroy a tree that came in between.
 func TestAReleaseSparesANewTree(t *testing.T) {
 	s, b := overHTTP(t, append(many("a/deep", 150), "c = x")...)
