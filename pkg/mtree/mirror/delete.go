@@ -102,8 +102,10 @@ func (p *pass) guard(waiting []*node) string {
 		return ""
 	case p.holdAll != "":
 		return p.holdAll
-	case p.emptiesRoot(waiting):
+	case p.emptiesRoot(waiting) && p.emptyRoot:
 		return "the source's root is empty"
+	case p.emptiesRoot(waiting):
+		return "nothing would be left in the root"
 	case p.source.state == disk.Filling:
 		return "the source is a copy that is not complete yet"
 	}
@@ -121,8 +123,8 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	if p.emptyRoot {
 		return slices.ContainsFunc(root.doomed, func(d doomed) bool { return !d.released && d.why == "" })
 	}
-	if int64(len(root.doomed)) < p.inRoot {
-		return false
+	if int64(len(root.doomed)) < p.inRoot || p.noRoom != nil {
+		return false // what comes had no room yet
 	}
 	left := map[string]bool{}
 	names, err := p.dest.root.Names()

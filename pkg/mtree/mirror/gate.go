@@ -156,7 +156,7 @@ func (p *pass) deletedNow(n int64) {
 
 // remembered returns what the guard has to know of a pass that ended, and how
 // many entries the copy has now. Only a full walk moves the base, and none that
-// deletes nothing or leaves something held.
+// deletes nothing; one that leaves something held is not complete.
 func (p *pass) remembered() (d *disk.Deletions, entries int64) {
 	g := p.gate
 	entries = max(p.dest.entries()+p.made-p.deleted, 0)
@@ -167,7 +167,7 @@ func (p *pass) remembered() (d *disk.Deletions, entries int64) {
 	case g.Unsure:
 		entries, g.Unsure = p.dest.countAll(), false
 	}
-	if p.complete && (p.full || g.Base == 0) && !g.Shut && !p.config.NoDelete {
+	if p.complete && (p.full || g.Base == 0) && !p.config.NoDelete {
 		// What went in the last ten minutes counts against the base, so it is of it.
 		g.Base = entries + g.recent(p.config.Now())
 	}

@@ -45,6 +45,8 @@ func TestAHoldDoesNotLapse(t *testing.T) {
 	require.Contains(t, b.printStatus(), "held: 301\n")
 	require.NoError(t, b.release())
 	b.eventually(s)
+	s.remove("zz/001")
+	b.eventually(s)
 }
 
 // Nor is it ended by time, a walk, another option, a source that nothing is known
@@ -102,12 +104,14 @@ func TestAHoldOutlivesADirectoryInTrouble(t *testing.T) {
 	require.NoError(t, os.RemoveAll(s.path("d/a")))
 	s.change(many("d/zz", 301)...)
 	b.requireHeld(301, "--max-delete")
-	b.server.answer("/d/?txt", http.StatusBadGateway, "")
-	for range 2 {
+	for _, status := range []int{http.StatusBadGateway, http.StatusForbidden} {
+		b.server.answer("/d/?txt", status, "")
+		for range 2 {
+			b.requireHeld(301, "--max-delete")
+		}
+		b.server.interfere(nil)
 		b.requireHeld(301, "--max-delete")
 	}
-	b.server.interfere(nil)
-	b.requireHeld(301, "--max-delete")
 }
 
 // Its end is that the source has them again, or enough of them, or that more may
@@ -173,6 +177,21 @@ func TestDeletionsOfTenMinutesCountTogether(t *testing.T) {
 	b.at(time.Hour + 12*time.Minute)
 	s.remove("d7")
 	b.equal(s)
+}
+
+// So it is with a running mirror.
+func TestAReleaseSettlesTheLastTenMinutes(t *testing.T) {
+	s, b := overHTTP(t, append(append(many("a", 99), many("b", 99)...), many("c", 19)...)...)
+	b.equal(s)
+	s.remove("a")
+	b.equal(s)
+	s.remove("b")
+	b.start()
+	require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "held: 100\n") }))
+	require.NoError(t, b.release())
+	b.eventually(s)
+	s.remove("c/001")
+	b.eventually(s)
 }
 
 // A copy that shrinks has less to lose: the base is what it had ten minutes ago,
@@ -321,7 +340,7 @@ func TestTheLastEntryOfTheRootStays(t *testing.T) {
 	require.NoError(t, os.RemoveAll(s.path("b")))
 	s.change("denied = x")
 	b.server.answer("/denied", http.StatusForbidden, "")
-	b.requireHeld(3, "the source's root is empty")
+	b.requireHeld(3, "nothing would be left in the root")
 	b.server.interfere(nil)
 	b.equal(s)
 }
@@ -336,6 +355,21 @@ func TestAHoldOutlivesItsStatus(t *testing.T) {
 	b.requireHeld(301, "--max-delete")
 	require.NoError(t, b.release())
 	b.equal(s)
+}
+
+// So it is where .tidemark was removed under a running mirror.
+func TestAHoldOutlivesItsMarker(t *testing.T) {
+	s, b := replacedFiles(t)
+	b.start()
+	held := func() bool {
+		text, err := os.ReadFile(b.path(".tidemark/held"))
+		return err == nil && strings.Count(string(text), "\n") == 2
+	}
+	require.True(t, assertEventually(held))
+	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
+	s.change("n = new")
+	require.True(t, assertEventually(held))
+	require.Equal(t, "7", b.read("a/007"))
 }
 
 // Where every pass is a full walk, what went shortly before the last one counts
@@ -404,6 +438,35 @@ func TestACopyInACopyIsNotReplaced(t *testing.T) {
 	}
 	require.NoError(t, b.release())
 	b.equal(s)
+}
+
+// Held for several reasons at once, all of it is released, by itself and by a
+// running mirror.
+func TestAReleaseOfSeveralReasons(t *testing.T) {
+	for _, running := range []bool{false, true} {
+		s, b := overHTTP(t, append(append(many("a", 150), many("disk", 20)...), "b/f = x", "c = x")...)
+		b.equal(s)
+		testtree.Make(t, b.config.Dest, "b/inner/.tidemark/tree = another", "b/inner/f = x")
+		require.NoError(t, os.RemoveAll(s.path("a")))
+		require.NoError(t, os.RemoveAll(s.path("disk")))
+		s.change("b/f = changed", "disk/", "n = new")
+		require.Equal(t, exit.Held, exit.Of(b.once()))
+		status := b.printStatus()
+		require.Contains(t, status, "held: 173\n")
+		for _, why := range []string{whyTree, whyEmptied, "151 of 175 entries would go, --max-delete is 50%"} {
+			require.Contains(t, status, "held because: "+why+"\n")
+		}
+		if running {
+			b.start()
+		}
+		require.NoError(t, b.release())
+		require.Contains(t, b.out.String(), "deleted 173, held 0")
+		if running {
+			b.eventually(s)
+		} else {
+			b.equal(s)
+		}
+	}
 }
 
 // A release of other deletions does not destroy a tree that came in between.
@@ -537,8 +600,12 @@ func TestAFullDiskIsMended(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount(at, syscall.MNT_DETACH) })
 	b.config.Dest, b.config.Log = filepath.Join(at, "copy"), nil
 	b.equal(s)
+	s.remove("d")
+	b.equal(s)
 	require.NoError(t, os.Remove(s.path("a")))
-	s.change(large("b"), "d/f = changed")
+	s.change(large("b")) // nothing else is in the root
+	b.equal(s)
+	s.change("d/f = x")
 	b.equal(s)
 
 	b.start()

@@ -179,8 +179,12 @@ func (p *pass) carry(waiting []*node) {
 		}
 	}
 	for _, e := range p.was.entries {
-		if now[e.path] || !slices.ContainsFunc(p.unseen, func(path string) bool { return isWithin(e.path, path) }) {
+		n := p.unknown(e.path)
+		if now[e.path] || n == nil {
 			continue
+		}
+		for ; n != nil; n = n.parent {
+			n.blocked = true // also above what serve may not read: the next pass looks again
 		}
 		p.hold(e)
 		if !e.byItself() {
@@ -189,10 +193,15 @@ func (p *pass) carry(waiting []*node) {
 	}
 }
 
-// isWithin reports whether path is dir or below it.
-func isWithin(path, dir string) bool {
-	rest, ok := strings.CutPrefix(path, dir)
-	return ok && (dir == "" || rest == "" || rest[0] == '/')
+// unknown returns the node at or above path of which nothing is known now; nil if
+// there is none.
+func (p *pass) unknown(path string) *node {
+	for {
+		if n := p.unseen[path]; n != nil || path == "" {
+			return n
+		}
+		path = mtree.ParentPath(path)
+	}
 }
 
 // storeHeld brings the file up to date, and writes only what is news. Then a

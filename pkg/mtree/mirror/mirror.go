@@ -471,7 +471,7 @@ func sameStatus(a, b *disk.Status) bool {
 			return false
 		}
 	}
-	if a.Deletions == nil || b.Deletions.Base != a.Deletions.Base || b.Deletions.Shut != a.Deletions.Shut {
+	if a.Deletions == nil || b.Deletions.Base != a.Deletions.Base || b.Deletions.Shut != a.Deletions.Shut || b.Deletions.Unsure != a.Deletions.Unsure {
 		return false
 	}
 	if a.Counters[countWalked] == 0 && b.Counters[countWalked] != 0 {

@@ -40,8 +40,8 @@ type pass struct {
 	wasUnread bool      // that is not known
 	release   *heldList // deletions that may be carried out; nil: none
 	holding   []heldEntry
-	carried   int64    // of these, entries where nothing is known of the source now, but for those held by themselves
-	unseen    []string // where that is
+	carried   int64            // of these, entries where nothing is known of the source now, but for those held by themselves
+	unseen    map[string]*node // where that is: by path, a node or one of its entries
 	gate      gate
 	known     gate // as the pass began
 	uncounted bool // nobody ever counted the copy for the gate
@@ -101,7 +101,7 @@ func (m *mirror) newPass(root answer, full bool) *pass {
 	return &pass{
 		mirror: m, source: root, full: full, start: now, lastTime: now, told: now,
 		gate: m.dest.gate(), known: m.dest.gate(), uncounted: m.dest.status.Deletions == nil,
-		uncopied: uncopied{}, goneDirs: map[string]bool{},
+		uncopied: uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
 		notes: make(chan func(), m.config.Jobs),
 	}
 }

@@ -14,7 +14,7 @@ import (
 // order in which listings come ahead.
 func (p *pass) visited(n *node, v *view) {
 	if v.err != nil {
-		p.unseen = append(p.unseen, n.path)
+		p.unseen[n.path] = n
 		p.unlisted(n, v.err)
 		return
 	}
@@ -49,11 +49,11 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	if v.listing.Hot {
 		n.blocked = true
-		p.unseen = append(p.unseen, n.path)
+		p.unseen[n.path] = n
 	}
 	for _, f := range v.failed {
 		p.fail(n, f.path, f.err)
-		p.unseen = append(p.unseen, f.path)
+		p.unseen[f.path] = n
 	}
 	for _, e := range v.plan.odd {
 		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))

@@ -192,7 +192,9 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 	}
 	var dir *Dir
 	if dry {
-		dir, err = d.OpenDir(name)
+		if dir, err = d.OpenDir(name); errors.Is(err, fs.ErrPermission) {
+			return c, nil // the removal makes it accessible, if it may
+		}
 	} else {
 		dir, err = d.openToEmpty(name, info)
 	}
