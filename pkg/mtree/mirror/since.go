@@ -177,7 +177,6 @@ func pathOf(line []byte) (string, error) {
 // blockReader gives one listing of several, line by line, through its #end.
 type blockReader struct {
 	in    *bufio.Reader
-	room  *room  // for the root's listing
 	first []byte // not given yet
 	left  []byte // of the present line
 	ended bool
