@@ -77,7 +77,7 @@ func TestAheadIsStrict(t *testing.T) {
 	}
 	text := block("", now, "a") + block("a", now, "b", "c") + block("d", now)
 	read := func(text string) error {
-		r := newSinceReader(strings.NewReader(text))
+		r := newSinceReader(strings.NewReader(text), &room{turn: newLargeTurn(defaultLargeRoom)})
 		return errors.Join(r.root(&answer{}), r.read(t.Context(), &ahead{}))
 	}
 	ends := map[int]bool{len(block("", now, "a")): true, len(text) - len(block("d", now)): true, len(text): true}

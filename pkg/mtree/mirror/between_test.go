@@ -368,13 +368,13 @@ func TestALostDirectoryIDIsKept(t *testing.T) {
 func TestNothingIsNoAnswerToSince(t *testing.T) {
 	for _, text := range []string{"", "\n", "# a comment\n", "#stamp"} {
 		_, err := func() (a answer, err error) {
-			err = newSinceReader(strings.NewReader(text)).root(&a)
+			err = newSinceReader(strings.NewReader(text), &room{turn: newLargeTurn(defaultLargeRoom)}).root(&a)
 			return a, err
 		}()
 		require.ErrorIs(t, err, mtree.ErrListing, "%q", text)
 	}
 	var a answer
-	require.NoError(t, newSinceReader(strings.NewReader("#stamp 5.000000000\n")).root(&a))
+	require.NoError(t, newSinceReader(strings.NewReader("#stamp 5.000000000\n"), &room{turn: newLargeTurn(defaultLargeRoom)}).root(&a))
 }
 
 // --verify passed over directories that a proxy's 404 hid and files whose sums did

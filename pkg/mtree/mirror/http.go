@@ -40,7 +40,7 @@ func openHTTP(c *Config) (*httpSource, error) {
 	if !strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath("/")
 	}
-	return &httpSource{client: newClient(c, u.String()), turn: make(largeTurn, 1)}, nil
+	return &httpSource{client: newClient(c, u.String()), turn: newLargeTurn(c.largeRoom)}, nil
 }
 
 func (s *httpSource) close() {

@@ -12,12 +12,17 @@ import (
 // What listings may take in memory, in bytes, of all jobs together: each may read a
 // small one, and one of them a large one.
 const (
-	smallRoom = 8 << 20   // some 60,000 entries
-	largeRoom = 320 << 20 // some 2,500,000
+	smallRoom        = 8 << 20   // some 60,000 entries
+	defaultLargeRoom = 320 << 20 // some 2,500,000
 )
 
 // largeTurn is held by the one who reads a large listing.
-type largeTurn chan struct{}
+type largeTurn struct {
+	held chan struct{}
+	most int // bytes that such a listing may take
+}
+
+func newLargeTurn(most int) largeTurn { return largeTurn{make(chan struct{}, 1), most} }
 
 // errLarge says that a listing is large and somebody else reads a large one.
 var errLarge = errors.New("another large listing is being read")
@@ -31,14 +36,14 @@ type room struct {
 
 // take takes bytes more, or says why not.
 func (r *room) take(bytes int) error {
-	if r.taken += bytes; r.taken > largeRoom {
-		return fmt.Errorf("%w: it takes more than %d MiB of memory", mtree.ErrListing, largeRoom>>20)
+	if r.taken += bytes; r.taken > r.turn.most {
+		return fmt.Errorf("%w: it takes more than %d MiB of memory", mtree.ErrListing, r.turn.most>>20)
 	}
 	if r.taken <= smallRoom || r.large {
 		return nil
 	}
 	select {
-	case r.turn <- struct{}{}:
+	case r.turn.held <- struct{}{}:
 		r.large = true
 		return nil
 	default:
@@ -62,7 +67,7 @@ func (r *roomReader) Read(buf []byte) (int, error) {
 
 func (r *room) leave() {
 	if r.large {
-		<-r.turn
+		<-r.turn.held
 	}
 }
 
@@ -77,7 +82,7 @@ func (t largeTurn) inTurn(ctx context.Context, read func(*room) error) error {
 		return err
 	}
 	select {
-	case t <- struct{}{}:
+	case t.held <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}

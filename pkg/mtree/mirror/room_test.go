@@ -52,12 +52,13 @@ func TestEndlessListingsTogether(t *testing.T) {
 	t.Cleanup(server.Close)
 	b := newBench(t, server.URL)
 	b.config.Log = nil
+	b.config.largeRoom = 40 << 20
 	var err error
 	used := memoryOf(func() { err = b.once() })
 	require.Equal(t, exit.Failed, exit.Of(err))
-	require.ErrorContains(t, err, "MiB of memory")
+	require.ErrorContains(t, err, "40 MiB of memory")
 	require.Contains(t, b.out.String(), "failed 8")
-	require.Less(t, used, int64(900<<20))
+	require.Less(t, used, int64(250<<20))
 }
 
 // Foreign listings whose text says little and unpacks to much.
@@ -66,11 +67,11 @@ func TestForeignListingsTakeRoom(t *testing.T) {
 		"json": "[" + strings.Repeat("{},", 3<<20) + "{}]", "numbers": "[" + strings.Repeat("1,", 4<<20) + "1]",
 		"html": strings.Repeat("<a href=a>", 1<<20), "xml": "<list>" + strings.Repeat("<file/>", 1<<20) + "</list>",
 	} {
-		r := room{turn: make(largeTurn, 1), large: true}
+		r := room{turn: newLargeTurn(defaultLargeRoom), large: true}
 		require.ErrorIs(t, r.take(foreignRoom([]byte(text))), mtree.ErrListing, name)
 	}
 	honest := strings.Repeat(`{ "name":"some-file-name", "type":"file", "mtime":"Sat, 03 Feb 2024 04:05:06 GMT", "size":123456 },`, 200_000)
-	r := room{turn: make(largeTurn, 1)}
+	r := room{turn: newLargeTurn(defaultLargeRoom)}
 	require.NoError(t, r.take(len(honest)+foreignRoom([]byte(honest))))
 	_, err := htmlRows([]byte("<a " + strings.Repeat("href=x ", maxTag) + ">"))
 	require.Error(t, err, "a page that is cut at a tag is not whole")
@@ -79,7 +80,7 @@ func TestForeignListingsTakeRoom(t *testing.T) {
 // Of those who read large listings one has the turn; the others begin anew when they
 // have it, and nobody keeps it.
 func TestLargeListingsTakeTurns(t *testing.T) {
-	turn := make(largeTurn, 1)
+	turn := newLargeTurn(defaultLargeRoom)
 	var at, most, tries atomic.Int32
 	var all sync.WaitGroup
 	for range 8 {
@@ -106,8 +107,8 @@ func TestLargeListingsTakeTurns(t *testing.T) {
 	all.Wait()
 	require.EqualValues(t, 1, most.Load())
 	require.GreaterOrEqual(t, tries.Load(), int32(8))
-	require.Empty(t, turn)
-	turn <- struct{}{}
+	require.Empty(t, turn.held)
+	turn.held <- struct{}{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := turn.inTurn(ctx, func(r *room) error { return r.take(smallRoom + 1) })

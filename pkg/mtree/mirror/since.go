@@ -46,7 +46,8 @@ func (s *httpSource) listSince(ctx context.Context, ask ask, r request) (answer,
 		end()
 		return a, err
 	}
-	reader := newSinceReader(&bounded{resp.Body, maxAhead + maxListing})
+	// It comes between passes: nobody else reads any listing.
+	reader := newSinceReader(&bounded{resp.Body, maxAhead + maxListing}, &room{turn: s.turn, large: true})
 	err = reader.root(&a)
 	if err != nil || a.unchanged || !unlink() {
 		end()
@@ -77,13 +78,14 @@ func (s *httpSource) readOn(ctx context.Context, r *sinceReader, since mtree.Sta
 			return
 		}
 		defer resp.Body.Close()
-		r = newSinceReader(&bounded{resp.Body, maxAhead})
+		r = newSinceReader(&bounded{resp.Body, maxAhead}, r.room)
 	}
 }
 
 // sinceReader reads an answer to ?since.
 type sinceReader struct {
 	in    *bufio.Reader
+	room  *room  // for the root's listing
 	text  []byte // of the listing read last
 	after string // where the next answer goes on, if this one was cut
 	cut   bool
@@ -93,8 +95,8 @@ type sinceReader struct {
 // maxLine is the longest line there can be: two paths, escaped throughout.
 const maxLine = 64 << 10
 
-func newSinceReader(in io.Reader) *sinceReader {
-	return &sinceReader{in: bufio.NewReaderSize(in, maxLine)}
+func newSinceReader(in io.Reader, room *room) *sinceReader {
+	return &sinceReader{in: bufio.NewReaderSize(in, maxLine), room: room}
 }
 
 // next returns the listing that comes next and its directory's path; io.EOF
@@ -131,7 +133,7 @@ func (r *sinceReader) root(a *answer) error {
 		return fmt.Errorf("%w: it does not begin with the directory that was asked for", mtree.ErrListing)
 	}
 	d := mtree.NewDecoder(block)
-	d.Room = (&room{large: true}).take // it comes between passes: nobody else reads any
+	d.Room = r.room.take
 	a.listing, err = d.Next()
 	a.unchanged = err != nil
 	return err
