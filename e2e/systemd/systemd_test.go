@@ -44,6 +44,7 @@ func debian(t *testing.T) string {
 	root, err := os.MkdirTemp(base, "tidemark-debian-")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(root)) })
+	require.NoError(t, os.Chmod(root, 0o755)) // it is "/" of every user in there
 	run(t, "debootstrap", "--variant=minbase", "--include=systemd,dbus", "stable", root)
 	return root
 }
@@ -70,7 +71,7 @@ func install(t *testing.T, root string) {
 After=multi-user.target
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'inside >/srv/results 2>&1'
+ExecStart=/bin/sh -c 'inside >/srv/results 2>/srv/errors'
 ExecStopPost=/bin/systemctl --no-block poweroff
 [Install]
 WantedBy=multi-user.target
@@ -92,7 +93,8 @@ func boot(t *testing.T, root string) []string {
 	require.NoError(t, readErr, "%v\n%s", err, console)
 	lines := strings.Split(strings.TrimSpace(string(results)), "\n")
 	if last := lines[len(lines)-1]; last != "ok end" {
-		t.Fatalf("the job ended early:\n%s\n%s", results, console[max(0, len(console)-2000):])
+		errors, _ := os.ReadFile(filepath.Join(root, "srv/errors"))
+		t.Fatalf("the job ended early:\n%s\n%s\n%s", results, errors, console[max(0, len(console)-2000):])
 	}
 	return lines
 }

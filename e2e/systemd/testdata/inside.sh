@@ -40,6 +40,7 @@ done
 is 'serve answers with a listing' 200 "$(status /)"
 is 'serve answers with a file' 200 "$(status /a/file)"
 is 'serve answers below what it reads with 403' 403 "$(status /secret/)"
+within 20 tidemark-mirror --status $copy
 is 'a change arrives' changed "$(arrives a/file changed)"
 is 'a change in a new directory arrives' new "$(mkdir $tree/new && arrives new/file new)"
 for unit in watch serve mirror; do
