@@ -114,6 +114,8 @@ func (d *dest) open(c *Config) (err error) {
 	}
 	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); disk.IsFull(err) {
 		return exit.With(exit.Local, err, makeRoom)
+	} else if errors.Is(err, disk.ErrInTheWay) {
+		return exit.With(exit.Local, err, "")
 	} else if err != nil {
 		return exit.With(exit.Local, err, "DEST must be writable")
 	}
@@ -225,6 +227,9 @@ func (d *dest) prepare(c *Config) (err error) {
 	}
 	if d.status, err = d.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.status = disk.Status{} // unreadable is lost: a full walk makes a new one
+	}
+	if err := d.marker.Vacate(heldName, uncopiedName); err != nil { // those that are written when it is time
+		return err
 	}
 	if d.uncopied, err = readUncopied(d.marker); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -287,7 +286,7 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 	switch {
 	case d.tree.ID != next.ID:
 		d.status = disk.Status{State: disk.Filling}
-		if err := d.marker.Dir().Unlink(heldName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := d.marker.Remove(heldName); err != nil {
 			return err
 		}
 	case d.status.State == "":

@@ -343,8 +343,8 @@ func (d *daemon) releasing() bool {
 	if !d.held {
 		return false
 	}
-	_, err := d.dest.marker.Dir().Stat(releaseName)
-	return err == nil
+	info, err := d.dest.marker.Dir().Stat(releaseName)
+	return err == nil && info.Kind == mtree.File
 }
 
 func sleep(ctx context.Context, t time.Duration) {

@@ -32,6 +32,9 @@ func openRoot(path string) (*disk.Dir, error) {
 // success the caller owns marker and lock.
 func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identity, err error) {
 	m, err = disk.CreateMarker(root, c.StateDir)
+	if errors.Is(err, disk.ErrInTheWay) {
+		return nil, nil, id, exit.With(exit.Local, err, "")
+	}
 	if err != nil {
 		return nil, nil, id, exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
 	}

@@ -141,7 +141,8 @@ type Marker struct {
 }
 
 // OpenMarker opens the marker of the tree at root for reading, or the one in
-// stateDir if that is not "". Where there is none the error is fs.ErrNotExist.
+// stateDir if that is not "". Where there is none the error is fs.ErrNotExist, where
+// it is no directory ErrInTheWay.
 // root stays the caller's and must outlive the Marker.
 func OpenMarker(root *Dir, stateDir string) (*Marker, error) {
 	if stateDir != "" {
@@ -152,6 +153,9 @@ func OpenMarker(root *Dir, stateDir string) (*Marker, error) {
 		return &Marker{root: root, dir: dir}, nil
 	}
 	dir, err := root.OpenDir(mtree.MarkerName)
+	if isOther(err) {
+		err = root.fail("open", mtree.MarkerName, ErrInTheWay)
+	}
 	if err != nil {
 		return nil, err
 	}
