@@ -63,6 +63,10 @@ func openDest(c *Config) (*dest, error) {
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "DEST must be a directory")
 	}
+	if err := outside(root, c.StateDir); err != nil {
+		_ = root.Close()
+		return nil, err
+	}
 	d := &dest{path: c.Dest, root: root, umask: umask()}
 	d.flush = root.Flush
 	if err := d.open(c); err != nil {
@@ -87,7 +91,7 @@ func lookAtDest(c *Config) (*dest, error) {
 	if d.self, err = root.Root(); err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
-	if err := d.mayTake(c); err != nil {
+	if err := errors.Join(outside(root, c.StateDir), d.mayTake(c)); err != nil {
 		d.close()
 		return nil, err
 	}
@@ -103,6 +107,12 @@ func lookAtDest(c *Config) (*dest, error) {
 		d.log, err = m.ReadRecordLog()
 	}
 	return d, err
+}
+
+// outside refuses a state directory in DEST, or in a local SOURCE.
+func outside(root *disk.Dir, stateDir string) error {
+	return exit.With(exit.Usage, root.CheckStateDir(stateDir, false),
+		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
 }
 
 func (d *dest) open(c *Config) (err error) {

@@ -98,6 +98,10 @@ func openSource(c *Config) (source, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := outside(s.root, c.StateDir); err != nil {
+		_ = s.root.Close()
+		return nil, nil, err
+	}
 	return s, func() { _ = s.root.Close() }, nil
 }
 

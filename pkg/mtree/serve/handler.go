@@ -45,8 +45,8 @@ type Handler struct {
 }
 
 // New opens the tree at c.Root. A tree that watch never saw is served too, as
-// unwatched. Errors carry exit codes: a root that cannot be listed 6, bad globs
-// and numbers 2, state files of a newer version 4.
+// unwatched. Errors carry exit codes: a root that cannot be listed 6, bad globs,
+// numbers and a StateDir within the tree 2, state files of a newer version 4.
 func New(c Config) (*Handler, error) {
 	c = c.withDefaults()
 	if c.MaxWaiters < 0 {
@@ -61,6 +61,8 @@ func New(c Config) (*Handler, error) {
 	switch {
 	case errors.Is(err, disk.ErrNewerFormat):
 		return nil, exit.With(exit.Refused, err, "install the newer version here too")
+	case errors.Is(err, disk.ErrWithin):
+		return nil, exit.With(exit.Usage, err, "give the --state-dir of watch, outside of DIR, or none: DIR/.tidemark is not published")
 	case err != nil:
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}

@@ -92,7 +92,7 @@ func open(c Config, backend string) (_ *watcher, err error) {
 	w.borders = newBorders(c.Log, c.Stats)
 	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
-	if w.root, err = openRoot(c.Root); err != nil {
+	if w.root, err = openRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
 		return nil, err
 	}
 	var id identity
