@@ -129,7 +129,9 @@ func (a *Aside) Create(dir *Dir, name string, fresh bool, mode uint32) (*Draft, 
 	if err != nil {
 		return nil, a.dir.fail("create", name, err)
 	}
-	return &Draft{fd: fd, aside: a, at: a.dir, name: name}, nil
+	f := &Draft{fd: fd, aside: a, at: a.dir, name: name}
+	f.Inherit(dir)
+	return f, nil
 }
 
 const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
