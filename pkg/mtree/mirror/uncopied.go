@@ -14,8 +14,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// How many symlinks are not copied, because they are unsafe or not wanted, stands
-// in the marker for --status: a line "COUNT PATH" for each directory that has some,
+// How many symlinks are not copied, because they are unsafe or not wanted, and how
+// many directories, because their paths are too long, stands in the marker for --status: a line "COUNT PATH" for each directory that has some,
 // the path escaped, "./" being the root. A pass sees only what changed.
 const uncopiedName = "uncopied"
 
