@@ -288,7 +288,8 @@ func (d *dest) dir(path string) (*disk.Dir, error) {
 }
 
 // standing reports an error if the root's path names another directory by now,
-// or the marker was removed: somebody replaced the copy under us.
+// or the marker was removed: somebody replaced the copy under us. A status that was
+// removed it puts back.
 func (d *dest) standing() error {
 	if err := d.root.Standing(d.path); err != nil {
 		return err
@@ -296,7 +297,25 @@ func (d *dest) standing() error {
 	if !d.lock.Standing(d.marker) {
 		return fmt.Errorf("%w: %q", errUnmarked, filepath.Join(d.path, mtree.MarkerName))
 	}
+	if !d.file.Standing(d.marker) {
+		return d.restate()
+	}
 	return nil
+}
+
+// restate puts status.json back after somebody removed or replaced it: readers took
+// the copy for an unfinished one.
+func (d *dest) restate() error {
+	file, err := d.marker.CreateStatus()
+	if err != nil {
+		return err
+	}
+	_ = d.file.Close()
+	d.file = file
+	if d.status.State == "" {
+		return nil // it is written when there is something to say
+	}
+	return file.Write(d.status)
 }
 
 // errUnmarked says that the copy lost its .tidemark under a running mirror.

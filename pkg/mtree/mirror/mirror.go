@@ -328,7 +328,9 @@ func (m *mirror) rename(next disk.Tree) error {
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if !m.config.DryRun {
-		if err := m.dest.standing(); err != nil {
+		if err := m.dest.standing(); errors.Is(err, disk.ErrInTheWay) {
+			return nil, exit.With(exit.Local, err, "")
+		} else if err != nil {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
 	}

@@ -142,9 +142,10 @@ func (m *Marker) Remove(name string) error {
 	return m.dir.removeEmpty(name, info.Kind)
 }
 
-// Vacate makes sure that files with these names can be written: see ErrInTheWay.
+// Vacate makes sure that files with these names can be written, and the record log
+// read: see ErrInTheWay.
 func (m *Marker) Vacate(names ...string) error {
-	for _, name := range names {
+	for _, name := range append(names, recordLogName) {
 		if err := m.dir.vacate(name, false); err != nil {
 			return err
 		}
