@@ -43,9 +43,10 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if o.FullInterval == 0 {
 		o.FullInterval = -1
 	}
-	if o.TLS, o.Token, err = o.client.Load(); err != nil {
+	if o.TLS, o.Token, err = o.client.Load(env.Log); err != nil {
 		return err
 	}
+	o.Credentials = o.client.Now
 	switch {
 	case o.status:
 		return mirror.PrintStatus(env.Stdout, o.Dest, o.StateDir)

@@ -60,9 +60,11 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		o.CacheBytes = -1
 	}
 	if o.tokenFile != "" {
-		if o.Tokens, err = cli.ReadTokens(o.tokenFile); err != nil {
+		tokens, err := cli.OpenTokens(o.tokenFile, env.Log)
+		if err != nil {
 			return err
 		}
+		o.TokensNow = tokens.Tokens
 	}
 	handler, err := serve.New(o.Config)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -21,6 +22,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -159,13 +161,15 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 		return exit.Usage, exit.With(exit.Usage, err, "see --help")
 	}
 	env.Log = log
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(weblog.NewWriter(log)) // of net/http's clients, which have no other log
 	if unknown := unknownVariables(c, env.Flags, os.Environ()); len(unknown) > 0 {
 		log.Warn("unknown variables in the environment: ignored", "names", strings.Join(unknown, " "), "remedy", "see --help for the options")
 	}
 	ctx, stop := withSignals(context.Background(), log)
 	defer stop()
 	if common.metrics != "" {
-		closeMetrics, err := serveMetrics(common.metrics, c.Name, c.Stats)
+		closeMetrics, err := serveMetrics(log, common.metrics, c.Name, c.Stats)
 		if err != nil {
 			return exit.Of(err), err
 		}

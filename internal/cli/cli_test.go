@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -203,7 +205,7 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, err)
 	addr := l.Addr().String()
 	require.NoError(t, l.Close())
-	closeMetrics, err := serveMetrics(addr, "probe", func(yield func(name, help string, value int64)) {
+	closeMetrics, err := serveMetrics(slog.New(slog.DiscardHandler), addr, "probe", func(yield func(name, help string, value int64)) {
 		yield("batches_total", "Batches published.", 7)
 	})
 	require.NoError(t, err)
@@ -215,9 +217,9 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), "# TYPE tidemark_probe_batches_total counter\ntidemark_probe_batches_total 7\n")
 	require.Contains(t, string(text), "process_resident_memory_bytes")
-	_, err = serveMetrics("nowhere", "probe", nil)
+	_, err = serveMetrics(slog.New(slog.DiscardHandler), "nowhere", "probe", nil)
 	require.Equal(t, exit.Usage, exit.Of(err))
-	_, err = serveMetrics(addr, "probe", nil)
+	_, err = serveMetrics(slog.New(slog.DiscardHandler), addr, "probe", nil)
 	require.Equal(t, exit.Local, exit.Of(err), "in use")
 }
 
@@ -232,4 +234,46 @@ func TestTokens(t *testing.T) {
 	require.Equal(t, exit.Usage, exit.Of(err), "an empty file must not open the door")
 	_, err = ReadTokens(file + "x")
 	require.Equal(t, exit.Usage, exit.Of(err))
+}
+
+// What net/http's clients say stood raw between the lines of the log: they have no log
+// of their own to be given.
+func TestLinesOfTheHTTPClient(t *testing.T) {
+	defer func() { stdlog.SetOutput(os.Stderr); stdlog.SetFlags(stdlog.LstdFlags) }()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	answered, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = http.ReadRequest(bufio.NewReader(conn))
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		<-answered // the connection is idle
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\nnobody asked")
+		_, _ = io.Copy(io.Discard, conn) // until the client closes it
+	}()
+	var p probe
+	c := p.command()
+	c.Run = func(context.Context, *Env) error {
+		transport := &http.Transport{}
+		response, err := (&http.Client{Transport: transport}).Get("http://" + listener.Addr().String())
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		close(answered)
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error("the client keeps the connection")
+		}
+		transport.CloseIdleConnections()
+		return nil
+	}
+	var stderr bytes.Buffer
+	require.Equal(t, exit.Done, run(c, []string{"--log-format", "json", "src", "dst"}, io.Discard, &stderr))
+	require.Contains(t, stderr.String(), `"level":"WARN","msg":"http","error":"Unsolicited response received on idle HTTP channel`)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/tls"
 	"errors"
+	"log/slog"
 
 	"tidemark/pkg/mtree/exit"
 )
@@ -12,36 +13,64 @@ type Client struct {
 	CA        string // file of CAs to trust instead of the system's
 	Cert, Key string // files; both or none
 	TokenFile string
+
+	config *kept[*tls.Config] // nil: nothing was asked for
+	token  *kept[string]      // nil: none is sent
 }
 
 // Load reads the files. The TLS configuration is nil where nothing was asked
 // for.
-func (c *Client) Load() (config *tls.Config, token string, err error) {
+func (c *Client) Load(log *slog.Logger) (config *tls.Config, token string, err error) {
 	if c.TokenFile != "" {
-		tokens, err := ReadTokens(c.TokenFile)
-		if err != nil {
+		if c.token, err = keep(log, c.readToken, c.TokenFile); err != nil {
 			return nil, "", err
 		}
-		token = tokens[0]
 	}
 	if (c.Cert == "") != (c.Key == "") {
 		return nil, "", exit.With(exit.Usage, errors.New("--cert and --key go together"), "give both")
 	}
-	if c.CA == "" && c.Cert == "" {
-		return nil, token, nil
+	if c.CA != "" || c.Cert != "" {
+		if c.config, err = keep(log, c.readTLS, c.CA, c.Cert, c.Key); err != nil {
+			return nil, "", err
+		}
 	}
+	config, token = c.Now()
+	return config, token, nil
+}
+
+// Now returns what the files hold now, or held when they could be used last: another
+// configuration only after a change. It may be called by several goroutines at once.
+func (c *Client) Now() (config *tls.Config, token string) {
+	if c.config != nil {
+		config = c.config.get()
+	}
+	if c.token != nil {
+		token = c.token.get()
+	}
+	return config, token
+}
+
+func (c *Client) readToken() (string, error) {
+	tokens, err := ReadTokens(c.TokenFile)
+	if err != nil {
+		return "", err
+	}
+	return tokens[0], nil
+}
+
+func (c *Client) readTLS() (config *tls.Config, err error) {
 	config = &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
 		if config.RootCAs, err = readCAs(c.CA); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 	}
 	if c.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
-			return nil, "", exit.With(exit.Usage, err, "check --cert and --key")
+			return nil, exit.With(exit.Usage, err, "check --cert and --key")
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	return config, token, nil
+	return config, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -19,7 +21,7 @@ type StatsFunc func(yield func(name, help string, value int64))
 
 // serveMetrics answers /metrics and /debug/pprof/ on addr until close is
 // called.
-func serveMetrics(addr, command string, stats StatsFunc) (closeServer func(), err error) {
+func serveMetrics(log *slog.Logger, addr, command string, stats StatsFunc) (closeServer func(), err error) {
 	if err := checkAddress(addr); err != nil {
 		return nil, exit.With(exit.Usage, err, "give --metrics HOST:PORT")
 	}
@@ -30,13 +32,14 @@ func serveMetrics(addr, command string, stats StatsFunc) (closeServer func(), er
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&statsCollector{prefix: "tidemark_" + command + "_", stats: stats})
+	errorLog := weblog.New(log)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: errorLog}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	return func() { _ = server.Close() }, nil
 }

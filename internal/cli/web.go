@@ -1,16 +1,18 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,7 +49,7 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 		err := fmt.Errorf("at most %d connections: a number below zero", w.MaxConnections)
 		return exit.With(exit.Usage, err, "give a positive number, or 0 for as many as descriptors allow")
 	}
-	config, err := w.tls()
+	config, clients, err := w.tls(env.Log)
 	if err != nil {
 		return err
 	}
@@ -57,12 +59,17 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	}
 	gate := newGate(w.connections(env))
 	group, groupCtx := errgroup.WithContext(ctx)
+	var open *openConns
+	if clients != nil {
+		open = &openConns{all: map[net.Conn]struct{}{}}
+		group.Go(func() error { return open.follow(groupCtx, clients) })
+	}
 	var addresses []string
 	for _, l := range listeners {
 		addresses = append(addresses, address(l, config != nil))
 		env.Log.Info("listening", "address", addresses[len(addresses)-1])
 		group.Go(func() error {
-			l = &gatedListener{Listener: l, gate: gate, server: server}
+			l = &gatedListener{Listener: l, gate: gate, server: server, open: open}
 			if config != nil {
 				l = tls.NewListener(l, config)
 			}
@@ -154,31 +161,46 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return config.Listen(ctx, "unix", path)
 }
 
-// tls returns the TLS configuration, nil for plain HTTP. The certificate is
-// read anew when its file changes, so it can be renewed under a running server.
-func (w *Web) tls() (*tls.Config, error) {
+// tls returns the TLS configuration, nil for plain HTTP, and with --client-ca what
+// there is of it for each client. Certificate and CAs are read anew when their files
+// change, so they can be renewed under a running server.
+func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Config], err error) {
 	if (w.Cert == "") != (w.Key == "") {
-		return nil, exit.With(exit.Usage, errors.New("--tls-cert and --tls-key go together"), "give both")
+		return nil, nil, exit.With(exit.Usage, errors.New("--tls-cert and --tls-key go together"), "give both")
 	}
 	if w.Cert == "" {
 		if w.ClientCA != "" {
-			return nil, exit.With(exit.Usage, errors.New("--client-ca needs TLS"), "give --tls-cert and --tls-key")
+			return nil, nil, exit.With(exit.Usage, errors.New("--client-ca needs TLS"), "give --tls-cert and --tls-key")
 		}
-		return nil, nil
+		return nil, nil, nil
 	}
-	keeper := &certKeeper{cert: w.Cert, key: w.Key}
-	if _, err := keeper.get(nil); err != nil {
-		return nil, exit.With(exit.Usage, err, "check --tls-cert and --tls-key")
+	pair, err := keep(log, func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(w.Cert, w.Key) // fails while only one of the two is renewed
+		return &pair, err
+	}, w.Cert, w.Key)
+	if err != nil {
+		return nil, nil, exit.With(exit.Usage, err, "check --tls-cert and --tls-key")
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: keeper.get, NextProtos: []string{"h2", "http/1.1"}}
-	if w.ClientCA != "" {
+	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.get(), nil }
+	plain := func() *tls.Config {
+		return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: get, NextProtos: []string{"h2", "http/1.1"}}
+	}
+	config = plain()
+	if w.ClientCA == "" {
+		return config, nil, nil
+	}
+	clients, err = keep(log, func() (*tls.Config, error) {
 		pool, err := readCAs(w.ClientCA)
-		if err != nil {
-			return nil, err
-		}
-		config.ClientCAs, config.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		c := plain()
+		c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		c.SessionTicketsDisabled = true // a session taken up again is not checked by new CAs
+		return c, err
+	}, w.ClientCA)
+	if err != nil {
+		return nil, nil, err
 	}
-	return config, nil
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.get(), nil }
+	return config, clients, nil
 }
 
 func readCAs(file string) (*x509.CertPool, error) {
@@ -188,58 +210,6 @@ func readCAs(file string) (*x509.CertPool, error) {
 		err = fmt.Errorf("%q holds no PEM certificate", file)
 	}
 	return pool, exit.With(exit.Usage, err, "name a file of PEM certificates")
-}
-
-// certKeeper holds a certificate as long as its file does not change.
-type certKeeper struct {
-	cert, key string
-
-	mu      sync.Mutex // guards what follows
-	modTime time.Time
-	loaded  *tls.Certificate
-}
-
-func (k *certKeeper) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	info, err := os.Stat(k.cert)
-	if err == nil && k.loaded != nil && info.ModTime().Equal(k.modTime) {
-		return k.loaded, nil
-	}
-	if err == nil {
-		var cert tls.Certificate
-		if cert, err = tls.LoadX509KeyPair(k.cert, k.key); err == nil {
-			k.loaded, k.modTime = &cert, info.ModTime()
-		}
-	}
-	if k.loaded != nil {
-		return k.loaded, nil // a half-written renewal: the old one still holds
-	}
-	return nil, err
-}
-
-// ReadTokens reads a file of bearer tokens, one a line; empty lines and those
-// that begin with # are skipped.
-func ReadTokens(file string) ([]string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, exit.With(exit.Usage, err, "check --token-file")
-	}
-	defer f.Close()
-	var tokens []string
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if line := strings.TrimSpace(lines.Text()); line != "" && line[0] != '#' {
-			tokens = append(tokens, line)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, exit.With(exit.Usage, err, "check --token-file")
-	}
-	if len(tokens) == 0 {
-		return nil, exit.With(exit.Usage, fmt.Errorf("%q holds no token", file), "check --token-file")
-	}
-	return tokens, nil
 }
 
 // connections returns how many may be open at once: half of the descriptors that
@@ -276,6 +246,7 @@ type gatedListener struct {
 	net.Listener
 	gate   gate
 	server Server
+	open   *openConns // nil: nobody asks which are open
 }
 
 // enter takes a place for one more connection.
@@ -311,29 +282,85 @@ func (l *gatedListener) Accept() (net.Conn, error) {
 	l.enter()
 	// A *net.TCPConn is kept as it is underneath: sendfile(2) needs it.
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		return &gatedTCP{TCPConn: tcp, gate: l.gate}, nil
+		conn := &gatedTCP{TCPConn: tcp, gate: l.gate, open: l.open}
+		l.open.add(conn)
+		return conn, nil
 	}
-	return &gatedConn{Conn: conn, gate: l.gate}, nil
+	gated := &gatedConn{Conn: conn, gate: l.gate, open: l.open}
+	l.open.add(gated)
+	return gated, nil
+}
+
+// openConns are the connections that are open. Its methods but follow may be called
+// on nil.
+type openConns struct {
+	mu  sync.Mutex
+	all map[net.Conn]struct{}
+}
+
+func (o *openConns) add(c net.Conn) {
+	if o != nil {
+		o.mu.Lock()
+		o.all[c] = struct{}{}
+		o.mu.Unlock()
+	}
+}
+
+func (o *openConns) remove(c net.Conn) {
+	if o != nil {
+		o.mu.Lock()
+		delete(o.all, c)
+		o.mu.Unlock()
+	}
+}
+
+// follow closes all connections when --client-ca changed, until ctx ends: those who
+// may come back do, with a new handshake.
+func (o *openConns) follow(ctx context.Context, clients *kept[*tls.Config]) error {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for last := clients.get(); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if now := clients.get(); now != last {
+			last = now
+			o.closeAll()
+		}
+	}
+}
+
+func (o *openConns) closeAll() {
+	o.mu.Lock()
+	all := slices.Collect(maps.Keys(o.all))
+	o.mu.Unlock()
+	for _, c := range all {
+		_ = c.Close()
+	}
 }
 
 type gatedTCP struct {
 	*net.TCPConn
 	gate gate
+	open *openConns
 	once sync.Once
 }
 
 func (c *gatedTCP) Close() error {
-	c.once.Do(func() { <-c.gate })
+	c.once.Do(func() { <-c.gate; c.open.remove(c) })
 	return c.TCPConn.Close()
 }
 
 type gatedConn struct {
 	net.Conn
 	gate gate
+	open *openConns
 	once sync.Once
 }
 
 func (c *gatedConn) Close() error {
-	c.once.Do(func() { <-c.gate })
+	c.once.Do(func() { <-c.gate; c.open.remove(c) })
 	return c.Conn.Close()
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -150,7 +149,7 @@ func certificate(t *testing.T, dir string) *big.Int {
 	return serial
 }
 
-func TestTLSWithClientCertificatesAndRenewal(t *testing.T) {
+func TestTLSWithClientCertificates(t *testing.T) {
 	dir := t.TempDir()
 	serial := certificate(t, dir)
 	address := serving(t, Web{
@@ -159,7 +158,7 @@ func TestTLSWithClientCertificatesAndRenewal(t *testing.T) {
 	require.True(t, strings.HasPrefix(address, "https://"), address)
 
 	get := func(c Client) (*http.Response, error) {
-		config, _, err := c.Load()
+		config, _, err := c.Load(slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
 		response, err := client.Get(address)
@@ -174,29 +173,14 @@ func TestTLSWithClientCertificatesAndRenewal(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, serial, response.TLS.PeerCertificates[0].SerialNumber)
 	require.Equal(t, 2, response.ProtoMajor)
-
-	keeper := &certKeeper{cert: dir + "/cert.pem", key: dir + "/key.pem"}
-	first, err := keeper.get(nil)
-	require.NoError(t, err)
-	later := time.Now().Add(time.Minute)
-	renewed := certificate(t, dir)
-	require.NoError(t, os.Chtimes(dir+"/cert.pem", later, later))
-	second, err := keeper.get(&tls.ClientHelloInfo{})
-	require.NoError(t, err)
-	require.NotEqual(t, first.Leaf.SerialNumber, renewed)
-	require.Equal(t, renewed, second.Leaf.SerialNumber, "a renewed one is picked up")
-	require.NoError(t, os.WriteFile(dir+"/cert.pem", []byte("half"), 0o600))
-	kept, err := keeper.get(nil)
-	require.NoError(t, err)
-	require.Equal(t, renewed, kept.Leaf.SerialNumber, "a half-written one is not")
 }
 
 func TestTLSOptionsGoTogether(t *testing.T) {
 	for _, w := range []Web{{Cert: "c"}, {Key: "k"}, {ClientCA: "ca"}, {Cert: "missing", Key: "missing"}} {
-		_, err := w.tls()
+		_, _, err := w.tls(nil)
 		require.Equal(t, exit.Usage, exit.Of(err), "%+v", w)
 	}
-	_, _, err := (&Client{Cert: "c"}).Load()
+	_, _, err := (&Client{Cert: "c"}).Load(nil)
 	require.Equal(t, exit.Usage, exit.Of(err))
 }
 

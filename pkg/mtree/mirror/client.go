@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,32 +37,77 @@ const (
 // proxy that was not configured by its URL.
 type client struct {
 	base      string // scheme://host/path/, ends in a slash
-	token     string
 	agent     string
-	http      *http.Client
 	near      bool // the origin is this machine
 	requests  *atomic.Int64
 	firstWait time.Duration // before the first retry
+	jobs      int
+
+	credentials func() (*tls.Config, string)
+
+	mu    sync.Mutex // guards what follows: which credentials were asked with last
+	tls   *tls.Config
+	token string
+	http  *http.Client // made for tls
 }
 
 func newClient(c *Config, base string) *client {
+	n := &client{
+		base: base, near: isLoopback(base), agent: c.UserAgent, requests: &c.Stats.Requests, firstWait: c.firstPause, jobs: c.Jobs,
+		credentials: c.Credentials, tls: c.TLS, token: c.Token,
+	}
+	if n.credentials == nil {
+		n.credentials = func() (*tls.Config, string) { return c.TLS, c.Token }
+	}
+	n.http = n.transport()
+	return n
+}
+
+// present returns what the next request is sent by, and the token to send. After
+// another TLS configuration no connection of before is used again.
+func (c *client) present() (*http.Client, string) {
+	tls, token := c.credentials()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if tls != c.tls {
+		c.http.CloseIdleConnections()
+		c.tls = tls
+		c.http = c.transport()
+	}
+	c.token = token
+	return c.http, c.token
+}
+
+// renewed reports whether the next request is sent with other credentials than the
+// last.
+func (c *client) renewed() bool {
+	tls, token := c.credentials()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return tls != c.tls || token != c.token
+}
+
+func (c *client) closeIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.http.CloseIdleConnections()
+}
+
+func (c *client) transport() *http.Client {
 	t := &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:        c.TLS,
+		TLSClientConfig:        c.tls,
 		TLSHandshakeTimeout:    connectTimeout,
-		MaxIdleConnsPerHost:    c.Jobs + 2,
+		MaxIdleConnsPerHost:    c.jobs + 2,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeaderSize,
 		ForceAttemptHTTP2:      true,
 		WriteBufferSize:        32 << 10,
 		ReadBufferSize:         64 << 10,
 	}
-	return &client{
-		base: base, near: isLoopback(base), token: c.Token, agent: c.UserAgent, requests: &c.Stats.Requests, firstWait: c.firstPause,
-		http: &http.Client{
-			Transport:     t,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
@@ -133,7 +180,8 @@ func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 // ones.
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	req, err := c.build(ctx, r)
+	sender, token := c.present()
+	req, err := c.build(ctx, r, token)
 	if err != nil {
 		cancel()
 		return nil, backoff.Permanent(err)
@@ -145,7 +193,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	guard.timer = time.AfterFunc(timeout, cancel)
 	c.requests.Add(1)
-	resp, err := c.http.Do(req)
+	resp, err := sender.Do(req)
 	if err != nil {
 		if !guard.timer.Stop() && ctx.Err() != nil {
 			err = fmt.Errorf("%s %s: no answer within %s", req.Method, req.URL.Redacted(), timeout)
@@ -177,7 +225,7 @@ func (r *request) hopedFor(status int) bool {
 	return false
 }
 
-func (c *client) build(ctx context.Context, r request) (*http.Request, error) {
+func (c *client) build(ctx context.Context, r request, token string) (*http.Request, error) {
 	method := r.method
 	if method == "" {
 		method = http.MethodGet
@@ -195,8 +243,8 @@ func (c *client) build(ctx context.Context, r request) (*http.Request, error) {
 		return nil, err
 	}
 	req.Header.Set("User-Agent", c.agent)
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	if r.plain {
 		req.Header.Set("Accept-Encoding", "identity")

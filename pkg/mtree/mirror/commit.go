@@ -202,7 +202,7 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 	if n.parent == nil || n.want.Has&mtree.HasMode == 0 || (info.Mode^n.want.Mode)&0o777 == 0 {
 		return nil
 	}
-	return dir.Chmod(n.want.Mode & 0o777)
+	return dir.ChmodKept(n.want.Mode)
 }
 
 // leaveBehind gives the directories that stay incomplete, and those above them,

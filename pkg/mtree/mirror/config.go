@@ -47,6 +47,11 @@ type Config struct {
 	Token     string      // sent as bearer token
 	UserAgent string      // "": tidemark-mirror
 
+	// Credentials is asked before each request, and once a second while nothing is
+	// asked for, which TLS and Token count from now on: another TLS only after a change.
+	// Several goroutines call it at once. nil: those above stay.
+	Credentials func() (*tls.Config, string)
+
 	Out      io.Writer          // results: the summary line, the itemised dry run; nil: nowhere
 	Log      *slog.Logger       // nil: nowhere
 	Progress func(Progress)     // told at most four times a second how far a pass is; may be nil

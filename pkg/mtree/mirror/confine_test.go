@@ -19,6 +19,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // canary makes a directory beside the copy and proves at the end of the test
@@ -229,17 +230,74 @@ func TestHostileTar(t *testing.T) {
 	require.NoFileExists(t, b.path("g"))
 }
 
-// A tree without a bottom ends where paths do.
+// A tree without a bottom ends where paths do, and is complete as far as that.
 func TestEndlessDepth(t *testing.T) {
 	name := strings.Repeat("d", 250)
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("1700000000.000000001 ./\t-\n1700000000.000000001 " + name + "/\t-\n#end 1\n"))
 	}, name+"/\t-")
-	err := b.once()
-	require.Error(t, err)
-	require.ErrorContains(t, err, "a path longer than")
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "skipped 1, failed 0")
 	b.config.DryRun = true
-	require.Error(t, b.once())
+	require.NoError(t, b.once())
+}
+
+// One directory whose path is too long kept all above it from being complete: every
+// pass ended with 1 and listed them again, and nothing in them was deleted.
+func TestDirectoriesThatAreTooDeep(t *testing.T) {
+	name := strings.Repeat("d", 250)
+	deep := strings.Repeat(name+"/", maxPath/251)
+	room := maxPath - len(deep)
+	s := watched(t, "a/gone = 1", deep+"f = one", deep+"gone = 2", deep+strings.Repeat("x", room)+"/f = fits", deep+"changes = file")
+	s.tooDeep(deep + strings.Repeat("y", room+1))
+	b := newBench(t, s.root)
+	require.NoError(t, b.once(), "a local source")
+	require.Contains(t, b.out.String(), "skipped 1, failed 0")
+	require.Equal(t, "fits", b.read(deep+strings.Repeat("x", room)+"/f"))
+	require.NoDirExists(t, b.path(deep+strings.Repeat("y", room+1)))
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "listed 0 directories")
+
+	// What changes below it concerns nobody; what goes beside it, does.
+	b.config.MaxDelete = "100%"
+	s.remove(deep + "gone")
+	s.remove("a/gone")
+	s.remove(deep + "changes")
+	s.tooDeep(deep + "changes" + strings.Repeat("z", room-6))
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "deleted 3, held 0, skipped 2, failed 0")
+	require.Equal(t, int64(2), mustUncopied(t, b).total())
+
+	// A directory that stands there stays, whatever is in it; a file does not.
+	stays := b.path(deep + strings.Repeat("y", room+1))
+	require.NoError(t, os.Mkdir(stays, 0o755))
+	require.NoError(t, os.WriteFile(stays+"/mine", nil, 0o644))
+	require.NoError(t, os.WriteFile(b.path(deep+"changes"+strings.Repeat("z", room-6)), nil, 0o644))
+	b.config.Filters = []string{"- nothing"}
+	require.NoError(t, b.once(), "a full walk")
+	require.Contains(t, b.out.String(), "deleted 1, held 0, skipped 2, failed 0")
+	require.DirExists(t, stays)
+	require.FileExists(t, stays+"/mine")
+	require.NoError(t, Verify(t.Context(), b.config, false))
+}
+
+// tooDeep makes a directory with a file in it whose path is longer than any that is
+// copied, and publishes it.
+func (s *tree) tooDeep(path string) {
+	require.NoError(s.t, os.Mkdir(s.path(path), 0o755))
+	s.publish(path)
+}
+
+func mustUncopied(t *testing.T, b *bench) uncopied {
+	root, err := disk.OpenRoot(b.config.Dest)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := disk.OpenMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	u, err := readUncopied(m)
+	require.NoError(t, err)
+	return u
 }
 
 // Dates that the file system cannot store are stored as it can, and known.

@@ -63,6 +63,10 @@ func openDest(c *Config) (*dest, error) {
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "DEST must be a directory")
 	}
+	if err := outside(root, c.StateDir); err != nil {
+		_ = root.Close()
+		return nil, err
+	}
 	d := &dest{path: c.Dest, root: root, umask: umask()}
 	d.flush = root.Flush
 	if err := d.open(c); err != nil {
@@ -87,7 +91,7 @@ func lookAtDest(c *Config) (*dest, error) {
 	if d.self, err = root.Root(); err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
-	if err := d.mayTake(c); err != nil {
+	if err := errors.Join(outside(root, c.StateDir), d.mayTake(c)); err != nil {
 		d.close()
 		return nil, err
 	}
@@ -105,6 +109,12 @@ func lookAtDest(c *Config) (*dest, error) {
 	return d, err
 }
 
+// outside refuses a state directory in DEST, or in a local SOURCE.
+func outside(root *disk.Dir, stateDir string) error {
+	return exit.With(exit.Usage, root.CheckStateDir(stateDir, false),
+		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
+}
+
 func (d *dest) open(c *Config) (err error) {
 	if d.self, err = d.root.Root(); err != nil {
 		return exit.With(exit.Local, err, "")
@@ -114,6 +124,8 @@ func (d *dest) open(c *Config) (err error) {
 	}
 	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); disk.IsFull(err) {
 		return exit.With(exit.Local, err, makeRoom)
+	} else if errors.Is(err, disk.ErrInTheWay) {
+		return exit.With(exit.Local, err, "")
 	} else if err != nil {
 		return exit.With(exit.Local, err, "DEST must be writable")
 	}
@@ -230,6 +242,9 @@ func (d *dest) prepare(c *Config) (err error) {
 	if d.status, err = d.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.status = disk.Status{} // unreadable is lost: a full walk makes a new one
 	}
+	if err := d.marker.Vacate(heldName, uncopiedName); err != nil { // those that are written when it is time
+		return err
+	}
 	if d.uncopied, err = readUncopied(d.marker); err != nil {
 		return err
 	}
@@ -277,7 +292,8 @@ func (d *dest) dir(path string) (*disk.Dir, error) {
 }
 
 // standing reports an error if the root's path names another directory by now,
-// or the marker was removed: somebody replaced the copy under us.
+// or the marker was removed: somebody replaced the copy under us. A status that was
+// removed it puts back.
 func (d *dest) standing() error {
 	if err := d.root.Standing(d.path); err != nil {
 		return err
@@ -285,7 +301,25 @@ func (d *dest) standing() error {
 	if !d.lock.Standing(d.marker) {
 		return fmt.Errorf("%w: %q", errUnmarked, filepath.Join(d.path, mtree.MarkerName))
 	}
+	if !d.file.Standing(d.marker) {
+		return d.restate()
+	}
 	return nil
+}
+
+// restate puts status.json back after somebody removed or replaced it: readers took
+// the copy for an unfinished one.
+func (d *dest) restate() error {
+	file, err := d.marker.CreateStatus()
+	if err != nil {
+		return err
+	}
+	_ = d.file.Close()
+	d.file = file
+	if d.status.State == "" {
+		return nil // it is written when there is something to say
+	}
+	return file.Write(d.status)
 }
 
 // errUnmarked says that the copy lost its .tidemark under a running mirror.

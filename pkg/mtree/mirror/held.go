@@ -111,7 +111,7 @@ func (l *heldList) has(dir string, d *doomed) bool {
 // readHeld reads such a file; a missing one is an empty list.
 func readHeld(m *disk.Marker, name string) (heldList, error) {
 	var l heldList
-	f, _, err := m.Dir().OpenFile(name)
+	f, _, err := m.OpenFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}
@@ -134,8 +134,11 @@ func readHeld(m *disk.Marker, name string) (heldList, error) {
 		e.why = reason
 		l.entries = append(l.entries, e)
 	}
+	if err := in.Err(); err != nil {
+		return heldList{}, fmt.Errorf("%s: %w", f.Name(), err)
+	}
 	l.index()
-	return l, in.Err()
+	return l, nil
 }
 
 func parseHeld(line string) (e heldEntry, err error) {
@@ -209,7 +212,7 @@ func (p *pass) unknown(path string) *node {
 func (p *pass) storeHeld() error {
 	err := p.writeHeld()
 	if p.release != nil && err == nil {
-		err = local(p.dest.marker.Dir().Unlink(releaseName))
+		err = local(p.dest.marker.Remove(releaseName))
 	}
 	return err
 }
@@ -221,7 +224,7 @@ func (p *pass) writeHeld() error {
 		if !p.wasUnread && len(p.was.entries) == 0 {
 			return nil
 		}
-		return local(p.dest.marker.Dir().Unlink(heldName))
+		return local(p.dest.marker.Remove(heldName))
 	}
 	p.config.Log.Warn("deletions held", "count", now.total(), "why", p.heldWhy,
 		"remedy", "look at mirror --status DEST; mirror --release DEST carries them out")
@@ -246,7 +249,12 @@ func (p *pass) recallHeld() {
 	if p.config.DryRun {
 		return
 	}
-	if list, err := readHeld(p.dest.marker, releaseName); err == nil && len(list.entries) > 0 {
+	list, err := readHeld(p.dest.marker, releaseName)
+	switch {
+	case err == nil && len(list.entries) > 0:
 		p.release = &list
+	case err != nil:
+		// It releases nothing, and would be looked at again and again.
+		p.config.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.dest.marker.Remove(releaseName)))
 	}
 }

@@ -45,7 +45,7 @@ func openHTTP(c *Config) (*httpSource, error) {
 
 func (s *httpSource) close() {
 	s.ahead.clear()
-	s.http.CloseIdleConnections()
+	s.closeIdle()
 }
 
 func dirPath(path string) string {

@@ -29,7 +29,11 @@ func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
+	err = made.Inherit(dir)
 	_ = made.Close()
+	if err != nil {
+		return err
+	}
 	if err := p.dest.aside.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
@@ -53,6 +57,7 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 	if err != nil {
 		return err
 	}
+	aside.Dir().InheritEntry(name, dir)
 	err = aside.Dir().SetEntryTime(name, p.dest.times.Stored(c.Want.MTime))
 	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
@@ -108,7 +113,15 @@ func (p *pass) setMode(dir *disk.Dir, c mtree.Change) error {
 	if c.Want.Has&mtree.HasMode == 0 {
 		return nil
 	}
-	return dir.ChmodEntry(c.Want.Name, c.Want.Mode&0o777)
+	mode := c.Want.Mode & 0o777
+	if c.Want.Kind == mtree.Dir {
+		info, err := dir.Stat(c.Want.Name)
+		if err != nil {
+			return err
+		}
+		mode |= info.Mode &^ 0o777
+	}
+	return dir.ChmodEntry(c.Want.Name, mode)
 }
 
 func (p *pass) setOwner(dir *disk.Dir, e *mtree.Entry) error {

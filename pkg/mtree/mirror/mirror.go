@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -97,6 +96,10 @@ func openSource(c *Config) (source, func(), error) {
 	}
 	s, err := openLocal(c)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := outside(s.root, c.StateDir); err != nil {
+		_ = s.root.Close()
 		return nil, nil, err
 	}
 	return s, func() { _ = s.root.Close() }, nil
@@ -287,7 +290,7 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 	switch {
 	case d.tree.ID != next.ID:
 		d.status = disk.Status{State: disk.Filling}
-		if err := d.marker.Dir().Unlink(heldName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := d.marker.Remove(heldName); err != nil {
 			return err
 		}
 	case d.status.State == "":
@@ -325,7 +328,9 @@ func (m *mirror) rename(next disk.Tree) error {
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if !m.config.DryRun {
-		if err := m.dest.standing(); err != nil {
+		if err := m.dest.standing(); errors.Is(err, disk.ErrInTheWay) {
+			return nil, exit.With(exit.Local, err, "")
+		} else if err != nil {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
 	}

@@ -42,6 +42,7 @@ func (p *pass) draft(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opene
 	if err != nil {
 		return nil, false, err
 	}
+	d.Inherit(dir)
 	if f.from == 0 && size > 0 {
 		err = d.Rewind()
 	} else if f.from != size {

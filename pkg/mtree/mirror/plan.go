@@ -19,6 +19,7 @@ type plan struct {
 	kept    []*mtree.Entry // these, too, but the source may only hide them
 	odd     []*mtree.Entry // not understood: neither fetched nor deleted
 	skipped []*mtree.Entry // unsafe symlinks, or all with NoLinks
+	deep    []*mtree.Entry // directories whose paths are too long
 	entries int64          // in the listing, filters applied
 }
 
@@ -83,7 +84,20 @@ func (p *planner) keeps(have *mtree.Entry) bool {
 	return p.keep && (p.held == nil || !p.held(mtree.JoinPath(p.dir, have.Name)))
 }
 
+// maxPath is the longest path of a directory, in bytes: PATH_MAX less room for
+// a name. It bounds the depth.
+const maxPath = 4095 - 1 - mtree.MaxName
+
 func (p *planner) planDir(out *plan, c mtree.Change) {
+	if len(mtree.JoinPath(p.dir, c.Want.Name)) > maxPath {
+		// It can never be copied, and what is above it is complete without. A directory
+		// of that name stays as it is.
+		out.deep = append(out.deep, c.Want)
+		if c.Have != nil && c.Have.Kind != mtree.Dir && !p.keeps(c.Have) {
+			out.extra = append(out.extra, c.Have)
+		}
+		return
+	}
 	if c.What&(mtree.Absent|mtree.Type) != 0 {
 		out.make = append(out.make, c)
 	} else if p.modeDiffers(c) {

@@ -181,5 +181,5 @@ func (d *dest) storeReleased(kept *heldList, deleted int64) error {
 	if len(kept.entries) > 0 {
 		return errors.Join(err, d.marker.Dir().WriteSmall(heldName, kept.format()))
 	}
-	return errors.Join(err, d.marker.Dir().Unlink(heldName))
+	return errors.Join(err, d.marker.Remove(heldName))
 }

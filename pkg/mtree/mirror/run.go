@@ -16,7 +16,7 @@ import (
 // Patience of a running mirror.
 const (
 	pollWait    = 45 * time.Second // how long a source is asked to hold a poll
-	releaseLook = time.Second      // while deletions are held: how often to look for a release
+	releaseLook = time.Second      // how often to look for a release while deletions are held, and for other credentials
 	stateLook   = time.Second      // where stamps do not prune: least time between looks whether they do
 
 	defaultForeignLook = time.Minute // at other web servers: between looks whether serve answers by now
@@ -312,12 +312,13 @@ func (d *daemon) waitFor(ctx context.Context, done <-chan struct{}, t time.Durat
 	return d.wait(ctx, done, t)
 }
 
-// wait reports whether done was closed before t passed or a release came.
+// wait reports whether done was closed before t passed, a release came, or other
+// credentials.
 func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration) bool {
 	timer := time.NewTimer(t)
 	defer timer.Stop()
 	var look <-chan time.Time
-	if d.held {
+	if d.held || d.config.Credentials != nil {
 		ticker := time.NewTicker(releaseLook)
 		defer ticker.Stop()
 		look = ticker.C
@@ -331,11 +332,18 @@ func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration
 		case <-ctx.Done():
 			return false
 		case <-look:
-			if d.releasing() {
+			if d.releasing() || d.renewed() {
 				return false
 			}
 		}
 	}
+}
+
+// renewed reports whether the source has refused, or not seen yet, other credentials
+// than there are now.
+func (d *daemon) renewed() bool {
+	s, is := d.source.(*httpSource)
+	return is && s.renewed()
 }
 
 // releasing reports whether somebody released deletions that are held.
@@ -343,8 +351,8 @@ func (d *daemon) releasing() bool {
 	if !d.held {
 		return false
 	}
-	_, err := d.dest.marker.Dir().Stat(releaseName)
-	return err == nil
+	info, err := d.dest.marker.Dir().Stat(releaseName)
+	return err == nil && info.Kind == mtree.File
 }
 
 func sleep(ctx context.Context, t time.Duration) {

@@ -2,13 +2,16 @@ package mirror
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -283,4 +286,63 @@ func TestRunWalksWhenItIsTime(t *testing.T) {
 	s.change("a/c = x")
 	b.eventually(s)
 	require.EqualValues(t, 1, b.stats.Walks.Load(), "one, and then it is quiet")
+}
+
+// A mirror that was refused for its token waited up to five minutes before it asked
+// again, and then with the same token.
+func TestRunTakesARenewedToken(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	var token atomic.Pointer[string]
+	var refused atomic.Int64
+	give := func(text string) { token.Store(&text) }
+	give("old")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == "Bearer new" {
+			return false
+		}
+		refused.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	b.config.Credentials = func() (*tls.Config, string) { return nil, *token.Load() }
+	b.start()
+	require.True(t, assertEventually(func() bool { return refused.Load() >= 2 }))
+	give("new")
+	b.eventually(s)
+	s.change("a/b = 22")
+	b.eventually(s)
+}
+
+// The pause after it ends when there is another token.
+func TestPauseEndsWithRenewedToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		token := "old"
+		c := Config{Stats: &Stats{}, Credentials: func() (*tls.Config, string) { return nil, token }}
+		n := newClient(&c, "http://127.0.0.1/")
+		d := &daemon{mirror: &mirror{config: c, source: &httpSource{client: n}}}
+		_, _ = n.present()
+		start := time.Now()
+		require.False(t, d.wait(t.Context(), nil, time.Minute))
+		require.Equal(t, time.Minute, time.Since(start), "nothing is renewed")
+		token, start = "new", time.Now()
+		require.False(t, d.wait(t.Context(), nil, time.Hour))
+		require.Equal(t, releaseLook, time.Since(start))
+	})
+}
+
+// What was asked for with another TLS configuration is asked by another connection.
+func TestClientTakesRenewedTLS(t *testing.T) {
+	first, second := &tls.Config{}, &tls.Config{}
+	now := first
+	c := Config{TLS: first, Stats: &Stats{}, Credentials: func() (*tls.Config, string) { return now, "" }}
+	n := newClient(&c, "https://127.0.0.1/")
+	one, _ := n.present()
+	again, _ := n.present()
+	require.Same(t, one, again)
+	require.False(t, n.renewed())
+	now = second
+	require.True(t, n.renewed())
+	other, _ := n.present()
+	require.NotSame(t, one, other)
+	require.False(t, n.renewed())
 }

@@ -27,6 +27,10 @@ func lookAt(dest, stateDir string) (*look, error) {
 		return nil, exit.With(exit.Local, err, "give DEST")
 	}
 	l := &look{root: root}
+	if err := outside(root, stateDir); err != nil {
+		l.close()
+		return nil, err
+	}
 	if l.marker, err = disk.OpenMarker(root, stateDir); err == nil {
 		l.Published, err = l.marker.Published()
 	}

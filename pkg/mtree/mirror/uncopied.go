@@ -14,8 +14,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// How many symlinks are not copied, because they are unsafe or not wanted, stands
-// in the marker for --status: a line "COUNT PATH" for each directory that has some,
+// How many symlinks are not copied, because they are unsafe or not wanted, and how
+// many directories, because their paths are too long, stands in the marker for --status: a line "COUNT PATH" for each directory that has some,
 // the path escaped, "./" being the root. A pass sees only what changed.
 const uncopiedName = "uncopied"
 
@@ -43,7 +43,7 @@ func (u uncopied) format() (out []byte) {
 // next full walk counts anew.
 func readUncopied(m *disk.Marker) (uncopied, error) {
 	u := uncopied{}
-	f, _, err := m.Dir().OpenFile(uncopiedName)
+	f, _, err := m.OpenFile(uncopiedName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return u, nil
 	}
@@ -52,15 +52,18 @@ func readUncopied(m *disk.Marker) (uncopied, error) {
 	}
 	defer f.Close()
 	in := bufio.NewScanner(f)
-	for in.Scan() {
+	for in.Scan() && len(u) < mostUncopied {
 		count, escaped, _ := strings.Cut(in.Text(), " ")
 		n, countErr := strconv.ParseInt(count, 10, 64)
 		path, pathErr := mtree.UnescapeName(strings.TrimPrefix(escaped, "./"))
-		if countErr == nil && pathErr == nil && n > 0 && len(u) < mostUncopied {
+		if countErr == nil && pathErr == nil && n > 0 {
 			u[path] = n
 		}
 	}
-	return u, in.Err()
+	if err := in.Err(); !errors.Is(err, bufio.ErrTooLong) {
+		return u, err
+	}
+	return u, nil
 }
 
 // noteUncopied counts those of a directory that was compared.

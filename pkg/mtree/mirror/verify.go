@@ -97,7 +97,7 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
 		below := mtree.JoinPath(path, e.Name)
-		if e.Kind != mtree.Dir || v.filters.Excluded(below, true) {
+		if e.Kind != mtree.Dir || len(below) > maxPath || v.filters.Excluded(below, true) {
 			continue
 		}
 		a, err := v.source.list(ctx, ask{path: below, least: e.MTime})

@@ -222,12 +222,6 @@ func replaced(r disk.Record, l *mtree.Listing) bool {
 	return r.ID != "" && l.ID != "" && r.ID != l.ID
 }
 
-// maxPath is the longest path of a directory, in bytes: PATH_MAX less room for
-// a name. It bounds the depth.
-const maxPath = 4095 - 1 - mtree.MaxName
-
-var errDeep = fmt.Errorf("a path longer than %d bytes", maxPath)
-
 // wanted returns the entries of a listing that filters let pass.
 func (p *pass) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 	if p.filters.Empty() {
@@ -267,10 +261,6 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	p.leftOut(v)
 	for _, c := range v.plan.dirs {
 		child := n.child(c.Want)
-		if len(child.path) > maxPath {
-			v.failed = append(v.failed, failure{child.path[:100] + "...", errDeep})
-			continue
-		}
 		child.deep, child.more, child.nested = v.deep, v.more, v.nested
 		if older {
 			child.more = n.more // each shows for itself whether it is

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"tidemark/pkg/mtree"
@@ -39,7 +40,7 @@ func (p *pass) visited(n *node, v *view) {
 	n.entries = len(v.listing.Entries)
 	p.inCopy += v.inCopy
 	p.made += v.made()
-	p.noteUncopied(n.path, int64(len(v.plan.skipped)))
+	p.noteUncopied(n.path, int64(len(v.plan.skipped)+len(v.plan.deep)))
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
 	n.vague, n.unless = v.vague, v.unless
@@ -65,6 +66,7 @@ func (p *pass) visited(n *node, v *view) {
 	p.skip(n, int64(len(v.plan.kept)), "entries that the source may have and not list")
 	p.skip(n, v.stays, "directories that are gone at the source but hold what filters exclude")
 	p.skip(n, int64(len(v.plan.skipped)), "symlinks that are absolute, lead out or are not wanted")
+	p.skip(n, int64(len(v.plan.deep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", maxPath))
 	if p.config.DryRun {
 		p.itemise(n, v)
 	}

@@ -4,25 +4,53 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 )
 
-// hashTokens hashes the tokens, so that comparing takes the same time whatever
+// guard knows the tokens of which a request must carry one.
+type guard struct {
+	wanted bool
+	now    func() []string
+	latest atomic.Pointer[hashed]
+}
+
+// hashed are tokens by their hashes, so that comparing takes the same time whatever
 // their lengths.
-func hashTokens(tokens []string) [][32]byte {
-	var hashes [][32]byte
+type hashed struct {
+	tokens []string
+	hashes [][32]byte
+}
+
+func newGuard(c *Config) *guard {
+	g := &guard{wanted: len(c.Tokens) > 0 || c.TokensNow != nil, now: c.TokensNow}
+	if g.now == nil {
+		g.now = func() []string { return c.Tokens }
+	}
+	return g
+}
+
+// hashes returns those of the tokens that count now.
+func (g *guard) hashes() [][32]byte {
+	tokens := g.now()
+	if known := g.latest.Load(); known != nil && slices.Equal(known.tokens, tokens) {
+		return known.hashes
+	}
+	next := &hashed{tokens: tokens}
 	for _, token := range tokens {
 		if token != "" {
-			hashes = append(hashes, sha256.Sum256([]byte(token)))
+			next.hashes = append(next.hashes, sha256.Sum256([]byte(token)))
 		}
 	}
-	return hashes
+	g.latest.Store(next)
+	return next.hashes
 }
 
 // allowed reports whether the request carries one of the tokens, as bearer
 // token or as Basic password (browsers, wget), or none is needed.
 func (h *Handler) allowed(r *http.Request) bool {
-	if len(h.cfg.Tokens) == 0 {
+	if !h.guard.wanted {
 		return true
 	}
 	given, ok := bearer(r.Header.Get("Authorization"))
@@ -34,10 +62,16 @@ func (h *Handler) allowed(r *http.Request) bool {
 	}
 	hash := sha256.Sum256([]byte(given))
 	match := 0
-	for i := range h.tokens {
-		match |= subtle.ConstantTimeCompare(hash[:], h.tokens[i][:])
+	for _, known := range h.guard.hashes() {
+		match |= subtle.ConstantTimeCompare(hash[:], known[:])
 	}
 	return match == 1
+}
+
+func (h *Handler) unauthorized(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="tidemark", charset="UTF-8"`)
+	w.Header().Add("WWW-Authenticate", `Bearer realm="tidemark"`)
+	h.refuse(w, http.StatusUnauthorized, "a token is needed")
 }
 
 func bearer(header string) (token string, ok bool) {

@@ -21,8 +21,14 @@ type Config struct {
 	Tokens      []string // any of them is needed, as bearer token or Basic password; none: open to all
 	Version     string   // of this program, for ?status; "": "dev"
 	Log         *slog.Logger
-	Now         func() mtree.Stamp // the clock; nil: the real one
-	Stats       *Stats             // counts what happens; nil: private ones
+
+	// TokensNow is asked with each request for the tokens that count, in place of
+	// Tokens; none: nobody is let in. Several goroutines call it at once. nil: Tokens
+	// stay.
+	TokensNow func() []string
+
+	Now   func() mtree.Stamp // the clock; nil: the real one
+	Stats *Stats             // counts what happens; nil: private ones
 }
 
 const (

@@ -37,16 +37,16 @@ type Handler struct {
 	hashing    chan struct{} // a slot for each file that may be hashed at once
 	exclude    *glob.List
 	routes     http.Handler
-	tokens     [][32]byte // hashes of Config.Tokens
-	pagePolicy string     // Content-Security-Policy of the HTML page
+	guard      *guard
+	pagePolicy string // Content-Security-Policy of the HTML page
 
 	stop   context.Context
 	cancel context.CancelFunc // ends what waits or runs behind requests
 }
 
 // New opens the tree at c.Root. A tree that watch never saw is served too, as
-// unwatched. Errors carry exit codes: a root that cannot be listed 6, bad globs
-// and numbers 2, state files of a newer version 4.
+// unwatched. Errors carry exit codes: a root that cannot be listed 6, bad globs,
+// numbers and a StateDir within the tree 2, state files of a newer version 4.
 func New(c Config) (*Handler, error) {
 	c = c.withDefaults()
 	if c.MaxWaiters < 0 {
@@ -61,11 +61,13 @@ func New(c Config) (*Handler, error) {
 	switch {
 	case errors.Is(err, disk.ErrNewerFormat):
 		return nil, exit.With(exit.Refused, err, "install the newer version here too")
+	case errors.Is(err, disk.ErrWithin):
+		return nil, exit.With(exit.Usage, err, "give the --state-dir of watch, outside of DIR, or none: DIR/.tidemark is not published")
 	case err != nil:
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}
 	h := &Handler{
-		cfg: c, tree: t, exclude: exclude, tokens: hashTokens(c.Tokens), pagePolicy: pagePolicy(),
+		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: pagePolicy(),
 		cache: newCache(c.CacheBytes, c.Stats), linkless: newLinkless(), gate: newTurnstile(bulkMost, bulkShare),
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
@@ -137,9 +139,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !h.allowed(r):
 		leaveBody(w, r)
-		header.Set("WWW-Authenticate", `Basic realm="tidemark", charset="UTF-8"`)
-		header.Add("WWW-Authenticate", `Bearer realm="tidemark"`)
-		h.refuse(w, http.StatusUnauthorized, "a token is needed")
+		h.unauthorized(w)
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
 		leaveBody(w, r)
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -71,7 +71,7 @@ func setDirDate(header http.Header, stamp, now mtree.Stamp) {
 // caching returns policy, or what stands for it where a token is needed: a
 // shared cache must not hand out to others what one client was allowed.
 func (h *Handler) caching(policy string) string {
-	if len(h.cfg.Tokens) > 0 {
+	if h.guard.wanted {
 		return "private, no-cache"
 	}
 	return policy

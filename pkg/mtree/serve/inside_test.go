@@ -474,3 +474,30 @@ func TestMountedFiles(t *testing.T) {
 	require.Equal(t, "from elsewhere", s.get("/d/b").body)
 	require.Equal(t, 404, s.get("/d/c").StatusCode)
 }
+
+// A token that was revoked was good until serve was started anew, and for as long as
+// a request of it was held; without any token left everybody was let in.
+func TestRevokedTokens(t *testing.T) {
+	var tokens atomic.Pointer[[]string]
+	accept := func(all ...string) { tokens.Store(&all) }
+	accept("first", "second")
+	s := publishWatched(t, serve.Config{TokensNow: func() []string { return *tokens.Load() }, Stats: &serve.Stats{}}, map[string]string{"a": "1"})
+	status := func(token string) int { return s.get("/?txt", "Authorization", "Bearer "+token).StatusCode }
+	require.Equal(t, []int{200, 200, 401}, []int{status("first"), status("second"), status("")})
+	tag := s.get("/?txt", "Authorization", "Bearer first").Header.Get("ETag")
+	done := make(chan answer, 1)
+	go func() { done <- s.get("/?txt&wait=40", "If-None-Match", tag, "Authorization", "Bearer first") }()
+	s.waiting(1)
+	accept("second", "third")
+	s.write("b", "2")
+	s.stamp("", disk.Now())
+	a := <-done
+	require.Equal(t, 401, a.StatusCode, "nothing is told to one who was revoked while waiting")
+	require.NotEmpty(t, a.Header.Get("WWW-Authenticate"))
+	require.Equal(t, []int{401, 200, 200}, []int{status("first"), status("second"), status("third")})
+	accept()
+	require.Equal(t, []int{401, 401, 401}, []int{status("first"), status("second"), status("")})
+	require.Equal(t, 401, s.get("/a").StatusCode)
+	accept("third")
+	require.Equal(t, "private, no-cache", s.get("/a", "Authorization", "Bearer third").Header.Get("Cache-Control"))
+}

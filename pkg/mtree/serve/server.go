@@ -1,10 +1,10 @@
 package serve
 
 import (
-	"log/slog"
 	"net/http"
 	"time"
 
+	"tidemark/internal/weblog"
 	"tidemark/pkg/mtree/internal/express"
 )
 
@@ -25,7 +25,7 @@ func Server(h http.Handler) *express.Server {
 	}
 	if ours, ok := h.(*Handler); ok {
 		s.RegisterOnShutdown(ours.Release)
-		s.ErrorLog = slog.NewLogLogger(ours.cfg.Log.Handler(), slog.LevelWarn)
+		s.ErrorLog = weblog.New(ours.cfg.Log)
 	}
 	return &express.Server{Server: s}
 }

@@ -54,6 +54,10 @@ func openTree(cfg *Config) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := root.CheckStateDir(cfg.StateDir, cfg.CrossMounts); err != nil {
+		_ = root.Close()
+		return nil, err
+	}
 	t := &tree{root: root, cfg: cfg}
 	t.options = fmt.Sprintf("%t %t %t %q", cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
 	t.reader = disk.Reader()

@@ -78,6 +78,10 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 			h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
 			return answered
 		}
+		if !h.allowed(r) { // its token was revoked meanwhile
+			h.unauthorized(w)
+			return answered
+		}
 		if end == timedOut {
 			return timedOut
 		}

@@ -19,11 +19,15 @@ type identity struct {
 	doubt  bool // continuity cannot be proved: every directory counts as changed
 }
 
-// openRoot opens the tree's root.
-func openRoot(path string) (*disk.Dir, error) {
+// openRoot opens the tree's root, and refuses a state directory in it.
+func openRoot(path, stateDir string, crossMounts bool) (*disk.Dir, error) {
 	root, err := disk.OpenRoot(path)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "name an existing directory that this user may read")
+	}
+	if err := root.CheckStateDir(stateDir, crossMounts); err != nil {
+		_ = root.Close()
+		return nil, exit.With(exit.Usage, err, "give a --state-dir outside of DIR, or none: DIR/.tidemark is not published")
 	}
 	return root, nil
 }
@@ -32,6 +36,9 @@ func openRoot(path string) (*disk.Dir, error) {
 // success the caller owns marker and lock.
 func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identity, err error) {
 	m, err = disk.CreateMarker(root, c.StateDir)
+	if errors.Is(err, disk.ErrInTheWay) {
+		return nil, nil, id, exit.With(exit.Local, err, "")
+	}
 	if err != nil {
 		return nil, nil, id, exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
 	}

@@ -27,7 +27,7 @@ const cookiePrefix = "sync-"
 // stamp, or a later one, holds it all. A watcher must be running (exit.Refused
 // if not).
 func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
-	dir, err := openRoot(root)
+	dir, err := openRoot(root, stateDir, false)
 	if err != nil {
 		return mtree.Stamp{}, err
 	}
@@ -141,7 +141,7 @@ func (w *watcher) answer() {
 // PrintStatus writes what the tree at root tells of its watcher, one "key:
 // value" a line: state first.
 func PrintStatus(out io.Writer, root, stateDir string) error {
-	dir, err := openRoot(root)
+	dir, err := openRoot(root, stateDir, false)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func open(c Config, backend string) (_ *watcher, err error) {
 	w.borders = newBorders(c.Log, c.Stats)
 	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
-	if w.root, err = openRoot(c.Root); err != nil {
+	if w.root, err = openRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
 		return nil, err
 	}
 	var id identity
@@ -180,7 +180,9 @@ func (w *watcher) declare(doubts string) error {
 		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
 		w.tree.RaiseEpoch(w.Now())
 	}
-	if err := w.marker.WriteTree(w.tree); err != nil {
+	if err := w.marker.WriteTree(w.tree); errors.Is(err, disk.ErrInTheWay) {
+		return exit.With(exit.Local, err, "")
+	} else if err != nil {
 		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
 	}
 	w.wrote = w.tree

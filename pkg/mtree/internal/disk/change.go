@@ -13,7 +13,7 @@ import (
 // on a held descriptor and follows no symlink.
 
 // MakeDir makes the subdirectory name with exactly these permission bits,
-// whatever the umask, and opens it.
+// whatever the umask, and opens it. The setgid bit is as it is inherited.
 func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
 	if err := checkComponent(name); err != nil {
 		return nil, d.fail("mkdir", name, err)
@@ -26,7 +26,7 @@ func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
 		return nil, err
 	}
 	if mode != 0o700 {
-		if err := child.Chmod(mode); err != nil {
+		if err := child.ChmodKept(mode); err != nil {
 			_ = child.Close()
 			return nil, err
 		}
@@ -40,6 +40,16 @@ func (d *Dir) Chmod(mode uint32) error {
 		return d.fail("chmod", ".", err)
 	}
 	return nil
+}
+
+// ChmodKept sets the lower nine permission bits; setgid and its like stay. Cost: statx,
+// fchmod.
+func (d *Dir) ChmodKept(mode uint32) error {
+	info, err := d.Self()
+	if err != nil {
+		return err
+	}
+	return d.Chmod(info.Mode&ownBits | mode&0o777)
 }
 
 // ChmodEntry sets the permission bits of the entry name, which must not be a

@@ -32,10 +32,7 @@ type Aside struct {
 // OpenAside makes the directory name in d if it is missing, removes what an
 // earlier run left in it and opens it. What cannot be removed stays: see Left.
 func (d *Dir) OpenAside(name string) (*Aside, error) {
-	if err := unix.Mkdirat(d.fd, name, 0o700); err != nil && err != unix.EEXIST {
-		return nil, d.fail("mkdir", name, err)
-	}
-	dir, err := d.OpenDir(name)
+	dir, err := d.makeOwn(name, 0o700)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +64,7 @@ func (a *Aside) sweep() error {
 	old := Now().Add(-partAge)
 	for _, name := range names {
 		if strings.HasPrefix(name, partPrefix) {
-			if info, err := a.dir.Stat(name); err == nil && info.MTime.After(old) {
+			if info, err := a.dir.Stat(name); err == nil && info.Kind == mtree.File && info.Links <= 1 && info.MTime.After(old) {
 				continue
 			}
 		}
@@ -132,7 +129,9 @@ func (a *Aside) Create(dir *Dir, name string, fresh bool, mode uint32) (*Draft, 
 	if err != nil {
 		return nil, a.dir.fail("create", name, err)
 	}
-	return &Draft{fd: fd, aside: a, at: a.dir, name: name}, nil
+	f := &Draft{fd: fd, aside: a, at: a.dir, name: name}
+	f.Inherit(dir)
+	return f, nil
 }
 
 const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -142,7 +141,7 @@ const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW
 // caller's to know: key should tell one version from another.
 func (a *Aside) Continue(key string) (*Draft, int64, error) {
 	name := partName(key)
-	fd, err := openat(a.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := openat(a.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, 0, a.dir.fail("create", name, err)
 	}

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"tidemark/pkg/mtree"
 )
 
@@ -45,15 +43,18 @@ func (m *Marker) OpenLeft() (*LeftLog, []Left, error) {
 	log := &LeftLog{}
 	var all []Left
 	for i, name := range leftNames {
-		fd, err := openat(m.dir.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+		// What cannot be read is not known: the directories are stamped again.
+		if f, _, err := m.OpenFile(name); err == nil {
+			text, _ := io.ReadAll(io.LimitReader(f, leftSize*maxLeft))
+			all = appendLeft(all, text)
+			_ = f.Close()
+		}
+		fd, err := m.dir.openOwn(name, true)
 		if err != nil {
 			_ = log.Close()
-			return nil, nil, m.dir.fail("open", name, err)
+			return nil, nil, err
 		}
 		log.files[i] = os.NewFile(uintptr(fd), m.dir.path+"/"+name)
-		// What cannot be read is not known: the directories are stamped again.
-		text, _ := io.ReadAll(io.LimitReader(log.files[i], leftSize*maxLeft))
-		all = appendLeft(all, text)
 	}
 	if err := log.turn(); err != nil {
 		_ = log.Close()

@@ -61,11 +61,13 @@ func unlockRoot(fd int) {
 }
 
 func (m *Marker) lock() (*Lock, error) {
-	fd, err := openat(m.dir.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	fd, err := m.dir.openOwn(lockName, false) // with other names it may be locked all the same
 	if err != nil {
-		return nil, m.dir.fail("open", lockName, err)
+		return nil, err
 	}
-	_ = unix.Fchmod(fd, 0o644) // the umask must not keep others from asking about the lock
+	if own, statErr := statFD(fd); statErr == nil && own.Links <= 1 {
+		_ = unix.Fchmod(fd, 0o644) // the umask must not keep others from asking about the lock
+	}
 	err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	var info Info
 	if err == nil {
@@ -112,7 +114,7 @@ func (l *Lock) Standing(m *Marker) bool {
 // never disturbs a program that starts just now. Cost: three system calls.
 func (m *Marker) Locked() (bool, error) {
 	fd, err := openat(m.dir.fd, lockName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+	if err == unix.ENOENT || isOther(err) { // no program of ours locks anything but a file
 		return false, nil
 	}
 	if err != nil {

@@ -141,7 +141,8 @@ type Marker struct {
 }
 
 // OpenMarker opens the marker of the tree at root for reading, or the one in
-// stateDir if that is not "". Where there is none the error is fs.ErrNotExist.
+// stateDir if that is not "". Where there is none the error is fs.ErrNotExist, where
+// it is no directory ErrInTheWay.
 // root stays the caller's and must outlive the Marker.
 func OpenMarker(root *Dir, stateDir string) (*Marker, error) {
 	if stateDir != "" {
@@ -152,6 +153,9 @@ func OpenMarker(root *Dir, stateDir string) (*Marker, error) {
 		return &Marker{root: root, dir: dir}, nil
 	}
 	dir, err := root.OpenDir(mtree.MarkerName)
+	if isOther(err) {
+		err = root.fail("open", mtree.MarkerName, ErrInTheWay)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -184,8 +188,8 @@ func CreateMarker(root *Dir, stateDir string) (*Marker, error) {
 }
 
 func (m *Marker) hide() error {
-	if err := unix.Fchmod(m.dir.fd, 0o755); err != nil {
-		return m.dir.fail("chmod", ".", err)
+	if err := m.dir.ChmodKept(0o755); err != nil {
+		return err
 	}
 	if _, err := m.dir.Stat(".gitignore"); err == nil {
 		return nil

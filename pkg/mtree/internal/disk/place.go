@@ -69,12 +69,7 @@ func (d *Dir) Place() (string, error) {
 // mounted returns type and source of the mount that d lies on, "" if that is
 // not told. The fields of a line of mountinfo are in proc_pid_mountinfo(5).
 func (d *Dir) mounted() string {
-	own, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", d.fd))
-	if err != nil {
-		return ""
-	}
-	_, id, _ := strings.Cut(string(own), "mnt_id:")
-	id, _, _ = strings.Cut(strings.TrimSpace(id), "\n")
+	id := mountID(d.fd)
 	all, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil || id == "" {
 		return ""

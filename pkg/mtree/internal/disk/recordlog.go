@@ -30,13 +30,21 @@ type RecordLog struct {
 // opens it for appending.
 func (m *Marker) OpenRecordLog() (*RecordLog, error) {
 	l := &RecordLog{records: map[string]Record{}}
-	fd, err := openat(m.dir.fd, recordLogName, unix.O_RDWR|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	shared := false // with other names: see vacate
+	if info, err := m.dir.Stat(recordLogName); err == nil {
+		shared = info.Links > 1
+	}
+	fd, err := m.dir.openOwn(recordLogName, false)
 	if err != nil {
-		return nil, m.dir.fail("open", recordLogName, err)
+		return nil, err
 	}
 	l.file = os.NewFile(uintptr(fd), m.dir.path+"/"+recordLogName)
-	lines, torn, err := l.load()
-	if err == nil && (torn || lines > 2*len(l.records)+1000) {
+	var lines int
+	var torn bool
+	if _, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND); err == nil {
+		lines, torn, err = l.load()
+	}
+	if err == nil && (torn || shared || lines > 2*len(l.records)+1000) {
 		err = l.rewrite(m)
 	}
 	if err != nil {
@@ -49,7 +57,7 @@ func (m *Marker) OpenRecordLog() (*RecordLog, error) {
 // ReadRecordLog reads the log and leaves it alone.
 func (m *Marker) ReadRecordLog() (*RecordLog, error) {
 	l := &RecordLog{records: map[string]Record{}}
-	f, _, err := m.dir.OpenFile(recordLogName)
+	f, _, err := m.OpenFile(recordLogName)
 	if isNotExist(err) {
 		return l, nil
 	}
@@ -61,21 +69,30 @@ func (m *Marker) ReadRecordLog() (*RecordLog, error) {
 	return l, err
 }
 
-// load reads the lines; torn says that the last one has no end.
+// maxRecordLine bounds a line of the log, in bytes: no path has more than PATH_MAX,
+// nor three times that when it is escaped.
+const maxRecordLine = 16 << 10
+
+// load reads the lines; torn says that the last one has no end, or that one is
+// longer than any of ours.
 func (l *RecordLog) load() (lines int, torn bool, err error) {
-	in := bufio.NewReader(l.file)
-	for {
-		line, err := in.ReadString('\n')
-		if err == io.EOF {
-			return lines, line != "", nil
-		}
-		if err != nil {
+	in := bufio.NewReaderSize(l.file, maxRecordLine)
+	for long := false; ; {
+		line, err := in.ReadSlice('\n')
+		switch {
+		case err == io.EOF:
+			return lines, torn || len(line) > 0, nil
+		case err == bufio.ErrBufferFull:
+			torn, long = true, true
+			continue
+		case err != nil:
 			return lines, false, err
 		}
 		lines++
-		if path, r, ok := parseRecordLine(line[:len(line)-1]); ok {
+		if path, r, ok := parseRecordLine(string(line[:len(line)-1])); ok && !long {
 			l.records[path] = r
 		}
+		long = false
 	}
 }
 

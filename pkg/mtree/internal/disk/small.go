@@ -10,28 +10,37 @@ import (
 // maxSmall bounds what ReadSmall reads, in bytes.
 const maxSmall = 1 << 20
 
-// ReadSmall reads the regular file name, at most 1 MiB of it.
+// ReadSmall reads the file name, which is one of ours: what is larger than 1 MiB,
+// or no regular file, gives ErrInTheWay.
 func (d *Dir) ReadSmall(name string) ([]byte, error) {
-	f, _, err := d.OpenFile(name)
+	f, info, err := d.readOwn(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info.Size > maxSmall {
+		return nil, d.fail("read", name, ErrInTheWay)
+	}
 	return io.ReadAll(io.LimitReader(f, maxSmall))
 }
 
 // WriteSmall replaces the file name with text, mode 0644, so that after a crash
-// it holds the old or the new text. System calls:
+// it holds the old or the new text; what cannot be ours gives way, see vacate.
+// System calls:
 //
-//	openat(".NAME.new", O_CREAT|O_TRUNC), fchmod, write, fsync, renameat, fsync(directory)
+//	statx, openat(".NAME.new", O_CREAT), statx, ftruncate, fchmod, write, fsync,
+//	statx, renameat, fsync(directory)
 func (d *Dir) WriteSmall(name string, text []byte) error {
 	temp := "." + name + ".new"
-	fd, err := openat(d.fd, temp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	fd, err := d.openOwn(temp, true)
 	if err != nil {
-		return d.fail("create", temp, err)
+		return err
 	}
 	f := os.NewFile(uintptr(fd), d.path+"/"+temp)
 	defer f.Close()
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
 	if err := f.Chmod(0o644); err != nil {
 		return err
 	}
@@ -39,6 +48,10 @@ func (d *Dir) WriteSmall(name string, text []byte) error {
 		return err
 	}
 	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := d.vacate(name, false); err != nil {
+		_ = unix.Unlinkat(d.fd, temp, 0)
 		return err
 	}
 	if err := unix.Renameat(d.fd, temp, d.fd, name); err != nil {

@@ -107,14 +107,19 @@ type statusPage struct {
 // StatusFile is status.json opened by the lock's holder.
 type StatusFile struct{ f *os.File }
 
-// CreateStatus opens status.json for writing.
+// CreateStatus opens status.json for writing. It is no longer than it should be
+// from then on.
 func (m *Marker) CreateStatus() (*StatusFile, error) {
-	fd, err := openat(m.dir.fd, statusName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	fd, err := m.dir.openOwn(statusName, true)
 	if err != nil {
-		return nil, m.dir.fail("open", statusName, err)
+		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), m.dir.path+"/"+statusName)
-	if err := f.Chmod(0o644); err != nil {
+	err = f.Chmod(0o644)
+	if info, statErr := statFD(fd); statErr == nil && info.Size > statusSize {
+		err = errors.Join(err, f.Truncate(statusSize))
+	}
+	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}

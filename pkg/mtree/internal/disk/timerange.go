@@ -125,7 +125,7 @@ const scratchName = "probe"
 // go of it: a new one, or on a full file system the lock, which gets its time
 // back.
 func (m *Marker) scratch() (fd int, done func(), err error) {
-	fd, err = openat(m.dir.fd, scratchName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	fd, err = m.dir.openOwn(scratchName, true)
 	if err == nil {
 		return fd, func() {
 			_ = unix.Close(fd)
@@ -133,10 +133,10 @@ func (m *Marker) scratch() (fd int, done func(), err error) {
 		}, nil
 	}
 	if !IsFull(err) {
-		return 0, nil, m.dir.fail("create", scratchName, err)
+		return 0, nil, err
 	}
-	full := m.dir.fail("create", scratchName, err)
-	if fd, err = openat(m.dir.fd, lockName, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+	full := err
+	if fd, err = openat(m.dir.fd, lockName, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
 		return 0, nil, full
 	}
 	was, err := statFD(fd)

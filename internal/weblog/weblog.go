@@ -1,0 +1,99 @@
+// Package weblog makes lines of a structured log of those that net/http writes into
+// a log.Logger:
+//
+//	http: TLS handshake error from 192.0.2.7:51034: EOF
+//
+// becomes a line "http" with error="TLS handshake error: EOF" and
+// remote=192.0.2.7:51034. Whoever is at the other end can cause such lines at will, so
+// there are at most ten a minute; the first of the next minute tells how many were
+// left out. What a panic says is always logged, with its stack.
+package weblog
+
+import (
+	"log"
+	"log/slog"
+	"net/netip"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of what is logged.
+const (
+	mostLines = 10
+	period    = time.Minute
+	mostText  = 500 // bytes of an error
+)
+
+// New returns a logger for http.Server.ErrorLog, and for what has none.
+func New(to *slog.Logger) *log.Logger { return log.New(NewWriter(to), "", 0) }
+
+// Writer takes one line, or a panic with its stack, with each Write. It may be used by
+// several goroutines at once.
+type Writer struct {
+	to *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	began  time.Time  // of the period
+	lines  int        // in it
+	untold int
+}
+
+// NewWriter returns the writer that New logs to.
+func NewWriter(to *slog.Logger) *Writer { return &Writer{to: to} }
+
+func (w *Writer) Write(text []byte) (int, error) {
+	first, stack, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	what, remote := parse(first)
+	var args []any
+	if remote != "" {
+		args = append(args, "remote", remote)
+	}
+	if strings.HasPrefix(what, "panic") {
+		w.to.Error("http", append([]any{"error", what}, append(args, "stack", stack)...)...)
+		return len(text), nil
+	}
+	if untold, ok := w.pass(); ok {
+		if untold > 0 {
+			args = append(args, "untold", untold)
+		}
+		w.to.Warn("http", append([]any{"error", what}, args...)...)
+	}
+	return len(text), nil
+}
+
+// pass reports whether one more line may be logged, and how many were not before it.
+func (w *Writer) pass() (untold int, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now := time.Now(); now.Sub(w.began) >= period {
+		w.began, w.lines = now, 0
+	}
+	if w.lines == mostLines {
+		w.untold++
+		return 0, false
+	}
+	w.lines++
+	untold, w.untold = w.untold, 0
+	return untold, true
+}
+
+var peer = regexp.MustCompile(`(?: from client| from| serving) (\S+): `)
+
+// parse splits a line of net/http into what it says and the address of whom.
+func parse(line string) (what, remote string) {
+	for _, prefix := range []string{"http: ", "http2: ", "server: "} {
+		line = strings.TrimPrefix(line, prefix)
+	}
+	if m := peer.FindStringSubmatchIndex(line); m != nil {
+		addr := line[m[2]:m[3]]
+		if _, err := netip.ParseAddrPort(addr); err == nil || addr == "@" { // "@" is a unix socket's
+			line, remote = line[:m[0]]+": "+line[m[1]:], addr
+		}
+	}
+	if len(line) > mostText {
+		line = line[:mostText] + "..."
+	}
+	return line, remote
+}

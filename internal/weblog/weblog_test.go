@@ -1,0 +1,77 @@
+package weblog
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func logTo(buf *bytes.Buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(buf, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+// Lines of net/http stood between those of slog as they were: no level, no keys, and
+// as many as a client liked.
+func TestLinesHaveKeys(t *testing.T) {
+	for line, want := range map[string]string{
+		"http: TLS handshake error from 192.0.2.7:51034: EOF":                                     `level=WARN msg=http error="TLS handshake error: EOF" remote=192.0.2.7:51034`,
+		"http: TLS handshake error from [2001:db8::1%eth0]:5: remote error: tls: bad certificate": `level=WARN msg=http error="TLS handshake error: remote error: tls: bad certificate" remote=[2001:db8::1%eth0]:5`,
+		"http: TLS handshake error from @: EOF":                                                   `level=WARN msg=http error="TLS handshake error: EOF" remote=@`,
+		"http2: server: error reading preface from client 192.0.2.7:1: EOF":                       `level=WARN msg=http error="error reading preface: EOF" remote=192.0.2.7:1`,
+		"http: Accept error: accept tcp: too many open files; retrying in 5ms":                    `level=WARN msg=http error="Accept error: accept tcp: too many open files; retrying in 5ms"`,
+		"http: panic serving 192.0.2.7:1: boom\ngoroutine 7 [running]:":                           `level=ERROR msg=http error="panic: boom" remote=192.0.2.7:1 stack="goroutine 7 [running]:"`,
+		"cannot read from a file: gone":                                                           `level=WARN msg=http error="cannot read from a file: gone"`,
+		"x\n":                                                                                     `level=WARN msg=http error=x`,
+	} {
+		var out bytes.Buffer
+		New(logTo(&out)).Print(line)
+		require.Equal(t, want+"\n", out.String())
+	}
+	var out bytes.Buffer
+	New(logTo(&out)).Print(strings.Repeat("y", 10_000))
+	require.Less(t, out.Len(), 1000)
+}
+
+func TestLinesAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := New(logTo(&out))
+		for range 1000 {
+			log.Print("http: TLS handshake error from 192.0.2.7:51034: EOF")
+		}
+		require.Equal(t, mostLines, strings.Count(out.String(), "\n"))
+		log.Print("http: panic serving 192.0.2.7:1: boom\nstack")
+		require.Equal(t, mostLines+1, strings.Count(out.String(), "\n"), "a panic is always told")
+		time.Sleep(period)
+		out.Reset()
+		log.Print("http: one more")
+		log.Print("http: and more")
+		require.Equal(t, "level=WARN msg=http error=\"one more\" untold=990\nlevel=WARN msg=http error=\"and more\"\n", out.String())
+	})
+}
+
+// A panic in a handler, by way of a real server.
+func TestPanicOfAHandler(t *testing.T) {
+	var out bytes.Buffer
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errors.New("boom")) }))
+	s.Config.ErrorLog = New(logTo(&out))
+	s.Start()
+	_, err := http.Get(s.URL)
+	require.Error(t, err)
+	s.Close()
+	require.Contains(t, out.String(), `level=ERROR msg=http error="panic: boom" remote=127.0.0.1:`)
+	require.Contains(t, out.String(), "weblog_test.go")
+}
