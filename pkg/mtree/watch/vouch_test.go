@@ -277,7 +277,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 	must(t, err)
 	defer w.close()
 	w.trouble.begin()
-	w.trouble.cannotRead("a/d", os.ErrPermission)
+	w.trouble.cannotRead("a/d", 0, os.ErrPermission)
 	w.trouble.audited(3)
 	require.Contains(t, w.trouble.unpublished(), "cannot be read")
 	checkpoint := later()
