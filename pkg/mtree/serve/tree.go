@@ -183,7 +183,10 @@ func (t *tree) read() (*snapshot, error) {
 	case standing != nil:
 		s.replaced, s.State = true, disk.Degraded
 	}
-	s.apart = err == nil && s.Published.Apart()
+	if err == nil && s.Published.Apart() {
+		_, err = t.aparts.Read(t.root, t.cfg.StateDir)
+		s.apart = err == nil
+	}
 	s.chain = disk.FormatHops(s.Chain())
 	var rules []string
 	if s.IsCopy() {

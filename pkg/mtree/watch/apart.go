@@ -64,17 +64,21 @@ func newApart() *apart {
 }
 
 // recall takes over what an earlier watcher left.
-func (a *apart) recall(left *disk.Apart) {
+func (a *apart) recall(left *disk.Apart, excluded func(path string, isDir bool) bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for path, have := range left.Stamps {
-		a.stamps[path] = refusal{have.Inode, have.Stamp}
-		a.bytes += len(path)
+		if !excluded(path, true) {
+			a.stamps[path] = refusal{have.Inode, have.Stamp}
+			a.bytes += len(path)
+		}
 	}
 	for path, have := range left.Unread {
-		a.unread[path] = unread{inode: have.Inode, opened: have.Opened}
+		if !excluded(path, true) {
+			a.unread[path] = unread{inode: have.Inode, opened: have.Opened}
+		}
 	}
-	a.known = len(a.stamps)+len(a.unread) > 0
+	a.known = len(left.Stamps)+len(left.Unread) > 0
 	a.dirty = a.known // so that what stands there is known to be ours
 }
 
@@ -372,7 +376,7 @@ func (w *watcher) recall(id *identity) string {
 		w.apart.spoil()
 		return "a damaged .tidemark/stamps or .tidemark/unread"
 	}
-	w.apart.recall(left)
+	w.apart.recall(left, w.exclude.Hides)
 	for _, have := range left.Stamps {
 		w.floor = mtree.Later(w.floor, have.Stamp)
 	}

@@ -105,12 +105,12 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path str
 	}
 	child, err := d.OpenDir(name)
 	if err != nil {
-		return p.unopened(d, name, path, err)
+		return p.unopened(d, t, name, path, err)
 	}
 	defer child.Close()
 	info, err := child.Self()
 	if err != nil {
-		return p.unopened(d, name, path, err)
+		return p.unopened(d, t, name, path, err)
 	}
 	if p.foreign(parent, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
@@ -123,13 +123,28 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path str
 
 // unopened tells what it means that the directory name in d cannot be opened: it is
 // not published any more. That changes what is above it, once.
-func (p *publisher) unopened(d *disk.Dir, name, path string, err error) (mtree.Stamp, bool) {
+func (p *publisher) unopened(d *disk.Dir, t *twig, name, path string, err error) (mtree.Stamp, bool) {
 	info, statErr := d.Stat(name)
 	if disk.IsGone(err) || disk.IsGone(statErr) {
-		p.trouble.accept(path)
+		p.vanished(t, path)
 		return mtree.Stamp{}, false
 	}
 	return p.least(), p.trouble.cannotRead(path, info.Node.Ino, err)
+}
+
+// vanished forgets what is told apart of a directory that is gone, and of those
+// below it that were to be looked at.
+func (p *publisher) vanished(t *twig, path string) {
+	p.trouble.accept(path)
+	if t == nil {
+		return
+	}
+	if t.retry {
+		p.apart.open(path)
+	}
+	for name, below := range t.below {
+		p.vanished(below, mtree.JoinPath(path, name))
+	}
 }
 
 // reopened looks at a directory that could not be read, if anything was heard of
@@ -171,6 +186,9 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 		}
 		return stamp, true
 	case err != nil:
+		if p.apart.anyRefuses() {
+			p.trouble.accept(mtree.JoinPath(path, e.Name))
+		}
 		return p.least(), true // gone, or not to be looked at: the name changed
 	case info.Kind == mtree.Dir && (p.left.shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
 		return mtree.Stamp{}, false
@@ -206,13 +224,13 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 		return p.least(), true // it left again, or something else stands there
 	}
 	if err != nil {
-		p.unopened(d, name, path, err)
+		p.unopened(d, nil, name, path, err)
 		return p.least(), true
 	}
 	defer child.Close()
 	info, err := child.Self()
 	if err != nil {
-		p.unopened(d, name, path, err)
+		p.unopened(d, nil, name, path, err)
 		return p.least(), true
 	}
 	if p.foreign(self, info, path) || child.IsPlaceholder(info) {
