@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -30,6 +31,8 @@ type localSource struct {
 	hears       atomic.Bool    // whether what is mounted in the tree may be read: see heard
 	reader      string         // disk.Reader
 	log         disk.LogReader // of a copy without xattrs
+	apart       atomic.Bool    // watch tells of directories apart from their times
+	aparts      disk.ApartReader
 }
 
 func openLocal(c *Config) (*localSource, error) {
@@ -70,7 +73,7 @@ func (s *localSource) standing() error {
 		return err
 	}
 	_ = s.root.Close()
-	s.root, s.place, s.log = root, place, disk.LogReader{}
+	s.root, s.place, s.log, s.aparts = root, place, disk.LogReader{}, disk.ApartReader{}
 	return errTurned
 }
 
@@ -86,11 +89,14 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 			return answer{}, err
 		}
 	}
+	read := time.Now()
 	p, err := s.root.Published(s.stateDir)
 	if err != nil {
 		return answer{}, err
 	}
+	s.apart.Store(p.Apart())
 	lister := disk.Lister{
+		Apart:  func() (*disk.Apart, error) { return s.toldApart(read) },
 		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
 		Copy: p.IsCopy(), Mounts: s.crossMounts,
 	}
@@ -112,6 +118,9 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	}
 	if a.place = s.place; a.treeID != "" {
 		a.path, a.runs = p.Tree.At(ask.path), p.Tree.Runs
+	}
+	if err := s.vouched(ask.path); err != nil {
+		return answer{}, reading(err)
 	}
 	d, err := s.root.OpenDirPath(ask.path, heard)
 	if s.crossMounts && disk.IsBeyond(err) {
@@ -146,6 +155,35 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	return a, nil
 }
 
+// toldApart returns what watch tells of directories apart from their times, as it is
+// after the call. read is when somebody read last whether that is anything.
+func (s *localSource) toldApart(read time.Time) (*disk.Apart, error) {
+	if time.Since(read) > disk.StatusAge {
+		p, err := s.root.Published(s.stateDir)
+		if err != nil {
+			return nil, err
+		}
+		s.apart.Store(p.Apart())
+	}
+	if !s.apart.Load() {
+		return nil, nil
+	}
+	return s.aparts.Read(s.root, s.stateDir)
+}
+
+// vouched returns an error if the directory at path is, or lies in, one that watch
+// may not read, as serve does.
+func (s *localSource) vouched(path string) error {
+	if !s.apart.Load() {
+		return nil
+	}
+	apart, err := s.aparts.Read(s.root, s.stateDir)
+	if err != nil {
+		return err
+	}
+	return apart.Vouched(s.root, path)
+}
+
 // fingerprint is what the E of ETags is for a source that is served.
 func (s *localSource) fingerprint(p *disk.Published, heard bool) string {
 	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceE)
@@ -164,7 +202,7 @@ func reading(err error) error {
 }
 
 func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []error {
-	at := &lastDir{root: s.root, crossMounts: s.crossMounts}
+	at := &lastDir{root: s.root, crossMounts: s.crossMounts, vouched: s.vouched}
 	defer at.close()
 	return oneByOne(ctx, want, put, func(ctx context.Context, e wanted, how demand) (opened, error) {
 		d, err := at.open(mtree.ParentPath(e.path))
@@ -197,6 +235,7 @@ func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []e
 type lastDir struct {
 	root        *disk.Dir
 	crossMounts bool
+	vouched     func(path string) error // nil: any
 	path        string
 	dir         *disk.Dir
 }
@@ -206,6 +245,11 @@ func (l *lastDir) open(path string) (*disk.Dir, error) {
 		return l.dir, nil
 	}
 	l.close()
+	if l.vouched != nil {
+		if err := l.vouched(path); err != nil {
+			return nil, err
+		}
+	}
 	dir, err := l.root.OpenDirPath(path, l.crossMounts)
 	if err != nil {
 		return nil, err
@@ -278,20 +322,25 @@ func entryOf(name string, info disk.Info) mtree.Entry {
 }
 
 func (s *localSource) sums(ctx context.Context, paths []string) (map[string]sum, error) {
-	return sumFiles(ctx, s.root, s.crossMounts, paths)
+	at := &lastDir{root: s.root, crossMounts: s.crossMounts, vouched: s.vouched}
+	return at.sums(ctx, paths)
 }
 
 // sumFiles hashes files below root, by their paths; those that cannot be read
 // are left out.
 func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []string) (map[string]sum, error) {
 	at := &lastDir{root: root, crossMounts: crossMounts}
-	defer at.close()
+	return at.sums(ctx, paths)
+}
+
+func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]sum, error) {
+	defer l.close()
 	sums := make(map[string]sum, len(paths))
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		d, err := at.open(mtree.ParentPath(path))
+		d, err := l.open(mtree.ParentPath(path))
 		var s sum
 		if err == nil {
 			s, err = sumFile(ctx, d, mtree.BaseName(path))

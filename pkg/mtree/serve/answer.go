@@ -71,7 +71,7 @@ var errAbove = errors.New("a directory further up may not be entered")
 // permissions are the cause: as StatPath.
 func (h *Handler) above(path string, err error) error {
 	parent := mtree.ParentPath(path)
-	if parent == "" || !disk.IsUnreadable(err) {
+	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, disk.ErrUnread) {
 		return err
 	}
 	if _, parentErr := h.tree.root.StatPath(parent, h.crosses()); disk.IsUnreadable(parentErr) {

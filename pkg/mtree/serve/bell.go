@@ -198,7 +198,7 @@ func (b *belfry) attend(stop <-chan struct{}) {
 
 // same reports whether s tells readers the same as t.
 func (s *snapshot) same(t *snapshot) bool {
-	return s.State == t.State && s.e == t.e && s.replaced == t.replaced
+	return s.State == t.State && s.e == t.e && s.replaced == t.replaced && s.Status.Apart == t.Status.Apart
 }
 
 func (b *belfry) ringAll() {

@@ -78,13 +78,13 @@ func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target,
 // the path that was checked.
 func (h *Handler) openFile(path string) (*disk.Regular, disk.Info, error) {
 	for try := 1; ; try++ {
-		f, info, err := h.tree.root.OpenFilePath(path, h.crosses())
+		f, info, err := h.openRegular(path)
 		if err == nil || !mayBeLink(info, err) {
 			return f, info, h.above(path, err)
 		}
 		real, kind := h.resolve(path)
 		if kind == mtree.File {
-			if f, info, again := h.tree.root.OpenFilePath(real, h.crosses()); again == nil {
+			if f, info, again := h.openRegular(real); again == nil {
 				return f, info, nil
 			}
 		}

@@ -87,7 +87,7 @@ func (h *Handler) follow(path string) (real string, info disk.Info) {
 			return "", disk.Info{Kind: mtree.Dir}
 		}
 		info, err := h.tree.root.StatPath(real, h.crosses())
-		if err != nil && !disk.IsGone(err) || err == nil && h.hidden(real, info.Kind == mtree.Dir) {
+		if err != nil && !disk.IsGone(err) || err == nil && (h.hidden(real, info.Kind == mtree.Dir) || h.vouched(mtree.ParentPath(real)) != nil) {
 			break
 		}
 		if err == nil && info.Kind != mtree.Symlink {

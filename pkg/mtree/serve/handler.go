@@ -213,13 +213,37 @@ func (h *Handler) lister(s *snapshot) *disk.Lister {
 	if !s.filters.Empty() {
 		l.Local = s.filters.Excluded
 	}
+	if s.Tree.Role == disk.Source {
+		l.Apart = h.tree.apart
+	}
 	return l
 }
 
 // openDir opens the directory at path, which was checked by parseTarget.
 func (h *Handler) openDir(path string) (*disk.Dir, error) {
+	if err := h.vouched(path); err != nil {
+		return nil, err
+	}
 	d, err := h.tree.root.OpenDirPath(path, h.crosses())
 	return d, h.above(path, err)
+}
+
+// vouched returns an error if the directory at path is, or lies in, one that watch
+// may not read: nobody knows what changes there.
+func (h *Handler) vouched(path string) error {
+	apart, err := h.tree.apart()
+	if err != nil {
+		return err
+	}
+	return apart.Vouched(h.tree.root, path)
+}
+
+// openRegular opens the regular file at path if its directory is published.
+func (h *Handler) openRegular(path string) (*disk.Regular, disk.Info, error) {
+	if err := h.vouched(mtree.ParentPath(path)); err != nil {
+		return nil, disk.Info{}, err
+	}
+	return h.tree.root.OpenFilePath(path, h.crosses())
 }
 
 // crosses reports whether what is beyond mounts is given out.

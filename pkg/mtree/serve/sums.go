@@ -106,7 +106,7 @@ func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (
 	}
 	defer func() { <-h.hashing }()
 	var extended time.Time
-	f, _, err := h.tree.root.OpenFilePath(path, h.crosses())
+	f, _, err := h.openRegular(path)
 	if err != nil {
 		return sum, err
 	}

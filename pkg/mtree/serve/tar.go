@@ -66,7 +66,7 @@ func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
 	if h.hidden(full, false) {
 		return dst, os.ErrNotExist
 	}
-	f, info, err := h.tree.root.OpenFilePath(full, h.crosses())
+	f, info, err := h.openRegular(full)
 	if err != nil {
 		return dst, err
 	}
@@ -202,7 +202,7 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 // not be read is missed; one that shrinks under way ends the stream: its header
 // has been sent.
 func (p *packing) file(path string) error {
-	f, info, err := p.h.tree.root.OpenFilePath(joined(p.root, path), p.h.crosses())
+	f, info, err := p.h.openRegular(joined(p.root, path))
 	if err != nil {
 		return p.without(path, err)
 	}

@@ -28,8 +28,9 @@ type tree struct {
 	reader  string // who reads, for the same
 	latest  atomic.Pointer[snapshot]
 	log     disk.LogReader // of a copy without xattrs
-	mu      sync.Mutex     // held by the one who reads a new snapshot; guards said
-	said    string         // the error of the last reading, logged once while it lasts
+	aparts  disk.ApartReader
+	mu      sync.Mutex // held by the one who reads a new snapshot; guards said
+	said    string     // the error of the last reading, logged once while it lasts
 }
 
 // snapshot is what the tree said of itself at one moment. It is immutable.
@@ -42,6 +43,7 @@ type snapshot struct {
 	replaced bool       // the root's path names something else: nothing may be listed
 	unread   bool       // what .tidemark says could not be read
 	log      *disk.RecordLog
+	apart    bool // watch tells of directories apart from their times
 	read     time.Time
 
 	root mtree.Stamp // time of the root, read before all else
@@ -99,6 +101,16 @@ func (t *tree) fresh() *snapshot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.replace(t.latest.Load())
+}
+
+// apart returns what watch tells of directories apart from their times, as it is
+// after the call, nil if that is nothing. On most trees it costs no system call: a
+// snapshot is younger than StatusAge.
+func (t *tree) apart() (*disk.Apart, error) {
+	if !t.now().apart {
+		return nil, nil
+	}
+	return t.aparts.Read(t.root, t.cfg.StateDir)
 }
 
 // runs returns the value of Tidemark-Runs for an answer that shows the root with
@@ -174,6 +186,10 @@ func (t *tree) read() (*snapshot, error) {
 		err = standing
 	case standing != nil:
 		s.replaced, s.State = true, disk.Degraded
+	}
+	if err == nil && s.Published.Apart() {
+		_, err = t.aparts.Read(t.root, t.cfg.StateDir)
+		s.apart = err == nil
 	}
 	s.chain = disk.FormatHops(s.Chain())
 	var rules []string

@@ -97,7 +97,11 @@ func (h *Handler) lookAgain(v *view, one **bell, news func(*disk.Dir) (bool, err
 		return nil, false, err
 	}
 	defer dir.Close()
-	armed, sound, joinErr := h.bells.join(dir, v.snap.State, *one)
+	ear := dir
+	if apart, err := h.tree.apart(); err == nil && apart.Refuses(v.path) {
+		ear = h.tree.root // nothing is heard of a stamp that the directory does not show
+	}
+	armed, sound, joinErr := h.bells.join(ear, v.snap.State, *one)
 	*one = armed
 	if changed, err = h.lookInto(v, dir, news); err != nil || changed {
 		return nil, changed, err

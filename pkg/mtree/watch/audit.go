@@ -58,7 +58,7 @@ type audit struct {
 	grounds
 	ctx      context.Context
 	findings chan<- []finding
-	closed   map[string]bool // directories that the audit before could not read
+	closed   map[string]bool // directories that could not be read so far
 
 	mu     sync.Mutex
 	ready  sync.Cond
@@ -76,6 +76,7 @@ type audit struct {
 type visit struct {
 	parent   *visit
 	name     string
+	inode    uint64    // when it was listed
 	dir      *disk.Dir // open while children wait to be opened
 	info     disk.Info // of dir
 	ref      notify.Ref
@@ -89,7 +90,7 @@ type visit struct {
 
 // scan runs the audit and returns when it is done or ctx ended.
 func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding) report {
-	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings, closed: w.trouble.closed()}
+	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings, closed: w.apart.unreads()}
 	a.ready.L = &a.mu
 	began := time.Now()
 	a.stack = []*visit{{greatest: mtree.MinStamp}}
@@ -209,6 +210,11 @@ func (a *audit) open(v *visit) (err error) {
 		_ = dir.Close()
 		return err
 	}
+	if !a.first && a.apart.anyRefuses() {
+		if stamp, ok := a.apart.stampOf(v.path(), info.Node.Ino); ok {
+			info.MTime = stamp // what is published of it
+		}
+	}
 	v.dir, v.info = dir, info
 	v.arrived = v.arrived || a.opens(v)
 	a.directories.Add(1)
@@ -237,6 +243,9 @@ func (a *audit) opens(v *visit) bool {
 		return false
 	}
 	path := v.path()
+	if a.closed[path] {
+		a.apart.enter(path)
+	}
 	return a.closed[path] || a.bordered[path] || a.bordered[""]
 }
 
@@ -266,7 +275,7 @@ func (a *audit) list(v *visit) error {
 			return nil
 		}
 		if info.Kind == mtree.Dir {
-			below = append(below, &visit{parent: v, name: string(name), arrived: v.arrived, greatest: mtree.MinStamp})
+			below = append(below, &visit{parent: v, name: string(name), inode: info.Node.Ino, arrived: v.arrived, greatest: mtree.MinStamp})
 			return nil
 		}
 		a.files.Add(1)
@@ -402,7 +411,7 @@ func (a *audit) unreadable(v *visit, err error) {
 		a.mu.Unlock()
 		return
 	}
-	a.trouble.cannotRead(v.path(), err)
+	a.trouble.cannotRead(v.path(), v.inode, err)
 }
 
 // path is built only for directories with something to tell: once, at its

@@ -171,7 +171,9 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 	w.Stats.Audits.Add(1)
 	w.Stats.Directories.Store(r.directories)
 	w.Stats.Files.Store(r.files)
-	w.trouble.audited(r.directories)
+	if err := w.opened(ctx, w.trouble.audited(r.directories)); err != nil {
+		return err
+	}
 	next := w.audits.next
 	w.audits.next = nil
 	if next != nil && next.loss { // while it ran: it proves nothing

@@ -23,6 +23,8 @@ type twig struct {
 	self    bool     // its own attributes or times were set, perhaps by us
 	dirty   bool     // entries changed whose names are not known
 	found   *finding // by an audit
+	settles bool     // it refused its time: it is only to show what is published
+	retry   bool     // it could not be read: it is tried again
 }
 
 // finding is one directory that an audit found changed.
@@ -30,6 +32,8 @@ type finding struct {
 	path         string
 	mtime, ctime mtree.Stamp // the latest of what changed in it, future ones left out
 	judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
+
+	settles bool // it refused its time: it is only to show what is published
 
 	// Only on the first run: what the directory is to show, if it still
 	// shows this mtime.
@@ -86,6 +90,8 @@ func (b *batch) find(findings []finding) {
 		t, f := b.at(findings[i].path), &findings[i]
 		b.size++
 		switch {
+		case f.settles:
+			t.settles = true
 		case t.found == nil || t.found.first:
 			t.found = f
 		case !f.first:

@@ -168,33 +168,6 @@ func testRootMovedAway(t *testing.T, backend string) {
 	r.cancel = nil
 }
 
-// A directory that refuses its time makes the state degraded; the rest goes on.
-func TestRefusal(t *testing.T) {
-	root := t.TempDir() // chattr needs a real file system
-	for _, dir := range []string{"a/fixed", "b"} {
-		must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
-	}
-	write(t, filepath.Join(root, "a/fixed/f"), "one")
-	chattr(t, "+i", filepath.Join(root, "a/fixed"))
-	t.Cleanup(func() { chattr(t, "-i", filepath.Join(root, "a/fixed")) })
-	r := start(t, Config{Root: root})
-	seen := logStamps(t, root)
-	write(t, filepath.Join(root, "a/fixed/f"), "two")
-	r.sync()
-	r.await(disk.Degraded)
-	require.Contains(t, r.log.String(), `a/fixed/`)
-	require.NotContains(t, r.status().Status.Error, "fixed", "no paths in the status")
-	seen.fresh("above the refusal", "a")
-	seen.note()
-	write(t, filepath.Join(root, "b/g"), "elsewhere")
-	r.sync()
-	seen.fresh("elsewhere", "b")
-	chattr(t, "-i", filepath.Join(root, "a/fixed"))
-	write(t, filepath.Join(root, "a/fixed/f"), "three")
-	r.sync()
-	r.await(disk.Watched)
-}
-
 func chattr(t testing.TB, flag, path string) {
 	t.Helper()
 	out, err := exec.Command("chattr", flag, path).CombinedOutput()

@@ -72,6 +72,8 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 			w.audits.ask(w, w.ground("periodic"))
 		case <-w.borders.timer.C:
 			err = w.lookAtBorders(ctx)
+		case <-w.apart.timer.C:
+			err = w.tryUnread(ctx)
 		case <-steps:
 			err = w.stepped(ctx)
 		case <-w.retryHook:
@@ -321,6 +323,10 @@ func (w *watcher) finish(ctx context.Context) error {
 	if w.status.State = w.state(); w.status.State.Prunes() {
 		w.status.State = disk.Audited
 	}
+	if _, unread, _ := w.apart.counts(); w.StateDir != "" && unread+len(w.apart.refusals()) > 0 {
+		_, err := w.apart.save(w.marker, true) // Flush was of another file system, perhaps
+		w.status.Clean = w.status.Clean && err == nil
+	}
 	w.writeStatus()
 	return exit.With(exit.Local, w.file.Sync(), "")
 }
@@ -346,7 +352,7 @@ func (w *watcher) once(ctx context.Context) error {
 				continue // one more was asked for
 			}
 			err := errors.Join(w.finish(ctx), w.hook.wait(ctx, w), w.allPrinted())
-			if trouble := w.trouble.what(); trouble != "" && err == nil {
+			if trouble := cmp.Or(w.trouble.what(), w.apart.unpublished()); trouble != "" && err == nil {
 				err = exit.With(exit.Failed, errors.New(trouble), "the rest is published")
 			}
 			return err

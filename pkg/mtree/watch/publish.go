@@ -45,6 +45,8 @@ func (w *watcher) publish(b *batch) *publisher {
 	}
 	p.within(w.root, info, &b.top, "")
 	w.floor = mtree.Later(w.floor, p.top)
+	w.apart.settle()
+	w.keep()
 	return p
 }
 
@@ -83,6 +85,8 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 	if !ok {
 		if t.found != nil { // and it is of the first run
 			p.settleFirst(d, path, t.found)
+		} else if t.settles {
+			p.settle(d, path)
 		}
 		return stamp, false
 	}
@@ -96,14 +100,17 @@ func walks(e notify.Entry) bool { return e.Arrived || e.Name == mtree.MarkerName
 
 // below goes down to the directory name in d.
 func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path string) (mtree.Stamp, bool) {
+	if p.apart.closed(mtree.ParentPath(path), name) {
+		return p.reopened(d, parent, t, name, path)
+	}
 	child, err := d.OpenDir(name)
 	if err != nil {
-		return p.unopened(path, err)
+		return p.unopened(d, t, name, path, err)
 	}
 	defer child.Close()
 	info, err := child.Self()
 	if err != nil {
-		return p.unopened(path, err)
+		return p.unopened(d, t, name, path, err)
 	}
 	if p.foreign(parent, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
@@ -114,15 +121,52 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path str
 	return p.within(child, info, t, path)
 }
 
-// unopened tells what it means that a directory of the batch cannot be opened.
-func (p *publisher) unopened(path string, err error) (mtree.Stamp, bool) {
-	if disk.IsGone(err) {
-		p.trouble.accept(path)
+// unopened tells what it means that the directory name in d cannot be opened: it is
+// not published any more. That changes what is above it, once.
+func (p *publisher) unopened(d *disk.Dir, t *twig, name, path string, err error) (mtree.Stamp, bool) {
+	info, statErr := d.Stat(name)
+	if disk.IsGone(err) || disk.IsGone(statErr) {
+		p.vanished(t, path)
 		return mtree.Stamp{}, false
 	}
-	p.trouble.refuse(path, err)
-	p.changed = true
-	return p.least(), true // what is above it is stamped all the same
+	return p.least(), p.trouble.cannotRead(path, info.Node.Ino, err)
+}
+
+// vanished forgets what is told apart of a directory that is gone, and of those
+// below it that were to be looked at.
+func (p *publisher) vanished(t *twig, path string) {
+	p.trouble.accept(path)
+	if t == nil {
+		return
+	}
+	if t.retry {
+		p.apart.open(path)
+	}
+	for name, below := range t.below {
+		p.vanished(below, mtree.JoinPath(path, name))
+	}
+}
+
+// reopened looks at a directory that could not be read, if anything was heard of
+// itself: what is in it is not published until it can be read. Then all below counts
+// as arrived.
+func (p *publisher) reopened(d *disk.Dir, self disk.Info, t *twig, name, path string) (mtree.Stamp, bool) {
+	if !t.self && !t.retry {
+		return mtree.Stamp{}, false
+	}
+	return p.reopen(d, self, p.source.Known(d.FD()), name, path)
+}
+
+func (p *publisher) reopen(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
+	child, err := d.OpenDir(name)
+	if err == nil {
+		err = child.ScanStat(func([]byte, disk.Info) error { return nil })
+		_ = child.Close()
+	}
+	if err != nil && !disk.IsGone(err) {
+		return mtree.Stamp{}, false
+	}
+	return p.arrived(d, self, ref, name, path)
 }
 
 // entry values one changed name in d.
@@ -135,7 +179,16 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	}
 	info, err := d.Stat(e.Name)
 	switch {
+	case p.apart.closed(path, e.Name):
+		stamp, ok := p.reopen(d, self, p.source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
+		if !ok {
+			stamp = p.least()
+		}
+		return stamp, true
 	case err != nil:
+		if p.apart.anyRefuses() {
+			p.trouble.accept(mtree.JoinPath(path, e.Name))
+		}
 		return p.least(), true // gone, or not to be looked at: the name changed
 	case info.Kind == mtree.Dir && (p.left.shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
 		return mtree.Stamp{}, false
@@ -167,15 +220,18 @@ func (p *publisher) self(d *disk.Dir) (mtree.Stamp, bool) {
 func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
 	child, err := d.OpenDir(name)
 	if disk.IsGone(err) {
+		p.apart.open(path)
 		return p.least(), true // it left again, or something else stands there
 	}
 	if err != nil {
-		return p.unopened(path, err)
+		p.unopened(d, nil, name, path, err)
+		return p.least(), true
 	}
 	defer child.Close()
 	info, err := child.Self()
 	if err != nil {
-		return p.unopened(path, err)
+		p.unopened(d, nil, name, path, err)
+		return p.least(), true
 	}
 	if p.foreign(self, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
@@ -200,8 +256,11 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 			return nil
 		}
 		info, err := d.Stat(string(name))
+		if disk.IsGone(err) {
+			return nil // its removal is heard
+		}
 		if err != nil {
-			return nil // gone: its removal is heard
+			return err
 		}
 		if info.Kind == mtree.Dir {
 			names = append(names, string(name))
@@ -210,8 +269,10 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 		}
 		return nil
 	})
-	if err != nil {
-		p.unopened(path, err)
+	if err != nil && !disk.IsGone(err) {
+		p.trouble.cannotRead(path, self.Node.Ino, err)
+	} else {
+		p.apart.open(path)
 	}
 	for _, name := range names {
 		at := mtree.JoinPath(path, name)
@@ -248,12 +309,13 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 // granule more: a create or delete in the same tick shows the same, so it could
 // neither be remembered as ours nor, by an audit, be told from theirs.
 func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding) mtree.Stamp {
+	p.keep()
 	p.left.mu.Lock()
 	defer p.left.mu.Unlock()
 	p.changed = true
 	before, err := d.Self()
 	if err != nil {
-		p.trouble.refuse(path, err)
+		p.trouble.overflow(err)
 		return top
 	}
 	stamp := p.rule.stamp(top, before, p.clock.now())
@@ -264,7 +326,7 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding)
 	}
 	p.top = mtree.Later(p.top, stamp)
 	if err != nil {
-		p.trouble.refuse(path, err)
+		p.trouble.refuse(path, before.Node, stamp, err)
 		return stamp
 	}
 	p.wrote(path, stamp, before, after, f)
@@ -331,10 +393,29 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	p.changed = true
 	after, err := p.set(d, f.value)
 	if err != nil {
-		p.trouble.refuse(path, err)
+		p.trouble.refuse(path, before.Node, f.value, err)
 		return
 	}
 	p.wrote(path, f.value, before, after, f)
+}
+
+// settle gives a directory that refused its time the stamp that is published of it,
+// if it takes it now: for readers nothing changes.
+func (p *publisher) settle(d *disk.Dir, path string) {
+	p.left.mu.Lock()
+	defer p.left.mu.Unlock()
+	before, err := d.Self()
+	if err != nil {
+		return
+	}
+	stamp, ok := p.apart.stampOf(path, before.Node.Ino)
+	if !ok {
+		p.trouble.accept(path) // another directory has its name
+		return
+	}
+	if after, err := p.set(d, stamp); err == nil {
+		p.wrote(path, stamp, before, after, nil)
+	}
 }
 
 // foreign is beyond, and remembers the directory.

@@ -1,81 +1,95 @@
 package watch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 )
 
-// trouble is what makes the state degraded: something cannot be heard, read or
-// stamped. Only an audit that finds nothing of the kind ends it. Safe for all
-// goroutines.
+// trouble is what makes the state degraded: something cannot be heard, or more cannot
+// be read or stamped than can be told apart. Only an audit that finds nothing of the
+// kind ends it. Safe for all goroutines.
 type trouble struct {
 	log   *slog.Logger
 	stats *Stats
 
 	mu      sync.Mutex
-	refused map[string]error // directories whose time could not be set, by path
-	unread  map[string]bool  // directories that the last audit could not read, by path; never changed
-	more    bool             // there are more of both than are remembered
-	deaf    error            // directories could not be armed
-	said    string           // about that, so that it is not said again by each audit
-	untold  error            // the tree file could not be written
-	lasting string           // what was, and only an audit can end
-	mended  bool             // all that refused was stamped, and no audit asked for since
+	apart   *apart
+	refused error  // of the root, which must show its stamp
+	more    bool   // there are more directories that refuse or cannot be read than apart has room for
+	deaf    error  // directories could not be armed
+	said    string // about that, so that it is not said again by each audit
+	untold  error  // the tree file could not be written
+	lasting string // what was, and only an audit can end
+	mended  bool   // all that refused was stamped, and no audit asked for since
 	found   auditTrouble
 	passed  map[string]bool // directories on other file systems, named once
 }
 
 // auditTrouble is what the audit that is running could not do so far.
 type auditTrouble struct {
-	unread map[string]bool
-	more   bool
-	deaf   error
+	more bool
+	deaf error
 }
 
-// Bounds of the paths remembered for another try.
-const (
-	maxRefused = 10_000
-	maxUnread  = 1_000
-)
+// maxPassed is how many directories on other file systems are named.
+const maxPassed = 10_000
 
 func newTrouble(log *slog.Logger, stats *Stats) *trouble {
-	return &trouble{log: log, stats: stats, refused: map[string]error{}, passed: map[string]bool{}}
+	return &trouble{log: log, stats: stats, apart: newApart(), passed: map[string]bool{}}
 }
 
-// refuse remembers a directory that could not be stamped, and names it once.
-func (t *trouble) refuse(path string, err error) {
+// refuse remembers a directory that could not be given its stamp, and names it once.
+func (t *trouble) refuse(path string, node disk.Node, stamp mtree.Stamp, err error) {
 	t.stats.Refused.Add(1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.mended = false
-	if _, known := t.refused[path]; known {
-		return
+	known, ok := true, true
+	if path == "" {
+		known = t.refuseRoot(err)
+	} else {
+		known, ok = t.apart.refuse(path, node, stamp)
 	}
-	if len(t.refused) >= maxRefused {
-		t.more, t.found.more = true, true
-		return
+	if !ok {
+		t.overflow(err)
+	} else if !known {
+		t.log.Warn("cannot set a directory's time: its stamp is told in .tidemark/stamps instead, but for the root; setting it takes the owner or CAP_FOWNER, a writable mount, and no chattr +i",
+			"path", dirLine(path), "err", err)
 	}
-	t.refused[path] = err
-	t.log.Warn("cannot set a directory's time: the tree is degraded; setting it takes the owner or CAP_FOWNER, a writable mount, and no chattr +i",
-		"path", dirLine(path), "err", err)
 }
 
-// accept notes that a directory could be stamped.
-func (t *trouble) accept(path string) {
+func (t *trouble) refuseRoot(err error) (known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.refused) == 0 {
+	known = t.refused != nil
+	t.refused, t.mended = err, false
+	return known
+}
+
+// overflow notes that there are more than can be told apart.
+func (t *trouble) overflow(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.more {
+		t.log.Warn("too many directories refuse their time or cannot be read: the tree is degraded", "err", err)
+	}
+	t.more, t.found.more, t.mended = true, true, false
+}
+
+// accept notes that a directory could be stamped, or is gone.
+func (t *trouble) accept(path string) {
+	if path != "" {
+		t.apart.accept(path)
 		return
 	}
-	delete(t.refused, path)
-	if len(t.refused) == 0 {
-		t.lasting, t.mended = "directories refused their time until now", true
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.refused != nil {
+		t.refused, t.lasting, t.mended = nil, "the root refused its time until now", true
 	}
 }
 
@@ -88,35 +102,37 @@ func (t *trouble) mends() bool {
 	return mended
 }
 
-// retry returns the directories that refused, as findings of an audit.
+// retry returns the directories that refused, as findings of an audit. They are only
+// to show what is published of them; all that is above them is to be stamped, too, if
+// it was not written what that is.
 func (t *trouble) retry() (findings []finding) {
+	again := t.apart.again()
+	if again {
+		for path := range t.apart.unreads() {
+			findings = append(findings, finding{path: mtree.ParentPath(path)})
+		}
+	}
+	for _, path := range t.apart.refusals() {
+		findings = append(findings, finding{path: path, settles: !again})
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, path := range slices.Sorted(maps.Keys(t.refused)) {
-		findings = append(findings, finding{path: path})
+	if t.refused != nil {
+		findings = append(findings, finding{})
 	}
 	return findings
 }
 
-// cannotRead notes a directory that an audit could not read.
-func (t *trouble) cannotRead(path string, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.found.unread) < maxUnread {
-		t.found.unread[path] = true
-	} else {
-		t.found.more = true
+// cannotRead notes a directory that could not be read, and reports whether it could
+// before.
+func (t *trouble) cannotRead(path string, inode uint64, err error) (news bool) {
+	known, ok := t.apart.shut(path, inode)
+	if !ok {
+		t.overflow(err)
+	} else if !known {
+		t.log.Warn("cannot read a directory: it is not published, nor what is below it, until it can be read", "path", dirLine(path), "err", err)
 	}
-	if !t.unread[path] {
-		t.log.Warn("cannot read a directory: changes below it are not published", "err", err)
-	}
-}
-
-// closed returns the directories that the last audit could not read.
-func (t *trouble) closed() map[string]bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.unread
+	return !known
 }
 
 // unheard notes that a directory could not be armed, and says so once.
@@ -133,16 +149,19 @@ func (t *trouble) unheard(err error) {
 // begin starts the count of what an audit cannot do anew. What the one before
 // could not holds until this one has ended.
 func (t *trouble) begin() {
+	t.apart.begin()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.found = auditTrouble{unread: map[string]bool{}}
+	t.found = auditTrouble{}
 }
 
-// audited takes what an audit, now at its end, could not do.
-func (t *trouble) audited(directories int64) {
+// audited takes what an audit, now at its end, could not do. It returns the
+// directories that can be read again.
+func (t *trouble) audited(directories int64) (opened []string) {
+	opened = t.apart.audited()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.unread, t.more, t.deaf, t.lasting, t.mended = t.found.unread, t.found.more, t.found.deaf, "", false
+	t.more, t.deaf, t.lasting, t.mended = t.found.more, t.found.deaf, "", false
 	if errors.Is(t.deaf, notify.ErrLimit) {
 		if text := notify.WatchShortage(int(directories)); text != "" {
 			t.deaf = fmt.Errorf("%d directories: %s", directories, text)
@@ -152,6 +171,7 @@ func (t *trouble) audited(directories int64) {
 			}
 		}
 	}
+	return opened
 }
 
 // tell notes whether the tree file could be written.
@@ -168,7 +188,7 @@ func (t *trouble) tell(err error) {
 func (t *trouble) pass(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.passed[path] && len(t.passed) < maxRefused {
+	if !t.passed[path] && len(t.passed) < maxPassed {
 		t.passed[path] = true
 		t.stats.Foreign.Add(1)
 		t.log.Warn("another file system begins here: passed over (see --cross-mounts)", "path", dirLine(path))
@@ -213,10 +233,8 @@ func (t *trouble) left() string {
 		return "the tree file cannot be written"
 	case t.more:
 		return "too many directories refuse their time or cannot be read"
-	case len(t.refused) > 0:
-		return fmt.Sprintf("%d directories refuse their time", len(t.refused))
-	case len(t.unread) > 0:
-		return fmt.Sprintf("%d directories cannot be read", len(t.unread))
+	case t.refused != nil:
+		return "the root refuses its time"
 	}
-	return t.lasting
+	return cmp.Or(t.lasting, t.apart.trouble())
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
@@ -118,64 +117,6 @@ func TestProofOfAWrite(t *testing.T) {
 	require.Equal(t, judged, p.proof(shows, nil), "as good as what it overwrites")
 }
 
-// The checkpoint moved with every batch while directories refused their stamps:
-// when watch could stamp them again, after a restart as its own warning advises,
-// it took what had changed there for published.
-func TestRefusalKeepsTheCheckpoint(t *testing.T) {
-	root := t.TempDir() // chattr needs a real file system
-	must(t, os.MkdirAll(filepath.Join(root, "fixed/below"), 0o755))
-	must(t, os.Mkdir(filepath.Join(root, "b"), 0o755))
-	write(t, filepath.Join(root, "fixed/f"), "one")
-	chattr(t, "+i", filepath.Join(root, "fixed"))
-	t.Cleanup(func() { chattr(t, "-i", filepath.Join(root, "fixed")) })
-	var clock movable
-	audits := make(chan struct{})
-	r := start(t, Config{Root: root, Now: clock.now, Audit: audits})
-	r.sync()
-	seen := logStamps(t, root)
-	checkpoint := r.status().Status.Checkpoint
-	write(t, filepath.Join(root, "fixed/f"), "two")
-	r.sync()
-	r.await(disk.Degraded)
-	clock.ahead.Store(int64(6 * lookBack))
-	for range 2 {
-		write(t, filepath.Join(root, "b/g"), "elsewhere")
-		r.sync()
-		audits <- struct{}{}
-		require.False(t, r.status().Status.Checkpoint.Sub(*checkpoint) > lookBack, "moved")
-	}
-	r.stop()
-	require.Equal(t, disk.Degraded, r.status().State, "it was published as audited")
-	chattr(t, "-i", filepath.Join(root, "fixed"))
-	r = start(t, Config{Root: root, Now: clock.now})
-	r.sync() // waits for the start audit
-	r.await(disk.Watched)
-	seen.fresh("after the restart", "fixed")
-}
-
-// Once without the right to stamp a directory published the tree as audited, with
-// exit code 1: mirrors pruned what nobody vouched for.
-func TestOnceDegraded(t *testing.T) {
-	root := t.TempDir()
-	must(t, os.MkdirAll(filepath.Join(root, "fixed"), 0o755))
-	write(t, filepath.Join(root, "fixed/f"), "one")
-	must(t, Once(t.Context(), Config{Root: root}))
-	chattr(t, "+i", filepath.Join(root, "fixed"))
-	t.Cleanup(func() { chattr(t, "-i", filepath.Join(root, "fixed")) })
-	write(t, filepath.Join(root, "fixed/f"), "two")
-	r := &running{t: t, root: root}
-	checkpoint := r.status().Status.Checkpoint
-	require.Equal(t, exit.Failed, exit.Of(Once(t.Context(), Config{Root: root})))
-	require.Equal(t, disk.Degraded, r.status().State)
-	require.Equal(t, checkpoint, r.status().Status.Checkpoint)
-	brokenOff(t, Config{Root: root})
-	require.Equal(t, disk.Degraded, r.status().State, "an audit that was broken off ends nothing")
-	chattr(t, "-i", filepath.Join(root, "fixed"))
-	must(t, Once(t.Context(), Config{Root: root}))
-	require.Equal(t, disk.Audited, r.status().State)
-	require.NotEqual(t, checkpoint, r.status().Status.Checkpoint)
-}
-
 // Out of inotify watches the checkpoint moved with every batch elsewhere. After a
 // restart with more of them, what had changed in directories that were not heard
 // was never published.
@@ -240,13 +181,13 @@ func TestOtherOptions(t *testing.T) {
 // An audit that left something out has not published what the options left out.
 func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 	root := t.TempDir()
-	fixed := filepath.Join(root, "log")
-	must(t, os.Mkdir(fixed, 0o755))
+	must(t, os.Mkdir(filepath.Join(root, "log"), 0o755))
 	must(t, Once(t.Context(), Config{Root: root, Exclude: []string{"log/"}}))
-	chattr(t, "+i", fixed)
-	t.Cleanup(func() { chattr(t, "-i", fixed) })
-	require.Error(t, Once(t.Context(), Config{Root: root}))
-	chattr(t, "-i", fixed)
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	w.trouble.overflow(os.ErrPermission)
+	w.vouch(report{})
+	must(t, w.close())
 	before := stampOf(t, root, "log")
 	must(t, Once(t.Context(), Config{Root: root, Now: later}))
 	require.NotEqual(t, before, stampOf(t, root, "log"))
@@ -267,32 +208,6 @@ func TestOnceIsQuiet(t *testing.T) {
 		must(t, Once(t.Context(), Config{Root: root, Now: soon}))
 		require.Equal(t, before, stamps(t, root))
 	}
-}
-
-// A directory that the audit before could not read counts as arrived when it can be
-// read, with all below it: what changed there meanwhile, nobody has seen.
-func TestUnreadIsReadAgain(t *testing.T) {
-	root := newTree(t, "a/d/below/", "a/beside/")
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	defer w.close()
-	w.trouble.begin()
-	w.trouble.cannotRead("a/d", os.ErrPermission)
-	w.trouble.audited(3)
-	require.Contains(t, w.trouble.unpublished(), "cannot be read")
-	checkpoint := later()
-	w.status.Checkpoint = &checkpoint
-	findings := make(chan []finding, 10)
-	w.trouble.begin()
-	r := w.scan(t.Context(), w.ground("asked for"), findings)
-	must(t, r.err)
-	w.trouble.audited(r.directories)
-	require.Empty(t, w.trouble.unpublished())
-	var found []string
-	for _, f := range <-findings {
-		found = append(found, f.path)
-	}
-	require.ElementsMatch(t, []string{"a/d", "a/d/below"}, found)
 }
 
 // editTree changes the tree file between two runs.

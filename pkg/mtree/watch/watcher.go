@@ -29,6 +29,7 @@ type watcher struct {
 	left    *leftovers
 	trouble *trouble
 	borders *borders
+	apart   *apart           // trouble's
 	steps   *disk.ClockSteps // nil if the kernel has none
 
 	// Owned by run.
@@ -89,7 +90,7 @@ func open(c Config, backend string) (_ *watcher, err error) {
 		return nil, err
 	}
 	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
-	w.borders = newBorders(c.Log, c.Stats)
+	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
 	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
 	if w.root, err = openRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
@@ -120,6 +121,10 @@ func (w *watcher) begin(id identity) (err error) {
 	}
 	id.first = id.first || id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
 	doubts := id.doubts(now)
+	w.goOn(id, now)
+	if lost := w.recall(&id); doubts == "" && !id.first {
+		doubts = lost
+	}
 	w.audits.next = w.groundsAtStart(id, doubts, now)
 	if doubts == "" && !id.first {
 		w.left = newLeftovers(w.log, known, now)
@@ -127,7 +132,6 @@ func (w *watcher) begin(id identity) (err error) {
 	} else {
 		w.left = newLeftovers(w.log, nil, now)
 	}
-	w.goOn(id, now)
 	w.tree.BeginRun(id.ended(w.inode.MTime, now))
 	if err := w.declare(doubts); err != nil {
 		return err
@@ -141,7 +145,7 @@ func (w *watcher) begin(id identity) (err error) {
 	if id.first {
 		w.outwait(ctimeLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.status.CrossMounts == nil || !*id.status.CrossMounts) {
-		w.outwait(statusLag) // what serve refused so far must be there when its parents get new stamps
+		w.outwait(disk.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
 	w.setState(w.state())
 	w.Ready()
@@ -172,6 +176,9 @@ func (w *watcher) goOn(id identity, now mtree.Stamp) {
 // first, and to the disk: if continuity is in doubt no checkpoint may be left that
 // would count with the new tree file, after a kill or a power cut.
 func (w *watcher) declare(doubts string) error {
+	if _, err := w.apart.save(w.marker, false); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
 	w.writeStatus()
 	if err := w.file.Sync(); err != nil {
 		return exit.With(exit.Local, err, "")
@@ -198,9 +205,6 @@ func (w *watcher) options() string {
 	}
 	return text
 }
-
-// statusLag is longer than serve goes by what it has read of the status.
-const statusLag = 300 * time.Millisecond
 
 // disown takes away what a mirror left of a copy: the record of the root, and with
 // --state-dir what its own .tidemark says.
@@ -348,7 +352,7 @@ func (w *watcher) said() bool {
 	if disk.IsShort(err) || errors.Is(err, disk.ErrNewerFormat) {
 		return true // nothing can be said, or nothing better
 	}
-	return err == nil && t.Same(w.tree) && w.file.Standing(w.marker)
+	return err == nil && t.Same(w.tree) && w.file.Standing(w.marker) && w.apart.standing(w.marker)
 }
 
 // refile opens the files of .tidemark anew and writes what they are to hold.
@@ -358,6 +362,8 @@ func (w *watcher) refile() error {
 		return exit.With(exit.Local, err, "")
 	}
 	w.left.relog(w.log)
+	w.apart.refile()
+	w.keep()
 	w.wrote = disk.Tree{}
 	if err := w.writeTree(); err != nil {
 		return exit.With(exit.Local, err, "")
@@ -402,6 +408,9 @@ func (w *watcher) writeStatus() {
 	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.trouble.what()
+	w.status.Stamps, w.status.Unread, w.status.Apart = w.apart.counts()
+	w.Stats.Apart.Store(int64(w.status.Stamps))
+	w.Stats.Unread.Store(int64(w.status.Unread))
 	if info, err := w.root.Self(); err == nil {
 		root := info.MTime
 		w.status.Root = &root

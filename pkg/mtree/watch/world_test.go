@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -178,12 +179,30 @@ func (r *running) granule() time.Duration {
 	return granule
 }
 
-// stampOf returns a directory's mtime.
+// stampOf returns what is published of a directory: its mtime, or what watch tells
+// apart.
 func stampOf(t testing.TB, root, path string) mtree.Stamp {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(root, path))
 	require.NoError(t, err)
+	if _, err := os.Stat(filepath.Join(root, mtree.MarkerName, "stamps")); err == nil {
+		if stamp, ok := toldApart(t, root).StampOf(path, info.Sys().(*syscall.Stat_t).Ino); ok {
+			return stamp
+		}
+	}
 	return mtree.FromTime(info.ModTime())
+}
+
+// toldApart returns what the tree at path tells of directories apart from their times.
+func toldApart(t testing.TB, path string) *disk.Apart {
+	t.Helper()
+	root, err := disk.OpenRoot(path)
+	must(t, err)
+	defer root.Close()
+	var r disk.ApartReader
+	apart, err := r.Read(root, "")
+	must(t, err)
+	return apart
 }
 
 // stamps returns the mtimes of all directories but .tidemark, by path, the

@@ -24,6 +24,10 @@ type Lister struct {
 	Foreign func(path string)                  // told of what is passed over for its file system, by several goroutines at once; may be nil
 	Now     func() mtree.Stamp                 // the clock; nil: the real one
 	Log     *RecordLog                         // the copy's records where there are no xattrs; nil: none
+
+	// Apart returns what watch tells of directories apart from their times, as it
+	// is after the call; nil: nothing.
+	Apart func() (*Apart, error)
 }
 
 // readTries is how often a directory that changes while it is read is read
@@ -45,7 +49,7 @@ func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 	}
 	for try := 1; ; try++ {
 		listing := mtree.Listing{Now: now(), HasNow: true}
-		before, err := l.Self(d, path)
+		before, apart, err := l.self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
 		}
@@ -53,6 +57,7 @@ func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 		if err != nil {
 			return mtree.Listing{}, err
 		}
+		apart.stamp(d, path, listing.Entries)
 		after, err := l.Self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
@@ -73,15 +78,33 @@ func (l *Lister) Read(d *Dir, path string) (mtree.Listing, error) {
 	}
 }
 
-// Self is d.Self with the directory's stamp as its mtime: of a copy whose file
-// system is coarse that is the recorded one, for two stamps may be stored as one
-// time. Cost: fstat, there also fgetxattr.
+// Self is d.Self with the directory's stamp as its mtime: of one that refuses its
+// time that which watch tells, and of a copy whose file system is coarse the recorded
+// one, for two stamps may be stored as one time. Cost: fstat, for a coarse copy also
+// fgetxattr.
 func (l *Lister) Self(d *Dir, path string) (Info, error) {
-	info, err := d.Self()
-	if err == nil && l.Copy && coarse(info) {
+	info, _, err := l.self(d, path)
+	return info, err
+}
+
+// self is Self with what watch tells of the entries, too. That is asked after the
+// time was read: what is told of an entry is written before its parent gets the
+// stamp that counts it.
+func (l *Lister) self(d *Dir, path string) (info Info, apart *Apart, err error) {
+	if info, err = d.Self(); err != nil {
+		return info, nil, err
+	}
+	if l.Copy && coarse(info) {
 		info.MTime = l.recorded(d, path, info.MTime)
 	}
-	return info, err
+	if l.Apart == nil {
+		return info, nil, nil
+	}
+	apart, err = l.Apart()
+	if stamp, ok := apart.StampOf(path, info.Node.Ino); ok {
+		info.MTime = stamp
+	}
+	return info, apart, err
 }
 
 // coarse reports whether info may be of a file system that stores whole seconds:

@@ -56,6 +56,9 @@ type Status struct {
 	CrossMounts *bool            `json:"cross_mounts,omitempty"` // how far watch hears; nil: not told
 	Counters    map[string]int64 `json:"counters,omitempty"`
 	Error       string           `json:"error,omitempty"`    // the last one, without paths
+	Stamps      int              `json:"stamps,omitempty"`   // lines of .tidemark/stamps; watch only
+	Unread      int              `json:"unread,omitempty"`   // of .tidemark/unread; watch only
+	Apart       int64            `json:"apart,omitempty"`    // another one whenever a directory is new in one of these, or gone from it
 	Chain       string           `json:"chain,omitempty"`    // FormatHops: how the source of a copy came about
 	SourceE     string           `json:"source_e,omitempty"` // of a copy: Tree.E when it was complete last
 
@@ -87,6 +90,13 @@ type Deletions struct {
 	Shut   bool `json:"shut,omitempty"`   // a hold stands: until it ends neither of the two moves
 	Unsure bool `json:"unsure,omitempty"` // a pass is under way, or was killed: nobody counted what it made
 }
+
+// StatusLag is longer than any reader goes by what it has read of the status, which
+// is StatusAge.
+const (
+	StatusLag = 300 * time.Millisecond
+	StatusAge = 200 * time.Millisecond
+)
 
 const (
 	statusName = "status.json"
@@ -278,6 +288,13 @@ func (m *Marker) Published() (Published, error) {
 		p.Tree.ID, p.Tree.Epoch = "", 0
 	}
 	return p, nil
+}
+
+// Apart reports whether watch tells of directories apart from their times: see the
+// type Apart. Where no stamps prune it tells nothing that holds. Watch writes the
+// first line, and says here that there is one, StatusLag before it relies on that.
+func (p *Published) Apart() bool {
+	return p.State != Unwatched && p.Tree.Role == Source && p.Status.Stamps+p.Status.Unread > 0
 }
 
 // Crosses reports whether a reader that goes beyond mounts may do so in this

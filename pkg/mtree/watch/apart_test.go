@@ -1,0 +1,450 @@
+package watch
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// Directories that refuse their time, or cannot be read: .tidemark/stamps and
+// .tidemark/unread.
+
+// as runs a watcher by setpriv with less than root's rights.
+func as(t *testing.T, root, backend string, rights ...string) *running {
+	binary := filepath.Join(t.TempDir(), "watch.test") // go's own directory is closed to others
+	text, err := os.ReadFile(os.Args[0])
+	must(t, err)
+	must(t, os.WriteFile(binary, text, 0o755))
+	r := &running{t: t, root: root, log: new(logged)}
+	cmd := exec.Command("setpriv", append(rights, binary)...)
+	cmd.Env = append(os.Environ(), "WATCH_TEST_ROOT="+root, "WATCH_TEST_BACKEND="+backend)
+	cmd.Stderr = r.log
+	must(t, cmd.Start())
+	p := &process{t, cmd}
+	r.cancel = p.kill
+	t.Cleanup(p.kill)
+	require.Eventually(t, func() bool {
+		s := r.status()
+		return s.Status.PID == cmd.Process.Pid && s.State != disk.Auditing && s.State != disk.Unwatched
+	}, deadline, time.Millisecond, r.log)
+	return r
+}
+
+// user are the rights of the ordinary user who owns the trees below.
+var user = []string{"--reuid", "1000", "--regid", "1000", "--clear-groups"}
+
+// usersTree makes a tree of that user with a directory in it that is not his, with
+// mode 0700 or 0755.
+func usersTree(t *testing.T, mode os.FileMode) string {
+	t.Helper()
+	root := newTree(t, "a/theirs/deep/f = one", "b/f = one")
+	for _, path := range []string{".", "a", "b", "b/f"} {
+		must(t, os.Chown(filepath.Join(root, path), 1000, 1000))
+	}
+	must(t, os.Chmod(filepath.Join(root, "a/theirs"), mode))
+	return root
+}
+
+// fixedTree makes a tree with the directory a/fixed, which refuses its time from
+// then on.
+func fixedTree(t *testing.T) (root, fixed string) {
+	t.Helper()
+	root = t.TempDir() // chattr needs a real file system
+	fixed = filepath.Join(root, "a/fixed")
+	for _, dir := range []string{"a/fixed/below", "b"} {
+		must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
+	}
+	write(t, filepath.Join(fixed, "f"), "one")
+	write(t, filepath.Join(fixed, "below/g"), "one")
+	must(t, Once(t.Context(), Config{Root: root}))
+	chattr(t, "+i", fixed)
+	t.Cleanup(func() { _ = exec.Command("chattr", "-i", fixed).Run() })
+	return root, fixed
+}
+
+// One directory that refused its time made the whole tree degraded: each pass of a
+// mirror was a full walk, every ten minutes. Its stamp is told apart instead, a new
+// one for each change in it and below; when it takes its time it shows that stamp.
+func TestARefusalIsToldApart(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		root, fixed := fixedTree(t)
+		var clock movable
+		audits := make(chan struct{})
+		r := start(t, Config{Root: root, Backend: backend, Now: clock.now, Audit: audits})
+		state := r.status().State
+		seen := logStamps(t, root)
+		for i := range 3 {
+			write(t, filepath.Join(fixed, "f"), fmt.Sprint(i))
+			r.sync()
+			seen.fresh("in it", "a/fixed")
+			seen.note()
+			write(t, filepath.Join(fixed, "below/g"), fmt.Sprint(i))
+			r.sync()
+			seen.fresh("below it", "a/fixed/below")
+			seen.note()
+			require.Equal(t, state, r.status().State)
+		}
+		require.Contains(t, r.log.String(), "path=a/fixed/")
+		require.Equal(t, 1, r.status().Status.Stamps)
+		require.Equal(t, int64(1), r.config.Stats.Apart.Load())
+		checkpoint := *r.status().Status.Checkpoint
+		clock.ahead.Store(int64(6 * lookBack))
+		write(t, filepath.Join(root, "b/g"), "elsewhere")
+		r.sync()
+		seen.fresh("elsewhere", "b")
+		require.Eventually(t, func() bool {
+			write(t, filepath.Join(root, "b/g"), "all is published, so the checkpoint moves")
+			r.sync()
+			return r.status().Status.Checkpoint.Sub(checkpoint) > 3*lookBack
+		}, deadline, time.Millisecond)
+
+		before := stampOf(t, root, "a/fixed")
+		audits <- struct{}{}
+		r.sync()
+		require.Equal(t, before, stampOf(t, root, "a/fixed"), "an audit finds nothing new in it")
+		chattr(t, "-i", fixed)
+		r.sync()
+		audits <- struct{}{}
+		r.sync()
+		require.Zero(t, r.status().Status.Stamps)
+		require.Empty(t, toldApart(t, root).Stamps)
+		write(t, filepath.Join(fixed, "f"), "taken")
+		seen.note()
+		r.sync()
+		seen.fresh("it takes its time again", "a/fixed")
+	})
+}
+
+// Without rights before, with them now: what a watcher told apart is what the
+// directory shows then.
+func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
+	root, fixed := fixedTree(t)
+	write(t, filepath.Join(fixed, "f"), "two")
+	must(t, Once(t.Context(), Config{Root: root}))
+	r := &running{t: t, root: root}
+	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, 1, r.status().Status.Stamps)
+	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	before := stamps(t, root)
+	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	require.Equal(t, before, stamps(t, root), "nothing has changed")
+	chattr(t, "-i", fixed)
+	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	require.Zero(t, r.status().Status.Stamps)
+	require.Empty(t, toldApart(t, root).Stamps)
+	require.Equal(t, before, stamps(t, root), "it shows what was told of it")
+}
+
+// What changed while nobody watched is published by whoever may stamp it then.
+func TestARefusalEndsWithAChange(t *testing.T) {
+	root, fixed := fixedTree(t)
+	write(t, filepath.Join(fixed, "f"), "two")
+	must(t, Once(t.Context(), Config{Root: root}))
+	seen := logStamps(t, root)
+	write(t, filepath.Join(fixed, "below/g"), "two")
+	chattr(t, "-i", fixed)
+	must(t, Once(t.Context(), Config{Root: root}))
+	seen.fresh("while nobody watched", "a/fixed/below")
+	require.Empty(t, toldApart(t, root).Stamps)
+}
+
+// A kill at any time loses no change of a directory that refuses its time, nor gives
+// it a stamp that it had before.
+func TestKilledWhileARefusalIsTold(t *testing.T) {
+	root, fixed := fixedTree(t)
+	r := &running{t: t, root: root, log: new(logged)}
+	seen := logStamps(t, root)
+	for i := range 10 {
+		p := startProcess(t, root, "auto", r.log)
+		if i%2 == 0 {
+			r.await(disk.Watched)
+		}
+		write(t, filepath.Join(fixed, "f"), fmt.Sprint(i))
+		if i%3 == 0 {
+			r.sync()
+		}
+		p.kill()
+		write(t, filepath.Join(fixed, "below/g"), fmt.Sprint(i))
+		must(t, Once(t.Context(), Config{Root: root}))
+		seen.fresh("killed", "a/fixed/below")
+		seen.note()
+	}
+}
+
+// What is renamed, replaced or removed with the file's line is not taken for what it
+// was.
+func TestWhatRefusedMoves(t *testing.T) {
+	root := usersTree(t, 0o777)
+	r := as(t, root, "auto", user...)
+	in := func(path string) string { return filepath.Join(root, path) }
+	seen := logStamps(t, root)
+	write(t, in("a/theirs/f"), "one")
+	r.sync()
+	seen.fresh("theirs", "a/theirs")
+	must(t, os.Rename(in("a"), in("moved")))
+	r.sync()
+	seen.fresh("moved", "moved/theirs")
+	require.Len(t, toldApart(t, root).Stamps, 2, "theirs and theirs/deep")
+	seen.note()
+	must(t, os.Rename(in("moved"), in("a")))
+	write(t, in("a/theirs/deep/f"), "two")
+	r.sync()
+	seen.fresh("and back", "a/theirs/deep")
+	seen.note()
+	must(t, os.Rename(in("a/theirs"), in("b/theirs")))
+	must(t, os.Mkdir(in("a/theirs"), 0o777))
+	must(t, os.Chown(in("a/theirs"), 1000, 1000))
+	r.sync()
+	seen.fresh("replaced", "a/theirs")
+	seen.fresh("moved", "b/theirs/deep")
+	require.Len(t, toldApart(t, root).Stamps, 2)
+	must(t, os.RemoveAll(in("b/theirs")))
+	r.sync()
+	require.Equal(t, disk.Watched, r.status().State)
+}
+
+// .tidemark may go and come back; an old file in its place is not believed.
+func TestWhatIsToldApartIsPutBack(t *testing.T) {
+	root, fixed := fixedTree(t)
+	r := start(t, Config{Root: root})
+	file := filepath.Join(root, mtree.MarkerName, "stamps")
+	write(t, filepath.Join(fixed, "f"), "two")
+	r.sync()
+	old, err := os.ReadFile(file)
+	must(t, err)
+	write(t, filepath.Join(fixed, "f"), "three")
+	r.sync()
+	want, err := os.ReadFile(file)
+	must(t, err)
+	told := toldApart(t, root)
+	require.NotEqual(t, old, want)
+	for _, harm := range []func() error{
+		func() error { return os.RemoveAll(filepath.Join(root, mtree.MarkerName)) },
+		func() error { return os.Remove(file) },
+		func() error { return os.WriteFile(file, old, 0o644) },
+	} {
+		must(t, harm())
+		require.Eventually(t, func() bool {
+			now, err := os.ReadFile(file)
+			return err == nil && string(now) != string(old) && len(now) == len(want)
+		}, deadline, time.Millisecond)
+		require.Equal(t, told, toldApart(t, root))
+	}
+	r.await(disk.Watched)
+
+	// While nobody watches: continuity is in doubt, and everything is stamped.
+	r.stop()
+	epoch := r.status().Tree.Epoch
+	must(t, os.Remove(file))
+	r = start(t, Config{Root: root})
+	require.Greater(t, r.status().Tree.Epoch, epoch)
+	r.stop()
+	must(t, os.WriteFile(file, []byte("tidemark stamps 1\n"), 0o644))
+	epoch = r.status().Tree.Epoch
+	r = start(t, Config{Root: root})
+	require.Greater(t, r.status().Tree.Epoch, epoch)
+	require.Len(t, toldApart(t, root).Stamps, 1)
+}
+
+// What could not be written before the stamps above it were is stamped again.
+func TestUnwrittenStamps(t *testing.T) {
+	root, fixed := fixedTree(t)
+	audits := make(chan struct{})
+	r := start(t, Config{Root: root, Audit: audits})
+	r.sync()
+	marker := filepath.Join(root, mtree.MarkerName)
+	chattr(t, "+i", marker)
+	t.Cleanup(func() { _ = exec.Command("chattr", "-i", marker).Run() })
+	seen := logStamps(t, root)
+	write(t, filepath.Join(fixed, "f"), "two")
+	r.await(disk.Degraded)
+	require.True(t, seen.seen["a/fixed"][stampOf(t, root, "a/fixed")])
+	seen.note()
+	chattr(t, "-i", marker)
+	audits <- struct{}{}
+	r.await(disk.Watched)
+	seen.fresh("told late", "a/fixed")
+}
+
+// The root must show its own stamp: nobody is woken otherwise.
+func TestARootThatRefuses(t *testing.T) {
+	root := newTree(t, "a/f = one")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer w.close()
+	info, err := w.root.Self()
+	must(t, err)
+	w.trouble.refuse("", info.Node, w.floor, os.ErrPermission)
+	require.Contains(t, w.trouble.what(), "the root refuses")
+	w.trouble.accept("")
+	require.NotEmpty(t, w.trouble.what(), "until an audit")
+	require.True(t, w.trouble.mends())
+	w.trouble.begin()
+	w.trouble.audited(1)
+	require.Empty(t, w.trouble.what())
+}
+
+// More than the files have room for is what degrades a tree still, and an audit that
+// finds less ends it.
+func TestTooManyToTell(t *testing.T) {
+	w, err := open(Config{Root: newTree(t)}, "none")
+	must(t, err)
+	defer w.close()
+	w.trouble.begin()
+	for i := range disk.MaxUnread {
+		require.True(t, w.trouble.cannotRead(fmt.Sprint(i), uint64(i), os.ErrPermission))
+	}
+	require.Empty(t, w.trouble.what())
+	w.trouble.cannotRead("one more", 1, os.ErrPermission)
+	require.Contains(t, w.trouble.what(), "too many")
+	w.trouble.audited(1)
+	require.Contains(t, w.trouble.what(), "too many")
+	w.trouble.begin()
+	require.Len(t, w.trouble.audited(1), disk.MaxUnread)
+	require.Empty(t, w.trouble.what())
+
+	for i := range disk.MaxStamps {
+		w.trouble.refuse(fmt.Sprint(i), disk.Node{Ino: uint64(i)}, w.floor, os.ErrPermission)
+	}
+	require.Empty(t, w.trouble.what())
+	w.trouble.refuse("one more", disk.Node{Ino: 1 << 40}, w.floor, os.ErrPermission)
+	require.Contains(t, w.trouble.what(), "too many")
+	w.keep()
+	require.Len(t, w.trouble.retry(), disk.MaxStamps)
+	left, err := w.marker.ReadApart()
+	must(t, err)
+	require.Len(t, left.Stamps, disk.MaxStamps)
+	require.Len(t, left.Unread, disk.MaxUnread, "opened, for what is above them was not stamped")
+}
+
+// A directory that could not be read made the whole tree degraded. It is not
+// published instead; when it can be read all below counts as arrived, for nobody knows
+// what changed there.
+func TestUnreadIsReadAgain(t *testing.T) {
+	for _, backend := range []string{"inotify", "none"} {
+		root := usersTree(t, 0o700)
+		theirs := filepath.Join(root, "a/theirs")
+		r := as(t, root, backend, user...)
+		state := r.status().State
+		require.NotEqual(t, disk.Degraded, state)
+		require.Contains(t, toldApart(t, root).Unread, "a/theirs")
+		seen := logStamps(t, root)
+		write(t, filepath.Join(theirs, "deep/f"), "two")
+		write(t, filepath.Join(root, "b/f"), "two")
+		r.sync()
+		seen.fresh("beside it", "b")
+		require.Equal(t, state, r.status().State)
+		for range 2 {
+			seen.note()
+			must(t, os.Chmod(theirs, 0o755))
+			r.sync()
+			seen.fresh("read again", "a/theirs/deep")
+			require.Empty(t, toldApart(t, root).Unread)
+			seen.note()
+			write(t, filepath.Join(theirs, "deep/f"), time.Now().String())
+			r.sync()
+			seen.fresh("and heard", "a/theirs/deep")
+			for _, mode := range []os.FileMode{0, 0o711, 0o744} { // not to be opened, listed, or looked into
+				must(t, os.Chmod(theirs, mode))
+				write(t, filepath.Join(theirs, "deep/f"), time.Now().String())
+				r.sync()
+			}
+			must(t, os.Chmod(theirs, 0))
+			r.sync()
+			require.Contains(t, toldApart(t, root).Unread, "a/theirs")
+		}
+		before := stampOf(t, root, "a")
+		write(t, filepath.Join(theirs, "deep/f"), "unheard")
+		r.sync()
+		require.Equal(t, before, stampOf(t, root, "a"), "what is not published moves nothing")
+		must(t, os.RemoveAll(theirs))
+		r.sync()
+		require.Empty(t, toldApart(t, root).Unread)
+	}
+}
+
+// The checkpoint goes on while directories cannot be read, for the file names them: a
+// watcher that may read them, however much later, takes all in them for arrived.
+func TestUnreadIsReadByTheNext(t *testing.T) {
+	root := usersTree(t, 0o700)
+	r := as(t, root, "inotify", user...)
+	write(t, filepath.Join(root, "a/theirs/deep/f"), "two")
+	write(t, filepath.Join(root, "b/f"), "two")
+	r.sync()
+	require.NotNil(t, r.status().Status.Checkpoint)
+	r.cancel()
+	seen, epoch := logStamps(t, root), r.status().Tree.Epoch
+	brokenOff(t, Config{Root: root, Now: later}) // moves nothing
+	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	seen.fresh("read by root", "a/theirs/deep")
+	require.Equal(t, epoch, r.status().Tree.Epoch)
+	require.Empty(t, toldApart(t, root).Unread)
+}
+
+// A kill after a directory is told to be read again, and before what is above it is
+// stamped, would leave mirrors that were refused it without a sign.
+func TestKilledBeforeWhatIsAboveIsStamped(t *testing.T) {
+	root := newTree(t, "a/d/below/", "a/beside/")
+	must(t, Once(t.Context(), Config{Root: root}))
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	w.trouble.begin()
+	w.trouble.cannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
+	w.trouble.audited(4)
+	w.keep()
+	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), disk.ErrUnread)
+	must(t, toldApart(t, root).Vouched(w.root, "a/beside"))
+	w.apart.open("a/d")
+	w.keep()
+	must(t, toldApart(t, root).Vouched(w.root, "a/d/below"))
+	must(t, w.close())
+	seen := logStamps(t, root)
+	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	seen.fresh("counts as arrived", "a/d/below")
+	require.Empty(t, toldApart(t, root).Unread)
+	require.True(t, seen.seen["a/beside"][stampOf(t, root, "a/beside")])
+}
+
+// While an audit reads a directory that could not be read before, what is heard in it
+// counts: the audit may have passed it already.
+func TestHeardWhileItIsReadAgain(t *testing.T) {
+	w, err := open(Config{Root: newTree(t, "d/")}, "none")
+	must(t, err)
+	defer w.close()
+	w.trouble.begin()
+	w.trouble.cannotRead("d", 1, os.ErrPermission)
+	w.trouble.audited(2)
+	require.True(t, w.apart.closed("", "d"))
+	findings := make(chan []finding, 10)
+	w.trouble.begin()
+	r := w.scan(t.Context(), w.ground("asked for"), findings)
+	must(t, r.err)
+	require.False(t, w.apart.closed("", "d"))
+	require.Equal(t, []string{"d"}, w.trouble.audited(2))
+}
+
+// Once without the right to stamp a directory published the tree as degraded, with
+// exit code 1. Everything is published.
+func TestOnceWithoutRights(t *testing.T) {
+	root, fixed := fixedTree(t)
+	write(t, filepath.Join(fixed, "f"), "two")
+	must(t, Once(t.Context(), Config{Root: root}))
+	r := &running{t: t, root: root}
+	require.Equal(t, disk.Audited, r.status().State)
+}
+
+func inodeOf(t *testing.T, root, path string) uint64 {
+	t.Helper()
+	dir, err := disk.OpenRoot(filepath.Join(root, path))
+	must(t, err)
+	defer dir.Close()
+	return selfOf(t, dir).Node.Ino
+}
