@@ -79,7 +79,7 @@ func (a *auditing) start(w *watcher, g grounds) {
 	w.Log.Debug("audit", "why", g.reason)
 	w.trouble.begin()
 	w.cookies()
-	retry := w.trouble.retry()
+	retry := append(w.trouble.retry(), w.mounts.missed...)
 	go func(ctx context.Context) {
 		if len(retry) > 0 {
 			select {
@@ -136,7 +136,7 @@ func (w *watcher) known() *mtree.Stamp {
 // sound reports whether a batch moves the checkpoint: everything is heard, read
 // and stamped, and no audit runs or is due.
 func (w *watcher) sound() bool {
-	return w.backend != "none" && w.settles() && w.trouble.what() == ""
+	return w.backend != "none" && w.settles() && w.trouble.what() == "" && w.mounts.settled()
 }
 
 // settles reports whether no audit runs or is due.
@@ -202,7 +202,7 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 // only if it read and stamped everything: what came later is heard, or found by
 // the next.
 func (w *watcher) vouch(r report) {
-	w.bordered = nil
+	w.bordered, w.mounts.missed = nil, nil
 	w.tree.Borders = w.borders.list(nil)
 	if w.borders.changed() {
 		w.borders.timer.Reset(borderPause)
@@ -214,6 +214,9 @@ func (w *watcher) vouch(r report) {
 	all := w.trouble.unpublished() == ""
 	if all {
 		w.tree.Options = w.options()
+		if w.mounts.settled() {
+			w.tree.Mounts, w.mounts.noted = w.mountsNow(), true
+		}
 	}
 	if w.writeTree() != nil {
 		return

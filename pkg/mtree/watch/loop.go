@@ -50,6 +50,10 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 	if w.steps != nil {
 		steps = w.steps.C
 	}
+	var mounts <-chan struct{}
+	if w.mounts.table != nil {
+		mounts = w.mounts.table.C
+	}
 	for err == nil {
 		wake := w.wake
 		if w.batch.open {
@@ -74,6 +78,8 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 			err = w.lookAtBorders(ctx)
 		case <-steps:
 			err = w.stepped(ctx)
+		case <-mounts:
+			err = w.remounted(ctx)
 		case <-w.retryHook:
 			w.hook.next(w)
 		case failed := <-w.hook.done:
@@ -139,8 +145,12 @@ func (w *watcher) settled(ctx context.Context) error {
 	if taken.Drained {
 		w.left.age(read)
 	}
+	if err := w.lookAtMounts(); err != nil { // behind Take: a --sync covers what was mounted before it
+		return err
+	}
 	b := batch{paths: w.triggered()}
-	b.hear(taken.Dirs, w.exclude.Hides)
+	b.hear(append(taken.Dirs, w.mounts.news...), w.exclude.Hides)
+	w.mounts.news = nil
 	if err := w.marks(taken.Marker, &b); err != nil {
 		return err
 	}
@@ -154,6 +164,7 @@ func (w *watcher) settled(ctx context.Context) error {
 		w.reach(read)
 		w.saveLeft()
 	}
+	w.noteMounts()
 	w.wroteBatch(b.size > 0)
 	return nil
 }

@@ -30,6 +30,7 @@ type watcher struct {
 	trouble *trouble
 	borders *borders
 	steps   *disk.ClockSteps // nil if the kernel has none
+	mounts  mounts
 
 	// Owned by run.
 	clock   clock
@@ -128,6 +129,7 @@ func (w *watcher) begin(id identity) (err error) {
 		w.left = newLeftovers(w.log, nil, now)
 	}
 	w.goOn(id, now)
+	w.followMounts(id)
 	w.tree.BeginRun(id.ended(w.inode.MTime, now))
 	if err := w.declare(doubts); err != nil {
 		return err
@@ -299,6 +301,9 @@ func (w *watcher) close() error {
 	}
 	if w.steps != nil {
 		errs = append(errs, w.steps.Close())
+	}
+	if w.mounts.table != nil {
+		errs = append(errs, w.mounts.table.Close())
 	}
 	if w.log != nil {
 		errs = append(errs, w.log.Close())
