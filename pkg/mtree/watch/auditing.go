@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -167,6 +168,9 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 	}
 	if r.err != nil {
 		return exit.With(exit.Local, fmt.Errorf("reading the tree: %w", r.err), "the root must be readable")
+	}
+	if err := w.remark(); err != nil {
+		return cmp.Or(w.replaced(), err)
 	}
 	w.Stats.Audits.Add(1)
 	w.Stats.Directories.Store(r.directories)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"time"
 
@@ -307,7 +308,9 @@ func (w *watcher) writeTree() error {
 	if err == nil {
 		w.wrote = w.tree
 	}
-	w.trouble.tell(err)
+	if !errors.Is(err, fs.ErrNotExist) { // else .tidemark was removed: remark will write it, or tell
+		w.trouble.tell(err)
+	}
 	return err
 }
 
