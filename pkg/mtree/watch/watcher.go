@@ -146,11 +146,14 @@ func (w *watcher) begin(id identity) (err error) {
 	w.goOn(id, now)
 	w.followMounts(id)
 	w.tree.BeginRun(id.ended(w.inode.MTime, now))
+	if err := w.listen(); err != nil { // first: a start that fails of it must not raise the epoch
+		return err
+	}
 	if err := w.declare(doubts); err != nil {
 		return err
 	}
-	if err := w.listen(); err != nil {
-		return err
+	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
+		w.trouble.unheard(err)
 	}
 	if w.steps, err = disk.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
@@ -295,9 +298,6 @@ func (w *watcher) listen() error {
 			remedy = "" // the error names it
 		}
 		return exit.With(exit.Local, fmt.Errorf("--backend %s: %w", w.Backend, err), remedy)
-	}
-	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
-		w.trouble.unheard(err)
 	}
 	return nil
 }
