@@ -268,7 +268,9 @@ func (w *watcher) lose(why string, newEpoch bool) {
 		g.all, g.told = true, true
 		w.clock.restart()
 		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
-		w.writeStatus()                                                     // before the epoch: a kill must not leave them
+		w.audits.owed = true                                                // who sees the epoch sees that state, too
+		w.status.State = w.state()
+		w.writeStatus() // before the epoch: a kill must not leave them
 		w.raiseEpoch()
 	}
 	w.audits.ask(w, g)
