@@ -55,6 +55,7 @@ func (t *trouble) refuse(path string, err error) {
 	defer t.mu.Unlock()
 	t.mended = false
 	if _, known := t.refused[path]; known {
+		t.refused[path] = err
 		return
 	}
 	if len(t.refused) >= maxRefused {
@@ -77,6 +78,13 @@ func (t *trouble) accept(path string) {
 	if len(t.refused) == 0 {
 		t.lasting, t.mended = "directories refused their time until now", true
 	}
+}
+
+// loses reports whether the directory did not hold the time that it was given last.
+func (t *trouble) loses(path string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return errors.Is(t.refused[path], errNotHeld)
 }
 
 // mends reports, once, that an audit may end what the refusals began.
