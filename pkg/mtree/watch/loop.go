@@ -150,7 +150,7 @@ func (w *watcher) settled(ctx context.Context) error {
 		return err
 	}
 	b := batch{paths: w.triggered()}
-	b.hear(append(taken.Dirs, w.mounts.news...), w.exclude.Hides)
+	b.hear(append(w.mounts.everywhere(taken.Dirs), w.mounts.news...), w.exclude.Hides)
 	w.mounts.news = nil
 	if err := w.marks(taken.Marker, &b); err != nil {
 		return err

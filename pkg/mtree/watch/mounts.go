@@ -15,12 +15,13 @@ import (
 // something else then: it counts as arrived, also without --cross-mounts, for what
 // was changed in a directory while it was covered nobody could stamp. Owned by run.
 type mounts struct {
-	table  *disk.MountTable  // nil: the kernel does not tell
-	at     map[string]string // Dir.Mounts, when it was looked at last
-	unread bool              // it could not be read since: it is tried again
-	news   []*notify.Heard   // where mounts came or went, not published
-	noted  bool              // the tree file says what at does
-	missed []finding         // parents of where they did while nobody watched
+	table  *disk.MountTable        // nil: the kernel does not tell
+	at     map[string]disk.Mounted // Dir.Mounts, when it was looked at last
+	twice  bool                    // something is in the tree at more than one place
+	unread bool                    // at could not be read since: it is tried again
+	news   []*notify.Heard         // where mounts came or went, not published
+	noted  bool                    // the tree file says what at does
+	missed []finding               // parents of where they did while nobody watched
 }
 
 // followMounts begins to follow the mounts. was is what the last run left: where
@@ -28,7 +29,7 @@ type mounts struct {
 func (w *watcher) followMounts(id identity) {
 	var err error
 	if w.mounts.table, err = disk.NewMountTable(); err == nil {
-		w.mounts.at, err = w.root.Mounts()
+		err = w.readMounts()
 	}
 	if err != nil {
 		w.Log.Warn("mounts that come or go below the root are not heard", "err", err)
@@ -82,20 +83,20 @@ func (w *watcher) lookAtMounts() error {
 	if m.table == nil || !m.table.Changed() && !m.unread {
 		return nil
 	}
-	at, err := w.root.Mounts()
-	if m.unread = err != nil; m.unread {
+	was, came := m.at, false
+	if err := w.readMounts(); err != nil {
 		w.Log.Warn("cannot look which mounts came or went: trying again", "err", err)
+		m.unread = true
 		return nil
 	}
-	if at[""] != m.at[""] {
+	m.unread = false
+	if m.at[""].What != was[""].What {
 		if err := w.replaced(); err != nil {
 			return err
 		}
 	}
-	was, came := m.at, false
-	m.at = at
-	for path := range joined(was, at) {
-		if path == "" || was[path] == at[path] {
+	for path := range joined(was, m.at) {
+		if path == "" || was[path].What == m.at[path].What {
 			continue
 		}
 		m.noted, came = false, true
@@ -113,8 +114,17 @@ func (w *watcher) lookAtMounts() error {
 	return nil
 }
 
+// readMounts reads what is mounted now.
+func (w *watcher) readMounts() error {
+	at, err := w.root.Mounts()
+	if err == nil {
+		w.mounts.at, w.mounts.twice = at, w.CrossMounts && overlap(at)
+	}
+	return err
+}
+
 // joined returns a map with the keys of both.
-func joined(a, b map[string]string) map[string]string {
+func joined(a, b map[string]disk.Mounted) map[string]disk.Mounted {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	return all

@@ -137,6 +137,35 @@ func TestMountedFile(t *testing.T) {
 	})
 }
 
+// What a bind mount shows a second time within the tree changes at both places, and
+// was stamped at one.
+func TestMountedWithinTheTree(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root := newTree(t, "a/src/sub/f = one", "z/dst/", "z/part/", "y/file = over this", "x/far/")
+		in := func(path string) string { return filepath.Join(root, path) }
+		r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+		bind(t, in("a/src"), in("z/dst"))
+		bind(t, in("a/src/sub"), in("x/far"))
+		bind(t, in("a/src/sub/f"), in("y/file"))
+		r.sync()
+		for _, f := range []string{"a/src/sub/f", "z/dst/sub/f", "x/far/f"} {
+			seen := logStamps(t, root)
+			write(t, in(f), f)
+			r.sync()
+			for _, dir := range []string{"a/src/sub", "z/dst/sub", "x/far", "y"} {
+				seen.fresh("written as "+f, dir)
+			}
+		}
+		seen := logStamps(t, root)
+		must(t, os.Mkdir(in("z/dst/new"), 0o755))
+		r.sync()
+		for _, dir := range []string{"a/src/new", "z/dst/new"} {
+			seen.fresh("made", dir)
+		}
+		require.NotEqual(t, disk.Degraded, r.status().State, r.log)
+	})
+}
+
 // What changed in a directory while a mount covered it was never published: nobody can
 // stamp it then. Its stamp was what it had been when it came to light again.
 func TestCovered(t *testing.T) {

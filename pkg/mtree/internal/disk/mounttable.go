@@ -86,10 +86,16 @@ func (t *MountTable) Close() error {
 	return err
 }
 
-// Mounts returns what is mounted below d, by path: a text that is another one once
-// something else is mounted there. "" is for the mounts at d and above it. Cost: reads
-// the table, and a statx(2) for each mount below d.
-func (d *Dir) Mounts() (map[string]string, error) {
+// Mounted is what is mounted at one place of a tree.
+type Mounted struct {
+	What string // another text once something else is mounted there
+	Dev  string // of the file system
+	Root string // the path, on that file system, of what is at the place
+}
+
+// Mounts returns what is mounted below d, by path. "" is for d itself, with the mounts
+// at and above it. Cost: reads the table, and a statx(2) for each mount below d.
+func (d *Dir) Mounts() (map[string]Mounted, error) {
 	top, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.fd))
 	if err != nil {
 		return nil, err
@@ -98,37 +104,49 @@ func (d *Dir) Mounts() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	mounts := map[string]string{}
+	mounts, nearest := map[string]Mounted{}, ""
 	for line := range strings.Lines(string(text)) {
-		what, point := parseMount(line)
-		if within(top, point) {
-			mounts[""] += what + "\n"
-		} else if within(point, top) {
-			at := strings.TrimPrefix(strings.TrimPrefix(point, top), "/")
-			mounts[at] += fmt.Sprintf("%s %x\n", what, mountNumber(point))
+		m, point := parseMount(line)
+		at := ""
+		switch {
+		case within(top, point):
+			m.Root = path.Join(m.Root, strings.TrimPrefix(top, point))
+			if !within(point, nearest) {
+				m.Dev, m.Root = mounts[""].Dev, mounts[""].Root
+			} else {
+				nearest = point
+			}
+		case within(point, top) && !strings.HasSuffix(point, "//deleted"):
+			at = strings.TrimPrefix(strings.TrimPrefix(point, top), "/")
+			m.What += fmt.Sprintf(" %x", mountNumber(point))
+		default:
+			continue
 		}
+		m.What = mounts[at].What + m.What + "\n" // one may cover another
+		mounts[at] = m
 	}
 	return mounts, nil
 }
 
 // parseMount takes what stays as long as the mount does from a line of mountinfo: the
 // ids of the mount and its parent, device, root and mount point, type and source.
-func parseMount(line string) (what, point string) {
+func parseMount(line string) (m Mounted, point string) {
 	head, tail, _ := strings.Cut(line, " - ")
 	fields := strings.SplitN(head, " ", 6)
 	if len(fields) < 6 {
-		return line, ""
+		return m, ""
 	}
 	kind := strings.SplitN(tail, " ", 3)
-	what = strings.Join(append(fields[:5], kind[:min(2, len(kind))]...), " ")
-	return what, unescapeMount.Replace(fields[4])
+	m.What = strings.Join(append(fields[:5], kind[:min(2, len(kind))]...), " ")
+	m.Dev, m.Root = fields[2], unescapeMount.Replace(fields[3])
+	return m, unescapeMount.Replace(fields[4])
 }
 
 // unescapeMount undoes what mangle_path of the kernel does.
 var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 func within(inner, outer string) bool {
-	return inner == outer || outer == "/" || strings.HasPrefix(inner, outer+"/")
+	return inner == outer || outer == "/" || outer == "" || strings.HasPrefix(inner, outer+"/")
 }
 
 // mountNumber returns the number of a mount that no other has after it: the id in the
