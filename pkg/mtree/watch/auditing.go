@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -33,6 +34,7 @@ type auditing struct {
 	last     report // of the last that was finished
 	running  bool
 	owed     bool         // one that makes up for a loss is not finished: it runs, waits, or was broken off
+	asked    []string     // cookies that waited when the running one began, or the last
 	swept    *mtree.Stamp // start of the last that was finished and left out nothing but what trouble knows by path
 	cancel   context.CancelFunc
 	ctx      context.Context
@@ -80,6 +82,7 @@ func (a *auditing) start(w *watcher, g grounds) {
 	w.Log.Debug("audit", "why", g.reason)
 	w.trouble.begin()
 	w.cookies()
+	a.asked = slices.Clone(w.sync)
 	retry := append(w.trouble.retry(), w.mounts.missed...)
 	go func(ctx context.Context) {
 		if len(retry) > 0 {
