@@ -51,11 +51,24 @@ const makeRoom = "make room on the file system of DEST"
 
 // openDest opens and locks the copy at c.Dest, making it if it is missing. It
 // refuses (exit.Refused) what is neither empty nor ours nor adopted. Nothing
-// but the marker is written.
-func openDest(c *Config) (*dest, error) {
+// but the marker is written; anew if it is removed meanwhile.
+func openDest(c *Config) (d *dest, err error) {
 	if c.DryRun {
 		return lookAtDest(c)
 	}
+	for range removalTries {
+		if d, err = takeDest(c); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return d, err
+}
+
+// removalTries is how often .tidemark is made that somebody removes at the same time:
+// rm -rf needs a few, for what is made anew it has not listed.
+const removalTries = 100
+
+func takeDest(c *Config) (*dest, error) {
 	if err := os.Mkdir(c.Dest, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, exit.With(exit.Local, err, "make the directory above DEST first")
 	}

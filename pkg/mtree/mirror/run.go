@@ -116,6 +116,10 @@ func (d *daemon) turn(ctx context.Context) error {
 			_, _ = io.WriteString(d.config.Out, p.line())
 		}
 	}
+	if gone := d.dest.standing(); errors.Is(gone, errUnmarked) {
+		d.again = true
+		return gone // since the pass began: what failed of it is done at once
+	}
 	if err != nil {
 		d.again = true
 		return d.trouble(ctx, err)

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -267,6 +268,27 @@ func TestRunMakesItsMarkerAnew(t *testing.T) {
 		_, err := os.Stat(b.path(".tidemark/tree"))
 		return err == nil
 	}))
+}
+
+// One that was removed in the middle of a pass made the pass fail, and the next one
+// wait; removed while it was made anew it ended mirror.
+func TestRunMakesItsMarkerAnewMoreThanOnce(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	opened := 0
+	b.config.meanwhile = func() {
+		if opened++; opened%3 != 0 {
+			_ = os.RemoveAll(b.path(".tidemark"))
+		}
+	}
+	r := b.start()
+	b.eventually(s)
+	for i := range 30 {
+		s.change(fmt.Sprintf("a/b%d = %d", i, i), fmt.Sprintf("c%d/d = x", i))
+		require.True(t, assertEventually(func() bool { return os.Remove(b.path(".tidemark/lock")) == nil }))
+		_ = os.RemoveAll(b.path(".tidemark")) // it may have been filled meanwhile
+	}
+	b.eventually(s)
+	require.NoError(t, r.stop())
 }
 
 // The safety net: a full walk is due by time, without a change at the source,

@@ -41,6 +41,7 @@ type apart struct {
 type refusal struct {
 	inode uint64
 	stamp mtree.Stamp
+	loses bool // it takes a time, and does not keep it
 }
 
 // unread is a directory that cannot be read.
@@ -69,7 +70,7 @@ func (a *apart) recall(left *disk.Apart, excluded func(path string, isDir bool) 
 	defer a.mu.Unlock()
 	for path, have := range left.Stamps {
 		if !excluded(path, true) {
-			a.stamps[path] = refusal{have.Inode, have.Stamp}
+			a.stamps[path] = refusal{inode: have.Inode, stamp: have.Stamp}
 			a.bytes += len(path)
 		}
 	}
@@ -96,9 +97,9 @@ func (a *apart) refile() {
 	a.dirty = a.number > 0
 }
 
-// refuse notes the stamp of a directory that refuses it. known says that it did
-// before; ok is false if there is no room for one more.
-func (a *apart) refuse(path string, node disk.Node, stamp mtree.Stamp) (known, ok bool) {
+// refuse notes the stamp of a directory that refuses it, or takes and loses it. known
+// says that it did before; ok is false if there is no room for one more.
+func (a *apart) refuse(path string, node disk.Node, stamp mtree.Stamp, loses bool) (known, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	was, known := a.stamps[path]
@@ -114,7 +115,7 @@ func (a *apart) refuse(path string, node disk.Node, stamp mtree.Stamp) (known, o
 	if !known || was.inode != node.Ino {
 		a.turn++
 	}
-	a.stamps[path], a.paths[node], a.dirty = refusal{node.Ino, stamp}, path, true
+	a.stamps[path], a.paths[node], a.dirty = refusal{node.Ino, stamp, loses}, path, true
 	return known, true
 }
 
@@ -141,6 +142,13 @@ func (a *apart) stampOf(path string, inode uint64) (mtree.Stamp, bool) {
 	defer a.mu.Unlock()
 	have, ok := a.stamps[path]
 	return have.stamp, ok && have.inode == inode
+}
+
+// loses reports whether a directory did not keep the time that it was given last.
+func (a *apart) loses(path string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stamps[path].loses
 }
 
 // refusals returns the directories that refuse their time.

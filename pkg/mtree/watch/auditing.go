@@ -1,8 +1,10 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -32,6 +34,7 @@ type auditing struct {
 	last     report // of the last that was finished
 	running  bool
 	owed     bool         // one that makes up for a loss is not finished: it runs, waits, or was broken off
+	asked    []string     // cookies that waited when the running one began, or the last
 	swept    *mtree.Stamp // start of the last that was finished and left out nothing but what trouble knows by path
 	cancel   context.CancelFunc
 	ctx      context.Context
@@ -79,7 +82,8 @@ func (a *auditing) start(w *watcher, g grounds) {
 	w.Log.Debug("audit", "why", g.reason)
 	w.trouble.begin()
 	w.cookies()
-	retry := w.trouble.retry()
+	a.asked = slices.Clone(w.sync)
+	retry := append(w.trouble.retry(), w.mounts.missed...)
 	go func(ctx context.Context) {
 		if len(retry) > 0 {
 			select {
@@ -136,7 +140,7 @@ func (w *watcher) known() *mtree.Stamp {
 // sound reports whether a batch moves the checkpoint: everything is heard, read
 // and stamped, and no audit runs or is due.
 func (w *watcher) sound() bool {
-	return w.backend != "none" && w.settles() && w.trouble.what() == ""
+	return w.backend != "none" && w.settles() && w.trouble.what() == "" && w.mounts.settled()
 }
 
 // settles reports whether no audit runs or is due.
@@ -167,6 +171,9 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 	}
 	if r.err != nil {
 		return exit.With(exit.Local, fmt.Errorf("reading the tree: %w", r.err), "the root must be readable")
+	}
+	if err := w.remark(); err != nil {
+		return cmp.Or(w.replaced(), err)
 	}
 	w.Stats.Audits.Add(1)
 	w.Stats.Directories.Store(r.directories)
@@ -204,7 +211,7 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 // only if it read and stamped everything: what came later is heard, or found by
 // the next.
 func (w *watcher) vouch(r report) {
-	w.bordered = nil
+	w.bordered, w.mounts.missed = nil, nil
 	w.tree.Borders = w.borders.list(nil)
 	if w.borders.changed() {
 		w.borders.timer.Reset(borderPause)
@@ -216,6 +223,9 @@ func (w *watcher) vouch(r report) {
 	all := w.trouble.unpublished() == ""
 	if all {
 		w.tree.Options = w.options()
+		if w.mounts.settled() {
+			w.tree.Mounts, w.mounts.noted = w.mountsNow(), true
+		}
 	}
 	if w.writeTree() != nil {
 		return

@@ -38,7 +38,8 @@ type Config struct {
 	Audit  <-chan struct{}    // asks for an audit; may be nil
 	Stats  *Stats             // nil: private ones
 
-	sameProcess bool // tests: the process that changes the tree is this one
+	sameProcess bool                               // tests: the process that changes the tree is this one
+	setTime     func(*disk.Dir, mtree.Stamp) error // how stamps are written; tests; nil: Dir.SetTime
 }
 
 const (
@@ -72,6 +73,9 @@ func (c Config) complete() (Config, *glob.List, error) {
 	}
 	if c.Stats == nil {
 		c.Stats = new(Stats)
+	}
+	if c.setTime == nil {
+		c.setTime = (*disk.Dir).SetTime
 	}
 	exclude, err := glob.Excluding(c.Exclude)
 	if err != nil {

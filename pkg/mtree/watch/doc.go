@@ -23,11 +23,15 @@
 // while everything is heard, read and stamped, else only with an audit that read
 // and stamped everything; an audit that was broken off proves nothing.
 //
+// What is mounted below the root is followed by the mount table (mounts.go): where
+// something came or went, all below counts as arrived.
+//
 // Not heard: writes through memory maps, through a hard link outside the tree or
-// in another directory, by io_submit(2) into a file that stays open, and through a
-// loop device; with inotify also of a file opened by its handle, as the kernel's
-// NFS server does; audits find them by their ctime, but for later writes to a
-// mapped page that is still dirty, which move no time. On xfs, two directories of one
-// parent that are exchanged (RENAME_EXCHANGE) while nobody listens keep their
-// ctimes: an audit sees that the parent changed, not that all below the two did.
+// in another directory, by io_submit(2) into a file that stays open, through a
+// loop device, and by a name outside to a file that is mounted within; with inotify
+// also of a file opened by its handle, as the kernel's NFS server does; audits find
+// them by their ctime, but for later writes to a mapped page that is still dirty,
+// which move no time. On xfs, two directories of one parent that are exchanged
+// (RENAME_EXCHANGE) while nobody listens keep their ctimes: an audit sees that the
+// parent changed, not that all below the two did.
 package watch

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"time"
 
@@ -50,6 +51,10 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 	if w.steps != nil {
 		steps = w.steps.C
 	}
+	var mounts <-chan struct{}
+	if w.mounts.table != nil {
+		mounts = w.mounts.table.C
+	}
 	for err == nil {
 		wake := w.wake
 		if w.batch.open {
@@ -76,6 +81,8 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 			err = w.tryUnread(ctx)
 		case <-steps:
 			err = w.stepped(ctx)
+		case <-mounts:
+			err = w.remounted(ctx)
 		case <-w.retryHook:
 			w.hook.next(w)
 		case failed := <-w.hook.done:
@@ -141,8 +148,12 @@ func (w *watcher) settled(ctx context.Context) error {
 	if taken.Drained {
 		w.left.age(read)
 	}
+	if err := w.lookAtMounts(); err != nil { // behind Take: a --sync covers what was mounted before it
+		return err
+	}
 	b := batch{paths: w.triggered()}
-	b.hear(taken.Dirs, w.exclude.Hides)
+	b.hear(append(w.mounts.everywhere(taken.Dirs), w.mounts.news...), w.exclude.Hides)
+	w.mounts.news = nil
 	if err := w.marks(taken.Marker, &b); err != nil {
 		return err
 	}
@@ -156,6 +167,7 @@ func (w *watcher) settled(ctx context.Context) error {
 		w.reach(read)
 		w.saveLeft()
 	}
+	w.noteMounts()
 	w.wroteBatch(b.size > 0)
 	return nil
 }
@@ -258,7 +270,9 @@ func (w *watcher) lose(why string, newEpoch bool) {
 		g.all, g.told = true, true
 		w.clock.restart()
 		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
-		w.writeStatus()                                                     // before the epoch: a kill must not leave them
+		w.audits.owed = true                                                // who sees the epoch sees that state, too
+		w.status.State = w.state()
+		w.writeStatus() // before the epoch: a kill must not leave them
 		w.raiseEpoch()
 	}
 	w.audits.ask(w, g)
@@ -298,7 +312,9 @@ func (w *watcher) writeTree() error {
 	if err == nil {
 		w.wrote = w.tree
 	}
-	w.trouble.tell(err)
+	if !errors.Is(err, fs.ErrNotExist) { // else .tidemark was removed: remark will write it, or tell
+		w.trouble.tell(err)
+	}
 	return err
 }
 

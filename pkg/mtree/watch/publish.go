@@ -76,7 +76,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 	}
 	if t.self {
 		var value mtree.Stamp
-		value, t.self = p.self(d)
+		value, t.self = p.self(d, path)
 		raise(value, t.self)
 	}
 	if f := t.found; f != nil && !f.first {
@@ -206,10 +206,12 @@ func (p *publisher) marked(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 	return p.inside(d, self, ref, path, false), true
 }
 
-// self values d itself if somebody else set its mode, owner or times.
-func (p *publisher) self(d *disk.Dir) (mtree.Stamp, bool) {
+// self values d itself if somebody else set its mode, owner or times. Where times do
+// not hold nobody can tell whose event it was, and to stamp it again would make one
+// more: its next change is found by an audit.
+func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	info, err := d.Self()
-	if err != nil || p.left.untouched(d, info) {
+	if err != nil || p.left.untouched(d, info) || p.trouble.loses(path) {
 		return mtree.Stamp{}, false
 	}
 	return p.value(info.MTime, info.CTime, p.clock.now()), true
@@ -333,14 +335,25 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding)
 	return stamp
 }
 
-// set sets d's time and returns what d shows then.
-func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (disk.Info, error) {
-	if err := d.SetTime(stamp); err != nil {
-		return disk.Info{}, err
+// set sets d's time and returns what d shows then. One that does not hold, as where a
+// file system takes no times and reports success, counts as refused. Somebody may
+// change the directory between the two, but not each time.
+func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err error) {
+	for range holdTries {
+		if err = p.setTime(d, stamp); err != nil {
+			return after, err
+		}
+		p.source.Wrote()
+		if after, err = d.Self(); err != nil || disk.SameStored(after.MTime, stamp) {
+			return after, err
+		}
 	}
-	p.source.Wrote()
-	return d.Self()
+	return after, errNotHeld
 }
+
+const holdTries = 10
+
+var errNotHeld = errors.New("the time does not hold")
 
 // wrote remembers what the write left, so that its event is known as ours. If
 // somebody changed the directory between the two fstat, nothing is remembered

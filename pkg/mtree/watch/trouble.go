@@ -52,7 +52,7 @@ func (t *trouble) refuse(path string, node disk.Node, stamp mtree.Stamp, err err
 	if path == "" {
 		known = t.refuseRoot(err)
 	} else {
-		known, ok = t.apart.refuse(path, node, stamp)
+		known, ok = t.apart.refuse(path, node, stamp, errors.Is(err, errNotHeld))
 	}
 	if !ok {
 		t.overflow(err)
@@ -91,6 +91,16 @@ func (t *trouble) accept(path string) {
 	if t.refused != nil {
 		t.refused, t.lasting, t.mended = nil, "the root refused its time until now", true
 	}
+}
+
+// loses reports whether the directory did not hold the time that it was given last.
+func (t *trouble) loses(path string) bool {
+	if path != "" {
+		return t.apart.loses(path)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return errors.Is(t.refused, errNotHeld)
 }
 
 // mends reports, once, that an audit may end what the refusals began.

@@ -1,9 +1,11 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -31,6 +33,7 @@ type watcher struct {
 	borders *borders
 	apart   *apart           // trouble's
 	steps   *disk.ClockSteps // nil if the kernel has none
+	mounts  mounts
 
 	// Owned by run.
 	clock   clock
@@ -82,13 +85,26 @@ func Once(ctx context.Context, c Config) error {
 	return errors.Join(err, w.close())
 }
 
-// open takes possession of the tree.
-func open(c Config, backend string) (_ *watcher, err error) {
+// open takes possession of the tree: anew if .tidemark is removed meanwhile.
+func open(c Config, backend string) (w *watcher, err error) {
 	c.Backend = backend
 	c, exclude, err := c.complete()
 	if err != nil {
 		return nil, err
 	}
+	for range removalTries {
+		if w, err = take(c, exclude); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return w, err
+}
+
+// removalTries is how often something in .tidemark is made that somebody removes
+// at the same time: rm -rf needs a few, for what is made anew it has not listed.
+const removalTries = 100
+
+func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
 	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
 	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
@@ -132,12 +148,16 @@ func (w *watcher) begin(id identity) (err error) {
 	} else {
 		w.left = newLeftovers(w.log, nil, now)
 	}
+	w.followMounts(id)
 	w.tree.BeginRun(id.ended(w.inode.MTime, now))
+	if err := w.listen(); err != nil { // first: a start that fails of it must not raise the epoch
+		return err
+	}
 	if err := w.declare(doubts); err != nil {
 		return err
 	}
-	if err := w.listen(); err != nil {
-		return err
+	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
+		w.trouble.unheard(err)
 	}
 	if w.steps, err = disk.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
@@ -231,12 +251,16 @@ func (w *watcher) disown() {
 func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
 
 func (w *watcher) openFiles() (known []disk.Left, err error) {
-	w.log = nil
-	if w.file, err = w.marker.CreateStatus(); err != nil {
+	file, err := w.marker.CreateStatus()
+	if err != nil {
 		return nil, err
 	}
-	w.log, known, err = w.marker.OpenLeft()
-	return known, err
+	log, known, err := w.marker.OpenLeft()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	w.file, w.log = file, log
+	return known, nil
 }
 
 func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *grounds {
@@ -281,9 +305,6 @@ func (w *watcher) listen() error {
 		}
 		return exit.With(exit.Local, fmt.Errorf("--backend %s: %w", w.Backend, err), remedy)
 	}
-	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
-		w.trouble.unheard(err)
-	}
 	return nil
 }
 
@@ -306,6 +327,9 @@ func (w *watcher) close() error {
 	if w.steps != nil {
 		errs = append(errs, w.steps.Close())
 	}
+	if w.mounts.table != nil {
+		errs = append(errs, w.mounts.table.Close())
+	}
 	if w.log != nil {
 		errs = append(errs, w.log.Close())
 	}
@@ -322,13 +346,36 @@ func (w *watcher) close() error {
 }
 
 // remark puts .tidemark back, with the same id, after somebody removed it or
-// something in it: rsync --delete and git clean do.
-func (w *watcher) remark() error {
-	stands, locked := w.standing(), w.lock.Standing(w.marker)
-	if stands && locked && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.said() {
+// something in it: rsync --delete and git clean do. It may be removed again while
+// that is done.
+func (w *watcher) remark() (err error) {
+	if w.marked() {
 		return nil
 	}
 	w.Log.Warn(".tidemark was removed, or replaced: putting it back")
+	for range removalTries {
+		if err = w.putBack(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil && w.marked() {
+			return nil
+		}
+	}
+	w.trouble.tell(cmp.Or(err, errRemoved)) // the next event tries again, and the next audit
+	return w.replaced()
+}
+
+var errRemoved = errors.New("it is removed again and again")
+
+// marked reports whether all that is to be in .tidemark is there.
+func (w *watcher) marked() bool {
+	return w.standing() && w.lock.Standing(w.marker) && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.said()
+}
+
+// putBack makes what is missing in .tidemark. Where the error is fs.ErrNotExist it was
+// removed meanwhile; what is open then has no name.
+func (w *watcher) putBack() error {
+	stands := w.standing()
 	if !stands {
 		m, err := disk.CreateMarker(w.root, w.StateDir)
 		if err != nil {
@@ -337,9 +384,13 @@ func (w *watcher) remark() error {
 		_ = w.marker.Close() // a directory without a name
 		w.marker = m
 	}
-	if !stands || !locked {
-		if err := w.lock.Move(w.marker); err != nil {
+	if !stands || !w.lock.Standing(w.marker) {
+		err := w.lock.Move(w.marker)
+		if errors.Is(err, disk.ErrLocked) {
 			return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
+		}
+		if err != nil {
+			return exit.With(exit.Local, err, "")
 		}
 	}
 	return w.refile()
@@ -352,15 +403,16 @@ func (w *watcher) said() bool {
 	if disk.IsShort(err) || errors.Is(err, disk.ErrNewerFormat) {
 		return true // nothing can be said, or nothing better
 	}
-	return err == nil && t.Same(w.tree) && w.file.Standing(w.marker) && w.apart.standing(w.marker)
+	return err == nil && t.Same(w.wrote) && w.file.Standing(w.marker) && w.apart.standing(w.marker)
 }
 
 // refile opens the files of .tidemark anew and writes what they are to hold.
 func (w *watcher) refile() error {
-	_ = errors.Join(w.log.Close(), w.file.Close())
+	file, log := w.file, w.log
 	if _, err := w.openFiles(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
+	_ = errors.Join(log.Close(), file.Close())
 	w.left.relog(w.log)
 	w.apart.refile()
 	w.keep()
@@ -368,7 +420,8 @@ func (w *watcher) refile() error {
 	if err := w.writeTree(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
+	_, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
+	if err != nil && w.standing() {
 		w.trouble.unheard(err)
 	}
 	w.writeStatus()

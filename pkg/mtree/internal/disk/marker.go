@@ -59,6 +59,7 @@ type Tree struct {
 	// In a source only.
 	Options string   `json:"options,omitempty"` // the --exclude and --cross-mounts under which all was published last
 	Borders []string `json:"borders,omitempty"` // directories in which another watch or mirror was running
+	Mounts  []Mount  `json:"mounts,omitempty"`  // below the root, of which all is published
 
 	// In a copy only.
 	Upstream string   `json:"upstream,omitempty"` // SOURCE, by SourceName

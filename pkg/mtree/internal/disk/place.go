@@ -70,7 +70,7 @@ func (d *Dir) Place() (string, error) {
 // not told. The fields of a line of mountinfo are in proc_pid_mountinfo(5).
 func (d *Dir) mounted() string {
 	id := mountID(d.fd)
-	all, err := os.ReadFile("/proc/self/mountinfo")
+	all, err := os.ReadFile(mountInfo)
 	if err != nil || id == "" {
 		return ""
 	}

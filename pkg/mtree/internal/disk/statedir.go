@@ -99,13 +99,13 @@ func isMountedBelow(fd, root int, all bool) bool {
 type mountLine struct{ id, dev, root, point string }
 
 func readMounts() (all []mountLine) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	text, err := os.ReadFile(mountInfo)
 	if err != nil {
 		return nil
 	}
 	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); len(f) > 4 {
-			all = append(all, mountLine{f[0], f[2], unescapeMount(f[3]), unescapeMount(f[4])})
+			all = append(all, mountLine{f[0], f[2], unescapeMount.Replace(f[3]), unescapeMount.Replace(f[4])})
 		}
 	}
 	return all
@@ -140,20 +140,4 @@ func mountID(fd int) string {
 func isIn(path, dir string) bool {
 	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/"))
 	return ok && (rest == "" || rest[0] == '/')
-}
-
-// unescapeMount undoes \040 and its like.
-func unescapeMount(text string) string {
-	var out strings.Builder
-	for i := 0; i < len(text); i++ {
-		if text[i] == '\\' && i+3 < len(text) {
-			if c, err := strconv.ParseUint(text[i+1:i+4], 8, 8); err == nil {
-				out.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		out.WriteByte(text[i])
-	}
-	return out.String()
 }

@@ -49,6 +49,10 @@ type Source interface {
 	// of as arrived.
 	Forget()
 
+	// Remounted tells that mounts came or went at directories below the root,
+	// which are to be armed as arrived.
+	Remounted()
+
 	// Close ends the hearing and all goroutines of the Source.
 	Close() error
 }

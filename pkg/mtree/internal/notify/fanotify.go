@@ -34,8 +34,8 @@ type fanotify struct {
 	marker atomic.Pointer[string] // handle of the marker directory
 	rootID string                 // handle of the root
 
-	mu      sync.Mutex
-	devices map[uint64]bool // marked file systems
+	mu     sync.Mutex
+	mounts map[mount]bool // whose file systems are marked
 
 	// Under queue.mu.
 	dirty    map[string]struct{} // directories squeezed out of the queue
@@ -61,7 +61,7 @@ func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dup: %w", err)
 	}
-	s := &fanotify{root: own, devices: map[uint64]bool{}, dirty: map[string]struct{}{}, squeezed: map[string]uint64{}, puzzles: map[string]struct{}{}}
+	s := &fanotify{root: own, mounts: map[mount]bool{}, dirty: map[string]struct{}{}, squeezed: map[string]uint64{}, puzzles: map[string]struct{}{}}
 	if !others {
 		s.pid = int32(os.Getpid())
 	}
@@ -98,15 +98,18 @@ func (s *fanotify) open() (fd int, err error) {
 	if err = unix.FanotifyMark(fd, unix.FAN_MARK_ADD, selfMask|unix.FAN_ONDIR, s.root, "."); err != nil {
 		return -1, fmt.Errorf("fanotify_mark of the root: %w", err)
 	}
-	var st unix.Stat_t
-	if err = unix.Fstat(s.root, &st); err != nil {
-		return -1, fmt.Errorf("fstat: %w", err)
+	on, err := mountOf(s.root)
+	if err != nil {
+		return -1, err
 	}
-	s.devices[st.Dev] = true
+	s.mounts[on] = true
 	if s.rootID, err = handleOf(s.root); err != nil {
 		return -1, err
 	}
 	s.places = newPlaces(s.root)
+	if err = s.places.mount(s.root, on); err != nil {
+		return -1, err
+	}
 	if _, err = s.places.open(s.rootID); err != nil {
 		return -1, fmt.Errorf("open_by_handle_at: %w", err)
 	}
@@ -146,7 +149,8 @@ func handleOf(fd int) (string, error) {
 }
 
 // Arm implements Source: the mark hears all, except of another file system,
-// which is marked too, and of the marker directory, which may be elsewhere.
+// which is marked too, and of the marker directory, which may be elsewhere. Where a
+// mount begins it is noted, for a directory has another path by each.
 func (s *fanotify) Arm(parent Ref, _ int, _ string, fd int) (Ref, bool, error) {
 	if parent == Marker {
 		id, err := handleOf(fd)
@@ -156,20 +160,33 @@ func (s *fanotify) Arm(parent Ref, _ int, _ string, fd int) (Ref, bool, error) {
 		s.marker.Store(&id)
 		return Marker, false, s.mark(unix.FAN_MARK_ADD, namesMask, fd)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return Ref{}, false, fmt.Errorf("fstat: %w", err)
+	on, err := mountOf(fd)
+	if err != nil {
+		return Ref{}, false, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.devices[st.Dev] {
+	if s.mounts[on] {
 		return everywhere, false, nil
 	}
 	if err := s.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, heardMask, fd); err != nil {
 		return Ref{}, false, err
 	}
-	s.devices[st.Dev] = true
-	return everywhere, false, s.places.mount(fd)
+	if err := s.places.mount(fd, on); err != nil {
+		return Ref{}, false, err
+	}
+	s.mounts[on] = true
+	return everywhere, false, nil
+}
+
+// Remounted implements Source: mounts that are gone are let go, with all that was
+// found by them.
+func (s *fanotify) Remounted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, gone := range s.places.remounted() {
+		delete(s.mounts, gone)
+	}
 }
 
 func (s *fanotify) mark(flags uint, mask uint64, fd int) error {

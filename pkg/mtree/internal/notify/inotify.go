@@ -225,6 +225,9 @@ func (s *inotify) Forget() {
 	s.nodes.unseen(s.remove)
 }
 
+// Remounted implements Source: a watch is of a directory, whatever covers it.
+func (s *inotify) Remounted() {}
+
 // Close implements Source.
 func (s *inotify) Close() error { return s.queue.close() }
 

@@ -39,8 +39,8 @@ type places struct {
 	deep    bool             // there was one in this Take
 
 	mu      sync.Mutex
-	mounts  map[string]int      // file system id -> a descriptor on it
-	outside map[string]struct{} // directories that are not in the tree
+	mounts  map[string][]mounted // by file system id
+	outside map[string]struct{}  // directories that are not in the tree
 
 	held  map[string]*openDir
 	clock uint64            // counts uses
@@ -59,11 +59,11 @@ type openDir struct {
 }
 
 func newPlaces(root int) *places {
-	return &places{root: root, mounts: map[string]int{}, held: map[string]*openDir{}, outside: map[string]struct{}{}, paths: map[string]string{}}
+	return &places{root: root, mounts: map[string][]mounted{}, held: map[string]*openDir{}, outside: map[string]struct{}{}, paths: map[string]string{}}
 }
 
-// mount remembers a descriptor on another file system of the tree.
-func (p *places) mount(fd int) error {
+// mount remembers a mount in the tree by a descriptor on it.
+func (p *places) mount(fd int, on mount) error {
 	id, err := handleOf(fd)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func (p *places) mount(fd int) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mounts[id[:fanFSID]] = own
+	p.mounts[id[:fanFSID]] = append(p.mounts[id[:fanFSID]], mounted{own, on})
 	return nil
 }
 
@@ -125,19 +125,27 @@ func (p *places) open(dir string) (int, error) {
 	return fd, nil
 }
 
-// openHandle returns an O_PATH descriptor of what has the handle. ext4 reports
+// openHandle returns an O_PATH descriptor of what has the handle, by the mount by
+// which it is in the tree; if by none, by the last.
+func (p *places) openHandle(id string, flags int) (fd int, err error) {
+	mounts := p.mountsOf(id)
+	last := len(mounts) - 1
+	for _, m := range mounts[:last] {
+		if fd, err = p.openBy(m.fd, id, flags); err != nil || p.holds(fd, id) {
+			return fd, err
+		}
+		_ = unix.Close(fd)
+	}
+	return p.openBy(mounts[last].fd, id, flags)
+}
+
+// openBy returns an O_PATH descriptor of what has the handle. ext4 reports
 // ENOMEM, not ESTALE, while the inode number of a removed directory is being given
 // to a new file (iget_locked of an inode in I_CREATING): the next try finds it
 // stale. Only where it stays so is memory short.
-func (p *places) openHandle(id string, flags int) (fd int, err error) {
+func (p *places) openBy(mount int, id string, flags int) (fd int, err error) {
 	kind := int32(binary.NativeEndian.Uint32([]byte(id[fanFSID+4:])))
 	handle := unix.NewFileHandle(kind, []byte(id[fanFSID+fanHandle:]))
-	p.mu.Lock()
-	mount, ok := p.mounts[id[:fanFSID]]
-	p.mu.Unlock()
-	if !ok {
-		mount = p.root
-	}
 	for wait := 50 * time.Microsecond; ; wait *= 2 {
 		fd, err = unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_CLOEXEC|flags)
 		if !errors.Is(err, unix.ENOMEM) || wait > maxHandleWait {
@@ -324,7 +332,7 @@ func (p *places) surface(dir string, fd int) (inside bool, err error) {
 			full, err = shallow(deep, step, full)
 			_, inside = p.below(full)
 		}
-		if err == nil && !inside {
+		if err == nil && !inside && len(p.mountsOf(dir)) == 1 { // by another mount they may be inside
 			p.leave(passed...)
 		}
 		return inside, err
@@ -445,8 +453,10 @@ func (p *places) close() {
 	for dir, h := range p.held {
 		p.release(dir, h)
 	}
-	for _, fd := range p.mounts {
-		_ = unix.Close(fd)
+	for _, all := range p.mounts {
+		for _, m := range all {
+			_ = unix.Close(m.fd)
+		}
 	}
 }
 

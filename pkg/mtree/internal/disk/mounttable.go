@@ -1,0 +1,182 @@
+package disk
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+const mountInfo = "/proc/self/mountinfo"
+
+// MountTable tells when mounts came or went in this process's mount namespace, by
+// poll(2) on proc_pid_mountinfo(5). It costs no wake-up until then.
+type MountTable struct {
+	C <-chan struct{} // sent to, without waiting, after a change: ask Changed
+
+	alarm *os.File // known to the runtime's poller
+	asked *os.File // each descriptor tells a change once
+	done  chan struct{}
+}
+
+// NewMountTable begins to listen, by a goroutine that ends with Close.
+func NewMountTable() (*MountTable, error) {
+	asked, err := openMountInfo(0)
+	if err != nil {
+		return nil, err
+	}
+	alarm, err := openMountInfo(unix.O_NONBLOCK) // what does not block os.NewFile gives to the poller
+	if err != nil {
+		_ = asked.Close()
+		return nil, err
+	}
+	changes := make(chan struct{}, 1)
+	t := &MountTable{C: changes, alarm: alarm, asked: asked, done: make(chan struct{})}
+	go t.listen(changes)
+	return t, nil
+}
+
+func openMountInfo(flags int) (*os.File, error) {
+	fd, err := unix.Open(mountInfo, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: mountInfo, Err: err}
+	}
+	return os.NewFile(uintptr(fd), mountInfo), nil
+}
+
+// listen wakes up once for each change: the poller waits for edges, and to it the
+// file is readable after each.
+func (t *MountTable) listen(changes chan<- struct{}) {
+	defer close(t.done)
+	conn, err := t.alarm.SyscallConn()
+	for err == nil {
+		waited := false
+		err = conn.Read(func(uintptr) bool {
+			defer func() { waited = true }()
+			return waited
+		})
+		select {
+		case changes <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Changed reports whether mounts came or went since it was called last, by whatever
+// returned before this call. Cost: one poll(2).
+func (t *MountTable) Changed() bool {
+	ask := []unix.PollFd{{Fd: int32(t.asked.Fd()), Events: unix.POLLPRI}}
+	for {
+		_, err := unix.Poll(ask, 0)
+		if err != unix.EINTR {
+			return err != nil || ask[0].Revents&(unix.POLLPRI|unix.POLLERR) != 0
+		}
+	}
+}
+
+// Close ends it.
+func (t *MountTable) Close() error {
+	err := t.alarm.Close()
+	<-t.done
+	_ = t.asked.Close()
+	return err
+}
+
+// Mounted is what is mounted at one place of a tree.
+type Mounted struct {
+	What string // another text once something else is mounted there
+	Dev  string // of the file system
+	Root string // the path, on that file system, of what is at the place
+}
+
+// Mounts returns what is mounted below d, by path. "" is for d itself, with the mounts
+// at and above it. Cost: reads the table, and a statx(2) for each mount below d.
+func (d *Dir) Mounts() (map[string]Mounted, error) {
+	top, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.fd))
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(mountInfo)
+	if err != nil {
+		return nil, err
+	}
+	mounts, nearest := map[string]Mounted{}, ""
+	for line := range strings.Lines(string(text)) {
+		m, point := parseMount(line)
+		at := ""
+		switch {
+		case isIn(top, point):
+			m.Root = path.Join(m.Root, strings.TrimPrefix(top, point))
+			if !isIn(point, nearest) {
+				m.Dev, m.Root = mounts[""].Dev, mounts[""].Root
+			} else {
+				nearest = point
+			}
+		case isIn(point, top) && !strings.HasSuffix(point, "//deleted"):
+			at = strings.TrimPrefix(strings.TrimPrefix(point, top), "/")
+			m.What += fmt.Sprintf(" %x", mountNumber(point))
+		default:
+			continue
+		}
+		m.What = mounts[at].What + m.What + "\n" // one may cover another
+		mounts[at] = m
+	}
+	return mounts, nil
+}
+
+// parseMount takes what stays as long as the mount does from a line of mountinfo: the
+// ids of the mount and its parent, device, root and mount point, type and source.
+func parseMount(line string) (m Mounted, point string) {
+	head, tail, _ := strings.Cut(line, " - ")
+	fields := strings.SplitN(head, " ", 6)
+	if len(fields) < 6 {
+		return m, ""
+	}
+	kind := strings.SplitN(tail, " ", 3)
+	m.What = strings.Join(append(fields[:5], kind[:min(2, len(kind))]...), " ")
+	m.Dev, m.Root = fields[2], unescapeMount.Replace(fields[3])
+	return m, unescapeMount.Replace(fields[4])
+}
+
+// unescapeMount undoes what mangle_path of the kernel does.
+var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// mountNumber returns the number of a mount that no other has after it: the id in the
+// table is given to the next one. 0 before Linux 6.8.
+func mountNumber(point string) uint64 {
+	const unique = unix.STATX_MNT_ID_UNIQUE
+	var stx unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unique, &stx)
+	if err != nil || stx.Mask&unique == 0 {
+		return 0
+	}
+	return stx.Mnt_id
+}
+
+// Mount is a mount below the root of a tree, as the tree file records it.
+type Mount struct {
+	Path  string `json:"path"`            // below the root, escaped as in listings
+	Place string `json:"place,omitempty"` // Dir.Place of what is mounted; "" where nobody enters it
+}
+
+// MountAt returns what Tree.Mounts records of the mount at a path below d; entered
+// says that the tree goes on in it. It is only looked at, by O_PATH, not opened.
+func (d *Dir) MountAt(at string, entered bool) Mount {
+	m := Mount{Path: string(mtree.AppendEscaped(nil, at))}
+	if !entered {
+		return m
+	}
+	how := beneath(unix.O_PATH, true)
+	fd, err := openat2(d.fd, at, &how)
+	if err != nil {
+		return m // covered by another
+	}
+	there := &Dir{fd: fd, path: path.Join(d.path, at)}
+	defer there.Close()
+	m.Place, _ = there.Place()
+	return m
+}

@@ -1,0 +1,64 @@
+package watch
+
+import (
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// A file system that takes a time, reports success and shows another one made the
+// watcher's own write look like somebody else's: 85 batches a second, for ever, in
+// state watched. Such a time counts as refused.
+func TestTimeThatDoesNotHold(t *testing.T) {
+	for how, set := range map[string]func(d *disk.Dir) error{
+		"ignored": func(d *disk.Dir) error { return unix.Fchmod(d.FD(), 0o755) }, // an event, and a new ctime
+		"another": func(d *disk.Dir) error { return d.SetTime(disk.Now()) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			eachBackend(t, func(t *testing.T, backend string) {
+				root := newTree(t, "a/lossy/f = one", "b/")
+				audits := make(chan struct{})
+				var lossy atomic.Bool
+				lossy.Store(true)
+				r := start(t, Config{Root: root, Backend: backend, Audit: audits, setTime: func(d *disk.Dir, at mtree.Stamp) error {
+					if lossy.Load() && strings.HasSuffix(d.Path(), "/lossy") {
+						return set(d)
+					}
+					return d.SetTime(at)
+				}})
+				seen := logStamps(t, root)
+				write(t, filepath.Join(root, "a/lossy/f"), "two")
+				r.sync()
+				r.await(disk.Degraded)
+				seen.fresh("what is above it", "a")
+				require.Contains(t, r.log.String(), errNotHeld.Error())
+				for range 5 {
+					r.sync()
+				}
+				batches := r.config.Stats.Batches.Load()
+				for range 10 {
+					r.sync()
+				}
+				require.Equal(t, batches, r.config.Stats.Batches.Load())
+
+				seen.note()
+				write(t, filepath.Join(root, "a/lossy/f"), "three")
+				r.sync()
+				seen.fresh("each time", "a")
+				audits <- struct{}{}
+				r.sync()
+				lossy.Store(false)
+				audits <- struct{}{}
+				r.await(disk.Watched)
+				seen.fresh("it holds again", "a/lossy")
+			})
+		})
+	}
+}

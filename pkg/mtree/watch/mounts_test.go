@@ -1,0 +1,252 @@
+//go:build filesystems
+
+package watch
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// eachWay runs a test with each backend.
+func eachWay(t *testing.T, test func(t *testing.T, backend string)) {
+	t.Parallel()
+	for _, backend := range []string{"inotify", "fanotify", "none"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			test(t, backend)
+		})
+	}
+}
+
+// bind mounts a directory, or a file, once more, until it is taken away: lazily, for
+// fanotify keeps it busy.
+func bind(t *testing.T, what, at string) (unmount func()) {
+	t.Helper()
+	must(t, syscall.Mount(what, at, "", syscall.MS_BIND, "")) // any name: mount(8) takes only text
+	mounted := true
+	unmount = func() {
+		if mounted {
+			mounted = false
+			must(t, syscall.Unmount(at, syscall.MNT_DETACH))
+		}
+	}
+	t.Cleanup(unmount)
+	return unmount
+}
+
+// noteAs notes the stamps of another tree as if they had been seen at a path.
+func (l *stampLog) noteAs(tree, at string) {
+	for path, stamp := range stamps(l.t, tree) {
+		path = filepath.Join(at, path)
+		if l.seen[path] == nil {
+			l.seen[path] = map[mtree.Stamp]bool{}
+		}
+		l.seen[path][stamp] = true
+	}
+}
+
+// A mount that came below the tree was not heard: no event tells of it, and the
+// directory above kept its stamp. Its unmount was a loss at most, and where fanotify
+// had known the same file system by another mount, or as the root's own, nothing in it
+// was heard ever after.
+func TestMountsComeAndGo(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		for _, of := range []string{"another file system", "the root's"} {
+			t.Run(of, func(t *testing.T) {
+				away, other := newTree(t, "sub/deep/f = one"), newTree(t, "part/deep2/")
+				root := newTree(t, "a/disk/below/g = two", "b/other/")
+				if of == "another file system" {
+					root = inMemory(t)
+					must(t, os.MkdirAll(filepath.Join(root, "a/disk/below"), 0o755))
+					must(t, os.MkdirAll(filepath.Join(root, "b/other"), 0o755))
+				}
+				testMountsComeAndGo(t, backend, root, away, other)
+			})
+		}
+	})
+}
+
+func testMountsComeAndGo(t *testing.T, backend, root, away, other string) {
+	in := func(path string) string { return filepath.Join(root, path) }
+	r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+	r.sync()
+	seen := logStamps(t, root)
+	heard := func(dir string) {
+		t.Helper()
+		r.sync()
+		seen.note()
+		write(t, in(dir+"/new"), time.Now().String())
+		r.sync()
+		seen.fresh("heard", dir)
+		seen.note()
+	}
+	for range 2 {
+		seen.noteAs(away, "a/disk")
+		unmount := bind(t, away, in("a/disk"))
+		r.sync()
+		seen.fresh("mounted", "a/disk/sub/deep")
+		heard("a/disk/sub/deep")
+		heard("a/disk")
+
+		part := filepath.Join(other, "part")
+		seen.noteAs(part, "b/other")
+		nested := bind(t, part, in("b/other"))
+		r.sync()
+		seen.fresh("a part of the same file system", "b/other/deep2")
+		heard("b/other/deep2")
+		heard("a/disk/sub/deep")
+		nested()
+		r.sync()
+		seen.fresh("gone again", "b/other")
+		heard("a/disk/sub/deep")
+
+		unmount()
+		r.sync()
+		seen.fresh("unmounted", "a/disk/below")
+		heard("a/disk/below")
+	}
+	require.NotEqual(t, disk.Degraded, r.status().State, r.log)
+}
+
+// Something that is mounted over a file is no directory, and its coming and going
+// moves the stamp all the same.
+func TestMountedFile(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		for _, cross := range []bool{true, false} {
+			other := newTree(t, "f = other")
+			root := newTree(t, "a/b/f = one", "c/")
+			r := start(t, Config{Root: root, Backend: backend, CrossMounts: cross})
+			seen := logStamps(t, root)
+			unmount := bind(t, filepath.Join(other, "f"), filepath.Join(root, "a/b/f"))
+			r.sync()
+			seen.fresh("mounted", "a/b")
+			seen.note()
+			unmount()
+			r.sync()
+			seen.fresh("unmounted", "a/b")
+		}
+	})
+}
+
+// What a bind mount shows a second time within the tree changes at both places, and
+// was stamped at one.
+func TestMountedWithinTheTree(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root := newTree(t, "a/src/sub/f = one", "z/dst/", "z/part/", "y/file = over this", "x/far/")
+		in := func(path string) string { return filepath.Join(root, path) }
+		r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+		bind(t, in("a/src"), in("z/dst"))
+		bind(t, in("a/src/sub"), in("x/far"))
+		bind(t, in("a/src/sub/f"), in("y/file"))
+		r.sync()
+		for _, f := range []string{"a/src/sub/f", "z/dst/sub/f", "x/far/f"} {
+			seen := logStamps(t, root)
+			write(t, in(f), f)
+			r.sync()
+			for _, dir := range []string{"a/src/sub", "z/dst/sub", "x/far", "y"} {
+				seen.fresh("written as "+f, dir)
+			}
+		}
+		seen := logStamps(t, root)
+		must(t, os.Mkdir(in("z/dst/new"), 0o755))
+		r.sync()
+		for _, dir := range []string{"a/src/new", "z/dst/new"} {
+			seen.fresh("made", dir)
+		}
+		require.NotEqual(t, disk.Degraded, r.status().State, r.log)
+	})
+}
+
+// What changed in a directory while a mount covered it was never published: nobody can
+// stamp it then. Its stamp was what it had been when it came to light again.
+func TestCovered(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		for _, cross := range []bool{true, false} {
+			place := newTree(t, "tree/a/b/c/f = one", "tree/d/", "way/", "empty/")
+			root := filepath.Join(place, "tree")
+			bind(t, filepath.Join(root, "a"), filepath.Join(place, "way"))
+			r := start(t, Config{Root: root, Backend: backend, CrossMounts: cross})
+			r.sync()
+			seen := logStamps(t, root)
+			unmount := bind(t, filepath.Join(place, "empty"), filepath.Join(root, "a/b"))
+			r.sync()
+			seen.fresh("covered", "a")
+			write(t, filepath.Join(place, "way/b/c/new"), "below the mount")
+			r.sync()
+			seen.noteAs(filepath.Join(place, "way"), "a")
+			seen.note()
+			unmount()
+			r.sync()
+			seen.fresh("uncovered", "a/b/c")
+		}
+	})
+}
+
+// What was mounted, unmounted or exchanged while nobody watched was never published:
+// what came with the mount has old times.
+func TestMountedMeanwhile(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		one, two := inMemory(t), inMemory(t)
+		for _, dir := range []string{one, two} {
+			must(t, os.MkdirAll(filepath.Join(dir, "sub/deep"), 0o755))
+			write(t, filepath.Join(dir, "f"), dir)
+		}
+		root := newTree(t, "a/disk/")
+		in := func(path string) string { return filepath.Join(root, path) }
+		must(t, os.Mkdir(in("a/\xff b"), 0o755))
+		write(t, in("a/\xff b/f"), "x")
+		config := Config{Root: root, Backend: backend, CrossMounts: true, Now: later}
+		start(t, config).stop()
+		seen := logStamps(t, root)
+		again := func(what, dir string) {
+			t.Helper()
+			brokenOff(t, config)
+			r := start(t, config)
+			r.sync()
+			seen.fresh(what, dir)
+			r.stop()
+			seen.note()
+			before := stamps(t, root)
+			start(t, config).stop()
+			require.Equal(t, before, stamps(t, root), "once")
+		}
+		seen.noteAs(one, "a/disk")
+		seen.noteAs(two, "a/disk")
+		unmount := bind(t, one, in("a/disk"))
+		again("mounted", "a/disk/sub/deep")
+		unmount()
+		unmount = bind(t, two, in("a/disk"))
+		again("exchanged", "a/disk/sub/deep")
+		unmount()
+		again("unmounted", "a/disk")
+		unmount = bind(t, filepath.Join(two, "f"), in("a/\xff b/f"))
+		again("a file", "a/\xff b")
+		unmount()
+		again("a file no more", "a/\xff b")
+	})
+}
+
+// A root over which something was mounted was watched on, though nobody saw it.
+func TestRootCovered(t *testing.T) {
+	eachWay(t, func(t *testing.T, backend string) {
+		root, other := newTree(t, "a/"), newTree(t)
+		r := start(t, Config{Root: root, Backend: backend})
+		bind(t, other, root)
+		select {
+		case err := <-r.ended:
+			require.Equal(t, exit.Local, exit.Of(err))
+		case <-time.After(deadline):
+			t.Error("watch goes on")
+		}
+		r.cancel = nil
+	})
+}
