@@ -193,7 +193,6 @@ func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Conf
 		pool, err := readCAs(w.ClientCA)
 		c := plain()
 		c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
-		c.SessionTicketsDisabled = true // a session taken up again is not checked by new CAs
 		return c, err
 	}, w.ClientCA)
 	if err != nil {

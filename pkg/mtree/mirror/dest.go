@@ -314,7 +314,7 @@ func (d *dest) standing() error {
 	if !d.lock.Standing(d.marker) {
 		return fmt.Errorf("%w: %q", errUnmarked, filepath.Join(d.path, mtree.MarkerName))
 	}
-	if !d.file.Standing(d.marker) {
+	if d.file.Displaced(d.marker) {
 		return d.restate()
 	}
 	return nil

@@ -37,7 +37,7 @@ func openRoot(path, stateDir string, crossMounts bool) (*disk.Dir, error) {
 func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identity, err error) {
 	m, err = disk.CreateMarker(root, c.StateDir)
 	if errors.Is(err, disk.ErrInTheWay) {
-		return nil, nil, id, exit.With(exit.Local, err, "")
+		return nil, nil, id, exit.With(exit.Local, err, "or use --state-dir DIR")
 	}
 	if err != nil {
 		return nil, nil, id, exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")

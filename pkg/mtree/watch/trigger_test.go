@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -244,7 +245,9 @@ func TestExecOnce(t *testing.T) {
 	must(t, Once(t.Context(), Config{Root: root, Exec: "tr '\\0' '\\n' >>" + out + "/log"}))
 	text, err := os.ReadFile(filepath.Join(out, "log"))
 	must(t, err)
-	require.Len(t, lines(string(text)), 3*findingsAtOnce+1)
+	told := lines(string(text))
+	slices.Sort(told)
+	require.Len(t, slices.Compact(told), 3*findingsAtOnce+1) // the root may be stamped, and told, with each run
 
 	file := filepath.Join(out, "pid")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -164,6 +164,13 @@ func (s *StatusFile) Standing(m *Marker) bool {
 	return err1 == nil && err2 == nil && own.Node == there.Node
 }
 
+// Displaced reports whether another file, or none, has its name in m by now.
+func (s *StatusFile) Displaced(m *Marker) bool {
+	own, err1 := StatFile(s.f)
+	there, err2 := m.dir.Stat(statusName)
+	return err1 == nil && (isNotExist(err2) || err2 == nil && own.Node != there.Node)
+}
+
 // statusText returns a status as it stands in the file.
 func statusText(status Status) ([]byte, error) {
 	number := time.Now().UnixNano()
