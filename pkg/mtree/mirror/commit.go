@@ -75,6 +75,12 @@ func (p *pass) commit() error {
 		}
 		return exit.With(exit.Local, fmt.Errorf("%w: %w", errFlush, err), "look at the kernel's log, check the disk of DEST")
 	}
+	if err := p.tellUnread(); err != nil {
+		for _, n := range ready {
+			p.giveUp(n)
+		}
+		return err
+	}
 	for _, n := range ready {
 		if n.blocked {
 			p.giveUp(n)

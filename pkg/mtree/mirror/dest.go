@@ -34,6 +34,7 @@ type dest struct {
 	inPlace     atomic.Bool  // directories filled aside cannot be moved into place here
 
 	uncopied uncopied // of the last pass
+	unread   unread
 
 	filters *glob.List // what is excluded is not deleted; nil: nothing is
 
@@ -261,6 +262,7 @@ func (d *dest) prepare(c *Config) (err error) {
 	if d.uncopied, err = readUncopied(d.marker); err != nil {
 		return err
 	}
+	d.readUnread()
 	if d.file, err = d.marker.CreateStatus(); err != nil {
 		return err
 	}

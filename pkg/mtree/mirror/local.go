@@ -96,9 +96,11 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	}
 	s.apart.Store(p.Apart())
 	lister := disk.Lister{
-		Apart:  func() (*disk.Apart, error) { return s.toldApart(read) },
 		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
 		Copy: p.IsCopy(), Mounts: s.crossMounts,
+	}
+	if p.Tree.Role == disk.Source {
+		lister.Apart = func() (*disk.Apart, error) { return s.toldApart(read) }
 	}
 	if lister.Copy {
 		filters, err := glob.Recorded(glob.Among(p.Tree.Filters))

@@ -454,6 +454,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		counters[countWalked] = sec
 	}
 	next.Counters = counters
+	next.Unread = len(d.unread.lines)
 	m.config.Stats.State.Store(stateNumber(&next))
 	if !p.counting.Load() && sameStatus(&d.status, &next) {
 		return nil
@@ -468,7 +469,7 @@ const clockLag = 20 * time.Millisecond
 // passes that found nothing.
 func sameStatus(a, b *disk.Status) bool {
 	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE || (a.Away == nil) != (b.Away == nil) ||
-		a.State != b.State || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
+		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
 		return false
 	}
 	for key, value := range b.Counters {
@@ -493,6 +494,7 @@ func (m *mirror) writeStatus(next disk.Status, now mtree.Stamp) error {
 		next.Confirmed = m.confirmed
 	}
 	next.Boot, next.PID = disk.BootID(), os.Getpid()
+	next.Stamps, next.Unread, next.Apart = 0, len(m.dest.unread.lines), m.dest.unread.turn
 	m.dest.status = next
 	return local(m.dest.file.Write(next))
 }

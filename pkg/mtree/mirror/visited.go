@@ -28,6 +28,7 @@ func (p *pass) visited(n *node, v *view) {
 		p.emptyRoot = len(v.listing.Entries) == len(v.plan.skipped) && len(v.plan.kept) == 0
 	}
 	n.record = v.record
+	p.given(n)
 	if v.same {
 		n.record = v.before
 		return
@@ -105,6 +106,7 @@ func (p *pass) unlisted(n *node, err error) {
 		// Making it readable moves its parent's stamp: nothing is missed by
 		// completing that.
 		n.passed = true
+		p.deny(n)
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, errGone) || errors.Is(err, errMoved)) && n.parent != nil:
 		n.failed = true // what is missing above may have moved down here

@@ -297,11 +297,11 @@ func (m *Marker) Published() (Published, error) {
 	return p, nil
 }
 
-// Apart reports whether watch tells of directories apart from their times: see the
-// type Apart. Where no stamps prune it tells nothing that holds. Watch writes the
+// Apart reports whether watch tells of directories apart from their times, or a mirror
+// names those that its source did not give: see the type Apart. Where no stamps prune it tells nothing that holds. Watch writes the
 // first line, and says here that there is one, StatusLag before it relies on that.
 func (p *Published) Apart() bool {
-	return p.State != Unwatched && p.Tree.Role == Source && p.Status.Stamps+p.Status.Unread > 0
+	return p.State != Unwatched && (p.Tree.Role == Source || p.IsCopy()) && p.Status.Stamps+p.Status.Unread > 0
 }
 
 // Crosses reports whether a reader that goes beyond mounts may do so in this
