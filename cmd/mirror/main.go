@@ -54,7 +54,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		if err != nil {
 			return exit.With(exit.Usage, err, "give what watch --sync printed")
 		}
-		return mirror.WaitFor(ctx, o.Dest, o.StateDir, stamp)
+		return mirror.WaitFor(ctx, o.Config, stamp)
 	case o.release:
 		return mirror.Release(ctx, o.Config)
 	case o.verify:

@@ -29,7 +29,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.NoDelete, "no-delete", false, "keep what SOURCE no longer has")
 	f.StringVar(&o.MaxDelete, "max-delete", "50%", "hold deletions beyond this `N` or share of all entries in one pass")
 	f.BoolVar(&o.Adopt, "adopt", false, "take over a DEST that is not empty and not ours")
-	f.BoolVar(&o.DryRun, "dry-run", false, "say what would change, change nothing")
+	f.BoolVar(&o.DryRun, "dry-run", false, "say what one pass would change, change nothing, then exit")
 	f.Var(&cli.Strings{List: &o.Filters, Prefix: "+ ", Name: "GLOB"}, "include", "mirror what matches (repeatable; the first match of --include and --exclude decides)")
 	f.Var(&cli.Strings{List: &o.Filters, Prefix: "- ", Name: "GLOB"}, "exclude", "neither fetch nor delete what matches (repeatable)")
 	f.Var(&cli.Strings{List: &o.Last, Name: "GLOB"}, "last", "fetch what matches after everything else: index files (repeatable)")
@@ -65,6 +65,8 @@ func (o *options) check() error {
 		return exit.With(exit.Usage, errors.New("--once, --status, --wait-for, --release and --verify exclude one another"), "give one of them")
 	case o.repair && !o.verify:
 		return exit.With(exit.Usage, errors.New("--repair goes with --verify"), "give both")
+	case o.DryRun && (o.release || o.repair):
+		return exit.With(exit.Usage, errors.New("--dry-run changes nothing, --release and --repair do"), "--status shows what is held, --verify alone what differs")
 	case o.Jobs < 1:
 		return exit.With(exit.Usage, fmt.Errorf("--jobs %d: at least one is needed", o.Jobs), "see --help")
 	}

@@ -168,7 +168,7 @@ func TestNTFSKeepsMoreThanWholeSeconds(t *testing.T) {
 		require.NoError(t, b.once())
 		b.sameBut(s, hundreds)
 		b.requireIdle()
-		require.NoError(t, WaitFor(t.Context(), b.config.Dest, "", stampOf(t, s.root)))
+		require.NoError(t, WaitFor(t.Context(), b.config, stampOf(t, s.root)))
 		if next.server == nil {
 			next.server = serveTree(t, b.config.Dest)
 			next.config.Source = next.server.URL

@@ -26,8 +26,12 @@ const (
 // that is away, or answers nonsense, is asked again with pauses that grow to
 // five minutes; a full disk is waited for. It ends early where waiting does not
 // help: wrong options, a copy that is refused at the start, a root that was
-// replaced.
+// replaced. A dry run is one pass, as Once: nothing changes that a second could
+// show.
 func Run(ctx context.Context, c Config) error {
+	if c.DryRun {
+		return Once(ctx, c)
+	}
 	m, err := open(c)
 	if err != nil {
 		return err

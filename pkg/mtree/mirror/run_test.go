@@ -217,8 +217,8 @@ func TestWaitForIsNotMisledByATimeInTheFuture(t *testing.T) {
 	b.equal(s)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	require.ErrorIs(t, WaitFor(ctx, b.config.Dest, "", disk.Now()), context.DeadlineExceeded)
-	require.NoError(t, WaitFor(context.Background(), b.config.Dest, "", stampOf(t, s.root)))
+	require.ErrorIs(t, WaitFor(ctx, b.config, disk.Now()), context.DeadlineExceeded)
+	require.NoError(t, WaitFor(context.Background(), b.config, stampOf(t, s.root)))
 }
 
 // WaitFor returns when the copy has what was published by a stamp.
@@ -230,11 +230,11 @@ func TestWaitFor(t *testing.T) {
 	stamp := stampOf(t, s.root)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	require.NoError(t, WaitFor(ctx, b.config.Dest, "", stamp))
+	require.NoError(t, WaitFor(ctx, b.config, stamp))
 	require.Equal(t, "two", b.read("a/b"))
 	cancel()
-	require.ErrorIs(t, WaitFor(ctx, b.config.Dest, "", stamp.Add(time.Hour)), context.Canceled)
-	require.Equal(t, exit.Refused, exit.Of(WaitFor(ctx, s.root, "", stamp)))
+	require.ErrorIs(t, WaitFor(ctx, b.config, stamp.Add(time.Hour)), context.Canceled)
+	require.Equal(t, exit.Refused, exit.Of(WaitFor(ctx, Config{Dest: s.root}, stamp)))
 }
 
 // A root that is replaced under a running mirror ends it.
