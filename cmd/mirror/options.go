@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -61,6 +62,8 @@ func (o *options) check() error {
 		}
 	}
 	switch {
+	case strings.Contains(o.Dest, "://"): // not shown: it may hold a password
+		return exit.With(exit.Usage, errors.New("DEST is a URL"), "give SOURCE first, then a directory")
 	case modes > 1:
 		return exit.With(exit.Usage, errors.New("--once, --status, --wait-for, --release and --verify exclude one another"), "give one of them")
 	case o.repair && !o.verify:

@@ -81,7 +81,7 @@ const (
 
 // withDefaults returns c with every zero value replaced by its default.
 func (c Config) withDefaults() Config {
-	if !isURL(c.Source) && c.Source != "" {
+	if !hasScheme(c.Source) && c.Source != "" {
 		if path, err := filepath.Abs(c.Source); err == nil {
 			c.Source = path // it is written into the copy and read from elsewhere
 		}

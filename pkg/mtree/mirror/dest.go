@@ -31,6 +31,8 @@ type dest struct {
 	proven      proven
 	umask       uint32
 	flush       func() error // makes all that was written durable
+	linkless    bool         // its file system holds no symlinks
+	linksTold   bool         // that was said
 	inPlace     atomic.Bool  // directories filled aside cannot be moved into place here
 
 	uncopied uncopied // of the last pass
@@ -57,11 +59,11 @@ func openDest(c *Config) (*dest, error) {
 		return lookAtDest(c)
 	}
 	if err := os.Mkdir(c.Dest, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, exit.With(exit.Local, err, "make the directory above DEST first")
+		return nil, exit.With(exit.Local, err, remedyHere(err))
 	}
 	root, err := disk.OpenRoot(c.Dest)
 	if err != nil {
-		return nil, exit.With(exit.Local, err, "DEST must be a directory")
+		return nil, exit.With(exit.Local, err, remedyHere(err))
 	}
 	d := &dest{path: c.Dest, root: root, umask: umask()}
 	d.flush = root.Flush
@@ -81,7 +83,7 @@ func lookAtDest(c *Config) (*dest, error) {
 		return d, nil
 	}
 	if err != nil {
-		return nil, exit.With(exit.Local, err, "DEST must be a directory")
+		return nil, exit.With(exit.Local, err, remedyHere(err))
 	}
 	d.root = root
 	if d.self, err = root.Root(); err != nil {
@@ -99,6 +101,7 @@ func lookAtDest(c *Config) (*dest, error) {
 	if d.status, err = m.ReadStatus(); err != nil {
 		d.status = disk.Status{}
 	}
+	d.linkless = d.status.Counters[countLinkless] != 0
 	if errors.Is(root.ProbeRecord(), disk.ErrNoXattr) {
 		d.log, err = m.ReadRecordLog()
 	}
@@ -112,10 +115,8 @@ func (d *dest) open(c *Config) (err error) {
 	if err := d.mayTake(c); err != nil {
 		return err
 	}
-	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); disk.IsFull(err) {
-		return exit.With(exit.Local, err, makeRoom)
-	} else if err != nil {
-		return exit.With(exit.Local, err, "DEST must be writable")
+	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); err != nil {
+		return exit.With(exit.Local, err, remedyHere(err))
 	}
 	if c.meanwhile != nil {
 		c.meanwhile()
@@ -130,7 +131,7 @@ func (d *dest) open(c *Config) (err error) {
 		return err
 	}
 	if err := d.prepare(c); err != nil {
-		return exit.With(exit.Local, err, "")
+		return exit.With(exit.Local, err, remedyHere(err))
 	}
 	return nil
 }
@@ -223,7 +224,7 @@ func (d *dest) prepare(c *Config) (err error) {
 		c.Log.Warn("what an earlier run was to delete is still there", "error", err,
 			"remedy", "look into .tidemark/tmp of DEST, move out what is wanted and delete the rest")
 	}
-	d.aside.Folds = inRoot.Folds()
+	d.aside.Folds, d.linkless = inRoot.Folds(), !d.aside.HoldsLinks()
 	if d.times, err = inRoot.TimeRange(); err != nil {
 		return err
 	}

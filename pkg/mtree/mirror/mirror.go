@@ -85,7 +85,7 @@ func openSource(c *Config) (source, func(), error) {
 	if c.Source == "" {
 		return nil, nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
 	}
-	if isURL(c.Source) {
+	if hasScheme(c.Source) {
 		s, err := openHTTP(c)
 		if err != nil {
 			return nil, nil, err
@@ -101,6 +101,9 @@ func openSource(c *Config) (source, func(), error) {
 	}
 	return s, func() { _ = s.root.Close() }, nil
 }
+
+// hasScheme reports whether a source is meant as a URL.
+func hasScheme(source string) bool { return strings.Contains(source, "://") }
 
 func isURL(source string) bool {
 	scheme, _, ok := strings.Cut(source, "://")
@@ -337,7 +340,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if !prunes && m.warned != a.state {
 		m.warned = a.state
 		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.state, "server", a.dialect,
-			"remedy", "run watch at the source")
+			"remedy", remedyStamps(&a))
 	}
 	p := m.newPass(a, walk || due || !prunes)
 	p.holdAll = holdAll
@@ -390,12 +393,13 @@ func (m *mirror) fullDue() bool {
 
 // Counters in status.json.
 const (
-	countEntries = "entries"    // in the copy, as of the last full walk and what was made and deleted since
-	countWalked  = "walked"     // end of the last full walk, Unix seconds
-	countHeld    = "held"       // deletions held
-	countFailed  = "failed"     // paths that failed in the last pass
-	countBehind  = "incomplete" // directories the last pass left incomplete
-	countEnded   = "ended"      // end of the last pass that changed something, Unix seconds
+	countEntries  = "entries"    // in the copy, as of the last full walk and what was made and deleted since
+	countWalked   = "walked"     // end of the last full walk, Unix seconds
+	countHeld     = "held"       // deletions held
+	countFailed   = "failed"     // paths that failed in the last pass
+	countBehind   = "incomplete" // directories the last pass left incomplete
+	countLinkless = "linkless"   // 1: the copy's file system holds no symlinks
+	countEnded    = "ended"      // end of the last pass that changed something, Unix seconds
 )
 
 // countAll counts the entries of the copy, as far as they can be read. Cost: one
@@ -429,6 +433,9 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	sec, _ := now.Unix()
 	if p.changed {
 		counters[countEnded] = sec
+	}
+	if d.linkless {
+		counters[countLinkless] = 1
 	}
 	next.Error, next.Away = "", nil
 	if passErr == nil {

@@ -310,6 +310,8 @@ func (p *pass) fail(n *node, path string, err error) {
 			level = slog.LevelDebug
 		}
 		p.lacksRoom(err)
+	} else if isLocal(err) {
+		remedy = remedyWriting(err)
 	}
 	p.config.Log.Log(context.Background(), level, "failed", "path", quoted(path), "error", err)
 	code := exit.Failed

@@ -181,7 +181,7 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	d.tries++
 	pause := pauseAfter(err, d.tries)
 	cause := causeOf(err)
-	d.config.Log.Log(ctx, d.loudness(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err)
+	d.config.Log.Log(ctx, d.loudness(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err, d.remedy(err))
 	d.config.Notify("trying again: " + cause)
 	if status := d.dest.status; status.Error != cause || (status.Away == nil) != (d.away == nil) {
 		status.Error, status.Away = cause, d.away
@@ -193,6 +193,15 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 		d.wait(ctx, nil, pause)
 	}
 	return nil
+}
+
+// remedy is what the log says to do about trouble.
+func (d *daemon) remedy(err error) slog.Attr {
+	var with *exit.Error
+	if isLocal(err) || errors.As(err, &with) || d.away == nil {
+		return slog.Attr{} // the error says it itself
+	}
+	return slog.String("remedy", remedyAt(err))
 }
 
 // loudness is how trouble is logged: as a warning at first, or if the cause is

@@ -258,7 +258,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 		v.record.ID = v.before.ID // somebody took it away on the way here
 	}
 	pl := planner{
-		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
+		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks || p.dest.linkless, owner: p.config.Owner,
 		keep: p.config.NoDelete, held: p.wasHeld, hides: p.hides(v), replaced: another || v.more&doubtBytes != 0,
 		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
 		checked: p.seen.settled,

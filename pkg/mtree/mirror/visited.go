@@ -64,6 +64,10 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	p.skip(n, int64(len(v.plan.kept)), "entries that the source may have and not list")
 	p.skip(n, v.stays, "directories that are gone at the source but hold what filters exclude")
+	if d := p.dest; d.linkless && !d.linksTold && !p.config.NoLinks && len(v.plan.skipped) > 0 {
+		d.linksTold = true
+		p.config.Log.Warn("the file system of DEST holds no symlinks: they are left out", "remedy", "--no-links does so without this warning")
+	}
 	p.skip(n, int64(len(v.plan.skipped)), "symlinks that are absolute, lead out or are not wanted")
 	if p.config.DryRun {
 		p.itemise(n, v)
