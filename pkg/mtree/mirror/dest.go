@@ -21,6 +21,7 @@ import (
 // system can store. All below the root goes through root's descriptor.
 type dest struct {
 	path        string
+	name        string // of the root in the directory above it, whatever is mounted by bind
 	root        *disk.Dir
 	marker      *disk.Marker
 	lock        *disk.Lock
@@ -65,7 +66,7 @@ func openDest(c *Config) (*dest, error) {
 	if err != nil {
 		return nil, exit.With(exit.Local, err, remedyHere(err))
 	}
-	d := &dest{path: c.Dest, root: root, umask: umask()}
+	d := &dest{path: c.Dest, name: nameOf(c.Dest), root: root, umask: umask()}
 	d.flush = root.Flush
 	if err := d.open(c); err != nil {
 		d.close()
@@ -77,7 +78,7 @@ func openDest(c *Config) (*dest, error) {
 // lookAtDest is openDest for a dry run: it makes, locks and probes nothing, and
 // takes a missing copy for an empty one.
 func lookAtDest(c *Config) (*dest, error) {
-	d := &dest{path: c.Dest, umask: umask(), times: disk.TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp}}
+	d := &dest{path: c.Dest, name: nameOf(c.Dest), umask: umask(), times: disk.TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp}}
 	root, err := disk.OpenRoot(c.Dest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
@@ -291,6 +292,18 @@ func (d *dest) standing() error {
 
 // errUnmarked says that the copy lost its .tidemark under a running mirror.
 var errUnmarked = errors.New("the copy's marker was removed")
+
+// nameOf returns the name that a directory has where it lies.
+func nameOf(path string) string {
+	path, err := resolved(path)
+	if err != nil {
+		return ""
+	}
+	if _, inside := disk.Location(path); inside != "" && inside != "/" {
+		return filepath.Base(inside)
+	}
+	return filepath.Base(path)
+}
 
 // umask reads the process's umask without setting it.
 func umask() uint32 {

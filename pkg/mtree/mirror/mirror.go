@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -110,47 +109,12 @@ func isURL(source string) bool {
 	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
-// apart refuses a copy inside its source, which would copy itself for ever, and
-// a source inside its copy, which would be deleted.
-func apart(from, to string) error {
-	a, err := resolved(from)
-	if err != nil {
-		return nil // openLocal says it better
-	}
-	b, err := resolved(to)
-	if err != nil {
-		return nil
-	}
-	if a == b || strings.HasPrefix(a, strings.TrimSuffix(b, "/")+"/") || strings.HasPrefix(b, strings.TrimSuffix(a, "/")+"/") {
-		return exit.With(exit.Usage, fmt.Errorf("%q and %q lie within each other", from, to), "give two separate directories")
-	}
-	return nil
-}
-
-// resolved returns the real path of a directory that may not exist yet.
-func resolved(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		return real, nil
-	}
-	up, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(up, filepath.Base(path)), err
-}
-
 // claim makes the copy one of the tree that a is the root of, or refuses. It
 // returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
+func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.tree
-	if up := within(d.path, a.treeID); up != "" {
-		return "", false, exit.With(exit.Refused, fmt.Errorf("%q lies within the source, or a copy of it: %q", d.path, up),
-			"give a DEST outside of it")
-	}
-	if holdAll, err = m.judge(a); err != nil {
+	if holdAll, err = m.mayFollow(a); err != nil {
 		return "", false, err
 	}
 	if holdAll == lostID {
@@ -159,6 +123,11 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 	more := m.rolledBack(a)
 	next := m.next(a, more)
 	due := more != 0 || newIn(&t, &next) != "" || !t.BoundTo(d.self) || d.status.State == ""
+	if due {
+		if err := m.contains(ctx, a); err != nil {
+			return "", false, err
+		}
+	}
 	if c.DryRun {
 		return holdAll, due, nil
 	}
@@ -176,34 +145,6 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 		err = m.heed(&a.listing, a)
 	}
 	return holdAll, false, exit.With(exit.Local, err, "")
-}
-
-// within returns the directory above path that is the tree's root, or that of a
-// copy of it, by its id: a copy in there would copy itself for ever, or be
-// deleted. "" if there is none. What cannot be read is passed over. Cost: some
-// five system calls for each directory above.
-func within(path, treeID string) string {
-	up, err := resolved(path)
-	if err != nil || treeID == "" {
-		return ""
-	}
-	for up != filepath.Dir(up) {
-		up = filepath.Dir(up)
-		if rootOf(up, treeID) {
-			return up
-		}
-	}
-	return ""
-}
-
-func rootOf(path, treeID string) bool {
-	dir, err := disk.OpenRoot(path)
-	if err != nil {
-		return false
-	}
-	defer dir.Close()
-	tree, err := dir.OwnTree()
-	return err == nil && tree.ID == treeID
 }
 
 // Options that stand among the filters in the tree file.
@@ -332,7 +273,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
 	}
-	holdAll, due, err := m.claim(&a)
+	holdAll, due, err := m.claim(ctx, &a)
 	if err != nil {
 		return nil, err
 	}
@@ -513,6 +454,8 @@ func causeOf(err error) string {
 		return errFlush.Error()
 	case isLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
 		return "the copy's disk: " + errno.Error()
+	case errors.Is(err, errItself):
+		return "the copy would be copied into itself"
 	case exit.Of(err) == exit.Refused:
 		return "the source is of another tree"
 	case exit.Of(err) == exit.Held:

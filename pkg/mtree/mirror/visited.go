@@ -15,6 +15,11 @@ import (
 func (p *pass) visited(n *node, v *view) {
 	if v.err != nil {
 		p.unseen[n.path] = n
+		if errors.Is(v.err, errItself) {
+			n.blocked = true
+			p.halt(v.err)
+			return
+		}
 		p.unlisted(n, v.err)
 		return
 	}

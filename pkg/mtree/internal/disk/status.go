@@ -267,12 +267,24 @@ func (m *Marker) Published() (Published, error) {
 	}
 	p.Bound = tree.BoundTo(root)
 	p.State = publishedState(tree, p.Status, locked, p.Bound)
+	if told, err := m.told(tree, locked); err == nil && told != 0 {
+		at := mtree.Unix(told, 0)
+		p.Status.Confirmed = &at
+	}
 	if tree.NoID {
 		// The id was made up by the mirror: whoever recorded it would refuse the
 		// tree once it has its own.
 		p.Tree.ID, p.Tree.Epoch = "", 0
 	}
 	return p, nil
+}
+
+// told returns what a running mirror tells by its beacon, 0 where there is none.
+func (m *Marker) told(tree Tree, locked bool) (int64, error) {
+	if tree.Role != Copy || !locked {
+		return 0, nil
+	}
+	return m.Told()
 }
 
 // Crosses reports whether a reader that goes beyond mounts may do so in this
