@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"tidemark/internal/outlet"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
@@ -37,6 +38,9 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer func() { m.close() }()
+	out := outlet.New(m.config.Out, outBound, 0, lostLines)
+	defer func() { _, _ = out.Close(outGrace) }()
+	m.config.Out = out
 	m.config.Ready()
 	d := &daemon{mirror: m}
 	for ctx.Err() == nil {
@@ -51,6 +55,15 @@ func Run(ctx context.Context, c Config) error {
 	d.lastWord()
 	return nil
 }
+
+// A reader of a running mirror's lines may have stopped to read.
+const (
+	outBound = 64 << 10 // bytes that are kept for him: some 500 lines
+	outGrace = time.Second
+)
+
+// lostLines stands for lines that were lost.
+func lostLines(n int, _ []byte) []byte { return fmt.Appendf(nil, "lost %d lines\n", n) }
 
 // reopen opens the copy anew after its .tidemark was deleted: by git clean, or
 // an rsync --delete from elsewhere.

@@ -24,7 +24,9 @@ func (b *bench) start() *running {
 	b.t.Helper()
 	ready := make(chan struct{})
 	c := b.config
-	c.Out = io.Discard
+	if _, ok := c.Out.(stuck); !ok {
+		c.Out = io.Discard
+	}
 	c.Ready = func() { close(ready) }
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -219,6 +221,26 @@ func TestWaitForIsNotMisledByATimeInTheFuture(t *testing.T) {
 	defer cancel()
 	require.ErrorIs(t, WaitFor(ctx, b.config, disk.Now()), context.DeadlineExceeded)
 	require.NoError(t, WaitFor(context.Background(), b.config, stampOf(t, s.root)))
+}
+
+// stuck is a pipe that nobody reads.
+type stuck struct{ end chan struct{} }
+
+func (s stuck) Write([]byte) (int, error) { <-s.end; return 0, io.ErrClosedPipe }
+
+// A pipe that nobody read stopped the mirror at the end of a pass, once it was full.
+func TestAnOutputThatNobodyReads(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	out := stuck{make(chan struct{})}
+	t.Cleanup(func() { close(out.end) })
+	b.config.Out = out
+	b.start()
+	for _, text := range []string{"two", "three", "four"} {
+		b.eventually(s)
+		s.change("a/b = " + text)
+	}
+	b.eventually(s)
+	require.Equal(t, "lost 3 lines\n", string(lostLines(3, nil)))
 }
 
 // WaitFor returns when the copy has what was published by a stamp.
