@@ -31,6 +31,7 @@ type Config struct {
 	NoDelete    bool     // what the source no longer has stays
 	MaxDelete   string   // deletions of one pass above it are held: "50%" of all entries, or a number; "": "50%"
 	Adopt       bool     // take over a directory that is not ours
+	Sums        bool     // the first pass compares files of equal size and mtime by their sums
 	DryRun      bool     // say what one pass would change, change nothing
 	NoLinks     bool     // pass over symlinks
 	Owner       bool     // set owners, where the source publishes them

@@ -34,6 +34,7 @@ type dest struct {
 	flush       func() error // makes all that was written durable
 	linkless    bool         // its file system holds no symlinks
 	linksTold   bool         // that was said
+	ownersTold  bool         // that --owner has no effect
 	inPlace     atomic.Bool  // directories filled aside cannot be moved into place here
 
 	uncopied uncopied // of the last pass

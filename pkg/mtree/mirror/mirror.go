@@ -34,6 +34,7 @@ type mirror struct {
 	warned  disk.State // for which full walks were announced
 	turns   turns
 	adopted bool // --adopt was carried out, or found done
+	summed  bool // Config.Sums was
 	crowded crowded
 	hookDue bool // something changed since --exec ran
 
@@ -46,6 +47,10 @@ func open(c Config) (*mirror, error) {
 	rules, err := c.compile()
 	if err != nil {
 		return nil, err
+	}
+	if c.Owner && !disk.MayChown() {
+		c.Log.Warn("--owner has no effect: this user may not give files away", "remedy", "run mirror as root, or with CAP_CHOWN")
+		c.Owner = false
 	}
 	m := &mirror{config: c, rules: rules, filters: rules.filters}
 	if c.BWLimit > 0 {
@@ -121,6 +126,9 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 		return holdAll, false, m.heed(&a.listing, a)
 	}
 	more := m.rolledBack(a)
+	if c.Sums && !m.summed {
+		more |= doubtBytes
+	}
 	next := m.next(a, more)
 	due := more != 0 || newIn(&t, &next) != "" || !t.BoundTo(d.self) || d.status.State == ""
 	if due {
@@ -141,7 +149,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 		err = m.rename(next)
 	}
 	if err == nil {
-		m.adopted = true
+		m.adopted, m.summed = true, true
 		err = m.heed(&a.listing, a)
 	}
 	return holdAll, false, exit.With(exit.Local, err, "")
@@ -221,6 +229,10 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 	}
 	if !empty {
 		m.config.Log.Info("everything is compared once", "why", m.reason(&next, more))
+		if m.adopts() && more&doubtBytes == 0 {
+			m.config.Log.Info("adopted: files of equal size and time are taken for equal",
+				"remedy", "mirror --verify DEST compares their bytes afterwards, --adopt --verify while adopting")
+		}
 		if err := d.begin(d.root, "", disk.Record{}, doubtBelow|more); err != nil {
 			return err
 		}
@@ -246,6 +258,8 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 // reason names in the log why everything is compared.
 func (m *mirror) reason(next *disk.Tree, more doubts) string {
 	switch why := newIn(&m.dest.tree, next); {
+	case m.config.Sums && !m.summed:
+		return "--adopt --verify: files of equal size and time are compared by sums"
 	case more&doubtBytes != 0:
 		return "the source was rolled back, or lost its runs: files of equal size and time are compared by sums"
 	case why != "":

@@ -251,6 +251,9 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	v.listing.Entries = p.wanted(n.path, v.listing.Entries)
 	if v.vague != nil {
 		v.unless = clarify(&v.listing, v.vague, have)
+		if v.more&doubtBytes != 0 {
+			v.unless = nil // nor do size and time prove anything to another server
+		}
 	}
 	another := v.had && replaced(v.before, &v.listing)
 	older := p.older(v)

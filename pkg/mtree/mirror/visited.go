@@ -73,6 +73,10 @@ func (p *pass) visited(n *node, v *view) {
 		d.linksTold = true
 		p.config.Log.Warn("the file system of DEST holds no symlinks: they are left out", "remedy", "--no-links does so without this warning")
 	}
+	if d := p.dest; p.config.Owner && !d.ownersTold && len(v.listing.Entries) > 0 && v.listing.Entries[0].Has&mtree.HasOwner == 0 {
+		d.ownersTold = true
+		p.config.Log.Warn("--owner has no effect: the source publishes no owners", "remedy", "serve --owner at the source")
+	}
 	p.skip(n, int64(len(v.plan.skipped)), "symlinks that are absolute, lead out or are not wanted")
 	if p.config.DryRun {
 		p.itemise(n, v)
