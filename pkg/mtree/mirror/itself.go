@@ -54,10 +54,25 @@ func apart(from, to string) error {
 	}
 	deviceA, insideA := disk.Location(a)
 	deviceB, insideB := disk.Location(b)
-	if deviceA != "" && deviceA == deviceB && (isWithin(insideA, insideB) || isWithin(insideB, insideA)) {
+	if deviceA != "" && deviceA == deviceB && (isWithin(insideA, insideB) || isWithin(insideB, insideA)) && deviceOf(a) == deviceOf(b) {
 		return exit.With(exit.Refused, fmt.Errorf("%q and %q lie within each other, by a bind mount", from, to), "give two separate directories")
 	}
 	return nil
+}
+
+// deviceOf returns the device of a directory that may not exist yet. Subvolumes of
+// btrfs, which are borders, share that of their mount and not this one.
+func deviceOf(path string) uint64 {
+	for _, path := range []string{path, filepath.Dir(path)} {
+		if dir, err := disk.OpenRoot(path); err == nil {
+			info, err := dir.Self()
+			_ = dir.Close()
+			if err == nil {
+				return info.Node.Dev
+			}
+		}
+	}
+	return 0
 }
 
 // isWithin reports whether path is dir or below it.

@@ -128,3 +128,18 @@ func TestRemediesOfStampsThatDoNotPrune(t *testing.T) {
 	require.Contains(t, remedyStamps(&answer{state: disk.Unwatched, treeID: "x", chain: "local 1 -"}), "the source is a copy")
 	require.Contains(t, remedyStamps(&answer{foreign: true}), "only serve tells")
 }
+
+// A running mirror logged its trouble without a remedy.
+func TestTroubleNamesItsRemedy(t *testing.T) {
+	s, b := overHTTP(t, "a = x")
+	log := &heard{}
+	b.config.Log = slog.New(slog.NewTextHandler(log, nil))
+	b.start()
+	b.eventually(s)
+	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	s.change("a = y")
+	log.eventually(t, "--token-file FILE")
+}

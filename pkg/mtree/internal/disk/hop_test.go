@@ -49,3 +49,28 @@ func TestAChainThatComesBack(t *testing.T) {
 	us.Copy = ""
 	require.False(t, us.CameBy(disk.FormatHops(theirs.Chain())))
 }
+
+// Nor does what a running mirror tells lag behind what is written.
+func TestPublishedIsWhatARunningMirrorTells(t *testing.T) {
+	root, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := disk.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	tree := disk.Tree{ID: disk.NewTreeID(), Role: disk.Copy, Upstream: "http://up:1"}
+	require.NoError(t, m.WriteTree(tree))
+	beacon, err := m.CreateBeacon()
+	require.NoError(t, err)
+	require.NoError(t, beacon.Tell(1000))
+	p, err := m.Published()
+	require.NoError(t, err)
+	require.Nil(t, p.Status.Confirmed, "nobody keeps it")
+	lock, err := m.Lock()
+	require.NoError(t, err)
+	p, err = m.Published()
+	require.NoError(t, err)
+	require.Equal(t, mtree.Unix(1000, 0), *p.Chain()[0].Checkpoint)
+	require.NoError(t, lock.Unlock())
+	require.NoError(t, beacon.Close())
+}
