@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"syscall"
 
 	"tidemark/pkg/mtree"
@@ -54,12 +55,13 @@ func remedyAt(err error) string {
 	return cmp.Or(remedyTLS(err), "is serve running there, and is this its URL?")
 }
 
-// remedyTLS says what to do about a certificate, "" if none is the matter.
+// remedyTLS says what to do about a certificate, or where one side speaks TLS and the
+// other does not; "" if that is not the matter.
 func remedyTLS(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	var alert tls.AlertError
+	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &unknown):
 		return "name the CA that signed its certificate, or the certificate itself if it is self-signed: --ca FILE"
@@ -67,7 +69,11 @@ func remedyTLS(err error) string {
 		return "give SOURCE by a name that the certificate is for"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the certificate is to be renewed there, or the clock of this machine is wrong"
-	case errors.As(err, &alert):
+	case errors.As(err, &record):
+		return "it does not speak https there: give SOURCE as http://, if serve runs there"
+	case strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`): // a record of TLS
+		return "it speaks https there: give SOURCE as https://"
+	case strings.Contains(err.Error(), "remote error: tls:"): // the type has no name
 		return "does it want a client certificate? give --cert FILE and --key FILE"
 	}
 	return ""

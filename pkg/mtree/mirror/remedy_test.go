@@ -23,6 +23,29 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
+// says listens for whom it tells always the same, and returns where.
+func says(t *testing.T, text string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = conn.Read(make([]byte, 1))
+				_, _ = conn.Write([]byte(text))
+				_ = conn.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
 // Whatever was the matter with a source, mirror asked "is serve running there, and is
 // this its URL?".
 func TestRemediesOfASource(t *testing.T) {
@@ -46,6 +69,12 @@ func TestRemediesOfASource(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
+	asking := httptest.NewUnstartedServer(http.NotFoundHandler())
+	asking.Config.ErrorLog = log.New(io.Discard, "", 0)
+	asking.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
+	asking.StartTLS()
+	t.Cleanup(asking.Close)
+	alerting, greeting := says(t, "\x15\x03\x01\x00\x02\x02\x46"), says(t, "SSH-2.0-OpenSSH\r\n")
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, nobody.Close())
@@ -54,6 +83,7 @@ func TestRemediesOfASource(t *testing.T) {
 
 	trust := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
 	trust.RootCAs.AddCert(secure.Certificate())
+	trust.RootCAs.AddCert(asking.Certificate())
 	for _, c := range []struct {
 		source, says string
 		tls          *tls.Config
@@ -61,6 +91,9 @@ func TestRemediesOfASource(t *testing.T) {
 		{source: secure.URL, says: "--ca FILE"},
 		{source: strings.Replace(secure.URL, "127.0.0.1", "localhost", 1), tls: trust, says: "by a name that the certificate is for"},
 		{source: strings.Replace(secure.URL, "https", "http", 1), says: "give SOURCE as https://"},
+		{source: asking.URL, tls: trust, says: "does it want a client certificate?"},
+		{source: "http://" + alerting, says: "give SOURCE as https://"},
+		{source: "https://" + greeting, says: "give SOURCE as http://"},
 		{source: plain.URL + "/nginx", says: "give SOURCE as https://"},
 		{source: strings.Replace(plain.URL, "http", "https", 1), says: "give SOURCE as http://"},
 		{source: "http://" + nobody.Addr().String(), says: "is serve running there"},
