@@ -21,7 +21,7 @@ func main() {
 		Example: "  tidemark-mirror http://host:8077/ /srv/copy\n  tidemark-mirror --once --dry-run http://host:8077/ /srv/copy\n  tidemark-mirror --status /srv/copy",
 		Flags:   o.define,
 		Alone: func(given int) bool {
-			return o.status || o.release || o.waitFor != "" || (o.verify || o.repair) && given <= 1
+			return o.status || o.release || o.waitFor != "" || (o.verify || o.repair) && !o.Adopt && given <= 1
 		},
 		Run:   o.run,
 		Stats: o.Stats.Each,
@@ -55,12 +55,12 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		if err != nil {
 			return exit.With(exit.Usage, err, "give what watch --sync printed")
 		}
-		return mirror.WaitFor(ctx, o.Dest, o.StateDir, stamp)
+		return mirror.WaitFor(ctx, o.Config, stamp)
 	case o.release:
 		return mirror.Release(ctx, o.Config)
-	case o.verify:
+	case o.verify && !o.Sums:
 		return mirror.Verify(ctx, o.Config, o.repair)
-	case o.once:
+	case o.once, o.Sums:
 		return mirror.Once(ctx, o.Config)
 	}
 	return mirror.Run(ctx, o.Config)

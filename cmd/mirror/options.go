@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -28,8 +29,8 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.IntVar(&o.Jobs, "jobs", 8, "fetches at once")
 	f.BoolVar(&o.NoDelete, "no-delete", false, "keep what SOURCE no longer has")
 	f.StringVar(&o.MaxDelete, "max-delete", "50%", "hold deletions beyond this `N` or share of all entries in one pass")
-	f.BoolVar(&o.Adopt, "adopt", false, "take over a DEST that is not empty and not ours")
-	f.BoolVar(&o.DryRun, "dry-run", false, "say what would change, change nothing")
+	f.BoolVar(&o.Adopt, "adopt", false, "take over a DEST that is not empty and not ours; equal size and mtime count as equal there, with --verify bytes")
+	f.BoolVar(&o.DryRun, "dry-run", false, "say what one pass would change, change nothing, then exit")
 	f.Var(&cli.Strings{List: &o.Filters, Prefix: "+ ", Name: "GLOB"}, "include", "mirror what matches (repeatable; the first match of --include and --exclude decides)")
 	f.Var(&cli.Strings{List: &o.Filters, Prefix: "- ", Name: "GLOB"}, "exclude", "neither fetch nor delete what matches (repeatable)")
 	f.Var(&cli.Strings{List: &o.Last, Name: "GLOB"}, "last", "fetch what matches after everything else: index files (repeatable)")
@@ -48,23 +49,28 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.status, "status", false, "print lag, last pass and held deletions of DEST and exit")
 	f.StringVar(&o.waitFor, "wait-for", "", "wait until DEST holds everything up to `STAMP` (see watch --sync)")
 	f.BoolVar(&o.release, "release", false, "carry out exactly the deletions now held in DEST")
-	f.BoolVar(&o.verify, "verify", false, "compare every byte of DEST with the sums of its source")
+	f.BoolVar(&o.verify, "verify", false, "compare every byte of DEST with the sums of its source; with --adopt: while adopting, then exit")
 	f.BoolVar(&o.repair, "repair", false, "with --verify: fetch what differs")
 }
 
 // check refuses options that do not go together.
 func (o *options) check() error {
 	modes := 0
-	for _, given := range []bool{o.once, o.status, o.waitFor != "", o.release, o.verify} {
+	o.Sums = o.Adopt && o.verify
+	for _, given := range []bool{o.once && !o.Sums, o.status, o.waitFor != "", o.release, o.verify} {
 		if given {
 			modes++
 		}
 	}
 	switch {
+	case strings.Contains(o.Dest, "://"): // not shown: it may hold a password
+		return exit.With(exit.Usage, errors.New("DEST is a URL"), "give SOURCE first, then a directory")
 	case modes > 1:
 		return exit.With(exit.Usage, errors.New("--once, --status, --wait-for, --release and --verify exclude one another"), "give one of them")
 	case o.repair && !o.verify:
 		return exit.With(exit.Usage, errors.New("--repair goes with --verify"), "give both")
+	case o.DryRun && (o.release || o.repair && !o.Sums):
+		return exit.With(exit.Usage, errors.New("--dry-run changes nothing, --release and --repair do"), "--status shows what is held, --verify alone what differs")
 	case o.Jobs < 1:
 		return exit.With(exit.Usage, fmt.Errorf("--jobs %d: at least one is needed", o.Jobs), "see --help")
 	}

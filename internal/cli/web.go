@@ -114,11 +114,24 @@ func (w *Web) listeners(ctx context.Context) ([]net.Listener, error) {
 			if exit.Of(err) == exit.Usage {
 				return nil, err
 			}
-			return nil, exit.With(exit.Local, err, "choose another --listen address, or stop what listens there")
+			return nil, exit.With(exit.Local, err, listenRemedy(addr, err))
 		}
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
+}
+
+// listenRemedy says what to do where nobody can listen.
+func listenRemedy(addr string, err error) string {
+	switch {
+	case errors.Is(err, syscall.EACCES) && strings.HasPrefix(addr, "unix:"):
+		return "name a socket in a directory that this user may write to"
+	case errors.Is(err, syscall.EACCES):
+		return "ports below 1024 want CAP_NET_BIND_SERVICE (AmbientCapabilities= in a unit): give it, or choose a port above 1023"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "give an address that this machine has"
+	}
+	return "choose another --listen address, or stop what listens there"
 }
 
 // checkAddress reports why addr is not HOST:PORT.

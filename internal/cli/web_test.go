@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -190,6 +191,16 @@ func TestNegativeConnectionsAreRefused(t *testing.T) {
 	err := w.Serve(t.Context(), &Env{}, &http.Server{})
 	require.Equal(t, exit.Usage, exit.Of(err))
 	require.ErrorContains(t, err, "give a positive number")
+}
+
+// An ordinary user who asked for port 80 was told to stop what listens there.
+func TestAPortThatIsDeniedNamesTheRemedy(t *testing.T) {
+	denied := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}
+	require.Contains(t, listenRemedy("127.0.0.1:80", denied), "CAP_NET_BIND_SERVICE")
+	require.Contains(t, listenRemedy("127.0.0.1:80", denied), "a port above 1023")
+	require.Contains(t, listenRemedy("unix:/root/s", denied), "a directory that this user may write to")
+	_, err := (&Web{Listen: []string{"192.0.2.1:0"}}).listeners(t.Context())
+	require.ErrorContains(t, err, "give an address that this machine has")
 }
 
 // systemd is told where it listens, and that it does.

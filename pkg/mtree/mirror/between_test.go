@@ -43,7 +43,7 @@ func TestAForbiddenThatIsNotOfServe(t *testing.T) {
 	require.Contains(t, b.out.String(), "skipped 0, failed 2")
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	require.ErrorIs(t, WaitFor(ctx, b.config.Dest, "", stampOf(t, s.root)), context.DeadlineExceeded)
+	require.ErrorIs(t, WaitFor(ctx, b.config, stampOf(t, s.root)), context.DeadlineExceeded)
 	b.server.interfere(nil)
 	b.equal(s)
 	b.requireIdle()

@@ -142,6 +142,7 @@ type statusError struct {
 
 	server   string // ours, if the answer says so
 	location string // of a redirection
+	secure   bool   // it says that HTTPS is spoken there
 }
 
 func (e *statusError) Error() string { return e.what }
@@ -207,8 +208,9 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.hopedFor(resp.StatusCode) {
 		return resp, nil
 	}
+	refused := refusal(resp)
 	_ = resp.Body.Close()
-	return nil, refusal(resp)
+	return nil, refused
 }
 
 // hopedFor reports whether an answer of this status is one to the request. A 206
@@ -263,6 +265,9 @@ func refusal(resp *http.Response) error {
 	}
 	if isOurs(resp) {
 		e.server = ours
+	} else if e.status == http.StatusBadRequest {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		e.secure = speaksTLS.Match(text)
 	}
 	if to := resp.Header.Get("Location"); to != "" {
 		e.location = to

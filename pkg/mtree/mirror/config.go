@@ -31,7 +31,8 @@ type Config struct {
 	NoDelete    bool     // what the source no longer has stays
 	MaxDelete   string   // deletions of one pass above it are held: "50%" of all entries, or a number; "": "50%"
 	Adopt       bool     // take over a directory that is not ours
-	DryRun      bool     // say what would change, change nothing
+	Sums        bool     // the first pass compares files of equal size and mtime by their sums
+	DryRun      bool     // say what one pass would change, change nothing
 	NoLinks     bool     // pass over symlinks
 	Owner       bool     // set owners, where the source publishes them
 	CrossMounts bool     // of a local source: directories on other file systems too
@@ -86,7 +87,7 @@ const (
 
 // withDefaults returns c with every zero value replaced by its default.
 func (c Config) withDefaults() Config {
-	if !isURL(c.Source) && c.Source != "" {
+	if !hasScheme(c.Source) && c.Source != "" {
 		if path, err := filepath.Abs(c.Source); err == nil {
 			c.Source = path // it is written into the copy and read from elsewhere
 		}

@@ -21,6 +21,7 @@ import (
 // system can store. All below the root goes through root's descriptor.
 type dest struct {
 	path        string
+	name        string // of the root in the directory above it, whatever is mounted by bind
 	root        *disk.Dir
 	marker      *disk.Marker
 	lock        *disk.Lock
@@ -31,6 +32,9 @@ type dest struct {
 	proven      proven
 	umask       uint32
 	flush       func() error // makes all that was written durable
+	linkless    bool         // its file system holds no symlinks
+	linksTold   bool         // that was said
+	ownersTold  bool         // that --owner has no effect
 	inPlace     atomic.Bool  // directories filled aside cannot be moved into place here
 
 	uncopied uncopied // of the last pass
@@ -71,17 +75,17 @@ const removalTries = 100
 
 func takeDest(c *Config) (*dest, error) {
 	if err := os.Mkdir(c.Dest, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, exit.With(exit.Local, err, "make the directory above DEST first")
+		return nil, exit.With(exit.Local, err, remedyHere(err))
 	}
 	root, err := disk.OpenRoot(c.Dest)
 	if err != nil {
-		return nil, exit.With(exit.Local, err, "DEST must be a directory")
+		return nil, exit.With(exit.Local, err, remedyHere(err))
 	}
 	if err := outside(root, c.StateDir); err != nil {
 		_ = root.Close()
 		return nil, err
 	}
-	d := &dest{path: c.Dest, root: root, umask: umask()}
+	d := &dest{path: c.Dest, name: nameOf(c.Dest), root: root, umask: umask()}
 	d.flush = root.Flush
 	if err := d.open(c); err != nil {
 		d.close()
@@ -93,13 +97,13 @@ func takeDest(c *Config) (*dest, error) {
 // lookAtDest is openDest for a dry run: it makes, locks and probes nothing, and
 // takes a missing copy for an empty one.
 func lookAtDest(c *Config) (*dest, error) {
-	d := &dest{path: c.Dest, umask: umask(), times: disk.TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp}}
+	d := &dest{path: c.Dest, name: nameOf(c.Dest), umask: umask(), times: disk.TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp}}
 	root, err := disk.OpenRoot(c.Dest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
 	}
 	if err != nil {
-		return nil, exit.With(exit.Local, err, "DEST must be a directory")
+		return nil, exit.With(exit.Local, err, remedyHere(err))
 	}
 	d.root = root
 	if d.self, err = root.Root(); err != nil {
@@ -117,6 +121,7 @@ func lookAtDest(c *Config) (*dest, error) {
 	if d.status, err = m.ReadStatus(); err != nil {
 		d.status = disk.Status{}
 	}
+	d.linkless = d.status.Counters[countLinkless] != 0
 	if errors.Is(root.ProbeRecord(), disk.ErrNoXattr) {
 		d.log, err = m.ReadRecordLog()
 	}
@@ -136,12 +141,10 @@ func (d *dest) open(c *Config) (err error) {
 	if err := d.mayTake(c); err != nil {
 		return err
 	}
-	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); disk.IsFull(err) {
-		return exit.With(exit.Local, err, makeRoom)
-	} else if errors.Is(err, disk.ErrInTheWay) {
+	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); errors.Is(err, disk.ErrInTheWay) {
 		return exit.With(exit.Local, err, "")
 	} else if err != nil {
-		return exit.With(exit.Local, err, "DEST must be writable")
+		return exit.With(exit.Local, err, remedyHere(err))
 	}
 	if c.meanwhile != nil {
 		c.meanwhile()
@@ -156,7 +159,7 @@ func (d *dest) open(c *Config) (err error) {
 		return err
 	}
 	if err := d.prepare(c); err != nil {
-		return exit.With(exit.Local, err, "")
+		return exit.With(exit.Local, err, remedyHere(err))
 	}
 	return nil
 }
@@ -249,7 +252,7 @@ func (d *dest) prepare(c *Config) (err error) {
 		c.Log.Warn("what an earlier run was to delete is still there", "error", err,
 			"remedy", "look into .tidemark/tmp of DEST, move out what is wanted and delete the rest")
 	}
-	d.aside.Folds = inRoot.Folds()
+	d.aside.Folds, d.linkless = inRoot.Folds(), !d.aside.HoldsLinks()
 	if d.times, err = inRoot.TimeRange(); err != nil {
 		return err
 	}
@@ -339,6 +342,18 @@ func (d *dest) restate() error {
 
 // errUnmarked says that the copy lost its .tidemark under a running mirror.
 var errUnmarked = errors.New("the copy's marker was removed")
+
+// nameOf returns the name that a directory has where it lies.
+func nameOf(path string) string {
+	path, err := resolved(path)
+	if err != nil {
+		return ""
+	}
+	if _, inside := disk.Location(path); inside != "" && inside != "/" {
+		return filepath.Base(inside)
+	}
+	return filepath.Base(path)
+}
 
 // umask reads the process's umask without setting it.
 func umask() uint32 {

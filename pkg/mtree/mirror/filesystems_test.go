@@ -6,6 +6,8 @@
 package mirror
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -81,6 +83,25 @@ func folding(t *testing.T) string {
 
 // keptByFolding takes modes and times from a snapshot.
 var keptByFolding = regexp.MustCompile(`^\S+ \S+ ?`)
+
+// On a file system without symlinks each of them failed at each pass (exit 6), and no
+// directory above it was ever complete. They are left out, and counted.
+func TestACopyThatFoldsCaseHoldsNoSymlinks(t *testing.T) {
+	_, b := overHTTP(t, "a/f = one", "a/l -> f", "l -> a/f")
+	b.config.Dest = folding(t)
+	log := &heard{}
+	b.config.Log = slog.New(slog.NewTextHandler(log, nil))
+	require.NoError(t, b.once())
+	require.Contains(t, b.out.String(), "skipped 2, failed 0")
+	require.Equal(t, 1, strings.Count(log.String(), "holds no symlinks"))
+	require.Contains(t, log.String(), "--no-links")
+	b.requireIdle()
+	require.Contains(t, b.printStatus(), "not copied: 2\n")
+	var out bytes.Buffer
+	b.config.Out = &out
+	_ = Verify(t.Context(), b.config, false) // modes differ, which exFAT has none of
+	require.NotContains(t, out.String(), "missing")
+}
 
 // Names that collide in the copy are reported; what is there stays as it is, and
 // nothing is fetched for them again and again. Without them all is as ever.
@@ -168,7 +189,7 @@ func TestNTFSKeepsMoreThanWholeSeconds(t *testing.T) {
 		require.NoError(t, b.once())
 		b.sameBut(s, hundreds)
 		b.requireIdle()
-		require.NoError(t, WaitFor(t.Context(), b.config.Dest, "", stampOf(t, s.root)))
+		require.NoError(t, WaitFor(t.Context(), b.config, stampOf(t, s.root)))
 		if next.server == nil {
 			next.server = serveTree(t, b.config.Dest)
 			next.config.Source = next.server.URL

@@ -67,7 +67,7 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	defer m.close()
 	a, err := m.source.list(t.Context(), ask{})
 	require.NoError(t, err)
-	_, _, err = m.claim(&a)
+	_, _, err = m.claim(t.Context(), &a)
 	require.NoError(t, err)
 	require.NoError(t, m.dest.file.Close()) // the pass cannot say how it ended
 	_, err = m.once(t.Context())

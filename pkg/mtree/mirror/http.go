@@ -34,8 +34,8 @@ const (
 
 func openHTTP(c *Config) (*httpSource, error) {
 	u, err := url.Parse(c.Source)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
-		return nil, exit.With(exit.Usage, fmt.Errorf("bad SOURCE %q", c.Source), "want http(s)://host[:port]/dir/")
+	if err != nil || !isURL(c.Source) || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		return nil, exit.With(exit.Usage, fmt.Errorf("bad SOURCE %q", redacted(c.Source)), "want http(s)://host[:port]/dir/")
 	}
 	if !strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath("/")

@@ -98,6 +98,9 @@ func (m *mirror) next(a *answer, more doubts) disk.Tree {
 	if a.e != "" {
 		is.E = a.e // else a proxy took it away, or no stamp prunes: then everything is compared anyway
 	}
+	if is.Copy == "" || !was.BoundTo(m.dest.self) {
+		is.Copy = disk.NewTreeID()[:16] // of a copied copy it is the other one's
+	}
 	if is.Adopted = ""; c.Adopt {
 		is.Adopted = is.Upstream
 	}

@@ -105,7 +105,7 @@ func TestRolledBackAndWatched(t *testing.T) {
 				require.NoError(t, err)
 				a, err := m.source.list(context.Background(), ask{})
 				require.NoError(t, err)
-				_, _, err = m.claim(&a)
+				_, _, err = m.claim(t.Context(), &a)
 				require.NoError(t, err)
 				m.close() // killed
 				require.Equal(t, secondRun, b.status().SourceRun)

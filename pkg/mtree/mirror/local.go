@@ -132,6 +132,11 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		return answer{}, reading(err)
 	}
 	defer d.Close()
+	info, err := d.Self()
+	if err != nil {
+		return answer{}, reading(err)
+	}
+	a.node = info.Node
 	if p.State.Prunes() {
 		self, err := lister.Self(d, ask.path)
 		if err != nil {

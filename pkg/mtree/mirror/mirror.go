@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -34,6 +33,7 @@ type mirror struct {
 	warned  disk.State // for which full walks were announced
 	turns   turns
 	adopted bool // --adopt was carried out, or found done
+	summed  bool // Config.Sums was
 	crowded crowded
 	hookDue bool // something changed since --exec ran
 
@@ -46,6 +46,10 @@ func open(c Config) (*mirror, error) {
 	rules, err := c.compile()
 	if err != nil {
 		return nil, err
+	}
+	if c.Owner && !disk.MayChown() {
+		c.Log.Warn("--owner has no effect: this user may not give files away", "remedy", "run mirror as root, or with CAP_CHOWN")
+		c.Owner = false
 	}
 	m := &mirror{config: c, rules: rules, filters: rules.filters}
 	if c.BWLimit > 0 {
@@ -84,7 +88,7 @@ func openSource(c *Config) (source, func(), error) {
 	if c.Source == "" {
 		return nil, nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
 	}
-	if isURL(c.Source) {
+	if hasScheme(c.Source) {
 		s, err := openHTTP(c)
 		if err != nil {
 			return nil, nil, err
@@ -105,60 +109,36 @@ func openSource(c *Config) (source, func(), error) {
 	return s, func() { _ = s.root.Close() }, nil
 }
 
+// hasScheme reports whether a source is meant as a URL.
+func hasScheme(source string) bool { return strings.Contains(source, "://") }
+
 func isURL(source string) bool {
 	scheme, _, ok := strings.Cut(source, "://")
 	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
-// apart refuses a copy inside its source, which would copy itself for ever, and
-// a source inside its copy, which would be deleted.
-func apart(from, to string) error {
-	a, err := resolved(from)
-	if err != nil {
-		return nil // openLocal says it better
-	}
-	b, err := resolved(to)
-	if err != nil {
-		return nil
-	}
-	if a == b || strings.HasPrefix(a, strings.TrimSuffix(b, "/")+"/") || strings.HasPrefix(b, strings.TrimSuffix(a, "/")+"/") {
-		return exit.With(exit.Usage, fmt.Errorf("%q and %q lie within each other", from, to), "give two separate directories")
-	}
-	return nil
-}
-
-// resolved returns the real path of a directory that may not exist yet.
-func resolved(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		return real, nil
-	}
-	up, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(up, filepath.Base(path)), err
-}
-
 // claim makes the copy one of the tree that a is the root of, or refuses. It
 // returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
+func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.tree
-	if up := within(d.path, a.treeID); up != "" {
-		return "", false, exit.With(exit.Refused, fmt.Errorf("%q lies within the source, or a copy of it: %q", d.path, up),
-			"give a DEST outside of it")
-	}
-	if holdAll, err = m.judge(a); err != nil {
+	if holdAll, err = m.mayFollow(a); err != nil {
 		return "", false, err
 	}
 	if holdAll == lostID {
 		return holdAll, false, m.heed(&a.listing, a)
 	}
 	more := m.rolledBack(a)
+	if c.Sums && !m.summed {
+		more |= doubtBytes
+	}
 	next := m.next(a, more)
 	due := more != 0 || newIn(&t, &next) != "" || !t.BoundTo(d.self) || d.status.State == ""
+	if due {
+		if err := m.contains(ctx, a); err != nil {
+			return "", false, err
+		}
+	}
 	if c.DryRun {
 		return holdAll, due, nil
 	}
@@ -172,38 +152,10 @@ func (m *mirror) claim(a *answer) (holdAll string, walk bool, err error) {
 		err = m.rename(next)
 	}
 	if err == nil {
-		m.adopted = true
+		m.adopted, m.summed = true, true
 		err = m.heed(&a.listing, a)
 	}
 	return holdAll, false, exit.With(exit.Local, err, "")
-}
-
-// within returns the directory above path that is the tree's root, or that of a
-// copy of it, by its id: a copy in there would copy itself for ever, or be
-// deleted. "" if there is none. What cannot be read is passed over. Cost: some
-// five system calls for each directory above.
-func within(path, treeID string) string {
-	up, err := resolved(path)
-	if err != nil || treeID == "" {
-		return ""
-	}
-	for up != filepath.Dir(up) {
-		up = filepath.Dir(up)
-		if rootOf(up, treeID) {
-			return up
-		}
-	}
-	return ""
-}
-
-func rootOf(path, treeID string) bool {
-	dir, err := disk.OpenRoot(path)
-	if err != nil {
-		return false
-	}
-	defer dir.Close()
-	tree, err := dir.OwnTree()
-	return err == nil && tree.ID == treeID
 }
 
 // Options that stand among the filters in the tree file.
@@ -280,6 +232,10 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 	}
 	if !empty {
 		m.config.Log.Info("everything is compared once", "why", m.reason(&next, more))
+		if m.adopts() && more&doubtBytes == 0 {
+			m.config.Log.Info("adopted: files of equal size and time are taken for equal",
+				"remedy", "mirror --verify DEST compares their bytes afterwards, --adopt --verify while adopting")
+		}
 		if err := d.begin(d.root, "", disk.Record{}, doubtBelow|more); err != nil {
 			return err
 		}
@@ -305,6 +261,8 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 // reason names in the log why everything is compared.
 func (m *mirror) reason(next *disk.Tree, more doubts) string {
 	switch why := newIn(&m.dest.tree, next); {
+	case m.config.Sums && !m.summed:
+		return "--adopt --verify: files of equal size and time are compared by sums"
 	case more&doubtBytes != 0:
 		return "the source was rolled back, or lost its runs: files of equal size and time are compared by sums"
 	case why != "":
@@ -334,7 +292,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
 	}
-	holdAll, due, err := m.claim(&a)
+	holdAll, due, err := m.claim(ctx, &a)
 	if err != nil {
 		return nil, err
 	}
@@ -342,7 +300,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if !prunes && m.warned != a.state {
 		m.warned = a.state
 		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.state, "server", a.dialect,
-			"remedy", "run watch at the source")
+			"remedy", remedyStamps(&a))
 	}
 	p := m.newPass(a, walk || due || !prunes)
 	p.holdAll = holdAll
@@ -395,12 +353,13 @@ func (m *mirror) fullDue() bool {
 
 // Counters in status.json.
 const (
-	countEntries = "entries"    // in the copy, as of the last full walk and what was made and deleted since
-	countWalked  = "walked"     // end of the last full walk, Unix seconds
-	countHeld    = "held"       // deletions held
-	countFailed  = "failed"     // paths that failed in the last pass
-	countBehind  = "incomplete" // directories the last pass left incomplete
-	countEnded   = "ended"      // end of the last pass that changed something, Unix seconds
+	countEntries  = "entries"    // in the copy, as of the last full walk and what was made and deleted since
+	countWalked   = "walked"     // end of the last full walk, Unix seconds
+	countHeld     = "held"       // deletions held
+	countFailed   = "failed"     // paths that failed in the last pass
+	countBehind   = "incomplete" // directories the last pass left incomplete
+	countLinkless = "linkless"   // 1: the copy's file system holds no symlinks
+	countEnded    = "ended"      // end of the last pass that changed something, Unix seconds
 )
 
 // countAll counts the entries of the copy, as far as they can be read. Cost: one
@@ -434,6 +393,9 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	sec, _ := now.Unix()
 	if p.changed {
 		counters[countEnded] = sec
+	}
+	if d.linkless {
+		counters[countLinkless] = 1
 	}
 	next.Error, next.Away = "", nil
 	if passErr == nil {
@@ -513,6 +475,8 @@ func causeOf(err error) string {
 		return errFlush.Error()
 	case isLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
 		return "the copy's disk: " + errno.Error()
+	case errors.Is(err, errItself):
+		return "the copy would be copied into itself"
 	case exit.Of(err) == exit.Refused:
 		return "the source is of another tree"
 	case exit.Of(err) == exit.Held:

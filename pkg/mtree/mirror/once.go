@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"time"
 
@@ -84,28 +83,6 @@ func (m *mirror) once(ctx context.Context) (*pass, error) {
 		err = m.hook(ctx)
 	}
 	return p, err
-}
-
-// unreachable gives an error of asking for the root its exit code.
-func unreachable(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	var with *exit.Error
-	if errors.As(err, &with) {
-		return err
-	}
-	remedy := "is serve running there, and is this its URL?"
-	var status *statusError
-	if errors.As(err, &status) {
-		switch status.status {
-		case http.StatusUnauthorized:
-			remedy = "give a token that the source takes: --token-file FILE"
-		case http.StatusForbidden:
-			remedy = "the source may not read its own root, or wants a token: --token-file FILE"
-		}
-	}
-	return exit.With(exit.Unreachable, fmt.Errorf("the source: %w", err), remedy)
 }
 
 // add sums up passes; what describes a state is the last one's.

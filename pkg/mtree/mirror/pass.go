@@ -115,6 +115,9 @@ func (p *pass) run(ctx context.Context) error {
 		p.tick = ticker.C
 	}
 	root := &node{deep: p.full}
+	if p.config.DryRun && p.config.Sums {
+		root.more = doubtBytes // else the root's record says so
+	}
 	p.add(root, p.visit(root, &p.source))
 	err := p.work(ctx)
 	if err == nil {
@@ -310,6 +313,8 @@ func (p *pass) fail(n *node, path string, err error) {
 			level = slog.LevelDebug
 		}
 		p.lacksRoom(err)
+	} else if isLocal(err) {
+		remedy = remedyWriting(err)
 	}
 	p.config.Log.Log(context.Background(), level, "failed", "path", quoted(path), "error", err)
 	code := exit.Failed

@@ -208,7 +208,7 @@ func (b *bench) halfway() {
 	defer m.close()
 	a, err := m.source.list(b.t.Context(), ask{})
 	require.NoError(b.t, err)
-	_, due, err := m.claim(&a)
+	_, due, err := m.claim(b.t.Context(), &a)
 	require.NoError(b.t, err)
 	p := m.newPass(a, due)
 	root := &node{deep: p.full}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"tidemark/internal/outlet"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
@@ -26,13 +27,20 @@ const (
 // that is away, or answers nonsense, is asked again with pauses that grow to
 // five minutes; a full disk is waited for. It ends early where waiting does not
 // help: wrong options, a copy that is refused at the start, a root that was
-// replaced.
+// replaced. A dry run is one pass, as Once: nothing changes that a second could
+// show.
 func Run(ctx context.Context, c Config) error {
+	if c.DryRun {
+		return Once(ctx, c)
+	}
 	m, err := open(c)
 	if err != nil {
 		return err
 	}
 	defer func() { m.close() }()
+	out := outlet.New(m.config.Out, outBound, 0, lostLines)
+	defer func() { _, _ = out.Close(outGrace) }()
+	m.config.Out = out
 	m.config.Ready()
 	d := &daemon{mirror: m}
 	for ctx.Err() == nil {
@@ -47,6 +55,15 @@ func Run(ctx context.Context, c Config) error {
 	d.lastWord()
 	return nil
 }
+
+// A reader of a running mirror's lines may have stopped to read.
+const (
+	outBound = 64 << 10 // bytes that are kept for him: some 500 lines
+	outGrace = time.Second
+)
+
+// lostLines stands for lines that were lost.
+func lostLines(n int, _ []byte) []byte { return fmt.Appendf(nil, "lost %d lines\n", n) }
 
 // reopen opens the copy anew after its .tidemark was deleted: by git clean, or
 // an rsync --delete from elsewhere.
@@ -181,7 +198,7 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	d.tries++
 	pause := pauseAfter(err, d.tries)
 	cause := causeOf(err)
-	d.config.Log.Log(ctx, d.loudness(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err)
+	d.config.Log.Log(ctx, d.loudness(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err, d.remedy(err))
 	d.config.Notify("trying again: " + cause)
 	if status := d.dest.status; status.Error != cause || (status.Away == nil) != (d.away == nil) {
 		status.Error, status.Away = cause, d.away
@@ -193,6 +210,15 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 		d.wait(ctx, nil, pause)
 	}
 	return nil
+}
+
+// remedy is what the log says to do about trouble.
+func (d *daemon) remedy(err error) slog.Attr {
+	var with *exit.Error
+	if isLocal(err) || errors.As(err, &with) || d.away == nil {
+		return slog.Attr{} // the error says it itself
+	}
+	return slog.String("remedy", remedyAt(err))
 }
 
 // loudness is how trouble is logged: as a warning at first, or if the cause is

@@ -28,7 +28,9 @@ func (b *bench) start() *running {
 	b.t.Helper()
 	ready := make(chan struct{})
 	c := b.config
-	c.Out = io.Discard
+	if _, ok := c.Out.(stuck); !ok {
+		c.Out = io.Discard
+	}
 	c.Ready = func() { close(ready) }
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -221,8 +223,28 @@ func TestWaitForIsNotMisledByATimeInTheFuture(t *testing.T) {
 	b.equal(s)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	require.ErrorIs(t, WaitFor(ctx, b.config.Dest, "", disk.Now()), context.DeadlineExceeded)
-	require.NoError(t, WaitFor(context.Background(), b.config.Dest, "", stampOf(t, s.root)))
+	require.ErrorIs(t, WaitFor(ctx, b.config, disk.Now()), context.DeadlineExceeded)
+	require.NoError(t, WaitFor(context.Background(), b.config, stampOf(t, s.root)))
+}
+
+// stuck is a pipe that nobody reads.
+type stuck struct{ end chan struct{} }
+
+func (s stuck) Write([]byte) (int, error) { <-s.end; return 0, io.ErrClosedPipe }
+
+// A pipe that nobody read stopped the mirror at the end of a pass, once it was full.
+func TestAnOutputThatNobodyReads(t *testing.T) {
+	s, b := overHTTP(t, "a/b = one")
+	out := stuck{make(chan struct{})}
+	t.Cleanup(func() { close(out.end) })
+	b.config.Out = out
+	b.start()
+	for _, text := range []string{"two", "three", "four"} {
+		b.eventually(s)
+		s.change("a/b = " + text)
+	}
+	b.eventually(s)
+	require.Equal(t, "lost 3 lines\n", string(lostLines(3, nil)))
 }
 
 // WaitFor returns when the copy has what was published by a stamp.
@@ -234,11 +256,11 @@ func TestWaitFor(t *testing.T) {
 	stamp := stampOf(t, s.root)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	require.NoError(t, WaitFor(ctx, b.config.Dest, "", stamp))
+	require.NoError(t, WaitFor(ctx, b.config, stamp))
 	require.Equal(t, "two", b.read("a/b"))
 	cancel()
-	require.ErrorIs(t, WaitFor(ctx, b.config.Dest, "", stamp.Add(time.Hour)), context.Canceled)
-	require.Equal(t, exit.Refused, exit.Of(WaitFor(ctx, s.root, "", stamp)))
+	require.ErrorIs(t, WaitFor(ctx, b.config, stamp.Add(time.Hour)), context.Canceled)
+	require.Equal(t, exit.Refused, exit.Of(WaitFor(ctx, Config{Dest: s.root}, stamp)))
 }
 
 // A root that is replaced under a running mirror ends it.

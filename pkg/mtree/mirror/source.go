@@ -85,6 +85,7 @@ type answer struct {
 	epoch     uint64
 	path      string     // which directory of the tree this is, "/" or "/a/b"; "": not told
 	place     string     // disk.Place of a local source
+	node      disk.Node  // of the directory, at a local source
 	runs      []disk.Run // of the source's watch; nil: not told
 	chain     string     // disk.FormatHops: of a source that is a copy, how it came about
 	dialect   string     // what kind of server this is, for messages

@@ -175,7 +175,7 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 	pl := planner{
 		hides: p.hides(&view{listing: *listing, before: before, had: had}),
 
-		dir: path, stored: v.dest.times.Stored, noLinks: v.config.NoLinks, owner: v.config.Owner,
+		dir: path, stored: v.dest.times.Stored, noLinks: v.config.NoLinks || v.dest.linkless, owner: v.config.Owner,
 		keep: v.config.NoDelete, replaced: true, // all files are suspicious
 	}
 	kept := *listing

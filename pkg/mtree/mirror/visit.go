@@ -52,9 +52,13 @@ func (p *pass) visit(n *node, given *answer) step {
 
 func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 	v := &view{deep: n.deep, more: n.more, nested: n.nested}
+	a := given
 	if given != nil {
 		v.listing, v.vague = given.listing, given.vague
-	} else if v.err = p.ask(ctx, n, v); v.err != nil {
+	} else if a, v.err = p.ask(ctx, n, v); v.err != nil {
+		return v
+	}
+	if v.err = p.meets(ctx, n, a); v.err != nil {
 		return v
 	}
 	dir, err := p.openCopy(n)
@@ -125,19 +129,19 @@ func (p *pass) older(v *view) bool {
 
 // ask takes the listing of n; one older than its parent lists comes from a
 // cache and is asked for once more.
-func (p *pass) ask(ctx context.Context, n *node, v *view) error {
+func (p *pass) ask(ctx context.Context, n *node, v *view) (*answer, error) {
 	a, err := p.mirror.source.list(ctx, ask{path: n.path, least: n.want.MTime})
 	if err == nil && a.listing.Stamp.Before(n.want.MTime) {
 		a, err = p.mirror.source.list(ctx, ask{path: n.path, least: n.want.MTime, fresh: true})
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !a.ahead && (a.treeID != p.source.treeID || a.epoch != p.source.epoch) {
-		return fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
+		return nil, fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
 	}
 	v.listing, v.vague = a.listing, a.vague
-	return nil
+	return &a, nil
 }
 
 // openCopy opens the directory of n in the copy. One that its owner may not
@@ -241,6 +245,9 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	v.listing.Entries = p.wanted(n.path, v.listing.Entries)
 	if v.vague != nil {
 		v.unless = clarify(&v.listing, v.vague, have)
+		if v.more&doubtBytes != 0 {
+			v.unless = nil // nor do size and time prove anything to another server
+		}
 	}
 	another := v.had && replaced(v.before, &v.listing)
 	older := p.older(v)
@@ -252,7 +259,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 		v.record.ID = v.before.ID // somebody took it away on the way here
 	}
 	pl := planner{
-		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks, owner: p.config.Owner,
+		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks || p.dest.linkless, owner: p.config.Owner,
 		keep: p.config.NoDelete, held: p.wasHeld, hides: p.hides(v), replaced: another || v.more&doubtBytes != 0,
 		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
 		checked: p.seen.settled,

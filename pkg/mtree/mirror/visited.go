@@ -16,6 +16,11 @@ import (
 func (p *pass) visited(n *node, v *view) {
 	if v.err != nil {
 		p.unseen[n.path] = n
+		if errors.Is(v.err, errItself) {
+			n.blocked = true
+			p.halt(v.err)
+			return
+		}
 		p.unlisted(n, v.err)
 		return
 	}
@@ -66,6 +71,14 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	p.skip(n, int64(len(v.plan.kept)), "entries that the source may have and not list")
 	p.skip(n, v.stays, "directories that are gone at the source but hold what filters exclude")
+	if d := p.dest; d.linkless && !d.linksTold && !p.config.NoLinks && len(v.plan.skipped) > 0 {
+		d.linksTold = true
+		p.config.Log.Warn("the file system of DEST holds no symlinks: they are left out", "remedy", "--no-links does so without this warning")
+	}
+	if d := p.dest; p.config.Owner && !d.ownersTold && len(v.listing.Entries) > 0 && v.listing.Entries[0].Has&mtree.HasOwner == 0 {
+		d.ownersTold = true
+		p.config.Log.Warn("--owner has no effect: the source publishes no owners", "remedy", "serve --owner at the source")
+	}
 	p.skip(n, int64(len(v.plan.skipped)), "symlinks that are absolute, lead out or are not wanted")
 	p.skip(n, int64(len(v.plan.deep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", maxPath))
 	if p.config.DryRun {

@@ -53,7 +53,7 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	}
 	out := status{
 		Version: h.cfg.Version, Protocol: 1, Tree: s.Tree.ID, Epoch: s.Tree.Epoch, State: s.State,
-		Root: self.MTime, Now: v.now, Checkpoint: s.Status.Checkpoint, Lag: lagOf(s.Status.Checkpoint, v.now), Waiting: h.cfg.Stats.Waiting.Load(),
+		Root: self.MTime, Now: v.now, Checkpoint: s.Status.Current(), Lag: lagOf(s.Status.Current(), v.now), Waiting: h.cfg.Stats.Waiting.Load(),
 	}
 	if s.Tree.ID != "" {
 		out.Path, out.Runs = s.Tree.At(""), s.Tree.Runs

@@ -135,7 +135,7 @@ func (id *identity) mint(c Config, at disk.Root) {
 // of itself goes, but for the path: its own copies know it by that.
 func (id *identity) keep(c Config, at disk.Root) {
 	t := &id.tree
-	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.E = "", false, "", 0, "", nil, ""
+	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.E, t.Copy = "", false, "", 0, "", nil, "", ""
 	t.Role, t.Minted = disk.Source, t.Minted && c.NewTree
 	t.Bind(at)
 }

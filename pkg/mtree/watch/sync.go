@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -24,8 +26,8 @@ const cookiePrefix = "sync-"
 
 // Sync waits until everything done in the tree at root before the call is
 // published, and returns the root's stamp then: a copy whose root has that
-// stamp, or a later one, holds it all. A watcher must be running (exit.Refused
-// if not).
+// stamp, or a later one, holds it all. A watcher must be running, and go on until
+// it has answered (exit.Refused if not, and on a copy, where none ever answers).
 func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	dir, err := openRoot(root, stateDir, false)
 	if err != nil {
@@ -46,20 +48,43 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	if _, err := ears.Add(m.Dir(), disk.AnyChange); err != nil {
 		return mtree.Stamp{}, exit.With(exit.Local, err, "")
 	}
+	if err := answerable(dir, m); err != nil {
+		return mtree.Stamp{}, err
+	}
 	cookie := cookiePrefix + rand.Text()
 	if err := m.Dir().WriteSmall(cookie, nil); err != nil {
 		return mtree.Stamp{}, exit.With(exit.Local, err, "--sync writes a file in .tidemark: run it as the watcher's user")
 	}
-	if err := waitAnswer(ctx, m, ears, cookie); err != nil {
+	if err := waitAnswer(ctx, dir, m, ears, cookie); err != nil {
 		_ = m.Dir().Unlink(cookie)
 		return mtree.Stamp{}, err
+	}
+	if !standing(dir, stateDir, m) {
+		return mtree.Stamp{}, exit.With(exit.Failed, errors.New("the tree's .tidemark was removed meanwhile"), "sync again")
 	}
 	info, err := dir.Self()
 	return info.MTime, err
 }
 
+// standing reports whether m is still the tree's marker: one that was deleted took
+// the cookie with it, and nobody answered.
+func standing(dir *disk.Dir, stateDir string, m *disk.Marker) bool {
+	there, err := disk.OpenMarker(dir, stateDir)
+	if err != nil {
+		return false
+	}
+	defer there.Close()
+	was, err1 := m.Dir().Self()
+	is, err2 := there.Dir().Self()
+	return err1 == nil && err2 == nil && was.Node == is.Node
+}
+
+// syncLook is how often --sync looks whether the watcher still runs: of one that is
+// killed, the last file is closed before its lock ends, and then nothing is heard.
+const syncLook = time.Second
+
 // waitAnswer returns when the cookie is gone, or nobody is there to take it.
-func waitAnswer(ctx context.Context, m *disk.Marker, ears *disk.DirWatch, cookie string) error {
+func waitAnswer(ctx context.Context, dir *disk.Dir, m *disk.Marker, ears *disk.DirWatch, cookie string) error {
 	var events []disk.DirEvent
 	for {
 		_, err := m.Dir().Stat(cookie)
@@ -69,20 +94,38 @@ func waitAnswer(ctx context.Context, m *disk.Marker, ears *disk.DirWatch, cookie
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
-		running, err := m.Locked()
-		if err != nil {
+		if err := answerable(dir, m); err != nil {
+			return err
+		}
+		if err := ears.WakeAt(time.Now().Add(syncLook)); err != nil && ctx.Err() == nil {
 			return exit.With(exit.Local, err, "")
 		}
-		if !running {
-			return exit.With(exit.Refused, errors.New("no watch is running"), "start it, then sync")
-		}
-		if events, err = ears.Next(events[:0]); err != nil {
+		if events, err = ears.Next(events[:0]); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			return exit.With(exit.Local, err, "")
 		}
 	}
+}
+
+// answerable returns why nobody will take a cookie, nil if a watcher will. The lock
+// of a copy is a mirror's.
+func answerable(dir *disk.Dir, m *disk.Marker) error {
+	for _, read := range []func() (disk.Tree, error){m.ReadTree, dir.OwnTree} {
+		if tree, err := read(); err == nil && tree.Role == disk.Copy {
+			return exit.With(exit.Refused, errors.New("this is a copy: a mirror keeps it, and no watch"),
+				"sync at the source, and give what that prints to mirror --wait-for STAMP here")
+		}
+	}
+	running, err := m.Locked()
+	if err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	if !running {
+		return exit.With(exit.Refused, errors.New("no watch is running"), "start it, then sync")
+	}
+	return nil
 }
 
 // marks looks after .tidemark: puts it back if it was removed, and notes the
@@ -140,7 +183,7 @@ func (w *watcher) answer() {
 			continue
 		}
 		if err := w.marker.Dir().Unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.Log.Warn("cannot answer a --sync", "err", err)
+			w.Log.Warn("cannot answer a --sync", "error", err)
 		}
 	}
 	w.sync = early

@@ -1,11 +1,92 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 )
+
+// keptBy makes a tree of that role whose lock is held, by nobody who answers. The
+// function ends the lock as a kill does: nothing is heard of that.
+func keptBy(t *testing.T, role disk.Role) (root string, kill func()) {
+	root = newTree(t, "a/f = one")
+	dir, err := disk.OpenRoot(root)
+	must(t, err)
+	defer dir.Close()
+	m, err := disk.CreateMarker(dir, "")
+	must(t, err)
+	defer m.Close()
+	self, err := dir.Root()
+	must(t, err)
+	tree := disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: role}
+	tree.Bind(self)
+	must(t, m.WriteTree(tree))
+	lock, err := os.OpenFile(filepath.Join(root, ".tidemark/lock"), os.O_RDWR|os.O_CREATE, 0o644)
+	must(t, err)
+	t.Cleanup(func() { _ = lock.Close() })
+	set := func(kind int16) {
+		must(t, unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind}))
+	}
+	set(unix.F_WRLCK)
+	return root, func() { set(unix.F_UNLCK) }
+}
+
+func cookiesOf(t *testing.T, root string) []string {
+	names, err := filepath.Glob(filepath.Join(root, ".tidemark", cookiePrefix+"*"))
+	must(t, err)
+	return names
+}
+
+// On a copy --sync waited without a word, for its mirror has the lock and answers
+// nobody.
+func TestSyncOnACopy(t *testing.T) {
+	root, _ := keptBy(t, disk.Copy)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := Sync(ctx, root, "")
+	require.Equal(t, exit.Refused, exit.Of(err))
+	require.ErrorContains(t, err, "this is a copy")
+	require.ErrorContains(t, err, "--wait-for")
+	require.Empty(t, cookiesOf(t, root))
+}
+
+// A watcher that is killed closes its last file before its lock ends: --sync looked
+// in between, heard nothing more, and waited for ever.
+func TestSyncWhenTheWatcherIsKilled(t *testing.T) {
+	root, kill := keptBy(t, disk.Source)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { _, err := Sync(ctx, root, ""); done <- err }()
+	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, 10*time.Second, time.Millisecond)
+	kill()
+	err := <-done
+	require.Equal(t, exit.Refused, exit.Of(err), err)
+	require.ErrorContains(t, err, "no watch is running")
+	require.Empty(t, cookiesOf(t, root))
+}
+
+// Who deletes .tidemark deletes what --sync waits for, and that was taken for the
+// watcher's answer.
+func TestSyncWhenTheMarkerIsRemoved(t *testing.T) {
+	root, _ := keptBy(t, disk.Source)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { _, err := Sync(ctx, root, ""); done <- err }()
+	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, 10*time.Second, time.Millisecond)
+	must(t, os.RemoveAll(filepath.Join(root, ".tidemark")))
+	require.Equal(t, exit.Failed, exit.Of(<-done))
+}
 
 // Without events a --sync that came while an audit ran was answered at its end, though
 // that audit may have passed the change already: it waits for the next one.

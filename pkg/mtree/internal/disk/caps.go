@@ -15,3 +15,11 @@ func DropAmbient() error {
 	}
 	return nil
 }
+
+// MayChown reports whether this process may give files away.
+func MayChown() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData // the second half is of the capabilities from 32 on
+	err := unix.Capget(&header, &data[0])
+	return err != nil || data[0].Effective&(1<<unix.CAP_CHOWN) != 0
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -122,6 +123,9 @@ func (w *DirWatch) Next(dst []DirEvent) ([]DirEvent, error) {
 	}
 	return dst, nil
 }
+
+// WakeAt makes a Next that waits at that time return os.ErrDeadlineExceeded.
+func (w *DirWatch) WakeAt(t time.Time) error { return w.file.SetReadDeadline(t) }
 
 // Close ends all hearing.
 func (w *DirWatch) Close() error { return w.file.Close() }

@@ -292,6 +292,20 @@ func (a *Aside) Symlink(target string) (string, error) {
 	return name, nil
 }
 
+// HoldsLinks reports whether the file system takes symlinks: FAT and exFAT do not.
+// Cost: symlinkat, unlinkat.
+func (a *Aside) HoldsLinks() bool {
+	name, err := a.Symlink("-")
+	if err == nil {
+		_ = a.dir.Unlink(name)
+	}
+	switch unixErr(err) {
+	case unix.EPERM, unix.EOPNOTSUPP, unix.ENOSYS:
+		return false
+	}
+	return true
+}
+
 // IsDirInTheWay reports whether err says that a directory has the name that a
 // file was to get.
 func IsDirInTheWay(err error) bool {

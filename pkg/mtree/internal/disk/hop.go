@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"tidemark/pkg/mtree"
@@ -12,7 +13,8 @@ import (
 type Hop struct {
 	Host       string       // of the source, "local" for a directory; no path, no password
 	Root       mtree.Stamp  // its stamp of which the copy is complete; zero while it never was
-	Checkpoint *mtree.Stamp // by the source's clock: all before is in the copy; nil: not known
+	Checkpoint *mtree.Stamp // all before is in the copy, by the source's clock or the copy's; nil: not known
+	Copy       string       // Tree.Copy of the copy made there; "": not told
 }
 
 // MaxHops bounds a chain of copies that is told on.
@@ -25,7 +27,7 @@ func (p *Published) Chain() []Hop {
 	if p.Tree.Role != Copy {
 		return nil
 	}
-	first := Hop{Host: hostOf(p.Tree.Upstream), Checkpoint: p.Status.Checkpoint}
+	first := Hop{Host: hostOf(p.Tree.Upstream), Checkpoint: p.Status.Current(), Copy: p.Tree.Copy}
 	if p.Status.Root != nil {
 		first.Root = *p.Status.Root
 	}
@@ -40,8 +42,28 @@ func hostOf(source string) string {
 	return "local"
 }
 
-// FormatHops returns "HOST ROOT CHECKPOINT, ...", the nearest first, the
-// checkpoint as "-" if it is not known. ParseHops is its inverse.
+// Current returns until when a tree is known to be what it was made from, or heard
+// to be as published: of a copy that may be later than what it copied last, for its
+// source says again and again that nothing is new. nil: not known.
+func (s *Status) Current() *mtree.Stamp {
+	if s.Checkpoint == nil || s.Confirmed != nil && s.Confirmed.After(*s.Checkpoint) {
+		return s.Confirmed
+	}
+	return s.Checkpoint
+}
+
+// CameBy reports whether what the chain tells of came by way of t, a copy: the
+// chain names it, with the source that it has. A clone of its disk on another
+// machine has its name, and another source.
+func (t *Tree) CameBy(chain string) bool {
+	return t.Copy != "" && slices.ContainsFunc(ParseHops(chain), func(h Hop) bool {
+		return h.Copy == t.Copy && h.Host == hostOf(t.Upstream)
+	})
+}
+
+// FormatHops returns "HOST#COPY ROOT CHECKPOINT, ...", the nearest first, without
+// "#COPY" if that is not told, the checkpoint as "-" if it is not known. ParseHops is
+// its inverse.
 func FormatHops(hops []Hop) string {
 	var out strings.Builder
 	for i, hop := range hops[:min(len(hops), MaxHops)] {
@@ -52,7 +74,11 @@ func FormatHops(hops []Hop) string {
 		if hop.Checkpoint != nil {
 			checkpoint = hop.Checkpoint.String()
 		}
-		fmt.Fprintf(&out, "%s %s %s", hop.Host, hop.Root, checkpoint)
+		host := hop.Host
+		if hop.Copy != "" {
+			host += "#" + hop.Copy
+		}
+		fmt.Fprintf(&out, "%s %s %s", host, hop.Root, checkpoint)
 	}
 	return out.String()
 }
@@ -71,7 +97,8 @@ func ParseHops(text string) (hops []Hop) {
 		if err != nil {
 			break
 		}
-		hop := Hop{Host: fields[0], Root: root}
+		hop := Hop{Root: root}
+		hop.Host, hop.Copy, _ = strings.Cut(fields[0], "#")
 		if at, err := mtree.ParseStamp(fields[2]); err == nil {
 			hop.Checkpoint = &at
 		}

@@ -69,7 +69,8 @@ type Tree struct {
 	Older    uint64   `json:"older,omitempty"`    // epoch of an older lineage that the source is of now; 0: it is not
 	Adopted  string   `json:"adopted,omitempty"`  // SOURCE for which --adopt was carried out, if it stood at every start since
 	Filters  []string `json:"filters,omitempty"`
-	E        string   `json:"e,omitempty"` // that of the source's listing ETags (docs/protocol.md), "" if it gave none
+	Copy     string   `json:"copy,omitempty"` // 16 hex digits that tell this copy from others of the tree
+	E        string   `json:"e,omitempty"`    // that of the source's listing ETags (docs/protocol.md), "" if it gave none
 }
 
 // NewTreeID returns 128 random bits as 32 hex digits.

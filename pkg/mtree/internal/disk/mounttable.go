@@ -11,8 +11,6 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-const mountInfo = "/proc/self/mountinfo"
-
 // MountTable tells when mounts came or went in this process's mount namespace, by
 // poll(2) on proc_pid_mountinfo(5). It costs no wake-up until then.
 type MountTable struct {
@@ -100,25 +98,26 @@ func (d *Dir) Mounts() (map[string]Mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(mountInfo)
+	lines, err := readMounts()
 	if err != nil {
 		return nil, err
 	}
 	mounts, nearest := map[string]Mounted{}, ""
-	for line := range strings.Lines(string(text)) {
-		m, point := parseMount(line)
+	for _, l := range lines {
+		// What stays as long as the mount does.
+		m := Mounted{What: strings.Join([]string{l.id, l.parent, l.dev, l.root, l.point, l.kind, l.source}, " "), Dev: l.dev, Root: l.root}
 		at := ""
 		switch {
-		case isIn(top, point):
-			m.Root = path.Join(m.Root, strings.TrimPrefix(top, point))
-			if !isIn(point, nearest) {
+		case isIn(top, l.point):
+			m.Root = path.Join(m.Root, strings.TrimPrefix(top, l.point))
+			if !isIn(l.point, nearest) {
 				m.Dev, m.Root = mounts[""].Dev, mounts[""].Root
 			} else {
-				nearest = point
+				nearest = l.point
 			}
-		case isIn(point, top) && !strings.HasSuffix(point, "//deleted"):
-			at = strings.TrimPrefix(strings.TrimPrefix(point, top), "/")
-			m.What += fmt.Sprintf(" %x", mountNumber(point))
+		case isIn(l.point, top) && !strings.HasSuffix(l.point, "//deleted"):
+			at = strings.TrimPrefix(strings.TrimPrefix(l.point, top), "/")
+			m.What += fmt.Sprintf(" %x", mountNumber(l.point))
 		default:
 			continue
 		}
@@ -127,23 +126,6 @@ func (d *Dir) Mounts() (map[string]Mounted, error) {
 	}
 	return mounts, nil
 }
-
-// parseMount takes what stays as long as the mount does from a line of mountinfo: the
-// ids of the mount and its parent, device, root and mount point, type and source.
-func parseMount(line string) (m Mounted, point string) {
-	head, tail, _ := strings.Cut(line, " - ")
-	fields := strings.SplitN(head, " ", 6)
-	if len(fields) < 6 {
-		return m, ""
-	}
-	kind := strings.SplitN(tail, " ", 3)
-	m.What = strings.Join(append(fields[:5], kind[:min(2, len(kind))]...), " ")
-	m.Dev, m.Root = fields[2], unescapeMount.Replace(fields[3])
-	return m, unescapeMount.Replace(fields[4])
-}
-
-// unescapeMount undoes what mangle_path of the kernel does.
-var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 // mountNumber returns the number of a mount that no other has after it: the id in the
 // table is given to the next one. 0 before Linux 6.8.

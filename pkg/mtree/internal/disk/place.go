@@ -3,8 +3,6 @@ package disk
 import (
 	"encoding/hex"
 	"fmt"
-	"os"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -67,20 +65,13 @@ func (d *Dir) Place() (string, error) {
 }
 
 // mounted returns type and source of the mount that d lies on, "" if that is
-// not told. The fields of a line of mountinfo are in proc_pid_mountinfo(5).
+// not told.
 func (d *Dir) mounted() string {
 	id := mountID(d.fd)
-	all, err := os.ReadFile(mountInfo)
-	if err != nil || id == "" {
-		return ""
-	}
-	for line := range strings.Lines(string(all)) {
-		if !strings.HasPrefix(line, id+" ") {
-			continue
-		}
-		_, tail, _ := strings.Cut(line, " - ")
-		if fields := strings.Fields(tail); len(fields) >= 2 {
-			return fields[0] + " " + fields[1]
+	mounts, _ := readMounts() // without them it is not told
+	for _, m := range mounts {
+		if m.id == id && m.kind != "" {
+			return m.kind + " " + m.source
 		}
 	}
 	return ""

@@ -77,7 +77,7 @@ func isBelow(fd int, top Node) bool {
 // isMountedBelow reports whether the directory fd is, on its file system, in what is
 // mounted at the directory root, or with all at a place below that.
 func isMountedBelow(fd, root int, all bool) bool {
-	mounts := readMounts()
+	mounts, _ := readMounts() // without them nothing is found
 	state, ok1 := placeOf(fd, mounts)
 	top, ok2 := placeOf(root, mounts)
 	if !ok1 || !ok2 {
@@ -94,23 +94,6 @@ func isMountedBelow(fd, root int, all bool) bool {
 	return false
 }
 
-// mountLine is one line of mountinfo: the directory root of a file system is seen at
-// point. See proc_pid_mountinfo(5).
-type mountLine struct{ id, dev, root, point string }
-
-func readMounts() (all []mountLine) {
-	text, err := os.ReadFile(mountInfo)
-	if err != nil {
-		return nil
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 4 {
-			all = append(all, mountLine{f[0], f[2], unescapeMount.Replace(f[3]), unescapeMount.Replace(f[4])})
-		}
-	}
-	return all
-}
-
 // placeOf returns where the directory fd is on its file system, and under which path
 // it is seen.
 func placeOf(fd int, mounts []mountLine) (mountLine, bool) {
@@ -119,25 +102,8 @@ func placeOf(fd int, mounts []mountLine) (mountLine, bool) {
 	for _, m := range mounts {
 		if err == nil && m.id == id && isIn(point, m.point) {
 			below := strings.TrimPrefix(point, strings.TrimSuffix(m.point, "/"))
-			return mountLine{id, m.dev, path.Join(m.root, below), point}, true
+			return mountLine{id: id, dev: m.dev, root: path.Join(m.root, below), point: point}, true
 		}
 	}
 	return mountLine{}, false
-}
-
-// mountID returns the id of the mount that fd lies on, "" if that is not told.
-func mountID(fd int) string {
-	own, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
-	if err != nil {
-		return ""
-	}
-	_, id, _ := strings.Cut(string(own), "mnt_id:")
-	id, _, _ = strings.Cut(strings.TrimSpace(id), "\n")
-	return id
-}
-
-// isIn reports whether path is dir or below it.
-func isIn(path, dir string) bool {
-	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/"))
-	return ok && (rest == "" || rest[0] == '/')
 }

@@ -289,6 +289,10 @@ func (m *Marker) Published() (Published, error) {
 	}
 	p.Bound = tree.BoundTo(root)
 	p.State = publishedState(tree, p.Status, locked, p.Bound)
+	if told, err := m.told(tree, locked); err == nil && told != 0 {
+		at := mtree.Unix(told, 0)
+		p.Status.Confirmed = &at
+	}
 	if tree.NoID {
 		// The id was made up by the mirror: whoever recorded it would refuse the
 		// tree once it has its own.
@@ -302,6 +306,14 @@ func (m *Marker) Published() (Published, error) {
 // first line, and says here that there is one, StatusLag before it relies on that.
 func (p *Published) Apart() bool {
 	return p.State != Unwatched && (p.Tree.Role == Source || p.IsCopy()) && p.Status.Stamps+p.Status.Unread > 0
+}
+
+// told returns what a running mirror tells by its beacon, 0 where there is none.
+func (m *Marker) told(tree Tree, locked bool) (int64, error) {
+	if tree.Role != Copy || !locked {
+		return 0, nil
+	}
+	return m.Told()
 }
 
 // Crosses reports whether a reader that goes beyond mounts may do so in this

@@ -1,0 +1,113 @@
+package mirror
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// unwatchedServed serves a tree without a watcher, and lets a copy of it lie in it.
+func unwatchedServed(t *testing.T, at string, lines ...string) (*tree, *bench) {
+	s := newTree(t, lines...)
+	b := newBench(t, "")
+	b.server = serveTree(t, s.root)
+	b.config.Source, b.config.Dest = b.server.URL, s.path(at)
+	return s, b
+}
+
+// A copy in an unwatched tree copied itself, one level deeper with each pass: there
+// is no id to tell it by. A running mirror ends, nothing is deleted.
+func TestACopyInAnUnwatchedTree(t *testing.T) {
+	for _, at := range []string{"copy", "a/copy", "a/b/copy"} {
+		s, b := unwatchedServed(t, at, "a/b/f = one", "g = x", "copy2/h = y")
+		b.refuses("is in the source: \"" + at + "\"")
+		require.Equal(t, exit.Refused, exit.Of(Run(t.Context(), b.config)))
+		require.NoFileExists(t, b.path(at+"/"+at))
+		require.Equal(t, int64(0), b.status().Counters[countHeld])
+		require.FileExists(t, s.path("copy2/h"))
+		b.config.DryRun = true
+		b.refuses("is in the source")
+	}
+}
+
+// What is left out is not copied into itself.
+func TestACopyInItsSourceThatIsExcluded(t *testing.T) {
+	_, b := unwatchedServed(t, "a/copy", "a/b/f = one", "g = x")
+	b.config.Filters = []string{"- /a/copy"}
+	require.NoError(t, b.once())
+	require.NoError(t, b.once())
+	require.NoDirExists(t, b.path("a/copy"))
+}
+
+// A source that is DEST, or a directory in it, was taken for another one: what it did
+// not have, itself among that, was deleted.
+func TestASourceInItsCopy(t *testing.T) {
+	for _, at := range []string{".", "a", "a/b", "flat"} {
+		dest := newTree(t, "a/b/c/f = one", "a/g = x", "flat/h = y", "flat/i = z")
+		b := newBench(t, serveTree(t, dest.path(at)).URL)
+		b.config.Dest, b.config.Adopt, b.config.MaxDelete = dest.root, true, "100%"
+		b.refuses("it would be copied into itself")
+		for _, name := range []string{"a/b/c/f", "a/g", "flat/h", "flat/i"} {
+			require.FileExists(t, dest.path(name))
+		}
+	}
+}
+
+// The entries of another directory, with the ctimes of ours: that of a disk's clone
+// elsewhere, or made in the same moment here. It is no source of itself.
+func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "g = x")
+	require.NoError(t, os.MkdirAll(b.config.Dest, 0o755))
+	testtree.Make(t, b.config.Dest, "a/f = one", "g = x")
+	b.config.Adopt = true
+	m, err := open(b.config)
+	require.NoError(t, err)
+	defer m.close()
+	root := answer{treeID: s.id.ID}
+	for _, name := range []string{"a", "g"} {
+		info, err := m.dest.root.Stat(name)
+		require.NoError(t, err)
+		root.listing.Entries = append(root.listing.Entries, entryOf(name, info))
+	}
+	self, err := m.dest.root.Self()
+	require.NoError(t, err)
+	root.listing.Stamp, root.listing.ID = self.MTime, disk.DirID(s.id.ID, self)
+	require.NoError(t, m.contains(t.Context(), &root))
+}
+
+// Three copies of each other went on without a word, each as new as the others. What
+// is made of the ring later is refused, too, and who copies from it is not.
+func TestARing(t *testing.T) {
+	s, a := overHTTP(t, "a/f = one")
+	a.equal(s)
+	next := func(from *bench) *bench {
+		b := newBench(t, serveTree(t, from.config.Dest).URL)
+		require.NoError(t, b.once())
+		return b
+	}
+	b := next(a)
+	c := next(b)
+	a.config.Source = serveTree(t, c.config.Dest).URL
+	a.refuses("a ring")
+	require.Equal(t, "one", a.read("a/f"))
+	require.NoError(t, c.once())
+	next(c)
+}
+
+// A mount by bind shows a directory under another path.
+func TestLocation(t *testing.T) {
+	dir := t.TempDir()
+	device, inside := disk.Location(dir)
+	require.NotEmpty(t, device)
+	_, below := disk.Location(filepath.Join(dir, "a b"))
+	require.Equal(t, filepath.Join(inside, "a b"), below)
+	device, inside = disk.Location("/proc/self")
+	require.NotEmpty(t, device)
+	require.Equal(t, "/self", inside)
+}
