@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -36,17 +37,16 @@ func TestTimeThatDoesNotHold(t *testing.T) {
 				seen := logStamps(t, root)
 				write(t, filepath.Join(root, "a/lossy/f"), "two")
 				r.sync()
-				r.await(disk.Degraded)
+				require.Eventually(t, func() bool { return r.status().Status.Stamps == 1 }, deadline, time.Millisecond, "told in .tidemark/stamps")
 				seen.fresh("what is above it", "a")
 				require.Contains(t, r.log.String(), errNotHeld.Error())
-				for range 5 {
-					r.sync()
-				}
-				batches := r.config.Stats.Batches.Load()
-				for range 10 {
-					r.sync()
-				}
-				require.Equal(t, batches, r.config.Stats.Batches.Load())
+				require.Eventually(t, func() bool { // once its own events are taken
+					batches := r.config.Stats.Batches.Load()
+					for range 10 {
+						r.sync()
+					}
+					return batches == r.config.Stats.Batches.Load()
+				}, deadline, time.Millisecond)
 
 				seen.note()
 				write(t, filepath.Join(root, "a/lossy/f"), "three")
@@ -56,7 +56,8 @@ func TestTimeThatDoesNotHold(t *testing.T) {
 				r.sync()
 				lossy.Store(false)
 				audits <- struct{}{}
-				r.await(disk.Watched)
+				require.Eventually(t, func() bool { return r.status().Status.Stamps == 0 }, deadline, time.Millisecond)
+				r.sync()
 				seen.fresh("it holds again", "a/lossy")
 			})
 		})

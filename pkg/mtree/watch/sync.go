@@ -21,8 +21,15 @@ import (
 
 // cookiePrefix begins the names of the files in .tidemark by which --sync asks.
 // The watcher hears of such a file behind all that happened before it, and
-// removes it once all that is published.
-const cookiePrefix = "sync-"
+// gives it the name of an answer once all that is published. Who asked removes that:
+// a file that is merely gone may have been removed with all of .tidemark.
+const (
+	cookiePrefix = "sync-"
+	answerPrefix = "synced-"
+	answerAge    = time.Minute // then nobody takes it any more
+)
+
+func answerOf(cookie string) string { return answerPrefix + strings.TrimPrefix(cookie, cookiePrefix) }
 
 // Sync waits until everything done in the tree at root before the call is
 // published, and returns the root's stamp then: a copy whose root has that
@@ -59,37 +66,25 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 		_ = m.Dir().Unlink(cookie)
 		return mtree.Stamp{}, err
 	}
-	if !standing(dir, stateDir, m) {
-		return mtree.Stamp{}, exit.With(exit.Failed, errors.New("the tree's .tidemark was removed meanwhile"), "sync again")
-	}
 	info, err := dir.Self()
 	return info.MTime, err
-}
-
-// standing reports whether m is still the tree's marker: one that was deleted took
-// the cookie with it, and nobody answered.
-func standing(dir *disk.Dir, stateDir string, m *disk.Marker) bool {
-	there, err := disk.OpenMarker(dir, stateDir)
-	if err != nil {
-		return false
-	}
-	defer there.Close()
-	was, err1 := m.Dir().Self()
-	is, err2 := there.Dir().Self()
-	return err1 == nil && err2 == nil && was.Node == is.Node
 }
 
 // syncLook is how often --sync looks whether the watcher still runs: of one that is
 // killed, the last file is closed before its lock ends, and then nothing is heard.
 const syncLook = time.Second
 
-// waitAnswer returns when the cookie is gone, or nobody is there to take it.
+// waitAnswer returns when the cookie is answered, or nobody is there to do it. One
+// that is gone without an answer went with .tidemark.
 func waitAnswer(ctx context.Context, dir *disk.Dir, m *disk.Marker, ears *disk.DirWatch, cookie string) error {
 	var events []disk.DirEvent
 	for {
 		_, err := m.Dir().Stat(cookie)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			if m.Dir().Unlink(answerOf(cookie)) == nil {
+				return nil
+			}
+			return exit.With(exit.Failed, errors.New("the tree's .tidemark was removed meanwhile"), "sync again")
 		}
 		if err != nil {
 			return exit.With(exit.Local, err, "")
@@ -134,7 +129,7 @@ func (w *watcher) marks(names []string, b *batch) error {
 	ours := slices.ContainsFunc(b.top.entries, func(e notify.Entry) bool { return e.Name == mtree.MarkerName })
 	for _, name := range names {
 		if !strings.HasPrefix(name, cookiePrefix) {
-			ours = true
+			ours = ours || !strings.HasPrefix(name, answerPrefix)
 			continue
 		}
 		if _, err := w.marker.Dir().Stat(name); err == nil && !slices.Contains(w.sync, name) {
@@ -164,10 +159,13 @@ func (w *watcher) cookies() {
 		if strings.HasPrefix(name, cookiePrefix) && !slices.Contains(w.sync, name) {
 			w.sync = append(w.sync, name)
 		}
+		if info, err := w.marker.Dir().Stat(name); strings.HasPrefix(name, answerPrefix) && err == nil && w.Now().Sub(info.CTime) > answerAge {
+			_ = w.marker.Dir().Unlink(name) // who asked was killed
+		}
 	}
 }
 
-// answer removes the cookies whose batch is published. While an audit makes up
+// answer renames the cookies whose batch is published. While an audit makes up
 // for a loss they wait for its end; without events for that of one that began behind
 // them: another has passed by then some of what they ask about.
 func (w *watcher) answer() {
@@ -182,7 +180,8 @@ func (w *watcher) answer() {
 		if slices.Contains(early, name) {
 			continue
 		}
-		if err := w.marker.Dir().Unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		dir := w.marker.Dir()
+		if err := dir.Rename(name, dir, answerOf(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.Log.Warn("cannot answer a --sync", "error", err)
 		}
 	}
