@@ -37,7 +37,7 @@ func (f *fetching) openAside(n *node) *disk.DraftDir {
 	if err != nil {
 		return nil
 	}
-	if !dir.InheritsNothing(draft) || f.dest.begin(draft.Dir, n.path, n.record, n.doubts()) != nil {
+	if draft.Inherit(dir) != nil || !dir.InheritsNothing(draft) || f.dest.begin(draft.Dir, n.path, n.record, n.doubts()) != nil {
 		draft.Discard()
 		return nil
 	}

@@ -96,3 +96,40 @@ func TestInheritsNothing(t *testing.T) {
 		require.Equal(t, name == "", rootAt(t, at).InheritsNothing(draft), name)
 	}
 }
+
+// A directory with the setgid bit was never filled aside, and what was moved there had
+// its maker's group.
+func TestDraftsInherit(t *testing.T) {
+	path := t.TempDir()
+	root, err := OpenRoot(path)
+	require.NoError(t, err)
+	defer root.Close()
+	shared, err := root.MakeDir("shared", 0o755)
+	require.NoError(t, err)
+	defer shared.Close()
+	require.NoError(t, os.Chown(path+"/shared", -1, 50))
+	require.NoError(t, shared.Chmod(0o2755))
+	a, err := root.OpenAside("aside")
+	require.NoError(t, err)
+	defer a.Close()
+
+	draft, err := a.CreateDir(0o755)
+	require.NoError(t, err)
+	require.False(t, shared.InheritsNothing(draft))
+	require.NoError(t, draft.Inherit(shared))
+	require.True(t, shared.InheritsNothing(draft))
+	require.NoError(t, draft.ChmodKept(0o700))
+	info, err := draft.Self()
+	require.NoError(t, err)
+	require.Equal(t, uint32(0o2700), info.Mode)
+	draft.Discard()
+
+	for i, dir := range []*Dir{shared, root} {
+		f, err := a.Create(dir, "f", false, 0o644)
+		require.NoError(t, err)
+		require.NoError(t, f.Place(dir, "f"))
+		info, err := dir.Stat("f")
+		require.NoError(t, err)
+		require.Equal(t, []uint32{50, uint32(os.Getegid())}[i], info.GID)
+	}
+}

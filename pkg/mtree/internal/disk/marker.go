@@ -190,8 +190,8 @@ func CreateMarker(root *Dir, stateDir string) (*Marker, error) {
 }
 
 func (m *Marker) hide() error {
-	if err := m.dir.ChmodKept(0o755); err != nil {
-		return err
+	if err := unix.Fchmod(m.dir.fd, 0o755); err != nil { // without the setgid bit: what is made aside is nobody's yet
+		return m.dir.fail("chmod", ".", err)
 	}
 	if _, err := m.dir.Stat(".gitignore"); err == nil {
 		return nil
