@@ -478,3 +478,22 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 	r.sync()
 	require.False(t, late.Load())
 }
+
+// Not every right that is given is heard: what cannot be read is tried now and then.
+func TestUnreadIsTried(t *testing.T) {
+	root := newTree(t, "a/d/below/", "a/gone/")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer w.close()
+	w.trouble.cannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
+	w.trouble.cannotRead("a/gone", 1, os.ErrPermission)
+	w.keep()
+	must(t, os.Remove(filepath.Join(root, "a/gone")))
+	seen := logStamps(t, root)
+	must(t, w.tryUnread(t.Context()))
+	require.Empty(t, toldApart(t, root).Unread)
+	seen.fresh("tried", "a/d/below")
+	before := stamps(t, root)
+	must(t, w.tryUnread(t.Context()))
+	require.Equal(t, before, stamps(t, root))
+}
