@@ -42,7 +42,10 @@ func (s *site) tell(stamps map[string]mtree.Stamp, unread ...string) {
 	require.NoError(s, m.WriteStamps(apart.Stamps, number, false))
 	require.NoError(s, m.WriteUnread(apart.Unread, number, false))
 	s.alterStatus(func(status *disk.Status) {
-		status.Stamps, status.Unread, status.Apart = len(stamps), len(unread), status.Apart+1
+		if status.Stamps != len(stamps) || status.Unread != len(unread) {
+			status.Apart++
+		}
+		status.Stamps, status.Unread = len(stamps), len(unread)
 	})
 }
 

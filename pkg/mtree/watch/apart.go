@@ -397,7 +397,11 @@ func (w *watcher) recall(id *identity) string {
 // keep writes the two files, before anything above the directories in them is
 // stamped. Readers who know of none yet look at the status now and then only.
 func (w *watcher) keep() {
+	said := w.apart.trouble() != ""
 	first, err := w.apart.save(w.marker, false)
+	if err != nil && said {
+		return
+	}
 	if err != nil {
 		w.Log.Error("cannot write .tidemark/stamps and .tidemark/unread: the tree is degraded", "err", err)
 		return

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -447,4 +448,52 @@ func inodeOf(t *testing.T, root, path string) uint64 {
 	must(t, err)
 	defer dir.Close()
 	return selfOf(t, dir).Node.Ino
+}
+
+// A stamp is told before anything above is stamped: a reader that sees the new stamp
+// of the parent goes by what is told then. Readers who knew of nothing told apart look
+// at the status now and then only, so the first time they are waited for.
+func TestToldBeforeWhatIsAbove(t *testing.T) {
+	root, fixed := fixedTree(t)
+	chattr(t, "-i", fixed)
+	var before mtree.Stamp
+	var begun, late atomic.Bool
+	untold := func() mtree.Stamp { // asked before each write
+		if begun.Load() && stampOf(t, root, "a") != before && len(toldApart(t, root).Stamps) == 0 {
+			late.Store(true)
+		}
+		return disk.Now()
+	}
+	r := start(t, Config{Root: root, Now: untold})
+	r.sync()
+	before = stampOf(t, root, "a")
+	begun.Store(true)
+	chattr(t, "+i", fixed)
+	write(t, filepath.Join(fixed, "f"), "two")
+	var told time.Time
+	require.Eventually(t, func() bool { told = time.Now(); return r.status().Status.Stamps == 1 }, deadline, time.Millisecond)
+	require.Equal(t, before, stampOf(t, root, "a"))
+	require.Eventually(t, func() bool { return stampOf(t, root, "a") != before }, deadline, time.Millisecond)
+	require.Greater(t, time.Since(told), disk.StatusAge)
+	r.sync()
+	require.False(t, late.Load())
+}
+
+// Not every right that is given is heard: what cannot be read is tried now and then.
+func TestUnreadIsTried(t *testing.T) {
+	root := newTree(t, "a/d/below/", "a/gone/")
+	w, err := open(Config{Root: root}, "none")
+	must(t, err)
+	defer w.close()
+	w.trouble.cannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
+	w.trouble.cannotRead("a/gone", 1, os.ErrPermission)
+	w.keep()
+	must(t, os.Remove(filepath.Join(root, "a/gone")))
+	seen := logStamps(t, root)
+	must(t, w.tryUnread(t.Context()))
+	require.Empty(t, toldApart(t, root).Unread)
+	seen.fresh("tried", "a/d/below")
+	before := stamps(t, root)
+	must(t, w.tryUnread(t.Context()))
+	require.Equal(t, before, stamps(t, root))
 }
