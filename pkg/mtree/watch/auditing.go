@@ -212,7 +212,7 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 // the next.
 func (w *watcher) vouch(r report) {
 	w.bordered, w.mounts.missed = nil, nil
-	w.tree.Borders = w.borders.list(nil)
+	w.tree.Borders = w.borders.record(nil)
 	if w.borders.changed() {
 		w.borders.timer.Reset(borderPause)
 	}

@@ -71,8 +71,17 @@ func (b *borders) changed() bool {
 	return news
 }
 
-// list returns the borders and those of an earlier run for the tree file; "" is
-// all there may be.
+// record returns the borders and those of an earlier run as the tree file has them:
+// escaped, for names need not be text.
+func (b *borders) record(earlier map[string]bool) []string {
+	paths := b.list(earlier)
+	for i, path := range paths {
+		paths[i] = string(mtree.AppendEscaped(nil, path))
+	}
+	return paths
+}
+
+// list returns the borders and those of an earlier run; "" is all there may be.
 func (b *borders) list(earlier map[string]bool) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,7 +99,7 @@ func (w *watcher) noteBorders() {
 	if !w.borders.changed() {
 		return
 	}
-	w.tree.Borders = w.borders.list(w.bordered)
+	w.tree.Borders = w.borders.record(w.bordered)
 	_ = w.writeTree()
 	if len(w.tree.Borders) > 0 {
 		w.borders.timer.Reset(borderPause)

@@ -111,17 +111,20 @@ func TestCopiedTreeIsNoBorder(t *testing.T) {
 }
 
 // Whoever watched inside a border may have ended while nobody watched outside:
-// what it published nobody knows, so all below counts as arrived.
+// what it published nobody knows, so all below counts as arrived. It was not known
+// again where its name is no text.
 func TestBorderThatEndedMeanwhile(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
-		root := newTree(t, "a/inner/deep/f = one")
-		w := start(t, Config{Root: filepath.Join(root, "a/inner")})
+		root, inner := newTree(t, "a/"), "a/in\xffner %41"
+		must(t, os.MkdirAll(filepath.Join(root, inner, "deep"), 0o755))
+		write(t, filepath.Join(root, inner, "deep/f"), "one")
+		w := start(t, Config{Root: filepath.Join(root, inner)})
 		start(t, Config{Root: root, Backend: backend, Now: later}).stop()
 		w.stop()
 		seen := logStamps(t, root)
 		brokenOff(t, Config{Root: root, Backend: backend, Now: later})
 		r := start(t, Config{Root: root, Backend: backend, Now: later})
-		seen.fresh("ended meanwhile", "a/inner/deep")
+		seen.fresh("ended meanwhile", inner+"/deep")
 		require.Empty(t, r.status().Tree.Borders)
 		r.stop()
 		before := stamps(t, root)

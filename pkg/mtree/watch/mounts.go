@@ -32,7 +32,8 @@ func (w *watcher) followMounts(id identity) {
 		err = w.readMounts()
 	}
 	if err != nil {
-		w.Log.Warn("mounts that come or go below the root are not heard", "err", err)
+		w.Log.Warn("cannot tell which mounts came or went below the root: every directory is stamped anew", "err", err)
+		w.mounts.unread, w.audits.next.all = w.mounts.table != nil, true
 		return
 	}
 	if id.first {
@@ -133,11 +134,10 @@ func joined(a, b map[string]disk.Mounted) map[string]disk.Mounted {
 // noteMounts writes which mounts there are, once all that came with them is
 // published: the next start goes by it.
 func (w *watcher) noteMounts() {
-	if w.mounts.noted || !w.sound() {
-		return
+	if !w.mounts.noted && w.sound() {
+		w.tree.Mounts, w.mounts.noted = w.mountsNow(), true
+		_ = w.writeTree()
 	}
-	w.tree.Mounts, w.mounts.noted = w.mountsNow(), true
-	_ = w.writeTree()
 }
 
 // settled reports that what came and went with mounts is known and published.

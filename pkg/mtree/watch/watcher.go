@@ -183,7 +183,10 @@ func (w *watcher) goOn(id identity, now mtree.Stamp) {
 	}
 	w.bordered = map[string]bool{}
 	for _, path := range id.tree.Borders {
-		w.bordered[path] = true
+		w.bordered[path] = true // as an earlier version wrote it
+		if path, err := mtree.UnescapeName(path); err == nil {
+			w.bordered[path] = true
+		}
 	}
 	w.audits.owed = true
 	if w.status.State = w.state(); id.status.State == disk.Degraded && !w.unstamped {

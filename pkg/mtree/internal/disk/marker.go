@@ -58,7 +58,7 @@ type Tree struct {
 
 	// In a source only.
 	Options string   `json:"options,omitempty"` // the --exclude and --cross-mounts under which all was published last
-	Borders []string `json:"borders,omitempty"` // directories in which another watch or mirror was running
+	Borders []string `json:"borders,omitempty"` // directories in which another watch or mirror was running, escaped
 	Mounts  []Mount  `json:"mounts,omitempty"`  // below the root, of which all is published
 
 	// In a copy only.
