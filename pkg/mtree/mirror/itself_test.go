@@ -1,9 +1,13 @@
 package mirror
 
 import (
+	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -98,6 +102,53 @@ func TestARing(t *testing.T) {
 	require.Equal(t, "one", a.read("a/f"))
 	require.NoError(t, c.once())
 	next(c)
+}
+
+// A ring that was closed while its mirrors ran was not found either.
+func TestARingThatIsClosedLater(t *testing.T) {
+	s, a := overHTTP(t, "a/f = one")
+	log := &heard{}
+	a.config.Log = slog.New(slog.NewTextHandler(log, nil))
+	a.start()
+	a.eventually(s)
+	copied := newBench(t, serveTree(t, a.config.Dest).URL)
+	require.NoError(t, copied.once())
+	chain := disk.FormatHops(func() []disk.Hop { p := copied.published(); return p.Chain() }())
+	a.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Tidemark-Upstream", chain)
+		return false
+	})
+	s.change("a/f = two")
+	a.eventually(s) // the poll that waited was asked before
+	s.change("a/f = three")
+	log.eventually(t, "a ring")
+	require.Equal(t, "two", a.read("a/f"))
+	a.server.interfere(nil)
+	a.eventually(s)
+}
+
+// Where stamps do not prune, a ring in which nothing is new was found by the next full
+// walk only.
+func TestARingThatSaysNothingNew(t *testing.T) {
+	s := newTree(t, "a/f = one")
+	b := newBench(t, "")
+	b.server = serveTree(t, s.root)
+	b.config.Source = b.server.URL
+	log := &heard{}
+	b.config.Log = slog.New(slog.NewTextHandler(log, nil))
+	b.start()
+	b.eventually(s)
+	copied := newBench(t, serveTree(t, b.config.Dest).URL)
+	require.NoError(t, copied.once())
+	p := copied.published()
+	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Tidemark-Upstream", disk.FormatHops(p.Chain()))
+		return false
+	})
+	require.Eventually(t, func() bool {
+		s.publish("a/f") // a poll under way was asked before
+		return strings.Contains(log.String(), "a ring")
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // A mount by bind shows a directory under another path.
