@@ -63,6 +63,15 @@ func TestASourceInItsCopy(t *testing.T) {
 	}
 }
 
+// A directory of a copy, served by itself, is taken for a source that has lost its id.
+func TestASourceInItsCopyThatLostItsID(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "g = x")
+	b.equal(s)
+	b.config.Source = serveTree(t, b.path("a")).URL
+	b.refuses("has the source in it: \"a\"")
+	require.NoDirExists(t, b.path("b"))
+}
+
 // The entries of another directory, with the ctimes of ours: that of a disk's clone
 // elsewhere, or made in the same moment here. It is no source of itself.
 func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
