@@ -3,6 +3,7 @@ package mirror
 import (
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,26 @@ func TestASourceInItsCopyThatLostItsID(t *testing.T) {
 	b.config.Source = serveTree(t, b.path("a")).URL
 	b.refuses("has the source in it: \"a\"")
 	require.NoDirExists(t, b.path("b"))
+}
+
+// A proxy may take away what tells of a ring.
+func TestACopyOfItselfBehindAProxy(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "g = x")
+	b.equal(s)
+	own := serveTree(t, b.config.Dest)
+	own.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		answer := httptest.NewRecorder()
+		own.present().ServeHTTP(answer, r)
+		answer.Header().Del("Tidemark-Upstream")
+		for key, values := range answer.Header() {
+			w.Header()[key] = values
+		}
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+		return true
+	})
+	b.config.Source = own.URL
+	b.refuses("is the source itself")
 }
 
 // The entries of another directory, with the ctimes of ours: that of a disk's clone
