@@ -129,10 +129,19 @@ func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
 	if up := within(d.path, a.treeID); up != "" {
 		return "", m.itself("lies within the source, or a copy of it: %q", up)
 	}
-	if holdAll, err = m.judge(a); err == nil && d.tree.CameBy(a.chain) {
-		err = m.itself("is what the source was made from, directly or by other copies: a ring")
+	if holdAll, err = m.judge(a); err == nil {
+		err = m.ring(a)
 	}
 	return holdAll, err
+}
+
+// ring refuses a source that was made from this copy. It may become so at any time,
+// and a ring in which nothing is new says so by no listing.
+func (m *mirror) ring(a *answer) error {
+	if m.dest.tree.CameBy(a.chain) {
+		return m.itself("is what the source was made from, directly or by other copies: a ring")
+	}
+	return nil
 }
 
 // isHere reports whether the root a was listed here from the directory that info

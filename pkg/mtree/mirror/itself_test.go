@@ -1,9 +1,14 @@
 package mirror
 
 import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -59,6 +64,35 @@ func TestASourceInItsCopy(t *testing.T) {
 	}
 }
 
+// A directory of a copy, served by itself, is taken for a source that has lost its id.
+func TestASourceInItsCopyThatLostItsID(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "g = x")
+	b.equal(s)
+	b.config.Source = serveTree(t, b.path("a")).URL
+	b.refuses("has the source in it: \"a\"")
+	require.NoDirExists(t, b.path("b"))
+}
+
+// A proxy may take away what tells of a ring.
+func TestACopyOfItselfBehindAProxy(t *testing.T) {
+	s, b := overHTTP(t, "a/b/f = one", "g = x")
+	b.equal(s)
+	own := serveTree(t, b.config.Dest)
+	own.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		answer := httptest.NewRecorder()
+		own.present().ServeHTTP(answer, r)
+		answer.Header().Del("Tidemark-Upstream")
+		for key, values := range answer.Header() {
+			w.Header()[key] = values
+		}
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+		return true
+	})
+	b.config.Source = own.URL
+	b.refuses("is the source itself")
+}
+
 // The entries of another directory, with the ctimes of ours: that of a disk's clone
 // elsewhere, or made in the same moment here. It is no source of itself.
 func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
@@ -98,6 +132,53 @@ func TestARing(t *testing.T) {
 	require.Equal(t, "one", a.read("a/f"))
 	require.NoError(t, c.once())
 	next(c)
+}
+
+// A ring that was closed while its mirrors ran was not found either.
+func TestARingThatIsClosedLater(t *testing.T) {
+	s, a := overHTTP(t, "a/f = one")
+	log := &heard{}
+	a.config.Log = slog.New(slog.NewTextHandler(log, nil))
+	a.start()
+	a.eventually(s)
+	copied := newBench(t, serveTree(t, a.config.Dest).URL)
+	require.NoError(t, copied.once())
+	chain := disk.FormatHops(func() []disk.Hop { p := copied.published(); return p.Chain() }())
+	a.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Tidemark-Upstream", chain)
+		return false
+	})
+	s.change("a/f = two")
+	a.eventually(s) // the poll that waited was asked before
+	s.change("a/f = three")
+	log.eventually(t, "a ring")
+	require.Equal(t, "two", a.read("a/f"))
+	a.server.interfere(nil)
+	a.eventually(s)
+}
+
+// Where stamps do not prune, a ring in which nothing is new was found by the next full
+// walk only.
+func TestARingThatSaysNothingNew(t *testing.T) {
+	s := newTree(t, "a/f = one")
+	b := newBench(t, "")
+	b.server = serveTree(t, s.root)
+	b.config.Source = b.server.URL
+	log := &heard{}
+	b.config.Log = slog.New(slog.NewTextHandler(log, nil))
+	b.start()
+	b.eventually(s)
+	copied := newBench(t, serveTree(t, b.config.Dest).URL)
+	require.NoError(t, copied.once())
+	p := copied.published()
+	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Tidemark-Upstream", disk.FormatHops(p.Chain()))
+		return false
+	})
+	require.Eventually(t, func() bool {
+		s.publish("a/f") // a poll under way was asked before
+		return strings.Contains(log.String(), "a ring")
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // A mount by bind shows a directory under another path.

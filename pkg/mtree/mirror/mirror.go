@@ -34,6 +34,7 @@ type mirror struct {
 	turns   turns
 	adopted bool // --adopt was carried out, or found done
 	summed  bool // Config.Sums was
+	outside bool // a source without its id was not found in the copy
 	crowded crowded
 	hookDue bool // something changed since --exec ran
 
@@ -47,7 +48,7 @@ func open(c Config) (*mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Owner && !disk.MayChown() {
+	if c.Owner && !c.DryRun && !disk.MayChown() {
 		c.Log.Warn("--owner has no effect: this user may not give files away", "remedy", "run mirror as root, or with CAP_CHOWN")
 		c.Owner = false
 	}
@@ -126,6 +127,12 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 		return "", false, err
 	}
 	if holdAll == lostID {
+		if !m.outside {
+			if err := m.contains(ctx, a); err != nil {
+				return "", false, err
+			}
+			m.outside = true
+		}
 		return holdAll, false, m.heed(&a.listing, a)
 	}
 	more := m.rolledBack(a)

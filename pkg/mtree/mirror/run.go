@@ -121,6 +121,10 @@ func (d *daemon) turn(ctx context.Context) error {
 		return d.trouble(ctx, err)
 	}
 	d.heard(&a)
+	if err := d.ring(&a); err != nil {
+		d.again = true
+		return d.trouble(ctx, err)
+	}
 	if a.unchanged {
 		d.tries = 0
 		return nil
@@ -290,7 +294,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (answer, error) {
 		d.known = a.validator // a change of the root alone is no reason to walk
 	}
 	d.pause(ctx, stateLook-time.Since(start))
-	return answer{unchanged: true, none: a.none}, nil
+	return answer{unchanged: true, none: a.none, chain: a.chain}, nil
 }
 
 // awaitServe does the same at a server of another kind, and looks whether serve
