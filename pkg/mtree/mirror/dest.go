@@ -29,6 +29,7 @@ type dest struct {
 	times       disk.TimeRange
 	crossMounts bool
 	proven      proven
+	beginning   sync.Mutex // of a record that is read and then written
 	umask       uint32
 	flush       func() error // makes all that was written durable
 	inPlace     atomic.Bool  // directories filled aside cannot be moved into place here
