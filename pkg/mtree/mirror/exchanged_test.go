@@ -206,3 +206,18 @@ func TestExchangedWhileAFileIsTakenOver(t *testing.T) {
 		b.same(s)
 	}, "had/one = "+one+" @1000000000", "had/two = "+two+" @1000000000", "a/x = x", "b/x = x")
 }
+
+// A server that does not know &tags sends lines alone: these sums count.
+func TestSumsOfAnEarlierServer(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one @1000000000", "a/g = x")
+	b.equal(s)
+	s.forge("a/f", "two")
+	require.NoError(t, os.Chmod(s.path("a/g"), 0o640))
+	s.publish("a/f")
+	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		r.URL.RawQuery = strings.TrimSuffix(r.URL.RawQuery, "&tags")
+		return false
+	})
+	b.equal(s)
+	require.Contains(t, b.out.String(), "fetched 1 files")
+}
