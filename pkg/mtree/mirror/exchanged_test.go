@@ -14,6 +14,7 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve"
 )
 
 // Twins are directories of equal names, sizes and times, and of other bytes: when
@@ -220,4 +221,21 @@ func TestSumsOfAnEarlierServer(t *testing.T) {
 	})
 	b.equal(s)
 	require.Contains(t, b.out.String(), "fetched 1 files")
+}
+
+// A source without ids was copied, two directories were exchanged, and watch gave it
+// ids: the records had none, so the twins were taken for what was copied.
+func TestExchangedBeforeThereWereIDs(t *testing.T) {
+	s := newTree(t, "a/f = one @1000000000", "b/f = two @1000000000", "a/ @1000000000", "b/ @1000000000")
+	benches := []*bench{newBench(t, s.root), s.benchOverHTTP()}
+	for _, b := range benches {
+		require.True(t, b.passWith(s).complete)
+	}
+	s.exchange("a", "b")
+	s.watch()
+	benches[1].server.reopen(serve.Config{Root: s.root, Hidden: true})
+	for _, b := range benches {
+		require.True(t, b.passWith(s).complete)
+		b.same(s)
+	}
 }

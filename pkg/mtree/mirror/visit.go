@@ -124,8 +124,12 @@ func (p *pass) older(v *view) bool {
 }
 
 // unproved reports whether the copy has files of n of which nobody knows from
-// which listing they came: its record was begun before n was listed.
+// which listing they came, its record was begun before n was listed; or of which
+// directory, the source gave no id then and does now.
 func (v *view) unproved(have []mtree.Entry) bool {
+	if v.had && v.before.ID == "" && v.listing.ID != "" && len(have) > 0 {
+		return true
+	}
 	_, began := doubtsOf(v.before)
 	return v.had && began && v.before.Now == mtree.Stamp{} && v.listing.HasNow && len(have) > 0
 }
