@@ -382,7 +382,7 @@ func TestNothingIsNoAnswerToSince(t *testing.T) {
 func TestVerifyPassesNothingOver(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "a/g = two", "b/h = x")
 	b.equal(s)
-	for path, status := range map[string]int{"/a/?txt": http.StatusNotFound, "/b/?txt": http.StatusForbidden, "/?sums": http.StatusOK} {
+	for path, status := range map[string]int{"/a/?txt": http.StatusNotFound, "/b/?txt": http.StatusForbidden, "/?sums&tags": http.StatusOK} {
 		b.server.answer(path, status, "")
 		require.Error(t, Verify(t.Context(), b.config, false), path)
 	}

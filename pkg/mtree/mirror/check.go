@@ -35,7 +35,7 @@ func (p *pass) check(parcels []parcel) step {
 	}
 }
 
-func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map[string]sum, err error) {
+func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map[string]summed, err error) {
 	var paths []string
 	for _, parcel := range parcels {
 		for i := range parcel.changes {
@@ -49,14 +49,15 @@ func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map
 	return theirs, ours, local(err)
 }
 
-func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]sum, c *checked) {
+func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]summed, c *checked) {
 	n := parcel.n
 	for _, change := range parcel.changes {
 		path := mtree.JoinPath(n.path, change.Want.Name)
 		their, ok := theirs[path]
 		our, have := ours[path]
-		if !ok || !have || their != our {
-			// One that the source did not sum is fetched: the fetch says why.
+		if !ok || !have || their.sum != our.sum || !their.of(change.Want) {
+			// One that the source did not sum, or another one, is fetched: the
+			// fetch says why.
 			c.differ = append(c.differ, change)
 			continue
 		}

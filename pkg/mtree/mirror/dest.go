@@ -30,6 +30,7 @@ type dest struct {
 	times       disk.TimeRange
 	crossMounts bool
 	proven      proven
+	beginning   sync.Mutex // of a record that is read and then written
 	umask       uint32
 	flush       func() error // makes all that was written durable
 	linkless    bool         // its file system holds no symlinks

@@ -193,6 +193,12 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 	if err != nil {
 		return local(err)
 	}
+	if w.seems(got) {
+		// The next listing may show the other file, which equals this one.
+		if err := p.dest.begin(dir, n.path, n.record, n.doubts()|doubtBytes); err != nil {
+			return local(err)
+		}
+	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
 		return local(p.stageFile(dir, n, w.path, draft, h))
 	}

@@ -362,8 +362,8 @@ const sumsAtOnce = 10_000
 
 // sums implements source: by lists of sha256sum(1), or where no POST goes through
 // by reading the files.
-func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]sum, error) {
-	all := make(map[string]sum, len(paths))
+func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]summed, error) {
+	all := make(map[string]summed, len(paths))
 	for len(paths) > 0 {
 		some := paths[:min(len(paths), sumsAtOnce)]
 		paths = paths[len(some):]
@@ -378,12 +378,12 @@ func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]sum, 
 	return all, nil
 }
 
-func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]sum) error {
+func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]summed) error {
 	var body strings.Builder
 	for _, path := range paths {
 		body.WriteString(mtree.EscapeName(path) + "\n")
 	}
-	resp, err := s.post(ctx, request{query: "sums", body: body.String(), patient: true})
+	resp, err := s.post(ctx, request{query: "sums&tags", body: body.String(), patient: true})
 	if err != nil {
 		return err
 	}
@@ -396,7 +396,7 @@ func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string
 
 // sumEach reads the files themselves. As in the answer to a POST, one that is
 // gone, may not be read or changes meanwhile has no sum.
-func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[string]sum) error {
+func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[string]summed) error {
 	for _, path := range paths {
 		got, err := s.sumOf(ctx, path)
 		switch {
@@ -411,15 +411,15 @@ func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[strin
 }
 
 // sumOf reads a file whose whole length is told, and hashes it.
-func (s *httpSource) sumOf(ctx context.Context, path string) (got sum, err error) {
+func (s *httpSource) sumOf(ctx context.Context, path string) (got summed, err error) {
 	resp, err := s.do(ctx, request{path: escapePath(path), plain: true})
 	if err != nil {
 		return got, err
 	}
 	defer resp.Body.Close()
 	size := resp.ContentLength
-	if file, ok := parseFileTag(resp.Header.Get("ETag"), &mtree.Entry{}); ok {
-		size = file.Size
+	if got.file, got.told = parseFileTag(resp.Header.Get("ETag"), &mtree.Entry{}); got.told {
+		size = got.file.Size
 	} else if resp.Header.Get("Last-Modified") == "" {
 		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file", resp.Request.URL.Redacted())
 	}
@@ -430,15 +430,24 @@ func (s *httpSource) sumOf(ctx context.Context, path string) (got sum, err error
 	if _, err := copyBody(hash, &wholeBody{ReadCloser: resp.Body, low: size, high: size}); err != nil {
 		return got, err
 	}
-	return sum(hash.Sum(nil)), nil
+	got.sum = sum(hash.Sum(nil))
+	return got, nil
 }
 
-// readSums reads lines of sha256sum(1), at most one for each of the paths.
-func readSums(in io.Reader, paths []string, into map[string]sum) error {
+// readSums reads lines of sha256sum(1), at most one for each of the paths, each
+// behind a comment with the ETag of the file that was hashed, if the server knows
+// &tags.
+func readSums(in io.Reader, paths []string, into map[string]summed) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 64<<10)
-	for n := 0; lines.Scan(); n++ {
-		if n == len(paths) {
+	var one summed
+	for n, tags := 0, 0; lines.Scan(); {
+		if tag, is := strings.CutPrefix(lines.Text(), "# "); is && tags <= n {
+			one.file, one.told = parseFileTag(tag, &mtree.Entry{})
+			tags++
+			continue
+		}
+		if n++; n > len(paths) {
 			return fmt.Errorf("more sums than files were asked for: %d", n)
 		}
 		line, escaped := strings.CutPrefix(lines.Text(), `\`)
@@ -450,7 +459,9 @@ func readSums(in io.Reader, paths []string, into map[string]sum) error {
 		if escaped {
 			name = sumEscapes.Replace(name)
 		}
-		into[name] = sum(raw)
+		one.sum = sum(raw)
+		into[name] = one
+		one = summed{}
 	}
 	return lines.Err()
 }

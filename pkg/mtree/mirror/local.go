@@ -328,27 +328,27 @@ func entryOf(name string, info disk.Info) mtree.Entry {
 	}
 }
 
-func (s *localSource) sums(ctx context.Context, paths []string) (map[string]sum, error) {
+func (s *localSource) sums(ctx context.Context, paths []string) (map[string]summed, error) {
 	at := &lastDir{root: s.root, crossMounts: s.crossMounts, vouched: s.vouched}
 	return at.sums(ctx, paths)
 }
 
-// sumFiles hashes files below root, by their paths; those that cannot be read
-// are left out.
-func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []string) (map[string]sum, error) {
+// sumFiles hashes files below root, by their paths; those that cannot be read, or
+// change meanwhile, are left out.
+func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []string) (map[string]summed, error) {
 	at := &lastDir{root: root, crossMounts: crossMounts}
 	return at.sums(ctx, paths)
 }
 
-func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]sum, error) {
+func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]summed, error) {
 	defer l.close()
-	sums := make(map[string]sum, len(paths))
+	sums := make(map[string]summed, len(paths))
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		d, err := l.open(mtree.ParentPath(path))
-		var s sum
+		var s summed
 		if err == nil {
 			s, err = sumFile(ctx, d, mtree.BaseName(path))
 		}
@@ -356,7 +356,7 @@ func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]sum, err
 			sums[path] = s
 		} else if ctx.Err() != nil {
 			return nil, ctx.Err()
-		} else if !disk.IsGone(err) && !disk.IsDenied(err) && !errors.Is(err, disk.ErrNotRegular) {
+		} else if !disk.IsGone(err) && !disk.IsDenied(err) && !errors.Is(err, disk.ErrNotRegular) && !errors.Is(err, errMoved) {
 			return nil, err
 		}
 	}
@@ -377,8 +377,8 @@ func (r endable) Read(buf []byte) (int, error) {
 	return r.in.Read(buf)
 }
 
-func sumFile(ctx context.Context, d *disk.Dir, name string) (s sum, err error) {
-	f, _, err := d.OpenFile(name)
+func sumFile(ctx context.Context, d *disk.Dir, name string) (s summed, err error) {
+	f, info, err := d.OpenFile(name)
 	if err != nil {
 		return s, err
 	}
@@ -387,5 +387,13 @@ func sumFile(ctx context.Context, d *disk.Dir, name string) (s sum, err error) {
 	if _, err := copyBody(h, endable{ctx, f}); err != nil {
 		return s, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 	}
-	return sum(h.Sum(nil)), nil
+	now, err := disk.StatFile(f)
+	if err != nil {
+		return s, err
+	}
+	s = summed{sum(h.Sum(nil)), entryOf(name, info), true}
+	if then := entryOf(name, now); !s.of(&then) {
+		return s, errMoved
+	}
+	return s, nil
 }

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -75,22 +76,35 @@ func (d *dest) complete(r disk.Record, info disk.Info, stamp mtree.Stamp) bool {
 }
 
 // begin notes that something in dir is about to change. A directory of which
-// nothing is known gets the `now` and id of the listing it is compared with, and
-// what the source left out of that listing counts if it was less than before, or
-// left out by other options: the copy may soon have what is hidden again later.
+// nothing is known gets the `now` and id of the listing it is compared with, one
+// whose record lacks them as well, and what the source left out of that listing
+// counts if it was less than before, or left out by other options: the copy may
+// soon have what is hidden again later. Without a listing, now being zero, a
+// directory without a record stays so: it is unfinished, and a record without
+// `now` and id would say that its files need no sums.
 // Cost: one getxattr, the first time one setxattr.
 func (d *dest) begin(dir *disk.Dir, path string, now disk.Record, doubts doubts) error {
+	d.beginning.Lock()
+	defer d.beginning.Unlock()
 	r, known := d.record(dir, path)
 	if !known {
+		if now == (disk.Record{}) && doubts == 0 {
+			return nil
+		}
 		r = now
 	} else if had, began := doubtsOf(r); began {
 		doubts |= had
 	}
 	to := doubts.stamp()
 	shows := known && now.Stamp != mtree.Stamp{} && (now.E != r.E || now.Excluded < r.Excluded)
-	if known && r.Stamp == to && !shows {
+	lacks := r.Now == mtree.Stamp{} && now.Now != mtree.Stamp{} || r.ID == "" && now.ID != ""
+	if known && r.Stamp == to && !shows && !lacks {
 		return nil
 	}
+	if (r.Now == mtree.Stamp{}) {
+		r.Now = now.Now
+	}
+	r.ID = cmp.Or(r.ID, now.ID)
 	if shows {
 		r.Excluded, r.E = now.Excluded, now.E
 	}

@@ -287,7 +287,7 @@ func TestSettledFilesAreNotSummedAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, p.complete)
 		for _, asked := range b.server.requests() {
-			if strings.HasSuffix(asked, "?sums") {
+			if strings.HasSuffix(asked, "?sums&tags") {
 				n++
 			}
 		}

@@ -27,10 +27,21 @@ type source interface {
 
 	// sums returns the SHA-256 of files by their paths. A file that cannot be
 	// read is missing from the result.
-	sums(ctx context.Context, paths []string) (map[string]sum, error)
+	sums(ctx context.Context, paths []string) (map[string]summed, error)
 }
 
 type sum = [sha256.Size]byte
+
+// summed is the sum of a file, and which file that is: its path may have been that
+// of another one when it was read.
+type summed struct {
+	sum  sum
+	file mtree.Entry // size and times
+	told bool        // those are known: earlier servers do not tell
+}
+
+// of reports whether it may be the sum of the file that was listed.
+func (s *summed) of(listed *mtree.Entry) bool { return !s.told || sameFile(listed, &s.file) }
 
 // wanted is a file to fetch.
 type wanted struct {
@@ -55,6 +66,12 @@ func (w *wanted) same(got *mtree.Entry) bool {
 		return w.unless || w.vague.fits(w.vague.listed, got.MTime, got.Size)
 	}
 	return sameFile(w.Entry, got)
+}
+
+// seems reports whether what is read is not the file that was listed, and will be
+// equal to that in all that a copy keeps.
+func (w *wanted) seems(got *mtree.Entry) bool {
+	return w.vague == nil && !sameFile(w.Entry, got) && w.Size == got.Size && w.MTime == got.MTime
 }
 
 // putFunc stores the file want[i]. body gives errMoved instead of io.EOF if what

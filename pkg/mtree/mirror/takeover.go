@@ -135,7 +135,7 @@ func (f *finds) worthSumming(n *node, changes []mtree.Change) (paths []string) {
 	return paths
 }
 
-func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, theirs map[string]sum, found *finds, h *haul) (rest []mtree.Change) {
+func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, theirs map[string]summed, found *finds, h *haul) (rest []mtree.Change) {
 	dir, err := p.openToChange(n)
 	if err != nil {
 		h.err = local(err)
@@ -144,12 +144,13 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 	defer dir.Close()
 	for _, c := range changes {
 		their, ok := theirs[mtree.JoinPath(n.path, c.Want.Name)]
+		ok = ok && their.of(c.Want)
 		taken := false
 		for _, path := range found.bySize[c.Want.Size] {
 			if taken || !ok || ctx.Err() != nil {
 				break
 			}
-			if our, err := found.sum(ctx, p.dest, path); err == nil && our == their {
+			if our, err := found.sum(ctx, p.dest, path); err == nil && our == their.sum {
 				taken = p.takeFile(ctx, dir, c, path) == nil
 			}
 		}
@@ -180,9 +181,9 @@ func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
 	defer dir.Close()
 	s, err := sumFile(ctx, dir, mtree.BaseName(path))
 	if err == nil {
-		f.sums[path] = s
+		f.sums[path] = s.sum
 	}
-	return s, err
+	return s.sum, err
 }
 
 // takeFile gives the file at path the name in dir too, by a hard link where

@@ -228,13 +228,14 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
-	for _, name := range names {
+	for i, name := range names {
 		their, ok := theirs[name]
 		switch {
-		case !ok:
-			// It may not be read, or is gone, or somebody swallowed its line.
+		case !ok || !their.of(files[i].Want):
+			// It may not be read, or is gone, or another one, or somebody swallowed
+			// its line.
 			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "no sum of"})
-		case their != ours[name]:
+		case their.sum != ours[name].sum:
 			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "differs", bytes: true})
 		}
 	}

@@ -127,6 +127,17 @@ func (p *pass) older(v *view) bool {
 	return v.had && !began && !p.source.foreign && v.listing.Stamp.Before(v.before.Stamp)
 }
 
+// unproved reports whether the copy has files of n of which nobody knows from
+// which listing they came, its record was begun before n was listed; or of which
+// directory, the source gave no id then and does now.
+func (v *view) unproved(have []mtree.Entry) bool {
+	if v.had && v.before.ID == "" && v.listing.ID != "" && len(have) > 0 {
+		return true
+	}
+	_, began := doubtsOf(v.before)
+	return v.had && began && v.before.Now == mtree.Stamp{} && v.listing.HasNow && len(have) > 0
+}
+
 // ask takes the listing of n; one older than its parent lists comes from a
 // cache and is asked for once more.
 func (p *pass) ask(ctx context.Context, n *node, v *view) (*answer, error) {
@@ -250,8 +261,10 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 		}
 	}
 	another := v.had && replaced(v.before, &v.listing)
-	older := p.older(v)
-	if older {
+	// Until n is complete its files are of more than one directory, or of more than
+	// one time. What is below shows for itself whether that is so.
+	alone := another || p.older(v) || v.unproved(have)
+	if alone {
 		v.more |= doubtBytes
 	}
 	v.record = recordOf(&v.listing)
@@ -260,7 +273,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	}
 	pl := planner{
 		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks || p.dest.linkless, owner: p.config.Owner,
-		keep: p.config.NoDelete, held: p.wasHeld, hides: p.hides(v), replaced: another || v.more&doubtBytes != 0,
+		keep: p.config.NoDelete, held: p.wasHeld, hides: p.hides(v), replaced: v.more&doubtBytes != 0,
 		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
 		checked: p.seen.settled,
 	}
@@ -269,8 +282,8 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	for _, c := range v.plan.dirs {
 		child := n.child(c.Want)
 		child.deep, child.more, child.nested = v.deep, v.more, v.nested
-		if older {
-			child.more = n.more // each shows for itself whether it is
+		if alone {
+			child.more = n.more
 		}
 		child.fresh = c.What&(mtree.Absent|mtree.Type) != 0
 		if child.fresh || another || v.deep || p.full || !p.prunes(dir, child, c.Have) {

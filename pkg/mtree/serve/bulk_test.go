@@ -177,6 +177,24 @@ func TestSums(t *testing.T) {
 	require.Equal(t, "no-store", posted.Header.Get("Cache-Control"))
 }
 
+// A sum did not say of which file it is, and its path may have been another one's: with
+// &tags it does, in a comment that sha256sum(1) passes over.
+func TestSumsWithTags(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1", "b": "2"})
+	a := s.get("/?sums&tags")
+	require.Equal(t, 200, a.StatusCode)
+	lines := strings.Split(a.body, "\n")
+	require.Len(t, lines, 5)
+	require.Equal(t, "# "+s.get("/a").Header.Get("ETag"), lines[0])
+	require.Equal(t, "# "+s.get("/b").Header.Get("ETag"), lines[2])
+	require.Equal(t, s.get("/?sums").body, lines[1]+"\n"+lines[3]+"\n")
+	check := exec.Command("sha256sum", "--strict", "-c")
+	check.Dir, check.Stdin = s.root, strings.NewReader(a.body)
+	out, err := check.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Equal(t, a.body, s.do(http.MethodPost, "/?sums&tags", strings.NewReader("a\nb\n")).body)
+}
+
 // Work that a client can ask for without bound is bounded. Who wants more waits, and
 // gets the place of one who waits for its client: sixteen slow readers locked out
 // all others behind their address, for as long as they liked.

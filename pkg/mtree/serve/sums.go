@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // sumsType is the media type of a list of sums.
@@ -62,20 +63,25 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 	h.bulk(w, r, v, paths)
 }
 
-// sendSums sends a line of sha256sum(1) for each file. One that is missing,
-// unreadable, no regular file or changes meanwhile is left out.
+// sendSums sends a line of sha256sum(1) for each file, with &tags behind a comment
+// that says which version of the file it is of. One that is missing, unreadable, no
+// regular file or changes meanwhile is left out.
 func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
 	out := newSink(w, identity)
 	out.place = v.place
 	var body []byte
+	tags := v.has("tags")
 	last := time.Now()
 	for _, path := range paths {
-		sum, err := h.sum(r.Context(), w, mtree.JoinPath(v.path, path))
+		sum, info, err := h.sum(r.Context(), w, mtree.JoinPath(v.path, path))
 		if err := r.Context().Err(); err != nil {
 			h.abort(err)
 		}
 		if err != nil {
 			continue
+		}
+		if tags {
+			body = append(append(append(body, "# "...), fileTag(info)...), '\n')
 		}
 		body = appendSum(body, sum, path)
 		if time.Since(last) > sumFlush {
@@ -94,21 +100,21 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 	}
 }
 
-// sum hashes one published regular file. As many are hashed at once as there
+// sum hashes one published regular file, and says which it was. As many are hashed at once as there
 // are processors, whoever asks. However long both take, the deadline for writing
 // to w is moved on: over HTTP/2 it ends the answer also while nothing is written.
-func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (sum [sha256.Size]byte, err error) {
+func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (sum [sha256.Size]byte, info disk.Info, err error) {
 	if h.hidden(path, false) {
-		return sum, os.ErrNotExist
+		return sum, info, os.ErrNotExist
 	}
 	if err := h.enterHashing(ctx, w); err != nil {
-		return sum, err
+		return sum, info, err
 	}
 	defer func() { <-h.hashing }()
 	var extended time.Time
-	f, _, err := h.openRegular(path)
+	f, info, err := h.openRegular(path)
 	if err != nil {
-		return sum, err
+		return sum, info, err
 	}
 	defer f.Close()
 	hash := sha256.New()
@@ -117,12 +123,12 @@ func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (
 	for at := int64(0); at < f.Size; {
 		piece := buf[:min(int64(len(buf)), f.Size-at)]
 		if _, err := f.ReadAt(piece, at); err != nil {
-			return sum, errors.Join(errChanged, err)
+			return sum, info, errors.Join(errChanged, err)
 		}
 		hash.Write(piece)
 		at += int64(len(piece))
 		if err := ctx.Err(); err != nil {
-			return sum, err
+			return sum, info, err
 		}
 		if time.Since(extended) > extendEvery {
 			extended = time.Now()
@@ -130,11 +136,11 @@ func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (
 		}
 	}
 	if err := stillThat(f); err != nil {
-		return sum, err
+		return sum, info, err
 	}
 	h.cfg.Stats.Sums.Add(1)
 	hash.Sum(sum[:0])
-	return sum, nil
+	return sum, info, nil
 }
 
 // enterHashing waits until one more file may be hashed.

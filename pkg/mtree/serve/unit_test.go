@@ -105,7 +105,7 @@ func TestHashingMovesTheDeadlineOn(t *testing.T) {
 	require.NoError(t, err)
 	defer h.Close()
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-	_, err = h.sum(t.Context(), w, "a")
+	_, _, err = h.sum(t.Context(), w, "a")
 	require.NoError(t, err)
 	require.Len(t, w.set, 1)
 	require.WithinDuration(t, time.Now().Add(writeTimeout), w.set[0], writeTimeout/2)
