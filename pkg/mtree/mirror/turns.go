@@ -10,9 +10,10 @@ type turns struct {
 	told bool
 }
 
-// turn reports, once, that an E came back that was another's successor.
+// turn reports, once, that an E came back that was another's successor. A copy that
+// lost its .tidemark has none, "".
 func (t *turns) turn(was, e string) bool {
-	back := was != e && t.seen[e]
+	back := was != "" && was != e && t.seen[e]
 	if t.seen == nil {
 		t.seen = map[string]bool{}
 	}

@@ -263,8 +263,8 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	another := v.had && replaced(v.before, &v.listing)
 	// Until n is complete its files are of more than one directory, or of more than
 	// one time. What is below shows for itself whether that is so.
-	alone := another || p.older(v) || v.unproved(have)
-	if alone {
+	below := v.more
+	if another || p.older(v) || v.unproved(have) {
 		v.more |= doubtBytes
 	}
 	v.record = recordOf(&v.listing)
@@ -281,10 +281,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	p.leftOut(v)
 	for _, c := range v.plan.dirs {
 		child := n.child(c.Want)
-		child.deep, child.more, child.nested = v.deep, v.more, v.nested
-		if alone {
-			child.more = n.more
-		}
+		child.deep, child.more, child.nested = v.deep, below, v.nested
 		child.fresh = c.What&(mtree.Absent|mtree.Type) != 0
 		if child.fresh || another || v.deep || p.full || !p.prunes(dir, child, c.Have) {
 			v.below = append(v.below, child)
