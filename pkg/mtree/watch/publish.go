@@ -241,6 +241,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	own, fresh := p.arm(ref, d, name, child)
 	top := p.value(info.MTime, info.CTime, p.clock.now())
 	if p.border(child, path) {
+		p.apart.open(path)
 		return top, true // armed all the same: its watcher may end
 	}
 	top = mtree.Later(top, p.inside(child, info, own, path, fresh))
