@@ -36,25 +36,25 @@ func TestTokensAreReadAnew(t *testing.T) {
 
 		// What was written just now may be half of it: nothing new, and no more what is
 		// gone.
-		time.Sleep(lookEvery)
+		advance(lookEvery)
 		rewrite(t, file, "both\nne", time.Now())
 		require.Equal(t, []string{"both"}, tokens.Tokens())
 		rewrite(t, file, "both\nnew\n", time.Now())
 		require.Equal(t, []string{"both"}, tokens.Tokens(), "not looked at twice in a second")
-		time.Sleep(lookEvery)
+		advance(lookEvery)
 		require.Equal(t, []string{"both"}, tokens.Tokens())
-		time.Sleep(lookEvery)
+		advance(lookEvery)
 		require.Equal(t, []string{"both", "new"}, tokens.Tokens(), "whole: unchanged for a second")
 
 		// One that nobody looked at for long is whole at the first look.
 		rewrite(t, file, "another\n", time.Now())
-		time.Sleep(time.Hour)
+		advance(time.Hour)
 		require.Equal(t, []string{"another"}, tokens.Tokens())
 
 		// Renamed into place with the times of another.
 		require.NoError(t, os.Rename(file, file+".old"))
 		rewrite(t, file, "renamed\n", time.Now().Add(-time.Hour))
-		time.Sleep(lookEvery)
+		advance(lookEvery)
 		require.Equal(t, []string{"renamed"}, tokens.Tokens())
 		require.NotContains(t, log.String(), "WARN")
 	})
@@ -77,19 +77,19 @@ func TestTokensThatAreTakenAway(t *testing.T) {
 				require.NoError(t, err)
 				away(t, file)
 				for range 4 {
-					time.Sleep(lookEvery)
+					advance(lookEvery)
 					require.Equal(t, []string{"old"}, tokens.Tokens())
 				}
 				require.Equal(t, 1, strings.Count(log.String(), "WARN"), "said once")
-				time.Sleep(tokensGrace)
+				advance(tokensGrace)
 				require.Empty(t, tokens.Tokens())
-				time.Sleep(time.Hour)
+				advance(time.Hour)
 				require.Empty(t, tokens.Tokens())
 				require.Equal(t, 1, strings.Count(log.String(), "ERROR"), "said once")
 				rewrite(t, file, "old\nnew\n", time.Now())
-				time.Sleep(lookEvery)
+				advance(lookEvery)
 				require.Equal(t, []string{"old"}, tokens.Tokens())
-				time.Sleep(lookEvery)
+				advance(lookEvery)
 				require.Equal(t, []string{"old", "new"}, tokens.Tokens())
 			})
 		})
@@ -108,7 +108,7 @@ func TestTokensThatCannotBeRead(t *testing.T) {
 		require.NoError(t, os.Remove(file))
 		require.NoError(t, syscall.Mkfifo(file, 0o600))
 		for range 10 {
-			time.Sleep(lookEvery)
+			advance(lookEvery)
 			require.Equal(t, []string{"old"}, tokens.Tokens())
 		}
 		require.Equal(t, 1, strings.Count(log.String(), "WARN"), log.String())
@@ -121,7 +121,7 @@ func TestTokensThatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens, err := OpenTokens(fmt.Sprintf("/proc/self/fd/%d", r.Fd()), slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
-		time.Sleep(time.Hour)
+		advance(time.Hour)
 		require.Equal(t, []string{"piped"}, tokens.Tokens())
 	})
 	require.NoError(t, r.Close())
@@ -139,13 +139,13 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 		before, token, err := c.Load(slog.New(slog.NewTextHandler(&log, nil)))
 		require.NoError(t, err)
 		require.Equal(t, "first", token)
-		time.Sleep(lookEvery)
+		advance(lookEvery)
 		same, _ := c.Now()
 		require.Same(t, before, same)
 
 		rewrite(t, dir+"/token", "second\n", time.Now())
 		serial := certificate(t, dir)
-		time.Sleep(lookEvery)
+		advance(lookEvery)
 		after, token := c.Now()
 		require.Equal(t, "second", token)
 		require.NotSame(t, before, after)
@@ -154,7 +154,7 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 		require.NoError(t, os.Remove(dir+"/token"))
 		rewrite(t, dir+"/cert.pem", "half", time.Now())
 		for range 3 {
-			time.Sleep(lookEvery)
+			advance(lookEvery)
 			kept, token := c.Now()
 			require.Same(t, after, kept)
 			require.Equal(t, "second", token)
@@ -173,7 +173,7 @@ func TestCertificateIsReadAnew(t *testing.T) {
 		config, _, err := w.tls(slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		requireSerial := func(want any) {
-			time.Sleep(lookEvery)
+			advance(lookEvery)
 			cert, err := config.GetCertificate(&tls.ClientHelloInfo{})
 			require.NoError(t, err)
 			require.Equal(t, want, cert.Leaf.SerialNumber)
@@ -234,3 +234,6 @@ func TestClientCAsAreReadAnew(t *testing.T) {
 	require.NoError(t, os.WriteFile(ca, []byte("half"), 0o600))
 	require.NoError(t, is())
 }
+
+// advance lets time pass, in a bubble of synctest.
+func advance(d time.Duration) { <-time.After(d) }
