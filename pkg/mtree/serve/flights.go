@@ -13,11 +13,10 @@ type flights struct {
 	by map[flightKey]*lane
 }
 
-// flightKey says what must be the same for one making to serve several. time is
-// zero, but for its e, where no stamp proves a listing.
+// flightKey says what must be the same for one making to serve several.
 type flightKey struct {
 	pageKey
-	time  pageTime
+	e     string // tree, epoch and options
 	state disk.State
 }
 
@@ -27,6 +26,7 @@ type lane struct{ under, next *flight }
 
 // flight is one making.
 type flight struct {
+	time pageTime // what the directory showed to whoever makes it; zero: no stamp proves it
 	done chan struct{}
 	page *page
 	err  error
@@ -36,9 +36,10 @@ func newFlights() *flights { return &flights{by: map[flightKey]*lane{}} }
 
 // do returns what make makes, or somebody else's make of the same key: one that
 // begins after this call, for one under way may have read already what has changed
-// since; or also that one if the key's time proves it.
-func (f *flights) do(key flightKey, proven bool, make func() (*page, error)) (*page, error) {
-	own, before, mine := f.join(key, proven)
+// since; or also that one if it is of the same time, which proves it. So a directory
+// that changes all the while is read by one after the other, for all who wait.
+func (f *flights) do(key flightKey, time pageTime, make func() (*page, error)) (*page, error) {
+	own, before, mine := f.join(key, time)
 	if !mine {
 		<-own.done
 		return own.page, own.err
@@ -55,7 +56,7 @@ func (f *flights) do(key flightKey, proven bool, make func() (*page, error)) (*p
 
 // join returns the flight to wait for; one that is mine begins when before, if there
 // is one, has ended.
-func (f *flights) join(key flightKey, proven bool) (own, before *flight, mine bool) {
+func (f *flights) join(key flightKey, time pageTime) (own, before *flight, mine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l := f.by[key]
@@ -63,13 +64,13 @@ func (f *flights) join(key flightKey, proven bool) (own, before *flight, mine bo
 		l = &lane{}
 		f.by[key] = l
 	}
-	if proven && l.under != nil {
+	if l.under != nil && time != (pageTime{}) && l.under.time == time {
 		return l.under, nil, false
 	}
 	if l.next != nil {
 		return l.next, nil, false
 	}
-	l.next = &flight{done: make(chan struct{})}
+	l.next = &flight{time: time, done: make(chan struct{})}
 	return l.next, l.under, true
 }
 

@@ -68,23 +68,22 @@ var errUnmade = errors.New("the making of a listing ended early")
 // page returns the listing of dir as it is to be sent: from the cache, or made, with
 // all who want the same now.
 func (h *Handler) page(r *http.Request, v *view, dir *disk.Dir) (*page, error) {
-	key := flightKey{pageKey: v.key(), time: pageTime{e: v.snap.e}, state: v.snap.State}
-	proven := v.snap.State == disk.Watched
-	if proven {
+	key, time := flightKey{pageKey: v.key(), e: v.snap.e, state: v.snap.State}, pageTime{}
+	if v.snap.State == disk.Watched {
 		if p := h.cache.get(v.key(), v.time()); p != nil {
 			h.cfg.Stats.Cached.Add(1)
 			return p, nil
 		}
-		key.time = v.time()
+		time = v.time()
 	}
-	return h.share(r, key, proven, func() (*page, error) { return h.makePage(r, v, dir) })
+	return h.share(r, key, time, func() (*page, error) { return h.makePage(r, v, dir) })
 }
 
 // share makes a page with all who want the same. One whose maker's client has gone
 // while it waited for its turn is made anew.
-func (h *Handler) share(r *http.Request, key flightKey, proven bool, make func() (*page, error)) (*page, error) {
+func (h *Handler) share(r *http.Request, key flightKey, time pageTime, make func() (*page, error)) (*page, error) {
 	for {
-		p, err := h.flights.do(key, proven, make)
+		p, err := h.flights.do(key, time, make)
 		if err != nil && errors.Is(err, context.Canceled) && r.Context().Err() == nil {
 			continue
 		}
@@ -99,6 +98,9 @@ func (h *Handler) makePage(r *http.Request, v *view, dir *disk.Dir) (*page, erro
 		return nil, err
 	}
 	defer leave()
+	if err := h.look(v, dir); err != nil { // anew: it waited for another reading, maybe
+		return nil, err
+	}
 	l, err := h.read(v, dir)
 	if err != nil {
 		return nil, err

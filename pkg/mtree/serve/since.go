@@ -272,8 +272,8 @@ func (t *telling) readNow(path string, ahead bool) (*page, error) {
 	case info.Size > t.h.largeSize && ahead:
 		return nil, errLater
 	}
-	key := flightKey{pageKey: blockKey(path, full), time: pageTime{e: t.h.tree.now().e}}
-	return t.h.share(t.r, key, false, func() (*page, error) {
+	key := flightKey{pageKey: blockKey(path, full), e: t.h.tree.now().e}
+	return t.h.share(t.r, key, pageTime{}, func() (*page, error) {
 		leave, err := t.h.passLarge(t.r, info.Size)
 		if err != nil {
 			return nil, err
