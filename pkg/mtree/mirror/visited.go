@@ -65,6 +65,26 @@ func (p *pass) visited(n *node, v *view) {
 	for _, e := range v.plan.odd {
 		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))
 	}
+	p.tellVisit(n, v)
+	if p.config.DryRun {
+		p.itemise(n, v)
+	}
+	for _, child := range slices.Backward(v.below) {
+		n.open++
+		p.steps = append(p.steps, task{nodes: []*node{child}, step: p.visit(child, nil)})
+		child.open++
+	}
+	if p.config.DryRun {
+		return
+	}
+	if len(v.plan.check) > 0 {
+		p.pack(&p.checks, parcel{n: n, changes: v.plan.check})
+	}
+	p.addFetches(n, v.plan.fetch)
+}
+
+// tellVisit logs and counts what a visit left out, and what has no effect here.
+func (p *pass) tellVisit(n *node, v *view) {
 	for _, e := range v.plan.kept {
 		p.config.Log.Info("kept", "path", quoted(mtree.JoinPath(n.path, e.Name)), "why", "the source may have it and not list it",
 			"remedy", "delete it in DEST if it is not wanted")
@@ -81,21 +101,6 @@ func (p *pass) visited(n *node, v *view) {
 	}
 	p.skip(n, int64(len(v.plan.skipped)), "symlinks that are absolute, lead out or are not wanted")
 	p.skip(n, int64(len(v.plan.deep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", maxPath))
-	if p.config.DryRun {
-		p.itemise(n, v)
-	}
-	for _, child := range slices.Backward(v.below) {
-		n.open++
-		p.steps = append(p.steps, task{nodes: []*node{child}, step: p.visit(child, nil)})
-		child.open++
-	}
-	if p.config.DryRun {
-		return
-	}
-	if len(v.plan.check) > 0 {
-		p.pack(&p.checks, parcel{n: n, changes: v.plan.check})
-	}
-	p.addFetches(n, v.plan.fetch)
 }
 
 // made counts the names that a visit added to the copy, failures aside.
