@@ -21,6 +21,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 var update = flag.Bool("update", false, "write testdata/answers.txt anew")
@@ -227,7 +228,7 @@ func (a *answers) copies() {
 		s.cfg = serve.Config{Root: s.root}
 		s.write("d/a", "1")
 		s.settle()
-		watched(a.T, s.root, disk.Mirrored)
+		watched(a.T, s.root, wire.Mirrored)
 		s.alterTree(func(tree *disk.Tree) { tree.Path = "/up" })
 		if finished {
 			a.finish(s, "", "d")
