@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
 // settling is the batch that is being gathered.
@@ -94,7 +95,7 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 
 // stepped reads the clock that somebody set: back is a loss, at once.
 func (w *watcher) stepped(ctx context.Context) error {
-	if w.clock.now(); !w.clock.setBack {
+	if w.clock.Now(); !w.clock.SetBack() {
 		return nil
 	}
 	return w.settled(ctx)
@@ -124,13 +125,13 @@ func (w *watcher) quiet(ctx context.Context) error {
 func (w *watcher) settled(ctx context.Context) error {
 	w.batch.timer.Stop()
 	w.batch.open = false
-	if w.clock.now(); !w.clock.setBack { // else the floor is a matter for the audit
+	if w.clock.Now(); !w.clock.SetBack() { // else the floor is a matter for the audit
 		w.pause(ctx)
 	}
 	began := time.Now()
 	defer func() { w.batch.cost = time.Since(began) }()
-	read := w.clock.now()
-	if w.clock.setBack {
+	read := w.clock.Now()
+	if w.clock.SetBack() {
 		w.lose("the clock was set back", true)
 	}
 	w.left.take()
@@ -186,9 +187,9 @@ func (w *watcher) found(ctx context.Context, findings []finding) error {
 
 // pause waits until the least new stamp is at most the next granule of the
 // clock: a file system that stores whole seconds has one new stamp a second. It
-// need not be reached: a stamp is not to equal what the kernel sets (rule.stamp).
+// need not be reached: a stamp is not to equal what the kernel sets (stamprule.Rule.Stamp).
 func (w *watcher) pause(ctx context.Context) {
-	least := rule{w.floor, w.granule}.least()
+	least := stamprule.Rule{Floor: w.floor, Granule: w.granule}.Least()
 	wait := least.Sub(w.Now().Floor(w.granule).Add(w.granule))
 	if wait <= 0 {
 		return
@@ -234,7 +235,7 @@ func (w *watcher) saveLeft() {
 // reach moves the checkpoint: read was taken before the queue was found empty,
 // and all that was in it is published.
 func (w *watcher) reach(read mtree.Stamp) {
-	at := read.Add(-ctimeLag).Floor(w.granule)
+	at := read.Add(-stamprule.CtimeLag).Floor(w.granule)
 	if w.status.Checkpoint == nil || at.After(*w.status.Checkpoint) {
 		w.status.Checkpoint = &at
 	}
@@ -268,7 +269,7 @@ func (w *watcher) lose(why string, newEpoch bool) {
 	g.loss, g.slow = true, false
 	if newEpoch {
 		g.all, g.told = true, true
-		w.clock.restart()
+		w.clock.Restart()
 		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
 		w.audits.owed = true                                                // who sees the epoch sees that state, too
 		w.status.State = w.state()

@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
 // publisher writes the stamps of one batch: deepest first, the root last. It
@@ -20,7 +21,7 @@ import (
 // it concerns.
 type publisher struct {
 	*watcher
-	rule
+	rule    stamprule.Rule
 	batch   *batch
 	stamped int         // directories written
 	top     mtree.Stamp // highest stamp given, also where it was refused
@@ -37,7 +38,7 @@ type change struct {
 
 // publish stamps the batch and returns what was done.
 func (w *watcher) publish(b *batch) *publisher {
-	p := &publisher{watcher: w, rule: rule{w.floor, w.granule}, batch: b, top: w.floor}
+	p := &publisher{watcher: w, rule: stamprule.Rule{Floor: w.floor, Granule: w.granule}, batch: b, top: w.floor}
 	info, err := w.root.Self()
 	if err != nil {
 		p.failure = err
@@ -72,7 +73,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 		raise(p.entry(d, info, ref, e, path))
 	}
 	if t.dirty {
-		raise(p.least(), true)
+		raise(p.rule.Least(), true)
 	}
 	if t.self {
 		var value mtree.Stamp
@@ -80,7 +81,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 		raise(value, t.self)
 	}
 	if f := t.found; f != nil && !f.first {
-		raise(p.value(f.mtime, f.ctime, p.clock.now()), true)
+		raise(p.rule.Value(f.mtime, f.ctime, p.clock.Now()), true)
 	}
 	if !ok {
 		if t.found != nil { // and it is of the first run
@@ -116,7 +117,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path str
 		return mtree.Stamp{}, false
 	}
 	if p.border(child, path) { // an entry of d, and nothing inside
-		return p.value(info.MTime, info.CTime, p.clock.now()), t.self || t.found != nil || t.touches(mtree.MarkerName)
+		return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), t.self || t.found != nil || t.touches(mtree.MarkerName)
 	}
 	return p.within(child, info, t, path)
 }
@@ -129,7 +130,7 @@ func (p *publisher) unopened(d *disk.Dir, t *twig, name, path string, err error)
 		p.vanished(t, path)
 		return mtree.Stamp{}, false
 	}
-	return p.least(), p.trouble.cannotRead(path, info.Node.Ino, err)
+	return p.rule.Least(), p.trouble.cannotRead(path, info.Node.Ino, err)
 }
 
 // vanished forgets what is told apart of a directory that is gone, and of those
@@ -182,18 +183,18 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	case p.apart.closed(path, e.Name):
 		stamp, ok := p.reopen(d, self, p.source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
 		if !ok {
-			stamp = p.least()
+			stamp = p.rule.Least()
 		}
 		return stamp, true
 	case err != nil:
 		if p.apart.anyRefuses() {
 			p.trouble.accept(mtree.JoinPath(path, e.Name))
 		}
-		return p.least(), true // gone, or not to be looked at: the name changed
+		return p.rule.Least(), true // gone, or not to be looked at: the name changed
 	case info.Kind == mtree.Dir && (p.left.shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
 		return mtree.Stamp{}, false
 	}
-	return p.value(info.MTime, info.CTime, p.clock.now()), true
+	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
 }
 
 // marked handles a .tidemark that came or went in d, or whose watcher or mirror
@@ -214,7 +215,7 @@ func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	if err != nil || p.left.untouched(d, info) || p.trouble.loses(path) {
 		return mtree.Stamp{}, false
 	}
-	return p.value(info.MTime, info.CTime, p.clock.now()), true
+	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
 }
 
 // arrived stamps the directory that came to stand at name, with every directory
@@ -223,23 +224,23 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	child, err := d.OpenDir(name)
 	if disk.IsGone(err) {
 		p.apart.open(path)
-		return p.least(), true // it left again, or something else stands there
+		return p.rule.Least(), true // it left again, or something else stands there
 	}
 	if err != nil {
 		p.unopened(d, nil, name, path, err)
-		return p.least(), true
+		return p.rule.Least(), true
 	}
 	defer child.Close()
 	info, err := child.Self()
 	if err != nil {
 		p.unopened(d, nil, name, path, err)
-		return p.least(), true
+		return p.rule.Least(), true
 	}
 	if p.foreign(self, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
 	}
 	own, fresh := p.arm(ref, d, name, child)
-	top := p.value(info.MTime, info.CTime, p.clock.now())
+	top := p.rule.Value(info.MTime, info.CTime, p.clock.Now())
 	if p.border(child, path) {
 		p.apart.open(path)
 		return top, true // armed all the same: its watcher may end
@@ -252,7 +253,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 // returns the greatest value among them; with files, also that of the files:
 // those of a directory that was not heard so far.
 func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path string, files bool) mtree.Stamp {
-	top := p.least()
+	top := p.rule.Least()
 	var names []string
 	err := d.Scan(func(name []byte, kind mtree.Kind) error {
 		if !files && (kind == mtree.File || kind == mtree.Symlink) {
@@ -268,7 +269,7 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 		if info.Kind == mtree.Dir {
 			names = append(names, string(name))
 		} else {
-			top = mtree.Later(top, p.value(info.MTime, info.CTime, p.clock.now()))
+			top = mtree.Later(top, p.rule.Value(info.MTime, info.CTime, p.clock.Now()))
 		}
 		return nil
 	})
@@ -321,10 +322,10 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding)
 		p.trouble.overflow(err)
 		return top
 	}
-	stamp := p.rule.stamp(top, before, p.clock.now())
+	stamp := p.rule.Stamp(top, before.MTime, before.CTime, p.clock.Now())
 	after, err := p.set(d, stamp)
 	if err == nil && after.MTime == stamp && after.CTime == stamp {
-		stamp = stamp.Add(p.rule.granule)
+		stamp = stamp.Add(p.rule.Granule)
 		after, err = p.set(d, stamp)
 	}
 	p.top = mtree.Later(p.top, stamp)
@@ -373,7 +374,7 @@ func (p *publisher) proof(shows disk.Info, f *finding) proof {
 	if have := p.left.proofOf(shows); have != unproven {
 		return have
 	}
-	if known := p.known(); known != nil && shows.CTime.Before(known.Add(-lookBack)) {
+	if known := p.known(); known != nil && shows.CTime.Before(known.Add(-stamprule.LookBack)) {
 		return proven
 	}
 	if f != nil && f.judged == shows.CTime {
@@ -397,9 +398,9 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	}
 	p.top = mtree.Later(p.top, f.value)
 	if before.MTime == f.value {
-		now := p.clock.now()
-		past := before.CTime.Add(p.rule.granule + ctimeLag).Before(now) // else a change to come may show the same
-		if past && before.CTime == f.judged && before.CTime.After(now.Add(-2*lookBack)) {
+		now := p.clock.Now()
+		past := before.CTime.Add(p.rule.Granule + stamprule.CtimeLag).Before(now) // else a change to come may show the same
+		if past && before.CTime == f.judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
 			p.left.put(before, judged, p.backend != "none") // as good as written: the next start need not take it for arrived
 		}
 		return

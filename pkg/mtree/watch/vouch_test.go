@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
 // What a watcher may vouch for, and what the next one goes by.
@@ -28,7 +29,7 @@ func brokenOff(t *testing.T, c Config) {
 
 // later is a clock so far ahead that what the tree shows now is older than what an
 // audit looks back.
-func later() mtree.Stamp { return disk.Now().Add(6 * lookBack) }
+func later() mtree.Stamp { return disk.Now().Add(6 * stamprule.LookBack) }
 
 // SIGTERM 0.1 s into a start audit moved the checkpoint to the stop: what the audit
 // had not read yet, of all that happened while nobody watched, was never published.
@@ -107,7 +108,7 @@ func TestProofOfAWrite(t *testing.T) {
 	require.Equal(t, unproven, p.proof(shows, &finding{}), "too young for the scan to tell")
 	require.Equal(t, judged, p.proof(shows, &finding{judged: shows.CTime}))
 	require.Equal(t, unproven, p.proof(shows, &finding{judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
-	checkpoint := shows.CTime.Add(lookBack)
+	checkpoint := shows.CTime.Add(stamprule.LookBack)
 	w.status.Checkpoint = &checkpoint
 	require.Equal(t, unproven, p.proof(shows, nil))
 	checkpoint = checkpoint.Add(1)

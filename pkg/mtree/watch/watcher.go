@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
 // watcher is a running watch. One goroutine, that of run, owns all of it and is
@@ -36,7 +37,7 @@ type watcher struct {
 	mounts  mounts
 
 	// Owned by run.
-	clock   clock
+	clock   stamprule.Clock
 	floor   mtree.Stamp // the highest stamp published
 	marker  *disk.Marker
 	lock    *disk.Lock
@@ -107,7 +108,7 @@ const removalTries = 100
 func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
 	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
-	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
+	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
 	if w.root, err = openRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
 		return nil, err
@@ -130,7 +131,7 @@ func (w *watcher) begin(id identity) (err error) {
 	if w.granule, err = w.marker.Granule(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	now := w.clock.now()
+	now := w.clock.Now()
 	known, err := w.openFiles()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
@@ -163,7 +164,7 @@ func (w *watcher) begin(id identity) (err error) {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
 	}
 	if id.first {
-		w.outwait(ctimeLag) // a ctime after our reading must not lie before it, once readers rely on us
+		w.outwait(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.status.CrossMounts == nil || !*id.status.CrossMounts) {
 		w.outwait(disk.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
@@ -273,7 +274,7 @@ func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *g
 		g.all = true // what they left out was not published
 	}
 	if !id.first && doubts == "" {
-		g.since = id.status.Checkpoint.Add(-lookBack)
+		g.since = id.status.Checkpoint.Add(-stamprule.LookBack)
 		g.before = *id.status.Checkpoint
 		if id.status.Audit != nil {
 			g.before = *id.status.Audit
@@ -459,7 +460,7 @@ func (w *watcher) setState(s disk.State) {
 
 // writeStatus writes status.json: one pwrite.
 func (w *watcher) writeStatus() {
-	now := w.clock.now()
+	now := w.clock.Now()
 	floor := w.floor
 	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
