@@ -313,7 +313,7 @@ func (a *audit) judgeSelf(v *visit, now mtree.Stamp) bool {
 	switch {
 	case a.all:
 		return true
-	case !v.info.CTime.Before(a.since) && !a.left.stayed(v.dir, v.info):
+	case !v.info.CTime.Before(a.since) && !a.ownWrites.Stayed(v.dir, v.info):
 		v.arrived = v.parent != nil
 		return true
 	case v.arrived:

@@ -185,7 +185,7 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 	next := w.audits.next
 	w.audits.next = nil
 	if next != nil && next.loss { // while it ran: it proves nothing
-		w.left.judged(false)
+		w.ownWrites.EndAudit(false)
 		w.audits.start(w, *next)
 		return nil
 	}
@@ -234,14 +234,14 @@ func (w *watcher) vouch(r report) {
 	if !w.trouble.forgotten() {
 		w.audits.swept = &r.start
 	}
-	w.left.judged(!w.trouble.forgotten())
+	w.ownWrites.EndAudit(!w.trouble.forgotten())
 	if all {
 		w.status.Audit = &r.start
 		w.reach(r.start)
 		w.saveLeft()
 	}
 	if w.backend == "none" {
-		w.left.age(r.start) // no events of our own writes are to come
+		w.ownWrites.Age(r.start) // no events of our own writes are to come
 	}
 }
 

@@ -134,7 +134,7 @@ func (w *watcher) settled(ctx context.Context) error {
 	if w.clock.SetBack() {
 		w.lose("the clock was set back", true)
 	}
-	w.left.take()
+	w.ownWrites.BeginTake()
 	taken := w.source.Take()
 	w.Stats.Events.Add(int64(taken.Events))
 	if taken.RootGone {
@@ -143,11 +143,11 @@ func (w *watcher) settled(ctx context.Context) error {
 		}
 	}
 	if taken.Lost != "" {
-		w.left.lost()
+		w.ownWrites.Lost()
 		w.lose(taken.Lost, false)
 	}
 	if taken.Drained {
-		w.left.age(read)
+		w.ownWrites.Age(read)
 	}
 	if err := w.lookAtMounts(); err != nil { // behind Take: a --sync covers what was mounted before it
 		return err
@@ -161,7 +161,7 @@ func (w *watcher) settled(ctx context.Context) error {
 	if err := w.write(&b); err != nil {
 		return err
 	}
-	if taken.Drained && w.backend != "none" && w.settles() && w.left.confirm(w.trouble.hears()) {
+	if taken.Drained && w.backend != "none" && w.settles() && w.ownWrites.EndTake(w.trouble.hears()) {
 		w.gather() // one more Take
 	}
 	if taken.Drained && w.sound() {
@@ -227,7 +227,7 @@ func (w *watcher) write(b *batch) error {
 
 // saveLeft notes for the next start what was stamped.
 func (w *watcher) saveLeft() {
-	if err := w.left.save(); err != nil {
+	if err := w.ownWrites.Save(); err != nil {
 		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "err", err)
 	}
 }
@@ -322,7 +322,7 @@ func (w *watcher) writeTree() error {
 // finish publishes what is still waiting and writes the last status. Clean says
 // that the stamps are on disk, not only in memory.
 func (w *watcher) finish(ctx context.Context) error {
-	for range 2 { // the second confirms what the first wrote: leftovers
+	for range 2 { // the second confirms what the first wrote: see ownwrites.Memory
 		if err := w.settled(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}

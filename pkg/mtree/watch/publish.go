@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
@@ -191,7 +192,7 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 			p.trouble.accept(mtree.JoinPath(path, e.Name))
 		}
 		return p.rule.Least(), true // gone, or not to be looked at: the name changed
-	case info.Kind == mtree.Dir && (p.left.shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
+	case info.Kind == mtree.Dir && (p.ownWrites.Shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
 		return mtree.Stamp{}, false
 	}
 	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
@@ -212,7 +213,7 @@ func (p *publisher) marked(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 // more: its next change is found by an audit.
 func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	info, err := d.Self()
-	if err != nil || p.left.untouched(d, info) || p.trouble.loses(path) {
+	if err != nil || p.ownWrites.Untouched(d, info) || p.trouble.loses(path) {
 		return mtree.Stamp{}, false
 	}
 	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
@@ -314,8 +315,8 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 // neither be remembered as ours nor, by an audit, be told from theirs.
 func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding) mtree.Stamp {
 	p.keep()
-	p.left.mu.Lock()
-	defer p.left.mu.Unlock()
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
 	p.changed = true
 	before, err := d.Self()
 	if err != nil {
@@ -364,23 +365,23 @@ func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Inf
 	p.stamped++
 	p.trouble.accept(path)
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
-		p.left.put(after, p.proof(before, f), p.backend != "none")
+		p.ownWrites.Put(after, p.proofOf(before, f), p.backend != "none")
 	}
 }
 
-// proof is how far a write over what a directory shows proves that it did not
-// arrive: see leftovers. f is the finding that led to the write, if any.
-func (p *publisher) proof(shows disk.Info, f *finding) proof {
-	if have := p.left.proofOf(shows); have != unproven {
+// proofOf returns how far a write over what a directory shows proves that it did not
+// arrive: see ownwrites.Memory. f is the finding that led to the write, if any.
+func (p *publisher) proofOf(shows disk.Info, f *finding) ownwrites.Proof {
+	if have := p.ownWrites.ProofOf(shows); have != ownwrites.Unproven {
 		return have
 	}
 	if known := p.known(); known != nil && shows.CTime.Before(known.Add(-stamprule.LookBack)) {
-		return proven
+		return ownwrites.Proven
 	}
 	if f != nil && f.judged == shows.CTime {
-		return judged
+		return ownwrites.Judged
 	}
-	return unproven
+	return ownwrites.Unproven
 }
 
 // settleFirst gives a directory its stamp on the first run of all: the greatest
@@ -390,10 +391,10 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	if p.batch.paths {
 		p.changes = append(p.changes, change{dirLine(path), f.value})
 	}
-	p.left.mu.Lock()
-	defer p.left.mu.Unlock()
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
 	before, err := d.Self()
-	if err != nil || before.MTime != f.showed || p.left.knows(before) {
+	if err != nil || before.MTime != f.showed || p.ownWrites.Has(before) {
 		return // changed since, or stamped by a batch
 	}
 	p.top = mtree.Later(p.top, f.value)
@@ -401,7 +402,7 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 		now := p.clock.Now()
 		past := before.CTime.Add(p.rule.Granule + stamprule.CtimeLag).Before(now) // else a change to come may show the same
 		if past && before.CTime == f.judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
-			p.left.put(before, judged, p.backend != "none") // as good as written: the next start need not take it for arrived
+			p.ownWrites.Put(before, ownwrites.Judged, p.backend != "none") // as good as written: the next start need not take it for arrived
 		}
 		return
 	}
@@ -417,8 +418,8 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 // settle gives a directory that refused its time the stamp that is published of it,
 // if it takes it now: for readers nothing changes.
 func (p *publisher) settle(d *disk.Dir, path string) {
-	p.left.mu.Lock()
-	defer p.left.mu.Unlock()
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
 	before, err := d.Self()
 	if err != nil {
 		return

@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
@@ -23,18 +24,18 @@ import (
 // start, and share source, left and trouble, which guard themselves.
 type watcher struct {
 	Config
-	exclude *glob.List
-	root    *disk.Dir
-	inode   disk.Info // of the root, at the start
-	granule time.Duration
-	source  notify.Source
-	backend string
-	left    *leftovers
-	trouble *trouble
-	borders *borders
-	apart   *apart           // trouble's
-	steps   *disk.ClockSteps // nil if the kernel has none
-	mounts  mounts
+	exclude   *glob.List
+	root      *disk.Dir
+	inode     disk.Info // of the root, at the start
+	granule   time.Duration
+	source    notify.Source
+	backend   string
+	ownWrites *ownwrites.Memory
+	trouble   *trouble
+	borders   *borders
+	apart     *apart           // trouble's
+	steps     *disk.ClockSteps // nil if the kernel has none
+	mounts    mounts
 
 	// Owned by run.
 	clock   stamprule.Clock
@@ -144,10 +145,10 @@ func (w *watcher) begin(id identity) (err error) {
 	}
 	w.audits.next = w.groundsAtStart(id, doubts, now)
 	if doubts == "" && !id.first {
-		w.left = newLeftovers(w.log, known, now)
+		w.ownWrites = ownwrites.New(w.log, known, now)
 		w.status.Checkpoint, w.status.Audit = id.status.Checkpoint, id.status.Audit
 	} else {
-		w.left = newLeftovers(w.log, nil, now)
+		w.ownWrites = ownwrites.New(w.log, nil, now)
 	}
 	w.followMounts(id)
 	w.tree.BeginRun(id.ended(w.inode.MTime, now))
@@ -417,7 +418,7 @@ func (w *watcher) refile() error {
 		return exit.With(exit.Local, err, "")
 	}
 	_ = errors.Join(log.Close(), file.Close())
-	w.left.relog(w.log)
+	w.ownWrites.SwitchLog(w.log)
 	w.apart.refile()
 	w.keep()
 	w.wrote = disk.Tree{}
