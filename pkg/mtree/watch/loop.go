@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
 // settling is the batch that is being gathered.
@@ -39,11 +40,11 @@ func (w *watcher) run(ctx context.Context) error {
 	w.audits.begin(ctx, w)
 	err := w.loop(ctx)
 	w.audits.end()
-	w.hook.stop(w)
+	w.hook.Stop()
 	if err == nil {
 		err = w.finish(ctx)
 	}
-	_, unprinted := w.endPrinting(printGrace)
+	_, unprinted := w.printer.Close(trigger.Grace)
 	return cmp.Or(err, unprinted)
 }
 
@@ -84,10 +85,10 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 			err = w.stepped(ctx)
 		case <-mounts:
 			err = w.remounted(ctx)
-		case <-w.retryHook:
-			w.hook.next(w)
-		case failed := <-w.hook.done:
-			w.hook.ended(w, failed)
+		case <-w.hook.Retry():
+			w.hook.Next()
+		case failed := <-w.hook.Done():
+			w.hook.Ended(failed)
 		}
 	}
 	return err
@@ -352,7 +353,7 @@ func (w *watcher) finish(ctx context.Context) error {
 func (w *watcher) once(ctx context.Context) error {
 	w.audits.begin(ctx, w)
 	defer w.audits.end()
-	defer w.hook.stop(w)
+	defer w.hook.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -368,7 +369,7 @@ func (w *watcher) once(ctx context.Context) error {
 			if w.audits.running {
 				continue // one more was asked for
 			}
-			err := errors.Join(w.finish(ctx), w.hook.wait(ctx, w), w.allPrinted())
+			err := errors.Join(w.finish(ctx), w.hook.Wait(ctx), w.printer.CloseAll())
 			if trouble := cmp.Or(w.trouble.what(), w.apart.unpublished()); trouble != "" && err == nil {
 				err = exit.With(exit.Failed, errors.New(trouble), "the rest is published")
 			}

@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
 // publisher writes the stamps of one batch: deepest first, the root last. It
@@ -24,17 +25,11 @@ type publisher struct {
 	*watcher
 	rule    stamprule.Rule
 	batch   *batch
-	stamped int         // directories written
-	top     mtree.Stamp // highest stamp given, also where it was refused
-	changed bool        // something was stamped or refused
-	changes []change    // for triggers, if batch.paths
-	failure error       // the root cannot be looked at
-}
-
-// change is one line for the triggers.
-type change struct {
-	path  string // a directory ends in a slash
-	stamp mtree.Stamp
+	stamped int              // directories written
+	top     mtree.Stamp      // highest stamp given, also where it was refused
+	changed bool             // something was stamped or refused
+	changes []trigger.Change // for triggers, if batch.paths
+	failure error            // the root cannot be looked at
 }
 
 // publish stamps the batch and returns what was done.
@@ -389,7 +384,7 @@ func (p *publisher) proofOf(shows disk.Info, f *finding) ownwrites.Proof {
 // its way as an event and nothing is written.
 func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	if p.batch.paths {
-		p.changes = append(p.changes, change{dirLine(path), f.value})
+		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.value})
 	}
 	p.ownWrites.Lock()
 	defer p.ownWrites.Unlock()
@@ -471,17 +466,9 @@ func (p *publisher) tell(t *twig, path string, stamp mtree.Stamp) {
 		if e.Arrived {
 			name += "/"
 		}
-		p.changes = append(p.changes, change{name, stamp})
+		p.changes = append(p.changes, trigger.Change{Path: name, Stamp: stamp})
 	}
 	if t.self && len(t.entries) == 0 || t.dirty || t.found != nil {
-		p.changes = append(p.changes, change{dirLine(path), stamp})
+		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: stamp})
 	}
-}
-
-// dirLine is how a directory is written in the output: "a/b/", "./" the root.
-func dirLine(path string) string {
-	if path == "" {
-		return "./"
-	}
-	return path + "/"
 }

@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
 // watcher is a running watch. One goroutine, that of run, owns all of it and is
@@ -47,8 +48,8 @@ type watcher struct {
 	file    *disk.StatusFile
 	log     *disk.LeftLog
 	status  disk.Status
-	hook    hook
-	printer printer
+	hook    *trigger.Hook
+	printer *trigger.Printer
 	wake    chan struct{}
 	audits  auditing
 	batch   settling
@@ -59,8 +60,6 @@ type watcher struct {
 
 	lossTold     time.Time // when a loss was logged last
 	lossesUntold int       // since then
-
-	retryHook chan struct{} // a failed hook may run again
 }
 
 // Run watches until ctx ends; it returns nil after an orderly stop. Errors
@@ -70,7 +69,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	w.printTo(printPatience)
+	w.printTo(trigger.Patience)
 	err = w.run(ctx)
 	return errors.Join(err, w.close())
 }
@@ -82,7 +81,7 @@ func Once(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	w.printTo(oncePatience)
+	w.printTo(trigger.OncePatience)
 	err = w.once(ctx)
 	return errors.Join(err, w.close())
 }
@@ -107,7 +106,8 @@ func open(c Config, backend string) (w *watcher, err error) {
 const removalTries = 100
 
 func take(c Config, exclude *glob.List) (_ *watcher, err error) {
-	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)
 	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
 	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
