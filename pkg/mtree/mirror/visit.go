@@ -13,26 +13,25 @@ import (
 
 // view is what a visit found and did.
 type view struct {
-	err     error
-	same    bool // complete already
-	listing mtree.Listing
-	before  disk.Record
-	had     bool
-	record  disk.Record // what the directory will be completed with
-	deep    bool
-	more    doubts // beyond deep
-	plan    plan
-	inCopy  int64   // entries of the copy
-	stays   int64   // directories that are gone at the source but hold something excluded
-	changed bool    // directories, symlinks or modes were made
-	proved  bool    // `now` of the record is out of date
-	below   []*node // directories to visit
-	doomed  []doomed
-	swaps   []swap
-	nested  bool
-	failed  []failure
-	vague   map[string]vague
-	unless  map[string]bool
+	err       error
+	same      bool // complete already
+	listing   mtree.Listing
+	before    disk.Record
+	had       bool
+	record    disk.Record // what the directory will be completed with
+	deep      bool
+	more      doubts // beyond deep
+	plan      plan
+	inCopy    int64   // entries of the copy
+	stays     int64   // directories that are gone at the source but hold something excluded
+	changed   bool    // directories, symlinks or modes were made
+	proved    bool    // `now` of the record is out of date
+	below     []*node // directories to visit
+	deletions []deletion
+	nested    bool
+	failed    []failure
+	vague     map[string]vague
+	unless    map[string]bool
 }
 
 // failure is a path that could not be made right.
