@@ -22,6 +22,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What filters exclude is not deleted, nor are the directories it is in; what is
@@ -337,7 +338,7 @@ func TestMaxDeleteAfterAKilledFirstCopy(t *testing.T) {
 	require.Error(t, b.once())
 	d, err := openDest(&b.config)
 	require.NoError(t, err)
-	require.NoError(t, d.file.Write(disk.Status{State: disk.Filling}))
+	require.NoError(t, d.file.Write(disk.Status{State: wire.Filling}))
 	d.close()
 	b.server.interfere(nil)
 	b.equal(s)
