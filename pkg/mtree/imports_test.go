@@ -65,6 +65,13 @@ func TestImportRules(t *testing.T) {
 	for _, reader := range []string{core + "/serve", core + "/mirror"} {
 		require.NotContains(t, packages[reader].Deps, notify, "%s hears no tree events", reader)
 	}
+	const plan = core + "/mirror/internal/plan"
+	for _, dep := range packages[plan].Deps {
+		require.True(t, !strings.HasPrefix(dep, "tidemark/") || dep == core, "plan is pure, and knows of %s", dep)
+	}
+	for _, imported := range packages[plan].Imports {
+		require.Contains(t, []string{core, "strings", "time"}, imported, "plan is pure")
+	}
 	require.NotContains(t, packages[disk].Deps, notify)
 	require.NotContains(t, packages[notify].Deps, disk)
 }
