@@ -10,8 +10,8 @@ import (
 // condemn counts what is to go of a directory, and says what of it is held
 // whatever else goes.
 func (p *pass) condemn(n *node, v *view, dir *disk.Dir) {
-	gone := make([]deletion, 0, len(v.plan.extra))
-	for _, e := range v.plan.extra {
+	gone := make([]deletion, 0, len(v.plan.Extra))
+	for _, e := range v.plan.Extra {
 		path := mtree.JoinPath(n.path, e.Name)
 		count, err := p.dest.count(dir, e.Name, path)
 		if err != nil {
@@ -48,7 +48,7 @@ func (p *pass) emptied(n *node, v *view, gone []deletion) bool {
 	if p.heldEmptied(n, v, gone) {
 		return true
 	}
-	another := v.had && replaced(v.before, &v.listing) && v.inCopy == int64(len(v.plan.extra)+len(v.plan.kept))
+	another := v.had && replaced(v.before, &v.listing) && v.inCopy == int64(len(v.plan.Extra)+len(v.plan.Kept))
 	return another && (len(v.listing.Entries) == 0 || countDeletions(gone) > leastShared)
 }
 

@@ -1,14 +1,6 @@
 package mirror
 
-// hides is what the source may have in a directory without listing it, dotfiles
-// apart, of which it tells.
-type hides uint8
-
-const (
-	nothing     hides = iota
-	directories       // a mount may cover one since the copy was completed
-	anything          // its serve may leave out other names than it did then, or a mount cover a file
-)
+import "tidemark/pkg/mtree/mirror/internal/plan"
 
 // e is the E of the source, if it gives one, or the last that it gave.
 func (p *pass) e() string {
@@ -23,14 +15,14 @@ func (p *pass) e() string {
 // the record tells how many it left out when the copy had nothing else than was
 // listed; only if there are more now, or it may be others, one of them may be
 // in the copy.
-func (p *pass) hides(v *view) hides {
+func (p *pass) hides(v *view) plan.Hidden {
 	switch known := p.knows(v); {
 	case known && v.listing.Excluded <= v.before.Excluded, v.listing.Excluded == 0:
-		return nothing
+		return plan.HiddenNone
 	case known && v.listing.Covered == 0:
-		return directories
+		return plan.HiddenDirs
 	}
-	return anything
+	return plan.HiddenAny
 }
 
 // knows reports whether the record tells what the present serve, or one of the
@@ -51,9 +43,9 @@ const otherE = "-"
 func (p *pass) leftOut(v *view) {
 	r := &v.record
 	switch {
-	case len(v.plan.kept) > 0 && p.knows(v):
+	case len(v.plan.Kept) > 0 && p.knows(v):
 		r.Excluded, r.E = v.before.Excluded, v.before.E
-	case len(v.plan.kept) > 0:
+	case len(v.plan.Kept) > 0:
 		r.E = otherE
 	case v.listing.Excluded > 0:
 		r.Excluded, r.E = v.listing.Excluded, p.e()
