@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
 )
 
 // tellOfAStep makes the kernel tell everybody that the clock was set, by a
@@ -35,7 +37,7 @@ func TestStepIsNoticedAtOnce(t *testing.T) {
 	clock.ahead.Store(int64(-time.Hour))
 	tellOfAStep(t)
 	require.Eventually(t, func() bool { return r.status().Tree.Epoch > epoch }, deadline, time.Millisecond)
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	seen.fresh("set back", "a/b")
 }
 
@@ -50,7 +52,7 @@ func TestClockSetBackWhileDown(t *testing.T) {
 		editStatus(t, root, func(s *disk.Status) {
 			s.Up -= time.Hour
 			*s.Updated = s.Updated.Add(back - time.Hour)
-			*s.Checkpoint = s.Updated.Add(-ctimeLag)
+			*s.Checkpoint = s.Updated.Add(-stamprule.CtimeLag)
 		})
 		start(t, Config{Root: root}).stop()
 		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)
@@ -84,7 +86,7 @@ func TestClockStepsWhileWatching(t *testing.T) {
 					r.sync()
 					require.Eventually(t, func() bool { return r.status().Tree.Epoch > epoch == back }, deadline, time.Millisecond, about)
 					epoch = r.status().Tree.Epoch
-					r.await(disk.Watched)
+					r.await(wire.Watched)
 					seen.fresh(about, "a/b")
 					seen.note()
 					must(t, os.Remove(filepath.Join(root, "a/b/f")))
