@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A copy within its source would copy itself, one level deeper with each pass, and
@@ -330,7 +331,7 @@ func (m *mirror) givesOurTree(ctx context.Context, path string) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := s.do(ctx, request{path: escapePath(mtree.JoinPath(path, mtree.MarkerName+"/tree")), once: true})
+	resp, err := s.do(ctx, request{path: wire.URLPath(mtree.JoinPath(path, mtree.MarkerName+"/tree")), once: true})
 	if err != nil {
 		return false
 	}
