@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
 // apart is what the files .tidemark/stamps and .tidemark/unread hold: the stamps of
@@ -371,8 +372,8 @@ func (a *apart) fired() {
 
 // recall takes over the two files, and returns why continuity cannot be proved
 // without what they held, "" if it can.
-func (w *watcher) recall(id *identity) string {
-	if id.first || id.doubt { // of another tree, or of none
+func (w *watcher) recall(id *identity.Identity) string {
+	if id.First || id.Doubt { // of another tree, or of none
 		if w.marker.Has("stamps") || w.marker.Has("unread") {
 			w.apart.spoil()
 		}
@@ -388,7 +389,7 @@ func (w *watcher) recall(id *identity) string {
 	for _, have := range left.Stamps {
 		w.floor = mtree.Later(w.floor, have.Stamp)
 	}
-	if id.status.Stamps > 0 && !w.marker.Has("stamps") || id.status.Unread > 0 && !w.marker.Has("unread") {
+	if id.Status.Stamps > 0 && !w.marker.Has("stamps") || id.Status.Unread > 0 && !w.marker.Has("unread") {
 		return "a lost .tidemark/stamps or .tidemark/unread"
 	}
 	return ""

@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
@@ -112,11 +113,11 @@ func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
 	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
-	if w.root, err = openRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
+	if w.root, err = identity.OpenRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
 		return nil, err
 	}
-	var id identity
-	if w.marker, w.lock, id, err = claim(c, w.root); err == nil {
+	var id identity.Identity
+	if w.marker, w.lock, id, err = identity.Claim(c.identity(), w.root); err == nil {
 		err = w.begin(id)
 	}
 	if err != nil {
@@ -126,7 +127,7 @@ func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 }
 
 // begin publishes that a watcher runs here, and what it goes by.
-func (w *watcher) begin(id identity) (err error) {
+func (w *watcher) begin(id identity.Identity) (err error) {
 	if w.inode, err = w.root.Self(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -138,21 +139,21 @@ func (w *watcher) begin(id identity) (err error) {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	id.first = id.first || id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
-	doubts := id.doubts(now)
+	id.First = id.First || id.Tree.Epoch == 0 && !id.Doubt // the first audit never came to its end
+	doubts := id.Doubts(now)
 	w.goOn(id, now)
-	if lost := w.recall(&id); doubts == "" && !id.first {
+	if lost := w.recall(&id); doubts == "" && !id.First {
 		doubts = lost
 	}
 	w.audits.next = w.groundsAtStart(id, doubts, now)
-	if doubts == "" && !id.first {
+	if doubts == "" && !id.First {
 		w.ownWrites = ownwrites.New(w.log, known, now)
-		w.status.Checkpoint, w.status.Audit = id.status.Checkpoint, id.status.Audit
+		w.status.Checkpoint, w.status.Audit = id.Status.Checkpoint, id.Status.Audit
 	} else {
 		w.ownWrites = ownwrites.New(w.log, nil, now)
 	}
 	w.followMounts(id)
-	w.tree.BeginRun(id.ended(w.inode.MTime, now))
+	w.tree.BeginRun(id.LastFloor(w.inode.MTime, now))
 	if err := w.listen(); err != nil { // first: a start that fails of it must not raise the epoch
 		return err
 	}
@@ -165,9 +166,9 @@ func (w *watcher) begin(id identity) (err error) {
 	if w.steps, err = disk.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
 	}
-	if id.first {
+	if id.First {
 		w.outwait(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
-	} else if w.CrossMounts && (id.status.CrossMounts == nil || !*id.status.CrossMounts) {
+	} else if w.CrossMounts && (id.Status.CrossMounts == nil || !*id.Status.CrossMounts) {
 		w.outwait(disk.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
 	w.setState(w.state())
@@ -176,23 +177,23 @@ func (w *watcher) begin(id identity) (err error) {
 }
 
 // goOn takes over what earlier runs know of the tree.
-func (w *watcher) goOn(id identity, now mtree.Stamp) {
-	w.tree, w.floor, w.unstamped = id.tree, mtree.Later(now, w.inode.MTime), id.first
-	if id.status.Floor != nil {
-		w.floor = mtree.Later(w.floor, *id.status.Floor)
+func (w *watcher) goOn(id identity.Identity, now mtree.Stamp) {
+	w.tree, w.floor, w.unstamped = id.Tree, mtree.Later(now, w.inode.MTime), id.First
+	if id.Status.Floor != nil {
+		w.floor = mtree.Later(w.floor, *id.Status.Floor)
 	}
 	if w.unstamped {
 		w.tree.Epoch = 0 // until the first audit is done
 	}
 	w.bordered = map[string]bool{}
-	for _, path := range id.tree.Borders {
+	for _, path := range id.Tree.Borders {
 		w.bordered[path] = true // as an earlier version wrote it
 		if path, err := mtree.UnescapeName(path); err == nil {
 			w.bordered[path] = true
 		}
 	}
 	w.audits.owed = true
-	if w.status.State = w.state(); id.status.State == wire.Degraded && !w.unstamped {
+	if w.status.State = w.state(); id.Status.State == wire.Degraded && !w.unstamped {
 		w.status.State = wire.Degraded // until an audit ends it
 	}
 	w.status.CrossMounts = &w.CrossMounts
@@ -269,17 +270,17 @@ func (w *watcher) openFiles() (known []disk.Left, err error) {
 	return known, nil
 }
 
-func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *grounds {
-	g := &grounds{reason: "start", loss: true, first: id.first, all: doubts != "", told: doubts != "", since: now, before: now}
-	if was := id.tree.Options; !id.first && doubts == "" && was != w.options() {
+func (w *watcher) groundsAtStart(id identity.Identity, doubts string, now mtree.Stamp) *grounds {
+	g := &grounds{reason: "start", loss: true, first: id.First, all: doubts != "", told: doubts != "", since: now, before: now}
+	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {
 		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())
 		g.all = true // what they left out was not published
 	}
-	if !id.first && doubts == "" {
-		g.since = id.status.Checkpoint.Add(-stamprule.LookBack)
-		g.before = *id.status.Checkpoint
-		if id.status.Audit != nil {
-			g.before = *id.status.Audit
+	if !id.First && doubts == "" {
+		g.since = id.Status.Checkpoint.Add(-stamprule.LookBack)
+		g.before = *id.Status.Checkpoint
+		if id.Status.Audit != nil {
+			g.before = *id.Status.Audit
 		}
 	}
 	return g
