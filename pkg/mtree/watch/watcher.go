@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
@@ -27,18 +28,18 @@ import (
 // start, and share source, left and trouble, which guard themselves.
 type watcher struct {
 	Config
-	exclude   *glob.List
-	root      *disk.Dir
-	inode     disk.Info // of the root, at the start
-	granule   time.Duration
-	source    notify.Source
-	backend   string
-	ownWrites *ownwrites.Memory
-	trouble   *trouble
-	borders   *borders
-	apart     *apart           // trouble's
-	steps     *disk.ClockSteps // nil if the kernel has none
-	mounts    mounts
+	exclude    *glob.List
+	root       *disk.Dir
+	inode      disk.Info // of the root, at the start
+	granule    time.Duration
+	source     notify.Source
+	backend    string
+	ownWrites  *ownwrites.Memory
+	health     *health.Monitor
+	borders    *health.Borders
+	exceptions *health.Exceptions // of health
+	steps      *disk.ClockSteps   // nil if the kernel has none
+	mounts     mounts
 
 	// Owned by run.
 	clock   stamprule.Clock
@@ -108,9 +109,10 @@ func open(c Config, backend string) (w *watcher, err error) {
 const removalTries = 100
 
 func take(c Config, exclude *glob.List) (_ *watcher, err error) {
-	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1)}
 	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)
-	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
+	w.health = health.NewMonitor(c.Log, &c.Stats.Refused, &c.Stats.Foreign)
+	w.exceptions, w.borders = w.health.Exceptions, health.NewBorders(c.Log, &c.Stats.Borders)
 	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
 	if w.root, err = identity.OpenRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
@@ -161,7 +163,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 		return err
 	}
 	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
-		w.trouble.unheard(err)
+		w.health.CannotHear(err)
 	}
 	if w.steps, err = disk.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
@@ -203,7 +205,7 @@ func (w *watcher) goOn(id identity.Identity, now mtree.Stamp) {
 // first, and to the disk: if continuity is in doubt no checkpoint may be left that
 // would count with the new tree file, after a kill or a power cut.
 func (w *watcher) declare(doubts string) error {
-	if _, err := w.apart.save(w.marker, false); err != nil {
+	if _, err := w.exceptions.Save(w.marker, false); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	w.writeStatus()
@@ -368,7 +370,7 @@ func (w *watcher) remark() (err error) {
 			return nil
 		}
 	}
-	w.trouble.tell(cmp.Or(err, errRemoved)) // the next event tries again, and the next audit
+	w.health.TreeFile(cmp.Or(err, errRemoved)) // the next event tries again, and the next audit
 	return w.replaced()
 }
 
@@ -410,7 +412,7 @@ func (w *watcher) said() bool {
 	if disk.IsShort(err) || errors.Is(err, disk.ErrNewerFormat) {
 		return true // nothing can be said, or nothing better
 	}
-	return err == nil && t.Same(w.wrote) && w.file.Standing(w.marker) && w.apart.standing(w.marker)
+	return err == nil && t.Same(w.wrote) && w.file.Standing(w.marker) && w.exceptions.StandIn(w.marker)
 }
 
 // refile opens the files of .tidemark anew and writes what they are to hold.
@@ -421,7 +423,7 @@ func (w *watcher) refile() error {
 	}
 	_ = errors.Join(log.Close(), file.Close())
 	w.ownWrites.SwitchLog(w.log)
-	w.apart.refile()
+	w.exceptions.Rewrite()
 	w.keep()
 	w.wrote = disk.Tree{}
 	if err := w.writeTree(); err != nil {
@@ -429,7 +431,7 @@ func (w *watcher) refile() error {
 	}
 	_, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
 	if err != nil && w.standing() {
-		w.trouble.unheard(err)
+		w.health.CannotHear(err)
 	}
 	w.writeStatus()
 	return nil
@@ -467,8 +469,8 @@ func (w *watcher) writeStatus() {
 	floor := w.floor
 	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
-	w.status.Error = w.trouble.what()
-	w.status.Stamps, w.status.Unread, w.status.Apart = w.apart.counts()
+	w.status.Error = w.health.Degraded()
+	w.status.Stamps, w.status.Unread, w.status.Apart = w.exceptions.Counts()
 	w.Stats.Apart.Store(int64(w.status.Stamps))
 	w.Stats.Unread.Store(int64(w.status.Unread))
 	if info, err := w.root.Self(); err == nil {
