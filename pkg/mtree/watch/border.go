@@ -6,6 +6,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // noteBorders writes which borders there are before the checkpoint can move: the
@@ -33,7 +34,7 @@ func (w *watcher) lookAtBorders(ctx context.Context) error {
 	for _, path := range paths {
 		dir, err := w.root.OpenDirPath(path, w.CrossMounts)
 		if err == nil {
-			live := dir.IsLiveTree()
+			live := state.IsLiveTree(dir)
 			_ = dir.Close()
 			if live {
 				continue

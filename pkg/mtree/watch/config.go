@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
@@ -64,7 +65,7 @@ func (c Config) complete() (Config, *glob.List, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = disk.Now
+		c.Now = machine.Now
 	}
 	if c.Ready == nil {
 		c.Ready = func() {}

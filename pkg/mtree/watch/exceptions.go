@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
@@ -48,7 +48,7 @@ func (w *watcher) keep() {
 	}
 	if first {
 		w.writeStatus()
-		w.outwait(disk.StatusLag)
+		w.outwait(state.StatusLag)
 	}
 	w.exceptions.Wait()
 }

@@ -14,7 +14,10 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
@@ -37,20 +40,20 @@ type watcher struct {
 	ownWrites  *ownwrites.Memory
 	health     *health.Monitor
 	borders    *health.Borders
-	exceptions *health.Exceptions // of health
-	steps      *disk.ClockSteps   // nil if the kernel has none
+	exceptions *health.Exceptions  // of health
+	steps      *machine.ClockSteps // nil if the kernel has none
 	mounts     mounts
 
 	// Owned by run.
 	clock   stamprule.Clock
 	floor   mtree.Stamp // the highest stamp published
-	marker  *disk.Marker
-	lock    *disk.Lock
-	tree    disk.Tree
-	wrote   disk.Tree // what the tree file holds
-	file    *disk.StatusFile
-	log     *disk.LeftLog
-	status  disk.Status
+	marker  *state.Marker
+	lock    *state.Lock
+	tree    state.Tree
+	wrote   state.Tree // what the tree file holds
+	file    *state.StatusFile
+	log     *state.LeftLog
+	status  state.Status
 	hook    *trigger.Hook
 	printer *trigger.Printer
 	wake    chan struct{}
@@ -165,13 +168,13 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
 		w.health.CannotHear(err)
 	}
-	if w.steps, err = disk.NewClockSteps(); err != nil {
+	if w.steps, err = machine.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
 	}
 	if id.First {
 		w.outwait(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.Status.CrossMounts == nil || !*id.Status.CrossMounts) {
-		w.outwait(disk.StatusLag) // what serve refused so far must be there when its parents get new stamps
+		w.outwait(state.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
 	w.setState(w.state())
 	w.Ready()
@@ -216,7 +219,7 @@ func (w *watcher) declare(doubts string) error {
 		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
 		w.tree.RaiseEpoch(w.Now())
 	}
-	if err := w.marker.WriteTree(w.tree); errors.Is(err, disk.ErrInTheWay) {
+	if err := w.marker.WriteTree(w.tree); errors.Is(err, state.ErrInTheWay) {
 		return exit.With(exit.Local, err, "")
 	} else if err != nil {
 		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
@@ -238,18 +241,18 @@ func (w *watcher) options() string {
 // disown takes away what a mirror left of a copy: the record of the root, and with
 // --state-dir what its own .tidemark says.
 func (w *watcher) disown() {
-	if err := w.root.DropRecord(); err != nil {
+	if err := records.Drop(w.root); err != nil {
 		w.Log.Info("the root keeps the record of a copy", "err", err)
 	}
 	if w.StateDir == "" {
 		return
 	}
-	own, err := disk.OpenMarker(w.root, "")
+	own, err := state.OpenMarker(w.root, "")
 	if err != nil {
 		return // it has none
 	}
 	defer own.Close()
-	if t, err := own.ReadTree(); errors.Is(err, disk.ErrNoTree) || err == nil && t.Role == disk.Copy {
+	if t, err := own.ReadTree(); errors.Is(err, state.ErrNoTree) || err == nil && t.Role == state.Copy {
 		if err := own.WriteTree(w.tree); err != nil {
 			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "err", err)
 		}
@@ -259,7 +262,7 @@ func (w *watcher) disown() {
 // outwait lets so much time pass.
 func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
 
-func (w *watcher) openFiles() (known []disk.Left, err error) {
+func (w *watcher) openFiles() (known []state.Left, err error) {
 	file, err := w.marker.CreateStatus()
 	if err != nil {
 		return nil, err
@@ -386,7 +389,7 @@ func (w *watcher) marked() bool {
 func (w *watcher) putBack() error {
 	stands := w.standing()
 	if !stands {
-		m, err := disk.CreateMarker(w.root, w.StateDir)
+		m, err := state.CreateMarker(w.root, w.StateDir)
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
@@ -395,7 +398,7 @@ func (w *watcher) putBack() error {
 	}
 	if !stands || !w.lock.Standing(w.marker) {
 		err := w.lock.Move(w.marker)
-		if errors.Is(err, disk.ErrLocked) {
+		if errors.Is(err, state.ErrLocked) {
 			return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
 		}
 		if err != nil {
@@ -409,7 +412,7 @@ func (w *watcher) putBack() error {
 // an older one was put back over it, with the tree or alone.
 func (w *watcher) said() bool {
 	t, err := w.marker.ReadTree()
-	if disk.IsShort(err) || errors.Is(err, disk.ErrNewerFormat) {
+	if disk.IsShort(err) || errors.Is(err, state.ErrNewerFormat) {
 		return true // nothing can be said, or nothing better
 	}
 	return err == nil && t.Same(w.wrote) && w.file.Standing(w.marker) && w.exceptions.StandIn(w.marker)
@@ -425,7 +428,7 @@ func (w *watcher) refile() error {
 	w.ownWrites.SwitchLog(w.log)
 	w.exceptions.Rewrite()
 	w.keep()
-	w.wrote = disk.Tree{}
+	w.wrote = state.Tree{}
 	if err := w.writeTree(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -467,8 +470,8 @@ func (w *watcher) setState(s wire.State) {
 func (w *watcher) writeStatus() {
 	now := w.clock.Now()
 	floor := w.floor
-	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
-	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
+	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, machine.Uptime()
+	w.status.Boot, w.status.PID, w.status.Backend = machine.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.health.Degraded()
 	w.status.Stamps, w.status.Unread, w.status.Apart = w.exceptions.Counts()
 	w.Stats.Apart.Store(int64(w.status.Stamps))

@@ -9,6 +9,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // Exceptions is what the files .tidemark/stamps and .tidemark/unread hold: the stamps
@@ -63,7 +64,7 @@ func newExceptions() *Exceptions {
 }
 
 // Load takes over what an earlier watcher left.
-func (e *Exceptions) Load(have *disk.Apart, excluded func(path string, isDir bool) bool) {
+func (e *Exceptions) Load(have *state.Apart, excluded func(path string, isDir bool) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for path, s := range have.Stamps {
@@ -105,7 +106,7 @@ func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notH
 	if old, moved := e.paths[node]; moved && old != path && e.stamps[old].inode == node.Ino {
 		e.forget(old)
 	}
-	if !known && (len(e.stamps) >= disk.MaxStamps || e.bytes+len(path) > disk.MaxApartBytes) {
+	if !known && (len(e.stamps) >= state.MaxStamps || e.bytes+len(path) > state.MaxApartBytes) {
 		return false, false
 	}
 	if !known {
@@ -171,7 +172,7 @@ func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
 	defer e.mu.Unlock()
 	was, named := e.unread[path]
 	known = named && !was.readable
-	if !named && len(e.unread) >= disk.MaxUnread {
+	if !named && len(e.unread) >= state.MaxUnread {
 		return false, false
 	}
 	e.found[path] = unread{inode: inode}
@@ -315,7 +316,7 @@ func (e *Exceptions) writtenLate() bool {
 
 // Save writes both files if they do not hold this yet, or if it is to be durable. first
 // says that readers may not know that there are any exceptions.
-func (e *Exceptions) Save(m *disk.Marker, durable bool) (first bool, err error) {
+func (e *Exceptions) Save(m *state.Marker, durable bool) (first bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.dirty && !durable {
@@ -337,24 +338,24 @@ func (e *Exceptions) Save(m *disk.Marker, durable bool) (first bool, err error) 
 	return first, nil
 }
 
-func (e *Exceptions) stampLines() map[string]disk.ApartStamp {
-	lines := make(map[string]disk.ApartStamp, len(e.stamps))
+func (e *Exceptions) stampLines() map[string]state.ApartStamp {
+	lines := make(map[string]state.ApartStamp, len(e.stamps))
 	for path, have := range e.stamps {
-		lines[path] = disk.ApartStamp{Inode: have.inode, Stamp: have.stamp}
+		lines[path] = state.ApartStamp{Inode: have.inode, Stamp: have.stamp}
 	}
 	return lines
 }
 
-func (e *Exceptions) unreadLines() map[string]disk.ApartUnread {
-	lines := make(map[string]disk.ApartUnread, len(e.unread))
+func (e *Exceptions) unreadLines() map[string]state.ApartUnread {
+	lines := make(map[string]state.ApartUnread, len(e.unread))
 	for path, have := range e.unread {
-		lines[path] = disk.ApartUnread{Inode: have.inode, Opened: have.readable}
+		lines[path] = state.ApartUnread{Inode: have.inode, Opened: have.readable}
 	}
 	return lines
 }
 
 // StandIn reports whether m holds what was written last.
-func (e *Exceptions) StandIn(m *disk.Marker) bool {
+func (e *Exceptions) StandIn(m *state.Marker) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.number == 0 || m.HasApart(e.number)

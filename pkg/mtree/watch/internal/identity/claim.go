@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // OpenRoot opens the root of a tree. A state directory in the tree is refused
@@ -15,7 +16,7 @@ func OpenRoot(path, stateDir string, crossMounts bool) (*disk.Dir, error) {
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "name an existing directory that this user may read")
 	}
-	if err := root.CheckStateDir(stateDir, crossMounts); err != nil {
+	if err := state.CheckDir(root, stateDir, crossMounts); err != nil {
 		_ = root.Close()
 		return nil, exit.With(exit.Usage, err, "give a --state-dir outside of DIR, or none: DIR/.tidemark is not published")
 	}
@@ -25,9 +26,9 @@ func OpenRoot(path, stateDir string, crossMounts bool) (*disk.Dir, error) {
 // Claim makes the marker directory, takes the lock and finds out which tree this is.
 // On success the caller owns marker and lock. Errors carry an exit code: exit.Refused
 // if another watcher runs, or if the user must say what the tree is.
-func Claim(o Options, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id Identity, err error) {
-	m, err = disk.CreateMarker(root, o.StateDir)
-	if errors.Is(err, disk.ErrInTheWay) {
+func Claim(o Options, root *disk.Dir) (m *state.Marker, lock *state.Lock, id Identity, err error) {
+	m, err = state.CreateMarker(root, o.StateDir)
+	if errors.Is(err, state.ErrInTheWay) {
 		return nil, nil, id, exit.With(exit.Local, err, "or use --state-dir DIR")
 	}
 	if err != nil {
@@ -39,7 +40,7 @@ func Claim(o Options, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id Ident
 			_ = opened.Close()
 		}
 	}()
-	info, err := root.Root()
+	info, err := state.RootOf(root)
 	if err != nil {
 		return nil, nil, id, exit.With(exit.Local, err, "")
 	}
@@ -48,7 +49,7 @@ func Claim(o Options, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id Ident
 		return nil, nil, id, err
 	}
 	lock, err = m.Lock()
-	if errors.Is(err, disk.ErrLocked) {
+	if errors.Is(err, state.ErrLocked) {
 		return nil, nil, id, exit.With(exit.Refused, err, "stop the other watcher first, or ask it with --status")
 	}
 	if err != nil {
@@ -59,7 +60,7 @@ func Claim(o Options, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id Ident
 			err = nil
 		} else if err != nil {
 			o.Log.Warn("the status cannot be read: the tree is compared anew", "error", err)
-			id.Status, err = disk.Status{}, nil
+			id.Status, err = state.Status{}, nil
 		}
 	}
 	if err != nil {

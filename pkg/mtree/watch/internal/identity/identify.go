@@ -6,28 +6,30 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // identify reads the tree file and decides which tree this is. It writes nothing.
-func identify(o Options, root *disk.Dir, m *disk.Marker, at disk.Root) (id Identity, err error) {
+func identify(o Options, root *disk.Dir, m *state.Marker, at state.Root) (id Identity, err error) {
 	id.Tree, err = readTree(o, root, m)
 	switch {
-	case errors.Is(err, disk.ErrNoTree):
+	case errors.Is(err, state.ErrNoTree):
 		return unmarked(o, root, at)
-	case errors.Is(err, disk.ErrNewerFormat):
+	case errors.Is(err, state.ErrNewerFormat):
 		return id, exit.With(exit.Refused, err, "use that version")
 	case err != nil:
 		return id, exit.With(exit.Local, err, "if it is damaged, delete it: the id is kept on the root, too")
 	}
 	t, bound := &id.Tree, id.Tree.BoundTo(at)
 	switch {
-	case o.NewTree && !(bound && (t.Minted || t.Role == disk.Copy && !o.Promote)):
+	case o.NewTree && !(bound && (t.Minted || t.Role == state.Copy && !o.Promote)):
 		id.Doubt = true
 		id.mint(o, at)
 		return id, nil
-	case t.Role == disk.Copy && !o.Promote:
+	case t.Role == state.Copy && !o.Promote:
 		return id, isCopy(o, bound)
-	case t.Role == disk.Copy:
+	case t.Role == state.Copy:
 		id.Doubt = true
 	case !bound && !o.SameTree:
 		return id, notThatTree(o)
@@ -41,14 +43,14 @@ func identify(o Options, root *disk.Dir, m *disk.Marker, at disk.Root) (id Ident
 // readTree reads the tree file. Whatever --state-dir says, the root's own .tidemark is
 // read as well: it decides whether the tree is a copy, and which tree this is if the
 // state directory does not say that.
-func readTree(o Options, root *disk.Dir, m *disk.Marker) (disk.Tree, error) {
+func readTree(o Options, root *disk.Dir, m *state.Marker) (state.Tree, error) {
 	t, err := m.ReadTree()
-	if o.StateDir == "" || err != nil && !errors.Is(err, disk.ErrNoTree) {
+	if o.StateDir == "" || err != nil && !errors.Is(err, state.ErrNoTree) {
 		return t, err
 	}
-	own, ownErr := root.OwnTree()
+	own, ownErr := state.OwnTree(root)
 	switch {
-	case errors.Is(ownErr, disk.ErrNewerFormat), ownErr == nil && own.Role == disk.Copy:
+	case errors.Is(ownErr, state.ErrNewerFormat), ownErr == nil && own.Role == state.Copy:
 		return own, ownErr
 	case err != nil && ownErr == nil && own.Epoch != 0: // not from the attribute, which has no epoch
 		return own, nil
@@ -58,12 +60,12 @@ func readTree(o Options, root *disk.Dir, m *disk.Marker) (disk.Tree, error) {
 
 // unmarked identifies a tree without a tree file. If .tidemark was removed, the root's
 // attributes say which tree it is; else it is a new one.
-func unmarked(o Options, root *disk.Dir, at disk.Root) (id Identity, err error) {
-	known, proven := root.Noted()
-	_, completed := root.Record()
-	isMirrors := completed && !(proven && known.Role == disk.Source) || proven && known.Role == disk.Copy
+func unmarked(o Options, root *disk.Dir, at state.Root) (id Identity, err error) {
+	known, proven := state.Noted(root)
+	_, completed := records.Of(root)
+	isMirrors := completed && !(proven && known.Role == state.Source) || proven && known.Role == state.Copy
 	switch {
-	case o.NewTree && !(proven && (known.Minted || known.Role == disk.Copy && !o.Promote)):
+	case o.NewTree && !(proven && (known.Minted || known.Role == state.Copy && !o.Promote)):
 		id.First = true
 		id.mint(o, at)
 	case isMirrors && !o.Promote:

@@ -5,7 +5,8 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
@@ -23,24 +24,24 @@ type Options struct {
 
 // Identity is which tree this is, and what is known of it from earlier runs.
 type Identity struct {
-	Tree   disk.Tree
-	Status disk.Status
+	Tree   state.Tree
+	Status state.Status
 	First  bool // no watcher ran here before: the id is new
 	Doubt  bool // continuity cannot be proved: every directory counts as changed
 }
 
 // mint makes the tree a new one, whatever it was.
-func (id *Identity) mint(o Options, at disk.Root) {
-	id.Tree = disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source, Minted: o.NewTree}
+func (id *Identity) mint(o Options, at state.Root) {
+	id.Tree = state.Tree{ID: state.NewTreeID(), Epoch: 1, Role: state.Source, Minted: o.NewTree}
 	id.Tree.Bind(at)
 }
 
 // keep makes the tree a source under the id that it has. What only a copy says
 // about itself goes, except the path: its own copies know the tree by that.
-func (id *Identity) keep(o Options, at disk.Root) {
+func (id *Identity) keep(o Options, at state.Root) {
 	t := &id.Tree
 	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.E, t.Copy = "", false, "", 0, "", nil, "", ""
-	t.Role, t.Minted = disk.Source, t.Minted && o.NewTree
+	t.Role, t.Minted = state.Source, t.Minted && o.NewTree
 	t.Bind(at)
 }
 
@@ -70,7 +71,7 @@ func (id *Identity) Doubts(now mtree.Stamp) string {
 		return "the checkpoint is older than the last boot"
 	case id.Status.Checkpoint.After(now):
 		return "the checkpoint is ahead of the clock"
-	case id.ClockSetBack(now, disk.Uptime()):
+	case id.ClockSetBack(now, machine.Uptime()):
 		return "the clock was set back while nobody watched"
 	}
 	return ""
@@ -83,7 +84,7 @@ func (id *Identity) Doubts(now mtree.Stamp) string {
 // that is slowed down until it is right.
 func (id *Identity) ClockSetBack(now mtree.Stamp, up time.Duration) bool {
 	s := &id.Status
-	if s.Updated == nil || s.Up == 0 || s.Boot != disk.BootID() || up < s.Up {
+	if s.Updated == nil || s.Up == 0 || s.Boot != machine.BootID() || up < s.Up {
 		return false
 	}
 	passed := up - s.Up
