@@ -14,6 +14,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 )
 
 func openRoot(t *testing.T, path string) *disk.Dir {

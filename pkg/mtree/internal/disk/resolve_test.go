@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"os"

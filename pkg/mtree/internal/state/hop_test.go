@@ -1,0 +1,76 @@
+package state_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// A chain survives its text; of nonsense nothing is kept.
+func TestHops(t *testing.T) {
+	at := mtree.Unix(7, 5)
+	hops := []disk.Hop{{"a.example:8077", mtree.Unix(1, 2), &at, "0123456789abcdef"}, {"local", mtree.Unix(-3, 4), nil, ""}}
+	text := disk.FormatHops(hops)
+	require.Equal(t, "a.example:8077#0123456789abcdef 1.000000002 7.000000005, local -2.999999996 -", text)
+	require.Equal(t, hops, disk.ParseHops(text))
+	for _, bad := range []string{"", "x", "a 1", "a b c", "<b> 1 1", "a@b 1 1", strings.Repeat("a", 256) + " 1 1"} {
+		require.Empty(t, disk.ParseHops(bad), "%q", bad)
+	}
+	require.Len(t, disk.ParseHops(strings.Repeat("a 1 1, ", 100)), disk.MaxHops)
+	p := disk.Published{Tree: disk.Tree{Role: disk.Copy, Upstream: "http://u:p@up:1/secret/"}, Status: disk.Status{Root: &at, Chain: text}}
+	require.Equal(t, append([]disk.Hop{{"up:1", at, nil, ""}}, hops...), p.Chain())
+	require.Empty(t, (&disk.Published{}).Chain())
+}
+
+// The chain of an idle copy said that it was behind by ever more.
+func TestTheChainOfAnIdleCopy(t *testing.T) {
+	before, after := mtree.Unix(7, 5), mtree.Unix(1000, 0)
+	p := disk.Published{Tree: disk.Tree{Role: disk.Copy, Upstream: "http://up:1"}, Status: disk.Status{Root: &before, Checkpoint: &before, Confirmed: &after}}
+	require.Equal(t, after, *p.Chain()[0].Checkpoint)
+	p.Status.Confirmed = nil
+	require.Equal(t, before, *p.Chain()[0].Checkpoint)
+	require.Nil(t, (&disk.Status{}).Current())
+}
+
+// Of two copies of each other neither knew. A clone of a copy's disk is no ring.
+func TestAChainThatComesBack(t *testing.T) {
+	at := mtree.Unix(7, 5)
+	us := disk.Tree{Role: disk.Copy, Upstream: "http://b:1", Copy: "0123456789abcdef"}
+	ours := disk.Published{Tree: us, Status: disk.Status{Root: &at}}
+	theirs := disk.Published{Tree: disk.Tree{Role: disk.Copy, Upstream: "http://a:1", Copy: "fedcba9876543210"}, Status: disk.Status{Root: &at, Chain: disk.FormatHops(ours.Chain())}}
+	require.True(t, us.CameBy(disk.FormatHops(theirs.Chain())))
+	require.False(t, us.CameBy(""))
+	us.Upstream = "http://clone:1"
+	require.False(t, us.CameBy(disk.FormatHops(theirs.Chain())))
+	us.Copy = ""
+	require.False(t, us.CameBy(disk.FormatHops(theirs.Chain())))
+}
+
+// Nor does what a running mirror tells lag behind what is written.
+func TestPublishedIsWhatARunningMirrorTells(t *testing.T) {
+	root, err := disk.disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := disk.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	tree := disk.Tree{ID: disk.NewTreeID(), Role: disk.Copy, Upstream: "http://up:1"}
+	require.NoError(t, m.WriteTree(tree))
+	beacon, err := m.CreateBeacon()
+	require.NoError(t, err)
+	require.NoError(t, beacon.Tell(1000))
+	p, err := m.Published()
+	require.NoError(t, err)
+	require.Nil(t, p.Status.Confirmed, "nobody keeps it")
+	lock, err := m.Lock()
+	require.NoError(t, err)
+	p, err = m.Published()
+	require.NoError(t, err)
+	require.Equal(t, mtree.Unix(1000, 0), *p.Chain()[0].Checkpoint)
+	require.NoError(t, lock.Unlock())
+	require.NoError(t, beacon.Close())
+}

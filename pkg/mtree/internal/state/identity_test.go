@@ -1,0 +1,224 @@
+package state_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// marked makes a tree with a tree file.
+func marked(t *testing.T, top string, tree disk.Tree) (*disk.Dir, *disk.Marker, disk.Tree) {
+	d := openRoot(t, top)
+	m, err := disk.CreateMarker(d, "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = m.Close() })
+	root, err := RootOf(d)
+	require.NoError(t, err)
+	tree.ID = disk.NewTreeID()
+	tree.Bind(root)
+	require.NoError(t, m.WriteTree(tree))
+	return d, m, tree
+}
+
+// What the root's attribute says of a tree outlives .tidemark, and counts for that
+// directory alone: copies carry the attribute, too.
+func TestTheNoteOnARoot(t *testing.T) {
+	top := filepath.Join(t.TempDir(), "top")
+	require.NoError(t, os.Mkdir(top, 0o755))
+	d, m, tree := marked(t, top, disk.Tree{Role: disk.Copy, Epoch: 3, Upstream: "http://example", Path: "/a", Runs: []disk.Run{{ID: "0000000000000001"}}})
+	before, err := d.Self()
+	require.NoError(t, err)
+	tree.Epoch++
+	require.NoError(t, m.WriteTree(tree))
+	after, err := d.Self()
+	require.NoError(t, err)
+	require.Equal(t, before.CTime, after.CTime, "an epoch, or a run, does not move the root's ctime")
+
+	out, err := exec.Command("cp", "-a", top, top+".copy").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	other := openRoot(t, top+".copy")
+	for _, at := range []*disk.Dir{d, other} {
+		require.NoError(t, os.RemoveAll(filepath.Join(at.Path(), mtree.MarkerName)))
+		noted, proven := at.Noted()
+		require.Equal(t, at == d, proven)
+		require.Equal(t, tree.ID, noted.ID)
+		require.Equal(t, disk.Copy, noted.Role)
+		require.Equal(t, "http://example", noted.Upstream)
+		require.Equal(t, "/a", noted.Path)
+	}
+	own, err := OwnTree(d)
+	require.NoError(t, err)
+	require.Equal(t, tree.ID, own.ID)
+	_, err = other.OwnTree()
+	require.ErrorIs(t, err, disk.ErrNoTree)
+
+	// an earlier version left the id alone
+	require.NoError(t, syscall.Setxattr(top, "user.tidemark.id", []byte(tree.ID), 0))
+	noted, proven := Noted(d)
+	require.False(t, proven)
+	require.Equal(t, disk.Tree{ID: tree.ID}, noted)
+	for _, bad := range []string{"", "x", `{"format":99,"id":"` + tree.ID + `"}`, `{"id":"x"}`} {
+		require.NoError(t, syscall.Setxattr(top, "user.tidemark.id", []byte(bad), 0))
+		noted, proven := Noted(d)
+		require.False(t, proven)
+		require.Empty(t, noted.ID, bad)
+	}
+}
+
+// A snapshot of a root has its inode number and its birth time.
+func TestBinding(t *testing.T) {
+	root := disk.Root{FS: "one"}
+	root.Node, root.BTime = disk.Node{Dev: 1, Ino: 256}, mtree.Unix(5, 0)
+	var tree disk.Tree
+	tree.Bind(root)
+	for name, c := range map[string]struct {
+		change func(r *disk.Root)
+		bound  bool
+	}{
+		"itself":                            {func(*disk.Root) {}, true},
+		"after a reboot":                    {func(r *disk.Root) { r.Node.Dev = 2 }, true},
+		"a snapshot":                        {func(r *disk.Root) { r.FS = "two" }, false},
+		"another inode":                     {func(r *disk.Root) { r.Node.Ino++ }, false},
+		"another life of the inode":         {func(r *disk.Root) { r.BTime = mtree.Unix(6, 0) }, false},
+		"no birth time":                     {func(r *disk.Root) { r.BTime = mtree.Stamp{} }, true},
+		"file system unknown":               {func(r *disk.Root) { r.FS = "" }, true},
+		"neither":                           {func(r *disk.Root) { r.FS, r.BTime = "", mtree.Stamp{} }, true},
+		"neither, and another device":       {func(r *disk.Root) { r.FS, r.BTime, r.Node.Dev = "", mtree.Stamp{}, 2 }, false},
+		"file system unknown, another life": {func(r *disk.Root) { r.FS, r.BTime = "", mtree.Unix(6, 0) }, false},
+	} {
+		other := root
+		c.change(&other)
+		require.Equal(t, c.bound, tree.BoundTo(other), name)
+	}
+	old := tree // of a version that did not know file systems
+	old.FS = ""
+	require.True(t, old.BoundTo(root))
+}
+
+// An epoch follows the clock, so that what was counted apart never meets, and
+// never falls behind itself.
+func TestRaiseEpoch(t *testing.T) {
+	for _, c := range []struct {
+		epoch uint64
+		clock int64
+		want  uint64
+	}{{1, 1_700_000_000, 1_700_000_000}, {1_700_000_000, 1_700_000_000, 1_700_000_001}, {1_800_000_000, 1_700_000_000, 1_800_000_001}, {0, -5, 1}, {7, -5, 8}} {
+		tree := disk.Tree{Epoch: c.epoch}
+		tree.RaiseEpoch(mtree.Unix(c.clock, 5))
+		require.Equal(t, c.want, tree.Epoch)
+	}
+}
+
+func TestRuns(t *testing.T) {
+	var tree disk.Tree
+	for i := range int64(disk.MaxRuns + 3) {
+		tree.BeginRun(mtree.Unix(100+i, 0))
+	}
+	require.Len(t, tree.Runs, disk.MaxRuns)
+	latest := disk.LatestRun(tree.Runs)
+	require.Equal(t, tree.Runs[disk.MaxRuns-1].ID, latest)
+	text := disk.FormatRuns(tree.Runs)
+	require.Regexp(t, `^([0-9a-f]{16} 1\d\d\.000000000, ){15}[0-9a-f]{16} -$`, text)
+	require.Equal(t, tree.Runs, disk.ParseRuns(text))
+	require.Empty(t, disk.LatestRun(nil))
+
+	top := mtree.Unix(118, 0)
+	ended := tree.Runs[disk.MaxRuns-2]
+	require.Equal(t, top, *ended.Floor)
+	require.True(t, disk.Went(tree.Runs, latest, mtree.MaxStamp), "it runs")
+	require.True(t, disk.Went(tree.Runs, ended.ID, top))
+	require.False(t, disk.Went(tree.Runs, ended.ID, top.Add(1)), "it ended below")
+	require.False(t, disk.Went(tree.Runs, "00000000000000ff", mtree.MinStamp), "not known")
+
+	for _, bad := range []string{"x", "0000000000000001", "0000000000000001 x", "01 -", "0000000000000001 -,", text + ", " + text} {
+		require.Nil(t, disk.ParseRuns(bad), bad)
+	}
+	// A tree of a version that noted no run has none to end.
+	old := disk.Tree{}
+	old.BeginRun(top)
+	require.Len(t, old.Runs, 1)
+	require.Nil(t, old.Runs[0].Floor)
+}
+
+// The lock is on the root itself, too: two markers are no two trees. Who only
+// reads the root may take it, and a program that lost its marker keeps it.
+func TestOneLockForARoot(t *testing.T) {
+	d := openRoot(t, t.TempDir())
+	one, err := disk.CreateMarker(d, "")
+	require.NoError(t, err)
+	defer one.Close()
+	two, err := disk.CreateMarker(d, filepath.Join(t.TempDir(), "state"))
+	require.NoError(t, err)
+	defer two.Close()
+	lock, err := one.Lock()
+	require.NoError(t, err)
+	_, err = two.Lock()
+	require.ErrorIs(t, err, disk.ErrLocked)
+	require.NoError(t, lock.Move(two))
+	held, err := one.Locked()
+	require.NoError(t, err)
+	require.False(t, held)
+	held, err = two.Locked()
+	require.NoError(t, err)
+	require.True(t, held)
+	_, err = one.Lock()
+	require.ErrorIs(t, err, disk.ErrLocked)
+	require.NoError(t, lock.Unlock())
+	lock, err = one.Lock()
+	require.NoError(t, err)
+	require.NoError(t, lock.Unlock())
+}
+
+func TestSourceName(t *testing.T) {
+	for source, want := range map[string]string{
+		"http://user:secret@Host:8077/a/": "http://host:8077/a",
+		"https://host":                    "https://host",
+		"http://host/":                    "http://host",
+		"http://host/A%20b/":              "http://host/A%20b",
+		"/srv/tree/":                      "/srv/tree",
+		"tree":                            "tree",
+		"/":                               "/",
+		"/odd:@name/":                     "/odd:@name",
+	} {
+		require.Equal(t, want, disk.SourceName(source))
+	}
+}
+
+func TestAt(t *testing.T) {
+	for _, c := range []struct {
+		role       disk.Role
+		base, path string
+		want       string
+	}{
+		{disk.Source, "", "", "/"}, {disk.Source, "", "a/b", "/a/b"}, {disk.Copy, "/", "a", "/a"}, {disk.Copy, "/a", "", "/a"},
+		{disk.Copy, "/a", "b", "/a/b"}, {disk.Copy, "", "b", ""}, {disk.Source, "/a", "b", "/a/b"},
+	} {
+		tree := disk.Tree{Role: c.role, Path: c.base}
+		require.Equal(t, c.want, tree.At(c.path))
+	}
+}
+
+// A place outlives what is below it, and is another where something is mounted.
+func TestPlace(t *testing.T) {
+	one, two := openRoot(t, t.TempDir()), openRoot(t, t.TempDir())
+	a, err := one.Place()
+	require.NoError(t, err)
+	write(t, one.Path()+"/f", "x")
+	b, err := one.Place()
+	require.NoError(t, err)
+	require.Equal(t, a, b)
+	b, err = two.Place()
+	require.NoError(t, err)
+	require.NotEqual(t, a, b)
+	proc := openRoot(t, "/proc/self/fd")
+	where, err := proc.Place()
+	require.NoError(t, err)
+	require.Contains(t, where, "proc ", "type and source of its mount, for want of anything that lasts")
+}
