@@ -34,6 +34,10 @@ func TestImportRules(t *testing.T) {
 
 	for _, pure := range []string{"os", "net", "net/http", "syscall", unix, "log/slog", "io/fs", "io/ioutil", "os/exec"} {
 		require.NotContains(t, packages[core].Imports, pure, "the core does no I/O")
+		require.NotContains(t, packages[core+"/wire"].Imports, pure, "wire only formats and parses")
+	}
+	for _, dep := range packages[core+"/wire"].Deps {
+		require.False(t, strings.HasPrefix(dep, "tidemark/") && dep != core, "wire knows the core only, and not %s", dep)
 	}
 	for path, p := range packages {
 		if path != disk && path != notify && path != notify+"/notifytest" && path != "tidemark/e2e/refuse" {
@@ -60,6 +64,13 @@ func TestImportRules(t *testing.T) {
 	}
 	for _, reader := range []string{core + "/serve", core + "/mirror"} {
 		require.NotContains(t, packages[reader].Deps, notify, "%s hears no tree events", reader)
+	}
+	const plan = core + "/mirror/internal/plan"
+	for _, dep := range packages[plan].Deps {
+		require.True(t, !strings.HasPrefix(dep, "tidemark/") || dep == core, "plan is pure, and knows of %s", dep)
+	}
+	for _, imported := range packages[plan].Imports {
+		require.Contains(t, []string{core, "strings", "time"}, imported, "plan is pure")
 	}
 	require.NotContains(t, packages[disk].Deps, notify)
 	require.NotContains(t, packages[notify].Deps, disk)

@@ -18,7 +18,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What proxies, firewalls and other servers answer between serve and mirror.
@@ -312,7 +312,7 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	a, err = source.list(t.Context(), ask{})
 	require.NoError(t, err)
 	require.False(t, a.foreign)
-	require.Equal(t, disk.Watched, a.state)
+	require.Equal(t, wire.Watched, a.state)
 	require.False(t, source.foreign.Load(), "what is below is asked for as serve is asked")
 	index = true
 	a, err = source.list(t.Context(), ask{})

@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A running mirror knows until when its copy is confirmed: when a pass that
@@ -72,7 +73,7 @@ func (m *mirror) lastWord() {
 // stateNumber is the state that a copy with a live mirror is published with.
 func stateNumber(s *disk.Status) int64 {
 	switch {
-	case s.State != disk.Mirrored:
+	case s.State != wire.Mirrored:
 		return 0
 	case s.Walked:
 		return 2

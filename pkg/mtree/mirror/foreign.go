@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Other servers list directories, too: nginx, Apache, lighttpd, Caddy, rclone,
@@ -146,7 +147,7 @@ func (s *httpSource) listForeign(ctx context.Context, ask ask, r request, room *
 	if err != nil {
 		return answer{}, askedFor(resp, err)
 	}
-	a := answer{state: disk.Unwatched, foreign: true, dialect: resp.Header.Get("Server")}
+	a := answer{state: wire.Unwatched, foreign: true, dialect: resp.Header.Get("Server")}
 	l := &a.listing
 	// They hide dotfiles, and do not say so.
 	l.Hidden = 1

@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // at lets the mirrors of b see that time from now on.
@@ -638,7 +639,7 @@ func TestTheMarkerIsGoneWhenAWalkIsDue(t *testing.T) {
 	s.epoch(2)
 	s.change("f = changed")
 	require.True(t, assertEventually(func() bool { return b.read("f") == "changed" }))
-	require.True(t, assertEventually(func() bool { return b.status().State == disk.Mirrored }))
+	require.True(t, assertEventually(func() bool { return b.status().State == wire.Mirrored }))
 
 	// The new one keeps to the filters, and remembers what was counted.
 	s.remove("d")

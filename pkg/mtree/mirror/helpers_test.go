@@ -17,6 +17,7 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // tree is a source of a test, kept by hand as watch would keep it.
@@ -60,7 +61,7 @@ func (s *tree) watch() {
 	s.id = disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source}
 	s.id.Bind(info)
 	require.NoError(s.t, s.marker.WriteTree(s.id))
-	s.state(disk.Watched)
+	s.state(wire.Watched)
 	s.t.Cleanup(func() {
 		_ = s.lock.Unlock()
 		_ = s.status.Close()
@@ -69,7 +70,7 @@ func (s *tree) watch() {
 	})
 }
 
-func (s *tree) state(state disk.State) {
+func (s *tree) state(state wire.State) {
 	require.NoError(s.t, s.status.Write(disk.Status{State: state}))
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // httpSource is a tree published by serve, or by a program that speaks the same
@@ -144,13 +144,13 @@ var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)
 func head(resp *http.Response) (answer, error) {
 	h := resp.Header
 	a := answer{
-		validator: h.Get("ETag"), state: disk.State(h.Get("Tidemark-State")), treeID: h.Get("Tidemark-Tree"),
-		dialect: h.Get("Server"), chain: disk.FormatHops(disk.ParseHops(h.Get("Tidemark-Upstream"))),
+		validator: h.Get("ETag"), state: wire.State(h.Get("Tidemark-State")), treeID: h.Get("Tidemark-Tree"),
+		dialect: h.Get("Server"), chain: wire.FormatUpstreams(wire.ParseUpstreams(h.Get("Tidemark-Upstream"))),
 	}
 	if isOurs(resp) {
 		a.dialect = ours
 	}
-	a.runs, a.path = disk.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
+	a.runs, a.path = wire.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
 	if e := tagE.FindStringSubmatch(a.validator); e != nil {
 		a.e = e[1]
 	}

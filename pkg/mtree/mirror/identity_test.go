@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // copied makes a copy of a directory as cp -a does, with its attributes.
@@ -139,7 +140,7 @@ func TestACopiedCopyIsUnwatched(t *testing.T) {
 		require.Equal(t, "edited, and no directory shows it", next.read("a/f"))
 		require.Equal(t, "mine", next.read("a/mine.tmp"), "no mirror leaves it to somebody else any more")
 		require.NoFileExists(t, next.path("c/g"))
-		require.Equal(t, disk.Unwatched, next.published().State)
+		require.Equal(t, wire.Unwatched, next.published().State)
 	}
 }
 

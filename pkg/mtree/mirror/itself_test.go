@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // unwatchedServed serves a tree without a watcher, and lets a copy of it lie in it.
@@ -143,7 +144,7 @@ func TestARingThatIsClosedLater(t *testing.T) {
 	a.eventually(s)
 	copied := newBench(t, serveTree(t, a.config.Dest).URL)
 	require.NoError(t, copied.once())
-	chain := disk.FormatHops(func() []disk.Hop { p := copied.published(); return p.Chain() }())
+	chain := wire.FormatUpstreams(func() []wire.Upstream { p := copied.published(); return p.Chain() }())
 	a.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Tidemark-Upstream", chain)
 		return false
@@ -172,7 +173,7 @@ func TestARingThatSaysNothingNew(t *testing.T) {
 	require.NoError(t, copied.once())
 	p := copied.published()
 	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Tidemark-Upstream", disk.FormatHops(p.Chain()))
+		w.Header().Set("Tidemark-Upstream", wire.FormatUpstreams(p.Chain()))
 		return false
 	})
 	require.Eventually(t, func() bool {

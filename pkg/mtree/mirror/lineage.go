@@ -7,6 +7,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Who the source is: the tree of the copy, and the same directory of it; the
@@ -126,7 +127,7 @@ func (m *mirror) doubted() bool {
 func (m *mirror) rolledBack(a *answer) doubts {
 	s := &m.dest.status
 	if s.SourceRun == "" || s.SourceTop == nil || len(a.runs) == 0 || a.treeID != m.dest.tree.ID ||
-		disk.Went(a.runs, s.SourceRun, *s.SourceTop) {
+		wire.RunReached(a.runs, s.SourceRun, *s.SourceTop) {
 		return 0
 	}
 	return doubtBytes
@@ -141,7 +142,7 @@ func (m *mirror) heed(l *mtree.Listing, a *answer) error {
 	if stamped(l, a) {
 		top = l.Stamp
 	}
-	switch run := disk.LatestRun(a.runs); {
+	switch run := wire.LatestRun(a.runs); {
 	case m.config.DryRun, run == "" && s.SourceRun == "":
 		return nil
 	case run != "" && run != s.SourceRun:
@@ -165,7 +166,7 @@ func stamped(l *mtree.Listing, a *answer) bool {
 	case l == &a.listing:
 		return true
 	}
-	return a.state == disk.Watched || a.state == disk.Auditing || a.state == disk.Degraded || a.state == disk.Mirrored
+	return a.state == wire.Watched || a.state == wire.Auditing || a.state == wire.Degraded || a.state == wire.Mirrored
 }
 
 // followed notes the end of a pass that made the copy equal to its source: from

@@ -12,11 +12,12 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // runs notes runs of the source's watch: each id ended with the floor behind it,
 // the last one runs.
-func (s *tree) runs(runs ...disk.Run) {
+func (s *tree) runs(runs ...wire.Run) {
 	s.id.Runs = runs
 	require.NoError(s.t, s.marker.WriteTree(s.id))
 }
@@ -26,7 +27,7 @@ const (
 	secondRun = "0000000000000002"
 )
 
-func ended(id string, floor mtree.Stamp) disk.Run { return disk.Run{ID: id, Floor: &floor} }
+func ended(id string, floor mtree.Stamp) wire.Run { return wire.Run{ID: id, Floor: &floor} }
 
 // ageCTimes makes the copy take the ctimes of all files for old: those of a file
 // system that was rolled back are.
@@ -49,7 +50,7 @@ func (b *bench) ageCTimes(dirs ...string) {
 // future, equal in size and time to what the source has now.
 func rollBack(t *testing.T) (s *tree, b *bench) {
 	s = watched(t, "a/b/f = past @1000000000", "c/g = x @1000000000")
-	s.runs(disk.Run{ID: firstRun})
+	s.runs(wire.Run{ID: firstRun})
 	b = newBench(t, s.root)
 	b.equal(s)
 	past := map[string]mtree.Stamp{}
@@ -82,7 +83,7 @@ func TestAStampThatWentBack(t *testing.T) {
 // them. The runs of watch tell, also after a kill in the middle of the walk.
 func TestRolledBackAndWatched(t *testing.T) {
 	floor := mtree.Unix(1_500_000_000, 0)
-	for name, runs := range map[string][]disk.Run{
+	for name, runs := range map[string][]wire.Run{
 		"ended below what was listed": {ended(firstRun, floor), {ID: secondRun}},
 		"not known":                   {{ID: secondRun}},
 	} {
@@ -131,13 +132,13 @@ func TestRunsThatGoOn(t *testing.T) {
 	b := newBench(t, s.root)
 	b.equal(s)
 	require.Empty(t, b.status().SourceRun)
-	s.runs(disk.Run{ID: firstRun})
+	s.runs(wire.Run{ID: firstRun})
 	s.change("a/b/f = two")
 	b.equal(s)
 	require.Equal(t, firstRun, b.status().SourceRun)
 	top := stampOf(t, s.root)
 	require.Equal(t, top, *b.status().SourceTop)
-	s.runs(ended(firstRun, top), disk.Run{ID: secondRun})
+	s.runs(ended(firstRun, top), wire.Run{ID: secondRun})
 	b.requireIdle()
 	require.Equal(t, secondRun, b.status().SourceRun)
 
@@ -158,12 +159,12 @@ func TestRunsThatGoOn(t *testing.T) {
 // roll-back, and a walk with sums due.
 func TestTimesThatAreNoStamps(t *testing.T) {
 	s := watched(t, "a/f = one")
-	s.runs(disk.Run{ID: firstRun})
+	s.runs(wire.Run{ID: firstRun})
 	b := newBench(t, s.root)
 	b.equal(s)
 	top := *b.status().SourceTop
 	now := disk.Now()
-	require.NoError(t, s.status.Write(disk.Status{State: disk.Audited, Checkpoint: &now, Clean: true}))
+	require.NoError(t, s.status.Write(disk.Status{State: wire.Audited, Checkpoint: &now, Clean: true}))
 	require.NoError(t, s.lock.Unlock())
 	s.change("a/g = two")
 	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
@@ -172,8 +173,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 
 	root := mtree.Listing{Stamp: now, Hot: true}
-	require.False(t, stamped(&root, &answer{chain: "host", state: disk.Mirrored}))
-	require.True(t, stamped(&root, &answer{state: disk.Watched}))
+	require.False(t, stamped(&root, &answer{chain: "host", state: wire.Mirrored}))
+	require.True(t, stamped(&root, &answer{state: wire.Watched}))
 }
 
 // A running mirror looks at the source once its watch runs anew, whatever the
@@ -185,12 +186,12 @@ func TestAnotherRunIsLookedAt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := watched(t, "a/f = one")
-			s.runs(disk.Run{ID: firstRun})
+			s.runs(wire.Run{ID: firstRun})
 			b := newBench(t, address(s.root))
 			b.config.Interval = time.Millisecond
 			r := b.start()
 			b.eventually(s)
-			s.runs(ended(firstRun, stampOf(t, s.root)), disk.Run{ID: secondRun})
+			s.runs(ended(firstRun, stampOf(t, s.root)), wire.Run{ID: secondRun})
 			if b.config.Source != s.root {
 				s.change("a/f = two") // a poll is held as long as nothing moves
 			}

@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/wire"
 )
 
 // localSource is a directory of this machine, or one mounted here, read by the
@@ -114,7 +115,7 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	}
 	heard := s.heard(&p)
 	s.hears.Store(heard)
-	a := answer{chain: disk.FormatHops(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p, heard)}
+	a := answer{chain: wire.FormatUpstreams(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p, heard)}
 	if p.Tree.Role == disk.Copy && !p.Bound {
 		a.e += ",unkept" // what its stamps stand for is to be compared once a mirror keeps it
 	}

@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/wire"
 )
 
 // mirror is a source and a copy of it, opened. One goroutine uses it; a pass
@@ -30,7 +31,7 @@ type mirror struct {
 	leave   func() // the source
 	dest    *dest
 	seen    seen
-	warned  disk.State // for which full walks were announced
+	warned  wire.State // for which full walks were announced
 	turns   turns
 	adopted bool // --adopt was carried out, or found done
 	summed  bool // Config.Sums was
@@ -252,12 +253,12 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 	}
 	switch {
 	case d.tree.ID != next.ID:
-		d.status = disk.Status{State: disk.Filling}
+		d.status = disk.Status{State: wire.Filling}
 		if err := d.marker.Remove(heldName); err != nil {
 			return err
 		}
 	case d.status.State == "":
-		d.status = disk.Status{State: disk.Filling, Deletions: d.status.Deletions}
+		d.status = disk.Status{State: wire.Filling, Deletions: d.status.Deletions}
 	}
 	if err := d.file.Write(d.status); err != nil {
 		return err
@@ -412,7 +413,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		next.Error = causeOf(passErr)
 	}
 	if p.complete {
-		next.State, next.Walked = disk.Mirrored, !p.source.state.Prunes()
+		next.State, next.Walked = wire.Mirrored, !p.source.state.Prunes()
 		next.Root, next.Chain, next.SourceE = &p.root, p.source.chain, d.tree.E
 		if p.source.listing.HasNow {
 			at := p.source.listing.Now.Add(-clockLag)

@@ -21,7 +21,9 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What filters exclude is not deleted, nor are the directories it is in; what is
@@ -280,20 +282,20 @@ func TestHides(t *testing.T) {
 		before   disk.Record
 		had      bool
 		deep     bool
-		want     hides
+		want     plan.Hidden
 	}{
-		{0, 0, disk.Record{}, false, false, nothing},
-		{0, 0, disk.Record{Excluded: 3, E: "other"}, true, false, nothing},
-		{1, 0, disk.Record{}, true, false, directories},
-		{1, 0, disk.Record{}, true, true, anything},
-		{1, 0, disk.Record{}, false, false, anything},
-		{3, 0, disk.Record{Excluded: 3, E: "e"}, true, true, nothing},
-		{4, 0, disk.Record{Excluded: 3, E: "e"}, true, true, directories},
-		{2, 0, disk.Record{Excluded: 3, E: "e"}, true, false, nothing},
-		{3, 1, disk.Record{Excluded: 3, E: "e"}, true, false, nothing},
-		{4, 1, disk.Record{Excluded: 3, E: "e"}, true, false, anything},
-		{2, 0, disk.Record{Excluded: 3, E: "other"}, true, false, anything},
-		{2, 0, disk.Record{E: otherE}, true, false, anything},
+		{0, 0, disk.Record{}, false, false, plan.HiddenNone},
+		{0, 0, disk.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenNone},
+		{1, 0, disk.Record{}, true, false, plan.HiddenDirs},
+		{1, 0, disk.Record{}, true, true, plan.HiddenAny},
+		{1, 0, disk.Record{}, false, false, plan.HiddenAny},
+		{3, 0, disk.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenNone},
+		{4, 0, disk.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenDirs},
+		{2, 0, disk.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
+		{3, 1, disk.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
+		{4, 1, disk.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenAny},
+		{2, 0, disk.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenAny},
+		{2, 0, disk.Record{E: otherE}, true, false, plan.HiddenAny},
 	} {
 		p := &pass{mirror: &mirror{}, source: answer{e: "e"}}
 		v := &view{listing: mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}, before: tc.before, had: tc.had, deep: tc.deep}
@@ -337,7 +339,7 @@ func TestMaxDeleteAfterAKilledFirstCopy(t *testing.T) {
 	require.Error(t, b.once())
 	d, err := openDest(&b.config)
 	require.NoError(t, err)
-	require.NoError(t, d.file.Write(disk.Status{State: disk.Filling}))
+	require.NoError(t, d.file.Write(disk.Status{State: wire.Filling}))
 	d.close()
 	b.server.interfere(nil)
 	b.equal(s)

@@ -18,6 +18,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What to do about an error, by its cause.
@@ -157,11 +158,11 @@ func remedyStamps(a *answer) string {
 	switch {
 	case a.foreign:
 		return "none: only serve tells what changed"
-	case a.state == disk.Filling:
+	case a.state == wire.Filling:
 		return "wait: the source is a copy that is not complete yet"
 	case a.chain != "":
 		return "the source is a copy: run watch at the first source, and a mirror that keeps the copy"
-	case a.state == disk.Degraded:
+	case a.state == wire.Degraded:
 		return "watch at the source cannot hear or stamp everything: watch --status there says why"
 	case a.treeID != "":
 		return "start watch at the source, or wait until its first audit has ended: watch --status there tells"

@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Patience of a running mirror.
@@ -87,7 +88,7 @@ type daemon struct {
 	*mirror
 	known string      // validator of the root of the last finished pass
 	root  mtree.Stamp // its stamp
-	state disk.State  // of the source
+	state wire.State  // of the source
 	epoch uint64      // of the source
 	run   string      // of the source's watch
 	// stamping says that the source could have stamps that prune: not so with
@@ -150,7 +151,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	}
 	idle := d.begun && d.root == a.listing.Stamp
 	d.begun, d.again, d.tries = true, p.madeRoom(), 0
-	d.known, d.root, d.state, d.epoch, d.run = a.validator, a.listing.Stamp, a.state, a.epoch, disk.LatestRun(a.runs)
+	d.known, d.root, d.state, d.epoch, d.run = a.validator, a.listing.Stamp, a.state, a.epoch, wire.LatestRun(a.runs)
 	d.stamping, d.held = !a.foreign, p.held > 0
 	d.whole = p.complete
 	d.schedule(p, began)
@@ -257,7 +258,7 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 	if err != nil || !a.unchanged {
 		return a, err
 	}
-	if a.state != "" && (a.state != d.state || a.epoch != d.epoch || disk.LatestRun(a.runs) != d.run) {
+	if a.state != "" && (a.state != d.state || a.epoch != d.epoch || wire.LatestRun(a.runs) != d.run) {
 		return d.source.list(ctx, ask{once: true}) // the tree's own state changed
 	}
 	// A source that cannot hold a poll, or will not, is asked at intervals.

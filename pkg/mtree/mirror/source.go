@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // source is where a copy comes from: a server, or a local directory. All
@@ -97,14 +98,14 @@ type answer struct {
 	ahead     bool   // it came with the root's: what it says of the tree was said there
 	validator string // for ask.known
 	e         string // of the validator: what of it changes with the options of the server; "": not told
-	state     disk.State
+	state     wire.State
 	treeID    string // "": the source has none
 	epoch     uint64
 	path      string     // which directory of the tree this is, "/" or "/a/b"; "": not told
 	place     string     // disk.Place of a local source
 	node      disk.Node  // of the directory, at a local source
-	runs      []disk.Run // of the source's watch; nil: not told
-	chain     string     // disk.FormatHops: of a source that is a copy, how it came about
+	runs      []wire.Run // of the source's watch; nil: not told
+	chain     string     // wire.FormatUpstreams: of a source that is a copy, how it came about
 	dialect   string     // what kind of server this is, for messages
 	foreign   bool       // its listings know less than ours
 	vague     map[string]vague

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // look opens a copy for reading only.
@@ -72,7 +73,7 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 	}
 	s := &l.Status
 	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, disk.SourceName(l.Tree.Upstream), l.tree())
-	if s.Walked && l.State == disk.Unwatched {
+	if s.Walked && l.State == wire.Unwatched {
 		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
 	}
 	if s.Root != nil {

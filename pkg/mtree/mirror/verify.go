@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
 // Verify compares everything in the copy with the source, every byte by its
@@ -97,7 +98,7 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
 		below := mtree.JoinPath(path, e.Name)
-		if e.Kind != mtree.Dir || len(below) > maxPath || v.filters.Excluded(below, true) {
+		if e.Kind != mtree.Dir || len(below) > plan.MaxPath || v.filters.Excluded(below, true) {
 			continue
 		}
 		a, err := v.source.list(ctx, ask{path: below, least: e.MTime})
@@ -172,23 +173,21 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 		return nil, exit.With(exit.Local, err, "")
 	}
 	before, had := v.dest.record(dir, path)
-	pl := planner{
-		hides: p.hides(&view{listing: *listing, before: before, had: had}),
-
-		dir: path, stored: v.dest.times.Stored, noLinks: v.config.NoLinks || v.dest.linkless, owner: v.config.Owner,
-		keep: v.config.NoDelete, replaced: true, // all files are suspicious
-	}
 	kept := *listing
 	kept.Entries = p.wanted(path, listing.Entries)
-	plan := pl.plan(have, &kept)
-	diffs := plan.differences()
-	more, err := v.sums(ctx, path, plan.check)
+	todo := plan.Make(have, &kept, &plan.Options{
+		Dir: path, Stored: v.dest.times.Stored, NoLinks: v.config.NoLinks || v.dest.linkless, Owner: v.config.Owner,
+		NoDelete: v.config.NoDelete, CheckAll: true,
+		Hidden: p.hides(&view{listing: *listing, before: before, had: had}),
+	})
+	diffs := differences(&todo)
+	more, err := v.sums(ctx, path, todo.Check)
 	return append(diffs, more...), err
 }
 
 // differences names what a plan would change.
-func (pl *plan) differences() (diffs []difference) {
-	for _, list := range [][]mtree.Change{pl.make, pl.links, pl.fetch} {
+func differences(pl *plan.Plan) (diffs []difference) {
+	for _, list := range [][]mtree.Change{pl.MakeDirs, pl.MakeLinks, pl.Fetch} {
 		for _, c := range list {
 			if what := "differs"; c.Have != nil {
 				diffs = append(diffs, difference{name: c.Want.Name, what: what})
@@ -197,10 +196,10 @@ func (pl *plan) differences() (diffs []difference) {
 			}
 		}
 	}
-	for _, c := range pl.mode {
+	for _, c := range pl.SetModes {
 		diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
 	}
-	for _, e := range pl.extra {
+	for _, e := range pl.Extra {
 		diffs = append(diffs, difference{name: e.Name, what: "extra"})
 	}
 	return diffs

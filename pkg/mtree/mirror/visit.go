@@ -9,30 +9,30 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
 // view is what a visit found and did.
 type view struct {
-	err     error
-	same    bool // complete already
-	listing mtree.Listing
-	before  disk.Record
-	had     bool
-	record  disk.Record // what the directory will be completed with
-	deep    bool
-	more    doubts // beyond deep
-	plan    plan
-	inCopy  int64   // entries of the copy
-	stays   int64   // directories that are gone at the source but hold something excluded
-	changed bool    // directories, symlinks or modes were made
-	proved  bool    // `now` of the record is out of date
-	below   []*node // directories to visit
-	doomed  []doomed
-	swaps   []swap
-	nested  bool
-	failed  []failure
-	vague   map[string]vague
-	unless  map[string]bool
+	err       error
+	same      bool // complete already
+	listing   mtree.Listing
+	before    disk.Record
+	had       bool
+	record    disk.Record // what the directory will be completed with
+	deep      bool
+	more      doubts // beyond deep
+	plan      plan.Plan
+	inCopy    int64   // entries of the copy
+	stays     int64   // directories that are gone at the source but hold something excluded
+	changed   bool    // directories, symlinks or modes were made
+	proved    bool    // `now` of the record is out of date
+	below     []*node // directories to visit
+	deletions []deletion
+	nested    bool
+	failed    []failure
+	vague     map[string]vague
+	unless    map[string]bool
 }
 
 // failure is a path that could not be made right.
@@ -271,15 +271,14 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	if v.record.ID == "" {
 		v.record.ID = v.before.ID // somebody took it away on the way here
 	}
-	pl := planner{
-		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks || p.dest.linkless, owner: p.config.Owner,
-		keep: p.config.NoDelete, held: p.wasHeld, hides: p.hides(v), replaced: v.more&doubtBytes != 0,
-		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
-		checked: p.seen.settled,
-	}
-	v.plan = pl.plan(have, &v.listing)
+	v.plan = plan.Make(have, &v.listing, &plan.Options{
+		Dir: n.path, Stored: p.dest.times.Stored, NoLinks: p.config.NoLinks || p.dest.linkless, Owner: p.config.Owner,
+		NoDelete: p.config.NoDelete, WasHeld: p.wasHeld, Hidden: p.hides(v), CheckAll: v.more&doubtBytes != 0,
+		ByCTime: v.had && v.before.Now != mtree.Stamp{}, Listed: v.before.Now,
+		Verified: p.seen.settled,
+	})
 	p.leftOut(v)
-	for _, c := range v.plan.dirs {
+	for _, c := range v.plan.Dirs {
 		child := n.child(c.Want)
 		child.deep, child.more, child.nested = v.deep, below, v.nested
 		child.fresh = c.What&(mtree.Absent|mtree.Type) != 0
@@ -320,22 +319,22 @@ func (p *pass) prunes(dir *disk.Dir, child *node, have *mtree.Entry) bool {
 // apply makes what needs no fetch.
 func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	pl := &v.plan
-	v.proved = len(pl.check) > 0
-	if len(pl.make)+len(pl.links)+len(pl.fetch)+len(pl.mode)+len(pl.extra) > 0 || n.fresh {
+	v.proved = len(pl.Check) > 0
+	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || n.fresh {
 		if v.err = local(p.open(n, dir, info, v.record, allDoubts(v.deep, v.more))); v.err != nil {
 			return
 		}
 	}
-	for _, c := range pl.make {
+	for _, c := range pl.MakeDirs {
 		err := p.makeDir(dir, c)
 		if v.note(n, c.Want.Name, err); err != nil {
 			v.below = slices.DeleteFunc(v.below, func(child *node) bool { return child.name == c.Want.Name })
 		}
 	}
-	for _, c := range pl.links {
+	for _, c := range pl.MakeLinks {
 		v.note(n, c.Want.Name, p.makeLink(dir, n, c, v))
 	}
-	for _, c := range pl.mode {
+	for _, c := range pl.SetModes {
 		v.note(n, c.Want.Name, p.setMode(dir, c))
 	}
 }

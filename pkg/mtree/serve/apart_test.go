@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Directories that watch tells of apart from their times.
@@ -182,7 +183,7 @@ func TestUnreadIsNotPublished(t *testing.T) {
 	require.NoError(t, os.Remove(s.path("a/closed")))
 	require.NoError(t, os.Rename(s.path("a/away"), s.path("a/closed")))
 	s.await("/a/closed/?txt", 403)
-	s.alterStatus(func(status *disk.Status) { status.State = disk.Unwatched })
+	s.alterStatus(func(status *disk.Status) { status.State = wire.Unwatched })
 	s.await("/a/closed/?txt", 200) // nobody vouches for anything, and no stamp prunes
 }
 

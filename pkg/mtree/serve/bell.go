@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 const (
@@ -74,7 +75,7 @@ func (b *belfry) close() {
 // join returns the bell of the directory, made if need be, and the channel that
 // is closed at its next ring. old is the bell the caller has joined before, or
 // nil; it is left if it is another. Each bell needs a leave in the end.
-func (b *belfry) join(dir *disk.Dir, state disk.State, old *bell) (*bell, <-chan struct{}, error) {
+func (b *belfry) join(dir *disk.Dir, state wire.State, old *bell) (*bell, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if old == nil && b.waiting >= b.most {
@@ -98,7 +99,7 @@ func (b *belfry) join(dir *disk.Dir, state disk.State, old *bell) (*bell, <-chan
 
 // hear returns the id of a watch on the directory, or one below 0 where there
 // is none to be had.
-func (b *belfry) hear(dir *disk.Dir, state disk.State) int32 {
+func (b *belfry) hear(dir *disk.Dir, state wire.State) int32 {
 	if b.watch != nil {
 		id, err := b.watch.Add(dir, hearing(state))
 		if err == nil {
@@ -115,9 +116,9 @@ func (b *belfry) hear(dir *disk.Dir, state disk.State) int32 {
 // hearing says what tells that a directory has another stamp. While a program
 // keeps stamps only its own setting of one counts: the kernel's, a moment
 // before, would wake everybody for a stamp that is replaced at once.
-func hearing(state disk.State) disk.Hearing {
+func hearing(state wire.State) disk.Hearing {
 	switch state {
-	case disk.Watched, disk.Auditing, disk.Mirrored:
+	case wire.Watched, wire.Auditing, wire.Mirrored:
 		return disk.OwnTimes
 	}
 	return disk.AnyChange

@@ -20,6 +20,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 func newRecorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
@@ -230,7 +231,7 @@ func TestStatus(t *testing.T) {
 // Of a copy /?status tells the host it was made from, and how far it is behind.
 func TestStatusOfCopy(t *testing.T) {
 	root := t.TempDir()
-	watched(t, root, disk.Mirrored)
+	watched(t, root, wire.Mirrored)
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.alterTree(func(tree *disk.Tree) { tree.Upstream = "https://user:word@up.example:8077/private/dir/" })
 	s.start()

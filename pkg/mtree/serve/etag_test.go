@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // The headers of a listing, and of its 304.
@@ -83,7 +84,7 @@ func TestHeadReadsNothing(t *testing.T) {
 // The first conditional request for a page after a start finds out that there
 // are no symlinks, and is answered by the stamp already.
 func TestPageIsConfirmedAfterARestart(t *testing.T) {
-	for _, state := range []disk.State{disk.Watched, disk.Auditing} { // with the cache and without
+	for _, state := range []wire.State{wire.Watched, wire.Auditing} { // with the cache and without
 		root := t.TempDir()
 		watched(t, root, state)
 		for _, header := range [][2]string{{"If-None-Match", "ETag"}, {"If-Modified-Since", "Last-Modified"}} {
@@ -218,8 +219,8 @@ func TestUnwatchedNeverStale(t *testing.T) {
 
 // In every state but those in which stamps prune, the hash decides.
 func TestStatesDecideValidators(t *testing.T) {
-	for state, prunes := range map[disk.State]bool{
-		disk.Watched: true, disk.Auditing: true, disk.Degraded: false, disk.Mirrored: true, disk.Filling: false,
+	for state, prunes := range map[wire.State]bool{
+		wire.Watched: true, wire.Auditing: true, wire.Degraded: false, wire.Mirrored: true, wire.Filling: false,
 	} {
 		root := t.TempDir()
 		watched(t, root, state)
@@ -235,7 +236,7 @@ func TestStatesDecideValidators(t *testing.T) {
 // A watcher that stops is noticed, and stamps go on to prune by the checkpoint.
 func TestStateChangesAreSeen(t *testing.T) {
 	root := t.TempDir()
-	release := watched(t, root, disk.Watched)
+	release := watched(t, root, wire.Watched)
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	require.Equal(t, "watched", s.get("/?txt").Header.Get("Tidemark-State"))
@@ -249,7 +250,7 @@ func TestStateChangesAreSeen(t *testing.T) {
 func TestUnfinishedIsHot(t *testing.T) {
 	root := t.TempDir()
 	require.NoError(t, os.Mkdir(root+"/d", 0o755))
-	watched(t, root, disk.Mirrored)
+	watched(t, root, wire.Mirrored)
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	a := s.get("/d/?txt")
@@ -329,7 +330,7 @@ func TestNoCacheUnwatched(t *testing.T) {
 // no stamp then.
 func TestNoCacheWithoutWatcher(t *testing.T) {
 	root := t.TempDir()
-	release := watched(t, root, disk.Watched)
+	release := watched(t, root, wire.Watched)
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	s.write("a", "1")

@@ -20,6 +20,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Server bounds headers, their time, and idle connections; whole answers take
@@ -173,7 +174,7 @@ func TestListingUnderChurn(t *testing.T) {
 func TestRecordsInLog(t *testing.T) {
 	root := t.TempDir()
 	require.NoError(t, os.MkdirAll(root+"/d/e", 0o755))
-	watched(t, root, disk.Mirrored)
+	watched(t, root, wire.Mirrored)
 	dir, err := disk.OpenRoot(root)
 	require.NoError(t, err)
 	defer dir.Close()

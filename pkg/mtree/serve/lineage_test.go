@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Every listing says which directory of the tree it is, also where the tree is a
@@ -36,7 +37,7 @@ func TestRunsAreTold(t *testing.T) {
 	require.Empty(t, s.get("/?txt").Header.Get("Tidemark-Runs"))
 	floor := mtree.Unix(1_000_000_000, 5)
 	s.alterTree(func(tree *disk.Tree) {
-		tree.Runs = []disk.Run{{ID: "00000000000000a1", Floor: &floor}, {ID: "00000000000000a2"}}
+		tree.Runs = []wire.Run{{ID: "00000000000000a1", Floor: &floor}, {ID: "00000000000000a2"}}
 	})
 	s.stamp("", disk.Now())
 	const want = "00000000000000a1 1000000000.000000005, 00000000000000a2 -"
@@ -50,7 +51,7 @@ func TestRunsAreTold(t *testing.T) {
 	for range 20 { // each stamp with the run that gave it
 		s.alterTree(func(tree *disk.Tree) { tree.BeginRun(floor) })
 		s.stamp("", disk.Now())
-		runs := disk.ParseRuns(s.get("/?txt").Header.Get("Tidemark-Runs"))
+		runs := wire.ParseRuns(s.get("/?txt").Header.Get("Tidemark-Runs"))
 		require.Equal(t, s.readTree().Runs, runs)
 	}
 }

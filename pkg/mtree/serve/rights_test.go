@@ -14,6 +14,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A 403 of a proxy completed a directory of the copy like one of serve: the two could
@@ -129,7 +130,7 @@ func TestBeyondWhatWatchHears(t *testing.T) {
 		return s.get("/?txt").Header.Get("ETag")
 	}
 	answers(200, "no stamp prunes: everything is compared")
-	release := watched(t, s.root, disk.Watched)
+	release := watched(t, s.root, wire.Watched)
 	nobodyTold := answers(403, "a watch that does not tell")
 	hears := func(far bool) { s.alterStatus(func(status *disk.Status) { status.CrossMounts = &far }) }
 	hears(false)
@@ -141,7 +142,7 @@ func TestBeyondWhatWatchHears(t *testing.T) {
 	release()
 	require.Equal(t, nobodyTold, answers(403, "audited"))
 	s.alterTree(func(tree *disk.Tree) { tree.Role = disk.Copy })
-	s.alterStatus(func(status *disk.Status) { status.State = disk.Mirrored })
+	s.alterStatus(func(status *disk.Status) { status.State = wire.Mirrored })
 	answers(403, "a copy")
 	require.NoError(t, s.h.Close())
 	require.Contains(t, log.String(), "run watch with --cross-mounts")

@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // past is a time that no test reaches: what carries it is settled.
@@ -145,7 +146,7 @@ func (s *site) alterStatus(change func(*disk.Status)) {
 
 // watched makes the tree one with a live watcher: what watch writes, without
 // watch. The lock is held until release.
-func watched(t testing.TB, root string, state disk.State) (release func()) {
+func watched(t testing.TB, root string, state wire.State) (release func()) {
 	t.Helper()
 	dir, err := disk.OpenRoot(root)
 	require.NoError(t, err)
@@ -154,7 +155,7 @@ func watched(t testing.TB, root string, state disk.State) (release func()) {
 	m, err := disk.CreateMarker(dir, "")
 	require.NoError(t, err)
 	tree := disk.Tree{ID: treeID, Epoch: 7, Role: disk.Source}
-	if state == disk.Mirrored || state == disk.Filling {
+	if state == wire.Mirrored || state == wire.Filling {
 		tree.Role = disk.Copy
 	}
 	tree.Bind(info)
@@ -195,7 +196,7 @@ func publishWatched(t *testing.T, cfg serve.Config, files map[string]string) *si
 		s.write(name, content)
 	}
 	s.settle()
-	watched(t, s.root, disk.Watched)
+	watched(t, s.root, wire.Watched)
 	s.start()
 	return s
 }

@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/wire"
 )
 
 // snapshotAge is how old what the tree said of itself may be. Reading it costs
@@ -137,7 +138,7 @@ func (t *tree) publish(s *snapshot) {
 	s.id, s.state = []string{s.Tree.ID}, []string{string(s.State)}
 	s.epoch = []string{strconv.FormatUint(s.Tree.Epoch, 10)}
 	if len(s.Tree.Runs) > 0 {
-		s.runs = []string{disk.FormatRuns(s.Tree.Runs)}
+		s.runs = []string{wire.FormatRuns(s.Tree.Runs)}
 	}
 	t.latest.Store(s)
 }
@@ -157,11 +158,11 @@ func (t *tree) replace(old *snapshot) *snapshot {
 		// It is the tree it was; whether somebody still keeps its stamps is not
 		// known for the moment.
 		short := *old
-		short.State, short.read = disk.Degraded, s.read
+		short.State, short.read = wire.Degraded, s.read
 		s = &short
 	case err != nil:
 		// The marker cannot be read: nothing is known, so no stamp prunes.
-		s.State = disk.Unwatched
+		s.State = wire.Unwatched
 	}
 	s.unread = err != nil
 	if s.replaced && !old.replaced {
@@ -185,13 +186,13 @@ func (t *tree) read() (*snapshot, error) {
 	case disk.IsShort(standing):
 		err = standing
 	case standing != nil:
-		s.replaced, s.State = true, disk.Degraded
+		s.replaced, s.State = true, wire.Degraded
 	}
 	if err == nil && s.Published.Apart() {
 		_, err = t.aparts.Read(t.root, t.cfg.StateDir)
 		s.apart = err == nil
 	}
-	s.chain = disk.FormatHops(s.Chain())
+	s.chain = wire.FormatUpstreams(s.Chain())
 	var rules []string
 	if s.IsCopy() {
 		rules = glob.Among(s.Tree.Filters)

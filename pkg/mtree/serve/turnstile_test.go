@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A turnstile lets so many in at once, of one client fewer, and each gives its
@@ -191,7 +192,7 @@ func TestLargeDirectoriesElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	defer status.Close()
 	now := disk.Now()
-	require.NoError(t, status.Write(disk.Status{State: disk.Audited, Checkpoint: &now, Boot: disk.BootID()}))
+	require.NoError(t, status.Write(disk.Status{State: wire.Audited, Checkpoint: &now, Boot: disk.BootID()}))
 	h, err := New(Config{Root: top})
 	require.NoError(t, err)
 	defer h.Close()

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // stamp sets the mtime of a directory or file, as watch does: the mtime alone,
@@ -150,7 +151,7 @@ func TestWaitIsBounded(t *testing.T) {
 // A watcher that dies is told to those who wait: their directory says nothing.
 func TestWaitTellsTheState(t *testing.T) {
 	cfg := serve.Config{Root: t.TempDir(), Stats: &serve.Stats{}}
-	release := watched(t, cfg.Root, disk.Watched)
+	release := watched(t, cfg.Root, wire.Watched)
 	dir, err := disk.OpenRoot(cfg.Root)
 	require.NoError(t, err)
 	defer dir.Close()
@@ -160,7 +161,7 @@ func TestWaitTellsTheState(t *testing.T) {
 	status, err := m.CreateStatus()
 	require.NoError(t, err)
 	defer status.Close()
-	require.NoError(t, status.Write(disk.Status{State: disk.Watched})) // no checkpoint yet
+	require.NoError(t, status.Write(disk.Status{State: wire.Watched})) // no checkpoint yet
 	s := &site{T: t, root: cfg.Root, cfg: cfg}
 	s.start()
 	a := s.get("/?txt")

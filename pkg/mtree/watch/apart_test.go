@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Directories that refuse their time, or cannot be read: .tidemark/stamps and
@@ -34,7 +35,7 @@ func as(t *testing.T, root, backend string, rights ...string) *running {
 	t.Cleanup(p.kill)
 	require.Eventually(t, func() bool {
 		s := r.status()
-		return s.Status.PID == cmd.Process.Pid && s.State != disk.Auditing && s.State != disk.Unwatched
+		return s.Status.PID == cmd.Process.Pid && s.State != wire.Auditing && s.State != wire.Unwatched
 	}, deadline, time.Millisecond, r.log)
 	return r
 }
@@ -131,7 +132,7 @@ func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 	write(t, filepath.Join(fixed, "f"), "two")
 	must(t, Once(t.Context(), Config{Root: root}))
 	r := &running{t: t, root: root}
-	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, wire.Audited, r.status().State)
 	require.Equal(t, 1, r.status().Status.Stamps)
 	must(t, Once(t.Context(), Config{Root: root, Now: later}))
 	before := stamps(t, root)
@@ -166,7 +167,7 @@ func TestKilledWhileARefusalIsTold(t *testing.T) {
 	for i := range 10 {
 		p := startProcess(t, root, "auto", r.log)
 		if i%2 == 0 {
-			r.await(disk.Watched)
+			r.await(wire.Watched)
 		}
 		write(t, filepath.Join(fixed, "f"), fmt.Sprint(i))
 		if i%3 == 0 {
@@ -209,7 +210,7 @@ func TestWhatRefusedMoves(t *testing.T) {
 	require.Len(t, toldApart(t, root).Stamps, 2)
 	must(t, os.RemoveAll(in("b/theirs")))
 	r.sync()
-	require.Equal(t, disk.Watched, r.status().State)
+	require.Equal(t, wire.Watched, r.status().State)
 }
 
 // .tidemark may go and come back; an old file in its place is not believed.
@@ -239,7 +240,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 		}, deadline, time.Millisecond)
 		require.Equal(t, told, toldApart(t, root))
 	}
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 
 	// While nobody watches: continuity is in doubt, and everything is stamped.
 	r.stop()
@@ -266,12 +267,12 @@ func TestUnwrittenStamps(t *testing.T) {
 	t.Cleanup(func() { _ = exec.Command("chattr", "-i", marker).Run() })
 	seen := logStamps(t, root)
 	write(t, filepath.Join(fixed, "f"), "two")
-	r.await(disk.Degraded)
+	r.await(wire.Degraded)
 	require.True(t, seen.seen["a/fixed"][stampOf(t, root, "a/fixed")])
 	seen.note()
 	chattr(t, "-i", marker)
 	audits <- struct{}{}
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	seen.fresh("told late", "a/fixed")
 }
 
@@ -335,7 +336,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 		theirs := filepath.Join(root, "a/theirs")
 		r := as(t, root, backend, user...)
 		state := r.status().State
-		require.NotEqual(t, disk.Degraded, state)
+		require.NotEqual(t, wire.Degraded, state)
 		require.Contains(t, toldApart(t, root).Unread, "a/theirs")
 		seen := logStamps(t, root)
 		write(t, filepath.Join(theirs, "deep/f"), "two")
@@ -439,7 +440,7 @@ func TestOnceWithoutRights(t *testing.T) {
 	write(t, filepath.Join(fixed, "f"), "two")
 	must(t, Once(t.Context(), Config{Root: root}))
 	r := &running{t: t, root: root}
-	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, wire.Audited, r.status().State)
 }
 
 func inodeOf(t *testing.T, root, path string) uint64 {

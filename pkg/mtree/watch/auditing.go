@@ -9,7 +9,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 const (
@@ -246,20 +246,20 @@ func (w *watcher) vouch(r report) {
 
 // state is what is published of the tree now. The first audit of all gives
 // directories their first stamps: until it is done none prunes.
-func (w *watcher) state() disk.State {
+func (w *watcher) state() wire.State {
 	switch {
 	case w.unstamped:
-		return disk.Unwatched
-	case w.audits.owed && w.status.State == disk.Degraded:
-		return disk.Degraded
+		return wire.Unwatched
+	case w.audits.owed && w.status.State == wire.Degraded:
+		return wire.Degraded
 	case w.audits.owed:
-		return disk.Auditing
+		return wire.Auditing
 	case w.trouble.what() != "":
-		return disk.Degraded
+		return wire.Degraded
 	case w.backend == "none":
-		return disk.Audited
+		return wire.Audited
 	}
-	return disk.Watched
+	return wire.Watched
 }
 
 // announce says in one line that the tree is watched.
@@ -278,7 +278,7 @@ func (w *watcher) schedule(r report) {
 	switch {
 	case w.backend == "none":
 		pause = min(pause, max(minAuditPause, auditPace*r.elapsed))
-	case w.status.State == disk.Degraded:
+	case w.status.State == wire.Degraded:
 		pause = min(pause, max(minDeafPause, auditPace*r.elapsed))
 	}
 	w.audits.timer.Reset(pause)

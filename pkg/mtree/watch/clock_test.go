@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // tellOfAStep makes the kernel tell everybody that the clock was set, by a
@@ -35,7 +36,7 @@ func TestStepIsNoticedAtOnce(t *testing.T) {
 	clock.ahead.Store(int64(-time.Hour))
 	tellOfAStep(t)
 	require.Eventually(t, func() bool { return r.status().Tree.Epoch > epoch }, deadline, time.Millisecond)
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	seen.fresh("set back", "a/b")
 }
 
@@ -84,7 +85,7 @@ func TestClockStepsWhileWatching(t *testing.T) {
 					r.sync()
 					require.Eventually(t, func() bool { return r.status().Tree.Epoch > epoch == back }, deadline, time.Millisecond, about)
 					epoch = r.status().Tree.Epoch
-					r.await(disk.Watched)
+					r.await(wire.Watched)
 					seen.fresh(about, "a/b")
 					seen.note()
 					must(t, os.Remove(filepath.Join(root, "a/b/f")))

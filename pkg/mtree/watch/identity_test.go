@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // refused requires that a watcher does not start, with code 4 and a remedy.
@@ -120,14 +121,14 @@ func testIDSurvives(t *testing.T, backend string) {
 	id, epoch := r.status().Tree.ID, r.status().Tree.Epoch
 	for range 3 {
 		must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
-		require.Eventually(t, func() bool { return r.status().State == disk.Watched }, deadline, time.Millisecond)
+		require.Eventually(t, func() bool { return r.status().State == wire.Watched }, deadline, time.Millisecond)
 		require.Equal(t, id, r.status().Tree.ID)
 		require.Equal(t, epoch, r.status().Tree.Epoch)
 		r.sync()
 	}
 	refused(t, Config{Root: root, Backend: backend}, "already running")
 	must(t, os.Remove(filepath.Join(root, ".tidemark/tree")))
-	require.Eventually(t, func() bool { return r.status().State == disk.Watched }, deadline, time.Millisecond)
+	require.Eventually(t, func() bool { return r.status().State == wire.Watched }, deadline, time.Millisecond)
 	r.stop()
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
 	r = start(t, Config{Root: root, Backend: backend})
@@ -450,7 +451,7 @@ func TestMarkerRolledBackUnderAWatcher(t *testing.T) {
 			must(t, os.Rename(filepath.Join(saved, name), filepath.Join(root, mtree.MarkerName, name)))
 			require.Eventually(t, func() bool {
 				p := r.status()
-				return p.Tree.Same(want) && p.State == disk.Watched && p.Status.PID != 0
+				return p.Tree.Same(want) && p.State == wire.Watched && p.Status.PID != 0
 			}, deadline, time.Millisecond)
 		}
 		r.sync()

@@ -11,7 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // settling is the batch that is being gathered.
@@ -337,7 +337,7 @@ func (w *watcher) finish(ctx context.Context) error {
 		w.Log.Warn("the disk is too slow to stop cleanly: after a power cut the tree is compared anew")
 	}
 	if w.status.State = w.state(); w.status.State.Prunes() {
-		w.status.State = disk.Audited
+		w.status.State = wire.Audited
 	}
 	if _, unread, _ := w.apart.counts(); w.StateDir != "" && unread+len(w.apart.refusals()) > 0 {
 		_, err := w.apart.save(w.marker, true) // Flush was of another file system, perhaps

@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // On the first run of all a directory shows the greatest mtime at or below it,
@@ -176,7 +177,7 @@ func TestClockSetBackWhileWatching(t *testing.T) {
 	clock.ahead.Store(int64(-1500 * time.Millisecond))
 	write(t, filepath.Join(root, "a/b/f"), "two")
 	require.Eventually(t, func() bool { return r.status().Tree.Epoch > epoch }, deadline, time.Millisecond)
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	for path, stamp := range stamps(t, root) {
 		require.NotEqual(t, before[path], stamp, path)
 	}
@@ -207,13 +208,13 @@ func TestOnce(t *testing.T) {
 	stats := new(Stats)
 	must(t, Once(context.Background(), Config{Root: root, Stats: stats}))
 	r := &running{t: t, root: root}
-	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, wire.Audited, r.status().State)
 	seen, epoch := logStamps(t, root), r.status().Tree.Epoch
 	write(t, filepath.Join(root, "a/b/f"), "two")
 	must(t, os.Chtimes(filepath.Join(root, "a/b/f"), day(2001), day(2001)))
 	must(t, Once(context.Background(), Config{Root: root}))
 	seen.fresh("while nobody watched", "a/b")
-	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, wire.Audited, r.status().State)
 	require.Equal(t, epoch, r.status().Tree.Epoch)
 	require.EqualValues(t, 1, stats.Audits.Load())
 }
@@ -221,7 +222,7 @@ func TestOnce(t *testing.T) {
 func TestBackendNone(t *testing.T) {
 	root := newTree(t, "a/b/f = one")
 	r := start(t, Config{Root: root, Backend: "none"})
-	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, wire.Audited, r.status().State)
 	seen := logStamps(t, root)
 	must(t, os.Chtimes(filepath.Join(root, "a/b/f"), day(2001), day(2001)))
 	r.sync() // asks for an audit

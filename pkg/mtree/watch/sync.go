@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/wire"
 )
 
 // cookiePrefix begins the names of the files in .tidemark by which --sync asks.
@@ -222,7 +223,7 @@ func PrintStatus(out io.Writer, root, stateDir string) error {
 	stamp("floor", p.Status.Floor)
 	stamp("updated", p.Status.Updated)
 	add("backend", p.Status.Backend)
-	if p.Status.PID != 0 && p.State != disk.Audited && p.State != disk.Unwatched {
+	if p.Status.PID != 0 && p.State != wire.Audited && p.State != wire.Unwatched {
 		add("pid", fmt.Sprint(p.Status.PID))
 	}
 	add("trouble", p.Status.Error)

@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What a watcher may vouch for, and what the next one goes by.
@@ -46,7 +47,7 @@ func TestAuditBrokenOff(t *testing.T) {
 
 		for range 2 {
 			brokenOff(t, Config{Root: root, Backend: backend, Now: later})
-			require.Equal(t, disk.Audited, r.status().State)
+			require.Equal(t, wire.Audited, r.status().State)
 			require.Equal(t, before.Checkpoint, r.status().Status.Checkpoint)
 			require.Equal(t, before.Audit, r.status().Status.Audit)
 		}
@@ -130,7 +131,7 @@ func TestDeafKeepsTheCheckpoint(t *testing.T) {
 	must(t, cmd.Start())
 	p := &process{t, cmd}
 	t.Cleanup(p.kill)
-	r.await(disk.Degraded)
+	r.await(wire.Degraded)
 	checkpoint := r.status().Status.Checkpoint
 	require.NotNil(t, checkpoint, "its audit has read and stamped everything")
 	seen := logStamps(t, root)
@@ -140,10 +141,10 @@ func TestDeafKeepsTheCheckpoint(t *testing.T) {
 	r.sync()
 	require.Equal(t, checkpoint, r.status().Status.Checkpoint)
 	p.kill()
-	require.Equal(t, disk.Degraded, r.status().State)
+	require.Equal(t, wire.Degraded, r.status().State)
 	r = start(t, Config{Root: root})
 	r.sync()
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	for _, dir := range ancestors("l") {
 		seen.fresh("heard by nobody", dir)
 	}
@@ -243,7 +244,7 @@ func TestFirstAuditBrokenOff(t *testing.T) {
 		var states []string
 		brokenOff(t, Config{Root: root, Notify: func(state string) { states = append(states, state) }})
 		p := (&running{t: t, root: root}).status()
-		require.Equal(t, disk.Unwatched, p.State)
+		require.Equal(t, wire.Unwatched, p.State)
 		require.Zero(t, p.Tree.Epoch)
 		require.Nil(t, p.Status.Checkpoint)
 		require.Equal(t, []string{"unwatched"}, states)
@@ -300,12 +301,12 @@ func TestUnwrittenEpoch(t *testing.T) {
 	t.Cleanup(func() { chattr(t, "-i", marker) })
 	clock.ahead.Store(int64(-2 * time.Second))
 	write(t, filepath.Join(root, "a/f"), "one")
-	r.await(disk.Degraded)
+	r.await(wire.Degraded)
 	require.Nil(t, r.status().Status.Checkpoint)
 	require.Equal(t, epoch, r.status().Tree.Epoch)
 	chattr(t, "-i", marker)
 	audits <- struct{}{}
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	require.Greater(t, r.status().Tree.Epoch, epoch)
 	require.NotNil(t, r.status().Status.Checkpoint)
 }

@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/wire"
 )
 
 // watcher is a running watch. One goroutine, that of run, owns all of it and is
@@ -189,8 +190,8 @@ func (w *watcher) goOn(id identity, now mtree.Stamp) {
 		}
 	}
 	w.audits.owed = true
-	if w.status.State = w.state(); id.status.State == disk.Degraded && !w.unstamped {
-		w.status.State = disk.Degraded // until an audit ends it
+	if w.status.State = w.state(); id.status.State == wire.Degraded && !w.unstamped {
+		w.status.State = wire.Degraded // until an audit ends it
 	}
 	w.status.CrossMounts = &w.CrossMounts
 }
@@ -451,7 +452,7 @@ func (w *watcher) replaced() error {
 }
 
 // setState changes the published state.
-func (w *watcher) setState(s disk.State) {
+func (w *watcher) setState(s wire.State) {
 	w.status.State = s
 	w.writeStatus()
 	w.Notify(string(s))

@@ -19,6 +19,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // deadline is how long a test waits for anything.
@@ -80,7 +81,7 @@ func (l *logged) String() string {
 func start(t testing.TB, c Config) *running {
 	t.Helper()
 	r := begin(t, c)
-	r.await(disk.Watched, disk.Degraded, disk.Audited)
+	r.await(wire.Watched, wire.Degraded, wire.Audited)
 	return r
 }
 
@@ -141,7 +142,7 @@ func (r *running) status() disk.Published {
 	return p
 }
 
-func (r *running) await(states ...disk.State) {
+func (r *running) await(states ...wire.State) {
 	r.t.Helper()
 	require.Eventually(r.t, func() bool {
 		state := r.status().State

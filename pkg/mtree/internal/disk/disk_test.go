@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/wire"
 )
 
 func openRoot(t *testing.T, path string) *disk.Dir {
@@ -305,8 +306,8 @@ func TestStatusIsOneWriteOfFixedLength(t *testing.T) {
 	defer file.Close()
 	stamp := mtree.Unix(1_700_000_000, 1)
 	for _, status := range []disk.Status{
-		{State: disk.Watched, Checkpoint: &stamp, Counters: map[string]int64{"batches": 12345}, Error: "a long one"},
-		{State: disk.Degraded},
+		{State: wire.Watched, Checkpoint: &stamp, Counters: map[string]int64{"batches": 12345}, Error: "a long one"},
+		{State: wire.Degraded},
 	} {
 		require.NoError(t, file.Write(status))
 		got, err := m.ReadStatus()
@@ -316,28 +317,28 @@ func TestStatusIsOneWriteOfFixedLength(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 4096, info.Size())
 	}
-	require.NoError(t, file.Write(disk.Status{State: disk.Watched, Error: string(make([]byte, 8192))}), "too long an error is dropped")
+	require.NoError(t, file.Write(disk.Status{State: wire.Watched, Error: string(make([]byte, 8192))}), "too long an error is dropped")
 }
 
 func TestPublishedState(t *testing.T) {
 	top := t.TempDir()
 	d := openRoot(t, top)
-	state := func() disk.State {
+	state := func() wire.State {
 		p, err := d.Published("")
 		require.NoError(t, err)
 		return p.State
 	}
-	require.Equal(t, disk.Unwatched, state(), "no marker")
+	require.Equal(t, wire.Unwatched, state(), "no marker")
 	m, err := disk.CreateMarker(d, "")
 	require.NoError(t, err)
 	defer m.Close()
-	require.Equal(t, disk.Unwatched, state(), "no tree")
+	require.Equal(t, wire.Unwatched, state(), "no tree")
 	root, err := d.Root()
 	require.NoError(t, err)
 	tree := disk.Tree{ID: disk.NewTreeID(), Role: disk.Source}
 	tree.Bind(root)
 	require.NoError(t, m.WriteTree(tree))
-	require.Equal(t, disk.Unwatched, state(), "no status")
+	require.Equal(t, wire.Unwatched, state(), "no status")
 
 	file, err := m.CreateStatus()
 	require.NoError(t, err)
@@ -345,7 +346,7 @@ func TestPublishedState(t *testing.T) {
 	set := func(s disk.Status) { require.NoError(t, file.Write(s)) }
 	lock, err := m.Lock()
 	require.NoError(t, err)
-	for _, s := range []disk.State{disk.Auditing, disk.Watched, disk.Degraded} {
+	for _, s := range []wire.State{wire.Auditing, wire.Watched, wire.Degraded} {
 		set(disk.Status{State: s})
 		require.Equal(t, s, state())
 	}
@@ -353,30 +354,30 @@ func TestPublishedState(t *testing.T) {
 	checkpoint := disk.Now()
 	// A degraded watcher that ended was published as audited, and mirrors pruned
 	// what nobody vouched for.
-	require.Equal(t, disk.Degraded, state(), "dead, but it was degraded")
-	set(disk.Status{State: disk.Degraded, Checkpoint: &checkpoint, Boot: disk.BootID(), Clean: true})
-	require.Equal(t, disk.Degraded, state())
-	set(disk.Status{State: disk.Auditing})
-	require.Equal(t, disk.Unwatched, state(), "dead, without a checkpoint")
-	set(disk.Status{State: disk.Auditing, Checkpoint: &checkpoint, Boot: disk.BootID()})
-	require.Equal(t, disk.Audited, state(), "killed while it made up for a loss: stamps hold up to the checkpoint")
-	set(disk.Status{State: disk.Unwatched, Checkpoint: &checkpoint, Boot: disk.BootID()})
-	require.Equal(t, disk.Unwatched, state(), "killed in the first audit of all")
-	set(disk.Status{State: disk.Watched, Checkpoint: &checkpoint, Boot: disk.BootID()})
-	require.Equal(t, disk.Audited, state())
-	set(disk.Status{State: disk.Watched, Checkpoint: &checkpoint, Boot: "another"})
-	require.Equal(t, disk.Unwatched, state(), "after a power cut the stamps may be older than the checkpoint")
-	set(disk.Status{State: disk.Watched, Checkpoint: &checkpoint, Boot: "another", Clean: true})
-	require.Equal(t, disk.Audited, state())
+	require.Equal(t, wire.Degraded, state(), "dead, but it was degraded")
+	set(disk.Status{State: wire.Degraded, Checkpoint: &checkpoint, Boot: disk.BootID(), Clean: true})
+	require.Equal(t, wire.Degraded, state())
+	set(disk.Status{State: wire.Auditing})
+	require.Equal(t, wire.Unwatched, state(), "dead, without a checkpoint")
+	set(disk.Status{State: wire.Auditing, Checkpoint: &checkpoint, Boot: disk.BootID()})
+	require.Equal(t, wire.Audited, state(), "killed while it made up for a loss: stamps hold up to the checkpoint")
+	set(disk.Status{State: wire.Unwatched, Checkpoint: &checkpoint, Boot: disk.BootID()})
+	require.Equal(t, wire.Unwatched, state(), "killed in the first audit of all")
+	set(disk.Status{State: wire.Watched, Checkpoint: &checkpoint, Boot: disk.BootID()})
+	require.Equal(t, wire.Audited, state())
+	set(disk.Status{State: wire.Watched, Checkpoint: &checkpoint, Boot: "another"})
+	require.Equal(t, wire.Unwatched, state(), "after a power cut the stamps may be older than the checkpoint")
+	set(disk.Status{State: wire.Watched, Checkpoint: &checkpoint, Boot: "another", Clean: true})
+	require.Equal(t, wire.Audited, state())
 
 	tree.Role = disk.Copy
 	require.NoError(t, m.WriteTree(tree))
-	require.Equal(t, disk.Filling, state())
-	set(disk.Status{State: disk.Mirrored})
-	require.Equal(t, disk.Stale, state())
+	require.Equal(t, wire.Filling, state())
+	set(disk.Status{State: wire.Mirrored})
+	require.Equal(t, wire.Stale, state())
 	lock, err = m.Lock()
 	require.NoError(t, err)
-	require.Equal(t, disk.Mirrored, state())
+	require.Equal(t, wire.Mirrored, state())
 	require.NoError(t, lock.Unlock())
 }
 

@@ -1,28 +1,21 @@
 package state_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
-// A chain survives its text; of nonsense nothing is kept.
-func TestHops(t *testing.T) {
+// A copy names its source before what that says of its own.
+func TestChain(t *testing.T) {
 	at := mtree.Unix(7, 5)
-	hops := []disk.Hop{{"a.example:8077", mtree.Unix(1, 2), &at, "0123456789abcdef"}, {"local", mtree.Unix(-3, 4), nil, ""}}
-	text := disk.FormatHops(hops)
-	require.Equal(t, "a.example:8077#0123456789abcdef 1.000000002 7.000000005, local -2.999999996 -", text)
-	require.Equal(t, hops, disk.ParseHops(text))
-	for _, bad := range []string{"", "x", "a 1", "a b c", "<b> 1 1", "a@b 1 1", strings.Repeat("a", 256) + " 1 1"} {
-		require.Empty(t, disk.ParseHops(bad), "%q", bad)
-	}
-	require.Len(t, disk.ParseHops(strings.Repeat("a 1 1, ", 100)), disk.MaxHops)
-	p := disk.Published{Tree: disk.Tree{Role: disk.Copy, Upstream: "http://u:p@up:1/secret/"}, Status: disk.Status{Root: &at, Chain: text}}
-	require.Equal(t, append([]disk.Hop{{"up:1", at, nil, ""}}, hops...), p.Chain())
+	upstreams := []wire.Upstream{{Host: "a.example:8077", Root: mtree.Unix(1, 2), Checkpoint: &at, Copy: "0123456789abcdef"}, {Host: "local", Root: mtree.Unix(-3, 4)}}
+	p := disk.Published{Tree: disk.Tree{Role: disk.Copy, Upstream: "http://u:p@up:1/secret/"}, Status: disk.Status{Root: &at, Chain: wire.FormatUpstreams(upstreams)}}
+	require.Equal(t, append([]wire.Upstream{{Host: "up:1", Root: at}}, upstreams...), p.Chain())
 	require.Empty(t, (&disk.Published{}).Chain())
 }
 
@@ -41,13 +34,13 @@ func TestAChainThatComesBack(t *testing.T) {
 	at := mtree.Unix(7, 5)
 	us := disk.Tree{Role: disk.Copy, Upstream: "http://b:1", Copy: "0123456789abcdef"}
 	ours := disk.Published{Tree: us, Status: disk.Status{Root: &at}}
-	theirs := disk.Published{Tree: disk.Tree{Role: disk.Copy, Upstream: "http://a:1", Copy: "fedcba9876543210"}, Status: disk.Status{Root: &at, Chain: disk.FormatHops(ours.Chain())}}
-	require.True(t, us.CameBy(disk.FormatHops(theirs.Chain())))
+	theirs := disk.Published{Tree: disk.Tree{Role: disk.Copy, Upstream: "http://a:1", Copy: "fedcba9876543210"}, Status: disk.Status{Root: &at, Chain: wire.FormatUpstreams(ours.Chain())}}
+	require.True(t, us.CameBy(wire.FormatUpstreams(theirs.Chain())))
 	require.False(t, us.CameBy(""))
 	us.Upstream = "http://clone:1"
-	require.False(t, us.CameBy(disk.FormatHops(theirs.Chain())))
+	require.False(t, us.CameBy(wire.FormatUpstreams(theirs.Chain())))
 	us.Copy = ""
-	require.False(t, us.CameBy(disk.FormatHops(theirs.Chain())))
+	require.False(t, us.CameBy(wire.FormatUpstreams(theirs.Chain())))
 }
 
 // Nor does what a running mirror tells lag behind what is written.

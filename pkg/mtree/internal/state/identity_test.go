@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // marked makes a tree with a tree file.
@@ -32,7 +33,7 @@ func marked(t *testing.T, top string, tree disk.Tree) (*disk.Dir, *disk.Marker, 
 func TestTheNoteOnARoot(t *testing.T) {
 	top := filepath.Join(t.TempDir(), "top")
 	require.NoError(t, os.Mkdir(top, 0o755))
-	d, m, tree := marked(t, top, disk.Tree{Role: disk.Copy, Epoch: 3, Upstream: "http://example", Path: "/a", Runs: []disk.Run{{ID: "0000000000000001"}}})
+	d, m, tree := marked(t, top, disk.Tree{Role: disk.Copy, Epoch: 3, Upstream: "http://example", Path: "/a", Runs: []wire.Run{{ID: "0000000000000001"}}})
 	before, err := d.Self()
 	require.NoError(t, err)
 	tree.Epoch++
@@ -118,28 +119,22 @@ func TestRaiseEpoch(t *testing.T) {
 
 func TestRuns(t *testing.T) {
 	var tree disk.Tree
-	for i := range int64(disk.MaxRuns + 3) {
+	for i := range int64(wire.MaxRuns + 3) {
 		tree.BeginRun(mtree.Unix(100+i, 0))
 	}
-	require.Len(t, tree.Runs, disk.MaxRuns)
-	latest := disk.LatestRun(tree.Runs)
-	require.Equal(t, tree.Runs[disk.MaxRuns-1].ID, latest)
-	text := disk.FormatRuns(tree.Runs)
-	require.Regexp(t, `^([0-9a-f]{16} 1\d\d\.000000000, ){15}[0-9a-f]{16} -$`, text)
-	require.Equal(t, tree.Runs, disk.ParseRuns(text))
-	require.Empty(t, disk.LatestRun(nil))
+	require.Len(t, tree.Runs, wire.MaxRuns)
+	latest := wire.LatestRun(tree.Runs)
+	require.Equal(t, tree.Runs[wire.MaxRuns-1].ID, latest)
+	require.Equal(t, tree.Runs, wire.ParseRuns(wire.FormatRuns(tree.Runs)))
 
 	top := mtree.Unix(118, 0)
-	ended := tree.Runs[disk.MaxRuns-2]
+	ended := tree.Runs[wire.MaxRuns-2]
 	require.Equal(t, top, *ended.Floor)
-	require.True(t, disk.Went(tree.Runs, latest, mtree.MaxStamp), "it runs")
-	require.True(t, disk.Went(tree.Runs, ended.ID, top))
-	require.False(t, disk.Went(tree.Runs, ended.ID, top.Add(1)), "it ended below")
-	require.False(t, disk.Went(tree.Runs, "00000000000000ff", mtree.MinStamp), "not known")
+	require.True(t, wire.RunReached(tree.Runs, latest, mtree.MaxStamp), "it runs")
+	require.True(t, wire.RunReached(tree.Runs, ended.ID, top))
+	require.False(t, wire.RunReached(tree.Runs, ended.ID, top.Add(1)), "it ended below")
+	require.False(t, wire.RunReached(tree.Runs, "00000000000000ff", mtree.MinStamp), "not known")
 
-	for _, bad := range []string{"x", "0000000000000001", "0000000000000001 x", "01 -", "0000000000000001 -,", text + ", " + text} {
-		require.Nil(t, disk.ParseRuns(bad), bad)
-	}
 	// A tree of a version that noted no run has none to end.
 	old := disk.Tree{}
 	old.BeginRun(top)

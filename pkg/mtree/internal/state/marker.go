@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Format is the number this version writes into the tree file. A higher one
@@ -51,7 +52,7 @@ type Tree struct {
 	FS     string      `json:"fs,omitempty"`   // file system of the root, see fileSystem, "" if unknown
 	Inode  uint64      `json:"inode"`          // of the root
 	Born   mtree.Stamp `json:"born"`           // birth time of the root, zero if unknown
-	Runs   []Run       `json:"runs,omitempty"` // of its watch, the latest last; in a copy those that its source told
+	Runs   []wire.Run  `json:"runs,omitempty"` // of its watch, the latest last; in a copy those that its source told
 
 	// In a source only.
 	Minted bool `json:"minted,omitempty"` // --new-tree made the id, and stood at every start since

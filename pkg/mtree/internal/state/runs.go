@@ -4,21 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"slices"
-	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
 )
-
-// Run is one run of the watch that keeps a tree. A source that was rolled back
-// to a snapshot gives itself away by them: it does not know a run that its
-// readers listed, or knows one to have ended below what they listed of it.
-type Run struct {
-	ID    string       `json:"run"`             // 16 hex digits
-	Floor *mtree.Stamp `json:"floor,omitempty"` // the highest stamp when it had ended; nil: it has not
-}
-
-// MaxRuns is how many runs a tree remembers.
-const MaxRuns = 16
 
 // BeginRun ends the latest run with the floor that it left and begins another.
 func (t *Tree) BeginRun(floor mtree.Stamp) {
@@ -28,65 +17,6 @@ func (t *Tree) BeginRun(floor mtree.Stamp) {
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
-	t.Runs = append(t.Runs, Run{ID: hex.EncodeToString(id[:])})
-	t.Runs = t.Runs[max(len(t.Runs)-MaxRuns, 0):]
-}
-
-// LatestRun returns the id of the run that began last, "" if none is known.
-func LatestRun(runs []Run) string {
-	if len(runs) == 0 {
-		return ""
-	}
-	return runs[len(runs)-1].ID
-}
-
-// Went reports whether a tree with these runs can be the one of which a reader
-// listed the run id up to the stamp top.
-func Went(runs []Run, id string, top mtree.Stamp) bool {
-	i := slices.IndexFunc(runs, func(r Run) bool { return r.ID == id })
-	if i < 0 {
-		return false
-	}
-	floor := runs[i].Floor
-	return floor == nil && i == len(runs)-1 || floor != nil && !floor.Before(top)
-}
-
-// FormatRuns returns "ID FLOOR, ID FLOOR, ID -", the oldest first. ParseRuns is
-// its inverse.
-func FormatRuns(runs []Run) string {
-	var out strings.Builder
-	for i, r := range runs {
-		if i > 0 {
-			out.WriteString(", ")
-		}
-		floor := "-"
-		if r.Floor != nil {
-			floor = r.Floor.String()
-		}
-		out.WriteString(r.ID + " " + floor)
-	}
-	return out.String()
-}
-
-// ParseRuns reads what FormatRuns wrote; nil if it makes no sense.
-func ParseRuns(text string) (runs []Run) {
-	if text == "" {
-		return nil
-	}
-	for part := range strings.SplitSeq(text, ", ") {
-		id, floor, _ := strings.Cut(part, " ")
-		if raw, err := hex.DecodeString(id); err != nil || len(raw) != 8 || len(runs) == MaxRuns {
-			return nil
-		}
-		r := Run{ID: id}
-		if floor != "-" {
-			at, err := mtree.ParseStamp(floor)
-			if err != nil {
-				return nil
-			}
-			r.Floor = &at
-		}
-		runs = append(runs, r)
-	}
-	return runs
+	t.Runs = append(t.Runs, wire.Run{ID: hex.EncodeToString(id[:])})
+	t.Runs = t.Runs[max(len(t.Runs)-wire.MaxRuns, 0):]
 }

@@ -16,36 +16,12 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/wire"
 )
-
-// State says how far the stamps of a tree can be relied on, as serve publishes
-// it in Tidemark-State.
-type State string
-
-const (
-	Watched   State = "watched"   // a live watcher, every change published
-	Auditing  State = "auditing"  // a live watcher after start or a loss: the scan is under way
-	Degraded  State = "degraded"  // a watcher that cannot hear or stamp everything, or could not when it ended
-	Audited   State = "audited"   // no live watcher, but a checkpoint: stamps hold up to it
-	Unwatched State = "unwatched" // neither, or the first audit is under way
-	Filling   State = "filling"   // a copy before its first complete pass
-	Mirrored  State = "mirrored"  // a copy with a live mirror
-	Stale     State = "stale"     // a copy without
-)
-
-// Prunes reports whether a directory whose stamp is unchanged can be passed
-// over with all below it.
-func (s State) Prunes() bool {
-	switch s {
-	case Watched, Auditing, Audited, Mirrored, Stale:
-		return true
-	}
-	return false
-}
 
 // Status is the file .tidemark/status.json, written by the lock's holder.
 type Status struct {
-	State       State            `json:"state"`
+	State       wire.State       `json:"state"`
 	Checkpoint  *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
 	Floor       *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
 	Audit       *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
@@ -62,7 +38,7 @@ type Status struct {
 	Stamps      int              `json:"stamps,omitempty"`   // lines of .tidemark/stamps; watch only
 	Unread      int              `json:"unread,omitempty"`   // of .tidemark/unread; watch only
 	Apart       int64            `json:"apart,omitempty"`    // another one whenever a directory is new in one of these, or gone from it
-	Chain       string           `json:"chain,omitempty"`    // FormatHops: how the source of a copy came about
+	Chain       string           `json:"chain,omitempty"`    // wire.FormatUpstreams: how the source of a copy came about
 	SourceE     string           `json:"source_e,omitempty"` // of a copy: Tree.E when it was complete last
 
 	// Of a copy: which run of the source's watch it listed last, and the highest
@@ -242,7 +218,7 @@ func (s *Status) CheckpointHolds() bool {
 
 // Published is what a tree says of itself to its readers.
 type Published struct {
-	State  State
+	State  wire.State
 	Tree   Tree // ID is "" where watch never ran, also of a copy's source
 	Status Status
 	Bound  bool // the tree file was written for this root
@@ -256,7 +232,7 @@ func (p *Published) IsCopy() bool { return p.Tree.Role == Copy && p.Bound }
 // if not ""). A tree without a marker is unwatched and no error. Cost: about 15
 // system calls.
 func ReadPublished(d *disk.Dir, stateDir string) (Published, error) {
-	none := Published{State: Unwatched}
+	none := Published{State: wire.Unwatched}
 	m, err := OpenMarker(d, stateDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return none, nil
@@ -270,7 +246,7 @@ func ReadPublished(d *disk.Dir, stateDir string) (Published, error) {
 
 // Published is ReadPublished for an open marker.
 func (m *Marker) Published() (Published, error) {
-	p := Published{State: Unwatched}
+	p := Published{State: wire.Unwatched}
 	tree, err := m.ReadTree()
 	if errors.Is(err, ErrNoTree) {
 		return p, nil
@@ -308,7 +284,7 @@ func (m *Marker) Published() (Published, error) {
 // names those that its source did not give: see the type Apart. Where no stamps prune it tells nothing that holds. Watch writes the
 // first line, and says here that there is one, StatusLag before it relies on that.
 func (p *Published) Apart() bool {
-	return p.State != Unwatched && (p.Tree.Role == Source || p.IsCopy()) && p.Status.Stamps+p.Status.Unread > 0
+	return p.State != wire.Unwatched && (p.Tree.Role == Source || p.IsCopy()) && p.Status.Stamps+p.Status.Unread > 0
 }
 
 // told returns what a running mirror tells by its beacon, 0 where there is none.
@@ -323,34 +299,34 @@ func (m *Marker) told(tree Tree, locked bool) (int64, error) {
 // tree: where somebody keeps its stamps, only as far as that one hears. A mirror
 // keeps none beyond mounts of its copy.
 func (p *Published) Crosses() bool {
-	if p.State == Unwatched {
+	if p.State == wire.Unwatched {
 		return true
 	}
 	return p.Tree.Role == Source && p.Status.CrossMounts != nil && *p.Status.CrossMounts
 }
 
-func publishedState(tree Tree, status Status, locked, bound bool) State {
+func publishedState(tree Tree, status Status, locked, bound bool) wire.State {
 	switch {
 	case tree.Role == Copy && !bound:
-		return Unwatched // copied, restored or moved: nobody says what changed since
-	case tree.Role == Copy && status.State != Mirrored:
-		return Filling
+		return wire.Unwatched // copied, restored or moved: nobody says what changed since
+	case tree.Role == Copy && status.State != wire.Mirrored:
+		return wire.Filling
 	case tree.Role == Copy && status.Walked:
-		return Unwatched
+		return wire.Unwatched
 	case tree.Role == Copy && locked:
-		return Mirrored
+		return wire.Mirrored
 	case tree.Role == Copy:
-		return Stale
-	case !bound || status.State == Unwatched:
-		return Unwatched
+		return wire.Stale
+	case !bound || status.State == wire.Unwatched:
+		return wire.Unwatched
 	case locked && status.State != "":
 		return status.State
 	case locked:
-		return Unwatched
-	case status.State == Degraded: // what its last watcher could not vouch for nobody does
-		return Degraded
+		return wire.Unwatched
+	case status.State == wire.Degraded: // what its last watcher could not vouch for nobody does
+		return wire.Degraded
 	case status.CheckpointHolds():
-		return Audited
+		return wire.Audited
 	}
-	return Unwatched
+	return wire.Unwatched
 }

@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A status that is read while it is written is the old or the new one, also on
@@ -30,7 +31,7 @@ func TestStatusIsWhole(t *testing.T) {
 		var err error
 		for i := int64(1); !stop.Load() && err == nil; i++ {
 			stamp := mtree.Unix(i*1_000_003%1_000_000_000, i)
-			err = f.Write(Status{State: Watched, Floor: &stamp, Root: &stamp, Updated: &stamp})
+			err = f.Write(Status{State: wire.Watched, Floor: &stamp, Root: &stamp, Updated: &stamp})
 		}
 		done <- err
 	}()
@@ -58,5 +59,5 @@ func TestStatusIsWhole(t *testing.T) {
 	require.NoError(t, m.Dir().WriteSmall("status.json", older))
 	s, err := m.ReadStatus()
 	require.NoError(t, err)
-	require.Equal(t, Watched, s.State)
+	require.Equal(t, wire.Watched, s.State)
 }
