@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"os"

@@ -71,7 +71,7 @@ func TestMeasureTimes(t *testing.T) {
 			}
 		})
 	}
-	coarse := TimeRange{Granule: 2 * time.Second, Min: mtree.Unix(0, 0), Max: mtree.Unix(math.MaxUint32, 999_999_999), Wrap: 1 << 32}
+	coarse := Range{Granule: 2 * time.Second, Min: mtree.Unix(0, 0), Max: mtree.Unix(math.MaxUint32, 999_999_999), Wrap: 1 << 32}
 	require.Equal(t, mtree.Unix(1<<32-4, 0), coarse.Stored(mtree.Unix(-3, 5)))
 }
 

@@ -1,7 +1,6 @@
 package lister
 
 import (
-	"crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // Names of all lengths and bytes, with much in common and nothing, come out in
@@ -33,7 +34,7 @@ func TestRollIsSorted(t *testing.T) {
 			require.NoError(t, os.WriteFile(top+"/"+name, make([]byte, i%7), 0o644))
 		}
 		slices.Sort(want)
-		d, err := OpenRoot(top)
+		d, err := disk.OpenRoot(top)
 		require.NoError(t, err)
 		defer d.Close()
 		l, err := (&Lister{}).Read(d, "")
@@ -53,11 +54,11 @@ func TestRollErrorEndsTheListing(t *testing.T) {
 	for i := range 3 * rollBlock {
 		require.NoError(t, os.WriteFile(fmt.Sprintf("%s/f%05d", top, i), nil, 0o644))
 	}
-	d, err := OpenRoot(top)
+	d, err := disk.OpenRoot(top)
 	require.NoError(t, err)
-	r, err := d.rollOf(0)
+	r, err := rollOf(d, 0)
 	require.NoError(t, err)
 	require.NoError(t, d.Close())
-	_, err = (&Lister{}).look(&Dir{fd: -1}, "", Info{}, r)
+	_, err = (&Lister{}).look(disk.NewDir(-1, ""), "", disk.Info{}, r)
 	require.ErrorContains(t, err, "bad file descriptor")
 }

@@ -61,7 +61,7 @@ func TestVouched(t *testing.T) {
 	a := &Apart{Unread: map[string]ApartUnread{"a/closed": {Inode: info.Node.Ino}}}
 	for _, p := range []string{"a/closed", "a/closed/deep", "a/closed/none/at/all"} {
 		require.ErrorIs(t, a.Vouched(root, p), ErrUnread, p)
-		require.True(t, IsUnreadable(a.Vouched(root, p)))
+		require.True(t, disk.IsUnreadable(a.Vouched(root, p)))
 		require.NoError(t, (*Apart)(nil).Vouched(root, p))
 	}
 	for _, p := range []string{"", "a", "a/closed2", "a/clos", "b/a/closed"} {

@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/disk"
 )
 
 // A beacon tells its number to others, writes nothing, and ends with its process.
 func TestBeacon(t *testing.T) {
-	d := rootAt(t, t.TempDir())
+	d := openRoot(t, t.TempDir())
 	m, err := CreateMarker(d, "")
 	require.NoError(t, err)
 	defer m.Close()
@@ -38,4 +40,11 @@ func TestBeacon(t *testing.T) {
 	var none *Beacon
 	require.NoError(t, none.Tell(5))
 	require.NoError(t, none.Close())
+}
+
+func openRoot(t *testing.T, path string) *disk.Dir {
+	d, err := disk.OpenRoot(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	return d
 }

@@ -11,18 +11,19 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
 // marked makes a tree with a tree file.
-func marked(t *testing.T, top string, tree disk.Tree) (*disk.Dir, *disk.Marker, disk.Tree) {
+func marked(t *testing.T, top string, tree state.Tree) (*disk.Dir, *state.Marker, state.Tree) {
 	d := openRoot(t, top)
-	m, err := disk.CreateMarker(d, "")
+	m, err := state.CreateMarker(d, "")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = m.Close() })
-	root, err := RootOf(d)
+	root, err := state.RootOf(d)
 	require.NoError(t, err)
-	tree.ID = disk.NewTreeID()
+	tree.ID = state.NewTreeID()
 	tree.Bind(root)
 	require.NoError(t, m.WriteTree(tree))
 	return d, m, tree
@@ -33,7 +34,7 @@ func marked(t *testing.T, top string, tree disk.Tree) (*disk.Dir, *disk.Marker, 
 func TestTheNoteOnARoot(t *testing.T) {
 	top := filepath.Join(t.TempDir(), "top")
 	require.NoError(t, os.Mkdir(top, 0o755))
-	d, m, tree := marked(t, top, disk.Tree{Role: disk.Copy, Epoch: 3, Upstream: "http://example", Path: "/a", Runs: []wire.Run{{ID: "0000000000000001"}}})
+	d, m, tree := marked(t, top, state.Tree{Role: state.Copy, Epoch: 3, Upstream: "http://example", Path: "/a", Runs: []wire.Run{{ID: "0000000000000001"}}})
 	before, err := d.Self()
 	require.NoError(t, err)
 	tree.Epoch++
@@ -47,27 +48,27 @@ func TestTheNoteOnARoot(t *testing.T) {
 	other := openRoot(t, top+".copy")
 	for _, at := range []*disk.Dir{d, other} {
 		require.NoError(t, os.RemoveAll(filepath.Join(at.Path(), mtree.MarkerName)))
-		noted, proven := at.Noted()
+		noted, proven := state.Noted(at)
 		require.Equal(t, at == d, proven)
 		require.Equal(t, tree.ID, noted.ID)
-		require.Equal(t, disk.Copy, noted.Role)
+		require.Equal(t, state.Copy, noted.Role)
 		require.Equal(t, "http://example", noted.Upstream)
 		require.Equal(t, "/a", noted.Path)
 	}
-	own, err := OwnTree(d)
+	own, err := state.OwnTree(d)
 	require.NoError(t, err)
 	require.Equal(t, tree.ID, own.ID)
-	_, err = other.OwnTree()
-	require.ErrorIs(t, err, disk.ErrNoTree)
+	_, err = state.OwnTree(other)
+	require.ErrorIs(t, err, state.ErrNoTree)
 
 	// an earlier version left the id alone
 	require.NoError(t, syscall.Setxattr(top, "user.tidemark.id", []byte(tree.ID), 0))
-	noted, proven := Noted(d)
+	noted, proven := state.Noted(d)
 	require.False(t, proven)
-	require.Equal(t, disk.Tree{ID: tree.ID}, noted)
+	require.Equal(t, state.Tree{ID: tree.ID}, noted)
 	for _, bad := range []string{"", "x", `{"format":99,"id":"` + tree.ID + `"}`, `{"id":"x"}`} {
 		require.NoError(t, syscall.Setxattr(top, "user.tidemark.id", []byte(bad), 0))
-		noted, proven := Noted(d)
+		noted, proven := state.Noted(d)
 		require.False(t, proven)
 		require.Empty(t, noted.ID, bad)
 	}
@@ -75,24 +76,24 @@ func TestTheNoteOnARoot(t *testing.T) {
 
 // A snapshot of a root has its inode number and its birth time.
 func TestBinding(t *testing.T) {
-	root := disk.Root{FS: "one"}
+	root := state.Root{FS: "one"}
 	root.Node, root.BTime = disk.Node{Dev: 1, Ino: 256}, mtree.Unix(5, 0)
-	var tree disk.Tree
+	var tree state.Tree
 	tree.Bind(root)
 	for name, c := range map[string]struct {
-		change func(r *disk.Root)
+		change func(r *state.Root)
 		bound  bool
 	}{
-		"itself":                            {func(*disk.Root) {}, true},
-		"after a reboot":                    {func(r *disk.Root) { r.Node.Dev = 2 }, true},
-		"a snapshot":                        {func(r *disk.Root) { r.FS = "two" }, false},
-		"another inode":                     {func(r *disk.Root) { r.Node.Ino++ }, false},
-		"another life of the inode":         {func(r *disk.Root) { r.BTime = mtree.Unix(6, 0) }, false},
-		"no birth time":                     {func(r *disk.Root) { r.BTime = mtree.Stamp{} }, true},
-		"file system unknown":               {func(r *disk.Root) { r.FS = "" }, true},
-		"neither":                           {func(r *disk.Root) { r.FS, r.BTime = "", mtree.Stamp{} }, true},
-		"neither, and another device":       {func(r *disk.Root) { r.FS, r.BTime, r.Node.Dev = "", mtree.Stamp{}, 2 }, false},
-		"file system unknown, another life": {func(r *disk.Root) { r.FS, r.BTime = "", mtree.Unix(6, 0) }, false},
+		"itself":                            {func(*state.Root) {}, true},
+		"after a reboot":                    {func(r *state.Root) { r.Node.Dev = 2 }, true},
+		"a snapshot":                        {func(r *state.Root) { r.FS = "two" }, false},
+		"another inode":                     {func(r *state.Root) { r.Node.Ino++ }, false},
+		"another life of the inode":         {func(r *state.Root) { r.BTime = mtree.Unix(6, 0) }, false},
+		"no birth time":                     {func(r *state.Root) { r.BTime = mtree.Stamp{} }, true},
+		"file system unknown":               {func(r *state.Root) { r.FS = "" }, true},
+		"neither":                           {func(r *state.Root) { r.FS, r.BTime = "", mtree.Stamp{} }, true},
+		"neither, and another device":       {func(r *state.Root) { r.FS, r.BTime, r.Node.Dev = "", mtree.Stamp{}, 2 }, false},
+		"file system unknown, another life": {func(r *state.Root) { r.FS, r.BTime = "", mtree.Unix(6, 0) }, false},
 	} {
 		other := root
 		c.change(&other)
@@ -111,14 +112,14 @@ func TestRaiseEpoch(t *testing.T) {
 		clock int64
 		want  uint64
 	}{{1, 1_700_000_000, 1_700_000_000}, {1_700_000_000, 1_700_000_000, 1_700_000_001}, {1_800_000_000, 1_700_000_000, 1_800_000_001}, {0, -5, 1}, {7, -5, 8}} {
-		tree := disk.Tree{Epoch: c.epoch}
+		tree := state.Tree{Epoch: c.epoch}
 		tree.RaiseEpoch(mtree.Unix(c.clock, 5))
 		require.Equal(t, c.want, tree.Epoch)
 	}
 }
 
 func TestRuns(t *testing.T) {
-	var tree disk.Tree
+	var tree state.Tree
 	for i := range int64(wire.MaxRuns + 3) {
 		tree.BeginRun(mtree.Unix(100+i, 0))
 	}
@@ -136,7 +137,7 @@ func TestRuns(t *testing.T) {
 	require.False(t, wire.RunReached(tree.Runs, "00000000000000ff", mtree.MinStamp), "not known")
 
 	// A tree of a version that noted no run has none to end.
-	old := disk.Tree{}
+	old := state.Tree{}
 	old.BeginRun(top)
 	require.Len(t, old.Runs, 1)
 	require.Nil(t, old.Runs[0].Floor)
@@ -146,16 +147,16 @@ func TestRuns(t *testing.T) {
 // reads the root may take it, and a program that lost its marker keeps it.
 func TestOneLockForARoot(t *testing.T) {
 	d := openRoot(t, t.TempDir())
-	one, err := disk.CreateMarker(d, "")
+	one, err := state.CreateMarker(d, "")
 	require.NoError(t, err)
 	defer one.Close()
-	two, err := disk.CreateMarker(d, filepath.Join(t.TempDir(), "state"))
+	two, err := state.CreateMarker(d, filepath.Join(t.TempDir(), "state"))
 	require.NoError(t, err)
 	defer two.Close()
 	lock, err := one.Lock()
 	require.NoError(t, err)
 	_, err = two.Lock()
-	require.ErrorIs(t, err, disk.ErrLocked)
+	require.ErrorIs(t, err, state.ErrLocked)
 	require.NoError(t, lock.Move(two))
 	held, err := one.Locked()
 	require.NoError(t, err)
@@ -164,7 +165,7 @@ func TestOneLockForARoot(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, held)
 	_, err = one.Lock()
-	require.ErrorIs(t, err, disk.ErrLocked)
+	require.ErrorIs(t, err, state.ErrLocked)
 	require.NoError(t, lock.Unlock())
 	lock, err = one.Lock()
 	require.NoError(t, err)
@@ -182,20 +183,20 @@ func TestSourceName(t *testing.T) {
 		"/":                               "/",
 		"/odd:@name/":                     "/odd:@name",
 	} {
-		require.Equal(t, want, disk.SourceName(source))
+		require.Equal(t, want, state.SourceName(source))
 	}
 }
 
 func TestAt(t *testing.T) {
 	for _, c := range []struct {
-		role       disk.Role
+		role       state.Role
 		base, path string
 		want       string
 	}{
-		{disk.Source, "", "", "/"}, {disk.Source, "", "a/b", "/a/b"}, {disk.Copy, "/", "a", "/a"}, {disk.Copy, "/a", "", "/a"},
-		{disk.Copy, "/a", "b", "/a/b"}, {disk.Copy, "", "b", ""}, {disk.Source, "/a", "b", "/a/b"},
+		{state.Source, "", "", "/"}, {state.Source, "", "a/b", "/a/b"}, {state.Copy, "/", "a", "/a"}, {state.Copy, "/a", "", "/a"},
+		{state.Copy, "/a", "b", "/a/b"}, {state.Copy, "", "b", ""}, {state.Source, "/a", "b", "/a/b"},
 	} {
-		tree := disk.Tree{Role: c.role, Path: c.base}
+		tree := state.Tree{Role: c.role, Path: c.base}
 		require.Equal(t, c.want, tree.At(c.path))
 	}
 }
@@ -203,17 +204,17 @@ func TestAt(t *testing.T) {
 // A place outlives what is below it, and is another where something is mounted.
 func TestPlace(t *testing.T) {
 	one, two := openRoot(t, t.TempDir()), openRoot(t, t.TempDir())
-	a, err := one.Place()
+	a, err := state.PlaceOf(one)
 	require.NoError(t, err)
 	write(t, one.Path()+"/f", "x")
-	b, err := one.Place()
+	b, err := state.PlaceOf(one)
 	require.NoError(t, err)
 	require.Equal(t, a, b)
-	b, err = two.Place()
+	b, err = state.PlaceOf(two)
 	require.NoError(t, err)
 	require.NotEqual(t, a, b)
 	proc := openRoot(t, "/proc/self/fd")
-	where, err := proc.Place()
+	where, err := state.PlaceOf(proc)
 	require.NoError(t, err)
 	require.Contains(t, where, "proc ", "type and source of its mount, for want of anything that lasts")
 }

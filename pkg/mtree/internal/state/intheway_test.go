@@ -68,27 +68,6 @@ func TestInTheWay(t *testing.T) {
 	require.ErrorIs(t, err, ErrInTheWay)
 }
 
-// A record log was read by lines of any length: a file of a gigabyte without a line
-// end was read into memory.
-func TestLongRecordLine(t *testing.T) {
-	root, err := disk.OpenRoot(t.TempDir())
-	require.NoError(t, err)
-	defer root.Close()
-	m, err := CreateMarker(root, "")
-	require.NoError(t, err)
-	defer m.Close()
-	want := Record{Stamp: mtree.Unix(1, 2), Now: mtree.Unix(3, 4)}
-	text := recordLine("a", want) + strings.Repeat("x", 3*maxRecordLine) + recordLine("b", want) + recordLine("c", want)
-	require.NoError(t, WriteFile(m.dir, recordLogName, []byte(text)))
-	l, err := m.OpenRecordLog()
-	require.NoError(t, err)
-	defer l.Close()
-	require.Equal(t, map[string]Record{"a": want, "c": want}, l.records)
-	info, err := m.dir.Stat(recordLogName)
-	require.NoError(t, err)
-	require.Less(t, info.Size, int64(maxRecordLine), "rewritten without it")
-}
-
 func kindOf(t *testing.T, path string) string {
 	info, err := os.Lstat(path)
 	require.NoError(t, err)

@@ -51,12 +51,12 @@ func TestStatusIsWhole(t *testing.T) {
 		`{"begin":1,"state":"watched","clean":false,"end":2}`,
 		`{"begin":1,"sum":7,"state":"watched","clean":false,"end":1}`, // its ends are old, and something between is new
 	} {
-		require.NoError(t, m.Dir().WriteSmall("status.json", []byte(torn)))
+		require.NoError(t, WriteFile(m.Dir(), "status.json", []byte(torn)))
 		_, err = m.ReadStatus()
 		require.ErrorIs(t, err, errTorn)
 	}
 	older := []byte(`{"begin":1,"state":"watched","clean":false,"end":1}`)
-	require.NoError(t, m.Dir().WriteSmall("status.json", older))
+	require.NoError(t, WriteFile(m.Dir(), "status.json", older))
 	s, err := m.ReadStatus()
 	require.NoError(t, err)
 	require.Equal(t, wire.Watched, s.State)
