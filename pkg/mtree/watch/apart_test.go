@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -98,14 +99,14 @@ func TestARefusalIsToldApart(t *testing.T) {
 		require.Equal(t, 1, r.status().Status.Stamps)
 		require.Equal(t, int64(1), r.config.Stats.Apart.Load())
 		checkpoint := *r.status().Status.Checkpoint
-		clock.ahead.Store(int64(6 * lookBack))
+		clock.ahead.Store(int64(6 * stamprule.LookBack))
 		write(t, filepath.Join(root, "b/g"), "elsewhere")
 		r.sync()
 		seen.fresh("elsewhere", "b")
 		require.Eventually(t, func() bool {
 			write(t, filepath.Join(root, "b/g"), "all is published, so the checkpoint moves")
 			r.sync()
-			return r.status().Status.Checkpoint.Sub(checkpoint) > 3*lookBack
+			return r.status().Status.Checkpoint.Sub(checkpoint) > 3*stamprule.LookBack
 		}, deadline, time.Millisecond)
 
 		before := stampOf(t, root, "a/fixed")

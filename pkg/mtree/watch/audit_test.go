@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
 // By what an audit takes a directory for changed: an entry's ctime at or after
@@ -37,7 +38,7 @@ func TestGroundsOfADirectory(t *testing.T) {
 	must(t, err)
 	defer dir.Close()
 	shows := selfOf(t, dir)
-	w := &watcher{left: newLeftovers(nil, nil, at(0))}
+	w := &watcher{ownWrites: ownwrites.New(nil, nil, at(0))}
 	child := func(info disk.Info) *visit { return &visit{parent: &visit{}, dir: dir, info: info} }
 	old := grounds{since: shows.CTime.Add(1), floor: at(0)}
 	now := disk.Now()
@@ -62,7 +63,7 @@ func TestGroundsOfADirectory(t *testing.T) {
 	published := old
 	published.floor = ahead.MTime
 	require.False(t, (&audit{watcher: w, grounds: published}).judgeSelf(child(ahead), now), "our own, from a floor ahead")
-	w.left.put(shows, proven, true)
+	w.ownWrites.Put(shows, ownwrites.Proven, true)
 	v = child(shows)
 	require.False(t, (&audit{watcher: w, grounds: recent}).judgeSelf(v, now), "what our last batch left")
 	require.False(t, v.arrived)

@@ -50,7 +50,7 @@ func (b *borders) note(path string) {
 	b.stats.Borders.Store(int64(len(b.live)))
 	if !b.said[path] && len(b.said) < maxBorders {
 		b.said[path] = true
-		b.log.Info("another watch or mirror runs here: nothing below is stamped by this one", "path", dirLine(path))
+		b.log.Info("another watch or mirror runs here: nothing below is stamped by this one", "path", mtree.DirPath(path))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -51,7 +52,7 @@ func TestClockSetBackWhileDown(t *testing.T) {
 		editStatus(t, root, func(s *disk.Status) {
 			s.Up -= time.Hour
 			*s.Updated = s.Updated.Add(back - time.Hour)
-			*s.Checkpoint = s.Updated.Add(-ctimeLag)
+			*s.Checkpoint = s.Updated.Add(-stamprule.CtimeLag)
 		})
 		start(t, Config{Root: root}).stop()
 		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
 // identity is who the tree is and what is known of it from earlier runs.
@@ -223,5 +224,5 @@ func (id *identity) setBack(now mtree.Stamp, up time.Duration) bool {
 		return false
 	}
 	passed := up - s.Up
-	return now.Sub(*s.Updated) < passed-passed/1000-lookBack/2
+	return now.Sub(*s.Updated) < passed-passed/1000-stamprule.LookBack/2
 }

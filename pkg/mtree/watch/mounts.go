@@ -102,7 +102,7 @@ func (w *watcher) lookAtMounts() error {
 		}
 		m.noted, came = false, true
 		if !w.hidden(path) {
-			w.Log.Info("mounted or unmounted: all below counts as changed", "path", dirLine(path))
+			w.Log.Info("mounted or unmounted: all below counts as changed", "path", mtree.DirPath(path))
 			m.news = append(m.news, &notify.Heard{
 				Path: mtree.ParentPath(path), Dirty: true,
 				Entries: []notify.Entry{{Name: mtree.BaseName(path), Arrived: true}},

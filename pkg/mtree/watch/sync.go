@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -227,7 +228,7 @@ func PrintStatus(out io.Writer, root, stateDir string) error {
 		add("pid", fmt.Sprint(p.Status.PID))
 	}
 	add("trouble", p.Status.Error)
-	for _, key := range sortedKeys(p.Status.Counters) {
+	for _, key := range slices.Sorted(maps.Keys(p.Status.Counters)) {
 		add(key, fmt.Sprint(p.Status.Counters[key]))
 	}
 	_, err = io.WriteString(out, strings.Join(lines, "\n")+"\n")

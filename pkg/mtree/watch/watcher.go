@@ -15,6 +15,9 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -23,21 +26,21 @@ import (
 // start, and share source, left and trouble, which guard themselves.
 type watcher struct {
 	Config
-	exclude *glob.List
-	root    *disk.Dir
-	inode   disk.Info // of the root, at the start
-	granule time.Duration
-	source  notify.Source
-	backend string
-	left    *leftovers
-	trouble *trouble
-	borders *borders
-	apart   *apart           // trouble's
-	steps   *disk.ClockSteps // nil if the kernel has none
-	mounts  mounts
+	exclude   *glob.List
+	root      *disk.Dir
+	inode     disk.Info // of the root, at the start
+	granule   time.Duration
+	source    notify.Source
+	backend   string
+	ownWrites *ownwrites.Memory
+	trouble   *trouble
+	borders   *borders
+	apart     *apart           // trouble's
+	steps     *disk.ClockSteps // nil if the kernel has none
+	mounts    mounts
 
 	// Owned by run.
-	clock   clock
+	clock   stamprule.Clock
 	floor   mtree.Stamp // the highest stamp published
 	marker  *disk.Marker
 	lock    *disk.Lock
@@ -46,8 +49,8 @@ type watcher struct {
 	file    *disk.StatusFile
 	log     *disk.LeftLog
 	status  disk.Status
-	hook    hook
-	printer printer
+	hook    *trigger.Hook
+	printer *trigger.Printer
 	wake    chan struct{}
 	audits  auditing
 	batch   settling
@@ -58,8 +61,6 @@ type watcher struct {
 
 	lossTold     time.Time // when a loss was logged last
 	lossesUntold int       // since then
-
-	retryHook chan struct{} // a failed hook may run again
 }
 
 // Run watches until ctx ends; it returns nil after an orderly stop. Errors
@@ -69,7 +70,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	w.printTo(printPatience)
+	w.printTo(trigger.Patience)
 	err = w.run(ctx)
 	return errors.Join(err, w.close())
 }
@@ -81,7 +82,7 @@ func Once(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	w.printTo(oncePatience)
+	w.printTo(trigger.OncePatience)
 	err = w.once(ctx)
 	return errors.Join(err, w.close())
 }
@@ -106,9 +107,10 @@ func open(c Config, backend string) (w *watcher, err error) {
 const removalTries = 100
 
 func take(c Config, exclude *glob.List) (_ *watcher, err error) {
-	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)
 	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
-	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
+	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
 	if w.root, err = openRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
 		return nil, err
@@ -131,7 +133,7 @@ func (w *watcher) begin(id identity) (err error) {
 	if w.granule, err = w.marker.Granule(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	now := w.clock.now()
+	now := w.clock.Now()
 	known, err := w.openFiles()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
@@ -144,10 +146,10 @@ func (w *watcher) begin(id identity) (err error) {
 	}
 	w.audits.next = w.groundsAtStart(id, doubts, now)
 	if doubts == "" && !id.first {
-		w.left = newLeftovers(w.log, known, now)
+		w.ownWrites = ownwrites.New(w.log, known, now)
 		w.status.Checkpoint, w.status.Audit = id.status.Checkpoint, id.status.Audit
 	} else {
-		w.left = newLeftovers(w.log, nil, now)
+		w.ownWrites = ownwrites.New(w.log, nil, now)
 	}
 	w.followMounts(id)
 	w.tree.BeginRun(id.ended(w.inode.MTime, now))
@@ -164,7 +166,7 @@ func (w *watcher) begin(id identity) (err error) {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
 	}
 	if id.first {
-		w.outwait(ctimeLag) // a ctime after our reading must not lie before it, once readers rely on us
+		w.outwait(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.status.CrossMounts == nil || !*id.status.CrossMounts) {
 		w.outwait(disk.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
@@ -274,7 +276,7 @@ func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *g
 		g.all = true // what they left out was not published
 	}
 	if !id.first && doubts == "" {
-		g.since = id.status.Checkpoint.Add(-lookBack)
+		g.since = id.status.Checkpoint.Add(-stamprule.LookBack)
 		g.before = *id.status.Checkpoint
 		if id.status.Audit != nil {
 			g.before = *id.status.Audit
@@ -417,7 +419,7 @@ func (w *watcher) refile() error {
 		return exit.With(exit.Local, err, "")
 	}
 	_ = errors.Join(log.Close(), file.Close())
-	w.left.relog(w.log)
+	w.ownWrites.SwitchLog(w.log)
 	w.apart.refile()
 	w.keep()
 	w.wrote = disk.Tree{}
@@ -460,7 +462,7 @@ func (w *watcher) setState(s wire.State) {
 
 // writeStatus writes status.json: one pwrite.
 func (w *watcher) writeStatus() {
-	now := w.clock.now()
+	now := w.clock.Now()
 	floor := w.floor
 	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend

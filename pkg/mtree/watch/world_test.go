@@ -234,6 +234,8 @@ func ancestors(path string) []string {
 	return append(all, ".")
 }
 
+func at(sec int64) mtree.Stamp { return mtree.Unix(sec, 0) }
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-package watch
+package stamprule_test
 
 import (
 	"testing"
@@ -7,13 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
 func at(sec int64) mtree.Stamp { return mtree.Unix(sec, 0) }
 
 func TestValue(t *testing.T) {
-	r := rule{floor: at(100), granule: 1}
+	r := stamprule.Rule{Floor: at(100), Granule: 1}
 	least := mtree.Unix(100, 1)
 	for _, c := range []struct {
 		name         string
@@ -29,12 +29,12 @@ func TestValue(t *testing.T) {
 		{"everything in the future", at(5000), at(5000), least},
 		{"now itself", at(120), at(120), at(120)},
 	} {
-		require.Equal(t, c.want, r.value(c.mtime, c.ctime, at(120)), c.name)
+		require.Equal(t, c.want, r.Value(c.mtime, c.ctime, at(120)), c.name)
 	}
 }
 
 func TestStamp(t *testing.T) {
-	r := rule{floor: at(100), granule: 1}
+	r := stamprule.Rule{Floor: at(100), Granule: 1}
 	for _, c := range []struct {
 		name         string
 		top          mtree.Stamp
@@ -47,27 +47,27 @@ func TestStamp(t *testing.T) {
 		{"a ctime counts like an mtime", at(110), at(5), at(115), mtree.Unix(115, 1)},
 		{"a future mtime does not", at(110), at(5000), at(105), at(110)},
 	} {
-		require.Equal(t, c.want, r.stamp(c.top, disk.Info{MTime: c.mtime, CTime: c.ctime}, at(120)), c.name)
+		require.Equal(t, c.want, r.Stamp(c.top, c.mtime, c.ctime, at(120)), c.name)
 	}
 }
 
 func TestCoarseStamp(t *testing.T) {
-	r := rule{floor: at(100), granule: time.Second}
-	require.Equal(t, at(101), r.least())
-	require.Equal(t, at(111), r.stamp(at(110), disk.Info{MTime: at(110), CTime: at(110)}, at(120)))
-	require.Equal(t, at(110), r.stamp(mtree.Unix(110, 5), disk.Info{MTime: at(90), CTime: at(90)}, at(120)), "what is stored is what was meant")
-	require.Equal(t, at(111), r.stamp(at(110), disk.Info{MTime: at(90), CTime: at(90)}, mtree.Unix(110, 5)), "not what a change in this second would show")
+	r := stamprule.Rule{Floor: at(100), Granule: time.Second}
+	require.Equal(t, at(101), r.Least())
+	require.Equal(t, at(111), r.Stamp(at(110), at(110), at(110), at(120)))
+	require.Equal(t, at(110), r.Stamp(mtree.Unix(110, 5), at(90), at(90), at(120)), "what is stored is what was meant")
+	require.Equal(t, at(111), r.Stamp(at(110), at(90), at(90), mtree.Unix(110, 5)), "not what a change in this second would show")
 }
 
 func TestClockSetBack(t *testing.T) {
 	readings := []mtree.Stamp{at(10), at(20), at(15), at(16), at(17)}
-	c := clock{read: func() mtree.Stamp { r := readings[0]; readings = readings[1:]; return r }}
-	c.now()
-	require.Equal(t, at(20), c.now())
-	require.False(t, c.setBack)
-	require.Equal(t, at(20), c.now(), "the highest reading stands")
-	require.True(t, c.setBack)
-	require.Equal(t, at(16), c.restart())
-	require.False(t, c.setBack)
-	require.Equal(t, at(17), c.now())
+	c := stamprule.NewClock(func() mtree.Stamp { r := readings[0]; readings = readings[1:]; return r })
+	c.Now()
+	require.Equal(t, at(20), c.Now())
+	require.False(t, c.SetBack())
+	require.Equal(t, at(20), c.Now(), "the highest reading stands")
+	require.True(t, c.SetBack())
+	require.Equal(t, at(16), c.Restart())
+	require.False(t, c.SetBack())
+	require.Equal(t, at(17), c.Now())
 }

@@ -1,4 +1,4 @@
-package watch
+package trigger
 
 import (
 	"bytes"
@@ -9,36 +9,36 @@ import (
 	"time"
 )
 
-// group is a process group that a hook began; 0: none.
+// group is a process group that a hook began; 0 if the hook could not be started.
 type group int
 
-// gone reports that no process of the group runs any more.
+// gone reports whether no process of the group runs any more.
 func (g group) gone() bool {
 	return g == 0 || syscall.Kill(-int(g), 0) != nil || !g.has(func(processStat) bool { return true })
 }
 
-// foreign reports that the group is not ours: all that the hook began has ended, and
-// the number may belong to others by now. A group lies within one session, and a
-// hook's is the watcher's.
+// foreign reports whether the group is not ours: everything that the hook began has
+// ended, and the number may belong to others by now. A group lies within one session,
+// and a hook's session is the watcher's.
 func (g group) foreign() bool {
 	own, ok := statOf("self")
 	return !ok || g.gone() || !g.has(func(p processStat) bool { return p.session == own.session })
 }
 
-// has reports whether such a process runs in the group. Cost: one read for each
-// process of the machine.
-func (g group) has(such func(processStat) bool) bool {
+// has reports whether a process of the group runs for which match is true. Cost: one
+// read for each process of the machine.
+func (g group) has(match func(processStat) bool) bool {
 	processes, err := os.ReadDir("/proc")
 	return err == nil && slices.ContainsFunc(processes, func(p os.DirEntry) bool {
 		if _, err := strconv.Atoi(p.Name()); err != nil {
 			return false
 		}
 		s, ok := statOf(p.Name())
-		return ok && s.group == g && s.state != 'Z' && such(s)
+		return ok && s.group == g && s.state != 'Z' && match(s)
 	})
 }
 
-// processStat is what proc_pid_stat(5) tells of a process.
+// processStat is a part of what proc_pid_stat(5) says about a process.
 type processStat struct {
 	state   byte // 'Z': it has ended, and its parent has not noticed
 	group   group
@@ -60,8 +60,8 @@ func statOf(pid string) (s processStat, ok bool) {
 	return processStat{fields[0][0], group(pgrp), session}, err1 == nil && err2 == nil
 }
 
-// endGroups ends all processes of the groups: SIGTERM, and SIGKILL to those that are
-// there after the grace.
+// endGroups ends all processes of the groups: SIGTERM first, then SIGKILL for those
+// that still run after the grace.
 func endGroups(groups []group, grace time.Duration) {
 	for _, g := range groups {
 		g.signal(syscall.SIGTERM)
