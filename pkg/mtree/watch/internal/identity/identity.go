@@ -40,7 +40,7 @@ func (id *Identity) mint(o Options, at state.Root) {
 // about itself goes, except the path: its own copies know the tree by that.
 func (id *Identity) keep(o Options, at state.Root) {
 	t := &id.Tree
-	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.E, t.Copy = "", false, "", 0, "", nil, "", ""
+	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.Fingerprint, t.Copy = "", false, "", 0, "", nil, "", ""
 	t.Role, t.Minted = state.Source, t.Minted && o.NewTree
 	t.Bind(at)
 }
