@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // refuse sends a short text and nothing that would name a path of this host.
@@ -53,7 +54,7 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 		h.refuse(w, http.StatusServiceUnavailable, "a directory above is not readable")
 	case disk.IsUnreadable(err):
 		h.refuse(w, http.StatusForbidden, "not readable")
-	case disk.IsShort(err):
+	case disk.IsOutOfResources(err):
 		h.logError(err)
 		h.refuse(w, http.StatusServiceUnavailable, "out of descriptors or memory for the moment")
 	default:
@@ -71,7 +72,7 @@ var errAbove = errors.New("a directory further up may not be entered")
 // permissions are the cause: as StatPath.
 func (h *Handler) above(path string, err error) error {
 	parent := mtree.ParentPath(path)
-	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, disk.ErrUnread) {
+	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, state.ErrUnread) {
 		return err
 	}
 	if _, parentErr := h.tree.root.StatPath(parent, h.crosses()); disk.IsUnreadable(parentErr) {

@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -119,7 +120,7 @@ func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, fro
 type telling struct {
 	h      *Handler
 	r      *http.Request
-	lister *disk.Lister
+	lister *lister.Lister
 	root   string      // path of the directory that was asked
 	from   mtree.Stamp // tell what is above
 	after  string      // begin behind this path
