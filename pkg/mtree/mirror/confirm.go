@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -19,7 +19,7 @@ func (m *mirror) confirm(at mtree.Stamp) {
 	m.confirmed = &at
 	sec, _ := at.Unix()
 	m.config.Stats.Confirmed.Store(sec)
-	_ = m.dest.beacon.Tell(sec) // who cannot be told looks at status.json
+	_ = m.dest.beacon.Announce(sec) // who cannot be told looks at status.json
 }
 
 // heard notes an answer of the source.
@@ -71,7 +71,7 @@ func (m *mirror) lastWord() {
 }
 
 // stateNumber is the state that a copy with a live mirror is published with.
-func stateNumber(s *disk.Status) int64 {
+func stateNumber(s *state.Status) int64 {
 	switch {
 	case s.State != wire.Mirrored:
 		return 0
@@ -81,7 +81,7 @@ func stateNumber(s *disk.Status) int64 {
 	return 1
 }
 
-func (d *daemon) write(status disk.Status) {
+func (d *daemon) write(status state.Status) {
 	status.Away = d.away
 	if err := d.writeStatus(status, d.config.Now()); err != nil {
 		d.config.Log.Warn("status", "error", err)

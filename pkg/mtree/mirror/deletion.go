@@ -5,6 +5,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // Reasons that one deletion has of its own: others beside it go on. They stand in
@@ -58,8 +60,8 @@ func (d *dest) count(dir *disk.Dir, name, path string) (disk.Count, error) {
 // finish completes a directory that the source no longer has, as far as copies of
 // this copy are concerned: nobody else ever will.
 func (d *dest) finish(dir *disk.Dir, path string) error {
-	at := disk.Now()
-	err := d.setRecord(dir, path, disk.Record{Stamp: at})
+	at := machine.Now()
+	err := d.setRecord(dir, path, records.Record{Stamp: at})
 	if err == nil {
 		err = dir.SetTime(at)
 	}
@@ -76,10 +78,10 @@ func (d *dest) delete(dir *disk.Dir, x *deletion) (entries int64, replaced bool,
 		entries, err = d.remove(dir, x)
 		return entries, false, err
 	}
-	if err := d.aside.Exchange(x.staged, dir, x.name()); err != nil {
+	if err := d.staging.Exchange(x.staged, dir, x.name()); err != nil {
 		return 0, false, err
 	}
-	entries, err = d.aside.Dir().ClearTree(x.staged, x.why == whyTree)
+	entries, err = d.staging.Dir().ClearTree(x.staged, x.why == whyTree)
 	return entries, true, err
 }
 
@@ -99,14 +101,14 @@ func (d *dest) remove(dir *disk.Dir, x *deletion) (n int64, err error) {
 		}
 		return count.Entries, err
 	}
-	name := d.aside.Name()
-	if err := dir.Rename(x.name(), d.aside.Dir(), name); disk.IsGone(err) {
+	name := d.staging.Name()
+	if err := dir.Rename(x.name(), d.staging.Dir(), name); disk.IsGone(err) {
 		return x.entries, nil
 	} else if err != nil {
 		return dir.ClearTree(x.name(), trees)
 	}
-	if n, err = d.aside.Dir().ClearTree(name, trees); err != nil {
-		return n, errors.Join(err, d.aside.Dir().Rename(name, dir, x.name()))
+	if n, err = d.staging.Dir().ClearTree(name, trees); err != nil {
+		return n, errors.Join(err, d.staging.Dir().Rename(name, dir, x.name()))
 	}
 	return x.entries, nil
 }
@@ -114,6 +116,6 @@ func (d *dest) remove(dir *disk.Dir, x *deletion) (n int64, err error) {
 // abandon removes what was to replace a directory.
 func (d *dest) abandon(x *deletion) {
 	if x.isReplacement() {
-		_ = d.aside.Dir().RemoveTree(x.staged)
+		_ = d.staging.Dir().RemoveTree(x.staged)
 	}
 }

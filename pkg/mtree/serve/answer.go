@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // fail answers an error of the file system in place of a, of which nothing was sent. A
@@ -37,7 +38,7 @@ func (h *Handler) explain(err error) (status int, text string) {
 		return http.StatusServiceUnavailable, "a directory above is not readable"
 	case disk.IsUnreadable(err):
 		return http.StatusForbidden, "not readable"
-	case disk.IsShort(err):
+	case disk.IsOutOfResources(err):
 		h.logError(err)
 		return http.StatusServiceUnavailable, "out of descriptors or memory for the moment"
 	}
@@ -54,7 +55,7 @@ var errAbove = errors.New("a directory further up may not be entered")
 // permissions are the cause: as StatPath.
 func (h *Handler) above(path string, err error) error {
 	parent := mtree.ParentPath(path)
-	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, disk.ErrUnread) {
+	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, state.ErrUnread) {
 		return err
 	}
 	if _, parentErr := h.tree.root.StatPath(parent, h.crosses()); disk.IsUnreadable(parentErr) {

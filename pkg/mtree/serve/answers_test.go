@@ -20,6 +20,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -229,7 +231,7 @@ func (a *answers) copies() {
 		s.write("d/a", "1")
 		s.settle()
 		watched(a.T, s.root, wire.Mirrored)
-		s.alterTree(func(tree *disk.Tree) { tree.Path = "/up" })
+		s.alterTree(func(tree *state.Tree) { tree.Path = "/up" })
 		if finished {
 			a.finish(s, "", "d")
 		}
@@ -248,14 +250,14 @@ func (a *answers) finish(s *site, paths ...string) {
 	root, err := disk.OpenRoot(s.root)
 	require.NoError(a, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	require.NoError(a, err)
 	defer m.Close()
-	log, err := m.OpenRecordLog()
+	log, err := records.OpenLog(m)
 	require.NoError(a, err)
 	defer log.Close()
 	for _, path := range paths {
-		require.NoError(a, log.Set(path, disk.Record{Stamp: mtree.FromTime(past)}))
+		require.NoError(a, log.Set(path, records.Record{Stamp: mtree.FromTime(past)}))
 	}
 	s.settle()
 }

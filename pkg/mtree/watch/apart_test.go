@@ -13,6 +13,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -285,14 +287,14 @@ func TestARootThatRefuses(t *testing.T) {
 	defer w.close()
 	info, err := w.root.Self()
 	must(t, err)
-	w.trouble.refuse("", info.Node, w.floor, os.ErrPermission)
-	require.Contains(t, w.trouble.what(), "the root refuses")
-	w.trouble.accept("")
-	require.NotEmpty(t, w.trouble.what(), "until an audit")
-	require.True(t, w.trouble.mends())
-	w.trouble.begin()
-	w.trouble.audited(1)
-	require.Empty(t, w.trouble.what())
+	w.health.Refuse("", info.Node, w.floor, os.ErrPermission)
+	require.Contains(t, w.health.Degraded(), "the root refuses")
+	w.health.Accept("")
+	require.NotEmpty(t, w.health.Degraded(), "until an audit")
+	require.True(t, w.health.Mended())
+	w.health.BeginAudit()
+	w.health.EndAudit(1)
+	require.Empty(t, w.health.Degraded())
 }
 
 // More than the files have room for is what degrades a tree still, and an audit that
@@ -301,31 +303,31 @@ func TestTooManyToTell(t *testing.T) {
 	w, err := open(Config{Root: newTree(t)}, "none")
 	must(t, err)
 	defer w.close()
-	w.trouble.begin()
-	for i := range disk.MaxUnread {
-		require.True(t, w.trouble.cannotRead(fmt.Sprint(i), uint64(i), os.ErrPermission))
+	w.health.BeginAudit()
+	for i := range state.MaxUnread {
+		require.True(t, w.health.CannotRead(fmt.Sprint(i), uint64(i), os.ErrPermission))
 	}
-	require.Empty(t, w.trouble.what())
-	w.trouble.cannotRead("one more", 1, os.ErrPermission)
-	require.Contains(t, w.trouble.what(), "too many")
-	w.trouble.audited(1)
-	require.Contains(t, w.trouble.what(), "too many")
-	w.trouble.begin()
-	require.Len(t, w.trouble.audited(1), disk.MaxUnread)
-	require.Empty(t, w.trouble.what())
+	require.Empty(t, w.health.Degraded())
+	w.health.CannotRead("one more", 1, os.ErrPermission)
+	require.Contains(t, w.health.Degraded(), "too many")
+	w.health.EndAudit(1)
+	require.Contains(t, w.health.Degraded(), "too many")
+	w.health.BeginAudit()
+	require.Len(t, w.health.EndAudit(1), state.MaxUnread)
+	require.Empty(t, w.health.Degraded())
 
-	for i := range disk.MaxStamps {
-		w.trouble.refuse(fmt.Sprint(i), disk.Node{Ino: uint64(i)}, w.floor, os.ErrPermission)
+	for i := range state.MaxStamps {
+		w.health.Refuse(fmt.Sprint(i), disk.Node{Ino: uint64(i)}, w.floor, os.ErrPermission)
 	}
-	require.Empty(t, w.trouble.what())
-	w.trouble.refuse("one more", disk.Node{Ino: 1 << 40}, w.floor, os.ErrPermission)
-	require.Contains(t, w.trouble.what(), "too many")
+	require.Empty(t, w.health.Degraded())
+	w.health.Refuse("one more", disk.Node{Ino: 1 << 40}, w.floor, os.ErrPermission)
+	require.Contains(t, w.health.Degraded(), "too many")
 	w.keep()
-	require.Len(t, w.trouble.retry(), disk.MaxStamps)
+	require.Len(t, w.health.Retries(), state.MaxStamps)
 	left, err := w.marker.ReadApart()
 	must(t, err)
-	require.Len(t, left.Stamps, disk.MaxStamps)
-	require.Len(t, left.Unread, disk.MaxUnread, "opened, for what is above them was not stamped")
+	require.Len(t, left.Stamps, state.MaxStamps)
+	require.Len(t, left.Unread, state.MaxUnread, "opened, for what is above them was not stamped")
 }
 
 // A directory that could not be read made the whole tree degraded. It is not
@@ -399,13 +401,13 @@ func TestKilledBeforeWhatIsAboveIsStamped(t *testing.T) {
 	must(t, Once(t.Context(), Config{Root: root}))
 	w, err := open(Config{Root: root}, "none")
 	must(t, err)
-	w.trouble.begin()
-	w.trouble.cannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
-	w.trouble.audited(4)
+	w.health.BeginAudit()
+	w.health.CannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
+	w.health.EndAudit(4)
 	w.keep()
-	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), disk.ErrUnread)
+	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), state.ErrUnread)
 	must(t, toldApart(t, root).Vouched(w.root, "a/beside"))
-	w.apart.open("a/d")
+	w.exceptions.SetReadable("a/d")
 	w.keep()
 	must(t, toldApart(t, root).Vouched(w.root, "a/d/below"))
 	must(t, w.close())
@@ -422,16 +424,16 @@ func TestHeardWhileItIsReadAgain(t *testing.T) {
 	w, err := open(Config{Root: newTree(t, "d/")}, "none")
 	must(t, err)
 	defer w.close()
-	w.trouble.begin()
-	w.trouble.cannotRead("d", 1, os.ErrPermission)
-	w.trouble.audited(2)
-	require.True(t, w.apart.closed("", "d"))
+	w.health.BeginAudit()
+	w.health.CannotRead("d", 1, os.ErrPermission)
+	w.health.EndAudit(2)
+	require.True(t, w.exceptions.IsUnread("", "d"))
 	findings := make(chan []finding, 10)
-	w.trouble.begin()
+	w.health.BeginAudit()
 	r := w.scan(t.Context(), w.ground("asked for"), findings)
 	must(t, r.err)
-	require.False(t, w.apart.closed("", "d"))
-	require.Equal(t, []string{"d"}, w.trouble.audited(2))
+	require.False(t, w.exceptions.IsUnread("", "d"))
+	require.Equal(t, []string{"d"}, w.health.EndAudit(2))
 }
 
 // Once without the right to stamp a directory published the tree as degraded, with
@@ -464,7 +466,7 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 		if begun.Load() && stampOf(t, root, "a") != before && len(toldApart(t, root).Stamps) == 0 {
 			late.Store(true)
 		}
-		return disk.Now()
+		return machine.Now()
 	}
 	r := start(t, Config{Root: root, Now: untold})
 	r.sync()
@@ -476,7 +478,7 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 	require.Eventually(t, func() bool { told = time.Now(); return r.status().Status.Stamps == 1 }, deadline, time.Millisecond)
 	require.Equal(t, before, stampOf(t, root, "a"))
 	require.Eventually(t, func() bool { return stampOf(t, root, "a") != before }, deadline, time.Millisecond)
-	require.Greater(t, time.Since(told), disk.StatusAge)
+	require.Greater(t, time.Since(told), state.StatusAge)
 	r.sync()
 	require.False(t, late.Load())
 }
@@ -487,8 +489,8 @@ func TestUnreadIsTried(t *testing.T) {
 	w, err := open(Config{Root: root}, "none")
 	must(t, err)
 	defer w.close()
-	w.trouble.cannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
-	w.trouble.cannotRead("a/gone", 1, os.ErrPermission)
+	w.health.CannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
+	w.health.CannotRead("a/gone", 1, os.ErrPermission)
 	w.keep()
 	must(t, os.Remove(filepath.Join(root, "a/gone")))
 	seen := logStamps(t, root)

@@ -10,7 +10,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
@@ -87,13 +89,13 @@ type visit struct {
 
 // scan runs the audit and returns when it is done or ctx ended.
 func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding) report {
-	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings, closed: w.apart.unreads()}
+	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings, closed: w.exceptions.Unread()}
 	a.ready.L = &a.mu
 	began := time.Now()
 	a.stack = []*visit{{greatest: mtree.MinStamp}}
 	workers, work := min(runtime.GOMAXPROCS(0), 8), a.work
 	if g.slow {
-		workers, work = 1, func() { disk.AfterOthers(a.work) }
+		workers, work = 1, func() { machine.AfterOthers(a.work) }
 	}
 	stop := context.AfterFunc(ctx, a.wakeAll)
 	defer stop()
@@ -199,7 +201,7 @@ func (a *audit) open(v *visit) (err error) {
 	if errors.Is(err, notify.ErrGone) {
 		return dir.Close()
 	}
-	if err == nil && v.parent != nil && dir.IsLiveTree() {
+	if err == nil && v.parent != nil && state.IsLiveTree(dir) {
 		a.border(v, info)
 		return dir.Close() // armed all the same: its watcher may end
 	}
@@ -207,8 +209,8 @@ func (a *audit) open(v *visit) (err error) {
 		_ = dir.Close()
 		return err
 	}
-	if !a.first && a.apart.anyRefuses() {
-		if stamp, ok := a.apart.stampOf(v.path(), info.Node.Ino); ok {
+	if !a.first && a.exceptions.AnyRefuses() {
+		if stamp, ok := a.exceptions.StampOf(v.path(), info.Node.Ino); ok {
 			info.MTime = stamp // what is published of it
 		}
 	}
@@ -228,7 +230,7 @@ func (a *audit) arm(v *visit, dir *disk.Dir) (err error) {
 	if err == nil || errors.Is(err, notify.ErrGone) {
 		return err
 	}
-	a.trouble.unheard(err)
+	a.health.CannotHear(err)
 	return nil
 }
 
@@ -241,7 +243,7 @@ func (a *audit) opens(v *visit) bool {
 	}
 	path := v.path()
 	if a.closed[path] {
-		a.apart.enter(path)
+		a.exceptions.Enter(path)
 	}
 	return a.closed[path] || a.bordered[path] || a.bordered[""]
 }
@@ -249,7 +251,7 @@ func (a *audit) opens(v *visit) bool {
 // border judges the root of another tree below this one: an entry of its
 // parent, with nothing inside.
 func (a *audit) border(v *visit, info disk.Info) {
-	a.borders.note(v.path())
+	a.borders.Add(v.path())
 	now := a.Now()
 	v.parent.raise(stamprule.Past(info.MTime, info.CTime, now))
 	if !info.CTime.Before(a.since) {
@@ -300,7 +302,7 @@ func (a *audit) passes(v *visit, name []byte, info disk.Info) bool {
 		return true
 	}
 	if isDir && a.beyond(v.info, info) {
-		a.trouble.pass(mtree.JoinPath(v.path(), string(name)))
+		a.health.PassOver(mtree.JoinPath(v.path(), string(name)))
 		return true
 	}
 	return false
@@ -408,7 +410,7 @@ func (a *audit) unreadable(v *visit, err error) {
 		a.mu.Unlock()
 		return
 	}
-	a.trouble.cannotRead(v.path(), v.inode, err)
+	a.health.CannotRead(v.path(), v.inode, err)
 }
 
 // path is built only for directories with something to tell: once, at its

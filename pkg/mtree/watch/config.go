@@ -10,6 +10,8 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
 // Config says what to watch and how. The zero value of every field works but
@@ -63,7 +65,7 @@ func (c Config) complete() (Config, *glob.List, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = disk.Now
+		c.Now = machine.Now
 	}
 	if c.Ready == nil {
 		c.Ready = func() {}
@@ -90,4 +92,12 @@ func (c Config) complete() (Config, *glob.List, error) {
 		err = exit.With(exit.Usage, fmt.Errorf("--same-tree and --new-tree exclude one another"), "")
 	}
 	return c, exclude, err
+}
+
+// identity returns what the user says about the tree.
+func (c *Config) identity() identity.Options {
+	return identity.Options{
+		Root: c.Root, StateDir: c.StateDir, SameTree: c.SameTree, NewTree: c.NewTree, Promote: c.Promote,
+		Now: c.Now, Log: c.Log,
+	}
 }

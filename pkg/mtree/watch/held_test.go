@@ -12,6 +12,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch/internal/health"
 )
 
 // A file system that takes a time, reports success and shows another one made the
@@ -20,7 +22,7 @@ import (
 func TestTimeThatDoesNotHold(t *testing.T) {
 	for how, set := range map[string]func(d *disk.Dir) error{
 		"ignored": func(d *disk.Dir) error { return unix.Fchmod(d.FD(), 0o755) }, // an event, and a new ctime
-		"another": func(d *disk.Dir) error { return d.SetTime(disk.Now()) },
+		"another": func(d *disk.Dir) error { return d.SetTime(machine.Now()) },
 	} {
 		t.Run(how, func(t *testing.T) {
 			eachBackend(t, func(t *testing.T, backend string) {
@@ -37,9 +39,9 @@ func TestTimeThatDoesNotHold(t *testing.T) {
 				seen := logStamps(t, root)
 				write(t, filepath.Join(root, "a/lossy/f"), "two")
 				r.sync()
-				require.Eventually(t, func() bool { return r.status().Status.Stamps == 1 }, deadline, time.Millisecond, "told in .tidemark/stamps")
+				require.Eventually(t, func() bool { return r.status().Status.Stamps == 1 }, deadline, time.Millisecond, "named in .tidemark/stamps")
 				seen.fresh("what is above it", "a")
-				require.Contains(t, r.log.String(), errNotHeld.Error())
+				require.Contains(t, r.log.String(), health.ErrNotHeld.Error())
 				require.Eventually(t, func() bool { // once its own events are taken
 					batches := r.config.Stats.Batches.Load()
 					for range 10 {
