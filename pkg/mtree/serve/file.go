@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // file answers GET and HEAD of a URL without a slash at its end: the regular
@@ -41,7 +42,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info disk.Info, err error) {
 	switch {
 	case info.Kind == mtree.Dir && !h.hidden(t.path, true):
-		h.send(w, redirection(r, http.StatusMovedPermanently, append(appendHref(nil, mtree.BaseName(t.path)), '/')))
+		h.send(w, redirection(r, http.StatusMovedPermanently, append(wire.AppendURLPath(nil, mtree.BaseName(t.path)), '/')))
 	case mayBeLink(info, err) && !t.doubled:
 		h.throughLink(w, r, t, mtree.ParentPath(t.path), err)
 	default:

@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Handler publishes one tree. It may be used by many goroutines at once.
@@ -174,7 +175,7 @@ const replacedText = "the root was replaced"
 // hidden reports whether path, or a directory above it, is not published, or is
 // too long to be.
 func (h *Handler) hidden(path string, isDir bool) bool {
-	if len(path) > maxPath || !h.cfg.Hidden && hasDot(path) {
+	if len(path) > wire.MaxPath || !h.cfg.Hidden && hasDot(path) {
 		return true
 	}
 	return h.exclude.Hides(path, isDir)

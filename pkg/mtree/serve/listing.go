@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // maxWhole is the longest listing that is sent with its length, in bytes; longer ones
@@ -117,7 +118,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *
 	a := h.listingReply(v)
 	a.date = lastModified(v.self.MTime, v.now)
 	if h.byStamp(v) {
-		a.tag = quoteTag(v.stampTag(v.self.MTime, v.hot), v.coding)
+		a.tag = wire.QuoteTag(v.stampTag(v.self.MTime, v.hot), string(v.coding))
 		if !v.hot && v.unchanged(r, v.self.MTime) {
 			h.send(w, a.notModified())
 			return
@@ -162,11 +163,7 @@ const noStrongTag = "a listing has no strong tag"
 
 // stampTag returns the tag of the listing with this stamp.
 func (v *view) stampTag(stamp mtree.Stamp, hot bool) string {
-	tag := listingTag(stamp.String(), v.format, v.snap.e)
-	if hot {
-		tag += "-" + hotMark
-	}
-	return tag
+	return wire.ListingTag{Validator: stamp.String(), Format: string(v.format), Fingerprint: v.snap.e, Hot: hot}.String()
 }
 
 // unchanged reports whether the client has the listing with this stamp, which
@@ -190,7 +187,7 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 	}
 	a.about.stamp, a.date, a.tag = p.stamp, lastModified(p.stamp, v.now), ""
 	if p.tag != "" {
-		a.tag = quoteTag(p.tag, v.coding)
+		a.tag = wire.QuoteTag(p.tag, string(v.coding))
 	}
 	if p.confirms(r, v.now) {
 		h.send(w, a.notModified())

@@ -3,6 +3,8 @@ package serve
 import (
 	"errors"
 	"net/http"
+
+	"tidemark/pkg/mtree/wire"
 )
 
 // post answers POST: a list of paths comes in, their sums or a tar goes out.
@@ -46,7 +48,7 @@ func (h *Handler) refusedPaths(a reply, err error) reply {
 	switch {
 	case errors.Is(err, errHeld):
 		return a.refused(h.explain(err))
-	case errors.Is(err, errTooMany):
+	case errors.Is(err, wire.ErrTooManyPaths):
 		return a.refused(http.StatusRequestEntityTooLarge, "too many paths: send fewer at a time")
 	}
 	return a.refused(http.StatusBadRequest, "want one escaped relative path a line")

@@ -3,20 +3,16 @@ package serve
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
-
-// sumsType is the media type of a list of sums.
-const sumsType = "text/plain; charset=utf-8"
 
 // sumFlush is how long sums may be gathered before they are sent: a large file
 // takes long, and a client wants to see that something happens.
@@ -30,7 +26,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 		err = h.look(v, dir)
 	}
 	if err == nil && r.Method == http.MethodHead {
-		h.send(w, h.bulkReply(v, sumsType)) // nothing is hashed for nobody
+		h.send(w, h.bulkReply(v, wire.SumsType)) // nothing is hashed for nobody
 		return
 	}
 	if err != nil {
@@ -66,7 +62,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 // that says which version of the file it is of. One that is missing, unreadable, no
 // regular file or changes meanwhile is left out.
 func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	out := h.newSink(w, h.bulkReply(v, sumsType))
+	out := h.newSink(w, h.bulkReply(v, wire.SumsType))
 	out.place = v.place
 	var body []byte
 	tags := v.has("tags")
@@ -79,10 +75,7 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 		if err != nil {
 			continue
 		}
-		if tags {
-			body = append(append(append(body, "# "...), fileTag(info)...), '\n')
-		}
-		body = appendSum(body, sum, path)
+		body = wire.AppendSum(body, &wire.Sum{Path: path, SHA256: sum, Tagged: tags, Tag: tagOf(info)})
 		if time.Since(last) > sumFlush {
 			last = time.Now()
 			err = errors.Join(out.flush(body), http.NewResponseController(w).Flush())
@@ -175,16 +168,3 @@ const extendEvery = writeTimeout / 4
 const hashBuffer = 128 << 10 // bytes
 
 var hashBuffers = sync.Pool{New: func() any { return new([hashBuffer]byte) }}
-
-// appendSum appends a line that sha256sum -c reads. A name with a backslash or
-// a line end is escaped, and the line says so by a backslash in front.
-func appendSum(dst []byte, sum [sha256.Size]byte, path string) []byte {
-	if strings.ContainsAny(path, "\\\n\r") {
-		dst = append(dst, '\\')
-		path = sumEscapes.Replace(path)
-	}
-	dst = hex.AppendEncode(dst, sum[:])
-	return append(append(append(dst, "  "...), path...), '\n')
-}
-
-var sumEscapes = strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`)

@@ -2,28 +2,14 @@ package serve
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
-// maxWait is the longest a request is held, below what proxies allow (haproxy
-// in Debian: 50 s).
-const maxWait = 45 * time.Second
-
 // waitOf returns how long the request wants to be held: ?wait=SECONDS.
-func (t *target) waitOf() (time.Duration, bool) {
-	value, ok := t.query["wait"]
-	if !ok {
-		return 0, false
-	}
-	seconds, err := strconv.ParseFloat(value, 64)
-	if err != nil || !(seconds >= 0) {
-		return 0, false
-	}
-	return time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second)), true
-}
+func (t *target) waitOf() (time.Duration, bool) { return t.query.Wait() }
 
 // outcome is how a wait ended.
 type outcome int
@@ -197,9 +183,9 @@ func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, di
 	}
 	a := h.listingReply(v)
 	if stamped {
-		a.tag = quoteTag(tag, v.coding)
+		a.tag = wire.QuoteTag(tag, string(v.coding))
 	} else if v.seen != "" {
-		a.tag = quoteTag(v.seen, v.coding)
+		a.tag = wire.QuoteTag(v.seen, string(v.coding))
 	}
 	h.send(w, a.notModified())
 }
