@@ -237,7 +237,7 @@ func (w *watcher) saveLeft() {
 // reach moves the checkpoint: read was taken before the queue was found empty,
 // and all that was in it is published.
 func (w *watcher) reach(read mtree.Stamp) {
-	at := read.Add(-stamprule.CtimeLag).Floor(w.granule)
+	at := read.Add(-wire.ClockLag).Floor(w.granule)
 	if w.status.Checkpoint == nil || at.After(*w.status.Checkpoint) {
 		w.status.Checkpoint = &at
 	}
