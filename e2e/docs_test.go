@@ -128,22 +128,44 @@ func here(line string) string {
 	return strings.TrimSpace(line)
 }
 
-// TestLinksInTheDocsLead somewhere.
+// TestLinksInTheDocsLead somewhere, to a heading too.
 func TestLinksInTheDocsLead(t *testing.T) {
-	pages, err := filepath.Glob("../docs/*.md")
-	require.NoError(t, err)
-	pages = append(pages, "../README.md", "../CHANGELOG.md")
-	for _, page := range pages {
+	for _, page := range pages(t) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
-		for _, m := range regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`\]\(([^)#]*)#?([^)]*)\)`).FindAllStringSubmatch(string(text), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
-			_, err := os.Stat(filepath.Join(filepath.Dir(page), m[1]))
+			target := page
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(page), m[1])
+			}
+			led, err := os.ReadFile(target)
+			if info, statErr := os.Stat(target); statErr == nil && info.IsDir() {
+				continue
+			}
 			require.NoError(t, err, "%s links to %s", page, m[1])
+			require.True(t, m[2] == "" || headings(string(led))[m[2]], "%s links to %s#%s", page, m[1], m[2])
 		}
 	}
+}
+
+// pages returns all pages of the documentation.
+func pages(t *testing.T) []string {
+	pages, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	return append(pages, "../README.md", "../CHANGELOG.md", "../SECURITY.md")
+}
+
+// headings returns the anchors of a page.
+func headings(text string) map[string]bool {
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		plain := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		anchors[strings.ReplaceAll(plain, " ", "-")] = true
+	}
+	return anchors
 }
 
 // TestInvariantsNameTestsThatExist: each number in docs/invariants.md has a
