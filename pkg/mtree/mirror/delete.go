@@ -106,7 +106,7 @@ func (p *pass) guard(waiting []*node) string {
 		return "the source's root is empty"
 	case p.emptiesRoot(waiting):
 		return "nothing would be left in the root"
-	case p.source.state == disk.Filling:
+	case p.source.State == disk.Filling:
 		return "the source is a copy that is not complete yet"
 	}
 	return why

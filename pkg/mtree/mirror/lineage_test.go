@@ -103,7 +103,7 @@ func TestRolledBackAndWatched(t *testing.T) {
 
 				m, err := open(b.config)
 				require.NoError(t, err)
-				a, err := m.source.list(context.Background(), ask{})
+				a, err := m.source.Root(context.Background(), srcPoll{})
 				require.NoError(t, err)
 				_, _, err = m.claim(t.Context(), &a)
 				require.NoError(t, err)
@@ -172,8 +172,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 
 	root := mtree.Listing{Stamp: now, Hot: true}
-	require.False(t, stamped(&root, &answer{chain: "host", state: disk.Mirrored}))
-	require.True(t, stamped(&root, &answer{state: disk.Watched}))
+	require.False(t, stamped(&root, &srcRoot{Chain: "host", State: disk.Mirrored}))
+	require.True(t, stamped(&root, &srcRoot{State: disk.Watched}))
 }
 
 // A running mirror looks at the source once its watch runs anew, whatever the
@@ -248,10 +248,10 @@ func TestAnAnswerWithoutAnEpoch(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	hold, err := m.judge(&answer{treeID: s.id.ID})
+	hold, err := m.judge(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}})
 	require.NoError(t, err)
 	require.Empty(t, hold)
-	require.EqualValues(t, 100, m.next(&answer{treeID: s.id.ID}, 0).Epoch)
+	require.EqualValues(t, 100, m.next(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}}, 0).Epoch)
 }
 
 // refuses runs Once and requires a refusal that says why.

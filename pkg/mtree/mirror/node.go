@@ -33,9 +33,8 @@ type node struct {
 	before  disk.Record // what it had
 	had     bool        // it had one
 	doomed  []doomed    // in the copy only
-	vague   map[string]vague
-	unless  map[string]bool // files to fetch only if they changed
-	swaps   []swap          // files that replace directories
+	approx  *srcApprox  // what its listing leaves open
+	swaps   []swap      // files that replace directories
 }
 
 // doomed is an entry of the copy that the source no longer has.

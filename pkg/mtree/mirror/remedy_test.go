@@ -157,9 +157,9 @@ func TestRemediesOfStampsThatDoNotPrune(t *testing.T) {
 		require.Contains(t, text.String(), says)
 		require.NotContains(t, text.String(), "run watch")
 	}
-	require.Equal(t, "run watch at the source", remedyStamps(&answer{state: disk.Unwatched}))
-	require.Contains(t, remedyStamps(&answer{state: disk.Unwatched, treeID: "x", chain: "local 1 -"}), "the source is a copy")
-	require.Contains(t, remedyStamps(&answer{foreign: true}), "only serve tells")
+	require.Equal(t, "run watch at the source", remedyStamps(&srcRoot{State: disk.Unwatched}))
+	require.Contains(t, remedyStamps(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: "x"}}, State: disk.Unwatched, Chain: "local 1 -"}), "the source is a copy")
+	require.Contains(t, remedyStamps(&srcRoot{OtherServer: true}), "only serve tells")
 }
 
 // A running mirror logged its trouble without a remedy.

@@ -49,7 +49,7 @@ func (p *pass) visited(n *node, v *view) {
 	p.noteUncopied(n.path, int64(len(v.plan.skipped)+len(v.plan.deep)))
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
-	n.vague, n.unless = v.vague, v.unless
+	n.approx = v.approx
 	p.doom(n, v.doomed, v.swaps)
 	if v.changed {
 		p.touch(n.path)
