@@ -18,7 +18,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What proxies, firewalls and other servers answer between serve and mirror.
@@ -312,7 +312,7 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	a, err = source.Root(t.Context(), srcPoll{})
 	require.NoError(t, err)
 	require.False(t, a.OtherServer)
-	require.Equal(t, disk.Watched, a.State)
+	require.Equal(t, wire.Watched, a.State)
 	require.False(t, source.foreign.Load(), "what is below is asked for as serve is asked")
 	index = true
 	a, err = source.Root(t.Context(), srcPoll{})

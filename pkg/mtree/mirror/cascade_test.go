@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // copyOf is a copy of what b holds, served.
@@ -133,7 +134,7 @@ func TestWhatWatchDoesNotHearIsKept(t *testing.T) {
 	b.requireIdle()
 	// A watch that hears there: it comes, though no stamp moved.
 	far := true
-	require.NoError(t, s.status.Write(disk.Status{State: disk.Watched, CrossMounts: &far}))
+	require.NoError(t, s.status.Write(state.Status{State: wire.Watched, CrossMounts: &far}))
 	b.server.reopen(crossing)
 	b.equal(s)
 	b.requireIdle()

@@ -8,7 +8,7 @@ import (
 // condemn counts what is to go of a directory, and says what of it is held
 // whatever else goes.
 func (p *pass) condemn(n *node, v *view, dir *disk.Dir) {
-	for _, e := range v.plan.extra {
+	for _, e := range v.plan.Extra {
 		path := mtree.JoinPath(n.path, e.Name)
 		count, err := p.dest.count(dir, e.Name, path)
 		if err != nil {
@@ -47,7 +47,7 @@ func (p *pass) emptied(n *node, v *view) bool {
 	if p.heldEmptied(n, v) {
 		return true
 	}
-	another := v.had && replaced(v.before, &v.listing) && v.inCopy == int64(len(v.plan.extra)+len(v.plan.kept))
+	another := v.had && replaced(v.before, &v.listing) && v.inCopy == int64(len(v.plan.Extra)+len(v.plan.Kept))
 	return another && (len(v.listing.Entries) == 0 || v.total() > leastShared)
 }
 

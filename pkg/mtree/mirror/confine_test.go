@@ -20,6 +20,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
 // canary makes a directory beside the copy and proves at the end of the test
@@ -246,8 +248,8 @@ func TestEndlessDepth(t *testing.T) {
 // pass ended with 1 and listed them again, and nothing in them was deleted.
 func TestDirectoriesThatAreTooDeep(t *testing.T) {
 	name := strings.Repeat("d", 250)
-	deep := strings.Repeat(name+"/", maxPath/251)
-	room := maxPath - len(deep)
+	deep := strings.Repeat(name+"/", plan.MaxPath/251)
+	room := plan.MaxPath - len(deep)
 	s := watched(t, "a/gone = 1", deep+"f = one", deep+"gone = 2", deep+strings.Repeat("x", room)+"/f = fits", deep+"changes = file")
 	s.tooDeep(deep + strings.Repeat("y", room+1))
 	b := newBench(t, s.root)
@@ -292,7 +294,7 @@ func mustUncopied(t *testing.T, b *bench) uncopied {
 	root, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(t, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
 	u, err := readUncopied(m)

@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // delete takes away what the source no longer has, after everything was fetched
@@ -106,7 +107,7 @@ func (p *pass) guard(waiting []*node) string {
 		return "the source's root is empty"
 	case p.emptiesRoot(waiting):
 		return "nothing would be left in the root"
-	case p.source.State == disk.Filling:
+	case p.source.State == wire.Filling:
 		return "the source is a copy that is not complete yet"
 	}
 	return why

@@ -14,30 +14,30 @@ func (p *pass) itemise(n *node, v *view) {
 	item := func(verb string, e *mtree.Entry) {
 		fmt.Fprintf(&out, "%s %s\n", verb, quoted(mtree.JoinPath(n.path, e.Name)))
 	}
-	for _, c := range v.plan.make {
+	for _, c := range v.plan.MakeDirs {
 		item("mkdir ", c.Want)
 	}
-	for _, c := range v.plan.links {
+	for _, c := range v.plan.MakeLinks {
 		item("link  ", c.Want)
 	}
-	for _, c := range v.plan.fetch {
+	for _, c := range v.plan.Fetch {
 		item("fetch ", c.Want)
 		p.fetched++
 		p.bytes += c.Want.Size
 	}
-	for _, c := range v.plan.check {
+	for _, c := range v.plan.Check {
 		item("check ", c.Want)
 		if c.What&(mtree.Mode|mtree.Owner) != 0 {
 			item("chmod ", c.Want)
 		}
 	}
-	for _, c := range v.plan.mode {
+	for _, c := range v.plan.SetModes {
 		item("chmod ", c.Want)
 	}
-	for _, e := range v.plan.extra {
+	for _, e := range v.plan.Extra {
 		item("delete", e)
 	}
-	for _, e := range v.plan.kept {
+	for _, e := range v.plan.Kept {
 		item("keep  ", e)
 	}
 	_, _ = p.config.Out.Write([]byte(out.String()))

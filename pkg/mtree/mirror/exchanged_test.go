@@ -15,8 +15,8 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Twins are directories of equal names, sizes and times, and of other bytes: when
@@ -110,7 +110,7 @@ func (b *bench) passWith(s *tree, twins ...string) *pass {
 // again: of what changed then under equal size and mtime, nobody compared sums.
 func TestFilledAfterItCouldNotBeListed(t *testing.T) {
 	s := watched(t, "a/f = one @1000000000", "a/g/h = x")
-	s.state(disk.Degraded) // each pass is a full walk
+	s.state(wire.Degraded) // each pass is a full walk
 	b := s.benchOverHTTP()
 	b.server.answer("/a/?txt", http.StatusInternalServerError, "")
 	require.Error(t, b.once())

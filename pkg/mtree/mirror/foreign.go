@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Other servers list directories, too: nginx, Apache, lighttpd, Caddy, rclone,
@@ -154,7 +155,7 @@ var errOurs = errors.New("serve answers")
 
 // foreignRoot asks a server of another kind for the root.
 func (s *httpSource) foreignRoot(ctx context.Context, once bool) (srcRoot, error) {
-	root := srcRoot{State: disk.Unwatched, OtherServer: true}
+	root := srcRoot{State: wire.Unwatched, OtherServer: true}
 	l, err := s.askForeign(ctx, request{once: once, header: map[string]string{"Accept": foreignAccept}}, "", mtree.Stamp{}, &root.Server)
 	root.srcListing = l
 	return root, err
@@ -203,7 +204,7 @@ func (s *httpSource) readForeign(resp *http.Response, path string, least mtree.S
 	if l.Entries, l.approx.files, err = parseForeign(text, resp); err != nil {
 		return l, err
 	}
-	disk.SortEntries(l.Entries)
+	lister.SortEntries(l.Entries)
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		g := l.approx.files[e.Name]

@@ -14,7 +14,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // httpSource is a tree published by serve, or by a program that speaks the same
@@ -156,12 +156,12 @@ var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)
 // head reads what a tree says of itself in the header of an answer.
 func head(resp *http.Response) (root srcRoot, err error) {
 	h := resp.Header
-	root.Validator, root.State = h.Get("ETag"), disk.State(h.Get("Tidemark-State"))
-	root.Server, root.Chain = h.Get("Server"), disk.FormatHops(disk.ParseHops(h.Get("Tidemark-Upstream")))
+	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get("Tidemark-State"))
+	root.Server, root.Chain = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get("Tidemark-Upstream")))
 	if isOurs(resp) {
 		root.Server = ours
 	}
-	root.Runs, root.TreePath = disk.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
+	root.Runs, root.TreePath = wire.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
 	if e := tagE.FindStringSubmatch(root.Validator); e != nil {
 		root.Fingerprint = e[1]
 	}

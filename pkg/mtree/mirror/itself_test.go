@@ -14,7 +14,9 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/wire"
 )
 
 // unwatchedServed serves a tree without a watcher, and lets a copy of it lie in it.
@@ -111,7 +113,7 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	}
 	self, err := m.dest.root.Self()
 	require.NoError(t, err)
-	root.Stamp, root.ID = self.MTime, disk.DirID(s.id.ID, self)
+	root.Stamp, root.ID = self.MTime, lister.DirID(s.id.ID, self)
 	require.NoError(t, m.contains(t.Context(), &root))
 }
 
@@ -143,7 +145,7 @@ func TestARingThatIsClosedLater(t *testing.T) {
 	a.eventually(s)
 	copied := newBench(t, serveTree(t, a.config.Dest).URL)
 	require.NoError(t, copied.once())
-	chain := disk.FormatHops(func() []disk.Hop { p := copied.published(); return p.Chain() }())
+	chain := wire.FormatUpstreams(func() []wire.Upstream { p := copied.published(); return p.Chain() }())
 	a.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Tidemark-Upstream", chain)
 		return false
@@ -172,7 +174,7 @@ func TestARingThatSaysNothingNew(t *testing.T) {
 	require.NoError(t, copied.once())
 	p := copied.published()
 	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Tidemark-Upstream", disk.FormatHops(p.Chain()))
+		w.Header().Set("Tidemark-Upstream", wire.FormatUpstreams(p.Chain()))
 		return false
 	})
 	require.Eventually(t, func() bool {
@@ -184,11 +186,11 @@ func TestARingThatSaysNothingNew(t *testing.T) {
 // A mount by bind shows a directory under another path.
 func TestLocation(t *testing.T) {
 	dir := t.TempDir()
-	device, inside := disk.Location(dir)
+	device, inside := machine.Location(dir)
 	require.NotEmpty(t, device)
-	_, below := disk.Location(filepath.Join(dir, "a b"))
+	_, below := machine.Location(filepath.Join(dir, "a b"))
 	require.Equal(t, filepath.Join(inside, "a b"), below)
-	device, inside = disk.Location("/proc/self")
+	device, inside = machine.Location("/proc/self")
 	require.NotEmpty(t, device)
 	require.Equal(t, "/self", inside)
 }

@@ -12,11 +12,15 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // runs notes runs of the source's watch: each id ended with the floor behind it,
 // the last one runs.
-func (s *tree) runs(runs ...disk.Run) {
+func (s *tree) runs(runs ...wire.Run) {
 	s.id.Runs = runs
 	require.NoError(s.t, s.marker.WriteTree(s.id))
 }
@@ -26,7 +30,7 @@ const (
 	secondRun = "0000000000000002"
 )
 
-func ended(id string, floor mtree.Stamp) disk.Run { return disk.Run{ID: id, Floor: &floor} }
+func ended(id string, floor mtree.Stamp) wire.Run { return wire.Run{ID: id, Floor: &floor} }
 
 // ageCTimes makes the copy take the ctimes of all files for old: those of a file
 // system that was rolled back are.
@@ -34,12 +38,12 @@ func (b *bench) ageCTimes(dirs ...string) {
 	for _, path := range dirs {
 		d, err := disk.OpenRoot(b.path(path))
 		require.NoError(b.t, err)
-		r, ok := d.Record()
+		r, ok := records.Of(d)
 		require.True(b.t, ok)
-		r.Now = disk.Now().Add(time.Hour)
+		r.Now = machine.Now().Add(time.Hour)
 		info, err := d.Self()
 		require.NoError(b.t, err)
-		require.NoError(b.t, d.SetRecord(r))
+		require.NoError(b.t, records.Set(d, r))
 		require.NoError(b.t, d.SetTime(info.MTime))
 		require.NoError(b.t, d.Close())
 	}
@@ -49,7 +53,7 @@ func (b *bench) ageCTimes(dirs ...string) {
 // future, equal in size and time to what the source has now.
 func rollBack(t *testing.T) (s *tree, b *bench) {
 	s = watched(t, "a/b/f = past @1000000000", "c/g = x @1000000000")
-	s.runs(disk.Run{ID: firstRun})
+	s.runs(wire.Run{ID: firstRun})
 	b = newBench(t, s.root)
 	b.equal(s)
 	past := map[string]mtree.Stamp{}
@@ -82,7 +86,7 @@ func TestAStampThatWentBack(t *testing.T) {
 // them. The runs of watch tell, also after a kill in the middle of the walk.
 func TestRolledBackAndWatched(t *testing.T) {
 	floor := mtree.Unix(1_500_000_000, 0)
-	for name, runs := range map[string][]disk.Run{
+	for name, runs := range map[string][]wire.Run{
 		"ended below what was listed": {ended(firstRun, floor), {ID: secondRun}},
 		"not known":                   {{ID: secondRun}},
 	} {
@@ -93,7 +97,7 @@ func TestRolledBackAndWatched(t *testing.T) {
 				require.NoError(t, second.once())
 				second.ageCTimes("a/b", "a", "")
 				for _, path := range []string{"a/b", "a", ""} {
-					at := disk.Now()
+					at := machine.Now()
 					if equal {
 						at = stampOf(t, b.path(path))
 					}
@@ -131,18 +135,18 @@ func TestRunsThatGoOn(t *testing.T) {
 	b := newBench(t, s.root)
 	b.equal(s)
 	require.Empty(t, b.status().SourceRun)
-	s.runs(disk.Run{ID: firstRun})
+	s.runs(wire.Run{ID: firstRun})
 	s.change("a/b/f = two")
 	b.equal(s)
 	require.Equal(t, firstRun, b.status().SourceRun)
 	top := stampOf(t, s.root)
 	require.Equal(t, top, *b.status().SourceTop)
-	s.runs(ended(firstRun, top), disk.Run{ID: secondRun})
+	s.runs(ended(firstRun, top), wire.Run{ID: secondRun})
 	b.requireIdle()
 	require.Equal(t, secondRun, b.status().SourceRun)
 
 	// what was listed below the root counts, too
-	top = disk.Now()
+	top = machine.Now()
 	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
 	top = top.Add(time.Second)
 	require.NoError(t, os.Chtimes(s.path("a"), time.Time{}, top.Time()))
@@ -158,12 +162,12 @@ func TestRunsThatGoOn(t *testing.T) {
 // roll-back, and a walk with sums due.
 func TestTimesThatAreNoStamps(t *testing.T) {
 	s := watched(t, "a/f = one")
-	s.runs(disk.Run{ID: firstRun})
+	s.runs(wire.Run{ID: firstRun})
 	b := newBench(t, s.root)
 	b.equal(s)
 	top := *b.status().SourceTop
-	now := disk.Now()
-	require.NoError(t, s.status.Write(disk.Status{State: disk.Audited, Checkpoint: &now, Clean: true}))
+	now := machine.Now()
+	require.NoError(t, s.status.Write(state.Status{State: wire.Audited, Checkpoint: &now, Clean: true}))
 	require.NoError(t, s.lock.Unlock())
 	s.change("a/g = two")
 	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
@@ -172,8 +176,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 
 	root := mtree.Listing{Stamp: now, Hot: true}
-	require.False(t, stamped(&root, &srcRoot{Chain: "host", State: disk.Mirrored}))
-	require.True(t, stamped(&root, &srcRoot{State: disk.Watched}))
+	require.False(t, stamped(&root, &srcRoot{Chain: "host", State: wire.Mirrored}))
+	require.True(t, stamped(&root, &srcRoot{State: wire.Watched}))
 }
 
 // A running mirror looks at the source once its watch runs anew, whatever the
@@ -185,12 +189,12 @@ func TestAnotherRunIsLookedAt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := watched(t, "a/f = one")
-			s.runs(disk.Run{ID: firstRun})
+			s.runs(wire.Run{ID: firstRun})
 			b := newBench(t, address(s.root))
 			b.config.Interval = time.Millisecond
 			r := b.start()
 			b.eventually(s)
-			s.runs(ended(firstRun, stampOf(t, s.root)), disk.Run{ID: secondRun})
+			s.runs(ended(firstRun, stampOf(t, s.root)), wire.Run{ID: secondRun})
 			if b.config.Source != s.root {
 				s.change("a/f = two") // a poll is held as long as nothing moves
 			}
@@ -302,17 +306,17 @@ func TestACopyOfAnotherDirectoryOfTheTree(t *testing.T) {
 func TestACopyWithoutAPath(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
-	b.alterTree(func(t *disk.Tree) { t.Path = "" })
+	b.alterTree(func(t *state.Tree) { t.Path = "" })
 	b.requireIdle()
 	require.Equal(t, "/", b.published().Tree.Path)
 }
 
 // alterTree rewrites the copy's tree file.
-func (b *bench) alterTree(change func(t *disk.Tree)) {
+func (b *bench) alterTree(change func(t *state.Tree)) {
 	d, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(b.t, err)
 	defer d.Close()
-	m, err := disk.OpenMarker(d, "")
+	m, err := state.OpenMarker(d, "")
 	require.NoError(b.t, err)
 	defer m.Close()
 	t, err := m.ReadTree()
@@ -443,7 +447,7 @@ func TestSourceIsRecordedWithoutCredentials(t *testing.T) {
 	b.equal(s)
 	plain := b.config.Source
 	b.config.Source = "http://user:secret@" + plain[len("http://"):] + "/"
-	b.alterTree(func(t *disk.Tree) { t.Upstream = b.config.Source })
+	b.alterTree(func(t *state.Tree) { t.Upstream = b.config.Source })
 	require.NotContains(t, b.printStatus(), "secret")
 	b.equal(s)
 	require.Equal(t, plain, b.published().Tree.Upstream)

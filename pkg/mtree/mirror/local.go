@@ -17,6 +17,11 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // localSource is a directory of this machine, or one mounted here, read by the
@@ -28,11 +33,11 @@ type localSource struct {
 	dest        string
 	crossMounts bool
 	owner       bool
-	hears       atomic.Bool    // whether what is mounted in the tree may be read: see heard
-	reader      string         // disk.Reader
-	log         disk.LogReader // of a copy without xattrs
-	apart       atomic.Bool    // watch tells of directories apart from their times
-	aparts      disk.ApartReader
+	hears       atomic.Bool       // whether what is mounted in the tree may be read: see heard
+	reader      string            // machine.Reader
+	log         records.LogReader // of a copy without xattrs
+	apart       atomic.Bool       // watch tells of directories apart from their times
+	aparts      state.ApartReader
 }
 
 func openLocal(c *Config) (*localSource, error) {
@@ -40,12 +45,12 @@ func openLocal(c *Config) (*localSource, error) {
 	if err != nil {
 		return nil, exit.With(exit.Unreachable, err, "SOURCE must be a directory, or a URL that begins with http:// or https://")
 	}
-	place, err := root.Place()
+	place, err := state.PlaceOf(root)
 	if err != nil {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: disk.Reader()}, nil
+	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Reader()}, nil
 }
 
 // errTurned says that the path of a local source leads to another directory than
@@ -67,18 +72,18 @@ func (s *localSource) standing() error {
 	if err != nil {
 		return err
 	}
-	place, err := root.Place()
+	place, err := state.PlaceOf(root)
 	if err != nil {
 		_ = root.Close()
 		return err
 	}
 	_ = s.root.Close()
-	s.root, s.place, s.log, s.aparts = root, place, disk.LogReader{}, disk.ApartReader{}
+	s.root, s.place, s.log, s.aparts = root, place, records.LogReader{}, state.ApartReader{}
 	return errTurned
 }
 
 // heard reports whether what is on file systems mounted in the tree may be read.
-func (s *localSource) heard(p *disk.Published) bool {
+func (s *localSource) heard(p *state.Published) bool {
 	return s.crossMounts && p.Crosses()
 }
 
@@ -87,8 +92,8 @@ type localDir struct {
 	*disk.Dir
 	path      string
 	node      disk.Node
-	published disk.Published
-	lister    disk.Lister
+	published state.Published
+	lister    lister.Lister
 	heard     bool
 }
 
@@ -96,17 +101,17 @@ type localDir struct {
 func (s *localSource) open(path string) (d localDir, err error) {
 	d.path = path
 	read := time.Now()
-	if d.published, err = s.root.Published(""); err != nil {
+	if d.published, err = state.ReadPublished(s.root, ""); err != nil {
 		return d, err
 	}
 	p := &d.published
 	s.apart.Store(p.Apart())
-	d.lister = disk.Lister{
+	d.lister = lister.Lister{
 		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
 		Copy: p.IsCopy(), Mounts: s.crossMounts,
 	}
-	if p.Tree.Role == disk.Source {
-		d.lister.Apart = func() (*disk.Apart, error) { return s.toldApart(read) }
+	if p.Tree.Role == state.Source {
+		d.lister.Apart = func() (*state.Apart, error) { return s.toldApart(read) }
 	}
 	if d.lister.Copy {
 		filters, err := glob.Recorded(glob.Among(p.Tree.Filters))
@@ -181,9 +186,9 @@ func (s *localSource) Root(_ context.Context, poll srcPoll) (root srcRoot, err e
 	defer d.Close()
 	p := &d.published
 	root.Tree, root.Node = d.tree(), d.node
-	root.Chain, root.State, root.Server = disk.FormatHops(p.Chain()), p.State, "directory"
+	root.Chain, root.State, root.Server = wire.FormatUpstreams(p.Chain()), p.State, "directory"
 	root.Fingerprint, root.Place = s.fingerprint(p, d.heard), s.place
-	if p.Tree.Role == disk.Copy && !p.Bound {
+	if p.Tree.Role == state.Copy && !p.Bound {
 		root.Fingerprint += ",unkept" // what its stamps stand for is to be compared once a mirror keeps it
 	}
 	if root.Tree.ID != "" {
@@ -203,7 +208,7 @@ func (s *localSource) Root(_ context.Context, poll srcPoll) (root srcRoot, err e
 	if root.Runs != nil {
 		// A run is noted before it stamps anything: what it stamped must not be
 		// taken for the work of the one before.
-		if now, err := s.root.Published(""); err == nil && now.Tree.ID == root.Tree.ID {
+		if now, err := state.ReadPublished(s.root, ""); err == nil && now.Tree.ID == root.Tree.ID {
 			root.Runs = now.Tree.Runs
 		}
 	}
@@ -228,9 +233,9 @@ func (s *localSource) Serves(context.Context, string, []byte) bool { return fals
 
 // toldApart returns what watch tells of directories apart from their times, as it is
 // after the call. read is when somebody read last whether that is anything.
-func (s *localSource) toldApart(read time.Time) (*disk.Apart, error) {
-	if time.Since(read) > disk.StatusAge {
-		p, err := s.root.Published("")
+func (s *localSource) toldApart(read time.Time) (*state.Apart, error) {
+	if time.Since(read) > state.StatusAge {
+		p, err := state.ReadPublished(s.root, "")
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +261,7 @@ func (s *localSource) vouched(path string) error {
 }
 
 // fingerprint is what the E of ETags is for a source that is served.
-func (s *localSource) fingerprint(p *disk.Published, heard bool) string {
+func (s *localSource) fingerprint(p *state.Published, heard bool) string {
 	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceE)
 	return fmt.Sprintf("mounts=%t,%x", heard, crc32.ChecksumIEEE([]byte(rest)))
 }

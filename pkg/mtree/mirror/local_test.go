@@ -13,6 +13,8 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Summing a file that takes hours ends when the program is to end.
@@ -73,7 +75,7 @@ func TestNothingIsReadThatWatchDoesNotHear(t *testing.T) {
 	}
 	testtree.Make(t, s.path("mnt"), "d/in = x")
 	hears := func(far bool) {
-		require.NoError(t, s.status.Write(disk.Status{State: disk.Watched, CrossMounts: &far}))
+		require.NoError(t, s.status.Write(state.Status{State: wire.Watched, CrossMounts: &far}))
 	}
 	b := newBench(t, s.root)
 	b.config.CrossMounts = true
@@ -93,7 +95,7 @@ func TestNothingIsReadThatWatchDoesNotHear(t *testing.T) {
 	require.NoError(t, b.once())
 	require.Equal(t, "x", b.read("mnt/d/in"), "nobody vouches for it, and nobody deletes it")
 	require.Equal(t, "two", b.read("a/f"))
-	s.state(disk.Unwatched)
+	s.state(wire.Unwatched)
 	require.NoError(t, b.once())
 	require.Equal(t, "changed", b.read("mnt/d/in"), "where no stamp prunes everything is read anyway")
 }

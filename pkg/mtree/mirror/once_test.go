@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // eachSource runs a test over a local directory and over HTTP.
@@ -115,7 +115,7 @@ func TestOnceTakesOverTheIDOfAFirstWatch(t *testing.T) {
 	require.Contains(t, b.out.String(), "listed 2 directories, fetched 0 files")
 	require.Equal(t, s.id.ID, b.published().Tree.ID)
 	b.requireIdle()
-	require.Equal(t, disk.Stale, b.published().State)
+	require.Equal(t, wire.Stale, b.published().State)
 }
 
 // A source that is never at rest leaves an incomplete copy, and Once says so.

@@ -5,16 +5,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-)
-
-// hides is what the source may have in a directory without listing it, dotfiles
-// apart, of which it tells.
-type hides uint8
-
-const (
-	nothing     hides = iota
-	directories       // a mount may cover one since the copy was completed
-	anything          // its serve may leave out other names than it did then, or a mount cover a file
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
 // e is the E of the source, if it gives one, or the last that it gave.
@@ -30,14 +23,14 @@ func (p *pass) e() string {
 // the record tells how many it left out when the copy had nothing else than was
 // listed; only if there are more now, or it may be others, one of them may be
 // in the copy.
-func (p *pass) hides(v *view) hides {
+func (p *pass) hides(v *view) plan.Hidden {
 	switch known := p.knows(v); {
 	case known && v.listing.Excluded <= v.before.Excluded, v.listing.Excluded == 0:
-		return nothing
+		return plan.HiddenNone
 	case known && v.listing.Covered == 0:
-		return directories
+		return plan.HiddenDirs
 	}
-	return anything
+	return plan.HiddenAny
 }
 
 // knows reports whether the record tells what the present serve, or one of the
@@ -58,9 +51,9 @@ const otherE = "-"
 func (p *pass) leftOut(v *view) {
 	r := &v.record
 	switch {
-	case len(v.plan.kept) > 0 && p.knows(v):
+	case len(v.plan.Kept) > 0 && p.knows(v):
 		r.Excluded, r.E = v.before.Excluded, v.before.E
-	case len(v.plan.kept) > 0:
+	case len(v.plan.Kept) > 0:
 		r.E = otherE
 	case v.listing.Excluded > 0:
 		r.Excluded, r.E = v.listing.Excluded, p.e()
@@ -82,8 +75,8 @@ func (d *dest) count(dir *disk.Dir, name, path string) (disk.Count, error) {
 // finish completes a directory that the source no longer has, as far as copies of
 // this copy are concerned: nobody else ever will.
 func (d *dest) finish(dir *disk.Dir, path string) error {
-	at := disk.Now()
-	err := d.setRecord(dir, path, disk.Record{Stamp: at})
+	at := machine.Now()
+	err := d.setRecord(dir, path, records.Record{Stamp: at})
 	if err == nil {
 		err = dir.SetTime(at)
 	}

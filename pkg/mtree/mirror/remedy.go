@@ -18,6 +18,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What to do about an error, by its cause.
@@ -157,11 +158,11 @@ func remedyStamps(a *srcRoot) string {
 	switch {
 	case a.OtherServer:
 		return "none: only serve tells what changed"
-	case a.State == disk.Filling:
+	case a.State == wire.Filling:
 		return "wait: the source is a copy that is not complete yet"
 	case a.Chain != "":
 		return "the source is a copy: run watch at the first source, and a mirror that keeps the copy"
-	case a.State == disk.Degraded:
+	case a.State == wire.Degraded:
 		return "watch at the source cannot hear or stamp everything: watch --status there says why"
 	case a.Tree.ID != "":
 		return "start watch at the source, or wait until its first audit has ended: watch --status there tells"

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // says listens for whom it tells always the same, and returns where.
@@ -148,7 +148,7 @@ func TestRemediesHere(t *testing.T) {
 // "Run watch at the source" was said where it ran, and where it could not.
 func TestRemediesOfStampsThatDoNotPrune(t *testing.T) {
 	s := watched(t, "a = x")
-	for state, says := range map[disk.State]string{disk.Degraded: "watch --status there says why", disk.Unwatched: "wait until its first audit has ended"} {
+	for state, says := range map[wire.State]string{wire.Degraded: "watch --status there says why", wire.Unwatched: "wait until its first audit has ended"} {
 		s.state(state)
 		b := newBench(t, s.root)
 		var text bytes.Buffer
@@ -157,8 +157,8 @@ func TestRemediesOfStampsThatDoNotPrune(t *testing.T) {
 		require.Contains(t, text.String(), says)
 		require.NotContains(t, text.String(), "run watch")
 	}
-	require.Equal(t, "run watch at the source", remedyStamps(&srcRoot{State: disk.Unwatched}))
-	require.Contains(t, remedyStamps(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: "x"}}, State: disk.Unwatched, Chain: "local 1 -"}), "the source is a copy")
+	require.Equal(t, "run watch at the source", remedyStamps(&srcRoot{State: wire.Unwatched}))
+	require.Contains(t, remedyStamps(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: "x"}}, State: wire.Unwatched, Chain: "local 1 -"}), "the source is a copy")
 	require.Contains(t, remedyStamps(&srcRoot{OtherServer: true}), "only serve tells")
 }
 

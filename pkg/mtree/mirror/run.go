@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Patience of a running mirror.
@@ -87,7 +88,7 @@ type daemon struct {
 	*mirror
 	known string      // validator of the root of the last finished pass
 	root  mtree.Stamp // its stamp
-	state disk.State  // of the source
+	state wire.State  // of the source
 	epoch uint64      // of the source
 	run   string      // of the source's watch
 	// stamping says that the source could have stamps that prune: not so with
@@ -150,7 +151,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	}
 	idle := d.begun && d.root == a.Stamp
 	d.begun, d.again, d.tries = true, p.madeRoom(), 0
-	d.known, d.root, d.state, d.epoch, d.run = a.Validator, a.Stamp, a.State, a.Tree.Epoch, disk.LatestRun(a.Runs)
+	d.known, d.root, d.state, d.epoch, d.run = a.Validator, a.Stamp, a.State, a.Tree.Epoch, wire.LatestRun(a.Runs)
 	d.stamping, d.held = !a.OtherServer, p.held > 0
 	d.whole = p.complete
 	d.schedule(p, began)
@@ -272,7 +273,7 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 	if err != nil || !a.Unchanged {
 		return a, err
 	}
-	if a.State != "" && (a.State != d.state || a.Tree.Epoch != d.epoch || disk.LatestRun(a.Runs) != d.run) {
+	if a.State != "" && (a.State != d.state || a.Tree.Epoch != d.epoch || wire.LatestRun(a.Runs) != d.run) {
 		return d.look(ctx) // the tree's own state changed
 	}
 	// A source that cannot hold a poll, or will not, is asked at intervals.

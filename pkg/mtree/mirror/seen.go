@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
 // seen remembers at which ctime files were fetched or compared by sums, so that
@@ -18,7 +19,7 @@ type seen struct {
 // sight is one file's bytes, known at a ctime.
 type sight struct {
 	ctime mtree.Stamp
-	final bool // known when the ctime was more than ctimeSlack old
+	final bool // known when the ctime was more than plan.CTimeSlack old
 }
 
 // seenMost bounds the memory, about 10 MB. Beyond it all is forgotten, which
@@ -32,7 +33,7 @@ func (s *seen) note(path string, e *mtree.Entry, now mtree.Stamp) {
 	if s.files == nil || len(s.files) >= seenMost {
 		s.files = map[string]sight{}
 	}
-	s.files[path] = sight{e.CTime, now.Sub(e.CTime) > ctimeSlack}
+	s.files[path] = sight{e.CTime, now.Sub(e.CTime) > plan.CTimeSlack}
 }
 
 // settled reports whether e needs no sums: its bytes were known at this ctime
@@ -54,7 +55,7 @@ func (p *pass) sighted(n *node, e *mtree.Entry) {
 	if n.had {
 		decided = n.before.Now
 	}
-	if e.Has&mtree.HasCTime != 0 && e.CTime.After(decided.Add(-ctimeSlack)) {
+	if e.Has&mtree.HasCTime != 0 && e.CTime.After(decided.Add(-plan.CTimeSlack)) {
 		p.seen.note(mtree.JoinPath(n.path, e.Name), e, n.record.Now)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // source is where a copy comes from: a server, or a local directory. All
@@ -77,11 +78,11 @@ type srcRoot struct {
 	Unchanged   bool   // the root is as the caller knows it; there is no listing
 	Validator   string // for srcPoll.Known
 	Fingerprint string // of the options of serve, from the validator; "": not known
-	State       disk.State
+	State       wire.State
 	TreePath    string     // which directory of the tree the root is, "/" or "/a/b"; "": not known
 	Place       string     // disk.Place of a local source
-	Runs        []disk.Run // of the source's watch; nil: not known
-	Chain       string     // disk.FormatHops: how the source came about, if it is a copy
+	Runs        []wire.Run // of the source's watch; nil: not known
+	Chain       string     // wire.FormatUpstreams: how the source came about, if it is a copy
 	Server      string     // what kind of server answers, for messages
 	OtherServer bool       // it is not serve: listings have no stamps, ids and ctimes
 }

@@ -19,6 +19,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Each pass that left something incomplete doubled one pause for everything: news of
@@ -151,14 +153,14 @@ func TestIdleIsNotDead(t *testing.T) {
 		root, err := disk.OpenRoot(b.config.Dest)
 		require.NoError(t, err)
 		defer root.Close()
-		m, err := disk.OpenMarker(root, "")
+		m, err := state.OpenMarker(root, "")
 		require.NoError(t, err)
 		defer m.Close()
 		n, err := m.Told()
 		require.NoError(t, err)
 		return n
 	}
-	require.True(t, assertEventually(func() bool { return told() == clock.Load() && b.status().State == disk.Mirrored }))
+	require.True(t, assertEventually(func() bool { return told() == clock.Load() && b.status().State == wire.Mirrored }))
 	before, err := os.Stat(b.path(".tidemark/status.json"))
 	require.NoError(t, err)
 	for range 3 {
@@ -177,7 +179,7 @@ func TestIdleIsNotDead(t *testing.T) {
 
 // An outage showed nowhere: errors_total stayed 0, and --status said "mirrored".
 func TestAnOutageIsTold(t *testing.T) {
-	for _, state := range []disk.State{disk.Watched, disk.Unwatched} {
+	for _, state := range []wire.State{wire.Watched, wire.Unwatched} {
 		s := watched(t, "a/f = one")
 		s.state(state)
 		b := s.benchOverHTTP()

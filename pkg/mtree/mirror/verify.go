@@ -9,6 +9,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
 // Verify compares everything in the copy with the source, every byte by its
@@ -97,7 +99,7 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
 		below := mtree.JoinPath(path, e.Name)
-		if e.Kind != mtree.Dir || len(below) > maxPath || v.filters.Excluded(below, true) {
+		if e.Kind != mtree.Dir || len(below) > plan.MaxPath || v.filters.Excluded(below, true) {
 			continue
 		}
 		a, err := v.source.List(ctx, below, e.MTime)
@@ -188,7 +190,7 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 
 // differences names what a plan would change.
 func (pl *plan) differences() (diffs []difference) {
-	for _, list := range [][]mtree.Change{pl.make, pl.links, pl.fetch} {
+	for _, list := range [][]mtree.Change{pl.MakeDirs, pl.MakeLinks, pl.Fetch} {
 		for _, c := range list {
 			if what := "differs"; c.Have != nil {
 				diffs = append(diffs, difference{name: c.Want.Name, what: what})
@@ -197,10 +199,10 @@ func (pl *plan) differences() (diffs []difference) {
 			}
 		}
 	}
-	for _, c := range pl.mode {
+	for _, c := range pl.SetModes {
 		diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
 	}
-	for _, e := range pl.extra {
+	for _, e := range pl.Extra {
 		diffs = append(diffs, difference{name: e.Name, what: "extra"})
 	}
 	return diffs
@@ -273,7 +275,7 @@ func (d *dest) unfinish(path string) error {
 		if err != nil {
 			return err
 		}
-		err = d.begin(dir, path, disk.Record{}, 0)
+		err = d.begin(dir, path, records.Record{}, 0)
 		_ = dir.Close()
 		if err != nil || path == "" {
 			return err

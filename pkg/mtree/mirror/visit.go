@@ -9,6 +9,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
 // view is what a visit found and did.
@@ -16,12 +19,12 @@ type view struct {
 	err     error
 	same    bool // complete already
 	listing mtree.Listing
-	before  disk.Record
+	before  records.Record
 	had     bool
-	record  disk.Record // what the directory will be completed with
+	record  records.Record // what the directory will be completed with
 	deep    bool
 	more    doubts // beyond deep
-	plan    plan
+	plan    plan.Plan
 	inCopy  int64   // entries of the copy
 	stays   int64   // directories that are gone at the source but hold something excluded
 	changed bool    // directories, symlinks or modes were made
@@ -179,7 +182,7 @@ func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.
 		return nil, nil
 	}
 	have := make([]mtree.Entry, 0, min(len(listing.Entries), mostGuess))
-	err := dir.ScanSorted(func(name string, info disk.Info) error {
+	err := lister.ScanSorted(dir, func(name string, info disk.Info) error {
 		e := entryOf(name, info)
 		if e.Kind != mtree.File {
 			e.Size = 0
@@ -209,13 +212,13 @@ func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.
 // withoutLostFound leaves mkfs's directory alone, unless the source has one.
 func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
 	for i := range listing.Entries {
-		if listing.Entries[i].Name == disk.LostFound {
+		if listing.Entries[i].Name == lister.LostFound {
 			return have
 		}
 	}
 	kept := have[:0]
 	for i := range have {
-		if have[i].Name != disk.LostFound || have[i].Kind != mtree.Dir {
+		if have[i].Name != lister.LostFound || have[i].Kind != mtree.Dir {
 			kept = append(kept, have[i])
 		}
 	}
@@ -224,7 +227,7 @@ func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry 
 
 // replaced reports whether the source has another directory under the name than
 // the one that was copied.
-func replaced(r disk.Record, l *mtree.Listing) bool {
+func replaced(r records.Record, l *mtree.Listing) bool {
 	return r.ID != "" && l.ID != "" && r.ID != l.ID
 }
 
@@ -256,15 +259,14 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	if v.record.ID == "" {
 		v.record.ID = v.before.ID // somebody took it away on the way here
 	}
-	pl := planner{
-		dir: n.path, stored: p.dest.times.Stored, noLinks: p.config.NoLinks || p.dest.linkless, owner: p.config.Owner,
-		keep: p.config.NoDelete, held: p.wasHeld, hides: p.hides(v), replaced: v.more&doubtBytes != 0,
-		byCTime: v.had && v.before.Now != mtree.Stamp{}, decided: v.before.Now,
-		checked: p.seen.settled,
-	}
-	v.plan = pl.plan(have, &v.listing)
+	v.plan = plan.Make(have, &v.listing, &plan.Options{
+		Dir: n.path, Stored: p.dest.times.Stored, NoLinks: p.config.NoLinks || p.dest.linkless, Owner: p.config.Owner,
+		NoDelete: p.config.NoDelete, WasHeld: p.wasHeld, Hidden: p.hides(v), CheckAll: v.more&doubtBytes != 0,
+		ByCTime: v.had && v.before.Now != mtree.Stamp{}, Listed: v.before.Now,
+		Verified: p.seen.settled,
+	})
 	p.leftOut(v)
-	for _, c := range v.plan.dirs {
+	for _, c := range v.plan.Dirs {
 		child := n.child(c.Want)
 		child.deep, child.more, child.nested = v.deep, below, v.nested
 		child.fresh = c.What&(mtree.Absent|mtree.Type) != 0
@@ -305,29 +307,29 @@ func (p *pass) prunes(dir *disk.Dir, child *node, have *mtree.Entry) bool {
 // apply makes what needs no fetch.
 func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	pl := &v.plan
-	v.proved = len(pl.check) > 0
-	if len(pl.make)+len(pl.links)+len(pl.fetch)+len(pl.mode)+len(pl.extra) > 0 || n.fresh {
+	v.proved = len(pl.Check) > 0
+	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || n.fresh {
 		if v.err = local(p.open(n, dir, info, v.record, allDoubts(v.deep, v.more))); v.err != nil {
 			return
 		}
 	}
-	for _, c := range pl.make {
+	for _, c := range pl.MakeDirs {
 		err := p.makeDir(dir, c)
 		if v.note(n, c.Want.Name, err); err != nil {
 			v.below = slices.DeleteFunc(v.below, func(child *node) bool { return child.name == c.Want.Name })
 		}
 	}
-	for _, c := range pl.links {
+	for _, c := range pl.MakeLinks {
 		v.note(n, c.Want.Name, p.makeLink(dir, n, c, v))
 	}
-	for _, c := range pl.mode {
+	for _, c := range pl.SetModes {
 		v.note(n, c.Want.Name, p.setMode(dir, c))
 	}
 }
 
 // open makes a directory ready to be changed: writable for its owner, and known
 // to be unfinished.
-func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now disk.Record, doubts doubts) error {
+func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now records.Record, doubts doubts) error {
 	p.begun()
 	if info.Mode&0o700 != 0o700 {
 		if err := dir.Chmod(info.Mode | 0o700); err != nil {
@@ -347,8 +349,8 @@ func (v *view) note(n *node, name string, err error) {
 
 // recordOf is the record that a listing completes a directory with, but for
 // what the source leaves out.
-func recordOf(l *mtree.Listing) disk.Record {
-	return disk.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
+func recordOf(l *mtree.Listing) records.Record {
+	return records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
 }
 
 // openToChange opens the directory of n for a later step of its visit.

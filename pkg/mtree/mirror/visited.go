@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
 // visited notes what a visit found and adds the steps that follow from it:
@@ -30,7 +31,7 @@ func (p *pass) visited(n *node, v *view) {
 		p.full = p.full || n.deep // by the root's record, or for want of one
 		p.gate.Unsure = p.gate.Unsure || n.had && p.uncounted
 		p.inRoot = v.inCopy
-		p.emptyRoot = len(v.listing.Entries) == len(v.plan.skipped) && len(v.plan.kept) == 0
+		p.emptyRoot = len(v.listing.Entries) == len(v.plan.SkippedLinks) && len(v.plan.Kept) == 0
 	}
 	n.record = v.record
 	p.given(n)
@@ -46,7 +47,7 @@ func (p *pass) visited(n *node, v *view) {
 	n.entries = len(v.listing.Entries)
 	p.inCopy += v.inCopy
 	p.made += v.made()
-	p.noteUncopied(n.path, int64(len(v.plan.skipped)+len(v.plan.deep)))
+	p.noteUncopied(n.path, int64(len(v.plan.SkippedLinks)+len(v.plan.TooDeep)))
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
 	n.approx = v.approx
@@ -62,7 +63,7 @@ func (p *pass) visited(n *node, v *view) {
 		p.fail(n, f.path, f.err)
 		p.unseen[f.path] = n
 	}
-	for _, e := range v.plan.odd {
+	for _, e := range v.plan.NotUnderstood {
 		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))
 	}
 	p.tellVisit(n, v)
@@ -77,21 +78,21 @@ func (p *pass) visited(n *node, v *view) {
 	if p.config.DryRun {
 		return
 	}
-	if len(v.plan.check) > 0 {
-		p.pack(&p.checks, parcel{n: n, changes: v.plan.check})
+	if len(v.plan.Check) > 0 {
+		p.pack(&p.checks, parcel{n: n, changes: v.plan.Check})
 	}
-	p.addFetches(n, v.plan.fetch)
+	p.addFetches(n, v.plan.Fetch)
 }
 
 // tellVisit logs and counts what a visit left out, and what has no effect here.
 func (p *pass) tellVisit(n *node, v *view) {
-	for _, e := range v.plan.kept {
+	for _, e := range v.plan.Kept {
 		p.config.Log.Info("kept", "path", quoted(mtree.JoinPath(n.path, e.Name)), "why", "the source may have it and not list it",
 			"remedy", "delete it in DEST if it is not wanted")
 	}
-	p.skip(n, int64(len(v.plan.kept)), "entries that the source may have and not list")
+	p.skip(n, int64(len(v.plan.Kept)), "entries that the source may have and not list")
 	p.skip(n, v.stays, "directories that are gone at the source but hold what filters exclude")
-	if d := p.dest; d.linkless && !d.linksTold && !p.config.NoLinks && len(v.plan.skipped) > 0 {
+	if d := p.dest; d.linkless && !d.linksTold && !p.config.NoLinks && len(v.plan.SkippedLinks) > 0 {
 		d.linksTold = true
 		p.config.Log.Warn("the file system of DEST holds no symlinks: they are left out", "remedy", "--no-links does so without this warning")
 	}
@@ -99,13 +100,13 @@ func (p *pass) tellVisit(n *node, v *view) {
 		d.ownersTold = true
 		p.config.Log.Warn("--owner has no effect: the source publishes no owners", "remedy", "serve --owner at the source")
 	}
-	p.skip(n, int64(len(v.plan.skipped)), "symlinks that are absolute, lead out or are not wanted")
-	p.skip(n, int64(len(v.plan.deep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", maxPath))
+	p.skip(n, int64(len(v.plan.SkippedLinks)), "symlinks that are absolute, lead out or are not wanted")
+	p.skip(n, int64(len(v.plan.TooDeep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", plan.MaxPath))
 }
 
 // made counts the names that a visit added to the copy, failures aside.
 func (v *view) made() (n int64) {
-	for _, list := range [][]mtree.Change{v.plan.make, v.plan.links} {
+	for _, list := range [][]mtree.Change{v.plan.MakeDirs, v.plan.MakeLinks} {
 		for i := range list {
 			if list[i].Have == nil {
 				n++
