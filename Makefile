@@ -82,6 +82,9 @@ fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree || exit 1; \
 	done
+	@for f in FuzzRuns FuzzUpstreams; do \
+		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree/wire || exit 1; \
+	done
 	$(GO) test -run '^$$' -fuzz '^FuzzPlain$$' -fuzztime $(FUZZTIME) ./pkg/mtree/internal/express
 
 bench: all

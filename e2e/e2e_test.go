@@ -17,7 +17,7 @@
 //	sh COMMAND                  sh -c, must succeed
 //
 // A started serve leaves its address in $URL and $URL_NAME, HOST:PORT of it in
-// $ADDR. $FREE is a HOST:PORT that nobody listens on.
+// $ADDR. $FREE is a HOST:PORT that nobody listens on, $EXAMPLES is docs/examples.
 package e2e
 
 import (
@@ -84,6 +84,11 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GOTRACEBACK", "single")
+			examples, err := filepath.Abs("../docs/examples")
+			if err != nil {
+				return err
+			}
+			env.Setenv("EXAMPLES", examples)
 			free, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return err

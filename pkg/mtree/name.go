@@ -182,3 +182,12 @@ func TreeOrder(a, b string) int {
 	}
 	return len(a) - len(b)
 }
+
+// DirPath returns the path of a directory as people read it: with a slash at its
+// end, "./" for the root.
+func DirPath(path string) string {
+	if path == "" {
+		return "./"
+	}
+	return path + "/"
+}

@@ -140,13 +140,6 @@ func TestHostileNames(t *testing.T) {
 
 // Links that could lead out are not made.
 func TestUnsafeSymlinks(t *testing.T) {
-	for target, safe := range map[string]bool{
-		"f": true, "d/f": true, "../f": true, "../../f": true, "./f": true, "f/": true, "..": true,
-		"../../../f": false, "/etc/passwd": false, "d/../f": false, "x/../../../f": false, "./../../../f": false, "": false,
-	} {
-		require.Equal(t, safe, safeLink("a/b", target), "%q", target)
-	}
-	require.False(t, safeLink("", ".."))
 	b := hostile(t, http.NotFound, "evil\t-\tlink=../outside", "far\t-\tlink=/etc", "good\t-\tlink=evil")
 	require.NoError(t, b.once())
 	require.Contains(t, b.out.String(), "skipped 2")

@@ -15,7 +15,7 @@ import (
 // something below a directory failed, nothing in it is deleted, for what is
 // missing there may have moved down.
 func (p *pass) delete(ctx context.Context) error {
-	nodes := p.doomed
+	nodes := p.deleting
 	slices.SortStableFunc(nodes, func(a, b *node) int { return b.depth() - a.depth() })
 	p.markReleased(nodes)
 	p.carry(nodes)
@@ -27,12 +27,12 @@ func (p *pass) delete(ctx context.Context) error {
 			level++
 		}
 		nodes = nodes[level:]
-		p.doomed = nodes
+		p.deleting = nodes
 		if err := p.work(ctx); err != nil {
 			return err
 		}
 	}
-	slices.SortStableFunc(p.holding, func(a, b heldEntry) int { return strings.Compare(a.why, b.why) })
+	slices.SortStableFunc(p.holding, func(a, b deletion) int { return strings.Compare(a.why, b.why) })
 	p.heldWhy = (&heldList{entries: p.holding}).why()
 	if p.config.DryRun {
 		return nil
@@ -49,39 +49,39 @@ func (p *pass) delete(ctx context.Context) error {
 // carryOut begins the deletions of n, unless something in it or below failed.
 func (p *pass) carryOut(n *node) {
 	switch {
-	case n.deletions() == 0:
+	case len(n.deletions) == 0:
 	case n.failed:
 		n.blocked = true
 		p.unstage(n)
 	case p.config.DryRun:
-		p.deleted += n.deletions()
+		p.deleted += countDeletions(n.deletions)
 	default:
 		p.add(n, p.remove(n))
 	}
 	p.done(n)
 }
 
-// spare gives up what an error kept from being looked at.
-func (p *pass) spare() {
+// abandonDeletions gives up what an error kept from being looked at.
+func (p *pass) abandonDeletions() {
 	for _, d := range p.large {
 		d.n.blocked = true
 		p.done(d.n)
 	}
 	p.large = nil
-	for _, n := range p.doomed {
+	for _, n := range p.deleting {
 		n.blocked = true
 		p.unstage(n)
 		p.done(n)
 	}
-	p.doomed = nil
+	p.deleting = nil
 }
 
 // unstage removes what was to replace directories.
 func (p *pass) unstage(n *node) {
-	for i := range n.swaps {
-		_ = p.dest.aside.Dir().RemoveTree(n.swaps[i].staged)
+	for i := range n.deletions {
+		p.dest.abandon(&n.deletions[i])
 	}
-	n.swaps = nil
+	n.deletions = nil
 }
 
 // guard says why nothing of what waits may be deleted, what has a reason of its
@@ -90,7 +90,8 @@ func (p *pass) guard(waiting []*node) string {
 	total := p.carried
 	released := false
 	for _, n := range waiting {
-		for d := range n.allDoomed() {
+		for i := range n.deletions {
+			d := &n.deletions[i]
 			released = released || d.released && d.why == ""
 			if !d.released && d.why == "" {
 				total += d.entries
@@ -117,14 +118,22 @@ func (p *pass) guard(waiting []*node) string {
 // source has nothing there, or nothing that can be had.
 func (p *pass) emptiesRoot(waiting []*node) bool {
 	i := slices.IndexFunc(waiting, func(n *node) bool { return n.parent == nil })
-	if i < 0 || len(waiting[i].doomed) == 0 {
+	if i < 0 {
 		return false
 	}
-	root := waiting[i]
-	if p.emptyRoot {
-		return slices.ContainsFunc(root.doomed, func(d doomed) bool { return !d.released && d.why == "" })
+	doomed := make([]*deletion, 0, len(waiting[i].deletions))
+	for j := range waiting[i].deletions {
+		if d := &waiting[i].deletions[j]; !d.isReplacement() {
+			doomed = append(doomed, d)
+		}
 	}
-	if int64(len(root.doomed)) < p.inRoot || p.noRoom != nil {
+	if len(doomed) == 0 {
+		return false
+	}
+	if p.emptyRoot {
+		return slices.ContainsFunc(doomed, func(d *deletion) bool { return !d.released && d.why == "" })
+	}
+	if int64(len(doomed)) < p.inRoot || p.noRoom != nil {
 		return false // what comes had no room yet
 	}
 	left := map[string]bool{}
@@ -132,8 +141,8 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	for _, name := range names {
 		left[name] = true
 	}
-	for i := range root.doomed {
-		delete(left, root.doomed[i].name)
+	for _, d := range doomed {
+		delete(left, d.name())
 	}
 	return err == nil && len(left) == 0
 }
@@ -143,80 +152,57 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 // others were held before, and their reason is gone.
 func (p *pass) refuse(waiting []*node, why string) {
 	for _, n := range waiting {
-		kept := n.doomed[:0:0]
-		for _, d := range n.doomed {
-			if p.lets(n, &d, why) {
-				kept = append(kept, d)
+		n.deletions = slices.DeleteFunc(n.deletions, func(d deletion) bool {
+			if p.lets(n, d, why) {
+				return false
 			}
-		}
-		swaps := n.swaps[:0:0]
-		for _, s := range n.swaps {
-			if p.lets(n, &s.doomed, why) {
-				swaps = append(swaps, s)
-			} else {
-				_ = p.dest.aside.Dir().RemoveTree(s.staged)
-			}
-		}
-		n.doomed, n.swaps = kept, swaps
+			p.dest.abandon(&d)
+			return true
+		})
 	}
 }
 
 // lets reports whether a deletion goes on; if not it is held, unless nobody
 // wants it any more.
-func (p *pass) lets(n *node, d *doomed, why string) bool {
-	if d.why != "" {
-		why = d.why
+func (p *pass) lets(n *node, d deletion, why string) bool {
+	if d.why == "" {
+		d.why = why
 	}
 	switch {
 	case d.released:
 		return true
-	case why == "":
+	case d.why == "":
 		return !p.config.NoDelete
 	}
 	n.blocked = true
-	p.hold(heldEntry{path: mtree.JoinPath(n.path, d.name), why: why, doomed: *d})
+	p.hold(d)
 	return false
 }
 
-func (p *pass) hold(e heldEntry) {
+func (p *pass) hold(e deletion) {
 	p.held += e.entries
 	p.holding = append(p.holding, e)
 }
 
-// remove deletes the doomed entries of one directory and swaps in what replaces
-// directories. A doomed tree loses its name first, so that it is there as a
-// whole or not at all. System calls for each:
-//
-//	unlinkat, or renameat into the aside and unlinkat for all below; with
-//	filters unlinkat for all below that they do not exclude
+// remove carries out the deletions of one directory.
 func (p *pass) remove(n *node) step {
 	return func(context.Context) func() {
 		var r removal
 		dir, err := p.openToChange(n)
 		if err != nil {
-			r.fail(n, "", err)
+			r.fail(n.path, err)
 			return func() { p.removed(n, &r) }
 		}
 		defer dir.Close()
-		for i := range n.doomed {
-			d := &n.doomed[i]
-			count, err := p.dest.removeTree(dir, d, mtree.JoinPath(n.path, d.name))
+		for i := range n.deletions {
+			d := &n.deletions[i]
+			count, replaced, err := p.dest.delete(dir, d)
 			r.count(d, count)
-			if err != nil {
-				r.fail(n, d.name, err)
+			if replaced {
+				r.swapped++
 			}
-		}
-		for i := range n.swaps {
-			s := &n.swaps[i]
-			if err := p.dest.aside.Exchange(s.staged, dir, s.name); err != nil {
-				r.fail(n, s.name, err)
-				continue
-			}
-			r.swapped++
-			count, err := p.dest.aside.Dir().ClearTree(s.staged, s.why == whyTree)
-			r.count(&s.doomed, count)
 			if err != nil {
-				r.fail(n, s.name, err)
+				r.fail(d.path, err)
 			}
 		}
 		return func() { p.removed(n, &r) }
@@ -231,25 +217,25 @@ type removal struct {
 	failed   []failure
 }
 
-func (r *removal) count(d *doomed, n int64) {
+func (r *removal) count(d *deletion, n int64) {
 	r.deleted += n
 	if d.released {
 		r.released += n
 	}
 }
 
-func (r *removal) fail(n *node, name string, err error) {
-	r.failed = append(r.failed, failure{mtree.JoinPath(n.path, name), local(err)})
+func (r *removal) fail(path string, err error) {
+	r.failed = append(r.failed, failure{path, local(err)})
 }
 
 // removed notes deletions; the node is settled by the end of its step.
 func (p *pass) removed(n *node, r *removal) {
 	if len(p.dest.uncopied) > 0 {
-		for d := range n.allDoomed() {
-			p.goneDirs[mtree.JoinPath(n.path, d.name)] = d.kind == mtree.Dir
+		for i := range n.deletions {
+			p.goneDirs[n.deletions[i].path] = n.deletions[i].kind == mtree.Dir
 		}
 	}
-	n.doomed, n.swaps = nil, nil
+	n.deletions = nil
 	p.deleted += r.deleted
 	p.made += r.swapped
 	p.deletedNow(r.deleted - r.released)

@@ -13,7 +13,7 @@
 //
 // A pass: Run or Once asks for the root's listing and starts a pass (pass.go).
 // A visit (visit.go) takes a directory's listing, compares it with the copy
-// (plan.go, pure) and makes directories and symlinks; fetches (fetch.go) write
+// (internal/plan, pure) and makes directories and symlinks; fetches (fetch.go) write
 // files aside and move them into place; sums (check.go) settle what size and
 // time cannot. Then come the deletions behind their guards (delete.go), one
 // flush, and the stamps, deepest first and the root last (commit.go).

@@ -24,7 +24,7 @@ type haul struct {
 	gone      int64 // or changing as fast as they are read
 	moved     int64 // stored with their own times
 	unsettled int64
-	swaps     []swap
+	deletions []deletion // of directories that have the name of a file
 	failed    []failure
 	seen      []*mtree.Entry // as listed, for the ctime rule
 	filled    bool           // aside, or that was tried
@@ -255,11 +255,11 @@ func (p *pass) stageFile(dir *disk.Dir, n *node, path string, draft *disk.Draft,
 	if err != nil {
 		return err
 	}
-	s, err := p.swapFor(dir, path, name, n.nested)
+	d, err := p.replacement(dir, path, name, n.nested)
 	if err != nil {
 		return err
 	}
-	h.swaps = append(h.swaps, s)
+	h.deletions = append(h.deletions, d)
 	return draft.Keep()
 }
 
@@ -301,7 +301,7 @@ func (p *pass) brought(n *node, h *haul) {
 	if h.replaced {
 		p.touch(n.parent.path)
 	}
-	p.doom(n, nil, h.swaps)
+	p.addDeletions(n, h.deletions)
 	for _, e := range h.seen {
 		p.sighted(n, e)
 	}

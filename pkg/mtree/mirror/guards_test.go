@@ -529,9 +529,9 @@ func TestARemovedMarker(t *testing.T) {
 
 // A release allows exactly what it lists.
 func TestHeldListIsExact(t *testing.T) {
-	one := doomed{name: "b \n%", kind: mtree.File, mtime: mtree.Unix(1, 5), entries: 1}
-	two := doomed{name: "dir", kind: mtree.Dir, mtime: mtree.Unix(-2, 5), entries: 70}
-	l := heldList{entries: []heldEntry{{"a/b \n%", "a reason", one}, {"dir", whyTree, two}}}
+	one := deletion{path: "a/b \n%", why: "a reason", kind: mtree.File, mtime: mtree.Unix(1, 5), entries: 1}
+	two := deletion{path: "dir", why: whyTree, kind: mtree.Dir, mtime: mtree.Unix(-2, 5), entries: 70}
+	l := heldList{entries: []deletion{one, two}}
 	l.index()
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)
@@ -543,16 +543,16 @@ func TestHeldListIsExact(t *testing.T) {
 	read, err := readHeld(m, heldName)
 	require.NoError(t, err)
 	require.Equal(t, l, read)
-	require.True(t, read.has("a", &one))
-	require.True(t, read.has("", &two))
-	require.False(t, read.has("", &one))
-	for _, other := range []doomed{
-		{name: one.name, kind: mtree.Symlink, mtime: one.mtime, entries: 1},
-		{name: one.name, kind: one.kind, mtime: one.mtime.Add(1), entries: 1},
-		{name: one.name, kind: one.kind, mtime: one.mtime, entries: 2},
-		{name: one.name, kind: one.kind, mtime: one.mtime, entries: 1, why: whyTree}, // a tree since then
+	require.True(t, read.has(&one))
+	require.True(t, read.has(&two))
+	for _, other := range []deletion{
+		{path: "b \n%", kind: one.kind, mtime: one.mtime, entries: 1},
+		{path: one.path, kind: mtree.Symlink, mtime: one.mtime, entries: 1},
+		{path: one.path, kind: one.kind, mtime: one.mtime.Add(1), entries: 1},
+		{path: one.path, kind: one.kind, mtime: one.mtime, entries: 2},
+		{path: one.path, kind: one.kind, mtime: one.mtime, entries: 1, why: whyTree}, // a tree since then
 	} {
-		require.False(t, read.has("a", &other))
+		require.False(t, read.has(&other))
 	}
 	for _, bad := range []string{"x", "1 f 1.5", "1 q 1.5 a", "x f 1.5 a", "1 f x a", "1 f 1.5 ../a", "1 f 1.5 a%2"} {
 		require.NoError(t, state.WriteFile(m.Dir(), heldName, []byte(bad+"\n")))

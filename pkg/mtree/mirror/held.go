@@ -27,27 +27,10 @@ const (
 	releaseName = "release"
 )
 
-// Reasons that one deletion has by itself: others beside it go on. They stand in
-// files of held deletions and must not change.
-const (
-	whyTree    = "the root of another tree or copy is in it (.tidemark)"
-	whyEmptied = "its directory came back as another one, which is empty: is a disk not mounted?"
-)
-
-// heldEntry is one deletion that a guard refused.
-type heldEntry struct {
-	path string
-	why  string
-	doomed
-}
-
-// byItself reports whether it is held whatever else goes.
-func (e *heldEntry) byItself() bool { return e.why == whyTree || e.why == whyEmptied }
-
 // heldList is the file of held deletions. The zero value is an empty one.
 type heldList struct {
-	entries []heldEntry
-	byPath  map[string]*heldEntry // made by index
+	entries []deletion
+	byPath  map[string]*deletion // made by index
 }
 
 const kindLetters = "ofdl" // by mtree.Kind
@@ -67,11 +50,8 @@ func (l *heldList) format() (out []byte) {
 }
 
 // total counts entries, those below held directories included.
-func (l *heldList) total() (n int64) {
-	for i := range l.entries {
-		n += l.entries[i].entries
-	}
-	return n
+func (l *heldList) total() int64 {
+	return countDeletions(l.entries)
 }
 
 // why names the reasons, each once.
@@ -87,14 +67,14 @@ func (l *heldList) why() string {
 
 // index makes the list one that at and has can be asked of by several goroutines.
 func (l *heldList) index() {
-	l.byPath = make(map[string]*heldEntry, len(l.entries))
+	l.byPath = make(map[string]*deletion, len(l.entries))
 	for i := range l.entries {
 		l.byPath[l.entries[i].path] = &l.entries[i]
 	}
 }
 
 // at returns the deletion of the entry at path, nil if it is not held.
-func (l *heldList) at(path string) *heldEntry {
+func (l *heldList) at(path string) *deletion {
 	if l == nil {
 		return nil
 	}
@@ -103,8 +83,8 @@ func (l *heldList) at(path string) *heldEntry {
 
 // has reports whether this very deletion is in the list, and for that reason if
 // it would destroy another tree or copy.
-func (l *heldList) has(dir string, d *doomed) bool {
-	e := l.at(mtree.JoinPath(dir, d.name))
+func (l *heldList) has(d *deletion) bool {
+	e := l.at(d.path)
 	return e != nil && e.kind == d.kind && e.mtime == d.mtime && e.entries == d.entries && (d.why != whyTree || e.why == whyTree)
 }
 
@@ -141,7 +121,7 @@ func readHeld(m *state.Marker, name string) (heldList, error) {
 	return l, nil
 }
 
-func parseHeld(line string) (e heldEntry, err error) {
+func parseHeld(line string) (e deletion, err error) {
 	fields := strings.Split(line, " ")
 	if len(fields) != 4 || len(fields[1]) != 1 || strings.IndexByte(kindLetters, fields[1][0]) < 0 {
 		return e, fmt.Errorf("not a held deletion: %.100q", line)
@@ -156,15 +136,15 @@ func parseHeld(line string) (e heldEntry, err error) {
 	if e.path, err = mtree.UnescapeName(fields[3]); err != nil {
 		return e, err
 	}
-	e.name = mtree.BaseName(e.path)
 	return e, mtree.CheckPath(e.path)
 }
 
 // markReleased marks what waits and was released.
 func (p *pass) markReleased(waiting []*node) {
 	for _, n := range waiting {
-		for d := range n.allDoomed() {
-			d.released = p.release.has(n.path, d)
+		for i := range n.deletions {
+			d := &n.deletions[i]
+			d.released = p.release.has(d)
 		}
 	}
 }
@@ -177,8 +157,8 @@ func (p *pass) carry(waiting []*node) {
 	}
 	now := map[string]bool{}
 	for _, n := range waiting {
-		for d := range n.allDoomed() {
-			now[mtree.JoinPath(n.path, d.name)] = true
+		for i := range n.deletions {
+			now[n.deletions[i].path] = true
 		}
 	}
 	for _, e := range p.was.entries {

@@ -63,9 +63,9 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		s, err := p.swapFor(dir, mtree.JoinPath(n.path, c.Want.Name), name, v.nested)
+		d, err := p.replacement(dir, mtree.JoinPath(n.path, c.Want.Name), name, v.nested)
 		if err == nil {
-			v.swaps = append(v.swaps, s)
+			v.deletions = append(v.deletions, d)
 		}
 		return err
 	}
@@ -78,17 +78,17 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 	return err
 }
 
-// swapFor notes that what was written aside is to replace a directory, which is
-// a deletion and waits for the guards.
-func (p *pass) swapFor(dir *disk.Dir, path, staged string, nested bool) (swap, error) {
+// replacement returns the deletion of a directory that something written aside is to
+// replace: it waits for the guards.
+func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (deletion, error) {
 	if p.config.NoDelete {
 		_ = p.dest.aside.Dir().Unlink(staged)
-		return swap{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
+		return deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
 	name := mtree.BaseName(path)
 	info, err := dir.Stat(name)
 	if err != nil {
-		return swap{}, err
+		return deletion{}, err
 	}
 	count, err := p.dest.count(dir, name, path)
 	if err == nil && count.Stays {
@@ -96,13 +96,13 @@ func (p *pass) swapFor(dir *disk.Dir, path, staged string, nested bool) (swap, e
 	}
 	if err != nil {
 		_ = p.dest.aside.Dir().Unlink(staged)
-		return swap{}, err
+		return deletion{}, err
 	}
-	s := swap{doomed{name: name, kind: mtree.Dir, mtime: info.MTime, entries: count.Entries}, staged}
+	d := deletion{path: path, kind: mtree.Dir, mtime: info.MTime, entries: count.Entries, staged: staged}
 	if nested || count.Tree {
-		s.why = whyTree
+		d.why = whyTree
 	}
-	return s, nil
+	return d, nil
 }
 
 // setMode sets permission bits and owner in place.

@@ -39,7 +39,7 @@ type pass struct {
 	was       heldList  // what was held before
 	wasUnread bool      // that is not known
 	release   *heldList // deletions that may be carried out; nil: none
-	holding   []heldEntry
+	holding   []deletion
 	carried   int64            // of these, entries where nothing is known of the source now, but for those held by themselves
 	unseen    map[string]*node // where that is: by path, a node or one of its entries
 	gate      gate
@@ -49,11 +49,11 @@ type pass struct {
 	counting  atomic.Bool // status.json says that a pass is under way
 	noted     time.Time   // last, in status.json, how much was deleted
 
-	ready   []*node    // complete but for the flush and the stamp, children first
-	large   []deferred // files that may be doomed under another name
-	doomed  []*node    // with deletions, which wait for the end
-	behind  []*node    // given up, children first
-	touched []touch    // changed since the last flush
+	ready    []*node    // complete but for the flush and the stamp, children first
+	large    []deferred // files that may be in the copy under a name that goes
+	deleting []*node    // with deletions, which wait for the end
+	behind   []*node    // given up, children first
+	touched  []touch    // changed since the last flush
 
 	uncopied uncopied        // in the directories that were compared
 	goneDirs map[string]bool // what was deleted, if it was a directory
@@ -130,7 +130,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err == nil {
 		err = p.delete(ctx)
 	}
-	p.spare()
+	p.abandonDeletions()
 	if !p.config.DryRun {
 		if commitErr := p.lastCommit(ctx); err == nil {
 			err = commitErr
@@ -261,23 +261,19 @@ func (p *pass) done(n *node) {
 	p.settle(n)
 }
 
-// doom notes deletions in n; they keep it open until delete comes to them.
-func (p *pass) doom(n *node, entries []doomed, swaps []swap) {
-	if len(entries)+len(swaps) == 0 {
+// addDeletions notes deletions in n; they keep it open until delete comes to them.
+func (p *pass) addDeletions(n *node, some []deletion) {
+	if len(some) == 0 {
 		return
 	}
-	for i := range entries {
-		p.below += entries[i].entries - 1
+	for i := range some {
+		p.below += some[i].entries - 1
 	}
-	for i := range swaps {
-		p.below += swaps[i].entries - 1
-	}
-	n.doomed = append(n.doomed, entries...)
-	n.swaps = append(n.swaps, swaps...)
+	n.deletions = append(n.deletions, some...)
 	if !n.waits {
 		n.waits = true
 		n.open++
-		p.doomed = append(p.doomed, n)
+		p.deleting = append(p.deleting, n)
 	}
 }
 

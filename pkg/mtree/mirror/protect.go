@@ -1,14 +1,6 @@
 package mirror
 
-import (
-	"errors"
-
-	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/internal/records"
-	"tidemark/pkg/mtree/mirror/internal/plan"
-)
+import "tidemark/pkg/mtree/mirror/internal/plan"
 
 // e is the E of the source, if it gives one, or the last that it gave.
 func (p *pass) e() string {
@@ -58,55 +50,4 @@ func (p *pass) leftOut(v *view) {
 	case v.listing.Excluded > 0:
 		r.Excluded, r.E = v.listing.Excluded, p.e()
 	}
-}
-
-// What filters exclude is not deleted, even where the directory that it is in
-// goes: that one stays then, with those above, and all else in it is deleted, as
-// rsync does.
-
-// count returns what a deletion would take away.
-func (d *dest) count(dir *disk.Dir, name, path string) (disk.Count, error) {
-	if d.filters.Empty() {
-		return dir.CountTree(name)
-	}
-	return dir.CountPruned(name, disk.Prune{Path: path, Keep: d.filters.Excluded})
-}
-
-// finish completes a directory that the source no longer has, as far as copies of
-// this copy are concerned: nobody else ever will.
-func (d *dest) finish(dir *disk.Dir, path string) error {
-	at := machine.Now()
-	err := d.setRecord(dir, path, records.Record{Stamp: at})
-	if err == nil {
-		err = dir.SetTime(at)
-	}
-	return err
-}
-
-// removeTree deletes one entry of dir and returns how many entries that were. A
-// tree loses its name first, so that it is there as a whole or not at all, unless
-// filters may exclude something in it. What cannot be deleted gets its name back.
-func (d *dest) removeTree(dir *disk.Dir, entry *doomed, path string) (n int64, err error) {
-	trees := entry.why == whyTree
-	switch {
-	case entry.kind != mtree.Dir:
-		n, err := dir.ClearTree(entry.name, trees)
-		return max(n, 1), err
-	case !d.filters.Empty():
-		count, err := dir.PruneTree(entry.name, disk.Prune{Path: path, Keep: d.filters.Excluded, Trees: trees, Stays: d.finish})
-		if disk.IsGone(err) {
-			err = nil
-		}
-		return count.Entries, err
-	}
-	name := d.aside.Name()
-	if err := dir.Rename(entry.name, d.aside.Dir(), name); disk.IsGone(err) {
-		return entry.entries, nil
-	} else if err != nil {
-		return dir.ClearTree(entry.name, trees)
-	}
-	if n, err = d.aside.Dir().ClearTree(name, trees); err != nil {
-		return n, errors.Join(err, d.aside.Dir().Rename(name, dir, entry.name))
-	}
-	return entry.entries, nil
 }

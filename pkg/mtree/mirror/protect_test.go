@@ -22,6 +22,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -282,20 +283,20 @@ func TestHides(t *testing.T) {
 		before   records.Record
 		had      bool
 		deep     bool
-		want     hides
+		want     plan.Hidden
 	}{
-		{0, 0, records.Record{}, false, false, nothing},
-		{0, 0, records.Record{Excluded: 3, E: "other"}, true, false, nothing},
-		{1, 0, records.Record{}, true, false, directories},
-		{1, 0, records.Record{}, true, true, anything},
-		{1, 0, records.Record{}, false, false, anything},
-		{3, 0, records.Record{Excluded: 3, E: "e"}, true, true, nothing},
-		{4, 0, records.Record{Excluded: 3, E: "e"}, true, true, directories},
-		{2, 0, records.Record{Excluded: 3, E: "e"}, true, false, nothing},
-		{3, 1, records.Record{Excluded: 3, E: "e"}, true, false, nothing},
-		{4, 1, records.Record{Excluded: 3, E: "e"}, true, false, anything},
-		{2, 0, records.Record{Excluded: 3, E: "other"}, true, false, anything},
-		{2, 0, records.Record{E: otherE}, true, false, anything},
+		{0, 0, records.Record{}, false, false, plan.HiddenNone},
+		{0, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenNone},
+		{1, 0, records.Record{}, true, false, plan.HiddenDirs},
+		{1, 0, records.Record{}, true, true, plan.HiddenAny},
+		{1, 0, records.Record{}, false, false, plan.HiddenAny},
+		{3, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenNone},
+		{4, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenDirs},
+		{2, 0, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
+		{3, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
+		{4, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{E: otherE}, true, false, plan.HiddenAny},
 	} {
 		p := &pass{mirror: &mirror{}, source: srcRoot{Fingerprint: "e"}}
 		v := &view{listing: mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}, before: tc.before, had: tc.had, deep: tc.deep}

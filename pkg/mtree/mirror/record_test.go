@@ -47,21 +47,6 @@ func TestBeginKeepsDistrust(t *testing.T) {
 	}
 }
 
-// Bytes that were changed up to ten seconds before the directory was completed may
-// have been written after they were read: their times are set at the start.
-func TestSuspicion(t *testing.T) {
-	decided := mtree.Unix(1_000_000_000, 0)
-	for age, want := range map[time.Duration]bool{-time.Second: true, time.Second: true, 9 * time.Second: true, 11 * time.Second: false} {
-		p := planner{byCTime: true, decided: decided, checked: func(string, *mtree.Entry) bool { return false }}
-		e := &mtree.Entry{Name: "f", CTime: decided.Add(-age), Has: mtree.HasCTime}
-		require.Equal(t, want, p.suspicious(e), "%s", age)
-		p.byCTime = false
-		require.False(t, p.suspicious(e), "without a time ctime decides nothing")
-		p.replaced = true
-		require.True(t, p.suspicious(e))
-	}
-}
-
 // liar is a source that gives fewer or more bytes than it says.
 type liar struct {
 	source

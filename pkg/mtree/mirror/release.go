@@ -134,7 +134,7 @@ func releaseHere(c *Config) error {
 }
 
 // releaseOne deletes one entry if it is what was held.
-func (d *dest) releaseOne(held *heldList, e *heldEntry) (gone bool, err error) {
+func (d *dest) releaseOne(held *heldList, e *deletion) (gone bool, err error) {
 	up := mtree.ParentPath(e.path)
 	dir, err := d.dir(up)
 	if disk.IsGone(err) {
@@ -144,29 +144,29 @@ func (d *dest) releaseOne(held *heldList, e *heldEntry) (gone bool, err error) {
 		return false, err
 	}
 	defer dir.Close()
-	info, err := dir.Stat(e.name)
+	info, err := dir.Stat(e.name())
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	count, err := d.count(dir, e.name, e.path)
+	count, err := d.count(dir, e.name(), e.path)
 	if err != nil {
 		return false, err
 	}
-	now := doomed{name: e.name, kind: info.Kind, mtime: info.MTime, entries: count.Entries}
+	now := deletion{path: e.path, kind: info.Kind, mtime: info.MTime, entries: count.Entries}
 	if count.Tree {
 		now.why = whyTree
 	}
-	if !held.has(up, &now) {
+	if !held.has(&now) {
 		return false, nil
 	}
 	if err := d.begin(dir, up, records.Record{}, 0); err != nil {
 		return false, err
 	}
 	now.why = e.why
-	if _, err := d.removeTree(dir, &now, e.path); err != nil {
+	if _, _, err := d.delete(dir, &now); err != nil {
 		return false, err
 	}
 	return true, dir.SetTime(machine.Now())
@@ -177,7 +177,7 @@ func (d *dest) storeReleased(kept *heldList, deleted int64) error {
 		d.status.Counters[countEntries] = max(d.entries()-deleted, 0)
 		d.status.Counters[countHeld] = kept.total()
 	}
-	if !slices.ContainsFunc(kept.entries, func(e heldEntry) bool { return !e.byItself() }) && d.status.Deletions != nil {
+	if !slices.ContainsFunc(kept.entries, func(e deletion) bool { return !e.byItself() }) && d.status.Deletions != nil {
 		d.status.Deletions.Shut, d.status.Deletions.Recent = false, nil
 	}
 	err := d.file.Write(d.status)

@@ -50,12 +50,9 @@ func (p *pass) takeOver(ctx context.Context) error {
 		}
 	}
 	found := &finds{bySize: map[int64][]string{}, sums: map[string]srcDigest{}}
-	for _, n := range p.doomed {
-		for i := range n.doomed {
-			p.findLarge(mtree.JoinPath(n.path, n.doomed[i].name), n.doomed[i].kind, sizes, found)
-		}
-		for i := range n.swaps {
-			p.findLarge(mtree.JoinPath(n.path, n.swaps[i].name), mtree.Dir, sizes, found)
+	for _, n := range p.deleting {
+		for i := range n.deletions {
+			p.findLarge(n.deletions[i].path, n.deletions[i].kind, sizes, found)
 		}
 	}
 	for _, d := range large {

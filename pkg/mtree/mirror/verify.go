@@ -174,22 +174,20 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 		return nil, exit.With(exit.Local, err, "")
 	}
 	before, had := v.dest.record(dir, path)
-	pl := planner{
-		hides: p.hides(&view{listing: *listing, before: before, had: had}),
-
-		dir: path, stored: v.dest.times.Stored, noLinks: v.config.NoLinks || v.dest.linkless, owner: v.config.Owner,
-		keep: v.config.NoDelete, replaced: true, // all files are suspicious
-	}
 	kept := *listing
 	kept.Entries = p.wanted(path, listing.Entries)
-	plan := pl.plan(have, &kept)
-	diffs := plan.differences()
-	more, err := v.sums(ctx, path, plan.check)
+	todo := plan.Make(have, &kept, &plan.Options{
+		Dir: path, Stored: v.dest.times.Stored, NoLinks: v.config.NoLinks || v.dest.linkless, Owner: v.config.Owner,
+		NoDelete: v.config.NoDelete, CheckAll: true,
+		Hidden: p.hides(&view{listing: *listing, before: before, had: had}),
+	})
+	diffs := differences(&todo)
+	more, err := v.sums(ctx, path, todo.Check)
 	return append(diffs, more...), err
 }
 
 // differences names what a plan would change.
-func (pl *plan) differences() (diffs []difference) {
+func differences(pl *plan.Plan) (diffs []difference) {
 	for _, list := range [][]mtree.Change{pl.MakeDirs, pl.MakeLinks, pl.Fetch} {
 		for _, c := range list {
 			if what := "differs"; c.Have != nil {

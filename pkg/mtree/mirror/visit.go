@@ -16,25 +16,24 @@ import (
 
 // view is what a visit found and did.
 type view struct {
-	err     error
-	same    bool // complete already
-	listing mtree.Listing
-	before  records.Record
-	had     bool
-	record  records.Record // what the directory will be completed with
-	deep    bool
-	more    doubts // beyond deep
-	plan    plan.Plan
-	inCopy  int64   // entries of the copy
-	stays   int64   // directories that are gone at the source but hold something excluded
-	changed bool    // directories, symlinks or modes were made
-	proved  bool    // `now` of the record is out of date
-	below   []*node // directories to visit
-	doomed  []doomed
-	swaps   []swap
-	nested  bool
-	failed  []failure
-	approx  *srcApprox
+	err       error
+	same      bool // complete already
+	listing   mtree.Listing
+	before    records.Record
+	had       bool
+	record    records.Record // what the directory will be completed with
+	deep      bool
+	more      doubts // beyond deep
+	plan      plan.Plan
+	inCopy    int64   // entries of the copy
+	stays     int64   // directories that are gone at the source but hold something excluded
+	changed   bool    // directories, symlinks or modes were made
+	proved    bool    // `now` of the record is out of date
+	below     []*node // directories to visit
+	deletions []deletion
+	nested    bool
+	failed    []failure
+	approx    *srcApprox
 }
 
 // failure is a path that could not be made right.

@@ -51,7 +51,7 @@ func (p *pass) visited(n *node, v *view) {
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
 	n.approx = v.approx
-	p.doom(n, v.doomed, v.swaps)
+	p.addDeletions(n, v.deletions)
 	if v.changed {
 		p.touch(n.path)
 	}

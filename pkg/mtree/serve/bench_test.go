@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // silent is a ResponseWriter that costs nothing.
@@ -34,7 +34,7 @@ func benchTree(b *testing.B, n int, cache int64) *serve.Handler {
 			b.Fatal(err)
 		}
 	}
-	watched(b, root, disk.Watched)
+	watched(b, root, wire.Watched)
 	h, err := serve.New(serve.Config{Root: root, CacheBytes: cache})
 	if err != nil {
 		b.Fatal(err)

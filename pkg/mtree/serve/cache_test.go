@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Only a page that carries the stamp the directory had before it was read, and
@@ -23,7 +24,7 @@ func TestWhatIsKept(t *testing.T) {
 	look := func(change func(*view, *mtree.Listing)) *page {
 		v := h.newView(httptest.NewRequest(http.MethodGet, "/?txt", nil), &target{slash: true})
 		v.format = text
-		v.snap = &snapshot{Published: disk.Published{State: disk.Watched}}
+		v.snap = &snapshot{Published: state.Published{State: wire.Watched}}
 		require.NoError(t, h.look(v, h.tree.root))
 		l, err := h.read(v, h.tree.root)
 		require.NoError(t, err)
@@ -36,5 +37,5 @@ func TestWhatIsKept(t *testing.T) {
 	require.NotNil(t, look(func(*view, *mtree.Listing) {}))
 	require.Nil(t, look(func(_ *view, l *mtree.Listing) { l.Hot = true }))
 	require.Nil(t, look(func(_ *view, l *mtree.Listing) { l.Stamp = l.Stamp.Add(1) }))
-	require.Nil(t, look(func(v *view, _ *mtree.Listing) { v.snap.State = disk.Unwatched }))
+	require.Nil(t, look(func(v *view, _ *mtree.Listing) { v.snap.State = wire.Unwatched }))
 }

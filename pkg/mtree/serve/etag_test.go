@@ -15,7 +15,11 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // The headers of a listing, and of its 304.
@@ -83,7 +87,7 @@ func TestHeadReadsNothing(t *testing.T) {
 // The first conditional request for a page after a start finds out that there
 // are no symlinks, and is answered by the stamp already.
 func TestPageIsConfirmedAfterARestart(t *testing.T) {
-	for _, state := range []disk.State{disk.Watched, disk.Auditing} { // with the cache and without
+	for _, state := range []wire.State{wire.Watched, wire.Auditing} { // with the cache and without
 		root := t.TempDir()
 		watched(t, root, state)
 		for _, header := range [][2]string{{"If-None-Match", "ETag"}, {"If-Modified-Since", "Last-Modified"}} {
@@ -123,7 +127,7 @@ func TestTagFollowsOptions(t *testing.T) {
 	later.start()
 	require.Equal(t, "none", seen[later.get("/?txt").Header.Get("ETag")])
 	before := base.get("/?txt").Header.Get("ETag")
-	base.alterTree(func(tree *disk.Tree) { tree.Epoch++ })
+	base.alterTree(func(tree *state.Tree) { tree.Epoch++ })
 	require.Eventually(t, func() bool { return base.get("/?txt").Header.Get("Tidemark-Epoch") == "8" }, 5*time.Second, 10*time.Millisecond)
 	require.Equal(t, 200, base.get("/?txt", "If-None-Match", before).StatusCode)
 }
@@ -218,8 +222,8 @@ func TestUnwatchedNeverStale(t *testing.T) {
 
 // In every state but those in which stamps prune, the hash decides.
 func TestStatesDecideValidators(t *testing.T) {
-	for state, prunes := range map[disk.State]bool{
-		disk.Watched: true, disk.Auditing: true, disk.Degraded: false, disk.Mirrored: true, disk.Filling: false,
+	for state, prunes := range map[wire.State]bool{
+		wire.Watched: true, wire.Auditing: true, wire.Degraded: false, wire.Mirrored: true, wire.Filling: false,
 	} {
 		root := t.TempDir()
 		watched(t, root, state)
@@ -235,7 +239,7 @@ func TestStatesDecideValidators(t *testing.T) {
 // A watcher that stops is noticed, and stamps go on to prune by the checkpoint.
 func TestStateChangesAreSeen(t *testing.T) {
 	root := t.TempDir()
-	release := watched(t, root, disk.Watched)
+	release := watched(t, root, wire.Watched)
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	require.Equal(t, "watched", s.get("/?txt").Header.Get("Tidemark-State"))
@@ -249,7 +253,7 @@ func TestStateChangesAreSeen(t *testing.T) {
 func TestUnfinishedIsHot(t *testing.T) {
 	root := t.TempDir()
 	require.NoError(t, os.Mkdir(root+"/d", 0o755))
-	watched(t, root, disk.Mirrored)
+	watched(t, root, wire.Mirrored)
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	a := s.get("/d/?txt")
@@ -264,7 +268,7 @@ func TestUnfinishedIsHot(t *testing.T) {
 	defer dir.Close()
 	info, err := dir.Self()
 	require.NoError(t, err)
-	if err := dir.SetRecord(disk.Record{Stamp: info.MTime, Now: info.MTime}); err == nil {
+	if err := records.Set(dir, records.Record{Stamp: info.MTime, Now: info.MTime}); err == nil {
 		b := s.get("/d/?txt", "If-None-Match", a.Header.Get("ETag"))
 		require.Equal(t, 200, b.StatusCode, "what was hot is not what is complete")
 		require.Regexp(t, `^W/"[0-9.]*-txt-[0-9a-f]{6}"$`, b.Header.Get("ETag"))
@@ -329,7 +333,7 @@ func TestNoCacheUnwatched(t *testing.T) {
 // no stamp then.
 func TestNoCacheWithoutWatcher(t *testing.T) {
 	root := t.TempDir()
-	release := watched(t, root, disk.Watched)
+	release := watched(t, root, wire.Watched)
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	s.write("a", "1")
@@ -372,7 +376,7 @@ func TestReadingsAreShared(t *testing.T) {
 		if calls.Add(1) == 3 { // New reads the root; the first request's second look at the clock: it reads
 			<-hold
 		}
-		return disk.Now()
+		return machine.Now()
 	}}, map[string]string{"a": ""})
 	var all sync.WaitGroup
 	for range clients {

@@ -3,7 +3,7 @@ package serve
 import (
 	"sync"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // flights lets those who want one listing at one time share its making. It may be
@@ -17,7 +17,7 @@ type flights struct {
 type flightKey struct {
 	pageKey
 	e     string // tree, epoch and options
-	state disk.State
+	state wire.State
 }
 
 // lane has the makings of one listing: the one under way, and the one that will

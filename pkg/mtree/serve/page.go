@@ -17,6 +17,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // page is a listing as it is sent. All who are sent it at one time share it. It is
@@ -69,7 +70,7 @@ var errUnmade = errors.New("the making of a listing ended early")
 // all who want the same now.
 func (h *Handler) page(r *http.Request, v *view, dir *disk.Dir) (*page, error) {
 	key, time := flightKey{pageKey: v.key(), e: v.snap.e, state: v.snap.State}, pageTime{}
-	if v.snap.State == disk.Watched {
+	if v.snap.State == wire.Watched {
 		if p := h.cache.get(v.key(), v.time()); p != nil {
 			h.cfg.Stats.Cached.Add(1)
 			return p, nil
@@ -106,7 +107,7 @@ func (h *Handler) makePage(r *http.Request, v *view, dir *disk.Dir) (*page, erro
 		return nil, err
 	}
 	p := h.pageOf(v, l)
-	if proves(v, l) && v.snap.State == disk.Watched {
+	if proves(v, l) && v.snap.State == wire.Watched {
 		h.cache.put(v.key(), v.time(), p)
 	}
 	return h.pages.same(p), nil

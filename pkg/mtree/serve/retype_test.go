@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // retyping puts each of the things in turn under name, by rename, until the test
@@ -49,10 +49,10 @@ func (s *site) retyping(name string, things ...string) {
 // as absent: 22 to 69 of 600 listings were 404, of a directory that was there.
 // The same of a file by its own URL, and in bulk.
 func TestTypeChangesUnderTheReader(t *testing.T) {
-	for _, state := range []disk.State{disk.Watched, disk.Unwatched} {
+	for _, state := range []wire.State{wire.Watched, wire.Unwatched} {
 		s := publish(t, serve.Config{Root: inMemory(t), Tar: true}, map[string]string{"d/x": "file", "aim": "link", "spare/file": "file"})
-		if state == disk.Watched {
-			watched(t, s.root, disk.Watched)
+		if state == wire.Watched {
+			watched(t, s.root, wire.Watched)
 			s.start()
 		}
 		s.retyping("d/x", "file", "link")

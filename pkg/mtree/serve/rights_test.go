@@ -12,8 +12,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A 403 of a proxy completed a directory of the copy like one of serve: the two could
@@ -129,9 +130,9 @@ func TestBeyondWhatWatchHears(t *testing.T) {
 		return s.get("/?txt").Header.Get("ETag")
 	}
 	answers(200, "no stamp prunes: everything is compared")
-	release := watched(t, s.root, disk.Watched)
+	release := watched(t, s.root, wire.Watched)
 	nobodyTold := answers(403, "a watch that does not tell")
-	hears := func(far bool) { s.alterStatus(func(status *disk.Status) { status.CrossMounts = &far }) }
+	hears := func(far bool) { s.alterStatus(func(status *state.Status) { status.CrossMounts = &far }) }
 	hears(false)
 	require.Equal(t, nobodyTold, answers(403, "a watch that stays on its file system"))
 	hears(true)
@@ -140,8 +141,8 @@ func TestBeyondWhatWatchHears(t *testing.T) {
 	hears(false)
 	release()
 	require.Equal(t, nobodyTold, answers(403, "audited"))
-	s.alterTree(func(tree *disk.Tree) { tree.Role = disk.Copy })
-	s.alterStatus(func(status *disk.Status) { status.State = disk.Mirrored })
+	s.alterTree(func(tree *state.Tree) { tree.Role = state.Copy })
+	s.alterStatus(func(status *state.Status) { status.State = wire.Mirrored })
 	answers(403, "a copy")
 	require.NoError(t, s.h.Close())
 	require.Contains(t, log.String(), "run watch with --cross-mounts")

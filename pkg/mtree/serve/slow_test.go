@@ -13,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // request opens a connection on which little is received, and sends a request.
@@ -43,16 +43,16 @@ func TestSlowReadersShareOneListing(t *testing.T) {
 		require.NoError(t, os.Symlink("x", fmt.Sprintf("%s/d/%0240d", root, i)))
 	}
 	for _, test := range []struct {
-		state  disk.State
+		state  wire.State
 		target string
 	}{
-		{disk.Unwatched, "/d/?txt"}, {disk.Mirrored, "/d/?txt"}, {disk.Watched, "/d/?txt"}, {disk.Audited, "/d/?txt&since=0"},
+		{wire.Unwatched, "/d/?txt"}, {wire.Mirrored, "/d/?txt"}, {wire.Watched, "/d/?txt"}, {wire.Audited, "/d/?txt&since=0"},
 	} {
 		require.NoError(t, os.RemoveAll(root+"/.tidemark"))
 		release := func() {}
-		if test.state != disk.Unwatched {
+		if test.state != wire.Unwatched {
 			release = watched(t, root, test.state)
-			if test.state == disk.Audited {
+			if test.state == wire.Audited {
 				release()
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // status is the answer to /?status. It names no path of this host.
@@ -15,14 +15,14 @@ type status struct {
 	Protocol   int          `json:"protocol"`
 	Tree       string       `json:"tree,omitempty"`
 	Epoch      uint64       `json:"epoch"`
-	State      disk.State   `json:"state"`
+	State      wire.State   `json:"state"`
 	Root       mtree.Stamp  `json:"root"`
 	Now        mtree.Stamp  `json:"now"`
 	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"`
 	Lag        *float64     `json:"lag,omitempty"`      // seconds since the checkpoint
 	Upstream   []hop        `json:"upstream,omitempty"` // of a copy: its source, the source of that, ...
 	Path       string       `json:"path,omitempty"`     // which directory of the tree this is
-	Runs       []disk.Run   `json:"runs,omitempty"`     // of its watch, the latest last
+	Runs       []wire.Run   `json:"runs,omitempty"`     // of its watch, the latest last
 	Waiting    int64        `json:"waiting"`            // long polls
 }
 

@@ -10,7 +10,10 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // stamp sets the mtime of a directory or file, as watch does: the mtime alone,
@@ -76,7 +79,7 @@ func TestWaitWakes(t *testing.T) {
 			s.waiting(1)
 			begun := time.Now()
 			s.write("d/b", "2")
-			s.stamp("d", disk.Now())
+			s.stamp("d", machine.Now())
 			a := <-done
 			require.Less(t, time.Since(begun), wakeLimit)
 			require.Equal(t, 200, a.StatusCode)
@@ -114,7 +117,7 @@ func TestWaitWakesForStampsOnly(t *testing.T) {
 // bell is armed before the stamps are compared.
 func TestWaitMissesNothing(t *testing.T) {
 	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
-	now := disk.Now()
+	now := machine.Now()
 	for i := range 200 {
 		tag := s.get("/?txt").Header.Get("ETag")
 		done := make(chan answer)
@@ -150,17 +153,17 @@ func TestWaitIsBounded(t *testing.T) {
 // A watcher that dies is told to those who wait: their directory says nothing.
 func TestWaitTellsTheState(t *testing.T) {
 	cfg := serve.Config{Root: t.TempDir(), Stats: &serve.Stats{}}
-	release := watched(t, cfg.Root, disk.Watched)
+	release := watched(t, cfg.Root, wire.Watched)
 	dir, err := disk.OpenRoot(cfg.Root)
 	require.NoError(t, err)
 	defer dir.Close()
-	m, err := disk.OpenMarker(dir, "")
+	m, err := state.OpenMarker(dir, "")
 	require.NoError(t, err)
 	defer m.Close()
 	status, err := m.CreateStatus()
 	require.NoError(t, err)
 	defer status.Close()
-	require.NoError(t, status.Write(disk.Status{State: disk.Watched})) // no checkpoint yet
+	require.NoError(t, status.Write(state.Status{State: wire.Watched})) // no checkpoint yet
 	s := &site{T: t, root: cfg.Root, cfg: cfg}
 	s.start()
 	a := s.get("/?txt")
@@ -185,7 +188,7 @@ func TestWaitersAreNotWokenTooOften(t *testing.T) {
 	// One waiter that nothing satisfies keeps the bell, and its time, alive.
 	go func() { _ = s.get("/?txt&wait=40", "If-None-Match", "*") }()
 	s.waiting(1)
-	now := disk.Now()
+	now := machine.Now()
 	done := make(chan answer)
 	go func() { done <- s.get("/?txt&wait=40", "If-None-Match", first) }()
 	s.waiting(2)

@@ -13,6 +13,10 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Directories that refuse their time, or cannot be read: .tidemark/stamps and
@@ -34,7 +38,7 @@ func as(t *testing.T, root, backend string, rights ...string) *running {
 	t.Cleanup(p.kill)
 	require.Eventually(t, func() bool {
 		s := r.status()
-		return s.Status.PID == cmd.Process.Pid && s.State != disk.Auditing && s.State != disk.Unwatched
+		return s.Status.PID == cmd.Process.Pid && s.State != wire.Auditing && s.State != wire.Unwatched
 	}, deadline, time.Millisecond, r.log)
 	return r
 }
@@ -97,14 +101,14 @@ func TestARefusalIsToldApart(t *testing.T) {
 		require.Equal(t, 1, r.status().Status.Stamps)
 		require.Equal(t, int64(1), r.config.Stats.Apart.Load())
 		checkpoint := *r.status().Status.Checkpoint
-		clock.ahead.Store(int64(6 * lookBack))
+		clock.ahead.Store(int64(6 * stamprule.LookBack))
 		write(t, filepath.Join(root, "b/g"), "elsewhere")
 		r.sync()
 		seen.fresh("elsewhere", "b")
 		require.Eventually(t, func() bool {
 			write(t, filepath.Join(root, "b/g"), "all is published, so the checkpoint moves")
 			r.sync()
-			return r.status().Status.Checkpoint.Sub(checkpoint) > 3*lookBack
+			return r.status().Status.Checkpoint.Sub(checkpoint) > 3*stamprule.LookBack
 		}, deadline, time.Millisecond)
 
 		before := stampOf(t, root, "a/fixed")
@@ -131,7 +135,7 @@ func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 	write(t, filepath.Join(fixed, "f"), "two")
 	must(t, Once(t.Context(), Config{Root: root}))
 	r := &running{t: t, root: root}
-	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, wire.Audited, r.status().State)
 	require.Equal(t, 1, r.status().Status.Stamps)
 	must(t, Once(t.Context(), Config{Root: root, Now: later}))
 	before := stamps(t, root)
@@ -166,7 +170,7 @@ func TestKilledWhileARefusalIsTold(t *testing.T) {
 	for i := range 10 {
 		p := startProcess(t, root, "auto", r.log)
 		if i%2 == 0 {
-			r.await(disk.Watched)
+			r.await(wire.Watched)
 		}
 		write(t, filepath.Join(fixed, "f"), fmt.Sprint(i))
 		if i%3 == 0 {
@@ -209,7 +213,7 @@ func TestWhatRefusedMoves(t *testing.T) {
 	require.Len(t, toldApart(t, root).Stamps, 2)
 	must(t, os.RemoveAll(in("b/theirs")))
 	r.sync()
-	require.Equal(t, disk.Watched, r.status().State)
+	require.Equal(t, wire.Watched, r.status().State)
 }
 
 // .tidemark may go and come back; an old file in its place is not believed.
@@ -239,7 +243,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 		}, deadline, time.Millisecond)
 		require.Equal(t, told, toldApart(t, root))
 	}
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 
 	// While nobody watches: continuity is in doubt, and everything is stamped.
 	r.stop()
@@ -266,12 +270,12 @@ func TestUnwrittenStamps(t *testing.T) {
 	t.Cleanup(func() { _ = exec.Command("chattr", "-i", marker).Run() })
 	seen := logStamps(t, root)
 	write(t, filepath.Join(fixed, "f"), "two")
-	r.await(disk.Degraded)
+	r.await(wire.Degraded)
 	require.True(t, seen.seen["a/fixed"][stampOf(t, root, "a/fixed")])
 	seen.note()
 	chattr(t, "-i", marker)
 	audits <- struct{}{}
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	seen.fresh("told late", "a/fixed")
 }
 
@@ -300,7 +304,7 @@ func TestTooManyToTell(t *testing.T) {
 	must(t, err)
 	defer w.close()
 	w.trouble.begin()
-	for i := range disk.MaxUnread {
+	for i := range state.MaxUnread {
 		require.True(t, w.trouble.cannotRead(fmt.Sprint(i), uint64(i), os.ErrPermission))
 	}
 	require.Empty(t, w.trouble.what())
@@ -309,21 +313,21 @@ func TestTooManyToTell(t *testing.T) {
 	w.trouble.audited(1)
 	require.Contains(t, w.trouble.what(), "too many")
 	w.trouble.begin()
-	require.Len(t, w.trouble.audited(1), disk.MaxUnread)
+	require.Len(t, w.trouble.audited(1), state.MaxUnread)
 	require.Empty(t, w.trouble.what())
 
-	for i := range disk.MaxStamps {
+	for i := range state.MaxStamps {
 		w.trouble.refuse(fmt.Sprint(i), disk.Node{Ino: uint64(i)}, w.floor, os.ErrPermission)
 	}
 	require.Empty(t, w.trouble.what())
 	w.trouble.refuse("one more", disk.Node{Ino: 1 << 40}, w.floor, os.ErrPermission)
 	require.Contains(t, w.trouble.what(), "too many")
 	w.keep()
-	require.Len(t, w.trouble.retry(), disk.MaxStamps)
+	require.Len(t, w.trouble.retry(), state.MaxStamps)
 	left, err := w.marker.ReadApart()
 	must(t, err)
-	require.Len(t, left.Stamps, disk.MaxStamps)
-	require.Len(t, left.Unread, disk.MaxUnread, "opened, for what is above them was not stamped")
+	require.Len(t, left.Stamps, state.MaxStamps)
+	require.Len(t, left.Unread, state.MaxUnread, "opened, for what is above them was not stamped")
 }
 
 // A directory that could not be read made the whole tree degraded. It is not
@@ -335,7 +339,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 		theirs := filepath.Join(root, "a/theirs")
 		r := as(t, root, backend, user...)
 		state := r.status().State
-		require.NotEqual(t, disk.Degraded, state)
+		require.NotEqual(t, wire.Degraded, state)
 		require.Contains(t, toldApart(t, root).Unread, "a/theirs")
 		seen := logStamps(t, root)
 		write(t, filepath.Join(theirs, "deep/f"), "two")
@@ -401,7 +405,7 @@ func TestKilledBeforeWhatIsAboveIsStamped(t *testing.T) {
 	w.trouble.cannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
 	w.trouble.audited(4)
 	w.keep()
-	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), disk.ErrUnread)
+	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), state.ErrUnread)
 	must(t, toldApart(t, root).Vouched(w.root, "a/beside"))
 	w.apart.open("a/d")
 	w.keep()
@@ -439,7 +443,7 @@ func TestOnceWithoutRights(t *testing.T) {
 	write(t, filepath.Join(fixed, "f"), "two")
 	must(t, Once(t.Context(), Config{Root: root}))
 	r := &running{t: t, root: root}
-	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, wire.Audited, r.status().State)
 }
 
 func inodeOf(t *testing.T, root, path string) uint64 {
@@ -462,7 +466,7 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 		if begun.Load() && stampOf(t, root, "a") != before && len(toldApart(t, root).Stamps) == 0 {
 			late.Store(true)
 		}
-		return disk.Now()
+		return machine.Now()
 	}
 	r := start(t, Config{Root: root, Now: untold})
 	r.sync()
@@ -474,7 +478,7 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 	require.Eventually(t, func() bool { told = time.Now(); return r.status().Status.Stamps == 1 }, deadline, time.Millisecond)
 	require.Equal(t, before, stampOf(t, root, "a"))
 	require.Eventually(t, func() bool { return stampOf(t, root, "a") != before }, deadline, time.Millisecond)
-	require.Greater(t, time.Since(told), disk.StatusAge)
+	require.Greater(t, time.Since(told), state.StatusAge)
 	r.sync()
 	require.False(t, late.Load())
 }

@@ -10,12 +10,11 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
-
-// lookBack is how far before the checkpoint a ctime still counts as a change:
-// the times of a long write are set at its start.
-const lookBack = 10 * time.Second
 
 // grounds is what an audit goes by.
 type grounds struct {
@@ -96,7 +95,7 @@ func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding
 	a.stack = []*visit{{greatest: mtree.MinStamp}}
 	workers, work := min(runtime.GOMAXPROCS(0), 8), a.work
 	if g.slow {
-		workers, work = 1, func() { disk.AfterOthers(a.work) }
+		workers, work = 1, func() { machine.AfterOthers(a.work) }
 	}
 	stop := context.AfterFunc(ctx, a.wakeAll)
 	defer stop()
@@ -202,7 +201,7 @@ func (a *audit) open(v *visit) (err error) {
 	if errors.Is(err, notify.ErrGone) {
 		return dir.Close()
 	}
-	if err == nil && v.parent != nil && dir.IsLiveTree() {
+	if err == nil && v.parent != nil && state.IsLiveTree(dir) {
 		a.border(v, info)
 		return dir.Close() // armed all the same: its watcher may end
 	}
@@ -254,9 +253,9 @@ func (a *audit) opens(v *visit) bool {
 func (a *audit) border(v *visit, info disk.Info) {
 	a.borders.note(v.path())
 	now := a.Now()
-	v.parent.raise(past(info.MTime, info.CTime, now))
+	v.parent.raise(stamprule.Past(info.MTime, info.CTime, now))
 	if !info.CTime.Before(a.since) {
-		a.report(finding{path: v.parent.path(), mtime: past(info.MTime, mtree.MinStamp, now), ctime: past(info.CTime, mtree.MinStamp, now)})
+		a.report(finding{path: v.parent.path(), mtime: stamprule.Past(info.MTime, mtree.MinStamp, now), ctime: stamprule.Past(info.CTime, mtree.MinStamp, now)})
 	}
 }
 
@@ -264,11 +263,11 @@ func (a *audit) border(v *visit, info disk.Info) {
 func (a *audit) list(v *visit) error {
 	now := a.Now()
 	f := finding{mtime: mtree.MinStamp, ctime: mtree.MinStamp}
-	if v.info.CTime.Add(ctimeLag).Before(now) { // else a change to come may show the same
+	if v.info.CTime.Add(stamprule.CtimeLag).Before(now) { // else a change to come may show the same
 		v.judged = v.info.CTime
 	}
 	changed := a.judgeSelf(v, now)
-	v.raise(past(v.info.MTime, v.info.CTime, now))
+	v.raise(stamprule.Past(v.info.MTime, v.info.CTime, now))
 	var below []*visit
 	err := v.dir.ScanStat(func(name []byte, info disk.Info) error {
 		if a.passes(v, name, info) {
@@ -279,11 +278,11 @@ func (a *audit) list(v *visit) error {
 			return nil
 		}
 		a.files.Add(1)
-		v.raise(past(info.MTime, info.CTime, now))
+		v.raise(stamprule.Past(info.MTime, info.CTime, now))
 		if a.judge(v, info) {
 			changed = true
-			f.mtime = mtree.Later(f.mtime, past(info.MTime, mtree.MinStamp, now))
-			f.ctime = mtree.Later(f.ctime, past(info.CTime, mtree.MinStamp, now))
+			f.mtime = mtree.Later(f.mtime, stamprule.Past(info.MTime, mtree.MinStamp, now))
+			f.ctime = mtree.Later(f.ctime, stamprule.Past(info.CTime, mtree.MinStamp, now))
 		}
 		return nil
 	})
@@ -316,7 +315,7 @@ func (a *audit) judgeSelf(v *visit, now mtree.Stamp) bool {
 	switch {
 	case a.all:
 		return true
-	case !v.info.CTime.Before(a.since) && !a.left.stayed(v.dir, v.info):
+	case !v.info.CTime.Before(a.since) && !a.ownWrites.Stayed(v.dir, v.info):
 		v.arrived = v.parent != nil
 		return true
 	case v.arrived:

@@ -6,6 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
 // By what an audit takes a directory for changed: an entry's ctime at or after
@@ -37,10 +39,10 @@ func TestGroundsOfADirectory(t *testing.T) {
 	must(t, err)
 	defer dir.Close()
 	shows := selfOf(t, dir)
-	w := &watcher{left: newLeftovers(nil, nil, at(0))}
+	w := &watcher{ownWrites: ownwrites.New(nil, nil, at(0))}
 	child := func(info disk.Info) *visit { return &visit{parent: &visit{}, dir: dir, info: info} }
 	old := grounds{since: shows.CTime.Add(1), floor: at(0)}
-	now := disk.Now()
+	now := machine.Now()
 
 	v := child(shows)
 	require.False(t, (&audit{watcher: w, grounds: old}).judgeSelf(v, now), "nothing since the checkpoint")
@@ -62,7 +64,7 @@ func TestGroundsOfADirectory(t *testing.T) {
 	published := old
 	published.floor = ahead.MTime
 	require.False(t, (&audit{watcher: w, grounds: published}).judgeSelf(child(ahead), now), "our own, from a floor ahead")
-	w.left.put(shows, proven, true)
+	w.ownWrites.Put(shows, ownwrites.Proven, true)
 	v = child(shows)
 	require.False(t, (&audit{watcher: w, grounds: recent}).judgeSelf(v, now), "what our last batch left")
 	require.False(t, v.arrived)

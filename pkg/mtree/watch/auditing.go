@@ -9,7 +9,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
 )
 
 const (
@@ -75,7 +76,7 @@ func (g grounds) with(h grounds) grounds {
 }
 
 func (a *auditing) start(w *watcher, g grounds) {
-	g.start = w.clock.now()
+	g.start = w.clock.Now()
 	w.abandonFloor(&g)
 	g.floor = w.floor
 	a.running, a.current = true, g
@@ -113,10 +114,10 @@ func (w *watcher) ground(reason string) grounds {
 	known := w.known()
 	switch {
 	case known != nil:
-		g.since, g.before = known.Add(-lookBack), *known
+		g.since, g.before = known.Add(-stamprule.LookBack), *known
 	case w.audits.running:
 		current := w.audits.current
-		g.since, g.before = mtree.Earlier(current.since, current.start.Add(-lookBack)), current.before
+		g.since, g.before = mtree.Earlier(current.since, current.start.Add(-stamprule.LookBack)), current.before
 	}
 	if w.status.Audit != nil {
 		g.before = *w.status.Audit
@@ -149,7 +150,7 @@ func (w *watcher) settles() bool { return !w.audits.running && !w.audits.owed }
 // abandonFloor gives up a floor that lies far ahead of the clock: stamps start
 // again from the clock, which readers must be told.
 func (w *watcher) abandonFloor(g *grounds) {
-	now := w.clock.now()
+	now := w.clock.Now()
 	if w.floor.Sub(now) <= floorAhead {
 		return
 	}
@@ -184,7 +185,7 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 	next := w.audits.next
 	w.audits.next = nil
 	if next != nil && next.loss { // while it ran: it proves nothing
-		w.left.judged(false)
+		w.ownWrites.EndAudit(false)
 		w.audits.start(w, *next)
 		return nil
 	}
@@ -233,33 +234,33 @@ func (w *watcher) vouch(r report) {
 	if !w.trouble.forgotten() {
 		w.audits.swept = &r.start
 	}
-	w.left.judged(!w.trouble.forgotten())
+	w.ownWrites.EndAudit(!w.trouble.forgotten())
 	if all {
 		w.status.Audit = &r.start
 		w.reach(r.start)
 		w.saveLeft()
 	}
 	if w.backend == "none" {
-		w.left.age(r.start) // no events of our own writes are to come
+		w.ownWrites.Age(r.start) // no events of our own writes are to come
 	}
 }
 
 // state is what is published of the tree now. The first audit of all gives
 // directories their first stamps: until it is done none prunes.
-func (w *watcher) state() disk.State {
+func (w *watcher) state() wire.State {
 	switch {
 	case w.unstamped:
-		return disk.Unwatched
-	case w.audits.owed && w.status.State == disk.Degraded:
-		return disk.Degraded
+		return wire.Unwatched
+	case w.audits.owed && w.status.State == wire.Degraded:
+		return wire.Degraded
 	case w.audits.owed:
-		return disk.Auditing
+		return wire.Auditing
 	case w.trouble.what() != "":
-		return disk.Degraded
+		return wire.Degraded
 	case w.backend == "none":
-		return disk.Audited
+		return wire.Audited
 	}
-	return disk.Watched
+	return wire.Watched
 }
 
 // announce says in one line that the tree is watched.
@@ -278,7 +279,7 @@ func (w *watcher) schedule(r report) {
 	switch {
 	case w.backend == "none":
 		pause = min(pause, max(minAuditPause, auditPace*r.elapsed))
-	case w.status.State == disk.Degraded:
+	case w.status.State == wire.Degraded:
 		pause = min(pause, max(minDeafPause, auditPace*r.elapsed))
 	}
 	w.audits.timer.Reset(pause)

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // borders are the directories below the root in which another watch or mirror
@@ -50,7 +51,7 @@ func (b *borders) note(path string) {
 	b.stats.Borders.Store(int64(len(b.live)))
 	if !b.said[path] && len(b.said) < maxBorders {
 		b.said[path] = true
-		b.log.Info("another watch or mirror runs here: nothing below is stamped by this one", "path", dirLine(path))
+		b.log.Info("another watch or mirror runs here: nothing below is stamped by this one", "path", mtree.DirPath(path))
 	}
 }
 
@@ -118,7 +119,7 @@ func (w *watcher) lookAtBorders(ctx context.Context) error {
 	for _, path := range paths {
 		dir, err := w.root.OpenDirPath(path, w.CrossMounts)
 		if err == nil {
-			live := dir.IsLiveTree()
+			live := state.IsLiveTree(dir)
 			_ = dir.Close()
 			if live {
 				continue

@@ -12,7 +12,7 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 )
 
 // TestEveryChangeIsFresh holds W1: after each kind of change the directories
@@ -100,7 +100,7 @@ func everyChangeIsFresh(t *testing.T, place, backend string) {
 		require.Equal(t, r.sync(), stampOf(t, root, "."))
 		seen.fresh(c.name, c.dir)
 		seen.note()
-		require.False(t, stampOf(t, root, ".").After(disk.Now().Add(granule)), "%s: the root is ahead of the clock", c.name)
+		require.False(t, stampOf(t, root, ".").After(machine.Now().Add(granule)), "%s: the root is ahead of the clock", c.name)
 	}
 	require.Zero(t, r.config.Stats.Losses.Load())
 }
@@ -205,34 +205,4 @@ func testArrivedIsStampedThroughout(t *testing.T, backend string) {
 	r.sync()
 	seen.fresh("mv next current", "current/sub/deep")
 	seen.fresh("mv current old", "old/sub/deep")
-}
-
-// A change of mode just before our own write of the directory's time is no
-// write of ours.
-func TestOwnWriteIsToldFromOthers(t *testing.T) {
-	root := newTree(t, "d/")
-	dir, err := disk.OpenRoot(filepath.Join(root, "d"))
-	must(t, err)
-	defer dir.Close()
-	l := newLeftovers(nil, nil, at(0))
-	must(t, dir.SetTime(at(1_000_000_000)))
-	info, err := dir.Self()
-	must(t, err)
-	l.put(info, proven, true)
-	require.True(t, l.untouched(dir, info))
-	for _, change := range []func() error{
-		func() error { return os.Chtimes(filepath.Join(root, "d"), time.Time{}, day(2001)) },
-		func() error { return os.Chmod(filepath.Join(root, "d"), 0o700) },
-	} {
-		must(t, change())
-		now, err := dir.Self()
-		must(t, err)
-		require.False(t, l.untouched(dir, now))
-		l.put(now, proven, true)
-		require.True(t, l.untouched(dir, now))
-	}
-	other := info
-	other.Mode = 0o711
-	l.put(info, proven, true)
-	require.False(t, l.shows(other), "the same tick on a kernel with coarse times")
 }

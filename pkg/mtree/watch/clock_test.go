@@ -10,7 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
 )
 
 // tellOfAStep makes the kernel tell everybody that the clock was set, by a
@@ -35,7 +38,7 @@ func TestStepIsNoticedAtOnce(t *testing.T) {
 	clock.ahead.Store(int64(-time.Hour))
 	tellOfAStep(t)
 	require.Eventually(t, func() bool { return r.status().Tree.Epoch > epoch }, deadline, time.Millisecond)
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	seen.fresh("set back", "a/b")
 }
 
@@ -47,10 +50,10 @@ func TestClockSetBackWhileDown(t *testing.T) {
 	r := &running{t: t, root: root}
 	for back, raised := range map[time.Duration]bool{0: false, time.Second: false, time.Minute: true} {
 		epoch := r.status().Tree.Epoch
-		editStatus(t, root, func(s *disk.Status) {
+		editStatus(t, root, func(s *state.Status) {
 			s.Up -= time.Hour
 			*s.Updated = s.Updated.Add(back - time.Hour)
-			*s.Checkpoint = s.Updated.Add(-ctimeLag)
+			*s.Checkpoint = s.Updated.Add(-stamprule.CtimeLag)
 		})
 		start(t, Config{Root: root}).stop()
 		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)
@@ -84,7 +87,7 @@ func TestClockStepsWhileWatching(t *testing.T) {
 					r.sync()
 					require.Eventually(t, func() bool { return r.status().Tree.Epoch > epoch == back }, deadline, time.Millisecond, about)
 					epoch = r.status().Tree.Epoch
-					r.await(disk.Watched)
+					r.await(wire.Watched)
 					seen.fresh(about, "a/b")
 					seen.note()
 					must(t, os.Remove(filepath.Join(root, "a/b/f")))
@@ -92,7 +95,7 @@ func TestClockStepsWhileWatching(t *testing.T) {
 					seen.fresh(about+", deleted", "a/b")
 					seen.note()
 					require.False(t, r.status().Status.Checkpoint.After(clock.now()), about)
-					require.False(t, stampOf(t, root, ".").After(disk.Now().Add(max(ahead, 0)+floorAhead)), about)
+					require.False(t, stampOf(t, root, ".").After(machine.Now().Add(max(ahead, 0)+floorAhead)), about)
 				}
 				r.stop()
 				r = start(t, Config{Root: root, Now: clock.now})

@@ -15,7 +15,7 @@ import (
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What watch does where it cannot have its way: other file systems, missing
@@ -82,7 +82,7 @@ func TestWithoutCapabilities(t *testing.T) {
 		root := newTree(t, "a/b/f = one")
 		r := as(t, root, "auto", "--bounding-set", "-"+missing, "--inh-caps", "-"+missing)
 		require.Equal(t, "inotify", r.status().Status.Backend, missing)
-		require.Equal(t, disk.Watched, r.status().State, missing)
+		require.Equal(t, wire.Watched, r.status().State, missing)
 		r.logs(`backend=fanotify why=`)
 		r.logs("operation not permitted")
 		seen := logStamps(t, root)
@@ -106,7 +106,7 @@ func TestAsAnotherOwner(t *testing.T) {
 	write(t, filepath.Join(root, "theirs/below/f"), "two")
 	r.sync()
 	r.logs("path=theirs/")
-	require.Equal(t, disk.Watched, r.status().State)
+	require.Equal(t, wire.Watched, r.status().State)
 	seen.fresh("theirs", "theirs/below")
 	seen.note()
 	write(t, filepath.Join(root, "ours/f"), "two")
@@ -137,7 +137,7 @@ func TestReadOnly(t *testing.T) {
 		write(t, filepath.Join(root, "a/f"), "two")
 		r.sync()
 		seen.fresh(backend, "a")
-		r.await(disk.Watched)
+		r.await(wire.Watched)
 		r.stop()
 		testfs.Run(t, "mount", "-o", "remount,ro", place)
 		err := Run(t.Context(), Config{Root: root, Backend: backend})
@@ -182,7 +182,7 @@ func TestCrossMounts(t *testing.T) {
 				write(t, filepath.Join(at, "x/y/f"), string(rune('0'+i)))
 			}
 			r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
-			require.NotEqual(t, disk.Degraded, r.status().State, r.log)
+			require.NotEqual(t, wire.Degraded, r.status().State, r.log)
 			seen := logStamps(t, root)
 			for range 3 {
 				for _, dir := range []string{"m/mkfs.ext4/x/y", "m/mkfs.btrfs/x/y"} {
@@ -217,7 +217,7 @@ func TestUnmount(t *testing.T) {
 	require.Eventually(t, func() bool { return r.config.Stats.Losses.Load() > 0 }, deadline, time.Millisecond)
 	r.sync()
 	require.Contains(t, r.log.String(), "unmounted")
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	write(t, filepath.Join(root, "a/f"), "two")
 	r.sync()
 	seen.fresh("the rest", "a")
@@ -276,7 +276,7 @@ func TestCleaned(t *testing.T) {
 		} {
 			seen := logStamps(t, root)
 			testfs.Run(t, clean[0], clean[1:]...)
-			require.Eventually(t, func() bool { return r.status().State == disk.Watched }, deadline, time.Millisecond)
+			require.Eventually(t, func() bool { return r.status().State == wire.Watched }, deadline, time.Millisecond)
 			write(t, filepath.Join(root, "a/f"), clean[0])
 			r.sync()
 			seen.fresh(clean[0], "a")

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testfs"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 func inMemory(t testing.TB) string {
@@ -175,7 +175,7 @@ func TestOnFUSE(t *testing.T) {
 			behind, root := fuse(t)
 			r := start(t, Config{Root: root, Backend: backend})
 			require.Equal(t, "none", r.status().Status.Backend)
-			require.Equal(t, disk.Audited, r.status().State)
+			require.Equal(t, wire.Audited, r.status().State)
 			if backend == "auto" {
 				require.Contains(t, r.log.String(), "FUSE sends no events")
 			}
@@ -233,7 +233,7 @@ func TestPlaceholderInASnapshot(t *testing.T) {
 			r.sync()
 		}
 		require.Equal(t, before, r.config.Stats.Stamped.Load(), r.log)
-		require.Equal(t, disk.Watched, r.status().State)
+		require.Equal(t, wire.Watched, r.status().State)
 	}
 	touched()
 	must(t, os.Mkdir(filepath.Join(root, "d"), 0o755))

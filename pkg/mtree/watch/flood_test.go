@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // TestFloodWhileStopped: 200,000 files made while watch is stopped are more than
@@ -38,7 +38,7 @@ func TestFloodWhileStopped(t *testing.T) {
 		}
 		must(t, os.MkdirAll(filepath.Join(root, "new/deep"), 0o755))
 		must(t, p.cmd.Process.Signal(syscall.SIGCONT))
-		require.Eventually(t, func() bool { return r.status().State == disk.Auditing }, deadline, 100*time.Microsecond, r.log)
+		require.Eventually(t, func() bool { return r.status().State == wire.Auditing }, deadline, 100*time.Microsecond, r.log)
 		p.ready(r)
 		require.Contains(t, r.log.String(), "overflowed (fs."+backend+".max_queued_events is ")
 		for dir := range seen.seen {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/internal/testfs"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // byHandle is a file that is opened as the kernel's NFS server does.
@@ -64,7 +64,7 @@ func TestWrittenByHandle(t *testing.T) {
 				t.Helper()
 				r.sync()
 				seen.fresh(what, "a/b")
-				r.await(disk.Watched)
+				r.await(wire.Watched)
 				seen.note()
 			}
 			uncache(t, dir)

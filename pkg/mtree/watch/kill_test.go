@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // TestMain runs a watcher or a churner instead of the tests where it is told
@@ -110,7 +110,7 @@ func (p *process) ready(r *running) {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
 		s := r.status()
-		return s.Status.PID == p.cmd.Process.Pid && (s.State == disk.Watched || s.State == disk.Audited)
+		return s.Status.PID == p.cmd.Process.Pid && (s.State == wire.Watched || s.State == wire.Audited)
 	}, deadline, time.Millisecond, r.log)
 }
 
@@ -120,7 +120,7 @@ func TestOwnEventsByPID(t *testing.T) {
 	root := newTree(t, "a/b/f = x")
 	r := &running{t: t, root: root, log: new(logged)}
 	startProcess(t, root, "fanotify", r.log)
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	seen := logStamps(t, root)
 	must(t, os.Chmod(root+"/a/b", 0o700))
 	r.sync()

@@ -11,7 +11,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
 // A rename just before our write leaves no trace but its event. Until a Take
@@ -23,28 +25,28 @@ func TestOurWriteHidesARename(t *testing.T) {
 	must(t, err)
 	defer dir.Close()
 	shows := selfOf(t, dir)
-	arrived := func(l *leftovers) bool {
+	arrived := func(l *ownwrites.Memory) bool {
 		v := &visit{parent: &visit{}, dir: dir, info: shows}
-		a := &audit{watcher: &watcher{left: l}, grounds: grounds{since: shows.CTime, floor: at(0)}}
-		return a.judgeSelf(v, disk.Now()) && v.arrived
+		a := &audit{watcher: &watcher{ownWrites: l}, grounds: grounds{since: shows.CTime, floor: at(0)}}
+		return a.judgeSelf(v, machine.Now()) && v.arrived
 	}
-	l := newLeftovers(nil, nil, at(0))
-	l.put(shows, unproven, true)
-	require.True(t, l.untouched(dir, shows), "our own event is known at once")
+	l := ownwrites.New(nil, nil, at(0))
+	l.Put(shows, ownwrites.Unproven, true)
+	require.True(t, l.Untouched(dir, shows), "our own event is known at once")
 	require.True(t, arrived(l))
-	require.True(t, l.confirm(true), "it waits for a Take")
+	require.True(t, l.EndTake(true), "it waits for a Take")
 	require.True(t, arrived(l))
-	l.take()
-	require.True(t, l.untouched(dir, shows))
+	l.BeginTake()
+	require.True(t, l.Untouched(dir, shows))
 	require.True(t, arrived(l), "what the Take told of is not published yet")
-	l.confirm(true)
+	l.EndTake(true)
 	require.False(t, arrived(l))
 
-	l = newLeftovers(nil, nil, at(0))
-	l.put(shows, unproven, true)
-	l.take()
-	l.lost()
-	l.confirm(true)
+	l = ownwrites.New(nil, nil, at(0))
+	l.Put(shows, ownwrites.Unproven, true)
+	l.BeginTake()
+	l.Lost()
+	l.EndTake(true)
 	require.True(t, arrived(l))
 }
 
@@ -107,7 +109,7 @@ func TestStampedInTheTickOfTheChange(t *testing.T) {
 			shows := selfOf(t, dir)
 			must(t, dir.Close())
 			require.NotEqual(t, shows.CTime, shows.MTime)
-			require.True(t, w.left.shows(shows), "known as ours")
+			require.True(t, w.ownWrites.Shows(shows), "known as ours")
 		}
 	}
 }

@@ -11,7 +11,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
+	"tidemark/pkg/mtree/wire"
 )
 
 // settling is the batch that is being gathered.
@@ -38,11 +40,11 @@ func (w *watcher) run(ctx context.Context) error {
 	w.audits.begin(ctx, w)
 	err := w.loop(ctx)
 	w.audits.end()
-	w.hook.stop(w)
+	w.hook.Stop()
 	if err == nil {
 		err = w.finish(ctx)
 	}
-	_, unprinted := w.endPrinting(printGrace)
+	_, unprinted := w.printer.Close(trigger.Grace)
 	return cmp.Or(err, unprinted)
 }
 
@@ -83,10 +85,10 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 			err = w.stepped(ctx)
 		case <-mounts:
 			err = w.remounted(ctx)
-		case <-w.retryHook:
-			w.hook.next(w)
-		case failed := <-w.hook.done:
-			w.hook.ended(w, failed)
+		case <-w.hook.Retry():
+			w.hook.Next()
+		case failed := <-w.hook.Done():
+			w.hook.Ended(failed)
 		}
 	}
 	return err
@@ -94,7 +96,7 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 
 // stepped reads the clock that somebody set: back is a loss, at once.
 func (w *watcher) stepped(ctx context.Context) error {
-	if w.clock.now(); !w.clock.setBack {
+	if w.clock.Now(); !w.clock.SetBack() {
 		return nil
 	}
 	return w.settled(ctx)
@@ -124,16 +126,16 @@ func (w *watcher) quiet(ctx context.Context) error {
 func (w *watcher) settled(ctx context.Context) error {
 	w.batch.timer.Stop()
 	w.batch.open = false
-	if w.clock.now(); !w.clock.setBack { // else the floor is a matter for the audit
+	if w.clock.Now(); !w.clock.SetBack() { // else the floor is a matter for the audit
 		w.pause(ctx)
 	}
 	began := time.Now()
 	defer func() { w.batch.cost = time.Since(began) }()
-	read := w.clock.now()
-	if w.clock.setBack {
+	read := w.clock.Now()
+	if w.clock.SetBack() {
 		w.lose("the clock was set back", true)
 	}
-	w.left.take()
+	w.ownWrites.BeginTake()
 	taken := w.source.Take()
 	w.Stats.Events.Add(int64(taken.Events))
 	if taken.RootGone {
@@ -142,11 +144,11 @@ func (w *watcher) settled(ctx context.Context) error {
 		}
 	}
 	if taken.Lost != "" {
-		w.left.lost()
+		w.ownWrites.Lost()
 		w.lose(taken.Lost, false)
 	}
 	if taken.Drained {
-		w.left.age(read)
+		w.ownWrites.Age(read)
 	}
 	if err := w.lookAtMounts(); err != nil { // behind Take: a --sync covers what was mounted before it
 		return err
@@ -160,7 +162,7 @@ func (w *watcher) settled(ctx context.Context) error {
 	if err := w.write(&b); err != nil {
 		return err
 	}
-	if taken.Drained && w.backend != "none" && w.settles() && w.left.confirm(w.trouble.hears()) {
+	if taken.Drained && w.backend != "none" && w.settles() && w.ownWrites.EndTake(w.trouble.hears()) {
 		w.gather() // one more Take
 	}
 	if taken.Drained && w.sound() {
@@ -186,9 +188,9 @@ func (w *watcher) found(ctx context.Context, findings []finding) error {
 
 // pause waits until the least new stamp is at most the next granule of the
 // clock: a file system that stores whole seconds has one new stamp a second. It
-// need not be reached: a stamp is not to equal what the kernel sets (rule.stamp).
+// need not be reached: a stamp is not to equal what the kernel sets (stamprule.Rule.Stamp).
 func (w *watcher) pause(ctx context.Context) {
-	least := rule{w.floor, w.granule}.least()
+	least := stamprule.Rule{Floor: w.floor, Granule: w.granule}.Least()
 	wait := least.Sub(w.Now().Floor(w.granule).Add(w.granule))
 	if wait <= 0 {
 		return
@@ -226,7 +228,7 @@ func (w *watcher) write(b *batch) error {
 
 // saveLeft notes for the next start what was stamped.
 func (w *watcher) saveLeft() {
-	if err := w.left.save(); err != nil {
+	if err := w.ownWrites.Save(); err != nil {
 		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "err", err)
 	}
 }
@@ -234,7 +236,7 @@ func (w *watcher) saveLeft() {
 // reach moves the checkpoint: read was taken before the queue was found empty,
 // and all that was in it is published.
 func (w *watcher) reach(read mtree.Stamp) {
-	at := read.Add(-ctimeLag).Floor(w.granule)
+	at := read.Add(-stamprule.CtimeLag).Floor(w.granule)
 	if w.status.Checkpoint == nil || at.After(*w.status.Checkpoint) {
 		w.status.Checkpoint = &at
 	}
@@ -268,7 +270,7 @@ func (w *watcher) lose(why string, newEpoch bool) {
 	g.loss, g.slow = true, false
 	if newEpoch {
 		g.all, g.told = true, true
-		w.clock.restart()
+		w.clock.Restart()
 		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
 		w.audits.owed = true                                                // who sees the epoch sees that state, too
 		w.status.State = w.state()
@@ -321,7 +323,7 @@ func (w *watcher) writeTree() error {
 // finish publishes what is still waiting and writes the last status. Clean says
 // that the stamps are on disk, not only in memory.
 func (w *watcher) finish(ctx context.Context) error {
-	for range 2 { // the second confirms what the first wrote: leftovers
+	for range 2 { // the second confirms what the first wrote: see ownwrites.Memory
 		if err := w.settled(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
@@ -337,7 +339,7 @@ func (w *watcher) finish(ctx context.Context) error {
 		w.Log.Warn("the disk is too slow to stop cleanly: after a power cut the tree is compared anew")
 	}
 	if w.status.State = w.state(); w.status.State.Prunes() {
-		w.status.State = disk.Audited
+		w.status.State = wire.Audited
 	}
 	if _, unread, _ := w.apart.counts(); w.StateDir != "" && unread+len(w.apart.refusals()) > 0 {
 		_, err := w.apart.save(w.marker, true) // Flush was of another file system, perhaps
@@ -351,7 +353,7 @@ func (w *watcher) finish(ctx context.Context) error {
 func (w *watcher) once(ctx context.Context) error {
 	w.audits.begin(ctx, w)
 	defer w.audits.end()
-	defer w.hook.stop(w)
+	defer w.hook.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -367,7 +369,7 @@ func (w *watcher) once(ctx context.Context) error {
 			if w.audits.running {
 				continue // one more was asked for
 			}
-			err := errors.Join(w.finish(ctx), w.hook.wait(ctx, w), w.allPrinted())
+			err := errors.Join(w.finish(ctx), w.hook.Wait(ctx), w.printer.CloseAll())
 			if trouble := cmp.Or(w.trouble.what(), w.apart.unpublished()); trouble != "" && err == nil {
 				err = exit.With(exit.Failed, errors.New(trouble), "the rest is published")
 			}

@@ -15,6 +15,8 @@ import (
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A root that cannot be opened for want of descriptors is not taken for one that
@@ -40,7 +42,7 @@ func TestOverflow(t *testing.T) {
 			withSysctl(t, "fs."+backend+".max_queued_events", queue, func() {
 				r = begin(t, Config{Root: root, Backend: backend, Notify: func(text string) { states <- text }})
 			})
-			r.await(disk.Watched)
+			r.await(wire.Watched)
 			seen, epoch := logStamps(t, root), r.status().Tree.Epoch
 			for i := range 3000 {
 				write(t, filepath.Join(root, "a/b", fmt.Sprint(i)), "x")
@@ -52,7 +54,7 @@ func TestOverflow(t *testing.T) {
 			r.sync() // waits for the audit
 			seen.fresh("in the flood", "a/b")
 			seen.fresh("in the flood", "c/d")
-			r.await(disk.Watched)
+			r.await(wire.Watched)
 			require.Contains(t, r.log.String(), "overflowed")
 			shown := drain(states)
 			require.Contains(t, shown, "watched auditing", "visibly")
@@ -100,7 +102,7 @@ func TestOutOfWatches(t *testing.T) {
 	var r *running
 	withSysctl(t, "fs.inotify.max_user_watches", 10, func() {
 		r = begin(t, Config{Root: root, Backend: "inotify"})
-		r.await(disk.Degraded)
+		r.await(wire.Degraded)
 	})
 	require.Contains(t, r.status().Status.Error, "fs.inotify.max_user_watches")
 	require.Contains(t, r.status().Status.Error, "41 directories")
@@ -122,7 +124,7 @@ func TestDeep(t *testing.T) {
 		}
 		r := start(t, Config{Root: root, Backend: backend})
 		before, below := stampOf(t, root, "."), selfOf(t, dir).MTime
-		must(t, dir.WriteSmall("f", []byte("x")))
+		must(t, state.WriteFile(dir, "f", []byte("x")))
 		r.sync()
 		require.NotEqual(t, before, stampOf(t, root, "."))
 		require.NotEqual(t, below, selfOf(t, dir).MTime)

@@ -13,7 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // eachWay runs a test with each backend.
@@ -114,7 +114,7 @@ func testMountsComeAndGo(t *testing.T, backend, root, away, other string) {
 		seen.fresh("unmounted", "a/disk/below")
 		heard("a/disk/below")
 	}
-	require.NotEqual(t, disk.Degraded, r.status().State, r.log)
+	require.NotEqual(t, wire.Degraded, r.status().State, r.log)
 }
 
 // Something that is mounted over a file is no directory, and its coming and going
@@ -162,7 +162,7 @@ func TestMountedWithinTheTree(t *testing.T) {
 		for _, dir := range []string{"a/src/new", "z/dst/new"} {
 			seen.fresh("made", dir)
 		}
-		require.NotEqual(t, disk.Degraded, r.status().State, r.log)
+		require.NotEqual(t, wire.Degraded, r.status().State, r.log)
 	})
 }
 

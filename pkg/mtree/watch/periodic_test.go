@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What no event tells of is found by the next periodic audit: a write through a
@@ -23,7 +23,7 @@ func testPeriodicAudit(t *testing.T, backend string) {
 	must(t, os.Link(filepath.Join(root, "a/f"), outside))
 	states := make(chan string, 1000)
 	r := begin(t, Config{Root: root, Backend: backend, AuditInterval: 100 * time.Millisecond, Notify: func(text string) { states <- text }})
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	was, beside := stampOf(t, root, "a"), stampOf(t, root, "b")
 	write(t, outside, "changed through another name")
 	require.Eventually(t, func() bool { return stampOf(t, root, "a") != was }, deadline, time.Millisecond)

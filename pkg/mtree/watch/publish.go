@@ -7,7 +7,12 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
 // publisher writes the stamps of one batch: deepest first, the root last. It
@@ -20,24 +25,18 @@ import (
 // it concerns.
 type publisher struct {
 	*watcher
-	rule
+	rule    stamprule.Rule
 	batch   *batch
-	stamped int         // directories written
-	top     mtree.Stamp // highest stamp given, also where it was refused
-	changed bool        // something was stamped or refused
-	changes []change    // for triggers, if batch.paths
-	failure error       // the root cannot be looked at
-}
-
-// change is one line for the triggers.
-type change struct {
-	path  string // a directory ends in a slash
-	stamp mtree.Stamp
+	stamped int              // directories written
+	top     mtree.Stamp      // highest stamp given, also where it was refused
+	changed bool             // something was stamped or refused
+	changes []trigger.Change // for triggers, if batch.paths
+	failure error            // the root cannot be looked at
 }
 
 // publish stamps the batch and returns what was done.
 func (w *watcher) publish(b *batch) *publisher {
-	p := &publisher{watcher: w, rule: rule{w.floor, w.granule}, batch: b, top: w.floor}
+	p := &publisher{watcher: w, rule: stamprule.Rule{Floor: w.floor, Granule: w.granule}, batch: b, top: w.floor}
 	info, err := w.root.Self()
 	if err != nil {
 		p.failure = err
@@ -72,7 +71,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 		raise(p.entry(d, info, ref, e, path))
 	}
 	if t.dirty {
-		raise(p.least(), true)
+		raise(p.rule.Least(), true)
 	}
 	if t.self {
 		var value mtree.Stamp
@@ -80,7 +79,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 		raise(value, t.self)
 	}
 	if f := t.found; f != nil && !f.first {
-		raise(p.value(f.mtime, f.ctime, p.clock.now()), true)
+		raise(p.rule.Value(f.mtime, f.ctime, p.clock.Now()), true)
 	}
 	if !ok {
 		if t.found != nil { // and it is of the first run
@@ -116,7 +115,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path str
 		return mtree.Stamp{}, false
 	}
 	if p.border(child, path) { // an entry of d, and nothing inside
-		return p.value(info.MTime, info.CTime, p.clock.now()), t.self || t.found != nil || t.touches(mtree.MarkerName)
+		return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), t.self || t.found != nil || t.touches(mtree.MarkerName)
 	}
 	return p.within(child, info, t, path)
 }
@@ -129,7 +128,7 @@ func (p *publisher) unopened(d *disk.Dir, t *twig, name, path string, err error)
 		p.vanished(t, path)
 		return mtree.Stamp{}, false
 	}
-	return p.least(), p.trouble.cannotRead(path, info.Node.Ino, err)
+	return p.rule.Least(), p.trouble.cannotRead(path, info.Node.Ino, err)
 }
 
 // vanished forgets what is told apart of a directory that is gone, and of those
@@ -182,18 +181,18 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	case p.apart.closed(path, e.Name):
 		stamp, ok := p.reopen(d, self, p.source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
 		if !ok {
-			stamp = p.least()
+			stamp = p.rule.Least()
 		}
 		return stamp, true
 	case err != nil:
 		if p.apart.anyRefuses() {
 			p.trouble.accept(mtree.JoinPath(path, e.Name))
 		}
-		return p.least(), true // gone, or not to be looked at: the name changed
-	case info.Kind == mtree.Dir && (p.left.shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
+		return p.rule.Least(), true // gone, or not to be looked at: the name changed
+	case info.Kind == mtree.Dir && (p.ownWrites.Shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
 		return mtree.Stamp{}, false
 	}
-	return p.value(info.MTime, info.CTime, p.clock.now()), true
+	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
 }
 
 // marked handles a .tidemark that came or went in d, or whose watcher or mirror
@@ -211,10 +210,10 @@ func (p *publisher) marked(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 // more: its next change is found by an audit.
 func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	info, err := d.Self()
-	if err != nil || p.left.untouched(d, info) || p.trouble.loses(path) {
+	if err != nil || p.ownWrites.Untouched(d, info) || p.trouble.loses(path) {
 		return mtree.Stamp{}, false
 	}
-	return p.value(info.MTime, info.CTime, p.clock.now()), true
+	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
 }
 
 // arrived stamps the directory that came to stand at name, with every directory
@@ -223,23 +222,23 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	child, err := d.OpenDir(name)
 	if disk.IsGone(err) {
 		p.apart.open(path)
-		return p.least(), true // it left again, or something else stands there
+		return p.rule.Least(), true // it left again, or something else stands there
 	}
 	if err != nil {
 		p.unopened(d, nil, name, path, err)
-		return p.least(), true
+		return p.rule.Least(), true
 	}
 	defer child.Close()
 	info, err := child.Self()
 	if err != nil {
 		p.unopened(d, nil, name, path, err)
-		return p.least(), true
+		return p.rule.Least(), true
 	}
 	if p.foreign(self, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
 	}
 	own, fresh := p.arm(ref, d, name, child)
-	top := p.value(info.MTime, info.CTime, p.clock.now())
+	top := p.rule.Value(info.MTime, info.CTime, p.clock.Now())
 	if p.border(child, path) {
 		p.apart.open(path)
 		return top, true // armed all the same: its watcher may end
@@ -252,7 +251,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 // returns the greatest value among them; with files, also that of the files:
 // those of a directory that was not heard so far.
 func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path string, files bool) mtree.Stamp {
-	top := p.least()
+	top := p.rule.Least()
 	var names []string
 	err := d.Scan(func(name []byte, kind mtree.Kind) error {
 		if !files && (kind == mtree.File || kind == mtree.Symlink) {
@@ -268,7 +267,7 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 		if info.Kind == mtree.Dir {
 			names = append(names, string(name))
 		} else {
-			top = mtree.Later(top, p.value(info.MTime, info.CTime, p.clock.now()))
+			top = mtree.Later(top, p.rule.Value(info.MTime, info.CTime, p.clock.Now()))
 		}
 		return nil
 	})
@@ -313,18 +312,18 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 // neither be remembered as ours nor, by an audit, be told from theirs.
 func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding) mtree.Stamp {
 	p.keep()
-	p.left.mu.Lock()
-	defer p.left.mu.Unlock()
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
 	p.changed = true
 	before, err := d.Self()
 	if err != nil {
 		p.trouble.overflow(err)
 		return top
 	}
-	stamp := p.rule.stamp(top, before, p.clock.now())
+	stamp := p.rule.Stamp(top, before.MTime, before.CTime, p.clock.Now())
 	after, err := p.set(d, stamp)
 	if err == nil && after.MTime == stamp && after.CTime == stamp {
-		stamp = stamp.Add(p.rule.granule)
+		stamp = stamp.Add(p.rule.Granule)
 		after, err = p.set(d, stamp)
 	}
 	p.top = mtree.Later(p.top, stamp)
@@ -345,7 +344,7 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 			return after, err
 		}
 		p.source.Wrote()
-		if after, err = d.Self(); err != nil || disk.SameStored(after.MTime, stamp) {
+		if after, err = d.Self(); err != nil || filetime.SameStored(after.MTime, stamp) {
 			return after, err
 		}
 	}
@@ -363,23 +362,23 @@ func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Inf
 	p.stamped++
 	p.trouble.accept(path)
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
-		p.left.put(after, p.proof(before, f), p.backend != "none")
+		p.ownWrites.Put(after, p.proofOf(before, f), p.backend != "none")
 	}
 }
 
-// proof is how far a write over what a directory shows proves that it did not
-// arrive: see leftovers. f is the finding that led to the write, if any.
-func (p *publisher) proof(shows disk.Info, f *finding) proof {
-	if have := p.left.proofOf(shows); have != unproven {
+// proofOf returns how far a write over what a directory shows proves that it did not
+// arrive: see ownwrites.Memory. f is the finding that led to the write, if any.
+func (p *publisher) proofOf(shows disk.Info, f *finding) ownwrites.Proof {
+	if have := p.ownWrites.ProofOf(shows); have != ownwrites.Unproven {
 		return have
 	}
-	if known := p.known(); known != nil && shows.CTime.Before(known.Add(-lookBack)) {
-		return proven
+	if known := p.known(); known != nil && shows.CTime.Before(known.Add(-stamprule.LookBack)) {
+		return ownwrites.Proven
 	}
 	if f != nil && f.judged == shows.CTime {
-		return judged
+		return ownwrites.Judged
 	}
-	return unproven
+	return ownwrites.Unproven
 }
 
 // settleFirst gives a directory its stamp on the first run of all: the greatest
@@ -387,20 +386,20 @@ func (p *publisher) proof(shows disk.Info, f *finding) proof {
 // its way as an event and nothing is written.
 func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	if p.batch.paths {
-		p.changes = append(p.changes, change{dirLine(path), f.value})
+		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.value})
 	}
-	p.left.mu.Lock()
-	defer p.left.mu.Unlock()
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
 	before, err := d.Self()
-	if err != nil || before.MTime != f.showed || p.left.knows(before) {
+	if err != nil || before.MTime != f.showed || p.ownWrites.Has(before) {
 		return // changed since, or stamped by a batch
 	}
 	p.top = mtree.Later(p.top, f.value)
 	if before.MTime == f.value {
-		now := p.clock.now()
-		past := before.CTime.Add(p.rule.granule + ctimeLag).Before(now) // else a change to come may show the same
-		if past && before.CTime == f.judged && before.CTime.After(now.Add(-2*lookBack)) {
-			p.left.put(before, judged, p.backend != "none") // as good as written: the next start need not take it for arrived
+		now := p.clock.Now()
+		past := before.CTime.Add(p.rule.Granule + stamprule.CtimeLag).Before(now) // else a change to come may show the same
+		if past && before.CTime == f.judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
+			p.ownWrites.Put(before, ownwrites.Judged, p.backend != "none") // as good as written: the next start need not take it for arrived
 		}
 		return
 	}
@@ -416,8 +415,8 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 // settle gives a directory that refused its time the stamp that is published of it,
 // if it takes it now: for readers nothing changes.
 func (p *publisher) settle(d *disk.Dir, path string) {
-	p.left.mu.Lock()
-	defer p.left.mu.Unlock()
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
 	before, err := d.Self()
 	if err != nil {
 		return
@@ -449,7 +448,7 @@ func (w *watcher) beyond(parent, child disk.Info) bool {
 
 // border reports whether another watch or mirror runs in d, and remembers it.
 func (p *publisher) border(d *disk.Dir, path string) bool {
-	if !d.IsLiveTree() {
+	if !state.IsLiveTree(d) {
 		return false
 	}
 	p.borders.note(path)
@@ -469,17 +468,9 @@ func (p *publisher) tell(t *twig, path string, stamp mtree.Stamp) {
 		if e.Arrived {
 			name += "/"
 		}
-		p.changes = append(p.changes, change{name, stamp})
+		p.changes = append(p.changes, trigger.Change{Path: name, Stamp: stamp})
 	}
 	if t.self && len(t.entries) == 0 || t.dirty || t.found != nil {
-		p.changes = append(p.changes, change{dirLine(path), stamp})
+		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: stamp})
 	}
-}
-
-// dirLine is how a directory is written in the output: "a/b/", "./" the root.
-func dirLine(path string) string {
-	if path == "" {
-		return "./"
-	}
-	return path + "/"
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // rm -rf .tidemark ended watch where it met the watcher that was just putting it back:
@@ -44,7 +44,7 @@ func TestRemovedWhilePuttingBack(t *testing.T) {
 			}
 			close(stop)
 			writer.Wait()
-			r.await(disk.Watched)
+			r.await(wire.Watched)
 			seen := logStamps(t, root)
 			write(t, filepath.Join(root, "a/c/g"), "at last")
 			r.sync()

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 func TestPrint(t *testing.T) {
@@ -102,7 +102,7 @@ func TestPrintEndsWithoutItsReader(t *testing.T) {
 	r.sync()
 	r.stop()
 	require.Positive(t, r.config.Stats.PrintLost.Load())
-	require.Equal(t, disk.Audited, r.status().State)
+	require.Equal(t, wire.Audited, r.status().State)
 }
 
 // A reader of --print who has gone ends watch, in order.

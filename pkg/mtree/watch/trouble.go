@@ -58,7 +58,7 @@ func (t *trouble) refuse(path string, node disk.Node, stamp mtree.Stamp, err err
 		t.overflow(err)
 	} else if !known {
 		t.log.Warn("cannot set a directory's time: its stamp is told in .tidemark/stamps instead, but for the root; setting it takes the owner or CAP_FOWNER, a writable mount, and no chattr +i",
-			"path", dirLine(path), "err", err)
+			"path", mtree.DirPath(path), "err", err)
 	}
 }
 
@@ -140,7 +140,7 @@ func (t *trouble) cannotRead(path string, inode uint64, err error) (news bool) {
 	if !ok {
 		t.overflow(err)
 	} else if !known {
-		t.log.Warn("cannot read a directory: it is not published, nor what is below it, until it can be read", "path", dirLine(path), "err", err)
+		t.log.Warn("cannot read a directory: it is not published, nor what is below it, until it can be read", "path", mtree.DirPath(path), "err", err)
 	}
 	return !known
 }
@@ -201,7 +201,7 @@ func (t *trouble) pass(path string) {
 	if !t.passed[path] && len(t.passed) < maxPassed {
 		t.passed[path] = true
 		t.stats.Foreign.Add(1)
-		t.log.Warn("another file system begins here: passed over (see --cross-mounts)", "path", dirLine(path))
+		t.log.Warn("another file system begins here: passed over (see --cross-mounts)", "path", mtree.DirPath(path))
 	}
 }
 

@@ -13,6 +13,11 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
 )
 
 // What a watcher may vouch for, and what the next one goes by.
@@ -28,7 +33,7 @@ func brokenOff(t *testing.T, c Config) {
 
 // later is a clock so far ahead that what the tree shows now is older than what an
 // audit looks back.
-func later() mtree.Stamp { return disk.Now().Add(6 * lookBack) }
+func later() mtree.Stamp { return machine.Now().Add(6 * stamprule.LookBack) }
 
 // SIGTERM 0.1 s into a start audit moved the checkpoint to the stop: what the audit
 // had not read yet, of all that happened while nobody watched, was never published.
@@ -46,7 +51,7 @@ func TestAuditBrokenOff(t *testing.T) {
 
 		for range 2 {
 			brokenOff(t, Config{Root: root, Backend: backend, Now: later})
-			require.Equal(t, disk.Audited, r.status().State)
+			require.Equal(t, wire.Audited, r.status().State)
 			require.Equal(t, before.Checkpoint, r.status().Status.Checkpoint)
 			require.Equal(t, before.Audit, r.status().Status.Audit)
 		}
@@ -56,39 +61,6 @@ func TestAuditBrokenOff(t *testing.T) {
 		}
 		require.Equal(t, epoch, r.status().Tree.Epoch)
 	})
-}
-
-// What an audit has judged is no proof before that audit is done: the directory was
-// stamped, but what is below it, which arrived with it, perhaps not yet.
-func TestProofWaitsForTheAudit(t *testing.T) {
-	root := newTree(t, "d/")
-	dir, err := disk.OpenRoot(filepath.Join(root, "d"))
-	must(t, err)
-	defer dir.Close()
-	shows := selfOf(t, dir)
-	for _, heard := range []bool{true, false} {
-		l := newLeftovers(nil, nil, at(0))
-		l.put(shows, judged, heard)
-		require.True(t, l.untouched(dir, shows))
-		require.False(t, l.stayed(dir, shows))
-		l.judged(true)
-		require.True(t, l.stayed(dir, shows))
-		require.Len(t, l.unsent, 1)
-
-		l = newLeftovers(nil, nil, at(0))
-		l.put(shows, judged, heard)
-		l.judged(false)
-		l.judged(true)
-		require.True(t, l.untouched(dir, shows))
-		require.False(t, l.stayed(dir, shows), "another audit's")
-		require.Empty(t, l.unsent)
-	}
-	l := newLeftovers(nil, nil, at(0))
-	l.put(shows, unproven, true)
-	l.take()
-	l.confirm(false)
-	require.True(t, l.untouched(dir, shows))
-	require.False(t, l.stayed(dir, shows), "the Take heard only a part")
 }
 
 // By what a write proves that its directory did not arrive, besides a Take.
@@ -103,18 +75,18 @@ func TestProofOfAWrite(t *testing.T) {
 	shows := selfOf(t, dir)
 	p := &publisher{watcher: w}
 	w.status.Checkpoint = nil
-	require.Equal(t, unproven, p.proof(shows, nil))
-	require.Equal(t, unproven, p.proof(shows, &finding{}), "too young for the scan to tell")
-	require.Equal(t, judged, p.proof(shows, &finding{judged: shows.CTime}))
-	require.Equal(t, unproven, p.proof(shows, &finding{judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
-	checkpoint := shows.CTime.Add(lookBack)
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &finding{}), "too young for the scan to tell")
+	require.Equal(t, ownwrites.Judged, p.proofOf(shows, &finding{judged: shows.CTime}))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &finding{judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
+	checkpoint := shows.CTime.Add(stamprule.LookBack)
 	w.status.Checkpoint = &checkpoint
-	require.Equal(t, unproven, p.proof(shows, nil))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
 	checkpoint = checkpoint.Add(1)
-	require.Equal(t, proven, p.proof(shows, nil), "nobody has touched it since before the checkpoint")
+	require.Equal(t, ownwrites.Proven, p.proofOf(shows, nil), "nobody has touched it since before the checkpoint")
 	w.status.Checkpoint = nil
-	w.left.put(shows, judged, true)
-	require.Equal(t, judged, p.proof(shows, nil), "as good as what it overwrites")
+	w.ownWrites.Put(shows, ownwrites.Judged, true)
+	require.Equal(t, ownwrites.Judged, p.proofOf(shows, nil), "as good as what it overwrites")
 }
 
 // Out of inotify watches the checkpoint moved with every batch elsewhere. After a
@@ -130,7 +102,7 @@ func TestDeafKeepsTheCheckpoint(t *testing.T) {
 	must(t, cmd.Start())
 	p := &process{t, cmd}
 	t.Cleanup(p.kill)
-	r.await(disk.Degraded)
+	r.await(wire.Degraded)
 	checkpoint := r.status().Status.Checkpoint
 	require.NotNil(t, checkpoint, "its audit has read and stamped everything")
 	seen := logStamps(t, root)
@@ -140,10 +112,10 @@ func TestDeafKeepsTheCheckpoint(t *testing.T) {
 	r.sync()
 	require.Equal(t, checkpoint, r.status().Status.Checkpoint)
 	p.kill()
-	require.Equal(t, disk.Degraded, r.status().State)
+	require.Equal(t, wire.Degraded, r.status().State)
 	r = start(t, Config{Root: root})
 	r.sync()
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	for _, dir := range ancestors("l") {
 		seen.fresh("heard by nobody", dir)
 	}
@@ -171,7 +143,7 @@ func TestOtherOptions(t *testing.T) {
 	require.Equal(t, before, stamps(t, root), "the same options")
 
 	// What an older version excluded is not known.
-	editTree(t, root, func(tree *disk.Tree) { tree.Options = "" })
+	editTree(t, root, func(tree *state.Tree) { tree.Options = "" })
 	start(t, Config{Root: root, Now: later})
 	for path, stamp := range stamps(t, root) {
 		require.NotEqual(t, before[path], stamp, path)
@@ -196,7 +168,7 @@ func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 // Without events, too, an audit knows what the one before has stamped.
 func TestOnceIsQuiet(t *testing.T) {
 	root := newTree(t, "a/b/c/", "d/e/")
-	soon := func() mtree.Stamp { return disk.Now().Add(time.Second) } // so that no ctime is too young to tell
+	soon := func() mtree.Stamp { return machine.Now().Add(time.Second) } // so that no ctime is too young to tell
 	must(t, Once(t.Context(), Config{Root: root, Now: soon}))
 	seen := logStamps(t, root)
 	must(t, os.Mkdir(filepath.Join(root, "a/b/c/new"), 0o755))
@@ -211,12 +183,12 @@ func TestOnceIsQuiet(t *testing.T) {
 }
 
 // editTree changes the tree file between two runs.
-func editTree(t *testing.T, path string, edit func(*disk.Tree)) {
+func editTree(t *testing.T, path string, edit func(*state.Tree)) {
 	t.Helper()
 	root, err := disk.OpenRoot(path)
 	must(t, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	must(t, err)
 	defer m.Close()
 	tree, err := m.ReadTree()
@@ -243,7 +215,7 @@ func TestFirstAuditBrokenOff(t *testing.T) {
 		var states []string
 		brokenOff(t, Config{Root: root, Notify: func(state string) { states = append(states, state) }})
 		p := (&running{t: t, root: root}).status()
-		require.Equal(t, disk.Unwatched, p.State)
+		require.Equal(t, wire.Unwatched, p.State)
 		require.Zero(t, p.Tree.Epoch)
 		require.Nil(t, p.Status.Checkpoint)
 		require.Equal(t, []string{"unwatched"}, states)
@@ -278,7 +250,7 @@ func TestNoCheckpointIsLeft(t *testing.T) {
 	start(t, Config{Root: root}).stop()
 	r := &running{t: t, root: root}
 	require.NotNil(t, r.status().Status.Checkpoint)
-	editTree(t, root, func(tree *disk.Tree) { tree.Inode++ })
+	editTree(t, root, func(tree *state.Tree) { tree.Inode++ })
 	tree := filepath.Join(root, mtree.MarkerName, "tree")
 	chattr(t, "+i", tree) // cannot be replaced
 	t.Cleanup(func() { chattr(t, "-i", tree) })
@@ -300,12 +272,12 @@ func TestUnwrittenEpoch(t *testing.T) {
 	t.Cleanup(func() { chattr(t, "-i", marker) })
 	clock.ahead.Store(int64(-2 * time.Second))
 	write(t, filepath.Join(root, "a/f"), "one")
-	r.await(disk.Degraded)
+	r.await(wire.Degraded)
 	require.Nil(t, r.status().Status.Checkpoint)
 	require.Equal(t, epoch, r.status().Tree.Epoch)
 	chattr(t, "-i", marker)
 	audits <- struct{}{}
-	r.await(disk.Watched)
+	r.await(wire.Watched)
 	require.Greater(t, r.status().Tree.Epoch, epoch)
 	require.NotNil(t, r.status().Status.Checkpoint)
 }

@@ -14,7 +14,14 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
+	"tidemark/pkg/mtree/wire"
 )
 
 // watcher is a running watch. One goroutine, that of run, owns all of it and is
@@ -22,31 +29,31 @@ import (
 // start, and share source, left and trouble, which guard themselves.
 type watcher struct {
 	Config
-	exclude *glob.List
-	root    *disk.Dir
-	inode   disk.Info // of the root, at the start
-	granule time.Duration
-	source  notify.Source
-	backend string
-	left    *leftovers
-	trouble *trouble
-	borders *borders
-	apart   *apart           // trouble's
-	steps   *disk.ClockSteps // nil if the kernel has none
-	mounts  mounts
+	exclude   *glob.List
+	root      *disk.Dir
+	inode     disk.Info // of the root, at the start
+	granule   time.Duration
+	source    notify.Source
+	backend   string
+	ownWrites *ownwrites.Memory
+	trouble   *trouble
+	borders   *borders
+	apart     *apart              // trouble's
+	steps     *machine.ClockSteps // nil if the kernel has none
+	mounts    mounts
 
 	// Owned by run.
-	clock   clock
+	clock   stamprule.Clock
 	floor   mtree.Stamp // the highest stamp published
-	marker  *disk.Marker
-	lock    *disk.Lock
-	tree    disk.Tree
-	wrote   disk.Tree // what the tree file holds
-	file    *disk.StatusFile
-	log     *disk.LeftLog
-	status  disk.Status
-	hook    hook
-	printer printer
+	marker  *state.Marker
+	lock    *state.Lock
+	tree    state.Tree
+	wrote   state.Tree // what the tree file holds
+	file    *state.StatusFile
+	log     *state.LeftLog
+	status  state.Status
+	hook    *trigger.Hook
+	printer *trigger.Printer
 	wake    chan struct{}
 	audits  auditing
 	batch   settling
@@ -57,8 +64,6 @@ type watcher struct {
 
 	lossTold     time.Time // when a loss was logged last
 	lossesUntold int       // since then
-
-	retryHook chan struct{} // a failed hook may run again
 }
 
 // Run watches until ctx ends; it returns nil after an orderly stop. Errors
@@ -68,7 +73,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	w.printTo(printPatience)
+	w.printTo(trigger.Patience)
 	err = w.run(ctx)
 	return errors.Join(err, w.close())
 }
@@ -80,7 +85,7 @@ func Once(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	w.printTo(oncePatience)
+	w.printTo(trigger.OncePatience)
 	err = w.once(ctx)
 	return errors.Join(err, w.close())
 }
@@ -105,9 +110,10 @@ func open(c Config, backend string) (w *watcher, err error) {
 const removalTries = 100
 
 func take(c Config, exclude *glob.List) (_ *watcher, err error) {
-	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), retryHook: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)
 	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
-	w.clock.read, w.batch.timer = c.Now, time.NewTimer(time.Hour)
+	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
 	if w.root, err = openRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
 		return nil, err
@@ -130,7 +136,7 @@ func (w *watcher) begin(id identity) (err error) {
 	if w.granule, err = w.marker.Granule(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	now := w.clock.now()
+	now := w.clock.Now()
 	known, err := w.openFiles()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
@@ -143,10 +149,10 @@ func (w *watcher) begin(id identity) (err error) {
 	}
 	w.audits.next = w.groundsAtStart(id, doubts, now)
 	if doubts == "" && !id.first {
-		w.left = newLeftovers(w.log, known, now)
+		w.ownWrites = ownwrites.New(w.log, known, now)
 		w.status.Checkpoint, w.status.Audit = id.status.Checkpoint, id.status.Audit
 	} else {
-		w.left = newLeftovers(w.log, nil, now)
+		w.ownWrites = ownwrites.New(w.log, nil, now)
 	}
 	w.followMounts(id)
 	w.tree.BeginRun(id.ended(w.inode.MTime, now))
@@ -159,13 +165,13 @@ func (w *watcher) begin(id identity) (err error) {
 	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
 		w.trouble.unheard(err)
 	}
-	if w.steps, err = disk.NewClockSteps(); err != nil {
+	if w.steps, err = machine.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
 	}
 	if id.first {
-		w.outwait(ctimeLag) // a ctime after our reading must not lie before it, once readers rely on us
+		w.outwait(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.status.CrossMounts == nil || !*id.status.CrossMounts) {
-		w.outwait(disk.StatusLag) // what serve refused so far must be there when its parents get new stamps
+		w.outwait(state.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
 	w.setState(w.state())
 	w.Ready()
@@ -189,8 +195,8 @@ func (w *watcher) goOn(id identity, now mtree.Stamp) {
 		}
 	}
 	w.audits.owed = true
-	if w.status.State = w.state(); id.status.State == disk.Degraded && !w.unstamped {
-		w.status.State = disk.Degraded // until an audit ends it
+	if w.status.State = w.state(); id.status.State == wire.Degraded && !w.unstamped {
+		w.status.State = wire.Degraded // until an audit ends it
 	}
 	w.status.CrossMounts = &w.CrossMounts
 }
@@ -210,7 +216,7 @@ func (w *watcher) declare(doubts string) error {
 		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
 		w.tree.RaiseEpoch(w.Now())
 	}
-	if err := w.marker.WriteTree(w.tree); errors.Is(err, disk.ErrInTheWay) {
+	if err := w.marker.WriteTree(w.tree); errors.Is(err, state.ErrInTheWay) {
 		return exit.With(exit.Local, err, "")
 	} else if err != nil {
 		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
@@ -232,18 +238,18 @@ func (w *watcher) options() string {
 // disown takes away what a mirror left of a copy: the record of the root, and with
 // --state-dir what its own .tidemark says.
 func (w *watcher) disown() {
-	if err := w.root.DropRecord(); err != nil {
+	if err := records.Drop(w.root); err != nil {
 		w.Log.Info("the root keeps the record of a copy", "err", err)
 	}
 	if w.StateDir == "" {
 		return
 	}
-	own, err := disk.OpenMarker(w.root, "")
+	own, err := state.OpenMarker(w.root, "")
 	if err != nil {
 		return // it has none
 	}
 	defer own.Close()
-	if t, err := own.ReadTree(); errors.Is(err, disk.ErrNoTree) || err == nil && t.Role == disk.Copy {
+	if t, err := own.ReadTree(); errors.Is(err, state.ErrNoTree) || err == nil && t.Role == state.Copy {
 		if err := own.WriteTree(w.tree); err != nil {
 			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "err", err)
 		}
@@ -253,7 +259,7 @@ func (w *watcher) disown() {
 // outwait lets so much time pass.
 func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
 
-func (w *watcher) openFiles() (known []disk.Left, err error) {
+func (w *watcher) openFiles() (known []state.Left, err error) {
 	file, err := w.marker.CreateStatus()
 	if err != nil {
 		return nil, err
@@ -273,7 +279,7 @@ func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *g
 		g.all = true // what they left out was not published
 	}
 	if !id.first && doubts == "" {
-		g.since = id.status.Checkpoint.Add(-lookBack)
+		g.since = id.status.Checkpoint.Add(-stamprule.LookBack)
 		g.before = *id.status.Checkpoint
 		if id.status.Audit != nil {
 			g.before = *id.status.Audit
@@ -380,7 +386,7 @@ func (w *watcher) marked() bool {
 func (w *watcher) putBack() error {
 	stands := w.standing()
 	if !stands {
-		m, err := disk.CreateMarker(w.root, w.StateDir)
+		m, err := state.CreateMarker(w.root, w.StateDir)
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
@@ -389,7 +395,7 @@ func (w *watcher) putBack() error {
 	}
 	if !stands || !w.lock.Standing(w.marker) {
 		err := w.lock.Move(w.marker)
-		if errors.Is(err, disk.ErrLocked) {
+		if errors.Is(err, state.ErrLocked) {
 			return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
 		}
 		if err != nil {
@@ -403,7 +409,7 @@ func (w *watcher) putBack() error {
 // an older one was put back over it, with the tree or alone.
 func (w *watcher) said() bool {
 	t, err := w.marker.ReadTree()
-	if disk.IsShort(err) || errors.Is(err, disk.ErrNewerFormat) {
+	if disk.IsShort(err) || errors.Is(err, state.ErrNewerFormat) {
 		return true // nothing can be said, or nothing better
 	}
 	return err == nil && t.Same(w.wrote) && w.file.Standing(w.marker) && w.apart.standing(w.marker)
@@ -416,10 +422,10 @@ func (w *watcher) refile() error {
 		return exit.With(exit.Local, err, "")
 	}
 	_ = errors.Join(log.Close(), file.Close())
-	w.left.relog(w.log)
+	w.ownWrites.SwitchLog(w.log)
 	w.apart.refile()
 	w.keep()
-	w.wrote = disk.Tree{}
+	w.wrote = state.Tree{}
 	if err := w.writeTree(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -451,7 +457,7 @@ func (w *watcher) replaced() error {
 }
 
 // setState changes the published state.
-func (w *watcher) setState(s disk.State) {
+func (w *watcher) setState(s wire.State) {
 	w.status.State = s
 	w.writeStatus()
 	w.Notify(string(s))
@@ -459,10 +465,10 @@ func (w *watcher) setState(s disk.State) {
 
 // writeStatus writes status.json: one pwrite.
 func (w *watcher) writeStatus() {
-	now := w.clock.now()
+	now := w.clock.Now()
 	floor := w.floor
-	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
-	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
+	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, machine.Uptime()
+	w.status.Boot, w.status.PID, w.status.Backend = machine.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.trouble.what()
 	w.status.Stamps, w.status.Unread, w.status.Apart = w.apart.counts()
 	w.Stats.Apart.Store(int64(w.status.Stamps))

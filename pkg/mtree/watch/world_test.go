@@ -19,6 +19,9 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // deadline is how long a test waits for anything.
@@ -80,7 +83,7 @@ func (l *logged) String() string {
 func start(t testing.TB, c Config) *running {
 	t.Helper()
 	r := begin(t, c)
-	r.await(disk.Watched, disk.Degraded, disk.Audited)
+	r.await(wire.Watched, wire.Degraded, wire.Audited)
 	return r
 }
 
@@ -132,16 +135,16 @@ func (r *running) stop() {
 	}
 }
 
-func (r *running) status() disk.Published {
+func (r *running) status() state.Published {
 	root, err := disk.OpenRoot(r.root)
 	require.NoError(r.t, err)
 	defer root.Close()
-	p, err := root.Published(r.config.StateDir)
+	p, err := state.ReadPublished(root, r.config.StateDir)
 	require.NoError(r.t, err)
 	return p
 }
 
-func (r *running) await(states ...disk.State) {
+func (r *running) await(states ...wire.State) {
 	r.t.Helper()
 	require.Eventually(r.t, func() bool {
 		state := r.status().State
@@ -171,7 +174,7 @@ func (r *running) granule() time.Duration {
 	root, err := disk.OpenRoot(r.root)
 	must(r.t, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, r.config.StateDir)
+	m, err := state.OpenMarker(root, r.config.StateDir)
 	must(r.t, err)
 	defer m.Close()
 	granule, err := m.Granule()
@@ -194,12 +197,12 @@ func stampOf(t testing.TB, root, path string) mtree.Stamp {
 }
 
 // toldApart returns what the tree at path tells of directories apart from their times.
-func toldApart(t testing.TB, path string) *disk.Apart {
+func toldApart(t testing.TB, path string) *state.Apart {
 	t.Helper()
 	root, err := disk.OpenRoot(path)
 	must(t, err)
 	defer root.Close()
-	var r disk.ApartReader
+	var r state.ApartReader
 	apart, err := r.Read(root, "")
 	must(t, err)
 	return apart
@@ -232,6 +235,8 @@ func ancestors(path string) []string {
 	}
 	return append(all, ".")
 }
+
+func at(sec int64) mtree.Stamp { return mtree.Unix(sec, 0) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -281,4 +286,4 @@ func lines(text string) []string { return strings.Split(strings.TrimSuffix(text,
 // movable is a clock that can be set.
 type movable struct{ ahead atomic.Int64 }
 
-func (m *movable) now() mtree.Stamp { return disk.Now().Add(time.Duration(m.ahead.Load())) }
+func (m *movable) now() mtree.Stamp { return machine.Now().Add(time.Duration(m.ahead.Load())) }

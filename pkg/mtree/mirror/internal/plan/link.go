@@ -1,0 +1,27 @@
+package plan
+
+import "strings"
+
+// isSafeLink reports whether a symlink in the directory dir with this target stays
+// within the copy, whatever lies around it: the target is relative, has ".." only
+// at its beginning, and not more of them than dir is deep.
+func isSafeLink(dir, target string) bool {
+	if target == "" || target[0] == '/' {
+		return false
+	}
+	depth := 0
+	if dir != "" {
+		depth = strings.Count(dir, "/") + 1
+	}
+	leading := true
+	for part := range strings.SplitSeq(target, "/") {
+		if part != ".." {
+			leading = leading && (part == "" || part == ".")
+			continue
+		}
+		if depth--; !leading || depth < 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,176 @@
+package plan
+
+import (
+	"time"
+
+	"tidemark/pkg/mtree"
+)
+
+// Plan is what makes one directory of the copy equal to a listing. An entry is in
+// one list only, but for these: directories in MakeDirs and SetModes are in Dirs,
+// too, and what stands in the way of an entry that is left out is in Extra.
+type Plan struct {
+	MakeDirs  []mtree.Change // directories that are missing; Have is what stands in the way
+	MakeLinks []mtree.Change // symlinks that are missing or differ
+	Fetch     []mtree.Change // files that are missing, or differ in size or mtime
+	Check     []mtree.Change // files of equal size and mtime, to be compared by their sums
+	SetModes  []mtree.Change // entries that differ in permission bits or owner only
+	Dirs      []mtree.Change // all directories of the listing
+
+	Extra         []*mtree.Entry // in the copy only: to be deleted
+	Kept          []*mtree.Entry // in the copy only, but the source may have them and not list them
+	NotUnderstood []*mtree.Entry // of a kind that this version does not know: neither fetched nor deleted
+	SkippedLinks  []*mtree.Entry // unsafe symlinks, or all of them with NoLinks
+	TooDeep       []*mtree.Entry // directories with paths above MaxPath
+
+	Entries int64 // number of entries in the listing
+}
+
+// Options is what a plan depends on besides the two listings.
+type Options struct {
+	Dir     string                        // path of the directory in the copy; "" is the root
+	Stored  func(mtree.Stamp) mtree.Stamp // an mtime as the copy's file system keeps it
+	NoLinks bool                          // symlinks are left out
+	Owner   bool                          // owners are compared, too
+
+	NoDelete bool                   // extra entries stay
+	WasHeld  func(path string) bool // but not those whose deletion was held before; nil: none was
+	Hidden   Hidden                 // what the source may have in Dir and not list
+
+	ByCTime  bool                                   // Listed is known
+	Listed   mtree.Stamp                            // `now` of the listing that Dir was last completed from
+	CheckAll bool                                   // equal size and mtime prove nothing
+	Verified func(path string, e *mtree.Entry) bool // the file's bytes were compared at this ctime; needed with ByCTime
+}
+
+// Hidden says which entries of a directory the source may have and not list,
+// besides the dotfiles, of which a listing tells.
+type Hidden uint8
+
+// What the source may hide in a directory.
+const (
+	HiddenNone Hidden = iota // nothing
+	HiddenDirs               // directories: a mount may cover one since the copy was completed
+	HiddenAny                // anything: its serve may leave out other names than it did then, or a mount covers a file
+)
+
+// CTimeSlack is by how much a file's ctime must be older than the listing that its
+// directory was last completed from, or the file's bytes may have changed since
+// then: a long write changes bytes after it set the times.
+const CTimeSlack = 10 * time.Second
+
+// MaxPath is the longest path of a directory, in bytes: PATH_MAX less room for a
+// name. It bounds the depth.
+const MaxPath = 4095 - 1 - mtree.MaxName
+
+// Make compares a directory of the copy, whose entries are have, with the listing of
+// it. Both lists of entries are sorted by name. The plan refers to them.
+func Make(have []mtree.Entry, want *mtree.Listing, o *Options) Plan {
+	p := planner{Options: o, hidesDotfiles: want.Hidden > want.Excluded}
+	p.Entries = int64(len(want.Entries))
+	for c := range mtree.Diff(have, want.Entries, o.Stored) {
+		switch {
+		case c.What == mtree.Extra:
+			p.addExtra(c.Have)
+		case c.Want.NotUnderstood != "":
+			p.NotUnderstood = append(p.NotUnderstood, c.Want)
+		case c.Want.Kind == mtree.Dir:
+			p.addDir(c)
+		case c.Want.Kind == mtree.Symlink:
+			p.addLink(c)
+		default:
+			p.addFile(c)
+		}
+	}
+	return p.Plan
+}
+
+// planner is a plan that is being made.
+type planner struct {
+	*Options
+	Plan
+	hidesDotfiles bool // the source has dotfiles that it does not list
+}
+
+// addExtra plans for an entry that the source does not list.
+func (p *planner) addExtra(have *mtree.Entry) {
+	switch {
+	case p.keeps(have):
+	case p.hidesDotfiles && have.Name[0] == '.':
+		// It may be one of those that the source does not list.
+	case p.Hidden == HiddenAny, p.Hidden == HiddenDirs && have.Kind == mtree.Dir:
+		p.Kept = append(p.Kept, have)
+	default:
+		p.Extra = append(p.Extra, have)
+	}
+}
+
+// keeps reports whether an extra entry stays because of NoDelete. An entry that was
+// held before stays held: NoDelete does not release it, and the reason of the hold
+// is still there.
+func (p *planner) keeps(have *mtree.Entry) bool {
+	return p.NoDelete && (p.WasHeld == nil || !p.WasHeld(mtree.JoinPath(p.Dir, have.Name)))
+}
+
+// replaces plans for what has the name of an entry that is left out.
+func (p *planner) replaces(have *mtree.Entry) {
+	if have != nil && !p.keeps(have) {
+		p.Extra = append(p.Extra, have)
+	}
+}
+
+// addDir plans for a directory.
+func (p *planner) addDir(c mtree.Change) {
+	if len(mtree.JoinPath(p.Dir, c.Want.Name)) > MaxPath {
+		// It can never be copied, and the directory above it is complete without it. A
+		// directory of that name stays as it is.
+		p.TooDeep = append(p.TooDeep, c.Want)
+		if c.Have != nil && c.Have.Kind != mtree.Dir {
+			p.replaces(c.Have)
+		}
+		return
+	}
+	if c.What&(mtree.Absent|mtree.Type) != 0 {
+		p.MakeDirs = append(p.MakeDirs, c)
+	} else if p.modeDiffers(c) {
+		p.SetModes = append(p.SetModes, c)
+	}
+	p.Dirs = append(p.Dirs, c)
+}
+
+// addLink plans for a symlink.
+func (p *planner) addLink(c mtree.Change) {
+	switch {
+	case p.NoLinks || !isSafeLink(p.Dir, c.Want.Link):
+		p.SkippedLinks = append(p.SkippedLinks, c.Want)
+		p.replaces(c.Have)
+	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 || p.modeDiffers(c):
+		p.MakeLinks = append(p.MakeLinks, c)
+	}
+}
+
+// addFile plans for a regular file.
+func (p *planner) addFile(c mtree.Change) {
+	switch {
+	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0:
+		p.Fetch = append(p.Fetch, c)
+	case p.isSuspicious(c.Want):
+		p.Check = append(p.Check, c)
+	case p.modeDiffers(c):
+		p.SetModes = append(p.SetModes, c)
+	}
+}
+
+// modeDiffers reports whether permission bits, or owners where they count, differ.
+func (p *planner) modeDiffers(c mtree.Change) bool {
+	return c.What&mtree.Mode != 0 || p.Owner && c.What&mtree.Owner != 0
+}
+
+// isSuspicious reports whether a file of equal size and mtime may hold other bytes.
+func (p *planner) isSuspicious(e *mtree.Entry) bool {
+	if p.CheckAll {
+		return true
+	}
+	touched := p.ByCTime && e.Has&mtree.HasCTime != 0 && e.CTime.After(p.Listed.Add(-CTimeSlack))
+	return touched && !p.Verified(mtree.JoinPath(p.Dir, e.Name), e)
+}

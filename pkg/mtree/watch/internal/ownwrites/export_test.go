@@ -1,0 +1,8 @@
+package ownwrites
+
+// Unsaved returns how many proven writes wait for Save.
+func (m *Memory) Unsaved() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.unsent)
+}

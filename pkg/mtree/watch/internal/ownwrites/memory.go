@@ -1,0 +1,254 @@
+package ownwrites
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// A write is remembered for at least maxAge, which is how far an audit looks back.
+// It may be forgotten then, if size other directories were written since.
+const (
+	maxAge = 10 * time.Second
+	size   = 1 << 15 // records
+)
+
+// write is what fstat showed of a directory after our own write. As long as the
+// directory still shows that, nobody else changed or moved it.
+type write struct {
+	mtime, ctime   mtree.Stamp
+	mode, uid, gid uint32
+	whole          bool // mode and owner are known: it was not read from the log
+	proof          Proof
+}
+
+// Proof is how far a write proves that its directory did not arrive under its name
+// since everything was known to be published.
+type Proof int8
+
+const (
+	Unproven Proof = iota
+	Judged         // the running audit has looked at the directory: proof once that audit is complete
+	Proven
+)
+
+func writeOf(info disk.Info, p Proof) write {
+	return write{info.MTime, info.CTime, info.Mode, info.UID, info.GID, true, p}
+}
+
+func (w write) shows(info disk.Info) bool {
+	return w.mtime == info.MTime && w.ctime == info.CTime &&
+		(!w.whole || w.mode == info.Mode && w.uid == info.UID && w.gid == info.GID)
+}
+
+// Memory remembers what our last writes left, in memory and, for the next start,
+// in .tidemark. The writer holds the lock from before it sets a time until Put has
+// recorded the write. So whoever asks what fstat showed gets a true answer. Safe
+// for all goroutines.
+//
+// Our write gives a directory a new ctime. That hides a rename which happened just
+// before, and that rename's event may still be lost, by a kill or an overflow. So a
+// write is young at first: good enough to know our own events by. It proves to an
+// audit that the directory did not arrive only after a later Take, which has told
+// of all such renames (BeginTake, EndTake).
+//
+// No Take tells of all renames where something cannot be heard, or without events.
+// There a write is proof if what it overwrote was proof: the directory showed our
+// own earlier proven write, or a ctime from before the checkpoint, or the ctime that
+// the running audit has judged. The last is proof only once that audit is complete:
+// until then what is below the directory may not be stamped yet.
+type Memory struct {
+	mu     sync.Mutex
+	young  map[uint64]write // by inode: put since the last Take
+	taken  map[uint64]write // put before the last Take
+	recent map[uint64]write
+	older  map[uint64]write
+	since  mtree.Stamp // when recent was begun
+	log    *state.LeftLog
+	unsent []state.Left // not written to log
+}
+
+// New returns a Memory that knows the writes read from a log, as proven, and saves
+// to log.
+func New(log *state.LeftLog, known []state.Left, now mtree.Stamp) *Memory {
+	m := &Memory{
+		young: map[uint64]write{}, taken: map[uint64]write{}, recent: map[uint64]write{}, older: map[uint64]write{},
+		log: log, since: now,
+	}
+	for _, k := range known {
+		if have, ok := m.older[k.Inode]; !ok || have.ctime.Before(k.CTime) {
+			m.older[k.Inode] = write{mtime: k.MTime, ctime: k.CTime, proof: Proven}
+		}
+	}
+	return m
+}
+
+// Lock is held by the writer from before it sets a time until Put.
+func (m *Memory) Lock() { m.mu.Lock() }
+
+// Unlock ends Lock.
+func (m *Memory) Unlock() { m.mu.Unlock() }
+
+// Put records a write, and how far it is proof already. heard says that a Take will
+// tell more. The caller holds the lock.
+func (m *Memory) Put(info disk.Info, p Proof, heard bool) {
+	have := writeOf(info, p)
+	if p == Proven || !heard {
+		m.keep(info.Node.Ino, have)
+		return
+	}
+	m.young[info.Node.Ino] = have
+}
+
+// keep moves a write to the recent ones, and to the log if it is proven.
+func (m *Memory) keep(inode uint64, have write) {
+	m.recent[inode] = have
+	if have.proof != Proven {
+		return
+	}
+	if len(m.unsent) >= 2*size {
+		m.unsent = append(m.unsent[:0], m.unsent[size:]...)
+	}
+	m.unsent = append(m.unsent, state.Left{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+}
+
+// BeginTake says that a Take comes now, after everything that was put so far.
+func (m *Memory) BeginTake() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.Copy(m.taken, m.young)
+	clear(m.young)
+}
+
+// EndTake says that everything the Take told of is published. heard says that every
+// directory is heard: then what was put before the Take is proven. It reports
+// whether more waits for another Take.
+func (m *Memory) EndTake(heard bool) (more bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for inode, have := range m.taken {
+		if heard {
+			have.proof = Proven
+		}
+		m.keep(inode, have)
+	}
+	clear(m.taken)
+	return len(m.young) > 0
+}
+
+// EndAudit makes what the audit judged proven if it was complete, which means that
+// it read and stamped everything; otherwise unproven.
+func (m *Memory) EndAudit(complete bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	verdict := Unproven
+	if complete {
+		verdict = Proven
+	}
+	for _, written := range []map[uint64]write{m.young, m.taken, m.recent, m.older} {
+		for inode, have := range written {
+			if have.proof != Judged {
+				continue
+			}
+			have.proof = verdict
+			delete(written, inode)
+			m.keep(inode, have)
+		}
+	}
+}
+
+// Lost forgets the writes that no Take can prove any more, because events were lost.
+func (m *Memory) Lost() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.young)
+	clear(m.taken)
+}
+
+// Untouched reports whether the directory still shows what our write left. info is
+// what it showed. One that was stamped after that is looked at again.
+func (m *Memory) Untouched(d *disk.Dir, info disk.Info) bool { return m.still(d, info, m.Has) }
+
+// Stayed reports whether the directory is untouched, and did not arrive under its
+// name since the write.
+func (m *Memory) Stayed(d *disk.Dir, info disk.Info) bool {
+	return m.still(d, info, func(info disk.Info) bool { return m.ProofOf(info) == Proven })
+}
+
+func (m *Memory) still(d *disk.Dir, info disk.Info, shows func(disk.Info) bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if shows(info) {
+		return true
+	}
+	again, err := d.Self()
+	return err == nil && again != info && shows(again)
+}
+
+// Shows is Untouched for an entry that is not open.
+func (m *Memory) Shows(info disk.Info) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.Has(info)
+}
+
+// Has reports whether info is what a write left. The caller holds the lock.
+func (m *Memory) Has(info disk.Info) bool {
+	_, ok := m.find(info)
+	return ok
+}
+
+// ProofOf returns the proof of the write that left info. The caller holds the lock.
+func (m *Memory) ProofOf(info disk.Info) Proof {
+	have, _ := m.find(info)
+	return have.proof
+}
+
+// find returns the write that the directory still shows.
+func (m *Memory) find(info disk.Info) (have write, ok bool) {
+	for _, written := range []map[uint64]write{m.young, m.taken, m.recent, m.older} {
+		if have, ok = written[info.Node.Ino]; ok && have.shows(info) {
+			return have, true
+		}
+	}
+	return write{}, false
+}
+
+// Save writes to the log what was proven since the last call.
+func (m *Memory) Save() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.unsent) == 0 {
+		return nil
+	}
+	err := m.log.Append(m.unsent)
+	m.unsent = m.unsent[:0]
+	return err
+}
+
+// Age forgets what is old enough. It may be called only when every event of the
+// writes before now has been taken: earlier, our own writes would look like somebody
+// else's.
+func (m *Memory) Age(now mtree.Stamp) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.recent) >= size && now.Sub(m.since) > maxAge {
+		m.older, m.recent, m.since = m.recent, map[uint64]write{}, now
+	}
+}
+
+// SwitchLog goes on in another log. The next Save writes to it what is remembered.
+func (m *Memory) SwitchLog(log *state.LeftLog) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = log
+	for inode, have := range m.recent {
+		if have.proof == Proven {
+			m.unsent = append(m.unsent, state.Left{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+		}
+	}
+}

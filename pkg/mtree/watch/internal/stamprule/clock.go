@@ -1,0 +1,48 @@
+package stamprule
+
+import (
+	"time"
+
+	"tidemark/pkg/mtree"
+)
+
+const (
+	// CtimeLag is how far a ctime may lie before a reading of the clock that was
+	// taken earlier: file systems take times from a clock that moves with the tick.
+	// That is 10 ms at HZ=100, and twice that for a reading just before a tick.
+	CtimeLag = 20 * time.Millisecond
+
+	// LookBack is how far before a checkpoint a ctime still counts as a change:
+	// the times of a long write are set at its start.
+	LookBack = 10 * time.Second
+)
+
+// Clock is a clock together with the highest reading taken. One goroutine uses it.
+type Clock struct {
+	read    func() mtree.Stamp
+	highest mtree.Stamp
+	setBack bool
+}
+
+// NewClock returns a clock that reads the time by calling read.
+func NewClock(read func() mtree.Stamp) Clock { return Clock{read: read} }
+
+// Now takes a reading and returns the highest so far.
+func (c *Clock) Now() mtree.Stamp {
+	reading := c.read()
+	if reading.Before(c.highest) {
+		c.setBack = true
+		return c.highest
+	}
+	c.highest = reading
+	return reading
+}
+
+// SetBack reports whether a reading lay before an earlier one.
+func (c *Clock) SetBack() bool { return c.setBack }
+
+// Restart takes a reading and forgets all earlier ones.
+func (c *Clock) Restart() mtree.Stamp {
+	c.highest, c.setBack = c.read(), false
+	return c.highest
+}

@@ -1,0 +1,6 @@
+// Package stamprule is the arithmetic of stamps: by which time a changed entry
+// counts, and which time its directory is given. It imports the core only, does
+// no I/O, and reads the clock that it is given.
+//
+// docs/timestamps.md explains the rule.
+package stamprule

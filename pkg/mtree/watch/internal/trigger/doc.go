@@ -1,0 +1,9 @@
+// Package trigger gives the changes of published batches to those who wait for them:
+// to the command of --exec (Hook) and to the reader of --print (Printer). Neither can
+// stop a watcher from stamping, however slow it is.
+//
+// The goroutine that owns a Hook or a Printer calls all its methods.
+//
+// Files, from the top: hook.go, printer.go; below them group.go (process groups) and
+// change.go.
+package trigger
