@@ -53,12 +53,12 @@ func (p *pass) fetch(parcels []parcel) step {
 // fetching is a fetch under way: where each of its files belongs.
 type fetching struct {
 	*pass
-	ctx   context.Context
-	hauls []haul
-	items []item
-	at    *item          // whose directory is open
-	dir   *disk.Dir      // nil if none is
-	draft *disk.DraftDir // that is dir; nil if dir has its name
+	ctx     context.Context
+	hauls   []haul
+	items   []item
+	at      *item         // whose directory is open
+	dir     *disk.Dir     // nil if none is
+	tempDir *disk.TempDir // that is dir; nil if dir has its name
 }
 
 type item struct {
@@ -148,8 +148,8 @@ func (f *fetching) enter(it *item) (err error) {
 	f.at = it
 	if it.aside && !it.haul.filled {
 		it.haul.filled = true
-		if f.draft = f.openAside(it.n); f.draft != nil {
-			f.dir = f.draft.Dir
+		if f.tempDir = f.openAside(it.n); f.tempDir != nil {
+			f.dir = f.tempDir.Dir
 			return nil
 		}
 	}
@@ -159,26 +159,26 @@ func (f *fetching) enter(it *item) (err error) {
 
 func (f *fetching) leave() {
 	switch {
-	case f.draft != nil:
-		f.place(f.draft, f.at)
+	case f.tempDir != nil:
+		f.place(f.tempDir, f.at)
 	case f.dir != nil:
 		_ = f.dir.Close()
 	}
-	f.dir, f.draft = nil, nil
+	f.dir, f.tempDir = nil, nil
 }
 
 // put writes one file aside and moves it into place.
 func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcFile, h *haul) error {
 	got, mode := &f.Got, p.fileMode(c)
-	draft, kept, err := p.draft(dir, n, c, w, f, mode)
+	temp, kept, err := p.tempFile(dir, n, c, w, f, mode)
 	if err != nil {
 		return local(err)
 	}
-	defer draft.Discard()
-	size, err := copyBody(draft, f.Body)
+	defer temp.Discard()
+	size, err := copyBody(temp, f.Body)
 	if err != nil {
 		if kept && !isLocal(err) {
-			return errors.Join(err, local(draft.Keep()))
+			return errors.Join(err, local(temp.Keep()))
 		}
 		return err
 	}
@@ -188,9 +188,9 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcF
 	if f.From+size != got.Size {
 		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.From+size, got.Size)
 	}
-	err = p.dress(draft, c, got, mode)
+	err = p.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
-		err = draft.Chmod(mode)
+		err = temp.Chmod(mode)
 	}
 	if err != nil {
 		return local(err)
@@ -202,9 +202,9 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcF
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(p.stageFile(dir, n, w.Path, draft, h))
+		return local(p.stageFile(dir, n, w.Path, temp, h))
 	}
-	if err := draft.Place(dir, c.Want.Name); err != nil {
+	if err := temp.Place(dir, c.Want.Name); err != nil {
 		return local(err)
 	}
 	switch {
@@ -229,8 +229,8 @@ func (p *pass) fileMode(c mtree.Change) uint32 {
 	return 0o666 &^ p.dest.umask
 }
 
-// dress gives a file owner, mode and time by its descriptor.
-func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint32) error {
+// applyMetadata gives a file owner, mode and time by its descriptor.
+func (p *pass) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
 	if p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
 			return err
@@ -250,8 +250,8 @@ func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint3
 	return nil
 }
 
-func (p *pass) stageFile(dir *disk.Dir, n *node, path string, draft *disk.Draft, h *haul) error {
-	name, err := draft.Stage()
+func (p *pass) stageFile(dir *disk.Dir, n *node, path string, temp *disk.TempFile, h *haul) error {
+	name, err := temp.Stage()
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (p *pass) stageFile(dir *disk.Dir, n *node, path string, draft *disk.Draft,
 		return err
 	}
 	h.deletions = append(h.deletions, d)
-	return draft.Keep()
+	return temp.Keep()
 }
 
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}

@@ -21,8 +21,8 @@ func (n *node) fillsAside(files int) bool {
 }
 
 // openAside makes a directory to be filled for n; nil if n's own must be.
-func (f *fetching) openAside(n *node) *disk.DraftDir {
-	if f.dest.inPlace.Load() || f.dest.aside.Folds {
+func (f *fetching) openAside(n *node) *disk.TempDir {
+	if f.dest.inPlace.Load() || f.dest.staging.Folds {
 		return nil // Place has to ask for each name where case does not count
 	}
 	dir, err := f.openToChange(n)
@@ -34,27 +34,27 @@ func (f *fetching) openAside(n *node) *disk.DraftDir {
 	if err != nil {
 		return nil
 	}
-	draft, err := f.dest.aside.CreateDir(info.Mode & 0o777)
+	temp, err := f.dest.staging.CreateDir(info.Mode & 0o777)
 	if err != nil {
 		return nil
 	}
-	if draft.Inherit(dir) != nil || !dir.InheritsNothing(draft, records.XattrName) || f.dest.begin(draft.Dir, n.path, n.record, n.doubts()) != nil {
-		draft.Discard()
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || f.dest.begin(temp.Dir, n.path, n.record, n.doubts()) != nil {
+		temp.Discard()
 		return nil
 	}
-	return draft
+	return temp
 }
 
 // place gives the directory that was filled for the parcel its name. Where that
 // does not go, because somebody else wrote there or the file system does not
 // move directories, the files have not come: the next pass writes them in place.
-func (f *fetching) place(draft *disk.DraftDir, it *item) {
+func (f *fetching) place(temp *disk.TempDir, it *item) {
 	parent, err := f.dest.dir(it.n.parent.path)
 	if err == nil {
-		err = draft.Place(parent, it.n.name)
+		err = temp.Place(parent, it.n.name)
 		_ = parent.Close()
 	} else {
-		draft.Discard()
+		temp.Discard()
 	}
 	if err == nil {
 		it.haul.replaced = true

@@ -12,7 +12,7 @@ import (
 // Where both are wanted the first stays, and the other is a failure: it is neither
 // fetched nor does it make way for anything. It returns what is present now.
 func (p *pass) unfold(dir *disk.Dir, n *node, v *view, have []mtree.Entry) ([]mtree.Entry, error) {
-	if p.dest.aside == nil || !p.dest.aside.Folds || n.fresh {
+	if p.dest.staging == nil || !p.dest.staging.Folds || n.fresh {
 		return have, nil
 	}
 	present, wanted := names(have), names(v.listing.Entries)

@@ -157,7 +157,7 @@ var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)
 func head(resp *http.Response) (root srcRoot, err error) {
 	h := resp.Header
 	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get("Tidemark-State"))
-	root.Server, root.Chain = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get("Tidemark-Upstream")))
+	root.Server, root.Upstreams = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get("Tidemark-Upstream")))
 	if isOurs(resp) {
 		root.Server = ours
 	}

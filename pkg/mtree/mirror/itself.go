@@ -138,7 +138,7 @@ func (m *mirror) mayFollow(a *srcRoot) (holdAll string, err error) {
 // ring refuses a source that was made from this copy. It may become so at any time,
 // and a ring in which nothing is new says so by no listing.
 func (m *mirror) ring(a *srcRoot) error {
-	if m.dest.tree.CameBy(a.Chain) {
+	if m.dest.tree.CameBy(a.Upstreams) {
 		return m.itself("is what the source was made from, directly or by other copies: a ring")
 	}
 	return nil

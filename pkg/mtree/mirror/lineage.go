@@ -97,7 +97,7 @@ func (m *mirror) next(a *srcRoot, more doubts) state.Tree {
 		is.Runs = a.Runs
 	}
 	if a.Fingerprint != "" {
-		is.E = a.Fingerprint // else a proxy took it away, or no stamp prunes: then everything is compared anyway
+		is.Fingerprint = a.Fingerprint // else a proxy took it away, or no stamp prunes: then everything is compared anyway
 	}
 	if is.Copy == "" || !was.BoundTo(m.dest.self) {
 		is.Copy = state.NewTreeID()[:16] // of a copied copy it is the other one's
@@ -161,7 +161,7 @@ func (m *mirror) heed(l *mtree.Listing, a *srcRoot) error {
 // when watch starts anew.
 func stamped(l *mtree.Listing, a *srcRoot) bool {
 	switch {
-	case l.Hot && a.Chain != "":
+	case l.Hot && a.Upstreams != "":
 		return false
 	case l == &a.Listing:
 		return true

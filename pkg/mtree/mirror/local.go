@@ -50,7 +50,7 @@ func openLocal(c *Config) (*localSource, error) {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Reader()}, nil
+	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Identity()}, nil
 }
 
 // errTurned says that the path of a local source leads to another directory than
@@ -61,7 +61,7 @@ var errTurned = errors.New("SOURCE is another directory than before: it was moun
 // the one it leads to if not. What is known of the other one is void then, which
 // the error says.
 func (s *localSource) standing() error {
-	err := s.root.Standing(s.path)
+	err := s.root.StillAt(s.path)
 	if !errors.Is(err, disk.ErrReplaced) {
 		return err
 	}
@@ -118,7 +118,7 @@ func (s *localSource) open(path string) (d localDir, err error) {
 		if err != nil {
 			return d, err
 		}
-		d.lister.Local = filters.Excluded
+		d.lister.CopyFilter = filters.Excluded
 		if d.lister.Log, err = s.log.Read(s.root, ""); err != nil {
 			return d, err
 		}
@@ -186,7 +186,7 @@ func (s *localSource) Root(_ context.Context, poll srcPoll) (root srcRoot, err e
 	defer d.Close()
 	p := &d.published
 	root.Tree, root.Node = d.tree(), d.node
-	root.Chain, root.State, root.Server = wire.FormatUpstreams(p.Chain()), p.State, "directory"
+	root.Upstreams, root.State, root.Server = wire.FormatUpstreams(p.Upstreams()), p.State, "directory"
 	root.Fingerprint, root.Place = s.fingerprint(p, d.heard), s.place
 	if p.Tree.Role == state.Copy && !p.Bound {
 		root.Fingerprint += ",unkept" // what its stamps stand for is to be compared once a mirror keeps it
@@ -262,7 +262,7 @@ func (s *localSource) vouched(path string) error {
 
 // fingerprint is what the E of ETags is for a source that is served.
 func (s *localSource) fingerprint(p *state.Published, heard bool) string {
-	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceE)
+	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceFingerprint)
 	return fmt.Sprintf("mounts=%t,%x", heard, crc32.ChecksumIEEE([]byte(rest)))
 }
 

@@ -15,7 +15,7 @@ import (
 func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 	mode := p.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if p.dest.aside.Folds && dir.Respelled(c.Want.Name) {
+		if p.dest.staging.Folds && dir.Respelled(c.Want.Name) {
 			return disk.ErrCollides
 		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
@@ -24,8 +24,8 @@ func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 		}
 		return errors.Join(err, p.setOwner(dir, c.Want))
 	}
-	name := p.dest.aside.Name()
-	made, err := p.dest.aside.Dir().MakeDir(name, mode)
+	name := p.dest.staging.Name()
+	made, err := p.dest.staging.Dir().MakeDir(name, mode)
 	if err != nil {
 		return err
 	}
@@ -34,10 +34,10 @@ func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := p.dest.aside.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := p.dest.staging.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
-	return errors.Join(p.dest.aside.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
+	return errors.Join(p.dest.staging.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
 }
 
 func (p *pass) dirMode(e *mtree.Entry) uint32 {
@@ -49,18 +49,18 @@ func (p *pass) dirMode(e *mtree.Entry) uint32 {
 
 // makeLink makes a symlink aside and moves it into place.
 func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
-	aside := p.dest.aside
-	if aside.Folds && dir.Respelled(c.Want.Name) {
+	staging := p.dest.staging
+	if staging.Folds && dir.Respelled(c.Want.Name) {
 		return disk.ErrCollides
 	}
-	name, err := aside.Symlink(c.Want.Link)
+	name, err := staging.Symlink(c.Want.Link)
 	if err != nil {
 		return err
 	}
-	aside.Dir().InheritEntry(name, dir)
-	err = aside.Dir().SetEntryTime(name, p.dest.times.Stored(c.Want.MTime))
+	staging.Dir().InheritEntry(name, dir)
+	err = staging.Dir().SetEntryTime(name, p.dest.times.Stored(c.Want.MTime))
 	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
-		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
+		err = staging.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
 		d, err := p.replacement(dir, mtree.JoinPath(n.path, c.Want.Name), name, v.nested)
@@ -70,10 +70,10 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 		return err
 	}
 	if err == nil {
-		err = aside.Dir().Rename(name, dir, c.Want.Name)
+		err = staging.Dir().Rename(name, dir, c.Want.Name)
 	}
 	if err != nil {
-		_ = aside.Dir().Unlink(name)
+		_ = staging.Dir().Unlink(name)
 	}
 	return err
 }
@@ -82,7 +82,7 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 // replace: it waits for the guards.
 func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (deletion, error) {
 	if p.config.NoDelete {
-		_ = p.dest.aside.Dir().Unlink(staged)
+		_ = p.dest.staging.Dir().Unlink(staged)
 		return deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
 	name := mtree.BaseName(path)
@@ -95,7 +95,7 @@ func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (del
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
-		_ = p.dest.aside.Dir().Unlink(staged)
+		_ = p.dest.staging.Dir().Unlink(staged)
 		return deletion{}, err
 	}
 	d := deletion{path: path, kind: mtree.Dir, mtime: info.MTime, entries: count.Entries, staged: staged}

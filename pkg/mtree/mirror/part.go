@@ -28,17 +28,17 @@ func (p *pass) offerPart(n *node, w *srcWanted) {
 	if key == "" {
 		return
 	}
-	w.Kept = func() int64 { return p.dest.aside.PartSize(key) }
+	w.Kept = func() int64 { return p.dest.staging.PartSize(key) }
 }
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
-func (p *pass) draft(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcFile, mode uint32) (d *disk.Draft, kept bool, err error) {
+func (p *pass) tempFile(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcFile, mode uint32) (d *disk.TempFile, kept bool, err error) {
 	if w.Kept == nil || f.Got.Hot || !sameFile(w.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
-		d, err = p.dest.aside.Create(dir, c.Want.Name, c.Have == nil, mode)
+		d, err = p.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := p.dest.aside.Continue(partKey(n, w.Entry))
+	d, size, err := p.dest.staging.Continue(partKey(n, w.Entry))
 	if err != nil {
 		return nil, false, err
 	}

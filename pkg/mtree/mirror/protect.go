@@ -7,7 +7,7 @@ func (p *pass) e() string {
 	if p.source.Fingerprint != "" {
 		return p.source.Fingerprint
 	}
-	return p.dest.tree.E
+	return p.dest.tree.Fingerprint
 }
 
 // hides says what of a copy's directory the source may hide by now. That it
@@ -28,10 +28,10 @@ func (p *pass) hides(v *view) plan.Hidden {
 // knows reports whether the record tells what the present serve, or one of the
 // same options, left out.
 func (p *pass) knows(v *view) bool {
-	if v.before.E == "" {
+	if v.before.Fingerprint == "" {
 		return v.had && !v.deep // a change of options makes all visits deep
 	}
-	return v.before.E == p.e()
+	return v.before.Fingerprint == p.e()
 }
 
 // otherE stands in a record where the copy has what a serve of other options may
@@ -44,10 +44,10 @@ func (p *pass) leftOut(v *view) {
 	r := &v.record
 	switch {
 	case len(v.plan.Kept) > 0 && p.knows(v):
-		r.Excluded, r.E = v.before.Excluded, v.before.E
+		r.Excluded, r.Fingerprint = v.before.Excluded, v.before.Fingerprint
 	case len(v.plan.Kept) > 0:
-		r.E = otherE
+		r.Fingerprint = otherE
 	case v.listing.Excluded > 0:
-		r.Excluded, r.E = v.listing.Excluded, p.e()
+		r.Excluded, r.Fingerprint = v.listing.Excluded, p.e()
 	}
 }

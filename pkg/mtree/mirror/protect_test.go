@@ -286,23 +286,23 @@ func TestHides(t *testing.T) {
 		want     plan.Hidden
 	}{
 		{0, 0, records.Record{}, false, false, plan.HiddenNone},
-		{0, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenNone},
+		{0, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenNone},
 		{1, 0, records.Record{}, true, false, plan.HiddenDirs},
 		{1, 0, records.Record{}, true, true, plan.HiddenAny},
 		{1, 0, records.Record{}, false, false, plan.HiddenAny},
-		{3, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenNone},
-		{4, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenDirs},
-		{2, 0, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
-		{3, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
-		{4, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{E: otherE}, true, false, plan.HiddenAny},
+		{3, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenNone},
+		{4, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenDirs},
+		{2, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
+		{3, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
+		{4, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Fingerprint: otherE}, true, false, plan.HiddenAny},
 	} {
 		p := &pass{mirror: &mirror{}, source: srcRoot{Fingerprint: "e"}}
 		v := &view{listing: mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}, before: tc.before, had: tc.had, deep: tc.deep}
 		require.Equal(t, tc.want, p.hides(v), "%d", i)
 	}
-	text := records.Record{ID: "i", Excluded: 12, E: "0a1b2c"}.String()
+	text := records.Record{ID: "i", Excluded: 12, Fingerprint: "0a1b2c"}.String()
 	require.True(t, strings.HasSuffix(text, " i 12/0a1b2c"), text)
 	back, ok := records.Parse(text)
 	require.True(t, ok)

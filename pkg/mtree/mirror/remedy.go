@@ -160,7 +160,7 @@ func remedyStamps(a *srcRoot) string {
 		return "none: only serve tells what changed"
 	case a.State == wire.Filling:
 		return "wait: the source is a copy that is not complete yet"
-	case a.Chain != "":
+	case a.Upstreams != "":
 		return "the source is a copy: run watch at the first source, and a mirror that keeps the copy"
 	case a.State == wire.Degraded:
 		return "watch at the source cannot hear or stamp everything: watch --status there says why"

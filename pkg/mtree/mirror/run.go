@@ -286,7 +286,7 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 func (d *daemon) isKnown(a *srcRoot) bool {
 	t := &d.dest.tree
 	return a.Stamp == d.root && !a.Hot && a.State == d.state && a.Tree.Epoch == d.epoch &&
-		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.E)
+		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.Fingerprint)
 }
 
 // awaitStamps waits for the time of the next full walk at a source whose stamps
@@ -310,7 +310,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 		d.known = a.Validator // a change of the root alone is no reason to walk
 	}
 	d.pause(ctx, stateLook-time.Since(start))
-	return news{srcRoot: srcRoot{Unchanged: true, Chain: a.Chain}, none: a.none}, nil
+	return news{srcRoot: srcRoot{Unchanged: true, Chain: a.Upstreams}, none: a.none}, nil
 }
 
 // awaitServe does the same at a server of another kind, and looks whether serve

@@ -188,10 +188,10 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	} {
 		f := &srcFile{Got: e}
 		change.edit(&f.Got)
-		draft, kept, err := p.draft(m.dest.root, n, mtree.Change{Want: &e}, w, f, 0o644)
+		temp, kept, err := p.tempFile(m.dest.root, n, mtree.Change{Want: &e}, w, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
-		draft.Discard()
+		temp.Discard()
 	}
 }
 

@@ -203,20 +203,20 @@ func (p *pass) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 			return nil
 		}
 	}
-	draft, err := p.dest.aside.Create(dir, c.Want.Name, true, mode)
+	temp, err := p.dest.staging.Create(dir, c.Want.Name, true, mode)
 	if err != nil {
 		return err
 	}
-	defer draft.Discard()
-	size, err := copyBody(draft, endable{ctx, file})
+	defer temp.Discard()
+	size, err := copyBody(temp, endable{ctx, file})
 	if err == nil && size != c.Want.Size {
 		err = errMoved
 	}
 	if err == nil {
-		err = p.dress(draft, c, c.Want, mode)
+		err = p.applyMetadata(temp, c, c.Want, mode)
 	}
 	if err != nil {
 		return err
 	}
-	return draft.Place(dir, c.Want.Name)
+	return temp.Place(dir, c.Want.Name)
 }

@@ -116,7 +116,7 @@ func (v *view) doubt(n *node, holds bool) {
 		v.more |= began &^ doubtBelow
 	}
 	if v.more&doubtHidden != 0 {
-		v.before.Excluded, v.before.E = 0, ""
+		v.before.Excluded, v.before.Fingerprint = 0, ""
 	}
 }
 
