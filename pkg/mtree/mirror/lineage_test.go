@@ -176,7 +176,7 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 
 	root := mtree.Listing{Stamp: now, Hot: true}
-	require.False(t, stamped(&root, &srcRoot{Chain: "host", State: wire.Mirrored}))
+	require.False(t, stamped(&root, &srcRoot{Upstreams: "host", State: wire.Mirrored}))
 	require.True(t, stamped(&root, &srcRoot{State: wire.Watched}))
 }
 

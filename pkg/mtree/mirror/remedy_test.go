@@ -158,7 +158,7 @@ func TestRemediesOfStampsThatDoNotPrune(t *testing.T) {
 		require.NotContains(t, text.String(), "run watch")
 	}
 	require.Equal(t, "run watch at the source", remedyStamps(&srcRoot{State: wire.Unwatched}))
-	require.Contains(t, remedyStamps(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: "x"}}, State: wire.Unwatched, Chain: "local 1 -"}), "the source is a copy")
+	require.Contains(t, remedyStamps(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: "x"}}, State: wire.Unwatched, Upstreams: "local 1 -"}), "the source is a copy")
 	require.Contains(t, remedyStamps(&srcRoot{OtherServer: true}), "only serve tells")
 }
 

@@ -310,7 +310,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 		d.known = a.Validator // a change of the root alone is no reason to walk
 	}
 	d.pause(ctx, stateLook-time.Since(start))
-	return news{srcRoot: srcRoot{Unchanged: true, Chain: a.Upstreams}, none: a.none}, nil
+	return news{srcRoot: srcRoot{Unchanged: true, Upstreams: a.Upstreams}, none: a.none}, nil
 }
 
 // awaitServe does the same at a server of another kind, and looks whether serve

@@ -82,7 +82,7 @@ type srcRoot struct {
 	TreePath    string     // which directory of the tree the root is, "/" or "/a/b"; "": not known
 	Place       string     // disk.Place of a local source
 	Runs        []wire.Run // of the source's watch; nil: not known
-	Chain       string     // wire.FormatUpstreams: how the source came about, if it is a copy
+	Upstreams   string     // wire.FormatUpstreams: how the source came about, if it is a copy
 	Server      string     // what kind of server answers, for messages
 	OtherServer bool       // it is not serve: listings have no stamps, ids and ctimes
 }
