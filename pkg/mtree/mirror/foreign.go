@@ -163,7 +163,7 @@ func (s *httpSource) foreignRoot(ctx context.Context, once bool) (srcRoot, error
 
 // foreignListing asks a server of another kind for one directory.
 func (s *httpSource) foreignListing(ctx context.Context, path string, least mtree.Stamp) (srcListing, error) {
-	r := request{path: dirPath(path), header: map[string]string{"Accept": foreignAccept}}
+	r := request{path: wire.DirURLPath(path), header: map[string]string{"Accept": foreignAccept}}
 	if least == srcFresh {
 		r.header["Cache-Control"] = "no-cache"
 		least = mtree.Stamp{}
@@ -247,7 +247,7 @@ func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]v
 }
 
 // isOurs reports whether an answer says that serve gave it. That is always true.
-func isOurs(resp *http.Response) bool { return resp.Header.Get("Tidemark-Version") != "" }
+func isOurs(resp *http.Response) bool { return resp.Header.Get(wire.HeaderVersion) != "" }
 
 // notOurs reports whether the answer to a question for the root says that the
 // server is of another kind.

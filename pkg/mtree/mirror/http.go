@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -49,13 +48,6 @@ func (s *httpSource) close() {
 	s.closeIdle()
 }
 
-func dirPath(path string) string {
-	if path == "" {
-		return ""
-	}
-	return escapePath(path) + "/"
-}
-
 // Root implements source. The root is asked for as serve is asked, which costs another
 // GET for servers that are not ours; what is below it is asked for as the root was
 // listed last.
@@ -95,17 +87,15 @@ func (s *httpSource) List(ctx context.Context, path string, least mtree.Stamp) (
 
 // ourRoot asks serve for the root.
 func (s *httpSource) ourRoot(ctx context.Context, poll srcPoll) (srcRoot, error) {
-	r := request{query: "txt", header: map[string]string{}, once: poll.Once}
+	r := request{query: wire.ListingQuery{}.String(), header: map[string]string{}, once: poll.Once}
 	if poll.Known != "" {
 		r.header["If-None-Match"] = poll.Known
 		if poll.Wait > 0 {
 			r.wait, r.once = poll.Wait, true
-			seconds := strconv.FormatFloat(poll.Wait.Seconds(), 'f', -1, 64)
+			r.query = wire.ListingQuery{Since: poll.Since, Wait: poll.Wait}.String()
 			if poll.Since != nil {
-				r.query = "txt&since=" + poll.Since.String() + "&wait=" + seconds
 				return s.rootSince(ctx, poll, r)
 			}
-			r.query = "txt&wait=" + seconds
 		}
 	}
 	var root srcRoot
@@ -131,7 +121,7 @@ func (s *httpSource) ourRoot(ctx context.Context, poll srcPoll) (srcRoot, error)
 
 // ourListing asks serve for a directory.
 func (s *httpSource) ourListing(ctx context.Context, path string, fresh bool) (l srcListing, err error) {
-	r := request{path: dirPath(path), query: "txt", header: map[string]string{}}
+	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}}
 	if fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
@@ -150,20 +140,17 @@ func (s *httpSource) ourListing(ctx context.Context, path string, fresh bool) (l
 	return l, err
 }
 
-// tagE finds the E in the ETag of a text listing, whatever a proxy appended.
-var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)
-
 // head reads what a tree says of itself in the header of an answer.
 func head(resp *http.Response) (root srcRoot, err error) {
 	h := resp.Header
-	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get("Tidemark-State"))
-	root.Server, root.Upstreams = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get("Tidemark-Upstream")))
+	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get(wire.HeaderState))
+	root.Server, root.Upstreams = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get(wire.HeaderUpstream)))
 	if isOurs(resp) {
 		root.Server = ours
 	}
-	root.Runs, root.TreePath = wire.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
-	if e := tagE.FindStringSubmatch(root.Validator); e != nil {
-		root.Fingerprint = e[1]
+	root.Runs, root.TreePath = wire.ParseRuns(h.Get(wire.HeaderRuns)), wire.ParseTreePath(h.Get(wire.HeaderPath))
+	if tag, ok := wire.ParseListingTag(root.Validator); ok {
+		root.Fingerprint = tag.Fingerprint
 	}
 	root.Tree, err = treeOf(resp)
 	return root, err
@@ -171,8 +158,8 @@ func head(resp *http.Response) (root srcRoot, err error) {
 
 // treeOf reads which tree an answer is of.
 func treeOf(resp *http.Response) (t srcTree, err error) {
-	t.ID = resp.Header.Get("Tidemark-Tree")
-	if text := resp.Header.Get("Tidemark-Epoch"); text != "" {
+	t.ID = resp.Header.Get(wire.HeaderTree)
+	if text := resp.Header.Get(wire.HeaderEpoch); text != "" {
 		if t.Epoch, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return t, fmt.Errorf("%w: epoch %.40q", mtree.ErrListing, text)
 		}
@@ -228,7 +215,7 @@ func (s *httpSource) Renewed() bool { return s.renewed() }
 // Serves implements source: servers of other kinds hide dotfiles in their listings,
 // and give them out.
 func (s *httpSource) Serves(ctx context.Context, path string, text []byte) bool {
-	resp, err := s.do(ctx, request{path: escapePath(path), once: true})
+	resp, err := s.do(ctx, request{path: wire.URLPath(path), once: true})
 	if err != nil {
 		return false
 	}

@@ -1,10 +1,8 @@
 package mirror
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Fetch implements source: small files in one tar stream, what that leaves out
@@ -32,11 +31,11 @@ func (s *httpSource) Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int,
 // open asks for one file: as listed by If-Match with the ETag that the listing
 // implies; as found by that of a HEAD; as is without.
 func (s *httpSource) open(ctx context.Context, e *srcWanted, d demand) (srcFile, error) {
-	r := request{path: escapePath(e.Path), header: map[string]string{}, plain: true}
+	r := request{path: wire.URLPath(e.Path), header: map[string]string{}, plain: true}
 	switch d {
 	case asListed:
 		if e.Has&mtree.HasCTime != 0 {
-			r.header["If-Match"] = fileTag(e.Entry)
+			r.header["If-Match"] = wire.FileTagOf(e.Entry).String()
 		}
 		if sec, _ := e.MTime.Unix(); e.Approx.ifModified(e.Name) {
 			r.header["If-Modified-Since"] = time.Unix(sec, 0).UTC().Format(http.TimeFormat)
@@ -54,7 +53,7 @@ func (s *httpSource) open(ctx context.Context, e *srcWanted, d demand) (srcFile,
 		}
 	}
 	var have int64
-	if e.Kept != nil && e.Has&mtree.HasCTime != 0 && r.header["If-Match"] == fileTag(e.Entry) {
+	if e.Kept != nil && e.Has&mtree.HasCTime != 0 && r.header["If-Match"] == wire.FileTagOf(e.Entry).String() {
 		if have = e.Kept(); have > 0 && have < e.Size {
 			r.header["Range"] = "bytes=" + strconv.FormatInt(have, 10) + "-"
 		}
@@ -98,7 +97,7 @@ func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, 
 		return errMoved
 	}
 	_ = resp.Body.Close()
-	now, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
+	now, ok := tagged(resp.Header.Get("ETag"), e.Entry)
 	changed := ok && resp.Header.Get("ETag") != was.Header.Get("ETag")
 	if _, approx := e.Approx.of(e.Name); approx {
 		date, err := http.ParseTime(resp.Header.Get("Last-Modified"))
@@ -119,19 +118,12 @@ func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, 
 func continued(resp *http.Response, e *srcWanted, have int64) (f srcFile, ok bool) {
 	from, to, size := int64(-1), int64(-1), int64(-1)
 	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
-	if err != nil || size != e.Size || to != size-1 || from != have || resp.Header.Get("ETag") != fileTag(e.Entry) {
+	if err != nil || size != e.Size || to != size-1 || from != have || resp.Header.Get("ETag") != wire.FileTagOf(e.Entry).String() {
 		return f, false
 	}
 	rest := size - from
 	body := &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}
 	return srcFile{Got: *e.Entry, From: from, Body: body, failed: &body.failed, close: body.close}, true
-}
-
-// fileTag is the ETag that serve gives a file with this entry.
-func fileTag(e *mtree.Entry) string {
-	b := append(e.MTime.Append([]byte{'"'}), '-')
-	b = append(strconv.AppendInt(b, e.Size, 10), '-')
-	return string(append(e.CTime.Append(b), '"'))
 }
 
 // described returns the file that an answer brings. However the answer is framed,
@@ -143,7 +135,7 @@ func described(resp *http.Response, e *srcWanted) (f srcFile, body *wholeBody, e
 	}
 	body = &wholeBody{ReadCloser: resp.Body}
 	f = srcFile{Body: body, failed: &body.failed, close: body.close}
-	got, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
+	got, ok := tagged(resp.Header.Get("ETag"), e.Entry)
 	if _, approx := e.Approx.of(e.Name); !ok || approx {
 		got, err = untagged(resp, e, body)
 	} else if body.low, body.high = got.Size, got.Size; resp.ContentLength >= 0 && resp.ContentLength != got.Size {
@@ -220,22 +212,16 @@ func mayBeFile(e *srcWanted, size int64, date time.Time) bool {
 	return !date.IsZero() || g.high < 0 || size < 0 || size >= g.low && size <= g.high
 }
 
-// parseFileTag is the inverse of fileTag.
-func parseFileTag(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
-	tag = strings.Trim(tag, `"`)
-	negative := strings.HasPrefix(tag, "-")
-	mtime, rest, ok1 := strings.Cut(strings.TrimPrefix(tag, "-"), "-")
-	size, ctime, ok2 := strings.Cut(rest, "-")
-	if negative {
-		mtime = "-" + mtime
-	}
+// tagged returns the entry of the file that an ETag of serve names; what the ETag
+// does not say is as in e.
+func tagged(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
 	got = *e
-	var err1, err2, err3 error
-	got.MTime, err1 = mtree.ParseStamp(mtime)
-	got.Size, err2 = strconv.ParseInt(size, 10, 64)
-	got.CTime, err3 = mtree.ParseStamp(ctime)
-	got.Has |= mtree.HasCTime
-	return got, ok1 && ok2 && errors.Join(err1, err2, err3) == nil && got.Size >= 0 && strings.Contains(ctime, ".")
+	t, ok := wire.ParseFileTag(tag)
+	if ok {
+		got.MTime, got.Size, got.CTime = t.MTime, t.Size, t.CTime
+		got.Has |= mtree.HasCTime
+	}
+	return got, ok
 }
 
 // wholeBody reads a body whose length is known, or bounded. One that breaks off
@@ -272,47 +258,44 @@ func (b *wholeBody) read(buf []byte) (int, error) {
 	return n, err
 }
 
-// maxBulk is the largest file worth asking for in bulk; serve gives up to 1 MiB.
-const maxBulk = 1 << 20
-
 // bulk asks for small files in one tar stream and marks those that came as listed, or
 // that the caller did not read to their end. Whatever goes wrong with it is left to
 // single requests. It reports whether the caller goes on.
 func (s *httpSource) bulk(ctx context.Context, want []srcWanted, done []bool, yield func(int, srcFile) bool) bool {
 	index := make(map[string]int, len(want))
-	var body strings.Builder
+	var body []byte
 	for i := range want {
-		if e := &want[i]; e.Size <= maxBulk && e.Has&mtree.HasCTime != 0 {
+		if e := &want[i]; e.Size <= wire.MaxBulkFile && e.Has&mtree.HasCTime != 0 {
 			index[e.Path] = i
-			body.WriteString(mtree.EscapeName(e.Path) + "\n")
+			body = wire.AppendPathLine(body, e.Path)
 		}
 	}
 	if len(index) < 2 {
 		return true
 	}
-	resp, err := s.post(ctx, request{query: "tar", body: body.String()})
+	resp, err := s.post(ctx, request{query: "tar", body: string(body)})
 	if err != nil {
 		return true
 	}
 	defer resp.Body.Close()
-	archive := newTarStream(resp.Body)
-	defer archive.close()
+	archive := wire.NewTarReader(resp.Body)
+	defer archive.Close()
 	member := &tarBody{in: archive}
 	left := len(index) + 100 // files to be looked at
 	for {
-		f, err := archive.next()
+		f, err := archive.Next()
 		if err != nil {
 			return true
 		}
 		if left--; left < 0 {
 			return true // more than was asked for: it may have no end
 		}
-		i, ok := index[string(f.name)]
+		i, ok := index[string(f.Name)]
 		if !ok || done[i] {
 			continue // not asked for, or given already: not looked at
 		}
 		e := *want[i].Entry
-		e.Size, e.MTime, e.CTime = f.size, f.mtime, f.ctime
+		e.Size, e.MTime, e.CTime = f.Size, f.MTime, f.CTime
 		if !sameFile(want[i].Entry, &e) {
 			continue
 		}
@@ -328,7 +311,7 @@ func (s *httpSource) bulk(ctx context.Context, want []srcWanted, done []bool, yi
 
 // tarBody reads the present member of a stream, and keeps why that failed.
 type tarBody struct {
-	in     *tarStream
+	in     *wire.TarReader
 	failed error
 }
 
@@ -376,15 +359,12 @@ func refusesPost(e *statusError) bool {
 	return false
 }
 
-// sumsAtOnce bounds the paths of one request.
-const sumsAtOnce = 10_000
-
 // Sums implements source: by lists of sha256sum(1), or where no POST goes through
 // by reading the files.
 func (s *httpSource) Sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
 	all := make(map[string]srcSum, len(paths))
 	for len(paths) > 0 {
-		some := paths[:min(len(paths), sumsAtOnce)]
+		some := paths[:min(len(paths), wire.MaxPaths)]
 		paths = paths[len(some):]
 		err := s.sumsOf(ctx, some, all)
 		if errors.Is(err, errNoPost) {
@@ -398,16 +378,19 @@ func (s *httpSource) Sums(ctx context.Context, paths []string) (map[string]srcSu
 }
 
 func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]srcSum) error {
-	var body strings.Builder
+	var body []byte
 	for _, path := range paths {
-		body.WriteString(mtree.EscapeName(path) + "\n")
+		body = wire.AppendPathLine(body, path)
 	}
-	resp, err := s.post(ctx, request{query: "sums&tags", body: body.String(), patient: true})
+	resp, err := s.post(ctx, request{query: "sums&tags", body: string(body), patient: true})
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := readSums(resp.Body, paths, into); err != nil {
+	err = wire.ReadSums(resp.Body, len(paths), func(s wire.Sum) {
+		into[s.Path] = srcSum{s.SHA256, mtree.Entry{MTime: s.Tag.MTime, Size: s.Tag.Size, CTime: s.Tag.CTime, Has: mtree.HasCTime}, s.Tagged}
+	})
+	if err != nil {
 		return fmt.Errorf("POST %s: %w", resp.Request.URL.Redacted(), err)
 	}
 	return nil
@@ -431,13 +414,13 @@ func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[strin
 
 // sumOf reads a file whose whole length is told, and hashes it.
 func (s *httpSource) sumOf(ctx context.Context, path string) (got srcSum, err error) {
-	resp, err := s.do(ctx, request{path: escapePath(path), plain: true})
+	resp, err := s.do(ctx, request{path: wire.URLPath(path), plain: true})
 	if err != nil {
 		return got, err
 	}
 	defer resp.Body.Close()
 	size := resp.ContentLength
-	if got.file, got.known = parseFileTag(resp.Header.Get("ETag"), &mtree.Entry{}); got.known {
+	if got.file, got.known = tagged(resp.Header.Get("ETag"), &mtree.Entry{}); got.known {
 		size = got.file.Size
 	} else if resp.Header.Get("Last-Modified") == "" {
 		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file", resp.Request.URL.Redacted())
@@ -452,37 +435,3 @@ func (s *httpSource) sumOf(ctx context.Context, path string) (got srcSum, err er
 	got.SHA256 = srcDigest(hash.Sum(nil))
 	return got, nil
 }
-
-// readSums reads lines of sha256sum(1), at most one for each of the paths, each
-// behind a comment with the ETag of the file that was hashed, if the server knows
-// &tags.
-func readSums(in io.Reader, paths []string, into map[string]srcSum) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 64<<10)
-	var one srcSum
-	for n, tags := 0, 0; lines.Scan(); {
-		if tag, is := strings.CutPrefix(lines.Text(), "# "); is && tags <= n {
-			one.file, one.known = parseFileTag(tag, &mtree.Entry{})
-			tags++
-			continue
-		}
-		if n++; n > len(paths) {
-			return fmt.Errorf("more sums than files were asked for: %d", n)
-		}
-		line, escaped := strings.CutPrefix(lines.Text(), `\`)
-		digits, name, ok := strings.Cut(line, "  ")
-		raw, err := hex.DecodeString(digits)
-		if !ok || err != nil || len(raw) != sha256.Size {
-			return fmt.Errorf("not a line of sha256sum: %.100q", line)
-		}
-		if escaped {
-			name = sumEscapes.Replace(name)
-		}
-		one.SHA256 = srcDigest(raw)
-		into[name] = one
-		one = srcSum{}
-	}
-	return lines.Err()
-}
-
-var sumEscapes = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")

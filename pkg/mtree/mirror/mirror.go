@@ -418,7 +418,7 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		next.State, next.Walked = wire.Mirrored, !p.source.State.Prunes()
 		next.Root, next.Upstreams, next.SourceFingerprint = &p.root, p.source.Upstreams, d.tree.Fingerprint
 		if p.source.HasNow {
-			at := p.source.Now.Add(-clockLag)
+			at := p.source.Now.Add(-wire.ClockLag)
 			next.Checkpoint = &at
 		}
 	}
@@ -433,9 +433,6 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	}
 	return m.writeStatus(next, now)
 }
-
-// clockLag is by how much a file's time may lie behind the clock.
-const clockLag = 20 * time.Millisecond
 
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
