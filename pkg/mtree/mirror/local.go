@@ -299,7 +299,7 @@ func (s *localSource) openFile(ctx context.Context, at *lastDir, w *srcWanted, h
 		_ = f.Close()
 		return srcFile{}, fmt.Errorf("%w: watch does not hear what is mounted over it", errDenied)
 	}
-	got := entryOf(w.Name, info)
+	got := lister.EntryOf(w.Name, info)
 	if how == asListed && !sameFile(w.Entry, &got) {
 		_ = f.Close()
 		return srcFile{}, errMoved
@@ -395,7 +395,7 @@ func (f *steadyFile) end() error {
 	if err != nil {
 		return err
 	}
-	if now := entryOf(f.got.Name, info); !sameFile(&f.got, &now) {
+	if now := lister.EntryOf(f.got.Name, info); !sameFile(&f.got, &now) {
 		return errMoved
 	}
 	return io.EOF
@@ -404,14 +404,6 @@ func (f *steadyFile) end() error {
 // WriteTo hides os.File's, which would read past the size.
 func (f *steadyFile) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{f})
-}
-
-func entryOf(name string, info disk.Info) mtree.Entry {
-	return mtree.Entry{
-		Name: name, Kind: info.Kind, Size: info.Size, MTime: info.MTime, CTime: info.CTime,
-		Mode: info.Mode, UID: info.UID, GID: info.GID,
-		Has: mtree.HasMode | mtree.HasCTime | mtree.HasOwner,
-	}
 }
 
 func (s *localSource) Sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
@@ -477,8 +469,8 @@ func sumFile(ctx context.Context, d *disk.Dir, name string) (s srcSum, err error
 	if err != nil {
 		return s, err
 	}
-	s = srcSum{srcDigest(h.Sum(nil)), entryOf(name, info), true}
-	if then := entryOf(name, now); !s.Of(&then) {
+	s = srcSum{srcDigest(h.Sum(nil)), lister.EntryOf(name, info), true}
+	if then := lister.EntryOf(name, now); !s.Of(&then) {
 		return s, errMoved
 	}
 	return s, nil

@@ -170,38 +170,13 @@ func (p *pass) openCopy(n *node) (*disk.Dir, error) {
 	return p.dest.dir(n.path)
 }
 
-// mostGuess is for how many entries of the copy room is made before they are
-// read.
-const mostGuess = 1024
-
 // present reads the directory of the copy, whatever the types, without what
 // filters exclude.
 func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.Entry, error) {
 	if n.fresh {
 		return nil, nil
 	}
-	have := make([]mtree.Entry, 0, min(len(listing.Entries), mostGuess))
-	err := lister.ScanSorted(dir, func(name string, info disk.Info) error {
-		e := entryOf(name, info)
-		if e.Kind != mtree.File {
-			e.Size = 0
-		}
-		if p.filters.Excluded(mtree.JoinPath(n.path, e.Name), e.Kind == mtree.Dir) {
-			return nil
-		}
-		if e.Kind == mtree.Symlink {
-			target, err := dir.Readlink(e.Name)
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			e.Link = target
-		}
-		have = append(have, e)
-		return nil
-	})
+	have, err := lister.Present(dir, n.path, p.filters.Excluded)
 	if n.path == "" {
 		have = withoutLostFound(have, listing)
 	}
