@@ -35,27 +35,27 @@ func (p *pass) check(parcels []parcel) step {
 	}
 }
 
-func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map[string]summed, err error) {
+func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map[string]srcSum, err error) {
 	var paths []string
 	for _, parcel := range parcels {
 		for i := range parcel.changes {
 			paths = append(paths, mtree.JoinPath(parcel.n.path, parcel.changes[i].Want.Name))
 		}
 	}
-	if theirs, err = p.mirror.source.sums(ctx, paths); err != nil {
+	if theirs, err = p.mirror.source.Sums(ctx, paths); err != nil {
 		return nil, nil, err
 	}
 	ours, err = sumFiles(ctx, p.dest.root, p.dest.crossMounts, paths)
 	return theirs, ours, local(err)
 }
 
-func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]summed, c *checked) {
+func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]srcSum, c *checked) {
 	n := parcel.n
 	for _, change := range parcel.changes {
 		path := mtree.JoinPath(n.path, change.Want.Name)
 		their, ok := theirs[path]
 		our, have := ours[path]
-		if !ok || !have || their.sum != our.sum || !their.of(change.Want) {
+		if !ok || !have || their.SHA256 != our.SHA256 || !their.Of(change.Want) {
 			// One that the source did not sum, or another one, is fetched: the
 			// fetch says why.
 			c.differ = append(c.differ, change)

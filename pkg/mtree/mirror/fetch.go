@@ -73,22 +73,24 @@ func (f *fetching) bring(parcels []parcel) {
 	for i := range parcels {
 		files += len(parcels[i].changes)
 	}
-	want := make([]wanted, 0, files)
+	want := make([]srcWanted, 0, files)
 	f.items = make([]item, 0, files)
 	for i := range parcels {
 		n := parcels[i].n
 		for _, c := range parcels[i].changes {
-			w := wanted{Entry: c.Want, path: mtree.JoinPath(n.path, c.Want.Name), unless: n.unless[c.Want.Name]}
-			if g, is := n.vague[c.Want.Name]; is {
-				w.vague = &g
-			}
+			w := srcWanted{Entry: c.Want, Path: mtree.JoinPath(n.path, c.Want.Name), Approx: n.approx}
 			f.offerPart(n, &w)
 			want = append(want, w)
 			f.items = append(f.items, item{n, c, &f.hauls[i], parcels[i].aside})
 		}
 	}
 	defer f.leave()
-	errs := f.mirror.source.fetch(f.ctx, want, func(i int, o opened) error { return f.take(&f.items[i], &want[i], o) })
+	errs := make([]error, len(want))
+	for i, o := range f.mirror.source.Fetch(f.ctx, want) {
+		if errs[i] = o.Err; o.Err == nil {
+			errs[i] = f.take(&f.items[i], &want[i], o)
+		}
+	}
 	for i, err := range errs {
 		switch h := f.items[i].haul; {
 		case err == nil, errors.Is(err, errSame):
@@ -97,28 +99,28 @@ func (f *fetching) bring(parcels []parcel) {
 		case errors.Is(err, errGone), errors.Is(err, errChanging):
 			h.gone++
 		default:
-			h.failed = append(h.failed, failure{want[i].path, err})
+			h.failed = append(h.failed, failure{want[i].Path, err})
 		}
 	}
 }
 
 // take stores one file that arrives.
-func (f *fetching) take(it *item, w *wanted, o opened) error {
+func (f *fetching) take(it *item, w *srcWanted, o srcFile) error {
 	if err := f.enter(it); err != nil {
 		return local(err)
 	}
 	if f.limiter != nil {
-		o.body = &limitedReader{f.ctx, o.body, f.limiter}
+		o.Body = &limitedReader{f.ctx, o.Body, f.limiter}
 	}
 	if f.tick != nil {
-		o.body = &countedReader{o.body, &f.arrived}
+		o.Body = &countedReader{o.Body, &f.arrived}
 	}
 	h := it.haul
 	if err := f.put(f.dir, it.n, it.change, w, &o, h); err != nil {
 		return err
 	}
-	h.names = append(h.names, strings.Clone(o.got.Name)) // not the listing it is a part of
-	h.bytes += o.got.Size
+	h.names = append(h.names, strings.Clone(o.Got.Name)) // not the listing it is a part of
+	h.bytes += o.Got.Size
 	if it.change.Have == nil {
 		h.made++
 	}
@@ -166,14 +168,14 @@ func (f *fetching) leave() {
 }
 
 // put writes one file aside and moves it into place.
-func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened, h *haul) error {
-	got, mode := &f.got, p.fileMode(c)
+func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcFile, h *haul) error {
+	got, mode := &f.Got, p.fileMode(c)
 	temp, kept, err := p.tempFile(dir, n, c, w, f, mode)
 	if err != nil {
 		return local(err)
 	}
 	defer temp.Discard()
-	size, err := copyBody(temp, f.body)
+	size, err := copyBody(temp, f.Body)
 	if err != nil {
 		if kept && !isLocal(err) {
 			return errors.Join(err, local(temp.Keep()))
@@ -181,10 +183,10 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 		return err
 	}
 	if got.Size < 0 {
-		got.Size = f.from + size
+		got.Size = f.From + size
 	}
-	if f.from+size != got.Size {
-		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.from+size, got.Size)
+	if f.From+size != got.Size {
+		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.From+size, got.Size)
 	}
 	err = p.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
@@ -193,14 +195,14 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 	if err != nil {
 		return local(err)
 	}
-	if w.seems(got) {
+	if w.LooksLike(got) {
 		// The next listing may show the other file, which equals this one.
 		if err := p.dest.begin(dir, n.path, n.record, n.doubts()|doubtBytes); err != nil {
 			return local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(p.stageFile(dir, n, w.path, temp, h))
+		return local(p.stageFile(dir, n, w.Path, temp, h))
 	}
 	if err := temp.Place(dir, c.Want.Name); err != nil {
 		return local(err)
@@ -208,7 +210,7 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 	switch {
 	case got.Hot:
 		h.unsettled++
-	case !w.same(got):
+	case !w.Is(got):
 		h.moved++
 	default:
 		h.seen = append(h.seen, c.Want)

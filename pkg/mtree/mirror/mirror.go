@@ -123,7 +123,7 @@ func isURL(source string) bool {
 
 // claim makes the copy one of the tree that a is the root of, or refuses. It
 // returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk bool, err error) {
+func (m *mirror) claim(ctx context.Context, a *srcRoot) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.tree
 	if holdAll, err = m.mayFollow(a); err != nil {
@@ -136,7 +136,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 			}
 			m.outside = true
 		}
-		return holdAll, false, m.heed(&a.listing, a)
+		return holdAll, false, m.heed(&a.Listing, a)
 	}
 	more := m.rolledBack(a)
 	if c.Sums && !m.summed {
@@ -163,7 +163,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 	}
 	if err == nil {
 		m.adopted, m.summed = true, true
-		err = m.heed(&a.listing, a)
+		err = m.heed(&a.Listing, a)
 	}
 	return holdAll, false, exit.With(exit.Local, err, "")
 }
@@ -294,7 +294,7 @@ func (m *mirror) rename(next state.Tree) error {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
+func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*pass, error) {
 	if !m.config.DryRun {
 		if err := m.dest.standing(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -306,10 +306,10 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	prunes := a.state.Prunes()
-	if !prunes && m.warned != a.state {
-		m.warned = a.state
-		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.state, "server", a.dialect,
+	prunes := a.State.Prunes()
+	if !prunes && m.warned != a.State {
+		m.warned = a.State
+		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.State, "server", a.Server,
 			"remedy", remedyStamps(&a))
 	}
 	p := m.newPass(a, walk || due || !prunes)
@@ -415,10 +415,10 @@ func (m *mirror) publish(p *pass, passErr error) error {
 		next.Error = causeOf(passErr)
 	}
 	if p.complete {
-		next.State, next.Walked = wire.Mirrored, !p.source.state.Prunes()
-		next.Root, next.Upstreams, next.SourceFingerprint = &p.root, p.source.chain, d.tree.Fingerprint
-		if p.source.listing.HasNow {
-			at := p.source.listing.Now.Add(-wire.ClockLag)
+		next.State, next.Walked = wire.Mirrored, !p.source.State.Prunes()
+		next.Root, next.Upstreams, next.SourceFingerprint = &p.root, p.source.Upstreams, d.tree.Fingerprint
+		if p.source.HasNow {
+			at := p.source.Now.Add(-wire.ClockLag)
 			next.Checkpoint = &at
 		}
 	}

@@ -30,9 +30,8 @@ type node struct {
 	record    records.Record // what it will be completed with
 	before    records.Record // what it had
 	had       bool           // it had one
-	vague     map[string]vague
-	unless    map[string]bool // files to fetch only if they changed
-	deletions []deletion      // what completing it takes away
+	approx    *srcApprox     // what its listing leaves open
+	deletions []deletion     // what completing it takes away
 }
 
 // child returns the node of a subdirectory as the parent lists it.

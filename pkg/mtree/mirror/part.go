@@ -24,18 +24,18 @@ func partKey(n *node, e *mtree.Entry) string {
 }
 
 // offerPart lets the source ask how much of a large file is there.
-func (p *pass) offerPart(n *node, w *wanted) {
+func (p *pass) offerPart(n *node, w *srcWanted) {
 	key := partKey(n, w.Entry)
 	if key == "" {
 		return
 	}
-	w.part = func() int64 { return p.dest.staging.PartSize(key) }
+	w.Kept = func() int64 { return p.dest.staging.PartSize(key) }
 }
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
-func (p *pass) tempFile(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened, mode uint32) (d *disk.TempFile, kept bool, err error) {
-	if w.part == nil || f.got.Hot || !sameFile(w.Entry, &f.got) || f.got.Has&mtree.HasCTime == 0 {
+func (p *pass) tempFile(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcFile, mode uint32) (d *disk.TempFile, kept bool, err error) {
+	if w.Kept == nil || f.Got.Hot || !sameFile(w.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
 		d, err = p.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
@@ -44,9 +44,9 @@ func (p *pass) tempFile(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *op
 		return nil, false, err
 	}
 	d.Inherit(dir)
-	if f.from == 0 && size > 0 {
+	if f.From == 0 && size > 0 {
 		err = d.Rewind()
-	} else if f.from != size {
+	} else if f.From != size {
 		err = errors.New("a partial file changed its size")
 	}
 	if err != nil {

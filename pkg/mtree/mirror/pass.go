@@ -30,11 +30,11 @@ type task struct {
 type pass struct {
 	*mirror
 	start     time.Time
-	source    answer // the root's, with which it began
-	full      bool   // compare everything, whatever records say
-	holdAll   string // why nothing may be deleted; "": it may
-	emptyRoot bool   // the source has nothing that the copy's root would keep
-	inRoot    int64  // entries of the copy there
+	source    srcRoot // the root's, with which it began
+	full      bool    // compare everything, whatever records say
+	holdAll   string  // why nothing may be deleted; "": it may
+	emptyRoot bool    // the source has nothing that the copy's root would keep
+	inRoot    int64   // entries of the copy there
 
 	was       heldList  // what was held before
 	wasUnread bool      // that is not known
@@ -96,7 +96,7 @@ type result struct {
 	tried                    bool  // it came from the disk
 }
 
-func (m *mirror) newPass(root answer, full bool) *pass {
+func (m *mirror) newPass(root srcRoot, full bool) *pass {
 	now := time.Now()
 	return &pass{
 		mirror: m, source: root, full: full, start: now, lastTime: now, told: now,
@@ -285,7 +285,7 @@ func (p *pass) settle(n *node) {
 	}
 	up.changed = up.changed || n.changed
 	up.failed = up.failed || n.failed
-	if !n.passed && (n.blocked || n.record.Stamp != n.want.MTime && !p.source.foreign) {
+	if !n.passed && (n.blocked || n.record.Stamp != n.want.MTime && !p.source.OtherServer) {
 		// What it was completed with is not what the parent lists: the
 		// parent's listing is older, or this one came from a cache.
 		up.blocked = true

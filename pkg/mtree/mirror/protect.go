@@ -4,8 +4,8 @@ import "tidemark/pkg/mtree/mirror/internal/plan"
 
 // e is the E of the source, if it gives one, or the last that it gave.
 func (p *pass) e() string {
-	if p.source.e != "" {
-		return p.source.e
+	if p.source.Fingerprint != "" {
+		return p.source.Fingerprint
 	}
 	return p.dest.tree.Fingerprint
 }

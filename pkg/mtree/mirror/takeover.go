@@ -24,7 +24,7 @@ type deferred struct {
 // mayTakeOver reports whether a file to fetch may be in the copy under another
 // name.
 func (p *pass) mayTakeOver(c *mtree.Change) bool {
-	return c.Have == nil && c.Want.Size >= largeFile && !p.source.foreign && p.dest.entries() > 0
+	return c.Have == nil && c.Want.Size >= largeFile && !p.source.OtherServer && p.dest.entries() > 0
 }
 
 // deferLarge keeps files back; they keep n open.
@@ -49,7 +49,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 			sizes[c.Want.Size] = true
 		}
 	}
-	found := &finds{bySize: map[int64][]string{}, sums: map[string]sum{}}
+	found := &finds{bySize: map[int64][]string{}, sums: map[string]srcDigest{}}
 	for _, n := range p.deleting {
 		for i := range n.deletions {
 			p.findLarge(n.deletions[i].path, n.deletions[i].kind, sizes, found)
@@ -65,7 +65,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 type finds struct {
 	bySize map[int64][]string // paths
 	mu     sync.Mutex
-	sums   map[string]sum // by path
+	sums   map[string]srcDigest // by path
 }
 
 // findLarge adds the file at path, or those below the directory there.
@@ -112,7 +112,7 @@ func (p *pass) takeSome(n *node, changes []mtree.Change, found *finds) step {
 		h := &haul{}
 		rest := changes
 		if names := found.worthSumming(n, changes); len(names) > 0 {
-			if theirs, err := p.mirror.source.sums(ctx, names); err == nil {
+			if theirs, err := p.mirror.source.Sums(ctx, names); err == nil {
 				rest = p.takeEach(ctx, n, changes, theirs, found, h)
 			}
 		}
@@ -132,7 +132,7 @@ func (f *finds) worthSumming(n *node, changes []mtree.Change) (paths []string) {
 	return paths
 }
 
-func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, theirs map[string]summed, found *finds, h *haul) (rest []mtree.Change) {
+func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, theirs map[string]srcSum, found *finds, h *haul) (rest []mtree.Change) {
 	dir, err := p.openToChange(n)
 	if err != nil {
 		h.err = local(err)
@@ -141,13 +141,13 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 	defer dir.Close()
 	for _, c := range changes {
 		their, ok := theirs[mtree.JoinPath(n.path, c.Want.Name)]
-		ok = ok && their.of(c.Want)
+		ok = ok && their.Of(c.Want)
 		taken := false
 		for _, path := range found.bySize[c.Want.Size] {
 			if taken || !ok || ctx.Err() != nil {
 				break
 			}
-			if our, err := found.sum(ctx, p.dest, path); err == nil && our == their.sum {
+			if our, err := found.sum(ctx, p.dest, path); err == nil && our == their.SHA256 {
 				taken = p.takeFile(ctx, dir, c, path) == nil
 			}
 		}
@@ -165,7 +165,7 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 }
 
 // sum hashes a doomed file, once.
-func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
+func (f *finds) sum(ctx context.Context, d *dest, path string) (srcDigest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
@@ -173,14 +173,14 @@ func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
 	}
 	dir, err := d.dir(mtree.ParentPath(path))
 	if err != nil {
-		return sum{}, err
+		return srcDigest{}, err
 	}
 	defer dir.Close()
 	s, err := sumFile(ctx, dir, mtree.BaseName(path))
 	if err == nil {
-		f.sums[path] = s.sum
+		f.sums[path] = s.SHA256
 	}
-	return s.sum, err
+	return s.SHA256, err
 }
 
 // takeFile gives the file at path the name in dir too, by a hard link where

@@ -33,8 +33,7 @@ type view struct {
 	deletions []deletion
 	nested    bool
 	failed    []failure
-	vague     map[string]vague
-	unless    map[string]bool
+	approx    *srcApprox
 }
 
 // failure is a path that could not be made right.
@@ -45,22 +44,23 @@ type failure struct {
 
 // visit compares one directory with its listing and makes its directories and
 // symlinks; what must be fetched becomes steps of its own.
-func (p *pass) visit(n *node, given *answer) step {
+func (p *pass) visit(n *node, given *srcRoot) step {
 	return func(ctx context.Context) func() {
 		v := p.look(ctx, n, given)
 		return func() { p.visited(n, v) }
 	}
 }
 
-func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
+func (p *pass) look(ctx context.Context, n *node, given *srcRoot) *view {
 	v := &view{deep: n.deep, more: n.more, nested: n.nested}
-	a := given
+	var a srcListing
 	if given != nil {
-		v.listing, v.vague = given.listing, given.vague
-	} else if a, v.err = p.ask(ctx, n, v); v.err != nil {
+		a = given.srcListing
+	} else if a, v.err = p.ask(ctx, n); v.err != nil {
 		return v
 	}
-	if v.err = p.meets(ctx, n, a); v.err != nil {
+	v.listing, v.approx = a.Listing, a.approx
+	if v.err = p.meets(ctx, n, &a); v.err != nil {
 		return v
 	}
 	dir, err := p.openCopy(n)
@@ -79,7 +79,7 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 		return v
 	}
 	v.before, v.had = p.dest.record(dir, n.path)
-	if v.had && !n.deep && p.source.state.Prunes() && p.dest.complete(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
+	if v.had && !n.deep && p.source.State.Prunes() && p.dest.complete(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
 		v.same = true
 		return v
 	}
@@ -95,9 +95,8 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 		return v
 	}
 	v.inCopy = int64(len(have))
-	if s, is := p.mirror.source.(*httpSource); is && v.vague != nil {
-		s.learnZones(ctx, n.path, &v.listing, v.vague, have)
-	}
+	// Where size and time prove nothing here, they prove nothing to another server.
+	v.approx.Resolve(ctx, &v.listing, have, v.more&doubtBytes == 0)
 	p.compare(n, v, dir, have)
 	if !p.config.DryRun {
 		p.apply(n, v, dir, info)
@@ -126,7 +125,7 @@ func (v *view) doubt(n *node, holds bool) {
 // size and time.
 func (p *pass) older(v *view) bool {
 	_, began := doubtsOf(v.before)
-	return v.had && !began && !p.source.foreign && v.listing.Stamp.Before(v.before.Stamp)
+	return v.had && !began && !p.source.OtherServer && v.listing.Stamp.Before(v.before.Stamp)
 }
 
 // unproved reports whether the copy has files of n of which nobody knows from
@@ -140,21 +139,13 @@ func (v *view) unproved(have []mtree.Entry) bool {
 	return v.had && began && v.before.Now == mtree.Stamp{} && v.listing.HasNow && len(have) > 0
 }
 
-// ask takes the listing of n; one older than its parent lists comes from a
-// cache and is asked for once more.
-func (p *pass) ask(ctx context.Context, n *node, v *view) (*answer, error) {
-	a, err := p.mirror.source.list(ctx, ask{path: n.path, least: n.want.MTime})
-	if err == nil && a.listing.Stamp.Before(n.want.MTime) {
-		a, err = p.mirror.source.list(ctx, ask{path: n.path, least: n.want.MTime, fresh: true})
+// ask takes the listing of n, from the tree that the pass began with.
+func (p *pass) ask(ctx context.Context, n *node) (srcListing, error) {
+	l, err := p.mirror.source.List(ctx, n.path, n.want.MTime)
+	if err == nil && l.Tree != p.source.Tree {
+		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !a.ahead && (a.treeID != p.source.treeID || a.epoch != p.source.epoch) {
-		return nil, fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
-	}
-	v.listing, v.vague = a.listing, a.vague
-	return &a, nil
+	return l, err
 }
 
 // openCopy opens the directory of n in the copy. One that its owner may not
@@ -231,12 +222,6 @@ func (p *pass) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 // compare makes the plan for n and finds the directories below to visit.
 func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	v.listing.Entries = p.wanted(n.path, v.listing.Entries)
-	if v.vague != nil {
-		v.unless = clarify(&v.listing, v.vague, have)
-		if v.more&doubtBytes != 0 {
-			v.unless = nil // nor do size and time prove anything to another server
-		}
-	}
 	another := v.had && replaced(v.before, &v.listing)
 	// Until n is complete its files are of more than one directory, or of more than
 	// one time. What is below shows for itself whether that is so.
@@ -270,7 +255,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 // and has not changed; else openat, statx, getxattr.
 func (p *pass) prunes(dir *disk.Dir, child *node, have *mtree.Entry) bool {
 	stamp := child.want.MTime
-	if !p.source.state.Prunes() || have.MTime != p.dest.times.Stored(stamp) {
+	if !p.source.State.Prunes() || have.MTime != p.dest.times.Stored(stamp) {
 		return false
 	}
 	if p.dest.proven.has(child.path, stamp, have) {
