@@ -36,8 +36,8 @@ import (
 // mends it.
 var errItself = errors.New("it would be copied into itself")
 
-func (m *mirror) itself(what string, args ...any) error {
-	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", m.dest.path, fmt.Sprintf(what, args...), errItself),
+func (d *dest) itself(what string, args ...any) error {
+	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", d.path, fmt.Sprintf(what, args...), errItself),
 		"give a DEST that is not in SOURCE, and a SOURCE that is neither in DEST nor made from it")
 }
 
@@ -130,7 +130,7 @@ func rootOf(path, treeID string) bool {
 func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
 	d := m.dest
 	if up := within(d.path, a.treeID); up != "" {
-		return "", m.itself("lies within the source, or a copy of it: %q", up)
+		return "", m.dest.itself("lies within the source, or a copy of it: %q", up)
 	}
 	if holdAll, err = m.judge(a); err == nil {
 		err = m.ring(a)
@@ -142,7 +142,7 @@ func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
 // and a ring in which nothing is new says so by no listing.
 func (m *mirror) ring(a *answer) error {
 	if m.dest.tree.CameBy(a.chain) {
-		return m.itself("is what the source was made from, directly or by other copies: a ring")
+		return m.dest.itself("is what the source was made from, directly or by other copies: a ring")
 	}
 	return nil
 }
@@ -163,8 +163,8 @@ func (m *mirror) contains(ctx context.Context, a *answer) error {
 	if m.dest.root == nil {
 		return nil
 	}
-	if a.foreign && m.givesOurTree(ctx, "") {
-		return m.itself("is the source itself")
+	if a.foreign && givesOurTree(ctx, m.source, m.dest, "") {
+		return m.dest.itself("is the source itself")
 	}
 	root, err := m.dest.root.OpenDirPath("", false)
 	if err != nil {
@@ -183,9 +183,9 @@ func (m *mirror) containsBelow(ctx context.Context, a *answer, dir *disk.Dir, pa
 	mayBe := a.hasID(a.treeID, info) || info.MTime == a.listing.Stamp
 	if a.isHere(info) || mayBe && m.moves(ctx, dir, a.listing.Entries) {
 		if path == "" {
-			return m.itself("is the source itself")
+			return m.dest.itself("is the source itself")
 		}
-		return m.itself("has the source in it: %s", quoted(path))
+		return m.dest.itself("has the source in it: %s", quoted(path))
 	}
 	var below []string
 	err = dir.ScanStat(func(raw []byte, info disk.Info) error {
@@ -212,25 +212,25 @@ func (m *mirror) containsBelow(ctx context.Context, a *answer, dir *disk.Dir, pa
 	return nil
 }
 
-// meets refuses to go on where the listing of n, a directory of the source, is of
+// meets refuses to go on where the listing of the source's directory at path is of
 // DEST, or has DEST among its entries.
-func (p *pass) meets(ctx context.Context, n *node, a *answer) error {
-	root := p.dest.root
+func (w *work) meets(ctx context.Context, path string, a *answer) error {
+	root := w.dest.root
 	if root == nil {
 		return nil
 	}
-	self := p.dest.self.Info
-	if a.isHere(self) || n.parent != nil && a.hasID(p.source.treeID, self) && p.follows(ctx, n.parent.path, n.name) {
-		return p.mirror.itself("is in the source: %s", quoted(n.path))
+	self := w.dest.self.Info
+	if a.isHere(self) || path != "" && a.hasID(w.root.treeID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
+		return w.dest.itself("is in the source: %s", quoted(path))
 	}
 	for i := range a.listing.Entries {
 		e := &a.listing.Entries[i]
-		if e.Kind != mtree.Dir || e.Name != p.dest.name || p.filters.Excluded(mtree.JoinPath(n.path, e.Name), true) {
+		if e.Kind != mtree.Dir || e.Name != w.dest.name || w.filters.Excluded(mtree.JoinPath(path, e.Name), true) {
 			continue
 		}
-		path := mtree.JoinPath(n.path, e.Name)
-		if p.source.foreign && p.givesOurTree(ctx, path) || !p.source.foreign && p.isUs(ctx, n.path, e) {
-			return p.mirror.itself("is in the source: %s", quoted(path))
+		below := mtree.JoinPath(path, e.Name)
+		if w.root.foreign && givesOurTree(ctx, w.source, w.dest, below) || !w.root.foreign && w.isUs(ctx, path, e) {
+			return w.dest.itself("is in the source: %s", quoted(below))
 		}
 	}
 	return nil
@@ -238,26 +238,26 @@ func (p *pass) meets(ctx context.Context, n *node, a *answer) error {
 
 // isUs reports whether an entry of the source's directory at dir, which has the name
 // of DEST, is DEST.
-func (p *pass) isUs(ctx context.Context, dir string, e *mtree.Entry) bool {
-	now, err := p.dest.root.Self()
-	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(p.dest.self.CTime) || e.CTime.After(now.CTime) {
+func (w *work) isUs(ctx context.Context, dir string, e *mtree.Entry) bool {
+	now, err := w.dest.root.Self()
+	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(w.dest.self.CTime) || e.CTime.After(now.CTime) {
 		return false
 	}
-	return p.config.DryRun || p.follows(ctx, dir, e.Name)
+	return w.dryRun || w.follows(ctx, dir, e.Name)
 }
 
 // follows reports whether the ctime of an entry of the source's directory at dir
 // moves when that of DEST is moved. A dry run may not try.
-func (p *pass) follows(ctx context.Context, dir, name string) bool {
-	if p.config.DryRun {
+func (w *work) follows(ctx context.Context, dir, name string) bool {
+	if w.dryRun {
 		return false
 	}
-	root := p.dest.root
+	root := w.dest.root
 	from, ok := moveCTime(ctx, root.Self, func(i disk.Info) error { return root.SetTime(i.MTime) })
 	if !ok {
 		return false
 	}
-	a, err := p.mirror.source.list(ctx, ask{path: dir, fresh: true})
+	a, err := w.source.list(ctx, ask{path: dir, fresh: true})
 	if err != nil {
 		return false
 	}
@@ -324,12 +324,12 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 
 // givesOurTree reports whether a server of another kind has this very copy at path:
 // those hide dotfiles in their listings, and give them out.
-func (m *mirror) givesOurTree(ctx context.Context, path string) bool {
-	s, ok := m.source.(*httpSource)
-	if !ok || m.dest.marker == nil {
+func givesOurTree(ctx context.Context, from source, d *dest, path string) bool {
+	s, ok := from.(*httpSource)
+	if !ok || d.marker == nil {
 		return false
 	}
-	ours, err := state.ReadFile(m.dest.marker.Dir(), "tree")
+	ours, err := state.ReadFile(d.marker.Dir(), "tree")
 	if err != nil {
 		return false
 	}

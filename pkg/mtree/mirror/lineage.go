@@ -172,16 +172,16 @@ func stamped(l *mtree.Listing, a *answer) bool {
 // followed notes the end of a pass that made the copy equal to its source: from
 // here on that is its lineage and its directory, and who copies from it is told
 // its runs.
-func (m *mirror) followed(p *pass) error {
+func (m *mirror) followed(r *result, a *answer) error {
 	t := m.dest.tree
-	if p.source.runs != nil {
-		t.Runs = p.source.runs
+	if a.runs != nil {
+		t.Runs = a.runs
 	}
-	if p.held == 0 && t.Older != 0 {
+	if r.held == 0 && t.Older != 0 {
 		t.Epoch, t.Older = t.Older, 0
 	}
-	if p.held == 0 && t.NoID && p.source.place != "" {
-		t.Place = p.source.place
+	if r.held == 0 && t.NoID && a.place != "" {
+		t.Place = a.place
 	}
 	return m.rename(t)
 }

@@ -172,11 +172,10 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	p := m.newPass(answer{}, false)
-	n := &node{}
+	w := m.newWork(&answer{})
 	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
-	w := &wanted{Entry: &e, path: "f"}
-	p.offerPart(n, w)
+	want := &wanted{Entry: &e, path: "f"}
+	w.offerPart("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
 		kept bool
@@ -188,7 +187,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	} {
 		f := &opened{got: e}
 		change.edit(&f.got)
-		draft, kept, err := p.draft(m.dest.root, n, mtree.Change{Want: &e}, w, f, 0o644)
+		draft, kept, err := w.draft(m.dest.root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
 		draft.Discard()
