@@ -19,7 +19,7 @@ func (m *mirror) confirm(at mtree.Stamp) {
 	m.confirmed = &at
 	sec, _ := at.Unix()
 	m.config.Stats.Confirmed.Store(sec)
-	_ = m.dest.beacon.Tell(sec) // who cannot be told looks at status.json
+	_ = m.dest.beacon.Announce(sec) // who cannot be told looks at status.json
 }
 
 // heard notes an answer of the source.

@@ -78,10 +78,10 @@ func (d *dest) delete(dir *disk.Dir, x *deletion) (entries int64, replaced bool,
 		entries, err = d.remove(dir, x)
 		return entries, false, err
 	}
-	if err := d.aside.Exchange(x.staged, dir, x.name()); err != nil {
+	if err := d.staging.Exchange(x.staged, dir, x.name()); err != nil {
 		return 0, false, err
 	}
-	entries, err = d.aside.Dir().ClearTree(x.staged, x.why == whyTree)
+	entries, err = d.staging.Dir().ClearTree(x.staged, x.why == whyTree)
 	return entries, true, err
 }
 
@@ -101,14 +101,14 @@ func (d *dest) remove(dir *disk.Dir, x *deletion) (n int64, err error) {
 		}
 		return count.Entries, err
 	}
-	name := d.aside.Name()
-	if err := dir.Rename(x.name(), d.aside.Dir(), name); disk.IsGone(err) {
+	name := d.staging.Name()
+	if err := dir.Rename(x.name(), d.staging.Dir(), name); disk.IsGone(err) {
 		return x.entries, nil
 	} else if err != nil {
 		return dir.ClearTree(x.name(), trees)
 	}
-	if n, err = d.aside.Dir().ClearTree(name, trees); err != nil {
-		return n, errors.Join(err, d.aside.Dir().Rename(name, dir, x.name()))
+	if n, err = d.staging.Dir().ClearTree(name, trees); err != nil {
+		return n, errors.Join(err, d.staging.Dir().Rename(name, dir, x.name()))
 	}
 	return x.entries, nil
 }
@@ -116,6 +116,6 @@ func (d *dest) remove(dir *disk.Dir, x *deletion) (n int64, err error) {
 // abandon removes what was to replace a directory.
 func (d *dest) abandon(x *deletion) {
 	if x.isReplacement() {
-		_ = d.aside.Dir().RemoveTree(x.staged)
+		_ = d.staging.Dir().RemoveTree(x.staged)
 	}
 }

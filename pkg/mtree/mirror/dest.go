@@ -30,7 +30,7 @@ type dest struct {
 	root        *disk.Dir
 	marker      *state.Marker
 	lock        *state.Lock
-	aside       *disk.Aside
+	staging     *disk.Staging
 	log         *records.Log // where there are no xattrs; else nil
 	times       filetime.Range
 	crossMounts bool
@@ -251,14 +251,14 @@ func (d *dest) prepare(c *Config) (err error) {
 		}
 		defer inRoot.Close()
 	}
-	if d.aside, err = inRoot.OpenStaging("tmp"); err != nil {
+	if d.staging, err = inRoot.OpenStaging("tmp"); err != nil {
 		return err
 	}
-	if err := d.aside.Left(); err != nil {
+	if err := d.staging.SweepError(); err != nil {
 		c.Log.Warn("what an earlier run was to delete is still there", "error", err,
 			"remedy", "look into .tidemark/tmp of DEST, move out what is wanted and delete the rest")
 	}
-	d.aside.Folds, d.linkless = inRoot.Folds(), !d.aside.HoldsLinks()
+	d.staging.Folds, d.linkless = inRoot.Folds(), !d.staging.HoldsLinks()
 	if d.times, err = inRoot.TimeRange(); err != nil {
 		return err
 	}
@@ -293,8 +293,8 @@ func (d *dest) close() {
 	if d.log != nil {
 		_ = d.log.Close()
 	}
-	if d.aside != nil {
-		_ = d.aside.Close()
+	if d.staging != nil {
+		_ = d.staging.Close()
 	}
 	if d.lock != nil {
 		_ = d.lock.Unlock()
@@ -319,10 +319,10 @@ func (d *dest) dir(path string) (*disk.Dir, error) {
 // or the marker was removed: somebody replaced the copy under us. A status that was
 // removed it puts back.
 func (d *dest) standing() error {
-	if err := d.root.Standing(d.path); err != nil {
+	if err := d.root.StillAt(d.path); err != nil {
 		return err
 	}
-	if !d.lock.Standing(d.marker) {
+	if !d.lock.StillIn(d.marker) {
 		return fmt.Errorf("%w: %q", errUnmarked, filepath.Join(d.path, mtree.MarkerName))
 	}
 	if d.file.Displaced(d.marker) {

@@ -50,9 +50,9 @@ type fetching struct {
 	ctx     context.Context
 	results []fetchResult
 	items   []item
-	at      *item          // whose directory is open
-	dir     *disk.Dir      // nil if none is
-	draft   *disk.DraftDir // that is dir; nil if dir has its name
+	at      *item         // whose directory is open
+	dir     *disk.Dir     // nil if none is
+	temp    *disk.TempDir // that is dir; nil if dir has its name
 }
 
 // item is one file of a fetch.
@@ -140,8 +140,8 @@ func (f *fetching) enter(it *item) (err error) {
 	f.at = it
 	if it.group.aside && !it.result.filled {
 		it.result.filled = true
-		if f.draft = f.openAside(&it.group.target); f.draft != nil {
-			f.dir = f.draft.Dir
+		if f.tempDir = f.openAside(&it.group.target); f.tempDir != nil {
+			f.dir = f.tempDir.Dir
 			return nil
 		}
 	}
@@ -151,26 +151,26 @@ func (f *fetching) enter(it *item) (err error) {
 
 func (f *fetching) leave() {
 	switch {
-	case f.draft != nil:
-		f.place(f.draft, f.at)
+	case f.tempDir != nil:
+		f.place(f.tempDir, f.at)
 	case f.dir != nil:
 		_ = f.dir.Close()
 	}
-	f.dir, f.draft = nil, nil
+	f.dir, f.tempDir = nil, nil
 }
 
 // put writes one file aside and moves it into place.
 func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *wanted, f *opened, h *fetchResult) error {
 	got, mode := &f.got, w.fileMode(c)
-	draft, kept, err := w.draft(dir, t.path, c, want, f, mode)
+	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
 	if err != nil {
 		return local(err)
 	}
-	defer draft.Discard()
-	size, err := copyBody(draft, f.body)
+	defer temp.Discard()
+	size, err := copyBody(temp, f.body)
 	if err != nil {
 		if kept && !isLocal(err) {
-			return errors.Join(err, local(draft.Keep()))
+			return errors.Join(err, local(temp.Keep()))
 		}
 		return err
 	}
@@ -180,9 +180,9 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *wanted, f *op
 	if f.from+size != got.Size {
 		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.from+size, got.Size)
 	}
-	err = w.dress(draft, c, got, mode)
+	err = w.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
-		err = draft.Chmod(mode)
+		err = temp.Chmod(mode)
 	}
 	if err != nil {
 		return local(err)
@@ -194,9 +194,9 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *wanted, f *op
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(w.stageFile(dir, want.path, draft, t.nested, h))
+		return local(w.stageFile(dir, want.path, temp, t.nested, h))
 	}
-	if err := draft.Place(dir, c.Want.Name); err != nil {
+	if err := temp.Place(dir, c.Want.Name); err != nil {
 		return local(err)
 	}
 	switch {
@@ -221,8 +221,8 @@ func (w *work) fileMode(c mtree.Change) uint32 {
 	return 0o666 &^ w.dest.umask
 }
 
-// dress gives a file owner, mode and time by its descriptor.
-func (w *work) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint32) error {
+// applyMetadata gives a file owner, mode and time by its descriptor.
+func (w *work) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
 	if w.owner && c.Want.Has&mtree.HasOwner != 0 {
 		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
 			return err
@@ -243,8 +243,8 @@ func (w *work) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint3
 }
 
 // stageFile keeps aside a file whose name a directory has.
-func (w *work) stageFile(dir *disk.Dir, path string, draft *disk.Draft, nested bool, h *fetchResult) error {
-	name, err := draft.Stage()
+func (w *work) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *fetchResult) error {
+	name, err := temp.Stage()
 	if err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (w *work) stageFile(dir *disk.Dir, path string, draft *disk.Draft, nested b
 		return err
 	}
 	h.deletions = append(h.deletions, d)
-	return draft.Keep()
+	return temp.Keep()
 }
 
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}

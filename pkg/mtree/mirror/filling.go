@@ -16,9 +16,9 @@ import (
 const leastFilled = 16
 
 // openAside makes a directory to be filled for a target; nil if its own must be.
-func (f *fetching) openAside(t *target) *disk.DraftDir {
+func (f *fetching) openAside(t *target) *disk.TempDir {
 	dest := f.work.dest
-	if dest.inPlace.Load() || dest.aside.Folds {
+	if dest.inPlace.Load() || dest.staging.Folds {
 		return nil // Place has to ask for each name where case does not count
 	}
 	dir, err := f.work.openToChange(t)
@@ -30,28 +30,28 @@ func (f *fetching) openAside(t *target) *disk.DraftDir {
 	if err != nil {
 		return nil
 	}
-	draft, err := dest.aside.CreateDir(info.Mode & 0o777)
+	temp, err := dest.staging.CreateDir(info.Mode & 0o777)
 	if err != nil {
 		return nil
 	}
-	if draft.Inherit(dir) != nil || !dir.InheritsNothing(draft, records.XattrName) || dest.begin(draft.Dir, t.path, t.record, t.doubts) != nil {
-		draft.Discard()
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.begin(temp.Dir, t.path, t.record, t.doubts) != nil {
+		temp.Discard()
 		return nil
 	}
-	return draft
+	return temp
 }
 
 // place gives the directory that was filled for a group its name. Where that
 // does not go, because somebody else wrote there or the file system does not
 // move directories, the files have not come: the next pass writes them in place.
-func (f *fetching) place(draft *disk.DraftDir, it *item) {
+func (f *fetching) place(temp *disk.TempDir, it *item) {
 	dest, path := f.work.dest, it.group.target.path
 	parent, err := dest.dir(mtree.ParentPath(path))
 	if err == nil {
-		err = draft.Place(parent, mtree.BaseName(path))
+		err = temp.Place(parent, mtree.BaseName(path))
 		_ = parent.Close()
 	} else {
-		draft.Discard()
+		temp.Discard()
 	}
 	if err == nil {
 		it.result.replaced = true

@@ -12,7 +12,7 @@ import (
 // Where both are wanted the first stays, and the other is a failure: it is neither
 // fetched nor does it make way for anything. It returns what is present now.
 func (w *work) unfold(dir *disk.Dir, t *target, v *visitResult, have []mtree.Entry) ([]mtree.Entry, error) {
-	if w.dest.aside == nil || !w.dest.aside.Folds || t.fresh {
+	if w.dest.staging == nil || !w.dest.staging.Folds || t.fresh {
 		return have, nil
 	}
 	present, wanted := names(have), names(v.listing.Entries)

@@ -145,7 +145,7 @@ func TestARingThatIsClosedLater(t *testing.T) {
 	a.eventually(s)
 	copied := newBench(t, serveTree(t, a.config.Dest).URL)
 	require.NoError(t, copied.once())
-	chain := wire.FormatUpstreams(func() []wire.Upstream { p := copied.published(); return p.Chain() }())
+	chain := wire.FormatUpstreams(func() []wire.Upstream { p := copied.published(); return p.Upstreams() }())
 	a.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Tidemark-Upstream", chain)
 		return false
@@ -174,7 +174,7 @@ func TestARingThatSaysNothingNew(t *testing.T) {
 	require.NoError(t, copied.once())
 	p := copied.published()
 	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Tidemark-Upstream", wire.FormatUpstreams(p.Chain()))
+		w.Header().Set("Tidemark-Upstream", wire.FormatUpstreams(p.Upstreams()))
 		return false
 	})
 	require.Eventually(t, func() bool {

@@ -97,7 +97,7 @@ func (m *mirror) next(a *answer, more doubts) state.Tree {
 		is.Runs = a.runs
 	}
 	if a.e != "" {
-		is.E = a.e // else a proxy took it away, or no stamp prunes: then everything is compared anyway
+		is.Fingerprint = a.e // else a proxy took it away, or no stamp prunes: then everything is compared anyway
 	}
 	if is.Copy == "" || !was.BoundTo(m.dest.self) {
 		is.Copy = state.NewTreeID()[:16] // of a copied copy it is the other one's

@@ -50,7 +50,7 @@ func openLocal(c *Config) (*localSource, error) {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Reader()}, nil
+	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Identity()}, nil
 }
 
 // errTurned says that the path of a local source leads to another directory than
@@ -61,7 +61,7 @@ var errTurned = errors.New("SOURCE is another directory than before: it was moun
 // the one it leads to if not. What is known of the other one is void then, which
 // the error says.
 func (s *localSource) standing() error {
-	err := s.root.Standing(s.path)
+	err := s.root.StillAt(s.path)
 	if !errors.Is(err, disk.ErrReplaced) {
 		return err
 	}
@@ -112,14 +112,14 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		reader.Local = filters.Excluded
+		reader.CopyFilter = filters.Excluded
 		if reader.Log, err = s.log.Read(s.root, s.stateDir); err != nil {
 			return answer{}, err
 		}
 	}
 	heard := s.heard(&p)
 	s.hears.Store(heard)
-	a := answer{chain: wire.FormatUpstreams(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p, heard)}
+	a := answer{chain: wire.FormatUpstreams(p.Upstreams()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p, heard)}
 	if p.Tree.Role == state.Copy && !p.Bound {
 		a.e += ",unkept" // what its stamps stand for is to be compared once a mirror keeps it
 	}
@@ -198,7 +198,7 @@ func (s *localSource) vouched(path string) error {
 
 // fingerprint is what the E of ETags is for a source that is served.
 func (s *localSource) fingerprint(p *state.Published, heard bool) string {
-	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceE)
+	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceFingerprint)
 	return fmt.Sprintf("mounts=%t,%x", heard, crc32.ChecksumIEEE([]byte(rest)))
 }
 

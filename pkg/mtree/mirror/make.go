@@ -15,7 +15,7 @@ import (
 func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 	mode := w.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if w.dest.aside.Folds && dir.Respelled(c.Want.Name) {
+		if w.dest.staging.Folds && dir.Respelled(c.Want.Name) {
 			return disk.ErrCollides
 		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
@@ -24,8 +24,8 @@ func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 		}
 		return errors.Join(err, w.setOwner(dir, c.Want))
 	}
-	name := w.dest.aside.Name()
-	made, err := w.dest.aside.Dir().MakeDir(name, mode)
+	name := w.dest.staging.Name()
+	made, err := w.dest.staging.Dir().MakeDir(name, mode)
 	if err != nil {
 		return err
 	}
@@ -34,10 +34,10 @@ func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := w.dest.aside.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := w.dest.staging.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
-	return errors.Join(w.dest.aside.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
+	return errors.Join(w.dest.staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
 }
 
 func (w *work) dirMode(e *mtree.Entry) uint32 {
@@ -49,18 +49,18 @@ func (w *work) dirMode(e *mtree.Entry) uint32 {
 
 // makeLink makes a symlink aside and moves it into place.
 func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult) error {
-	aside := w.dest.aside
-	if aside.Folds && dir.Respelled(c.Want.Name) {
+	staging := w.dest.staging
+	if staging.Folds && dir.Respelled(c.Want.Name) {
 		return disk.ErrCollides
 	}
-	name, err := aside.Symlink(c.Want.Link)
+	name, err := staging.Symlink(c.Want.Link)
 	if err != nil {
 		return err
 	}
-	aside.Dir().InheritEntry(name, dir)
-	err = aside.Dir().SetEntryTime(name, w.dest.times.Stored(c.Want.MTime))
+	staging.Dir().InheritEntry(name, dir)
+	err = staging.Dir().SetEntryTime(name, w.dest.times.Stored(c.Want.MTime))
 	if err == nil && w.owner && c.Want.Has&mtree.HasOwner != 0 {
-		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
+		err = staging.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
 		d, err := w.replacement(dir, mtree.JoinPath(t.path, c.Want.Name), name, v.nested)
@@ -70,10 +70,10 @@ func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult
 		return err
 	}
 	if err == nil {
-		err = aside.Dir().Rename(name, dir, c.Want.Name)
+		err = staging.Dir().Rename(name, dir, c.Want.Name)
 	}
 	if err != nil {
-		_ = aside.Dir().Unlink(name)
+		_ = staging.Dir().Unlink(name)
 	}
 	return err
 }
@@ -82,7 +82,7 @@ func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult
 // replace: it waits for the guards.
 func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (deletion, error) {
 	if w.noDelete {
-		_ = w.dest.aside.Dir().Unlink(staged)
+		_ = w.dest.staging.Dir().Unlink(staged)
 		return deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
 	name := mtree.BaseName(path)
@@ -95,7 +95,7 @@ func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (del
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
-		_ = w.dest.aside.Dir().Unlink(staged)
+		_ = w.dest.staging.Dir().Unlink(staged)
 		return deletion{}, err
 	}
 	d := deletion{path: path, kind: mtree.Dir, mtime: info.MTime, entries: count.Entries, staged: staged}

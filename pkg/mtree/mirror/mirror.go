@@ -152,7 +152,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 	if c.DryRun {
 		return holdAll, due, nil
 	}
-	if m.turns.turn(t.E, next.E) {
+	if m.turns.turn(t.Fingerprint, next.Fingerprint) {
 		c.Log.Warn("serves of different options answer by turns: each change is a full walk",
 			"remedy", "start all serves behind that address with the same options, user and groups")
 	}
@@ -223,7 +223,7 @@ func newIn(was, is *state.Tree) string {
 		return "the source is in another epoch: it cannot prove what changed"
 	case !slices.Equal(was.Filters, is.Filters):
 		return "other filters, --no-delete, --no-links or --owner"
-	case was.E != is.E:
+	case was.Fingerprint != is.Fingerprint:
 		return "the source's serve has other options or rights, or so has a source further up"
 	}
 	return ""
@@ -426,7 +426,7 @@ func (m *mirror) publish(r *result, a *answer, passErr error) error {
 	}
 	if r.complete {
 		next.State, next.Walked = wire.Mirrored, !a.state.Prunes()
-		next.Root, next.Chain, next.SourceE = &r.root, a.chain, d.tree.E
+		next.Root, next.Upstreams, next.SourceFingerprint = &r.root, a.chain, d.tree.Fingerprint
 		if a.listing.HasNow {
 			at := a.listing.Now.Add(-clockLag)
 			next.Checkpoint = &at
@@ -450,7 +450,7 @@ const clockLag = 20 * time.Millisecond
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
 func sameStatus(a, b *state.Status) bool {
-	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE || (a.Away == nil) != (b.Away == nil) ||
+	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
 		return false
 	}

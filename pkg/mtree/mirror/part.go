@@ -28,17 +28,17 @@ func (w *work) offerPart(dir string, f *wanted) {
 	if key == "" {
 		return
 	}
-	f.part = func() int64 { return w.dest.aside.PartSize(key) }
+	f.part = func() int64 { return w.dest.staging.PartSize(key) }
 }
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
-func (w *work) draft(dir *disk.Dir, path string, c mtree.Change, want *wanted, f *opened, mode uint32) (d *disk.Draft, kept bool, err error) {
+func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *wanted, f *opened, mode uint32) (d *disk.TempFile, kept bool, err error) {
 	if want.part == nil || f.got.Hot || !sameFile(want.Entry, &f.got) || f.got.Has&mtree.HasCTime == 0 {
-		d, err = w.dest.aside.Create(dir, c.Want.Name, c.Have == nil, mode)
+		d, err = w.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := w.dest.aside.Continue(partKey(path, want.Entry))
+	d, size, err := w.dest.staging.Continue(partKey(path, want.Entry))
 	if err != nil {
 		return nil, false, err
 	}

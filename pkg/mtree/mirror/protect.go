@@ -9,7 +9,7 @@ import (
 )
 
 // fingerprint is that of the source's options, or the last one that it gave.
-func (w *work) fingerprint() string { return cmp.Or(w.root.e, w.dest.tree.E) }
+func (w *work) fingerprint() string { return cmp.Or(w.root.e, w.dest.tree.Fingerprint) }
 
 // hidden says what the source may have and not list of a directory with the record
 // before. That it leaves out some entries alone says little: most were never in the
@@ -29,10 +29,10 @@ func (w *work) hidden(l *mtree.Listing, before records.Record, trusted bool) pla
 // knowsHidden reports whether a record tells what the present serve, or one of the
 // same options, left out.
 func (w *work) knowsHidden(before records.Record, trusted bool) bool {
-	if before.E == "" {
+	if before.Fingerprint == "" {
 		return trusted // after a change of options there is a full walk
 	}
-	return before.E == w.fingerprint()
+	return before.Fingerprint == w.fingerprint()
 }
 
 // otherE stands in a record where the copy has what a serve of other options may
@@ -45,10 +45,10 @@ func (w *work) leftOut(v *visitResult) {
 	r := &v.record
 	switch {
 	case len(v.plan.Kept) > 0 && w.knowsHidden(v.before, v.had && !v.doubts.deep()):
-		r.Excluded, r.E = v.before.Excluded, v.before.E
+		r.Excluded, r.Fingerprint = v.before.Excluded, v.before.Fingerprint
 	case len(v.plan.Kept) > 0:
-		r.E = otherE
+		r.Fingerprint = otherE
 	case v.listing.Excluded > 0:
-		r.Excluded, r.E = v.listing.Excluded, w.fingerprint()
+		r.Excluded, r.Fingerprint = v.listing.Excluded, w.fingerprint()
 	}
 }

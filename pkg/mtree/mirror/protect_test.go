@@ -285,23 +285,23 @@ func TestHides(t *testing.T) {
 		want     plan.Hidden
 	}{
 		{0, 0, records.Record{}, false, false, plan.HiddenNone},
-		{0, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenNone},
+		{0, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenNone},
 		{1, 0, records.Record{}, true, false, plan.HiddenDirs},
 		{1, 0, records.Record{}, true, true, plan.HiddenAny},
 		{1, 0, records.Record{}, false, false, plan.HiddenAny},
-		{3, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenNone},
-		{4, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenDirs},
-		{2, 0, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
-		{3, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
-		{4, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{E: otherE}, true, false, plan.HiddenAny},
+		{3, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenNone},
+		{4, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenDirs},
+		{2, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
+		{3, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
+		{4, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Fingerprint: otherE}, true, false, plan.HiddenAny},
 	} {
 		w := &work{root: &answer{e: "e"}, dest: &dest{}}
 		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
 		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}
-	text := records.Record{ID: "i", Excluded: 12, E: "0a1b2c"}.String()
+	text := records.Record{ID: "i", Excluded: 12, Fingerprint: "0a1b2c"}.String()
 	require.True(t, strings.HasSuffix(text, " i 12/0a1b2c"), text)
 	back, ok := records.Parse(text)
 	require.True(t, ok)

@@ -100,7 +100,7 @@ func (d *dest) begin(dir *disk.Dir, path string, now records.Record, doubts doub
 		doubts |= had
 	}
 	to := doubts.stamp()
-	shows := known && now.Stamp != mtree.Stamp{} && (now.E != r.E || now.Excluded < r.Excluded)
+	shows := known && now.Stamp != mtree.Stamp{} && (now.Fingerprint != r.Fingerprint || now.Excluded < r.Excluded)
 	lacks := r.Now == mtree.Stamp{} && now.Now != mtree.Stamp{} || r.ID == "" && now.ID != ""
 	if known && r.Stamp == to && !shows && !lacks {
 		return nil
@@ -110,7 +110,7 @@ func (d *dest) begin(dir *disk.Dir, path string, now records.Record, doubts doub
 	}
 	r.ID = cmp.Or(r.ID, now.ID)
 	if shows {
-		r.Excluded, r.E = now.Excluded, now.E
+		r.Excluded, r.Fingerprint = now.Excluded, now.Fingerprint
 	}
 	r.Stamp = to
 	return d.setRecord(dir, path, r)

@@ -271,7 +271,7 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 func (d *daemon) isKnown(a *answer) bool {
 	t := &d.dest.tree
 	return a.listing.Stamp == d.root && !a.listing.Hot && a.state == d.state && a.epoch == d.epoch &&
-		(a.treeID == t.ID || a.treeID == "" && t.NoID) && (a.e == "" || a.e == t.E)
+		(a.treeID == t.ID || a.treeID == "" && t.NoID) && (a.e == "" || a.e == t.Fingerprint)
 }
 
 // awaitStamps waits for the time of the next full walk at a source whose stamps

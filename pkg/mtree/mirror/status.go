@@ -126,7 +126,7 @@ func (l *look) tree() string {
 func (l *look) printLag(w io.Writer) {
 	s := &l.Status
 	at := s.Confirmed
-	if told, err := l.marker.Told(); err == nil && told != 0 {
+	if told, err := l.marker.Announced(); err == nil && told != 0 {
 		now := mtree.Unix(told, 0)
 		at = &now
 	}

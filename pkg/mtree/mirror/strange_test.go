@@ -187,10 +187,10 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	} {
 		f := &opened{got: e}
 		change.edit(&f.got)
-		draft, kept, err := w.draft(m.dest.root, "", mtree.Change{Want: &e}, want, f, 0o644)
+		temp, kept, err := w.tempFile(m.dest.root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
-		draft.Discard()
+		temp.Discard()
 	}
 }
 

@@ -168,20 +168,20 @@ func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 			return nil
 		}
 	}
-	draft, err := w.dest.aside.Create(dir, c.Want.Name, true, mode)
+	temp, err := w.dest.staging.Create(dir, c.Want.Name, true, mode)
 	if err != nil {
 		return err
 	}
-	defer draft.Discard()
-	size, err := copyBody(draft, endable{ctx, file})
+	defer temp.Discard()
+	size, err := copyBody(temp, endable{ctx, file})
 	if err == nil && size != c.Want.Size {
 		err = errMoved
 	}
 	if err == nil {
-		err = w.dress(draft, c, c.Want, mode)
+		err = w.applyMetadata(temp, c, c.Want, mode)
 	}
 	if err != nil {
 		return err
 	}
-	return draft.Place(dir, c.Want.Name)
+	return temp.Place(dir, c.Want.Name)
 }

@@ -151,7 +151,7 @@ func TestIdleIsNotDead(t *testing.T) {
 		m, err := state.OpenMarker(root, "")
 		require.NoError(t, err)
 		defer m.Close()
-		n, err := m.Told()
+		n, err := m.Announced()
 		require.NoError(t, err)
 		return n
 	}

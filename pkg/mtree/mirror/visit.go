@@ -109,7 +109,7 @@ func (v *visitResult) doubt(holds bool) {
 		v.doubts |= began
 	}
 	if v.doubts&doubtHidden != 0 {
-		v.before.Excluded, v.before.E = 0, ""
+		v.before.Excluded, v.before.Fingerprint = 0, ""
 	}
 }
 

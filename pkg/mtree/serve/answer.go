@@ -54,7 +54,7 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 		h.refuse(w, http.StatusServiceUnavailable, "a directory above is not readable")
 	case disk.IsUnreadable(err):
 		h.refuse(w, http.StatusForbidden, "not readable")
-	case disk.IsShort(err):
+	case disk.IsOutOfResources(err):
 		h.logError(err)
 		h.refuse(w, http.StatusServiceUnavailable, "out of descriptors or memory for the moment")
 	default:

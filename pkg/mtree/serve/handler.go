@@ -207,13 +207,13 @@ func (h *Handler) lister(s *snapshot) *lister.Lister {
 		Log:    s.log,
 	}
 	if !h.cfg.CrossMounts {
-		l.Foreign = h.foreign.pass
+		l.OtherFileSystem = h.foreign.pass
 	}
 	if !h.exclude.Empty() {
 		l.Exclude = h.exclude.Excluded
 	}
 	if !s.filters.Empty() {
-		l.Local = s.filters.Excluded
+		l.CopyFilter = s.filters.Excluded
 	}
 	if s.Tree.Role == state.Source {
 		l.Apart = h.tree.apart

@@ -58,7 +58,7 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	if s.Tree.ID != "" {
 		out.Path, out.Runs = s.Tree.At(""), s.Tree.Runs
 	}
-	for _, step := range s.Chain() {
+	for _, step := range s.Upstreams() {
 		out.Upstream = append(out.Upstream, hop{step.Host, step.Root, step.Checkpoint, lagOf(step.Checkpoint, v.now)})
 	}
 	body, err := json.MarshalIndent(out, "", "  ")

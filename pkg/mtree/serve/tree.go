@@ -67,7 +67,7 @@ func openTree(cfg *Config) (*tree, error) {
 	}
 	t := &tree{root: root, cfg: cfg}
 	t.options = fmt.Sprintf("%t %t %t %q", cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
-	t.reader = machine.Reader()
+	t.reader = machine.Identity()
 	first, err := t.read()
 	if errors.Is(err, state.ErrNewerFormat) {
 		_ = root.Close()
@@ -158,7 +158,7 @@ func (t *tree) replace(old *snapshot) *snapshot {
 		t.said = ""
 	}
 	switch {
-	case disk.IsShort(err):
+	case disk.IsOutOfResources(err):
 		// It is the tree it was; whether somebody still keeps its stamps is not
 		// known for the moment.
 		short := *old
@@ -186,8 +186,8 @@ func (t *tree) read() (*snapshot, error) {
 	if err == nil && s.IsCopy() {
 		s.log, err = t.log.Read(t.root, t.cfg.StateDir)
 	}
-	switch standing := t.root.Standing(t.cfg.Root); {
-	case disk.IsShort(standing):
+	switch standing := t.root.StillAt(t.cfg.Root); {
+	case disk.IsOutOfResources(standing):
 		err = standing
 	case standing != nil:
 		s.replaced, s.State = true, wire.Degraded
@@ -196,7 +196,7 @@ func (t *tree) read() (*snapshot, error) {
 		_, err = t.aparts.Read(t.root, t.cfg.StateDir)
 		s.apart = err == nil
 	}
-	s.chain = wire.FormatUpstreams(s.Chain())
+	s.chain = wire.FormatUpstreams(s.Upstreams())
 	var rules []string
 	if s.IsCopy() {
 		rules = glob.Among(s.Tree.Filters)
@@ -222,6 +222,6 @@ const listingFormat = 1
 // came with another E is in the copy only then.
 func (t *tree) fingerprint(s *snapshot, rules []string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",
-		listingFormat, s.Tree.ID, s.Tree.Epoch, t.options, s.crosses, t.reader, rules, s.Status.SourceE))
+		listingFormat, s.Tree.ID, s.Tree.Epoch, t.options, s.crosses, t.reader, rules, s.Status.SourceFingerprint))
 	return hex.EncodeToString(sum[:3])
 }

@@ -139,7 +139,7 @@ func (id *identity) mint(c Config, at state.Root) {
 // of itself goes, but for the path: its own copies know it by that.
 func (id *identity) keep(c Config, at state.Root) {
 	t := &id.tree
-	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.E, t.Copy = "", false, "", 0, "", nil, "", ""
+	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.Fingerprint, t.Copy = "", false, "", 0, "", nil, "", ""
 	t.Role, t.Minted = state.Source, t.Minted && c.NewTree
 	t.Bind(at)
 }

@@ -50,7 +50,7 @@ type watcher struct {
 	tree    state.Tree
 	wrote   state.Tree // what the tree file holds
 	file    *state.StatusFile
-	log     *state.LeftLog
+	log     *state.OwnWriteLog
 	status  state.Status
 	hook    *trigger.Hook
 	printer *trigger.Printer
@@ -259,12 +259,12 @@ func (w *watcher) disown() {
 // outwait lets so much time pass.
 func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
 
-func (w *watcher) openFiles() (known []state.Left, err error) {
+func (w *watcher) openFiles() (known []state.OwnWrite, err error) {
 	file, err := w.marker.CreateStatus()
 	if err != nil {
 		return nil, err
 	}
-	log, known, err := w.marker.OpenLeft()
+	log, known, err := w.marker.OpenOwnWrites()
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -378,7 +378,7 @@ var errRemoved = errors.New("it is removed again and again")
 
 // marked reports whether all that is to be in .tidemark is there.
 func (w *watcher) marked() bool {
-	return w.standing() && w.lock.Standing(w.marker) && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.said()
+	return w.standing() && w.lock.StillIn(w.marker) && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.said()
 }
 
 // putBack makes what is missing in .tidemark. Where the error is fs.ErrNotExist it was
@@ -393,7 +393,7 @@ func (w *watcher) putBack() error {
 		_ = w.marker.Close() // a directory without a name
 		w.marker = m
 	}
-	if !stands || !w.lock.Standing(w.marker) {
+	if !stands || !w.lock.StillIn(w.marker) {
 		err := w.lock.Move(w.marker)
 		if errors.Is(err, state.ErrLocked) {
 			return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
@@ -409,10 +409,10 @@ func (w *watcher) putBack() error {
 // an older one was put back over it, with the tree or alone.
 func (w *watcher) said() bool {
 	t, err := w.marker.ReadTree()
-	if disk.IsShort(err) || errors.Is(err, state.ErrNewerFormat) {
+	if disk.IsOutOfResources(err) || errors.Is(err, state.ErrNewerFormat) {
 		return true // nothing can be said, or nothing better
 	}
-	return err == nil && t.Same(w.wrote) && w.file.Standing(w.marker) && w.apart.standing(w.marker)
+	return err == nil && t.Same(w.wrote) && w.file.StillIn(w.marker) && w.apart.standing(w.marker)
 }
 
 // refile opens the files of .tidemark anew and writes what they are to hold.
@@ -450,7 +450,7 @@ func (w *watcher) standing() bool {
 
 // replaced reports that the root's path names another directory now, or none.
 func (w *watcher) replaced() error {
-	if err := w.root.Standing(w.Root); err == nil || disk.IsShort(err) {
+	if err := w.root.StillAt(w.Root); err == nil || disk.IsOutOfResources(err) {
 		return nil // without descriptors nothing can be said
 	}
 	return exit.With(exit.Local, fmt.Errorf("%s was moved, deleted or unmounted", w.Root), "start watch again where it is")

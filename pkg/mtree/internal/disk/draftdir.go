@@ -34,7 +34,7 @@ func (d *DraftDir) Place(parent *Dir, name string) error {
 	if err := checkComponent(name); err != nil {
 		return parent.PathError("rename", name, err)
 	}
-	if err := unix.Renameat(d.aside.dir.fd, d.name, parent.fd, name); err != nil {
+	if err := unix.Renameat(d.staging.dir.fd, d.name, parent.fd, name); err != nil {
 		return parent.PathError("rename", name, err)
 	}
 	d.name = ""
@@ -45,7 +45,7 @@ func (d *DraftDir) Place(parent *Dir, name string) error {
 func (d *DraftDir) Discard() {
 	_ = d.Close()
 	if d.name != "" {
-		_ = d.aside.dir.RemoveTree(d.name)
+		_ = d.staging.dir.RemoveTree(d.name)
 		d.name = ""
 	}
 }

@@ -196,11 +196,11 @@ func (l *Lister) fate(dir, name string, self, info disk.Info) fate {
 		return dotted
 	case l.Exclude != nil && l.Exclude(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
 		return excluded
-	case l.Local != nil && l.Local(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
+	case l.CopyFilter != nil && l.CopyFilter(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
 		return excluded // nobody completes it
 	case !l.Mounts && disk.IsBorder(self, info):
-		if l.Foreign != nil {
-			l.Foreign(mtree.JoinPath(dir, name))
+		if l.OtherFileSystem != nil {
+			l.OtherFileSystem(mtree.JoinPath(dir, name))
 		}
 		if info.Kind == mtree.Dir {
 			return excluded

@@ -41,8 +41,8 @@ func (r Record) String() string {
 		id = "-"
 	}
 	text := r.Stamp.String() + " " + r.Now.String() + " " + id
-	if r.Excluded > 0 || r.E != "" {
-		text += " " + strconv.FormatInt(r.Excluded, 10) + "/" + r.E
+	if r.Excluded > 0 || r.Fingerprint != "" {
+		text += " " + strconv.FormatInt(r.Excluded, 10) + "/" + r.Fingerprint
 	}
 	return text
 }
@@ -68,7 +68,7 @@ func Parse(text string) (Record, bool) {
 		if !ok || err != nil || n < 0 || n == 0 && e == "" {
 			return Record{}, false
 		}
-		r.Excluded, r.E = n, e
+		r.Excluded, r.Fingerprint = n, e
 	}
 	return r, true
 }

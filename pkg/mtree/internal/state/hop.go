@@ -19,7 +19,7 @@ func (p *Published) Chain() []wire.Upstream {
 	if p.Status.Root != nil {
 		first.Root = *p.Status.Root
 	}
-	return append([]wire.Upstream{first}, wire.ParseUpstreams(p.Status.Chain)...)
+	return append([]wire.Upstream{first}, wire.ParseUpstreams(p.Status.Upstreams)...)
 }
 
 // hostOf returns the host of a source.

@@ -292,7 +292,7 @@ func (m *Marker) told(tree Tree, locked bool) (int64, error) {
 	if tree.Role != Copy || !locked {
 		return 0, nil
 	}
-	return m.Told()
+	return m.Announced()
 }
 
 // Crosses reports whether a reader that goes beyond mounts may do so in this
