@@ -84,7 +84,7 @@ func TestAheadIsStrict(t *testing.T) {
 	for cut := range len(text) + 1 {
 		require.Equal(t, ends[cut], read(text[:cut]) == nil, cut)
 	}
-	require.ErrorIs(t, read(strings.Repeat("x", 2*maxLine)+"\n"), mtree.ErrListing)
+	require.ErrorIs(t, read(strings.Repeat("x", 128<<10)+"\n"), mtree.ErrListing)
 	require.ErrorIs(t, read(block("a", now)), mtree.ErrListing)
 }
 

@@ -52,7 +52,7 @@ type fetching struct {
 	items   []item
 	at      *item         // whose directory is open
 	dir     *disk.Dir     // nil if none is
-	temp    *disk.TempDir // that is dir; nil if dir has its name
+	tempDir *disk.TempDir // that is dir; nil if dir has its name
 }
 
 // item is one file of a fetch.

@@ -118,7 +118,7 @@ var errOurs = errors.New("serve answers")
 
 // foreignListing asks a server of another kind for one directory.
 func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error) {
-	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": foreignAccept}, once: ask.once}
+	r := request{path: wire.DirURLPath(ask.path), header: map[string]string{"Accept": foreignAccept}, once: ask.once}
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
@@ -197,7 +197,7 @@ func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]v
 }
 
 // isOurs reports whether an answer says that serve gave it. That is always true.
-func isOurs(resp *http.Response) bool { return resp.Header.Get("Tidemark-Version") != "" }
+func isOurs(resp *http.Response) bool { return resp.Header.Get(wire.HeaderVersion) != "" }
 
 // notOurs reports whether the answer to a question for the root says that the
 // server is of another kind.

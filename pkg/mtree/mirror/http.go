@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -48,13 +47,6 @@ func (s *httpSource) close() {
 	s.closeIdle()
 }
 
-func dirPath(path string) string {
-	if path == "" {
-		return ""
-	}
-	return escapePath(path) + "/"
-}
-
 // list implements source: one GET, or none if the listing came with the last
 // answer to ?since. Each answer says what kind of server it comes from. The root
 // is asked for as serve is asked, which costs another GET for servers that are
@@ -89,7 +81,7 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 	} else if l, ok := s.ahead.take(ctx, &ask); ok {
 		return answer{listing: l, ahead: true}, nil
 	}
-	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}, once: ask.once}
+	r := request{path: wire.DirURLPath(ask.path), query: wire.ListingQuery{}.String(), header: map[string]string{}, once: ask.once}
 	if ask.fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
@@ -97,12 +89,7 @@ func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
 		r.header["If-None-Match"] = ask.known
 		if ask.wait > 0 {
 			r.wait, r.once = ask.wait, true
-			seconds := strconv.FormatFloat(ask.wait.Seconds(), 'f', -1, 64)
-			if ask.since != nil {
-				r.query = "txt&since=" + ask.since.String() + "&wait=" + seconds
-			} else {
-				r.query = "txt&wait=" + seconds
-			}
+			r.query = wire.ListingQuery{Since: ask.since, Wait: ask.wait}.String()
 		}
 	}
 	if ask.known != "" && ask.wait > 0 && ask.since != nil {
@@ -137,24 +124,21 @@ func (s *httpSource) listOne(ctx context.Context, ask ask, r request, room *room
 // plain is the same question without what an answer of 410 refuses.
 func (a ask) plain() ask { return ask{path: a.path, least: a.least, fresh: a.fresh, once: a.once} }
 
-// tagE finds the E in the ETag of a text listing, whatever a proxy appended.
-var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)
-
 // head reads what a tree says of itself in the header of an answer.
 func head(resp *http.Response) (answer, error) {
 	h := resp.Header
 	a := answer{
-		validator: h.Get("ETag"), state: wire.State(h.Get("Tidemark-State")), treeID: h.Get("Tidemark-Tree"),
-		dialect: h.Get("Server"), chain: wire.FormatUpstreams(wire.ParseUpstreams(h.Get("Tidemark-Upstream"))),
+		validator: h.Get("ETag"), state: wire.State(h.Get(wire.HeaderState)), treeID: h.Get(wire.HeaderTree),
+		dialect: h.Get("Server"), chain: wire.FormatUpstreams(wire.ParseUpstreams(h.Get(wire.HeaderUpstream))),
 	}
 	if isOurs(resp) {
 		a.dialect = ours
 	}
-	a.runs, a.path = wire.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
-	if e := tagE.FindStringSubmatch(a.validator); e != nil {
-		a.e = e[1]
+	a.runs, a.path = wire.ParseRuns(h.Get(wire.HeaderRuns)), wire.ParseTreePath(h.Get(wire.HeaderPath))
+	if tag, ok := wire.ParseListingTag(a.validator); ok {
+		a.e = tag.Fingerprint
 	}
-	if text := h.Get("Tidemark-Epoch"); text != "" {
+	if text := h.Get(wire.HeaderEpoch); text != "" {
 		var err error
 		if a.epoch, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return a, fmt.Errorf("%w: epoch %.40q", mtree.ErrListing, text)

@@ -1,10 +1,8 @@
 package mirror
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
 )
 
 // fetch implements source: small files in one tar stream, what that leaves out
@@ -42,11 +41,11 @@ func (s *httpSource) fetch(ctx context.Context, want []wanted, put putFunc) []er
 // open asks for one file: as listed by If-Match with the ETag that the listing
 // implies; as found by that of a HEAD; as is without.
 func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, error) {
-	r := request{path: escapePath(e.path), header: map[string]string{}, plain: true}
+	r := request{path: wire.URLPath(e.path), header: map[string]string{}, plain: true}
 	switch d {
 	case asListed:
 		if e.Has&mtree.HasCTime != 0 {
-			r.header["If-Match"] = fileTag(e.Entry)
+			r.header["If-Match"] = wire.FileTagOf(e.Entry).String()
 		}
 		if sec, _ := e.MTime.Unix(); e.unless {
 			r.header["If-Modified-Since"] = time.Unix(sec, 0).UTC().Format(http.TimeFormat)
@@ -64,7 +63,7 @@ func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, erro
 		}
 	}
 	var have int64
-	if e.part != nil && e.Has&mtree.HasCTime != 0 && r.header["If-Match"] == fileTag(e.Entry) {
+	if e.part != nil && e.Has&mtree.HasCTime != 0 && r.header["If-Match"] == wire.FileTagOf(e.Entry).String() {
 		if have = e.part(); have > 0 && have < e.Size {
 			r.header["Range"] = "bytes=" + strconv.FormatInt(have, 10) + "-"
 		}
@@ -109,7 +108,7 @@ func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, 
 		return errMoved
 	}
 	_ = resp.Body.Close()
-	now, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
+	now, ok := tagged(resp.Header.Get("ETag"), e.Entry)
 	changed := ok && resp.Header.Get("ETag") != was.Header.Get("ETag")
 	if e.vague != nil {
 		date, err := http.ParseTime(resp.Header.Get("Last-Modified"))
@@ -130,7 +129,7 @@ func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, 
 func continued(resp *http.Response, e *wanted, have int64) (f opened, ok bool) {
 	from, to, size := int64(-1), int64(-1), int64(-1)
 	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
-	if err != nil || size != e.Size || to != size-1 || from != have || resp.Header.Get("ETag") != fileTag(e.Entry) {
+	if err != nil || size != e.Size || to != size-1 || from != have || resp.Header.Get("ETag") != wire.FileTagOf(e.Entry).String() {
 		return f, false
 	}
 	rest := size - from
@@ -138,13 +137,6 @@ func continued(resp *http.Response, e *wanted, have int64) (f opened, ok bool) {
 		got: *e.Entry, from: from,
 		body: &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}, done: func() { _ = resp.Body.Close() },
 	}, true
-}
-
-// fileTag is the ETag that serve gives a file with this entry.
-func fileTag(e *mtree.Entry) string {
-	b := append(e.MTime.Append([]byte{'"'}), '-')
-	b = append(strconv.AppendInt(b, e.Size, 10), '-')
-	return string(append(e.CTime.Append(b), '"'))
 }
 
 // described returns the file that an answer brings. However the answer is framed,
@@ -156,7 +148,7 @@ func described(resp *http.Response, e *wanted) (f opened, err error) {
 	}
 	body := &wholeBody{ReadCloser: resp.Body}
 	f = opened{body: body, done: func() { _ = resp.Body.Close() }}
-	got, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
+	got, ok := tagged(resp.Header.Get("ETag"), e.Entry)
 	if !ok || e.vague != nil {
 		got, err = untagged(resp, e, body)
 	} else if body.low, body.high = got.Size, got.Size; resp.ContentLength >= 0 && resp.ContentLength != got.Size {
@@ -230,22 +222,16 @@ func mayBeFile(e *wanted, size int64, date time.Time) bool {
 	return !date.IsZero() || e.vague.high < 0 || size < 0 || size >= e.vague.low && size <= e.vague.high
 }
 
-// parseFileTag is the inverse of fileTag.
-func parseFileTag(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
-	tag = strings.Trim(tag, `"`)
-	negative := strings.HasPrefix(tag, "-")
-	mtime, rest, ok1 := strings.Cut(strings.TrimPrefix(tag, "-"), "-")
-	size, ctime, ok2 := strings.Cut(rest, "-")
-	if negative {
-		mtime = "-" + mtime
-	}
+// tagged returns the entry of the file that an ETag of serve names; what the ETag
+// does not say is as in e.
+func tagged(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
 	got = *e
-	var err1, err2, err3 error
-	got.MTime, err1 = mtree.ParseStamp(mtime)
-	got.Size, err2 = strconv.ParseInt(size, 10, 64)
-	got.CTime, err3 = mtree.ParseStamp(ctime)
-	got.Has |= mtree.HasCTime
-	return got, ok1 && ok2 && errors.Join(err1, err2, err3) == nil && got.Size >= 0 && strings.Contains(ctime, ".")
+	t, ok := wire.ParseFileTag(tag)
+	if ok {
+		got.MTime, got.Size, got.CTime = t.MTime, t.Size, t.CTime
+		got.Has |= mtree.HasCTime
+	}
+	return got, ok
 }
 
 // wholeBody reads a body whose length is known, or bounded. One that breaks off
@@ -271,45 +257,42 @@ func (b *wholeBody) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// maxBulk is the largest file worth asking for in bulk; serve gives up to 1 MiB.
-const maxBulk = 1 << 20
-
 // bulk asks for small files in one tar stream and marks those that came as
 // listed. Whatever goes wrong with it is left to single requests.
 func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs []error, got []bool) {
 	index := make(map[string]int, len(want))
-	var body strings.Builder
+	var body []byte
 	for i, e := range want {
-		if e.Size <= maxBulk && e.Has&mtree.HasCTime != 0 {
+		if e.Size <= wire.MaxBulkFile && e.Has&mtree.HasCTime != 0 {
 			index[e.path] = i
-			body.WriteString(mtree.EscapeName(e.path) + "\n")
+			body = wire.AppendPathLine(body, e.path)
 		}
 	}
 	if len(index) < 2 {
 		return
 	}
-	resp, err := s.post(ctx, request{query: "tar", body: body.String()})
+	resp, err := s.post(ctx, request{query: "tar", body: string(body)})
 	if err != nil {
 		return
 	}
 	defer resp.Body.Close()
-	archive := newTarStream(resp.Body)
-	defer archive.close()
+	archive := wire.NewTarReader(resp.Body)
+	defer archive.Close()
 	left := len(index) + 100 // files to be looked at
 	for {
-		f, err := archive.next()
+		f, err := archive.Next()
 		if err != nil {
 			return
 		}
 		if left--; left < 0 {
 			return // more than was asked for: it may have no end
 		}
-		i, ok := index[string(f.name)]
+		i, ok := index[string(f.Name)]
 		if !ok || got[i] {
 			continue // not asked for, or given already: not looked at
 		}
 		e := *want[i].Entry
-		e.Size, e.MTime, e.CTime = f.size, f.mtime, f.ctime
+		e.Size, e.MTime, e.CTime = f.Size, f.MTime, f.CTime
 		if !sameFile(want[i].Entry, &e) {
 			continue
 		}
@@ -357,15 +340,12 @@ func refusesPost(e *statusError) bool {
 	return false
 }
 
-// sumsAtOnce bounds the paths of one request.
-const sumsAtOnce = 10_000
-
 // sums implements source: by lists of sha256sum(1), or where no POST goes through
 // by reading the files.
 func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]summed, error) {
 	all := make(map[string]summed, len(paths))
 	for len(paths) > 0 {
-		some := paths[:min(len(paths), sumsAtOnce)]
+		some := paths[:min(len(paths), wire.MaxPaths)]
 		paths = paths[len(some):]
 		err := s.sumsOf(ctx, some, all)
 		if errors.Is(err, errNoPost) {
@@ -379,16 +359,19 @@ func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]summe
 }
 
 func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]summed) error {
-	var body strings.Builder
+	var body []byte
 	for _, path := range paths {
-		body.WriteString(mtree.EscapeName(path) + "\n")
+		body = wire.AppendPathLine(body, path)
 	}
-	resp, err := s.post(ctx, request{query: "sums&tags", body: body.String(), patient: true})
+	resp, err := s.post(ctx, request{query: "sums&tags", body: string(body), patient: true})
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := readSums(resp.Body, paths, into); err != nil {
+	err = wire.ReadSums(resp.Body, len(paths), func(s wire.Sum) {
+		into[s.Path] = summed{s.SHA256, mtree.Entry{MTime: s.Tag.MTime, Size: s.Tag.Size, CTime: s.Tag.CTime, Has: mtree.HasCTime}, s.Tagged}
+	})
+	if err != nil {
 		return fmt.Errorf("POST %s: %w", resp.Request.URL.Redacted(), err)
 	}
 	return nil
@@ -412,13 +395,13 @@ func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[strin
 
 // sumOf reads a file whose whole length is told, and hashes it.
 func (s *httpSource) sumOf(ctx context.Context, path string) (got summed, err error) {
-	resp, err := s.do(ctx, request{path: escapePath(path), plain: true})
+	resp, err := s.do(ctx, request{path: wire.URLPath(path), plain: true})
 	if err != nil {
 		return got, err
 	}
 	defer resp.Body.Close()
 	size := resp.ContentLength
-	if got.file, got.told = parseFileTag(resp.Header.Get("ETag"), &mtree.Entry{}); got.told {
+	if got.file, got.told = tagged(resp.Header.Get("ETag"), &mtree.Entry{}); got.told {
 		size = got.file.Size
 	} else if resp.Header.Get("Last-Modified") == "" {
 		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file", resp.Request.URL.Redacted())
@@ -433,37 +416,3 @@ func (s *httpSource) sumOf(ctx context.Context, path string) (got summed, err er
 	got.sum = sum(hash.Sum(nil))
 	return got, nil
 }
-
-// readSums reads lines of sha256sum(1), at most one for each of the paths, each
-// behind a comment with the ETag of the file that was hashed, if the server knows
-// &tags.
-func readSums(in io.Reader, paths []string, into map[string]summed) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 64<<10)
-	var one summed
-	for n, tags := 0, 0; lines.Scan(); {
-		if tag, is := strings.CutPrefix(lines.Text(), "# "); is && tags <= n {
-			one.file, one.told = parseFileTag(tag, &mtree.Entry{})
-			tags++
-			continue
-		}
-		if n++; n > len(paths) {
-			return fmt.Errorf("more sums than files were asked for: %d", n)
-		}
-		line, escaped := strings.CutPrefix(lines.Text(), `\`)
-		digits, name, ok := strings.Cut(line, "  ")
-		raw, err := hex.DecodeString(digits)
-		if !ok || err != nil || len(raw) != len(sum{}) {
-			return fmt.Errorf("not a line of sha256sum: %.100q", line)
-		}
-		if escaped {
-			name = sumEscapes.Replace(name)
-		}
-		one.sum = sum(raw)
-		into[name] = one
-		one = summed{}
-	}
-	return lines.Err()
-}
-
-var sumEscapes = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")

@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A copy within its source would copy itself, one level deeper with each pass, and
@@ -333,7 +334,7 @@ func givesOurTree(ctx context.Context, from source, d *dest, path string) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := s.do(ctx, request{path: escapePath(mtree.JoinPath(path, mtree.MarkerName+"/tree")), once: true})
+	resp, err := s.do(ctx, request{path: wire.URLPath(mtree.JoinPath(path, mtree.MarkerName+"/tree")), once: true})
 	if err != nil {
 		return false
 	}

@@ -186,14 +186,5 @@ func (m *mirror) followed(r *result, a *answer) error {
 	return m.rename(t)
 }
 
-// treePath reads a Tidemark-Path, "" if it is none.
-func treePath(text string) string {
-	path, err := mtree.UnescapeName(text)
-	if err != nil || path == "" || path[0] != '/' || path != "/" && mtree.CheckPath(path[1:]) != nil {
-		return ""
-	}
-	return path
-}
-
 // errSource names what a copy that lost its .tidemark was.
 var errSource = errors.New("a source that watch keeps, or kept until its .tidemark was removed")

@@ -325,14 +325,6 @@ func (b *bench) alterTree(change func(t *state.Tree)) {
 	require.NoError(b.t, m.WriteTree(t))
 }
 
-func TestTreePath(t *testing.T) {
-	for text, want := range map[string]string{
-		"/": "/", "/a/b": "/a/b", "/a%20b": "/a b", "": "", "a": "", "/a/../b": "", "//": "", "/a/": "", "/%2": "", "/.tidemark": "",
-	} {
-		require.Equal(t, want, treePath(text), "%q", text)
-	}
-}
-
 // A cascade that was built before watch ever ran was refused when watch came: the
 // id that the first mirror had made up was published, and recorded by the next.
 func TestAMadeUpIDIsNotPublished(t *testing.T) {

@@ -428,7 +428,7 @@ func (m *mirror) publish(r *result, a *answer, passErr error) error {
 		next.State, next.Walked = wire.Mirrored, !a.state.Prunes()
 		next.Root, next.Upstreams, next.SourceFingerprint = &r.root, a.chain, d.tree.Fingerprint
 		if a.listing.HasNow {
-			at := a.listing.Now.Add(-clockLag)
+			at := a.listing.Now.Add(-wire.ClockLag)
 			next.Checkpoint = &at
 		}
 	}
@@ -443,9 +443,6 @@ func (m *mirror) publish(r *result, a *answer, passErr error) error {
 	}
 	return m.writeStatus(next, now)
 }
-
-// clockLag is by how much a file's time may lie behind the clock.
-const clockLag = 20 * time.Millisecond
 
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // partSize is from which size on a file that arrived in part is kept, to be
@@ -19,7 +20,7 @@ func partKey(dir string, e *mtree.Entry) string {
 	if e.Size < partSize || e.Has&mtree.HasCTime == 0 {
 		return ""
 	}
-	return mtree.JoinPath(dir, e.Name) + "\x00" + fileTag(e)
+	return mtree.JoinPath(dir, e.Name) + "\x00" + wire.FileTagOf(e).String()
 }
 
 // offerPart lets the source ask how much of a large file is there.

@@ -17,9 +17,9 @@ import (
 
 // Patience of a running mirror.
 const (
-	pollWait    = 45 * time.Second // how long a source is asked to hold a poll
-	releaseLook = time.Second      // how often to look for a release while deletions are held, and for other credentials
-	stateLook   = time.Second      // where stamps do not prune: least time between looks whether they do
+	pollWait    = wire.MaxWait // how long a source is asked to hold a poll
+	releaseLook = time.Second  // how often to look for a release while deletions are held, and for other credentials
+	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do
 
 	defaultForeignLook = time.Minute // at other web servers: between looks whether serve answers by now
 )

@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A file that shrank while it was read, each time, failed and kept all deletions
@@ -64,7 +65,7 @@ func shrinking(s *tree, b *bench, become func(sent int)) {
 		require.NoError(s.t, err)
 		e := entryOf("f", info)
 		w.Header().Set("Tidemark-Version", "1")
-		w.Header().Set("ETag", fileTag(&e))
+		w.Header().Set("ETag", wire.FileTagOf(&e).String())
 		w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
 		sent := int(info.Size / 2)
 		_, _ = io.WriteString(w, strings.Repeat("x", sent))

@@ -269,7 +269,7 @@ const aheadSlack = 2 * time.Second
 // as the copy knows its clock. Later changes may have earlier stamps than that.
 func (l *look) ahead(root mtree.Stamp) bool {
 	status, err := l.marker.ReadStatus()
-	return err == nil && status.Checkpoint != nil && root.After(status.Checkpoint.Add(clockLag+aheadSlack))
+	return err == nil && status.Checkpoint != nil && root.After(status.Checkpoint.Add(wire.ClockLag+aheadSlack))
 }
 
 // completed returns the stamp of the copy's root, nil while it is unfinished.

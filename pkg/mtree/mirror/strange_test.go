@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Set-id and sticky bits of files and directories never arrive.
@@ -150,14 +151,14 @@ func TestTheRestOfAnotherFile(t *testing.T) {
 		tag, span string
 		ok        bool
 	}{
-		"right":          {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size-1, size), true},
+		"right":          {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size-1, size), true},
 		"another file":   {`"5.000000000-1-7.000000000"`, fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
 		"no tag":         {"", fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
-		"another length": {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size, size+1), false},
-		"not to the end": {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size-2, size), false},
-		"another part":   {fileTag(e.Entry), fmt.Sprintf("bytes 11-%d/%d", size-1, size), false},
-		"backwards":      {fileTag(e.Entry), fmt.Sprintf("bytes %d-%d/%d", size, size-1, size), false},
-		"nonsense":       {fileTag(e.Entry), "bytes */1", false},
+		"another length": {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size, size+1), false},
+		"not to the end": {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size-2, size), false},
+		"another part":   {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 11-%d/%d", size-1, size), false},
+		"backwards":      {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes %d-%d/%d", size, size-1, size), false},
+		"nonsense":       {wire.FileTagOf(e.Entry).String(), "bytes */1", false},
 	} {
 		req := httptest.NewRequest(http.MethodGet, "/f", nil)
 		resp := &http.Response{Request: req, Header: http.Header{"Etag": {tc.tag}, "Content-Range": {tc.span}}, Body: http.NoBody}

@@ -3,60 +3,23 @@ package serve
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
-// clockLag is by how much the time a kernel writes on a file may lie behind the
-// clock: two ticks at HZ=100.
-const clockLag = 20 * time.Millisecond
+// fileTag returns the strong ETag of a file.
+func fileTag(info disk.Info) string { return tagOf(info).String() }
 
-// hotMark ends the ETag of a hot listing. No validator that serve computes
-// from a stamp carries it, so a hot listing is never confirmed by a 304.
-const hotMark = "hot"
-
-// listingTag returns the ETag of a listing without its coding and quotes: by
-// the stamp where stamps prune, by a hash of the body elsewhere.
-func listingTag(validator string, f format, e string) string {
-	return validator + "-" + string(f) + "-" + e
-}
-
-// quoteTag makes the entity tag of a listing of base, with the coding. It is weak:
-// a file rewritten in place shows before its directory is stamped, so two listings
-// of one stamp may differ in bytes.
-func quoteTag(base string, c coding) string {
-	if c != identity {
-		base += "-" + string(c)
-	}
-	return `W/"` + base + `"`
-}
-
-// fileTag returns the strong ETag of a file. The ctime stands in it because
-// two contents may share mtime and size.
-func fileTag(info disk.Info) string {
-	b := append(make([]byte, 0, 80), '"')
-	b = append(info.MTime.Append(b), '-')
-	b = appendInt(b, info.Size)
-	b = append(b, '-')
-	b = info.CTime.Append(b)
-	return string(append(b, '"'))
+func tagOf(info disk.Info) wire.FileTag {
+	return wire.FileTag{MTime: info.MTime, Size: info.Size, CTime: info.CTime}
 }
 
 // noneMatch reports whether If-None-Match names base, in any coding, weakly
-// compared (RFC 9110, 13.1.2). Proxies weaken a tag that they compress, or add
-// "-gzip" to it.
+// compared (RFC 9110, 13.1.2).
 func noneMatch(field, base string) bool {
-	return anyTag(field, func(tag string) bool {
-		tag = strings.TrimPrefix(tag, "W/")
-		tag = strings.Trim(tag, `"`)
-		tag = strings.TrimSuffix(tag, ";gzip")
-		for strings.HasSuffix(tag, "-gzip") {
-			tag = strings.TrimSuffix(tag, "-gzip")
-		}
-		return tag == base
-	})
+	return anyTag(field, func(tag string) bool { return wire.BareTag(tag) == base })
 }
 
 // strongMatch reports whether If-Match names exactly the strong tag.
@@ -102,7 +65,7 @@ func field(r *http.Request, key string) string {
 // it is held back: it never names a second that can still change.
 func dirDate(mtime, now mtree.Stamp) (sec int64, held bool) {
 	sec, _ = mtime.Unix()
-	last, _ := now.Add(-clockLag).Unix()
+	last, _ := now.Add(-wire.ClockLag).Unix()
 	if sec > last-1 {
 		return last - 1, true
 	}
@@ -114,7 +77,7 @@ func dirDate(mtime, now mtree.Stamp) (sec int64, held bool) {
 func fileDate(mtime, now mtree.Stamp) (sec int64, open bool) {
 	sec, _ = mtime.Unix()
 	today, _ := now.Unix()
-	settled, _ := now.Add(-clockLag).Unix()
+	settled, _ := now.Add(-wire.ClockLag).Unix()
 	return min(sec, today), sec >= settled
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // errChanged says that a file is no longer the one whose ETag was announced.
@@ -52,7 +53,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info disk.Info, err error) {
 	switch {
 	case info.Kind == mtree.Dir && !h.hidden(t.path, true):
-		h.redirect(w, r, http.StatusMovedPermanently, append(appendHref(nil, mtree.BaseName(t.path)), '/'))
+		h.redirect(w, r, http.StatusMovedPermanently, append(wire.AppendURLPath(nil, mtree.BaseName(t.path)), '/'))
 	case mayBeLink(info, err) && !t.doubled:
 		h.throughLink(w, r, t, mtree.ParentPath(t.path), err)
 	default:

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // follower says what the symlinks of one directory lead to, for the formats
@@ -25,7 +26,7 @@ func (f *follower) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
 	if e.Kind == mtree.Symlink {
 		return f.symlink(shown)
 	}
-	f.href = appendHref(f.href[:0], e.Name)
+	f.href = wire.AppendURLPath(f.href[:0], e.Name)
 	if e.Kind == mtree.Dir {
 		f.href = append(f.href, '/')
 	}
@@ -44,10 +45,10 @@ func (f *follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
 	}
 	e.Size, e.Mode, e.MTime, e.CTime = info.Size, info.Mode, info.MTime, info.CTime
 	if e.Kind != mtree.Dir {
-		return e, appendHref(nil, e.Name)
+		return e, wire.AppendURLPath(nil, e.Name)
 	}
 	if href = relative(f.path, path); len(href) > maxHref {
-		href = append(appendHref(nil, e.Name), '/') // which is answered by the way there
+		href = append(wire.AppendURLPath(nil, e.Name), '/') // which is answered by the way there
 	}
 	return e, href
 }
@@ -115,7 +116,7 @@ func relative(from, to string) []byte {
 	}
 	for part := range strings.SplitSeq(down, "/") {
 		if part != "" {
-			href = append(appendHref(href, part), '/')
+			href = append(wire.AppendURLPath(href, part), '/')
 		}
 	}
 	if len(href) == 0 {

@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Handler publishes one tree. It may be used by many goroutines at once.
@@ -134,7 +135,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Stats.Requests.Add(1)
 	extend(w)
 	header := w.Header()
-	header["Tidemark-Version"] = versionOne
+	header[wire.HeaderVersion] = versionOne
 	header["X-Content-Type-Options"] = noSniff
 	header["Referrer-Policy"] = noReferrer
 	header["Cross-Origin-Resource-Policy"] = sameOrigin
@@ -179,7 +180,7 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 // hidden reports whether path, or a directory above it, is not published, or is
 // too long to be.
 func (h *Handler) hidden(path string, isDir bool) bool {
-	if len(path) > maxPath || !h.cfg.Hidden && hasDot(path) {
+	if len(path) > wire.MaxPath || !h.cfg.Hidden && hasDot(path) {
 		return true
 	}
 	return h.exclude.Hides(path, isDir)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
 )
 
 // pageCSP lets the page run its own script and style, told apart by hash, and
@@ -16,7 +17,7 @@ var (
 	noSniff     = []string{"nosniff"}
 	noReferrer  = []string{"no-referrer"}
 	sameOrigin  = []string{"same-origin"}
-	versionOne  = []string{"1"}
+	versionOne  = []string{wire.Version}
 	rangesNone  = []string{"none"}
 	rangesBytes = []string{"bytes"}
 	sandbox     = []string{"sandbox"} // a file's scripts are not ours
@@ -25,23 +26,23 @@ var (
 // setTree sets what every answer about the directory at path says of the tree,
 // the 304 too: the mirror acts on it.
 func (h *Handler) setTree(header http.Header, s *snapshot, path string, stamp, now mtree.Stamp) {
-	header["Tidemark-Stamp"] = []string{stamp.String()}
-	header["Tidemark-State"] = s.state
-	header["Tidemark-Now"] = []string{now.String()}
+	header[wire.HeaderStamp] = []string{stamp.String()}
+	header[wire.HeaderState] = s.state
+	header[wire.HeaderNow] = []string{now.String()}
 	if s.chain != "" {
-		header["Tidemark-Upstream"] = []string{s.chain}
+		header[wire.HeaderUpstream] = []string{s.chain}
 	}
 	if s.Tree.ID != "" {
-		header["Tidemark-Tree"] = s.id
-		header["Tidemark-Epoch"] = s.epoch
+		header[wire.HeaderTree] = s.id
+		header[wire.HeaderEpoch] = s.epoch
 		if at := s.Tree.At(path); at != "" {
-			header["Tidemark-Path"] = []string{mtree.EscapeName(at)}
+			header[wire.HeaderPath] = []string{wire.FormatTreePath(at)}
 		}
 		if path != "" {
 			return
 		}
 		if runs := h.tree.runs(stamp); runs != nil {
-			header["Tidemark-Runs"] = runs
+			header[wire.HeaderRuns] = runs
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // maxWhole is the longest listing that is sent with its length, in bytes; longer ones
@@ -117,7 +118,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *
 	h.setListing(header, v)
 	setDirDate(header, v.self.MTime, v.now)
 	if h.byStamp(v) {
-		header["Etag"] = []string{quoteTag(v.stampTag(v.self.MTime, v.hot), v.coding)}
+		header["Etag"] = []string{wire.QuoteTag(v.stampTag(v.self.MTime, v.hot), string(v.coding))}
 		if !v.hot && v.unchanged(r, v.self.MTime) {
 			h.notModified(w)
 			return
@@ -147,11 +148,7 @@ func (h *Handler) mismatched(w http.ResponseWriter, r *http.Request) bool {
 
 // stampTag returns the tag of the listing with this stamp.
 func (v *view) stampTag(stamp mtree.Stamp, hot bool) string {
-	tag := listingTag(stamp.String(), v.format, v.snap.e)
-	if hot {
-		tag += "-" + hotMark
-	}
-	return tag
+	return wire.ListingTag{Validator: stamp.String(), Format: string(v.format), Fingerprint: v.snap.e, Hot: hot}.String()
 }
 
 // unchanged reports whether the client has the listing with this stamp, which
@@ -187,11 +184,11 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 		return
 	}
 	header := w.Header()
-	header["Tidemark-Stamp"] = []string{p.stamp.String()}
+	header[wire.HeaderStamp] = []string{p.stamp.String()}
 	setDirDate(header, p.stamp, v.now)
 	delete(header, "Etag")
 	if p.tag != "" {
-		header["Etag"] = []string{quoteTag(p.tag, v.coding)}
+		header["Etag"] = []string{wire.QuoteTag(p.tag, string(v.coding))}
 	}
 	if p.confirms(r, v.now) {
 		h.confirm(w)

@@ -138,7 +138,7 @@ func (h *Handler) pageOf(v *view, l *mtree.Listing) *page {
 	case p.stamped:
 		p.tag = v.stampTag(l.Stamp, l.Hot)
 	case p.whole:
-		p.tag = listingTag(p.sum, v.format, v.snap.e)
+		p.tag = wire.ListingTag{Validator: p.sum, Format: string(v.format), Fingerprint: v.snap.e}.String()
 	}
 	return p
 }

@@ -3,6 +3,8 @@ package serve
 import (
 	"errors"
 	"net/http"
+
+	"tidemark/pkg/mtree/wire"
 )
 
 // post answers POST: a list of paths comes in, their sums or a tar goes out.
@@ -30,7 +32,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 		leaveBody(w, r)
 		h.fail(w, err)
 		return
-	case errors.Is(err, errTooMany):
+	case errors.Is(err, wire.ErrTooManyPaths):
 		leaveBody(w, r)
 		h.refuse(w, http.StatusRequestEntityTooLarge, "too many paths: send fewer at a time")
 		return
@@ -74,11 +76,11 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, v *view) (leave 
 func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
 	h.startBulk(w, v)
 	if v.has("tar") {
-		w.Header()["Content-Type"] = []string{tarType}
+		w.Header()["Content-Type"] = []string{wire.TarType}
 		h.sendTar(w, r, v, paths)
 		return
 	}
-	w.Header()["Content-Type"] = []string{sumsType}
+	w.Header()["Content-Type"] = []string{wire.SumsType}
 	h.sendSums(w, r, v, paths)
 }
 

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/wire"
 )
 
 // maxSince bounds one answer to ?since, in bytes before compression; what is
@@ -74,7 +75,10 @@ func (h *Handler) otherEpoch(r *http.Request, v *view) bool {
 		return true
 	}
 	tags := field(r, "If-None-Match")
-	return tags != "" && !anyTag(tags, func(tag string) bool { return strings.Contains(tag, "-"+v.snap.e) })
+	return tags != "" && !anyTag(tags, func(tag string) bool {
+		known, ok := wire.ParseListingTag(tag)
+		return ok && known.Fingerprint == v.snap.e
+	})
 }
 
 func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, from mtree.Stamp, after string) {

@@ -3,20 +3,16 @@ package serve
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
-
-// sumsType is the media type of a list of sums.
-const sumsType = "text/plain; charset=utf-8"
 
 // sumFlush is how long sums may be gathered before they are sent: a large file
 // takes long, and a client wants to see that something happens.
@@ -31,7 +27,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 	}
 	if err == nil && r.Method == http.MethodHead {
 		h.startBulk(w, v)
-		w.Header()["Content-Type"] = []string{sumsType}
+		w.Header()["Content-Type"] = []string{wire.SumsType}
 		return // nothing is hashed for nobody
 	}
 	if err != nil {
@@ -80,10 +76,7 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 		if err != nil {
 			continue
 		}
-		if tags {
-			body = append(append(append(body, "# "...), fileTag(info)...), '\n')
-		}
-		body = appendSum(body, sum, path)
+		body = wire.AppendSum(body, &wire.Sum{Path: path, SHA256: sum, Tagged: tags, Tag: tagOf(info)})
 		if time.Since(last) > sumFlush {
 			last = time.Now()
 			err = errors.Join(out.flush(body), http.NewResponseController(w).Flush())
@@ -170,16 +163,3 @@ const extendEvery = writeTimeout / 4
 const hashBuffer = 128 << 10 // bytes
 
 var hashBuffers = sync.Pool{New: func() any { return new([hashBuffer]byte) }}
-
-// appendSum appends a line that sha256sum -c reads. A name with a backslash or
-// a line end is escaped, and the line says so by a backslash in front.
-func appendSum(dst []byte, sum [sha256.Size]byte, path string) []byte {
-	if strings.ContainsAny(path, "\\\n\r") {
-		dst = append(dst, '\\')
-		path = sumEscapes.Replace(path)
-	}
-	dst = hex.AppendEncode(dst, sum[:])
-	return append(append(append(dst, "  "...), path...), '\n')
-}
-
-var sumEscapes = strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`)

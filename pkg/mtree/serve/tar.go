@@ -10,12 +10,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/wire"
 )
-
-// maxBulkFile is the largest file in an answer to POST ?tar, in bytes: each is
-// held in memory as a whole, so that its header is never wrong. Larger ones are
-// asked for singly, and sent by sendfile(2).
-const maxBulkFile = 1 << 20
 
 // sendTar sends the files named as a PAX tar stream with nanosecond times. What
 // is missing, unreadable, no regular file, too large or changes meanwhile is
@@ -39,7 +35,7 @@ func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths
 			h.abort(err)
 		}
 	}
-	if err := out.end(appendTarEnd(body)); err != nil {
+	if err := out.end(wire.AppendTarEnd(body)); err != nil {
 		h.abort(err)
 	}
 }
@@ -60,7 +56,7 @@ func putTarBuffer(buffer *[]byte, body []byte) {
 	}
 }
 
-// packSmall appends a published regular file of at most maxBulkFile, read from
+// packSmall appends a published regular file of at most wire.MaxBulkFile, read from
 // full, to a tar stream under the name path; dst is as it was after an error.
 // Cost: open as in OpenFilePath, pread, statx, close.
 func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
@@ -72,19 +68,29 @@ func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
 		return dst, err
 	}
 	defer f.Close()
-	if info.Size > maxBulkFile {
-		return dst, errTooMany
+	if info.Size > wire.MaxBulkFile {
+		return dst, wire.ErrTooManyPaths
 	}
-	grown := appendTarHeader(dst, tarEntry{path: path, kind: mtree.File, info: info, owner: h.cfg.Owner})
+	grown := wire.AppendTarHeader(dst, h.member(path, mtree.File, info, ""))
 	start := len(grown)
-	grown = slices.Grow(grown, int(info.Size)+tarBlock)[:start+int(info.Size)]
+	grown = slices.Grow(grown, int(info.Size)+wire.TarBlock)[:start+int(info.Size)]
 	if _, err := f.ReadAt(grown[start:], 0); err != nil {
 		return dst, errors.Join(errChanged, err)
 	}
 	if err := stillThat(f); err != nil {
 		return dst, err
 	}
-	return appendTarPadding(grown, info.Size), nil
+	return wire.AppendTarPadding(grown, info.Size), nil
+}
+
+// member describes what stands in a tar stream under the name path; link is the
+// target of a symlink. It names the owner only if listings do.
+func (h *Handler) member(path string, kind mtree.Kind, info disk.Info, link string) *wire.TarMember {
+	m := &wire.TarMember{Path: path, Kind: kind, Mode: info.Mode, MTime: info.MTime, CTime: info.CTime, Size: info.Size, Link: link}
+	if h.cfg.Owner {
+		m.UID, m.GID = info.UID, info.GID
+	}
+	return m
 }
 
 // stillThat returns errChanged if the open file is no longer what it was.
@@ -112,7 +118,7 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 	}
 	defer leave()
 	h.startBulk(w, v)
-	w.Header()["Content-Type"] = []string{tarType}
+	w.Header()["Content-Type"] = []string{wire.TarType}
 	if r.Method == http.MethodHead {
 		return // nothing is packed for nobody
 	}
@@ -127,7 +133,7 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 		// All that can be read arrives, and no end: tar(1) says so.
 		err = errors.Join(p.missed, p.out.flush(p.body), http.NewResponseController(w).Flush())
 	} else if err == nil {
-		err = p.out.end(appendTarEnd(p.body))
+		err = p.out.end(wire.AppendTarEnd(p.body))
 	}
 	if err != nil {
 		h.abort(err)
@@ -192,7 +198,7 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 		return p.file(path)
 	}
 	info := disk.Info{Mode: e.Mode, MTime: e.MTime, CTime: e.CTime, UID: e.UID, GID: e.GID}
-	p.body = appendTarHeader(p.body, tarEntry{path, e.Kind, info, e.Link, p.h.cfg.Owner})
+	p.body = wire.AppendTarHeader(p.body, p.h.member(path, e.Kind, info, e.Link))
 	if p.body, err = p.out.write(p.body); err != nil || e.Kind != mtree.Dir {
 		return err
 	}
@@ -208,7 +214,7 @@ func (p *packing) file(path string) error {
 		return p.without(path, err)
 	}
 	defer f.Close()
-	p.body = appendTarHeader(p.body, tarEntry{path: path, kind: mtree.File, info: info, owner: p.h.cfg.Owner})
+	p.body = wire.AppendTarHeader(p.body, p.h.member(path, mtree.File, info, ""))
 	for at := int64(0); at < info.Size; {
 		n := int(min(sinkPiece, info.Size-at))
 		start := len(p.body)
@@ -221,6 +227,6 @@ func (p *packing) file(path string) error {
 			return err
 		}
 	}
-	p.body = appendTarPadding(p.body, info.Size)
+	p.body = wire.AppendTarPadding(p.body, info.Size)
 	return nil
 }

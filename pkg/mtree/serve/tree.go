@@ -1,8 +1,6 @@
 package serve
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -221,7 +219,6 @@ const listingFormat = 1
 // is what its source's E covers, too: that of which the copy is complete, for what
 // came with another E is in the copy only then.
 func (t *tree) fingerprint(s *snapshot, rules []string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",
+	return wire.Fingerprint(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",
 		listingFormat, s.Tree.ID, s.Tree.Epoch, t.options, s.crosses, t.reader, rules, s.Status.SourceFingerprint))
-	return hex.EncodeToString(sum[:3])
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Long poll: held at most min(wait, 45 s); what is no time asks for no wait.
@@ -66,8 +67,8 @@ func TestFilesThatChangeAreLeftOut(t *testing.T) {
 // A query: the first of a key given twice counts, only %XX is decoded, unknown
 // keys are kept and nobody asks for them.
 func TestQueries(t *testing.T) {
-	query := parseQuery("txt&since=1.5&since=2&after=a+b%2fc%zz&x=%41=&&=y")
-	require.Equal(t, map[string]string{"txt": "", "since": "1.5", "after": "a+b%2fc%zz", "x": "A=", "": ""}, query)
+	query := wire.ParseQuery("txt&since=1.5&since=2&after=a+b%2fc%zz&x=%41=&&=y")
+	require.Equal(t, wire.Query{"txt": "", "since": "1.5", "after": "a+b%2fc%zz", "x": "A=", "": ""}, query)
 	require.Equal(t, strings.Repeat("%FF", 2)+"?a", plainQuery("\xff\xff?a"))
 }
 
@@ -121,7 +122,7 @@ func TestEndlessPaths(t *testing.T) {
 	_, err = parseTarget(httptest.NewRequest("GET", "/"+fits, nil))
 	require.NoError(t, err)
 	_, err = parseTarget(httptest.NewRequest("GET", "/"+long, nil))
-	require.ErrorIs(t, err, errLong)
+	require.ErrorIs(t, err, wire.ErrPathTooLong)
 	require.False(t, h.hidden(fits, false))
 	require.True(t, h.hidden(fits+"z", false))
 	for _, path := range []string{"/" + strings.Repeat("y/", 30_000), "/" + strings.Repeat("y/", 2000)} {

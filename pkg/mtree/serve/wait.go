@@ -2,28 +2,14 @@ package serve
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
-// maxWait is the longest a request is held, below what proxies allow (haproxy
-// in Debian: 50 s).
-const maxWait = 45 * time.Second
-
 // waitOf returns how long the request wants to be held: ?wait=SECONDS.
-func (t *target) waitOf() (time.Duration, bool) {
-	value, ok := t.query["wait"]
-	if !ok {
-		return 0, false
-	}
-	seconds, err := strconv.ParseFloat(value, 64)
-	if err != nil || !(seconds >= 0) {
-		return 0, false
-	}
-	return time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second)), true
-}
+func (t *target) waitOf() (time.Duration, bool) { return t.query.Wait() }
 
 // outcome is how a wait ended.
 type outcome int
@@ -198,9 +184,9 @@ func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, di
 	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
 	h.setListing(header, v)
 	if stamped {
-		header["Etag"] = []string{quoteTag(tag, v.coding)}
+		header["Etag"] = []string{wire.QuoteTag(tag, string(v.coding))}
 	} else if v.seen != "" {
-		header["Etag"] = []string{quoteTag(v.seen, v.coding)}
+		header["Etag"] = []string{wire.QuoteTag(v.seen, string(v.coding))}
 	}
 	h.notModified(w)
 }

@@ -89,7 +89,7 @@ type visit struct {
 
 // scan runs the audit and returns when it is done or ctx ended.
 func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding) report {
-	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings, closed: w.apart.unreads()}
+	a := &audit{watcher: w, grounds: g, ctx: ctx, findings: findings, closed: w.exceptions.Unread()}
 	a.ready.L = &a.mu
 	began := time.Now()
 	a.stack = []*visit{{greatest: mtree.MinStamp}}
@@ -209,8 +209,8 @@ func (a *audit) open(v *visit) (err error) {
 		_ = dir.Close()
 		return err
 	}
-	if !a.first && a.apart.anyRefuses() {
-		if stamp, ok := a.apart.stampOf(v.path(), info.Node.Ino); ok {
+	if !a.first && a.exceptions.AnyRefuses() {
+		if stamp, ok := a.exceptions.StampOf(v.path(), info.Node.Ino); ok {
 			info.MTime = stamp // what is published of it
 		}
 	}
@@ -230,7 +230,7 @@ func (a *audit) arm(v *visit, dir *disk.Dir) (err error) {
 	if err == nil || errors.Is(err, notify.ErrGone) {
 		return err
 	}
-	a.trouble.unheard(err)
+	a.health.CannotHear(err)
 	return nil
 }
 
@@ -243,7 +243,7 @@ func (a *audit) opens(v *visit) bool {
 	}
 	path := v.path()
 	if a.closed[path] {
-		a.apart.enter(path)
+		a.exceptions.Enter(path)
 	}
 	return a.closed[path] || a.bordered[path] || a.bordered[""]
 }
@@ -251,7 +251,7 @@ func (a *audit) opens(v *visit) bool {
 // border judges the root of another tree below this one: an entry of its
 // parent, with nothing inside.
 func (a *audit) border(v *visit, info disk.Info) {
-	a.borders.note(v.path())
+	a.borders.Add(v.path())
 	now := a.Now()
 	v.parent.raise(stamprule.Past(info.MTime, info.CTime, now))
 	if !info.CTime.Before(a.since) {
@@ -302,7 +302,7 @@ func (a *audit) passes(v *visit, name []byte, info disk.Info) bool {
 		return true
 	}
 	if isDir && a.beyond(v.info, info) {
-		a.trouble.pass(mtree.JoinPath(v.path(), string(name)))
+		a.health.PassOver(mtree.JoinPath(v.path(), string(name)))
 		return true
 	}
 	return false
@@ -410,7 +410,7 @@ func (a *audit) unreadable(v *visit, err error) {
 		a.mu.Unlock()
 		return
 	}
-	a.trouble.cannotRead(v.path(), v.inode, err)
+	a.health.CannotRead(v.path(), v.inode, err)
 }
 
 // path is built only for directories with something to tell: once, at its

@@ -81,10 +81,10 @@ func (a *auditing) start(w *watcher, g grounds) {
 	g.floor = w.floor
 	a.running, a.current = true, g
 	w.Log.Debug("audit", "why", g.reason)
-	w.trouble.begin()
+	w.health.BeginAudit()
 	w.cookies()
 	a.asked = slices.Clone(w.sync)
-	retry := append(w.trouble.retry(), w.mounts.missed...)
+	retry := append(w.retries(), w.mounts.missed...)
 	go func(ctx context.Context) {
 		if len(retry) > 0 {
 			select {
@@ -141,7 +141,7 @@ func (w *watcher) known() *mtree.Stamp {
 // sound reports whether a batch moves the checkpoint: everything is heard, read
 // and stamped, and no audit runs or is due.
 func (w *watcher) sound() bool {
-	return w.backend != "none" && w.settles() && w.trouble.what() == "" && w.mounts.settled()
+	return w.backend != "none" && w.settles() && w.health.Degraded() == "" && w.mounts.settled()
 }
 
 // settles reports whether no audit runs or is due.
@@ -179,7 +179,7 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 	w.Stats.Audits.Add(1)
 	w.Stats.Directories.Store(r.directories)
 	w.Stats.Files.Store(r.files)
-	if err := w.opened(ctx, w.trouble.audited(r.directories)); err != nil {
+	if err := w.opened(ctx, w.health.EndAudit(r.directories)); err != nil {
 		return err
 	}
 	next := w.audits.next
@@ -213,15 +213,15 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 // the next.
 func (w *watcher) vouch(r report) {
 	w.bordered, w.mounts.missed = nil, nil
-	w.tree.Borders = w.borders.record(nil)
-	if w.borders.changed() {
-		w.borders.timer.Reset(borderPause)
+	w.tree.Borders = w.borders.Record(nil)
+	if w.borders.Changed() {
+		w.borders.Wait()
 	}
 	if w.unstamped {
 		w.unstamped = false
 		w.raiseEpoch() // readers may have completed directories by times that were no stamps
 	}
-	all := w.trouble.unpublished() == ""
+	all := w.health.Unpublished() == ""
 	if all {
 		w.tree.Options = w.options()
 		if w.mounts.settled() {
@@ -231,10 +231,10 @@ func (w *watcher) vouch(r report) {
 	if w.writeTree() != nil {
 		return
 	}
-	if !w.trouble.forgotten() {
+	if !w.health.Overflowed() {
 		w.audits.swept = &r.start
 	}
-	w.ownWrites.EndAudit(!w.trouble.forgotten())
+	w.ownWrites.EndAudit(!w.health.Overflowed())
 	if all {
 		w.status.Audit = &r.start
 		w.reach(r.start)
@@ -255,7 +255,7 @@ func (w *watcher) state() wire.State {
 		return wire.Degraded
 	case w.audits.owed:
 		return wire.Auditing
-	case w.trouble.what() != "":
+	case w.health.Degraded() != "":
 		return wire.Degraded
 	case w.backend == "none":
 		return wire.Audited
@@ -283,4 +283,12 @@ func (w *watcher) schedule(r report) {
 		pause = min(pause, max(minDeafPause, auditPace*r.elapsed))
 	}
 	w.audits.timer.Reset(pause)
+}
+
+// retries returns what this audit has to stamp again, as findings.
+func (w *watcher) retries() (findings []finding) {
+	for _, r := range w.health.Retries() {
+		findings = append(findings, finding{path: r.Path, settles: r.Settles})
+	}
+	return findings
 }

@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -60,7 +61,7 @@ func TestClockSetBackWhileDown(t *testing.T) {
 	}
 	before := r.status().Status
 	before.Boot = "another"
-	require.False(t, (&identity{status: before}).setBack(*before.Updated, before.Up+time.Hour), "after a boot nothing is known")
+	require.False(t, (&identity.Identity{Status: before}).ClockSetBack(*before.Updated, before.Up+time.Hour), "after a boot nothing is known")
 }
 
 // TestClockStepsWhileWatching: by steps of a second to ten years, forward and

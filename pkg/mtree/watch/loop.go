@@ -77,9 +77,9 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 			w.audits.ask(w, w.ground("asked for"))
 		case <-w.audits.timer.C:
 			w.audits.ask(w, w.ground("periodic"))
-		case <-w.borders.timer.C:
+		case <-w.borders.Due():
 			err = w.lookAtBorders(ctx)
-		case <-w.apart.timer.C:
+		case <-w.exceptions.Due():
 			err = w.tryUnread(ctx)
 		case <-steps:
 			err = w.stepped(ctx)
@@ -162,7 +162,7 @@ func (w *watcher) settled(ctx context.Context) error {
 	if err := w.write(&b); err != nil {
 		return err
 	}
-	if taken.Drained && w.backend != "none" && w.settles() && w.ownWrites.EndTake(w.trouble.hears()) {
+	if taken.Drained && w.backend != "none" && w.settles() && w.ownWrites.EndTake(w.health.HearsAll()) {
 		w.gather() // one more Take
 	}
 	if taken.Drained && w.sound() {
@@ -255,7 +255,7 @@ func (w *watcher) wroteBatch(wrote bool) {
 	case wrote:
 		w.writeStatus()
 	}
-	if w.trouble.mends() {
+	if w.health.Mended() {
 		w.audits.timer.Reset(auditPace * w.audits.last.elapsed)
 	}
 	w.answer()
@@ -315,7 +315,7 @@ func (w *watcher) writeTree() error {
 		w.wrote = w.tree
 	}
 	if !errors.Is(err, fs.ErrNotExist) { // else .tidemark was removed: remark will write it, or tell
-		w.trouble.tell(err)
+		w.health.TreeFile(err)
 	}
 	return err
 }
@@ -341,8 +341,8 @@ func (w *watcher) finish(ctx context.Context) error {
 	if w.status.State = w.state(); w.status.State.Prunes() {
 		w.status.State = wire.Audited
 	}
-	if _, unread, _ := w.apart.counts(); w.StateDir != "" && unread+len(w.apart.refusals()) > 0 {
-		_, err := w.apart.save(w.marker, true) // Flush was of another file system, perhaps
+	if _, unread, _ := w.exceptions.Counts(); w.StateDir != "" && unread+len(w.exceptions.Refusing()) > 0 {
+		_, err := w.exceptions.Save(w.marker, true) // Flush was of another file system, perhaps
 		w.status.Clean = w.status.Clean && err == nil
 	}
 	w.writeStatus()
@@ -370,7 +370,7 @@ func (w *watcher) once(ctx context.Context) error {
 				continue // one more was asked for
 			}
 			err := errors.Join(w.finish(ctx), w.hook.Wait(ctx), w.printer.CloseAll())
-			if trouble := cmp.Or(w.trouble.what(), w.apart.unpublished()); trouble != "" && err == nil {
+			if trouble := cmp.Or(w.health.Degraded(), w.exceptions.Unpublished()); trouble != "" && err == nil {
 				err = exit.With(exit.Failed, errors.New(trouble), "the rest is published")
 			}
 			return err

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
 // mounts follows what is mounted below the root. No event of the tree tells that a
@@ -27,7 +28,7 @@ type mounts struct {
 
 // followMounts begins to follow the mounts. was is what the last run left: where
 // something else is mounted now, or nothing, all below counts as arrived.
-func (w *watcher) followMounts(id identity) {
+func (w *watcher) followMounts(id identity.Identity) {
 	var err error
 	if w.mounts.table, err = machine.NewMountTable(); err == nil {
 		err = w.readMounts()
@@ -37,11 +38,11 @@ func (w *watcher) followMounts(id identity) {
 		w.mounts.unread, w.audits.next.all = w.mounts.table != nil, true
 		return
 	}
-	if id.first {
+	if id.First {
 		return // all is stamped anyway
 	}
 	changed := map[string]bool{}
-	was, is := id.tree.Mounts, w.mountsNow()
+	was, is := id.Tree.Mounts, w.mountsNow()
 	for _, m := range slices.Concat(was, is) {
 		if !slices.Contains(was, m) || !slices.Contains(is, m) {
 			if path, err := mtree.UnescapeName(m.Path); err == nil {

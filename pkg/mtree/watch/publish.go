@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
@@ -44,7 +45,7 @@ func (w *watcher) publish(b *batch) *publisher {
 	}
 	p.within(w.root, info, &b.top, "")
 	w.floor = mtree.Later(w.floor, p.top)
-	w.apart.settle()
+	w.exceptions.Settle()
 	w.keep()
 	return p
 }
@@ -99,7 +100,7 @@ func walks(e notify.Entry) bool { return e.Arrived || e.Name == mtree.MarkerName
 
 // below goes down to the directory name in d.
 func (p *publisher) below(d *disk.Dir, parent disk.Info, t *twig, name, path string) (mtree.Stamp, bool) {
-	if p.apart.closed(mtree.ParentPath(path), name) {
+	if p.exceptions.IsUnread(mtree.ParentPath(path), name) {
 		return p.reopened(d, parent, t, name, path)
 	}
 	child, err := d.OpenDir(name)
@@ -128,18 +129,18 @@ func (p *publisher) unopened(d *disk.Dir, t *twig, name, path string, err error)
 		p.vanished(t, path)
 		return mtree.Stamp{}, false
 	}
-	return p.rule.Least(), p.trouble.cannotRead(path, info.Node.Ino, err)
+	return p.rule.Least(), p.health.CannotRead(path, info.Node.Ino, err)
 }
 
 // vanished forgets what is told apart of a directory that is gone, and of those
 // below it that were to be looked at.
 func (p *publisher) vanished(t *twig, path string) {
-	p.trouble.accept(path)
+	p.health.Accept(path)
 	if t == nil {
 		return
 	}
 	if t.retry {
-		p.apart.open(path)
+		p.exceptions.SetReadable(path)
 	}
 	for name, below := range t.below {
 		p.vanished(below, mtree.JoinPath(path, name))
@@ -178,15 +179,15 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	}
 	info, err := d.Stat(e.Name)
 	switch {
-	case p.apart.closed(path, e.Name):
+	case p.exceptions.IsUnread(path, e.Name):
 		stamp, ok := p.reopen(d, self, p.source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
 		if !ok {
 			stamp = p.rule.Least()
 		}
 		return stamp, true
 	case err != nil:
-		if p.apart.anyRefuses() {
-			p.trouble.accept(mtree.JoinPath(path, e.Name))
+		if p.exceptions.AnyRefuses() {
+			p.health.Accept(mtree.JoinPath(path, e.Name))
 		}
 		return p.rule.Least(), true // gone, or not to be looked at: the name changed
 	case info.Kind == mtree.Dir && (p.ownWrites.Shows(info) || p.foreign(self, info, mtree.JoinPath(path, e.Name))):
@@ -210,7 +211,7 @@ func (p *publisher) marked(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 // more: its next change is found by an audit.
 func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	info, err := d.Self()
-	if err != nil || p.ownWrites.Untouched(d, info) || p.trouble.loses(path) {
+	if err != nil || p.ownWrites.Untouched(d, info) || p.health.DoesNotHold(path) {
 		return mtree.Stamp{}, false
 	}
 	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
@@ -221,7 +222,7 @@ func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
 	child, err := d.OpenDir(name)
 	if disk.IsGone(err) {
-		p.apart.open(path)
+		p.exceptions.SetReadable(path)
 		return p.rule.Least(), true // it left again, or something else stands there
 	}
 	if err != nil {
@@ -240,7 +241,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	own, fresh := p.arm(ref, d, name, child)
 	top := p.rule.Value(info.MTime, info.CTime, p.clock.Now())
 	if p.border(child, path) {
-		p.apart.open(path)
+		p.exceptions.SetReadable(path)
 		return top, true // armed all the same: its watcher may end
 	}
 	top = mtree.Later(top, p.inside(child, info, own, path, fresh))
@@ -272,9 +273,9 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 		return nil
 	})
 	if err != nil && !disk.IsGone(err) {
-		p.trouble.cannotRead(path, self.Node.Ino, err)
+		p.health.CannotRead(path, self.Node.Ino, err)
 	} else {
-		p.apart.open(path)
+		p.exceptions.SetReadable(path)
 	}
 	for _, name := range names {
 		at := mtree.JoinPath(path, name)
@@ -296,7 +297,7 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 	}
 	ref, fresh, err := p.source.Arm(parent, d.FD(), name, child.FD())
 	if err != nil && !errors.Is(err, notify.ErrGone) {
-		p.trouble.unheard(err)
+		p.health.CannotHear(err)
 	}
 	return ref, fresh
 }
@@ -317,7 +318,7 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding)
 	p.changed = true
 	before, err := d.Self()
 	if err != nil {
-		p.trouble.overflow(err)
+		p.health.Overflow(err)
 		return top
 	}
 	stamp := p.rule.Stamp(top, before.MTime, before.CTime, p.clock.Now())
@@ -328,7 +329,7 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding)
 	}
 	p.top = mtree.Later(p.top, stamp)
 	if err != nil {
-		p.trouble.refuse(path, before.Node, stamp, err)
+		p.health.Refuse(path, before.Node, stamp, err)
 		return stamp
 	}
 	p.wrote(path, stamp, before, after, f)
@@ -348,19 +349,17 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 			return after, err
 		}
 	}
-	return after, errNotHeld
+	return after, health.ErrNotHeld
 }
 
 const holdTries = 10
-
-var errNotHeld = errors.New("the time does not hold")
 
 // wrote remembers what the write left, so that its event is known as ours. If
 // somebody changed the directory between the two fstat, nothing is remembered
 // and the event counts as theirs. Nor is a stamp that equals the ctime.
 func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Info, f *finding) {
 	p.stamped++
-	p.trouble.accept(path)
+	p.health.Accept(path)
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
 		p.ownWrites.Put(after, p.proofOf(before, f), p.backend != "none")
 	}
@@ -406,7 +405,7 @@ func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
 	p.changed = true
 	after, err := p.set(d, f.value)
 	if err != nil {
-		p.trouble.refuse(path, before.Node, f.value, err)
+		p.health.Refuse(path, before.Node, f.value, err)
 		return
 	}
 	p.wrote(path, f.value, before, after, f)
@@ -421,9 +420,9 @@ func (p *publisher) settle(d *disk.Dir, path string) {
 	if err != nil {
 		return
 	}
-	stamp, ok := p.apart.stampOf(path, before.Node.Ino)
+	stamp, ok := p.exceptions.StampOf(path, before.Node.Ino)
 	if !ok {
-		p.trouble.accept(path) // another directory has its name
+		p.health.Accept(path) // another directory has its name
 		return
 	}
 	if after, err := p.set(d, stamp); err == nil {
@@ -436,7 +435,7 @@ func (p *publisher) foreign(parent, child disk.Info, path string) bool {
 	if !p.beyond(parent, child) {
 		return false
 	}
-	p.trouble.pass(path)
+	p.health.PassOver(path)
 	return true
 }
 
@@ -451,7 +450,7 @@ func (p *publisher) border(d *disk.Dir, path string) bool {
 	if !state.IsLiveTree(d) {
 		return false
 	}
-	p.borders.note(path)
+	p.borders.Add(path)
 	return true
 }
 

@@ -20,6 +20,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -40,7 +41,7 @@ func answerOf(cookie string) string { return answerPrefix + strings.TrimPrefix(c
 // stamp, or a later one, holds it all. A watcher must be running, and go on until
 // it has answered (exit.Refused if not, and on a copy, where none ever answers).
 func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
-	dir, err := openRoot(root, stateDir, false)
+	dir, err := identity.OpenRoot(root, stateDir, false)
 	if err != nil {
 		return mtree.Stamp{}, err
 	}
@@ -195,7 +196,7 @@ func (w *watcher) answer() {
 // PrintStatus writes what the tree at root tells of its watcher, one "key:
 // value" a line: state first.
 func PrintStatus(out io.Writer, root, stateDir string) error {
-	dir, err := openRoot(root, stateDir, false)
+	dir, err := identity.OpenRoot(root, stateDir, false)
 	if err != nil {
 		return err
 	}

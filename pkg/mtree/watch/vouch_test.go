@@ -157,7 +157,7 @@ func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 	must(t, Once(t.Context(), Config{Root: root, Exclude: []string{"log/"}}))
 	w, err := open(Config{Root: root}, "none")
 	must(t, err)
-	w.trouble.overflow(os.ErrPermission)
+	w.health.Overflow(os.ErrPermission)
 	w.vouch(report{})
 	must(t, w.close())
 	before := stampOf(t, root, "log")

@@ -18,6 +18,8 @@ import (
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/health"
+	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
@@ -29,18 +31,18 @@ import (
 // start, and share source, left and trouble, which guard themselves.
 type watcher struct {
 	Config
-	exclude   *glob.List
-	root      *disk.Dir
-	inode     disk.Info // of the root, at the start
-	granule   time.Duration
-	source    notify.Source
-	backend   string
-	ownWrites *ownwrites.Memory
-	trouble   *trouble
-	borders   *borders
-	apart     *apart              // trouble's
-	steps     *machine.ClockSteps // nil if the kernel has none
-	mounts    mounts
+	exclude    *glob.List
+	root       *disk.Dir
+	inode      disk.Info // of the root, at the start
+	granule    time.Duration
+	source     notify.Source
+	backend    string
+	ownWrites  *ownwrites.Memory
+	health     *health.Monitor
+	borders    *health.Borders
+	exceptions *health.Exceptions  // of health
+	steps      *machine.ClockSteps // nil if the kernel has none
+	mounts     mounts
 
 	// Owned by run.
 	clock   stamprule.Clock
@@ -110,16 +112,17 @@ func open(c Config, backend string) (w *watcher, err error) {
 const removalTries = 100
 
 func take(c Config, exclude *glob.List) (_ *watcher, err error) {
-	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1), trouble: newTrouble(c.Log, c.Stats)}
+	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1)}
 	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)
-	w.borders, w.apart = newBorders(c.Log, c.Stats), w.trouble.apart
+	w.health = health.NewMonitor(c.Log, &c.Stats.Refused, &c.Stats.Foreign)
+	w.exceptions, w.borders = w.health.Exceptions, health.NewBorders(c.Log, &c.Stats.Borders)
 	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
-	if w.root, err = openRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
+	if w.root, err = identity.OpenRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
 		return nil, err
 	}
-	var id identity
-	if w.marker, w.lock, id, err = claim(c, w.root); err == nil {
+	var id identity.Identity
+	if w.marker, w.lock, id, err = identity.Claim(c.identity(), w.root); err == nil {
 		err = w.begin(id)
 	}
 	if err != nil {
@@ -129,7 +132,7 @@ func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 }
 
 // begin publishes that a watcher runs here, and what it goes by.
-func (w *watcher) begin(id identity) (err error) {
+func (w *watcher) begin(id identity.Identity) (err error) {
 	if w.inode, err = w.root.Self(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -141,21 +144,21 @@ func (w *watcher) begin(id identity) (err error) {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	id.first = id.first || id.tree.Epoch == 0 && !id.doubt // the first audit never came to its end
-	doubts := id.doubts(now)
+	id.First = id.First || id.Tree.Epoch == 0 && !id.Doubt // the first audit never came to its end
+	doubts := id.Doubts(now)
 	w.goOn(id, now)
-	if lost := w.recall(&id); doubts == "" && !id.first {
+	if lost := w.recall(&id); doubts == "" && !id.First {
 		doubts = lost
 	}
 	w.audits.next = w.groundsAtStart(id, doubts, now)
-	if doubts == "" && !id.first {
+	if doubts == "" && !id.First {
 		w.ownWrites = ownwrites.New(w.log, known, now)
-		w.status.Checkpoint, w.status.Audit = id.status.Checkpoint, id.status.Audit
+		w.status.Checkpoint, w.status.Audit = id.Status.Checkpoint, id.Status.Audit
 	} else {
 		w.ownWrites = ownwrites.New(w.log, nil, now)
 	}
 	w.followMounts(id)
-	w.tree.BeginRun(id.ended(w.inode.MTime, now))
+	w.tree.BeginRun(id.LastFloor(w.inode.MTime, now))
 	if err := w.listen(); err != nil { // first: a start that fails of it must not raise the epoch
 		return err
 	}
@@ -163,14 +166,14 @@ func (w *watcher) begin(id identity) (err error) {
 		return err
 	}
 	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
-		w.trouble.unheard(err)
+		w.health.CannotHear(err)
 	}
 	if w.steps, err = machine.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
 	}
-	if id.first {
+	if id.First {
 		w.outwait(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
-	} else if w.CrossMounts && (id.status.CrossMounts == nil || !*id.status.CrossMounts) {
+	} else if w.CrossMounts && (id.Status.CrossMounts == nil || !*id.Status.CrossMounts) {
 		w.outwait(state.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
 	w.setState(w.state())
@@ -179,23 +182,23 @@ func (w *watcher) begin(id identity) (err error) {
 }
 
 // goOn takes over what earlier runs know of the tree.
-func (w *watcher) goOn(id identity, now mtree.Stamp) {
-	w.tree, w.floor, w.unstamped = id.tree, mtree.Later(now, w.inode.MTime), id.first
-	if id.status.Floor != nil {
-		w.floor = mtree.Later(w.floor, *id.status.Floor)
+func (w *watcher) goOn(id identity.Identity, now mtree.Stamp) {
+	w.tree, w.floor, w.unstamped = id.Tree, mtree.Later(now, w.inode.MTime), id.First
+	if id.Status.Floor != nil {
+		w.floor = mtree.Later(w.floor, *id.Status.Floor)
 	}
 	if w.unstamped {
 		w.tree.Epoch = 0 // until the first audit is done
 	}
 	w.bordered = map[string]bool{}
-	for _, path := range id.tree.Borders {
+	for _, path := range id.Tree.Borders {
 		w.bordered[path] = true // as an earlier version wrote it
 		if path, err := mtree.UnescapeName(path); err == nil {
 			w.bordered[path] = true
 		}
 	}
 	w.audits.owed = true
-	if w.status.State = w.state(); id.status.State == wire.Degraded && !w.unstamped {
+	if w.status.State = w.state(); id.Status.State == wire.Degraded && !w.unstamped {
 		w.status.State = wire.Degraded // until an audit ends it
 	}
 	w.status.CrossMounts = &w.CrossMounts
@@ -205,7 +208,7 @@ func (w *watcher) goOn(id identity, now mtree.Stamp) {
 // first, and to the disk: if continuity is in doubt no checkpoint may be left that
 // would count with the new tree file, after a kill or a power cut.
 func (w *watcher) declare(doubts string) error {
-	if _, err := w.apart.save(w.marker, false); err != nil {
+	if _, err := w.exceptions.Save(w.marker, false); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	w.writeStatus()
@@ -272,17 +275,17 @@ func (w *watcher) openFiles() (known []state.OwnWrite, err error) {
 	return known, nil
 }
 
-func (w *watcher) groundsAtStart(id identity, doubts string, now mtree.Stamp) *grounds {
-	g := &grounds{reason: "start", loss: true, first: id.first, all: doubts != "", told: doubts != "", since: now, before: now}
-	if was := id.tree.Options; !id.first && doubts == "" && was != w.options() {
+func (w *watcher) groundsAtStart(id identity.Identity, doubts string, now mtree.Stamp) *grounds {
+	g := &grounds{reason: "start", loss: true, first: id.First, all: doubts != "", told: doubts != "", since: now, before: now}
+	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {
 		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())
 		g.all = true // what they left out was not published
 	}
-	if !id.first && doubts == "" {
-		g.since = id.status.Checkpoint.Add(-stamprule.LookBack)
-		g.before = *id.status.Checkpoint
-		if id.status.Audit != nil {
-			g.before = *id.status.Audit
+	if !id.First && doubts == "" {
+		g.since = id.Status.Checkpoint.Add(-stamprule.LookBack)
+		g.before = *id.Status.Checkpoint
+		if id.Status.Audit != nil {
+			g.before = *id.Status.Audit
 		}
 	}
 	return g
@@ -370,7 +373,7 @@ func (w *watcher) remark() (err error) {
 			return nil
 		}
 	}
-	w.trouble.tell(cmp.Or(err, errRemoved)) // the next event tries again, and the next audit
+	w.health.TreeFile(cmp.Or(err, errRemoved)) // the next event tries again, and the next audit
 	return w.replaced()
 }
 
@@ -412,7 +415,7 @@ func (w *watcher) said() bool {
 	if disk.IsOutOfResources(err) || errors.Is(err, state.ErrNewerFormat) {
 		return true // nothing can be said, or nothing better
 	}
-	return err == nil && t.Same(w.wrote) && w.file.StillIn(w.marker) && w.apart.standing(w.marker)
+	return err == nil && t.Same(w.wrote) && w.file.StillIn(w.marker) && w.exceptions.StandIn(w.marker)
 }
 
 // refile opens the files of .tidemark anew and writes what they are to hold.
@@ -423,7 +426,7 @@ func (w *watcher) refile() error {
 	}
 	_ = errors.Join(log.Close(), file.Close())
 	w.ownWrites.SwitchLog(w.log)
-	w.apart.refile()
+	w.exceptions.Rewrite()
 	w.keep()
 	w.wrote = state.Tree{}
 	if err := w.writeTree(); err != nil {
@@ -431,7 +434,7 @@ func (w *watcher) refile() error {
 	}
 	_, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
 	if err != nil && w.standing() {
-		w.trouble.unheard(err)
+		w.health.CannotHear(err)
 	}
 	w.writeStatus()
 	return nil
@@ -469,8 +472,8 @@ func (w *watcher) writeStatus() {
 	floor := w.floor
 	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, machine.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = machine.BootID(), os.Getpid(), w.backend
-	w.status.Error = w.trouble.what()
-	w.status.Stamps, w.status.Unread, w.status.Apart = w.apart.counts()
+	w.status.Error = w.health.Degraded()
+	w.status.Stamps, w.status.Unread, w.status.Apart = w.exceptions.Counts()
 	w.Stats.Apart.Store(int64(w.status.Stamps))
 	w.Stats.Unread.Store(int64(w.status.Unread))
 	if info, err := w.root.Self(); err == nil {

@@ -124,8 +124,8 @@ func (d *Dir) Link(name string, to *Dir, newName string) error {
 
 // Exchange swaps two names atomically, whatever their types. Where the file
 // system cannot (EINVAL: NFS, some FUSE), what stands at to/newName is moved to
-// a name of its own first; a crash between the two leaves it in the Aside.
-func (a *Aside) Exchange(name string, to *Dir, newName string) error {
+// a name of its own first; a crash between the two leaves it in the Staging.
+func (a *Staging) Exchange(name string, to *Dir, newName string) error {
 	if err := checkComponent(newName); err != nil {
 		return to.PathError("exchange", newName, err)
 	}

@@ -19,7 +19,7 @@ func rootAt(t *testing.T, path string) *Dir {
 	return d
 }
 
-func openStaging(d *Dir, name string) (*Aside, error) {
+func openStaging(d *Dir, name string) (*Staging, error) {
 	dir, err := d.OpenDir(name)
 	if IsGone(err) {
 		dir, err = d.MakeDir(name, 0o700)

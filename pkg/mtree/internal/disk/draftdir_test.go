@@ -16,7 +16,7 @@ func TestDraftDir(t *testing.T) {
 	a, err := openStaging(d, "aside")
 	require.NoError(t, err)
 	defer a.Close()
-	fill := func() *DraftDir {
+	fill := func() *TempDir {
 		draft, err := a.CreateDir(0o750)
 		require.NoError(t, err)
 		for _, name := range []string{"whole", "broken"} {

@@ -22,7 +22,7 @@ func (d *Dir) inherits() (gid int, ok bool) {
 }
 
 // Inherit gives the draft the group that a file made in dir would have.
-func (f *Draft) Inherit(dir *Dir) {
+func (f *TempFile) Inherit(dir *Dir) {
 	if gid, ok := dir.inherits(); ok {
 		_ = unix.Fchown(f.fd, -1, gid)
 	}

@@ -47,7 +47,7 @@ func openat2Works() bool {
 		_ = unix.Close(fd)
 		openat2State.Store(openat2Known)
 		return true
-	case err == unix.EINTR || IsShort(err):
+	case err == unix.EINTR || IsOutOfResources(err):
 		return true // it is tried again
 	}
 	openat2State.Store(openat2Refused)

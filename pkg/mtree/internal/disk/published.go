@@ -9,9 +9,9 @@ import (
 // one that was opened: after mv, rm, a mount over it, or an unmount.
 var ErrReplaced = errors.New("another directory than at the start")
 
-// Standing returns nil if path still names the directory d, ErrReplaced if it
+// StillAt returns nil if path still names the directory d, ErrReplaced if it
 // names another one, and else why it names none. Cost: openat, two statx.
-func (d *Dir) Standing(path string) error {
+func (d *Dir) StillAt(path string) error {
 	there, err := OpenRoot(path)
 	if err != nil {
 		return err

@@ -16,9 +16,9 @@ func TestStanding(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "root")
 	require.NoError(t, os.Mkdir(path, 0o755))
 	d := openRoot(t, path)
-	require.NoError(t, d.StillIn(path))
+	require.NoError(t, d.StillAt(path))
 	require.NoError(t, os.Rename(path, path+".away"))
-	require.ErrorIs(t, d.StillIn(path), fs.ErrNotExist)
+	require.ErrorIs(t, d.StillAt(path), fs.ErrNotExist)
 	require.NoError(t, os.Mkdir(path, 0o755))
-	require.ErrorIs(t, d.StillIn(path), disk.ErrReplaced)
+	require.ErrorIs(t, d.StillAt(path), disk.ErrReplaced)
 }

@@ -254,9 +254,9 @@ func IsAbsent(err error) bool {
 	return IsGone(err) || errors.Is(err, ErrNotRegular) || errors.Is(err, mtree.ErrName) || errors.Is(err, fs.ErrNotExist)
 }
 
-// IsShort reports whether err says that this machine is out of descriptors or
+// IsOutOfResources reports whether err says that this machine is out of descriptors or
 // memory for the moment.
-func IsShort(err error) bool {
+func IsOutOfResources(err error) bool {
 	switch Errno(err) {
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:
 		return true

@@ -20,16 +20,16 @@ import (
 // before the names and again behind them. The zero value lists what serve
 // publishes by default.
 type Lister struct {
-	TreeID  string                             // key of the directories' ids; "" gives none
-	Hidden  bool                               // list dotfiles too
-	Exclude func(path string, isDir bool) bool // leaves out what it returns true for; nil: nothing
-	Owner   bool                               // publish owners
-	Local   func(path string, isDir bool) bool // of a copy, what its mirror's filters exclude: left out too; nil: nothing
-	Copy    bool                               // the tree is a copy: directories that are unfinished are hot
-	Mounts  bool                               // list directories on other file systems too
-	Foreign func(path string)                  // told of what is passed over for its file system, by several goroutines at once; may be nil
-	Now     func() mtree.Stamp                 // the clock; nil: the real one
-	Log     *records.Log                       // the copy's records where there are no xattrs; nil: none
+	TreeID          string                             // key of the directories' ids; "" gives none
+	Hidden          bool                               // list dotfiles too
+	Exclude         func(path string, isDir bool) bool // leaves out what it returns true for; nil: nothing
+	Owner           bool                               // publish owners
+	CopyFilter      func(path string, isDir bool) bool // of a copy, what its mirror's filters exclude: left out too; nil: nothing
+	Copy            bool                               // the tree is a copy: directories that are unfinished are hot
+	Mounts          bool                               // list directories on other file systems too
+	OtherFileSystem func(path string)                  // told of what is passed over for its file system, by several goroutines at once; may be nil
+	Now             func() mtree.Stamp                 // the clock; nil: the real one
+	Log             *records.Log                       // the copy's records where there are no xattrs; nil: none
 
 	// Apart returns what watch tells of directories apart from their times, as it
 	// is after the call; nil: nothing.

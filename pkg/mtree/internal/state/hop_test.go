@@ -15,7 +15,7 @@ import (
 func TestChain(t *testing.T) {
 	at := mtree.Unix(7, 5)
 	upstreams := []wire.Upstream{{Host: "a.example:8077", Root: mtree.Unix(1, 2), Checkpoint: &at, Copy: "0123456789abcdef"}, {Host: "local", Root: mtree.Unix(-3, 4)}}
-	p := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://u:p@up:1/secret/"}, Status: state.Status{Root: &at, Chain: wire.FormatUpstreams(upstreams)}}
+	p := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://u:p@up:1/secret/"}, Status: state.Status{Root: &at, Upstreams: wire.FormatUpstreams(upstreams)}}
 	require.Equal(t, append([]wire.Upstream{{Host: "up:1", Root: at}}, upstreams...), p.Upstreams())
 	require.Empty(t, (&state.Published{}).Upstreams())
 }
@@ -35,7 +35,7 @@ func TestAChainThatComesBack(t *testing.T) {
 	at := mtree.Unix(7, 5)
 	us := state.Tree{Role: state.Copy, Upstream: "http://b:1", Copy: "0123456789abcdef"}
 	ours := state.Published{Tree: us, Status: state.Status{Root: &at}}
-	theirs := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://a:1", Copy: "fedcba9876543210"}, Status: state.Status{Root: &at, Chain: wire.FormatUpstreams(ours.Upstreams())}}
+	theirs := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://a:1", Copy: "fedcba9876543210"}, Status: state.Status{Root: &at, Upstreams: wire.FormatUpstreams(ours.Upstreams())}}
 	require.True(t, us.CameBy(wire.FormatUpstreams(theirs.Upstreams())))
 	require.False(t, us.CameBy(""))
 	us.Upstream = "http://clone:1"

@@ -1,9 +1,8 @@
-package mirror
+package wire
 
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
@@ -12,49 +11,51 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// tarStream reads the answer to POST ?tar: regular files in ustar blocks, each
-// behind a PAX header (pax(1)) with what ustar cannot say. archive/tar reads it
-// as well, at a quarter of the cost of writing the files; this knows only what
-// serve sends, and anything else ends it with an error.
-type tarStream struct {
+// TarReader reads the answer to POST ?tar: regular files of at most MaxBulkFile
+// bytes in ustar blocks, each after a PAX header (pax(1)) with what ustar cannot
+// say. archive/tar reads it as well, at a quarter of the cost of writing the files;
+// this reader knows only what AppendTarHeader writes, and anything else ends it
+// with an error. Reading a file allocates nothing.
+//
+// Errors wrap mtree.ErrListing, or are those of the stream.
+type TarReader struct {
 	in    *bufio.Reader
 	left  int64 // bytes of the present file not read yet
-	pad   int   // behind them
-	block [tarBlock]byte
+	pad   int   // bytes after them
+	block [TarBlock]byte
 	text  []byte // the last PAX header
 	name  []byte // of two parts
 }
 
-const (
-	tarBlock = 512     // bytes
-	maxPAX   = 8 << 10 // bytes of a PAX header
-)
+// maxPAX bounds a PAX header, in bytes.
+const maxPAX = 8 << 10
 
-// tarFile is one file of the stream.
-type tarFile struct {
-	name         []byte // valid until the next file
-	size         int64
-	mtime, ctime mtree.Stamp
+// TarFile is one file of the stream.
+type TarFile struct {
+	Name         []byte // valid until the next file
+	Size         int64
+	MTime, CTime mtree.Stamp // CTime is zero if the stream does not have it
 }
 
-var tarStreams = sync.Pool{New: func() any { return &tarStream{in: bufio.NewReaderSize(nil, 64<<10)} }}
+var tarReaders = sync.Pool{New: func() any { return &TarReader{in: bufio.NewReaderSize(nil, 64<<10)} }}
 
-// newTarStream returns a stream to be given back by close.
-func newTarStream(in io.Reader) *tarStream {
-	t := tarStreams.Get().(*tarStream)
+// NewTarReader returns a reader, which Close must give back.
+func NewTarReader(in io.Reader) *TarReader {
+	t := tarReaders.Get().(*TarReader)
 	t.in.Reset(in)
 	t.left, t.pad = 0, 0
 	return t
 }
 
-func (t *tarStream) close() {
+// Close gives the reader back; it does not close the stream.
+func (t *TarReader) Close() {
 	t.in.Reset(nil)
-	tarStreams.Put(t)
+	tarReaders.Put(t)
 }
 
-// next returns the next file, whose contents Read gives; io.EOF behind the last
-// one, if the stream has its proper end.
-func (t *tarStream) next() (f tarFile, err error) {
+// Next returns the next file, whose contents Read gives. After the last file it
+// returns io.EOF, if the stream has its proper end.
+func (t *TarReader) Next() (f TarFile, err error) {
 	if _, err := t.in.Discard(int(t.left) + t.pad); err != nil {
 		return f, cutTar(err)
 	}
@@ -63,7 +64,7 @@ func (t *tarStream) next() (f tarFile, err error) {
 		if _, err := io.ReadFull(t.in, t.block[:]); err != nil {
 			return f, cutTar(err)
 		}
-		if t.block == [tarBlock]byte{} {
+		if t.block == [TarBlock]byte{} {
 			return f, io.EOF
 		}
 		size, ok := t.octal(124, 136)
@@ -84,34 +85,34 @@ func (t *tarStream) next() (f tarFile, err error) {
 }
 
 // header takes from a ustar header what no PAX header said.
-func (t *tarStream) header(size int64, f *tarFile) error {
-	if len(f.name) == 0 {
-		f.name = cString(t.block[:100])
+func (t *TarReader) header(size int64, f *TarFile) error {
+	if len(f.Name) == 0 {
+		f.Name = cString(t.block[:100])
 		if prefix := cString(t.block[345:500]); len(prefix) > 0 {
-			t.name = append(append(append(t.name[:0], prefix...), '/'), f.name...)
-			f.name = t.name
+			t.name = append(append(append(t.name[:0], prefix...), '/'), f.Name...)
+			f.Name = t.name
 		}
 	}
-	if f.size == 0 {
-		f.size = size
+	if f.Size == 0 {
+		f.Size = size
 	}
-	if f.mtime == (mtree.Stamp{}) {
+	if f.MTime == (mtree.Stamp{}) {
 		seconds, ok := t.octal(136, 148)
 		if !ok {
 			return errTar
 		}
-		f.mtime = mtree.Unix(seconds, 0)
+		f.MTime = mtree.Unix(seconds, 0)
 	}
-	if f.size > maxBulk {
-		return fmt.Errorf("%w: %d bytes in one file", errTar, f.size)
+	if f.Size > MaxBulkFile {
+		return fmt.Errorf("%w: %d bytes in one file", errTar, f.Size)
 	}
-	t.left = f.size
-	t.pad = int(-f.size & (tarBlock - 1))
+	t.left = f.Size
+	t.pad = int(-f.Size & (TarBlock - 1))
 	return nil
 }
 
 // Read gives the contents of the present file.
-func (t *tarStream) Read(p []byte) (int, error) {
+func (t *TarReader) Read(p []byte) (int, error) {
 	if t.left == 0 {
 		return 0, io.EOF
 	}
@@ -124,11 +125,11 @@ func (t *tarStream) Read(p []byte) (int, error) {
 }
 
 // pax reads records "LENGTH KEY=VALUE\n".
-func (t *tarStream) pax(size int64, f *tarFile) error {
+func (t *TarReader) pax(size int64, f *TarFile) error {
 	if size > maxPAX {
 		return errTar
 	}
-	t.text = slices.Grow(t.text[:0], maxPAX)[:(size+tarBlock-1)&^(tarBlock-1)]
+	t.text = slices.Grow(t.text[:0], maxPAX)[:(size+TarBlock-1)&^(TarBlock-1)]
 	if _, err := io.ReadFull(t.in, t.text); err != nil {
 		return cutTar(err)
 	}
@@ -151,17 +152,17 @@ func (t *tarStream) pax(size int64, f *tarFile) error {
 	return nil
 }
 
-func (f *tarFile) set(key, value []byte) (err error) {
+func (f *TarFile) set(key, value []byte) (err error) {
 	ok := true
 	switch string(key) {
 	case "path":
-		f.name = value
+		f.Name = value
 	case "size":
-		f.size, ok = decimal(value)
+		f.Size, ok = decimal(value)
 	case "mtime":
-		err = f.mtime.UnmarshalText(value)
+		err = f.MTime.UnmarshalText(value)
 	case "ctime":
-		err = f.ctime.UnmarshalText(value)
+		err = f.CTime.UnmarshalText(value)
 	}
 	if !ok || err != nil {
 		return fmt.Errorf("%w: %.20q=%.60q", errTar, key, value)
@@ -180,8 +181,8 @@ func decimal(text []byte) (n int64, ok bool) {
 	return n, len(text) > 0
 }
 
-// octal reads a number of the present header; one that is not there is zero.
-func (t *tarStream) octal(from, to int) (n int64, ok bool) {
+// octal reads a number of the present header; a missing one is zero.
+func (t *TarReader) octal(from, to int) (n int64, ok bool) {
 	for _, c := range bytes.Trim(t.block[from:to], " \x00") {
 		if c < '0' || c > '7' || n >= 1<<60 {
 			return 0, false
@@ -193,25 +194,13 @@ func (t *tarStream) octal(from, to int) (n int64, ok bool) {
 
 // sumRight checks the header's checksum, in which the sum itself counts as
 // blanks.
-func (t *tarStream) sumRight() bool {
+func (t *TarReader) sumRight() bool {
 	want, ok := t.octal(148, 156)
 	sum := int64(8 * ' ')
 	for _, c := range t.block[148:156] {
 		sum -= int64(c)
 	}
-	return ok && sum+sumBytes(&t.block) == want
-}
-
-// sumBytes adds up the bytes of a block, eight at a time: a tenth of the cost of
-// one by one, which is more than any other step of reading a header.
-func sumBytes(block *[tarBlock]byte) int64 {
-	const even = 0x00ff_00ff_00ff_00ff
-	var four uint64 // sums of 16 bits; each stays below 128 * 255
-	for i := 0; i < tarBlock; i += 8 {
-		eight := binary.LittleEndian.Uint64(block[i:])
-		four += eight&even + eight>>8&even
-	}
-	return int64(four&0xffff + four>>16&0xffff + four>>32&0xffff + four>>48)
+	return ok && sum+sumBlock(t.block[:]) == want
 }
 
 func cString(text []byte) []byte {
