@@ -109,7 +109,7 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	for _, name := range []string{"a", "g"} {
 		info, err := m.dest.root.Stat(name)
 		require.NoError(t, err)
-		root.listing.Entries = append(root.listing.Entries, entryOf(name, info))
+		root.listing.Entries = append(root.listing.Entries, lister.EntryOf(name, info))
 	}
 	self, err := m.dest.root.Self()
 	require.NoError(t, err)

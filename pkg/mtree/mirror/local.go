@@ -229,7 +229,7 @@ func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []e
 			_ = f.Close()
 			return opened{}, fmt.Errorf("%w: watch does not hear what is mounted over it", errDenied)
 		}
-		got := entryOf(e.Name, info)
+		got := lister.EntryOf(e.Name, info)
 		if how == asListed && !sameFile(e.Entry, &got) {
 			_ = f.Close()
 			return opened{}, errMoved
@@ -314,7 +314,7 @@ func (f *steadyFile) end() error {
 	if err != nil {
 		return err
 	}
-	if now := entryOf(f.got.Name, info); !sameFile(&f.got, &now) {
+	if now := lister.EntryOf(f.got.Name, info); !sameFile(&f.got, &now) {
 		return errMoved
 	}
 	return io.EOF
@@ -323,14 +323,6 @@ func (f *steadyFile) end() error {
 // WriteTo hides os.File's, which would read past the size.
 func (f *steadyFile) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{f})
-}
-
-func entryOf(name string, info disk.Info) mtree.Entry {
-	return mtree.Entry{
-		Name: name, Kind: info.Kind, Size: info.Size, MTime: info.MTime, CTime: info.CTime,
-		Mode: info.Mode, UID: info.UID, GID: info.GID,
-		Has: mtree.HasMode | mtree.HasCTime | mtree.HasOwner,
-	}
 }
 
 func (s *localSource) sums(ctx context.Context, paths []string) (map[string]summed, error) {
@@ -396,8 +388,8 @@ func sumFile(ctx context.Context, d *disk.Dir, name string) (s summed, err error
 	if err != nil {
 		return s, err
 	}
-	s = summed{sum(h.Sum(nil)), entryOf(name, info), true}
-	if then := entryOf(name, now); !s.of(&then) {
+	s = summed{sum(h.Sum(nil)), lister.EntryOf(name, info), true}
+	if then := lister.EntryOf(name, now); !s.of(&then) {
 		return s, errMoved
 	}
 	return s, nil

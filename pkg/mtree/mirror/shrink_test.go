@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -27,7 +28,7 @@ func TestAFileThatShrinksIsKeptAsRead(t *testing.T) {
 	defer local.root.Close()
 	info, err := local.root.Stat("f")
 	require.NoError(t, err)
-	e := entryOf("f", info)
+	e := lister.EntryOf("f", info)
 	left := int64(1 << 20)
 	var got []int64
 	errs := local.fetch(t.Context(), []wanted{{Entry: &e, path: "f"}}, func(_ int, f opened) error {
@@ -63,7 +64,7 @@ func shrinking(s *tree, b *bench, become func(sent int)) {
 		defer d.Close()
 		info, err := d.Stat("f")
 		require.NoError(s.t, err)
-		e := entryOf("f", info)
+		e := lister.EntryOf("f", info)
 		w.Header().Set("Tidemark-Version", "1")
 		w.Header().Set("ETag", wire.FileTagOf(&e).String())
 		w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))

@@ -148,35 +148,10 @@ func (w *work) ask(ctx context.Context, t *target) (*answer, error) {
 	return &a, nil
 }
 
-// mostGuess is for how many entries of the copy room is made before they are
-// read.
-const mostGuess = 1024
-
 // present reads the directory of the copy at path, whatever the types, without what
 // filters exclude.
 func (w *work) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mtree.Entry, error) {
-	have := make([]mtree.Entry, 0, min(len(listing.Entries), mostGuess))
-	err := lister.ScanSorted(dir, func(name string, info disk.Info) error {
-		e := entryOf(name, info)
-		if e.Kind != mtree.File {
-			e.Size = 0
-		}
-		if w.filters.Excluded(mtree.JoinPath(path, e.Name), e.Kind == mtree.Dir) {
-			return nil
-		}
-		if e.Kind == mtree.Symlink {
-			target, err := dir.Readlink(e.Name)
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			e.Link = target
-		}
-		have = append(have, e)
-		return nil
-	})
+	have, err := lister.Present(dir, path, w.filters.Excluded)
 	if path == "" {
 		have = withoutLostFound(have, listing)
 	}

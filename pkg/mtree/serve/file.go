@@ -14,9 +14,6 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// errChanged says that a file is no longer the one whose ETag was announced.
-var errChanged = errors.New("the file changed while it was sent")
-
 // file answers GET and HEAD of a URL without a slash at its end: the regular
 // file there, or a redirection to the directory.
 func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
@@ -26,26 +23,18 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	defer f.Close()
-	header := w.Header()
-	tag := fileTag(info)
 	date, open := fileDate(info.MTime, h.now())
-	header["Etag"] = []string{tag}
-	if text := httpDate(date); text != "" {
-		header["Last-Modified"] = []string{text}
-	}
-	header["Cache-Control"] = []string{h.caching("public, no-cache")}
-	header["Accept-Ranges"] = rangesBytes
-	switch precondition(r, tag, date, open) {
+	a := reply{tag: fileTag(info), date: httpDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
+	switch precondition(r, a.tag, date, open) {
 	case http.StatusPreconditionFailed:
-		h.refuse(w, http.StatusPreconditionFailed, "the file is another by now")
+		h.send(w, a.refused(http.StatusPreconditionFailed, "the file is another by now"))
 		return
 	case http.StatusNotModified:
-		h.notModified(w)
+		h.send(w, a.notModified())
 		return
 	}
-	header["Content-Type"] = []string{fileType(t.path)}
-	header["Content-Security-Policy"] = sandbox
-	h.sendFile(w, r, f)
+	a.kind, a.policy = fileType(t.path), "sandbox" // its scripts are not ours
+	h.sendFile(w, r, f, a)
 }
 
 // noFile answers where a URL without a slash names no regular file: if it is a
@@ -53,11 +42,11 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info disk.Info, err error) {
 	switch {
 	case info.Kind == mtree.Dir && !h.hidden(t.path, true):
-		h.redirect(w, r, http.StatusMovedPermanently, append(wire.AppendURLPath(nil, mtree.BaseName(t.path)), '/'))
+		h.send(w, redirection(r, http.StatusMovedPermanently, append(wire.AppendURLPath(nil, mtree.BaseName(t.path)), '/')))
 	case mayBeLink(info, err) && !t.doubled:
 		h.throughLink(w, r, t, mtree.ParentPath(t.path), err)
 	default:
-		h.fail(w, err)
+		h.fail(w, reply{}, err)
 	}
 }
 
@@ -68,10 +57,10 @@ func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info
 func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target, from string, err error) {
 	real, kind := h.resolve(t.path)
 	if kind != mtree.Dir {
-		h.fail(w, err)
+		h.fail(w, reply{}, err)
 		return
 	}
-	h.redirect(w, r, http.StatusFound, relative(from, real))
+	h.send(w, redirection(r, http.StatusFound, relative(from, real)))
 }
 
 // openFile opens the regular file at path. Symlinks are followed as far as they
@@ -105,17 +94,15 @@ func mayBeLink(info disk.Info, err error) bool {
 	return info.Kind == mtree.Symlink || disk.IsLink(err)
 }
 
-// redirect sends the client to another URL of the tree. It is relative, so that
+// redirection sends the client to another URL of the tree. It is relative, so that
 // it holds behind any prefix, and never begins with a slash, so that it cannot
 // be another host's.
-func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, status int, href []byte) {
+func redirection(r *http.Request, status int, href []byte) reply {
 	location := string(href)
 	if r.URL.RawQuery != "" {
 		location += "?" + plainQuery(r.URL.RawQuery)
 	}
-	w.Header().Set("Location", location)
-	w.Header().Set("Cache-Control", "no-cache")
-	w.WriteHeader(status)
+	return reply{status: status, location: location, cache: "no-cache"}
 }
 
 // precondition evaluates the conditional headers in the order of RFC 9110,
@@ -141,29 +128,30 @@ func precondition(r *http.Request, tag string, date int64, open bool) int {
 }
 
 // sendFile sends the file or the ranges asked for.
-func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regular) {
-	header, info := w.Header(), f.Info
-	ranges, err := wantedRanges(r, info)
+func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regular, a reply) {
+	ranges, err := wantedRanges(r, f.Info)
 	if err != nil {
-		header.Set("Content-Range", "bytes */"+strconv.FormatInt(info.Size, 10))
-		h.refuse(w, http.StatusRequestedRangeNotSatisfiable, "no such range")
+		a.part = "bytes */" + strconv.FormatInt(f.Size, 10)
+		h.send(w, a.refused(http.StatusRequestedRangeNotSatisfiable, "no such range"))
+		return
+	}
+	whole := a.withLength(f.Size)
+	if r.Method == http.MethodHead {
+		h.send(w, whole)
 		return
 	}
 	out := &outgoing{h: h, w: w, file: f, strict: r.Header.Get("If-Match") != ""}
-	switch {
-	case r.Method == http.MethodHead:
-		announce(w, info.Size)
-		return
-	case len(ranges) == 0:
-		announce(w, info.Size)
-		err = out.send(span{0, info.Size})
-	case len(ranges) == 1:
-		header["Content-Range"] = []string{ranges[0].contentRange(info.Size)}
-		announce(w, ranges[0].length)
-		w.WriteHeader(http.StatusPartialContent)
+	switch len(ranges) {
+	case 0:
+		h.start(w, &whole)
+		err = out.send(span{0, f.Size})
+	case 1:
+		part := a.withLength(ranges[0].length)
+		part.status, part.part = http.StatusPartialContent, ranges[0].contentRange(f.Size)
+		h.start(w, &part)
 		err = out.send(ranges[0])
 	default:
-		err = out.sendParts(ranges)
+		err = out.sendParts(a, ranges)
 	}
 	h.cfg.Stats.Files.Add(1)
 	h.cfg.Stats.FileBytes.Add(out.sent)
@@ -193,9 +181,7 @@ const (
 var heldBuffers = sync.Pool{New: func() any { return new([heldBack]byte) }}
 
 // send sends one span of the file, by sendfile(2) but for the end of it. In a
-// strict answer that end is sent only if the file still has its size and mtime
-// after it was read: a client never gets all bytes of a file that changed
-// meanwhile.
+// strict answer that end is sent only if the file is unchanged after it was read.
 func (o *outgoing) send(s span) error {
 	held := min(s.length, heldBack)
 	if !o.strict && s.length > heldBack {
@@ -215,7 +201,7 @@ func (o *outgoing) send(s span) error {
 		return errors.Join(errChanged, err)
 	}
 	if o.strict {
-		if err := o.unchanged(); err != nil {
+		if err := unchanged(o.file); err != nil {
 			return err
 		}
 	}
@@ -272,23 +258,13 @@ func (o *outgoing) stream(s span) error {
 	return nil
 }
 
-// unchanged returns errChanged if the file is no longer what was announced.
-func (o *outgoing) unchanged() error {
-	info, err := o.file.Stat()
-	if err == nil && (info.Size != o.file.Size || info.MTime != o.file.MTime) {
-		err = errChanged
-	}
-	return err
-}
-
 // sendParts sends several ranges as multipart/byteranges (RFC 9110, 14.6).
-func (o *outgoing) sendParts(ranges []span) error {
-	header := o.w.Header()
-	kind := header.Get("Content-Type")
+func (o *outgoing) sendParts(a reply, ranges []span) error {
+	kind := a.kind
 	parts := multipart.NewWriter(o.w)
-	header.Set("Content-Type", "multipart/byteranges; boundary="+parts.Boundary())
-	header.Set("Content-Length", strconv.FormatInt(partsLength(ranges, kind, o.file.Size, parts.Boundary()), 10))
-	o.w.WriteHeader(http.StatusPartialContent)
+	a = a.withLength(partsLength(ranges, kind, o.file.Size, parts.Boundary()))
+	a.status, a.kind = http.StatusPartialContent, "multipart/byteranges; boundary="+parts.Boundary()
+	o.h.start(o.w, &a)
 	for _, s := range ranges {
 		if _, err := parts.CreatePart(partHeader(s, kind, o.file.Size)); err != nil {
 			return err

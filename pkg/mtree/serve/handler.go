@@ -134,23 +134,15 @@ func (h *Handler) route() http.Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Stats.Requests.Add(1)
 	extend(w)
-	header := w.Header()
-	header[wire.HeaderVersion] = versionOne
-	header["X-Content-Type-Options"] = noSniff
-	header["Referrer-Policy"] = noReferrer
-	header["Cross-Origin-Resource-Policy"] = sameOrigin
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case !h.allowed(r):
-		leaveBody(w, r)
-		h.unauthorized(w)
+		h.send(w, leaveBody(w, r).unauthorized())
+	case r.ContentLength != 0 && reads:
+		h.send(w, leaveBody(w, r).refused(http.StatusBadRequest, "a body is expected with POST only"))
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
-		leaveBody(w, r)
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			h.wrongMethod(w, r)
-			return
-		}
-		h.refuse(w, http.StatusBadRequest, "a body is expected with POST only")
-	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		h.wrongMethod(w, r)
+	case reads:
 		h.get(w, r)
 	default:
 		h.routes.ServeHTTP(w, r)
@@ -158,8 +150,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Allow", "GET, HEAD, POST")
-	h.refuse(w, http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums")
+	a := leaveBody(w, r)
+	a.allow = "GET, HEAD, POST"
+	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums"))
 }
 
 // get answers GET and HEAD.
@@ -167,15 +160,17 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
 	case err != nil || h.hidden(t.path, t.slash):
-		h.refuse(w, http.StatusNotFound, "not found")
+		h.send(w, reply{}.refused(http.StatusNotFound, "not found"))
 	case h.tree.now().replaced && !(t.path == "" && t.has("status")):
-		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+		h.send(w, reply{}.refused(http.StatusServiceUnavailable, replacedText))
 	case t.slash:
 		h.directory(w, r, &t)
 	default:
 		h.file(w, r, &t)
 	}
 }
+
+const replacedText = "the root was replaced"
 
 // hidden reports whether path, or a directory above it, is not published, or is
 // too long to be.

@@ -23,6 +23,7 @@ type view struct {
 	coding   coding
 	explicit bool
 	now      mtree.Stamp
+	base     reply     // what every answer to this request has
 	self     disk.Info // of the directory, when the request came in
 	hot      bool      // a copy's directory that is unfinished
 	noStore  bool      // the answer holds for this request only
@@ -58,7 +59,7 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		dir, err = h.openDir(t.path) // it may have taken the symlink's name meanwhile
 	}
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	defer dir.Close()
@@ -107,44 +108,58 @@ func (h *Handler) byStamp(v *view) bool {
 // the stamp proves the listing.
 func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
 	if err := h.look(v, dir); err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
-	header := w.Header()
-	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
-	if h.mismatched(w, r) {
+	if mismatched(r) {
+		h.send(w, h.replyAbout(v).refused(http.StatusPreconditionFailed, noStrongTag))
 		return
 	}
-	h.setListing(header, v)
-	setDirDate(header, v.self.MTime, v.now)
+	a := h.listingReply(v)
+	a.date = lastModified(v.self.MTime, v.now)
 	if h.byStamp(v) {
-		header["Etag"] = []string{wire.QuoteTag(v.stampTag(v.self.MTime, v.hot), string(v.coding))}
+		a.tag = wire.QuoteTag(v.stampTag(v.self.MTime, v.hot), string(v.coding))
 		if !v.hot && v.unchanged(r, v.self.MTime) {
-			h.notModified(w)
+			h.send(w, a.notModified())
 			return
 		}
 	}
-	header["Content-Type"] = []string{contentType(v.format)}
-	header["Content-Security-Policy"] = []string{h.policy(v.format)}
-	if v.coding != identity {
-		header["Content-Encoding"] = []string{string(v.coding)}
-	}
 	if r.Method == http.MethodHead {
+		h.send(w, a)
 		return
 	}
-	h.sendListing(w, r, v, dir)
+	h.sendListing(w, r, v, dir, a)
 }
 
-// mismatched answers a request on condition of a strong tag, which no listing has
-// (RFC 9110, 13.1.1).
-func (h *Handler) mismatched(w http.ResponseWriter, r *http.Request) bool {
-	tags := field(r, "If-Match")
-	if tags == "" || anyTag(tags, func(string) bool { return false }) {
-		return false
-	}
-	h.refuse(w, http.StatusPreconditionFailed, "a listing has no strong tag")
-	return true
+// replyAbout returns what every answer about the directory has once it was looked at.
+func (h *Handler) replyAbout(v *view) reply {
+	a := v.base
+	a.about = h.about(v.snap, v.path, v.self.MTime, v.now)
+	return a
 }
+
+// listingReply returns a listing's answer without its validators and its body.
+func (h *Handler) listingReply(v *view) reply {
+	a := h.replyAbout(v)
+	a.kind, a.policy, a.coding, a.ranges = contentType(v.format), h.policy(v.format), v.coding, "none"
+	a.vary, a.cache = "Accept-Encoding, Accept, User-Agent", "private, max-age=0"
+	if v.explicit {
+		a.vary, a.cache = "Accept-Encoding", h.caching("public, max-age=0, s-maxage=1, stale-while-revalidate=0")
+	}
+	if v.noStore {
+		a.cache = "no-store"
+	}
+	return a
+}
+
+// mismatched reports whether a request is on condition of a strong tag, which no
+// listing has (RFC 9110, 13.1.1).
+func mismatched(r *http.Request) bool {
+	tags := field(r, "If-Match")
+	return tags != "" && !anyTag(tags, func(string) bool { return false })
+}
+
+const noStrongTag = "a listing has no strong tag"
 
 // stampTag returns the tag of the listing with this stamp.
 func (v *view) stampTag(stamp mtree.Stamp, hot bool) string {
@@ -162,39 +177,23 @@ func (v *view) unchanged(r *http.Request, stamp mtree.Stamp) bool {
 	return !held && sameDate(r.Header.Get("If-Modified-Since"), date)
 }
 
-// confirm answers 304 after the listing was read, without the headers of what
-// is not sent.
-func (h *Handler) confirm(w http.ResponseWriter) {
-	for _, key := range []string{"Content-Type", "Content-Encoding", "Content-Security-Policy"} {
-		delete(w.Header(), key)
-	}
-	h.notModified(w)
-}
-
-func (h *Handler) notModified(w http.ResponseWriter) {
-	h.cfg.Stats.NotModified.Add(1)
-	w.WriteHeader(http.StatusNotModified)
-}
-
-// sendListing sends the listing from the cache, or reads the directory.
-func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
+// sendListing sends the listing from the cache, or reads the directory. a is the answer
+// by what the directory showed before.
+func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir, a reply) {
 	p, err := h.page(r, v, dir)
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, a, err)
 		return
 	}
-	header := w.Header()
-	header[wire.HeaderStamp] = []string{p.stamp.String()}
-	setDirDate(header, p.stamp, v.now)
-	delete(header, "Etag")
+	a.about.stamp, a.date, a.tag = p.stamp, lastModified(p.stamp, v.now), ""
 	if p.tag != "" {
-		header["Etag"] = []string{wire.QuoteTag(p.tag, string(v.coding))}
+		a.tag = wire.QuoteTag(p.tag, string(v.coding))
 	}
 	if p.confirms(r, v.now) {
-		h.confirm(w)
+		h.send(w, a.notModified())
 		return
 	}
-	h.sendPage(w, r, p)
+	h.sendPage(w, p, a)
 }
 
 func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {

@@ -219,19 +219,19 @@ func (p *page) confirms(r *http.Request, now mtree.Stamp) bool {
 }
 
 // sendPage sends a page, in pieces each with a deadline of its own.
-func (h *Handler) sendPage(w http.ResponseWriter, r *http.Request, p *page) {
+func (h *Handler) sendPage(w http.ResponseWriter, p *page, a reply) {
 	give, err := h.hold(w, p)
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, a, err)
 		return
 	}
 	defer give()
 	extend(w)
 	if p.whole {
-		announce(w, int64(len(p.pieces[0])))
-		writeAll(w, p.pieces[0])
+		h.send(w, a.withBody(p.pieces[0]))
 		return
 	}
+	h.start(w, &a)
 	if err := p.send(w); err != nil {
 		h.abort(err)
 	}

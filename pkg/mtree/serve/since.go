@@ -29,7 +29,7 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	from, err := mtree.ParseStamp(v.query["since"])
 	after := v.query["after"]
 	if err != nil || mtree.CheckPath(after) != nil {
-		h.refuse(w, http.StatusBadRequest, "want ?txt&since=STAMP[&after=PATH][&wait=SECONDS]")
+		h.send(w, v.base.refused(http.StatusBadRequest, "want ?txt&since=STAMP[&after=PATH][&wait=SECONDS]"))
 		return
 	}
 	v.noStore = true
@@ -43,19 +43,18 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	if v.self, err = h.lookAt(v.snap, v.path); err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
-	header := w.Header()
-	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
-	h.setListing(header, v)
+	a := h.listingReply(v)
+	a.policy = ""
 	switch {
 	case !v.snap.State.Prunes() || from.After(v.self.MTime) || h.otherEpoch(r, v):
-		h.refuse(w, http.StatusGone, "nothing is known since then: compare everything")
+		h.send(w, a.refused(http.StatusGone, "nothing is known since then: compare everything"))
 	case end == timedOut && r.Header.Get("If-None-Match") != "":
-		h.notModified(w)
+		h.send(w, a.notModified())
 	default:
-		h.tellSince(w, r, v, from, after)
+		h.tellSince(w, r, v, a, from, after)
 	}
 }
 
@@ -81,21 +80,16 @@ func (h *Handler) otherEpoch(r *http.Request, v *view) bool {
 	})
 }
 
-func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, from mtree.Stamp, after string) {
-	header := w.Header()
-	header["Content-Type"] = []string{contentType(text)}
-	if v.coding != identity {
-		header["Content-Encoding"] = []string{string(v.coding)}
-	}
+func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, a reply, from mtree.Stamp, after string) {
 	if v.coding == gzipped {
 		one, err := h.held.take(&load{bytes: gzipMemory}, cutting(w))
 		if err != nil {
-			h.fail(w, err)
+			h.fail(w, a, err)
 			return
 		}
 		defer h.held.give(one)
 	}
-	out := newSink(w, v.coding)
+	out := h.newSink(w, a)
 	defer out.release()
 	t := &telling{h: h, r: r, lister: h.lister(v.snap), root: v.path, from: from, after: after, out: out}
 	var err error
@@ -103,8 +97,7 @@ func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, fro
 		err = t.walk("", nil)
 	}
 	if err != nil && !out.sent {
-		delete(header, "Content-Encoding")
-		h.fail(w, err)
+		h.fail(w, a, err)
 		return
 	}
 	if err == nil {

@@ -3,7 +3,6 @@ package serve
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/wire"
@@ -48,7 +47,7 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	s := h.tree.fresh()
 	self, err := h.lister(s).Self(h.tree.root, "")
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	out := status{
@@ -63,14 +62,9 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	}
 	body, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
-	header := w.Header()
-	h.setTree(header, s, "", self.MTime, v.now)
-	header["Content-Type"] = []string{"application/json"}
-	header["Content-Security-Policy"] = []string{noCSP}
-	header["Cache-Control"] = []string{"no-store"}
-	header["Content-Length"] = []string{strconv.Itoa(len(body) + 1)}
-	writeAll(w, append(body, '\n'))
+	a := reply{about: h.about(s, "", self.MTime, v.now), kind: "application/json", policy: noCSP, cache: "no-store"}
+	h.send(w, a.withBody(append(body, '\n')))
 }

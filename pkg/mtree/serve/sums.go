@@ -26,12 +26,11 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 		err = h.look(v, dir)
 	}
 	if err == nil && r.Method == http.MethodHead {
-		h.startBulk(w, v)
-		w.Header()["Content-Type"] = []string{wire.SumsType}
-		return // nothing is hashed for nobody
+		h.send(w, h.bulkReply(v, wire.SumsType)) // nothing is hashed for nobody
+		return
 	}
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	leave, ok := h.enter(w, r, v)
@@ -41,7 +40,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 	defer leave()
 	l, err := h.readDir(r, h.lister(v.snap), v.path)
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	var paths []string
@@ -52,7 +51,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 	}
 	one, err := h.held.take(&load{bytes: listingMemory(&l)}, cutting(w))
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	defer h.held.give(one)
@@ -63,7 +62,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 // that says which version of the file it is of. One that is missing, unreadable, no
 // regular file or changes meanwhile is left out.
 func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	out := newSink(w, identity)
+	out := h.newSink(w, h.bulkReply(v, wire.SumsType))
 	out.place = v.place
 	var body []byte
 	tags := v.has("tags")
@@ -104,36 +103,42 @@ func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (
 		return sum, info, err
 	}
 	defer func() { <-h.hashing }()
-	var extended time.Time
 	f, info, err := h.openRegular(path)
 	if err != nil {
 		return sum, info, err
 	}
 	defer f.Close()
+	sum, err = h.sumOpen(ctx, w, f)
+	return sum, info, err
+}
+
+// sumOpen hashes an open file.
+func (h *Handler) sumOpen(ctx context.Context, w http.ResponseWriter, f *disk.Regular) (sum [sha256.Size]byte, err error) {
+	var extended time.Time
 	hash := sha256.New()
 	buf := hashBuffers.Get().(*[hashBuffer]byte)
 	defer hashBuffers.Put(buf)
 	for at := int64(0); at < f.Size; {
 		piece := buf[:min(int64(len(buf)), f.Size-at)]
 		if _, err := f.ReadAt(piece, at); err != nil {
-			return sum, info, errors.Join(errChanged, err)
+			return sum, errors.Join(errChanged, err)
 		}
 		hash.Write(piece)
 		at += int64(len(piece))
 		if err := ctx.Err(); err != nil {
-			return sum, info, err
+			return sum, err
 		}
 		if time.Since(extended) > extendEvery {
 			extended = time.Now()
 			extend(w)
 		}
 	}
-	if err := stillThat(f); err != nil {
-		return sum, info, err
+	if err := unchanged(f); err != nil {
+		return sum, err
 	}
 	h.cfg.Stats.Sums.Add(1)
 	hash.Sum(sum[:0])
-	return sum, info, nil
+	return sum, nil
 }
 
 // enterHashing waits until one more file may be hashed.

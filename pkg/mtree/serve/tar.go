@@ -17,7 +17,7 @@ import (
 // is missing, unreadable, no regular file, too large or changes meanwhile is
 // left out: the client asks for it singly.
 func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	out := newSink(w, identity)
+	out := h.newSink(w, h.bulkReply(v, wire.TarType))
 	out.place = v.place
 	buffer := tarBuffers.Get().(*[]byte)
 	body := (*buffer)[:0]
@@ -71,16 +71,21 @@ func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
 	if info.Size > wire.MaxBulkFile {
 		return dst, wire.ErrTooManyPaths
 	}
-	grown := wire.AppendTarHeader(dst, h.member(path, mtree.File, info, ""))
+	return h.packOpen(dst, path, f)
+}
+
+// packOpen is packSmall for a file that is open.
+func (h *Handler) packOpen(dst []byte, path string, f *disk.Regular) ([]byte, error) {
+	grown := wire.AppendTarHeader(dst, h.member(path, mtree.File, f.Info, ""))
 	start := len(grown)
-	grown = slices.Grow(grown, int(info.Size)+wire.TarBlock)[:start+int(info.Size)]
+	grown = slices.Grow(grown, int(f.Size)+wire.TarBlock)[:start+int(f.Size)]
 	if _, err := f.ReadAt(grown[start:], 0); err != nil {
 		return dst, errors.Join(errChanged, err)
 	}
-	if err := stillThat(f); err != nil {
+	if err := unchanged(f); err != nil {
 		return dst, err
 	}
-	return wire.AppendTarPadding(grown, info.Size), nil
+	return wire.AppendTarPadding(grown, f.Size), nil
 }
 
 // member describes what stands in a tar stream under the name path; link is the
@@ -93,20 +98,11 @@ func (h *Handler) member(path string, kind mtree.Kind, info disk.Info, link stri
 	return m
 }
 
-// stillThat returns errChanged if the open file is no longer what it was.
-func stillThat(f *disk.Regular) error {
-	info, err := f.Stat()
-	if err == nil && (info.Size != f.Size || info.MTime != f.MTime || info.CTime != f.CTime) {
-		err = errChanged
-	}
-	return err
-}
-
 // subtree answers GET ?tar: everything published at or below the directory,
 // files of any size, as "curl URL?tar | tar x" wants it.
 func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 	if !h.cfg.Tar {
-		h.refuse(w, http.StatusForbidden, "whole subtrees are given with serve --tar only")
+		h.send(w, v.base.refused(http.StatusForbidden, "whole subtrees are given with serve --tar only"))
 		return
 	}
 	if !h.ready(w, v) {
@@ -117,16 +113,16 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	defer leave()
-	h.startBulk(w, v)
-	w.Header()["Content-Type"] = []string{wire.TarType}
+	a := h.bulkReply(v, wire.TarType)
 	if r.Method == http.MethodHead {
-		return // nothing is packed for nobody
+		h.send(w, a) // nothing is packed for nobody
+		return
 	}
-	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), out: newSink(w, identity)}
+	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), out: h.newSink(w, a)}
 	p.out.place = v.place
 	err := p.dir("")
 	if err != nil && !p.out.sent {
-		h.fail(w, err)
+		h.fail(w, a, err)
 		return
 	}
 	if err == nil && p.missed != nil {
@@ -209,11 +205,18 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 // not be read is missed; one that shrinks under way ends the stream: its header
 // has been sent.
 func (p *packing) file(path string) error {
-	f, info, err := p.h.openRegular(joined(p.root, path))
+	f, _, err := p.h.openRegular(joined(p.root, path))
 	if err != nil {
 		return p.without(path, err)
 	}
 	defer f.Close()
+	return p.open(path, f)
+}
+
+// open packs one open file. One that changed while it was packed is missed: what has
+// been sent of it is not the file that its header names.
+func (p *packing) open(path string, f *disk.Regular) (err error) {
+	info := f.Info
 	p.body = wire.AppendTarHeader(p.body, p.h.member(path, mtree.File, info, ""))
 	for at := int64(0); at < info.Size; {
 		n := int(min(sinkPiece, info.Size-at))
@@ -228,5 +231,8 @@ func (p *packing) file(path string) error {
 		}
 	}
 	p.body = wire.AppendTarPadding(p.body, info.Size)
+	if err := unchanged(f); err != nil {
+		return p.without(path, err)
+	}
 	return nil
 }

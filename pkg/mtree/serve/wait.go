@@ -40,10 +40,10 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 		sound, changed, err := h.lookAgain(v, &one, news)
 		switch {
 		case err == errCrowded:
-			w.Header()["Retry-After"] = []string{"1"} // seconds
+			v.base.retry = "1"
 			return timedOut
 		case err != nil:
-			h.fail(w, err)
+			h.fail(w, v.base, err)
 			return answered
 		case changed:
 			return differs
@@ -61,11 +61,11 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 		v.snap, v.now = h.tree.now(), h.now()
 		extend(w)
 		if v.snap.replaced {
-			h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+			h.send(w, v.base.refused(http.StatusServiceUnavailable, replacedText))
 			return answered
 		}
 		if !h.allowed(r) { // its token was revoked meanwhile
-			h.unauthorized(w)
+			h.send(w, v.base.unauthorized())
 			return answered
 		}
 		if end == timedOut {
@@ -115,7 +115,8 @@ func (h *Handler) lookInto(v *view, dir *disk.Dir, news func(*disk.Dir) (bool, e
 // listingWhenNew answers ?wait: the listing as soon as it is not the one that
 // If-None-Match names, else 304.
 func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view) {
-	if h.mismatched(w, r) {
+	if mismatched(r) {
+		h.send(w, v.base.refused(http.StatusPreconditionFailed, noStrongTag))
 		return
 	}
 	tags := field(r, "If-None-Match")
@@ -127,7 +128,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 	}
 	switch {
 	case !ok:
-		w.Header()["Retry-After"] = []string{"1"} // seconds
+		v.base.retry = "1"
 		end = timedOut
 	case tags != "":
 		defer leave()
@@ -140,7 +141,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 	}
 	dir, err := h.openDir(v.path)
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	defer dir.Close()
@@ -171,7 +172,7 @@ func (h *Handler) isNew(r *http.Request, v *view, dir *disk.Dir, tags string) (b
 // tree as it is by now; the listing if its stamp changed in the last moment.
 func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir, tags string) {
 	if err := h.look(v, dir); err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	tag := v.stampTag(v.self.MTime, v.hot)
@@ -180,13 +181,11 @@ func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, di
 		h.listing(w, r, v, dir)
 		return
 	}
-	header := w.Header()
-	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
-	h.setListing(header, v)
+	a := h.listingReply(v)
 	if stamped {
-		header["Etag"] = []string{wire.QuoteTag(tag, string(v.coding))}
+		a.tag = wire.QuoteTag(tag, string(v.coding))
 	} else if v.seen != "" {
-		header["Etag"] = []string{wire.QuoteTag(v.seen, string(v.coding))}
+		a.tag = wire.QuoteTag(v.seen, string(v.coding))
 	}
-	h.notModified(w)
+	h.send(w, a.notModified())
 }

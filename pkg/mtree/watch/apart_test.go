@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -428,10 +429,10 @@ func TestHeardWhileItIsReadAgain(t *testing.T) {
 	w.health.CannotRead("d", 1, os.ErrPermission)
 	w.health.EndAudit(2)
 	require.True(t, w.exceptions.IsUnread("", "d"))
-	findings := make(chan []finding, 10)
+	findings := make(chan []audit.Finding, 10)
 	w.health.BeginAudit()
-	r := w.scan(t.Context(), w.ground("asked for"), findings)
-	must(t, r.err)
+	r := audit.Run(t.Context(), w.auditedTree(), w.auditScope("asked for").Scope, findings)
+	must(t, r.Err)
 	require.False(t, w.exceptions.IsUnread("", "d"))
 	require.Equal(t, []string{"d"}, w.health.EndAudit(2))
 }

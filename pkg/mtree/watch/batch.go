@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/audit"
 )
 
 // batch is the changes that are published together: a tree of the directories
@@ -20,25 +21,11 @@ type batch struct {
 type twig struct {
 	below   map[string]*twig
 	entries []notify.Entry
-	self    bool     // its own attributes or times were set, perhaps by us
-	dirty   bool     // entries changed whose names are not known
-	found   *finding // by an audit
-	settles bool     // it refused its time: it is only to show what is published
-	retry   bool     // it could not be read: it is tried again
-}
-
-// finding is one directory that an audit found changed.
-type finding struct {
-	path         string
-	mtime, ctime mtree.Stamp // the latest of what changed in it, future ones left out
-	judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
-
-	settles bool // it refused its time: it is only to show what is published
-
-	// Only on the first run: what the directory is to show, if it still
-	// shows this mtime.
-	first         bool
-	value, showed mtree.Stamp
+	self    bool           // its own attributes or times were set, perhaps by us
+	dirty   bool           // entries changed whose names are not known
+	found   *audit.Finding // by an audit
+	settles bool           // it refused its time: it is only to show what is published
+	retry   bool           // it could not be read: it is tried again
 }
 
 // at returns the twig for path, with those above it.
@@ -85,17 +72,17 @@ func (b *batch) hear(heard []*notify.Heard, excluded func(path string, isDir boo
 }
 
 // find adds what an audit found.
-func (b *batch) find(findings []finding) {
+func (b *batch) find(findings []audit.Finding) {
 	for i := range findings {
-		t, f := b.at(findings[i].path), &findings[i]
+		t, f := b.at(findings[i].Path), &findings[i]
 		b.size++
 		switch {
-		case f.settles:
+		case f.Settles:
 			t.settles = true
-		case t.found == nil || t.found.first:
+		case t.found == nil || t.found.First:
 			t.found = f
-		case !f.first:
-			t.found.mtime, t.found.ctime = mtree.Later(t.found.mtime, f.mtime), mtree.Later(t.found.ctime, f.ctime)
+		case !f.First:
+			t.found.MTime, t.found.CTime = mtree.Later(t.found.MTime, f.MTime), mtree.Later(t.found.CTime, f.CTime)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
 	"tidemark/pkg/mtree/wire"
@@ -74,9 +75,9 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 		case r := <-w.audits.reports:
 			err = w.audited(ctx, r)
 		case <-w.Audit:
-			w.audits.ask(w, w.ground("asked for"))
+			w.audits.ask(w, w.auditScope("asked for"))
 		case <-w.audits.timer.C:
-			w.audits.ask(w, w.ground("periodic"))
+			w.audits.ask(w, w.auditScope("periodic"))
 		case <-w.borders.Due():
 			err = w.lookAtBorders(ctx)
 		case <-w.exceptions.Due():
@@ -175,7 +176,7 @@ func (w *watcher) settled(ctx context.Context) error {
 }
 
 // found publishes findings of an audit.
-func (w *watcher) found(ctx context.Context, findings []finding) error {
+func (w *watcher) found(ctx context.Context, findings []audit.Finding) error {
 	w.pause(ctx)
 	b := batch{paths: w.triggered()}
 	b.find(findings)
@@ -236,7 +237,7 @@ func (w *watcher) saveLeft() {
 // reach moves the checkpoint: read was taken before the queue was found empty,
 // and all that was in it is published.
 func (w *watcher) reach(read mtree.Stamp) {
-	at := read.Add(-stamprule.CtimeLag).Floor(w.granule)
+	at := read.Add(-wire.ClockLag).Floor(w.granule)
 	if w.status.Checkpoint == nil || at.After(*w.status.Checkpoint) {
 		w.status.Checkpoint = &at
 	}
@@ -256,7 +257,7 @@ func (w *watcher) wroteBatch(wrote bool) {
 		w.writeStatus()
 	}
 	if w.health.Mended() {
-		w.audits.timer.Reset(auditPace * w.audits.last.elapsed)
+		w.audits.timer.Reset(auditPace * w.audits.last.Elapsed)
 	}
 	w.answer()
 }
@@ -266,10 +267,10 @@ func (w *watcher) wroteBatch(wrote bool) {
 func (w *watcher) lose(why string, newEpoch bool) {
 	w.Stats.Losses.Add(1)
 	w.logLoss(why)
-	g := w.ground(why)
-	g.loss, g.slow = true, false
+	g := w.auditScope(why)
+	g.loss, g.Slow = true, false
 	if newEpoch {
-		g.all, g.told = true, true
+		g.All, g.epochRaised = true, true
 		w.clock.Restart()
 		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
 		w.audits.owed = true                                                // who sees the epoch sees that state, too

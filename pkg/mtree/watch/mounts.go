@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
@@ -23,7 +24,7 @@ type mounts struct {
 	unread bool                       // at could not be read since: it is tried again
 	news   []*notify.Heard            // where mounts came or went, not published
 	noted  bool                       // the tree file says what at does
-	missed []finding                  // parents of where they did while nobody watched
+	missed []audit.Finding            // parents of where they did while nobody watched
 }
 
 // followMounts begins to follow the mounts. was is what the last run left: where
@@ -35,7 +36,7 @@ func (w *watcher) followMounts(id identity.Identity) {
 	}
 	if err != nil {
 		w.Log.Warn("cannot tell which mounts came or went below the root: every directory is stamped anew", "err", err)
-		w.mounts.unread, w.audits.next.all = w.mounts.table != nil, true
+		w.mounts.unread, w.audits.next.All = w.mounts.table != nil, true
 		return
 	}
 	if id.First {
@@ -52,7 +53,7 @@ func (w *watcher) followMounts(id identity.Identity) {
 	}
 	for path := range changed {
 		w.bordered[path] = true
-		w.mounts.missed = append(w.mounts.missed, finding{path: mtree.ParentPath(path)})
+		w.mounts.missed = append(w.mounts.missed, audit.Finding{Path: mtree.ParentPath(path)})
 	}
 }
 

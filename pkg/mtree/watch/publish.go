@@ -10,10 +10,12 @@ import (
 	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
+	"tidemark/pkg/mtree/wire"
 )
 
 // publisher writes the stamps of one batch: deepest first, the root last. It
@@ -79,8 +81,8 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, t *twig, path string) (s
 		value, t.self = p.self(d, path)
 		raise(value, t.self)
 	}
-	if f := t.found; f != nil && !f.first {
-		raise(p.rule.Value(f.mtime, f.ctime, p.clock.Now()), true)
+	if f := t.found; f != nil && !f.First {
+		raise(p.rule.Value(f.MTime, f.CTime, p.clock.Now()), true)
 	}
 	if !ok {
 		if t.found != nil { // and it is of the first run
@@ -311,7 +313,7 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 // A stamp that equals the ctime which writing it leaves is written again, one
 // granule more: a create or delete in the same tick shows the same, so it could
 // neither be remembered as ours nor, by an audit, be told from theirs.
-func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *finding) mtree.Stamp {
+func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding) mtree.Stamp {
 	p.keep()
 	p.ownWrites.Lock()
 	defer p.ownWrites.Unlock()
@@ -357,7 +359,7 @@ const holdTries = 10
 // wrote remembers what the write left, so that its event is known as ours. If
 // somebody changed the directory between the two fstat, nothing is remembered
 // and the event counts as theirs. Nor is a stamp that equals the ctime.
-func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Info, f *finding) {
+func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
 	p.stamped++
 	p.health.Accept(path)
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
@@ -367,14 +369,14 @@ func (p *publisher) wrote(path string, stamp mtree.Stamp, before, after disk.Inf
 
 // proofOf returns how far a write over what a directory shows proves that it did not
 // arrive: see ownwrites.Memory. f is the finding that led to the write, if any.
-func (p *publisher) proofOf(shows disk.Info, f *finding) ownwrites.Proof {
+func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
 	if have := p.ownWrites.ProofOf(shows); have != ownwrites.Unproven {
 		return have
 	}
 	if known := p.known(); known != nil && shows.CTime.Before(known.Add(-stamprule.LookBack)) {
 		return ownwrites.Proven
 	}
-	if f != nil && f.judged == shows.CTime {
+	if f != nil && f.Judged == shows.CTime {
 		return ownwrites.Judged
 	}
 	return ownwrites.Unproven
@@ -383,32 +385,32 @@ func (p *publisher) proofOf(shows disk.Info, f *finding) ownwrites.Proof {
 // settleFirst gives a directory its stamp on the first run of all: the greatest
 // mtime at or below it. If it changed since it was scanned, the change is on
 // its way as an event and nothing is written.
-func (p *publisher) settleFirst(d *disk.Dir, path string, f *finding) {
+func (p *publisher) settleFirst(d *disk.Dir, path string, f *audit.Finding) {
 	if p.batch.paths {
-		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.value})
+		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.Value})
 	}
 	p.ownWrites.Lock()
 	defer p.ownWrites.Unlock()
 	before, err := d.Self()
-	if err != nil || before.MTime != f.showed || p.ownWrites.Has(before) {
+	if err != nil || before.MTime != f.Showed || p.ownWrites.Has(before) {
 		return // changed since, or stamped by a batch
 	}
-	p.top = mtree.Later(p.top, f.value)
-	if before.MTime == f.value {
+	p.top = mtree.Later(p.top, f.Value)
+	if before.MTime == f.Value {
 		now := p.clock.Now()
-		past := before.CTime.Add(p.rule.Granule + stamprule.CtimeLag).Before(now) // else a change to come may show the same
-		if past && before.CTime == f.judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
+		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now) // else a change to come may show the same
+		if past && before.CTime == f.Judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
 			p.ownWrites.Put(before, ownwrites.Judged, p.backend != "none") // as good as written: the next start need not take it for arrived
 		}
 		return
 	}
 	p.changed = true
-	after, err := p.set(d, f.value)
+	after, err := p.set(d, f.Value)
 	if err != nil {
-		p.health.Refuse(path, before.Node, f.value, err)
+		p.health.Refuse(path, before.Node, f.Value, err)
 		return
 	}
-	p.wrote(path, f.value, before, after, f)
+	p.wrote(path, f.Value, before, after, f)
 }
 
 // settle gives a directory that refused its time the stamp that is published of it,

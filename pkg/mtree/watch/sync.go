@@ -140,7 +140,7 @@ func (w *watcher) marks(names []string, b *batch) error {
 		if _, err := w.marker.Dir().Stat(name); err == nil && !slices.Contains(w.sync, name) {
 			w.sync = append(w.sync, name)
 			if w.backend == "none" {
-				w.audits.ask(w, w.ground("sync"))
+				w.audits.ask(w, w.auditScope("sync"))
 			}
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
@@ -150,7 +151,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	if lost := w.recall(&id); doubts == "" && !id.First {
 		doubts = lost
 	}
-	w.audits.next = w.groundsAtStart(id, doubts, now)
+	w.audits.next = w.scopeAtStart(id, doubts, now)
 	if doubts == "" && !id.First {
 		w.ownWrites = ownwrites.New(w.log, known, now)
 		w.status.Checkpoint, w.status.Audit = id.Status.Checkpoint, id.Status.Audit
@@ -172,7 +173,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
 	}
 	if id.First {
-		w.outwait(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
+		w.outwait(wire.ClockLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.Status.CrossMounts == nil || !*id.Status.CrossMounts) {
 		w.outwait(state.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
@@ -275,17 +276,18 @@ func (w *watcher) openFiles() (known []state.OwnWrite, err error) {
 	return known, nil
 }
 
-func (w *watcher) groundsAtStart(id identity.Identity, doubts string, now mtree.Stamp) *grounds {
-	g := &grounds{reason: "start", loss: true, first: id.First, all: doubts != "", told: doubts != "", since: now, before: now}
+func (w *watcher) scopeAtStart(id identity.Identity, doubts string, now mtree.Stamp) *auditRequest {
+	g := &auditRequest{reason: "start", loss: true, epochRaised: doubts != ""}
+	g.Scope = audit.Scope{First: id.First, All: doubts != "", Since: now, Before: now}
 	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {
 		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())
-		g.all = true // what they left out was not published
+		g.All = true // what they left out was not published
 	}
 	if !id.First && doubts == "" {
-		g.since = id.Status.Checkpoint.Add(-stamprule.LookBack)
-		g.before = *id.Status.Checkpoint
+		g.Since = id.Status.Checkpoint.Add(-stamprule.LookBack)
+		g.Before = *id.Status.Checkpoint
 		if id.Status.Audit != nil {
-			g.before = *id.Status.Audit
+			g.Before = *id.Status.Audit
 		}
 	}
 	return g

@@ -9,6 +9,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -27,12 +28,12 @@ const (
 
 // auditing runs audits one at a time.
 type auditing struct {
-	findings chan []finding
-	reports  chan report
-	timer    *time.Timer // for the next one
-	next     *grounds    // asked for, and not started
-	current  grounds
-	last     report // of the last that was finished
+	findings chan []audit.Finding
+	reports  chan auditReport
+	timer    *time.Timer   // for the next one
+	next     *auditRequest // asked for, and not started
+	current  auditRequest
+	last     auditReport // of the last that was finished
 	running  bool
 	owed     bool         // one that makes up for a loss is not finished: it runs, waits, or was broken off
 	asked    []string     // cookies that waited when the running one began, or the last
@@ -44,7 +45,7 @@ type auditing struct {
 // begin starts the first audit, for which next was set.
 func (a *auditing) begin(ctx context.Context, w *watcher) {
 	a.ctx, a.cancel = context.WithCancel(ctx)
-	a.findings, a.reports = make(chan []finding), make(chan report, 1)
+	a.findings, a.reports = make(chan []audit.Finding), make(chan auditReport, 1)
 	a.timer = time.NewTimer(time.Hour)
 	a.timer.Stop()
 	g := *a.next
@@ -54,12 +55,12 @@ func (a *auditing) begin(ctx context.Context, w *watcher) {
 
 // ask starts an audit, or notes that one more is wanted when the running one is
 // done: that one may have passed already what is asked about.
-func (a *auditing) ask(w *watcher, g grounds) {
+func (a *auditing) ask(w *watcher, g auditRequest) {
 	a.timer.Stop()
 	a.owed = a.owed || g.loss
 	if a.running {
 		if a.next != nil {
-			g = a.next.with(g)
+			g = a.next.join(g)
 		}
 		a.next = &g
 		return
@@ -67,24 +68,39 @@ func (a *auditing) ask(w *watcher, g grounds) {
 	a.start(w, g)
 }
 
-// with joins two grounds for one audit.
-func (g grounds) with(h grounds) grounds {
-	h.all, h.told, h.first, h.loss = g.all || h.all, g.told || h.told, g.first || h.first, g.loss || h.loss
-	h.since, h.before = mtree.Earlier(g.since, h.since), mtree.Earlier(g.before, h.before)
-	h.slow = g.slow && h.slow
-	return h
+// auditRequest is an audit that is asked for.
+type auditRequest struct {
+	audit.Scope
+	reason      string
+	loss        bool        // nothing is known until it is done: state auditing
+	epochRaised bool        // for this one
+	start       mtree.Stamp // when it began
 }
 
-func (a *auditing) start(w *watcher, g grounds) {
+// join returns one request for both; later came after r.
+func (r auditRequest) join(later auditRequest) auditRequest {
+	later.Scope = r.Scope.Join(later.Scope)
+	later.loss, later.epochRaised = r.loss || later.loss, r.epochRaised || later.epochRaised
+	return later
+}
+
+// auditReport is how an audit ended, and which one.
+type auditReport struct {
+	audit.Report
+	auditRequest
+}
+
+func (a *auditing) start(w *watcher, g auditRequest) {
 	g.start = w.clock.Now()
 	w.abandonFloor(&g)
-	g.floor = w.floor
+	g.Floor = w.floor
 	a.running, a.current = true, g
 	w.Log.Debug("audit", "why", g.reason)
 	w.health.BeginAudit()
 	w.cookies()
 	a.asked = slices.Clone(w.sync)
 	retry := append(w.retries(), w.mounts.missed...)
+	tree := w.auditedTree()
 	go func(ctx context.Context) {
 		if len(retry) > 0 {
 			select {
@@ -92,7 +108,7 @@ func (a *auditing) start(w *watcher, g grounds) {
 			case <-ctx.Done():
 			}
 		}
-		a.reports <- w.scan(ctx, g, a.findings)
+		a.reports <- auditReport{audit.Run(ctx, tree, g.Scope, a.findings), g}
 	}(a.ctx)
 }
 
@@ -109,21 +125,21 @@ func (a *auditing) end() {
 // ground says what an audit that starts now goes by. In the same process what
 // an earlier one left out is known by path, so that the time of its start is as
 // good as a checkpoint.
-func (w *watcher) ground(reason string) grounds {
-	g := grounds{reason: reason, since: mtree.MinStamp, slow: reason == "periodic"}
+func (w *watcher) auditScope(reason string) auditRequest {
+	g := auditRequest{reason: reason, Scope: audit.Scope{Since: mtree.MinStamp, Slow: reason == "periodic"}}
 	known := w.known()
 	switch {
 	case known != nil:
-		g.since, g.before = known.Add(-stamprule.LookBack), *known
+		g.Since, g.Before = known.Add(-stamprule.LookBack), *known
 	case w.audits.running:
 		current := w.audits.current
-		g.since, g.before = mtree.Earlier(current.since, current.start.Add(-stamprule.LookBack)), current.before
+		g.Since, g.Before = mtree.Earlier(current.Since, current.start.Add(-stamprule.LookBack)), current.Before
 	}
 	if w.status.Audit != nil {
-		g.before = *w.status.Audit
+		g.Before = *w.status.Audit
 	}
 	if swept := w.audits.swept; swept != nil {
-		g.before = mtree.Later(g.before, *swept)
+		g.Before = mtree.Later(g.Before, *swept)
 	}
 	return g
 }
@@ -149,37 +165,37 @@ func (w *watcher) settles() bool { return !w.audits.running && !w.audits.owed }
 
 // abandonFloor gives up a floor that lies far ahead of the clock: stamps start
 // again from the clock, which readers must be told.
-func (w *watcher) abandonFloor(g *grounds) {
+func (w *watcher) abandonFloor(g *auditRequest) {
 	now := w.clock.Now()
 	if w.floor.Sub(now) <= floorAhead {
 		return
 	}
 	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String())
 	w.floor = now
-	if !g.told {
+	if !g.epochRaised {
 		w.raiseEpoch()
 	}
 }
 
 // audited takes the end of an audit.
-func (w *watcher) audited(ctx context.Context, r report) error {
+func (w *watcher) audited(ctx context.Context, r auditReport) error {
 	w.audits.running = false
-	if r.err != nil && ctx.Err() != nil {
+	if r.Err != nil && ctx.Err() != nil {
 		return nil
 	}
 	if err := w.replaced(); err != nil { // of a lazy umount no event tells, without events of nothing
 		return err
 	}
-	if r.err != nil {
-		return exit.With(exit.Local, fmt.Errorf("reading the tree: %w", r.err), "the root must be readable")
+	if r.Err != nil {
+		return exit.With(exit.Local, fmt.Errorf("reading the tree: %w", r.Err), "the root must be readable")
 	}
 	if err := w.remark(); err != nil {
 		return cmp.Or(w.replaced(), err)
 	}
 	w.Stats.Audits.Add(1)
-	w.Stats.Directories.Store(r.directories)
-	w.Stats.Files.Store(r.files)
-	if err := w.opened(ctx, w.health.EndAudit(r.directories)); err != nil {
+	w.Stats.Directories.Store(r.Directories)
+	w.Stats.Files.Store(r.Files)
+	if err := w.opened(ctx, w.health.EndAudit(r.Directories)); err != nil {
 		return err
 	}
 	next := w.audits.next
@@ -211,7 +227,7 @@ func (w *watcher) audited(ctx context.Context, r report) error {
 // vouch notes what an audit proved that came to its end. It moves the checkpoint
 // only if it read and stamped everything: what came later is heard, or found by
 // the next.
-func (w *watcher) vouch(r report) {
+func (w *watcher) vouch(r auditReport) {
 	w.bordered, w.mounts.missed = nil, nil
 	w.tree.Borders = w.borders.Record(nil)
 	if w.borders.Changed() {
@@ -264,31 +280,39 @@ func (w *watcher) state() wire.State {
 }
 
 // announce says in one line that the tree is watched.
-func (w *watcher) announce(r report) {
+func (w *watcher) announce(r auditReport) {
 	text := "audited"
 	if r.reason == "start" {
 		text = "armed"
 	}
-	w.Log.Info(text, "backend", w.backend, "directories", r.directories, "files", r.files,
-		"changed", r.found, "seconds", fmt.Sprintf("%.3f", r.elapsed.Seconds()))
+	w.Log.Info(text, "backend", w.backend, "directories", r.Directories, "files", r.Files,
+		"changed", r.Found, "seconds", fmt.Sprintf("%.3f", r.Elapsed.Seconds()))
 }
 
 // schedule sets the time of the next audit.
-func (w *watcher) schedule(r report) {
+func (w *watcher) schedule(r auditReport) {
 	pause := w.AuditInterval
 	switch {
 	case w.backend == "none":
-		pause = min(pause, max(minAuditPause, auditPace*r.elapsed))
+		pause = min(pause, max(minAuditPause, auditPace*r.Elapsed))
 	case w.status.State == wire.Degraded:
-		pause = min(pause, max(minDeafPause, auditPace*r.elapsed))
+		pause = min(pause, max(minDeafPause, auditPace*r.Elapsed))
 	}
 	w.audits.timer.Reset(pause)
 }
 
 // retries returns what this audit has to stamp again, as findings.
-func (w *watcher) retries() (findings []finding) {
+func (w *watcher) retries() (findings []audit.Finding) {
 	for _, r := range w.health.Retries() {
-		findings = append(findings, finding{path: r.Path, settles: r.Settles})
+		findings = append(findings, audit.Finding{Path: r.Path, Settles: r.Settles})
 	}
 	return findings
+}
+
+// auditedTree is what an audit scans.
+func (w *watcher) auditedTree() audit.Tree {
+	return audit.Tree{
+		Root: w.root, Source: w.source, Exclude: w.exclude, CrossMounts: w.CrossMounts, Now: w.Now,
+		OwnWrites: w.ownWrites, Health: w.health, Borders: w.borders, Earlier: w.bordered,
+	}
 }

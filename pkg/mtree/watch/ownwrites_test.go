@@ -11,44 +11,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
-	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
-
-// A rename just before our write leaves no trace but its event. Until a Take
-// after the write has told of it, the write is no proof that the directory did
-// not arrive; after a loss it never is.
-func TestOurWriteHidesARename(t *testing.T) {
-	root := newTree(t, "d/")
-	dir, err := disk.OpenRoot(filepath.Join(root, "d"))
-	must(t, err)
-	defer dir.Close()
-	shows := selfOf(t, dir)
-	arrived := func(l *ownwrites.Memory) bool {
-		v := &visit{parent: &visit{}, dir: dir, info: shows}
-		a := &audit{watcher: &watcher{ownWrites: l}, grounds: grounds{since: shows.CTime, floor: at(0)}}
-		return a.judgeSelf(v, machine.Now()) && v.arrived
-	}
-	l := ownwrites.New(nil, nil, at(0))
-	l.Put(shows, ownwrites.Unproven, true)
-	require.True(t, l.Untouched(dir, shows), "our own event is known at once")
-	require.True(t, arrived(l))
-	require.True(t, l.EndTake(true), "it waits for a Take")
-	require.True(t, arrived(l))
-	l.BeginTake()
-	require.True(t, l.Untouched(dir, shows))
-	require.True(t, arrived(l), "what the Take told of is not published yet")
-	l.EndTake(true)
-	require.False(t, arrived(l))
-
-	l = ownwrites.New(nil, nil, at(0))
-	l.Put(shows, ownwrites.Unproven, true)
-	l.BeginTake()
-	l.Lost()
-	l.EndTake(true)
-	require.True(t, arrived(l))
-}
 
 // What is confirmed is in .tidemark before the tree is idle, so that a restart
 // after a kill stamps nothing.
