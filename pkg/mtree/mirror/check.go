@@ -29,26 +29,26 @@ func (w *work) compareSums(ctx context.Context, groups []fileGroup) []sumResult 
 	return results
 }
 
-func (w *work) bothSums(ctx context.Context, groups []fileGroup) (theirs, ours map[string]summed, err error) {
+func (w *work) bothSums(ctx context.Context, groups []fileGroup) (theirs, ours map[string]srcSum, err error) {
 	var paths []string
 	for i := range groups {
 		for _, c := range groups[i].changes {
 			paths = append(paths, mtree.JoinPath(groups[i].target.path, c.Want.Name))
 		}
 	}
-	if theirs, err = w.source.sums(ctx, paths); err != nil {
+	if theirs, err = w.source.Sums(ctx, paths); err != nil {
 		return nil, nil, err
 	}
 	ours, err = sumFiles(ctx, w.dest.root, w.dest.crossMounts, paths)
 	return theirs, ours, local(err)
 }
 
-func (w *work) compareGroup(g *fileGroup, theirs, ours map[string]summed, r *sumResult) {
+func (w *work) compareGroup(g *fileGroup, theirs, ours map[string]srcSum, r *sumResult) {
 	for _, change := range g.changes {
 		path := mtree.JoinPath(g.target.path, change.Want.Name)
 		their, ok := theirs[path]
 		our, have := ours[path]
-		if !ok || !have || their.sum != our.sum || !their.of(change.Want) {
+		if !ok || !have || their.SHA256 != our.SHA256 || !their.Of(change.Want) {
 			// One that the source did not sum, or another one, is fetched: the
 			// fetch says why.
 			r.differ = append(r.differ, change)

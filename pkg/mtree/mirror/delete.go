@@ -109,7 +109,7 @@ func (p *pass) guard(waiting []*node) string {
 		return "the source's root is empty"
 	case p.emptiesRoot(waiting):
 		return "nothing would be left in the root"
-	case p.source.state == wire.Filling:
+	case p.source.State == wire.Filling:
 		return "the source is a copy that is not complete yet"
 	}
 	return why

@@ -67,22 +67,24 @@ func (f *fetching) bring(groups []fileGroup) {
 	for i := range groups {
 		files += len(groups[i].changes)
 	}
-	want := make([]wanted, 0, files)
+	want := make([]srcWanted, 0, files)
 	f.items = make([]item, 0, files)
 	for i := range groups {
 		g := &groups[i]
 		for _, c := range g.changes {
-			w := wanted{Entry: c.Want, path: mtree.JoinPath(g.target.path, c.Want.Name), unless: g.unless[c.Want.Name]}
-			if listed, is := g.vague[c.Want.Name]; is {
-				w.vague = &listed
-			}
+			w := srcWanted{Entry: c.Want, Path: mtree.JoinPath(g.target.path, c.Want.Name), Approx: g.approx}
 			f.work.offerPart(g.target.path, &w)
 			want = append(want, w)
 			f.items = append(f.items, item{g, c, &f.results[i]})
 		}
 	}
 	defer f.leave()
-	errs := f.work.source.fetch(f.ctx, want, func(i int, o opened) error { return f.take(&f.items[i], &want[i], o) })
+	errs := make([]error, len(want))
+	for i, o := range f.work.source.Fetch(f.ctx, want) {
+		if errs[i] = o.Err; o.Err == nil {
+			errs[i] = f.take(&f.items[i], &want[i], o)
+		}
+	}
 	for i, err := range errs {
 		switch h := f.items[i].result; {
 		case err == nil, errors.Is(err, errSame):
@@ -91,28 +93,28 @@ func (f *fetching) bring(groups []fileGroup) {
 		case errors.Is(err, errGone), errors.Is(err, errChanging):
 			h.gone++
 		default:
-			h.failed = append(h.failed, failure{want[i].path, err})
+			h.failed = append(h.failed, failure{want[i].Path, err})
 		}
 	}
 }
 
 // take stores one file that arrives.
-func (f *fetching) take(it *item, w *wanted, o opened) error {
+func (f *fetching) take(it *item, w *srcWanted, o srcFile) error {
 	if err := f.enter(it); err != nil {
 		return local(err)
 	}
 	if f.work.limiter != nil {
-		o.body = &limitedReader{f.ctx, o.body, f.work.limiter}
+		o.Body = &limitedReader{f.ctx, o.Body, f.work.limiter}
 	}
 	if f.work.arriving != nil {
-		o.body = &countedReader{o.body, f.work.arriving}
+		o.Body = &countedReader{o.Body, f.work.arriving}
 	}
 	h := it.result
 	if err := f.work.put(f.dir, &it.group.target, it.change, w, &o, h); err != nil {
 		return err
 	}
-	h.names = append(h.names, strings.Clone(o.got.Name)) // not the listing it is a part of
-	h.bytes += o.got.Size
+	h.names = append(h.names, strings.Clone(o.Got.Name)) // not the listing it is a part of
+	h.bytes += o.Got.Size
 	if it.change.Have == nil {
 		h.made++
 	}
@@ -160,14 +162,14 @@ func (f *fetching) leave() {
 }
 
 // put writes one file aside and moves it into place.
-func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *wanted, f *opened, h *fetchResult) error {
-	got, mode := &f.got, w.fileMode(c)
+func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *srcWanted, f *srcFile, h *fetchResult) error {
+	got, mode := &f.Got, w.fileMode(c)
 	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
 	if err != nil {
 		return local(err)
 	}
 	defer temp.Discard()
-	size, err := copyBody(temp, f.body)
+	size, err := copyBody(temp, f.Body)
 	if err != nil {
 		if kept && !isLocal(err) {
 			return errors.Join(err, local(temp.Keep()))
@@ -175,10 +177,10 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *wanted, f *op
 		return err
 	}
 	if got.Size < 0 {
-		got.Size = f.from + size
+		got.Size = f.From + size
 	}
-	if f.from+size != got.Size {
-		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.from+size, got.Size)
+	if f.From+size != got.Size {
+		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.From+size, got.Size)
 	}
 	err = w.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
@@ -187,14 +189,14 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *wanted, f *op
 	if err != nil {
 		return local(err)
 	}
-	if want.seems(got) {
+	if want.LooksLike(got) {
 		// The next listing may show the other file, which equals this one.
 		if err := w.dest.begin(dir, t.path, t.record, t.doubts|doubtBytes); err != nil {
 			return local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(w.stageFile(dir, want.path, temp, t.nested, h))
+		return local(w.stageFile(dir, want.Path, temp, t.nested, h))
 	}
 	if err := temp.Place(dir, c.Want.Name); err != nil {
 		return local(err)
@@ -202,7 +204,7 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *wanted, f *op
 	switch {
 	case got.Hot:
 		h.unsettled++
-	case !want.same(got):
+	case !want.Is(got):
 		h.moved++
 	default:
 		h.seen = append(h.seen, c.Want)

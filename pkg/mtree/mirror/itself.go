@@ -1,12 +1,9 @@
 package mirror
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,7 +14,6 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/wire"
 )
 
 // A copy within its source would copy itself, one level deeper with each pass, and
@@ -128,9 +124,9 @@ func rootOf(path, treeID string) bool {
 
 // mayFollow decides whether the copy may become, or stay, one of the source with the
 // root a, as far as can be told without looking at either; see judge.
-func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
+func (m *mirror) mayFollow(a *srcRoot) (holdAll string, err error) {
 	d := m.dest
-	if up := within(d.path, a.treeID); up != "" {
+	if up := within(d.path, a.Tree.ID); up != "" {
 		return "", m.dest.itself("lies within the source, or a copy of it: %q", up)
 	}
 	if holdAll, err = m.judge(a); err == nil {
@@ -141,8 +137,8 @@ func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
 
 // ring refuses a source that was made from this copy. It may become so at any time,
 // and a ring in which nothing is new says so by no listing.
-func (m *mirror) ring(a *answer) error {
-	if m.dest.tree.CameBy(a.chain) {
+func (m *mirror) ring(a *srcRoot) error {
+	if m.dest.tree.CameBy(a.Upstreams) {
 		return m.dest.itself("is what the source was made from, directly or by other copies: a ring")
 	}
 	return nil
@@ -150,21 +146,21 @@ func (m *mirror) ring(a *answer) error {
 
 // isHere reports whether the root a was listed here from the directory that info
 // tells.
-func (a *answer) isHere(info disk.Info) bool { return a.node == info.Node && a.node != disk.Node{} }
+func (a *srcListing) isHere(info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
 
 // hasID reports whether a listing has the id of the directory that info tells: the
 // same one, or one of a clone of this disk on another machine.
-func (a *answer) hasID(treeID string, info disk.Info) bool {
-	return a.listing.ID != "" && a.listing.ID == lister.DirID(treeID, info)
+func (a *srcListing) hasID(treeID string, info disk.Info) bool {
+	return a.ID != "" && a.ID == lister.DirID(treeID, info)
 }
 
 // contains refuses a source whose root a is DEST itself, or a directory in it.
 // Cost: a statx for each entry of the copy; it is asked of a source that is new.
-func (m *mirror) contains(ctx context.Context, a *answer) error {
+func (m *mirror) contains(ctx context.Context, a *srcRoot) error {
 	if m.dest.root == nil {
 		return nil
 	}
-	if a.foreign && givesOurTree(ctx, m.source, m.dest, "") {
+	if a.OtherServer && m.dest.isServed(ctx, m.source, "") {
 		return m.dest.itself("is the source itself")
 	}
 	root, err := m.dest.root.OpenDirPath("", false)
@@ -175,14 +171,14 @@ func (m *mirror) contains(ctx context.Context, a *answer) error {
 }
 
 // containsBelow does that for a directory of the copy, which it closes.
-func (m *mirror) containsBelow(ctx context.Context, a *answer, dir *disk.Dir, path string) error {
+func (m *mirror) containsBelow(ctx context.Context, a *srcRoot, dir *disk.Dir, path string) error {
 	defer dir.Close()
 	info, err := dir.Self()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	mayBe := a.hasID(a.treeID, info) || info.MTime == a.listing.Stamp
-	if a.isHere(info) || mayBe && m.moves(ctx, dir, a.listing.Entries) {
+	mayBe := a.hasID(a.Tree.ID, info) || info.MTime == a.Stamp
+	if a.isHere(info) || mayBe && m.moves(ctx, dir, a.Entries) {
 		if path == "" {
 			return m.dest.itself("is the source itself")
 		}
@@ -215,22 +211,22 @@ func (m *mirror) containsBelow(ctx context.Context, a *answer, dir *disk.Dir, pa
 
 // meets refuses to go on where the listing of the source's directory at path is of
 // DEST, or has DEST among its entries.
-func (w *work) meets(ctx context.Context, path string, a *answer) error {
+func (w *work) meets(ctx context.Context, path string, a *srcListing) error {
 	root := w.dest.root
 	if root == nil {
 		return nil
 	}
 	self := w.dest.self.Info
-	if a.isHere(self) || path != "" && a.hasID(w.root.treeID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
+	if a.isHere(self) || path != "" && a.hasID(w.root.Tree.ID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
 		return w.dest.itself("is in the source: %s", quoted(path))
 	}
-	for i := range a.listing.Entries {
-		e := &a.listing.Entries[i]
+	for i := range a.Entries {
+		e := &a.Entries[i]
 		if e.Kind != mtree.Dir || e.Name != w.dest.name || w.filters.Excluded(mtree.JoinPath(path, e.Name), true) {
 			continue
 		}
 		below := mtree.JoinPath(path, e.Name)
-		if w.root.foreign && givesOurTree(ctx, w.source, w.dest, below) || !w.root.foreign && w.isUs(ctx, path, e) {
+		if w.root.OtherServer && w.dest.isServed(ctx, w.source, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
 			return w.dest.itself("is in the source: %s", quoted(below))
 		}
 	}
@@ -258,12 +254,12 @@ func (w *work) follows(ctx context.Context, dir, name string) bool {
 	if !ok {
 		return false
 	}
-	a, err := w.source.list(ctx, ask{path: dir, fresh: true})
+	a, err := w.source.List(ctx, dir, srcFresh)
 	if err != nil {
 		return false
 	}
 	now, err := root.Self() // steps beside this one go on
-	is := find(a.listing.Entries, name)
+	is := find(a.Entries, name)
 	return err == nil && is != nil && !is.CTime.Before(from) && !is.CTime.After(now.CTime)
 }
 
@@ -290,8 +286,8 @@ func (m *mirror) moves(ctx context.Context, dir *disk.Dir, entries []mtree.Entry
 	if !ok {
 		return false
 	}
-	a, err := m.source.list(ctx, ask{fresh: true})
-	is := find(a.listing.Entries, name)
+	a, err := m.source.List(ctx, "", srcFresh)
+	is := find(a.Entries, name)
 	return err == nil && is != nil && is.CTime == from
 }
 
@@ -323,22 +319,15 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 	return nil
 }
 
-// givesOurTree reports whether a server of another kind has this very copy at path:
+// isServed reports whether a server of another kind has this very copy at path:
 // those hide dotfiles in their listings, and give them out.
-func givesOurTree(ctx context.Context, from source, d *dest, path string) bool {
-	s, ok := from.(*httpSource)
-	if !ok || d.marker == nil {
+func (d *dest) isServed(ctx context.Context, from source, path string) bool {
+	if d.marker == nil {
 		return false
 	}
 	ours, err := state.ReadFile(d.marker.Dir(), "tree")
 	if err != nil {
 		return false
 	}
-	resp, err := s.do(ctx, request{path: wire.URLPath(mtree.JoinPath(path, mtree.MarkerName+"/tree")), once: true})
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	theirs, err := io.ReadAll(io.LimitReader(resp.Body, int64(len(ours))+1))
-	return err == nil && resp.StatusCode == http.StatusOK && bytes.Equal(bytes.TrimSpace(theirs), bytes.TrimSpace(ours))
+	return from.Serves(ctx, mtree.JoinPath(path, mtree.MarkerName+"/tree"), ours)
 }

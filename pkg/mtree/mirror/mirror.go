@@ -123,7 +123,7 @@ func isURL(source string) bool {
 
 // claim makes the copy one of the tree that a is the root of, or refuses. It
 // returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk bool, err error) {
+func (m *mirror) claim(ctx context.Context, a *srcRoot) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.tree
 	if holdAll, err = m.mayFollow(a); err != nil {
@@ -136,7 +136,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 			}
 			m.outside = true
 		}
-		return holdAll, false, m.heed(&a.listing, a)
+		return holdAll, false, m.heed(&a.Listing, a)
 	}
 	more := m.rolledBack(a)
 	if c.Sums && !m.summed {
@@ -163,7 +163,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 	}
 	if err == nil {
 		m.adopted, m.summed = true, true
-		err = m.heed(&a.listing, a)
+		err = m.heed(&a.Listing, a)
 	}
 	return holdAll, false, exit.With(exit.Local, err, "")
 }
@@ -294,7 +294,7 @@ func (m *mirror) rename(next state.Tree) error {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*result, error) {
+func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error) {
 	if !m.config.DryRun {
 		if err := m.dest.standing(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -306,10 +306,10 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*result, error)
 	if err != nil {
 		return nil, err
 	}
-	prunes := a.state.Prunes()
-	if !prunes && m.warned != a.state {
-		m.warned = a.state
-		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.state, "server", a.dialect,
+	prunes := a.State.Prunes()
+	if !prunes && m.warned != a.State {
+		m.warned = a.State
+		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.State, "server", a.Server,
 			"remedy", remedyStamps(&a))
 	}
 	p := m.newPass(&a, walk || due || !prunes)
@@ -331,7 +331,7 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*result, error)
 }
 
 // newWork returns what the steps of a pass work with.
-func (m *mirror) newWork(root *answer) *work {
+func (m *mirror) newWork(root *srcRoot) *work {
 	c := &m.config
 	return &work{
 		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
@@ -401,7 +401,7 @@ func (d *dest) countAll() (total int64) {
 func (d *dest) entries() int64 { return d.status.Counters[countEntries] }
 
 // publish writes status.json, if there is news.
-func (m *mirror) publish(r *result, a *answer, passErr error) error {
+func (m *mirror) publish(r *result, a *srcRoot, passErr error) error {
 	d := m.dest
 	next := d.status
 	next.Deletions = r.deletions
@@ -425,10 +425,10 @@ func (m *mirror) publish(r *result, a *answer, passErr error) error {
 		next.Error = causeOf(passErr)
 	}
 	if r.complete {
-		next.State, next.Walked = wire.Mirrored, !a.state.Prunes()
-		next.Root, next.Upstreams, next.SourceFingerprint = &r.root, a.chain, d.tree.Fingerprint
-		if a.listing.HasNow {
-			at := a.listing.Now.Add(-wire.ClockLag)
+		next.State, next.Walked = wire.Mirrored, !a.State.Prunes()
+		next.Root, next.Upstreams, next.SourceFingerprint = &r.root, a.Upstreams, d.tree.Fingerprint
+		if a.HasNow {
+			at := a.Now.Add(-wire.ClockLag)
 			next.Checkpoint = &at
 		}
 	}

@@ -26,8 +26,7 @@ type node struct {
 	before     records.Record // what it had
 	had        bool           // it had one
 	deletions  []deletion     // what completing it takes away
-	vague      map[string]vague
-	unless     map[string]bool // files to fetch only if they changed
+	approx     *srcApprox     // how well the source knows its files; nil: exactly
 }
 
 // newNode returns the node of a subdirectory of up, as it is listed there.

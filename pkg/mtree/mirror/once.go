@@ -64,14 +64,14 @@ func firstLook(ctx context.Context, c Config) error {
 		return err
 	}
 	defer leave()
-	if _, err := s.list(ctx, ask{}); err != nil {
+	if _, err := s.Root(ctx, srcPoll{}); err != nil {
 		return unreachable(ctx, err)
 	}
 	return nil
 }
 
 func (m *mirror) once(ctx context.Context) (*result, error) {
-	a, err := m.source.list(ctx, ask{})
+	a, err := m.source.Root(ctx, srcPoll{})
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}

@@ -24,18 +24,18 @@ func partKey(dir string, e *mtree.Entry) string {
 }
 
 // offerPart lets the source ask how much of a large file is there.
-func (w *work) offerPart(dir string, f *wanted) {
+func (w *work) offerPart(dir string, f *srcWanted) {
 	key := partKey(dir, f.Entry)
 	if key == "" {
 		return
 	}
-	f.part = func() int64 { return w.dest.staging.PartSize(key) }
+	f.Kept = func() int64 { return w.dest.staging.PartSize(key) }
 }
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
-func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *wanted, f *opened, mode uint32) (d *disk.TempFile, kept bool, err error) {
-	if want.part == nil || f.got.Hot || !sameFile(want.Entry, &f.got) || f.got.Has&mtree.HasCTime == 0 {
+func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *srcWanted, f *srcFile, mode uint32) (d *disk.TempFile, kept bool, err error) {
+	if want.Kept == nil || f.Got.Hot || !sameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
 		d, err = w.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
@@ -44,9 +44,9 @@ func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *wanted
 		return nil, false, err
 	}
 	d.Inherit(dir)
-	if f.from == 0 && size > 0 {
+	if f.From == 0 && size > 0 {
 		err = d.Rewind()
-	} else if f.from != size {
+	} else if f.From != size {
 		err = errors.New("a partial file changed its size")
 	}
 	if err != nil {

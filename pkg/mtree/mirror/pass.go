@@ -22,7 +22,7 @@ type pass struct {
 	config  *Config
 	rules   *rules
 	dest    *dest
-	source  *answer // the root's, with which it began
+	source  *srcRoot // the root's, with which it began
 	heed    func(*mtree.Listing) error
 	rewrite func() error // writes status.json as it is, with the present time
 	crowded *crowded
@@ -92,7 +92,7 @@ type result struct {
 }
 
 // newPass makes a pass with the source's root as it was listed.
-func (m *mirror) newPass(root *answer, full bool) *pass {
+func (m *mirror) newPass(root *srcRoot, full bool) *pass {
 	now := time.Now()
 	p := &pass{
 		config: &m.config, rules: &m.rules, dest: m.dest, source: root, crowded: &m.crowded,
@@ -234,7 +234,7 @@ func (p *pass) stepOf(t task) step {
 	target := n.target
 	switch t.kind {
 	case visitTask:
-		var given *answer
+		var given *srcRoot
 		if n.parent == nil {
 			given = p.source
 		}
@@ -340,7 +340,7 @@ func (p *pass) settle(n *node) {
 	}
 	up.changed = up.changed || n.changed
 	up.failed = up.failed || n.failed
-	if !n.unreadable && (n.blocked || n.record.Stamp != n.listed && !p.source.foreign) {
+	if !n.unreadable && (n.blocked || n.record.Stamp != n.listed && !p.source.OtherServer) {
 		// What it was completed with is not what the parent lists: the
 		// parent's listing is older, or this one came from a cache.
 		up.blocked = true

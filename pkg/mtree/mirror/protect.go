@@ -9,7 +9,7 @@ import (
 )
 
 // fingerprint is that of the source's options, or the last one that it gave.
-func (w *work) fingerprint() string { return cmp.Or(w.root.e, w.dest.tree.Fingerprint) }
+func (w *work) fingerprint() string { return cmp.Or(w.root.Fingerprint, w.dest.tree.Fingerprint) }
 
 // hidden says what the source may have and not list of a directory with the record
 // before. That it leaves out some entries alone says little: most were never in the

@@ -55,7 +55,7 @@ type nodeFiles struct {
 
 // group is what the step of such files is given.
 func (f *nodeFiles) group() fileGroup {
-	return fileGroup{target: f.n.target, changes: f.changes, aside: f.aside, vague: f.n.vague, unless: f.n.unless}
+	return fileGroup{target: f.n.target, changes: f.changes, aside: f.aside, approx: f.n.approx}
 }
 
 // batch gathers files of several directories for one request: where one file

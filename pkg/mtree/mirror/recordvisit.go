@@ -50,7 +50,7 @@ func (p *pass) recordVisit(n *node, v *visitResult) {
 	p.noteUncopied(n.path, int64(len(v.plan.SkippedLinks)+len(v.plan.TooDeep)))
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
-	n.vague, n.unless = v.vague, v.unless
+	n.approx = v.approx
 	p.addDeletions(n, v.deletions)
 	if v.changed {
 		p.touch(n.path)

@@ -9,7 +9,7 @@ import (
 // mayTakeOver reports whether a file to fetch may be in the copy under another
 // name.
 func (p *pass) mayTakeOver(c *mtree.Change) bool {
-	return c.Have == nil && c.Want.Size >= leastTakenOver && !p.source.foreign && p.dest.entries() > 0
+	return c.Have == nil && c.Want.Size >= leastTakenOver && !p.source.OtherServer && p.dest.entries() > 0
 }
 
 // takeOver looks for the deferred files under the names that go, and fetches what

@@ -507,6 +507,6 @@ func TestEOfAnETag(t *testing.T) {
 	} {
 		a, err := head(&http.Response{Header: http.Header{"Etag": {tag}}})
 		require.NoError(t, err)
-		require.Equal(t, e, a.e, "%s", tag)
+		require.Equal(t, e, a.Fingerprint, "%s", tag)
 	}
 }

@@ -20,12 +20,12 @@ type finds struct {
 	sizes  map[int64]bool
 	bySize map[int64][]string // paths
 	mu     sync.Mutex
-	sums   map[string]sum // by path
+	sums   map[string]srcDigest // by path
 }
 
 // newFinds returns an empty one for files of the sizes of those that are missing.
 func newFinds(missing []nodeFiles) *finds {
-	f := &finds{sizes: map[int64]bool{}, bySize: map[int64][]string{}, sums: map[string]sum{}}
+	f := &finds{sizes: map[int64]bool{}, bySize: map[int64][]string{}, sums: map[string]srcDigest{}}
 	for i := range missing {
 		for _, c := range missing[i].changes {
 			f.sizes[c.Want.Size] = true
@@ -79,7 +79,7 @@ func (w *work) takeOver(ctx context.Context, t target, changes []mtree.Change, f
 	if len(names) == 0 {
 		return r, changes
 	}
-	theirs, err := w.source.sums(ctx, names)
+	theirs, err := w.source.Sums(ctx, names)
 	if err != nil {
 		return r, changes
 	}
@@ -95,7 +95,7 @@ func (f *finds) worthSumming(dir string, changes []mtree.Change) (paths []string
 	return paths
 }
 
-func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]summed, found *finds, r *fetchResult) (rest []mtree.Change) {
+func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]srcSum, found *finds, r *fetchResult) (rest []mtree.Change) {
 	dir, err := w.openToChange(t)
 	if err != nil {
 		r.err = local(err)
@@ -104,13 +104,13 @@ func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, 
 	defer dir.Close()
 	for _, c := range changes {
 		their, ok := theirs[mtree.JoinPath(t.path, c.Want.Name)]
-		ok = ok && their.of(c.Want)
+		ok = ok && their.Of(c.Want)
 		taken := false
 		for _, path := range found.bySize[c.Want.Size] {
 			if taken || !ok || ctx.Err() != nil {
 				break
 			}
-			if our, err := found.sum(ctx, w.dest, path); err == nil && our == their.sum {
+			if our, err := found.sum(ctx, w.dest, path); err == nil && our == their.SHA256 {
 				taken = w.takeFile(ctx, dir, c, path) == nil
 			}
 		}
@@ -130,7 +130,7 @@ func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, 
 }
 
 // sum hashes a doomed file, once.
-func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
+func (f *finds) sum(ctx context.Context, d *dest, path string) (srcDigest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
@@ -138,14 +138,14 @@ func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
 	}
 	dir, err := d.dir(mtree.ParentPath(path))
 	if err != nil {
-		return sum{}, err
+		return srcDigest{}, err
 	}
 	defer dir.Close()
 	s, err := sumFile(ctx, dir, mtree.BaseName(path))
 	if err == nil {
-		f.sums[path] = s.sum
+		f.sums[path] = s.SHA256
 	}
-	return s.sum, err
+	return s.SHA256, err
 }
 
 // takeFile gives the file at path the name in dir too, by a hard link where

@@ -33,27 +33,27 @@ type visitResult struct {
 	doubtsOf  doubts         // of these
 	deletions []deletion
 	failed    []failure
-	vague     map[string]vague
-	unless    map[string]bool
+	approx    *srcApprox // how well the source knows the files; nil: exactly
 }
 
 // visit compares one directory with its listing and makes its directories and
 // symlinks; what must be fetched, compared or deleted is left to other steps. given
 // is the listing, nil if the source is to be asked.
-func (w *work) visit(ctx context.Context, t target, given *answer) *visitResult {
+func (w *work) visit(ctx context.Context, t target, given *srcRoot) *visitResult {
 	v := &visitResult{doubts: t.doubts, nested: t.nested}
 	v.err = w.look(ctx, &t, given, v)
 	return v
 }
 
-func (w *work) look(ctx context.Context, t *target, given *answer, v *visitResult) (err error) {
-	if given == nil {
-		if given, err = w.ask(ctx, t); err != nil {
-			return err
-		}
+func (w *work) look(ctx context.Context, t *target, given *srcRoot, v *visitResult) (err error) {
+	var l srcListing
+	if given != nil {
+		l = given.srcListing
+	} else if l, err = w.ask(ctx, t); err != nil {
+		return err
 	}
-	v.listing, v.vague = given.listing, given.vague
-	if err := w.meets(ctx, t.path, given); err != nil {
+	v.listing, v.approx = l.Listing, l.approx
+	if err := w.meets(ctx, t.path, &l); err != nil {
 		return err
 	}
 	dir, err := w.openCopy(t.path)
@@ -70,7 +70,7 @@ func (w *work) look(ctx context.Context, t *target, given *answer, v *visitResul
 		return local(err)
 	}
 	v.before, v.had = w.dest.record(dir, t.path)
-	if v.had && !t.doubts.deep() && w.root.state.Prunes() && w.dest.complete(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
+	if v.had && !t.doubts.deep() && w.root.State.Prunes() && w.dest.complete(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
 		v.same = true
 		return nil
 	}
@@ -86,9 +86,8 @@ func (w *work) look(ctx context.Context, t *target, given *answer, v *visitResul
 		return local(err)
 	}
 	v.inCopy = int64(len(have))
-	if s, is := w.source.(*httpSource); is && v.vague != nil {
-		s.learnZones(ctx, t.path, &v.listing, v.vague, have)
-	}
+	// Where size and time prove nothing here, they prove nothing to another server.
+	v.approx.Resolve(ctx, &v.listing, have, v.doubts&doubtBytes == 0)
 	w.compare(t, v, dir, have)
 	if !w.dryRun {
 		err = w.apply(t, v, dir, info)
@@ -118,7 +117,7 @@ func (v *visitResult) doubt(holds bool) {
 // size and time.
 func (w *work) older(v *visitResult) bool {
 	_, began := doubtsOf(v.before)
-	return v.had && !began && !w.root.foreign && v.listing.Stamp.Before(v.before.Stamp)
+	return v.had && !began && !w.root.OtherServer && v.listing.Stamp.Before(v.before.Stamp)
 }
 
 // unproved reports whether the copy has files of which nobody knows from which
@@ -132,20 +131,13 @@ func (v *visitResult) unproved(have []mtree.Entry) bool {
 	return v.had && began && v.before.Now == mtree.Stamp{} && v.listing.HasNow && len(have) > 0
 }
 
-// ask takes the listing of a target; one older than its parent lists comes from a
-// cache and is asked for once more.
-func (w *work) ask(ctx context.Context, t *target) (*answer, error) {
-	a, err := w.source.list(ctx, ask{path: t.path, least: t.listed})
-	if err == nil && a.listing.Stamp.Before(t.listed) {
-		a, err = w.source.list(ctx, ask{path: t.path, least: t.listed, fresh: true})
+// ask takes the listing of a target, from the tree that the pass began with.
+func (w *work) ask(ctx context.Context, t *target) (srcListing, error) {
+	l, err := w.source.List(ctx, t.path, t.listed)
+	if err == nil && l.Tree != w.root.Tree {
+		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !a.ahead && (a.treeID != w.root.treeID || a.epoch != w.root.epoch) {
-		return nil, fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
-	}
-	return &a, nil
+	return l, err
 }
 
 // present reads the directory of the copy at path, whatever the types, without what
@@ -197,12 +189,6 @@ func (w *work) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 // compare makes the plan for a target and finds the directories below to visit.
 func (w *work) compare(t *target, v *visitResult, dir *disk.Dir, have []mtree.Entry) {
 	v.listing.Entries = w.wanted(t.path, v.listing.Entries)
-	if v.vague != nil {
-		v.unless = clarify(&v.listing, v.vague, have)
-		if v.doubts&doubtBytes != 0 {
-			v.unless = nil // nor do size and time prove anything to another server
-		}
-	}
 	another := v.had && replaced(v.before, &v.listing)
 	// Until the directory is complete its files are of more than one directory, or of
 	// more than one time. What is below shows for itself whether that is so.
@@ -257,7 +243,7 @@ func isFresh(c mtree.Change) bool { return c.What&(mtree.Absent|mtree.Type) != 0
 // and has not changed; else openat, statx, getxattr.
 func (w *work) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
 	stamp := c.Want.MTime
-	if !w.root.state.Prunes() || c.Have.MTime != w.dest.times.Stored(stamp) {
+	if !w.root.State.Prunes() || c.Have.MTime != w.dest.times.Stored(stamp) {
 		return false
 	}
 	path = mtree.JoinPath(path, c.Want.Name)

@@ -19,7 +19,7 @@ import (
 // its fields changes while a pass runs.
 type work struct {
 	source   source
-	root     *answer // of the source's root, with which the pass began
+	root     *srcRoot // of the source's root, with which the pass began
 	dest     *dest
 	filters  *glob.List
 	held     *heldList // deletions that were held when the pass began
@@ -51,9 +51,8 @@ type target struct {
 type fileGroup struct {
 	target  target
 	changes []mtree.Change
-	aside   bool // the directory is to be filled aside
-	vague   map[string]vague
-	unless  map[string]bool // files to fetch only if they changed
+	aside   bool       // the directory is to be filled aside
+	approx  *srcApprox // how well the source knows these files; nil: exactly
 }
 
 // failure is a path that could not be made right.
