@@ -6,13 +6,14 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/render"
 )
 
 // pageKey names a listing apart from the times of its directory.
 type pageKey struct {
 	path   string
-	format format
-	coding coding
+	format render.Format
+	coding render.Coding
 }
 
 // pageTime is what must be the same for a page to be true still. A watcher

@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -23,7 +24,7 @@ func TestWhatIsKept(t *testing.T) {
 	defer h.Close()
 	look := func(change func(*view, *mtree.Listing)) *page {
 		v := h.newView(httptest.NewRequest(http.MethodGet, "/?txt", nil), &target{slash: true})
-		v.format = text
+		v.format = render.Text
 		v.snap = &snapshot{Published: state.Published{State: wire.Watched}}
 		require.NoError(t, h.look(v, h.tree.root))
 		l, err := h.read(v, h.tree.root)

@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -70,7 +71,7 @@ func New(c Config) (*Handler, error) {
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}
 	h := &Handler{
-		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: pagePolicy(),
+		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
 		cache: newCache(c.CacheBytes, c.Stats), linkless: newLinkless(), gate: newTurnstile(bulkMost, bulkShare),
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},

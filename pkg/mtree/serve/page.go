@@ -13,10 +13,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
-
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -123,13 +123,13 @@ func proves(v *view, l *mtree.Listing) bool {
 func (h *Handler) pageOf(v *view, l *mtree.Listing) *page {
 	p := &page{key: v.key(), stamp: l.Stamp, hot: l.Hot, stamped: v.stamped(l)}
 	p.key.path = strings.Clone(v.path) // it may be a piece of a request's header
-	form := h.formatter(v, l)
+	form := h.form(v, l)
 	draft := bodies.Get().(*[]byte)
 	defer bodies.Put(draft)
-	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
+	body, rest := render.UpTo((*draft)[:0], maxWhole, form, l.Entries)
 	p.whole = len(rest) == 0
 	if p.whole {
-		body = form.tail(body)
+		body = form.Tail(body)
 	}
 	*draft = body
 	sum := startSum(body, l, p.whole && p.stamped && len(body) < heldLeast)
@@ -144,10 +144,10 @@ func (h *Handler) pageOf(v *view, l *mtree.Listing) *page {
 }
 
 // fill takes the body, which has all but rest of the entries, in its coding.
-func (p *page) fill(c coding, sum hash.Hash, body []byte, rest []mtree.Entry, form formatter) {
+func (p *page) fill(c render.Coding, sum hash.Hash, body []byte, rest []mtree.Entry, form render.Form) {
 	if p.whole {
-		if c == gzipped {
-			body = compress(body)
+		if c == render.Gzip {
+			body = render.Compress(body)
 		}
 		p.pieces = pieces{bytes.Clone(body)}
 	} else {
@@ -163,12 +163,11 @@ func (p *page) fill(c coding, sum hash.Hash, body []byte, rest []mtree.Entry, fo
 }
 
 // long renders the rest of a long listing.
-func (p *page) long(c coding, sum hash.Hash, body []byte, rest []mtree.Entry, form formatter) {
+func (p *page) long(c render.Coding, sum hash.Hash, body []byte, rest []mtree.Entry, form render.Form) {
 	var out io.Writer = &p.pieces
-	if c == gzipped {
-		zip := gzipWriters.Get().(*gzip.Writer)
-		defer gzipWriters.Put(zip)
-		zip.Reset(out)
+	if c == render.Gzip {
+		zip := render.NewGzip(out)
+		defer render.PutGzip(zip)
 		defer zip.Close()
 		out = zip
 	}
@@ -180,11 +179,11 @@ func (p *page) long(c coding, sum hash.Hash, body []byte, rest []mtree.Entry, fo
 		some = some[:0]
 	}
 	for i := range rest {
-		if some = form.row(some, &rest[i]); len(some) >= sinkPiece {
+		if some = form.Row(some, &rest[i]); len(some) >= sinkPiece {
 			flush()
 		}
 	}
-	some = form.tail(some)
+	some = form.Tail(some)
 	flush()
 }
 
@@ -211,11 +210,11 @@ func (p *page) confirms(r *http.Request, now mtree.Stamp) bool {
 	if p.stamped && p.hot {
 		return false
 	}
-	if tags := field(r, "If-None-Match"); tags != "" {
-		return p.tag != "" && noneMatch(tags, p.tag)
+	if tags := negotiate.Field(r, "If-None-Match"); tags != "" {
+		return p.tag != "" && negotiate.NoneMatch(tags, p.tag)
 	}
-	date, early := dirDate(p.stamp, now)
-	return p.stamped && !early && sameDate(r.Header.Get("If-Modified-Since"), date)
+	date, early := negotiate.DirDate(p.stamp, now)
+	return p.stamped && !early && negotiate.SameDate(r.Header.Get("If-Modified-Since"), date)
 }
 
 // sendPage sends a page, in pieces each with a deadline of its own.

@@ -9,6 +9,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -25,7 +27,7 @@ const maxSince = maxWhole
 // the URL: nginx and varnish drop If-None-Match from what they might store. A
 // time-out without that header is answered by no listing and the same #stamp.
 func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
-	v.format, v.explicit = text, true
+	v.format, v.explicit = render.Text, true
 	from, err := mtree.ParseStamp(v.query["since"])
 	after := v.query["after"]
 	if err != nil || mtree.CheckPath(after) != nil {
@@ -73,16 +75,16 @@ func (h *Handler) otherEpoch(r *http.Request, v *view) bool {
 	if epoch, given := v.query["epoch"]; given && epoch != strconv.FormatUint(v.snap.Tree.Epoch, 10) {
 		return true
 	}
-	tags := field(r, "If-None-Match")
-	return tags != "" && !anyTag(tags, func(tag string) bool {
+	tags := negotiate.Field(r, "If-None-Match")
+	return tags != "" && !negotiate.AnyTag(tags, func(tag string) bool {
 		known, ok := wire.ParseListingTag(tag)
 		return ok && known.Fingerprint == v.snap.e
 	})
 }
 
 func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, a reply, from mtree.Stamp, after string) {
-	if v.coding == gzipped {
-		one, err := h.held.take(&load{bytes: gzipMemory}, cutting(w))
+	if v.coding == render.Gzip {
+		one, err := h.held.take(&load{bytes: render.GzipMemory}, cutting(w))
 		if err != nil {
 			h.fail(w, a, err)
 			return
@@ -287,7 +289,9 @@ func (t *telling) readNow(path string, ahead bool) (*page, error) {
 
 // blockKey names the listing of the directory at full as it stands in an answer to
 // ?since, under path.
-func blockKey(path, full string) pageKey { return pageKey{full, format("since " + path), identity} }
+func blockKey(path, full string) pageKey {
+	return pageKey{full, render.Format("since " + path), render.Identity}
+}
 
 // block renders the listing of one directory as it stands in an answer, with the
 // directories in it whose stamps are above from.
@@ -305,14 +309,14 @@ func blockOf(key pageKey, l *mtree.Listing, from mtree.Stamp) *page {
 	p := &page{key: key, stamp: l.Stamp, hot: l.Hot, below: subdirs(l, from)}
 	draft := bodies.Get().(*[]byte)
 	defer bodies.Put(draft)
-	form := textForm{Listing: l}
-	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
+	form := render.New(render.Text, l, render.Options{})
+	body, rest := render.UpTo((*draft)[:0], maxWhole, form, l.Entries)
 	p.whole = len(rest) == 0
 	if p.whole {
-		body = form.tail(body)
+		body = form.Tail(body)
 	}
 	*draft = body
-	p.fill(identity, startSum(body, l, p.whole && len(body) < heldLeast), body, rest, form)
+	p.fill(render.Identity, startSum(body, l, p.whole && len(body) < heldLeast), body, rest, form)
 	return p
 }
 
