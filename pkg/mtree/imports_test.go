@@ -84,6 +84,7 @@ func TestImportRules(t *testing.T) {
 	const (
 		render    = core + "/serve/internal/render"
 		negotiate = core + "/serve/internal/negotiate"
+		pages     = core + "/serve/internal/pages"
 	)
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
@@ -92,6 +93,7 @@ func TestImportRules(t *testing.T) {
 	for path, allowed := range map[string][]string{
 		render:    {core, core + "/wire"},
 		negotiate: {core, core + "/wire", render},
+		pages:     {core, core + "/wire", disk, render},
 
 		disk:     {core},
 		filetime: {core},

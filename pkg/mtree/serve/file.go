@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -200,12 +201,12 @@ func (o *outgoing) keep() (give func(), err error) {
 	if h.tails.Add(1) <= h.freeTails {
 		return done, nil
 	}
-	one, err := h.held.take(&load{bytes: heldBack}, cutting(o.w))
+	one, err := h.room.Take(&pages.Load{Bytes: heldBack}, cutting(o.w))
 	if err != nil {
 		done()
 		return nil, err
 	}
-	return func() { h.held.give(one); done() }, nil
+	return func() { one.Give(); done() }, nil
 }
 
 // freeTails is how many buffers for files may be in use without being counted.

@@ -3,7 +3,6 @@ package serve
 import (
 	"math"
 	"net/http"
-	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -11,10 +10,6 @@ import (
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
-
-// maxWhole is the longest listing that is sent with its length, in bytes; longer ones
-// are sent in chunks.
-const maxWhole = 8 << 20
 
 // view is one directory as one request wants to see it.
 type view struct {
@@ -102,7 +97,7 @@ func (h *Handler) look(v *view, dir *disk.Dir) (err error) {
 // read: where stamps prune, for the formats that follow symlinks only if the
 // directory is known to have none.
 func (h *Handler) byStamp(v *view) bool {
-	return v.snap.State.Prunes() && (v.format == render.Text || h.linkless.knows(v))
+	return v.snap.State.Prunes() && (v.format == render.Text || h.linkless.Knows(v.path, v.time()))
 }
 
 // listing answers for an open directory: 304 and HEAD without reading it where
@@ -186,11 +181,11 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 		h.fail(w, a, err)
 		return
 	}
-	a.about.stamp, a.date, a.tag = p.stamp, lastModified(p.stamp, v.now), ""
-	if p.tag != "" {
-		a.tag = wire.QuoteTag(p.tag, string(v.coding))
+	a.about.stamp, a.date, a.tag = p.Stamp, lastModified(p.Stamp, v.now), ""
+	if p.Tag != "" {
+		a.tag = wire.QuoteTag(p.Tag, string(v.coding))
 	}
-	if p.confirms(r, v.now) {
+	if confirms(p, r, v.now) {
 		h.send(w, a.notModified())
 		return
 	}
@@ -210,7 +205,7 @@ func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
 	h.cfg.Stats.Listings.Add(1)
 	l, err := h.lister(v.snap).Read(dir, v.path)
 	if err == nil && !l.Hot && l.Stamp == v.self.MTime && !hasLinks(&l) {
-		h.linkless.learn(v)
+		h.linkless.Learn(v.path, v.time())
 	}
 	return &l, err
 }
@@ -254,7 +249,3 @@ func (h *Handler) render(v *view, l *mtree.Listing) []byte {
 	body, _ := render.UpTo(nil, math.MaxInt, form, l.Entries)
 	return form.Tail(body)
 }
-
-// bodies are kept to render in: of up to maxWhole and a row, as many as there
-// were at once since the collector ran.
-var bodies = sync.Pool{New: func() any { return new([]byte) }}

@@ -163,10 +163,10 @@ func (h *Handler) isNew(r *http.Request, v *view, dir *disk.Dir, tags string) (b
 	if err != nil {
 		return false, err
 	}
-	if !p.stamped {
-		v.seen = p.tag
+	if !p.Stamped {
+		v.seen = p.Tag
 	}
-	return p.tag == "" || !negotiate.NoneMatch(tags, p.tag), nil
+	return p.Tag == "" || !negotiate.NoneMatch(tags, p.Tag), nil
 }
 
 // nothingNew answers 304 to those who waited in vain, with the state of the
