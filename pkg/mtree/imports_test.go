@@ -86,6 +86,7 @@ func TestImportRules(t *testing.T) {
 		render    = core + "/serve/internal/render"
 		negotiate = core + "/serve/internal/negotiate"
 		pages     = core + "/serve/internal/pages"
+		longpoll  = core + "/serve/internal/longpoll"
 	)
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
@@ -97,6 +98,7 @@ func TestImportRules(t *testing.T) {
 		render:    {core, core + "/wire"},
 		negotiate: {core, core + "/wire", render},
 		pages:     {core, core + "/wire", disk, render},
+		longpoll:  {core + "/wire", dirwatch, disk},
 
 		filetime: {core},
 		machine:  {core},
