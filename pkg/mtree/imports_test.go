@@ -85,6 +85,7 @@ func TestImportRules(t *testing.T) {
 		render    = core + "/serve/internal/render"
 		negotiate = core + "/serve/internal/negotiate"
 		pages     = core + "/serve/internal/pages"
+		longpoll  = core + "/serve/internal/longpoll"
 	)
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
@@ -94,6 +95,7 @@ func TestImportRules(t *testing.T) {
 		render:    {core, core + "/wire"},
 		negotiate: {core, core + "/wire", render},
 		pages:     {core, core + "/wire", disk, render},
+		longpoll:  {core + "/wire", dirwatch, disk},
 
 		disk:     {core},
 		filetime: {core},
