@@ -25,21 +25,21 @@ import (
 // mirror is a source and a copy of it, opened. One goroutine uses it; a pass
 // lends it to its steps, which only read it.
 type mirror struct {
-	config  Config
-	rules   rules
-	filters *glob.List
-	limiter *rate.Limiter // of file contents; nil: none
-	source  source
-	leave   func() // the source
-	dest    *dest
-	seen    seen
-	warned  wire.State // for which full walks were announced
-	turns   turns
-	adopted bool // --adopt was carried out, or found done
-	summed  bool // Config.Sums was
-	outside bool // a source without its id was not found in the copy
-	crowded crowded
-	hookDue bool // something changed since --exec ran
+	config   Config
+	rules    rules
+	filters  *glob.List
+	limiter  *rate.Limiter // of file contents; nil: none
+	source   source
+	leave    func() // the source
+	dest     *dest
+	verified verifiedFiles
+	warned   wire.State // for which full walks were announced
+	turns    turns
+	adopted  bool // --adopt was carried out, or found done
+	summed   bool // Config.Sums was
+	outside  bool // a source without its id was not found in the copy
+	fullDisk fullDisk
+	hookDue  bool // something changed since --exec ran
 
 	confirmed *mtree.Stamp // by the clock here: until when the copy is known to be what the source published
 }
@@ -319,7 +319,7 @@ func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error
 	err = p.run(ctx)
 	r := &p.result
 	m.count(r, err)
-	m.crowded.note(r)
+	m.fullDisk.note(r)
 	if m.config.DryRun {
 		return r, err
 	}
@@ -334,7 +334,7 @@ func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error
 func (m *mirror) newWork(root *srcRoot) *work {
 	c := &m.config
 	return &work{
-		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
+		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, verified: &m.verified, limiter: m.limiter, log: c.Log,
 		change: &firstChange{before: func() {}},
 		dryRun: c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
 	}

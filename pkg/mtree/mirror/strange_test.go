@@ -145,7 +145,7 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 
 // The rest of a file that broke off is taken only from the file that was listed.
 func TestTheRestOfAnotherFile(t *testing.T) {
-	size := int64(partSize + 10)
+	size := int64(leastPartial + 10)
 	e := &srcWanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
 	for name, tc := range map[string]struct {
 		tag, span string
@@ -174,9 +174,9 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	require.NoError(t, err)
 	defer m.close()
 	w := m.newWork(&srcRoot{})
-	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
+	e := mtree.Entry{Name: "f", Size: leastPartial, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
 	want := &srcWanted{Entry: &e, Path: "f"}
-	w.offerPart("", want)
+	w.offerPartial("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
 		kept bool
