@@ -13,7 +13,6 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/identity"
-	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -54,7 +53,7 @@ func TestClockSetBackWhileDown(t *testing.T) {
 		editStatus(t, root, func(s *state.Status) {
 			s.Up -= time.Hour
 			*s.Updated = s.Updated.Add(back - time.Hour)
-			*s.Checkpoint = s.Updated.Add(-stamprule.CtimeLag)
+			*s.Checkpoint = s.Updated.Add(-wire.ClockLag)
 		})
 		start(t, Config{Root: root}).stop()
 		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)

@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
 )
 
 // visit opens, arms, lists and judges one directory.
@@ -124,7 +125,7 @@ func (s *scan) border(v *visit, info disk.Info) {
 func (s *scan) list(v *visit) error {
 	now := s.Now()
 	f := Finding{MTime: mtree.MinStamp, CTime: mtree.MinStamp}
-	if v.info.CTime.Add(stamprule.CtimeLag).Before(now) { // else a change to come may show the same
+	if v.info.CTime.Add(wire.ClockLag).Before(now) { // else a change to come may show the same
 		v.judged = v.info.CTime
 	}
 	changed := s.judgeSelf(v, now)
