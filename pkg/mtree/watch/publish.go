@@ -10,7 +10,6 @@ import (
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/trigger"
-	"tidemark/pkg/mtree/wire"
 )
 
 // publish stamps the batch and returns what was done.

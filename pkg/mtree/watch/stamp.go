@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
+	"tidemark/pkg/mtree/wire"
 )
 
 // publisher writes the stamps of one batch: deepest first, the root last. It goes down
@@ -123,7 +124,7 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 	p.top = mtree.Later(p.top, f.Value)
 	if before.MTime == f.Value {
 		now := p.clock.Now()
-		past := before.CTime.Add(p.rule.Granule + stamprule.CtimeLag).Before(now) // else a change to come may show the same
+		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now) // else a change to come may show the same
 		if past && before.CTime == f.Judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
 			p.ownWrites.Put(before, ownwrites.Judged, p.hears()) // as good as written: the next start need not take it for arrived
 		}

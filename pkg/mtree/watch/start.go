@@ -99,7 +99,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "error", err)
 	}
 	if id.First {
-		sleep(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
+		sleep(wire.ClockLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.Status.CrossMounts == nil || !*id.Status.CrossMounts) {
 		sleep(state.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}

@@ -8,7 +8,6 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -76,7 +75,7 @@ func (w *watcher) isComplete() bool {
 // advanceCheckpoint moves the checkpoint: read was taken before the queue was found
 // empty, and everything that was in the queue is published.
 func (w *watcher) advanceCheckpoint(read mtree.Stamp) {
-	at := read.Add(-stamprule.CtimeLag).Floor(w.granule)
+	at := read.Add(-wire.ClockLag).Floor(w.granule)
 	if w.status.Checkpoint == nil || at.After(*w.status.Checkpoint) {
 		w.status.Checkpoint = &at
 	}
