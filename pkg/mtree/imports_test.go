@@ -81,8 +81,20 @@ func TestImportRules(t *testing.T) {
 	for _, imported := range packages[plan].Imports {
 		require.Contains(t, []string{core, "strings", "time"}, imported, "plan is pure")
 	}
+	const (
+		render    = core + "/serve/internal/render"
+		negotiate = core + "/serve/internal/negotiate"
+		pages     = core + "/serve/internal/pages"
+	)
+	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
+		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
+	}
 	// What each package below the programs may import of this module.
 	for path, allowed := range map[string][]string{
+		render:    {core, core + "/wire"},
+		negotiate: {core, core + "/wire", render},
+		pages:     {core, core + "/wire", disk, render},
+
 		disk:     {core},
 		filetime: {core},
 		machine:  {core},

@@ -105,15 +105,15 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	root := answer{treeID: s.id.ID}
+	root := srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}}
 	for _, name := range []string{"a", "g"} {
 		info, err := m.dest.root.Stat(name)
 		require.NoError(t, err)
-		root.listing.Entries = append(root.listing.Entries, entryOf(name, info))
+		root.Entries = append(root.Entries, lister.EntryOf(name, info))
 	}
 	self, err := m.dest.root.Self()
 	require.NoError(t, err)
-	root.listing.Stamp, root.listing.ID = self.MTime, lister.DirID(s.id.ID, self)
+	root.Stamp, root.ID = self.MTime, lister.DirID(s.id.ID, self)
 	require.NoError(t, m.contains(t.Context(), &root))
 }
 

@@ -107,7 +107,7 @@ func TestRolledBackAndWatched(t *testing.T) {
 
 				m, err := open(b.config)
 				require.NoError(t, err)
-				a, err := m.source.list(context.Background(), ask{})
+				a, err := m.source.Root(context.Background(), srcPoll{})
 				require.NoError(t, err)
 				_, _, err = m.claim(t.Context(), &a)
 				require.NoError(t, err)
@@ -176,8 +176,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 
 	root := mtree.Listing{Stamp: now, Hot: true}
-	require.False(t, stamped(&root, &answer{chain: "host", state: wire.Mirrored}))
-	require.True(t, stamped(&root, &answer{state: wire.Watched}))
+	require.False(t, stamped(&root, &srcRoot{Upstreams: "host", State: wire.Mirrored}))
+	require.True(t, stamped(&root, &srcRoot{State: wire.Watched}))
 }
 
 // A running mirror looks at the source once its watch runs anew, whatever the
@@ -252,10 +252,10 @@ func TestAnAnswerWithoutAnEpoch(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	hold, err := m.judge(&answer{treeID: s.id.ID})
+	hold, err := m.judge(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}})
 	require.NoError(t, err)
 	require.Empty(t, hold)
-	require.EqualValues(t, 100, m.next(&answer{treeID: s.id.ID}, 0).Epoch)
+	require.EqualValues(t, 100, m.next(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}}, 0).Epoch)
 }
 
 // refuses runs Once and requires a refusal that says why.

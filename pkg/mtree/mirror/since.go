@@ -11,10 +11,10 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// listSince asks for the root and all that changed behind ask.since. It returns
+// rootSince asks for the root and all that changed behind poll.Since. It returns
 // as soon as the root's listing is there: what follows goes on coming while a
 // pass uses it, until the root is asked for again.
-func (s *httpSource) listSince(ctx context.Context, ask ask, r request) (answer, error) {
+func (s *httpSource) rootSince(ctx context.Context, poll srcPoll, r request) (srcRoot, error) {
 	// The answer outlives the question: from the root's listing on ctx does not
 	// end it.
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -25,35 +25,34 @@ func (s *httpSource) listSince(ctx context.Context, ask ask, r request) (answer,
 		stop()
 		var status *statusError
 		if errors.As(err, &status) && status.status == http.StatusGone {
-			return s.ourListing(ctx, ask.plain())
+			return s.ourRoot(ctx, srcPoll{Once: poll.Once})
 		}
-		return answer{}, err
+		return srcRoot{}, err
 	}
 	end := func() {
 		_ = resp.Body.Close()
 		stop()
 	}
-	a, err := head(resp)
-	if err == nil && a.validator == "" {
-		a.validator = ask.known
+	root, err := head(resp)
+	if err == nil && root.Validator == "" || resp.StatusCode == http.StatusNotModified {
+		root.Validator = poll.Known
 	}
-	if resp.StatusCode == http.StatusNotModified {
-		a.validator = ask.known
-	}
-	a.unchanged = true
+	root.Unchanged = true
 	if err != nil || resp.StatusCode == http.StatusNotModified {
 		end()
-		return a, err
+		return root, err
 	}
 	// It comes between passes: nobody else reads any listing.
 	reader := newSinceReader(&bounded{resp.Body, maxAhead + maxListing}, &room{turn: s.turn, large: true})
-	err = reader.root(&a)
-	if err != nil || a.unchanged || !unlink() {
+	var changed bool
+	root.Listing, changed, err = reader.root()
+	root.Unchanged = !changed
+	if err != nil || !changed || !unlink() {
 		end()
-		return a, askedFor(resp, errors.Join(err, ctx.Err()))
+		return root, askedFor(resp, errors.Join(err, ctx.Err()))
 	}
-	one := &stream{stop: stop, ended: make(chan struct{})}
-	since := *ask.since // the caller may move it on while the answer still comes
+	one := &stream{stop: stop, ended: make(chan struct{}), tree: root.Tree}
+	since := *poll.Since // the caller may move it on while the answer still comes
 	s.ahead.open(one)
 	go func() {
 		defer close(one.ended)
@@ -61,7 +60,7 @@ func (s *httpSource) listSince(ctx context.Context, ask ask, r request) (answer,
 		s.readOn(life, reader, since)
 		end()
 	}()
-	return a, nil
+	return root, nil
 }
 
 // readOn reads what follows the root's listing, and asks for what was cut from
@@ -101,26 +100,25 @@ func (r *sinceReader) cut() (after string, cut bool) {
 	return t.After, t.More
 }
 
-// root reads the listing of the root, which comes first, into a; there is none,
+// root reads the listing of the root, which comes first; there is none,
 // but only the line that ends the answer, if nothing changed.
-func (r *sinceReader) root(a *answer) error {
+func (r *sinceReader) root() (l mtree.Listing, changed bool, err error) {
 	path, block, err := r.Next()
 	switch {
 	case err == io.EOF:
 		if _, ended := r.Trailer(); !ended {
-			return mtree.ErrTruncated
+			return l, false, mtree.ErrTruncated
 		}
-		return nil
+		return l, false, nil
 	case err != nil:
-		return err
+		return l, false, err
 	case path != "":
-		return fmt.Errorf("%w: it does not begin with the directory that was asked for", mtree.ErrListing)
+		return l, false, fmt.Errorf("%w: it does not begin with the directory that was asked for", mtree.ErrListing)
 	}
 	d := mtree.NewDecoder(block)
 	d.Room = r.room.take
-	a.listing, err = d.Next()
-	a.unchanged = err != nil
-	return err
+	l, err = d.Next()
+	return l, err == nil, err
 }
 
 // read keeps the listings of an answer in h.

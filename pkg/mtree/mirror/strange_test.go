@@ -146,7 +146,7 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 // The rest of a file that broke off is taken only from the file that was listed.
 func TestTheRestOfAnotherFile(t *testing.T) {
 	size := int64(partSize + 10)
-	e := &wanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, path: "f"}
+	e := &srcWanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
 	for name, tc := range map[string]struct {
 		tag, span string
 		ok        bool
@@ -173,11 +173,10 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	p := m.newPass(answer{}, false)
-	n := &node{}
+	w := m.newWork(&srcRoot{})
 	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
-	w := &wanted{Entry: &e, path: "f"}
-	p.offerPart(n, w)
+	want := &srcWanted{Entry: &e, Path: "f"}
+	w.offerPart("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
 		kept bool
@@ -187,9 +186,9 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
 		{func(e *mtree.Entry) { e.Hot = true }, false},
 	} {
-		f := &opened{got: e}
-		change.edit(&f.got)
-		temp, kept, err := p.tempFile(m.dest.root, n, mtree.Change{Want: &e}, w, f, 0o644)
+		f := &srcFile{Got: e}
+		change.edit(&f.Got)
+		temp, kept, err := w.tempFile(m.dest.root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
 		temp.Discard()

@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/pages"
 )
 
 // fail answers an error of the file system in place of a, of which nothing was sent. A
@@ -28,7 +29,7 @@ func (h *Handler) explain(err error) (status int, text string) {
 	switch {
 	case err == errBusy:
 		return http.StatusTooManyRequests, "too many listings of large directories at once"
-	case errors.Is(err, errHeld):
+	case errors.Is(err, pages.ErrFull):
 		return http.StatusTooManyRequests, "too much is being sent to slow clients"
 	case disk.IsBeyond(err) && h.cfg.CrossMounts && !h.crosses():
 		return http.StatusForbidden, "on another file system, where watch hears nothing"

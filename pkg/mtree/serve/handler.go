@@ -17,6 +17,8 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -25,11 +27,11 @@ type Handler struct {
 	cfg        Config
 	tree       *tree
 	bells      *belfry
-	cache      *cache
-	linkless   *linkless
-	flights    *flights // listings being made
-	pages      *pages   // listings being sent
-	held       *held
+	cache      *pages.Cache
+	linkless   *pages.Linkless
+	flights    *pages.Flights
+	live       *pages.Live
+	room       *pages.Room
 	tails      atomic.Int64 // buffers with what was held back of files
 	freeTails  int64        // of these, how many are not counted in held
 	gate       *turnstile
@@ -70,12 +72,12 @@ func New(c Config) (*Handler, error) {
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}
 	h := &Handler{
-		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: pagePolicy(),
-		cache: newCache(c.CacheBytes, c.Stats), linkless: newLinkless(), gate: newTurnstile(bulkMost, bulkShare),
+		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
+		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), linkless: pages.NewLinkless(), gate: newTurnstile(bulkMost, bulkShare),
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		flights: newFlights(), pages: newPages(), held: newHeld(heldMost), freeTails: freeTails,
+		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes), freeTails: freeTails,
 	}
 	h.large.patience, h.gate.patience = largePatience, bulkPatience
 	if err := h.readRoot(); err != nil {

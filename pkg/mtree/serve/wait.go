@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -119,7 +120,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 		h.send(w, v.base.refused(http.StatusPreconditionFailed, noStrongTag))
 		return
 	}
-	tags := field(r, "If-None-Match")
+	tags := negotiate.Field(r, "If-None-Match")
 	v.noStore = true
 	end := differs
 	leave, ok := func() {}, true
@@ -156,16 +157,16 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 // where no stamp proves it the directory is read for that.
 func (h *Handler) isNew(r *http.Request, v *view, dir *disk.Dir, tags string) (bool, error) {
 	if h.byStamp(v) {
-		return !noneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
+		return !negotiate.NoneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
 	}
 	p, err := h.page(r, v, dir)
 	if err != nil {
 		return false, err
 	}
-	if !p.stamped {
-		v.seen = p.tag
+	if !p.Stamped {
+		v.seen = p.Tag
 	}
-	return p.tag == "" || !noneMatch(tags, p.tag), nil
+	return p.Tag == "" || !negotiate.NoneMatch(tags, p.Tag), nil
 }
 
 // nothingNew answers 304 to those who waited in vain, with the state of the
@@ -177,7 +178,7 @@ func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, di
 	}
 	tag := v.stampTag(v.self.MTime, v.hot)
 	stamped := tags != "" && h.byStamp(v)
-	if stamped && !noneMatch(tags, tag) {
+	if stamped && !negotiate.NoneMatch(tags, tag) {
 		h.listing(w, r, v, dir)
 		return
 	}

@@ -26,9 +26,9 @@ type Regular struct {
 	name string   // for messages
 }
 
-// LookTries is how often a name is looked at whose type changes between two system
+// lookTries is how often a name is looked at whose type changes between two system
 // calls: statx tells of a symlink, and readlinkat finds none.
-const LookTries = 10
+const lookTries = 10
 
 // OpenFilePath opens the regular file at path, several components below d, for
 // reading. No symlink is followed, no mount is crossed unless crossMounts. A
@@ -43,7 +43,7 @@ func (d *Dir) OpenFilePath(path string, crossMounts bool) (*Regular, Info, error
 		f, info, err := d.openFilePath(path, crossMounts)
 		// A regular file that is none: it took the name of something else between
 		// two looks.
-		if try == LookTries || !errors.Is(err, ErrNotRegular) || info.Kind != mtree.File {
+		if try == lookTries || !errors.Is(err, ErrNotRegular) || info.Kind != mtree.File {
 			return f, info, err
 		}
 	}

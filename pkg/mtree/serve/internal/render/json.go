@@ -1,6 +1,7 @@
-package serve
+package render
 
 import (
+	"strconv"
 	"unicode/utf8"
 
 	"tidemark/pkg/mtree"
@@ -10,25 +11,25 @@ import (
 // as nginx does.
 type jsonForm struct {
 	*mtree.Listing
-	follow follower
-	rows   int
+	links
+	rows int
 }
 
-func (f *jsonForm) head(dst []byte) []byte { return append(dst, '[') }
-func (f *jsonForm) tail(dst []byte) []byte { return append(dst, "\n]\n"...) }
+func (f *jsonForm) Head(dst []byte) []byte { return append(dst, '[') }
+func (f *jsonForm) Tail(dst []byte) []byte { return append(dst, "\n]\n"...) }
 
-func (f *jsonForm) row(dst []byte, e *mtree.Entry) []byte {
+func (f *jsonForm) Row(dst []byte, e *mtree.Entry) []byte {
 	if f.rows++; f.rows > 1 {
 		dst = append(dst, ',')
 	}
-	shown, href := f.follow.entry(e)
+	shown, href := f.entry(e)
 	dst = appendJSON(append(dst, "\n{\"name\":"...), e.Name)
 	dst = append(append(dst, `,"type":"`...), jsonType(shown.Kind)...)
 	dst = append(dst, `","mtime":"`...)
-	dst = appendHTTPDate(dst, shown.MTime)
+	dst = AppendHTTPDate(dst, shown.MTime)
 	dst = append(dst, '"')
 	if shown.Kind == mtree.File {
-		dst = appendInt(append(dst, `,"size":`...), shown.Size)
+		dst = strconv.AppendInt(append(dst, `,"size":`...), shown.Size, 10)
 	}
 	dst = append(shown.MTime.Append(append(dst, `,"mtim":"`...)), '"')
 	dst = append(shown.CTime.Append(append(dst, `,"ctim":"`...)), '"')
@@ -83,3 +84,5 @@ func appendJSON(dst []byte, text string) []byte {
 	}
 	return append(dst, '"')
 }
+
+const upperHex = "0123456789ABCDEF"

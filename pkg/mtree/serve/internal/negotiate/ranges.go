@@ -1,12 +1,10 @@
-package serve
+package negotiate
 
 import (
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
-
-	"tidemark/pkg/mtree/internal/disk"
 )
 
 // maxSpans is how many ranges one request may ask for. zchunk asks for some
@@ -14,41 +12,42 @@ import (
 // file.
 const maxSpans = 256
 
-// errUnsatisfiable says that no range asked for lies within the file: 416.
-var errUnsatisfiable = errors.New("no range within the file")
+// ErrUnsatisfiable says that no range asked for lies within the file: 416.
+var ErrUnsatisfiable = errors.New("no range within the file")
 
-// span is a range of a file, in bytes.
-type span struct{ start, length int64 }
+// Span is a range of a file, in bytes.
+type Span struct{ Start, Length int64 }
 
-func (s span) contentRange(size int64) string {
-	b := strconv.AppendInt([]byte("bytes "), s.start, 10)
-	b = strconv.AppendInt(append(b, '-'), s.start+s.length-1, 10)
+// ContentRange returns the Content-Range of the span of a file of this size.
+func (s Span) ContentRange(size int64) string {
+	b := strconv.AppendInt([]byte("bytes "), s.Start, 10)
+	b = strconv.AppendInt(append(b, '-'), s.Start+s.Length-1, 10)
 	b = strconv.AppendInt(append(b, '/'), size, 10)
 	return string(b)
 }
 
-// wantedRanges returns the ranges to send; none means the whole file. A Range
-// that makes no sense is ignored, and so is one whose If-Range is not exactly
-// the strong tag: a date never proves that the rest belongs to the part the
-// client has.
-func wantedRanges(r *http.Request, info disk.Info) ([]span, error) {
+// Ranges returns the ranges to send of a file with this strong tag and size; none means
+// the whole file. The error is ErrUnsatisfiable. A Range that makes no sense is ignored,
+// and so is one whose If-Range is not exactly the tag: a date never proves that the rest
+// belongs to the part that the client has.
+func Ranges(r *http.Request, tag string, size int64) ([]Span, error) {
 	header := r.Header.Get("Range")
 	if header == "" || r.Method != http.MethodGet {
 		return nil, nil
 	}
-	if condition := r.Header.Get("If-Range"); condition != "" && condition != fileTag(info) {
+	if condition := r.Header.Get("If-Range"); condition != "" && condition != tag {
 		return nil, nil
 	}
-	spans, ok := parseRange(header, info.Size)
+	spans, ok := parseRange(header, size)
 	if !ok {
 		return nil, nil
 	}
 	if len(spans) == 0 {
-		return nil, errUnsatisfiable
+		return nil, ErrUnsatisfiable
 	}
 	var sum int64
 	for _, s := range spans {
-		if sum += s.length; sum > info.Size {
+		if sum += s.Length; sum > size {
 			return nil, nil // overlapping: the whole file is less
 		}
 	}
@@ -57,7 +56,7 @@ func wantedRanges(r *http.Request, info disk.Info) ([]span, error) {
 
 // parseRange reads "bytes=a-b,c-,-d" (RFC 9110, 14.1.2) and keeps the ranges
 // that lie within size.
-func parseRange(header string, size int64) (spans []span, ok bool) {
+func parseRange(header string, size int64) (spans []Span, ok bool) {
 	list, ok := strings.CutPrefix(header, "bytes=")
 	if !ok || strings.Count(list, ",") >= maxSpans {
 		return nil, false
@@ -82,24 +81,24 @@ func parseRange(header string, size int64) (spans []span, ok bool) {
 	return spans, true
 }
 
-func oneSpan(first, last string, size int64) (s span, within, ok bool) {
+func oneSpan(first, last string, size int64) (s Span, within, ok bool) {
 	if first == "" {
 		n, ok := decimal(last)
 		n = min(n, size)
-		return span{size - n, n}, n > 0, ok
+		return Span{size - n, n}, n > 0, ok
 	}
 	start, ok := decimal(first)
 	if !ok {
-		return span{}, false, false
+		return Span{}, false, false
 	}
 	end := size - 1
 	if last != "" {
 		if end, ok = decimal(last); !ok || end < start {
-			return span{}, false, false
+			return Span{}, false, false
 		}
 		end = min(end, size-1)
 	}
-	return span{start, end - start + 1}, start < size, true
+	return Span{start, end - start + 1}, start < size, true
 }
 
 // decimal reads 1*DIGIT up to 2^63-1.

@@ -1,4 +1,4 @@
-package serve
+package render
 
 import (
 	"net/http"
@@ -17,7 +17,7 @@ func TestDates(t *testing.T) {
 		s := mtree.Unix(sec, 999_999_999)
 		want := time.Unix(sec, 0).UTC()
 		require.Equal(t, want.Format(pageDate), string(appendPageDate(nil, s)))
-		require.Equal(t, want.Format(http.TimeFormat), string(appendHTTPDate(nil, s)))
+		require.Equal(t, want.Format(http.TimeFormat), string(AppendHTTPDate(nil, s)))
 	}
 	for _, sec := range []int64{0, -1, -62167219200, -62167219201, 253402300799, 253402300800, 951782399, 951782400, 951868800, 4107542399, 1 << 40, -1 << 40} {
 		check(t, sec)

@@ -1,15 +1,12 @@
-package serve
+package render
 
-import (
-	"net/http"
-
-	"tidemark/pkg/mtree"
-)
+import "tidemark/pkg/mtree"
 
 const (
 	monthNames = "JanFebMarAprMayJunJulAugSepOctNovDec"
 	dayNames   = "SunMonTueWedThuFriSat"
 	pageDate   = "2006-Jan-02 15:04:05"
+	httpDate   = "Mon, 02 Jan 2006 15:04:05 GMT"
 )
 
 // moment is a second of the calendar, UTC, in the years 0 to 9999.
@@ -55,12 +52,12 @@ func appendPageDate(dst []byte, s mtree.Stamp) []byte {
 	return m.appendTime(append(appendTwo(dst, m.day), ' '))
 }
 
-// appendHTTPDate appends "Sat, 03 Feb 2024 04:05:06 GMT".
-func appendHTTPDate(dst []byte, s mtree.Stamp) []byte {
+// AppendHTTPDate appends "Sat, 03 Feb 2024 04:05:06 GMT".
+func AppendHTTPDate(dst []byte, s mtree.Stamp) []byte {
 	sec, _ := s.Unix()
 	m, ok := momentOf(sec)
 	if !ok {
-		return s.Time().AppendFormat(dst, http.TimeFormat)
+		return s.Time().AppendFormat(dst, httpDate)
 	}
 	dst = append(append(dst, dayNames[3*m.weekday:3*m.weekday+3]...), ", "...)
 	dst = append(appendTwo(dst, m.day), ' ')

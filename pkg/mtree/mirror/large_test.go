@@ -51,12 +51,12 @@ func TestSmallFilesDoNotWaitForLargeOnes(t *testing.T) {
 
 // What waits is bounded: beyond that large files go first.
 func TestLargeFilesThatWaitAreBounded(t *testing.T) {
-	p := &pass{mirror: &mirror{config: Config{Jobs: 8}}, running: 8, bigRunning: 8}
-	p.steps = make([]task, 1)
-	p.big = make([]bigFile, mostBig)
-	require.False(t, p.mayBegin())
-	p.big = append(p.big, bigFile{})
-	require.True(t, p.mayBegin())
+	p := &pass{config: &Config{Jobs: 8}, running: 8, largeRunning: 8}
+	p.queue.steps = make([]task, 1)
+	p.queue.large = make(largeFiles, mostLarge)
+	require.False(t, p.isLargeTurn())
+	p.queue.large = append(p.queue.large, task{})
+	require.True(t, p.isLargeTurn())
 }
 
 // One that never ends keeps nothing else back, not even the other large ones.

@@ -1,25 +1,19 @@
-package serve
+package negotiate
 
 import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"tidemark/pkg/mtree/serve/internal/render"
+	"tidemark/pkg/mtree/wire"
 )
 
-// format is one of the forms a listing comes in; its value stands in ETags.
-type format string
-
-const (
-	text   format = "txt"
-	asJSON format = "json"
-	asHTML format = "html"
-)
-
-// choose returns the format a request wants, and whether it was the query that
-// said so: such an answer has a URL of its own and may be cached by anyone.
-func choose(t *target, r *http.Request) (f format, explicit bool) {
-	for _, f := range []format{text, asJSON, asHTML} {
-		if t.has(string(f)) {
+// Format returns the format of a listing that a request asks for, and whether its query
+// names it: such an answer has a URL of its own, and any cache may keep it.
+func Format(r *http.Request, query wire.Query) (f render.Format, explicit bool) {
+	for _, f := range []render.Format{render.Text, render.JSON, render.HTML} {
+		if query.Has(string(f)) {
 			return f, true
 		}
 	}
@@ -30,11 +24,11 @@ func choose(t *target, r *http.Request) (f format, explicit bool) {
 	html, plain, json := weight(accept, "text", "html"), weight(accept, "text", "plain"), weight(accept, "application", "json")
 	switch {
 	case json > html && json >= plain:
-		return asJSON, false
+		return render.JSON, false
 	case plain > html:
-		return text, false
+		return render.Text, false
 	}
-	return asHTML, false
+	return render.HTML, false
 }
 
 // takesAnything reports whether an Accept field names nothing, or */* only.
@@ -58,13 +52,13 @@ func weight(accept, kind, subtype string) float64 {
 	return 0
 }
 
-// byAgent serves those who do not say what they want: people at a prompt and
-// the original client read text; rclone, wget, lftp and browsers read HTML.
-func byAgent(agent string) format {
+// byAgent returns the format for a client that does not say what it accepts: people at a
+// prompt and the original client read text; rclone, wget, lftp and browsers read HTML.
+func byAgent(agent string) render.Format {
 	if strings.HasPrefix(agent, "curl/") || strings.HasPrefix(agent, "Python-urllib") {
-		return text
+		return render.Text
 	}
-	return asHTML
+	return render.HTML
 }
 
 // quality returns the weight that a field gives to exactly this element, 0 if it
@@ -98,25 +92,16 @@ func qualityOf(field, element string) (q float64, named bool) {
 	return 0, false
 }
 
-// coding is a content coding of a listing; its value stands in ETags.
-type coding string
-
-const (
-	identity coding = ""
-	gzipped  coding = "gzip"
-)
-
-// chooseCoding returns gzip where the client names it, or anything, with a
-// weight above none.
-func chooseCoding(r *http.Request) coding {
+// Coding returns gzip if the client accepts it, or any coding, with a weight above zero.
+func Coding(r *http.Request) render.Coding {
 	field := strings.Join(r.Header.Values("Accept-Encoding"), ",")
 	switch {
 	case field == "":
-		return identity
+		return render.Identity
 	case quality(field, "gzip") > 0:
-		return gzipped
+		return render.Gzip
 	case quality(field, "*") > 0 && !strings.Contains(strings.ToLower(field), "gzip"):
-		return gzipped
+		return render.Gzip
 	}
-	return identity
+	return render.Identity
 }

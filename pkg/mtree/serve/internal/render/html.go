@@ -1,4 +1,4 @@
-package serve
+package render
 
 import (
 	"crypto/sha256"
@@ -17,10 +17,14 @@ var pageStyle string
 //go:embed page/page.js
 var pageScript string
 
-// pagePolicy lets the page run its own style and script, told by their hashes,
-// and ask its own server for news; nothing that a file name could smuggle in.
-func pagePolicy() string {
-	return noCSP + "; style-src '" + hashSource(pageStyle) + "'; script-src '" + hashSource(pageScript) + "'; connect-src 'self'"
+// NoScripts is a Content-Security-Policy by which a body runs nothing and loads nothing.
+const NoScripts = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// PagePolicy returns the Content-Security-Policy of the page: it may run its own style
+// and script, known by their hashes, and ask its own server for news, and nothing that a
+// file name could smuggle in.
+func PagePolicy() string {
+	return NoScripts + "; style-src '" + hashSource(pageStyle) + "'; script-src '" + hashSource(pageScript) + "'; connect-src 'self'"
 }
 
 func hashSource(text string) string {
@@ -41,13 +45,13 @@ const wholePath = 32 << 10
 // when: the script adds that.
 type htmlForm struct {
 	*mtree.Listing
-	follow follower
-	path   string
-	tag    string // of this listing, "" where it is a hash of the page
-	still  bool   // no listing of one directory: the script must not replace it by that
+	links
+	path  string
+	tag   string // of this listing, "" where it is a hash of the page
+	still bool   // a search: the script must not replace it by the directory's listing
 }
 
-func (f *htmlForm) head(dst []byte) []byte {
+func (f *htmlForm) Head(dst []byte) []byte {
 	dst = append(dst, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"...)
 	dst = append(dst, "<meta name=\"viewport\" content=\"width=device-width\"><title>/"...)
 	dst = appendText(dst, f.path, wholePath)
@@ -106,9 +110,9 @@ func appendAmount(dst []byte, bytes float64) []byte {
 }
 
 // row follows lighttpd's cells to the letter: class last in each tag.
-func (f *htmlForm) row(dst []byte, e *mtree.Entry) []byte {
+func (f *htmlForm) Row(dst []byte, e *mtree.Entry) []byte {
 	start := len(dst)
-	shown, href := f.follow.entry(e)
+	shown, href := f.entry(e)
 	dst = append(dst, rowOpen(e.Kind)...)
 	const fixed = len(`</a>/</td><td class="m">2024-Feb-03 04:05:06</td><td class="s">9223372036854775807</td></tr>`) + 32
 	if href != nil {
@@ -125,7 +129,7 @@ func (f *htmlForm) row(dst []byte, e *mtree.Entry) []byte {
 	dst = appendPageDate(dst, shown.MTime)
 	dst = append(dst, `</td><td class="s">`...)
 	if shown.Kind == mtree.File {
-		dst = appendInt(dst, shown.Size)
+		dst = strconv.AppendInt(dst, shown.Size, 10)
 	} else {
 		dst = append(dst, '-')
 	}
@@ -142,7 +146,7 @@ func rowOpen(k mtree.Kind) string {
 	return `<tr><td class="n">`
 }
 
-func (f *htmlForm) tail(dst []byte) []byte {
+func (f *htmlForm) Tail(dst []byte) []byte {
 	dst = append(dst, "</tbody></table>\n<footer>As text, and as a copy that keeps up:\n"...)
 	dst = append(dst, "<pre>curl -s URL?txt</pre>\n<pre>wget -m -np -nH URL</pre></footer>\n<script>"...)
 	return append(append(dst, pageScript...), "</script>\n</body></html>\n"...)

@@ -15,8 +15,8 @@ import (
 // Names of all lengths and bytes, with much in common and nothing, come out in
 // the order of their bytes, and each with what is under it: by one goroutine
 // and by several.
-func TestRollIsSorted(t *testing.T) {
-	for _, count := range []int{0, 1, 2, 300, 4 * rollBlock} {
+func TestNamesAreSorted(t *testing.T) {
+	for _, count := range []int{0, 1, 2, 300, 4 * lookBlock} {
 		top := t.TempDir()
 		rng := rand.New(rand.NewPCG(1, uint64(count)))
 		sizes := map[string]int64{}
@@ -49,14 +49,14 @@ func TestRollIsSorted(t *testing.T) {
 
 // An error of one entry among many is an error of the listing, whichever
 // goroutine meets it.
-func TestRollErrorEndsTheListing(t *testing.T) {
+func TestOneErrorEndsTheListing(t *testing.T) {
 	top := t.TempDir()
-	for i := range 3 * rollBlock {
+	for i := range 3 * lookBlock {
 		require.NoError(t, os.WriteFile(fmt.Sprintf("%s/f%05d", top, i), nil, 0o644))
 	}
 	d, err := disk.OpenRoot(top)
 	require.NoError(t, err)
-	r, err := rollOf(d, 0)
+	r, err := readNames(d, 0)
 	require.NoError(t, err)
 	require.NoError(t, d.Close())
 	_, err = (&Lister{}).look(disk.NewDir(-1, ""), "", disk.Info{}, r)

@@ -10,11 +10,11 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
-// visited notes what a visit found and adds the steps that follow from it:
+// recordVisit records what a visit found and adds the steps that follow from it:
 // directories below first and the last of them before the others, so that what
 // is taken from the end begins with the files of this one and goes on in the
 // order in which listings come ahead.
-func (p *pass) visited(n *node, v *view) {
+func (p *pass) recordVisit(n *node, v *visitResult) {
 	if v.err != nil {
 		p.unseen[n.path] = n
 		if errors.Is(v.err, errItself) {
@@ -25,10 +25,10 @@ func (p *pass) visited(n *node, v *view) {
 		p.unlisted(n, v.err)
 		return
 	}
-	n.listed, n.deep, n.more, n.nested = true, v.deep, v.more, v.nested
+	n.visited, n.doubts, n.nested = true, v.doubts, v.nested
 	n.before, n.had = v.before, v.had
 	if n.parent == nil {
-		p.full = p.full || n.deep // by the root's record, or for want of one
+		p.full = p.full || n.doubts.deep() // by the root's record, or for want of one
 		p.gate.Unsure = p.gate.Unsure || n.had && p.uncounted
 		p.inRoot = v.inCopy
 		p.emptyRoot = len(v.listing.Entries) == len(v.plan.SkippedLinks) && len(v.plan.Kept) == 0
@@ -39,18 +39,18 @@ func (p *pass) visited(n *node, v *view) {
 		n.record = v.before
 		return
 	}
-	if err := p.heed(&v.listing, &p.source); err != nil {
+	if err := p.heed(&v.listing); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
-	p.listed++
+	p.result.listed++
 	p.config.Stats.Listed.Add(1)
 	n.entries = len(v.listing.Entries)
-	p.inCopy += v.inCopy
-	p.made += v.made()
+	p.result.inCopy += v.inCopy
+	p.result.made += v.made()
 	p.noteUncopied(n.path, int64(len(v.plan.SkippedLinks)+len(v.plan.TooDeep)))
 	n.changed = n.changed || v.changed
 	n.proved = v.proved
-	n.vague, n.unless = v.vague, v.unless
+	n.approx = v.approx
 	p.addDeletions(n, v.deletions)
 	if v.changed {
 		p.touch(n.path)
@@ -70,22 +70,21 @@ func (p *pass) visited(n *node, v *view) {
 	if p.config.DryRun {
 		p.itemise(n, v)
 	}
-	for _, child := range slices.Backward(v.below) {
+	for _, c := range slices.Backward(v.below) {
 		n.open++
-		p.steps = append(p.steps, task{nodes: []*node{child}, step: p.visit(child, nil)})
-		child.open++
+		p.addVisit(newNode(n, c.Want, v.doubtsOf, isFresh(c)))
 	}
 	if p.config.DryRun {
 		return
 	}
 	if len(v.plan.Check) > 0 {
-		p.pack(&p.checks, parcel{n: n, changes: v.plan.Check})
+		p.queue.addSums(nodeFiles{n: n, changes: v.plan.Check})
 	}
 	p.addFetches(n, v.plan.Fetch)
 }
 
 // tellVisit logs and counts what a visit left out, and what has no effect here.
-func (p *pass) tellVisit(n *node, v *view) {
+func (p *pass) tellVisit(n *node, v *visitResult) {
 	for _, e := range v.plan.Kept {
 		p.config.Log.Info("kept", "path", quoted(mtree.JoinPath(n.path, e.Name)), "why", "the source may have it and not list it",
 			"remedy", "delete it in DEST if it is not wanted")
@@ -104,18 +103,6 @@ func (p *pass) tellVisit(n *node, v *view) {
 	p.skip(n, int64(len(v.plan.TooDeep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", plan.MaxPath))
 }
 
-// made counts the names that a visit added to the copy, failures aside.
-func (v *view) made() (n int64) {
-	for _, list := range [][]mtree.Change{v.plan.MakeDirs, v.plan.MakeLinks} {
-		for i := range list {
-			if list[i].Have == nil {
-				n++
-			}
-		}
-	}
-	return n
-}
-
 // unlisted notes that nothing is known of a directory: nothing in it is
 // touched, its siblings go on.
 func (p *pass) unlisted(n *node, err error) {
@@ -124,12 +111,12 @@ func (p *pass) unlisted(n *node, err error) {
 	case errors.Is(err, errDenied) && n.parent != nil:
 		// Making it readable moves its parent's stamp: nothing is missed by
 		// completing that.
-		n.passed = true
+		n.unreadable = true
 		p.deny(n)
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, errGone) || errors.Is(err, errMoved)) && n.parent != nil:
 		n.failed = true // what is missing above may have moved down here
-		p.moved++
+		p.result.moved++
 		p.config.Log.Debug("changed before it was listed", "path", quoted(n.path), "error", err)
 	default:
 		p.fail(n, n.path, err)
@@ -140,7 +127,7 @@ func (p *pass) skip(n *node, count int64, what string) {
 	if count == 0 {
 		return
 	}
-	p.skipped += count
+	p.result.skipped += count
 	p.config.Stats.Skipped.Add(count)
 	p.config.Log.Info("skipped", "path", quoted(n.path), "count", count, "what", what)
 }
@@ -148,25 +135,22 @@ func (p *pass) skip(n *node, count int64, what string) {
 // addFetches adds steps for the files to fetch, those of --last apart. Large
 // ones wait until it is known what is doomed.
 func (p *pass) addFetches(n *node, changes []mtree.Change) {
-	var now, last, large []mtree.Change
+	var now, last, deferred []mtree.Change
 	for _, c := range changes {
-		p.wantFiles++
-		p.wantBytes += c.Want.Size
+		p.result.wantFiles++
+		p.result.wantBytes += c.Want.Size
 		switch {
 		case !p.config.DryRun && p.crowded.outOf(p.dest, c.Want.Size):
 			p.fail(n, mtree.JoinPath(n.path, c.Want.Name), errNoRoom)
 		case p.rules.last.Excluded(mtree.JoinPath(n.path, c.Want.Name), false):
 			last = append(last, c)
 		case p.mayTakeOver(&c):
-			large = append(large, c)
+			deferred = append(deferred, c)
 		default:
 			now = append(now, c)
 		}
 	}
-	p.deferLarge(n, large)
-	p.batchFetches(n, now)
-	if len(last) > 0 {
-		n.open++
-		p.last = append(p.last, task{nodes: []*node{n}, step: p.fetch([]parcel{{n: n, changes: last}})})
-	}
+	p.queue.deferFiles(n, deferred)
+	p.addBatches(n, now)
+	p.queue.addLast(n, last)
 }
