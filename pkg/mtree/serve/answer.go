@@ -82,13 +82,13 @@ func leaveBody(w http.ResponseWriter, r *http.Request) reply {
 // other no more than we can.
 func (h *Handler) abort(err error) {
 	if !errors.Is(err, context.Canceled) {
-		h.cfg.Log.Debug("answer cut short", "err", h.cfg.quoted(err))
+		h.cfg.Log.Debug("answer cut short", "error", h.cfg.quoted(err))
 		h.cfg.Stats.Aborted.Add(1)
 	}
 	panic(http.ErrAbortHandler)
 }
 
-func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "err", h.cfg.quoted(err)) }
+func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.cfg.quoted(err)) }
 
 // quoted returns the text of err in quotes, for names are untrusted, and with
 // paths from the root on: where on this host the tree is stays out of the log.

@@ -10,27 +10,27 @@ import (
 )
 
 // A directory that is filled aside replaces an empty one, and nothing else.
-func TestDraftDir(t *testing.T) {
+func TestTempDir(t *testing.T) {
 	path := t.TempDir()
 	d := rootAt(t, path)
 	a, err := openStaging(d, "aside")
 	require.NoError(t, err)
 	defer a.Close()
 	fill := func() *TempDir {
-		draft, err := a.CreateDir(0o750)
+		temp, err := a.CreateDir(0o750)
 		require.NoError(t, err)
 		for _, name := range []string{"whole", "broken"} {
-			f, err := a.Create(draft.Dir, name, true, 0o640)
+			f, err := a.Create(temp.Dir, name, true, 0o640)
 			require.NoError(t, err)
 			_, err = f.Write([]byte("text"))
 			require.NoError(t, err)
 			if name == "whole" {
-				require.NoError(t, f.Place(draft.Dir, name))
+				require.NoError(t, f.Place(temp.Dir, name))
 			} else {
 				f.Discard()
 			}
 		}
-		return draft
+		return temp
 	}
 	require.NoError(t, os.MkdirAll(filepath.Join(path, "full/of"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(path, "file"), nil, 0o644))
@@ -54,22 +54,22 @@ func TestDraftDir(t *testing.T) {
 
 // A name that is taken in a directory being filled, as one of other case where
 // case does not count, is replaced as anywhere else.
-func TestDraftDirNameTwice(t *testing.T) {
+func TestTempDirNameTwice(t *testing.T) {
 	d := rootAt(t, t.TempDir())
 	a, err := openStaging(d, "aside")
 	require.NoError(t, err)
 	defer a.Close()
-	draft, err := a.CreateDir(0o755)
+	temp, err := a.CreateDir(0o755)
 	require.NoError(t, err)
-	defer draft.Discard()
+	defer temp.Discard()
 	for _, text := range []string{"one", "two"} {
-		f, err := a.Create(draft.Dir, "name", true, 0o644)
+		f, err := a.Create(temp.Dir, "name", true, 0o644)
 		require.NoError(t, err)
 		_, err = f.Write([]byte(text))
 		require.NoError(t, err)
-		require.NoError(t, f.Place(draft.Dir, "name"))
+		require.NoError(t, f.Place(temp.Dir, "name"))
 	}
-	text, err := os.ReadFile(filepath.Join(draft.Path(), "name"))
+	text, err := os.ReadFile(filepath.Join(temp.Path(), "name"))
 	require.NoError(t, err)
 	require.Equal(t, "two", string(text))
 }
@@ -81,9 +81,9 @@ func TestInheritsNothing(t *testing.T) {
 	a, err := openStaging(d, "aside")
 	require.NoError(t, err)
 	defer a.Close()
-	draft, err := a.CreateDir(0o755)
+	temp, err := a.CreateDir(0o755)
 	require.NoError(t, err)
-	defer draft.Discard()
+	defer temp.Discard()
 	for name, spoil := range map[string]func(path string) error{
 		"":      func(path string) error { return unix.Setxattr(path, ours, []byte("x"), 0) },
 		"xattr": func(path string) error { return unix.Setxattr(path, "user.other", []byte("x"), 0) },
@@ -93,7 +93,7 @@ func TestInheritsNothing(t *testing.T) {
 		at := filepath.Join(path, "d"+name)
 		require.NoError(t, os.Mkdir(at, 0o755))
 		require.NoError(t, spoil(at))
-		require.Equal(t, name == "", rootAt(t, at).InheritsNothing(draft, ours), name)
+		require.Equal(t, name == "", rootAt(t, at).InheritsNothing(temp, ours), name)
 	}
 }
 
@@ -102,7 +102,7 @@ const ours = "user.tidemark"
 
 // A directory with the setgid bit was never filled aside, and what was moved there had
 // its maker's group.
-func TestDraftsInherit(t *testing.T) {
+func TestTempFilesInherit(t *testing.T) {
 	path := t.TempDir()
 	root, err := OpenRoot(path)
 	require.NoError(t, err)
@@ -116,16 +116,16 @@ func TestDraftsInherit(t *testing.T) {
 	require.NoError(t, err)
 	defer a.Close()
 
-	draft, err := a.CreateDir(0o755)
+	temp, err := a.CreateDir(0o755)
 	require.NoError(t, err)
-	require.False(t, shared.InheritsNothing(draft, ours))
-	require.NoError(t, draft.Inherit(shared))
-	require.True(t, shared.InheritsNothing(draft, ours))
-	require.NoError(t, draft.ChmodKept(0o700))
-	info, err := draft.Self()
+	require.False(t, shared.InheritsNothing(temp, ours))
+	require.NoError(t, temp.Inherit(shared))
+	require.True(t, shared.InheritsNothing(temp, ours))
+	require.NoError(t, temp.ChmodKept(0o700))
+	info, err := temp.Self()
 	require.NoError(t, err)
 	require.Equal(t, uint32(0o2700), info.Mode)
-	draft.Discard()
+	temp.Discard()
 
 	for i, dir := range []*Dir{shared, root} {
 		f, err := a.Create(dir, "f", false, 0o644)

@@ -30,9 +30,9 @@ func openStaging(d *Dir, name string) (*Staging, error) {
 	return OpenStaging(dir)
 }
 
-// A draft gets its name as a whole, whether the name is free, taken by a file
+// A temp gets its name as a whole, whether the name is free, taken by a file
 // or by a symlink, and whatever was believed; a directory stays.
-func TestDraftPlace(t *testing.T) {
+func TestTempFilePlace(t *testing.T) {
 	path := t.TempDir()
 	d := rootAt(t, path)
 	a, err := openStaging(d, "aside")
@@ -47,22 +47,22 @@ func TestDraftPlace(t *testing.T) {
 		a.named.Store(named) // as on a file system without O_TMPFILE
 		for _, fresh := range []bool{true, false} {
 			for _, name := range []string{"new", "file", "link"} {
-				draft, err := a.Create(d, "f", fresh, 0o640)
+				temp, err := a.Create(d, "f", fresh, 0o640)
 				require.NoError(t, err)
-				_, err = draft.Write([]byte("text"))
+				_, err = temp.Write([]byte("text"))
 				require.NoError(t, err)
-				require.NoError(t, draft.SetTime(mtree.Unix(1, 5)))
-				require.NoError(t, draft.Place(d, name))
+				require.NoError(t, temp.SetTime(mtree.Unix(1, 5)))
+				require.NoError(t, temp.Place(d, name))
 				text, err := os.ReadFile(filepath.Join(path, name))
 				require.NoError(t, err)
 				require.Equal(t, "text", string(text))
 			}
-			draft, err := a.Create(d, "f", fresh, 0o600)
+			temp, err := a.Create(d, "f", fresh, 0o600)
 			require.NoError(t, err)
-			require.Error(t, draft.Place(d, "dir"))
-			draft, err = a.Create(d, "f", fresh, 0o600)
+			require.Error(t, temp.Place(d, "dir"))
+			temp, err = a.Create(d, "f", fresh, 0o600)
 			require.NoError(t, err)
-			require.Error(t, draft.Place(d, "../file"))
+			require.Error(t, temp.Place(d, "../file"))
 			require.NoError(t, os.Remove(filepath.Join(path, "new")))
 		}
 	}
@@ -75,7 +75,7 @@ func TestDraftPlace(t *testing.T) {
 }
 
 // What is left of an earlier run goes, but for parts that are worth continuing.
-func TestAsideSweeps(t *testing.T) {
+func TestStagingSweeps(t *testing.T) {
 	d := rootAt(t, t.TempDir())
 	a, err := openStaging(d, "aside")
 	require.NoError(t, err)
@@ -139,5 +139,5 @@ func TestTreesEndAtLinksAndMounts(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.FileExists(t, filepath.Join(outside, "f"))
 	_, err = rootAt(t, "/").CountTree("proc")
-	require.ErrorIs(t, err, ErrMount)
+	require.ErrorIs(t, err, errMount)
 }

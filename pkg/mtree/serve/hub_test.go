@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/dirwatch"
+	"tidemark/pkg/mtree/serve/internal/longpoll"
 )
 
 // Where the host has no inotify watch left, long polls still see
@@ -17,7 +20,12 @@ func TestWaitWithoutInotify(t *testing.T) {
 	h, err := New(Config{Root: root, Stats: &Stats{}})
 	require.NoError(t, err)
 	defer h.Close()
-	require.NoError(t, h.bells.watch.Close()) // from now on it takes no directory
+	watch, err := dirwatch.New()
+	require.NoError(t, err)
+	require.NoError(t, watch.Close()) // from now on it takes no directory
+	hearing := h.hub
+	h.hub = longpoll.New(h.hubConfig(watch), h.stop.Done())
+	defer func() { h.cancel(); hearing.Close() }()
 	first := httptest.NewRecorder()
 	h.ServeHTTP(first, httptest.NewRequest(http.MethodGet, "/?txt", nil))
 	done := make(chan int)

@@ -1,72 +1,23 @@
-package disk
+package beneath
 
 import (
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// openat2 is openat2(2). It retries EAGAIN, which RESOLVE_BENEATH gives while
-// something below is renamed. Where the call is refused a walk does the same.
-func openat2(dirfd int, path string, how *unix.OpenHow) (int, error) {
-	if !openat2Works() {
-		return walkTo(dirfd, path, how)
-	}
-	for {
-		fd, err := unix.Openat2(dirfd, path, how)
-		if err != unix.EINTR && err != unix.EAGAIN {
-			return fd, err
-		}
-	}
-}
-
-// openat2State says whether the kernel answers openat2(2) to this process. Kernels
-// before 5.6 do not know it, and filters of system calls (seccomp(2)), which cannot
-// look into its arguments, refuse it: systemd's RestrictSUIDSGID= by ENOSYS, that of
-// some containers by EPERM.
-var openat2State atomic.Int32
-
-const (
-	openat2Untried int32 = iota
-	openat2Known
-	openat2Refused
-)
-
-// openat2Works tries once what would fail for no other reason.
-func openat2Works() bool {
-	switch openat2State.Load() {
-	case openat2Known:
-		return true
-	case openat2Refused:
-		return false
-	}
-	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
-	switch {
-	case err == nil:
-		_ = unix.Close(fd)
-		openat2State.Store(openat2Known)
-		return true
-	case err == unix.EINTR || IsOutOfResources(err):
-		return true // it is tried again
-	}
-	openat2State.Store(openat2Refused)
-	return false
-}
-
-// walk opens a path one component after another, with the meaning that openat2(2)
-// gives to what beneath asks for: no symlink is followed, ".." does not leave the
-// first directory, and no mount is crossed if RESOLVE_NO_XDEV is wanted. Each
-// component is opened by its single name below the one before, so nothing that is
-// swapped in meanwhile leads out.
+// walk opens a path one component after another, with the meaning of openat2(2) as
+// Open asks for: no symlink is followed, ".." does not leave the first directory, and
+// with RESOLVE_NO_XDEV no mount is crossed. Each component is opened by its single name
+// below the one before, so nothing that is put there meanwhile leads out.
 type walk struct {
 	open  []int // the directories on the way down; the first is the caller's
 	stay  bool  // on the mount of the first
 	start mount
 }
 
-// walkTo is openat2 by a walk. Cost: openat and close for each component, and a statx
-// unless mounts are crossed, with two more then.
+// walkTo is openat2 by a walk. Cost: openat and close for each component; unless mounts
+// are crossed also a statx for each, and two more.
 func walkTo(dirfd int, path string, how *unix.OpenHow) (fd int, err error) {
 	switch {
 	case path == "":
@@ -90,7 +41,7 @@ func walkTo(dirfd int, path string, how *unix.OpenHow) (fd int, err error) {
 	return w.last(names[len(names)-1], int(how.Flags))
 }
 
-// enter goes to the directory name.
+// enter goes on to the directory name.
 func (w *walk) enter(name string) error {
 	switch name {
 	case "", ".":
@@ -102,7 +53,7 @@ func (w *walk) enter(name string) error {
 		w.leave(len(w.open) - 1)
 		return nil
 	}
-	fd, err := OpenAt(w.here(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := openat(w.here(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if w.within(w.here(), name) == unix.EXDEV {
 			return unix.EXDEV // the mount counts before what is there
@@ -113,20 +64,20 @@ func (w *walk) enter(name string) error {
 	return w.within(fd, "")
 }
 
-// last opens the last component of the path. What is on another mount is not even
-// opened: it may be a device.
+// last opens the last component of the path. It does not even open what is on another
+// mount, because that may be a device.
 func (w *walk) last(name string, flags int) (int, error) {
 	switch name {
 	case "", ".", "..":
 		if err := w.enter(name); err != nil {
 			return -1, err
 		}
-		return OpenAt(w.here(), ".", flags, 0)
+		return openat(w.here(), ".", flags, 0)
 	}
 	if err := w.within(w.here(), name); err != nil {
 		return -1, err
 	}
-	fd, err := OpenAt(w.here(), name, flags, 0)
+	fd, err := openat(w.here(), name, flags, 0)
 	if err != nil {
 		return -1, err
 	}
@@ -139,7 +90,7 @@ func (w *walk) last(name string, flags int) (int, error) {
 
 func (w *walk) here() int { return w.open[len(w.open)-1] }
 
-// leave closes all directories but the first n.
+// leave closes all directories except for the first n.
 func (w *walk) leave(n int) {
 	for _, fd := range w.open[n:] {
 		_ = unix.Close(fd)
@@ -160,16 +111,16 @@ func (w *walk) within(fd int, name string) error {
 	return err
 }
 
-// mount tells one mount from another by its number or, before Linux 5.8, by the
-// device of its directories.
+// mount distinguishes mounts by their numbers or, before Linux 5.8, by the devices of
+// their directories.
 type mount struct {
-	id  uint64 // 0: not told
+	id  uint64 // 0: not known
 	dev uint64
 	dir bool
 }
 
-// another reports whether m is another mount than that of the directory start. Of
-// files their device says nothing, for overlayfs tells them by those below it.
+// another reports whether m is another mount than that of the directory start. The
+// device of a file proves nothing, because overlayfs shows those of its layers.
 func (m mount) another(start mount) bool {
 	if m.id != 0 && start.id != 0 {
 		return m.id != start.id
@@ -193,4 +144,13 @@ func mountOf(fd int, name string) (mount, error) {
 		m.id = stx.Mnt_id
 	}
 	return m, nil
+}
+
+func openat(dirfd int, name string, flags int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Openat(dirfd, name, flags, mode)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
 }
