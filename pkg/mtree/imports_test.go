@@ -87,6 +87,7 @@ func TestImportRules(t *testing.T) {
 		negotiate = core + "/serve/internal/negotiate"
 		pages     = core + "/serve/internal/pages"
 		longpoll  = core + "/serve/internal/longpoll"
+		published = core + "/serve/internal/published"
 	)
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
@@ -99,6 +100,7 @@ func TestImportRules(t *testing.T) {
 		negotiate: {core, core + "/wire", render},
 		pages:     {core, core + "/wire", disk, render},
 		longpoll:  {core + "/wire", dirwatch, disk},
+		published: {core, core + "/wire", core + "/internal/glob", disk, filetime, lister, machine, records, state},
 
 		filetime: {core},
 		machine:  {core},

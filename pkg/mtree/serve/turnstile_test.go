@@ -161,7 +161,7 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 	h, err := New(Config{Root: root})
 	require.NoError(t, err)
 	defer h.Close()
-	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.lister(h.tree.now())}
+	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.tree.Lister(h.tree.Now())}
 	for _, size := range []int64{h.largeSize, -1} {
 		h.largeSize = size
 		aside := walk.readAside("a")
