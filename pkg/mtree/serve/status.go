@@ -45,8 +45,8 @@ func lagOf(checkpoint *mtree.Stamp, now mtree.Stamp) *float64 {
 
 // status answers /?status from what is on disk at this moment.
 func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
-	s := h.tree.fresh()
-	self, err := h.lister(s).Self(h.tree.root, "")
+	s := h.tree.Reread()
+	self, err := h.tree.Lister(s).Self(h.tree.Root(), "")
 	if err != nil {
 		h.fail(w, v.base, err)
 		return
