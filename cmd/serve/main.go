@@ -75,6 +75,5 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 		env.Log.Warn("no watch ever ran on this tree: mirrors must compare everything at each pass; run tidemark-watch on it")
 	}
 	server := serve.Server(handler)
-	server.RegisterOnShutdown(handler.Release) // long polls are answered, or they would hold the stop up
 	return o.web.Serve(ctx, env, server)
 }
