@@ -123,7 +123,7 @@ func TestSlowReadersOfLargeDirectories(t *testing.T) {
 	h.largeSize = -1
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := Server(h)
+	server := Server(h, Fast)
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
 	for i := range 3 * largeMost {
