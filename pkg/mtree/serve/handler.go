@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -152,13 +153,15 @@ func (h *Handler) NeverWatched() bool {
 	return s.Tree.ID == "" && !s.Unread
 }
 
-// route leaves to chi what it is good at, choosing by method: all but GET and
-// HEAD, for it copies each request, which costs 1.1 KiB for as long as a long poll
-// waits, and a twentieth of the time of a small answer. Paths are taken from the
-// URL by parseTarget: chi routes on the raw path or the decoded one as it comes.
+// route gives chi what it is good at: the POST endpoints and ?status, by method. Paths of
+// the tree are not routed: chi copies each request, which costs 1.1 KiB for as long as a
+// long poll waits and a twentieth of the time of a small answer, and it routes by the raw
+// path or the decoded one as it comes, where parseTarget reads the URL as it was sent.
 func (h *Handler) route() http.Handler {
 	r := chi.NewRouter()
 	r.Post("/*", h.post)
+	r.Get("/*", h.status)
+	r.Head("/*", h.status)
 	r.MethodNotAllowed(h.wrongMethod)
 	r.NotFound(h.wrongMethod) // only what does not begin with a slash, as in OPTIONS *
 	return r
@@ -176,7 +179,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.send(w, leaveBody(w, r).refused(http.StatusBadRequest, "a body is expected with POST only"))
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
 		h.wrongMethod(w, r)
-	case reads:
+	case reads && !mayAskStatus(r):
 		h.get(w, r)
 	default:
 		h.routes.ServeHTTP(w, r)
@@ -189,13 +192,16 @@ func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
 	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums"))
 }
 
-// get answers GET and HEAD.
+// mayAskStatus reports whether a request may be one for /?status; h.status decides.
+func mayAskStatus(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "status") }
+
+// get answers GET and HEAD of what is in the tree.
 func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
 	case err != nil || h.tree.Hides(t.path, t.slash):
 		h.send(w, reply{}.refused(http.StatusNotFound, "not found"))
-	case h.tree.Now().Replaced && !(t.path == "" && t.has("status")):
+	case h.tree.Now().Replaced:
 		h.send(w, reply{}.refused(http.StatusServiceUnavailable, replacedText))
 	case t.slash:
 		h.directory(w, r, &t)

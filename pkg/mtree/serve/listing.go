@@ -69,8 +69,6 @@ func (h *Handler) special(v *view) func(http.ResponseWriter, *http.Request, *vie
 	_, wait := v.waitOf()
 	switch {
 	case len(v.query) == 0:
-	case v.has("status") && v.path == "":
-		return h.status
 	case v.has("since"):
 		return h.since
 	case v.has("tar"):
