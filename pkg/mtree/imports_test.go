@@ -69,8 +69,8 @@ func TestImportRules(t *testing.T) {
 		}
 	}
 	require.NotContains(t, packages[core+"/watch"].Deps, "net/http", "watch speaks no HTTP")
-	for _, dep := range packages[core+"/internal/express"].Deps {
-		require.False(t, strings.HasPrefix(dep, "tidemark/"), "express serves any Handler, and knows of %s", dep)
+	for _, dep := range packages[core+"/internal/fastpath"].Deps {
+		require.False(t, strings.HasPrefix(dep, "tidemark/"), "fastpath serves any Handler, and knows of %s", dep)
 	}
 	for _, reader := range []string{core + "/serve", core + "/mirror"} {
 		require.NotContains(t, packages[reader].Deps, notify, "%s hears no tree events", reader)
@@ -87,6 +87,7 @@ func TestImportRules(t *testing.T) {
 		negotiate = core + "/serve/internal/negotiate"
 		pages     = core + "/serve/internal/pages"
 		longpoll  = core + "/serve/internal/longpoll"
+		published = core + "/serve/internal/published"
 	)
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
@@ -99,6 +100,7 @@ func TestImportRules(t *testing.T) {
 		negotiate: {core, core + "/wire", render},
 		pages:     {core, core + "/wire", disk, render},
 		longpoll:  {core + "/wire", dirwatch, disk},
+		published: {core, core + "/wire", core + "/internal/glob", disk, filetime, lister, machine, records, state},
 
 		filetime: {core},
 		machine:  {core},
