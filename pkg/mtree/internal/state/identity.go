@@ -1,11 +1,7 @@
 package state
 
 import (
-	"encoding/hex"
 	"fmt"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -22,7 +18,7 @@ type Root struct {
 // fstatfs, at most an ioctl.
 func RootOf(d *disk.Dir) (Root, error) {
 	info, err := d.Self()
-	return Root{info, fileSystem(d)}, err
+	return Root{info, machine.FileSystem(d.FD())}, err
 }
 
 // PlaceOf returns a text that identifies d among the directories that may come to
@@ -64,41 +60,4 @@ func MountAt(d *disk.Dir, at string, entered bool) Mount {
 	defer there.Close()
 	m.Place, _ = PlaceOf(there)
 	return m
-}
-
-// fileSystem identifies the file system or subvolume on which d lies, whatever the
-// device numbers of this boot are. It is "" where nothing lasting is known: on NFS, on
-// FUSE, and on xfs before Linux 6.9. Cost: fstatfs and at most an ioctl.
-func fileSystem(d *disk.Dir) string {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(d.FD(), &st); err != nil {
-		return ""
-	}
-	switch st.Type {
-	case unix.BTRFS_SUPER_MAGIC, unix.EXT4_SUPER_MAGIC, unix.TMPFS_MAGIC, zfsMagic:
-		// Made of the file system's UUID; btrfs mixes the subvolume in.
-		if st.Fsid.Val != [2]int32{} {
-			return fmt.Sprintf("%08x%08x", uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))
-		}
-		return ""
-	}
-	return uuid(d)
-}
-
-const zfsMagic = 0x2fc12fc1
-
-// getUUID is FS_IOC_GETFSUUID of linux/fs.h.
-const getUUID = 0x80111500
-
-// uuid returns the file system's UUID, since Linux 6.9.
-func uuid(d *disk.Dir) string {
-	var u struct {
-		size byte
-		uuid [16]byte
-	}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.FD()), getUUID, uintptr(unsafe.Pointer(&u)))
-	if errno != 0 || u.size == 0 || int(u.size) > len(u.uuid) {
-		return ""
-	}
-	return hex.EncodeToString(u.uuid[:u.size])
 }
