@@ -70,8 +70,8 @@ func TestImportRules(t *testing.T) {
 		}
 	}
 	require.NotContains(t, packages[core+"/watch"].Deps, "net/http", "watch speaks no HTTP")
-	for _, dep := range packages[core+"/internal/express"].Deps {
-		require.False(t, strings.HasPrefix(dep, "tidemark/"), "express serves any Handler, and knows of %s", dep)
+	for _, dep := range packages[core+"/internal/fastpath"].Deps {
+		require.False(t, strings.HasPrefix(dep, "tidemark/"), "fastpath serves any Handler, and knows of %s", dep)
 	}
 	for _, reader := range []string{core + "/serve", core + "/mirror"} {
 		require.NotContains(t, packages[reader].Deps, notify, "%s hears no tree events", reader)
@@ -101,6 +101,7 @@ func TestImportRules(t *testing.T) {
 		negotiate: {core, core + "/wire", render},
 		pages:     {core, core + "/wire", disk, render},
 		longpoll:  {core + "/wire", dirwatch, disk},
+		published: {core, core + "/wire", core + "/internal/glob", disk, filetime, lister, machine, records, state},
 
 		filetime: {core},
 		machine:  {core},

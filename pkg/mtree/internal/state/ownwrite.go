@@ -10,18 +10,25 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// OwnWrite is what the watcher's own write left on a directory. A directory that
-// still shows it was neither changed nor moved by anybody since.
+// OwnWrite is what a directory shows after watch itself wrote its time. If it still
+// shows that, nobody has changed or moved it since.
 type OwnWrite struct {
 	Inode        uint64
 	MTime, CTime mtree.Stamp
 }
 
-// ownWriteNames are the two files .tidemark/left.0 and left.1 that hold what the
-// last batches left, as fixed records: inode u64, then seconds s64 and
-// nanoseconds u32 of mtime and of ctime, little endian. One is appended to; at
-// maxOwnWrites records, or when its turn is over, the other is emptied and takes
-// over, so that the last batches are always there and no more.
+// OwnWriteLog is the two files .tidemark/left.0 and left.1, with the own writes of the
+// last batches as fixed records: inode u64, then seconds s64 and nanoseconds u32 of
+// mtime and of ctime, little endian. One file is appended to. When it has maxOwnWrites
+// records, and at each start, the other is emptied and takes over: so the last batches
+// are always there, and not much more. Only the holder of the lock has it open.
+type OwnWriteLog struct {
+	files [2]*os.File
+	now   int   // the file that is appended to
+	size  int64 // its length in bytes
+	buf   []byte
+}
+
 var ownWriteNames = [2]string{"left.0", "left.1"}
 
 const (
@@ -29,32 +36,24 @@ const (
 	maxOwnWrites = 1 << 15 // records in one file: 1 MiB
 )
 
-// OwnWriteLog is the two files opened by the lock's holder.
-type OwnWriteLog struct {
-	files [2]*os.File
-	now   int   // which is appended to
-	size  int64 // its length in bytes
-	buf   []byte
-}
-
-// OpenOwnWrites opens the log and returns what it holds, in no order; a record that
-// is cut short ends its file.
+// OpenOwnWrites opens the log and returns what it holds, in no order. A record that is
+// cut short ends its file.
 func (m *Marker) OpenOwnWrites() (*OwnWriteLog, []OwnWrite, error) {
 	log := &OwnWriteLog{}
 	var all []OwnWrite
 	for i, name := range ownWriteNames {
-		// What cannot be read is not known: the directories are stamped again.
+		// What cannot be read is not known: those directories are stamped again.
 		if f, _, err := m.OpenFile(name); err == nil {
 			text, _ := io.ReadAll(io.LimitReader(f, ownWriteSize*maxOwnWrites))
 			all = parseOwnWrites(all, text)
 			_ = f.Close()
 		}
-		fd, err := openOwn(m.dir, name, true)
+		f, err := m.OpenOwn(name, true)
 		if err != nil {
 			_ = log.Close()
 			return nil, nil, err
 		}
-		log.files[i] = os.NewFile(uintptr(fd), m.dir.Path()+"/"+name)
+		log.files[i] = f
 	}
 	if err := log.turn(); err != nil {
 		_ = log.Close()
@@ -73,7 +72,8 @@ func parseOwnWrites(all []OwnWrite, text []byte) []OwnWrite {
 	return all
 }
 
-// Append adds records by one write.
+// Append adds records with one write. It is not durable: after a power cut those
+// directories are stamped again.
 func (l *OwnWriteLog) Append(records []OwnWrite) error {
 	if len(records) > maxOwnWrites {
 		records = records[len(records)-maxOwnWrites:]
@@ -97,7 +97,7 @@ func (l *OwnWriteLog) Append(records []OwnWrite) error {
 	return err
 }
 
-// turn empties the older file and appends to it from now on.
+// turn empties the older file, which is appended to from now on.
 func (l *OwnWriteLog) turn() error {
 	l.now, l.size = 1-l.now, 0
 	return l.files[l.now].Truncate(0)
@@ -114,14 +114,4 @@ func (l *OwnWriteLog) Close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Has reports whether all these files are in the marker directory.
-func (m *Marker) Has(names ...string) bool {
-	for _, name := range names {
-		if _, err := m.dir.Stat(name); err != nil {
-			return false
-		}
-	}
-	return true
 }

@@ -15,7 +15,7 @@ import (
 // before 1970 come back 2^32 seconds later, and files of such times were. Whatever
 // becomes of a time beyond the ends, Stored says it of times set as it says.
 func TestMeasureTimes(t *testing.T) {
-	ends := func(low, high int64, out func(sec, nsec int64) (mtree.Stamp, bool)) Store {
+	ends := func(low, high int64, out func(sec, nsec int64) (mtree.Stamp, bool)) storeFunc {
 		return func(t mtree.Stamp) (mtree.Stamp, bool) {
 			sec, nsec := t.Unix()
 			if sec < low || sec > high {
@@ -24,11 +24,11 @@ func TestMeasureTimes(t *testing.T) {
 			return t, true
 		}
 	}
-	clamp := func(low, high int64) Store {
+	clamp := func(low, high int64) storeFunc {
 		return ends(low, high, func(sec, _ int64) (mtree.Stamp, bool) { return mtree.Unix(min(max(sec, low), high), 0), true })
 	}
 	for name, fs := range map[string]struct {
-		store    Store
+		store    storeFunc
 		low, top int64
 		wrap     int64
 	}{
@@ -96,3 +96,5 @@ func TestSameStoredBeyondTheEnds(t *testing.T) {
 		require.Equal(t, c.same, SameStored(c.have, c.want), "%s as %s", c.want, c.have)
 	}
 }
+
+type storeFunc = func(t mtree.Stamp) (mtree.Stamp, bool)

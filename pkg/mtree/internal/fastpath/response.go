@@ -1,4 +1,4 @@
-package express
+package fastpath
 
 import (
 	"errors"
@@ -12,33 +12,33 @@ import (
 	"time"
 )
 
-// response is the answer to one request, with the rules of http.ResponseWriter.
-// The map of its header serves one request after another.
+// response is the answer to one request, with the rules of http.ResponseWriter. All
+// requests of a connection use the same header map, one after another.
 type response struct {
 	conn   *conn
 	header http.Header
 	keys   []string // scratch, to sort them
 
-	status int     // 0: not known yet
-	length int64   // of the body as announced; -1: not announced
-	sent   int64   // bytes of the body, taken or sent
-	out    *[]byte // header, and what of the body goes out with it
-	body   *[]byte // the body as far as it came, while its length is not known; nil: nothing
-	wire   wire
-	close  bool  // the connection ends with this answer
-	err    error // of the connection
+	status  int     // 0: not known yet
+	length  int64   // of the body as announced; -1: not announced
+	sent    int64   // bytes of the body, gathered or sent
+	out     *[]byte // header, and the part of the body that goes out with it
+	body    *[]byte // the body so far, while its length is not known; nil: nothing
+	framing framing
+	close   bool  // the connection ends with this answer
+	err     error // of the connection
 }
 
-// wire is how the header tells where the body ends.
-type wire int
+// framing is how the header says where the body ends.
+type framing int
 
 const (
-	undecided wire = iota
-	counted        // Content-Length, or no body
+	undecided framing = iota
+	counted           // Content-Length, or no body
 	chunked
 )
 
-// gather is how much is sent by one system call at least, where there is more.
+// gather is how much one system call sends at least, in bytes, if there is more.
 const gather = 16 << 10
 
 var outputs = sync.Pool{New: func() any {
@@ -97,13 +97,13 @@ func first(values []string) string {
 	return values[0]
 }
 
-// hasBody reports whether answers of this status have one (RFC 9110, 6.4.1).
+// hasBody reports whether answers of this status have a body (RFC 9110, 6.4.1).
 func (w *response) hasBody() bool {
 	return w.status != http.StatusNoContent && w.status != http.StatusNotModified
 }
 
-// appendHeader appends status line and fields, but for those that tell the
-// length: in order, so that people find their way.
+// appendHeader appends the status line and the fields in alphabetical order, but not
+// the fields that announce the length.
 func (w *response) appendHeader(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(w.status), 10)
@@ -129,7 +129,7 @@ func (w *response) appendHeader(dst []byte) []byte {
 			dated = true
 		}
 		if !isToken(key) {
-			continue // it would be another field, or none
+			continue // it would be read as another field, or as none
 		}
 		for _, value := range w.header[key] {
 			dst = append(append(dst, key...), ": "...)
@@ -142,7 +142,8 @@ func (w *response) appendHeader(dst []byte) []byte {
 	return dst
 }
 
-// appendValue appends a field's value; what would begin a line becomes a blank.
+// appendValue appends a field's value. Line ends become blanks, or what follows would
+// be another field.
 func appendValue(dst []byte, value string) []byte {
 	start := len(dst)
 	dst = append(dst, value...)
@@ -161,7 +162,7 @@ type day struct {
 }
 
 // date returns the Date field of now.
-func (s *Server) date() string {
+func (s *server) date() string {
 	now := time.Now()
 	if d := s.today.Load(); d != nil && d.second == now.Unix() {
 		return d.line
@@ -172,8 +173,8 @@ func (s *Server) date() string {
 }
 
 // decide ends the header.
-func (w *response) decide(how wire) {
-	w.wire = how
+func (w *response) decide(how framing) {
+	w.framing = how
 	out := *w.out
 	switch {
 	case how == chunked:
@@ -189,7 +190,7 @@ func (w *response) Write(p []byte) (int, error) {
 	if err := w.take(int64(len(p))); err != nil || len(p) == 0 {
 		return 0, err
 	}
-	if w.wire == counted {
+	if w.framing == counted {
 		return w.put(p)
 	}
 	if w.body == nil {
@@ -216,14 +217,14 @@ func (w *response) take(n int64) error {
 		w.close = true
 		return http.ErrContentLength
 	}
-	if w.length >= 0 && w.wire == undecided {
+	if w.length >= 0 && w.framing == undecided {
 		w.decide(counted)
 	}
 	w.sent += n
 	return nil
 }
 
-// put sends p behind what was gathered, at once or with what follows.
+// put sends p after what was gathered, at once or with what follows.
 func (w *response) put(p []byte) (n int, err error) {
 	switch {
 	case len(*w.out)+len(p) <= gather:
@@ -239,9 +240,9 @@ func (w *response) put(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// putChunk sends what was gathered of the body, and p, as one chunk.
+// putChunk sends the gathered part of the body, and p, as one chunk.
 func (w *response) putChunk(p []byte) (int, error) {
-	if w.wire == undecided {
+	if w.framing == undecided {
 		w.decide(chunked)
 	}
 	size := len(*w.body) + len(p)
@@ -254,8 +255,7 @@ func (w *response) putChunk(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeAll sends all pieces by one system call, the first being what was
-// gathered.
+// writeAll sends all pieces by one system call. The first is what was gathered.
 func (w *response) writeAll(pieces ...[]byte) error {
 	buffers := net.Buffers(pieces)
 	_, w.err = buffers.WriteTo(w.conn.rwc)
@@ -278,9 +278,9 @@ func (w *response) FlushError() error {
 		w.WriteHeader(http.StatusOK)
 	}
 	switch {
-	case w.wire == undecided && w.length >= 0:
+	case w.framing == undecided && w.length >= 0:
 		w.decide(counted)
-	case w.wire == undecided:
+	case w.framing == undecided:
 		w.decide(chunked)
 	}
 	if w.body != nil && len(*w.body) > 0 {
@@ -291,7 +291,7 @@ func (w *response) FlushError() error {
 	return w.flush()
 }
 
-// ReadFrom makes io.Copy of a file sendfile(2), where the length was announced.
+// ReadFrom lets io.Copy of a file use sendfile(2), if the length was announced.
 func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	conn, direct := w.conn.rwc.(io.ReaderFrom)
 	limited, bounded := src.(*io.LimitedReader)
@@ -315,43 +315,43 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 
 type writerOnly struct{ io.Writer }
 
-// finish sends the end of the answer; false if it is not whole.
+// finish sends the end of the answer. It returns false if the answer is not whole.
 func (w *response) finish() bool {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
 	switch {
-	case w.wire == undecided && w.length < 0: // all of it is here
+	case w.framing == undecided && w.length < 0: // all of it is here
 		w.length = w.sent
 		w.decide(counted)
 		if w.body != nil {
-			_, _ = w.put(*w.body) // flush tells
+			_, _ = w.put(*w.body) // flush returns the error
 		}
-	case w.wire == undecided && w.length > 0:
+	case w.framing == undecided && w.length > 0:
 		return false // announced, and nothing came
-	case w.wire == undecided:
+	case w.framing == undecided:
 		w.decide(counted)
-	case w.wire == chunked:
+	case w.framing == chunked:
 		if w.body != nil && len(*w.body) > 0 {
-			_, _ = w.putChunk(nil) // flush tells
+			_, _ = w.putChunk(nil) // flush returns the error
 		}
 		*w.out = append(*w.out, "0\r\n\r\n"...)
 	}
-	return w.flush() == nil && (w.wire == chunked || !w.hasBody() || w.sent == w.length)
+	return w.flush() == nil && (w.framing == chunked || !w.hasBody() || w.sent == w.length)
 }
 
-// SetWriteDeadline is for an http.ResponseController. It may end a second early,
-// a short one after half of its time.
+// SetWriteDeadline is for an http.ResponseController. The deadline may end a second
+// early, a short one after half of its time.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	c := w.conn
-	if early := t.Sub(c.writeBy); early >= 0 && early < min(slack, time.Until(t)/2) {
+	if early := t.Sub(c.writeBy); early >= 0 && early < min(deadlineSlack, time.Until(t)/2) {
 		return nil
 	}
 	c.writeBy = t
 	return c.rwc.SetWriteDeadline(t)
 }
 
-// CutOff ends a write under way, and none succeeds for a moment: another goroutine
+// CutOff ends a write under way, and for a moment no write succeeds. Another goroutine
 // may call it.
 func (w *response) CutOff() { _ = w.conn.rwc.SetWriteDeadline(time.Unix(1, 0)) }
 

@@ -1,4 +1,4 @@
-package express
+package fastpath
 
 import (
 	"bufio"
@@ -12,20 +12,20 @@ import (
 // read is what conn.next does with bytes that came at once.
 func read(in string) (*http.Request, verdict, int) {
 	v, end := examine([]byte(in))
-	if v != plain {
+	if v != accepted {
 		return nil, v, 0
 	}
 	r := new(http.Request)
 	if !parse(r, in[:end]) {
-		return nil, foreign, 0
+		return nil, handedOver, 0
 	}
-	return r, plain, end
+	return r, accepted, end
 }
 
-// like fails unless net/http makes of a plain request what we make of it.
+// like fails unless net/http makes of an accepted request what we make of it.
 func like(t *testing.T, in string) {
 	r, v, end := read(in)
-	if v != plain {
+	if v != accepted {
 		return
 	}
 	want, err := http.ReadRequest(bufio.NewReader(strings.NewReader(in)))
@@ -41,8 +41,8 @@ func like(t *testing.T, in string) {
 
 const host = "Host: x\r\n"
 
-// plainOnes are what clients send.
-var plainOnes = []string{
+// acceptedOnes are what clients send.
+var acceptedOnes = []string{
 	"GET / HTTP/1.1\r\n" + host + "\r\n",
 	"GET /a%20b/?txt&wait=30 HTTP/1.1\r\nHost: 127.0.0.1:8077\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n",
 	"GET //a//b/../c HTTP/1.1\r\n" + host + "\r\n",
@@ -55,8 +55,8 @@ var plainOnes = []string{
 	"GET /a HTTP/1.1\r\nHost: [::1]:80\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\nH: 8\r\nI: 9\r\nJ: 10\r\n\r\n",
 }
 
-// foreignOnes are for net/http to read, to answer, or to refuse.
-var foreignOnes = []string{
+// handedOverOnes are for net/http to read, to answer, or to refuse.
+var handedOverOnes = []string{
 	"HEAD / HTTP/1.1\r\n" + host + "\r\n",
 	"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\n\r\nx",
 	"get / HTTP/1.1\r\n" + host + "\r\n",
@@ -107,12 +107,12 @@ var foreignOnes = []string{
 	"GET / HTTP/1.1\r\n" + host + "X: " + strings.Repeat("y", maxHeader) + "\r\n\r\n",
 }
 
-// A plain request is read as net/http reads it, from however few bytes at a
+// An accepted request is read as net/http reads it, from however few bytes at a
 // time.
-func TestPlain(t *testing.T) {
-	for _, in := range plainOnes {
+func TestAccepted(t *testing.T) {
+	for _, in := range acceptedOnes {
 		_, v, end := read(in)
-		require.Equal(t, plain, v, "%q", in)
+		require.Equal(t, accepted, v, "%q", in)
 		like(t, in)
 		for i := range end {
 			_, v, _ := read(in[:i])
@@ -122,26 +122,26 @@ func TestPlain(t *testing.T) {
 	longest := "GET /" + strings.Repeat("a", maxHeader-len("GET / HTTP/1.1\r\n"+host+"\r\n")) + " HTTP/1.1\r\n" + host + "\r\n"
 	require.Len(t, longest, maxHeader)
 	_, v, _ := read(longest)
-	require.Equal(t, plain, v)
+	require.Equal(t, accepted, v)
 	_, v, _ = read("GET /a" + longest[5:])
-	require.Equal(t, foreign, v)
+	require.Equal(t, handedOver, v)
 }
 
-// Whatever is not plain is not touched, and seen to be so by what came at the
+// Whatever is not accepted is not touched, and that is known from what came at the
 // latest when its header is whole.
-func TestForeign(t *testing.T) {
-	for _, in := range foreignOnes {
+func TestHandedOver(t *testing.T) {
+	for _, in := range handedOverOnes {
 		_, v, _ := read(in)
-		require.Equal(t, foreign, v, "%q", in)
+		require.Equal(t, handedOver, v, "%q", in)
 		for i := range in {
 			_, v, _ := read(in[:i])
-			require.NotEqual(t, plain, v, "%q", in[:i])
+			require.NotEqual(t, accepted, v, "%q", in[:i])
 		}
 	}
 }
 
-func FuzzPlain(f *testing.F) {
-	for _, in := range append(plainOnes, foreignOnes...) {
+func FuzzRequest(f *testing.F) {
+	for _, in := range append(acceptedOnes, handedOverOnes...) {
 		f.Add(in)
 	}
 	f.Fuzz(like)

@@ -13,16 +13,16 @@ import (
 )
 
 // ErrWithin is returned where a --state-dir lies in the tree whose state it is to
-// hold, or is its root: it would be published as part of it, and each write in there
-// would be a change of the tree.
+// hold, or is its root. It would be published as part of the tree, and each write in
+// it would be a change of the tree.
 var ErrWithin = errors.New("the state directory lies within the tree")
 
-// CheckStateDir returns ErrWithin if stateDir, or the directory that it is to be made
-// in, is d or below it: by the directories above it, whatever symlinks lead there, and
-// by what mountinfo tells of bind mounts, with crossMounts also of those below d. A
-// stateDir that is "" is none, one that cannot be looked at is left to whoever opens
-// it. Cost: two system calls for each directory above, two files of /proc.
-func CheckDir(d *disk.Dir, stateDir string, crossMounts bool) error {
+// CheckDir returns ErrWithin if stateDir, or the directory in which it is to be made,
+// is root or below it. It follows the directories above stateDir, whatever symlinks
+// lead there, and bind mounts by mountinfo; with crossMounts it also looks at the
+// mounts below root. It accepts "", and a stateDir that it cannot look at: opening it
+// will fail. Cost: two system calls for each directory above, two files of /proc.
+func CheckDir(root *disk.Dir, stateDir string, crossMounts bool) error {
 	if stateDir == "" {
 		return nil
 	}
@@ -35,11 +35,11 @@ func CheckDir(d *disk.Dir, stateDir string, crossMounts bool) error {
 		return nil
 	}
 	defer unix.Close(at)
-	self, err := d.Self()
+	self, err := root.Self()
 	if err != nil {
 		return err
 	}
-	if isBelow(at, self.Node) || machine.IsMountedBelow(at, d.FD(), crossMounts) {
+	if isBelow(at, self.Node) || machine.IsMountedBelow(at, root.FD(), crossMounts) {
 		return fmt.Errorf("%q: %w", stateDir, ErrWithin)
 	}
 	return nil

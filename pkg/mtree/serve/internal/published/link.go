@@ -1,4 +1,4 @@
-package serve
+package published
 
 import (
 	"strings"
@@ -8,38 +8,38 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// showLink returns what stands for a symlink of the directory at dir in the formats that
+// ShowLink returns what stands for a symlink of the directory at dir in the formats that
 // follow symlinks: see render.Options. A directory is named by its own path, so that a
 // reader who goes down comes to an end.
-func (h *Handler) showLink(dir string, e mtree.Entry) (shown mtree.Entry, href []byte) {
-	path, info := h.leadsTo(mtree.JoinPath(dir, e.Name))
+func (t *Tree) ShowLink(dir string, e mtree.Entry) (shown mtree.Entry, href []byte) {
+	path, info := t.leadsTo(mtree.JoinPath(dir, e.Name))
 	if e.Kind = info.Kind; e.Kind == mtree.Other || path == "" {
 		e.Kind = mtree.Other
 		return e, nil
 	}
 	e.Size, e.Mode, e.MTime, e.CTime = info.Size, info.Mode, info.MTime, info.CTime
 	if e.Kind == mtree.Dir {
-		return e, relative(dir, path)
+		return e, Relative(dir, path)
 	}
 	return e, wire.AppendURLPath(nil, e.Name)
 }
 
 // leadsTo returns where a symlink leads and what is there. One that leads nowhere is
 // followed once more: it may have been turned meanwhile.
-func (h *Handler) leadsTo(link string) (path string, info disk.Info) {
+func (t *Tree) leadsTo(link string) (path string, info disk.Info) {
 	for range 2 {
-		if path, info = h.follow(link); info.Kind != mtree.Other {
+		if path, info = t.follow(link); info.Kind != mtree.Other {
 			break
 		}
 	}
 	return path, info
 }
 
-// resolve follows the symlinks in path and returns where they lead: a path
+// Resolve follows the symlinks in path and returns where they lead: a path
 // without symlinks and what is there, Other if it is outside the root, hidden,
 // dangling or of another type. "" is the root.
-func (h *Handler) resolve(path string) (real string, kind mtree.Kind) {
-	real, info := h.follow(path)
+func (t *Tree) Resolve(path string) (real string, kind mtree.Kind) {
+	real, info := t.follow(path)
 	return real, info.Kind
 }
 
@@ -47,19 +47,19 @@ func (h *Handler) resolve(path string) (real string, kind mtree.Kind) {
 // end meanwhile.
 const retypeTries = 10
 
-// follow is resolve with what lstat tells; of the root nothing but that it is a
+// follow is Resolve with what lstat tells; of the root nothing but that it is a
 // directory.
-func (h *Handler) follow(path string) (real string, info disk.Info) {
+func (t *Tree) follow(path string) (real string, info disk.Info) {
 	for range retypeTries {
-		real, err := h.tree.root.Resolve(path, h.crosses())
+		real, err := t.root.Resolve(path, t.Crosses())
 		if err != nil || mtree.CheckPath(real) != nil {
 			break
 		}
 		if real == "" {
 			return "", disk.Info{Kind: mtree.Dir}
 		}
-		info, err := h.tree.root.StatPath(real, h.crosses())
-		if err != nil && !disk.IsGone(err) || err == nil && (h.hidden(real, info.Kind == mtree.Dir) || h.vouched(mtree.ParentPath(real)) != nil) {
+		info, err := t.root.StatPath(real, t.Crosses())
+		if err != nil && !disk.IsGone(err) || err == nil && (t.Hides(real, info.Kind == mtree.Dir) || t.vouched(mtree.ParentPath(real)) != nil) {
 			break
 		}
 		if err == nil && info.Kind != mtree.Symlink {
@@ -69,9 +69,9 @@ func (h *Handler) follow(path string) (real string, info disk.Info) {
 	return "", disk.Info{Kind: mtree.Other}
 }
 
-// relative returns the href of the directory to on the page of the directory
+// Relative returns the href of the directory to on the page of the directory
 // from: never absolute, so that it holds behind any prefix.
-func relative(from, to string) []byte {
+func Relative(from, to string) []byte {
 	common := 0
 	for i := 0; i <= len(from) && i <= len(to); i++ {
 		endFrom, endTo := i == len(from) || from[i] == '/', i == len(to) || to[i] == '/'

@@ -1,4 +1,4 @@
-package express
+package fastpath
 
 import (
 	"bytes"
@@ -12,32 +12,36 @@ import (
 	"time"
 )
 
-// conn is a connection on the short way. All but state is its own goroutine's, in
-// and readBy that of a look while there is one.
+// conn is a connection on the short way. Its own goroutine owns all fields but state
+// and since; while a look runs, that owns in and readBy.
 type conn struct {
 	rwc      net.Conn
-	server   *Server
-	template *http.Request // what all its requests have in common
+	server   *server
+	template *http.Request // all its requests begin as a copy of this
 
 	in       *[]byte // bytes that came and belong to no request yet; nil: none
-	begun    bool    // an answer was sent: a pause is idleness
+	begun    bool    // an answer was sent: from now on a pause is idleness
 	readBy   time.Time
 	writeBy  time.Time
 	state    atomic.Int32
-	since    atomic.Int64    // Unix nanoseconds: begin of the connection, or end of the last answer
-	ctx      *requestContext // of the request that is answered
+	since    atomic.Int64    // Unix nanoseconds: start of the connection, or end of the last answer
+	ctx      *requestContext // of the present request
 	response response
 }
 
 const (
 	idle   = iota // between requests: may be closed
-	active        // answers
+	active        // answers a request
 	ended
 )
 
-// slack is by how much a deadline may end early, to be set anew once a second
+// deadlineSlack is how early a deadline may end, so that it is set once a second
 // instead of with each request.
-const slack = time.Second
+const deadlineSlack = time.Second
+
+// leastInput is how many bytes must follow an answer before they count as the beginning
+// of a request, as with net/http.
+const leastInput = 4
 
 // inputs are for the headers of requests.
 var inputs = sync.Pool{New: func() any {
@@ -45,7 +49,7 @@ var inputs = sync.Pool{New: func() any {
 	return &b
 }}
 
-func newConn(s *Server, rwc net.Conn) *conn {
+func newConn(s *server, rwc net.Conn) *conn {
 	c := &conn{rwc: rwc, server: s, template: &http.Request{RemoteAddr: rwc.RemoteAddr().String()}}
 	c.since.Store(time.Now().UnixNano())
 	return c
@@ -54,8 +58,8 @@ func newConn(s *Server, rwc net.Conn) *conn {
 // end closes the connection, whatever it does.
 func (c *conn) end() { _ = c.rwc.Close() }
 
-// endIfIdle closes the connection if it is between two requests, or in the
-// header of one. Else it ends with its answer.
+// endIfIdle closes the connection if it is between two requests, or in the header
+// of one. Otherwise the connection ends after its answer.
 func (c *conn) endIfIdle() bool {
 	if !c.state.CompareAndSwap(idle, ended) {
 		return false
@@ -64,12 +68,12 @@ func (c *conn) endIfIdle() bool {
 	return true
 }
 
-// serve answers requests until the connection ends, nil, or becomes one for
-// net/http, which it returns then.
+// serve answers requests until the connection ends, and returns nil, or until it
+// must be handed over, and returns it.
 func (c *conn) serve() (rest net.Conn) {
 	defer func() {
 		c.release()
-		if rest == nil { // or a Handler has ended this goroutine
+		if rest == nil { // also if a Handler has ended this goroutine
 			c.end()
 		}
 		c.server.leave(c)
@@ -77,7 +81,7 @@ func (c *conn) serve() (rest net.Conn) {
 	for {
 		r, v := c.next()
 		switch {
-		case v == foreign:
+		case v == handedOver:
 			return c.handOver()
 		case v == incomplete || !c.state.CompareAndSwap(idle, active):
 			return nil
@@ -88,59 +92,67 @@ func (c *conn) serve() (rest net.Conn) {
 	}
 }
 
-// idles notes that an answer was sent; false if the connection has ended.
+// idles notes that an answer was sent. It returns false if the connection has ended.
 func (c *conn) idles() bool {
 	c.since.Store(time.Now().UnixNano())
 	return c.state.CompareAndSwap(active, idle)
 }
 
-// next waits for the next plain request; foreign if something else came,
-// incomplete if nothing more comes.
+// next waits for the next request. The verdict is accepted with a request,
+// handedOver if something else came, incomplete if nothing more comes.
 func (c *conn) next() (*http.Request, verdict) {
 	for armed := false; ; {
 		partial := c.in != nil && len(*c.in) > 0
-		if partial {
+		enough := partial && (!c.begun || len(*c.in) >= leastInput)
+		if enough {
 			switch v, end := examine(*c.in); v {
-			case foreign:
-				return nil, foreign
-			case plain:
+			case handedOver:
+				return nil, handedOver
+			case accepted:
 				c.ctx = &requestContext{conn: c}
 				r := c.template.WithContext(c.ctx)
 				if !parse(r, string((*c.in)[:end])) {
-					return nil, foreign
+					return nil, handedOver
 				}
 				c.drop(end)
-				return r, plain
+				c.server.requests.Add(1)
+				return r, accepted
 			}
 		}
-		// The time for a header begins with its first byte, for the first
+		// The time for a header begins with its first byte, or for the first
 		// request with the connection.
 		switch {
 		case !partial && c.begun:
-			c.setReadDeadline(c.server.IdleTimeout, min(slack, c.server.IdleTimeout/2))
+			c.setReadDeadline(c.server.IdleTimeout, min(deadlineSlack, c.server.IdleTimeout/2))
 		case !armed:
 			armed = true
 			c.setReadDeadline(c.server.ReadHeaderTimeout, 0)
 		}
-		if !c.read() {
+		switch err := c.read(); {
+		case err == io.EOF && enough:
+			return nil, handedOver // net/http answers half a request
+		case err != nil:
 			return nil, incomplete
 		}
 	}
 }
 
-// read waits for more bytes; false if none come.
-func (c *conn) read() bool {
+// read waits for more bytes. An error means that none came.
+func (c *conn) read() error {
 	if c.in == nil {
 		c.in = inputs.Get().(*[]byte)
 	}
 	have := len(*c.in)
 	n, err := c.rwc.Read((*c.in)[have:cap(*c.in)])
 	*c.in = (*c.in)[:have+max(n, 0)]
-	return err == nil || n > 0
+	if n > 0 {
+		return nil
+	}
+	return err
 }
 
-// drop takes n bytes from the front of what came in. A Handler that waits does
-// so without an empty buffer in hand.
+// drop removes n bytes from the front of the input. An empty buffer is released, so
+// a Handler that waits holds none.
 func (c *conn) drop(n int) {
 	*c.in = (*c.in)[:copy(*c.in, (*c.in)[n:])]
 	if len(*c.in) == 0 {
@@ -156,8 +168,8 @@ func (c *conn) release() {
 	}
 }
 
-// handOver returns the connection with what came in before its next bytes. For
-// net/http it is a new one.
+// handOver returns the connection, which gives the input that is left before its next
+// bytes. For net/http it is a new connection.
 func (c *conn) handOver() net.Conn {
 	c.setReadDeadline(0, 0)
 	setDeadline(c.rwc.SetWriteDeadline, &c.writeBy, 0, 0)
@@ -171,8 +183,8 @@ func (c *conn) handOver() net.Conn {
 	return h
 }
 
-// setReadDeadline lets reads fail in d, for ever if d is 0. One that is early
-// enough and ends less than most before that stays.
+// setReadDeadline lets reads fail after d; never if d is 0. The present deadline
+// stays if it ends earlier, but by less than most.
 func (c *conn) setReadDeadline(d, most time.Duration) {
 	setDeadline(c.rwc.SetReadDeadline, &c.readBy, d, most)
 }
@@ -188,10 +200,10 @@ func setDeadline(set func(time.Time) error, have *time.Time, d, most time.Durati
 		return
 	}
 	*have = t
-	_ = set(t) // a closed connection: the next read or write tells
+	_ = set(t) // of a closed connection the next read or write fails
 }
 
-// answer has the Handler answer r; false if the connection must end.
+// answer lets the Handler answer r. It returns false if the connection must end.
 func (c *conn) answer(r *http.Request) (ok bool) {
 	w := &c.response
 	w.begin(c)
@@ -214,15 +226,15 @@ func (c *conn) report(p any) {
 	c.server.logf("http: panic serving %v: %v\n%s", c.rwc.RemoteAddr(), p, stack)
 }
 
-// requestContext is a request's context. It looks whether the client is there
-// from when it is asked first.
+// requestContext is a request's context. When it is asked for the first time it
+// begins to look whether the client is still there.
 type requestContext struct {
 	conn *conn
 
 	mu   sync.Mutex // guards what follows
 	done chan struct{}
 	err  error
-	over chan struct{} // closed when the look ended; nil: it never began
+	over chan struct{} // closed when the look has ended; nil: it never began
 }
 
 func (x *requestContext) Deadline() (time.Time, bool) { return time.Time{}, false }
@@ -233,11 +245,11 @@ func (x *requestContext) Done() <-chan struct{} {
 	defer x.mu.Unlock()
 	if x.done == nil {
 		x.done = make(chan struct{})
-		if x.err != nil { // also when the request is over: nothing may be read for it
+		if x.err != nil { // also after the request: nothing may be read for it
 			close(x.done)
 		} else {
 			x.over = make(chan struct{})
-			x.conn.setReadDeadline(0, 0) // here, for finish may come before look begins
+			x.conn.setReadDeadline(0, 0) // here, because finish may come before look begins
 			go x.look()
 		}
 	}
@@ -251,8 +263,8 @@ func (x *requestContext) Err() error {
 	return x.err
 }
 
-// look waits for the client to leave, or to send more: then nothing is known of
-// it any more until that is its turn, as with net/http.
+// look waits for the client to leave, or to send more. After that nobody notices
+// whether it leaves until the next request is read, as with net/http.
 func (x *requestContext) look() {
 	defer close(x.over)
 	if !x.conn.readAhead() {
@@ -260,7 +272,8 @@ func (x *requestContext) look() {
 	}
 }
 
-// cancel ends the context and returns what is closed when the look has ended.
+// cancel ends the context. The channel is closed when the look has ended; it is nil
+// if there was none.
 func (x *requestContext) cancel() (over <-chan struct{}) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -273,7 +286,7 @@ func (x *requestContext) cancel() (over <-chan struct{}) {
 	return x.over
 }
 
-// finish ends the context with its request, and the look.
+// finish ends the context and the look, because the request is over.
 func (x *requestContext) finish() {
 	if over := x.cancel(); over != nil {
 		_ = x.conn.rwc.SetReadDeadline(time.Unix(1, 0)) // long past: the look ends now
@@ -282,8 +295,8 @@ func (x *requestContext) finish() {
 	}
 }
 
-// readAhead waits for a byte of the next request with no more memory than that;
-// false if none comes: the client has gone, or finish ends the wait.
+// readAhead waits for a byte of the next request, and needs no more memory than
+// that. It returns false if none comes: the client has gone, or finish ends the wait.
 func (c *conn) readAhead() bool {
 	var one [1]byte
 	n, _ := c.rwc.Read(one[:])
@@ -296,7 +309,7 @@ func (c *conn) readAhead() bool {
 	return n > 0
 }
 
-// handed is a connection of which something was read already.
+// handed is a connection from which something was read already.
 type handed struct {
 	net.Conn
 	before []byte
@@ -313,8 +326,8 @@ func (h *handed) Read(p []byte) (int, error) {
 	return h.Conn.Read(p)
 }
 
-// tcpConn is what net/http makes use of in a *net.TCPConn: sendfile(2), and
-// closing one direction.
+// tcpConn has the methods of a *net.TCPConn that net/http uses: for sendfile(2), and
+// for closing one direction.
 type tcpConn interface {
 	io.ReaderFrom
 	CloseWrite() error

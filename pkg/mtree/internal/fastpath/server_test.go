@@ -1,4 +1,4 @@
-package express
+package fastpath
 
 import (
 	"bufio"
@@ -44,7 +44,7 @@ func serving(t *testing.T, h http.Handler) (short, long string) {
 		return l.Addr().String()
 	}
 	quiet := log.New(io.Discard, "", 0)
-	return start(&Server{Server: &http.Server{Handler: h, ErrorLog: quiet}}), start(&http.Server{Handler: h, ErrorLog: quiet})
+	return start(newServer(&http.Server{Handler: h, ErrorLog: quiet})), start(&http.Server{Handler: h, ErrorLog: quiet})
 }
 
 func dial(t *testing.T, addr string) (*net.TCPConn, *bufio.Reader) {
@@ -250,7 +250,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %s %s %s", way, r.Method, r.URL, body)
 }
 
-// The first request that is not plain takes its connection to net/http, with all
+// The first request that is not accepted takes its connection to net/http, with all
 // that was sent behind it, in whatever pieces it comes.
 func TestHandingOver(t *testing.T) {
 	short, _ := serving(t, http.HandlerFunc(echo))
@@ -275,7 +275,7 @@ func TestHandingOver(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 200, response.StatusCode)
 	}
-	for _, in := range foreignOnes {
+	for _, in := range handedOverOnes {
 		conn, out := dial(t, short)
 		_, err := io.WriteString(conn, in)
 		require.NoError(t, err)
@@ -368,7 +368,7 @@ func TestContextIsAskedLate(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "200 OK", hear(in).Status)
 	}
-	ctx := &requestContext{conn: newConn(&Server{}, conn)}
+	ctx := &requestContext{conn: newConn(newServer(&http.Server{}), conn)}
 	ctx.finish()
 	<-ctx.Done()
 	require.Nil(t, ctx.over, "nothing is read for it")
@@ -377,7 +377,7 @@ func TestContextIsAskedLate(t *testing.T) {
 // A panic is logged with its stack, the way to cut an answer short is not.
 func TestPanicsAreLogged(t *testing.T) {
 	var text bytes.Buffer
-	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(handler), ErrorLog: log.New(&text, "", 0)}}
+	s := newServer(&http.Server{Handler: http.HandlerFunc(handler), ErrorLog: log.New(&text, "", 0)})
 	p := s.onPipes()
 	for _, path := range []string{"/abort", "/panic"} {
 		conn := p.dial()
@@ -391,7 +391,7 @@ func TestPanicsAreLogged(t *testing.T) {
 
 // A Handler that ends its goroutine ends the connection, which nobody waits for.
 func TestGoexit(t *testing.T) {
-	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })}}
+	s := newServer(&http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })})
 	p := s.onPipes()
 	conn := p.dial()
 	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
@@ -425,13 +425,13 @@ func TestContextEndsWithTheRequest(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	for _, hard := range []bool{false, true} {
 		arrived, goOn := make(chan struct{}), make(chan struct{})
-		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/slow" {
 				close(arrived)
 				<-goOn
 			}
 			_, _ = io.WriteString(w, "done")
-		})}}
+		})})
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		ended := make(chan error, 1)
@@ -484,10 +484,10 @@ func TestShutdown(t *testing.T) {
 // Shutdown that may not wait so long says so.
 func TestShutdownEndsWithItsContext(t *testing.T) {
 	arrived, goOn := make(chan struct{}), make(chan struct{})
-	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	s := newServer(&http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(arrived)
 		<-goOn
-	})}}
+	})})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ended := make(chan error, 1)
@@ -526,7 +526,7 @@ func (p *pipes) Close() error   { close(p.conns); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // onPipes serves connections in memory.
-func (s *Server) onPipes() *pipes {
+func (s *server) onPipes() *pipes {
 	p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
 	go func() { _ = s.Serve(p) }()
 	return p
@@ -542,7 +542,7 @@ func (p *pipes) dial() net.Conn {
 // makes the first longer.
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{Server: &http.Server{
+		s := newServer(&http.Server{
 			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 100 * time.Second,
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/slow" {
@@ -554,7 +554,7 @@ func TestDeadlines(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, "done")
 			}),
-		}}
+		})
 		p := s.onPipes()
 		until := func(conn net.Conn) time.Duration {
 			begun := time.Now()
@@ -593,7 +593,7 @@ func TestDeadlines(t *testing.T) {
 		ask("/")
 		<-time.After(999 * time.Millisecond)
 		ask("/")
-		require.InDelta(t, 100*time.Second, until(conn), float64(slack), "one that asks no more")
+		require.InDelta(t, 100*time.Second, until(conn), float64(deadlineSlack), "one that asks no more")
 		require.NoError(t, s.Close())
 	})
 }
@@ -602,12 +602,12 @@ func TestDeadlines(t *testing.T) {
 // shorter than the time for a header ends when it should.
 func TestDeadlinesEndWithTheHandover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{Server: &http.Server{IdleTimeout: 100 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := newServer(&http.Server{IdleTimeout: 100 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet {
 				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute))
 			}
 			echo(w, r)
-		})}}
+		})})
 		p := s.onPipes()
 		conn := p.dial()
 		in := bufio.NewReader(conn)
@@ -623,7 +623,7 @@ func TestDeadlinesEndWithTheHandover(t *testing.T) {
 		require.NoError(t, conn.Close())
 		require.NoError(t, s.Close())
 
-		s = &Server{Server: &http.Server{ReadHeaderTimeout: time.Hour, IdleTimeout: time.Minute, Handler: http.HandlerFunc(echo)}}
+		s = newServer(&http.Server{ReadHeaderTimeout: time.Hour, IdleTimeout: time.Minute, Handler: http.HandlerFunc(echo)})
 		p = s.onPipes()
 		conn = p.dial()
 		in = bufio.NewReader(conn)
@@ -642,7 +642,7 @@ func TestDeadlinesEndWithTheHandover(t *testing.T) {
 func TestWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed := make(chan error, 1)
-		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			for {
 				if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
 					failed <- err
@@ -653,7 +653,7 @@ func TestWriteDeadline(t *testing.T) {
 					return
 				}
 			}
-		})}}
+		})})
 		p := s.onPipes()
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
@@ -665,7 +665,7 @@ func TestWriteDeadline(t *testing.T) {
 			require.NoError(t, err, "each piece has its minute")
 		}
 		require.ErrorIs(t, <-failed, os.ErrDeadlineExceeded)
-		require.InDelta(t, 310*time.Second, time.Since(begun), float64(2*slack))
+		require.InDelta(t, 310*time.Second, time.Since(begun), float64(2*deadlineSlack))
 		require.NoError(t, conn.Close())
 		require.NoError(t, s.Close())
 	})
@@ -675,7 +675,7 @@ func TestWriteDeadline(t *testing.T) {
 func TestWriteDeadlineMayComeEarlier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed := make(chan time.Duration, 1)
-		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			begun := time.Now()
 			for _, d := range []time.Duration{time.Minute, 5 * time.Second} {
 				_ = http.NewResponseController(w).SetWriteDeadline(begun.Add(d))
@@ -684,7 +684,7 @@ func TestWriteDeadlineMayComeEarlier(t *testing.T) {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				failed <- time.Since(begun)
 			}
-		})}}
+		})})
 		p := s.onPipes()
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
@@ -697,14 +697,14 @@ func TestWriteDeadlineMayComeEarlier(t *testing.T) {
 // A short deadline counts beside an earlier answer's that has just passed.
 func TestShortWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			d := time.Minute
 			if r.URL.Path == "/short" {
 				d = time.Second / 2
 			}
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d))
 			_, _ = io.WriteString(w, "done")
-		})}}
+		})})
 		conn := s.onPipes().dial()
 		in := bufio.NewReader(conn)
 		for _, path := range []string{"/", "/short"} {
@@ -720,14 +720,14 @@ func TestShortWriteDeadline(t *testing.T) {
 
 // What comes while the server stops is closed, on either way.
 func TestLateConnections(t *testing.T) {
-	s := &Server{Server: &http.Server{}}
-	l := &listener{Listener: &pipes{conns: make(chan net.Conn)}, server: s, out: make(chan accepted), closed: make(chan struct{})}
+	s := newServer(&http.Server{})
+	l := &listener{Listener: &pipes{conns: make(chan net.Conn)}, server: s, out: make(chan arrival), closed: make(chan struct{})}
 	require.NoError(t, l.Close())
-	foreign, theirs := net.Pipe()
+	handedOver, theirs := net.Pipe()
 	go l.begin(theirs)
-	_, err := io.WriteString(foreign, "HEAD")
+	_, err := io.WriteString(handedOver, "HEAD")
 	require.NoError(t, err)
-	_, err = foreign.Read(make([]byte, 1))
+	_, err = handedOver.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	s.stop(func(c *conn) { c.endIfIdle() })
 	late, theirs := net.Pipe()
@@ -753,7 +753,7 @@ func TestHandedBytes(t *testing.T) {
 
 // The date is that of the second.
 func TestDate(t *testing.T) {
-	s := &Server{}
+	s := newServer(&http.Server{})
 	s.today.Store(&day{1, "Date: long ago\r\n"})
 	told, err := http.ParseTime(strings.TrimSuffix(strings.TrimPrefix(s.date(), "Date: "), "\r\n"))
 	require.NoError(t, err)
@@ -770,7 +770,7 @@ func (passing) Timeout() bool   { return false }
 func TestErrorsOfTheListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer
-		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(echo), ErrorLog: log.New(&text, "", 0)}}
+		s := newServer(&http.Server{Handler: http.HandlerFunc(echo), ErrorLog: log.New(&text, "", 0)})
 		p := &pipes{conns: make(chan net.Conn), failed: make(chan error)}
 		ended := make(chan error, 1)
 		go func() { ended <- s.Serve(p) }()

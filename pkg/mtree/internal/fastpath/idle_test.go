@@ -1,4 +1,4 @@
-package express
+package fastpath
 
 import (
 	"bufio"
@@ -14,14 +14,19 @@ import (
 // Of the connections without a request, on either way, one is closed at a time, and
 // none that is being answered.
 func TestCloseIdle(t *testing.T) {
+	t.Run("fast", func(t *testing.T) { testCloseIdle(t, func(s *http.Server) Server { return New(s, nil) }) })
+	t.Run("std", func(t *testing.T) { testCloseIdle(t, NewStd) })
+}
+
+func testCloseIdle(t *testing.T, from func(*http.Server) Server) {
 	hold := make(chan struct{})
-	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := from(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/held" {
 			_, _ = io.WriteString(w, "begun")
 			_ = http.NewResponseController(w).Flush()
 			<-hold
 		}
-	})}}
+	})})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	go func() { _ = s.Serve(l) }()
@@ -37,21 +42,22 @@ func TestCloseIdle(t *testing.T) {
 		require.NoError(t, err)
 		return c
 	}
-	require.False(t, s.CloseIdle())
+	closeIdle := s.(interface{ CloseIdle() bool }).CloseIdle
+	require.False(t, closeIdle())
 	busy := ask("GET /held")
 	var idlers []net.Conn
 	for i := range 6 {
 		idlers = append(idlers, ask([]string{"GET /", "HEAD /"}[i%2]))
 	}
 	for i := range idlers {
-		require.Eventually(t, s.CloseIdle, 5*time.Second, time.Millisecond, i)
+		require.Eventually(t, closeIdle, 5*time.Second, time.Millisecond, i)
 	}
 	for i, c := range idlers {
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
 		_, err := c.Read(make([]byte, 1))
 		require.ErrorIs(t, err, io.EOF, "%d", i)
 	}
-	require.Never(t, s.CloseIdle, 3*idleGrace, idleGrace)
+	require.Never(t, closeIdle, 3*idleGrace, idleGrace)
 	require.NoError(t, busy.SetReadDeadline(time.Now().Add(time.Millisecond)))
 	_, err = busy.Read(make([]byte, 100))
 	require.NotErrorIs(t, err, io.EOF)
@@ -60,19 +66,19 @@ func TestCloseIdle(t *testing.T) {
 // The one that has been so the longest is the first.
 func TestLongestIdle(t *testing.T) {
 	now := time.Now()
-	s, first, second := &Server{Server: &http.Server{}}, &handed{}, &handed{}
-	s.others.idle = map[net.Conn]time.Time{first: now.Add(-3 * time.Hour), second: now.Add(-time.Hour)}
+	s, first, second := newServer(&http.Server{}), &handed{}, &handed{}
+	s.std.idle = map[net.Conn]time.Time{first: now.Add(-3 * time.Hour), second: now.Add(-time.Hour)}
 	older, newer := newConn(s, &pipe{}), newConn(s, &pipe{})
 	older.since.Store(now.Add(-2 * time.Hour).UnixNano())
 	s.conns = map[*conn]struct{}{older: {}, newer: {}}
-	plain, since := s.longestIdle(now.Add(-idleGrace))
-	require.Equal(t, older, plain)
-	require.Equal(t, net.Conn(first), s.others.longestIdle(since))
-	require.Nil(t, s.others.longestIdle(since))
+	own, since := s.longestIdle(now.Add(-idleGrace))
+	require.Equal(t, older, own)
+	require.Equal(t, net.Conn(first), s.std.longestIdle(since))
+	require.Nil(t, s.std.longestIdle(since))
 	older.state.Store(active)
-	plain, since = s.longestIdle(now.Add(-idleGrace))
-	require.Nil(t, plain)
-	require.Equal(t, net.Conn(second), s.others.longestIdle(since))
+	own, since = s.longestIdle(now.Add(-idleGrace))
+	require.Nil(t, own)
+	require.Equal(t, net.Conn(second), s.std.longestIdle(since))
 }
 
 // pipe is a connection from nowhere.

@@ -1,4 +1,4 @@
-package express
+package fastpath
 
 import (
 	"context"
@@ -12,14 +12,39 @@ import (
 	"time"
 )
 
-// Server is an http.Server whose connections begin on the short way. Its fields
-// Handler, ReadHeaderTimeout, IdleTimeout, ErrorLog count for both ways; set them
-// before Serve. ListenAndServe and ServeTLS are net/http's alone, ConnState is ours.
-type Server struct {
-	*http.Server
+// Server is used like an http.Server. It also has the method CloseIdle() bool, which
+// closes the connection that has been without a request for longest and reports
+// whether there was one.
+type Server interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
 
-	others   others // connections on the other way
-	begun    sync.Once
+// New returns a Server whose connections begin on the short way. The fields Handler,
+// ReadHeaderTimeout, IdleTimeout, ErrorLog of s count for both ways, and ConnState is
+// set by the Server; all others count for net/http only. s must not change after
+// this. requests counts the requests that took the short way; nil: it counts none.
+func New(s *http.Server, requests *atomic.Int64) Server {
+	server := newServer(s)
+	if requests != nil {
+		server.requests = requests
+	}
+	return server
+}
+
+func newServer(s *http.Server) *server {
+	own := &server{Server: s, requests: new(atomic.Int64)}
+	s.ConnState = own.std.state
+	return own
+}
+
+// server is an http.Server whose connections begin on the short way.
+type server struct {
+	*http.Server
+	requests *atomic.Int64 // on the short way
+
+	std      stdConns // connections that net/http has
 	today    atomic.Pointer[day]
 	stopping atomic.Bool
 	mu       sync.Mutex // guards what follows
@@ -28,16 +53,15 @@ type Server struct {
 }
 
 // Serve is http.Server.Serve.
-func (s *Server) Serve(l net.Listener) error {
-	s.begun.Do(func() { s.Server.ConnState = s.others.state })
-	own := &listener{Listener: l, server: s, out: make(chan accepted), closed: make(chan struct{})}
+func (s *server) Serve(l net.Listener) error {
+	own := &listener{Listener: l, server: s, out: make(chan arrival), closed: make(chan struct{})}
 	go own.run()
 	return s.Server.Serve(own)
 }
 
 // Shutdown is http.Server.Shutdown: connections between requests are closed,
 // answers under way go out until ctx ends.
-func (s *Server) Shutdown(ctx context.Context) error {
+func (s *server) Shutdown(ctx context.Context) error {
 	idle := s.stop(func(c *conn) { c.endIfIdle() })
 	err := s.Server.Shutdown(ctx) // closes the listeners first
 	select {
@@ -49,14 +73,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close is http.Server.Close: answers under way are cut off.
-func (s *Server) Close() error {
+func (s *server) Close() error {
 	s.stop((*conn).end)
 	return s.Server.Close()
 }
 
-// stop lets no connection go on to another request, calls end for each, and
-// returns what is closed when the last has ended.
-func (s *Server) stop(end func(*conn)) <-chan struct{} {
+// stop lets no connection go on to another request and calls end for each. The
+// channel is closed when the last connection has ended.
+func (s *server) stop(end func(*conn)) <-chan struct{} {
 	s.stopping.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,8 +96,8 @@ func (s *Server) stop(end func(*conn)) <-chan struct{} {
 	return s.drained
 }
 
-// enter counts c among the connections; false if the server is stopping.
-func (s *Server) enter(c *conn) bool {
+// enter counts c among the connections. It returns false if the server is stopping.
+func (s *server) enter(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {
@@ -86,7 +110,7 @@ func (s *Server) enter(c *conn) bool {
 	return true
 }
 
-func (s *Server) leave(c *conn) {
+func (s *server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
@@ -95,33 +119,34 @@ func (s *Server) leave(c *conn) {
 	}
 }
 
-// listener gives net/http the connections that are not plain.
+// listener gives net/http the connections that are handed over.
 type listener struct {
 	net.Listener
-	server *Server
-	out    chan accepted
+	server *server
+	out    chan arrival
 	once   sync.Once
 	closed chan struct{}
 }
 
-type accepted struct {
+// arrival is what Accept returns: a connection, or an error.
+type arrival struct {
 	net.Conn
 	err error
 }
 
-// run accepts connections until the listener fails, which is net/http's to say.
-// After errors that pass, as for want of descriptors, it pauses like net/http, and
+// run accepts connections until the listener fails; net/http reports that. After a
+// temporary error, such as a lack of descriptors, it pauses like net/http, and
 // closes a connection that nobody uses.
 func (l *listener) run() {
 	const least, most = 5 * time.Millisecond, time.Second
 	for pause := least; ; {
 		c, err := l.Listener.Accept()
-		var passing interface{ Temporary() bool }
+		var temporary interface{ Temporary() bool }
 		switch {
 		case err == nil:
 			pause = least
 			go l.begin(c)
-		case errors.As(err, &passing) && passing.Temporary():
+		case errors.As(err, &temporary) && temporary.Temporary():
 			l.server.logf("http: Accept error: %v; retrying in %v", err, pause)
 			l.server.CloseIdle()
 			select {
@@ -130,13 +155,13 @@ func (l *listener) run() {
 			}
 			pause = min(2*pause, most)
 		default:
-			l.pass(accepted{err: err})
+			l.pass(arrival{err: err})
 			return
 		}
 	}
 }
 
-func (s *Server) logf(format string, args ...any) {
+func (s *server) logf(format string, args ...any) {
 	if s.ErrorLog != nil {
 		s.ErrorLog.Printf(format, args...)
 	} else {
@@ -144,7 +169,7 @@ func (s *Server) logf(format string, args ...any) {
 	}
 }
 
-// begin serves a connection as long as it is plain.
+// begin serves a connection until it ends or must be handed over.
 func (l *listener) begin(rwc net.Conn) {
 	if _, secure := rwc.(*tls.Conn); !secure {
 		c := newConn(l.server, rwc)
@@ -156,13 +181,13 @@ func (l *listener) begin(rwc net.Conn) {
 			return
 		}
 	}
-	if !l.pass(accepted{Conn: rwc}) {
+	if !l.pass(arrival{Conn: rwc}) {
 		_ = rwc.Close()
 	}
 }
 
-// pass hands a to net/http; false if that has ended.
-func (l *listener) pass(a accepted) bool {
+// pass gives a to net/http. It returns false if net/http has ended.
+func (l *listener) pass(a arrival) bool {
 	select {
 	case l.out <- a:
 		return true
@@ -171,7 +196,7 @@ func (l *listener) pass(a accepted) bool {
 	}
 }
 
-// Accept returns the next connection that is for net/http.
+// Accept returns the next connection for net/http.
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case a := <-l.out:

@@ -1,4 +1,4 @@
-package express
+package fastpath
 
 import (
 	"bufio"
@@ -24,10 +24,10 @@ import (
 func TestLeavesLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := make(chan struct{})
-		s := &Server{Server: &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s := newServer(&http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			close(left)
-		})}}
+		})})
 		p := s.onPipes()
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
@@ -49,11 +49,11 @@ func TestLeavesLate(t *testing.T) {
 // last, and all who stop it wait for that.
 func TestShutdownAfterTheHeader(t *testing.T) {
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		flush(w)
 		close(begun)
 		<-goOn
-	})}}
+	})})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ended := make(chan error, 1)
@@ -80,7 +80,7 @@ func TestShutdownAfterTheHeader(t *testing.T) {
 func TestErrorsStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errs := make(chan error, 3)
-		s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			c := http.NewResponseController(w)
 			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 			_, err := w.Write(make([]byte, 100_000))
@@ -89,7 +89,7 @@ func TestErrorsStay(t *testing.T) {
 			_, err = w.Write([]byte("x"))
 			errs <- err
 			errs <- c.Flush()
-		})}}
+		})})
 		p := s.onPipes()
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
@@ -143,9 +143,9 @@ func TestTLS(t *testing.T) {
 	config.NextProtos = []string{"h2", "http/1.1"}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s := &Server{Server: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.Proto)
-	})}}
+	})})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(tls.NewListener(l, config)) }()
 	client := other.Client()

@@ -1,4 +1,4 @@
-package express
+package fastpath
 
 import (
 	"bytes"
@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// maxHeader is the longest header of a plain request, in bytes, with the empty
+// maxHeader is the longest header of an accepted request, in bytes, with the empty
 // line at its end.
 const maxHeader = 4 << 10
 
-// verdict is what the bytes that came so far are.
+// verdict says what the bytes that came so far are.
 type verdict int
 
 const (
-	incomplete verdict = iota // may become a plain request
-	plain                     // begin with the header of one
-	foreign                   // are for net/http
+	incomplete verdict = iota // may become a request for the short way
+	accepted                  // begin with the header of one
+	handedOver                // are for net/http
 )
 
 const (
@@ -26,11 +26,11 @@ const (
 	protocol = " HTTP/1.1"
 )
 
-// examine says what in begins with, and where a plain request's header ends. It
-// looks at the shape only: parse has the last word.
+// examine says what in begins with, and where the header of an accepted request ends.
+// It looks at the shape only: parse decides.
 func examine(in []byte) (v verdict, end int) {
 	if n := min(len(in), len(method)); string(in[:n]) != method[:n] {
-		return foreign, 0
+		return handedOver, 0
 	}
 	for start := 0; ; {
 		n := bytes.IndexByte(in[start:], '\n')
@@ -38,16 +38,16 @@ func examine(in []byte) (v verdict, end int) {
 		case n < 0 && len(in) < maxHeader:
 			return incomplete, 0
 		case n < 1 || start+n >= maxHeader || in[start+n-1] != '\r':
-			return foreign, 0
+			return handedOver, 0
 		case n == 1:
-			return plain, start + 2
+			return accepted, start + 2
 		}
 		start += n + 1
 	}
 }
 
-// parse reads a plain request's header into r, where it sets what net/http makes
-// of the same bytes. What it cannot vouch for is not plain: false.
+// parse reads a request's header into r, where it sets what net/http makes of the
+// same bytes. It returns false if it cannot be sure of that.
 func parse(r *http.Request, header string) bool {
 	line, rest, _ := strings.Cut(header, "\r\n")
 	target, ok := strings.CutSuffix(line[len(method):], protocol)
@@ -87,7 +87,7 @@ func parseFields(r *http.Request, rest string) bool {
 			}
 			r.Host = value
 		default:
-			if !isPlain(key, value) {
+			if !isHarmless(key, value) {
 				return false
 			}
 			if old := r.Header[key]; old != nil {
@@ -101,9 +101,9 @@ func parseFields(r *http.Request, rest string) bool {
 	}
 }
 
-// isPlain reports whether a field has nothing to say of how the request is framed
-// or how the connection goes on, nor gets a meaning by net/http.
-func isPlain(key, value string) bool {
+// isHarmless reports whether a field does not concern how the request is framed or
+// how the connection goes on, and has no meaning for net/http.
+func isHarmless(key, value string) bool {
 	switch key {
 	case "Connection":
 		return strings.EqualFold(value, "keep-alive")
@@ -113,8 +113,8 @@ func isPlain(key, value string) bool {
 	return true
 }
 
-// usual are the names of fields as most clients write them; what is not among
-// them is made canonical at the price of an allocation.
+// usual has the names of fields as most clients write them, to their canonical forms.
+// Making another name canonical costs an allocation.
 var usual = func() map[string]string {
 	names := map[string]string{}
 	for _, key := range []string{
@@ -133,8 +133,8 @@ func canonical(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
-// isTarget reports whether a target is printable ASCII, so that no two readers
-// can differ on where it ends.
+// isTarget reports whether a target is printable ASCII, so that no two readers can
+// disagree where it ends.
 func isTarget(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {
@@ -161,7 +161,7 @@ var tokenBytes = func() (set [128]bool) {
 	return set
 }()
 
-// isValue reports whether s holds no control bytes but tabs.
+// isValue reports whether s has no control bytes but tabs.
 func isValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// SourceName returns what a copy compares and records of its SOURCE: without
-// credentials and without the slash at its end.
+// SourceName returns the SOURCE of a copy as it is compared and recorded: without
+// credentials and without a slash at its end.
 func SourceName(source string) string {
 	if u, err := url.Parse(source); err == nil && u.Host != "" {
 		u.User = nil
@@ -17,4 +17,12 @@ func SourceName(source string) string {
 		return name
 	}
 	return source
+}
+
+// hostOf returns the host of a SOURCE, with its port.
+func hostOf(source string) string {
+	if u, err := url.Parse(source); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return "local"
 }
