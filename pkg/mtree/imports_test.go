@@ -88,8 +88,9 @@ func TestImportRules(t *testing.T) {
 		negotiate = core + "/serve/internal/negotiate"
 		pages     = core + "/serve/internal/pages"
 		longpoll  = core + "/serve/internal/longpoll"
-		watch     = core + "/watch/internal/"
+		published = core + "/serve/internal/published"
 	)
+	const watch = core + "/watch/internal/" // and a package
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
 	}
