@@ -19,6 +19,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -123,7 +124,7 @@ func isURL(source string) bool {
 
 // claim makes the copy one of the tree that a is the root of, or refuses. It
 // returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(ctx context.Context, a *srcRoot) (holdAll string, walk bool, err error) {
+func (m *mirror) claim(ctx context.Context, a *source.Root) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.tree
 	if holdAll, err = m.mayFollow(a); err != nil {
@@ -294,7 +295,7 @@ func (m *mirror) rename(next state.Tree) error {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error) {
+func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, error) {
 	if !m.config.DryRun {
 		if err := m.dest.standing(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -331,7 +332,7 @@ func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error
 }
 
 // newWork returns what the steps of a pass work with.
-func (m *mirror) newWork(root *srcRoot) *work {
+func (m *mirror) newWork(root *source.Root) *work {
 	c := &m.config
 	return &work{
 		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, verified: &m.verified, limiter: m.limiter, log: c.Log,
@@ -401,7 +402,7 @@ func (d *dest) countAll() (total int64) {
 func (d *dest) entries() int64 { return d.status.Counters[countEntries] }
 
 // publish writes status.json, if there is news.
-func (m *mirror) publish(r *result, a *srcRoot, passErr error) error {
+func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 	d := m.dest
 	next := d.status
 	next.Deletions = r.deletions

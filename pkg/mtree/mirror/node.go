@@ -3,6 +3,7 @@ package mirror
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // node is a directory that a pass visits, from the moment it is known to differ until
@@ -26,7 +27,7 @@ type node struct {
 	before     records.Record // its record before the pass
 	had        bool           // it had a record
 	deletions  []deletion     // what must go before it is complete
-	approx     *srcApprox     // how well the source knows its files; nil: exactly
+	approx     *source.Approx // how well the source knows its files; nil: exactly
 }
 
 // newNode returns the node of a directory below up, as up's listing has it.

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -24,7 +25,7 @@ func partKey(dir string, e *mtree.Entry) string {
 }
 
 // offerPartial lets the source ask how much of a large file is kept.
-func (w *work) offerPartial(dir string, f *srcWanted) {
+func (w *work) offerPartial(dir string, f *source.Wanted) {
 	key := partKey(dir, f.Entry)
 	if key == "" {
 		return
@@ -34,8 +35,8 @@ func (w *work) offerPartial(dir string, f *srcWanted) {
 
 // tempFile opens the file to write to. For a large file that is as it was listed, that
 // is the part which is kept, and it is kept again if the transfer breaks off.
-func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *srcWanted, f *srcFile, mode uint32) (d *disk.TempFile, kept bool, err error) {
-	if want.Kept == nil || f.Got.Hot || !sameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
+func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
+	if want.Kept == nil || f.Got.Hot || !source.SameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
 		d, err = w.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}

@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // recordVisit records what a visit found and adds the tasks that follow from it. Tasks
@@ -108,13 +109,13 @@ func (p *pass) reportVisit(n *node, v *visitResult) {
 func (p *pass) recordUnlisted(n *node, err error) {
 	n.blocked = true
 	switch {
-	case errors.Is(err, errDenied) && n.parent != nil:
+	case errors.Is(err, source.ErrDenied) && n.parent != nil:
 		// Its parent may be completed: whoever makes the directory readable moves the
 		// parent's stamp.
 		n.unreadable = true
 		p.deny(n)
 		p.skip(n, 1, "directories the source may not read")
-	case (errors.Is(err, errGone) || errors.Is(err, errMoved)) && n.parent != nil:
+	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		n.failed = true // an entry that is missing above may have moved down here
 		p.result.moved++
 		p.config.Log.Debug("changed before it was listed", "path", quoted(n.path), "error", err)

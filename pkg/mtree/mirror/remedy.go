@@ -18,6 +18,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -32,11 +34,11 @@ func unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &with) {
 		return err
 	}
-	return exit.With(exit.Unreachable, fmt.Errorf("the source: %w", err), remedyAt(err))
+	return exit.With(exit.Unreachable, fmt.Errorf("the source: %w", err), remote.Remedy(err))
 }
 
 // remedyAt says what to do about a source that gives no listing.
-func remedyAt(err error) string {
+func remote.Remedy(err error) string {
 	var status *statusError
 	var name *net.DNSError
 	switch {
@@ -154,7 +156,7 @@ func remedyWriting(err error) string {
 }
 
 // remedyStamps says what to do about a source whose stamps do not prune.
-func remedyStamps(a *srcRoot) string {
+func remedyStamps(a *source.Root) string {
 	switch {
 	case a.OtherServer:
 		return "none: only serve tells what changed"

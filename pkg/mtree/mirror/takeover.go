@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // A large file that is missing may be in the copy under a name that is deleted:
@@ -22,12 +23,12 @@ type leavingFiles struct {
 	bySize map[int64][]string // paths
 
 	mu   sync.Mutex
-	sums map[string]srcDigest // by path
+	sums map[string]source.Digest // by path
 }
 
 // newLeavingFiles returns an empty list of files with these sizes.
 func newLeavingFiles(sizes map[int64]bool) *leavingFiles {
-	return &leavingFiles{sizes: sizes, bySize: map[int64][]string{}, sums: map[string]srcDigest{}}
+	return &leavingFiles{sizes: sizes, bySize: map[int64][]string{}, sums: map[string]source.Digest{}}
 }
 
 // findLeaving adds the file at path, or those below the directory at path. What cannot
@@ -95,7 +96,7 @@ func (f *leavingFiles) worthSumming(dir string, changes []mtree.Change) (paths [
 
 // takeEach takes over the files whose sums, theirs, a leaving file has. It returns the
 // rest.
-func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]srcSum, found *leavingFiles, r *fetchResult) (rest []mtree.Change) {
+func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]source.Sum, found *leavingFiles, r *fetchResult) (rest []mtree.Change) {
 	dir, err := w.openToChange(t)
 	if err != nil {
 		r.err = local(err)
@@ -130,7 +131,7 @@ func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, 
 }
 
 // sum returns the SHA-256 of a leaving file, which is read once.
-func (f *leavingFiles) sum(ctx context.Context, d *dest, path string) (srcDigest, error) {
+func (f *leavingFiles) sum(ctx context.Context, d *dest, path string) (source.Digest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
@@ -138,7 +139,7 @@ func (f *leavingFiles) sum(ctx context.Context, d *dest, path string) (srcDigest
 	}
 	dir, err := d.dir(mtree.ParentPath(path))
 	if err != nil {
-		return srcDigest{}, err
+		return source.Digest{}, err
 	}
 	defer dir.Close()
 	s, err := sumFile(ctx, dir, mtree.BaseName(path))
@@ -175,7 +176,7 @@ func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 	defer temp.Discard()
 	size, err := copyBody(temp, endable{ctx, file})
 	if err == nil && size != c.Want.Size {
-		err = errMoved
+		err = source.ErrMoved
 	}
 	if err == nil {
 		err = w.applyMetadata(temp, c, c.Want, mode)

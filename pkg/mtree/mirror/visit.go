@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // visitResult is what a visit found and did.
@@ -33,24 +34,24 @@ type visitResult struct {
 	doubtsBelow doubts         // what is not trusted of them
 	deletions   []deletion
 	failed      []failure
-	approx      *srcApprox // how well the source knows the files; nil: exactly
+	approx      *source.Approx // how well the source knows the files; nil: exactly
 }
 
 // visit compares one directory with its listing. It makes directories and symlinks
 // there, and sets modes; files to fetch or to compare, and deletions, are left to other
 // steps. given has the root's listing; nil: the source is asked for the listing. Cost:
 // a request, openat, getdents64, a statx for each entry, and what is made.
-func (w *work) visit(ctx context.Context, t target, given *srcRoot) *visitResult {
+func (w *work) visit(ctx context.Context, t target, given *source.Root) *visitResult {
 	v := &visitResult{doubts: t.doubts, nested: t.nested}
 	v.err = w.look(ctx, &t, given, v)
 	return v
 }
 
 // look is visit; v gets what it finds.
-func (w *work) look(ctx context.Context, t *target, given *srcRoot, v *visitResult) (err error) {
-	var l srcListing
+func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visitResult) (err error) {
+	var l source.Dir
 	if given != nil {
-		l = given.srcListing
+		l = given.Dir
 	} else if l, err = w.ask(ctx, t); err != nil {
 		return err
 	}
@@ -134,10 +135,10 @@ func (v *visitResult) isUnproved(have []mtree.Entry) bool {
 }
 
 // ask returns the listing of a target. It must be of the tree that the pass began with.
-func (w *work) ask(ctx context.Context, t *target) (srcListing, error) {
+func (w *work) ask(ctx context.Context, t *target) (source.Dir, error) {
 	l, err := w.source.List(ctx, t.path, t.listed)
 	if err == nil && l.Tree != w.root.Tree {
-		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
+		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
 	return l, err
 }

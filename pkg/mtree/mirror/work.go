@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // work is what the steps of a pass work with: the source, the copy and the rules. Its
@@ -20,7 +21,7 @@ import (
 // point to may be used by several goroutines.
 type work struct {
 	source   source
-	root     *srcRoot // what the source said of its tree when the pass began
+	root     *source.Root // what the source said of its tree when the pass began
 	dest     *dest
 	filters  *glob.List
 	held     *heldList // deletions that were held when the pass began
@@ -52,8 +53,8 @@ type target struct {
 type fileGroup struct {
 	target  target
 	changes []mtree.Change
-	staged  bool       // the directory is filled in the staging directory
-	approx  *srcApprox // how well the source knows these files; nil: exactly
+	staged  bool           // the directory is filled in the staging directory
+	approx  *source.Approx // how well the source knows these files; nil: exactly
 }
 
 // failure is a path that could not be made right.
