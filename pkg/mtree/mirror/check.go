@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
 // checked is what comparing by sums found.
@@ -35,7 +37,7 @@ func (p *pass) check(parcels []parcel) step {
 	}
 }
 
-func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map[string]srcSum, err error) {
+func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map[string]source.Sum, err error) {
 	var paths []string
 	for _, parcel := range parcels {
 		for i := range parcel.changes {
@@ -45,11 +47,11 @@ func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map
 	if theirs, err = p.mirror.source.Sums(ctx, paths); err != nil {
 		return nil, nil, err
 	}
-	ours, err = sumFiles(ctx, p.dest.root, p.dest.crossMounts, paths)
+	ours, err = directory.SumFiles(ctx, p.dest.root, paths)
 	return theirs, ours, local(err)
 }
 
-func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]srcSum, c *checked) {
+func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]source.Sum, c *checked) {
 	n := parcel.n
 	for _, change := range parcel.changes {
 		path := mtree.JoinPath(n.path, change.Want.Name)

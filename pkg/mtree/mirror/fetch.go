@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // haul is what a fetch brought.
@@ -73,12 +74,12 @@ func (f *fetching) bring(parcels []parcel) {
 	for i := range parcels {
 		files += len(parcels[i].changes)
 	}
-	want := make([]srcWanted, 0, files)
+	want := make([]source.Wanted, 0, files)
 	f.items = make([]item, 0, files)
 	for i := range parcels {
 		n := parcels[i].n
 		for _, c := range parcels[i].changes {
-			w := srcWanted{Entry: c.Want, Path: mtree.JoinPath(n.path, c.Want.Name), Approx: n.approx}
+			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(n.path, c.Want.Name), Approx: n.approx}
 			f.offerPart(n, &w)
 			want = append(want, w)
 			f.items = append(f.items, item{n, c, &f.hauls[i], parcels[i].aside})
@@ -93,10 +94,10 @@ func (f *fetching) bring(parcels []parcel) {
 	}
 	for i, err := range errs {
 		switch h := f.items[i].haul; {
-		case err == nil, errors.Is(err, errSame):
-		case errors.Is(err, errDenied):
+		case err == nil, errors.Is(err, source.ErrSame):
+		case errors.Is(err, source.ErrDenied):
 			h.denied++
-		case errors.Is(err, errGone), errors.Is(err, errChanging):
+		case errors.Is(err, source.ErrGone), errors.Is(err, source.ErrChanging):
 			h.gone++
 		default:
 			h.failed = append(h.failed, failure{want[i].Path, err})
@@ -105,7 +106,7 @@ func (f *fetching) bring(parcels []parcel) {
 }
 
 // take stores one file that arrives.
-func (f *fetching) take(it *item, w *srcWanted, o srcFile) error {
+func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
 		return local(err)
 	}
@@ -168,7 +169,7 @@ func (f *fetching) leave() {
 }
 
 // put writes one file aside and moves it into place.
-func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcFile, h *haul) error {
+func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *source.Wanted, f *source.File, h *haul) error {
 	got, mode := &f.Got, p.fileMode(c)
 	temp, kept, err := p.tempFile(dir, n, c, w, f, mode)
 	if err != nil {
@@ -186,7 +187,7 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcF
 		got.Size = f.From + size
 	}
 	if f.From+size != got.Size {
-		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.From+size, got.Size)
+		return fmt.Errorf("%w: %d bytes arrived, %d were announced", source.ErrMoved, f.From+size, got.Size)
 	}
 	err = p.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {

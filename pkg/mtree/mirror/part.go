@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -24,7 +25,7 @@ func partKey(n *node, e *mtree.Entry) string {
 }
 
 // offerPart lets the source ask how much of a large file is there.
-func (p *pass) offerPart(n *node, w *srcWanted) {
+func (p *pass) offerPart(n *node, w *source.Wanted) {
 	key := partKey(n, w.Entry)
 	if key == "" {
 		return
@@ -34,8 +35,8 @@ func (p *pass) offerPart(n *node, w *srcWanted) {
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
-func (p *pass) tempFile(dir *disk.Dir, n *node, c mtree.Change, w *srcWanted, f *srcFile, mode uint32) (d *disk.TempFile, kept bool, err error) {
-	if w.Kept == nil || f.Got.Hot || !sameFile(w.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
+func (p *pass) tempFile(dir *disk.Dir, n *node, c mtree.Change, w *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
+	if w.Kept == nil || f.Got.Hot || !source.SameFile(w.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
 		d, err = p.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}

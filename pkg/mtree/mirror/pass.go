@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // step does a piece of a pass's work in a goroutine of its own and returns what
@@ -30,11 +31,11 @@ type task struct {
 type pass struct {
 	*mirror
 	start     time.Time
-	source    srcRoot // the root's, with which it began
-	full      bool    // compare everything, whatever records say
-	holdAll   string  // why nothing may be deleted; "": it may
-	emptyRoot bool    // the source has nothing that the copy's root would keep
-	inRoot    int64   // entries of the copy there
+	source    source.Root // the root's, with which it began
+	full      bool        // compare everything, whatever records say
+	holdAll   string      // why nothing may be deleted; "": it may
+	emptyRoot bool        // the source has nothing that the copy's root would keep
+	inRoot    int64       // entries of the copy there
 
 	was       heldList  // what was held before
 	wasUnread bool      // that is not known
@@ -96,7 +97,7 @@ type result struct {
 	tried                    bool  // it came from the disk
 }
 
-func (m *mirror) newPass(root srcRoot, full bool) *pass {
+func (m *mirror) newPass(root source.Root, full bool) *pass {
 	now := time.Now()
 	return &pass{
 		mirror: m, source: root, full: full, start: now, lastTime: now, told: now,

@@ -23,6 +23,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -209,7 +210,7 @@ func (b *bench) halfway() {
 	m, err := open(b.config)
 	require.NoError(b.t, err)
 	defer m.close()
-	a, err := m.source.Root(b.t.Context(), srcPoll{})
+	a, err := m.source.Root(b.t.Context(), source.Poll{})
 	require.NoError(b.t, err)
 	_, due, err := m.claim(b.t.Context(), &a)
 	require.NoError(b.t, err)
@@ -298,7 +299,7 @@ func TestHides(t *testing.T) {
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Fingerprint: otherE}, true, false, plan.HiddenAny},
 	} {
-		p := &pass{mirror: &mirror{}, source: srcRoot{Fingerprint: "e"}}
+		p := &pass{mirror: &mirror{}, source: source.Root{Fingerprint: "e"}}
 		v := &view{listing: mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}, before: tc.before, had: tc.had, deep: tc.deep}
 		require.Equal(t, tc.want, p.hides(v), "%d", i)
 	}

@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -146,7 +147,7 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 // The rest of a file that broke off is taken only from the file that was listed.
 func TestTheRestOfAnotherFile(t *testing.T) {
 	size := int64(partSize + 10)
-	e := &srcWanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
+	e := &source.Wanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
 	for name, tc := range map[string]struct {
 		tag, span string
 		ok        bool
@@ -173,10 +174,10 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	p := m.newPass(srcRoot{}, false)
+	p := m.newPass(source.Root{}, false)
 	n := &node{}
 	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
-	w := &srcWanted{Entry: &e, Path: "f"}
+	w := &source.Wanted{Entry: &e, Path: "f"}
 	p.offerPart(n, w)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
@@ -187,7 +188,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
 		{func(e *mtree.Entry) { e.Hot = true }, false},
 	} {
-		f := &srcFile{Got: e}
+		f := &source.File{Got: e}
 		change.edit(&f.Got)
 		temp, kept, err := p.tempFile(m.dest.root, n, mtree.Change{Want: &e}, w, f, 0o644)
 		require.NoError(t, err)

@@ -6,6 +6,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
 // A large file that is missing may be one that is doomed under another name:
@@ -49,7 +51,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 			sizes[c.Want.Size] = true
 		}
 	}
-	found := &finds{bySize: map[int64][]string{}, sums: map[string]srcDigest{}}
+	found := &finds{bySize: map[int64][]string{}, sums: map[string]source.Digest{}}
 	for _, n := range p.deleting {
 		for i := range n.deletions {
 			p.findLarge(n.deletions[i].path, n.deletions[i].kind, sizes, found)
@@ -65,7 +67,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 type finds struct {
 	bySize map[int64][]string // paths
 	mu     sync.Mutex
-	sums   map[string]srcDigest // by path
+	sums   map[string]source.Digest // by path
 }
 
 // findLarge adds the file at path, or those below the directory there.
@@ -132,7 +134,7 @@ func (f *finds) worthSumming(n *node, changes []mtree.Change) (paths []string) {
 	return paths
 }
 
-func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, theirs map[string]srcSum, found *finds, h *haul) (rest []mtree.Change) {
+func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, theirs map[string]source.Sum, found *finds, h *haul) (rest []mtree.Change) {
 	dir, err := p.openToChange(n)
 	if err != nil {
 		h.err = local(err)
@@ -165,7 +167,7 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 }
 
 // sum hashes a doomed file, once.
-func (f *finds) sum(ctx context.Context, d *dest, path string) (srcDigest, error) {
+func (f *finds) sum(ctx context.Context, d *dest, path string) (source.Digest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
@@ -173,10 +175,10 @@ func (f *finds) sum(ctx context.Context, d *dest, path string) (srcDigest, error
 	}
 	dir, err := d.dir(mtree.ParentPath(path))
 	if err != nil {
-		return srcDigest{}, err
+		return source.Digest{}, err
 	}
 	defer dir.Close()
-	s, err := sumFile(ctx, dir, mtree.BaseName(path))
+	s, err := directory.SumFile(ctx, dir, mtree.BaseName(path))
 	if err == nil {
 		f.sums[path] = s.SHA256
 	}
@@ -210,7 +212,7 @@ func (p *pass) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 	defer temp.Discard()
 	size, err := copyBody(temp, endable{ctx, file})
 	if err == nil && size != c.Want.Size {
-		err = errMoved
+		err = source.ErrMoved
 	}
 	if err == nil {
 		err = p.applyMetadata(temp, c, c.Want, mode)

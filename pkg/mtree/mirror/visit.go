@@ -12,6 +12,8 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
 )
 
 // view is what a visit found and did.
@@ -33,7 +35,7 @@ type view struct {
 	deletions []deletion
 	nested    bool
 	failed    []failure
-	approx    *srcApprox
+	approx    *autoindex.Approx
 }
 
 // failure is a path that could not be made right.
@@ -44,22 +46,22 @@ type failure struct {
 
 // visit compares one directory with its listing and makes its directories and
 // symlinks; what must be fetched becomes steps of its own.
-func (p *pass) visit(n *node, given *srcRoot) step {
+func (p *pass) visit(n *node, given *source.Root) step {
 	return func(ctx context.Context) func() {
 		v := p.look(ctx, n, given)
 		return func() { p.visited(n, v) }
 	}
 }
 
-func (p *pass) look(ctx context.Context, n *node, given *srcRoot) *view {
+func (p *pass) look(ctx context.Context, n *node, given *source.Root) *view {
 	v := &view{deep: n.deep, more: n.more, nested: n.nested}
-	var a srcListing
+	var a source.Dir
 	if given != nil {
-		a = given.srcListing
+		a = given.Dir
 	} else if a, v.err = p.ask(ctx, n); v.err != nil {
 		return v
 	}
-	v.listing, v.approx = a.Listing, a.approx
+	v.listing, v.approx = a.Listing, a.Approx
 	if v.err = p.meets(ctx, n, &a); v.err != nil {
 		return v
 	}
@@ -140,10 +142,10 @@ func (v *view) unproved(have []mtree.Entry) bool {
 }
 
 // ask takes the listing of n, from the tree that the pass began with.
-func (p *pass) ask(ctx context.Context, n *node) (srcListing, error) {
+func (p *pass) ask(ctx context.Context, n *node) (source.Dir, error) {
 	l, err := p.mirror.source.List(ctx, n.path, n.want.MTime)
 	if err == nil && l.Tree != p.source.Tree {
-		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
+		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
 	return l, err
 }
