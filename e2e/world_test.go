@@ -85,7 +85,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	case <-time.After(patience):
 		ts.Fatalf("%s is not ready\n%s", name, p.logged())
 	}
-	if args[1] == "serve" {
+	if strings.HasSuffix(args[1], "serve") {
 		address := regexp.MustCompile(`address="?(https?://[^ "\n]+)`).FindStringSubmatch(p.logged())
 		if address == nil {
 			ts.Fatalf("%s told no address\n%s", name, p.logged())

@@ -90,7 +90,7 @@ func (e *exchanging) exchange() (back func()) {
 
 // passWith makes a pass, one step at a time, from a source that exchanges two
 // directories, if there are two.
-func (b *bench) passWith(s *tree, twins ...string) *pass {
+func (b *bench) passWith(s *tree, twins ...string) *result {
 	b.t.Helper()
 	b.config.Jobs = 1
 	m, err := open(b.config)

@@ -14,8 +14,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// haul is what a fetch brought.
-type haul struct {
+// fetchResult is what a fetch brought of one directory's files.
+type fetchResult struct {
 	err       error // nothing was fetched
 	names     []string
 	bytes     int64
@@ -32,68 +32,62 @@ type haul struct {
 	replaced  bool           // the directory got its name with all that is in it
 }
 
-// fetch brings files, of several directories if they are small. Each is written
-// aside and moved into place when it is whole; system calls in Draft, and for
-// one file:
+// fetch brings files, of several directories if they are small, and returns one
+// result for each group. Each file is written aside and moved into place when it is
+// whole; system calls in Draft, and for one file:
 //
 //	openat, write..., utimensat(fd), [fchmod], [fsync], linkat or renameat
 //
 // The last of these is one for the directory where that is filled aside.
-func (p *pass) fetch(parcels []parcel) step {
-	return func(ctx context.Context) func() {
-		f := &fetching{pass: p, ctx: ctx, hauls: make([]haul, len(parcels))}
-		f.bring(parcels)
-		return func() {
-			for i := range parcels {
-				p.brought(parcels[i].n, &f.hauls[i])
-			}
-		}
-	}
+func (w *work) fetch(ctx context.Context, groups []fileGroup) []fetchResult {
+	f := &fetching{work: w, ctx: ctx, results: make([]fetchResult, len(groups))}
+	f.bring(groups)
+	return f.results
 }
 
 // fetching is a fetch under way: where each of its files belongs.
 type fetching struct {
-	*pass
+	work    *work
 	ctx     context.Context
-	hauls   []haul
+	results []fetchResult
 	items   []item
 	at      *item         // whose directory is open
 	dir     *disk.Dir     // nil if none is
 	tempDir *disk.TempDir // that is dir; nil if dir has its name
 }
 
+// item is one file of a fetch.
 type item struct {
-	n      *node
+	group  *fileGroup
 	change mtree.Change
-	haul   *haul
-	aside  bool // the directory is to be filled aside
+	result *fetchResult
 }
 
-func (f *fetching) bring(parcels []parcel) {
+func (f *fetching) bring(groups []fileGroup) {
 	files := 0
-	for i := range parcels {
-		files += len(parcels[i].changes)
+	for i := range groups {
+		files += len(groups[i].changes)
 	}
 	want := make([]source.Wanted, 0, files)
 	f.items = make([]item, 0, files)
-	for i := range parcels {
-		n := parcels[i].n
-		for _, c := range parcels[i].changes {
-			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(n.path, c.Want.Name), Approx: n.approx}
-			f.offerPart(n, &w)
+	for i := range groups {
+		g := &groups[i]
+		for _, c := range g.changes {
+			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(g.target.path, c.Want.Name), Approx: g.approx}
+			f.work.offerPart(g.target.path, &w)
 			want = append(want, w)
-			f.items = append(f.items, item{n, c, &f.hauls[i], parcels[i].aside})
+			f.items = append(f.items, item{g, c, &f.results[i]})
 		}
 	}
 	defer f.leave()
 	errs := make([]error, len(want))
-	for i, o := range f.mirror.source.Fetch(f.ctx, want) {
+	for i, o := range f.work.source.Fetch(f.ctx, want) {
 		if errs[i] = o.Err; o.Err == nil {
 			errs[i] = f.take(&f.items[i], &want[i], o)
 		}
 	}
 	for i, err := range errs {
-		switch h := f.items[i].haul; {
+		switch h := f.items[i].result; {
 		case err == nil, errors.Is(err, source.ErrSame):
 		case errors.Is(err, source.ErrDenied):
 			h.denied++
@@ -110,14 +104,14 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
 		return local(err)
 	}
-	if f.limiter != nil {
-		o.Body = &limitedReader{f.ctx, o.Body, f.limiter}
+	if f.work.limiter != nil {
+		o.Body = &limitedReader{f.ctx, o.Body, f.work.limiter}
 	}
-	if f.tick != nil {
-		o.Body = &countedReader{o.Body, &f.arrived}
+	if f.work.arriving != nil {
+		o.Body = &countedReader{o.Body, f.work.arriving}
 	}
-	h := it.haul
-	if err := f.put(f.dir, it.n, it.change, w, &o, h); err != nil {
+	h := it.result
+	if err := f.work.put(f.dir, &it.group.target, it.change, w, &o, h); err != nil {
 		return err
 	}
 	h.names = append(h.names, strings.Clone(o.Got.Name)) // not the listing it is a part of
@@ -142,19 +136,19 @@ func (r *countedReader) Read(buf []byte) (int, error) {
 
 // enter opens the directory of a file to be changed, unless it is open.
 func (f *fetching) enter(it *item) (err error) {
-	if f.dir != nil && f.at.n == it.n {
+	if f.dir != nil && f.at.group.target.path == it.group.target.path {
 		return nil
 	}
 	f.leave()
 	f.at = it
-	if it.aside && !it.haul.filled {
-		it.haul.filled = true
-		if f.tempDir = f.openAside(it.n); f.tempDir != nil {
+	if it.group.aside && !it.result.filled {
+		it.result.filled = true
+		if f.tempDir = f.openAside(&it.group.target); f.tempDir != nil {
 			f.dir = f.tempDir.Dir
 			return nil
 		}
 	}
-	f.dir, err = f.openToChange(it.n)
+	f.dir, err = f.work.openToChange(&it.group.target)
 	return err
 }
 
@@ -169,9 +163,9 @@ func (f *fetching) leave() {
 }
 
 // put writes one file aside and moves it into place.
-func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *source.Wanted, f *source.File, h *haul) error {
-	got, mode := &f.Got, p.fileMode(c)
-	temp, kept, err := p.tempFile(dir, n, c, w, f, mode)
+func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted, f *source.File, h *fetchResult) error {
+	got, mode := &f.Got, w.fileMode(c)
+	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
 	if err != nil {
 		return local(err)
 	}
@@ -189,21 +183,21 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *source.Wanted, f *
 	if f.From+size != got.Size {
 		return fmt.Errorf("%w: %d bytes arrived, %d were announced", source.ErrMoved, f.From+size, got.Size)
 	}
-	err = p.applyMetadata(temp, c, got, mode)
+	err = w.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
 		err = temp.Chmod(mode)
 	}
 	if err != nil {
 		return local(err)
 	}
-	if w.LooksLike(got) {
+	if want.LooksLike(got) {
 		// The next listing may show the other file, which equals this one.
-		if err := p.dest.begin(dir, n.path, n.record, n.doubts()|doubtBytes); err != nil {
+		if err := w.dest.begin(dir, t.path, t.record, t.doubts|doubtBytes); err != nil {
 			return local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(p.stageFile(dir, n, w.Path, temp, h))
+		return local(w.stageFile(dir, want.Path, temp, t.nested, h))
 	}
 	if err := temp.Place(dir, c.Want.Name); err != nil {
 		return local(err)
@@ -211,7 +205,7 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *source.Wanted, f *
 	switch {
 	case got.Hot:
 		h.unsettled++
-	case !w.Is(got):
+	case !want.Is(got):
 		h.moved++
 	default:
 		h.seen = append(h.seen, c.Want)
@@ -220,43 +214,44 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *source.Wanted, f *
 }
 
 // fileMode returns the permission bits that a fetched file gets.
-func (p *pass) fileMode(c mtree.Change) uint32 {
+func (w *work) fileMode(c mtree.Change) uint32 {
 	switch {
 	case c.Want.Has&mtree.HasMode != 0:
 		return c.Want.Mode & 0o777
 	case c.Have != nil && c.Have.Kind == mtree.File:
 		return c.Have.Mode & 0o777
 	}
-	return 0o666 &^ p.dest.umask
+	return 0o666 &^ w.dest.umask
 }
 
 // applyMetadata gives a file owner, mode and time by its descriptor.
-func (p *pass) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
-	if p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
+func (w *work) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
+	if w.owner && c.Want.Has&mtree.HasOwner != 0 {
 		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
 			return err
 		}
 	}
-	if mode&p.dest.umask != 0 {
+	if mode&w.dest.umask != 0 {
 		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := f.SetTime(p.dest.times.Stored(got.MTime)); err != nil {
+	if err := f.SetTime(w.dest.times.Stored(got.MTime)); err != nil {
 		return err
 	}
-	if p.config.Durability == Each {
+	if w.syncEach {
 		return f.Sync()
 	}
 	return nil
 }
 
-func (p *pass) stageFile(dir *disk.Dir, n *node, path string, temp *disk.TempFile, h *haul) error {
+// stageFile keeps aside a file whose name a directory has.
+func (w *work) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *fetchResult) error {
 	name, err := temp.Stage()
 	if err != nil {
 		return err
 	}
-	d, err := p.replacement(dir, path, name, n.nested)
+	d, err := w.replacement(dir, path, name, nested)
 	if err != nil {
 		return err
 	}
@@ -286,44 +281,4 @@ func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
 			return size, err
 		}
 	}
-}
-
-// brought notes what a fetch brought.
-func (p *pass) brought(n *node, h *haul) {
-	if h.err != nil {
-		p.fail(n, n.path, h.err)
-		return
-	}
-	p.tally(n, h)
-	if len(h.names) > 0 {
-		n.changed = true
-		p.touch(n.path, h.names...)
-	}
-	if h.replaced {
-		p.touch(n.parent.path)
-	}
-	p.addDeletions(n, h.deletions)
-	for _, e := range h.seen {
-		p.sighted(n, e)
-	}
-	if h.moved+h.gone+h.unsettled > 0 {
-		n.blocked = true
-	}
-	for _, f := range h.failed {
-		p.fail(n, f.path, f.err)
-	}
-}
-
-func (p *pass) tally(n *node, h *haul) {
-	stats := p.config.Stats
-	p.fetched += int64(len(h.names)) - h.taken
-	p.bytes += h.bytes
-	p.made += h.made
-	p.moved += h.moved + h.gone
-	p.unsettled += h.unsettled
-	stats.Files.Add(int64(len(h.names)) - h.taken)
-	stats.Taken.Add(h.taken)
-	stats.Bytes.Add(h.bytes)
-	stats.Unsettled.Add(h.unsettled)
-	p.skip(n, h.denied, "files the source may not read")
 }

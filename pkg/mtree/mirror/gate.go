@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -114,31 +115,22 @@ func (p *pass) base(recent int64) int64 {
 	case g.Base == 0 && p.config.DryRun:
 		return p.dest.countAll()
 	case g.Base == 0:
-		return p.dest.countAll() - p.made
+		return p.dest.countAll() - p.result.made
 	case g.Shut || g.Unsure:
 		return g.Base
 	}
 	return min(g.Base, p.dest.entries()+recent)
 }
 
-// begun notes, once in a pass and before it changes anything, that what it makes
-// is not counted yet.
-func (p *pass) begun() {
-	p.changing.Do(func() {
-		p.counting.Store(true)
-		p.storeGate(p.known)
-	})
-}
-
 // storeGate writes down what the guard has to know if the pass is killed now.
-func (p *pass) storeGate(g gate) {
+func (d *dest) storeGate(g gate, log *slog.Logger) {
 	g.Unsure = true
 	g.Recent = slices.Clone(g.Recent)
-	p.dest.statusMu.Lock()
-	defer p.dest.statusMu.Unlock()
-	p.dest.status.Deletions = &g.Deletions
-	if err := p.dest.file.Write(p.dest.status); err != nil {
-		p.config.Log.Warn("status", "error", err)
+	d.statusMu.Lock()
+	defer d.statusMu.Unlock()
+	d.status.Deletions = &g.Deletions
+	if err := d.file.Write(d.status); err != nil {
+		log.Warn("status", "error", err)
 	}
 }
 
@@ -149,7 +141,7 @@ func (p *pass) deletedNow(n int64) {
 	}
 	p.gate.note(n, p.config.Now())
 	if time.Since(p.noted) > gateEvery {
-		p.storeGate(p.gate)
+		p.dest.storeGate(p.gate, p.config.Log)
 		p.noted = time.Now()
 	}
 }
@@ -159,15 +151,15 @@ func (p *pass) deletedNow(n int64) {
 // deletes nothing; one that leaves something held is not complete.
 func (p *pass) remembered() (d *state.Deletions, entries int64) {
 	g := p.gate
-	entries = max(p.dest.entries()+p.made-p.deleted, 0)
+	entries = max(p.dest.entries()+p.result.made-p.result.deleted, 0)
 	switch {
-	case !p.complete:
+	case !p.result.complete:
 	case p.full:
-		entries, g.Unsure = max(p.inCopy+p.below+p.made-p.deleted, 0), false
+		entries, g.Unsure = max(p.result.inCopy+p.result.below+p.result.made-p.result.deleted, 0), false
 	case g.Unsure:
 		entries, g.Unsure = p.dest.countAll(), false
 	}
-	if p.complete && (p.full || g.Base == 0) && !p.config.NoDelete {
+	if p.result.complete && (p.full || g.Base == 0) && !p.config.NoDelete {
 		// What went in the last ten minutes counts against the base, so it is of it.
 		g.Base = entries + g.recent(p.config.Now())
 	}

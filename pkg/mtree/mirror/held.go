@@ -206,7 +206,7 @@ func (p *pass) writeHeld() error {
 		}
 		return local(p.dest.marker.Remove(heldName))
 	}
-	p.config.Log.Warn("deletions held", "count", now.total(), "why", p.heldWhy,
+	p.config.Log.Warn("deletions held", "count", now.total(), "why", p.result.heldWhy,
 		"remedy", "look at mirror --status DEST; mirror --release DEST carries them out")
 	text := now.format()
 	if !p.wasUnread && string(text) == string(p.was.format()) {

@@ -34,8 +34,8 @@ import (
 // mends it.
 var errItself = errors.New("it would be copied into itself")
 
-func (m *mirror) itself(what string, args ...any) error {
-	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", m.dest.path, fmt.Sprintf(what, args...), errItself),
+func (d *dest) itself(what string, args ...any) error {
+	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", d.path, fmt.Sprintf(what, args...), errItself),
 		"give a DEST that is not in SOURCE, and a SOURCE that is neither in DEST nor made from it")
 }
 
@@ -128,7 +128,7 @@ func rootOf(path, treeID string) bool {
 func (m *mirror) mayFollow(a *source.Root) (holdAll string, err error) {
 	d := m.dest
 	if up := within(d.path, a.Tree.ID); up != "" {
-		return "", m.itself("lies within the source, or a copy of it: %q", up)
+		return "", m.dest.itself("lies within the source, or a copy of it: %q", up)
 	}
 	if holdAll, err = m.judge(a); err == nil {
 		err = m.ring(a)
@@ -140,7 +140,7 @@ func (m *mirror) mayFollow(a *source.Root) (holdAll string, err error) {
 // and a ring in which nothing is new says so by no listing.
 func (m *mirror) ring(a *source.Root) error {
 	if m.dest.tree.CameBy(a.Upstreams) {
-		return m.itself("is what the source was made from, directly or by other copies: a ring")
+		return m.dest.itself("is what the source was made from, directly or by other copies: a ring")
 	}
 	return nil
 }
@@ -161,8 +161,8 @@ func (m *mirror) contains(ctx context.Context, a *source.Root) error {
 	if m.dest.root == nil {
 		return nil
 	}
-	if a.OtherServer && m.givesOurTree(ctx, "") {
-		return m.itself("is the source itself")
+	if a.OtherServer && m.dest.isServed(ctx, m.source, "") {
+		return m.dest.itself("is the source itself")
 	}
 	root, err := m.dest.root.OpenDirPath("", false)
 	if err != nil {
@@ -181,9 +181,9 @@ func (m *mirror) containsBelow(ctx context.Context, a *source.Root, dir *disk.Di
 	mayBe := hasID(&a.Dir, a.Tree.ID, info) || info.MTime == a.Stamp
 	if isHere(&a.Dir, info) || mayBe && m.moves(ctx, dir, a.Entries) {
 		if path == "" {
-			return m.itself("is the source itself")
+			return m.dest.itself("is the source itself")
 		}
-		return m.itself("has the source in it: %s", quoted(path))
+		return m.dest.itself("has the source in it: %s", quoted(path))
 	}
 	var below []string
 	err = dir.ScanStat(func(raw []byte, info disk.Info) error {
@@ -210,25 +210,25 @@ func (m *mirror) containsBelow(ctx context.Context, a *source.Root, dir *disk.Di
 	return nil
 }
 
-// meets refuses to go on where the listing of n, a directory of the source, is of
+// meets refuses to go on where the listing of the source's directory at path is of
 // DEST, or has DEST among its entries.
-func (p *pass) meets(ctx context.Context, n *node, a *source.Dir) error {
-	root := p.dest.root
+func (w *work) meets(ctx context.Context, path string, a *source.Dir) error {
+	root := w.dest.root
 	if root == nil {
 		return nil
 	}
-	self := p.dest.self.Info
-	if isHere(a, self) || n.parent != nil && hasID(a, p.source.Tree.ID, self) && p.follows(ctx, n.parent.path, n.name) {
-		return p.mirror.itself("is in the source: %s", quoted(n.path))
+	self := w.dest.self.Info
+	if isHere(a, self) || path != "" && hasID(a, w.root.Tree.ID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
+		return w.dest.itself("is in the source: %s", quoted(path))
 	}
 	for i := range a.Entries {
 		e := &a.Entries[i]
-		if e.Kind != mtree.Dir || e.Name != p.dest.name || p.filters.Excluded(mtree.JoinPath(n.path, e.Name), true) {
+		if e.Kind != mtree.Dir || e.Name != w.dest.name || w.filters.Excluded(mtree.JoinPath(path, e.Name), true) {
 			continue
 		}
-		path := mtree.JoinPath(n.path, e.Name)
-		if p.source.OtherServer && p.givesOurTree(ctx, path) || !p.source.OtherServer && p.isUs(ctx, n.path, e) {
-			return p.mirror.itself("is in the source: %s", quoted(path))
+		below := mtree.JoinPath(path, e.Name)
+		if w.root.OtherServer && w.dest.isServed(ctx, w.source, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
+			return w.dest.itself("is in the source: %s", quoted(below))
 		}
 	}
 	return nil
@@ -236,26 +236,26 @@ func (p *pass) meets(ctx context.Context, n *node, a *source.Dir) error {
 
 // isUs reports whether an entry of the source's directory at dir, which has the name
 // of DEST, is DEST.
-func (p *pass) isUs(ctx context.Context, dir string, e *mtree.Entry) bool {
-	now, err := p.dest.root.Self()
-	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(p.dest.self.CTime) || e.CTime.After(now.CTime) {
+func (w *work) isUs(ctx context.Context, dir string, e *mtree.Entry) bool {
+	now, err := w.dest.root.Self()
+	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(w.dest.self.CTime) || e.CTime.After(now.CTime) {
 		return false
 	}
-	return p.config.DryRun || p.follows(ctx, dir, e.Name)
+	return w.dryRun || w.follows(ctx, dir, e.Name)
 }
 
 // follows reports whether the ctime of an entry of the source's directory at dir
 // moves when that of DEST is moved. A dry run may not try.
-func (p *pass) follows(ctx context.Context, dir, name string) bool {
-	if p.config.DryRun {
+func (w *work) follows(ctx context.Context, dir, name string) bool {
+	if w.dryRun {
 		return false
 	}
-	root := p.dest.root
+	root := w.dest.root
 	from, ok := moveCTime(ctx, root.Self, func(i disk.Info) error { return root.SetTime(i.MTime) })
 	if !ok {
 		return false
 	}
-	a, err := p.mirror.source.List(ctx, dir, source.Fresh)
+	a, err := w.source.List(ctx, dir, source.Fresh)
 	if err != nil {
 		return false
 	}
@@ -320,15 +320,15 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 	return nil
 }
 
-// givesOurTree reports whether a server of another kind has this very copy at path:
+// isServed reports whether a server of another kind has this very copy at path:
 // those hide dotfiles in their listings, and give them out.
-func (m *mirror) givesOurTree(ctx context.Context, path string) bool {
-	if m.dest.marker == nil {
+func (d *dest) isServed(ctx context.Context, from source, path string) bool {
+	if d.marker == nil {
 		return false
 	}
-	ours, err := state.ReadFile(m.dest.marker.Dir(), "tree")
+	ours, err := state.ReadFile(d.marker.Dir(), "tree")
 	if err != nil {
 		return false
 	}
-	return m.source.Serves(ctx, mtree.JoinPath(path, mtree.MarkerName+"/tree"), ours)
+	return from.Serves(ctx, mtree.JoinPath(path, mtree.MarkerName+"/tree"), ours)
 }

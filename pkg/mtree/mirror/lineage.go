@@ -173,16 +173,16 @@ func stamped(l *mtree.Listing, a *source.Root) bool {
 // followed notes the end of a pass that made the copy equal to its source: from
 // here on that is its lineage and its directory, and who copies from it is told
 // its runs.
-func (m *mirror) followed(p *pass) error {
+func (m *mirror) followed(r *result, a *source.Root) error {
 	t := m.dest.tree
-	if p.source.Runs != nil {
-		t.Runs = p.source.Runs
+	if a.Runs != nil {
+		t.Runs = a.Runs
 	}
-	if p.held == 0 && t.Older != 0 {
+	if r.held == 0 && t.Older != 0 {
 		t.Epoch, t.Older = t.Older, 0
 	}
-	if p.held == 0 && t.NoID && p.source.Place != "" {
-		t.Place = p.source.Place
+	if r.held == 0 && t.NoID && a.Place != "" {
+		t.Place = a.Place
 	}
 	return m.rename(t)
 }

@@ -12,20 +12,20 @@ import (
 
 // makeDir makes a directory, in the place of a file if one has its name. It is
 // writable for its owner until its stamp is set.
-func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
-	mode := p.dirMode(c.Want) | 0o700
+func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
+	mode := w.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if p.dest.staging.Folds && dir.Respelled(c.Want.Name) {
+		if w.dest.staging.Folds && dir.Respelled(c.Want.Name) {
 			return disk.ErrCollides
 		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
 		if err == nil {
 			_ = made.Close()
 		}
-		return errors.Join(err, p.setOwner(dir, c.Want))
+		return errors.Join(err, w.setOwner(dir, c.Want))
 	}
-	name := p.dest.staging.Name()
-	made, err := p.dest.staging.Dir().MakeDir(name, mode)
+	name := w.dest.staging.Name()
+	made, err := w.dest.staging.Dir().MakeDir(name, mode)
 	if err != nil {
 		return err
 	}
@@ -34,22 +34,22 @@ func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := p.dest.staging.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := w.dest.staging.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
-	return errors.Join(p.dest.staging.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
+	return errors.Join(w.dest.staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
 }
 
-func (p *pass) dirMode(e *mtree.Entry) uint32 {
+func (w *work) dirMode(e *mtree.Entry) uint32 {
 	if e.Has&mtree.HasMode != 0 {
 		return e.Mode & 0o777
 	}
-	return 0o777 &^ p.dest.umask
+	return 0o777 &^ w.dest.umask
 }
 
 // makeLink makes a symlink aside and moves it into place.
-func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
-	staging := p.dest.staging
+func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult) error {
+	staging := w.dest.staging
 	if staging.Folds && dir.Respelled(c.Want.Name) {
 		return disk.ErrCollides
 	}
@@ -58,12 +58,12 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 		return err
 	}
 	staging.Dir().InheritEntry(name, dir)
-	err = staging.Dir().SetEntryTime(name, p.dest.times.Stored(c.Want.MTime))
-	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
+	err = staging.Dir().SetEntryTime(name, w.dest.times.Stored(c.Want.MTime))
+	if err == nil && w.owner && c.Want.Has&mtree.HasOwner != 0 {
 		err = staging.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		d, err := p.replacement(dir, mtree.JoinPath(n.path, c.Want.Name), name, v.nested)
+		d, err := w.replacement(dir, mtree.JoinPath(t.path, c.Want.Name), name, v.nested)
 		if err == nil {
 			v.deletions = append(v.deletions, d)
 		}
@@ -80,9 +80,9 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 
 // replacement returns the deletion of a directory that something written aside is to
 // replace: it waits for the guards.
-func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (deletion, error) {
-	if p.config.NoDelete {
-		_ = p.dest.staging.Dir().Unlink(staged)
+func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (deletion, error) {
+	if w.noDelete {
+		_ = w.dest.staging.Dir().Unlink(staged)
 		return deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
 	name := mtree.BaseName(path)
@@ -90,12 +90,12 @@ func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (del
 	if err != nil {
 		return deletion{}, err
 	}
-	count, err := p.dest.count(dir, name, path)
+	count, err := w.dest.count(dir, name, path)
 	if err == nil && count.Stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
-		_ = p.dest.staging.Dir().Unlink(staged)
+		_ = w.dest.staging.Dir().Unlink(staged)
 		return deletion{}, err
 	}
 	d := deletion{path: path, kind: mtree.Dir, mtime: info.MTime, entries: count.Entries, staged: staged}
@@ -106,8 +106,8 @@ func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (del
 }
 
 // setMode sets permission bits and owner in place.
-func (p *pass) setMode(dir *disk.Dir, c mtree.Change) error {
-	if err := p.setOwner(dir, c.Want); err != nil {
+func (w *work) setMode(dir *disk.Dir, c mtree.Change) error {
+	if err := w.setOwner(dir, c.Want); err != nil {
 		return err
 	}
 	if c.Want.Has&mtree.HasMode == 0 {
@@ -124,8 +124,8 @@ func (p *pass) setMode(dir *disk.Dir, c mtree.Change) error {
 	return dir.ChmodEntry(c.Want.Name, mode)
 }
 
-func (p *pass) setOwner(dir *disk.Dir, e *mtree.Entry) error {
-	if !p.config.Owner || e.Has&mtree.HasOwner == 0 {
+func (w *work) setOwner(dir *disk.Dir, e *mtree.Entry) error {
+	if !w.owner || e.Has&mtree.HasOwner == 0 {
 		return nil
 	}
 	return dir.ChownEntry(e.Name, e.UID, e.GID)

@@ -258,7 +258,7 @@ func (m *mirror) rename(next state.Tree) error {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass, error) {
+func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, error) {
 	if !m.config.DryRun {
 		if err := m.dest.standing(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -276,36 +276,47 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass, err
 		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.State, "server", a.Server,
 			"remedy", remedyStamps(&a))
 	}
-	p := m.newPass(a, walk || due || !prunes)
+	p := m.newPass(&a, walk || due || !prunes)
 	p.holdAll = holdAll
 	p.recallHeld()
 	began := m.config.Now()
 	err = p.run(ctx)
-	m.count(p, err)
-	m.crowded.note(p)
+	r := &p.result
+	m.count(r, err)
+	m.crowded.note(r)
 	if m.config.DryRun {
-		return p, err
+		return r, err
 	}
-	if p.complete {
+	if r.complete {
 		m.confirm(began)
-		err = errors.Join(err, local(m.followed(p)))
+		err = errors.Join(err, local(m.followed(r, &a)))
 	}
-	return p, errors.Join(err, p.storeUncopied(), m.publish(p, err))
+	return r, errors.Join(err, p.storeUncopied(), m.publish(r, &a, err))
 }
 
-func (m *mirror) count(p *pass, err error) {
+// newWork returns what the steps of a pass work with.
+func (m *mirror) newWork(root *source.Root) *work {
+	c := &m.config
+	return &work{
+		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
+		change: &firstChange{before: func() {}},
+		dryRun: c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
+	}
+}
+
+func (m *mirror) count(r *result, err error) {
 	s := m.config.Stats
 	s.Passes.Add(1)
-	s.Incomplete.Store(p.incomplete)
+	s.Incomplete.Store(r.incomplete)
 	now, _ := m.config.Now().Unix()
 	s.LastPass.Store(now)
 	if err != nil {
 		s.Errors.Add(1)
 	}
-	if p.complete {
-		root, _ := p.root.Unix()
+	if r.complete {
+		root, _ := r.root.Unix()
 		s.RootStamp.Store(root)
-		if p.full {
+		if r.full {
 			s.Walks.Add(1)
 		}
 	}
@@ -354,18 +365,17 @@ func (d *dest) countAll() (total int64) {
 func (d *dest) entries() int64 { return d.status.Counters[countEntries] }
 
 // publish writes status.json, if there is news.
-func (m *mirror) publish(p *pass, passErr error) error {
+func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 	d := m.dest
 	next := d.status
-	deletions, entries := p.remembered()
-	next.Deletions = deletions
+	next.Deletions = r.deletions
 	counters := map[string]int64{
-		countEntries: entries, countWalked: d.status.Counters[countWalked],
-		countHeld: p.held, countFailed: p.failed, countBehind: p.incomplete, countEnded: d.status.Counters[countEnded],
+		countEntries: r.entries, countWalked: d.status.Counters[countWalked],
+		countHeld: r.held, countFailed: r.failed, countBehind: r.incomplete, countEnded: d.status.Counters[countEnded],
 	}
 	now := m.config.Now()
 	sec, _ := now.Unix()
-	if p.changed {
+	if r.changed {
 		counters[countEnded] = sec
 	}
 	if d.linkless {
@@ -373,26 +383,26 @@ func (m *mirror) publish(p *pass, passErr error) error {
 	}
 	next.Error, next.Away = "", nil
 	if passErr == nil {
-		passErr = p.noRoom
+		passErr = r.noRoom
 	}
 	if passErr != nil {
 		next.Error = causeOf(passErr)
 	}
-	if p.complete {
-		next.State, next.Walked = wire.Mirrored, !p.source.State.Prunes()
-		next.Root, next.Upstreams, next.SourceFingerprint = &p.root, p.source.Upstreams, d.tree.Fingerprint
-		if p.source.HasNow {
-			at := p.source.Now.Add(-wire.ClockLag)
+	if r.complete {
+		next.State, next.Walked = wire.Mirrored, !a.State.Prunes()
+		next.Root, next.Upstreams, next.SourceFingerprint = &r.root, a.Upstreams, d.tree.Fingerprint
+		if a.HasNow {
+			at := a.Now.Add(-wire.ClockLag)
 			next.Checkpoint = &at
 		}
 	}
-	if passErr == nil && (p.full || p.complete && counters[countWalked] == 0) {
+	if passErr == nil && (r.full || r.complete && counters[countWalked] == 0) {
 		counters[countWalked] = sec
 	}
 	next.Counters = counters
 	next.Unread = len(d.unread.lines)
 	m.config.Stats.State.Store(stateNumber(&next))
-	if !p.counting.Load() && sameStatus(&d.status, &next) {
+	if !r.counting && sameStatus(&d.status, &next) {
 		return nil
 	}
 	return m.writeStatus(next, now)

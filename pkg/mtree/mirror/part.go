@@ -17,30 +17,30 @@ const partSize = 8 << 20
 
 // partKey names the version of a file; "" if that cannot be told, or it is not
 // worth it.
-func partKey(n *node, e *mtree.Entry) string {
+func partKey(dir string, e *mtree.Entry) string {
 	if e.Size < partSize || e.Has&mtree.HasCTime == 0 {
 		return ""
 	}
-	return mtree.JoinPath(n.path, e.Name) + "\x00" + wire.FileTagOf(e).String()
+	return mtree.JoinPath(dir, e.Name) + "\x00" + wire.FileTagOf(e).String()
 }
 
 // offerPart lets the source ask how much of a large file is there.
-func (p *pass) offerPart(n *node, w *source.Wanted) {
-	key := partKey(n, w.Entry)
+func (w *work) offerPart(dir string, f *source.Wanted) {
+	key := partKey(dir, f.Entry)
 	if key == "" {
 		return
 	}
-	w.Kept = func() int64 { return p.dest.staging.PartSize(key) }
+	f.Kept = func() int64 { return w.dest.staging.PartSize(key) }
 }
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
-func (p *pass) tempFile(dir *disk.Dir, n *node, c mtree.Change, w *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
-	if w.Kept == nil || f.Got.Hot || !source.SameFile(w.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
-		d, err = p.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
+func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
+	if want.Kept == nil || f.Got.Hot || !source.SameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
+		d, err = w.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := p.dest.staging.Continue(partKey(n, w.Entry))
+	d, size, err := w.dest.staging.Continue(partKey(path, want.Entry))
 	if err != nil {
 		return nil, false, err
 	}

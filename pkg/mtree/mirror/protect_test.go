@@ -214,10 +214,9 @@ func (b *bench) halfway() {
 	require.NoError(b.t, err)
 	_, due, err := m.claim(b.t.Context(), &a)
 	require.NoError(b.t, err)
-	p := m.newPass(a, due)
-	root := &node{deep: p.full}
-	p.add(root, p.visit(root, &p.source))
-	require.NoError(b.t, p.work(b.t.Context()))
+	p := m.newPass(&a, due)
+	p.begin()
+	require.NoError(b.t, p.takeSteps(b.t.Context()))
 }
 
 // The same with a serve of other options in between, which hides another name.
@@ -299,9 +298,9 @@ func TestHides(t *testing.T) {
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Fingerprint: otherE}, true, false, plan.HiddenAny},
 	} {
-		p := &pass{mirror: &mirror{}, source: source.Root{Fingerprint: "e"}}
-		v := &view{listing: mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}, before: tc.before, had: tc.had, deep: tc.deep}
-		require.Equal(t, tc.want, p.hides(v), "%d", i)
+		w := &work{root: &source.Root{Fingerprint: "e"}, dest: &dest{}}
+		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
+		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}
 	text := records.Record{ID: "i", Excluded: 12, Fingerprint: "0a1b2c"}.String()
 	require.True(t, strings.HasSuffix(text, " i 12/0a1b2c"), text)

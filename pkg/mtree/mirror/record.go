@@ -31,6 +31,9 @@ var (
 	distrusted = doubtBelow.stamp() // and nothing below is taken for complete either
 )
 
+// deep reports whether nothing below is taken for complete.
+func (d doubts) deep() bool { return d&doubtBelow != 0 }
+
 // stamp returns the one that stands for these doubts in a record.
 func (d doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)) }
 

@@ -190,7 +190,7 @@ func TestALiveLogIsKeptAsRead(t *testing.T) {
 }
 
 // pass runs one pass, as Once does, and returns it.
-func (b *bench) pass() *pass {
+func (b *bench) pass() *result {
 	b.t.Helper()
 	m, err := open(b.config)
 	require.NoError(b.t, err)

@@ -133,11 +133,11 @@ func (d *daemon) turn(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
-	p, err := d.pass(ctx, a.Root, d.fullDue())
-	if p != nil {
-		d.hookDue = d.hookDue || p.changed
-		if p.changed || p.held+p.failed > 0 || err != nil {
-			_, _ = io.WriteString(d.config.Out, p.line())
+	r, err := d.pass(ctx, a.Root, d.fullDue())
+	if r != nil {
+		d.hookDue = d.hookDue || r.changed
+		if r.changed || r.held+r.failed > 0 || err != nil {
+			_, _ = io.WriteString(d.config.Out, r.line())
 		}
 	}
 	if gone := d.dest.standing(); errors.Is(gone, errUnmarked) {
@@ -152,12 +152,12 @@ func (d *daemon) turn(ctx context.Context) error {
 		d.config.Log.Warn("hook", "error", hookErr)
 	}
 	idle := d.begun && d.root == a.Stamp
-	d.begun, d.again, d.tries = true, p.madeRoom(), 0
+	d.begun, d.again, d.tries = true, r.madeRoom(), 0
 	d.known, d.root, d.state, d.epoch, d.run = a.Validator, a.Stamp, a.State, a.Tree.Epoch, wire.LatestRun(a.Runs)
-	d.stamping, d.held = !a.OtherServer, p.held > 0
-	d.whole = p.complete
-	d.schedule(p, began)
-	d.config.Notify(d.word(p))
+	d.stamping, d.held = !a.OtherServer, r.held > 0
+	d.whole = r.complete
+	d.schedule(r, began)
+	d.config.Notify(d.word(r))
 	if idle {
 		d.pause(ctx, d.config.Interval) // whatever makes the source say so again and again
 	}
@@ -166,31 +166,31 @@ func (d *daemon) turn(ctx context.Context) error {
 
 // schedule sets when the next pass begins in case nothing changes, after one that
 // began at a time.
-func (d *daemon) schedule(p *pass, began time.Time) {
+func (d *daemon) schedule(r *result, began time.Time) {
 	now := time.Now()
 	d.walk = time.Time{}
-	if d.state.Prunes() && !p.complete {
-		d.later.note(p.behind, began, now)
+	if d.state.Prunes() && !r.complete {
+		d.later.note(r.retry, began, now)
 		return
 	}
 	if d.later = nil; d.state.Prunes() {
 		return
 	}
-	pause := max(leastFullPause, fullPauseFactor*p.took)
+	pause := max(leastFullPause, fullPauseFactor*r.took)
 	if d.config.IntervalSet {
 		pause = d.config.Interval
 	}
 	d.walk = now.Add(pause)
 }
 
-func (d *daemon) word(p *pass) string {
+func (d *daemon) word(r *result) string {
 	switch {
-	case p.held > 0:
-		return fmt.Sprintf("%d deletions held: %s", p.held, p.heldWhy)
-	case !p.complete:
-		return fmt.Sprintf("%d directories incomplete, root %s", p.incomplete, p.root)
+	case r.held > 0:
+		return fmt.Sprintf("%d deletions held: %s", r.held, r.heldWhy)
+	case !r.complete:
+		return fmt.Sprintf("%d directories incomplete, root %s", r.incomplete, r.root)
 	}
-	return "mirrored up to " + p.root.String()
+	return "mirrored up to " + r.root.String()
 }
 
 // trouble reports why there was no pass, or no end of it, and waits. What

@@ -174,11 +174,10 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	p := m.newPass(source.Root{}, false)
-	n := &node{}
+	w := m.newWork(&source.Root{})
 	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
-	w := &source.Wanted{Entry: &e, Path: "f"}
-	p.offerPart(n, w)
+	want := &source.Wanted{Entry: &e, Path: "f"}
+	w.offerPart("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
 		kept bool
@@ -190,7 +189,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	} {
 		f := &source.File{Got: e}
 		change.edit(&f.Got)
-		temp, kept, err := p.tempFile(m.dest.root, n, mtree.Change{Want: &e}, w, f, 0o644)
+		temp, kept, err := w.tempFile(m.dest.root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
 		temp.Discard()

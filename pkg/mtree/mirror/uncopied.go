@@ -77,7 +77,7 @@ func (p *pass) noteUncopied(path string, count int64) {
 // storeUncopied brings the file up to date: a full walk saw all there are.
 func (p *pass) storeUncopied() error {
 	next := uncopied{}
-	if !p.complete || !p.full {
+	if !p.result.complete || !p.full {
 		for path, count := range p.dest.uncopied {
 			if !p.isRemoved(path) {
 				next[path] = count

@@ -86,7 +86,7 @@ func (p *pass) tellUnread() error {
 		return nil
 	}
 	p.dest.statusMu.Lock()
-	err = p.mirror.writeStatus(p.dest.status, p.config.Now())
+	err = p.rewrite()
 	p.dest.statusMu.Unlock()
 	<-time.After(state.StatusLag)
 	return err

@@ -169,20 +169,11 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 		return nil, exit.With(exit.Local, err, "")
 	}
 	defer dir.Close()
-	p := &pass{mirror: v.mirror, source: v.root}
-	n := &node{path: path}
-	have, err := p.present(dir, n, listing)
+	w := v.newWork(&v.root)
+	todo, err := w.planToVerify(dir, path, listing)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
-	before, had := v.dest.record(dir, path)
-	kept := *listing
-	kept.Entries = p.wanted(path, listing.Entries)
-	todo := plan.Make(have, &kept, &plan.Options{
-		Dir: path, Stored: v.dest.times.Stored, NoLinks: v.config.NoLinks || v.dest.linkless, Owner: v.config.Owner,
-		NoDelete: v.config.NoDelete, CheckAll: true,
-		Hidden: p.hides(&view{listing: *listing, before: before, had: had}),
-	})
 	diffs := differences(&todo)
 	more, err := v.sums(ctx, path, todo.Check)
 	return append(diffs, more...), err
@@ -260,12 +251,12 @@ func (v *verifier) mend(ctx context.Context) error {
 			return exit.With(exit.Local, err, "")
 		}
 	}
-	p, err := v.once(ctx)
-	if p == nil {
+	r, err := v.once(ctx)
+	if r == nil {
 		return err
 	}
-	v.summary(&p.result)
-	return errors.Join(append(p.errs, err, p.verdict())...)
+	v.summary(r)
+	return errors.Join(append(r.errs, err, r.verdict())...)
 }
 
 // unfinish marks the directory at path and all above it.

@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/pages"
 )
 
 // fail answers an error of the file system in place of a, of which nothing was sent. A
@@ -28,7 +29,7 @@ func (h *Handler) explain(err error) (status int, text string) {
 	switch {
 	case err == errBusy:
 		return http.StatusTooManyRequests, "too many listings of large directories at once"
-	case errors.Is(err, errHeld):
+	case errors.Is(err, pages.ErrFull):
 		return http.StatusTooManyRequests, "too much is being sent to slow clients"
 	case disk.IsBeyond(err) && h.cfg.CrossMounts && !h.crosses():
 		return http.StatusForbidden, "on another file system, where watch hears nothing"
@@ -81,13 +82,13 @@ func leaveBody(w http.ResponseWriter, r *http.Request) reply {
 // other no more than we can.
 func (h *Handler) abort(err error) {
 	if !errors.Is(err, context.Canceled) {
-		h.cfg.Log.Debug("answer cut short", "err", h.cfg.quoted(err))
+		h.cfg.Log.Debug("answer cut short", "error", h.cfg.quoted(err))
 		h.cfg.Stats.Aborted.Add(1)
 	}
 	panic(http.ErrAbortHandler)
 }
 
-func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "err", h.cfg.quoted(err)) }
+func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.cfg.quoted(err)) }
 
 // quoted returns the text of err in quotes, for names are untrusted, and with
 // paths from the root on: where on this host the tree is stays out of the log.

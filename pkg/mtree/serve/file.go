@@ -11,6 +11,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -23,9 +25,9 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	defer f.Close()
-	date, open := fileDate(info.MTime, h.now())
-	a := reply{tag: fileTag(info), date: httpDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
-	switch precondition(r, a.tag, date, open) {
+	date, open := negotiate.FileDate(info.MTime, h.now())
+	a := reply{tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
+	switch negotiate.Precondition(r, a.tag, date, open) {
 	case http.StatusPreconditionFailed:
 		h.send(w, a.refused(http.StatusPreconditionFailed, "the file is another by now"))
 		return
@@ -105,31 +107,9 @@ func redirection(r *http.Request, status int, href []byte) reply {
 	return reply{status: status, location: location, cache: "no-cache"}
 }
 
-// precondition evaluates the conditional headers in the order of RFC 9110,
-// 13.2.2, and returns the status that ends the request, or 0.
-func precondition(r *http.Request, tag string, date int64, open bool) int {
-	if tags := field(r, "If-Match"); tags != "" {
-		if !strongMatch(tags, tag) {
-			return http.StatusPreconditionFailed
-		}
-	} else if since := r.Header.Get("If-Unmodified-Since"); since != "" {
-		if t, err := http.ParseTime(since); err == nil && t.Unix() < date {
-			return http.StatusPreconditionFailed
-		}
-	}
-	if tags := field(r, "If-None-Match"); tags != "" {
-		if noneMatch(tags, tag[1:len(tag)-1]) {
-			return http.StatusNotModified
-		}
-	} else if !open && sameDate(r.Header.Get("If-Modified-Since"), date) {
-		return http.StatusNotModified
-	}
-	return 0
-}
-
 // sendFile sends the file or the ranges asked for.
 func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regular, a reply) {
-	ranges, err := wantedRanges(r, f.Info)
+	ranges, err := negotiate.Ranges(r, a.tag, f.Size)
 	if err != nil {
 		a.part = "bytes */" + strconv.FormatInt(f.Size, 10)
 		h.send(w, a.refused(http.StatusRequestedRangeNotSatisfiable, "no such range"))
@@ -144,10 +124,10 @@ func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regul
 	switch len(ranges) {
 	case 0:
 		h.start(w, &whole)
-		err = out.send(span{0, f.Size})
+		err = out.send(negotiate.Span{Length: f.Size})
 	case 1:
-		part := a.withLength(ranges[0].length)
-		part.status, part.part = http.StatusPartialContent, ranges[0].contentRange(f.Size)
+		part := a.withLength(ranges[0].Length)
+		part.status, part.part = http.StatusPartialContent, ranges[0].ContentRange(f.Size)
 		h.start(w, &part)
 		err = out.send(ranges[0])
 	default:
@@ -182,12 +162,12 @@ var heldBuffers = sync.Pool{New: func() any { return new([heldBack]byte) }}
 
 // send sends one span of the file, by sendfile(2) but for the end of it. In a
 // strict answer that end is sent only if the file is unchanged after it was read.
-func (o *outgoing) send(s span) error {
-	held := min(s.length, heldBack)
-	if !o.strict && s.length > heldBack {
+func (o *outgoing) send(s negotiate.Span) error {
+	held := min(s.Length, heldBack)
+	if !o.strict && s.Length > heldBack {
 		held = 0
 	}
-	if err := o.stream(span{s.start, s.length - held}); err != nil || held == 0 {
+	if err := o.stream(negotiate.Span{Start: s.Start, Length: s.Length - held}); err != nil || held == 0 {
 		return err
 	}
 	give, err := o.keep()
@@ -197,7 +177,7 @@ func (o *outgoing) send(s span) error {
 	defer give()
 	buf := heldBuffers.Get().(*[heldBack]byte)
 	defer heldBuffers.Put(buf)
-	if n, err := o.file.ReadAt(buf[:held], s.start+s.length-held); int64(n) < held {
+	if n, err := o.file.ReadAt(buf[:held], s.Start+s.Length-held); int64(n) < held {
 		return errors.Join(errChanged, err)
 	}
 	if o.strict {
@@ -205,7 +185,7 @@ func (o *outgoing) send(s span) error {
 			return err
 		}
 	}
-	if held < s.length || o.sent > 0 {
+	if held < s.Length || o.sent > 0 {
 		extend(o.w) // else it was done when the request came in
 	}
 	n, err := o.w.Write(buf[:held])
@@ -221,12 +201,12 @@ func (o *outgoing) keep() (give func(), err error) {
 	if h.tails.Add(1) <= h.freeTails {
 		return done, nil
 	}
-	one, err := h.held.take(&load{bytes: heldBack}, cutting(o.w))
+	one, err := h.room.Take(&pages.Load{Bytes: heldBack}, cutting(o.w))
 	if err != nil {
 		done()
 		return nil, err
 	}
-	return func() { h.held.give(one); done() }, nil
+	return func() { one.Give(); done() }, nil
 }
 
 // freeTails is how many buffers for files may be in use without being counted.
@@ -234,17 +214,17 @@ const freeTails = 256
 
 // stream sends a span straight from the file. net/http turns the copy of a
 // LimitedReader over a file into sendfile(2).
-func (o *outgoing) stream(s span) error {
-	if s.length == 0 {
+func (o *outgoing) stream(s negotiate.Span) error {
+	if s.Length == 0 {
 		return nil
 	}
 	file := o.file.File()
-	if _, err := file.Seek(s.start, io.SeekStart); err != nil {
+	if _, err := file.Seek(s.Start, io.SeekStart); err != nil {
 		return err
 	}
-	for s.length > 0 {
+	for s.Length > 0 {
 		extend(o.w)
-		part := min(s.length, pieceSize)
+		part := min(s.Length, pieceSize)
 		n, err := io.Copy(o.w, &io.LimitedReader{R: file, N: part})
 		o.sent += n
 		if err == nil && n < part {
@@ -253,13 +233,13 @@ func (o *outgoing) stream(s span) error {
 		if err != nil {
 			return err
 		}
-		s.length -= part
+		s.Length -= part
 	}
 	return nil
 }
 
 // sendParts sends several ranges as multipart/byteranges (RFC 9110, 14.6).
-func (o *outgoing) sendParts(a reply, ranges []span) error {
+func (o *outgoing) sendParts(a reply, ranges []negotiate.Span) error {
 	kind := a.kind
 	parts := multipart.NewWriter(o.w)
 	a = a.withLength(partsLength(ranges, kind, o.file.Size, parts.Boundary()))
@@ -276,18 +256,18 @@ func (o *outgoing) sendParts(a reply, ranges []span) error {
 	return parts.Close()
 }
 
-func partHeader(s span, kind string, size int64) textproto.MIMEHeader {
-	return textproto.MIMEHeader{"Content-Type": {kind}, "Content-Range": {s.contentRange(size)}}
+func partHeader(s negotiate.Span, kind string, size int64) textproto.MIMEHeader {
+	return textproto.MIMEHeader{"Content-Type": {kind}, "Content-Range": {s.ContentRange(size)}}
 }
 
 // partsLength returns the length of the whole multipart body.
-func partsLength(ranges []span, kind string, size int64, boundary string) int64 {
+func partsLength(ranges []negotiate.Span, kind string, size int64, boundary string) int64 {
 	var count counter
 	parts := multipart.NewWriter(&count)
 	_ = parts.SetBoundary(boundary) // it came from such a writer
 	for _, s := range ranges {
 		_, _ = parts.CreatePart(partHeader(s, kind, size)) // a counter takes everything
-		count += counter(s.length)
+		count += counter(s.Length)
 	}
 	_ = parts.Close()
 	return int64(count)

@@ -13,10 +13,14 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/dirwatch"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/longpoll"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -24,12 +28,12 @@ import (
 type Handler struct {
 	cfg        Config
 	tree       *tree
-	bells      *belfry
-	cache      *cache
-	linkless   *linkless
-	flights    *flights // listings being made
-	pages      *pages   // listings being sent
-	held       *held
+	hub        *longpoll.Hub
+	cache      *pages.Cache
+	linkless   *pages.Linkless
+	flights    *pages.Flights
+	live       *pages.Live
+	room       *pages.Room
 	tails      atomic.Int64 // buffers with what was held back of files
 	freeTails  int64        // of these, how many are not counted in held
 	gate       *turnstile
@@ -70,12 +74,12 @@ func New(c Config) (*Handler, error) {
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}
 	h := &Handler{
-		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: pagePolicy(),
-		cache: newCache(c.CacheBytes, c.Stats), linkless: newLinkless(), gate: newTurnstile(bulkMost, bulkShare),
+		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
+		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), linkless: pages.NewLinkless(), gate: newTurnstile(bulkMost, bulkShare),
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		flights: newFlights(), pages: newPages(), held: newHeld(heldMost), freeTails: freeTails,
+		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes), freeTails: freeTails,
 	}
 	h.large.patience, h.gate.patience = largePatience, bulkPatience
 	if err := h.readRoot(); err != nil {
@@ -83,9 +87,31 @@ func New(c Config) (*Handler, error) {
 		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")
 	}
 	h.stop, h.cancel = context.WithCancel(context.Background())
-	h.bells = newBelfry(t, &h.cfg, h.stop.Done())
+	h.hub = h.newHub()
 	h.routes = h.route()
 	return h, nil
+}
+
+// newHub starts what wakes long polls.
+func (h *Handler) newHub() *longpoll.Hub {
+	watch, err := dirwatch.New()
+	if err != nil {
+		h.cfg.Log.Warn("long polls look once a second", "error", err)
+	}
+	return longpoll.New(h.hubConfig(watch), h.stop.Done())
+}
+
+func (h *Handler) hubConfig(watch *dirwatch.Watch) longpoll.Config {
+	last := h.tree.now()
+	return longpoll.Config{
+		Watch: watch, MaxWaiters: h.cfg.MaxWaiters, Waiting: &h.cfg.Stats.Waiting, Log: h.cfg.Log, Quoted: h.cfg.quoted,
+		Changed: func() bool {
+			s := h.tree.now()
+			same := s.same(last)
+			last = s
+			return !same
+		},
+	}
 }
 
 // readRoot reads the root's listing once: a server that can answer nothing must not
@@ -107,7 +133,7 @@ func (h *Handler) Release() { h.cancel() }
 // Close releases what the Handler holds. Requests must have ended before.
 func (h *Handler) Close() error {
 	h.cancel()
-	h.bells.close()
+	h.hub.Close()
 	return h.tree.root.Close()
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -22,7 +23,7 @@ const pathsStep = 64 << 10
 // who sends slowest is let go first. give must follow, also after an error.
 func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []string, give func(), err error) {
 	control := http.NewResponseController(w)
-	one, err := h.held.take(&load{bytes: pathsStep}, func() {
+	one, err := h.room.Take(&pages.Load{Bytes: pathsStep}, func() {
 		_ = control.SetReadDeadline(time.Unix(1, 0)) // in-memory requests have none
 	})
 	if err != nil {
@@ -36,10 +37,10 @@ func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []
 		}
 		step := max(pathsStep, -room)
 		room += step
-		return h.held.grow(one, int64(step))
+		return one.Grow(int64(step))
 	})
-	h.held.then(one, cutting(w))
-	return paths, func() { h.held.give(one) }, err
+	one.SetCut(cutting(w))
+	return paths, func() { one.Give() }, err
 }
 
 // readPaths reads one escaped relative path a line, as they stand in listings.

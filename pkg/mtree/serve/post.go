@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -46,7 +47,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 // refusedPaths returns the answer to a list of paths that could not be received.
 func (h *Handler) refusedPaths(a reply, err error) reply {
 	switch {
-	case errors.Is(err, errHeld):
+	case errors.Is(err, pages.ErrFull):
 		return a.refused(h.explain(err))
 	case errors.Is(err, wire.ErrTooManyPaths):
 		return a.refused(http.StatusRequestEntityTooLarge, "too many paths: send fewer at a time")

@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/render"
 )
 
 // Bounds of one search.
@@ -48,8 +49,8 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 	leave() // the client may take long for the answer
 	v.noStore, v.recent = true, true
 	body := h.render(v, &mtree.Listing{Stamp: v.self.MTime, Entries: s.files()})
-	if v.coding == gzipped {
-		body = compress(body)
+	if v.coding == render.Gzip {
+		body = render.Compress(body)
 	}
 	h.send(w, h.listingReply(v).withBody(body))
 }

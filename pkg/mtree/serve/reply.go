@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -16,15 +18,15 @@ type reply struct {
 	status int   // 0: 200
 	about  about // the directory that it is about
 
-	tag    string // ETag, in quotes; "": none
-	date   string // Last-Modified; "": none
-	kind   string // Content-Type; "": none
-	coding coding // Content-Encoding
-	policy string // Content-Security-Policy; "": none
-	cache  string // Cache-Control; "": none
-	vary   string // Vary; "": none
-	ranges string // Accept-Ranges; "": not said
-	part   string // Content-Range; "": none
+	tag    string        // ETag, in quotes; "": none
+	date   string        // Last-Modified; "": none
+	kind   string        // Content-Type; "": none
+	coding render.Coding // Content-Encoding
+	policy string        // Content-Security-Policy; "": none
+	cache  string        // Cache-Control; "": none
+	vary   string        // Vary; "": none
+	ranges string        // Accept-Ranges; "": not said
+	part   string        // Content-Range; "": none
 
 	location  string // Location of a redirection
 	allow     string // Allow
@@ -72,7 +74,7 @@ func (a reply) withLength(length int64) reply {
 // of this host.
 func (a reply) refused(status int, text string) reply {
 	a.status = status
-	a.tag, a.date, a.ranges, a.coding = "", "", "", identity
+	a.tag, a.date, a.ranges, a.coding = "", "", "", render.Identity
 	a.kind, a.cache = "text/plain; charset=utf-8", "no-cache"
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		a.retry = "5"
@@ -83,7 +85,7 @@ func (a reply) refused(status int, text string) reply {
 // notModified returns the 304 that takes the place of a.
 func (a reply) notModified() reply {
 	a.status = http.StatusNotModified
-	a.kind, a.coding, a.policy = "", identity, ""
+	a.kind, a.coding, a.policy = "", render.Identity, ""
 	a.body, a.length, a.sized = nil, 0, false
 	return a
 }
@@ -192,9 +194,6 @@ var (
 	challenges = []string{`Basic realm="tidemark", charset="UTF-8"`, `Bearer realm="tidemark"`}
 )
 
-// noCSP is the Content-Security-Policy of what runs nothing and loads nothing.
-const noCSP = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
 // caching returns policy, or what stands for it where a token is needed: a
 // shared cache must not hand out to others what one client was allowed.
 func (h *Handler) caching(policy string) string {
@@ -206,8 +205,6 @@ func (h *Handler) caching(policy string) string {
 
 // lastModified returns the Last-Modified of a directory.
 func lastModified(stamp, now mtree.Stamp) string {
-	date, _ := dirDate(stamp, now)
-	return httpDate(date)
+	date, _ := negotiate.DirDate(stamp, now)
+	return negotiate.HTTPDate(date)
 }
-
-func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }

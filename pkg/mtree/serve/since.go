@@ -9,12 +9,15 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
 // maxSince bounds one answer to ?since, in bytes before compression; what is
 // left is told to the next request.
-const maxSince = maxWhole
+const maxSince = pages.MaxWhole
 
 // since answers ?since=STAMP: one whole listing for each directory at or below
 // this one whose stamp is above STAMP, parents first. A directory that changed
@@ -25,7 +28,7 @@ const maxSince = maxWhole
 // the URL: nginx and varnish drop If-None-Match from what they might store. A
 // time-out without that header is answered by no listing and the same #stamp.
 func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
-	v.format, v.explicit = text, true
+	v.format, v.explicit = render.Text, true
 	from, err := mtree.ParseStamp(v.query["since"])
 	after := v.query["after"]
 	if err != nil || mtree.CheckPath(after) != nil {
@@ -73,21 +76,21 @@ func (h *Handler) otherEpoch(r *http.Request, v *view) bool {
 	if epoch, given := v.query["epoch"]; given && epoch != strconv.FormatUint(v.snap.Tree.Epoch, 10) {
 		return true
 	}
-	tags := field(r, "If-None-Match")
-	return tags != "" && !anyTag(tags, func(tag string) bool {
+	tags := negotiate.Field(r, "If-None-Match")
+	return tags != "" && !negotiate.AnyTag(tags, func(tag string) bool {
 		known, ok := wire.ParseListingTag(tag)
 		return ok && known.Fingerprint == v.snap.e
 	})
 }
 
 func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, a reply, from mtree.Stamp, after string) {
-	if v.coding == gzipped {
-		one, err := h.held.take(&load{bytes: gzipMemory}, cutting(w))
+	if v.coding == render.Gzip {
+		one, err := h.room.Take(&pages.Load{Bytes: render.GzipMemory}, cutting(w))
 		if err != nil {
 			h.fail(w, a, err)
 			return
 		}
-		defer h.held.give(one)
+		defer one.Give()
 	}
 	out := h.newSink(w, a)
 	defer out.release()
@@ -153,7 +156,7 @@ func (t *telling) walk(path string, aside *reading) error {
 			return err
 		}
 	}
-	return t.walkEach(path, t.above(block.below))
+	return t.walkEach(path, t.above(block.Below))
 }
 
 // walkEach walks directories of one, each while the next is read.
@@ -175,7 +178,7 @@ func (t *telling) walkEach(path string, names []string) error {
 // reading is a directory being read by a goroutine of its own.
 type reading struct {
 	done  chan struct{}
-	block *page
+	block *pages.Page
 	err   error
 }
 
@@ -206,7 +209,7 @@ func (r *reading) drop() {
 
 // read returns the listing of the directory at path: what aside brings, unless
 // it is nil or did not want to.
-func (t *telling) read(path string, aside *reading) (*page, error) {
+func (t *telling) read(path string, aside *reading) (*pages.Page, error) {
 	if aside != nil {
 		if <-aside.done; aside.err != errLater {
 			return aside.block, aside.err
@@ -216,14 +219,14 @@ func (t *telling) read(path string, aside *reading) (*page, error) {
 }
 
 // tell sends the listing of the directory at path.
-func (t *telling) tell(path string, block *page) (err error) {
+func (t *telling) tell(path string, block *pages.Page) (err error) {
 	t.last = path
 	give, err := t.h.hold(t.out.w, block)
 	if err != nil {
 		return err
 	}
 	defer give()
-	for _, piece := range block.pieces {
+	for _, piece := range block.Pieces {
 		t.told += len(piece)
 		if len(piece) < sinkPiece {
 			t.body, err = t.out.write(append(t.body, piece...))
@@ -239,10 +242,10 @@ func (t *telling) tell(path string, block *page) (err error) {
 }
 
 // above returns the directories to go down to.
-func (t *telling) above(below []subdir) (names []string) {
+func (t *telling) above(below []pages.Subdir) (names []string) {
 	for _, dir := range below {
-		if dir.stamp.After(t.from) {
-			names = append(names, dir.name)
+		if dir.Stamp.After(t.from) {
+			names = append(names, dir.Name)
 		}
 	}
 	return names
@@ -254,7 +257,7 @@ func (t *telling) above(below []subdir) (names []string) {
 const sharedSize = 64 << 10
 
 // readNow reads the directory at path; ahead of its turn only if it is not large.
-func (t *telling) readNow(path string, ahead bool) (*page, error) {
+func (t *telling) readNow(path string, ahead bool) (*pages.Page, error) {
 	full := joined(t.root, path)
 	dir, err := t.h.openDir(full)
 	if err != nil {
@@ -270,8 +273,8 @@ func (t *telling) readNow(path string, ahead bool) (*page, error) {
 	case info.Size > t.h.largeSize && ahead:
 		return nil, errLater
 	}
-	key := flightKey{pageKey: blockKey(path, full), e: t.h.tree.now().e}
-	return t.h.share(t.r, key, pageTime{}, func() (*page, error) {
+	key := pages.FlightKey{Key: blockKey(path, full), Fingerprint: t.h.tree.now().e}
+	return t.h.share(t.r, key, pages.Time{}, func() (*pages.Page, error) {
 		leave, err := t.h.passLarge(t.r, info.Size)
 		if err != nil {
 			return nil, err
@@ -281,17 +284,19 @@ func (t *telling) readNow(path string, ahead bool) (*page, error) {
 		if err != nil {
 			return nil, err
 		}
-		return t.h.pages.same(p), nil
+		return t.h.live.Same(p), nil
 	})
 }
 
 // blockKey names the listing of the directory at full as it stands in an answer to
 // ?since, under path.
-func blockKey(path, full string) pageKey { return pageKey{full, format("since " + path), identity} }
+func blockKey(path, full string) pages.Key {
+	return pages.Key{Path: full, Format: render.Format("since " + path)}
+}
 
 // block renders the listing of one directory as it stands in an answer, with the
 // directories in it whose stamps are above from.
-func (t *telling) block(dir *disk.Dir, path, full string, from mtree.Stamp) (*page, error) {
+func (t *telling) block(dir *disk.Dir, path, full string, from mtree.Stamp) (*pages.Page, error) {
 	t.h.cfg.Stats.Listings.Add(1)
 	l, err := t.lister.Read(dir, full)
 	if err != nil {
@@ -301,18 +306,10 @@ func (t *telling) block(dir *disk.Dir, path, full string, from mtree.Stamp) (*pa
 	return blockOf(blockKey(path, full), &l, from), nil
 }
 
-func blockOf(key pageKey, l *mtree.Listing, from mtree.Stamp) *page {
-	p := &page{key: key, stamp: l.Stamp, hot: l.Hot, below: subdirs(l, from)}
-	draft := bodies.Get().(*[]byte)
-	defer bodies.Put(draft)
-	form := textForm{Listing: l}
-	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
-	p.whole = len(rest) == 0
-	if p.whole {
-		body = form.tail(body)
-	}
-	*draft = body
-	p.fill(identity, startSum(body, l, p.whole && len(body) < heldLeast), body, rest, form)
+// blockOf renders a listing as it stands in an answer.
+func blockOf(key pages.Key, l *mtree.Listing, from mtree.Stamp) *pages.Page {
+	p := pages.New(key, l, render.New(render.Text, l, render.Options{}), false)
+	p.Below = pages.Subdirs(l, from)
 	return p
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+
+	"tidemark/pkg/mtree/serve/internal/render"
 )
 
 // sinkPiece is how much of a streamed answer is gathered before it is sent.
@@ -30,9 +32,8 @@ type sink struct {
 
 func (h *Handler) newSink(w http.ResponseWriter, a reply) *sink {
 	s := &sink{h: h, w: w, reply: a, out: w}
-	if a.coding == gzipped {
-		s.zip = gzipWriters.Get().(*gzip.Writer)
-		s.zip.Reset(w)
+	if a.coding == render.Gzip {
+		s.zip = render.NewGzip(w)
 		s.out = s.zip
 	}
 	return s
@@ -84,6 +85,6 @@ func (s *sink) end(body []byte) error {
 // release gives the compressor back.
 func (s *sink) release() {
 	if s.zip != nil {
-		gzipWriters.Put(s.zip)
+		render.PutGzip(s.zip)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -65,6 +66,6 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 		h.fail(w, v.base, err)
 		return
 	}
-	a := reply{about: h.about(s, "", self.MTime, v.now), kind: "application/json", policy: noCSP, cache: "no-store"}
+	a := reply{about: h.about(s, "", self.MTime, v.now), kind: "application/json", policy: render.NoScripts, cache: "no-store"}
 	h.send(w, a.withBody(append(body, '\n')))
 }

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -49,12 +50,12 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 			paths = append(paths, l.Entries[i].Name)
 		}
 	}
-	one, err := h.held.take(&load{bytes: listingMemory(&l)}, cutting(w))
+	one, err := h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cutting(w))
 	if err != nil {
 		h.fail(w, v.base, err)
 		return
 	}
-	defer h.held.give(one)
+	defer one.Give()
 	h.bulk(w, r, v, paths)
 }
 

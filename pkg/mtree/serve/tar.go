@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -160,11 +161,11 @@ func (p *packing) dir(path string) error {
 	if err != nil {
 		return p.without(path, err)
 	}
-	one, err := p.h.held.take(&load{bytes: listingMemory(&l)}, cutting(p.out.w))
+	one, err := p.h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cutting(p.out.w))
 	if err != nil {
 		return err
 	}
-	defer p.h.held.give(one)
+	defer one.Give()
 	for i := range l.Entries {
 		if err := p.r.Context().Err(); err != nil {
 			return err

@@ -145,12 +145,17 @@ func (t *tree) publish(s *snapshot) {
 	t.latest.Store(s)
 }
 
+// same reports whether s tells readers the same as t.
+func (s *snapshot) same(t *snapshot) bool {
+	return s.State == t.State && s.e == t.e && s.replaced == t.replaced && s.Status.Apart == t.Status.Apart
+}
+
 func (t *tree) replace(old *snapshot) *snapshot {
 	s, err := t.read()
 	if err != nil {
 		if said := t.cfg.quoted(err); said != t.said {
 			t.said = said
-			t.cfg.Log.Error("reading the state of the tree", "err", said)
+			t.cfg.Log.Error("reading the state of the tree", "error", said)
 		}
 	} else {
 		t.said = ""

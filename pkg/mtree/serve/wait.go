@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/longpoll"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -27,8 +29,8 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 	limit, _ := v.waitOf()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	var one *bell
-	defer func() { h.bells.leave(one) }()
+	var topic *longpoll.Topic
+	defer func() { h.hub.Leave(topic) }()
 	for woken := false; ; woken = true {
 		if woken && h.byStamp(v) {
 			// Those who are woken nearly all have news: they need not be armed
@@ -37,9 +39,9 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 				return differs
 			}
 		}
-		sound, changed, err := h.lookAgain(v, &one, news)
+		wake, changed, err := h.lookAgain(v, &topic, news)
 		switch {
-		case err == errCrowded:
+		case err == longpoll.ErrCrowded:
 			v.base.retry = "1"
 			return timedOut
 		case err != nil:
@@ -50,7 +52,7 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 		}
 		end := differs
 		select {
-		case <-sound:
+		case <-wake:
 		case <-timer.C:
 			end = timedOut
 		case <-h.stop.Done():
@@ -74,25 +76,25 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 	}
 }
 
-// lookAgain arms the bell of the directory, then looks at it and asks news:
-// what happens in between rings the bell. Where nobody more may wait the
-// comparison still counts.
-func (h *Handler) lookAgain(v *view, one **bell, news func(*disk.Dir) (bool, error)) (sound <-chan struct{}, changed bool, err error) {
+// lookAgain joins the topic of the directory, then looks at the directory and asks news:
+// what happens in between wakes the topic. If no more requests may wait, the comparison
+// still counts.
+func (h *Handler) lookAgain(v *view, topic **longpoll.Topic, news func(*disk.Dir) (bool, error)) (wake <-chan struct{}, changed bool, err error) {
 	dir, err := h.openDir(v.path)
 	if err != nil {
 		return nil, false, err
 	}
 	defer dir.Close()
-	ear := dir
+	heard := dir
 	if apart, err := h.tree.apart(); err == nil && apart.Refuses(v.path) {
-		ear = h.tree.root // nothing is heard of a stamp that the directory does not show
+		heard = h.tree.root // nothing is heard of a stamp that the directory does not show
 	}
-	armed, sound, joinErr := h.bells.join(ear, v.snap.State, *one)
-	*one = armed
+	joined, wake, joinErr := h.hub.Join(heard, v.snap.State, *topic)
+	*topic = joined
 	if changed, err = h.lookInto(v, dir, news); err != nil || changed {
 		return nil, changed, err
 	}
-	return sound, false, joinErr
+	return wake, false, joinErr
 }
 
 // lookOnce looks at the directory and asks news.
@@ -119,7 +121,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 		h.send(w, v.base.refused(http.StatusPreconditionFailed, noStrongTag))
 		return
 	}
-	tags := field(r, "If-None-Match")
+	tags := negotiate.Field(r, "If-None-Match")
 	v.noStore = true
 	end := differs
 	leave, ok := func() {}, true
@@ -156,16 +158,16 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 // where no stamp proves it the directory is read for that.
 func (h *Handler) isNew(r *http.Request, v *view, dir *disk.Dir, tags string) (bool, error) {
 	if h.byStamp(v) {
-		return !noneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
+		return !negotiate.NoneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
 	}
 	p, err := h.page(r, v, dir)
 	if err != nil {
 		return false, err
 	}
-	if !p.stamped {
-		v.seen = p.tag
+	if !p.Stamped {
+		v.seen = p.Tag
 	}
-	return p.tag == "" || !noneMatch(tags, p.tag), nil
+	return p.Tag == "" || !negotiate.NoneMatch(tags, p.Tag), nil
 }
 
 // nothingNew answers 304 to those who waited in vain, with the state of the
@@ -177,7 +179,7 @@ func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, di
 	}
 	tag := v.stampTag(v.self.MTime, v.hot)
 	stamped := tags != "" && h.byStamp(v)
-	if stamped && !noneMatch(tags, tag) {
+	if stamped && !negotiate.NoneMatch(tags, tag) {
 		h.listing(w, r, v, dir)
 		return
 	}

@@ -219,7 +219,7 @@ func TestMarkerWentWithTheRoot(t *testing.T) {
 	must(t, err)
 	defer w.close()
 	must(t, os.RemoveAll(root))
-	require.ErrorContains(t, w.marks([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
+	require.ErrorContains(t, w.handleMarker([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
 }
 
 // copyWithoutMarker is what rsync -aX --exclude .tidemark leaves.

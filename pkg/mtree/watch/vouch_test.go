@@ -159,7 +159,7 @@ func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 	w, err := open(Config{Root: root}, "none")
 	must(t, err)
 	w.health.Overflow(os.ErrPermission)
-	w.vouch(auditReport{})
+	w.recordAudit(auditReport{})
 	must(t, w.close())
 	before := stampOf(t, root, "log")
 	must(t, Once(t.Context(), Config{Root: root, Now: later}))
@@ -235,7 +235,7 @@ func TestFirstAuditKeepsStamps(t *testing.T) {
 	defer w.close()
 	publish := func(f audit.Finding) {
 		var b batch
-		b.find([]audit.Finding{f})
+		b.addFindings([]audit.Finding{f})
 		must(t, w.write(&b))
 	}
 	publish(audit.Finding{Path: "a"})
@@ -290,13 +290,13 @@ func TestAskedForDuringTheStartAudit(t *testing.T) {
 	w.audits.timer = time.NewTimer(time.Hour)
 	w.audits.running, w.audits.owed = true, true
 	w.Log = slog.New(slog.DiscardHandler)
-	w.audits.ask(w, w.auditScope("asked for"))
-	w.audits.ask(w, w.auditScope("asked for"))
+	w.requestAudit(w.auditScope("asked for"))
+	w.requestAudit(w.auditScope("asked for"))
 	require.False(t, w.audits.next.loss)
 	lost := w.auditScope("lost")
 	lost.loss, lost.All = true, true
-	w.audits.ask(w, lost)
-	w.audits.ask(w, w.auditScope("asked for"))
+	w.requestAudit(lost)
+	w.requestAudit(w.auditScope("asked for"))
 	require.True(t, w.audits.next.loss && w.audits.next.All)
 }
 
@@ -304,15 +304,15 @@ func TestAskedForDuringTheStartAudit(t *testing.T) {
 // back to a checkpoint that stands, and stamp again all that was stamped since.
 func TestKnownByPath(t *testing.T) {
 	w := &watcher{}
-	require.Nil(t, w.known())
+	require.Nil(t, w.publishedUntil())
 	swept, checkpoint := at(100), at(50)
 	w.audits.swept = &swept
-	require.Equal(t, &swept, w.known())
+	require.Equal(t, &swept, w.publishedUntil())
 	w.status.Checkpoint = &checkpoint
-	require.Equal(t, &swept, w.known())
+	require.Equal(t, &swept, w.publishedUntil())
 	checkpoint = at(200)
-	require.Equal(t, &checkpoint, w.known())
-	require.Equal(t, at(190), w.auditScope("periodic").Since)
+	require.Equal(t, &checkpoint, w.publishedUntil())
+	require.Equal(t, at(190), w.auditScope(periodic).Since)
 }
 
 // How far a watcher hears is told to those who go further.

@@ -20,7 +20,7 @@ type FileTag struct {
 func FileTagOf(e *mtree.Entry) FileTag { return FileTag{e.MTime, e.Size, e.CTime} }
 
 // Append appends the ETag, which is strong: "MTIME-SIZE-CTIME" in quotes
-// (docs/protocol.md, "Conditional requests"). ParseFileTag is its inverse.
+// (docs/protocol.md, "Files"). ParseFileTag is its inverse.
 func (t FileTag) Append(dst []byte) []byte {
 	dst = append(t.MTime.Append(append(dst, '"')), '-')
 	dst = append(strconv.AppendInt(dst, t.Size, 10), '-')

@@ -16,7 +16,7 @@ type ListingTag struct {
 
 // String returns VALIDATOR-FORMAT-E, with "-hot" at the end of that of a hot
 // listing: the tag without its content coding and its quotes (docs/protocol.md,
-// "Headers of a listing"). QuoteTag makes an ETag of it.
+// "Tags"). QuoteTag makes an ETag of it.
 func (t ListingTag) String() string {
 	text := t.Validator + "-" + t.Format + "-" + t.Fingerprint
 	if t.Hot {
@@ -76,7 +76,7 @@ const fingerprintSize = 6
 
 // Fingerprint returns the E of ETags: six hex digits of a hash over text, which
 // names everything that decides, besides the directories, what listings show and
-// which files may be read (docs/protocol.md, "Headers of a listing").
+// which files may be read (docs/protocol.md, "Tags").
 func Fingerprint(text []byte) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:fingerprintSize/2])

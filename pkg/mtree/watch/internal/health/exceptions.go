@@ -354,8 +354,8 @@ func (e *Exceptions) unreadLines() map[string]state.ApartUnread {
 	return lines
 }
 
-// StandIn reports whether m holds what was written last.
-func (e *Exceptions) StandIn(m *state.Marker) bool {
+// StillIn reports whether m holds what was written last.
+func (e *Exceptions) StillIn(m *state.Marker) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.number == 0 || m.HasApart(e.number)

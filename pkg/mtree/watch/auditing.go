@@ -1,0 +1,189 @@
+package watch
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
+)
+
+const (
+	// floorAhead is how far the floor may be ahead of the clock before it is
+	// abandoned: a stamp from a clock that was wrong must not decide for years.
+	floorAhead = time.Minute
+
+	// Where there are only audits, or they make up for what cannot be heard, the next
+	// one starts auditPace times as long after the last as that one took.
+	auditPace     = 20
+	minDeafPause  = time.Minute // between audits of a degraded tree
+	minAuditPause = time.Second // between audits without events
+
+	// lossPause is the least time between two log lines about losses: a queue that is
+	// too small overflows a hundred times a second.
+	lossPause = time.Second
+)
+
+// beginAudits starts the first audit, which is the one in audits.next.
+func (w *watcher) beginAudits(ctx context.Context) {
+	a := &w.audits
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	a.findings, a.reports = make(chan []audit.Finding), make(chan auditReport, 1)
+	a.timer = time.NewTimer(time.Hour)
+	a.timer.Stop()
+	first := *a.next
+	a.next = nil
+	w.requestAudit(first)
+}
+
+// requestAudit starts an audit. If one runs, it notes that another is needed after it: the
+// running one may have passed already what is asked about.
+func (w *watcher) requestAudit(r auditRequest) {
+	a := &w.audits
+	a.timer.Stop()
+	a.owed = a.owed || r.loss
+	if a.running {
+		if a.next != nil {
+			r = a.next.join(r)
+		}
+		a.next = &r
+		return
+	}
+	w.startAudit(r)
+}
+
+// startAudit starts an audit in a goroutine of its own.
+func (w *watcher) startAudit(r auditRequest) {
+	a := &w.audits
+	r.start = w.clock.Now()
+	w.abandonFloor(&r)
+	r.Floor = w.floor
+	a.running, a.current = true, r
+	w.Log.Debug("audit", "why", r.reason)
+	w.health.BeginAudit()
+	w.collectCookies()
+	a.cookies = slices.Clone(w.cookies)
+	retries := append(w.retries(), w.missedMounts...)
+	tree := w.auditedTree()
+	go func(ctx context.Context) {
+		if len(retries) > 0 {
+			select {
+			case a.findings <- retries:
+			case <-ctx.Done():
+			}
+		}
+		a.reports <- auditReport{audit.Run(ctx, tree, r.Scope, a.findings), r}
+	}(a.ctx)
+}
+
+// auditedTree returns what an audit scans.
+func (w *watcher) auditedTree() audit.Tree {
+	return audit.Tree{
+		Root: w.root, Source: w.source, Exclude: w.exclude, CrossMounts: w.CrossMounts, Now: w.Now,
+		OwnWrites: w.ownWrites, Health: w.health, Borders: w.borders, Earlier: w.earlier,
+	}
+}
+
+// retries returns the directories that an audit has to stamp again.
+func (w *watcher) retries() (findings []audit.Finding) {
+	for _, r := range w.health.Retries() {
+		findings = append(findings, audit.Finding{Path: r.Path, Settles: r.Settles})
+	}
+	return findings
+}
+
+// endAudits breaks off a running audit and waits for its end. It proves nothing then.
+func (w *watcher) endAudits() {
+	w.audits.cancel()
+	w.audits.timer.Stop()
+	if w.audits.running {
+		<-w.audits.reports
+		w.audits.running = false
+	}
+}
+
+// auditScope returns the request for an audit that starts now. In the same process
+// everything that an earlier audit left out is known by path. So the start of that audit
+// is as good as a checkpoint.
+func (w *watcher) auditScope(reason string) auditRequest {
+	r := auditRequest{reason: reason, Scope: audit.Scope{Since: mtree.MinStamp, Slow: reason == periodic}}
+	until := w.publishedUntil()
+	switch {
+	case until != nil:
+		r.Since, r.Before = until.Add(-stamprule.LookBack), *until
+	case w.audits.running:
+		current := w.audits.current
+		r.Since, r.Before = mtree.Earlier(current.Since, current.start.Add(-stamprule.LookBack)), current.Before
+	}
+	if w.status.Audit != nil {
+		r.Before = *w.status.Audit
+	}
+	if swept := w.audits.swept; swept != nil {
+		r.Before = mtree.Later(r.Before, *swept)
+	}
+	return r
+}
+
+// Reasons of audits that are treated in a way of their own.
+const (
+	atStart  = "start"
+	periodic = "periodic" // nobody waits for it
+)
+
+// abandonFloor gives up a floor that lies far ahead of the clock. Stamps start again from
+// the clock, and readers must know that.
+func (w *watcher) abandonFloor(r *auditRequest) {
+	now := w.clock.Now()
+	if w.floor.Sub(now) <= floorAhead {
+		return
+	}
+	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String())
+	w.floor = now
+	if !r.epochRaised {
+		w.raiseEpoch()
+	}
+}
+
+// scheduleAudit sets the time of the next audit; last is the one before.
+func (w *watcher) scheduleAudit(last auditReport) {
+	pause := w.AuditInterval
+	switch {
+	case !w.hears():
+		pause = min(pause, max(minAuditPause, auditPace*last.Elapsed))
+	case w.status.State == wire.Degraded:
+		pause = min(pause, max(minDeafPause, auditPace*last.Elapsed))
+	}
+	w.audits.timer.Reset(pause)
+}
+
+// lose reacts to lost events, or to anything else after which nothing is known: by an
+// audit, visibly. newEpoch says that readers cannot rely on what they have.
+func (w *watcher) lose(why string, newEpoch bool) {
+	w.Stats.Losses.Add(1)
+	w.logLoss(why)
+	r := w.auditScope(why)
+	r.loss, r.Slow = true, false
+	if newEpoch {
+		r.All, r.epochRaised = true, true
+		w.clock.Restart()
+		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
+		w.audits.owed = true                                                // whoever sees the epoch sees that state, too
+		w.status.State = w.state()
+		w.writeStatus() // before the epoch: a kill must not leave them
+		w.raiseEpoch()
+	}
+	w.requestAudit(r)
+	w.setState(w.state())
+}
+
+func (w *watcher) logLoss(why string) {
+	w.losses++
+	if time.Since(w.lossLogged) < lossPause {
+		return
+	}
+	w.Log.Warn("lost track: auditing the tree", "why", why, "times", w.losses)
+	w.lossLogged, w.losses = time.Now(), 0
+}
