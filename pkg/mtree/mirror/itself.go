@@ -227,7 +227,7 @@ func (w *work) meets(ctx context.Context, path string, a *source.Dir) error {
 			continue
 		}
 		below := mtree.JoinPath(path, e.Name)
-		if w.root.OtherServer && w.dest.isServed(ctx, w.source, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
+		if w.root.OtherServer && w.dest.isServed(ctx, w.unlisted, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
 			return w.dest.itself("is in the source: %s", quoted(below))
 		}
 	}
@@ -322,7 +322,7 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 
 // isServed reports whether a server of another kind has this very copy at path:
 // those hide dotfiles in their listings, and give them out.
-func (d *dest) isServed(ctx context.Context, from source, path string) bool {
+func (d *dest) isServed(ctx context.Context, from unlisted, path string) bool {
 	if d.marker == nil {
 		return false
 	}

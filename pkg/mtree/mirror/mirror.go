@@ -298,7 +298,7 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 func (m *mirror) newWork(root *source.Root) *work {
 	c := &m.config
 	return &work{
-		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
+		source: m.source, unlisted: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
 		change: &firstChange{before: func() {}},
 		dryRun: c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
 	}

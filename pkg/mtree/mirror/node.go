@@ -3,7 +3,7 @@ package mirror
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
-	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // node is a directory that a pass looks at, from the moment it is known to
@@ -15,19 +15,19 @@ type node struct {
 	mode    uint32 // as its parent lists it
 	hasMode bool
 
-	open       int               // visits, fetches, checks, deletions and children under way
-	blocked    bool              // cannot be completed in this pass
-	failed     bool              // something in it or below is not known as the source has it
-	waits      bool              // for its deletions
-	unreadable bool              // at the source: does not stop its parent from completing
-	changed    bool              // something in it or below was changed
-	proved     bool              // files of it were compared by sums: `now` is news
-	visited    bool              // its listing arrived
-	entries    int               // in its listing, filters applied
-	before     records.Record    // what it had
-	had        bool              // it had one
-	deletions  []deletion        // what completing it takes away
-	approx     *autoindex.Approx // how well the source knows its files; nil: exactly
+	open       int            // visits, fetches, checks, deletions and children under way
+	blocked    bool           // cannot be completed in this pass
+	failed     bool           // something in it or below is not known as the source has it
+	waits      bool           // for its deletions
+	unreadable bool           // at the source: does not stop its parent from completing
+	changed    bool           // something in it or below was changed
+	proved     bool           // files of it were compared by sums: `now` is news
+	visited    bool           // its listing arrived
+	entries    int            // in its listing, filters applied
+	before     records.Record // what it had
+	had        bool           // it had one
+	deletions  []deletion     // what completing it takes away
+	approx     *source.Approx // how well the source knows its files; nil: exactly
 }
 
 // newNode returns the node of a subdirectory of up, as it is listed there.

@@ -21,11 +21,16 @@ type contents interface {
 	Sums(ctx context.Context, paths []string) (map[string]source.Sum, error)
 }
 
+// unlisted may give out files that it does not list.
+type unlisted interface {
+	Serves(ctx context.Context, path string, text []byte) bool
+}
+
 // origin is the source of a copy.
 type origin interface {
 	contents
+	unlisted
 	Root(ctx context.Context, poll source.Poll) (source.Root, error)
-	Serves(ctx context.Context, path string, text []byte) bool
 	Renewed() bool
 	Close()
 }

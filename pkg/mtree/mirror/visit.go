@@ -13,7 +13,6 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/source"
-	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
 )
 
 // visitResult is what a visit found and did.
@@ -35,7 +34,7 @@ type visitResult struct {
 	doubtsOf  doubts         // of these
 	deletions []deletion
 	failed    []failure
-	approx    *autoindex.Approx // how well the source knows the files; nil: exactly
+	approx    *source.Approx // how well the source knows the files; nil: exactly
 }
 
 // visit compares one directory with its listing and makes its directories and
@@ -54,7 +53,7 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 	} else if l, err = w.ask(ctx, t); err != nil {
 		return err
 	}
-	v.listing, v.approx = l.Listing, l.approx
+	v.listing, v.approx = l.Listing, l.Approx
 	if err := w.meets(ctx, t.path, &l); err != nil {
 		return err
 	}

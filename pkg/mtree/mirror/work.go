@@ -12,7 +12,6 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/source"
-	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
 )
 
 // work is what the steps of a pass work with: a source, the copy, and the rules.
@@ -20,7 +19,8 @@ import (
 // what they are given as values, and return a result that the pass records. None of
 // its fields changes while a pass runs.
 type work struct {
-	source   source
+	source   contents
+	unlisted unlisted
 	root     *source.Root // of the source's root, with which the pass began
 	dest     *dest
 	filters  *glob.List
@@ -53,8 +53,8 @@ type target struct {
 type fileGroup struct {
 	target  target
 	changes []mtree.Change
-	aside   bool              // the directory is to be filled aside
-	approx  *autoindex.Approx // how well the source knows these files; nil: exactly
+	aside   bool           // the directory is to be filled aside
+	approx  *source.Approx // how well the source knows these files; nil: exactly
 }
 
 // failure is a path that could not be made right.

@@ -5,15 +5,14 @@ import (
 	"io"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
 )
 
 // Wanted is a file to fetch.
 type Wanted struct {
-	*mtree.Entry                   // as listed
-	Path         string            // below the root
-	Approx       *autoindex.Approx // of the listing that named it
-	Kept         func() int64      // how many of its first bytes the caller has by now; nil: none
+	*mtree.Entry              // as listed
+	Path         string       // below the root
+	Approx       *Approx      // of the listing that named it
+	Kept         func() int64 // how many of its first bytes the caller has by now; nil: none
 }
 
 // KeptBytes returns how many bytes the caller kept from an answer that broke off.

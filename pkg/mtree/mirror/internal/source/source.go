@@ -27,10 +27,13 @@ type Tree struct {
 // Dir is one directory of a source.
 type Dir struct {
 	mtree.Listing
-	Tree   Tree              // what the directory is part of
-	Node   disk.Node         // of the directory; zero unless it is on this machine
-	Approx *autoindex.Approx // what the listing leaves open; nil: nothing
+	Tree   Tree      // what the directory is part of
+	Node   disk.Node // of the directory; zero unless it is on this machine
+	Approx *Approx   // what the listing leaves open; nil: nothing
 }
+
+// Approx is what the listing of a server other than serve leaves open.
+type Approx = autoindex.Approx
 
 // Root is the root directory of a source and what the source says of its tree.
 type Root struct {
