@@ -3,16 +3,12 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
 )
 
 // fail answers an error of the file system in place of a, of which nothing was sent. A
@@ -31,11 +27,11 @@ func (h *Handler) explain(err error) (status int, text string) {
 		return http.StatusTooManyRequests, "too many listings of large directories at once"
 	case errors.Is(err, pages.ErrFull):
 		return http.StatusTooManyRequests, "too much is being sent to slow clients"
-	case disk.IsBeyond(err) && h.cfg.CrossMounts && !h.crosses():
+	case disk.IsBeyond(err) && h.cfg.CrossMounts && !h.tree.Crosses():
 		return http.StatusForbidden, "on another file system, where watch hears nothing"
 	case disk.IsAbsent(err):
 		return http.StatusNotFound, "not found"
-	case errors.Is(err, errAbove):
+	case errors.Is(err, published.ErrAbove):
 		return http.StatusServiceUnavailable, "a directory above is not readable"
 	case disk.IsUnreadable(err):
 		return http.StatusForbidden, "not readable"
@@ -45,24 +41,6 @@ func (h *Handler) explain(err error) (status int, text string) {
 	}
 	h.logError(err)
 	return http.StatusInternalServerError, "reading from disk failed"
-}
-
-// errAbove says that a directory above the one that something is in may not be
-// entered. That is no 403: who gets one completes what is above it, and giving the
-// right back there moves no stamp in between.
-var errAbove = errors.New("a directory further up may not be entered")
-
-// above adds errAbove to an error of opening path if it is due. Cost, where
-// permissions are the cause: as StatPath.
-func (h *Handler) above(path string, err error) error {
-	parent := mtree.ParentPath(path)
-	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, state.ErrUnread) {
-		return err
-	}
-	if _, parentErr := h.tree.root.StatPath(parent, h.crosses()); disk.IsUnreadable(parentErr) {
-		return fmt.Errorf("%w: %w", errAbove, err)
-	}
-	return err
 }
 
 // leaveBody returns a reply that does not wait for the rest of the request's body:
@@ -82,24 +60,13 @@ func leaveBody(w http.ResponseWriter, r *http.Request) reply {
 // other no more than we can.
 func (h *Handler) abort(err error) {
 	if !errors.Is(err, context.Canceled) {
-		h.cfg.Log.Debug("answer cut short", "error", h.cfg.quoted(err))
+		h.cfg.Log.Debug("answer cut short", "error", h.tree.Quoted(err))
 		h.cfg.Stats.Aborted.Add(1)
 	}
 	panic(http.ErrAbortHandler)
 }
 
-func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.cfg.quoted(err)) }
-
-// quoted returns the text of err in quotes, for names are untrusted, and with
-// paths from the root on: where on this host the tree is stays out of the log.
-func (c *Config) quoted(err error) string {
-	text := err.Error()
-	if root := strings.TrimSuffix(c.Root, "/"); strings.HasPrefix(root, "/") {
-		text = strings.ReplaceAll(text, root+"/", "/")
-		text = strings.ReplaceAll(text, root, "/")
-	}
-	return strconv.Quote(text)
-}
+func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.tree.Quoted(err)) }
 
 // writeAll sends body in pieces, each with a deadline of its own. Errors need
 // no answer: the client has gone, and net/http closes a connection on which

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
@@ -26,9 +27,9 @@ func TestWhatIsKept(t *testing.T) {
 	look := func(change func(*view, *mtree.Listing)) *pages.Page {
 		v := h.newView(httptest.NewRequest(http.MethodGet, "/?txt", nil), &target{slash: true})
 		v.format = render.Text
-		v.snap = &snapshot{Published: state.Published{State: wire.Watched}}
-		require.NoError(t, h.look(v, h.tree.root))
-		l, err := h.read(v, h.tree.root)
+		v.snap = &published.Snapshot{Published: state.Published{State: wire.Watched}}
+		require.NoError(t, h.look(v, h.tree.Root()))
+		l, err := h.read(v, h.tree.Root())
 		require.NoError(t, err)
 		change(v, l)
 		if !proves(v, l) {

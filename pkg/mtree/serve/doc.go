@@ -6,7 +6,7 @@
 //	h, err := serve.New(serve.Config{Root: "/srv/data"})
 //	...
 //	defer h.Close()
-//	err = serve.Server(h).Serve(listener)
+//	err = serve.Server(h, serve.Fast).Serve(listener)
 //
 // What it promises: a listing with stamp v shows every change published with a
 // stamp up to v, and no other content ever carries v (S1); a whole listing or
@@ -15,7 +15,7 @@
 // descriptors and time bounded whatever clients send (S4); every name of every
 // byte but "/" and NUL (S5).
 //
-// A request's way: package express reads it if it is a plain GET, net/http else,
+// A request's way: package fastpath reads it if it is a plain GET, net/http else,
 // which makes no difference from here on. Handler.ServeHTTP bounds it and asks for the token; chi
 // picks by method; parseTarget turns the raw URL into a path of the tree and
 // the query; the path ends in a directory (listing.go) or a file (file.go).

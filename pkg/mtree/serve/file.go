@@ -13,13 +13,14 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve/internal/negotiate"
 	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/wire"
 )
 
 // file answers GET and HEAD of a URL without a slash at its end: the regular
 // file there, or a redirection to the directory.
 func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
-	f, info, err := h.openFile(t.path)
+	f, info, err := h.tree.OpenFile(t.path)
 	if err != nil {
 		h.noFile(w, r, t, info, err)
 		return
@@ -43,9 +44,9 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 // directory by sending the client to the directory's URL.
 func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info disk.Info, err error) {
 	switch {
-	case info.Kind == mtree.Dir && !h.hidden(t.path, true):
+	case info.Kind == mtree.Dir && !h.tree.Hides(t.path, true):
 		h.send(w, redirection(r, http.StatusMovedPermanently, append(wire.AppendURLPath(nil, mtree.BaseName(t.path)), '/')))
-	case mayBeLink(info, err) && !t.doubled:
+	case published.MayBeLink(info, err) && !t.doubled:
 		h.throughLink(w, r, t, mtree.ParentPath(t.path), err)
 	default:
 		h.fail(w, reply{}, err)
@@ -57,43 +58,12 @@ func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info
 // given under their own path only, so that nobody who goes down goes round in
 // circles.
 func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target, from string, err error) {
-	real, kind := h.resolve(t.path)
+	real, kind := h.tree.Resolve(t.path)
 	if kind != mtree.Dir {
 		h.fail(w, reply{}, err)
 		return
 	}
-	h.send(w, redirection(r, http.StatusFound, relative(from, real)))
-}
-
-// openFile opens the regular file at path. Symlinks are followed as far as they
-// stay in the root and lead to nothing hidden; what is opened then is exactly
-// the path that was checked.
-func (h *Handler) openFile(path string) (*disk.Regular, disk.Info, error) {
-	for try := 1; ; try++ {
-		f, info, err := h.openRegular(path)
-		if err == nil || !mayBeLink(info, err) {
-			return f, info, h.above(path, err)
-		}
-		real, kind := h.resolve(path)
-		if kind == mtree.File {
-			if f, info, again := h.openRegular(real); again == nil {
-				return f, info, nil
-			}
-		}
-		if kind == mtree.Dir || try == followTries {
-			return nil, info, err
-		}
-	}
-}
-
-// followTries is how often a path with symlinks is followed that leads nowhere: one
-// of them may have been replaced meanwhile.
-const followTries = 3
-
-// mayBeLink reports whether opening failed because of a symlink, as the last
-// component or on the way.
-func mayBeLink(info disk.Info, err error) bool {
-	return info.Kind == mtree.Symlink || disk.IsLink(err)
+	h.send(w, redirection(r, http.StatusFound, published.Relative(from, real)))
 }
 
 // redirection sends the client to another URL of the tree. It is relative, so that

@@ -7,6 +7,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
@@ -14,7 +15,7 @@ import (
 // view is one directory as one request wants to see it.
 type view struct {
 	*target
-	snap     *snapshot
+	snap     *published.Snapshot
 	format   render.Format
 	coding   render.Coding
 	explicit bool
@@ -29,7 +30,7 @@ type view struct {
 }
 
 func (h *Handler) newView(r *http.Request, t *target) *view {
-	v := &view{target: t, snap: h.tree.now(), now: h.now(), coding: negotiate.Coding(r)}
+	v := &view{target: t, snap: h.tree.Now(), now: h.now(), coding: negotiate.Coding(r)}
 	v.format, v.explicit = negotiate.Format(r, t.query)
 	return v
 }
@@ -43,16 +44,16 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 	}
 	if t.path == "" {
 		// The request that mirrors make all day: the descriptor is there.
-		h.listing(w, r, v, h.tree.root)
+		h.listing(w, r, v, h.tree.Root())
 		return
 	}
-	dir, err := h.openDir(t.path)
+	dir, err := h.tree.OpenDir(t.path)
 	for try := 1; err != nil && disk.IsLink(err) && !t.doubled; try++ {
-		if real, kind := h.resolve(t.path); try == followTries || kind == mtree.Dir && real != t.path {
+		if real, kind := h.tree.Resolve(t.path); try == published.FollowTries || kind == mtree.Dir && real != t.path {
 			h.throughLink(w, r, t, t.path, err)
 			return
 		}
-		dir, err = h.openDir(t.path) // it may have taken the symlink's name meanwhile
+		dir, err = h.tree.OpenDir(t.path) // it may have taken the symlink's name meanwhile
 	}
 	if err != nil {
 		h.fail(w, v.base, err)
@@ -68,8 +69,6 @@ func (h *Handler) special(v *view) func(http.ResponseWriter, *http.Request, *vie
 	_, wait := v.waitOf()
 	switch {
 	case len(v.query) == 0:
-	case v.has("status") && v.path == "":
-		return h.status
 	case v.has("since"):
 		return h.since
 	case v.has("tar"):
@@ -86,7 +85,7 @@ func (h *Handler) special(v *view) func(http.ResponseWriter, *http.Request, *vie
 
 // look reads the directory's own times.
 func (h *Handler) look(v *view, dir *disk.Dir) (err error) {
-	lister := h.lister(v.snap)
+	lister := h.tree.Lister(v.snap)
 	if v.self, err = lister.Self(dir, v.path); err == nil && lister.Copy {
 		v.hot = !lister.Finished(dir, v.path, v.self)
 	}
@@ -159,7 +158,7 @@ const noStrongTag = "a listing has no strong tag"
 
 // stampTag returns the tag of the listing with this stamp.
 func (v *view) stampTag(stamp mtree.Stamp, hot bool) string {
-	return wire.ListingTag{Validator: stamp.String(), Format: string(v.format), Fingerprint: v.snap.e, Hot: hot}.String()
+	return wire.ListingTag{Validator: stamp.String(), Format: string(v.format), Fingerprint: v.snap.Fingerprint, Hot: hot}.String()
 }
 
 // unchanged reports whether the client has the listing with this stamp, which
@@ -193,9 +192,9 @@ func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, d
 }
 
 func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
-	if dir == h.tree.root {
+	if dir == h.tree.Root() {
 		// A descriptor has one position for all who read the directory by it.
-		own, err := h.openDir("")
+		own, err := h.tree.OpenDir("")
 		if err != nil {
 			return nil, err
 		}
@@ -203,7 +202,7 @@ func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
 		dir = own
 	}
 	h.cfg.Stats.Listings.Add(1)
-	l, err := h.lister(v.snap).Read(dir, v.path)
+	l, err := h.tree.Lister(v.snap).Read(dir, v.path)
 	if err == nil && !l.Hot && l.Stamp == v.self.MTime && !hasLinks(&l) {
 		h.linkless.Learn(v.path, v.time())
 	}
@@ -228,7 +227,7 @@ func hasLinks(l *mtree.Listing) bool {
 
 // form returns the form of a listing in the format that v asks for.
 func (h *Handler) form(v *view, l *mtree.Listing) render.Form {
-	o := render.Options{Path: v.path, Search: v.recent, Follow: func(link mtree.Entry) (mtree.Entry, []byte) { return h.showLink(v.path, link) }}
+	o := render.Options{Path: v.path, Search: v.recent, Follow: func(link mtree.Entry) (mtree.Entry, []byte) { return h.tree.ShowLink(v.path, link) }}
 	if v.format == render.HTML && !v.recent && v.stamped(l) && !l.Hot {
 		o.Tag = v.stampTag(l.Stamp, false)
 	}

@@ -19,13 +19,13 @@ func (v *view) key() pages.Key { return pages.Key{Path: v.path, Format: v.format
 
 // time returns which times of its directory v has seen.
 func (v *view) time() pages.Time {
-	return pages.Time{Node: v.self.Node, MTime: v.self.MTime, CTime: v.self.CTime, Fingerprint: v.snap.e}
+	return pages.Time{Node: v.self.Node, MTime: v.self.MTime, CTime: v.self.CTime, Fingerprint: v.snap.Fingerprint}
 }
 
 // page returns the listing of dir as it is to be sent: from the cache, or made, with
 // all who want the same now.
 func (h *Handler) page(r *http.Request, v *view, dir *disk.Dir) (*pages.Page, error) {
-	key, time := pages.FlightKey{Key: v.key(), Fingerprint: v.snap.e, State: v.snap.State}, pages.Time{}
+	key, time := pages.FlightKey{Key: v.key(), Fingerprint: v.snap.Fingerprint, State: v.snap.State}, pages.Time{}
 	if v.snap.State == wire.Watched {
 		if p := h.cache.Get(v.key(), v.time()); p != nil {
 			h.cfg.Stats.Cached.Add(1)
@@ -84,7 +84,7 @@ func (h *Handler) pageOf(v *view, l *mtree.Listing) *pages.Page {
 	case stamped:
 		p.Tag = v.stampTag(l.Stamp, l.Hot)
 	case p.Whole:
-		p.Tag = wire.ListingTag{Validator: p.Sum, Format: string(v.format), Fingerprint: v.snap.e}.String()
+		p.Tag = wire.ListingTag{Validator: p.Sum, Format: string(v.format), Fingerprint: v.snap.Fingerprint}.String()
 	}
 	return p
 }

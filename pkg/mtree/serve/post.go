@@ -12,7 +12,7 @@ import (
 func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
-	case err != nil || h.hidden(t.path, true):
+	case err != nil || h.tree.Hides(t.path, true):
 		h.send(w, leaveBody(w, r).refused(http.StatusNotFound, "not found"))
 		return
 	case !t.slash || !t.has("tar") && !t.has("sums"):
@@ -29,7 +29,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	// A body in chunks may have had a length too, which others on the way may have
 	// believed (RFC 9112, 6.1): no more requests on this connection.
 	v.base.close = len(r.TransferEncoding) > 0
-	if v.snap.replaced {
+	if v.snap.Replaced {
 		h.send(w, v.base.refused(http.StatusServiceUnavailable, replacedText))
 		return
 	}
@@ -82,7 +82,7 @@ func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []
 // ready looks at the directory, which must be there to be asked about; if it
 // is not, the answer has been given.
 func (h *Handler) ready(w http.ResponseWriter, v *view) bool {
-	dir, err := h.openDir(v.path)
+	dir, err := h.tree.OpenDir(v.path)
 	if err == nil {
 		defer dir.Close()
 		err = h.look(v, dir)

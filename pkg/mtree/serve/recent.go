@@ -41,7 +41,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	defer leave()
-	s := &search{h: h, root: v.path, lister: h.lister(v.snap), most: n, dirs: []ranked{{stamp: v.self.MTime}}}
+	s := &search{h: h, root: v.path, lister: h.tree.Lister(v.snap), most: n, dirs: []ranked{{stamp: v.self.MTime}}}
 	if err := s.run(r); err != nil {
 		h.fail(w, v.base, err)
 		return

@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
@@ -42,18 +43,18 @@ type reply struct {
 // about is what an answer tells of a directory and of its tree. The zero value tells
 // nothing.
 type about struct {
-	tree       *snapshot // nil: nothing is told
-	path       string    // of the directory
+	tree       *published.Snapshot // nil: nothing is told
+	path       string              // of the directory
 	stamp, now mtree.Stamp
 	runs       []string // value of Tidemark-Runs; nil: not told
 }
 
 // about returns what an answer tells of the directory at path, which has this stamp.
 // A 304 tells it too: mirrors act on it.
-func (h *Handler) about(s *snapshot, path string, stamp, now mtree.Stamp) about {
+func (h *Handler) about(s *published.Snapshot, path string, stamp, now mtree.Stamp) about {
 	a := about{tree: s, path: path, stamp: stamp, now: now}
 	if s.Tree.ID != "" && path == "" {
-		a.runs = h.tree.runs(stamp)
+		a.runs = h.tree.RunsAt(stamp)
 	}
 	return a
 }
@@ -171,14 +172,14 @@ func (f *fields) share(key string, values []string) {
 func (f *fields) setAbout(a *about) {
 	s := a.tree
 	f.set(wire.HeaderStamp, a.stamp.String())
-	f.share(wire.HeaderState, s.state)
+	f.share(wire.HeaderState, s.States)
 	f.set(wire.HeaderNow, a.now.String())
-	f.set(wire.HeaderUpstream, s.chain)
+	f.set(wire.HeaderUpstream, s.Chain)
 	if s.Tree.ID == "" {
 		return
 	}
-	f.share(wire.HeaderTree, s.id)
-	f.share(wire.HeaderEpoch, s.epoch)
+	f.share(wire.HeaderTree, s.IDs)
+	f.share(wire.HeaderEpoch, s.Epochs)
 	if at := s.Tree.At(a.path); at != "" {
 		f.set(wire.HeaderPath, mtree.EscapeName(at))
 	}

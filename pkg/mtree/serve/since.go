@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/serve/internal/negotiate"
 	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
@@ -61,13 +62,13 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 	}
 }
 
-func (h *Handler) lookAt(s *snapshot, path string) (disk.Info, error) {
-	dir, err := h.openDir(path)
+func (h *Handler) lookAt(s *published.Snapshot, path string) (disk.Info, error) {
+	dir, err := h.tree.OpenDir(path)
 	if err != nil {
 		return disk.Info{}, err
 	}
 	defer dir.Close()
-	return h.lister(s).Self(dir, path)
+	return h.tree.Lister(s).Self(dir, path)
 }
 
 // otherEpoch reports whether the client's stamps are of another epoch or tree:
@@ -79,7 +80,7 @@ func (h *Handler) otherEpoch(r *http.Request, v *view) bool {
 	tags := negotiate.Field(r, "If-None-Match")
 	return tags != "" && !negotiate.AnyTag(tags, func(tag string) bool {
 		known, ok := wire.ParseListingTag(tag)
-		return ok && known.Fingerprint == v.snap.e
+		return ok && known.Fingerprint == v.snap.Fingerprint
 	})
 }
 
@@ -94,7 +95,7 @@ func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, a r
 	}
 	out := h.newSink(w, a)
 	defer out.release()
-	t := &telling{h: h, r: r, lister: h.lister(v.snap), root: v.path, from: from, after: after, out: out}
+	t := &telling{h: h, r: r, lister: h.tree.Lister(v.snap), root: v.path, from: from, after: after, out: out}
 	var err error
 	if v.self.MTime.After(from) {
 		err = t.walk("", nil)
@@ -259,7 +260,7 @@ const sharedSize = 64 << 10
 // readNow reads the directory at path; ahead of its turn only if it is not large.
 func (t *telling) readNow(path string, ahead bool) (*pages.Page, error) {
 	full := joined(t.root, path)
-	dir, err := t.h.openDir(full)
+	dir, err := t.h.tree.OpenDir(full)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +274,7 @@ func (t *telling) readNow(path string, ahead bool) (*pages.Page, error) {
 	case info.Size > t.h.largeSize && ahead:
 		return nil, errLater
 	}
-	key := pages.FlightKey{Key: blockKey(path, full), Fingerprint: t.h.tree.now().e}
+	key := pages.FlightKey{Key: blockKey(path, full), Fingerprint: t.h.tree.Now().Fingerprint}
 	return t.h.share(t.r, key, pages.Time{}, func() (*pages.Page, error) {
 		leave, err := t.h.passLarge(t.r, info.Size)
 		if err != nil {

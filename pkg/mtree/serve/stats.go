@@ -5,6 +5,7 @@ import "sync/atomic"
 // Stats counts what a Handler does. Its fields may be read at any time.
 type Stats struct {
 	Requests    atomic.Int64 // all that came in
+	Fast        atomic.Int64 // of these: those that package fastpath read and answered
 	Listings    atomic.Int64 // directories read from disk
 	Cached      atomic.Int64 // listings answered from memory
 	NotModified atomic.Int64 // 304 answers
@@ -23,6 +24,7 @@ type Stats struct {
 // Each calls yield with the name, the meaning and the value of every counter.
 func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("requests_total", "requests that came in", s.Requests.Load())
+	yield("requests_fast_total", "requests that took the short way of --http fast", s.Fast.Load())
 	yield("listings_total", "directories read from disk", s.Listings.Load())
 	yield("listings_cached_total", "listings answered from memory", s.Cached.Load())
 	yield("not_modified_total", "requests answered 304", s.NotModified.Load())

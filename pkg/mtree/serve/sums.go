@@ -21,7 +21,7 @@ const sumFlush = time.Second
 
 // dirSums answers GET ?sums: the files of one directory.
 func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
-	dir, err := h.openDir(v.path)
+	dir, err := h.tree.OpenDir(v.path)
 	if err == nil {
 		defer dir.Close()
 		err = h.look(v, dir)
@@ -39,7 +39,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	defer leave()
-	l, err := h.readDir(r, h.lister(v.snap), v.path)
+	l, err := h.readDir(r, h.tree.Lister(v.snap), v.path)
 	if err != nil {
 		h.fail(w, v.base, err)
 		return
@@ -97,14 +97,14 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 // are processors, whoever asks. However long both take, the deadline for writing
 // to w is moved on: over HTTP/2 it ends the answer also while nothing is written.
 func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (sum [sha256.Size]byte, info disk.Info, err error) {
-	if h.hidden(path, false) {
+	if h.tree.Hides(path, false) {
 		return sum, info, os.ErrNotExist
 	}
 	if err := h.enterHashing(ctx, w); err != nil {
 		return sum, info, err
 	}
 	defer func() { <-h.hashing }()
-	f, info, err := h.openRegular(path)
+	f, info, err := h.tree.OpenRegular(path)
 	if err != nil {
 		return sum, info, err
 	}

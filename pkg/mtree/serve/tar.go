@@ -61,10 +61,10 @@ func putTarBuffer(buffer *[]byte, body []byte) {
 // full, to a tar stream under the name path; dst is as it was after an error.
 // Cost: open as in OpenFilePath, pread, statx, close.
 func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
-	if h.hidden(full, false) {
+	if h.tree.Hides(full, false) {
 		return dst, os.ErrNotExist
 	}
-	f, info, err := h.openRegular(full)
+	f, info, err := h.tree.OpenRegular(full)
 	if err != nil {
 		return dst, err
 	}
@@ -119,7 +119,7 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 		h.send(w, a) // nothing is packed for nobody
 		return
 	}
-	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), out: h.newSink(w, a)}
+	p := &packing{h: h, r: r, root: v.path, lister: h.tree.Lister(v.snap), out: h.newSink(w, a)}
 	p.out.place = v.place
 	err := p.dir("")
 	if err != nil && !p.out.sent {
@@ -153,7 +153,7 @@ type packing struct {
 func (p *packing) dir(path string) error {
 	full := joined(p.root, path)
 	var l mtree.Listing
-	d, err := p.h.openDir(full)
+	d, err := p.h.tree.OpenDir(full)
 	if err == nil {
 		l, err = p.lister.Read(d, full)
 		_ = d.Close()
@@ -206,7 +206,7 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 // not be read is missed; one that shrinks under way ends the stream: its header
 // has been sent.
 func (p *packing) file(path string) error {
-	f, _, err := p.h.openRegular(joined(p.root, path))
+	f, _, err := p.h.tree.OpenRegular(joined(p.root, path))
 	if err != nil {
 		return p.without(path, err)
 	}

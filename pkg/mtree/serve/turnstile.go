@@ -137,7 +137,7 @@ var errBusy = errors.New("too many listings of large directories at once")
 // readDir reads the listing of the directory at path for a request that wants
 // more than that, or several.
 func (h *Handler) readDir(r *http.Request, reader *lister.Lister, path string) (mtree.Listing, error) {
-	dir, err := h.openDir(path)
+	dir, err := h.tree.OpenDir(path)
 	if err != nil {
 		return mtree.Listing{}, err
 	}

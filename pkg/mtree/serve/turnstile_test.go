@@ -123,7 +123,7 @@ func TestSlowReadersOfLargeDirectories(t *testing.T) {
 	h.largeSize = -1
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := Server(h)
+	server := Server(h, Fast)
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
 	for i := range 3 * largeMost {
@@ -161,7 +161,7 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 	h, err := New(Config{Root: root})
 	require.NoError(t, err)
 	defer h.Close()
-	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.lister(h.tree.now())}
+	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.tree.Lister(h.tree.Now())}
 	for _, size := range []int64{h.largeSize, -1} {
 		h.largeSize = size
 		aside := walk.readAside("a")

@@ -60,9 +60,9 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 		case <-r.Context().Done():
 			h.abort(r.Context().Err())
 		}
-		v.snap, v.now = h.tree.now(), h.now()
+		v.snap, v.now = h.tree.Now(), h.now()
 		extend(w)
-		if v.snap.replaced {
+		if v.snap.Replaced {
 			h.send(w, v.base.refused(http.StatusServiceUnavailable, replacedText))
 			return answered
 		}
@@ -80,14 +80,14 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 // what happens in between wakes the topic. If no more requests may wait, the comparison
 // still counts.
 func (h *Handler) lookAgain(v *view, topic **longpoll.Topic, news func(*disk.Dir) (bool, error)) (wake <-chan struct{}, changed bool, err error) {
-	dir, err := h.openDir(v.path)
+	dir, err := h.tree.OpenDir(v.path)
 	if err != nil {
 		return nil, false, err
 	}
 	defer dir.Close()
 	heard := dir
-	if apart, err := h.tree.apart(); err == nil && apart.Refuses(v.path) {
-		heard = h.tree.root // nothing is heard of a stamp that the directory does not show
+	if h.tree.Refuses(v.path) {
+		heard = h.tree.Root() // nothing is heard of a stamp that the directory does not show
 	}
 	joined, wake, joinErr := h.hub.Join(heard, v.snap.State, *topic)
 	*topic = joined
@@ -99,7 +99,7 @@ func (h *Handler) lookAgain(v *view, topic **longpoll.Topic, news func(*disk.Dir
 
 // lookOnce looks at the directory and asks news.
 func (h *Handler) lookOnce(v *view, news func(*disk.Dir) (bool, error)) (changed bool, err error) {
-	dir, err := h.openDir(v.path)
+	dir, err := h.tree.OpenDir(v.path)
 	if err != nil {
 		return false, err
 	}
@@ -141,7 +141,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 	if end == answered {
 		return
 	}
-	dir, err := h.openDir(v.path)
+	dir, err := h.tree.OpenDir(v.path)
 	if err != nil {
 		h.fail(w, v.base, err)
 		return

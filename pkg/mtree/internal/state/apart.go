@@ -19,8 +19,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// Apart is what watch tells of directories apart from their times: the files
-// .tidemark/stamps and .tidemark/unread, of at most MaxStamps and MaxUnread lines.
+// Apart is what watch publishes of directories apart from their times: the files
+// .tidemark/stamps and .tidemark/unread, with at most MaxStamps and MaxUnread lines.
 //
 //	tidemark stamps NUMBER
 //	STAMP<TAB>INODE<TAB>PATH
@@ -31,15 +31,15 @@ import (
 //	#end 1
 //
 // NUMBER is another one with each writing, PATH is escaped as in listings. A line
-// counts for the directory at PATH only if it has this inode. In unread, a + says
-// that the directory is read again but what is above it has no new stamp yet: for
-// readers it is none of them, a watch that starts takes it for one.
+// counts for the directory at PATH only if that has this inode. A + in unread says that
+// the directory can be read again, but the directories above it have no new stamp yet:
+// readers ignore such a line, a watch that starts treats it like the others.
 //
-// Both files are written before what is above those directories is stamped. A nil
-// Apart holds nothing.
+// Both files are written before the directories above are stamped. A nil Apart is
+// empty. A mirror writes unread, too, for what its source did not give.
 type Apart struct {
-	Stamps map[string]ApartStamp  // by path: of directories that refuse their time
-	Unread map[string]ApartUnread // by path: those that watch may not read
+	Stamps map[string]ApartStamp  // by path: directories that refuse their time
+	Unread map[string]ApartUnread // by path: directories that watch is not allowed to read
 }
 
 // ApartStamp is the stamp of a directory that does not show it.
@@ -51,10 +51,10 @@ type ApartStamp struct {
 // ApartUnread is a directory that is not published.
 type ApartUnread struct {
 	Inode  uint64
-	Opened bool // it is read again
+	Opened bool // it can be read again
 }
 
-// Bounds of the two files: lines, and bytes of the paths in one of them.
+// Bounds of the two files: lines, and bytes of the paths in one file.
 const (
 	MaxStamps     = 10_000
 	MaxUnread     = 1_000
@@ -67,12 +67,12 @@ const (
 	maxApart   = 4*MaxApartBytes + 64*MaxStamps // bytes of one file: an escaped byte takes three
 )
 
-// ErrUnread says that watch may not read a directory or one above it, so that
-// nobody vouches for what is in it.
+// ErrUnread says that watch is not allowed to read a directory or one above it, so
+// that nothing keeps the stamps in it.
 var ErrUnread = fmt.Errorf("watch may not read it: %w", unix.EACCES)
 
-// StampOf returns the stamp of the directory at path with this inode, if it has one
-// here.
+// StampOf returns the stamp of the directory at path with this inode; false if a has
+// none for it.
 func (a *Apart) StampOf(path string, inode uint64) (mtree.Stamp, bool) {
 	if a == nil {
 		return mtree.Stamp{}, false
@@ -81,7 +81,7 @@ func (a *Apart) StampOf(path string, inode uint64) (mtree.Stamp, bool) {
 	return have.Stamp, ok && have.Inode == inode
 }
 
-// Refuses reports whether the directory at path has its stamp here.
+// Refuses reports whether a has the stamp of the directory at path, which refuses it.
 func (a *Apart) Refuses(path string) bool {
 	if a == nil {
 		return false
@@ -91,7 +91,7 @@ func (a *Apart) Refuses(path string) bool {
 }
 
 // Vouched returns ErrUnread if the directory at path below root is, or lies in, one
-// that watch may not read. Cost: nothing unless one of that name is known, then
+// that watch is not allowed to read. Cost: nothing unless a names one of them, then
 // StatPath.
 func (a *Apart) Vouched(root *disk.Dir, path string) error {
 	if a == nil || len(a.Unread) == 0 {
@@ -113,15 +113,16 @@ func (a *Apart) Vouched(root *disk.Dir, path string) error {
 	return nil
 }
 
-// ReadApart reads both files. One that is missing holds nothing.
+// ReadApart reads both files. One that is missing is empty.
 func (m *Marker) ReadApart() (*Apart, error) {
 	var r ApartReader
 	return r.read(m)
 }
 
-// WriteStamps replaces the file stamps, so that a reader sees the old or the new
-// one; durable says that this holds after a power cut, too. Number must be another
-// one each time.
+// WriteStamps replaces the file stamps: a reader sees the old or the new one, with
+// durable also after a power cut. number must be another one each time. System calls:
+//
+//	openat(".stamps.new", O_CREAT|O_TRUNC), fchmod, write, renameat; durable: see WriteFile
 func (m *Marker) WriteStamps(stamps map[string]ApartStamp, number int64, durable bool) error {
 	text := apartHead(stampsName, number)
 	for _, path := range slices.Sorted(maps.Keys(stamps)) {
@@ -155,9 +156,7 @@ func apartLine(dst []byte, first string, inode uint64, path string) []byte {
 
 func apartEnd(dst []byte, lines int) []byte { return fmt.Appendf(dst, "#end %d\n", lines) }
 
-// writeApart replaces one file. System calls, fsync only if durable:
-//
-//	openat(".NAME.new", O_CREAT|O_TRUNC), fchmod, write, renameat
+// writeApart replaces one file.
 func (m *Marker) writeApart(name string, text []byte, durable bool) error {
 	if durable {
 		return WriteFile(m.dir, name, text)
@@ -181,7 +180,7 @@ func (m *Marker) writeApart(name string, text []byte, durable bool) error {
 	return nil
 }
 
-// HasApart reports whether both files are there as they were written with number.
+// HasApart reports whether both files are there, and were written with number.
 func (m *Marker) HasApart(number int64) bool {
 	for _, name := range []string{stampsName, unreadName} {
 		head := apartHead(name, number)
@@ -201,15 +200,15 @@ func (m *Marker) readHead(name string, size int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, int64(size)))
 }
 
-// ApartReader reads both files again only after one of them was written. The zero
-// value is ready; it may be used by several goroutines at once.
+// ApartReader reads both files of a tree, each again only after it was written. The
+// zero value is ready; it may be used by several goroutines at once.
 type ApartReader struct {
 	mu    sync.Mutex
 	heads [2]string
 	apart *Apart
 }
 
-// Read returns what the tree at root (marker in stateDir if not "") holds apart, as
+// Read returns the Apart of the tree at root (marker in stateDir if that is not ""), as
 // it is after the call. Cost: openat of the marker, and open, fstat, read of each
 // file's first line.
 func (r *ApartReader) Read(root *disk.Dir, stateDir string) (*Apart, error) {
@@ -254,11 +253,11 @@ func (r *ApartReader) read(m *Marker) (*Apart, error) {
 	return &a, nil
 }
 
-// errApart says that a file is not one that watch wrote.
+// errApart says that watch has not written a file.
 var errApart = errors.New("not written by watch, or damaged: delete it, and send watch SIGHUP")
 
-// eachApart reads one file and calls what begin returns for every line, unless its
-// first line is head.
+// eachApart reads one file, unless its first line is head. It calls begin with the
+// number of lines, and then the function that begin returned for every line.
 func (m *Marker) eachApart(name string, head *string, begin func(lines int) func(first string, inode uint64, path string) error) error {
 	f, _, err := m.dir.OpenFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -270,8 +269,8 @@ func (m *Marker) eachApart(name string, head *string, begin func(lines int) func
 		return err
 	}
 	defer f.Close()
-	const some = 64 // bytes: more than a first line
-	text, err := io.ReadAll(io.LimitReader(f, some))
+	const firstLine = 64 // bytes, at most
+	text, err := io.ReadAll(io.LimitReader(f, firstLine))
 	if err != nil {
 		return err
 	}
@@ -292,7 +291,7 @@ func (m *Marker) eachApart(name string, head *string, begin func(lines int) func
 
 func parseApart(name, text string, begin func(lines int) func(first string, inode uint64, path string) error) error {
 	lines := strings.Split(text, "\n")
-	n := len(lines) - 3 // the first, the end, and nothing behind it
+	n := len(lines) - 3 // the first line, the end, and nothing after that
 	if n < 0 || !strings.HasPrefix(lines[0], "tidemark "+name+" ") || lines[n+1] != fmt.Sprintf("#end %d", n) || lines[n+2] != "" {
 		return errApart
 	}
