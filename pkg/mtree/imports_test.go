@@ -35,11 +35,12 @@ func TestImportRules(t *testing.T) {
 		filetime = core + "/internal/filetime"
 		limit    = core + "/internal/limit"
 		notify   = core + "/internal/notify"
+		handles  = notify + "/internal/handles"
 		unix     = "golang.org/x/sys/unix"
 		chi      = "github.com/go-chi/chi/v5"
 	)
 	// callers make system calls by number.
-	callers := []string{beneath, disk, state, records, machine, dirwatch, notify, notify + "/notifytest", "tidemark/e2e/refuse"}
+	callers := []string{beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
 	programs := []string{core + "/watch", core + "/serve", core + "/mirror"}
 
 	for _, pure := range []string{"os", "net", "net/http", "syscall", unix, "log/slog", "io/fs", "io/ioutil", "os/exec"} {
@@ -89,6 +90,7 @@ func TestImportRules(t *testing.T) {
 		longpoll  = core + "/serve/internal/longpoll"
 		published = core + "/serve/internal/published"
 	)
+	const watch = core + "/watch/internal/" // and a package
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
 	}
@@ -108,7 +110,17 @@ func TestImportRules(t *testing.T) {
 		state:    {core, core + "/wire", disk, filetime, machine},
 		records:  {core, disk, filetime, state},
 		lister:   {core, disk, filetime, machine, records, state},
-		notify:   {core, limit},
+		notify:   {core, limit, handles},
+		handles:  {core},
+
+		watch + "stamprule": {core},
+		watch + "ownwrites": {core, disk, state},
+		watch + "health":    {core, disk, notify, state},
+		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
+		watch + "mounts":    {core, disk, machine, notify, state},
+		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
+		watch + "audit": {core, core + "/wire", disk, core + "/internal/glob", machine, notify, state,
+			watch + "health", watch + "ownwrites", watch + "stamprule"},
 	} {
 		for _, imported := range packages[path].Imports {
 			require.True(t, !strings.HasPrefix(imported, "tidemark/") || slices.Contains(allowed, imported), "%s may not import %s", path, imported)

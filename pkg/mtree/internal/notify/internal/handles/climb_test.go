@@ -1,4 +1,4 @@
-package notify
+package handles
 
 import (
 	"os"
@@ -18,7 +18,7 @@ func TestClimbFromARemovedDirectory(t *testing.T) {
 	require.NoError(t, err)
 	defer dir.Close()
 	require.NoError(t, os.RemoveAll(top+"/d"))
-	p := &places{top: top, climbed: map[inode]string{}}
+	p := &Resolver{top: top, climbed: map[inode]string{}}
 	_, ok, err := p.climb("handle", int(dir.Fd()))
 	require.NoError(t, err)
 	require.False(t, ok)
