@@ -9,23 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MountTable tells when mounts came or went in this process's mount namespace, by
-// poll(2) on proc_pid_mountinfo(5). It costs no wake-up until then.
+// MountTable hears when mounts come or go in this process's mount namespace, by poll(2)
+// on proc_pid_mountinfo(5). It causes no wake-up until then.
 type MountTable struct {
-	C <-chan struct{} // sent to, without waiting, after a change: ask Changed
+	C <-chan struct{} // sent to after a change, without waiting: ask Changed
 
 	alarm *os.File // known to the runtime's poller
-	asked *os.File // each descriptor tells a change once
+	asked *os.File // a second one, because each descriptor reports a change once
 	done  chan struct{}
 }
 
-// NewMountTable begins to listen, by a goroutine that ends with Close.
+// NewMountTable begins to listen, with a goroutine that ends with Close.
 func NewMountTable() (*MountTable, error) {
 	asked, err := openMountInfo(0)
 	if err != nil {
 		return nil, err
 	}
-	alarm, err := openMountInfo(unix.O_NONBLOCK) // what does not block os.NewFile gives to the poller
+	alarm, err := openMountInfo(unix.O_NONBLOCK) // os.NewFile gives what does not block to the poller
 	if err != nil {
 		_ = asked.Close()
 		return nil, err
@@ -44,8 +44,8 @@ func openMountInfo(flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), mountInfo), nil
 }
 
-// listen wakes up once for each change: the poller waits for edges, and to it the
-// file is readable after each.
+// listen wakes up once for each change: the poller waits for edges, and the file becomes
+// readable with each change.
 func (t *MountTable) listen(changes chan<- struct{}) {
 	defer close(t.done)
 	conn, err := t.alarm.SyscallConn()
@@ -62,8 +62,8 @@ func (t *MountTable) listen(changes chan<- struct{}) {
 	}
 }
 
-// Changed reports whether mounts came or went since it was called last, by whatever
-// returned before this call. Cost: one poll(2).
+// Changed reports whether mounts came or went since it was called last, by a mount(2) or
+// umount(2) that returned before this call. Cost: one poll(2).
 func (t *MountTable) Changed() bool {
 	ask := []unix.PollFd{{Fd: int32(t.asked.Fd()), Events: unix.POLLPRI}}
 	for {
@@ -74,7 +74,7 @@ func (t *MountTable) Changed() bool {
 	}
 }
 
-// Close ends it.
+// Close ends the listening.
 func (t *MountTable) Close() error {
 	err := t.alarm.Close()
 	<-t.done
@@ -84,13 +84,14 @@ func (t *MountTable) Close() error {
 
 // Mounted is what is mounted at one place of a tree.
 type Mounted struct {
-	What string // another text once something else is mounted there
-	Dev  string // of the file system
-	Root string // the path, on that file system, of what is at the place
+	What string // identifies the mounts there: another text once something else is mounted
+	Dev  string // device of the file system, MAJOR:MINOR
+	Root string // the path on that file system of the directory or file at the place
 }
 
-// Mounts returns what is mounted below d, by path. "" is for d itself, with the mounts
-// at and above it. Cost: reads the table, and a statx(2) for each mount below d.
+// Mounts returns what is mounted below the directory fd, by path. "" is for the
+// directory itself, with the mounts at and above it. Cost: reads the table, and a
+// statx(2) for each mount below.
 func Mounts(fd int) (map[string]Mounted, error) {
 	top, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	if err != nil {
@@ -102,7 +103,7 @@ func Mounts(fd int) (map[string]Mounted, error) {
 	}
 	mounts, nearest := map[string]Mounted{}, ""
 	for _, l := range lines {
-		// What stays as long as the mount does.
+		// These fields stay the same as long as the mount does.
 		m := Mounted{What: strings.Join([]string{l.id, l.parent, l.dev, l.root, l.point, l.kind, l.source}, " "), Dev: l.dev, Root: l.root}
 		at := ""
 		switch {
@@ -125,8 +126,8 @@ func Mounts(fd int) (map[string]Mounted, error) {
 	return mounts, nil
 }
 
-// mountNumber returns the number of a mount that no other has after it: the id in the
-// table is given to the next one. 0 before Linux 6.8.
+// mountNumber returns a number of the mount at point that no later mount will have,
+// unlike the id in the table; 0 before Linux 6.8.
 func mountNumber(point string) uint64 {
 	const unique = unix.STATX_MNT_ID_UNIQUE
 	var stx unix.Statx_t

@@ -16,25 +16,26 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
+// LogName is the file of the log in the marker.
 const LogName = "records"
 
-// Log holds the records of a copy's directories where the file system
-// keeps no user extended attributes: a text file in the marker to which lines
-// "STAMP NOW ID PATH" are appended, the path escaped, "./" being the root; the
-// last line of a path counts. What a crash cut off is dropped when it is
-// opened. All records are in memory, about 200 bytes each. It may be used by
-// several goroutines at once.
+// Log holds the records of all directories of a copy where the file system keeps no
+// user extended attributes. It is a text file in the marker, to which lines
+// "STAMP NOW ID PATH" are appended, or "STAMP NOW ID EXCLUDED/FINGERPRINT PATH". The
+// path is escaped and begins with "./", the root being "./". The last line of a path
+// counts. A line that a crash cut off is dropped when the log is opened. All records
+// are in memory, about 200 bytes each. It may be used by several goroutines at once.
 type Log struct {
 	mu      sync.Mutex
 	file    *os.File
 	records map[string]Record
 }
 
-// OpenLog reads the log, rewrites it without what is out of date, and
-// opens it for appending.
+// OpenLog reads the log of a copy and opens it for appending. If it is damaged, or most
+// of it is out of date, it is replaced by one with the present records, durably.
 func OpenLog(m *state.Marker) (*Log, error) {
 	l := &Log{records: map[string]Record{}}
-	shared := false // with other names: see vacate
+	shared := false // it has other names, which must keep their contents
 	if info, err := m.Dir().Stat(LogName); err == nil {
 		shared = info.Links > 1
 	}
@@ -57,7 +58,7 @@ func OpenLog(m *state.Marker) (*Log, error) {
 	return l, nil
 }
 
-// ReadLog reads the log and leaves it alone.
+// ReadLog reads the log and changes nothing. Without a file the log is empty.
 func ReadLog(m *state.Marker) (*Log, error) {
 	l := &Log{records: map[string]Record{}}
 	f, _, err := m.OpenFile(LogName)
@@ -72,12 +73,11 @@ func ReadLog(m *state.Marker) (*Log, error) {
 	return l, err
 }
 
-// maxRecordLine bounds a line of the log, in bytes: no path has more than PATH_MAX,
-// nor three times that when it is escaped.
+// maxRecordLine is the length of a line, in bytes, at most: a path has PATH_MAX bytes at
+// most, and three times that when it is escaped.
 const maxRecordLine = 16 << 10
 
-// load reads the lines; torn says that the last one has no end, or that one is
-// longer than any of ours.
+// load reads the lines. torn says that the last one has no end, or that one is too long.
 func (l *Log) load() (lines int, torn bool, err error) {
 	in := bufio.NewReaderSize(l.file, maxRecordLine)
 	for long := false; ; {
@@ -99,7 +99,8 @@ func (l *Log) load() (lines int, torn bool, err error) {
 	}
 }
 
-// rewrite replaces the log by one without what is out of date.
+// rewrite replaces the log by one with the present records. System calls: see
+// state.WriteFile, then openat.
 func (l *Log) rewrite(m *state.Marker) error {
 	var out []byte
 	for path, r := range l.records {
@@ -126,13 +127,13 @@ func parseRecordLine(line string) (path string, r Record, ok bool) {
 	if cut < 0 {
 		return "", Record{}, false
 	}
-	r, ok = Parse(line[:cut])
+	r, ok = parse(line[:cut])
 	escaped, below := strings.CutPrefix(line[cut+1:], "./")
 	path, err := mtree.UnescapeName(escaped)
 	return path, r, ok && below && err == nil && mtree.CheckPath(path) == nil
 }
 
-// Get returns the record of the directory at path, "" being the root.
+// Get returns the record of the directory at path, "" for the root.
 func (l *Log) Get(path string) (Record, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,8 +141,7 @@ func (l *Log) Get(path string) (Record, bool) {
 	return r, ok
 }
 
-// Set appends a record. It is made durable by the next flush of the file
-// system.
+// Set appends a record with one write. The next disk.Dir.Flush makes it durable.
 func (l *Log) Set(path string, r Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
