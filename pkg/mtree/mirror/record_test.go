@@ -50,7 +50,7 @@ func TestBeginKeepsDistrust(t *testing.T) {
 
 // liar is a source that gives fewer or more bytes than it says.
 type liar struct {
-	source
+	origin
 	body string
 }
 

@@ -7,6 +7,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
 // A large file that is missing may be in the copy under a name that is deleted:
@@ -142,7 +143,7 @@ func (f *leavingFiles) sum(ctx context.Context, d *dest, path string) (source.Di
 		return source.Digest{}, err
 	}
 	defer dir.Close()
-	s, err := sumFile(ctx, dir, mtree.BaseName(path))
+	s, err := directory.SumFile(ctx, dir, mtree.BaseName(path))
 	if err == nil {
 		f.sums[path] = s.SHA256
 	}

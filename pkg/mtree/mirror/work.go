@@ -20,7 +20,8 @@ import (
 // records. No field changes while a pass runs; what verified, held, arriving and change
 // point to may be used by several goroutines.
 type work struct {
-	source   source
+	source   contents
+	unlisted unlisted
 	root     *source.Root // what the source said of its tree when the pass began
 	dest     *dest
 	filters  *glob.List
