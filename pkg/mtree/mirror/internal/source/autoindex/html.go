@@ -1,4 +1,4 @@
-package mirror
+package autoindex
 
 import (
 	"bytes"
@@ -15,16 +15,16 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// htmlRow is a link of a page and what follows it up to the next.
+// htmlRow is a link of a page and what follows it, up to the next link.
 type htmlRow struct {
 	href string
-	text strings.Builder // tags included: some put what they know in attributes
+	text strings.Builder // with its tags: some servers put size and time into attributes
 }
 
-// parseForeignHTML reads the index page of a server. It must say that it is one
-// and be whole: what a captive portal or a broken connection leaves is no
-// listing. base is the escaped path that was asked.
-func parseForeignHTML(text []byte, base string) ([]mtree.Entry, map[string]vague, error) {
+// parseHTML reads the index page of a server. The page must call itself an index, and
+// be whole: what a captive portal sends, or a broken connection leaves, is no listing.
+// base is the escaped path that was asked.
+func parseHTML(text []byte, base string) ([]mtree.Entry, map[string]Bounds, error) {
 	lower := bytes.ToLower(text)
 	if !indexTitle.Match(lower) {
 		return nil, nil, fmt.Errorf("%w: a page that does not call itself an index", mtree.ErrListing)
@@ -36,7 +36,7 @@ func parseForeignHTML(text []byte, base string) ([]mtree.Entry, map[string]vague
 	if !bytes.HasSuffix(lower, []byte(end)) {
 		return nil, nil, fmt.Errorf("%w: a page without its end", mtree.ErrTruncated)
 	}
-	known := map[string]vague{}
+	known := map[string]Bounds{}
 	var entries []mtree.Entry
 	rows, err := htmlRows(text)
 	if err != nil {
@@ -51,9 +51,8 @@ func parseForeignHTML(text []byte, base string) ([]mtree.Entry, map[string]vague
 			continue // an icon links to the same place
 		}
 		e := mtree.Entry{Name: name, Kind: kind}
-		g := describeRow(row.text.String(), &e)
+		known[name] = describeRow(row.text.String(), &e)
 		entries = append(entries, e)
-		known[name] = g
 	}
 	return entries, known, nil
 }
@@ -96,8 +95,8 @@ func htmlRows(text []byte) (rows []*htmlRow, err error) {
 	}
 }
 
-// linkedName returns the name of an entry that href leads to. Other links are
-// no entries: to parents, other hosts, sorted views.
+// linkedName returns the name of the entry that href leads to. ok is false for links
+// that lead elsewhere: to the parent, to other hosts, to sorted views.
 func linkedName(href, base string) (name string, kind mtree.Kind, ok bool, err error) {
 	href, _, _ = strings.Cut(href, "#")
 	if rest, is := strings.CutPrefix(href, base); is && base != "/" || base == "/" && strings.HasPrefix(href, "/") {
@@ -129,12 +128,12 @@ func linkedName(href, base string) (name string, kind mtree.Kind, ok bool, err e
 
 var scheme = regexp.MustCompile(`^(https?|ftp|mailto|javascript|data|file):`)
 
-// rowTime is one way to write a time in a row.
+// rowTime is one way to write a time in a row. The first one that fits counts.
 type rowTime struct {
 	pattern *regexp.Regexp
 	layout  string
 	step    time.Duration
-	local   bool // may be the server's local time
+	zoned   bool // it may be in the server's time zone
 }
 
 var rowTimes = []rowTime{
@@ -148,10 +147,9 @@ var rowTimes = []rowTime{
 	{regexp.MustCompile(`(\d{4}-\d\d-\d\d \d\d:\d\d)`), "2006-01-02 15:04", time.Minute, true},                                              // Apache, darkhttpd
 }
 
-// describeRow reads time and size from what follows a link, as far as they are
-// there.
-func describeRow(text string, e *mtree.Entry) vague {
-	g := vague{high: -1}
+// describeRow reads time and size from what follows a link. Each may be missing.
+func describeRow(text string, e *mtree.Entry) Bounds {
+	b := Bounds{High: -1}
 	for i := range rowTimes {
 		r := &rowTimes[i]
 		at := r.pattern.FindStringSubmatchIndex(text)
@@ -162,24 +160,24 @@ func describeRow(text string, e *mtree.Entry) vague {
 		if err != nil {
 			continue
 		}
-		e.MTime, g.step, g.local = mtree.FromTime(t), r.step, r.local
+		e.MTime, b.Step, b.ServerZone = mtree.FromTime(t), r.step, r.zoned
 		if e.Kind == mtree.File {
-			g.low, g.high = rowSize(text, text[at[1]:])
+			b.Low, b.High = rowSize(text, text[at[1]:])
 		}
 		break
 	}
-	if e.Kind == mtree.File && g.high < 0 {
-		g.low, g.high = rowSize(text, "")
+	if e.Kind == mtree.File && b.High < 0 {
+		b.Low, b.High = rowSize(text, "")
 	}
-	if g.low == g.high && g.high >= 0 {
-		e.Size = g.high
+	if b.Low == b.High && b.High >= 0 {
+		e.Size = b.High
 	}
-	return g
+	return b
 }
 
 var (
-	exactSize  = regexp.MustCompile(`<size>(\d+)</size>|data-size="(\d+)"`)
-	behindTime = regexp.MustCompile(`^[^0-9]*?\s*(?:<[^>]*>|\s|&nbsp;)*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?B)?\s*(?:<|$|\s)`)
+	exactSize = regexp.MustCompile(`<size>(\d+)</size>|data-size="(\d+)"`)
+	afterTime = regexp.MustCompile(`^[^0-9]*?\s*(?:<[^>]*>|\s|&nbsp;)*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?B)?\s*(?:<|$|\s)`)
 )
 
 // rowSize returns the bounds of a size: exact from an attribute, else the number
@@ -190,7 +188,7 @@ func rowSize(text, rest string) (low, high int64) {
 			return n, n
 		}
 	}
-	m := behindTime.FindStringSubmatch(rest)
+	m := afterTime.FindStringSubmatch(rest)
 	if m == nil {
 		return 0, -1
 	}
@@ -213,6 +211,6 @@ func rowSize(text, rest string) (low, high int64) {
 	if strings.Contains(m[1], ".") {
 		step = 0.1
 	}
-	// However they round, up, down or to the nearest.
+	// Servers round up, down or to the nearest.
 	return int64(max(0, value-step) * float64(unit)), int64((value + step) * float64(unit))
 }

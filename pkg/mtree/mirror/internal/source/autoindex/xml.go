@@ -1,4 +1,4 @@
-package mirror
+package autoindex
 
 import (
 	"encoding/xml"
@@ -8,8 +8,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// xmlListing is nginx's with autoindex_format xml. What is neither a directory
-// nor a file it lists as other, which is passed over.
+// xmlListing is what nginx writes with autoindex_format xml. Elements named other are
+// neither directories nor files, and are left out.
 type xmlListing struct {
 	XMLName     xml.Name   `xml:"list"`
 	Directories []xmlEntry `xml:"directory"`
@@ -22,12 +22,13 @@ type xmlEntry struct {
 	Size  *int64     `xml:"size,attr"`  // exact
 }
 
-func parseForeignXML(text []byte) ([]mtree.Entry, map[string]vague, error) {
+// parseXML reads such a listing.
+func parseXML(text []byte) ([]mtree.Entry, map[string]Bounds, error) {
 	var l xmlListing
 	if err := xml.Unmarshal(text, &l); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", mtree.ErrListing, err)
 	}
-	entries, known := make([]mtree.Entry, 0, len(l.Directories)+len(l.Files)), map[string]vague{}
+	entries, known := make([]mtree.Entry, 0, len(l.Directories)+len(l.Files)), map[string]Bounds{}
 	for i := range l.Directories {
 		l.Directories[i].Size = nil
 	}
@@ -35,21 +36,21 @@ func parseForeignXML(text []byte) ([]mtree.Entry, map[string]vague, error) {
 		if err := mtree.CheckName(x.Name); err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", mtree.ErrListing, err)
 		}
-		e, g := mtree.Entry{Name: x.Name, Kind: mtree.File}, vague{high: -1}
+		e, b := mtree.Entry{Name: x.Name, Kind: mtree.File}, Bounds{High: -1}
 		if i < len(l.Directories) {
 			e.Kind = mtree.Dir
 		}
 		if x.MTime != nil {
-			e.MTime, g.step = mtree.FromTime(*x.MTime), time.Second
+			e.MTime, b.Step = mtree.FromTime(*x.MTime), time.Second
 		}
 		if x.Size != nil {
 			if *x.Size < 0 {
 				return nil, nil, fmt.Errorf("%w: %q has the size %d", mtree.ErrListing, x.Name, *x.Size)
 			}
-			e.Size, g.low, g.high = *x.Size, *x.Size, *x.Size
+			e.Size, b.Low, b.High = *x.Size, *x.Size, *x.Size
 		}
 		entries = append(entries, e)
-		known[e.Name] = g
+		known[e.Name] = b
 	}
 	return entries, known, nil
 }
