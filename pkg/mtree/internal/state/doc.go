@@ -24,7 +24,6 @@
 //
 //	published.go      what a tree says to its readers
 //	upstreams.go      where a copy came from
-//	live.go           is a watch or mirror running on a directory?
 //	status.go         status.json
 //	apartreader.go, apartfile.go, apart.go
 //	                  stamps and unread
