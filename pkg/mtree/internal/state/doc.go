@@ -24,9 +24,9 @@
 //
 //	published.go      what a tree says to its readers
 //	upstreams.go      where a copy came from
-//	live.go           is a watch or mirror running on a directory?
 //	status.go         status.json
-//	apart.go          stamps and unread
+//	apartreader.go, apartfile.go, apart.go
+//	                  stamps and unread
 //	ownwrite.go       left.0 and left.1
 //	timerange.go      which times the tree's file system stores
 //	beacon.go         confirmed
