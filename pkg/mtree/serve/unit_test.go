@@ -24,14 +24,14 @@ func TestWaitIsAtMost45Seconds(t *testing.T) {
 	} {
 		one, err := parseTarget(httptest.NewRequest("GET", "/?txt&wait="+value, nil))
 		require.NoError(t, err)
-		got, ok := one.waitOf()
+		got, ok := one.query.Wait()
 		require.True(t, ok, value)
 		require.Equal(t, want, got, value)
 	}
 	for _, value := range []string{"", "-1", "NaN", "soon", "1s"} {
 		one, err := parseTarget(httptest.NewRequest("GET", "/?txt&wait="+value, nil))
 		require.NoError(t, err)
-		_, ok := one.waitOf()
+		_, ok := one.query.Wait()
 		require.False(t, ok, value)
 	}
 }

@@ -22,33 +22,33 @@ import (
 
 // A turnstile lets so many in at once, of one client fewer, and each gives its
 // place back.
-func TestTurnstile(t *testing.T) {
-	gate := newTurnstile(3, 2)
+func TestLimiter(t *testing.T) {
+	gate := newLimiter(3, 2)
 	from := func(address string) *http.Request {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = address
 		return r
 	}
-	leave1, ok := gate.enter(from("a:1"))
+	leave1, ok := gate.tryEnter(&place{client: clientOf(from("a:1"))})
 	require.True(t, ok)
-	_, ok = gate.enter(from("a:2"))
+	_, ok = gate.tryEnter(&place{client: clientOf(from("a:2"))})
 	require.True(t, ok)
-	_, ok = gate.enter(from("a:3"))
+	_, ok = gate.tryEnter(&place{client: clientOf(from("a:3"))})
 	require.False(t, ok, "two of one client")
-	_, ok = gate.enter(from("@")) // a unix socket
+	_, ok = gate.tryEnter(&place{client: "@"}) // a unix socket
 	require.True(t, ok)
-	_, ok = gate.enter(from("b:1"))
+	_, ok = gate.tryEnter(&place{client: clientOf(from("b:1"))})
 	require.False(t, ok, "three of all")
 	leave1()
-	_, ok = gate.enter(from("b:1"))
+	_, ok = gate.tryEnter(&place{client: clientOf(from("b:1"))})
 	require.True(t, ok)
 }
 
 // Who waits for a place gets it when somebody leaves, or from the one who waits for its
 // client the longest: of the same address only, if that has its share.
-func TestTurnstileWaits(t *testing.T) {
+func TestLimiterWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := newTurnstile(3, 2)
+		gate := newLimiter(3, 2)
 		gate.patience = 10 * time.Second
 		cut := map[string]bool{}
 		leaves := map[string]func(){}
@@ -61,7 +61,7 @@ func TestTurnstileWaits(t *testing.T) {
 				p.blocked.Store(time.Now().UnixNano())
 			}
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			leave, err := gate.wait(r, p)
+			leave, err := gate.enter(r, p)
 			leaves[name] = leave
 			return err
 		}
@@ -95,9 +95,9 @@ func TestLargeListings(t *testing.T) {
 		return w.Code
 	}
 	require.Equal(t, 200, ask(http.MethodGet))
-	h.large.patience = 0
+	h.largeLimit.patience = 0
 	for range largeShare {
-		_, ok := h.large.enter(httptest.NewRequest(http.MethodGet, "/", nil))
+		_, ok := h.largeLimit.tryEnter(&place{client: clientOf(httptest.NewRequest(http.MethodGet, "/", nil))})
 		require.True(t, ok)
 	}
 	require.Equal(t, 429, ask(http.MethodGet))
@@ -161,18 +161,18 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 	h, err := New(Config{Root: root})
 	require.NoError(t, err)
 	defer h.Close()
-	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.tree.Lister(h.tree.Now())}
+	walk := &sinceWalk{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.tree.Lister(h.tree.Now())}
 	for _, size := range []int64{h.largeSize, -1} {
 		h.largeSize = size
-		aside := walk.readAside("a")
-		aside.drop()
-		require.Equal(t, size < 0, aside.err == errLater)
-		block, err := walk.read("a", aside)
+		ahead := walk.prefetch("a")
+		ahead.wait()
+		require.Equal(t, size < 0, ahead.err == errLarge)
+		page, err := walk.take("a", ahead)
 		require.NoError(t, err)
-		require.Len(t, block.Below, 1)
+		require.Len(t, page.Below, 1)
 	}
 	walk.after = "b"
-	require.Nil(t, walk.readAside("a"))
+	require.Nil(t, walk.prefetch("a"))
 }
 
 // So does whatever else reads directories; an answer to since that has begun is
@@ -209,14 +209,14 @@ func TestLargeDirectoriesElsewhere(t *testing.T) {
 		require.Equal(t, 200, ask(target).Code, target)
 	}
 	h.largeSize = -1
-	h.large = newTurnstile(0, 0)
+	h.largeLimit = newLimiter(0, 0)
 	for _, target := range targets {
 		w := ask(target)
 		require.Equal(t, 429, w.Code, target)
 		require.NotEmpty(t, w.Header().Get("Retry-After"))
 	}
 	out := &sink{w: httptest.NewRecorder(), out: io.Discard}
-	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: &lister.Lister{}, out: out, last: "a"}
+	walk := &sinceWalk{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: &lister.Lister{}, out: out, last: "a"}
 	require.NoError(t, walk.walk("a/b", nil))
 	require.True(t, walk.cut)
 }

@@ -1,4 +1,4 @@
-package serve
+package render
 
 import (
 	"strings"
@@ -6,9 +6,9 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// fileType returns the Content-Type of a file by its extension, from a fixed
-// table: the same on every host, and never guessed from the bytes.
-func fileType(path string) string {
+// FileType returns the Content-Type of a file by its extension, from a fixed table: it is
+// the same on every host, and never guessed from the bytes.
+func FileType(path string) string {
 	name := mtree.BaseName(path)
 	dot := strings.LastIndexByte(name, '.')
 	if dot < 0 || len(name)-dot > 16 {
@@ -54,6 +54,7 @@ func fileType(path string) string {
 
 const octets = "application/octet-stream"
 
+// mediaType is the part of that table with pictures, sounds, films and fonts.
 func mediaType(ext string) string {
 	switch ext {
 	case "png", "gif", "bmp", "webp", "avif", "tiff":

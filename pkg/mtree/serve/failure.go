@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/serve/internal/published"
 )
 
-// fail answers an error of the file system in place of a, of which nothing was sent. A
-// client that has gone meanwhile gets no answer.
+// fail answers an error of the file system in place of a, of which nothing has been sent. A
+// client that has gone gets no answer.
 func (h *Handler) fail(w http.ResponseWriter, a reply, err error) {
 	if errors.Is(err, context.Canceled) {
 		h.abort(err)
@@ -20,7 +19,7 @@ func (h *Handler) fail(w http.ResponseWriter, a reply, err error) {
 	h.send(w, a.refused(h.explain(err)))
 }
 
-// explain returns how an error is answered, and logs one that the operator can mend.
+// explain returns how an error is answered. It logs the errors that an operator can mend.
 func (h *Handler) explain(err error) (status int, text string) {
 	switch {
 	case err == errBusy:
@@ -43,21 +42,9 @@ func (h *Handler) explain(err error) (status int, text string) {
 	return http.StatusInternalServerError, "reading from disk failed"
 }
 
-// leaveBody returns a reply that does not wait for the rest of the request's body:
-// net/http reads the body before it answers, so that the client gets to read the
-// answer, and without a deadline that lasts as long as the client likes.
-func leaveBody(w http.ResponseWriter, r *http.Request) reply {
-	if r.ContentLength == 0 {
-		return reply{}
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // in-memory requests have none
-	return reply{close: true}
-}
-
-// abort cuts the connection: what was sent so far must not look whole. The
-// context of a request is canceled when its client has gone, or has closed its
-// half of the connection only and reads on: net/http tells the two from each
-// other no more than we can.
+// abort cuts the connection: what was sent so far must not look whole. The context of a
+// request is canceled when its client has gone, or when the client has closed its half of
+// the connection and still reads: net/http cannot distinguish the two, nor can we.
 func (h *Handler) abort(err error) {
 	if !errors.Is(err, context.Canceled) {
 		h.cfg.Log.Debug("answer cut short", "error", h.tree.Quoted(err))
@@ -66,20 +53,5 @@ func (h *Handler) abort(err error) {
 	panic(http.ErrAbortHandler)
 }
 
+// logError logs an error that an operator can mend.
 func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.tree.Quoted(err)) }
-
-// writeAll sends body in pieces, each with a deadline of its own. Errors need
-// no answer: the client has gone, and net/http closes a connection on which
-// less was written than announced.
-func writeAll(w http.ResponseWriter, body []byte) {
-	for first := true; len(body) > 0; first = false {
-		if !first {
-			extend(w)
-		}
-		n := min(len(body), maxPiece)
-		if _, err := w.Write(body[:n]); err != nil {
-			return
-		}
-		body = body[n:]
-	}
-}
