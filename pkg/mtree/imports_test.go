@@ -94,6 +94,24 @@ func TestImportRules(t *testing.T) {
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
 	}
+	// Of mirror only source/remote speaks HTTP; a source knows nothing of the copy; and
+	// those parts of it that only parse, or keep what came, open no connection.
+	const mirror, source = core + "/mirror", core + "/mirror/internal/source"
+	for path, p := range packages {
+		if (path == mirror || strings.HasPrefix(path, mirror+"/")) && path != source+"/remote" {
+			require.NotContains(t, p.Imports, "net/http", "%s: only source/remote speaks HTTP", path)
+		}
+		if path != source && !strings.HasPrefix(path, source+"/") {
+			continue
+		}
+		for _, dep := range p.Deps {
+			require.False(t, strings.HasPrefix(dep, mirror+"/internal/") && !strings.HasPrefix(dep, source), "%s may not import %s", path, dep)
+		}
+	}
+	for _, dep := range packages[source+"/autoindex"].Deps {
+		require.True(t, !strings.HasPrefix(dep, "tidemark/") || dep == core, "autoindex is pure, and knows of %s", dep)
+		require.NotEqual(t, "net/http", dep, "autoindex only parses")
+	}
 	// What each package below the programs may import of this module.
 	for path, allowed := range map[string][]string{
 		beneath:   {core},

@@ -22,17 +22,18 @@
 //
 // Each uses what stands below it:
 //
-//	published.go      what a tree says to its readers
 //	upstreams.go      where a copy came from
-//	live.go           is a watch or mirror running on a directory?
+//	published.go      what a tree says to its readers
 //	status.go         status.json
-//	apart.go          stamps and unread
+//	apartreader.go, apartfile.go, apart.go
+//	                  stamps and unread
 //	ownwrite.go       left.0 and left.1
 //	timerange.go      which times the tree's file system stores
 //	beacon.go         confirmed
 //	lock.go           lock
+//	treefile.go       tree
 //	note.go           the attribute of the root
-//	tree.go           tree
+//	tree.go           Tree
 //	marker.go         Marker
 //	dircheck.go       is a --state-dir outside of the tree?
 //	ownfile.go        reading and replacing files of .tidemark

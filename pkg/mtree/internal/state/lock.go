@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
@@ -130,4 +131,20 @@ func (m *Marker) Locked() (bool, error) {
 		return false, m.dir.PathError("lock", lockName, err)
 	}
 	return ask.Type == unix.F_WRLCK, nil // not a read lock: everybody who may read the file can set one
+}
+
+// IsLiveTree reports whether d is the root of a tree or copy on which a watch or
+// mirror is running now: somebody holds the lock in its .tidemark. The directory alone
+// proves nothing, because it may have been copied with the rest, or its program may
+// have ended. If it cannot be read the answer is no. Cost: openat where there is no
+// .tidemark; else five system calls.
+func IsLiveTree(d *disk.Dir) bool {
+	fd, err := disk.OpenAt(d.FD(), mtree.MarkerName, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	dir := disk.NewDir(fd, d.Path()+"/"+mtree.MarkerName)
+	defer dir.Close()
+	locked, err := (&Marker{root: d, dir: dir, inRoot: true}).Locked()
+	return err == nil && locked
 }
