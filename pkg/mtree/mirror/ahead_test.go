@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
 // block is a listing as it stands in an answer to ?since.
@@ -33,7 +33,7 @@ func block(path string, stamp mtree.Stamp, names ...string) string {
 func TestSinceIsReadAhead(t *testing.T) {
 	was, now := mtree.Unix(1_000, 0), mtree.Unix(2_000, 5)
 	var asked []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.RawQuery)
 		w.Header().Set("Tidemark-Tree", "x")
 		w.Header().Set("Tidemark-Epoch", "7")

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
 // Pages as other servers write them; the servers themselves: make interop.
@@ -88,7 +88,7 @@ func TestForeignPages(t *testing.T) {
 // server's word for anything.
 func TestPortalsAreNoSources(t *testing.T) {
 	page := `<html><head><title>Welcome</title></head><body><a href="login">log in</a></body></html>`
-	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	portal := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte(page))
 	}))

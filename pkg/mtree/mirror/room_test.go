@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,13 +16,14 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
 // One listing without an end took 1.5 GB before its entries were too many, and each
 // job could read one. They are bounded by the memory they take, all together.
 func TestEndlessListingsTogether(t *testing.T) {
 	begin := "1700000000.000000001 ./\t-\n"
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Tidemark-Version", "1")
 		h.Set("Tidemark-State", "watched")

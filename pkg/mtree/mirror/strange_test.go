@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -64,7 +65,7 @@ func TestWhatIsNotUnderstoodIsLeftAlone(t *testing.T) {
 
 // otherServerOf answers all requests with one page.
 func otherServerOf(t *testing.T, kind, page string) *bench {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", kind)
 		_, _ = io.WriteString(w, page)
 	}))
@@ -117,7 +118,7 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 		"application/json": "[",
 	} {
 		sent := 0
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.RawQuery, "txt") {
 				http.NotFound(w, r)
 				return
