@@ -45,7 +45,7 @@ test: deps all lint
 	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m ./pkg/... ./internal/... ./cmd/...
 	$(GO) test -timeout 20m ./e2e/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
-	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover' ./pkg/mtree/mirror/...
+	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
 	$(MAKE) interop
 	$(MAKE) filesystems
 	$(MAKE) copies
@@ -86,6 +86,7 @@ fuzz:
 	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzListingTag FuzzURLPath FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree/wire || exit 1; \
 	done
+	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./pkg/mtree/mirror/internal/source/autoindex
 	@for f in FuzzRequest FuzzServer; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./pkg/mtree/internal/fastpath || exit 1; \
 	done

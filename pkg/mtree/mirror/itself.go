@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // A copy within its source would copy itself, one level deeper with each pass, and
@@ -124,7 +125,7 @@ func rootOf(path, treeID string) bool {
 
 // mayFollow decides whether the copy may become, or stay, one of the source with the
 // root a, as far as can be told without looking at either; see judge.
-func (m *mirror) mayFollow(a *srcRoot) (holdAll string, err error) {
+func (m *mirror) mayFollow(a *source.Root) (holdAll string, err error) {
 	d := m.dest
 	if up := within(d.path, a.Tree.ID); up != "" {
 		return "", m.dest.itself("lies within the source, or a copy of it: %q", up)
@@ -137,7 +138,7 @@ func (m *mirror) mayFollow(a *srcRoot) (holdAll string, err error) {
 
 // ring refuses a source that was made from this copy. It may become so at any time,
 // and a ring in which nothing is new says so by no listing.
-func (m *mirror) ring(a *srcRoot) error {
+func (m *mirror) ring(a *source.Root) error {
 	if m.dest.tree.CameBy(a.Upstreams) {
 		return m.dest.itself("is what the source was made from, directly or by other copies: a ring")
 	}
@@ -146,17 +147,17 @@ func (m *mirror) ring(a *srcRoot) error {
 
 // isHere reports whether the root a was listed here from the directory that info
 // tells.
-func (a *srcListing) isHere(info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
+func isHere(a *source.Dir, info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
 
 // hasID reports whether a listing has the id of the directory that info tells: the
 // same one, or one of a clone of this disk on another machine.
-func (a *srcListing) hasID(treeID string, info disk.Info) bool {
+func hasID(a *source.Dir, treeID string, info disk.Info) bool {
 	return a.ID != "" && a.ID == lister.DirID(treeID, info)
 }
 
 // contains refuses a source whose root a is DEST itself, or a directory in it.
 // Cost: a statx for each entry of the copy; it is asked of a source that is new.
-func (m *mirror) contains(ctx context.Context, a *srcRoot) error {
+func (m *mirror) contains(ctx context.Context, a *source.Root) error {
 	if m.dest.root == nil {
 		return nil
 	}
@@ -171,14 +172,14 @@ func (m *mirror) contains(ctx context.Context, a *srcRoot) error {
 }
 
 // containsBelow does that for a directory of the copy, which it closes.
-func (m *mirror) containsBelow(ctx context.Context, a *srcRoot, dir *disk.Dir, path string) error {
+func (m *mirror) containsBelow(ctx context.Context, a *source.Root, dir *disk.Dir, path string) error {
 	defer dir.Close()
 	info, err := dir.Self()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	mayBe := a.hasID(a.Tree.ID, info) || info.MTime == a.Stamp
-	if a.isHere(info) || mayBe && m.moves(ctx, dir, a.Entries) {
+	mayBe := hasID(&a.Dir, a.Tree.ID, info) || info.MTime == a.Stamp
+	if isHere(&a.Dir, info) || mayBe && m.moves(ctx, dir, a.Entries) {
 		if path == "" {
 			return m.dest.itself("is the source itself")
 		}
@@ -211,13 +212,13 @@ func (m *mirror) containsBelow(ctx context.Context, a *srcRoot, dir *disk.Dir, p
 
 // meets refuses to go on where the listing of the source's directory at path is of
 // DEST, or has DEST among its entries.
-func (w *work) meets(ctx context.Context, path string, a *srcListing) error {
+func (w *work) meets(ctx context.Context, path string, a *source.Dir) error {
 	root := w.dest.root
 	if root == nil {
 		return nil
 	}
 	self := w.dest.self.Info
-	if a.isHere(self) || path != "" && a.hasID(w.root.Tree.ID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
+	if isHere(a, self) || path != "" && hasID(a, w.root.Tree.ID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
 		return w.dest.itself("is in the source: %s", quoted(path))
 	}
 	for i := range a.Entries {
@@ -226,7 +227,7 @@ func (w *work) meets(ctx context.Context, path string, a *srcListing) error {
 			continue
 		}
 		below := mtree.JoinPath(path, e.Name)
-		if w.root.OtherServer && w.dest.isServed(ctx, w.source, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
+		if w.root.OtherServer && w.dest.isServed(ctx, w.unlisted, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
 			return w.dest.itself("is in the source: %s", quoted(below))
 		}
 	}
@@ -254,7 +255,7 @@ func (w *work) follows(ctx context.Context, dir, name string) bool {
 	if !ok {
 		return false
 	}
-	a, err := w.source.List(ctx, dir, srcFresh)
+	a, err := w.source.List(ctx, dir, source.Fresh)
 	if err != nil {
 		return false
 	}
@@ -286,7 +287,7 @@ func (m *mirror) moves(ctx context.Context, dir *disk.Dir, entries []mtree.Entry
 	if !ok {
 		return false
 	}
-	a, err := m.source.List(ctx, "", srcFresh)
+	a, err := m.source.List(ctx, "", source.Fresh)
 	is := find(a.Entries, name)
 	return err == nil && is != nil && is.CTime == from
 }
@@ -321,7 +322,7 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 
 // isServed reports whether a server of another kind has this very copy at path:
 // those hide dotfiles in their listings, and give them out.
-func (d *dest) isServed(ctx context.Context, from source, path string) bool {
+func (d *dest) isServed(ctx context.Context, from unlisted, path string) bool {
 	if d.marker == nil {
 		return false
 	}

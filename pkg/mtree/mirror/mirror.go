@@ -3,11 +3,8 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,6 +16,8 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -29,8 +28,7 @@ type mirror struct {
 	rules   rules
 	filters *glob.List
 	limiter *rate.Limiter // of file contents; nil: none
-	source  source
-	leave   func() // the source
+	source  origin
 	dest    *dest
 	seen    seen
 	warned  wire.State // for which full walks were announced
@@ -59,11 +57,11 @@ func open(c Config) (*mirror, error) {
 	if c.BWLimit > 0 {
 		m.limiter = rate.NewLimiter(rate.Limit(c.BWLimit), int(max(c.BWLimit/10, 64<<10)))
 	}
-	if m.source, m.leave, err = openSource(&c); err != nil {
+	if m.source, err = openSource(&c); err != nil {
 		return nil, err
 	}
 	if m.dest, err = openDest(&c); err != nil {
-		m.leave()
+		m.source.Close()
 		return nil, err
 	}
 	m.dest.filters = m.filters
@@ -83,47 +81,13 @@ func open(c Config) (*mirror, error) {
 }
 
 func (m *mirror) close() {
-	m.leave()
+	m.source.Close()
 	m.dest.close()
-}
-
-// openSource returns the source, and what to call when it is no longer needed.
-func openSource(c *Config) (source, func(), error) {
-	if c.Source == "" {
-		return nil, nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
-	}
-	if hasScheme(c.Source) {
-		s, err := openHTTP(c)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, s.close, nil
-	}
-	if err := apart(c.Source, c.Dest); err != nil {
-		return nil, nil, err
-	}
-	s, err := openLocal(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := outside(s.root, c.StateDir); err != nil {
-		_ = s.root.Close()
-		return nil, nil, err
-	}
-	return s, func() { _ = s.root.Close() }, nil
-}
-
-// hasScheme reports whether a source is meant as a URL.
-func hasScheme(source string) bool { return strings.Contains(source, "://") }
-
-func isURL(source string) bool {
-	scheme, _, ok := strings.Cut(source, "://")
-	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
 // claim makes the copy one of the tree that a is the root of, or refuses. It
 // returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(ctx context.Context, a *srcRoot) (holdAll string, walk bool, err error) {
+func (m *mirror) claim(ctx context.Context, a *source.Root) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.tree
 	if holdAll, err = m.mayFollow(a); err != nil {
@@ -294,7 +258,7 @@ func (m *mirror) rename(next state.Tree) error {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error) {
+func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, error) {
 	if !m.config.DryRun {
 		if err := m.dest.standing(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -331,10 +295,10 @@ func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error
 }
 
 // newWork returns what the steps of a pass work with.
-func (m *mirror) newWork(root *srcRoot) *work {
+func (m *mirror) newWork(root *source.Root) *work {
 	c := &m.config
 	return &work{
-		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
+		source: m.source, unlisted: m.source, root: root, dest: m.dest, filters: m.filters, held: &heldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
 		change: &firstChange{before: func() {}},
 		dryRun: c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
 	}
@@ -401,7 +365,7 @@ func (d *dest) countAll() (total int64) {
 func (d *dest) entries() int64 { return d.status.Counters[countEntries] }
 
 // publish writes status.json, if there is news.
-func (m *mirror) publish(r *result, a *srcRoot, passErr error) error {
+func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 	d := m.dest
 	next := d.status
 	next.Deletions = r.deletions
@@ -481,11 +445,10 @@ func (m *mirror) writeStatus(next state.Status, now mtree.Stamp) error {
 // causeOf names the cause of an error without any path or address: status.json
 // is published.
 func causeOf(err error) string {
-	var status *statusError
 	var errno syscall.Errno
-	switch {
-	case errors.As(err, &status):
-		return fmt.Sprintf("the source answers %d %s", status.status, http.StatusText(status.status))
+	switch status := remote.StatusText(err); {
+	case status != "":
+		return "the source answers " + status
 	case errors.Is(err, mtree.ErrListing):
 		return "the source gives no listing"
 	case errors.Is(err, errFlush):

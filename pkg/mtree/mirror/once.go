@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
+
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // movingTries is how many passes Once makes, at most, because the source
@@ -59,19 +61,19 @@ func firstLook(ctx context.Context, c Config) error {
 	if _, err := c.compile(); err != nil {
 		return err // wrong options are told before a source that is away
 	}
-	s, leave, err := openSource(&c)
+	s, err := openSource(&c)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	if _, err := s.Root(ctx, srcPoll{}); err != nil {
+	defer s.Close()
+	if _, err := s.Root(ctx, source.Poll{}); err != nil {
 		return unreachable(ctx, err)
 	}
 	return nil
 }
 
 func (m *mirror) once(ctx context.Context) (*result, error) {
-	a, err := m.source.Root(ctx, srcPoll{})
+	a, err := m.source.Root(ctx, source.Poll{})
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // Complete is a directory whose record has exactly the stamp, be it later or
@@ -49,14 +50,14 @@ func TestBeginKeepsDistrust(t *testing.T) {
 
 // liar is a source that gives fewer or more bytes than it says.
 type liar struct {
-	source
+	origin
 	body string
 }
 
-func (l *liar) Fetch(_ context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
-	return func(yield func(int, srcFile) bool) {
+func (l *liar) Fetch(_ context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+	return func(yield func(int, source.File) bool) {
 		for i := range want {
-			if !yield(i, srcFile{Got: *want[i].Entry, Body: strings.NewReader(l.body)}) {
+			if !yield(i, source.File{Got: *want[i].Entry, Body: strings.NewReader(l.body)}) {
 				return
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // recordVisit records what a visit found and adds the steps that follow from it:
@@ -108,13 +109,13 @@ func (p *pass) tellVisit(n *node, v *visitResult) {
 func (p *pass) unlisted(n *node, err error) {
 	n.blocked = true
 	switch {
-	case errors.Is(err, errDenied) && n.parent != nil:
+	case errors.Is(err, source.ErrDenied) && n.parent != nil:
 		// Making it readable moves its parent's stamp: nothing is missed by
 		// completing that.
 		n.unreadable = true
 		p.deny(n)
 		p.skip(n, 1, "directories the source may not read")
-	case (errors.Is(err, errGone) || errors.Is(err, errMoved)) && n.parent != nil:
+	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		n.failed = true // what is missing above may have moved down here
 		p.result.moved++
 		p.config.Log.Debug("changed before it was listed", "path", quoted(n.path), "error", err)
@@ -153,4 +154,9 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 	p.queue.deferFiles(n, deferred)
 	p.addBatches(n, now)
 	p.queue.addLast(n, last)
+}
+
+// notUnderstood is the failure of an entry with an attribute of a later version.
+func notUnderstood(e *mtree.Entry) error {
+	return fmt.Errorf("attribute %q is not understood: a newer tidemark is needed", e.NotUnderstood)
 }

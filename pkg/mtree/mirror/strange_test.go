@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
-	"tidemark/pkg/mtree/wire"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // Set-id and sticky bits of files and directories never arrive.
@@ -75,20 +74,10 @@ func otherServerOf(t *testing.T, kind, page string) *bench {
 	return b
 }
 
-// Two entries of one name, or as many as a server drops the rest behind, are no
-// listing.
-func TestForeignListingsThatCannotBe(t *testing.T) {
+// Two entries of one name are no listing.
+func TestTwoEntriesOfOneName(t *testing.T) {
 	b := otherServerOf(t, "application/json", `[{"name":"a","type":"file","size":1},{"name":"a","type":"directory"}]`)
 	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
-	var text strings.Builder
-	for i := range caddyMost {
-		fmt.Fprintf(&text, `,{"name":"%05d","is_dir":false,"size":1,"mod_time":"2024-02-03T04:05:06Z"}`, i)
-	}
-	_, _, err := parseForeignJSON([]byte("[" + text.String()[1:] + "]"))
-	require.ErrorIs(t, err, mtree.ErrListing)
-	require.ErrorContains(t, err, "file_limit")
-	_, _, err = parseForeignJSON([]byte("[" + text.String()[1:strings.LastIndex(text.String(), ",{")] + "]"))
-	require.NoError(t, err)
 }
 
 // A file of 2^63-1 bytes that is none gets no name, takes no room and upsets no
@@ -144,39 +133,15 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 	}
 }
 
-// The rest of a file that broke off is taken only from the file that was listed.
-func TestTheRestOfAnotherFile(t *testing.T) {
-	size := int64(partSize + 10)
-	e := &srcWanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
-	for name, tc := range map[string]struct {
-		tag, span string
-		ok        bool
-	}{
-		"right":          {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size-1, size), true},
-		"another file":   {`"5.000000000-1-7.000000000"`, fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
-		"no tag":         {"", fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
-		"another length": {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size, size+1), false},
-		"not to the end": {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size-2, size), false},
-		"another part":   {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 11-%d/%d", size-1, size), false},
-		"backwards":      {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes %d-%d/%d", size, size-1, size), false},
-		"nonsense":       {wire.FileTagOf(e.Entry).String(), "bytes */1", false},
-	} {
-		req := httptest.NewRequest(http.MethodGet, "/f", nil)
-		resp := &http.Response{Request: req, Header: http.Header{"Etag": {tc.tag}, "Content-Range": {tc.span}}, Body: http.NoBody}
-		_, ok := continued(resp, e, 10)
-		require.Equal(t, tc.ok, ok, name)
-	}
-}
-
 // Nor is what came of another version put before it: that gets a file of its own.
 func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	b := newBench(t, watched(t, "x = y").root)
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	w := m.newWork(&srcRoot{})
+	w := m.newWork(&source.Root{})
 	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
-	want := &srcWanted{Entry: &e, Path: "f"}
+	want := &source.Wanted{Entry: &e, Path: "f"}
 	w.offerPart("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
@@ -187,7 +152,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
 		{func(e *mtree.Entry) { e.Hot = true }, false},
 	} {
-		f := &srcFile{Got: e}
+		f := &source.File{Got: e}
 		change.edit(&f.Got)
 		temp, kept, err := w.tempFile(m.dest.root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)

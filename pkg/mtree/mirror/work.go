@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // work is what the steps of a pass work with: a source, the copy, and the rules.
@@ -18,8 +19,9 @@ import (
 // what they are given as values, and return a result that the pass records. None of
 // its fields changes while a pass runs.
 type work struct {
-	source   source
-	root     *srcRoot // of the source's root, with which the pass began
+	source   contents
+	unlisted unlisted
+	root     *source.Root // of the source's root, with which the pass began
 	dest     *dest
 	filters  *glob.List
 	held     *heldList // deletions that were held when the pass began
@@ -51,8 +53,8 @@ type target struct {
 type fileGroup struct {
 	target  target
 	changes []mtree.Change
-	aside   bool       // the directory is to be filled aside
-	approx  *srcApprox // how well the source knows these files; nil: exactly
+	aside   bool           // the directory is to be filled aside
+	approx  *source.Approx // how well the source knows these files; nil: exactly
 }
 
 // failure is a path that could not be made right.

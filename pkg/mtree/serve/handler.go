@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -26,25 +26,27 @@ import (
 type Handler struct {
 	cfg        Config
 	tree       *published.Tree
-	hub        *longpoll.Hub
-	cache      *pages.Cache
-	linkless   *pages.Linkless
-	flights    *pages.Flights
-	live       *pages.Live
-	room       *pages.Room
-	tails      atomic.Int64 // buffers with what was held back of files
-	freeTails  int64        // of these, how many are not counted in held
-	gate       *turnstile
-	large      *turnstile
-	readers    *turnstile    // those who wait where every look means reading the directory
-	largeSize  int64         // bytes; of a directory whose listing must pass large
-	hashing    chan struct{} // a slot for each file that may be hashed at once
-	routes     http.Handler
 	guard      *guard
+	routes     http.Handler
 	pagePolicy string // Content-Security-Policy of the HTML page
 
+	hub      *longpoll.Hub
+	cache    *pages.Cache
+	linkless *pages.Linkless
+	flights  *pages.Flights
+	live     *pages.Live
+	room     *pages.Room
+
+	bulkLimit  *limiter
+	largeLimit *limiter
+	pollLimit  *limiter      // requests that wait where each look means reading the directory
+	largeSize  int64         // bytes; a larger directory is read with a place in largeLimit
+	hashing    chan struct{} // a slot for each file that may be hashed at once
+	tails      atomic.Int64  // buffers in use with the last bytes of files
+	freeTails  int64         // how many of them are not counted in room
+
 	stop   context.Context
-	cancel context.CancelFunc // ends what waits or runs behind requests
+	cancel context.CancelFunc // ends what waits
 }
 
 // New opens the tree at c.Root. A tree that watch never saw is served too, as
@@ -62,13 +64,12 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
-		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), linkless: pages.NewLinkless(), gate: newTurnstile(bulkMost, bulkShare),
-		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
-		readers: newTurnstile(bulkMost, bulkShare),
-		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes), freeTails: freeTails,
+		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), linkless: pages.NewLinkless(),
+		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
+		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
+		largeSize: largeSize, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), freeTails: freeTails,
 	}
-	h.large.patience, h.gate.patience = largePatience, bulkPatience
+	h.largeLimit.patience, h.bulkLimit.patience = largePatience, bulkPatience
 	if err := h.readRoot(); err != nil {
 		_ = t.Close()
 		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")
@@ -87,7 +88,7 @@ func openTree(c *Config) (*published.Tree, error) {
 	}
 	t, err := published.Open(published.Config{
 		Root: c.Root, StateDir: c.StateDir, Hidden: c.Hidden, Owner: c.Owner, CrossMounts: c.CrossMounts,
-		Patterns: c.Exclude, Exclude: exclude, Log: c.Log, Now: c.Now, PassedOver: &c.Stats.Foreign,
+		Patterns: c.Exclude, Exclude: exclude, Log: c.Log, Now: c.Now, PassedOver: &c.Stats.OtherFileSystems,
 	})
 	switch {
 	case errors.Is(err, state.ErrNewerFormat):
@@ -109,6 +110,7 @@ func (h *Handler) newHub() *longpoll.Hub {
 	return longpoll.New(h.hubConfig(watch), h.stop.Done())
 }
 
+// hubConfig returns what a hub needs that hears directories by watch, which may be nil.
 func (h *Handler) hubConfig(watch *dirwatch.Watch) longpoll.Config {
 	last := h.tree.Now()
 	return longpoll.Config{
@@ -122,8 +124,8 @@ func (h *Handler) hubConfig(watch *dirwatch.Watch) longpoll.Config {
 	}
 }
 
-// readRoot reads the root's listing once: a server that can answer nothing must not
-// say that it is ready.
+// readRoot reads the root's listing once: a server that can answer nothing must not say
+// that it is ready.
 func (h *Handler) readRoot() error {
 	dir, err := h.tree.OpenDir("")
 	if err != nil {
@@ -134,8 +136,8 @@ func (h *Handler) readRoot() error {
 	return err
 }
 
-// Release answers those who wait for a change, now and from now on at once, so
-// that a server can shut down.
+// Release answers all requests that wait for a change, and later ones at once, so that a
+// server can shut down.
 func (h *Handler) Release() { h.cancel() }
 
 // Close releases what the Handler holds. Requests must have ended before.
@@ -145,20 +147,22 @@ func (h *Handler) Close() error {
 	return h.tree.Close()
 }
 
-// NeverWatched reports whether watch is known never to have run on the tree, nor
-// mirror to have made it: every pass of a mirror is a full walk then.
+// NeverWatched reports whether it is known that watch never ran on the tree and mirror did
+// not make it: then every pass of a mirror is a full walk.
 func (h *Handler) NeverWatched() bool {
 	s := h.tree.Reread()
 	return s.Tree.ID == "" && !s.Unread
 }
 
-// route leaves to chi what it is good at, choosing by method: all but GET and
-// HEAD, for it copies each request, which costs 1.1 KiB for as long as a long poll
-// waits, and a twentieth of the time of a small answer. Paths are taken from the
-// URL by parseTarget: chi routes on the raw path or the decoded one as it comes.
+// route gives chi what it is good at: the POST endpoints and ?status, by method. Paths of
+// the tree are not routed: chi copies each request, which costs 1.1 KiB for as long as a
+// long poll waits and a twentieth of the time of a small answer, and it routes by the raw
+// path or the decoded one as it comes, where parseTarget reads the URL as it was sent.
 func (h *Handler) route() http.Handler {
 	r := chi.NewRouter()
 	r.Post("/*", h.post)
+	r.Get("/*", h.status)
+	r.Head("/*", h.status)
 	r.MethodNotAllowed(h.wrongMethod)
 	r.NotFound(h.wrongMethod) // only what does not begin with a slash, as in OPTIONS *
 	return r
@@ -176,26 +180,30 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.send(w, leaveBody(w, r).refused(http.StatusBadRequest, "a body is expected with POST only"))
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
 		h.wrongMethod(w, r)
-	case reads:
+	case reads && !mayAskStatus(r):
 		h.get(w, r)
 	default:
 		h.routes.ServeHTTP(w, r)
 	}
 }
 
+// wrongMethod answers a method that nothing here has.
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
 	a := leaveBody(w, r)
 	a.allow = "GET, HEAD, POST"
 	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums"))
 }
 
-// get answers GET and HEAD.
+// mayAskStatus reports whether a request may be one for /?status; h.status decides.
+func mayAskStatus(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "status") }
+
+// get answers GET and HEAD of what is in the tree.
 func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
 	case err != nil || h.tree.Hides(t.path, t.slash):
 		h.send(w, reply{}.refused(http.StatusNotFound, "not found"))
-	case h.tree.Now().Replaced && !(t.path == "" && t.has("status")):
+	case h.tree.Now().Replaced:
 		h.send(w, reply{}.refused(http.StatusServiceUnavailable, replacedText))
 	case t.slash:
 		h.directory(w, r, &t)
@@ -206,13 +214,5 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 
 const replacedText = "the root was replaced"
 
+// now returns the server's clock.
 func (h *Handler) now() mtree.Stamp { return h.cfg.Now() }
-
-// writeTimeout is how long a client may take for one piece of an answer.
-const writeTimeout = time.Minute
-
-// extend gives the client another writeTimeout from now. A deadline stays on
-// its connection, so every answer begins with this.
-func extend(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // in-memory writers have none
-}

@@ -43,7 +43,7 @@ func httpServer(h http.Handler) *http.Server {
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 
-		DisableGeneralOptionsHandler: true, // OPTIONS * is no method of ours either
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered 405 like any other method
 	}
 	if ours, ok := h.(*Handler); ok {
 		s.RegisterOnShutdown(ours.Release)

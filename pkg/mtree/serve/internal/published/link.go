@@ -9,8 +9,10 @@ import (
 )
 
 // ShowLink returns what stands for a symlink of the directory at dir in the formats that
-// follow symlinks: see render.Options. A directory is named by its own path, so that a
-// reader who goes down comes to an end.
+// follow symlinks: the file or directory it leads to, under the symlink's name and of kind
+// Other if nothing published is there; and the href by which to ask for it, nil in that
+// case. A directory is named by its own path, so that a reader that goes down comes to an
+// end. Cost: a few system calls for each component.
 func (t *Tree) ShowLink(dir string, e mtree.Entry) (shown mtree.Entry, href []byte) {
 	path, info := t.leadsTo(mtree.JoinPath(dir, e.Name))
 	if e.Kind = info.Kind; e.Kind == mtree.Other || path == "" {
@@ -24,8 +26,8 @@ func (t *Tree) ShowLink(dir string, e mtree.Entry) (shown mtree.Entry, href []by
 	return e, wire.AppendURLPath(nil, e.Name)
 }
 
-// leadsTo returns where a symlink leads and what is there. One that leads nowhere is
-// followed once more: it may have been turned meanwhile.
+// leadsTo returns where a symlink leads and what is there. A symlink that leads nowhere is
+// followed once more: it may have been replaced meanwhile.
 func (t *Tree) leadsTo(link string) (path string, info disk.Info) {
 	for range 2 {
 		if path, info = t.follow(link); info.Kind != mtree.Other {
@@ -35,19 +37,19 @@ func (t *Tree) leadsTo(link string) (path string, info disk.Info) {
 	return path, info
 }
 
-// Resolve follows the symlinks in path and returns where they lead: a path
-// without symlinks and what is there, Other if it is outside the root, hidden,
-// dangling or of another type. "" is the root.
+// Resolve follows the symlinks in path and returns where they lead: a path without
+// symlinks and what is there, Other if that is outside the root, hidden, missing or of
+// another type.
 func (t *Tree) Resolve(path string) (real string, kind mtree.Kind) {
 	real, info := t.follow(path)
 	return real, info.Kind
 }
 
-// retypeTries is how often a path is followed when something else has taken its
-// end meanwhile.
+// retypeTries is how often a path is followed if something else takes the place of what it
+// leads to meanwhile.
 const retypeTries = 10
 
-// follow is Resolve with what lstat tells; of the root nothing but that it is a
+// follow is Resolve with all that lstat returns. Of the root it returns only that it is a
 // directory.
 func (t *Tree) follow(path string) (real string, info disk.Info) {
 	for range retypeTries {
@@ -69,8 +71,8 @@ func (t *Tree) follow(path string) (real string, info disk.Info) {
 	return "", disk.Info{Kind: mtree.Other}
 }
 
-// Relative returns the href of the directory to on the page of the directory
-// from: never absolute, so that it holds behind any prefix.
+// Relative returns the href of the directory to on the page of the directory from. It is
+// never absolute, so that it holds under any prefix of a proxy.
 func Relative(from, to string) []byte {
 	common := 0
 	for i := 0; i <= len(from) && i <= len(to); i++ {

@@ -14,12 +14,12 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// snapshotAge is how old what the tree said of itself may be. Reading it costs
-// about 15 system calls, too many for a 304; a watcher that dies is noticed
-// this much later.
+// snapshotAge is how old a snapshot may be. Reading one costs about 15 system calls, too
+// many for a 304. That a watcher has died is noticed this much later.
 const snapshotAge = 100 * time.Millisecond
 
-// Snapshot is what the tree said of itself at one moment. It is immutable.
+// Snapshot is what the tree said of itself at one moment: its state, its epoch, of a copy
+// where it came from. It is immutable.
 type Snapshot struct {
 	state.Published
 	Chain       string // of a copy: how it came about, for Tidemark-Upstream
@@ -33,18 +33,18 @@ type Snapshot struct {
 	filters *glob.List   // of a copy: nobody keeps what its mirror passes over
 	crosses bool         // what is beyond mounts is published
 	log     *records.Log // of a copy without xattrs
-	apart   bool         // watch tells of directories apart from their times
+	apart   bool         // watch says things of directories that their times do not show
 	taken   time.Time
-	root    mtree.Stamp // time of the root, read before all else
+	root    mtree.Stamp // time of the root, read before everything else
 }
 
-// Same reports whether s tells readers the same as t.
+// Same reports whether s says the same to readers as t.
 func (s *Snapshot) Same(t *Snapshot) bool {
 	return s.State == t.State && s.Fingerprint == t.Fingerprint && s.Replaced == t.Replaced && s.Status.Apart == t.Status.Apart
 }
 
-// Now returns a snapshot that is at most snapshotAge old, or twice that while
-// somebody else is reading a new one.
+// Now returns a snapshot that is at most snapshotAge old, or twice that while another
+// goroutine reads a new one. It costs no system call unless the last one is older.
 func (t *Tree) Now() *Snapshot {
 	s := t.latest.Load()
 	age := time.Since(s.taken)
@@ -55,7 +55,7 @@ func (t *Tree) Now() *Snapshot {
 		if age < 2*snapshotAge {
 			return s
 		}
-		t.mu.Lock() // nobody asked for long: wait for the one who reads
+		t.mu.Lock() // nobody asked for long: wait for the new one
 	}
 	defer t.mu.Unlock()
 	if s = t.latest.Load(); time.Since(s.taken) < snapshotAge {
@@ -71,9 +71,9 @@ func (t *Tree) Reread() *Snapshot {
 	return t.replace(t.latest.Load())
 }
 
-// apart returns what watch tells of directories apart from their times, as it is after
-// the call; nil if that is nothing. On most trees it costs no system call: a snapshot is
-// younger than state.StatusAge.
+// apart returns what watch says of directories that their times do not show, as it is
+// after the call; nil if that is nothing. On most trees it costs no system call: a
+// snapshot is younger than state.StatusAge.
 func (t *Tree) apart() (*state.Apart, error) {
 	if !t.Now().apart {
 		return nil, nil
@@ -97,7 +97,7 @@ func (t *Tree) RunsAt(stamp mtree.Stamp) []string {
 	return s.Runs
 }
 
-// publish makes s what requests see from here on.
+// publish makes s the snapshot that requests see from here on.
 func (t *Tree) publish(s *Snapshot) {
 	if old := t.latest.Load(); t.cfg.CrossMounts && !s.crosses && (old == nil || old.crosses) {
 		t.cfg.Log.Warn("what is on other file systems is answered 403: nobody hears there what changes", "remedy", "run watch with --cross-mounts")
@@ -123,8 +123,8 @@ func (t *Tree) replace(old *Snapshot) *Snapshot {
 	}
 	switch {
 	case disk.IsOutOfResources(err):
-		// It is the tree it was; whether somebody still keeps its stamps is not
-		// known for the moment.
+		// It is still the same tree, but whether a watcher keeps its stamps is not known
+		// for the moment.
 		short := *old
 		short.State, short.taken = wire.Degraded, s.taken
 		s = &short
@@ -140,7 +140,7 @@ func (t *Tree) replace(old *Snapshot) *Snapshot {
 	return s
 }
 
-// read reads a snapshot: one with an error says what could be read.
+// read reads a snapshot. With an error the snapshot says what could be read.
 func (t *Tree) read() (*Snapshot, error) {
 	s := &Snapshot{taken: time.Now()}
 	if self, err := t.root.Self(); err == nil {

@@ -1,0 +1,128 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
+)
+
+// Fetch yields files: small ones in one tar stream; large ones, and what the stream
+// left out, with one GET each. See package source.
+func (s *Source) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+	return func(yield func(int, source.File) bool) {
+		done := make([]bool, len(want))
+		if len(want) > 1 && !s.bulk(ctx, want, done, yield) {
+			return
+		}
+		source.EachFile(ctx, want, done, s.open, yield)
+	}
+}
+
+// open asks for one file.
+func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (source.File, error) {
+	r, err := s.fileRequest(ctx, w, d)
+	if err != nil {
+		return source.File{}, err
+	}
+	kept := askForRest(&r, w)
+	resp, err := s.do(ctx, r)
+	if err == nil && resp.StatusCode == http.StatusPartialContent {
+		if f, ok := restOf(resp, w, kept); ok {
+			return f, nil
+		}
+		_ = resp.Body.Close()
+		delete(r.header, "Range") // something in between altered it: from the beginning
+		resp, err = s.do(ctx, r)
+	}
+	if err != nil {
+		return source.File{}, err
+	}
+	if resp.StatusCode == http.StatusNotModified {
+		_ = resp.Body.Close()
+		return source.File{}, source.ErrSame
+	}
+	f, body, err := fileOf(resp, w)
+	if err != nil {
+		_ = resp.Body.Close()
+		return source.File{}, err
+	}
+	if d == source.AsIs {
+		body.cut = func() error { return s.whyCut(ctx, r, resp, w, body.got) }
+		f.Got.Size = -1 // only reading tells it
+	}
+	return f, nil
+}
+
+// fileRequest returns the request for a file. Which version is wanted, If-Match says: the
+// one that was listed, by the ETag that follows from the listing; the present one, by the
+// ETag that a HEAD returns; or whatever is there, without If-Match.
+func (s *Source) fileRequest(ctx context.Context, w *source.Wanted, d source.Demand) (request, error) {
+	r := request{path: wire.URLPath(w.Path), header: map[string]string{}, plain: true}
+	switch d {
+	case source.AsListed:
+		if w.Has&mtree.HasCTime != 0 {
+			r.header["If-Match"] = wire.FileTagOf(w.Entry).String()
+		}
+		if sec, _ := w.MTime.Unix(); w.Approx.IfModified(w.Name) {
+			r.header["If-Modified-Since"] = time.Unix(sec, 0).UTC().Format(http.TimeFormat)
+		}
+	case source.AsFound:
+		ask := r
+		ask.method = http.MethodHead
+		resp, err := s.do(ctx, ask)
+		if err != nil {
+			return r, err
+		}
+		_ = resp.Body.Close()
+		if tag := resp.Header.Get("ETag"); strings.HasPrefix(tag, `"`) {
+			r.header["If-Match"] = tag
+		}
+	}
+	return r, nil
+}
+
+// askForRest makes the request one for what the caller does not have yet, if it asks for
+// the version of which the caller has the beginning. It returns how many bytes that is.
+func askForRest(r *request, w *source.Wanted) (kept int64) {
+	if w.Kept == nil || w.Has&mtree.HasCTime == 0 || r.header["If-Match"] != wire.FileTagOf(w.Entry).String() {
+		return 0
+	}
+	if kept = w.Kept(); kept > 0 && kept < w.Size {
+		r.header["Range"] = "bytes=" + strconv.FormatInt(kept, 10) + "-"
+	}
+	return kept
+}
+
+// whyCut says why an answer ended early, after got bytes: io.EOF if the file has shrunk to
+// that size; source.ErrChanging if it is another version by now; else source.ErrMoved, for
+// the connection may have broken.
+func (s *Source) whyCut(ctx context.Context, r request, was *http.Response, w *source.Wanted, got int64) error {
+	r.method = http.MethodHead
+	resp, err := s.do(ctx, r)
+	if err != nil {
+		return source.ErrMoved
+	}
+	_ = resp.Body.Close()
+	now, ok := tagged(resp.Header.Get("ETag"), w.Entry)
+	changed := ok && resp.Header.Get("ETag") != was.Header.Get("ETag")
+	if b, approx := w.Approx.Of(w.Name); approx {
+		date, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+		now.Size, changed = resp.ContentLength, err == nil && !mayBeOf(&b, date)
+	}
+	switch {
+	case changed && now.Size >= 0 && now.Size <= got:
+		return io.EOF
+	case changed:
+		return fmt.Errorf("%w: %w", source.ErrMoved, source.ErrChanging)
+	}
+	return source.ErrMoved
+}

@@ -1,0 +1,96 @@
+package remote
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
+	"tidemark/pkg/mtree/mirror/internal/source/prefetch"
+	"tidemark/pkg/mtree/wire"
+)
+
+// Config says which server is asked, and how. URL is needed.
+type Config struct {
+	URL       string      // http(s)://host[:port]/dir/
+	UserAgent string      // sent with each request
+	TLS       *tls.Config // for https; nil: the system's
+	Token     string      // sent as bearer token; "": none
+
+	// Credentials is asked before each request which TLS and Token count now, instead
+	// of those above. Several goroutines call it at once. nil: those above stay.
+	Credentials func() (*tls.Config, string)
+
+	Streams    int           // requests at once, for which connections are kept
+	Requests   *atomic.Int64 // counts requests; nil: nobody wants to know
+	FirstPause time.Duration // before a request is repeated; 0: 100 ms
+	LargeRoom  int           // bytes of memory that one large listing may take; 0: 320 MiB
+}
+
+// Source is a tree that a server publishes: serve, or a program that speaks the same
+// protocol (docs/protocol.md), or a server of another kind.
+type Source struct {
+	*client
+	prefetched prefetch.Store
+	other      atomic.Bool  // the last listing of the root came from a server of another kind
+	noPost     atomic.Int64 // until when nothing is posted, Unix seconds: a proxy refuses it
+	zones      autoindex.Zones
+	turn       largeTurn
+}
+
+// maxListing bounds one listing in bytes, after decompression. A longer one is an
+// error, never cut.
+const maxListing = 512 << 20
+
+// Open returns the source at c.URL. It sends no request. A URL that cannot be one is an
+// error with exit.Usage.
+func Open(c Config) (*Source, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		return nil, exit.With(exit.Usage, fmt.Errorf("bad SOURCE %q", redacted(c.URL)), "want http(s)://host[:port]/dir/")
+	}
+	if !strings.HasSuffix(u.Path, "/") {
+		u = u.JoinPath("/")
+	}
+	return &Source{client: newClient(&c, u.String()), turn: newLargeTurn(cmp.Or(c.LargeRoom, defaultLargeRoom))}, nil
+}
+
+// Close ends what is under way and closes idle connections.
+func (s *Source) Close() {
+	s.prefetched.Clear()
+	s.closeIdle()
+}
+
+// Serves reports whether the server gives out a file with this text at path. Servers of
+// other kinds do not list dotfiles, but give them out.
+func (s *Source) Serves(ctx context.Context, path string, text []byte) bool {
+	resp, err := s.do(ctx, request{path: wire.URLPath(path), once: true})
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	theirs, err := io.ReadAll(io.LimitReader(resp.Body, int64(len(text))+1))
+	return err == nil && resp.StatusCode == http.StatusOK && bytes.Equal(bytes.TrimSpace(theirs), bytes.TrimSpace(text))
+}
+
+// redacted returns a URL as it may be shown: without its password, even if it cannot
+// be parsed.
+func redacted(source string) string {
+	u, err := url.Parse(source)
+	if err != nil || u.Host == "" {
+		return credentials.ReplaceAllString(source, "://***@")
+	}
+	return u.Redacted()
+}
+
+var credentials = regexp.MustCompile(`://.*@`)
