@@ -304,3 +304,23 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server ends it")
 	}
 }
+
+// Paths longer than any that can be opened are not looked at: with 30,000 components that
+// took seconds, and much longer with a "**" to match.
+func TestEndlessPaths(t *testing.T) {
+	h, err := serve.New(serve.Config{Root: t.TempDir(), Exclude: []string{"**/x/**/y/**/z"}})
+	require.NoError(t, err)
+	defer h.Close()
+	for _, path := range []string{"/" + strings.Repeat("y/", 30_000), "/" + strings.Repeat("y/", 2000)} {
+		w := httptest.NewRecorder()
+		begun := time.Now()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		require.Equal(t, 404, w.Code)
+		require.Less(t, time.Since(begun), 2*time.Second)
+	}
+	w := httptest.NewRecorder()
+	list := strings.Repeat(strings.Repeat("y/", 6000)+"z\n", 200)
+	h.ServeHTTP(w, httptest.NewRequest("POST", "/?sums", strings.NewReader(list)))
+	require.Equal(t, 200, w.Code)
+	require.Zero(t, w.Body.Len())
+}

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -70,7 +70,7 @@ func fixedTree(t *testing.T) (root, fixed string) {
 	}
 	write(t, filepath.Join(fixed, "f"), "one")
 	write(t, filepath.Join(fixed, "below/g"), "one")
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	chattr(t, "+i", fixed)
 	t.Cleanup(func() { _ = exec.Command("chattr", "-i", fixed).Run() })
 	return root, fixed
@@ -84,7 +84,7 @@ func TestARefusalIsToldApart(t *testing.T) {
 		root, fixed := fixedTree(t)
 		var clock movable
 		audits := make(chan struct{})
-		r := start(t, Config{Root: root, Backend: backend, Now: clock.now, Audit: audits})
+		r := start(t, watch.Config{Root: root, Backend: backend, Now: clock.now, Audit: audits})
 		state := r.status().State
 		seen := logStamps(t, root)
 		for i := range 3 {
@@ -134,16 +134,16 @@ func TestARefusalIsToldApart(t *testing.T) {
 func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 	root, fixed := fixedTree(t)
 	write(t, filepath.Join(fixed, "f"), "two")
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	r := &running{t: t, root: root}
 	require.Equal(t, wire.Audited, r.status().State)
 	require.Equal(t, 1, r.status().Status.Stamps)
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	before := stamps(t, root)
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	require.Equal(t, before, stamps(t, root), "nothing has changed")
 	chattr(t, "-i", fixed)
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	require.Zero(t, r.status().Status.Stamps)
 	require.Empty(t, toldApart(t, root).Stamps)
 	require.Equal(t, before, stamps(t, root), "it shows what was told of it")
@@ -153,11 +153,11 @@ func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 func TestARefusalEndsWithAChange(t *testing.T) {
 	root, fixed := fixedTree(t)
 	write(t, filepath.Join(fixed, "f"), "two")
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen := logStamps(t, root)
 	write(t, filepath.Join(fixed, "below/g"), "two")
 	chattr(t, "-i", fixed)
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen.fresh("while nobody watched", "a/fixed/below")
 	require.Empty(t, toldApart(t, root).Stamps)
 }
@@ -179,7 +179,7 @@ func TestKilledWhileARefusalIsTold(t *testing.T) {
 		}
 		p.kill()
 		write(t, filepath.Join(fixed, "below/g"), fmt.Sprint(i))
-		must(t, Once(t.Context(), Config{Root: root}))
+		must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 		seen.fresh("killed", "a/fixed/below")
 		seen.note()
 	}
@@ -220,7 +220,7 @@ func TestWhatRefusedMoves(t *testing.T) {
 // .tidemark may go and come back; an old file in its place is not believed.
 func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	root, fixed := fixedTree(t)
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	file := filepath.Join(root, mtree.MarkerName, "stamps")
 	write(t, filepath.Join(fixed, "f"), "two")
 	r.sync()
@@ -250,12 +250,12 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	r.stop()
 	epoch := r.status().Tree.Epoch
 	must(t, os.Remove(file))
-	r = start(t, Config{Root: root})
+	r = start(t, watch.Config{Root: root})
 	require.Greater(t, r.status().Tree.Epoch, epoch)
 	r.stop()
 	must(t, os.WriteFile(file, []byte("tidemark stamps 1\n"), 0o644))
 	epoch = r.status().Tree.Epoch
-	r = start(t, Config{Root: root})
+	r = start(t, watch.Config{Root: root})
 	require.Greater(t, r.status().Tree.Epoch, epoch)
 	require.Len(t, toldApart(t, root).Stamps, 1)
 }
@@ -264,7 +264,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 func TestUnwrittenStamps(t *testing.T) {
 	root, fixed := fixedTree(t)
 	audits := make(chan struct{})
-	r := start(t, Config{Root: root, Audit: audits})
+	r := start(t, watch.Config{Root: root, Audit: audits})
 	r.sync()
 	marker := filepath.Join(root, mtree.MarkerName)
 	chattr(t, "+i", marker)
@@ -278,57 +278,6 @@ func TestUnwrittenStamps(t *testing.T) {
 	audits <- struct{}{}
 	r.await(wire.Watched)
 	seen.fresh("told late", "a/fixed")
-}
-
-// The root must show its own stamp: nobody is woken otherwise.
-func TestARootThatRefuses(t *testing.T) {
-	root := newTree(t, "a/f = one")
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	defer w.close()
-	info, err := w.root.Self()
-	must(t, err)
-	w.health.Refuse("", info.Node, w.floor, os.ErrPermission)
-	require.Contains(t, w.health.Degraded(), "the root refuses")
-	w.health.Accept("")
-	require.NotEmpty(t, w.health.Degraded(), "until an audit")
-	require.True(t, w.health.Mended())
-	w.health.BeginAudit()
-	w.health.EndAudit(1)
-	require.Empty(t, w.health.Degraded())
-}
-
-// More than the files have room for is what degrades a tree still, and an audit that
-// finds less ends it.
-func TestTooManyToTell(t *testing.T) {
-	w, err := open(Config{Root: newTree(t)}, "none")
-	must(t, err)
-	defer w.close()
-	w.health.BeginAudit()
-	for i := range state.MaxUnread {
-		require.True(t, w.health.CannotRead(fmt.Sprint(i), uint64(i), os.ErrPermission))
-	}
-	require.Empty(t, w.health.Degraded())
-	w.health.CannotRead("one more", 1, os.ErrPermission)
-	require.Contains(t, w.health.Degraded(), "too many")
-	w.health.EndAudit(1)
-	require.Contains(t, w.health.Degraded(), "too many")
-	w.health.BeginAudit()
-	require.Len(t, w.health.EndAudit(1), state.MaxUnread)
-	require.Empty(t, w.health.Degraded())
-
-	for i := range state.MaxStamps {
-		w.health.Refuse(fmt.Sprint(i), disk.Node{Ino: uint64(i)}, w.floor, os.ErrPermission)
-	}
-	require.Empty(t, w.health.Degraded())
-	w.health.Refuse("one more", disk.Node{Ino: 1 << 40}, w.floor, os.ErrPermission)
-	require.Contains(t, w.health.Degraded(), "too many")
-	w.saveExceptions()
-	require.Len(t, w.health.Retries(), state.MaxStamps)
-	left, err := w.marker.ReadApart()
-	must(t, err)
-	require.Len(t, left.Stamps, state.MaxStamps)
-	require.Len(t, left.Unread, state.MaxUnread, "opened, for what is above them was not stamped")
 }
 
 // A directory that could not be read made the whole tree degraded. It is not
@@ -388,53 +337,11 @@ func TestUnreadIsReadByTheNext(t *testing.T) {
 	require.NotNil(t, r.status().Status.Checkpoint)
 	r.cancel()
 	seen, epoch := logStamps(t, root), r.status().Tree.Epoch
-	brokenOff(t, Config{Root: root, Now: later}) // moves nothing
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	brokenOff(t, watch.Config{Root: root, Now: later}) // moves nothing
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	seen.fresh("read by root", "a/theirs/deep")
 	require.Equal(t, epoch, r.status().Tree.Epoch)
 	require.Empty(t, toldApart(t, root).Unread)
-}
-
-// A kill after a directory is told to be read again, and before what is above it is
-// stamped, would leave mirrors that were refused it without a sign.
-func TestKilledBeforeWhatIsAboveIsStamped(t *testing.T) {
-	root := newTree(t, "a/d/below/", "a/beside/")
-	must(t, Once(t.Context(), Config{Root: root}))
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	w.health.BeginAudit()
-	w.health.CannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
-	w.health.EndAudit(4)
-	w.saveExceptions()
-	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), state.ErrUnread)
-	must(t, toldApart(t, root).Vouched(w.root, "a/beside"))
-	w.exceptions.SetReadable("a/d")
-	w.saveExceptions()
-	must(t, toldApart(t, root).Vouched(w.root, "a/d/below"))
-	must(t, w.close())
-	seen := logStamps(t, root)
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
-	seen.fresh("counts as arrived", "a/d/below")
-	require.Empty(t, toldApart(t, root).Unread)
-	require.True(t, seen.seen["a/beside"][stampOf(t, root, "a/beside")])
-}
-
-// While an audit reads a directory that could not be read before, what is heard in it
-// counts: the audit may have passed it already.
-func TestHeardWhileItIsReadAgain(t *testing.T) {
-	w, err := open(Config{Root: newTree(t, "d/")}, "none")
-	must(t, err)
-	defer w.close()
-	w.health.BeginAudit()
-	w.health.CannotRead("d", 1, os.ErrPermission)
-	w.health.EndAudit(2)
-	require.True(t, w.exceptions.IsUnread("", "d"))
-	findings := make(chan []audit.Finding, 10)
-	w.health.BeginAudit()
-	r := audit.Run(t.Context(), w.auditedTree(), w.auditScope("asked for").Scope, findings)
-	must(t, r.Err)
-	require.False(t, w.exceptions.IsUnread("", "d"))
-	require.Equal(t, []string{"d"}, w.health.EndAudit(2))
 }
 
 // Once without the right to stamp a directory published the tree as degraded, with
@@ -442,7 +349,7 @@ func TestHeardWhileItIsReadAgain(t *testing.T) {
 func TestOnceWithoutRights(t *testing.T) {
 	root, fixed := fixedTree(t)
 	write(t, filepath.Join(fixed, "f"), "two")
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	r := &running{t: t, root: root}
 	require.Equal(t, wire.Audited, r.status().State)
 }
@@ -469,7 +376,7 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 		}
 		return machine.Now()
 	}
-	r := start(t, Config{Root: root, Now: untold})
+	r := start(t, watch.Config{Root: root, Now: untold})
 	r.sync()
 	before = stampOf(t, root, "a")
 	begun.Store(true)
@@ -482,23 +389,4 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 	require.Greater(t, time.Since(told), state.StatusAge)
 	r.sync()
 	require.False(t, late.Load())
-}
-
-// Not every right that is given is heard: what cannot be read is tried now and then.
-func TestUnreadIsTried(t *testing.T) {
-	root := newTree(t, "a/d/below/", "a/gone/")
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	defer w.close()
-	w.health.CannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
-	w.health.CannotRead("a/gone", 1, os.ErrPermission)
-	w.saveExceptions()
-	must(t, os.Remove(filepath.Join(root, "a/gone")))
-	seen := logStamps(t, root)
-	must(t, w.retryUnread(t.Context()))
-	require.Empty(t, toldApart(t, root).Unread)
-	seen.fresh("tried", "a/d/below")
-	before := stamps(t, root)
-	must(t, w.retryUnread(t.Context()))
-	require.Equal(t, before, stamps(t, root))
 }

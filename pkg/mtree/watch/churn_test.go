@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch"
 )
 
 // trial is one tree under churn.
@@ -66,7 +67,7 @@ func (c trial) run(t *testing.T) {
 	for id := range writers {
 		writers[id] = startChurner(t, at, outside, c.seed, id)
 	}
-	w := start(t, Config{Root: root, Backend: c.backend})
+	w := start(t, watch.Config{Root: root, Backend: c.backend})
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()

@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"os"
@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -40,7 +41,7 @@ func overlay(t testing.TB, lines ...string) (dir string) {
 func TestOnOverlay(t *testing.T) {
 	t.Parallel()
 	root := overlay(t, "a/b/f = lower", "c/d/g = lower", "c/d/sub/h = lower")
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	require.Equal(t, "inotify", r.status().Status.Backend)
 	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
 	seen := logStamps(t, root)
@@ -126,7 +127,7 @@ func TestReadOnly(t *testing.T) {
 	for _, backend := range backends {
 		place := testfs.Image(t, "mkfs.ext4", "-q", "-F")
 		root := newTreeIn(t, place, "a/f = one")
-		c := Config{Root: root, Backend: backend, StateDir: newTree(t)}
+		c := watch.Config{Root: root, Backend: backend, StateDir: newTree(t)}
 		r := start(t, c)
 		r.sync()
 		seen := logStamps(t, root)
@@ -140,7 +141,7 @@ func TestReadOnly(t *testing.T) {
 		r.await(wire.Watched)
 		r.stop()
 		testfs.Run(t, "mount", "-o", "remount,ro", place)
-		err := Run(t.Context(), Config{Root: root, Backend: backend})
+		err := watch.Run(t.Context(), watch.Config{Root: root, Backend: backend})
 		require.Equal(t, exit.Local, exit.Of(err))
 		require.ErrorContains(t, err, "read-only file system")
 		require.ErrorContains(t, err, "--state-dir")
@@ -156,7 +157,7 @@ func TestReadOnlyStart(t *testing.T) {
 	root, state := newTreeIn(t, place, "a/f = one @1500000000", "a/ @1400000000"), newTree(t)
 	testfs.Run(t, "mount", "-o", "remount,ro", place)
 	audits := make(chan struct{})
-	r := start(t, Config{Root: root, StateDir: state, Audit: audits})
+	r := start(t, watch.Config{Root: root, StateDir: state, Audit: audits})
 	require.Equal(t, 1, r.status().Status.Stamps)
 	require.Contains(t, r.log.String(), "path=a/")
 	require.Equal(t, mtree.Unix(1_400_000_000, 0), stampOf(t, root, "a"))
@@ -181,7 +182,7 @@ func TestCrossMounts(t *testing.T) {
 				must(t, os.MkdirAll(filepath.Join(at, "x/y"), 0o755))
 				write(t, filepath.Join(at, "x/y/f"), string(rune('0'+i)))
 			}
-			r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
 			require.NotEqual(t, wire.Degraded, r.status().State, r.log)
 			seen := logStamps(t, root)
 			for range 3 {
@@ -211,7 +212,7 @@ func TestUnmount(t *testing.T) {
 	at := filepath.Join(root, "m")
 	testfs.Run(t, "mount", "-t", "tmpfs", "tidemark", at)
 	must(t, os.MkdirAll(filepath.Join(at, "x/y"), 0o755))
-	r := start(t, Config{Root: root, Backend: "inotify", CrossMounts: true})
+	r := start(t, watch.Config{Root: root, Backend: "inotify", CrossMounts: true})
 	seen := logStamps(t, root)
 	testfs.Run(t, "umount", at)
 	require.Eventually(t, func() bool { return r.config.Stats.Losses.Load() > 0 }, deadline, time.Millisecond)
@@ -244,7 +245,7 @@ func TestRootUnmounted(t *testing.T) {
 					must(t, os.MkdirAll(filepath.Join(root, "a/b"), 0o755))
 				}
 				audits := make(chan struct{}, 1)
-				r := start(t, Config{Root: root, Backend: backend, Audit: audits})
+				r := start(t, watch.Config{Root: root, Backend: backend, Audit: audits})
 				must(t, away(place))
 				audits <- struct{}{} // of a lazy umount no event tells
 				select {
@@ -268,7 +269,7 @@ func TestCleaned(t *testing.T) {
 		root, other := newTree(t, "a/f = one"), newTree(t, "a/f = one", "b/g = two")
 		testfs.Run(t, "git", "-C", root, "init", "-q")
 		testfs.Run(t, "git", "-C", root, "add", "a")
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		tree := r.status().Tree
 		for _, clean := range [][]string{
 			{"git", "-C", root, "clean", "-q", "-fdx"},

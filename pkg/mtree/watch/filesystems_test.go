@@ -3,7 +3,7 @@
 // The file systems of Linux, each made by its own mkfs on a loop device, FUSE,
 // and a real rsync daemon behind --exec. They need root and Debian's e2fsprogs,
 // xfsprogs, btrfs-progs, bindfs and rsync: what is missing fails its test.
-package watch
+package watch_test
 
 import (
 	"bytes"
@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testfs"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -86,7 +87,7 @@ func TestOnFileSystems(t *testing.T) {
 // did not take a better one. What it says is that asking for that one fails.
 func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 	root := newTreeIn(t, dir, "a/f = one")
-	r := start(t, Config{Root: root, Backend: "auto"})
+	r := start(t, watch.Config{Root: root, Backend: "auto"})
 	require.Equal(t, fs.best, r.status().Status.Backend)
 	require.Equal(t, fs.granule, r.granule())
 	seen := logStamps(t, root)
@@ -99,7 +100,7 @@ func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 	}
 	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
 	r.stop()
-	require.ErrorContains(t, Run(t.Context(), Config{Root: root, Backend: "fanotify"}), "fanotify_mark")
+	require.ErrorContains(t, watch.Run(t.Context(), watch.Config{Root: root, Backend: "fanotify"}), "fanotify_mark")
 }
 
 // TestStateDirOnAnother: what the root's file system stores decides on stamps,
@@ -108,7 +109,7 @@ func TestStateDirOnAnother(t *testing.T) {
 	t.Parallel()
 	place := testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
 	root, state := newTreeIn(t, place, "a/b/f = one"), newTree(t)
-	r := start(t, Config{Root: root, StateDir: state})
+	r := start(t, watch.Config{Root: root, StateDir: state})
 	r.sync()
 	seen := logStamps(t, root)
 	for i := range 4 {
@@ -128,7 +129,7 @@ func TestChangeInTheSecondOfOurs(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			root := newTreeIn(t, place, "a/b/f = one")
-			r := start(t, Config{Root: root, Backend: "none"})
+			r := start(t, watch.Config{Root: root, Backend: "none"})
 			r.sync()
 			write(t, filepath.Join(root, "a/b/f"), "in place")
 			r.sync()
@@ -151,7 +152,7 @@ func TestSubvolumeBelow(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(sub, "d"), 0o755))
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
-			r := start(t, Config{Root: root, Backend: backend})
+			r := start(t, watch.Config{Root: root, Backend: backend})
 			r.sync()
 			seen := logStamps(t, root)
 			write(t, filepath.Join(sub, "d/f"), backend)
@@ -173,7 +174,7 @@ func TestOnFUSE(t *testing.T) {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
 			behind, root := fuse(t)
-			r := start(t, Config{Root: root, Backend: backend})
+			r := start(t, watch.Config{Root: root, Backend: backend})
 			require.Equal(t, "none", r.status().Status.Backend)
 			require.Equal(t, wire.Audited, r.status().State)
 			if backend == "auto" {
@@ -198,15 +199,15 @@ func TestOnFUSE(t *testing.T) {
 func TestOnceOnFUSE(t *testing.T) {
 	t.Parallel()
 	behind, root := fuse(t)
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen := logStamps(t, root)
 	must(t, os.Chtimes(filepath.Join(behind, "a/b/f"), day(1999), day(1999)))
 	must(t, os.Remove(filepath.Join(behind, "x/g")))
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen.fresh("dated back", "a/b")
 	seen.fresh("deleted", "x")
 	var text bytes.Buffer
-	must(t, PrintStatus(&text, root, ""))
+	must(t, watch.PrintStatus(&text, root, ""))
 	require.Equal(t, "state: audited", lines(text.String())[0])
 }
 
@@ -221,7 +222,7 @@ func TestPlaceholderInASnapshot(t *testing.T) {
 	testfs.Run(t, "btrfs", "-q", "subvolume", "create", filepath.Join(dir, "top/nested"))
 	testfs.Run(t, "btrfs", "-q", "subvolume", "snapshot", filepath.Join(dir, "top"), root)
 	write(t, filepath.Join(root, "f"), "one")
-	r := start(t, Config{Root: root, Backend: "inotify", CrossMounts: true})
+	r := start(t, watch.Config{Root: root, Backend: "inotify", CrossMounts: true})
 	touched := func() {
 		t.Helper()
 		must(t, os.Chtimes(filepath.Join(root, "nested"), day(1999), day(1999)))
@@ -260,7 +261,7 @@ func TestExecRsync(t *testing.T) {
 	const files = 1000
 	root, copied := newTree(t, "a/f = one", "gone = x"), newTree(t)
 	url := rsyncDaemon(t, copied)
-	r := start(t, Config{Root: root, Exec: "rsync -a --delete --exclude=/.tidemark " + root + "/ " + url})
+	r := start(t, watch.Config{Root: root, Exec: "rsync -a --delete --exclude=/.tidemark " + root + "/ " + url})
 	arrived := func() bool {
 		return exec.Command("diff", "-rq", "--exclude=.tidemark", root, copied).Run() == nil
 	}
@@ -315,15 +316,15 @@ func TestSnapshotIsNotTheTree(t *testing.T) {
 	root, snapshot := filepath.Join(place, "tree"), filepath.Join(place, "snapshot")
 	testfs.Run(t, "btrfs", "-q", "subvolume", "create", root)
 	write(t, filepath.Join(root, "f"), "one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	testfs.Run(t, "btrfs", "-q", "subvolume", "snapshot", root, snapshot)
-	refused(t, Config{Root: snapshot}, "--same-tree")
+	refused(t, watch.Config{Root: snapshot}, "--same-tree")
 	must(t, os.RemoveAll(filepath.Join(snapshot, ".tidemark")))
-	refused(t, Config{Root: snapshot}, "--same-tree")
-	r := start(t, Config{Root: snapshot, NewTree: true})
+	refused(t, watch.Config{Root: snapshot}, "--same-tree")
+	r := start(t, watch.Config{Root: snapshot, NewTree: true})
 	require.NotEqual(t, readTreeFile(t, root).ID, r.status().Tree.ID)
 	r.stop()
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 }
 
 // A tree is itself after a reboot, which gives its file system another device.
@@ -333,14 +334,14 @@ func TestMountedAgain(t *testing.T) {
 			image, root := testfs.Make(t, mkfs...)
 			testfs.Run(t, "mount", "-o", "loop", image, root)
 			write(t, filepath.Join(root, "f"), "one")
-			start(t, Config{Root: root}).stop()
+			start(t, watch.Config{Root: root}).stop()
 			was := readTreeFile(t, root)
 			require.NotEmpty(t, was.FS)
 			testfs.Run(t, "umount", root)
 			other, elsewhere := testfs.Make(t, "mkfs.ext4", "-q", "-F")
 			testfs.Mount(t, elsewhere, "mount", "-o", "loop", other, elsewhere) // takes the loop device
 			testfs.Mount(t, root, "mount", "-o", "loop", image, root)
-			start(t, Config{Root: root}).stop()
+			start(t, watch.Config{Root: root}).stop()
 			now := readTreeFile(t, root)
 			require.Equal(t, was.ID, now.ID)
 			require.Equal(t, was.FS, now.FS)

@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/internal/testfs"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -57,7 +58,7 @@ func TestWrittenByHandle(t *testing.T) {
 			dir := fs.make(t)
 			root := newTreeIn(t, dir, "a/b/f = one", "a/b/g = two", "c/f = three")
 			f, g := handleOf(t, dir, filepath.Join(root, "a/b/f")), handleOf(t, dir, filepath.Join(root, "a/b/g"))
-			r := start(t, Config{Root: root, Backend: "fanotify"})
+			r := start(t, watch.Config{Root: root, Backend: "fanotify"})
 			r.sync()
 			seen := logStamps(t, root)
 			did := func(what string) {
@@ -110,7 +111,7 @@ func TestLinkCountsAreNoLoss(t *testing.T) {
 					must(t, os.Link(filepath.Join(base, "a", name), filepath.Join(base, "kept", name)))
 				}
 			}
-			r := start(t, Config{Root: root, Backend: "fanotify"})
+			r := start(t, watch.Config{Root: root, Backend: "fanotify"})
 			r.sync()
 			seen := logStamps(t, root)
 			uncache(t, dir)
@@ -140,7 +141,7 @@ func TestInotifyIsDeafToHandles(t *testing.T) {
 	root := newTreeIn(t, dir, "a/b/f = one")
 	f := handleOf(t, dir, filepath.Join(root, "a/b/f"))
 	audits := make(chan struct{}, 1)
-	r := start(t, Config{Root: root, Backend: "inotify", Audit: audits})
+	r := start(t, watch.Config{Root: root, Backend: "inotify", Audit: audits})
 	r.sync()
 	seen := logStamps(t, root)
 	uncache(t, dir)

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -47,7 +48,7 @@ func TestMain(m *testing.M) {
 			ask <- struct{}{}
 		}
 	}()
-	err := Run(context.Background(), Config{Root: root, Backend: os.Getenv("WATCH_TEST_BACKEND"), Log: log, Audit: ask})
+	err := watch.Run(context.Background(), watch.Config{Root: root, Backend: os.Getenv("WATCH_TEST_BACKEND"), Log: log, Audit: ask})
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }

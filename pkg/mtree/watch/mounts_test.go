@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"os"
@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -77,7 +78,7 @@ func TestMountsComeAndGo(t *testing.T) {
 
 func testMountsComeAndGo(t *testing.T, backend, root, away, other string) {
 	in := func(path string) string { return filepath.Join(root, path) }
-	r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+	r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
 	r.sync()
 	seen := logStamps(t, root)
 	heard := func(dir string) {
@@ -124,7 +125,7 @@ func TestMountedFile(t *testing.T) {
 		for _, cross := range []bool{true, false} {
 			other := newTree(t, "f = other")
 			root := newTree(t, "a/b/f = one", "c/")
-			r := start(t, Config{Root: root, Backend: backend, CrossMounts: cross})
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: cross})
 			seen := logStamps(t, root)
 			unmount := bind(t, filepath.Join(other, "f"), filepath.Join(root, "a/b/f"))
 			r.sync()
@@ -143,7 +144,7 @@ func TestMountedWithinTheTree(t *testing.T) {
 	eachWay(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/src/sub/f = one", "z/dst/", "z/part/", "y/file = over this", "x/far/")
 		in := func(path string) string { return filepath.Join(root, path) }
-		r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
 		bind(t, in("a/src"), in("z/dst"))
 		bind(t, in("a/src/sub"), in("x/far"))
 		bind(t, in("a/src/sub/f"), in("y/file"))
@@ -174,7 +175,7 @@ func TestCovered(t *testing.T) {
 			place := newTree(t, "tree/a/b/c/f = one", "tree/d/", "way/", "empty/")
 			root := filepath.Join(place, "tree")
 			bind(t, filepath.Join(root, "a"), filepath.Join(place, "way"))
-			r := start(t, Config{Root: root, Backend: backend, CrossMounts: cross})
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: cross})
 			r.sync()
 			seen := logStamps(t, root)
 			unmount := bind(t, filepath.Join(place, "empty"), filepath.Join(root, "a/b"))
@@ -204,7 +205,7 @@ func TestMountedMeanwhile(t *testing.T) {
 		in := func(path string) string { return filepath.Join(root, path) }
 		must(t, os.Mkdir(in("a/\xff b"), 0o755))
 		write(t, in("a/\xff b/f"), "x")
-		config := Config{Root: root, Backend: backend, CrossMounts: true, Now: later}
+		config := watch.Config{Root: root, Backend: backend, CrossMounts: true, Now: later}
 		start(t, config).stop()
 		seen := logStamps(t, root)
 		again := func(what, dir string) {
@@ -239,7 +240,7 @@ func TestMountedMeanwhile(t *testing.T) {
 func TestRootCovered(t *testing.T) {
 	eachWay(t, func(t *testing.T, backend string) {
 		root, other := newTree(t, "a/"), newTree(t)
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		bind(t, other, root)
 		select {
 		case err := <-r.ended:

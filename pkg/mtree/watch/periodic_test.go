@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"os"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -22,7 +23,7 @@ func testPeriodicAudit(t *testing.T, backend string) {
 	outside := filepath.Join(newTree(t), "other") // on the same file system
 	must(t, os.Link(filepath.Join(root, "a/f"), outside))
 	states := make(chan string, 1000)
-	r := begin(t, Config{Root: root, Backend: backend, AuditInterval: 100 * time.Millisecond, Notify: func(text string) { states <- text }})
+	r := begin(t, watch.Config{Root: root, Backend: backend, AuditInterval: 100 * time.Millisecond, Notify: func(text string) { states <- text }})
 	r.await(wire.Watched)
 	was, beside := stampOf(t, root, "a"), stampOf(t, root, "b")
 	write(t, outside, "changed through another name")

@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch"
 )
 
 // The programs of Debian as churn: stress-ng, git, npm, sqlite3, vim-tiny, tar,
@@ -84,7 +85,7 @@ func amid(t *testing.T, place, backend string, runs []string) {
 	log, err := os.OpenFile(filepath.Join(root, "log"), os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
 	defer log.Close()
-	w := start(t, Config{Root: root, Backend: backend})
+	w := start(t, watch.Config{Root: root, Backend: backend})
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"os"
@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -23,7 +24,7 @@ func TestRemovedWhilePuttingBack(t *testing.T) {
 			if marker == "" {
 				marker = filepath.Join(root, mtree.MarkerName)
 			}
-			r := start(t, Config{Root: root, Backend: backend, StateDir: stateDir})
+			r := start(t, watch.Config{Root: root, Backend: backend, StateDir: stateDir})
 			tree := r.status().Tree
 			stop, writer := make(chan struct{}), sync.WaitGroup{}
 			writer.Go(func() {
@@ -74,7 +75,7 @@ func TestRemovedWhileStarting(t *testing.T) {
 				}
 			}
 		})
-		r := begin(t, Config{Root: root, Backend: "inotify"})
+		r := begin(t, watch.Config{Root: root, Backend: "inotify"})
 		close(stop)
 		remover.Wait()
 		r.stop()

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch"
 )
 
 // keptBy makes a tree of that role whose lock is held, by nobody who answers. The
@@ -42,7 +43,7 @@ func keptBy(t *testing.T, role state.Role) (root string, kill func()) {
 }
 
 func cookiesOf(t *testing.T, root string) []string {
-	names, err := filepath.Glob(filepath.Join(root, ".tidemark", cookiePrefix+"*"))
+	names, err := filepath.Glob(filepath.Join(root, ".tidemark", watch.CookiePrefix+"*"))
 	must(t, err)
 	return names
 }
@@ -53,7 +54,7 @@ func TestSyncOnACopy(t *testing.T) {
 	root, _ := keptBy(t, state.Copy)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	_, err := Sync(ctx, root, "")
+	_, err := watch.Sync(ctx, root, "")
 	require.Equal(t, exit.Refused, exit.Of(err))
 	require.ErrorContains(t, err, "this is a copy")
 	require.ErrorContains(t, err, "--wait-for")
@@ -67,7 +68,7 @@ func TestSyncWhenTheWatcherIsKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { _, err := Sync(ctx, root, ""); done <- err }()
+	go func() { _, err := watch.Sync(ctx, root, ""); done <- err }()
 	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, 10*time.Second, time.Millisecond)
 	kill()
 	err := <-done
@@ -83,7 +84,7 @@ func TestSyncWhenTheMarkerIsRemoved(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { _, err := Sync(ctx, root, ""); done <- err }()
+	go func() { _, err := watch.Sync(ctx, root, ""); done <- err }()
 	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, 10*time.Second, time.Millisecond)
 	must(t, os.RemoveAll(filepath.Join(root, ".tidemark")))
 	require.Equal(t, exit.Failed, exit.Of(<-done))
@@ -97,7 +98,7 @@ func TestSyncDuringAnAudit(t *testing.T) {
 		must(t, os.MkdirAll(filepath.Join(root, fmt.Sprint(i)), 0o755))
 	}
 	audits, ended := make(chan struct{}), make(chan struct{})
-	r := start(t, Config{Root: root, Backend: "none", Audit: audits})
+	r := start(t, watch.Config{Root: root, Backend: "none", Audit: audits})
 	defer close(ended)
 	go func() {
 		for {

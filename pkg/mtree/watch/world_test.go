@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -52,7 +53,7 @@ func newTreeIn(t testing.TB, dir string, lines ...string) string {
 type running struct {
 	t      testing.TB
 	root   string
-	config Config
+	config watch.Config
 	cancel context.CancelFunc
 	ended  chan error
 	log    *logged
@@ -80,29 +81,29 @@ func (l *logged) String() string {
 }
 
 // start runs a watcher and waits until its start audit is done.
-func start(t testing.TB, c Config) *running {
+func start(t testing.TB, c watch.Config) *running {
 	t.Helper()
 	r := begin(t, c)
 	r.await(wire.Watched, wire.Degraded, wire.Audited)
 	return r
 }
 
-func begin(t testing.TB, c Config) *running {
+func begin(t testing.TB, c watch.Config) *running {
 	t.Helper()
 	r := &running{t: t, root: c.Root, ended: make(chan error, 1), log: new(logged)}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if c.Stats == nil {
-		c.Stats = new(Stats)
+		c.Stats = new(watch.Stats)
 	}
 	ready := make(chan struct{})
 	c.Ready = func() { close(ready) }
-	c.sameProcess = true
+	c = c.SameProcess()
 	r.config = c
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
-	go func() { r.ended <- Run(ctx, c) }()
+	go func() { r.ended <- watch.Run(ctx, c) }()
 	select {
 	case <-ready:
 	case err := <-r.ended:
@@ -163,7 +164,7 @@ func (r *running) sync() mtree.Stamp {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	stamp, err := Sync(ctx, r.root, r.config.StateDir)
+	stamp, err := watch.Sync(ctx, r.root, r.config.StateDir)
 	require.NoError(r.t, err, r.log)
 	return stamp
 }
