@@ -57,7 +57,7 @@ test: deps all lint
 # With the programs that deps installs; one that is missing fails.
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
-	$(GO) test -tags interop -timeout 5m -run 'Foreign|WithoutListings|Lighttpd' ./pkg/mtree/mirror
+	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror
 
 # watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with real programs as
 # churn and with less than its rights; serve on a disk that fails: as root.
