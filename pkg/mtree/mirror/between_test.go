@@ -328,7 +328,7 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 func TestRunNoticesThatServeAnswers(t *testing.T) {
 	s := watched(t, "a/f = one", "top = two")
 	b := s.benchOverHTTP()
-	b.config.foreignLook = 10 * time.Millisecond
+	b.config.serveLook = 10 * time.Millisecond
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(w, `<html><head><title>Index of /</title></head><body><h1>Index of /</h1></body></html>`)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,6 +17,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 )
@@ -91,7 +91,7 @@ func TestASymlinkSwappedInAboveDuringAPass(t *testing.T) {
 func hostile(t *testing.T, below http.HandlerFunc, lines ...string) *bench {
 	now := "1700000000.000000001"
 	b := newBench(t, "")
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Tidemark-State", "watched")
 		h.Set("Tidemark-Tree", "00112233445566778899aabbccddeeff")
@@ -151,7 +151,7 @@ func TestUnsafeSymlinks(t *testing.T) {
 // A redirection leads nowhere: no other address is asked.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	asked := 0
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	other := fastpathtest.NewServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
 	defer other.Close()
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
@@ -171,7 +171,7 @@ func TestLyingLengths(t *testing.T) {
 			}
 			w.Header().Set("ETag", `"1700000000.000000001-3-1.500000000"`)
 			if r.URL.Path == "/chunked" {
-				w.(http.Flusher).Flush()
+				_ = http.NewResponseController(w).Flush()
 			}
 			_, _ = w.Write([]byte(body))
 		}, "chunked\t3\tctime=1.5", "plain\t3\tctime=1.5")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,6 +21,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
 // repeated gives the same text again and again, without an end.
@@ -94,7 +94,7 @@ func TestBombs(t *testing.T) {
 		},
 		"file without an end": func(w http.ResponseWriter) {
 			w.Header().Set("ETag", `"1700000000.000000001-3-1.500000000"`)
-			w.(http.Flusher).Flush()
+			_ = http.NewResponseController(w).Flush()
 			_, _ = io.Copy(w, &repeated{text: "x"})
 		},
 		"sums without an end": func(w http.ResponseWriter) {
@@ -356,7 +356,7 @@ func TestAPortalBetweenListingAndFiles(t *testing.T) {
 	b.equal(s)
 
 	page := `<html><head><title>Index of /</title></head><body><h1>Index of /</h1><pre><a href="f">f</a> 03-Feb-2024 04:05 3</pre></body></html>`
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	other := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		if !portal(w, r) {
 			_, _ = io.WriteString(w, page)

@@ -138,7 +138,7 @@ func (o otherServer) start(t *testing.T, tree string) string {
 // Everything arrives, with the times of the files; what is equal is not fetched
 // again; a change and a deletion arrive, and nothing else is fetched for them;
 // each pass is a full walk, and said to be one.
-func TestForeignServers(t *testing.T) {
+func TestOtherServers(t *testing.T) {
 	for _, o := range otherServers {
 		t.Run(o.name, func(t *testing.T) {
 			root := t.TempDir()

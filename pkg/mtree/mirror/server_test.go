@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -15,7 +16,7 @@ import (
 // goes out, meddle may take the request over.
 type server struct {
 	t testing.TB
-	*httptest.Server
+	*fastpathtest.Server
 	handler *serve.Handler
 	mu      sync.Mutex
 	asked   []string
@@ -33,7 +34,7 @@ func (s *server) restart(root string) {
 	h, err := serve.New(serve.Config{Root: root, Hidden: true})
 	require.NoError(s.t, err)
 	s.handler = h
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Server = fastpathtest.NewServer(s.t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.asked = append(s.asked, r.Method+" "+r.URL.RequestURI())
 		meddle := s.meddle

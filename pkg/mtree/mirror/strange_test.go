@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -64,7 +64,7 @@ func TestWhatIsNotUnderstoodIsLeftAlone(t *testing.T) {
 
 // otherServerOf answers all requests with one page.
 func otherServerOf(t *testing.T, kind, page string) *bench {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", kind)
 		_, _ = io.WriteString(w, page)
 	}))
@@ -107,7 +107,7 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 		"application/json": "[",
 	} {
 		sent := 0
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.RawQuery, "txt") {
 				http.NotFound(w, r)
 				return

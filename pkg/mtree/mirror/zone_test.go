@@ -3,19 +3,19 @@ package mirror
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
 // zoned is a server that lists whole minutes in a zone of its own, as Apache and
 // nginx do if they are told to.
 type zoned struct {
-	*httptest.Server
+	*fastpathtest.Server
 	zone    time.Duration
 	undated string               // files with this suffix have no Last-Modified, as with lighttpd
 	files   map[string]time.Time // all of one size
@@ -24,7 +24,7 @@ type zoned struct {
 
 func startZoned(t *testing.T, zone time.Duration) *zoned {
 	z := &zoned{zone: zone, undated: ".odd", files: map[string]time.Time{}}
-	z.Server = httptest.NewServer(z)
+	z.Server = fastpathtest.NewServer(t, z)
 	t.Cleanup(z.Close)
 	return z
 }

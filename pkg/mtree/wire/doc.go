@@ -6,7 +6,8 @@
 // # Formats
 //
 //	state.go       Tidemark-State: how far the stamps of a tree can be relied on
-//	header.go      names of headers, and bounds that both ends must agree on
+//	header.go      names of headers
+//	bounds.go      what both ends must agree on, and ClockLag
 //	path.go        paths in URLs, in posted lists and in Tidemark-Path
 //	query.go       the query of ?txt, ?since and ?wait
 //	filetag.go     the ETag of a file
@@ -32,6 +33,7 @@
 //
 // # Layers
 //
-// header.go and state.go use nothing else; path.go and the tags stand on them; the
-// streams (since.go, tar.go, sums.go) stand on these.
+// header.go, bounds.go and state.go use nothing else; path.go, the tags, runs.go and
+// upstream.go stand on them; query.go and the streams (since.go, tar.go, tarreader.go,
+// sums.go) stand on these.
 package wire
