@@ -274,7 +274,8 @@ func TestBodiesAndMethods(t *testing.T) {
 	}
 }
 
-// A client that never ends its header, or sends none, is let go; so is one that says nothing between requests. Others are answered meanwhile.
+// A client that never ends its header, or sends none, is cut; so is one that says nothing
+// between requests. Others are answered meanwhile.
 func TestSlowClientsAreLetGo(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -17,7 +17,7 @@ type Stats struct {
 	Failed           atomic.Int64 // 5xx answers
 	Aborted          atomic.Int64 // connections cut because what was sent changed or could not be read
 	Waiting          atomic.Int64 // requests waiting for a change now
-	CacheBytes       atomic.Int64 // in the listing cache now
+	CacheBytes       atomic.Int64 // bytes in the listing cache now
 	OtherFileSystems atomic.Int64 // directories and files passed over because they are on other file systems
 }
 
