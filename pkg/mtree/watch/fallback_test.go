@@ -43,7 +43,7 @@ func TestOnOverlay(t *testing.T) {
 	root := overlay(t, "a/b/f = lower", "c/d/g = lower", "c/d/sub/h = lower")
 	r := start(t, watch.Config{Root: root})
 	require.Equal(t, "inotify", r.status().Status.Backend)
-	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
+	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify error=`)
 	seen := logStamps(t, root)
 	for _, c := range []struct {
 		what, dir string
@@ -84,7 +84,7 @@ func TestWithoutCapabilities(t *testing.T) {
 		r := as(t, root, "auto", "--bounding-set", "-"+missing, "--inh-caps", "-"+missing)
 		require.Equal(t, "inotify", r.status().Status.Backend, missing)
 		require.Equal(t, wire.Watched, r.status().State, missing)
-		r.logs(`backend=fanotify why=`)
+		r.logs(`backend=fanotify error=`)
 		r.logs("operation not permitted")
 		seen := logStamps(t, root)
 		write(t, filepath.Join(root, "a/b/f"), "two")

@@ -98,7 +98,7 @@ func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 		require.NotContains(t, r.log.String(), "does not work here")
 		return
 	}
-	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
+	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify error=`)
 	r.stop()
 	require.ErrorContains(t, watch.Run(t.Context(), watch.Config{Root: root, Backend: "fanotify"}), "fanotify_mark")
 }
