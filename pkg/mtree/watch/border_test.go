@@ -13,10 +13,10 @@ import (
 	"tidemark/pkg/mtree/watch"
 )
 
-// A directory in which another watch runs is the border of another tree: its
-// parents are stamped when its own time moves, nothing inside. It is one only as
-// long as that watch runs: a .tidemark left behind silenced all below it, in state
-// watched and without a word.
+// A directory in which another watch runs is the border of another tree: its parents are
+// stamped when its own time moves, and nothing inside. It is a border only while that watch
+// runs. A .tidemark that was left over once silenced everything below it, in state watched
+// and without a word.
 func TestBorder(t *testing.T) {
 	eachBackend(t, testBorder)
 }
@@ -59,7 +59,7 @@ func testBorder(t *testing.T, backend string) {
 	seen.fresh(".tidemark removed", "a/inner/deep")
 }
 
-// isFresh waits for a stamp of path that it never showed.
+// isFresh waits until path shows a stamp that it never showed before.
 func isFresh(t *testing.T, seen *stampLog, what, path string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -67,8 +67,8 @@ func isFresh(t *testing.T, seen *stampLog, what, path string) {
 	}, deadline, time.Millisecond, what)
 }
 
-// A border that is there from the start, and is moved, is followed: inside it
-// nothing was ever heard.
+// A border that is there from the start, and is moved, is followed. Nothing inside it was
+// ever heard.
 func TestBorderFromTheStart(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/inner/deep/f = one", "b/")
@@ -111,9 +111,9 @@ func TestCopiedTreeIsNoBorder(t *testing.T) {
 	})
 }
 
-// Whoever watched inside a border may have ended while nobody watched outside:
-// what it published nobody knows, so all below counts as arrived. It was not known
-// again where its name is no text.
+// The watcher inside a border may have ended while nobody watched outside. Nobody knows what
+// it published, so everything below counts as arrived. Once a border whose name is no text
+// was not recognised again.
 func TestBorderThatEndedMeanwhile(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root, inner := newTree(t, "a/"), "a/in\xffner %41"

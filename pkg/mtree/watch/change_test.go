@@ -189,8 +189,8 @@ func bothTimes(t testing.TB, path string) [2]mtree.Stamp {
 	return [2]mtree.Stamp{mtree.Unix(st.Mtim.Unix()), mtree.Unix(st.Ctim.Unix())}
 }
 
-// What arrives under a name is stamped with all below it, though nothing in it
-// changed: a reader may remember other contents for these names and times.
+// A directory that arrives under a name is stamped with everything below it, though nothing
+// in it changed: a reader may remember other contents for these names and times.
 func TestArrivedIsStampedThroughout(t *testing.T) {
 	eachBackend(t, testArrivedIsStampedThroughout)
 }

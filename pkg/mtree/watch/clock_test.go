@@ -43,8 +43,8 @@ func TestStepIsNoticedAtOnce(t *testing.T) {
 	seen.fresh("set back", "a/b")
 }
 
-// A clock that was set back while nobody watched, but not to before the checkpoint,
-// went unnoticed: what changed before it had caught up was never published.
+// A clock that was set back while nobody watched, but not to before the checkpoint, went
+// unnoticed. What changed before the clock had caught up was never published.
 func TestClockSetBackWhileDown(t *testing.T) {
 	root := newTree(t, "a/b/f = one")
 	start(t, watch.Config{Root: root}).stop()

@@ -19,8 +19,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// What watch does where it cannot have its way: other file systems, missing
-// rights, mounts that come, go and change. Root, as for all of this tag.
+// What watch does where it cannot do everything: other file systems, missing rights, mounts
+// that come, go and change. Needs root, as all tests of this tag.
 
 // overlay mounts one over a lower layer of these files.
 func overlay(t testing.TB, lines ...string) (dir string) {
@@ -35,15 +35,15 @@ func overlay(t testing.TB, lines ...string) (dir string) {
 	return dir
 }
 
-// TestOnOverlay: file handles of overlayfs cannot be opened, so auto takes
-// inotify and says why. What is copied up from the lower layer, by others or by
-// our own stamps, is heard before and after.
+// TestOnOverlay: file handles of overlayfs cannot be opened, so auto takes inotify and says
+// why. A file or directory that is copied up from the lower layer, by others or by our own
+// stamps, is heard before and after.
 func TestOnOverlay(t *testing.T) {
 	t.Parallel()
 	root := overlay(t, "a/b/f = lower", "c/d/g = lower", "c/d/sub/h = lower")
 	r := start(t, watch.Config{Root: root})
 	require.Equal(t, "inotify", r.status().Status.Backend)
-	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
+	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify error=`)
 	seen := logStamps(t, root)
 	for _, c := range []struct {
 		what, dir string
@@ -75,8 +75,8 @@ func (r *running) logs(text string) {
 	require.Eventually(r.t, func() bool { return strings.Contains(r.log.String(), text) }, deadline, time.Millisecond, text)
 }
 
-// TestWithoutCapabilities: fanotify wants two; without either it is inotify,
-// with the reason in the log, and all is published.
+// TestWithoutCapabilities: fanotify needs two. Without either of them watch takes inotify,
+// with the reason in the log, and publishes everything.
 func TestWithoutCapabilities(t *testing.T) {
 	t.Parallel()
 	for _, missing := range []string{"sys_admin", "dac_read_search"} {
@@ -84,7 +84,7 @@ func TestWithoutCapabilities(t *testing.T) {
 		r := as(t, root, "auto", "--bounding-set", "-"+missing, "--inh-caps", "-"+missing)
 		require.Equal(t, "inotify", r.status().Status.Backend, missing)
 		require.Equal(t, wire.Watched, r.status().State, missing)
-		r.logs(`backend=fanotify why=`)
+		r.logs(`backend=fanotify error=`)
 		r.logs("operation not permitted")
 		seen := logStamps(t, root)
 		write(t, filepath.Join(root, "a/b/f"), "two")
@@ -93,8 +93,8 @@ func TestWithoutCapabilities(t *testing.T) {
 	}
 }
 
-// TestAsAnotherOwner: who is neither owner nor has CAP_FOWNER cannot set a
-// directory's time. The log names it, its stamp is told apart; chown mends it.
+// TestAsAnotherOwner: only the owner or CAP_FOWNER can set a directory's time. The log names
+// the directory, .tidemark/stamps has its stamp; chown mends it.
 func TestAsAnotherOwner(t *testing.T) {
 	t.Parallel()
 	const nobody = 65534
@@ -119,9 +119,9 @@ func TestAsAnotherOwner(t *testing.T) {
 	require.Zero(t, r.status().Status.Stamps)
 }
 
-// TestReadOnly: nothing can be stamped on a file system that was made read-only,
-// and nothing changes there. Writable again, all goes on. (Its state is
-// elsewhere: what is open for writing keeps a file system writable.)
+// TestReadOnly: nothing can be stamped on a file system that was made read-only, and nothing
+// changes there. When it is writable again, everything goes on. (The state is elsewhere: a
+// file that is open for writing keeps a file system writable.)
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	for _, backend := range backends {
@@ -149,8 +149,8 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestReadOnlyStart: with its state elsewhere watch starts on a read-only tree,
-// and tells the stamps apart until that can be stamped.
+// TestReadOnlyStart: with its state elsewhere, watch starts on a read-only tree. It writes
+// the stamps to its file until the tree can be stamped.
 func TestReadOnlyStart(t *testing.T) {
 	t.Parallel()
 	place := testfs.Image(t, "mkfs.ext4", "-q", "-F")
@@ -204,8 +204,8 @@ func TestCrossMounts(t *testing.T) {
 	}
 }
 
-// TestUnmount: a file system that goes away below the root is a loss, and the
-// rest is watched on. (fanotify holds it open: umount says that it is busy.)
+// TestUnmount: a file system that goes away below the root is a loss, and watch goes on with
+// the rest. (fanotify holds it open: umount says that it is busy.)
 func TestUnmount(t *testing.T) {
 	t.Parallel()
 	root := newTree(t, "m/", "a/f = one")
@@ -224,8 +224,8 @@ func TestUnmount(t *testing.T) {
 	seen.fresh("the rest", "a")
 }
 
-// TestRootUnmounted: a root that was unmounted, moved or deleted ends watch,
-// which must not go on to stamp what nobody can see.
+// TestRootUnmounted: watch ends when its root was unmounted, moved or deleted. It must not
+// go on to stamp what nobody can see.
 func TestRootUnmounted(t *testing.T) {
 	t.Parallel()
 	for _, backend := range []string{"none", "inotify", "fanotify"} {

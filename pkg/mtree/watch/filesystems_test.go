@@ -1,8 +1,8 @@
 //go:build filesystems
 
-// The file systems of Linux, each made by its own mkfs on a loop device, FUSE,
-// and a real rsync daemon behind --exec. They need root and Debian's e2fsprogs,
-// xfsprogs, btrfs-progs, bindfs and rsync: what is missing fails its test.
+// The file systems of Linux, each made by its own mkfs on a loop device, FUSE, and a real
+// rsync daemon that --exec uses. They need root and Debian's e2fsprogs, xfsprogs,
+// btrfs-progs, bindfs and rsync: if one is missing, its test fails.
 package watch_test
 
 import (
@@ -83,8 +83,8 @@ func TestOnFileSystems(t *testing.T) {
 	}
 }
 
-// takesTheBest: auto takes the best backend that works here, and says why it
-// did not take a better one. What it says is that asking for that one fails.
+// takesTheBest: auto takes the best backend that works here, and says why it did not take a
+// better one. Asking for the better one fails with the same reason.
 func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 	root := newTreeIn(t, dir, "a/f = one")
 	r := start(t, watch.Config{Root: root, Backend: "auto"})
@@ -98,13 +98,13 @@ func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 		require.NotContains(t, r.log.String(), "does not work here")
 		return
 	}
-	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
+	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify error=`)
 	r.stop()
 	require.ErrorContains(t, watch.Run(t.Context(), watch.Config{Root: root, Backend: "fanotify"}), "fanotify_mark")
 }
 
-// TestStateDirOnAnother: what the root's file system stores decides on stamps,
-// not what that of --state-dir stores.
+// TestStateDirOnAnother: the granule of the root's file system decides about stamps, not
+// that of --state-dir.
 func TestStateDirOnAnother(t *testing.T) {
 	t.Parallel()
 	place := testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
@@ -120,8 +120,8 @@ func TestStateDirOnAnother(t *testing.T) {
 	}
 }
 
-// TestChangeInTheSecondOfOurs: what nobody hears, in the second of our own
-// stamp, must not leave the directory with the times that we wrote.
+// TestChangeInTheSecondOfOurs: a change that nobody hears, in the second of our own stamp,
+// must not leave the directory with the times that we wrote.
 func TestChangeInTheSecondOfOurs(t *testing.T) {
 	t.Parallel()
 	place := testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
@@ -166,8 +166,8 @@ func TestSubvolumeBelow(t *testing.T) {
 	}
 }
 
-// TestOnFUSE: a FUSE mount sends no events for what its server does behind it.
-// auto takes none there, and audits find the changes.
+// TestOnFUSE: a FUSE mount sends no events for changes that its server makes by itself. auto
+// takes none there, and audits find the changes.
 func TestOnFUSE(t *testing.T) {
 	t.Parallel()
 	for _, backend := range []string{"auto", "none"} {
@@ -211,9 +211,9 @@ func TestOnceOnFUSE(t *testing.T) {
 	require.Equal(t, "state: audited", lines(text.String())[0])
 }
 
-// A btrfs snapshot has a placeholder where a subvolume was nested. It forgets the
-// time that is set, and the event of the setting was taken for somebody else's
-// change: 85 batches a second for ever.
+// A btrfs snapshot has a placeholder where a subvolume was nested. It forgets the time that
+// is set. The event of the setting was taken for somebody else's change: 85 batches a second
+// for ever.
 func TestPlaceholderInASnapshot(t *testing.T) {
 	t.Parallel()
 	dir := testfs.Image(t, "mkfs.btrfs", "-q")
@@ -309,8 +309,8 @@ func rsyncDaemon(t testing.TB, dir string) (url string) {
 	return url
 }
 
-// A snapshot of a subvolume has the inode number and the birth time of its root,
-// and counted as the same directory: two sources ran under one id.
+// A snapshot of a subvolume has the inode number and the birth time of the subvolume's root.
+// It counted as the same directory, so two sources ran under one id.
 func TestSnapshotIsNotTheTree(t *testing.T) {
 	place := testfs.Image(t, "mkfs.btrfs", "-q")
 	root, snapshot := filepath.Join(place, "tree"), filepath.Join(place, "snapshot")
@@ -327,7 +327,7 @@ func TestSnapshotIsNotTheTree(t *testing.T) {
 	start(t, watch.Config{Root: root}).stop()
 }
 
-// A tree is itself after a reboot, which gives its file system another device.
+// A tree is the same tree after a reboot, which gives its file system another device.
 func TestMountedAgain(t *testing.T) {
 	for _, mkfs := range [][]string{{"mkfs.ext4", "-q", "-F"}, {"mkfs.xfs", "-q"}, {"mkfs.btrfs", "-q"}} {
 		t.Run(mkfs[0], func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// byHandle is a file that is opened as the kernel's NFS server does.
+// byHandle is a file that is opened as the kernel's NFS server opens it.
 type byHandle struct {
 	t      *testing.T
 	mount  *os.File
@@ -39,15 +39,14 @@ func (h byHandle) open() *os.File {
 	return os.NewFile(uintptr(fd), "by handle")
 }
 
-// uncache makes the kernel forget which names stand where on the file system that
-// is mounted on dir, as it does when memory is short. In memory, names are all
-// there is.
+// uncache makes the kernel forget which names stand where on the file system that is mounted
+// on dir, as it does when memory is short. It does not work on tmpfs, which has its names in
+// memory only.
 func uncache(t *testing.T, dir string) { testfs.Run(t, "mount", "-o", "remount", dir) }
 
-// TestWrittenByHandle: a file that was opened by its handle while the kernel knew
-// none of its names has no directory, and fanotify was not asked for the file's
-// own handle: nothing was heard of writes, of the close, or of chmod, and the
-// state stayed watched.
+// TestWrittenByHandle: a file that was opened by its handle while the kernel knew none of
+// its names has no directory. fanotify was not asked for the file's own handle. So nothing
+// was heard of writes, of the close, or of chmod, and the state stayed watched.
 func TestWrittenByHandle(t *testing.T) {
 	for _, fs := range fileSystems {
 		if fs.best != "fanotify" {
@@ -91,9 +90,9 @@ func TestWrittenByHandle(t *testing.T) {
 	}
 }
 
-// TestLinkCountsAreNoLoss: each unlink of a file with other names, and each rename
-// over one, is also an event that has no directory. Where the kernel knows none of
-// the other names that is no reason for an audit, in the tree or beside it.
+// TestLinkCountsAreNoLoss: each unlink of a file with other names, and each rename over one,
+// makes an event without a directory, too. If the kernel knows none of the other names, that
+// is no reason for an audit, in the tree or beside it.
 func TestLinkCountsAreNoLoss(t *testing.T) {
 	const files = 300
 	for _, fs := range fileSystems {

@@ -221,8 +221,8 @@ func copyWithoutMarker(t *testing.T, from string) string {
 	return to
 }
 
-// A copied directory ran under the id of the tree that it was copied from, for it
-// carries that in the root's attribute.
+// A copied directory ran under the id of the tree that it was copied from: the root's
+// attribute has that id.
 func TestCopiedAttributesProveNothing(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	start(t, watch.Config{Root: root}).stop()
@@ -239,13 +239,14 @@ func TestCopiedAttributesProveNothing(t *testing.T) {
 	require.Equal(t, id, r.status().Tree.ID)
 	r.stop()
 
-	// an earlier version left the id alone, which proves nothing either
+	// an earlier version wrote only the id, which proves nothing either
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
 	must(t, syscall.Setxattr(root, "user.tidemark.id", []byte(id), 0))
 	refused(t, watch.Config{Root: root}, "--same-tree")
 }
 
-// The id of a healthy tree of an earlier version stays, and is proven from then on.
+// The id of a healthy tree of an earlier version stays. From then on the attribute proves
+// it.
 func TestIDOfAnEarlierVersion(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	start(t, watch.Config{Root: root}).stop()
@@ -300,7 +301,7 @@ func TestNewTreeActsOnce(t *testing.T) {
 	require.NotEqual(t, second.ID, readTreeFile(t, root).ID)
 }
 
-// asCopy makes a tree a mirror's copy.
+// asCopy turns a tree into a mirror's copy.
 func asCopy(t *testing.T, root string) state.Tree {
 	tree := alterTreeFile(t, root, func(tree *state.Tree) {
 		tree.Role, tree.Upstream, tree.Path, tree.Fingerprint, tree.Filters = state.Copy, "http://example", "/a", "0a1b2c", []string{"- x"}
@@ -312,8 +313,8 @@ func asCopy(t *testing.T, root string) state.Tree {
 	return tree
 }
 
-// A promoted copy was known for a copy by its root's record, once its .tidemark was
-// gone: then it was to be promoted again, and its old mirror took it.
+// A promoted copy still had its root's record. Once its .tidemark was gone, it counted as a
+// copy by that: it had to be promoted again, and its old mirror took it.
 func TestPromotedIsASource(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	start(t, watch.Config{Root: root}).stop()
@@ -358,8 +359,8 @@ func TestCopiedCopy(t *testing.T) {
 	}
 }
 
-// Two watchers kept one tree, each hearing the other's stamps for ever, where their
-// states lay apart; and --state-dir made a source of a copy, unasked.
+// Two watchers with different state directories kept one tree, each hearing the other's
+// stamps for ever. And --state-dir made a source of a copy without being asked.
 func TestOneWatcherWhateverTheStateDir(t *testing.T) {
 	root, stateDir := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
 	r := start(t, watch.Config{Root: root})
@@ -373,7 +374,7 @@ func TestOneWatcherWhateverTheStateDir(t *testing.T) {
 	asCopy(t, root)
 	refused(t, watch.Config{Root: root, StateDir: stateDir}, "--promote")
 
-	// also where a mirror left no tree file there, for its state was elsewhere, too
+	// also if a mirror left no tree file there, because its state was elsewhere, too
 	must(t, os.Remove(filepath.Join(root, ".tidemark/tree")))
 	must(t, os.RemoveAll(stateDir))
 	refused(t, watch.Config{Root: root, StateDir: stateDir}, "--promote")
@@ -381,8 +382,8 @@ func TestOneWatcherWhateverTheStateDir(t *testing.T) {
 	require.Equal(t, state.Source, readTreeFile(t, root).Role)
 }
 
-// A tree whose state is kept elsewhere from now on is the tree that it was, also
-// where its file system keeps no extended attributes.
+// A tree whose state is elsewhere from now on stays the same tree, also if its file system
+// has no extended attributes.
 func TestStateMovedElsewhere(t *testing.T) {
 	root, state := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
 	start(t, watch.Config{Root: root}).stop()
@@ -405,8 +406,8 @@ func TestHooksInheritNoLock(t *testing.T) {
 	start(t, watch.Config{Root: root}).stop()
 }
 
-// Each start is a run of its own, and ends the one before with the floor it left:
-// by that a source is known that was rolled back.
+// Each start is a run of its own, and ends the one before with the floor that it left. A
+// source that was rolled back is recognised by that.
 func TestRunsOfWatch(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	r := start(t, watch.Config{Root: root})
@@ -430,8 +431,8 @@ func TestRunsOfWatch(t *testing.T) {
 	require.Equal(t, late, *r.status().Tree.Runs[1].Floor)
 }
 
-// .tidemark that is put back with the tree, under a running watch, told readers of
-// an epoch, a state and runs that were long past.
+// If .tidemark is put back with the tree under a running watch, readers found an epoch, a
+// state and runs that were long past.
 func TestMarkerRolledBackUnderAWatcher(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/f = one")

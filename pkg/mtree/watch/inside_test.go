@@ -23,8 +23,8 @@ import (
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
-// The tests that reach into the package: what they look at cannot be seen from outside,
-// or not in time.
+// These tests reach into the package: they look at something that cannot be seen from
+// outside, or not in time.
 
 // memTree makes a tree in memory, where that is possible.
 func memTree(t *testing.T, lines ...string) string {
@@ -80,8 +80,8 @@ func exceptionsOf(t *testing.T, path string) *state.Apart {
 // audit looks back.
 func muchLater() mtree.Stamp { return machine.Now().Add(6 * stamprule.LookBack) }
 
-// A kill after a directory is told to be read again, and before what is above it is
-// stamped, would leave mirrors that were refused it without a sign.
+// After a kill between the note that a directory can be read again and the stamps above it,
+// mirrors that were refused the directory would never learn of it.
 func TestKilledBeforeWhatIsAboveIsStamped(t *testing.T) {
 	root := memTree(t, "a/d/below/", "a/beside/")
 	require.NoError(t, Once(t.Context(), Config{Root: root}))
@@ -106,8 +106,8 @@ func TestKilledBeforeWhatIsAboveIsStamped(t *testing.T) {
 	require.Equal(t, before["a/beside"], showsAt(t, root, "a/beside").MTime)
 }
 
-// While an audit reads a directory that could not be read before, what is heard in it
-// counts: the audit may have passed it already.
+// While an audit reads a directory that could not be read before, events in it count: the
+// audit may have passed it already.
 func TestHeardWhileItIsReadAgain(t *testing.T) {
 	w, err := open(Config{Root: memTree(t, "d/")}, "none")
 	require.NoError(t, err)
@@ -124,7 +124,8 @@ func TestHeardWhileItIsReadAgain(t *testing.T) {
 	require.Equal(t, []string{"d"}, w.health.EndAudit(2))
 }
 
-// Not every right that is given is heard: what cannot be read is tried now and then.
+// Not every right that somebody gives is heard: a directory that cannot be read is tried now
+// and then.
 func TestUnreadIsTried(t *testing.T) {
 	root := memTree(t, "a/d/below/", "a/gone/")
 	w, err := open(Config{Root: root}, "none")
@@ -146,8 +147,7 @@ func TestUnreadIsTried(t *testing.T) {
 	require.Equal(t, tried, stampsIn(t, root, dirs...))
 }
 
-// rm -r takes .tidemark first and the root with it: that the root is gone is what
-// there is to say.
+// rm -r removes .tidemark first and then the root: the error says that the root is gone.
 func TestMarkerWentWithTheRoot(t *testing.T) {
 	root := memTree(t, "a/")
 	w, err := open(Config{Root: root}, "none")
@@ -157,8 +157,8 @@ func TestMarkerWentWithTheRoot(t *testing.T) {
 	require.ErrorContains(t, w.handleMarker([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
 }
 
-// A root that cannot be opened for want of descriptors is not taken for one that
-// was replaced: watch goes on.
+// A root that cannot be opened for lack of descriptors is not taken for one that was
+// replaced: watch goes on.
 func TestWithoutDescriptorsTheRootStands(t *testing.T) {
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)
@@ -185,9 +185,9 @@ func TestLossesAreLoggedOnceASecond(t *testing.T) {
 	})
 }
 
-// A file that is written in the tick in which its directory is stamped: the
-// directory does not show one time twice, or the event of our write would be
-// taken for somebody else's, and stamped again.
+// A file is written in the tick in which its directory is stamped. The directory's mtime and
+// ctime must differ: else the event of our write would be taken for somebody else's, and
+// stamped again.
 func TestStampedInTheTickOfTheChange(t *testing.T) {
 	root := memTree(t, "a/f = x")
 	w, err := open(Config{Root: root}, "none")
@@ -209,7 +209,7 @@ func TestStampedInTheTickOfTheChange(t *testing.T) {
 	}
 }
 
-// By what a write proves that its directory did not arrive, besides a Take.
+// What proves, besides a Take, that a directory we wrote did not arrive.
 func TestProofOfAWrite(t *testing.T) {
 	root := memTree(t, "d/")
 	w, err := open(Config{Root: root}, "none")
@@ -235,7 +235,7 @@ func TestProofOfAWrite(t *testing.T) {
 	require.Equal(t, ownwrites.Judged, p.proofOf(shows, nil), "as good as what it overwrites")
 }
 
-// An audit that left something out has not published what the options left out.
+// An audit that left something out has not published what other options left out before.
 func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 	root := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(root, "log"), 0o755))
@@ -250,7 +250,7 @@ func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 	require.NotEqual(t, before, showsAt(t, root, "log").MTime)
 }
 
-// The order of options and their repetition mean nothing.
+// The order of options and their repetition do not matter.
 func TestOptions(t *testing.T) {
 	text := func(c Config) string { return (&watcher{Config: c}).options() }
 	require.Equal(t, "--cross-mounts=false", text(Config{}))
@@ -294,8 +294,9 @@ func TestAskedForDuringTheStartAudit(t *testing.T) {
 	require.True(t, w.audits.next.loss && w.audits.next.All)
 }
 
-// In one process what an audit left out is known by path: the next one need not go
-// back to a checkpoint that stands, and stamp again all that was stamped since.
+// In one process, what an audit left out is known by path. So the next audit need not go
+// back to a checkpoint that does not move, and stamp again everything that was stamped
+// since.
 func TestKnownByPath(t *testing.T) {
 	w := &watcher{}
 	require.Nil(t, w.publishedUntil())

@@ -67,7 +67,7 @@ func drain(states chan string) (all string) {
 	}
 }
 
-// withSysctl sets a limit while do runs, briefly: it is everybody's.
+// withSysctl sets a limit while do runs, which must be short: all programs share the limit.
 func withSysctl(t testing.TB, name string, value int, do func()) {
 	t.Helper()
 	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
@@ -95,7 +95,7 @@ func TestOutOfWatches(t *testing.T) {
 	require.Equal(t, 1, strings.Count(r.log.String(), "cannot hear all directories"))
 }
 
-// A tree so deep that no system call takes its paths, of 15,000 bytes.
+// The paths of this tree have 15,000 bytes: no system call takes them.
 func TestDeep(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t)
@@ -130,8 +130,8 @@ func selfOf(t *testing.T, d *disk.Dir) disk.Info {
 	return info
 }
 
-// Two audits at once are one after the other, and what is asked for while one
-// runs is not forgotten.
+// Audits run one after the other, and one that is asked for while another runs is not
+// forgotten.
 func TestAuditsQueue(t *testing.T) {
 	root := newTree(t, "a/b/f = x")
 	audits := make(chan struct{})

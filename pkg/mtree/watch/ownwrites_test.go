@@ -14,8 +14,8 @@ import (
 	"tidemark/pkg/mtree/watch"
 )
 
-// What is confirmed is in .tidemark before the tree is idle, so that a restart
-// after a kill stamps nothing.
+// Proven writes are in .tidemark before the tree is idle, so that a restart after a kill
+// stamps nothing.
 func TestConfirmedBeforeIdle(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/b/", "a/c/") // files would be stamped again: their ctimes are young

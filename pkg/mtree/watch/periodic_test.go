@@ -12,8 +12,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// What no event tells of is found by the next periodic audit: a write through a
-// name outside the tree. Meanwhile and after it the tree counts as watched.
+// The next periodic audit finds what no event tells of: a write through a name outside the
+// tree. During the audit and after it the tree counts as watched.
 func TestPeriodicAudit(t *testing.T) {
 	eachBackend(t, testPeriodicAudit)
 }

@@ -69,8 +69,8 @@ func saveBy(options string) string {
 	return "for i in 1 2 3; do vim.tiny -u NONE -n -es -c 'set " + options + "' -c 'normal ox' -c wq $T/e$i; done"
 }
 
-// TestPrograms: after each run of a program a reader that polled all the while
-// believes what is there. A log is kept open and written to through all of it.
+// TestPrograms: after each run of a program, a reader that polled all the time knows what is
+// there. A log is open and written to all the time.
 func TestPrograms(t *testing.T) {
 	ext4 := testfs.Image(t, "mkfs.ext4", "-q", "-F")
 	for place, backend := range map[string]string{ext4: "fanotify", memory: "inotify"} {

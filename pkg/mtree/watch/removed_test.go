@@ -14,8 +14,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// rm -rf .tidemark ended watch where it met the watcher that was just putting it back:
-// "no such file" was an error, exit 6. So it was with --state-dir.
+// rm -rf .tidemark ended watch if it came while the watcher was putting it back: "no such
+// file" was an error, exit 6. It was the same with --state-dir.
 func TestRemovedWhilePuttingBack(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		for _, stateDir := range []string{"", filepath.Join(newTree(t), "state")} {
@@ -57,7 +57,7 @@ func TestRemovedWhilePuttingBack(t *testing.T) {
 	})
 }
 
-// Nor does watch fail to start where .tidemark is removed meanwhile.
+// Watch starts, too, if .tidemark is removed meanwhile.
 func TestRemovedWhileStarting(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	marker := filepath.Join(root, mtree.MarkerName)

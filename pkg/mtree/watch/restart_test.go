@@ -18,8 +18,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// On the first run of all a directory shows the greatest mtime at or below it,
-// a file from the future counting by its ctime.
+// On the first run of all a directory shows the greatest mtime at or below it. A file from
+// the future counts by its ctime.
 func TestFirstRun(t *testing.T) {
 	root := newTree(t, "a/b/f = x @1500000000.5", "a/g = y @1400000000", "c/h = z @1300000000.000000007", "c/future = w @4000000000", "e/",
 		"e/ @1000000000", "a/b/ @1200000000", "a/ @1100000000", "c/ @1000000000")
@@ -34,8 +34,8 @@ func TestFirstRun(t *testing.T) {
 	require.False(t, stampOf(t, root, ".").Before(future))
 }
 
-// A restart alone stamps nothing: what our last batches left is known, also
-// after a kill.
+// A restart alone stamps nothing: the writes of our last batches are known, also after a
+// kill.
 func TestRestartIsQuiet(t *testing.T) {
 	root := newTree(t, "a/b/c/", "d/e/")
 	r := start(t, watch.Config{Root: root})
@@ -55,7 +55,7 @@ func TestRestartIsQuiet(t *testing.T) {
 	require.Equal(t, before, stamps(t, root))
 }
 
-// kill ends the watcher as SIGKILL would: nothing is written any more.
+// kill ends the watcher like SIGKILL: nothing is written any more.
 func (r *running) kill() {
 	marker := filepath.Join(r.root, mtree.MarkerName)
 	saved := map[string][]byte{}
@@ -117,8 +117,8 @@ func editStatus(t *testing.T, root string, edit func(*state.Status)) {
 	must(t, os.WriteFile(path, text, 0o644))
 }
 
-// Where continuity cannot be proved every directory gets a new stamp and the
-// epoch is raised; nowhere else.
+// If continuity cannot be proved, every directory gets a new stamp and the epoch is raised;
+// only then.
 func TestEpoch(t *testing.T) {
 	root := newTree(t, "a/b/f = one", "c/d/")
 	r := start(t, watch.Config{Root: root})
@@ -153,8 +153,8 @@ func TestEpoch(t *testing.T) {
 	}
 }
 
-// A tree whose latest stamp lies far ahead starts again from the clock, and
-// tells its readers by the epoch.
+// A tree whose latest stamp lies far ahead starts again from the clock, and raises the epoch
+// for its readers.
 func TestFloorAhead(t *testing.T) {
 	root := newTree(t, "a/b/")
 	r := start(t, watch.Config{Root: root})

@@ -14,8 +14,8 @@ import (
 	"tidemark/pkg/mtree/watch"
 )
 
-// smallOps are changes of a tiny tree d/f, e/g below dir. Their errors do not
-// count: in some order something is no longer there.
+// smallOps are changes of a tiny tree d/f, e/g below dir. Their errors do not count: in some
+// orders something is no longer there.
 var smallOps = []func(dir string){
 	func(dir string) { _ = os.WriteFile(dir+"/d/f", []byte("o"), 0o644) },
 	func(dir string) { _ = os.Chtimes(dir+"/d/f", day(2001), day(2001)) },

@@ -17,8 +17,8 @@ import (
 	"tidemark/pkg/mtree/watch"
 )
 
-// keptBy makes a tree of that role whose lock is held, by nobody who answers. The
-// function ends the lock as a kill does: nothing is heard of that.
+// keptBy makes a tree of that role whose lock is held by somebody who does not answer. The
+// returned function ends the lock as a kill does: no event tells of that.
 func keptBy(t *testing.T, role state.Role) (root string, kill func()) {
 	root = newTree(t, "a/f = one")
 	dir, err := disk.OpenRoot(root)
@@ -48,8 +48,7 @@ func cookiesOf(t *testing.T, root string) []string {
 	return names
 }
 
-// On a copy --sync waited without a word, for its mirror has the lock and answers
-// nobody.
+// On a copy --sync waited without a word: its mirror has the lock and answers nobody.
 func TestSyncOnACopy(t *testing.T) {
 	root, _ := keptBy(t, state.Copy)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -61,8 +60,8 @@ func TestSyncOnACopy(t *testing.T) {
 	require.Empty(t, cookiesOf(t, root))
 }
 
-// A watcher that is killed closes its last file before its lock ends: --sync looked
-// in between, heard nothing more, and waited for ever.
+// A watcher that is killed closes its last file before its lock ends. If --sync looked in
+// between, it heard nothing more and waited for ever.
 func TestSyncWhenTheWatcherIsKilled(t *testing.T) {
 	root, kill := keptBy(t, state.Source)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -77,7 +76,7 @@ func TestSyncWhenTheWatcherIsKilled(t *testing.T) {
 	require.Empty(t, cookiesOf(t, root))
 }
 
-// Who deletes .tidemark deletes what --sync waits for, and that was taken for the
+// Whoever deletes .tidemark deletes the file for which --sync waits. That was taken for the
 // watcher's answer.
 func TestSyncWhenTheMarkerIsRemoved(t *testing.T) {
 	root, _ := keptBy(t, state.Source)
@@ -90,8 +89,8 @@ func TestSyncWhenTheMarkerIsRemoved(t *testing.T) {
 	require.Equal(t, exit.Failed, exit.Of(<-done))
 }
 
-// Without events a --sync that came while an audit ran was answered at its end, though
-// that audit may have passed the change already: it waits for the next one.
+// Without events, a --sync that came during an audit was answered at the end of it, though
+// that audit may have passed the change already. It waits for the next one.
 func TestSyncDuringAnAudit(t *testing.T) {
 	root := newTree(t)
 	for i := range 2000 {

@@ -36,9 +36,9 @@ func TestPrint(t *testing.T) {
 	}, lines(out.String()[began:]))
 }
 
-// The lines of --print went straight into a pipe, which holds 64 KiB: a reader who
-// stopped to read stopped all stamping, in the state watched. He gets what is kept
-// for him, in order, and is told how many lines are missing.
+// The lines of --print went straight into a pipe, which holds 64 KiB. A reader who stopped
+// reading stopped all stamping, in the state watched. Now the reader gets the lines that are
+// kept, in order, and a line that says how many are missing.
 func TestPrintDoesNotStopStamping(t *testing.T) {
 	root := newTree(t, "a/f = one", "deep/f = two")
 	in, out, err := os.Pipe()
@@ -88,8 +88,8 @@ func TestPrintDoesNotStopStamping(t *testing.T) {
 	r.stop()
 }
 
-// A reader of --print who takes nothing holds up the end of watch for a bounded
-// time, and what he does not take is counted.
+// A reader of --print who takes nothing delays the end of watch for a bounded time. The
+// lines that are not taken are counted.
 func TestPrintEndsWithoutItsReader(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	in, out, err := os.Pipe()
@@ -121,7 +121,7 @@ func TestPrintToAReaderWhoHasGone(t *testing.T) {
 	require.ErrorContains(t, err, "--print: write |1: broken pipe")
 }
 
-// A hook that never reads its stdin holds up its own next run and nothing else.
+// A hook that never reads its stdin delays its own next run and nothing else.
 func TestExecThatReadsNothing(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	name := strings.Repeat("n", 250)
@@ -177,9 +177,8 @@ func TestExecIsStopped(t *testing.T) {
 	r.stop()
 }
 
-// children is a command that leaves a process running and writes its id to a file;
-// in the end it does as it is told. The child takes no notice of SIGTERM if it is
-// stubborn.
+// children returns a command that leaves a process running, writes the process id to a file
+// and ends with the command end. A stubborn child ignores SIGTERM.
 func children(file string, stubborn bool, end string) string {
 	child := "exec sleep 1000"
 	if stubborn {
@@ -205,8 +204,8 @@ func ended(pid int) bool {
 	return err != nil || bytes.Contains(text, []byte(") Z "))
 }
 
-// At the end of watch the children of its hook went on: SIGTERM went to those of a
-// run under way only, SIGKILL to its shell alone.
+// At the end of watch the children of its hook went on: only those of the current run got
+// SIGTERM, and only its shell got SIGKILL.
 func TestExecLeavesNothingBehind(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -238,9 +237,8 @@ func TestExecLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// watch --once, too, ends its hook when it is stopped, and before it ends gives it
-// all that the audit found: what was found while the first run was under way was
-// given to nobody.
+// watch --once ends its hook, too, when it is stopped. Before it ends it gives the hook
+// everything that the audit found: what was found during the first run was lost.
 func TestExecOnce(t *testing.T) {
 	root, out := newTree(t), newTree(t)
 	for i := range 3 * audit.FindingsAtOnce {

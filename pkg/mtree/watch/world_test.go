@@ -28,14 +28,14 @@ import (
 // deadline is how long a test waits for anything.
 const deadline = 10 * time.Second
 
-// newTree makes a tree in memory, where that is possible: the tests of a
-// watcher set thousands of times.
+// newTree makes a tree in memory if that is possible: the tests of a watcher set thousands
+// of times.
 func newTree(t testing.TB, lines ...string) string { return newTreeIn(t, memory, lines...) }
 
 // memory is where most trees of tests are.
 const memory = "/dev/shm"
 
-// newTreeIn makes a tree in a directory, which says on which file system.
+// newTreeIn makes a tree in a directory, so on its file system.
 func newTreeIn(t testing.TB, dir string, lines ...string) string {
 	t.Helper()
 	root, err := os.MkdirTemp(dir, "tidemark-watch-")
@@ -183,22 +183,23 @@ func (r *running) granule() time.Duration {
 	return granule
 }
 
-// stampOf returns what is published of a directory: its mtime, or what watch tells
-// apart.
+// stampOf returns the published stamp of a directory: its mtime, or the stamp in
+// .tidemark/stamps.
 func stampOf(t testing.TB, root, path string) mtree.Stamp {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(root, path))
 	require.NoError(t, err)
 	if _, err := os.Stat(filepath.Join(root, mtree.MarkerName, "stamps")); err == nil {
-		if stamp, ok := toldApart(t, root).StampOf(path, info.Sys().(*syscall.Stat_t).Ino); ok {
+		if stamp, ok := exceptions(t, root).StampOf(path, info.Sys().(*syscall.Stat_t).Ino); ok {
 			return stamp
 		}
 	}
 	return mtree.FromTime(info.ModTime())
 }
 
-// toldApart returns what the tree at path tells of directories apart from their times.
-func toldApart(t testing.TB, path string) *state.Apart {
+// exceptions returns what .tidemark of the tree at path says about directories that refuse
+// or are unread.
+func exceptions(t testing.TB, path string) *state.Apart {
 	t.Helper()
 	root, err := disk.OpenRoot(path)
 	must(t, err)
@@ -273,7 +274,8 @@ func (l *stampLog) note() {
 	}
 }
 
-// fresh requires that path and all above it show a stamp they never showed.
+// fresh requires that path and all directories above it show a stamp that they never showed
+// before.
 func (l *stampLog) fresh(what, path string) {
 	l.t.Helper()
 	for _, dir := range ancestors(path) {

@@ -19,7 +19,7 @@ func newMonitor() *health.Monitor {
 	return health.NewMonitor(slog.New(slog.DiscardHandler), new(atomic.Int64), new(atomic.Int64))
 }
 
-// The root must show its own stamp: nobody is woken otherwise.
+// The root must show its own stamp: otherwise no reader is woken.
 func TestARootThatRefuses(t *testing.T) {
 	m := newMonitor()
 	m.Refuse("", disk.Node{Ino: 1}, mtree.Unix(1, 0), os.ErrPermission)
@@ -32,8 +32,8 @@ func TestARootThatRefuses(t *testing.T) {
 	require.Empty(t, m.Degraded())
 }
 
-// More than the files have room for is what degrades a tree still, and an audit that
-// finds less ends it.
+// More exceptions than the files have room for still degrade a tree, until an audit finds
+// fewer.
 func TestTooManyToTell(t *testing.T) {
 	m := newMonitor()
 	m.BeginAudit()

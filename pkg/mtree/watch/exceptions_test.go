@@ -47,8 +47,8 @@ func as(t *testing.T, root, backend string, rights ...string) *running {
 // user are the rights of the ordinary user who owns the trees below.
 var user = []string{"--reuid", "1000", "--regid", "1000", "--clear-groups"}
 
-// usersTree makes a tree of that user with a directory in it that is not his, with
-// mode 0700 or 0755.
+// usersTree makes a tree of that user with a directory in it that belongs to root, with mode
+// 0700 or 0755.
 func usersTree(t *testing.T, mode os.FileMode) string {
 	t.Helper()
 	root := newTree(t, "a/theirs/deep/f = one", "b/f = one")
@@ -76,9 +76,9 @@ func fixedTree(t *testing.T) (root, fixed string) {
 	return root, fixed
 }
 
-// One directory that refused its time made the whole tree degraded: each pass of a
-// mirror was a full walk, every ten minutes. Its stamp is told apart instead, a new
-// one for each change in it and below; when it takes its time it shows that stamp.
+// One directory that refused its time made the whole tree degraded: each pass of a mirror
+// was a full walk, every ten minutes. Now .tidemark/stamps has its stamp, a new one for each
+// change in it and below. When it takes its time again it shows that stamp.
 func TestARefusalIsToldApart(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root, fixed := fixedTree(t)
@@ -121,7 +121,7 @@ func TestARefusalIsToldApart(t *testing.T) {
 		audits <- struct{}{}
 		r.sync()
 		require.Zero(t, r.status().Status.Stamps)
-		require.Empty(t, toldApart(t, root).Stamps)
+		require.Empty(t, exceptions(t, root).Stamps)
 		write(t, filepath.Join(fixed, "f"), "taken")
 		seen.note()
 		r.sync()
@@ -129,8 +129,8 @@ func TestARefusalIsToldApart(t *testing.T) {
 	})
 }
 
-// Without rights before, with them now: what a watcher told apart is what the
-// directory shows then.
+// A watcher without the right to stamp a directory put the stamp into .tidemark/stamps. The
+// next one has the right: then the directory shows that stamp.
 func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 	root, fixed := fixedTree(t)
 	write(t, filepath.Join(fixed, "f"), "two")
@@ -145,7 +145,7 @@ func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 	chattr(t, "-i", fixed)
 	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	require.Zero(t, r.status().Status.Stamps)
-	require.Empty(t, toldApart(t, root).Stamps)
+	require.Empty(t, exceptions(t, root).Stamps)
 	require.Equal(t, before, stamps(t, root), "it shows what was told of it")
 }
 
@@ -159,10 +159,10 @@ func TestARefusalEndsWithAChange(t *testing.T) {
 	chattr(t, "-i", fixed)
 	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen.fresh("while nobody watched", "a/fixed/below")
-	require.Empty(t, toldApart(t, root).Stamps)
+	require.Empty(t, exceptions(t, root).Stamps)
 }
 
-// A kill at any time loses no change of a directory that refuses its time, nor gives
+// A kill at any time loses no change of a directory that refuses its time, and never gives
 // it a stamp that it had before.
 func TestKilledWhileARefusalIsTold(t *testing.T) {
 	root, fixed := fixedTree(t)
@@ -185,8 +185,8 @@ func TestKilledWhileARefusalIsTold(t *testing.T) {
 	}
 }
 
-// What is renamed, replaced or removed with the file's line is not taken for what it
-// was.
+// A directory that is renamed, replaced or removed while the file has a line for it is not
+// taken for what it was.
 func TestWhatRefusedMoves(t *testing.T) {
 	root := usersTree(t, 0o777)
 	r := as(t, root, "auto", user...)
@@ -198,7 +198,7 @@ func TestWhatRefusedMoves(t *testing.T) {
 	must(t, os.Rename(in("a"), in("moved")))
 	r.sync()
 	seen.fresh("moved", "moved/theirs")
-	require.Len(t, toldApart(t, root).Stamps, 2, "theirs and theirs/deep")
+	require.Len(t, exceptions(t, root).Stamps, 2, "theirs and theirs/deep")
 	seen.note()
 	must(t, os.Rename(in("moved"), in("a")))
 	write(t, in("a/theirs/deep/f"), "two")
@@ -211,7 +211,7 @@ func TestWhatRefusedMoves(t *testing.T) {
 	r.sync()
 	seen.fresh("replaced", "a/theirs")
 	seen.fresh("moved", "b/theirs/deep")
-	require.Len(t, toldApart(t, root).Stamps, 2)
+	require.Len(t, exceptions(t, root).Stamps, 2)
 	must(t, os.RemoveAll(in("b/theirs")))
 	r.sync()
 	require.Equal(t, wire.Watched, r.status().State)
@@ -230,7 +230,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	r.sync()
 	want, err := os.ReadFile(file)
 	must(t, err)
-	told := toldApart(t, root)
+	told := exceptions(t, root)
 	require.NotEqual(t, old, want)
 	for _, harm := range []func() error{
 		func() error { return os.RemoveAll(filepath.Join(root, mtree.MarkerName)) },
@@ -242,7 +242,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 			now, err := os.ReadFile(file)
 			return err == nil && string(now) != string(old) && len(now) == len(want)
 		}, deadline, time.Millisecond)
-		require.Equal(t, told, toldApart(t, root))
+		require.Equal(t, told, exceptions(t, root))
 	}
 	r.await(wire.Watched)
 
@@ -257,10 +257,11 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	epoch = r.status().Tree.Epoch
 	r = start(t, watch.Config{Root: root})
 	require.Greater(t, r.status().Tree.Epoch, epoch)
-	require.Len(t, toldApart(t, root).Stamps, 1)
+	require.Len(t, exceptions(t, root).Stamps, 1)
 }
 
-// What could not be written before the stamps above it were is stamped again.
+// If the files could not be written before the stamps above were, everything in them is
+// stamped again.
 func TestUnwrittenStamps(t *testing.T) {
 	root, fixed := fixedTree(t)
 	audits := make(chan struct{})
@@ -280,9 +281,9 @@ func TestUnwrittenStamps(t *testing.T) {
 	seen.fresh("told late", "a/fixed")
 }
 
-// A directory that could not be read made the whole tree degraded. It is not
-// published instead; when it can be read all below counts as arrived, for nobody knows
-// what changed there.
+// A directory that could not be read made the whole tree degraded. Now it is not published.
+// When it can be read, everything below counts as arrived, for nobody knows what changed
+// there.
 func TestUnreadIsReadAgain(t *testing.T) {
 	for _, backend := range []string{"inotify", "none"} {
 		root := usersTree(t, 0o700)
@@ -290,7 +291,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 		r := as(t, root, backend, user...)
 		state := r.status().State
 		require.NotEqual(t, wire.Degraded, state)
-		require.Contains(t, toldApart(t, root).Unread, "a/theirs")
+		require.Contains(t, exceptions(t, root).Unread, "a/theirs")
 		seen := logStamps(t, root)
 		write(t, filepath.Join(theirs, "deep/f"), "two")
 		write(t, filepath.Join(root, "b/f"), "two")
@@ -302,7 +303,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 			must(t, os.Chmod(theirs, 0o755))
 			r.sync()
 			seen.fresh("read again", "a/theirs/deep")
-			require.Empty(t, toldApart(t, root).Unread)
+			require.Empty(t, exceptions(t, root).Unread)
 			seen.note()
 			write(t, filepath.Join(theirs, "deep/f"), time.Now().String())
 			r.sync()
@@ -314,7 +315,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 			}
 			must(t, os.Chmod(theirs, 0))
 			r.sync()
-			require.Contains(t, toldApart(t, root).Unread, "a/theirs")
+			require.Contains(t, exceptions(t, root).Unread, "a/theirs")
 		}
 		before := stampOf(t, root, "a")
 		write(t, filepath.Join(theirs, "deep/f"), "unheard")
@@ -322,12 +323,12 @@ func TestUnreadIsReadAgain(t *testing.T) {
 		require.Equal(t, before, stampOf(t, root, "a"), "what is not published moves nothing")
 		must(t, os.RemoveAll(theirs))
 		r.sync()
-		require.Empty(t, toldApart(t, root).Unread)
+		require.Empty(t, exceptions(t, root).Unread)
 	}
 }
 
-// The checkpoint goes on while directories cannot be read, for the file names them: a
-// watcher that may read them, however much later, takes all in them for arrived.
+// The checkpoint advances while directories cannot be read, for the file names them. A
+// watcher that may read them, however much later, takes everything in them for arrived.
 func TestUnreadIsReadByTheNext(t *testing.T) {
 	root := usersTree(t, 0o700)
 	r := as(t, root, "inotify", user...)
@@ -341,7 +342,7 @@ func TestUnreadIsReadByTheNext(t *testing.T) {
 	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	seen.fresh("read by root", "a/theirs/deep")
 	require.Equal(t, epoch, r.status().Tree.Epoch)
-	require.Empty(t, toldApart(t, root).Unread)
+	require.Empty(t, exceptions(t, root).Unread)
 }
 
 // Once without the right to stamp a directory published the tree as degraded, with
@@ -362,16 +363,16 @@ func inodeOf(t *testing.T, root, path string) uint64 {
 	return selfOf(t, dir).Node.Ino
 }
 
-// A stamp is told before anything above is stamped: a reader that sees the new stamp
-// of the parent goes by what is told then. Readers who knew of nothing told apart look
-// at the status now and then only, so the first time they are waited for.
+// The file has a stamp before anything above is stamped: a reader that sees the new stamp of
+// the parent relies on the file. Readers who know of no exceptions look at the status only
+// now and then, so the first time the watcher waits for them.
 func TestToldBeforeWhatIsAbove(t *testing.T) {
 	root, fixed := fixedTree(t)
 	chattr(t, "-i", fixed)
 	var before mtree.Stamp
 	var begun, late atomic.Bool
 	untold := func() mtree.Stamp { // asked before each write
-		if begun.Load() && stampOf(t, root, "a") != before && len(toldApart(t, root).Stamps) == 0 {
+		if begun.Load() && stampOf(t, root, "a") != before && len(exceptions(t, root).Stamps) == 0 {
 			late.Store(true)
 		}
 		return machine.Now()

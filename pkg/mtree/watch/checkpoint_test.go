@@ -19,7 +19,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// What a watcher may vouch for, and what the next one goes by.
+// What a checkpoint promises, and what the next watcher relies on.
 
 // brokenOff runs a watcher that is stopped, in order, before its start audit has
 // read anything.
@@ -34,8 +34,9 @@ func brokenOff(t *testing.T, c watch.Config) {
 // audit looks back.
 func later() mtree.Stamp { return machine.Now().Add(6 * stamprule.LookBack) }
 
-// SIGTERM 0.1 s into a start audit moved the checkpoint to the stop: what the audit
-// had not read yet, of all that happened while nobody watched, was never published.
+// SIGTERM 0.1 s into a start audit moved the checkpoint to the time of the stop. Changes
+// from the time when nobody watched, in directories that the audit had not read yet, were
+// never published.
 func TestAuditBrokenOff(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/gone = x", "b/old/sub/f = y", "c/f = old @1000000000", "d/f = new")
@@ -62,9 +63,8 @@ func TestAuditBrokenOff(t *testing.T) {
 	})
 }
 
-// Out of inotify watches the checkpoint moved with every batch elsewhere. After a
-// restart with more of them, what had changed in directories that were not heard
-// was never published.
+// Out of inotify watches, the checkpoint moved with every batch elsewhere. After a restart
+// with more watches, changes in directories that had not been heard were never published.
 func TestDeafKeepsTheCheckpoint(t *testing.T) {
 	root := newTree(t, "a/", "b/", "c/", "d/", "e/", "f/", "g/", "h/", "i/", "j/", "k/", "l/")
 	r := &running{t: t, root: root, log: new(logged)}
@@ -94,8 +94,8 @@ func TestDeafKeepsTheCheckpoint(t *testing.T) {
 	}
 }
 
-// What changed below --exclude is published once the option is gone; nothing told
-// a start without it that there was something to publish.
+// What changed below --exclude is published once the option is gone. A start without the
+// option did not know that there was something to publish.
 func TestOtherOptions(t *testing.T) {
 	root := newTree(t, "p/log/deep/f = one", "q/")
 	excluding := watch.Config{Root: root, Exclude: []string{"log/", "*.tmp"}}
@@ -155,9 +155,9 @@ func editTree(t *testing.T, path string, edit func(*state.Tree)) {
 	must(t, m.WriteTree(tree))
 }
 
-// During the first audit of all, times are no stamps yet: none prunes. Mirrors
-// that read meanwhile kept other times than the source's for ever, so its end
-// begins the first epoch. Broken off, it is still to come.
+// During the first audit of all, times are no stamps yet: none prunes. Mirrors that read
+// meanwhile kept other times than the source's for ever, so the end of that audit begins the
+// first epoch. If the audit is broken off, that is still to come.
 func TestFirstAuditBrokenOff(t *testing.T) {
 	root := newTree(t, "a/b/f = one @1500000000", "a/b/ @1200000000", "a/ @1100000000")
 	for range 2 {
@@ -174,8 +174,8 @@ func TestFirstAuditBrokenOff(t *testing.T) {
 	require.Equal(t, at(1_500_000_000), stampOf(t, root, "a"))
 }
 
-// A kill between the status and the tree file left a checkpoint that the new tree
-// file made valid: the status goes first.
+// A kill between two writes left a checkpoint that the new tree file made valid. So the
+// status is written first.
 func TestNoCheckpointIsLeft(t *testing.T) {
 	root := t.TempDir()
 	start(t, watch.Config{Root: root}).stop()
@@ -189,7 +189,7 @@ func TestNoCheckpointIsLeft(t *testing.T) {
 	require.Nil(t, r.status().Status.Checkpoint)
 }
 
-// An epoch that could not be written, on a full disk, was never told to anybody.
+// An epoch that could not be written, on a full disk, was never published.
 func TestUnwrittenEpoch(t *testing.T) {
 	root := t.TempDir()
 	must(t, os.Mkdir(filepath.Join(root, "a"), 0o755))
@@ -213,7 +213,7 @@ func TestUnwrittenEpoch(t *testing.T) {
 	require.NotNil(t, r.status().Status.Checkpoint)
 }
 
-// How far a watcher hears is told to those who go further.
+// The status says how far a watcher hears, for readers who go further.
 func TestCrossMountsIsTold(t *testing.T) {
 	for _, far := range []bool{false, true} {
 		r := start(t, watch.Config{Root: newTree(t), CrossMounts: far})
