@@ -57,20 +57,29 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, q *dirRequest, n
 		case <-r.Context().Done():
 			h.abort(r.Context().Err())
 		}
-		q.snap, q.now = h.tree.Now(), h.now()
-		extend(w)
-		if q.snap.Replaced {
-			h.send(w, q.base().refused(http.StatusServiceUnavailable, replacedText))
-			return answered
-		}
-		if !h.allowed(r) { // its token was revoked meanwhile
-			h.send(w, q.base().unauthorized())
+		if !h.mayGoOn(w, r, q) {
 			return answered
 		}
 		if end == timedOut {
 			return timedOut
 		}
 	}
+}
+
+// mayGoOn looks at the tree after a wait. If the root was replaced or the request's token
+// revoked meanwhile, it has answered.
+func (h *Handler) mayGoOn(w http.ResponseWriter, r *http.Request, q *dirRequest) bool {
+	q.snap, q.now = h.tree.Now(), h.now()
+	extend(w)
+	switch {
+	case q.snap.Replaced:
+		h.send(w, q.base().refused(http.StatusServiceUnavailable, replacedText))
+	case !h.allowed(r):
+		h.send(w, q.base().unauthorized())
+	default:
+		return true
+	}
+	return false
 }
 
 // lookAgain joins the topic of the directory, then looks at the directory and asks news:
