@@ -66,9 +66,9 @@ func (w *watcher) auditsDone() bool { return !w.audits.running && !w.audits.owed
 // published.
 func (w *watcher) mountsPublished() bool { return w.mounts.Known() && len(w.mountEvents) == 0 }
 
-// isComplete reports whether a batch moves the checkpoint: everything is heard, read and
+// canAdvance reports whether a batch moves the checkpoint: everything is heard, read and
 // stamped, and no audit runs or is due.
-func (w *watcher) isComplete() bool {
+func (w *watcher) canAdvance() bool {
 	return w.hears() && w.auditsDone() && w.health.Degraded() == "" && w.mountsPublished()
 }
 

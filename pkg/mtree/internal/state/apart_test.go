@@ -11,8 +11,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// What is told apart comes back as it was written, whatever the names, and a reader
-// sees each writing.
+// Apart comes back as it was written, whatever the names are, and a reader sees each
+// writing.
 func TestApart(t *testing.T) {
 	path := t.TempDir()
 	root, err := disk.OpenRoot(path)
@@ -48,8 +48,8 @@ func TestApart(t *testing.T) {
 	require.Len(t, have.Stamps, 5)
 }
 
-// What lies below a directory that is not read is not vouched for, what has its name
-// now is.
+// Nothing vouches for what lies below an unread directory, but that does not concern
+// another directory that has its name now.
 func TestVouched(t *testing.T) {
 	path := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(path, "a/closed/deep"), 0o755))

@@ -22,8 +22,8 @@
 //
 // Each uses what stands below it:
 //
-//	published.go      what a tree says to its readers
 //	upstreams.go      where a copy came from
+//	published.go      what a tree says to its readers
 //	status.go         status.json
 //	apartreader.go, apartfile.go, apart.go
 //	                  stamps and unread
@@ -31,8 +31,9 @@
 //	timerange.go      which times the tree's file system stores
 //	beacon.go         confirmed
 //	lock.go           lock
+//	treefile.go       tree
 //	note.go           the attribute of the root
-//	tree.go           tree
+//	tree.go           Tree
 //	marker.go         Marker
 //	dircheck.go       is a --state-dir outside of the tree?
 //	ownfile.go        reading and replacing files of .tidemark

@@ -62,8 +62,8 @@ func MayBeLink(info disk.Info, err error) bool {
 }
 
 // ErrAbove says that a directory above the one that something is in may not be entered.
-// It is not the error of the file or directory itself: whoever gets that completes what
-// is above it, and giving the right back further up moves no stamp in between.
+// A mirror that may not read the file or directory itself completes what is above it. It
+// must not do so here: giving the right back further up moves no stamp in between.
 var ErrAbove = errors.New("a directory further up may not be entered")
 
 // above adds ErrAbove to an error of opening path if it is due. Cost, where permissions

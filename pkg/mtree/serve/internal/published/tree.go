@@ -24,9 +24,9 @@ type Config struct {
 	Root        string     // the tree; symlinks in it are followed once, by Open
 	StateDir    string     // where watch or mirror keep their state; "": Root/.tidemark
 	Hidden      bool       // publish dotfiles too
-	Owner       bool       // listings tell owners
+	Owner       bool       // listings name owners
 	CrossMounts bool       // publish directories on other file systems too
-	Patterns    []string   // what Exclude was made of: mirrors are told when that changes
+	Patterns    []string   // what Exclude was made of: a part of the fingerprint
 	Exclude     *glob.List // what is not published
 	Log         *slog.Logger
 	Now         func() mtree.Stamp // the clock

@@ -196,7 +196,7 @@ func (e *Exceptions) Enter(path string) {
 }
 
 // SetReadable notes that a directory was read with everything below it, which counts as
-// arrived. Until Settle, a watcher that starts must treat it the same way.
+// arrived. Until DropReadable, a watcher that starts must treat it the same way.
 func (e *Exceptions) SetReadable(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -213,9 +213,9 @@ func (e *Exceptions) setReadable(path string, was unread) {
 	e.changes++
 }
 
-// Settle forgets the directories that can be read again: everything above them is
+// DropReadable forgets the directories that can be read again: everything above them is
 // stamped.
-func (e *Exceptions) Settle() {
+func (e *Exceptions) DropReadable() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for path, have := range e.unread {

@@ -1,4 +1,4 @@
-// Package identity settles which tree a watcher has before it: whether it may watch
+// Package identity decides which tree a watcher has before it: whether it may watch
 // there, under which tree id, and whether it may rely on what earlier runs left.
 //
 // A tree is the directory that its id was made for (device, inode, birth time). A

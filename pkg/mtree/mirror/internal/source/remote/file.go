@@ -33,7 +33,7 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 	if err != nil {
 		return source.File{}, err
 	}
-	kept := askForRest(&r, w)
+	kept := askForRest(r.header, w)
 	resp, err := s.do(ctx, r)
 	if err == nil && resp.StatusCode == http.StatusPartialContent {
 		if f, ok := restOf(resp, w, kept); ok {
@@ -90,14 +90,15 @@ func (s *Source) fileRequest(ctx context.Context, w *source.Wanted, d source.Dem
 	return r, nil
 }
 
-// askForRest makes the request one for what the caller does not have yet, if it asks for
-// the version of which the caller has the beginning. It returns how many bytes that is.
-func askForRest(r *request, w *source.Wanted) (kept int64) {
-	if w.Kept == nil || w.Has&mtree.HasCTime == 0 || r.header["If-Match"] != wire.FileTagOf(w.Entry).String() {
+// askForRest adds a Range to the header of a request, for what the caller does not have
+// yet, if the request asks for the version of which the caller has the beginning. It
+// returns how many bytes that is.
+func askForRest(header map[string]string, w *source.Wanted) (kept int64) {
+	if w.Kept == nil || w.Has&mtree.HasCTime == 0 || header["If-Match"] != wire.FileTagOf(w.Entry).String() {
 		return 0
 	}
 	if kept = w.Kept(); kept > 0 && kept < w.Size {
-		r.header["Range"] = "bytes=" + strconv.FormatInt(kept, 10) + "-"
+		header["Range"] = "bytes=" + strconv.FormatInt(kept, 10) + "-"
 	}
 	return kept
 }
