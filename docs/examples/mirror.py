@@ -126,7 +126,7 @@ class Mirror:
         runs = dict(run.split() for run in answer.getheader("Tidemark-Runs", "").split(",") if run)
         self.state, self.source = answer.getheader("Tidemark-State"), (tree, epoch)
         self.prunes = self.state in PRUNING
-        if self.known["tree"] or self.known["dirs"]:
+        if self.known["tree"]:
             run, listed = self.known["run"] or (None, None)
             if tree != self.known["tree"]:
                 raise Refused("another tree")
@@ -142,7 +142,7 @@ class Mirror:
         stamp = self.known["dirs"].get(path, {}).get("stamp")
         return stamp if stamp and os.lstat(local).st_mtime_ns == nanoseconds(stamp) else None
 
-    def visit(self, path, local, answer=None):
+    def visit(self, path, local, answer=None, listed=None):
         """Makes a directory of the copy like its listing and returns whether it is complete, all below it too."""
         answer = answer or self.get(path + "?txt")
         body = answer.read()
@@ -161,6 +161,8 @@ class Mirror:
         names = dict(old["names"]) if old and old["id"] == top.get("id") else {}
         record = self.known["dirs"][path] = {"stamp": None, "id": top.get("id"), "names": names}
         complete = not top.get("hot")
+        if listed and listed.stamp != top.stamp:  # a later one is right, too; an older one may be a cache's
+            complete &= self.prunes and listed.ns < top.ns <= nanoseconds(top.get("now", "0"))
         for entry in entries:
             name = quote(entry.name)
             try:
@@ -193,7 +195,7 @@ class Mirror:
             os.chmod(local, mode | 0o700)
             pruned = (self.prunes and not entry.get("hot") and known and fingerprint and known[0] == fingerprint
                       and self.stamp(path + "/", local) == entry.stamp)
-            complete = pruned or self.visit(path + "/", local)
+            complete = pruned or self.visit(path + "/", local, listed=entry)
             os.chmod(local, mode)
             return complete
         kind = stat.S_ISLNK if entry.is_link else stat.S_ISREG

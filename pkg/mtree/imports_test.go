@@ -24,12 +24,21 @@ type goPackage struct {
 func TestImportRules(t *testing.T) {
 	packages := listPackages(t)
 	const (
-		core   = "tidemark/pkg/mtree"
-		disk   = core + "/internal/disk"
-		notify = core + "/internal/notify"
-		unix   = "golang.org/x/sys/unix"
-		chi    = "github.com/go-chi/chi/v5"
+		core     = "tidemark/pkg/mtree"
+		disk     = core + "/internal/disk"
+		state    = core + "/internal/state"
+		records  = core + "/internal/records"
+		lister   = core + "/internal/lister"
+		machine  = core + "/internal/machine"
+		dirwatch = core + "/internal/dirwatch"
+		filetime = core + "/internal/filetime"
+		limit    = core + "/internal/limit"
+		notify   = core + "/internal/notify"
+		unix     = "golang.org/x/sys/unix"
+		chi      = "github.com/go-chi/chi/v5"
 	)
+	// callers make system calls by number.
+	callers := []string{disk, state, records, machine, dirwatch, notify, notify + "/notifytest", "tidemark/e2e/refuse"}
 	programs := []string{core + "/watch", core + "/serve", core + "/mirror"}
 
 	for _, pure := range []string{"os", "net", "net/http", "syscall", unix, "log/slog", "io/fs", "io/ioutil", "os/exec"} {
@@ -40,8 +49,8 @@ func TestImportRules(t *testing.T) {
 		require.False(t, strings.HasPrefix(dep, "tidemark/") && dep != core, "wire knows the core only, and not %s", dep)
 	}
 	for path, p := range packages {
-		if path != disk && path != notify && path != notify+"/notifytest" && path != "tidemark/e2e/refuse" {
-			require.NotContains(t, p.Imports, unix, "%s: only disk and notify make system calls", path)
+		if !slices.Contains(callers, path) {
+			require.NotContains(t, p.Imports, unix, "%s: only %s make system calls", path, callers)
 		}
 		if path != core+"/serve" {
 			require.NotContains(t, p.Imports, chi, "%s: chi is used in serve and nowhere else", path)
@@ -72,8 +81,21 @@ func TestImportRules(t *testing.T) {
 	for _, imported := range packages[plan].Imports {
 		require.Contains(t, []string{core, "strings", "time"}, imported, "plan is pure")
 	}
-	require.NotContains(t, packages[disk].Deps, notify)
-	require.NotContains(t, packages[notify].Deps, disk)
+	// What each package below the programs may import of this module.
+	for path, allowed := range map[string][]string{
+		disk:     {core},
+		filetime: {core},
+		machine:  {core},
+		dirwatch: {disk, limit},
+		state:    {core, core + "/wire", disk, filetime, machine},
+		records:  {core, disk, filetime, state},
+		lister:   {core, disk, filetime, machine, records, state},
+		notify:   {core, limit},
+	} {
+		for _, imported := range packages[path].Imports {
+			require.True(t, !strings.HasPrefix(imported, "tidemark/") || slices.Contains(allowed, imported), "%s may not import %s", path, imported)
+		}
+	}
 }
 
 // listPackages returns all packages of the module, without their tests.

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -134,7 +134,7 @@ func TestWhatWatchDoesNotHearIsKept(t *testing.T) {
 	b.requireIdle()
 	// A watch that hears there: it comes, though no stamp moved.
 	far := true
-	require.NoError(t, s.status.Write(disk.Status{State: wire.Watched, CrossMounts: &far}))
+	require.NoError(t, s.status.Write(state.Status{State: wire.Watched, CrossMounts: &far}))
 	b.server.reopen(crossing)
 	b.equal(s)
 	b.requireIdle()

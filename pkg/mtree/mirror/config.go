@@ -13,8 +13,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
 )
 
 // Config says what is copied where, and how. Source and Dest are needed; for
@@ -127,7 +127,7 @@ func (c Config) withDefaults() Config {
 		c.Notify = func(string) {}
 	}
 	if c.Now == nil {
-		c.Now = disk.Now
+		c.Now = machine.Now
 	}
 	if c.Stats == nil {
 		c.Stats = &Stats{}

@@ -20,6 +20,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
@@ -286,7 +287,7 @@ func mustUncopied(t *testing.T, b *bench) uncopied {
 	root, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(t, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
 	u, err := readUncopied(m)

@@ -19,6 +19,9 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // TestMain lets this binary be a mirror of its own, to be killed.
@@ -223,12 +226,12 @@ func TestRecordsWithoutXattrs(t *testing.T) {
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)
 	defer root.Close()
-	m, err := disk.CreateMarker(root, "")
+	m, err := state.CreateMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
-	log, err := m.OpenRecordLog()
+	log, err := records.OpenLog(m)
 	require.NoError(t, err)
-	want := disk.Record{Stamp: stampOf(t, root.Path()), Now: disk.Now(), ID: "0011223344556677"}
+	want := records.Record{Stamp: stampOf(t, root.Path()), Now: machine.Now(), ID: "0011223344556677"}
 	for range 3000 { // as many as make it worth rewriting
 		want.Now = want.Now.Add(1)
 		require.NoError(t, log.Set("", want))
@@ -241,7 +244,7 @@ func TestRecordsWithoutXattrs(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 	for range 2 {
-		log, err = m.OpenRecordLog()
+		log, err = records.OpenLog(m)
 		require.NoError(t, err)
 		for _, path := range []string{"", "odd \n name/ü"} {
 			got, ok := log.Get(path)

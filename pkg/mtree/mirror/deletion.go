@@ -5,6 +5,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // Reasons that one deletion has of its own: others beside it go on. They stand in
@@ -58,8 +60,8 @@ func (d *dest) count(dir *disk.Dir, name, path string) (disk.Count, error) {
 // finish completes a directory that the source no longer has, as far as copies of
 // this copy are concerned: nobody else ever will.
 func (d *dest) finish(dir *disk.Dir, path string) error {
-	at := disk.Now()
-	err := d.setRecord(dir, path, disk.Record{Stamp: at})
+	at := machine.Now()
+	err := d.setRecord(dir, path, records.Record{Stamp: at})
 	if err == nil {
 		err = dir.SetTime(at)
 	}

@@ -14,7 +14,12 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // dest is the copy: its root, its marker and the lock, and what its file
@@ -23,11 +28,11 @@ type dest struct {
 	path        string
 	name        string // of the root in the directory above it, whatever is mounted by bind
 	root        *disk.Dir
-	marker      *disk.Marker
-	lock        *disk.Lock
+	marker      *state.Marker
+	lock        *state.Lock
 	aside       *disk.Aside
-	log         *disk.RecordLog // where there are no xattrs; else nil
-	times       disk.TimeRange
+	log         *records.Log // where there are no xattrs; else nil
+	times       filetime.Range
 	crossMounts bool
 	proven      proven
 	beginning   sync.Mutex // of a record that is read and then written
@@ -43,13 +48,13 @@ type dest struct {
 
 	filters *glob.List // what is excluded is not deleted; nil: nothing is
 
-	tree   disk.Tree // as in the marker; ID "" before the first claim
-	status disk.Status
+	tree   state.Tree // as in the marker; ID "" before the first claim
+	status state.Status
 
 	statusMu sync.Mutex // of status while steps run: one of them may be the first to change something
-	file     *disk.StatusFile
-	beacon   *disk.Beacon // nil: nobody can be told
-	self     disk.Root    // the root, when it was opened
+	file     *state.StatusFile
+	beacon   *state.Beacon // nil: nobody can be told
+	self     state.Root    // the root, when it was opened
 }
 
 // makeRoom is what to do about a full disk.
@@ -98,7 +103,7 @@ func takeDest(c *Config) (*dest, error) {
 // lookAtDest is openDest for a dry run: it makes, locks and probes nothing, and
 // takes a missing copy for an empty one.
 func lookAtDest(c *Config) (*dest, error) {
-	d := &dest{path: c.Dest, name: nameOf(c.Dest), umask: umask(), times: disk.TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp}}
+	d := &dest{path: c.Dest, name: nameOf(c.Dest), umask: umask(), times: filetime.Range{Min: mtree.MinStamp, Max: mtree.MaxStamp}}
 	root, err := disk.OpenRoot(c.Dest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
@@ -107,42 +112,42 @@ func lookAtDest(c *Config) (*dest, error) {
 		return nil, exit.With(exit.Local, err, remedyHere(err))
 	}
 	d.root = root
-	if d.self, err = root.Root(); err != nil {
+	if d.self, err = state.RootOf(root); err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
 	if err := errors.Join(outside(root, c.StateDir), d.mayTake(c)); err != nil {
 		d.close()
 		return nil, err
 	}
-	m, err := disk.OpenMarker(root, c.StateDir)
+	m, err := state.OpenMarker(root, c.StateDir)
 	if err != nil {
 		return d, nil // not ours yet: nothing is remembered
 	}
 	d.marker = m
 	if d.status, err = m.ReadStatus(); err != nil {
-		d.status = disk.Status{}
+		d.status = state.Status{}
 	}
 	d.linkless = d.status.Counters[countLinkless] != 0
-	if errors.Is(root.ProbeRecord(), disk.ErrNoXattr) {
-		d.log, err = m.ReadRecordLog()
+	if errors.Is(records.Probe(root), records.ErrNoXattr) {
+		d.log, err = records.ReadLog(m)
 	}
 	return d, err
 }
 
 // outside refuses a state directory in DEST, or in a local SOURCE.
 func outside(root *disk.Dir, stateDir string) error {
-	return exit.With(exit.Usage, root.CheckStateDir(stateDir, false),
+	return exit.With(exit.Usage, state.CheckDir(root, stateDir, false),
 		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
 }
 
 func (d *dest) open(c *Config) (err error) {
-	if d.self, err = d.root.Root(); err != nil {
+	if d.self, err = state.RootOf(d.root); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	if err := d.mayTake(c); err != nil {
 		return err
 	}
-	if d.marker, err = disk.CreateMarker(d.root, c.StateDir); errors.Is(err, disk.ErrInTheWay) {
+	if d.marker, err = state.CreateMarker(d.root, c.StateDir); errors.Is(err, state.ErrInTheWay) {
 		return exit.With(exit.Local, err, "")
 	} else if err != nil {
 		return exit.With(exit.Local, err, remedyHere(err))
@@ -150,7 +155,7 @@ func (d *dest) open(c *Config) (err error) {
 	if c.meanwhile != nil {
 		c.meanwhile()
 	}
-	if d.lock, err = d.marker.Lock(); errors.Is(err, disk.ErrLocked) {
+	if d.lock, err = d.marker.Lock(); errors.Is(err, state.ErrLocked) {
 		return exit.With(exit.Refused, err, "one mirror per destination: stop the other one")
 	} else if err != nil {
 		return exit.With(exit.Local, err, "")
@@ -171,19 +176,19 @@ func (d *dest) open(c *Config) (err error) {
 func (d *dest) mayTake(c *Config) error {
 	tree, err := readTree(d.root, c.StateDir)
 	if c.StateDir != "" {
-		own, ownErr := d.root.OwnTree()
-		if ownErr == nil && (own.Role != disk.Copy || errors.Is(err, disk.ErrNoTree)) {
+		own, ownErr := state.OwnTree(d.root)
+		if ownErr == nil && (own.Role != state.Copy || errors.Is(err, state.ErrNoTree)) {
 			tree, err = own, nil
 		}
 	}
 	switch {
-	case errors.Is(err, disk.ErrNewerFormat):
+	case errors.Is(err, state.ErrNewerFormat):
 		return exit.With(exit.Refused, err, "update tidemark")
-	case errors.Is(err, disk.ErrNoTree):
+	case errors.Is(err, state.ErrNoTree):
 		return d.mayTakeUnmarked(c)
 	case err != nil:
 		return exit.With(exit.Refused, err, "repair or remove its .tidemark, then use --adopt")
-	case tree.Role != disk.Copy:
+	case tree.Role != state.Copy:
 		return exit.With(exit.Refused, fmt.Errorf("%q is a source that watch keeps", c.Dest), "give another destination")
 	case !tree.BoundTo(d.self) && !c.Adopt:
 		return exit.With(exit.Refused, fmt.Errorf("%q is not the directory its .tidemark was written for", c.Dest),
@@ -197,12 +202,12 @@ func (d *dest) mayTake(c *Config) error {
 // on the root if .tidemark was removed. What other directories carry, copied with
 // their attributes, proves nothing.
 func (d *dest) mayTakeUnmarked(c *Config) error {
-	known, proven := d.root.Noted()
+	known, proven := state.Noted(d.root)
 	empty, err := d.empty()
 	switch {
 	case err != nil:
 		return exit.With(exit.Local, err, "")
-	case proven && known.Role == disk.Copy:
+	case proven && known.Role == state.Copy:
 		d.tree = known // all that is lost is trust
 	case c.Adopt, empty:
 	case proven:
@@ -215,13 +220,13 @@ func (d *dest) mayTakeUnmarked(c *Config) error {
 	return nil
 }
 
-func readTree(root *disk.Dir, stateDir string) (disk.Tree, error) {
-	m, err := disk.OpenMarker(root, stateDir)
+func readTree(root *disk.Dir, stateDir string) (state.Tree, error) {
+	m, err := state.OpenMarker(root, stateDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return disk.Tree{}, disk.ErrNoTree
+		return state.Tree{}, state.ErrNoTree
 	}
 	if err != nil {
-		return disk.Tree{}, err
+		return state.Tree{}, err
 	}
 	defer m.Close()
 	return m.ReadTree()
@@ -232,7 +237,7 @@ func (d *dest) empty() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return len(names) == 0 || len(names) == 1 && names[0] == disk.LostFound, nil
+	return len(names) == 0 || len(names) == 1 && names[0] == lister.LostFound, nil
 }
 
 // prepare opens what a pass needs besides the root.
@@ -241,12 +246,12 @@ func (d *dest) prepare(c *Config) (err error) {
 	inRoot := d.marker
 	if c.StateDir != "" {
 		// Files are written aside on their own file system.
-		if inRoot, err = disk.CreateMarker(d.root, ""); err != nil {
+		if inRoot, err = state.CreateMarker(d.root, ""); err != nil {
 			return err
 		}
 		defer inRoot.Close()
 	}
-	if d.aside, err = inRoot.Dir().OpenAside("tmp"); err != nil {
+	if d.aside, err = inRoot.OpenStaging("tmp"); err != nil {
 		return err
 	}
 	if err := d.aside.Left(); err != nil {
@@ -258,9 +263,9 @@ func (d *dest) prepare(c *Config) (err error) {
 		return err
 	}
 	if d.status, err = d.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.status = disk.Status{} // unreadable is lost: a full walk makes a new one
+		d.status = state.Status{} // unreadable is lost: a full walk makes a new one
 	}
-	if err := d.marker.Vacate(heldName, uncopiedName); err != nil { // those that are written when it is time
+	if err := d.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil { // those that are written when it is time
 		return err
 	}
 	if d.uncopied, err = readUncopied(d.marker); err != nil {
@@ -271,8 +276,8 @@ func (d *dest) prepare(c *Config) (err error) {
 		return err
 	}
 	d.beacon, _ = d.marker.CreateBeacon() // on a full disk there may be none
-	if err := d.root.ProbeRecord(); errors.Is(err, disk.ErrNoXattr) {
-		d.log, err = d.marker.OpenRecordLog()
+	if err := records.Probe(d.root); errors.Is(err, records.ErrNoXattr) {
+		d.log, err = records.OpenLog(d.marker)
 		return err
 	} else if err != nil {
 		return err
@@ -350,7 +355,7 @@ func nameOf(path string) string {
 	if err != nil {
 		return ""
 	}
-	if _, inside := disk.Location(path); inside != "" && inside != "/" {
+	if _, inside := machine.Location(path); inside != "" && inside != "/" {
 		return filepath.Base(inside)
 	}
 	return filepath.Base(path)

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // A directory that was made in this pass and is to hold nothing but files which
@@ -37,7 +38,7 @@ func (f *fetching) openAside(n *node) *disk.DraftDir {
 	if err != nil {
 		return nil
 	}
-	if draft.Inherit(dir) != nil || !dir.InheritsNothing(draft) || f.dest.begin(draft.Dir, n.path, n.record, n.doubts()) != nil {
+	if draft.Inherit(dir) != nil || !dir.InheritsNothing(draft, records.XattrName) || f.dest.begin(draft.Dir, n.path, n.record, n.doubts()) != nil {
 		draft.Discard()
 		return nil
 	}

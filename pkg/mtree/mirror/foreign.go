@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -155,7 +155,7 @@ func (s *httpSource) listForeign(ctx context.Context, ask ask, r request, room *
 	if err != nil {
 		return answer{}, askedFor(resp, err)
 	}
-	disk.SortEntries(l.Entries)
+	lister.SortEntries(l.Entries)
 	for i := range l.Entries {
 		g := a.vague[l.Entries[i].Name]
 		g.listed, g.zones = l.Entries[i].MTime, &s.zones

@@ -6,12 +6,12 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // gate is the guard of --max-delete. What it remembers stands in status.json, so
 // neither a restart nor a pass a minute lets a deletion through in pieces.
-type gate struct{ disk.Deletions }
+type gate struct{ state.Deletions }
 
 // recentMinutes is for how long deletions count together.
 const recentMinutes = 10
@@ -157,7 +157,7 @@ func (p *pass) deletedNow(n int64) {
 // remembered returns what the guard has to know of a pass that ended, and how
 // many entries the copy has now. Only a full walk moves the base, and none that
 // deletes nothing; one that leaves something held is not complete.
-func (p *pass) remembered() (d *disk.Deletions, entries int64) {
+func (p *pass) remembered() (d *state.Deletions, entries int64) {
 	g := p.gate
 	entries = max(p.dest.entries()+p.made-p.deleted, 0)
 	switch {

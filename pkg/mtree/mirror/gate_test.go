@@ -15,13 +15,13 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/wire"
 )
 
 // at lets the mirrors of b see that time from now on.
 func (b *bench) at(later time.Duration) {
-	b.config.Now = func() mtree.Stamp { return disk.Now().Add(later) }
+	b.config.Now = func() mtree.Stamp { return machine.Now().Add(later) }
 }
 
 // replacedFiles is a source that had 300 files in a, which the copy has, and has 301

@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // requireHeld runs Once and requires that deletions were held and nothing went.
@@ -535,10 +536,10 @@ func TestHeldListIsExact(t *testing.T) {
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)
 	defer root.Close()
-	m, err := disk.CreateMarker(root, "")
+	m, err := state.CreateMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
-	require.NoError(t, m.Dir().WriteSmall(heldName, l.format()))
+	require.NoError(t, state.WriteFile(m.Dir(), heldName, l.format()))
 	read, err := readHeld(m, heldName)
 	require.NoError(t, err)
 	require.Equal(t, l, read)
@@ -554,7 +555,7 @@ func TestHeldListIsExact(t *testing.T) {
 		require.False(t, read.has(&other))
 	}
 	for _, bad := range []string{"x", "1 f 1.5", "1 q 1.5 a", "x f 1.5 a", "1 f x a", "1 f 1.5 ../a", "1 f 1.5 a%2"} {
-		require.NoError(t, m.Dir().WriteSmall(heldName, []byte(bad+"\n")))
+		require.NoError(t, state.WriteFile(m.Dir(), heldName, []byte(bad+"\n")))
 		_, err := readHeld(m, heldName)
 		require.Error(t, err, "%q", bad)
 	}

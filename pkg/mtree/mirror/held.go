@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // Held deletions stand in the marker, so that people can look at them and
@@ -89,7 +89,7 @@ func (l *heldList) has(d *deletion) bool {
 }
 
 // readHeld reads such a file; a missing one is an empty list.
-func readHeld(m *disk.Marker, name string) (heldList, error) {
+func readHeld(m *state.Marker, name string) (heldList, error) {
 	var l heldList
 	f, _, err := m.OpenFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -212,7 +212,7 @@ func (p *pass) writeHeld() error {
 	if !p.wasUnread && string(text) == string(p.was.format()) {
 		return nil
 	}
-	return local(p.dest.marker.Dir().WriteSmall(heldName, text))
+	return local(state.WriteFile(p.dest.marker.Dir(), heldName, text))
 }
 
 // recallHeld reads what was held and what was released before the pass.

@@ -17,6 +17,9 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -25,10 +28,10 @@ type tree struct {
 	t      testing.TB
 	root   string
 	dir    *disk.Dir
-	marker *disk.Marker
-	lock   *disk.Lock
-	status *disk.StatusFile
-	id     disk.Tree
+	marker *state.Marker
+	lock   *state.Lock
+	status *state.StatusFile
+	id     state.Tree
 }
 
 // newTree makes a source that is not watched yet.
@@ -50,15 +53,15 @@ func (s *tree) watch() {
 	var err error
 	s.dir, err = disk.OpenRoot(s.root)
 	require.NoError(s.t, err)
-	s.marker, err = disk.CreateMarker(s.dir, "")
+	s.marker, err = state.CreateMarker(s.dir, "")
 	require.NoError(s.t, err)
 	s.lock, err = s.marker.Lock()
 	require.NoError(s.t, err)
 	s.status, err = s.marker.CreateStatus()
 	require.NoError(s.t, err)
-	info, err := s.dir.Root()
+	info, err := state.RootOf(s.dir)
 	require.NoError(s.t, err)
-	s.id = disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source}
+	s.id = state.Tree{ID: state.NewTreeID(), Epoch: 1, Role: state.Source}
 	s.id.Bind(info)
 	require.NoError(s.t, s.marker.WriteTree(s.id))
 	s.state(wire.Watched)
@@ -70,8 +73,8 @@ func (s *tree) watch() {
 	})
 }
 
-func (s *tree) state(state wire.State) {
-	require.NoError(s.t, s.status.Write(disk.Status{State: state}))
+func (s *tree) state(st wire.State) {
+	require.NoError(s.t, s.status.Write(state.Status{State: st}))
 }
 
 func (s *tree) epoch(n uint64) {
@@ -90,7 +93,7 @@ func (s *tree) change(lines ...string) {
 // new stamp, deepest first.
 func (s *tree) publish(path string) {
 	s.t.Helper()
-	at := disk.Now()
+	at := machine.Now()
 	full := filepath.Join(s.root, path)
 	if info, err := os.Lstat(full); err != nil || !info.IsDir() {
 		full = filepath.Dir(full)
@@ -197,20 +200,20 @@ func (b *bench) read(name string) string {
 	return string(text)
 }
 
-func (b *bench) published() disk.Published {
+func (b *bench) published() state.Published {
 	d, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(b.t, err)
 	defer d.Close()
-	p, err := d.Published("")
+	p, err := state.ReadPublished(d, "")
 	require.NoError(b.t, err)
 	return p
 }
 
-func (b *bench) status() disk.Status { return b.published().Status }
+func (b *bench) status() state.Status { return b.published().Status }
 
-func (b *bench) record(name string) (disk.Record, bool) {
+func (b *bench) record(name string) (records.Record, bool) {
 	d, err := disk.OpenRoot(b.path(name))
 	require.NoError(b.t, err)
 	defer d.Close()
-	return d.Record()
+	return records.Of(d)
 }

@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -52,12 +53,12 @@ func TestTheIDOfAnEarlierVersion(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
 	require.NoError(t, syscall.Setxattr(b.config.Dest, "user.tidemark.id", []byte(s.id.ID), 0))
-	b.alterTree(func(t *disk.Tree) { t.FS, t.Runs, t.Path = "", nil, "" })
+	b.alterTree(func(t *state.Tree) { t.FS, t.Runs, t.Path = "", nil, "" })
 	b.requireIdle()
 	d, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(t, err)
 	defer d.Close()
-	_, proven := d.Noted()
+	_, proven := state.Noted(d)
 	require.True(t, proven)
 }
 
@@ -66,7 +67,7 @@ func TestTheIDOfAnEarlierVersion(t *testing.T) {
 func TestASourceThatLostItsMarker(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
-	b.alterTree(func(t *disk.Tree) { t.Role = disk.Source })
+	b.alterTree(func(t *state.Tree) { t.Role = state.Source })
 	require.NoError(t, os.WriteFile(b.path("precious"), nil, 0o644))
 	require.NoError(t, os.RemoveAll(b.path(mtree.MarkerName)))
 	b.refuses("a source that watch keeps, or kept")
@@ -84,12 +85,12 @@ func TestASourceIsOneWhateverTheStateDir(t *testing.T) {
 	root, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(t, err)
 	defer root.Close()
-	at, err := root.Root()
+	at, err := state.RootOf(root)
 	require.NoError(t, err)
-	m, err := disk.CreateMarker(root, "")
+	m, err := state.CreateMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
-	tree := disk.Tree{ID: s.id.ID, Epoch: 2, Role: disk.Source}
+	tree := state.Tree{ID: s.id.ID, Epoch: 2, Role: state.Source}
 	tree.Bind(at)
 	require.NoError(t, m.WriteTree(tree))
 	require.NoError(t, os.WriteFile(b.path("precious"), nil, 0o644))
@@ -196,7 +197,7 @@ func TestAdoptActsOnce(t *testing.T) {
 	b.config.Adopt = true
 	b.equal(s)
 	b.requireIdle()
-	s.id.ID = disk.NewTreeID()
+	s.id.ID = state.NewTreeID()
 	require.NoError(t, s.marker.WriteTree(s.id))
 	s.remove("a")
 	s.change("b = another tree")
@@ -215,7 +216,7 @@ func TestAdoptActsOnce(t *testing.T) {
 	m.dest.tree.Adopted = ""
 	_, err = m.once(t.Context())
 	require.NoError(t, err)
-	s.id.ID = disk.NewTreeID()
+	s.id.ID = state.NewTreeID()
 	require.NoError(t, s.marker.WriteTree(s.id))
 	_, err = m.once(t.Context())
 	require.ErrorContains(t, err, "the source is tree")

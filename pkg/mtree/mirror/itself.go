@@ -14,6 +14,9 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // A copy within its source would copy itself, one level deeper with each pass, and
@@ -52,8 +55,8 @@ func apart(from, to string) error {
 	if isWithin(a, b) || isWithin(b, a) {
 		return exit.With(exit.Usage, fmt.Errorf("%q and %q lie within each other", from, to), "give two separate directories")
 	}
-	deviceA, insideA := disk.Location(a)
-	deviceB, insideB := disk.Location(b)
+	deviceA, insideA := machine.Location(a)
+	deviceB, insideB := machine.Location(b)
 	if deviceA != "" && deviceA == deviceB && (isWithin(insideA, insideB) || isWithin(insideB, insideA)) && deviceOf(a) == deviceOf(b) {
 		return exit.With(exit.Refused, fmt.Errorf("%q and %q lie within each other, by a bind mount", from, to), "give two separate directories")
 	}
@@ -118,7 +121,7 @@ func rootOf(path, treeID string) bool {
 		return false
 	}
 	defer dir.Close()
-	tree, err := dir.OwnTree()
+	tree, err := state.OwnTree(dir)
 	return err == nil && tree.ID == treeID
 }
 
@@ -151,7 +154,7 @@ func (a *answer) isHere(info disk.Info) bool { return a.node == info.Node && a.n
 // hasID reports whether a listing has the id of the directory that info tells: the
 // same one, or one of a clone of this disk on another machine.
 func (a *answer) hasID(treeID string, info disk.Info) bool {
-	return a.listing.ID != "" && a.listing.ID == disk.DirID(treeID, info)
+	return a.listing.ID != "" && a.listing.ID == lister.DirID(treeID, info)
 }
 
 // contains refuses a source whose root a is DEST itself, or a directory in it.
@@ -326,7 +329,7 @@ func (m *mirror) givesOurTree(ctx context.Context, path string) bool {
 	if !ok || m.dest.marker == nil {
 		return false
 	}
-	ours, err := m.dest.marker.Dir().ReadSmall("tree")
+	ours, err := state.ReadFile(m.dest.marker.Dir(), "tree")
 	if err != nil {
 		return false
 	}

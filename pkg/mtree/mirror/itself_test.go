@@ -14,7 +14,8 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -112,7 +113,7 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	}
 	self, err := m.dest.root.Self()
 	require.NoError(t, err)
-	root.listing.Stamp, root.listing.ID = self.MTime, disk.DirID(s.id.ID, self)
+	root.listing.Stamp, root.listing.ID = self.MTime, lister.DirID(s.id.ID, self)
 	require.NoError(t, m.contains(t.Context(), &root))
 }
 
@@ -185,11 +186,11 @@ func TestARingThatSaysNothingNew(t *testing.T) {
 // A mount by bind shows a directory under another path.
 func TestLocation(t *testing.T) {
 	dir := t.TempDir()
-	device, inside := disk.Location(dir)
+	device, inside := machine.Location(dir)
 	require.NotEmpty(t, device)
-	_, below := disk.Location(filepath.Join(dir, "a b"))
+	_, below := machine.Location(filepath.Join(dir, "a b"))
 	require.Equal(t, filepath.Join(inside, "a b"), below)
-	device, inside = disk.Location("/proc/self")
+	device, inside = machine.Location("/proc/self")
 	require.NotEmpty(t, device)
 	require.Equal(t, "/self", inside)
 }

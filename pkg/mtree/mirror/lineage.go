@@ -6,7 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -19,12 +19,12 @@ const lostID = "the source has lost its tree id"
 // judge decides whether the copy may become, or stay, one of the source with the
 // root a, and says why nothing may be deleted, if so.
 func (m *mirror) judge(a *answer) (holdAll string, err error) {
-	t, name := &m.dest.tree, disk.SourceName(m.config.Source)
+	t, name := &m.dest.tree, state.SourceName(m.config.Source)
 	elsewhere := t.NoID && t.Place != "" && a.place != "" && t.Place != a.place
 	switch {
 	case t.ID == "" || m.adopts():
 		return "", nil
-	case t.NoID && disk.SourceName(t.Upstream) != name:
+	case t.NoID && state.SourceName(t.Upstream) != name:
 		return "", m.refused(fmt.Errorf("the copy was made from %q, which had no tree id", t.Upstream), "give that source")
 	case elsewhere && a.treeID != "":
 		return "", m.refused(fmt.Errorf("%q is another directory than the copy was made from, and tree %s", name, a.treeID), "check what is mounted there")
@@ -61,19 +61,19 @@ func (m *mirror) refused(err error, remedy string) error {
 // unit it must not take whatever answers at a later start.
 func (m *mirror) adopts() bool {
 	t := &m.dest.tree
-	done := t.Adopted == disk.SourceName(m.config.Source) && t.BoundTo(m.dest.self)
+	done := t.Adopted == state.SourceName(m.config.Source) && t.BoundTo(m.dest.self)
 	return m.config.Adopt && !m.adopted && !done
 }
 
 // next returns who the copy is from now on, a being the root of its source.
-func (m *mirror) next(a *answer, more doubts) disk.Tree {
+func (m *mirror) next(a *answer, more doubts) state.Tree {
 	c, was := &m.config, &m.dest.tree
 	is := *was
-	is.Role, is.Upstream, is.Filters = disk.Copy, disk.SourceName(c.Source), c.selection()
+	is.Role, is.Upstream, is.Filters = state.Copy, state.SourceName(c.Source), c.selection()
 	is.ID, is.NoID = a.treeID, a.treeID == ""
 	if is.NoID {
 		if is.ID = was.ID; !was.NoID || was.ID == "" {
-			is.ID = disk.NewTreeID()
+			is.ID = state.NewTreeID()
 		}
 	}
 	same := is.ID == was.ID && is.NoID == was.NoID && !m.adopts()
@@ -100,7 +100,7 @@ func (m *mirror) next(a *answer, more doubts) disk.Tree {
 		is.E = a.e // else a proxy took it away, or no stamp prunes: then everything is compared anyway
 	}
 	if is.Copy == "" || !was.BoundTo(m.dest.self) {
-		is.Copy = disk.NewTreeID()[:16] // of a copied copy it is the other one's
+		is.Copy = state.NewTreeID()[:16] // of a copied copy it is the other one's
 	}
 	if is.Adopted = ""; c.Adopt {
 		is.Adopted = is.Upstream

@@ -12,6 +12,9 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -35,12 +38,12 @@ func (b *bench) ageCTimes(dirs ...string) {
 	for _, path := range dirs {
 		d, err := disk.OpenRoot(b.path(path))
 		require.NoError(b.t, err)
-		r, ok := d.Record()
+		r, ok := records.Of(d)
 		require.True(b.t, ok)
-		r.Now = disk.Now().Add(time.Hour)
+		r.Now = machine.Now().Add(time.Hour)
 		info, err := d.Self()
 		require.NoError(b.t, err)
-		require.NoError(b.t, d.SetRecord(r))
+		require.NoError(b.t, records.Set(d, r))
 		require.NoError(b.t, d.SetTime(info.MTime))
 		require.NoError(b.t, d.Close())
 	}
@@ -94,7 +97,7 @@ func TestRolledBackAndWatched(t *testing.T) {
 				require.NoError(t, second.once())
 				second.ageCTimes("a/b", "a", "")
 				for _, path := range []string{"a/b", "a", ""} {
-					at := disk.Now()
+					at := machine.Now()
 					if equal {
 						at = stampOf(t, b.path(path))
 					}
@@ -143,7 +146,7 @@ func TestRunsThatGoOn(t *testing.T) {
 	require.Equal(t, secondRun, b.status().SourceRun)
 
 	// what was listed below the root counts, too
-	top = disk.Now()
+	top = machine.Now()
 	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
 	top = top.Add(time.Second)
 	require.NoError(t, os.Chtimes(s.path("a"), time.Time{}, top.Time()))
@@ -163,8 +166,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	b := newBench(t, s.root)
 	b.equal(s)
 	top := *b.status().SourceTop
-	now := disk.Now()
-	require.NoError(t, s.status.Write(disk.Status{State: wire.Audited, Checkpoint: &now, Clean: true}))
+	now := machine.Now()
+	require.NoError(t, s.status.Write(state.Status{State: wire.Audited, Checkpoint: &now, Clean: true}))
 	require.NoError(t, s.lock.Unlock())
 	s.change("a/g = two")
 	require.NoError(t, os.Chtimes(s.root, time.Time{}, top.Time()))
@@ -303,17 +306,17 @@ func TestACopyOfAnotherDirectoryOfTheTree(t *testing.T) {
 func TestACopyWithoutAPath(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
-	b.alterTree(func(t *disk.Tree) { t.Path = "" })
+	b.alterTree(func(t *state.Tree) { t.Path = "" })
 	b.requireIdle()
 	require.Equal(t, "/", b.published().Tree.Path)
 }
 
 // alterTree rewrites the copy's tree file.
-func (b *bench) alterTree(change func(t *disk.Tree)) {
+func (b *bench) alterTree(change func(t *state.Tree)) {
 	d, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(b.t, err)
 	defer d.Close()
-	m, err := disk.OpenMarker(d, "")
+	m, err := state.OpenMarker(d, "")
 	require.NoError(b.t, err)
 	defer m.Close()
 	t, err := m.ReadTree()
@@ -444,7 +447,7 @@ func TestSourceIsRecordedWithoutCredentials(t *testing.T) {
 	b.equal(s)
 	plain := b.config.Source
 	b.config.Source = "http://user:secret@" + plain[len("http://"):] + "/"
-	b.alterTree(func(t *disk.Tree) { t.Upstream = b.config.Source })
+	b.alterTree(func(t *state.Tree) { t.Upstream = b.config.Source })
 	require.NotContains(t, b.printStatus(), "secret")
 	b.equal(s)
 	require.Equal(t, plain, b.published().Tree.Upstream)

@@ -16,6 +16,10 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -29,11 +33,11 @@ type localSource struct {
 	stateDir    string
 	crossMounts bool
 	owner       bool
-	hears       atomic.Bool    // whether what is mounted in the tree may be read: see heard
-	reader      string         // disk.Reader
-	log         disk.LogReader // of a copy without xattrs
-	apart       atomic.Bool    // watch tells of directories apart from their times
-	aparts      disk.ApartReader
+	hears       atomic.Bool       // whether what is mounted in the tree may be read: see heard
+	reader      string            // machine.Reader
+	log         records.LogReader // of a copy without xattrs
+	apart       atomic.Bool       // watch tells of directories apart from their times
+	aparts      state.ApartReader
 }
 
 func openLocal(c *Config) (*localSource, error) {
@@ -41,12 +45,12 @@ func openLocal(c *Config) (*localSource, error) {
 	if err != nil {
 		return nil, exit.With(exit.Unreachable, err, "SOURCE must be a directory, or a URL that begins with http:// or https://")
 	}
-	place, err := root.Place()
+	place, err := state.PlaceOf(root)
 	if err != nil {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: disk.Reader()}, nil
+	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Reader()}, nil
 }
 
 // errTurned says that the path of a local source leads to another directory than
@@ -68,18 +72,18 @@ func (s *localSource) standing() error {
 	if err != nil {
 		return err
 	}
-	place, err := root.Place()
+	place, err := state.PlaceOf(root)
 	if err != nil {
 		_ = root.Close()
 		return err
 	}
 	_ = s.root.Close()
-	s.root, s.place, s.log, s.aparts = root, place, disk.LogReader{}, disk.ApartReader{}
+	s.root, s.place, s.log, s.aparts = root, place, records.LogReader{}, state.ApartReader{}
 	return errTurned
 }
 
 // heard reports whether what is on file systems mounted in the tree may be read.
-func (s *localSource) heard(p *disk.Published) bool {
+func (s *localSource) heard(p *state.Published) bool {
 	return s.crossMounts && p.Crosses()
 }
 
@@ -91,32 +95,32 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 		}
 	}
 	read := time.Now()
-	p, err := s.root.Published(s.stateDir)
+	p, err := state.ReadPublished(s.root, s.stateDir)
 	if err != nil {
 		return answer{}, err
 	}
 	s.apart.Store(p.Apart())
-	lister := disk.Lister{
+	reader := lister.Lister{
 		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
 		Copy: p.IsCopy(), Mounts: s.crossMounts,
 	}
-	if p.Tree.Role == disk.Source {
-		lister.Apart = func() (*disk.Apart, error) { return s.toldApart(read) }
+	if p.Tree.Role == state.Source {
+		reader.Apart = func() (*state.Apart, error) { return s.toldApart(read) }
 	}
-	if lister.Copy {
+	if reader.Copy {
 		filters, err := glob.Recorded(glob.Among(p.Tree.Filters))
 		if err != nil {
 			return answer{}, err
 		}
-		lister.Local = filters.Excluded
-		if lister.Log, err = s.log.Read(s.root, s.stateDir); err != nil {
+		reader.Local = filters.Excluded
+		if reader.Log, err = s.log.Read(s.root, s.stateDir); err != nil {
 			return answer{}, err
 		}
 	}
 	heard := s.heard(&p)
 	s.hears.Store(heard)
 	a := answer{chain: wire.FormatUpstreams(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p, heard)}
-	if p.Tree.Role == disk.Copy && !p.Bound {
+	if p.Tree.Role == state.Copy && !p.Bound {
 		a.e += ",unkept" // what its stamps stand for is to be compared once a mirror keeps it
 	}
 	if a.place = s.place; a.treeID != "" {
@@ -139,24 +143,24 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 	}
 	a.node = info.Node
 	if p.State.Prunes() {
-		self, err := lister.Self(d, ask.path)
+		self, err := reader.Self(d, ask.path)
 		if err != nil {
 			return answer{}, reading(err)
 		}
-		hot := lister.Copy && !lister.Finished(d, ask.path, self)
+		hot := reader.Copy && !reader.Finished(d, ask.path, self)
 		a.validator = fmt.Sprintf("%s-%s-%d-%s-%t-%s", self.MTime, a.treeID, a.epoch, a.state, hot, a.e)
 		if a.validator == ask.known {
 			a.unchanged = true
 			return a, nil
 		}
 	}
-	if a.listing, err = lister.Read(d, ask.path); err != nil {
+	if a.listing, err = reader.Read(d, ask.path); err != nil {
 		return answer{}, reading(err)
 	}
 	if a.runs != nil {
 		// A run is noted before it stamps anything: what it stamped must not be
 		// taken for the work of the one before.
-		if now, err := s.root.Published(s.stateDir); err == nil && now.Tree.ID == a.treeID {
+		if now, err := state.ReadPublished(s.root, s.stateDir); err == nil && now.Tree.ID == a.treeID {
 			a.runs = now.Tree.Runs
 		}
 	}
@@ -165,9 +169,9 @@ func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
 
 // toldApart returns what watch tells of directories apart from their times, as it is
 // after the call. read is when somebody read last whether that is anything.
-func (s *localSource) toldApart(read time.Time) (*disk.Apart, error) {
-	if time.Since(read) > disk.StatusAge {
-		p, err := s.root.Published(s.stateDir)
+func (s *localSource) toldApart(read time.Time) (*state.Apart, error) {
+	if time.Since(read) > state.StatusAge {
+		p, err := state.ReadPublished(s.root, s.stateDir)
 		if err != nil {
 			return nil, err
 		}
@@ -193,7 +197,7 @@ func (s *localSource) vouched(path string) error {
 }
 
 // fingerprint is what the E of ETags is for a source that is served.
-func (s *localSource) fingerprint(p *disk.Published, heard bool) string {
+func (s *localSource) fingerprint(p *state.Published, heard bool) string {
 	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceE)
 	return fmt.Sprintf("mounts=%t,%x", heard, crc32.ChecksumIEEE([]byte(rest)))
 }

@@ -13,6 +13,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -74,7 +75,7 @@ func TestNothingIsReadThatWatchDoesNotHear(t *testing.T) {
 	}
 	testtree.Make(t, s.path("mnt"), "d/in = x")
 	hears := func(far bool) {
-		require.NoError(t, s.status.Write(disk.Status{State: wire.Watched, CrossMounts: &far}))
+		require.NoError(t, s.status.Write(state.Status{State: wire.Watched, CrossMounts: &far}))
 	}
 	b := newBench(t, s.root)
 	b.config.CrossMounts = true

@@ -15,8 +15,10 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -49,7 +51,7 @@ func open(c Config) (*mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Owner && !c.DryRun && !disk.MayChown() {
+	if c.Owner && !c.DryRun && !machine.MayChown() {
 		c.Log.Warn("--owner has no effect: this user may not give files away", "remedy", "run mirror as root, or with CAP_CHOWN")
 		c.Owner = false
 	}
@@ -207,11 +209,11 @@ func (c *Config) restore(selection []string) {
 }
 
 // newIn says what makes a full walk due, "" if nothing that the tree file tells.
-func newIn(was, is *disk.Tree) string {
+func newIn(was, is *state.Tree) string {
 	switch {
 	case was.ID != is.ID || was.NoID != is.NoID:
 		return "this copy is new to its source, or the other way round"
-	case disk.SourceName(was.Upstream) != is.Upstream:
+	case state.SourceName(was.Upstream) != is.Upstream:
 		return "another SOURCE"
 	case was.Path != is.Path && was.Path != "":
 		return "another directory of the tree"
@@ -229,7 +231,7 @@ func newIn(was, is *disk.Tree) string {
 
 // retake writes who the copy is a copy of. Unless it is empty, nothing that its
 // records say is trusted from here on: one full walk is due, also after a kill.
-func (m *mirror) retake(next disk.Tree, more doubts) error {
+func (m *mirror) retake(next state.Tree, more doubts) error {
 	d := m.dest
 	if !d.tree.BoundTo(d.self) {
 		more |= doubtHidden // what records there are came with files from elsewhere
@@ -244,7 +246,7 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 			m.config.Log.Info("adopted: files of equal size and time are taken for equal",
 				"remedy", "mirror --verify DEST compares their bytes afterwards, --adopt --verify while adopting")
 		}
-		if err := d.begin(d.root, "", disk.Record{}, doubtBelow|more); err != nil {
+		if err := d.begin(d.root, "", records.Record{}, doubtBelow|more); err != nil {
 			return err
 		}
 		if err := d.root.Sync(); err != nil { // before anything says that it was noted
@@ -253,12 +255,12 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 	}
 	switch {
 	case d.tree.ID != next.ID:
-		d.status = disk.Status{State: wire.Filling}
+		d.status = state.Status{State: wire.Filling}
 		if err := d.marker.Remove(heldName); err != nil {
 			return err
 		}
 	case d.status.State == "":
-		d.status = disk.Status{State: wire.Filling, Deletions: d.status.Deletions}
+		d.status = state.Status{State: wire.Filling, Deletions: d.status.Deletions}
 	}
 	if err := d.file.Write(d.status); err != nil {
 		return err
@@ -267,7 +269,7 @@ func (m *mirror) retake(next disk.Tree, more doubts) error {
 }
 
 // reason names in the log why everything is compared.
-func (m *mirror) reason(next *disk.Tree, more doubts) string {
+func (m *mirror) reason(next *state.Tree, more doubts) string {
 	switch why := newIn(&m.dest.tree, next); {
 	case m.config.Sums && !m.summed:
 		return "--adopt --verify: files of equal size and time are compared by sums"
@@ -280,7 +282,7 @@ func (m *mirror) reason(next *disk.Tree, more doubts) string {
 }
 
 // rename writes who the copy is a copy of, if that is news.
-func (m *mirror) rename(next disk.Tree) error {
+func (m *mirror) rename(next state.Tree) error {
 	if next.Same(m.dest.tree) {
 		return nil
 	}
@@ -294,7 +296,7 @@ func (m *mirror) rename(next disk.Tree) error {
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if !m.config.DryRun {
-		if err := m.dest.standing(); errors.Is(err, disk.ErrInTheWay) {
+		if err := m.dest.standing(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
 		} else if err != nil {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
@@ -437,7 +439,7 @@ const clockLag = 20 * time.Millisecond
 
 // sameStatus compares what makes a status worth writing: not the times of
 // passes that found nothing.
-func sameStatus(a, b *disk.Status) bool {
+func sameStatus(a, b *state.Status) bool {
 	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE || (a.Away == nil) != (b.Away == nil) ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
 		return false
@@ -458,12 +460,12 @@ func sameStatus(a, b *disk.Status) bool {
 
 func sameStamp(a, b *mtree.Stamp) bool { return a == b || a != nil && b != nil && *a == *b }
 
-func (m *mirror) writeStatus(next disk.Status, now mtree.Stamp) error {
+func (m *mirror) writeStatus(next state.Status, now mtree.Stamp) error {
 	next.Updated = &now
 	if m.confirmed != nil {
 		next.Confirmed = m.confirmed
 	}
-	next.Boot, next.PID = disk.BootID(), os.Getpid()
+	next.Boot, next.PID = machine.BootID(), os.Getpid()
 	next.Stamps, next.Unread, next.Apart = 0, len(m.dest.unread.lines), m.dest.unread.turn
 	m.dest.status = next
 	return local(m.dest.file.Write(next))

@@ -2,7 +2,7 @@ package mirror
 
 import (
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // node is a directory that a pass looks at, from the moment it is known to
@@ -18,18 +18,18 @@ type node struct {
 	fresh  bool        // made in this pass
 	nested bool        // it or one above it, in the copy, is the root of another tree or copy
 
-	open      int         // visits, fetches, checks, deletions and children under way
-	blocked   bool        // cannot be completed in this pass
-	failed    bool        // something in it or below is not known as the source has it
-	waits     bool        // for its deletions
-	passed    bool        // not readable at the source: keeps its parent not from being complete
-	changed   bool        // something in it or below was changed
-	proved    bool        // files of it were compared by sums: `now` is news
-	listed    bool        // its listing arrived
-	entries   int         // in its listing, filters applied
-	record    disk.Record // what it will be completed with
-	before    disk.Record // what it had
-	had       bool        // it had one
+	open      int            // visits, fetches, checks, deletions and children under way
+	blocked   bool           // cannot be completed in this pass
+	failed    bool           // something in it or below is not known as the source has it
+	waits     bool           // for its deletions
+	passed    bool           // not readable at the source: keeps its parent not from being complete
+	changed   bool           // something in it or below was changed
+	proved    bool           // files of it were compared by sums: `now` is news
+	listed    bool           // its listing arrived
+	entries   int            // in its listing, filters applied
+	record    records.Record // what it will be completed with
+	before    records.Record // what it had
+	had       bool           // it had one
 	vague     map[string]vague
 	unless    map[string]bool // files to fetch only if they changed
 	deletions []deletion      // what completing it takes away

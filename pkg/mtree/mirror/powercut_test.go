@@ -28,6 +28,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 const (
@@ -133,7 +134,7 @@ func (c *cutting) soundBelow(name string, have map[string]string) {
 	defer dir.Close()
 	info, err := dir.Self()
 	require.NoError(t, err)
-	record, ok := dir.Record()
+	record, ok := records.Of(dir)
 	if !ok || record.Stamp != info.MTime {
 		c.open++
 		return

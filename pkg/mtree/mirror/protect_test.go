@@ -20,7 +20,8 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
@@ -279,35 +280,35 @@ func TestHides(t *testing.T) {
 	for i, tc := range []struct {
 		excluded int64
 		covered  int64
-		before   disk.Record
+		before   records.Record
 		had      bool
 		deep     bool
 		want     plan.Hidden
 	}{
-		{0, 0, disk.Record{}, false, false, plan.HiddenNone},
-		{0, 0, disk.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenNone},
-		{1, 0, disk.Record{}, true, false, plan.HiddenDirs},
-		{1, 0, disk.Record{}, true, true, plan.HiddenAny},
-		{1, 0, disk.Record{}, false, false, plan.HiddenAny},
-		{3, 0, disk.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenNone},
-		{4, 0, disk.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenDirs},
-		{2, 0, disk.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
-		{3, 1, disk.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
-		{4, 1, disk.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenAny},
-		{2, 0, disk.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenAny},
-		{2, 0, disk.Record{E: otherE}, true, false, plan.HiddenAny},
+		{0, 0, records.Record{}, false, false, plan.HiddenNone},
+		{0, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenNone},
+		{1, 0, records.Record{}, true, false, plan.HiddenDirs},
+		{1, 0, records.Record{}, true, true, plan.HiddenAny},
+		{1, 0, records.Record{}, false, false, plan.HiddenAny},
+		{3, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenNone},
+		{4, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenDirs},
+		{2, 0, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
+		{3, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
+		{4, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{E: otherE}, true, false, plan.HiddenAny},
 	} {
 		p := &pass{mirror: &mirror{}, source: answer{e: "e"}}
 		v := &view{listing: mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}, before: tc.before, had: tc.had, deep: tc.deep}
 		require.Equal(t, tc.want, p.hides(v), "%d", i)
 	}
-	text := disk.Record{ID: "i", Excluded: 12, E: "0a1b2c"}.String()
+	text := records.Record{ID: "i", Excluded: 12, E: "0a1b2c"}.String()
 	require.True(t, strings.HasSuffix(text, " i 12/0a1b2c"), text)
-	back, ok := disk.ParseRecord(text)
+	back, ok := records.Parse(text)
 	require.True(t, ok)
 	require.Equal(t, text, back.String())
 	for _, bad := range []string{"1 1 - 0/", "1 1 - x/e", "1 1 - 5", "1 1 - -1/e", "1 1 - 1/e 2"} {
-		_, ok := disk.ParseRecord(bad)
+		_, ok := records.Parse(bad)
 		require.False(t, ok, fmt.Sprint(bad))
 	}
 }
@@ -339,7 +340,7 @@ func TestMaxDeleteAfterAKilledFirstCopy(t *testing.T) {
 	require.Error(t, b.once())
 	d, err := openDest(&b.config)
 	require.NoError(t, err)
-	require.NoError(t, d.file.Write(disk.Status{State: wire.Filling}))
+	require.NoError(t, d.file.Write(state.Status{State: wire.Filling}))
 	d.close()
 	b.server.interfere(nil)
 	b.equal(s)

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // mostProven bounds how many directories are remembered as complete, some 100
@@ -27,7 +28,7 @@ type proof struct {
 	ctime mtree.Stamp
 }
 
-func (m *proven) add(path string, r disk.Record, info disk.Info) {
+func (m *proven) add(path string, r records.Record, info disk.Info) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.byPath == nil || len(m.byPath) >= mostProven {

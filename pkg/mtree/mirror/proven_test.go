@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // A directory is remembered as complete with one stamp and one ctime, until its
@@ -22,20 +23,20 @@ func TestProvenIsOfOneStampAndOneCTime(t *testing.T) {
 	}
 	var d dest
 	require.False(t, d.proven.has("a/b", at, have(at)))
-	d.proven.add("a/b", disk.Record{Stamp: at}, disk.Info{MTime: at, CTime: at})
+	d.proven.add("a/b", records.Record{Stamp: at}, disk.Info{MTime: at, CTime: at})
 	require.True(t, d.proven.has("a/b", at, have(at)))
 	require.False(t, d.proven.has("a/b", later, have(at)), "another stamp")
 	require.False(t, d.proven.has("a/b", at, have(later)), "it was changed")
 	require.False(t, d.proven.has("a/b", at, &mtree.Entry{CTime: at}), "no ctime is known")
 	require.False(t, d.proven.has("a", at, have(at)), "another directory")
-	require.NoError(t, d.setRecord(root, "a/b", disk.Record{Stamp: unfinished}))
+	require.NoError(t, d.setRecord(root, "a/b", records.Record{Stamp: unfinished}))
 	require.False(t, d.proven.has("a/b", at, have(at)), "its record was written")
 }
 
 func TestProvenIsBounded(t *testing.T) {
 	var m proven
 	for i := range 2*mostProven + 10 {
-		m.add(strconv.Itoa(i), disk.Record{}, disk.Info{})
+		m.add(strconv.Itoa(i), records.Record{}, disk.Info{})
 		require.LessOrEqual(t, len(m.byPath), mostProven)
 	}
 	require.NotEmpty(t, m.byPath)

@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // doubts are what is not trusted of a directory of the copy, and of all below
@@ -35,7 +36,7 @@ func (d doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)
 
 // doubtsOf is the inverse of doubts.stamp; began is false where the record has a
 // stamp of the source.
-func doubtsOf(r disk.Record) (d doubts, began bool) {
+func doubtsOf(r records.Record) (d doubts, began bool) {
 	since := r.Stamp.Sub(mtree.MinStamp)
 	if since > time.Duration(doubtBelow|doubtBytes|doubtHidden) {
 		return 0, false
@@ -44,21 +45,21 @@ func doubtsOf(r disk.Record) (d doubts, began bool) {
 }
 
 // record returns what the copy remembers of the directory dir at path.
-func (d *dest) record(dir *disk.Dir, path string) (disk.Record, bool) {
+func (d *dest) record(dir *disk.Dir, path string) (records.Record, bool) {
 	if d.log != nil {
 		return d.log.Get(path)
 	}
-	return dir.Record()
+	return records.Of(dir)
 }
 
 // setRecord writes a record. A directory that its owner may not write to is made
 // writable for that.
-func (d *dest) setRecord(dir *disk.Dir, path string, r disk.Record) error {
+func (d *dest) setRecord(dir *disk.Dir, path string, r records.Record) error {
 	d.proven.forget(path)
 	if d.log != nil {
 		return d.log.Set(path, r)
 	}
-	err := dir.SetRecord(r)
+	err := records.Set(dir, r)
 	if !disk.IsDenied(err) {
 		return err
 	}
@@ -66,12 +67,12 @@ func (d *dest) setRecord(dir *disk.Dir, path string, r disk.Record) error {
 	if statErr != nil || info.Mode&0o200 != 0 || dir.Chmod(info.Mode|0o200) != nil {
 		return err
 	}
-	return errors.Join(dir.SetRecord(r), dir.Chmod(info.Mode))
+	return errors.Join(records.Set(dir, r), dir.Chmod(info.Mode))
 }
 
 // complete reports whether the directory was completed with this stamp and not
 // touched since.
-func (d *dest) complete(r disk.Record, info disk.Info, stamp mtree.Stamp) bool {
+func (d *dest) complete(r records.Record, info disk.Info, stamp mtree.Stamp) bool {
 	return r.Stamp == stamp && info.MTime == d.times.Stored(stamp)
 }
 
@@ -83,12 +84,12 @@ func (d *dest) complete(r disk.Record, info disk.Info, stamp mtree.Stamp) bool {
 // directory without a record stays so: it is unfinished, and a record without
 // `now` and id would say that its files need no sums.
 // Cost: one getxattr, the first time one setxattr.
-func (d *dest) begin(dir *disk.Dir, path string, now disk.Record, doubts doubts) error {
+func (d *dest) begin(dir *disk.Dir, path string, now records.Record, doubts doubts) error {
 	d.beginning.Lock()
 	defer d.beginning.Unlock()
 	r, known := d.record(dir, path)
 	if !known {
-		if now == (disk.Record{}) && doubts == 0 {
+		if now == (records.Record{}) && doubts == 0 {
 			return nil
 		}
 		r = now

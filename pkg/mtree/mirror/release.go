@@ -12,6 +12,9 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // Release carries out exactly the deletions now held in c.Dest; nothing else
@@ -37,7 +40,7 @@ func Release(ctx context.Context, c Config) error {
 		return nil
 	}
 	lock, err := l.marker.Lock()
-	if errors.Is(err, disk.ErrLocked) {
+	if errors.Is(err, state.ErrLocked) {
 		return tellRelease(ctx, &c, l, &held)
 	}
 	if err != nil {
@@ -51,7 +54,7 @@ func Release(ctx context.Context, c Config) error {
 // it.
 func tellRelease(ctx context.Context, c *Config, l *look, held *heldList) error {
 	dir := l.marker.Dir()
-	if err := dir.WriteSmall(releaseName, held.format()); err != nil {
+	if err := state.WriteFile(dir, releaseName, held.format()); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	ticker := time.NewTicker(waitLook)
@@ -159,14 +162,14 @@ func (d *dest) releaseOne(held *heldList, e *deletion) (gone bool, err error) {
 	if !held.has(&now) {
 		return false, nil
 	}
-	if err := d.begin(dir, up, disk.Record{}, 0); err != nil {
+	if err := d.begin(dir, up, records.Record{}, 0); err != nil {
 		return false, err
 	}
 	now.why = e.why
 	if _, _, err := d.delete(dir, &now); err != nil {
 		return false, err
 	}
-	return true, dir.SetTime(disk.Now())
+	return true, dir.SetTime(machine.Now())
 }
 
 func (d *dest) storeReleased(kept *heldList, deleted int64) error {
@@ -179,7 +182,7 @@ func (d *dest) storeReleased(kept *heldList, deleted int64) error {
 	}
 	err := d.file.Write(d.status)
 	if len(kept.entries) > 0 {
-		return errors.Join(err, d.marker.Dir().WriteSmall(heldName, kept.format()))
+		return errors.Join(err, state.WriteFile(d.marker.Dir(), heldName, kept.format()))
 	}
 	return errors.Join(err, d.marker.Remove(heldName))
 }

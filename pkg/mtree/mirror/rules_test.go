@@ -18,6 +18,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // overHTTP makes a watched tree, its server and a bench for a copy.
@@ -462,10 +464,10 @@ func TestACopyOfACopyWithoutXattrs(t *testing.T) {
 	root, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(t, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
-	log, err := m.OpenRecordLog()
+	log, err := records.OpenLog(m)
 	require.NoError(t, err)
 	for _, dir := range []string{"", "a", "a/b", "c"} {
 		record, ok := b.record(dir)

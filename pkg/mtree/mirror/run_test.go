@@ -20,7 +20,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 )
 
 // start runs the mirror until the test ends.
@@ -223,7 +223,7 @@ func TestWaitForIsNotMisledByATimeInTheFuture(t *testing.T) {
 	b.equal(s)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	require.ErrorIs(t, WaitFor(ctx, b.config, disk.Now()), context.DeadlineExceeded)
+	require.ErrorIs(t, WaitFor(ctx, b.config, machine.Now()), context.DeadlineExceeded)
 	require.NoError(t, WaitFor(context.Background(), b.config, stampOf(t, s.root)))
 }
 
@@ -319,7 +319,7 @@ func TestRunWalksWhenItIsTime(t *testing.T) {
 	s := watched(t, "a/b = one")
 	b := newBench(t, s.root)
 	b.config.Interval = time.Millisecond
-	now := disk.Now()
+	now := machine.Now()
 	b.config.Now = func() mtree.Stamp { return now }
 	b.equal(s)
 	require.NoError(t, os.WriteFile(s.path("a/b"), []byte("no stamp tells"), 0o644))

@@ -11,14 +11,18 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
 // look opens a copy for reading only.
 type look struct {
 	root   *disk.Dir
-	marker *disk.Marker
-	disk.Published
+	marker *state.Marker
+	state.Published
 }
 
 // lookAt opens the copy at dest without its lock; what is no copy is refused.
@@ -32,11 +36,11 @@ func lookAt(dest, stateDir string) (*look, error) {
 		l.close()
 		return nil, err
 	}
-	if l.marker, err = disk.OpenMarker(root, stateDir); err == nil {
+	if l.marker, err = state.OpenMarker(root, stateDir); err == nil {
 		l.Published, err = l.marker.Published()
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && l.Tree.Role != disk.Copy:
+	case errors.Is(err, fs.ErrNotExist), err == nil && l.Tree.Role != state.Copy:
 		err = exit.With(exit.Refused, fmt.Errorf("%q is no copy", dest), "give the DEST of a mirror")
 	case err != nil:
 		err = exit.With(exit.Local, err, "")
@@ -72,7 +76,7 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 		return exit.With(exit.Local, err, "")
 	}
 	s := &l.Status
-	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, disk.SourceName(l.Tree.Upstream), l.tree())
+	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, state.SourceName(l.Tree.Upstream), l.tree())
 	if s.Walked && l.State == wire.Unwatched {
 		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
 	}
@@ -132,7 +136,7 @@ func (l *look) printLag(w io.Writer) {
 	if at == nil {
 		fmt.Fprintln(w, "lag: unknown")
 	} else {
-		fmt.Fprintf(w, "lag: %s\nconfirmed until: %s\n", max(0, disk.Now().Sub(*at)).Round(time.Millisecond), at.Time().Format(time.RFC3339))
+		fmt.Fprintf(w, "lag: %s\nconfirmed until: %s\n", max(0, machine.Now().Sub(*at)).Round(time.Millisecond), at.Time().Format(time.RFC3339))
 	}
 	if s.Away != nil {
 		fmt.Fprintf(w, "source unreachable since: %s\n", s.Away.Time().Format(time.RFC3339))
@@ -219,12 +223,12 @@ func locked(dest, stateDir string) bool {
 		return false
 	}
 	defer root.Close()
-	m, err := disk.OpenMarker(root, stateDir)
+	m, err := state.OpenMarker(root, stateDir)
 	if err != nil {
 		return false
 	}
 	defer m.Close()
-	if _, err := m.ReadTree(); !errors.Is(err, disk.ErrNoTree) {
+	if _, err := m.ReadTree(); !errors.Is(err, state.ErrNoTree) {
 		return false
 	}
 	is, err := m.Locked()
@@ -274,15 +278,15 @@ func (l *look) completed() (*mtree.Stamp, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, ok := l.root.Record()
-	if !ok && errors.Is(l.root.ProbeRecord(), disk.ErrNoXattr) {
+	r, ok := records.Of(l.root)
+	if !ok && errors.Is(records.Probe(l.root), records.ErrNoXattr) {
 		status, err := l.marker.ReadStatus()
 		if err != nil || status.Root == nil {
 			return nil, err
 		}
-		r, ok = disk.Record{Stamp: *status.Root}, true
+		r, ok = records.Record{Stamp: *status.Root}, true
 	}
-	if !ok || !disk.SameStored(info.MTime, r.Stamp) {
+	if !ok || !filetime.SameStored(info.MTime, r.Stamp) {
 		return nil, nil
 	}
 	return &r.Stamp, nil

@@ -19,6 +19,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -152,7 +153,7 @@ func TestIdleIsNotDead(t *testing.T) {
 		root, err := disk.OpenRoot(b.config.Dest)
 		require.NoError(t, err)
 		defer root.Close()
-		m, err := disk.OpenMarker(root, "")
+		m, err := state.OpenMarker(root, "")
 		require.NoError(t, err)
 		defer m.Close()
 		n, err := m.Told()

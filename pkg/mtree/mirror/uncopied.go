@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // How many symlinks are not copied, because they are unsafe or not wanted, and how
@@ -41,7 +42,7 @@ func (u uncopied) format() (out []byte) {
 
 // readUncopied reads such a file. What makes no sense in it is passed over: the
 // next full walk counts anew.
-func readUncopied(m *disk.Marker) (uncopied, error) {
+func readUncopied(m *state.Marker) (uncopied, error) {
 	u := uncopied{}
 	f, _, err := m.OpenFile(uncopiedName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -92,7 +93,7 @@ func (p *pass) storeUncopied() error {
 		return nil
 	}
 	p.dest.uncopied = next
-	err := p.dest.marker.Dir().WriteSmall(uncopiedName, next.format())
+	err := state.WriteFile(p.dest.marker.Dir(), uncopiedName, next.format())
 	if disk.IsFull(err) {
 		return nil // the next change writes it
 	}

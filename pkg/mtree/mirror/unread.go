@@ -5,7 +5,8 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // unread has the directories that the source did not give and that the copy has
@@ -13,19 +14,19 @@ import (
 // as the source does; unfinished, they would keep every copy of this copy from being
 // complete. Owned by passes.
 type unread struct {
-	lines  map[string]disk.ApartUnread // by path
-	number int64                       // of the last writing
-	turn   int64                       // another one whenever a directory came or went
-	dirty  bool                        // the file does not hold this
-	known  bool                        // readers know that it holds anything
+	lines  map[string]state.ApartUnread // by path
+	number int64                        // of the last writing
+	turn   int64                        // another one whenever a directory came or went
+	dirty  bool                         // the file does not hold this
+	known  bool                         // readers know that it holds anything
 }
 
 // readUnread takes over what an earlier mirror left; what a watch left is none of it.
 func (d *dest) readUnread() {
-	d.unread.lines = map[string]disk.ApartUnread{}
+	d.unread.lines = map[string]state.ApartUnread{}
 	left, err := d.marker.ReadApart()
 	switch {
-	case err != nil || d.tree.Role == disk.Source:
+	case err != nil || d.tree.Role == state.Source:
 		d.unread.dirty = true
 	case len(left.Unread) > 0:
 		d.unread.lines, d.unread.known = left.Unread, d.status.Unread > 0
@@ -49,10 +50,10 @@ func (p *pass) deny(n *node) {
 	}
 	record, had := p.dest.record(dir, n.path)
 	was, named := u.lines[n.path]
-	if had && disk.SameStored(info.MTime, record.Stamp) || named && was.Inode == info.Node.Ino || !named && len(u.lines) >= disk.MaxUnread {
+	if had && filetime.SameStored(info.MTime, record.Stamp) || named && was.Inode == info.Node.Ino || !named && len(u.lines) >= state.MaxUnread {
 		return
 	}
-	u.lines[n.path], u.dirty = disk.ApartUnread{Inode: info.Node.Ino}, true
+	u.lines[n.path], u.dirty = state.ApartUnread{Inode: info.Node.Ino}, true
 	u.turn++
 }
 
@@ -87,6 +88,6 @@ func (p *pass) tellUnread() error {
 	p.dest.statusMu.Lock()
 	err = p.mirror.writeStatus(p.dest.status, p.config.Now())
 	p.dest.statusMu.Unlock()
-	<-time.After(disk.StatusLag)
+	<-time.After(state.StatusLag)
 	return err
 }

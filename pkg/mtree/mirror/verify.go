@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
@@ -272,7 +273,7 @@ func (d *dest) unfinish(path string) error {
 		if err != nil {
 			return err
 		}
-		err = d.begin(dir, path, disk.Record{}, 0)
+		err = d.begin(dir, path, records.Record{}, 0)
 		_ = dir.Close()
 		if err != nil || path == "" {
 			return err

@@ -9,6 +9,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
@@ -17,9 +19,9 @@ type view struct {
 	err       error
 	same      bool // complete already
 	listing   mtree.Listing
-	before    disk.Record
+	before    records.Record
 	had       bool
-	record    disk.Record // what the directory will be completed with
+	record    records.Record // what the directory will be completed with
 	deep      bool
 	more      doubts // beyond deep
 	plan      plan.Plan
@@ -188,7 +190,7 @@ func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.
 		return nil, nil
 	}
 	have := make([]mtree.Entry, 0, min(len(listing.Entries), mostGuess))
-	err := dir.ScanSorted(func(name string, info disk.Info) error {
+	err := lister.ScanSorted(dir, func(name string, info disk.Info) error {
 		e := entryOf(name, info)
 		if e.Kind != mtree.File {
 			e.Size = 0
@@ -218,13 +220,13 @@ func (p *pass) present(dir *disk.Dir, n *node, listing *mtree.Listing) ([]mtree.
 // withoutLostFound leaves mkfs's directory alone, unless the source has one.
 func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
 	for i := range listing.Entries {
-		if listing.Entries[i].Name == disk.LostFound {
+		if listing.Entries[i].Name == lister.LostFound {
 			return have
 		}
 	}
 	kept := have[:0]
 	for i := range have {
-		if have[i].Name != disk.LostFound || have[i].Kind != mtree.Dir {
+		if have[i].Name != lister.LostFound || have[i].Kind != mtree.Dir {
 			kept = append(kept, have[i])
 		}
 	}
@@ -233,7 +235,7 @@ func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry 
 
 // replaced reports whether the source has another directory under the name than
 // the one that was copied.
-func replaced(r disk.Record, l *mtree.Listing) bool {
+func replaced(r records.Record, l *mtree.Listing) bool {
 	return r.ID != "" && l.ID != "" && r.ID != l.ID
 }
 
@@ -341,7 +343,7 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 
 // open makes a directory ready to be changed: writable for its owner, and known
 // to be unfinished.
-func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now disk.Record, doubts doubts) error {
+func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now records.Record, doubts doubts) error {
 	p.begun()
 	if info.Mode&0o700 != 0o700 {
 		if err := dir.Chmod(info.Mode | 0o700); err != nil {
@@ -361,8 +363,8 @@ func (v *view) note(n *node, name string, err error) {
 
 // recordOf is the record that a listing completes a directory with, but for
 // what the source leaves out.
-func recordOf(l *mtree.Listing) disk.Record {
-	return disk.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
+func recordOf(l *mtree.Listing) records.Record {
+	return records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
 }
 
 // openToChange opens the directory of n for a later step of its visit.

@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // heard is a log that tests look into while it grows.
@@ -85,7 +86,7 @@ func TestWaitForAMirrorThatHasJustStarted(t *testing.T) {
 	dir, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(t, err)
 	defer dir.Close()
-	m, err := disk.CreateMarker(dir, "")
+	m, err := state.CreateMarker(dir, "")
 	require.NoError(t, err)
 	defer m.Close()
 	c := Config{Dest: b.config.Dest, Log: testLog(t)}

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // refuse sends a short text and nothing that would name a path of this host.
@@ -71,7 +72,7 @@ var errAbove = errors.New("a directory further up may not be entered")
 // permissions are the cause: as StatPath.
 func (h *Handler) above(path string, err error) error {
 	parent := mtree.ParentPath(path)
-	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, disk.ErrUnread) {
+	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, state.ErrUnread) {
 		return err
 	}
 	if _, parentErr := h.tree.root.StatPath(parent, h.crosses()); disk.IsUnreadable(parentErr) {

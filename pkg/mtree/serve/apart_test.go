@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -25,24 +26,24 @@ func (s *site) tell(stamps map[string]mtree.Stamp, unread ...string) {
 		require.NoError(s, err)
 		return info.Sys().(*syscall.Stat_t).Ino
 	}
-	apart := disk.Apart{Stamps: map[string]disk.ApartStamp{}, Unread: map[string]disk.ApartUnread{}}
+	apart := state.Apart{Stamps: map[string]state.ApartStamp{}, Unread: map[string]state.ApartUnread{}}
 	for path, stamp := range stamps {
-		apart.Stamps[path] = disk.ApartStamp{Inode: inode(path), Stamp: stamp}
+		apart.Stamps[path] = state.ApartStamp{Inode: inode(path), Stamp: stamp}
 	}
 	for _, path := range unread {
 		path, opened := strings.CutPrefix(path, "+")
-		apart.Unread[path] = disk.ApartUnread{Inode: inode(path), Opened: opened}
+		apart.Unread[path] = state.ApartUnread{Inode: inode(path), Opened: opened}
 	}
 	root, err := disk.OpenRoot(s.root)
 	require.NoError(s, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	require.NoError(s, err)
 	defer m.Close()
 	number := time.Now().UnixNano()
 	require.NoError(s, m.WriteStamps(apart.Stamps, number, false))
 	require.NoError(s, m.WriteUnread(apart.Unread, number, false))
-	s.alterStatus(func(status *disk.Status) {
+	s.alterStatus(func(status *state.Status) {
 		if status.Stamps != len(stamps) || status.Unread != len(unread) {
 			status.Apart++
 		}
@@ -106,7 +107,7 @@ func TestStampsToldApart(t *testing.T) {
 	require.NoError(t, os.Remove(s.path("a/fixed")))
 	require.NoError(t, os.Rename(s.path("a/away"), s.path("a/fixed")))
 	s.stamp("a/fixed", shown)
-	s.alterTree(func(tree *disk.Tree) { tree.Role = disk.Copy })
+	s.alterTree(func(tree *state.Tree) { tree.Role = state.Copy })
 	s.start()
 	require.Equal(t, shown, fixed())
 }
@@ -183,7 +184,7 @@ func TestUnreadIsNotPublished(t *testing.T) {
 	require.NoError(t, os.Remove(s.path("a/closed")))
 	require.NoError(t, os.Rename(s.path("a/away"), s.path("a/closed")))
 	s.await("/a/closed/?txt", 403)
-	s.alterStatus(func(status *disk.Status) { status.State = wire.Unwatched })
+	s.alterStatus(func(status *state.Status) { status.State = wire.Unwatched })
 	s.await("/a/closed/?txt", 200) // nobody vouches for anything, and no stamp prunes
 }
 

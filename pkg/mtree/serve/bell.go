@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"tidemark/pkg/mtree/internal/dirwatch"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/wire"
 )
@@ -29,7 +30,7 @@ type belfry struct {
 	most  int
 	stats *Stats
 	log   *slog.Logger
-	watch *disk.DirWatch // nil: this host has no inotify instance left
+	watch *dirwatch.Watch // nil: this host has no inotify instance left
 
 	mu      sync.Mutex
 	bells   map[int32]*bell // by the id of their watch; gone with their last waiter
@@ -43,7 +44,7 @@ type belfry struct {
 // belfry.mu.
 type bell struct {
 	id      int32
-	hears   disk.Hearing
+	hears   dirwatch.Hearing
 	waiters int
 	sound   chan struct{} // closed to wake, then replaced
 	last    time.Time     // when it rang last
@@ -54,7 +55,7 @@ type bell struct {
 // at the state. close ends both.
 func newBelfry(t *tree, c *Config, stop <-chan struct{}) *belfry {
 	b := &belfry{tree: t, most: c.MaxWaiters, stats: c.Stats, log: c.Log, bells: map[int32]*bell{}, said: t.now()}
-	watch, err := disk.NewDirWatch()
+	watch, err := dirwatch.New()
 	if err != nil {
 		b.log.Warn("long polls look once a second", "err", err)
 	} else {
@@ -116,12 +117,12 @@ func (b *belfry) hear(dir *disk.Dir, state wire.State) int32 {
 // hearing says what tells that a directory has another stamp. While a program
 // keeps stamps only its own setting of one counts: the kernel's, a moment
 // before, would wake everybody for a stamp that is replaced at once.
-func hearing(state wire.State) disk.Hearing {
+func hearing(state wire.State) dirwatch.Hearing {
 	switch state {
 	case wire.Watched, wire.Auditing, wire.Mirrored:
-		return disk.OwnTimes
+		return dirwatch.OwnTimes
 	}
-	return disk.AnyChange
+	return dirwatch.AnyChange
 }
 
 // leave gives up waiting; the last one takes the bell down. one may be nil.
@@ -151,7 +152,7 @@ func (b *belfry) drop(one *bell) {
 
 // listen rings for events until the watch is closed.
 func (b *belfry) listen() {
-	var events []disk.DirEvent
+	var events []dirwatch.Event
 	for {
 		var err error
 		if events, err = b.watch.Next(events[:0]); err != nil {
@@ -161,7 +162,7 @@ func (b *belfry) listen() {
 		for _, e := range events {
 			if e.Lost {
 				b.ringAll()
-			} else if one := b.bells[e.ID]; one != nil && (e.Self || one.hears == disk.AnyChange) {
+			} else if one := b.bells[e.ID]; one != nil && (e.Self || one.hears == dirwatch.AnyChange) {
 				b.ring(one)
 			}
 		}

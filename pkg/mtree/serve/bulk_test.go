@@ -18,7 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -233,7 +234,7 @@ func TestStatusOfCopy(t *testing.T) {
 	root := t.TempDir()
 	watched(t, root, wire.Mirrored)
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
-	s.alterTree(func(tree *disk.Tree) { tree.Upstream = "https://user:word@up.example:8077/private/dir/" })
+	s.alterTree(func(tree *state.Tree) { tree.Upstream = "https://user:word@up.example:8077/private/dir/" })
 	s.start()
 	body := s.get("/?status").body
 	require.Contains(t, body, `"host": "up.example:8077"`)
@@ -278,12 +279,12 @@ func TestRecent(t *testing.T) {
 		require.Regexp(t, `^\S+ d03/e/f4\t`, s.get("/?txt&recent="+n).body, n)
 	}
 	require.NoError(t, os.Chtimes(s.path("d05/e/f0"), time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
-	now := disk.Now()
+	now := machine.Now()
 	for _, dir := range []string{"d05/e", "d05", ""} {
 		s.stamp(dir, now)
 	}
 	require.Contains(t, s.get("/?txt&recent=1").body, " d05/e/f0\t", "dated ahead of the clock, found by when that was done")
-	now = disk.Now()
+	now = machine.Now()
 	require.NoError(t, os.Chtimes(s.path("d06/e/f0"), now.Time(), now.Time()))
 	for _, dir := range []string{"d06/e", "d06", ""} {
 		s.stamp(dir, now)

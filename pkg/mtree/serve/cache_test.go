@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -24,7 +24,7 @@ func TestWhatIsKept(t *testing.T) {
 	look := func(change func(*view, *mtree.Listing)) *page {
 		v := h.newView(httptest.NewRequest(http.MethodGet, "/?txt", nil), &target{slash: true})
 		v.format = text
-		v.snap = &snapshot{Published: disk.Published{State: wire.Watched}}
+		v.snap = &snapshot{Published: state.Published{State: wire.Watched}}
 		require.NoError(t, h.look(v, h.tree.root))
 		l, err := h.read(v, h.tree.root)
 		require.NoError(t, err)

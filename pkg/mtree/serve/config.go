@@ -4,7 +4,7 @@ import (
 	"log/slog"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 )
 
 // Config says what is published and how. Only Root is needed.
@@ -51,7 +51,7 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = disk.Now
+		c.Now = machine.Now
 	}
 	if c.Stats == nil {
 		c.Stats = &Stats{}

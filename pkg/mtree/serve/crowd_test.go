@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -44,7 +44,7 @@ func TestCrowd(t *testing.T) {
 	}
 	listings := s.cfg.Stats.Listings.Load()
 	begun := time.Now()
-	s.stamp("", disk.Now())
+	s.stamp("", machine.Now())
 	for _, conn := range conns {
 		response, err := http.ReadResponse(bufio.NewReaderSize(conn, 512), nil)
 		require.NoError(t, err)

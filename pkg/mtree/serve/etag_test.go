@@ -15,6 +15,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -124,7 +127,7 @@ func TestTagFollowsOptions(t *testing.T) {
 	later.start()
 	require.Equal(t, "none", seen[later.get("/?txt").Header.Get("ETag")])
 	before := base.get("/?txt").Header.Get("ETag")
-	base.alterTree(func(tree *disk.Tree) { tree.Epoch++ })
+	base.alterTree(func(tree *state.Tree) { tree.Epoch++ })
 	require.Eventually(t, func() bool { return base.get("/?txt").Header.Get("Tidemark-Epoch") == "8" }, 5*time.Second, 10*time.Millisecond)
 	require.Equal(t, 200, base.get("/?txt", "If-None-Match", before).StatusCode)
 }
@@ -265,7 +268,7 @@ func TestUnfinishedIsHot(t *testing.T) {
 	defer dir.Close()
 	info, err := dir.Self()
 	require.NoError(t, err)
-	if err := dir.SetRecord(disk.Record{Stamp: info.MTime, Now: info.MTime}); err == nil {
+	if err := records.Set(dir, records.Record{Stamp: info.MTime, Now: info.MTime}); err == nil {
 		b := s.get("/d/?txt", "If-None-Match", a.Header.Get("ETag"))
 		require.Equal(t, 200, b.StatusCode, "what was hot is not what is complete")
 		require.Regexp(t, `^W/"[0-9.]*-txt-[0-9a-f]{6}"$`, b.Header.Get("ETag"))
@@ -373,7 +376,7 @@ func TestReadingsAreShared(t *testing.T) {
 		if calls.Add(1) == 3 { // New reads the root; the first request's second look at the clock: it reads
 			<-hold
 		}
-		return disk.Now()
+		return machine.Now()
 	}}, map[string]string{"a": ""})
 	var all sync.WaitGroup
 	for range clients {

@@ -15,6 +15,8 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // Handler publishes one tree. It may be used by many goroutines at once.
@@ -59,9 +61,9 @@ func New(c Config) (*Handler, error) {
 	}
 	t, err := openTree(&c)
 	switch {
-	case errors.Is(err, disk.ErrNewerFormat):
+	case errors.Is(err, state.ErrNewerFormat):
 		return nil, exit.With(exit.Refused, err, "install the newer version here too")
-	case errors.Is(err, disk.ErrWithin):
+	case errors.Is(err, state.ErrWithin):
 		return nil, exit.With(exit.Usage, err, "give the --state-dir of watch, outside of DIR, or none: DIR/.tidemark is not published")
 	case err != nil:
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
@@ -194,8 +196,8 @@ func hasDot(path string) bool {
 }
 
 // lister returns how directories are read for answers under s.
-func (h *Handler) lister(s *snapshot) *disk.Lister {
-	l := &disk.Lister{
+func (h *Handler) lister(s *snapshot) *lister.Lister {
+	l := &lister.Lister{
 		TreeID: s.Tree.ID,
 		Hidden: h.cfg.Hidden,
 		Owner:  h.cfg.Owner,
@@ -213,7 +215,7 @@ func (h *Handler) lister(s *snapshot) *disk.Lister {
 	if !s.filters.Empty() {
 		l.Local = s.filters.Excluded
 	}
-	if s.Tree.Role == disk.Source {
+	if s.Tree.Role == state.Source {
 		l.Apart = h.tree.apart
 	}
 	return l

@@ -19,6 +19,8 @@ import (
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -178,13 +180,13 @@ func TestRecordsInLog(t *testing.T) {
 	dir, err := disk.OpenRoot(root)
 	require.NoError(t, err)
 	defer dir.Close()
-	m, err := disk.OpenMarker(dir, "")
+	m, err := state.OpenMarker(dir, "")
 	require.NoError(t, err)
 	defer m.Close()
 	s := &site{T: t, root: root, cfg: serve.Config{Root: root}}
 	s.start()
 	require.True(t, s.list("/d/").Hot)
-	log, err := m.OpenRecordLog()
+	log, err := records.OpenLog(m)
 	require.NoError(t, err)
 	defer log.Close()
 	sub, err := dir.OpenDir("d")
@@ -192,7 +194,7 @@ func TestRecordsInLog(t *testing.T) {
 	defer sub.Close()
 	info, err := sub.Self()
 	require.NoError(t, err)
-	require.NoError(t, log.Set("d", disk.Record{Stamp: info.MTime}))
+	require.NoError(t, log.Set("d", records.Record{Stamp: info.MTime}))
 	require.Eventually(t, func() bool { return !s.list("/d/").Hot }, 5*time.Second, 10*time.Millisecond)
 	require.True(t, s.list("/d/e/").Hot)
 	require.Equal(t, 304, s.get("/d/?txt", "If-None-Match", s.get("/d/?txt").Header.Get("ETag")).StatusCode)

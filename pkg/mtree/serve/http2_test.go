@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -62,6 +62,6 @@ func TestHTTP2(t *testing.T) {
 		done <- ask(http.MethodGet, "/?txt&wait=40", nil, "If-None-Match", listing.Header.Get("ETag"))
 	}()
 	s.waiting(1)
-	s.stamp("", disk.Now())
+	s.stamp("", machine.Now())
 	require.Equal(t, 200, (<-done).StatusCode)
 }

@@ -19,7 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -414,7 +415,7 @@ func TestNewRefuses(t *testing.T) {
 	require.NoError(t, os.Mkdir(root+"/.tidemark", 0o755))
 	require.NoError(t, os.WriteFile(root+"/.tidemark/tree", []byte(`{"format":99}`), 0o644))
 	_, err = serve.New(serve.Config{Root: root})
-	require.ErrorIs(t, err, disk.ErrNewerFormat)
+	require.ErrorIs(t, err, state.ErrNewerFormat)
 }
 
 // A directory on another file system is neither listed nor opened, counted and
@@ -466,7 +467,7 @@ func TestMountedFiles(t *testing.T) {
 	}
 	require.EqualValues(t, 2, s.cfg.Stats.Foreign.Load())
 	s.cfg.CrossMounts = true
-	s.alterStatus(func(status *disk.Status) { status.CrossMounts = new(bool); *status.CrossMounts = true })
+	s.alterStatus(func(status *state.Status) { status.CrossMounts = new(bool); *status.CrossMounts = true })
 	s.start()
 	l = s.list("/d/")
 	require.Equal(t, []string{"a", "b"}, names(l), "a device is no file")
@@ -490,7 +491,7 @@ func TestRevokedTokens(t *testing.T) {
 	s.waiting(1)
 	accept("second", "third")
 	s.write("b", "2")
-	s.stamp("", disk.Now())
+	s.stamp("", machine.Now())
 	a := <-done
 	require.Equal(t, 401, a.StatusCode, "nothing is told to one who was revoked while waiting")
 	require.NotEmpty(t, a.Header.Get("WWW-Authenticate"))

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -99,7 +99,7 @@ func try(t *testing.T, dir, program string, args ...string) (string, error) {
 func (s *site) change(name, content string) {
 	s.Helper()
 	s.write(name, content)
-	now := disk.Now()
+	now := machine.Now()
 	for dir := filepath.Dir(name); ; dir = filepath.Dir(dir) {
 		if dir == "." {
 			dir = ""

@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -20,11 +21,11 @@ func TestPathInTheTree(t *testing.T) {
 	require.Equal(t, "/", path("/?txt"))
 	require.Equal(t, "/a%20b/c", path("/a%20b/c/?txt"))
 	require.Contains(t, s.get("/?status").body, `"path": "/"`)
-	s.alterTree(func(tree *disk.Tree) { tree.Role, tree.Path = disk.Copy, "/up" })
+	s.alterTree(func(tree *state.Tree) { tree.Role, tree.Path = state.Copy, "/up" })
 	s.get("/?status") // reads what .tidemark says anew
 	require.Equal(t, "/up", path("/?txt"))
 	require.Equal(t, "/up/a%20b", path("/a%20b/?json"))
-	s.alterTree(func(tree *disk.Tree) { tree.Path = "" })
+	s.alterTree(func(tree *state.Tree) { tree.Path = "" })
 	s.get("/?status") // reads what .tidemark says anew
 	require.Empty(t, path("/?txt"), "a copy that was not told")
 	require.Empty(t, path("/a%20b/?txt"))
@@ -36,10 +37,10 @@ func TestRunsAreTold(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a/f": "x"})
 	require.Empty(t, s.get("/?txt").Header.Get("Tidemark-Runs"))
 	floor := mtree.Unix(1_000_000_000, 5)
-	s.alterTree(func(tree *disk.Tree) {
+	s.alterTree(func(tree *state.Tree) {
 		tree.Runs = []wire.Run{{ID: "00000000000000a1", Floor: &floor}, {ID: "00000000000000a2"}}
 	})
-	s.stamp("", disk.Now())
+	s.stamp("", machine.Now())
 	const want = "00000000000000a1 1000000000.000000005, 00000000000000a2 -"
 	a := s.get("/?txt")
 	require.Equal(t, want, a.Header.Get("Tidemark-Runs"))
@@ -49,14 +50,14 @@ func TestRunsAreTold(t *testing.T) {
 	require.Empty(t, s.get("/a/?txt").Header.Get("Tidemark-Runs"))
 	require.Contains(t, s.get("/?status").body, `"run": "00000000000000a2"`)
 	for range 20 { // each stamp with the run that gave it
-		s.alterTree(func(tree *disk.Tree) { tree.BeginRun(floor) })
-		s.stamp("", disk.Now())
+		s.alterTree(func(tree *state.Tree) { tree.BeginRun(floor) })
+		s.stamp("", machine.Now())
 		runs := wire.ParseRuns(s.get("/?txt").Header.Get("Tidemark-Runs"))
 		require.Equal(t, s.readTree().Runs, runs)
 	}
 }
 
-func (s *site) readTree() (tree disk.Tree) {
-	s.alterTree(func(t *disk.Tree) { tree = *t })
+func (s *site) readTree() (tree state.Tree) {
+	s.alterTree(func(t *state.Tree) { tree = *t })
 	return tree
 }

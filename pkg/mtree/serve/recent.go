@@ -9,6 +9,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 )
 
 // Bounds of one search.
@@ -64,7 +65,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 type search struct {
 	h      *Handler
 	root   string
-	lister *disk.Lister
+	lister *lister.Lister
 	most   int
 	dirs   latest // still to be looked into
 	found  oldest // the newest files so far, at most most

@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -132,7 +132,7 @@ func TestBeyondWhatWatchHears(t *testing.T) {
 	answers(200, "no stamp prunes: everything is compared")
 	release := watched(t, s.root, wire.Watched)
 	nobodyTold := answers(403, "a watch that does not tell")
-	hears := func(far bool) { s.alterStatus(func(status *disk.Status) { status.CrossMounts = &far }) }
+	hears := func(far bool) { s.alterStatus(func(status *state.Status) { status.CrossMounts = &far }) }
 	hears(false)
 	require.Equal(t, nobodyTold, answers(403, "a watch that stays on its file system"))
 	hears(true)
@@ -141,8 +141,8 @@ func TestBeyondWhatWatchHears(t *testing.T) {
 	hears(false)
 	release()
 	require.Equal(t, nobodyTold, answers(403, "audited"))
-	s.alterTree(func(tree *disk.Tree) { tree.Role = disk.Copy })
-	s.alterStatus(func(status *disk.Status) { status.State = wire.Mirrored })
+	s.alterTree(func(tree *state.Tree) { tree.Role = state.Copy })
+	s.alterStatus(func(status *state.Status) { status.State = wire.Mirrored })
 	answers(403, "a copy")
 	require.NoError(t, s.h.Close())
 	require.Contains(t, log.String(), "run watch with --cross-mounts")

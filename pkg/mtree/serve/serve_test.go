@@ -14,6 +14,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -112,12 +114,12 @@ func (s *site) settle() {
 }
 
 // alterTree changes what the tree file says, as a watcher or a mirror would.
-func (s *site) alterTree(change func(*disk.Tree)) {
+func (s *site) alterTree(change func(*state.Tree)) {
 	s.Helper()
 	root, err := disk.OpenRoot(s.root)
 	require.NoError(s, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	require.NoError(s, err)
 	defer m.Close()
 	tree, err := m.ReadTree()
@@ -127,12 +129,12 @@ func (s *site) alterTree(change func(*disk.Tree)) {
 }
 
 // alterStatus changes what status.json says, as a watcher or a mirror would.
-func (s *site) alterStatus(change func(*disk.Status)) {
+func (s *site) alterStatus(change func(*state.Status)) {
 	s.Helper()
 	root, err := disk.OpenRoot(s.root)
 	require.NoError(s, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	require.NoError(s, err)
 	defer m.Close()
 	status, err := m.ReadStatus()
@@ -146,24 +148,24 @@ func (s *site) alterStatus(change func(*disk.Status)) {
 
 // watched makes the tree one with a live watcher: what watch writes, without
 // watch. The lock is held until release.
-func watched(t testing.TB, root string, state wire.State) (release func()) {
+func watched(t testing.TB, root string, st wire.State) (release func()) {
 	t.Helper()
 	dir, err := disk.OpenRoot(root)
 	require.NoError(t, err)
-	info, err := dir.Root()
+	info, err := state.RootOf(dir)
 	require.NoError(t, err)
-	m, err := disk.CreateMarker(dir, "")
+	m, err := state.CreateMarker(dir, "")
 	require.NoError(t, err)
-	tree := disk.Tree{ID: treeID, Epoch: 7, Role: disk.Source}
-	if state == wire.Mirrored || state == wire.Filling {
-		tree.Role = disk.Copy
+	tree := state.Tree{ID: treeID, Epoch: 7, Role: state.Source}
+	if st == wire.Mirrored || st == wire.Filling {
+		tree.Role = state.Copy
 	}
 	tree.Bind(info)
 	require.NoError(t, m.WriteTree(tree))
 	status, err := m.CreateStatus()
 	require.NoError(t, err)
-	now := disk.Now()
-	require.NoError(t, status.Write(disk.Status{State: state, Checkpoint: &now, Boot: disk.BootID()}))
+	now := machine.Now()
+	require.NoError(t, status.Write(state.Status{State: st, Checkpoint: &now, Boot: machine.BootID()}))
 	lock, err := m.Lock()
 	require.NoError(t, err)
 	require.NoError(t, dir.SetTime(info.MTime))

@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 )
 
 // maxSince bounds one answer to ?since, in bytes before compression; what is
@@ -115,7 +116,7 @@ func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, fro
 type telling struct {
 	h      *Handler
 	r      *http.Request
-	lister *disk.Lister
+	lister *lister.Lister
 	root   string      // path of the directory that was asked
 	from   mtree.Stamp // tell what is above
 	after  string      // begin behind this path

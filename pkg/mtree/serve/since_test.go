@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 )
 
@@ -158,6 +158,6 @@ func TestSinceWaitsForNoOtherEpoch(t *testing.T) {
 	done := make(chan answer)
 	go func() { done <- s.get("/?txt&wait=1&since="+new.String(), "If-None-Match", tag) }()
 	s.waiting(1)
-	s.alterTree(func(tree *disk.Tree) { tree.Epoch++ })
+	s.alterTree(func(tree *state.Tree) { tree.Epoch++ })
 	require.Equal(t, 410, (<-done).StatusCode)
 }

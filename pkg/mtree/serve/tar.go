@@ -9,6 +9,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 )
 
 // maxBulkFile is the largest file in an answer to POST ?tar, in bytes: each is
@@ -138,7 +139,7 @@ type packing struct {
 	h      *Handler
 	r      *http.Request
 	root   string
-	lister *disk.Lister
+	lister *lister.Lister
 	out    *sink
 	body   []byte
 	missed error // of the first that could not be read

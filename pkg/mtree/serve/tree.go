@@ -12,7 +12,11 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -28,22 +32,22 @@ type tree struct {
 	options string // every option that alters a listing, for the E of ETags
 	reader  string // who reads, for the same
 	latest  atomic.Pointer[snapshot]
-	log     disk.LogReader // of a copy without xattrs
-	aparts  disk.ApartReader
+	log     records.LogReader // of a copy without xattrs
+	aparts  state.ApartReader
 	mu      sync.Mutex // held by the one who reads a new snapshot; guards said
 	said    string     // the error of the last reading, logged once while it lasts
 }
 
 // snapshot is what the tree said of itself at one moment. It is immutable.
 type snapshot struct {
-	disk.Published
+	state.Published
 	filters  *glob.List // of a copy: what its mirror passes over is nobody's
 	chain    string     // of a copy: how it came about, for Tidemark-Upstream
 	e        string     // six hex digits: what of an ETag is common to all directories
 	crosses  bool       // what is beyond mounts is published
 	replaced bool       // the root's path names something else: nothing may be listed
 	unread   bool       // what .tidemark says could not be read
-	log      *disk.RecordLog
+	log      *records.Log
 	apart    bool // watch tells of directories apart from their times
 	read     time.Time
 
@@ -57,15 +61,15 @@ func openTree(cfg *Config) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := root.CheckStateDir(cfg.StateDir, cfg.CrossMounts); err != nil {
+	if err := state.CheckDir(root, cfg.StateDir, cfg.CrossMounts); err != nil {
 		_ = root.Close()
 		return nil, err
 	}
 	t := &tree{root: root, cfg: cfg}
 	t.options = fmt.Sprintf("%t %t %t %q", cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
-	t.reader = disk.Reader()
+	t.reader = machine.Reader()
 	first, err := t.read()
-	if errors.Is(err, disk.ErrNewerFormat) {
+	if errors.Is(err, state.ErrNewerFormat) {
 		_ = root.Close()
 		return nil, err
 	}
@@ -107,7 +111,7 @@ func (t *tree) fresh() *snapshot {
 // apart returns what watch tells of directories apart from their times, as it is
 // after the call, nil if that is nothing. On most trees it costs no system call: a
 // snapshot is younger than StatusAge.
-func (t *tree) apart() (*disk.Apart, error) {
+func (t *tree) apart() (*state.Apart, error) {
 	if !t.now().apart {
 		return nil, nil
 	}
@@ -118,13 +122,13 @@ func (t *tree) apart() (*disk.Apart, error) {
 // this stamp: read after that, for a reader must not take the stamps of a run
 // for those of the one before. A run is noted before it stamps anything.
 func (t *tree) runs(stamp mtree.Stamp) []string {
-	if s := t.latest.Load(); disk.SameStored(s.root, stamp) {
+	if s := t.latest.Load(); filetime.SameStored(s.root, stamp) {
 		return s.runs
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.latest.Load()
-	if !disk.SameStored(s.root, stamp) {
+	if !filetime.SameStored(s.root, stamp) {
 		s = t.replace(s)
 	}
 	return s.runs
@@ -178,7 +182,7 @@ func (t *tree) read() (*snapshot, error) {
 		s.root = self.MTime
 	}
 	var err error
-	s.Published, err = t.root.Published(t.cfg.StateDir)
+	s.Published, err = state.ReadPublished(t.root, t.cfg.StateDir)
 	if err == nil && s.IsCopy() {
 		s.log, err = t.log.Read(t.root, t.cfg.StateDir)
 	}
@@ -201,7 +205,7 @@ func (t *tree) read() (*snapshot, error) {
 		s.filters = filters
 	}
 	s.crosses = t.cfg.CrossMounts && (err != nil || s.Crosses())
-	if s.Tree.Role == disk.Copy && !s.Bound {
+	if s.Tree.Role == state.Copy && !s.Bound {
 		rules = []string{"nobody keeps it"} // what its stamps stood for meanwhile is to be compared later
 	}
 	s.e = t.fingerprint(s, rules)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 )
 
 // turnstile bounds the requests under way that make work or take memory without
@@ -136,7 +136,7 @@ var errBusy = errors.New("too many listings of large directories at once")
 
 // readDir reads the listing of the directory at path for a request that wants
 // more than that, or several.
-func (h *Handler) readDir(r *http.Request, lister *disk.Lister, path string) (mtree.Listing, error) {
+func (h *Handler) readDir(r *http.Request, reader *lister.Lister, path string) (mtree.Listing, error) {
 	dir, err := h.openDir(path)
 	if err != nil {
 		return mtree.Listing{}, err
@@ -151,7 +151,7 @@ func (h *Handler) readDir(r *http.Request, lister *disk.Lister, path string) (mt
 		return mtree.Listing{}, err
 	}
 	defer leave()
-	return lister.Read(dir, path)
+	return reader.Read(dir, path)
 }
 
 func (t *turnstile) leave(p *place) {

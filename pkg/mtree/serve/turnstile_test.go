@@ -14,6 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -180,19 +183,19 @@ func TestLargeDirectoriesElsewhere(t *testing.T) {
 	root, err := disk.OpenRoot(top)
 	require.NoError(t, err)
 	defer root.Close()
-	m, err := disk.CreateMarker(root, "")
+	m, err := state.CreateMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
-	info, err := root.Root()
+	info, err := state.RootOf(root)
 	require.NoError(t, err)
-	tree := disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source}
+	tree := state.Tree{ID: state.NewTreeID(), Epoch: 1, Role: state.Source}
 	tree.Bind(info)
 	require.NoError(t, m.WriteTree(tree))
 	status, err := m.CreateStatus()
 	require.NoError(t, err)
 	defer status.Close()
-	now := disk.Now()
-	require.NoError(t, status.Write(disk.Status{State: wire.Audited, Checkpoint: &now, Boot: disk.BootID()}))
+	now := machine.Now()
+	require.NoError(t, status.Write(state.Status{State: wire.Audited, Checkpoint: &now, Boot: machine.BootID()}))
 	h, err := New(Config{Root: top})
 	require.NoError(t, err)
 	defer h.Close()
@@ -213,7 +216,7 @@ func TestLargeDirectoriesElsewhere(t *testing.T) {
 		require.NotEmpty(t, w.Header().Get("Retry-After"))
 	}
 	out := &sink{w: httptest.NewRecorder(), out: io.Discard}
-	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: &disk.Lister{}, out: out, last: "a"}
+	walk := &telling{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: &lister.Lister{}, out: out, last: "a"}
 	require.NoError(t, walk.walk("a/b", nil))
 	require.True(t, walk.cut)
 }

@@ -10,6 +10,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -77,7 +79,7 @@ func TestWaitWakes(t *testing.T) {
 			s.waiting(1)
 			begun := time.Now()
 			s.write("d/b", "2")
-			s.stamp("d", disk.Now())
+			s.stamp("d", machine.Now())
 			a := <-done
 			require.Less(t, time.Since(begun), wakeLimit)
 			require.Equal(t, 200, a.StatusCode)
@@ -115,7 +117,7 @@ func TestWaitWakesForStampsOnly(t *testing.T) {
 // bell is armed before the stamps are compared.
 func TestWaitMissesNothing(t *testing.T) {
 	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
-	now := disk.Now()
+	now := machine.Now()
 	for i := range 200 {
 		tag := s.get("/?txt").Header.Get("ETag")
 		done := make(chan answer)
@@ -155,13 +157,13 @@ func TestWaitTellsTheState(t *testing.T) {
 	dir, err := disk.OpenRoot(cfg.Root)
 	require.NoError(t, err)
 	defer dir.Close()
-	m, err := disk.OpenMarker(dir, "")
+	m, err := state.OpenMarker(dir, "")
 	require.NoError(t, err)
 	defer m.Close()
 	status, err := m.CreateStatus()
 	require.NoError(t, err)
 	defer status.Close()
-	require.NoError(t, status.Write(disk.Status{State: wire.Watched})) // no checkpoint yet
+	require.NoError(t, status.Write(state.Status{State: wire.Watched})) // no checkpoint yet
 	s := &site{T: t, root: cfg.Root, cfg: cfg}
 	s.start()
 	a := s.get("/?txt")
@@ -186,7 +188,7 @@ func TestWaitersAreNotWokenTooOften(t *testing.T) {
 	// One waiter that nothing satisfies keeps the bell, and its time, alive.
 	go func() { _ = s.get("/?txt&wait=40", "If-None-Match", "*") }()
 	s.waiting(1)
-	now := disk.Now()
+	now := machine.Now()
 	done := make(chan answer)
 	go func() { done <- s.get("/?txt&wait=40", "If-None-Match", first) }()
 	s.waiting(2)

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // apart is what the files .tidemark/stamps and .tidemark/unread hold: the stamps of
@@ -65,7 +66,7 @@ func newApart() *apart {
 }
 
 // recall takes over what an earlier watcher left.
-func (a *apart) recall(left *disk.Apart, excluded func(path string, isDir bool) bool) {
+func (a *apart) recall(left *state.Apart, excluded func(path string, isDir bool) bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for path, have := range left.Stamps {
@@ -106,7 +107,7 @@ func (a *apart) refuse(path string, node disk.Node, stamp mtree.Stamp, loses boo
 	if old, moved := a.paths[node]; moved && old != path && a.stamps[old].inode == node.Ino {
 		a.forget(old)
 	}
-	if !known && (len(a.stamps) >= disk.MaxStamps || a.bytes+len(path) > disk.MaxApartBytes) {
+	if !known && (len(a.stamps) >= state.MaxStamps || a.bytes+len(path) > state.MaxApartBytes) {
 		return false, false
 	}
 	if !known {
@@ -171,7 +172,7 @@ func (a *apart) shut(path string, inode uint64) (known, ok bool) {
 	defer a.mu.Unlock()
 	was, named := a.unread[path]
 	known = named && !was.opened
-	if !named && len(a.unread) >= disk.MaxUnread {
+	if !named && len(a.unread) >= state.MaxUnread {
 		return false, false
 	}
 	a.found[path] = unread{inode: inode}
@@ -308,7 +309,7 @@ func (a *apart) again() bool {
 
 // save writes both files if they do not hold this yet. first says that readers may
 // not know that there are any.
-func (a *apart) save(m *disk.Marker, durable bool) (first bool, err error) {
+func (a *apart) save(m *state.Marker, durable bool) (first bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.dirty && !durable {
@@ -330,24 +331,24 @@ func (a *apart) save(m *disk.Marker, durable bool) (first bool, err error) {
 	return first, nil
 }
 
-func (a *apart) stampLines() map[string]disk.ApartStamp {
-	lines := make(map[string]disk.ApartStamp, len(a.stamps))
+func (a *apart) stampLines() map[string]state.ApartStamp {
+	lines := make(map[string]state.ApartStamp, len(a.stamps))
 	for path, have := range a.stamps {
-		lines[path] = disk.ApartStamp{Inode: have.inode, Stamp: have.stamp}
+		lines[path] = state.ApartStamp{Inode: have.inode, Stamp: have.stamp}
 	}
 	return lines
 }
 
-func (a *apart) unreadLines() map[string]disk.ApartUnread {
-	lines := make(map[string]disk.ApartUnread, len(a.unread))
+func (a *apart) unreadLines() map[string]state.ApartUnread {
+	lines := make(map[string]state.ApartUnread, len(a.unread))
 	for path, have := range a.unread {
-		lines[path] = disk.ApartUnread{Inode: have.inode, Opened: have.opened}
+		lines[path] = state.ApartUnread{Inode: have.inode, Opened: have.opened}
 	}
 	return lines
 }
 
 // standing reports whether m holds what was written last.
-func (a *apart) standing(m *disk.Marker) bool {
+func (a *apart) standing(m *state.Marker) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.number == 0 || m.HasApart(a.number)
@@ -408,7 +409,7 @@ func (w *watcher) keep() {
 	}
 	if first {
 		w.writeStatus()
-		w.outwait(disk.StatusLag)
+		w.outwait(state.StatusLag)
 	}
 	w.apart.wait()
 }

@@ -13,6 +13,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -302,7 +304,7 @@ func TestTooManyToTell(t *testing.T) {
 	must(t, err)
 	defer w.close()
 	w.trouble.begin()
-	for i := range disk.MaxUnread {
+	for i := range state.MaxUnread {
 		require.True(t, w.trouble.cannotRead(fmt.Sprint(i), uint64(i), os.ErrPermission))
 	}
 	require.Empty(t, w.trouble.what())
@@ -311,21 +313,21 @@ func TestTooManyToTell(t *testing.T) {
 	w.trouble.audited(1)
 	require.Contains(t, w.trouble.what(), "too many")
 	w.trouble.begin()
-	require.Len(t, w.trouble.audited(1), disk.MaxUnread)
+	require.Len(t, w.trouble.audited(1), state.MaxUnread)
 	require.Empty(t, w.trouble.what())
 
-	for i := range disk.MaxStamps {
+	for i := range state.MaxStamps {
 		w.trouble.refuse(fmt.Sprint(i), disk.Node{Ino: uint64(i)}, w.floor, os.ErrPermission)
 	}
 	require.Empty(t, w.trouble.what())
 	w.trouble.refuse("one more", disk.Node{Ino: 1 << 40}, w.floor, os.ErrPermission)
 	require.Contains(t, w.trouble.what(), "too many")
 	w.keep()
-	require.Len(t, w.trouble.retry(), disk.MaxStamps)
+	require.Len(t, w.trouble.retry(), state.MaxStamps)
 	left, err := w.marker.ReadApart()
 	must(t, err)
-	require.Len(t, left.Stamps, disk.MaxStamps)
-	require.Len(t, left.Unread, disk.MaxUnread, "opened, for what is above them was not stamped")
+	require.Len(t, left.Stamps, state.MaxStamps)
+	require.Len(t, left.Unread, state.MaxUnread, "opened, for what is above them was not stamped")
 }
 
 // A directory that could not be read made the whole tree degraded. It is not
@@ -403,7 +405,7 @@ func TestKilledBeforeWhatIsAboveIsStamped(t *testing.T) {
 	w.trouble.cannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
 	w.trouble.audited(4)
 	w.keep()
-	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), disk.ErrUnread)
+	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), state.ErrUnread)
 	must(t, toldApart(t, root).Vouched(w.root, "a/beside"))
 	w.apart.open("a/d")
 	w.keep()
@@ -464,7 +466,7 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 		if begun.Load() && stampOf(t, root, "a") != before && len(toldApart(t, root).Stamps) == 0 {
 			late.Store(true)
 		}
-		return disk.Now()
+		return machine.Now()
 	}
 	r := start(t, Config{Root: root, Now: untold})
 	r.sync()
@@ -476,7 +478,7 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 	require.Eventually(t, func() bool { told = time.Now(); return r.status().Status.Stamps == 1 }, deadline, time.Millisecond)
 	require.Equal(t, before, stampOf(t, root, "a"))
 	require.Eventually(t, func() bool { return stampOf(t, root, "a") != before }, deadline, time.Millisecond)
-	require.Greater(t, time.Since(told), disk.StatusAge)
+	require.Greater(t, time.Since(told), state.StatusAge)
 	r.sync()
 	require.False(t, late.Load())
 }

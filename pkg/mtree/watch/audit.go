@@ -10,7 +10,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
@@ -93,7 +95,7 @@ func (w *watcher) scan(ctx context.Context, g grounds, findings chan<- []finding
 	a.stack = []*visit{{greatest: mtree.MinStamp}}
 	workers, work := min(runtime.GOMAXPROCS(0), 8), a.work
 	if g.slow {
-		workers, work = 1, func() { disk.AfterOthers(a.work) }
+		workers, work = 1, func() { machine.AfterOthers(a.work) }
 	}
 	stop := context.AfterFunc(ctx, a.wakeAll)
 	defer stop()
@@ -199,7 +201,7 @@ func (a *audit) open(v *visit) (err error) {
 	if errors.Is(err, notify.ErrGone) {
 		return dir.Close()
 	}
-	if err == nil && v.parent != nil && dir.IsLiveTree() {
+	if err == nil && v.parent != nil && state.IsLiveTree(dir) {
 		a.border(v, info)
 		return dir.Close() // armed all the same: its watcher may end
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
@@ -41,7 +42,7 @@ func TestGroundsOfADirectory(t *testing.T) {
 	w := &watcher{ownWrites: ownwrites.New(nil, nil, at(0))}
 	child := func(info disk.Info) *visit { return &visit{parent: &visit{}, dir: dir, info: info} }
 	old := grounds{since: shows.CTime.Add(1), floor: at(0)}
-	now := disk.Now()
+	now := machine.Now()
 
 	v := child(shows)
 	require.False(t, (&audit{watcher: w, grounds: old}).judgeSelf(v, now), "nothing since the checkpoint")

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // borders are the directories below the root in which another watch or mirror
@@ -118,7 +119,7 @@ func (w *watcher) lookAtBorders(ctx context.Context) error {
 	for _, path := range paths {
 		dir, err := w.root.OpenDirPath(path, w.CrossMounts)
 		if err == nil {
-			live := dir.IsLiveTree()
+			live := state.IsLiveTree(dir)
 			_ = dir.Close()
 			if live {
 				continue

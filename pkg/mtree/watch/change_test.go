@@ -12,7 +12,7 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 )
 
 // TestEveryChangeIsFresh holds W1: after each kind of change the directories
@@ -100,7 +100,7 @@ func everyChangeIsFresh(t *testing.T, place, backend string) {
 		require.Equal(t, r.sync(), stampOf(t, root, "."))
 		seen.fresh(c.name, c.dir)
 		seen.note()
-		require.False(t, stampOf(t, root, ".").After(disk.Now().Add(granule)), "%s: the root is ahead of the clock", c.name)
+		require.False(t, stampOf(t, root, ".").After(machine.Now().Add(granule)), "%s: the root is ahead of the clock", c.name)
 	}
 	require.Zero(t, r.config.Stats.Losses.Load())
 }

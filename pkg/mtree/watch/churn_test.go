@@ -15,6 +15,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 )
 
 // trial is one tree under churn.
@@ -94,7 +95,7 @@ func (c trial) run(t *testing.T) {
 		stop()
 		reading.Wait()
 		require.Equal(t, stamp, stampOf(t, root, "."), "%s: the root moved behind --sync", about)
-		require.False(t, stamp.After(disk.Now().Add(2*w.granule())), about)
+		require.False(t, stamp.After(machine.Now().Add(2*w.granule())), about)
 		r.catchesUp(dir, about)
 		look.judge(about)
 	}

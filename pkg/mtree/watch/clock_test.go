@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -49,7 +50,7 @@ func TestClockSetBackWhileDown(t *testing.T) {
 	r := &running{t: t, root: root}
 	for back, raised := range map[time.Duration]bool{0: false, time.Second: false, time.Minute: true} {
 		epoch := r.status().Tree.Epoch
-		editStatus(t, root, func(s *disk.Status) {
+		editStatus(t, root, func(s *state.Status) {
 			s.Up -= time.Hour
 			*s.Updated = s.Updated.Add(back - time.Hour)
 			*s.Checkpoint = s.Updated.Add(-stamprule.CtimeLag)
@@ -94,7 +95,7 @@ func TestClockStepsWhileWatching(t *testing.T) {
 					seen.fresh(about+", deleted", "a/b")
 					seen.note()
 					require.False(t, r.status().Status.Checkpoint.After(clock.now()), about)
-					require.False(t, stampOf(t, root, ".").After(disk.Now().Add(max(ahead, 0)+floorAhead)), about)
+					require.False(t, stampOf(t, root, ".").After(machine.Now().Add(max(ahead, 0)+floorAhead)), about)
 				}
 				r.stop()
 				r = start(t, Config{Root: root, Now: clock.now})

@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
 )
 
 // Config says what to watch and how. The zero value of every field works but
@@ -63,7 +64,7 @@ func (c Config) complete() (Config, *glob.List, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = disk.Now
+		c.Now = machine.Now
 	}
 	if c.Ready == nil {
 		c.Ready = func() {}

@@ -9,13 +9,16 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
 // identity is who the tree is and what is known of it from earlier runs.
 type identity struct {
-	tree   disk.Tree
-	status disk.Status
+	tree   state.Tree
+	status state.Status
 	first  bool // no watcher ran here before: the id is new
 	doubt  bool // continuity cannot be proved: every directory counts as changed
 }
@@ -26,7 +29,7 @@ func openRoot(path, stateDir string, crossMounts bool) (*disk.Dir, error) {
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "name an existing directory that this user may read")
 	}
-	if err := root.CheckStateDir(stateDir, crossMounts); err != nil {
+	if err := state.CheckDir(root, stateDir, crossMounts); err != nil {
 		_ = root.Close()
 		return nil, exit.With(exit.Usage, err, "give a --state-dir outside of DIR, or none: DIR/.tidemark is not published")
 	}
@@ -35,9 +38,9 @@ func openRoot(path, stateDir string, crossMounts bool) (*disk.Dir, error) {
 
 // claim makes the marker, takes the lock and finds out who the tree is. On
 // success the caller owns marker and lock.
-func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identity, err error) {
-	m, err = disk.CreateMarker(root, c.StateDir)
-	if errors.Is(err, disk.ErrInTheWay) {
+func claim(c Config, root *disk.Dir) (m *state.Marker, lock *state.Lock, id identity, err error) {
+	m, err = state.CreateMarker(root, c.StateDir)
+	if errors.Is(err, state.ErrInTheWay) {
 		return nil, nil, id, exit.With(exit.Local, err, "or use --state-dir DIR")
 	}
 	if err != nil {
@@ -49,7 +52,7 @@ func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identi
 			_ = opened.Close()
 		}
 	}()
-	info, err := root.Root()
+	info, err := state.RootOf(root)
 	if err != nil {
 		return nil, nil, id, exit.With(exit.Local, err, "")
 	}
@@ -58,7 +61,7 @@ func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identi
 		return nil, nil, id, err
 	}
 	lock, err = m.Lock()
-	if errors.Is(err, disk.ErrLocked) {
+	if errors.Is(err, state.ErrLocked) {
 		return nil, nil, id, exit.With(exit.Refused, err, "stop the other watcher first, or ask it with --status")
 	}
 	if err != nil {
@@ -69,7 +72,7 @@ func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identi
 			err = nil
 		} else if err != nil {
 			c.Log.Warn("the status cannot be read: the tree is compared anew", "err", err)
-			id.status, err = disk.Status{}, nil
+			id.status, err = state.Status{}, nil
 		}
 	}
 	if err != nil {
@@ -80,25 +83,25 @@ func claim(c Config, root *disk.Dir) (m *disk.Marker, lock *disk.Lock, id identi
 }
 
 // identify reads the tree file and settles, without writing, who the tree is.
-func identify(c Config, root *disk.Dir, m *disk.Marker, at disk.Root) (id identity, err error) {
+func identify(c Config, root *disk.Dir, m *state.Marker, at state.Root) (id identity, err error) {
 	id.tree, err = readTree(c, root, m)
 	switch {
-	case errors.Is(err, disk.ErrNoTree):
+	case errors.Is(err, state.ErrNoTree):
 		return unmarked(c, root, at)
-	case errors.Is(err, disk.ErrNewerFormat):
+	case errors.Is(err, state.ErrNewerFormat):
 		return id, exit.With(exit.Refused, err, "use that version")
 	case err != nil:
 		return id, exit.With(exit.Local, err, "if it is damaged, delete it: the id is kept on the root, too")
 	}
 	t, bound := &id.tree, id.tree.BoundTo(at)
 	switch {
-	case c.NewTree && !(bound && (t.Minted || t.Role == disk.Copy && !c.Promote)):
+	case c.NewTree && !(bound && (t.Minted || t.Role == state.Copy && !c.Promote)):
 		id.doubt = true
 		id.mint(c, at)
 		return id, nil
-	case t.Role == disk.Copy && !c.Promote:
+	case t.Role == state.Copy && !c.Promote:
 		return id, isCopy(c, bound)
-	case t.Role == disk.Copy:
+	case t.Role == state.Copy:
 		id.doubt = true
 	case !bound && !c.SameTree:
 		return id, notThatTree(c)
@@ -111,14 +114,14 @@ func identify(c Config, root *disk.Dir, m *disk.Marker, at disk.Root) (id identi
 
 // readTree reads the tree file. That a tree is a copy is always read in the root
 // itself, too, whatever --state-dir says; and who it is, where that says nothing.
-func readTree(c Config, root *disk.Dir, m *disk.Marker) (disk.Tree, error) {
+func readTree(c Config, root *disk.Dir, m *state.Marker) (state.Tree, error) {
 	t, err := m.ReadTree()
-	if c.StateDir == "" || err != nil && !errors.Is(err, disk.ErrNoTree) {
+	if c.StateDir == "" || err != nil && !errors.Is(err, state.ErrNoTree) {
 		return t, err
 	}
-	own, ownErr := root.OwnTree()
+	own, ownErr := state.OwnTree(root)
 	switch {
-	case errors.Is(ownErr, disk.ErrNewerFormat), ownErr == nil && own.Role == disk.Copy:
+	case errors.Is(ownErr, state.ErrNewerFormat), ownErr == nil && own.Role == state.Copy:
 		return own, ownErr
 	case err != nil && ownErr == nil && own.Epoch != 0: // not from the attribute, which has no epoch
 		return own, nil
@@ -127,28 +130,28 @@ func readTree(c Config, root *disk.Dir, m *disk.Marker) (disk.Tree, error) {
 }
 
 // mint makes the tree a new one, whatever it was.
-func (id *identity) mint(c Config, at disk.Root) {
-	id.tree = disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: disk.Source, Minted: c.NewTree}
+func (id *identity) mint(c Config, at state.Root) {
+	id.tree = state.Tree{ID: state.NewTreeID(), Epoch: 1, Role: state.Source, Minted: c.NewTree}
 	id.tree.Bind(at)
 }
 
 // keep makes the tree a source under the id that it has. What only a copy says
 // of itself goes, but for the path: its own copies know it by that.
-func (id *identity) keep(c Config, at disk.Root) {
+func (id *identity) keep(c Config, at state.Root) {
 	t := &id.tree
 	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.E, t.Copy = "", false, "", 0, "", nil, "", ""
-	t.Role, t.Minted = disk.Source, t.Minted && c.NewTree
+	t.Role, t.Minted = state.Source, t.Minted && c.NewTree
 	t.Bind(at)
 }
 
 // unmarked identifies a tree without a tree file: by what is kept on the root if
 // .tidemark was removed, else as a new tree.
-func unmarked(c Config, root *disk.Dir, at disk.Root) (id identity, err error) {
-	known, proven := root.Noted()
-	_, completed := root.Record()
-	isMirrors := completed && !(proven && known.Role == disk.Source) || proven && known.Role == disk.Copy
+func unmarked(c Config, root *disk.Dir, at state.Root) (id identity, err error) {
+	known, proven := state.Noted(root)
+	_, completed := records.Of(root)
+	isMirrors := completed && !(proven && known.Role == state.Source) || proven && known.Role == state.Copy
 	switch {
-	case c.NewTree && !(proven && (known.Minted || known.Role == disk.Copy && !c.Promote)):
+	case c.NewTree && !(proven && (known.Minted || known.Role == state.Copy && !c.Promote)):
 		id.first = true
 		id.mint(c, at)
 	case isMirrors && !c.Promote:
@@ -208,7 +211,7 @@ func (id *identity) doubts(now mtree.Stamp) string {
 		return "the checkpoint is older than the last boot"
 	case id.status.Checkpoint.After(now):
 		return "the checkpoint is ahead of the clock"
-	case id.setBack(now, disk.Uptime()):
+	case id.setBack(now, machine.Uptime()):
 		return "the clock was set back while nobody watched"
 	}
 	return ""
@@ -220,7 +223,7 @@ func (id *identity) doubts(now mtree.Stamp) string {
 // is slowed down to be right counts as one part in a thousand at most.
 func (id *identity) setBack(now mtree.Stamp, up time.Duration) bool {
 	s := &id.status
-	if s.Updated == nil || s.Up == 0 || s.Boot != disk.BootID() || up < s.Up {
+	if s.Updated == nil || s.Up == 0 || s.Boot != machine.BootID() || up < s.Up {
 		return false
 	}
 	passed := up - s.Up

@@ -15,6 +15,9 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -69,11 +72,11 @@ func TestPromote(t *testing.T) {
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()
-	info, err := dir.Root()
+	info, err := state.RootOf(dir)
 	must(t, err)
-	m, err := disk.CreateMarker(dir, "")
+	m, err := state.CreateMarker(dir, "")
 	must(t, err)
-	tree := disk.Tree{ID: disk.NewTreeID(), Epoch: 7, Role: disk.Copy, Upstream: "http://example/"}
+	tree := state.Tree{ID: state.NewTreeID(), Epoch: 7, Role: state.Copy, Upstream: "http://example/"}
 	tree.Bind(info)
 	must(t, m.WriteTree(tree))
 	must(t, m.Close())
@@ -83,7 +86,7 @@ func TestPromote(t *testing.T) {
 	r := start(t, Config{Root: root, Promote: true})
 	got := r.status().Tree
 	require.Equal(t, tree.ID, got.ID)
-	require.Equal(t, disk.Source, got.Role)
+	require.Equal(t, state.Source, got.Role)
 	require.Greater(t, got.Epoch, uint64(7))
 	require.Empty(t, got.Upstream)
 	for path, stamp := range stamps(t, root) {
@@ -99,7 +102,7 @@ func TestUnmarkedCopy(t *testing.T) {
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()
-	must(t, dir.SetRecord(disk.Record{}))
+	must(t, records.Set(dir, records.Record{}))
 	refused(t, Config{Root: root}, "--promote")
 }
 
@@ -256,7 +259,7 @@ func TestCopiedAttributesProveNothing(t *testing.T) {
 func TestIDOfAnEarlierVersion(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	start(t, Config{Root: root}).stop()
-	old := alterTreeFile(t, root, func(tree *disk.Tree) { tree.FS, tree.Runs = "", nil })
+	old := alterTreeFile(t, root, func(tree *state.Tree) { tree.FS, tree.Runs = "", nil })
 	must(t, syscall.Setxattr(root, "user.tidemark.id", []byte(old.ID), 0))
 	start(t, Config{Root: root}).stop()
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
@@ -264,17 +267,17 @@ func TestIDOfAnEarlierVersion(t *testing.T) {
 	require.Equal(t, old.ID, r.status().Tree.ID)
 }
 
-func readTreeFile(t *testing.T, root string) disk.Tree {
-	return alterTreeFile(t, root, func(*disk.Tree) {})
+func readTreeFile(t *testing.T, root string) state.Tree {
+	return alterTreeFile(t, root, func(*state.Tree) {})
 }
 
 // alterTreeFile changes .tidemark/tree, and the root's attribute with it.
-func alterTreeFile(t *testing.T, root string, change func(tree *disk.Tree)) disk.Tree {
+func alterTreeFile(t *testing.T, root string, change func(tree *state.Tree)) state.Tree {
 	t.Helper()
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()
-	m, err := disk.OpenMarker(dir, "")
+	m, err := state.OpenMarker(dir, "")
 	must(t, err)
 	defer m.Close()
 	tree, err := m.ReadTree()
@@ -308,14 +311,14 @@ func TestNewTreeActsOnce(t *testing.T) {
 }
 
 // asCopy makes a tree a mirror's copy.
-func asCopy(t *testing.T, root string) disk.Tree {
-	tree := alterTreeFile(t, root, func(tree *disk.Tree) {
-		tree.Role, tree.Upstream, tree.Path, tree.E, tree.Filters = disk.Copy, "http://example", "/a", "0a1b2c", []string{"- x"}
+func asCopy(t *testing.T, root string) state.Tree {
+	tree := alterTreeFile(t, root, func(tree *state.Tree) {
+		tree.Role, tree.Upstream, tree.Path, tree.E, tree.Filters = state.Copy, "http://example", "/a", "0a1b2c", []string{"- x"}
 	})
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()
-	must(t, dir.SetRecord(disk.Record{Stamp: tree.Born}))
+	must(t, records.Set(dir, records.Record{Stamp: tree.Born}))
 	return tree
 }
 
@@ -329,7 +332,7 @@ func TestPromotedIsASource(t *testing.T) {
 	for range 2 { // it may stand in a unit
 		start(t, Config{Root: root, Promote: true}).stop()
 		now := readTreeFile(t, root)
-		require.Equal(t, disk.Source, now.Role)
+		require.Equal(t, state.Source, now.Role)
 		require.Equal(t, was.ID, now.ID)
 		require.Empty(t, now.Upstream+now.E)
 		require.Empty(t, now.Filters)
@@ -341,9 +344,9 @@ func TestPromotedIsASource(t *testing.T) {
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()
-	_, recorded := dir.Record()
+	_, recorded := records.Of(dir)
 	require.False(t, recorded)
-	must(t, dir.SetRecord(disk.Record{})) // an earlier version left it
+	must(t, records.Set(dir, records.Record{})) // an earlier version left it
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
 	start(t, Config{Root: root}).stop()
 	require.Equal(t, was.ID, readTreeFile(t, root).ID)
@@ -368,24 +371,24 @@ func TestCopiedCopy(t *testing.T) {
 // Two watchers kept one tree, each hearing the other's stamps for ever, where their
 // states lay apart; and --state-dir made a source of a copy, unasked.
 func TestOneWatcherWhateverTheStateDir(t *testing.T) {
-	root, state := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
+	root, stateDir := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
 	r := start(t, Config{Root: root})
-	refused(t, Config{Root: root, StateDir: state}, "already running")
+	refused(t, Config{Root: root, StateDir: stateDir}, "already running")
 	r.stop()
 	asCopy(t, root)
-	refused(t, Config{Root: root, StateDir: state}, "--promote")
-	start(t, Config{Root: root, StateDir: state, Promote: true}).stop()
-	start(t, Config{Root: root, StateDir: state}).stop()
-	require.Equal(t, disk.Source, readTreeFile(t, root).Role, "its own word, too")
+	refused(t, Config{Root: root, StateDir: stateDir}, "--promote")
+	start(t, Config{Root: root, StateDir: stateDir, Promote: true}).stop()
+	start(t, Config{Root: root, StateDir: stateDir}).stop()
+	require.Equal(t, state.Source, readTreeFile(t, root).Role, "its own word, too")
 	asCopy(t, root)
-	refused(t, Config{Root: root, StateDir: state}, "--promote")
+	refused(t, Config{Root: root, StateDir: stateDir}, "--promote")
 
 	// also where a mirror left no tree file there, for its state was elsewhere, too
 	must(t, os.Remove(filepath.Join(root, ".tidemark/tree")))
-	must(t, os.RemoveAll(state))
-	refused(t, Config{Root: root, StateDir: state}, "--promote")
-	start(t, Config{Root: root, StateDir: state, Promote: true}).stop()
-	require.Equal(t, disk.Source, readTreeFile(t, root).Role)
+	must(t, os.RemoveAll(stateDir))
+	refused(t, Config{Root: root, StateDir: stateDir}, "--promote")
+	start(t, Config{Root: root, StateDir: stateDir, Promote: true}).stop()
+	require.Equal(t, state.Source, readTreeFile(t, root).Role)
 }
 
 // A tree whose state is kept elsewhere from now on is the tree that it was, also
@@ -431,7 +434,7 @@ func TestRunsOfWatch(t *testing.T) {
 	require.Nil(t, runs[1].Floor)
 	r.stop()
 	// The stamp of the root counts where the recorded floor is an older one.
-	late := disk.Now()
+	late := machine.Now()
 	must(t, os.Chtimes(root, late.Time(), late.Time()))
 	r = start(t, Config{Root: root})
 	require.Equal(t, late, *r.status().Tree.Runs[1].Floor)

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
@@ -27,7 +28,7 @@ func TestOurWriteHidesARename(t *testing.T) {
 	arrived := func(l *ownwrites.Memory) bool {
 		v := &visit{parent: &visit{}, dir: dir, info: shows}
 		a := &audit{watcher: &watcher{ownWrites: l}, grounds: grounds{since: shows.CTime, floor: at(0)}}
-		return a.judgeSelf(v, disk.Now()) && v.arrived
+		return a.judgeSelf(v, machine.Now()) && v.arrived
 	}
 	l := ownwrites.New(nil, nil, at(0))
 	l.Put(shows, ownwrites.Unproven, true)

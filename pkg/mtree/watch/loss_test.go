@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -123,7 +124,7 @@ func TestDeep(t *testing.T) {
 		}
 		r := start(t, Config{Root: root, Backend: backend})
 		before, below := stampOf(t, root, "."), selfOf(t, dir).MTime
-		must(t, dir.WriteSmall("f", []byte("x")))
+		must(t, state.WriteFile(dir, "f", []byte("x")))
 		r.sync()
 		require.NotEqual(t, before, stampOf(t, root, "."))
 		require.NotEqual(t, below, selfOf(t, dir).MTime)

@@ -6,8 +6,9 @@ import (
 	"slices"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // mounts follows what is mounted below the root. No event of the tree tells that a
@@ -15,20 +16,20 @@ import (
 // something else then: it counts as arrived, also without --cross-mounts, for what
 // was changed in a directory while it was covered nobody could stamp. Owned by run.
 type mounts struct {
-	table  *disk.MountTable        // nil: the kernel does not tell
-	at     map[string]disk.Mounted // Dir.Mounts, when it was looked at last
-	twice  bool                    // something is in the tree at more than one place
-	unread bool                    // at could not be read since: it is tried again
-	news   []*notify.Heard         // where mounts came or went, not published
-	noted  bool                    // the tree file says what at does
-	missed []finding               // parents of where they did while nobody watched
+	table  *machine.MountTable        // nil: the kernel does not tell
+	at     map[string]machine.Mounted // Dir.Mounts, when it was looked at last
+	twice  bool                       // something is in the tree at more than one place
+	unread bool                       // at could not be read since: it is tried again
+	news   []*notify.Heard            // where mounts came or went, not published
+	noted  bool                       // the tree file says what at does
+	missed []finding                  // parents of where they did while nobody watched
 }
 
 // followMounts begins to follow the mounts. was is what the last run left: where
 // something else is mounted now, or nothing, all below counts as arrived.
 func (w *watcher) followMounts(id identity) {
 	var err error
-	if w.mounts.table, err = disk.NewMountTable(); err == nil {
+	if w.mounts.table, err = machine.NewMountTable(); err == nil {
 		err = w.readMounts()
 	}
 	if err != nil {
@@ -55,10 +56,10 @@ func (w *watcher) followMounts(id identity) {
 }
 
 // mountsNow returns what the tree file is to record of the mounts.
-func (w *watcher) mountsNow() (all []disk.Mount) {
+func (w *watcher) mountsNow() (all []state.Mount) {
 	for _, path := range slices.Sorted(maps.Keys(w.mounts.at)) {
 		if path != "" && !w.hidden(path) {
-			all = append(all, w.root.MountAt(path, w.CrossMounts))
+			all = append(all, state.MountAt(w.root, path, w.CrossMounts))
 		}
 	}
 	return all
@@ -117,7 +118,7 @@ func (w *watcher) lookAtMounts() error {
 
 // readMounts reads what is mounted now.
 func (w *watcher) readMounts() error {
-	at, err := w.root.Mounts()
+	at, err := machine.Mounts(w.root.FD())
 	if err == nil {
 		w.mounts.at, w.mounts.twice = at, w.CrossMounts && overlap(at)
 	}
@@ -125,7 +126,7 @@ func (w *watcher) readMounts() error {
 }
 
 // joined returns a map with the keys of both.
-func joined(a, b map[string]disk.Mounted) map[string]disk.Mounted {
+func joined(a, b map[string]machine.Mounted) map[string]machine.Mounted {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	return all

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
 )
 
@@ -12,7 +12,7 @@ import (
 // source hears it at one of them, and all of them change.
 
 // overlap reports whether any two mounts show the same.
-func overlap(at map[string]disk.Mounted) bool {
+func overlap(at map[string]machine.Mounted) bool {
 	for one, a := range at {
 		for other, b := range at {
 			if one != other && a.Dev == b.Dev && inside(a.Root, b.Root) {

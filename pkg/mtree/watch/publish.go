@@ -7,7 +7,9 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
@@ -342,7 +344,7 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 			return after, err
 		}
 		p.source.Wrote()
-		if after, err = d.Self(); err != nil || disk.SameStored(after.MTime, stamp) {
+		if after, err = d.Self(); err != nil || filetime.SameStored(after.MTime, stamp) {
 			return after, err
 		}
 	}
@@ -446,7 +448,7 @@ func (w *watcher) beyond(parent, child disk.Info) bool {
 
 // border reports whether another watch or mirror runs in d, and remembers it.
 func (p *publisher) border(d *disk.Dir, path string) bool {
-	if !d.IsLiveTree() {
+	if !state.IsLiveTree(d) {
 		return false
 	}
 	p.borders.note(path)

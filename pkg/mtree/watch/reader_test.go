@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
 )
 
 // reader is a mirror that keeps no files: it remembers what it saw of each
@@ -50,7 +51,7 @@ func (r *reader) descend(d *disk.Dir, path string) bool {
 	if have := r.known[path]; have != nil && have.stamp == info.MTime {
 		return true
 	}
-	l := disk.Lister{Hidden: true, Mounts: true}
+	l := lister.Lister{Hidden: true, Mounts: true}
 	listing, err := l.Read(d, path)
 	if err != nil || listing.Hot {
 		return false
@@ -143,7 +144,7 @@ func (r *reader) differences(d *disk.Dir, path string) (all []string, whole dige
 	if have == nil {
 		return []string{fmt.Sprintf("%q: never seen", path)}, whole
 	}
-	l := disk.Lister{Hidden: true, Mounts: true}
+	l := lister.Lister{Hidden: true, Mounts: true}
 	listing, err := l.Read(d, path)
 	require.NoError(r.t, err)
 	seen, hash := map[string]bool{}, sha256.New()

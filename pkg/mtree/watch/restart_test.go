@@ -12,7 +12,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -103,11 +104,11 @@ func TestRestartFindsChanges(t *testing.T) {
 }
 
 // editStatus changes status.json between two runs.
-func editStatus(t *testing.T, root string, edit func(*disk.Status)) {
+func editStatus(t *testing.T, root string, edit func(*state.Status)) {
 	path := filepath.Join(root, mtree.MarkerName, "status.json")
 	text, err := os.ReadFile(path)
 	must(t, err)
-	var s disk.Status
+	var s state.Status
 	must(t, json.Unmarshal(text, &s))
 	edit(&s)
 	text, err = json.Marshal(s)
@@ -125,15 +126,15 @@ func TestEpoch(t *testing.T) {
 	epoch := r.status().Tree.Epoch
 	for _, c := range []struct {
 		name   string
-		edit   func(*disk.Status)
+		edit   func(*state.Status)
 		raised bool
 	}{
-		{"nothing", func(*disk.Status) {}, false},
-		{"no checkpoint", func(s *disk.Status) { s.Checkpoint = nil }, true},
-		{"ahead of the clock", func(s *disk.Status) { ahead := disk.Now().Add(time.Hour); s.Checkpoint = &ahead }, true},
-		{"another boot, not clean", func(s *disk.Status) { s.Boot, s.Clean = "other", false }, true},
-		{"another boot, clean", func(s *disk.Status) { s.Boot = "other" }, false},
-		{"killed in this boot", func(s *disk.Status) { s.Clean = false }, false},
+		{"nothing", func(*state.Status) {}, false},
+		{"no checkpoint", func(s *state.Status) { s.Checkpoint = nil }, true},
+		{"ahead of the clock", func(s *state.Status) { ahead := machine.Now().Add(time.Hour); s.Checkpoint = &ahead }, true},
+		{"another boot, not clean", func(s *state.Status) { s.Boot, s.Clean = "other", false }, true},
+		{"another boot, clean", func(s *state.Status) { s.Boot = "other" }, false},
+		{"killed in this boot", func(s *state.Status) { s.Clean = false }, false},
 	} {
 		editStatus(t, root, c.edit)
 		before := stamps(t, root)
@@ -162,7 +163,7 @@ func TestFloorAhead(t *testing.T) {
 	must(t, os.Chtimes(filepath.Join(root, "a/b"), day(2090), day(2090)))
 	r = start(t, Config{Root: root})
 	for path, stamp := range stamps(t, root) {
-		require.False(t, stamp.After(disk.Now()), path)
+		require.False(t, stamp.After(machine.Now()), path)
 	}
 	require.Greater(t, r.status().Tree.Epoch, epoch)
 }

@@ -16,8 +16,10 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/dirwatch"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -43,25 +45,25 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 		return mtree.Stamp{}, err
 	}
 	defer dir.Close()
-	m, err := disk.OpenMarker(dir, stateDir)
+	m, err := state.OpenMarker(dir, stateDir)
 	if err != nil {
 		return mtree.Stamp{}, exit.With(exit.Refused, err, "no watch ever ran here: start one first")
 	}
 	defer m.Close()
-	ears, err := disk.NewDirWatch()
+	ears, err := dirwatch.New()
 	if err != nil {
 		return mtree.Stamp{}, exit.With(exit.Local, err, "")
 	}
 	stop := context.AfterFunc(ctx, func() { _ = ears.Close() })
 	defer func() { stop(); _ = ears.Close() }()
-	if _, err := ears.Add(m.Dir(), disk.AnyChange); err != nil {
+	if _, err := ears.Add(m.Dir(), dirwatch.AnyChange); err != nil {
 		return mtree.Stamp{}, exit.With(exit.Local, err, "")
 	}
 	if err := answerable(dir, m); err != nil {
 		return mtree.Stamp{}, err
 	}
 	cookie := cookiePrefix + rand.Text()
-	if err := m.Dir().WriteSmall(cookie, nil); err != nil {
+	if err := state.WriteFile(m.Dir(), cookie, nil); err != nil {
 		return mtree.Stamp{}, exit.With(exit.Local, err, "--sync writes a file in .tidemark: run it as the watcher's user")
 	}
 	if err := waitAnswer(ctx, dir, m, ears, cookie); err != nil {
@@ -78,8 +80,8 @@ const syncLook = time.Second
 
 // waitAnswer returns when the cookie is answered, or nobody is there to do it. One
 // that is gone without an answer went with .tidemark.
-func waitAnswer(ctx context.Context, dir *disk.Dir, m *disk.Marker, ears *disk.DirWatch, cookie string) error {
-	var events []disk.DirEvent
+func waitAnswer(ctx context.Context, dir *disk.Dir, m *state.Marker, ears *dirwatch.Watch, cookie string) error {
+	var events []dirwatch.Event
 	for {
 		_, err := m.Dir().Stat(cookie)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -108,9 +110,9 @@ func waitAnswer(ctx context.Context, dir *disk.Dir, m *disk.Marker, ears *disk.D
 
 // answerable returns why nobody will take a cookie, nil if a watcher will. The lock
 // of a copy is a mirror's.
-func answerable(dir *disk.Dir, m *disk.Marker) error {
-	for _, read := range []func() (disk.Tree, error){m.ReadTree, dir.OwnTree} {
-		if tree, err := read(); err == nil && tree.Role == disk.Copy {
+func answerable(dir *disk.Dir, m *state.Marker) error {
+	for _, read := range []func() (state.Tree, error){m.ReadTree, func() (state.Tree, error) { return state.OwnTree(dir) }} {
+		if tree, err := read(); err == nil && tree.Role == state.Copy {
 			return exit.With(exit.Refused, errors.New("this is a copy: a mirror keeps it, and no watch"),
 				"sync at the source, and give what that prints to mirror --wait-for STAMP here")
 		}
@@ -198,7 +200,7 @@ func PrintStatus(out io.Writer, root, stateDir string) error {
 		return err
 	}
 	defer dir.Close()
-	p, err := dir.Published(stateDir)
+	p, err := state.ReadPublished(dir, stateDir)
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}

@@ -13,21 +13,22 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // keptBy makes a tree of that role whose lock is held, by nobody who answers. The
 // function ends the lock as a kill does: nothing is heard of that.
-func keptBy(t *testing.T, role disk.Role) (root string, kill func()) {
+func keptBy(t *testing.T, role state.Role) (root string, kill func()) {
 	root = newTree(t, "a/f = one")
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()
-	m, err := disk.CreateMarker(dir, "")
+	m, err := state.CreateMarker(dir, "")
 	must(t, err)
 	defer m.Close()
-	self, err := dir.Root()
+	self, err := state.RootOf(dir)
 	must(t, err)
-	tree := disk.Tree{ID: disk.NewTreeID(), Epoch: 1, Role: role}
+	tree := state.Tree{ID: state.NewTreeID(), Epoch: 1, Role: role}
 	tree.Bind(self)
 	must(t, m.WriteTree(tree))
 	lock, err := os.OpenFile(filepath.Join(root, ".tidemark/lock"), os.O_RDWR|os.O_CREATE, 0o644)
@@ -49,7 +50,7 @@ func cookiesOf(t *testing.T, root string) []string {
 // On a copy --sync waited without a word, for its mirror has the lock and answers
 // nobody.
 func TestSyncOnACopy(t *testing.T) {
-	root, _ := keptBy(t, disk.Copy)
+	root, _ := keptBy(t, state.Copy)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := Sync(ctx, root, "")
@@ -62,7 +63,7 @@ func TestSyncOnACopy(t *testing.T) {
 // A watcher that is killed closes its last file before its lock ends: --sync looked
 // in between, heard nothing more, and waited for ever.
 func TestSyncWhenTheWatcherIsKilled(t *testing.T) {
-	root, kill := keptBy(t, disk.Source)
+	root, kill := keptBy(t, state.Source)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
@@ -78,7 +79,7 @@ func TestSyncWhenTheWatcherIsKilled(t *testing.T) {
 // Who deletes .tidemark deletes what --sync waits for, and that was taken for the
 // watcher's answer.
 func TestSyncWhenTheMarkerIsRemoved(t *testing.T) {
-	root, _ := keptBy(t, disk.Source)
+	root, _ := keptBy(t, state.Source)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)

@@ -13,6 +13,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
@@ -31,7 +33,7 @@ func brokenOff(t *testing.T, c Config) {
 
 // later is a clock so far ahead that what the tree shows now is older than what an
 // audit looks back.
-func later() mtree.Stamp { return disk.Now().Add(6 * stamprule.LookBack) }
+func later() mtree.Stamp { return machine.Now().Add(6 * stamprule.LookBack) }
 
 // SIGTERM 0.1 s into a start audit moved the checkpoint to the stop: what the audit
 // had not read yet, of all that happened while nobody watched, was never published.
@@ -141,7 +143,7 @@ func TestOtherOptions(t *testing.T) {
 	require.Equal(t, before, stamps(t, root), "the same options")
 
 	// What an older version excluded is not known.
-	editTree(t, root, func(tree *disk.Tree) { tree.Options = "" })
+	editTree(t, root, func(tree *state.Tree) { tree.Options = "" })
 	start(t, Config{Root: root, Now: later})
 	for path, stamp := range stamps(t, root) {
 		require.NotEqual(t, before[path], stamp, path)
@@ -166,7 +168,7 @@ func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 // Without events, too, an audit knows what the one before has stamped.
 func TestOnceIsQuiet(t *testing.T) {
 	root := newTree(t, "a/b/c/", "d/e/")
-	soon := func() mtree.Stamp { return disk.Now().Add(time.Second) } // so that no ctime is too young to tell
+	soon := func() mtree.Stamp { return machine.Now().Add(time.Second) } // so that no ctime is too young to tell
 	must(t, Once(t.Context(), Config{Root: root, Now: soon}))
 	seen := logStamps(t, root)
 	must(t, os.Mkdir(filepath.Join(root, "a/b/c/new"), 0o755))
@@ -181,12 +183,12 @@ func TestOnceIsQuiet(t *testing.T) {
 }
 
 // editTree changes the tree file between two runs.
-func editTree(t *testing.T, path string, edit func(*disk.Tree)) {
+func editTree(t *testing.T, path string, edit func(*state.Tree)) {
 	t.Helper()
 	root, err := disk.OpenRoot(path)
 	must(t, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, "")
+	m, err := state.OpenMarker(root, "")
 	must(t, err)
 	defer m.Close()
 	tree, err := m.ReadTree()
@@ -248,7 +250,7 @@ func TestNoCheckpointIsLeft(t *testing.T) {
 	start(t, Config{Root: root}).stop()
 	r := &running{t: t, root: root}
 	require.NotNil(t, r.status().Status.Checkpoint)
-	editTree(t, root, func(tree *disk.Tree) { tree.Inode++ })
+	editTree(t, root, func(tree *state.Tree) { tree.Inode++ })
 	tree := filepath.Join(root, mtree.MarkerName, "tree")
 	chattr(t, "+i", tree) // cannot be replaced
 	t.Cleanup(func() { chattr(t, "-i", tree) })

@@ -14,7 +14,10 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
@@ -35,20 +38,20 @@ type watcher struct {
 	ownWrites *ownwrites.Memory
 	trouble   *trouble
 	borders   *borders
-	apart     *apart           // trouble's
-	steps     *disk.ClockSteps // nil if the kernel has none
+	apart     *apart              // trouble's
+	steps     *machine.ClockSteps // nil if the kernel has none
 	mounts    mounts
 
 	// Owned by run.
 	clock   stamprule.Clock
 	floor   mtree.Stamp // the highest stamp published
-	marker  *disk.Marker
-	lock    *disk.Lock
-	tree    disk.Tree
-	wrote   disk.Tree // what the tree file holds
-	file    *disk.StatusFile
-	log     *disk.LeftLog
-	status  disk.Status
+	marker  *state.Marker
+	lock    *state.Lock
+	tree    state.Tree
+	wrote   state.Tree // what the tree file holds
+	file    *state.StatusFile
+	log     *state.LeftLog
+	status  state.Status
 	hook    *trigger.Hook
 	printer *trigger.Printer
 	wake    chan struct{}
@@ -162,13 +165,13 @@ func (w *watcher) begin(id identity) (err error) {
 	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
 		w.trouble.unheard(err)
 	}
-	if w.steps, err = disk.NewClockSteps(); err != nil {
+	if w.steps, err = machine.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "err", err)
 	}
 	if id.first {
 		w.outwait(stamprule.CtimeLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.status.CrossMounts == nil || !*id.status.CrossMounts) {
-		w.outwait(disk.StatusLag) // what serve refused so far must be there when its parents get new stamps
+		w.outwait(state.StatusLag) // what serve refused so far must be there when its parents get new stamps
 	}
 	w.setState(w.state())
 	w.Ready()
@@ -213,7 +216,7 @@ func (w *watcher) declare(doubts string) error {
 		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
 		w.tree.RaiseEpoch(w.Now())
 	}
-	if err := w.marker.WriteTree(w.tree); errors.Is(err, disk.ErrInTheWay) {
+	if err := w.marker.WriteTree(w.tree); errors.Is(err, state.ErrInTheWay) {
 		return exit.With(exit.Local, err, "")
 	} else if err != nil {
 		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
@@ -235,18 +238,18 @@ func (w *watcher) options() string {
 // disown takes away what a mirror left of a copy: the record of the root, and with
 // --state-dir what its own .tidemark says.
 func (w *watcher) disown() {
-	if err := w.root.DropRecord(); err != nil {
+	if err := records.Drop(w.root); err != nil {
 		w.Log.Info("the root keeps the record of a copy", "err", err)
 	}
 	if w.StateDir == "" {
 		return
 	}
-	own, err := disk.OpenMarker(w.root, "")
+	own, err := state.OpenMarker(w.root, "")
 	if err != nil {
 		return // it has none
 	}
 	defer own.Close()
-	if t, err := own.ReadTree(); errors.Is(err, disk.ErrNoTree) || err == nil && t.Role == disk.Copy {
+	if t, err := own.ReadTree(); errors.Is(err, state.ErrNoTree) || err == nil && t.Role == state.Copy {
 		if err := own.WriteTree(w.tree); err != nil {
 			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "err", err)
 		}
@@ -256,7 +259,7 @@ func (w *watcher) disown() {
 // outwait lets so much time pass.
 func (w *watcher) outwait(d time.Duration) { <-time.After(d) }
 
-func (w *watcher) openFiles() (known []disk.Left, err error) {
+func (w *watcher) openFiles() (known []state.Left, err error) {
 	file, err := w.marker.CreateStatus()
 	if err != nil {
 		return nil, err
@@ -383,7 +386,7 @@ func (w *watcher) marked() bool {
 func (w *watcher) putBack() error {
 	stands := w.standing()
 	if !stands {
-		m, err := disk.CreateMarker(w.root, w.StateDir)
+		m, err := state.CreateMarker(w.root, w.StateDir)
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
@@ -392,7 +395,7 @@ func (w *watcher) putBack() error {
 	}
 	if !stands || !w.lock.Standing(w.marker) {
 		err := w.lock.Move(w.marker)
-		if errors.Is(err, disk.ErrLocked) {
+		if errors.Is(err, state.ErrLocked) {
 			return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
 		}
 		if err != nil {
@@ -406,7 +409,7 @@ func (w *watcher) putBack() error {
 // an older one was put back over it, with the tree or alone.
 func (w *watcher) said() bool {
 	t, err := w.marker.ReadTree()
-	if disk.IsShort(err) || errors.Is(err, disk.ErrNewerFormat) {
+	if disk.IsShort(err) || errors.Is(err, state.ErrNewerFormat) {
 		return true // nothing can be said, or nothing better
 	}
 	return err == nil && t.Same(w.wrote) && w.file.Standing(w.marker) && w.apart.standing(w.marker)
@@ -422,7 +425,7 @@ func (w *watcher) refile() error {
 	w.ownWrites.SwitchLog(w.log)
 	w.apart.refile()
 	w.keep()
-	w.wrote = disk.Tree{}
+	w.wrote = state.Tree{}
 	if err := w.writeTree(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -464,8 +467,8 @@ func (w *watcher) setState(s wire.State) {
 func (w *watcher) writeStatus() {
 	now := w.clock.Now()
 	floor := w.floor
-	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, disk.Uptime()
-	w.status.Boot, w.status.PID, w.status.Backend = disk.BootID(), os.Getpid(), w.backend
+	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, machine.Uptime()
+	w.status.Boot, w.status.PID, w.status.Backend = machine.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.trouble.what()
 	w.status.Stamps, w.status.Unread, w.status.Apart = w.apart.counts()
 	w.Stats.Apart.Store(int64(w.status.Stamps))

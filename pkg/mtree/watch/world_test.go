@@ -19,6 +19,8 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -133,11 +135,11 @@ func (r *running) stop() {
 	}
 }
 
-func (r *running) status() disk.Published {
+func (r *running) status() state.Published {
 	root, err := disk.OpenRoot(r.root)
 	require.NoError(r.t, err)
 	defer root.Close()
-	p, err := root.Published(r.config.StateDir)
+	p, err := state.ReadPublished(root, r.config.StateDir)
 	require.NoError(r.t, err)
 	return p
 }
@@ -172,7 +174,7 @@ func (r *running) granule() time.Duration {
 	root, err := disk.OpenRoot(r.root)
 	must(r.t, err)
 	defer root.Close()
-	m, err := disk.OpenMarker(root, r.config.StateDir)
+	m, err := state.OpenMarker(root, r.config.StateDir)
 	must(r.t, err)
 	defer m.Close()
 	granule, err := m.Granule()
@@ -195,12 +197,12 @@ func stampOf(t testing.TB, root, path string) mtree.Stamp {
 }
 
 // toldApart returns what the tree at path tells of directories apart from their times.
-func toldApart(t testing.TB, path string) *disk.Apart {
+func toldApart(t testing.TB, path string) *state.Apart {
 	t.Helper()
 	root, err := disk.OpenRoot(path)
 	must(t, err)
 	defer root.Close()
-	var r disk.ApartReader
+	var r state.ApartReader
 	apart, err := r.Read(root, "")
 	must(t, err)
 	return apart
@@ -284,4 +286,4 @@ func lines(text string) []string { return strings.Split(strings.TrimSuffix(text,
 // movable is a clock that can be set.
 type movable struct{ ahead atomic.Int64 }
 
-func (m *movable) now() mtree.Stamp { return disk.Now().Add(time.Duration(m.ahead.Load())) }
+func (m *movable) now() mtree.Stamp { return machine.Now().Add(time.Duration(m.ahead.Load())) }

@@ -16,10 +16,10 @@ import (
 // whatever the umask, and opens it. The setgid bit is as it is inherited.
 func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
 	if err := checkComponent(name); err != nil {
-		return nil, d.fail("mkdir", name, err)
+		return nil, d.PathError("mkdir", name, err)
 	}
 	if err := unix.Mkdirat(d.fd, name, 0o700); err != nil {
-		return nil, d.fail("mkdir", name, err)
+		return nil, d.PathError("mkdir", name, err)
 	}
 	child, err := d.OpenDir(name)
 	if err != nil {
@@ -37,7 +37,7 @@ func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
 // Chmod sets the directory's own permission bits.
 func (d *Dir) Chmod(mode uint32) error {
 	if err := unix.Fchmod(d.fd, mode); err != nil {
-		return d.fail("chmod", ".", err)
+		return d.PathError("chmod", ".", err)
 	}
 	return nil
 }
@@ -57,18 +57,18 @@ func (d *Dir) ChmodKept(mode uint32) error {
 // descriptor. Where something is mounted it gives ErrMount.
 func (d *Dir) ChmodEntry(name string, mode uint32) error {
 	if err := d.notMounted(name); err != nil {
-		return d.fail("chmod", name, err)
+		return d.PathError("chmod", name, err)
 	}
 	err := unix.Fchmodat(d.fd, name, mode, unix.AT_SYMLINK_NOFOLLOW)
 	if err != unix.EOPNOTSUPP {
 		return wrap(d, "chmod", name, err)
 	}
-	fd, err := openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := OpenAt(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return d.fail("chmod", name, err)
+		return d.PathError("chmod", name, err)
 	}
 	defer unix.Close(fd)
-	info, err := statFD(fd)
+	info, err := StatFD(fd)
 	if err == nil && info.Kind == mtree.Symlink {
 		err = unix.EOPNOTSUPP
 	}
@@ -100,7 +100,7 @@ func (d *Dir) notMounted(name string) error {
 // something is mounted it gives ErrMount.
 func (d *Dir) ChownEntry(name string, uid, gid uint32) error {
 	if err := d.notMounted(name); err != nil {
-		return d.fail("chown", name, err)
+		return d.PathError("chown", name, err)
 	}
 	return wrap(d, "chown", name, unix.Fchownat(d.fd, name, int(uid), int(gid), unix.AT_SYMLINK_NOFOLLOW))
 }
@@ -109,7 +109,7 @@ func (d *Dir) ChownEntry(name string, uid, gid uint32) error {
 // rename(2) replaces.
 func (d *Dir) Rename(name string, to *Dir, newName string) error {
 	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
-		return d.fail("rename", name, err)
+		return d.PathError("rename", name, err)
 	}
 	return wrap(d, "rename", name, unix.Renameat(d.fd, name, to.fd, newName))
 }
@@ -117,7 +117,7 @@ func (d *Dir) Rename(name string, to *Dir, newName string) error {
 // Link gives the entry name of d another name in to, which must be free.
 func (d *Dir) Link(name string, to *Dir, newName string) error {
 	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
-		return d.fail("link", name, err)
+		return d.PathError("link", name, err)
 	}
 	return wrap(d, "link", name, unix.Linkat(d.fd, name, to.fd, newName, 0))
 }
@@ -127,7 +127,7 @@ func (d *Dir) Link(name string, to *Dir, newName string) error {
 // a name of its own first; a crash between the two leaves it in the Aside.
 func (a *Aside) Exchange(name string, to *Dir, newName string) error {
 	if err := checkComponent(newName); err != nil {
-		return to.fail("exchange", newName, err)
+		return to.PathError("exchange", newName, err)
 	}
 	err := unix.Renameat2(a.dir.fd, name, to.fd, newName, unix.RENAME_EXCHANGE)
 	if err != unix.EINVAL && err != unix.ENOSYS {
@@ -135,11 +135,11 @@ func (a *Aside) Exchange(name string, to *Dir, newName string) error {
 	}
 	old := a.Name()
 	if err := unix.Renameat(to.fd, newName, a.dir.fd, old); err != nil {
-		return to.fail("rename", newName, err)
+		return to.PathError("rename", newName, err)
 	}
 	if err := unix.Renameat(a.dir.fd, name, to.fd, newName); err != nil {
 		_ = unix.Renameat(a.dir.fd, old, to.fd, newName)
-		return to.fail("rename", newName, err)
+		return to.PathError("rename", newName, err)
 	}
 	return wrap(a.dir, "rename", name, unix.Renameat(a.dir.fd, old, a.dir.fd, name))
 }
@@ -147,7 +147,7 @@ func (a *Aside) Exchange(name string, to *Dir, newName string) error {
 // Unlink removes the entry name, which is no directory.
 func (d *Dir) Unlink(name string) error {
 	if err := checkComponent(name); err != nil {
-		return d.fail("unlink", name, err)
+		return d.PathError("unlink", name, err)
 	}
 	return wrap(d, "unlink", name, unix.Unlinkat(d.fd, name, 0))
 }

@@ -44,7 +44,7 @@ type Info struct {
 // OpenRoot opens the directory at path, following symlinks: the root of a tree
 // is named by its user. Errors are *fs.PathError.
 func OpenRoot(path string) (*Dir, error) {
-	fd, err := openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := OpenAt(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -54,11 +54,11 @@ func OpenRoot(path string) (*Dir, error) {
 // OpenDir opens the subdirectory name; a symlink is not followed (ENOTDIR).
 func (d *Dir) OpenDir(name string) (*Dir, error) {
 	if err := checkComponent(name); err != nil {
-		return nil, d.fail("open", name, err)
+		return nil, d.PathError("open", name, err)
 	}
-	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := OpenAt(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, d.fail("open", name, err)
+		return nil, d.PathError("open", name, err)
 	}
 	return &Dir{fd: fd, path: d.path + "/" + name}, nil
 }
@@ -73,7 +73,18 @@ func (d *Dir) OpenDirPath(path string, crossMounts bool) (*Dir, error) {
 	how := beneath(unix.O_RDONLY|unix.O_DIRECTORY, crossMounts)
 	fd, err := openat2(d.fd, path, &how)
 	if err != nil {
-		return nil, d.fail("open", path, err)
+		return nil, d.PathError("open", path, err)
+	}
+	return &Dir{fd: fd, path: d.path + "/" + path}, nil
+}
+
+// OpenPath opens what is at a path below d to be looked at only (O_PATH), with the
+// rules of OpenDirPath.
+func (d *Dir) OpenPath(path string, crossMounts bool) (*Dir, error) {
+	how := beneath(unix.O_PATH, crossMounts)
+	fd, err := openat2(d.fd, path, &how)
+	if err != nil {
+		return nil, d.PathError("open", path, err)
 	}
 	return &Dir{fd: fd, path: d.path + "/" + path}, nil
 }
@@ -83,31 +94,31 @@ func (d *Dir) OpenDirPath(path string, crossMounts bool) (*Dir, error) {
 // regular file gives ErrNotRegular.
 func (d *Dir) OpenFile(name string) (*os.File, Info, error) {
 	if err := checkComponent(name); err != nil {
-		return nil, Info{}, d.fail("open", name, err)
+		return nil, Info{}, d.PathError("open", name, err)
 	}
-	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := OpenAt(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, Info{}, d.fail("open", name, err)
+		return nil, Info{}, d.PathError("open", name, err)
 	}
 	return d.regular(fd, name)
 }
 
 // regular turns fd into a file if it is a regular one, else closes it.
 func (d *Dir) regular(fd int, name string) (*os.File, Info, error) {
-	info, err := statFD(fd)
+	info, err := StatFD(fd)
 	if err == nil && info.Kind != mtree.File {
 		err = ErrNotRegular
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return nil, Info{}, d.fail("open", name, err)
+		return nil, Info{}, d.PathError("open", name, err)
 	}
 	return os.NewFile(uintptr(fd), d.path+"/"+name), info, nil
 }
 
 // StatFile is fstat of an open file.
 func StatFile(f *os.File) (Info, error) {
-	info, err := statFD(int(f.Fd()))
+	info, err := StatFD(int(f.Fd()))
 	if err != nil {
 		return Info{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
@@ -116,6 +127,10 @@ func StatFile(f *os.File) (Info, error) {
 
 // ErrNotRegular is returned where a regular file was wanted.
 var ErrNotRegular = errors.New("not a regular file")
+
+// NewDir returns the open directory fd as a Dir, which owns it from then on. path is
+// its name in messages.
+func NewDir(fd int, path string) *Dir { return &Dir{fd: fd, path: path} }
 
 // Close releases the descriptor.
 func (d *Dir) Close() error { return unix.Close(d.fd) }
@@ -129,7 +144,7 @@ func (d *Dir) FD() int { return d.fd }
 
 // Self returns fstat of the directory itself.
 func (d *Dir) Self() (Info, error) {
-	info, err := statFD(d.fd)
+	info, err := StatFD(d.fd)
 	if err != nil {
 		return Info{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
 	}
@@ -139,15 +154,15 @@ func (d *Dir) Self() (Info, error) {
 // Stat returns lstat of the entry name.
 func (d *Dir) Stat(name string) (Info, error) {
 	if err := checkComponent(name); err != nil {
-		return Info{}, d.fail("stat", name, err)
+		return Info{}, d.PathError("stat", name, err)
 	}
 	p, err := unix.BytePtrFromString(name)
 	if err != nil {
-		return Info{}, d.fail("stat", name, err)
+		return Info{}, d.PathError("stat", name, err)
 	}
 	info, err := statAt(d.fd, p, unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
-		return Info{}, d.fail("stat", name, err)
+		return Info{}, d.PathError("stat", name, err)
 	}
 	return info, nil
 }
@@ -155,12 +170,12 @@ func (d *Dir) Stat(name string) (Info, error) {
 // Readlink returns the target of the symlink name, raw.
 func (d *Dir) Readlink(name string) (string, error) {
 	if err := checkComponent(name); err != nil {
-		return "", d.fail("readlink", name, err)
+		return "", d.PathError("readlink", name, err)
 	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(d.fd, name, buf)
 	if err != nil {
-		return "", d.fail("readlink", name, err)
+		return "", d.PathError("readlink", name, err)
 	}
 	return string(buf[:n]), nil
 }
@@ -182,7 +197,7 @@ func (d *Dir) IsPlaceholder(info Info) bool {
 // atime; the file system rounds down to its granule. It needs ownership or
 // CAP_FOWNER (EPERM, EROFS).
 func (d *Dir) SetTime(mtime mtree.Stamp) error {
-	if err := futimens(d.fd, mtime); err != nil {
+	if err := SetTimeFD(d.fd, mtime); err != nil {
 		return &fs.PathError{Op: "utimensat", Path: d.path, Err: err}
 	}
 	return nil
@@ -192,28 +207,21 @@ func (d *Dir) SetTime(mtime mtree.Stamp) error {
 // something is mounted it gives ErrMount.
 func (d *Dir) SetEntryTime(name string, mtime mtree.Stamp) error {
 	if err := d.notMounted(name); err != nil {
-		return d.fail("utimensat", name, err)
+		return d.PathError("utimensat", name, err)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return d.fail("stat", name, err)
+		return d.PathError("stat", name, err)
 	}
 	times := timespecs(st.Atim, mtime)
 	if err := unix.UtimesNanoAt(d.fd, name, times[:], unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return d.fail("utimensat", name, err)
+		return d.PathError("utimensat", name, err)
 	}
 	return nil
 }
 
-// SetFileTime sets the mtime of an open file by its descriptor.
-func SetFileTime(f *os.File, mtime mtree.Stamp) error {
-	if err := futimens(int(f.Fd()), mtime); err != nil {
-		return &fs.PathError{Op: "utimensat", Path: f.Name(), Err: err}
-	}
-	return nil
-}
-
-func (d *Dir) fail(op, name string, err error) error {
+// PathError returns err of the operation op on the entry name, with the whole path.
+func (d *Dir) PathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: d.path + "/" + name, Err: err}
 }
 
@@ -241,8 +249,8 @@ func futimensNow(fd int, mtime mtree.Stamp) error {
 	return utimensat(fd, &times)
 }
 
-// futimens is utimensat(fd, NULL, times, 0), which libc calls futimens(3).
-func futimens(fd int, mtime mtree.Stamp) error {
+// futimens is utimensat(fd, NULL, times, 0), which libc calls SetTimeFD(3).
+func SetTimeFD(fd int, mtime mtree.Stamp) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
@@ -261,7 +269,8 @@ func utimensat(fd int, times *[2]unix.Timespec) error {
 
 const statMask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
 
-func statFD(fd int) (Info, error) {
+// StatFD is fstat of an open descriptor. The error is a plain errno.
+func StatFD(fd int) (Info, error) {
 	var empty [1]byte
 	return statAt(fd, &empty[0], unix.AT_EMPTY_PATH)
 }
@@ -320,11 +329,19 @@ func infoOf(stx *unix.Statx_t) Info {
 	return info
 }
 
-func openat(dirfd int, name string, flags int, mode uint32) (int, error) {
+// OpenAt is openat(2), again after EINTR. The error is a plain errno.
+func OpenAt(dirfd int, name string, flags int, mode uint32) (int, error) {
 	for {
 		fd, err := unix.Openat(dirfd, name, flags, mode)
 		if err != unix.EINTR {
 			return fd, err
 		}
 	}
+}
+
+// IsBorder reports whether another file system begins at child of parent: a
+// directory, or something else that was mounted over a file. Of files the device
+// says nothing, for overlayfs tells them by those below it.
+func IsBorder(parent, child Info) bool {
+	return child.MountRoot || child.Kind == mtree.Dir && child.Node.Dev != parent.Node.Dev
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io/fs"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -29,13 +28,9 @@ type Aside struct {
 	Folds bool // see Marker.Folds: Place asks before it replaces
 }
 
-// OpenAside makes the directory name in d if it is missing, removes what an
-// earlier run left in it and opens it. What cannot be removed stays: see Left.
-func (d *Dir) OpenAside(name string) (*Aside, error) {
-	dir, err := d.makeOwn(name, 0o700)
-	if err != nil {
-		return nil, err
-	}
+// OpenStaging takes dir, closed with the Aside, and removes what an earlier run
+// left in it. What cannot be removed stays: see Left.
+func OpenStaging(dir *Dir) (*Aside, error) {
 	a := &Aside{dir: dir}
 	if err := a.sweep(); err != nil {
 		_ = dir.Close()
@@ -61,7 +56,7 @@ func (a *Aside) sweep() error {
 	if err != nil {
 		return err
 	}
-	old := Now().Add(-partAge)
+	old := mtree.FromTime(time.Now()).Add(-partAge)
 	for _, name := range names {
 		if strings.HasPrefix(name, partPrefix) {
 			if info, err := a.dir.Stat(name); err == nil && info.Kind == mtree.File && info.Links <= 1 && info.MTime.After(old) {
@@ -101,33 +96,33 @@ type Draft struct {
 // believed to be free: the file then has no name at all until Place, and
 // vanishes with the process. In a DraftDir it has its name at once. System calls:
 //
-//	DraftDir: openat(dir, name, O_CREAT|O_EXCL)
-//	fresh: openat(dir, ".", O_TMPFILE), else openat(aside, N, O_CREAT|O_EXCL)
+//	DraftDir: OpenAt(dir, name, O_CREAT|O_EXCL)
+//	fresh: OpenAt(dir, ".", O_TMPFILE), else OpenAt(aside, N, O_CREAT|O_EXCL)
 func (a *Aside) Create(dir *Dir, name string, fresh bool, mode uint32) (*Draft, error) {
 	if dir.unseen {
 		if err := checkComponent(name); err != nil {
-			return nil, dir.fail("create", name, err)
+			return nil, dir.PathError("create", name, err)
 		}
-		if fd, err := openat(dir.fd, name, createFlags, mode); err == nil {
+		if fd, err := OpenAt(dir.fd, name, createFlags, mode); err == nil {
 			return &Draft{fd: fd, aside: a, at: dir, name: name}, nil
 		} else if err != unix.EEXIST {
-			return nil, dir.fail("create", name, err)
+			return nil, dir.PathError("create", name, err)
 		}
 	}
 	if fresh && !a.named.Load() {
-		fd, err := openat(dir.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, mode)
+		fd, err := OpenAt(dir.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, mode)
 		if err == nil {
 			return &Draft{fd: fd, aside: a}, nil
 		}
 		if err != unix.EOPNOTSUPP && err != unix.EISDIR && err != unix.EINVAL {
-			return nil, dir.fail("create", "(unnamed)", err)
+			return nil, dir.PathError("create", "(unnamed)", err)
 		}
 		a.named.Store(true)
 	}
 	name = a.Name()
-	fd, err := openat(a.dir.fd, name, createFlags, mode)
+	fd, err := OpenAt(a.dir.fd, name, createFlags, mode)
 	if err != nil {
-		return nil, a.dir.fail("create", name, err)
+		return nil, a.dir.PathError("create", name, err)
 	}
 	f := &Draft{fd: fd, aside: a, at: a.dir, name: name}
 	f.Inherit(dir)
@@ -141,15 +136,15 @@ const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW
 // caller's to know: key should tell one version from another.
 func (a *Aside) Continue(key string) (*Draft, int64, error) {
 	name := partName(key)
-	fd, err := openat(a.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	fd, err := OpenAt(a.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, 0, a.dir.fail("create", name, err)
+		return nil, 0, a.dir.PathError("create", name, err)
 	}
 	f := &Draft{fd: fd, aside: a, at: a.dir, name: name}
-	info, err := statFD(fd)
+	info, err := StatFD(fd)
 	if err != nil {
 		f.Discard()
-		return nil, 0, a.dir.fail("open", name, err)
+		return nil, 0, a.dir.PathError("open", name, err)
 	}
 	return f, info.Size, nil
 }
@@ -196,13 +191,13 @@ func (f *Draft) check(op string, err error) error {
 }
 
 func (f *Draft) fail(op string, err error) error {
-	return f.aside.dir.fail(op, "(a file being written)", err)
+	return f.aside.dir.PathError(op, "(a file being written)", err)
 }
 
 // Place gives the draft its name in dir, atomically, replacing what is no
 // directory there, and closes it; ErrCollides if the
 // Aside Folds and another name is there. If it fails the draft is gone. A directory
-// under that name gives EISDIR, see IsDirInTheWay. System calls:
+// under that name gives EISDIR. System calls:
 //
 //	linkat(fd, dir/name); if the name is taken: linkat(fd, aside/N), renameat(aside/N, dir/name)
 func (f *Draft) Place(dir *Dir, name string) error {
@@ -212,10 +207,10 @@ func (f *Draft) Place(dir *Dir, name string) error {
 		return nil
 	}
 	if err := checkComponent(name); err != nil {
-		return dir.fail("create", name, err)
+		return dir.PathError("create", name, err)
 	}
 	if f.aside.Folds && dir.Respelled(name) {
-		return dir.fail("create", name, ErrCollides)
+		return dir.PathError("create", name, ErrCollides)
 	}
 	if f.name == "" {
 		err := f.link(dir, name)
@@ -228,7 +223,7 @@ func (f *Draft) Place(dir *Dir, name string) error {
 		return err
 	}
 	if err := unix.Renameat(f.aside.dir.fd, staged, dir.fd, name); err != nil {
-		return dir.fail("rename", name, err)
+		return dir.PathError("rename", name, err)
 	}
 	f.name = ""
 	return nil
@@ -242,7 +237,7 @@ func (f *Draft) Stage() (string, error) {
 	}
 	name := f.aside.Name()
 	if err := f.link(f.aside.dir, name); err != nil {
-		return "", f.aside.dir.fail("link", name, err)
+		return "", f.aside.dir.PathError("link", name, err)
 	}
 	f.at, f.name = f.aside.dir, name
 	return name, nil
@@ -287,7 +282,7 @@ func (f *Draft) link(dir *Dir, name string) error {
 func (a *Aside) Symlink(target string) (string, error) {
 	name := a.Name()
 	if err := unix.Symlinkat(target, a.dir.fd, name); err != nil {
-		return "", a.dir.fail("symlink", name, err)
+		return "", a.dir.PathError("symlink", name, err)
 	}
 	return name, nil
 }
@@ -299,28 +294,18 @@ func (a *Aside) HoldsLinks() bool {
 	if err == nil {
 		_ = a.dir.Unlink(name)
 	}
-	switch unixErr(err) {
+	switch Errno(err) {
 	case unix.EPERM, unix.EOPNOTSUPP, unix.ENOSYS:
 		return false
 	}
 	return true
 }
 
-// IsDirInTheWay reports whether err says that a directory has the name that a
-// file was to get.
-func IsDirInTheWay(err error) bool {
-	switch unixErr(err) {
-	case unix.EISDIR, unix.ENOTEMPTY:
-		return true
-	}
-	return errors.Is(err, fs.ErrExist)
-}
-
 func wrap(d *Dir, op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return d.fail(op, name, err)
+	return d.PathError(op, name, err)
 }
 
 // PartSize returns how many bytes Continue would find, 0 if there are none.

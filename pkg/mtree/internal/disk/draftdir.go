@@ -32,10 +32,10 @@ func (a *Aside) CreateDir(mode uint32) (*DraftDir, error) {
 func (d *DraftDir) Place(parent *Dir, name string) error {
 	defer d.Discard()
 	if err := checkComponent(name); err != nil {
-		return parent.fail("rename", name, err)
+		return parent.PathError("rename", name, err)
 	}
 	if err := unix.Renameat(d.aside.dir.fd, d.name, parent.fd, name); err != nil {
-		return parent.fail("rename", name, err)
+		return parent.PathError("rename", name, err)
 	}
 	d.name = ""
 	return nil
@@ -52,11 +52,11 @@ func (d *DraftDir) Discard() {
 
 // InheritsNothing reports whether files made in an empty directory aside turn
 // out as in this one: it has the same owner and mode, and neither an ACL nor
-// anything else than our record that they would inherit from it.
-func (d *Dir) InheritsNothing(aside *DraftDir) bool {
+// anything else than the extended attribute ours that they would inherit from it.
+func (d *Dir) InheritsNothing(aside *DraftDir, ours string) bool {
 	var names [256]byte
 	n, err := unix.Flistxattr(d.fd, names[:])
-	if err != nil && err != unix.ENOTSUP || n > 0 && string(names[:n]) != recordXattr+"\x00" {
+	if err != nil && err != unix.ENOTSUP || n > 0 && string(names[:n]) != ours+"\x00" {
 		return false
 	}
 	a, err1 := d.Self()

@@ -2,14 +2,12 @@ package disk
 
 import (
 	"errors"
-	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // unixErr returns the errno within err, 0 if there is none.
-func unixErr(err error) unix.Errno {
+func Errno(err error) unix.Errno {
 	var errno unix.Errno
 	errors.As(err, &errno)
 	return errno
@@ -18,20 +16,20 @@ func unixErr(err error) unix.Errno {
 // IsGone reports whether err says that the file or directory is no longer
 // there under that name, or is of another type now.
 func IsGone(err error) bool {
-	switch unixErr(err) {
+	switch Errno(err) {
 	case unix.ENOENT, unix.ENOTDIR, unix.ESTALE, unix.ELOOP:
 		return true
 	}
 	return false
 }
 
-// isRetyped reports whether err of readlinkat(2) says that the name is no symlink:
+// IsRetyped reports whether err of readlinkat(2) says that the name is no symlink:
 // something else has taken it since it was looked at.
-func isRetyped(err error) bool { return unixErr(err) == unix.EINVAL }
+func IsRetyped(err error) bool { return Errno(err) == unix.EINVAL }
 
 // IsDenied reports whether err says that this process may not do it.
 func IsDenied(err error) bool {
-	switch unixErr(err) {
+	switch Errno(err) {
 	case unix.EACCES, unix.EPERM, unix.EROFS:
 		return true
 	}
@@ -41,23 +39,20 @@ func IsDenied(err error) bool {
 // IsUnreadable reports whether err says that permissions keep this process from
 // reading: those that chmod or an ACL gives, which moves a ctime and is heard.
 // EPERM is none of these: nothing tells when its cause has gone.
-func IsUnreadable(err error) bool { return unixErr(err) == unix.EACCES }
+func IsUnreadable(err error) bool { return Errno(err) == unix.EACCES }
 
 // IsBeyond reports whether err says that a path leads to another file system, or
 // out of its directory, where it may not.
-func IsBeyond(err error) bool { return unixErr(err) == unix.EXDEV }
+func IsBeyond(err error) bool { return Errno(err) == unix.EXDEV }
 
 // IsFull reports whether err says that the file system is out of blocks,
 // inodes or quota.
 func IsFull(err error) bool {
-	switch unixErr(err) {
+	switch Errno(err) {
 	case unix.ENOSPC, unix.EDQUOT:
 		return true
 	}
 	return false
 }
 
-func readSmall(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	return strings.TrimSpace(string(text)), err
-}
+func isNotExist(err error) bool { return Errno(err) == unix.ENOENT }

@@ -31,3 +31,11 @@ func (d *Dir) SyncFile(name string) error {
 	defer f.Close()
 	return f.Sync()
 }
+
+// Sync makes the directory's own entries durable, with fsync(2).
+func (d *Dir) Sync() error {
+	if err := unix.Fsync(d.fd); err != nil {
+		return d.PathError("fsync", ".", err)
+	}
+	return nil
+}

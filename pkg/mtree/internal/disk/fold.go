@@ -13,13 +13,6 @@ import (
 // takes it for one that is there and spelled otherwise.
 var ErrCollides = errors.New("the file system takes it for another name that is there already")
 
-// Folds reports whether the marker's file system takes names for one that differ
-// in case.
-func (m *Marker) Folds() bool {
-	_, err := m.dir.Stat(".GITIGNORE") // it is there in lower case
-	return err == nil
-}
-
 // Respelled reports whether name leads to an entry that is spelled otherwise.
 // Cost: statx, and if there is something the directory is read.
 func (d *Dir) Respelled(name string) bool {

@@ -102,7 +102,7 @@ func (w *walk) enter(name string) error {
 		w.leave(len(w.open) - 1)
 		return nil
 	}
-	fd, err := openat(w.here(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := OpenAt(w.here(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if w.within(w.here(), name) == unix.EXDEV {
 			return unix.EXDEV // the mount counts before what is there
@@ -121,12 +121,12 @@ func (w *walk) last(name string, flags int) (int, error) {
 		if err := w.enter(name); err != nil {
 			return -1, err
 		}
-		return openat(w.here(), ".", flags, 0)
+		return OpenAt(w.here(), ".", flags, 0)
 	}
 	if err := w.within(w.here(), name); err != nil {
 		return -1, err
 	}
-	fd, err := openat(w.here(), name, flags, 0)
+	fd, err := OpenAt(w.here(), name, flags, 0)
 	if err != nil {
 		return -1, err
 	}

@@ -71,9 +71,9 @@ func TestWalkIsOpenat2(t *testing.T) {
 		}
 		opened++
 		require.NoError(t, gotErr, "%q %x", p, how)
-		wantInfo, err := statFD(want)
+		wantInfo, err := StatFD(want)
 		require.NoError(t, err)
-		gotInfo, err := statFD(got)
+		gotInfo, err := StatFD(got)
 		require.NoError(t, err)
 		require.Equal(t, wantInfo.Node, gotInfo.Node, "%q %x", p, how)
 		require.NoError(t, unix.Close(want))

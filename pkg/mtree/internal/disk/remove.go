@@ -37,7 +37,7 @@ func (d *Dir) ClearTree(name string, trees bool) (removed int64, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	if e := unixErr(err); e != unix.EISDIR && e != unix.EPERM {
+	if e := Errno(err); e != unix.EISDIR && e != unix.EPERM {
 		return 0, err
 	}
 	info, statErr := d.Stat(name)
@@ -57,7 +57,7 @@ func (d *Dir) ClearTree(name string, trees bool) (removed int64, err error) {
 		return removed, err
 	}
 	if err := unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR); err != nil {
-		return removed, d.fail("rmdir", name, err)
+		return removed, d.PathError("rmdir", name, err)
 	}
 	return removed + 1, nil
 }
@@ -86,7 +86,7 @@ func (d *Dir) openToEmpty(name string, info Info) (*Dir, error) {
 func (d *Dir) empty(trees bool) (removed int64, err error) {
 	if d.HasMarker() {
 		if !trees {
-			return 0, d.fail("remove", ".", ErrTree)
+			return 0, d.PathError("remove", ".", ErrTree)
 		}
 		if _, err := d.ClearTree(mtree.MarkerName, trees); err != nil {
 			return 0, err
@@ -120,7 +120,7 @@ func (d *Dir) enterable(child Info, name string) error {
 		return err
 	}
 	if IsBorder(self, child) {
-		return d.fail("remove", name, ErrMount)
+		return d.PathError("remove", name, ErrMount)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (d *Dir) prune(name string, p Prune, dry bool) (c Count, err error) {
 			flags = unix.AT_REMOVEDIR
 		}
 		if err := unix.Unlinkat(d.fd, name, flags); err != nil {
-			return c, d.fail("remove", name, err)
+			return c, d.PathError("remove", name, err)
 		}
 	}
 	c.Entries++
@@ -204,7 +204,7 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 	defer dir.Close()
 	if c.Tree = dir.HasMarker(); c.Tree && !dry {
 		if !p.Trees {
-			return c, dir.fail("remove", ".", ErrTree)
+			return c, dir.PathError("remove", ".", ErrTree)
 		}
 		if _, err := dir.ClearTree(mtree.MarkerName, true); err != nil {
 			return c, err

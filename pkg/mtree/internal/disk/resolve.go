@@ -26,6 +26,10 @@ type Regular struct {
 	name string   // for messages
 }
 
+// LookTries is how often a name is looked at whose type changes between two system
+// calls: statx tells of a symlink, and readlinkat finds none.
+const LookTries = 10
+
 // OpenFilePath opens the regular file at path, several components below d, for
 // reading. No symlink is followed, no mount is crossed unless crossMounts. A
 // FIFO, socket or device is not opened; should one be swapped in, the open does
@@ -39,7 +43,7 @@ func (d *Dir) OpenFilePath(path string, crossMounts bool) (*Regular, Info, error
 		f, info, err := d.openFilePath(path, crossMounts)
 		// A regular file that is none: it took the name of something else between
 		// two looks.
-		if try == lookTries || !errors.Is(err, ErrNotRegular) || info.Kind != mtree.File {
+		if try == LookTries || !errors.Is(err, ErrNotRegular) || info.Kind != mtree.File {
 			return f, info, err
 		}
 	}
@@ -48,28 +52,28 @@ func (d *Dir) OpenFilePath(path string, crossMounts bool) (*Regular, Info, error
 func (d *Dir) openFilePath(path string, crossMounts bool) (*Regular, Info, error) {
 	name, err := unix.BytePtrFromString(path)
 	if err != nil {
-		return nil, Info{}, d.fail("open", path, err)
+		return nil, Info{}, d.PathError("open", path, err)
 	}
 	// This first look may pass through a symlink and out of d: only "regular
 	// file" is believed, and openat2 has the last word on that.
 	info, err := statAt(d.fd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
 	if err != nil || info.Kind != mtree.File {
 		if info, err = d.StatPath(path, crossMounts); err == nil {
-			err = d.fail("open", path, ErrNotRegular)
+			err = d.PathError("open", path, ErrNotRegular)
 		}
 		return nil, info, err
 	}
 	how := beneath(unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, crossMounts)
 	fd, err := openat2(d.fd, path, &how)
 	if err != nil {
-		return nil, Info{}, d.fail("open", path, err)
+		return nil, Info{}, d.PathError("open", path, err)
 	}
-	if info, err = statFD(fd); err == nil && info.Kind != mtree.File {
+	if info, err = StatFD(fd); err == nil && info.Kind != mtree.File {
 		err = ErrNotRegular
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return nil, info, d.fail("open", path, err)
+		return nil, info, d.PathError("open", path, err)
 	}
 	return &Regular{Info: info, fd: fd, name: d.path + "/" + path}, info, nil
 }
@@ -94,7 +98,7 @@ func (r *Regular) ReadAt(p []byte, offset int64) (n int, err error) {
 
 // Stat returns fstat as it is by now.
 func (r *Regular) Stat() (Info, error) {
-	info, err := statFD(r.fd)
+	info, err := StatFD(r.fd)
 	if err != nil {
 		return Info{}, &fs.PathError{Op: "stat", Path: r.name, Err: err}
 	}
@@ -123,12 +127,12 @@ func (d *Dir) StatPath(path string, crossMounts bool) (Info, error) {
 	how := beneath(unix.O_PATH, crossMounts)
 	fd, err := openat2(d.fd, path, &how)
 	if err != nil {
-		return Info{}, d.fail("stat", path, err)
+		return Info{}, d.PathError("stat", path, err)
 	}
 	defer unix.Close(fd)
-	info, err := statFD(fd)
+	info, err := StatFD(fd)
 	if err != nil {
-		return Info{}, d.fail("stat", path, err)
+		return Info{}, d.PathError("stat", path, err)
 	}
 	return info, nil
 }
@@ -157,10 +161,10 @@ func (d *Dir) Resolve(path string, crossMounts bool) (string, error) {
 			left, err = d.followFirst(left, crossMounts)
 		}
 		if err != nil {
-			return "", d.fail("resolve", path, err)
+			return "", d.PathError("resolve", path, err)
 		}
 	}
-	return "", d.fail("resolve", path, unix.ELOOP)
+	return "", d.PathError("resolve", path, unix.ELOOP)
 }
 
 // lexical returns path without "." and "..". It is the same place only if no
@@ -243,7 +247,7 @@ func beneath(flags uint64, crossMounts bool) unix.OpenHow {
 // IsAbsent reports whether err says that a path names nothing that could be
 // opened below its directory: gone, of another type, outside, impossible.
 func IsAbsent(err error) bool {
-	switch unixErr(err) {
+	switch Errno(err) {
 	case unix.EXDEV, unix.ENAMETOOLONG, unix.EINVAL, unix.ENXIO:
 		return true
 	}
@@ -253,7 +257,7 @@ func IsAbsent(err error) bool {
 // IsShort reports whether err says that this machine is out of descriptors or
 // memory for the moment.
 func IsShort(err error) bool {
-	switch unixErr(err) {
+	switch Errno(err) {
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:
 		return true
 	}
@@ -263,7 +267,7 @@ func IsShort(err error) bool {
 // IsLink reports whether err says that there was a symlink where none is
 // followed.
 func IsLink(err error) bool {
-	switch unixErr(err) {
+	switch Errno(err) {
 	case unix.ELOOP, unix.ENOTDIR:
 		return true
 	}

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -93,26 +92,26 @@ func direntKind(t byte) mtree.Kind {
 // ScanStat is Scan with lstat of every entry; an entry that vanished meanwhile
 // is left out. Cost: Scan and one statx per entry, no allocation.
 func (d *Dir) ScanStat(visit func(name []byte, info Info) error) error {
-	var pace statPace
+	var pace StatPace
 	return d.Scan(func(name []byte, _ mtree.Kind) error {
 		// The name is followed by a NUL in the buffer: no copy is needed.
-		info, err := pace.stat(d.fd, unsafe.SliceData(name))
+		info, err := pace.Stat(d, unsafe.SliceData(name))
 		runtime.KeepAlive(name)
 		if err == unix.ENOENT {
 			return nil
 		}
 		if err != nil {
-			return d.fail("stat", string(name), err)
+			return d.PathError("stat", string(name), err)
 		}
 		return visit(name, info)
 	})
 }
 
-// statPace makes the statx calls of one scan. While the kernel answers from
+// StatPace makes the statx calls of one scan. While the kernel answers from
 // memory, the scheduler is not told of each call, which costs a sixth of it (1.43
 // against 1.69 µs). It is told again as soon as some are so slow that they may
 // have waited for a disk, for then other goroutines must be able to run.
-type statPace struct {
+type StatPace struct {
 	calls int // of this run of statRun
 	quick bool
 	began time.Time
@@ -123,7 +122,9 @@ const (
 	statQuick = statRun * 15 * time.Microsecond // at most, for the kernel to have answered from memory
 )
 
-func (p *statPace) stat(fd int, name *byte) (Info, error) {
+// Stat is lstat of an entry of d, whose name must end in a NUL. The error is a plain
+// errno.
+func (p *StatPace) Stat(d *Dir, name *byte) (Info, error) {
 	switch p.calls {
 	case 0:
 		p.began = time.Now()
@@ -133,7 +134,7 @@ func (p *statPace) stat(fd int, name *byte) (Info, error) {
 		p.calls, p.began = 0, now
 	}
 	p.calls++
-	return statx(fd, name, unix.AT_SYMLINK_NOFOLLOW, p.quick)
+	return statx(d.fd, name, unix.AT_SYMLINK_NOFOLLOW, p.quick)
 }
 
 // Names returns all names in bytewise order.
@@ -145,36 +146,4 @@ func (d *Dir) Names() ([]string, error) {
 	})
 	slices.Sort(names)
 	return names, err
-}
-
-// SortEntries puts entries in listing order.
-func SortEntries(entries []mtree.Entry) {
-	slices.SortFunc(entries, func(a, b mtree.Entry) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// fill turns an Info into an Entry, reading the target of a symlink; after an
-// error e is as it was.
-func (d *Dir) fill(e *mtree.Entry, name string, info Info) error {
-	filled := mtree.Entry{
-		Name:  name,
-		Kind:  info.Kind,
-		Has:   mtree.HasMode | mtree.HasCTime | mtree.HasOwner,
-		Mode:  info.Mode,
-		MTime: info.MTime,
-		CTime: info.CTime,
-		UID:   info.UID,
-		GID:   info.GID,
-	}
-	switch info.Kind {
-	case mtree.File:
-		filled.Size = info.Size
-	case mtree.Symlink:
-		target, err := d.Readlink(name)
-		if err != nil {
-			return err
-		}
-		filled.Link = target
-	}
-	*e = filled
-	return nil
 }

@@ -16,7 +16,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 )
 
 // Hook runs the command of --exec, never twice at once. The paths of changes come on
@@ -120,7 +120,7 @@ func run(command string, paths []string, began chan<- group, done chan<- error) 
 		stdin.WriteByte(0)
 	}
 	cmd.Stdin = &stdin
-	err := disk.DropAmbient()
+	err := machine.DropAmbient()
 	if err == nil {
 		err = cmd.Start()
 	}

@@ -1,0 +1,134 @@
+package lister_test
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+func openRoot(t *testing.T, path string) *disk.Dir {
+	t.Helper()
+	d, err := disk.OpenRoot(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+func TestListing(t *testing.T) {
+	top := t.TempDir()
+	for _, name := range []string{"b", "a b", "\xff", ".hidden", "x.tmp", ".tidemark/tree"} {
+		write(t, top+"/"+name, name)
+	}
+	require.NoError(t, os.Mkdir(top+"/d", 0o700))
+	require.NoError(t, os.Symlink("d/x y", top+"/link"))
+	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
+	d := openRoot(t, top)
+	reader := lister.Lister{
+		TreeID:  state.NewTreeID(),
+		Exclude: func(path string, isDir bool) bool { return path == "x.tmp" && !isDir },
+	}
+	l, err := reader.Read(d, "")
+	require.NoError(t, err)
+	var names []string
+	for _, e := range l.Entries {
+		names = append(names, e.Name)
+	}
+	require.Equal(t, []string{"a b", "b", "d", "link", "\xff"}, names)
+	require.EqualValues(t, 2, l.Hidden)
+	require.EqualValues(t, 1, l.Excluded)
+	require.Len(t, l.ID, 16)
+	require.False(t, l.Hot)
+	require.Equal(t, "d/x y", l.Entries[3].Link)
+	require.EqualValues(t, 0o700, l.Entries[2].Mode)
+	info, err := d.Self()
+	require.NoError(t, err)
+	require.Equal(t, info.MTime, l.Stamp)
+	text := mtree.FormatListing(l)
+	back, err := mtree.ParseListing(text)
+	require.NoError(t, err)
+	require.Equal(t, l, back)
+}
+
+// A directory that changes during every reading is given out as hot, with the
+// older of its two times.
+func TestChangingDirectoryIsHot(t *testing.T) {
+	top := t.TempDir()
+	write(t, top+"/f", "")
+	d := openRoot(t, top)
+	tries := 0
+	reader := lister.Lister{Exclude: func(string, bool) bool {
+		tries++
+		require.NoError(t, d.SetTime(mtree.Unix(int64(1000-tries), 0)))
+		return false
+	}}
+	l, err := reader.Read(d, "")
+	require.NoError(t, err)
+	require.Equal(t, 3, tries)
+	require.True(t, l.Hot)
+	require.Equal(t, mtree.Unix(997, 0), l.Stamp)
+}
+
+func TestUnfinishedDirectoryOfACopyIsHot(t *testing.T) {
+	top := t.TempDir()
+	d := openRoot(t, top)
+	reader := lister.Lister{Copy: true}
+	hot := func() bool {
+		l, err := reader.Read(d, "")
+		require.NoError(t, err)
+		return l.Hot
+	}
+	require.True(t, hot(), "no record")
+	record := records.Record{Stamp: mtree.Unix(1000, 5), Now: mtree.Unix(2000, 0), ID: "00ff"}
+	require.NoError(t, records.Set(d, record))
+	require.True(t, hot(), "the time is another one")
+	require.NoError(t, d.SetTime(record.Stamp))
+	require.False(t, hot())
+	got, ok := records.Of(d)
+	require.True(t, ok)
+	require.Equal(t, record, got)
+	require.NoError(t, records.Drop(d))
+	require.True(t, hot())
+	require.NoError(t, records.Drop(d), "twice is no error")
+}
+
+func TestDirIDTellsDirectoriesApart(t *testing.T) {
+	top := t.TempDir()
+	require.NoError(t, os.Mkdir(top+"/a", 0o755))
+	require.NoError(t, os.Mkdir(top+"/b", 0o755))
+	d := openRoot(t, top)
+	a, err := d.Stat("a")
+	require.NoError(t, err)
+	b, err := d.Stat("b")
+	require.NoError(t, err)
+	id, other := state.NewTreeID(), state.NewTreeID()
+	require.NotEqual(t, lister.DirID(id, a), lister.DirID(id, b))
+	require.NotEqual(t, lister.DirID(id, a), lister.DirID(other, a))
+	require.NoError(t, os.Rename(top+"/a", top+"/c"))
+	c, err := d.Stat("c")
+	require.NoError(t, err)
+	require.Equal(t, lister.DirID(id, a), lister.DirID(id, c), "a rename does not make another directory")
+	require.Empty(t, lister.DirID("", a))
+}
+
+func TestSpecialFilesAreNotListed(t *testing.T) {
+	top := t.TempDir()
+	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
+	l, err := (&lister.Lister{Hidden: true, Owner: true}).Read(openRoot(t, top), "")
+	require.NoError(t, err)
+	require.Empty(t, l.Entries)
+}

@@ -1,0 +1,128 @@
+package machine
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+)
+
+const mountInfo = "/proc/self/mountinfo"
+
+// mountLine is one line of mountInfo: the directory root of the file system dev is
+// seen at point. See proc_pid_mountinfo(5).
+type mountLine struct {
+	id, parent       string
+	dev, root, point string
+	kind, source     string // type of the file system, and what is mounted
+}
+
+// readMounts returns the mounts of this process's namespace, the last one of a place
+// is the one that is seen there.
+func readMounts() (all []mountLine, err error) {
+	text, err := os.ReadFile(mountInfo)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if m, ok := parseMount(line); ok {
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+func parseMount(line string) (m mountLine, ok bool) {
+	head, tail, _ := strings.Cut(line, " - ")
+	f := strings.Fields(head)
+	if len(f) < 5 {
+		return m, false
+	}
+	m = mountLine{id: f[0], parent: f[1], dev: f[2], root: unescapeMount.Replace(f[3]), point: unescapeMount.Replace(f[4])}
+	if kind := strings.Fields(tail); len(kind) >= 2 {
+		m.kind, m.source = kind[0], kind[1]
+	}
+	return m, true
+}
+
+// unescapeMount undoes what mangle_path of the kernel does.
+var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// isIn reports whether path is dir or below it.
+func isIn(path, dir string) bool {
+	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/"))
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// mountID returns the id of the mount that fd lies on, "" if that is not told.
+func mountID(fd int) string {
+	own, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	if err != nil {
+		return ""
+	}
+	_, id, _ := strings.Cut(string(own), "mnt_id:")
+	id, _, _ = strings.Cut(strings.TrimSpace(id), "\n")
+	return id
+}
+
+// Location tells where a path lies, whatever is mounted by bind on the way: the
+// file system, by its device, and the path in it. The path must be absolute and have
+// no symlinks in it. "" where /proc does not tell.
+func Location(full string) (device, inside string) {
+	mounts, _ := readMounts() // without them nothing is told
+	at := ""
+	for _, m := range mounts {
+		if isIn(full, m.point) && len(m.point) >= len(at) { // of several there the last one counts
+			at, device, inside = m.point, m.dev, path.Join(m.root, strings.TrimPrefix(full, m.point))
+		}
+	}
+	return device, inside
+}
+
+// IsMountedBelow reports whether the directory fd is, on its file system, in what is
+// mounted at the directory root, or with all at a place below that.
+func IsMountedBelow(fd, root int, all bool) bool {
+	mounts, _ := readMounts() // without them nothing is found
+	state, ok1 := placeOf(fd, mounts)
+	top, ok2 := placeOf(root, mounts)
+	if !ok1 || !ok2 {
+		return false
+	}
+	if state.dev == top.dev && isIn(state.root, top.root) {
+		return true
+	}
+	for _, m := range mounts {
+		if all && isIn(m.point, top.point) && state.dev == m.dev && isIn(state.root, m.root) {
+			return true
+		}
+	}
+	return false
+}
+
+// placeOf returns where the directory fd is on its file system, and under which path
+// it is seen.
+func placeOf(fd int, mounts []mountLine) (mountLine, bool) {
+	point, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	id := mountID(fd)
+	for _, m := range mounts {
+		if err == nil && m.id == id && isIn(point, m.point) {
+			below := strings.TrimPrefix(point, strings.TrimSuffix(m.point, "/"))
+			return mountLine{id: id, dev: m.dev, root: path.Join(m.root, below), point: point}, true
+		}
+	}
+	return mountLine{}, false
+}
+
+// MountSource returns type and source of the mount that fd lies on, "" if that is
+// not told.
+func MountSource(fd int) string {
+	id := mountID(fd)
+	mounts, _ := readMounts() // without them it is not told
+	for _, m := range mounts {
+		if m.id == id && m.kind != "" {
+			return m.kind + " " + m.source
+		}
+	}
+	return ""
+}

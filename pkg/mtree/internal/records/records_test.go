@@ -1,0 +1,62 @@
+package records_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+func openRoot(t *testing.T, path string) *disk.Dir {
+	t.Helper()
+	d, err := disk.OpenRoot(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
+}
+
+func TestRecordText(t *testing.T) {
+	for _, bad := range []string{"", "1.0 2.0", "1.0 2.0 a b", "x 2.0 a", "1.0 x a"} {
+		_, ok := records.Parse(bad)
+		require.False(t, ok, "%q", bad)
+	}
+	none := records.Record{Stamp: mtree.Unix(-1, 5), Now: mtree.Unix(3, 0)}
+	got, ok := records.Parse(none.String())
+	require.True(t, ok)
+	require.Equal(t, none, got)
+}
+
+// What another program appends to the log is read at the next look, and nothing
+// is read again without that.
+func TestLogReader(t *testing.T) {
+	root := openRoot(t, t.TempDir())
+	m, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	var reader records.LogReader
+	none, err := reader.Read(root, "")
+	require.NoError(t, err)
+	require.Nil(t, none)
+	log, err := records.OpenLog(m)
+	require.NoError(t, err)
+	defer log.Close()
+	want := records.Record{Stamp: mtree.Unix(5, 7), Now: mtree.Unix(8, 9)}
+	require.NoError(t, log.Set("a", want))
+	first, err := reader.Read(root, "")
+	require.NoError(t, err)
+	got, ok := first.Get("a")
+	require.True(t, ok)
+	require.Equal(t, want, got)
+	again, err := reader.Read(root, "")
+	require.NoError(t, err)
+	require.Same(t, first, again)
+	require.NoError(t, log.Set("b", want))
+	later, err := reader.Read(root, "")
+	require.NoError(t, err)
+	_, ok = later.Get("b")
+	require.True(t, ok)
+}

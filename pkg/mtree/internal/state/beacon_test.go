@@ -1,0 +1,50 @@
+package state
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// A beacon tells its number to others, writes nothing, and ends with its process.
+func TestBeacon(t *testing.T) {
+	d := openRoot(t, t.TempDir())
+	m, err := CreateMarker(d, "")
+	require.NoError(t, err)
+	defer m.Close()
+	told := func() int64 {
+		t.Helper()
+		n, err := m.Told()
+		require.NoError(t, err)
+		return n
+	}
+	require.Zero(t, told(), "no file")
+	b, err := m.CreateBeacon()
+	require.NoError(t, err)
+	require.Zero(t, told())
+	before, err := os.Stat(filepath.Join(d.Path(), ".tidemark/confirmed"))
+	require.NoError(t, err)
+	for _, n := range []int64{1_795_000_000, 1_795_000_045, 1_795_000_045, 1_794_000_000, 1 << 40} {
+		require.NoError(t, b.Tell(n))
+		require.Equal(t, n, told())
+	}
+	after, err := os.Stat(filepath.Join(d.Path(), ".tidemark/confirmed"))
+	require.NoError(t, err)
+	require.Equal(t, before.Sys(), after.Sys())
+	require.NoError(t, b.Close())
+	require.Zero(t, told())
+	var none *Beacon
+	require.NoError(t, none.Tell(5))
+	require.NoError(t, none.Close())
+}
+
+func openRoot(t *testing.T, path string) *disk.Dir {
+	d, err := disk.OpenRoot(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}

@@ -1,0 +1,127 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"tidemark/pkg/mtree"
+)
+
+// Left is what the watcher's own write left on a directory. A directory that
+// still shows it was neither changed nor moved by anybody since.
+type Left struct {
+	Inode        uint64
+	MTime, CTime mtree.Stamp
+}
+
+// leftNames are the two files .tidemark/left.0 and left.1 that hold what the
+// last batches left, as fixed records: inode u64, then seconds s64 and
+// nanoseconds u32 of mtime and of ctime, little endian. One is appended to; at
+// maxLeft records, or when its turn is over, the other is emptied and takes
+// over, so that the last batches are always there and no more.
+var leftNames = [2]string{"left.0", "left.1"}
+
+const (
+	leftSize = 32
+	maxLeft  = 1 << 15 // records in one file: 1 MiB
+)
+
+// LeftLog is the two files opened by the lock's holder.
+type LeftLog struct {
+	files [2]*os.File
+	now   int   // which is appended to
+	size  int64 // its length in bytes
+	buf   []byte
+}
+
+// OpenLeft opens the log and returns what it holds, in no order; a record that
+// is cut short ends its file.
+func (m *Marker) OpenLeft() (*LeftLog, []Left, error) {
+	log := &LeftLog{}
+	var all []Left
+	for i, name := range leftNames {
+		// What cannot be read is not known: the directories are stamped again.
+		if f, _, err := m.OpenFile(name); err == nil {
+			text, _ := io.ReadAll(io.LimitReader(f, leftSize*maxLeft))
+			all = appendLeft(all, text)
+			_ = f.Close()
+		}
+		fd, err := openOwn(m.dir, name, true)
+		if err != nil {
+			_ = log.Close()
+			return nil, nil, err
+		}
+		log.files[i] = os.NewFile(uintptr(fd), m.dir.Path()+"/"+name)
+	}
+	if err := log.turn(); err != nil {
+		_ = log.Close()
+		return nil, nil, err
+	}
+	return log, all, log.Append(all[max(0, len(all)-maxLeft):])
+}
+
+func appendLeft(all []Left, text []byte) []Left {
+	for ; len(text) >= leftSize; text = text[leftSize:] {
+		at := func(i int) mtree.Stamp {
+			return mtree.Unix(int64(binary.LittleEndian.Uint64(text[i:])), int64(binary.LittleEndian.Uint32(text[i+8:])))
+		}
+		all = append(all, Left{Inode: binary.LittleEndian.Uint64(text), MTime: at(8), CTime: at(20)})
+	}
+	return all
+}
+
+// Append adds records by one write.
+func (l *LeftLog) Append(records []Left) error {
+	if len(records) > maxLeft {
+		records = records[len(records)-maxLeft:]
+	}
+	if l.size+int64(len(records))*leftSize > leftSize*maxLeft {
+		if err := l.turn(); err != nil {
+			return err
+		}
+	}
+	l.buf = l.buf[:0]
+	for _, r := range records {
+		l.buf = binary.LittleEndian.AppendUint64(l.buf, r.Inode)
+		for _, t := range []mtree.Stamp{r.MTime, r.CTime} {
+			sec, nsec := t.Unix()
+			l.buf = binary.LittleEndian.AppendUint64(l.buf, uint64(sec))
+			l.buf = binary.LittleEndian.AppendUint32(l.buf, uint32(nsec))
+		}
+	}
+	n, err := l.files[l.now].WriteAt(l.buf, l.size)
+	l.size += int64(n)
+	return err
+}
+
+// turn empties the older file and appends to it from now on.
+func (l *LeftLog) turn() error {
+	l.now, l.size = 1-l.now, 0
+	return l.files[l.now].Truncate(0)
+}
+
+// Close closes the files.
+func (l *LeftLog) Close() error {
+	var errs []error
+	for _, f := range l.files {
+		if f != nil {
+			if err := f.Close(); !errors.Is(err, fs.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Has reports whether all these files are in the marker directory.
+func (m *Marker) Has(names ...string) bool {
+	for _, name := range names {
+		if _, err := m.dir.Stat(name); err != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,108 @@
+package state
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+)
+
+// Granule measures the smallest step of time that the tree's file system
+// stores, by setting the mtime of a scratch file: 1 ns on ext4, xfs, btrfs and
+// tmpfs; 1 s on ext4 with 128-byte inodes; 2 s on FAT. Where the marker is on
+// another file system, the root's own times tell, or a coarser step than needed.
+func (m *Marker) Granule() (time.Duration, error) {
+	own, err := m.dir.Self()
+	if err != nil {
+		return 0, err
+	}
+	root, err := m.root.Self()
+	if err != nil {
+		return 0, err
+	}
+	if own.Node.Dev != root.Node.Dev {
+		return min(filetime.Step(root.MTime), filetime.Step(root.CTime), filetime.Step(root.BTime)), nil
+	}
+	fd, done, err := m.scratch()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	want := mtree.Unix(1_000_000_001, 999_999_999)
+	if err := disk.SetTimeFD(fd, want); err != nil {
+		return 0, m.dir.PathError("utimensat", scratchName, err)
+	}
+	info, err := disk.StatFD(fd)
+	if err != nil {
+		return 0, m.dir.PathError("stat", scratchName, err)
+	}
+	for _, g := range filetime.Granules {
+		if info.MTime == want.Floor(g) {
+			return g, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: a time of %s is stored as %s: no granule we know", m.dir.Path(), want, info.MTime)
+}
+
+// TimeRange measures what the marker's file system stores, with a scratch file:
+// see Granule for the step. Kernels since 5.4 clamp at the ends (ext4: 1901 to
+// 2446), CephFS counts 32 bits of seconds and begins anew, ntfs-3g multiplies until
+// the sum overflows. Cost: some ten system calls, where times are not clamped some
+// three hundred.
+func (m *Marker) TimeRange() (r filetime.Range, err error) {
+	granule, err := m.Granule()
+	if err != nil {
+		return r, err
+	}
+	fd, done, err := m.scratch()
+	if err != nil {
+		return r, err
+	}
+	defer done()
+	r = filetime.Measure(granule, func(t mtree.Stamp) (mtree.Stamp, bool) {
+		if disk.SetTimeFD(fd, t) != nil {
+			return t, false
+		}
+		info, statErr := disk.StatFD(fd)
+		if statErr != nil {
+			err = m.dir.PathError("stat", scratchName, statErr)
+		}
+		return info.MTime, statErr == nil
+	})
+	return r, err
+}
+
+const scratchName = "probe"
+
+// scratch opens a file in the marker whose times may be set, and says how to let
+// go of it: a new one, or on a full file system the lock, which gets its time
+// back.
+func (m *Marker) scratch() (fd int, done func(), err error) {
+	fd, err = openOwn(m.dir, scratchName, true)
+	if err == nil {
+		return fd, func() {
+			_ = unix.Close(fd)
+			_ = unix.Unlinkat(m.dir.FD(), scratchName, 0)
+		}, nil
+	}
+	if !disk.IsFull(err) {
+		return 0, nil, err
+	}
+	full := err
+	if fd, err = disk.OpenAt(m.dir.FD(), lockName, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+		return 0, nil, full
+	}
+	was, err := disk.StatFD(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return 0, nil, full
+	}
+	return fd, func() {
+		_ = disk.SetTimeFD(fd, was.MTime)
+		_ = unix.Close(fd)
+	}, nil
+}
