@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // checked is what comparing by sums found.
@@ -45,8 +46,8 @@ func (p *pass) bothSums(ctx context.Context, parcels []parcel) (theirs, ours map
 	if theirs, err = p.mirror.source.sums(ctx, paths); err != nil {
 		return nil, nil, err
 	}
-	ours, err = sumFiles(ctx, p.dest.root, p.dest.crossMounts, paths)
-	return theirs, ours, local(err)
+	ours, err = sumFiles(ctx, p.dest.Root, false, paths)
+	return theirs, ours, replica.Local(err)
 }
 
 func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]summed, c *checked) {
@@ -71,7 +72,7 @@ func (p *pass) compareSums(parcel *parcel, theirs, ours map[string]summed, c *ch
 			_ = dir.Close()
 		}
 		if err != nil {
-			c.failed = append(c.failed, failure{path, local(err)})
+			c.failed = append(c.failed, failure{path, replica.Local(err)})
 		}
 		c.modes++
 	}

@@ -120,7 +120,7 @@ func TestAFailedFlushStampsNothing(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	m.dest.flush = func() error { return syscall.EIO }
+	m.dest.Flush = func() error { return syscall.EIO }
 	a, err := m.source.list(context.Background(), ask{})
 	require.NoError(t, err)
 	_, err = m.pass(context.Background(), a, false)

@@ -3,10 +3,10 @@ package mirror
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -32,15 +32,16 @@ func (p *pass) delete(ctx context.Context) error {
 			return err
 		}
 	}
-	slices.SortStableFunc(p.holding, func(a, b deletion) int { return strings.Compare(a.why, b.why) })
-	p.heldWhy = (&heldList{entries: p.holding}).why()
+	now := replica.HeldList{Entries: p.holding}
+	now.Sort()
+	p.heldWhy = now.Why()
 	if p.config.DryRun {
 		return nil
 	}
 	err := p.storeHeld()
 	if disk.IsFull(err) {
 		p.lacksRoom(err)
-		p.config.Log.Warn("what is held could not be written down", "error", err, "remedy", makeRoom)
+		p.config.Log.Warn("what is held could not be written down", "error", err, "remedy", replica.MakeRoom)
 		return nil
 	}
 	return err
@@ -54,7 +55,7 @@ func (p *pass) carryOut(n *node) {
 		n.blocked = true
 		p.unstage(n)
 	case p.config.DryRun:
-		p.deleted += countDeletions(n.deletions)
+		p.deleted += replica.CountDeletions(n.deletions)
 	default:
 		p.add(n, p.remove(n))
 	}
@@ -79,7 +80,7 @@ func (p *pass) abandonDeletions() {
 // unstage removes what was to replace directories.
 func (p *pass) unstage(n *node) {
 	for i := range n.deletions {
-		p.dest.abandon(&n.deletions[i])
+		p.dest.Abandon(&n.deletions[i])
 	}
 	n.deletions = nil
 }
@@ -92,13 +93,17 @@ func (p *pass) guard(waiting []*node) string {
 	for _, n := range waiting {
 		for i := range n.deletions {
 			d := &n.deletions[i]
-			released = released || d.released && d.why == ""
-			if !d.released && d.why == "" {
-				total += d.entries
+			released = released || d.Released && d.Why == ""
+			if !d.Released && d.Why == "" {
+				total += d.Entries
 			}
 		}
 	}
-	why := p.share(total, released)
+	made := p.made
+	if p.config.DryRun {
+		made = 0 // none of it is in the copy
+	}
+	why := p.gate.Refuse(total, made, released)
 	switch {
 	case total == 0:
 		return ""
@@ -121,9 +126,9 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	if i < 0 {
 		return false
 	}
-	doomed := make([]*deletion, 0, len(waiting[i].deletions))
+	doomed := make([]*replica.Deletion, 0, len(waiting[i].deletions))
 	for j := range waiting[i].deletions {
-		if d := &waiting[i].deletions[j]; !d.isReplacement() {
+		if d := &waiting[i].deletions[j]; !d.IsReplacement() {
 			doomed = append(doomed, d)
 		}
 	}
@@ -131,18 +136,18 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 		return false
 	}
 	if p.emptyRoot {
-		return slices.ContainsFunc(doomed, func(d *deletion) bool { return !d.released && d.why == "" })
+		return slices.ContainsFunc(doomed, func(d *replica.Deletion) bool { return !d.Released && d.Why == "" })
 	}
 	if int64(len(doomed)) < p.inRoot || p.noRoom != nil {
 		return false // what comes had no room yet
 	}
 	left := map[string]bool{}
-	names, err := p.dest.root.Names()
+	names, err := p.dest.Root.Names()
 	for _, name := range names {
 		left[name] = true
 	}
 	for _, d := range doomed {
-		delete(left, d.name())
+		delete(left, d.Name())
 	}
 	return err == nil && len(left) == 0
 }
@@ -152,11 +157,11 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 // others were held before, and their reason is gone.
 func (p *pass) refuse(waiting []*node, why string) {
 	for _, n := range waiting {
-		n.deletions = slices.DeleteFunc(n.deletions, func(d deletion) bool {
+		n.deletions = slices.DeleteFunc(n.deletions, func(d replica.Deletion) bool {
 			if p.lets(n, d, why) {
 				return false
 			}
-			p.dest.abandon(&d)
+			p.dest.Abandon(&d)
 			return true
 		})
 	}
@@ -164,14 +169,14 @@ func (p *pass) refuse(waiting []*node, why string) {
 
 // lets reports whether a deletion goes on; if not it is held, unless nobody
 // wants it any more.
-func (p *pass) lets(n *node, d deletion, why string) bool {
-	if d.why == "" {
-		d.why = why
+func (p *pass) lets(n *node, d replica.Deletion, why string) bool {
+	if d.Why == "" {
+		d.Why = why
 	}
 	switch {
-	case d.released:
+	case d.Released:
 		return true
-	case d.why == "":
+	case d.Why == "":
 		return !p.config.NoDelete
 	}
 	n.blocked = true
@@ -179,8 +184,8 @@ func (p *pass) lets(n *node, d deletion, why string) bool {
 	return false
 }
 
-func (p *pass) hold(e deletion) {
-	p.held += e.entries
+func (p *pass) hold(e replica.Deletion) {
+	p.held += e.Entries
 	p.holding = append(p.holding, e)
 }
 
@@ -196,13 +201,13 @@ func (p *pass) remove(n *node) step {
 		defer dir.Close()
 		for i := range n.deletions {
 			d := &n.deletions[i]
-			count, replaced, err := p.dest.delete(dir, d)
+			count, replaced, err := p.dest.Delete(dir, d)
 			r.count(d, count)
 			if replaced {
 				r.swapped++
 			}
 			if err != nil {
-				r.fail(d.path, err)
+				r.fail(d.Path, err)
 			}
 		}
 		return func() { p.removed(n, &r) }
@@ -217,28 +222,28 @@ type removal struct {
 	failed   []failure
 }
 
-func (r *removal) count(d *deletion, n int64) {
+func (r *removal) count(d *replica.Deletion, n int64) {
 	r.deleted += n
-	if d.released {
+	if d.Released {
 		r.released += n
 	}
 }
 
 func (r *removal) fail(path string, err error) {
-	r.failed = append(r.failed, failure{path, local(err)})
+	r.failed = append(r.failed, failure{path, replica.Local(err)})
 }
 
 // removed notes deletions; the node is settled by the end of its step.
 func (p *pass) removed(n *node, r *removal) {
-	if len(p.dest.uncopied) > 0 {
+	if len(p.dest.Uncopied()) > 0 {
 		for i := range n.deletions {
-			p.goneDirs[n.deletions[i].path] = n.deletions[i].kind == mtree.Dir
+			p.goneDirs[n.deletions[i].Path] = n.deletions[i].Kind == mtree.Dir
 		}
 	}
 	n.deletions = nil
 	p.deleted += r.deleted
 	p.made += r.swapped
-	p.deletedNow(r.deleted - r.released)
+	p.gate.Deleted(r.deleted - r.released)
 	p.config.Stats.Deleted.Add(r.deleted)
 	if r.deleted+r.swapped > 0 {
 		n.changed = true

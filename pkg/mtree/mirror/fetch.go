@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // haul is what a fetch brought.
@@ -24,7 +25,7 @@ type haul struct {
 	gone      int64 // or changing as fast as they are read
 	moved     int64 // stored with their own times
 	unsettled int64
-	deletions []deletion // of directories that have the name of a file
+	deletions []replica.Deletion // of directories that have the name of a file
 	failed    []failure
 	seen      []*mtree.Entry // as listed, for the ctime rule
 	filled    bool           // aside, or that was tried
@@ -105,7 +106,7 @@ func (f *fetching) bring(parcels []parcel) {
 // take stores one file that arrives.
 func (f *fetching) take(it *item, w *wanted, o opened) error {
 	if err := f.enter(it); err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	if f.limiter != nil {
 		o.body = &limitedReader{f.ctx, o.body, f.limiter}
@@ -170,13 +171,13 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 	got, mode := &f.got, p.fileMode(c)
 	draft, kept, err := p.draft(dir, n, c, w, f, mode)
 	if err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	defer draft.Discard()
 	size, err := copyBody(draft, f.body)
 	if err != nil {
-		if kept && !isLocal(err) {
-			return errors.Join(err, local(draft.Keep()))
+		if kept && !replica.IsLocal(err) {
+			return errors.Join(err, replica.Local(draft.Keep()))
 		}
 		return err
 	}
@@ -191,19 +192,19 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 		err = draft.Chmod(mode)
 	}
 	if err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	if w.seems(got) {
 		// The next listing may show the other file, which equals this one.
-		if err := p.dest.begin(dir, n.path, n.record, n.doubts()|doubtBytes); err != nil {
-			return local(err)
+		if err := p.dest.Begin(dir, n.path, n.record, n.doubts()|replica.DoubtBytes); err != nil {
+			return replica.Local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(p.stageFile(dir, n, w.path, draft, h))
+		return replica.Local(p.stageFile(dir, n, w.path, draft, h))
 	}
 	if err := draft.Place(dir, c.Want.Name); err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	switch {
 	case got.Hot:
@@ -224,7 +225,7 @@ func (p *pass) fileMode(c mtree.Change) uint32 {
 	case c.Have != nil && c.Have.Kind == mtree.File:
 		return c.Have.Mode & 0o777
 	}
-	return 0o666 &^ p.dest.umask
+	return 0o666 &^ p.dest.Umask
 }
 
 // dress gives a file owner, mode and time by its descriptor.
@@ -234,12 +235,12 @@ func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint3
 			return err
 		}
 	}
-	if mode&p.dest.umask != 0 {
+	if mode&p.dest.Umask != 0 {
 		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := f.SetTime(p.dest.times.Stored(got.MTime)); err != nil {
+	if err := f.SetTime(p.dest.Times.Stored(got.MTime)); err != nil {
 		return err
 	}
 	if p.config.Durability == Each {
@@ -272,7 +273,7 @@ func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
 		n, err := body.Read(buf[:])
 		if n > 0 {
 			if _, err := f.Write(buf[:n]); err != nil {
-				return size, local(err)
+				return size, replica.Local(err)
 			}
 			size += int64(n)
 		}

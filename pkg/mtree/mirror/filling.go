@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/records"
 )
@@ -22,7 +23,7 @@ func (n *node) fillsAside(files int) bool {
 
 // openAside makes a directory to be filled for n; nil if n's own must be.
 func (f *fetching) openAside(n *node) *disk.DraftDir {
-	if f.dest.inPlace.Load() || f.dest.aside.Folds {
+	if f.dest.InPlace.Load() || f.dest.Staging.Folds {
 		return nil // Place has to ask for each name where case does not count
 	}
 	dir, err := f.openToChange(n)
@@ -34,11 +35,11 @@ func (f *fetching) openAside(n *node) *disk.DraftDir {
 	if err != nil {
 		return nil
 	}
-	draft, err := f.dest.aside.CreateDir(info.Mode & 0o777)
+	draft, err := f.dest.Staging.CreateDir(info.Mode & 0o777)
 	if err != nil {
 		return nil
 	}
-	if draft.Inherit(dir) != nil || !dir.InheritsNothing(draft, records.XattrName) || f.dest.begin(draft.Dir, n.path, n.record, n.doubts()) != nil {
+	if draft.Inherit(dir) != nil || !dir.InheritsNothing(draft, records.XattrName) || f.dest.Begin(draft.Dir, n.path, n.record, n.doubts()) != nil {
 		draft.Discard()
 		return nil
 	}
@@ -49,7 +50,7 @@ func (f *fetching) openAside(n *node) *disk.DraftDir {
 // does not go, because somebody else wrote there or the file system does not
 // move directories, the files have not come: the next pass writes them in place.
 func (f *fetching) place(draft *disk.DraftDir, it *item) {
-	parent, err := f.dest.dir(it.n.parent.path)
+	parent, err := f.dest.Dir(it.n.parent.path)
 	if err == nil {
 		err = draft.Place(parent, it.n.name)
 		_ = parent.Close()
@@ -60,8 +61,8 @@ func (f *fetching) place(draft *disk.DraftDir, it *item) {
 		it.haul.replaced = true
 		return
 	}
-	f.dest.inPlace.Store(true)
-	f.config.Log.Debug("filled in place from now on", "path", quoted(it.n.path), "error", err)
+	f.dest.InPlace.Store(true)
+	f.config.Log.Debug("filled in place from now on", "path", mtree.QuotePath(it.n.path), "error", err)
 	lost := it.haul
 	*lost = haul{failed: lost.failed, denied: lost.denied, gone: lost.gone + int64(len(lost.names)), filled: true}
 }

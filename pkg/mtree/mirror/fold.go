@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // unfold deals with names of the listing that the copy's file system takes for
@@ -12,7 +13,7 @@ import (
 // Where both are wanted the first stays, and the other is a failure: it is neither
 // fetched nor does it make way for anything. It returns what is present now.
 func (p *pass) unfold(dir *disk.Dir, n *node, v *view, have []mtree.Entry) ([]mtree.Entry, error) {
-	if p.dest.aside == nil || !p.dest.aside.Folds || n.fresh {
+	if p.dest.Staging == nil || !p.dest.Staging.Folds || n.fresh {
 		return have, nil
 	}
 	present, wanted := names(have), names(v.listing.Entries)
@@ -25,7 +26,7 @@ func (p *pass) unfold(dir *disk.Dir, n *node, v *view, have []mtree.Entry) ([]mt
 		}
 		old := spelledBefore(have, &e, wanted)
 		if old == "" {
-			v.failed = append(v.failed, failure{mtree.JoinPath(n.path, e.Name), local(disk.ErrCollides)})
+			v.failed = append(v.failed, failure{mtree.JoinPath(n.path, e.Name), replica.Local(disk.ErrCollides)})
 			continue
 		}
 		if err := p.respell(dir, n, v, old, e.Name); err != nil {

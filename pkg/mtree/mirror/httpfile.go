@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // fetch implements source: small files in one tar stream, what that leaves out
@@ -313,7 +314,7 @@ func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs 
 		if !sameFile(want[i].Entry, &e) {
 			continue
 		}
-		if err := put(i, opened{got: e, body: archive}); err != nil && !isLocal(err) {
+		if err := put(i, opened{got: e, body: archive}); err != nil && !replica.IsLocal(err) {
 			return
 		} else {
 			errs[i], got[i] = err, true

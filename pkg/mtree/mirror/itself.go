@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // A copy within its source would copy itself, one level deeper with each pass, and
@@ -37,18 +38,18 @@ import (
 var errItself = errors.New("it would be copied into itself")
 
 func (m *mirror) itself(what string, args ...any) error {
-	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", m.dest.path, fmt.Sprintf(what, args...), errItself),
+	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", m.dest.Path, fmt.Sprintf(what, args...), errItself),
 		"give a DEST that is not in SOURCE, and a SOURCE that is neither in DEST nor made from it")
 }
 
 // apart refuses a copy inside its source, which would copy itself for ever, and
 // a source inside its copy, which would be deleted.
 func apart(from, to string) error {
-	a, err := resolved(from)
+	a, err := replica.Resolve(from)
 	if err != nil {
 		return nil // openLocal says it better
 	}
-	b, err := resolved(to)
+	b, err := replica.Resolve(to)
 	if err != nil {
 		return nil
 	}
@@ -83,26 +84,12 @@ func isWithin(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// resolved returns the real path of a directory that may not exist yet.
-func resolved(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		return real, nil
-	}
-	up, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(up, filepath.Base(path)), err
-}
-
 // within returns the directory above path that is the tree's root, or that of a
 // copy of it, by its id: a copy in there would copy itself for ever, or be
 // deleted. "" if there is none. What cannot be read is passed over. Cost: some
 // five system calls for each directory above.
 func within(path, treeID string) string {
-	up, err := resolved(path)
+	up, err := replica.Resolve(path)
 	if err != nil || treeID == "" {
 		return ""
 	}
@@ -129,7 +116,7 @@ func rootOf(path, treeID string) bool {
 // root a, as far as can be told without looking at either; see judge.
 func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
 	d := m.dest
-	if up := within(d.path, a.treeID); up != "" {
+	if up := within(d.Path, a.treeID); up != "" {
 		return "", m.itself("lies within the source, or a copy of it: %q", up)
 	}
 	if holdAll, err = m.judge(a); err == nil {
@@ -141,7 +128,7 @@ func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
 // ring refuses a source that was made from this copy. It may become so at any time,
 // and a ring in which nothing is new says so by no listing.
 func (m *mirror) ring(a *answer) error {
-	if m.dest.tree.CameBy(a.chain) {
+	if t := m.dest.Tree(); t.CameBy(a.chain) {
 		return m.itself("is what the source was made from, directly or by other copies: a ring")
 	}
 	return nil
@@ -160,13 +147,13 @@ func (a *answer) hasID(treeID string, info disk.Info) bool {
 // contains refuses a source whose root a is DEST itself, or a directory in it.
 // Cost: a statx for each entry of the copy; it is asked of a source that is new.
 func (m *mirror) contains(ctx context.Context, a *answer) error {
-	if m.dest.root == nil {
+	if m.dest.Root == nil {
 		return nil
 	}
 	if a.foreign && m.givesOurTree(ctx, "") {
 		return m.itself("is the source itself")
 	}
-	root, err := m.dest.root.OpenDirPath("", false)
+	root, err := m.dest.Root.OpenDirPath("", false)
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -185,7 +172,7 @@ func (m *mirror) containsBelow(ctx context.Context, a *answer, dir *disk.Dir, pa
 		if path == "" {
 			return m.itself("is the source itself")
 		}
-		return m.itself("has the source in it: %s", quoted(path))
+		return m.itself("has the source in it: %s", mtree.QuotePath(path))
 	}
 	var below []string
 	err = dir.ScanStat(func(raw []byte, info disk.Info) error {
@@ -215,22 +202,22 @@ func (m *mirror) containsBelow(ctx context.Context, a *answer, dir *disk.Dir, pa
 // meets refuses to go on where the listing of n, a directory of the source, is of
 // DEST, or has DEST among its entries.
 func (p *pass) meets(ctx context.Context, n *node, a *answer) error {
-	root := p.dest.root
+	root := p.dest.Root
 	if root == nil {
 		return nil
 	}
-	self := p.dest.self.Info
+	self := p.dest.Self.Info
 	if a.isHere(self) || n.parent != nil && a.hasID(p.source.treeID, self) && p.follows(ctx, n.parent.path, n.name) {
-		return p.mirror.itself("is in the source: %s", quoted(n.path))
+		return p.mirror.itself("is in the source: %s", mtree.QuotePath(n.path))
 	}
 	for i := range a.listing.Entries {
 		e := &a.listing.Entries[i]
-		if e.Kind != mtree.Dir || e.Name != p.dest.name || p.filters.Excluded(mtree.JoinPath(n.path, e.Name), true) {
+		if e.Kind != mtree.Dir || e.Name != p.dest.Name || p.filters.Excluded(mtree.JoinPath(n.path, e.Name), true) {
 			continue
 		}
 		path := mtree.JoinPath(n.path, e.Name)
 		if p.source.foreign && p.givesOurTree(ctx, path) || !p.source.foreign && p.isUs(ctx, n.path, e) {
-			return p.mirror.itself("is in the source: %s", quoted(path))
+			return p.mirror.itself("is in the source: %s", mtree.QuotePath(path))
 		}
 	}
 	return nil
@@ -239,8 +226,8 @@ func (p *pass) meets(ctx context.Context, n *node, a *answer) error {
 // isUs reports whether an entry of the source's directory at dir, which has the name
 // of DEST, is DEST.
 func (p *pass) isUs(ctx context.Context, dir string, e *mtree.Entry) bool {
-	now, err := p.dest.root.Self()
-	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(p.dest.self.CTime) || e.CTime.After(now.CTime) {
+	now, err := p.dest.Root.Self()
+	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(p.dest.Self.CTime) || e.CTime.After(now.CTime) {
 		return false
 	}
 	return p.config.DryRun || p.follows(ctx, dir, e.Name)
@@ -252,7 +239,7 @@ func (p *pass) follows(ctx context.Context, dir, name string) bool {
 	if p.config.DryRun {
 		return false
 	}
-	root := p.dest.root
+	root := p.dest.Root
 	from, ok := moveCTime(ctx, root.Self, func(i disk.Info) error { return root.SetTime(i.MTime) })
 	if !ok {
 		return false
@@ -326,11 +313,8 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 // those hide dotfiles in their listings, and give them out.
 func (m *mirror) givesOurTree(ctx context.Context, path string) bool {
 	s, ok := m.source.(*httpSource)
-	if !ok || m.dest.marker == nil {
-		return false
-	}
-	ours, err := state.ReadFile(m.dest.marker.Dir(), "tree")
-	if err != nil {
+	ours := m.dest.TreeFile()
+	if !ok || ours == nil {
 		return false
 	}
 	resp, err := s.do(ctx, request{path: escapePath(mtree.JoinPath(path, mtree.MarkerName+"/tree")), once: true})

@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // What a visit makes by itself: directories, symlinks, modes and owners.
@@ -15,7 +16,7 @@ import (
 func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 	mode := p.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if p.dest.aside.Folds && dir.Respelled(c.Want.Name) {
+		if p.dest.Staging.Folds && dir.Respelled(c.Want.Name) {
 			return disk.ErrCollides
 		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
@@ -24,8 +25,8 @@ func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 		}
 		return errors.Join(err, p.setOwner(dir, c.Want))
 	}
-	name := p.dest.aside.Name()
-	made, err := p.dest.aside.Dir().MakeDir(name, mode)
+	name := p.dest.Staging.Name()
+	made, err := p.dest.Staging.Dir().MakeDir(name, mode)
 	if err != nil {
 		return err
 	}
@@ -34,22 +35,22 @@ func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := p.dest.aside.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := p.dest.Staging.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
-	return errors.Join(p.dest.aside.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
+	return errors.Join(p.dest.Staging.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
 }
 
 func (p *pass) dirMode(e *mtree.Entry) uint32 {
 	if e.Has&mtree.HasMode != 0 {
 		return e.Mode & 0o777
 	}
-	return 0o777 &^ p.dest.umask
+	return 0o777 &^ p.dest.Umask
 }
 
 // makeLink makes a symlink aside and moves it into place.
 func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
-	aside := p.dest.aside
+	aside := p.dest.Staging
 	if aside.Folds && dir.Respelled(c.Want.Name) {
 		return disk.ErrCollides
 	}
@@ -58,7 +59,7 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 		return err
 	}
 	aside.Dir().InheritEntry(name, dir)
-	err = aside.Dir().SetEntryTime(name, p.dest.times.Stored(c.Want.MTime))
+	err = aside.Dir().SetEntryTime(name, p.dest.Times.Stored(c.Want.MTime))
 	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
@@ -80,27 +81,26 @@ func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
 
 // replacement returns the deletion of a directory that something written aside is to
 // replace: it waits for the guards.
-func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (deletion, error) {
+func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
 	if p.config.NoDelete {
-		_ = p.dest.aside.Dir().Unlink(staged)
-		return deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
+		_ = p.dest.Staging.Dir().Unlink(staged)
+		return replica.Deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
-	name := mtree.BaseName(path)
-	info, err := dir.Stat(name)
+	info, err := dir.Stat(mtree.BaseName(path))
 	if err != nil {
-		return deletion{}, err
+		return replica.Deletion{}, err
 	}
-	count, err := p.dest.count(dir, name, path)
-	if err == nil && count.Stays {
+	d, stays, err := p.dest.Measure(dir, path, mtree.Dir, info.MTime)
+	if err == nil && stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
-		_ = p.dest.aside.Dir().Unlink(staged)
-		return deletion{}, err
+		_ = p.dest.Staging.Dir().Unlink(staged)
+		return replica.Deletion{}, err
 	}
-	d := deletion{path: path, kind: mtree.Dir, mtime: info.MTime, entries: count.Entries, staged: staged}
-	if nested || count.Tree {
-		d.why = whyTree
+	d.Staged = staged
+	if nested {
+		d.Why = replica.WhyTree
 	}
 	return d, nil
 }

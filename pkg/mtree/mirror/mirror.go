@@ -3,12 +3,8 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -17,8 +13,8 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -31,15 +27,18 @@ type mirror struct {
 	limiter *rate.Limiter // of file contents; nil: none
 	source  source
 	leave   func() // the source
-	dest    *dest
+	dest    *replica.Replica
 	seen    seen
 	warned  wire.State // for which full walks were announced
-	turns   turns
-	adopted bool // --adopt was carried out, or found done
-	summed  bool // Config.Sums was
-	outside bool // a source without its id was not found in the copy
-	crowded crowded
-	hookDue bool // something changed since --exec ran
+
+	linksTold  bool // that symlinks are left out
+	ownersTold bool // that --owner has no effect
+	turns      turns
+	adopted    bool // --adopt was carried out, or found done
+	summed     bool // Config.Sums was
+	outside    bool // a source without its id was not found in the copy
+	crowded    crowded
+	hookDue    bool // something changed since --exec ran
 
 	confirmed *mtree.Stamp // by the clock here: until when the copy is known to be what the source published
 }
@@ -62,29 +61,41 @@ func open(c Config) (*mirror, error) {
 	if m.source, m.leave, err = openSource(&c); err != nil {
 		return nil, err
 	}
-	if m.dest, err = openDest(&c); err != nil {
+	if m.dest, err = m.openReplica(); err != nil {
 		m.leave()
 		return nil, err
 	}
-	m.dest.filters = m.filters
-	if t := m.dest.tree; t.Adopted != "" && !c.Adopt && !c.DryRun {
+	if t := m.dest.Tree(); t.Adopted != "" && !c.Adopt && !c.DryRun {
 		t.Adopted = "" // a start without --adopt: the next one with it counts again
-		if err := m.rename(t); err != nil {
+		if err := m.dest.SetTree(t); err != nil {
 			m.close()
 			return nil, exit.With(exit.Local, err, "")
 		}
 	}
-	if m.dest.marker != nil {
-		if held, err := readHeld(m.dest.marker, heldName); err == nil {
-			c.Stats.Held.Store(held.total())
-		}
+	if held, err := m.dest.Held(); err == nil {
+		c.Stats.Held.Store(held.Total())
 	}
 	return m, nil
 }
 
+// openReplica opens the copy.
+func (m *mirror) openReplica() (*replica.Replica, error) {
+	r, err := replica.Open(m.config.replica())
+	if err == nil {
+		r.Filters = m.filters
+	}
+	return r, err
+}
+
+// replica says which copy is opened, and how.
+func (c *Config) replica() *replica.Options {
+	return &replica.Options{Path: c.Dest, StateDir: c.StateDir, ReadOnly: c.DryRun, Adopt: c.Adopt, Log: c.Log, Now: c.Now, Meanwhile: c.meanwhile}
+}
+
+// close leaves source and copy.
 func (m *mirror) close() {
 	m.leave()
-	m.dest.close()
+	m.dest.Close()
 }
 
 // openSource returns the source, and what to call when it is no longer needed.
@@ -106,7 +117,7 @@ func openSource(c *Config) (source, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := outside(s.root, c.StateDir); err != nil {
+	if err := replica.CheckStateDir(s.root, c.StateDir); err != nil {
 		_ = s.root.Close()
 		return nil, nil, err
 	}
@@ -125,7 +136,7 @@ func isURL(source string) bool {
 // returns why nothing may be deleted, if so, and whether a full walk is due.
 func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
-	t := d.tree
+	t := d.Tree()
 	if holdAll, err = m.mayFollow(a); err != nil {
 		return "", false, err
 	}
@@ -140,10 +151,10 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 	}
 	more := m.rolledBack(a)
 	if c.Sums && !m.summed {
-		more |= doubtBytes
+		more |= replica.DoubtBytes
 	}
 	next := m.next(a, more)
-	due := more != 0 || newIn(&t, &next) != "" || !t.BoundTo(d.self) || d.status.State == ""
+	due := more != 0 || newIn(t, &next) != "" || !t.BoundTo(d.Self) || d.Status().State == ""
 	if due {
 		if err := m.contains(ctx, a); err != nil {
 			return "", false, err
@@ -159,7 +170,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 	if due {
 		err = m.retake(next, more)
 	} else {
-		err = m.rename(next)
+		err = d.SetTree(next)
 	}
 	if err == nil {
 		m.adopted, m.summed = true, true
@@ -209,7 +220,7 @@ func (c *Config) restore(selection []string) {
 }
 
 // newIn says what makes a full walk due, "" if nothing that the tree file tells.
-func newIn(was, is *state.Tree) string {
+func newIn(was state.Tree, is *state.Tree) string {
 	switch {
 	case was.ID != is.ID || was.NoID != is.NoID:
 		return "this copy is new to its source, or the other way round"
@@ -231,49 +242,37 @@ func newIn(was, is *state.Tree) string {
 
 // retake writes who the copy is a copy of. Unless it is empty, nothing that its
 // records say is trusted from here on: one full walk is due, also after a kill.
-func (m *mirror) retake(next state.Tree, more doubts) error {
+func (m *mirror) retake(next state.Tree, more replica.Doubts) error {
 	d := m.dest
-	if !d.tree.BoundTo(d.self) {
-		more |= doubtHidden // what records there are came with files from elsewhere
+	if t := d.Tree(); !t.BoundTo(d.Self) {
+		more |= replica.DoubtHidden // what records there are came with files from elsewhere
 	}
-	empty, err := d.empty()
+	empty, err := d.IsEmpty()
 	if err != nil {
 		return err
 	}
 	if !empty {
 		m.config.Log.Info("everything is compared once", "why", m.reason(&next, more))
-		if m.adopts() && more&doubtBytes == 0 {
+		if m.adopts() && more&replica.DoubtBytes == 0 {
 			m.config.Log.Info("adopted: files of equal size and time are taken for equal",
 				"remedy", "mirror --verify DEST compares their bytes afterwards, --adopt --verify while adopting")
 		}
-		if err := d.begin(d.root, "", records.Record{}, doubtBelow|more); err != nil {
-			return err
-		}
-		if err := d.root.Sync(); err != nil { // before anything says that it was noted
+		if err := d.Distrust(more); err != nil {
 			return err
 		}
 	}
-	switch {
-	case d.tree.ID != next.ID:
-		d.status = state.Status{State: wire.Filling}
-		if err := d.marker.Remove(heldName); err != nil {
-			return err
-		}
-	case d.status.State == "":
-		d.status = state.Status{State: wire.Filling, Deletions: d.status.Deletions}
-	}
-	if err := d.file.Write(d.status); err != nil {
+	if err := d.ResetStatus(d.Tree().ID != next.ID); err != nil {
 		return err
 	}
-	return m.rename(next)
+	return d.SetTree(next)
 }
 
 // reason names in the log why everything is compared.
-func (m *mirror) reason(next *state.Tree, more doubts) string {
-	switch why := newIn(&m.dest.tree, next); {
+func (m *mirror) reason(next *state.Tree, more replica.Doubts) string {
+	switch why := newIn(m.dest.Tree(), next); {
 	case m.config.Sums && !m.summed:
 		return "--adopt --verify: files of equal size and time are compared by sums"
-	case more&doubtBytes != 0:
+	case more&replica.DoubtBytes != 0:
 		return "the source was rolled back, or lost its runs: files of equal size and time are compared by sums"
 	case why != "":
 		return why
@@ -281,22 +280,10 @@ func (m *mirror) reason(next *state.Tree, more doubts) string {
 	return "what is remembered of this copy was lost"
 }
 
-// rename writes who the copy is a copy of, if that is news.
-func (m *mirror) rename(next state.Tree) error {
-	if next.Same(m.dest.tree) {
-		return nil
-	}
-	if err := m.dest.marker.WriteTree(next); err != nil {
-		return err
-	}
-	m.dest.tree = next
-	return nil
-}
-
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if !m.config.DryRun {
-		if err := m.dest.standing(); errors.Is(err, state.ErrInTheWay) {
+		if err := m.dest.StillAt(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
 		} else if err != nil {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
@@ -324,173 +311,21 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	}
 	if p.complete {
 		m.confirm(began)
-		err = errors.Join(err, local(m.followed(p)))
+		err = errors.Join(err, replica.Local(m.followed(p)))
 	}
 	return p, errors.Join(err, p.storeUncopied(), m.publish(p, err))
 }
 
-func (m *mirror) count(p *pass, err error) {
-	s := m.config.Stats
-	s.Passes.Add(1)
-	s.Incomplete.Store(p.incomplete)
-	now, _ := m.config.Now().Unix()
-	s.LastPass.Store(now)
-	if err != nil {
-		s.Errors.Add(1)
-	}
-	if p.complete {
-		root, _ := p.root.Unix()
-		s.RootStamp.Store(root)
-		if p.full {
-			s.Walks.Add(1)
-		}
-	}
-}
-
 // fullDue reports whether the safety net asks for a full walk.
 func (m *mirror) fullDue() bool {
-	walked := m.dest.status.Counters[countWalked]
+	walked := m.dest.Counters().Walked
 	if m.config.FullInterval < 0 || walked == 0 {
 		return false
 	}
 	now, _ := m.config.Now().Unix()
 	// Jitter by the tree's id: copies of one tree do not all walk at once, and
 	// this one's turn does not move with every look.
-	share := time.Duration(m.dest.self.Node.Ino % 128)
+	share := time.Duration(m.dest.Self.Node.Ino % 128)
 	after := m.config.FullInterval * (896 + share*2) / 1024
 	return now-walked > int64(after/time.Second)
-}
-
-// Counters in status.json.
-const (
-	countEntries  = "entries"    // in the copy, as of the last full walk and what was made and deleted since
-	countWalked   = "walked"     // end of the last full walk, Unix seconds
-	countHeld     = "held"       // deletions held
-	countFailed   = "failed"     // paths that failed in the last pass
-	countBehind   = "incomplete" // directories the last pass left incomplete
-	countLinkless = "linkless"   // 1: the copy's file system holds no symlinks
-	countEnded    = "ended"      // end of the last pass that changed something, Unix seconds
-)
-
-// countAll counts the entries of the copy, as far as they can be read. Cost: one
-// openat, getdents64 and statx per directory and entry.
-func (d *dest) countAll() (total int64) {
-	if d.root == nil {
-		return 0
-	}
-	names, _ := d.root.Names()
-	for _, name := range names {
-		n, _ := d.count(d.root, name, name)
-		total += n.Entries
-	}
-	return total
-}
-
-// entries is how many entries the copy has; 0 if that is not known.
-func (d *dest) entries() int64 { return d.status.Counters[countEntries] }
-
-// publish writes status.json, if there is news.
-func (m *mirror) publish(p *pass, passErr error) error {
-	d := m.dest
-	next := d.status
-	deletions, entries := p.remembered()
-	next.Deletions = deletions
-	counters := map[string]int64{
-		countEntries: entries, countWalked: d.status.Counters[countWalked],
-		countHeld: p.held, countFailed: p.failed, countBehind: p.incomplete, countEnded: d.status.Counters[countEnded],
-	}
-	now := m.config.Now()
-	sec, _ := now.Unix()
-	if p.changed {
-		counters[countEnded] = sec
-	}
-	if d.linkless {
-		counters[countLinkless] = 1
-	}
-	next.Error, next.Away = "", nil
-	if passErr == nil {
-		passErr = p.noRoom
-	}
-	if passErr != nil {
-		next.Error = causeOf(passErr)
-	}
-	if p.complete {
-		next.State, next.Walked = wire.Mirrored, !p.source.state.Prunes()
-		next.Root, next.Chain, next.SourceE = &p.root, p.source.chain, d.tree.E
-		if p.source.listing.HasNow {
-			at := p.source.listing.Now.Add(-clockLag)
-			next.Checkpoint = &at
-		}
-	}
-	if passErr == nil && (p.full || p.complete && counters[countWalked] == 0) {
-		counters[countWalked] = sec
-	}
-	next.Counters = counters
-	next.Unread = len(d.unread.lines)
-	m.config.Stats.State.Store(stateNumber(&next))
-	if !p.counting.Load() && sameStatus(&d.status, &next) {
-		return nil
-	}
-	return m.writeStatus(next, now)
-}
-
-// clockLag is by how much a file's time may lie behind the clock.
-const clockLag = 20 * time.Millisecond
-
-// sameStatus compares what makes a status worth writing: not the times of
-// passes that found nothing.
-func sameStatus(a, b *state.Status) bool {
-	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE || (a.Away == nil) != (b.Away == nil) ||
-		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || len(a.Counters) != len(b.Counters) {
-		return false
-	}
-	for key, value := range b.Counters {
-		if a.Counters[key] != value && key != countWalked {
-			return false
-		}
-	}
-	if a.Deletions == nil || b.Deletions.Base != a.Deletions.Base || b.Deletions.Shut != a.Deletions.Shut || b.Deletions.Unsure != a.Deletions.Unsure {
-		return false
-	}
-	if a.Counters[countWalked] == 0 && b.Counters[countWalked] != 0 {
-		return false
-	}
-	return sameStamp(a.Root, b.Root)
-}
-
-func sameStamp(a, b *mtree.Stamp) bool { return a == b || a != nil && b != nil && *a == *b }
-
-func (m *mirror) writeStatus(next state.Status, now mtree.Stamp) error {
-	next.Updated = &now
-	if m.confirmed != nil {
-		next.Confirmed = m.confirmed
-	}
-	next.Boot, next.PID = machine.BootID(), os.Getpid()
-	next.Stamps, next.Unread, next.Apart = 0, len(m.dest.unread.lines), m.dest.unread.turn
-	m.dest.status = next
-	return local(m.dest.file.Write(next))
-}
-
-// causeOf names the cause of an error without any path or address: status.json
-// is published.
-func causeOf(err error) string {
-	var status *statusError
-	var errno syscall.Errno
-	switch {
-	case errors.As(err, &status):
-		return fmt.Sprintf("the source answers %d %s", status.status, http.StatusText(status.status))
-	case errors.Is(err, mtree.ErrListing):
-		return "the source gives no listing"
-	case errors.Is(err, errFlush):
-		return errFlush.Error()
-	case isLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
-		return "the copy's disk: " + errno.Error()
-	case errors.Is(err, errItself):
-		return "the copy would be copied into itself"
-	case exit.Of(err) == exit.Refused:
-		return "the source is of another tree"
-	case exit.Of(err) == exit.Held:
-		return "deletions are held"
-	}
-	return "the source cannot be read"
 }

@@ -3,6 +3,7 @@ package mirror
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // node is a directory that a pass looks at, from the moment it is known to
@@ -12,11 +13,11 @@ type node struct {
 	parent *node // nil for the root
 	name   string
 	path   string
-	want   mtree.Entry // as its parent lists it; zero for the root
-	deep   bool        // its record and those below prove nothing
-	more   doubts      // what else is not trusted of it and of all below
-	fresh  bool        // made in this pass
-	nested bool        // it or one above it, in the copy, is the root of another tree or copy
+	want   mtree.Entry    // as its parent lists it; zero for the root
+	deep   bool           // its record and those below prove nothing
+	more   replica.Doubts // what else is not trusted of it and of all below
+	fresh  bool           // made in this pass
+	nested bool           // it or one above it, in the copy, is the root of another tree or copy
 
 	open      int            // visits, fetches, checks, deletions and children under way
 	blocked   bool           // cannot be completed in this pass
@@ -31,8 +32,8 @@ type node struct {
 	before    records.Record // what it had
 	had       bool           // it had one
 	vague     map[string]vague
-	unless    map[string]bool // files to fetch only if they changed
-	deletions []deletion      // what completing it takes away
+	unless    map[string]bool    // files to fetch only if they changed
+	deletions []replica.Deletion // what completing it takes away
 }
 
 // child returns the node of a subdirectory as the parent lists it.
@@ -41,11 +42,11 @@ func (n *node) child(e *mtree.Entry) *node {
 }
 
 // doubts is what begin is told of n.
-func (n *node) doubts() doubts { return allDoubts(n.deep, n.more) }
+func (n *node) doubts() replica.Doubts { return allDoubts(n.deep, n.more) }
 
-func allDoubts(deep bool, more doubts) doubts {
+func allDoubts(deep bool, more replica.Doubts) replica.Doubts {
 	if deep {
-		more |= doubtBelow
+		more |= replica.DoubtBelow
 	}
 	return more
 }

@@ -28,17 +28,17 @@ func (p *pass) offerPart(n *node, w *wanted) {
 	if key == "" {
 		return
 	}
-	w.part = func() int64 { return p.dest.aside.PartSize(key) }
+	w.part = func() int64 { return p.dest.Staging.PartSize(key) }
 }
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
 func (p *pass) draft(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened, mode uint32) (d *disk.Draft, kept bool, err error) {
 	if w.part == nil || f.got.Hot || !sameFile(w.Entry, &f.got) || f.got.Has&mtree.HasCTime == 0 {
-		d, err = p.dest.aside.Create(dir, c.Want.Name, c.Have == nil, mode)
+		d, err = p.dest.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := p.dest.aside.Continue(partKey(n, w.Entry))
+	d, size, err := p.dest.Staging.Continue(partKey(n, w.Entry))
 	if err != nil {
 		return nil, false, err
 	}

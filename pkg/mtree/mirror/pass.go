@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // step does a piece of a pass's work in a goroutine of its own and returns what
@@ -36,18 +36,13 @@ type pass struct {
 	emptyRoot bool   // the source has nothing that the copy's root would keep
 	inRoot    int64  // entries of the copy there
 
-	was       heldList  // what was held before
-	wasUnread bool      // that is not known
-	release   *heldList // deletions that may be carried out; nil: none
-	holding   []deletion
+	was       replica.HeldList  // what was held before
+	wasUnread bool              // that is not known
+	release   *replica.HeldList // deletions that may be carried out; nil: none
+	holding   []replica.Deletion
 	carried   int64            // of these, entries where nothing is known of the source now, but for those held by themselves
 	unseen    map[string]*node // where that is: by path, a node or one of its entries
-	gate      gate
-	known     gate // as the pass began
-	uncounted bool // nobody ever counted the copy for the gate
-	changing  sync.Once
-	counting  atomic.Bool // status.json says that a pass is under way
-	noted     time.Time   // last, in status.json, how much was deleted
+	gate      *replica.Gate
 
 	ready    []*node    // complete but for the flush and the stamp, children first
 	large    []deferred // files that may be in the copy under a name that goes
@@ -55,8 +50,8 @@ type pass struct {
 	behind   []*node    // given up, children first
 	touched  []touch    // changed since the last flush
 
-	uncopied uncopied        // in the directories that were compared
-	goneDirs map[string]bool // what was deleted, if it was a directory
+	uncopied replica.Uncopied // in the directories that were compared
+	goneDirs map[string]bool  // what was deleted, if it was a directory
 
 	steps      []task // taken from the end
 	fetches    pool   // small ones that wait for company
@@ -100,8 +95,8 @@ func (m *mirror) newPass(root answer, full bool) *pass {
 	now := time.Now()
 	return &pass{
 		mirror: m, source: root, full: full, start: now, lastTime: now, told: now,
-		gate: m.dest.gate(), known: m.dest.gate(), uncounted: m.dest.status.Deletions == nil,
-		uncopied: uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
+		gate:     m.dest.Gate(m.rules.limit),
+		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
 		notes: make(chan func(), m.config.Jobs),
 	}
 }
@@ -116,7 +111,7 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	root := &node{deep: p.full}
 	if p.config.DryRun && p.config.Sums {
-		root.more = doubtBytes // else the root's record says so
+		root.more = replica.DoubtBytes // else the root's record says so
 	}
 	p.add(root, p.visit(root, &p.source))
 	err := p.work(ctx)
@@ -262,12 +257,12 @@ func (p *pass) done(n *node) {
 }
 
 // addDeletions notes deletions in n; they keep it open until delete comes to them.
-func (p *pass) addDeletions(n *node, some []deletion) {
+func (p *pass) addDeletions(n *node, some []replica.Deletion) {
 	if len(some) == 0 {
 		return
 	}
 	for i := range some {
-		p.below += some[i].entries - 1
+		p.below += some[i].Entries - 1
 	}
 	n.deletions = append(n.deletions, some...)
 	if !n.waits {
@@ -296,7 +291,7 @@ func (p *pass) settle(n *node) {
 // fail notes that path could not be made right and leaves n incomplete. What this
 // machine's disk does not do is no reason to keep what the source has deleted.
 func (p *pass) fail(n *node, path string, err error) {
-	n.blocked, n.failed = true, n.failed || !isLocal(err)
+	n.blocked, n.failed = true, n.failed || !replica.IsLocal(err)
 	if errors.Is(err, context.Canceled) {
 		return
 	}
@@ -304,21 +299,21 @@ func (p *pass) fail(n *node, path string, err error) {
 	p.config.Stats.Failed.Add(1)
 	level, remedy := slog.LevelWarn, ""
 	if disk.IsFull(err) {
-		remedy = makeRoom
+		remedy = replica.MakeRoom
 		if p.noRoom != nil {
 			level = slog.LevelDebug
 		}
 		p.lacksRoom(err)
-	} else if isLocal(err) {
-		remedy = remedyWriting(err)
+	} else if replica.IsLocal(err) {
+		remedy = replica.RemedyWriting(err)
 	}
-	p.config.Log.Log(context.Background(), level, "failed", "path", quoted(path), "error", err)
+	p.config.Log.Log(context.Background(), level, "failed", "path", mtree.QuotePath(path), "error", err)
 	code := exit.Failed
-	if isLocal(err) {
+	if replica.IsLocal(err) {
 		code = exit.Local
 	}
 	if len(p.errs) < 10 {
-		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", quoted(path), err), remedy))
+		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
 	}
 }
 
@@ -334,28 +329,4 @@ func (p *pass) tell(done bool) {
 		Took: time.Since(p.start), Listed: p.listed, Fetched: p.fetched, Bytes: p.arrived.Load(), WantFiles: p.wantFiles, WantBytes: p.wantBytes,
 		Deleted: p.deleted, Failed: p.failed, Pending: len(p.steps) + len(p.big) + len(p.last) + p.running, Done: done,
 	})
-}
-
-// localError marks a failure of this machine's disk, not of the source.
-type localError struct{ error }
-
-func (e localError) Unwrap() error { return e.error }
-
-func isLocal(err error) bool {
-	var l localError
-	return errors.As(err, &l)
-}
-
-func local(err error) error {
-	if err == nil {
-		return nil
-	}
-	return localError{err}
-}
-
-func quoted(path string) string {
-	if path == "" {
-		return `"/"`
-	}
-	return fmt.Sprintf("%q", mtree.JoinPath("", path))
 }

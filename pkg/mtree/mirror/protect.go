@@ -7,7 +7,7 @@ func (p *pass) e() string {
 	if p.source.e != "" {
 		return p.source.e
 	}
-	return p.dest.tree.E
+	return p.dest.Tree().E
 }
 
 // hides says what of a copy's directory the source may hide by now. That it

@@ -188,7 +188,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	} {
 		f := &opened{got: e}
 		change.edit(&f.got)
-		draft, kept, err := p.draft(m.dest.root, n, mtree.Change{Want: &e}, w, f, 0o644)
+		draft, kept, err := p.draft(m.dest.Root, n, mtree.Change{Want: &e}, w, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
 		draft.Discard()

@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // A large file that is missing may be one that is doomed under another name:
@@ -24,7 +25,7 @@ type deferred struct {
 // mayTakeOver reports whether a file to fetch may be in the copy under another
 // name.
 func (p *pass) mayTakeOver(c *mtree.Change) bool {
-	return c.Have == nil && c.Want.Size >= largeFile && !p.source.foreign && p.dest.entries() > 0
+	return c.Have == nil && c.Want.Size >= largeFile && !p.source.foreign && p.dest.Counters().Entries > 0
 }
 
 // deferLarge keeps files back; they keep n open.
@@ -52,7 +53,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 	found := &finds{bySize: map[int64][]string{}, sums: map[string]sum{}}
 	for _, n := range p.deleting {
 		for i := range n.deletions {
-			p.findLarge(n.deletions[i].path, n.deletions[i].kind, sizes, found)
+			p.findLarge(n.deletions[i].Path, n.deletions[i].Kind, sizes, found)
 		}
 	}
 	for _, d := range large {
@@ -71,7 +72,7 @@ type finds struct {
 // findLarge adds the file at path, or those below the directory there.
 func (p *pass) findLarge(path string, kind mtree.Kind, sizes map[int64]bool, found *finds) {
 	if kind == mtree.File {
-		dir, err := p.dest.dir(mtree.ParentPath(path))
+		dir, err := p.dest.Dir(mtree.ParentPath(path))
 		if err != nil {
 			return
 		}
@@ -84,7 +85,7 @@ func (p *pass) findLarge(path string, kind mtree.Kind, sizes map[int64]bool, fou
 	if kind != mtree.Dir {
 		return
 	}
-	dir, err := p.dest.dir(path)
+	dir, err := p.dest.Dir(path)
 	if err != nil {
 		return
 	}
@@ -135,7 +136,7 @@ func (f *finds) worthSumming(n *node, changes []mtree.Change) (paths []string) {
 func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, theirs map[string]summed, found *finds, h *haul) (rest []mtree.Change) {
 	dir, err := p.openToChange(n)
 	if err != nil {
-		h.err = local(err)
+		h.err = replica.Local(err)
 		return nil
 	}
 	defer dir.Close()
@@ -165,13 +166,13 @@ func (p *pass) takeEach(ctx context.Context, n *node, changes []mtree.Change, th
 }
 
 // sum hashes a doomed file, once.
-func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
+func (f *finds) sum(ctx context.Context, d *replica.Replica, path string) (sum, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
 		return s, nil
 	}
-	dir, err := d.dir(mtree.ParentPath(path))
+	dir, err := d.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return sum{}, err
 	}
@@ -187,7 +188,7 @@ func (f *finds) sum(ctx context.Context, d *dest, path string) (sum, error) {
 // time and mode agree, else by a copy. The doomed name goes with the deletions,
 // if these are allowed.
 func (p *pass) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
-	from, err := p.dest.dir(mtree.ParentPath(path))
+	from, err := p.dest.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return err
 	}
@@ -198,12 +199,12 @@ func (p *pass) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 	}
 	defer file.Close()
 	mode := p.fileMode(c)
-	if !p.config.Owner && info.Links == 1 && info.Mode == mode && info.MTime == p.dest.times.Stored(c.Want.MTime) {
+	if !p.config.Owner && info.Links == 1 && info.Mode == mode && info.MTime == p.dest.Times.Stored(c.Want.MTime) {
 		if err := from.Link(mtree.BaseName(path), dir, c.Want.Name); err == nil {
 			return nil
 		}
 	}
-	draft, err := p.dest.aside.Create(dir, c.Want.Name, true, mode)
+	draft, err := p.dest.Staging.Create(dir, c.Want.Name, true, mode)
 	if err != nil {
 		return err
 	}

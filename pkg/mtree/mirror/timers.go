@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // Patience of a running mirror: two kinds of timers, of which neither waits for the
@@ -94,7 +95,7 @@ func patience(err error) time.Duration {
 			return longestAway
 		}
 		return longestTrouble
-	case isLocal(err), exit.Of(err) == exit.Local:
+	case replica.IsLocal(err), exit.Of(err) == exit.Local:
 		return longestTrouble
 	case exit.Of(err) == exit.Refused:
 		return longestRefused

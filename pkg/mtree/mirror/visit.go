@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // view is what a visit found and did.
@@ -23,14 +24,14 @@ type view struct {
 	had       bool
 	record    records.Record // what the directory will be completed with
 	deep      bool
-	more      doubts // beyond deep
+	more      replica.Doubts // beyond deep
 	plan      plan.Plan
 	inCopy    int64   // entries of the copy
 	stays     int64   // directories that are gone at the source but hold something excluded
 	changed   bool    // directories, symlinks or modes were made
 	proved    bool    // `now` of the record is out of date
 	below     []*node // directories to visit
-	deletions []deletion
+	deletions []replica.Deletion
 	nested    bool
 	failed    []failure
 	vague     map[string]vague
@@ -66,7 +67,7 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 	dir, err := p.openCopy(n)
 	if err != nil {
 		if !p.config.DryRun || !errors.Is(err, fs.ErrNotExist) {
-			v.err = local(err)
+			v.err = replica.Local(err)
 			return v
 		}
 		p.compare(n, v, nil, nil)
@@ -75,23 +76,23 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 	defer dir.Close()
 	info, err := dir.Self()
 	if err != nil {
-		v.err = local(err)
+		v.err = replica.Local(err)
 		return v
 	}
-	v.before, v.had = p.dest.record(dir, n.path)
-	if v.had && !n.deep && p.source.state.Prunes() && p.dest.complete(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
+	v.before, v.had = p.dest.Record(dir, n.path)
+	if v.had && !n.deep && p.source.state.Prunes() && p.dest.IsCompleted(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
 		v.same = true
 		return v
 	}
 	v.nested = n.nested || n.parent != nil && !n.fresh && dir.HasMarker()
 	have, err := p.present(dir, n, &v.listing)
 	if err != nil {
-		v.err = local(err)
+		v.err = replica.Local(err)
 		return v
 	}
 	v.doubt(n, len(have) > 0)
 	if have, err = p.unfold(dir, n, v, have); err != nil {
-		v.err = local(err)
+		v.err = replica.Local(err)
 		return v
 	}
 	v.inCopy = int64(len(have))
@@ -112,11 +113,11 @@ func (p *pass) look(ctx context.Context, n *node, given *answer) *view {
 // what its own record says.
 func (v *view) doubt(n *node, holds bool) {
 	v.deep = n.deep || !v.had && holds
-	if began, ok := doubtsOf(v.before); v.had && ok {
-		v.deep = v.deep || began&doubtBelow != 0
-		v.more |= began &^ doubtBelow
+	if began, ok := replica.DoubtsOf(v.before); v.had && ok {
+		v.deep = v.deep || began&replica.DoubtBelow != 0
+		v.more |= began &^ replica.DoubtBelow
 	}
-	if v.more&doubtHidden != 0 {
+	if v.more&replica.DoubtHidden != 0 {
 		v.before.Excluded, v.before.E = 0, ""
 	}
 }
@@ -125,7 +126,7 @@ func (v *view) doubt(n *node, holds bool) {
 // copied: the source was rolled back, and what was copied since may be equal in
 // size and time.
 func (p *pass) older(v *view) bool {
-	_, began := doubtsOf(v.before)
+	_, began := replica.DoubtsOf(v.before)
 	return v.had && !began && !p.source.foreign && v.listing.Stamp.Before(v.before.Stamp)
 }
 
@@ -136,7 +137,7 @@ func (v *view) unproved(have []mtree.Entry) bool {
 	if v.had && v.before.ID == "" && v.listing.ID != "" && len(have) > 0 {
 		return true
 	}
-	_, began := doubtsOf(v.before)
+	_, began := replica.DoubtsOf(v.before)
 	return v.had && began && v.before.Now == mtree.Stamp{} && v.listing.HasNow && len(have) > 0
 }
 
@@ -160,11 +161,11 @@ func (p *pass) ask(ctx context.Context, n *node, v *view) (*answer, error) {
 // openCopy opens the directory of n in the copy. One that its owner may not
 // read or enter is made accessible: it gets its mode back with its stamp.
 func (p *pass) openCopy(n *node) (*disk.Dir, error) {
-	dir, err := p.dest.dir(n.path)
+	dir, err := p.dest.Dir(n.path)
 	if err == nil || !disk.IsDenied(err) || n.parent == nil || p.config.DryRun {
 		return dir, err
 	}
-	up, upErr := p.dest.dir(n.parent.path)
+	up, upErr := p.dest.Dir(n.parent.path)
 	if upErr != nil {
 		return nil, err
 	}
@@ -176,7 +177,7 @@ func (p *pass) openCopy(n *node) (*disk.Dir, error) {
 	if err := up.ChmodEntry(n.name, info.Mode|0o700); err != nil {
 		return nil, err
 	}
-	return p.dest.dir(n.path)
+	return p.dest.Dir(n.path)
 }
 
 // mostGuess is for how many entries of the copy room is made before they are
@@ -258,7 +259,7 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	v.listing.Entries = p.wanted(n.path, v.listing.Entries)
 	if v.vague != nil {
 		v.unless = clarify(&v.listing, v.vague, have)
-		if v.more&doubtBytes != 0 {
+		if v.more&replica.DoubtBytes != 0 {
 			v.unless = nil // nor do size and time prove anything to another server
 		}
 	}
@@ -267,15 +268,15 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	// one time. What is below shows for itself whether that is so.
 	below := v.more
 	if another || p.older(v) || v.unproved(have) {
-		v.more |= doubtBytes
+		v.more |= replica.DoubtBytes
 	}
 	v.record = recordOf(&v.listing)
 	if v.record.ID == "" {
 		v.record.ID = v.before.ID // somebody took it away on the way here
 	}
 	v.plan = plan.Make(have, &v.listing, &plan.Options{
-		Dir: n.path, Stored: p.dest.times.Stored, NoLinks: p.config.NoLinks || p.dest.linkless, Owner: p.config.Owner,
-		NoDelete: p.config.NoDelete, WasHeld: p.wasHeld, Hidden: p.hides(v), CheckAll: v.more&doubtBytes != 0,
+		Dir: n.path, Stored: p.dest.Times.Stored, NoLinks: p.config.NoLinks || p.dest.NoLinks, Owner: p.config.Owner,
+		NoDelete: p.config.NoDelete, WasHeld: p.wasHeld, Hidden: p.hides(v), CheckAll: v.more&replica.DoubtBytes != 0,
 		ByCTime: v.had && v.before.Now != mtree.Stamp{}, Listed: v.before.Now,
 		Verified: p.seen.settled,
 	})
@@ -290,32 +291,10 @@ func (p *pass) compare(n *node, v *view, dir *disk.Dir, have []mtree.Entry) {
 	}
 }
 
-// prunes reports whether the directory of the copy is complete with the stamp
-// that the source lists. Cost: nothing if its mtime tells, or it was asked before
-// and has not changed; else openat, statx, getxattr.
+// prunes reports whether the directory of the copy is complete with the stamp that
+// the source lists.
 func (p *pass) prunes(dir *disk.Dir, child *node, have *mtree.Entry) bool {
-	stamp := child.want.MTime
-	if !p.source.state.Prunes() || have.MTime != p.dest.times.Stored(stamp) {
-		return false
-	}
-	if p.dest.proven.has(child.path, stamp, have) {
-		return true
-	}
-	sub, err := dir.OpenDir(child.name)
-	if err != nil {
-		return false
-	}
-	defer sub.Close()
-	info, err := sub.Self()
-	if err != nil {
-		return false
-	}
-	r, ok := p.dest.record(sub, child.path)
-	if !ok || !p.dest.complete(r, info, stamp) {
-		return false
-	}
-	p.dest.proven.add(child.path, r, info)
-	return true
+	return p.source.state.Prunes() && p.dest.IsComplete(dir, child.path, child.want.MTime, have)
 }
 
 // apply makes what needs no fetch.
@@ -323,7 +302,7 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 	pl := &v.plan
 	v.proved = len(pl.Check) > 0
 	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || n.fresh {
-		if v.err = local(p.open(n, dir, info, v.record, allDoubts(v.deep, v.more))); v.err != nil {
+		if v.err = replica.Local(p.open(n, dir, info, v.record, allDoubts(v.deep, v.more))); v.err != nil {
 			return
 		}
 	}
@@ -343,21 +322,21 @@ func (p *pass) apply(n *node, v *view, dir *disk.Dir, info disk.Info) {
 
 // open makes a directory ready to be changed: writable for its owner, and known
 // to be unfinished.
-func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now records.Record, doubts doubts) error {
-	p.begun()
+func (p *pass) open(n *node, dir *disk.Dir, info disk.Info, now records.Record, doubts replica.Doubts) error {
+	p.gate.Begin()
 	if info.Mode&0o700 != 0o700 {
 		if err := dir.Chmod(info.Mode | 0o700); err != nil {
 			return err
 		}
 	}
-	return p.dest.begin(dir, n.path, now, doubts)
+	return p.dest.Begin(dir, n.path, now, doubts)
 }
 
 func (v *view) note(n *node, name string, err error) {
 	if err == nil {
 		v.changed = true
 	} else {
-		v.failed = append(v.failed, failure{mtree.JoinPath(n.path, name), local(err)})
+		v.failed = append(v.failed, failure{mtree.JoinPath(n.path, name), replica.Local(err)})
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // Reasons of its own for which a deletion is held: other deletions beside it go on.
@@ -133,8 +135,8 @@ func (r *Replica) remove(dir *disk.Dir, d *Deletion) (n int64, err error) {
 // finish completes a directory that stays although the source no longer has it: for
 // copies of this copy, for nobody else ever completes it.
 func (r *Replica) finish(dir *disk.Dir, path string) error {
-	at := disk.Now()
-	err := r.SetRecord(dir, path, disk.Record{Stamp: at})
+	at := machine.Now()
+	err := r.SetRecord(dir, path, records.Record{Stamp: at})
 	if err == nil {
 		err = dir.SetTime(at)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // Gate is the guard of --max-delete during one pass. What it remembers stands in
@@ -18,9 +18,9 @@ type Gate struct {
 	replica *Replica
 	limit   Limit
 
-	now       disk.Deletions // what is remembered, as of now
-	before    disk.Deletions // as the pass began
-	uncounted bool           // nobody ever counted the copy
+	now       state.Deletions // what is remembered, as of now
+	before    state.Deletions // as the pass began
+	uncounted bool            // nobody ever counted the copy
 
 	begin  sync.Once
 	begun  atomic.Bool
@@ -46,7 +46,7 @@ func (r *Replica) Gate(limit Limit) *Gate {
 }
 
 // clone returns a copy that shares nothing.
-func clone(d disk.Deletions) disk.Deletions {
+func clone(d state.Deletions) state.Deletions {
 	d.Recent = slices.Clone(d.Recent)
 	return d
 }
@@ -158,7 +158,7 @@ func (g *Gate) Begin() {
 }
 
 // store writes down what the guard has to know if the pass is killed now.
-func (g *Gate) store(d disk.Deletions) {
+func (g *Gate) store(d state.Deletions) {
 	d.Unsure = true
 	g.replica.storeDeletions(&d)
 }
@@ -178,7 +178,7 @@ func (g *Gate) Deleted(n int64) {
 // end returns what the guard has to know of a pass that ended, and how many entries
 // the copy has now. Only a full walk that may delete moves the base. A pass that
 // leaves something held is not complete.
-func (g *Gate) end(o *Outcome) (d *disk.Deletions, entries int64) {
+func (g *Gate) end(o *Outcome) (d *state.Deletions, entries int64) {
 	next := g.now
 	entries = max(g.replica.Counters().Entries+o.Made-o.Deleted, 0)
 	switch {

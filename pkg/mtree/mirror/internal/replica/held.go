@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // Held deletions stand in a file of the marker, so that people can look at them and
@@ -107,7 +107,7 @@ func (r *Replica) SetHeld(l *HeldList) error {
 	if len(l.Entries) == 0 {
 		return r.marker.Remove(heldName)
 	}
-	return r.marker.Dir().WriteSmall(heldName, l.Format())
+	return state.WriteFile(r.marker.Dir(), heldName, l.Format())
 }
 
 // Released reads the deletions that somebody released; a missing file is an empty
@@ -130,7 +130,7 @@ func (r *Replica) HasRelease() bool {
 func (r *Replica) RemoveRelease() error { return r.marker.Remove(releaseName) }
 
 // readHeld reads a file of deletions; a missing one is an empty list.
-func readHeld(m *disk.Marker, name string) (HeldList, error) {
+func readHeld(m *state.Marker, name string) (HeldList, error) {
 	var l HeldList
 	f, _, err := m.OpenFile(name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,14 +9,18 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Look is a copy that is opened for reading only, without its lock: a mirror may keep
 // it meanwhile.
 type Look struct {
-	disk.Published // what is known of it, as of when it was opened
-	root           *disk.Dir
-	marker         *disk.Marker
+	state.Published // what is known of it, as of when it was opened
+	root            *disk.Dir
+	marker          *state.Marker
 }
 
 // LookAt opens the copy at path. What is no copy is refused (exit.Refused).
@@ -30,11 +34,11 @@ func LookAt(path, stateDir string) (*Look, error) {
 		l.Close()
 		return nil, err
 	}
-	if l.marker, err = disk.OpenMarker(root, stateDir); err == nil {
+	if l.marker, err = state.OpenMarker(root, stateDir); err == nil {
 		l.Published, err = l.marker.Published()
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && l.Tree.Role != disk.Copy:
+	case errors.Is(err, fs.ErrNotExist), err == nil && l.Tree.Role != state.Copy:
 		err = exit.With(exit.Refused, fmt.Errorf("%q is no copy", path), "give the DEST of a mirror")
 	case err != nil:
 		err = exit.With(exit.Local, err, "")
@@ -78,7 +82,7 @@ func (l *Look) Confirmed() *mtree.Stamp {
 func (l *Look) IsKept() (bool, error) { return l.marker.Locked() }
 
 // CanLock reports whether the lock of the copy can be had; an error says why not,
-// disk.ErrLocked that a mirror has it.
+// state.ErrLocked that a mirror has it.
 func (l *Look) CanLock() error {
 	lock, err := l.marker.Lock()
 	if err == nil {
@@ -89,7 +93,7 @@ func (l *Look) CanLock() error {
 
 // Release leaves a list of deletions for the mirror that keeps the copy.
 func (l *Look) Release(held *HeldList) error {
-	return l.marker.Dir().WriteSmall(releaseName, held.Format())
+	return state.WriteFile(l.marker.Dir(), releaseName, held.Format())
 }
 
 // IsReleaseTaken reports whether that mirror has taken the list.
@@ -114,9 +118,6 @@ func (l *Look) Withdraw() error {
 // coarsest granule, by which stamps are made to grow.
 const aheadSlack = 2 * time.Second
 
-// ClockLag is by how much a file's ctime may be older than the clock.
-const ClockLag = 20 * time.Millisecond
-
 // HasReached reports whether the copy holds everything up to stamp: its root is
 // complete with a stamp that is not older. A later stamp that lies in the source's
 // future proves nothing, for later changes may have earlier stamps. Cost: three
@@ -133,7 +134,7 @@ func (l *Look) HasReached(stamp mtree.Stamp) (bool, error) {
 // the copy knows the source's clock.
 func (l *Look) isAhead(root mtree.Stamp) bool {
 	status, err := l.marker.ReadStatus()
-	return err == nil && status.Checkpoint != nil && root.After(status.Checkpoint.Add(ClockLag+aheadSlack))
+	return err == nil && status.Checkpoint != nil && root.After(status.Checkpoint.Add(wire.ClockLag+aheadSlack))
 }
 
 // completed returns the stamp that the copy's root was completed with, nil while it
@@ -143,15 +144,15 @@ func (l *Look) completed() (*mtree.Stamp, error) {
 	if err != nil {
 		return nil, err
 	}
-	record, ok := l.root.Record()
-	if !ok && errors.Is(l.root.ProbeRecord(), disk.ErrNoXattr) {
+	record, ok := records.Of(l.root)
+	if !ok && errors.Is(records.Probe(l.root), records.ErrNoXattr) {
 		status, err := l.marker.ReadStatus()
 		if err != nil || status.Root == nil {
 			return nil, err
 		}
-		record, ok = disk.Record{Stamp: *status.Root}, true
+		record, ok = records.Record{Stamp: *status.Root}, true
 	}
-	if !ok || !disk.SameStored(info.MTime, record.Stamp) {
+	if !ok || !filetime.SameStored(info.MTime, record.Stamp) {
 		return nil, nil
 	}
 	return &record.Stamp, nil
@@ -165,12 +166,12 @@ func IsBeingMade(path, stateDir string) bool {
 		return false
 	}
 	defer root.Close()
-	m, err := disk.OpenMarker(root, stateDir)
+	m, err := state.OpenMarker(root, stateDir)
 	if err != nil {
 		return false
 	}
 	defer m.Close()
-	if _, err := m.ReadTree(); !errors.Is(err, disk.ErrNoTree) {
+	if _, err := m.ReadTree(); !errors.Is(err, state.ErrNoTree) {
 		return false
 	}
 	locked, err := m.Locked()

@@ -12,6 +12,10 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // Open opens and locks the copy at o.Path, and makes it if it is missing. It refuses
@@ -63,7 +67,7 @@ func openLocked(o *Options) (*Replica, error) {
 // openReadOnly opens the copy for a dry run: it makes, locks and probes nothing.
 func openReadOnly(o *Options) (*Replica, error) {
 	r := newReplica(o)
-	r.Times = disk.TimeRange{Min: mtree.MinStamp, Max: mtree.MaxStamp}
+	r.Times = filetime.Range{Min: mtree.MinStamp, Max: mtree.MaxStamp}
 	root, err := disk.OpenRoot(o.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
@@ -72,24 +76,24 @@ func openReadOnly(o *Options) (*Replica, error) {
 		return nil, exit.With(exit.Local, err, remedyOpening(err))
 	}
 	r.Root = root
-	if r.Self, err = root.Root(); err != nil {
+	if r.Self, err = state.RootOf(root); err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
 	if err := errors.Join(CheckStateDir(root, o.StateDir), r.mayTake(o)); err != nil {
 		r.Close()
 		return nil, err
 	}
-	m, err := disk.OpenMarker(root, o.StateDir)
+	m, err := state.OpenMarker(root, o.StateDir)
 	if err != nil {
 		return r, nil // it is no copy yet: nothing is remembered
 	}
 	r.marker = m
 	if r.status, err = m.ReadStatus(); err != nil {
-		r.status = disk.Status{}
+		r.status = state.Status{}
 	}
 	r.NoLinks = CountersOf(&r.status).NoLinks
-	if errors.Is(root.ProbeRecord(), disk.ErrNoXattr) {
-		r.records, err = m.ReadRecordLog()
+	if errors.Is(records.Probe(root), records.ErrNoXattr) {
+		r.records, err = records.ReadLog(m)
 	}
 	return r, err
 }
@@ -97,20 +101,20 @@ func openReadOnly(o *Options) (*Replica, error) {
 // CheckStateDir refuses a state directory that is in root, which is DEST or a local
 // SOURCE.
 func CheckStateDir(root *disk.Dir, stateDir string) error {
-	return exit.With(exit.Usage, root.CheckStateDir(stateDir, false),
+	return exit.With(exit.Usage, state.CheckDir(root, stateDir, false),
 		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
 }
 
 // claim takes the root for a copy: it decides whether that may be, makes the marker,
 // locks it and opens what is in it.
 func (r *Replica) claim(o *Options) (err error) {
-	if r.Self, err = r.Root.Root(); err != nil {
+	if r.Self, err = state.RootOf(r.Root); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	if err := r.mayTake(o); err != nil {
 		return err
 	}
-	if r.marker, err = disk.CreateMarker(r.Root, o.StateDir); errors.Is(err, disk.ErrInTheWay) {
+	if r.marker, err = state.CreateMarker(r.Root, o.StateDir); errors.Is(err, state.ErrInTheWay) {
 		return exit.With(exit.Local, err, "")
 	} else if err != nil {
 		return exit.With(exit.Local, err, remedyOpening(err))
@@ -118,7 +122,7 @@ func (r *Replica) claim(o *Options) (err error) {
 	if o.Meanwhile != nil {
 		o.Meanwhile()
 	}
-	if r.lock, err = r.marker.Lock(); errors.Is(err, disk.ErrLocked) {
+	if r.lock, err = r.marker.Lock(); errors.Is(err, state.ErrLocked) {
 		return exit.With(exit.Refused, err, "one mirror per destination: stop the other one")
 	} else if err != nil {
 		return exit.With(exit.Local, err, "")
@@ -139,19 +143,19 @@ func (r *Replica) claim(o *Options) (err error) {
 func (r *Replica) mayTake(o *Options) error {
 	tree, err := readTree(r.Root, o.StateDir)
 	if o.StateDir != "" {
-		own, ownErr := r.Root.OwnTree()
-		if ownErr == nil && (own.Role != disk.Copy || errors.Is(err, disk.ErrNoTree)) {
+		own, ownErr := state.OwnTree(r.Root)
+		if ownErr == nil && (own.Role != state.Copy || errors.Is(err, state.ErrNoTree)) {
 			tree, err = own, nil
 		}
 	}
 	switch {
-	case errors.Is(err, disk.ErrNewerFormat):
+	case errors.Is(err, state.ErrNewerFormat):
 		return exit.With(exit.Refused, err, "update tidemark")
-	case errors.Is(err, disk.ErrNoTree):
+	case errors.Is(err, state.ErrNoTree):
 		return r.mayTakeUnmarked(o)
 	case err != nil:
 		return exit.With(exit.Refused, err, "repair or remove its .tidemark, then use --adopt")
-	case tree.Role != disk.Copy:
+	case tree.Role != state.Copy:
 		return exit.With(exit.Refused, fmt.Errorf("%q is a source that watch keeps", o.Path), "give another destination")
 	case !tree.BoundTo(r.Self) && !o.Adopt:
 		return exit.With(exit.Refused, fmt.Errorf("%q is not the directory its .tidemark was written for", o.Path),
@@ -168,12 +172,12 @@ var errSource = errors.New("a source that watch keeps, or kept until its .tidema
 // the root, which outlive its .tidemark. Attributes that were copied with another
 // directory prove nothing.
 func (r *Replica) mayTakeUnmarked(o *Options) error {
-	known, proven := r.Root.Noted()
+	known, proven := state.Noted(r.Root)
 	empty, err := r.IsEmpty()
 	switch {
 	case err != nil:
 		return exit.With(exit.Local, err, "")
-	case proven && known.Role == disk.Copy:
+	case proven && known.Role == state.Copy:
 		r.tree = known // nothing but trust is lost
 	case o.Adopt, empty:
 	case proven:
@@ -186,14 +190,14 @@ func (r *Replica) mayTakeUnmarked(o *Options) error {
 	return nil
 }
 
-// readTree reads who the directory is a copy of; disk.ErrNoTree if nothing says so.
-func readTree(root *disk.Dir, stateDir string) (disk.Tree, error) {
-	m, err := disk.OpenMarker(root, stateDir)
+// readTree reads who the directory is a copy of; state.ErrNoTree if nothing says so.
+func readTree(root *disk.Dir, stateDir string) (state.Tree, error) {
+	m, err := state.OpenMarker(root, stateDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return disk.Tree{}, disk.ErrNoTree
+		return state.Tree{}, state.ErrNoTree
 	}
 	if err != nil {
-		return disk.Tree{}, err
+		return state.Tree{}, err
 	}
 	defer m.Close()
 	return m.ReadTree()
@@ -204,12 +208,12 @@ func (r *Replica) prepare(o *Options) (err error) {
 	inRoot := r.marker
 	if o.StateDir != "" {
 		// Files are staged on their own file system.
-		if inRoot, err = disk.CreateMarker(r.Root, ""); err != nil {
+		if inRoot, err = state.CreateMarker(r.Root, ""); err != nil {
 			return err
 		}
 		defer inRoot.Close()
 	}
-	if r.Staging, err = inRoot.Dir().OpenAside("tmp"); err != nil {
+	if r.Staging, err = inRoot.OpenStaging("tmp"); err != nil {
 		return err
 	}
 	if err := r.Staging.Left(); err != nil {
@@ -221,9 +225,9 @@ func (r *Replica) prepare(o *Options) (err error) {
 		return err
 	}
 	if r.status, err = r.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.status = disk.Status{} // one that cannot be read is lost: a full walk makes a new one
+		r.status = state.Status{} // one that cannot be read is lost: a full walk makes a new one
 	}
-	if err := r.marker.Vacate(heldName, uncopiedName); err != nil { // they are written when it is time
+	if err := r.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil { // they are written when it is time
 		return err
 	}
 	if r.uncopied, err = readUncopied(r.marker); err != nil {
@@ -234,8 +238,8 @@ func (r *Replica) prepare(o *Options) (err error) {
 		return err
 	}
 	r.beacon, _ = r.marker.CreateBeacon() // on a full disk there may be none
-	if err := r.Root.ProbeRecord(); errors.Is(err, disk.ErrNoXattr) {
-		r.records, err = r.marker.OpenRecordLog()
+	if err := records.Probe(r.Root); errors.Is(err, records.ErrNoXattr) {
+		r.records, err = records.OpenLog(r.marker)
 		return err
 	} else if err != nil {
 		return err
@@ -249,7 +253,7 @@ func nameOf(path string) string {
 	if err != nil {
 		return ""
 	}
-	if _, inside := disk.Location(path); inside != "" && inside != "/" {
+	if _, inside := machine.Location(path); inside != "" && inside != "/" {
 		return filepath.Base(inside)
 	}
 	return filepath.Base(path)

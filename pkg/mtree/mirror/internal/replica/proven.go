@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // mostProven bounds how many directories are remembered as complete, some 100 bytes
@@ -28,7 +29,7 @@ type proof struct {
 }
 
 // add remembers a directory as complete.
-func (m *proven) add(path string, r disk.Record, info disk.Info) {
+func (m *proven) add(path string, r records.Record, info disk.Info) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.byPath == nil || len(m.byPath) >= mostProven {

@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // Doubts are what is not trusted of a directory of the copy, and of everything below
@@ -32,7 +33,7 @@ func (d Doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)
 
 // DoubtsOf returns what a record says is doubted. begun is false if the record has a
 // stamp of the source: then the directory was complete and nothing is doubted.
-func DoubtsOf(r disk.Record) (d Doubts, begun bool) {
+func DoubtsOf(r records.Record) (d Doubts, begun bool) {
 	since := r.Stamp.Sub(mtree.MinStamp)
 	if since > time.Duration(DoubtBelow|DoubtBytes|DoubtHidden) {
 		return 0, false
@@ -42,21 +43,21 @@ func DoubtsOf(r disk.Record) (d Doubts, begun bool) {
 
 // Record returns what the copy remembers of the directory dir at path; false if that
 // is nothing. Cost: one getxattr, or none where there are no extended attributes.
-func (r *Replica) Record(dir *disk.Dir, path string) (disk.Record, bool) {
+func (r *Replica) Record(dir *disk.Dir, path string) (records.Record, bool) {
 	if r.records != nil {
 		return r.records.Get(path)
 	}
-	return dir.Record()
+	return records.Of(dir)
 }
 
 // SetRecord writes the record of the directory dir at path. A directory that its
 // owner may not write to is made writable for that. Cost: one setxattr.
-func (r *Replica) SetRecord(dir *disk.Dir, path string, record disk.Record) error {
+func (r *Replica) SetRecord(dir *disk.Dir, path string, record records.Record) error {
 	r.proven.forget(path)
 	if r.records != nil {
 		return r.records.Set(path, record)
 	}
-	err := dir.SetRecord(record)
+	err := records.Set(dir, record)
 	if !disk.IsDenied(err) {
 		return err
 	}
@@ -64,12 +65,12 @@ func (r *Replica) SetRecord(dir *disk.Dir, path string, record disk.Record) erro
 	if statErr != nil || info.Mode&0o200 != 0 || dir.Chmod(info.Mode|0o200) != nil {
 		return err
 	}
-	return errors.Join(dir.SetRecord(record), dir.Chmod(info.Mode))
+	return errors.Join(records.Set(dir, record), dir.Chmod(info.Mode))
 }
 
 // IsCompleted reports whether a directory with this record and info was completed
 // with that stamp and not touched since.
-func (r *Replica) IsCompleted(record disk.Record, info disk.Info, stamp mtree.Stamp) bool {
+func (r *Replica) IsCompleted(record records.Record, info disk.Info, stamp mtree.Stamp) bool {
 	return record.Stamp == stamp && info.MTime == r.Times.Stored(stamp)
 }
 
@@ -111,12 +112,12 @@ func (r *Replica) IsComplete(dir *disk.Dir, path string, stamp mtree.Stamp, have
 // Without a listing (listed is the zero value) a directory without a record stays
 // without: it is unfinished, and a record without `now` and id would say that its
 // files need no sums. Cost: one getxattr, the first time one setxattr.
-func (r *Replica) Begin(dir *disk.Dir, path string, listed disk.Record, doubts Doubts) error {
+func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubts Doubts) error {
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
 	record, known := r.Record(dir, path)
 	if !known {
-		if listed == (disk.Record{}) && doubts == 0 {
+		if listed == (records.Record{}) && doubts == 0 {
 			return nil
 		}
 		record = listed
@@ -147,7 +148,7 @@ func (r *Replica) MarkUnfinished(path string) error {
 		if err != nil {
 			return err
 		}
-		err = r.Begin(dir, path, disk.Record{}, 0)
+		err = r.Begin(dir, path, records.Record{}, 0)
 		_ = dir.Close()
 		if err != nil || path == "" {
 			return err
@@ -170,7 +171,7 @@ func (r *Replica) IsDoubted(doubts Doubts) bool {
 // Distrust marks the whole copy: nothing that its records say is trusted until a full
 // walk has ended, also after a kill.
 func (r *Replica) Distrust(more Doubts) error {
-	if err := r.Begin(r.Root, "", disk.Record{}, DoubtBelow|more); err != nil {
+	if err := r.Begin(r.Root, "", records.Record{}, DoubtBelow|more); err != nil {
 		return err
 	}
 	return r.Root.Sync() // before anything says that it was noted

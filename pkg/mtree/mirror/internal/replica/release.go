@@ -9,6 +9,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // Release carries out the deletions of a list that are still what they were when they
@@ -59,14 +61,14 @@ func (r *Replica) releaseOne(held *HeldList, was *Deletion) (gone bool, err erro
 	if !held.Has(&d) {
 		return false, nil
 	}
-	if err := r.Begin(dir, up, disk.Record{}, 0); err != nil {
+	if err := r.Begin(dir, up, records.Record{}, 0); err != nil {
 		return false, err
 	}
 	d.Why = was.Why
 	if _, _, err := r.Delete(dir, &d); err != nil {
 		return false, err
 	}
-	return true, dir.SetTime(disk.Now())
+	return true, dir.SetTime(machine.Now())
 }
 
 // storeReleased writes what is held now, and the status that goes with it.

@@ -11,7 +11,11 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // Options says which copy is opened, and how.
@@ -35,9 +39,9 @@ type Replica struct {
 	Path    string         // as it was given
 	Name    string         // of the root in the directory above it, also where that is mounted by bind
 	Root    *disk.Dir      // nil: there is none, which only ReadOnly allows
-	Self    disk.Root      // the root, as it was when it was opened
+	Self    state.Root     // the root, as it was when it was opened
 	Staging *disk.Aside    // where files are written before they get their names; nil with ReadOnly
-	Times   disk.TimeRange // the times that the file system stores
+	Times   filetime.Range // the times that the file system stores
 	Umask   uint32         // of this process
 	NoLinks bool           // the file system holds no symlinks
 
@@ -54,21 +58,21 @@ type Replica struct {
 
 	log    *slog.Logger
 	now    func() mtree.Stamp
-	marker *disk.Marker
-	lock   *disk.Lock
-	beacon *disk.Beacon // nil: nobody can be told
+	marker *state.Marker
+	lock   *state.Lock
+	beacon *state.Beacon // nil: nobody can be told
 
-	records   *disk.RecordLog // where there are no extended attributes; else nil
-	beginning sync.Mutex      // held while a record is read and then written
+	records   *records.Log // where there are no extended attributes; else nil
+	beginning sync.Mutex   // held while a record is read and then written
 	proven    proven
 
-	tree     disk.Tree // as in the marker; ID is "" before the first claim
-	uncopied Uncopied  // as in its file
+	tree     state.Tree // as in the marker; ID is "" before the first claim
+	uncopied Uncopied   // as in its file
 	unread   unread
 
 	mu        sync.Mutex // of all below: steps of a pass write the status, too
-	file      *disk.StatusFile
-	status    disk.Status  // as in the file
+	file      *state.StatusFile
+	status    state.Status // as in the file
 	confirmed *mtree.Stamp // by the clock here: until when the copy is known to be what the source published
 }
 
@@ -110,7 +114,7 @@ func (r *Replica) IsEmpty() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return len(names) == 0 || len(names) == 1 && names[0] == disk.LostFound, nil
+	return len(names) == 0 || len(names) == 1 && names[0] == lister.LostFound, nil
 }
 
 // ErrUnmarked says that the copy lost its .tidemark under a running mirror.
@@ -135,10 +139,10 @@ func (r *Replica) StillAt() error {
 }
 
 // Tree returns who the copy is a copy of. Its ID is "" before the first claim.
-func (r *Replica) Tree() disk.Tree { return r.tree }
+func (r *Replica) Tree() state.Tree { return r.tree }
 
 // SetTree writes who the copy is a copy of, if that is news.
-func (r *Replica) SetTree(next disk.Tree) error {
+func (r *Replica) SetTree(next state.Tree) error {
 	if next.Same(r.tree) {
 		return nil
 	}
@@ -154,7 +158,7 @@ func (r *Replica) TreeFile() []byte {
 	if r.marker == nil {
 		return nil
 	}
-	text, err := r.marker.Dir().ReadSmall("tree")
+	text, err := state.ReadFile(r.marker.Dir(), "tree")
 	if err != nil {
 		return nil
 	}

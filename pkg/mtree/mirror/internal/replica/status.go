@@ -4,7 +4,8 @@ import (
 	"os"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -31,7 +32,7 @@ const (
 )
 
 // CountersOf returns the counters of a status; all are 0 if it has none.
-func CountersOf(s *disk.Status) Counters {
+func CountersOf(s *state.Status) Counters {
 	return Counters{
 		Entries: s.Counters[countEntries], Walked: s.Counters[countWalked], Held: s.Counters[countHeld], Failed: s.Counters[countFailed],
 		Incomplete: s.Counters[countIncomplete], Ended: s.Counters[countEnded], NoLinks: s.Counters[countNoLinks] != 0,
@@ -51,7 +52,7 @@ func (c Counters) fields() map[string]int64 {
 }
 
 // Status returns the status as it was written last.
-func (r *Replica) Status() disk.Status {
+func (r *Replica) Status() state.Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.status
@@ -66,7 +67,7 @@ func (r *Replica) Counters() Counters {
 
 // UpdateStatus lets change alter the status, and writes it with the time if change
 // reports that something is new. change calls no method of r.
-func (r *Replica) UpdateStatus(change func(s *disk.Status) bool) error {
+func (r *Replica) UpdateStatus(change func(s *state.Status) bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := r.status
@@ -77,13 +78,13 @@ func (r *Replica) UpdateStatus(change func(s *disk.Status) bool) error {
 }
 
 // writeStatus writes a status of now. r.mu is held.
-func (r *Replica) writeStatus(next disk.Status) error {
+func (r *Replica) writeStatus(next state.Status) error {
 	now := r.now()
 	next.Updated = &now
 	if r.confirmed != nil {
 		next.Confirmed = r.confirmed
 	}
-	next.Boot, next.PID = disk.BootID(), os.Getpid()
+	next.Boot, next.PID = machine.BootID(), os.Getpid()
 	next.Stamps, next.Unread, next.Apart = 0, len(r.unread.lines), r.unread.turn
 	r.status = next
 	return Local(r.file.Write(next))
@@ -111,18 +112,18 @@ func (r *Replica) ResetStatus(anew bool) error {
 	defer r.mu.Unlock()
 	switch {
 	case anew:
-		r.status = disk.Status{State: wire.Filling}
+		r.status = state.Status{State: wire.Filling}
 		if err := r.marker.Remove(heldName); err != nil {
 			return err
 		}
 	case r.status.State == "":
-		r.status = disk.Status{State: wire.Filling, Deletions: r.status.Deletions}
+		r.status = state.Status{State: wire.Filling, Deletions: r.status.Deletions}
 	}
 	return r.file.Write(r.status)
 }
 
 // storeDeletions writes what the guard of --max-delete remembers, and nothing else.
-func (r *Replica) storeDeletions(d *disk.Deletions) {
+func (r *Replica) storeDeletions(d *state.Deletions) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Deletions = d
@@ -196,7 +197,7 @@ func (r *Replica) Publish(o *Outcome, g *Gate) error {
 
 // sameStatus reports whether b says what a said, but for the times of passes that
 // found nothing: then it is not worth writing.
-func sameStatus(a, b *disk.Status) bool {
+func sameStatus(a, b *state.Status) bool {
 	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE || (a.Away == nil) != (b.Away == nil) ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || !sameStamp(a.Root, b.Root) {
 		return false

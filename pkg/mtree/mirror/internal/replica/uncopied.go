@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // uncopiedName is a file in the marker, for --status: how many symlinks are not
@@ -44,7 +45,7 @@ func (u Uncopied) format() (out []byte) {
 
 // readUncopied reads the file. Lines that make no sense are ignored: the next full
 // walk counts anew.
-func readUncopied(m *disk.Marker) (Uncopied, error) {
+func readUncopied(m *state.Marker) (Uncopied, error) {
 	u := Uncopied{}
 	f, _, err := m.OpenFile(uncopiedName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +94,7 @@ func (r *Replica) UpdateUncopied(compared Uncopied, isDeleted func(path string) 
 		return nil
 	}
 	r.uncopied = next
-	err := r.marker.Dir().WriteSmall(uncopiedName, next.format())
+	err := state.WriteFile(r.marker.Dir(), uncopiedName, next.format())
 	if disk.IsFull(err) {
 		return nil // the next change writes it
 	}

@@ -5,7 +5,8 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/state"
 )
 
 // unread has the directories that the source does not give and that the copy has
@@ -13,19 +14,19 @@ import (
 // as the source does. Were they published as unfinished, no copy of this copy would
 // ever be complete. The goroutine that runs passes owns it.
 type unread struct {
-	lines  map[string]disk.ApartUnread // by path
-	number int64                       // of the last writing
-	turn   int64                       // changes whenever a directory comes or goes
-	dirty  bool                        // the file does not hold this
-	known  bool                        // readers know that the file holds something
+	lines  map[string]state.ApartUnread // by path
+	number int64                        // of the last writing
+	turn   int64                        // changes whenever a directory comes or goes
+	dirty  bool                         // the file does not hold this
+	known  bool                         // readers know that the file holds something
 }
 
 // readUnread takes over what an earlier mirror left, but not what a watch left.
 func (r *Replica) readUnread() {
-	r.unread.lines = map[string]disk.ApartUnread{}
+	r.unread.lines = map[string]state.ApartUnread{}
 	left, err := r.marker.ReadApart()
 	switch {
-	case err != nil || r.tree.Role == disk.Source:
+	case err != nil || r.tree.Role == state.Source:
 		r.unread.dirty = true
 	case len(left.Unread) > 0:
 		r.unread.lines, r.unread.known = left.Unread, r.status.Unread > 0
@@ -50,10 +51,10 @@ func (r *Replica) Deny(path string) {
 	}
 	record, had := r.Record(dir, path)
 	was, named := u.lines[path]
-	if had && disk.SameStored(info.MTime, record.Stamp) || named && was.Inode == info.Node.Ino || !named && len(u.lines) >= disk.MaxUnread {
+	if had && filetime.SameStored(info.MTime, record.Stamp) || named && was.Inode == info.Node.Ino || !named && len(u.lines) >= state.MaxUnread {
 		return
 	}
-	u.lines[path], u.dirty = disk.ApartUnread{Inode: info.Node.Ino}, true
+	u.lines[path], u.dirty = state.ApartUnread{Inode: info.Node.Ino}, true
 	u.turn++
 }
 
@@ -86,7 +87,7 @@ func (r *Replica) WriteUnread() error {
 	if !first {
 		return nil
 	}
-	err = r.UpdateStatus(func(*disk.Status) bool { return true })
-	<-time.After(disk.StatusLag)
+	err = r.UpdateStatus(func(*state.Status) bool { return true })
+	<-time.After(state.StatusLag)
 	return err
 }
