@@ -82,7 +82,7 @@ fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree || exit 1; \
 	done
-	@for f in FuzzRuns FuzzUpstreams; do \
+	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzListingTag FuzzURLPath FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree/wire || exit 1; \
 	done
 	$(GO) test -run '^$$' -fuzz '^FuzzPlain$$' -fuzztime $(FUZZTIME) ./pkg/mtree/internal/express

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 )
 
@@ -53,22 +54,118 @@ func found(pattern, text string) map[string]bool {
 	return set
 }
 
-// TestLinksInTheDocsLead somewhere.
-func TestLinksInTheDocsLead(t *testing.T) {
-	pages, err := filepath.Glob("../docs/*.md")
-	require.NoError(t, err)
-	pages = append(pages, "../README.md", "../CHANGELOG.md")
+// TestDocumentedCommands executes what stands in the sh blocks of the pages that
+// users copy commands from, with the paths and addresses of a script in the place of
+// /srv and http://host:8077/. A program that is to go on running is started, what
+// needs sudo or make is left out.
+func TestDocumentedCommands(t *testing.T) {
+	const tree = "sh 'mkdir -p srv/tree/dir srv/tree/a/b; echo 1 >srv/tree/dir/f; echo 2 >srv/tree/a/b/g'\n"
+	const running = tree + "start watch tidemark-watch srv/tree\nstart serve tidemark-serve --listen 127.0.0.1:0 srv/tree\n" +
+		"start mirror tidemark-mirror $URL srv/copy\nsame srv/tree srv/copy\n"
+	const gone = "! exists srv/tree/.tidemark srv/copy/.tidemark\nsh 'test -z \"$(getfattr -R -m ^user.tidemark srv 2>/dev/null)\"'\n"
+	pages := []struct{ name, file, before, after string }{
+		{"readme", "../README.md", tree, ""},
+		{"operations", "../docs/operations.md", running, gone},
+		{"protocol", "../docs/protocol.md", running, ""},
+	}
+	dir := t.TempDir()
 	for _, page := range pages {
+		text, err := os.ReadFile(page.file)
+		require.NoError(t, err)
+		script := page.before + documented(t, string(text), page.after)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, page.name+".txtar"), []byte(script), 0o644))
+	}
+	testscript.Run(t, scriptsIn(dir))
+}
+
+// documented returns a script of the commands in the sh blocks of a page.
+func documented(t *testing.T, text, after string) string {
+	notHere := regexp.MustCompile(`\bsudo\b|^make\b|example\.org`)
+	lives := regexp.MustCompile(`^tidemark-(watch|serve|mirror) `)
+	ends := regexp.MustCompile(` --(status|sync|wait-for|once|release|verify)\b`)
+	var script, files strings.Builder
+	blocks := 0
+	for _, part := range regexp.MustCompile("(?ms)^## Uninstalling$|^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+		if part[1] == "" {
+			script.WriteString("term mirror\nterm serve\nterm watch\n")
+			continue
+		}
+		var commands []string
+		for line := range strings.Lines(part[1]) {
+			line = here(line)
+			name := lives.FindStringSubmatch(line)
+			switch {
+			case line == "" || notHere.MatchString(line):
+			case name != nil && !ends.MatchString(line):
+				script.WriteString("start " + name[1] + " " + line + "\n")
+				if name[1] == "mirror" {
+					script.WriteString("same srv/tree srv/copy\n")
+				}
+			default:
+				commands = append(commands, line)
+			}
+		}
+		if len(commands) > 0 {
+			blocks++
+			file := "block" + string(rune('a'+blocks))
+			script.WriteString("sh '. ./" + file + "'\n")
+			files.WriteString("-- " + file + " --\n" + strings.Join(commands, "\n") + "\n")
+		}
+	}
+	require.NotZero(t, blocks)
+	return script.String() + after + files.String()
+}
+
+// here returns a documented command with the places of a script, without a comment.
+func here(line string) string {
+	line, _, _ = strings.Cut(strings.TrimSpace(line), "  #")
+	for _, change := range [][2]string{{"/srv/", "$WORK/srv/"}, {"http://host:8077/", "${URL}"}, {"--listen :8077", "--listen 127.0.0.1:0"}} {
+		line = strings.ReplaceAll(line, change[0], change[1])
+	}
+	if strings.Contains(line, "${URL}") {
+		line = strings.ReplaceAll(line, "'", `"`)
+	}
+	return strings.TrimSpace(line)
+}
+
+// TestLinksInTheDocsLead somewhere, to a heading too.
+func TestLinksInTheDocsLead(t *testing.T) {
+	for _, page := range pages(t) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
-		for _, m := range regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`\]\(([^)#]*)#?([^)]*)\)`).FindAllStringSubmatch(string(text), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
-			_, err := os.Stat(filepath.Join(filepath.Dir(page), m[1]))
+			target := page
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(page), m[1])
+			}
+			led, err := os.ReadFile(target)
+			if info, statErr := os.Stat(target); statErr == nil && info.IsDir() {
+				continue
+			}
 			require.NoError(t, err, "%s links to %s", page, m[1])
+			require.True(t, m[2] == "" || headings(string(led))[m[2]], "%s links to %s#%s", page, m[1], m[2])
 		}
 	}
+}
+
+// pages returns all pages of the documentation.
+func pages(t *testing.T) []string {
+	pages, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	return append(pages, "../README.md", "../CHANGELOG.md", "../SECURITY.md")
+}
+
+// headings returns the anchors of a page.
+func headings(text string) map[string]bool {
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		plain := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		anchors[strings.ReplaceAll(plain, " ", "-")] = true
+	}
+	return anchors
 }
 
 // TestInvariantsNameTestsThatExist: each number in docs/invariants.md has a

@@ -52,6 +52,12 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "building the programs:", err)
 		return 1
 	}
+	for _, name := range []string{"watch", "serve", "mirror"} { // as make install names them
+		if err := os.Symlink(name, filepath.Join(bin, "tidemark-"+name)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	if err := os.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -77,9 +83,12 @@ func TestNoScriptStops(t *testing.T) {
 	}
 }
 
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+func TestScripts(t *testing.T) { testscript.Run(t, scriptsIn("testdata")) }
+
+// scriptsIn returns how the scripts in dir are run.
+func scriptsIn(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
@@ -113,5 +122,5 @@ func TestScripts(t *testing.T) {
 			"trips":    cmdTrips,
 			"sh":       cmdSh,
 		},
-	})
+	}
 }

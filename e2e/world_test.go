@@ -85,7 +85,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	case <-time.After(patience):
 		ts.Fatalf("%s is not ready\n%s", name, p.logged())
 	}
-	if args[1] == "serve" {
+	if strings.HasSuffix(args[1], "serve") {
 		address := regexp.MustCompile(`address="?(https?://[^ "\n]+)`).FindStringSubmatch(p.logged())
 		if address == nil {
 			ts.Fatalf("%s told no address\n%s", name, p.logged())
@@ -278,7 +278,7 @@ func cmdRequests(ts *testscript.TestScript, _ bool, args []string) {
 func cmdSh(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command("sh", "-euc", strings.Join(args, " "))
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "URL="+ts.Getenv("URL"), "ADDR="+ts.Getenv("ADDR"), "WORK="+ts.Getenv("WORK"), "FREE="+ts.Getenv("FREE"))
+	cmd.Env = append(os.Environ(), "URL="+ts.Getenv("URL"), "ADDR="+ts.Getenv("ADDR"), "WORK="+ts.Getenv("WORK"), "FREE="+ts.Getenv("FREE"), "EXAMPLES="+ts.Getenv("EXAMPLES"))
 	for name := range worldOf(ts).programs {
 		if at := ts.Getenv("URL_" + name); at != "" {
 			cmd.Env = append(cmd.Env, "URL_"+name+"="+at)

@@ -33,7 +33,7 @@ var version = "devel"
 func Version() string { return version }
 
 // stopGrace is how long an orderly stop may take: with it a program ends within
-// the 5 s that CLI.md promises. Being killed harder loses nothing.
+// the 5 s that docs/cli.md promises. Being killed harder loses nothing.
 const stopGrace = 4500 * time.Millisecond
 
 // Command describes one of the three programs.

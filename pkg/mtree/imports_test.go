@@ -25,6 +25,7 @@ func TestImportRules(t *testing.T) {
 	packages := listPackages(t)
 	const (
 		core     = "tidemark/pkg/mtree"
+		beneath  = core + "/internal/beneath"
 		disk     = core + "/internal/disk"
 		state    = core + "/internal/state"
 		records  = core + "/internal/records"
@@ -38,7 +39,7 @@ func TestImportRules(t *testing.T) {
 		chi      = "github.com/go-chi/chi/v5"
 	)
 	// callers make system calls by number.
-	callers := []string{disk, state, records, machine, dirwatch, notify, notify + "/notifytest", "tidemark/e2e/refuse"}
+	callers := []string{beneath, disk, state, records, machine, dirwatch, notify, notify + "/notifytest", "tidemark/e2e/refuse"}
 	programs := []string{core + "/watch", core + "/serve", core + "/mirror"}
 
 	for _, pure := range []string{"os", "net", "net/http", "syscall", unix, "log/slog", "io/fs", "io/ioutil", "os/exec"} {
@@ -81,9 +82,24 @@ func TestImportRules(t *testing.T) {
 	for _, imported := range packages[plan].Imports {
 		require.Contains(t, []string{core, "strings", "time"}, imported, "plan is pure")
 	}
+	const (
+		render    = core + "/serve/internal/render"
+		negotiate = core + "/serve/internal/negotiate"
+		pages     = core + "/serve/internal/pages"
+		longpoll  = core + "/serve/internal/longpoll"
+	)
+	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
+		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
+	}
 	// What each package below the programs may import of this module.
 	for path, allowed := range map[string][]string{
-		disk:     {core},
+		beneath:   {core},
+		disk:      {core, beneath},
+		render:    {core, core + "/wire"},
+		negotiate: {core, core + "/wire", render},
+		pages:     {core, core + "/wire", disk, render},
+		longpoll:  {core + "/wire", dirwatch, disk},
+
 		filetime: {core},
 		machine:  {core},
 		dirwatch: {disk, limit},

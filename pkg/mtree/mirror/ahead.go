@@ -27,6 +27,7 @@ type ahead struct {
 	bytes   int
 	at      string          // where the answer has come to: what goes before is here, or will not come
 	stream  *stream         // the answer that is being read; nil: none
+	tree    srcTree         // of the answer that was read last
 	awaited map[string]bool // who asks for these waits
 	moved   chan struct{}   // closed with the next change of any of this
 }
@@ -35,13 +36,14 @@ type ahead struct {
 type stream struct {
 	stop  context.CancelFunc
 	ended chan struct{}
+	tree  srcTree
 }
 
 // open notes that an answer is being read.
 func (h *ahead) open(s *stream) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.stream = s
+	h.stream, h.tree = s, s.tree
 }
 
 // close notes the end of the answer: nothing more comes.
@@ -122,19 +124,20 @@ func (h *ahead) drop(path string) {
 
 // take returns a listing that came ahead, once, unless it is older than what is
 // asked for, or no listing: then the answer to a question of its own says why.
-func (h *ahead) take(ctx context.Context, ask *ask) (l mtree.Listing, ok bool) {
-	if ask.fresh {
+func (h *ahead) take(ctx context.Context, path string, least mtree.Stamp) (l srcListing, ok bool) {
+	if least == srcFresh {
 		return l, false
 	}
-	text, ok := h.takeText(ctx, ask.path)
+	text, ok := h.takeText(ctx, path)
 	if !ok {
 		return l, false
 	}
-	l, err := mtree.ParseListing(text)
-	if err != nil || l.Stamp.Before(ask.least) {
-		return mtree.Listing{}, false
+	var err error
+	l.Listing, err = mtree.ParseListing(text)
+	if err != nil || l.Stamp.Before(least) {
+		return srcListing{}, false
 	}
-	l.Path = ""
+	l.Path, l.Tree = "", h.tree
 	return l, true
 }
 

@@ -35,6 +35,8 @@ func TestSinceIsReadAhead(t *testing.T) {
 	var asked []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.RawQuery)
+		w.Header().Set("Tidemark-Tree", "x")
+		w.Header().Set("Tidemark-Epoch", "7")
 		trailer := mtree.Trailer{Stamp: now}
 		if !strings.Contains(r.URL.RawQuery, "after=") {
 			trailer.More, trailer.After = true, "a/b c&d"
@@ -48,18 +50,18 @@ func TestSinceIsReadAhead(t *testing.T) {
 	c := Config{Source: server.URL}.withDefaults()
 	s, err := openHTTP(&c)
 	require.NoError(t, err)
-	a, err := s.list(t.Context(), ask{known: `"x"`, wait: time.Second, since: &was})
+	a, err := s.Root(t.Context(), srcPoll{Known: `"x"`, Wait: time.Second, Since: &was})
 	require.NoError(t, err)
-	require.False(t, a.unchanged)
-	require.Equal(t, "a", a.listing.Entries[0].Name)
+	require.False(t, a.Unchanged)
+	require.Equal(t, "a", a.Entries[0].Name)
 	for path, last := range map[string]string{"a": "b c&d", "a/b c&d": "f", "a/e": "h"} {
-		a, err := s.list(t.Context(), ask{path: path, least: now})
+		a, err := s.List(t.Context(), path, now)
 		require.NoError(t, err)
-		require.True(t, a.ahead, path)
-		require.Equal(t, last, a.listing.Entries[len(a.listing.Entries)-1].Name)
+		require.Equal(t, srcTree{"x", 7}, a.Tree, path)
+		require.Equal(t, last, a.Entries[len(a.Entries)-1].Name)
 	}
 	require.Equal(t, []string{"txt&since=1000.000000000&wait=1", "txt&since=1000.000000000&after=a/b%20c%26d"}, asked)
-	_, err = s.list(t.Context(), ask{path: "a", least: now}) // once, not twice
+	_, err = s.List(t.Context(), "a", now) // once, not twice
 	require.Error(t, err)
 	require.Len(t, asked, 3)
 }
@@ -72,19 +74,20 @@ func TestAheadIsStrict(t *testing.T) {
 	h.keep(t.Context(), "bad", []byte("no listing\n"))
 	h.keep(t.Context(), "old", []byte(block("old", was)))
 	for _, path := range []string{"old", "bad", "none"} {
-		_, ok := h.take(t.Context(), &ask{path: path, least: now})
+		_, ok := h.take(t.Context(), path, now)
 		require.False(t, ok, path)
 	}
 	text := block("", now, "a") + block("a", now, "b", "c") + block("d", now)
 	read := func(text string) error {
 		r := newSinceReader(strings.NewReader(text), &room{turn: newLargeTurn(defaultLargeRoom)})
-		return errors.Join(r.root(&answer{}), r.read(t.Context(), &ahead{}))
+		_, _, err := r.root()
+		return errors.Join(err, r.read(t.Context(), &ahead{}))
 	}
 	ends := map[int]bool{len(block("", now, "a")): true, len(text) - len(block("d", now)): true, len(text): true}
 	for cut := range len(text) + 1 {
 		require.Equal(t, ends[cut], read(text[:cut]) == nil, cut)
 	}
-	require.ErrorIs(t, read(strings.Repeat("x", 2*maxLine)+"\n"), mtree.ErrListing)
+	require.ErrorIs(t, read(strings.Repeat("x", 128<<10)+"\n"), mtree.ErrListing)
 	require.ErrorIs(t, read(block("a", now)), mtree.ErrListing)
 }
 
@@ -103,7 +106,7 @@ func TestAheadIsWaitedFor(t *testing.T) {
 				if path != "y" {
 					context = t.Context()
 				}
-				_, ok := h.take(context, &ask{path: path})
+				_, ok := h.take(context, path, mtree.Stamp{})
 				mu.Lock()
 				defer mu.Unlock()
 				got[path] = ok
@@ -136,7 +139,7 @@ func TestAheadIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h ahead
 		ctx, stop := context.WithCancel(t.Context())
-		one := &stream{stop, make(chan struct{})}
+		one := &stream{stop: stop, ended: make(chan struct{})}
 		h.open(one)
 		size := keptAhead / 4
 		come := make(chan string, 9)

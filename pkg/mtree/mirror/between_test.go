@@ -301,23 +301,23 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	source, err := openHTTP(&c)
 	require.NoError(t, err)
 	defer source.close()
-	a, err := source.list(t.Context(), ask{})
+	a, err := source.Root(t.Context(), srcPoll{})
 	require.NoError(t, err)
-	require.True(t, a.foreign)
+	require.True(t, a.OtherServer)
 	index = false
-	below, err := source.list(t.Context(), ask{path: "a"})
+	below, err := source.List(t.Context(), "a", mtree.Stamp{})
 	require.NoError(t, err)
-	require.False(t, below.foreign, "serve's own word counts in each answer")
-	require.NotEmpty(t, below.treeID)
-	a, err = source.list(t.Context(), ask{})
+	require.Nil(t, below.approx, "serve's own word counts in each answer")
+	require.NotEmpty(t, below.Tree.ID)
+	a, err = source.Root(t.Context(), srcPoll{})
 	require.NoError(t, err)
-	require.False(t, a.foreign)
-	require.Equal(t, wire.Watched, a.state)
+	require.False(t, a.OtherServer)
+	require.Equal(t, wire.Watched, a.State)
 	require.False(t, source.foreign.Load(), "what is below is asked for as serve is asked")
 	index = true
-	a, err = source.list(t.Context(), ask{})
+	a, err = source.Root(t.Context(), srcPoll{})
 	require.NoError(t, err)
-	require.True(t, a.foreign)
+	require.True(t, a.OtherServer)
 }
 
 // The same for a mirror that goes on: it looks again before the next full walk.
@@ -367,14 +367,12 @@ func TestALostDirectoryIDIsKept(t *testing.T) {
 // "nothing changed".
 func TestNothingIsNoAnswerToSince(t *testing.T) {
 	for _, text := range []string{"", "\n", "# a comment\n", "#stamp"} {
-		_, err := func() (a answer, err error) {
-			err = newSinceReader(strings.NewReader(text), &room{turn: newLargeTurn(defaultLargeRoom)}).root(&a)
-			return a, err
-		}()
+		_, _, err := newSinceReader(strings.NewReader(text), &room{turn: newLargeTurn(defaultLargeRoom)}).root()
 		require.ErrorIs(t, err, mtree.ErrListing, "%q", text)
 	}
-	var a answer
-	require.NoError(t, newSinceReader(strings.NewReader("#stamp 5.000000000\n"), &room{turn: newLargeTurn(defaultLargeRoom)}).root(&a))
+	_, changed, err := newSinceReader(strings.NewReader("#stamp 5.000000000\n"), &room{turn: newLargeTurn(defaultLargeRoom)}).root()
+	require.NoError(t, err)
+	require.False(t, changed)
 }
 
 // --verify passed over directories that a proxy's 404 hid and files whose sums did

@@ -321,20 +321,3 @@ func (g *stallGuard) Close() error {
 	g.cancel()
 	return err
 }
-
-// escapePath percent-encodes a path for a URL, all but unreserved characters
-// and the slashes between components.
-func escapePath(path string) string {
-	const hex = "0123456789ABCDEF"
-	out := make([]byte, 0, len(path)+16)
-	for i := range len(path) {
-		switch c := path[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
-			c == '-', c == '.', c == '_', c == '~', c == '/':
-			out = append(out, c)
-		default:
-			out = append(out, '%', hex[c>>4], hex[c&15])
-		}
-	}
-	return string(out)
-}

@@ -52,7 +52,7 @@ func (p *pass) commitInBetween() {
 func (p *pass) lastCommit(ctx context.Context) error {
 	if ctx.Err() != nil && p.written > fewSyncs {
 		for _, n := range p.ready {
-			p.giveUp(n)
+			p.markIncomplete(n)
 		}
 		p.ready = nil
 		return nil
@@ -72,35 +72,35 @@ func (p *pass) commit() error {
 	if err := p.flush(); err != nil {
 		p.distrust()
 		for _, n := range ready {
-			p.giveUp(n)
+			p.markIncomplete(n)
 		}
 		return exit.With(exit.Local, fmt.Errorf("%w: %w", errFlush, err), "look at the kernel's log, check the disk of DEST")
 	}
 	if err := p.dest.WriteUnread(); err != nil {
 		for _, n := range ready {
-			p.giveUp(n)
+			p.markIncomplete(n)
 		}
 		return err
 	}
 	for _, n := range ready {
 		if n.blocked {
-			p.giveUp(n)
+			p.markIncomplete(n)
 			continue
 		}
 		if err := p.stamp(n); err != nil {
 			p.fail(n, n.path, replica.Local(err))
-			p.giveUp(n)
+			p.markIncomplete(n)
 		}
 	}
 	return nil
 }
 
-// giveUp leaves a node unstamped, and those above it.
-func (p *pass) giveUp(n *node) {
+// markIncomplete leaves a node unstamped, and those above it.
+func (p *pass) markIncomplete(n *node) {
 	for up := n; up != nil && !(up.blocked && up != n); up = up.parent {
 		up.blocked = true
 	}
-	p.behind = append(p.behind, n)
+	p.incomplete = append(p.incomplete, n)
 }
 
 // flush makes everything touched durable.
@@ -202,29 +202,33 @@ func (p *pass) stamp(n *node) error {
 // restoreMode gives a directory the mode it is listed with, after it was made
 // writable to be filled.
 func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
-	if n.parent == nil || n.want.Has&mtree.HasMode == 0 || (info.Mode^n.want.Mode)&0o777 == 0 {
+	if n.parent == nil || !n.hasMode || (info.Mode^n.mode)&0o777 == 0 {
 		return nil
 	}
-	return dir.ChmodKept(n.want.Mode)
+	return dir.ChmodKept(n.mode)
 }
 
-// leaveBehind gives the directories that stay incomplete, and those above them,
+// leaveIncomplete gives the directories that stay incomplete, and those above them,
 // a fresh local time if something in or below them changed: a copy of this copy
 // would not look there otherwise. One that could not be listed while nothing of
 // it was trusted stays untrusted. One that a full walk found incomplete under its
 // own stamp is marked, or the next pass would take it for complete.
-func (p *pass) leaveBehind() {
-	p.incomplete = int64(len(p.behind))
-	for _, n := range p.behind {
-		unmarked := n.listed && n.had && n.before.Stamp == n.record.Stamp
-		if !n.changed && !unmarked && (!n.deep || n.listed) {
+func (p *pass) leaveIncomplete() {
+	p.result.incomplete = int64(len(p.incomplete))
+	for _, n := range p.incomplete {
+		unmarked := n.visited && n.had && n.before.Stamp == n.record.Stamp
+		if !n.changed && !unmarked && (!n.doubts.Below() || n.visited) {
 			continue
 		}
 		dir, err := p.dest.Dir(n.path)
 		if err != nil {
 			continue
 		}
-		err = p.dest.Begin(dir, n.path, n.record, allDoubts(n.deep && (n.changed || !n.listed), n.more))
+		doubts := n.doubts
+		if !n.changed && n.visited {
+			doubts &^= replica.DoubtBelow
+		}
+		err = p.dest.Begin(dir, n.path, n.record, doubts)
 		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
 			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.config.Now()))
 		}

@@ -10,11 +10,11 @@ import (
 
 // condemn counts what is to go of a directory, and says what of it is held
 // whatever else goes.
-func (p *pass) condemn(n *node, v *view, dir *disk.Dir) {
+func (w *work) condemn(t *target, v *visitResult, dir *disk.Dir) {
 	gone := make([]replica.Deletion, 0, len(v.plan.Extra))
 	for _, e := range v.plan.Extra {
-		path := mtree.JoinPath(n.path, e.Name)
-		d, stays, err := p.dest.Measure(dir, path, e.Kind, e.MTime)
+		path := mtree.JoinPath(t.path, e.Name)
+		d, stays, err := w.dest.Measure(dir, path, e.Kind, e.MTime)
 		if err != nil {
 			v.failed = append(v.failed, failure{path, replica.Local(err)})
 			continue
@@ -29,7 +29,7 @@ func (p *pass) condemn(n *node, v *view, dir *disk.Dir) {
 			gone = append(gone, d)
 		}
 	}
-	if p.emptied(n, v, gone) {
+	if w.emptied(t, v, gone) {
 		for i := range gone {
 			gone[i].Why = cmp.Or(gone[i].Why, replica.WhyEmptied)
 		}
@@ -41,11 +41,11 @@ func (p *pass) condemn(n *node, v *view, dir *disk.Dir) {
 // gone: the source has another one under the name, empty, or with a few files that
 // somebody wrote to the mount point since; these are no reason to hold few entries,
 // unless they were held before.
-func (p *pass) emptied(n *node, v *view, gone []replica.Deletion) bool {
+func (w *work) emptied(t *target, v *visitResult, gone []replica.Deletion) bool {
 	if len(gone) == 0 || v.before.ID == "" || v.before.ID == v.listing.ID || !v.strays(gone) {
 		return false
 	}
-	if p.heldEmptied(n, v, gone) {
+	if w.heldEmptied(t, v, gone) {
 		return true
 	}
 	another := v.had && replaced(v.before, &v.listing) && v.inCopy == int64(len(v.plan.Extra)+len(v.plan.Kept))
@@ -54,7 +54,7 @@ func (p *pass) emptied(n *node, v *view, gone []replica.Deletion) bool {
 
 // strays reports whether a listing is empty or has but a few files, compared with
 // what is to go.
-func (v *view) strays(gone []replica.Deletion) bool {
+func (v *visitResult) strays(gone []replica.Deletion) bool {
 	for i := range v.listing.Entries {
 		if v.listing.Entries[i].Kind == mtree.Dir {
 			return false
@@ -65,13 +65,13 @@ func (v *view) strays(gone []replica.Deletion) bool {
 
 // heldEmptied reports whether entries were held because of that, and none of them
 // came back.
-func (p *pass) heldEmptied(n *node, v *view, gone []replica.Deletion) bool {
+func (w *work) heldEmptied(t *target, v *visitResult, gone []replica.Deletion) bool {
 	emptied := func(path string) bool {
-		e := p.was.At(path)
+		e := w.held.At(path)
 		return e != nil && e.Why == replica.WhyEmptied
 	}
 	for i := range v.listing.Entries {
-		if emptied(mtree.JoinPath(n.path, v.listing.Entries[i].Name)) {
+		if emptied(mtree.JoinPath(t.path, v.listing.Entries[i].Name)) {
 			return false
 		}
 	}
@@ -82,6 +82,3 @@ func (p *pass) heldEmptied(n *node, v *view, gone []replica.Deletion) bool {
 	}
 	return false
 }
-
-// wasHeld reports whether the deletion of the entry at path was held before.
-func (p *pass) wasHeld(path string) bool { return p.was.At(path) != nil }

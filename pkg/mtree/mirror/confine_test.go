@@ -3,7 +3,6 @@ package mirror
 import (
 	"archive/tar"
 	"bytes"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
@@ -303,53 +301,4 @@ func TestDatesBeyondTheFileSystem(t *testing.T) {
 	b.config.Filters = []string{"- nothing"}
 	require.NoError(t, b.once())
 	require.Contains(t, b.out.String(), "listed 1 directories, fetched 0 files")
-}
-
-// The reader of tar streams agrees with archive/tar on what serve sends, and
-// takes no stream that is cut or spoilt anywhere.
-func TestTarStream(t *testing.T) {
-	var out bytes.Buffer
-	archive := tar.NewWriter(&out)
-	long := strings.Repeat("d/", 100) + "ü %"
-	var want []tarFile
-	for i, name := range []string{"a", long, "empty", "old"} {
-		mtime := []time.Time{time.Unix(1, 1), time.Unix(1700000000, 0), time.Unix(0, 5), time.Unix(-2, 5e8)}[i]
-		size := int64([]int{3, 512, 0, 1000}[i])
-		require.NoError(t, archive.WriteHeader(&tar.Header{Name: name, Size: size, ModTime: mtime, ChangeTime: mtime, Mode: 0o644, Format: tar.FormatPAX, Typeflag: tar.TypeReg}))
-		_, err := archive.Write(bytes.Repeat([]byte{'x'}, int(size)))
-		require.NoError(t, err)
-		want = append(want, tarFile{[]byte(name), size, mtree.FromTime(mtime), mtree.FromTime(mtime)})
-	}
-	require.NoError(t, archive.Close())
-	whole := out.Bytes()
-	read := func(text []byte) (files []tarFile, err error) {
-		stream := newTarStream(bytes.NewReader(text))
-		for {
-			f, err := stream.next()
-			if err != nil {
-				return files, err
-			}
-			body, err := io.ReadAll(stream)
-			if err != nil {
-				return files, err
-			}
-			require.Len(t, body, int(f.size))
-			f.name = bytes.Clone(f.name)
-			files = append(files, f)
-		}
-	}
-	got, err := read(whole)
-	require.Equal(t, io.EOF, err)
-	require.Equal(t, want, got)
-	for cut := range len(whole) - 1024 {
-		got, err := read(whole[:cut])
-		require.ErrorIs(t, err, errTar)
-		require.LessOrEqual(t, len(got), len(want))
-	}
-	for at := range 512 {
-		spoilt := bytes.Clone(whole)
-		spoilt[at] ^= 0x15
-		_, err := read(spoilt)
-		require.Error(t, err)
-	}
 }

@@ -19,15 +19,15 @@ func (m *mirror) confirm(at mtree.Stamp) {
 }
 
 // heard notes an answer of the source.
-func (d *daemon) heard(a *answer) {
+func (d *daemon) heard(a *news) {
 	if a.none {
 		return
 	}
 	d.config.Stats.Up.Store(1)
-	if a.unchanged && d.whole && !d.again && d.state.Prunes() {
+	if a.Unchanged && d.whole && !d.again && d.state.Prunes() {
 		d.confirm(d.config.Now())
 	}
-	if d.away = nil; a.unchanged && d.dest.Status().Away != nil {
+	if d.away = nil; a.Unchanged && d.dest.Status().Away != nil {
 		d.writeTrouble("") // no pass follows that would say so
 	}
 }

@@ -121,7 +121,7 @@ func TestAFailedFlushStampsNothing(t *testing.T) {
 	require.NoError(t, err)
 	defer m.close()
 	m.dest.Flush = func() error { return syscall.EIO }
-	a, err := m.source.list(context.Background(), ask{})
+	a, err := m.source.Root(context.Background(), srcPoll{})
 	require.NoError(t, err)
 	_, err = m.pass(context.Background(), a, false)
 	require.ErrorIs(t, err, errFlush)

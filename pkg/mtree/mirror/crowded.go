@@ -23,22 +23,22 @@ var errNoRoom = replica.Local(syscall.ENOSPC)
 
 // lacksRoom notes an error of a full disk.
 func (p *pass) lacksRoom(err error) {
-	if p.noRoom == nil {
-		p.noRoom = replica.Local(err)
+	if p.result.noRoom == nil {
+		p.result.noRoom = replica.Local(err)
 	}
-	p.tried = p.tried || err != errNoRoom
+	p.result.tried = p.result.tried || err != errNoRoom
 }
 
 // madeRoom reports whether what did not fit may fit now.
-func (p *pass) madeRoom() bool { return p.noRoom != nil && p.deleted > 0 }
+func (r *result) madeRoom() bool { return r.noRoom != nil && r.deleted > 0 }
 
 // note takes what a pass found.
-func (c *crowded) note(p *pass) {
+func (c *crowded) note(r *result) {
 	c.free = -1
 	switch {
-	case p.noRoom == nil:
+	case r.noRoom == nil:
 		c.at = time.Time{}
-	case p.tried:
+	case r.tried:
 		c.at = time.Now()
 	}
 }

@@ -28,13 +28,13 @@ func (p *pass) delete(ctx context.Context) error {
 		}
 		nodes = nodes[level:]
 		p.deleting = nodes
-		if err := p.work(ctx); err != nil {
+		if err := p.takeSteps(ctx); err != nil {
 			return err
 		}
 	}
 	now := replica.HeldList{Entries: p.holding}
 	now.Sort()
-	p.heldWhy = now.Why()
+	p.result.heldWhy = now.Why()
 	if p.config.DryRun {
 		return nil
 	}
@@ -55,20 +55,21 @@ func (p *pass) carryOut(n *node) {
 		n.blocked = true
 		p.unstage(n)
 	case p.config.DryRun:
-		p.deleted += replica.CountDeletions(n.deletions)
+		p.result.deleted += replica.CountDeletions(n.deletions)
 	default:
-		p.add(n, p.remove(n))
+		n.open++
+		p.queue.steps = append(p.queue.steps, task{kind: deleteTask, files: []nodeFiles{{n: n}}})
 	}
 	p.done(n)
 }
 
 // abandonDeletions gives up what an error kept from being looked at.
 func (p *pass) abandonDeletions() {
-	for _, d := range p.large {
+	for _, d := range p.queue.deferred {
 		d.n.blocked = true
 		p.done(d.n)
 	}
-	p.large = nil
+	p.queue.deferred = nil
 	for _, n := range p.deleting {
 		n.blocked = true
 		p.unstage(n)
@@ -99,7 +100,7 @@ func (p *pass) guard(waiting []*node) string {
 			}
 		}
 	}
-	made := p.made
+	made := p.result.made
 	if p.config.DryRun {
 		made = 0 // none of it is in the copy
 	}
@@ -113,7 +114,7 @@ func (p *pass) guard(waiting []*node) string {
 		return "the source's root is empty"
 	case p.emptiesRoot(waiting):
 		return "nothing would be left in the root"
-	case p.source.state == wire.Filling:
+	case p.source.State == wire.Filling:
 		return "the source is a copy that is not complete yet"
 	}
 	return why
@@ -138,7 +139,7 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	if p.emptyRoot {
 		return slices.ContainsFunc(doomed, func(d *replica.Deletion) bool { return !d.Released && d.Why == "" })
 	}
-	if int64(len(doomed)) < p.inRoot || p.noRoom != nil {
+	if int64(len(doomed)) < p.inRoot || p.result.noRoom != nil {
 		return false // what comes had no room yet
 	}
 	left := map[string]bool{}
@@ -185,67 +186,39 @@ func (p *pass) lets(n *node, d replica.Deletion, why string) bool {
 }
 
 func (p *pass) hold(e replica.Deletion) {
-	p.held += e.Entries
+	p.result.held += e.Entries
 	p.holding = append(p.holding, e)
 }
 
-// remove carries out the deletions of one directory.
-func (p *pass) remove(n *node) step {
-	return func(context.Context) func() {
-		var r removal
-		dir, err := p.openToChange(n)
-		if err != nil {
-			r.fail(n.path, err)
-			return func() { p.removed(n, &r) }
-		}
-		defer dir.Close()
-		for i := range n.deletions {
-			d := &n.deletions[i]
-			count, replaced, err := p.dest.Delete(dir, d)
-			r.count(d, count)
-			if replaced {
-				r.swapped++
-			}
-			if err != nil {
-				r.fail(d.Path, err)
-			}
-		}
-		return func() { p.removed(n, &r) }
+// addDeletions notes deletions in n; they keep it open until delete comes to them.
+func (p *pass) addDeletions(n *node, some []replica.Deletion) {
+	if len(some) == 0 {
+		return
+	}
+	for i := range some {
+		p.result.below += some[i].Entries - 1
+	}
+	n.deletions = append(n.deletions, some...)
+	if !n.waits {
+		n.waits = true
+		n.open++
+		p.deleting = append(p.deleting, n)
 	}
 }
 
-// removal is what became of the deletions of one directory.
-type removal struct {
-	deleted  int64 // entries
-	released int64 // of these
-	swapped  int64 // names that something else has now
-	failed   []failure
-}
-
-func (r *removal) count(d *replica.Deletion, n int64) {
-	r.deleted += n
-	if d.Released {
-		r.released += n
-	}
-}
-
-func (r *removal) fail(path string, err error) {
-	r.failed = append(r.failed, failure{path, replica.Local(err)})
-}
-
-// removed notes deletions; the node is settled by the end of its step.
-func (p *pass) removed(n *node, r *removal) {
+// recordDeletions records deletions; the node is settled by the end of its step.
+func (p *pass) recordDeletions(n *node, r *deleteResult) {
 	if len(p.dest.Uncopied()) > 0 {
 		for i := range n.deletions {
 			p.goneDirs[n.deletions[i].Path] = n.deletions[i].Kind == mtree.Dir
 		}
 	}
 	n.deletions = nil
-	p.deleted += r.deleted
-	p.made += r.swapped
+	p.result.deleted += r.deleted
+	p.result.made += r.replaced
 	p.gate.Deleted(r.deleted - r.released)
 	p.config.Stats.Deleted.Add(r.deleted)
-	if r.deleted+r.swapped > 0 {
+	if r.deleted+r.replaced > 0 {
 		n.changed = true
 		p.touch(n.path)
 	}

@@ -9,7 +9,7 @@ import (
 
 // itemise writes what a visit would have changed, one line each, and counts it
 // as if it had been done.
-func (p *pass) itemise(n *node, v *view) {
+func (p *pass) itemise(n *node, v *visitResult) {
 	var out strings.Builder
 	item := func(verb string, e *mtree.Entry) {
 		fmt.Fprintf(&out, "%s %s\n", verb, mtree.QuotePath(mtree.JoinPath(n.path, e.Name)))
@@ -22,8 +22,8 @@ func (p *pass) itemise(n *node, v *view) {
 	}
 	for _, c := range v.plan.Fetch {
 		item("fetch ", c.Want)
-		p.fetched++
-		p.bytes += c.Want.Size
+		p.result.fetched++
+		p.result.bytes += c.Want.Size
 	}
 	for _, c := range v.plan.Check {
 		item("check ", c.Want)

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -52,20 +54,28 @@ type exchanging struct {
 	swap func() // nil: nothing, or no longer
 }
 
-func (e *exchanging) list(ctx context.Context, ask ask) (answer, error) {
-	a, err := e.source.list(ctx, ask)
-	a.listing.Now = a.listing.Now.Add(time.Hour)
-	return a, err
+func (e *exchanging) Root(ctx context.Context, poll srcPoll) (srcRoot, error) {
+	root, err := e.source.Root(ctx, poll)
+	root.Now = root.Now.Add(time.Hour)
+	return root, err
 }
 
-func (e *exchanging) fetch(ctx context.Context, want []wanted, put putFunc) []error {
-	defer e.exchange()()
-	return e.source.fetch(ctx, want, put)
+func (e *exchanging) List(ctx context.Context, path string, least mtree.Stamp) (srcListing, error) {
+	l, err := e.source.List(ctx, path, least)
+	l.Now = l.Now.Add(time.Hour)
+	return l, err
 }
 
-func (e *exchanging) sums(ctx context.Context, paths []string) (map[string]summed, error) {
+func (e *exchanging) Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
+	return func(yield func(int, srcFile) bool) {
+		defer e.exchange()()
+		e.source.Fetch(ctx, want)(yield)
+	}
+}
+
+func (e *exchanging) Sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
 	defer e.exchange()()
-	return e.source.sums(ctx, paths)
+	return e.source.Sums(ctx, paths)
 }
 
 func (e *exchanging) exchange() (back func()) {
@@ -79,7 +89,7 @@ func (e *exchanging) exchange() (back func()) {
 
 // passWith makes a pass, one step at a time, from a source that exchanges two
 // directories, if there are two.
-func (b *bench) passWith(s *tree, twins ...string) *pass {
+func (b *bench) passWith(s *tree, twins ...string) *result {
 	b.t.Helper()
 	b.config.Jobs = 1
 	m, err := open(b.config)

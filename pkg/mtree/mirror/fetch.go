@@ -14,8 +14,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// haul is what a fetch brought.
-type haul struct {
+// fetchResult is what a fetch brought of one directory's files.
+type fetchResult struct {
 	err       error // nothing was fetched
 	names     []string
 	bytes     int64
@@ -32,94 +32,90 @@ type haul struct {
 	replaced  bool           // the directory got its name with all that is in it
 }
 
-// fetch brings files, of several directories if they are small. Each is written
-// aside and moved into place when it is whole; system calls in Draft, and for
-// one file:
+// fetch brings files, of several directories if they are small, and returns one
+// result for each group. Each file is written aside and moved into place when it is
+// whole; system calls in Draft, and for one file:
 //
 //	openat, write..., utimensat(fd), [fchmod], [fsync], linkat or renameat
 //
 // The last of these is one for the directory where that is filled aside.
-func (p *pass) fetch(parcels []parcel) step {
-	return func(ctx context.Context) func() {
-		f := &fetching{pass: p, ctx: ctx, hauls: make([]haul, len(parcels))}
-		f.bring(parcels)
-		return func() {
-			for i := range parcels {
-				p.brought(parcels[i].n, &f.hauls[i])
-			}
-		}
-	}
+func (w *work) fetch(ctx context.Context, groups []fileGroup) []fetchResult {
+	f := &fetching{work: w, ctx: ctx, results: make([]fetchResult, len(groups))}
+	f.bring(groups)
+	return f.results
 }
 
 // fetching is a fetch under way: where each of its files belongs.
 type fetching struct {
-	*pass
-	ctx   context.Context
-	hauls []haul
-	items []item
-	at    *item          // whose directory is open
-	dir   *disk.Dir      // nil if none is
-	draft *disk.DraftDir // that is dir; nil if dir has its name
+	work    *work
+	ctx     context.Context
+	results []fetchResult
+	items   []item
+	at      *item         // whose directory is open
+	dir     *disk.Dir     // nil if none is
+	tempDir *disk.TempDir // that is dir; nil if dir has its name
 }
 
+// item is one file of a fetch.
 type item struct {
-	n      *node
+	group  *fileGroup
 	change mtree.Change
-	haul   *haul
-	aside  bool // the directory is to be filled aside
+	result *fetchResult
 }
 
-func (f *fetching) bring(parcels []parcel) {
+func (f *fetching) bring(groups []fileGroup) {
 	files := 0
-	for i := range parcels {
-		files += len(parcels[i].changes)
+	for i := range groups {
+		files += len(groups[i].changes)
 	}
-	want := make([]wanted, 0, files)
+	want := make([]srcWanted, 0, files)
 	f.items = make([]item, 0, files)
-	for i := range parcels {
-		n := parcels[i].n
-		for _, c := range parcels[i].changes {
-			w := wanted{Entry: c.Want, path: mtree.JoinPath(n.path, c.Want.Name), unless: n.unless[c.Want.Name]}
-			if g, is := n.vague[c.Want.Name]; is {
-				w.vague = &g
-			}
-			f.offerPart(n, &w)
+	for i := range groups {
+		g := &groups[i]
+		for _, c := range g.changes {
+			w := srcWanted{Entry: c.Want, Path: mtree.JoinPath(g.target.path, c.Want.Name), Approx: g.approx}
+			f.work.offerPart(g.target.path, &w)
 			want = append(want, w)
-			f.items = append(f.items, item{n, c, &f.hauls[i], parcels[i].aside})
+			f.items = append(f.items, item{g, c, &f.results[i]})
 		}
 	}
 	defer f.leave()
-	errs := f.mirror.source.fetch(f.ctx, want, func(i int, o opened) error { return f.take(&f.items[i], &want[i], o) })
+	errs := make([]error, len(want))
+	for i, o := range f.work.source.Fetch(f.ctx, want) {
+		if errs[i] = o.Err; o.Err == nil {
+			errs[i] = f.take(&f.items[i], &want[i], o)
+		}
+	}
 	for i, err := range errs {
-		switch h := f.items[i].haul; {
+		switch h := f.items[i].result; {
 		case err == nil, errors.Is(err, errSame):
 		case errors.Is(err, errDenied):
 			h.denied++
 		case errors.Is(err, errGone), errors.Is(err, errChanging):
 			h.gone++
 		default:
-			h.failed = append(h.failed, failure{want[i].path, err})
+			h.failed = append(h.failed, failure{want[i].Path, err})
 		}
 	}
 }
 
 // take stores one file that arrives.
-func (f *fetching) take(it *item, w *wanted, o opened) error {
+func (f *fetching) take(it *item, w *srcWanted, o srcFile) error {
 	if err := f.enter(it); err != nil {
 		return replica.Local(err)
 	}
-	if f.limiter != nil {
-		o.body = &limitedReader{f.ctx, o.body, f.limiter}
+	if f.work.limiter != nil {
+		o.Body = &limitedReader{f.ctx, o.Body, f.work.limiter}
 	}
-	if f.tick != nil {
-		o.body = &countedReader{o.body, &f.arrived}
+	if f.work.arriving != nil {
+		o.Body = &countedReader{o.Body, f.work.arriving}
 	}
-	h := it.haul
-	if err := f.put(f.dir, it.n, it.change, w, &o, h); err != nil {
+	h := it.result
+	if err := f.work.put(f.dir, &it.group.target, it.change, w, &o, h); err != nil {
 		return err
 	}
-	h.names = append(h.names, strings.Clone(o.got.Name)) // not the listing it is a part of
-	h.bytes += o.got.Size
+	h.names = append(h.names, strings.Clone(o.Got.Name)) // not the listing it is a part of
+	h.bytes += o.Got.Size
 	if it.change.Have == nil {
 		h.made++
 	}
@@ -140,76 +136,76 @@ func (r *countedReader) Read(buf []byte) (int, error) {
 
 // enter opens the directory of a file to be changed, unless it is open.
 func (f *fetching) enter(it *item) (err error) {
-	if f.dir != nil && f.at.n == it.n {
+	if f.dir != nil && f.at.group.target.path == it.group.target.path {
 		return nil
 	}
 	f.leave()
 	f.at = it
-	if it.aside && !it.haul.filled {
-		it.haul.filled = true
-		if f.draft = f.openAside(it.n); f.draft != nil {
-			f.dir = f.draft.Dir
+	if it.group.aside && !it.result.filled {
+		it.result.filled = true
+		if f.tempDir = f.openAside(&it.group.target); f.tempDir != nil {
+			f.dir = f.tempDir.Dir
 			return nil
 		}
 	}
-	f.dir, err = f.openToChange(it.n)
+	f.dir, err = f.work.openToChange(&it.group.target)
 	return err
 }
 
 func (f *fetching) leave() {
 	switch {
-	case f.draft != nil:
-		f.place(f.draft, f.at)
+	case f.tempDir != nil:
+		f.place(f.tempDir, f.at)
 	case f.dir != nil:
 		_ = f.dir.Close()
 	}
-	f.dir, f.draft = nil, nil
+	f.dir, f.tempDir = nil, nil
 }
 
 // put writes one file aside and moves it into place.
-func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened, h *haul) error {
-	got, mode := &f.got, p.fileMode(c)
-	draft, kept, err := p.draft(dir, n, c, w, f, mode)
+func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *srcWanted, f *srcFile, h *fetchResult) error {
+	got, mode := &f.Got, w.fileMode(c)
+	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
 	if err != nil {
 		return replica.Local(err)
 	}
-	defer draft.Discard()
-	size, err := copyBody(draft, f.body)
+	defer temp.Discard()
+	size, err := copyBody(temp, f.Body)
 	if err != nil {
 		if kept && !replica.IsLocal(err) {
-			return errors.Join(err, replica.Local(draft.Keep()))
+			return errors.Join(err, replica.Local(temp.Keep()))
 		}
 		return err
 	}
 	if got.Size < 0 {
-		got.Size = f.from + size
+		got.Size = f.From + size
 	}
-	if f.from+size != got.Size {
-		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.from+size, got.Size)
+	if f.From+size != got.Size {
+		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.From+size, got.Size)
 	}
-	err = p.dress(draft, c, got, mode)
+	err = w.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
-		err = draft.Chmod(mode)
+		err = temp.Chmod(mode)
 	}
 	if err != nil {
 		return replica.Local(err)
 	}
-	if w.seems(got) {
+	if want.LooksLike(got) {
 		// The next listing may show the other file, which equals this one.
-		if err := p.dest.Begin(dir, n.path, n.record, n.doubts()|replica.DoubtBytes); err != nil {
+		if err := w.dest.Begin(dir, t.path, t.record, t.doubts|replica.DoubtBytes); err != nil {
 			return replica.Local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return replica.Local(p.stageFile(dir, n, w.path, draft, h))
+		return replica.Local(w.stageFile(dir, want.Path, temp, t.nested, h))
 	}
-	if err := draft.Place(dir, c.Want.Name); err != nil {
+	if err := temp.Place(dir, c.Want.Name); err != nil {
 		return replica.Local(err)
 	}
 	switch {
 	case got.Hot:
 		h.unsettled++
-	case !w.same(got):
+	case !want.Is(got):
 		h.moved++
 	default:
 		h.seen = append(h.seen, c.Want)
@@ -218,48 +214,49 @@ func (p *pass) put(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened,
 }
 
 // fileMode returns the permission bits that a fetched file gets.
-func (p *pass) fileMode(c mtree.Change) uint32 {
+func (w *work) fileMode(c mtree.Change) uint32 {
 	switch {
 	case c.Want.Has&mtree.HasMode != 0:
 		return c.Want.Mode & 0o777
 	case c.Have != nil && c.Have.Kind == mtree.File:
 		return c.Have.Mode & 0o777
 	}
-	return 0o666 &^ p.dest.Umask
+	return 0o666 &^ w.dest.Umask
 }
 
-// dress gives a file owner, mode and time by its descriptor.
-func (p *pass) dress(f *disk.Draft, c mtree.Change, got *mtree.Entry, mode uint32) error {
-	if p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
+// applyMetadata gives a file owner, mode and time by its descriptor.
+func (w *work) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
+	if w.owner && c.Want.Has&mtree.HasOwner != 0 {
 		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
 			return err
 		}
 	}
-	if mode&p.dest.Umask != 0 {
+	if mode&w.dest.Umask != 0 {
 		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := f.SetTime(p.dest.Times.Stored(got.MTime)); err != nil {
+	if err := f.SetTime(w.dest.Times.Stored(got.MTime)); err != nil {
 		return err
 	}
-	if p.config.Durability == Each {
+	if w.syncEach {
 		return f.Sync()
 	}
 	return nil
 }
 
-func (p *pass) stageFile(dir *disk.Dir, n *node, path string, draft *disk.Draft, h *haul) error {
-	name, err := draft.Stage()
+// stageFile keeps aside a file whose name a directory has.
+func (w *work) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *fetchResult) error {
+	name, err := temp.Stage()
 	if err != nil {
 		return err
 	}
-	d, err := p.replacement(dir, path, name, n.nested)
+	d, err := w.replacement(dir, path, name, nested)
 	if err != nil {
 		return err
 	}
 	h.deletions = append(h.deletions, d)
-	return draft.Keep()
+	return temp.Keep()
 }
 
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
@@ -284,44 +281,4 @@ func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
 			return size, err
 		}
 	}
-}
-
-// brought notes what a fetch brought.
-func (p *pass) brought(n *node, h *haul) {
-	if h.err != nil {
-		p.fail(n, n.path, h.err)
-		return
-	}
-	p.tally(n, h)
-	if len(h.names) > 0 {
-		n.changed = true
-		p.touch(n.path, h.names...)
-	}
-	if h.replaced {
-		p.touch(n.parent.path)
-	}
-	p.addDeletions(n, h.deletions)
-	for _, e := range h.seen {
-		p.sighted(n, e)
-	}
-	if h.moved+h.gone+h.unsettled > 0 {
-		n.blocked = true
-	}
-	for _, f := range h.failed {
-		p.fail(n, f.path, f.err)
-	}
-}
-
-func (p *pass) tally(n *node, h *haul) {
-	stats := p.config.Stats
-	p.fetched += int64(len(h.names)) - h.taken
-	p.bytes += h.bytes
-	p.made += h.made
-	p.moved += h.moved + h.gone
-	p.unsettled += h.unsettled
-	stats.Files.Add(int64(len(h.names)) - h.taken)
-	stats.Taken.Add(h.taken)
-	stats.Bytes.Add(h.bytes)
-	stats.Unsettled.Add(h.unsettled)
-	p.skip(n, h.denied, "files the source may not read")
 }

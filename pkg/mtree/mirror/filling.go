@@ -15,18 +15,13 @@ import (
 // more directory costs what it saves for six.
 const leastFilled = 16
 
-// fillsAside reports whether these files are all that the directory of n is to
-// hold, and worth filling it aside.
-func (n *node) fillsAside(files int) bool {
-	return n.fresh && n.parent != nil && files >= leastFilled && files == n.entries
-}
-
-// openAside makes a directory to be filled for n; nil if n's own must be.
-func (f *fetching) openAside(n *node) *disk.DraftDir {
-	if f.dest.InPlace.Load() || f.dest.Staging.Folds {
+// openAside makes a directory to be filled for a target; nil if its own must be.
+func (f *fetching) openAside(t *target) *disk.TempDir {
+	dest := f.work.dest
+	if dest.InPlace.Load() || dest.Staging.Folds {
 		return nil // Place has to ask for each name where case does not count
 	}
-	dir, err := f.openToChange(n)
+	dir, err := f.work.openToChange(t)
 	if err != nil {
 		return nil // the caller meets it again
 	}
@@ -35,34 +30,35 @@ func (f *fetching) openAside(n *node) *disk.DraftDir {
 	if err != nil {
 		return nil
 	}
-	draft, err := f.dest.Staging.CreateDir(info.Mode & 0o777)
+	temp, err := dest.Staging.CreateDir(info.Mode & 0o777)
 	if err != nil {
 		return nil
 	}
-	if draft.Inherit(dir) != nil || !dir.InheritsNothing(draft, records.XattrName) || f.dest.Begin(draft.Dir, n.path, n.record, n.doubts()) != nil {
-		draft.Discard()
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.path, t.record, t.doubts) != nil {
+		temp.Discard()
 		return nil
 	}
-	return draft
+	return temp
 }
 
-// place gives the directory that was filled for the parcel its name. Where that
+// place gives the directory that was filled for a group its name. Where that
 // does not go, because somebody else wrote there or the file system does not
 // move directories, the files have not come: the next pass writes them in place.
-func (f *fetching) place(draft *disk.DraftDir, it *item) {
-	parent, err := f.dest.Dir(it.n.parent.path)
+func (f *fetching) place(temp *disk.TempDir, it *item) {
+	dest, path := f.work.dest, it.group.target.path
+	parent, err := dest.Dir(mtree.ParentPath(path))
 	if err == nil {
-		err = draft.Place(parent, it.n.name)
+		err = temp.Place(parent, mtree.BaseName(path))
 		_ = parent.Close()
 	} else {
-		draft.Discard()
+		temp.Discard()
 	}
 	if err == nil {
-		it.haul.replaced = true
+		it.result.replaced = true
 		return
 	}
-	f.dest.InPlace.Store(true)
-	f.config.Log.Debug("filled in place from now on", "path", mtree.QuotePath(it.n.path), "error", err)
-	lost := it.haul
-	*lost = haul{failed: lost.failed, denied: lost.denied, gone: lost.gone + int64(len(lost.names)), filled: true}
+	dest.InPlace.Store(true)
+	f.work.log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
+	lost := it.result
+	*lost = fetchResult{failed: lost.failed, denied: lost.denied, gone: lost.gone + int64(len(lost.names)), filled: true}
 }

@@ -12,24 +12,24 @@ import (
 // others. One that was only respelled at the source is respelled in the copy.
 // Where both are wanted the first stays, and the other is a failure: it is neither
 // fetched nor does it make way for anything. It returns what is present now.
-func (p *pass) unfold(dir *disk.Dir, n *node, v *view, have []mtree.Entry) ([]mtree.Entry, error) {
-	if p.dest.Staging == nil || !p.dest.Staging.Folds || n.fresh {
+func (w *work) unfold(dir *disk.Dir, t *target, v *visitResult, have []mtree.Entry) ([]mtree.Entry, error) {
+	if w.dest.Staging == nil || !w.dest.Staging.Folds || t.fresh {
 		return have, nil
 	}
 	present, wanted := names(have), names(v.listing.Entries)
 	kept := v.listing.Entries[:0:0]
 	respelled := false
 	for _, e := range v.listing.Entries {
-		if present[e.Name] || p.filters.Excluded(mtree.JoinPath(n.path, e.Name), e.Kind == mtree.Dir) || !dir.Respelled(e.Name) {
+		if present[e.Name] || w.filters.Excluded(mtree.JoinPath(t.path, e.Name), e.Kind == mtree.Dir) || !dir.Respelled(e.Name) {
 			kept = append(kept, e)
 			continue
 		}
 		old := spelledBefore(have, &e, wanted)
 		if old == "" {
-			v.failed = append(v.failed, failure{mtree.JoinPath(n.path, e.Name), replica.Local(disk.ErrCollides)})
+			v.failed = append(v.failed, failure{mtree.JoinPath(t.path, e.Name), replica.Local(disk.ErrCollides)})
 			continue
 		}
-		if err := p.respell(dir, n, v, old, e.Name); err != nil {
+		if err := w.respell(dir, t, v, old, e.Name); err != nil {
 			return nil, err
 		}
 		respelled = true
@@ -37,15 +37,15 @@ func (p *pass) unfold(dir *disk.Dir, n *node, v *view, have []mtree.Entry) ([]mt
 	}
 	v.listing.Entries = kept
 	if respelled {
-		return p.present(dir, n, &v.listing)
+		return w.present(dir, t.path, &v.listing)
 	}
 	return have, nil
 }
 
-func (p *pass) respell(dir *disk.Dir, n *node, v *view, old, name string) error {
+func (w *work) respell(dir *disk.Dir, t *target, v *visitResult, old, name string) error {
 	info, err := dir.Self()
 	if err == nil {
-		err = p.open(n, dir, info, recordOf(&v.listing), allDoubts(v.deep, v.more))
+		err = w.makeReady(dir, info, &target{path: t.path, record: recordOf(&v.listing), doubts: v.doubts})
 	}
 	if err == nil {
 		err = dir.Rename(old, dir, name)

@@ -69,6 +69,43 @@ func young(have *mtree.Entry, step time.Duration) bool {
 // in another zone, and would be fetched with every pass.
 const youngMost = 10 * time.Minute
 
+// srcApprox is what the listing of a server of another kind leaves open.
+type srcApprox struct {
+	server *httpSource
+	dir    string
+	files  map[string]vague
+	unless map[string]bool // files to fetch only if they changed since their mtime
+}
+
+// of returns how well a file is known; is false if it is known exactly.
+func (a *srcApprox) of(name string) (g vague, is bool) {
+	if a != nil {
+		g, is = a.files[name]
+	}
+	return g, is
+}
+
+// ifModified reports whether a file is to be fetched only if it changed since its
+// mtime: else its error is errSame.
+func (a *srcApprox) ifModified(name string) bool { return a != nil && a.unless[name] }
+
+// Resolve settles what the listing leaves open, for the entries of the copy are
+// known now: it gives an entry size and time of the copy's file where that may be it,
+// and another time where the file must be asked for. Such a file is fetched only if
+// it changed, where trusted says that size and time prove the copy's file. Cost: a
+// HEAD for some files of each month, once for each run; see zones. It does nothing to
+// an exact listing.
+func (a *srcApprox) Resolve(ctx context.Context, l *mtree.Listing, have []mtree.Entry, trusted bool) {
+	if a == nil {
+		return
+	}
+	a.server.learnZones(ctx, a.dir, l, a.files, have)
+	a.unless = clarify(l, a.files, have)
+	if !trusted {
+		a.unless = nil
+	}
+}
+
 // clarify gives vague entries of a listing the size and time of the copy's file
 // where that may be it, and another time where that must be asked for. The
 // names returned are to be fetched only if they changed since.
@@ -116,59 +153,72 @@ const foreignAccept = "application/json, text/html;q=0.9, */*;q=0.1"
 // errOurs says that the answer to a question for other servers is one of serve.
 var errOurs = errors.New("serve answers")
 
-// foreignListing asks a server of another kind for one directory.
-func (s *httpSource) foreignListing(ctx context.Context, ask ask) (answer, error) {
-	r := request{path: dirPath(ask.path), header: map[string]string{"Accept": foreignAccept}, once: ask.once}
-	if ask.fresh {
-		r.header["Cache-Control"] = "no-cache"
-	}
-	var a answer
-	err := s.turn.inTurn(ctx, func(room *room) (err error) {
-		a, err = s.listForeign(ctx, ask, r, room)
-		return err
-	})
-	return a, err
+// foreignRoot asks a server of another kind for the root.
+func (s *httpSource) foreignRoot(ctx context.Context, once bool) (srcRoot, error) {
+	root := srcRoot{State: wire.Unwatched, OtherServer: true}
+	l, err := s.askForeign(ctx, request{once: once, header: map[string]string{"Accept": foreignAccept}}, "", mtree.Stamp{}, &root.Server)
+	root.srcListing = l
+	return root, err
 }
 
-// listForeign is one GET of such a listing.
-func (s *httpSource) listForeign(ctx context.Context, ask ask, r request, room *room) (answer, error) {
-	resp, err := s.do(ctx, r)
-	if err != nil {
-		return answer{}, err
+// foreignListing asks a server of another kind for one directory.
+func (s *httpSource) foreignListing(ctx context.Context, path string, least mtree.Stamp) (srcListing, error) {
+	r := request{path: wire.DirURLPath(path), header: map[string]string{"Accept": foreignAccept}}
+	if least == srcFresh {
+		r.header["Cache-Control"] = "no-cache"
+		least = mtree.Stamp{}
 	}
-	defer resp.Body.Close()
-	if isOurs(resp) {
-		return answer{}, errOurs
-	}
+	var server string
+	return s.askForeign(ctx, r, path, least, &server)
+}
+
+func (s *httpSource) askForeign(ctx context.Context, r request, path string, least mtree.Stamp, server *string) (l srcListing, err error) {
+	err = s.turn.inTurn(ctx, func(room *room) error {
+		resp, err := s.do(ctx, r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if isOurs(resp) {
+			return errOurs
+		}
+		*server = resp.Header.Get("Server")
+		l, err = s.readForeign(resp, path, least, room)
+		return askedFor(resp, err)
+	})
+	return l, err
+}
+
+// readForeign reads such a listing. Its stamp is the directory's own time, as its
+// parent lists it, or else the latest time in it.
+func (s *httpSource) readForeign(resp *http.Response, path string, least mtree.Stamp, room *room) (l srcListing, err error) {
 	text, err := io.ReadAll(&roomReader{&bounded{resp.Body, maxForeign}, room})
 	if err == nil {
 		err = room.take(foreignRoom(text))
 	}
 	if err != nil {
-		return answer{}, askedFor(resp, err)
+		return l, err
 	}
-	a := answer{state: wire.Unwatched, foreign: true, dialect: resp.Header.Get("Server")}
-	l := &a.listing
-	// They hide dotfiles, and do not say so.
-	l.Hidden = 1
-	l.Entries, a.vague, err = parseForeign(text, resp)
-	if err != nil {
-		return answer{}, askedFor(resp, err)
+	l.Hidden = 1 // they hide dotfiles, and do not say so
+	l.approx = &srcApprox{server: s, dir: path}
+	if l.Entries, l.approx.files, err = parseForeign(text, resp); err != nil {
+		return l, err
 	}
 	lister.SortEntries(l.Entries)
 	for i := range l.Entries {
-		g := a.vague[l.Entries[i].Name]
-		g.listed, g.zones = l.Entries[i].MTime, &s.zones
-		a.vague[l.Entries[i].Name] = g
-		if i > 0 && l.Entries[i].Name == l.Entries[i-1].Name {
-			return answer{}, askedFor(resp, fmt.Errorf("%w: %q is there twice", mtree.ErrListing, l.Entries[i].Name))
+		e := &l.Entries[i]
+		g := l.approx.files[e.Name]
+		g.listed, g.zones = e.MTime, &s.zones
+		l.approx.files[e.Name] = g
+		if i > 0 && e.Name == l.Entries[i-1].Name {
+			return l, fmt.Errorf("%w: %q is there twice", mtree.ErrListing, e.Name)
 		}
-		l.Stamp = mtree.Later(l.Stamp, l.Entries[i].MTime)
+		l.Stamp = mtree.Later(l.Stamp, e.MTime)
 	}
-	if ask.path != "" && ask.least != (mtree.Stamp{}) {
-		l.Stamp = ask.least // the directory's own time, as its parent lists it
+	if path != "" && least != (mtree.Stamp{}) {
+		l.Stamp = least
 	}
-	return a, nil
+	return l, nil
 }
 
 // maxForeign bounds a foreign listing in bytes: it is held as a whole.
@@ -197,12 +247,12 @@ func parseForeign(text []byte, resp *http.Response) ([]mtree.Entry, map[string]v
 }
 
 // isOurs reports whether an answer says that serve gave it. That is always true.
-func isOurs(resp *http.Response) bool { return resp.Header.Get("Tidemark-Version") != "" }
+func isOurs(resp *http.Response) bool { return resp.Header.Get(wire.HeaderVersion) != "" }
 
 // notOurs reports whether the answer to a question for the root says that the
 // server is of another kind.
-func notOurs(a *answer, err error) bool {
-	if err == nil || a.dialect == ours {
+func notOurs(root *srcRoot, err error) bool {
+	if err == nil || root.Server == ours {
 		return false
 	}
 	var status *statusError
@@ -213,5 +263,5 @@ func notOurs(a *answer, err error) bool {
 	return errors.Is(err, mtree.ErrListing)
 }
 
-// ours is the dialect of serve.
+// ours is what serve is called among servers.
 const ours = "tidemark"

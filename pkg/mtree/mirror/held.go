@@ -74,7 +74,7 @@ func (p *pass) writeHeld() error {
 		}
 		return replica.Local(p.dest.SetHeld(&now))
 	}
-	p.config.Log.Warn("deletions held", "count", now.Total(), "why", p.heldWhy,
+	p.config.Log.Warn("deletions held", "count", now.Total(), "why", p.result.heldWhy,
 		"remedy", "look at mirror --status DEST; mirror --release DEST carries them out")
 	if !p.wasUnread && string(now.Format()) == string(p.was.Format()) {
 		return nil

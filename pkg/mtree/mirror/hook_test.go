@@ -65,7 +65,7 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	a, err := m.source.list(t.Context(), ask{})
+	a, err := m.source.Root(t.Context(), srcPoll{})
 	require.NoError(t, err)
 	_, _, err = m.claim(t.Context(), &a)
 	require.NoError(t, err)

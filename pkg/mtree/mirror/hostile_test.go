@@ -136,7 +136,7 @@ func TestBombs(t *testing.T) {
 				m, err := open(b.config)
 				require.NoError(t, err)
 				defer m.close()
-				require.Less(t, memoryOf(func() { _, err = m.source.sums(context.Background(), []string{"e", "f"}) }), int64(32<<20))
+				require.Less(t, memoryOf(func() { _, err = m.source.Sums(context.Background(), []string{"e", "f"}) }), int64(32<<20))
 				require.Error(t, err)
 				return
 			}

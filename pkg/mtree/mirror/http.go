@@ -1,12 +1,12 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -48,126 +48,130 @@ func (s *httpSource) close() {
 	s.closeIdle()
 }
 
-func dirPath(path string) string {
-	if path == "" {
-		return ""
-	}
-	return escapePath(path) + "/"
-}
-
-// list implements source: one GET, or none if the listing came with the last
-// answer to ?since. Each answer says what kind of server it comes from. The root
-// is asked for as serve is asked, which costs another GET for servers that are
-// not ours; what is below it, as the root was listed last.
-func (s *httpSource) list(ctx context.Context, ask ask) (answer, error) {
-	if ask.path != "" && s.foreign.Load() {
-		a, err := s.foreignListing(ctx, ask)
-		if err == errOurs {
-			a, err = s.ourListing(ctx, ask)
-		}
-		return a, err
-	}
-	a, err := s.ourListing(ctx, ask)
-	if ask.path != "" {
-		return a, err
-	}
-	if err != nil && notOurs(&a, err) {
-		if foreign, err := s.foreignListing(ctx, ask); err == nil {
+// Root implements source. The root is asked for as serve is asked, which costs another
+// GET for servers that are not ours; what is below it is asked for as the root was
+// listed last.
+func (s *httpSource) Root(ctx context.Context, poll srcPoll) (srcRoot, error) {
+	s.ahead.clear()
+	root, err := s.ourRoot(ctx, poll)
+	if err != nil && notOurs(&root, err) {
+		if other, err := s.foreignRoot(ctx, poll.Once); err == nil {
 			s.foreign.Store(true)
-			return foreign, nil
+			return other, nil
 		}
 	}
 	if err == nil {
 		s.foreign.Store(false)
 	}
-	return a, err
+	return root, err
 }
 
-func (s *httpSource) ourListing(ctx context.Context, ask ask) (answer, error) {
-	if ask.path == "" {
-		s.ahead.clear()
-	} else if l, ok := s.ahead.take(ctx, &ask); ok {
-		return answer{listing: l, ahead: true}, nil
+// List implements source: one GET, or none if the listing came with the last
+// answer to ?since; another one if it came from a cache.
+func (s *httpSource) List(ctx context.Context, path string, least mtree.Stamp) (srcListing, error) {
+	if l, ok := s.ahead.take(ctx, path, least); ok {
+		return l, nil
 	}
-	r := request{path: dirPath(ask.path), query: "txt", header: map[string]string{}, once: ask.once}
-	if ask.fresh {
-		r.header["Cache-Control"] = "no-cache"
+	if s.foreign.Load() {
+		l, err := s.foreignListing(ctx, path, least)
+		if err != errOurs {
+			return l, err
+		}
 	}
-	if ask.known != "" {
-		r.header["If-None-Match"] = ask.known
-		if ask.wait > 0 {
-			r.wait, r.once = ask.wait, true
-			seconds := strconv.FormatFloat(ask.wait.Seconds(), 'f', -1, 64)
-			if ask.since != nil {
-				r.query = "txt&since=" + ask.since.String() + "&wait=" + seconds
-			} else {
-				r.query = "txt&wait=" + seconds
+	l, err := s.ourListing(ctx, path, least == srcFresh)
+	if err == nil && least != srcFresh && l.Stamp.Before(least) {
+		l, err = s.ourListing(ctx, path, true)
+	}
+	return l, err
+}
+
+// ourRoot asks serve for the root.
+func (s *httpSource) ourRoot(ctx context.Context, poll srcPoll) (srcRoot, error) {
+	r := request{query: wire.ListingQuery{}.String(), header: map[string]string{}, once: poll.Once}
+	if poll.Known != "" {
+		r.header["If-None-Match"] = poll.Known
+		if poll.Wait > 0 {
+			r.wait, r.once = poll.Wait, true
+			r.query = wire.ListingQuery{Since: poll.Since, Wait: poll.Wait}.String()
+			if poll.Since != nil {
+				return s.rootSince(ctx, poll, r)
 			}
 		}
 	}
-	if ask.known != "" && ask.wait > 0 && ask.since != nil {
-		return s.listSince(ctx, ask, r)
-	}
-	var a answer
-	err := s.turn.inTurn(ctx, func(room *room) (err error) {
-		a, err = s.listOne(ctx, ask, r, room)
+	var root srcRoot
+	err := s.turn.inTurn(ctx, func(room *room) error {
+		resp, err := s.do(ctx, r)
+		if err != nil {
+			root = srcRoot{}
+			return err
+		}
+		defer resp.Body.Close()
+		if root, err = head(resp); err != nil {
+			return err
+		}
+		if root.Unchanged = resp.StatusCode == http.StatusNotModified; root.Unchanged {
+			root.Validator = poll.Known
+			return nil
+		}
+		root.Listing, err = parseOne(resp, room)
 		return err
 	})
-	return a, err
+	return root, err
 }
 
-// listOne is one GET of a listing.
-func (s *httpSource) listOne(ctx context.Context, ask ask, r request, room *room) (answer, error) {
-	resp, err := s.do(ctx, r)
-	if err != nil {
-		return answer{}, err
+// ourListing asks serve for a directory.
+func (s *httpSource) ourListing(ctx context.Context, path string, fresh bool) (l srcListing, err error) {
+	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}}
+	if fresh {
+		r.header["Cache-Control"] = "no-cache"
 	}
-	defer resp.Body.Close()
-	a, err := head(resp)
-	if err != nil {
-		return a, err
-	}
-	if a.unchanged = resp.StatusCode == http.StatusNotModified; a.unchanged {
-		a.validator = ask.known
-		return a, nil
-	}
-	return a, parseOne(resp, &a, room)
+	err = s.turn.inTurn(ctx, func(room *room) error {
+		resp, err := s.do(ctx, r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if l.Tree, err = treeOf(resp); err != nil {
+			return err
+		}
+		l.Listing, err = parseOne(resp, room)
+		return err
+	})
+	return l, err
 }
-
-// plain is the same question without what an answer of 410 refuses.
-func (a ask) plain() ask { return ask{path: a.path, least: a.least, fresh: a.fresh, once: a.once} }
-
-// tagE finds the E in the ETag of a text listing, whatever a proxy appended.
-var tagE = regexp.MustCompile(`-txt-([0-9a-f]{6})(?:["-]|$)`)
 
 // head reads what a tree says of itself in the header of an answer.
-func head(resp *http.Response) (answer, error) {
+func head(resp *http.Response) (root srcRoot, err error) {
 	h := resp.Header
-	a := answer{
-		validator: h.Get("ETag"), state: wire.State(h.Get("Tidemark-State")), treeID: h.Get("Tidemark-Tree"),
-		dialect: h.Get("Server"), chain: wire.FormatUpstreams(wire.ParseUpstreams(h.Get("Tidemark-Upstream"))),
-	}
+	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get(wire.HeaderState))
+	root.Server, root.Upstreams = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get(wire.HeaderUpstream)))
 	if isOurs(resp) {
-		a.dialect = ours
+		root.Server = ours
 	}
-	a.runs, a.path = wire.ParseRuns(h.Get("Tidemark-Runs")), treePath(h.Get("Tidemark-Path"))
-	if e := tagE.FindStringSubmatch(a.validator); e != nil {
-		a.e = e[1]
+	root.Runs, root.TreePath = wire.ParseRuns(h.Get(wire.HeaderRuns)), wire.ParseTreePath(h.Get(wire.HeaderPath))
+	if tag, ok := wire.ParseListingTag(root.Validator); ok {
+		root.Fingerprint = tag.Fingerprint
 	}
-	if text := h.Get("Tidemark-Epoch"); text != "" {
-		var err error
-		if a.epoch, err = strconv.ParseUint(text, 10, 64); err != nil {
-			return a, fmt.Errorf("%w: epoch %.40q", mtree.ErrListing, text)
+	root.Tree, err = treeOf(resp)
+	return root, err
+}
+
+// treeOf reads which tree an answer is of.
+func treeOf(resp *http.Response) (t srcTree, err error) {
+	t.ID = resp.Header.Get(wire.HeaderTree)
+	if text := resp.Header.Get(wire.HeaderEpoch); text != "" {
+		if t.Epoch, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return t, fmt.Errorf("%w: epoch %.40q", mtree.ErrListing, text)
 		}
 	}
-	return a, nil
+	return t, nil
 }
 
 // parseOne reads exactly one whole listing.
-func parseOne(resp *http.Response, a *answer, room *room) (err error) {
+func parseOne(resp *http.Response, room *room) (l mtree.Listing, err error) {
 	d := mtree.NewDecoder(&bounded{resp.Body, maxListing})
 	d.Room = room.take
-	if a.listing, err = d.Next(); err == io.EOF {
+	if l, err = d.Next(); err == io.EOF {
 		err = mtree.ErrTruncated
 	}
 	if err == nil {
@@ -177,10 +181,10 @@ func parseOne(resp *http.Response, a *answer, room *room) (err error) {
 			err = fmt.Errorf("%w: text behind the #end line", mtree.ErrListing)
 		}
 	}
-	if err == nil && a.listing.Path != "" {
+	if err == nil && l.Path != "" {
 		err = fmt.Errorf("%w: it is of another directory", mtree.ErrListing)
 	}
-	return askedFor(resp, err)
+	return l, askedFor(resp, err)
 }
 
 // askedFor names the question in an error of reading its answer.
@@ -203,4 +207,19 @@ func (b *bounded) Read(buf []byte) (int, error) {
 		return 0, fmt.Errorf("%w: longer than any that is accepted", mtree.ErrListing)
 	}
 	return n, err
+}
+
+// Renewed implements source.
+func (s *httpSource) Renewed() bool { return s.renewed() }
+
+// Serves implements source: servers of other kinds hide dotfiles in their listings,
+// and give them out.
+func (s *httpSource) Serves(ctx context.Context, path string, text []byte) bool {
+	resp, err := s.do(ctx, request{path: wire.URLPath(path), once: true})
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	theirs, err := io.ReadAll(io.LimitReader(resp.Body, int64(len(text))+1))
+	return err == nil && resp.StatusCode == http.StatusOK && bytes.Equal(bytes.TrimSpace(theirs), bytes.TrimSpace(text))
 }

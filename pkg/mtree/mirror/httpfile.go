@@ -1,55 +1,43 @@
 package mirror
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/wire"
 )
 
-// fetch implements source: small files in one tar stream, what that leaves out
+// Fetch implements source: small files in one tar stream, what that leaves out
 // and large ones by a GET each.
-func (s *httpSource) fetch(ctx context.Context, want []wanted, put putFunc) []error {
-	errs := make([]error, len(want))
-	got := make([]bool, len(want))
-	if len(want) > 1 {
-		s.bulk(ctx, want, put, errs, got)
-	}
-	var rest []wanted
-	var index []int
-	for i := range want {
-		if !got[i] {
-			rest, index = append(rest, want[i]), append(index, i)
+func (s *httpSource) Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
+	return func(yield func(int, srcFile) bool) {
+		done := make([]bool, len(want))
+		if len(want) > 1 && !s.bulk(ctx, want, done, yield) {
+			return
 		}
+		oneByOne(ctx, want, done, s.open, yield)
 	}
-	single := oneByOne(ctx, rest, func(i int, f opened) error { return put(index[i], f) },
-		func(ctx context.Context, e wanted, d demand) (opened, error) { return s.open(ctx, e, d) })
-	for i, err := range single {
-		errs[index[i]] = err
-	}
-	return errs
 }
 
 // open asks for one file: as listed by If-Match with the ETag that the listing
 // implies; as found by that of a HEAD; as is without.
-func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, error) {
-	r := request{path: escapePath(e.path), header: map[string]string{}, plain: true}
+func (s *httpSource) open(ctx context.Context, e *srcWanted, d demand) (srcFile, error) {
+	r := request{path: wire.URLPath(e.Path), header: map[string]string{}, plain: true}
 	switch d {
 	case asListed:
 		if e.Has&mtree.HasCTime != 0 {
-			r.header["If-Match"] = fileTag(e.Entry)
+			r.header["If-Match"] = wire.FileTagOf(e.Entry).String()
 		}
-		if sec, _ := e.MTime.Unix(); e.unless {
+		if sec, _ := e.MTime.Unix(); e.Approx.ifModified(e.Name) {
 			r.header["If-Modified-Since"] = time.Unix(sec, 0).UTC().Format(http.TimeFormat)
 		}
 	case asFound:
@@ -57,7 +45,7 @@ func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, erro
 		ask.method = http.MethodHead
 		resp, err := s.do(ctx, ask)
 		if err != nil {
-			return opened{}, err
+			return srcFile{}, err
 		}
 		_ = resp.Body.Close()
 		if tag := resp.Header.Get("ETag"); strings.HasPrefix(tag, `"`) {
@@ -65,14 +53,14 @@ func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, erro
 		}
 	}
 	var have int64
-	if e.part != nil && e.Has&mtree.HasCTime != 0 && r.header["If-Match"] == fileTag(e.Entry) {
-		if have = e.part(); have > 0 && have < e.Size {
+	if e.Kept != nil && e.Has&mtree.HasCTime != 0 && r.header["If-Match"] == wire.FileTagOf(e.Entry).String() {
+		if have = e.Kept(); have > 0 && have < e.Size {
 			r.header["Range"] = "bytes=" + strconv.FormatInt(have, 10) + "-"
 		}
 	}
 	resp, err := s.do(ctx, r)
 	if err == nil && resp.StatusCode == http.StatusPartialContent {
-		f, ok := continued(resp, &e, have)
+		f, ok := continued(resp, e, have)
 		if ok {
 			return f, nil
 		}
@@ -81,21 +69,20 @@ func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, erro
 		resp, err = s.do(ctx, r)
 	}
 	if err != nil {
-		return opened{}, err
+		return srcFile{}, err
 	}
 	if resp.StatusCode == http.StatusNotModified {
 		_ = resp.Body.Close()
-		return opened{}, errSame
+		return srcFile{}, errSame
 	}
-	f, err := described(resp, &e)
+	f, body, err := described(resp, e)
 	if err != nil {
 		_ = resp.Body.Close()
-		return opened{}, err
+		return srcFile{}, err
 	}
 	if d == asIs {
-		body := f.body.(*wholeBody)
-		body.cut = func() error { return s.whyCut(ctx, r, resp, &e, body.got) }
-		f.got.Size = -1 // what is read
+		body.cut = func() error { return s.whyCut(ctx, r, resp, e, body.got) }
+		f.Got.Size = -1 // what is read
 	}
 	return f, nil
 }
@@ -103,16 +90,16 @@ func (s *httpSource) open(ctx context.Context, e wanted, d demand) (opened, erro
 // whyCut says why an answer ended after so many bytes, before its time: io.EOF if
 // the file has shrunk to that, errChanging if it is another one by now, else
 // errMoved: it may be the connection.
-func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, e *wanted, got int64) error {
+func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, e *srcWanted, got int64) error {
 	r.method = http.MethodHead
 	resp, err := s.do(ctx, r)
 	if err != nil {
 		return errMoved
 	}
 	_ = resp.Body.Close()
-	now, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
+	now, ok := tagged(resp.Header.Get("ETag"), e.Entry)
 	changed := ok && resp.Header.Get("ETag") != was.Header.Get("ETag")
-	if e.vague != nil {
+	if _, approx := e.Approx.of(e.Name); approx {
 		date, err := http.ParseTime(resp.Header.Get("Last-Modified"))
 		now.Size, changed = resp.ContentLength, err == nil && !e.mayBeOf(date)
 	}
@@ -128,60 +115,52 @@ func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, 
 // continued is the rest of a file of which the first bytes are there. It is the
 // file that was listed: the request said If-Match. It is none if the answer does
 // not say that it is that rest.
-func continued(resp *http.Response, e *wanted, have int64) (f opened, ok bool) {
+func continued(resp *http.Response, e *srcWanted, have int64) (f srcFile, ok bool) {
 	from, to, size := int64(-1), int64(-1), int64(-1)
 	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
-	if err != nil || size != e.Size || to != size-1 || from != have || resp.Header.Get("ETag") != fileTag(e.Entry) {
+	if err != nil || size != e.Size || to != size-1 || from != have || resp.Header.Get("ETag") != wire.FileTagOf(e.Entry).String() {
 		return f, false
 	}
 	rest := size - from
-	return opened{
-		got: *e.Entry, from: from,
-		body: &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}, done: func() { _ = resp.Body.Close() },
-	}, true
-}
-
-// fileTag is the ETag that serve gives a file with this entry.
-func fileTag(e *mtree.Entry) string {
-	b := append(e.MTime.Append([]byte{'"'}), '-')
-	b = append(strconv.AppendInt(b, e.Size, 10), '-')
-	return string(append(e.CTime.Append(b), '"'))
+	body := &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}
+	return srcFile{Got: *e.Entry, From: from, Body: body, failed: &body.failed, close: body.close}, true
 }
 
 // described returns the file that an answer brings. However the answer is framed,
 // its length is one that somebody vouches for: the ETag of serve, the listing, or
 // at least the frame. What arrives in another length is an error when it is read.
-func described(resp *http.Response, e *wanted) (f opened, err error) {
+func described(resp *http.Response, e *srcWanted) (f srcFile, body *wholeBody, err error) {
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		return f, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
+		return f, nil, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
 	}
-	body := &wholeBody{ReadCloser: resp.Body}
-	f = opened{body: body, done: func() { _ = resp.Body.Close() }}
-	got, ok := parseFileTag(resp.Header.Get("ETag"), e.Entry)
-	if !ok || e.vague != nil {
+	body = &wholeBody{ReadCloser: resp.Body}
+	f = srcFile{Body: body, failed: &body.failed, close: body.close}
+	got, ok := tagged(resp.Header.Get("ETag"), e.Entry)
+	if _, approx := e.Approx.of(e.Name); !ok || approx {
 		got, err = untagged(resp, e, body)
 	} else if body.low, body.high = got.Size, got.Size; resp.ContentLength >= 0 && resp.ContentLength != got.Size {
 		err = fmt.Errorf("GET %s: Content-Length %d of a file of %d bytes", resp.Request.URL.Redacted(), resp.ContentLength, got.Size)
 	}
-	f.got = got
-	return f, err
+	f.Got = got
+	return f, body, err
 }
 
 // untagged describes what comes without the ETag of serve, and bounds its body.
-func untagged(resp *http.Response, e *wanted, body *wholeBody) (mtree.Entry, error) {
+func untagged(resp *http.Response, e *srcWanted, body *wholeBody) (mtree.Entry, error) {
 	got := *e.Entry
 	got.Has &^= mtree.HasCTime
 	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
 	if !mayBeFile(e, resp.ContentLength, modified) {
 		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file, %d bytes", resp.Request.URL.Redacted(), resp.ContentLength)
 	}
-	if g := e.vague; g != nil && g.step > 0 {
+	g, approx := e.Approx.of(e.Name)
+	if approx && g.step > 0 {
 		if got.MTime = g.utc(); err == nil {
-			g.zones.learn(g, mtree.FromTime(modified))
+			g.zones.learn(&g, mtree.FromTime(modified))
 		}
 	}
 	// Of ours it is the second that was listed, or none: then it is that file.
-	if err == nil && e.vague != nil && (e.vague.step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
+	if err == nil && approx && (g.step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
 		got.MTime = mtree.FromTime(modified)
 	}
 	got.Size, body.low, body.high = resp.ContentLength, resp.ContentLength, resp.ContentLength
@@ -205,17 +184,18 @@ func unbounded(resp *http.Response) error {
 }
 
 // sizes returns the bounds of a file's size, as it was listed; high < 0: not told.
-func (w *wanted) sizes() (low, high int64) {
-	if w.vague != nil {
-		return w.vague.low, w.vague.high
+func (w *srcWanted) sizes() (low, high int64) {
+	if g, is := w.Approx.of(w.Name); is {
+		return g.low, g.high
 	}
 	return w.Size, w.Size
 }
 
 // mayBeOf reports whether a date, zero if there is none, may be that of the file
 // as it was listed by another server.
-func (w *wanted) mayBeOf(date time.Time) bool {
-	return date.IsZero() || w.vague == nil || w.vague.fits(w.vague.listed, mtree.FromTime(date), -1)
+func (w *srcWanted) mayBeOf(date time.Time) bool {
+	g, is := w.Approx.of(w.Name)
+	return !is || date.IsZero() || g.fits(g.listed, mtree.FromTime(date), -1)
 }
 
 // mayBeFile reports whether an answer without the ETag of serve may be a file of
@@ -223,30 +203,25 @@ func (w *wanted) mayBeOf(date time.Time) bool {
 // the size and date that were listed, if somebody took the ETag away; of another
 // server one with a date, or of a size that was listed. The date is zero if there
 // is none.
-func mayBeFile(e *wanted, size int64, date time.Time) bool {
-	if e.vague == nil {
+func mayBeFile(e *srcWanted, size int64, date time.Time) bool {
+	g, is := e.Approx.of(e.Name)
+	if !is {
 		listed, _ := e.MTime.Unix()
 		return (size < 0 || size == e.Size) && (date.IsZero() && e.Has&mtree.HasCTime == 0 || date.Unix() == listed)
 	}
-	return !date.IsZero() || e.vague.high < 0 || size < 0 || size >= e.vague.low && size <= e.vague.high
+	return !date.IsZero() || g.high < 0 || size < 0 || size >= g.low && size <= g.high
 }
 
-// parseFileTag is the inverse of fileTag.
-func parseFileTag(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
-	tag = strings.Trim(tag, `"`)
-	negative := strings.HasPrefix(tag, "-")
-	mtime, rest, ok1 := strings.Cut(strings.TrimPrefix(tag, "-"), "-")
-	size, ctime, ok2 := strings.Cut(rest, "-")
-	if negative {
-		mtime = "-" + mtime
-	}
+// tagged returns the entry of the file that an ETag of serve names; what the ETag
+// does not say is as in e.
+func tagged(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
 	got = *e
-	var err1, err2, err3 error
-	got.MTime, err1 = mtree.ParseStamp(mtime)
-	got.Size, err2 = strconv.ParseInt(size, 10, 64)
-	got.CTime, err3 = mtree.ParseStamp(ctime)
-	got.Has |= mtree.HasCTime
-	return got, ok1 && ok2 && errors.Join(err1, err2, err3) == nil && got.Size >= 0 && strings.Contains(ctime, ".")
+	t, ok := wire.ParseFileTag(tag)
+	if ok {
+		got.MTime, got.Size, got.CTime = t.MTime, t.Size, t.CTime
+		got.Has |= mtree.HasCTime
+	}
+	return got, ok
 }
 
 // wholeBody reads a body whose length is known, or bounded. One that breaks off
@@ -256,9 +231,20 @@ type wholeBody struct {
 	low, high int64 // bounds of its length; high < 0: none
 	got       int64
 	cut       func() error // why it ends before its time; nil: errMoved
+	failed    error        // why it ended early
 }
 
+func (b *wholeBody) close() { _ = b.ReadCloser.Close() }
+
 func (b *wholeBody) Read(buf []byte) (int, error) {
+	n, err := b.read(buf)
+	if err != nil && err != io.EOF {
+		b.failed = err
+	}
+	return n, err
+}
+
+func (b *wholeBody) read(buf []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buf)
 	b.got += int64(n)
 	switch {
@@ -272,54 +258,69 @@ func (b *wholeBody) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// maxBulk is the largest file worth asking for in bulk; serve gives up to 1 MiB.
-const maxBulk = 1 << 20
-
-// bulk asks for small files in one tar stream and marks those that came as
-// listed. Whatever goes wrong with it is left to single requests.
-func (s *httpSource) bulk(ctx context.Context, want []wanted, put putFunc, errs []error, got []bool) {
+// bulk asks for small files in one tar stream and marks those that came as listed, or
+// that the caller did not read to their end. Whatever goes wrong with it is left to
+// single requests. It reports whether the caller goes on.
+func (s *httpSource) bulk(ctx context.Context, want []srcWanted, done []bool, yield func(int, srcFile) bool) bool {
 	index := make(map[string]int, len(want))
-	var body strings.Builder
-	for i, e := range want {
-		if e.Size <= maxBulk && e.Has&mtree.HasCTime != 0 {
-			index[e.path] = i
-			body.WriteString(mtree.EscapeName(e.path) + "\n")
+	var body []byte
+	for i := range want {
+		if e := &want[i]; e.Size <= wire.MaxBulkFile && e.Has&mtree.HasCTime != 0 {
+			index[e.Path] = i
+			body = wire.AppendPathLine(body, e.Path)
 		}
 	}
 	if len(index) < 2 {
-		return
+		return true
 	}
-	resp, err := s.post(ctx, request{query: "tar", body: body.String()})
+	resp, err := s.post(ctx, request{query: "tar", body: string(body)})
 	if err != nil {
-		return
+		return true
 	}
 	defer resp.Body.Close()
-	archive := newTarStream(resp.Body)
-	defer archive.close()
+	archive := wire.NewTarReader(resp.Body)
+	defer archive.Close()
+	member := &tarBody{in: archive}
 	left := len(index) + 100 // files to be looked at
 	for {
-		f, err := archive.next()
+		f, err := archive.Next()
 		if err != nil {
-			return
+			return true
 		}
 		if left--; left < 0 {
-			return // more than was asked for: it may have no end
+			return true // more than was asked for: it may have no end
 		}
-		i, ok := index[string(f.name)]
-		if !ok || got[i] {
+		i, ok := index[string(f.Name)]
+		if !ok || done[i] {
 			continue // not asked for, or given already: not looked at
 		}
 		e := *want[i].Entry
-		e.Size, e.MTime, e.CTime = f.size, f.mtime, f.ctime
+		e.Size, e.MTime, e.CTime = f.Size, f.MTime, f.CTime
 		if !sameFile(want[i].Entry, &e) {
 			continue
 		}
-		if err := put(i, opened{got: e, body: archive}); err != nil && !replica.IsLocal(err) {
-			return
-		} else {
-			errs[i], got[i] = err, true
+		if !yield(i, srcFile{Got: e, Body: member}) {
+			return false
 		}
+		if member.failed != nil || ctx.Err() != nil {
+			return true
+		}
+		done[i] = true
 	}
+}
+
+// tarBody reads the present member of a stream, and keeps why that failed.
+type tarBody struct {
+	in     *wire.TarReader
+	failed error
+}
+
+func (b *tarBody) Read(buf []byte) (int, error) {
+	n, err := b.in.Read(buf)
+	if err != nil && err != io.EOF {
+		b.failed = err
+	}
+	return n, err
 }
 
 // errNoPost says that somebody between here and the source lets no POST through.
@@ -358,15 +359,12 @@ func refusesPost(e *statusError) bool {
 	return false
 }
 
-// sumsAtOnce bounds the paths of one request.
-const sumsAtOnce = 10_000
-
-// sums implements source: by lists of sha256sum(1), or where no POST goes through
+// Sums implements source: by lists of sha256sum(1), or where no POST goes through
 // by reading the files.
-func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]summed, error) {
-	all := make(map[string]summed, len(paths))
+func (s *httpSource) Sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
+	all := make(map[string]srcSum, len(paths))
 	for len(paths) > 0 {
-		some := paths[:min(len(paths), sumsAtOnce)]
+		some := paths[:min(len(paths), wire.MaxPaths)]
 		paths = paths[len(some):]
 		err := s.sumsOf(ctx, some, all)
 		if errors.Is(err, errNoPost) {
@@ -379,17 +377,20 @@ func (s *httpSource) sums(ctx context.Context, paths []string) (map[string]summe
 	return all, nil
 }
 
-func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]summed) error {
-	var body strings.Builder
+func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]srcSum) error {
+	var body []byte
 	for _, path := range paths {
-		body.WriteString(mtree.EscapeName(path) + "\n")
+		body = wire.AppendPathLine(body, path)
 	}
-	resp, err := s.post(ctx, request{query: "sums&tags", body: body.String(), patient: true})
+	resp, err := s.post(ctx, request{query: "sums&tags", body: string(body), patient: true})
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := readSums(resp.Body, paths, into); err != nil {
+	err = wire.ReadSums(resp.Body, len(paths), func(s wire.Sum) {
+		into[s.Path] = srcSum{s.SHA256, mtree.Entry{MTime: s.Tag.MTime, Size: s.Tag.Size, CTime: s.Tag.CTime, Has: mtree.HasCTime}, s.Tagged}
+	})
+	if err != nil {
 		return fmt.Errorf("POST %s: %w", resp.Request.URL.Redacted(), err)
 	}
 	return nil
@@ -397,7 +398,7 @@ func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string
 
 // sumEach reads the files themselves. As in the answer to a POST, one that is
 // gone, may not be read or changes meanwhile has no sum.
-func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[string]summed) error {
+func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[string]srcSum) error {
 	for _, path := range paths {
 		got, err := s.sumOf(ctx, path)
 		switch {
@@ -412,14 +413,14 @@ func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[strin
 }
 
 // sumOf reads a file whose whole length is told, and hashes it.
-func (s *httpSource) sumOf(ctx context.Context, path string) (got summed, err error) {
-	resp, err := s.do(ctx, request{path: escapePath(path), plain: true})
+func (s *httpSource) sumOf(ctx context.Context, path string) (got srcSum, err error) {
+	resp, err := s.do(ctx, request{path: wire.URLPath(path), plain: true})
 	if err != nil {
 		return got, err
 	}
 	defer resp.Body.Close()
 	size := resp.ContentLength
-	if got.file, got.told = parseFileTag(resp.Header.Get("ETag"), &mtree.Entry{}); got.told {
+	if got.file, got.known = tagged(resp.Header.Get("ETag"), &mtree.Entry{}); got.known {
 		size = got.file.Size
 	} else if resp.Header.Get("Last-Modified") == "" {
 		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file", resp.Request.URL.Redacted())
@@ -431,40 +432,6 @@ func (s *httpSource) sumOf(ctx context.Context, path string) (got summed, err er
 	if _, err := copyBody(hash, &wholeBody{ReadCloser: resp.Body, low: size, high: size}); err != nil {
 		return got, err
 	}
-	got.sum = sum(hash.Sum(nil))
+	got.SHA256 = srcDigest(hash.Sum(nil))
 	return got, nil
 }
-
-// readSums reads lines of sha256sum(1), at most one for each of the paths, each
-// behind a comment with the ETag of the file that was hashed, if the server knows
-// &tags.
-func readSums(in io.Reader, paths []string, into map[string]summed) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 64<<10)
-	var one summed
-	for n, tags := 0, 0; lines.Scan(); {
-		if tag, is := strings.CutPrefix(lines.Text(), "# "); is && tags <= n {
-			one.file, one.told = parseFileTag(tag, &mtree.Entry{})
-			tags++
-			continue
-		}
-		if n++; n > len(paths) {
-			return fmt.Errorf("more sums than files were asked for: %d", n)
-		}
-		line, escaped := strings.CutPrefix(lines.Text(), `\`)
-		digits, name, ok := strings.Cut(line, "  ")
-		raw, err := hex.DecodeString(digits)
-		if !ok || err != nil || len(raw) != len(sum{}) {
-			return fmt.Errorf("not a line of sha256sum: %.100q", line)
-		}
-		if escaped {
-			name = sumEscapes.Replace(name)
-		}
-		one.sum = sum(raw)
-		into[name] = one
-		one = summed{}
-	}
-	return lines.Err()
-}
-
-var sumEscapes = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")

@@ -1,12 +1,9 @@
 package mirror
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -37,8 +34,8 @@ import (
 // mends it.
 var errItself = errors.New("it would be copied into itself")
 
-func (m *mirror) itself(what string, args ...any) error {
-	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", m.dest.Path, fmt.Sprintf(what, args...), errItself),
+func itself(r *replica.Replica, what string, args ...any) error {
+	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", r.Path, fmt.Sprintf(what, args...), errItself),
 		"give a DEST that is not in SOURCE, and a SOURCE that is neither in DEST nor made from it")
 }
 
@@ -114,10 +111,10 @@ func rootOf(path, treeID string) bool {
 
 // mayFollow decides whether the copy may become, or stay, one of the source with the
 // root a, as far as can be told without looking at either; see judge.
-func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
+func (m *mirror) mayFollow(a *srcRoot) (holdAll string, err error) {
 	d := m.dest
-	if up := within(d.Path, a.treeID); up != "" {
-		return "", m.itself("lies within the source, or a copy of it: %q", up)
+	if up := within(d.Path, a.Tree.ID); up != "" {
+		return "", itself(m.dest, "lies within the source, or a copy of it: %q", up)
 	}
 	if holdAll, err = m.judge(a); err == nil {
 		err = m.ring(a)
@@ -127,31 +124,31 @@ func (m *mirror) mayFollow(a *answer) (holdAll string, err error) {
 
 // ring refuses a source that was made from this copy. It may become so at any time,
 // and a ring in which nothing is new says so by no listing.
-func (m *mirror) ring(a *answer) error {
-	if t := m.dest.Tree(); t.CameBy(a.chain) {
-		return m.itself("is what the source was made from, directly or by other copies: a ring")
+func (m *mirror) ring(a *srcRoot) error {
+	if t := m.dest.Tree(); t.CameBy(a.Upstreams) {
+		return itself(m.dest, "is what the source was made from, directly or by other copies: a ring")
 	}
 	return nil
 }
 
 // isHere reports whether the root a was listed here from the directory that info
 // tells.
-func (a *answer) isHere(info disk.Info) bool { return a.node == info.Node && a.node != disk.Node{} }
+func (a *srcListing) isHere(info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
 
 // hasID reports whether a listing has the id of the directory that info tells: the
 // same one, or one of a clone of this disk on another machine.
-func (a *answer) hasID(treeID string, info disk.Info) bool {
-	return a.listing.ID != "" && a.listing.ID == lister.DirID(treeID, info)
+func (a *srcListing) hasID(treeID string, info disk.Info) bool {
+	return a.ID != "" && a.ID == lister.DirID(treeID, info)
 }
 
 // contains refuses a source whose root a is DEST itself, or a directory in it.
 // Cost: a statx for each entry of the copy; it is asked of a source that is new.
-func (m *mirror) contains(ctx context.Context, a *answer) error {
+func (m *mirror) contains(ctx context.Context, a *srcRoot) error {
 	if m.dest.Root == nil {
 		return nil
 	}
-	if a.foreign && m.givesOurTree(ctx, "") {
-		return m.itself("is the source itself")
+	if a.OtherServer && isServed(ctx, m.dest, m.source, "") {
+		return itself(m.dest, "is the source itself")
 	}
 	root, err := m.dest.Root.OpenDirPath("", false)
 	if err != nil {
@@ -161,18 +158,18 @@ func (m *mirror) contains(ctx context.Context, a *answer) error {
 }
 
 // containsBelow does that for a directory of the copy, which it closes.
-func (m *mirror) containsBelow(ctx context.Context, a *answer, dir *disk.Dir, path string) error {
+func (m *mirror) containsBelow(ctx context.Context, a *srcRoot, dir *disk.Dir, path string) error {
 	defer dir.Close()
 	info, err := dir.Self()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	mayBe := a.hasID(a.treeID, info) || info.MTime == a.listing.Stamp
-	if a.isHere(info) || mayBe && m.moves(ctx, dir, a.listing.Entries) {
+	mayBe := a.hasID(a.Tree.ID, info) || info.MTime == a.Stamp
+	if a.isHere(info) || mayBe && m.moves(ctx, dir, a.Entries) {
 		if path == "" {
-			return m.itself("is the source itself")
+			return itself(m.dest, "is the source itself")
 		}
-		return m.itself("has the source in it: %s", mtree.QuotePath(path))
+		return itself(m.dest, "has the source in it: %s", mtree.QuotePath(path))
 	}
 	var below []string
 	err = dir.ScanStat(func(raw []byte, info disk.Info) error {
@@ -199,25 +196,25 @@ func (m *mirror) containsBelow(ctx context.Context, a *answer, dir *disk.Dir, pa
 	return nil
 }
 
-// meets refuses to go on where the listing of n, a directory of the source, is of
+// meets refuses to go on where the listing of the source's directory at path is of
 // DEST, or has DEST among its entries.
-func (p *pass) meets(ctx context.Context, n *node, a *answer) error {
-	root := p.dest.Root
+func (w *work) meets(ctx context.Context, path string, a *srcListing) error {
+	root := w.dest.Root
 	if root == nil {
 		return nil
 	}
-	self := p.dest.Self.Info
-	if a.isHere(self) || n.parent != nil && a.hasID(p.source.treeID, self) && p.follows(ctx, n.parent.path, n.name) {
-		return p.mirror.itself("is in the source: %s", mtree.QuotePath(n.path))
+	self := w.dest.Self.Info
+	if a.isHere(self) || path != "" && a.hasID(w.root.Tree.ID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
+		return itself(w.dest, "is in the source: %s", mtree.QuotePath(path))
 	}
-	for i := range a.listing.Entries {
-		e := &a.listing.Entries[i]
-		if e.Kind != mtree.Dir || e.Name != p.dest.Name || p.filters.Excluded(mtree.JoinPath(n.path, e.Name), true) {
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		if e.Kind != mtree.Dir || e.Name != w.dest.Name || w.filters.Excluded(mtree.JoinPath(path, e.Name), true) {
 			continue
 		}
-		path := mtree.JoinPath(n.path, e.Name)
-		if p.source.foreign && p.givesOurTree(ctx, path) || !p.source.foreign && p.isUs(ctx, n.path, e) {
-			return p.mirror.itself("is in the source: %s", mtree.QuotePath(path))
+		below := mtree.JoinPath(path, e.Name)
+		if w.root.OtherServer && isServed(ctx, w.dest, w.source, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
+			return itself(w.dest, "is in the source: %s", mtree.QuotePath(below))
 		}
 	}
 	return nil
@@ -225,31 +222,31 @@ func (p *pass) meets(ctx context.Context, n *node, a *answer) error {
 
 // isUs reports whether an entry of the source's directory at dir, which has the name
 // of DEST, is DEST.
-func (p *pass) isUs(ctx context.Context, dir string, e *mtree.Entry) bool {
-	now, err := p.dest.Root.Self()
-	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(p.dest.Self.CTime) || e.CTime.After(now.CTime) {
+func (w *work) isUs(ctx context.Context, dir string, e *mtree.Entry) bool {
+	now, err := w.dest.Root.Self()
+	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(w.dest.Self.CTime) || e.CTime.After(now.CTime) {
 		return false
 	}
-	return p.config.DryRun || p.follows(ctx, dir, e.Name)
+	return w.dryRun || w.follows(ctx, dir, e.Name)
 }
 
 // follows reports whether the ctime of an entry of the source's directory at dir
 // moves when that of DEST is moved. A dry run may not try.
-func (p *pass) follows(ctx context.Context, dir, name string) bool {
-	if p.config.DryRun {
+func (w *work) follows(ctx context.Context, dir, name string) bool {
+	if w.dryRun {
 		return false
 	}
-	root := p.dest.Root
+	root := w.dest.Root
 	from, ok := moveCTime(ctx, root.Self, func(i disk.Info) error { return root.SetTime(i.MTime) })
 	if !ok {
 		return false
 	}
-	a, err := p.mirror.source.list(ctx, ask{path: dir, fresh: true})
+	a, err := w.source.List(ctx, dir, srcFresh)
 	if err != nil {
 		return false
 	}
 	now, err := root.Self() // steps beside this one go on
-	is := find(a.listing.Entries, name)
+	is := find(a.Entries, name)
 	return err == nil && is != nil && !is.CTime.Before(from) && !is.CTime.After(now.CTime)
 }
 
@@ -276,8 +273,8 @@ func (m *mirror) moves(ctx context.Context, dir *disk.Dir, entries []mtree.Entry
 	if !ok {
 		return false
 	}
-	a, err := m.source.list(ctx, ask{fresh: true})
-	is := find(a.listing.Entries, name)
+	a, err := m.source.List(ctx, "", srcFresh)
+	is := find(a.Entries, name)
 	return err == nil && is != nil && is.CTime == from
 }
 
@@ -309,19 +306,9 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 	return nil
 }
 
-// givesOurTree reports whether a server of another kind has this very copy at path:
+// isServed reports whether a server of another kind has this very copy at path:
 // those hide dotfiles in their listings, and give them out.
-func (m *mirror) givesOurTree(ctx context.Context, path string) bool {
-	s, ok := m.source.(*httpSource)
-	ours := m.dest.TreeFile()
-	if !ok || ours == nil {
-		return false
-	}
-	resp, err := s.do(ctx, request{path: escapePath(mtree.JoinPath(path, mtree.MarkerName+"/tree")), once: true})
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	theirs, err := io.ReadAll(io.LimitReader(resp.Body, int64(len(ours))+1))
-	return err == nil && resp.StatusCode == http.StatusOK && bytes.Equal(bytes.TrimSpace(theirs), bytes.TrimSpace(ours))
+func isServed(ctx context.Context, r *replica.Replica, from source, path string) bool {
+	ours := r.TreeFile()
+	return ours != nil && from.Serves(ctx, mtree.JoinPath(path, mtree.MarkerName+"/tree"), ours)
 }

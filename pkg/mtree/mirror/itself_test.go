@@ -105,15 +105,15 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	root := answer{treeID: s.id.ID}
+	root := srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}}
 	for _, name := range []string{"a", "g"} {
 		info, err := m.dest.Root.Stat(name)
 		require.NoError(t, err)
-		root.listing.Entries = append(root.listing.Entries, entryOf(name, info))
+		root.Entries = append(root.Entries, lister.EntryOf(name, info))
 	}
 	self, err := m.dest.Root.Self()
 	require.NoError(t, err)
-	root.listing.Stamp, root.listing.ID = self.MTime, lister.DirID(s.id.ID, self)
+	root.Stamp, root.ID = self.MTime, lister.DirID(s.id.ID, self)
 	require.NoError(t, m.contains(t.Context(), &root))
 }
 
@@ -145,7 +145,7 @@ func TestARingThatIsClosedLater(t *testing.T) {
 	a.eventually(s)
 	copied := newBench(t, serveTree(t, a.config.Dest).URL)
 	require.NoError(t, copied.once())
-	chain := wire.FormatUpstreams(func() []wire.Upstream { p := copied.published(); return p.Chain() }())
+	chain := wire.FormatUpstreams(func() []wire.Upstream { p := copied.published(); return p.Upstreams() }())
 	a.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Tidemark-Upstream", chain)
 		return false
@@ -174,7 +174,7 @@ func TestARingThatSaysNothingNew(t *testing.T) {
 	require.NoError(t, copied.once())
 	p := copied.published()
 	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Tidemark-Upstream", wire.FormatUpstreams(p.Chain()))
+		w.Header().Set("Tidemark-Upstream", wire.FormatUpstreams(p.Upstreams()))
 		return false
 	})
 	require.Eventually(t, func() bool {

@@ -18,31 +18,31 @@ const lostID = "the source has lost its tree id"
 
 // judge decides whether the copy may become, or stay, one of the source with the
 // root a, and says why nothing may be deleted, if so.
-func (m *mirror) judge(a *answer) (holdAll string, err error) {
+func (m *mirror) judge(a *srcRoot) (holdAll string, err error) {
 	t, name := m.dest.Tree(), state.SourceName(m.config.Source)
-	elsewhere := t.NoID && t.Place != "" && a.place != "" && t.Place != a.place
+	elsewhere := t.NoID && t.Place != "" && a.Place != "" && t.Place != a.Place
 	switch {
 	case t.ID == "" || m.adopts():
 		return "", nil
 	case t.NoID && state.SourceName(t.Upstream) != name:
 		return "", m.refused(fmt.Errorf("the copy was made from %q, which had no tree id", t.Upstream), "give that source")
-	case elsewhere && a.treeID != "":
-		return "", m.refused(fmt.Errorf("%q is another directory than the copy was made from, and tree %s", name, a.treeID), "check what is mounted there")
+	case elsewhere && a.Tree.ID != "":
+		return "", m.refused(fmt.Errorf("%q is another directory than the copy was made from, and tree %s", name, a.Tree.ID), "check what is mounted there")
 	case elsewhere:
 		return fmt.Sprintf("%q is another directory than the copy was made from: replaced, or not mounted", name), nil
 	case t.NoID:
 		return "", nil
-	case a.foreign:
+	case a.OtherServer:
 		return "", exit.With(exit.Unreachable, fmt.Errorf("%w: something else than serve answers", mtree.ErrListing),
 			"the copy was made from a tidemark tree")
-	case a.treeID == "":
+	case a.Tree.ID == "":
 		return lostID, nil
-	case a.treeID != t.ID:
-		return "", m.refused(fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, a.treeID), "give the right source")
-	case t.Path != "" && a.path != "" && a.path != t.Path:
-		return "", m.refused(fmt.Errorf("the copy is one of %q in the tree, the source is %q", t.Path, a.path), "give the right source")
-	case a.epoch != 0 && a.epoch < t.Epoch:
-		return fmt.Sprintf("the source is of an older lineage of the tree, epoch %d: the copy has followed epoch %d", a.epoch, t.Epoch), nil
+	case a.Tree.ID != t.ID:
+		return "", m.refused(fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, a.Tree.ID), "give the right source")
+	case t.Path != "" && a.TreePath != "" && a.TreePath != t.Path:
+		return "", m.refused(fmt.Errorf("the copy is one of %q in the tree, the source is %q", t.Path, a.TreePath), "give the right source")
+	case a.Tree.Epoch != 0 && a.Tree.Epoch < t.Epoch:
+		return fmt.Sprintf("the source is of an older lineage of the tree, epoch %d: the copy has followed epoch %d", a.Tree.Epoch, t.Epoch), nil
 	}
 	return "", nil
 }
@@ -66,11 +66,11 @@ func (m *mirror) adopts() bool {
 }
 
 // next returns who the copy is from now on, a being the root of its source.
-func (m *mirror) next(a *answer, more replica.Doubts) state.Tree {
+func (m *mirror) next(a *srcRoot, more replica.Doubts) state.Tree {
 	c, was := &m.config, m.dest.Tree()
 	is := was
 	is.Role, is.Upstream, is.Filters = state.Copy, state.SourceName(c.Source), c.selection()
-	is.ID, is.NoID = a.treeID, a.treeID == ""
+	is.ID, is.NoID = a.Tree.ID, a.Tree.ID == ""
 	if is.NoID {
 		if is.ID = was.ID; !was.NoID || was.ID == "" {
 			is.ID = state.NewTreeID()
@@ -78,26 +78,26 @@ func (m *mirror) next(a *answer, more replica.Doubts) state.Tree {
 	}
 	same := is.ID == was.ID && is.NoID == was.NoID && !m.adopts()
 	switch {
-	case !same || a.epoch > was.Epoch:
-		is.Epoch, is.Older = a.epoch, 0
-	case a.epoch == was.Epoch:
+	case !same || a.Tree.Epoch > was.Epoch:
+		is.Epoch, is.Older = a.Tree.Epoch, 0
+	case a.Tree.Epoch == was.Epoch:
 		is.Older = 0
-	case a.epoch != 0:
-		is.Older = a.epoch
+	case a.Tree.Epoch != 0:
+		is.Older = a.Tree.Epoch
 	}
-	if !same || was.Path == "" || a.path != "" {
-		is.Path = a.path
+	if !same || was.Path == "" || a.TreePath != "" {
+		is.Path = a.TreePath
 	}
 	if !is.NoID {
 		is.Place = ""
 	} else if !same || was.Place == "" {
-		is.Place = a.place
+		is.Place = a.Place
 	}
-	if !same || a.runs != nil && more == 0 && !m.dest.IsDoubted(replica.DoubtBytes) {
-		is.Runs = a.runs
+	if !same || a.Runs != nil && more == 0 && !m.dest.IsDoubted(replica.DoubtBytes) {
+		is.Runs = a.Runs
 	}
-	if a.e != "" {
-		is.E = a.e // else a proxy took it away, or no stamp prunes: then everything is compared anyway
+	if a.Fingerprint != "" {
+		is.Fingerprint = a.Fingerprint // else a proxy took it away, or no stamp prunes: then everything is compared anyway
 	}
 	if is.Copy == "" || !was.BoundTo(m.dest.Self) {
 		is.Copy = state.NewTreeID()[:16] // of a copied copy it is the other one's
@@ -112,10 +112,10 @@ func (m *mirror) next(a *answer, more replica.Doubts) state.Tree {
 // rolledBack returns what is not trusted because the source is not what it was
 // when it was listed last: it does not know that run of its watch, or knows it to
 // have ended below what was listed of it.
-func (m *mirror) rolledBack(a *answer) replica.Doubts {
+func (m *mirror) rolledBack(a *srcRoot) replica.Doubts {
 	s := m.dest.Status()
-	if s.SourceRun == "" || s.SourceTop == nil || len(a.runs) == 0 || a.treeID != m.dest.Tree().ID ||
-		wire.RunReached(a.runs, s.SourceRun, *s.SourceTop) {
+	if s.SourceRun == "" || s.SourceTop == nil || len(a.Runs) == 0 || a.Tree.ID != m.dest.Tree().ID ||
+		wire.RunReached(a.Runs, s.SourceRun, *s.SourceTop) {
 		return 0
 	}
 	return replica.DoubtBytes
@@ -123,13 +123,13 @@ func (m *mirror) rolledBack(a *answer) replica.Doubts {
 
 // heed notes, before anything is taken from a listing, which run of the source's
 // watch was listed up to which stamp.
-func (m *mirror) heed(l *mtree.Listing, a *answer) error {
+func (m *mirror) heed(l *mtree.Listing, a *srcRoot) error {
 	top := mtree.MinStamp
 	if stamped(l, a) {
 		top = l.Stamp
 	}
 	return m.dest.UpdateStatus(func(s *state.Status) bool {
-		switch run := wire.LatestRun(a.runs); {
+		switch run := wire.LatestRun(a.Runs); {
 		case m.config.DryRun, run == "" && s.SourceRun == "":
 			return false
 		case run != "" && run != s.SourceRun:
@@ -147,38 +147,29 @@ func (m *mirror) heed(l *mtree.Listing, a *answer) error {
 // watch. That of a copy's unfinished directory is not, and below the root, while
 // no watch runs, it may be the kernel's: the root's own is counted as the run's
 // when watch starts anew.
-func stamped(l *mtree.Listing, a *answer) bool {
+func stamped(l *mtree.Listing, a *srcRoot) bool {
 	switch {
-	case l.Hot && a.chain != "":
+	case l.Hot && a.Upstreams != "":
 		return false
-	case l == &a.listing:
+	case l == &a.Listing:
 		return true
 	}
-	return a.state == wire.Watched || a.state == wire.Auditing || a.state == wire.Degraded || a.state == wire.Mirrored
+	return a.State == wire.Watched || a.State == wire.Auditing || a.State == wire.Degraded || a.State == wire.Mirrored
 }
 
 // followed notes the end of a pass that made the copy equal to its source: from
 // here on that is its lineage and its directory, and who copies from it is told
 // its runs.
-func (m *mirror) followed(p *pass) error {
+func (m *mirror) followed(r *result, a *srcRoot) error {
 	t := m.dest.Tree()
-	if p.source.runs != nil {
-		t.Runs = p.source.runs
+	if a.Runs != nil {
+		t.Runs = a.Runs
 	}
-	if p.held == 0 && t.Older != 0 {
+	if r.held == 0 && t.Older != 0 {
 		t.Epoch, t.Older = t.Older, 0
 	}
-	if p.held == 0 && t.NoID && p.source.place != "" {
-		t.Place = p.source.place
+	if r.held == 0 && t.NoID && a.Place != "" {
+		t.Place = a.Place
 	}
 	return m.dest.SetTree(t)
-}
-
-// treePath reads a Tidemark-Path, "" if it is none.
-func treePath(text string) string {
-	path, err := mtree.UnescapeName(text)
-	if err != nil || path == "" || path[0] != '/' || path != "/" && mtree.CheckPath(path[1:]) != nil {
-		return ""
-	}
-	return path
 }

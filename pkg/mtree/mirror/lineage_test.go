@@ -108,7 +108,7 @@ func TestRolledBackAndWatched(t *testing.T) {
 
 				m, err := open(b.config)
 				require.NoError(t, err)
-				a, err := m.source.list(context.Background(), ask{})
+				a, err := m.source.Root(context.Background(), srcPoll{})
 				require.NoError(t, err)
 				_, _, err = m.claim(t.Context(), &a)
 				require.NoError(t, err)
@@ -177,8 +177,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 
 	root := mtree.Listing{Stamp: now, Hot: true}
-	require.False(t, stamped(&root, &answer{chain: "host", state: wire.Mirrored}))
-	require.True(t, stamped(&root, &answer{state: wire.Watched}))
+	require.False(t, stamped(&root, &srcRoot{Upstreams: "host", State: wire.Mirrored}))
+	require.True(t, stamped(&root, &srcRoot{State: wire.Watched}))
 }
 
 // A running mirror looks at the source once its watch runs anew, whatever the
@@ -253,10 +253,10 @@ func TestAnAnswerWithoutAnEpoch(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	hold, err := m.judge(&answer{treeID: s.id.ID})
+	hold, err := m.judge(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}})
 	require.NoError(t, err)
 	require.Empty(t, hold)
-	require.EqualValues(t, 100, m.next(&answer{treeID: s.id.ID}, 0).Epoch)
+	require.EqualValues(t, 100, m.next(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}}, 0).Epoch)
 }
 
 // refuses runs Once and requires a refusal that says why.
@@ -324,14 +324,6 @@ func (b *bench) alterTree(change func(t *state.Tree)) {
 	require.NoError(b.t, err)
 	change(&t)
 	require.NoError(b.t, m.WriteTree(t))
-}
-
-func TestTreePath(t *testing.T) {
-	for text, want := range map[string]string{
-		"/": "/", "/a/b": "/a/b", "/a%20b": "/a b", "": "", "a": "", "/a/../b": "", "//": "", "/a/": "", "/%2": "", "/.tidemark": "",
-	} {
-		require.Equal(t, want, treePath(text), "%q", text)
-	}
 }
 
 // A cascade that was built before watch ever ran was refused when watch came: the

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,6 @@ type localSource struct {
 	path        string
 	place       string // disk.Place of root
 	dest        string
-	stateDir    string
 	crossMounts bool
 	owner       bool
 	hears       atomic.Bool       // whether what is mounted in the tree may be read: see heard
@@ -50,7 +50,7 @@ func openLocal(c *Config) (*localSource, error) {
 		_ = root.Close()
 		return nil, exit.With(exit.Unreachable, err, "")
 	}
-	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Reader()}, nil
+	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Identity()}, nil
 }
 
 // errTurned says that the path of a local source leads to another directory than
@@ -61,7 +61,7 @@ var errTurned = errors.New("SOURCE is another directory than before: it was moun
 // the one it leads to if not. What is known of the other one is void then, which
 // the error says.
 func (s *localSource) standing() error {
-	err := s.root.Standing(s.path)
+	err := s.root.StillAt(s.path)
 	if !errors.Is(err, disk.ErrReplaced) {
 		return err
 	}
@@ -87,91 +87,155 @@ func (s *localSource) heard(p *state.Published) bool {
 	return s.crossMounts && p.Crosses()
 }
 
-// list implements source. With ask.known it costs about 20 system calls.
-func (s *localSource) list(_ context.Context, ask ask) (answer, error) {
-	if ask.path == "" {
-		if err := s.standing(); err != nil {
-			return answer{}, err
-		}
-	}
+// localDir is a directory of a local source, opened to be listed.
+type localDir struct {
+	*disk.Dir
+	path      string
+	node      disk.Node
+	published state.Published
+	lister    lister.Lister
+	heard     bool
+}
+
+// open opens a directory and reads what is published of its tree.
+func (s *localSource) open(path string) (d localDir, err error) {
+	d.path = path
 	read := time.Now()
-	p, err := state.ReadPublished(s.root, s.stateDir)
-	if err != nil {
-		return answer{}, err
+	if d.published, err = state.ReadPublished(s.root, ""); err != nil {
+		return d, err
 	}
+	p := &d.published
 	s.apart.Store(p.Apart())
-	reader := lister.Lister{
+	d.lister = lister.Lister{
 		TreeID: p.Tree.ID, Hidden: true, Owner: s.owner,
 		Copy: p.IsCopy(), Mounts: s.crossMounts,
 	}
 	if p.Tree.Role == state.Source {
-		reader.Apart = func() (*state.Apart, error) { return s.toldApart(read) }
+		d.lister.Apart = func() (*state.Apart, error) { return s.toldApart(read) }
 	}
-	if reader.Copy {
+	if d.lister.Copy {
 		filters, err := glob.Recorded(glob.Among(p.Tree.Filters))
 		if err != nil {
-			return answer{}, err
+			return d, err
 		}
-		reader.Local = filters.Excluded
-		if reader.Log, err = s.log.Read(s.root, s.stateDir); err != nil {
-			return answer{}, err
+		d.lister.CopyFilter = filters.Excluded
+		if d.lister.Log, err = s.log.Read(s.root, ""); err != nil {
+			return d, err
 		}
 	}
-	heard := s.heard(&p)
-	s.hears.Store(heard)
-	a := answer{chain: wire.FormatUpstreams(p.Chain()), state: p.State, treeID: p.Tree.ID, epoch: p.Tree.Epoch, dialect: "directory", e: s.fingerprint(&p, heard)}
-	if p.Tree.Role == state.Copy && !p.Bound {
-		a.e += ",unkept" // what its stamps stand for is to be compared once a mirror keeps it
+	d.heard = s.heard(p)
+	s.hears.Store(d.heard)
+	if err := s.vouched(path); err != nil {
+		return d, reading(err)
 	}
-	if a.place = s.place; a.treeID != "" {
-		a.path, a.runs = p.Tree.At(ask.path), p.Tree.Runs
-	}
-	if err := s.vouched(ask.path); err != nil {
-		return answer{}, reading(err)
-	}
-	d, err := s.root.OpenDirPath(ask.path, heard)
+	d.Dir, err = s.root.OpenDirPath(path, d.heard)
 	if s.crossMounts && disk.IsBeyond(err) {
-		return answer{}, fmt.Errorf("%w: watch does not hear what is mounted there: %w", errDenied, err)
+		return d, fmt.Errorf("%w: watch does not hear what is mounted there: %w", errDenied, err)
 	}
 	if err != nil {
-		return answer{}, reading(err)
+		return d, reading(err)
 	}
-	defer d.Close()
 	info, err := d.Self()
 	if err != nil {
-		return answer{}, reading(err)
+		_ = d.Close()
+		return d, reading(err)
 	}
-	a.node = info.Node
+	d.node = info.Node
+	return d, nil
+}
+
+func (d *localDir) list() (l srcListing, err error) {
+	l.Tree, l.Node = d.tree(), d.node
+	if l.Listing, err = d.lister.Read(d.Dir, d.path); err != nil {
+		return l, reading(err)
+	}
+	return l, nil
+}
+
+func (d *localDir) tree() srcTree {
+	return srcTree{ID: d.published.Tree.ID, Epoch: d.published.Tree.Epoch}
+}
+
+// List implements source.
+func (s *localSource) List(_ context.Context, path string, least mtree.Stamp) (srcListing, error) {
+	l, err := s.listOne(path)
+	if err == nil && least != srcFresh && l.Stamp.Before(least) {
+		l, err = s.listOne(path) // it was read while its parent changed
+	}
+	return l, err
+}
+
+func (s *localSource) listOne(path string) (srcListing, error) {
+	d, err := s.open(path)
+	if err != nil {
+		return srcListing{}, err
+	}
+	defer d.Close()
+	return d.list()
+}
+
+// Root implements source. With poll.Known it costs about 20 system calls.
+func (s *localSource) Root(_ context.Context, poll srcPoll) (root srcRoot, err error) {
+	if err := s.standing(); err != nil {
+		return root, err
+	}
+	d, err := s.open("")
+	if err != nil {
+		return root, err
+	}
+	defer d.Close()
+	p := &d.published
+	root.Tree, root.Node = d.tree(), d.node
+	root.Upstreams, root.State, root.Server = wire.FormatUpstreams(p.Upstreams()), p.State, "directory"
+	root.Fingerprint, root.Place = s.fingerprint(p, d.heard), s.place
+	if p.Tree.Role == state.Copy && !p.Bound {
+		root.Fingerprint += ",unkept" // what its stamps stand for is to be compared once a mirror keeps it
+	}
+	if root.Tree.ID != "" {
+		root.TreePath, root.Runs = p.Tree.At(""), p.Tree.Runs
+	}
 	if p.State.Prunes() {
-		self, err := reader.Self(d, ask.path)
-		if err != nil {
-			return answer{}, reading(err)
+		if root.Validator, err = d.validator(&root); err != nil {
+			return root, reading(err)
 		}
-		hot := reader.Copy && !reader.Finished(d, ask.path, self)
-		a.validator = fmt.Sprintf("%s-%s-%d-%s-%t-%s", self.MTime, a.treeID, a.epoch, a.state, hot, a.e)
-		if a.validator == ask.known {
-			a.unchanged = true
-			return a, nil
+		if root.Unchanged = root.Validator == poll.Known; root.Unchanged {
+			return root, nil
 		}
 	}
-	if a.listing, err = reader.Read(d, ask.path); err != nil {
-		return answer{}, reading(err)
+	if root.srcListing, err = d.list(); err != nil {
+		return root, err
 	}
-	if a.runs != nil {
+	if root.Runs != nil {
 		// A run is noted before it stamps anything: what it stamped must not be
 		// taken for the work of the one before.
-		if now, err := state.ReadPublished(s.root, s.stateDir); err == nil && now.Tree.ID == a.treeID {
-			a.runs = now.Tree.Runs
+		if now, err := state.ReadPublished(s.root, ""); err == nil && now.Tree.ID == root.Tree.ID {
+			root.Runs = now.Tree.Runs
 		}
 	}
-	return a, nil
+	return root, nil
 }
+
+// validator is another one whenever the root's listing may be another one.
+func (d *localDir) validator(root *srcRoot) (string, error) {
+	self, err := d.lister.Self(d.Dir, "")
+	if err != nil {
+		return "", err
+	}
+	hot := d.lister.Copy && !d.lister.Finished(d.Dir, "", self)
+	return fmt.Sprintf("%s-%s-%d-%s-%t-%s", self.MTime, root.Tree.ID, root.Tree.Epoch, root.State, hot, root.Fingerprint), nil
+}
+
+// Renewed implements source: there are no credentials.
+func (s *localSource) Renewed() bool { return false }
+
+// Serves implements source: a directory lists all that it gives out.
+func (s *localSource) Serves(context.Context, string, []byte) bool { return false }
 
 // toldApart returns what watch tells of directories apart from their times, as it is
 // after the call. read is when somebody read last whether that is anything.
 func (s *localSource) toldApart(read time.Time) (*state.Apart, error) {
 	if time.Since(read) > state.StatusAge {
-		p, err := state.ReadPublished(s.root, s.stateDir)
+		p, err := state.ReadPublished(s.root, "")
 		if err != nil {
 			return nil, err
 		}
@@ -180,7 +244,7 @@ func (s *localSource) toldApart(read time.Time) (*state.Apart, error) {
 	if !s.apart.Load() {
 		return nil, nil
 	}
-	return s.aparts.Read(s.root, s.stateDir)
+	return s.aparts.Read(s.root, "")
 }
 
 // vouched returns an error if the directory at path is, or lies in, one that watch
@@ -189,7 +253,7 @@ func (s *localSource) vouched(path string) error {
 	if !s.apart.Load() {
 		return nil
 	}
-	apart, err := s.aparts.Read(s.root, s.stateDir)
+	apart, err := s.aparts.Read(s.root, "")
 	if err != nil {
 		return err
 	}
@@ -198,7 +262,7 @@ func (s *localSource) vouched(path string) error {
 
 // fingerprint is what the E of ETags is for a source that is served.
 func (s *localSource) fingerprint(p *state.Published, heard bool) string {
-	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceE)
+	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.reader, p.Status.SourceFingerprint)
 	return fmt.Sprintf("mounts=%t,%x", heard, crc32.ChecksumIEEE([]byte(rest)))
 }
 
@@ -213,33 +277,38 @@ func reading(err error) error {
 	return err
 }
 
-func (s *localSource) fetch(ctx context.Context, want []wanted, put putFunc) []error {
-	at := &lastDir{root: s.root, crossMounts: s.crossMounts, vouched: s.vouched}
-	defer at.close()
-	return oneByOne(ctx, want, put, func(ctx context.Context, e wanted, how demand) (opened, error) {
-		d, err := at.open(mtree.ParentPath(e.path))
-		if err != nil {
-			return opened{}, reading(err)
-		}
-		f, info, err := d.OpenFile(e.Name)
-		if err != nil {
-			return opened{}, reading(err)
-		}
-		if info.MountRoot && s.crossMounts && !s.hears.Load() {
-			_ = f.Close()
-			return opened{}, fmt.Errorf("%w: watch does not hear what is mounted over it", errDenied)
-		}
-		got := entryOf(e.Name, info)
-		if how == asListed && !sameFile(e.Entry, &got) {
-			_ = f.Close()
-			return opened{}, errMoved
-		}
-		o := opened{got: got, body: &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}, done: func() { _ = f.Close() }}
-		if how == asIs {
-			o.got.Size = -1 // what is read: it may shrink
-		}
-		return o, nil
-	})
+// Fetch implements source.
+func (s *localSource) Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
+	return func(yield func(int, srcFile) bool) {
+		at := &lastDir{root: s.root, crossMounts: s.crossMounts, vouched: s.vouched}
+		defer at.close()
+		oneByOne(ctx, want, nil, func(ctx context.Context, w *srcWanted, d demand) (srcFile, error) { return s.openFile(ctx, at, w, d) }, yield)
+	}
+}
+
+func (s *localSource) openFile(ctx context.Context, at *lastDir, w *srcWanted, how demand) (srcFile, error) {
+	d, err := at.open(mtree.ParentPath(w.Path))
+	if err != nil {
+		return srcFile{}, reading(err)
+	}
+	f, info, err := d.OpenFile(w.Name)
+	if err != nil {
+		return srcFile{}, reading(err)
+	}
+	if info.MountRoot && s.crossMounts && !s.hears.Load() {
+		_ = f.Close()
+		return srcFile{}, fmt.Errorf("%w: watch does not hear what is mounted over it", errDenied)
+	}
+	got := lister.EntryOf(w.Name, info)
+	if how == asListed && !sameFile(w.Entry, &got) {
+		_ = f.Close()
+		return srcFile{}, errMoved
+	}
+	body := &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}
+	if how == asIs {
+		got.Size = -1 // what is read: it may shrink
+	}
+	return srcFile{Got: got, Body: body, failed: &body.failed, close: body.close}, nil
 }
 
 // lastDir keeps the directory opened last, for files that come one directory
@@ -285,9 +354,21 @@ type steadyFile struct {
 	got   mtree.Entry
 	read  int64
 	loose bool
+
+	failed error // why it ended early
 }
 
+func (f *steadyFile) close() { _ = f.File.Close() }
+
 func (f *steadyFile) Read(buf []byte) (int, error) {
+	n, err := f.readOn(buf)
+	if err != nil && err != io.EOF {
+		f.failed = err
+	}
+	return n, err
+}
+
+func (f *steadyFile) readOn(buf []byte) (int, error) {
 	if err := f.ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -314,7 +395,7 @@ func (f *steadyFile) end() error {
 	if err != nil {
 		return err
 	}
-	if now := entryOf(f.got.Name, info); !sameFile(&f.got, &now) {
+	if now := lister.EntryOf(f.got.Name, info); !sameFile(&f.got, &now) {
 		return errMoved
 	}
 	return io.EOF
@@ -325,35 +406,27 @@ func (f *steadyFile) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{f})
 }
 
-func entryOf(name string, info disk.Info) mtree.Entry {
-	return mtree.Entry{
-		Name: name, Kind: info.Kind, Size: info.Size, MTime: info.MTime, CTime: info.CTime,
-		Mode: info.Mode, UID: info.UID, GID: info.GID,
-		Has: mtree.HasMode | mtree.HasCTime | mtree.HasOwner,
-	}
-}
-
-func (s *localSource) sums(ctx context.Context, paths []string) (map[string]summed, error) {
+func (s *localSource) Sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
 	at := &lastDir{root: s.root, crossMounts: s.crossMounts, vouched: s.vouched}
 	return at.sums(ctx, paths)
 }
 
 // sumFiles hashes files below root, by their paths; those that cannot be read, or
 // change meanwhile, are left out.
-func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []string) (map[string]summed, error) {
+func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []string) (map[string]srcSum, error) {
 	at := &lastDir{root: root, crossMounts: crossMounts}
 	return at.sums(ctx, paths)
 }
 
-func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]summed, error) {
+func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
 	defer l.close()
-	sums := make(map[string]summed, len(paths))
+	sums := make(map[string]srcSum, len(paths))
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		d, err := l.open(mtree.ParentPath(path))
-		var s summed
+		var s srcSum
 		if err == nil {
 			s, err = sumFile(ctx, d, mtree.BaseName(path))
 		}
@@ -382,7 +455,7 @@ func (r endable) Read(buf []byte) (int, error) {
 	return r.in.Read(buf)
 }
 
-func sumFile(ctx context.Context, d *disk.Dir, name string) (s summed, err error) {
+func sumFile(ctx context.Context, d *disk.Dir, name string) (s srcSum, err error) {
 	f, info, err := d.OpenFile(name)
 	if err != nil {
 		return s, err
@@ -396,8 +469,8 @@ func sumFile(ctx context.Context, d *disk.Dir, name string) (s summed, err error
 	if err != nil {
 		return s, err
 	}
-	s = summed{sum(h.Sum(nil)), entryOf(name, info), true}
-	if then := entryOf(name, now); !s.of(&then) {
+	s = srcSum{srcDigest(h.Sum(nil)), lister.EntryOf(name, info), true}
+	if then := lister.EntryOf(name, now); !s.Of(&then) {
 		return s, errMoved
 	}
 	return s, nil

@@ -13,20 +13,20 @@ import (
 
 // makeDir makes a directory, in the place of a file if one has its name. It is
 // writable for its owner until its stamp is set.
-func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
-	mode := p.dirMode(c.Want) | 0o700
+func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
+	mode := w.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if p.dest.Staging.Folds && dir.Respelled(c.Want.Name) {
+		if w.dest.Staging.Folds && dir.Respelled(c.Want.Name) {
 			return disk.ErrCollides
 		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
 		if err == nil {
 			_ = made.Close()
 		}
-		return errors.Join(err, p.setOwner(dir, c.Want))
+		return errors.Join(err, w.setOwner(dir, c.Want))
 	}
-	name := p.dest.Staging.Name()
-	made, err := p.dest.Staging.Dir().MakeDir(name, mode)
+	name := w.dest.Staging.Name()
+	made, err := w.dest.Staging.Dir().MakeDir(name, mode)
 	if err != nil {
 		return err
 	}
@@ -35,67 +35,67 @@ func (p *pass) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := p.dest.Staging.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := w.dest.Staging.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
-	return errors.Join(p.dest.Staging.Dir().RemoveTree(name), p.setOwner(dir, c.Want))
+	return errors.Join(w.dest.Staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
 }
 
-func (p *pass) dirMode(e *mtree.Entry) uint32 {
+func (w *work) dirMode(e *mtree.Entry) uint32 {
 	if e.Has&mtree.HasMode != 0 {
 		return e.Mode & 0o777
 	}
-	return 0o777 &^ p.dest.Umask
+	return 0o777 &^ w.dest.Umask
 }
 
 // makeLink makes a symlink aside and moves it into place.
-func (p *pass) makeLink(dir *disk.Dir, n *node, c mtree.Change, v *view) error {
-	aside := p.dest.Staging
-	if aside.Folds && dir.Respelled(c.Want.Name) {
+func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult) error {
+	staging := w.dest.Staging
+	if staging.Folds && dir.Respelled(c.Want.Name) {
 		return disk.ErrCollides
 	}
-	name, err := aside.Symlink(c.Want.Link)
+	name, err := staging.Symlink(c.Want.Link)
 	if err != nil {
 		return err
 	}
-	aside.Dir().InheritEntry(name, dir)
-	err = aside.Dir().SetEntryTime(name, p.dest.Times.Stored(c.Want.MTime))
-	if err == nil && p.config.Owner && c.Want.Has&mtree.HasOwner != 0 {
-		err = aside.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
+	staging.Dir().InheritEntry(name, dir)
+	err = staging.Dir().SetEntryTime(name, w.dest.Times.Stored(c.Want.MTime))
+	if err == nil && w.owner && c.Want.Has&mtree.HasOwner != 0 {
+		err = staging.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		d, err := p.replacement(dir, mtree.JoinPath(n.path, c.Want.Name), name, v.nested)
+		d, err := w.replacement(dir, mtree.JoinPath(t.path, c.Want.Name), name, v.nested)
 		if err == nil {
 			v.deletions = append(v.deletions, d)
 		}
 		return err
 	}
 	if err == nil {
-		err = aside.Dir().Rename(name, dir, c.Want.Name)
+		err = staging.Dir().Rename(name, dir, c.Want.Name)
 	}
 	if err != nil {
-		_ = aside.Dir().Unlink(name)
+		_ = staging.Dir().Unlink(name)
 	}
 	return err
 }
 
 // replacement returns the deletion of a directory that something written aside is to
 // replace: it waits for the guards.
-func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
-	if p.config.NoDelete {
-		_ = p.dest.Staging.Dir().Unlink(staged)
+func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
+	if w.noDelete {
+		_ = w.dest.Staging.Dir().Unlink(staged)
 		return replica.Deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
 	info, err := dir.Stat(mtree.BaseName(path))
 	if err != nil {
 		return replica.Deletion{}, err
 	}
-	d, stays, err := p.dest.Measure(dir, path, mtree.Dir, info.MTime)
+	d, stays, err := w.dest.Measure(dir, path, mtree.Dir, info.MTime)
 	if err == nil && stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
-		_ = p.dest.Staging.Dir().Unlink(staged)
+		_ = w.dest.Staging.Dir().Unlink(staged)
 		return replica.Deletion{}, err
 	}
 	d.Staged = staged
@@ -106,8 +106,8 @@ func (p *pass) replacement(dir *disk.Dir, path, staged string, nested bool) (rep
 }
 
 // setMode sets permission bits and owner in place.
-func (p *pass) setMode(dir *disk.Dir, c mtree.Change) error {
-	if err := p.setOwner(dir, c.Want); err != nil {
+func (w *work) setMode(dir *disk.Dir, c mtree.Change) error {
+	if err := w.setOwner(dir, c.Want); err != nil {
 		return err
 	}
 	if c.Want.Has&mtree.HasMode == 0 {
@@ -124,8 +124,8 @@ func (p *pass) setMode(dir *disk.Dir, c mtree.Change) error {
 	return dir.ChmodEntry(c.Want.Name, mode)
 }
 
-func (p *pass) setOwner(dir *disk.Dir, e *mtree.Entry) error {
-	if !p.config.Owner || e.Has&mtree.HasOwner == 0 {
+func (w *work) setOwner(dir *disk.Dir, e *mtree.Entry) error {
+	if !w.owner || e.Has&mtree.HasOwner == 0 {
 		return nil
 	}
 	return dir.ChownEntry(e.Name, e.UID, e.GID)

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
@@ -21,26 +20,23 @@ import (
 // mirror is a source and a copy of it, opened. One goroutine uses it; a pass
 // lends it to its steps, which only read it.
 type mirror struct {
-	config  Config
-	rules   rules
-	filters *glob.List
-	limiter *rate.Limiter // of file contents; nil: none
-	source  source
-	leave   func() // the source
-	dest    *replica.Replica
-	seen    seen
-	warned  wire.State // for which full walks were announced
+	config      Config
+	rules       rules
+	filters     *glob.List
+	limiter     *rate.Limiter // of file contents; nil: none
+	source      source
+	leave       func() // the source
+	dest        *replica.Replica
+	seen        seen
+	warned      warned
+	warnedState wire.State // for which full walks were announced
+	turns       turns
+	adopted     bool // --adopt was carried out, or found done
+	summed      bool // Config.Sums was
+	outside     bool // a source without its id was not found in the copy
+	crowded     crowded
+	hookDue     bool // something changed since --exec ran
 
-	linksTold  bool // that symlinks are left out
-	ownersTold bool // that --owner has no effect
-	turns      turns
-	adopted    bool // --adopt was carried out, or found done
-	summed     bool // Config.Sums was
-	outside    bool // a source without its id was not found in the copy
-	crowded    crowded
-	hookDue    bool // something changed since --exec ran
-
-	confirmed *mtree.Stamp // by the clock here: until when the copy is known to be what the source published
 }
 
 // open opens source and copy and takes the lock.
@@ -134,7 +130,7 @@ func isURL(source string) bool {
 
 // claim makes the copy one of the tree that a is the root of, or refuses. It
 // returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk bool, err error) {
+func (m *mirror) claim(ctx context.Context, a *srcRoot) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.Tree()
 	if holdAll, err = m.mayFollow(a); err != nil {
@@ -147,7 +143,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 			}
 			m.outside = true
 		}
-		return holdAll, false, m.heed(&a.listing, a)
+		return holdAll, false, m.heed(&a.Listing, a)
 	}
 	more := m.rolledBack(a)
 	if c.Sums && !m.summed {
@@ -163,7 +159,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 	if c.DryRun {
 		return holdAll, due, nil
 	}
-	if m.turns.turn(t.E, next.E) {
+	if m.turns.turn(t.Fingerprint, next.Fingerprint) {
 		c.Log.Warn("serves of different options answer by turns: each change is a full walk",
 			"remedy", "start all serves behind that address with the same options, user and groups")
 	}
@@ -174,7 +170,7 @@ func (m *mirror) claim(ctx context.Context, a *answer) (holdAll string, walk boo
 	}
 	if err == nil {
 		m.adopted, m.summed = true, true
-		err = m.heed(&a.listing, a)
+		err = m.heed(&a.Listing, a)
 	}
 	return holdAll, false, exit.With(exit.Local, err, "")
 }
@@ -234,7 +230,7 @@ func newIn(was state.Tree, is *state.Tree) string {
 		return "the source is in another epoch: it cannot prove what changed"
 	case !slices.Equal(was.Filters, is.Filters):
 		return "other filters, --no-delete, --no-links or --owner"
-	case was.E != is.E:
+	case was.Fingerprint != is.Fingerprint:
 		return "the source's serve has other options or rights, or so has a source further up"
 	}
 	return ""
@@ -281,7 +277,7 @@ func (m *mirror) reason(next *state.Tree, more replica.Doubts) string {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
+func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error) {
 	if !m.config.DryRun {
 		if err := m.dest.StillAt(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -293,27 +289,38 @@ func (m *mirror) pass(ctx context.Context, a answer, walk bool) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	prunes := a.state.Prunes()
-	if !prunes && m.warned != a.state {
-		m.warned = a.state
-		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.state, "server", a.dialect,
+	prunes := a.State.Prunes()
+	if !prunes && m.warnedState != a.State {
+		m.warnedState = a.State
+		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.State, "server", a.Server,
 			"remedy", remedyStamps(&a))
 	}
-	p := m.newPass(a, walk || due || !prunes)
+	p := m.newPass(&a, walk || due || !prunes)
 	p.holdAll = holdAll
 	p.recallHeld()
 	began := m.config.Now()
 	err = p.run(ctx)
-	m.count(p, err)
-	m.crowded.note(p)
+	r := &p.result
+	m.count(r, err)
+	m.crowded.note(r)
 	if m.config.DryRun {
-		return p, err
+		return r, err
 	}
-	if p.complete {
+	if r.complete {
 		m.confirm(began)
-		err = errors.Join(err, replica.Local(m.followed(p)))
+		err = errors.Join(err, replica.Local(m.followed(r, &a)))
 	}
-	return p, errors.Join(err, p.storeUncopied(), m.publish(p, err))
+	return r, errors.Join(err, p.storeUncopied(), m.publish(r, &a, err))
+}
+
+// newWork returns what the steps of a pass work with.
+func (m *mirror) newWork(root *srcRoot) *work {
+	c := &m.config
+	return &work{
+		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &replica.HeldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
+		beforeChange: func() {},
+		dryRun:       c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
+	}
 }
 
 // fullDue reports whether the safety net asks for a full walk.

@@ -7,48 +7,35 @@ import (
 )
 
 // node is a directory that a pass looks at, from the moment it is known to
-// differ until it is complete or given up. Steps read path, name, want, deep,
-// fresh and nested; everything else belongs to the pass's owner.
+// differ until it is complete or incomplete. Only the pass's owner touches it:
+// steps get a copy of its target.
 type node struct {
-	parent *node // nil for the root
-	name   string
-	path   string
-	want   mtree.Entry    // as its parent lists it; zero for the root
-	deep   bool           // its record and those below prove nothing
-	more   replica.Doubts // what else is not trusted of it and of all below
-	fresh  bool           // made in this pass
-	nested bool           // it or one above it, in the copy, is the root of another tree or copy
+	target
+	parent  *node  // nil for the root
+	mode    uint32 // as its parent lists it
+	hasMode bool
 
-	open      int            // visits, fetches, checks, deletions and children under way
-	blocked   bool           // cannot be completed in this pass
-	failed    bool           // something in it or below is not known as the source has it
-	waits     bool           // for its deletions
-	passed    bool           // not readable at the source: keeps its parent not from being complete
-	changed   bool           // something in it or below was changed
-	proved    bool           // files of it were compared by sums: `now` is news
-	listed    bool           // its listing arrived
-	entries   int            // in its listing, filters applied
-	record    records.Record // what it will be completed with
-	before    records.Record // what it had
-	had       bool           // it had one
-	vague     map[string]vague
-	unless    map[string]bool    // files to fetch only if they changed
-	deletions []replica.Deletion // what completing it takes away
+	open       int                // visits, fetches, checks, deletions and children under way
+	blocked    bool               // cannot be completed in this pass
+	failed     bool               // something in it or below is not known as the source has it
+	waits      bool               // for its deletions
+	unreadable bool               // at the source: does not stop its parent from completing
+	changed    bool               // something in it or below was changed
+	proved     bool               // files of it were compared by sums: `now` is news
+	visited    bool               // its listing arrived
+	entries    int                // in its listing, filters applied
+	before     records.Record     // what it had
+	had        bool               // it had one
+	deletions  []replica.Deletion // what completing it takes away
+	approx     *srcApprox         // how well the source knows its files; nil: exactly
 }
 
-// child returns the node of a subdirectory as the parent lists it.
-func (n *node) child(e *mtree.Entry) *node {
-	return &node{parent: n, name: e.Name, path: mtree.JoinPath(n.path, e.Name), want: *e, deep: n.deep, more: n.more, nested: n.nested}
-}
-
-// doubts is what begin is told of n.
-func (n *node) doubts() replica.Doubts { return allDoubts(n.deep, n.more) }
-
-func allDoubts(deep bool, more replica.Doubts) replica.Doubts {
-	if deep {
-		more |= replica.DoubtBelow
+// newNode returns the node of a subdirectory of up, as it is listed there.
+func newNode(up *node, e *mtree.Entry, doubts replica.Doubts, fresh bool) *node {
+	return &node{
+		target: target{path: mtree.JoinPath(up.path, e.Name), listed: e.MTime, doubts: doubts, fresh: fresh, nested: up.nested},
+		parent: up, mode: e.Mode, hasMode: e.Has&mtree.HasMode != 0,
 	}
-	return more
 }
 
 // depth counts the directories above n.
@@ -57,4 +44,10 @@ func (n *node) depth() (depth int) {
 		depth++
 	}
 	return depth
+}
+
+// fillsAside reports whether these files are all that the directory of n is to
+// hold, and worth filling it aside.
+func (n *node) fillsAside(files int) bool {
+	return n.fresh && n.parent != nil && files >= leastFilled && files == n.entries
 }

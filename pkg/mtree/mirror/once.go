@@ -31,13 +31,13 @@ func Once(ctx context.Context, c Config) error {
 	m.config.Ready()
 	var total result
 	for try := 1; ; try++ {
-		p, err := m.once(ctx)
-		if p != nil {
-			total.add(&p.result)
+		r, err := m.once(ctx)
+		if r != nil {
+			total.add(r)
 		}
-		stuck := p != nil && p.failed+p.held > 0 && !p.madeRoom()
-		if err != nil || p.complete || stuck || try == movingTries || m.config.DryRun {
-			if p != nil {
+		stuck := r != nil && r.failed+r.held > 0 && !r.madeRoom()
+		if err != nil || r.complete || stuck || try == movingTries || m.config.DryRun {
+			if r != nil {
 				m.summary(&total)
 				if !m.config.DryRun {
 					m.dest.StoreConfirmed()
@@ -66,25 +66,25 @@ func firstLook(ctx context.Context, c Config) error {
 		return err
 	}
 	defer leave()
-	if _, err := s.list(ctx, ask{}); err != nil {
+	if _, err := s.Root(ctx, srcPoll{}); err != nil {
 		return unreachable(ctx, err)
 	}
 	return nil
 }
 
-func (m *mirror) once(ctx context.Context) (*pass, error) {
-	a, err := m.source.list(ctx, ask{})
+func (m *mirror) once(ctx context.Context) (*result, error) {
+	a, err := m.source.Root(ctx, srcPoll{})
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
-	p, err := m.pass(ctx, a, m.fullDue())
-	if p != nil && !m.config.DryRun {
-		m.hookDue = m.hookDue || p.changed
+	r, err := m.pass(ctx, a, m.fullDue())
+	if r != nil && !m.config.DryRun {
+		m.hookDue = m.hookDue || r.changed
 	}
 	if err == nil {
 		err = m.hook(ctx)
 	}
-	return p, err
+	return r, err
 }
 
 // add sums up passes; what describes a state is the last one's.

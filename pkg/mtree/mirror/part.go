@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // partSize is from which size on a file that arrived in part is kept, to be
@@ -15,37 +16,37 @@ const partSize = 8 << 20
 
 // partKey names the version of a file; "" if that cannot be told, or it is not
 // worth it.
-func partKey(n *node, e *mtree.Entry) string {
+func partKey(dir string, e *mtree.Entry) string {
 	if e.Size < partSize || e.Has&mtree.HasCTime == 0 {
 		return ""
 	}
-	return mtree.JoinPath(n.path, e.Name) + "\x00" + fileTag(e)
+	return mtree.JoinPath(dir, e.Name) + "\x00" + wire.FileTagOf(e).String()
 }
 
 // offerPart lets the source ask how much of a large file is there.
-func (p *pass) offerPart(n *node, w *wanted) {
-	key := partKey(n, w.Entry)
+func (w *work) offerPart(dir string, f *srcWanted) {
+	key := partKey(dir, f.Entry)
 	if key == "" {
 		return
 	}
-	w.part = func() int64 { return p.dest.Staging.PartSize(key) }
+	f.Kept = func() int64 { return w.dest.Staging.PartSize(key) }
 }
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
-func (p *pass) draft(dir *disk.Dir, n *node, c mtree.Change, w *wanted, f *opened, mode uint32) (d *disk.Draft, kept bool, err error) {
-	if w.part == nil || f.got.Hot || !sameFile(w.Entry, &f.got) || f.got.Has&mtree.HasCTime == 0 {
-		d, err = p.dest.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
+func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *srcWanted, f *srcFile, mode uint32) (d *disk.TempFile, kept bool, err error) {
+	if want.Kept == nil || f.Got.Hot || !sameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
+		d, err = w.dest.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := p.dest.Staging.Continue(partKey(n, w.Entry))
+	d, size, err := w.dest.Staging.Continue(partKey(path, want.Entry))
 	if err != nil {
 		return nil, false, err
 	}
 	d.Inherit(dir)
-	if f.from == 0 && size > 0 {
+	if f.From == 0 && size > 0 {
 		err = d.Rewind()
-	} else if f.from != size {
+	} else if f.From != size {
 		err = errors.New("a partial file changed its size")
 	}
 	if err != nil {

@@ -14,23 +14,20 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// step does a piece of a pass's work in a goroutine of its own and returns what
-// the owner has to note of it. It touches nothing of the pass.
-type step func(ctx context.Context) (note func())
-
-// task is a step and the nodes that wait for it.
-type task struct {
-	nodes []*node
-	step  step
-	big   bool // it fetches one large file
-}
-
-// pass is one run from the root to the root. All its state belongs to the
-// goroutine that calls run.
+// pass is one run from the root to the root. It owns queues, counters and nodes:
+// all of them belong to the goroutine that calls run. It hands out work, and
+// records the results.
 type pass struct {
-	*mirror
+	work    *work
+	config  *Config
+	rules   *rules
+	dest    *replica.Replica
+	source  *srcRoot // the root's, with which it began
+	heed    func(*mtree.Listing) error
+	crowded *crowded
+	warned  *warned
+
 	start     time.Time
-	source    answer // the root's, with which it began
 	full      bool   // compare everything, whatever records say
 	holdAll   string // why nothing may be deleted; "": it may
 	emptyRoot bool   // the source has nothing that the copy's root would keep
@@ -44,31 +41,26 @@ type pass struct {
 	unseen    map[string]*node // where that is: by path, a node or one of its entries
 	gate      *replica.Gate
 
-	ready    []*node    // complete but for the flush and the stamp, children first
-	large    []deferred // files that may be in the copy under a name that goes
-	deleting []*node    // with deletions, which wait for the end
-	behind   []*node    // given up, children first
-	touched  []touch    // changed since the last flush
+	ready      []*node // complete but for the flush and the stamp, children first
+	deleting   []*node // with deletions, which wait for the end
+	incomplete []*node // children first
+	touched    []touch // changed since the last flush
 
 	uncopied replica.Uncopied // in the directories that were compared
 	goneDirs map[string]bool  // what was deleted, if it was a directory
 
-	steps      []task // taken from the end
-	fetches    pool   // small ones that wait for company
-	checks     pool
-	big        []bigFile // a heap, the smallest first
-	last       []task    // --last: taken when all else is done
-	running    int       // steps
-	bigRunning int       // of these, large files
-	notes      chan func()
-	halted     error // why no further step is begun
+	queue        queue
+	running      int // steps
+	largeRunning int // of these, for large files
+	records      chan func()
+	halted       error // why no further step is begun
 
-	result
+	result   result
 	written  int       // files since the last commit
 	lastTime time.Time // of the last commit
 	told     time.Time // Progress
 	tick     <-chan time.Time
-	arrived  atomic.Int64 // bytes of files, also of those that are under way
+	arriving atomic.Int64 // bytes of files, also of those that are under way
 }
 
 // result is what a pass did.
@@ -81,24 +73,36 @@ type result struct {
 	below                    int64 // entries below those of them that the source does not have
 	wantFiles, wantBytes     int64
 	incomplete               int64       // directories
+	retry                    []string    // paths of those that are looked at again
 	complete                 bool        // the root carries its stamp
+	full                     bool        // it compared everything
 	changed                  bool        // something in the copy, be it a mode
 	root                     mtree.Stamp // the root's, as listed
 	took                     time.Duration
 	errs                     []error // the first of each kind
 	heldWhy                  string
-	noRoom                   error // the first one of a full disk
-	tried                    bool  // it came from the disk
+	noRoom                   error         // the first one of a full disk
+	tried                    bool          // it came from the disk
+	gate                     *replica.Gate // of --max-delete
 }
 
-func (m *mirror) newPass(root answer, full bool) *pass {
+// newPass makes a pass with the source's root as it was listed.
+func (m *mirror) newPass(root *srcRoot, full bool) *pass {
 	now := time.Now()
-	return &pass{
-		mirror: m, source: root, full: full, start: now, lastTime: now, told: now,
+	p := &pass{
+		config: &m.config, rules: &m.rules, dest: m.dest, source: root, crowded: &m.crowded, warned: &m.warned,
+		full: full, start: now, lastTime: now, told: now,
 		gate:     m.dest.Gate(m.rules.limit),
 		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
-		notes: make(chan func(), m.config.Jobs),
+		records: make(chan func(), m.config.Jobs),
 	}
+	p.heed = func(l *mtree.Listing) error { return m.heed(l, root) }
+	p.work = m.newWork(root)
+	p.work.held, p.work.beforeChange = &p.was, p.gate.Begin
+	if m.config.Progress != nil {
+		p.work.arriving = &p.arriving
+	}
+	return p
 }
 
 // run makes the copy equal to the source as far as that can be done now. Its
@@ -109,18 +113,14 @@ func (p *pass) run(ctx context.Context) error {
 		defer ticker.Stop()
 		p.tick = ticker.C
 	}
-	root := &node{deep: p.full}
-	if p.config.DryRun && p.config.Sums {
-		root.more = replica.DoubtBytes // else the root's record says so
-	}
-	p.add(root, p.visit(root, &p.source))
-	err := p.work(ctx)
+	root := p.begin()
+	err := p.takeSteps(ctx)
 	if err == nil {
 		err = p.takeOver(ctx)
 	}
 	if err == nil {
-		p.steps, p.last = p.last, nil
-		err = p.work(ctx)
+		p.queue.steps, p.queue.last = p.queue.last, nil
+		err = p.takeSteps(ctx)
 	}
 	if err == nil {
 		err = p.delete(ctx)
@@ -130,46 +130,49 @@ func (p *pass) run(ctx context.Context) error {
 		if commitErr := p.lastCommit(ctx); err == nil {
 			err = commitErr
 		}
-		p.leaveBehind()
+		p.leaveIncomplete()
 	}
-	p.complete = err == nil && !root.blocked
-	p.changed = root.changed
-	p.root = root.record.Stamp
-	p.took = time.Since(p.start)
+	p.sumUp(root, err)
 	p.tell(true)
 	return err
 }
 
-// add begins a step that belongs to n.
-func (p *pass) add(n *node, s step) {
-	n.open++
-	p.steps = append(p.steps, task{nodes: []*node{n}, step: s})
+// begin adds the visit of the root, from which all others follow.
+func (p *pass) begin() *node {
+	root := &node{}
+	if p.full {
+		root.doubts |= replica.DoubtBelow
+	}
+	if p.config.DryRun && p.config.Sums {
+		root.doubts |= replica.DoubtBytes // else the root's record says so
+	}
+	p.addVisit(root)
+	return root
 }
 
-// work takes steps until none is left, or one halts the pass.
-func (p *pass) work(ctx context.Context) error {
+// sumUp completes the result.
+func (p *pass) sumUp(root *node, err error) {
+	r := &p.result
+	r.complete, r.full = err == nil && !root.blocked, p.full
+	r.changed, r.gate = root.changed, p.gate
+	r.root = root.record.Stamp
+	r.took = time.Since(p.start)
+	for _, n := range p.incomplete {
+		if !n.unreadable {
+			r.retry = append(r.retry, n.path)
+		}
+	}
+}
+
+// takeSteps takes steps until none is left, or one halts the pass.
+func (p *pass) takeSteps(ctx context.Context) error {
 	for {
 		for p.halted == nil && p.running < p.config.Jobs {
 			t, ok := p.take()
 			if !ok {
 				break
 			}
-			p.running++
-			if t.big {
-				p.bigRunning++
-			}
-			go func() {
-				note := t.step(ctx)
-				p.notes <- func() {
-					if t.big {
-						p.bigRunning--
-					}
-					note()
-					for _, n := range t.nodes {
-						p.done(n)
-					}
-				}
-			}()
+			p.handOut(ctx, t)
 		}
 		if p.running == 0 {
 			if p.halted != nil {
@@ -177,9 +180,9 @@ func (p *pass) work(ctx context.Context) error {
 			}
 			return p.halted
 		}
-		note := p.await()
+		record := p.await()
 		p.running--
-		note()
+		record()
 		if err := ctx.Err(); err != nil {
 			p.halt(err)
 		}
@@ -188,46 +191,108 @@ func (p *pass) work(ctx context.Context) error {
 	}
 }
 
-// await returns the next note, and tells how far the pass is meanwhile.
+// handOut begins a step in a goroutine of its own. The nodes that wait for it are
+// done once its result is recorded.
+func (p *pass) handOut(ctx context.Context, t task) {
+	p.running++
+	if t.large {
+		p.largeRunning++
+	}
+	step, records := p.stepOf(t), p.records
+	go func() {
+		record := step(ctx)
+		records <- func() {
+			if t.large {
+				p.largeRunning--
+			}
+			record()
+			for i := range t.files {
+				p.done(t.files[i].n)
+			}
+		}
+	}()
+}
+
+// step does a piece of work and returns what records its result. It has what it
+// needs by value; only the record touches the pass.
+type step func(ctx context.Context) (record func())
+
+// stepOf gives a task to the method of work that does it.
+func (p *pass) stepOf(t task) step {
+	w, n := p.work, t.files[0].n
+	target := n.target
+	switch t.kind {
+	case visitTask:
+		var given *srcRoot
+		if n.parent == nil {
+			given = p.source
+		}
+		return func(ctx context.Context) func() {
+			v := w.visit(ctx, target, given)
+			return func() { p.recordVisit(n, v) }
+		}
+	case deleteTask:
+		deletions := n.deletions
+		return func(context.Context) func() {
+			r := w.delete(target, deletions)
+			return func() { p.recordDeletions(n, r) }
+		}
+	case takeOverTask:
+		changes, found := t.files[0].changes, t.found
+		return func(ctx context.Context) func() {
+			r, rest := w.takeOver(ctx, target, changes, found)
+			return func() {
+				p.recordFetch(n, r)
+				p.addBatches(n, rest)
+			}
+		}
+	}
+	groups := make([]fileGroup, len(t.files))
+	for i := range t.files {
+		groups[i] = t.files[i].group()
+	}
+	if t.kind == sumTask {
+		return func(ctx context.Context) func() {
+			results := w.compareSums(ctx, groups)
+			return func() {
+				for i := range results {
+					p.recordSums(t.files[i].n, &results[i])
+				}
+			}
+		}
+	}
+	return func(ctx context.Context) func() {
+		results := w.fetch(ctx, groups)
+		return func() {
+			for i := range results {
+				p.recordFetch(t.files[i].n, &results[i])
+			}
+		}
+	}
+}
+
+// await returns the next record, and tells how far the pass is meanwhile.
 func (p *pass) await() func() {
 	for {
 		select {
-		case note := <-p.notes:
-			return note
+		case record := <-p.records:
+			return record
 		case <-p.tick:
 			p.tell(false)
 		}
 	}
 }
 
-// take returns the task added last, or what was packed, or a large file, if there
-// is any.
-func (p *pass) take() (task, bool) {
-	if len(p.steps) == 0 {
-		p.ship()
-	}
-	if p.mayBegin() {
-		return p.smallest(), true
-	}
-	n := len(p.steps)
-	if n == 0 {
-		return task{}, false
-	}
-	t := p.steps[n-1]
-	p.steps[n-1] = task{}
-	p.steps = p.steps[:n-1]
-	return t, true
-}
-
 // abandon gives up the tasks that a halted pass did not begin.
 func (p *pass) abandon() {
-	p.steps, p.last = append(p.steps, p.last...), nil
+	p.queue.steps, p.queue.last = append(p.queue.steps, p.queue.last...), nil
 	for {
 		t, ok := p.take()
 		if !ok {
 			return
 		}
-		for _, n := range t.nodes {
+		for i := range t.files {
+			n := t.files[i].n
 			n.blocked = true
 			p.done(n)
 		}
@@ -247,29 +312,13 @@ func (p *pass) done(n *node) {
 	if n.open--; n.open > 0 {
 		return
 	}
-	if n.blocked || !n.listed {
+	if n.blocked || !n.visited {
 		n.blocked = true
-		p.behind = append(p.behind, n)
+		p.incomplete = append(p.incomplete, n)
 	} else {
 		p.ready = append(p.ready, n)
 	}
 	p.settle(n)
-}
-
-// addDeletions notes deletions in n; they keep it open until delete comes to them.
-func (p *pass) addDeletions(n *node, some []replica.Deletion) {
-	if len(some) == 0 {
-		return
-	}
-	for i := range some {
-		p.below += some[i].Entries - 1
-	}
-	n.deletions = append(n.deletions, some...)
-	if !n.waits {
-		n.waits = true
-		n.open++
-		p.deleting = append(p.deleting, n)
-	}
 }
 
 // settle tells the parent what became of n.
@@ -280,7 +329,7 @@ func (p *pass) settle(n *node) {
 	}
 	up.changed = up.changed || n.changed
 	up.failed = up.failed || n.failed
-	if !n.passed && (n.blocked || n.record.Stamp != n.want.MTime && !p.source.foreign) {
+	if !n.unreadable && (n.blocked || n.record.Stamp != n.listed && !p.source.OtherServer) {
 		// What it was completed with is not what the parent lists: the
 		// parent's listing is older, or this one came from a cache.
 		up.blocked = true
@@ -295,12 +344,12 @@ func (p *pass) fail(n *node, path string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	p.failed++
+	p.result.failed++
 	p.config.Stats.Failed.Add(1)
 	level, remedy := slog.LevelWarn, ""
 	if disk.IsFull(err) {
 		remedy = replica.MakeRoom
-		if p.noRoom != nil {
+		if p.result.noRoom != nil {
 			level = slog.LevelDebug
 		}
 		p.lacksRoom(err)
@@ -312,8 +361,8 @@ func (p *pass) fail(n *node, path string, err error) {
 	if replica.IsLocal(err) {
 		code = exit.Local
 	}
-	if len(p.errs) < 10 {
-		p.errs = append(p.errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
+	if len(p.result.errs) < 10 {
+		p.result.errs = append(p.result.errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
 	}
 }
 
@@ -325,8 +374,9 @@ func (p *pass) tell(done bool) {
 		return
 	}
 	p.told = time.Now()
+	r := &p.result
 	p.config.Progress(Progress{
-		Took: time.Since(p.start), Listed: p.listed, Fetched: p.fetched, Bytes: p.arrived.Load(), WantFiles: p.wantFiles, WantBytes: p.wantBytes,
-		Deleted: p.deleted, Failed: p.failed, Pending: len(p.steps) + len(p.big) + len(p.last) + p.running, Done: done,
+		Took: time.Since(p.start), Listed: r.listed, Fetched: r.fetched, Bytes: p.arriving.Load(), WantFiles: r.wantFiles, WantBytes: r.wantBytes,
+		Deleted: r.deleted, Failed: r.failed, Pending: p.queue.pending() + p.running, Done: done,
 	})
 }

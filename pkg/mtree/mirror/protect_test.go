@@ -210,14 +210,13 @@ func (b *bench) halfway() {
 	m, err := open(b.config)
 	require.NoError(b.t, err)
 	defer m.close()
-	a, err := m.source.list(b.t.Context(), ask{})
+	a, err := m.source.Root(b.t.Context(), srcPoll{})
 	require.NoError(b.t, err)
 	_, due, err := m.claim(b.t.Context(), &a)
 	require.NoError(b.t, err)
-	p := m.newPass(a, due)
-	root := &node{deep: p.full}
-	p.add(root, p.visit(root, &p.source))
-	require.NoError(b.t, p.work(b.t.Context()))
+	p := m.newPass(&a, due)
+	p.begin()
+	require.NoError(b.t, p.takeSteps(b.t.Context()))
 }
 
 // The same with a serve of other options in between, which hides another name.
@@ -287,23 +286,23 @@ func TestHides(t *testing.T) {
 		want     plan.Hidden
 	}{
 		{0, 0, records.Record{}, false, false, plan.HiddenNone},
-		{0, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenNone},
+		{0, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenNone},
 		{1, 0, records.Record{}, true, false, plan.HiddenDirs},
 		{1, 0, records.Record{}, true, true, plan.HiddenAny},
 		{1, 0, records.Record{}, false, false, plan.HiddenAny},
-		{3, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenNone},
-		{4, 0, records.Record{Excluded: 3, E: "e"}, true, true, plan.HiddenDirs},
-		{2, 0, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
-		{3, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenNone},
-		{4, 1, records.Record{Excluded: 3, E: "e"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{Excluded: 3, E: "other"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{E: otherE}, true, false, plan.HiddenAny},
+		{3, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenNone},
+		{4, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenDirs},
+		{2, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
+		{3, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
+		{4, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Fingerprint: otherE}, true, false, plan.HiddenAny},
 	} {
-		p := &pass{mirror: &mirror{}, source: answer{e: "e"}}
-		v := &view{listing: mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}, before: tc.before, had: tc.had, deep: tc.deep}
-		require.Equal(t, tc.want, p.hides(v), "%d", i)
+		w := &work{root: &srcRoot{Fingerprint: "e"}, dest: &replica.Replica{}}
+		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
+		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}
-	text := records.Record{ID: "i", Excluded: 12, E: "0a1b2c"}.String()
+	text := records.Record{ID: "i", Excluded: 12, Fingerprint: "0a1b2c"}.String()
 	require.True(t, strings.HasSuffix(text, " i 12/0a1b2c"), text)
 	back, ok := records.Parse(text)
 	require.True(t, ok)

@@ -17,42 +17,42 @@ import (
 // copy, and Stats.
 
 // count counts a pass that ended.
-func (m *mirror) count(p *pass, err error) {
+func (m *mirror) count(r *result, err error) {
 	s := m.config.Stats
 	s.Passes.Add(1)
-	s.Incomplete.Store(p.incomplete)
+	s.Incomplete.Store(r.incomplete)
 	now, _ := m.config.Now().Unix()
 	s.LastPass.Store(now)
 	if err != nil {
 		s.Errors.Add(1)
 	}
-	if p.complete {
-		root, _ := p.root.Unix()
+	if r.complete {
+		root, _ := r.root.Unix()
 		s.RootStamp.Store(root)
-		if p.full {
+		if r.full {
 			s.Walks.Add(1)
 		}
 	}
 }
 
 // publish writes how a pass ended into status.json, if that is news.
-func (m *mirror) publish(p *pass, passErr error) error {
+func (m *mirror) publish(r *result, a *srcRoot, passErr error) error {
 	o := replica.Outcome{
-		Complete: p.complete, Full: p.full, Changed: p.changed, NoDelete: m.config.NoDelete,
-		Seen: p.inCopy + p.below, Made: p.made, Deleted: p.deleted, Held: p.held, Failed: p.failed, Incomplete: p.incomplete,
-		Root: p.root, Walked: !p.source.state.Prunes(), Chain: p.source.chain,
+		Complete: r.complete, Full: r.full, Changed: r.changed, NoDelete: m.config.NoDelete,
+		Seen: r.inCopy + r.below, Made: r.made, Deleted: r.deleted, Held: r.held, Failed: r.failed, Incomplete: r.incomplete,
+		Root: r.root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
 	}
 	if passErr == nil {
-		passErr = p.noRoom
+		passErr = r.noRoom
 	}
 	if passErr != nil {
 		o.Cause = causeOf(passErr)
 	}
-	if p.source.listing.HasNow {
-		until := p.source.listing.Now.Add(-wire.ClockLag)
+	if a.HasNow {
+		until := a.Now.Add(-wire.ClockLag)
 		o.Until = &until
 	}
-	err := m.dest.Publish(&o, p.gate)
+	err := m.dest.Publish(&o, r.gate)
 	s := m.dest.Status()
 	m.config.Stats.State.Store(stateNumber(&s))
 	return err

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"testing"
 
@@ -14,12 +15,14 @@ type liar struct {
 	body string
 }
 
-func (l *liar) fetch(_ context.Context, want []wanted, put putFunc) []error {
-	errs := make([]error, len(want))
-	for i := range want {
-		errs[i] = put(i, opened{got: *want[i].Entry, body: strings.NewReader(l.body)})
+func (l *liar) Fetch(_ context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
+	return func(yield func(int, srcFile) bool) {
+		for i := range want {
+			if !yield(i, srcFile{Got: *want[i].Entry, Body: strings.NewReader(l.body)}) {
+				return
+			}
+		}
 	}
-	return errs
 }
 
 // Whatever a source hands over, a file of another length does not get its name.

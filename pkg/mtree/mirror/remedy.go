@@ -121,17 +121,17 @@ func redacted(source string) string {
 var credentials = regexp.MustCompile(`://.*@`)
 
 // remedyStamps says what to do about a source whose stamps do not prune.
-func remedyStamps(a *answer) string {
+func remedyStamps(a *srcRoot) string {
 	switch {
-	case a.foreign:
+	case a.OtherServer:
 		return "none: only serve tells what changed"
-	case a.state == wire.Filling:
+	case a.State == wire.Filling:
 		return "wait: the source is a copy that is not complete yet"
-	case a.chain != "":
+	case a.Upstreams != "":
 		return "the source is a copy: run watch at the first source, and a mirror that keeps the copy"
-	case a.state == wire.Degraded:
+	case a.State == wire.Degraded:
 		return "watch at the source cannot hear or stamp everything: watch --status there says why"
-	case a.treeID != "":
+	case a.Tree.ID != "":
 		return "start watch at the source, or wait until its first audit has ended: watch --status there tells"
 	}
 	return "run watch at the source"

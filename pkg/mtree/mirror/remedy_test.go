@@ -149,9 +149,9 @@ func TestRemediesOfStampsThatDoNotPrune(t *testing.T) {
 		require.Contains(t, text.String(), says)
 		require.NotContains(t, text.String(), "run watch")
 	}
-	require.Equal(t, "run watch at the source", remedyStamps(&answer{state: wire.Unwatched}))
-	require.Contains(t, remedyStamps(&answer{state: wire.Unwatched, treeID: "x", chain: "local 1 -"}), "the source is a copy")
-	require.Contains(t, remedyStamps(&answer{foreign: true}), "only serve tells")
+	require.Equal(t, "run watch at the source", remedyStamps(&srcRoot{State: wire.Unwatched}))
+	require.Contains(t, remedyStamps(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: "x"}}, State: wire.Unwatched, Upstreams: "local 1 -"}), "the source is a copy")
+	require.Contains(t, remedyStamps(&srcRoot{OtherServer: true}), "only serve tells")
 }
 
 // A running mirror logged its trouble without a remedy.

@@ -190,7 +190,7 @@ func TestALiveLogIsKeptAsRead(t *testing.T) {
 }
 
 // pass runs one pass, as Once does, and returns it.
-func (b *bench) pass() *pass {
+func (b *bench) pass() *result {
 	b.t.Helper()
 	m, err := open(b.config)
 	require.NoError(b.t, err)
@@ -507,6 +507,6 @@ func TestEOfAnETag(t *testing.T) {
 	} {
 		a, err := head(&http.Response{Header: http.Header{"Etag": {tag}}})
 		require.NoError(t, err)
-		require.Equal(t, e, a.e, "%s", tag)
+		require.Equal(t, e, a.Fingerprint, "%s", tag)
 	}
 }

@@ -18,9 +18,9 @@ import (
 
 // Patience of a running mirror.
 const (
-	pollWait    = 45 * time.Second // how long a source is asked to hold a poll
-	releaseLook = time.Second      // how often to look for a release while deletions are held, and for other credentials
-	stateLook   = time.Second      // where stamps do not prune: least time between looks whether they do
+	pollWait    = wire.MaxWait // how long a source is asked to hold a poll
+	releaseLook = time.Second  // how often to look for a release while deletions are held, and for other credentials
+	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do
 
 	defaultForeignLook = time.Minute // at other web servers: between looks whether serve answers by now
 )
@@ -120,20 +120,20 @@ func (d *daemon) turn(ctx context.Context) error {
 		return d.trouble(ctx, err)
 	}
 	d.heard(&a)
-	if err := d.ring(&a); err != nil {
+	if err := d.ring(&a.srcRoot); err != nil {
 		d.again = true
 		return d.trouble(ctx, err)
 	}
-	if a.unchanged {
+	if a.Unchanged {
 		d.tries = 0
 		return nil
 	}
 	began := time.Now()
-	p, err := d.pass(ctx, a, d.fullDue())
-	if p != nil {
-		d.hookDue = d.hookDue || p.changed
-		if p.changed || p.held+p.failed > 0 || err != nil {
-			_, _ = io.WriteString(d.config.Out, p.line())
+	r, err := d.pass(ctx, a.srcRoot, d.fullDue())
+	if r != nil {
+		d.hookDue = d.hookDue || r.changed
+		if r.changed || r.held+r.failed > 0 || err != nil {
+			_, _ = io.WriteString(d.config.Out, r.line())
 		}
 	}
 	if gone := d.dest.StillAt(); errors.Is(gone, replica.ErrUnmarked) {
@@ -147,13 +147,13 @@ func (d *daemon) turn(ctx context.Context) error {
 	if hookErr := d.hook(ctx); hookErr != nil {
 		d.config.Log.Warn("hook", "error", hookErr)
 	}
-	idle := d.begun && d.root == a.listing.Stamp
-	d.begun, d.again, d.tries = true, p.madeRoom(), 0
-	d.known, d.root, d.state, d.epoch, d.run = a.validator, a.listing.Stamp, a.state, a.epoch, wire.LatestRun(a.runs)
-	d.stamping, d.held = !a.foreign, p.held > 0
-	d.whole = p.complete
-	d.schedule(p, began)
-	d.config.Notify(d.word(p))
+	idle := d.begun && d.root == a.Stamp
+	d.begun, d.again, d.tries = true, r.madeRoom(), 0
+	d.known, d.root, d.state, d.epoch, d.run = a.Validator, a.Stamp, a.State, a.Tree.Epoch, wire.LatestRun(a.Runs)
+	d.stamping, d.held = !a.OtherServer, r.held > 0
+	d.whole = r.complete
+	d.schedule(r, began)
+	d.config.Notify(d.word(r))
 	if idle {
 		d.pause(ctx, d.config.Interval) // whatever makes the source say so again and again
 	}
@@ -162,31 +162,31 @@ func (d *daemon) turn(ctx context.Context) error {
 
 // schedule sets when the next pass begins in case nothing changes, after one that
 // began at a time.
-func (d *daemon) schedule(p *pass, began time.Time) {
+func (d *daemon) schedule(r *result, began time.Time) {
 	now := time.Now()
 	d.walk = time.Time{}
-	if d.state.Prunes() && !p.complete {
-		d.later.note(p.behind, began, now)
+	if d.state.Prunes() && !r.complete {
+		d.later.note(r.retry, began, now)
 		return
 	}
 	if d.later = nil; d.state.Prunes() {
 		return
 	}
-	pause := max(leastFullPause, fullPauseFactor*p.took)
+	pause := max(leastFullPause, fullPauseFactor*r.took)
 	if d.config.IntervalSet {
 		pause = d.config.Interval
 	}
 	d.walk = now.Add(pause)
 }
 
-func (d *daemon) word(p *pass) string {
+func (d *daemon) word(r *result) string {
 	switch {
-	case p.held > 0:
-		return fmt.Sprintf("%d deletions held: %s", p.held, p.heldWhy)
-	case !p.complete:
-		return fmt.Sprintf("%d directories incomplete, root %s", p.incomplete, p.root)
+	case r.held > 0:
+		return fmt.Sprintf("%d deletions held: %s", r.held, r.heldWhy)
+	case !r.complete:
+		return fmt.Sprintf("%d directories incomplete, root %s", r.incomplete, r.root)
 	}
-	return "mirrored up to " + p.root.String()
+	return "mirrored up to " + r.root.String()
 }
 
 // trouble reports why there was no pass, or no end of it, and waits. What
@@ -233,12 +233,27 @@ func (d *daemon) loudness(cause string) slog.Level {
 	return slog.LevelWarn
 }
 
+// news is what a question for the root brought.
+type news struct {
+	srcRoot
+	none bool // no answer: nobody waited for it any longer
+}
+
+// unasked is the news when nobody waited for an answer.
+func unasked() news { return news{srcRoot: srcRoot{Unchanged: true}, none: true} }
+
+// look asks for the root as it is now, once.
+func (d *daemon) look(ctx context.Context) (news, error) {
+	root, err := d.source.Root(ctx, srcPoll{Once: true})
+	return news{srcRoot: root}, err
+}
+
 // await returns the root's listing once it is news or the next pass is due;
 // before, after each poll in vain, an answer that is unchanged.
-func (d *daemon) await(ctx context.Context) (answer, error) {
+func (d *daemon) await(ctx context.Context) (news, error) {
 	due := d.due()
 	if !d.begun || d.again || !due.IsZero() && !time.Now().Before(due) || d.releasing() || d.fullDue() {
-		return d.source.list(ctx, ask{once: true})
+		return d.look(ctx)
 	}
 	if !d.state.Prunes() {
 		return d.awaitStamps(ctx)
@@ -248,15 +263,15 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 		wait = min(wait, time.Until(due)+time.Second)
 	}
 	start := time.Now()
-	a, err := d.poll(ctx, ask{known: d.known, wait: wait, since: &d.root})
-	if err == nil && !a.unchanged && d.isKnown(&a) {
-		a.unchanged = true // somebody took its validator away
+	a, err := d.poll(ctx, srcPoll{Known: d.known, Wait: wait, Since: &d.root})
+	if err == nil && !a.Unchanged && d.isKnown(&a.srcRoot) {
+		a.Unchanged = true // somebody took its validator away
 	}
-	if err != nil || !a.unchanged {
+	if err != nil || !a.Unchanged {
 		return a, err
 	}
-	if a.state != "" && (a.state != d.state || a.epoch != d.epoch || wire.LatestRun(a.runs) != d.run) {
-		return d.source.list(ctx, ask{once: true}) // the tree's own state changed
+	if a.State != "" && (a.State != d.state || a.Tree.Epoch != d.epoch || wire.LatestRun(a.Runs) != d.run) {
+		return d.look(ctx) // the tree's own state changed
 	}
 	// A source that cannot hold a poll, or will not, is asked at intervals.
 	d.pause(ctx, d.config.Interval-time.Since(start))
@@ -265,67 +280,67 @@ func (d *daemon) await(ctx context.Context) (answer, error) {
 
 // isKnown reports whether the root's listing is the one of the last finished pass,
 // and so nothing is new.
-func (d *daemon) isKnown(a *answer) bool {
+func (d *daemon) isKnown(a *srcRoot) bool {
 	t := d.dest.Tree()
-	return a.listing.Stamp == d.root && !a.listing.Hot && a.state == d.state && a.epoch == d.epoch &&
-		(a.treeID == t.ID || a.treeID == "" && t.NoID) && (a.e == "" || a.e == t.E)
+	return a.Stamp == d.root && !a.Hot && a.State == d.state && a.Tree.Epoch == d.epoch &&
+		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.Fingerprint)
 }
 
 // awaitStamps waits for the time of the next full walk at a source whose stamps
 // do not prune, and looks meanwhile whether they do by now: watch was started
 // there, or has finished its audit, or came back.
-func (d *daemon) awaitStamps(ctx context.Context) (answer, error) {
+func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 	if !d.stamping {
 		return d.awaitServe(ctx)
 	}
 	start := time.Now()
-	a, err := d.poll(ctx, ask{known: d.known, wait: min(pollWait, time.Until(d.walk)+time.Second)})
+	a, err := d.poll(ctx, srcPoll{Known: d.known, Wait: min(pollWait, time.Until(d.walk)+time.Second)})
 	switch {
 	case err != nil:
 		return a, err
-	case a.state.Prunes() && a.unchanged:
-		return d.source.list(ctx, ask{once: true})
-	case a.state.Prunes():
+	case a.State.Prunes() && a.Unchanged:
+		return d.look(ctx)
+	case a.State.Prunes():
 		return a, nil
 	}
-	if !a.unchanged {
-		d.known = a.validator // a change of the root alone is no reason to walk
+	if !a.Unchanged {
+		d.known = a.Validator // a change of the root alone is no reason to walk
 	}
 	d.pause(ctx, stateLook-time.Since(start))
-	return answer{unchanged: true, none: a.none, chain: a.chain}, nil
+	return news{srcRoot: srcRoot{Unchanged: true, Upstreams: a.Upstreams}, none: a.none}, nil
 }
 
 // awaitServe does the same at a server of another kind, and looks whether serve
 // answers by now: what was there was a proxy's page, or serve took its place.
-func (d *daemon) awaitServe(ctx context.Context) (answer, error) {
+func (d *daemon) awaitServe(ctx context.Context) (news, error) {
 	d.pause(ctx, min(d.config.foreignLook, time.Until(d.walk)))
 	if ctx.Err() != nil || !time.Now().Before(d.walk) {
-		return answer{unchanged: true, none: true}, nil
+		return unasked(), nil
 	}
-	a, err := d.source.list(ctx, ask{once: true})
-	if err == nil && a.foreign {
-		return answer{unchanged: true}, nil
+	a, err := d.look(ctx)
+	if err == nil && a.OtherServer {
+		return news{srcRoot: srcRoot{Unchanged: true}}, nil
 	}
 	return a, err
 }
 
 // poll asks, and gives up when the next pass is due or a release came.
-func (d *daemon) poll(ctx context.Context, ask ask) (answer, error) {
+func (d *daemon) poll(ctx context.Context, ask srcPoll) (news, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var a answer
+	var a news
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a, err = d.source.list(ctx, ask)
+		a.srcRoot, err = d.source.Root(ctx, ask)
 	}()
 	if d.waitFor(ctx, done, pollWait+headerTimeout) {
 		return a, err
 	}
 	cancel()
 	<-done
-	return answer{unchanged: true, none: true}, nil
+	return unasked(), nil
 }
 
 // pause waits for a time, or until the next pass is due or a release came.
@@ -374,8 +389,7 @@ func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration
 // renewed reports whether the source has refused, or not seen yet, other credentials
 // than there are now.
 func (d *daemon) renewed() bool {
-	s, is := d.source.(*httpSource)
-	return is && s.renewed()
+	return d.source.Renewed()
 }
 
 // releasing reports whether somebody released deletions that are held.

@@ -56,6 +56,6 @@ func (p *pass) sighted(n *node, e *mtree.Entry) {
 		decided = n.before.Now
 	}
 	if e.Has&mtree.HasCTime != 0 && e.CTime.After(decided.Add(-plan.CTimeSlack)) {
-		p.seen.note(mtree.JoinPath(n.path, e.Name), e, n.record.Now)
+		p.work.seen.note(mtree.JoinPath(n.path, e.Name), e, n.record.Now)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A file that shrank while it was read, each time, failed and kept all deletions
@@ -26,20 +28,22 @@ func TestAFileThatShrinksIsKeptAsRead(t *testing.T) {
 	defer local.root.Close()
 	info, err := local.root.Stat("f")
 	require.NoError(t, err)
-	e := entryOf("f", info)
+	e := lister.EntryOf("f", info)
 	left := int64(1 << 20)
 	var got []int64
-	errs := local.fetch(t.Context(), []wanted{{Entry: &e, path: "f"}}, func(_ int, f opened) error {
-		n, err := f.body.Read(make([]byte, 1000))
+	var last error
+	for _, f := range local.Fetch(t.Context(), []srcWanted{{Entry: &e, Path: "f"}}) {
+		require.NoError(t, f.Err)
+		n, err := f.Body.Read(make([]byte, 1000))
 		require.NoError(t, err)
 		left /= 2
 		require.NoError(t, os.Truncate(s.path("f"), left))
-		rest, err := io.Copy(io.Discard, f.body)
+		var rest int64
+		rest, last = io.Copy(io.Discard, f.Body)
 		got = append(got, int64(n)+rest)
-		require.Equal(t, len(got) == fetchTries, f.got.Hot && f.got.Size < 0)
-		return err
-	})
-	require.NoError(t, errs[0])
+		require.Equal(t, len(got) == fetchTries, f.Got.Hot && f.Got.Size < 0)
+	}
+	require.NoError(t, last)
 	require.Equal(t, left, got[fetchTries-1])
 }
 
@@ -62,9 +66,9 @@ func shrinking(s *tree, b *bench, become func(sent int)) {
 		defer d.Close()
 		info, err := d.Stat("f")
 		require.NoError(s.t, err)
-		e := entryOf("f", info)
+		e := lister.EntryOf("f", info)
 		w.Header().Set("Tidemark-Version", "1")
-		w.Header().Set("ETag", fileTag(&e))
+		w.Header().Set("ETag", wire.FileTagOf(&e).String())
 		w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
 		sent := int(info.Size / 2)
 		_, _ = io.WriteString(w, strings.Repeat("x", sent))

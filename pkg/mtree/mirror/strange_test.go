@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Set-id and sticky bits of files and directories never arrive.
@@ -145,19 +146,19 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 // The rest of a file that broke off is taken only from the file that was listed.
 func TestTheRestOfAnotherFile(t *testing.T) {
 	size := int64(partSize + 10)
-	e := &wanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, path: "f"}
+	e := &srcWanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
 	for name, tc := range map[string]struct {
 		tag, span string
 		ok        bool
 	}{
-		"right":          {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size-1, size), true},
+		"right":          {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size-1, size), true},
 		"another file":   {`"5.000000000-1-7.000000000"`, fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
 		"no tag":         {"", fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
-		"another length": {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size, size+1), false},
-		"not to the end": {fileTag(e.Entry), fmt.Sprintf("bytes 10-%d/%d", size-2, size), false},
-		"another part":   {fileTag(e.Entry), fmt.Sprintf("bytes 11-%d/%d", size-1, size), false},
-		"backwards":      {fileTag(e.Entry), fmt.Sprintf("bytes %d-%d/%d", size, size-1, size), false},
-		"nonsense":       {fileTag(e.Entry), "bytes */1", false},
+		"another length": {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size, size+1), false},
+		"not to the end": {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size-2, size), false},
+		"another part":   {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 11-%d/%d", size-1, size), false},
+		"backwards":      {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes %d-%d/%d", size, size-1, size), false},
+		"nonsense":       {wire.FileTagOf(e.Entry).String(), "bytes */1", false},
 	} {
 		req := httptest.NewRequest(http.MethodGet, "/f", nil)
 		resp := &http.Response{Request: req, Header: http.Header{"Etag": {tc.tag}, "Content-Range": {tc.span}}, Body: http.NoBody}
@@ -172,11 +173,10 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	p := m.newPass(answer{}, false)
-	n := &node{}
+	w := m.newWork(&srcRoot{})
 	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
-	w := &wanted{Entry: &e, path: "f"}
-	p.offerPart(n, w)
+	want := &srcWanted{Entry: &e, Path: "f"}
+	w.offerPart("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
 		kept bool
@@ -186,12 +186,12 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
 		{func(e *mtree.Entry) { e.Hot = true }, false},
 	} {
-		f := &opened{got: e}
-		change.edit(&f.got)
-		draft, kept, err := p.draft(m.dest.Root, n, mtree.Change{Want: &e}, w, f, 0o644)
+		f := &srcFile{Got: e}
+		change.edit(&f.Got)
+		temp, kept, err := w.tempFile(m.dest.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
-		draft.Discard()
+		temp.Discard()
 	}
 }
 

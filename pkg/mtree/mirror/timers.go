@@ -36,14 +36,10 @@ type retry struct {
 }
 
 // note takes what a pass left incomplete that began at a time.
-func (l *later) note(behind []*node, began, now time.Time) {
+func (l *later) note(incomplete []string, began, now time.Time) {
 	was := *l
-	*l = make(later, min(len(behind), mostLater+1))
-	for _, n := range behind {
-		if n.passed {
-			continue // nothing is missing there
-		}
-		path := n.path
+	*l = make(later, min(len(incomplete), mostLater+1))
+	for _, path := range incomplete {
 		if len(*l) >= mostLater {
 			path = ""
 		}

@@ -13,7 +13,7 @@ func (p *pass) noteUncopied(path string, count int64) {
 
 // storeUncopied brings the file up to date: a full walk saw all there are.
 func (p *pass) storeUncopied() error {
-	return p.dest.UpdateUncopied(p.uncopied, p.isRemoved, p.complete && p.full)
+	return p.dest.UpdateUncopied(p.uncopied, p.isRemoved, p.result.complete && p.full)
 }
 
 // isRemoved reports whether the pass deleted the directory at path, or one above

@@ -33,15 +33,15 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 		return err
 	}
 	defer m.close()
-	root, err := m.source.list(ctx, ask{})
+	root, err := m.source.Root(ctx, srcPoll{})
 	if err != nil {
 		return unreachable(ctx, err)
 	}
-	if t := m.dest.Tree(); t.ID == "" || !t.NoID && t.ID != root.treeID {
+	if t := m.dest.Tree(); t.ID == "" || !t.NoID && t.ID != root.Tree.ID {
 		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
 	}
 	v := &verifier{mirror: m, root: root}
-	if err := v.dir(ctx, "", root.listing); err != nil {
+	if err := v.dir(ctx, "", root.Listing); err != nil {
 		return unreachable(ctx, err)
 	}
 	fmt.Fprintf(m.config.Out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
@@ -69,7 +69,7 @@ func (c *Config) recall() error {
 // verifier walks source and copy together.
 type verifier struct {
 	*mirror
-	root                       answer // the source's
+	root                       srcRoot // the source's
 	dirs, files, bytes, differ int64
 	bad                        []badDir
 }
@@ -102,14 +102,14 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 		if e.Kind != mtree.Dir || len(below) > plan.MaxPath || v.filters.Excluded(below, true) {
 			continue
 		}
-		a, err := v.source.list(ctx, ask{path: below, least: e.MTime})
+		a, err := v.source.List(ctx, below, e.MTime)
 		if errors.Is(err, errDenied) || errors.Is(err, errGone) && !v.stands(ctx, path, e.Name) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if err := v.dir(ctx, below, a.listing); err != nil {
+		if err := v.dir(ctx, below, a.Listing); err != nil {
 			return err
 		}
 	}
@@ -117,8 +117,8 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 }
 
 func (v *verifier) again(ctx context.Context, path string) (mtree.Listing, error) {
-	a, err := v.source.list(ctx, ask{path: path, fresh: true})
-	return a.listing, err
+	a, err := v.source.List(ctx, path, srcFresh)
+	return a.Listing, err
 }
 
 // stands reports whether a directory that is said to be gone is still listed, or
@@ -167,20 +167,11 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 		return nil, exit.With(exit.Local, err, "")
 	}
 	defer dir.Close()
-	p := &pass{mirror: v.mirror, source: v.root}
-	n := &node{path: path}
-	have, err := p.present(dir, n, listing)
+	w := v.newWork(&v.root)
+	todo, err := w.planToVerify(dir, path, listing)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
-	before, had := v.dest.Record(dir, path)
-	kept := *listing
-	kept.Entries = p.wanted(path, listing.Entries)
-	todo := plan.Make(have, &kept, &plan.Options{
-		Dir: path, Stored: v.dest.Times.Stored, NoLinks: v.config.NoLinks || v.dest.NoLinks, Owner: v.config.Owner,
-		NoDelete: v.config.NoDelete, CheckAll: true,
-		Hidden: p.hides(&view{listing: *listing, before: before, had: had}),
-	})
 	diffs := differences(&todo)
 	more, err := v.sums(ctx, path, todo.Check)
 	return append(diffs, more...), err
@@ -220,7 +211,7 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 	if len(names) == 0 {
 		return diffs, nil
 	}
-	theirs, err := v.source.sums(ctx, names)
+	theirs, err := v.source.Sums(ctx, names)
 	if err != nil {
 		return nil, err
 	}
@@ -231,11 +222,11 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 	for i, name := range names {
 		their, ok := theirs[name]
 		switch {
-		case !ok || !their.of(files[i].Want):
+		case !ok || !their.Of(files[i].Want):
 			// It may not be read, or is gone, or another one, or somebody swallowed
 			// its line.
 			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "no sum of"})
-		case their.sum != ours[name].sum:
+		case their.SHA256 != ours[name].SHA256:
 			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "differs", bytes: true})
 		}
 	}
@@ -258,10 +249,10 @@ func (v *verifier) mend(ctx context.Context) error {
 			return exit.With(exit.Local, err, "")
 		}
 	}
-	p, err := v.once(ctx)
-	if p == nil {
+	r, err := v.once(ctx)
+	if r == nil {
 		return err
 	}
-	v.summary(&p.result)
-	return errors.Join(append(p.errs, err, p.verdict())...)
+	v.summary(r)
+	return errors.Join(append(r.errs, err, r.verdict())...)
 }

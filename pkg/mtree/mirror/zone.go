@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
 )
 
 // zones is by how much the times that another server lists are ahead of UTC, by
@@ -95,7 +96,7 @@ func (s *httpSource) learnZones(ctx context.Context, dir string, l *mtree.Listin
 		if !g.local || g.off(e.MTime, h.MTime) == 0 || !g.fits(e.MTime, h.MTime, h.Size) || !s.zones.ask(e.MTime) {
 			return
 		}
-		resp, err := s.do(ctx, request{method: http.MethodHead, path: escapePath(mtree.JoinPath(dir, e.Name)), plain: true})
+		resp, err := s.do(ctx, request{method: http.MethodHead, path: wire.URLPath(mtree.JoinPath(dir, e.Name)), plain: true})
 		if err != nil {
 			return
 		}

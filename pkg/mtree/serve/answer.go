@@ -12,55 +12,39 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/pages"
 )
 
-// refuse sends a short text and nothing that would name a path of this host.
-func (h *Handler) refuse(w http.ResponseWriter, status int, text string) {
-	header := w.Header()
-	for _, key := range []string{"Etag", "Last-Modified", "Accept-Ranges", "Content-Encoding"} {
-		delete(header, key)
+// fail answers an error of the file system in place of a, of which nothing was sent. A
+// client that has gone meanwhile gets no answer.
+func (h *Handler) fail(w http.ResponseWriter, a reply, err error) {
+	if errors.Is(err, context.Canceled) {
+		h.abort(err)
 	}
-	header.Set("Content-Type", "text/plain; charset=utf-8")
-	header.Set("Cache-Control", "no-cache")
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		header.Set("Retry-After", "5") // seconds
-	}
-	if status >= 500 {
-		h.cfg.Stats.Failed.Add(1)
-	} else {
-		h.cfg.Stats.Refused.Add(1)
-	}
-	text = strconv.Itoa(status) + " " + text + "\n"
-	header.Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text)) // a client that has gone needs no answer
+	h.send(w, a.refused(h.explain(err)))
 }
 
-// fail answers an error of the file system before anything was sent. A client
-// that has gone meanwhile gets none.
-func (h *Handler) fail(w http.ResponseWriter, err error) {
+// explain returns how an error is answered, and logs one that the operator can mend.
+func (h *Handler) explain(err error) (status int, text string) {
 	switch {
-	case errors.Is(err, context.Canceled):
-		h.abort(err)
 	case err == errBusy:
-		h.refuse(w, http.StatusTooManyRequests, "too many listings of large directories at once")
-	case errors.Is(err, errHeld):
-		h.refuse(w, http.StatusTooManyRequests, "too much is being sent to slow clients")
+		return http.StatusTooManyRequests, "too many listings of large directories at once"
+	case errors.Is(err, pages.ErrFull):
+		return http.StatusTooManyRequests, "too much is being sent to slow clients"
 	case disk.IsBeyond(err) && h.cfg.CrossMounts && !h.crosses():
-		h.refuse(w, http.StatusForbidden, "on another file system, where watch hears nothing")
+		return http.StatusForbidden, "on another file system, where watch hears nothing"
 	case disk.IsAbsent(err):
-		h.refuse(w, http.StatusNotFound, "not found")
+		return http.StatusNotFound, "not found"
 	case errors.Is(err, errAbove):
-		h.refuse(w, http.StatusServiceUnavailable, "a directory above is not readable")
+		return http.StatusServiceUnavailable, "a directory above is not readable"
 	case disk.IsUnreadable(err):
-		h.refuse(w, http.StatusForbidden, "not readable")
-	case disk.IsShort(err):
+		return http.StatusForbidden, "not readable"
+	case disk.IsOutOfResources(err):
 		h.logError(err)
-		h.refuse(w, http.StatusServiceUnavailable, "out of descriptors or memory for the moment")
-	default:
-		h.logError(err)
-		h.refuse(w, http.StatusInternalServerError, "reading from disk failed")
+		return http.StatusServiceUnavailable, "out of descriptors or memory for the moment"
 	}
+	h.logError(err)
+	return http.StatusInternalServerError, "reading from disk failed"
 }
 
 // errAbove says that a directory above the one that something is in may not be
@@ -81,16 +65,15 @@ func (h *Handler) above(path string, err error) error {
 	return err
 }
 
-// leaveBody lets an answer go out that does not wait for the rest of the
-// request's body: net/http reads it before it answers, so that the client gets
-// to read the answer, and with no deadline that lasts as long as the client
-// likes.
-func leaveBody(w http.ResponseWriter, r *http.Request) {
+// leaveBody returns a reply that does not wait for the rest of the request's body:
+// net/http reads the body before it answers, so that the client gets to read the
+// answer, and without a deadline that lasts as long as the client likes.
+func leaveBody(w http.ResponseWriter, r *http.Request) reply {
 	if r.ContentLength == 0 {
-		return
+		return reply{}
 	}
-	w.Header().Set("Connection", "close")
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // in-memory requests have none
+	return reply{close: true}
 }
 
 // abort cuts the connection: what was sent so far must not look whole. The
@@ -99,13 +82,13 @@ func leaveBody(w http.ResponseWriter, r *http.Request) {
 // other no more than we can.
 func (h *Handler) abort(err error) {
 	if !errors.Is(err, context.Canceled) {
-		h.cfg.Log.Debug("answer cut short", "err", h.cfg.quoted(err))
+		h.cfg.Log.Debug("answer cut short", "error", h.cfg.quoted(err))
 		h.cfg.Stats.Aborted.Add(1)
 	}
 	panic(http.ErrAbortHandler)
 }
 
-func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "err", h.cfg.quoted(err)) }
+func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.cfg.quoted(err)) }
 
 // quoted returns the text of err in quotes, for names are untrusted, and with
 // paths from the root on: where on this host the tree is stays out of the log.
@@ -116,11 +99,6 @@ func (c *Config) quoted(err error) string {
 		text = strings.ReplaceAll(text, root, "/")
 	}
 	return strconv.Quote(text)
-}
-
-// announce sets the length of the body.
-func announce(w http.ResponseWriter, length int64) {
-	w.Header()["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 }
 
 // writeAll sends body in pieces, each with a deadline of its own. Errors need

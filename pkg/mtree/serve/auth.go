@@ -68,10 +68,10 @@ func (h *Handler) allowed(r *http.Request) bool {
 	return match == 1
 }
 
-func (h *Handler) unauthorized(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Basic realm="tidemark", charset="UTF-8"`)
-	w.Header().Add("WWW-Authenticate", `Bearer realm="tidemark"`)
-	h.refuse(w, http.StatusUnauthorized, "a token is needed")
+// unauthorized returns the answer to a request without a token, in place of a.
+func (a reply) unauthorized() reply {
+	a.challenge = true
+	return a.refused(http.StatusUnauthorized, "a token is needed")
 }
 
 func bearer(header string) (token string, ok bool) {

@@ -10,6 +10,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -21,9 +23,9 @@ func TestWhatIsKept(t *testing.T) {
 	h, err := New(Config{Root: root})
 	require.NoError(t, err)
 	defer h.Close()
-	look := func(change func(*view, *mtree.Listing)) *page {
+	look := func(change func(*view, *mtree.Listing)) *pages.Page {
 		v := h.newView(httptest.NewRequest(http.MethodGet, "/?txt", nil), &target{slash: true})
-		v.format = text
+		v.format = render.Text
 		v.snap = &snapshot{Published: state.Published{State: wire.Watched}}
 		require.NoError(t, h.look(v, h.tree.root))
 		l, err := h.read(v, h.tree.root)

@@ -32,7 +32,7 @@ type Config struct {
 }
 
 const (
-	defaultCache   = 64 << 20 // bytes, CLI: --cache 64M
+	defaultCache   = 64 << 20 // bytes; --cache 64M
 	defaultWaiters = 16 << 10
 )
 

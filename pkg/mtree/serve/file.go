@@ -11,10 +11,10 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/wire"
 )
-
-// errChanged says that a file is no longer the one whose ETag was announced.
-var errChanged = errors.New("the file changed while it was sent")
 
 // file answers GET and HEAD of a URL without a slash at its end: the regular
 // file there, or a redirection to the directory.
@@ -25,26 +25,18 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	defer f.Close()
-	header := w.Header()
-	tag := fileTag(info)
-	date, open := fileDate(info.MTime, h.now())
-	header["Etag"] = []string{tag}
-	if text := httpDate(date); text != "" {
-		header["Last-Modified"] = []string{text}
-	}
-	header["Cache-Control"] = []string{h.caching("public, no-cache")}
-	header["Accept-Ranges"] = rangesBytes
-	switch precondition(r, tag, date, open) {
+	date, open := negotiate.FileDate(info.MTime, h.now())
+	a := reply{tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
+	switch negotiate.Precondition(r, a.tag, date, open) {
 	case http.StatusPreconditionFailed:
-		h.refuse(w, http.StatusPreconditionFailed, "the file is another by now")
+		h.send(w, a.refused(http.StatusPreconditionFailed, "the file is another by now"))
 		return
 	case http.StatusNotModified:
-		h.notModified(w)
+		h.send(w, a.notModified())
 		return
 	}
-	header["Content-Type"] = []string{fileType(t.path)}
-	header["Content-Security-Policy"] = sandbox
-	h.sendFile(w, r, f)
+	a.kind, a.policy = fileType(t.path), "sandbox" // its scripts are not ours
+	h.sendFile(w, r, f, a)
 }
 
 // noFile answers where a URL without a slash names no regular file: if it is a
@@ -52,11 +44,11 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info disk.Info, err error) {
 	switch {
 	case info.Kind == mtree.Dir && !h.hidden(t.path, true):
-		h.redirect(w, r, http.StatusMovedPermanently, append(appendHref(nil, mtree.BaseName(t.path)), '/'))
+		h.send(w, redirection(r, http.StatusMovedPermanently, append(wire.AppendURLPath(nil, mtree.BaseName(t.path)), '/')))
 	case mayBeLink(info, err) && !t.doubled:
 		h.throughLink(w, r, t, mtree.ParentPath(t.path), err)
 	default:
-		h.fail(w, err)
+		h.fail(w, reply{}, err)
 	}
 }
 
@@ -67,10 +59,10 @@ func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info
 func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target, from string, err error) {
 	real, kind := h.resolve(t.path)
 	if kind != mtree.Dir {
-		h.fail(w, err)
+		h.fail(w, reply{}, err)
 		return
 	}
-	h.redirect(w, r, http.StatusFound, relative(from, real))
+	h.send(w, redirection(r, http.StatusFound, relative(from, real)))
 }
 
 // openFile opens the regular file at path. Symlinks are followed as far as they
@@ -104,65 +96,42 @@ func mayBeLink(info disk.Info, err error) bool {
 	return info.Kind == mtree.Symlink || disk.IsLink(err)
 }
 
-// redirect sends the client to another URL of the tree. It is relative, so that
+// redirection sends the client to another URL of the tree. It is relative, so that
 // it holds behind any prefix, and never begins with a slash, so that it cannot
 // be another host's.
-func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, status int, href []byte) {
+func redirection(r *http.Request, status int, href []byte) reply {
 	location := string(href)
 	if r.URL.RawQuery != "" {
 		location += "?" + plainQuery(r.URL.RawQuery)
 	}
-	w.Header().Set("Location", location)
-	w.Header().Set("Cache-Control", "no-cache")
-	w.WriteHeader(status)
-}
-
-// precondition evaluates the conditional headers in the order of RFC 9110,
-// 13.2.2, and returns the status that ends the request, or 0.
-func precondition(r *http.Request, tag string, date int64, open bool) int {
-	if tags := field(r, "If-Match"); tags != "" {
-		if !strongMatch(tags, tag) {
-			return http.StatusPreconditionFailed
-		}
-	} else if since := r.Header.Get("If-Unmodified-Since"); since != "" {
-		if t, err := http.ParseTime(since); err == nil && t.Unix() < date {
-			return http.StatusPreconditionFailed
-		}
-	}
-	if tags := field(r, "If-None-Match"); tags != "" {
-		if noneMatch(tags, tag[1:len(tag)-1]) {
-			return http.StatusNotModified
-		}
-	} else if !open && sameDate(r.Header.Get("If-Modified-Since"), date) {
-		return http.StatusNotModified
-	}
-	return 0
+	return reply{status: status, location: location, cache: "no-cache"}
 }
 
 // sendFile sends the file or the ranges asked for.
-func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regular) {
-	header, info := w.Header(), f.Info
-	ranges, err := wantedRanges(r, info)
+func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regular, a reply) {
+	ranges, err := negotiate.Ranges(r, a.tag, f.Size)
 	if err != nil {
-		header.Set("Content-Range", "bytes */"+strconv.FormatInt(info.Size, 10))
-		h.refuse(w, http.StatusRequestedRangeNotSatisfiable, "no such range")
+		a.part = "bytes */" + strconv.FormatInt(f.Size, 10)
+		h.send(w, a.refused(http.StatusRequestedRangeNotSatisfiable, "no such range"))
+		return
+	}
+	whole := a.withLength(f.Size)
+	if r.Method == http.MethodHead {
+		h.send(w, whole)
 		return
 	}
 	out := &outgoing{h: h, w: w, file: f, strict: r.Header.Get("If-Match") != ""}
-	switch {
-	case r.Method == http.MethodHead:
-		announce(w, info.Size)
-		return
-	case len(ranges) == 0:
-		announce(w, info.Size)
-		err = out.send(span{0, info.Size})
-	case len(ranges) == 1:
-		header["Content-Range"] = []string{ranges[0].contentRange(info.Size)}
-		announce(w, ranges[0].length)
-		w.WriteHeader(http.StatusPartialContent)
+	switch len(ranges) {
+	case 0:
+		h.start(w, &whole)
+		err = out.send(negotiate.Span{Length: f.Size})
+	case 1:
+		part := a.withLength(ranges[0].Length)
+		part.status, part.part = http.StatusPartialContent, ranges[0].ContentRange(f.Size)
+		h.start(w, &part)
 		err = out.send(ranges[0])
 	default:
-		err = out.sendParts(ranges)
+		err = out.sendParts(a, ranges)
 	}
 	h.cfg.Stats.Files.Add(1)
 	h.cfg.Stats.FileBytes.Add(out.sent)
@@ -192,15 +161,13 @@ const (
 var heldBuffers = sync.Pool{New: func() any { return new([heldBack]byte) }}
 
 // send sends one span of the file, by sendfile(2) but for the end of it. In a
-// strict answer that end is sent only if the file still has its size and mtime
-// after it was read: a client never gets all bytes of a file that changed
-// meanwhile.
-func (o *outgoing) send(s span) error {
-	held := min(s.length, heldBack)
-	if !o.strict && s.length > heldBack {
+// strict answer that end is sent only if the file is unchanged after it was read.
+func (o *outgoing) send(s negotiate.Span) error {
+	held := min(s.Length, heldBack)
+	if !o.strict && s.Length > heldBack {
 		held = 0
 	}
-	if err := o.stream(span{s.start, s.length - held}); err != nil || held == 0 {
+	if err := o.stream(negotiate.Span{Start: s.Start, Length: s.Length - held}); err != nil || held == 0 {
 		return err
 	}
 	give, err := o.keep()
@@ -210,15 +177,15 @@ func (o *outgoing) send(s span) error {
 	defer give()
 	buf := heldBuffers.Get().(*[heldBack]byte)
 	defer heldBuffers.Put(buf)
-	if n, err := o.file.ReadAt(buf[:held], s.start+s.length-held); int64(n) < held {
+	if n, err := o.file.ReadAt(buf[:held], s.Start+s.Length-held); int64(n) < held {
 		return errors.Join(errChanged, err)
 	}
 	if o.strict {
-		if err := o.unchanged(); err != nil {
+		if err := unchanged(o.file); err != nil {
 			return err
 		}
 	}
-	if held < s.length || o.sent > 0 {
+	if held < s.Length || o.sent > 0 {
 		extend(o.w) // else it was done when the request came in
 	}
 	n, err := o.w.Write(buf[:held])
@@ -234,12 +201,12 @@ func (o *outgoing) keep() (give func(), err error) {
 	if h.tails.Add(1) <= h.freeTails {
 		return done, nil
 	}
-	one, err := h.held.take(&load{bytes: heldBack}, cutting(o.w))
+	one, err := h.room.Take(&pages.Load{Bytes: heldBack}, cutting(o.w))
 	if err != nil {
 		done()
 		return nil, err
 	}
-	return func() { h.held.give(one); done() }, nil
+	return func() { one.Give(); done() }, nil
 }
 
 // freeTails is how many buffers for files may be in use without being counted.
@@ -247,17 +214,17 @@ const freeTails = 256
 
 // stream sends a span straight from the file. net/http turns the copy of a
 // LimitedReader over a file into sendfile(2).
-func (o *outgoing) stream(s span) error {
-	if s.length == 0 {
+func (o *outgoing) stream(s negotiate.Span) error {
+	if s.Length == 0 {
 		return nil
 	}
 	file := o.file.File()
-	if _, err := file.Seek(s.start, io.SeekStart); err != nil {
+	if _, err := file.Seek(s.Start, io.SeekStart); err != nil {
 		return err
 	}
-	for s.length > 0 {
+	for s.Length > 0 {
 		extend(o.w)
-		part := min(s.length, pieceSize)
+		part := min(s.Length, pieceSize)
 		n, err := io.Copy(o.w, &io.LimitedReader{R: file, N: part})
 		o.sent += n
 		if err == nil && n < part {
@@ -266,28 +233,18 @@ func (o *outgoing) stream(s span) error {
 		if err != nil {
 			return err
 		}
-		s.length -= part
+		s.Length -= part
 	}
 	return nil
 }
 
-// unchanged returns errChanged if the file is no longer what was announced.
-func (o *outgoing) unchanged() error {
-	info, err := o.file.Stat()
-	if err == nil && (info.Size != o.file.Size || info.MTime != o.file.MTime) {
-		err = errChanged
-	}
-	return err
-}
-
 // sendParts sends several ranges as multipart/byteranges (RFC 9110, 14.6).
-func (o *outgoing) sendParts(ranges []span) error {
-	header := o.w.Header()
-	kind := header.Get("Content-Type")
+func (o *outgoing) sendParts(a reply, ranges []negotiate.Span) error {
+	kind := a.kind
 	parts := multipart.NewWriter(o.w)
-	header.Set("Content-Type", "multipart/byteranges; boundary="+parts.Boundary())
-	header.Set("Content-Length", strconv.FormatInt(partsLength(ranges, kind, o.file.Size, parts.Boundary()), 10))
-	o.w.WriteHeader(http.StatusPartialContent)
+	a = a.withLength(partsLength(ranges, kind, o.file.Size, parts.Boundary()))
+	a.status, a.kind = http.StatusPartialContent, "multipart/byteranges; boundary="+parts.Boundary()
+	o.h.start(o.w, &a)
 	for _, s := range ranges {
 		if _, err := parts.CreatePart(partHeader(s, kind, o.file.Size)); err != nil {
 			return err
@@ -299,18 +256,18 @@ func (o *outgoing) sendParts(ranges []span) error {
 	return parts.Close()
 }
 
-func partHeader(s span, kind string, size int64) textproto.MIMEHeader {
-	return textproto.MIMEHeader{"Content-Type": {kind}, "Content-Range": {s.contentRange(size)}}
+func partHeader(s negotiate.Span, kind string, size int64) textproto.MIMEHeader {
+	return textproto.MIMEHeader{"Content-Type": {kind}, "Content-Range": {s.ContentRange(size)}}
 }
 
 // partsLength returns the length of the whole multipart body.
-func partsLength(ranges []span, kind string, size int64, boundary string) int64 {
+func partsLength(ranges []negotiate.Span, kind string, size int64, boundary string) int64 {
 	var count counter
 	parts := multipart.NewWriter(&count)
 	_ = parts.SetBoundary(boundary) // it came from such a writer
 	for _, s := range ranges {
 		_, _ = parts.CreatePart(partHeader(s, kind, size)) // a counter takes everything
-		count += counter(s.length)
+		count += counter(s.Length)
 	}
 	_ = parts.Close()
 	return int64(count)

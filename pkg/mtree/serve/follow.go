@@ -5,58 +5,30 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
-// follower says what the symlinks of one directory lead to, for the formats
-// whose readers expect that of a server.
-type follower struct {
-	h    *Handler
-	path string // of the directory
-	href []byte // the one returned last
-}
-
-// entry returns e, or what stands for a symlink: the file or directory it leads
-// to under the symlink's name, Other if nothing that is published; and the href
-// by which to ask for it, "" in the last case. A directory is named by its own
-// path, so that a reader who goes down comes to an end. href is valid until the
-// next call.
-func (f *follower) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
-	shown = *e
-	if e.Kind == mtree.Symlink {
-		return f.symlink(shown)
-	}
-	f.href = appendHref(f.href[:0], e.Name)
-	if e.Kind == mtree.Dir {
-		f.href = append(f.href, '/')
-	}
-	return shown, f.href
-}
-
-// maxHref is the longest href of one name, in bytes. A longer one would not fit
-// in a row of the page.
-const maxHref = 3*mtree.MaxName + len("/")
-
-func (f *follower) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
-	path, info := f.leadsTo(mtree.JoinPath(f.path, e.Name))
+// showLink returns what stands for a symlink of the directory at dir in the formats that
+// follow symlinks: see render.Options. A directory is named by its own path, so that a
+// reader who goes down comes to an end.
+func (h *Handler) showLink(dir string, e mtree.Entry) (shown mtree.Entry, href []byte) {
+	path, info := h.leadsTo(mtree.JoinPath(dir, e.Name))
 	if e.Kind = info.Kind; e.Kind == mtree.Other || path == "" {
 		e.Kind = mtree.Other
 		return e, nil
 	}
 	e.Size, e.Mode, e.MTime, e.CTime = info.Size, info.Mode, info.MTime, info.CTime
-	if e.Kind != mtree.Dir {
-		return e, appendHref(nil, e.Name)
+	if e.Kind == mtree.Dir {
+		return e, relative(dir, path)
 	}
-	if href = relative(f.path, path); len(href) > maxHref {
-		href = append(appendHref(nil, e.Name), '/') // which is answered by the way there
-	}
-	return e, href
+	return e, wire.AppendURLPath(nil, e.Name)
 }
 
 // leadsTo returns where a symlink leads and what is there. One that leads nowhere is
 // followed once more: it may have been turned meanwhile.
-func (f *follower) leadsTo(link string) (path string, info disk.Info) {
+func (h *Handler) leadsTo(link string) (path string, info disk.Info) {
 	for range 2 {
-		if path, info = f.h.follow(link); info.Kind != mtree.Other {
+		if path, info = h.follow(link); info.Kind != mtree.Other {
 			break
 		}
 	}
@@ -115,7 +87,7 @@ func relative(from, to string) []byte {
 	}
 	for part := range strings.SplitSeq(down, "/") {
 		if part != "" {
-			href = append(appendHref(href, part), '/')
+			href = append(wire.AppendURLPath(href, part), '/')
 		}
 	}
 	if len(href) == 0 {

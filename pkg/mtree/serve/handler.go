@@ -13,22 +13,27 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/dirwatch"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/serve/internal/longpoll"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/render"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Handler publishes one tree. It may be used by many goroutines at once.
 type Handler struct {
 	cfg        Config
 	tree       *tree
-	bells      *belfry
-	cache      *cache
-	linkless   *linkless
-	flights    *flights // listings being made
-	pages      *pages   // listings being sent
-	held       *held
+	hub        *longpoll.Hub
+	cache      *pages.Cache
+	linkless   *pages.Linkless
+	flights    *pages.Flights
+	live       *pages.Live
+	room       *pages.Room
 	tails      atomic.Int64 // buffers with what was held back of files
 	freeTails  int64        // of these, how many are not counted in held
 	gate       *turnstile
@@ -69,12 +74,12 @@ func New(c Config) (*Handler, error) {
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}
 	h := &Handler{
-		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: pagePolicy(),
-		cache: newCache(c.CacheBytes, c.Stats), linkless: newLinkless(), gate: newTurnstile(bulkMost, bulkShare),
+		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
+		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), linkless: pages.NewLinkless(), gate: newTurnstile(bulkMost, bulkShare),
 		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
 		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		flights: newFlights(), pages: newPages(), held: newHeld(heldMost), freeTails: freeTails,
+		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes), freeTails: freeTails,
 	}
 	h.large.patience, h.gate.patience = largePatience, bulkPatience
 	if err := h.readRoot(); err != nil {
@@ -82,9 +87,31 @@ func New(c Config) (*Handler, error) {
 		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")
 	}
 	h.stop, h.cancel = context.WithCancel(context.Background())
-	h.bells = newBelfry(t, &h.cfg, h.stop.Done())
+	h.hub = h.newHub()
 	h.routes = h.route()
 	return h, nil
+}
+
+// newHub starts what wakes long polls.
+func (h *Handler) newHub() *longpoll.Hub {
+	watch, err := dirwatch.New()
+	if err != nil {
+		h.cfg.Log.Warn("long polls look once a second", "error", err)
+	}
+	return longpoll.New(h.hubConfig(watch), h.stop.Done())
+}
+
+func (h *Handler) hubConfig(watch *dirwatch.Watch) longpoll.Config {
+	last := h.tree.now()
+	return longpoll.Config{
+		Watch: watch, MaxWaiters: h.cfg.MaxWaiters, Waiting: &h.cfg.Stats.Waiting, Log: h.cfg.Log, Quoted: h.cfg.quoted,
+		Changed: func() bool {
+			s := h.tree.now()
+			same := s.same(last)
+			last = s
+			return !same
+		},
+	}
 }
 
 // readRoot reads the root's listing once: a server that can answer nothing must not
@@ -106,7 +133,7 @@ func (h *Handler) Release() { h.cancel() }
 // Close releases what the Handler holds. Requests must have ended before.
 func (h *Handler) Close() error {
 	h.cancel()
-	h.bells.close()
+	h.hub.Close()
 	return h.tree.root.Close()
 }
 
@@ -133,23 +160,15 @@ func (h *Handler) route() http.Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Stats.Requests.Add(1)
 	extend(w)
-	header := w.Header()
-	header["Tidemark-Version"] = versionOne
-	header["X-Content-Type-Options"] = noSniff
-	header["Referrer-Policy"] = noReferrer
-	header["Cross-Origin-Resource-Policy"] = sameOrigin
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case !h.allowed(r):
-		leaveBody(w, r)
-		h.unauthorized(w)
+		h.send(w, leaveBody(w, r).unauthorized())
+	case r.ContentLength != 0 && reads:
+		h.send(w, leaveBody(w, r).refused(http.StatusBadRequest, "a body is expected with POST only"))
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
-		leaveBody(w, r)
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			h.wrongMethod(w, r)
-			return
-		}
-		h.refuse(w, http.StatusBadRequest, "a body is expected with POST only")
-	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		h.wrongMethod(w, r)
+	case reads:
 		h.get(w, r)
 	default:
 		h.routes.ServeHTTP(w, r)
@@ -157,8 +176,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Allow", "GET, HEAD, POST")
-	h.refuse(w, http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums")
+	a := leaveBody(w, r)
+	a.allow = "GET, HEAD, POST"
+	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums"))
 }
 
 // get answers GET and HEAD.
@@ -166,9 +186,9 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
 	case err != nil || h.hidden(t.path, t.slash):
-		h.refuse(w, http.StatusNotFound, "not found")
+		h.send(w, reply{}.refused(http.StatusNotFound, "not found"))
 	case h.tree.now().replaced && !(t.path == "" && t.has("status")):
-		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+		h.send(w, reply{}.refused(http.StatusServiceUnavailable, replacedText))
 	case t.slash:
 		h.directory(w, r, &t)
 	default:
@@ -176,10 +196,12 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+const replacedText = "the root was replaced"
+
 // hidden reports whether path, or a directory above it, is not published, or is
 // too long to be.
 func (h *Handler) hidden(path string, isDir bool) bool {
-	if len(path) > maxPath || !h.cfg.Hidden && hasDot(path) {
+	if len(path) > wire.MaxPath || !h.cfg.Hidden && hasDot(path) {
 		return true
 	}
 	return h.exclude.Hides(path, isDir)
@@ -207,13 +229,13 @@ func (h *Handler) lister(s *snapshot) *lister.Lister {
 		Log:    s.log,
 	}
 	if !h.cfg.CrossMounts {
-		l.Foreign = h.foreign.pass
+		l.OtherFileSystem = h.foreign.pass
 	}
 	if !h.exclude.Empty() {
 		l.Exclude = h.exclude.Excluded
 	}
 	if !s.filters.Empty() {
-		l.Local = s.filters.Excluded
+		l.CopyFilter = s.filters.Excluded
 	}
 	if s.Tree.Role == state.Source {
 		l.Apart = h.tree.apart

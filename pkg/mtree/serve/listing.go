@@ -3,25 +3,23 @@ package serve
 import (
 	"math"
 	"net/http"
-	"slices"
-	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/render"
+	"tidemark/pkg/mtree/wire"
 )
-
-// maxWhole is the longest listing that is sent with its length, in bytes; longer ones
-// are sent in chunks.
-const maxWhole = 8 << 20
 
 // view is one directory as one request wants to see it.
 type view struct {
 	*target
 	snap     *snapshot
-	format   format
-	coding   coding
+	format   render.Format
+	coding   render.Coding
 	explicit bool
 	now      mtree.Stamp
+	base     reply     // what every answer to this request has
 	self     disk.Info // of the directory, when the request came in
 	hot      bool      // a copy's directory that is unfinished
 	noStore  bool      // the answer holds for this request only
@@ -31,8 +29,8 @@ type view struct {
 }
 
 func (h *Handler) newView(r *http.Request, t *target) *view {
-	v := &view{target: t, snap: h.tree.now(), now: h.now(), coding: chooseCoding(r)}
-	v.format, v.explicit = choose(t, r)
+	v := &view{target: t, snap: h.tree.now(), now: h.now(), coding: negotiate.Coding(r)}
+	v.format, v.explicit = negotiate.Format(r, t.query)
 	return v
 }
 
@@ -57,7 +55,7 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		dir, err = h.openDir(t.path) // it may have taken the symlink's name meanwhile
 	}
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	defer dir.Close()
@@ -99,105 +97,99 @@ func (h *Handler) look(v *view, dir *disk.Dir) (err error) {
 // read: where stamps prune, for the formats that follow symlinks only if the
 // directory is known to have none.
 func (h *Handler) byStamp(v *view) bool {
-	return v.snap.State.Prunes() && (v.format == text || h.linkless.knows(v))
+	return v.snap.State.Prunes() && (v.format == render.Text || h.linkless.Knows(v.path, v.time()))
 }
 
 // listing answers for an open directory: 304 and HEAD without reading it where
 // the stamp proves the listing.
 func (h *Handler) listing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
 	if err := h.look(v, dir); err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
-	header := w.Header()
-	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
-	if h.mismatched(w, r) {
+	if mismatched(r) {
+		h.send(w, h.replyAbout(v).refused(http.StatusPreconditionFailed, noStrongTag))
 		return
 	}
-	h.setListing(header, v)
-	setDirDate(header, v.self.MTime, v.now)
+	a := h.listingReply(v)
+	a.date = lastModified(v.self.MTime, v.now)
 	if h.byStamp(v) {
-		header["Etag"] = []string{quoteTag(v.stampTag(v.self.MTime, v.hot), v.coding)}
+		a.tag = wire.QuoteTag(v.stampTag(v.self.MTime, v.hot), string(v.coding))
 		if !v.hot && v.unchanged(r, v.self.MTime) {
-			h.notModified(w)
+			h.send(w, a.notModified())
 			return
 		}
 	}
-	header["Content-Type"] = []string{contentType(v.format)}
-	header["Content-Security-Policy"] = []string{h.policy(v.format)}
-	if v.coding != identity {
-		header["Content-Encoding"] = []string{string(v.coding)}
-	}
 	if r.Method == http.MethodHead {
+		h.send(w, a)
 		return
 	}
-	h.sendListing(w, r, v, dir)
+	h.sendListing(w, r, v, dir, a)
 }
 
-// mismatched answers a request on condition of a strong tag, which no listing has
-// (RFC 9110, 13.1.1).
-func (h *Handler) mismatched(w http.ResponseWriter, r *http.Request) bool {
-	tags := field(r, "If-Match")
-	if tags == "" || anyTag(tags, func(string) bool { return false }) {
-		return false
-	}
-	h.refuse(w, http.StatusPreconditionFailed, "a listing has no strong tag")
-	return true
+// replyAbout returns what every answer about the directory has once it was looked at.
+func (h *Handler) replyAbout(v *view) reply {
+	a := v.base
+	a.about = h.about(v.snap, v.path, v.self.MTime, v.now)
+	return a
 }
+
+// listingReply returns a listing's answer without its validators and its body.
+func (h *Handler) listingReply(v *view) reply {
+	a := h.replyAbout(v)
+	a.kind, a.policy, a.coding, a.ranges = v.format.ContentType(), h.policy(v.format), v.coding, "none"
+	a.vary, a.cache = "Accept-Encoding, Accept, User-Agent", "private, max-age=0"
+	if v.explicit {
+		a.vary, a.cache = "Accept-Encoding", h.caching("public, max-age=0, s-maxage=1, stale-while-revalidate=0")
+	}
+	if v.noStore {
+		a.cache = "no-store"
+	}
+	return a
+}
+
+// mismatched reports whether a request is on condition of a strong tag, which no
+// listing has (RFC 9110, 13.1.1).
+func mismatched(r *http.Request) bool {
+	tags := negotiate.Field(r, "If-Match")
+	return tags != "" && !negotiate.AnyTag(tags, func(string) bool { return false })
+}
+
+const noStrongTag = "a listing has no strong tag"
 
 // stampTag returns the tag of the listing with this stamp.
 func (v *view) stampTag(stamp mtree.Stamp, hot bool) string {
-	tag := listingTag(stamp.String(), v.format, v.snap.e)
-	if hot {
-		tag += "-" + hotMark
-	}
-	return tag
+	return wire.ListingTag{Validator: stamp.String(), Format: string(v.format), Fingerprint: v.snap.e, Hot: hot}.String()
 }
 
 // unchanged reports whether the client has the listing with this stamp, which
 // proves it, already. A tag decides where one is given; dates are for people,
 // caches and wget (RFC 9110, 13.1.3).
 func (v *view) unchanged(r *http.Request, stamp mtree.Stamp) bool {
-	if tags := field(r, "If-None-Match"); tags != "" {
-		return noneMatch(tags, v.stampTag(stamp, false))
+	if tags := negotiate.Field(r, "If-None-Match"); tags != "" {
+		return negotiate.NoneMatch(tags, v.stampTag(stamp, false))
 	}
-	date, held := dirDate(stamp, v.now)
-	return !held && sameDate(r.Header.Get("If-Modified-Since"), date)
+	date, held := negotiate.DirDate(stamp, v.now)
+	return !held && negotiate.SameDate(r.Header.Get("If-Modified-Since"), date)
 }
 
-// confirm answers 304 after the listing was read, without the headers of what
-// is not sent.
-func (h *Handler) confirm(w http.ResponseWriter) {
-	for _, key := range []string{"Content-Type", "Content-Encoding", "Content-Security-Policy"} {
-		delete(w.Header(), key)
-	}
-	h.notModified(w)
-}
-
-func (h *Handler) notModified(w http.ResponseWriter) {
-	h.cfg.Stats.NotModified.Add(1)
-	w.WriteHeader(http.StatusNotModified)
-}
-
-// sendListing sends the listing from the cache, or reads the directory.
-func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir) {
+// sendListing sends the listing from the cache, or reads the directory. a is the answer
+// by what the directory showed before.
+func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir, a reply) {
 	p, err := h.page(r, v, dir)
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, a, err)
 		return
 	}
-	header := w.Header()
-	header["Tidemark-Stamp"] = []string{p.stamp.String()}
-	setDirDate(header, p.stamp, v.now)
-	delete(header, "Etag")
-	if p.tag != "" {
-		header["Etag"] = []string{quoteTag(p.tag, v.coding)}
+	a.about.stamp, a.date, a.tag = p.Stamp, lastModified(p.Stamp, v.now), ""
+	if p.Tag != "" {
+		a.tag = wire.QuoteTag(p.Tag, string(v.coding))
 	}
-	if p.confirms(r, v.now) {
-		h.confirm(w)
+	if confirms(p, r, v.now) {
+		h.send(w, a.notModified())
 		return
 	}
-	h.sendPage(w, r, p)
+	h.sendPage(w, p, a)
 }
 
 func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
@@ -213,7 +205,7 @@ func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
 	h.cfg.Stats.Listings.Add(1)
 	l, err := h.lister(v.snap).Read(dir, v.path)
 	if err == nil && !l.Hot && l.Stamp == v.self.MTime && !hasLinks(&l) {
-		h.linkless.learn(v)
+		h.linkless.Learn(v.path, v.time())
 	}
 	return &l, err
 }
@@ -222,7 +214,7 @@ func (h *Handler) read(v *view, dir *disk.Dir) (*mtree.Listing, error) {
 // prune, and for the formats that follow symlinks only if there are none, for
 // what those lead to is changed without this stamp.
 func (v *view) stamped(l *mtree.Listing) bool {
-	return v.snap.State.Prunes() && (v.format == text || !hasLinks(l))
+	return v.snap.State.Prunes() && (v.format == render.Text || !hasLinks(l))
 }
 
 func hasLinks(l *mtree.Listing) bool {
@@ -234,26 +226,26 @@ func hasLinks(l *mtree.Listing) bool {
 	return false
 }
 
-// render returns the whole body of a listing.
-func (h *Handler) render(v *view, l *mtree.Listing) []byte {
-	form := h.formatter(v, l)
-	body, _ := renderUpTo(nil, math.MaxInt, form, l.Entries)
-	return form.tail(body)
+// form returns the form of a listing in the format that v asks for.
+func (h *Handler) form(v *view, l *mtree.Listing) render.Form {
+	o := render.Options{Path: v.path, Search: v.recent, Follow: func(link mtree.Entry) (mtree.Entry, []byte) { return h.showLink(v.path, link) }}
+	if v.format == render.HTML && !v.recent && v.stamped(l) && !l.Hot {
+		o.Tag = v.stampTag(l.Stamp, false)
+	}
+	return render.New(v.format, l, o)
 }
 
-// bodies are kept to render in: of up to maxWhole and a row, as many as there
-// were at once since the collector ran.
-var bodies = sync.Pool{New: func() any { return new([]byte) }}
-
-// renderUpTo appends the beginning of a body, of most bytes or a little more, to
-// dst, and returns the entries that did not fit.
-func renderUpTo(dst []byte, most int, form formatter, entries []mtree.Entry) (body []byte, rest []mtree.Entry) {
-	body = form.head(slices.Grow(dst, 1024+min(most, 128*len(entries))))
-	for i := range entries {
-		if len(body) >= most {
-			return body, entries[i:]
-		}
-		body = form.row(body, &entries[i])
+// policy returns the Content-Security-Policy of a listing.
+func (h *Handler) policy(f render.Format) string {
+	if f == render.HTML {
+		return h.pagePolicy
 	}
-	return body, nil
+	return render.NoScripts
+}
+
+// render returns the whole body of a listing.
+func (h *Handler) render(v *view, l *mtree.Listing) []byte {
+	form := h.form(v, l)
+	body, _ := render.UpTo(nil, math.MaxInt, form, l.Entries)
+	return form.Tail(body)
 }

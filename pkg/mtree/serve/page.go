@@ -1,90 +1,46 @@
 package serve
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"hash"
-	"io"
 	"net/http"
 	"runtime/debug"
-	"strings"
-	"sync"
-
-	"github.com/klauspost/compress/gzip"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
-// page is a listing as it is sent. All who are sent it at one time share it. It is
-// immutable but for load.
-type page struct {
-	load
-	key    pageKey
-	pieces pieces // in its coding
-	size   int64  // bytes of pieces
-	sum    string // of what is in it, but for when it was read; "": too short to matter
+// key returns which listing v asks for.
+func (v *view) key() pages.Key { return pages.Key{Path: v.path, Format: v.format, Coding: v.coding} }
 
-	tag     string // without coding and quotes; "": none
-	stamp   mtree.Stamp
-	hot     bool
-	stamped bool     // the stamp proves it
-	whole   bool     // at most maxWhole before its coding: sent with its length
-	below   []subdir // in an answer to ?since: its directories
+// time returns which times of its directory v has seen.
+func (v *view) time() pages.Time {
+	return pages.Time{Node: v.self.Node, MTime: v.self.MTime, CTime: v.self.CTime, Fingerprint: v.snap.e}
 }
-
-// subdir is a directory in a listing.
-type subdir struct {
-	name  string
-	stamp mtree.Stamp
-}
-
-// pieces is a body of any length, without the copies that a growing slice makes.
-type pieces [][]byte
-
-// pieceRoom is what is allocated at once for a long body.
-const pieceRoom = 512 << 10
-
-func (p *pieces) Write(b []byte) (int, error) {
-	for rest := b; len(rest) > 0; {
-		last := len(*p) - 1
-		if last < 0 || len((*p)[last]) == cap((*p)[last]) {
-			*p = append(*p, make([]byte, 0, pieceRoom))
-			last++
-		}
-		n := min(len(rest), cap((*p)[last])-len((*p)[last]))
-		(*p)[last] = append((*p)[last], rest[:n]...)
-		rest = rest[n:]
-	}
-	return len(b), nil
-}
-
-// errUnmade says that the making of a page did not come to its end.
-var errUnmade = errors.New("the making of a listing ended early")
 
 // page returns the listing of dir as it is to be sent: from the cache, or made, with
 // all who want the same now.
-func (h *Handler) page(r *http.Request, v *view, dir *disk.Dir) (*page, error) {
-	key, time := flightKey{pageKey: v.key(), e: v.snap.e, state: v.snap.State}, pageTime{}
+func (h *Handler) page(r *http.Request, v *view, dir *disk.Dir) (*pages.Page, error) {
+	key, time := pages.FlightKey{Key: v.key(), Fingerprint: v.snap.e, State: v.snap.State}, pages.Time{}
 	if v.snap.State == wire.Watched {
-		if p := h.cache.get(v.key(), v.time()); p != nil {
+		if p := h.cache.Get(v.key(), v.time()); p != nil {
 			h.cfg.Stats.Cached.Add(1)
 			return p, nil
 		}
 		time = v.time()
 	}
-	return h.share(r, key, time, func() (*page, error) { return h.makePage(r, v, dir) })
+	return h.share(r, key, time, func() (*pages.Page, error) { return h.makePage(r, v, dir) })
 }
 
-// share makes a page with all who want the same. One whose maker's client has gone
-// while it waited for its turn is made anew.
-func (h *Handler) share(r *http.Request, key flightKey, time pageTime, make func() (*page, error)) (*page, error) {
+// share makes a page with all who want the same. If the client of its maker goes while
+// the maker waits for its turn, the page is made anew.
+func (h *Handler) share(r *http.Request, key pages.FlightKey, time pages.Time, make func() (*pages.Page, error)) (*pages.Page, error) {
 	for {
-		p, err := h.flights.do(key, time, make)
+		p, err := h.flights.Do(key, time, make)
 		if err != nil && errors.Is(err, context.Canceled) && r.Context().Err() == nil {
 			continue
 		}
@@ -93,7 +49,7 @@ func (h *Handler) share(r *http.Request, key flightKey, time pageTime, make func
 }
 
 // makePage reads the directory and renders its listing.
-func (h *Handler) makePage(r *http.Request, v *view, dir *disk.Dir) (*page, error) {
+func (h *Handler) makePage(r *http.Request, v *view, dir *disk.Dir) (*pages.Page, error) {
 	leave, err := h.passLarge(r, v.self.Size)
 	if err != nil {
 		return nil, err
@@ -108,209 +64,80 @@ func (h *Handler) makePage(r *http.Request, v *view, dir *disk.Dir) (*page, erro
 	}
 	p := h.pageOf(v, l)
 	if proves(v, l) && v.snap.State == wire.Watched {
-		h.cache.put(v.key(), v.time(), p)
+		h.cache.Put(v.key(), v.time(), p)
 	}
-	return h.pages.same(p), nil
+	return h.live.Same(p), nil
 }
 
 // proves reports whether the stamp that the directory had before it was read proves
-// the listing for as long as it has it.
+// the listing for as long as the directory has that stamp.
 func proves(v *view, l *mtree.Listing) bool {
 	return !l.Hot && l.Stamp == v.self.MTime && v.stamped(l)
 }
 
-// pageOf renders a listing.
-func (h *Handler) pageOf(v *view, l *mtree.Listing) *page {
-	p := &page{key: v.key(), stamp: l.Stamp, hot: l.Hot, stamped: v.stamped(l)}
-	p.key.path = strings.Clone(v.path) // it may be a piece of a request's header
-	form := h.formatter(v, l)
-	draft := bodies.Get().(*[]byte)
-	defer bodies.Put(draft)
-	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
-	p.whole = len(rest) == 0
-	if p.whole {
-		body = form.tail(body)
-	}
-	*draft = body
-	sum := startSum(body, l, p.whole && p.stamped && len(body) < heldLeast)
-	p.fill(v.coding, sum, body, rest, form)
-	switch {
-	case p.stamped:
-		p.tag = v.stampTag(l.Stamp, l.Hot)
-	case p.whole:
-		p.tag = listingTag(p.sum, v.format, v.snap.e)
+// pageOf renders a listing. Its tag is made of the stamp if that proves it, else of a hash
+// of its body.
+func (h *Handler) pageOf(v *view, l *mtree.Listing) *pages.Page {
+	stamped := v.stamped(l)
+	p := pages.New(v.key(), l, h.form(v, l), !stamped)
+	switch p.Stamped = stamped; {
+	case stamped:
+		p.Tag = v.stampTag(l.Stamp, l.Hot)
+	case p.Whole:
+		p.Tag = wire.ListingTag{Validator: p.Sum, Format: string(v.format), Fingerprint: v.snap.e}.String()
 	}
 	return p
-}
-
-// fill takes the body, which has all but rest of the entries, in its coding.
-func (p *page) fill(c coding, sum hash.Hash, body []byte, rest []mtree.Entry, form formatter) {
-	if p.whole {
-		if c == gzipped {
-			body = compress(body)
-		}
-		p.pieces = pieces{bytes.Clone(body)}
-	} else {
-		p.long(c, sum, body, rest, form)
-	}
-	for _, piece := range p.pieces {
-		p.size += int64(cap(piece))
-	}
-	p.load.bytes = p.size
-	if sum != nil {
-		p.sum = "h" + hex.EncodeToString(sum.Sum(nil)[:12])
-	}
-}
-
-// long renders the rest of a long listing.
-func (p *page) long(c coding, sum hash.Hash, body []byte, rest []mtree.Entry, form formatter) {
-	var out io.Writer = &p.pieces
-	if c == gzipped {
-		zip := gzipWriters.Get().(*gzip.Writer)
-		defer gzipWriters.Put(zip)
-		zip.Reset(out)
-		defer zip.Close()
-		out = zip
-	}
-	_, _ = out.Write(body) // pieces take everything
-	some := make([]byte, 0, 2*sinkPiece)
-	flush := func() {
-		sum.Write(some)
-		_, _ = out.Write(some)
-		some = some[:0]
-	}
-	for i := range rest {
-		if some = form.row(some, &rest[i]); len(some) >= sinkPiece {
-			flush()
-		}
-	}
-	some = form.tail(some)
-	flush()
-}
-
-// startSum begins the sum over a body, nil if none is wanted. The time of the
-// reading, the one thing in it that always differs, is left out.
-func startSum(body []byte, l *mtree.Listing, none bool) hash.Hash {
-	if none {
-		return nil
-	}
-	sum := sha256.New()
-	mark := []byte("\tnow=" + l.Now.String())
-	head, _, _ := bytes.Cut(body[:min(len(body), 4096)], []byte("\n"))
-	if at := bytes.Index(head, mark); at >= 0 && l.HasNow {
-		sum.Write(body[:at])
-		body = body[at+len(mark):]
-	}
-	sum.Write(body)
-	return sum
 }
 
 // confirms reports whether the client has the listing already. A tag decides where
 // one is given; dates are for people, caches and wget (RFC 9110, 13.1.3).
-func (p *page) confirms(r *http.Request, now mtree.Stamp) bool {
-	if p.stamped && p.hot {
+func confirms(p *pages.Page, r *http.Request, now mtree.Stamp) bool {
+	if p.Stamped && p.Hot {
 		return false
 	}
-	if tags := field(r, "If-None-Match"); tags != "" {
-		return p.tag != "" && noneMatch(tags, p.tag)
+	if tags := negotiate.Field(r, "If-None-Match"); tags != "" {
+		return p.Tag != "" && negotiate.NoneMatch(tags, p.Tag)
 	}
-	date, early := dirDate(p.stamp, now)
-	return p.stamped && !early && sameDate(r.Header.Get("If-Modified-Since"), date)
+	date, early := negotiate.DirDate(p.Stamp, now)
+	return p.Stamped && !early && negotiate.SameDate(r.Header.Get("If-Modified-Since"), date)
 }
 
 // sendPage sends a page, in pieces each with a deadline of its own.
-func (h *Handler) sendPage(w http.ResponseWriter, r *http.Request, p *page) {
+func (h *Handler) sendPage(w http.ResponseWriter, p *pages.Page, a reply) {
 	give, err := h.hold(w, p)
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, a, err)
 		return
 	}
 	defer give()
 	extend(w)
-	if p.whole {
-		announce(w, int64(len(p.pieces[0])))
-		writeAll(w, p.pieces[0])
+	if p.Whole {
+		h.send(w, a.withBody(p.Pieces[0]))
 		return
 	}
-	if err := p.send(w); err != nil {
-		h.abort(err)
+	h.start(w, &a)
+	for _, piece := range p.Pieces {
+		extend(w)
+		if _, err := w.Write(piece); err != nil {
+			h.abort(err)
+		}
 	}
 }
 
-// hold counts a page among those that are being sent; short ones are not counted.
-func (h *Handler) hold(w http.ResponseWriter, p *page) (give func(), err error) {
-	if p.size < heldLeast {
+// hold counts a page among those that are being sent; small ones are not counted.
+func (h *Handler) hold(w http.ResponseWriter, p *pages.Page) (give func(), err error) {
+	if p.Size < pages.Small {
 		return func() {}, nil
 	}
-	one, err := h.held.take(&p.load, cutting(w))
+	one, err := h.room.Take(&p.Load, cutting(w))
 	if err != nil {
 		return nil, err
 	}
-	h.pages.sending(p)
+	h.live.Begin(p)
 	return func() {
-		h.held.give(one)
-		h.pages.sent(p)
+		one.Give()
+		h.live.End(p)
 	}, nil
-}
-
-// send writes all pieces.
-func (p *page) send(w http.ResponseWriter) error {
-	for _, piece := range p.pieces {
-		extend(w)
-		if _, err := w.Write(piece); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pages knows those that are being sent: whoever reads the same anew sends the same.
-type pages struct {
-	mu   sync.Mutex
-	live map[pageKey]*alive
-}
-
-// alive is a page that somebody is being sent, the newest of its key.
-type alive struct {
-	page    *page
-	clients int
-}
-
-func newPages() *pages { return &pages{live: map[pageKey]*alive{}} }
-
-// same returns the page being sent that holds the same as p, else p.
-func (s *pages) same(p *page) *page {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.live[p.key]; a != nil && p.sum != "" && a.page.sum == p.sum {
-		if was := a.page; was.tag == p.tag && was.stamp == p.stamp && was.hot == p.hot {
-			return was
-		}
-	}
-	return p
-}
-
-func (s *pages) sending(p *page) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.live[p.key]
-	if a == nil || a.page != p {
-		a = &alive{page: p}
-		s.live[p.key] = a
-	}
-	a.clients++
-}
-
-func (s *pages) sent(p *page) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.live[p.key]
-	if a == nil || a.page != p {
-		return // a newer one has its place
-	}
-	if a.clients--; a.clients == 0 {
-		delete(s.live, p.key)
-	}
 }
 
 // passLarge lets a request read a directory of this size: at once, unless it is a
@@ -331,13 +158,16 @@ func (h *Handler) passLarge(r *http.Request, size int64) (leave func(), err erro
 	}, nil
 }
 
-// subdirs returns the directories of a listing with stamps above from, by themselves: the memory of the other
-// names is not to be kept.
-func subdirs(l *mtree.Listing, from mtree.Stamp) (below []subdir) {
-	for i := range l.Entries {
-		if e := &l.Entries[i]; e.Kind == mtree.Dir && e.MTime.After(from) {
-			below = append(below, subdir{strings.Clone(e.Name), e.MTime})
+// listingMemory is what a listing takes that is kept as it was read, in bytes.
+func listingMemory(l *mtree.Listing) int64 { return 200 * int64(len(l.Entries)) }
+
+// cutting returns what ends the writing of w at once, from another goroutine.
+func cutting(w http.ResponseWriter) func() {
+	return func() {
+		if own, ok := w.(interface{ CutOff() }); ok {
+			own.CutOff()
+			return
 		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) // in-memory writers have none
 	}
-	return below
 }

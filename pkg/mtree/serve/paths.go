@@ -1,26 +1,20 @@
 package serve
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
 
-	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Bounds of a list of paths that is posted. A client with more asks again.
 const (
-	maxPaths     = 10_000
 	maxPathBytes = 8 << 20
-	maxPathLine  = 3*4096 + 1 // PATH_MAX, escaped throughout
 	bodyTimeout  = 30 * time.Second
 )
-
-// errTooMany says that a list of paths is over the bounds.
-var errTooMany = errors.New("too many paths")
 
 // pathsStep is how much memory is asked for at once while a list of paths comes in.
 const pathsStep = 64 << 10
@@ -29,7 +23,7 @@ const pathsStep = 64 << 10
 // who sends slowest is let go first. give must follow, also after an error.
 func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []string, give func(), err error) {
 	control := http.NewResponseController(w)
-	one, err := h.held.take(&load{bytes: pathsStep}, func() {
+	one, err := h.room.Take(&pages.Load{Bytes: pathsStep}, func() {
 		_ = control.SetReadDeadline(time.Unix(1, 0)) // in-memory requests have none
 	})
 	if err != nil {
@@ -43,10 +37,10 @@ func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []
 		}
 		step := max(pathsStep, -room)
 		room += step
-		return h.held.grow(one, int64(step))
+		return one.Grow(int64(step))
 	})
-	h.held.then(one, cutting(w))
-	return paths, func() { h.held.give(one) }, err
+	one.SetCut(cutting(w))
+	return paths, func() { one.Give() }, err
 }
 
 // readPaths reads one escaped relative path a line, as they stand in listings.
@@ -55,36 +49,15 @@ func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []
 func readPaths(w http.ResponseWriter, r *http.Request, keep func(path string) error) ([]string, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // in-memory requests have none
-	lines := bufio.NewScanner(http.MaxBytesReader(w, r.Body, maxPathBytes))
-	lines.Buffer(make([]byte, 0, 4096), maxPathLine)
-	var paths []string
-	for lines.Scan() {
-		if len(paths) == maxPaths {
-			return nil, errTooMany
-		}
-		path, err := mtree.UnescapeName(lines.Text())
-		if err == nil && path == "" {
-			err = fmt.Errorf("%w: empty", mtree.ErrName)
-		}
-		if err == nil {
-			err = mtree.CheckPath(path)
-		}
-		if err == nil {
-			err = keep(path)
-		}
-		if err != nil {
-			return nil, err
-		}
-		paths = append(paths, path)
-	}
+	paths, err := wire.ReadPaths(http.MaxBytesReader(w, r.Body, maxPathBytes), keep)
 	var over *http.MaxBytesError
-	if err := lines.Err(); errors.As(err, &over) || errors.Is(err, bufio.ErrTooLong) {
-		return nil, errTooMany
+	if errors.As(err, &over) {
+		return nil, wire.ErrTooManyPaths
 	} else if err != nil {
 		return nil, err
 	}
 	// What is left unread would be taken for the next request.
-	_, err := io.Copy(io.Discard, io.LimitReader(r.Body, 1))
+	_, err = io.Copy(io.Discard, io.LimitReader(r.Body, 1))
 	if err == nil {
 		_ = control.SetReadDeadline(time.Time{}) // the answer may take longer
 	}

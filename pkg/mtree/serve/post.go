@@ -3,6 +3,9 @@ package serve
 import (
 	"errors"
 	"net/http"
+
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/wire"
 )
 
 // post answers POST: a list of paths comes in, their sums or a tar goes out.
@@ -10,38 +13,24 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
 	case err != nil || h.hidden(t.path, true):
-		leaveBody(w, r)
-		h.refuse(w, http.StatusNotFound, "not found")
+		h.send(w, leaveBody(w, r).refused(http.StatusNotFound, "not found"))
 		return
 	case !t.slash || !t.has("tar") && !t.has("sums"):
-		leaveBody(w, r)
 		h.wrongMethod(w, r)
 		return
 	}
-	if len(r.TransferEncoding) > 0 {
-		// It may have had a length too, which others on the way may have
-		// believed (RFC 9112, 6.1): no more requests on this connection.
-		w.Header().Set("Connection", "close")
-	}
 	paths, give, err := h.receivePaths(w, r)
 	defer give()
-	switch {
-	case errors.Is(err, errHeld):
-		leaveBody(w, r)
-		h.fail(w, err)
-		return
-	case errors.Is(err, errTooMany):
-		leaveBody(w, r)
-		h.refuse(w, http.StatusRequestEntityTooLarge, "too many paths: send fewer at a time")
-		return
-	case err != nil:
-		leaveBody(w, r)
-		h.refuse(w, http.StatusBadRequest, "want one escaped relative path a line")
+	if err != nil {
+		h.send(w, h.refusedPaths(leaveBody(w, r), err))
 		return
 	}
 	v := h.newView(r, &t)
+	// A body in chunks may have had a length too, which others on the way may have
+	// believed (RFC 9112, 6.1): no more requests on this connection.
+	v.base.close = len(r.TransferEncoding) > 0
 	if v.snap.replaced {
-		h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+		h.send(w, v.base.refused(http.StatusServiceUnavailable, replacedText))
 		return
 	}
 	if !h.ready(w, v) {
@@ -55,6 +44,17 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	h.bulk(w, r, v, paths)
 }
 
+// refusedPaths returns the answer to a list of paths that could not be received.
+func (h *Handler) refusedPaths(a reply, err error) reply {
+	switch {
+	case errors.Is(err, pages.ErrFull):
+		return a.refused(h.explain(err))
+	case errors.Is(err, wire.ErrTooManyPaths):
+		return a.refused(http.StatusRequestEntityTooLarge, "too many paths: send fewer at a time")
+	}
+	return a.refused(http.StatusBadRequest, "want one escaped relative path a line")
+}
+
 // enter lets a request in that makes work or takes memory without bound, if this
 // client may have one more such request under way, or before long; if not, the answer
 // has been given.
@@ -63,22 +63,19 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, v *view) (leave 
 	leave, err := h.gate.wait(r, v.place)
 	switch {
 	case err == errBusy:
-		h.refuse(w, http.StatusTooManyRequests, "too many of these requests at once")
+		h.send(w, v.base.refused(http.StatusTooManyRequests, "too many of these requests at once"))
 	case err != nil:
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 	}
 	return leave, err == nil
 }
 
 // bulk answers ?tar and ?sums for these paths below the directory.
 func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	h.startBulk(w, v)
 	if v.has("tar") {
-		w.Header()["Content-Type"] = []string{tarType}
 		h.sendTar(w, r, v, paths)
 		return
 	}
-	w.Header()["Content-Type"] = []string{sumsType}
 	h.sendSums(w, r, v, paths)
 }
 
@@ -91,15 +88,14 @@ func (h *Handler) ready(w http.ResponseWriter, v *view) bool {
 		err = h.look(v, dir)
 	}
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 	}
 	return err == nil
 }
 
-// startBulk sets the headers that streams of files and of sums have in common.
-func (h *Handler) startBulk(w http.ResponseWriter, v *view) {
-	header := w.Header()
-	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
-	header["Accept-Ranges"] = rangesNone
-	header["Cache-Control"] = []string{"no-store"}
+// bulkReply returns the answer that begins a stream of files or of sums.
+func (h *Handler) bulkReply(v *view, kind string) reply {
+	a := h.replyAbout(v)
+	a.kind, a.ranges, a.cache = kind, "none", "no-store"
+	return a
 }

@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/render"
 )
 
 // Bounds of one search.
@@ -25,14 +26,14 @@ const (
 func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 	n, err := strconv.Atoi(v.query["recent"])
 	if err != nil || n < 1 || n > maxRecent {
-		h.refuse(w, http.StatusBadRequest, "want ?recent=N, 1 to 1000")
+		h.send(w, v.base.refused(http.StatusBadRequest, "want ?recent=N, 1 to 1000"))
 		return
 	}
 	if !h.ready(w, v) {
 		return
 	}
 	if !v.snap.State.Prunes() {
-		h.refuse(w, http.StatusConflict, "only where watch keeps the stamps can the newest files be found")
+		h.send(w, v.base.refused(http.StatusConflict, "only where watch keeps the stamps can the newest files be found"))
 		return
 	}
 	leave, ok := h.enter(w, r, v)
@@ -42,23 +43,16 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
 	defer leave()
 	s := &search{h: h, root: v.path, lister: h.lister(v.snap), most: n, dirs: []ranked{{stamp: v.self.MTime}}}
 	if err := s.run(r); err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	leave() // the client may take long for the answer
 	v.noStore, v.recent = true, true
-	header := w.Header()
-	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
-	h.setListing(header, v)
-	header["Content-Type"] = []string{contentType(v.format)}
-	header["Content-Security-Policy"] = []string{h.policy(v.format)}
 	body := h.render(v, &mtree.Listing{Stamp: v.self.MTime, Entries: s.files()})
-	if v.coding == gzipped {
-		header["Content-Encoding"] = []string{string(v.coding)}
-		body = compress(body)
+	if v.coding == render.Gzip {
+		body = render.Compress(body)
 	}
-	announce(w, int64(len(body)))
-	writeAll(w, body)
+	h.send(w, h.listingReply(v).withBody(body))
 }
 
 // search is a best-first search for the newest files.

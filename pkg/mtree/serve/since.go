@@ -9,11 +9,15 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/render"
+	"tidemark/pkg/mtree/wire"
 )
 
 // maxSince bounds one answer to ?since, in bytes before compression; what is
 // left is told to the next request.
-const maxSince = maxWhole
+const maxSince = pages.MaxWhole
 
 // since answers ?since=STAMP: one whole listing for each directory at or below
 // this one whose stamp is above STAMP, parents first. A directory that changed
@@ -24,11 +28,11 @@ const maxSince = maxWhole
 // the URL: nginx and varnish drop If-None-Match from what they might store. A
 // time-out without that header is answered by no listing and the same #stamp.
 func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
-	v.format, v.explicit = text, true
+	v.format, v.explicit = render.Text, true
 	from, err := mtree.ParseStamp(v.query["since"])
 	after := v.query["after"]
 	if err != nil || mtree.CheckPath(after) != nil {
-		h.refuse(w, http.StatusBadRequest, "want ?txt&since=STAMP[&after=PATH][&wait=SECONDS]")
+		h.send(w, v.base.refused(http.StatusBadRequest, "want ?txt&since=STAMP[&after=PATH][&wait=SECONDS]"))
 		return
 	}
 	v.noStore = true
@@ -42,19 +46,18 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	if v.self, err = h.lookAt(v.snap, v.path); err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
-	header := w.Header()
-	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
-	h.setListing(header, v)
+	a := h.listingReply(v)
+	a.policy = ""
 	switch {
 	case !v.snap.State.Prunes() || from.After(v.self.MTime) || h.otherEpoch(r, v):
-		h.refuse(w, http.StatusGone, "nothing is known since then: compare everything")
+		h.send(w, a.refused(http.StatusGone, "nothing is known since then: compare everything"))
 	case end == timedOut && r.Header.Get("If-None-Match") != "":
-		h.notModified(w)
+		h.send(w, a.notModified())
 	default:
-		h.tellSince(w, r, v, from, after)
+		h.tellSince(w, r, v, a, from, after)
 	}
 }
 
@@ -73,25 +76,23 @@ func (h *Handler) otherEpoch(r *http.Request, v *view) bool {
 	if epoch, given := v.query["epoch"]; given && epoch != strconv.FormatUint(v.snap.Tree.Epoch, 10) {
 		return true
 	}
-	tags := field(r, "If-None-Match")
-	return tags != "" && !anyTag(tags, func(tag string) bool { return strings.Contains(tag, "-"+v.snap.e) })
+	tags := negotiate.Field(r, "If-None-Match")
+	return tags != "" && !negotiate.AnyTag(tags, func(tag string) bool {
+		known, ok := wire.ParseListingTag(tag)
+		return ok && known.Fingerprint == v.snap.e
+	})
 }
 
-func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, from mtree.Stamp, after string) {
-	header := w.Header()
-	header["Content-Type"] = []string{contentType(text)}
-	if v.coding != identity {
-		header["Content-Encoding"] = []string{string(v.coding)}
-	}
-	if v.coding == gzipped {
-		one, err := h.held.take(&load{bytes: gzipMemory}, cutting(w))
+func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, a reply, from mtree.Stamp, after string) {
+	if v.coding == render.Gzip {
+		one, err := h.room.Take(&pages.Load{Bytes: render.GzipMemory}, cutting(w))
 		if err != nil {
-			h.fail(w, err)
+			h.fail(w, a, err)
 			return
 		}
-		defer h.held.give(one)
+		defer one.Give()
 	}
-	out := newSink(w, v.coding)
+	out := h.newSink(w, a)
 	defer out.release()
 	t := &telling{h: h, r: r, lister: h.lister(v.snap), root: v.path, from: from, after: after, out: out}
 	var err error
@@ -99,8 +100,7 @@ func (h *Handler) tellSince(w http.ResponseWriter, r *http.Request, v *view, fro
 		err = t.walk("", nil)
 	}
 	if err != nil && !out.sent {
-		delete(header, "Content-Encoding")
-		h.fail(w, err)
+		h.fail(w, a, err)
 		return
 	}
 	if err == nil {
@@ -156,7 +156,7 @@ func (t *telling) walk(path string, aside *reading) error {
 			return err
 		}
 	}
-	return t.walkEach(path, t.above(block.below))
+	return t.walkEach(path, t.above(block.Below))
 }
 
 // walkEach walks directories of one, each while the next is read.
@@ -178,7 +178,7 @@ func (t *telling) walkEach(path string, names []string) error {
 // reading is a directory being read by a goroutine of its own.
 type reading struct {
 	done  chan struct{}
-	block *page
+	block *pages.Page
 	err   error
 }
 
@@ -209,7 +209,7 @@ func (r *reading) drop() {
 
 // read returns the listing of the directory at path: what aside brings, unless
 // it is nil or did not want to.
-func (t *telling) read(path string, aside *reading) (*page, error) {
+func (t *telling) read(path string, aside *reading) (*pages.Page, error) {
 	if aside != nil {
 		if <-aside.done; aside.err != errLater {
 			return aside.block, aside.err
@@ -219,14 +219,14 @@ func (t *telling) read(path string, aside *reading) (*page, error) {
 }
 
 // tell sends the listing of the directory at path.
-func (t *telling) tell(path string, block *page) (err error) {
+func (t *telling) tell(path string, block *pages.Page) (err error) {
 	t.last = path
 	give, err := t.h.hold(t.out.w, block)
 	if err != nil {
 		return err
 	}
 	defer give()
-	for _, piece := range block.pieces {
+	for _, piece := range block.Pieces {
 		t.told += len(piece)
 		if len(piece) < sinkPiece {
 			t.body, err = t.out.write(append(t.body, piece...))
@@ -242,10 +242,10 @@ func (t *telling) tell(path string, block *page) (err error) {
 }
 
 // above returns the directories to go down to.
-func (t *telling) above(below []subdir) (names []string) {
+func (t *telling) above(below []pages.Subdir) (names []string) {
 	for _, dir := range below {
-		if dir.stamp.After(t.from) {
-			names = append(names, dir.name)
+		if dir.Stamp.After(t.from) {
+			names = append(names, dir.Name)
 		}
 	}
 	return names
@@ -257,7 +257,7 @@ func (t *telling) above(below []subdir) (names []string) {
 const sharedSize = 64 << 10
 
 // readNow reads the directory at path; ahead of its turn only if it is not large.
-func (t *telling) readNow(path string, ahead bool) (*page, error) {
+func (t *telling) readNow(path string, ahead bool) (*pages.Page, error) {
 	full := joined(t.root, path)
 	dir, err := t.h.openDir(full)
 	if err != nil {
@@ -273,8 +273,8 @@ func (t *telling) readNow(path string, ahead bool) (*page, error) {
 	case info.Size > t.h.largeSize && ahead:
 		return nil, errLater
 	}
-	key := flightKey{pageKey: blockKey(path, full), e: t.h.tree.now().e}
-	return t.h.share(t.r, key, pageTime{}, func() (*page, error) {
+	key := pages.FlightKey{Key: blockKey(path, full), Fingerprint: t.h.tree.now().e}
+	return t.h.share(t.r, key, pages.Time{}, func() (*pages.Page, error) {
 		leave, err := t.h.passLarge(t.r, info.Size)
 		if err != nil {
 			return nil, err
@@ -284,17 +284,19 @@ func (t *telling) readNow(path string, ahead bool) (*page, error) {
 		if err != nil {
 			return nil, err
 		}
-		return t.h.pages.same(p), nil
+		return t.h.live.Same(p), nil
 	})
 }
 
 // blockKey names the listing of the directory at full as it stands in an answer to
 // ?since, under path.
-func blockKey(path, full string) pageKey { return pageKey{full, format("since " + path), identity} }
+func blockKey(path, full string) pages.Key {
+	return pages.Key{Path: full, Format: render.Format("since " + path)}
+}
 
 // block renders the listing of one directory as it stands in an answer, with the
 // directories in it whose stamps are above from.
-func (t *telling) block(dir *disk.Dir, path, full string, from mtree.Stamp) (*page, error) {
+func (t *telling) block(dir *disk.Dir, path, full string, from mtree.Stamp) (*pages.Page, error) {
 	t.h.cfg.Stats.Listings.Add(1)
 	l, err := t.lister.Read(dir, full)
 	if err != nil {
@@ -304,18 +306,10 @@ func (t *telling) block(dir *disk.Dir, path, full string, from mtree.Stamp) (*pa
 	return blockOf(blockKey(path, full), &l, from), nil
 }
 
-func blockOf(key pageKey, l *mtree.Listing, from mtree.Stamp) *page {
-	p := &page{key: key, stamp: l.Stamp, hot: l.Hot, below: subdirs(l, from)}
-	draft := bodies.Get().(*[]byte)
-	defer bodies.Put(draft)
-	form := textForm{Listing: l}
-	body, rest := renderUpTo((*draft)[:0], maxWhole, form, l.Entries)
-	p.whole = len(rest) == 0
-	if p.whole {
-		body = form.tail(body)
-	}
-	*draft = body
-	p.fill(identity, startSum(body, l, p.whole && len(body) < heldLeast), body, rest, form)
+// blockOf renders a listing as it stands in an answer.
+func blockOf(key pages.Key, l *mtree.Listing, from mtree.Stamp) *pages.Page {
+	p := pages.New(key, l, render.New(render.Text, l, render.Options{}), false)
+	p.Below = pages.Subdirs(l, from)
 	return p
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+
+	"tidemark/pkg/mtree/serve/internal/render"
 )
 
 // sinkPiece is how much of a streamed answer is gathered before it is sent.
@@ -16,21 +18,22 @@ const sinkPiece = 64 << 10
 const maxPiece = 512 << 10
 
 // sink sends an answer whose length is not known beforehand, in the coding
-// asked for, each piece with a deadline of its own.
+// asked for, each piece with a deadline of its own. Its header goes out with the first.
 type sink struct {
-	w    http.ResponseWriter
-	zip  *gzip.Writer // nil: as it is
-	out  io.Writer
-	sent bool // something went out: from here on an error aborts
+	h     *Handler
+	w     http.ResponseWriter
+	reply reply
+	zip   *gzip.Writer // nil: as it is
+	out   io.Writer
+	sent  bool // something went out: from here on an error aborts
 
 	place *place // what the request has within a turnstile; nil: nothing
 }
 
-func newSink(w http.ResponseWriter, c coding) *sink {
-	s := &sink{w: w, out: w}
-	if c == gzipped {
-		s.zip = gzipWriters.Get().(*gzip.Writer)
-		s.zip.Reset(w)
+func (h *Handler) newSink(w http.ResponseWriter, a reply) *sink {
+	s := &sink{h: h, w: w, reply: a, out: w}
+	if a.coding == render.Gzip {
+		s.zip = render.NewGzip(w)
 		s.out = s.zip
 	}
 	return s
@@ -46,7 +49,10 @@ func (s *sink) write(body []byte) (rest []byte, err error) {
 }
 
 func (s *sink) flush(body []byte) error {
-	s.sent = true
+	if !s.sent {
+		s.sent = true
+		s.h.start(s.w, &s.reply)
+	}
 	for len(body) > 0 {
 		n := min(len(body), maxPiece)
 		extend(s.w)
@@ -79,6 +85,6 @@ func (s *sink) end(body []byte) error {
 // release gives the compressor back.
 func (s *sink) release() {
 	if s.zip != nil {
-		gzipWriters.Put(s.zip)
+		render.PutGzip(s.zip)
 	}
 }

@@ -3,9 +3,9 @@ package serve
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -48,7 +48,7 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	s := h.tree.fresh()
 	self, err := h.lister(s).Self(h.tree.root, "")
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	out := status{
@@ -58,19 +58,14 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
 	if s.Tree.ID != "" {
 		out.Path, out.Runs = s.Tree.At(""), s.Tree.Runs
 	}
-	for _, step := range s.Chain() {
+	for _, step := range s.Upstreams() {
 		out.Upstream = append(out.Upstream, hop{step.Host, step.Root, step.Checkpoint, lagOf(step.Checkpoint, v.now)})
 	}
 	body, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
-	header := w.Header()
-	h.setTree(header, s, "", self.MTime, v.now)
-	header["Content-Type"] = []string{"application/json"}
-	header["Content-Security-Policy"] = []string{noCSP}
-	header["Cache-Control"] = []string{"no-store"}
-	header["Content-Length"] = []string{strconv.Itoa(len(body) + 1)}
-	writeAll(w, append(body, '\n'))
+	a := reply{about: h.about(s, "", self.MTime, v.now), kind: "application/json", policy: render.NoScripts, cache: "no-store"}
+	h.send(w, a.withBody(append(body, '\n')))
 }

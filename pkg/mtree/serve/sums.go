@@ -3,20 +3,17 @@ package serve
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/wire"
 )
-
-// sumsType is the media type of a list of sums.
-const sumsType = "text/plain; charset=utf-8"
 
 // sumFlush is how long sums may be gathered before they are sent: a large file
 // takes long, and a client wants to see that something happens.
@@ -30,12 +27,11 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 		err = h.look(v, dir)
 	}
 	if err == nil && r.Method == http.MethodHead {
-		h.startBulk(w, v)
-		w.Header()["Content-Type"] = []string{sumsType}
-		return // nothing is hashed for nobody
+		h.send(w, h.bulkReply(v, wire.SumsType)) // nothing is hashed for nobody
+		return
 	}
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	leave, ok := h.enter(w, r, v)
@@ -45,7 +41,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 	defer leave()
 	l, err := h.readDir(r, h.lister(v.snap), v.path)
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	var paths []string
@@ -54,12 +50,12 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 			paths = append(paths, l.Entries[i].Name)
 		}
 	}
-	one, err := h.held.take(&load{bytes: listingMemory(&l)}, cutting(w))
+	one, err := h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cutting(w))
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
-	defer h.held.give(one)
+	defer one.Give()
 	h.bulk(w, r, v, paths)
 }
 
@@ -67,7 +63,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 // that says which version of the file it is of. One that is missing, unreadable, no
 // regular file or changes meanwhile is left out.
 func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	out := newSink(w, identity)
+	out := h.newSink(w, h.bulkReply(v, wire.SumsType))
 	out.place = v.place
 	var body []byte
 	tags := v.has("tags")
@@ -80,10 +76,7 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 		if err != nil {
 			continue
 		}
-		if tags {
-			body = append(append(append(body, "# "...), fileTag(info)...), '\n')
-		}
-		body = appendSum(body, sum, path)
+		body = wire.AppendSum(body, &wire.Sum{Path: path, SHA256: sum, Tagged: tags, Tag: tagOf(info)})
 		if time.Since(last) > sumFlush {
 			last = time.Now()
 			err = errors.Join(out.flush(body), http.NewResponseController(w).Flush())
@@ -111,36 +104,42 @@ func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (
 		return sum, info, err
 	}
 	defer func() { <-h.hashing }()
-	var extended time.Time
 	f, info, err := h.openRegular(path)
 	if err != nil {
 		return sum, info, err
 	}
 	defer f.Close()
+	sum, err = h.sumOpen(ctx, w, f)
+	return sum, info, err
+}
+
+// sumOpen hashes an open file.
+func (h *Handler) sumOpen(ctx context.Context, w http.ResponseWriter, f *disk.Regular) (sum [sha256.Size]byte, err error) {
+	var extended time.Time
 	hash := sha256.New()
 	buf := hashBuffers.Get().(*[hashBuffer]byte)
 	defer hashBuffers.Put(buf)
 	for at := int64(0); at < f.Size; {
 		piece := buf[:min(int64(len(buf)), f.Size-at)]
 		if _, err := f.ReadAt(piece, at); err != nil {
-			return sum, info, errors.Join(errChanged, err)
+			return sum, errors.Join(errChanged, err)
 		}
 		hash.Write(piece)
 		at += int64(len(piece))
 		if err := ctx.Err(); err != nil {
-			return sum, info, err
+			return sum, err
 		}
 		if time.Since(extended) > extendEvery {
 			extended = time.Now()
 			extend(w)
 		}
 	}
-	if err := stillThat(f); err != nil {
-		return sum, info, err
+	if err := unchanged(f); err != nil {
+		return sum, err
 	}
 	h.cfg.Stats.Sums.Add(1)
 	hash.Sum(sum[:0])
-	return sum, info, nil
+	return sum, nil
 }
 
 // enterHashing waits until one more file may be hashed.
@@ -170,16 +169,3 @@ const extendEvery = writeTimeout / 4
 const hashBuffer = 128 << 10 // bytes
 
 var hashBuffers = sync.Pool{New: func() any { return new([hashBuffer]byte) }}
-
-// appendSum appends a line that sha256sum -c reads. A name with a backslash or
-// a line end is escaped, and the line says so by a backslash in front.
-func appendSum(dst []byte, sum [sha256.Size]byte, path string) []byte {
-	if strings.ContainsAny(path, "\\\n\r") {
-		dst = append(dst, '\\')
-		path = sumEscapes.Replace(path)
-	}
-	dst = hex.AppendEncode(dst, sum[:])
-	return append(append(append(dst, "  "...), path...), '\n')
-}
-
-var sumEscapes = strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`)

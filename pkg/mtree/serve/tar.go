@@ -10,18 +10,15 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/wire"
 )
-
-// maxBulkFile is the largest file in an answer to POST ?tar, in bytes: each is
-// held in memory as a whole, so that its header is never wrong. Larger ones are
-// asked for singly, and sent by sendfile(2).
-const maxBulkFile = 1 << 20
 
 // sendTar sends the files named as a PAX tar stream with nanosecond times. What
 // is missing, unreadable, no regular file, too large or changes meanwhile is
 // left out: the client asks for it singly.
 func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	out := newSink(w, identity)
+	out := h.newSink(w, h.bulkReply(v, wire.TarType))
 	out.place = v.place
 	buffer := tarBuffers.Get().(*[]byte)
 	body := (*buffer)[:0]
@@ -39,7 +36,7 @@ func (h *Handler) sendTar(w http.ResponseWriter, r *http.Request, v *view, paths
 			h.abort(err)
 		}
 	}
-	if err := out.end(appendTarEnd(body)); err != nil {
+	if err := out.end(wire.AppendTarEnd(body)); err != nil {
 		h.abort(err)
 	}
 }
@@ -60,7 +57,7 @@ func putTarBuffer(buffer *[]byte, body []byte) {
 	}
 }
 
-// packSmall appends a published regular file of at most maxBulkFile, read from
+// packSmall appends a published regular file of at most wire.MaxBulkFile, read from
 // full, to a tar stream under the name path; dst is as it was after an error.
 // Cost: open as in OpenFilePath, pread, statx, close.
 func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
@@ -72,35 +69,41 @@ func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
 		return dst, err
 	}
 	defer f.Close()
-	if info.Size > maxBulkFile {
-		return dst, errTooMany
+	if info.Size > wire.MaxBulkFile {
+		return dst, wire.ErrTooManyPaths
 	}
-	grown := appendTarHeader(dst, tarEntry{path: path, kind: mtree.File, info: info, owner: h.cfg.Owner})
+	return h.packOpen(dst, path, f)
+}
+
+// packOpen is packSmall for a file that is open.
+func (h *Handler) packOpen(dst []byte, path string, f *disk.Regular) ([]byte, error) {
+	grown := wire.AppendTarHeader(dst, h.member(path, mtree.File, f.Info, ""))
 	start := len(grown)
-	grown = slices.Grow(grown, int(info.Size)+tarBlock)[:start+int(info.Size)]
+	grown = slices.Grow(grown, int(f.Size)+wire.TarBlock)[:start+int(f.Size)]
 	if _, err := f.ReadAt(grown[start:], 0); err != nil {
 		return dst, errors.Join(errChanged, err)
 	}
-	if err := stillThat(f); err != nil {
+	if err := unchanged(f); err != nil {
 		return dst, err
 	}
-	return appendTarPadding(grown, info.Size), nil
+	return wire.AppendTarPadding(grown, f.Size), nil
 }
 
-// stillThat returns errChanged if the open file is no longer what it was.
-func stillThat(f *disk.Regular) error {
-	info, err := f.Stat()
-	if err == nil && (info.Size != f.Size || info.MTime != f.MTime || info.CTime != f.CTime) {
-		err = errChanged
+// member describes what stands in a tar stream under the name path; link is the
+// target of a symlink. It names the owner only if listings do.
+func (h *Handler) member(path string, kind mtree.Kind, info disk.Info, link string) *wire.TarMember {
+	m := &wire.TarMember{Path: path, Kind: kind, Mode: info.Mode, MTime: info.MTime, CTime: info.CTime, Size: info.Size, Link: link}
+	if h.cfg.Owner {
+		m.UID, m.GID = info.UID, info.GID
 	}
-	return err
+	return m
 }
 
 // subtree answers GET ?tar: everything published at or below the directory,
 // files of any size, as "curl URL?tar | tar x" wants it.
 func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 	if !h.cfg.Tar {
-		h.refuse(w, http.StatusForbidden, "whole subtrees are given with serve --tar only")
+		h.send(w, v.base.refused(http.StatusForbidden, "whole subtrees are given with serve --tar only"))
 		return
 	}
 	if !h.ready(w, v) {
@@ -111,23 +114,23 @@ func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, v *view) {
 		return
 	}
 	defer leave()
-	h.startBulk(w, v)
-	w.Header()["Content-Type"] = []string{tarType}
+	a := h.bulkReply(v, wire.TarType)
 	if r.Method == http.MethodHead {
-		return // nothing is packed for nobody
+		h.send(w, a) // nothing is packed for nobody
+		return
 	}
-	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), out: newSink(w, identity)}
+	p := &packing{h: h, r: r, root: v.path, lister: h.lister(v.snap), out: h.newSink(w, a)}
 	p.out.place = v.place
 	err := p.dir("")
 	if err != nil && !p.out.sent {
-		h.fail(w, err)
+		h.fail(w, a, err)
 		return
 	}
 	if err == nil && p.missed != nil {
 		// All that can be read arrives, and no end: tar(1) says so.
 		err = errors.Join(p.missed, p.out.flush(p.body), http.NewResponseController(w).Flush())
 	} else if err == nil {
-		err = p.out.end(appendTarEnd(p.body))
+		err = p.out.end(wire.AppendTarEnd(p.body))
 	}
 	if err != nil {
 		h.abort(err)
@@ -158,11 +161,11 @@ func (p *packing) dir(path string) error {
 	if err != nil {
 		return p.without(path, err)
 	}
-	one, err := p.h.held.take(&load{bytes: listingMemory(&l)}, cutting(p.out.w))
+	one, err := p.h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cutting(p.out.w))
 	if err != nil {
 		return err
 	}
-	defer p.h.held.give(one)
+	defer one.Give()
 	for i := range l.Entries {
 		if err := p.r.Context().Err(); err != nil {
 			return err
@@ -192,7 +195,7 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 		return p.file(path)
 	}
 	info := disk.Info{Mode: e.Mode, MTime: e.MTime, CTime: e.CTime, UID: e.UID, GID: e.GID}
-	p.body = appendTarHeader(p.body, tarEntry{path, e.Kind, info, e.Link, p.h.cfg.Owner})
+	p.body = wire.AppendTarHeader(p.body, p.h.member(path, e.Kind, info, e.Link))
 	if p.body, err = p.out.write(p.body); err != nil || e.Kind != mtree.Dir {
 		return err
 	}
@@ -203,12 +206,19 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 // not be read is missed; one that shrinks under way ends the stream: its header
 // has been sent.
 func (p *packing) file(path string) error {
-	f, info, err := p.h.openRegular(joined(p.root, path))
+	f, _, err := p.h.openRegular(joined(p.root, path))
 	if err != nil {
 		return p.without(path, err)
 	}
 	defer f.Close()
-	p.body = appendTarHeader(p.body, tarEntry{path: path, kind: mtree.File, info: info, owner: p.h.cfg.Owner})
+	return p.open(path, f)
+}
+
+// open packs one open file. One that changed while it was packed is missed: what has
+// been sent of it is not the file that its header names.
+func (p *packing) open(path string, f *disk.Regular) (err error) {
+	info := f.Info
+	p.body = wire.AppendTarHeader(p.body, p.h.member(path, mtree.File, info, ""))
 	for at := int64(0); at < info.Size; {
 		n := int(min(sinkPiece, info.Size-at))
 		start := len(p.body)
@@ -221,6 +231,9 @@ func (p *packing) file(path string) error {
 			return err
 		}
 	}
-	p.body = appendTarPadding(p.body, info.Size)
+	p.body = wire.AppendTarPadding(p.body, info.Size)
+	if err := unchanged(f); err != nil {
+		return p.without(path, err)
+	}
 	return nil
 }

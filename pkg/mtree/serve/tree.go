@@ -1,8 +1,6 @@
 package serve
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -67,7 +65,7 @@ func openTree(cfg *Config) (*tree, error) {
 	}
 	t := &tree{root: root, cfg: cfg}
 	t.options = fmt.Sprintf("%t %t %t %q", cfg.Hidden, cfg.Owner, cfg.CrossMounts, cfg.Exclude)
-	t.reader = machine.Reader()
+	t.reader = machine.Identity()
 	first, err := t.read()
 	if errors.Is(err, state.ErrNewerFormat) {
 		_ = root.Close()
@@ -147,18 +145,23 @@ func (t *tree) publish(s *snapshot) {
 	t.latest.Store(s)
 }
 
+// same reports whether s tells readers the same as t.
+func (s *snapshot) same(t *snapshot) bool {
+	return s.State == t.State && s.e == t.e && s.replaced == t.replaced && s.Status.Apart == t.Status.Apart
+}
+
 func (t *tree) replace(old *snapshot) *snapshot {
 	s, err := t.read()
 	if err != nil {
 		if said := t.cfg.quoted(err); said != t.said {
 			t.said = said
-			t.cfg.Log.Error("reading the state of the tree", "err", said)
+			t.cfg.Log.Error("reading the state of the tree", "error", said)
 		}
 	} else {
 		t.said = ""
 	}
 	switch {
-	case disk.IsShort(err):
+	case disk.IsOutOfResources(err):
 		// It is the tree it was; whether somebody still keeps its stamps is not
 		// known for the moment.
 		short := *old
@@ -186,8 +189,8 @@ func (t *tree) read() (*snapshot, error) {
 	if err == nil && s.IsCopy() {
 		s.log, err = t.log.Read(t.root, t.cfg.StateDir)
 	}
-	switch standing := t.root.Standing(t.cfg.Root); {
-	case disk.IsShort(standing):
+	switch standing := t.root.StillAt(t.cfg.Root); {
+	case disk.IsOutOfResources(standing):
 		err = standing
 	case standing != nil:
 		s.replaced, s.State = true, wire.Degraded
@@ -196,7 +199,7 @@ func (t *tree) read() (*snapshot, error) {
 		_, err = t.aparts.Read(t.root, t.cfg.StateDir)
 		s.apart = err == nil
 	}
-	s.chain = wire.FormatUpstreams(s.Chain())
+	s.chain = wire.FormatUpstreams(s.Upstreams())
 	var rules []string
 	if s.IsCopy() {
 		rules = glob.Among(s.Tree.Filters)
@@ -221,7 +224,6 @@ const listingFormat = 1
 // is what its source's E covers, too: that of which the copy is complete, for what
 // came with another E is in the copy only then.
 func (t *tree) fingerprint(s *snapshot, rules []string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",
-		listingFormat, s.Tree.ID, s.Tree.Epoch, t.options, s.crosses, t.reader, rules, s.Status.SourceE))
-	return hex.EncodeToString(sum[:3])
+	return wire.Fingerprint(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",
+		listingFormat, s.Tree.ID, s.Tree.Epoch, t.options, s.crosses, t.reader, rules, s.Status.SourceFingerprint))
 }

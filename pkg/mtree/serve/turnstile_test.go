@@ -169,7 +169,7 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 		require.Equal(t, size < 0, aside.err == errLater)
 		block, err := walk.read("a", aside)
 		require.NoError(t, err)
-		require.Len(t, block.below, 1)
+		require.Len(t, block.Below, 1)
 	}
 	walk.after = "b"
 	require.Nil(t, walk.readAside("a"))

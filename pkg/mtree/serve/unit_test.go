@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Long poll: held at most min(wait, 45 s); what is no time asks for no wait.
@@ -35,30 +37,49 @@ func TestWaitIsAtMost45Seconds(t *testing.T) {
 	}
 }
 
-// Bulk and sums: each file is read whole, and left out if it is another by then,
-// be it by size, by mtime or by ctime alone.
+// Streams of files and sums: a file is read whole, and left out if it is another by
+// then, be it by size, by mtime or by ctime alone.
 func TestFilesThatChangeAreLeftOut(t *testing.T) {
-	top := t.TempDir()
-	root, err := disk.OpenRoot(top)
+	h, err := New(Config{Root: t.TempDir()})
 	require.NoError(t, err)
-	defer root.Close()
+	defer h.Close()
+	stream := &packing{h: h, out: h.newSink(httptest.NewRecorder(), reply{})}
+	ways := map[string]func(f *disk.Regular) error{
+		"POST ?tar": func(f *disk.Regular) error {
+			_, err := h.packOpen(nil, "x", f)
+			return err
+		},
+		"GET ?tar": func(f *disk.Regular) error {
+			stream.missed = nil
+			return cmp.Or(stream.open("x", f), stream.missed)
+		},
+		"sums": func(f *disk.Regular) error {
+			_, err := h.sumOpen(t.Context(), httptest.NewRecorder(), f)
+			return err
+		},
+	}
 	for name, change := range map[string]func(path string) error{
 		"grown":   func(path string) error { return os.Truncate(path, 20) },
 		"dated":   func(path string) error { return os.Chtimes(path, time.Time{}, time.Unix(1, 0)) },
 		"mode":    func(path string) error { return os.Chmod(path, 0o600) },
 		"rewrite": func(path string) error { return os.WriteFile(path, []byte("other"), 0o644) },
 	} {
-		path := top + "/" + name
+		path := h.cfg.Root + "/" + name
 		require.NoError(t, os.WriteFile(path, []byte("bytes"), 0o644))
 		require.NoError(t, os.Chtimes(path, time.Unix(5, 0), time.Unix(5, 0)))
-		f, _, err := root.OpenFilePath(name, false)
+		f, _, err := h.openRegular(name)
 		require.NoError(t, err)
-		require.NoError(t, stillThat(f))
+		for way, send := range ways {
+			require.NoError(t, send(f), way)
+		}
 		require.Eventually(t, func() bool { // the ctime moves on by ticks
 			require.NoError(t, change(path))
-			return stillThat(f) != nil
+			now, err := f.Stat()
+			return err == nil && now.CTime != f.CTime
 		}, 5*time.Second, time.Millisecond)
-		require.ErrorIs(t, stillThat(f), errChanged, name)
+		for way, send := range ways {
+			require.ErrorIs(t, send(f), errChanged, "%s, %s", name, way)
+		}
 		require.NoError(t, f.Close())
 	}
 }
@@ -66,8 +87,8 @@ func TestFilesThatChangeAreLeftOut(t *testing.T) {
 // A query: the first of a key given twice counts, only %XX is decoded, unknown
 // keys are kept and nobody asks for them.
 func TestQueries(t *testing.T) {
-	query := parseQuery("txt&since=1.5&since=2&after=a+b%2fc%zz&x=%41=&&=y")
-	require.Equal(t, map[string]string{"txt": "", "since": "1.5", "after": "a+b%2fc%zz", "x": "A=", "": ""}, query)
+	query := wire.ParseQuery("txt&since=1.5&since=2&after=a+b%2fc%zz&x=%41=&&=y")
+	require.Equal(t, wire.Query{"txt": "", "since": "1.5", "after": "a+b%2fc%zz", "x": "A=", "": ""}, query)
 	require.Equal(t, strings.Repeat("%FF", 2)+"?a", plainQuery("\xff\xff?a"))
 }
 
@@ -121,7 +142,7 @@ func TestEndlessPaths(t *testing.T) {
 	_, err = parseTarget(httptest.NewRequest("GET", "/"+fits, nil))
 	require.NoError(t, err)
 	_, err = parseTarget(httptest.NewRequest("GET", "/"+long, nil))
-	require.ErrorIs(t, err, errLong)
+	require.ErrorIs(t, err, wire.ErrPathTooLong)
 	require.False(t, h.hidden(fits, false))
 	require.True(t, h.hidden(fits+"z", false))
 	for _, path := range []string{"/" + strings.Repeat("y/", 30_000), "/" + strings.Repeat("y/", 2000)} {

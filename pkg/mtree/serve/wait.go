@@ -2,28 +2,16 @@ package serve
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/longpoll"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/wire"
 )
 
-// maxWait is the longest a request is held, below what proxies allow (haproxy
-// in Debian: 50 s).
-const maxWait = 45 * time.Second
-
 // waitOf returns how long the request wants to be held: ?wait=SECONDS.
-func (t *target) waitOf() (time.Duration, bool) {
-	value, ok := t.query["wait"]
-	if !ok {
-		return 0, false
-	}
-	seconds, err := strconv.ParseFloat(value, 64)
-	if err != nil || !(seconds >= 0) {
-		return 0, false
-	}
-	return time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second)), true
-}
+func (t *target) waitOf() (time.Duration, bool) { return t.query.Wait() }
 
 // outcome is how a wait ended.
 type outcome int
@@ -41,8 +29,8 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 	limit, _ := v.waitOf()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	var one *bell
-	defer func() { h.bells.leave(one) }()
+	var topic *longpoll.Topic
+	defer func() { h.hub.Leave(topic) }()
 	for woken := false; ; woken = true {
 		if woken && h.byStamp(v) {
 			// Those who are woken nearly all have news: they need not be armed
@@ -51,20 +39,20 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 				return differs
 			}
 		}
-		sound, changed, err := h.lookAgain(v, &one, news)
+		wake, changed, err := h.lookAgain(v, &topic, news)
 		switch {
-		case err == errCrowded:
-			w.Header()["Retry-After"] = []string{"1"} // seconds
+		case err == longpoll.ErrCrowded:
+			v.base.retry = "1"
 			return timedOut
 		case err != nil:
-			h.fail(w, err)
+			h.fail(w, v.base, err)
 			return answered
 		case changed:
 			return differs
 		}
 		end := differs
 		select {
-		case <-sound:
+		case <-wake:
 		case <-timer.C:
 			end = timedOut
 		case <-h.stop.Done():
@@ -75,11 +63,11 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 		v.snap, v.now = h.tree.now(), h.now()
 		extend(w)
 		if v.snap.replaced {
-			h.refuse(w, http.StatusServiceUnavailable, "the root was replaced")
+			h.send(w, v.base.refused(http.StatusServiceUnavailable, replacedText))
 			return answered
 		}
 		if !h.allowed(r) { // its token was revoked meanwhile
-			h.unauthorized(w)
+			h.send(w, v.base.unauthorized())
 			return answered
 		}
 		if end == timedOut {
@@ -88,25 +76,25 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, v *view, news fu
 	}
 }
 
-// lookAgain arms the bell of the directory, then looks at it and asks news:
-// what happens in between rings the bell. Where nobody more may wait the
-// comparison still counts.
-func (h *Handler) lookAgain(v *view, one **bell, news func(*disk.Dir) (bool, error)) (sound <-chan struct{}, changed bool, err error) {
+// lookAgain joins the topic of the directory, then looks at the directory and asks news:
+// what happens in between wakes the topic. If no more requests may wait, the comparison
+// still counts.
+func (h *Handler) lookAgain(v *view, topic **longpoll.Topic, news func(*disk.Dir) (bool, error)) (wake <-chan struct{}, changed bool, err error) {
 	dir, err := h.openDir(v.path)
 	if err != nil {
 		return nil, false, err
 	}
 	defer dir.Close()
-	ear := dir
+	heard := dir
 	if apart, err := h.tree.apart(); err == nil && apart.Refuses(v.path) {
-		ear = h.tree.root // nothing is heard of a stamp that the directory does not show
+		heard = h.tree.root // nothing is heard of a stamp that the directory does not show
 	}
-	armed, sound, joinErr := h.bells.join(ear, v.snap.State, *one)
-	*one = armed
+	joined, wake, joinErr := h.hub.Join(heard, v.snap.State, *topic)
+	*topic = joined
 	if changed, err = h.lookInto(v, dir, news); err != nil || changed {
 		return nil, changed, err
 	}
-	return sound, false, joinErr
+	return wake, false, joinErr
 }
 
 // lookOnce looks at the directory and asks news.
@@ -129,10 +117,11 @@ func (h *Handler) lookInto(v *view, dir *disk.Dir, news func(*disk.Dir) (bool, e
 // listingWhenNew answers ?wait: the listing as soon as it is not the one that
 // If-None-Match names, else 304.
 func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view) {
-	if h.mismatched(w, r) {
+	if mismatched(r) {
+		h.send(w, v.base.refused(http.StatusPreconditionFailed, noStrongTag))
 		return
 	}
-	tags := field(r, "If-None-Match")
+	tags := negotiate.Field(r, "If-None-Match")
 	v.noStore = true
 	end := differs
 	leave, ok := func() {}, true
@@ -141,7 +130,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 	}
 	switch {
 	case !ok:
-		w.Header()["Retry-After"] = []string{"1"} // seconds
+		v.base.retry = "1"
 		end = timedOut
 	case tags != "":
 		defer leave()
@@ -154,7 +143,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 	}
 	dir, err := h.openDir(v.path)
 	if err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	defer dir.Close()
@@ -169,38 +158,36 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, v *view
 // where no stamp proves it the directory is read for that.
 func (h *Handler) isNew(r *http.Request, v *view, dir *disk.Dir, tags string) (bool, error) {
 	if h.byStamp(v) {
-		return !noneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
+		return !negotiate.NoneMatch(tags, v.stampTag(v.self.MTime, v.hot)), nil
 	}
 	p, err := h.page(r, v, dir)
 	if err != nil {
 		return false, err
 	}
-	if !p.stamped {
-		v.seen = p.tag
+	if !p.Stamped {
+		v.seen = p.Tag
 	}
-	return p.tag == "" || !noneMatch(tags, p.tag), nil
+	return p.Tag == "" || !negotiate.NoneMatch(tags, p.Tag), nil
 }
 
 // nothingNew answers 304 to those who waited in vain, with the state of the
 // tree as it is by now; the listing if its stamp changed in the last moment.
 func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, v *view, dir *disk.Dir, tags string) {
 	if err := h.look(v, dir); err != nil {
-		h.fail(w, err)
+		h.fail(w, v.base, err)
 		return
 	}
 	tag := v.stampTag(v.self.MTime, v.hot)
 	stamped := tags != "" && h.byStamp(v)
-	if stamped && !noneMatch(tags, tag) {
+	if stamped && !negotiate.NoneMatch(tags, tag) {
 		h.listing(w, r, v, dir)
 		return
 	}
-	header := w.Header()
-	h.setTree(header, v.snap, v.path, v.self.MTime, v.now)
-	h.setListing(header, v)
+	a := h.listingReply(v)
 	if stamped {
-		header["Etag"] = []string{quoteTag(tag, v.coding)}
+		a.tag = wire.QuoteTag(tag, string(v.coding))
 	} else if v.seen != "" {
-		header["Etag"] = []string{quoteTag(v.seen, v.coding)}
+		a.tag = wire.QuoteTag(v.seen, string(v.coding))
 	}
-	h.notModified(w)
+	h.send(w, a.notModified())
 }

@@ -1,14 +1,12 @@
 package watch
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -18,269 +16,174 @@ const (
 	// abandoned: a stamp from a clock that was wrong must not decide for years.
 	floorAhead = time.Minute
 
-	// Where audits are all there is, or make up for what cannot be heard, one
-	// starts so many times as long after the last as that one took.
+	// Where there are only audits, or they make up for what cannot be heard, the next
+	// one starts auditPace times as long after the last as that one took.
 	auditPace     = 20
 	minDeafPause  = time.Minute // between audits of a degraded tree
 	minAuditPause = time.Second // between audits without events
+
+	// lossPause is the least time between two log lines about losses: a queue that is
+	// too small overflows a hundred times a second.
+	lossPause = time.Second
 )
 
-// auditing runs audits one at a time.
-type auditing struct {
-	findings chan []finding
-	reports  chan report
-	timer    *time.Timer // for the next one
-	next     *grounds    // asked for, and not started
-	current  grounds
-	last     report // of the last that was finished
-	running  bool
-	owed     bool         // one that makes up for a loss is not finished: it runs, waits, or was broken off
-	asked    []string     // cookies that waited when the running one began, or the last
-	swept    *mtree.Stamp // start of the last that was finished and left out nothing but what trouble knows by path
-	cancel   context.CancelFunc
-	ctx      context.Context
-}
-
-// begin starts the first audit, for which next was set.
-func (a *auditing) begin(ctx context.Context, w *watcher) {
+// beginAudits starts the first audit, which is the one in audits.next.
+func (w *watcher) beginAudits(ctx context.Context) {
+	a := &w.audits
 	a.ctx, a.cancel = context.WithCancel(ctx)
-	a.findings, a.reports = make(chan []finding), make(chan report, 1)
+	a.findings, a.reports = make(chan []audit.Finding), make(chan auditReport, 1)
 	a.timer = time.NewTimer(time.Hour)
 	a.timer.Stop()
-	g := *a.next
+	first := *a.next
 	a.next = nil
-	a.ask(w, g)
+	w.requestAudit(first)
 }
 
-// ask starts an audit, or notes that one more is wanted when the running one is
-// done: that one may have passed already what is asked about.
-func (a *auditing) ask(w *watcher, g grounds) {
+// requestAudit starts an audit. If one runs, it notes that another is needed after it: the
+// running one may have passed already what is asked about.
+func (w *watcher) requestAudit(r auditRequest) {
+	a := &w.audits
 	a.timer.Stop()
-	a.owed = a.owed || g.loss
+	a.owed = a.owed || r.loss
 	if a.running {
 		if a.next != nil {
-			g = a.next.with(g)
+			r = a.next.join(r)
 		}
-		a.next = &g
+		a.next = &r
 		return
 	}
-	a.start(w, g)
+	w.startAudit(r)
 }
 
-// with joins two grounds for one audit.
-func (g grounds) with(h grounds) grounds {
-	h.all, h.told, h.first, h.loss = g.all || h.all, g.told || h.told, g.first || h.first, g.loss || h.loss
-	h.since, h.before = mtree.Earlier(g.since, h.since), mtree.Earlier(g.before, h.before)
-	h.slow = g.slow && h.slow
-	return h
-}
-
-func (a *auditing) start(w *watcher, g grounds) {
-	g.start = w.clock.Now()
-	w.abandonFloor(&g)
-	g.floor = w.floor
-	a.running, a.current = true, g
-	w.Log.Debug("audit", "why", g.reason)
-	w.trouble.begin()
-	w.cookies()
-	a.asked = slices.Clone(w.sync)
-	retry := append(w.trouble.retry(), w.mounts.missed...)
+// startAudit starts an audit in a goroutine of its own.
+func (w *watcher) startAudit(r auditRequest) {
+	a := &w.audits
+	r.start = w.clock.Now()
+	w.abandonFloor(&r)
+	r.Floor = w.floor
+	a.running, a.current = true, r
+	w.Log.Debug("audit", "why", r.reason)
+	w.health.BeginAudit()
+	w.collectCookies()
+	a.cookies = slices.Clone(w.cookies)
+	retries := append(w.retries(), w.missedMounts...)
+	tree := w.auditedTree()
 	go func(ctx context.Context) {
-		if len(retry) > 0 {
+		if len(retries) > 0 {
 			select {
-			case a.findings <- retry:
+			case a.findings <- retries:
 			case <-ctx.Done():
 			}
 		}
-		a.reports <- w.scan(ctx, g, a.findings)
+		a.reports <- auditReport{audit.Run(ctx, tree, r.Scope, a.findings), r}
 	}(a.ctx)
 }
 
-// end breaks off a running audit and waits for it. It has proved nothing then.
-func (a *auditing) end() {
-	a.cancel()
-	a.timer.Stop()
-	if a.running {
-		<-a.reports
-		a.running = false
+// auditedTree returns what an audit scans.
+func (w *watcher) auditedTree() audit.Tree {
+	return audit.Tree{
+		Root: w.root, Source: w.source, Exclude: w.exclude, CrossMounts: w.CrossMounts, Now: w.Now,
+		OwnWrites: w.ownWrites, Health: w.health, Borders: w.borders, Earlier: w.earlier,
 	}
 }
 
-// ground says what an audit that starts now goes by. In the same process what
-// an earlier one left out is known by path, so that the time of its start is as
-// good as a checkpoint.
-func (w *watcher) ground(reason string) grounds {
-	g := grounds{reason: reason, since: mtree.MinStamp, slow: reason == "periodic"}
-	known := w.known()
+// retries returns the directories that an audit has to stamp again.
+func (w *watcher) retries() (findings []audit.Finding) {
+	for _, r := range w.health.Retries() {
+		findings = append(findings, audit.Finding{Path: r.Path, Settles: r.Settles})
+	}
+	return findings
+}
+
+// endAudits breaks off a running audit and waits for its end. It proves nothing then.
+func (w *watcher) endAudits() {
+	w.audits.cancel()
+	w.audits.timer.Stop()
+	if w.audits.running {
+		<-w.audits.reports
+		w.audits.running = false
+	}
+}
+
+// auditScope returns the request for an audit that starts now. In the same process
+// everything that an earlier audit left out is known by path. So the start of that audit
+// is as good as a checkpoint.
+func (w *watcher) auditScope(reason string) auditRequest {
+	r := auditRequest{reason: reason, Scope: audit.Scope{Since: mtree.MinStamp, Slow: reason == periodic}}
+	until := w.publishedUntil()
 	switch {
-	case known != nil:
-		g.since, g.before = known.Add(-stamprule.LookBack), *known
+	case until != nil:
+		r.Since, r.Before = until.Add(-stamprule.LookBack), *until
 	case w.audits.running:
 		current := w.audits.current
-		g.since, g.before = mtree.Earlier(current.since, current.start.Add(-stamprule.LookBack)), current.before
+		r.Since, r.Before = mtree.Earlier(current.Since, current.start.Add(-stamprule.LookBack)), current.Before
 	}
 	if w.status.Audit != nil {
-		g.before = *w.status.Audit
+		r.Before = *w.status.Audit
 	}
 	if swept := w.audits.swept; swept != nil {
-		g.before = mtree.Later(g.before, *swept)
+		r.Before = mtree.Later(r.Before, *swept)
 	}
-	return g
+	return r
 }
 
-// known is the time up to which everything is published but what trouble knows
-// by path; nil if there is none.
-func (w *watcher) known() *mtree.Stamp {
-	at, swept := w.status.Checkpoint, w.audits.swept
-	if at == nil || swept != nil && swept.After(*at) {
-		return swept
-	}
-	return at
-}
+// Reasons of audits that are treated in a way of their own.
+const (
+	atStart  = "start"
+	periodic = "periodic" // nobody waits for it
+)
 
-// sound reports whether a batch moves the checkpoint: everything is heard, read
-// and stamped, and no audit runs or is due.
-func (w *watcher) sound() bool {
-	return w.backend != "none" && w.settles() && w.trouble.what() == "" && w.mounts.settled()
-}
-
-// settles reports whether no audit runs or is due.
-func (w *watcher) settles() bool { return !w.audits.running && !w.audits.owed }
-
-// abandonFloor gives up a floor that lies far ahead of the clock: stamps start
-// again from the clock, which readers must be told.
-func (w *watcher) abandonFloor(g *grounds) {
+// abandonFloor gives up a floor that lies far ahead of the clock. Stamps start again from
+// the clock, and readers must know that.
+func (w *watcher) abandonFloor(r *auditRequest) {
 	now := w.clock.Now()
 	if w.floor.Sub(now) <= floorAhead {
 		return
 	}
 	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String())
 	w.floor = now
-	if !g.told {
+	if !r.epochRaised {
 		w.raiseEpoch()
 	}
 }
 
-// audited takes the end of an audit.
-func (w *watcher) audited(ctx context.Context, r report) error {
-	w.audits.running = false
-	if r.err != nil && ctx.Err() != nil {
-		return nil
-	}
-	if err := w.replaced(); err != nil { // of a lazy umount no event tells, without events of nothing
-		return err
-	}
-	if r.err != nil {
-		return exit.With(exit.Local, fmt.Errorf("reading the tree: %w", r.err), "the root must be readable")
-	}
-	if err := w.remark(); err != nil {
-		return cmp.Or(w.replaced(), err)
-	}
-	w.Stats.Audits.Add(1)
-	w.Stats.Directories.Store(r.directories)
-	w.Stats.Files.Store(r.files)
-	if err := w.opened(ctx, w.trouble.audited(r.directories)); err != nil {
-		return err
-	}
-	next := w.audits.next
-	w.audits.next = nil
-	if next != nil && next.loss { // while it ran: it proves nothing
-		w.ownWrites.EndAudit(false)
-		w.audits.start(w, *next)
-		return nil
-	}
-	w.audits.owed, w.audits.last = false, r
-	w.vouch(r)
-	if w.backend != "none" {
-		// What is heard by now is published before the tree counts as watched.
-		if err := w.settled(ctx); err != nil || w.audits.running {
-			return err
-		}
-		w.source.Forget()
-	}
-	w.setState(w.state())
-	w.announce(r)
-	w.schedule(r)
-	w.answer()
-	if next != nil {
-		w.audits.ask(w, *next)
-	}
-	return nil
-}
-
-// vouch notes what an audit proved that came to its end. It moves the checkpoint
-// only if it read and stamped everything: what came later is heard, or found by
-// the next.
-func (w *watcher) vouch(r report) {
-	w.bordered, w.mounts.missed = nil, nil
-	w.tree.Borders = w.borders.record(nil)
-	if w.borders.changed() {
-		w.borders.timer.Reset(borderPause)
-	}
-	if w.unstamped {
-		w.unstamped = false
-		w.raiseEpoch() // readers may have completed directories by times that were no stamps
-	}
-	all := w.trouble.unpublished() == ""
-	if all {
-		w.tree.Options = w.options()
-		if w.mounts.settled() {
-			w.tree.Mounts, w.mounts.noted = w.mountsNow(), true
-		}
-	}
-	if w.writeTree() != nil {
-		return
-	}
-	if !w.trouble.forgotten() {
-		w.audits.swept = &r.start
-	}
-	w.ownWrites.EndAudit(!w.trouble.forgotten())
-	if all {
-		w.status.Audit = &r.start
-		w.reach(r.start)
-		w.saveLeft()
-	}
-	if w.backend == "none" {
-		w.ownWrites.Age(r.start) // no events of our own writes are to come
-	}
-}
-
-// state is what is published of the tree now. The first audit of all gives
-// directories their first stamps: until it is done none prunes.
-func (w *watcher) state() wire.State {
-	switch {
-	case w.unstamped:
-		return wire.Unwatched
-	case w.audits.owed && w.status.State == wire.Degraded:
-		return wire.Degraded
-	case w.audits.owed:
-		return wire.Auditing
-	case w.trouble.what() != "":
-		return wire.Degraded
-	case w.backend == "none":
-		return wire.Audited
-	}
-	return wire.Watched
-}
-
-// announce says in one line that the tree is watched.
-func (w *watcher) announce(r report) {
-	text := "audited"
-	if r.reason == "start" {
-		text = "armed"
-	}
-	w.Log.Info(text, "backend", w.backend, "directories", r.directories, "files", r.files,
-		"changed", r.found, "seconds", fmt.Sprintf("%.3f", r.elapsed.Seconds()))
-}
-
-// schedule sets the time of the next audit.
-func (w *watcher) schedule(r report) {
+// scheduleAudit sets the time of the next audit; last is the one before.
+func (w *watcher) scheduleAudit(last auditReport) {
 	pause := w.AuditInterval
 	switch {
-	case w.backend == "none":
-		pause = min(pause, max(minAuditPause, auditPace*r.elapsed))
+	case !w.hears():
+		pause = min(pause, max(minAuditPause, auditPace*last.Elapsed))
 	case w.status.State == wire.Degraded:
-		pause = min(pause, max(minDeafPause, auditPace*r.elapsed))
+		pause = min(pause, max(minDeafPause, auditPace*last.Elapsed))
 	}
 	w.audits.timer.Reset(pause)
+}
+
+// lose reacts to lost events, or to anything else after which nothing is known: by an
+// audit, visibly. newEpoch says that readers cannot rely on what they have.
+func (w *watcher) lose(why string, newEpoch bool) {
+	w.Stats.Losses.Add(1)
+	w.logLoss(why)
+	r := w.auditScope(why)
+	r.loss, r.Slow = true, false
+	if newEpoch {
+		r.All, r.epochRaised = true, true
+		w.clock.Restart()
+		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
+		w.audits.owed = true                                                // whoever sees the epoch sees that state, too
+		w.status.State = w.state()
+		w.writeStatus() // before the epoch: a kill must not leave them
+		w.raiseEpoch()
+	}
+	w.requestAudit(r)
+	w.setState(w.state())
+}
+
+func (w *watcher) logLoss(why string) {
+	w.losses++
+	if time.Since(w.lossLogged) < lossPause {
+		return
+	}
+	w.Log.Warn("lost track: auditing the tree", "why", why, "times", w.losses)
+	w.lossLogged, w.losses = time.Now(), 0
 }

@@ -3,109 +3,119 @@ package watch
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/audit"
 )
 
-// batch is the changes that are published together: a tree of the directories
-// in which something changed, and those above them.
+// settling is the time of the batch that is being gathered.
+type settling struct {
+	timer *time.Timer // fires when the batch may have settled; stopped while there is none
+	open  bool
+	limit time.Time     // when the batch is published at the latest
+	cost  time.Duration // of publishing the last one
+}
+
+// patience is how long a batch waits at most where changes never pause. It is short
+// while publishing is cheap, and longer as publishing costs more: that takes a ninth of
+// the time at most, up to the limit that docs/cli.md names.
+func (s *settling) patience(settle time.Duration) time.Duration {
+	return max(2*settle, min(8*s.cost, settleLimit*settle))
+}
+
+// batch is the changes that are published together: a tree of the directories in which
+// something changed, and of those above them.
 type batch struct {
-	top   twig
-	size  int // changed entries and directories
-	paths bool
+	top   dirChange
+	size  int  // changed entries and directories
+	paths bool // somebody needs the paths of the changes
 }
 
-// twig is one directory of a batch.
-type twig struct {
-	below   map[string]*twig
+// dirChange is one directory of a batch, and what happened in it.
+type dirChange struct {
+	below   map[string]*dirChange // directories in it, by name
 	entries []notify.Entry
-	self    bool     // its own attributes or times were set, perhaps by us
-	dirty   bool     // entries changed whose names are not known
-	found   *finding // by an audit
-	settles bool     // it refused its time: it is only to show what is published
-	retry   bool     // it could not be read: it is tried again
+	self    bool           // its own attributes or times were set, perhaps by us
+	dirty   bool           // entries changed whose names are not known
+	found   *audit.Finding // by an audit
+	settles bool           // it refused its time: it only has to show what is published
+	retry   bool           // it could not be read: it is tried again
 }
 
-// finding is one directory that an audit found changed.
-type finding struct {
-	path         string
-	mtime, ctime mtree.Stamp // the latest of what changed in it, future ones left out
-	judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
-
-	settles bool // it refused its time: it is only to show what is published
-
-	// Only on the first run: what the directory is to show, if it still
-	// shows this mtime.
-	first         bool
-	value, showed mtree.Stamp
-}
-
-// at returns the twig for path, with those above it.
-func (b *batch) at(path string) *twig {
-	t := &b.top
+// at returns the change of the directory at path, and makes it and those above it.
+func (b *batch) at(path string) *dirChange {
+	c := &b.top
 	if path == "" {
-		return t
+		return c
 	}
 	for name := range strings.SplitSeq(path, "/") {
-		next := t.below[name]
+		next := c.below[name]
 		if next == nil {
-			next = new(twig)
-			if t.below == nil {
-				t.below = map[string]*twig{}
+			next = new(dirChange)
+			if c.below == nil {
+				c.below = map[string]*dirChange{}
 			}
-			t.below[name] = next
+			c.below[name] = next
 		}
-		t = next
+		c = next
 	}
-	return t
+	return c
 }
 
-// hear adds what a source heard; excluded says which entries count for nothing.
-func (b *batch) hear(heard []*notify.Heard, excluded func(path string, isDir bool) bool) {
-	for _, h := range heard {
-		if h.Path != "" && excluded(h.Path, true) {
+// addEvents adds what a source heard; excluded says which entries do not count.
+func (b *batch) addEvents(dirs []*notify.DirEvents, excluded func(path string, isDir bool) bool) {
+	for _, d := range dirs {
+		if d.Path != "" && excluded(d.Path, true) {
 			continue
 		}
 		var entries []notify.Entry
-		for _, e := range h.Entries {
-			path := mtree.JoinPath(h.Path, e.Name)
+		for _, e := range d.Entries {
+			path := mtree.JoinPath(d.Path, e.Name)
 			if !excluded(path, false) && !(e.Arrived && excluded(path, true)) {
 				entries = append(entries, e)
 			}
 		}
-		if len(entries) == 0 && !h.Self && !h.Dirty {
+		if len(entries) == 0 && !d.Self && !d.Dirty {
 			continue
 		}
-		t := b.at(h.Path)
-		t.self, t.dirty = t.self || h.Self, t.dirty || h.Dirty
-		t.entries = append(t.entries, entries...)
+		c := b.at(d.Path)
+		c.self, c.dirty = c.self || d.Self, c.dirty || d.Dirty
+		c.entries = append(c.entries, entries...)
 		b.size += max(1, len(entries))
 	}
 }
 
-// find adds what an audit found.
-func (b *batch) find(findings []finding) {
+// addFindings adds what an audit found.
+func (b *batch) addFindings(findings []audit.Finding) {
 	for i := range findings {
-		t, f := b.at(findings[i].path), &findings[i]
+		c, f := b.at(findings[i].Path), &findings[i]
 		b.size++
 		switch {
-		case f.settles:
-			t.settles = true
-		case t.found == nil || t.found.first:
-			t.found = f
-		case !f.first:
-			t.found.mtime, t.found.ctime = mtree.Later(t.found.mtime, f.mtime), mtree.Later(t.found.ctime, f.ctime)
+		case f.Settles:
+			c.settles = true
+		case c.found == nil || c.found.First:
+			c.found = f
+		case !f.First:
+			c.found.MTime, c.found.CTime = mtree.Later(c.found.MTime, f.MTime), mtree.Later(c.found.CTime, f.CTime)
 		}
 	}
 }
 
-// touches reports whether something happened at name in t.
-func (t *twig) touches(name string) bool {
-	return slices.ContainsFunc(t.entries, func(e notify.Entry) bool { return e.Name == name })
+// addEntry adds one name in the directory at path.
+func (b *batch) addEntry(path, name string) {
+	c := b.at(path)
+	c.entries = append(c.entries, notify.Entry{Name: name})
+	b.size++
 }
 
-// comes reports whether the directory name counts as arrived in t.
-func (t *twig) comes(name string) bool {
-	return slices.ContainsFunc(t.entries, func(e notify.Entry) bool { return e.Arrived && e.Name == name })
+// touches reports whether something happened at name in c.
+func (c *dirChange) touches(name string) bool {
+	return slices.ContainsFunc(c.entries, func(e notify.Entry) bool { return e.Name == name })
+}
+
+// arrives reports whether the directory name in c counts as arrived.
+func (c *dirChange) arrives(name string) bool {
+	return slices.ContainsFunc(c.entries, func(e notify.Entry) bool { return e.Arrived && e.Name == name })
 }

@@ -12,7 +12,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -53,14 +53,14 @@ func TestClockSetBackWhileDown(t *testing.T) {
 		editStatus(t, root, func(s *state.Status) {
 			s.Up -= time.Hour
 			*s.Updated = s.Updated.Add(back - time.Hour)
-			*s.Checkpoint = s.Updated.Add(-stamprule.CtimeLag)
+			*s.Checkpoint = s.Updated.Add(-wire.ClockLag)
 		})
 		start(t, Config{Root: root}).stop()
 		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)
 	}
 	before := r.status().Status
 	before.Boot = "another"
-	require.False(t, (&identity{status: before}).setBack(*before.Updated, before.Up+time.Hour), "after a boot nothing is known")
+	require.False(t, (&identity.Identity{Status: before}).ClockSetBack(*before.Updated, before.Up+time.Hour), "after a boot nothing is known")
 }
 
 // TestClockStepsWhileWatching: by steps of a second to ten years, forward and

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
 // Config says what to watch and how. The zero value of every field works but
@@ -91,4 +92,12 @@ func (c Config) complete() (Config, *glob.List, error) {
 		err = exit.With(exit.Usage, fmt.Errorf("--same-tree and --new-tree exclude one another"), "")
 	}
 	return c, exclude, err
+}
+
+// identity returns what the user says about the tree.
+func (c *Config) identity() identity.Options {
+	return identity.Options{
+		Root: c.Root, StateDir: c.StateDir, SameTree: c.SameTree, NewTree: c.NewTree, Promote: c.Promote,
+		Now: c.Now, Log: c.Log,
+	}
 }

@@ -1,37 +1,68 @@
-// Package watch keeps the stamps of a tree: it hears each change, and sets the
-// mtime of every directory above it, so that a directory's mtime tells when
-// anything below it last changed, and is never twice the same.
+// Package watch keeps the stamps of a tree. It hears each change, and sets the mtime of
+// every directory above it. So a directory's mtime says when anything below it last
+// changed, and is never twice the same.
 //
-// Run is the daemon, Once the same by a single scan. Both touch directory times
-// and .tidemark, nothing else.
+//	err := watch.Run(ctx, watch.Config{Root: "/srv/tree"}) // until ctx ends
 //
-// Changes come from a notify.Source, are gathered while they settle, and are
-// published as a batch: deepest directory first, the root last, so that a
-// reader who sees a new stamp finds all that it stands for. The rule by which
-// values become stamps is in rule.go; the scan that makes up for what could not
-// be heard, in audit.go; what a restart goes by, in identity.go and left.go.
+// Run is the daemon, Once does the same by a single scan. Both touch directory times and
+// .tidemark, nothing else. Sync waits until everything done so far is published.
 //
-// One goroutine writes. The kernel's queue is drained by another, an audit has
-// its workers, a hook its process; they send to the one.
+// # How
 //
-// What a kill leaves: stamps already set, below others that are not. The next
-// start finds every change since the checkpoint by ctime and stamps it. A kill
-// between a stamp and its record in .tidemark/left.* makes the next start take
-// the watcher's own write for a change, and stamp more than it had to.
+// Changes come from a notify.Source. They are gathered while they settle and published
+// as a batch: deepest directory first, the root last. So a reader who sees a new stamp
+// finds everything that it stands for. An audit, a scan of the whole tree, finds what
+// could not be heard.
 //
-// A watcher vouches for the time up to the checkpoint. It moves with a batch only
-// while everything is heard, read and stamped, else only with an audit that read
-// and stamped everything; an audit that was broken off proves nothing.
+// One goroutine owns the state and is the only one that writes: that of run. The kernel's
+// queue is drained by another, an audit has its workers, a hook its process. They send to
+// the one. Packages below internal/ take values from it and return values.
 //
-// What is mounted below the root is followed by the mount table (mounts.go): where
-// something came or went, all below counts as arrived.
+// # Files, from the top
 //
-// Not heard: writes through memory maps, through a hard link outside the tree or
-// in another directory, by io_submit(2) into a file that stays open, through a
-// loop device, and by a name outside to a file that is mounted within; with inotify
-// also of a file opened by its handle, as the kernel's NFS server does; audits find
-// them by their ctime, but for later writes to a mapped page that is still dirty,
-// which move no time. On xfs, two directories of one parent that are exchanged
-// (RENAME_EXCHANGE) while nobody listens keep their ctimes: an audit sees that the
-// parent changed, not that all below the two did.
+//	watch.go        Run, Once
+//	loop.go         the goroutine: what it waits for
+//	start.go        how a watcher takes possession of a tree; backend.go: where it hears
+//	audited.go      the end of an audit
+//	recheck.go      what no event tells: the clock, mounts, borders, unread directories
+//	settle.go       from events to a published batch
+//	auditing.go     asking for audits; losses
+//	marker.go       .tidemark is put back; cookies.go: it answers --sync
+//	publish.go      one batch, down from the root; stamp.go: one directory's time
+//	exceptions.go   .tidemark/stamps and .tidemark/unread; tree.go: the tree file
+//	status.go       the published state and the checkpoint
+//	watcher.go      what the goroutine owns
+//	batch.go, audits.go, config.go, stats.go
+//
+// sync.go and printstatus.go are what others ask a running watcher, from outside.
+//
+// # Packages below
+//
+//	audit           the scan
+//	mounts          what is mounted below the root
+//	identity        which tree this is
+//	health          what cannot be heard, read or stamped
+//	ownwrites       what our own writes left
+//	trigger         --exec and --print
+//	stamprule       the rule by which values become stamps
+//
+// # What holds
+//
+// What a kill leaves: stamps that are set, below others that are not. The next start finds
+// every change since the checkpoint by ctime and stamps it. After a kill between a stamp
+// and its record in .tidemark/left.*, the next start takes the watcher's own write for a
+// change, and stamps more than it had to.
+//
+// Everything up to the checkpoint is published. It moves with a batch only while
+// everything is heard, read and stamped, else only with an audit that read and stamped
+// everything. An audit that was broken off proves nothing.
+//
+// Not heard: writes through memory maps; through a hard link outside the tree or in another
+// directory; by io_submit(2) into a file that stays open; through a loop device; by a name
+// outside to a file that is mounted within; with inotify also to a file that was opened by
+// its handle, as the kernel's NFS server does. Audits find them by their ctime, except
+// later writes to a mapped page that is still dirty, which move no time. On xfs, two
+// directories of one parent that are exchanged (RENAME_EXCHANGE) while nobody listens keep
+// their ctimes: an audit sees that the parent changed, not that everything below the two
+// did.
 package watch

@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch/internal/health"
 )
 
 // A file system that takes a time, reports success and shows another one made the
@@ -38,9 +39,9 @@ func TestTimeThatDoesNotHold(t *testing.T) {
 				seen := logStamps(t, root)
 				write(t, filepath.Join(root, "a/lossy/f"), "two")
 				r.sync()
-				require.Eventually(t, func() bool { return r.status().Status.Stamps == 1 }, deadline, time.Millisecond, "told in .tidemark/stamps")
+				require.Eventually(t, func() bool { return r.status().Status.Stamps == 1 }, deadline, time.Millisecond, "named in .tidemark/stamps")
 				seen.fresh("what is above it", "a")
-				require.Contains(t, r.log.String(), errNotHeld.Error())
+				require.Contains(t, r.log.String(), health.ErrNotHeld.Error())
 				require.Eventually(t, func() bool { // once its own events are taken
 					batches := r.config.Stats.Batches.Load()
 					for range 10 {

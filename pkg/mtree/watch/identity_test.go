@@ -219,7 +219,7 @@ func TestMarkerWentWithTheRoot(t *testing.T) {
 	must(t, err)
 	defer w.close()
 	must(t, os.RemoveAll(root))
-	require.ErrorContains(t, w.marks([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
+	require.ErrorContains(t, w.handleMarker([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
 }
 
 // copyWithoutMarker is what rsync -aX --exclude .tidemark leaves.
@@ -313,7 +313,7 @@ func TestNewTreeActsOnce(t *testing.T) {
 // asCopy makes a tree a mirror's copy.
 func asCopy(t *testing.T, root string) state.Tree {
 	tree := alterTreeFile(t, root, func(tree *state.Tree) {
-		tree.Role, tree.Upstream, tree.Path, tree.E, tree.Filters = state.Copy, "http://example", "/a", "0a1b2c", []string{"- x"}
+		tree.Role, tree.Upstream, tree.Path, tree.Fingerprint, tree.Filters = state.Copy, "http://example", "/a", "0a1b2c", []string{"- x"}
 	})
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
@@ -334,7 +334,7 @@ func TestPromotedIsASource(t *testing.T) {
 		now := readTreeFile(t, root)
 		require.Equal(t, state.Source, now.Role)
 		require.Equal(t, was.ID, now.ID)
-		require.Empty(t, now.Upstream+now.E)
+		require.Empty(t, now.Upstream+now.Fingerprint)
 		require.Empty(t, now.Filters)
 		require.Equal(t, "/a", now.Path, "its copies know it by that")
 	}

@@ -26,9 +26,9 @@ func TestWithoutDescriptorsTheRootStands(t *testing.T) {
 	require.NoError(t, err)
 	defer root.Close()
 	w := &watcher{root: root, Config: Config{Root: root.Path()}}
-	testfs.WithoutDescriptors(t, func() { require.NoError(t, w.replaced()) })
+	testfs.WithoutDescriptors(t, func() { require.NoError(t, w.checkRoot()) })
 	require.NoError(t, os.Remove(root.Path()))
-	require.Error(t, w.replaced())
+	require.Error(t, w.checkRoot())
 }
 
 // A queue that overflows is a loss: logged, shown as auditing, and after the

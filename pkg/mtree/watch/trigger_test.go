@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -241,7 +242,7 @@ func TestExecLeavesNothingBehind(t *testing.T) {
 // given to nobody.
 func TestExecOnce(t *testing.T) {
 	root, out := newTree(t), newTree(t)
-	for i := range 3 * findingsAtOnce {
+	for i := range 3 * audit.FindingsAtOnce {
 		must(t, os.Mkdir(filepath.Join(root, fmt.Sprint(i)), 0o755))
 	}
 	must(t, Once(t.Context(), Config{Root: root, Exec: "tr '\\0' '\\n' >>" + out + "/log"}))
@@ -249,7 +250,7 @@ func TestExecOnce(t *testing.T) {
 	must(t, err)
 	told := lines(string(text))
 	slices.Sort(told)
-	require.Len(t, slices.Compact(told), 3*findingsAtOnce+1) // the root may be stamped, and told, with each run
+	require.Len(t, slices.Compact(told), 3*audit.FindingsAtOnce+1) // the root may be stamped, and told, with each run
 
 	file := filepath.Join(out, "pid")
 	ctx, cancel := context.WithCancel(t.Context())

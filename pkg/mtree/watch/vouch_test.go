@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
@@ -76,9 +77,9 @@ func TestProofOfAWrite(t *testing.T) {
 	p := &publisher{watcher: w}
 	w.status.Checkpoint = nil
 	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &finding{}), "too young for the scan to tell")
-	require.Equal(t, ownwrites.Judged, p.proofOf(shows, &finding{judged: shows.CTime}))
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &finding{judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &audit.Finding{}), "too young for the scan to tell")
+	require.Equal(t, ownwrites.Judged, p.proofOf(shows, &audit.Finding{Judged: shows.CTime}))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &audit.Finding{Judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
 	checkpoint := shows.CTime.Add(stamprule.LookBack)
 	w.status.Checkpoint = &checkpoint
 	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
@@ -157,8 +158,8 @@ func TestOptionsOfAnIncompleteAudit(t *testing.T) {
 	must(t, Once(t.Context(), Config{Root: root, Exclude: []string{"log/"}}))
 	w, err := open(Config{Root: root}, "none")
 	must(t, err)
-	w.trouble.overflow(os.ErrPermission)
-	w.vouch(report{})
+	w.health.Overflow(os.ErrPermission)
+	w.recordAudit(auditReport{})
 	must(t, w.close())
 	before := stampOf(t, root, "log")
 	must(t, Once(t.Context(), Config{Root: root, Now: later}))
@@ -232,14 +233,14 @@ func TestFirstAuditKeepsStamps(t *testing.T) {
 	w, err := open(Config{Root: root}, "none")
 	must(t, err)
 	defer w.close()
-	publish := func(f finding) {
+	publish := func(f audit.Finding) {
 		var b batch
-		b.find([]finding{f})
+		b.addFindings([]audit.Finding{f})
 		must(t, w.write(&b))
 	}
-	publish(finding{path: "a"})
+	publish(audit.Finding{Path: "a"})
 	stamp := stampOf(t, root, "a")
-	publish(finding{path: "a", first: true, value: stamp.Add(time.Second), showed: stamp})
+	publish(audit.Finding{Path: "a", First: true, Value: stamp.Add(time.Second), Showed: stamp})
 	require.Equal(t, stamp, stampOf(t, root, "a"))
 }
 
@@ -289,29 +290,29 @@ func TestAskedForDuringTheStartAudit(t *testing.T) {
 	w.audits.timer = time.NewTimer(time.Hour)
 	w.audits.running, w.audits.owed = true, true
 	w.Log = slog.New(slog.DiscardHandler)
-	w.audits.ask(w, w.ground("asked for"))
-	w.audits.ask(w, w.ground("asked for"))
+	w.requestAudit(w.auditScope("asked for"))
+	w.requestAudit(w.auditScope("asked for"))
 	require.False(t, w.audits.next.loss)
-	lost := w.ground("lost")
-	lost.loss, lost.all = true, true
-	w.audits.ask(w, lost)
-	w.audits.ask(w, w.ground("asked for"))
-	require.True(t, w.audits.next.loss && w.audits.next.all)
+	lost := w.auditScope("lost")
+	lost.loss, lost.All = true, true
+	w.requestAudit(lost)
+	w.requestAudit(w.auditScope("asked for"))
+	require.True(t, w.audits.next.loss && w.audits.next.All)
 }
 
 // In one process what an audit left out is known by path: the next one need not go
 // back to a checkpoint that stands, and stamp again all that was stamped since.
 func TestKnownByPath(t *testing.T) {
 	w := &watcher{}
-	require.Nil(t, w.known())
+	require.Nil(t, w.publishedUntil())
 	swept, checkpoint := at(100), at(50)
 	w.audits.swept = &swept
-	require.Equal(t, &swept, w.known())
+	require.Equal(t, &swept, w.publishedUntil())
 	w.status.Checkpoint = &checkpoint
-	require.Equal(t, &swept, w.known())
+	require.Equal(t, &swept, w.publishedUntil())
 	checkpoint = at(200)
-	require.Equal(t, &checkpoint, w.known())
-	require.Equal(t, at(190), w.ground("periodic").since)
+	require.Equal(t, &checkpoint, w.publishedUntil())
+	require.Equal(t, at(190), w.auditScope(periodic).Since)
 }
 
 // How far a watcher hears is told to those who go further.

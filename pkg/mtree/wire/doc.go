@@ -8,6 +8,7 @@
 //	state.go       Tidemark-State: how far the stamps of a tree can be relied on
 //	header.go      names of headers, and bounds that both ends must agree on
 //	path.go        paths in URLs, in posted lists and in Tidemark-Path
+//	query.go       the query of ?txt, ?since and ?wait
 //	filetag.go     the ETag of a file
 //	listingtag.go  the ETag of a listing, and the options fingerprint in it
 //	runs.go        Tidemark-Runs: the runs of watch

@@ -39,7 +39,7 @@ func RunReached(runs []Run, id string, top mtree.Stamp) bool {
 }
 
 // FormatRuns returns the value of Tidemark-Runs: "ID FLOOR, ID FLOOR, ID -", the
-// oldest run first (docs/protocol.md, "Headers of a listing"). ParseRuns is its
+// oldest run first (docs/protocol.md, "Whose tree it is"). ParseRuns is its
 // inverse.
 func FormatRuns(runs []Run) string {
 	var out strings.Builder

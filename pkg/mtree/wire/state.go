@@ -1,7 +1,7 @@
 package wire
 
 // State says how far the stamps of a tree can be relied on. It is the value of
-// Tidemark-State (docs/overview.md, "States of a tree"), and stands in
+// Tidemark-State (docs/protocol.md, "States"), and stands in
 // .tidemark/status.json too.
 type State string
 

@@ -22,7 +22,7 @@ const MaxUpstreams = 16
 // FormatUpstreams returns the value of Tidemark-Upstream: "HOST#COPY ROOT
 // CHECKPOINT, ...", the nearest first. It leaves out "#COPY" if the name is not
 // known, and writes "-" for a checkpoint that is not known (docs/protocol.md,
-// "Headers of a listing"). ParseUpstreams is its inverse.
+// "Whose tree it is"). ParseUpstreams is its inverse.
 func FormatUpstreams(upstreams []Upstream) string {
 	var out strings.Builder
 	for i, u := range upstreams[:min(len(upstreams), MaxUpstreams)] {

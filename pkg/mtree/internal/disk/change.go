@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"io/fs"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -9,11 +10,13 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// The changes to a directory's names that a copy needs. Each is one system call
-// on a held descriptor and follows no symlink.
+// The changes of names, modes, owners and times that a copy needs. Each is a system
+// call on an open descriptor and follows no symlink.
 
-// MakeDir makes the subdirectory name with exactly these permission bits,
-// whatever the umask, and opens it. The setgid bit is as it is inherited.
+// MakeDir makes the subdirectory name with exactly these permission bits, whatever the
+// umask, and opens it. It inherits the setgid bit as usual. System calls:
+//
+//	mkdirat, openat; unless the mode is 0700: statx, fchmod
 func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
 	if err := checkComponent(name); err != nil {
 		return nil, d.PathError("mkdir", name, err)
@@ -34,16 +37,62 @@ func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
 	return child, nil
 }
 
-// Chmod sets the directory's own permission bits.
-func (d *Dir) Chmod(mode uint32) error {
-	if err := unix.Fchmod(d.fd, mode); err != nil {
-		return d.PathError("chmod", ".", err)
+// Rename moves the entry name of d to newName in to, and replaces what rename(2)
+// replaces.
+func (d *Dir) Rename(name string, to *Dir, newName string) error {
+	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
+		return d.PathError("rename", name, err)
+	}
+	return d.PathError("rename", name, unix.Renameat(d.fd, name, to.fd, newName))
+}
+
+// Link gives the entry name of d the second name newName in to, which must be free.
+func (d *Dir) Link(name string, to *Dir, newName string) error {
+	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
+		return d.PathError("link", name, err)
+	}
+	return d.PathError("link", name, unix.Linkat(d.fd, name, to.fd, newName, 0))
+}
+
+// Unlink removes the entry name, which must not be a directory.
+func (d *Dir) Unlink(name string) error {
+	if err := checkComponent(name); err != nil {
+		return d.PathError("unlink", name, err)
+	}
+	return d.PathError("unlink", name, unix.Unlinkat(d.fd, name, 0))
+}
+
+// SetTime sets the directory's own mtime by its descriptor and leaves the atime; the
+// file system rounds down to its granule. It needs ownership or CAP_FOWNER (EPERM,
+// EROFS).
+func (d *Dir) SetTime(mtime mtree.Stamp) error {
+	if err := SetTimeFD(d.fd, mtime); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: d.path, Err: err}
 	}
 	return nil
 }
 
-// ChmodKept sets the lower nine permission bits; setgid and its like stay. Cost: statx,
-// fchmod.
+// SetEntryTime sets the mtime of the entry name, also of a symlink itself. It fails
+// where something is mounted.
+func (d *Dir) SetEntryTime(name string, mtime mtree.Stamp) error {
+	if err := d.notMounted(name); err != nil {
+		return d.PathError("utimensat", name, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return d.PathError("stat", name, err)
+	}
+	times := timespecs(st.Atim, mtime)
+	return d.PathError("utimensat", name, unix.UtimesNanoAt(d.fd, name, times[:], unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// Chmod sets the directory's own permission bits, 07777.
+func (d *Dir) Chmod(mode uint32) error {
+	return d.PathError("chmod", ".", unix.Fchmod(d.fd, mode))
+}
+
+// ChmodKept sets the lower nine permission bits and keeps setuid, setgid and the
+// sticky bit. Cost: statx, fchmod.
 func (d *Dir) ChmodKept(mode uint32) error {
 	info, err := d.Self()
 	if err != nil {
@@ -52,16 +101,16 @@ func (d *Dir) ChmodKept(mode uint32) error {
 	return d.Chmod(info.Mode&ownBits | mode&0o777)
 }
 
-// ChmodEntry sets the permission bits of the entry name, which must not be a
-// symlink: statx, then fchmodat2(2), or before Linux 6.6 by way of an O_PATH
-// descriptor. Where something is mounted it gives ErrMount.
+// ChmodEntry sets the permission bits of the entry name, which must not be a symlink:
+// statx, then fchmodat2(2), or before Linux 6.6 through an O_PATH descriptor. It fails
+// where something is mounted.
 func (d *Dir) ChmodEntry(name string, mode uint32) error {
 	if err := d.notMounted(name); err != nil {
 		return d.PathError("chmod", name, err)
 	}
 	err := unix.Fchmodat(d.fd, name, mode, unix.AT_SYMLINK_NOFOLLOW)
 	if err != unix.EOPNOTSUPP {
-		return wrap(d, "chmod", name, err)
+		return d.PathError("chmod", name, err)
 	}
 	fd, err := OpenAt(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -75,12 +124,21 @@ func (d *Dir) ChmodEntry(name string, mode uint32) error {
 	if err == nil {
 		err = unix.Fchmodat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), mode, 0)
 	}
-	return wrap(d, "chmod", name, err)
+	return d.PathError("chmod", name, err)
 }
 
-// notMounted checks that name is one component, and that what it names is no
-// mount's: a change would be written outside the tree, be it a directory or a
-// file. Cost: statx.
+// ChownEntry sets the owner of the entry name, also of a symlink itself. It fails
+// where something is mounted.
+func (d *Dir) ChownEntry(name string, uid, gid uint32) error {
+	if err := d.notMounted(name); err != nil {
+		return d.PathError("chown", name, err)
+	}
+	return d.PathError("chown", name, unix.Fchownat(d.fd, name, int(uid), int(gid), unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// notMounted checks that name is a single component and that nothing is mounted at it,
+// on a directory or on a file: a change there would be made outside of the tree. Cost:
+// statx.
 func (d *Dir) notMounted(name string) error {
 	if err := checkComponent(name); err != nil {
 		return err
@@ -91,63 +149,26 @@ func (d *Dir) notMounted(name string) error {
 	}
 	info, err := statAt(d.fd, path, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil && info.MountRoot {
-		err = ErrMount
+		err = errMount
 	}
 	return err
 }
 
-// ChownEntry sets the owner of the entry name, of a symlink its own. Where
-// something is mounted it gives ErrMount.
-func (d *Dir) ChownEntry(name string, uid, gid uint32) error {
-	if err := d.notMounted(name); err != nil {
-		return d.PathError("chown", name, err)
+// Respelled reports whether name leads to an entry that is spelled otherwise. Some file
+// systems take two names for one that differ in case, or in how letters are composed:
+// FAT, exFAT, ext4 with casefold, many on networks. Cost: statx, and if something is
+// there a scan.
+func (d *Dir) Respelled(name string) bool {
+	if _, err := d.Stat(name); err != nil {
+		return false
 	}
-	return wrap(d, "chown", name, unix.Fchownat(d.fd, name, int(uid), int(gid), unix.AT_SYMLINK_NOFOLLOW))
-}
-
-// Rename moves the entry name of d to newName in to, replacing what a
-// rename(2) replaces.
-func (d *Dir) Rename(name string, to *Dir, newName string) error {
-	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
-		return d.PathError("rename", name, err)
-	}
-	return wrap(d, "rename", name, unix.Renameat(d.fd, name, to.fd, newName))
-}
-
-// Link gives the entry name of d another name in to, which must be free.
-func (d *Dir) Link(name string, to *Dir, newName string) error {
-	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
-		return d.PathError("link", name, err)
-	}
-	return wrap(d, "link", name, unix.Linkat(d.fd, name, to.fd, newName, 0))
-}
-
-// Exchange swaps two names atomically, whatever their types. Where the file
-// system cannot (EINVAL: NFS, some FUSE), what stands at to/newName is moved to
-// a name of its own first; a crash between the two leaves it in the Aside.
-func (a *Aside) Exchange(name string, to *Dir, newName string) error {
-	if err := checkComponent(newName); err != nil {
-		return to.PathError("exchange", newName, err)
-	}
-	err := unix.Renameat2(a.dir.fd, name, to.fd, newName, unix.RENAME_EXCHANGE)
-	if err != unix.EINVAL && err != unix.ENOSYS {
-		return wrap(to, "exchange", newName, err)
-	}
-	old := a.Name()
-	if err := unix.Renameat(to.fd, newName, a.dir.fd, old); err != nil {
-		return to.PathError("rename", newName, err)
-	}
-	if err := unix.Renameat(a.dir.fd, name, to.fd, newName); err != nil {
-		_ = unix.Renameat(a.dir.fd, old, to.fd, newName)
-		return to.PathError("rename", newName, err)
-	}
-	return wrap(a.dir, "rename", name, unix.Renameat(a.dir.fd, old, a.dir.fd, name))
-}
-
-// Unlink removes the entry name, which is no directory.
-func (d *Dir) Unlink(name string) error {
-	if err := checkComponent(name); err != nil {
-		return d.PathError("unlink", name, err)
-	}
-	return wrap(d, "unlink", name, unix.Unlinkat(d.fd, name, 0))
+	exact := name == mtree.MarkerName
+	_ = d.Scan(func(raw []byte, _ mtree.Kind) error {
+		if string(raw) == name {
+			exact = true
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return !exact
 }

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flush makes everything written to the file system of d durable, with
-// syncfs(2), which reports write errors since Linux 5.8. After an error nothing
-// written since the last good flush may be assumed to be there: the kernel
-// marks pages clean that it could not write.
+// Flush makes everything durable that was written to the file system of d, with
+// syncfs(2), which reports write errors since Linux 5.8. After an error, assume that
+// nothing written since the last good flush is there, because the kernel marks pages
+// clean that it could not write.
 func (d *Dir) Flush() error {
 	if err := unix.Syncfs(d.fd); err != nil {
 		return &fs.PathError{Op: "syncfs", Path: d.path, Err: err}
@@ -18,8 +18,8 @@ func (d *Dir) Flush() error {
 	return nil
 }
 
-// SyncFile makes the contents and times of the file name durable, with
-// fsync(2). One that is no longer there is no error.
+// SyncFile makes the contents and times of the file name durable, with fsync(2). It is
+// no error if the file is no longer there.
 func (d *Dir) SyncFile(name string) error {
 	f, _, err := d.OpenFile(name)
 	if IsGone(err) || errors.Is(err, ErrNotRegular) {
@@ -33,9 +33,4 @@ func (d *Dir) SyncFile(name string) error {
 }
 
 // Sync makes the directory's own entries durable, with fsync(2).
-func (d *Dir) Sync() error {
-	if err := unix.Fsync(d.fd); err != nil {
-		return d.PathError("fsync", ".", err)
-	}
-	return nil
-}
+func (d *Dir) Sync() error { return d.PathError("fsync", ".", unix.Fsync(d.fd)) }

@@ -1,37 +1,29 @@
 package disk
 
-import (
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
-// What is made in a directory with the setgid bit gets its group, and a directory the
-// bit, too. Listings tell nothing of either: both are the copy's own, and stay. What
-// is made aside and moved there has to be given them. Who may not give them does
-// without, as where chmod(2) drops the bit in silence.
+// What is made in a directory with the setgid bit gets the directory's group, and a
+// directory also gets the bit. Listings show neither: both belong to the copy and
+// stay. What is made elsewhere and moved there must be given them. If this process is
+// not allowed to give them, it goes on without, as chmod(2) does where it drops the
+// bit without an error.
 
 const setgid = unix.S_ISGID
 
-// ownBits are the bits of a directory's mode that no listing tells.
+// ownBits are the bits of a directory's mode that no listing shows.
 const ownBits = 0o7000
 
-// inherits returns the group that what is made in d gets; false if it is the maker's.
-// Cost: statx.
-func (d *Dir) inherits() (gid int, ok bool) {
+// groupBelow returns the group that a file or directory made in d gets; false if it is
+// that of the process. Cost: statx.
+func (d *Dir) groupBelow() (gid int, ok bool) {
 	info, err := d.Self()
 	return int(info.GID), err == nil && info.Mode&setgid != 0
 }
 
-// Inherit gives the draft the group that a file made in dir would have.
-func (f *Draft) Inherit(dir *Dir) {
-	if gid, ok := dir.inherits(); ok {
-		_ = unix.Fchown(f.fd, -1, gid)
-	}
-}
-
-// Inherit gives d, which was made elsewhere, what a directory made in parent would
-// have.
+// Inherit gives d, which was made elsewhere, the group and the setgid bit that a
+// directory made in parent would have.
 func (d *Dir) Inherit(parent *Dir) error {
-	gid, ok := parent.inherits()
+	gid, ok := parent.groupBelow()
 	if !ok {
 		return nil
 	}
@@ -43,10 +35,10 @@ func (d *Dir) Inherit(parent *Dir) error {
 	return err
 }
 
-// InheritEntry gives the entry name of d, made to be moved to dir, the group that it
-// would have if it were made there.
+// InheritEntry gives the entry name of d, which will be moved to dir, the group that
+// it would have if it were made there.
 func (d *Dir) InheritEntry(name string, dir *Dir) {
-	if gid, ok := dir.inherits(); ok {
+	if gid, ok := dir.groupBelow(); ok {
 		_ = unix.Fchownat(d.fd, name, -1, gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
 }

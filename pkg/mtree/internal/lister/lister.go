@@ -1,12 +1,7 @@
 package lister
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"slices"
-	"strings"
+	"errors"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -16,38 +11,42 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// Lister reads directories as listings, by the reading rule: the stamp is read
-// before the names and again behind them. The zero value lists what serve
-// publishes by default.
+// Lister reads directories as listings, by the reading rule. The zero value lists
+// what serve publishes by default. Its methods may be called by several goroutines at
+// once, and call its functions so.
 type Lister struct {
-	TreeID  string                             // key of the directories' ids; "" gives none
-	Hidden  bool                               // list dotfiles too
-	Exclude func(path string, isDir bool) bool // leaves out what it returns true for; nil: nothing
-	Owner   bool                               // publish owners
-	Local   func(path string, isDir bool) bool // of a copy, what its mirror's filters exclude: left out too; nil: nothing
-	Copy    bool                               // the tree is a copy: directories that are unfinished are hot
-	Mounts  bool                               // list directories on other file systems too
-	Foreign func(path string)                  // told of what is passed over for its file system, by several goroutines at once; may be nil
-	Now     func() mtree.Stamp                 // the clock; nil: the real one
-	Log     *records.Log                       // the copy's records where there are no xattrs; nil: none
+	TreeID          string                             // key of the directories' ids; "": they get none
+	Hidden          bool                               // list names that begin with a dot
+	Owner           bool                               // list owners
+	Mounts          bool                               // list directories on other file systems
+	Exclude         func(path string, isDir bool) bool // true: the entry is left out; nil: no entry is
+	OtherFileSystem func(path string)                  // called for each entry that is left out because of its file system; nil: not called
+	Now             func() mtree.Stamp                 // the clock; nil: the real one
 
-	// Apart returns what watch tells of directories apart from their times, as it
-	// is after the call; nil: nothing.
+	// For a tree that is a copy.
+	Copy       bool                               // directories that are not complete are hot
+	CopyFilter func(path string, isDir bool) bool // what the copy's mirror excludes, which is left out; nil: it excludes nothing
+	Log        *records.Log                       // the records where there are no extended attributes; nil: none
+
+	// Apart returns the stamps that watch keeps apart from the directories, as they
+	// are after the call; nil: there are none.
 	Apart func() (*state.Apart, error)
+
+	special bool // list FIFOs, sockets and devices
 }
 
-// readTries is how often a directory that changes while it is read is read
-// again before its listing is given out as hot.
+// readTries is how often a directory that changes while it is read is read again
+// before its listing is given out as hot.
 const readTries = 3
 
-// Read returns the listing of d, whose path below the root is path ("" for the
-// root). Any error means that nothing is known: it is never a short listing.
-// An entry that vanishes while it is read is left out; with one whose type changes
-// at each look the directory has changed while it was read.
+// Read returns the listing of d, whose path below the root is path ("" for the root).
+// Any error means that nothing is known: a listing is never too short. An entry that
+// vanishes while it is read is left out. One that has another type at each look is
+// left out too, and the directory counts as changed.
 //
 // Cost: 2 fstat, 1 getdents64 per 64 KiB of names, 1 statx per entry, by several
-// goroutines where there are thousands; three times that at most if the
-// directory keeps changing. Memory: some 140 bytes an entry.
+// goroutines where there are thousands; three times that at most if the directory
+// keeps changing. Memory: some 140 bytes an entry.
 func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 	now := l.Now
 	if now == nil {
@@ -63,7 +62,7 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 		if err != nil {
 			return mtree.Listing{}, err
 		}
-		stampApart(apart, d, path, listing.Entries)
+		setApart(listing.Entries, d, path, apart)
 		after, err := l.Self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
@@ -84,83 +83,40 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 	}
 }
 
-// Self is d.Self with the directory's stamp as its mtime: of one that refuses its
-// time that which watch tells, and of a copy whose file system is coarse the recorded
-// one, for two stamps may be stored as one time. Cost: fstat, for a coarse copy also
-// fgetxattr.
-func (l *Lister) Self(d *disk.Dir, path string) (disk.Info, error) {
-	info, _, err := l.self(d, path)
-	return info, err
+// errRetyped says that an entry had another type at each look.
+var errRetyped = errors.New("its type changes all the time")
+
+// Present returns the entries of d that excluded does not exclude, in the order of
+// listings: of every type, with their owners. path is that of d below the root. It is
+// no listing: d is read once, and changes meanwhile are not noticed. A mirror reads
+// its copy so, which only it changes. excluded is called by several goroutines at
+// once.
+//
+// Cost and memory: those of one try of Lister.Read, without the fstat.
+func Present(d *disk.Dir, path string, excluded func(path string, isDir bool) bool) ([]mtree.Entry, error) {
+	l := Lister{Hidden: true, Owner: true, Mounts: true, Exclude: excluded, special: true}
+	var listing mtree.Listing
+	restless, err := l.entries(d, path, disk.Info{}, &listing)
+	if err == nil && restless {
+		err = d.PathError("read", ".", errRetyped)
+	}
+	return listing.Entries, err
 }
 
-// self is Self with what watch tells of the entries, too. That is asked after the
-// time was read: what is told of an entry is written before its parent gets the
-// stamp that counts it.
-func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, apart *state.Apart, err error) {
-	if info, err = d.Self(); err != nil {
-		return info, nil, err
-	}
-	if l.Copy && coarse(info) {
-		info.MTime = l.recorded(d, path, info.MTime)
-	}
-	if l.Apart == nil {
-		return info, nil, nil
-	}
-	apart, err = l.Apart()
-	if stamp, ok := apart.StampOf(path, info.Node.Ino); ok {
-		info.MTime = stamp
-	}
-	return info, apart, err
-}
-
-// coarse reports whether info may be of a file system that stores whole seconds:
-// of others a ctime hardly ever is one.
-func coarse(info disk.Info) bool {
-	_, m := info.MTime.Unix()
-	_, c := info.CTime.Unix()
-	return m == 0 && c == 0
-}
-
-// recorded returns the stamp that the directory at path was completed with, if
-// it is stored as mtime; else mtime.
-func (l *Lister) recorded(d *disk.Dir, path string, mtime mtree.Stamp) mtree.Stamp {
-	record, ok := records.Of(d)
-	if !ok && l.Log != nil {
-		record, ok = l.Log.Get(path)
-	}
-	if ok && filetime.SameStored(mtime, record.Stamp) {
-		return record.Stamp
-	}
-	return mtime
-}
-
-// Finished reports whether the directory at path, of a copy, is complete, by its
-// extended attribute or the log.
-func (l *Lister) Finished(d *disk.Dir, path string, info disk.Info) bool {
-	if records.Complete(d, info) {
-		return true
-	}
-	if l.Log == nil {
-		return false
-	}
-	record, ok := l.Log.Get(path)
-	return ok && filetime.SameStored(info.MTime, record.Stamp)
-}
-
-// entries reads the entries of d into listing; restless says that of some the type
-// changed again and again meanwhile, and that they are left out.
+// entries reads the entries of d into listing. restless reports that an entry had
+// another type at each look, and was left out.
 func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtree.Listing) (restless bool, err error) {
-	r, err := rollOf(d, self.Size)
+	t, err := readNames(d, self.Size)
 	if err != nil {
 		return false, err
 	}
-	entries, err := l.look(d, path, self, r)
+	entries, err := l.look(d, path, self, t)
 	if err != nil {
 		return false, err
 	}
 	kept := entries[:0]
-	for i, n := range r.refs {
-		switch n.fate {
+	for i, n := range t.names {
+		switch n.disposition {
 		case listed:
 			kept = append(kept, entries[i])
 		case covered:
@@ -181,58 +137,39 @@ func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtre
 	return restless, nil
 }
 
-// LostFound is made by mkfs at the root of a file system. It is nobody's.
-const LostFound = "lost+found"
-
-// fate says whether the entry name of the directory at dir is listed, and if
-// not, why.
-func (l *Lister) fate(dir, name string, self, info disk.Info) fate {
-	switch {
-	case info.Kind == mtree.Other && (l.Mounts || !info.MountRoot):
-		return unlisted
-	case l.Copy && dir == "" && name == LostFound && info.Kind == mtree.Dir:
-		return unlisted // of the copy's own file system: no mirror fills it
-	case !l.Hidden && name[0] == '.':
-		return dotted
-	case l.Exclude != nil && l.Exclude(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
-		return excluded
-	case l.Local != nil && l.Local(mtree.JoinPath(dir, name), info.Kind == mtree.Dir):
-		return excluded // nobody completes it
-	case !l.Mounts && disk.IsBorder(self, info):
-		if l.Foreign != nil {
-			l.Foreign(mtree.JoinPath(dir, name))
-		}
-		if info.Kind == mtree.Dir {
-			return excluded
-		}
-		return covered
-	}
-	return listed
+// Self is d.Self with the directory's stamp as its mtime. For a directory that
+// refuses its mtime that is the stamp in Apart, and for one of a copy on a file system
+// with whole seconds the recorded one, because two stamps may be stored as one time.
+// Cost: fstat, for such a copy also fgetxattr.
+func (l *Lister) Self(d *disk.Dir, path string) (disk.Info, error) {
+	info, _, err := l.self(d, path)
+	return info, err
 }
 
-// DirID returns the opaque id of a directory: 16 hex digits of HMAC-SHA-256
-// under the tree id over device, inode and birth time. It tells one directory
-// from another under the same name and tells nobody the inode. "" without a
-// tree id.
-func DirID(treeID string, info disk.Info) string {
-	if treeID == "" {
-		return ""
+// self is Self, and returns what Apart returned, for the entries. Apart is called
+// after the time was read, because watch writes an entry's stamp there before it gives
+// the parent the stamp that counts it.
+func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, apart *state.Apart, err error) {
+	if info, err = d.Self(); err != nil {
+		return info, nil, err
 	}
-	sec, nsec := info.BTime.Unix()
-	var text [32]byte
-	binary.BigEndian.PutUint64(text[0:], info.Node.Dev)
-	binary.BigEndian.PutUint64(text[8:], info.Node.Ino)
-	binary.BigEndian.PutUint64(text[16:], uint64(sec))
-	binary.BigEndian.PutUint64(text[24:], uint64(nsec))
-	mac := hmac.New(sha256.New, []byte(treeID))
-	mac.Write(text[:])
-	return hex.EncodeToString(mac.Sum(nil)[:8])
+	if l.Copy && isCoarse(info) {
+		info.MTime = l.recorded(d, path, info.MTime)
+	}
+	if l.Apart == nil {
+		return info, nil, nil
+	}
+	apart, err = l.Apart()
+	if stamp, ok := apart.StampOf(path, info.Node.Ino); ok {
+		info.MTime = stamp
+	}
+	return info, apart, err
 }
 
-// stampApart gives the entries of the directory at path the stamps that are here. Cost:
-// statx for each that is.
-func stampApart(a *state.Apart, d *disk.Dir, path string, entries []mtree.Entry) {
-	if a == nil || len(a.Stamps) == 0 {
+// setApart gives the entries of the directory at path the stamps that apart has for
+// them. Cost: statx for each of these.
+func setApart(entries []mtree.Entry, d *disk.Dir, path string, apart *state.Apart) {
+	if apart == nil || len(apart.Stamps) == 0 {
 		return
 	}
 	for i := range entries {
@@ -240,7 +177,7 @@ func stampApart(a *state.Apart, d *disk.Dir, path string, entries []mtree.Entry)
 		if e.Kind != mtree.Dir {
 			continue
 		}
-		have, ok := a.Stamps[mtree.JoinPath(path, e.Name)]
+		have, ok := apart.Stamps[mtree.JoinPath(path, e.Name)]
 		if !ok {
 			continue
 		}
@@ -250,34 +187,36 @@ func stampApart(a *state.Apart, d *disk.Dir, path string, entries []mtree.Entry)
 	}
 }
 
-// SortEntries puts entries in listing order.
-func SortEntries(entries []mtree.Entry) {
-	slices.SortFunc(entries, func(a, b mtree.Entry) int { return strings.Compare(a.Name, b.Name) })
+// isCoarse reports whether info may be of a file system that stores whole seconds. On
+// others a ctime hardly ever is one.
+func isCoarse(info disk.Info) bool {
+	_, m := info.MTime.Unix()
+	_, c := info.CTime.Unix()
+	return m == 0 && c == 0
 }
 
-// fill turns an disk.Info into an Entry, reading the target of a symlink; after an
-// error e is as it was.
-func fill(d *disk.Dir, e *mtree.Entry, name string, info disk.Info) error {
-	filled := mtree.Entry{
-		Name:  name,
-		Kind:  info.Kind,
-		Has:   mtree.HasMode | mtree.HasCTime | mtree.HasOwner,
-		Mode:  info.Mode,
-		MTime: info.MTime,
-		CTime: info.CTime,
-		UID:   info.UID,
-		GID:   info.GID,
+// recorded returns the stamp with which the directory at path was completed, if it is
+// stored as mtime; else mtime.
+func (l *Lister) recorded(d *disk.Dir, path string, mtime mtree.Stamp) mtree.Stamp {
+	record, ok := records.Of(d)
+	if !ok && l.Log != nil {
+		record, ok = l.Log.Get(path)
 	}
-	switch info.Kind {
-	case mtree.File:
-		filled.Size = info.Size
-	case mtree.Symlink:
-		target, err := d.Readlink(name)
-		if err != nil {
-			return err
-		}
-		filled.Link = target
+	if ok && filetime.SameStored(mtime, record.Stamp) {
+		return record.Stamp
 	}
-	*e = filled
-	return nil
+	return mtime
+}
+
+// Finished reports whether the directory at path, of a copy, is complete: by its
+// extended attribute or by the log.
+func (l *Lister) Finished(d *disk.Dir, path string, info disk.Info) bool {
+	if records.Complete(d, info) {
+		return true
+	}
+	if l.Log == nil {
+		return false
+	}
+	record, ok := l.Log.Get(path)
+	return ok && filetime.SameStored(info.MTime, record.Stamp)
 }

@@ -132,3 +132,32 @@ func TestSpecialFilesAreNotListed(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, l.Entries)
 }
+
+// Present returns what a listing leaves out: special files, dotfiles and mounts. Only
+// what is excluded is missing.
+func TestPresentIsEverything(t *testing.T) {
+	top := t.TempDir()
+	for _, name := range []string{"b", ".hidden", "x.tmp", ".tidemark/tree"} {
+		write(t, top+"/"+name, name)
+	}
+	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
+	require.NoError(t, os.Symlink("b", top+"/link"))
+	require.NoError(t, os.Mkdir(top+"/d", 0o755))
+	d := openRoot(t, top)
+	have, err := lister.Present(d, "at", func(path string, isDir bool) bool { return path == "at/x.tmp" && !isDir })
+	require.NoError(t, err)
+	for i, want := range []struct {
+		name string
+		kind mtree.Kind
+		size int64
+		link string
+	}{{".hidden", mtree.File, 7, ""}, {"b", mtree.File, 1, ""}, {"d", mtree.Dir, 0, ""}, {"fifo", mtree.Other, 0, ""}, {"link", mtree.Symlink, 0, "b"}} {
+		e := have[i]
+		require.Equal(t, want.name, e.Name)
+		require.Equal(t, want.kind, e.Kind)
+		require.Equal(t, want.size, e.Size)
+		require.Equal(t, want.link, e.Link)
+		require.NotZero(t, e.Has&mtree.HasOwner)
+	}
+	require.Len(t, have, 5)
+}

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reader says who this process is to file systems: what decides, besides the
+// Identity says who this process is to file systems: what decides, besides the
 // files, which of them it may read. That is its user and group ids, the two
 // capabilities that pass over permissions, what its ids stand for outside of its
 // user namespace, and its label of AppArmor or SELinux. It is the same after a
 // restart with the same rights. Which files are mounted where it cannot tell.
-func Reader() string {
+func Identity() string {
 	ruid, euid, suid := unix.Getresuid()
 	rgid, egid, sgid := unix.Getresgid()
 	groups, _ := os.Getgroups() // fails for no cause that a process could mend

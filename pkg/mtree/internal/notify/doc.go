@@ -5,7 +5,7 @@
 // name now": events of the kernel are merged, reordered and late. What it
 // promises: for every change made below an armed directory after Arm returned,
 // a later Take names the directory and the entry; or says that only the
-// directory is known (Dirty); or says that something was lost (Taken.Lost), and
+// directory is known (Dirty); or says that something was lost (Events.Lost), and
 // then nothing is known until the tree was scanned anew.
 //
 // Changes are kept by directory, not by path, because paths move: a directory
@@ -35,7 +35,7 @@ type Source interface {
 	Known(fd int) Ref
 
 	// Take returns what was heard since the last Take, without waiting.
-	Take() Taken
+	Take() Events
 
 	// Wrote is called by the goroutine that takes after each time that it
 	// set itself, so that the events of its own writes do not fill the
@@ -65,18 +65,18 @@ type Ref struct{ node *node }
 // only names coming and going in it are heard, not what is written there.
 var Marker = Ref{&node{}}
 
-// Taken is what a Source heard.
-type Taken struct {
-	Dirs     []*Heard // each directory once
-	Marker   []string // names that came or went in the marker directory
-	Lost     string   // why something was lost, "" if nothing was
-	RootGone bool     // the root was moved, deleted or unmounted
-	Drained  bool     // the kernel held nothing more when this was taken
-	Events   int      // number of kernel events
+// Events is what a Source heard.
+type Events struct {
+	Dirs     []*DirEvents // each directory once
+	Marker   []string     // names that came or went in the marker directory
+	Lost     string       // why something was lost, "" if nothing was
+	RootGone bool         // the root was moved, deleted or unmounted
+	Drained  bool         // the kernel held nothing more when this was taken
+	Count    int          // number of kernel events
 }
 
-// Heard is what happened in one directory.
-type Heard struct {
+// DirEvents is what happened in one directory.
+type DirEvents struct {
 	Path    string  // below the root as of now, "" for the root
 	Self    bool    // its own mode, owner or times were set, perhaps by ourselves
 	Dirty   bool    // entries changed whose names were not kept; none of them is a directory that came or went

@@ -345,7 +345,7 @@ func (s *fanotify) isMarker(dir []byte) bool {
 }
 
 // Take implements Source.
-func (s *fanotify) Take() Taken {
+func (s *fanotify) Take() Events {
 	t := fanTaking{fanotify: s, heard: map[string]*gathered{}}
 	s.places.begin()
 	t.read()
@@ -356,7 +356,7 @@ func (s *fanotify) Take() Taken {
 // fanTaking turns events into what was heard.
 type fanTaking struct {
 	*fanotify
-	Taken
+	Events
 	heard map[string]*gathered
 	order []string             // of heard: who is made stands behind the one it was made in
 	loose map[string]uint64    // masks of files that have no directory, by handle
@@ -376,7 +376,7 @@ func (t *fanTaking) read() {
 		if size == 0 {
 			break
 		}
-		t.Events++
+		t.Count++
 		t.event(e)
 		raw = raw[size:]
 	}
@@ -456,7 +456,7 @@ func (t *fanTaking) of(dir []byte) *gathered {
 }
 
 // finish finds out where the directories are.
-func (t *fanTaking) finish() Taken {
+func (t *fanTaking) finish() Events {
 	for _, dir := range t.order {
 		h := t.heard[dir]
 		path, ok, err := t.places.path(dir)
@@ -473,11 +473,11 @@ func (t *fanTaking) finish() Taken {
 			delete(t.found, path)
 		}
 		h.Path = path
-		t.Dirs = append(t.Dirs, &h.Heard)
+		t.Dirs = append(t.Dirs, &h.DirEvents)
 	}
 	for path, h := range t.found {
 		h.Path = path
-		t.Dirs = append(t.Dirs, &h.Heard)
+		t.Dirs = append(t.Dirs, &h.DirEvents)
 	}
-	return t.Taken
+	return t.Events
 }

@@ -2,7 +2,7 @@ package notify
 
 // gathered is what was heard in one directory so far, each name once.
 type gathered struct {
-	Heard
+	DirEvents
 	index map[string]int // of names in Entries, from the moment there are some
 }
 

@@ -275,7 +275,7 @@ func (s *inotify) squeeze(dst, raw []byte) []byte {
 }
 
 // Take implements Source.
-func (s *inotify) Take() Taken {
+func (s *inotify) Take() Events {
 	raw, lost, drained := s.queue.take()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -287,7 +287,7 @@ func (s *inotify) Take() Taken {
 		e, size := nextEvent(raw)
 		t.event(e)
 		raw = raw[size:]
-		t.Events++
+		t.Count++
 	}
 	t.squeezed()
 	t.left(parked)
@@ -297,7 +297,7 @@ func (s *inotify) Take() Taken {
 // taking turns events into what was heard.
 type taking struct {
 	*inotify
-	Taken
+	Events
 	heard map[*node]*gathered
 }
 
@@ -427,12 +427,12 @@ func (t *taking) of(n *node) *gathered {
 
 // finish gives each directory the path it has now. One that has none was
 // removed or moved away, of which its parent tells.
-func (t *taking) finish() Taken {
+func (t *taking) finish() Events {
 	for n, h := range t.heard {
 		if path, ok := t.nodes.path(n); ok {
 			h.Path = path
-			t.Dirs = append(t.Dirs, &h.Heard)
+			t.Dirs = append(t.Dirs, &h.DirEvents)
 		}
 	}
-	return t.Taken
+	return t.Events
 }

@@ -26,14 +26,14 @@ type Record struct {
 	ID    string      // the source's id of the directory, "" if it gave none
 
 	// Excluded is how many entries the source left out (Listing.Excluded) when
-	// the copy last had none that was not listed, E the one of its ETags then;
-	// E is "" if Excluded is 0 and the two say nothing.
-	Excluded int64
-	E        string
+	// the copy last had none that was not listed, Fingerprint the one of its ETags then;
+	// Fingerprint is "" if Excluded is 0 and the two say nothing.
+	Excluded    int64
+	Fingerprint string
 }
 
 // String returns "STAMP NOW ID", the id as "-" if there is none, and then
-// " EXCLUDED/E" if they say anything: beyond some 60 bytes ext4 takes a block for
+// " EXCLUDED/FINGERPRINT" if they say anything: beyond some 60 bytes ext4 takes a block for
 // each.
 func (r Record) String() string {
 	id := r.ID
@@ -41,8 +41,8 @@ func (r Record) String() string {
 		id = "-"
 	}
 	text := r.Stamp.String() + " " + r.Now.String() + " " + id
-	if r.Excluded > 0 || r.E != "" {
-		text += " " + strconv.FormatInt(r.Excluded, 10) + "/" + r.E
+	if r.Excluded > 0 || r.Fingerprint != "" {
+		text += " " + strconv.FormatInt(r.Excluded, 10) + "/" + r.Fingerprint
 	}
 	return text
 }
@@ -68,7 +68,7 @@ func Parse(text string) (Record, bool) {
 		if !ok || err != nil || n < 0 || n == 0 && e == "" {
 			return Record{}, false
 		}
-		r.Excluded, r.E = n, e
+		r.Excluded, r.Fingerprint = n, e
 	}
 	return r, true
 }

@@ -28,8 +28,8 @@ func (m *Marker) CreateBeacon() (*Beacon, error) {
 	return &Beacon{fd: fd}, nil
 }
 
-// Tell tells n, which must be above 0, from now on. Cost: two fcntl(2).
-func (b *Beacon) Tell(n int64) error {
+// Announce tells n, which must be above 0, from now on. Cost: two fcntl(2).
+func (b *Beacon) Announce(n int64) error {
 	if b == nil || n == b.at || n <= 0 {
 		return nil
 	}
@@ -54,9 +54,9 @@ func (b *Beacon) Close() error {
 	return unix.Close(b.fd)
 }
 
-// Told returns the number that a living process tells, 0 if none does. Cost: three
+// Announced returns the number that a living process tells, 0 if none does. Cost: three
 // system calls.
-func (m *Marker) Told() (int64, error) {
+func (m *Marker) Announced() (int64, error) {
 	fd, err := disk.OpenAt(m.dir.FD(), beaconName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT || isOther(err) {
 		return 0, nil

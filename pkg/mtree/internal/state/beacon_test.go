@@ -18,7 +18,7 @@ func TestBeacon(t *testing.T) {
 	defer m.Close()
 	told := func() int64 {
 		t.Helper()
-		n, err := m.Told()
+		n, err := m.Announced()
 		require.NoError(t, err)
 		return n
 	}
@@ -29,7 +29,7 @@ func TestBeacon(t *testing.T) {
 	before, err := os.Stat(filepath.Join(d.Path(), ".tidemark/confirmed"))
 	require.NoError(t, err)
 	for _, n := range []int64{1_795_000_000, 1_795_000_045, 1_795_000_045, 1_794_000_000, 1 << 40} {
-		require.NoError(t, b.Tell(n))
+		require.NoError(t, b.Announce(n))
 		require.Equal(t, n, told())
 	}
 	after, err := os.Stat(filepath.Join(d.Path(), ".tidemark/confirmed"))
@@ -38,7 +38,7 @@ func TestBeacon(t *testing.T) {
 	require.NoError(t, b.Close())
 	require.Zero(t, told())
 	var none *Beacon
-	require.NoError(t, none.Tell(5))
+	require.NoError(t, none.Announce(5))
 	require.NoError(t, none.Close())
 }
 

@@ -8,10 +8,10 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Chain returns where a copy was made from, and then how that came about as its
+// Upstreams returns where a copy was made from, and then how that came about as its
 // own source told it when the copy was complete last. It is empty for a tree
 // that is no copy.
-func (p *Published) Chain() []wire.Upstream {
+func (p *Published) Upstreams() []wire.Upstream {
 	if p.Tree.Role != Copy {
 		return nil
 	}
@@ -19,7 +19,7 @@ func (p *Published) Chain() []wire.Upstream {
 	if p.Status.Root != nil {
 		first.Root = *p.Status.Root
 	}
-	return append([]wire.Upstream{first}, wire.ParseUpstreams(p.Status.Chain)...)
+	return append([]wire.Upstream{first}, wire.ParseUpstreams(p.Status.Upstreams)...)
 }
 
 // hostOf returns the host of a source.

@@ -15,18 +15,18 @@ import (
 func TestChain(t *testing.T) {
 	at := mtree.Unix(7, 5)
 	upstreams := []wire.Upstream{{Host: "a.example:8077", Root: mtree.Unix(1, 2), Checkpoint: &at, Copy: "0123456789abcdef"}, {Host: "local", Root: mtree.Unix(-3, 4)}}
-	p := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://u:p@up:1/secret/"}, Status: state.Status{Root: &at, Chain: wire.FormatUpstreams(upstreams)}}
-	require.Equal(t, append([]wire.Upstream{{Host: "up:1", Root: at}}, upstreams...), p.Chain())
-	require.Empty(t, (&state.Published{}).Chain())
+	p := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://u:p@up:1/secret/"}, Status: state.Status{Root: &at, Upstreams: wire.FormatUpstreams(upstreams)}}
+	require.Equal(t, append([]wire.Upstream{{Host: "up:1", Root: at}}, upstreams...), p.Upstreams())
+	require.Empty(t, (&state.Published{}).Upstreams())
 }
 
 // The chain of an idle copy said that it was behind by ever more.
 func TestTheChainOfAnIdleCopy(t *testing.T) {
 	before, after := mtree.Unix(7, 5), mtree.Unix(1000, 0)
 	p := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://up:1"}, Status: state.Status{Root: &before, Checkpoint: &before, Confirmed: &after}}
-	require.Equal(t, after, *p.Chain()[0].Checkpoint)
+	require.Equal(t, after, *p.Upstreams()[0].Checkpoint)
 	p.Status.Confirmed = nil
-	require.Equal(t, before, *p.Chain()[0].Checkpoint)
+	require.Equal(t, before, *p.Upstreams()[0].Checkpoint)
 	require.Nil(t, (&state.Status{}).Current())
 }
 
@@ -35,13 +35,13 @@ func TestAChainThatComesBack(t *testing.T) {
 	at := mtree.Unix(7, 5)
 	us := state.Tree{Role: state.Copy, Upstream: "http://b:1", Copy: "0123456789abcdef"}
 	ours := state.Published{Tree: us, Status: state.Status{Root: &at}}
-	theirs := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://a:1", Copy: "fedcba9876543210"}, Status: state.Status{Root: &at, Chain: wire.FormatUpstreams(ours.Chain())}}
-	require.True(t, us.CameBy(wire.FormatUpstreams(theirs.Chain())))
+	theirs := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://a:1", Copy: "fedcba9876543210"}, Status: state.Status{Root: &at, Upstreams: wire.FormatUpstreams(ours.Upstreams())}}
+	require.True(t, us.CameBy(wire.FormatUpstreams(theirs.Upstreams())))
 	require.False(t, us.CameBy(""))
 	us.Upstream = "http://clone:1"
-	require.False(t, us.CameBy(wire.FormatUpstreams(theirs.Chain())))
+	require.False(t, us.CameBy(wire.FormatUpstreams(theirs.Upstreams())))
 	us.Copy = ""
-	require.False(t, us.CameBy(wire.FormatUpstreams(theirs.Chain())))
+	require.False(t, us.CameBy(wire.FormatUpstreams(theirs.Upstreams())))
 }
 
 // Nor does what a running mirror tells lag behind what is written.
@@ -56,7 +56,7 @@ func TestPublishedIsWhatARunningMirrorTells(t *testing.T) {
 	require.NoError(t, m.WriteTree(tree))
 	beacon, err := m.CreateBeacon()
 	require.NoError(t, err)
-	require.NoError(t, beacon.Tell(1000))
+	require.NoError(t, beacon.Announce(1000))
 	p, err := m.Published()
 	require.NoError(t, err)
 	require.Nil(t, p.Status.Confirmed, "nobody keeps it")
@@ -64,7 +64,7 @@ func TestPublishedIsWhatARunningMirrorTells(t *testing.T) {
 	require.NoError(t, err)
 	p, err = m.Published()
 	require.NoError(t, err)
-	require.Equal(t, mtree.Unix(1000, 0), *p.Chain()[0].Checkpoint)
+	require.Equal(t, mtree.Unix(1000, 0), *p.Upstreams()[0].Checkpoint)
 	require.NoError(t, lock.Unlock())
 	require.NoError(t, beacon.Close())
 }

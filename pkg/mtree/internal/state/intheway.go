@@ -170,7 +170,7 @@ func (m *Marker) OpenOwn(name string, alone bool) (*os.File, error) {
 
 // OpenStaging makes the directory name in the marker if it is missing, mode 0700,
 // removes what an earlier run left in it, and opens it: see disk.OpenStaging.
-func (m *Marker) OpenStaging(name string) (*disk.Aside, error) {
+func (m *Marker) OpenStaging(name string) (*disk.Staging, error) {
 	dir, err := makeOwn(m.dir, name, 0o700)
 	if err != nil {
 		return nil, err

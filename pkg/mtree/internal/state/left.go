@@ -10,43 +10,43 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Left is what the watcher's own write left on a directory. A directory that
+// OwnWrite is what the watcher's own write left on a directory. A directory that
 // still shows it was neither changed nor moved by anybody since.
-type Left struct {
+type OwnWrite struct {
 	Inode        uint64
 	MTime, CTime mtree.Stamp
 }
 
-// leftNames are the two files .tidemark/left.0 and left.1 that hold what the
+// ownWriteNames are the two files .tidemark/left.0 and left.1 that hold what the
 // last batches left, as fixed records: inode u64, then seconds s64 and
 // nanoseconds u32 of mtime and of ctime, little endian. One is appended to; at
-// maxLeft records, or when its turn is over, the other is emptied and takes
+// maxOwnWrites records, or when its turn is over, the other is emptied and takes
 // over, so that the last batches are always there and no more.
-var leftNames = [2]string{"left.0", "left.1"}
+var ownWriteNames = [2]string{"left.0", "left.1"}
 
 const (
-	leftSize = 32
-	maxLeft  = 1 << 15 // records in one file: 1 MiB
+	ownWriteSize = 32
+	maxOwnWrites = 1 << 15 // records in one file: 1 MiB
 )
 
-// LeftLog is the two files opened by the lock's holder.
-type LeftLog struct {
+// OwnWriteLog is the two files opened by the lock's holder.
+type OwnWriteLog struct {
 	files [2]*os.File
 	now   int   // which is appended to
 	size  int64 // its length in bytes
 	buf   []byte
 }
 
-// OpenLeft opens the log and returns what it holds, in no order; a record that
+// OpenOwnWrites opens the log and returns what it holds, in no order; a record that
 // is cut short ends its file.
-func (m *Marker) OpenLeft() (*LeftLog, []Left, error) {
-	log := &LeftLog{}
-	var all []Left
-	for i, name := range leftNames {
+func (m *Marker) OpenOwnWrites() (*OwnWriteLog, []OwnWrite, error) {
+	log := &OwnWriteLog{}
+	var all []OwnWrite
+	for i, name := range ownWriteNames {
 		// What cannot be read is not known: the directories are stamped again.
 		if f, _, err := m.OpenFile(name); err == nil {
-			text, _ := io.ReadAll(io.LimitReader(f, leftSize*maxLeft))
-			all = appendLeft(all, text)
+			text, _ := io.ReadAll(io.LimitReader(f, ownWriteSize*maxOwnWrites))
+			all = parseOwnWrites(all, text)
 			_ = f.Close()
 		}
 		fd, err := openOwn(m.dir, name, true)
@@ -60,25 +60,25 @@ func (m *Marker) OpenLeft() (*LeftLog, []Left, error) {
 		_ = log.Close()
 		return nil, nil, err
 	}
-	return log, all, log.Append(all[max(0, len(all)-maxLeft):])
+	return log, all, log.Append(all[max(0, len(all)-maxOwnWrites):])
 }
 
-func appendLeft(all []Left, text []byte) []Left {
-	for ; len(text) >= leftSize; text = text[leftSize:] {
+func parseOwnWrites(all []OwnWrite, text []byte) []OwnWrite {
+	for ; len(text) >= ownWriteSize; text = text[ownWriteSize:] {
 		at := func(i int) mtree.Stamp {
 			return mtree.Unix(int64(binary.LittleEndian.Uint64(text[i:])), int64(binary.LittleEndian.Uint32(text[i+8:])))
 		}
-		all = append(all, Left{Inode: binary.LittleEndian.Uint64(text), MTime: at(8), CTime: at(20)})
+		all = append(all, OwnWrite{Inode: binary.LittleEndian.Uint64(text), MTime: at(8), CTime: at(20)})
 	}
 	return all
 }
 
 // Append adds records by one write.
-func (l *LeftLog) Append(records []Left) error {
-	if len(records) > maxLeft {
-		records = records[len(records)-maxLeft:]
+func (l *OwnWriteLog) Append(records []OwnWrite) error {
+	if len(records) > maxOwnWrites {
+		records = records[len(records)-maxOwnWrites:]
 	}
-	if l.size+int64(len(records))*leftSize > leftSize*maxLeft {
+	if l.size+int64(len(records))*ownWriteSize > ownWriteSize*maxOwnWrites {
 		if err := l.turn(); err != nil {
 			return err
 		}
@@ -98,13 +98,13 @@ func (l *LeftLog) Append(records []Left) error {
 }
 
 // turn empties the older file and appends to it from now on.
-func (l *LeftLog) turn() error {
+func (l *OwnWriteLog) turn() error {
 	l.now, l.size = 1-l.now, 0
 	return l.files[l.now].Truncate(0)
 }
 
 // Close closes the files.
-func (l *LeftLog) Close() error {
+func (l *OwnWriteLog) Close() error {
 	var errs []error
 	for _, f := range l.files {
 		if f != nil {

@@ -105,9 +105,9 @@ func (l *Lock) Unlock() error {
 	return errors.Join(err, unix.Close(l.fd))
 }
 
-// Standing reports whether the lock's file still has its name in m: false after
+// StillIn reports whether the lock's file still has its name in m: false after
 // the marker directory was deleted under a running program.
-func (l *Lock) Standing(m *Marker) bool {
+func (l *Lock) StillIn(m *Marker) bool {
 	info, err := m.dir.Stat(lockName)
 	return err == nil && info.Node == l.node
 }

@@ -63,15 +63,15 @@ type Tree struct {
 	Mounts  []Mount  `json:"mounts,omitempty"`  // below the root, of which all is published
 
 	// In a copy only.
-	Upstream string   `json:"upstream,omitempty"` // SOURCE, by SourceName
-	NoID     bool     `json:"no_id,omitempty"`    // the source has no tree id: ID was made here
-	Place    string   `json:"place,omitempty"`    // PlaceOf a local SOURCE without a tree id
-	Path     string   `json:"path,omitempty"`     // which directory of the tree it is a copy of: "/" or "/a/b", "" if not told
-	Older    uint64   `json:"older,omitempty"`    // epoch of an older lineage that the source is of now; 0: it is not
-	Adopted  string   `json:"adopted,omitempty"`  // SOURCE for which --adopt was carried out, if it stood at every start since
-	Filters  []string `json:"filters,omitempty"`
-	Copy     string   `json:"copy,omitempty"` // 16 hex digits that tell this copy from others of the tree
-	E        string   `json:"e,omitempty"`    // that of the source's listing ETags (docs/protocol.md), "" if it gave none
+	Upstream    string   `json:"upstream,omitempty"` // SOURCE, by SourceName
+	NoID        bool     `json:"no_id,omitempty"`    // the source has no tree id: ID was made here
+	Place       string   `json:"place,omitempty"`    // PlaceOf a local SOURCE without a tree id
+	Path        string   `json:"path,omitempty"`     // which directory of the tree it is a copy of: "/" or "/a/b", "" if not told
+	Older       uint64   `json:"older,omitempty"`    // epoch of an older lineage that the source is of now; 0: it is not
+	Adopted     string   `json:"adopted,omitempty"`  // SOURCE for which --adopt was carried out, if it stood at every start since
+	Filters     []string `json:"filters,omitempty"`
+	Copy        string   `json:"copy,omitempty"` // 16 hex digits that tell this copy from others of the tree
+	Fingerprint string   `json:"e,omitempty"`    // that of the source's listing ETags (docs/protocol.md), "" if it gave none
 }
 
 // NewTreeID returns 128 random bits as 32 hex digits.

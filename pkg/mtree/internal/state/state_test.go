@@ -93,9 +93,9 @@ func TestLock(t *testing.T) {
 	require.True(t, locked())
 	_, err = m.Lock()
 	require.ErrorIs(t, err, state.ErrLocked)
-	require.True(t, lock.Standing(m))
+	require.True(t, lock.StillIn(m))
 	require.NoError(t, os.Remove(top+"/.tidemark/lock"))
-	require.False(t, lock.Standing(m))
+	require.False(t, lock.StillIn(m))
 	require.NoError(t, lock.Unlock())
 	require.False(t, locked())
 }

@@ -21,25 +21,25 @@ import (
 
 // Status is the file .tidemark/status.json, written by the lock's holder.
 type Status struct {
-	State       wire.State       `json:"state"`
-	Checkpoint  *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
-	Floor       *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
-	Audit       *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
-	Boot        string           `json:"boot,omitempty"`       // boot id at the time of writing
-	Clean       bool             `json:"clean"`                // written by an orderly stop
-	PID         int              `json:"pid,omitempty"`
-	Updated     *mtree.Stamp     `json:"updated,omitempty"`      // local clock
-	Up          time.Duration    `json:"up,omitempty"`           // nanoseconds since boot, asleep or not, when that was read; watch only
-	Root        *mtree.Stamp     `json:"root,omitempty"`         // the root's stamp
-	Backend     string           `json:"backend,omitempty"`      // watch only
-	CrossMounts *bool            `json:"cross_mounts,omitempty"` // how far watch hears; nil: not told
-	Counters    map[string]int64 `json:"counters,omitempty"`
-	Error       string           `json:"error,omitempty"`    // the last one, without paths
-	Stamps      int              `json:"stamps,omitempty"`   // lines of .tidemark/stamps; watch only
-	Unread      int              `json:"unread,omitempty"`   // of .tidemark/unread; watch only
-	Apart       int64            `json:"apart,omitempty"`    // another one whenever a directory is new in one of these, or gone from it
-	Chain       string           `json:"chain,omitempty"`    // wire.FormatUpstreams: how the source of a copy came about
-	SourceE     string           `json:"source_e,omitempty"` // of a copy: Tree.E when it was complete last
+	State             wire.State       `json:"state"`
+	Checkpoint        *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
+	Floor             *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
+	Audit             *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
+	Boot              string           `json:"boot,omitempty"`       // boot id at the time of writing
+	Clean             bool             `json:"clean"`                // written by an orderly stop
+	PID               int              `json:"pid,omitempty"`
+	Updated           *mtree.Stamp     `json:"updated,omitempty"`      // local clock
+	Up                time.Duration    `json:"up,omitempty"`           // nanoseconds since boot, asleep or not, when that was read; watch only
+	Root              *mtree.Stamp     `json:"root,omitempty"`         // the root's stamp
+	Backend           string           `json:"backend,omitempty"`      // watch only
+	CrossMounts       *bool            `json:"cross_mounts,omitempty"` // how far watch hears; nil: not told
+	Counters          map[string]int64 `json:"counters,omitempty"`
+	Error             string           `json:"error,omitempty"`    // the last one, without paths
+	Stamps            int              `json:"stamps,omitempty"`   // lines of .tidemark/stamps; watch only
+	Unread            int              `json:"unread,omitempty"`   // of .tidemark/unread; watch only
+	Apart             int64            `json:"apart,omitempty"`    // another one whenever a directory is new in one of these, or gone from it
+	Upstreams         string           `json:"chain,omitempty"`    // wire.FormatUpstreams: how the source of a copy came about
+	SourceFingerprint string           `json:"source_e,omitempty"` // of a copy: Tree.Fingerprint when it was complete last
 
 	// Of a copy: which run of the source's watch it listed last, and the highest
 	// stamp it listed in it.
@@ -136,8 +136,8 @@ func (s *StatusFile) Write(status Status) error {
 	return err
 }
 
-// Standing reports whether the file still has its name in m.
-func (s *StatusFile) Standing(m *Marker) bool {
+// StillIn reports whether the file still has its name in m.
+func (s *StatusFile) StillIn(m *Marker) bool {
 	own, err1 := disk.StatFile(s.f)
 	there, err2 := m.dir.Stat(statusName)
 	return err1 == nil && err2 == nil && own.Node == there.Node
@@ -292,7 +292,7 @@ func (m *Marker) told(tree Tree, locked bool) (int64, error) {
 	if tree.Role != Copy || !locked {
 		return 0, nil
 	}
-	return m.Told()
+	return m.Announced()
 }
 
 // Crosses reports whether a reader that goes beyond mounts may do so in this

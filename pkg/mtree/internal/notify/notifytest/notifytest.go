@@ -268,7 +268,7 @@ func (w *world) told(what string) bool {
 	return false
 }
 
-func (w *world) note(h *notify.Heard) {
+func (w *world) note(h *notify.DirEvents) {
 	dir := h.Path
 	if dir == "" {
 		dir = "."

@@ -68,7 +68,7 @@ func (l *Look) Uncopied() (Uncopied, error) { return readUncopied(l.marker) }
 // the clock here: as a live mirror tells, else as it was written last; nil if that
 // is not known.
 func (l *Look) Confirmed() *mtree.Stamp {
-	if told, err := l.marker.Told(); err == nil && told != 0 {
+	if told, err := l.marker.Announced(); err == nil && told != 0 {
 		at := mtree.Unix(told, 0)
 		return &at
 	}

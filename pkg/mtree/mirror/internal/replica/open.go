@@ -216,7 +216,7 @@ func (r *Replica) prepare(o *Options) (err error) {
 	if r.Staging, err = inRoot.OpenStaging("tmp"); err != nil {
 		return err
 	}
-	if err := r.Staging.Left(); err != nil {
+	if err := r.Staging.SweepError(); err != nil {
 		r.log.Warn("what an earlier run was to delete is still there", "error", err,
 			"remedy", "look into .tidemark/tmp of DEST, move out what is wanted and delete the rest")
 	}

@@ -31,6 +31,9 @@ const (
 // stamp returns the stamp that stands for these doubts in a record.
 func (d Doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)) }
 
+// Below reports whether no directory below is taken for complete.
+func (d Doubts) Below() bool { return d&DoubtBelow != 0 }
+
 // DoubtsOf returns what a record says is doubted. begun is false if the record has a
 // stamp of the source: then the directory was complete and nothing is doubted.
 func DoubtsOf(r records.Record) (d Doubts, begun bool) {
@@ -74,13 +77,14 @@ func (r *Replica) IsCompleted(record records.Record, info disk.Info, stamp mtree
 	return record.Stamp == stamp && info.MTime == r.Times.Stored(stamp)
 }
 
-// IsComplete reports whether the directory below dir that have shows, and whose path
-// is given, is complete with that stamp. Cost: nothing if its mtime tells, or if it
-// was asked before and has not changed; else openat, statx, getxattr and close.
-func (r *Replica) IsComplete(dir *disk.Dir, path string, stamp mtree.Stamp, have *mtree.Entry) bool {
+// IsComplete reports whether a directory in dir, which is at parent, is complete with
+// that stamp; have is its entry. Cost: nothing if its mtime tells, or if it was asked
+// before and has not changed; else openat, statx, getxattr and close.
+func (r *Replica) IsComplete(dir *disk.Dir, parent string, stamp mtree.Stamp, have *mtree.Entry) bool {
 	if have.MTime != r.Times.Stored(stamp) {
 		return false
 	}
+	path := mtree.JoinPath(parent, have.Name)
 	if r.proven.has(path, stamp, have) {
 		return true
 	}
@@ -125,7 +129,7 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 		doubts |= had
 	}
 	to := doubts.stamp()
-	shows := known && listed.Stamp != mtree.Stamp{} && (listed.E != record.E || listed.Excluded < record.Excluded)
+	shows := known && listed.Stamp != mtree.Stamp{} && (listed.Fingerprint != record.Fingerprint || listed.Excluded < record.Excluded)
 	lacks := record.Now == mtree.Stamp{} && listed.Now != mtree.Stamp{} || record.ID == "" && listed.ID != ""
 	if known && record.Stamp == to && !shows && !lacks {
 		return nil
@@ -135,7 +139,7 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 	}
 	record.ID = cmp.Or(record.ID, listed.ID)
 	if shows {
-		record.Excluded, record.E = listed.Excluded, listed.E
+		record.Excluded, record.Fingerprint = listed.Excluded, listed.Fingerprint
 	}
 	record.Stamp = to
 	return r.SetRecord(dir, path, record)

@@ -40,7 +40,7 @@ type Replica struct {
 	Name    string         // of the root in the directory above it, also where that is mounted by bind
 	Root    *disk.Dir      // nil: there is none, which only ReadOnly allows
 	Self    state.Root     // the root, as it was when it was opened
-	Staging *disk.Aside    // where files are written before they get their names; nil with ReadOnly
+	Staging *disk.Staging  // where files are written before they get their names; nil with ReadOnly
 	Times   filetime.Range // the times that the file system stores
 	Umask   uint32         // of this process
 	NoLinks bool           // the file system holds no symlinks
@@ -124,10 +124,10 @@ var ErrUnmarked = errors.New("the copy's marker was removed")
 // another directory by now, or the marker was removed (ErrUnmarked). A status that
 // was removed is written again.
 func (r *Replica) StillAt() error {
-	if err := r.Root.Standing(r.Path); err != nil {
+	if err := r.Root.StillAt(r.Path); err != nil {
 		return err
 	}
-	if !r.lock.Standing(r.marker) {
+	if !r.lock.StillIn(r.marker) {
 		return fmt.Errorf("%w: %q", ErrUnmarked, filepath.Join(r.Path, mtree.MarkerName))
 	}
 	r.mu.Lock()

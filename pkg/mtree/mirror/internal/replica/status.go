@@ -157,10 +157,10 @@ type Outcome struct {
 	Cause string // what ended it early, without paths; "": nothing
 
 	// Of a complete pass.
-	Root   mtree.Stamp  // the root's stamp
-	Walked bool         // the source's stamps do not prune
-	Chain  string       // how the source came about
-	Until  *mtree.Stamp // by the source's clock: everything before it is in the copy; nil: not told
+	Root      mtree.Stamp  // the root's stamp
+	Walked    bool         // the source's stamps do not prune
+	Upstreams string       // how the source came about
+	Until     *mtree.Stamp // by the source's clock: everything before it is in the copy; nil: not told
 }
 
 // Publish writes how a pass ended, if that is news.
@@ -179,7 +179,7 @@ func (r *Replica) Publish(o *Outcome, g *Gate) error {
 	next.Error, next.Away = o.Cause, nil
 	if o.Complete {
 		next.State, next.Walked = wire.Mirrored, o.Walked
-		next.Root, next.Chain, next.SourceE = &o.Root, o.Chain, r.tree.E
+		next.Root, next.Upstreams, next.SourceFingerprint = &o.Root, o.Upstreams, r.tree.Fingerprint
 		if o.Until != nil {
 			next.Checkpoint = o.Until
 		}
@@ -198,7 +198,7 @@ func (r *Replica) Publish(o *Outcome, g *Gate) error {
 // sameStatus reports whether b says what a said, but for the times of passes that
 // found nothing: then it is not worth writing.
 func sameStatus(a, b *state.Status) bool {
-	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceE != b.SourceE || (a.Away == nil) != (b.Away == nil) ||
+	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || !sameStamp(a.Root, b.Root) {
 		return false
 	}
@@ -221,7 +221,7 @@ func (r *Replica) Confirm(at mtree.Stamp) {
 	r.confirmed = &at
 	r.mu.Unlock()
 	sec, _ := at.Unix()
-	_ = r.beacon.Tell(sec) // who cannot be told looks at status.json
+	_ = r.beacon.Announce(sec) // who cannot be told looks at status.json
 }
 
 // StoreConfirmed writes down what the beacon told, for those who look later.

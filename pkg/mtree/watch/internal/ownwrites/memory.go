@@ -68,13 +68,13 @@ type Memory struct {
 	recent map[uint64]write
 	older  map[uint64]write
 	since  mtree.Stamp // when recent was begun
-	log    *state.LeftLog
-	unsent []state.Left // not written to log
+	log    *state.OwnWriteLog
+	unsent []state.OwnWrite // not written to log
 }
 
 // New returns a Memory that knows the writes read from a log, as proven, and saves
 // to log.
-func New(log *state.LeftLog, known []state.Left, now mtree.Stamp) *Memory {
+func New(log *state.OwnWriteLog, known []state.OwnWrite, now mtree.Stamp) *Memory {
 	m := &Memory{
 		young: map[uint64]write{}, taken: map[uint64]write{}, recent: map[uint64]write{}, older: map[uint64]write{},
 		log: log, since: now,
@@ -113,7 +113,7 @@ func (m *Memory) keep(inode uint64, have write) {
 	if len(m.unsent) >= 2*size {
 		m.unsent = append(m.unsent[:0], m.unsent[size:]...)
 	}
-	m.unsent = append(m.unsent, state.Left{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+	m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime})
 }
 
 // BeginTake says that a Take comes now, after everything that was put so far.
@@ -242,13 +242,13 @@ func (m *Memory) Age(now mtree.Stamp) {
 }
 
 // SwitchLog goes on in another log. The next Save writes to it what is remembered.
-func (m *Memory) SwitchLog(log *state.LeftLog) {
+func (m *Memory) SwitchLog(log *state.OwnWriteLog) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.log = log
 	for inode, have := range m.recent {
 		if have.proof == Proven {
-			m.unsent = append(m.unsent, state.Left{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+			m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime})
 		}
 	}
 }

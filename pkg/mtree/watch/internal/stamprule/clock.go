@@ -6,16 +6,9 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-const (
-	// CtimeLag is how far a ctime may lie before a reading of the clock that was
-	// taken earlier: file systems take times from a clock that moves with the tick.
-	// That is 10 ms at HZ=100, and twice that for a reading just before a tick.
-	CtimeLag = 20 * time.Millisecond
-
-	// LookBack is how far before a checkpoint a ctime still counts as a change:
-	// the times of a long write are set at its start.
-	LookBack = 10 * time.Second
-)
+// LookBack is how far before a checkpoint a ctime still counts as a change:
+// the times of a long write are set at its start.
+const LookBack = 10 * time.Second
 
 // Clock is a clock together with the highest reading taken. One goroutine uses it.
 type Clock struct {

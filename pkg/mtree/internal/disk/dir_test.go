@@ -1,0 +1,24 @@
+package disk_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// A root that was moved away, and another put under its name, is noticed.
+func TestStanding(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "root")
+	require.NoError(t, os.Mkdir(path, 0o755))
+	d := openRoot(t, path)
+	require.NoError(t, d.StillAt(path))
+	require.NoError(t, os.Rename(path, path+".away"))
+	require.ErrorIs(t, d.StillAt(path), fs.ErrNotExist)
+	require.NoError(t, os.Mkdir(path, 0o755))
+	require.ErrorIs(t, d.StillAt(path), disk.ErrReplaced)
+}

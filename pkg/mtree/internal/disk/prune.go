@@ -1,0 +1,126 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// Prune says what PruneTree leaves of a tree.
+type Prune struct {
+	Path  string                             // path of the tree's top, as Keep knows it
+	Keep  func(path string, isDir bool) bool // true: the entry stays; not called for the top; nil: nothing stays
+	Trees bool                               // remove the roots of trees and copies, too
+
+	// Stays is called for each directory that PruneTree leaves because of what is in
+	// it, children first; nil: not called.
+	Stays func(dir *Dir, path string) error
+}
+
+// Count is what a removal takes away.
+type Count struct {
+	Entries int64
+	Stays   bool // Prune.Keep left something
+	Tree    bool // the root of a tree or copy is among it
+}
+
+func (c *Count) add(more Count) {
+	c.Entries += more.Entries
+	c.Stays = c.Stays || more.Stays
+	c.Tree = c.Tree || more.Tree
+}
+
+// PruneTree removes the entry name and everything below it, except for what p keeps
+// and the directories above that. It goes on after what it cannot remove, and returns
+// the first error. The root of a tree or copy is an error, unless p.Trees.
+func (d *Dir) PruneTree(name string, p Prune) (Count, error) { return d.prune(name, p, false) }
+
+// CountPruned returns what PruneTree would remove.
+func (d *Dir) CountPruned(name string, p Prune) (Count, error) { return d.prune(name, p, true) }
+
+// CountTree returns how many entries stand at and below the entry name. It fails if
+// one of them is on another file system. Cost: one openat, getdents64 and two statx
+// per directory, one statx per entry.
+func (d *Dir) CountTree(name string) (Count, error) { return d.prune(name, Prune{}, true) }
+
+func (d *Dir) prune(name string, p Prune, dry bool) (c Count, err error) {
+	info, err := d.Stat(name)
+	if err != nil {
+		return c, err
+	}
+	if info.Kind == mtree.Dir {
+		if c, err = d.pruneBelow(name, info, p, dry); err != nil || c.Stays {
+			return c, err
+		}
+	}
+	if !dry {
+		flags := 0
+		if info.Kind == mtree.Dir {
+			flags = unix.AT_REMOVEDIR
+		}
+		if err := unix.Unlinkat(d.fd, name, flags); err != nil {
+			return c, d.PathError("remove", name, err)
+		}
+	}
+	c.Entries++
+	return c, nil
+}
+
+// pruneBelow is prune for what is in the directory name.
+func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, err error) {
+	if err := d.checkBorder(info, name); err != nil {
+		return c, err
+	}
+	var dir *Dir
+	if dry {
+		if dir, err = d.OpenDir(name); errors.Is(err, fs.ErrPermission) {
+			return c, nil // the removal will make it accessible, if it is allowed to
+		}
+	} else {
+		dir, err = d.openToEmpty(name, info)
+	}
+	if err != nil {
+		return c, err
+	}
+	defer dir.Close()
+	if c.Tree = dir.HasMarker(); c.Tree && !dry {
+		if !p.Trees {
+			return c, dir.PathError("remove", ".", errTree)
+		}
+		if _, err := dir.ClearTree(mtree.MarkerName, true); err != nil {
+			return c, err
+		}
+	}
+	var gone []string // removed after the scan: a change of the directory may confuse it
+	err = dir.ScanStat(func(raw []byte, entry Info) error {
+		isDir := entry.Kind == mtree.Dir
+		switch {
+		case p.Keep != nil && p.Keep(mtree.JoinPath(p.Path, string(raw)), isDir):
+			c.Stays = true
+		case dry && !isDir:
+			c.Entries++
+		default:
+			gone = append(gone, string(raw))
+		}
+		return nil
+	})
+	for _, name := range gone {
+		below := p
+		below.Path = mtree.JoinPath(p.Path, name)
+		more, pruneErr := dir.prune(name, below, dry)
+		c.add(more)
+		if IsGone(pruneErr) {
+			pruneErr = nil
+		}
+		if err == nil {
+			err = pruneErr
+		}
+	}
+	if err == nil && c.Stays && !dry && p.Stays != nil {
+		err = p.Stays(dir, p.Path)
+	}
+	return c, err
+}

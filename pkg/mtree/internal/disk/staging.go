@@ -1,0 +1,150 @@
+package disk
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// Staging is the directory in which files, symlinks and directories are made that do
+// not have their names yet: .tidemark/tmp, on the file system of the tree, mode 0700.
+// Its names are numbers, so no name of a source stands in it. It may be used by
+// several goroutines at once.
+type Staging struct {
+	dir        *Dir
+	sweepError error // why something of an earlier run is still there
+	last       atomic.Uint64
+	named      atomic.Bool // O_TMPFILE does not work here
+	noEmpty    atomic.Bool // AT_EMPTY_PATH is not allowed
+
+	// Folds says that the file system takes names for one that differ in case: Place
+	// then checks the name before it replaces anything.
+	Folds bool
+}
+
+// OpenStaging makes dir a Staging, which closes it, and removes what an earlier run left
+// in it. What cannot be removed stays: see SweepError. Files that Continue would
+// continue stay, too, for a week.
+func OpenStaging(dir *Dir) (*Staging, error) {
+	s := &Staging{dir: dir}
+	if err := s.sweep(); err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// The names of partial files that are worth continuing begin with partPrefix. They are
+// kept for partAge after they last grew.
+const (
+	partPrefix = "part-"
+	partAge    = 7 * 24 * time.Hour
+)
+
+// SweepError returns why something that an earlier run left could not be removed; nil
+// if nothing is left.
+func (s *Staging) SweepError() error { return s.sweepError }
+
+// sweep removes what an earlier run left. The names of those that stay are not used
+// again.
+func (s *Staging) sweep() error {
+	names, err := s.dir.Names()
+	if err != nil {
+		return err
+	}
+	old := mtree.FromTime(time.Now()).Add(-partAge)
+	for _, name := range names {
+		if strings.HasPrefix(name, partPrefix) {
+			if info, err := s.dir.Stat(name); err == nil && info.Kind == mtree.File && info.Links <= 1 && info.MTime.After(old) {
+				continue
+			}
+		}
+		if err := s.dir.RemoveTree(name); err != nil {
+			s.sweepError = errors.Join(s.sweepError, err)
+			if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+				s.last.Store(max(s.last.Load(), n))
+			}
+		}
+	}
+	return nil
+}
+
+// Close releases the descriptor.
+func (s *Staging) Close() error { return s.dir.Close() }
+
+// Dir returns the directory itself; the Staging keeps owning it.
+func (s *Staging) Dir() *Dir { return s.dir }
+
+// Name returns a name in Dir that was not used before.
+func (s *Staging) Name() string { return strconv.FormatUint(s.last.Add(1), 10) }
+
+// Symlink makes a symlink in Dir and returns its name there.
+func (s *Staging) Symlink(target string) (string, error) {
+	name := s.Name()
+	if err := unix.Symlinkat(target, s.dir.fd, name); err != nil {
+		return "", s.dir.PathError("symlink", name, err)
+	}
+	return name, nil
+}
+
+// HoldsLinks reports whether the file system accepts symlinks: FAT and exFAT do not.
+// Cost: symlinkat, unlinkat.
+func (s *Staging) HoldsLinks() bool {
+	name, err := s.Symlink("-")
+	if err == nil {
+		_ = s.dir.Unlink(name)
+	}
+	switch Errno(err) {
+	case unix.EPERM, unix.EOPNOTSUPP, unix.ENOSYS:
+		return false
+	}
+	return true
+}
+
+// PartSize returns how many bytes Continue would find, 0 if there is no such file.
+func (s *Staging) PartSize(key string) int64 {
+	info, err := s.dir.Stat(partName(key))
+	if err != nil {
+		return 0
+	}
+	return info.Size
+}
+
+func partName(key string) string {
+	digest := sha256.Sum256([]byte(key))
+	return partPrefix + hex.EncodeToString(digest[:16])
+}
+
+// Exchange swaps name in Dir with newName in to, atomically and whatever their types.
+// Where the file system cannot (EINVAL: NFS, some FUSE), what stands at to/newName
+// first moves to another name in Dir, and a crash between the two renames leaves it
+// there. System calls:
+//
+//	renameat2(RENAME_EXCHANGE)
+//	else renameat(to/newName, dir/N), renameat(dir/name, to/newName), renameat(dir/N, dir/name)
+func (s *Staging) Exchange(name string, to *Dir, newName string) error {
+	if err := checkComponent(newName); err != nil {
+		return to.PathError("exchange", newName, err)
+	}
+	err := unix.Renameat2(s.dir.fd, name, to.fd, newName, unix.RENAME_EXCHANGE)
+	if err != unix.EINVAL && err != unix.ENOSYS {
+		return to.PathError("exchange", newName, err)
+	}
+	old := s.Name()
+	if err := unix.Renameat(to.fd, newName, s.dir.fd, old); err != nil {
+		return to.PathError("rename", newName, err)
+	}
+	if err := unix.Renameat(s.dir.fd, name, to.fd, newName); err != nil {
+		_ = unix.Renameat(s.dir.fd, old, to.fd, newName)
+		return to.PathError("rename", newName, err)
+	}
+	return s.dir.PathError("rename", name, unix.Renameat(s.dir.fd, old, s.dir.fd, name))
+}

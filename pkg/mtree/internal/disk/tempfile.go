@@ -1,0 +1,206 @@
+package disk
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+)
+
+// TempFile is a file that is being written and does not have its name yet. It is a
+// bare descriptor: what os.File adds costs a tenth of copying a small file. It is for
+// one goroutine.
+type TempFile struct {
+	fd      int // -1 after Keep, Place or Discard
+	staging *Staging
+	at      *Dir   // where it has its name: the Staging's directory, or the TempDir it is made for
+	name    string // "" while it has none (O_TMPFILE)
+}
+
+const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+// Create starts a file with these permission bits, less the umask, that will get this
+// name in dir. Nobody else can reach it before. With free the name is believed to be
+// free: the file then has no name at all until Place, and vanishes with the process. In
+// a TempDir it has its name at once. System calls:
+//
+//	TempDir: openat(dir, name, O_CREAT|O_EXCL)
+//	free: openat(dir, ".", O_TMPFILE), else openat(staging, N, O_CREAT|O_EXCL)
+func (s *Staging) Create(dir *Dir, name string, free bool, mode uint32) (*TempFile, error) {
+	if dir.unseen {
+		if err := checkComponent(name); err != nil {
+			return nil, dir.PathError("create", name, err)
+		}
+		if fd, err := OpenAt(dir.fd, name, createFlags, mode); err == nil {
+			return &TempFile{fd: fd, staging: s, at: dir, name: name}, nil
+		} else if err != unix.EEXIST {
+			return nil, dir.PathError("create", name, err)
+		}
+	}
+	if free && !s.named.Load() {
+		fd, err := OpenAt(dir.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, mode)
+		if err == nil {
+			return &TempFile{fd: fd, staging: s}, nil
+		}
+		if err != unix.EOPNOTSUPP && err != unix.EISDIR && err != unix.EINVAL {
+			return nil, dir.PathError("create", "(unnamed)", err)
+		}
+		s.named.Store(true)
+	}
+	name = s.Name()
+	fd, err := OpenAt(s.dir.fd, name, createFlags, mode)
+	if err != nil {
+		return nil, s.dir.PathError("create", name, err)
+	}
+	f := &TempFile{fd: fd, staging: s, at: s.dir, name: name}
+	f.Inherit(dir)
+	return f, nil
+}
+
+// Continue opens the partial file that is known by key, or starts it, mode 0600, and
+// returns how many bytes it has. key must be another one for each version of the file,
+// so that the bytes are those of this version.
+func (s *Staging) Continue(key string) (*TempFile, int64, error) {
+	name := partName(key)
+	fd, err := OpenAt(s.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, 0, s.dir.PathError("create", name, err)
+	}
+	f := &TempFile{fd: fd, staging: s, at: s.dir, name: name}
+	info, err := StatFD(fd)
+	if err != nil {
+		f.Discard()
+		return nil, 0, s.dir.PathError("open", name, err)
+	}
+	return f, info.Size, nil
+}
+
+// Rewind makes the file empty.
+func (f *TempFile) Rewind() error { return f.check("truncate", unix.Ftruncate(f.fd, 0)) }
+
+// Write implements io.Writer.
+func (f *TempFile) Write(p []byte) (written int, err error) {
+	for written < len(p) {
+		n, err := unix.Write(f.fd, p[written:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return written, f.check("write", err)
+		}
+		written += n
+	}
+	return written, nil
+}
+
+// Chmod sets the permission bits.
+func (f *TempFile) Chmod(mode uint32) error { return f.check("chmod", unix.Fchmod(f.fd, mode)) }
+
+// Chown sets the owner.
+func (f *TempFile) Chown(uid, gid uint32) error {
+	return f.check("chown", unix.Fchown(f.fd, int(uid), int(gid)))
+}
+
+// Inherit gives the file the group that a file made in dir would have.
+func (f *TempFile) Inherit(dir *Dir) {
+	if gid, ok := dir.groupBelow(); ok {
+		_ = unix.Fchown(f.fd, -1, gid)
+	}
+}
+
+// SetTime sets the mtime; the file system rounds down to its granule.
+func (f *TempFile) SetTime(mtime mtree.Stamp) error {
+	return f.check("utimensat", setTimeNow(f.fd, mtime))
+}
+
+// Sync makes contents and times durable, with fsync(2).
+func (f *TempFile) Sync() error { return f.check("fsync", unix.Fsync(f.fd)) }
+
+func (f *TempFile) check(op string, err error) error {
+	return f.staging.dir.PathError(op, "(a file being written)", err)
+}
+
+// Place gives the file its name in dir, atomically, and closes it. It replaces
+// whatever stands there except for a directory, which gives EISDIR. If the Staging
+// Folds and another spelling of the name is there, it returns ErrCollides. If it fails
+// the file is gone. It is durable after the next Dir.Flush. System calls:
+//
+//	linkat(fd, dir/name); if the name is taken: linkat(fd, staging/N), renameat(staging/N, dir/name)
+func (f *TempFile) Place(dir *Dir, name string) error {
+	defer f.Discard()
+	if f.at == dir && f.name == name {
+		f.name = "" // it has the name already
+		return nil
+	}
+	if err := checkComponent(name); err != nil {
+		return dir.PathError("create", name, err)
+	}
+	if f.staging.Folds && dir.Respelled(name) {
+		return dir.PathError("create", name, ErrCollides)
+	}
+	if f.name == "" {
+		err := f.link(dir, name)
+		if err == nil || err != unix.EEXIST {
+			return dir.PathError("link", name, err)
+		}
+	}
+	staged, err := f.Stage()
+	if err != nil {
+		return err
+	}
+	if err := unix.Renameat(f.staging.dir.fd, staged, dir.fd, name); err != nil {
+		return dir.PathError("rename", name, err)
+	}
+	f.name = ""
+	return nil
+}
+
+// Stage gives the file a name in the Staging's directory, if it has none yet, and
+// returns that name.
+func (f *TempFile) Stage() (string, error) {
+	if f.name != "" {
+		return f.name, nil
+	}
+	name := f.staging.Name()
+	if err := f.link(f.staging.dir, name); err != nil {
+		return "", f.staging.dir.PathError("link", name, err)
+	}
+	f.at, f.name = f.staging.dir, name
+	return name, nil
+}
+
+// Keep closes the file and leaves it where it is in the Staging's directory.
+func (f *TempFile) Keep() error {
+	f.name = ""
+	err := unix.Close(f.fd)
+	f.fd = -1
+	return f.check("close", err)
+}
+
+// Discard closes the file, and removes it if it was not placed. It may be called
+// twice.
+func (f *TempFile) Discard() {
+	if f.fd >= 0 {
+		_ = unix.Close(f.fd)
+		f.fd = -1
+	}
+	if f.name != "" {
+		_ = unix.Unlinkat(f.at.fd, f.name, 0)
+		f.name = ""
+	}
+}
+
+// link gives a name to an unnamed file. AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH before
+// Linux 6.10; the way through /proc does not.
+func (f *TempFile) link(dir *Dir, name string) error {
+	fd := f.fd
+	if !f.staging.noEmpty.Load() {
+		err := unix.Linkat(fd, "", dir.fd, name, unix.AT_EMPTY_PATH)
+		if err != unix.ENOENT && err != unix.EPERM {
+			return err
+		}
+		f.staging.noEmpty.Store(true)
+	}
+	return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), dir.fd, name, unix.AT_SYMLINK_FOLLOW)
+}

@@ -1,0 +1,32 @@
+// Package lister reads a directory of the disk as a listing of the protocol. It is
+// the only package that does: serve and a mirror with a local source list the tree
+// by [Lister.Read], a mirror lists its copy by [Present].
+//
+// # The reading rule
+//
+// A listing with the stamp v must show every change that was published with a stamp
+// at or below v. Read therefore reads the directory's stamp first, then the names,
+// and then the stamp again. If the two stamps differ, it reads again, three times at
+// most, and then gives out the earlier stamp and marks the listing hot: readers do
+// not rely on its stamp. Read never returns a short listing: any error means that
+// nothing is known.
+//
+// The stamp of a directory is its mtime, with two exceptions: watch keeps the stamps
+// of directories that refuse their mtime (state.Apart), and a copy on a file system
+// with whole seconds keeps the exact stamps in its records.
+//
+// # Files
+//
+// Each uses what stands below it:
+//
+//	lister.go   Lister: the reading rule, and the stamp of a directory
+//	look.go     one look at each name: is it listed, and as what
+//	names.go    nameTable: all names of a directory in one piece of memory, sorted
+//	entry.go    an entry of a listing from what statx(2) shows
+//	id.go       DirID: the opaque id of a directory
+//
+// # Example
+//
+//	l := lister.Lister{TreeID: tree.ID}
+//	listing, err := l.Read(dir, "photos/2026")
+package lister

@@ -1,0 +1,52 @@
+package mirror
+
+import (
+	"container/heap"
+
+	"tidemark/pkg/mtree"
+)
+
+// largeFiles is tasks that fetch one file larger than a batch: a heap, the smallest
+// first.
+type largeFiles []task
+
+func (l largeFiles) size(i int) int64   { return l[i].files[0].changes[0].Want.Size }
+func (l largeFiles) Len() int           { return len(l) }
+func (l largeFiles) Less(i, j int) bool { return l.size(i) < l.size(j) }
+func (l largeFiles) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+func (l *largeFiles) Push(t any)        { *l = append(*l, t.(task)) }
+
+func (l *largeFiles) Pop() any {
+	last := len(*l) - 1
+	t := (*l)[last]
+	(*l)[last] = task{}
+	*l = (*l)[:last]
+	return t
+}
+
+// mostLarge is how many large files wait, at most: it bounds the memory, half a
+// kilobyte each. Beyond it they go first.
+const mostLarge = 10_000
+
+// addLarge keeps a large file back; it keeps its node open.
+func (q *queue) addLarge(n *node, c mtree.Change) {
+	want := *c.Want // not the whole listing
+	c.Want = &want
+	if c.Have != nil {
+		have := *c.Have
+		c.Have = &have
+	}
+	n.open++
+	heap.Push(&q.large, task{kind: fetchTask, files: []nodeFiles{{n: n, changes: []mtree.Change{c}}}, large: true})
+}
+
+// isLargeTurn reports whether it is a large file's turn.
+func (p *pass) isLargeTurn() bool {
+	switch waiting := len(p.queue.large); {
+	case waiting == 0:
+		return false
+	case len(p.queue.steps) == 0 && p.running == p.largeRunning, waiting > mostLarge:
+		return true
+	}
+	return p.largeRunning < p.config.Jobs/4
+}

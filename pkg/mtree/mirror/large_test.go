@@ -1,0 +1,97 @@
+package mirror
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Small files do not wait for large ones, though these are found first: while some
+// of the large ones take their time everything else arrives; and then the smallest
+// of them go first. With one job all large ones come after the small ones.
+func TestSmallFilesDoNotWaitForLargeOnes(t *testing.T) {
+	for _, jobs := range []int{1, 8} {
+		lines := many("a/b/c", 300)
+		for i := range 12 {
+			lines = append(lines, fmt.Sprintf("big%d = %s", i, strings.Repeat("b", batchBytes+1+100*(i*7%12))))
+		}
+		s, b := overHTTP(t, lines...)
+		b.config.Jobs = jobs
+		var mu sync.Mutex
+		var order []string
+		b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasPrefix(r.URL.Path, "/big") {
+				return false
+			}
+			arrived := assertEventually(func() bool {
+				names, err := os.ReadDir(b.path("a/b/c"))
+				return err == nil && len(names) == 300
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if !arrived {
+				t.Error("small files wait for", r.URL.Path)
+			}
+			order = append(order, r.URL.Path)
+			return false
+		})
+		b.equal(s)
+		require.Len(t, order, 12)
+		if jobs == 1 {
+			require.Equal(t, []string{"/big0", "/big7", "/big2", "/big9", "/big4", "/big11", "/big6", "/big1", "/big8", "/big3", "/big10", "/big5"}, order)
+		}
+	}
+}
+
+// What waits is bounded: beyond that large files go first.
+func TestLargeFilesThatWaitAreBounded(t *testing.T) {
+	p := &pass{config: &Config{Jobs: 8}, running: 8, largeRunning: 8}
+	p.queue.steps = make([]task, 1)
+	p.queue.large = make(largeFiles, mostLarge)
+	require.False(t, p.isLargeTurn())
+	p.queue.large = append(p.queue.large, task{})
+	require.True(t, p.isLargeTurn())
+}
+
+// One that never ends keeps nothing else back, not even the other large ones.
+func TestALargeFileThatHangsStarvesNobody(t *testing.T) {
+	lines := many("a/b", 50)
+	for i := range 6 {
+		lines = append(lines, fmt.Sprintf("big%d = %s", i, strings.Repeat("b", batchBytes+1+i)))
+	}
+	s, b := overHTTP(t, lines...)
+	b.config.Jobs = 4
+	stop := make(chan struct{})
+	t.Cleanup(sync.OnceFunc(func() { close(stop) }))
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/big0" {
+			return false
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(batchBytes+1))
+		_, _ = w.Write([]byte("b"))
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-stop:
+		case <-r.Context().Done():
+		case <-time.After(time.Minute):
+		}
+		return true
+	})
+	b.start()
+	require.True(t, assertEventually(func() bool {
+		for i := range 5 {
+			if _, err := os.Stat(b.path(fmt.Sprintf("big%d", i+1))); err != nil {
+				return false
+			}
+		}
+		names, err := os.ReadDir(b.path("a/b"))
+		return err == nil && len(names) == 50
+	}))
+	_ = s
+}

@@ -1,0 +1,50 @@
+package mirror
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+)
+
+// A file that changed among many waits for its fetch without the listing it is
+// from, and so does a directory for its stamp.
+func TestFewChangesHoldNoListing(t *testing.T) {
+	l := mtree.Listing{ID: "0123456789abcdef"}
+	for i := range 100 {
+		l.Entries = append(l.Entries, mtree.Entry{Name: fmt.Sprintf("%0200d", i), Kind: mtree.File})
+	}
+	text := mtree.FormatListing(l)
+	var p pass
+	used := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := used()
+	for range 1000 {
+		l, err := mtree.ParseListing(text)
+		require.NoError(t, err)
+		n := &node{target: target{record: recordOf(&l)}, entries: len(l.Entries)}
+		p.ready = append(p.ready, n)
+		e := &l.Entries[7]
+		p.queue.addFetch(nodeFiles{n: n, changes: []mtree.Change{{What: mtree.Content, Have: e, Want: e}}})
+	}
+	require.Less(t, used()-before, int64(4<<20)) // of 36 MB
+	require.Equal(t, l.ID, p.ready[0].record.ID)
+	all := []mtree.Change{{What: mtree.Content, Have: &l.Entries[1], Want: &l.Entries[2]}}
+	require.Equal(t, l.Entries[2].Name, detached(all)[0].Want.Name)
+}
+
+// A directory that the source may not read is no reason to look again: nothing is
+// missing there.
+func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
+	p := pass{config: &Config{DryRun: true}}
+	p.incomplete = []*node{{target: target{path: "a/denied"}, unreadable: true}, {target: target{path: "a"}}}
+	p.sumUp(&node{blocked: true}, nil)
+	require.Equal(t, []string{"a"}, p.result.retry)
+}

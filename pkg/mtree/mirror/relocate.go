@@ -1,0 +1,33 @@
+package mirror
+
+import (
+	"context"
+
+	"tidemark/pkg/mtree"
+)
+
+// mayTakeOver reports whether a file to fetch may be in the copy under another
+// name.
+func (p *pass) mayTakeOver(c *mtree.Change) bool {
+	return c.Have == nil && c.Want.Size >= leastTakenOver && !p.source.OtherServer && p.dest.Counters().Entries > 0
+}
+
+// takeOver looks for the deferred files under the names that go, and fetches what
+// is not there.
+func (p *pass) takeOver(ctx context.Context) error {
+	deferred := p.queue.deferred
+	p.queue.deferred = nil
+	if len(deferred) == 0 {
+		return nil
+	}
+	found := newFinds(deferred)
+	for _, n := range p.deleting {
+		for i := range n.deletions {
+			p.work.findLarge(n.deletions[i].Path, n.deletions[i].Kind, found)
+		}
+	}
+	for i := range deferred {
+		p.queue.steps = append(p.queue.steps, task{kind: takeOverTask, files: deferred[i : i+1], found: found})
+	}
+	return p.takeSteps(ctx)
+}

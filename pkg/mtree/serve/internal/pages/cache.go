@@ -1,0 +1,86 @@
+package pages
+
+import (
+	"container/list"
+	"sync"
+	"sync/atomic"
+)
+
+// Cache keeps the pages used last, up to a number of bytes. It may be used by
+// many goroutines at once.
+type Cache struct {
+	most  int64         // bytes; below 0: keep nothing
+	count *atomic.Int64 // bytes kept now
+
+	mu    sync.Mutex
+	bytes int64
+	pages map[Key]*list.Element // of *cached
+	order *list.List            // the one used last in front
+}
+
+// cached is one page in the cache.
+type cached struct {
+	key  Key
+	time Time
+	page *Page
+}
+
+// overhead is what a page costs beside its bytes: map, list, keys.
+const overhead = 400 // bytes
+
+// NewCache returns a cache of at most so many bytes, none below 0. It keeps its size in
+// count.
+func NewCache(most int64, count *atomic.Int64) *Cache {
+	return &Cache{most: most, count: count, pages: map[Key]*list.Element{}, order: list.New()}
+}
+
+// Get returns the page, nil if there is none for these times.
+func (c *Cache) Get(key Key, time Time) *Page {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.pages[key]
+	if e == nil {
+		return nil
+	}
+	have := e.Value.(*cached)
+	if have.time != time {
+		c.drop(e)
+		return nil
+	}
+	c.order.MoveToFront(e)
+	return have.page
+}
+
+// Put keeps a page and drops those used longest ago. A page of more than
+// a quarter of the cache is not kept: it would push out all others.
+func (c *Cache) Put(key Key, time Time, p *Page) {
+	key.Path = p.Key.Path // the one given may be a piece of a request's header
+	size := p.cost(key)
+	if size > c.most/4 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.pages[key]; e != nil {
+		c.drop(e)
+	}
+	c.pages[key] = c.order.PushFront(&cached{key, time, p})
+	c.bytes += size
+	for c.bytes > c.most {
+		c.drop(c.order.Back())
+	}
+	c.count.Store(c.bytes)
+}
+
+// drop removes a page. The caller holds c.mu.
+func (c *Cache) drop(e *list.Element) {
+	old := c.order.Remove(e).(*cached)
+	delete(c.pages, old.key)
+	c.bytes -= old.page.cost(old.key)
+	c.count.Store(c.bytes)
+}
+
+// cost returns the bytes that a page takes in the cache.
+func (p *Page) cost(key Key) int64 {
+	return p.Size + int64(len(p.Tag)+len(key.Path)+overhead)
+}

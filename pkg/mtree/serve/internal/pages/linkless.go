@@ -1,0 +1,57 @@
+package pages
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+// Linkless remembers directories that were read and had no symlinks. The stamp of such a
+// directory proves its listing in every format, that of others only as text: the formats
+// that follow symlinks show what they lead to, which changes without this stamp. A
+// directory that is not remembered is read before anything is answered by its stamp.
+//
+// It holds 8 bytes for each of the last maxLinkless to twice as many
+// directories, by path, node, mtime and ctime, hashed with a secret seed: a
+// chance of 1 in 10^14 that any two are taken for each other. It may be used by
+// many goroutines at once.
+type Linkless struct {
+	seed maphash.Seed
+
+	mu         sync.Mutex
+	young, old map[uint64]struct{} // young is filled; then it becomes old
+}
+
+// maxLinkless bounds one generation: 64 Ki directories, some 2 MB of memory.
+const maxLinkless = 64 << 10
+
+// linklessKey names one directory at one time.
+type linklessKey struct {
+	path string
+	time Time
+}
+
+// NewLinkless returns a Linkless that knows no directory.
+func NewLinkless() *Linkless {
+	return &Linkless{seed: maphash.MakeSeed(), young: map[uint64]struct{}{}}
+}
+
+// Learn remembers the directory at path as it was at this time.
+func (l *Linkless) Learn(path string, time Time) {
+	hash := maphash.Comparable(l.seed, linklessKey{path, time})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.young) >= maxLinkless {
+		l.young, l.old = map[uint64]struct{}{}, l.young
+	}
+	l.young[hash] = struct{}{}
+}
+
+// Knows reports whether the directory at path is remembered as it is at this time.
+func (l *Linkless) Knows(path string, time Time) bool {
+	hash := maphash.Comparable(l.seed, linklessKey{path, time})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, young := l.young[hash]
+	_, old := l.old[hash]
+	return young || old
+}

@@ -1,0 +1,62 @@
+package pages
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// There is room for so much; what several keep counts once; who has taken longest is
+// let go for others, and nobody within the first second.
+func TestRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewRoom(100)
+		cuts, gone := map[string]int{}, make(chan struct{})
+		take := func(name string, l *Load) (*Holder, error) {
+			return m.Take(l, func() {
+				if cuts[name]++; name == "a" {
+					close(gone)
+				}
+			})
+		}
+		first, second := &Load{Bytes: 60}, &Load{Bytes: 30}
+		a, err := take("a", first)
+		require.NoError(t, err)
+		b, err := take("b", first)
+		require.NoError(t, err)
+		c, err := take("c", second)
+		require.NoError(t, err)
+		require.EqualValues(t, 90, m.bytes)
+		b.Give()
+		require.EqualValues(t, 90, m.bytes)
+		// The first one is let go, who gives back what it kept.
+		begun := time.Now()
+		go func() {
+			<-gone
+			a.Give()
+		}()
+		d, err := take("d", &Load{Bytes: 40})
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, time.Since(begun), grace)
+		require.Equal(t, map[string]int{"a": 1}, cuts)
+		require.EqualValues(t, 70, m.bytes)
+		require.NoError(t, d.Grow(30))
+		// Those who do not give anything back are asked once.
+		begun = time.Now()
+		_, err = take("e", &Load{Bytes: 10})
+		require.ErrorIs(t, err, ErrFull)
+		require.Equal(t, patience, time.Since(begun))
+		require.Equal(t, map[string]int{"a": 1, "c": 1}, cuts)
+		c.Give()
+		d.Give()
+		require.Zero(t, m.bytes)
+		// What is larger than all may be is let in alone.
+		e, err := take("e", &Load{Bytes: 1000})
+		require.NoError(t, err)
+		e.Give()
+		require.Zero(t, m.bytes)
+		require.Zero(t, m.order.Len())
+	})
+}

@@ -1,0 +1,21 @@
+// Package render turns listings into the bodies that serve sends: as text, JSON or
+// HTML, as they are or gzipped. It is pure: no I/O, no clock. What a symlink leads to,
+// which the formats for people and other programs show, comes by a callback.
+//
+//	form := render.New(render.HTML, &listing, render.Options{Path: "d"})
+//	body, rest := render.UpTo(nil, math.MaxInt, form, listing.Entries)
+//	body = form.Tail(body)
+//
+// A form appends to a slice, entry by entry: a listing of any length can be rendered in
+// pieces, with little memory beside its body, and nothing is allocated for an entry that
+// is no symlink. Names are bytes without any meaning: what would be markup is escaped,
+// what is no UTF-8 becomes U+FFFD where the format has no bytes.
+//
+// # Layers
+//
+//	form.go            Format, Form and Options; New; the text form
+//	html.go, json.go   the other forms
+//	link.go            what an entry is shown as, and its href
+//	date.go            dates without package time, which takes ten times as long
+//	gzip.go            compression
+package render

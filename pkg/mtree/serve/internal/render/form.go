@@ -1,0 +1,92 @@
+package render
+
+import (
+	"slices"
+
+	"tidemark/pkg/mtree"
+)
+
+// Format is one of the forms a listing comes in; its value stands in ETags.
+type Format string
+
+const (
+	Text Format = "txt"
+	JSON Format = "json"
+	HTML Format = "html"
+)
+
+// ContentType returns the media type of the format.
+func (f Format) ContentType() string {
+	switch f {
+	case JSON:
+		return "application/json"
+	case HTML:
+		return "text/html; charset=utf-8"
+	}
+	return mtree.ListingType
+}
+
+// Form renders one listing in one format, piece by piece, so that one of any length can
+// be sent with little memory. Each method appends to dst.
+type Form interface {
+	Head(dst []byte) []byte
+	Row(dst []byte, e *mtree.Entry) []byte
+	Tail(dst []byte) []byte
+}
+
+// Options say how a listing is rendered.
+type Options struct {
+	Path string // of the directory, below the root
+	Tag  string // HTML: the listing's ETag without coding and quotes, by which the page asks for news; "": it does not
+
+	// Search: the entries are files found below the directory, named by their paths. There
+	// is no line for the directory itself, and the page does not refresh itself.
+	Search bool
+
+	// Follow returns what stands for a symlink in the formats that follow them: the file
+	// or directory it leads to, under the symlink's name and of kind Other if nothing
+	// published is there; and the href by which to ask for it, nil in the last case. nil:
+	// no symlink leads anywhere.
+	Follow func(link mtree.Entry) (shown mtree.Entry, href []byte)
+}
+
+// New returns the form of a listing in a format.
+func New(f Format, l *mtree.Listing, o Options) Form {
+	links := links{follow: o.Follow}
+	switch f {
+	case JSON:
+		return &jsonForm{Listing: l, links: links}
+	case HTML:
+		return &htmlForm{Listing: l, links: links, path: o.Path, tag: o.Tag, still: o.Search}
+	}
+	return textForm{l, o.Search}
+}
+
+// UpTo appends the beginning of a body, of most bytes or a little more, to dst, and
+// returns the entries that did not fit. If there are none left, the tail is due.
+func UpTo(dst []byte, most int, form Form, entries []mtree.Entry) (body []byte, rest []mtree.Entry) {
+	body = form.Head(slices.Grow(dst, 1024+min(most, 128*len(entries))))
+	for i := range entries {
+		if len(body) >= most {
+			return body, entries[i:]
+		}
+		body = form.Row(body, &entries[i])
+	}
+	return body, nil
+}
+
+// textForm is the form that mirrors read; its codec is in package mtree.
+type textForm struct {
+	*mtree.Listing
+	noSelf bool // there is no line for a directory itself
+}
+
+func (f textForm) Head(dst []byte) []byte {
+	if f.noSelf {
+		return dst
+	}
+	return mtree.AppendSelf(dst, *f.Listing)
+}
+
+func (f textForm) Row(dst []byte, e *mtree.Entry) []byte { return mtree.AppendEntry(dst, e) }
+func (f textForm) Tail(dst []byte) []byte                { return mtree.AppendEnd(dst, len(f.Entries)) }

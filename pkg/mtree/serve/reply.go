@@ -1,0 +1,210 @@
+package serve
+
+import (
+	"net/http"
+	"strconv"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/render"
+	"tidemark/pkg/mtree/wire"
+)
+
+// reply is an answer before it is written: its status, all of its header, and its body
+// if that is there already. An endpoint builds it and hands it to send or start, which
+// write it once. It is a value: what is refused or not modified is another reply, made
+// of this one by refused or notModified.
+type reply struct {
+	status int   // 0: 200
+	about  about // the directory that it is about
+
+	tag    string        // ETag, in quotes; "": none
+	date   string        // Last-Modified; "": none
+	kind   string        // Content-Type; "": none
+	coding render.Coding // Content-Encoding
+	policy string        // Content-Security-Policy; "": none
+	cache  string        // Cache-Control; "": none
+	vary   string        // Vary; "": none
+	ranges string        // Accept-Ranges; "": not said
+	part   string        // Content-Range; "": none
+
+	location  string // Location of a redirection
+	allow     string // Allow
+	retry     string // Retry-After, in seconds; "": not said
+	challenge bool   // name the ways to send a token
+	close     bool   // the connection ends with this answer
+
+	body   []byte // sent with the header by send
+	length int64  // Content-Length if sized
+	sized  bool
+}
+
+// about is what an answer tells of a directory and of its tree. The zero value tells
+// nothing.
+type about struct {
+	tree       *snapshot // nil: nothing is told
+	path       string    // of the directory
+	stamp, now mtree.Stamp
+	runs       []string // value of Tidemark-Runs; nil: not told
+}
+
+// about returns what an answer tells of the directory at path, which has this stamp.
+// A 304 tells it too: mirrors act on it.
+func (h *Handler) about(s *snapshot, path string, stamp, now mtree.Stamp) about {
+	a := about{tree: s, path: path, stamp: stamp, now: now}
+	if s.Tree.ID != "" && path == "" {
+		a.runs = h.tree.runs(stamp)
+	}
+	return a
+}
+
+// withBody returns a with a whole body.
+func (a reply) withBody(body []byte) reply {
+	a.body = body
+	return a.withLength(int64(len(body)))
+}
+
+// withLength returns a with the length of a body that is sent after the header.
+func (a reply) withLength(length int64) reply {
+	a.length, a.sized = length, true
+	return a
+}
+
+// refused returns the answer that takes the place of a: a short text that names no path
+// of this host.
+func (a reply) refused(status int, text string) reply {
+	a.status = status
+	a.tag, a.date, a.ranges, a.coding = "", "", "", render.Identity
+	a.kind, a.cache = "text/plain; charset=utf-8", "no-cache"
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		a.retry = "5"
+	}
+	return a.withBody([]byte(strconv.Itoa(status) + " " + text + "\n"))
+}
+
+// notModified returns the 304 that takes the place of a.
+func (a reply) notModified() reply {
+	a.status = http.StatusNotModified
+	a.kind, a.coding, a.policy = "", render.Identity, ""
+	a.body, a.length, a.sized = nil, 0, false
+	return a
+}
+
+// send writes an answer whose body is in it, if it has one.
+func (h *Handler) send(w http.ResponseWriter, a reply) {
+	h.start(w, &a)
+	writeAll(w, a.body)
+}
+
+// start writes the status and the header of an answer, and counts it. Nothing else
+// touches the header of a ResponseWriter.
+func (h *Handler) start(w http.ResponseWriter, a *reply) {
+	f := fields{w.Header(), make([]string, 0, 16)}
+	f.share(wire.HeaderVersion, versionOne)
+	f.share("X-Content-Type-Options", noSniff)
+	f.share("Referrer-Policy", noReferrer)
+	f.share("Cross-Origin-Resource-Policy", sameOrigin)
+	if a.about.tree != nil {
+		f.setAbout(&a.about)
+	}
+	f.set("Etag", a.tag)
+	f.set("Last-Modified", a.date)
+	f.set("Content-Type", a.kind)
+	f.set("Content-Encoding", string(a.coding))
+	f.set("Content-Security-Policy", a.policy)
+	f.set("Cache-Control", a.cache)
+	f.set("Vary", a.vary)
+	f.set("Accept-Ranges", a.ranges)
+	f.set("Content-Range", a.part)
+	f.set("Location", a.location)
+	f.set("Allow", a.allow)
+	f.set("Retry-After", a.retry)
+	if a.challenge {
+		f.share("Www-Authenticate", challenges)
+	}
+	if a.close {
+		f.set("Connection", "close")
+	}
+	if a.sized {
+		f.set("Content-Length", strconv.FormatInt(a.length, 10))
+	}
+	status := a.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	h.count(status)
+	w.WriteHeader(status)
+}
+
+func (h *Handler) count(status int) {
+	stats := h.cfg.Stats
+	switch {
+	case status >= 500:
+		stats.Failed.Add(1)
+	case status >= 400:
+		stats.Refused.Add(1)
+	case status == http.StatusNotModified:
+		stats.NotModified.Add(1)
+	}
+}
+
+// fields sets a header. Values of one answer share an array.
+type fields struct {
+	header http.Header
+	values []string
+}
+
+func (f *fields) set(key, value string) {
+	if value != "" {
+		f.values = append(f.values, value)
+		f.header[key] = f.values[len(f.values)-1 : len(f.values) : len(f.values)]
+	}
+}
+
+// share sets values that many answers have: net/http only reads them.
+func (f *fields) share(key string, values []string) {
+	if values != nil {
+		f.header[key] = values
+	}
+}
+
+func (f *fields) setAbout(a *about) {
+	s := a.tree
+	f.set(wire.HeaderStamp, a.stamp.String())
+	f.share(wire.HeaderState, s.state)
+	f.set(wire.HeaderNow, a.now.String())
+	f.set(wire.HeaderUpstream, s.chain)
+	if s.Tree.ID == "" {
+		return
+	}
+	f.share(wire.HeaderTree, s.id)
+	f.share(wire.HeaderEpoch, s.epoch)
+	if at := s.Tree.At(a.path); at != "" {
+		f.set(wire.HeaderPath, mtree.EscapeName(at))
+	}
+	f.share(wire.HeaderRuns, a.runs)
+}
+
+// Values of headers that many answers have.
+var (
+	versionOne = []string{wire.Version}
+	noSniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	sameOrigin = []string{"same-origin"}
+	challenges = []string{`Basic realm="tidemark", charset="UTF-8"`, `Bearer realm="tidemark"`}
+)
+
+// caching returns policy, or what stands for it where a token is needed: a
+// shared cache must not hand out to others what one client was allowed.
+func (h *Handler) caching(policy string) string {
+	if h.guard.wanted {
+		return "private, no-cache"
+	}
+	return policy
+}
+
+// lastModified returns the Last-Modified of a directory.
+func lastModified(stamp, now mtree.Stamp) string {
+	date, _ := negotiate.DirDate(stamp, now)
+	return negotiate.HTTPDate(date)
+}

@@ -1,0 +1,103 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"tidemark/pkg/mtree/exit"
+)
+
+// finishAudit takes the end of an audit.
+func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
+	w.audits.running = false
+	if r.Err != nil && ctx.Err() != nil {
+		return nil
+	}
+	if err := w.checkRoot(); err != nil { // no event tells of a lazy umount, and without events none tells of anything
+		return err
+	}
+	if r.Err != nil {
+		return exit.With(exit.Local, fmt.Errorf("reading the tree: %w", r.Err), "the root must be readable")
+	}
+	if err := w.restoreMarker(); err != nil {
+		return cmp.Or(w.checkRoot(), err)
+	}
+	w.Stats.Audits.Add(1)
+	w.Stats.Directories.Store(r.Directories)
+	w.Stats.Files.Store(r.Files)
+	if err := w.publishReadable(ctx, w.health.EndAudit(r.Directories)); err != nil {
+		return err
+	}
+	next := w.audits.next
+	w.audits.next = nil
+	if next != nil && next.loss { // while this one ran: it proves nothing
+		w.ownWrites.EndAudit(false)
+		w.startAudit(*next)
+		return nil
+	}
+	w.audits.owed, w.audits.last = false, r
+	w.recordAudit(r)
+	if w.hears() {
+		// What is heard by now is published before the tree counts as watched.
+		if err := w.publishEvents(ctx); err != nil || w.audits.running {
+			return err
+		}
+		w.source.Forget()
+	}
+	w.setState(w.state())
+	w.logAudit(r)
+	w.scheduleAudit(r)
+	w.answerCookies()
+	if next != nil {
+		w.requestAudit(*next)
+	}
+	return nil
+}
+
+// recordAudit notes what an audit proved that came to its end. It moves the checkpoint
+// only if it read and stamped everything. What came later is heard, or the next audit
+// finds it.
+func (w *watcher) recordAudit(r auditReport) {
+	w.earlier, w.missedMounts = nil, nil
+	w.tree.Borders = w.borders.Record(nil)
+	if w.borders.Changed() {
+		w.borders.Wait()
+	}
+	if w.firstAudit {
+		w.firstAudit = false
+		w.raiseEpoch() // readers may have completed directories by times that were no stamps
+	}
+	complete := w.health.Unpublished() == ""
+	if complete {
+		w.tree.Options = w.options()
+		if w.mountsPublished() {
+			w.setMounts()
+		}
+	}
+	if w.writeTree() != nil {
+		return
+	}
+	if !w.health.Overflowed() {
+		w.audits.swept = &r.start
+	}
+	w.ownWrites.EndAudit(!w.health.Overflowed())
+	if complete {
+		w.status.Audit = &r.start
+		w.advanceCheckpoint(r.start)
+		w.saveOwnWrites()
+	}
+	if !w.hears() {
+		w.ownWrites.Age(r.start) // no events of our own writes are to come
+	}
+}
+
+// logAudit says in one line that the tree is watched.
+func (w *watcher) logAudit(r auditReport) {
+	text := "audited"
+	if r.reason == atStart {
+		text = "armed"
+	}
+	w.Log.Info(text, "backend", w.backend, "directories", r.Directories, "files", r.Files,
+		"changed", r.Found, "seconds", fmt.Sprintf("%.3f", r.Elapsed.Seconds()))
+}

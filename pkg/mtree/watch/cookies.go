@@ -1,0 +1,70 @@
+package watch
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+)
+
+// cookiePrefix begins the names of the files in .tidemark by which --sync asks. The
+// watcher hears of such a file after everything that happened before it. Once all that is
+// published, it renames the file to that of an answer. The one who asked removes the
+// answer: a file that is merely gone may have been removed with all of .tidemark.
+const (
+	cookiePrefix = "sync-"
+	answerPrefix = "synced-"
+	answerAge    = time.Minute // then nobody takes the answer any more
+)
+
+func answerOf(cookie string) string { return answerPrefix + strings.TrimPrefix(cookie, cookiePrefix) }
+
+// addCookie notes a cookie, and reports whether it is there and new.
+func (w *watcher) addCookie(name string) bool {
+	if _, err := w.marker.Dir().Stat(name); err != nil || slices.Contains(w.cookies, name) {
+		return false
+	}
+	w.cookies = append(w.cookies, name)
+	return true
+}
+
+// collectCookies notes all cookies that wait in .tidemark: after a loss their events may
+// be among those that were lost. It is called when an audit starts, which they wait for.
+func (w *watcher) collectCookies() {
+	names, err := w.marker.Dir().Names()
+	if err != nil {
+		return // .tidemark was removed: so were they
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, cookiePrefix) && !slices.Contains(w.cookies, name) {
+			w.cookies = append(w.cookies, name)
+		}
+		if info, err := w.marker.Dir().Stat(name); strings.HasPrefix(name, answerPrefix) && err == nil && w.Now().Sub(info.CTime) > answerAge {
+			_ = w.marker.Dir().Unlink(name) // the one who asked was killed
+		}
+	}
+}
+
+// answerCookies renames the cookies whose batch is published. While an audit makes up for
+// a loss, they wait for its end. Without events they wait for the end of an audit that
+// began after them: another one may have passed already what they ask about.
+func (w *watcher) answerCookies() {
+	if len(w.cookies) == 0 || w.audits.owed || !w.hears() && w.audits.running {
+		return
+	}
+	var early []string
+	if !w.hears() {
+		early = slices.DeleteFunc(slices.Clone(w.cookies), func(name string) bool { return slices.Contains(w.audits.cookies, name) })
+	}
+	for _, name := range w.cookies {
+		if slices.Contains(early, name) {
+			continue
+		}
+		dir := w.marker.Dir()
+		if err := dir.Rename(name, dir, answerOf(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			w.Log.Warn("cannot answer a --sync", "error", err)
+		}
+	}
+	w.cookies = early
+}

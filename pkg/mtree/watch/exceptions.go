@@ -1,0 +1,52 @@
+package watch
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/identity"
+)
+
+// loadExceptions takes over what .tidemark/stamps and .tidemark/unread hold. It returns
+// why continuity cannot be proved without what they held, "" if it can.
+func (w *watcher) loadExceptions(id *identity.Identity) string {
+	if id.First || id.Doubt { // the files are another tree's, or there is none
+		if w.marker.Has("stamps") || w.marker.Has("unread") {
+			w.exceptions.Distrust()
+		}
+		return ""
+	}
+	have, err := w.marker.ReadApart()
+	if err != nil {
+		w.Log.Warn("what is known of directories apart from their times cannot be read", "error", err)
+		w.exceptions.Distrust()
+		return "a damaged .tidemark/stamps or .tidemark/unread"
+	}
+	w.exceptions.Load(have, w.exclude.Hides)
+	for _, s := range have.Stamps {
+		w.floor = mtree.Later(w.floor, s.Stamp)
+	}
+	if id.Status.Stamps > 0 && !w.marker.Has("stamps") || id.Status.Unread > 0 && !w.marker.Has("unread") {
+		return "a lost .tidemark/stamps or .tidemark/unread"
+	}
+	return ""
+}
+
+// saveExceptions writes the two files, before anything above the directories in them is
+// stamped. Readers who do not know of any yet look at the status only now and then, so
+// the first time it waits for them.
+func (w *watcher) saveExceptions() {
+	logged := w.exceptions.Trouble() != ""
+	first, err := w.exceptions.Save(w.marker, false)
+	if err != nil && logged {
+		return
+	}
+	if err != nil {
+		w.Log.Error("cannot write .tidemark/stamps and .tidemark/unread: the tree is degraded", "error", err)
+		return
+	}
+	if first {
+		w.writeStatus()
+		sleep(state.StatusLag)
+	}
+	w.exceptions.Wait()
+}

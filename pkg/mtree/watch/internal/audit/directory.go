@@ -1,0 +1,185 @@
+package audit
+
+import (
+	"errors"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
+)
+
+// visit opens, arms, lists and judges one directory.
+func (s *scan) visit(v *visit) {
+	v.waiting.Store(1)
+	v.pending.Store(1)
+	err := s.open(v)
+	if v.parent != nil {
+		v.parent.opened()
+	}
+	if err == nil && v.dir != nil {
+		err = s.list(v)
+	}
+	if err != nil {
+		s.unreadable(v, err)
+	}
+	if v.dir != nil {
+		v.opened()
+	}
+	s.finished(v)
+}
+
+// open opens and arms v. A directory that is not to be entered stays closed.
+func (s *scan) open(v *visit) (err error) {
+	var dir *disk.Dir
+	if v.parent == nil {
+		dir, err = s.Root.OpenDirPath("", true) // anew: the listing's position is the descriptor's
+	} else {
+		dir, err = v.parent.dir.OpenDir(v.name)
+	}
+	if disk.IsGone(err) && v.parent != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info, err := dir.Self()
+	if err == nil && v.parent != nil && (s.beyond(v.parent.info, info) || dir.IsPlaceholder(info)) {
+		return dir.Close()
+	}
+	if err == nil {
+		err = s.arm(v, dir)
+	}
+	if errors.Is(err, notify.ErrGone) {
+		return dir.Close()
+	}
+	if err == nil && v.parent != nil && state.IsLiveTree(dir) {
+		s.border(v, info)
+		return dir.Close() // armed all the same: its watcher may end
+	}
+	if err != nil {
+		_ = dir.Close()
+		return err
+	}
+	if !s.First && s.Health.Exceptions.AnyRefuses() {
+		if stamp, ok := s.Health.Exceptions.StampOf(v.path(), info.Node.Ino); ok {
+			info.MTime = stamp // what is published of it
+		}
+	}
+	v.dir, v.info = dir, info
+	v.arrived = v.arrived || s.isNew(v)
+	s.directories.Add(1)
+	return nil
+}
+
+// beyond reports whether another file system begins at child, which is not entered.
+func (s *scan) beyond(parent, child disk.Info) bool {
+	return !s.CrossMounts && disk.IsBorder(parent, child)
+}
+
+// arm begins to hear v. What cannot be heard is scanned all the same.
+func (s *scan) arm(v *visit, dir *disk.Dir) (err error) {
+	if v.parent == nil {
+		v.ref, _, err = s.Source.Arm(notify.Ref{}, -1, "", dir.FD())
+	} else if v.parent.ref != (notify.Ref{}) {
+		v.ref, _, err = s.Source.Arm(v.parent.ref, v.parent.dir.FD(), v.name, dir.FD())
+	}
+	if err == nil || errors.Is(err, notify.ErrGone) {
+		return err
+	}
+	s.Health.CannotHear(err)
+	return nil
+}
+
+// isNew reports whether v is entered for the first time since it could not be read, or
+// since another watch or mirror ran in it: nobody knows what is published of everything
+// below.
+func (s *scan) isNew(v *visit) bool {
+	if v.parent == nil || len(s.unread)+len(s.Earlier) == 0 {
+		return false
+	}
+	path := v.path()
+	if s.unread[path] {
+		s.Health.Exceptions.Enter(path)
+	}
+	return s.unread[path] || s.Earlier[path] || s.Earlier[""]
+}
+
+// border judges the root of another tree below this one: an entry of its
+// parent, with nothing inside.
+func (s *scan) border(v *visit, info disk.Info) {
+	s.Borders.Add(v.path())
+	now := s.Now()
+	v.parent.raise(stamprule.Past(info.MTime, info.CTime, now))
+	if !info.CTime.Before(s.Since) {
+		s.report(Finding{
+			Path:  v.parent.path(),
+			MTime: stamprule.Past(info.MTime, mtree.MinStamp, now), CTime: stamprule.Past(info.CTime, mtree.MinStamp, now),
+		})
+	}
+}
+
+// list reads v, pushes its subdirectories and reports what it found.
+func (s *scan) list(v *visit) error {
+	now := s.Now()
+	f := Finding{MTime: mtree.MinStamp, CTime: mtree.MinStamp}
+	if v.info.CTime.Add(wire.ClockLag).Before(now) { // else a change to come may show the same
+		v.judged = v.info.CTime
+	}
+	changed := s.judgeSelf(v, now)
+	v.raise(stamprule.Past(v.info.MTime, v.info.CTime, now))
+	var below []*visit
+	err := v.dir.ScanStat(func(name []byte, info disk.Info) error {
+		if s.skips(v, name, info) {
+			return nil
+		}
+		if info.Kind == mtree.Dir {
+			below = append(below, &visit{parent: v, name: string(name), inode: info.Node.Ino, arrived: v.arrived, greatest: mtree.MinStamp})
+			return nil
+		}
+		s.files.Add(1)
+		v.raise(stamprule.Past(info.MTime, info.CTime, now))
+		if s.judge(v, info) {
+			changed = true
+			f.MTime = mtree.Later(f.MTime, stamprule.Past(info.MTime, mtree.MinStamp, now))
+			f.CTime = mtree.Later(f.CTime, stamprule.Past(info.CTime, mtree.MinStamp, now))
+		}
+		return nil
+	})
+	if changed {
+		f.Path, f.Judged = v.path(), v.judged
+		s.report(f)
+	}
+	s.push(v, below)
+	return err
+}
+
+// skips reports whether an entry of v is not looked at: it is excluded, or another file
+// system begins there.
+func (s *scan) skips(v *visit, name []byte, info disk.Info) bool {
+	isDir := info.Kind == mtree.Dir
+	if !s.Exclude.Empty() && s.Exclude.Excluded(mtree.JoinPath(v.path(), string(name)), isDir) {
+		return true
+	}
+	if isDir && s.beyond(v.info, info) {
+		s.Health.PassOver(mtree.JoinPath(v.path(), string(name)))
+		return true
+	}
+	return false
+}
+
+// unreadable handles a directory that could not be opened or read.
+func (s *scan) unreadable(v *visit, err error) {
+	if disk.IsGone(err) && v.parent != nil {
+		return
+	}
+	if v.parent == nil {
+		s.mu.Lock()
+		s.failed = err
+		s.mu.Unlock()
+		return
+	}
+	s.Health.CannotRead(v.path(), v.inode, err)
+}

@@ -1,0 +1,30 @@
+package audit
+
+import (
+	"time"
+
+	"tidemark/pkg/mtree"
+)
+
+// Finding is one directory that an audit found changed.
+type Finding struct {
+	Path         string
+	MTime, CTime mtree.Stamp // the latest of what changed in it, future ones left out
+	Judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
+
+	Settles bool // it refused its time: it only has to show the stamp that is published
+
+	// Only on the first run on a tree: what the directory is to show, if it still
+	// shows the mtime Showed.
+	First         bool
+	Value, Showed mtree.Stamp
+}
+
+// Report is how an audit ended.
+type Report struct {
+	Err         error // the audit was broken off: it proves nothing
+	Directories int64
+	Files       int64 // other entries
+	Found       int64 // findings
+	Elapsed     time.Duration
+}

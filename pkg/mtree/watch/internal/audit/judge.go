@@ -1,0 +1,30 @@
+package audit
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// judgeSelf decides whether v changed by what it shows itself. A young ctime of its own
+// means that it may have arrived under its name. Then everything below counts as changed
+// too; only the root cannot arrive.
+func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
+	switch {
+	case s.All:
+		return true
+	case !v.info.CTime.Before(s.Since) && !s.OwnWrites.Stayed(v.dir, v.info):
+		v.arrived = v.parent != nil
+		return true
+	case v.arrived:
+		return true
+	}
+	return v.info.MTime.After(now) && v.info.MTime.After(s.Floor)
+}
+
+// judge decides whether v changed by an entry that is no directory. A ctime above both
+// v's stamp and the start of the audit before is a write that no event told of: by
+// another hard link, or through memory.
+func (s *scan) judge(v *visit, info disk.Info) bool {
+	return !info.CTime.Before(s.Since) ||
+		info.CTime.After(v.info.MTime) && info.CTime.After(s.Before)
+}

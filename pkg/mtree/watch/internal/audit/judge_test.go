@@ -1,0 +1,115 @@
+package audit
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+)
+
+// By what an audit takes a directory for changed: an entry's ctime at or after
+// the checkpoint less 10 s; or above both the directory's stamp and the start of
+// the audit before, which is a write that no event told of.
+func TestGroundsOfAnEntry(t *testing.T) {
+	s := &scan{Scope: Scope{Since: at(1000), Before: at(500)}}
+	for _, c := range []struct {
+		name         string
+		stamp, ctime int64
+		want         bool
+	}{
+		{"long published", 400, 300, false},
+		{"since the checkpoint", 2000, 1000, true},
+		{"just before it", 2000, 999, false},
+		{"above the stamp, since the last audit", 600, 700, true},
+		{"above the stamp, but the last audit saw it", 300, 400, false},
+		{"below the stamp", 800, 700, false},
+	} {
+		v := &visit{info: disk.Info{MTime: at(c.stamp)}}
+		require.Equal(t, c.want, s.judge(v, disk.Info{CTime: at(c.ctime)}), c.name)
+	}
+}
+
+// By what it takes a directory itself for changed, and all below it with it.
+func TestGroundsOfADirectory(t *testing.T) {
+	root := t.TempDir()
+	dir, err := disk.OpenRoot(root)
+	require.NoError(t, err)
+	defer dir.Close()
+	shows := selfOf(t, dir)
+	w := ownwrites.New(nil, nil, at(0))
+	child := func(info disk.Info) *visit { return &visit{parent: &visit{}, dir: dir, info: info} }
+	old := Scope{Since: shows.CTime.Add(1), Floor: at(0)}
+	now := machine.Now()
+
+	v := child(shows)
+	require.False(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: old}).judgeSelf(v, now), "nothing since the checkpoint")
+	v = child(shows)
+	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: Scope{All: true}}).judgeSelf(v, now), "continuity in doubt")
+	recent := Scope{Since: shows.CTime, Floor: at(0)}
+	v = child(shows)
+	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: recent}).judgeSelf(v, now))
+	require.True(t, v.arrived, "its ctime may mean that it was moved here")
+	v = &visit{dir: dir, info: shows}
+	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: recent}).judgeSelf(v, now))
+	require.False(t, v.arrived, "the root cannot arrive")
+	v = child(shows)
+	v.arrived = true
+	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: old}).judgeSelf(v, now), "one above it arrived")
+	ahead := shows
+	ahead.MTime = now.Add(1e9)
+	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: old}).judgeSelf(child(ahead), now), "above the clock and the floor")
+	published := old
+	published.Floor = ahead.MTime
+	require.False(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: published}).judgeSelf(child(ahead), now), "our own, from a floor ahead")
+	w.Put(shows, ownwrites.Proven, true)
+	v = child(shows)
+	require.False(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: recent}).judgeSelf(v, now), "what our last batch left")
+	require.False(t, v.arrived)
+}
+
+// A rename just before our write leaves no trace but its event. Until a Take
+// after the write has told of it, the write is no proof that the directory did
+// not arrive; after a loss it never is.
+func TestOurWriteHidesARename(t *testing.T) {
+	root := t.TempDir()
+	dir, err := disk.OpenRoot(root)
+	require.NoError(t, err)
+	defer dir.Close()
+	shows := selfOf(t, dir)
+	arrived := func(l *ownwrites.Memory) bool {
+		v := &visit{parent: &visit{}, dir: dir, info: shows}
+		s := &scan{Tree: Tree{OwnWrites: l}, Scope: Scope{Since: shows.CTime, Floor: at(0)}}
+		return s.judgeSelf(v, machine.Now()) && v.arrived
+	}
+	l := ownwrites.New(nil, nil, at(0))
+	l.Put(shows, ownwrites.Unproven, true)
+	require.True(t, l.Untouched(dir, shows), "our own event is known at once")
+	require.True(t, arrived(l))
+	require.True(t, l.EndTake(true), "it waits for a Take")
+	require.True(t, arrived(l))
+	l.BeginTake()
+	require.True(t, l.Untouched(dir, shows))
+	require.True(t, arrived(l), "what the Take told of is not published yet")
+	l.EndTake(true)
+	require.False(t, arrived(l))
+
+	l = ownwrites.New(nil, nil, at(0))
+	l.Put(shows, ownwrites.Unproven, true)
+	l.BeginTake()
+	l.Lost()
+	l.EndTake(true)
+	require.True(t, arrived(l))
+}
+
+func selfOf(t *testing.T, d *disk.Dir) disk.Info {
+	t.Helper()
+	info, err := d.Self()
+	require.NoError(t, err)
+	return info
+}
+
+func at(sec int64) mtree.Stamp { return mtree.Unix(sec, 0) }

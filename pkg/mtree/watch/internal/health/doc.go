@@ -1,0 +1,12 @@
+// Package health knows what a watcher cannot do: directories that it cannot hear, read
+// or give their time, and those that it leaves to others.
+//
+// Two kinds of them do not harm the rest of the tree: they are exceptions, which
+// .tidemark names one by one. A directory that refuses its time has its stamp in
+// .tidemark/stamps, and serve publishes that one. A directory that cannot be read is in
+// .tidemark/unread, and serve does not publish it. Everything else makes the tree
+// degraded, until an audit finds nothing of the kind.
+//
+// Files, from the top: monitor.go (what makes the tree degraded) and borders.go
+// (directories that another watch or mirror keeps); below monitor.go exceptions.go.
+package health

@@ -1,0 +1,383 @@
+package health
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// Exceptions is what the files .tidemark/stamps and .tidemark/unread hold: the stamps
+// of directories that refuse their time, and the directories that cannot be read. Such
+// a directory does not keep the others from being watched: the file publishes its
+// stamp, or it is not published. Safe for all goroutines.
+type Exceptions struct {
+	timer *time.Timer // fires when the unread directories are to be tried
+
+	mu     sync.Mutex
+	stamps map[string]refusal   // by path
+	unread map[string]unread    // by path
+	found  map[string]unread    // those that the running audit could not read
+	paths  map[disk.Node]string // of directories in stamps
+	bytes  int                  // of the paths in stamps
+
+	number  int64 // of the last writing
+	changes int64 // counts the directories that came or went
+	dirty   bool  // the files do not hold this yet
+	known   bool  // readers know that the files hold anything
+	failed  error // of the last writing
+	late    bool  // one failed: stamps were set above directories that the files did not name yet
+	mending bool  // the running audit stamps all of it anew
+	waiting bool  // timer runs
+}
+
+// refusal is a directory that refuses its time, and the stamp that it should show.
+type refusal struct {
+	inode   uint64
+	stamp   mtree.Stamp
+	notHeld bool // it takes a time and does not keep it
+}
+
+// unread is a directory that could not be read.
+type unread struct {
+	inode    uint64
+	entered  bool // the running audit reads it: what is heard in it counts
+	readable bool // it can be read again, but what is above it may have no new stamp yet
+}
+
+// retryPause is how often directories that cannot be read are tried: not every right
+// that somebody gives is heard.
+const retryPause = time.Minute
+
+func newExceptions() *Exceptions {
+	e := &Exceptions{
+		stamps: map[string]refusal{}, unread: map[string]unread{}, found: map[string]unread{}, paths: map[disk.Node]string{},
+		timer: time.NewTimer(retryPause),
+	}
+	e.timer.Stop()
+	return e
+}
+
+// Load takes over what an earlier watcher left.
+func (e *Exceptions) Load(have *state.Apart, excluded func(path string, isDir bool) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for path, s := range have.Stamps {
+		if !excluded(path, true) {
+			e.stamps[path] = refusal{inode: s.Inode, stamp: s.Stamp}
+			e.bytes += len(path)
+		}
+	}
+	for path, u := range have.Unread {
+		if !excluded(path, true) {
+			e.unread[path] = unread{inode: u.Inode, readable: u.Opened}
+		}
+	}
+	e.known = len(have.Stamps)+len(have.Unread) > 0
+	e.dirty = e.known // so that the files are known to be ours
+}
+
+// Distrust notes that the files may hold something else: the next Save writes them.
+func (e *Exceptions) Distrust() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dirty = true
+}
+
+// Rewrite makes the next Save write the files, if they were ever written.
+func (e *Exceptions) Rewrite() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dirty = e.number > 0
+}
+
+// refuse notes the stamp of a directory that refuses it, or takes and does not keep it.
+// known says that the directory did so before; ok is false if there is no room for one
+// more.
+func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notHeld bool) (known, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	was, known := e.stamps[path]
+	if old, moved := e.paths[node]; moved && old != path && e.stamps[old].inode == node.Ino {
+		e.forget(old)
+	}
+	if !known && (len(e.stamps) >= state.MaxStamps || e.bytes+len(path) > state.MaxApartBytes) {
+		return false, false
+	}
+	if !known {
+		e.bytes += len(path)
+	}
+	if !known || was.inode != node.Ino {
+		e.changes++
+	}
+	e.stamps[path], e.paths[node], e.dirty = refusal{node.Ino, stamp, notHeld}, path, true
+	return known, true
+}
+
+// accept notes that a directory shows its stamp, or is gone.
+func (e *Exceptions) accept(path string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, ok := e.stamps[path]; ok {
+		e.forget(path)
+	}
+}
+
+// forget drops a stamp; mu is held.
+func (e *Exceptions) forget(path string) {
+	delete(e.stamps, path)
+	e.bytes -= len(path)
+	e.dirty = true
+	e.changes++
+}
+
+// StampOf returns the stamp of a directory that refuses it.
+func (e *Exceptions) StampOf(path string, inode uint64) (mtree.Stamp, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	have, ok := e.stamps[path]
+	return have.stamp, ok && have.inode == inode
+}
+
+// doesNotHold reports whether a directory did not keep the time that it was given last.
+func (e *Exceptions) doesNotHold(path string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stamps[path].notHeld
+}
+
+// Refusing returns the directories that refuse their time, in order.
+func (e *Exceptions) Refusing() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.stamps))
+}
+
+// AnyRefuses reports whether any directory refuses its time.
+func (e *Exceptions) AnyRefuses() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.stamps) > 0
+}
+
+// setUnread notes a directory that cannot be read. known says that it could not be read
+// before; ok is false if there is no room for one more.
+func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	was, named := e.unread[path]
+	known = named && !was.readable
+	if !named && len(e.unread) >= state.MaxUnread {
+		return false, false
+	}
+	e.found[path] = unread{inode: inode}
+	e.unread[path] = unread{inode: inode}
+	if !known || was.inode != inode {
+		e.dirty = true
+		e.changes++
+	}
+	return known, true
+}
+
+// Enter notes that the running audit reads a directory. The end of the audit makes it
+// readable.
+func (e *Exceptions) Enter(path string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if have, ok := e.unread[path]; ok {
+		have.entered = true
+		e.unread[path] = have
+	}
+}
+
+// SetReadable notes that a directory was read with everything below it, which counts as
+// arrived. Until Settle, a watcher that starts must treat it the same way.
+func (e *Exceptions) SetReadable(path string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.found, path)
+	if was, ok := e.unread[path]; ok && !was.readable {
+		e.setReadable(path, was)
+	}
+}
+
+// setReadable is SetReadable for a directory that was unread; mu is held.
+func (e *Exceptions) setReadable(path string, was unread) {
+	was.readable = true
+	e.unread[path], e.dirty = was, true
+	e.changes++
+}
+
+// Settle forgets the directories that can be read again: everything above them is
+// stamped.
+func (e *Exceptions) Settle() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for path, have := range e.unread {
+		if have.readable {
+			delete(e.unread, path)
+			e.dirty = true
+		}
+	}
+}
+
+// IsUnread reports whether the directory name in the one at path cannot be read.
+func (e *Exceptions) IsUnread(path, name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.unread) == 0 {
+		return false
+	}
+	have, ok := e.unread[mtree.JoinPath(path, name)]
+	return ok && !have.readable && !have.entered
+}
+
+// Unread returns the directories that could not be read when they were tried last.
+func (e *Exceptions) Unread() map[string]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make(map[string]bool, len(e.unread))
+	for path := range e.unread {
+		all[path] = true
+	}
+	return all
+}
+
+// beginAudit begins to count anew what an audit cannot read.
+func (e *Exceptions) beginAudit() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.found, e.mending = map[string]unread{}, e.late
+}
+
+// endAudit returns the directories that the audit could read, or that are gone.
+func (e *Exceptions) endAudit() (readable []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for path, was := range e.unread {
+		if _, still := e.found[path]; still {
+			continue
+		}
+		readable = append(readable, path)
+		if !was.readable {
+			e.setReadable(path, was)
+		}
+	}
+	if e.mending {
+		e.late, e.mending = false, false
+	}
+	slices.Sort(readable)
+	return readable
+}
+
+// Counts returns what the status says: how many lines the files have, and a number that
+// is another one whenever a directory came or went.
+func (e *Exceptions) Counts() (stamps, unread int, changes int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.stamps), len(e.unread), e.changes
+}
+
+// Unpublished says that directories cannot be read, "" if all can.
+func (e *Exceptions) Unpublished() string {
+	_, unread, _ := e.Counts()
+	if unread == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d directories cannot be read: they are not published", unread)
+}
+
+// Trouble returns why the files do not hold everything that they are to publish, "" if
+// they do.
+func (e *Exceptions) Trouble() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.failed != nil:
+		return "the stamps of directories that refuse their time cannot be written"
+	case e.late:
+		return "the stamps of directories that refuse their time could not be written until now"
+	}
+	return ""
+}
+
+// writtenLate reports whether stamps were set before the files said what is below them:
+// those are to be stamped anew.
+func (e *Exceptions) writtenLate() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.late
+}
+
+// Save writes both files if they do not hold this yet, or if it is to be durable. first
+// says that readers may not know that there are any exceptions.
+func (e *Exceptions) Save(m *state.Marker, durable bool) (first bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.dirty && !durable {
+		return false, nil
+	}
+	e.number = max(e.number+1, time.Now().UnixNano())
+	err = m.WriteStamps(e.stampLines(), e.number, durable)
+	if err == nil {
+		err = m.WriteUnread(e.unreadLines(), e.number, durable)
+	}
+	e.failed = err
+	if err != nil {
+		e.late, e.mending = true, false
+		return false, err
+	}
+	some := len(e.stamps)+len(e.unread) > 0
+	first = some && !e.known
+	e.dirty, e.known = false, some
+	return first, nil
+}
+
+func (e *Exceptions) stampLines() map[string]state.ApartStamp {
+	lines := make(map[string]state.ApartStamp, len(e.stamps))
+	for path, have := range e.stamps {
+		lines[path] = state.ApartStamp{Inode: have.inode, Stamp: have.stamp}
+	}
+	return lines
+}
+
+func (e *Exceptions) unreadLines() map[string]state.ApartUnread {
+	lines := make(map[string]state.ApartUnread, len(e.unread))
+	for path, have := range e.unread {
+		lines[path] = state.ApartUnread{Inode: have.inode, Opened: have.readable}
+	}
+	return lines
+}
+
+// StillIn reports whether m holds what was written last.
+func (e *Exceptions) StillIn(m *state.Marker) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.number == 0 || m.HasApart(e.number)
+}
+
+// Due returns the channel that says when the unread directories are to be tried.
+func (e *Exceptions) Due() <-chan time.Time { return e.timer.C }
+
+// Wait makes Due say so after a pause, if there is anything to try. If Due will say so
+// already, nothing changes.
+func (e *Exceptions) Wait() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.waiting && len(e.unread) > 0 {
+		e.waiting = true
+		e.timer.Reset(retryPause)
+	}
+}
+
+// Tried notes that Due has said so, and the unread directories are tried now.
+func (e *Exceptions) Tried() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waiting = false
+}

@@ -1,0 +1,151 @@
+package mounts
+
+import (
+	"maps"
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// Follower knows what is mounted below a root. One goroutine uses it.
+type Follower struct {
+	root        *disk.Dir
+	crossMounts bool
+	hidden      func(path string) bool
+
+	table       *machine.MountTable // nil: the kernel does not say when mounts change
+	at          table
+	overlapping bool // something is in the tree at more than one place
+	unread      bool // the table could not be read since it changed: it is tried again
+}
+
+// Follow begins to follow the mounts below root. hidden reports whether it does not
+// matter what is mounted at a path. An error means that nobody can tell which mounts came
+// or went; the Follower may be used all the same.
+func Follow(root *disk.Dir, crossMounts bool, hidden func(path string) bool) (f *Follower, err error) {
+	f = &Follower{root: root, crossMounts: crossMounts, hidden: hidden}
+	if f.table, err = machine.NewMountTable(); err != nil {
+		return f, err
+	}
+	err = f.read()
+	f.unread = err != nil
+	return f, err
+}
+
+// Close ends the following.
+func (f *Follower) Close() error {
+	if f.table == nil {
+		return nil
+	}
+	return f.table.Close()
+}
+
+// C returns the channel that says when to call Look; nil if the kernel does not say.
+func (f *Follower) C() <-chan struct{} {
+	if f.table == nil {
+		return nil
+	}
+	return f.table.C
+}
+
+// Known reports whether what is mounted now is known.
+func (f *Follower) Known() bool { return !f.unread }
+
+// Record returns what the tree file is to record of the mounts.
+func (f *Follower) Record() (all []state.Mount) {
+	for _, path := range slices.Sorted(maps.Keys(f.at)) {
+		if path != "" && !f.hidden(path) {
+			all = append(all, state.MountAt(f.root, path, f.crossMounts))
+		}
+	}
+	return all
+}
+
+// Since returns the paths where mounts came or went since was was recorded.
+func (f *Follower) Since(was []state.Mount) (paths []string) {
+	is := f.Record()
+	for _, m := range slices.Concat(was, is) {
+		if !slices.Contains(was, m) || !slices.Contains(is, m) {
+			if path, err := mtree.UnescapeName(m.Path); err == nil && !slices.Contains(paths, path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	return paths
+}
+
+// Change is what came or went with mounts.
+type Change struct {
+	Any   bool     // mounts below the root came or went, perhaps at hidden paths only
+	Root  bool     // something else is mounted at the root, or above it
+	Paths []string // below the root, without the hidden ones
+}
+
+// Look returns what came or went since the last call. Mounts elsewhere on the machine
+// cost a comparison. After an error the next call tries again.
+func (f *Follower) Look() (c Change, err error) {
+	if f.table == nil || !f.table.Changed() && !f.unread {
+		return c, nil
+	}
+	was := f.at
+	if err := f.read(); err != nil {
+		f.unread = true
+		return c, err
+	}
+	f.unread = false
+	c.Root = f.at[""].What != was[""].What
+	for path := range joined(was, f.at) {
+		if path == "" || was[path].What == f.at[path].What {
+			continue
+		}
+		c.Any = true
+		if !f.hidden(path) {
+			c.Paths = append(c.Paths, path)
+		}
+	}
+	return c, nil
+}
+
+// read reads what is mounted now.
+func (f *Follower) read() error {
+	at, err := machine.Mounts(f.root.FD())
+	if err == nil {
+		f.at, f.overlapping = at, f.crossMounts && table(at).overlap()
+	}
+	return err
+}
+
+// joined returns a map with the keys of both.
+func joined(a, b table) table {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+// Everywhere adds to the events at one place those that they mean for other places,
+// where a mount shows the same a second time.
+func (f *Follower) Everywhere(events []*notify.DirEvents) []*notify.DirEvents {
+	if !f.overlapping {
+		return events
+	}
+	all := events
+	for _, e := range events {
+		for _, path := range f.at.others(e.Path) {
+			also := *e
+			also.Path = path
+			all = append(all, &also)
+		}
+		for _, entry := range e.Entries { // it may be mounted by itself
+			for _, path := range f.at.others(mtree.JoinPath(e.Path, entry.Name)) {
+				if _, mounted := f.at[path]; mounted && path != "" {
+					all = append(all, &notify.DirEvents{Path: mtree.ParentPath(path), Entries: []notify.Entry{{Name: mtree.BaseName(path)}}})
+				}
+			}
+		}
+	}
+	return all
+}

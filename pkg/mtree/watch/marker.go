@@ -1,0 +1,125 @@
+package watch
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// removalTries is how often something in .tidemark is made that somebody removes at the
+// same time. rm -rf needs a few tries: it has not listed what is made anew.
+const removalTries = 100
+
+var errRemoved = errors.New("it is removed again and again")
+
+// restoreMarker puts .tidemark back, with the same id, after somebody removed it or
+// something in it: rsync --delete and git clean do that. It may be removed again
+// meanwhile.
+func (w *watcher) restoreMarker() (err error) {
+	if w.markerIsWhole() {
+		return nil
+	}
+	w.Log.Warn(".tidemark was removed, or replaced: putting it back")
+	for range removalTries {
+		if err = w.makeMarker(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil && w.markerIsWhole() {
+			return nil
+		}
+	}
+	w.health.TreeFile(cmp.Or(err, errRemoved)) // the next event tries again, and the next audit
+	return w.checkRoot()
+}
+
+// markerIsWhole reports whether everything that belongs into .tidemark is there.
+func (w *watcher) markerIsWhole() bool {
+	return w.markerIsThere() && w.lock.StillIn(w.marker) && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.markerIsOurs()
+}
+
+// markerIsThere reports whether the marker directory is still the one in the root.
+func (w *watcher) markerIsThere() bool {
+	if w.StateDir != "" {
+		info, err := w.marker.Dir().Self()
+		return err == nil && info.Links > 0
+	}
+	there, err1 := w.root.Stat(mtree.MarkerName)
+	held, err2 := w.marker.Dir().Self()
+	return err1 == nil && err2 == nil && there.Node == held.Node
+}
+
+// markerIsOurs reports whether .tidemark has what this watcher wrote there. It has not
+// after an older one was put back over it, with the tree or alone.
+func (w *watcher) markerIsOurs() bool {
+	t, err := w.marker.ReadTree()
+	if disk.IsOutOfResources(err) || errors.Is(err, state.ErrNewerFormat) {
+		return true // nothing can be said, or nothing better
+	}
+	return err == nil && t.Same(w.writtenTree) && w.statusFile.StillIn(w.marker) && w.exceptions.StillIn(w.marker)
+}
+
+// makeMarker makes what is missing in .tidemark. The error is fs.ErrNotExist if it was
+// removed meanwhile; then what is open has no name.
+func (w *watcher) makeMarker() error {
+	isThere := w.markerIsThere()
+	if !isThere {
+		m, err := state.CreateMarker(w.root, w.StateDir)
+		if err != nil {
+			return exit.With(exit.Local, err, "")
+		}
+		_ = w.marker.Close() // a directory without a name
+		w.marker = m
+	}
+	if !isThere || !w.lock.StillIn(w.marker) {
+		err := w.lock.Move(w.marker)
+		if errors.Is(err, state.ErrLocked) {
+			return exit.With(exit.Refused, err, "another watcher took the tree while .tidemark was away")
+		}
+		if err != nil {
+			return exit.With(exit.Local, err, "")
+		}
+	}
+	return w.rewriteMarker()
+}
+
+// rewriteMarker opens the files of .tidemark anew and writes what they are to hold.
+func (w *watcher) rewriteMarker() error {
+	statusFile, log := w.statusFile, w.ownWritesLog
+	if _, err := w.openFiles(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	_ = errors.Join(log.Close(), statusFile.Close())
+	w.ownWrites.SwitchLog(w.ownWritesLog)
+	w.exceptions.Rewrite()
+	w.saveExceptions()
+	w.writtenTree = state.Tree{}
+	if err := w.writeTree(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	_, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
+	if err != nil && w.markerIsThere() {
+		w.health.CannotHear(err)
+	}
+	w.writeStatus()
+	return nil
+}
+
+// openFiles opens the status and the log of own writes. It returns what is in the log.
+func (w *watcher) openFiles() (known []state.OwnWrite, err error) {
+	statusFile, err := w.marker.CreateStatus()
+	if err != nil {
+		return nil, err
+	}
+	log, known, err := w.marker.OpenOwnWrites()
+	if err != nil {
+		return nil, errors.Join(err, statusFile.Close())
+	}
+	w.statusFile, w.ownWritesLog = statusFile, log
+	return known, nil
+}

@@ -1,0 +1,231 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/trigger"
+)
+
+// coarseWait is the longest a batch waits for the clock to pass the floor.
+const coarseWait = 2 * time.Second
+
+// openBatch begins to gather a batch.
+func (w *watcher) openBatch() {
+	w.batch.open, w.batch.limit = true, time.Now().Add(w.batch.patience(w.Settle))
+	w.batch.timer.Reset(w.Settle)
+}
+
+// settle publishes the batch if nothing came since its timer was set, or if it has waited
+// long enough.
+func (w *watcher) settle(ctx context.Context) error {
+	select {
+	case <-w.wake:
+		if wait := min(w.Settle, time.Until(w.batch.limit)); wait > 0 {
+			w.batch.timer.Reset(wait)
+			return nil
+		}
+	default:
+	}
+	return w.publishEvents(ctx)
+}
+
+// publishEvents takes what was heard and publishes it.
+func (w *watcher) publishEvents(ctx context.Context) error {
+	w.batch.timer.Stop()
+	w.batch.open = false
+	if w.clock.Now(); !w.clock.SetBack() { // else the audit takes care of the floor
+		w.waitForClock(ctx)
+	}
+	began := time.Now()
+	defer func() { w.batch.cost = time.Since(began) }()
+	read := w.clock.Now()
+	events, err := w.take(read)
+	if err != nil {
+		return err
+	}
+	if err := w.checkMounts(); err != nil { // after Take: a --sync covers what was mounted before it
+		return err
+	}
+	b := w.newBatch()
+	b.addEvents(append(w.mounts.Everywhere(events.Dirs), w.mountEvents...), w.exclude.Hides)
+	w.mountEvents = nil
+	if err := w.handleMarker(events.Marker, b); err != nil {
+		return err
+	}
+	if err := w.write(b); err != nil {
+		return err
+	}
+	if events.Drained && w.hears() && w.auditsDone() && w.ownWrites.EndTake(w.health.HearsAll()) {
+		w.openBatch() // one more Take
+	}
+	if events.Drained && w.isComplete() {
+		w.advanceCheckpoint(read)
+		w.saveOwnWrites()
+	}
+	w.recordMounts()
+	w.endBatch(b.size > 0)
+	return nil
+}
+
+// take takes what was heard and reacts to what was lost; read is the clock's reading just
+// before.
+func (w *watcher) take(read mtree.Stamp) (notify.Events, error) {
+	if w.clock.SetBack() {
+		w.lose("the clock was set back", true)
+	}
+	w.ownWrites.BeginTake()
+	events := w.source.Take()
+	w.Stats.Events.Add(int64(events.Count))
+	if events.RootGone {
+		if err := w.checkRoot(); err != nil {
+			return events, err
+		}
+	}
+	if events.Lost != "" {
+		w.ownWrites.Lost()
+		w.lose(events.Lost, false)
+	}
+	if events.Drained {
+		w.ownWrites.Age(read)
+	}
+	return events, nil
+}
+
+// checkMounts notes where mounts came or went since the last call.
+func (w *watcher) checkMounts() error {
+	change, err := w.mounts.Look()
+	if err != nil {
+		w.Log.Warn("cannot look which mounts came or went: trying again", "error", err)
+		return nil
+	}
+	if change.Root {
+		if err := w.checkRoot(); err != nil {
+			return err
+		}
+	}
+	for _, path := range change.Paths {
+		w.Log.Info("mounted or unmounted: all below counts as changed", "path", mtree.DirPath(path))
+		w.mountEvents = append(w.mountEvents, &notify.DirEvents{
+			Path: mtree.ParentPath(path), Dirty: true,
+			Entries: []notify.Entry{{Name: mtree.BaseName(path), Arrived: true}},
+		})
+	}
+	if change.Any {
+		w.mountsRecorded = false
+		w.source.Remounted()
+	}
+	return nil
+}
+
+// handleMarker looks after .tidemark: it puts it back if it was removed, and notes the
+// cookies that came. names are those that came or went in it.
+func (w *watcher) handleMarker(names []string, b *batch) error {
+	ours := slices.ContainsFunc(b.top.entries, func(e notify.Entry) bool { return e.Name == mtree.MarkerName })
+	for _, name := range names {
+		if !strings.HasPrefix(name, cookiePrefix) {
+			ours = ours || !strings.HasPrefix(name, answerPrefix)
+			continue
+		}
+		if w.addCookie(name) && !w.hears() {
+			w.requestAudit(w.auditScope("sync"))
+		}
+	}
+	if !ours {
+		return nil
+	}
+	if err := w.restoreMarker(); err != nil {
+		return cmp.Or(w.checkRoot(), err) // the root went with it
+	}
+	return nil
+}
+
+// publishFindings publishes findings of an audit.
+func (w *watcher) publishFindings(ctx context.Context, findings []audit.Finding) error {
+	w.waitForClock(ctx)
+	b := w.newBatch()
+	b.addFindings(findings)
+	if err := w.write(b); err != nil {
+		return err
+	}
+	w.endBatch(true)
+	return nil
+}
+
+// waitForClock waits until the least new stamp is at most the next granule of the clock: a
+// file system that stores whole seconds has one new stamp a second. The clock need not
+// reach it: a stamp is not to equal what the kernel sets (stamprule.Rule.Stamp).
+func (w *watcher) waitForClock(ctx context.Context) {
+	wait := w.rule().Least().Sub(w.Now().Floor(w.granule).Add(w.granule))
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(min(wait, coarseWait))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// write publishes a batch and hands it to the triggers. A batch that stamped nothing has
+// size 0 then.
+func (w *watcher) write(b *batch) error {
+	if b.size == 0 {
+		return nil
+	}
+	p := w.publish(b)
+	if w.isComplete() {
+		w.saveOwnWrites()
+	}
+	w.recordBorders()
+	if p.failure != nil {
+		return exit.With(exit.Local, p.failure, "")
+	}
+	if p.changed {
+		w.Stats.Batches.Add(1)
+		w.Stats.Changes.Add(int64(b.size))
+		w.Stats.Stamped.Add(int64(p.stamped))
+	} else {
+		b.size = 0
+	}
+	return w.trigger(p.changes)
+}
+
+// trigger hands the changes of a published batch to --print and --exec.
+func (w *watcher) trigger(changes []trigger.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := w.printer.Print(changes); err != nil {
+		return err
+	}
+	w.hook.Add(changes)
+	return nil
+}
+
+// endBatch writes the status after a batch that stamped something, so that an idle tree
+// sees no writes. It answers those who waited for the batch.
+func (w *watcher) endBatch(wrote bool) {
+	state := w.state()
+	switch {
+	case w.status.State != state:
+		w.setState(state)
+		if !w.audits.running {
+			w.scheduleAudit(w.audits.last)
+		}
+	case wrote:
+		w.writeStatus()
+	}
+	if w.health.Mended() {
+		w.audits.timer.Reset(auditPace * w.audits.last.Elapsed)
+	}
+	w.answerCookies()
+}

@@ -1,0 +1,159 @@
+package watch
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/health"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
+	"tidemark/pkg/mtree/wire"
+)
+
+// publisher writes the stamps of one batch: deepest first, the root last. It goes down
+// from the root by descriptor and single names, follows nothing, and stamps each
+// directory on its way up. So at most as many directories are open as the tree is deep.
+//
+// A directory that is no longer where the batch says is left out. Its rename or removal
+// has an event of its own, which is still to come and stamps everything that it concerns.
+type publisher struct {
+	*watcher
+	rule    stamprule.Rule
+	batch   *batch
+	stamped int              // directories written
+	top     mtree.Stamp      // highest stamp given, also where it was refused
+	changed bool             // something was stamped or refused
+	changes []trigger.Change // for triggers, if batch.paths
+	failure error            // the root cannot be looked at
+}
+
+// write gives d its stamp: top, or more if d already shows that much. A directory that
+// refuses counts as stamped all the same, so that the floor and the stamps above it move
+// on. System calls:
+//
+//	fstat, utimensat, fstat
+//
+// A stamp that equals the ctime which writing it leaves is written again, one granule
+// more. A create or delete in the same tick shows the same, so the stamp could not be
+// remembered as ours, and an audit could not tell our write from theirs.
+func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding) mtree.Stamp {
+	p.saveExceptions()
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
+	p.changed = true
+	before, err := d.Self()
+	if err != nil {
+		p.health.Overflow(err)
+		return top
+	}
+	stamp := p.rule.Stamp(top, before.MTime, before.CTime, p.clock.Now())
+	after, err := p.set(d, stamp)
+	if err == nil && after.MTime == stamp && after.CTime == stamp {
+		stamp = stamp.Add(p.rule.Granule)
+		after, err = p.set(d, stamp)
+	}
+	p.top = mtree.Later(p.top, stamp)
+	if err != nil {
+		p.health.Refuse(path, before.Node, stamp, err)
+		return stamp
+	}
+	p.remember(path, stamp, before, after, f)
+	return stamp
+}
+
+// holdTries is how often a time is set that does not hold. Somebody may change the
+// directory just after it, but not each time.
+const holdTries = 10
+
+// set sets d's time and returns what d shows then. A time that does not hold counts as
+// refused: some file systems take no times and report success.
+func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err error) {
+	for range holdTries {
+		if err = p.setTime(d, stamp); err != nil {
+			return after, err
+		}
+		p.source.Wrote()
+		if after, err = d.Self(); err != nil || filetime.SameStored(after.MTime, stamp) {
+			return after, err
+		}
+	}
+	return after, health.ErrNotHeld
+}
+
+// remember notes what the write left, so that its event is known as ours. If somebody
+// changed the directory between the two fstat, nothing is noted and the event counts as
+// theirs. Nor is a stamp noted that equals the ctime.
+func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
+	p.stamped++
+	p.health.Accept(path)
+	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
+		p.ownWrites.Put(after, p.proofOf(before, f), p.hears())
+	}
+}
+
+// proofOf returns how far a write over what a directory shows proves that the directory
+// did not arrive: see ownwrites.Memory. f is the finding that led to the write, if any.
+func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
+	if have := p.ownWrites.ProofOf(shows); have != ownwrites.Unproven {
+		return have
+	}
+	if until := p.publishedUntil(); until != nil && shows.CTime.Before(until.Add(-stamprule.LookBack)) {
+		return ownwrites.Proven
+	}
+	if f != nil && f.Judged == shows.CTime {
+		return ownwrites.Judged
+	}
+	return ownwrites.Unproven
+}
+
+// stampFirst gives a directory its stamp on the first run of all: the greatest mtime at
+// or below it. If the directory changed since the scan, the event of that change is on
+// its way, and nothing is written.
+func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
+	if p.batch.paths {
+		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.Value})
+	}
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
+	before, err := d.Self()
+	if err != nil || before.MTime != f.Showed || p.ownWrites.Has(before) {
+		return // changed since, or stamped by a batch
+	}
+	p.top = mtree.Later(p.top, f.Value)
+	if before.MTime == f.Value {
+		now := p.clock.Now()
+		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now) // else a change to come may show the same
+		if past && before.CTime == f.Judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
+			p.ownWrites.Put(before, ownwrites.Judged, p.hears()) // as good as written: the next start need not take it for arrived
+		}
+		return
+	}
+	p.changed = true
+	after, err := p.set(d, f.Value)
+	if err != nil {
+		p.health.Refuse(path, before.Node, f.Value, err)
+		return
+	}
+	p.remember(path, f.Value, before, after, f)
+}
+
+// settle gives a directory that refused its time the stamp that is published of it, if
+// the directory takes it now. For readers nothing changes.
+func (p *publisher) settle(d *disk.Dir, path string) {
+	p.ownWrites.Lock()
+	defer p.ownWrites.Unlock()
+	before, err := d.Self()
+	if err != nil {
+		return
+	}
+	stamp, ok := p.exceptions.StampOf(path, before.Node.Ino)
+	if !ok {
+		p.health.Accept(path) // another directory has its name
+		return
+	}
+	if after, err := p.set(d, stamp); err == nil {
+		p.remember(path, stamp, before, after, nil)
+	}
+}

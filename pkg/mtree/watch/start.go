@@ -1,0 +1,241 @@
+package watch
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/health"
+	"tidemark/pkg/mtree/watch/internal/identity"
+	"tidemark/pkg/mtree/watch/internal/mounts"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
+	"tidemark/pkg/mtree/wire"
+)
+
+// open takes possession of the tree. It tries again if somebody removes .tidemark
+// meanwhile.
+func open(c Config, backend string) (w *watcher, err error) {
+	c.Backend = backend
+	c, exclude, err := c.complete()
+	if err != nil {
+		return nil, err
+	}
+	for range removalTries {
+		if w, err = take(c, exclude); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return w, err
+}
+
+func take(c Config, exclude *glob.List) (_ *watcher, err error) {
+	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1)}
+	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)
+	w.health = health.NewMonitor(c.Log, &c.Stats.Refused, &c.Stats.Foreign)
+	w.exceptions, w.borders = w.health.Exceptions, health.NewBorders(c.Log, &c.Stats.Borders)
+	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
+	w.batch.timer.Stop()
+	if w.root, err = identity.OpenRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
+		return nil, err
+	}
+	var id identity.Identity
+	if w.marker, w.lock, id, err = identity.Claim(c.identity(), w.root); err == nil {
+		err = w.begin(id)
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+// begin publishes that a watcher runs here, and in which state.
+func (w *watcher) begin(id identity.Identity) (err error) {
+	if w.inode, err = w.root.Self(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	if w.granule, err = w.marker.Granule(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	now := w.clock.Now()
+	known, err := w.openFiles()
+	if err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	id.First = id.First || id.Tree.Epoch == 0 && !id.Doubt // the first audit never came to its end
+	doubts := id.Doubts(now)
+	w.resume(id, now)
+	if lost := w.loadExceptions(&id); doubts == "" && !id.First {
+		doubts = lost
+	}
+	w.audits.next = w.scopeAtStart(id, doubts, now)
+	if doubts == "" && !id.First {
+		w.ownWrites = ownwrites.New(w.ownWritesLog, known, now)
+		w.status.Checkpoint, w.status.Audit = id.Status.Checkpoint, id.Status.Audit
+	} else {
+		w.ownWrites = ownwrites.New(w.ownWritesLog, nil, now)
+	}
+	w.followMounts(id)
+	w.tree.BeginRun(id.LastFloor(w.inode.MTime, now))
+	if err := w.listen(); err != nil { // first: a start that fails here must not raise the epoch
+		return err
+	}
+	if err := w.declare(doubts); err != nil {
+		return err
+	}
+	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
+		w.health.CannotHear(err)
+	}
+	if w.steps, err = machine.NewClockSteps(); err != nil {
+		w.Log.Info("a clock that is set back is noticed at the next change only", "error", err)
+	}
+	if id.First {
+		sleep(wire.ClockLag) // a ctime after our reading must not lie before it, once readers rely on us
+	} else if w.CrossMounts && (id.Status.CrossMounts == nil || !*id.Status.CrossMounts) {
+		sleep(state.StatusLag) // what serve refused so far must be there when its parents get new stamps
+	}
+	w.setState(w.state())
+	w.Ready()
+	return nil
+}
+
+// resume takes over what earlier runs know of the tree.
+func (w *watcher) resume(id identity.Identity, now mtree.Stamp) {
+	w.tree, w.floor, w.firstAudit = id.Tree, mtree.Later(now, w.inode.MTime), id.First
+	if id.Status.Floor != nil {
+		w.floor = mtree.Later(w.floor, *id.Status.Floor)
+	}
+	if w.firstAudit {
+		w.tree.Epoch = 0 // until the first audit is done
+	}
+	w.earlier = map[string]bool{}
+	for _, path := range id.Tree.Borders {
+		w.earlier[path] = true // as an earlier version wrote it
+		if path, err := mtree.UnescapeName(path); err == nil {
+			w.earlier[path] = true
+		}
+	}
+	w.audits.owed = true
+	if w.status.State = w.state(); id.Status.State == wire.Degraded && !w.firstAudit {
+		w.status.State = wire.Degraded // until an audit ends it
+	}
+	w.status.CrossMounts = &w.CrossMounts
+}
+
+// scopeAtStart returns the request for the start audit.
+func (w *watcher) scopeAtStart(id identity.Identity, doubts string, now mtree.Stamp) *auditRequest {
+	r := &auditRequest{reason: atStart, loss: true, epochRaised: doubts != ""}
+	r.Scope = audit.Scope{First: id.First, All: doubts != "", Since: now, Before: now}
+	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {
+		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())
+		r.All = true // what they left out was not published
+	}
+	if !id.First && doubts == "" {
+		r.Since = id.Status.Checkpoint.Add(-stamprule.LookBack)
+		r.Before = *id.Status.Checkpoint
+		if id.Status.Audit != nil {
+			r.Before = *id.Status.Audit
+		}
+	}
+	return r
+}
+
+// followMounts begins to follow the mounts. Where something else is mounted now than the
+// last run recorded, or nothing, everything below counts as arrived.
+func (w *watcher) followMounts(id identity.Identity) {
+	var err error
+	if w.mounts, err = mounts.Follow(w.root, w.CrossMounts, w.hides); err != nil {
+		w.Log.Warn("cannot tell which mounts came or went below the root: every directory is stamped anew", "error", err)
+		w.audits.next.All = true
+		return
+	}
+	if id.First {
+		return // everything is stamped anyway
+	}
+	for _, path := range w.mounts.Since(id.Tree.Mounts) {
+		w.earlier[path] = true
+		w.missedMounts = append(w.missedMounts, audit.Finding{Path: mtree.ParentPath(path)})
+	}
+}
+
+// declare writes that the tree is this watcher's, and in which epoch. The status goes
+// first, and to the disk. Otherwise, if continuity is in doubt, a kill or a power cut could
+// leave a checkpoint that counts with the new tree file.
+func (w *watcher) declare(doubts string) error {
+	if _, err := w.exceptions.Save(w.marker, false); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	w.writeStatus()
+	if err := w.statusFile.Sync(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	if doubts != "" {
+		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
+		w.tree.RaiseEpoch(w.Now())
+	}
+	if err := w.marker.WriteTree(w.tree); errors.Is(err, state.ErrInTheWay) {
+		return exit.With(exit.Local, err, "")
+	} else if err != nil {
+		return exit.With(exit.Local, err, "the root must be writable for .tidemark, or use --state-dir DIR")
+	}
+	w.writtenTree = w.tree
+	w.dropCopy()
+	return nil
+}
+
+// dropCopy removes what a mirror left of a copy: the record of the root and, with
+// --state-dir, what the root's own .tidemark says.
+func (w *watcher) dropCopy() {
+	if err := records.Drop(w.root); err != nil {
+		w.Log.Info("the root keeps the record of a copy", "error", err)
+	}
+	if w.StateDir == "" {
+		return
+	}
+	own, err := state.OpenMarker(w.root, "")
+	if err != nil {
+		return // it has none
+	}
+	defer own.Close()
+	if t, err := own.ReadTree(); errors.Is(err, state.ErrNoTree) || err == nil && t.Role == state.Copy {
+		if err := own.WriteTree(w.tree); err != nil {
+			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "error", err)
+		}
+	}
+}
+
+// close gives up what open took. It is safe after a failed open.
+func (w *watcher) close() error {
+	var errs []error
+	if w.source != nil {
+		errs = append(errs, w.source.Close())
+	}
+	if w.steps != nil {
+		errs = append(errs, w.steps.Close())
+	}
+	if w.mounts != nil {
+		errs = append(errs, w.mounts.Close())
+	}
+	if w.ownWritesLog != nil {
+		errs = append(errs, w.ownWritesLog.Close())
+	}
+	if w.statusFile != nil {
+		errs = append(errs, w.statusFile.Close())
+	}
+	if w.lock != nil {
+		errs = append(errs, w.lock.Unlock())
+	}
+	if w.marker != nil {
+		errs = append(errs, w.marker.Close())
+	}
+	return errors.Join(append(errs, w.root.Close())...)
+}

@@ -1,0 +1,107 @@
+package watch
+
+import (
+	"fmt"
+	"os"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/wire"
+)
+
+// state returns what is published of the tree now. The first audit of all gives
+// directories their first stamps: until it is done no stamp prunes.
+func (w *watcher) state() wire.State {
+	switch {
+	case w.firstAudit:
+		return wire.Unwatched
+	case w.audits.owed && w.status.State == wire.Degraded:
+		return wire.Degraded
+	case w.audits.owed:
+		return wire.Auditing
+	case w.health.Degraded() != "":
+		return wire.Degraded
+	case !w.hears():
+		return wire.Audited
+	}
+	return wire.Watched
+}
+
+// setState changes the published state.
+func (w *watcher) setState(s wire.State) {
+	w.status.State = s
+	w.writeStatus()
+	w.Notify(string(s))
+}
+
+// writeStatus writes status.json: one pwrite.
+func (w *watcher) writeStatus() {
+	now := w.clock.Now()
+	floor := w.floor
+	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, machine.Uptime()
+	w.status.Boot, w.status.PID, w.status.Backend = machine.BootID(), os.Getpid(), w.backend
+	w.status.Error = w.health.Degraded()
+	w.status.Stamps, w.status.Unread, w.status.Apart = w.exceptions.Counts()
+	w.Stats.Apart.Store(int64(w.status.Stamps))
+	w.Stats.Unread.Store(int64(w.status.Unread))
+	if info, err := w.root.Self(); err == nil {
+		root := info.MTime
+		w.status.Root = &root
+		sec, _ := root.Unix()
+		w.Stats.RootStamp.Store(sec)
+	}
+	w.status.Counters = map[string]int64{}
+	w.Stats.Each(func(name, _ string, value int64) { w.status.Counters[name] = value })
+	if err := w.statusFile.Write(w.status); err != nil {
+		w.Log.Error("cannot write the status: serve does not see changes of state", "error", err)
+	}
+}
+
+// auditsDone reports whether no audit runs or is due.
+func (w *watcher) auditsDone() bool { return !w.audits.running && !w.audits.owed }
+
+// mountsPublished reports whether everything that came or went with mounts is known and
+// published.
+func (w *watcher) mountsPublished() bool { return w.mounts.Known() && len(w.mountEvents) == 0 }
+
+// isComplete reports whether a batch moves the checkpoint: everything is heard, read and
+// stamped, and no audit runs or is due.
+func (w *watcher) isComplete() bool {
+	return w.hears() && w.auditsDone() && w.health.Degraded() == "" && w.mountsPublished()
+}
+
+// advanceCheckpoint moves the checkpoint: read was taken before the queue was found
+// empty, and everything that was in the queue is published.
+func (w *watcher) advanceCheckpoint(read mtree.Stamp) {
+	at := read.Add(-wire.ClockLag).Floor(w.granule)
+	if w.status.Checkpoint == nil || at.After(*w.status.Checkpoint) {
+		w.status.Checkpoint = &at
+	}
+}
+
+// publishedUntil returns the time up to which everything is published, except
+// directories that health knows by path; nil if there is none.
+func (w *watcher) publishedUntil() *mtree.Stamp {
+	at, swept := w.status.Checkpoint, w.audits.swept
+	if at == nil || swept != nil && swept.After(*at) {
+		return swept
+	}
+	return at
+}
+
+// saveOwnWrites notes for the next start what was stamped.
+func (w *watcher) saveOwnWrites() {
+	if err := w.ownWrites.Save(); err != nil {
+		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "error", err)
+	}
+}
+
+// checkRoot returns an error if the root's path names another directory now, or none.
+func (w *watcher) checkRoot() error {
+	if err := w.root.StillAt(w.Root); err == nil || disk.IsOutOfResources(err) {
+		return nil // without descriptors nothing can be said
+	}
+	return exit.With(exit.Local, fmt.Errorf("%s was moved, deleted or unmounted", w.Root), "start watch again where it is")
+}

@@ -1,0 +1,58 @@
+package watch
+
+import (
+	"errors"
+	"io/fs"
+	"reflect"
+)
+
+// writeTree writes the tree file. While it cannot, the tree is degraded and the
+// checkpoint stays; each audit tries again.
+func (w *watcher) writeTree() error {
+	if reflect.DeepEqual(w.tree, w.writtenTree) {
+		return nil
+	}
+	err := w.marker.WriteTree(w.tree)
+	if err == nil {
+		w.writtenTree = w.tree
+	}
+	if !errors.Is(err, fs.ErrNotExist) { // else .tidemark was removed: restoreMarker will write the file, or report why not
+		w.health.TreeFile(err)
+	}
+	return err
+}
+
+// raiseEpoch tells readers to compare everything once. Until the first audit of all is
+// done there is nothing to compare: its end raises the epoch.
+func (w *watcher) raiseEpoch() {
+	if w.firstAudit {
+		return
+	}
+	w.tree.RaiseEpoch(w.Now())
+	_ = w.writeTree()
+}
+
+// recordBorders writes which borders there are, before the checkpoint can move: if one
+// of them has none of these watchers at the next start, it counts as arrived.
+func (w *watcher) recordBorders() {
+	if !w.borders.Changed() {
+		return
+	}
+	w.tree.Borders = w.borders.Record(w.earlier)
+	_ = w.writeTree()
+	if len(w.tree.Borders) > 0 {
+		w.borders.Wait()
+	}
+}
+
+// setMounts puts the mounts that there are into the tree file's contents.
+func (w *watcher) setMounts() { w.tree.Mounts, w.mountsRecorded = w.mounts.Record(), true }
+
+// recordMounts writes which mounts there are, once everything that came with them is
+// published: the next start compares with that.
+func (w *watcher) recordMounts() {
+	if !w.mountsRecorded && w.isComplete() {
+		w.setMounts()
+		_ = w.writeTree()
+	}
+}

@@ -1,0 +1,77 @@
+package wire
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// SumsType is the media type of a list of sums.
+const SumsType = "text/plain; charset=utf-8"
+
+// Sum is one file of the answer to ?sums.
+type Sum struct {
+	Path   string // as it was asked for, raw bytes
+	SHA256 [sha256.Size]byte
+	Tagged bool    // Tag is known: servers that do not know &tags send none
+	Tag    FileTag // the version of the file that was hashed
+}
+
+// AppendSum appends a line that sha256sum -c reads, after a comment line "# ETAG"
+// if s is tagged (docs/protocol.md, "Sums"). A path with a backslash or a line end
+// is escaped, and a backslash in front of the line says so. ReadSums is its
+// inverse.
+func AppendSum(dst []byte, s *Sum) []byte {
+	if s.Tagged {
+		dst = append(s.Tag.Append(append(dst, "# "...)), '\n')
+	}
+	path := s.Path
+	if strings.ContainsAny(path, "\\\n\r") {
+		dst = append(dst, '\\')
+		path = escapeSum.Replace(path)
+	}
+	dst = hex.AppendEncode(dst, s.SHA256[:])
+	return append(append(append(dst, "  "...), path...), '\n')
+}
+
+var (
+	escapeSum   = strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`)
+	unescapeSum = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")
+)
+
+// maxSumLine bounds one line of sums, in bytes.
+const maxSumLine = 64 << 10
+
+// ReadSums reads at most so many sums as files were asked for, and gives each to
+// keep. A comment that is not an ETag leaves the next sum without its tag.
+func ReadSums(in io.Reader, files int, keep func(Sum)) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxSumLine)
+	var one Sum
+	for n, tags := 0, 0; lines.Scan(); {
+		if tag, is := strings.CutPrefix(lines.Text(), "# "); is && tags <= n {
+			one.Tag, one.Tagged = ParseFileTag(tag)
+			tags++
+			continue
+		}
+		if n++; n > files {
+			return fmt.Errorf("more sums than files were asked for: %d", n)
+		}
+		line, escaped := strings.CutPrefix(lines.Text(), `\`)
+		digits, path, ok := strings.Cut(line, "  ")
+		raw, err := hex.DecodeString(digits)
+		if !ok || err != nil || len(raw) != sha256.Size {
+			return fmt.Errorf("not a line of sha256sum: %.100q", line)
+		}
+		if escaped {
+			path = unescapeSum.Replace(path)
+		}
+		one.Path, one.SHA256 = path, [sha256.Size]byte(raw)
+		keep(one)
+		one = Sum{}
+	}
+	return lines.Err()
+}
