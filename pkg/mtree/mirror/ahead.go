@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // Bounds of what comes ahead. What is beyond them is asked for by itself, at
@@ -27,7 +28,7 @@ type ahead struct {
 	bytes   int
 	at      string          // where the answer has come to: what goes before is here, or will not come
 	stream  *stream         // the answer that is being read; nil: none
-	tree    srcTree         // of the answer that was read last
+	tree    source.Tree     // of the answer that was read last
 	awaited map[string]bool // who asks for these waits
 	moved   chan struct{}   // closed with the next change of any of this
 }
@@ -36,7 +37,7 @@ type ahead struct {
 type stream struct {
 	stop  context.CancelFunc
 	ended chan struct{}
-	tree  srcTree
+	tree  source.Tree
 }
 
 // open notes that an answer is being read.
@@ -124,8 +125,8 @@ func (h *ahead) drop(path string) {
 
 // take returns a listing that came ahead, once, unless it is older than what is
 // asked for, or no listing: then the answer to a question of its own says why.
-func (h *ahead) take(ctx context.Context, path string, least mtree.Stamp) (l srcListing, ok bool) {
-	if least == srcFresh {
+func (h *ahead) take(ctx context.Context, path string, least mtree.Stamp) (l source.Dir, ok bool) {
+	if least == source.Fresh {
 		return l, false
 	}
 	text, ok := h.takeText(ctx, path)
@@ -135,7 +136,7 @@ func (h *ahead) take(ctx context.Context, path string, least mtree.Stamp) (l src
 	var err error
 	l.Listing, err = mtree.ParseListing(text)
 	if err != nil || l.Stamp.Before(least) {
-		return srcListing{}, false
+		return source.Dir{}, false
 	}
 	l.Path, l.Tree = "", h.tree
 	return l, true

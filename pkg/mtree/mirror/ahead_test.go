@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // block is a listing as it stands in an answer to ?since.
@@ -50,14 +51,14 @@ func TestSinceIsReadAhead(t *testing.T) {
 	c := Config{Source: server.URL}.withDefaults()
 	s, err := openHTTP(&c)
 	require.NoError(t, err)
-	a, err := s.Root(t.Context(), srcPoll{Known: `"x"`, Wait: time.Second, Since: &was})
+	a, err := s.Root(t.Context(), source.Poll{Known: `"x"`, Wait: time.Second, Since: &was})
 	require.NoError(t, err)
 	require.False(t, a.Unchanged)
 	require.Equal(t, "a", a.Entries[0].Name)
 	for path, last := range map[string]string{"a": "b c&d", "a/b c&d": "f", "a/e": "h"} {
 		a, err := s.List(t.Context(), path, now)
 		require.NoError(t, err)
-		require.Equal(t, srcTree{"x", 7}, a.Tree, path)
+		require.Equal(t, source.Tree{"x", 7}, a.Tree, path)
 		require.Equal(t, last, a.Entries[len(a.Entries)-1].Name)
 	}
 	require.Equal(t, []string{"txt&since=1000.000000000&wait=1", "txt&since=1000.000000000&after=a/b%20c%26d"}, asked)

@@ -18,6 +18,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -301,7 +302,7 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	source, err := openHTTP(&c)
 	require.NoError(t, err)
 	defer source.close()
-	a, err := source.Root(t.Context(), srcPoll{})
+	a, err := source.Root(t.Context(), source.Poll{})
 	require.NoError(t, err)
 	require.True(t, a.OtherServer)
 	index = false
@@ -309,13 +310,13 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, below.approx, "serve's own word counts in each answer")
 	require.NotEmpty(t, below.Tree.ID)
-	a, err = source.Root(t.Context(), srcPoll{})
+	a, err = source.Root(t.Context(), source.Poll{})
 	require.NoError(t, err)
 	require.False(t, a.OtherServer)
 	require.Equal(t, wire.Watched, a.State)
 	require.False(t, source.foreign.Load(), "what is below is asked for as serve is asked")
 	index = true
-	a, err = source.Root(t.Context(), srcPoll{})
+	a, err = source.Root(t.Context(), source.Poll{})
 	require.NoError(t, err)
 	require.True(t, a.OtherServer)
 }

@@ -5,6 +5,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
 // sumResult is what comparing one directory's files by sums found.
@@ -30,7 +32,7 @@ func (w *work) compareSums(ctx context.Context, groups []fileGroup) []sumResult 
 	return results
 }
 
-func (w *work) bothSums(ctx context.Context, groups []fileGroup) (theirs, ours map[string]srcSum, err error) {
+func (w *work) bothSums(ctx context.Context, groups []fileGroup) (theirs, ours map[string]source.Sum, err error) {
 	var paths []string
 	for i := range groups {
 		for _, c := range groups[i].changes {
@@ -40,11 +42,11 @@ func (w *work) bothSums(ctx context.Context, groups []fileGroup) (theirs, ours m
 	if theirs, err = w.source.Sums(ctx, paths); err != nil {
 		return nil, nil, err
 	}
-	ours, err = sumFiles(ctx, w.dest.Root, false, paths)
+	ours, err = directory.SumFiles(ctx, w.dest.Root, paths)
 	return theirs, ours, replica.Local(err)
 }
 
-func (w *work) compareGroup(g *fileGroup, theirs, ours map[string]srcSum, r *sumResult) {
+func (w *work) compareGroup(g *fileGroup, theirs, ours map[string]source.Sum, r *sumResult) {
 	for _, change := range g.changes {
 		path := mtree.JoinPath(g.target.path, change.Want.Name)
 		their, ok := theirs[path]

@@ -17,12 +17,15 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // Patience with a source.
 const (
 	connectTimeout = 10 * time.Second
-	headerTimeout  = 30 * time.Second // from the request to the answer's header, waiting aside
+	remote.HeaderTimeout  = 30 * time.Second // from the request to the answer's header, waiting aside
 	stallTimeout   = 60 * time.Second // for the next stallBytes of an answer, or its end
 	stallBytes     = 16 << 10         // so the slowest that is put up with is 273 bytes a second
 	sumsTimeout    = 15 * time.Minute // for the next byte, while the source reads a large file
@@ -150,11 +153,11 @@ func (e *statusError) Error() string { return e.what }
 func (e *statusError) Is(target error) bool {
 	switch e.status {
 	case http.StatusForbidden:
-		return target == errDenied && e.server == ours // a proxy's says nothing of the tree
+		return target == source.ErrDenied && e.server == ours // a proxy's says nothing of the tree
 	case http.StatusNotFound, http.StatusGone:
-		return target == errGone
+		return target == source.ErrGone
 	case http.StatusPreconditionFailed:
-		return target == errMoved
+		return target == source.ErrMoved
 	}
 	return false
 }
@@ -187,7 +190,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 		cancel()
 		return nil, backoff.Permanent(err)
 	}
-	timeout := headerTimeout + r.wait
+	timeout := remote.HeaderTimeout + r.wait
 	guard := &stallGuard{stall: stallTimeout, most: stallBytes, cancel: cancel}
 	if r.patient {
 		timeout, guard.stall, guard.most = sumsTimeout, sumsTimeout, 1

@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // A running mirror knows until when its copy is confirmed: when a pass that
@@ -44,7 +45,7 @@ func (d *daemon) lost(ctx context.Context, err error) {
 		now := d.config.Now()
 		d.away = &now
 	}
-	if d.state.Prunes() || errors.Is(err, errTurned) {
+	if d.state.Prunes() || errors.Is(err, source.ErrOtherDirectory) {
 		d.again = true
 	} else {
 		d.known = "" // the next answer comes at once, and a walk waits for its time

@@ -22,6 +22,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // TestMain lets this binary be a mirror of its own, to be killed.
@@ -121,7 +122,7 @@ func TestAFailedFlushStampsNothing(t *testing.T) {
 	require.NoError(t, err)
 	defer m.close()
 	m.dest.Flush = func() error { return syscall.EIO }
-	a, err := m.source.Root(context.Background(), srcPoll{})
+	a, err := m.source.Root(context.Background(), source.Poll{})
 	require.NoError(t, err)
 	_, err = m.pass(context.Background(), a, false)
 	require.ErrorIs(t, err, errFlush)

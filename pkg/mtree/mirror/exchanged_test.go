@@ -15,6 +15,7 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -54,26 +55,26 @@ type exchanging struct {
 	swap func() // nil: nothing, or no longer
 }
 
-func (e *exchanging) Root(ctx context.Context, poll srcPoll) (srcRoot, error) {
+func (e *exchanging) Root(ctx context.Context, poll source.Poll) (source.Root, error) {
 	root, err := e.source.Root(ctx, poll)
 	root.Now = root.Now.Add(time.Hour)
 	return root, err
 }
 
-func (e *exchanging) List(ctx context.Context, path string, least mtree.Stamp) (srcListing, error) {
+func (e *exchanging) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	l, err := e.source.List(ctx, path, least)
 	l.Now = l.Now.Add(time.Hour)
 	return l, err
 }
 
-func (e *exchanging) Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
-	return func(yield func(int, srcFile) bool) {
+func (e *exchanging) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+	return func(yield func(int, source.File) bool) {
 		defer e.exchange()()
 		e.source.Fetch(ctx, want)(yield)
 	}
 }
 
-func (e *exchanging) Sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
+func (e *exchanging) Sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
 	defer e.exchange()()
 	return e.source.Sums(ctx, paths)
 }

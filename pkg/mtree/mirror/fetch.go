@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // fetchResult is what a fetch brought of one directory's files.
@@ -68,12 +69,12 @@ func (f *fetching) bring(groups []fileGroup) {
 	for i := range groups {
 		files += len(groups[i].changes)
 	}
-	want := make([]srcWanted, 0, files)
+	want := make([]source.Wanted, 0, files)
 	f.items = make([]item, 0, files)
 	for i := range groups {
 		g := &groups[i]
 		for _, c := range g.changes {
-			w := srcWanted{Entry: c.Want, Path: mtree.JoinPath(g.target.path, c.Want.Name), Approx: g.approx}
+			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(g.target.path, c.Want.Name), Approx: g.approx}
 			f.work.offerPart(g.target.path, &w)
 			want = append(want, w)
 			f.items = append(f.items, item{g, c, &f.results[i]})
@@ -88,10 +89,10 @@ func (f *fetching) bring(groups []fileGroup) {
 	}
 	for i, err := range errs {
 		switch h := f.items[i].result; {
-		case err == nil, errors.Is(err, errSame):
-		case errors.Is(err, errDenied):
+		case err == nil, errors.Is(err, source.ErrSame):
+		case errors.Is(err, source.ErrDenied):
 			h.denied++
-		case errors.Is(err, errGone), errors.Is(err, errChanging):
+		case errors.Is(err, source.ErrGone), errors.Is(err, source.ErrChanging):
 			h.gone++
 		default:
 			h.failed = append(h.failed, failure{want[i].Path, err})
@@ -100,7 +101,7 @@ func (f *fetching) bring(groups []fileGroup) {
 }
 
 // take stores one file that arrives.
-func (f *fetching) take(it *item, w *srcWanted, o srcFile) error {
+func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
 		return replica.Local(err)
 	}
@@ -163,7 +164,7 @@ func (f *fetching) leave() {
 }
 
 // put writes one file aside and moves it into place.
-func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *srcWanted, f *srcFile, h *fetchResult) error {
+func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted, f *source.File, h *fetchResult) error {
 	got, mode := &f.Got, w.fileMode(c)
 	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
 	if err != nil {
@@ -181,7 +182,7 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *srcWanted, f 
 		got.Size = f.From + size
 	}
 	if f.From+size != got.Size {
-		return fmt.Errorf("%w: %d bytes arrived, %d were announced", errMoved, f.From+size, got.Size)
+		return fmt.Errorf("%w: %d bytes arrived, %d were announced", source.ErrMoved, f.From+size, got.Size)
 	}
 	err = w.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {

@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -78,7 +79,7 @@ type srcApprox struct {
 }
 
 // of returns how well a file is known; is false if it is known exactly.
-func (a *srcApprox) of(name string) (g vague, is bool) {
+func (a *source.Approx) of(name string) (g vague, is bool) {
 	if a != nil {
 		g, is = a.files[name]
 	}
@@ -86,8 +87,8 @@ func (a *srcApprox) of(name string) (g vague, is bool) {
 }
 
 // ifModified reports whether a file is to be fetched only if it changed since its
-// mtime: else its error is errSame.
-func (a *srcApprox) ifModified(name string) bool { return a != nil && a.unless[name] }
+// mtime: else its error is source.ErrSame.
+func (a *source.Approx) ifModified(name string) bool { return a != nil && a.unless[name] }
 
 // Resolve settles what the listing leaves open, for the entries of the copy are
 // known now: it gives an entry size and time of the copy's file where that may be it,
@@ -95,7 +96,7 @@ func (a *srcApprox) ifModified(name string) bool { return a != nil && a.unless[n
 // it changed, where trusted says that size and time prove the copy's file. Cost: a
 // HEAD for some files of each month, once for each run; see zones. It does nothing to
 // an exact listing.
-func (a *srcApprox) Resolve(ctx context.Context, l *mtree.Listing, have []mtree.Entry, trusted bool) {
+func (a *source.Approx) Resolve(ctx context.Context, l *mtree.Listing, have []mtree.Entry, trusted bool) {
 	if a == nil {
 		return
 	}
@@ -154,17 +155,17 @@ const foreignAccept = "application/json, text/html;q=0.9, */*;q=0.1"
 var errOurs = errors.New("serve answers")
 
 // foreignRoot asks a server of another kind for the root.
-func (s *httpSource) foreignRoot(ctx context.Context, once bool) (srcRoot, error) {
-	root := srcRoot{State: wire.Unwatched, OtherServer: true}
+func (s *httpSource) foreignRoot(ctx context.Context, once bool) (source.Root, error) {
+	root := source.Root{State: wire.Unwatched, OtherServer: true}
 	l, err := s.askForeign(ctx, request{once: once, header: map[string]string{"Accept": foreignAccept}}, "", mtree.Stamp{}, &root.Server)
-	root.srcListing = l
+	root.Dir = l
 	return root, err
 }
 
 // foreignListing asks a server of another kind for one directory.
-func (s *httpSource) foreignListing(ctx context.Context, path string, least mtree.Stamp) (srcListing, error) {
+func (s *httpSource) foreignListing(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	r := request{path: wire.DirURLPath(path), header: map[string]string{"Accept": foreignAccept}}
-	if least == srcFresh {
+	if least == source.Fresh {
 		r.header["Cache-Control"] = "no-cache"
 		least = mtree.Stamp{}
 	}
@@ -172,7 +173,7 @@ func (s *httpSource) foreignListing(ctx context.Context, path string, least mtre
 	return s.askForeign(ctx, r, path, least, &server)
 }
 
-func (s *httpSource) askForeign(ctx context.Context, r request, path string, least mtree.Stamp, server *string) (l srcListing, err error) {
+func (s *httpSource) askForeign(ctx context.Context, r request, path string, least mtree.Stamp, server *string) (l source.Dir, err error) {
 	err = s.turn.inTurn(ctx, func(room *room) error {
 		resp, err := s.do(ctx, r)
 		if err != nil {
@@ -191,7 +192,7 @@ func (s *httpSource) askForeign(ctx context.Context, r request, path string, lea
 
 // readForeign reads such a listing. Its stamp is the directory's own time, as its
 // parent lists it, or else the latest time in it.
-func (s *httpSource) readForeign(resp *http.Response, path string, least mtree.Stamp, room *room) (l srcListing, err error) {
+func (s *httpSource) readForeign(resp *http.Response, path string, least mtree.Stamp, room *room) (l source.Dir, err error) {
 	text, err := io.ReadAll(&roomReader{&bounded{resp.Body, maxForeign}, room})
 	if err == nil {
 		err = room.take(foreignRoom(text))
@@ -251,7 +252,7 @@ func isOurs(resp *http.Response) bool { return resp.Header.Get(wire.HeaderVersio
 
 // notOurs reports whether the answer to a question for the root says that the
 // server is of another kind.
-func notOurs(root *srcRoot, err error) bool {
+func notOurs(root *source.Root, err error) bool {
 	if err == nil || root.Server == ours {
 		return false
 	}

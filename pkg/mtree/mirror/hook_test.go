@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // runs makes --exec note in a file where it ran, and returns what reads how often.
@@ -65,7 +67,7 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	a, err := m.source.Root(t.Context(), srcPoll{})
+	a, err := m.source.Root(t.Context(), source.Poll{})
 	require.NoError(t, err)
 	_, _, err = m.claim(t.Context(), &a)
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -51,7 +52,7 @@ func (s *httpSource) close() {
 // Root implements source. The root is asked for as serve is asked, which costs another
 // GET for servers that are not ours; what is below it is asked for as the root was
 // listed last.
-func (s *httpSource) Root(ctx context.Context, poll srcPoll) (srcRoot, error) {
+func (s *httpSource) Root(ctx context.Context, poll source.Poll) (source.Root, error) {
 	s.ahead.clear()
 	root, err := s.ourRoot(ctx, poll)
 	if err != nil && notOurs(&root, err) {
@@ -68,7 +69,7 @@ func (s *httpSource) Root(ctx context.Context, poll srcPoll) (srcRoot, error) {
 
 // List implements source: one GET, or none if the listing came with the last
 // answer to ?since; another one if it came from a cache.
-func (s *httpSource) List(ctx context.Context, path string, least mtree.Stamp) (srcListing, error) {
+func (s *httpSource) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	if l, ok := s.ahead.take(ctx, path, least); ok {
 		return l, nil
 	}
@@ -78,15 +79,15 @@ func (s *httpSource) List(ctx context.Context, path string, least mtree.Stamp) (
 			return l, err
 		}
 	}
-	l, err := s.ourListing(ctx, path, least == srcFresh)
-	if err == nil && least != srcFresh && l.Stamp.Before(least) {
+	l, err := s.ourListing(ctx, path, least == source.Fresh)
+	if err == nil && least != source.Fresh && l.Stamp.Before(least) {
 		l, err = s.ourListing(ctx, path, true)
 	}
 	return l, err
 }
 
 // ourRoot asks serve for the root.
-func (s *httpSource) ourRoot(ctx context.Context, poll srcPoll) (srcRoot, error) {
+func (s *httpSource) ourRoot(ctx context.Context, poll source.Poll) (source.Root, error) {
 	r := request{query: wire.ListingQuery{}.String(), header: map[string]string{}, once: poll.Once}
 	if poll.Known != "" {
 		r.header["If-None-Match"] = poll.Known
@@ -98,11 +99,11 @@ func (s *httpSource) ourRoot(ctx context.Context, poll srcPoll) (srcRoot, error)
 			}
 		}
 	}
-	var root srcRoot
+	var root source.Root
 	err := s.turn.inTurn(ctx, func(room *room) error {
 		resp, err := s.do(ctx, r)
 		if err != nil {
-			root = srcRoot{}
+			root = source.Root{}
 			return err
 		}
 		defer resp.Body.Close()
@@ -120,7 +121,7 @@ func (s *httpSource) ourRoot(ctx context.Context, poll srcPoll) (srcRoot, error)
 }
 
 // ourListing asks serve for a directory.
-func (s *httpSource) ourListing(ctx context.Context, path string, fresh bool) (l srcListing, err error) {
+func (s *httpSource) ourListing(ctx context.Context, path string, fresh bool) (l source.Dir, err error) {
 	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}}
 	if fresh {
 		r.header["Cache-Control"] = "no-cache"
@@ -141,7 +142,7 @@ func (s *httpSource) ourListing(ctx context.Context, path string, fresh bool) (l
 }
 
 // head reads what a tree says of itself in the header of an answer.
-func head(resp *http.Response) (root srcRoot, err error) {
+func head(resp *http.Response) (root source.Root, err error) {
 	h := resp.Header
 	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get(wire.HeaderState))
 	root.Server, root.Upstreams = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get(wire.HeaderUpstream)))
@@ -157,7 +158,7 @@ func head(resp *http.Response) (root srcRoot, err error) {
 }
 
 // treeOf reads which tree an answer is of.
-func treeOf(resp *http.Response) (t srcTree, err error) {
+func treeOf(resp *http.Response) (t source.Tree, err error) {
 	t.ID = resp.Header.Get(wire.HeaderTree)
 	if text := resp.Header.Get(wire.HeaderEpoch); text != "" {
 		if t.Epoch, err = strconv.ParseUint(text, 10, 64); err != nil {

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
 // Fetch implements source: small files in one tar stream, what that leaves out
 // and large ones by a GET each.
-func (s *httpSource) Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
-	return func(yield func(int, srcFile) bool) {
+func (s *httpSource) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+	return func(yield func(int, source.File) bool) {
 		done := make([]bool, len(want))
 		if len(want) > 1 && !s.bulk(ctx, want, done, yield) {
 			return
@@ -30,7 +31,7 @@ func (s *httpSource) Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int,
 
 // open asks for one file: as listed by If-Match with the ETag that the listing
 // implies; as found by that of a HEAD; as is without.
-func (s *httpSource) open(ctx context.Context, e *srcWanted, d demand) (srcFile, error) {
+func (s *httpSource) open(ctx context.Context, e *source.Wanted, d demand) (source.File, error) {
 	r := request{path: wire.URLPath(e.Path), header: map[string]string{}, plain: true}
 	switch d {
 	case asListed:
@@ -45,7 +46,7 @@ func (s *httpSource) open(ctx context.Context, e *srcWanted, d demand) (srcFile,
 		ask.method = http.MethodHead
 		resp, err := s.do(ctx, ask)
 		if err != nil {
-			return srcFile{}, err
+			return source.File{}, err
 		}
 		_ = resp.Body.Close()
 		if tag := resp.Header.Get("ETag"); strings.HasPrefix(tag, `"`) {
@@ -69,16 +70,16 @@ func (s *httpSource) open(ctx context.Context, e *srcWanted, d demand) (srcFile,
 		resp, err = s.do(ctx, r)
 	}
 	if err != nil {
-		return srcFile{}, err
+		return source.File{}, err
 	}
 	if resp.StatusCode == http.StatusNotModified {
 		_ = resp.Body.Close()
-		return srcFile{}, errSame
+		return source.File{}, source.ErrSame
 	}
 	f, body, err := described(resp, e)
 	if err != nil {
 		_ = resp.Body.Close()
-		return srcFile{}, err
+		return source.File{}, err
 	}
 	if d == asIs {
 		body.cut = func() error { return s.whyCut(ctx, r, resp, e, body.got) }
@@ -88,13 +89,13 @@ func (s *httpSource) open(ctx context.Context, e *srcWanted, d demand) (srcFile,
 }
 
 // whyCut says why an answer ended after so many bytes, before its time: io.EOF if
-// the file has shrunk to that, errChanging if it is another one by now, else
-// errMoved: it may be the connection.
-func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, e *srcWanted, got int64) error {
+// the file has shrunk to that, source.ErrChanging if it is another one by now, else
+// source.ErrMoved: it may be the connection.
+func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, e *source.Wanted, got int64) error {
 	r.method = http.MethodHead
 	resp, err := s.do(ctx, r)
 	if err != nil {
-		return errMoved
+		return source.ErrMoved
 	}
 	_ = resp.Body.Close()
 	now, ok := tagged(resp.Header.Get("ETag"), e.Entry)
@@ -107,15 +108,15 @@ func (s *httpSource) whyCut(ctx context.Context, r request, was *http.Response, 
 	case changed && now.Size >= 0 && now.Size <= got:
 		return io.EOF
 	case changed:
-		return fmt.Errorf("%w: %w", errMoved, errChanging)
+		return fmt.Errorf("%w: %w", source.ErrMoved, source.ErrChanging)
 	}
-	return errMoved
+	return source.ErrMoved
 }
 
 // continued is the rest of a file of which the first bytes are there. It is the
 // file that was listed: the request said If-Match. It is none if the answer does
 // not say that it is that rest.
-func continued(resp *http.Response, e *srcWanted, have int64) (f srcFile, ok bool) {
+func continued(resp *http.Response, e *source.Wanted, have int64) (f source.File, ok bool) {
 	from, to, size := int64(-1), int64(-1), int64(-1)
 	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
 	if err != nil || size != e.Size || to != size-1 || from != have || resp.Header.Get("ETag") != wire.FileTagOf(e.Entry).String() {
@@ -123,18 +124,18 @@ func continued(resp *http.Response, e *srcWanted, have int64) (f srcFile, ok boo
 	}
 	rest := size - from
 	body := &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}
-	return srcFile{Got: *e.Entry, From: from, Body: body, failed: &body.failed, close: body.close}, true
+	return source.File{Got: *e.Entry, From: from, Body: body, failed: &body.failed, close: body.close}, true
 }
 
 // described returns the file that an answer brings. However the answer is framed,
 // its length is one that somebody vouches for: the ETag of serve, the listing, or
 // at least the frame. What arrives in another length is an error when it is read.
-func described(resp *http.Response, e *srcWanted) (f srcFile, body *wholeBody, err error) {
+func described(resp *http.Response, e *source.Wanted) (f source.File, body *wholeBody, err error) {
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return f, nil, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
 	}
 	body = &wholeBody{ReadCloser: resp.Body}
-	f = srcFile{Body: body, failed: &body.failed, close: body.close}
+	f = source.File{Body: body, failed: &body.failed, close: body.close}
 	got, ok := tagged(resp.Header.Get("ETag"), e.Entry)
 	if _, approx := e.Approx.of(e.Name); !ok || approx {
 		got, err = untagged(resp, e, body)
@@ -146,7 +147,7 @@ func described(resp *http.Response, e *srcWanted) (f srcFile, body *wholeBody, e
 }
 
 // untagged describes what comes without the ETag of serve, and bounds its body.
-func untagged(resp *http.Response, e *srcWanted, body *wholeBody) (mtree.Entry, error) {
+func untagged(resp *http.Response, e *source.Wanted, body *wholeBody) (mtree.Entry, error) {
 	got := *e.Entry
 	got.Has &^= mtree.HasCTime
 	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
@@ -184,7 +185,7 @@ func unbounded(resp *http.Response) error {
 }
 
 // sizes returns the bounds of a file's size, as it was listed; high < 0: not told.
-func (w *srcWanted) sizes() (low, high int64) {
+func (w *source.Wanted) sizes() (low, high int64) {
 	if g, is := w.Approx.of(w.Name); is {
 		return g.low, g.high
 	}
@@ -193,7 +194,7 @@ func (w *srcWanted) sizes() (low, high int64) {
 
 // mayBeOf reports whether a date, zero if there is none, may be that of the file
 // as it was listed by another server.
-func (w *srcWanted) mayBeOf(date time.Time) bool {
+func (w *source.Wanted) mayBeOf(date time.Time) bool {
 	g, is := w.Approx.of(w.Name)
 	return !is || date.IsZero() || g.fits(g.listed, mtree.FromTime(date), -1)
 }
@@ -203,7 +204,7 @@ func (w *srcWanted) mayBeOf(date time.Time) bool {
 // the size and date that were listed, if somebody took the ETag away; of another
 // server one with a date, or of a size that was listed. The date is zero if there
 // is none.
-func mayBeFile(e *srcWanted, size int64, date time.Time) bool {
+func mayBeFile(e *source.Wanted, size int64, date time.Time) bool {
 	g, is := e.Approx.of(e.Name)
 	if !is {
 		listed, _ := e.MTime.Unix()
@@ -230,7 +231,7 @@ type wholeBody struct {
 	io.ReadCloser
 	low, high int64 // bounds of its length; high < 0: none
 	got       int64
-	cut       func() error // why it ends before its time; nil: errMoved
+	cut       func() error // why it ends before its time; nil: source.ErrMoved
 	failed    error        // why it ended early
 }
 
@@ -249,11 +250,11 @@ func (b *wholeBody) read(buf []byte) (int, error) {
 	b.got += int64(n)
 	switch {
 	case b.high >= 0 && b.got > b.high:
-		return 0, fmt.Errorf("%w: more bytes than announced", errMoved)
+		return 0, fmt.Errorf("%w: more bytes than announced", source.ErrMoved)
 	case (err == io.EOF && b.got < b.low || err != nil && err != io.EOF) && b.cut != nil:
 		return n, b.cut()
 	case err == io.EOF && b.got < b.low, err != nil && err != io.EOF:
-		return n, fmt.Errorf("%w: %w", errMoved, io.ErrUnexpectedEOF)
+		return n, fmt.Errorf("%w: %w", source.ErrMoved, io.ErrUnexpectedEOF)
 	}
 	return n, err
 }
@@ -261,7 +262,7 @@ func (b *wholeBody) read(buf []byte) (int, error) {
 // bulk asks for small files in one tar stream and marks those that came as listed, or
 // that the caller did not read to their end. Whatever goes wrong with it is left to
 // single requests. It reports whether the caller goes on.
-func (s *httpSource) bulk(ctx context.Context, want []srcWanted, done []bool, yield func(int, srcFile) bool) bool {
+func (s *httpSource) bulk(ctx context.Context, want []source.Wanted, done []bool, yield func(int, source.File) bool) bool {
 	index := make(map[string]int, len(want))
 	var body []byte
 	for i := range want {
@@ -296,10 +297,10 @@ func (s *httpSource) bulk(ctx context.Context, want []srcWanted, done []bool, yi
 		}
 		e := *want[i].Entry
 		e.Size, e.MTime, e.CTime = f.Size, f.MTime, f.CTime
-		if !sameFile(want[i].Entry, &e) {
+		if !source.SameFile(want[i].Entry, &e) {
 			continue
 		}
-		if !yield(i, srcFile{Got: e, Body: member}) {
+		if !yield(i, source.File{Got: e, Body: member}) {
 			return false
 		}
 		if member.failed != nil || ctx.Err() != nil {
@@ -361,8 +362,8 @@ func refusesPost(e *statusError) bool {
 
 // Sums implements source: by lists of sha256sum(1), or where no POST goes through
 // by reading the files.
-func (s *httpSource) Sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
-	all := make(map[string]srcSum, len(paths))
+func (s *httpSource) Sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
+	all := make(map[string]source.Sum, len(paths))
 	for len(paths) > 0 {
 		some := paths[:min(len(paths), wire.MaxPaths)]
 		paths = paths[len(some):]
@@ -377,7 +378,7 @@ func (s *httpSource) Sums(ctx context.Context, paths []string) (map[string]srcSu
 	return all, nil
 }
 
-func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]srcSum) error {
+func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string]source.Sum) error {
 	var body []byte
 	for _, path := range paths {
 		body = wire.AppendPathLine(body, path)
@@ -388,7 +389,7 @@ func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string
 	}
 	defer resp.Body.Close()
 	err = wire.ReadSums(resp.Body, len(paths), func(s wire.Sum) {
-		into[s.Path] = srcSum{s.SHA256, mtree.Entry{MTime: s.Tag.MTime, Size: s.Tag.Size, CTime: s.Tag.CTime, Has: mtree.HasCTime}, s.Tagged}
+		into[s.Path] = source.Sum{s.SHA256, mtree.Entry{MTime: s.Tag.MTime, Size: s.Tag.Size, CTime: s.Tag.CTime, Has: mtree.HasCTime}, s.Tagged}
 	})
 	if err != nil {
 		return fmt.Errorf("POST %s: %w", resp.Request.URL.Redacted(), err)
@@ -398,13 +399,13 @@ func (s *httpSource) sumsOf(ctx context.Context, paths []string, into map[string
 
 // sumEach reads the files themselves. As in the answer to a POST, one that is
 // gone, may not be read or changes meanwhile has no sum.
-func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[string]srcSum) error {
+func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[string]source.Sum) error {
 	for _, path := range paths {
 		got, err := s.sumOf(ctx, path)
 		switch {
 		case err == nil:
 			into[path] = got
-		case errors.Is(err, errMoved), errors.Is(err, errGone), errors.Is(err, errDenied):
+		case errors.Is(err, source.ErrMoved), errors.Is(err, source.ErrGone), errors.Is(err, source.ErrDenied):
 		default:
 			return err
 		}
@@ -413,7 +414,7 @@ func (s *httpSource) sumEach(ctx context.Context, paths []string, into map[strin
 }
 
 // sumOf reads a file whose whole length is told, and hashes it.
-func (s *httpSource) sumOf(ctx context.Context, path string) (got srcSum, err error) {
+func (s *httpSource) sumOf(ctx context.Context, path string) (got source.Sum, err error) {
 	resp, err := s.do(ctx, request{path: wire.URLPath(path), plain: true})
 	if err != nil {
 		return got, err
@@ -432,6 +433,6 @@ func (s *httpSource) sumOf(ctx context.Context, path string) (got srcSum, err er
 	if _, err := copyBody(hash, &wholeBody{ReadCloser: resp.Body, low: size, high: size}); err != nil {
 		return got, err
 	}
-	got.SHA256 = srcDigest(hash.Sum(nil))
+	got.SHA256 = source.Digest(hash.Sum(nil))
 	return got, nil
 }

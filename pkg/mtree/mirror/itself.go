@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // A copy within its source would copy itself, one level deeper with each pass, and
@@ -111,7 +112,7 @@ func rootOf(path, treeID string) bool {
 
 // mayFollow decides whether the copy may become, or stay, one of the source with the
 // root a, as far as can be told without looking at either; see judge.
-func (m *mirror) mayFollow(a *srcRoot) (holdAll string, err error) {
+func (m *mirror) mayFollow(a *source.Root) (holdAll string, err error) {
 	d := m.dest
 	if up := within(d.Path, a.Tree.ID); up != "" {
 		return "", itself(m.dest, "lies within the source, or a copy of it: %q", up)
@@ -124,7 +125,7 @@ func (m *mirror) mayFollow(a *srcRoot) (holdAll string, err error) {
 
 // ring refuses a source that was made from this copy. It may become so at any time,
 // and a ring in which nothing is new says so by no listing.
-func (m *mirror) ring(a *srcRoot) error {
+func (m *mirror) ring(a *source.Root) error {
 	if t := m.dest.Tree(); t.CameBy(a.Upstreams) {
 		return itself(m.dest, "is what the source was made from, directly or by other copies: a ring")
 	}
@@ -133,17 +134,17 @@ func (m *mirror) ring(a *srcRoot) error {
 
 // isHere reports whether the root a was listed here from the directory that info
 // tells.
-func (a *srcListing) isHere(info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
+func (a *source.Dir) isHere(info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
 
 // hasID reports whether a listing has the id of the directory that info tells: the
 // same one, or one of a clone of this disk on another machine.
-func (a *srcListing) hasID(treeID string, info disk.Info) bool {
+func (a *source.Dir) hasID(treeID string, info disk.Info) bool {
 	return a.ID != "" && a.ID == lister.DirID(treeID, info)
 }
 
 // contains refuses a source whose root a is DEST itself, or a directory in it.
 // Cost: a statx for each entry of the copy; it is asked of a source that is new.
-func (m *mirror) contains(ctx context.Context, a *srcRoot) error {
+func (m *mirror) contains(ctx context.Context, a *source.Root) error {
 	if m.dest.Root == nil {
 		return nil
 	}
@@ -158,7 +159,7 @@ func (m *mirror) contains(ctx context.Context, a *srcRoot) error {
 }
 
 // containsBelow does that for a directory of the copy, which it closes.
-func (m *mirror) containsBelow(ctx context.Context, a *srcRoot, dir *disk.Dir, path string) error {
+func (m *mirror) containsBelow(ctx context.Context, a *source.Root, dir *disk.Dir, path string) error {
 	defer dir.Close()
 	info, err := dir.Self()
 	if err != nil {
@@ -198,7 +199,7 @@ func (m *mirror) containsBelow(ctx context.Context, a *srcRoot, dir *disk.Dir, p
 
 // meets refuses to go on where the listing of the source's directory at path is of
 // DEST, or has DEST among its entries.
-func (w *work) meets(ctx context.Context, path string, a *srcListing) error {
+func (w *work) meets(ctx context.Context, path string, a *source.Dir) error {
 	root := w.dest.Root
 	if root == nil {
 		return nil
@@ -241,7 +242,7 @@ func (w *work) follows(ctx context.Context, dir, name string) bool {
 	if !ok {
 		return false
 	}
-	a, err := w.source.List(ctx, dir, srcFresh)
+	a, err := w.source.List(ctx, dir, source.Fresh)
 	if err != nil {
 		return false
 	}
@@ -273,7 +274,7 @@ func (m *mirror) moves(ctx context.Context, dir *disk.Dir, entries []mtree.Entry
 	if !ok {
 		return false
 	}
-	a, err := m.source.List(ctx, "", srcFresh)
+	a, err := m.source.List(ctx, "", source.Fresh)
 	is := find(a.Entries, name)
 	return err == nil && is != nil && is.CTime == from
 }

@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -105,7 +106,7 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	root := srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}}
+	root := source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}}
 	for _, name := range []string{"a", "g"} {
 		info, err := m.dest.Root.Stat(name)
 		require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -18,7 +19,7 @@ const lostID = "the source has lost its tree id"
 
 // judge decides whether the copy may become, or stay, one of the source with the
 // root a, and says why nothing may be deleted, if so.
-func (m *mirror) judge(a *srcRoot) (holdAll string, err error) {
+func (m *mirror) judge(a *source.Root) (holdAll string, err error) {
 	t, name := m.dest.Tree(), state.SourceName(m.config.Source)
 	elsewhere := t.NoID && t.Place != "" && a.Place != "" && t.Place != a.Place
 	switch {
@@ -66,7 +67,7 @@ func (m *mirror) adopts() bool {
 }
 
 // next returns who the copy is from now on, a being the root of its source.
-func (m *mirror) next(a *srcRoot, more replica.Doubts) state.Tree {
+func (m *mirror) next(a *source.Root, more replica.Doubts) state.Tree {
 	c, was := &m.config, m.dest.Tree()
 	is := was
 	is.Role, is.Upstream, is.Filters = state.Copy, state.SourceName(c.Source), c.selection()
@@ -112,7 +113,7 @@ func (m *mirror) next(a *srcRoot, more replica.Doubts) state.Tree {
 // rolledBack returns what is not trusted because the source is not what it was
 // when it was listed last: it does not know that run of its watch, or knows it to
 // have ended below what was listed of it.
-func (m *mirror) rolledBack(a *srcRoot) replica.Doubts {
+func (m *mirror) rolledBack(a *source.Root) replica.Doubts {
 	s := m.dest.Status()
 	if s.SourceRun == "" || s.SourceTop == nil || len(a.Runs) == 0 || a.Tree.ID != m.dest.Tree().ID ||
 		wire.RunReached(a.Runs, s.SourceRun, *s.SourceTop) {
@@ -123,7 +124,7 @@ func (m *mirror) rolledBack(a *srcRoot) replica.Doubts {
 
 // heed notes, before anything is taken from a listing, which run of the source's
 // watch was listed up to which stamp.
-func (m *mirror) heed(l *mtree.Listing, a *srcRoot) error {
+func (m *mirror) heed(l *mtree.Listing, a *source.Root) error {
 	top := mtree.MinStamp
 	if stamped(l, a) {
 		top = l.Stamp
@@ -147,7 +148,7 @@ func (m *mirror) heed(l *mtree.Listing, a *srcRoot) error {
 // watch. That of a copy's unfinished directory is not, and below the root, while
 // no watch runs, it may be the kernel's: the root's own is counted as the run's
 // when watch starts anew.
-func stamped(l *mtree.Listing, a *srcRoot) bool {
+func stamped(l *mtree.Listing, a *source.Root) bool {
 	switch {
 	case l.Hot && a.Upstreams != "":
 		return false
@@ -160,7 +161,7 @@ func stamped(l *mtree.Listing, a *srcRoot) bool {
 // followed notes the end of a pass that made the copy equal to its source: from
 // here on that is its lineage and its directory, and who copies from it is told
 // its runs.
-func (m *mirror) followed(r *result, a *srcRoot) error {
+func (m *mirror) followed(r *result, a *source.Root) error {
 	t := m.dest.Tree()
 	if a.Runs != nil {
 		t.Runs = a.Runs

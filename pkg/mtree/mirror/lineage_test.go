@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -108,7 +109,7 @@ func TestRolledBackAndWatched(t *testing.T) {
 
 				m, err := open(b.config)
 				require.NoError(t, err)
-				a, err := m.source.Root(context.Background(), srcPoll{})
+				a, err := m.source.Root(context.Background(), source.Poll{})
 				require.NoError(t, err)
 				_, _, err = m.claim(t.Context(), &a)
 				require.NoError(t, err)
@@ -177,8 +178,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 
 	root := mtree.Listing{Stamp: now, Hot: true}
-	require.False(t, stamped(&root, &srcRoot{Upstreams: "host", State: wire.Mirrored}))
-	require.True(t, stamped(&root, &srcRoot{State: wire.Watched}))
+	require.False(t, stamped(&root, &source.Root{Upstreams: "host", State: wire.Mirrored}))
+	require.True(t, stamped(&root, &source.Root{State: wire.Watched}))
 }
 
 // A running mirror looks at the source once its watch runs anew, whatever the
@@ -253,10 +254,10 @@ func TestAnAnswerWithoutAnEpoch(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	hold, err := m.judge(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}})
+	hold, err := m.judge(&source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}})
 	require.NoError(t, err)
 	require.Empty(t, hold)
-	require.EqualValues(t, 100, m.next(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: s.id.ID}}}, 0).Epoch)
+	require.EqualValues(t, 100, m.next(&source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}}, 0).Epoch)
 }
 
 // refuses runs Once and requires a refusal that says why.

@@ -21,6 +21,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -53,9 +54,9 @@ func openLocal(c *Config) (*localSource, error) {
 	return &localSource{root: root, path: c.Source, place: place, dest: c.Dest, crossMounts: c.CrossMounts, owner: c.Owner, reader: machine.Identity()}, nil
 }
 
-// errTurned says that the path of a local source leads to another directory than
+// source.ErrOtherDirectory says that the path of a local source leads to another directory than
 // before, which is opened by now.
-var errTurned = errors.New("SOURCE is another directory than before: it was mounted anew, or a link was turned")
+var source.ErrOtherDirectory = errors.New("SOURCE is another directory than before: it was mounted anew, or a link was turned")
 
 // standing looks whether the path still leads to the root that is open, and opens
 // the one it leads to if not. What is known of the other one is void then, which
@@ -79,7 +80,7 @@ func (s *localSource) standing() error {
 	}
 	_ = s.root.Close()
 	s.root, s.place, s.log, s.aparts = root, place, records.LogReader{}, state.ApartReader{}
-	return errTurned
+	return source.ErrOtherDirectory
 }
 
 // heard reports whether what is on file systems mounted in the tree may be read.
@@ -130,7 +131,7 @@ func (s *localSource) open(path string) (d localDir, err error) {
 	}
 	d.Dir, err = s.root.OpenDirPath(path, d.heard)
 	if s.crossMounts && disk.IsBeyond(err) {
-		return d, fmt.Errorf("%w: watch does not hear what is mounted there: %w", errDenied, err)
+		return d, fmt.Errorf("%w: watch does not hear what is mounted there: %w", source.ErrDenied, err)
 	}
 	if err != nil {
 		return d, reading(err)
@@ -144,7 +145,7 @@ func (s *localSource) open(path string) (d localDir, err error) {
 	return d, nil
 }
 
-func (d *localDir) list() (l srcListing, err error) {
+func (d *localDir) list() (l source.Dir, err error) {
 	l.Tree, l.Node = d.tree(), d.node
 	if l.Listing, err = d.lister.Read(d.Dir, d.path); err != nil {
 		return l, reading(err)
@@ -152,30 +153,30 @@ func (d *localDir) list() (l srcListing, err error) {
 	return l, nil
 }
 
-func (d *localDir) tree() srcTree {
-	return srcTree{ID: d.published.Tree.ID, Epoch: d.published.Tree.Epoch}
+func (d *localDir) tree() source.Tree {
+	return source.Tree{ID: d.published.Tree.ID, Epoch: d.published.Tree.Epoch}
 }
 
 // List implements source.
-func (s *localSource) List(_ context.Context, path string, least mtree.Stamp) (srcListing, error) {
+func (s *localSource) List(_ context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	l, err := s.listOne(path)
-	if err == nil && least != srcFresh && l.Stamp.Before(least) {
+	if err == nil && least != source.Fresh && l.Stamp.Before(least) {
 		l, err = s.listOne(path) // it was read while its parent changed
 	}
 	return l, err
 }
 
-func (s *localSource) listOne(path string) (srcListing, error) {
+func (s *localSource) listOne(path string) (source.Dir, error) {
 	d, err := s.open(path)
 	if err != nil {
-		return srcListing{}, err
+		return source.Dir{}, err
 	}
 	defer d.Close()
 	return d.list()
 }
 
 // Root implements source. With poll.Known it costs about 20 system calls.
-func (s *localSource) Root(_ context.Context, poll srcPoll) (root srcRoot, err error) {
+func (s *localSource) Root(_ context.Context, poll source.Poll) (root source.Root, err error) {
 	if err := s.standing(); err != nil {
 		return root, err
 	}
@@ -202,7 +203,7 @@ func (s *localSource) Root(_ context.Context, poll srcPoll) (root srcRoot, err e
 			return root, nil
 		}
 	}
-	if root.srcListing, err = d.list(); err != nil {
+	if root.Dir, err = d.list(); err != nil {
 		return root, err
 	}
 	if root.Runs != nil {
@@ -216,7 +217,7 @@ func (s *localSource) Root(_ context.Context, poll srcPoll) (root srcRoot, err e
 }
 
 // validator is another one whenever the root's listing may be another one.
-func (d *localDir) validator(root *srcRoot) (string, error) {
+func (d *localDir) validator(root *source.Root) (string, error) {
 	self, err := d.lister.Self(d.Dir, "")
 	if err != nil {
 		return "", err
@@ -270,45 +271,45 @@ func (s *localSource) fingerprint(p *state.Published, heard bool) string {
 func reading(err error) error {
 	switch {
 	case disk.IsDenied(err):
-		return fmt.Errorf("%w: %w", errDenied, err)
+		return fmt.Errorf("%w: %w", source.ErrDenied, err)
 	case disk.IsGone(err), errors.Is(err, disk.ErrNotRegular):
-		return fmt.Errorf("%w: %w", errGone, err)
+		return fmt.Errorf("%w: %w", source.ErrGone, err)
 	}
 	return err
 }
 
 // Fetch implements source.
-func (s *localSource) Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
-	return func(yield func(int, srcFile) bool) {
+func (s *localSource) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+	return func(yield func(int, source.File) bool) {
 		at := &lastDir{root: s.root, crossMounts: s.crossMounts, vouched: s.vouched}
 		defer at.close()
-		oneByOne(ctx, want, nil, func(ctx context.Context, w *srcWanted, d demand) (srcFile, error) { return s.openFile(ctx, at, w, d) }, yield)
+		oneByOne(ctx, want, nil, func(ctx context.Context, w *source.Wanted, d demand) (source.File, error) { return s.openFile(ctx, at, w, d) }, yield)
 	}
 }
 
-func (s *localSource) openFile(ctx context.Context, at *lastDir, w *srcWanted, how demand) (srcFile, error) {
+func (s *localSource) openFile(ctx context.Context, at *lastDir, w *source.Wanted, how demand) (source.File, error) {
 	d, err := at.open(mtree.ParentPath(w.Path))
 	if err != nil {
-		return srcFile{}, reading(err)
+		return source.File{}, reading(err)
 	}
 	f, info, err := d.OpenFile(w.Name)
 	if err != nil {
-		return srcFile{}, reading(err)
+		return source.File{}, reading(err)
 	}
 	if info.MountRoot && s.crossMounts && !s.hears.Load() {
 		_ = f.Close()
-		return srcFile{}, fmt.Errorf("%w: watch does not hear what is mounted over it", errDenied)
+		return source.File{}, fmt.Errorf("%w: watch does not hear what is mounted over it", source.ErrDenied)
 	}
 	got := lister.EntryOf(w.Name, info)
-	if how == asListed && !sameFile(w.Entry, &got) {
+	if how == asListed && !source.SameFile(w.Entry, &got) {
 		_ = f.Close()
-		return srcFile{}, errMoved
+		return source.File{}, source.ErrMoved
 	}
 	body := &steadyFile{File: f, ctx: ctx, got: got, loose: how == asIs}
 	if how == asIs {
 		got.Size = -1 // what is read: it may shrink
 	}
-	return srcFile{Got: got, Body: body, failed: &body.failed, close: body.close}, nil
+	return source.File{Got: got, Body: body, failed: &body.failed, close: body.close}, nil
 }
 
 // lastDir keeps the directory opened last, for files that come one directory
@@ -347,7 +348,7 @@ func (l *lastDir) close() {
 }
 
 // steadyFile reads a file up to the size it had when it was opened and gives
-// errMoved at the end if it is no longer that file.
+// source.ErrMoved at the end if it is no longer that file.
 type steadyFile struct {
 	*os.File
 	ctx   context.Context
@@ -382,7 +383,7 @@ func (f *steadyFile) readOn(buf []byte) (int, error) {
 	n, err := f.File.Read(buf)
 	f.read += int64(n)
 	if err == io.EOF && !f.loose {
-		err = errMoved
+		err = source.ErrMoved
 	}
 	return n, err
 }
@@ -395,8 +396,8 @@ func (f *steadyFile) end() error {
 	if err != nil {
 		return err
 	}
-	if now := lister.EntryOf(f.got.Name, info); !sameFile(&f.got, &now) {
-		return errMoved
+	if now := lister.EntryOf(f.got.Name, info); !source.SameFile(&f.got, &now) {
+		return source.ErrMoved
 	}
 	return io.EOF
 }
@@ -406,27 +407,27 @@ func (f *steadyFile) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{f})
 }
 
-func (s *localSource) Sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
+func (s *localSource) Sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
 	at := &lastDir{root: s.root, crossMounts: s.crossMounts, vouched: s.vouched}
 	return at.sums(ctx, paths)
 }
 
 // sumFiles hashes files below root, by their paths; those that cannot be read, or
 // change meanwhile, are left out.
-func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []string) (map[string]srcSum, error) {
+func sumFiles(ctx context.Context, root *disk.Dir, crossMounts bool, paths []string) (map[string]source.Sum, error) {
 	at := &lastDir{root: root, crossMounts: crossMounts}
 	return at.sums(ctx, paths)
 }
 
-func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]srcSum, error) {
+func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
 	defer l.close()
-	sums := make(map[string]srcSum, len(paths))
+	sums := make(map[string]source.Sum, len(paths))
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		d, err := l.open(mtree.ParentPath(path))
-		var s srcSum
+		var s source.Sum
 		if err == nil {
 			s, err = sumFile(ctx, d, mtree.BaseName(path))
 		}
@@ -434,7 +435,7 @@ func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]srcSum, 
 			sums[path] = s
 		} else if ctx.Err() != nil {
 			return nil, ctx.Err()
-		} else if !disk.IsGone(err) && !disk.IsDenied(err) && !errors.Is(err, disk.ErrNotRegular) && !errors.Is(err, errMoved) {
+		} else if !disk.IsGone(err) && !disk.IsDenied(err) && !errors.Is(err, disk.ErrNotRegular) && !errors.Is(err, source.ErrMoved) {
 			return nil, err
 		}
 	}
@@ -455,7 +456,7 @@ func (r endable) Read(buf []byte) (int, error) {
 	return r.in.Read(buf)
 }
 
-func sumFile(ctx context.Context, d *disk.Dir, name string) (s srcSum, err error) {
+func sumFile(ctx context.Context, d *disk.Dir, name string) (s source.Sum, err error) {
 	f, info, err := d.OpenFile(name)
 	if err != nil {
 		return s, err
@@ -469,9 +470,9 @@ func sumFile(ctx context.Context, d *disk.Dir, name string) (s srcSum, err error
 	if err != nil {
 		return s, err
 	}
-	s = srcSum{srcDigest(h.Sum(nil)), lister.EntryOf(name, info), true}
+	s = source.Sum{source.Digest(h.Sum(nil)), lister.EntryOf(name, info), true}
 	if then := lister.EntryOf(name, now); !s.Of(&then) {
-		return s, errMoved
+		return s, source.ErrMoved
 	}
 	return s, nil
 }

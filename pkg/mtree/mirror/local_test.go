@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -27,7 +28,7 @@ func TestSummingEndsWithItsContext(t *testing.T) {
 	defer root.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err = sumFiles(ctx, root, false, []string{"huge"})
+	_, err = directory.SumFiles(ctx, root, []string{"huge"})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 

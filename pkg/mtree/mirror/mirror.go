@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -130,7 +131,7 @@ func isURL(source string) bool {
 
 // claim makes the copy one of the tree that a is the root of, or refuses. It
 // returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(ctx context.Context, a *srcRoot) (holdAll string, walk bool, err error) {
+func (m *mirror) claim(ctx context.Context, a *source.Root) (holdAll string, walk bool, err error) {
 	d, c := m.dest, &m.config
 	t := d.Tree()
 	if holdAll, err = m.mayFollow(a); err != nil {
@@ -277,7 +278,7 @@ func (m *mirror) reason(next *state.Tree, more replica.Doubts) string {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error) {
+func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, error) {
 	if !m.config.DryRun {
 		if err := m.dest.StillAt(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -314,7 +315,7 @@ func (m *mirror) pass(ctx context.Context, a srcRoot, walk bool) (*result, error
 }
 
 // newWork returns what the steps of a pass work with.
-func (m *mirror) newWork(root *srcRoot) *work {
+func (m *mirror) newWork(root *source.Root) *work {
 	c := &m.config
 	return &work{
 		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &replica.HeldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,

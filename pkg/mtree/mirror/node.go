@@ -4,6 +4,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // node is a directory that a pass looks at, from the moment it is known to
@@ -27,7 +28,7 @@ type node struct {
 	before     records.Record     // what it had
 	had        bool               // it had one
 	deletions  []replica.Deletion // what completing it takes away
-	approx     *srcApprox         // how well the source knows its files; nil: exactly
+	approx     *source.Approx     // how well the source knows its files; nil: exactly
 }
 
 // newNode returns the node of a subdirectory of up, as it is listed there.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
+
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // movingTries is how many passes Once makes, at most, because the source
@@ -66,14 +68,14 @@ func firstLook(ctx context.Context, c Config) error {
 		return err
 	}
 	defer leave()
-	if _, err := s.Root(ctx, srcPoll{}); err != nil {
+	if _, err := s.Root(ctx, source.Poll{}); err != nil {
 		return unreachable(ctx, err)
 	}
 	return nil
 }
 
 func (m *mirror) once(ctx context.Context) (*result, error) {
-	a, err := m.source.Root(ctx, srcPoll{})
+	a, err := m.source.Root(ctx, source.Poll{})
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -24,7 +25,7 @@ func partKey(dir string, e *mtree.Entry) string {
 }
 
 // offerPart lets the source ask how much of a large file is there.
-func (w *work) offerPart(dir string, f *srcWanted) {
+func (w *work) offerPart(dir string, f *source.Wanted) {
 	key := partKey(dir, f.Entry)
 	if key == "" {
 		return
@@ -34,8 +35,8 @@ func (w *work) offerPart(dir string, f *srcWanted) {
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
-func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *srcWanted, f *srcFile, mode uint32) (d *disk.TempFile, kept bool, err error) {
-	if want.Kept == nil || f.Got.Hot || !sameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
+func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
+	if want.Kept == nil || f.Got.Hot || !source.SameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
 		d, err = w.dest.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}

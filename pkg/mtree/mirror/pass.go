@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // pass is one run from the root to the root. It owns queues, counters and nodes:
@@ -22,7 +23,7 @@ type pass struct {
 	config  *Config
 	rules   *rules
 	dest    *replica.Replica
-	source  *srcRoot // the root's, with which it began
+	source  *source.Root // the root's, with which it began
 	heed    func(*mtree.Listing) error
 	crowded *crowded
 	warned  *warned
@@ -87,7 +88,7 @@ type result struct {
 }
 
 // newPass makes a pass with the source's root as it was listed.
-func (m *mirror) newPass(root *srcRoot, full bool) *pass {
+func (m *mirror) newPass(root *source.Root, full bool) *pass {
 	now := time.Now()
 	p := &pass{
 		config: &m.config, rules: &m.rules, dest: m.dest, source: root, crowded: &m.crowded, warned: &m.warned,
@@ -223,7 +224,7 @@ func (p *pass) stepOf(t task) step {
 	target := n.target
 	switch t.kind {
 	case visitTask:
-		var given *srcRoot
+		var given *source.Root
 		if n.parent == nil {
 			given = p.source
 		}

@@ -24,6 +24,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -210,7 +211,7 @@ func (b *bench) halfway() {
 	m, err := open(b.config)
 	require.NoError(b.t, err)
 	defer m.close()
-	a, err := m.source.Root(b.t.Context(), srcPoll{})
+	a, err := m.source.Root(b.t.Context(), source.Poll{})
 	require.NoError(b.t, err)
 	_, due, err := m.claim(b.t.Context(), &a)
 	require.NoError(b.t, err)
@@ -298,7 +299,7 @@ func TestHides(t *testing.T) {
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Fingerprint: otherE}, true, false, plan.HiddenAny},
 	} {
-		w := &work{root: &srcRoot{Fingerprint: "e"}, dest: &replica.Replica{}}
+		w := &work{root: &source.Root{Fingerprint: "e"}, dest: &replica.Replica{}}
 		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
 		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}

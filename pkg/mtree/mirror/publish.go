@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -36,7 +37,7 @@ func (m *mirror) count(r *result, err error) {
 }
 
 // publish writes how a pass ended into status.json, if that is news.
-func (m *mirror) publish(r *result, a *srcRoot, passErr error) error {
+func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 	o := replica.Outcome{
 		Complete: r.complete, Full: r.full, Changed: r.changed, NoDelete: m.config.NoDelete,
 		Seen: r.inCopy + r.below, Made: r.made, Deleted: r.deleted, Held: r.held, Failed: r.failed, Incomplete: r.incomplete,

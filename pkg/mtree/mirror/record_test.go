@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // liar is a source that gives fewer or more bytes than it says.
@@ -15,10 +17,10 @@ type liar struct {
 	body string
 }
 
-func (l *liar) Fetch(_ context.Context, want []srcWanted) iter.Seq2[int, srcFile] {
-	return func(yield func(int, srcFile) bool) {
+func (l *liar) Fetch(_ context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+	return func(yield func(int, source.File) bool) {
 		for i := range want {
-			if !yield(i, srcFile{Got: *want[i].Entry, Body: strings.NewReader(l.body)}) {
+			if !yield(i, source.File{Got: *want[i].Entry, Body: strings.NewReader(l.body)}) {
 				return
 			}
 		}

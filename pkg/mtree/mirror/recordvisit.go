@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // recordVisit records what a visit found and adds the steps that follow from it:
@@ -116,13 +117,13 @@ func (p *pass) tellVisit(n *node, v *visitResult) {
 func (p *pass) unlisted(n *node, err error) {
 	n.blocked = true
 	switch {
-	case errors.Is(err, errDenied) && n.parent != nil:
+	case errors.Is(err, source.ErrDenied) && n.parent != nil:
 		// Making it readable moves its parent's stamp: nothing is missed by
 		// completing that.
 		n.unreadable = true
 		p.dest.Deny(n.path)
 		p.skip(n, 1, "directories the source may not read")
-	case (errors.Is(err, errGone) || errors.Is(err, errMoved)) && n.parent != nil:
+	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		n.failed = true // what is missing above may have moved down here
 		p.result.moved++
 		p.config.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.path), "error", err)

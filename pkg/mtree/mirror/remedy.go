@@ -16,6 +16,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -30,11 +32,11 @@ func unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &with) {
 		return err
 	}
-	return exit.With(exit.Unreachable, fmt.Errorf("the source: %w", err), remedyAt(err))
+	return exit.With(exit.Unreachable, fmt.Errorf("the source: %w", err), remote.Remedy(err))
 }
 
 // remedyAt says what to do about a source that gives no listing.
-func remedyAt(err error) string {
+func remote.Remedy(err error) string {
 	var status *statusError
 	var name *net.DNSError
 	switch {
@@ -121,7 +123,7 @@ func redacted(source string) string {
 var credentials = regexp.MustCompile(`://.*@`)
 
 // remedyStamps says what to do about a source whose stamps do not prune.
-func remedyStamps(a *srcRoot) string {
+func remedyStamps(a *source.Root) string {
 	switch {
 	case a.OtherServer:
 		return "none: only serve tells what changed"

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -149,9 +150,9 @@ func TestRemediesOfStampsThatDoNotPrune(t *testing.T) {
 		require.Contains(t, text.String(), says)
 		require.NotContains(t, text.String(), "run watch")
 	}
-	require.Equal(t, "run watch at the source", remedyStamps(&srcRoot{State: wire.Unwatched}))
-	require.Contains(t, remedyStamps(&srcRoot{srcListing: srcListing{Tree: srcTree{ID: "x"}}, State: wire.Unwatched, Upstreams: "local 1 -"}), "the source is a copy")
-	require.Contains(t, remedyStamps(&srcRoot{OtherServer: true}), "only serve tells")
+	require.Equal(t, "run watch at the source", remedyStamps(&source.Root{State: wire.Unwatched}))
+	require.Contains(t, remedyStamps(&source.Root{Dir: source.Dir{Tree: source.Tree{ID: "x"}}, State: wire.Unwatched, Upstreams: "local 1 -"}), "the source is a copy")
+	require.Contains(t, remedyStamps(&source.Root{OtherServer: true}), "only serve tells")
 }
 
 // A running mirror logged its trouble without a remedy.

@@ -13,6 +13,8 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -120,7 +122,7 @@ func (d *daemon) turn(ctx context.Context) error {
 		return d.trouble(ctx, err)
 	}
 	d.heard(&a)
-	if err := d.ring(&a.srcRoot); err != nil {
+	if err := d.ring(&a.Root); err != nil {
 		d.again = true
 		return d.trouble(ctx, err)
 	}
@@ -129,7 +131,7 @@ func (d *daemon) turn(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
-	r, err := d.pass(ctx, a.srcRoot, d.fullDue())
+	r, err := d.pass(ctx, a.Root, d.fullDue())
 	if r != nil {
 		d.hookDue = d.hookDue || r.changed
 		if r.changed || r.held+r.failed > 0 || err != nil {
@@ -220,7 +222,7 @@ func (d *daemon) remedy(err error) slog.Attr {
 	if replica.IsLocal(err) || errors.As(err, &with) || d.away == nil {
 		return slog.Attr{} // the error says it itself
 	}
-	return slog.String("remedy", remedyAt(err))
+	return slog.String("remedy", remote.Remedy(err))
 }
 
 // loudness is how trouble is logged: as a warning at first, or if the cause is
@@ -235,17 +237,17 @@ func (d *daemon) loudness(cause string) slog.Level {
 
 // news is what a question for the root brought.
 type news struct {
-	srcRoot
+	source.Root
 	none bool // no answer: nobody waited for it any longer
 }
 
 // unasked is the news when nobody waited for an answer.
-func unasked() news { return news{srcRoot: srcRoot{Unchanged: true}, none: true} }
+func unasked() news { return news{Root: source.Root{Unchanged: true}, none: true} }
 
 // look asks for the root as it is now, once.
 func (d *daemon) look(ctx context.Context) (news, error) {
-	root, err := d.source.Root(ctx, srcPoll{Once: true})
-	return news{srcRoot: root}, err
+	root, err := d.source.Root(ctx, source.Poll{Once: true})
+	return news{Root: root}, err
 }
 
 // await returns the root's listing once it is news or the next pass is due;
@@ -263,8 +265,8 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 		wait = min(wait, time.Until(due)+time.Second)
 	}
 	start := time.Now()
-	a, err := d.poll(ctx, srcPoll{Known: d.known, Wait: wait, Since: &d.root})
-	if err == nil && !a.Unchanged && d.isKnown(&a.srcRoot) {
+	a, err := d.poll(ctx, source.Poll{Known: d.known, Wait: wait, Since: &d.root})
+	if err == nil && !a.Unchanged && d.isKnown(&a.Root) {
 		a.Unchanged = true // somebody took its validator away
 	}
 	if err != nil || !a.Unchanged {
@@ -280,7 +282,7 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 
 // isKnown reports whether the root's listing is the one of the last finished pass,
 // and so nothing is new.
-func (d *daemon) isKnown(a *srcRoot) bool {
+func (d *daemon) isKnown(a *source.Root) bool {
 	t := d.dest.Tree()
 	return a.Stamp == d.root && !a.Hot && a.State == d.state && a.Tree.Epoch == d.epoch &&
 		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.Fingerprint)
@@ -294,7 +296,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 		return d.awaitServe(ctx)
 	}
 	start := time.Now()
-	a, err := d.poll(ctx, srcPoll{Known: d.known, Wait: min(pollWait, time.Until(d.walk)+time.Second)})
+	a, err := d.poll(ctx, source.Poll{Known: d.known, Wait: min(pollWait, time.Until(d.walk)+time.Second)})
 	switch {
 	case err != nil:
 		return a, err
@@ -307,7 +309,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 		d.known = a.Validator // a change of the root alone is no reason to walk
 	}
 	d.pause(ctx, stateLook-time.Since(start))
-	return news{srcRoot: srcRoot{Unchanged: true, Upstreams: a.Upstreams}, none: a.none}, nil
+	return news{Root: source.Root{Unchanged: true, Upstreams: a.Upstreams}, none: a.none}, nil
 }
 
 // awaitServe does the same at a server of another kind, and looks whether serve
@@ -319,13 +321,13 @@ func (d *daemon) awaitServe(ctx context.Context) (news, error) {
 	}
 	a, err := d.look(ctx)
 	if err == nil && a.OtherServer {
-		return news{srcRoot: srcRoot{Unchanged: true}}, nil
+		return news{Root: source.Root{Unchanged: true}}, nil
 	}
 	return a, err
 }
 
 // poll asks, and gives up when the next pass is due or a release came.
-func (d *daemon) poll(ctx context.Context, ask srcPoll) (news, error) {
+func (d *daemon) poll(ctx context.Context, ask source.Poll) (news, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var a news
@@ -333,9 +335,9 @@ func (d *daemon) poll(ctx context.Context, ask srcPoll) (news, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.srcRoot, err = d.source.Root(ctx, ask)
+		a.Root, err = d.source.Root(ctx, ask)
 	}()
-	if d.waitFor(ctx, done, pollWait+headerTimeout) {
+	if d.waitFor(ctx, done, pollWait+remote.HeaderTimeout) {
 		return a, err
 	}
 	cancel()

@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -32,7 +33,7 @@ func TestAFileThatShrinksIsKeptAsRead(t *testing.T) {
 	left := int64(1 << 20)
 	var got []int64
 	var last error
-	for _, f := range local.Fetch(t.Context(), []srcWanted{{Entry: &e, Path: "f"}}) {
+	for _, f := range local.Fetch(t.Context(), []source.Wanted{{Entry: &e, Path: "f"}}) {
 		require.NoError(t, f.Err)
 		n, err := f.Body.Read(make([]byte, 1000))
 		require.NoError(t, err)

@@ -8,13 +8,14 @@ import (
 	"net/http"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
 // rootSince asks for the root and all that changed behind poll.Since. It returns
 // as soon as the root's listing is there: what follows goes on coming while a
 // pass uses it, until the root is asked for again.
-func (s *httpSource) rootSince(ctx context.Context, poll srcPoll, r request) (srcRoot, error) {
+func (s *httpSource) rootSince(ctx context.Context, poll source.Poll, r request) (source.Root, error) {
 	// The answer outlives the question: from the root's listing on ctx does not
 	// end it.
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -25,9 +26,9 @@ func (s *httpSource) rootSince(ctx context.Context, poll srcPoll, r request) (sr
 		stop()
 		var status *statusError
 		if errors.As(err, &status) && status.status == http.StatusGone {
-			return s.ourRoot(ctx, srcPoll{Once: poll.Once})
+			return s.ourRoot(ctx, source.Poll{Once: poll.Once})
 		}
-		return srcRoot{}, err
+		return source.Root{}, err
 	}
 	end := func() {
 		_ = resp.Body.Close()

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -19,26 +20,26 @@ import (
 // while no other method is under way.
 type source interface {
 	// Root returns the root's listing and what the source says of its tree. Errors
-	// wrap errDenied or errGone where the source said so, mtree.ErrListing where the
+	// wrap source.ErrDenied or source.ErrGone where the source said so, mtree.ErrListing where the
 	// answer is no listing.
-	Root(ctx context.Context, poll srcPoll) (srcRoot, error)
+	Root(ctx context.Context, poll source.Poll) (source.Root, error)
 
 	// List returns the listing of one directory. least is the stamp that its parent
 	// lists: an older listing comes from a cache, and is asked for once more past all
-	// caches; with srcFresh no cache is asked at all. Errors are those of Root.
-	List(ctx context.Context, path string, least mtree.Stamp) (srcListing, error)
+	// caches; with source.Fresh no cache is asked at all. Errors are those of Root.
+	List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error)
 
 	// Fetch reads files, in any order. It yields the index of a file in want and the
 	// file itself. Whoever reads Body to its end stores the file. If Body fails, what
 	// was read is dropped: the same file may be yielded again. The last time that an
-	// index is yielded counts; each is yielded at least once. Err is errDenied,
-	// errGone, errSame or whatever kept the source from reading it. The caller may
+	// index is yielded counts; each is yielded at least once. Err is source.ErrDenied,
+	// source.ErrGone, source.ErrSame or whatever kept the source from reading it. The caller may
 	// stop early and closes nothing.
-	Fetch(ctx context.Context, want []srcWanted) iter.Seq2[int, srcFile]
+	Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File]
 
 	// Sums returns the SHA-256 of files by their paths. A file that cannot be
 	// read is missing from the result.
-	Sums(ctx context.Context, paths []string) (map[string]srcSum, error)
+	Sums(ctx context.Context, paths []string) (map[string]source.Sum, error)
 
 	// Renewed reports whether the next request would carry other credentials than
 	// the last one.
@@ -49,34 +50,34 @@ type source interface {
 	Serves(ctx context.Context, path string, text []byte) bool
 }
 
-// srcPoll says what the caller knows of the root, and how long the source may wait for
+// source.Poll says what the caller knows of the root, and how long the source may wait for
 // news. The zero value asks for the listing as it is.
-type srcPoll struct {
+type source.Poll struct {
 	Known string        // the validator of the last answer; "": none
 	Wait  time.Duration // with Known: how long the source may wait for a change
 	Since *mtree.Stamp  // with Wait: the source may send all listings after this stamp along
 	Once  bool          // a request that fails is not repeated
 }
 
-// srcTree names a tree and its epoch.
-type srcTree struct {
+// source.Tree names a tree and its epoch.
+type source.Tree struct {
 	ID    string // "": the source has none
 	Epoch uint64
 }
 
-// srcListing is one directory of the source.
-type srcListing struct {
+// source.Dir is one directory of the source.
+type source.Dir struct {
 	mtree.Listing
-	Tree   srcTree
+	Tree   source.Tree
 	Node   disk.Node  // of the directory; zero unless it is on this machine
-	approx *srcApprox // nil: the entries are exact
+	approx *source.Approx // nil: the entries are exact
 }
 
-// srcRoot is the root's listing and what the source says of its tree.
-type srcRoot struct {
-	srcListing
+// source.Root is the root's listing and what the source says of its tree.
+type source.Root struct {
+	source.Dir
 	Unchanged   bool   // the root is as the caller knows it; there is no listing
-	Validator   string // for srcPoll.Known
+	Validator   string // for source.Poll.Known
 	Fingerprint string // of the options of serve, from the validator; "": not known
 	State       wire.State
 	TreePath    string     // which directory of the tree the root is, "/" or "/a/b"; "": not known
@@ -87,30 +88,30 @@ type srcRoot struct {
 	OtherServer bool       // it is not serve: listings have no stamps, ids and ctimes
 }
 
-// srcDigest is a SHA-256.
-type srcDigest = [sha256.Size]byte
+// source.Digest is a SHA-256.
+type source.Digest = [sha256.Size]byte
 
-// srcSum is the sum of a file, and which file was read: another file may have had the
+// source.Sum is the sum of a file, and which file was read: another file may have had the
 // path then.
-type srcSum struct {
-	SHA256 srcDigest
+type source.Sum struct {
+	SHA256 source.Digest
 	file   mtree.Entry // size and times
 	known  bool        // file is known: earlier servers do not send it
 }
 
 // Of reports whether it may be the sum of the file that was listed.
-func (s *srcSum) Of(listed *mtree.Entry) bool { return !s.known || sameFile(listed, &s.file) }
+func (s *source.Sum) Of(listed *mtree.Entry) bool { return !s.known || source.SameFile(listed, &s.file) }
 
-// srcWanted is a file to fetch.
-type srcWanted struct {
+// source.Wanted is a file to fetch.
+type source.Wanted struct {
 	*mtree.Entry // as listed
 	Path         string
-	Approx       *srcApprox   // of the listing; nil: it is exact
+	Approx       *source.Approx   // of the listing; nil: it is exact
 	Kept         func() int64 // how many of its first bytes the caller has; nil: none
 }
 
 // kept returns how many bytes of it are kept from an answer that broke off.
-func (w *srcWanted) kept() int64 {
+func (w *source.Wanted) kept() int64 {
 	if w.Kept == nil {
 		return 0
 	}
@@ -118,31 +119,31 @@ func (w *srcWanted) kept() int64 {
 }
 
 // Is reports whether the file that was read is the file that was listed.
-func (w *srcWanted) Is(got *mtree.Entry) bool {
+func (w *source.Wanted) Is(got *mtree.Entry) bool {
 	if g, is := w.Approx.of(w.Name); is {
 		return w.Approx.ifModified(w.Name) || g.fits(g.listed, got.MTime, got.Size)
 	}
-	return sameFile(w.Entry, got)
+	return source.SameFile(w.Entry, got)
 }
 
 // LooksLike reports whether the file that was read is not the one that was listed, but
 // equals it in all that a copy keeps.
-func (w *srcWanted) LooksLike(got *mtree.Entry) bool {
+func (w *source.Wanted) LooksLike(got *mtree.Entry) bool {
 	_, is := w.Approx.of(w.Name)
-	return !is && !sameFile(w.Entry, got) && w.Size == got.Size && w.MTime == got.MTime
+	return !is && !source.SameFile(w.Entry, got) && w.Size == got.Size && w.MTime == got.MTime
 }
 
-// srcFresh is the least stamp for List that no cached answer satisfies.
-var srcFresh = mtree.MaxStamp
+// source.Fresh is the least stamp for List that no cached answer satisfies.
+var source.Fresh = mtree.MaxStamp
 
 // Errors of a source that a caller branches on.
 var (
-	errDenied = errors.New("the source may not read it")
-	errGone   = errors.New("no longer there")
-	errSame   = errors.New("unchanged")
-	errMoved  = errors.New("changed while it was read")
+	source.ErrDenied = errors.New("the source may not read it")
+	source.ErrGone   = errors.New("no longer there")
+	source.ErrSame   = errors.New("unchanged")
+	source.ErrMoved  = errors.New("changed while it was read")
 
-	errChanging = errors.New("it goes on changing") // with errMoved
+	source.ErrChanging = errors.New("it goes on changing") // with source.ErrMoved
 )
 
 // fetchTries is how often a file that changes under the reader is read anew
@@ -152,8 +153,8 @@ const fetchTries = 3
 // changingTries is how often that is tried where it shrinks again and again.
 const changingTries = 12
 
-// srcFile is a file of the source being read.
-type srcFile struct {
+// source.File is a file of the source being read.
+type source.File struct {
 	// Got describes it: normally what was listed; other size or times if it
 	// changed meanwhile, and then Hot if it would not hold still. Its size is -1 if
 	// only reading it tells.
@@ -170,23 +171,23 @@ type srcFile struct {
 type demand uint8
 
 const (
-	asListed demand = iota // the one listed, or errMoved
+	asListed demand = iota // the one listed, or source.ErrMoved
 	asFound                // the present one, provided it holds still
 	asIs                   // whatever can be read
 )
 
 // opener opens a single file.
-type opener func(ctx context.Context, w *srcWanted, d demand) (srcFile, error)
+type opener func(ctx context.Context, w *source.Wanted, d demand) (source.File, error)
 
 // oneByOne is Fetch for a source that opens single files, without those that are done
 // already.
-func oneByOne(ctx context.Context, want []srcWanted, done []bool, open opener, yield func(int, srcFile) bool) {
+func oneByOne(ctx context.Context, want []source.Wanted, done []bool, open opener, yield func(int, source.File) bool) {
 	for i := range want {
 		if done != nil && done[i] {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			if !yield(i, srcFile{Err: err}) {
+			if !yield(i, source.File{Err: err}) {
 				return
 			}
 			continue
@@ -199,7 +200,7 @@ func oneByOne(ctx context.Context, want []srcWanted, done []bool, open opener, y
 
 // fetchOne opens a file as it was listed; if it is another by now, as it is found;
 // and if it will not hold still, as it is. It returns what yield does.
-func fetchOne(ctx context.Context, i int, w *srcWanted, open opener, yield func(int, srcFile) bool) bool {
+func fetchOne(ctx context.Context, i int, w *source.Wanted, open opener, yield func(int, source.File) bool) bool {
 	kept := w.kept()
 	for try := 1; ; try++ {
 		if now := w.kept(); now > kept {
@@ -208,7 +209,7 @@ func fetchOne(ctx context.Context, i int, w *srcWanted, open opener, yield func(
 		f, err := open(ctx, w, demandOf(try))
 		if err != nil {
 			if !tryAgain(err, try) {
-				return yield(i, srcFile{Err: err})
+				return yield(i, source.File{Err: err})
 			}
 			continue
 		}
@@ -224,7 +225,7 @@ func fetchOne(ctx context.Context, i int, w *srcWanted, open opener, yield func(
 	}
 }
 
-func yieldFile(i int, f srcFile, yield func(int, srcFile) bool) bool {
+func yieldFile(i int, f source.File, yield func(int, source.File) bool) bool {
 	defer f.close()
 	return yield(i, f)
 }
@@ -240,11 +241,11 @@ func demandOf(try int) demand {
 }
 
 func tryAgain(err error, try int) bool {
-	return errors.Is(err, errMoved) && (try < fetchTries || errors.Is(err, errChanging) && try < changingTries)
+	return errors.Is(err, source.ErrMoved) && (try < fetchTries || errors.Is(err, source.ErrChanging) && try < changingTries)
 }
 
 // sameFile reports whether what is read is the file that was listed.
-func sameFile(listed, got *mtree.Entry) bool {
+func source.SameFile(listed, got *mtree.Entry) bool {
 	return listed.Size == got.Size && listed.MTime == got.MTime &&
 		(listed.Has&got.Has&mtree.HasCTime == 0 || listed.CTime == got.CTime)
 }

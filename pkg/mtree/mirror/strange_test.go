@@ -15,6 +15,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -146,7 +147,7 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 // The rest of a file that broke off is taken only from the file that was listed.
 func TestTheRestOfAnotherFile(t *testing.T) {
 	size := int64(partSize + 10)
-	e := &srcWanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
+	e := &source.Wanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
 	for name, tc := range map[string]struct {
 		tag, span string
 		ok        bool
@@ -173,9 +174,9 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	w := m.newWork(&srcRoot{})
+	w := m.newWork(&source.Root{})
 	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
-	want := &srcWanted{Entry: &e, Path: "f"}
+	want := &source.Wanted{Entry: &e, Path: "f"}
 	w.offerPart("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
@@ -186,7 +187,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
 		{func(e *mtree.Entry) { e.Hot = true }, false},
 	} {
-		f := &srcFile{Got: e}
+		f := &source.File{Got: e}
 		change.edit(&f.Got)
 		temp, kept, err := w.tempFile(m.dest.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)

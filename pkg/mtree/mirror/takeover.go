@@ -7,6 +7,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // A large file that is missing may be one in the copy under a name that goes:
@@ -21,12 +22,12 @@ type finds struct {
 	sizes  map[int64]bool
 	bySize map[int64][]string // paths
 	mu     sync.Mutex
-	sums   map[string]srcDigest // by path
+	sums   map[string]source.Digest // by path
 }
 
 // newFinds returns an empty one for files of the sizes of those that are missing.
 func newFinds(missing []nodeFiles) *finds {
-	f := &finds{sizes: map[int64]bool{}, bySize: map[int64][]string{}, sums: map[string]srcDigest{}}
+	f := &finds{sizes: map[int64]bool{}, bySize: map[int64][]string{}, sums: map[string]source.Digest{}}
 	for i := range missing {
 		for _, c := range missing[i].changes {
 			f.sizes[c.Want.Size] = true
@@ -96,7 +97,7 @@ func (f *finds) worthSumming(dir string, changes []mtree.Change) (paths []string
 	return paths
 }
 
-func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]srcSum, found *finds, r *fetchResult) (rest []mtree.Change) {
+func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]source.Sum, found *finds, r *fetchResult) (rest []mtree.Change) {
 	dir, err := w.openToChange(t)
 	if err != nil {
 		r.err = replica.Local(err)
@@ -131,7 +132,7 @@ func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, 
 }
 
 // sum hashes a doomed file, once.
-func (f *finds) sum(ctx context.Context, d *replica.Replica, path string) (srcDigest, error) {
+func (f *finds) sum(ctx context.Context, d *replica.Replica, path string) (source.Digest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
@@ -139,7 +140,7 @@ func (f *finds) sum(ctx context.Context, d *replica.Replica, path string) (srcDi
 	}
 	dir, err := d.Dir(mtree.ParentPath(path))
 	if err != nil {
-		return srcDigest{}, err
+		return source.Digest{}, err
 	}
 	defer dir.Close()
 	s, err := sumFile(ctx, dir, mtree.BaseName(path))
@@ -176,7 +177,7 @@ func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 	defer temp.Discard()
 	size, err := copyBody(temp, endable{ctx, file})
 	if err == nil && size != c.Want.Size {
-		err = errMoved
+		err = source.ErrMoved
 	}
 	if err == nil {
 		err = w.applyMetadata(temp, c, c.Want, mode)

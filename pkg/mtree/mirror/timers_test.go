@@ -21,6 +21,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -66,8 +67,8 @@ func TestWhatIsIncompleteHasItsOwnTime(t *testing.T) {
 func TestPausesAfterTrouble(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for most, errs := range map[time.Duration][]error{
-		longestAway:    {refused, fmt.Errorf("GET: %w", refused), &statusError{status: 502}, &statusError{status: 503}, &net.DNSError{}},
-		longestTrouble: {&statusError{status: 401}, mtree.ErrListing, replica.Local(syscall.ENOSPC), exit.With(exit.Local, syscall.EIO, "")},
+		longestAway:    {refused, fmt.Errorf("GET: %w", refused), &remote.StatusError{Status: 502}, &remote.StatusError{Status: 503}, &net.DNSError{}},
+		longestTrouble: {&remote.StatusError{Status: 401}, mtree.ErrListing, replica.Local(syscall.ENOSPC), exit.With(exit.Local, syscall.EIO, "")},
 		longestRefused: {exit.With(exit.Refused, errors.New("another tree"), "")},
 	} {
 		for _, err := range errs {
@@ -79,7 +80,7 @@ func TestPausesAfterTrouble(t *testing.T) {
 			}
 		}
 	}
-	require.GreaterOrEqual(t, pauseAfter(&statusError{status: 503, after: 20 * time.Second}, 1), 20*time.Second)
+	require.GreaterOrEqual(t, pauseAfter(&remote.StatusError{Status: 503, After: 20 * time.Second}, 1), 20*time.Second)
 }
 
 // Held deletions or one directory that always fails, news beside it, and a source
@@ -129,7 +130,7 @@ func TestAReleaseEndsAPause(t *testing.T) {
 	time.AfterFunc(10*time.Millisecond, func() {
 		_ = os.Rename(b.path(".tidemark/release.new"), b.path(".tidemark/release"))
 	})
-	require.NoError(t, d.trouble(ctx, &statusError{status: http.StatusUnauthorized}))
+	require.NoError(t, d.trouble(ctx, &remote.StatusError{Status: http.StatusUnauthorized}))
 	require.NoError(t, ctx.Err(), "it waits for a minute otherwise")
 }
 

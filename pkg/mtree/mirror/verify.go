@@ -11,6 +11,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
 // Verify compares everything in the copy with the source, every byte by its
@@ -33,7 +35,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 		return err
 	}
 	defer m.close()
-	root, err := m.source.Root(ctx, srcPoll{})
+	root, err := m.source.Root(ctx, source.Poll{})
 	if err != nil {
 		return unreachable(ctx, err)
 	}
@@ -69,7 +71,7 @@ func (c *Config) recall() error {
 // verifier walks source and copy together.
 type verifier struct {
 	*mirror
-	root                       srcRoot // the source's
+	root                       source.Root // the source's
 	dirs, files, bytes, differ int64
 	bad                        []badDir
 }
@@ -103,7 +105,7 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 			continue
 		}
 		a, err := v.source.List(ctx, below, e.MTime)
-		if errors.Is(err, errDenied) || errors.Is(err, errGone) && !v.stands(ctx, path, e.Name) {
+		if errors.Is(err, source.ErrDenied) || errors.Is(err, source.ErrGone) && !v.stands(ctx, path, e.Name) {
 			continue
 		}
 		if err != nil {
@@ -117,7 +119,7 @@ func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) 
 }
 
 func (v *verifier) again(ctx context.Context, path string) (mtree.Listing, error) {
-	a, err := v.source.List(ctx, path, srcFresh)
+	a, err := v.source.List(ctx, path, source.Fresh)
 	return a.Listing, err
 }
 
@@ -126,7 +128,7 @@ func (v *verifier) again(ctx context.Context, path string) (mtree.Listing, error
 func (v *verifier) stands(ctx context.Context, path, name string) bool {
 	l, err := v.again(ctx, path)
 	if err != nil {
-		return !errors.Is(err, errGone)
+		return !errors.Is(err, source.ErrGone)
 	}
 	for i := range l.Entries {
 		if l.Entries[i].Name == name && l.Entries[i].Kind == mtree.Dir {
@@ -215,7 +217,7 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 	if err != nil {
 		return nil, err
 	}
-	ours, err := sumFiles(ctx, v.dest.Root, false, names)
+	ours, err := directory.SumFiles(ctx, v.dest.Root, names)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}

@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // visitResult is what a visit found and did.
@@ -34,22 +35,22 @@ type visitResult struct {
 	doubtsOf  replica.Doubts // of these
 	deletions []replica.Deletion
 	failed    []failure
-	approx    *srcApprox // how well the source knows the files; nil: exactly
+	approx    *source.Approx // how well the source knows the files; nil: exactly
 }
 
 // visit compares one directory with its listing and makes its directories and
 // symlinks; what must be fetched, compared or deleted is left to other steps. given
 // is the listing, nil if the source is to be asked.
-func (w *work) visit(ctx context.Context, t target, given *srcRoot) *visitResult {
+func (w *work) visit(ctx context.Context, t target, given *source.Root) *visitResult {
 	v := &visitResult{doubts: t.doubts, nested: t.nested}
 	v.err = w.look(ctx, &t, given, v)
 	return v
 }
 
-func (w *work) look(ctx context.Context, t *target, given *srcRoot, v *visitResult) (err error) {
-	var l srcListing
+func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visitResult) (err error) {
+	var l source.Dir
 	if given != nil {
-		l = given.srcListing
+		l = given.Dir
 	} else if l, err = w.ask(ctx, t); err != nil {
 		return err
 	}
@@ -133,10 +134,10 @@ func (v *visitResult) unproved(have []mtree.Entry) bool {
 }
 
 // ask takes the listing of a target, from the tree that the pass began with.
-func (w *work) ask(ctx context.Context, t *target) (srcListing, error) {
+func (w *work) ask(ctx context.Context, t *target) (source.Dir, error) {
 	l, err := w.source.List(ctx, t.path, t.listed)
 	if err == nil && l.Tree != w.root.Tree {
-		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", errMoved)
+		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
 	return l, err
 }

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // work is what the steps of a pass work with: a source, the copy, and the rules.
@@ -19,7 +20,7 @@ import (
 // its fields changes while a pass runs.
 type work struct {
 	source       source
-	root         *srcRoot // of the source's root, with which the pass began
+	root         *source.Root // of the source's root, with which the pass began
 	dest         *replica.Replica
 	filters      *glob.List
 	held         *replica.HeldList // deletions that were held when the pass began
@@ -51,8 +52,8 @@ type target struct {
 type fileGroup struct {
 	target  target
 	changes []mtree.Change
-	aside   bool       // the directory is to be filled aside
-	approx  *srcApprox // how well the source knows these files; nil: exactly
+	aside   bool           // the directory is to be filled aside
+	approx  *source.Approx // how well the source knows these files; nil: exactly
 }
 
 // failure is a path that could not be made right.
