@@ -85,7 +85,9 @@ fuzz:
 	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzListingTag FuzzURLPath FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree/wire || exit 1; \
 	done
-	$(GO) test -run '^$$' -fuzz '^FuzzPlain$$' -fuzztime $(FUZZTIME) ./pkg/mtree/internal/express
+	@for f in FuzzRequest FuzzServer; do \
+		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./pkg/mtree/internal/fastpath || exit 1; \
+	done
 
 bench: all
 	sh bench/run

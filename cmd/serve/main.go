@@ -18,11 +18,12 @@ type options struct {
 	web       cli.Web
 	cache     cli.Size
 	tokenFile string
+	http      string
 }
 
 func main() {
 	defer runtime.KeepAlive(tuneCollector())
-	o := options{Config: serve.Config{Stats: new(serve.Stats), Version: cli.Version()}, cache: 64 << 20}
+	o := options{Config: serve.Config{Stats: new(serve.Stats), Version: cli.Version()}, cache: 64 << 20, http: string(serve.Fast)}
 	cli.Main(cli.Command{
 		Name:    "serve",
 		Args:    []string{"DIR"},
@@ -48,6 +49,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.StringVar(&o.tokenFile, "token-file", "", "want one of the bearer tokens in `FILE`, one a line")
 	f.Var(&o.cache, "cache", "most memory for unchanged listings; 0 for none")
 	f.IntVar(&o.MaxWaiters, "max-waiters", 16384, "most long polls held at once")
+	f.Var(&cli.Choice{Value: &o.http, Of: []string{string(serve.Fast), string(serve.Std)}}, "http", "who speaks HTTP/1.1: fast (a short way for simple GETs) or std (net/http alone)")
 	f.IntVar(&o.web.MaxConnections, "max-connections", 32768, "most connections at once, and at most half of the descriptors")
 	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "publish directories on other file systems")
 	f.StringVar(&o.StateDir, "state-dir", "", "where watch keeps its state, if not in .tidemark: `DIR`")
@@ -74,7 +76,5 @@ func (o *options) run(ctx context.Context, env *cli.Env) (err error) {
 	if handler.NeverWatched() {
 		env.Log.Warn("no watch ever ran on this tree: mirrors must compare everything at each pass; run tidemark-watch on it")
 	}
-	server := serve.Server(handler)
-	server.RegisterOnShutdown(handler.Release) // long polls are answered, or they would hold the stop up
-	return o.web.Serve(ctx, env, server)
+	return o.web.Serve(ctx, env, serve.Server(handler, serve.HTTP(o.http)))
 }

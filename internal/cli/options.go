@@ -153,6 +153,32 @@ func (s *Size) String() string {
 // Type is what --help calls the value.
 func (s *Size) Type() string { return "SIZE" }
 
+// Choice is an option whose value is one of a few words.
+type Choice struct {
+	Value *string
+	Of    []string
+}
+
+// Set accepts one of the words.
+func (c *Choice) Set(text string) error {
+	if !slices.Contains(c.Of, text) {
+		return fmt.Errorf("%q is none of %s", text, c.Type())
+	}
+	*c.Value = text
+	return nil
+}
+
+// String returns the present value.
+func (c *Choice) String() string {
+	if c.Value == nil {
+		return ""
+	}
+	return *c.Value
+}
+
+// Type is what --help calls the value.
+func (c *Choice) Type() string { return strings.Join(c.Of, "|") }
+
 // Strings is a repeatable option. Prefix is put before each value, so several
 // options can fill one list in the order of the command line.
 type Strings struct {

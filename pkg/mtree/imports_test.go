@@ -35,11 +35,12 @@ func TestImportRules(t *testing.T) {
 		filetime = core + "/internal/filetime"
 		limit    = core + "/internal/limit"
 		notify   = core + "/internal/notify"
+		handles  = notify + "/internal/handles"
 		unix     = "golang.org/x/sys/unix"
 		chi      = "github.com/go-chi/chi/v5"
 	)
 	// callers make system calls by number.
-	callers := []string{beneath, disk, state, records, machine, dirwatch, notify, notify + "/notifytest", "tidemark/e2e/refuse"}
+	callers := []string{beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
 	programs := []string{core + "/watch", core + "/serve", core + "/mirror"}
 
 	for _, pure := range []string{"os", "net", "net/http", "syscall", unix, "log/slog", "io/fs", "io/ioutil", "os/exec"} {
@@ -69,8 +70,8 @@ func TestImportRules(t *testing.T) {
 		}
 	}
 	require.NotContains(t, packages[core+"/watch"].Deps, "net/http", "watch speaks no HTTP")
-	for _, dep := range packages[core+"/internal/express"].Deps {
-		require.False(t, strings.HasPrefix(dep, "tidemark/"), "express serves any Handler, and knows of %s", dep)
+	for _, dep := range packages[core+"/internal/fastpath"].Deps {
+		require.False(t, strings.HasPrefix(dep, "tidemark/"), "fastpath serves any Handler, and knows of %s", dep)
 	}
 	for _, reader := range []string{core + "/serve", core + "/mirror"} {
 		require.NotContains(t, packages[reader].Deps, notify, "%s hears no tree events", reader)
@@ -87,9 +88,29 @@ func TestImportRules(t *testing.T) {
 		negotiate = core + "/serve/internal/negotiate"
 		pages     = core + "/serve/internal/pages"
 		longpoll  = core + "/serve/internal/longpoll"
+		published = core + "/serve/internal/published"
 	)
+	const watch = core + "/watch/internal/" // and a package
 	for _, pure := range []string{"os", "net", "net/http", "syscall", "log/slog", "io/fs"} {
 		require.NotContains(t, packages[render].Imports, pure, "render only makes bodies")
+	}
+	// Of mirror only source/remote speaks HTTP; a source knows nothing of the copy; and
+	// those parts of it that only parse, or keep what came, open no connection.
+	const mirror, source = core + "/mirror", core + "/mirror/internal/source"
+	for path, p := range packages {
+		if (path == mirror || strings.HasPrefix(path, mirror+"/")) && path != source+"/remote" {
+			require.NotContains(t, p.Imports, "net/http", "%s: only source/remote speaks HTTP", path)
+		}
+		if path != source && !strings.HasPrefix(path, source+"/") {
+			continue
+		}
+		for _, dep := range p.Deps {
+			require.False(t, strings.HasPrefix(dep, mirror+"/internal/") && !strings.HasPrefix(dep, source), "%s may not import %s", path, dep)
+		}
+	}
+	for _, dep := range packages[source+"/autoindex"].Deps {
+		require.True(t, !strings.HasPrefix(dep, "tidemark/") || dep == core, "autoindex is pure, and knows of %s", dep)
+		require.NotEqual(t, "net/http", dep, "autoindex only parses")
 	}
 	// What each package below the programs may import of this module.
 	for path, allowed := range map[string][]string{
@@ -99,6 +120,7 @@ func TestImportRules(t *testing.T) {
 		negotiate: {core, core + "/wire", render},
 		pages:     {core, core + "/wire", disk, render},
 		longpoll:  {core + "/wire", dirwatch, disk},
+		published: {core, core + "/wire", core + "/internal/glob", disk, filetime, lister, machine, records, state},
 
 		filetime: {core},
 		machine:  {core},
@@ -106,7 +128,17 @@ func TestImportRules(t *testing.T) {
 		state:    {core, core + "/wire", disk, filetime, machine},
 		records:  {core, disk, filetime, state},
 		lister:   {core, disk, filetime, machine, records, state},
-		notify:   {core, limit},
+		notify:   {core, limit, handles},
+		handles:  {core},
+
+		watch + "stamprule": {core},
+		watch + "ownwrites": {core, disk, state},
+		watch + "health":    {core, disk, notify, state},
+		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
+		watch + "mounts":    {core, disk, machine, notify, state},
+		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
+		watch + "audit": {core, core + "/wire", disk, core + "/internal/glob", machine, notify, state,
+			watch + "health", watch + "ownwrites", watch + "stamprule"},
 	} {
 		for _, imported := range packages[path].Imports {
 			require.True(t, !strings.HasPrefix(imported, "tidemark/") || slices.Contains(allowed, imported), "%s may not import %s", path, imported)

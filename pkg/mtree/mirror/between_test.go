@@ -19,6 +19,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -298,25 +299,27 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 		_, _ = io.WriteString(w, `<html><head><title>Index of /</title></head><body><h1>Index of /</h1></body></html>`)
 		return true
 	})
-	c := b.config.withDefaults()
-	source, err := openHTTP(&c)
+	src, err := remote.Open(remote.Config{URL: b.config.Source})
 	require.NoError(t, err)
-	defer source.close()
-	a, err := source.Root(t.Context(), source.Poll{})
+	defer src.Close()
+	a, err := src.Root(t.Context(), source.Poll{})
 	require.NoError(t, err)
 	require.True(t, a.OtherServer)
 	index = false
-	below, err := source.List(t.Context(), "a", mtree.Stamp{})
+	below, err := src.List(t.Context(), "a", mtree.Stamp{})
 	require.NoError(t, err)
-	require.Nil(t, below.approx, "serve's own word counts in each answer")
+	require.Nil(t, below.Approx, "serve's own word counts in each answer")
 	require.NotEmpty(t, below.Tree.ID)
-	a, err = source.Root(t.Context(), source.Poll{})
+	a, err = src.Root(t.Context(), source.Poll{})
 	require.NoError(t, err)
 	require.False(t, a.OtherServer)
 	require.Equal(t, wire.Watched, a.State)
-	require.False(t, source.foreign.Load(), "what is below is asked for as serve is asked")
+	b.server.requests()
+	_, err = src.List(t.Context(), "a", mtree.Stamp{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"GET /a/?txt"}, b.server.requests(), "what is below is asked for as serve is asked")
 	index = true
-	a, err = source.Root(t.Context(), source.Poll{})
+	a, err = src.Root(t.Context(), source.Poll{})
 	require.NoError(t, err)
 	require.True(t, a.OtherServer)
 }
@@ -362,18 +365,6 @@ func TestALostDirectoryIDIsKept(t *testing.T) {
 	at := mtree.Unix(1_000_000_000, 0).Time()
 	require.NoError(t, os.Chtimes(s.path("d/f"), at, at))
 	b.equal(s)
-}
-
-// An empty 200 to ?since, or one of which only the beginning came, was taken for
-// "nothing changed".
-func TestNothingIsNoAnswerToSince(t *testing.T) {
-	for _, text := range []string{"", "\n", "# a comment\n", "#stamp"} {
-		_, _, err := newSinceReader(strings.NewReader(text), &room{turn: newLargeTurn(defaultLargeRoom)}).root()
-		require.ErrorIs(t, err, mtree.ErrListing, "%q", text)
-	}
-	_, changed, err := newSinceReader(strings.NewReader("#stamp 5.000000000\n"), &room{turn: newLargeTurn(defaultLargeRoom)}).root()
-	require.NoError(t, err)
-	require.False(t, changed)
 }
 
 // --verify passed over directories that a proxy's 404 hid and files whose sums did

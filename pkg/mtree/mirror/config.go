@@ -131,14 +131,8 @@ func (c Config) withDefaults() Config {
 	if c.Stats == nil {
 		c.Stats = &Stats{}
 	}
-	if c.firstPause == 0 {
-		c.firstPause = defaultPause
-	}
 	if c.foreignLook == 0 {
 		c.foreignLook = defaultForeignLook
-	}
-	if c.largeRoom == 0 {
-		c.largeRoom = defaultLargeRoom
 	}
 	if c.commitFiles == 0 {
 		c.commitFiles = defaultCommitFiles

@@ -158,9 +158,6 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	require.Equal(t, exit.Failed, exit.Of(b.once()))
 	require.Contains(t, b.out.String(), "failed 3")
 	require.Zero(t, asked)
-	// Nor is a proxy that only the environment names.
-	c := newClient(&Config{Stats: &Stats{}}, b.config.Source)
-	require.Nil(t, c.http.Transport.(*http.Transport).Proxy)
 }
 
 // Bodies longer or shorter than listed never get the name.

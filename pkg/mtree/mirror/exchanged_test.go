@@ -51,18 +51,18 @@ func (s *tree) apart(a, b string) {
 // files or sums, and after it again. Its listings are of an hour later, so that the ctimes of all files are old
 // and the ctime rule finds nothing.
 type exchanging struct {
-	source
+	origin
 	swap func() // nil: nothing, or no longer
 }
 
 func (e *exchanging) Root(ctx context.Context, poll source.Poll) (source.Root, error) {
-	root, err := e.source.Root(ctx, poll)
+	root, err := e.origin.Root(ctx, poll)
 	root.Now = root.Now.Add(time.Hour)
 	return root, err
 }
 
 func (e *exchanging) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
-	l, err := e.source.List(ctx, path, least)
+	l, err := e.origin.List(ctx, path, least)
 	l.Now = l.Now.Add(time.Hour)
 	return l, err
 }
@@ -70,13 +70,13 @@ func (e *exchanging) List(ctx context.Context, path string, least mtree.Stamp) (
 func (e *exchanging) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
 	return func(yield func(int, source.File) bool) {
 		defer e.exchange()()
-		e.source.Fetch(ctx, want)(yield)
+		e.origin.Fetch(ctx, want)(yield)
 	}
 }
 
 func (e *exchanging) Sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
 	defer e.exchange()()
-	return e.source.Sums(ctx, paths)
+	return e.origin.Sums(ctx, paths)
 }
 
 func (e *exchanging) exchange() (back func()) {
@@ -96,7 +96,7 @@ func (b *bench) passWith(s *tree, twins ...string) *result {
 	m, err := open(b.config)
 	require.NoError(b.t, err)
 	defer m.close()
-	e := &exchanging{source: m.source}
+	e := &exchanging{origin: m.source}
 	if len(twins) == 2 {
 		e.swap = func() { s.exchange(twins[0], twins[1]) }
 	}

@@ -5,84 +5,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 )
-
-// Pages as other servers write them; the servers themselves: make interop.
-func TestForeignPages(t *testing.T) {
-	at := func(text string) mtree.Stamp {
-		when, err := time.Parse("2006-01-02 15:04:05", text)
-		require.NoError(t, err)
-		return mtree.FromTime(when)
-	}
-	for name, tc := range map[string]struct {
-		page  string
-		time  mtree.Stamp
-		vague vague
-	}{
-		"apache fancy": {`<html><head><title>Index of /</title></head><body><h1>Index of /</h1>
-<pre><img src="/icons/blank.gif" alt="Icon "> <a href="?C=N;O=D">Name</a> <a href="?C=M;O=A">Last modified</a> <a href="?C=S;O=A">Size</a><hr>
-<img src="/icons/back.gif" alt="[PARENTDIR]"> <a href="/">Parent Directory</a>                             -
-<img src="/icons/folder.gif" alt="[DIR]"> <a href="sub/">sub/</a>            2024-02-03 04:05    -
-<img src="/icons/unknown.gif" alt="[   ]"> <a href="a%20f">a f</a>            2024-02-03 04:05  1.2K
-<hr></pre></body></html>`, at("2024-02-03 04:05:00"), vague{step: time.Minute, local: true, low: 1126, high: 1331}},
-		"apache table": {`<html><head><title>Index of /</title></head><body><table><tr><td valign="top"><img src="/i.gif"></td><td><a href="sub/">sub/</a></td><td align="right">2024-02-03 04:05  </td><td align="right">  - </td><td>&nbsp;</td></tr>
-<tr><td valign="top"><img src="/i.gif"></td><td><a href="a%20f">a f</a></td><td align="right">2024-02-03 04:05  </td><td align="right"> 12 </td><td>&nbsp;</td></tr></table></body></html>`, at("2024-02-03 04:05:00"), vague{step: time.Minute, local: true, low: 12, high: 12}},
-		"apache simple": {`<html><head><title>Index of /</title></head><body><ul><li><a href="/"> Parent Directory</a></li><li><a href="sub/"> sub/</a></li><li><a href="a%20f"> a f</a></li></ul></body></html>`,
-			mtree.Stamp{}, vague{high: -1}},
-		"lighttpd": {`<html><head><title>Index of /</title></head><body><h2>Index of /</h2><table><tbody>
-<tr class="d"><td class="n"><a href="../">..</a>/</td><td class="m">&nbsp;</td><td class="s">- &nbsp;</td><td class="t">Directory</td></tr>
-<tr class="d"><td class="n"><a href="sub/">sub</a>/</td><td class="m">2024-Feb-03 04:05:06</td><td class="s">- &nbsp;</td><td class="t">Directory</td></tr>
-<tr><td class="n"><a href="a%20f">a f</a></td><td class="m">2024-Feb-03 04:05:06</td><td class="s">0.1K</td><td class="t">text/plain</td></tr>
-</tbody></table></body></html>`, at("2024-02-03 04:05:06"), vague{step: time.Second, local: true, low: 0, high: 204}},
-		"fancyindex": {`<!DOCTYPE html><html><head><title>Index of /</title></head><body><h1>Index of /</h1><table><tbody>
-<tr><td class="link"><a href="sub/" title="sub">sub/</a></td><td class="size">-</td><td class="date">2024-Feb-03 04:05</td></tr>
-<tr><td class="link"><a href="a%20f" title="a f">a f</a></td><td class="size">12 B</td><td class="date">2024-Feb-03 04:05</td></tr>
-</tbody></table></body></html>`, at("2024-02-03 04:05:00"), vague{step: time.Minute, local: true, low: 0, high: -1}},
-		"darkhttpd": {`<!DOCTYPE html><html><head><title>/</title></head><body><h1>Index of /</h1><pre>
-<a href="..">..</a>/
-<a href="sub/">sub/</a>    2024-02-03 04:05
-<a href="a%20f">a f</a>     2024-02-03 04:05         12
-</pre></body></html>`, at("2024-02-03 04:05:00"), vague{step: time.Minute, local: true, low: 12, high: 12}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			entries, known, err := parseForeignHTML([]byte(tc.page), "/")
-			require.NoError(t, err)
-			require.Len(t, entries, 2, "%v", entries)
-			require.Equal(t, "sub", entries[0].Name)
-			require.Equal(t, mtree.Dir, entries[0].Kind)
-			require.Equal(t, "a f", entries[1].Name)
-			require.Equal(t, mtree.File, entries[1].Kind)
-			require.Equal(t, tc.time, entries[1].MTime)
-			require.Equal(t, tc.vague, known["a f"])
-			for cut := range len(tc.page) {
-				_, _, err := parseForeignHTML([]byte(tc.page[:cut]), "/")
-				require.ErrorIs(t, err, mtree.ErrListing, "cut at %d", cut)
-			}
-		})
-	}
-	_, known, err := parseForeignJSON([]byte(`[{"name":"a","type":"file","mtime":"Sat, 03 Feb 2024 04:05:06 GMT","size":3},{"name":"d","type":"dir","mtime":1706933106,"size":1},
-		{"name":"e/","is_dir":true,"mod_time":"2024-02-03T04:05:06.123456789Z","size":4096},{"name":"fifo","type":"other"}]`))
-	require.NoError(t, err)
-	require.Len(t, known, 3)
-	require.Equal(t, vague{step: time.Second, local: false, low: 3, high: 3}, known["a"])
-	_, known, err = parseForeignXML([]byte(`<?xml version="1.0"?><list><directory mtime="2024-02-03T04:05:06Z">d</directory><file mtime="2024-02-03T04:05:06Z" size="3">a &amp; b</file><other mtime="2024-02-03T04:05:06Z">fifo</other></list>`))
-	require.NoError(t, err)
-	require.Equal(t, map[string]vague{"d": {step: time.Second, local: false, low: 0, high: -1}, "a & b": {step: time.Second, local: false, low: 3, high: 3}}, known)
-	for _, bad := range []string{``, `<html></html>`, `<list>`, `<list><file>..</file></list>`, `<list><file size="-1">a</file></list>`, `<list><file mtime="soon">a</file></list>`, "<list><file>\xff</file></list>"} {
-		_, _, err := parseForeignXML([]byte(bad))
-		require.ErrorIs(t, err, mtree.ErrListing, "%q", bad)
-	}
-	for _, bad := range []string{`[`, `[{"name":".."}]`, `[{"name":"a/b"}]`, `[{"name":"\ufffd"}]`, "[{\"name\":\"\xff\"}]", `[{"name":"a","size":-1}]`, `[{"name":"a","mtime":"soon"}]`, `[{"name":""}]`} {
-		_, _, err := parseForeignJSON([]byte(bad))
-		require.ErrorIs(t, err, mtree.ErrListing, "%q", bad)
-	}
-}
 
 // A portal's page is no index, and a copy of a tidemark tree takes no other
 // server's word for anything.
@@ -103,32 +30,4 @@ func TestPortalsAreNoSources(t *testing.T) {
 	page = strings.Replace(page, "Welcome", "Index of /", 1)
 	require.Equal(t, exit.Unreachable, exit.Of(c.once()))
 	c.same(s)
-}
-
-// Times in the zone of the server are recognised, others are not.
-func TestVagueTimes(t *testing.T) {
-	listed, exact := mtree.Unix(1_700_000_040, 0), mtree.Unix(1_700_000_075, 5e8)
-	g := vague{step: time.Minute, local: true, low: 100, high: 200}
-	require.True(t, g.fits(listed, exact, 150))
-	require.False(t, g.fits(listed, exact, 201))
-	require.True(t, g.fits(listed.Add(2*time.Hour), exact, 150), "another zone")
-	require.False(t, g.fits(listed.Add(time.Minute), exact, 150))
-	require.False(t, g.fits(listed.Add(15*time.Hour), exact, 150))
-	g.local = false
-	require.False(t, g.fits(listed.Add(2*time.Hour), exact, 150))
-}
-
-// A file that was fetched as soon as it was changed may have been changed again
-// within the time it is listed with: it is asked for once more.
-func TestYoungFilesAreFetchedAgain(t *testing.T) {
-	listing := func() *mtree.Listing {
-		return &mtree.Listing{Entries: []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(600, 0), Size: 3}}}
-	}
-	known := map[string]vague{"f": {step: time.Minute, local: false, low: 3, high: 3}}
-	for age, again := range map[time.Duration]bool{30 * time.Second: true, time.Hour: false} {
-		have := []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: mtree.Unix(610, 5), CTime: mtree.Unix(610, 5).Add(age), Size: 3}}
-		l := listing()
-		clarify(l, known, have)
-		require.Equal(t, again, l.Entries[0].MTime != have[0].MTime, "%s", age)
-	}
 }

@@ -24,6 +24,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
 )
 
 // otherServer is one that is not ours. In config, which is written to
@@ -184,17 +185,17 @@ func TestForeignServers(t *testing.T) {
 func (o otherServer) cutAnywhere(t *testing.T, url string) {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	require.NoError(t, err)
-	req.Header.Set("Accept", foreignAccept)
+	req.Header.Set("Accept", autoindex.Accept)
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	page, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	whole, _, err := parseForeign(page, resp)
+	whole, _, err := autoindex.Parse(page, resp.Header.Get("Content-Type"), resp.Request.URL.EscapedPath())
 	require.NoError(t, err)
 	require.Len(t, whole, 4, "%s", page)
 	for cut := range len(bytes.TrimSpace(page)) {
-		_, _, err := parseForeign(page[:cut], resp)
+		_, _, err := autoindex.Parse(page[:cut], resp.Header.Get("Content-Type"), resp.Request.URL.EscapedPath())
 		require.ErrorIs(t, err, mtree.ErrListing, "cut at %d: %s", cut, page[:cut])
 	}
 }

@@ -134,11 +134,11 @@ func (m *mirror) ring(a *source.Root) error {
 
 // isHere reports whether the root a was listed here from the directory that info
 // tells.
-func (a *source.Dir) isHere(info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
+func isHere(a *source.Dir, info disk.Info) bool { return a.Node == info.Node && a.Node != disk.Node{} }
 
 // hasID reports whether a listing has the id of the directory that info tells: the
 // same one, or one of a clone of this disk on another machine.
-func (a *source.Dir) hasID(treeID string, info disk.Info) bool {
+func hasID(a *source.Dir, treeID string, info disk.Info) bool {
 	return a.ID != "" && a.ID == lister.DirID(treeID, info)
 }
 
@@ -165,8 +165,8 @@ func (m *mirror) containsBelow(ctx context.Context, a *source.Root, dir *disk.Di
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	mayBe := a.hasID(a.Tree.ID, info) || info.MTime == a.Stamp
-	if a.isHere(info) || mayBe && m.moves(ctx, dir, a.Entries) {
+	mayBe := hasID(&a.Dir, a.Tree.ID, info) || info.MTime == a.Stamp
+	if isHere(&a.Dir, info) || mayBe && m.moves(ctx, dir, a.Entries) {
 		if path == "" {
 			return itself(m.dest, "is the source itself")
 		}
@@ -205,7 +205,7 @@ func (w *work) meets(ctx context.Context, path string, a *source.Dir) error {
 		return nil
 	}
 	self := w.dest.Self.Info
-	if a.isHere(self) || path != "" && a.hasID(w.root.Tree.ID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
+	if isHere(a, self) || path != "" && hasID(a, w.root.Tree.ID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
 		return itself(w.dest, "is in the source: %s", mtree.QuotePath(path))
 	}
 	for i := range a.Entries {
@@ -214,7 +214,7 @@ func (w *work) meets(ctx context.Context, path string, a *source.Dir) error {
 			continue
 		}
 		below := mtree.JoinPath(path, e.Name)
-		if w.root.OtherServer && isServed(ctx, w.dest, w.source, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
+		if w.root.OtherServer && isServed(ctx, w.dest, w.unlisted, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
 			return itself(w.dest, "is in the source: %s", mtree.QuotePath(below))
 		}
 	}
@@ -309,7 +309,7 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 
 // isServed reports whether a server of another kind has this very copy at path:
 // those hide dotfiles in their listings, and give them out.
-func isServed(ctx context.Context, r *replica.Replica, from source, path string) bool {
+func isServed(ctx context.Context, r *replica.Replica, from unlisted, path string) bool {
 	ours := r.TreeFile()
 	return ours != nil && from.Serves(ctx, mtree.JoinPath(path, mtree.MarkerName+"/tree"), ours)
 }

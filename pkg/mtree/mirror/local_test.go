@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -12,25 +11,10 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/mirror/internal/source/directory"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
-
-// Summing a file that takes hours ends when the program is to end.
-func TestSummingEndsWithItsContext(t *testing.T) {
-	path := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(path, "huge"), nil, 0o644))
-	require.NoError(t, os.Truncate(filepath.Join(path, "huge"), 8<<40))
-	root, err := disk.OpenRoot(path)
-	require.NoError(t, err)
-	defer root.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	_, err = directory.SumFiles(ctx, root, []string{"huge"})
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-}
 
 // A mirror of a local source ended where SOURCE's path led elsewhere for a while: a
 // mount that was gone and came back, a link that was turned.
@@ -55,9 +39,13 @@ func TestALocalSourceThatIsMountedAnew(t *testing.T) {
 	require.NoError(t, r.stop())
 	turn(t.TempDir())
 	require.Equal(t, exit.Held, exit.Of(b.once()), "what is not mounted is not empty")
+	turn(s.root)
+	src, err := openSource(&b.config)
+	require.NoError(t, err)
+	defer src.Close()
 	turn(filepath.Dir(b.config.Dest))
-	m := &localSource{path: link, dest: b.config.Dest, root: s.dir}
-	require.Equal(t, exit.Usage, exit.Of(m.standing()), "nor is it followed around the copy")
+	_, err = src.Root(t.Context(), source.Poll{})
+	require.Equal(t, exit.Usage, exit.Of(err), "nor is it followed around the copy")
 }
 
 // What is mounted in a local source, on directories and on files, was taken by

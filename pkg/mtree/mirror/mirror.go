@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -25,8 +24,7 @@ type mirror struct {
 	rules       rules
 	filters     *glob.List
 	limiter     *rate.Limiter // of file contents; nil: none
-	source      source
-	leave       func() // the source
+	source      origin
 	dest        *replica.Replica
 	seen        seen
 	warned      warned
@@ -55,11 +53,11 @@ func open(c Config) (*mirror, error) {
 	if c.BWLimit > 0 {
 		m.limiter = rate.NewLimiter(rate.Limit(c.BWLimit), int(max(c.BWLimit/10, 64<<10)))
 	}
-	if m.source, m.leave, err = openSource(&c); err != nil {
+	if m.source, err = openSource(&c); err != nil {
 		return nil, err
 	}
 	if m.dest, err = m.openReplica(); err != nil {
-		m.leave()
+		m.source.Close()
 		return nil, err
 	}
 	if t := m.dest.Tree(); t.Adopted != "" && !c.Adopt && !c.DryRun {
@@ -91,42 +89,8 @@ func (c *Config) replica() *replica.Options {
 
 // close leaves source and copy.
 func (m *mirror) close() {
-	m.leave()
+	m.source.Close()
 	m.dest.Close()
-}
-
-// openSource returns the source, and what to call when it is no longer needed.
-func openSource(c *Config) (source, func(), error) {
-	if c.Source == "" {
-		return nil, nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
-	}
-	if hasScheme(c.Source) {
-		s, err := openHTTP(c)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, s.close, nil
-	}
-	if err := apart(c.Source, c.Dest); err != nil {
-		return nil, nil, err
-	}
-	s, err := openLocal(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := replica.CheckStateDir(s.root, c.StateDir); err != nil {
-		_ = s.root.Close()
-		return nil, nil, err
-	}
-	return s, func() { _ = s.root.Close() }, nil
-}
-
-// hasScheme reports whether a source is meant as a URL.
-func hasScheme(source string) bool { return strings.Contains(source, "://") }
-
-func isURL(source string) bool {
-	scheme, _, ok := strings.Cut(source, "://")
-	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
 // claim makes the copy one of the tree that a is the root of, or refuses. It
@@ -318,7 +282,7 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 func (m *mirror) newWork(root *source.Root) *work {
 	c := &m.config
 	return &work{
-		source: m.source, root: root, dest: m.dest, filters: m.filters, held: &replica.HeldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
+		source: m.source, unlisted: m.source, root: root, dest: m.dest, filters: m.filters, held: &replica.HeldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
 		beforeChange: func() {},
 		dryRun:       c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
 	}

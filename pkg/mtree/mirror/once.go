@@ -63,11 +63,11 @@ func firstLook(ctx context.Context, c Config) error {
 	if _, err := c.compile(); err != nil {
 		return err // wrong options are told before a source that is away
 	}
-	s, leave, err := openSource(&c)
+	s, err := openSource(&c)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer s.Close()
 	if _, err := s.Root(ctx, source.Poll{}); err != nil {
 		return unreachable(ctx, err)
 	}

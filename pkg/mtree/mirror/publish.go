@@ -2,8 +2,6 @@ package mirror
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
 	"syscall"
 
 	"tidemark/pkg/mtree"
@@ -11,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -62,11 +61,10 @@ func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 // causeOf names the cause of an error without any path or address: status.json
 // is published.
 func causeOf(err error) string {
-	var status *statusError
 	var errno syscall.Errno
-	switch {
-	case errors.As(err, &status):
-		return fmt.Sprintf("the source answers %d %s", status.status, http.StatusText(status.status))
+	switch status := remote.StatusText(err); {
+	case status != "":
+		return "the source answers " + status
 	case errors.Is(err, mtree.ErrListing):
 		return "the source gives no listing"
 	case errors.Is(err, errFlush):

@@ -13,7 +13,7 @@ import (
 
 // liar is a source that gives fewer or more bytes than it says.
 type liar struct {
-	source
+	origin
 	body string
 }
 

@@ -163,3 +163,8 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 	p.addBatches(n, now)
 	p.queue.addLast(n, last)
 }
+
+// notUnderstood is the failure of an entry with an attribute of a later version.
+func notUnderstood(e *mtree.Entry) error {
+	return fmt.Errorf("attribute %q is not understood: a newer tidemark is needed", e.NotUnderstood)
+}

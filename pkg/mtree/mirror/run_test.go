@@ -21,6 +21,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
 )
 
 // start runs the mirror until the test ends.
@@ -362,9 +364,13 @@ func TestPauseEndsWithRenewedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		token := "old"
 		c := Config{Stats: &Stats{}, Credentials: func() (*tls.Config, string) { return nil, token }}
-		n := newClient(&c, "http://127.0.0.1/")
-		d := &daemon{mirror: &mirror{config: c, source: &httpSource{client: n}}}
-		_, _ = n.present()
+		src, err := remote.Open(remote.Config{URL: "http://127.0.0.1/", Credentials: c.Credentials})
+		require.NoError(t, err)
+		d := &daemon{mirror: &mirror{config: c, source: src}}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		_, err = src.Root(ended, source.Poll{Once: true})
+		require.ErrorIs(t, err, context.Canceled, "asked with the old token")
 		start := time.Now()
 		require.False(t, d.wait(t.Context(), nil, time.Minute))
 		require.Equal(t, time.Minute, time.Since(start), "nothing is renewed")
@@ -372,21 +378,4 @@ func TestPauseEndsWithRenewedToken(t *testing.T) {
 		require.False(t, d.wait(t.Context(), nil, time.Hour))
 		require.Equal(t, releaseLook, time.Since(start))
 	})
-}
-
-// What was asked for with another TLS configuration is asked by another connection.
-func TestClientTakesRenewedTLS(t *testing.T) {
-	first, second := &tls.Config{}, &tls.Config{}
-	now := first
-	c := Config{TLS: first, Stats: &Stats{}, Credentials: func() (*tls.Config, string) { return now, "" }}
-	n := newClient(&c, "https://127.0.0.1/")
-	one, _ := n.present()
-	again, _ := n.present()
-	require.Same(t, one, again)
-	require.False(t, n.renewed())
-	now = second
-	require.True(t, n.renewed())
-	other, _ := n.present()
-	require.NotSame(t, one, other)
-	require.False(t, n.renewed())
 }

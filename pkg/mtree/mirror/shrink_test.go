@@ -15,38 +15,8 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
-	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
-
-// A file that shrank while it was read, each time, failed and kept all deletions
-// beside it from being made; one that grows was kept as read. From a directory:
-func TestAFileThatShrinksIsKeptAsRead(t *testing.T) {
-	s := watched(t, "f = "+strings.Repeat("x", 1<<20))
-	c := (&Config{Source: s.root}).withDefaults()
-	local, err := openLocal(&c)
-	require.NoError(t, err)
-	defer local.root.Close()
-	info, err := local.root.Stat("f")
-	require.NoError(t, err)
-	e := lister.EntryOf("f", info)
-	left := int64(1 << 20)
-	var got []int64
-	var last error
-	for _, f := range local.Fetch(t.Context(), []source.Wanted{{Entry: &e, Path: "f"}}) {
-		require.NoError(t, f.Err)
-		n, err := f.Body.Read(make([]byte, 1000))
-		require.NoError(t, err)
-		left /= 2
-		require.NoError(t, os.Truncate(s.path("f"), left))
-		var rest int64
-		rest, last = io.Copy(io.Discard, f.Body)
-		got = append(got, int64(n)+rest)
-		require.Equal(t, len(got) == fetchTries, f.Got.Hot && f.Got.Size < 0)
-	}
-	require.NoError(t, last)
-	require.Equal(t, left, got[fetchTries-1])
-}
 
 // shrinking answers for f as serve does for a file that changes when half of it was
 // sent; become changes it, and is told how much that is.

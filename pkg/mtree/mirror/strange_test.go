@@ -16,7 +16,6 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/source"
-	"tidemark/pkg/mtree/wire"
 )
 
 // Set-id and sticky bits of files and directories never arrive.
@@ -75,20 +74,10 @@ func otherServerOf(t *testing.T, kind, page string) *bench {
 	return b
 }
 
-// Two entries of one name, or as many as a server drops the rest behind, are no
-// listing.
-func TestForeignListingsThatCannotBe(t *testing.T) {
+// Two entries of one name are no listing.
+func TestTwoEntriesOfOneName(t *testing.T) {
 	b := otherServerOf(t, "application/json", `[{"name":"a","type":"file","size":1},{"name":"a","type":"directory"}]`)
 	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
-	var text strings.Builder
-	for i := range caddyMost {
-		fmt.Fprintf(&text, `,{"name":"%05d","is_dir":false,"size":1,"mod_time":"2024-02-03T04:05:06Z"}`, i)
-	}
-	_, _, err := parseForeignJSON([]byte("[" + text.String()[1:] + "]"))
-	require.ErrorIs(t, err, mtree.ErrListing)
-	require.ErrorContains(t, err, "file_limit")
-	_, _, err = parseForeignJSON([]byte("[" + text.String()[1:strings.LastIndex(text.String(), ",{")] + "]"))
-	require.NoError(t, err)
 }
 
 // A file of 2^63-1 bytes that is none gets no name, takes no room and upsets no
@@ -141,30 +130,6 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 		server.Close()
 		require.Less(t, sent, 100_000, kind)
 		require.NoDirExists(t, b.config.Dest)
-	}
-}
-
-// The rest of a file that broke off is taken only from the file that was listed.
-func TestTheRestOfAnotherFile(t *testing.T) {
-	size := int64(partSize + 10)
-	e := &source.Wanted{Entry: &mtree.Entry{Name: "f", Size: size, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}, Path: "f"}
-	for name, tc := range map[string]struct {
-		tag, span string
-		ok        bool
-	}{
-		"right":          {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size-1, size), true},
-		"another file":   {`"5.000000000-1-7.000000000"`, fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
-		"no tag":         {"", fmt.Sprintf("bytes 10-%d/%d", size-1, size), false},
-		"another length": {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size, size+1), false},
-		"not to the end": {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 10-%d/%d", size-2, size), false},
-		"another part":   {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes 11-%d/%d", size-1, size), false},
-		"backwards":      {wire.FileTagOf(e.Entry).String(), fmt.Sprintf("bytes %d-%d/%d", size, size-1, size), false},
-		"nonsense":       {wire.FileTagOf(e.Entry).String(), "bytes */1", false},
-	} {
-		req := httptest.NewRequest(http.MethodGet, "/f", nil)
-		resp := &http.Response{Request: req, Header: http.Header{"Etag": {tc.tag}, "Content-Range": {tc.span}}, Body: http.NoBody}
-		_, ok := continued(resp, e, 10)
-		require.Equal(t, tc.ok, ok, name)
 	}
 }
 

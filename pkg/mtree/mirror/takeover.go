@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
 // A large file that is missing may be one in the copy under a name that goes:
@@ -143,7 +144,7 @@ func (f *finds) sum(ctx context.Context, d *replica.Replica, path string) (sourc
 		return source.Digest{}, err
 	}
 	defer dir.Close()
-	s, err := sumFile(ctx, dir, mtree.BaseName(path))
+	s, err := directory.SumFile(ctx, dir, mtree.BaseName(path))
 	if err == nil {
 		f.sums[path] = s.SHA256
 	}

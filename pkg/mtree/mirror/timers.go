@@ -1,15 +1,12 @@
 package mirror
 
 import (
-	"errors"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"syscall"
 	"time"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
 )
 
 // Patience of a running mirror: two kinds of timers, of which neither waits for the
@@ -71,31 +68,18 @@ func pauseAfter(err error, tries int) time.Duration {
 	pause := firstRetry << min(tries-1, 16)
 	pause = min(pause, patience(err))
 	pause = pause*3/4 + rand.N(pause/2)
-	var status *statusError
-	if errors.As(err, &status) {
-		pause = max(pause, status.after)
-	}
-	return pause
+	return max(pause, remote.RetryAfter(err))
 }
 
 // patience is the longest pause after an error. Whoever is not there at all may be
 // back at any moment, and to ask costs nothing; a proxy says the same for him.
 func patience(err error) time.Duration {
-	var status *statusError
-	var network net.Error
-	var errno syscall.Errno
 	switch {
-	case errors.As(err, &status):
-		switch status.status {
-		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			return longestAway
-		}
-		return longestTrouble
 	case replica.IsLocal(err), exit.Of(err) == exit.Local:
 		return longestTrouble
 	case exit.Of(err) == exit.Refused:
 		return longestRefused
-	case errors.As(err, &network), errors.As(err, &errno):
+	case remote.IsAway(err):
 		return longestAway
 	}
 	return longestTrouble

@@ -54,7 +54,7 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 	} else if l, err = w.ask(ctx, t); err != nil {
 		return err
 	}
-	v.listing, v.approx = l.Listing, l.approx
+	v.listing, v.approx = l.Listing, l.Approx
 	if err := w.meets(ctx, t.path, &l); err != nil {
 		return err
 	}

@@ -19,7 +19,8 @@ import (
 // what they are given as values, and return a result that the pass records. None of
 // its fields changes while a pass runs.
 type work struct {
-	source       source
+	source       contents
+	unlisted     unlisted
 	root         *source.Root // of the source's root, with which the pass began
 	dest         *replica.Replica
 	filters      *glob.List

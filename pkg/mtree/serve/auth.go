@@ -11,18 +11,19 @@ import (
 
 // guard knows the tokens of which a request must carry one.
 type guard struct {
-	wanted bool
-	now    func() []string
+	wanted bool            // false: all requests are allowed
+	now    func() []string // the tokens that count
 	latest atomic.Pointer[hashed]
 }
 
-// hashed are tokens by their hashes, so that comparing takes the same time whatever
-// their lengths.
+// hashed are tokens and their hashes: comparing hashes takes the same time for tokens of
+// any length.
 type hashed struct {
 	tokens []string
 	hashes [][32]byte
 }
 
+// newGuard returns the guard that c asks for.
 func newGuard(c *Config) *guard {
 	g := &guard{wanted: len(c.Tokens) > 0 || c.TokensNow != nil, now: c.TokensNow}
 	if g.now == nil {
@@ -31,7 +32,7 @@ func newGuard(c *Config) *guard {
 	return g
 }
 
-// hashes returns those of the tokens that count now.
+// hashes returns the hashes of the tokens that count now.
 func (g *guard) hashes() [][32]byte {
 	tokens := g.now()
 	if known := g.latest.Load(); known != nil && slices.Equal(known.tokens, tokens) {
@@ -47,8 +48,8 @@ func (g *guard) hashes() [][32]byte {
 	return next.hashes
 }
 
-// allowed reports whether the request carries one of the tokens, as bearer
-// token or as Basic password (browsers, wget), or none is needed.
+// allowed reports whether no token is needed, or the request carries one: as bearer token,
+// or as Basic password (browsers, wget).
 func (h *Handler) allowed(r *http.Request) bool {
 	if !h.guard.wanted {
 		return true
@@ -74,6 +75,7 @@ func (a reply) unauthorized() reply {
 	return a.refused(http.StatusUnauthorized, "a token is needed")
 }
 
+// bearer returns the token of an Authorization field, if that has one.
 func bearer(header string) (token string, ok bool) {
 	scheme, token, _ := strings.Cut(header, " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")

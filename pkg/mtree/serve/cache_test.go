@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
@@ -23,21 +24,21 @@ func TestWhatIsKept(t *testing.T) {
 	h, err := New(Config{Root: root})
 	require.NoError(t, err)
 	defer h.Close()
-	look := func(change func(*view, *mtree.Listing)) *pages.Page {
-		v := h.newView(httptest.NewRequest(http.MethodGet, "/?txt", nil), &target{slash: true})
-		v.format = render.Text
-		v.snap = &snapshot{Published: state.Published{State: wire.Watched}}
-		require.NoError(t, h.look(v, h.tree.root))
-		l, err := h.read(v, h.tree.root)
+	look := func(change func(*dirRequest, *mtree.Listing)) *pages.Page {
+		q := h.newDirRequest(httptest.NewRequest(http.MethodGet, "/?txt", nil), &target{slash: true})
+		q.format = render.Text
+		q.snap = &published.Snapshot{Published: state.Published{State: wire.Watched}}
+		require.NoError(t, h.look(q, h.tree.Root()))
+		l, err := h.read(q, h.tree.Root())
 		require.NoError(t, err)
-		change(v, l)
-		if !proves(v, l) {
+		change(q, l)
+		if !proves(q, l) {
 			return nil
 		}
-		return h.pageOf(v, l)
+		return h.pageOf(q, l)
 	}
-	require.NotNil(t, look(func(*view, *mtree.Listing) {}))
-	require.Nil(t, look(func(_ *view, l *mtree.Listing) { l.Hot = true }))
-	require.Nil(t, look(func(_ *view, l *mtree.Listing) { l.Stamp = l.Stamp.Add(1) }))
-	require.Nil(t, look(func(v *view, _ *mtree.Listing) { v.snap.State = wire.Unwatched }))
+	require.NotNil(t, look(func(*dirRequest, *mtree.Listing) {}))
+	require.Nil(t, look(func(_ *dirRequest, l *mtree.Listing) { l.Hot = true }))
+	require.Nil(t, look(func(_ *dirRequest, l *mtree.Listing) { l.Stamp = l.Stamp.Add(1) }))
+	require.Nil(t, look(func(q *dirRequest, _ *mtree.Listing) { q.snap.State = wire.Unwatched }))
 }

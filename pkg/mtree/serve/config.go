@@ -17,14 +17,14 @@ type Config struct {
 	CrossMounts bool     // publish directories on other file systems too
 	Exclude     []string // globs of what is not published, see package glob
 	CacheBytes  int64    // bound of the listing cache, bytes; 0: 64 MiB, below 0: none
-	MaxWaiters  int      // requests that may wait for a change at once; 0: 16384, below 0: refused
-	Tokens      []string // any of them is needed, as bearer token or Basic password; none: open to all
+	MaxWaiters  int      // requests that may wait for a change at once; 0: 16384, below 0: an error
+	Tokens      []string // each request needs one of them, as bearer token or Basic password; none: open to all
 	Version     string   // of this program, for ?status; "": "dev"
 	Log         *slog.Logger
 
-	// TokensNow is asked with each request for the tokens that count, in place of
-	// Tokens; none: nobody is let in. Several goroutines call it at once. nil: Tokens
-	// stay.
+	// TokensNow returns the tokens that count at the moment, in place of Tokens; if it
+	// returns none, no request is allowed. It is called with each request, by several
+	// goroutines at once. nil: Tokens count.
 	TokensNow func() []string
 
 	Now   func() mtree.Stamp // the clock; nil: the real one

@@ -54,7 +54,7 @@ func gathered(t *testing.T, root string) (get func(path string) *http.Response, 
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server, writes := serve.Server(h), new(atomic.Int64)
+	server, writes := serve.Server(h, serve.Fast), new(atomic.Int64)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(countingListener{l, writes}) }()
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}

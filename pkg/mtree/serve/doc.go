@@ -1,24 +1,51 @@
 // Package serve publishes a directory tree over HTTP by the listing protocol
-// (docs/protocol.md): directories as text, JSON or HTML listings whose
-// validator is the directory's stamp, and regular files with ranges. It reads,
-// and never writes.
+// (docs/protocol.md): directories as text, JSON or HTML listings whose validator is the
+// directory's stamp, and regular files with ranges. It reads, and never writes.
 //
 //	h, err := serve.New(serve.Config{Root: "/srv/data"})
 //	...
 //	defer h.Close()
-//	err = serve.Server(h).Serve(listener)
+//	err = serve.Server(h, serve.Fast).Serve(listener)
 //
-// What it promises: a listing with stamp v shows every change published with a
-// stamp up to v, and no other content ever carries v (S1); a whole listing or
-// an error, after the first byte an aborted connection (S2); nothing outside
-// the root, nothing hidden, in no format and by no spelling (S3); memory,
-// descriptors and time bounded whatever clients send (S4); every name of every
-// byte but "/" and NUL (S5).
+// What it promises: a listing with stamp v shows every change published with a stamp up to
+// v, and no other content ever carries v (S1); a whole listing or an error, after the
+// first byte a cut connection (S2); nothing outside the root, nothing hidden, in no format
+// and by no spelling (S3); memory, descriptors and time bounded whatever clients send (S4);
+// every name of every byte but "/" and NUL (S5).
 //
-// A request's way: package express reads it if it is a plain GET, net/http else,
-// which makes no difference from here on. Handler.ServeHTTP bounds it and asks for the token; chi
-// picks by method; parseTarget turns the raw URL into a path of the tree and
-// the query; the path ends in a directory (listing.go) or a file (file.go).
-// Validators are made and compared in etag.go only, other headers in
-// header.go. What the tree says of itself comes from tree.go.
+// # The way of a request
+//
+// Package fastpath reads a simple GET, net/http everything else; from here on there is no
+// difference. Handler.ServeHTTP sets a deadline and asks for the token. GET and HEAD go on
+// to the tree, POST and ?status by way of chi. parseTarget turns the raw URL into a path of
+// the tree and the query. The path ends at a directory (dirrequest.go) or at a file. An
+// endpoint builds a reply, which is written once, by Handler.start: no other function
+// touches a header.
+//
+// # Layers
+//
+// What a file uses stands beside it or below it, but for New.
+//
+//	server.go, handler.go             the server, and which endpoint answers
+//	listing.go, wait.go               listings, and waiting for a new one
+//	since.go, sincewalk.go            ?since: all listings that changed
+//	post.go                           receiving lists of paths
+//	tar.go, subtree.go, sums.go       streams of files and of sums
+//	recent.go, status.go              ?recent and ?status
+//	file.go, transfer.go              files and their ranges
+//	redirect.go                       to where a path leads
+//	bulk.go, page.go                  what several endpoints do
+//	read.go, dirrequest.go            reading a directory; one directory as it is asked for
+//	sink.go, failure.go, reply.go     sending streams, errors, answers
+//	deadline.go, limiter.go, auth.go  how long, how many, who
+//	target.go, version.go             what a URL names; which version of a file
+//	config.go, stats.go
+//
+// Beneath it:
+//
+//	internal/published   opens what is published of the tree, and nothing else
+//	internal/pages       listings in memory, and the bound of what clients keep
+//	internal/longpoll    wakes requests that wait
+//	internal/negotiate   what a request's header asks for
+//	internal/render      bodies: text, JSON, HTML, gzip
 package serve

@@ -6,49 +6,47 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/dirwatch"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
-	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve/internal/longpoll"
 	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
-	"tidemark/pkg/mtree/wire"
 )
 
 // Handler publishes one tree. It may be used by many goroutines at once.
 type Handler struct {
 	cfg        Config
-	tree       *tree
-	hub        *longpoll.Hub
-	cache      *pages.Cache
-	linkless   *pages.Linkless
-	flights    *pages.Flights
-	live       *pages.Live
-	room       *pages.Room
-	tails      atomic.Int64 // buffers with what was held back of files
-	freeTails  int64        // of these, how many are not counted in held
-	gate       *turnstile
-	large      *turnstile
-	readers    *turnstile // those who wait where every look means reading the directory
-	foreign    *foreign
-	largeSize  int64         // bytes; of a directory whose listing must pass large
-	hashing    chan struct{} // a slot for each file that may be hashed at once
-	exclude    *glob.List
-	routes     http.Handler
+	tree       *published.Tree
 	guard      *guard
+	routes     http.Handler
 	pagePolicy string // Content-Security-Policy of the HTML page
 
+	hub      *longpoll.Hub
+	cache    *pages.Cache
+	linkless *pages.Linkless
+	flights  *pages.Flights
+	live     *pages.Live
+	room     *pages.Room
+
+	bulkLimit  *limiter
+	largeLimit *limiter
+	pollLimit  *limiter      // requests that wait where each look means reading the directory
+	largeSize  int64         // bytes; a larger directory is read with a place in largeLimit
+	hashing    chan struct{} // a slot for each file that may be hashed at once
+	tails      atomic.Int64  // buffers in use with the last bytes of files
+	freeTails  int64         // how many of them are not counted in room
+
 	stop   context.Context
-	cancel context.CancelFunc // ends what waits or runs behind requests
+	cancel context.CancelFunc // ends what waits
 }
 
 // New opens the tree at c.Root. A tree that watch never saw is served too, as
@@ -60,11 +58,38 @@ func New(c Config) (*Handler, error) {
 		err := fmt.Errorf("at most %d waiters: a number below zero", c.MaxWaiters)
 		return nil, exit.With(exit.Usage, err, "give a positive number, or 0 for the default")
 	}
+	t, err := openTree(&c)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
+		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), linkless: pages.NewLinkless(),
+		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
+		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
+		largeSize: largeSize, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), freeTails: freeTails,
+	}
+	h.largeLimit.patience, h.bulkLimit.patience = largePatience, bulkPatience
+	if err := h.readRoot(); err != nil {
+		_ = t.Close()
+		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")
+	}
+	h.stop, h.cancel = context.WithCancel(context.Background())
+	h.hub = h.newHub()
+	h.routes = h.route()
+	return h, nil
+}
+
+// openTree opens what c publishes. Errors carry exit codes.
+func openTree(c *Config) (*published.Tree, error) {
 	exclude, err := glob.Excluding(c.Exclude)
 	if err != nil {
 		return nil, exit.With(exit.Usage, err, "see --help for what a GLOB is")
 	}
-	t, err := openTree(&c)
+	t, err := published.Open(published.Config{
+		Root: c.Root, StateDir: c.StateDir, Hidden: c.Hidden, Owner: c.Owner, CrossMounts: c.CrossMounts,
+		Patterns: c.Exclude, Exclude: exclude, Log: c.Log, Now: c.Now, PassedOver: &c.Stats.OtherFileSystems,
+	})
 	switch {
 	case errors.Is(err, state.ErrNewerFormat):
 		return nil, exit.With(exit.Refused, err, "install the newer version here too")
@@ -73,23 +98,7 @@ func New(c Config) (*Handler, error) {
 	case err != nil:
 		return nil, exit.With(exit.Local, err, "name a directory that this user may read")
 	}
-	h := &Handler{
-		cfg: c, tree: t, exclude: exclude, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
-		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), linkless: pages.NewLinkless(), gate: newTurnstile(bulkMost, bulkShare),
-		large: newTurnstile(largeMost, largeShare), largeSize: largeSize,
-		readers: newTurnstile(bulkMost, bulkShare), foreign: &foreign{cfg: &c},
-		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes), freeTails: freeTails,
-	}
-	h.large.patience, h.gate.patience = largePatience, bulkPatience
-	if err := h.readRoot(); err != nil {
-		_ = t.root.Close()
-		return nil, exit.With(exit.Local, err, "serve cannot list DIR: run it as a user that may, or with fewer restrictions")
-	}
-	h.stop, h.cancel = context.WithCancel(context.Background())
-	h.hub = h.newHub()
-	h.routes = h.route()
-	return h, nil
+	return t, nil
 }
 
 // newHub starts what wakes long polls.
@@ -101,56 +110,59 @@ func (h *Handler) newHub() *longpoll.Hub {
 	return longpoll.New(h.hubConfig(watch), h.stop.Done())
 }
 
+// hubConfig returns what a hub needs that hears directories by watch, which may be nil.
 func (h *Handler) hubConfig(watch *dirwatch.Watch) longpoll.Config {
-	last := h.tree.now()
+	last := h.tree.Now()
 	return longpoll.Config{
-		Watch: watch, MaxWaiters: h.cfg.MaxWaiters, Waiting: &h.cfg.Stats.Waiting, Log: h.cfg.Log, Quoted: h.cfg.quoted,
+		Watch: watch, MaxWaiters: h.cfg.MaxWaiters, Waiting: &h.cfg.Stats.Waiting, Log: h.cfg.Log, Quoted: h.tree.Quoted,
 		Changed: func() bool {
-			s := h.tree.now()
-			same := s.same(last)
+			s := h.tree.Now()
+			same := s.Same(last)
 			last = s
 			return !same
 		},
 	}
 }
 
-// readRoot reads the root's listing once: a server that can answer nothing must not
-// say that it is ready.
+// readRoot reads the root's listing once: a server that can answer nothing must not say
+// that it is ready.
 func (h *Handler) readRoot() error {
-	dir, err := h.openDir("")
+	dir, err := h.tree.OpenDir("")
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	_, err = h.lister(h.tree.now()).Read(dir, "")
+	_, err = h.tree.Lister(h.tree.Now()).Read(dir, "")
 	return err
 }
 
-// Release answers those who wait for a change, now and from now on at once, so
-// that a server can shut down.
+// Release answers all requests that wait for a change, and later ones at once, so that a
+// server can shut down.
 func (h *Handler) Release() { h.cancel() }
 
 // Close releases what the Handler holds. Requests must have ended before.
 func (h *Handler) Close() error {
 	h.cancel()
 	h.hub.Close()
-	return h.tree.root.Close()
+	return h.tree.Close()
 }
 
-// NeverWatched reports whether watch is known never to have run on the tree, nor
-// mirror to have made it: every pass of a mirror is a full walk then.
+// NeverWatched reports whether it is known that watch never ran on the tree and mirror did
+// not make it: then every pass of a mirror is a full walk.
 func (h *Handler) NeverWatched() bool {
-	s := h.tree.fresh()
-	return s.Tree.ID == "" && !s.unread
+	s := h.tree.Reread()
+	return s.Tree.ID == "" && !s.Unread
 }
 
-// route leaves to chi what it is good at, choosing by method: all but GET and
-// HEAD, for it copies each request, which costs 1.1 KiB for as long as a long poll
-// waits, and a twentieth of the time of a small answer. Paths are taken from the
-// URL by parseTarget: chi routes on the raw path or the decoded one as it comes.
+// route gives chi what it is good at: the POST endpoints and ?status, by method. Paths of
+// the tree are not routed: chi copies each request, which costs 1.1 KiB for as long as a
+// long poll waits and a twentieth of the time of a small answer, and it routes by the raw
+// path or the decoded one as it comes, where parseTarget reads the URL as it was sent.
 func (h *Handler) route() http.Handler {
 	r := chi.NewRouter()
 	r.Post("/*", h.post)
+	r.Get("/*", h.status)
+	r.Head("/*", h.status)
 	r.MethodNotAllowed(h.wrongMethod)
 	r.NotFound(h.wrongMethod) // only what does not begin with a slash, as in OPTIONS *
 	return r
@@ -168,26 +180,30 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.send(w, leaveBody(w, r).refused(http.StatusBadRequest, "a body is expected with POST only"))
 	case r.ContentLength != 0 && r.Method != http.MethodPost:
 		h.wrongMethod(w, r)
-	case reads:
+	case reads && !mayAskStatus(r):
 		h.get(w, r)
 	default:
 		h.routes.ServeHTTP(w, r)
 	}
 }
 
+// wrongMethod answers a method that nothing here has.
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
 	a := leaveBody(w, r)
 	a.allow = "GET, HEAD, POST"
 	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums"))
 }
 
-// get answers GET and HEAD.
+// mayAskStatus reports whether a request may be one for /?status; h.status decides.
+func mayAskStatus(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "status") }
+
+// get answers GET and HEAD of what is in the tree.
 func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
-	case err != nil || h.hidden(t.path, t.slash):
+	case err != nil || h.tree.Hides(t.path, t.slash):
 		h.send(w, reply{}.refused(http.StatusNotFound, "not found"))
-	case h.tree.now().replaced && !(t.path == "" && t.has("status")):
+	case h.tree.Now().Replaced:
 		h.send(w, reply{}.refused(http.StatusServiceUnavailable, replacedText))
 	case t.slash:
 		h.directory(w, r, &t)
@@ -198,88 +214,5 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 
 const replacedText = "the root was replaced"
 
-// hidden reports whether path, or a directory above it, is not published, or is
-// too long to be.
-func (h *Handler) hidden(path string, isDir bool) bool {
-	if len(path) > wire.MaxPath || !h.cfg.Hidden && hasDot(path) {
-		return true
-	}
-	return h.exclude.Hides(path, isDir)
-}
-
-// hasDot reports whether a component of path begins with a dot.
-func hasDot(path string) bool {
-	for i := range len(path) {
-		if path[i] == '.' && (i == 0 || path[i-1] == '/') {
-			return true
-		}
-	}
-	return false
-}
-
-// lister returns how directories are read for answers under s.
-func (h *Handler) lister(s *snapshot) *lister.Lister {
-	l := &lister.Lister{
-		TreeID: s.Tree.ID,
-		Hidden: h.cfg.Hidden,
-		Owner:  h.cfg.Owner,
-		Copy:   s.IsCopy(),
-		Mounts: h.cfg.CrossMounts,
-		Now:    h.cfg.Now,
-		Log:    s.log,
-	}
-	if !h.cfg.CrossMounts {
-		l.OtherFileSystem = h.foreign.pass
-	}
-	if !h.exclude.Empty() {
-		l.Exclude = h.exclude.Excluded
-	}
-	if !s.filters.Empty() {
-		l.CopyFilter = s.filters.Excluded
-	}
-	if s.Tree.Role == state.Source {
-		l.Apart = h.tree.apart
-	}
-	return l
-}
-
-// openDir opens the directory at path, which was checked by parseTarget.
-func (h *Handler) openDir(path string) (*disk.Dir, error) {
-	if err := h.vouched(path); err != nil {
-		return nil, err
-	}
-	d, err := h.tree.root.OpenDirPath(path, h.crosses())
-	return d, h.above(path, err)
-}
-
-// vouched returns an error if the directory at path is, or lies in, one that watch
-// may not read: nobody knows what changes there.
-func (h *Handler) vouched(path string) error {
-	apart, err := h.tree.apart()
-	if err != nil {
-		return err
-	}
-	return apart.Vouched(h.tree.root, path)
-}
-
-// openRegular opens the regular file at path if its directory is published.
-func (h *Handler) openRegular(path string) (*disk.Regular, disk.Info, error) {
-	if err := h.vouched(mtree.ParentPath(path)); err != nil {
-		return nil, disk.Info{}, err
-	}
-	return h.tree.root.OpenFilePath(path, h.crosses())
-}
-
-// crosses reports whether what is beyond mounts is given out.
-func (h *Handler) crosses() bool { return h.cfg.CrossMounts && h.tree.latest.Load().crosses }
-
+// now returns the server's clock.
 func (h *Handler) now() mtree.Stamp { return h.cfg.Now() }
-
-// writeTimeout is how long a client may take for one piece of an answer.
-const writeTimeout = time.Minute
-
-// extend gives the client another writeTimeout from now. A deadline stays on
-// its connection, so every answer begins with this.
-func extend(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // in-memory writers have none
-}

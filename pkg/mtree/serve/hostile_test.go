@@ -19,6 +19,7 @@ import (
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/fastpath"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
@@ -28,7 +29,7 @@ import (
 // Server bounds headers, their time, and idle connections; whole answers take
 // as long as they take.
 func TestServerLimits(t *testing.T) {
-	server := serve.Server(http.NotFoundHandler())
+	server := serve.HTTPServer(http.NotFoundHandler())
 	require.Equal(t, 10*time.Second, server.ReadHeaderTimeout)
 	require.Equal(t, 120*time.Second, server.IdleTimeout)
 	require.Equal(t, 64<<10, server.MaxHeaderBytes)
@@ -278,9 +279,10 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := serve.Server(s.h)
-	server.ReadHeaderTimeout /= 20 // half a second
-	server.IdleTimeout = server.ReadHeaderTimeout
+	limits := serve.HTTPServer(s.h)
+	limits.ReadHeaderTimeout /= 20 // half a second
+	limits.IdleTimeout = limits.ReadHeaderTimeout
+	server := fastpath.New(limits, nil)
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
 	s.url = "http://" + l.Addr().String()

@@ -431,7 +431,7 @@ func TestOtherFileSystems(t *testing.T) {
 		require.Equal(t, 404, s.get("/shm/").StatusCode)
 		require.Equal(t, 404, s.get("/shm").StatusCode)
 	}
-	count := stats.Foreign.Load()
+	count := stats.OtherFileSystems.Load()
 	require.Positive(t, count)
 	require.Equal(t, 404, s.get("/null").StatusCode, "no device is opened")
 	s.cfg.CrossMounts = true
@@ -440,7 +440,7 @@ func TestOtherFileSystems(t *testing.T) {
 	require.Contains(t, names(l), "shm")
 	require.Zero(t, l.Excluded)
 	require.Equal(t, 200, s.get("/shm/").StatusCode)
-	require.Equal(t, count, stats.Foreign.Load())
+	require.Equal(t, count, stats.OtherFileSystems.Load())
 }
 
 // What is mounted over a file is on another file system too, be it a file of this
@@ -465,7 +465,7 @@ func TestMountedFiles(t *testing.T) {
 	for _, query := range []string{"sums", "tar"} {
 		require.NotContains(t, s.do(http.MethodPost, "/d/?"+query, strings.NewReader("b\nc\n")).body, "b")
 	}
-	require.EqualValues(t, 2, s.cfg.Stats.Foreign.Load())
+	require.EqualValues(t, 2, s.cfg.Stats.OtherFileSystems.Load())
 	s.cfg.CrossMounts = true
 	s.alterStatus(func(status *state.Status) { status.CrossMounts = new(bool); *status.CrossMounts = true })
 	s.start()

@@ -2,17 +2,20 @@ package serve
 
 import (
 	"errors"
+	"io"
 	"net/http"
+	"time"
 
 	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/wire"
 )
 
-// post answers POST: a list of paths comes in, their sums or a tar goes out.
+// post answers POST: the request has a list of paths, the answer is a tar stream of these
+// files, or their sums.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
-	case err != nil || h.hidden(t.path, true):
+	case err != nil || h.tree.Hides(t.path, true):
 		h.send(w, leaveBody(w, r).refused(http.StatusNotFound, "not found"))
 		return
 	case !t.slash || !t.has("tar") && !t.has("sums"):
@@ -25,23 +28,27 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 		h.send(w, h.refusedPaths(leaveBody(w, r), err))
 		return
 	}
-	v := h.newView(r, &t)
+	q := h.newDirRequest(r, &t)
 	// A body in chunks may have had a length too, which others on the way may have
 	// believed (RFC 9112, 6.1): no more requests on this connection.
-	v.base.close = len(r.TransferEncoding) > 0
-	if v.snap.replaced {
-		h.send(w, v.base.refused(http.StatusServiceUnavailable, replacedText))
+	q.base.close = len(r.TransferEncoding) > 0
+	if q.snap.Replaced {
+		h.send(w, q.base.refused(http.StatusServiceUnavailable, replacedText))
 		return
 	}
-	if !h.ready(w, v) {
+	if !h.ready(w, q) {
 		return
 	}
-	leave, ok := h.enter(w, r, v)
+	leave, ok := h.enter(w, r, q)
 	if !ok {
 		return
 	}
 	defer leave()
-	h.bulk(w, r, v, paths)
+	if q.has("tar") {
+		h.sendTar(w, r, q, paths)
+		return
+	}
+	h.sendSums(w, r, q, paths)
 }
 
 // refusedPaths returns the answer to a list of paths that could not be received.
@@ -55,47 +62,56 @@ func (h *Handler) refusedPaths(a reply, err error) reply {
 	return a.refused(http.StatusBadRequest, "want one escaped relative path a line")
 }
 
-// enter lets a request in that makes work or takes memory without bound, if this
-// client may have one more such request under way, or before long; if not, the answer
-// has been given.
-func (h *Handler) enter(w http.ResponseWriter, r *http.Request, v *view) (leave func(), ok bool) {
-	v.place = &place{client: clientOf(r), cut: cutting(w)}
-	leave, err := h.gate.wait(r, v.place)
-	switch {
-	case err == errBusy:
-		h.send(w, v.base.refused(http.StatusTooManyRequests, "too many of these requests at once"))
-	case err != nil:
-		h.fail(w, v.base, err)
-	}
-	return leave, err == nil
-}
+// Bounds of a list of paths. A client with more paths sends several requests.
+const (
+	maxPathBytes = 8 << 20          // bytes of a list
+	bodyTimeout  = 30 * time.Second // for receiving it
+)
 
-// bulk answers ?tar and ?sums for these paths below the directory.
-func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	if v.has("tar") {
-		h.sendTar(w, r, v, paths)
-		return
-	}
-	h.sendSums(w, r, v, paths)
-}
+// pathsStep is how much room is taken at once while a list of paths comes in, in bytes.
+const pathsStep = 64 << 10
 
-// ready looks at the directory, which must be there to be asked about; if it
-// is not, the answer has been given.
-func (h *Handler) ready(w http.ResponseWriter, v *view) bool {
-	dir, err := h.openDir(v.path)
-	if err == nil {
-		defer dir.Close()
-		err = h.look(v, dir)
-	}
+// receivePaths is readPaths within the room that all requests share: the client that takes
+// longest is cut first. give must follow, also after an error.
+func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []string, give func(), err error) {
+	control := http.NewResponseController(w)
+	one, err := h.room.Take(&pages.Load{Bytes: pathsStep}, func() {
+		_ = control.SetReadDeadline(time.Unix(1, 0)) // in-memory requests have none
+	})
 	if err != nil {
-		h.fail(w, v.base, err)
+		return nil, func() {}, err
 	}
-	return err == nil
+	room := pathsStep
+	paths, err = readPaths(w, r, func(path string) error {
+		const header = 16 // bytes of a string
+		if room -= len(path) + header; room >= 0 {
+			return nil
+		}
+		step := max(pathsStep, -room)
+		room += step
+		return one.Grow(int64(step))
+	})
+	one.SetCut(cutting(w))
+	return paths, func() { one.Give() }, err
 }
 
-// bulkReply returns the answer that begins a stream of files or of sums.
-func (h *Handler) bulkReply(v *view, kind string) reply {
-	a := h.replyAbout(v)
-	a.kind, a.ranges, a.cache = kind, "none", "no-store"
-	return a
+// readPaths reads one escaped relative path a line, as they stand in listings. Each is a
+// path below the directory that is asked about; if one is not, the whole list is refused,
+// as a reader of a listing does. keep takes each path.
+func readPaths(w http.ResponseWriter, r *http.Request, keep func(path string) error) ([]string, error) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // in-memory requests have none
+	paths, err := wire.ReadPaths(http.MaxBytesReader(w, r.Body, maxPathBytes), keep)
+	var over *http.MaxBytesError
+	if errors.As(err, &over) {
+		return nil, wire.ErrTooManyPaths
+	} else if err != nil {
+		return nil, err
+	}
+	// What is left unread would be taken for the next request.
+	_, err = io.Copy(io.Discard, io.LimitReader(r.Body, 1))
+	if err == nil {
+		_ = control.SetReadDeadline(time.Time{}) // the answer may take longer
+	}
+	return paths, err
 }

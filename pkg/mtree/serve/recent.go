@@ -15,44 +15,44 @@ import (
 
 // Bounds of one search.
 const (
-	maxRecent     = 1000
-	maxRecentRead = 1 << 20 // entries looked at
+	maxRecent     = 1000    // files in an answer
+	maxRecentRead = 1 << 20 // entries that are looked at
 )
 
 // recent answers ?recent=N: the N newest files at or below the directory,
 // newest first. A stamp is never below the time of a file under it, so the
 // search goes into directories by their stamps, latest first, and ends when no
 // stamp is left above the oldest file found: O(N x depth) directories.
-func (h *Handler) recent(w http.ResponseWriter, r *http.Request, v *view) {
-	n, err := strconv.Atoi(v.query["recent"])
+func (h *Handler) recent(w http.ResponseWriter, r *http.Request, q *dirRequest) {
+	n, err := strconv.Atoi(q.query["recent"])
 	if err != nil || n < 1 || n > maxRecent {
-		h.send(w, v.base.refused(http.StatusBadRequest, "want ?recent=N, 1 to 1000"))
+		h.send(w, q.base.refused(http.StatusBadRequest, "want ?recent=N, 1 to 1000"))
 		return
 	}
-	if !h.ready(w, v) {
+	if !h.ready(w, q) {
 		return
 	}
-	if !v.snap.State.Prunes() {
-		h.send(w, v.base.refused(http.StatusConflict, "only where watch keeps the stamps can the newest files be found"))
+	if !q.snap.State.Prunes() {
+		h.send(w, q.base.refused(http.StatusConflict, "only where watch keeps the stamps can the newest files be found"))
 		return
 	}
-	leave, ok := h.enter(w, r, v)
+	leave, ok := h.enter(w, r, q)
 	if !ok {
 		return
 	}
 	defer leave()
-	s := &search{h: h, root: v.path, lister: h.lister(v.snap), most: n, dirs: []ranked{{stamp: v.self.MTime}}}
+	s := &search{h: h, root: q.path, lister: h.tree.Lister(q.snap), most: n, dirs: []ranked{{stamp: q.self.MTime}}}
 	if err := s.run(r); err != nil {
-		h.fail(w, v.base, err)
+		h.fail(w, q.base, err)
 		return
 	}
-	leave() // the client may take long for the answer
-	v.noStore, v.recent = true, true
-	body := h.render(v, &mtree.Listing{Stamp: v.self.MTime, Entries: s.files()})
-	if v.coding == render.Gzip {
+	leave() // the client may take long to read the answer
+	q.noStore, q.search = true, true
+	body := h.render(q, &mtree.Listing{Stamp: q.self.MTime, Entries: s.files()})
+	if q.coding == render.Gzip {
 		body = render.Compress(body)
 	}
-	h.send(w, h.listingReply(v).withBody(body))
+	h.send(w, h.listingReply(q).withBody(body))
 }
 
 // search is a best-first search for the newest files.
@@ -61,9 +61,9 @@ type search struct {
 	root   string
 	lister *lister.Lister
 	most   int
-	dirs   latest // still to be looked into
-	found  oldest // the newest files so far, at most most
-	read   int    // entries
+	dirs   latest // directories still to be looked at
+	found  oldest // the newest files so far, no more than most
+	read   int    // entries so far
 }
 
 // ranked is a path and the time that decides when it is looked at.
@@ -73,6 +73,7 @@ type ranked struct {
 	entry mtree.Entry
 }
 
+// run searches until nothing newer can be found.
 func (s *search) run(r *http.Request) error {
 	for len(s.dirs) > 0 && s.read < maxRecentRead {
 		if err := r.Context().Err(); err != nil {
@@ -89,7 +90,7 @@ func (s *search) run(r *http.Request) error {
 	return nil
 }
 
-// look takes in one directory. One that has gone or may not be read has no
+// look looks at the entries of one directory. One that has gone or may not be read has no
 // files to show.
 func (s *search) look(r *http.Request, path string) error {
 	l, err := s.h.readDir(r, s.lister, joined(s.root, path))
@@ -112,9 +113,9 @@ func (s *search) look(r *http.Request, path string) error {
 	return nil
 }
 
-// rank is the file's time as far as stamps know it: of one that was dated ahead
-// of the clock, also after its date has come, when that was done. stamp is its
-// directory's, which no rank is above, or the search would miss it.
+// rank returns a file's time as far as stamps know it. A file that was dated ahead of the
+// clock counts as of when that was done, also after its date has come. No rank is above
+// stamp, its directory's, or the search would miss the file.
 func rank(e *mtree.Entry, stamp mtree.Stamp) mtree.Stamp {
 	if e.MTime.After(stamp) {
 		return mtree.Earlier(e.CTime, stamp)
@@ -122,6 +123,7 @@ func rank(e *mtree.Entry, stamp mtree.Stamp) mtree.Stamp {
 	return e.MTime
 }
 
+// take keeps a file if it is among the newest so far.
 func (s *search) take(file ranked) {
 	if len(s.found) < s.most {
 		heap.Push(&s.found, file)
@@ -131,7 +133,7 @@ func (s *search) take(file ranked) {
 	}
 }
 
-// files returns what was found as entries named by their paths, newest first.
+// files returns the files found as entries that are named by their paths, newest first.
 func (s *search) files() []mtree.Entry {
 	slices.SortFunc(s.found, func(a, b ranked) int {
 		return cmp.Or(b.stamp.Compare(a.stamp), cmp.Compare(a.path, b.path))

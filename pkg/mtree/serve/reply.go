@@ -6,14 +6,15 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
 
-// reply is an answer before it is written: its status, all of its header, and its body
-// if that is there already. An endpoint builds it and hands it to send or start, which
-// write it once. It is a value: what is refused or not modified is another reply, made
-// of this one by refused or notModified.
+// reply is an answer before it is written: its status, all of its header, and its body if
+// that is there already. An endpoint builds it and gives it to send or start, which write
+// it once. It is a value: refused and notModified make another reply of it, which takes
+// its place.
 type reply struct {
 	status int   // 0: 200
 	about  about // the directory that it is about
@@ -39,21 +40,21 @@ type reply struct {
 	sized  bool
 }
 
-// about is what an answer tells of a directory and of its tree. The zero value tells
+// about is what an answer says of a directory and of its tree. The zero value says
 // nothing.
 type about struct {
-	tree       *snapshot // nil: nothing is told
-	path       string    // of the directory
+	tree       *published.Snapshot // nil: nothing is said
+	path       string              // of the directory
 	stamp, now mtree.Stamp
-	runs       []string // value of Tidemark-Runs; nil: not told
+	runs       []string // value of Tidemark-Runs; nil: not said
 }
 
-// about returns what an answer tells of the directory at path, which has this stamp.
-// A 304 tells it too: mirrors act on it.
-func (h *Handler) about(s *snapshot, path string, stamp, now mtree.Stamp) about {
+// about returns what an answer says of the directory at path, which has this stamp. A 304
+// says it too: mirrors act on it.
+func (h *Handler) about(s *published.Snapshot, path string, stamp, now mtree.Stamp) about {
 	a := about{tree: s, path: path, stamp: stamp, now: now}
 	if s.Tree.ID != "" && path == "" {
-		a.runs = h.tree.runs(stamp)
+		a.runs = h.tree.RunsAt(stamp)
 	}
 	return a
 }
@@ -70,8 +71,8 @@ func (a reply) withLength(length int64) reply {
 	return a
 }
 
-// refused returns the answer that takes the place of a: a short text that names no path
-// of this host.
+// refused returns the answer that takes the place of a when the request fails: a short text
+// that names no path of this host.
 func (a reply) refused(status int, text string) reply {
 	a.status = status
 	a.tag, a.date, a.ranges, a.coding = "", "", "", render.Identity
@@ -90,14 +91,14 @@ func (a reply) notModified() reply {
 	return a
 }
 
-// send writes an answer whose body is in it, if it has one.
+// send writes an answer with the body that is in it, if any.
 func (h *Handler) send(w http.ResponseWriter, a reply) {
 	h.start(w, &a)
 	writeAll(w, a.body)
 }
 
-// start writes the status and the header of an answer, and counts it. Nothing else
-// touches the header of a ResponseWriter.
+// start writes the status and the header of an answer, and counts it. Its body, if it has
+// one, is to be written next. Nothing else touches the header of a ResponseWriter.
 func (h *Handler) start(w http.ResponseWriter, a *reply) {
 	f := fields{w.Header(), make([]string, 0, 16)}
 	f.share(wire.HeaderVersion, versionOne)
@@ -136,6 +137,7 @@ func (h *Handler) start(w http.ResponseWriter, a *reply) {
 	w.WriteHeader(status)
 }
 
+// count counts an answer by its status.
 func (h *Handler) count(status int) {
 	stats := h.cfg.Stats
 	switch {
@@ -148,12 +150,13 @@ func (h *Handler) count(status int) {
 	}
 }
 
-// fields sets a header. Values of one answer share an array.
+// fields sets a header. The values of one answer share an array.
 type fields struct {
 	header http.Header
 	values []string
 }
 
+// set sets one value, unless it is "".
 func (f *fields) set(key, value string) {
 	if value != "" {
 		f.values = append(f.values, value)
@@ -161,24 +164,25 @@ func (f *fields) set(key, value string) {
 	}
 }
 
-// share sets values that many answers have: net/http only reads them.
+// share sets values that many answers have, unless they are nil: net/http only reads them.
 func (f *fields) share(key string, values []string) {
 	if values != nil {
 		f.header[key] = values
 	}
 }
 
+// setAbout sets what an answer says of a directory.
 func (f *fields) setAbout(a *about) {
 	s := a.tree
 	f.set(wire.HeaderStamp, a.stamp.String())
-	f.share(wire.HeaderState, s.state)
+	f.share(wire.HeaderState, s.States)
 	f.set(wire.HeaderNow, a.now.String())
-	f.set(wire.HeaderUpstream, s.chain)
+	f.set(wire.HeaderUpstream, s.Chain)
 	if s.Tree.ID == "" {
 		return
 	}
-	f.share(wire.HeaderTree, s.id)
-	f.share(wire.HeaderEpoch, s.epoch)
+	f.share(wire.HeaderTree, s.IDs)
+	f.share(wire.HeaderEpoch, s.Epochs)
 	if at := s.Tree.At(a.path); at != "" {
 		f.set(wire.HeaderPath, mtree.EscapeName(at))
 	}

@@ -71,12 +71,14 @@ func (s *site) listen(h http.Handler) {
 	s.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(s, err)
-	server := serve.Server(h)
-	server.RegisterOnShutdown(s.h.Release)
+	server := serve.Server(h, serve.Fast)
 	go func() { _ = server.Serve(l) }()
 	s.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
+		if _, ours := h.(*serve.Handler); !ours {
+			s.h.Release()
+		}
 		require.NoError(s, server.Shutdown(ctx), "answers who waits, lets the others finish")
 	})
 	s.url = "http://" + l.Addr().String()

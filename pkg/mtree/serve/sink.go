@@ -10,26 +10,23 @@ import (
 	"tidemark/pkg/mtree/serve/internal/render"
 )
 
-// sinkPiece is how much of a streamed answer is gathered before it is sent.
+// sinkPiece is how much of a streamed answer is gathered before it is sent, in bytes.
 const sinkPiece = 64 << 10
 
-// maxPiece is how much is written under one deadline: 9 KiB/s is the slowest a
-// client may read. In halves of it a million bytes take a fifth longer.
-const maxPiece = 512 << 10
-
-// sink sends an answer whose length is not known beforehand, in the coding
-// asked for, each piece with a deadline of its own. Its header goes out with the first.
+// sink sends an answer whose length is not known beforehand, in the coding of its reply,
+// each piece with a deadline of its own. The header goes out with the first piece.
 type sink struct {
 	h     *Handler
 	w     http.ResponseWriter
 	reply reply
-	zip   *gzip.Writer // nil: as it is
-	out   io.Writer
-	sent  bool // something went out: from here on an error aborts
+	zip   *gzip.Writer // nil: no coding
+	out   io.Writer    // w or zip
+	sent  bool         // something went out: from here on an error aborts
 
-	place *place // what the request has within a turnstile; nil: nothing
+	place *place // of the request in a limiter; nil: none
 }
 
+// newSink returns a sink for the answer a. If that has a coding, release must follow.
 func (h *Handler) newSink(w http.ResponseWriter, a reply) *sink {
 	s := &sink{h: h, w: w, reply: a, out: w}
 	if a.coding == render.Gzip {
@@ -39,8 +36,7 @@ func (h *Handler) newSink(w http.ResponseWriter, a reply) *sink {
 	return s
 }
 
-// write sends body once there is enough of it, and returns what is left to be
-// sent.
+// write sends body if there is enough of it, and returns what is left to be sent.
 func (s *sink) write(body []byte) (rest []byte, err error) {
 	if len(body) < sinkPiece {
 		return body, nil
@@ -48,6 +44,7 @@ func (s *sink) write(body []byte) (rest []byte, err error) {
 	return body[:0], s.flush(body)
 }
 
+// flush sends body, and the header before it.
 func (s *sink) flush(body []byte) error {
 	if !s.sent {
 		s.sent = true
@@ -64,7 +61,7 @@ func (s *sink) flush(body []byte) error {
 	return nil
 }
 
-// put writes one piece; its place knows meanwhile that it waits for the client.
+// put writes one piece. Meanwhile the request's place says that it waits for its client.
 func (s *sink) put(piece []byte) error {
 	if s.place != nil {
 		s.place.blocked.Store(time.Now().UnixNano())
@@ -74,7 +71,7 @@ func (s *sink) put(piece []byte) error {
 	return err
 }
 
-// end sends the last of the body.
+// end sends the last piece of the body.
 func (s *sink) end(body []byte) error {
 	if err := s.flush(body); err != nil || s.zip == nil {
 		return err

@@ -4,25 +4,27 @@ import "sync/atomic"
 
 // Stats counts what a Handler does. Its fields may be read at any time.
 type Stats struct {
-	Requests    atomic.Int64 // all that came in
-	Listings    atomic.Int64 // directories read from disk
-	Cached      atomic.Int64 // listings answered from memory
-	NotModified atomic.Int64 // 304 answers
-	Files       atomic.Int64 // files sent, whole or in part
-	FileBytes   atomic.Int64 // bytes of files sent
-	Bulk        atomic.Int64 // files sent within tar streams
-	Sums        atomic.Int64 // files hashed
-	Refused     atomic.Int64 // 4xx answers
-	Failed      atomic.Int64 // 5xx answers
-	Aborted     atomic.Int64 // connections cut because what was sent changed or could not be read
-	Waiting     atomic.Int64 // requests waiting for a change now
-	CacheBytes  atomic.Int64 // in the listing cache now
-	Foreign     atomic.Int64 // directories and files passed over because they are on other file systems
+	Requests         atomic.Int64 // all that came in
+	Fast             atomic.Int64 // of these: those that package fastpath read and answered
+	Listings         atomic.Int64 // directories read from disk
+	Cached           atomic.Int64 // listings answered from memory
+	NotModified      atomic.Int64 // 304 answers
+	Files            atomic.Int64 // files sent, whole or in part
+	FileBytes        atomic.Int64 // bytes of files sent
+	Bulk             atomic.Int64 // files sent within tar streams
+	Sums             atomic.Int64 // files hashed
+	Refused          atomic.Int64 // 4xx answers
+	Failed           atomic.Int64 // 5xx answers
+	Aborted          atomic.Int64 // connections cut because what was sent changed or could not be read
+	Waiting          atomic.Int64 // requests waiting for a change now
+	CacheBytes       atomic.Int64 // in the listing cache now
+	OtherFileSystems atomic.Int64 // directories and files passed over because they are on other file systems
 }
 
 // Each calls yield with the name, the meaning and the value of every counter.
 func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("requests_total", "requests that came in", s.Requests.Load())
+	yield("requests_fast_total", "requests that took the short way of --http fast", s.Fast.Load())
 	yield("listings_total", "directories read from disk", s.Listings.Load())
 	yield("listings_cached_total", "listings answered from memory", s.Cached.Load())
 	yield("not_modified_total", "requests answered 304", s.NotModified.Load())
@@ -34,6 +36,6 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("failed_total", "requests answered 5xx", s.Failed.Load())
 	yield("aborted_total", "connections cut in mid-answer", s.Aborted.Load())
 	yield("waiting", "requests waiting for a change now", s.Waiting.Load())
-	yield("foreign", "directories and files passed over because they are on other file systems", s.Foreign.Load())
+	yield("foreign", "directories and files passed over because they are on other file systems", s.OtherFileSystems.Load())
 	yield("cache_bytes", "bytes in the listing cache now", s.CacheBytes.Load())
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
 )
@@ -20,14 +22,14 @@ type status struct {
 	Now        mtree.Stamp  `json:"now"`
 	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"`
 	Lag        *float64     `json:"lag,omitempty"`      // seconds since the checkpoint
-	Upstream   []hop        `json:"upstream,omitempty"` // of a copy: its source, the source of that, ...
+	Upstream   []upstream   `json:"upstream,omitempty"` // of a copy: its source, the source of that, ...
 	Path       string       `json:"path,omitempty"`     // which directory of the tree this is
 	Runs       []wire.Run   `json:"runs,omitempty"`     // of its watch, the latest last
 	Waiting    int64        `json:"waiting"`            // long polls
 }
 
-// hop is one step of the way the tree came: of a copy, where it was made from.
-type hop struct {
+// upstream is one step of the way that a copy came: where it was made from.
+type upstream struct {
 	Host       string       `json:"host"`
 	Root       mtree.Stamp  `json:"root"`                 // its stamp when the copy was complete last
 	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"` // by its clock: all before is in the copy
@@ -43,29 +45,41 @@ func lagOf(checkpoint *mtree.Stamp, now mtree.Stamp) *float64 {
 	return &lag
 }
 
-// status answers /?status from what is on disk at this moment.
-func (h *Handler) status(w http.ResponseWriter, _ *http.Request, v *view) {
-	s := h.tree.fresh()
-	self, err := h.lister(s).Self(h.tree.root, "")
-	if err != nil {
-		h.fail(w, v.base, err)
+// status answers GET and HEAD of /?status from what is on disk at this moment, also if
+// the root was replaced.
+func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
+	t, err := parseTarget(r)
+	if err != nil || t.path != "" || !t.has("status") {
+		h.get(w, r) // a path below, or another key
 		return
 	}
+	s, now := h.tree.Reread(), h.now()
+	self, err := h.tree.Lister(s).Self(h.tree.Root(), "")
+	if err != nil {
+		h.fail(w, reply{}, err)
+		return
+	}
+	body, err := json.MarshalIndent(h.statusOf(s, self, now), "", "  ")
+	if err != nil {
+		h.fail(w, reply{}, err)
+		return
+	}
+	a := reply{about: h.about(s, "", self.MTime, now), kind: "application/json", policy: render.NoScripts, cache: "no-store"}
+	h.send(w, a.withBody(append(body, '\n')))
+}
+
+// statusOf returns what /?status says under s.
+func (h *Handler) statusOf(s *published.Snapshot, self disk.Info, now mtree.Stamp) status {
+	checkpoint := s.Status.Current()
 	out := status{
-		Version: h.cfg.Version, Protocol: 1, Tree: s.Tree.ID, Epoch: s.Tree.Epoch, State: s.State,
-		Root: self.MTime, Now: v.now, Checkpoint: s.Status.Current(), Lag: lagOf(s.Status.Current(), v.now), Waiting: h.cfg.Stats.Waiting.Load(),
+		Version: h.cfg.Version, Protocol: 1, Tree: s.Tree.ID, Epoch: s.Tree.Epoch, State: s.State, Root: self.MTime, Now: now,
+		Checkpoint: checkpoint, Lag: lagOf(checkpoint, now), Waiting: h.cfg.Stats.Waiting.Load(),
 	}
 	if s.Tree.ID != "" {
 		out.Path, out.Runs = s.Tree.At(""), s.Tree.Runs
 	}
 	for _, step := range s.Upstreams() {
-		out.Upstream = append(out.Upstream, hop{step.Host, step.Root, step.Checkpoint, lagOf(step.Checkpoint, v.now)})
+		out.Upstream = append(out.Upstream, upstream{step.Host, step.Root, step.Checkpoint, lagOf(step.Checkpoint, now)})
 	}
-	body, err := json.MarshalIndent(out, "", "  ")
-	if err != nil {
-		h.fail(w, v.base, err)
-		return
-	}
-	a := reply{about: h.about(s, "", self.MTime, v.now), kind: "application/json", policy: render.NoScripts, cache: "no-store"}
-	h.send(w, a.withBody(append(body, '\n')))
+	return out
 }

@@ -15,33 +15,27 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// sumFlush is how long sums may be gathered before they are sent: a large file
-// takes long, and a client wants to see that something happens.
+// sumFlush is how long sums are gathered before they are sent: a large file takes long, and
+// a client should see that something happens.
 const sumFlush = time.Second
 
 // dirSums answers GET ?sums: the files of one directory.
-func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
-	dir, err := h.openDir(v.path)
-	if err == nil {
-		defer dir.Close()
-		err = h.look(v, dir)
-	}
-	if err == nil && r.Method == http.MethodHead {
-		h.send(w, h.bulkReply(v, wire.SumsType)) // nothing is hashed for nobody
+func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, q *dirRequest) {
+	if !h.ready(w, q) {
 		return
 	}
-	if err != nil {
-		h.fail(w, v.base, err)
+	if r.Method == http.MethodHead {
+		h.send(w, h.bulkReply(q, wire.SumsType)) // no file is hashed for a HEAD
 		return
 	}
-	leave, ok := h.enter(w, r, v)
+	leave, ok := h.enter(w, r, q)
 	if !ok {
 		return
 	}
 	defer leave()
-	l, err := h.readDir(r, h.lister(v.snap), v.path)
+	l, err := h.readDir(r, h.tree.Lister(q.snap), q.path)
 	if err != nil {
-		h.fail(w, v.base, err)
+		h.fail(w, q.base, err)
 		return
 	}
 	var paths []string
@@ -52,24 +46,24 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, v *view) {
 	}
 	one, err := h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cutting(w))
 	if err != nil {
-		h.fail(w, v.base, err)
+		h.fail(w, q.base, err)
 		return
 	}
 	defer one.Give()
-	h.bulk(w, r, v, paths)
+	h.sendSums(w, r, q, paths)
 }
 
-// sendSums sends a line of sha256sum(1) for each file, with &tags behind a comment
-// that says which version of the file it is of. One that is missing, unreadable, no
-// regular file or changes meanwhile is left out.
-func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, paths []string) {
-	out := h.newSink(w, h.bulkReply(v, wire.SumsType))
-	out.place = v.place
+// sendSums sends a line of sha256sum(1) for each file; with &tags a comment before it says
+// which version of the file was hashed. A file that is missing, unreadable, not regular or
+// changes meanwhile is left out.
+func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, q *dirRequest, paths []string) {
+	out := h.newSink(w, h.bulkReply(q, wire.SumsType))
+	out.place = q.place
 	var body []byte
-	tags := v.has("tags")
+	tags := q.has("tags")
 	last := time.Now()
 	for _, path := range paths {
-		sum, info, err := h.sum(r.Context(), w, mtree.JoinPath(v.path, path))
+		sum, info, err := h.sum(r.Context(), w, mtree.JoinPath(q.path, path))
 		if err := r.Context().Err(); err != nil {
 			h.abort(err)
 		}
@@ -93,18 +87,19 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, v *view, path
 	}
 }
 
-// sum hashes one published regular file, and says which it was. As many are hashed at once as there
-// are processors, whoever asks. However long both take, the deadline for writing
-// to w is moved on: over HTTP/2 it ends the answer also while nothing is written.
+// sum hashes one published regular file, and returns what it was. As many files are hashed
+// at once as there are processors, for all requests together. While a request waits or
+// hashes, the deadline for writing to w is moved on: over HTTP/2 it ends the answer also
+// while nothing is written.
 func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (sum [sha256.Size]byte, info disk.Info, err error) {
-	if h.hidden(path, false) {
+	if h.tree.Hides(path, false) {
 		return sum, info, os.ErrNotExist
 	}
 	if err := h.enterHashing(ctx, w); err != nil {
 		return sum, info, err
 	}
 	defer func() { <-h.hashing }()
-	f, info, err := h.openRegular(path)
+	f, info, err := h.tree.OpenRegular(path)
 	if err != nil {
 		return sum, info, err
 	}
@@ -113,7 +108,7 @@ func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (
 	return sum, info, err
 }
 
-// sumOpen hashes an open file.
+// sumOpen is sum for a file that is open.
 func (h *Handler) sumOpen(ctx context.Context, w http.ResponseWriter, f *disk.Regular) (sum [sha256.Size]byte, err error) {
 	var extended time.Time
 	hash := sha256.New()
@@ -142,7 +137,7 @@ func (h *Handler) sumOpen(ctx context.Context, w http.ResponseWriter, f *disk.Re
 	return sum, nil
 }
 
-// enterHashing waits until one more file may be hashed.
+// enterHashing waits for a slot in hashing.
 func (h *Handler) enterHashing(ctx context.Context, w http.ResponseWriter) error {
 	select {
 	case h.hashing <- struct{}{}:
@@ -162,9 +157,6 @@ func (h *Handler) enterHashing(ctx context.Context, w http.ResponseWriter) error
 		}
 	}
 }
-
-// extendEvery is how often a deadline is moved on where nothing is written.
-const extendEvery = writeTimeout / 4
 
 const hashBuffer = 128 << 10 // bytes
 

@@ -18,7 +18,7 @@ func TestTailsAreHeld(t *testing.T) {
 	h, err := New(Config{Root: root})
 	require.NoError(t, err)
 	defer h.Close()
-	h.freeTails, h.room = 0, pages.NewRoom(heldBack)
+	h.freeTails, h.room = 0, pages.NewRoom(tailSize)
 	get := func() string {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/f", nil))

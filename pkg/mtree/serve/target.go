@@ -3,10 +3,11 @@ package serve
 import (
 	"net/http"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/wire"
 )
 
-// target is what a request asks for.
+// target is what the URL of a request names.
 type target struct {
 	path  string // below the root, decoded, no slash at either end; "" is the root
 	slash bool   // the URL ends in a slash: it means a directory
@@ -23,3 +24,11 @@ func parseTarget(r *http.Request) (target, error) {
 
 // has reports whether the query names key, with a value or without.
 func (t *target) has(key string) bool { return t.query.Has(key) }
+
+// joined returns path below dir; either may be "".
+func joined(dir, path string) string {
+	if path == "" {
+		return dir
+	}
+	return mtree.JoinPath(dir, path)
+}

@@ -3,7 +3,6 @@ package serve
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -25,14 +24,14 @@ func TestWaitIsAtMost45Seconds(t *testing.T) {
 	} {
 		one, err := parseTarget(httptest.NewRequest("GET", "/?txt&wait="+value, nil))
 		require.NoError(t, err)
-		got, ok := one.waitOf()
+		got, ok := one.query.Wait()
 		require.True(t, ok, value)
 		require.Equal(t, want, got, value)
 	}
 	for _, value := range []string{"", "-1", "NaN", "soon", "1s"} {
 		one, err := parseTarget(httptest.NewRequest("GET", "/?txt&wait="+value, nil))
 		require.NoError(t, err)
-		_, ok := one.waitOf()
+		_, ok := one.query.Wait()
 		require.False(t, ok, value)
 	}
 }
@@ -67,7 +66,7 @@ func TestFilesThatChangeAreLeftOut(t *testing.T) {
 		path := h.cfg.Root + "/" + name
 		require.NoError(t, os.WriteFile(path, []byte("bytes"), 0o644))
 		require.NoError(t, os.Chtimes(path, time.Unix(5, 0), time.Unix(5, 0)))
-		f, _, err := h.openRegular(name)
+		f, _, err := h.tree.OpenRegular(name)
 		require.NoError(t, err)
 		for way, send := range ways {
 			require.NoError(t, send(f), way)
@@ -143,8 +142,8 @@ func TestEndlessPaths(t *testing.T) {
 	require.NoError(t, err)
 	_, err = parseTarget(httptest.NewRequest("GET", "/"+long, nil))
 	require.ErrorIs(t, err, wire.ErrPathTooLong)
-	require.False(t, h.hidden(fits, false))
-	require.True(t, h.hidden(fits+"z", false))
+	require.False(t, h.tree.Hides(fits, false))
+	require.True(t, h.tree.Hides(fits+"z", false))
 	for _, path := range []string{"/" + strings.Repeat("y/", 30_000), "/" + strings.Repeat("y/", 2000)} {
 		w := httptest.NewRecorder()
 		begun := time.Now()
@@ -157,34 +156,4 @@ func TestEndlessPaths(t *testing.T) {
 	h.ServeHTTP(w, httptest.NewRequest("POST", "/?sums", strings.NewReader(list)))
 	require.Equal(t, 200, w.Code)
 	require.Zero(t, w.Body.Len())
-}
-
-// What the tree said is told while somebody reads it anew, but nothing as old as
-// that may get where nobody asks for seconds: a long poll that ended in the moment
-// of the look once a second told an epoch that was over.
-func TestSnapshotsAreRecent(t *testing.T) {
-	tree, err := openTree(&Config{Root: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	defer tree.root.Close()
-	aged := func(age time.Duration) *snapshot {
-		s := *tree.latest.Load()
-		s.read = time.Now().Add(-age)
-		tree.latest.Store(&s)
-		return &s
-	}
-	tree.mu.Lock() // somebody reads
-	s := aged(snapshotAge * 3 / 2)
-	require.Same(t, s, tree.now())
-	old := aged(time.Minute)
-	told := make(chan *snapshot, 1)
-	go func() { told <- tree.now() }()
-	select {
-	case <-told:
-		require.Fail(t, "a minute old")
-	case <-time.After(50 * time.Millisecond):
-	}
-	fresh := aged(0)
-	tree.mu.Unlock()
-	require.Same(t, fresh, <-told)
-	require.NotSame(t, old, fresh)
 }

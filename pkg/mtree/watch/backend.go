@@ -13,7 +13,7 @@ func (w *watcher) listen() error {
 	backends := []string{w.Backend}
 	if w.Backend == "auto" {
 		backends = []string{"fanotify", "inotify", "none"}
-		if why := notify.Mute(w.root.FD()); why != nil {
+		if why := notify.Supported(w.root.FD()); why != nil {
 			w.Log.Warn("no events here: the tree is known by audits only", "why", why)
 			backends = []string{"none"}
 		}

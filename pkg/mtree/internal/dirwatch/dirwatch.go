@@ -14,11 +14,8 @@ import (
 	"tidemark/pkg/mtree/internal/limit"
 )
 
-// Watch hears changes of single directories, by one inotify instance, for
-// long polls: watch touches a directory for every change below it. It is no
-// recursive watcher (that is package notify) and forgets a directory that is
-// removed. Add, Remove and Next may be called at the same time; Next by one
-// goroutine only. See inotify(7).
+// Watch hears changes of single directories with one inotify instance. Add, Remove and
+// Next may be called at the same time, Next by one goroutine only.
 type Watch struct {
 	file *os.File // non-blocking, so that Close ends a Next
 }
@@ -26,20 +23,21 @@ type Watch struct {
 // Event says that something happened to a directory.
 type Event struct {
 	ID   int32 // as Add returned it
-	Self bool  // to the directory's own times or name, not to an entry
+	Self bool  // it happened to the directory's own times or name, not to an entry
 	Lost bool  // events were lost: anything may have changed; ID is -1
 }
 
-// Hearing says what of a directory is to be heard.
+// Hearing says which changes of a directory are heard.
 type Hearing bool
 
+// What can be heard.
 const (
-	OwnTimes  Hearing = false // its own times being set: enough where a program keeps stamps
-	AnyChange Hearing = true  // changes of its entries too
+	OwnTimes  Hearing = false // somebody sets its own times: enough where a program keeps stamps
+	AnyChange Hearing = true  // also changes of its entries
 )
 
-// New makes an inotify instance. Where the user has no more of them the
-// error names the sysctl.
+// New makes an inotify instance. If the user has no more of them, the error names the
+// sysctl.
 func New() (*Watch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == unix.EMFILE {
@@ -51,9 +49,9 @@ func New() (*Watch, error) {
 	return &Watch{os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
-// Add begins to hear d, or changes what is heard of it, and returns an id that
-// is the same for the same directory. d may be closed afterwards. Where the user
-// has no more watches the error names the sysctl.
+// Add begins to hear d, or changes what is heard of it, and returns an id that is the
+// same for the same directory. d may be closed afterwards. If the user has no more
+// watches, the error names the sysctl. System calls: inotify_add_watch.
 func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 	// Setting the mtime alone, as SetTime does, is IN_MODIFY to the kernel;
 	// together with the atime it is IN_ATTRIB (fsnotify_change).
@@ -64,7 +62,7 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 	if what == AnyChange {
 		mask |= entries
 	}
-	// By descriptor: the directory that was looked at is the one that is heard.
+	// By descriptor, so that the directory that is heard is the one that was looked at.
 	path := "/proc/self/fd/" + strconv.Itoa(d.FD())
 	err = w.control(func(fd int) error {
 		wd, err := unix.InotifyAddWatch(fd, path, mask)
@@ -80,7 +78,7 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 	return id, nil
 }
 
-// Remove ends the hearing of a directory. Events on their way may still come.
+// Remove stops hearing a directory. Next may still return events that happened before.
 func (w *Watch) Remove(id int32) {
 	_ = w.control(func(fd int) error {
 		_, err := unix.InotifyRmWatch(fd, uint32(id))
@@ -128,5 +126,5 @@ func (w *Watch) Next(dst []Event) ([]Event, error) {
 // WakeAt makes a Next that waits at that time return os.ErrDeadlineExceeded.
 func (w *Watch) WakeAt(t time.Time) error { return w.file.SetReadDeadline(t) }
 
-// Close ends all hearing.
+// Close ends the Watch, and a Next that waits.
 func (w *Watch) Close() error { return w.file.Close() }

@@ -88,9 +88,9 @@ var errRetyped = errors.New("its type changes all the time")
 
 // Present returns the entries of d that excluded does not exclude, in the order of
 // listings: of every type, with their owners. path is that of d below the root. It is
-// no listing: d is read once, and changes meanwhile are not noticed. A mirror reads
-// its copy so, which only it changes. excluded is called by several goroutines at
-// once.
+// no listing: d is read once, and a change meanwhile goes unnoticed. A mirror reads its
+// copy so, because it publishes nothing of it. excluded is called by several
+// goroutines at once.
 //
 // Cost and memory: those of one try of Lister.Read, without the fstat.
 func Present(d *disk.Dir, path string, excluded func(path string, isDir bool) bool) ([]mtree.Entry, error) {

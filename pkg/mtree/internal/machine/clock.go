@@ -1,8 +1,6 @@
 package machine
 
 import (
-	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,12 +8,12 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Now reads CLOCK_REALTIME, the clock that file times are taken from. A ctime
-// may lag it by up to a tick (10 ms at HZ=100).
+// Now reads CLOCK_REALTIME, the clock that file times are taken from. A ctime may be
+// earlier by up to a tick (10 ms at HZ=100).
 func Now() mtree.Stamp { return mtree.FromTime(time.Now()) }
 
-// Uptime returns how long ago the machine was booted, by a clock that nobody sets
-// (CLOCK_BOOTTIME); 0 if it is not known.
+// Uptime returns the time since the machine was booted, by a clock that nobody sets and
+// that runs while the machine sleeps (CLOCK_BOOTTIME); 0 if it is not known.
 func Uptime() time.Duration {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
@@ -24,17 +22,11 @@ func Uptime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// BootID returns the kernel's random identifier of this boot, "" if unknown.
+// BootID returns the kernel's random identifier of this boot, "" if it is not known.
 func BootID() string {
 	id, err := readSmall("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}
 	return id
-}
-
-// readSmall returns a file of /proc without the blanks around it.
-func readSmall(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	return strings.TrimSpace(string(text)), err
 }

@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ClockSteps tells when somebody set the clock. It costs no wake-up until then:
-// a timer that never expires is cancelled by each step (TFD_TIMER_CANCEL_ON_SET
-// in timerfd_create(2)), also by waking up from suspension.
+// ClockSteps hears when somebody sets the clock. It causes no wake-up until then: each
+// step cancels a timer that never expires (TFD_TIMER_CANCEL_ON_SET in
+// timerfd_create(2)). So does waking up from suspension.
 type ClockSteps struct {
-	C <-chan struct{} // sent to, without waiting, after each step; the clock shows it then
+	C <-chan struct{} // sent to after each step, without waiting; the clock then shows the new time
 
 	file *os.File
 	done chan struct{}
 }
 
-// NewClockSteps begins to listen, by a goroutine that ends with Close. System
-// calls: timerfd_create, timerfd_settime.
+// NewClockSteps begins to listen, with a goroutine that ends with Close. System calls:
+// timerfd_create, timerfd_settime.
 func NewClockSteps() (*ClockSteps, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
@@ -35,7 +35,7 @@ func NewClockSteps() (*ClockSteps, error) {
 	return c, nil
 }
 
-// farFuture is in the year 2242; a clock beyond it makes the timer expire once.
+// farFuture is in the year 2242. A clock beyond it makes the timer expire once.
 const farFuture = 1 << 33
 
 func armClockStep(fd int) error {
@@ -58,7 +58,7 @@ func (c *ClockSteps) listen(steps chan<- struct{}) {
 	}
 }
 
-// Close ends it.
+// Close ends the listening.
 func (c *ClockSteps) Close() error {
 	err := c.file.Close()
 	<-c.done

@@ -10,16 +10,16 @@ import (
 
 const mountInfo = "/proc/self/mountinfo"
 
-// mountLine is one line of mountInfo: the directory root of the file system dev is
-// seen at point. See proc_pid_mountinfo(5).
+// mountLine is one line of mountInfo: the directory root of the file system dev appears
+// at point. See proc_pid_mountinfo(5).
 type mountLine struct {
 	id, parent       string
 	dev, root, point string
 	kind, source     string // type of the file system, and what is mounted
 }
 
-// readMounts returns the mounts of this process's namespace, the last one of a place
-// is the one that is seen there.
+// readMounts returns the mounts of this process's namespace. Of several at one place the
+// last one is on top.
 func readMounts() (all []mountLine, err error) {
 	text, err := os.ReadFile(mountInfo)
 	if err != nil {
@@ -55,7 +55,7 @@ func isIn(path, dir string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// mountID returns the id of the mount that fd lies on, "" if that is not told.
+// mountID returns the id of the mount on which fd lies, "" if it is not known.
 func mountID(fd int) string {
 	own, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
 	if err != nil {
@@ -66,42 +66,43 @@ func mountID(fd int) string {
 	return id
 }
 
-// Location tells where a path lies, whatever is mounted by bind on the way: the
-// file system, by its device, and the path in it. The path must be absolute and have
-// no symlinks in it. "" where /proc does not tell.
+// Location returns where a path lies, whatever bind mounts are on the way: the device
+// of the file system, MAJOR:MINOR, and the path in it. The path must be absolute and
+// without symlinks. Both are "" without /proc.
 func Location(full string) (device, inside string) {
-	mounts, _ := readMounts() // without them nothing is told
+	mounts, _ := readMounts() // without them nothing is known
 	at := ""
 	for _, m := range mounts {
-		if isIn(full, m.point) && len(m.point) >= len(at) { // of several there the last one counts
+		if isIn(full, m.point) && len(m.point) >= len(at) { // of several at one place the last one counts
 			at, device, inside = m.point, m.dev, path.Join(m.root, strings.TrimPrefix(full, m.point))
 		}
 	}
 	return device, inside
 }
 
-// IsMountedBelow reports whether the directory fd is, on its file system, in what is
-// mounted at the directory root, or with all at a place below that.
+// IsMountedBelow reports whether the directory fd lies in the part of its file system
+// that is mounted at the directory root; with all also at a place below root. Bind
+// mounts can make it so although no directory above fd is root.
 func IsMountedBelow(fd, root int, all bool) bool {
 	mounts, _ := readMounts() // without them nothing is found
-	state, ok1 := placeOf(fd, mounts)
+	it, ok1 := placeOf(fd, mounts)
 	top, ok2 := placeOf(root, mounts)
 	if !ok1 || !ok2 {
 		return false
 	}
-	if state.dev == top.dev && isIn(state.root, top.root) {
+	if it.dev == top.dev && isIn(it.root, top.root) {
 		return true
 	}
 	for _, m := range mounts {
-		if all && isIn(m.point, top.point) && state.dev == m.dev && isIn(state.root, m.root) {
+		if all && isIn(m.point, top.point) && it.dev == m.dev && isIn(it.root, m.root) {
 			return true
 		}
 	}
 	return false
 }
 
-// placeOf returns where the directory fd is on its file system, and under which path
-// it is seen.
+// placeOf returns where the directory fd lies on its file system, and the path at which
+// it appears.
 func placeOf(fd int, mounts []mountLine) (mountLine, bool) {
 	point, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 	id := mountID(fd)
@@ -114,11 +115,11 @@ func placeOf(fd int, mounts []mountLine) (mountLine, bool) {
 	return mountLine{}, false
 }
 
-// MountSource returns type and source of the mount that fd lies on, "" if that is
-// not told.
+// MountSource returns type and source of the mount on which fd lies, such as
+// "nfs4 host:/export"; "" if they are not known.
 func MountSource(fd int) string {
 	id := mountID(fd)
-	mounts, _ := readMounts() // without them it is not told
+	mounts, _ := readMounts() // without them it is not known
 	for _, m := range mounts {
 		if m.id == id && m.kind != "" {
 			return m.kind + " " + m.source

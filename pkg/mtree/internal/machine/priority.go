@@ -6,18 +6,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What ioprio_set(2) wants; not in x/sys.
+// The arguments of ioprio_set(2), which x/sys lacks.
 const (
 	ioprioWhoProcess = 1
 	ioprioClassShift = 13
-	ioprioBestEffort = 2 // the class of everybody
+	ioprioBestEffort = 2 // the class of most processes
 	ioprioLast       = 7 // its lowest level
 )
 
-// AfterOthers runs work on a thread whose disk requests come after those of
-// others (ioprio_set(2), best effort, level 7). It is not the idle class, which
-// may wait for ever: work may hold locks. The thread ends with it. Where
-// the kernel refuses, work runs all the same.
+// AfterOthers runs work on a thread whose disk requests come after those of others
+// (ioprio_set(2), best effort, level 7). It is not the idle class, which may wait for
+// ever, because work may hold locks. The thread ends with work. If the kernel refuses,
+// work runs all the same.
 func AfterOthers(work func()) {
 	done := make(chan struct{})
 	go func() {

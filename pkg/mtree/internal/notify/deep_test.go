@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/notify/internal/handles"
 )
 
 // deepWorld is a tree, and beside it or in it a directory so many levels deep that
@@ -117,17 +119,12 @@ func TestDeepOutside(t *testing.T) {
 // quiet requires that things done outside wake nobody.
 func (w *deepWorld) quiet(do func(i int)) {
 	w.t.Helper()
-	known := func() int {
-		w.source.places.mu.Lock()
-		defer w.source.places.mu.Unlock()
-		return len(w.source.places.outside)
-	}
-	before := known()
+	before := w.source.resolver.CountOutside()
 	for i := range 100 {
 		do(i)
 		require.Empty(w.t, w.source.Take().Dirs)
-		require.GreaterOrEqual(w.t, known(), before, "it is forgotten")
-		before = known()
+		require.GreaterOrEqual(w.t, w.source.resolver.CountOutside(), before, "it is forgotten")
+		before = w.source.resolver.CountOutside()
 	}
 	settled(w.t, &w.source.queue)
 }
@@ -141,7 +138,7 @@ func TestDeepComesIn(t *testing.T) {
 	w.write(w.deep, "outside")
 	require.NoError(t, os.WriteFile(filepath.Join(w.base, "tree/d/f"), nil, 0o644))
 	w.hears("d", "f")
-	require.True(t, w.source.places.isOutside([]byte(w.handle())))
+	require.True(t, w.source.resolver.IsOutside([]byte(w.handle())))
 	require.NoError(t, os.Rename(filepath.Join(w.base, "beside/top"), filepath.Join(w.base, "beside/other")))
 	require.NoError(t, os.WriteFile(filepath.Join(w.base, "tree/d/g"), nil, 0o644))
 	w.hears("d", "g")
@@ -152,7 +149,7 @@ func TestDeepComesIn(t *testing.T) {
 }
 
 func (w *deepWorld) handle() string {
-	id, err := handleOf(w.deep)
+	id, err := handles.Of(w.deep)
 	require.NoError(w.t, err)
 	return id
 }
@@ -164,10 +161,10 @@ func TestALossForgetsWhatIsOutside(t *testing.T) {
 	w.write(w.deep, "f")
 	require.NoError(t, os.WriteFile(filepath.Join(w.base, "tree/d/f"), nil, 0o644))
 	w.hears("d", "f")
-	require.True(t, w.source.places.isOutside([]byte(w.handle())))
+	require.True(t, w.source.resolver.IsOutside([]byte(w.handle())))
 	w.source.queue.mu.Lock()
 	w.source.queue.lost = "an overflow"
 	w.source.queue.mu.Unlock()
 	w.source.Take()
-	require.False(t, w.source.places.isOutside([]byte(w.handle())))
+	require.False(t, w.source.resolver.IsOutside([]byte(w.handle())))
 }

@@ -1,67 +1,57 @@
 package notify
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/limit"
+	"tidemark/pkg/mtree/internal/notify/internal/handles"
 )
 
-const (
-	// heardMask is what is heard of the whole file system.
-	heardMask = unix.FAN_CREATE | unix.FAN_DELETE | unix.FAN_MOVED_FROM | unix.FAN_MOVED_TO |
-		unix.FAN_MODIFY | unix.FAN_CLOSE_WRITE | unix.FAN_ATTRIB | unix.FAN_ONDIR
-	// namesMask is what is heard of the marker directory.
-	namesMask = unix.FAN_CREATE | unix.FAN_DELETE | unix.FAN_MOVED_FROM | unix.FAN_MOVED_TO
-	selfMask  = unix.FAN_DELETE_SELF | unix.FAN_MOVE_SELF
-)
-
-// fanotify is a Source with one mark on the whole file system: no cost per
-// directory, and nothing to arm. An event names its directory by a file handle;
-// which path that is now is asked when it is taken.
+// fanotify is a Source with one mark on the whole file system: no cost per directory, and
+// nothing to arm. An event names its directory by a file handle. Which path that is now is
+// asked when it is taken.
 type fanotify struct {
-	queue  queue
-	root   int // descriptor of the root, ours
-	pid    int32
-	places *places
+	queue    queue
+	root     int // descriptor of the root, ours
+	pid      int32
+	resolver *handles.Resolver
 
 	marker atomic.Pointer[string] // handle of the marker directory
 	rootID string                 // handle of the root
 
 	mu     sync.Mutex
-	mounts map[mount]bool // whose file systems are marked
+	mounts map[handles.Mount]bool // whose file systems are marked
 
 	// Under queue.mu.
-	dirty    map[string]struct{} // directories squeezed out of the queue
-	squeezed map[string]uint64   // files that have no directory, with their masks, likewise
-	links    links
-	puzzles  map[string]struct{} // files whose link count changed and that were not found
+	compressedDirs  map[string]struct{} // directories whose events were compressed away
+	compressedFiles map[string]uint64   // files that have no directory, with their masks, likewise
+	links           linkCounts
+	unexplained     map[string]struct{} // files whose link count changed and that were not found
 }
 
-// everywhere is the Ref of every directory: none needs arming.
-var everywhere = Ref{&node{}}
+// anyDir is the Ref of every directory: none needs arming.
+var anyDir = Ref{&node{}}
 
 // Fanotify returns a Source for the tree at root by one filesystem mark
-// (FAN_REPORT_DFID_NAME, Linux 5.9). It needs CAP_SYS_ADMIN and
-// CAP_DAC_READ_SEARCH, and a file system with file handles that can be opened:
-// ext4, xfs, tmpfs and btrfs (its top subvolume), not overlayfs or FUSE. With
-// others, the events of this process are heard too, else they are dropped.
+// (FAN_REPORT_DFID_NAME, Linux 5.9). It needs CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH, and a
+// file system with file handles that can be opened: ext4, xfs, tmpfs and btrfs (its top
+// subvolume), not overlayfs or FUSE. With others, the events of this process are heard too,
+// else they are dropped. wake is sent to, without waiting, when there is something to take.
 //
-// A file that was opened by its handle, as the kernel's NFS server does, may have
-// no directory that the kernel knows of. What is written to it is told with the
-// handle of the file alone (loose.go); of its attributes from Linux 5.17 on.
+// A file that was opened by its handle, as the kernel's NFS server does, may have no
+// directory that the kernel knows of. Writes to it are heard with the handle of the file
+// alone; changes of its attributes from Linux 5.17 on.
 func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 	own, err := unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, fmt.Errorf("dup: %w", err)
 	}
-	s := &fanotify{root: own, mounts: map[mount]bool{}, dirty: map[string]struct{}{}, squeezed: map[string]uint64{}, puzzles: map[string]struct{}{}}
+	s := &fanotify{root: own, mounts: map[handles.Mount]bool{}, compressedDirs: map[string]struct{}{}, compressedFiles: map[string]uint64{}, unexplained: map[string]struct{}{}}
 	if !others {
 		s.pid = int32(os.Getpid())
 	}
@@ -70,15 +60,15 @@ func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 		_ = unix.Close(own)
 		return nil, err
 	}
-	s.queue.sift, s.queue.keep = s.sift, s.squeeze
+	s.queue.filter, s.queue.compress = s.filter, s.compress
 	if err := s.queue.start(fd, "fanotify", limit.FanotifyQueue, wake); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// open makes the group, marks the root's file system and tries whether its
-// handles can be opened again. System calls:
+// open makes the group, marks the root's file system and tries whether its handles can be
+// opened again. System calls:
 //
 //	fanotify_init, fanotify_mark (filesystem), fanotify_mark (the root itself),
 //	name_to_handle_at, open_by_handle_at
@@ -98,27 +88,26 @@ func (s *fanotify) open() (fd int, err error) {
 	if err = unix.FanotifyMark(fd, unix.FAN_MARK_ADD, selfMask|unix.FAN_ONDIR, s.root, "."); err != nil {
 		return -1, fmt.Errorf("fanotify_mark of the root: %w", err)
 	}
-	on, err := mountOf(s.root)
+	on, err := handles.MountOf(s.root)
 	if err != nil {
 		return -1, err
 	}
 	s.mounts[on] = true
-	if s.rootID, err = handleOf(s.root); err != nil {
+	if s.rootID, err = handles.Of(s.root); err != nil {
 		return -1, err
 	}
-	s.places = newPlaces(s.root)
-	if err = s.places.mount(s.root, on); err != nil {
+	s.resolver = handles.NewResolver(s.root)
+	if err = s.resolver.AddMount(s.root, on); err != nil {
 		return -1, err
 	}
-	if _, err = s.places.open(s.rootID); err != nil {
+	if err = s.resolver.Try(s.rootID); err != nil {
 		return -1, fmt.Errorf("open_by_handle_at: %w", err)
 	}
 	return fd, nil
 }
 
-// newGroup asks for as much as the kernel knows: the directory and the name, the
-// handle of the file beside them, and that of what came or went under the name
-// (named).
+// newGroup asks for as much as the kernel knows: the directory and the name; the handle of
+// the file beside them; that of what came or went under the name (named).
 func newGroup() (fd int, named bool, err error) {
 	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK | unix.FAN_REPORT_DFID_NAME
 	for _, more := range []uint{unix.FAN_REPORT_FID | unix.FAN_REPORT_TARGET_FID, unix.FAN_REPORT_FID, 0} {
@@ -130,63 +119,35 @@ func newGroup() (fd int, named bool, err error) {
 	return fd, false, err
 }
 
-// handleOf returns a directory's identity as events give it: the file system's
-// id, 8 bytes, then struct file_handle.
-func handleOf(fd int) (string, error) {
-	handle, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
-	if err != nil {
-		return "", fmt.Errorf("name_to_handle_at: %w", err)
-	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return "", fmt.Errorf("fstatfs: %w", err)
-	}
-	id := make([]byte, 0, 16+handle.Size())
-	id = append(id, unsafe.Slice((*byte)(unsafe.Pointer(&fs.Fsid)), 8)...)
-	id = binary.NativeEndian.AppendUint32(id, uint32(handle.Size()))
-	id = binary.NativeEndian.AppendUint32(id, uint32(handle.Type()))
-	return string(append(id, handle.Bytes()...)), nil
-}
-
-// Arm implements Source: the mark hears all, except of another file system,
-// which is marked too, and of the marker directory, which may be elsewhere. Where a
-// mount begins it is noted, for a directory has another path by each.
+// Arm implements Source. The mark hears everything, except another file system, which is
+// marked too, and the marker directory, which may be elsewhere. Where a mount begins it is
+// noted, for a directory has another path by each.
 func (s *fanotify) Arm(parent Ref, _ int, _ string, fd int) (Ref, bool, error) {
 	if parent == Marker {
-		id, err := handleOf(fd)
+		id, err := handles.Of(fd)
 		if err != nil {
 			return Ref{}, false, err
 		}
 		s.marker.Store(&id)
 		return Marker, false, s.mark(unix.FAN_MARK_ADD, namesMask, fd)
 	}
-	on, err := mountOf(fd)
+	on, err := handles.MountOf(fd)
 	if err != nil {
 		return Ref{}, false, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mounts[on] {
-		return everywhere, false, nil
+		return anyDir, false, nil
 	}
 	if err := s.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, heardMask, fd); err != nil {
 		return Ref{}, false, err
 	}
-	if err := s.places.mount(fd, on); err != nil {
+	if err := s.resolver.AddMount(fd, on); err != nil {
 		return Ref{}, false, err
 	}
 	s.mounts[on] = true
-	return everywhere, false, nil
-}
-
-// Remounted implements Source: mounts that are gone are let go, with all that was
-// found by them.
-func (s *fanotify) Remounted() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, gone := range s.places.remounted() {
-		delete(s.mounts, gone)
-	}
+	return anyDir, false, nil
 }
 
 func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
@@ -198,8 +159,18 @@ func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
 	})
 }
 
+// Remounted implements Source: it lets go of mounts that are gone, and of everything that
+// was found by them.
+func (s *fanotify) Remounted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, gone := range s.resolver.Remounted() {
+		delete(s.mounts, gone)
+	}
+}
+
 // Known implements Source.
-func (s *fanotify) Known(int) Ref { return everywhere }
+func (s *fanotify) Known(int) Ref { return anyDir }
 
 // Wrote implements Source.
 func (s *fanotify) Wrote() { s.queue.wrote() }
@@ -210,81 +181,20 @@ func (s *fanotify) Forget() {}
 // Close implements Source.
 func (s *fanotify) Close() error {
 	err := s.queue.close()
-	s.places.close()
+	s.resolver.Close()
 	_ = unix.Close(s.root)
 	return err
 }
 
-// fanEvent is struct fanotify_event_metadata with its records of the directory
-// and of the file.
-type fanEvent struct {
-	mask uint64
-	pid  int32
-	dir  []byte // as handleOf; empty if the event has none
-	name []byte // "." for the directory itself
-	file []byte // as handleOf: what is called name; empty if it is not told
-}
-
-// Sizes of the kernel's structs.
-const (
-	fanMetadata = 24 // event_len u32, vers u8, reserved u8, metadata_len u16, mask u64, fd s32, pid s32
-	fanHeader   = 4  // info_type u8, pad u8, len u16
-	fanFSID     = 8
-	fanHandle   = 8 // handle_bytes u32, handle_type s32
-)
-
-// nextFanEvent splits the first event off raw; size 0 ends the buffer.
-func nextFanEvent(raw []byte) (e fanEvent, size int) {
-	if len(raw) < fanMetadata {
-		return e, 0
-	}
-	size = int(binary.NativeEndian.Uint32(raw))
-	if size < fanMetadata || size > len(raw) {
-		return e, 0
-	}
-	e.mask = binary.NativeEndian.Uint64(raw[8:])
-	e.pid = int32(binary.NativeEndian.Uint32(raw[20:]))
-	info := raw[binary.NativeEndian.Uint16(raw[6:]):size]
-	for len(info) >= fanHeader {
-		length := int(binary.NativeEndian.Uint16(info[2:]))
-		if length < fanHeader || length > len(info) {
-			break
-		}
-		switch info[0] {
-		case unix.FAN_EVENT_INFO_TYPE_DFID_NAME:
-			var name []byte
-			e.dir, name = splitRecord(info[fanHeader:length])
-			e.name = untilNUL(name)
-		case unix.FAN_EVENT_INFO_TYPE_FID:
-			e.file, _ = splitRecord(info[fanHeader:length])
-		}
-		info = info[length:]
-	}
-	return e, size
-}
-
-// splitRecord takes apart fsid with file_handle, and the name behind them.
-func splitRecord(record []byte) (handle, name []byte) {
-	if len(record) < fanFSID+fanHandle {
-		return nil, nil
-	}
-	end := fanFSID + fanHandle + int(binary.NativeEndian.Uint32(record[fanFSID:]))
-	if end > len(record) {
-		return nil, nil
-	}
-	return record[:end], record[end:]
-}
-
-// sift drops our own events, and those of directories known to be outside the
-// tree, so that what the rest of the disk does wakes nobody. A directory that
-// is moved in after it was found outside is forgotten by the Take of that move,
-// and is then walked: nothing dropped until then is missed, nor what was moved in
-// it meanwhile. Nor does it keep events of link counts that others explain. Called
-// under queue.mu.
-func (s *fanotify) sift(raw []byte) []byte {
+// filter drops our own events, and those of directories known to be outside the tree, so
+// that what the rest of the disk does wakes nobody. When a directory is moved in that was
+// found outside, the Take of that move forgets that, and then the directory is walked. So
+// nothing is missed that was dropped until then, nor what was moved into it meanwhile. It
+// drops events of link counts, too, that others explain. queue.mu is held.
+func (s *fanotify) filter(raw []byte) []byte {
 	kept := raw[:0]
-	s.places.mu.Lock()
-	defer s.places.mu.Unlock()
+	s.resolver.Lock()
+	defer s.resolver.Unlock()
 	for {
 		e, size := nextFanEvent(raw)
 		if size == 0 {
@@ -297,7 +207,8 @@ func (s *fanotify) sift(raw []byte) []byte {
 	}
 }
 
-// matters reports whether an event is kept; later are those behind it.
+// matters reports whether an event is kept; later are the events after it. queue.mu and
+// the resolver's lock are held.
 func (s *fanotify) matters(e fanEvent, later []byte) bool {
 	s.links.events++
 	switch {
@@ -308,30 +219,24 @@ func (s *fanotify) matters(e fanEvent, later []byte) bool {
 	case e.isLinkCount():
 		return !s.links.explain(e, later)
 	}
-	if s.links.note(e) && len(s.puzzles) > 0 {
-		delete(s.puzzles, string(e.file))
+	if s.links.note(e) && len(s.unexplained) > 0 {
+		delete(s.unexplained, string(e.file))
 	}
-	_, outside := s.places.outside[string(e.dir)]
-	return !outside || s.isMarker(e.dir)
+	return !s.resolver.HasOutside(e.dir) || s.isMarker(e.dir)
 }
 
-// isMove reports whether a directory was renamed.
-func isMove(mask uint64) bool {
-	return mask&unix.FAN_ONDIR != 0 && mask&(unix.FAN_MOVED_FROM|unix.FAN_MOVED_TO) != 0
-}
-
-// squeeze keeps of an event about a file only its directory, when more waits
-// than memory allows. It is called under queue.mu.
-func (s *fanotify) squeeze(dst, raw []byte) []byte {
+// compress keeps of an event about a file only its directory, when more waits than memory
+// allows. queue.mu is held.
+func (s *fanotify) compress(dst, raw []byte) []byte {
 	for {
 		e, size := nextFanEvent(raw)
 		switch {
 		case size == 0:
 			return dst
-		case e.isLoose():
-			s.squeezed[string(e.file)] |= e.mask
-		case len(e.dir) > 0 && e.mask&unix.FAN_ONDIR == 0 && !s.isMarker(e.dir):
-			s.dirty[string(e.dir)] = struct{}{}
+		case e.hasNoDir():
+			s.compressedFiles[string(e.file)] |= e.mask
+		case len(e.dir) > 0 && !e.isDir() && !s.isMarker(e.dir):
+			s.compressedDirs[string(e.dir)] = struct{}{}
 		default:
 			dst = append(dst, raw[:size]...)
 		}
@@ -342,142 +247,4 @@ func (s *fanotify) squeeze(dst, raw []byte) []byte {
 func (s *fanotify) isMarker(dir []byte) bool {
 	id := s.marker.Load()
 	return id != nil && *id == string(dir)
-}
-
-// Take implements Source.
-func (s *fanotify) Take() Events {
-	t := fanTaking{fanotify: s, heard: map[string]*gathered{}}
-	s.places.begin()
-	t.read()
-	t.findLoose()
-	return t.finish()
-}
-
-// fanTaking turns events into what was heard.
-type fanTaking struct {
-	*fanotify
-	Events
-	heard map[string]*gathered
-	order []string             // of heard: who is made stands behind the one it was made in
-	loose map[string]uint64    // masks of files that have no directory, by handle
-	found map[string]*gathered // those of them that were found, by path of the directory
-	moved bool                 // a directory came into the tree, by an event of this read
-}
-
-// read takes what waits.
-func (t *fanTaking) read() {
-	raw, lost, drained := t.queue.take()
-	t.Drained, t.moved = drained, false
-	if lost != "" {
-		t.Lost = lost
-	}
-	for {
-		e, size := nextFanEvent(raw)
-		if size == 0 {
-			break
-		}
-		t.Count++
-		t.event(e)
-		raw = raw[size:]
-	}
-	if t.Lost != "" {
-		t.places.moved() // by what was lost
-	}
-	t.queue.mu.Lock()
-	defer t.queue.mu.Unlock()
-	for dir := range t.dirty {
-		t.of([]byte(dir)).Dirty = true
-	}
-	clear(t.dirty)
-	for file, mask := range t.squeezed {
-		t.looseFile([]byte(file), mask)
-	}
-	clear(t.squeezed)
-}
-
-func (t *fanTaking) event(e fanEvent) {
-	switch {
-	case e.mask&unix.FAN_Q_OVERFLOW != 0:
-		t.Lost = overflowed(limit.FanotifyQueue)
-		return
-	case e.mask&selfMask != 0 && (string(e.dir) == t.rootID || string(e.file) == t.rootID):
-		t.RootGone = true
-	}
-	directory := e.mask&unix.FAN_ONDIR != 0
-	if isMove(e.mask) && !t.moved {
-		t.move(e)
-	}
-	switch {
-	case e.isLoose():
-		t.looseFile(e.file, e.mask)
-	case len(e.dir) == 0:
-	case t.isMarker(e.dir):
-		if e.mask&namesMask != 0 {
-			t.Marker = append(t.Marker, string(e.name))
-		}
-	case t.places.isOutside(e.dir):
-	case len(e.name) == 0 || string(e.name) == ".":
-		if e.mask&heardMask&^unix.FAN_ONDIR != 0 {
-			t.of(e.dir).Self = true
-		}
-	default:
-		t.of(e.dir).entry(e.name, directory && e.mask&(unix.FAN_CREATE|unix.FAN_MOVED_TO) != 0)
-	}
-}
-
-// move forgets what a renamed directory may have made untrue. Where it came from
-// and where it went to has an event each, and it is asked how things are behind all
-// events of this read: into a directory that is outside by now, or gone, nothing came
-// that is in the tree by this. Else what was outside may be inside.
-func (t *fanTaking) move(e fanEvent) {
-	if t.places.isOutside(e.dir) {
-		return
-	}
-	_, inside, err := t.places.path(string(e.dir))
-	switch {
-	case t.places.isOutside(e.dir): // as was just found
-	case e.mask&unix.FAN_MOVED_TO != 0 && (inside || err != nil):
-		t.places.moved()
-		t.moved = true
-	default:
-		t.places.forget()
-	}
-}
-
-func (t *fanTaking) of(dir []byte) *gathered {
-	h := t.heard[string(dir)]
-	if h == nil {
-		h = new(gathered)
-		id := string(dir)
-		t.heard[id] = h
-		t.order = append(t.order, id)
-	}
-	return h
-}
-
-// finish finds out where the directories are.
-func (t *fanTaking) finish() Events {
-	for _, dir := range t.order {
-		h := t.heard[dir]
-		path, ok, err := t.places.path(dir)
-		if err != nil {
-			t.Lost = err.Error()
-		}
-		if !ok {
-			continue
-		}
-		if found := t.found[path]; found != nil {
-			for _, e := range found.Entries {
-				h.entry([]byte(e.Name), false)
-			}
-			delete(t.found, path)
-		}
-		h.Path = path
-		t.Dirs = append(t.Dirs, &h.DirEvents)
-	}
-	for path, h := range t.found {
-		h.Path = path
-		t.Dirs = append(t.Dirs, &h.DirEvents)
-	}
-	return t.Events
 }

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mute are file systems on which changes happen that the kernel here does not
-// see: those made on a server or by another client of it (statfs(2)).
-var mute = map[int64]string{
+// unheard are file systems on which changes happen that the kernel here does not see: those
+// made on a server or by another client of it (statfs(2)).
+var unheard = map[int64]string{
 	unix.NFS_SUPER_MAGIC:  "NFS",
 	unix.FUSE_SUPER_MAGIC: "FUSE",
 	unix.SMB_SUPER_MAGIC:  "SMB",
@@ -21,14 +21,14 @@ var mute = map[int64]string{
 	unix.CODA_SUPER_MAGIC: "Coda",
 }
 
-// Mute reports why the file system of the directory cannot be heard in full;
-// nil if it can.
-func Mute(fd int) error {
+// Supported returns why changes on the file system of the directory open as fd cannot all
+// be heard, nil if they can.
+func Supported(fd int) error {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return fmt.Errorf("fstatfs: %w", err)
 	}
-	if name := mute[int64(uint32(fs.Type))]; name != "" {
+	if name := unheard[int64(uint32(fs.Type))]; name != "" {
 		return fmt.Errorf("%s sends no events for changes made elsewhere", name)
 	}
 	return nil

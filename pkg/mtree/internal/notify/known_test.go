@@ -25,7 +25,7 @@ func TestKnown(t *testing.T) {
 	root, a, b := int(files[0].Fd()), int(files[1].Fd()), int(files[2].Fd())
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	require.NoError(t, err)
-	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, dirty: map[int32]struct{}{}}
+	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
 	s.queue.file = os.NewFile(uintptr(fd), "inotify")
 	defer s.queue.file.Close()
 	top, _, err := s.Arm(Ref{}, -1, "", root)

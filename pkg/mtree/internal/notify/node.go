@@ -1,8 +1,8 @@
 package notify
 
-// node is a directory with a watch: its place is its parent and its name, so
-// that renaming a directory of any size changes one node. About 150 bytes with
-// both map entries; no path is kept.
+// node is a directory with a watch. Its place is its parent and its name, so renaming a
+// directory of any size changes one node. It takes about 150 bytes with both map entries;
+// no path is kept.
 type node struct {
 	parent *node
 	first  *node // children
@@ -10,12 +10,12 @@ type node struct {
 	prev   *node
 	name   string
 	wd     int32
-	scan   uint8 // the one that armed it last
+	scan   uint8 // the scan that armed it last
 	dead   bool  // no longer in the tree
 }
 
-// place is how a node is found from its parent's events.
-type place struct {
+// nodeKey is how a node is found from its parent's events.
+type nodeKey struct {
 	parent *node
 	name   string
 }
@@ -25,11 +25,11 @@ type nodes struct {
 	root  *node
 	scan  uint8 // counts how often the root was armed, modulo 256
 	byWD  map[int32]*node
-	child map[place]*node
+	child map[nodeKey]*node
 }
 
 func newNodes() nodes {
-	return nodes{byWD: map[int32]*node{}, child: map[place]*node{}}
+	return nodes{byWD: map[int32]*node{}, child: map[nodeKey]*node{}}
 }
 
 // attach puts n, which is nowhere, at a place.
@@ -44,7 +44,7 @@ func (t *nodes) attach(n, parent *node, name string) {
 		n.next.prev = n
 	}
 	parent.first = n
-	t.child[place{parent, name}] = n
+	t.child[nodeKey{parent, name}] = n
 }
 
 // detach takes n from its place, with all below it.
@@ -53,7 +53,7 @@ func (t *nodes) detach(n *node) {
 	if parent == nil {
 		return
 	}
-	if at := (place{parent, n.name}); t.child[at] == n {
+	if at := (nodeKey{parent, n.name}); t.child[at] == n {
 		delete(t.child, at)
 	}
 	if n.prev != nil {
@@ -76,7 +76,7 @@ func (t *nodes) drop(n *node, forget func(wd int32)) {
 		n := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		for c := n.first; c != nil; c = c.next {
-			delete(t.child, place{n, c.name})
+			delete(t.child, nodeKey{n, c.name})
 			stack = append(stack, c)
 		}
 		n.dead, n.first, n.parent = true, nil, nil

@@ -22,31 +22,31 @@ const (
 	hardCap  = 32 << 20
 )
 
-// The reader leaves the kernel's queue alone for a while after it read what was
-// there: each wake-up costs ten times what an event costs, and take reads what
-// waits. The pause is a quarter of what a million events a second, as many as a
-// kernel makes, need to fill the queue, and shorter than a batch settles.
+// The reader leaves the kernel's queue alone for a while after it read what was there: each
+// wake-up costs ten times what an event costs, and take reads what waits. A kernel makes up
+// to a million events a second. The pause is a quarter of the time that these need to fill
+// the queue, and shorter than the time in which a batch settles.
 const (
-	maxRest     = 4 * time.Millisecond // at 16,384 events, the usual limit
-	restAnEvent = time.Microsecond / 4
+	maxPause     = 4 * time.Millisecond // at 16,384 events, the usual limit
+	pauseAnEvent = time.Microsecond / 4
 )
 
 // takeReads bounds how often take reads: somebody may write faster than we read.
 const takeReads = 64
 
-// queue drains a kernel queue into memory, by a goroutine that does nothing
-// else: the kernel's queue is short and its overflow costs a scan of the tree.
+// queue drains a kernel queue into memory, by a goroutine that does nothing else: the
+// kernel's queue is short, and its overflow costs a scan of the tree.
 type queue struct {
-	file  *os.File // the kernel's queue, non-blocking
-	alarm *os.File // readable when the queue is, once each time it is set
-	wake  chan<- struct{}
-	sift  func(events []byte) []byte      // drops what nobody wants to know, in place, under mu; nil: nothing
-	keep  func(dst, events []byte) []byte // appends what must be kept of events, under mu
-	soft  int                             // bytes beyond which keep is asked
-	hard  int
-	room  int           // own writes after which the kernel's queue is emptied: wrote
-	rest  time.Duration // of the reader between reads
-	done  chan struct{}
+	file     *os.File // the kernel's queue, non-blocking
+	alarm    *os.File // readable when file is, once each time it is set
+	wake     chan<- struct{}
+	filter   func(events []byte) []byte      // drops events that nobody needs, in place, under mu; nil: none
+	compress func(dst, events []byte) []byte // appends what must be kept of events, under mu
+	soft     int                             // bytes beyond which events are compressed
+	hard     int                             // bytes beyond which they are lost
+	room     int                             // own writes after which wrote empties the kernel's queue
+	pause    time.Duration                   // of the reader between reads
+	done     chan struct{}
 
 	writes int // since wrote emptied it; the writer's
 
@@ -55,19 +55,19 @@ type queue struct {
 	buf     []byte // events read and not yet taken
 	spare   []byte
 	lost    string
-	news    bool // something was added since the last wake
+	news    bool // something was added since the last signal
 }
 
 // start begins to drain fd, which it owns from now on and which holds as many
 // events as the sysctl says. wake is sent to, without waiting, after each read.
 //
 // The reader waits on an epoll instance around the queue (EPOLLONESHOT), not on
-// the queue: while it rests no event may wake the runtime's poller, which would
+// the queue: while it pauses no event may wake the runtime's poller, which would
 // wake for each.
 func (q *queue) start(fd int, name, bound string, wake chan<- struct{}) error {
 	q.wake, q.done = wake, make(chan struct{})
 	q.room = max(1, limit.Of(bound)/eventsPerWrite/4)
-	q.rest = min(maxRest, time.Duration(limit.Of(bound))*restAnEvent)
+	q.pause = min(maxPause, time.Duration(limit.Of(bound))*pauseAnEvent)
 	if q.soft == 0 {
 		q.soft, q.hard = softCap, hardCap
 	}
@@ -104,20 +104,21 @@ func (q *queue) open(fd int, name string) error {
 	return nil
 }
 
+// drain is the goroutine that reads.
 func (q *queue) drain() {
 	defer close(q.done)
 	for {
 		q.mu.Lock()
 		read := q.read()
 		q.mu.Unlock()
-		q.tell()
+		q.signal()
 		switch {
 		case read == 0:
 			if q.wait() != nil {
 				return // closed
 			}
 		case read < readSize/2:
-			time.Sleep(q.rest)
+			time.Sleep(q.pause)
 		}
 	}
 }
@@ -144,8 +145,8 @@ func (q *queue) wait() error {
 	})
 }
 
-// tell wakes the taker if there is something new.
-func (q *queue) tell() {
+// signal wakes the taker if there is something new.
+func (q *queue) signal() {
 	q.mu.Lock()
 	news := q.news
 	q.news = false
@@ -163,9 +164,9 @@ func (q *queue) tell() {
 // directory's own, and its parent's.
 const eventsPerWrite = 2
 
-// wrote is called by the writer after each time it set. What it causes itself
-// must not fill the queue while the reader has no processor: the audit that
-// follows such a loss would write as much again, and so on.
+// wrote is called by the writer after each time that it set. Its own events must not fill
+// the queue while the reader has no processor: the audit after such a loss would write as
+// much again, and so on.
 func (q *queue) wrote() {
 	if q.writes++; q.writes < q.room {
 		return
@@ -174,11 +175,11 @@ func (q *queue) wrote() {
 	q.mu.Lock()
 	q.read()
 	q.mu.Unlock()
-	q.tell()
+	q.signal()
 }
 
-// readNow is read(2) of a descriptor that does not block. The runtime is not told
-// of the call: for one of more than 20 µs it would start another thread.
+// readNow is read(2) of a descriptor that does not block. The runtime does not know of the
+// call: for one of more than 20 µs it would start another thread.
 func readNow(fd int, buf []byte) (int, syscall.Errno) {
 	for {
 		n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
@@ -188,7 +189,7 @@ func readNow(fd int, buf []byte) (int, syscall.Errno) {
 	}
 }
 
-// read is pull by the file.
+// read is pull with the descriptor of the file.
 func (q *queue) read() (read int) {
 	_ = control(q.file, func(fd int) error { // an error: closed, and there is nothing to read
 		read = q.pull(fd)
@@ -208,11 +209,11 @@ func (q *queue) pull(fd int) (read int) {
 		return 0
 	default:
 		q.lost, q.news = "reading events: "+err.Error(), true
-		return 1 // some, so that the reader rests and tries again
+		return 1 // some, so that the reader pauses and tries again
 	}
 	events := q.scratch[:n]
-	if q.sift != nil {
-		if events = q.sift(events); len(events) == 0 {
+	if q.filter != nil {
+		if events = q.filter(events); len(events) == 0 {
 			return n
 		}
 	}
@@ -221,15 +222,15 @@ func (q *queue) pull(fd int) (read int) {
 	case len(q.buf) < q.soft:
 		q.buf = append(q.buf, events...)
 	case len(q.buf) < q.hard:
-		q.buf = q.keep(q.buf, events)
+		q.buf = q.compress(q.buf, events)
 	default:
 		q.lost = "more events than memory allows"
 	}
 	return n
 }
 
-// take reads what waits and swaps it out. drained says that the kernel held
-// nothing more. The returned slice is valid until the next call.
+// take reads what waits and swaps it out. drained says that the kernel held nothing more.
+// The slice is valid until the next call.
 func (q *queue) take() (events []byte, lost string, drained bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -243,13 +244,13 @@ func (q *queue) take() (events []byte, lost string, drained bool) {
 	if cap(events) <= readSize*16 {
 		q.spare = events
 	} else {
-		q.spare = nil // a flood's buffer is not kept for ever
+		q.spare = nil // the buffer of a flood is not kept for ever
 	}
 	lost, q.lost = q.lost, ""
 	return events, lost, q.waiting() == 0
 }
 
-// waiting returns how many bytes the kernel holds, -1 if it does not tell.
+// waiting returns how many bytes the kernel holds, -1 if it does not say.
 func (q *queue) waiting() int {
 	waiting := -1
 	_ = control(q.file, func(fd int) error {
@@ -262,6 +263,7 @@ func (q *queue) waiting() int {
 	return waiting
 }
 
+// close ends the draining.
 func (q *queue) close() error {
 	err := errors.Join(q.alarm.Close(), q.file.Close())
 	<-q.done

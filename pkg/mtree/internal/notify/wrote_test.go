@@ -18,8 +18,8 @@ func TestOwnWritesMakeRoom(t *testing.T) {
 	require.NoError(t, err)
 	defer root.Close()
 	require.NoError(t, os.Mkdir(dir+"/d", 0o755))
-	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, dirty: map[int32]struct{}{}}
-	s.queue.keep = s.squeeze
+	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
+	s.queue.compress = s.compress
 	path := "/proc/sys/fs/inotify/max_queued_events"
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)

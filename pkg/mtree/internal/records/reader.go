@@ -9,18 +9,18 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// LogReader reads the record log of a copy that somebody else keeps, and reads
-// it again only after it changed. The zero value is ready; it may be used by
-// several goroutines at once.
+// LogReader reads the log of a copy that somebody else keeps, and reads it again only
+// after it changed. The zero value is ready; it may be used by several goroutines at
+// once.
 type LogReader struct {
 	mu   sync.Mutex
 	log  *Log
-	info disk.Info // of its file, when it was read
+	info disk.Info // of the file, when it was read
 }
 
-// Read returns the records of the copy at root (marker in stateDir if not ""),
-// nil where there is no log: directories there have extended attributes. Cost:
-// two openat and a statx; after a change the whole log.
+// Read returns the log of the copy at root (marker in stateDir if that is not ""), nil
+// where there is none: directories there have extended attributes. Cost: two openat and
+// a statx; after a change the whole log.
 func (r *LogReader) Read(root *disk.Dir, stateDir string) (*Log, error) {
 	m, err := state.OpenMarker(root, stateDir)
 	if err != nil {
@@ -43,7 +43,7 @@ func (r *LogReader) Read(root *disk.Dir, stateDir string) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = log.Close() // it was read; what was read stays
+	_ = log.Close() // the records stay in memory
 	r.log, r.info = log, info
 	return log, nil
 }

@@ -19,17 +19,6 @@ func openRoot(t *testing.T, path string) *disk.Dir {
 	return d
 }
 
-func TestRecordText(t *testing.T) {
-	for _, bad := range []string{"", "1.0 2.0", "1.0 2.0 a b", "x 2.0 a", "1.0 x a"} {
-		_, ok := records.Parse(bad)
-		require.False(t, ok, "%q", bad)
-	}
-	none := records.Record{Stamp: mtree.Unix(-1, 5), Now: mtree.Unix(3, 0)}
-	got, ok := records.Parse(none.String())
-	require.True(t, ok)
-	require.Equal(t, none, got)
-}
-
 // What another program appends to the log is read at the next look, and nothing
 // is read again without that.
 func TestLogReader(t *testing.T) {

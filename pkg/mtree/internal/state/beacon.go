@@ -6,19 +6,19 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// Beacon tells a number to whoever asks while its process lives, and writes nothing
-// to any disk: the number is the place of a lock in an empty file, of which the
-// kernel keeps account in memory. A mirror tells by it until when its copy is
-// confirmed, which an idle one learns again and again. Its methods may be called on
-// nil, which tells nothing.
+// Beacon announces a number to everybody who asks, as long as its process lives, and
+// writes nothing to any disk: the number is the offset of a lock in an empty file,
+// which the kernel keeps in memory. A mirror announces with it up to when its copy is
+// confirmed. An idle mirror learns that again and again. The methods may be called on
+// nil, and then do nothing.
 type Beacon struct {
 	fd int
-	at int64 // what is told; 0: nothing
+	at int64 // the number; 0: none
 }
 
 const beaconName = "confirmed"
 
-// CreateBeacon opens the file for telling.
+// CreateBeacon opens the file, which then announces nothing yet.
 func (m *Marker) CreateBeacon() (*Beacon, error) {
 	fd, err := openOwn(m.dir, beaconName, true)
 	if err != nil {
@@ -28,7 +28,7 @@ func (m *Marker) CreateBeacon() (*Beacon, error) {
 	return &Beacon{fd: fd}, nil
 }
 
-// Announce tells n, which must be above 0, from now on. Cost: two fcntl(2).
+// Announce replaces the number by n, which must be above 0. Cost: two fcntl(2).
 func (b *Beacon) Announce(n int64) error {
 	if b == nil || n == b.at || n <= 0 {
 		return nil
@@ -45,7 +45,7 @@ func (b *Beacon) lock(kind int16, at int64) error {
 	return unix.FcntlFlock(uintptr(b.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: at, Len: 1})
 }
 
-// Close ends the telling, as the end of the process does.
+// Close takes the number back, as the end of the process does.
 func (b *Beacon) Close() error {
 	if b == nil {
 		return nil
@@ -54,8 +54,8 @@ func (b *Beacon) Close() error {
 	return unix.Close(b.fd)
 }
 
-// Announced returns the number that a living process tells, 0 if none does. Cost: three
-// system calls.
+// Announced returns the number that a living process announces, 0 if there is none.
+// Cost: three system calls.
 func (m *Marker) Announced() (int64, error) {
 	fd, err := disk.OpenAt(m.dir.FD(), beaconName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT || isOther(err) {

@@ -6,23 +6,25 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 )
 
 const lockName = "lock"
 
-// Lock is the lock of a running watch or mirror: an open-file-description lock
-// in the marker, which others ask about, and one on the root itself, so that
-// there is one writer wherever the markers lie. It ends with the process,
-// however that ends.
+// ErrLocked is returned where another watch or mirror holds the lock.
+var ErrLocked = errors.New("already running")
+
+// Lock is the lock of a running watch or mirror: an open-file-description lock in the
+// marker, about which others can ask, and one on the root itself, so that there is one
+// writer wherever the markers lie. It ends with the process, however that ends.
 type Lock struct {
 	fd   int
-	root int // descriptor of the root, locked; -1 where directories cannot be
+	root int // descriptor of the root, locked; -1 where directories cannot be locked
 	node disk.Node
 }
 
-// Lock takes the lock without waiting; it fails with ErrLocked if somebody
-// holds it.
+// Lock takes the lock without waiting. It fails with ErrLocked if somebody holds it.
 func (m *Marker) Lock() (*Lock, error) {
 	root, err := lockRoot(m.root)
 	if err != nil {
@@ -37,9 +39,9 @@ func (m *Marker) Lock() (*Lock, error) {
 	return l, nil
 }
 
-// lock takes the lock of the directory itself, with flock(2): it needs no right
-// to write, and goes unseen where somebody only reads. NFS takes no such lock of
-// a directory: there only the marker's own keeps others away.
+// lockRoot takes the lock of the directory itself, with flock(2): it needs no right to
+// write, and cannot be seen where others only read. NFS has no such lock of a
+// directory: there only the lock in the marker keeps others away.
 func lockRoot(d *disk.Dir) (fd int, err error) {
 	if fd, err = disk.OpenAt(d.FD(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return -1, d.PathError("open", ".", err)
@@ -57,13 +59,13 @@ func lockRoot(d *disk.Dir) (fd int, err error) {
 
 func unlockRoot(fd int) {
 	if fd >= 0 {
-		_ = unix.Flock(fd, unix.LOCK_UN) // by name, as Unlock
+		_ = unix.Flock(fd, unix.LOCK_UN) // explicitly, see Unlock
 		_ = unix.Close(fd)
 	}
 }
 
 func (m *Marker) lock() (*Lock, error) {
-	fd, err := openOwn(m.dir, lockName, false) // with other names it may be locked all the same
+	fd, err := openOwn(m.dir, lockName, false) // a file with other names can be locked all the same
 	if err != nil {
 		return nil, err
 	}
@@ -85,35 +87,36 @@ func (m *Marker) lock() (*Lock, error) {
 	return &Lock{fd: fd, root: -1, node: info.Node}, nil
 }
 
-// Move takes the lock in m instead: after the marker that it was taken in was
-// deleted. The root stays locked throughout.
+// Move takes the lock in m instead, after the marker in which it was taken was deleted.
+// The root stays locked all the time.
 func (l *Lock) Move(m *Marker) error {
 	now, err := m.lock()
 	if err != nil {
 		return err
 	}
-	_ = (&Lock{fd: l.fd, root: -1}).Unlock() // of a file without a name
+	_ = (&Lock{fd: l.fd, root: -1}).Unlock() // that of a file without a name
 	l.fd, l.node = now.fd, now.node
 	return nil
 }
 
-// Unlock releases the lock: by name, for a child process between fork(2) and
-// execve(2) has the descriptor too, and closing ours would leave the lock to it.
+// Unlock releases the lock. It does so explicitly: a child process between fork(2) and
+// execve(2) has the descriptor too, and if ours were only closed, the child would keep
+// the lock.
 func (l *Lock) Unlock() error {
 	unlockRoot(l.root)
 	err := unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
 	return errors.Join(err, unix.Close(l.fd))
 }
 
-// StillIn reports whether the lock's file still has its name in m: false after
-// the marker directory was deleted under a running program.
+// StillIn reports whether the lock's file still has its name in m. It is false after
+// the marker was deleted under a running program. Cost: statx.
 func (l *Lock) StillIn(m *Marker) bool {
 	info, err := m.dir.Stat(lockName)
 	return err == nil && info.Node == l.node
 }
 
-// Locked reports whether some process holds the lock. It takes nothing, so it
-// never disturbs a program that starts just now. Cost: three system calls.
+// Locked reports whether some process holds the lock. It takes nothing, so it never
+// disturbs a program that starts at this moment. Cost: three system calls.
 func (m *Marker) Locked() (bool, error) {
 	fd, err := disk.OpenAt(m.dir.FD(), lockName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT || isOther(err) { // no program of ours locks anything but a file
@@ -127,5 +130,21 @@ func (m *Marker) Locked() (bool, error) {
 	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
 		return false, m.dir.PathError("lock", lockName, err)
 	}
-	return ask.Type == unix.F_WRLCK, nil // a read lock is somebody else's: who may read the file can set one
+	return ask.Type == unix.F_WRLCK, nil // not a read lock: everybody who may read the file can set one
+}
+
+// IsLiveTree reports whether d is the root of a tree or copy on which a watch or
+// mirror is running now: somebody holds the lock in its .tidemark. The directory alone
+// proves nothing, because it may have been copied with the rest, or its program may
+// have ended. If it cannot be read the answer is no. Cost: openat where there is no
+// .tidemark; else five system calls.
+func IsLiveTree(d *disk.Dir) bool {
+	fd, err := disk.OpenAt(d.FD(), mtree.MarkerName, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	dir := disk.NewDir(fd, d.Path()+"/"+mtree.MarkerName)
+	defer dir.Close()
+	locked, err := (&Marker{root: d, dir: dir, inRoot: true}).Locked()
+	return err == nil && locked
 }

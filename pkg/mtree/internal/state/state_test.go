@@ -48,7 +48,7 @@ func TestMarker(t *testing.T) {
 
 	root, err := state.RootOf(d)
 	require.NoError(t, err)
-	tree := state.Tree{Format: state.Format, ID: state.NewTreeID(), Epoch: 1, Role: state.Source}
+	tree := state.Tree{Format: 1, ID: state.NewTreeID(), Epoch: 1, Role: state.Source}
 	tree.Bind(root)
 	require.NoError(t, m.WriteTree(tree))
 	got, err := m.ReadTree()

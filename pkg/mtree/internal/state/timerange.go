@@ -11,10 +11,11 @@ import (
 	"tidemark/pkg/mtree/internal/filetime"
 )
 
-// Granule measures the smallest step of time that the tree's file system
-// stores, by setting the mtime of a scratch file: 1 ns on ext4, xfs, btrfs and
-// tmpfs; 1 s on ext4 with 128-byte inodes; 2 s on FAT. Where the marker is on
-// another file system, the root's own times tell, or a coarser step than needed.
+// Granule measures the smallest step of time that the tree's file system stores, by
+// setting the mtime of a scratch file: 1 ns on ext4, xfs, btrfs and tmpfs; 1 s on ext4
+// with 128-byte inodes; 2 s on FAT. Where the marker is on another file system, it
+// follows from the root's own times, and may be coarser than it is. Cost: some ten
+// system calls.
 func (m *Marker) Granule() (time.Duration, error) {
 	own, err := m.dir.Self()
 	if err != nil {
@@ -25,7 +26,7 @@ func (m *Marker) Granule() (time.Duration, error) {
 		return 0, err
 	}
 	if own.Node.Dev != root.Node.Dev {
-		return min(filetime.Step(root.MTime), filetime.Step(root.CTime), filetime.Step(root.BTime)), nil
+		return min(filetime.CoarsestGranule(root.MTime), filetime.CoarsestGranule(root.CTime), filetime.CoarsestGranule(root.BTime)), nil
 	}
 	fd, done, err := m.scratch()
 	if err != nil {
@@ -40,19 +41,14 @@ func (m *Marker) Granule() (time.Duration, error) {
 	if err != nil {
 		return 0, m.dir.PathError("stat", scratchName, err)
 	}
-	for _, g := range filetime.Granules {
-		if info.MTime == want.Floor(g) {
-			return g, nil
-		}
+	if g, ok := filetime.GranuleOf(want, info.MTime); ok {
+		return g, nil
 	}
 	return 0, fmt.Errorf("%s: a time of %s is stored as %s: no granule we know", m.dir.Path(), want, info.MTime)
 }
 
-// TimeRange measures what the marker's file system stores, with a scratch file:
-// see Granule for the step. Kernels since 5.4 clamp at the ends (ext4: 1901 to
-// 2446), CephFS counts 32 bits of seconds and begins anew, ntfs-3g multiplies until
-// the sum overflows. Cost: some ten system calls, where times are not clamped some
-// three hundred.
+// TimeRange measures which times the marker's file system stores, with a scratch file.
+// Cost: some thirty system calls where times are clamped, else some thousand.
 func (m *Marker) TimeRange() (r filetime.Range, err error) {
 	granule, err := m.Granule()
 	if err != nil {
@@ -78,9 +74,9 @@ func (m *Marker) TimeRange() (r filetime.Range, err error) {
 
 const scratchName = "probe"
 
-// scratch opens a file in the marker whose times may be set, and says how to let
-// go of it: a new one, or on a full file system the lock, which gets its time
-// back.
+// scratch opens a file in the marker whose times may be set, and returns a function
+// that ends its use: a new file, or on a full file system the lock, which then gets
+// its time back.
 func (m *Marker) scratch() (fd int, done func(), err error) {
 	fd, err = openOwn(m.dir, scratchName, true)
 	if err == nil {

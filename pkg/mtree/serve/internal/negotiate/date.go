@@ -8,9 +8,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// DirDate returns the Last-Modified of a directory in Unix seconds, and whether
-// it is held back: it never names a second that can still change.
-func DirDate(mtime, now mtree.Stamp) (sec int64, held bool) {
+// DirDate returns the Last-Modified of a directory in Unix seconds, and whether that is
+// earlier than its stamp: it never names a second in which the directory can still change.
+func DirDate(mtime, now mtree.Stamp) (sec int64, early bool) {
 	sec, _ = mtime.Unix()
 	last, _ := now.Add(-wire.ClockLag).Unix()
 	if sec > last-1 {
@@ -19,8 +19,8 @@ func DirDate(mtime, now mtree.Stamp) (sec int64, held bool) {
 	return sec, false
 }
 
-// FileDate returns the Last-Modified of a file in Unix seconds, and whether a
-// later content may still get the same.
+// FileDate returns the Last-Modified of a file in Unix seconds, and whether later contents
+// may still get the same.
 func FileDate(mtime, now mtree.Stamp) (sec int64, open bool) {
 	sec, _ = mtime.Unix()
 	today, _ := now.Unix()
@@ -28,8 +28,8 @@ func FileDate(mtime, now mtree.Stamp) (sec int64, open bool) {
 	return min(sec, today), sec >= settled
 }
 
-// HTTPDate formats Unix seconds for a header. Dates that clients are known to
-// misread, before 1970 and after 9999, give "".
+// HTTPDate formats Unix seconds for a header. Dates before 1970 and after 9999, which
+// clients are known to misread, give "".
 func HTTPDate(sec int64) string {
 	const endOf9999 = 253402300799
 	if sec < 0 || sec > endOf9999 {
@@ -38,7 +38,7 @@ func HTTPDate(sec int64) string {
 	return string(render.AppendHTTPDate(make([]byte, 0, len(http.TimeFormat)), mtree.Unix(sec, 0)))
 }
 
-// SameDate reports whether a header names exactly this second.
+// SameDate reports whether the date in a header is exactly this second.
 func SameDate(header string, sec int64) bool {
 	if header == "" {
 		return false

@@ -7,19 +7,18 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// NoneMatch reports whether If-None-Match names base, in any coding, weakly
-// compared (RFC 9110, 13.1.2).
+// NoneMatch reports whether If-None-Match names the tag base, a tag without quotes and
+// coding, in any coding and weakly compared (RFC 9110, 13.1.2).
 func NoneMatch(field, base string) bool {
 	return AnyTag(field, func(tag string) bool { return wire.BareTag(tag) == base })
 }
 
-// strongMatch reports whether If-Match names exactly the strong tag.
+// strongMatch reports whether If-Match names exactly this strong tag.
 func strongMatch(field, tag string) bool {
 	return AnyTag(field, func(have string) bool { return have == tag })
 }
 
-// AnyTag calls match for each entity tag of a list until one matches; "*"
-// always does.
+// AnyTag reports whether one of the entity tags of a list matches; "*" always does.
 func AnyTag(field string, match func(tag string) bool) bool {
 	for field != "" {
 		field = strings.TrimLeft(field, ", \t")
@@ -52,8 +51,9 @@ func Field(r *http.Request, key string) string {
 	return strings.Join(values, ",")
 }
 
-// Precondition evaluates the conditional headers in the order of RFC 9110,
-// 13.2.2, and returns the status that ends the request, or 0.
+// Precondition evaluates the conditions of a request for a file with this strong tag and
+// date, in the order of RFC 9110, 13.2.2. It returns the status that ends the request, or
+// 0. open says that later contents may get the same date, see FileDate.
 func Precondition(r *http.Request, tag string, date int64, open bool) int {
 	if tags := Field(r, "If-Match"); tags != "" {
 		if !strongMatch(tags, tag) {

@@ -6,8 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// Cache keeps the pages used last, up to a number of bytes. It may be used by
-// many goroutines at once.
+// Cache keeps the pages used last, up to a number of bytes.
 type Cache struct {
 	most  int64         // bytes; below 0: keep nothing
 	count *atomic.Int64 // bytes kept now
@@ -51,8 +50,8 @@ func (c *Cache) Get(key Key, time Time) *Page {
 	return have.page
 }
 
-// Put keeps a page and drops those used longest ago. A page of more than
-// a quarter of the cache is not kept: it would push out all others.
+// Put keeps a page and drops the pages used longest ago. A page of more than a quarter of
+// the cache is not kept: it would push out all others.
 func (c *Cache) Put(key Key, time Time, p *Page) {
 	key.Path = p.Key.Path // the one given may be a piece of a request's header
 	size := p.cost(key)

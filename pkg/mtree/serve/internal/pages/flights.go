@@ -23,13 +23,13 @@ type FlightKey struct {
 	State       wire.State
 }
 
-// lane has the makings of one listing: the one under way, and the one that will
+// lane has the makings of one listing: the one that is under way, and the one that will
 // follow it.
 type lane struct{ under, next *flight }
 
 // flight is one making.
 type flight struct {
-	time Time // what the directory showed to whoever makes it; zero: no stamp proves it
+	time Time // of the directory, as the maker saw it; zero: no stamp proves the listing
 	done chan struct{}
 	page *Page
 	err  error
@@ -59,8 +59,8 @@ func (f *Flights) Do(key FlightKey, time Time, make func() (*Page, error)) (*Pag
 	return own.page, own.err
 }
 
-// join returns the flight to wait for; one that is mine begins when before, if there
-// is one, has ended.
+// join returns the flight to wait for. If it is mine, the caller makes the page, after
+// before has ended, if that is not nil.
 func (f *Flights) join(key FlightKey, time Time) (own, before *flight, mine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -10,10 +10,9 @@ import (
 // that follow symlinks show what they lead to, which changes without this stamp. A
 // directory that is not remembered is read before anything is answered by its stamp.
 //
-// It holds 8 bytes for each of the last maxLinkless to twice as many
-// directories, by path, node, mtime and ctime, hashed with a secret seed: a
-// chance of 1 in 10^14 that any two are taken for each other. It may be used by
-// many goroutines at once.
+// It holds 8 bytes for each of the last maxLinkless to twice as many directories: path,
+// node, mtime and ctime, hashed with a secret seed. The chance that any two are taken for
+// each other is 1 in 10^14.
 type Linkless struct {
 	seed maphash.Seed
 

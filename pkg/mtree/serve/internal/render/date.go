@@ -12,9 +12,9 @@ const (
 // moment is a second of the calendar, UTC, in the years 0 to 9999.
 type moment struct{ year, month, day, weekday, hour, minute, second int }
 
-// momentOf splits Unix seconds into a calendar date: days from civil, as in
-// Howard Hinnant's chrono-compatible algorithms. A listing of 10,000 rows has
-// as many dates; package time takes ten times as long for one.
+// momentOf splits Unix seconds into a calendar date, as Howard Hinnant's
+// chrono-compatible algorithms do (civil_from_days). A listing of 10,000 rows has as many
+// dates, and package time takes ten times as long for each.
 func momentOf(sec int64) (m moment, ok bool) {
 	const first, last = -62167219200, 253402300799 // 0000-01-01, 9999-12-31T23:59:59
 	if sec < first || sec > last {
@@ -40,7 +40,7 @@ func momentOf(sec int64) (m moment, ok bool) {
 	return m, true
 }
 
-// appendPageDate appends lighttpd's "2024-Feb-03 04:05:06".
+// appendPageDate appends a date in lighttpd's form: "2024-Feb-03 04:05:06".
 func appendPageDate(dst []byte, s mtree.Stamp) []byte {
 	sec, _ := s.Unix()
 	m, ok := momentOf(sec)
@@ -52,7 +52,7 @@ func appendPageDate(dst []byte, s mtree.Stamp) []byte {
 	return m.appendTime(append(appendTwo(dst, m.day), ' '))
 }
 
-// AppendHTTPDate appends "Sat, 03 Feb 2024 04:05:06 GMT".
+// AppendHTTPDate appends a date as HTTP has it: "Sat, 03 Feb 2024 04:05:06 GMT".
 func AppendHTTPDate(dst []byte, s mtree.Stamp) []byte {
 	sec, _ := s.Unix()
 	m, ok := momentOf(sec)
@@ -66,10 +66,12 @@ func AppendHTTPDate(dst []byte, s mtree.Stamp) []byte {
 	return append(m.appendTime(dst), " GMT"...)
 }
 
+// appendTime appends "04:05:06".
 func (m moment) appendTime(dst []byte) []byte {
 	dst = append(appendTwo(dst, m.hour), ':')
 	dst = append(appendTwo(dst, m.minute), ':')
 	return appendTwo(dst, m.second)
 }
 
+// appendTwo appends a number below 100 as two digits.
 func appendTwo(dst []byte, n int) []byte { return append(dst, byte('0'+n/10), byte('0'+n%10)) }

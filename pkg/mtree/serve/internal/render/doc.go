@@ -18,4 +18,5 @@
 //	link.go            what an entry is shown as, and its href
 //	date.go            dates without package time, which takes ten times as long
 //	gzip.go            compression
+//	filetype.go        the media type of a file, by its name
 package render

@@ -27,27 +27,28 @@ func PagePolicy() string {
 	return NoScripts + "; style-src '" + hashSource(pageStyle) + "'; script-src '" + hashSource(pageScript) + "'; connect-src 'self'"
 }
 
+// hashSource returns the expression that allows this text in a Content-Security-Policy.
 func hashSource(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// maxRow is the longest row of the page, in bytes: lftp reads pages in pieces
-// of 1000 and loses date and size of a longer one.
+// maxRow is the longest row of the page, in bytes: lftp reads pages in pieces of 1000 and
+// loses date and size of a longer row.
 const maxRow = 1000
 
 // wholePath is more than a path can have as entities (PATH_MAX, five bytes each).
 const wholePath = 32 << 10
 
-// htmlForm is a page for people that rclone, lftp and wget mirror from without
-// a HEAD for each file: one row and one href an entry, exact sizes, seconds in
-// UTC in lighttpd's form. Nothing in it depends on who asks, from where, or
-// when: the script adds that.
+// htmlForm is a page for people, and for rclone, lftp and wget, which mirror from it without
+// a HEAD for each file: one row and one href an entry, exact sizes, seconds in UTC in
+// lighttpd's form. Nothing in it depends on who asks, from where, or when: the script adds
+// that.
 type htmlForm struct {
 	*mtree.Listing
 	links
 	path  string
-	tag   string // of this listing, "" where it is a hash of the page
+	tag   string // of this listing; "": the page does not ask for news
 	still bool   // a search: the script must not replace it by the directory's listing
 }
 
@@ -109,7 +110,7 @@ func appendAmount(dst []byte, bytes float64) []byte {
 	return append(append(append(dst, ' '), "KMGTPEZY"[unit]), "iB"...)
 }
 
-// row follows lighttpd's cells to the letter: class last in each tag.
+// Row follows lighttpd's cells to the letter: class comes last in each tag.
 func (f *htmlForm) Row(dst []byte, e *mtree.Entry) []byte {
 	start := len(dst)
 	shown, href := f.entry(e)
@@ -136,6 +137,7 @@ func (f *htmlForm) Row(dst []byte, e *mtree.Entry) []byte {
 	return append(dst, "</td></tr>\n"...)
 }
 
+// rowOpen returns the beginning of the row of an entry.
 func rowOpen(k mtree.Kind) string {
 	switch k {
 	case mtree.Dir:
@@ -152,9 +154,9 @@ func (f *htmlForm) Tail(dst []byte) []byte {
 	return append(append(dst, pageScript...), "</script>\n</body></html>\n"...)
 }
 
-// appendText appends text for people, at most most bytes of it and then an
-// ellipsis: what HTML gives a meaning as entities, what does not print (or
-// turns the direction of writing) as U+FFFD.
+// appendText appends text for people, at most most bytes of it and then an ellipsis. What
+// has a meaning in HTML becomes an entity; what does not print, or turns the direction of
+// writing, becomes U+FFFD.
 func appendText(dst []byte, text string, most int) []byte {
 	end := len(dst) + most
 	for _, r := range text {

@@ -7,8 +7,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// jsonForm is nginx's autoindex array and a little more. Symlinks are followed,
-// as nginx does.
+// jsonForm is nginx's autoindex array and a little more. It follows symlinks, as nginx
+// does.
 type jsonForm struct {
 	*mtree.Listing
 	links
@@ -42,6 +42,7 @@ func (f *jsonForm) Row(dst []byte, e *mtree.Entry) []byte {
 	return append(dst, `"}`...)
 }
 
+// jsonType returns the name of a kind in nginx's array.
 func jsonType(k mtree.Kind) string {
 	switch k {
 	case mtree.File, mtree.Dir:
@@ -59,8 +60,8 @@ func octal(mode uint32) string {
 	return string(digits[:])
 }
 
-// appendJSON appends text as a JSON string; bytes that are no UTF-8 become
-// U+FFFD, so that any name gives valid JSON.
+// appendJSON appends text as a JSON string. Bytes that are not UTF-8 become U+FFFD, so that
+// any name gives valid JSON.
 func appendJSON(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(text); {

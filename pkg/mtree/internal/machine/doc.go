@@ -1,0 +1,28 @@
+// Package machine is what tidemark asks of the machine that it runs on and of its own
+// process, apart from files and directories: clock and boot, mounts, rights,
+// priorities. It imports neither disk nor state; where it needs a directory it takes a
+// descriptor.
+//
+// [ClockSteps] and [MountTable] are told of changes by the kernel and cause no wake-up
+// until then:
+//
+//	steps, err := machine.NewClockSteps()
+//	...
+//	defer steps.Close()
+//	for range steps.C {
+//		// the clock was set
+//	}
+//
+// # Files
+//
+// Each uses what stands below it:
+//
+//	mounts.go      MountTable: hears of mounts; Mounts: those below a directory
+//	mountinfo.go   /proc/self/mountinfo, and what follows from it
+//	filesystem.go  what identifies a file system across reboots
+//	clockstep.go   ClockSteps: hears when somebody sets the clock
+//	clock.go       Now, uptime, boot id
+//	rights.go      what this process is allowed to read and to do
+//	priority.go    disk requests that come after those of others
+//	proc.go        small files of /proc
+package machine

@@ -1,0 +1,46 @@
+package machine
+
+import (
+	"encoding/hex"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// FileSystem identifies the file system or subvolume on which fd lies, whatever the
+// device numbers of this boot are. It is "" where nothing lasting is known: on NFS, on
+// FUSE, and on xfs before Linux 6.9. Cost: fstatfs and at most an ioctl.
+func FileSystem(fd int) string {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return ""
+	}
+	switch st.Type {
+	case unix.BTRFS_SUPER_MAGIC, unix.EXT4_SUPER_MAGIC, unix.TMPFS_MAGIC, zfsMagic:
+		// Made of the file system's UUID; btrfs mixes the subvolume in.
+		if st.Fsid.Val != [2]int32{} {
+			return fmt.Sprintf("%08x%08x", uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))
+		}
+		return ""
+	}
+	return uuid(fd)
+}
+
+const zfsMagic = 0x2fc12fc1
+
+// getUUID is FS_IOC_GETFSUUID of linux/fs.h.
+const getUUID = 0x80111500
+
+// uuid returns the file system's UUID, since Linux 6.9.
+func uuid(fd int) string {
+	var u struct {
+		size byte
+		uuid [16]byte
+	}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), getUUID, uintptr(unsafe.Pointer(&u)))
+	if errno != 0 || u.size == 0 || int(u.size) > len(u.uuid) {
+		return ""
+	}
+	return hex.EncodeToString(u.uuid[:u.size])
+}

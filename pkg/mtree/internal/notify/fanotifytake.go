@@ -1,0 +1,223 @@
+package notify
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/limit"
+	"tidemark/pkg/mtree/internal/notify/internal/handles"
+)
+
+// Take implements Source.
+func (s *fanotify) Take() Events {
+	t := fanotifyTake{fanotify: s, heard: map[string]*merger{}}
+	s.resolver.Begin()
+	t.read()
+	t.findFiles()
+	return t.finish()
+}
+
+// fanotifyTake turns the kernel's events into what was heard.
+type fanotifyTake struct {
+	*fanotify
+	Events
+	heard map[string]*merger
+	order []string           // of heard: a directory that was made stands after the one in which it was made
+	files map[string]uint64  // masks of files that have no directory, by handle
+	found map[string]*merger // those of them that were found, by path of the directory
+	moved bool               // a directory came into the tree, by an event of this read
+}
+
+// read takes what waits.
+func (t *fanotifyTake) read() {
+	raw, lost, drained := t.queue.take()
+	t.Drained, t.moved = drained, false
+	if lost != "" {
+		t.Lost = lost
+	}
+	for {
+		e, size := nextFanEvent(raw)
+		if size == 0 {
+			break
+		}
+		t.Count++
+		t.event(e)
+		raw = raw[size:]
+	}
+	if t.Lost != "" {
+		t.resolver.Arrived() // perhaps, by what was lost
+	}
+	t.queue.mu.Lock()
+	defer t.queue.mu.Unlock()
+	for dir := range t.compressedDirs {
+		t.of([]byte(dir)).Dirty = true
+	}
+	clear(t.compressedDirs)
+	for file, mask := range t.compressedFiles {
+		t.addFile([]byte(file), mask)
+	}
+	clear(t.compressedFiles)
+}
+
+func (t *fanotifyTake) event(e fanEvent) {
+	switch {
+	case e.mask&unix.FAN_Q_OVERFLOW != 0:
+		t.Lost = overflowed(limit.FanotifyQueue)
+		return
+	case e.mask&selfMask != 0 && (string(e.dir) == t.rootID || string(e.file) == t.rootID):
+		t.RootGone = true
+	}
+	if e.isDirMove() && !t.moved {
+		t.move(e)
+	}
+	switch {
+	case e.hasNoDir():
+		t.addFile(e.file, e.mask)
+	case len(e.dir) == 0:
+	case t.isMarker(e.dir):
+		if e.mask&namesMask != 0 {
+			t.Marker = append(t.Marker, string(e.name))
+		}
+	case t.resolver.IsOutside(e.dir):
+	case len(e.name) == 0 || string(e.name) == ".":
+		if e.mask&heardMask&^unix.FAN_ONDIR != 0 {
+			t.of(e.dir).Self = true
+		}
+	default:
+		t.of(e.dir).add(e.name, e.isDir() && e.mask&(unix.FAN_CREATE|unix.FAN_MOVED_TO) != 0)
+	}
+}
+
+// move forgets what a renamed directory may have made untrue. The place where it came from
+// and the place where it went to have an event each. The resolver is asked how things are
+// after all events of this read. Into a directory that is outside by now, or gone, nothing
+// came that is in the tree by this event. Else what was outside may be inside.
+func (t *fanotifyTake) move(e fanEvent) {
+	if t.resolver.IsOutside(e.dir) {
+		return
+	}
+	_, inside, err := t.resolver.Dir(string(e.dir))
+	switch {
+	case t.resolver.IsOutside(e.dir): // as was just found
+	case e.mask&unix.FAN_MOVED_TO != 0 && (inside || err != nil):
+		t.resolver.Arrived()
+		t.moved = true
+	default:
+		t.resolver.Renamed()
+	}
+}
+
+// of returns what was heard in a directory, by its handle.
+func (t *fanotifyTake) of(dir []byte) *merger {
+	m := t.heard[string(dir)]
+	if m == nil {
+		m = new(merger)
+		id := string(dir)
+		t.heard[id] = m
+		t.order = append(t.order, id)
+	}
+	return m
+}
+
+// addFile notes an event of a file that has no directory.
+func (t *fanotifyTake) addFile(file []byte, mask uint64) {
+	if t.files == nil {
+		t.files = map[string]uint64{}
+	}
+	t.files[string(file)] |= mask
+}
+
+// maxReasonWait is the last of the pauses, each twice the one before, in which the reason
+// of a link count is waited for. A process that unlinks a file wakes us by the event of the
+// count, and may have to wait until we sleep to queue the other event.
+const maxReasonWait = 64 * time.Millisecond
+
+// findFiles finds out where files are that have no directory. One that cannot be found is
+// a loss.
+func (t *fanotifyTake) findFiles() {
+	left := t.tryFiles()
+	for wait := 250 * time.Microsecond; left > 0 && wait <= maxReasonWait; wait *= 2 {
+		time.Sleep(wait)
+		t.read()
+		left = t.tryFiles()
+	}
+	if left > 0 {
+		t.loseFile(handles.ErrNoName)
+	}
+	t.queue.mu.Lock()
+	defer t.queue.mu.Unlock()
+	clear(t.unexplained)
+	if t.Drained {
+		t.links.forget()
+	}
+}
+
+// tryFiles looks for the files without a directory. It returns for how many the reason is
+// still to come.
+func (t *fanotifyTake) tryFiles() int {
+	files := t.files
+	t.files = nil
+	var unexplained []string
+	for file, mask := range files {
+		dir, name, err := t.resolver.File(file)
+		switch {
+		case err != nil && mask == unix.FAN_ATTRIB:
+			unexplained = append(unexplained, file)
+		case err != nil:
+			t.loseFile(err)
+		case name != "":
+			t.foundIn(dir).add([]byte(name), false)
+		}
+	}
+	t.queue.mu.Lock()
+	defer t.queue.mu.Unlock()
+	for _, file := range unexplained {
+		t.unexplained[file] = struct{}{}
+	}
+	return len(t.unexplained)
+}
+
+func (t *fanotifyTake) loseFile(err error) {
+	t.Lost = "a file was changed by its handle alone, and cannot be found: " + err.Error()
+}
+
+// foundIn returns what was found in a directory, by its path.
+func (t *fanotifyTake) foundIn(dir string) *merger {
+	m := t.found[dir]
+	if m == nil {
+		m = new(merger)
+		if t.found == nil {
+			t.found = map[string]*merger{}
+		}
+		t.found[dir] = m
+	}
+	return m
+}
+
+// finish finds out where the directories are.
+func (t *fanotifyTake) finish() Events {
+	for _, dir := range t.order {
+		m := t.heard[dir]
+		path, ok, err := t.resolver.Dir(dir)
+		if err != nil {
+			t.Lost = err.Error()
+		}
+		if !ok {
+			continue
+		}
+		if found := t.found[path]; found != nil {
+			for _, e := range found.Entries {
+				m.add([]byte(e.Name), false)
+			}
+			delete(t.found, path)
+		}
+		m.Path = path
+		t.Dirs = append(t.Dirs, &m.DirEvents)
+	}
+	for path, m := range t.found {
+		m.Path = path
+		t.Dirs = append(t.Dirs, &m.DirEvents)
+	}
+	return t.Events
+}

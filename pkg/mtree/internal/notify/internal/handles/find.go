@@ -1,0 +1,135 @@
+package handles
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir returns where the directory is below the root; false if it is not below it, or no
+// longer is. An error means that this cannot be known.
+func (r *Resolver) Dir(dir string) (path string, ok bool, err error) {
+	if path, ok := r.paths[dir]; ok {
+		return path, true, nil
+	}
+	if path, ok, err = r.find(dir); ok && err == nil {
+		if r.pathBytes += len(dir) + len(path); r.pathBytes > maxPaths {
+			r.Renamed()
+		}
+		r.paths[dir] = path
+	}
+	return path, ok, err
+}
+
+// find is Dir for a directory whose path is not kept.
+func (r *Resolver) find(dir string) (path string, ok bool, err error) {
+	fd, err := r.openDir(dir)
+	switch {
+	case errors.Is(err, unix.ESTALE):
+		return "", false, nil // gone
+	case err != nil:
+		return "", false, fmt.Errorf("open_by_handle_at: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Nlink == 0 {
+		r.release(dir, r.open[dir])
+		return "", false, nil
+	}
+	if path, ok := r.climbed[inodeOf(&st)]; ok {
+		return path, true, nil
+	}
+	if r.deep && r.isBelowOutside(fd) {
+		r.leave(dir)
+		return "", false, nil
+	}
+	full, err := readlink(fd)
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		r.deep = true
+		return r.climb(dir, fd)
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("readlink: %w", err)
+	}
+	path, ok = r.below(full)
+	if !ok {
+		r.leave(dir)
+	}
+	return path, ok, nil
+}
+
+// ErrNoName says that the kernel does not know under which name a file stands.
+var ErrNoName = errors.New("the kernel knows no name of it")
+
+// File returns where the file is, directory and name. Without a name it is gone, or
+// outside the tree. System calls:
+//
+//	open_by_handle_at, fstat, readlink, newfstatat
+func (r *Resolver) File(id string) (dir, name string, err error) {
+	fd, err := r.openHandle(id, 0)
+	if errors.Is(err, unix.ESTALE) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	defer unix.Close(fd)
+	var self, there unix.Stat_t
+	if err := unix.Fstat(fd, &self); err != nil || self.Nlink == 0 {
+		return "", "", err
+	}
+	full, err := readlink(fd)
+	if err != nil {
+		return "", "", err
+	}
+	dir, name = path.Split(full)
+	if name == "" {
+		return "", "", ErrNoName // "/": the file is its own root
+	}
+	dir, inside := r.below(path.Clean(dir))
+	if !inside {
+		return "", "", nil
+	}
+	err = unix.Fstatat(r.root, path.Join(".", dir, name), &there, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil || there.Dev != self.Dev || there.Ino != self.Ino {
+		return "", "", ErrNoName // "name (deleted)", and it has others
+	}
+	return dir, name, nil
+}
+
+// Remounted forgets everything that was found, and lets go of mounts that are gone, or no
+// longer in the tree. It returns those. The root's mount stays.
+func (r *Resolver) Remounted() (gone []Mount) {
+	r.Begin()
+	for dir, o := range r.open {
+		r.release(dir, o)
+	}
+	r.Arrived()
+	ids, err := mountIDs()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for fs, all := range r.mounts {
+		kept := slices.Clone(all[:0])
+		for _, m := range all {
+			path, at := readlink(m.fd)
+			if _, inside := r.below(path); err != nil || inside && at == nil && ids[m.id] || r.isRoots(m) {
+				kept = append(kept, m)
+				continue
+			}
+			_ = unix.Close(m.fd)
+			gone = append(gone, m.Mount)
+		}
+		if r.mounts[fs] = kept; len(kept) == 0 {
+			delete(r.mounts, fs)
+		}
+	}
+	return gone
+}
+
+// isRoots reports whether m is the mount that the root is on.
+func (r *Resolver) isRoots(m mounted) bool {
+	on, err := MountOf(r.root)
+	return err == nil && on == m.Mount
+}

@@ -1,0 +1,45 @@
+package handles
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mount tells a mount from others, as long as a descriptor on it is open. A subvolume has
+// a device of its own and need not be a mount.
+type Mount struct{ id, dev uint64 }
+
+// mounted is a mount in the tree.
+type mounted struct {
+	fd int
+	Mount
+}
+
+// MountOf returns the mount of what is open as fd.
+func MountOf(fd int) (Mount, error) {
+	var stx unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &stx); err != nil {
+		return Mount{}, fmt.Errorf("statx: %w", err)
+	}
+	return Mount{stx.Mnt_id, unix.Mkdev(stx.Dev_major, stx.Dev_minor)}, nil
+}
+
+// mountIDs returns the ids of all mounts there are.
+func mountIDs() (map[uint64]bool, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	ids := map[uint64]bool{}
+	for line := range strings.Lines(string(text)) {
+		number, _, _ := strings.Cut(line, " ")
+		if id, err := strconv.ParseUint(number, 10, 64); err == nil {
+			ids[id] = true
+		}
+	}
+	return ids, nil
+}

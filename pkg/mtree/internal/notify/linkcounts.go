@@ -1,0 +1,83 @@
+package notify
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
+
+// nearby is how many events stand at most between the event of a link count and the one
+// that names the reason. The kernel queues the two one after the other; events of other
+// processors come between.
+const nearby = 32
+
+// linkCounts remembers which names came or went in the last events: the reasons why link
+// counts changed.
+type linkCounts struct {
+	named bool // events have the handle of what came or went: Linux 5.17
+	last  [nearby]struct {
+		number int // of the event; 0: none
+		file   []byte
+		pid    int32
+		over   bool // a rename, perhaps over a file, which the event does not say
+	}
+	next   int
+	events int
+}
+
+// note remembers an event that names a file that came or went, and reports whether the
+// event is one.
+func (l *linkCounts) note(e fanEvent) bool {
+	if len(e.file) == 0 || e.isDir() || e.mask&namesMask == 0 {
+		return false
+	}
+	at := &l.last[l.next%nearby]
+	at.number, at.file, at.pid, at.over = l.events, append(at.file[:0], e.file...), e.pid, e.mask&unix.FAN_MOVED_TO != 0
+	l.next++
+	return true
+}
+
+// forget is called when everything that was queued is taken: what comes is of another
+// time.
+func (l *linkCounts) forget() {
+	for i := range l.last {
+		l.last[i].number = 0
+	}
+}
+
+// explain reports whether another event tells of the same change as the event of a link
+// count: an unlink or a link by the handle of the file, a rename over it by the process that
+// did it. later are the events after it. Where events have no handles, all count as
+// explained.
+func (l *linkCounts) explain(e fanEvent, later []byte) bool {
+	if !l.named {
+		return true
+	}
+	for i := range nearby {
+		at := &l.last[(l.next+nearby-1-i)%nearby] // the latest first
+		if at.number == 0 {
+			continue
+		}
+		if l.events-at.number > nearby {
+			break
+		}
+		if bytes.Equal(at.file, e.file) {
+			return true
+		}
+		if at.over && at.pid == e.pid {
+			at.number = 0
+			return true
+		}
+	}
+	for range nearby {
+		next, size := nextFanEvent(later)
+		if size == 0 {
+			return false
+		}
+		if next.mask&namesMask != 0 && bytes.Equal(next.file, e.file) {
+			return true
+		}
+		later = later[size:]
+	}
+	return false
+}

@@ -1,0 +1,45 @@
+package notify
+
+// merger merges the events of one directory: each name once.
+type merger struct {
+	DirEvents
+	index map[string]int // of names in Entries, from the moment there are some
+}
+
+// searched is how many names are searched one by one, which is faster than a map.
+const searched = 8
+
+// add adds an event of a name.
+func (m *merger) add(name []byte, arrived bool) {
+	i := m.find(name)
+	if i < 0 {
+		i = len(m.Entries)
+		m.Entries = append(m.Entries, Entry{Name: string(name)})
+		if m.index != nil {
+			m.index[m.Entries[i].Name] = i
+		}
+	}
+	m.Entries[i].Arrived = m.Entries[i].Arrived || arrived
+}
+
+// find returns where the name stands in Entries, -1 if it does not.
+func (m *merger) find(name []byte) int {
+	if m.index == nil && len(m.Entries) < searched {
+		for i := range m.Entries {
+			if m.Entries[i].Name == string(name) {
+				return i
+			}
+		}
+		return -1
+	}
+	if m.index == nil {
+		m.index = make(map[string]int, 4*searched)
+		for i := range m.Entries {
+			m.index[m.Entries[i].Name] = i
+		}
+	}
+	if i, ok := m.index[string(name)]; ok {
+		return i
+	}
+	return -1
+}

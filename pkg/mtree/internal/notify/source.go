@@ -1,0 +1,74 @@
+package notify
+
+// Source hears changes. Any goroutine may call Arm at any time. The one that owns the
+// Source calls all other methods.
+type Source interface {
+	// Arm begins to hear the directory open as fd, which was found as name in
+	// the directory parent, open as parentFD. It must be called before the
+	// directory is listed: what happened before Arm is in the listing, what
+	// happens afterwards is heard. Arming a directory again is allowed; then
+	// the Source knows where it is now. fresh says that it was not armed before.
+	//
+	// ErrGone: it is no longer there; the parent has an event about that.
+	// ErrLimit: the kernel allows no more, see its text for the remedy.
+	Arm(parent Ref, parentFD int, name string, fd int) (armed Ref, fresh bool, err error)
+
+	// Known returns the directory open as fd, the zero Ref if it is not
+	// armed. Take names a directory by its path, and by now another one may
+	// stand there.
+	Known(fd int) Ref
+
+	// Take returns what was heard since the last Take, without waiting.
+	Take() Events
+
+	// Wrote is called after each directory time that the owner set itself, so
+	// that the events of its own writes do not fill the kernel's queue. Cost:
+	// one read every few thousand calls.
+	Wrote()
+
+	// Forget gives up the directories that were not armed since the root was:
+	// those that left the tree while nothing was heard. It is called when the
+	// scan that armed all directories is done, and what was heard meanwhile
+	// was taken. If one is given up wrongly, the event of its arrival is still
+	// to come.
+	Forget()
+
+	// Remounted says that mounts came or went at directories below the root.
+	// The caller arms those as arrived.
+	Remounted()
+
+	// Close ends the hearing and all goroutines of the Source.
+	Close() error
+}
+
+// Ref is a directory as a Source knows it, whatever its path is now. The zero Ref is the
+// parent of the root.
+type Ref struct{ node *node }
+
+// Marker is the parent under which the marker directory .tidemark is armed:
+// only names that come and go in it are heard, not what is written there.
+var Marker = Ref{&node{}}
+
+// Events is what a Source heard.
+type Events struct {
+	Dirs     []*DirEvents // each directory once
+	Marker   []string     // names that came or went in the marker directory
+	Lost     string       // why something was lost, "" if nothing was
+	RootGone bool         // the root was moved, deleted or unmounted
+	Drained  bool         // the kernel held nothing more when this was taken
+	Count    int          // number of kernel events
+}
+
+// DirEvents is what happened in one directory.
+type DirEvents struct {
+	Path    string  // below the root as of now, "" for the root
+	Self    bool    // its own mode, owner or times were set, perhaps by ourselves
+	Dirty   bool    // entries changed whose names were not kept; none of them is a directory that came or went
+	Entries []Entry // each name once
+}
+
+// Entry is one name in a directory at which something happened.
+type Entry struct {
+	Name    string
+	Arrived bool // a directory came to stand here: made, moved in, exchanged
+}

@@ -1,0 +1,164 @@
+package records
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// LogName is the file of the log in the marker.
+const LogName = "records"
+
+// Log holds the records of all directories of a copy where the file system keeps no
+// user extended attributes. It is a text file in the marker, to which lines
+// "STAMP NOW ID PATH" are appended, or "STAMP NOW ID EXCLUDED/FINGERPRINT PATH". The
+// path is escaped and begins with "./", the root being "./". The last line of a path
+// counts. A line that a crash cut off is dropped when the log is opened. All records
+// are in memory, about 200 bytes each. It may be used by several goroutines at once.
+type Log struct {
+	mu      sync.Mutex
+	file    *os.File
+	records map[string]Record
+}
+
+// OpenLog reads the log of a copy and opens it for appending. If it is damaged, or most
+// of it is out of date, it is replaced by one with the present records, durably.
+func OpenLog(m *state.Marker) (*Log, error) {
+	l := &Log{records: map[string]Record{}}
+	shared := false // it has other names, which must keep their contents
+	if info, err := m.Dir().Stat(LogName); err == nil {
+		shared = info.Links > 1
+	}
+	var err error
+	if l.file, err = m.OpenOwn(LogName, false); err != nil {
+		return nil, err
+	}
+	var lines int
+	var torn bool
+	if _, err = unix.FcntlInt(l.file.Fd(), unix.F_SETFL, unix.O_APPEND); err == nil {
+		lines, torn, err = l.load()
+	}
+	if err == nil && (torn || shared || lines > 2*len(l.records)+1000) {
+		err = l.rewrite(m)
+	}
+	if err != nil {
+		_ = l.file.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// ReadLog reads the log and changes nothing. Without a file the log is empty.
+func ReadLog(m *state.Marker) (*Log, error) {
+	l := &Log{records: map[string]Record{}}
+	f, _, err := m.OpenFile(LogName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.file = f
+	_, _, err = l.load()
+	return l, err
+}
+
+// maxRecordLine is the length of a line, in bytes, at most: a path has PATH_MAX bytes at
+// most, and three times that when it is escaped.
+const maxRecordLine = 16 << 10
+
+// load reads the lines. torn says that the last one has no end, or that one is too long.
+func (l *Log) load() (lines int, torn bool, err error) {
+	in := bufio.NewReaderSize(l.file, maxRecordLine)
+	for long := false; ; {
+		line, err := in.ReadSlice('\n')
+		switch {
+		case err == io.EOF:
+			return lines, torn || len(line) > 0, nil
+		case err == bufio.ErrBufferFull:
+			torn, long = true, true
+			continue
+		case err != nil:
+			return lines, false, err
+		}
+		lines++
+		if path, r, ok := parseRecordLine(string(line[:len(line)-1])); ok && !long {
+			l.records[path] = r
+		}
+		long = false
+	}
+}
+
+// rewrite replaces the log by one with the present records. System calls: see
+// state.WriteFile, then openat.
+func (l *Log) rewrite(m *state.Marker) error {
+	var out []byte
+	for path, r := range l.records {
+		out = append(out, recordLine(path, r)...)
+	}
+	if err := state.WriteFile(m.Dir(), LogName, out); err != nil {
+		return err
+	}
+	fd, err := disk.OpenAt(m.Dir().FD(), LogName, unix.O_RDWR|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return m.Dir().PathError("open", LogName, err)
+	}
+	_ = l.file.Close()
+	l.file = os.NewFile(uintptr(fd), m.Dir().Path()+"/"+LogName)
+	return nil
+}
+
+func recordLine(path string, r Record) string {
+	return r.String() + " " + mtree.EscapeName(mtree.JoinPath(".", path)) + "\n"
+}
+
+func parseRecordLine(line string) (path string, r Record, ok bool) {
+	cut := strings.LastIndexByte(line, ' ')
+	if cut < 0 {
+		return "", Record{}, false
+	}
+	r, ok = parse(line[:cut])
+	escaped, below := strings.CutPrefix(line[cut+1:], "./")
+	path, err := mtree.UnescapeName(escaped)
+	return path, r, ok && below && err == nil && mtree.CheckPath(path) == nil
+}
+
+// Get returns the record of the directory at path, "" for the root.
+func (l *Log) Get(path string) (Record, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.records[path]
+	return r, ok
+}
+
+// Set appends a record with one write. The next disk.Dir.Flush makes it durable.
+func (l *Log) Set(path string, r Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if old, ok := l.records[path]; ok && old == r {
+		return nil
+	}
+	if _, err := l.file.WriteString(recordLine(path, r)); err != nil {
+		return err
+	}
+	l.records[path] = r
+	return nil
+}
+
+// Close closes the file.
+func (l *Log) Close() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
+}

@@ -1,0 +1,72 @@
+package records
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+)
+
+// XattrName is the extended attribute on every completed directory of a copy.
+const XattrName = "user.tidemark"
+
+// ErrNoXattr says that the file system keeps no user extended attributes.
+var ErrNoXattr = errors.New("no user extended attributes here")
+
+// Of returns the record on a directory; false if there is none or it makes no sense.
+// Cost: one fgetxattr.
+func Of(d *disk.Dir) (Record, bool) {
+	var buf [256]byte
+	n, err := unix.Fgetxattr(d.FD(), XattrName, buf[:])
+	if err != nil {
+		return Record{}, false
+	}
+	return parse(string(buf[:n]))
+}
+
+// Complete reports whether a directory of a copy is complete by the record on it: its
+// mtime, in info, is still the recorded stamp, as far as that can be stored. Cost: one
+// fgetxattr.
+func Complete(d *disk.Dir, info disk.Info) bool {
+	record, ok := Of(d)
+	return ok && filetime.SameStored(info.MTime, record.Stamp)
+}
+
+// Set writes the record on a directory; ErrNoXattr where that is impossible. Cost: one
+// fsetxattr.
+func Set(d *disk.Dir, r Record) error {
+	switch err := unix.Fsetxattr(d.FD(), XattrName, []byte(r.String()), 0); err {
+	case nil:
+		return nil
+	case unix.ENOTSUP:
+		return ErrNoXattr
+	default:
+		return d.PathError("setxattr", ".", err)
+	}
+}
+
+// Drop removes the record on a directory. It is no error if there is none.
+func Drop(d *disk.Dir) error {
+	switch err := unix.Fremovexattr(d.FD(), XattrName); err {
+	case nil, unix.ENODATA, unix.ENOTSUP:
+		return nil
+	default:
+		return d.PathError("removexattr", ".", err)
+	}
+}
+
+// Probe returns ErrNoXattr if directories here cannot carry records. It changes
+// nothing. Cost: one fgetxattr.
+func Probe(d *disk.Dir) error {
+	var buf [256]byte
+	switch _, err := unix.Fgetxattr(d.FD(), XattrName, buf[:]); err {
+	case nil, unix.ENODATA, unix.ERANGE:
+		return nil
+	case unix.ENOTSUP:
+		return ErrNoXattr
+	default:
+		return d.PathError("getxattr", ".", err)
+	}
+}

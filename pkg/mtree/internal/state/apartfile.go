@@ -1,0 +1,166 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+const (
+	stampsName = "stamps"
+	unreadName = "unread"
+	maxApart   = 4*MaxApartBytes + 64*MaxStamps // bytes of one file: an escaped byte takes three
+)
+
+// apartLine is a line of one of the files: first is a stamp, "-" or "+".
+type apartLine struct {
+	first string
+	inode uint64
+	path  string
+}
+
+// WriteStamps replaces the file stamps: a reader sees the old or the new one, with
+// durable also after a power cut. number must be another one each time. System calls:
+//
+//	openat(".stamps.new", O_CREAT|O_TRUNC), fchmod, write, renameat; durable: see WriteFile
+func (m *Marker) WriteStamps(stamps map[string]ApartStamp, number int64, durable bool) error {
+	text := apartHead(stampsName, number)
+	for _, path := range slices.Sorted(maps.Keys(stamps)) {
+		text = appendApart(text, stamps[path].Stamp.String(), stamps[path].Inode, path)
+	}
+	return m.writeApart(stampsName, apartEnd(text, len(stamps)), durable)
+}
+
+// WriteUnread is WriteStamps for the file unread.
+func (m *Marker) WriteUnread(unread map[string]ApartUnread, number int64, durable bool) error {
+	text := apartHead(unreadName, number)
+	for _, path := range slices.Sorted(maps.Keys(unread)) {
+		sign := "-"
+		if unread[path].Opened {
+			sign = "+"
+		}
+		text = appendApart(text, sign, unread[path].Inode, path)
+	}
+	return m.writeApart(unreadName, apartEnd(text, len(unread)), durable)
+}
+
+func apartHead(name string, number int64) []byte {
+	return fmt.Appendf(nil, "tidemark %s %d\n", name, number)
+}
+
+func appendApart(dst []byte, first string, inode uint64, path string) []byte {
+	dst = append(append(dst, first...), '\t')
+	dst = append(strconv.AppendUint(dst, inode, 10), '\t')
+	return append(mtree.AppendEscaped(dst, path), '\n')
+}
+
+func apartEnd(dst []byte, lines int) []byte { return fmt.Appendf(dst, "#end %d\n", lines) }
+
+// writeApart replaces one file.
+func (m *Marker) writeApart(name string, text []byte, durable bool) error {
+	if durable {
+		return WriteFile(m.dir, name, text)
+	}
+	temp := "." + name + ".new"
+	fd, err := disk.OpenAt(m.dir.FD(), temp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return m.dir.PathError("create", temp, err)
+	}
+	f := os.NewFile(uintptr(fd), m.dir.Path()+"/"+temp)
+	defer f.Close()
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if err := unix.Renameat(m.dir.FD(), temp, m.dir.FD(), name); err != nil {
+		return m.dir.PathError("rename", name, err)
+	}
+	return nil
+}
+
+// HasApart reports whether both files are there, and were written with number.
+func (m *Marker) HasApart(number int64) bool {
+	for _, name := range []string{stampsName, unreadName} {
+		head := apartHead(name, number)
+		if text, err := m.readHead(name, len(head)); err != nil || !bytes.Equal(text, head) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Marker) readHead(name string, size int) ([]byte, error) {
+	f, _, err := m.dir.OpenFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, int64(size)))
+}
+
+// errApart says that watch has not written a file.
+var errApart = errors.New("not written by watch, or damaged: delete it, and send watch SIGHUP")
+
+// readApart reads one file. It returns its lines and its first line, which is "" if
+// there is no file; only the first line if that is head.
+func (m *Marker) readApart(name, head string) (lines []apartLine, first string, err error) {
+	f, _, err := m.dir.OpenFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	const firstLine = 64 // bytes, at most
+	text, err := io.ReadAll(io.LimitReader(f, firstLine))
+	if err != nil {
+		return nil, "", err
+	}
+	first, _, _ = strings.Cut(string(text), "\n")
+	if head != "" && first == head {
+		return nil, first, nil
+	}
+	rest, err := io.ReadAll(io.LimitReader(f, maxApart))
+	if err != nil {
+		return nil, "", err
+	}
+	lines, err = parseApart(name, string(append(text, rest...)))
+	return lines, first, m.dir.PathError("read", name, err)
+}
+
+func parseApart(name, text string) ([]apartLine, error) {
+	lines := strings.Split(text, "\n")
+	n := len(lines) - 3 // the first line, the end, and nothing after that
+	if n < 0 || !strings.HasPrefix(lines[0], "tidemark "+name+" ") || lines[n+1] != fmt.Sprintf("#end %d", n) || lines[n+2] != "" {
+		return nil, errApart
+	}
+	all := make([]apartLine, 0, n)
+	for _, line := range lines[1 : n+1] {
+		fields := strings.Split(line, "\t")
+		if len(fields) != 3 {
+			return nil, errApart
+		}
+		inode, err1 := strconv.ParseUint(fields[1], 10, 64)
+		path, err2 := mtree.UnescapeName(fields[2])
+		if err := errors.Join(err1, err2, mtree.CheckPath(path)); err != nil {
+			return nil, fmt.Errorf("%w: %w", errApart, err)
+		}
+		all = append(all, apartLine{fields[0], inode, path})
+	}
+	return all, nil
+}

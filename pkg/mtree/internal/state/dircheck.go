@@ -1,0 +1,76 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+)
+
+// ErrWithin is returned where a --state-dir lies in the tree whose state it is to
+// hold, or is its root. It would be published as part of the tree, and each write in
+// it would be a change of the tree.
+var ErrWithin = errors.New("the state directory lies within the tree")
+
+// CheckDir returns ErrWithin if stateDir, or the directory in which it is to be made,
+// is root or below it. It follows the directories above stateDir, whatever symlinks
+// lead there, and bind mounts by mountinfo; with crossMounts it also looks at the
+// mounts below root. It accepts "", and a stateDir that it cannot look at: opening it
+// will fail. Cost: two system calls for each directory above, two files of /proc.
+func CheckDir(root *disk.Dir, stateDir string, crossMounts bool) error {
+	if stateDir == "" {
+		return nil
+	}
+	at, err := openPath(stateDir)
+	if err == unix.ENOENT {
+		up, _ := path.Split(strings.TrimRight(stateDir, "/"))
+		at, err = openPath(up + ".")
+	}
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(at)
+	self, err := root.Self()
+	if err != nil {
+		return err
+	}
+	if isBelow(at, self.Node) || machine.IsMountedBelow(at, root.FD(), crossMounts) {
+		return fmt.Errorf("%q: %w", stateDir, ErrWithin)
+	}
+	return nil
+}
+
+func openPath(path string) (int, error) {
+	return disk.OpenAt(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
+
+// isBelow reports whether the directory fd, or one above it, is top.
+func isBelow(fd int, top disk.Node) bool {
+	fd, err := disk.OpenAt(fd, ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	for err == nil {
+		var at, above disk.Info
+		if at, err = disk.StatFD(fd); err == nil && at.Node == top {
+			_ = unix.Close(fd)
+			return true
+		}
+		up := -1
+		if err == nil {
+			up, err = disk.OpenAt(fd, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		}
+		_ = unix.Close(fd)
+		if err != nil {
+			return false
+		}
+		if above, err = disk.StatFD(up); err != nil || above.Node == at.Node {
+			_ = unix.Close(up)
+			return false
+		}
+		fd = up
+	}
+	return false
+}

@@ -1,0 +1,48 @@
+// Package state is what tidemark keeps about a tree: the files in .tidemark (or in
+// --state-dir) and the attribute of the root. All formats are in docs/protocol.md or
+// above the type that is written.
+//
+// A [Marker] is the open directory .tidemark. Its files are:
+//
+//	tree             Tree: who the tree is. Replaced durably.
+//	lock             Lock: one writer, also on the root itself. Never written.
+//	status.json      StatusFile: how far the stamps can be relied on. One pwrite.
+//	stamps, unread   Apart: directories without their stamp. Replaced.
+//	left.0, left.1   OwnWriteLog: what the writes of watch left. Appended to.
+//	confirmed        Beacon: a number that lives with its process. Never written.
+//	records          the records of a copy without xattrs: package records
+//	tmp              files of a copy before they have their names: disk.Staging
+//
+// [ReadPublished] reads tree, lock and status as the readers of a tree need them.
+//
+// What stands under a name of ours and cannot be ours is never followed, never waited
+// for and never written to: see ErrInTheWay.
+//
+// # Files
+//
+// Each uses what stands below it:
+//
+//	published.go      what a tree says to its readers
+//	upstreams.go      where a copy came from
+//	status.go         status.json
+//	apartreader.go, apartfile.go, apart.go
+//	                  stamps and unread
+//	ownwrite.go       left.0 and left.1
+//	timerange.go      which times the tree's file system stores
+//	beacon.go         confirmed
+//	lock.go           lock
+//	note.go           the attribute of the root
+//	tree.go           tree
+//	marker.go         Marker
+//	dircheck.go       is a --state-dir outside of the tree?
+//	ownfile.go        reading and replacing files of .tidemark
+//	identity.go       what identifies a root and a mount, across reboots
+//	sourcename.go     SOURCE without credentials
+//
+// # Example
+//
+//	m, err := state.OpenMarker(root, "")
+//	...
+//	defer m.Close()
+//	published, err := m.Published()
+package state

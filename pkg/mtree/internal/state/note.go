@@ -1,0 +1,88 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+)
+
+// idXattr is the attribute of the root that holds who the tree is a second time,
+// because rsync --delete and git clean remove .tidemark.
+const idXattr = "user.tidemark.id"
+
+// maxNote is how much of the attribute is read, in bytes.
+const maxNote = 8 << 10
+
+// noted is the part of t that the attribute holds: everything that must outlive the
+// tree file. It changes as seldom as possible, because writing it moves the root's
+// ctime.
+func (t *Tree) noted() Tree {
+	n := Tree{
+		Format: t.Format, ID: t.ID, Role: t.Role, FS: t.FS, Inode: t.Inode, Born: t.Born, Minted: t.Minted,
+		Upstream: t.Upstream, NoID: t.NoID, Place: t.Place, Path: t.Path, Adopted: t.Adopted,
+	}
+	if n.FS == "" && n.Born == (mtree.Stamp{}) {
+		n.Dev = t.Dev // another one after a reboot, but the only identity there is
+	}
+	return n
+}
+
+// note writes the attribute of root, where the file system has extended attributes.
+func note(root *disk.Dir, t *Tree) {
+	text, err := json.Marshal(t.noted())
+	if old, _ := readNote(root); err == nil && string(old) != string(text) {
+		_ = unix.Fsetxattr(root.FD(), idXattr, text, 0) // only a second copy of the tree file
+	}
+}
+
+// Noted returns the tree in the attribute of root: it remains when .tidemark is
+// deleted. proven says that it was written for this very directory. Copies of the
+// directory carry the attribute, too: in them it proves nothing. Nor does an attribute
+// of an earlier version, which holds the id alone. Without an attribute t.ID is "".
+func Noted(root *disk.Dir) (t Tree, proven bool) {
+	text, err := readNote(root)
+	if err != nil {
+		return Tree{}, false
+	}
+	if validTreeID(string(text)) {
+		return Tree{ID: string(text)}, false
+	}
+	if json.Unmarshal(text, &t) != nil || t.Format > treeFormat || !validTreeID(t.ID) {
+		return Tree{}, false
+	}
+	self, err := RootOf(root)
+	return t, err == nil && t.BoundTo(self)
+}
+
+// OwnTree returns the tree that root itself names, wherever its marker lies: that of
+// its .tidemark/tree, else that of its attribute, if it is proven. Without either the
+// error is ErrNoTree.
+func OwnTree(root *disk.Dir) (Tree, error) {
+	m, err := OpenMarker(root, "")
+	if err == nil {
+		defer m.Close()
+		if t, err := m.ReadTree(); !errors.Is(err, ErrNoTree) {
+			return t, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return Tree{}, err
+	}
+	if t, proven := Noted(root); proven {
+		return t, nil
+	}
+	return Tree{}, ErrNoTree
+}
+
+func readNote(root *disk.Dir) ([]byte, error) {
+	buf := make([]byte, maxNote)
+	n, err := unix.Fgetxattr(root.FD(), idXattr, buf)
+	if err != nil {
+		return nil, err
+	}
+	return buf[:n], nil
+}

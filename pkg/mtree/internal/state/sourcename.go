@@ -1,0 +1,28 @@
+package state
+
+import (
+	"net/url"
+	"strings"
+)
+
+// SourceName returns the SOURCE of a copy as it is compared and recorded: without
+// credentials and without a slash at its end.
+func SourceName(source string) string {
+	if u, err := url.Parse(source); err == nil && u.Host != "" {
+		u.User = nil
+		u.Host = strings.ToLower(u.Host)
+		return strings.TrimRight(u.String(), "/")
+	}
+	if name := strings.TrimRight(source, "/"); name != "" {
+		return name
+	}
+	return source
+}
+
+// hostOf returns the host of a SOURCE, with its port.
+func hostOf(source string) string {
+	if u, err := url.Parse(source); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return "local"
+}

@@ -1,0 +1,183 @@
+package state
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
+)
+
+// treeFormat is the number that this version writes into the tree file. A higher one
+// was written by a newer tidemark and is refused.
+const treeFormat = 1
+
+const treeName = "tree"
+
+var (
+	// ErrNoTree is returned where there is no tree file.
+	ErrNoTree = errors.New("no tree file")
+
+	// ErrNewerFormat is returned for a tree file that this version does not know.
+	ErrNewerFormat = errors.New("written by a newer tidemark")
+)
+
+// Role says which program keeps the stamps of a tree.
+type Role string
+
+// The roles, as they stand in the tree file.
+const (
+	Source Role = "source" // watch
+	Copy   Role = "mirror" // mirror
+)
+
+// Tree is the file .tidemark/tree: who the tree is.
+type Tree struct {
+	Format int         `json:"format"`
+	ID     string      `json:"id"` // 32 hex digits; a copy has its source's
+	Epoch  uint64      `json:"epoch"`
+	Role   Role        `json:"role"`
+	Dev    uint64      `json:"dev"`            // of the root, when this was written
+	FS     string      `json:"fs,omitempty"`   // file system of the root; "": not known
+	Inode  uint64      `json:"inode"`          // of the root
+	Born   mtree.Stamp `json:"born"`           // birth time of the root; zero: not known
+	Runs   []wire.Run  `json:"runs,omitempty"` // of its watch, the latest last; in a copy those of its source
+
+	// In a source only.
+	Minted bool `json:"minted,omitempty"` // --new-tree made the id, and was given at every start since
+
+	// In a source only.
+	Options string   `json:"options,omitempty"` // the --exclude and --cross-mounts with which everything was published last
+	Borders []string `json:"borders,omitempty"` // directories in which another watch or mirror was running, escaped
+	Mounts  []Mount  `json:"mounts,omitempty"`  // below the root, with everything in them published
+
+	// In a copy only.
+	Upstream    string   `json:"upstream,omitempty"` // SourceName of SOURCE
+	NoID        bool     `json:"no_id,omitempty"`    // the source has no tree id: ID was made here
+	Place       string   `json:"place,omitempty"`    // PlaceOf a local SOURCE without a tree id
+	Path        string   `json:"path,omitempty"`     // the directory of the tree that it is a copy of: "/" or "/a/b"; "": not known
+	Older       uint64   `json:"older,omitempty"`    // epoch of an older lineage to which the source belongs now; 0: it does not
+	Adopted     string   `json:"adopted,omitempty"`  // SOURCE for which --adopt was carried out, if it was given at every start since
+	Filters     []string `json:"filters,omitempty"`
+	Copy        string   `json:"copy,omitempty"` // 16 hex digits that distinguish this copy from others of the tree
+	Fingerprint string   `json:"e,omitempty"`    // E of the ETags of the source's listings (docs/protocol.md); "": the source sent none
+}
+
+// NewTreeID returns 128 random bits as 32 hex digits.
+func NewTreeID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(id[:])
+}
+
+func validTreeID(id string) bool {
+	raw, err := hex.DecodeString(id)
+	return err == nil && len(raw) == 16
+}
+
+// RaiseEpoch moves the epoch on: to the clock's seconds, or by one if it is there
+// already. Two lineages of one tree, such as a source that comes back and the copy that
+// was promoted meanwhile, so never have the same epoch.
+func (t *Tree) RaiseEpoch(now mtree.Stamp) {
+	sec, _ := now.Unix()
+	t.Epoch = max(t.Epoch+1, uint64(max(sec, 1)))
+}
+
+// BeginRun ends the latest run with the floor that it left, and begins another.
+func (t *Tree) BeginRun(floor mtree.Stamp) {
+	t.Runs = slices.Clone(t.Runs)
+	if n := len(t.Runs); n > 0 && t.Runs[n-1].Floor == nil {
+		t.Runs[n-1].Floor = &floor
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+	t.Runs = append(t.Runs, wire.Run{ID: hex.EncodeToString(id[:])})
+	t.Runs = t.Runs[max(len(t.Runs)-wire.MaxRuns, 0):]
+}
+
+// At returns which directory of the tree stands at path below this root, "/" or "/a/b".
+// It is "" in a copy that does not know where in its source's tree it is.
+func (t *Tree) At(path string) string {
+	switch base := strings.TrimPrefix(t.Path, "/"); {
+	case t.Path == "" && t.Role == Copy:
+		return ""
+	case path == "":
+		return "/" + base
+	default:
+		return "/" + mtree.JoinPath(base, path)
+	}
+}
+
+// Bind records the root for which the tree file is written.
+func (t *Tree) Bind(root Root) {
+	t.Dev, t.FS, t.Inode, t.Born = root.Node.Dev, root.FS, root.Node.Ino, root.BTime
+}
+
+// BoundTo reports whether the tree file was written for this root: file system, inode
+// and birth time decide. A snapshot has another file system, in this sense, and the
+// same inode and birth time. Device numbers change from boot to boot, so the device
+// decides only where neither file system nor birth time is known.
+func (t *Tree) BoundTo(root Root) bool {
+	var unknown mtree.Stamp
+	places, births := t.FS != "" && root.FS != "", t.Born != unknown && root.BTime != unknown
+	switch {
+	case t.Inode != root.Node.Ino, places && t.FS != root.FS, births && t.Born != root.BTime:
+		return false
+	case places || births:
+		return true
+	}
+	return t.Dev == root.Node.Dev
+}
+
+// Same reports whether two trees have the same file.
+func (t Tree) Same(u Tree) bool {
+	t.Format, u.Format = treeFormat, treeFormat
+	a, err1 := json.Marshal(t)
+	b, err2 := json.Marshal(u)
+	return err1 == nil && err2 == nil && string(a) == string(b)
+}
+
+// ReadTree reads the tree file. Without one the error is ErrNoTree; a newer format
+// gives ErrNewerFormat.
+func (m *Marker) ReadTree() (Tree, error) {
+	text, err := ReadFile(m.dir, treeName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Tree{}, ErrNoTree
+	}
+	if err != nil {
+		return Tree{}, err
+	}
+	var t Tree
+	if err := json.Unmarshal(text, &t); err != nil {
+		return Tree{}, fmt.Errorf("%s/tree: %w", m.dir.Path(), err)
+	}
+	if t.Format > treeFormat {
+		return Tree{}, fmt.Errorf("%s/tree has format %d, this version knows %d: %w", m.dir.Path(), t.Format, treeFormat, ErrNewerFormat)
+	}
+	if !validTreeID(t.ID) {
+		return Tree{}, fmt.Errorf("%s/tree: %q is no tree id", m.dir.Path(), t.ID)
+	}
+	return t, nil
+}
+
+// WriteTree replaces the tree file durably, and also writes the attribute of the root,
+// where the file system has extended attributes. System calls: see WriteFile, then
+// fgetxattr; fsetxattr if the attribute changes.
+func (m *Marker) WriteTree(t Tree) error {
+	t.Format = treeFormat
+	text, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := WriteFile(m.dir, treeName, append(text, '\n')); err != nil {
+		return err
+	}
+	note(m.root, &t)
+	return nil
+}

@@ -1,0 +1,120 @@
+package autoindex
+
+import (
+	"context"
+	"time"
+
+	"tidemark/pkg/mtree"
+)
+
+// Approx is what the listing of one directory leaves open. A nil Approx belongs to a
+// listing that is exact; its methods do nothing.
+type Approx struct {
+	dir        string
+	date       DateFunc
+	files      map[string]Bounds
+	ifModified map[string]bool
+}
+
+// DateFunc asks a server for the date of the file at path; ok is false if it gives
+// none. Cost: one request.
+type DateFunc func(ctx context.Context, path string) (date mtree.Stamp, ok bool)
+
+// NewApprox returns what the listing of the directory dir leaves open, as Parse
+// returned it. zones belongs to the server.
+func NewApprox(dir string, entries []mtree.Entry, files map[string]Bounds, zones *Zones, date DateFunc) *Approx {
+	for i := range entries {
+		b := files[entries[i].Name]
+		b.listed, b.zones = entries[i].MTime, zones
+		files[entries[i].Name] = b
+	}
+	return &Approx{dir: dir, date: date, files: files}
+}
+
+// Of returns how well the listing knows a file; ok is false if it knows it exactly.
+func (a *Approx) Of(name string) (b Bounds, ok bool) {
+	if a != nil {
+		b, ok = a.files[name]
+	}
+	return b, ok
+}
+
+// IfModified reports whether a file is to be fetched only if it changed since its
+// mtime, as Resolve left it.
+func (a *Approx) IfModified(name string) bool { return a != nil && a.ifModified[name] }
+
+// Resolve settles what the listing leaves open against have, the entries of the copy's
+// directory. An entry gets size and time of the copy's file where it may be that file,
+// and another time where the file must be asked for. Such a file is then fetched only
+// if it changed, provided that trusted says that size and time prove the copy's file.
+// Cost: at most three requests for each month of a run, none where times agree.
+func (a *Approx) Resolve(ctx context.Context, l *mtree.Listing, have []mtree.Entry, trusted bool) {
+	if a == nil {
+		return
+	}
+	a.learnZones(ctx, l, have)
+	if a.resolve(l, have); !trusted {
+		a.ifModified = nil
+	}
+}
+
+// resolve changes the entries of l and notes which files to fetch only if they changed.
+func (a *Approx) resolve(l *mtree.Listing, have []mtree.Entry) {
+	a.ifModified = map[string]bool{}
+	a.eachFile(l, have, func(e *mtree.Entry, b *Bounds, h *mtree.Entry) {
+		switch {
+		case !b.Fits(h.MTime, h.Size):
+			if e.MTime == h.MTime {
+				e.MTime = e.MTime.Add(1)
+			}
+		case isYoung(h, b.Step):
+			e.Size, e.MTime = h.Size, h.MTime.Add(1)
+		case b.Step == 0, !b.zones.allow(e.MTime, b.ahead(h.MTime)):
+			e.Size, e.MTime = h.Size, h.MTime.Add(1)
+			a.ifModified[e.Name] = true
+		default:
+			e.Size, e.MTime = h.Size, h.MTime
+		}
+	})
+}
+
+// learnZones asks for the dates of some files that may be those of the copy if the
+// server lists them in its own time zone.
+func (a *Approx) learnZones(ctx context.Context, l *mtree.Listing, have []mtree.Entry) {
+	a.eachFile(l, have, func(e *mtree.Entry, b *Bounds, h *mtree.Entry) {
+		if !b.ServerZone || b.ahead(h.MTime) == 0 || !b.Fits(h.MTime, h.Size) || !b.zones.ask(e.MTime) {
+			return
+		}
+		if date, ok := a.date(ctx, mtree.JoinPath(a.dir, e.Name)); ok {
+			b.Learn(date)
+		}
+	})
+}
+
+// eachFile calls yield for each file of the listing of which the copy has a file, too.
+func (a *Approx) eachFile(l *mtree.Listing, have []mtree.Entry, yield func(e *mtree.Entry, b *Bounds, h *mtree.Entry)) {
+	byName := make(map[string]*mtree.Entry, len(have))
+	for i := range have {
+		byName[have[i].Name] = &have[i]
+	}
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		b, ok := a.files[e.Name]
+		h := byName[e.Name]
+		if ok && h != nil && h.Kind == mtree.File && e.Kind == mtree.File {
+			yield(e, &b, h)
+		}
+	}
+}
+
+// isYoung reports whether a file of the copy was fetched so soon after its last
+// change that a later change may bear the same time.
+func isYoung(have *mtree.Entry, step time.Duration) bool {
+	age := have.CTime.Sub(have.MTime)
+	return age > -youngMost && age < max(step, time.Second)+time.Second
+}
+
+// youngMost is how far ahead of our clock a file's time may be to be taken for
+// young: clocks differ by that much. Times further ahead are dates in the future, or
+// in another zone, and would be fetched with every pass.
+const youngMost = 10 * time.Minute

@@ -1,0 +1,41 @@
+package autoindex
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
+
+// Accept is the header field that asks a server for what is exact, if it can give that.
+const Accept = "application/json, text/html;q=0.9, */*;q=0.1"
+
+// MaxText bounds a listing in bytes: it is held as a whole.
+const MaxText = 64 << 20
+
+// RoomFor returns how much memory the entries of a listing take while it is parsed, in
+// bytes, besides its text. However the text is made, it has no more entries than of
+// these marks.
+func RoomFor(text []byte) int {
+	count := func(mark string) int { return bytes.Count(text, []byte(mark)) }
+	const entry, element = 400, 110
+	return max(entry*(count("<a")+count("<A")), entry*(count("<file")+count("<dir")), entry*count("{"), element*count(","))
+}
+
+// Parse reads a listing. contentType says in which format it is; path is the escaped
+// path of the URL that was asked. It returns the entries in the order in which the text
+// has them, and how well each is known; files have a size only if it is exact. Times
+// without a zone are read as UTC. A name may occur twice. Errors wrap mtree.ErrListing.
+func Parse(text []byte, contentType, path string) ([]mtree.Entry, map[string]Bounds, error) {
+	text = bytes.TrimSpace(text)
+	switch {
+	case strings.HasPrefix(contentType, "application/json") && bytes.HasPrefix(text, []byte("[")):
+		return parseJSON(text)
+	case strings.HasPrefix(contentType, "text/xml"), strings.HasPrefix(contentType, "application/xml"):
+		return parseXML(text)
+	case strings.HasPrefix(contentType, "text/html"):
+		return parseHTML(text, path)
+	}
+	return nil, nil, fmt.Errorf("%w: neither text, JSON, XML nor HTML that lists a directory", mtree.ErrListing)
+}

@@ -1,0 +1,131 @@
+package directory
+
+import (
+	"fmt"
+	"time"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// openDir is a directory of a source, opened to be listed, with what is published about
+// its tree.
+type openDir struct {
+	*disk.Dir
+	path      string
+	node      disk.Node
+	published state.Published
+	lister    lister.Lister
+	crosses   bool // what is mounted in the tree may be read
+}
+
+// open opens a directory.
+func (s *Source) open(path string) (d openDir, err error) {
+	d.path = path
+	read := time.Now()
+	if d.published, err = state.ReadPublished(s.root, ""); err != nil {
+		return d, err
+	}
+	s.isApart.Store(d.published.Apart())
+	if d.lister, err = s.listerFor(&d.published, read); err != nil {
+		return d, err
+	}
+	d.crosses = s.config.CrossMounts && d.published.Crosses()
+	s.crosses.Store(d.crosses)
+	if err := s.vouched(path); err != nil {
+		return d, named(err)
+	}
+	d.Dir, err = s.root.OpenDirPath(path, d.crosses)
+	if s.config.CrossMounts && disk.IsBeyond(err) {
+		return d, fmt.Errorf("%w: watch does not hear what is mounted there: %w", source.ErrDenied, err)
+	}
+	if err != nil {
+		return d, named(err)
+	}
+	info, err := d.Self()
+	if err != nil {
+		_ = d.Close()
+		return d, named(err)
+	}
+	d.node = info.Node
+	return d, nil
+}
+
+// listerFor returns what lists directories of a tree. read is when p was read.
+func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, error) {
+	l := lister.Lister{
+		TreeID: p.Tree.ID, Hidden: true, Owner: s.config.Owner,
+		Copy: p.IsCopy(), Mounts: s.config.CrossMounts,
+	}
+	if p.Tree.Role == state.Source {
+		l.Apart = func() (*state.Apart, error) { return s.readApart(read) }
+	}
+	if !l.Copy {
+		return l, nil
+	}
+	filters, err := glob.Recorded(glob.Among(p.Tree.Filters))
+	if err != nil {
+		return l, err
+	}
+	l.CopyFilter = filters.Excluded
+	l.Log, err = s.records.Read(s.root, "")
+	return l, err
+}
+
+// readApart returns the stamps that watch publishes apart from the times of directories,
+// as they are after the call; nil if there are none. read is when somebody last read
+// whether there are any.
+func (s *Source) readApart(read time.Time) (*state.Apart, error) {
+	if time.Since(read) > state.StatusAge {
+		p, err := state.ReadPublished(s.root, "")
+		if err != nil {
+			return nil, err
+		}
+		s.isApart.Store(p.Apart())
+	}
+	if !s.isApart.Load() {
+		return nil, nil
+	}
+	return s.apart.Read(s.root, "")
+}
+
+// vouched returns an error if watch may not read the directory at path, or one above it:
+// serve refuses to list those, too.
+func (s *Source) vouched(path string) error {
+	if !s.isApart.Load() {
+		return nil
+	}
+	apart, err := s.apart.Read(s.root, "")
+	if err != nil {
+		return err
+	}
+	return apart.Vouched(s.root, path)
+}
+
+// tree names the tree that the directory is part of.
+func (d *openDir) tree() source.Tree {
+	return source.Tree{ID: d.published.Tree.ID, Epoch: d.published.Tree.Epoch}
+}
+
+// list reads the directory.
+func (d *openDir) list() (out source.Dir, err error) {
+	out.Tree, out.Node = d.tree(), d.node
+	if out.Listing, err = d.lister.Read(d.Dir, d.path); err != nil {
+		return out, named(err)
+	}
+	return out, nil
+}
+
+// validator returns a text that is another one whenever the root's listing may be
+// another one.
+func (d *openDir) validator(root *source.Root) (string, error) {
+	self, err := d.lister.Self(d.Dir, "")
+	if err != nil {
+		return "", err
+	}
+	hot := d.lister.Copy && !d.lister.Finished(d.Dir, "", self)
+	return fmt.Sprintf("%s-%s-%d-%s-%t-%s", self.MTime, root.Tree.ID, root.Tree.Epoch, root.State, hot, root.Fingerprint), nil
+}

@@ -1,0 +1,27 @@
+package source
+
+import (
+	"crypto/sha256"
+	"io"
+	"sync"
+)
+
+var hashBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// Hash returns the SHA-256 of what in gives up to io.EOF.
+func Hash(in io.Reader) (d Digest, err error) {
+	buf := hashBuffers.Get().(*[256 << 10]byte)
+	defer hashBuffers.Put(buf)
+	hash := sha256.New()
+	for {
+		n, err := in.Read(buf[:])
+		hash.Write(buf[:n])
+		if err == io.EOF {
+			hash.Sum(d[:0])
+			return d, nil
+		}
+		if err != nil {
+			return d, err
+		}
+	}
+}

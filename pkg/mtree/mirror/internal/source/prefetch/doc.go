@@ -1,0 +1,21 @@
+// Package prefetch keeps listings that a server sends before they are asked for: the
+// answer to ?since brings the root's listing and then that of each directory that
+// changed, in the order in which a pass goes down the tree.
+//
+//	r := prefetch.NewReader(body, room)
+//	listing, changed, err := r.Root()
+//	done := store.Open(tree, stop)
+//	go func() { defer done(); r.Read(ctx, &store) }()
+//	...
+//	dir, ok := store.Take(ctx, "a/b", least) // by the goroutines of the pass
+//
+// What it promises: Take never returns a listing that is older than asked for or that
+// is not whole; what is missing is asked for by itself, which costs five times as
+// much. The listings take at most MaxKept bytes: the stream waits until some are
+// taken, and it is read on where somebody waits for what comes later.
+//
+// Files, each may use those below it:
+//
+//	reader.go  Reader: an answer to ?since
+//	store.go   Store: the listings that came
+package prefetch

@@ -1,0 +1,170 @@
+package prefetch
+
+import (
+	"bytes"
+	"context"
+	"sync"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// MaxKept bounds the listings that a Store keeps, in bytes.
+const MaxKept = 4 << 20
+
+// Store keeps the listings that came and were not taken yet. Whoever takes one that may
+// still come waits for it. They are kept as text: that needs half the memory, and those
+// who take them parse at the same time. The zero value is empty. Several goroutines may
+// use it at once, but Open and Clear only while nobody takes anything.
+type Store struct {
+	mu      sync.Mutex
+	texts   map[string][]byte
+	order   []string // of those that came, the first one first; some may be taken
+	bytes   int
+	at      string          // the last path that came: what is before it in tree order is here, or will not come
+	stream  *stream         // the answer that is being read; nil: none
+	tree    source.Tree     // of the answer that was read last
+	awaited map[string]bool // somebody waits for these
+	moved   chan struct{}   // closed with the next change of any of this; nil: nobody waits
+}
+
+// stream is an answer that a goroutine of its own reads.
+type stream struct {
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+// Open notes that an answer about a tree is being read. stop ends that. Whoever reads
+// it calls done at the end.
+func (s *Store) Open(tree source.Tree, stop context.CancelFunc) (done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := &stream{stop, make(chan struct{})}
+	s.stream, s.tree = one, tree
+	return func() {
+		s.close()
+		close(one.ended)
+	}
+}
+
+// close notes the end of the answer: nothing more comes.
+func (s *Store) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stream = nil
+	s.wake()
+}
+
+// Clear ends the answer that is being read, waits for that, and forgets what came.
+func (s *Store) Clear() {
+	s.mu.Lock()
+	one := s.stream
+	s.mu.Unlock()
+	if one != nil {
+		one.stop()
+		<-one.ended
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.texts, s.order, s.bytes, s.at = nil, nil, 0, ""
+}
+
+// wake wakes all who wait for a change. It needs s.mu.
+func (s *Store) wake() {
+	if s.moved != nil {
+		close(s.moved)
+		s.moved = nil
+	}
+}
+
+// wait waits for a change. It needs s.mu, and gives it back meanwhile.
+func (s *Store) wait(ctx context.Context) {
+	if s.moved == nil {
+		s.moved = make(chan struct{})
+	}
+	moved := s.moved
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-moved:
+	case <-ctx.Done():
+	}
+}
+
+// keep keeps a listing that came. Where there is no room it waits until some was taken.
+// It does not wait while somebody waits for a listing that comes later: then it forgets
+// what came first, which the pass has gone by.
+func (s *Store) keep(ctx context.Context, path string, text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.bytes+len(text) > MaxKept && len(s.awaited) == 0 && s.bytes > 0 && ctx.Err() == nil {
+		s.wait(ctx)
+	}
+	for s.bytes+len(text) > MaxKept && len(s.order) > 0 {
+		s.drop(s.order[0])
+		s.order = s.order[1:]
+	}
+	if s.texts == nil {
+		s.texts = map[string][]byte{}
+	}
+	s.drop(path) // if it comes twice
+	s.at, s.texts[path], s.order = path, bytes.Clone(text), append(s.order, path)
+	s.bytes += len(text)
+	for other := range s.awaited {
+		if mtree.TreeOrder(path, other) >= 0 {
+			delete(s.awaited, other) // it is here, or will not come: no reason to hurry any more
+		}
+	}
+	s.wake()
+}
+
+// drop forgets a listing, if it is there. It needs s.mu.
+func (s *Store) drop(path string) {
+	s.bytes -= len(s.texts[path])
+	delete(s.texts, path)
+}
+
+// Take returns the listing of a directory, once. ok is false if it did not come, is
+// older than least, or is not a listing: a question of its own then says why. It waits
+// while the listing may still come.
+func (s *Store) Take(ctx context.Context, path string, least mtree.Stamp) (d source.Dir, ok bool) {
+	if least == source.Fresh {
+		return d, false
+	}
+	text, tree, ok := s.take(ctx, path)
+	if !ok {
+		return d, false
+	}
+	l, err := mtree.ParseListing(text)
+	if err != nil || l.Stamp.Before(least) {
+		return d, false
+	}
+	l.Path = ""
+	return source.Dir{Listing: l, Tree: tree}, true
+}
+
+// take returns the text of a listing, and of which tree it is.
+func (s *Store) take(ctx context.Context, path string) (text []byte, tree source.Tree, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for asked := false; ; {
+		if text, ok = s.texts[path]; ok {
+			s.drop(path)
+			s.wake()
+			return text, s.tree, true
+		}
+		if s.stream == nil || mtree.TreeOrder(s.at, path) >= 0 || ctx.Err() != nil {
+			return nil, tree, false
+		}
+		if !asked {
+			asked = true
+			if s.awaited == nil {
+				s.awaited = map[string]bool{}
+			}
+			s.awaited[path] = true
+			defer delete(s.awaited, path)
+			s.wake()
+		}
+		s.wait(ctx)
+	}
+}

@@ -1,0 +1,119 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
+	"tidemark/pkg/mtree/wire"
+)
+
+// errServe says that serve answered a question for servers of other kinds.
+var errServe = errors.New("serve answers")
+
+// otherRoot asks a server of another kind for the root.
+func (s *Source) otherRoot(ctx context.Context, once bool) (source.Root, error) {
+	root := source.Root{State: wire.Unwatched, OtherServer: true}
+	var err error
+	root.Dir, root.Server, err = s.askOther(ctx, request{once: once}, "", mtree.Stamp{})
+	return root, err
+}
+
+// otherListing asks a server of another kind for one directory.
+func (s *Source) otherListing(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
+	r := request{path: wire.DirURLPath(path)}
+	if least == source.Fresh {
+		r.header = map[string]string{"Cache-Control": "no-cache"}
+		least = mtree.Stamp{}
+	}
+	d, _, err := s.askOther(ctx, r, path, least)
+	return d, err
+}
+
+// askOther is one GET of such a listing. It also returns what the server calls itself.
+func (s *Source) askOther(ctx context.Context, r request, path string, least mtree.Stamp) (d source.Dir, server string, err error) {
+	if r.header == nil {
+		r.header = map[string]string{}
+	}
+	r.header["Accept"] = autoindex.Accept
+	err = s.turn.inTurn(ctx, func(room *room) error {
+		resp, err := s.do(ctx, r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if isServe(resp) {
+			return errServe
+		}
+		server = resp.Header.Get("Server")
+		d, err = s.readOther(resp, path, least, room)
+		return askedFor(resp, err)
+	})
+	return d, server, err
+}
+
+// readOther reads such a listing. Its stamp is the directory's own time, as its parent
+// lists it, or else the latest time in it.
+func (s *Source) readOther(resp *http.Response, path string, least mtree.Stamp, room *room) (d source.Dir, err error) {
+	text, err := io.ReadAll(&roomReader{&bounded{resp.Body, autoindex.MaxText}, room})
+	if err == nil {
+		err = room.take(autoindex.RoomFor(text))
+	}
+	if err != nil {
+		return d, err
+	}
+	entries, files, err := autoindex.Parse(text, resp.Header.Get("Content-Type"), resp.Request.URL.EscapedPath())
+	if err != nil {
+		return d, err
+	}
+	lister.SortEntries(entries)
+	for i := range entries {
+		if i > 0 && entries[i].Name == entries[i-1].Name {
+			return d, fmt.Errorf("%w: %q is there twice", mtree.ErrListing, entries[i].Name)
+		}
+		d.Stamp = mtree.Later(d.Stamp, entries[i].MTime)
+	}
+	if path != "" && least != (mtree.Stamp{}) {
+		d.Stamp = least
+	}
+	d.Hidden = 1 // they hide dotfiles, and do not say so
+	d.Entries, d.Approx = entries, autoindex.NewApprox(path, entries, files, &s.zones, s.date)
+	return d, nil
+}
+
+// date asks for the date of a file by HEAD.
+func (s *Source) date(ctx context.Context, path string) (date mtree.Stamp, ok bool) {
+	resp, err := s.do(ctx, request{method: http.MethodHead, path: wire.URLPath(path), plain: true})
+	if err != nil {
+		return date, false
+	}
+	_ = resp.Body.Close()
+	t, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+	return mtree.FromTime(t), err == nil
+}
+
+// isServe reports whether an answer comes from serve, whatever it says.
+func isServe(resp *http.Response) bool { return resp.Header.Get(wire.HeaderVersion) != "" }
+
+// nameOfServe is what serve is called in source.Root.Server.
+const nameOfServe = "tidemark"
+
+// isOther reports whether the answer to a question for the root says that the server
+// is of another kind: err is the error of that question.
+func isOther(root *source.Root, err error) bool {
+	if err == nil || root.Server == nameOfServe {
+		return false
+	}
+	var status *StatusError
+	if errors.As(err, &status) {
+		return status.Status < 500 && status.Status != http.StatusUnauthorized && status.Status != http.StatusForbidden && !status.byServe &&
+			status.location == ""
+	}
+	return errors.Is(err, mtree.ErrListing)
+}

@@ -1,0 +1,62 @@
+package remote
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// All that an answer to ?since tells, its continuation included, is there
+// without another question.
+func TestSinceIsPrefetched(t *testing.T) {
+	was, now := mtree.Unix(1_000, 0), mtree.Unix(2_000, 5)
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.RawQuery)
+		w.Header().Set("Tidemark-Tree", "x")
+		w.Header().Set("Tidemark-Epoch", "7")
+		trailer := mtree.Trailer{Stamp: now}
+		if !strings.Contains(r.URL.RawQuery, "after=") {
+			trailer.More, trailer.After = true, "a/b c&d"
+			_, _ = fmt.Fprint(w, block("", now, "a")+block("a", now, "b c&d")+block("a/b c&d", now, "f"))
+		} else {
+			_, _ = fmt.Fprint(w, block("a/e", now, "g", "h"))
+		}
+		_, _ = w.Write(mtree.AppendTrailer(nil, trailer))
+	}))
+	defer server.Close()
+	s, err := Open(Config{URL: server.URL})
+	require.NoError(t, err)
+	defer s.Close()
+	a, err := s.Root(t.Context(), source.Poll{Known: `"x"`, Wait: time.Second, Since: &was})
+	require.NoError(t, err)
+	require.False(t, a.Unchanged)
+	require.Equal(t, "a", a.Entries[0].Name)
+	for path, last := range map[string]string{"a": "b c&d", "a/b c&d": "f", "a/e": "h"} {
+		a, err := s.List(t.Context(), path, now)
+		require.NoError(t, err)
+		require.Equal(t, source.Tree{ID: "x", Epoch: 7}, a.Tree, path)
+		require.Equal(t, last, a.Entries[len(a.Entries)-1].Name)
+	}
+	require.Equal(t, []string{"txt&since=1000.000000000&wait=1", "txt&since=1000.000000000&after=a/b%20c%26d"}, asked)
+	_, err = s.List(t.Context(), "a", now) // once, not twice
+	require.Error(t, err)
+	require.Len(t, asked, 3)
+}
+
+// block is a listing as it stands in an answer to ?since.
+func block(path string, stamp mtree.Stamp, names ...string) string {
+	l := mtree.Listing{Path: path, Stamp: stamp}
+	for _, name := range names {
+		l.Entries = append(l.Entries, mtree.Entry{Name: name, Kind: mtree.File, MTime: stamp})
+	}
+	return string(mtree.AppendListing(nil, l))
+}

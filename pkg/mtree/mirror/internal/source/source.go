@@ -1,0 +1,54 @@
+package source
+
+import (
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
+	"tidemark/pkg/mtree/wire"
+)
+
+// Poll says what the caller knows of the root, and how long the source may wait for
+// news. The zero value asks for the root as it is now.
+type Poll struct {
+	Known string        // Root.Validator of the last answer; "": none
+	Wait  time.Duration // with Known: how long the source may wait for a change
+	Since *mtree.Stamp  // with Wait: the source may send all listings after this stamp along; nil: only the root's
+	Once  bool          // a request that fails is not repeated
+}
+
+// Tree names a tree and its epoch.
+type Tree struct {
+	ID    string // "": the source has none
+	Epoch uint64
+}
+
+// Dir is one directory of a source.
+type Dir struct {
+	mtree.Listing
+	Tree   Tree      // what the directory is part of
+	Node   disk.Node // of the directory; zero unless it is on this machine
+	Approx *Approx   // what the listing leaves open; nil: nothing
+}
+
+// Approx is what the listing of a server other than serve leaves open.
+type Approx = autoindex.Approx
+
+// Root is the root directory of a source and what the source says of its tree.
+type Root struct {
+	Dir         // no listing if Unchanged
+	Unchanged   bool
+	Validator   string // for Poll.Known; "": the source cannot be polled
+	Fingerprint string // of the options and rights of serve, from the validator; "": not known
+	State       wire.State
+	TreePath    string     // which directory of the tree the root is, "/" or "/a/b"; "": not known
+	Place       string     // where a local source is (state.PlaceOf); "": it is not local
+	Runs        []wire.Run // of the source's watch; nil: not known
+	Upstreams   string     // how the source came about, if it is a copy itself (wire.FormatUpstreams)
+	Server      string     // what kind of server answers, for messages
+	OtherServer bool       // it is not serve: listings have no stamps, ids and ctimes
+}
+
+// Fresh, as the least stamp for List, asks for a listing that comes from no cache.
+var Fresh = mtree.MaxStamp

@@ -1,0 +1,79 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
+)
+
+// contents is what a pass reads from a source. The methods are those of
+// *remote.Source and *directory.Source.
+type contents interface {
+	List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error)
+	Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File]
+	Sums(ctx context.Context, paths []string) (map[string]source.Sum, error)
+}
+
+// unlisted may give out files that it does not list.
+type unlisted interface {
+	Serves(ctx context.Context, path string, text []byte) bool
+}
+
+// origin is the source of a copy.
+type origin interface {
+	contents
+	unlisted
+	Root(ctx context.Context, poll source.Poll) (source.Root, error)
+	Renewed() bool
+	Close()
+}
+
+// openSource returns the source that the configuration names.
+func openSource(c *Config) (origin, error) {
+	switch {
+	case c.Source == "":
+		return nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
+	case hasScheme(c.Source):
+		return openRemote(c)
+	}
+	return openDirectory(c)
+}
+
+// hasScheme reports whether a source is meant as a URL.
+func hasScheme(source string) bool { return strings.Contains(source, "://") }
+
+func openRemote(c *Config) (origin, error) {
+	s, err := remote.Open(remote.Config{
+		URL: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, Token: c.Token, Credentials: c.Credentials,
+		Streams: c.Jobs, Requests: &c.Stats.Requests, FirstPause: c.firstPause, LargeRoom: c.largeRoom,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// openDirectory refuses a source that lies within the copy, or the other way round.
+func openDirectory(c *Config) (origin, error) {
+	check := func(path string) error { return apart(path, c.Dest) }
+	if err := check(c.Source); err != nil {
+		return nil, err
+	}
+	s, err := directory.Open(directory.Config{Path: c.Source, CrossMounts: c.CrossMounts, Owner: c.Owner, Check: check})
+	if err != nil {
+		return nil, err
+	}
+	if err := replica.CheckStateDir(s.Dir(), c.StateDir); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}

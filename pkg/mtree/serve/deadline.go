@@ -1,0 +1,60 @@
+package serve
+
+import (
+	"net/http"
+	"time"
+)
+
+// writeTimeout is how long a client may take for one piece of an answer.
+const writeTimeout = time.Minute
+
+// extend gives the client another writeTimeout from now. A deadline stays on its
+// connection, so every answer begins with this.
+func extend(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // in-memory writers have none
+}
+
+// extendEvery is how often a deadline is moved on while nothing is written.
+const extendEvery = writeTimeout / 4
+
+// maxPiece is how much is written under one deadline, in bytes: 9 KiB/s is the slowest a
+// client may read. With half as much, a million bytes take a fifth longer.
+const maxPiece = 512 << 10
+
+// writeAll sends body in pieces, each with a deadline of its own. An error needs no answer:
+// the client has gone, and net/http closes a connection on which less was written than
+// announced.
+func writeAll(w http.ResponseWriter, body []byte) {
+	for first := true; len(body) > 0; first = false {
+		if !first {
+			extend(w)
+		}
+		n := min(len(body), maxPiece)
+		if _, err := w.Write(body[:n]); err != nil {
+			return
+		}
+		body = body[n:]
+	}
+}
+
+// leaveBody returns a reply that does not wait for the rest of the request's body. net/http
+// reads the rest before it answers, so that the client can read the answer, and without a
+// deadline that takes as long as the client likes.
+func leaveBody(w http.ResponseWriter, r *http.Request) reply {
+	if r.ContentLength == 0 {
+		return reply{}
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // in-memory requests have none
+	return reply{close: true}
+}
+
+// cutting returns a function that ends the writing of w at once, from another goroutine.
+func cutting(w http.ResponseWriter) func() {
+	return func() {
+		if own, ok := w.(interface{ CutOff() }); ok {
+			own.CutOff()
+			return
+		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) // in-memory writers have none
+	}
+}

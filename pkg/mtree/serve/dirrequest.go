@@ -1,0 +1,88 @@
+package serve
+
+import (
+	"net/http"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
+	"tidemark/pkg/mtree/serve/internal/render"
+	"tidemark/pkg/mtree/wire"
+)
+
+// dirRequest is one directory as one request asks for it. While the request waits, the
+// directory and the tree are looked at again.
+type dirRequest struct {
+	*target
+	format   render.Format
+	coding   render.Coding
+	explicit bool // the query names the format
+
+	snap *published.Snapshot
+	now  mtree.Stamp
+	self disk.Info // of the directory as it was looked at last
+	hot  bool      // the directory of a copy is unfinished
+
+	base    reply  // what every answer to this request has
+	noStore bool   // the answer holds for this request only
+	search  bool   // the entries are files found below, named by their paths
+	seen    string // tag of the listing as it was read while waiting, if no stamp proves it
+	place   *place // in bulkLimit
+}
+
+func (h *Handler) newDirRequest(r *http.Request, t *target) *dirRequest {
+	q := &dirRequest{target: t, snap: h.tree.Now(), now: h.now(), coding: negotiate.Coding(r)}
+	q.format, q.explicit = negotiate.Format(r, t.query)
+	return q
+}
+
+// key names the listing that is asked for.
+func (q *dirRequest) key() pages.Key {
+	return pages.Key{Path: q.path, Format: q.format, Coding: q.coding}
+}
+
+// time returns the times of the directory as it was looked at last.
+func (q *dirRequest) time() pages.Time {
+	return pages.Time{Node: q.self.Node, MTime: q.self.MTime, CTime: q.self.CTime, Fingerprint: q.snap.Fingerprint}
+}
+
+// stampTag returns the tag of the listing with this stamp.
+func (q *dirRequest) stampTag(stamp mtree.Stamp, hot bool) string {
+	return wire.ListingTag{Validator: stamp.String(), Format: string(q.format), Fingerprint: q.snap.Fingerprint, Hot: hot}.String()
+}
+
+// byStamp reports whether it is known, before the directory is read, that its stamp
+// proves the listing: stamps prune, and the format does not follow symlinks or the
+// directory is known to have none.
+func (h *Handler) byStamp(q *dirRequest) bool {
+	return q.snap.State.Prunes() && (q.format == render.Text || h.linkless.Knows(q.path, q.time()))
+}
+
+// stamped reports whether the stamp is the validator of a listing that was read: stamps
+// prune, and the format does not follow symlinks or there are none, for what they lead to
+// changes without this stamp.
+func (q *dirRequest) stamped(l *mtree.Listing) bool {
+	return q.snap.State.Prunes() && (q.format == render.Text || !hasLinks(l))
+}
+
+func hasLinks(l *mtree.Listing) bool {
+	for i := range l.Entries {
+		if l.Entries[i].Kind == mtree.Symlink {
+			return true
+		}
+	}
+	return false
+}
+
+// unchanged reports whether the client has the listing with this stamp, which proves it,
+// already. A tag decides if there is one; dates are for people, caches and wget
+// (RFC 9110, 13.1.3).
+func (q *dirRequest) unchanged(r *http.Request, stamp mtree.Stamp) bool {
+	if tags := negotiate.Field(r, "If-None-Match"); tags != "" {
+		return negotiate.NoneMatch(tags, q.stampTag(stamp, false))
+	}
+	date, early := negotiate.DirDate(stamp, q.now)
+	return !early && negotiate.SameDate(r.Header.Get("If-Modified-Since"), date)
+}

@@ -1,0 +1,4 @@
+package serve
+
+// HTTPServer returns what Server begins with.
+var HTTPServer = httpServer

@@ -1,0 +1,57 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
+)
+
+// fail answers an error of the file system in place of a, of which nothing has been sent. A
+// client that has gone gets no answer.
+func (h *Handler) fail(w http.ResponseWriter, a reply, err error) {
+	if errors.Is(err, context.Canceled) {
+		h.abort(err)
+	}
+	h.send(w, a.refused(h.explain(err)))
+}
+
+// explain returns how an error is answered. It logs the errors that an operator can mend.
+func (h *Handler) explain(err error) (status int, text string) {
+	switch {
+	case err == errBusy:
+		return http.StatusTooManyRequests, "too many listings of large directories at once"
+	case errors.Is(err, pages.ErrFull):
+		return http.StatusTooManyRequests, "too much is being sent to slow clients"
+	case disk.IsBeyond(err) && h.cfg.CrossMounts && !h.tree.Crosses():
+		return http.StatusForbidden, "on another file system, where watch hears nothing"
+	case disk.IsAbsent(err):
+		return http.StatusNotFound, "not found"
+	case errors.Is(err, published.ErrAbove):
+		return http.StatusServiceUnavailable, "a directory above is not readable"
+	case disk.IsUnreadable(err):
+		return http.StatusForbidden, "not readable"
+	case disk.IsOutOfResources(err):
+		h.logError(err)
+		return http.StatusServiceUnavailable, "out of descriptors or memory for the moment"
+	}
+	h.logError(err)
+	return http.StatusInternalServerError, "reading from disk failed"
+}
+
+// abort cuts the connection: what was sent so far must not look whole. The context of a
+// request is canceled when its client has gone, or when the client has closed its half of
+// the connection and still reads: net/http cannot distinguish the two, nor can we.
+func (h *Handler) abort(err error) {
+	if !errors.Is(err, context.Canceled) {
+		h.cfg.Log.Debug("answer cut short", "error", h.tree.Quoted(err))
+		h.cfg.Stats.Aborted.Add(1)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// logError logs an error that an operator can mend.
+func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.tree.Quoted(err)) }

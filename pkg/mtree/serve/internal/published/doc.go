@@ -1,0 +1,22 @@
+// Package published opens what serve publishes of a tree, and nothing else: nothing
+// outside the root, nothing hidden, nothing that watch cannot vouch for, by no spelling
+// and through no symlink. It also knows what the tree says of itself at the moment.
+//
+//	tree, err := published.Open(config)
+//	s := tree.Now()                          // state, epoch, fingerprint
+//	dir, err := tree.OpenDir("a/b")          // no symlinks are followed
+//	listing, err := tree.Lister(s).Read(dir, "a/b")
+//	file, info, err := tree.OpenFile("a/c")  // symlinks within the tree are followed
+//
+// Paths are relative to the root, decoded, with no slash at either end; "" is the root.
+// Errors are those of package disk and of package state, and ErrAbove. Many goroutines may
+// use a Tree at once.
+//
+// # Layers
+//
+//	tree.go       Config and Tree: what is hidden, how directories are read
+//	snapshot.go   Snapshot: what the tree says of itself, read at most ten times a second
+//	open.go       opening directories and files
+//	link.go       where symlinks lead
+//	mounts.go     what is passed over because it is on another file system
+package published

@@ -1,0 +1,99 @@
+package published
+
+import (
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
+)
+
+// ShowLink returns what stands for a symlink of the directory at dir in the formats that
+// follow symlinks: the file or directory it leads to, under the symlink's name and of kind
+// Other if nothing published is there; and the href by which to ask for it, nil in that
+// case. A directory is named by its own path, so that a reader that goes down comes to an
+// end. Cost: a few system calls for each component.
+func (t *Tree) ShowLink(dir string, e mtree.Entry) (shown mtree.Entry, href []byte) {
+	path, info := t.leadsTo(mtree.JoinPath(dir, e.Name))
+	if e.Kind = info.Kind; e.Kind == mtree.Other || path == "" {
+		e.Kind = mtree.Other
+		return e, nil
+	}
+	e.Size, e.Mode, e.MTime, e.CTime = info.Size, info.Mode, info.MTime, info.CTime
+	if e.Kind == mtree.Dir {
+		return e, Relative(dir, path)
+	}
+	return e, wire.AppendURLPath(nil, e.Name)
+}
+
+// leadsTo returns where a symlink leads and what is there. A symlink that leads nowhere is
+// followed once more: it may have been replaced meanwhile.
+func (t *Tree) leadsTo(link string) (path string, info disk.Info) {
+	for range 2 {
+		if path, info = t.follow(link); info.Kind != mtree.Other {
+			break
+		}
+	}
+	return path, info
+}
+
+// Resolve follows the symlinks in path and returns where they lead: a path without
+// symlinks and what is there, Other if that is outside the root, hidden, missing or of
+// another type.
+func (t *Tree) Resolve(path string) (real string, kind mtree.Kind) {
+	real, info := t.follow(path)
+	return real, info.Kind
+}
+
+// retypeTries is how often a path is followed if something else takes the place of what it
+// leads to meanwhile.
+const retypeTries = 10
+
+// follow is Resolve with all that lstat returns. Of the root it returns only that it is a
+// directory.
+func (t *Tree) follow(path string) (real string, info disk.Info) {
+	for range retypeTries {
+		real, err := t.root.Resolve(path, t.Crosses())
+		if err != nil || mtree.CheckPath(real) != nil {
+			break
+		}
+		if real == "" {
+			return "", disk.Info{Kind: mtree.Dir}
+		}
+		info, err := t.root.StatPath(real, t.Crosses())
+		if err != nil && !disk.IsGone(err) || err == nil && (t.Hides(real, info.Kind == mtree.Dir) || t.vouched(mtree.ParentPath(real)) != nil) {
+			break
+		}
+		if err == nil && info.Kind != mtree.Symlink {
+			return real, info
+		}
+	}
+	return "", disk.Info{Kind: mtree.Other}
+}
+
+// Relative returns the href of the directory to on the page of the directory from. It is
+// never absolute, so that it holds under any prefix of a proxy.
+func Relative(from, to string) []byte {
+	common := 0
+	for i := 0; i <= len(from) && i <= len(to); i++ {
+		endFrom, endTo := i == len(from) || from[i] == '/', i == len(to) || to[i] == '/'
+		if endFrom && endTo && from[:i] == to[:i] {
+			common = i
+		}
+	}
+	up := strings.Trim(from[common:], "/")
+	down := strings.Trim(to[common:], "/")
+	var href []byte
+	if up != "" {
+		href = append(href, strings.Repeat("../", strings.Count(up, "/")+1)...)
+	}
+	for part := range strings.SplitSeq(down, "/") {
+		if part != "" {
+			href = append(wire.AppendURLPath(href, part), '/')
+		}
+	}
+	if len(href) == 0 {
+		return []byte("./")
+	}
+	return href
+}

@@ -1,0 +1,39 @@
+package published
+
+import (
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+)
+
+// maxNamed is how many mount points are named in the log; a tree with more has them on
+// purpose.
+const maxNamed = 100
+
+// mounts remembers the mount points that are passed over because what is there is on
+// another file system, to count and name each once.
+type mounts struct {
+	log   *slog.Logger
+	count *atomic.Int64 // nil: nobody wants to know
+
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+// pass takes the path of a mount point that is passed over, each time that happens.
+func (m *mounts) pass(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.seen[path] || len(m.seen) >= maxNamed {
+		return
+	}
+	if m.seen == nil {
+		m.seen = map[string]bool{}
+	}
+	m.seen[path] = true
+	if m.count != nil {
+		m.count.Store(int64(len(m.seen)))
+	}
+	m.log.Warn("what is on another file system is not published; see --cross-mounts", "path", strconv.Quote(path))
+}

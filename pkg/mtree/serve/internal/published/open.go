@@ -1,0 +1,97 @@
+package published
+
+import (
+	"errors"
+	"fmt"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// OpenDir opens the directory at path. It follows no symlinks. Whether path is hidden is
+// for the caller to ask. Cost: openat2, fstat; more if permissions refuse it.
+func (t *Tree) OpenDir(path string) (*disk.Dir, error) {
+	if err := t.vouched(path); err != nil {
+		return nil, err
+	}
+	d, err := t.root.OpenDirPath(path, t.Crosses())
+	return d, t.above(path, err)
+}
+
+// OpenRegular opens the regular file at path if its directory is published. It follows no
+// symlinks. Whether path is hidden is for the caller to ask. Cost: as
+// disk.Dir.OpenFilePath.
+func (t *Tree) OpenRegular(path string) (*disk.Regular, disk.Info, error) {
+	if err := t.vouched(mtree.ParentPath(path)); err != nil {
+		return nil, disk.Info{}, err
+	}
+	return t.root.OpenFilePath(path, t.Crosses())
+}
+
+// OpenFile opens the regular file at path. Symlinks are followed as far as they stay in
+// the root and lead to nothing hidden; what is opened then is exactly the path that was
+// checked. An error comes with what is at path, if that is known: the caller may find a
+// directory or a symlink there.
+func (t *Tree) OpenFile(path string) (*disk.Regular, disk.Info, error) {
+	for try := 1; ; try++ {
+		f, info, err := t.OpenRegular(path)
+		if err == nil || !MayBeLink(info, err) {
+			return f, info, t.above(path, err)
+		}
+		real, kind := t.Resolve(path)
+		if kind == mtree.File {
+			if f, info, again := t.OpenRegular(real); again == nil {
+				return f, info, nil
+			}
+		}
+		if kind == mtree.Dir || try == FollowTries {
+			return nil, info, err
+		}
+	}
+}
+
+// FollowTries is how often a path with symlinks is followed that leads nowhere: one of
+// them may have been replaced meanwhile.
+const FollowTries = 3
+
+// MayBeLink reports whether opening failed because of a symlink, as the last component or
+// on the way.
+func MayBeLink(info disk.Info, err error) bool {
+	return info.Kind == mtree.Symlink || disk.IsLink(err)
+}
+
+// ErrAbove says that a directory above the one that something is in may not be entered.
+// It is not the error of the file or directory itself: whoever gets that completes what
+// is above it, and giving the right back further up moves no stamp in between.
+var ErrAbove = errors.New("a directory further up may not be entered")
+
+// above adds ErrAbove to an error of opening path if it is due. Cost, where permissions
+// are the cause: as StatPath.
+func (t *Tree) above(path string, err error) error {
+	parent := mtree.ParentPath(path)
+	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, state.ErrUnread) {
+		return err
+	}
+	if _, parentErr := t.root.StatPath(parent, t.Crosses()); disk.IsUnreadable(parentErr) {
+		return fmt.Errorf("%w: %w", ErrAbove, err)
+	}
+	return err
+}
+
+// vouched returns an error if the directory at path is, or lies in, one that watch may
+// not read: nobody knows what changes there.
+func (t *Tree) vouched(path string) error {
+	apart, err := t.apart()
+	if err != nil {
+		return err
+	}
+	return apart.Vouched(t.root, path)
+}
+
+// Refuses reports whether the directory at path refuses its stamp, so that no event tells
+// of a new one: watch keeps it elsewhere.
+func (t *Tree) Refuses(path string) bool {
+	apart, err := t.apart()
+	return err == nil && apart.Refuses(path)
+}

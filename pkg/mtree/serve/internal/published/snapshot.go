@@ -1,0 +1,191 @@
+package published
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
+)
+
+// snapshotAge is how old a snapshot may be. Reading one costs about 15 system calls, too
+// many for a 304. That a watcher has died is noticed this much later.
+const snapshotAge = 100 * time.Millisecond
+
+// Snapshot is what the tree said of itself at one moment: its state, its epoch, of a copy
+// where it came from. It is immutable.
+type Snapshot struct {
+	state.Published
+	Chain       string // of a copy: how it came about, for Tidemark-Upstream
+	Fingerprint string // what of an ETag all directories have in common
+	Replaced    bool   // the root's path names something else: nothing may be listed
+	Unread      bool   // what .tidemark says could not be read
+
+	// The same as values of headers, for many answers.
+	IDs, Epochs, States, Runs []string
+
+	filters *glob.List   // of a copy: nobody keeps what its mirror passes over
+	crosses bool         // what is beyond mounts is published
+	log     *records.Log // of a copy without xattrs
+	apart   bool         // watch says things of directories that their times do not show
+	taken   time.Time
+	root    mtree.Stamp // time of the root, read before everything else
+}
+
+// Same reports whether s says the same to readers as t.
+func (s *Snapshot) Same(t *Snapshot) bool {
+	return s.State == t.State && s.Fingerprint == t.Fingerprint && s.Replaced == t.Replaced && s.Status.Apart == t.Status.Apart
+}
+
+// Now returns a snapshot that is at most snapshotAge old, or twice that while another
+// goroutine reads a new one. It costs no system call unless the last one is older.
+func (t *Tree) Now() *Snapshot {
+	s := t.latest.Load()
+	age := time.Since(s.taken)
+	if age < snapshotAge {
+		return s
+	}
+	if !t.mu.TryLock() {
+		if age < 2*snapshotAge {
+			return s
+		}
+		t.mu.Lock() // nobody asked for long: wait for the new one
+	}
+	defer t.mu.Unlock()
+	if s = t.latest.Load(); time.Since(s.taken) < snapshotAge {
+		return s
+	}
+	return t.replace(s)
+}
+
+// Reread returns a snapshot read after the call. Cost: about 15 system calls.
+func (t *Tree) Reread() *Snapshot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.replace(t.latest.Load())
+}
+
+// apart returns what watch says of directories that their times do not show, as it is
+// after the call; nil if that is nothing. On most trees it costs no system call: a
+// snapshot is younger than state.StatusAge.
+func (t *Tree) apart() (*state.Apart, error) {
+	if !t.Now().apart {
+		return nil, nil
+	}
+	return t.aparts.Read(t.root, t.cfg.StateDir)
+}
+
+// RunsAt returns the value of Tidemark-Runs for an answer that shows the root with this
+// stamp. It is read after the stamp, for a reader must not take the stamps of a run for
+// those of the run before. A run is noted before it stamps anything.
+func (t *Tree) RunsAt(stamp mtree.Stamp) []string {
+	if s := t.latest.Load(); filetime.SameStored(s.root, stamp) {
+		return s.Runs
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.latest.Load()
+	if !filetime.SameStored(s.root, stamp) {
+		s = t.replace(s)
+	}
+	return s.Runs
+}
+
+// publish makes s the snapshot that requests see from here on.
+func (t *Tree) publish(s *Snapshot) {
+	if old := t.latest.Load(); t.cfg.CrossMounts && !s.crosses && (old == nil || old.crosses) {
+		t.cfg.Log.Warn("what is on other file systems is answered 403: nobody hears there what changes", "remedy", "run watch with --cross-mounts")
+	}
+	s.IDs, s.States = []string{s.Tree.ID}, []string{string(s.State)}
+	s.Epochs = []string{strconv.FormatUint(s.Tree.Epoch, 10)}
+	if len(s.Tree.Runs) > 0 {
+		s.Runs = []string{wire.FormatRuns(s.Tree.Runs)}
+	}
+	t.latest.Store(s)
+}
+
+// replace reads a new snapshot and publishes it. The caller holds t.mu.
+func (t *Tree) replace(old *Snapshot) *Snapshot {
+	s, err := t.read()
+	if err != nil {
+		if report := t.Quoted(err); report != t.lastReport {
+			t.lastReport = report
+			t.cfg.Log.Error("reading the state of the tree", "error", report)
+		}
+	} else {
+		t.lastReport = ""
+	}
+	switch {
+	case disk.IsOutOfResources(err):
+		// It is still the same tree, but whether a watcher keeps its stamps is not known
+		// for the moment.
+		short := *old
+		short.State, short.taken = wire.Degraded, s.taken
+		s = &short
+	case err != nil:
+		// The marker cannot be read: nothing is known, so no stamp prunes.
+		s.State = wire.Unwatched
+	}
+	s.Unread = err != nil
+	if s.Replaced && !old.Replaced {
+		t.cfg.Log.Error("the root's path names another directory now: restart serve")
+	}
+	t.publish(s)
+	return s
+}
+
+// read reads a snapshot. With an error the snapshot says what could be read.
+func (t *Tree) read() (*Snapshot, error) {
+	s := &Snapshot{taken: time.Now()}
+	if self, err := t.root.Self(); err == nil {
+		s.root = self.MTime
+	}
+	var err error
+	s.Published, err = state.ReadPublished(t.root, t.cfg.StateDir)
+	if err == nil && s.IsCopy() {
+		s.log, err = t.log.Read(t.root, t.cfg.StateDir)
+	}
+	switch stillErr := t.root.StillAt(t.cfg.Root); {
+	case disk.IsOutOfResources(stillErr):
+		err = stillErr
+	case stillErr != nil:
+		s.Replaced, s.State = true, wire.Degraded
+	}
+	if err == nil && s.Published.Apart() {
+		_, err = t.aparts.Read(t.root, t.cfg.StateDir)
+		s.apart = err == nil
+	}
+	s.Chain = wire.FormatUpstreams(s.Upstreams())
+	var rules []string
+	if s.IsCopy() {
+		rules = glob.Among(s.Tree.Filters)
+	}
+	if filters, globErr := glob.Recorded(rules); globErr == nil {
+		s.filters = filters
+	}
+	s.crosses = t.cfg.CrossMounts && (err != nil || s.Crosses())
+	if s.Tree.Role == state.Copy && !s.Bound {
+		rules = []string{"nobody keeps it"} // what its stamps stood for meanwhile is to be compared later
+	}
+	s.Fingerprint = t.fingerprint(s, rules)
+	return s, err
+}
+
+// listingFormat is raised when serve of the same options gives other listings of
+// the same tree than before: each mirror of it compares everything once then.
+const listingFormat = 1
+
+// fingerprint returns the options fingerprint of ETags: six hex digits over all that
+// decides, besides the directories, what listings show and which files may be read. For a
+// copy that includes the source's fingerprint with which the copy became complete last:
+// what came with another one is in the copy only then.
+func (t *Tree) fingerprint(s *Snapshot, rules []string) string {
+	return wire.Fingerprint(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",
+		listingFormat, s.Tree.ID, s.Tree.Epoch, t.options, s.crosses, t.reader, rules, s.Status.SourceFingerprint))
+}

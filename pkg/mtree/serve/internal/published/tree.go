@@ -1,0 +1,143 @@
+package published
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
+)
+
+// Config says what is published. Root, Exclude, Log and Now are needed.
+type Config struct {
+	Root        string     // the tree; symlinks in it are followed once, by Open
+	StateDir    string     // where watch or mirror keep their state; "": Root/.tidemark
+	Hidden      bool       // publish dotfiles too
+	Owner       bool       // listings tell owners
+	CrossMounts bool       // publish directories on other file systems too
+	Patterns    []string   // what Exclude was made of: mirrors are told when that changes
+	Exclude     *glob.List // what is not published
+	Log         *slog.Logger
+	Now         func() mtree.Stamp // the clock
+
+	PassedOver *atomic.Int64 // set to how many mount points were passed over; nil: not counted
+}
+
+// Tree is a published tree: the root, opened once, and what .tidemark says.
+type Tree struct {
+	cfg     Config
+	root    *disk.Dir
+	options string // every option that alters a listing, for the fingerprint
+	reader  string // who reads, for the same
+	mounts  mounts
+	latest  atomic.Pointer[Snapshot]
+	log     records.LogReader // of a copy without xattrs
+	aparts  state.ApartReader
+
+	mu         sync.Mutex // held by the one who reads a new snapshot; guards lastReport
+	lastReport string     // the error of the last reading, logged once while it lasts
+}
+
+// Open opens the tree at c.Root. A tree whose state cannot be read is published all the
+// same, unless its state is of a newer format: state.ErrNewerFormat. A StateDir within
+// the tree gives state.ErrWithin.
+func Open(c Config) (*Tree, error) {
+	root, err := disk.OpenRoot(c.Root)
+	if err != nil {
+		return nil, err
+	}
+	if err := state.CheckDir(root, c.StateDir, c.CrossMounts); err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	t := &Tree{cfg: c, root: root, mounts: mounts{log: c.Log, count: c.PassedOver}}
+	t.options = fmt.Sprintf("%t %t %t %q", c.Hidden, c.Owner, c.CrossMounts, c.Patterns)
+	t.reader = machine.Identity()
+	first, err := t.read()
+	if errors.Is(err, state.ErrNewerFormat) {
+		_ = root.Close()
+		return nil, err
+	}
+	t.publish(first)
+	if err != nil {
+		t.replace(first) // logs why
+	}
+	return t, nil
+}
+
+// Close closes the root. Nothing else may be under way.
+func (t *Tree) Close() error { return t.root.Close() }
+
+// Root returns the root itself. It stays open, and has one position for all who read the
+// directory by it: to list it, OpenDir("").
+func (t *Tree) Root() *disk.Dir { return t.root }
+
+// Crosses reports whether what is beyond mounts is published at the moment.
+func (t *Tree) Crosses() bool { return t.cfg.CrossMounts && t.latest.Load().crosses }
+
+// Hides reports whether path, or a directory above it, is not published, or is too long
+// to be.
+func (t *Tree) Hides(path string, isDir bool) bool {
+	if len(path) > wire.MaxPath || !t.cfg.Hidden && hasDot(path) {
+		return true
+	}
+	return t.cfg.Exclude.Hides(path, isDir)
+}
+
+// hasDot reports whether a component of path begins with a dot.
+func hasDot(path string) bool {
+	for i := range len(path) {
+		if path[i] == '.' && (i == 0 || path[i-1] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+// Lister returns how directories are read for answers under s.
+func (t *Tree) Lister(s *Snapshot) *lister.Lister {
+	l := &lister.Lister{
+		TreeID: s.Tree.ID,
+		Hidden: t.cfg.Hidden,
+		Owner:  t.cfg.Owner,
+		Copy:   s.IsCopy(),
+		Mounts: t.cfg.CrossMounts,
+		Now:    t.cfg.Now,
+		Log:    s.log,
+	}
+	if !t.cfg.CrossMounts {
+		l.OtherFileSystem = t.mounts.pass
+	}
+	if !t.cfg.Exclude.Empty() {
+		l.Exclude = t.cfg.Exclude.Excluded
+	}
+	if !s.filters.Empty() {
+		l.CopyFilter = s.filters.Excluded
+	}
+	if s.Tree.Role == state.Source {
+		l.Apart = t.apart
+	}
+	return l
+}
+
+// Quoted returns the text of err in quotes, for names are untrusted, and with paths from
+// the root on: where on this host the tree is stays out of the log.
+func (t *Tree) Quoted(err error) string {
+	text := err.Error()
+	if root := strings.TrimSuffix(t.cfg.Root, "/"); strings.HasPrefix(root, "/") {
+		text = strings.ReplaceAll(text, root+"/", "/")
+		text = strings.ReplaceAll(text, root, "/")
+	}
+	return strconv.Quote(text)
+}

@@ -1,0 +1,222 @@
+package serve
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
+)
+
+// A turnstile lets so many in at once, of one client fewer, and each gives its
+// place back.
+func TestLimiter(t *testing.T) {
+	gate := newLimiter(3, 2)
+	from := func(address string) *http.Request {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = address
+		return r
+	}
+	leave1, ok := gate.tryEnter(&place{client: clientOf(from("a:1"))})
+	require.True(t, ok)
+	_, ok = gate.tryEnter(&place{client: clientOf(from("a:2"))})
+	require.True(t, ok)
+	_, ok = gate.tryEnter(&place{client: clientOf(from("a:3"))})
+	require.False(t, ok, "two of one client")
+	_, ok = gate.tryEnter(&place{client: "@"}) // a unix socket
+	require.True(t, ok)
+	_, ok = gate.tryEnter(&place{client: clientOf(from("b:1"))})
+	require.False(t, ok, "three of all")
+	leave1()
+	_, ok = gate.tryEnter(&place{client: clientOf(from("b:1"))})
+	require.True(t, ok)
+}
+
+// Who waits for a place gets it when somebody leaves, or from the one who waits for its
+// client the longest: of the same address only, if that has its share.
+func TestLimiterWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := newLimiter(3, 2)
+		gate.patience = 10 * time.Second
+		cut := map[string]bool{}
+		leaves := map[string]func(){}
+		enter := func(client, name string) error {
+			p := &place{client: client, cut: func() {
+				cut[name] = true
+				go leaves[name]()
+			}}
+			if name != "works" {
+				p.blocked.Store(time.Now().UnixNano())
+			}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			leave, err := gate.enter(r, p)
+			leaves[name] = leave
+			return err
+		}
+		require.NoError(t, enter("b", "slow b"))
+		require.NoError(t, enter("a", "works"))
+		<-time.After(time.Second)
+		require.NoError(t, enter("a", "slow a"))
+		begun := time.Now()
+		require.NoError(t, enter("a", "third"))
+		require.Greater(t, time.Since(begun), slowGrace)
+		require.Equal(t, map[string]bool{"slow a": true}, cut)
+		require.NoError(t, enter("c", "fourth"))
+		require.Equal(t, map[string]bool{"slow a": true, "slow b": true}, cut)
+		gate.places = map[*place]struct{}{} // nobody waits for its client
+		begun = time.Now()
+		require.ErrorIs(t, enter("d", "fifth"), errBusy)
+		require.Equal(t, gate.patience, time.Since(begun))
+	})
+}
+
+// Listings of large directories pass a turnstile of their own; validators need
+// no place.
+func TestLargeListings(t *testing.T) {
+	h, err := New(Config{Root: t.TempDir()})
+	require.NoError(t, err)
+	defer h.Close()
+	h.largeSize = -1
+	ask := func(method string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, "/?txt", nil))
+		return w.Code
+	}
+	require.Equal(t, 200, ask(http.MethodGet))
+	h.largeLimit.patience = 0
+	for range largeShare {
+		_, ok := h.largeLimit.tryEnter(&place{client: clientOf(httptest.NewRequest(http.MethodGet, "/", nil))})
+		require.True(t, ok)
+	}
+	require.Equal(t, 429, ask(http.MethodGet))
+	require.Equal(t, 200, ask(http.MethodHead))
+}
+
+// Four slow readers of one large directory locked everybody out of all of them for
+// minutes, and of six requests from one address two were answered: a place was held
+// until the last byte was read. It is held while a listing is made.
+func TestSlowReadersOfLargeDirectories(t *testing.T) {
+	root, err := os.MkdirTemp("/dev/shm", "serve-test-")
+	require.NoError(t, err)
+	defer os.RemoveAll(root)
+	for _, dir := range []string{"/big", "/other"} {
+		require.NoError(t, os.Mkdir(root+dir, 0o755))
+		for i := range 15_000 { // 5 MB as text: more than a socket's buffer
+			require.NoError(t, os.Mkdir(fmt.Sprintf("%s%s/%0240d", root, dir, i), 0o755))
+		}
+	}
+	h, err := New(Config{Root: root, CacheBytes: -1})
+	require.NoError(t, err)
+	defer h.Close()
+	h.largeSize = -1
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := Server(h, Fast)
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	for i := range 3 * largeMost {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+		_, err = io.WriteString(conn, "GET /big/?"+[]string{"txt", "json", "html"}[i%3]+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		_, err = io.ReadFull(conn, make([]byte, 100))
+		require.NoError(t, err)
+	}
+	answers := make(chan string)
+	for i := range 12 {
+		go func() {
+			response, err := http.Get("http://" + l.Addr().String() + []string{"/big/?txt", "/other/?html"}[i%2])
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			defer response.Body.Close()
+			_, err = io.Copy(io.Discard, response.Body)
+			answers <- fmt.Sprint(response.StatusCode, err)
+		}()
+	}
+	for range 12 {
+		require.Equal(t, "200 <nil>", <-answers)
+	}
+}
+
+// An answer to ?since holds two listings at once, but of large directories one.
+func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.MkdirAll(root+"/a/b", 0o755))
+	h, err := New(Config{Root: root})
+	require.NoError(t, err)
+	defer h.Close()
+	walk := &sinceWalk{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.tree.Lister(h.tree.Now())}
+	for _, size := range []int64{h.largeSize, -1} {
+		h.largeSize = size
+		ahead := walk.prefetch("a")
+		ahead.wait()
+		require.Equal(t, size < 0, ahead.err == errLarge)
+		page, err := walk.take("a", ahead)
+		require.NoError(t, err)
+		require.Len(t, page.Below, 1)
+	}
+	walk.after = "b"
+	require.Nil(t, walk.prefetch("a"))
+}
+
+// So does whatever else reads directories; an answer to since that has begun is
+// cut there, and goes on with the next request.
+func TestLargeDirectoriesElsewhere(t *testing.T) {
+	top := t.TempDir()
+	require.NoError(t, os.MkdirAll(top+"/a/b", 0o755))
+	root, err := disk.OpenRoot(top)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	info, err := state.RootOf(root)
+	require.NoError(t, err)
+	tree := state.Tree{ID: state.NewTreeID(), Epoch: 1, Role: state.Source}
+	tree.Bind(info)
+	require.NoError(t, m.WriteTree(tree))
+	status, err := m.CreateStatus()
+	require.NoError(t, err)
+	defer status.Close()
+	now := machine.Now()
+	require.NoError(t, status.Write(state.Status{State: wire.Audited, Checkpoint: &now, Boot: machine.BootID()}))
+	h, err := New(Config{Root: top})
+	require.NoError(t, err)
+	defer h.Close()
+	ask := func(target string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+		return w
+	}
+	targets := []string{"/?txt&since=0", "/?recent=1", "/?sums"}
+	for _, target := range targets {
+		require.Equal(t, 200, ask(target).Code, target)
+	}
+	h.largeSize = -1
+	h.largeLimit = newLimiter(0, 0)
+	for _, target := range targets {
+		w := ask(target)
+		require.Equal(t, 429, w.Code, target)
+		require.NotEmpty(t, w.Header().Get("Retry-After"))
+	}
+	out := &sink{w: httptest.NewRecorder(), out: io.Discard}
+	walk := &sinceWalk{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: &lister.Lister{}, out: out, last: "a"}
+	require.NoError(t, walk.walk("a/b", nil))
+	require.True(t, walk.cut)
+}

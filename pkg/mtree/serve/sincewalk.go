@@ -1,0 +1,218 @@
+package serve
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/render"
+)
+
+// maxSince bounds one answer to ?since, in bytes before compression. The next request
+// gets the rest.
+const maxSince = pages.MaxWhole
+
+// sinceWalk is the walk for one answer to ?since: it writes the listings of the directories
+// that changed, parents first, and reads each directory while the one before it is sent.
+type sinceWalk struct {
+	h       *Handler
+	r       *http.Request
+	lister  *lister.Lister
+	root    string      // path of the directory that was asked about
+	from    mtree.Stamp // write directories with stamps above this
+	after   string      // write directories that come after this path; "": all
+	out     *sink
+	body    []byte // not yet in out
+	written int    // bytes of listings
+	last    string // path of the last listing written
+	cut     bool   // there is more
+}
+
+// walk writes the directory at path, relative to the one that was asked about, and then
+// those below it, in the order of their names. A directory that has gone or may not be
+// read is passed over: the listing of its parent, or an answer of its own, shows that.
+// ahead is the directory if it is being read already, or nil.
+func (s *sinceWalk) walk(path string, ahead *prefetch) error {
+	defer ahead.wait()
+	order := mtree.TreeOrder(path, s.after)
+	if order < 0 && !isWithin(s.after, path) {
+		return nil
+	}
+	if s.written > maxSince && s.last != "" {
+		s.cut = true
+		return nil
+	}
+	page, err := s.take(path, ahead)
+	switch {
+	case path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)):
+		return nil
+	case err == errBusy && s.last != "":
+		s.cut = true
+		return nil
+	case err != nil:
+		return err
+	}
+	if order > 0 || s.after == "" {
+		if err := s.write(path, page); err != nil {
+			return err
+		}
+	}
+	return s.walkEach(path, s.changed(page.Below))
+}
+
+// walkEach walks the directories of these names in the directory at path.
+func (s *sinceWalk) walkEach(path string, names []string) error {
+	var next *prefetch
+	for i, name := range names {
+		this := next
+		if next = nil; i+1 < len(names) && s.written <= maxSince {
+			next = s.prefetch(mtree.JoinPath(path, names[i+1]))
+		}
+		if err := s.walk(mtree.JoinPath(path, name), this); err != nil || s.cut {
+			next.wait()
+			return err
+		}
+	}
+	return nil
+}
+
+// changed returns the names of those directories whose stamps are above from.
+func (s *sinceWalk) changed(below []pages.Subdir) (names []string) {
+	for _, dir := range below {
+		if dir.Stamp.After(s.from) {
+			names = append(names, dir.Name)
+		}
+	}
+	return names
+}
+
+// write writes the listing of the directory at path.
+func (s *sinceWalk) write(path string, page *pages.Page) (err error) {
+	s.last = path
+	give, err := s.h.hold(s.out.w, page)
+	if err != nil {
+		return err
+	}
+	defer give()
+	for _, piece := range page.Pieces {
+		s.written += len(piece)
+		if len(piece) < sinkPiece {
+			s.body, err = s.out.write(append(s.body, piece...))
+		} else {
+			err = errors.Join(s.out.flush(s.body), s.out.flush(piece))
+			s.body = s.body[:0]
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prefetch is a directory that a goroutine of its own reads.
+type prefetch struct {
+	done chan struct{}
+	page *pages.Page
+	err  error
+}
+
+// prefetch begins to read the directory at path. It returns nil if the walk will not
+// write that directory.
+func (s *sinceWalk) prefetch(path string) *prefetch {
+	if mtree.TreeOrder(path, s.after) < 0 {
+		return nil
+	}
+	p := &prefetch{done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.page, p.err = s.read(path, true)
+	}()
+	return p
+}
+
+// wait waits for the end of the reading, whether it was needed or not. p may be nil.
+func (p *prefetch) wait() {
+	if p != nil {
+		<-p.done
+	}
+}
+
+// errLarge says that a directory is too large to be read ahead of its turn.
+var errLarge = errors.New("not read ahead")
+
+// take returns the listing of the directory at path: from ahead, unless that is nil or
+// the directory was too large for it.
+func (s *sinceWalk) take(path string, ahead *prefetch) (*pages.Page, error) {
+	if ahead != nil {
+		if ahead.wait(); ahead.err != errLarge {
+			return ahead.page, ahead.err
+		}
+	}
+	return s.read(path, false)
+}
+
+// sharedSize is the size of a directory, in bytes as stat returns them, from which on the
+// walks that want it at one time share its reading. Reading a smaller one takes little
+// memory.
+const sharedSize = 64 << 10
+
+// read reads the directory at path. A large one ahead of its turn is errLarge.
+func (s *sinceWalk) read(path string, ahead bool) (*pages.Page, error) {
+	full := joined(s.root, path)
+	dir, err := s.h.tree.OpenDir(full)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	info, err := dir.Self()
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Size <= min(sharedSize, s.h.largeSize):
+		return s.page(dir, path, full, s.from)
+	case info.Size > s.h.largeSize && ahead:
+		return nil, errLarge
+	}
+	key := pages.FlightKey{Key: sinceKey(path, full), Fingerprint: s.h.tree.Now().Fingerprint}
+	return s.h.share(s.r, key, pages.Time{}, func() (*pages.Page, error) {
+		leave, err := s.h.enterLarge(s.r, info.Size)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		p, err := s.page(dir, path, full, mtree.MinStamp)
+		if err != nil {
+			return nil, err
+		}
+		return s.h.live.Same(p), nil
+	})
+}
+
+// sinceKey names the listing of the directory at full as it stands in an answer to
+// ?since, under path.
+func sinceKey(path, full string) pages.Key {
+	return pages.Key{Path: full, Format: render.Format("since " + path)}
+}
+
+// page reads and renders one directory as it stands in an answer, with the directories in
+// it whose stamps are above from.
+func (s *sinceWalk) page(dir *disk.Dir, path, full string, from mtree.Stamp) (*pages.Page, error) {
+	s.h.cfg.Stats.Listings.Add(1)
+	l, err := s.lister.Read(dir, full)
+	if err != nil {
+		return nil, err
+	}
+	l.Path = path
+	p := pages.New(sinceKey(path, full), &l, render.New(render.Text, &l, render.Options{}), false)
+	p.Below = pages.Subdirs(&l, from)
+	return p, nil
+}
+
+// isWithin reports whether path is dir or below it.
+func isWithin(path, dir string) bool {
+	return dir == "" || path == dir || strings.HasPrefix(path, dir+"/")
+}

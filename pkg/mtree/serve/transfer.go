@@ -1,0 +1,156 @@
+package serve
+
+import (
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"sync"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/pages"
+)
+
+// transfer is a file on its way to one client.
+type transfer struct {
+	h      *Handler
+	w      http.ResponseWriter
+	file   *disk.Regular
+	strict bool  // the client asked for exactly this version of the file, by If-Match
+	sent   int64 // bytes
+}
+
+const (
+	// tailSize bytes at the end of a strict answer are sent after the file was compared
+	// once more. Shorter answers are sent from memory altogether.
+	tailSize = 64 << 10
+	// pieceSize is what is handed to sendfile(2) under one deadline, in bytes: 17 KiB/s is
+	// the slowest a client may read.
+	pieceSize = 1 << 20
+)
+
+var tailBuffers = sync.Pool{New: func() any { return new([tailSize]byte) }}
+
+// send sends one span of the file, by sendfile(2) but for its tail. In a strict answer the
+// tail is sent only if the file is unchanged after it was read.
+func (o *transfer) send(s negotiate.Span) error {
+	tail := min(s.Length, tailSize)
+	if !o.strict && s.Length > tailSize {
+		tail = 0
+	}
+	if err := o.stream(negotiate.Span{Start: s.Start, Length: s.Length - tail}); err != nil || tail == 0 {
+		return err
+	}
+	give, err := o.keep()
+	if err != nil {
+		return err
+	}
+	defer give()
+	buf := tailBuffers.Get().(*[tailSize]byte)
+	defer tailBuffers.Put(buf)
+	if n, err := o.file.ReadAt(buf[:tail], s.Start+s.Length-tail); int64(n) < tail {
+		return errors.Join(errChanged, err)
+	}
+	if o.strict {
+		if err := unchanged(o.file); err != nil {
+			return err
+		}
+	}
+	if tail < s.Length || o.sent > 0 {
+		extend(o.w) // else the deadline is that of the request's beginning
+	}
+	n, err := o.w.Write(buf[:tail])
+	o.sent += int64(n)
+	return err
+}
+
+// keep counts the tail of one answer among the buffers in use. Beyond freeTails they take
+// room: nearly all are given back at once.
+func (o *transfer) keep() (give func(), err error) {
+	h := o.h
+	done := func() { h.tails.Add(-1) }
+	if h.tails.Add(1) <= h.freeTails {
+		return done, nil
+	}
+	one, err := h.room.Take(&pages.Load{Bytes: tailSize}, cutting(o.w))
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return func() { one.Give(); done() }, nil
+}
+
+// freeTails is how many tails of files may be in use without taking room.
+const freeTails = 256
+
+// stream sends a span straight from the file: net/http makes sendfile(2) of a copy from a
+// LimitedReader over a file.
+func (o *transfer) stream(s negotiate.Span) error {
+	if s.Length == 0 {
+		return nil
+	}
+	file := o.file.File()
+	if _, err := file.Seek(s.Start, io.SeekStart); err != nil {
+		return err
+	}
+	for s.Length > 0 {
+		extend(o.w)
+		part := min(s.Length, pieceSize)
+		n, err := io.Copy(o.w, &io.LimitedReader{R: file, N: part})
+		o.sent += n
+		if err == nil && n < part {
+			err = errChanged
+		}
+		if err != nil {
+			return err
+		}
+		s.Length -= part
+	}
+	return nil
+}
+
+// sendParts sends several ranges as multipart/byteranges (RFC 9110, 14.6).
+func (o *transfer) sendParts(a reply, ranges []negotiate.Span) error {
+	kind := a.kind
+	parts := multipart.NewWriter(o.w)
+	a = a.withLength(partsLength(ranges, kind, o.file.Size, parts.Boundary()))
+	a.status, a.kind = http.StatusPartialContent, "multipart/byteranges; boundary="+parts.Boundary()
+	o.h.start(o.w, &a)
+	for _, s := range ranges {
+		if _, err := parts.CreatePart(partHeader(s, kind, o.file.Size)); err != nil {
+			return err
+		}
+		if err := o.send(s); err != nil {
+			return err
+		}
+	}
+	return parts.Close()
+}
+
+// partHeader returns the header of one part.
+func partHeader(s negotiate.Span, kind string, size int64) textproto.MIMEHeader {
+	return textproto.MIMEHeader{"Content-Type": {kind}, "Content-Range": {s.ContentRange(size)}}
+}
+
+// partsLength returns the length of the whole multipart body.
+func partsLength(ranges []negotiate.Span, kind string, size int64, boundary string) int64 {
+	var count counter
+	parts := multipart.NewWriter(&count)
+	_ = parts.SetBoundary(boundary) // it came from such a writer
+	for _, s := range ranges {
+		_, _ = parts.CreatePart(partHeader(s, kind, size)) // a counter takes everything
+		count += counter(s.Length)
+	}
+	_ = parts.Close()
+	return int64(count)
+}
+
+// counter is a Writer that counts bytes.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
