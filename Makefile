@@ -25,6 +25,7 @@ demo: all
 
 lint:
 	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/...
 	$(GO) vet -tags filesystems ./pkg/mtree/...
@@ -45,6 +46,7 @@ test: deps all lint
 	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m ./pkg/... ./internal/... ./cmd/...
 	$(GO) test -timeout 20m ./e2e/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
+	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
 	$(MAKE) interop
 	$(MAKE) filesystems
 	$(MAKE) copies
@@ -55,7 +57,7 @@ test: deps all lint
 # With the programs that deps installs; one that is missing fails.
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
-	$(GO) test -tags interop -timeout 5m -run 'Foreign|WithoutListings|Lighttpd' ./pkg/mtree/mirror
+	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror
 
 # watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with real programs as
 # churn and with less than its rights; serve on a disk that fails: as root.
@@ -85,6 +87,7 @@ fuzz:
 	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzListingTag FuzzURLPath FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree/wire || exit 1; \
 	done
+	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./pkg/mtree/mirror/internal/source/autoindex
 	@for f in FuzzRequest FuzzServer; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./pkg/mtree/internal/fastpath || exit 1; \
 	done

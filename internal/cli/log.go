@@ -7,15 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
-
-	"github.com/lmittmann/tint"
 )
 
 // newLogger builds the log on stderr, through its status line if it has one.
-// "auto" is coloured lines on a terminal, lines with a priority for the
-// journal, and plain text elsewhere.
+// "auto" is short lines on a terminal, lines with a priority for the journal, and
+// plain text elsewhere.
 func newLogger(format, level string, w io.Writer, line *statusLine) (*slog.Logger, error) {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {
@@ -41,9 +40,9 @@ func autoHandler(w io.Writer, line *statusLine, options *slog.HandlerOptions) sl
 	e, ok := w.(errorOutput)
 	switch {
 	case ok && e.file != nil && isJournal(e.file):
-		return newJournalHandler(w, options)
+		return newJournalHandler(w, options.Level)
 	case line != nil:
-		return tint.NewTextHandler(line, &tint.Options{Level: options.Level, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""})
+		return newTerminalHandler(line, options.Level, os.Getenv("NO_COLOR") == "")
 	}
 	return slog.NewTextHandler(w, options)
 }
@@ -59,38 +58,65 @@ func isJournal(f *os.File) bool {
 	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
 }
 
-// journalHandler writes text lines without time, each headed by the syslog
-// priority of sd-daemon(3).
-type journalHandler struct {
-	slog.Handler
-	out *journalWriter
+// headedHandler writes text lines that begin with a head of its own in the place of
+// some of the usual fields.
+type headedHandler struct {
+	slog.Handler // writes to out.line
+	head         func(line *bytes.Buffer, r *slog.Record)
+	out          *headedWriter
 }
 
-type journalWriter struct {
+type headedWriter struct {
 	mu   sync.Mutex // guards line and the writing
 	line bytes.Buffer
 	w    io.Writer
 }
 
-func newJournalHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
-	out := &journalWriter{w: w}
+// newHeadedHandler returns a handler that writes head instead of the fields.
+func newHeadedHandler(w io.Writer, least slog.Leveler, head func(*bytes.Buffer, *slog.Record), fields ...string) slog.Handler {
+	out := &headedWriter{w: w}
 	text := slog.NewTextHandler(&out.line, &slog.HandlerOptions{
-		Level: options.Level,
+		Level: least,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+			if len(groups) == 0 && slices.Contains(fields, a.Key) {
 				return slog.Attr{}
 			}
 			return a
 		},
 	})
-	return &journalHandler{text, out}
+	return &headedHandler{text, head, out}
 }
 
-func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
+// newJournalHandler returns a handler of lines without time, each headed by the
+// syslog priority of sd-daemon(3).
+func newJournalHandler(w io.Writer, least slog.Leveler) slog.Handler {
+	return newHeadedHandler(w, least, func(line *bytes.Buffer, r *slog.Record) {
+		fmt.Fprintf(line, "<%d>", priority(r.Level))
+	}, slog.TimeKey, slog.LevelKey)
+}
+
+// newTerminalHandler returns a handler of lines for people: the time of day, the
+// level, the message, and then its attributes. coloured says that warnings and
+// errors show their level in colour.
+func newTerminalHandler(w io.Writer, least slog.Leveler, coloured bool) slog.Handler {
+	return newHeadedHandler(w, least, func(line *bytes.Buffer, r *slog.Record) {
+		level := fmt.Sprintf("%-5s", r.Level)
+		switch {
+		case coloured && r.Level >= slog.LevelError:
+			level = "\x1b[91m" + level + "\x1b[0m"
+		case coloured && r.Level >= slog.LevelWarn:
+			level = "\x1b[93m" + level + "\x1b[0m"
+		}
+		fmt.Fprintf(line, "%s %s %s ", r.Time.Format("15:04:05.000"), level, r.Message)
+	}, slog.TimeKey, slog.LevelKey, slog.MessageKey)
+}
+
+// Handle writes one line.
+func (h *headedHandler) Handle(ctx context.Context, r slog.Record) error {
 	h.out.mu.Lock()
 	defer h.out.mu.Unlock()
 	h.out.line.Reset()
-	fmt.Fprintf(&h.out.line, "<%d>", priority(r.Level))
+	h.head(&h.out.line, &r)
 	if err := h.Handler.Handle(ctx, r); err != nil {
 		return err
 	}
@@ -98,12 +124,14 @@ func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &journalHandler{h.Handler.WithAttrs(attrs), h.out}
+// WithAttrs is slog.Handler's.
+func (h *headedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &headedHandler{h.Handler.WithAttrs(attrs), h.head, h.out}
 }
 
-func (h *journalHandler) WithGroup(name string) slog.Handler {
-	return &journalHandler{h.Handler.WithGroup(name), h.out}
+// WithGroup is slog.Handler's.
+func (h *headedHandler) WithGroup(name string) slog.Handler {
+	return &headedHandler{h.Handler.WithGroup(name), h.head, h.out}
 }
 
 func priority(level slog.Level) int {

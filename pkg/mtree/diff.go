@@ -2,7 +2,7 @@ package mtree
 
 import "iter"
 
-// Differs says in what an entry of a copy differs from the source's listing.
+// Differs says how an entry of a copy differs from the source's listing.
 type Differs uint8
 
 const (
@@ -27,8 +27,9 @@ type Change struct {
 // that order, equal ones included. It is the only place that decides whether
 // two entries differ. Times are compared by !=, never by order.
 //
-// stored tells what time the copy's file system keeps when told t; nil means
-// it keeps every time as it is. Cost: one step per entry, no allocation.
+// stored returns the time that the copy's file system keeps when it is given a
+// time; nil means that it keeps every time as it is. Cost: one step per entry, no
+// allocation.
 func Diff(have, want []Entry, stored func(Stamp) Stamp) iter.Seq[Change] {
 	if stored == nil {
 		stored = func(s Stamp) Stamp { return s }

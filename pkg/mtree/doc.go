@@ -43,4 +43,18 @@
 //
 // It knows no paths of the local system, no HTTP and no time zones. A Stamp is
 // a point in time for comparing by !=, not a clock.
+//
+// # Files
+//
+// Each uses what stands below it:
+//
+//	diff.go         which entries differ
+//	listingtext.go  a listing as text and back
+//	decoder.go      listings from a stream, with pieces.go: memory of large ones
+//	selfline.go, entryline.go, trailer.go  the lines of the text
+//	attr.go         KEY=VALUE in these
+//	listing.go      Listing, errors
+//	entry.go        Entry
+//	name.go         names and paths
+//	stamp.go        Stamp
 package mtree

@@ -5,7 +5,7 @@ package mtree
 type Kind uint8
 
 const (
-	Other   Kind = iota // neither of the three: exists on disk, never in a listing
+	Other   Kind = iota // none of the three: exists on disk, never in a listing
 	File                // regular file
 	Dir                 // directory
 	Symlink             // symbolic link, itself
@@ -47,35 +47,7 @@ type Entry struct {
 	GID   uint32
 
 	// NotUnderstood is the key of an attribute that begins with a capital
-	// and is unknown to this reader. Such an entry must be reported as
+	// and that this reader does not know. Such an entry must be reported as
 	// failed, and neither fetched nor deleted.
 	NotUnderstood string
-}
-
-// Listing is what one directory held when it was read: its stamp and all its
-// entries.
-type Listing struct {
-	// Path is the directory's path relative to the URL that was asked, ""
-	// being that directory itself. Only answers to "changes since" have
-	// listings with other paths.
-	Path string
-
-	Stamp  Stamp  // the directory's mtime, read before its names
-	Hot    bool   // may not match its stamp: never the ground for completing a directory
-	ID     string // 16 hex digits telling one directory from another, "" if not given
-	Now    Stamp  // the server's clock when reading began
-	HasNow bool   // Now was given
-	Hidden int64  // names that are there and not listed
-
-	// Excluded is how many of the Hidden are not told by their leading dot:
-	// the server was told to leave them out, or they are on another file
-	// system. Any name may be one of them, so what is missing from this
-	// listing may still exist. The others of the Hidden are dotfiles.
-	Excluded int64
-
-	// Covered is how many of the Excluded are mount points and no directories:
-	// a file may be mounted over, too. While it is 0, only directories are.
-	Covered int64
-
-	Entries []Entry // ascending bytewise by Name, no name twice
 }

@@ -41,8 +41,8 @@ func TestListingVector(t *testing.T) {
 	require.Equal(t, example, got)
 }
 
-// TestVectors reads testdata/good and testdata/bad, which are there for other
-// implementations too: a reader accepts all of the first, none of the second.
+// TestVectors reads testdata/good and testdata/bad, which other implementations can
+// use too: a reader accepts all of the first and none of the second.
 func TestVectors(t *testing.T) {
 	for _, kind := range []string{"good", "bad"} {
 		files, err := filepath.Glob("testdata/" + kind + "/*.listing")
@@ -80,8 +80,8 @@ func TestEmptyDirectory(t *testing.T) {
 	require.Equal(t, l, got)
 }
 
-// The client of 2008 finds "MTIME NAME" by a regular expression: it must still
-// read plain names, and see none that are not there.
+// The client of 2008 finds "MTIME NAME" by a regular expression: it must still read
+// plain names, and find no names that are not there.
 func TestOldRegularExpressionReadsPlainNames(t *testing.T) {
 	old := regexp.MustCompile(`([\d.]+?) +([\w/]+)`)
 	text := mtree.FormatListing(mtree.Listing{
@@ -143,7 +143,7 @@ func TestDecoderReadsBlocks(t *testing.T) {
 	require.Equal(t, cut, trailer)
 }
 
-// The path to go on with can be put into a query as it is.
+// The path of a trailer can stand in a query as it is.
 func TestTrailerIsForAQuery(t *testing.T) {
 	cut := mtree.Trailer{Stamp: mtree.Unix(3, 0), More: true, After: "a&b/&&c=d+e#f %/g&"}
 	line := string(mtree.AppendTrailer(nil, cut))
@@ -210,7 +210,7 @@ func BenchmarkParseListing(b *testing.B) {
 }
 
 // A listing of several pieces is one of all its entries, in order and counted, and a
-// Room that has an end ends it.
+// Room whose error ends it is honoured.
 func TestLargeListings(t *testing.T) {
 	for _, n := range []int{pieceEntries - 1, pieceEntries, pieceEntries + 1, 2*pieceEntries + 5} {
 		var text strings.Builder

@@ -20,8 +20,8 @@ const MaxName = 255
 var ErrName = errors.New("bad name")
 
 // CheckName reports why name cannot be the name of an entry: it must be one
-// path component of 1 to MaxName bytes without "/" and NUL, and none of ".",
-// ".." and MarkerName. Errors wrap ErrName.
+// path component of 1 to MaxName bytes without "/" and NUL, and not ".", ".." or
+// MarkerName. Errors wrap ErrName.
 func CheckName(name string) error {
 	switch {
 	case name == "":
@@ -39,10 +39,10 @@ func CheckName(name string) error {
 }
 
 // EscapeName returns the bytes of name as they stand in a text listing: white
-// space, % ? # [ ] { } " < > \ ^ | `, controls, bytes that are no valid UTF-8
+// space, % ? # [ ] { } " < > \ ^ | `, controls, bytes that are not valid UTF-8
 // and runes that do not print become %XX (upper case), all else stays. So
-// columns are separated by blanks, a directory's URL + the escaped name is a
-// URL curl takes, and every byte string has exactly one spelling.
+// blanks separate columns, a directory's URL + the escaped name is a URL that
+// curl takes, and every byte string has exactly one spelling.
 // UnescapeName is its inverse. A slash stays as it is.
 func EscapeName(name string) string {
 	if plain(name) {
@@ -101,8 +101,8 @@ var escapedASCII = func() (table [utf8.RuneSelf]bool) {
 }()
 
 // UnescapeName decodes every %XX (either case of hex digit) and nothing else:
-// "+" stays a plus. It fails on a "%" without two hex digits behind it. What
-// it returns still has to pass CheckName. Errors wrap ErrName.
+// "+" stays a plus. It fails on a "%" without two hex digits after it. Its
+// result still has to pass CheckName. Errors wrap ErrName.
 func UnescapeName(text string) (string, error) {
 	if strings.IndexByte(text, '%') < 0 {
 		return text, nil
@@ -162,7 +162,7 @@ func JoinPath(dir, name string) string {
 	return dir + "/" + name
 }
 
-// ParentPath returns the path of the directory that path is in, "" for one in the
+// ParentPath returns the path of the directory that path is in, "" for a path in the
 // root. JoinPath(ParentPath(p), BaseName(p)) is p.
 func ParentPath(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 0)] }
 

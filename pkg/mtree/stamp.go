@@ -14,7 +14,7 @@ import (
 //
 // The range is all of int64 seconds, wider than time.Time.UnixNano, because
 // ext4 stores times up to the year 2446 and files from 1901 exist. Values are
-// normalised, so == tells whether two stamps are the same; the mirror compares
+// normalised, so == says whether two stamps are the same; the mirror compares
 // by != and never by order. The zero Stamp is 1970-01-01T00:00:00Z, a time
 // like any other.
 type Stamp struct {

@@ -23,9 +23,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// What proxies, firewalls and other servers answer between serve and mirror.
+// What proxies, firewalls and other servers between serve and mirror answer.
 
-// refuseAll answers all but the root with a status that is nobody's.
+// refuseAll answers everything but the root with a status that does not come from serve.
 func refuseAll(status int) func(w http.ResponseWriter, r *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/" && r.Method == http.MethodGet {
@@ -36,8 +36,9 @@ func refuseAll(status int) func(w http.ResponseWriter, r *http.Request) bool {
 	}
 }
 
-// A firewall's 403 completed the directories and files that it refused: --wait-for
-// succeeded, the copy was empty, and nothing was fetched when it had gone.
+// A 403 of a firewall was taken for one of serve, so the directories that it refused were
+// completed: --wait-for succeeded, the copy was empty, and nothing was fetched when the
+// firewall let everything through again.
 func TestAForbiddenThatIsNotOfServe(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "a/b/g = two", "top = three")
 	b.server.interfere(refuseAll(http.StatusForbidden))
@@ -65,8 +66,8 @@ func TestAForbiddenThatIsNotOfServe(t *testing.T) {
 	b.requireIdle()
 }
 
-// A 304 to a plain GET of a directory below the root emptied it in the copy. Like
-// a 206, it is no answer to who did not ask for it, whatever it carries.
+// A 304 to a plain GET of a directory below the root emptied that directory in the copy.
+// Like a 206, it is no answer to a request that did not ask for it, whatever it carries.
 func TestStatusesThatNobodyAskedFor(t *testing.T) {
 	for _, status := range []int{http.StatusNotModified, http.StatusPartialContent, http.StatusNoContent, http.StatusResetContent} {
 		for _, dressed := range []bool{true, false} {
@@ -118,8 +119,8 @@ func TestStatusesThatNobodyAskedFor(t *testing.T) {
 	}
 }
 
-// tornServer serves one file of 4,065 bytes by a listing of one kind, and sends
-// what the test says of it over the bare connection.
+// tornServer lists one file of 4,065 bytes in one kind of listing, and sends what the test
+// gives it over the bare connection.
 func tornServer(t *testing.T, kind, listing string, send func(conn io.Writer, body string)) *bench {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -142,10 +143,9 @@ func tornServer(t *testing.T, kind, listing string, send func(conn io.Writer, bo
 	return b
 }
 
-// The beginning of an answer that broke off, without ETag and length, replaced the
-// whole file. Whatever the frame of an answer, a length other than one that was
-// listed exactly is a failure; and where the listing only rounds it, an answer that
-// nothing bounds is.
+// The beginning of an answer that broke off, without ETag and length, replaced the whole
+// file. However an answer is framed, it fails if its length is not the one that is listed
+// exactly; where the listing only rounds the length, an answer without any length fails.
 func TestTornAnswers(t *testing.T) {
 	date := "Last-Modified: " + time.Unix(1_700_000_100, 0).UTC().Format(http.TimeFormat) + "\r\n"
 	day := time.Unix(1_700_000_100, 0).UTC()
@@ -198,9 +198,9 @@ func TestTornAnswers(t *testing.T) {
 	}
 }
 
-// What came of a large file without its ETag was continued with bytes of the
-// version that has it; and a proxy that takes ETags away from ranges kept such a
-// file from ever being completed.
+// The beginning of a large file that came without its ETag was continued with bytes of the
+// version that has the ETag. And where a proxy takes ETags away from ranges, such a file
+// was never completed.
 func TestPartsAreOfOneVersion(t *testing.T) {
 	s, b := overHTTP(t, "big = "+strings.Repeat("a", 9<<20))
 	strip := func(w http.ResponseWriter, r *http.Request, cut int) {
@@ -251,8 +251,8 @@ func TestPartsAreOfOneVersion(t *testing.T) {
 	b.equal(s)
 }
 
-// A proxy that lets no POST through kept the directory from ever being completed:
-// sums were asked for by POST only.
+// Behind a proxy that lets no POST through, a directory was never completed: sums were
+// asked for by POST only.
 func TestAProxyThatRefusesPost(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusRequestEntityTooLarge} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
@@ -284,9 +284,9 @@ func TestAProxyThatRefusesPost(t *testing.T) {
 	}
 }
 
-// An answer that came first from something else, a page of an index or a 404, made
-// mirror take serve for another server until it was started anew. And another
-// server that takes serve's place is taken for what it is.
+// If something else answered first, with an index page or a 404, mirror took serve for a
+// server of another kind until it was started anew. Each answer says what kind of server
+// it comes from, also where another one takes the place of serve.
 func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	s := watched(t, "a/f = one", "top = two")
 	b := s.benchOverHTTP()
@@ -328,7 +328,7 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 func TestRunNoticesThatServeAnswers(t *testing.T) {
 	s := watched(t, "a/f = one", "top = two")
 	b := s.benchOverHTTP()
-	b.config.foreignLook = 10 * time.Millisecond
+	b.config.serveLook = 10 * time.Millisecond
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(w, `<html><head><title>Index of /</title></head><body><h1>Index of /</h1></body></html>`)
@@ -341,8 +341,8 @@ func TestRunNoticesThatServeAnswers(t *testing.T) {
 	require.Equal(t, s.id.ID, b.published().Tree.ID)
 }
 
-// A listing whose ids a proxy took away left none in the records: what was another
-// directory under the name by the next one was then taken for the same.
+// Where a proxy took the ids out of a listing, the records had none afterwards: another
+// directory under the same name in the next listing was then taken for the same one.
 func TestALostDirectoryIDIsKept(t *testing.T) {
 	s, b := overHTTP(t, "d/f = one @1000000000.000000000")
 	b.equal(s)
@@ -367,8 +367,8 @@ func TestALostDirectoryIDIsKept(t *testing.T) {
 	b.equal(s)
 }
 
-// --verify passed over directories that a proxy's 404 hid and files whose sums did
-// not come, and found all equal.
+// --verify left out directories that a proxy hid with a 404, and files whose sums did not
+// come, and reported that all was equal.
 func TestVerifyPassesNothingOver(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "a/g = two", "b/h = x")
 	b.equal(s)
@@ -380,9 +380,9 @@ func TestVerifyPassesNothingOver(t *testing.T) {
 	require.NoError(t, Verify(t.Context(), b.config, false))
 }
 
-// Behind a proxy that takes ETags away a file that came by itself got its time to the
-// second only, so its directory was never complete; and the root, which no 304 could
-// confirm, was walked and the file fetched again and again without a pause.
+// Behind a proxy that takes ETags away, a file that was fetched with a GET of its own got
+// its time to the second only, so its directory was never complete. No 304 could confirm
+// the root either, so it was walked and the file fetched again and again without a pause.
 func TestAProxyThatTakesETagsAway(t *testing.T) {
 	s, b := overHTTP(t, "a/large = "+strings.Repeat("x", 2<<20), "a/small = y", "b/f = z")
 	bad := ""

@@ -62,7 +62,7 @@ type Config struct {
 
 	firstPause  time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
 	meanwhile   func()        // called between the first look at Dest and its lock; tests act there
-	foreignLook time.Duration // between looks whether serve answers by now; 0: a minute. Tests shorten it
+	serveLook   time.Duration // between looks whether serve answers by now; 0: a minute. Tests shorten it
 	largeRoom   int           // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
 	commitFiles int           // a pass commits after so many; 0: 10,000. Tests lower it
 }
@@ -131,8 +131,8 @@ func (c Config) withDefaults() Config {
 	if c.Stats == nil {
 		c.Stats = &Stats{}
 	}
-	if c.foreignLook == 0 {
-		c.foreignLook = defaultForeignLook
+	if c.serveLook == 0 {
+		c.serveLook = defaultServeLook
 	}
 	if c.commitFiles == 0 {
 		c.commitFiles = defaultCommitFiles

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,12 +16,13 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// canary makes a directory beside the copy and proves at the end of the test
-// that nothing in it changed.
+// canary makes a directory beside the copy, and requires at the end of the test that
+// nothing in it changed.
 func (b *bench) canary() string {
 	b.t.Helper()
 	outside := filepath.Join(filepath.Dir(b.config.Dest), "outside")
@@ -86,11 +86,11 @@ func TestASymlinkSwappedInAboveDuringAPass(t *testing.T) {
 	b.equal(s)
 }
 
-// hostile serves a root listing of these lines and anything below.
+// hostile serves a listing of these lines for the root; below answers everything else.
 func hostile(t *testing.T, below http.HandlerFunc, lines ...string) *bench {
 	now := "1700000000.000000001"
 	b := newBench(t, "")
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Tidemark-State", "watched")
 		h.Set("Tidemark-Tree", "00112233445566778899aabbccddeeff")
@@ -114,7 +114,7 @@ func hostile(t *testing.T, below http.HandlerFunc, lines ...string) *bench {
 	return b
 }
 
-// A listing with a name that could lead out is no listing, as a whole.
+// One name that could lead out makes the whole listing invalid.
 func TestHostileNames(t *testing.T) {
 	for _, line := range []string{
 		"../\t-", "..\t1", "./\t-", "..%2foutside\t1", "%2e%2e/\t-", "a%2fb\t1", "a/b\t1", "%00\t1", "a%00b\t1", "/etc\t1",
@@ -135,7 +135,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// Links that could lead out are not made.
+// Symlinks that could lead out are not made.
 func TestUnsafeSymlinks(t *testing.T) {
 	b := hostile(t, http.NotFound, "evil\t-\tlink=../outside", "far\t-\tlink=/etc", "good\t-\tlink=evil")
 	require.NoError(t, b.once())
@@ -147,10 +147,10 @@ func TestUnsafeSymlinks(t *testing.T) {
 	require.Equal(t, "evil", target)
 }
 
-// A redirection leads nowhere: no other address is asked.
+// Redirections are not followed: no other address is asked.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	asked := 0
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	other := fastpathtest.NewServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
 	defer other.Close()
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
@@ -170,7 +170,7 @@ func TestLyingLengths(t *testing.T) {
 			}
 			w.Header().Set("ETag", `"1700000000.000000001-3-1.500000000"`)
 			if r.URL.Path == "/chunked" {
-				w.(http.Flusher).Flush()
+				_ = http.NewResponseController(w).Flush()
 			}
 			_, _ = w.Write([]byte(body))
 		}, "chunked\t3\tctime=1.5", "plain\t3\tctime=1.5")
@@ -219,7 +219,7 @@ func TestHostileTar(t *testing.T) {
 	require.NoFileExists(t, b.path("g"))
 }
 
-// A tree without a bottom ends where paths do, and is complete as far as that.
+// A tree that never ends is copied to the greatest length of a path, and is complete then.
 func TestEndlessDepth(t *testing.T) {
 	name := strings.Repeat("d", 250)
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
@@ -231,8 +231,8 @@ func TestEndlessDepth(t *testing.T) {
 	require.NoError(t, b.once())
 }
 
-// One directory whose path is too long kept all above it from being complete: every
-// pass ended with 1 and listed them again, and nothing in them was deleted.
+// One directory whose path is too long stopped all above it from completing: every pass
+// ended with 1 and listed them again, and nothing in them was deleted.
 func TestDirectoriesThatAreTooDeep(t *testing.T) {
 	name := strings.Repeat("d", 250)
 	deep := strings.Repeat(name+"/", plan.MaxPath/251)
@@ -247,7 +247,7 @@ func TestDirectoriesThatAreTooDeep(t *testing.T) {
 	require.NoError(t, b.once())
 	require.Contains(t, b.out.String(), "listed 0 directories")
 
-	// What changes below it concerns nobody; what goes beside it, does.
+	// A change below it does not matter; a deletion beside it does.
 	b.config.MaxDelete = "100%"
 	s.remove(deep + "gone")
 	s.remove("a/gone")
@@ -257,7 +257,7 @@ func TestDirectoriesThatAreTooDeep(t *testing.T) {
 	require.Contains(t, b.out.String(), "deleted 3, held 0, skipped 2, failed 0")
 	require.Equal(t, int64(2), mustUncopied(t, b).Total())
 
-	// A directory that stands there stays, whatever is in it; a file does not.
+	// A directory of the copy under that name stays, whatever is in it; a file does not.
 	stays := b.path(deep + strings.Repeat("y", room+1))
 	require.NoError(t, os.Mkdir(stays, 0o755))
 	require.NoError(t, os.WriteFile(stays+"/mine", nil, 0o644))
@@ -270,8 +270,8 @@ func TestDirectoriesThatAreTooDeep(t *testing.T) {
 	require.NoError(t, Verify(t.Context(), b.config, false))
 }
 
-// tooDeep makes a directory with a file in it whose path is longer than any that is
-// copied, and publishes it.
+// tooDeep makes a directory with a file in it, with a path that is too long to be copied,
+// and publishes it.
 func (s *tree) tooDeep(path string) {
 	require.NoError(s.t, os.Mkdir(s.path(path), 0o755))
 	s.publish(path)
@@ -286,7 +286,7 @@ func mustUncopied(t *testing.T, b *bench) replica.Uncopied {
 	return u
 }
 
-// Dates that the file system cannot store are stored as it can, and known.
+// Dates that the file system cannot store are stored as well as it can, and that is known.
 func TestDatesBeyondTheFileSystem(t *testing.T) {
 	far := "253402300799.999999999"
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {

@@ -20,10 +20,10 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Twins are directories of equal names, sizes and times, and of other bytes: when
-// they are exchanged, nothing but their ids and the ctimes of their files tells.
+// Twins are directories whose files have equal names, sizes and times, and other bytes.
+// When they are exchanged, only their ids and the ctimes of their files show it.
 
-// exchange gives each of two directories the other's name, and says nothing.
+// exchange gives each of two directories the other's name, and publishes nothing.
 func (s *tree) exchange(a, b string) {
 	s.t.Helper()
 	aside := filepath.Join(s.t.TempDir(), "aside")
@@ -32,8 +32,8 @@ func (s *tree) exchange(a, b string) {
 	require.NoError(s.t, os.Rename(aside, s.path(b)))
 }
 
-// apart gives the files of twins other ctimes: those written in one tick of the
-// clock may have the same.
+// apart gives the files of twins different ctimes: files that are written within one tick
+// of the clock may have the same.
 func (s *tree) apart(a, b string) {
 	s.t.Helper()
 	ctime := func(path string) syscall.Timespec {
@@ -47,9 +47,9 @@ func (s *tree) apart(a, b string) {
 	}, time.Minute, time.Millisecond)
 }
 
-// exchanging exchanges two directories of its tree before its first question for
-// files or sums, and after it again. Its listings are of an hour later, so that the ctimes of all files are old
-// and the ctime rule finds nothing.
+// exchanging is a source that exchanges two directories of its tree before it is first
+// asked for files or sums, and again after that. Its listings say that it is an hour later,
+// so the ctimes of all files are old and the ctime rule finds nothing.
 type exchanging struct {
 	origin
 	swap func() // nil: nothing, or no longer
@@ -88,8 +88,7 @@ func (e *exchanging) exchange() (back func()) {
 	return swap
 }
 
-// passWith makes a pass, one step at a time, from a source that exchanges two
-// directories, if there are two.
+// passWith runs a pass, one step at a time, from a source that exchanges two directories.
 func (b *bench) passWith(s *tree, twins ...string) *result {
 	b.t.Helper()
 	b.config.Jobs = 1
@@ -106,9 +105,9 @@ func (b *bench) passWith(s *tree, twins ...string) *result {
 	return p
 }
 
-// A directory that could not be listed in the first pass got a record without
-// `now` and id, which stayed while it was filled by the next pass, incomplete
-// again: of what changed then under equal size and mtime, nobody compared sums.
+// A directory that could not be listed in the first pass got a record without `now` and
+// id. The record stayed while the next pass filled the directory, which was incomplete
+// again: files that then changed with equal size and mtime were not compared by sums.
 func TestFilledAfterItCouldNotBeListed(t *testing.T) {
 	s := watched(t, "a/f = one @1000000000", "a/g/h = x")
 	s.state(wire.Degraded) // each pass is a full walk
@@ -125,7 +124,7 @@ func TestFilledAfterItCouldNotBeListed(t *testing.T) {
 	require.Equal(t, "two", b.read("a/f"))
 }
 
-// Such a record, written by an earlier version, proves nothing of the files.
+// Such a record, written by an earlier version, proves nothing about the files.
 func TestBegunByAnEarlierVersion(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000")
 	b.equal(s)
@@ -136,8 +135,8 @@ func TestBegunByAnEarlierVersion(t *testing.T) {
 	require.Equal(t, "two", b.read("a/f"))
 }
 
-// The twin of a directory came and went between passes that did not complete it:
-// the record kept the first one's id, the files were the second one's.
+// The twin of a directory came and went between passes that did not complete it: the
+// record kept the id of the first directory, and the files were those of the second.
 func TestATwinThatCameAndWent(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000", "a/g/h = x", "b/f = two @1000000000", "b/g/h = x")
 	require.True(t, b.passWith(s).complete)
@@ -155,9 +154,9 @@ func TestATwinThatCameAndWent(t *testing.T) {
 	require.Equal(t, "one", b.read("a/f"))
 }
 
-// Files of a twin that had the name between listing and fetch were stored with
-// their own times, which are those listed, too: the next pass took them for the
-// files of the directory that was back.
+// A twin had the name between listing and fetch. Its files were stored with their own
+// times, which equal those that were listed: the next pass took them for the files of the
+// directory that had the name again.
 func TestExchangedWhileFilesAreFetched(t *testing.T) {
 	for name, files := range map[string][]string{"one": {"f"}, "several": {"f", "g"}} {
 		t.Run(name, func(t *testing.T) {
@@ -176,8 +175,8 @@ func TestExchangedWhileFilesAreFetched(t *testing.T) {
 	}
 }
 
-// The copy has the files of a twin that is back while sums are made: they agreed,
-// and the directory was complete as the one that was listed.
+// The copy has the files of a twin, and the twin has the name again while sums are made:
+// the sums agreed, and the directory was completed as the one that was listed.
 func TestExchangedWhileSumsAreMade(t *testing.T) {
 	test := func(t *testing.T, s *tree, b *bench) {
 		s.apart("a/f", "b/f")
@@ -219,7 +218,7 @@ func TestExchangedWhileAFileIsTakenOver(t *testing.T) {
 	}, "had/one = "+one+" @1000000000", "had/two = "+two+" @1000000000", "a/x = x", "b/x = x")
 }
 
-// A server that does not know &tags sends lines alone: these sums count.
+// A server that does not know &tags sends sums without tags: these count, too.
 func TestSumsOfAnEarlierServer(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000", "a/g = x")
 	b.equal(s)
@@ -234,8 +233,8 @@ func TestSumsOfAnEarlierServer(t *testing.T) {
 	require.Contains(t, b.out.String(), "fetched 1 files")
 }
 
-// A source without ids was copied, two directories were exchanged, and watch gave it
-// ids: the records had none, so the twins were taken for what was copied.
+// A source without ids was copied, two of its directories were exchanged, and then watch
+// gave it ids. The records had none, so the twins were taken for what had been copied.
 func TestExchangedBeforeThereWereIDs(t *testing.T) {
 	s := newTree(t, "a/f = one @1000000000", "b/f = two @1000000000", "a/ @1000000000", "b/ @1000000000")
 	benches := []*bench{newBench(t, s.root), s.benchOverHTTP()}

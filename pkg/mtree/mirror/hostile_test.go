@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,9 +21,10 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
-// repeated gives the same text again and again, without an end.
+// repeated gives the same text again and again and never ends.
 type repeated struct {
 	text string
 	at   int
@@ -38,8 +38,8 @@ func (r *repeated) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// memoryOf returns how many bytes of heap more than before were in use at the
-// most while f ran, as far as can be seen every millisecond.
+// memoryOf returns how much more heap than before was in use while f ran, at most, in
+// bytes. It looks every millisecond.
 func memoryOf(f func()) (most int64) {
 	use := func() int64 {
 		var m runtime.MemStats
@@ -68,8 +68,8 @@ func memoryOf(f func()) (most int64) {
 	return most
 }
 
-// A little that unpacks to a lot, or a stream without an end, is an error: it
-// fills neither memory nor disk, and ends.
+// A small answer that unpacks to a large one, or a stream without an end, is an error. It
+// fills neither memory nor disk, and the pass ends.
 func TestBombs(t *testing.T) {
 	line := "1700000000.000000001 ./\t-\n"
 	sumLine := strings.Repeat("0", 64) + "  "
@@ -94,7 +94,7 @@ func TestBombs(t *testing.T) {
 		},
 		"file without an end": func(w http.ResponseWriter) {
 			w.Header().Set("ETag", `"1700000000.000000001-3-1.500000000"`)
-			w.(http.Flusher).Flush()
+			_ = http.NewResponseController(w).Flush()
 			_, _ = io.Copy(w, &repeated{text: "x"})
 		},
 		"sums without an end": func(w http.ResponseWriter) {
@@ -139,8 +139,8 @@ func TestBombs(t *testing.T) {
 				require.Error(t, err)
 				return
 			}
-			// By this name it is not known to be this machine, so compressed answers
-			// are asked for.
+			// By this name mirror does not know that it is this machine, so it asks for
+			// compressed answers.
 			b.config.Source = strings.Replace(b.config.Source, "127.0.0.1", "0.0.0.0", 1)
 			var err error
 			require.Less(t, memoryOf(func() { err = b.once() }), int64(64<<20))
@@ -155,17 +155,16 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// A low --bwlimit leaves few streams, for a server lets go of clients that read
-// slowly.
+// With a low --bwlimit there are few streams, because servers end the connections of
+// clients that read slowly.
 func TestFewStreamsWithALowLimit(t *testing.T) {
 	for limit, jobs := range map[int64]int{0: 8, 1: 1, 10 << 10: 1, 200 << 10: 3, 10 << 20: 8} {
 		require.Equal(t, jobs, Config{BWLimit: limit}.withDefaults().Jobs, "%d", limit)
 	}
 }
 
-// Somebody swaps directories of the copy for symlinks that lead out, and back,
-// all the time. Nothing outside is touched, and when they stop the copy is made
-// whole.
+// Directories of the copy are replaced by symlinks that lead out, and put back, all the
+// time. Nothing outside is touched, and when that stops the copy is completed.
 func TestSymlinksSwappedInALoop(t *testing.T) {
 	var lines []string
 	for d := range 10 {
@@ -217,8 +216,8 @@ func TestSymlinksSwappedInALoop(t *testing.T) {
 	b.equal(s)
 }
 
-// What is mounted in the copy is somebody else's: nothing in it is changed, nor
-// is it deleted, and its siblings go on.
+// A file system that is mounted in the copy does not belong to it: nothing in it is
+// changed or deleted, and the directories beside it are mirrored.
 func TestMountsInsideTheCopy(t *testing.T) {
 	s, b := overHTTP(t, "a/in/f = x", "b/in/f = x", "b/g = x", "c/f = x", "d/f = x")
 	b.equal(s)
@@ -244,8 +243,8 @@ func TestMountsInsideTheCopy(t *testing.T) {
 	b.equal(s)
 }
 
-// A file that is mounted over one of the copy is somebody else's: neither its
-// bytes nor its mode, times or name are changed, and it is a failure of its own.
+// A file that is mounted over a file of the copy does not belong to it: its bytes, mode,
+// times and name do not change, and only this path fails.
 func TestMountedFilesInsideTheCopy(t *testing.T) {
 	s, b := overHTTP(t, "c/mode = x", "c/bytes = x", "c/gone = x", "dir/f = x")
 	b.equal(s)
@@ -330,8 +329,8 @@ func TestTroubleWithAnyDirectory(t *testing.T) {
 	}
 }
 
-// A portal, or a proxy with an error page, that answers 200 for files: its page
-// is nobody's file, from our server or another.
+// A portal, or a proxy with an error page, answers 200 for files: its page is taken for no
+// file, neither of serve nor of another server.
 func TestAPortalBetweenListingAndFiles(t *testing.T) {
 	portal := func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/") && r.Method == http.MethodGet {
@@ -356,7 +355,7 @@ func TestAPortalBetweenListingAndFiles(t *testing.T) {
 	b.equal(s)
 
 	page := `<html><head><title>Index of /</title></head><body><h1>Index of /</h1><pre><a href="f">f</a> 03-Feb-2024 04:05 3</pre></body></html>`
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	other := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		if !portal(w, r) {
 			_, _ = io.WriteString(w, page)

@@ -27,9 +27,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
 )
 
-// otherServer is one that is not ours. In config, which is written to
-// {DIR}/config, and in command {DIR} is a directory for the server, {PORT} its
-// port and {TREE} what it serves.
+// otherServer is a server of another kind. config is written to {DIR}/config. In it and
+// in command, {DIR} is a directory for the server, {PORT} its port and {TREE} what it serves.
 type otherServer struct {
 	name    string
 	config  string
@@ -135,10 +134,10 @@ func (o otherServer) start(t *testing.T, tree string) string {
 	return url
 }
 
-// Everything arrives, with the times of the files; what is equal is not fetched
-// again; a change and a deletion arrive, and nothing else is fetched for them;
-// each pass is a full walk, and said to be one.
-func TestForeignServers(t *testing.T) {
+// Everything arrives, with the times of the files. Equal files are not fetched again. A
+// change and a deletion arrive, and nothing else is fetched. Each pass is a full walk, and
+// the log says so.
+func TestOtherServers(t *testing.T) {
 	for _, o := range otherServers {
 		t.Run(o.name, func(t *testing.T) {
 			root := t.TempDir()
@@ -168,7 +167,7 @@ func TestForeignServers(t *testing.T) {
 			b.sameTimes(root)
 			require.Contains(t, b.out.String(), "fetched 2 files (2 bytes), deleted 1, held 0")
 
-			// Another hour, as many bytes: that is no other zone.
+			// Another hour and the same size: that is not another zone.
 			testtree.Make(t, root, "a/b/deep = z @1000003720")
 			require.NoError(t, b.once(), &log)
 			b.sameBytes(root)
@@ -239,9 +238,9 @@ func (b *bench) sameBytes(root string) {
 	require.Equal(b.t, files(root), files(b.config.Dest))
 }
 
-// lighttpd gives a file of a type that it does not know no date. Its time is then
-// the one listed, less the zone if that is known from another file, and it is not
-// fetched again and again.
+// lighttpd sends no date with a file of a type that it does not know. The file then gets
+// the time that is listed, without the offset of the zone if another file has shown it, and
+// is not fetched again and again.
 func TestLighttpdWithoutTypes(t *testing.T) {
 	var o otherServer
 	for _, o = range otherServers {
@@ -267,7 +266,7 @@ func TestLighttpdWithoutTypes(t *testing.T) {
 	b.sameTimes(root)
 }
 
-// busybox httpd lists nothing: that is no empty tree.
+// busybox httpd has no listings: that is not an empty tree.
 func TestAServerWithoutListings(t *testing.T) {
 	root := t.TempDir()
 	testtree.Make(t, root, "a/f = x", "g = y")

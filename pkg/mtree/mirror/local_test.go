@@ -16,8 +16,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// A mirror of a local source ended where SOURCE's path led elsewhere for a while: a
-// mount that was gone and came back, a link that was turned.
+// A mirror of a local source ended when the path of SOURCE led to another directory for a
+// while, because a mount went and came back, or a symlink was changed.
 func TestALocalSourceThatIsMountedAnew(t *testing.T) {
 	s := watched(t, "a/f = one", "g = two")
 	link := filepath.Join(t.TempDir(), "current")
@@ -48,9 +48,9 @@ func TestALocalSourceThatIsMountedAnew(t *testing.T) {
 	require.Equal(t, exit.Usage, exit.Of(err), "nor is it followed around the copy")
 }
 
-// What is mounted in a local source, on directories and on files, was taken by
-// --cross-mounts although watch does not hear it: changes there never arrived, under
-// stamps that prune.
+// With --cross-mounts, mirror copied what is mounted in a local source, on directories and
+// on files, although watch does not hear it: changes there never arrived, because the
+// stamps above did not change.
 func TestNothingIsReadThatWatchDoesNotHear(t *testing.T) {
 	s := watched(t, "a/f = one", "mnt/ @1000000000", "file = under")
 	over := filepath.Join(t.TempDir(), "over")

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
@@ -48,7 +49,7 @@ func says(t *testing.T, text string) string {
 // Whatever was the matter with a source, mirror asked "is serve running there, and is
 // this its URL?".
 func TestRemediesOfASource(t *testing.T) {
-	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	plain := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var status int
 		switch _, _ = fmt.Sscanf(r.URL.Path, "/status/%d/", &status); {
 		case status != 0:

@@ -4,19 +4,19 @@ import (
 	"bufio"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
-// One listing without an end took 1.5 GB before its entries were too many, and each
-// job could read one. They are bounded by the memory they take, all together.
+// A listing without an end took 1.5 GB before it had too many entries, and each job could
+// read one. Now all of them together are bounded by the memory that they take.
 func TestEndlessListingsTogether(t *testing.T) {
 	begin := "1700000000.000000001 ./\t-\n"
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Tidemark-Version", "1")
 		h.Set("Tidemark-State", "watched")

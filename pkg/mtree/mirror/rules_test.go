@@ -161,6 +161,52 @@ func TestAFileThatChangesAfterItWasListed(t *testing.T) {
 	b.requireIdle()
 }
 
+// A file whose mode changes while it is sent is cut off each time it is asked for by its
+// tag, for the ctime is in the tag. The pass comes to an end all the same, with the file;
+// when the mode holds still, so does the copy.
+func TestAFileWhoseModeChangesWhileItIsSent(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "b/g = x")
+	content := strings.Repeat("0123456789abcdef", 20<<10) // more than what serve sends from memory
+	require.NoError(t, os.WriteFile(s.path("a/f"), []byte(content), 0o644))
+	cut := 0
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/a/f" || r.Method != http.MethodGet {
+			return false
+		}
+		defer func() {
+			if err := recover(); err != nil {
+				cut++
+				panic(err)
+			}
+		}()
+		b.server.present().ServeHTTP(&onWrite{w, func() {
+			info, err := os.Stat(s.path("a/f"))
+			require.NoError(t, err)
+			require.NoError(t, os.Chmod(s.path("a/f"), info.Mode()^0o011))
+		}}, r)
+		return true
+	})
+	p := b.pass()
+	require.NotZero(t, cut, "by its tag it is cut off")
+	require.EqualValues(t, 0, p.failed)
+	require.Equal(t, content, b.read("a/f"))
+	b.server.interfere(nil)
+	s.publish("a/f")
+	b.equal(s)
+	b.requireIdle()
+}
+
+// onWrite calls before each write.
+type onWrite struct {
+	http.ResponseWriter
+	before func()
+}
+
+func (w *onWrite) Write(p []byte) (int, error) {
+	w.before()
+	return w.ResponseWriter.Write(p)
+}
+
 // A file that will not hold still is kept as it was read, counted, and keeps
 // its directory incomplete, not its siblings.
 func TestALiveLogIsKeptAsRead(t *testing.T) {

@@ -24,7 +24,7 @@ const (
 	releaseLook = time.Second  // how often to look for a release while deletions are held, and for other credentials
 	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do
 
-	defaultForeignLook = time.Minute // at other web servers: between looks whether serve answers by now
+	defaultServeLook = time.Minute // at other web servers: between looks whether serve answers by now
 )
 
 // Run keeps Dest equal to Source until ctx ends, which is no error. A source
@@ -315,7 +315,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 // awaitServe does the same at a server of another kind, and looks whether serve
 // answers by now: what was there was a proxy's page, or serve took its place.
 func (d *daemon) awaitServe(ctx context.Context) (news, error) {
-	d.pause(ctx, min(d.config.foreignLook, time.Until(d.walk)))
+	d.pause(ctx, min(d.config.serveLook, time.Until(d.walk)))
 	if ctx.Err() != nil || !time.Now().Before(d.walk) {
 		return unasked(), nil
 	}

@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/serve"
 )
 
-// server publishes a tree and remembers what it was asked. Before an answer
-// goes out, meddle may take the request over.
+// server publishes a tree and remembers the requests. meddle may answer a request instead.
 type server struct {
 	t testing.TB
-	*httptest.Server
+	*fastpathtest.Server
 	handler *serve.Handler
 	mu      sync.Mutex
 	asked   []string
@@ -28,12 +28,12 @@ func serveTree(t testing.TB, root string) *server {
 	return s
 }
 
-// restart serves the tree anew, by another address.
+// restart serves the tree anew, at another address.
 func (s *server) restart(root string) {
 	h, err := serve.New(serve.Config{Root: root, Hidden: true})
 	require.NoError(s.t, err)
 	s.handler = h
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Server = fastpathtest.NewServer(s.t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.asked = append(s.asked, r.Method+" "+r.URL.RequestURI())
 		meddle := s.meddle
@@ -50,7 +50,7 @@ func (s *server) restart(root string) {
 	})
 }
 
-// reopen serves the tree with other options by the same address.
+// reopen serves the tree with other options at the same address.
 func (s *server) reopen(c serve.Config) {
 	h, err := serve.New(c)
 	require.NoError(s.t, err)
@@ -68,7 +68,7 @@ func (s *server) present() *serve.Handler {
 	return s.handler
 }
 
-// requests returns what was asked since the last call.
+// requests returns the requests since the last call.
 func (s *server) requests() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,8 +84,8 @@ func (s *server) interfere(f func(w http.ResponseWriter, r *http.Request) bool) 
 	s.meddle = f
 }
 
-// alter changes the bodies of answers to path (as requested, with its query)
-// for good.
+// alter changes the bodies of all answers to path from now on. path is as requested, with
+// its query.
 func (s *server) alter(path string, change func(body string) string) {
 	s.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.RequestURI() != path {

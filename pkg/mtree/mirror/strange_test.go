@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -36,8 +36,8 @@ func TestSetIDBitsNeverArrive(t *testing.T) {
 	}
 }
 
-// An entry with an attribute of a later version is neither fetched nor deleted,
-// and a failure.
+// An entry with an attribute of a later version is a failure, and is neither fetched nor
+// deleted.
 func TestWhatIsNotUnderstoodIsLeftAlone(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "a/g = y", "a/dir/h = z")
 	b.equal(s)
@@ -64,7 +64,7 @@ func TestWhatIsNotUnderstoodIsLeftAlone(t *testing.T) {
 
 // otherServerOf answers all requests with one page.
 func otherServerOf(t *testing.T, kind, page string) *bench {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", kind)
 		_, _ = io.WriteString(w, page)
 	}))
@@ -80,8 +80,8 @@ func TestTwoEntriesOfOneName(t *testing.T) {
 	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
 }
 
-// A file of 2^63-1 bytes that is none gets no name, takes no room and upsets no
-// sum, nor do two.
+// An entry of 2^63-1 bytes for which no such file arrives gets no name, takes no disk space
+// and overflows no total; nor do two of them.
 func TestTheLargestSizes(t *testing.T) {
 	size := fmt.Sprint(int64(math.MaxInt64))
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
@@ -107,7 +107,7 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 		"application/json": "[",
 	} {
 		sent := 0
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.RawQuery, "txt") {
 				http.NotFound(w, r)
 				return
@@ -133,7 +133,7 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 	}
 }
 
-// Nor is what came of another version put before it: that gets a file of its own.
+// The bytes of another version are not continued either: they go into a file of their own.
 func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	b := newBench(t, watched(t, "x = y").root)
 	m, err := open(b.config)
@@ -161,8 +161,8 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	}
 }
 
-// Modes and owners that change, and names that are linked anew, move no bytes of
-// what was there: recursively, over HTTP and from a directory.
+// Where modes or owners change, or files get new hard links, no bytes of the files are
+// fetched again, however deep they lie, over HTTP and from a directory.
 func TestNothingMovesForModesAndLinks(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *tree, b *bench) {
 		b.equal(s)
@@ -187,8 +187,8 @@ func TestNothingMovesForModesAndLinks(t *testing.T) {
 	}, "a/b/f = one", "a/b/g = four", "a/c = x", "d/e/h = y")
 }
 
-// each calls f with all files and directories, the root aside, and then publishes
-// all directories, deepest first.
+// each calls f with all files and directories but the root, and then publishes all
+// directories, deepest first.
 func (s *tree) each(f func(path string, info os.FileInfo)) {
 	s.t.Helper()
 	for _, name := range []string{"a/b/f", "a/b/g", "a/b", "a/c", "a", "d/e/h", "d/e", "d"} {

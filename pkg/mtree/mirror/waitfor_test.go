@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -67,7 +68,10 @@ func TestWaitForSaysThatNoMirrorRuns(t *testing.T) {
 
 	r := b.start()
 	b.eventually(s)
-	b.server.answer("/a/?txt", 503, "")
+	b.server.interfere(func(w http.ResponseWriter, _ *http.Request) bool { // the listing of a may come with the root's
+		w.WriteHeader(503)
+		return true
+	})
 	s.change("a/b = three")
 	log, done = waitForNext(t, b, s)
 	r.stop()

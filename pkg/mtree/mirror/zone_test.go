@@ -3,19 +3,20 @@ package mirror
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
+
 	"github.com/stretchr/testify/require"
 )
 
-// zoned is a server that lists whole minutes in a zone of its own, as Apache and
-// nginx do if they are told to.
+// zoned is a server that lists whole minutes in its own time zone, as Apache and nginx do
+// if they are configured so.
 type zoned struct {
-	*httptest.Server
+	*fastpathtest.Server
 	zone    time.Duration
 	undated string               // files with this suffix have no Last-Modified, as with lighttpd
 	files   map[string]time.Time // all of one size
@@ -24,7 +25,7 @@ type zoned struct {
 
 func startZoned(t *testing.T, zone time.Duration) *zoned {
 	z := &zoned{zone: zone, undated: ".odd", files: map[string]time.Time{}}
-	z.Server = httptest.NewServer(z)
+	z.Server = fastpathtest.NewServer(t, z)
 	t.Cleanup(z.Close)
 	return z
 }
@@ -54,7 +55,7 @@ func (z *zoned) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "f.bin", at, strings.NewReader(fmt.Sprintf("%010d", at.Unix())))
 }
 
-// asks runs a pass and returns what was asked for besides listings.
+// asks runs a pass and returns the requests that were not for listings.
 func (z *zoned) asks(t *testing.T, b *bench) []string {
 	t.Helper()
 	z.asked = nil
@@ -62,9 +63,9 @@ func (z *zoned) asks(t *testing.T, b *bench) []string {
 	return z.asked
 }
 
-// A file that is rewritten each hour, or each quarter, with as many bytes is no
-// old one listed in another zone, whatever the zone of the server is. What did not
-// change is not asked for, but for one date a month.
+// A file that is rewritten every hour, or every quarter of an hour, with the same size is
+// not taken for an old one that is listed in another zone, whatever the zone of the server
+// is. For files that did not change there is one request a month, for a date.
 func TestFilesRewrittenByTheClock(t *testing.T) {
 	for _, zone := range []time.Duration{0, time.Hour, -9*time.Hour - 30*time.Minute} {
 		z := startZoned(t, zone)
@@ -94,8 +95,8 @@ func TestFilesRewrittenByTheClock(t *testing.T) {
 	}
 }
 
-// Files without a date have the time that is listed, less the zone once another
-// file has told it, and are not fetched again and again.
+// Files without a date get the time that is listed, without the offset of the zone once
+// another file has shown it, and are not fetched again and again.
 func TestFilesWithoutADate(t *testing.T) {
 	for _, zone := range []time.Duration{0, time.Hour, 9 * time.Hour} {
 		z := startZoned(t, zone)
@@ -114,7 +115,7 @@ func TestFilesWithoutADate(t *testing.T) {
 	}
 }
 
-// Dates in the future are not those of files that were just written.
+// A file with a date in the future is not taken for one that was just written.
 func TestAFutureDateIsNotYoung(t *testing.T) {
 	z := startZoned(t, 0)
 	z.files["later"] = time.Now().Add(24 * time.Hour)

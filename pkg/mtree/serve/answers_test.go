@@ -31,8 +31,7 @@ var update = flag.Bool("update", false, "write testdata/answers.txt anew")
 const answersFile = "testdata/answers.txt"
 
 // TestAnswers compares every byte of the answers to a broad list of requests with
-// testdata/answers.txt: status, headers, and bodies, by which way ever a request is
-// answered. What differs from run to run is replaced, see (*answers).plain. To accept
+// testdata/answers.txt: status, headers, and bodies. What differs from run to run is replaced, see (*answers).plain. To accept
 // new answers: go test ./pkg/mtree/serve -run TestAnswers -update.
 func TestAnswers(t *testing.T) {
 	a := &answers{T: t, requests: map[string][]string{}}
@@ -79,7 +78,7 @@ func (a *answers) begin(name string, s *site) {
 	a.name, a.site, a.tags = name, s, map[string]string{}
 }
 
-// tree is published in most of the cases.
+// answersTree is the tree that most requests are for.
 func answersTree() map[string]string {
 	return map[string]string{
 		"a.txt": "0123456789", "empty": "", "big.bin": strings.Repeat("0123456789abcdef", 8<<10), "page.html": "<p>",
@@ -407,8 +406,8 @@ var replacements = []struct {
 	{regexp.MustCompile(`\b20(2[5-9]|[3-9]\d)-\w{3}-\d\d [\d:]{8}`), "(recent)"},
 }
 
-// plain replaces what differs from run to run: times but for past, tags that depend
-// on them, and boundaries; and what does not print.
+// plain replaces what differs from run to run: times other than past, tags that depend on
+// them, and boundaries; and what does not print.
 func (a *answers) plain(text string) string {
 	for _, r := range replacements {
 		text = r.pattern.ReplaceAllString(text, r.by)

@@ -16,7 +16,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Directories that watch tells of apart from their times.
+// Directories of which watch says what their times do not show.
 
 // tell writes .tidemark/stamps and unread, as watch does.
 func (s *site) tell(stamps map[string]mtree.Stamp, unread ...string) {
@@ -26,13 +26,13 @@ func (s *site) tell(stamps map[string]mtree.Stamp, unread ...string) {
 		require.NoError(s, err)
 		return info.Sys().(*syscall.Stat_t).Ino
 	}
-	apart := state.Apart{Stamps: map[string]state.ApartStamp{}, Unread: map[string]state.ApartUnread{}}
+	apart := state.Exceptions{Stamps: map[string]state.Refusal{}, Unread: map[string]state.Unread{}}
 	for path, stamp := range stamps {
-		apart.Stamps[path] = state.ApartStamp{Inode: inode(path), Stamp: stamp}
+		apart.Stamps[path] = state.Refusal{Inode: inode(path), Stamp: stamp}
 	}
 	for _, path := range unread {
 		path, opened := strings.CutPrefix(path, "+")
-		apart.Unread[path] = state.ApartUnread{Inode: inode(path), Opened: opened}
+		apart.Unread[path] = state.Unread{Inode: inode(path), Opened: opened}
 	}
 	root, err := disk.OpenRoot(s.root)
 	require.NoError(s, err)
@@ -45,7 +45,7 @@ func (s *site) tell(stamps map[string]mtree.Stamp, unread ...string) {
 	require.NoError(s, m.WriteUnread(apart.Unread, number, false))
 	s.alterStatus(func(status *state.Status) {
 		if status.Stamps != len(stamps) || status.Unread != len(unread) {
-			status.Apart++
+			status.Exceptions++
 		}
 		status.Stamps, status.Unread = len(stamps), len(unread)
 	})
@@ -57,10 +57,10 @@ func (s *site) await(target string, status int) {
 	require.Eventually(s, func() bool { return s.get(target).StatusCode == status }, 5*time.Second, time.Millisecond)
 }
 
-// The stamp of a directory that refuses its time is the one that watch tells, to
-// whoever asks: in its listing and in that of its parent, in tags and 304s, since and
-// recent, from the cache and while it is waited for. It is told before the parent is
-// stamped, so it counts from the moment on that the parent shows.
+// The stamp of a directory that refuses its time is the one that watch notes, everywhere: in
+// its listing and in that of its parent, in tags and 304s, since and recent, from the cache
+// and while a request waits. It is noted before the parent is stamped, so it counts from
+// the moment that the parent shows.
 func TestStampsToldApart(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a/fixed/f": "1", "a/fixed/sub/g": "1", "a/beside/h": "1"})
 	fixed := func() mtree.Stamp {
@@ -185,11 +185,10 @@ func TestUnreadIsNotPublished(t *testing.T) {
 	require.NoError(t, os.Rename(s.path("a/away"), s.path("a/closed")))
 	s.await("/a/closed/?txt", 403)
 	s.alterStatus(func(status *state.Status) { status.State = wire.Unwatched })
-	s.await("/a/closed/?txt", 200) // nobody vouches for anything, and no stamp prunes
+	s.await("/a/closed/?txt", 200) // watch vouches for nothing, and no stamp prunes
 }
 
-// A damaged file is no ground for anything: no stamp prunes until watch has put it
-// back.
+// A damaged file proves nothing: no stamp prunes until watch has written it again.
 func TestDamagedStamps(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a/fixed/f": "1"})
 	s.tell(map[string]mtree.Stamp{"a/fixed": s.list("/").Stamp})

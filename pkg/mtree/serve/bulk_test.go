@@ -136,7 +136,7 @@ func TestGetTar(t *testing.T) {
 	require.Equal(t, []string{"0 a 3 ", "0 big 3145728 ", "5 e/ 0 ", "0 e/b 3 ", "5 empty/ 0 ", "2 l 0 e/b", "0 \xff 3 "}, got)
 }
 
-// GET ?tar of what cannot all be read: the rest arrives, and no end.
+// GET ?tar of a directory that cannot be read completely: the rest arrives, without an end.
 func TestGetTarMisses(t *testing.T) {
 	if os.Getuid() == 0 {
 		asNobody(t, t.Name())
@@ -179,7 +179,7 @@ func TestSums(t *testing.T) {
 	require.Equal(t, "no-store", posted.Header.Get("Cache-Control"))
 }
 
-// A sum did not say of which file it is, and its path may have been another one's: with
+// A sum did not say which file it is of, and its path may have been another file's: with
 // &tags it does, in a comment that sha256sum(1) passes over.
 func TestSumsWithTags(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1", "b": "2"})
@@ -197,9 +197,9 @@ func TestSumsWithTags(t *testing.T) {
 	require.Equal(t, a.body, s.do(http.MethodPost, "/?sums&tags", strings.NewReader("a\nb\n")).body)
 }
 
-// Work that a client can ask for without bound is bounded. Who wants more waits, and
-// gets the place of one who waits for its client: sixteen slow readers locked out
-// all others behind their address, for as long as they liked.
+// Work that a client can ask for without bound is bounded. A request beyond that waits, and
+// gets the place of one that waits for its client: sixteen slow readers locked out all
+// others of their address, for as long as they liked.
 func TestBulkIsBounded(t *testing.T) {
 	s := publishWatched(t, serve.Config{Root: inMemory(t), Tar: true}, nil)
 	require.NoError(t, os.WriteFile(s.path("big"), make([]byte, 64<<20), 0o644))
@@ -229,7 +229,7 @@ func TestStatus(t *testing.T) {
 	require.NotContains(t, a.body, s.root)
 }
 
-// Of a copy /?status tells the host it was made from, and how far it is behind.
+// For a copy /?status names the host it was made from, and how old the copy is.
 func TestStatusOfCopy(t *testing.T) {
 	root := t.TempDir()
 	watched(t, root, wire.Mirrored)

@@ -80,7 +80,7 @@ func bodyOf(t *testing.T, r *http.Response) []byte {
 	return body
 }
 
-// Wherever the border of the buffer falls, an answer is whole and at once there:
+// Wherever the border of the buffer falls, an answer is whole and there at once:
 // header and body together are 16 KiB for one of these files.
 func TestAnswersAreWholeAroundTheBuffer(t *testing.T) {
 	root := t.TempDir()
@@ -94,7 +94,7 @@ func TestAnswersAreWholeAroundTheBuffer(t *testing.T) {
 	}
 }
 
-// An answer from memory, too long to be copied behind its header, goes out with
+// An answer from memory that is too long to be copied after its header goes out with
 // it by one system call, and a large file after it on the same connection by
 // sendfile.
 func TestAnswersFromMemoryAreOneWrite(t *testing.T) {

@@ -105,9 +105,9 @@ func TestPageIsConfirmedAfterARestart(t *testing.T) {
 	}
 }
 
-// E in the ETag: tree id, epoch and every option that alters a listing; in a copy
-// its source's, of which it is complete. Not the version of the program: each
-// upgrade of serve made every mirror walk its whole tree.
+// The fingerprint in the ETag: tree id, epoch and every option that alters a listing; in a
+// copy also the source's fingerprint with which it is complete. Not the version of the
+// program: each upgrade of serve made every mirror walk its whole tree.
 func TestTagFollowsOptions(t *testing.T) {
 	base := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
 	seen := map[string]string{}
@@ -314,7 +314,7 @@ func TestCache(t *testing.T) {
 	require.EqualValues(t, 1, stats.Cached.Load())
 	require.Positive(t, stats.CacheBytes.Load())
 	s.write("d/b", "2")
-	s.stamp("d", mtree.FromTime(past)) // the same mtime again: the ctime tells
+	s.stamp("d", mtree.FromTime(past)) // the same mtime again: the ctime shows it
 	require.Len(t, s.list("/d/").Entries, 2)
 	s.stamp("d", mtree.FromTime(past).Add(1))
 	require.Len(t, s.list("/d/").Entries, 2)
@@ -393,8 +393,8 @@ func TestReadingsAreShared(t *testing.T) {
 	require.Less(t, s.cfg.Stats.Listings.Load(), int64(clients))
 }
 
-// HEAD of what a query asks for besides listings tells the headers of that, not
-// those of the listing, and hashes and packs nothing.
+// HEAD with a query that asks for something else than a listing has the headers of that
+// answer, and hashes and packs nothing.
 func TestHeadOfQueries(t *testing.T) {
 	s := publishWatched(t, serve.Config{Tar: true, Stats: &serve.Stats{}}, map[string]string{"a": "1"})
 	for _, target := range []string{"/?status", "/?txt&since=0", "/?txt&since=99999999999", "/?tar", "/?sums", "/?json&recent=2", "/?recent=0", "/?txt&wait=0.01"} {

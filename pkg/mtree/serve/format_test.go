@@ -190,8 +190,8 @@ func TestHTMLPolicy(t *testing.T) {
 	}
 }
 
-// A symlink to a directory is shown by the directory's own URL, and asked by
-// its own name answered with that: nobody who goes down goes round.
+// A symlink to a directory is shown with the directory's own URL, and a request for the
+// symlink is answered with that: no client that goes down goes in circles.
 func TestSymlinkToDirectory(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{
 		"a/b/x": "1", "cur": "-> a/b", "a/self": "-> .", "a/up": "-> ..", "c/over": "-> ../a/b",
@@ -281,8 +281,7 @@ func TestFarAwayIsNamedByTheLink(t *testing.T) {
 	require.Equal(t, "../"+strings.Repeat(strings.Repeat("%FF", 200)+"/", 4)+"end/?txt", a.Header.Get("Location"))
 }
 
-// HTML: how much is in the directory is told for people, whatever the sizes add
-// up to.
+// HTML: the page says how much is in the directory, whatever the sizes add up to.
 func TestAmounts(t *testing.T) {
 	s := publishWatched(t, serve.Config{Root: inMemory(t)}, nil)
 	for _, test := range []struct {

@@ -274,7 +274,8 @@ func TestBodiesAndMethods(t *testing.T) {
 	}
 }
 
-// A client that never ends its header, or sends none, is let go; so is one that says nothing between requests. Others are answered meanwhile.
+// A client that never ends its header, or sends none, is cut; so is one that says nothing
+// between requests. Others are answered meanwhile.
 func TestSlowClientsAreLetGo(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a": "1"})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -303,4 +304,24 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 		_, err := io.Copy(io.Discard, conn)
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server ends it")
 	}
+}
+
+// Paths longer than any that can be opened are not looked at: with 30,000 components that
+// took seconds, and much longer with a "**" to match.
+func TestEndlessPaths(t *testing.T) {
+	h, err := serve.New(serve.Config{Root: t.TempDir(), Exclude: []string{"**/x/**/y/**/z"}})
+	require.NoError(t, err)
+	defer h.Close()
+	for _, path := range []string{"/" + strings.Repeat("y/", 30_000), "/" + strings.Repeat("y/", 2000)} {
+		w := httptest.NewRecorder()
+		begun := time.Now()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		require.Equal(t, 404, w.Code)
+		require.Less(t, time.Since(begun), 2*time.Second)
+	}
+	w := httptest.NewRecorder()
+	list := strings.Repeat(strings.Repeat("y/", 6000)+"z\n", 200)
+	h.ServeHTTP(w, httptest.NewRequest("POST", "/?sums", strings.NewReader(list)))
+	require.Equal(t, 200, w.Code)
+	require.Zero(t, w.Body.Len())
 }

@@ -20,7 +20,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// A turnstile lets so many in at once, of one client fewer, and each gives its
+// A limiter lets a number of requests in at once, fewer of one client, and each gives its
 // place back.
 func TestLimiter(t *testing.T) {
 	gate := newLimiter(3, 2)
@@ -44,8 +44,8 @@ func TestLimiter(t *testing.T) {
 	require.True(t, ok)
 }
 
-// Who waits for a place gets it when somebody leaves, or from the one who waits for its
-// client the longest: of the same address only, if that has its share.
+// A request that waits for a place gets it when another one leaves, or from the one that
+// has waited longest for its client: one of the same address if that has its share.
 func TestLimiterWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := newLimiter(3, 2)
@@ -82,8 +82,7 @@ func TestLimiterWaits(t *testing.T) {
 	})
 }
 
-// Listings of large directories pass a turnstile of their own; validators need
-// no place.
+// Listings of large directories pass a limiter of their own; validators need no place.
 func TestLargeListings(t *testing.T) {
 	h, err := New(Config{Root: t.TempDir()})
 	require.NoError(t, err)
@@ -154,7 +153,7 @@ func TestSlowReadersOfLargeDirectories(t *testing.T) {
 	}
 }
 
-// An answer to ?since holds two listings at once, but of large directories one.
+// An answer to ?since has two listings in memory at once, but one of a large directory.
 func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 	root := t.TempDir()
 	require.NoError(t, os.MkdirAll(root+"/a/b", 0o755))
@@ -175,8 +174,8 @@ func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
 	require.Nil(t, walk.prefetch("a"))
 }
 
-// So does whatever else reads directories; an answer to since that has begun is
-// cut there, and goes on with the next request.
+// All that reads directories passes that limiter. An answer to since that has begun is cut
+// there, and goes on with the next request.
 func TestLargeDirectoriesElsewhere(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, os.MkdirAll(top+"/a/b", 0o755))

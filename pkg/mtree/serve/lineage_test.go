@@ -31,8 +31,8 @@ func TestPathInTheTree(t *testing.T) {
 	require.Empty(t, path("/a%20b/?txt"))
 }
 
-// The root tells the runs of its watch, on its 304 too; and never an older list of
-// them than of the run that gave the stamp that is shown.
+// The root names the runs of its watch, in its 304 too; the list always has the run that
+// set the stamp which is shown.
 func TestRunsAreTold(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a/f": "x"})
 	require.Empty(t, s.get("/?txt").Header.Get("Tidemark-Runs"))

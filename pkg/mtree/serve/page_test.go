@@ -19,7 +19,7 @@ import (
 	"tidemark/pkg/mtree/serve"
 )
 
-// browser is a page in headless Chromium, told what to do by the DevTools
+// browser is a page in headless Chromium, which gets its commands by the DevTools
 // protocol over a pipe: JSON messages that end in NUL.
 type browser struct {
 	*testing.T

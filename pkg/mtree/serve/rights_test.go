@@ -65,9 +65,9 @@ func TestEveryAnswerTellsTheVersion(t *testing.T) {
 	require.Equal(t, "1", a.Header.Get("Tidemark-Version"))
 }
 
-// A mirror completes what is above a 403, for giving the right back moves the stamp
-// there. It does not where the right is missing further up, to enter a directory
-// that is listed no more: what is in it stayed away for ever.
+// A mirror completes what is above a 403, for giving the right back moves the stamp there.
+// It does not move it if the right to enter a directory is missing further up: what is in
+// there stayed away for ever.
 func TestDeniedFurtherUp(t *testing.T) {
 	if os.Getuid() == 0 {
 		asNobody(t, t.Name())

@@ -73,7 +73,7 @@ func TestSince(t *testing.T) {
 	require.Equal(t, []string{"", "b"}, paths, "paths are relative to the directory asked")
 }
 
-// since: after=PATH continues behind PATH, in the same order.
+// since: after=PATH continues after PATH, in the same order.
 func TestSinceAfter(t *testing.T) {
 	s, old, _, _ := deep(t)
 	whole, _ := changes(t, s.get("/?txt&since="+old.Add(-1).String()).body)
@@ -144,8 +144,8 @@ func TestSinceWaits(t *testing.T) {
 	require.Equal(t, new.Add(1), trailer.Stamp)
 }
 
-// since with wait: stamps of another epoch or tree are told at once, and one
-// that begins during the wait at its end: a 304 would confirm what is gone.
+// since with wait: stamps of another epoch or tree are answered at once; if an epoch begins
+// during the wait, that is answered at its end: a 304 would confirm what is gone.
 func TestSinceWaitsForNoOtherEpoch(t *testing.T) {
 	s, _, _, new := deep(t)
 	other := `"` + new.String() + `-txt-000000"`

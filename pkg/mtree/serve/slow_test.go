@@ -79,8 +79,8 @@ func TestSlowReadersShareOneListing(t *testing.T) {
 }
 
 // Two hundred lists of paths that withheld their last byte took 1.8 GB: they were
-// read before anything counted them. Those who send slowest are let go, and who
-// sends a short one is answered meanwhile.
+// read before anything counted them. The clients that send slowest are cut, and one
+// that sends a short list is answered meanwhile.
 func TestListsOfPathsAreBounded(t *testing.T) {
 	if raceEnabled {
 		return // the detector's own memory counts

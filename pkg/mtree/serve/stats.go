@@ -17,25 +17,25 @@ type Stats struct {
 	Failed           atomic.Int64 // 5xx answers
 	Aborted          atomic.Int64 // connections cut because what was sent changed or could not be read
 	Waiting          atomic.Int64 // requests waiting for a change now
-	CacheBytes       atomic.Int64 // in the listing cache now
+	CacheBytes       atomic.Int64 // bytes in the listing cache now
 	OtherFileSystems atomic.Int64 // directories and files passed over because they are on other file systems
 }
 
 // Each calls yield with the name, the meaning and the value of every counter.
 func (s *Stats) Each(yield func(name, help string, value int64)) {
-	yield("requests_total", "requests that came in", s.Requests.Load())
-	yield("requests_fast_total", "requests that took the short way of --http fast", s.Fast.Load())
-	yield("listings_total", "directories read from disk", s.Listings.Load())
-	yield("listings_cached_total", "listings answered from memory", s.Cached.Load())
-	yield("not_modified_total", "requests answered 304", s.NotModified.Load())
-	yield("files_total", "files sent, whole or in part", s.Files.Load())
-	yield("file_bytes_total", "bytes of files sent", s.FileBytes.Load())
-	yield("bulk_files_total", "files sent within tar streams", s.Bulk.Load())
-	yield("sums_total", "files hashed", s.Sums.Load())
-	yield("refused_total", "requests answered 4xx", s.Refused.Load())
-	yield("failed_total", "requests answered 5xx", s.Failed.Load())
-	yield("aborted_total", "connections cut in mid-answer", s.Aborted.Load())
-	yield("waiting", "requests waiting for a change now", s.Waiting.Load())
-	yield("foreign", "directories and files passed over because they are on other file systems", s.OtherFileSystems.Load())
-	yield("cache_bytes", "bytes in the listing cache now", s.CacheBytes.Load())
+	yield("requests_total", "Requests that came in.", s.Requests.Load())
+	yield("requests_fast_total", "Requests that took the short way of --http fast.", s.Fast.Load())
+	yield("listings_total", "Directories read from disk.", s.Listings.Load())
+	yield("listings_cached_total", "Listings answered from memory.", s.Cached.Load())
+	yield("not_modified_total", "Requests answered 304.", s.NotModified.Load())
+	yield("files_total", "Files sent, whole or in part.", s.Files.Load())
+	yield("file_bytes_total", "Bytes of files sent.", s.FileBytes.Load())
+	yield("bulk_files_total", "Files sent within tar streams.", s.Bulk.Load())
+	yield("sums_total", "Files hashed.", s.Sums.Load())
+	yield("refused_total", "Requests answered 4xx.", s.Refused.Load())
+	yield("failed_total", "Requests answered 5xx.", s.Failed.Load())
+	yield("aborted_total", "Connections cut in the middle of an answer.", s.Aborted.Load())
+	yield("waiting", "Requests that wait for a change now.", s.Waiting.Load())
+	yield("foreign", "Directories and files passed over because they are on other file systems.", s.OtherFileSystems.Load())
+	yield("cache_bytes", "Bytes in the listing cache now.", s.CacheBytes.Load())
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,28 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/wire"
 )
-
-// Long poll: held at most min(wait, 45 s); what is no time asks for no wait.
-func TestWaitIsAtMost45Seconds(t *testing.T) {
-	for value, want := range map[string]time.Duration{
-		"0": 0, "0.5": time.Second / 2, "44.9": 44900 * time.Millisecond, "45": 45 * time.Second,
-		"46": 45 * time.Second, "1e300": 45 * time.Second, "Inf": 45 * time.Second,
-	} {
-		one, err := parseTarget(httptest.NewRequest("GET", "/?txt&wait="+value, nil))
-		require.NoError(t, err)
-		got, ok := one.query.Wait()
-		require.True(t, ok, value)
-		require.Equal(t, want, got, value)
-	}
-	for _, value := range []string{"", "-1", "NaN", "soon", "1s"} {
-		one, err := parseTarget(httptest.NewRequest("GET", "/?txt&wait="+value, nil))
-		require.NoError(t, err)
-		_, ok := one.query.Wait()
-		require.False(t, ok, value)
-	}
-}
 
 // Streams of files and sums: a file is read whole, and left out if it is another by
 // then, be it by size, by mtime or by ctime alone.
@@ -83,14 +61,6 @@ func TestFilesThatChangeAreLeftOut(t *testing.T) {
 	}
 }
 
-// A query: the first of a key given twice counts, only %XX is decoded, unknown
-// keys are kept and nobody asks for them.
-func TestQueries(t *testing.T) {
-	query := wire.ParseQuery("txt&since=1.5&since=2&after=a+b%2fc%zz&x=%41=&&=y")
-	require.Equal(t, wire.Query{"txt": "", "since": "1.5", "after": "a+b%2fc%zz", "x": "A=", "": ""}, query)
-	require.Equal(t, strings.Repeat("%FF", 2)+"?a", plainQuery("\xff\xff?a"))
-}
-
 // deadlines notes until when a client may take to read.
 type deadlines struct {
 	*httptest.ResponseRecorder
@@ -129,31 +99,4 @@ func TestHashingMovesTheDeadlineOn(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, w.set, 1)
 	require.WithinDuration(t, time.Now().Add(writeTimeout), w.set[0], writeTimeout/2)
-}
-
-// Paths longer than any that can be opened are not looked at: with 30,000
-// components that took seconds, and much longer with a "**" to match.
-func TestEndlessPaths(t *testing.T) {
-	h, err := New(Config{Root: t.TempDir(), Exclude: []string{"**/x/**/y/**/z"}})
-	require.NoError(t, err)
-	defer h.Close()
-	fits, long := strings.Repeat("y/", 2047)+"z", strings.Repeat("y/", 2047)+"zz"
-	_, err = parseTarget(httptest.NewRequest("GET", "/"+fits, nil))
-	require.NoError(t, err)
-	_, err = parseTarget(httptest.NewRequest("GET", "/"+long, nil))
-	require.ErrorIs(t, err, wire.ErrPathTooLong)
-	require.False(t, h.tree.Hides(fits, false))
-	require.True(t, h.tree.Hides(fits+"z", false))
-	for _, path := range []string{"/" + strings.Repeat("y/", 30_000), "/" + strings.Repeat("y/", 2000)} {
-		w := httptest.NewRecorder()
-		begun := time.Now()
-		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-		require.Equal(t, 404, w.Code)
-		require.Less(t, time.Since(begun), 2*time.Second)
-	}
-	w := httptest.NewRecorder()
-	list := strings.Repeat(strings.Repeat("y/", 6000)+"z\n", 200)
-	h.ServeHTTP(w, httptest.NewRequest("POST", "/?sums", strings.NewReader(list)))
-	require.Equal(t, 200, w.Code)
-	require.Zero(t, w.Body.Len())
 }

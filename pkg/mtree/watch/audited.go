@@ -68,8 +68,8 @@ func (w *watcher) recordAudit(r auditReport) {
 		w.firstAudit = false
 		w.raiseEpoch() // readers may have completed directories by times that were no stamps
 	}
-	complete := w.health.Unpublished() == ""
-	if complete {
+	stampedAll := w.health.Unpublished() == ""
+	if stampedAll {
 		w.tree.Options = w.options()
 		if w.mountsPublished() {
 			w.setMounts()
@@ -82,7 +82,7 @@ func (w *watcher) recordAudit(r auditReport) {
 		w.audits.swept = &r.start
 	}
 	w.ownWrites.EndAudit(!w.health.Overflowed())
-	if complete {
+	if stampedAll {
 		w.status.Audit = &r.start
 		w.advanceCheckpoint(r.start)
 		w.saveOwnWrites()

@@ -90,7 +90,7 @@ func (w *watcher) auditedTree() audit.Tree {
 // retries returns the directories that an audit has to stamp again.
 func (w *watcher) retries() (findings []audit.Finding) {
 	for _, r := range w.health.Retries() {
-		findings = append(findings, audit.Finding{Path: r.Path, Settles: r.Settles})
+		findings = append(findings, audit.Finding{Path: r.Path, ShowOnly: r.ShowOnly})
 	}
 	return findings
 }

@@ -14,7 +14,7 @@ func (w *watcher) listen() error {
 	if w.Backend == "auto" {
 		backends = []string{"fanotify", "inotify", "none"}
 		if why := notify.Supported(w.root.FD()); why != nil {
-			w.Log.Warn("no events here: the tree is known by audits only", "why", why)
+			w.Log.Warn("no events here: the tree is known by audits only", "error", why)
 			backends = []string{"none"}
 		}
 	}
@@ -24,7 +24,7 @@ func (w *watcher) listen() error {
 			break
 		}
 		if len(backends) > 1 {
-			w.Log.Info("backend does not work here", "backend", w.backend, "why", err)
+			w.Log.Info("backend does not work here", "backend", w.backend, "error", err)
 		}
 	}
 	if err != nil {

@@ -35,13 +35,13 @@ type batch struct {
 
 // dirChange is one directory of a batch, and what happened in it.
 type dirChange struct {
-	below   map[string]*dirChange // directories in it, by name
-	entries []notify.Entry
-	self    bool           // its own attributes or times were set, perhaps by us
-	dirty   bool           // entries changed whose names are not known
-	found   *audit.Finding // by an audit
-	settles bool           // it refused its time: it only has to show what is published
-	retry   bool           // it could not be read: it is tried again
+	below    map[string]*dirChange // directories in it, by name
+	entries  []notify.Entry
+	self     bool           // its own attributes or times were set, perhaps by us
+	dirty    bool           // entries changed whose names are not known
+	found    *audit.Finding // by an audit
+	showOnly bool           // it refused its time: it only has to show what is published
+	retry    bool           // it could not be read: it is tried again
 }
 
 // at returns the change of the directory at path, and makes it and those above it.
@@ -93,8 +93,8 @@ func (b *batch) addFindings(findings []audit.Finding) {
 		c, f := b.at(findings[i].Path), &findings[i]
 		b.size++
 		switch {
-		case f.Settles:
-			c.settles = true
+		case f.ShowOnly:
+			c.showOnly = true
 		case c.found == nil || c.found.First:
 			c.found = f
 		case !f.First:

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"os"
@@ -10,12 +10,13 @@ import (
 
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/watch"
 )
 
-// A directory in which another watch runs is the border of another tree: its
-// parents are stamped when its own time moves, nothing inside. It is one only as
-// long as that watch runs: a .tidemark left behind silenced all below it, in state
-// watched and without a word.
+// A directory in which another watch runs is the border of another tree: its parents are
+// stamped when its own time moves, and nothing inside. It is a border only while that watch
+// runs. A .tidemark that was left over once silenced everything below it, in state watched
+// and without a word.
 func TestBorder(t *testing.T) {
 	eachBackend(t, testBorder)
 }
@@ -23,15 +24,15 @@ func TestBorder(t *testing.T) {
 func testBorder(t *testing.T, backend string) {
 	root := newTree(t, "a/inner/deep/f = one", "a/g = two")
 	inner := filepath.Join(root, "a/inner")
-	start(t, Config{Root: inner}).stop()
-	r := start(t, Config{Root: root, Backend: backend})
+	start(t, watch.Config{Root: inner}).stop()
+	r := start(t, watch.Config{Root: root, Backend: backend})
 	seen := logStamps(t, root)
 	write(t, filepath.Join(inner, "deep/f"), "changed")
 	r.sync()
 	seen.fresh("nobody runs there", "a/inner/deep")
 	seen.note()
 
-	w := start(t, Config{Root: inner})
+	w := start(t, watch.Config{Root: inner})
 	write(t, filepath.Join(inner, "deep/f"), "changed again")
 	stamp := w.sync()
 	r.sync()
@@ -58,7 +59,7 @@ func testBorder(t *testing.T, backend string) {
 	seen.fresh(".tidemark removed", "a/inner/deep")
 }
 
-// isFresh waits for a stamp of path that it never showed.
+// isFresh waits until path shows a stamp that it never showed before.
 func isFresh(t *testing.T, seen *stampLog, what, path string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -66,14 +67,14 @@ func isFresh(t *testing.T, seen *stampLog, what, path string) {
 	}, deadline, time.Millisecond, what)
 }
 
-// A border that is there from the start, and is moved, is followed: inside it
-// nothing was ever heard.
+// A border that is there from the start, and is moved, is followed. Nothing inside it was
+// ever heard.
 func TestBorderFromTheStart(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/inner/deep/f = one", "b/")
-		w := start(t, Config{Root: filepath.Join(root, "a/inner"), Backend: "none"})
+		w := start(t, watch.Config{Root: filepath.Join(root, "a/inner"), Backend: "none"})
 		before := stampOf(t, root, "a/inner/deep")
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		write(t, filepath.Join(root, "a/inner/deep/f"), "its own watcher's to publish")
 		r.sync()
 		require.Equal(t, before, stampOf(t, root, "a/inner/deep"))
@@ -97,9 +98,9 @@ func TestBorderFromTheStart(t *testing.T) {
 func TestCopiedTreeIsNoBorder(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		other := newTree(t, "a/b/f = one")
-		start(t, Config{Root: other}).stop()
+		start(t, watch.Config{Root: other}).stop()
 		root := newTree(t, "c/")
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		testfs.Run(t, "cp", "-a", other, filepath.Join(root, "c/imported"))
 		r.sync()
 		seen := logStamps(t, root)
@@ -110,25 +111,25 @@ func TestCopiedTreeIsNoBorder(t *testing.T) {
 	})
 }
 
-// Whoever watched inside a border may have ended while nobody watched outside:
-// what it published nobody knows, so all below counts as arrived. It was not known
-// again where its name is no text.
+// The watcher inside a border may have ended while nobody watched outside. Nobody knows what
+// it published, so everything below counts as arrived. Once a border whose name is no text
+// was not recognised again.
 func TestBorderThatEndedMeanwhile(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root, inner := newTree(t, "a/"), "a/in\xffner %41"
 		must(t, os.MkdirAll(filepath.Join(root, inner, "deep"), 0o755))
 		write(t, filepath.Join(root, inner, "deep/f"), "one")
-		w := start(t, Config{Root: filepath.Join(root, inner)})
-		start(t, Config{Root: root, Backend: backend, Now: later}).stop()
+		w := start(t, watch.Config{Root: filepath.Join(root, inner)})
+		start(t, watch.Config{Root: root, Backend: backend, Now: later}).stop()
 		w.stop()
 		seen := logStamps(t, root)
-		brokenOff(t, Config{Root: root, Backend: backend, Now: later})
-		r := start(t, Config{Root: root, Backend: backend, Now: later})
+		brokenOff(t, watch.Config{Root: root, Backend: backend, Now: later})
+		r := start(t, watch.Config{Root: root, Backend: backend, Now: later})
 		seen.fresh("ended meanwhile", inner+"/deep")
 		require.Empty(t, r.status().Tree.Borders)
 		r.stop()
 		before := stamps(t, root)
-		start(t, Config{Root: root, Backend: backend, Now: later})
+		start(t, watch.Config{Root: root, Backend: backend, Now: later})
 		require.Equal(t, before, stamps(t, root), "once")
 	})
 }

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"os"
@@ -13,6 +13,7 @@ import (
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch"
 )
 
 // TestEveryChangeIsFresh holds W1: after each kind of change the directories
@@ -24,7 +25,7 @@ func TestEveryChangeIsFresh(t *testing.T) {
 func everyChangeIsFresh(t *testing.T, place, backend string) {
 	root := newTreeIn(t, place, "a/b/c/f = one", "a/b/c/g = two", "a/b/d/e/", "x/y/h = three", "other/")
 	outside := newTreeIn(t, place, "old = of old @1000000000", "dir/sub/f = x @1000000000")
-	r := start(t, Config{Root: root, Backend: backend})
+	r := start(t, watch.Config{Root: root, Backend: backend})
 	granule := r.granule()
 	r.sync()
 	seen := logStamps(t, root)
@@ -112,7 +113,7 @@ func TestFileTimeGoesUpUnchanged(t *testing.T) {
 
 func testFileTimeGoesUpUnchanged(t *testing.T, backend string) {
 	root := newTree(t, "a/b/c/f = one", "z/")
-	r := start(t, Config{Root: root, Backend: backend})
+	r := start(t, watch.Config{Root: root, Backend: backend})
 	r.sync()
 	f := filepath.Join(root, "a/b/c/f")
 	write(t, f, "two")
@@ -129,7 +130,7 @@ func TestHandsOff(t *testing.T) {
 	root := newTree(t, "a/b/f = one @1700000000.5 mode=0600", "l -> a/b/f")
 	before, err := testtree.Snapshot(root)
 	must(t, err)
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	must(t, os.Chtimes(filepath.Join(root, "a"), day(2001), day(2001)))
 	r.sync()
 	r.stop()
@@ -151,7 +152,7 @@ func TestQuiet(t *testing.T) {
 
 func testQuiet(t *testing.T, backend string) {
 	root := newTree(t, "a/b/f = one", "c/d/e/")
-	r := start(t, Config{Root: root, Backend: backend})
+	r := start(t, watch.Config{Root: root, Backend: backend})
 	write(t, filepath.Join(root, "a/b/f"), "two")
 	must(t, os.Rename(filepath.Join(root, "c"), filepath.Join(root, "a/c")))
 	r.sync()
@@ -188,15 +189,15 @@ func bothTimes(t testing.TB, path string) [2]mtree.Stamp {
 	return [2]mtree.Stamp{mtree.Unix(st.Mtim.Unix()), mtree.Unix(st.Ctim.Unix())}
 }
 
-// What arrives under a name is stamped with all below it, though nothing in it
-// changed: a reader may remember other contents for these names and times.
+// A directory that arrives under a name is stamped with everything below it, though nothing
+// in it changed: a reader may remember other contents for these names and times.
 func TestArrivedIsStampedThroughout(t *testing.T) {
 	eachBackend(t, testArrivedIsStampedThroughout)
 }
 
 func testArrivedIsStampedThroughout(t *testing.T, backend string) {
 	root := newTree(t, "current/sub/deep/f = a @1000000000", "next/sub/deep/f = b @1000000000")
-	r := start(t, Config{Root: root, Backend: backend})
+	r := start(t, watch.Config{Root: root, Backend: backend})
 	r.sync()
 	seen := logStamps(t, root)
 	in := func(path string) string { return filepath.Join(root, path) }

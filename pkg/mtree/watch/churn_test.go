@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch"
 )
 
 // trial is one tree under churn.
@@ -41,7 +42,7 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// churnSeed is CHURN_SEED, or one that never was.
+// churnSeed returns CHURN_SEED, or a new seed.
 func churnSeed(t testing.TB) uint64 {
 	text := os.Getenv("CHURN_SEED")
 	if text == "" {
@@ -66,7 +67,7 @@ func (c trial) run(t *testing.T) {
 	for id := range writers {
 		writers[id] = startChurner(t, at, outside, c.seed, id)
 	}
-	w := start(t, Config{Root: root, Backend: c.backend})
+	w := start(t, watch.Config{Root: root, Backend: c.backend})
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()
@@ -102,10 +103,9 @@ func (c trial) run(t *testing.T) {
 	require.Zero(t, w.config.Stats.Losses.Load(), w.log)
 }
 
-// overlook watches that the root is never ahead of a leaf: whoever reads the
-// root's stamp finds below it everything that is published with a stamp at or
-// below that. It holds for stamps that watch wrote, so nobody else may change
-// the root itself.
+// overlook checks that the root is never ahead of a leaf: a reader of the root's stamp finds
+// below it everything that is published with a stamp at or below that. This holds for stamps
+// that watch wrote, so nobody else may change the root itself.
 type overlook struct {
 	t      testing.TB
 	root   string

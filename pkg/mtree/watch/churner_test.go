@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"bufio"
@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// churner changes a tree at random, with others that do the same: an operation
-// that fails because something is no longer there is as good as any.
+// churner changes a tree at random, while others do the same. An operation may fail because
+// something is no longer there: that does not matter.
 type churner struct {
 	root, outside string
 	rand          *rand.Rand
@@ -37,9 +37,9 @@ func newChurner(root, outside string, seed uint64, id int) *churner {
 	return c
 }
 
-// unheardMark is a file outside of the tree that says that not everything will
-// be heard, so that audits must find it. On xfs an exchange within one directory
-// leaves no trace on what was exchanged: a known hole, see package watch.
+// unheardMark is a file outside of the tree. It says that not everything will be heard, so
+// audits must find it. On xfs an exchange within one directory leaves no trace on what was
+// exchanged: a known hole, see package watch.
 const unheardMark = "unheard"
 
 // dir is one of the 40 directories that all churners share.
@@ -51,7 +51,7 @@ func (c *churner) dir() string {
 	return path
 }
 
-// sub is one of them below the root.
+// sub returns one of them below the root.
 func (c *churner) sub() string {
 	for {
 		if path := c.dir(); path != c.root {
@@ -64,7 +64,7 @@ func (c *churner) file() string {
 	return filepath.Join(c.dir(), string(rune('f'+c.rand.IntN(4))))
 }
 
-// own is a name that no other churner uses.
+// own returns a name that no other churner uses.
 func (c *churner) own(dir string) string {
 	c.made++
 	return filepath.Join(dir, fmt.Sprintf("own%d-%d", c.id, c.made))
@@ -95,9 +95,8 @@ var churnWeight = func() (sum int) {
 	return sum
 }()
 
-// churnOps are the operations of issue and manual: every way in which a tree is
-// changed. A file with two names is written through neither: what is written
-// through another name is promised to audits only.
+// churnOps are every way in which a tree is changed. A file with two names is written
+// through neither name: only audits promise to find such a write.
 var churnOps = []struct {
 	name   string
 	weight int
@@ -206,7 +205,7 @@ func (c *churner) deploy() {
 	_ = os.RemoveAll(old)
 }
 
-// link makes a file with two names, and one that lost the first of its two.
+// link makes a file with two names, and another that lost its first name.
 func (c *churner) link() {
 	first := c.own(c.dir())
 	if os.WriteFile(first, c.text(), 0o644) != nil {
@@ -220,7 +219,7 @@ func (c *churner) link() {
 	_ = os.Remove(first)
 }
 
-// keepLog appends to a file that stays open for long, whatever becomes of it.
+// keepLog appends to a file that stays open for long, whatever happens to its name.
 func (c *churner) keepLog() {
 	if c.log == nil || c.rand.IntN(20) == 0 {
 		if c.log != nil {
@@ -265,7 +264,7 @@ type churning struct {
 	told *bufio.Reader
 }
 
-// churnEnv tells the test binary to be such a process: root, outside, seed, id.
+// churnEnv makes the test binary such a process: root, outside, seed, id.
 const churnEnv = "WATCH_TEST_CHURN"
 
 func startChurner(t testing.TB, root, outside string, seed uint64, id int) *churning {
@@ -285,7 +284,7 @@ func startChurner(t testing.TB, root, outside string, seed uint64, id int) *chur
 	return &churning{cmd, ask, bufio.NewReader(told)}
 }
 
-// steps runs so many, and returns when they are done.
+// steps runs a number of steps and returns when they are done.
 func (c *churning) steps(n int) error {
 	if err := binary.Write(c.ask, binary.NativeEndian, uint32(n)); err != nil {
 		return err
@@ -294,7 +293,7 @@ func (c *churning) steps(n int) error {
 	return err
 }
 
-// runChurner is that process: it ends with its stdin.
+// runChurner is the body of that process, which ends with its stdin.
 func runChurner(spec string) error {
 	fields := strings.Split(spec, "\n")
 	seed, err := strconv.ParseUint(fields[2], 10, 64)

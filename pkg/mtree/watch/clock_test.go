@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/wire"
 )
@@ -28,7 +29,7 @@ func tellOfAStep(t testing.TB) {
 func TestStepIsNoticedAtOnce(t *testing.T) {
 	root := newTree(t, "a/b/f = one")
 	var clock movable
-	r := start(t, Config{Root: root, Now: clock.now})
+	r := start(t, watch.Config{Root: root, Now: clock.now})
 	r.sync()
 	seen := logStamps(t, root)
 	epoch := r.status().Tree.Epoch
@@ -42,11 +43,11 @@ func TestStepIsNoticedAtOnce(t *testing.T) {
 	seen.fresh("set back", "a/b")
 }
 
-// A clock that was set back while nobody watched, but not to before the checkpoint,
-// went unnoticed: what changed before it had caught up was never published.
+// A clock that was set back while nobody watched, but not to before the checkpoint, went
+// unnoticed. What changed before the clock had caught up was never published.
 func TestClockSetBackWhileDown(t *testing.T) {
 	root := newTree(t, "a/b/f = one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	r := &running{t: t, root: root}
 	for back, raised := range map[time.Duration]bool{0: false, time.Second: false, time.Minute: true} {
 		epoch := r.status().Tree.Epoch
@@ -55,7 +56,7 @@ func TestClockSetBackWhileDown(t *testing.T) {
 			*s.Updated = s.Updated.Add(back - time.Hour)
 			*s.Checkpoint = s.Updated.Add(-wire.ClockLag)
 		})
-		start(t, Config{Root: root}).stop()
+		start(t, watch.Config{Root: root}).stop()
 		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)
 	}
 	before := r.status().Status
@@ -74,7 +75,7 @@ func TestClockStepsWhileWatching(t *testing.T) {
 				t.Parallel() // they wait, for floors ahead of the clock
 				root := newTree(t, "a/b/f = one", "c/")
 				var clock movable
-				r := start(t, Config{Root: root, Now: clock.now})
+				r := start(t, watch.Config{Root: root, Now: clock.now})
 				r.sync()
 				seen := logStamps(t, root)
 				epoch := r.status().Tree.Epoch
@@ -95,10 +96,10 @@ func TestClockStepsWhileWatching(t *testing.T) {
 					seen.fresh(about+", deleted", "a/b")
 					seen.note()
 					require.False(t, r.status().Status.Checkpoint.After(clock.now()), about)
-					require.False(t, stampOf(t, root, ".").After(machine.Now().Add(max(ahead, 0)+floorAhead)), about)
+					require.False(t, stampOf(t, root, ".").After(machine.Now().Add(max(ahead, 0)+watch.FloorAhead)), about)
 				}
 				r.stop()
-				r = start(t, Config{Root: root, Now: clock.now})
+				r = start(t, watch.Config{Root: root, Now: clock.now})
 				write(t, filepath.Join(root, "c/f"), "after a restart")
 				r.sync()
 				seen.fresh("restarted", "c")

@@ -27,7 +27,7 @@ type Config struct {
 	CrossMounts   bool          // enter directories on other file systems
 
 	Exec  string    // run by sh -c for each batch; "": nothing
-	Print io.Writer // one line STAMP<TAB>PATH a change; a slow one loses lines; nil: no printing
+	Print io.Writer // one line STAMP<TAB>PATH a change; a slow reader loses lines; nil: no printing
 
 	SameTree bool // the root was moved or restored and is still this tree
 	NewTree  bool // the root was copied and is a tree of its own
@@ -36,8 +36,8 @@ type Config struct {
 	Log    *slog.Logger       // nil: discard
 	Now    func() mtree.Stamp // the clock; nil: the system's
 	Ready  func()             // called once the lock is held, before the audit; may be nil
-	Notify func(text string)  // told in one line what is being done; may be nil
-	Audit  <-chan struct{}    // asks for an audit; may be nil
+	Notify func(text string)  // called with one line that says what is being done; may be nil
+	Audit  <-chan struct{}    // each value asks for an audit; may be nil
 	Stats  *Stats             // nil: private ones
 
 	sameProcess bool                               // tests: the process that changes the tree is this one
@@ -50,8 +50,8 @@ const (
 	settleLimit          = 10 // times Settle is the longest a batch waits
 )
 
-// complete fills in defaults and compiles the globs.
-func (c Config) complete() (Config, *glob.List, error) {
+// withDefaults fills in defaults and compiles the globs.
+func (c Config) withDefaults() (Config, *glob.List, error) {
 	if c.Backend == "" {
 		c.Backend = "auto"
 	}

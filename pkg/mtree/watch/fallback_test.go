@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"os"
@@ -15,11 +15,12 @@ import (
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
-// What watch does where it cannot have its way: other file systems, missing
-// rights, mounts that come, go and change. Root, as for all of this tag.
+// What watch does where it cannot do everything: other file systems, missing rights, mounts
+// that come, go and change. Needs root, as all tests of this tag.
 
 // overlay mounts one over a lower layer of these files.
 func overlay(t testing.TB, lines ...string) (dir string) {
@@ -34,15 +35,15 @@ func overlay(t testing.TB, lines ...string) (dir string) {
 	return dir
 }
 
-// TestOnOverlay: file handles of overlayfs cannot be opened, so auto takes
-// inotify and says why. What is copied up from the lower layer, by others or by
-// our own stamps, is heard before and after.
+// TestOnOverlay: file handles of overlayfs cannot be opened, so auto takes inotify and says
+// why. A file or directory that is copied up from the lower layer, by others or by our own
+// stamps, is heard before and after.
 func TestOnOverlay(t *testing.T) {
 	t.Parallel()
 	root := overlay(t, "a/b/f = lower", "c/d/g = lower", "c/d/sub/h = lower")
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	require.Equal(t, "inotify", r.status().Status.Backend)
-	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
+	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify error=`)
 	seen := logStamps(t, root)
 	for _, c := range []struct {
 		what, dir string
@@ -74,8 +75,8 @@ func (r *running) logs(text string) {
 	require.Eventually(r.t, func() bool { return strings.Contains(r.log.String(), text) }, deadline, time.Millisecond, text)
 }
 
-// TestWithoutCapabilities: fanotify wants two; without either it is inotify,
-// with the reason in the log, and all is published.
+// TestWithoutCapabilities: fanotify needs two. Without either of them watch takes inotify,
+// with the reason in the log, and publishes everything.
 func TestWithoutCapabilities(t *testing.T) {
 	t.Parallel()
 	for _, missing := range []string{"sys_admin", "dac_read_search"} {
@@ -83,7 +84,7 @@ func TestWithoutCapabilities(t *testing.T) {
 		r := as(t, root, "auto", "--bounding-set", "-"+missing, "--inh-caps", "-"+missing)
 		require.Equal(t, "inotify", r.status().Status.Backend, missing)
 		require.Equal(t, wire.Watched, r.status().State, missing)
-		r.logs(`backend=fanotify why=`)
+		r.logs(`backend=fanotify error=`)
 		r.logs("operation not permitted")
 		seen := logStamps(t, root)
 		write(t, filepath.Join(root, "a/b/f"), "two")
@@ -92,8 +93,8 @@ func TestWithoutCapabilities(t *testing.T) {
 	}
 }
 
-// TestAsAnotherOwner: who is neither owner nor has CAP_FOWNER cannot set a
-// directory's time. The log names it, its stamp is told apart; chown mends it.
+// TestAsAnotherOwner: only the owner or CAP_FOWNER can set a directory's time. The log names
+// the directory, .tidemark/stamps has its stamp; chown mends it.
 func TestAsAnotherOwner(t *testing.T) {
 	t.Parallel()
 	const nobody = 65534
@@ -118,15 +119,15 @@ func TestAsAnotherOwner(t *testing.T) {
 	require.Zero(t, r.status().Status.Stamps)
 }
 
-// TestReadOnly: nothing can be stamped on a file system that was made read-only,
-// and nothing changes there. Writable again, all goes on. (Its state is
-// elsewhere: what is open for writing keeps a file system writable.)
+// TestReadOnly: nothing can be stamped on a file system that was made read-only, and nothing
+// changes there. When it is writable again, everything goes on. (The state is elsewhere: a
+// file that is open for writing keeps a file system writable.)
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	for _, backend := range backends {
 		place := testfs.Image(t, "mkfs.ext4", "-q", "-F")
 		root := newTreeIn(t, place, "a/f = one")
-		c := Config{Root: root, Backend: backend, StateDir: newTree(t)}
+		c := watch.Config{Root: root, Backend: backend, StateDir: newTree(t)}
 		r := start(t, c)
 		r.sync()
 		seen := logStamps(t, root)
@@ -140,7 +141,7 @@ func TestReadOnly(t *testing.T) {
 		r.await(wire.Watched)
 		r.stop()
 		testfs.Run(t, "mount", "-o", "remount,ro", place)
-		err := Run(t.Context(), Config{Root: root, Backend: backend})
+		err := watch.Run(t.Context(), watch.Config{Root: root, Backend: backend})
 		require.Equal(t, exit.Local, exit.Of(err))
 		require.ErrorContains(t, err, "read-only file system")
 		require.ErrorContains(t, err, "--state-dir")
@@ -148,15 +149,15 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestReadOnlyStart: with its state elsewhere watch starts on a read-only tree,
-// and tells the stamps apart until that can be stamped.
+// TestReadOnlyStart: with its state elsewhere, watch starts on a read-only tree. It writes
+// the stamps to its file until the tree can be stamped.
 func TestReadOnlyStart(t *testing.T) {
 	t.Parallel()
 	place := testfs.Image(t, "mkfs.ext4", "-q", "-F")
 	root, state := newTreeIn(t, place, "a/f = one @1500000000", "a/ @1400000000"), newTree(t)
 	testfs.Run(t, "mount", "-o", "remount,ro", place)
 	audits := make(chan struct{})
-	r := start(t, Config{Root: root, StateDir: state, Audit: audits})
+	r := start(t, watch.Config{Root: root, StateDir: state, Audit: audits})
 	require.Equal(t, 1, r.status().Status.Stamps)
 	require.Contains(t, r.log.String(), "path=a/")
 	require.Equal(t, mtree.Unix(1_400_000_000, 0), stampOf(t, root, "a"))
@@ -181,7 +182,7 @@ func TestCrossMounts(t *testing.T) {
 				must(t, os.MkdirAll(filepath.Join(at, "x/y"), 0o755))
 				write(t, filepath.Join(at, "x/y/f"), string(rune('0'+i)))
 			}
-			r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
 			require.NotEqual(t, wire.Degraded, r.status().State, r.log)
 			seen := logStamps(t, root)
 			for range 3 {
@@ -203,15 +204,15 @@ func TestCrossMounts(t *testing.T) {
 	}
 }
 
-// TestUnmount: a file system that goes away below the root is a loss, and the
-// rest is watched on. (fanotify holds it open: umount says that it is busy.)
+// TestUnmount: a file system that goes away below the root is a loss, and watch goes on with
+// the rest. (fanotify holds it open: umount says that it is busy.)
 func TestUnmount(t *testing.T) {
 	t.Parallel()
 	root := newTree(t, "m/", "a/f = one")
 	at := filepath.Join(root, "m")
 	testfs.Run(t, "mount", "-t", "tmpfs", "tidemark", at)
 	must(t, os.MkdirAll(filepath.Join(at, "x/y"), 0o755))
-	r := start(t, Config{Root: root, Backend: "inotify", CrossMounts: true})
+	r := start(t, watch.Config{Root: root, Backend: "inotify", CrossMounts: true})
 	seen := logStamps(t, root)
 	testfs.Run(t, "umount", at)
 	require.Eventually(t, func() bool { return r.config.Stats.Losses.Load() > 0 }, deadline, time.Millisecond)
@@ -223,8 +224,8 @@ func TestUnmount(t *testing.T) {
 	seen.fresh("the rest", "a")
 }
 
-// TestRootUnmounted: a root that was unmounted, moved or deleted ends watch,
-// which must not go on to stamp what nobody can see.
+// TestRootUnmounted: watch ends when its root was unmounted, moved or deleted. It must not
+// go on to stamp what nobody can see.
 func TestRootUnmounted(t *testing.T) {
 	t.Parallel()
 	for _, backend := range []string{"none", "inotify", "fanotify"} {
@@ -244,7 +245,7 @@ func TestRootUnmounted(t *testing.T) {
 					must(t, os.MkdirAll(filepath.Join(root, "a/b"), 0o755))
 				}
 				audits := make(chan struct{}, 1)
-				r := start(t, Config{Root: root, Backend: backend, Audit: audits})
+				r := start(t, watch.Config{Root: root, Backend: backend, Audit: audits})
 				must(t, away(place))
 				audits <- struct{}{} // of a lazy umount no event tells
 				select {
@@ -268,7 +269,7 @@ func TestCleaned(t *testing.T) {
 		root, other := newTree(t, "a/f = one"), newTree(t, "a/f = one", "b/g = two")
 		testfs.Run(t, "git", "-C", root, "init", "-q")
 		testfs.Run(t, "git", "-C", root, "add", "a")
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		tree := r.status().Tree
 		for _, clean := range [][]string{
 			{"git", "-C", root, "clean", "-q", "-fdx"},

@@ -1,9 +1,9 @@
 //go:build filesystems
 
-// The file systems of Linux, each made by its own mkfs on a loop device, FUSE,
-// and a real rsync daemon behind --exec. They need root and Debian's e2fsprogs,
-// xfsprogs, btrfs-progs, bindfs and rsync: what is missing fails its test.
-package watch
+// The file systems of Linux, each made by its own mkfs on a loop device, FUSE, and a real
+// rsync daemon that --exec uses. They need root and Debian's e2fsprogs, xfsprogs,
+// btrfs-progs, bindfs and rsync: if one is missing, its test fails.
+package watch_test
 
 import (
 	"bytes"
@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testfs"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -82,11 +83,11 @@ func TestOnFileSystems(t *testing.T) {
 	}
 }
 
-// takesTheBest: auto takes the best backend that works here, and says why it
-// did not take a better one. What it says is that asking for that one fails.
+// takesTheBest: auto takes the best backend that works here, and says why it did not take a
+// better one. Asking for the better one fails with the same reason.
 func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 	root := newTreeIn(t, dir, "a/f = one")
-	r := start(t, Config{Root: root, Backend: "auto"})
+	r := start(t, watch.Config{Root: root, Backend: "auto"})
 	require.Equal(t, fs.best, r.status().Status.Backend)
 	require.Equal(t, fs.granule, r.granule())
 	seen := logStamps(t, root)
@@ -97,18 +98,18 @@ func takesTheBest(t *testing.T, fs fileSystem, dir string) {
 		require.NotContains(t, r.log.String(), "does not work here")
 		return
 	}
-	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify why=`)
+	require.Contains(t, r.log.String(), `msg="backend does not work here" backend=fanotify error=`)
 	r.stop()
-	require.ErrorContains(t, Run(t.Context(), Config{Root: root, Backend: "fanotify"}), "fanotify_mark")
+	require.ErrorContains(t, watch.Run(t.Context(), watch.Config{Root: root, Backend: "fanotify"}), "fanotify_mark")
 }
 
-// TestStateDirOnAnother: what the root's file system stores decides on stamps,
-// not what that of --state-dir stores.
+// TestStateDirOnAnother: the granule of the root's file system decides about stamps, not
+// that of --state-dir.
 func TestStateDirOnAnother(t *testing.T) {
 	t.Parallel()
 	place := testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
 	root, state := newTreeIn(t, place, "a/b/f = one"), newTree(t)
-	r := start(t, Config{Root: root, StateDir: state})
+	r := start(t, watch.Config{Root: root, StateDir: state})
 	r.sync()
 	seen := logStamps(t, root)
 	for i := range 4 {
@@ -119,8 +120,8 @@ func TestStateDirOnAnother(t *testing.T) {
 	}
 }
 
-// TestChangeInTheSecondOfOurs: what nobody hears, in the second of our own
-// stamp, must not leave the directory with the times that we wrote.
+// TestChangeInTheSecondOfOurs: a change that nobody hears, in the second of our own stamp,
+// must not leave the directory with the times that we wrote.
 func TestChangeInTheSecondOfOurs(t *testing.T) {
 	t.Parallel()
 	place := testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
@@ -128,7 +129,7 @@ func TestChangeInTheSecondOfOurs(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			root := newTreeIn(t, place, "a/b/f = one")
-			r := start(t, Config{Root: root, Backend: "none"})
+			r := start(t, watch.Config{Root: root, Backend: "none"})
 			r.sync()
 			write(t, filepath.Join(root, "a/b/f"), "in place")
 			r.sync()
@@ -151,7 +152,7 @@ func TestSubvolumeBelow(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(sub, "d"), 0o755))
 	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
-			r := start(t, Config{Root: root, Backend: backend})
+			r := start(t, watch.Config{Root: root, Backend: backend})
 			r.sync()
 			seen := logStamps(t, root)
 			write(t, filepath.Join(sub, "d/f"), backend)
@@ -165,15 +166,15 @@ func TestSubvolumeBelow(t *testing.T) {
 	}
 }
 
-// TestOnFUSE: a FUSE mount sends no events for what its server does behind it.
-// auto takes none there, and audits find the changes.
+// TestOnFUSE: a FUSE mount sends no events for changes that its server makes by itself. auto
+// takes none there, and audits find the changes.
 func TestOnFUSE(t *testing.T) {
 	t.Parallel()
 	for _, backend := range []string{"auto", "none"} {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
 			behind, root := fuse(t)
-			r := start(t, Config{Root: root, Backend: backend})
+			r := start(t, watch.Config{Root: root, Backend: backend})
 			require.Equal(t, "none", r.status().Status.Backend)
 			require.Equal(t, wire.Audited, r.status().State)
 			if backend == "auto" {
@@ -198,21 +199,21 @@ func TestOnFUSE(t *testing.T) {
 func TestOnceOnFUSE(t *testing.T) {
 	t.Parallel()
 	behind, root := fuse(t)
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen := logStamps(t, root)
 	must(t, os.Chtimes(filepath.Join(behind, "a/b/f"), day(1999), day(1999)))
 	must(t, os.Remove(filepath.Join(behind, "x/g")))
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen.fresh("dated back", "a/b")
 	seen.fresh("deleted", "x")
 	var text bytes.Buffer
-	must(t, PrintStatus(&text, root, ""))
+	must(t, watch.PrintStatus(&text, root, ""))
 	require.Equal(t, "state: audited", lines(text.String())[0])
 }
 
-// A btrfs snapshot has a placeholder where a subvolume was nested. It forgets the
-// time that is set, and the event of the setting was taken for somebody else's
-// change: 85 batches a second for ever.
+// A btrfs snapshot has a placeholder where a subvolume was nested. It forgets the time that
+// is set. The event of the setting was taken for somebody else's change: 85 batches a second
+// for ever.
 func TestPlaceholderInASnapshot(t *testing.T) {
 	t.Parallel()
 	dir := testfs.Image(t, "mkfs.btrfs", "-q")
@@ -221,7 +222,7 @@ func TestPlaceholderInASnapshot(t *testing.T) {
 	testfs.Run(t, "btrfs", "-q", "subvolume", "create", filepath.Join(dir, "top/nested"))
 	testfs.Run(t, "btrfs", "-q", "subvolume", "snapshot", filepath.Join(dir, "top"), root)
 	write(t, filepath.Join(root, "f"), "one")
-	r := start(t, Config{Root: root, Backend: "inotify", CrossMounts: true})
+	r := start(t, watch.Config{Root: root, Backend: "inotify", CrossMounts: true})
 	touched := func() {
 		t.Helper()
 		must(t, os.Chtimes(filepath.Join(root, "nested"), day(1999), day(1999)))
@@ -260,7 +261,7 @@ func TestExecRsync(t *testing.T) {
 	const files = 1000
 	root, copied := newTree(t, "a/f = one", "gone = x"), newTree(t)
 	url := rsyncDaemon(t, copied)
-	r := start(t, Config{Root: root, Exec: "rsync -a --delete --exclude=/.tidemark " + root + "/ " + url})
+	r := start(t, watch.Config{Root: root, Exec: "rsync -a --delete --exclude=/.tidemark " + root + "/ " + url})
 	arrived := func() bool {
 		return exec.Command("diff", "-rq", "--exclude=.tidemark", root, copied).Run() == nil
 	}
@@ -308,39 +309,39 @@ func rsyncDaemon(t testing.TB, dir string) (url string) {
 	return url
 }
 
-// A snapshot of a subvolume has the inode number and the birth time of its root,
-// and counted as the same directory: two sources ran under one id.
+// A snapshot of a subvolume has the inode number and the birth time of the subvolume's root.
+// It counted as the same directory, so two sources ran under one id.
 func TestSnapshotIsNotTheTree(t *testing.T) {
 	place := testfs.Image(t, "mkfs.btrfs", "-q")
 	root, snapshot := filepath.Join(place, "tree"), filepath.Join(place, "snapshot")
 	testfs.Run(t, "btrfs", "-q", "subvolume", "create", root)
 	write(t, filepath.Join(root, "f"), "one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	testfs.Run(t, "btrfs", "-q", "subvolume", "snapshot", root, snapshot)
-	refused(t, Config{Root: snapshot}, "--same-tree")
+	refused(t, watch.Config{Root: snapshot}, "--same-tree")
 	must(t, os.RemoveAll(filepath.Join(snapshot, ".tidemark")))
-	refused(t, Config{Root: snapshot}, "--same-tree")
-	r := start(t, Config{Root: snapshot, NewTree: true})
+	refused(t, watch.Config{Root: snapshot}, "--same-tree")
+	r := start(t, watch.Config{Root: snapshot, NewTree: true})
 	require.NotEqual(t, readTreeFile(t, root).ID, r.status().Tree.ID)
 	r.stop()
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 }
 
-// A tree is itself after a reboot, which gives its file system another device.
+// A tree is the same tree after a reboot, which gives its file system another device.
 func TestMountedAgain(t *testing.T) {
 	for _, mkfs := range [][]string{{"mkfs.ext4", "-q", "-F"}, {"mkfs.xfs", "-q"}, {"mkfs.btrfs", "-q"}} {
 		t.Run(mkfs[0], func(t *testing.T) {
 			image, root := testfs.Make(t, mkfs...)
 			testfs.Run(t, "mount", "-o", "loop", image, root)
 			write(t, filepath.Join(root, "f"), "one")
-			start(t, Config{Root: root}).stop()
+			start(t, watch.Config{Root: root}).stop()
 			was := readTreeFile(t, root)
 			require.NotEmpty(t, was.FS)
 			testfs.Run(t, "umount", root)
 			other, elsewhere := testfs.Make(t, "mkfs.ext4", "-q", "-F")
 			testfs.Mount(t, elsewhere, "mount", "-o", "loop", other, elsewhere) // takes the loop device
 			testfs.Mount(t, root, "mount", "-o", "loop", image, root)
-			start(t, Config{Root: root}).stop()
+			start(t, watch.Config{Root: root}).stop()
 			now := readTreeFile(t, root)
 			require.Equal(t, was.ID, now.ID)
 			require.Equal(t, was.FS, now.FS)

@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"fmt"

@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"fmt"
@@ -13,10 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/internal/testfs"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
-// byHandle is a file that is opened as the kernel's NFS server does.
+// byHandle is a file that is opened as the kernel's NFS server opens it.
 type byHandle struct {
 	t      *testing.T
 	mount  *os.File
@@ -38,15 +39,14 @@ func (h byHandle) open() *os.File {
 	return os.NewFile(uintptr(fd), "by handle")
 }
 
-// uncache makes the kernel forget which names stand where on the file system that
-// is mounted on dir, as it does when memory is short. In memory, names are all
-// there is.
+// uncache makes the kernel forget which names stand where on the file system that is mounted
+// on dir, as it does when memory is short. It does not work on tmpfs, which has its names in
+// memory only.
 func uncache(t *testing.T, dir string) { testfs.Run(t, "mount", "-o", "remount", dir) }
 
-// TestWrittenByHandle: a file that was opened by its handle while the kernel knew
-// none of its names has no directory, and fanotify was not asked for the file's
-// own handle: nothing was heard of writes, of the close, or of chmod, and the
-// state stayed watched.
+// TestWrittenByHandle: a file that was opened by its handle while the kernel knew none of
+// its names has no directory. fanotify was not asked for the file's own handle. So nothing
+// was heard of writes, of the close, or of chmod, and the state stayed watched.
 func TestWrittenByHandle(t *testing.T) {
 	for _, fs := range fileSystems {
 		if fs.best != "fanotify" {
@@ -57,7 +57,7 @@ func TestWrittenByHandle(t *testing.T) {
 			dir := fs.make(t)
 			root := newTreeIn(t, dir, "a/b/f = one", "a/b/g = two", "c/f = three")
 			f, g := handleOf(t, dir, filepath.Join(root, "a/b/f")), handleOf(t, dir, filepath.Join(root, "a/b/g"))
-			r := start(t, Config{Root: root, Backend: "fanotify"})
+			r := start(t, watch.Config{Root: root, Backend: "fanotify"})
 			r.sync()
 			seen := logStamps(t, root)
 			did := func(what string) {
@@ -90,9 +90,9 @@ func TestWrittenByHandle(t *testing.T) {
 	}
 }
 
-// TestLinkCountsAreNoLoss: each unlink of a file with other names, and each rename
-// over one, is also an event that has no directory. Where the kernel knows none of
-// the other names that is no reason for an audit, in the tree or beside it.
+// TestLinkCountsAreNoLoss: each unlink of a file with other names, and each rename over one,
+// makes an event without a directory, too. If the kernel knows none of the other names, that
+// is no reason for an audit, in the tree or beside it.
 func TestLinkCountsAreNoLoss(t *testing.T) {
 	const files = 300
 	for _, fs := range fileSystems {
@@ -110,7 +110,7 @@ func TestLinkCountsAreNoLoss(t *testing.T) {
 					must(t, os.Link(filepath.Join(base, "a", name), filepath.Join(base, "kept", name)))
 				}
 			}
-			r := start(t, Config{Root: root, Backend: "fanotify"})
+			r := start(t, watch.Config{Root: root, Backend: "fanotify"})
 			r.sync()
 			seen := logStamps(t, root)
 			uncache(t, dir)
@@ -140,7 +140,7 @@ func TestInotifyIsDeafToHandles(t *testing.T) {
 	root := newTreeIn(t, dir, "a/b/f = one")
 	f := handleOf(t, dir, filepath.Join(root, "a/b/f"))
 	audits := make(chan struct{}, 1)
-	r := start(t, Config{Root: root, Backend: "inotify", Audit: audits})
+	r := start(t, watch.Config{Root: root, Backend: "inotify", Audit: audits})
 	r.sync()
 	seen := logStamps(t, root)
 	uncache(t, dir)

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -18,23 +18,24 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
 // refused requires that a watcher does not start, with code 4 and a remedy.
-func refused(t *testing.T, c Config, remedy string) {
+func refused(t *testing.T, c watch.Config, remedy string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	err := Run(ctx, c)
+	err := watch.Run(ctx, c)
 	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
 	require.ErrorContains(t, err, remedy)
 }
 
 func TestTwoWatchers(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	start(t, Config{Root: root})
-	refused(t, Config{Root: root}, "already running")
+	start(t, watch.Config{Root: root})
+	refused(t, watch.Config{Root: root}, "already running")
 }
 
 // copyTree copies as cp -a does, with times and attributes.
@@ -46,25 +47,25 @@ func copyTree(t *testing.T, from, to string) {
 
 func TestCopiedTree(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	r.stop()
 	id, epoch := r.status().Tree.ID, r.status().Tree.Epoch
 	same, other := filepath.Join(newTree(t), "same"), filepath.Join(newTree(t), "other")
 	copyTree(t, root, same)
 	copyTree(t, root, other)
-	refused(t, Config{Root: same}, "--same-tree")
-	refused(t, Config{Root: other}, "--new-tree")
+	refused(t, watch.Config{Root: same}, "--same-tree")
+	refused(t, watch.Config{Root: other}, "--new-tree")
 
-	r = start(t, Config{Root: same, SameTree: true})
+	r = start(t, watch.Config{Root: same, SameTree: true})
 	require.Equal(t, id, r.status().Tree.ID)
 	require.Greater(t, r.status().Tree.Epoch, epoch)
 	r.stop()
-	start(t, Config{Root: same}).stop()
+	start(t, watch.Config{Root: same}).stop()
 
-	r = start(t, Config{Root: other, NewTree: true})
+	r = start(t, watch.Config{Root: other, NewTree: true})
 	require.NotEqual(t, id, r.status().Tree.ID)
 	r.stop()
-	start(t, Config{Root: other})
+	start(t, watch.Config{Root: other})
 }
 
 func TestPromote(t *testing.T) {
@@ -81,9 +82,9 @@ func TestPromote(t *testing.T) {
 	must(t, m.WriteTree(tree))
 	must(t, m.Close())
 
-	refused(t, Config{Root: root}, "--promote")
+	refused(t, watch.Config{Root: root}, "--promote")
 	before := stamps(t, root)
-	r := start(t, Config{Root: root, Promote: true})
+	r := start(t, watch.Config{Root: root, Promote: true})
 	got := r.status().Tree
 	require.Equal(t, tree.ID, got.ID)
 	require.Equal(t, state.Source, got.Role)
@@ -93,7 +94,7 @@ func TestPromote(t *testing.T) {
 		require.NotEqual(t, before[path], stamp, path)
 	}
 	r.stop()
-	start(t, Config{Root: root})
+	start(t, watch.Config{Root: root})
 }
 
 // A copy whose .tidemark was deleted is still known by its records.
@@ -103,14 +104,14 @@ func TestUnmarkedCopy(t *testing.T) {
 	must(t, err)
 	defer dir.Close()
 	must(t, records.Set(dir, records.Record{}))
-	refused(t, Config{Root: root}, "--promote")
+	refused(t, watch.Config{Root: root}, "--promote")
 }
 
 func TestNewerFormat(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	write(t, filepath.Join(root, ".tidemark/tree"), `{"format": 99}`)
-	refused(t, Config{Root: root}, "newer")
+	refused(t, watch.Config{Root: root}, "newer")
 }
 
 // An id is never minted while one is known.
@@ -120,7 +121,7 @@ func TestIDSurvives(t *testing.T) {
 
 func testIDSurvives(t *testing.T, backend string) {
 	root := newTree(t, "a/f = one")
-	r := start(t, Config{Root: root, Backend: backend})
+	r := start(t, watch.Config{Root: root, Backend: backend})
 	id, epoch := r.status().Tree.ID, r.status().Tree.Epoch
 	for range 3 {
 		must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
@@ -129,12 +130,12 @@ func testIDSurvives(t *testing.T, backend string) {
 		require.Equal(t, epoch, r.status().Tree.Epoch)
 		r.sync()
 	}
-	refused(t, Config{Root: root, Backend: backend}, "already running")
+	refused(t, watch.Config{Root: root, Backend: backend}, "already running")
 	must(t, os.Remove(filepath.Join(root, ".tidemark/tree")))
 	require.Eventually(t, func() bool { return r.status().State == wire.Watched }, deadline, time.Millisecond)
 	r.stop()
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
-	r = start(t, Config{Root: root, Backend: backend})
+	r = start(t, watch.Config{Root: root, Backend: backend})
 	require.Equal(t, id, r.status().Tree.ID)
 	require.Greater(t, r.status().Tree.Epoch, epoch)
 }
@@ -145,7 +146,7 @@ func TestStateDir(t *testing.T) {
 
 func testStateDir(t *testing.T, backend string) {
 	root, state := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
-	r := start(t, Config{Root: root, Backend: backend, StateDir: state})
+	r := start(t, watch.Config{Root: root, Backend: backend, StateDir: state})
 	seen := logStamps(t, root)
 	write(t, filepath.Join(root, "a/f"), "two")
 	r.sync()
@@ -160,7 +161,7 @@ func TestRootMovedAway(t *testing.T) {
 
 func testRootMovedAway(t *testing.T, backend string) {
 	root := filepath.Join(newTree(t, "tree/a/f = one"), "tree")
-	r := start(t, Config{Root: root, Backend: backend})
+	r := start(t, watch.Config{Root: root, Backend: backend})
 	must(t, os.Rename(root, root+".moved"))
 	select {
 	case err := <-r.ended:
@@ -184,7 +185,7 @@ func TestExclude(t *testing.T) {
 
 func testExclude(t *testing.T, backend string) {
 	root := newTree(t, "a/f = one", "cache/deep/f = x", "a/x.tmp = t")
-	r := start(t, Config{Root: root, Backend: backend, Exclude: []string{"*.tmp", "/cache/"}})
+	r := start(t, watch.Config{Root: root, Backend: backend, Exclude: []string{"*.tmp", "/cache/"}})
 	r.sync()
 	before := stamps(t, root)
 	write(t, filepath.Join(root, "a/x.tmp"), "changed")
@@ -204,22 +205,11 @@ func testExclude(t *testing.T, backend string) {
 func TestUnreadableMarker(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	write(t, filepath.Join(root, mtree.MarkerName), "a file")
-	err := Run(context.Background(), Config{Root: root})
+	err := watch.Run(context.Background(), watch.Config{Root: root})
 	require.Equal(t, exit.Local, exit.Of(err))
 	require.ErrorContains(t, err, "--state-dir")
 	_, err = os.Stat(filepath.Join(root, "a/f"))
 	require.NotErrorIs(t, err, fs.ErrNotExist)
-}
-
-// rm -r takes .tidemark first and the root with it: that the root is gone is what
-// there is to say.
-func TestMarkerWentWithTheRoot(t *testing.T) {
-	root := newTree(t, "a/")
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	defer w.close()
-	must(t, os.RemoveAll(root))
-	require.ErrorContains(t, w.handleMarker([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
 }
 
 // copyWithoutMarker is what rsync -aX --exclude .tidemark leaves.
@@ -231,39 +221,40 @@ func copyWithoutMarker(t *testing.T, from string) string {
 	return to
 }
 
-// A copied directory ran under the id of the tree that it was copied from, for it
-// carries that in the root's attribute.
+// A copied directory ran under the id of the tree that it was copied from: the root's
+// attribute has that id.
 func TestCopiedAttributesProveNothing(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	id := readTreeFile(t, root).ID
 	work := copyWithoutMarker(t, root)
-	refused(t, Config{Root: work}, "--new-tree")
-	r := start(t, Config{Root: work, NewTree: true})
+	refused(t, watch.Config{Root: work}, "--new-tree")
+	r := start(t, watch.Config{Root: work, NewTree: true})
 	require.NotEqual(t, id, r.status().Tree.ID)
 	r.stop()
-	start(t, Config{Root: work}).stop() // and that is its own from then on
+	start(t, watch.Config{Root: work}).stop() // and that is its own from then on
 
 	other := copyWithoutMarker(t, root)
-	r = start(t, Config{Root: other, SameTree: true})
+	r = start(t, watch.Config{Root: other, SameTree: true})
 	require.Equal(t, id, r.status().Tree.ID)
 	r.stop()
 
-	// an earlier version left the id alone, which proves nothing either
+	// an earlier version wrote only the id, which proves nothing either
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
 	must(t, syscall.Setxattr(root, "user.tidemark.id", []byte(id), 0))
-	refused(t, Config{Root: root}, "--same-tree")
+	refused(t, watch.Config{Root: root}, "--same-tree")
 }
 
-// The id of a healthy tree of an earlier version stays, and is proven from then on.
+// The id of a healthy tree of an earlier version stays. From then on the attribute proves
+// it.
 func TestIDOfAnEarlierVersion(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	old := alterTreeFile(t, root, func(tree *state.Tree) { tree.FS, tree.Runs = "", nil })
 	must(t, syscall.Setxattr(root, "user.tidemark.id", []byte(old.ID), 0))
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	require.Equal(t, old.ID, r.status().Tree.ID)
 }
 
@@ -293,24 +284,24 @@ func alterTreeFile(t *testing.T, root string, change func(tree *state.Tree)) sta
 // --new-tree in a unit made another tree at each start.
 func TestNewTreeActsOnce(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	first := readTreeFile(t, root).ID
-	start(t, Config{Root: root, NewTree: true}).stop()
+	start(t, watch.Config{Root: root, NewTree: true}).stop()
 	second := readTreeFile(t, root)
 	require.NotEqual(t, first, second.ID)
-	start(t, Config{Root: root, NewTree: true}).stop()
+	start(t, watch.Config{Root: root, NewTree: true}).stop()
 	again := readTreeFile(t, root)
 	require.Equal(t, second.ID, again.ID)
 	require.Equal(t, second.Epoch, again.Epoch)
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
-	start(t, Config{Root: root, NewTree: true}).stop()
+	start(t, watch.Config{Root: root, NewTree: true}).stop()
 	require.Equal(t, second.ID, readTreeFile(t, root).ID, "the root's attribute knows")
-	start(t, Config{Root: root}).stop() // without it, it counts again
-	start(t, Config{Root: root, NewTree: true}).stop()
+	start(t, watch.Config{Root: root}).stop() // without it, it counts again
+	start(t, watch.Config{Root: root, NewTree: true}).stop()
 	require.NotEqual(t, second.ID, readTreeFile(t, root).ID)
 }
 
-// asCopy makes a tree a mirror's copy.
+// asCopy turns a tree into a mirror's copy.
 func asCopy(t *testing.T, root string) state.Tree {
 	tree := alterTreeFile(t, root, func(tree *state.Tree) {
 		tree.Role, tree.Upstream, tree.Path, tree.Fingerprint, tree.Filters = state.Copy, "http://example", "/a", "0a1b2c", []string{"- x"}
@@ -322,15 +313,15 @@ func asCopy(t *testing.T, root string) state.Tree {
 	return tree
 }
 
-// A promoted copy was known for a copy by its root's record, once its .tidemark was
-// gone: then it was to be promoted again, and its old mirror took it.
+// A promoted copy still had its root's record. Once its .tidemark was gone, it counted as a
+// copy by that: it had to be promoted again, and its old mirror took it.
 func TestPromotedIsASource(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	was := asCopy(t, root)
-	refused(t, Config{Root: root, NewTree: true}, "--promote")
+	refused(t, watch.Config{Root: root, NewTree: true}, "--promote")
 	for range 2 { // it may stand in a unit
-		start(t, Config{Root: root, Promote: true}).stop()
+		start(t, watch.Config{Root: root, Promote: true}).stop()
 		now := readTreeFile(t, root)
 		require.Equal(t, state.Source, now.Role)
 		require.Equal(t, was.ID, now.ID)
@@ -339,7 +330,7 @@ func TestPromotedIsASource(t *testing.T) {
 		require.Equal(t, "/a", now.Path, "its copies know it by that")
 	}
 	epoch := readTreeFile(t, root).Epoch
-	start(t, Config{Root: root, Promote: true}).stop()
+	start(t, watch.Config{Root: root, Promote: true}).stop()
 	require.Equal(t, epoch, readTreeFile(t, root).Epoch)
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
@@ -348,57 +339,57 @@ func TestPromotedIsASource(t *testing.T) {
 	require.False(t, recorded)
 	must(t, records.Set(dir, records.Record{})) // an earlier version left it
 	must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	require.Equal(t, was.ID, readTreeFile(t, root).ID)
 }
 
 // A copy of a copy's files may become a tree of its own.
 func TestCopiedCopy(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	id := asCopy(t, root).ID
 	for _, work := range []string{copyWithoutMarker(t, root), filepath.Join(newTree(t), "copied")} {
 		if _, err := os.Stat(work); err != nil {
 			copyTree(t, root, work)
 		}
-		refused(t, Config{Root: work}, "--new-tree")
-		r := start(t, Config{Root: work, NewTree: true})
+		refused(t, watch.Config{Root: work}, "--new-tree")
+		r := start(t, watch.Config{Root: work, NewTree: true})
 		require.NotEqual(t, id, r.status().Tree.ID)
 		r.stop()
 	}
 }
 
-// Two watchers kept one tree, each hearing the other's stamps for ever, where their
-// states lay apart; and --state-dir made a source of a copy, unasked.
+// Two watchers with different state directories kept one tree, each hearing the other's
+// stamps for ever. And --state-dir made a source of a copy without being asked.
 func TestOneWatcherWhateverTheStateDir(t *testing.T) {
 	root, stateDir := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
-	r := start(t, Config{Root: root})
-	refused(t, Config{Root: root, StateDir: stateDir}, "already running")
+	r := start(t, watch.Config{Root: root})
+	refused(t, watch.Config{Root: root, StateDir: stateDir}, "already running")
 	r.stop()
 	asCopy(t, root)
-	refused(t, Config{Root: root, StateDir: stateDir}, "--promote")
-	start(t, Config{Root: root, StateDir: stateDir, Promote: true}).stop()
-	start(t, Config{Root: root, StateDir: stateDir}).stop()
+	refused(t, watch.Config{Root: root, StateDir: stateDir}, "--promote")
+	start(t, watch.Config{Root: root, StateDir: stateDir, Promote: true}).stop()
+	start(t, watch.Config{Root: root, StateDir: stateDir}).stop()
 	require.Equal(t, state.Source, readTreeFile(t, root).Role, "its own word, too")
 	asCopy(t, root)
-	refused(t, Config{Root: root, StateDir: stateDir}, "--promote")
+	refused(t, watch.Config{Root: root, StateDir: stateDir}, "--promote")
 
-	// also where a mirror left no tree file there, for its state was elsewhere, too
+	// also if a mirror left no tree file there, because its state was elsewhere, too
 	must(t, os.Remove(filepath.Join(root, ".tidemark/tree")))
 	must(t, os.RemoveAll(stateDir))
-	refused(t, Config{Root: root, StateDir: stateDir}, "--promote")
-	start(t, Config{Root: root, StateDir: stateDir, Promote: true}).stop()
+	refused(t, watch.Config{Root: root, StateDir: stateDir}, "--promote")
+	start(t, watch.Config{Root: root, StateDir: stateDir, Promote: true}).stop()
 	require.Equal(t, state.Source, readTreeFile(t, root).Role)
 }
 
-// A tree whose state is kept elsewhere from now on is the tree that it was, also
-// where its file system keeps no extended attributes.
+// A tree whose state is elsewhere from now on stays the same tree, also if its file system
+// has no extended attributes.
 func TestStateMovedElsewhere(t *testing.T) {
 	root, state := newTree(t, "a/f = one"), filepath.Join(newTree(t), "state")
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 	was := readTreeFile(t, root)
 	must(t, syscall.Removexattr(root, "user.tidemark.id"))
-	r := start(t, Config{Root: root, StateDir: state})
+	r := start(t, watch.Config{Root: root, StateDir: state})
 	now := r.status().Tree
 	require.Equal(t, was.ID, now.ID)
 	require.Greater(t, now.Epoch, was.Epoch, "its checkpoint stayed behind")
@@ -407,19 +398,19 @@ func TestStateMovedElsewhere(t *testing.T) {
 // A command that --exec runs does not keep the tree locked.
 func TestHooksInheritNoLock(t *testing.T) {
 	root, pid := newTree(t, "a/f = one"), filepath.Join(newTree(t), "pid")
-	r := start(t, Config{Root: root, Exec: "sleep 60 >/dev/null 2>&1 </dev/null & echo $! >" + pid + ".new; mv " + pid + ".new " + pid})
+	r := start(t, watch.Config{Root: root, Exec: "sleep 60 >/dev/null 2>&1 </dev/null & echo $! >" + pid + ".new; mv " + pid + ".new " + pid})
 	write(t, filepath.Join(root, "a/f"), "two")
 	require.Eventually(t, func() bool { _, err := os.Stat(pid); return err == nil }, deadline, time.Millisecond)
 	t.Cleanup(func() { _ = exec.Command("sh", "-c", "kill $(cat "+pid+")").Run() })
 	r.stop()
-	start(t, Config{Root: root}).stop()
+	start(t, watch.Config{Root: root}).stop()
 }
 
-// Each start is a run of its own, and ends the one before with the floor it left:
-// by that a source is known that was rolled back.
+// Each start is a run of its own, and ends the one before with the floor that it left. A
+// source that was rolled back is recognised by that.
 func TestRunsOfWatch(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	r.sync()
 	require.Len(t, r.status().Tree.Runs, 1)
 	write(t, filepath.Join(root, "a/f"), "two")
@@ -427,7 +418,7 @@ func TestRunsOfWatch(t *testing.T) {
 	r.stop()
 	require.Nil(t, readTreeFile(t, root).Runs[0].Floor)
 	must(t, os.Chtimes(root, day(2090), day(2090))) // ahead of the clock: nobody's stamp
-	r = start(t, Config{Root: root})
+	r = start(t, watch.Config{Root: root})
 	runs := r.status().Tree.Runs
 	require.Len(t, runs, 2)
 	require.Equal(t, top, *runs[0].Floor)
@@ -436,18 +427,18 @@ func TestRunsOfWatch(t *testing.T) {
 	// The stamp of the root counts where the recorded floor is an older one.
 	late := machine.Now()
 	must(t, os.Chtimes(root, late.Time(), late.Time()))
-	r = start(t, Config{Root: root})
+	r = start(t, watch.Config{Root: root})
 	require.Equal(t, late, *r.status().Tree.Runs[1].Floor)
 }
 
-// .tidemark that is put back with the tree, under a running watch, told readers of
-// an epoch, a state and runs that were long past.
+// If .tidemark is put back with the tree under a running watch, readers found an epoch, a
+// state and runs that were long past.
 func TestMarkerRolledBackUnderAWatcher(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/f = one")
-		start(t, Config{Root: root, Backend: backend}).stop()
+		start(t, watch.Config{Root: root, Backend: backend}).stop()
 		saved := copyOf(t, filepath.Join(root, mtree.MarkerName))
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		r.sync()
 		want := r.status().Tree
 		for _, name := range []string{"tree", "status.json"} {

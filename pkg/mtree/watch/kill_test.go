@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -16,11 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
-// TestMain runs a watcher or a churner instead of the tests where it is told
-// to.
+// TestMain runs a watcher or a churner instead of the tests if the environment says so.
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(churnEnv); spec != "" {
 		if err := runChurner(spec); err != nil {
@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 			ask <- struct{}{}
 		}
 	}()
-	err := Run(context.Background(), Config{Root: root, Backend: os.Getenv("WATCH_TEST_BACKEND"), Log: log, Audit: ask})
+	err := watch.Run(context.Background(), watch.Config{Root: root, Backend: os.Getenv("WATCH_TEST_BACKEND"), Log: log, Audit: ask})
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
@@ -58,8 +58,8 @@ type process struct {
 	cmd *exec.Cmd
 }
 
-// limits guards the sysctls, which are everybody's: a watcher that starts holds
-// it for reading, whoever lowers one for writing.
+// limits guards the sysctls, which all programs share. A watcher that starts holds it for
+// reading, a test that lowers a sysctl for writing.
 var limits sync.RWMutex
 
 func startProcess(t testing.TB, root, backend string, log io.Writer) *process {
@@ -99,13 +99,13 @@ func spawn(t testing.TB, root, backend string, log io.Writer) *process {
 	return p
 }
 
-// kill ends it by SIGKILL.
+// kill ends the process by SIGKILL.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 }
 
-// ready waits until it is done with its start audit, or with one after a loss.
+// ready waits until the start audit is done, or one after a loss.
 func (p *process) ready(r *running) {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {

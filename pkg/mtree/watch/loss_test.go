@@ -1,35 +1,21 @@
-package watch
+package watch_test
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
-
-// A root that cannot be opened for want of descriptors is not taken for one that
-// was replaced: watch goes on.
-func TestWithoutDescriptorsTheRootStands(t *testing.T) {
-	root, err := disk.OpenRoot(t.TempDir())
-	require.NoError(t, err)
-	defer root.Close()
-	w := &watcher{root: root, Config: Config{Root: root.Path()}}
-	testfs.WithoutDescriptors(t, func() { require.NoError(t, w.checkRoot()) })
-	require.NoError(t, os.Remove(root.Path()))
-	require.Error(t, w.checkRoot())
-}
 
 // A queue that overflows is a loss: logged, shown as auditing, and after the
 // audit everything is published: W3.
@@ -40,7 +26,7 @@ func TestOverflow(t *testing.T) {
 			states := make(chan string, 1000)
 			var r *running
 			withSysctl(t, "fs."+backend+".max_queued_events", queue, func() {
-				r = begin(t, Config{Root: root, Backend: backend, Notify: func(text string) { states <- text }})
+				r = begin(t, watch.Config{Root: root, Backend: backend, Notify: func(text string) { states <- text }})
 			})
 			r.await(wire.Watched)
 			seen, epoch := logStamps(t, root), r.status().Tree.Epoch
@@ -81,7 +67,7 @@ func drain(states chan string) (all string) {
 	}
 }
 
-// withSysctl sets a limit while do runs, briefly: it is everybody's.
+// withSysctl sets a limit while do runs, which must be short: all programs share the limit.
 func withSysctl(t testing.TB, name string, value int, do func()) {
 	t.Helper()
 	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
@@ -101,7 +87,7 @@ func TestOutOfWatches(t *testing.T) {
 	}
 	var r *running
 	withSysctl(t, "fs.inotify.max_user_watches", 10, func() {
-		r = begin(t, Config{Root: root, Backend: "inotify"})
+		r = begin(t, watch.Config{Root: root, Backend: "inotify"})
 		r.await(wire.Degraded)
 	})
 	require.Contains(t, r.status().Status.Error, "fs.inotify.max_user_watches")
@@ -109,7 +95,7 @@ func TestOutOfWatches(t *testing.T) {
 	require.Equal(t, 1, strings.Count(r.log.String(), "cannot hear all directories"))
 }
 
-// A tree so deep that no system call takes its paths, of 15,000 bytes.
+// The paths of this tree have 15,000 bytes: no system call takes them.
 func TestDeep(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t)
@@ -122,7 +108,7 @@ func TestDeep(t *testing.T) {
 			must(t, dir.Close())
 			dir = child
 		}
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		before, below := stampOf(t, root, "."), selfOf(t, dir).MTime
 		must(t, state.WriteFile(dir, "f", []byte("x")))
 		r.sync()
@@ -144,32 +130,16 @@ func selfOf(t *testing.T, d *disk.Dir) disk.Info {
 	return info
 }
 
-// Two audits at once are one after the other, and what is asked for while one
-// runs is not forgotten.
+// Audits run one after the other, and one that is asked for while another runs is not
+// forgotten.
 func TestAuditsQueue(t *testing.T) {
 	root := newTree(t, "a/b/f = x")
 	audits := make(chan struct{})
-	r := start(t, Config{Root: root, Audit: audits})
+	r := start(t, watch.Config{Root: root, Audit: audits})
 	for range 5 {
 		audits <- struct{}{}
 	}
 	require.Eventually(t, func() bool { return r.config.Stats.Audits.Load() >= 3 }, deadline, time.Millisecond)
 	r.sync()
 	require.NotEqual(t, mtree.Stamp{}, *r.status().Status.Audit)
-}
-
-// A queue that is too small for its tree overflows a hundred times a second.
-func TestLossesAreLoggedOnceASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var text strings.Builder
-		w := &watcher{Config: Config{Log: slog.New(slog.NewTextHandler(&text, nil))}}
-		for range 100 {
-			w.logLoss("overflow")
-		}
-		require.Equal(t, 1, strings.Count(text.String(), "lost track"))
-		<-time.After(lossPause)
-		w.logLoss("overflow")
-		require.Equal(t, 2, strings.Count(text.String(), "lost track"))
-		require.Contains(t, text.String(), "times=100")
-	})
 }

@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"os"
@@ -13,6 +13,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -27,8 +28,8 @@ func eachWay(t *testing.T, test func(t *testing.T, backend string)) {
 	}
 }
 
-// bind mounts a directory, or a file, once more, until it is taken away: lazily, for
-// fanotify keeps it busy.
+// bind mounts a directory or a file a second time, until the returned function unmounts it:
+// lazily, because fanotify keeps it busy.
 func bind(t *testing.T, what, at string) (unmount func()) {
 	t.Helper()
 	must(t, syscall.Mount(what, at, "", syscall.MS_BIND, "")) // any name: mount(8) takes only text
@@ -54,10 +55,9 @@ func (l *stampLog) noteAs(tree, at string) {
 	}
 }
 
-// A mount that came below the tree was not heard: no event tells of it, and the
-// directory above kept its stamp. Its unmount was a loss at most, and where fanotify
-// had known the same file system by another mount, or as the root's own, nothing in it
-// was heard ever after.
+// A mount that came below the root was not heard: no event tells of it, and the directory
+// above kept its stamp. Its unmount was a loss at most. If fanotify had known the same file
+// system by another mount, or as the root's own, nothing in it was heard from then on.
 func TestMountsComeAndGo(t *testing.T) {
 	eachWay(t, func(t *testing.T, backend string) {
 		for _, of := range []string{"another file system", "the root's"} {
@@ -77,7 +77,7 @@ func TestMountsComeAndGo(t *testing.T) {
 
 func testMountsComeAndGo(t *testing.T, backend, root, away, other string) {
 	in := func(path string) string { return filepath.Join(root, path) }
-	r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+	r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
 	r.sync()
 	seen := logStamps(t, root)
 	heard := func(dir string) {
@@ -117,14 +117,14 @@ func testMountsComeAndGo(t *testing.T, backend, root, away, other string) {
 	require.NotEqual(t, wire.Degraded, r.status().State, r.log)
 }
 
-// Something that is mounted over a file is no directory, and its coming and going
-// moves the stamp all the same.
+// A mount over a file is no directory, but the stamp moves all the same when it comes or
+// goes.
 func TestMountedFile(t *testing.T) {
 	eachWay(t, func(t *testing.T, backend string) {
 		for _, cross := range []bool{true, false} {
 			other := newTree(t, "f = other")
 			root := newTree(t, "a/b/f = one", "c/")
-			r := start(t, Config{Root: root, Backend: backend, CrossMounts: cross})
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: cross})
 			seen := logStamps(t, root)
 			unmount := bind(t, filepath.Join(other, "f"), filepath.Join(root, "a/b/f"))
 			r.sync()
@@ -137,13 +137,13 @@ func TestMountedFile(t *testing.T) {
 	})
 }
 
-// What a bind mount shows a second time within the tree changes at both places, and
-// was stamped at one.
+// A change to a directory that a bind mount shows a second time is a change at both places.
+// It was stamped at one.
 func TestMountedWithinTheTree(t *testing.T) {
 	eachWay(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/src/sub/f = one", "z/dst/", "z/part/", "y/file = over this", "x/far/")
 		in := func(path string) string { return filepath.Join(root, path) }
-		r := start(t, Config{Root: root, Backend: backend, CrossMounts: true})
+		r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: true})
 		bind(t, in("a/src"), in("z/dst"))
 		bind(t, in("a/src/sub"), in("x/far"))
 		bind(t, in("a/src/sub/f"), in("y/file"))
@@ -166,15 +166,15 @@ func TestMountedWithinTheTree(t *testing.T) {
 	})
 }
 
-// What changed in a directory while a mount covered it was never published: nobody can
-// stamp it then. Its stamp was what it had been when it came to light again.
+// A change in a directory that a mount covered was never published: nobody can stamp it
+// then. When the mount was gone, the directory had its old stamp.
 func TestCovered(t *testing.T) {
 	eachWay(t, func(t *testing.T, backend string) {
 		for _, cross := range []bool{true, false} {
 			place := newTree(t, "tree/a/b/c/f = one", "tree/d/", "way/", "empty/")
 			root := filepath.Join(place, "tree")
 			bind(t, filepath.Join(root, "a"), filepath.Join(place, "way"))
-			r := start(t, Config{Root: root, Backend: backend, CrossMounts: cross})
+			r := start(t, watch.Config{Root: root, Backend: backend, CrossMounts: cross})
 			r.sync()
 			seen := logStamps(t, root)
 			unmount := bind(t, filepath.Join(place, "empty"), filepath.Join(root, "a/b"))
@@ -191,8 +191,8 @@ func TestCovered(t *testing.T) {
 	})
 }
 
-// What was mounted, unmounted or exchanged while nobody watched was never published:
-// what came with the mount has old times.
+// Mounts that came, went or changed while nobody watched were never published: what came
+// with them has old times.
 func TestMountedMeanwhile(t *testing.T) {
 	eachWay(t, func(t *testing.T, backend string) {
 		one, two := inMemory(t), inMemory(t)
@@ -204,7 +204,7 @@ func TestMountedMeanwhile(t *testing.T) {
 		in := func(path string) string { return filepath.Join(root, path) }
 		must(t, os.Mkdir(in("a/\xff b"), 0o755))
 		write(t, in("a/\xff b/f"), "x")
-		config := Config{Root: root, Backend: backend, CrossMounts: true, Now: later}
+		config := watch.Config{Root: root, Backend: backend, CrossMounts: true, Now: later}
 		start(t, config).stop()
 		seen := logStamps(t, root)
 		again := func(what, dir string) {
@@ -235,11 +235,12 @@ func TestMountedMeanwhile(t *testing.T) {
 	})
 }
 
-// A root over which something was mounted was watched on, though nobody saw it.
+// When something was mounted over the root, watch went on with the root, though nobody saw
+// it.
 func TestRootCovered(t *testing.T) {
 	eachWay(t, func(t *testing.T, backend string) {
 		root, other := newTree(t, "a/"), newTree(t)
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		bind(t, other, root)
 		select {
 		case err := <-r.ended:

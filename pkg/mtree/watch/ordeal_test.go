@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"fmt"
@@ -18,8 +18,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// ordeal is a tree under churn whose watcher, a process of its own, is killed,
-// stopped, overrun and told to audit meanwhile.
+// ordeal is a tree under churn. Its watcher, a process of its own, is killed, stopped,
+// overrun and asked for audits meanwhile.
 type ordeal struct {
 	place   string
 	backend string
@@ -41,8 +41,8 @@ const (
 
 var allFates = []fate{spared, killed, down, stopped, flooded, audited}
 
-// run: at every moment of rest a reader that went down by stamps believes what
-// is there, and it never had to compare everything.
+// run: at every moment of rest a reader that went down by stamps knows what is there, and it
+// never had to compare everything.
 func (o ordeal) run(t testing.TB) {
 	root, outside := newTreeIn(t, o.place, "a/b/c/", "b/", "f = x"), newTreeIn(t, o.place)
 	makeArchive(t, outside)
@@ -161,8 +161,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestOrdeal: the same with all that may befall a watcher, the kernel's short
-// queue among it.
+// TestOrdeal: the same with everything that may happen to a watcher, and with a short queue
+// of the kernel.
 func TestOrdeal(t *testing.T) {
 	for _, backend := range append(slices.Clone(backends), "none") {
 		seed := churnSeed(t)

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"encoding/binary"
@@ -11,15 +11,15 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch"
 )
 
-// What is confirmed is in .tidemark before the tree is idle, so that a restart
-// after a kill stamps nothing.
+// Proven writes are in .tidemark before the tree is idle, so that a restart after a kill
+// stamps nothing.
 func TestConfirmedBeforeIdle(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root := newTree(t, "a/b/", "a/c/") // files would be stamped again: their ctimes are young
-		r := start(t, Config{Root: root, Backend: backend})
+		r := start(t, watch.Config{Root: root, Backend: backend})
 		must(t, os.Mkdir(filepath.Join(root, "a/b/new"), 0o755))
 		r.sync()
 		before := stamps(t, root)
@@ -30,7 +30,7 @@ func TestConfirmedBeforeIdle(t *testing.T) {
 			require.Eventually(t, func() bool { return noted(t, root, path) }, deadline, time.Millisecond, "%s: without another change", path)
 		}
 		r.kill()
-		start(t, Config{Root: root, Backend: backend})
+		start(t, watch.Config{Root: root, Backend: backend})
 		require.Equal(t, before, stamps(t, root))
 	})
 }
@@ -52,28 +52,4 @@ func noted(t *testing.T, root, path string) bool {
 		}
 	}
 	return false
-}
-
-// A file that is written in the tick in which its directory is stamped: the
-// directory does not show one time twice, or the event of our write would be
-// taken for somebody else's, and stamped again.
-func TestStampedInTheTickOfTheChange(t *testing.T) {
-	root := newTree(t, "a/f = x")
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	defer func() { must(t, w.close()) }()
-	for range 300 {
-		write(t, filepath.Join(root, "a/f"), "changed")
-		var b batch
-		b.at("a").entries, b.size = []notify.Entry{{Name: "f"}}, 1
-		require.Equal(t, 2, w.publish(&b).stamped)
-		for _, path := range []string{"", "a"} {
-			dir, err := disk.OpenRoot(filepath.Join(root, path))
-			must(t, err)
-			shows := selfOf(t, dir)
-			must(t, dir.Close())
-			require.NotEqual(t, shows.CTime, shows.MTime)
-			require.True(t, w.ownWrites.Shows(shows), "known as ours")
-		}
-	}
 }

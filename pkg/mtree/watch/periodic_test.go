@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"os"
@@ -8,11 +8,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
-// What no event tells of is found by the next periodic audit: a write through a
-// name outside the tree. Meanwhile and after it the tree counts as watched.
+// The next periodic audit finds what no event tells of: a write through a name outside the
+// tree. During the audit and after it the tree counts as watched.
 func TestPeriodicAudit(t *testing.T) {
 	eachBackend(t, testPeriodicAudit)
 }
@@ -22,7 +23,7 @@ func testPeriodicAudit(t *testing.T, backend string) {
 	outside := filepath.Join(newTree(t), "other") // on the same file system
 	must(t, os.Link(filepath.Join(root, "a/f"), outside))
 	states := make(chan string, 1000)
-	r := begin(t, Config{Root: root, Backend: backend, AuditInterval: 100 * time.Millisecond, Notify: func(text string) { states <- text }})
+	r := begin(t, watch.Config{Root: root, Backend: backend, AuditInterval: 100 * time.Millisecond, Notify: func(text string) { states <- text }})
 	r.await(wire.Watched)
 	was, beside := stampOf(t, root, "a"), stampOf(t, root, "b")
 	write(t, outside, "changed through another name")

@@ -1,6 +1,6 @@
 //go:build filesystems
 
-package watch
+package watch_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 
 	"tidemark/internal/testfs"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch"
 )
 
 // The programs of Debian as churn: stress-ng, git, npm, sqlite3, vim-tiny, tar,
@@ -68,8 +69,8 @@ func saveBy(options string) string {
 	return "for i in 1 2 3; do vim.tiny -u NONE -n -es -c 'set " + options + "' -c 'normal ox' -c wq $T/e$i; done"
 }
 
-// TestPrograms: after each run of a program a reader that polled all the while
-// believes what is there. A log is kept open and written to through all of it.
+// TestPrograms: after each run of a program, a reader that polled all the time knows what is
+// there. A log is open and written to all the time.
 func TestPrograms(t *testing.T) {
 	ext4 := testfs.Image(t, "mkfs.ext4", "-q", "-F")
 	for place, backend := range map[string]string{ext4: "fanotify", memory: "inotify"} {
@@ -84,7 +85,7 @@ func amid(t *testing.T, place, backend string, runs []string) {
 	log, err := os.OpenFile(filepath.Join(root, "log"), os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
 	defer log.Close()
-	w := start(t, Config{Root: root, Backend: backend})
+	w := start(t, watch.Config{Root: root, Backend: backend})
 	dir, err := disk.OpenRoot(root)
 	must(t, err)
 	defer dir.Close()

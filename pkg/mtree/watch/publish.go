@@ -22,7 +22,7 @@ func (w *watcher) publish(b *batch) *publisher {
 	}
 	p.within(w.root, info, &b.top, "")
 	w.floor = mtree.Later(w.floor, p.top)
-	w.exceptions.Settle()
+	w.exceptions.DropReadable()
 	w.saveExceptions()
 	return p
 }
@@ -62,8 +62,8 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 	if !ok {
 		if c.found != nil { // and it is of the first run
 			p.stampFirst(d, path, c.found)
-		} else if c.settles {
-			p.settle(d, path)
+		} else if c.showOnly {
+			p.showPublished(d, path)
 		}
 		return stamp, false
 	}

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"crypto/sha256"
@@ -13,14 +13,14 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 )
 
-// reader is a mirror that keeps no files: it remembers what it saw of each
-// directory under the stamp it had, and goes down only where a stamp differs.
+// reader is a mirror that keeps no files. It remembers what it saw of each directory
+// together with its stamp, and goes down only where a stamp differs.
 type reader struct {
 	t     testing.TB
 	known map[string]*listed
 
-	// all is what whole subtrees were under each stamp they were completed
-	// with: no stamp of a directory may stand for two contents.
+	// all has the contents of whole subtrees by the stamp that they were completed with: no
+	// stamp of a directory may stand for two contents.
 	all map[string]map[mtree.Stamp]map[digest]bool
 }
 
@@ -104,8 +104,8 @@ func (r *reader) note(path string, l *listed) {
 	r.all[path][l.stamp][l.whole] = true
 }
 
-// shows is all that a copy keeps of an entry: not the ctime, which moves with
-// another name of a file.
+// shows is everything that a copy keeps of an entry. The ctime is not among it: it moves
+// with another name of a file.
 func (r *reader) shows(d *disk.Dir, e mtree.Entry) (string, error) {
 	switch {
 	case e.Kind == mtree.Dir:
@@ -125,9 +125,8 @@ func (r *reader) shows(d *disk.Dir, e mtree.Entry) (string, error) {
 	return fmt.Sprintf("%v %v %v %d %.8x", e.Kind, e.Mode, e.MTime, info.Size, hash.Sum(nil)), nil
 }
 
-// catchesUp requires that a few passes, while nothing changes any more, bring
-// the reader to believe what is there; and that no directory shows a stamp that
-// it had with other contents.
+// catchesUp requires that the reader knows what is there after a few passes without changes,
+// and that no directory shows a stamp that it had with other contents.
 func (r *reader) catchesUp(root *disk.Dir, about string) {
 	r.t.Helper()
 	for pass := 0; !r.pass(root); pass++ {
@@ -137,8 +136,8 @@ func (r *reader) catchesUp(root *disk.Dir, about string) {
 	require.Empty(r.t, differences, about)
 }
 
-// differences compares what the reader believes with what a full descent finds,
-// which whole digests.
+// differences compares what the reader knows with what a full descent finds; whole makes the
+// digests.
 func (r *reader) differences(d *disk.Dir, path string) (all []string, whole digest) {
 	have := r.known[path]
 	if have == nil {

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"os"
@@ -10,11 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
-// rm -rf .tidemark ended watch where it met the watcher that was just putting it back:
-// "no such file" was an error, exit 6. So it was with --state-dir.
+// rm -rf .tidemark ended watch if it came while the watcher was putting it back: "no such
+// file" was an error, exit 6. It was the same with --state-dir.
 func TestRemovedWhilePuttingBack(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		for _, stateDir := range []string{"", filepath.Join(newTree(t), "state")} {
@@ -23,7 +24,7 @@ func TestRemovedWhilePuttingBack(t *testing.T) {
 			if marker == "" {
 				marker = filepath.Join(root, mtree.MarkerName)
 			}
-			r := start(t, Config{Root: root, Backend: backend, StateDir: stateDir})
+			r := start(t, watch.Config{Root: root, Backend: backend, StateDir: stateDir})
 			tree := r.status().Tree
 			stop, writer := make(chan struct{}), sync.WaitGroup{}
 			writer.Go(func() {
@@ -56,7 +57,7 @@ func TestRemovedWhilePuttingBack(t *testing.T) {
 	})
 }
 
-// Nor does watch fail to start where .tidemark is removed meanwhile.
+// Watch starts, too, if .tidemark is removed meanwhile.
 func TestRemovedWhileStarting(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	marker := filepath.Join(root, mtree.MarkerName)
@@ -74,7 +75,7 @@ func TestRemovedWhileStarting(t *testing.T) {
 				}
 			}
 		})
-		r := begin(t, Config{Root: root, Backend: "inotify"})
+		r := begin(t, watch.Config{Root: root, Backend: "inotify"})
 		close(stop)
 		remover.Wait()
 		r.stop()

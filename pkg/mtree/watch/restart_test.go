@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -14,17 +14,18 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
-// On the first run of all a directory shows the greatest mtime at or below it,
-// a file from the future counting by its ctime.
+// On the first run of all a directory shows the greatest mtime at or below it. A file from
+// the future counts by its ctime.
 func TestFirstRun(t *testing.T) {
 	root := newTree(t, "a/b/f = x @1500000000.5", "a/g = y @1400000000", "c/h = z @1300000000.000000007", "c/future = w @4000000000", "e/",
 		"e/ @1000000000", "a/b/ @1200000000", "a/ @1100000000", "c/ @1000000000")
 	must(t, os.Chtimes(root, day(2001), day(2001)))
 	future := bothTimes(t, filepath.Join(root, "c/future"))[1]
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	require.Equal(t, mtree.Unix(1_500_000_000, 500_000_000), stampOf(t, root, "a/b"))
 	require.Equal(t, mtree.Unix(1_500_000_000, 500_000_000), stampOf(t, root, "a"))
 	require.Equal(t, at(1_000_000_000), stampOf(t, root, "e"))
@@ -33,11 +34,11 @@ func TestFirstRun(t *testing.T) {
 	require.False(t, stampOf(t, root, ".").Before(future))
 }
 
-// A restart alone stamps nothing: what our last batches left is known, also
-// after a kill.
+// A restart alone stamps nothing: the writes of our last batches are known, also after a
+// kill.
 func TestRestartIsQuiet(t *testing.T) {
 	root := newTree(t, "a/b/c/", "d/e/")
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	for _, path := range []string{"a/b/c/new", "d/new"} {
 		must(t, os.Mkdir(filepath.Join(root, path), 0o755))
 	}
@@ -45,16 +46,16 @@ func TestRestartIsQuiet(t *testing.T) {
 	before, epoch := stamps(t, root), r.status().Tree.Epoch
 	r.stop()
 	for _, stop := range []func(*running){(*running).stop, (*running).kill} {
-		r = start(t, Config{Root: root})
+		r = start(t, watch.Config{Root: root})
 		require.Equal(t, before, stamps(t, root))
 		require.Equal(t, epoch, r.status().Tree.Epoch)
 		stop(r)
 	}
-	start(t, Config{Root: root})
+	start(t, watch.Config{Root: root})
 	require.Equal(t, before, stamps(t, root))
 }
 
-// kill ends the watcher as SIGKILL would: nothing is written any more.
+// kill ends the watcher like SIGKILL: nothing is written any more.
 func (r *running) kill() {
 	marker := filepath.Join(r.root, mtree.MarkerName)
 	saved := map[string][]byte{}
@@ -91,12 +92,12 @@ func TestRestartFindsChanges(t *testing.T) {
 		{"old file moved in", "s/t", func() error { return os.Rename(in("outside/o"), in("s/t/o")) }},
 		{"a new directory", "new/dir", func() error { return os.MkdirAll(in("new/dir"), 0o755) }},
 	} {
-		r := start(t, Config{Root: root})
+		r := start(t, watch.Config{Root: root})
 		r.sync()
 		r.stop()
 		seen, epoch := logStamps(t, root), r.status().Tree.Epoch
 		must(t, c.do())
-		r = start(t, Config{Root: root})
+		r = start(t, watch.Config{Root: root})
 		seen.fresh(c.name, c.dir)
 		require.Equal(t, epoch, r.status().Tree.Epoch, c.name)
 		r.stop()
@@ -116,11 +117,11 @@ func editStatus(t *testing.T, root string, edit func(*state.Status)) {
 	must(t, os.WriteFile(path, text, 0o644))
 }
 
-// Where continuity cannot be proved every directory gets a new stamp and the
-// epoch is raised; nowhere else.
+// If continuity cannot be proved, every directory gets a new stamp and the epoch is raised;
+// only then.
 func TestEpoch(t *testing.T) {
 	root := newTree(t, "a/b/f = one", "c/d/")
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	r.sync()
 	r.stop()
 	epoch := r.status().Tree.Epoch
@@ -138,7 +139,7 @@ func TestEpoch(t *testing.T) {
 	} {
 		editStatus(t, root, c.edit)
 		before := stamps(t, root)
-		r = start(t, Config{Root: root})
+		r = start(t, watch.Config{Root: root})
 		after := stamps(t, root)
 		if c.raised {
 			require.Greater(t, r.status().Tree.Epoch, epoch, c.name)
@@ -152,16 +153,16 @@ func TestEpoch(t *testing.T) {
 	}
 }
 
-// A tree whose latest stamp lies far ahead starts again from the clock, and
-// tells its readers by the epoch.
+// A tree whose latest stamp lies far ahead starts again from the clock, and raises the epoch
+// for its readers.
 func TestFloorAhead(t *testing.T) {
 	root := newTree(t, "a/b/")
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	r.stop()
 	epoch := r.status().Tree.Epoch
 	must(t, os.Chtimes(root, day(2090), day(2090)))
 	must(t, os.Chtimes(filepath.Join(root, "a/b"), day(2090), day(2090)))
-	r = start(t, Config{Root: root})
+	r = start(t, watch.Config{Root: root})
 	for path, stamp := range stamps(t, root) {
 		require.False(t, stamp.After(machine.Now()), path)
 	}
@@ -172,7 +173,7 @@ func TestFloorAhead(t *testing.T) {
 func TestClockSetBackWhileWatching(t *testing.T) {
 	root := newTree(t, "a/b/f = one")
 	var clock movable
-	r := start(t, Config{Root: root, Now: clock.now})
+	r := start(t, watch.Config{Root: root, Now: clock.now})
 	r.sync()
 	before, epoch := stamps(t, root), r.status().Tree.Epoch
 	clock.ahead.Store(int64(-1500 * time.Millisecond))
@@ -193,7 +194,7 @@ func TestAuditFindsHardLinks(t *testing.T) {
 	outside := newTree(t)
 	must(t, os.Link(filepath.Join(root, "a/f"), filepath.Join(outside, "f")))
 	audits := make(chan struct{}, 1)
-	r := start(t, Config{Root: root, Audit: audits})
+	r := start(t, watch.Config{Root: root, Audit: audits})
 	// A change elsewhere moves the checkpoint, by a clock far ahead of it.
 	seen := logStamps(t, root)
 	write(t, filepath.Join(outside, "f"), "two")
@@ -206,14 +207,14 @@ func TestAuditFindsHardLinks(t *testing.T) {
 
 func TestOnce(t *testing.T) {
 	root := newTree(t, "a/b/f = one @1000000000")
-	stats := new(Stats)
-	must(t, Once(context.Background(), Config{Root: root, Stats: stats}))
+	stats := new(watch.Stats)
+	must(t, watch.Once(context.Background(), watch.Config{Root: root, Stats: stats}))
 	r := &running{t: t, root: root}
 	require.Equal(t, wire.Audited, r.status().State)
 	seen, epoch := logStamps(t, root), r.status().Tree.Epoch
 	write(t, filepath.Join(root, "a/b/f"), "two")
 	must(t, os.Chtimes(filepath.Join(root, "a/b/f"), day(2001), day(2001)))
-	must(t, Once(context.Background(), Config{Root: root}))
+	must(t, watch.Once(context.Background(), watch.Config{Root: root}))
 	seen.fresh("while nobody watched", "a/b")
 	require.Equal(t, wire.Audited, r.status().State)
 	require.Equal(t, epoch, r.status().Tree.Epoch)
@@ -222,7 +223,7 @@ func TestOnce(t *testing.T) {
 
 func TestBackendNone(t *testing.T) {
 	root := newTree(t, "a/b/f = one")
-	r := start(t, Config{Root: root, Backend: "none"})
+	r := start(t, watch.Config{Root: root, Backend: "none"})
 	require.Equal(t, wire.Audited, r.status().State)
 	seen := logStamps(t, root)
 	must(t, os.Chtimes(filepath.Join(root, "a/b/f"), day(2001), day(2001)))
@@ -231,11 +232,11 @@ func TestBackendNone(t *testing.T) {
 }
 
 func TestMissingRoot(t *testing.T) {
-	err := Run(context.Background(), Config{Root: filepath.Join(t.TempDir(), "missing")})
+	err := watch.Run(context.Background(), watch.Config{Root: filepath.Join(t.TempDir(), "missing")})
 	require.Equal(t, exit.Local, exit.Of(err))
 	require.ErrorContains(t, err, "missing")
-	err = Run(context.Background(), Config{Root: t.TempDir(), Backend: "telepathy"})
+	err = watch.Run(context.Background(), watch.Config{Root: t.TempDir(), Backend: "telepathy"})
 	require.Equal(t, exit.Usage, exit.Of(err))
-	err = Run(context.Background(), Config{Root: t.TempDir(), Exclude: []string{"[a"}})
+	err = watch.Run(context.Background(), watch.Config{Root: t.TempDir(), Exclude: []string{"[a"}})
 	require.Equal(t, exit.Usage, exit.Of(err))
 }

@@ -66,7 +66,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	if events.Drained && w.hears() && w.auditsDone() && w.ownWrites.EndTake(w.health.HearsAll()) {
 		w.openBatch() // one more Take
 	}
-	if events.Drained && w.isComplete() {
+	if events.Drained && w.canAdvance() {
 		w.advanceCheckpoint(read)
 		w.saveOwnWrites()
 	}
@@ -182,7 +182,7 @@ func (w *watcher) write(b *batch) error {
 		return nil
 	}
 	p := w.publish(b)
-	if w.isComplete() {
+	if w.canAdvance() {
 		w.saveOwnWrites()
 	}
 	w.recordBorders()

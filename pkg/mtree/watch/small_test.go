@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"fmt"
@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch"
 )
 
-// smallOps are changes of a tiny tree d/f, e/g below dir. Their errors do not
-// count: in some order something is no longer there.
+// smallOps are changes of a tiny tree d/f, e/g below dir. Their errors do not count: in some
+// orders something is no longer there.
 var smallOps = []func(dir string){
 	func(dir string) { _ = os.WriteFile(dir+"/d/f", []byte("o"), 0o644) },
 	func(dir string) { _ = os.Chtimes(dir+"/d/f", day(2001), day(2001)) },
@@ -52,7 +53,7 @@ func TestEverySequence(t *testing.T) {
 			write(t, dir+"/d/f", "f")
 			write(t, dir+"/e/g", "g")
 		})
-		w := start(t, Config{Root: root, Backend: backend})
+		w := start(t, watch.Config{Root: root, Backend: backend})
 		dir, err := disk.OpenRoot(root)
 		must(t, err)
 		defer dir.Close()

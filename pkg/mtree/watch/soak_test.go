@@ -1,6 +1,6 @@
 //go:build filesystems && soak
 
-package watch
+package watch_test
 
 import (
 	"flag"

@@ -139,9 +139,9 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 	p.remember(path, f.Value, before, after, f)
 }
 
-// settle gives a directory that refused its time the stamp that is published of it, if
+// showPublished gives a directory that refused its time the stamp that is published of it, if
 // the directory takes it now. For readers nothing changes.
-func (p *publisher) settle(d *disk.Dir, path string) {
+func (p *publisher) showPublished(d *disk.Dir, path string) {
 	p.ownWrites.Lock()
 	defer p.ownWrites.Unlock()
 	before, err := d.Self()

@@ -26,7 +26,7 @@ import (
 // meanwhile.
 func open(c Config, backend string) (w *watcher, err error) {
 	c.Backend = backend
-	c, exclude, err := c.complete()
+	c, exclude, err := c.withDefaults()
 	if err != nil {
 		return nil, err
 	}

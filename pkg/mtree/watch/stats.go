@@ -14,7 +14,7 @@ type Stats struct {
 	Directories atomic.Int64 // directories seen by the last audit
 	Files       atomic.Int64 // other entries seen by it
 	Foreign     atomic.Int64 // directories passed over because another file system begins there
-	Apart       atomic.Int64 // directories that refuse their time: .tidemark/stamps has their stamps
+	Refusing    atomic.Int64 // directories that refuse their time: .tidemark/stamps has their stamps
 	Unread      atomic.Int64 // directories that cannot be read: .tidemark/unread names them
 	Borders     atomic.Int64 // directories in which another watch or mirror runs now
 	HookRuns    atomic.Int64 // commands run
@@ -25,21 +25,21 @@ type Stats struct {
 
 // Each calls yield for every counter with its Prometheus name.
 func (s *Stats) Each(yield func(name, help string, value int64)) {
-	yield("events_total", "Kernel events taken.", s.Events.Load())
+	yield("events_total", "Events taken from the kernel.", s.Events.Load())
 	yield("batches_total", "Batches that stamped something.", s.Batches.Load())
 	yield("changes_total", "Changed entries in those batches.", s.Changes.Load())
 	yield("stamped_total", "Directory times set.", s.Stamped.Load())
 	yield("refused_total", "Directory times that could not be set.", s.Refused.Load())
 	yield("audits_total", "Full scans finished.", s.Audits.Load())
-	yield("losses_total", "Times that events were lost.", s.Losses.Load())
+	yield("losses_total", "Times when events were lost.", s.Losses.Load())
 	yield("directories", "Directories seen by the last audit.", s.Directories.Load())
 	yield("files", "Other entries seen by the last audit.", s.Files.Load())
-	yield("foreign_directories", "Directories passed over: other file systems.", s.Foreign.Load())
-	yield("refusing_directories", "Directories that refuse their time: .tidemark/stamps has their stamps.", s.Apart.Load())
-	yield("unread_directories", "Directories that cannot be read: .tidemark/unread names them.", s.Unread.Load())
+	yield("foreign_directories", "Directories passed over because they are on other file systems.", s.Foreign.Load())
+	yield("refusing_directories", "Directories that refuse their time; their stamps are in .tidemark/stamps.", s.Refusing.Load())
+	yield("unread_directories", "Directories that watch cannot read; .tidemark/unread names them.", s.Unread.Load())
 	yield("borders", "Directories in which another watch or mirror runs now.", s.Borders.Load())
 	yield("hook_runs_total", "Runs of --exec.", s.HookRuns.Load())
 	yield("hook_errors_total", "Runs of --exec that failed.", s.HookErrors.Load())
-	yield("print_lost_total", "Lines of --print that its reader was too slow for.", s.PrintLost.Load())
+	yield("print_lost_total", "Lines of --print that were lost because the reader was too slow.", s.PrintLost.Load())
 	yield("root_stamp_seconds", "The root's stamp, Unix seconds.", s.RootStamp.Load())
 }

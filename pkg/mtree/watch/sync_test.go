@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -14,10 +14,11 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch"
 )
 
-// keptBy makes a tree of that role whose lock is held, by nobody who answers. The
-// function ends the lock as a kill does: nothing is heard of that.
+// keptBy makes a tree of that role whose lock is held by somebody who does not answer. The
+// returned function ends the lock as a kill does: no event tells of that.
 func keptBy(t *testing.T, role state.Role) (root string, kill func()) {
 	root = newTree(t, "a/f = one")
 	dir, err := disk.OpenRoot(root)
@@ -42,32 +43,31 @@ func keptBy(t *testing.T, role state.Role) (root string, kill func()) {
 }
 
 func cookiesOf(t *testing.T, root string) []string {
-	names, err := filepath.Glob(filepath.Join(root, ".tidemark", cookiePrefix+"*"))
+	names, err := filepath.Glob(filepath.Join(root, ".tidemark", watch.CookiePrefix+"*"))
 	must(t, err)
 	return names
 }
 
-// On a copy --sync waited without a word, for its mirror has the lock and answers
-// nobody.
+// On a copy --sync waited without a word: its mirror has the lock and answers nobody.
 func TestSyncOnACopy(t *testing.T) {
 	root, _ := keptBy(t, state.Copy)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	_, err := Sync(ctx, root, "")
+	_, err := watch.Sync(ctx, root, "")
 	require.Equal(t, exit.Refused, exit.Of(err))
 	require.ErrorContains(t, err, "this is a copy")
 	require.ErrorContains(t, err, "--wait-for")
 	require.Empty(t, cookiesOf(t, root))
 }
 
-// A watcher that is killed closes its last file before its lock ends: --sync looked
-// in between, heard nothing more, and waited for ever.
+// A watcher that is killed closes its last file before its lock ends. If --sync looked in
+// between, it heard nothing more and waited for ever.
 func TestSyncWhenTheWatcherIsKilled(t *testing.T) {
 	root, kill := keptBy(t, state.Source)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { _, err := Sync(ctx, root, ""); done <- err }()
+	go func() { _, err := watch.Sync(ctx, root, ""); done <- err }()
 	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, 10*time.Second, time.Millisecond)
 	kill()
 	err := <-done
@@ -76,28 +76,28 @@ func TestSyncWhenTheWatcherIsKilled(t *testing.T) {
 	require.Empty(t, cookiesOf(t, root))
 }
 
-// Who deletes .tidemark deletes what --sync waits for, and that was taken for the
+// Whoever deletes .tidemark deletes the file for which --sync waits. That was taken for the
 // watcher's answer.
 func TestSyncWhenTheMarkerIsRemoved(t *testing.T) {
 	root, _ := keptBy(t, state.Source)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { _, err := Sync(ctx, root, ""); done <- err }()
+	go func() { _, err := watch.Sync(ctx, root, ""); done <- err }()
 	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, 10*time.Second, time.Millisecond)
 	must(t, os.RemoveAll(filepath.Join(root, ".tidemark")))
 	require.Equal(t, exit.Failed, exit.Of(<-done))
 }
 
-// Without events a --sync that came while an audit ran was answered at its end, though
-// that audit may have passed the change already: it waits for the next one.
+// Without events, a --sync that came during an audit was answered at the end of it, though
+// that audit may have passed the change already. It waits for the next one.
 func TestSyncDuringAnAudit(t *testing.T) {
 	root := newTree(t)
 	for i := range 2000 {
 		must(t, os.MkdirAll(filepath.Join(root, fmt.Sprint(i)), 0o755))
 	}
 	audits, ended := make(chan struct{}), make(chan struct{})
-	r := start(t, Config{Root: root, Backend: "none", Audit: audits})
+	r := start(t, watch.Config{Root: root, Backend: "none", Audit: audits})
 	defer close(ended)
 	go func() {
 		for {

@@ -51,7 +51,7 @@ func (w *watcher) setMounts() { w.tree.Mounts, w.mountsRecorded = w.mounts.Recor
 // recordMounts writes which mounts there are, once everything that came with them is
 // published: the next start compares with that.
 func (w *watcher) recordMounts() {
-	if !w.mountsRecorded && w.isComplete() {
+	if !w.mountsRecorded && w.canAdvance() {
 		w.setMounts()
 		_ = w.writeTree()
 	}

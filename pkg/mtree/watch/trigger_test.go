@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"bufio"
@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/wire"
 )
@@ -22,7 +23,7 @@ import (
 func TestPrint(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	var out logged
-	r := start(t, Config{Root: root, Print: &out})
+	r := start(t, watch.Config{Root: root, Print: &out})
 	r.sync()
 	began := len(out.String())
 	write(t, filepath.Join(root, "a/with blank\n"), "two")
@@ -35,16 +36,16 @@ func TestPrint(t *testing.T) {
 	}, lines(out.String()[began:]))
 }
 
-// The lines of --print went straight into a pipe, which holds 64 KiB: a reader who
-// stopped to read stopped all stamping, in the state watched. He gets what is kept
-// for him, in order, and is told how many lines are missing.
+// The lines of --print went straight into a pipe, which holds 64 KiB. A reader who stopped
+// reading stopped all stamping, in the state watched. Now the reader gets the lines that are
+// kept, in order, and a line that says how many are missing.
 func TestPrintDoesNotStopStamping(t *testing.T) {
 	root := newTree(t, "a/f = one", "deep/f = two")
 	in, out, err := os.Pipe()
 	must(t, err)
 	defer in.Close()
 	defer out.Close()
-	r := start(t, Config{Root: root, Print: out})
+	r := start(t, watch.Config{Root: root, Print: out})
 	name := strings.Repeat("n", 250)
 	for i := range 200 { // at a time, so that they are as many changes
 		for j := range 500 {
@@ -87,15 +88,15 @@ func TestPrintDoesNotStopStamping(t *testing.T) {
 	r.stop()
 }
 
-// A reader of --print who takes nothing holds up the end of watch for a bounded
-// time, and what he does not take is counted.
+// A reader of --print who takes nothing delays the end of watch for a bounded time. The
+// lines that are not taken are counted.
 func TestPrintEndsWithoutItsReader(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	in, out, err := os.Pipe()
 	must(t, err)
 	defer in.Close()
 	defer out.Close()
-	r := start(t, Config{Root: root, Print: out})
+	r := start(t, watch.Config{Root: root, Print: out})
 	name := strings.Repeat("n", 250)
 	for i := range 1000 {
 		write(t, filepath.Join(root, "a", fmt.Sprint(i, name)), "text")
@@ -115,19 +116,19 @@ func TestPrintToAReaderWhoHasGone(t *testing.T) {
 	must(t, in.Close())
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	err = Run(ctx, Config{Root: root, Print: out, sameProcess: true})
+	err = watch.Run(ctx, watch.Config{Root: root, Print: out}.SameProcess())
 	require.Equal(t, exit.Local, exit.Of(err))
 	require.ErrorContains(t, err, "--print: write |1: broken pipe")
 }
 
-// A hook that never reads its stdin holds up its own next run and nothing else.
+// A hook that never reads its stdin delays its own next run and nothing else.
 func TestExecThatReadsNothing(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	name := strings.Repeat("n", 250)
 	for i := range 1000 {
 		must(t, os.MkdirAll(filepath.Join(root, "b", fmt.Sprint(i, name)), 0o755))
 	}
-	r := start(t, Config{Root: root, Exec: "exec sleep 1000"})
+	r := start(t, watch.Config{Root: root, Exec: "exec sleep 1000"})
 	seen := logStamps(t, root)
 	write(t, filepath.Join(root, "a/f"), "two")
 	r.sync()
@@ -147,7 +148,7 @@ func TestExec(t *testing.T) {
 	// Each run adds a line; one that is given a/f fails until good exists.
 	command := "mkdir " + out + "/busy || echo twice >>" + log + "; paths=$(tr '\\0' ' '); echo $paths >>" + log +
 		"; rmdir " + out + "/busy; case $paths in *a/f*) test -e " + good + ";; esac"
-	r := start(t, Config{Root: root, Exec: command})
+	r := start(t, watch.Config{Root: root, Exec: command})
 	require.Eventually(t, func() bool { return runs()[0] == "./ a/" }, deadline, time.Millisecond, "after the audit")
 	write(t, filepath.Join(root, "a/f"), "changed")
 	require.Eventually(t, func() bool { return r.config.Stats.HookErrors.Load() > 0 }, deadline, time.Millisecond)
@@ -171,14 +172,13 @@ func TestExec(t *testing.T) {
 // A running hook is ended when watch stops.
 func TestExecIsStopped(t *testing.T) {
 	root, out := newTree(t, "a/f = one"), newTree(t)
-	r := start(t, Config{Root: root, Exec: "touch " + out + "/began; exec sleep 1000"})
+	r := start(t, watch.Config{Root: root, Exec: "touch " + out + "/began; exec sleep 1000"})
 	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(out, "began")); return err == nil }, deadline, time.Millisecond)
 	r.stop()
 }
 
-// children is a command that leaves a process running and writes its id to a file;
-// in the end it does as it is told. The child takes no notice of SIGTERM if it is
-// stubborn.
+// children returns a command that leaves a process running, writes the process id to a file
+// and ends with the command end. A stubborn child ignores SIGTERM.
 func children(file string, stubborn bool, end string) string {
 	child := "exec sleep 1000"
 	if stubborn {
@@ -204,8 +204,8 @@ func ended(pid int) bool {
 	return err != nil || bytes.Contains(text, []byte(") Z "))
 }
 
-// At the end of watch the children of its hook went on: SIGTERM went to those of a
-// run under way only, SIGKILL to its shell alone.
+// At the end of watch the children of its hook went on: only those of the current run got
+// SIGTERM, and only its shell got SIGKILL.
 func TestExecLeavesNothingBehind(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -221,7 +221,7 @@ func TestExecLeavesNothingBehind(t *testing.T) {
 			t.Parallel()
 			root, out := newTree(t, "a/f = one"), newTree(t)
 			file := filepath.Join(out, "pid")
-			r := start(t, Config{Root: root, Exec: children(file, c.stubborn, c.end)})
+			r := start(t, watch.Config{Root: root, Exec: children(file, c.stubborn, c.end)})
 			pid := awaitPID(t, file)
 			if c.end == "true" {
 				r.sync()
@@ -237,15 +237,14 @@ func TestExecLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// watch --once, too, ends its hook when it is stopped, and before it ends gives it
-// all that the audit found: what was found while the first run was under way was
-// given to nobody.
+// watch --once ends its hook, too, when it is stopped. Before it ends it gives the hook
+// everything that the audit found: what was found during the first run was lost.
 func TestExecOnce(t *testing.T) {
 	root, out := newTree(t), newTree(t)
 	for i := range 3 * audit.FindingsAtOnce {
 		must(t, os.Mkdir(filepath.Join(root, fmt.Sprint(i)), 0o755))
 	}
-	must(t, Once(t.Context(), Config{Root: root, Exec: "tr '\\0' '\\n' >>" + out + "/log"}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Exec: "tr '\\0' '\\n' >>" + out + "/log"}))
 	text, err := os.ReadFile(filepath.Join(out, "log"))
 	must(t, err)
 	told := lines(string(text))
@@ -256,7 +255,7 @@ func TestExecOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	write(t, filepath.Join(root, "f"), "new")
-	go func() { done <- Once(ctx, Config{Root: root, Exec: children(file, false, "sleep 1000")}) }()
+	go func() { done <- watch.Once(ctx, watch.Config{Root: root, Exec: children(file, false, "sleep 1000")}) }()
 	pid := awaitPID(t, file)
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
@@ -266,11 +265,11 @@ func TestExecOnce(t *testing.T) {
 func TestStatusLines(t *testing.T) {
 	root := newTree(t, "a/f = one")
 	var out bytes.Buffer
-	must(t, PrintStatus(&out, root, ""))
+	must(t, watch.PrintStatus(&out, root, ""))
 	require.Equal(t, "state: unwatched", lines(out.String())[0])
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	out.Reset()
-	must(t, PrintStatus(&out, root, ""))
+	must(t, watch.PrintStatus(&out, root, ""))
 	text := lines(out.String())
 	require.Equal(t, "state: watched", text[0])
 	require.Contains(t, text, "backend: fanotify")
@@ -278,19 +277,19 @@ func TestStatusLines(t *testing.T) {
 	require.Contains(t, text, "tree: "+r.status().Tree.ID)
 	r.stop()
 	out.Reset()
-	must(t, PrintStatus(&out, root, ""))
+	must(t, watch.PrintStatus(&out, root, ""))
 	require.Equal(t, "state: audited", lines(out.String())[0])
-	require.Equal(t, exit.Local, exit.Of(PrintStatus(&out, filepath.Join(root, "missing"), "")))
+	require.Equal(t, exit.Local, exit.Of(watch.PrintStatus(&out, filepath.Join(root, "missing"), "")))
 }
 
 func TestSyncWithoutWatcher(t *testing.T) {
 	root := newTree(t, "a/f = one")
-	_, err := Sync(context.Background(), root, "")
+	_, err := watch.Sync(context.Background(), root, "")
 	require.Equal(t, exit.Refused, exit.Of(err))
-	start(t, Config{Root: root}).stop()
-	_, err = Sync(context.Background(), root, "")
+	start(t, watch.Config{Root: root}).stop()
+	_, err = watch.Sync(context.Background(), root, "")
 	require.Equal(t, exit.Refused, exit.Of(err))
-	entries, err := filepath.Glob(filepath.Join(root, ".tidemark", cookiePrefix+"*"))
+	entries, err := filepath.Glob(filepath.Join(root, ".tidemark", watch.CookiePrefix+"*"))
 	must(t, err)
 	require.Empty(t, entries)
 }

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"bytes"
@@ -21,20 +21,21 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
 
 // deadline is how long a test waits for anything.
 const deadline = 10 * time.Second
 
-// newTree makes a tree in memory, where that is possible: the tests of a
-// watcher set thousands of times.
+// newTree makes a tree in memory if that is possible: the tests of a watcher set thousands
+// of times.
 func newTree(t testing.TB, lines ...string) string { return newTreeIn(t, memory, lines...) }
 
 // memory is where most trees of tests are.
 const memory = "/dev/shm"
 
-// newTreeIn makes a tree in a directory, which says on which file system.
+// newTreeIn makes a tree in a directory, so on its file system.
 func newTreeIn(t testing.TB, dir string, lines ...string) string {
 	t.Helper()
 	root, err := os.MkdirTemp(dir, "tidemark-watch-")
@@ -52,7 +53,7 @@ func newTreeIn(t testing.TB, dir string, lines ...string) string {
 type running struct {
 	t      testing.TB
 	root   string
-	config Config
+	config watch.Config
 	cancel context.CancelFunc
 	ended  chan error
 	log    *logged
@@ -80,29 +81,29 @@ func (l *logged) String() string {
 }
 
 // start runs a watcher and waits until its start audit is done.
-func start(t testing.TB, c Config) *running {
+func start(t testing.TB, c watch.Config) *running {
 	t.Helper()
 	r := begin(t, c)
 	r.await(wire.Watched, wire.Degraded, wire.Audited)
 	return r
 }
 
-func begin(t testing.TB, c Config) *running {
+func begin(t testing.TB, c watch.Config) *running {
 	t.Helper()
 	r := &running{t: t, root: c.Root, ended: make(chan error, 1), log: new(logged)}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if c.Stats == nil {
-		c.Stats = new(Stats)
+		c.Stats = new(watch.Stats)
 	}
 	ready := make(chan struct{})
 	c.Ready = func() { close(ready) }
-	c.sameProcess = true
+	c = c.SameProcess()
 	r.config = c
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
-	go func() { r.ended <- Run(ctx, c) }()
+	go func() { r.ended <- watch.Run(ctx, c) }()
 	select {
 	case <-ready:
 	case err := <-r.ended:
@@ -163,7 +164,7 @@ func (r *running) sync() mtree.Stamp {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	stamp, err := Sync(ctx, r.root, r.config.StateDir)
+	stamp, err := watch.Sync(ctx, r.root, r.config.StateDir)
 	require.NoError(r.t, err, r.log)
 	return stamp
 }
@@ -182,27 +183,28 @@ func (r *running) granule() time.Duration {
 	return granule
 }
 
-// stampOf returns what is published of a directory: its mtime, or what watch tells
-// apart.
+// stampOf returns the published stamp of a directory: its mtime, or the stamp in
+// .tidemark/stamps.
 func stampOf(t testing.TB, root, path string) mtree.Stamp {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(root, path))
 	require.NoError(t, err)
 	if _, err := os.Stat(filepath.Join(root, mtree.MarkerName, "stamps")); err == nil {
-		if stamp, ok := toldApart(t, root).StampOf(path, info.Sys().(*syscall.Stat_t).Ino); ok {
+		if stamp, ok := exceptions(t, root).StampOf(path, info.Sys().(*syscall.Stat_t).Ino); ok {
 			return stamp
 		}
 	}
 	return mtree.FromTime(info.ModTime())
 }
 
-// toldApart returns what the tree at path tells of directories apart from their times.
-func toldApart(t testing.TB, path string) *state.Apart {
+// exceptions returns what .tidemark of the tree at path says about directories that refuse
+// or are unread.
+func exceptions(t testing.TB, path string) *state.Exceptions {
 	t.Helper()
 	root, err := disk.OpenRoot(path)
 	must(t, err)
 	defer root.Close()
-	var r state.ApartReader
+	var r state.ExceptionsReader
 	apart, err := r.Read(root, "")
 	must(t, err)
 	return apart
@@ -272,7 +274,8 @@ func (l *stampLog) note() {
 	}
 }
 
-// fresh requires that path and all above it show a stamp they never showed.
+// fresh requires that path and all directories above it show a stamp that they never showed
+// before.
 func (l *stampLog) fresh(what, path string) {
 	l.t.Helper()
 	for _, dir := range ancestors(path) {

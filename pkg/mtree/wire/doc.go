@@ -3,20 +3,23 @@
 // once. It does no I/O of its own and asks no clock. docs/protocol.md is the
 // protocol; each file names its section.
 //
-// # Formats
+// # Files
 //
-//	state.go       Tidemark-State: how far the stamps of a tree can be relied on
-//	header.go      names of headers, and bounds that both ends must agree on
-//	path.go        paths in URLs, in posted lists and in Tidemark-Path
-//	query.go       the query of ?txt, ?since and ?wait
-//	filetag.go     the ETag of a file
-//	listingtag.go  the ETag of a listing, and the options fingerprint in it
-//	runs.go        Tidemark-Runs: the runs of watch
-//	upstream.go    Tidemark-Upstream: how a copy came about
-//	since.go       the stream that answers ?since
-//	tar.go         the members of a tar stream: writing them
-//	tarreader.go   reading them
-//	sums.go        lines of sha256sum(1)
+// Each uses what stands below it:
+//
+//	since.go        the stream that answers ?since
+//	sums.go         lines of sha256sum(1)
+//	tarreader.go    the members of a tar stream: reading them
+//	tar.go          writing them
+//	query.go        the query of ?txt, ?since and ?wait
+//	path.go         paths in URLs, in posted lists and in Tidemark-Path
+//	listingtag.go   the ETag of a listing, and the options fingerprint in it
+//	filetag.go      the ETag of a file
+//	upstream.go     Tidemark-Upstream: how a copy came about
+//	runs.go         Tidemark-Runs: the runs of watch
+//	state.go        Tidemark-State: how far the stamps of a tree can be relied on
+//	header.go       names of headers
+//	bounds.go       what both ends must agree on, and ClockLag
 //
 // The text listing itself, with its stamps, names and the line that ends an
 // answer to ?since, is in package mtree.
@@ -29,9 +32,4 @@
 // What comes in a body is parsed strictly: errors wrap mtree.ErrListing, and the
 // whole answer counts for nothing. Every pair is tested by round trip
 // (fuzz_test.go).
-//
-// # Layers
-//
-// header.go and state.go use nothing else; path.go and the tags stand on them; the
-// streams (since.go, tar.go, sums.go) stand on these.
 package wire

@@ -8,6 +8,13 @@ import (
 	"tidemark/pkg/mtree"
 )
 
+// Queries of the POSTs that mirror sends, with a list of paths as their body
+// (docs/protocol.md, "Bulk" and "Sums").
+const (
+	TarQuery  = "tar"
+	SumsQuery = "sums&tags"
+)
+
 // ListingQuery is the query by which mirror asks for a text listing, or for all
 // listings that changed (docs/protocol.md, "Long poll" and "Changes since").
 type ListingQuery struct {

@@ -14,9 +14,6 @@ import (
 // unless mounts are crossed also a statx for each, and two more.
 func Open(dirfd int, path string, flags uint64, crossMounts bool) (int, error) {
 	how := howTo(flags, crossMounts)
-	if !openat2Works() {
-		return walkTo(dirfd, path, &how)
-	}
 	return openat2(dirfd, path, &how)
 }
 
@@ -31,9 +28,12 @@ func howTo(flags uint64, crossMounts bool) unix.OpenHow {
 	return how
 }
 
-// openat2 is openat2(2). It repeats EAGAIN, which RESOLVE_BENEATH gives while something
-// below is renamed.
+// openat2 is openat2(2), or a walk where that is refused. It repeats EAGAIN, which
+// RESOLVE_BENEATH gives while something below is renamed.
 func openat2(dirfd int, path string, how *unix.OpenHow) (int, error) {
+	if !openat2Works() {
+		return walkTo(dirfd, path, how)
+	}
 	for {
 		fd, err := unix.Openat2(dirfd, path, how)
 		if err != unix.EINTR && err != unix.EAGAIN {

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Resolve leads where the kernel does, and nowhere where that is out of the root.
+// Resolve leads to the same place as the kernel, and nowhere if that is outside of the
+// root.
 func TestResolve(t *testing.T) {
 	root := t.TempDir()
 	link := func(name, target string) { require.NoError(t, os.Symlink(target, filepath.Join(root, name))) }
@@ -53,7 +54,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// The same for links at random.
+// The same with random links.
 func TestResolveAnything(t *testing.T) {
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
@@ -69,7 +70,7 @@ func TestResolveAnything(t *testing.T) {
 	for range 60 {
 		at := filepath.Join(root, filepath.Clean("/"+path()))
 		if random.IntN(3) > 0 {
-			_ = os.MkdirAll(at, 0o755) // where links are in the way there is enough
+			_ = os.MkdirAll(at, 0o755) // a link in the way is no matter: there are enough
 		} else if target := strings.TrimLeft(path(), "/"); target != "" {
 			_ = os.Symlink(target, at)
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // Under systemd's RestrictSUIDSGID=, which DynamicUser= implies, openat2(2) is
-// ENOSYS, and serve answered 500 to everything. A walk opens what it opens, and
+// ENOSYS, and serve answered 500 to everything. A walk opens the same as openat2, and
 // nothing else: at random paths with links, "..", mounts on directories and files.
 func TestWalkIsOpenat2(t *testing.T) {
 	root := t.TempDir()
@@ -29,7 +29,7 @@ func TestWalkIsOpenat2(t *testing.T) {
 		at := filepath.Join(root, filepath.Clean("/"+path()))
 		switch random.IntN(5) {
 		case 0:
-			_ = os.Symlink(path(), at) // where something is in the way there is enough
+			_ = os.Symlink(path(), at) // something in the way is no matter: there is enough
 		case 1:
 			_ = os.WriteFile(at, nil, 0o644)
 		default:
@@ -90,7 +90,8 @@ func inode(t *testing.T, fd int) [2]uint64 {
 	return [2]uint64{st.Dev, st.Ino}
 }
 
-// Where mounts have no numbers devices tell them apart, of directories only.
+// Mounts without numbers are distinguished by their devices, but only by those of
+// directories.
 func TestMountsWithoutNumbers(t *testing.T) {
 	start := mount{dev: 1, dir: true}
 	require.False(t, mount{dev: 1, dir: true}.another(start))

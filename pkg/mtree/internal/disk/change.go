@@ -13,6 +13,9 @@ import (
 // The changes of names, modes, owners and times that a copy needs. Each is a system
 // call on an open descriptor and follows no symlink.
 
+// ownBits are the bits of a directory's mode that no listing shows.
+const ownBits = 0o7000
+
 // MakeDir makes the subdirectory name with exactly these permission bits, whatever the
 // umask, and opens it. It inherits the setgid bit as usual. System calls:
 //

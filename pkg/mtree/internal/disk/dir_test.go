@@ -11,7 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// A root that was moved away, and another put under its name, is noticed.
+// It is noticed when a root is moved away, and when another is put under its name.
 func TestStanding(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "root")
 	require.NoError(t, os.Mkdir(path, 0o755))

@@ -1,6 +1,8 @@
 package disk
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+)
 
 // What is made in a directory with the setgid bit gets the directory's group, and a
 // directory also gets the bit. Listings show neither: both belong to the copy and
@@ -9,9 +11,6 @@ import "golang.org/x/sys/unix"
 // bit without an error.
 
 const setgid = unix.S_ISGID
-
-// ownBits are the bits of a directory's mode that no listing shows.
-const ownBits = 0o7000
 
 // groupBelow returns the group that a file or directory made in d gets; false if it is
 // that of the process. Cost: statx.

@@ -30,8 +30,8 @@ func openStaging(d *Dir, name string) (*Staging, error) {
 	return OpenStaging(dir)
 }
 
-// A temp gets its name as a whole, whether the name is free, taken by a file
-// or by a symlink, and whatever was believed; a directory stays.
+// A file gets its name when it is complete, whether the name is free or that of a file
+// or a symlink, and whether or not it was believed to be free. A directory stays.
 func TestTempFilePlace(t *testing.T) {
 	path := t.TempDir()
 	d := rootAt(t, path)
@@ -74,7 +74,8 @@ func TestTempFilePlace(t *testing.T) {
 	require.Equal(t, "outside", string(text))
 }
 
-// What is left of an earlier run goes, but for parts that are worth continuing.
+// What an earlier run left is removed, except for partial files that are worth
+// continuing.
 func TestStagingSweeps(t *testing.T) {
 	d := rootAt(t, t.TempDir())
 	a, err := openStaging(d, "aside")

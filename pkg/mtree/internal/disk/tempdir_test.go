@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A directory that is filled aside replaces an empty one, and nothing else.
+// A TempDir replaces an empty directory, and nothing else.
 func TestTempDir(t *testing.T) {
 	path := t.TempDir()
 	d := rootAt(t, path)
@@ -52,8 +52,8 @@ func TestTempDir(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// A name that is taken in a directory being filled, as one of other case where
-// case does not count, is replaced as anywhere else.
+// A name that is taken in a TempDir is replaced as anywhere else. It may be taken by
+// another spelling, where the file system ignores case.
 func TestTempDirNameTwice(t *testing.T) {
 	d := rootAt(t, t.TempDir())
 	a, err := openStaging(d, "aside")
@@ -74,7 +74,7 @@ func TestTempDirNameTwice(t *testing.T) {
 	require.Equal(t, "two", string(text))
 }
 
-// A directory is filled aside only if its files would turn out the same in it.
+// A directory is filled as a TempDir only if its files turn out the same there.
 func TestInheritsNothing(t *testing.T) {
 	path := t.TempDir()
 	d := rootAt(t, path)
@@ -97,11 +97,11 @@ func TestInheritsNothing(t *testing.T) {
 	}
 }
 
-// ours is an extended attribute that counts for nothing.
+// ours is an extended attribute that InheritsNothing ignores.
 const ours = "user.tidemark"
 
-// A directory with the setgid bit was never filled aside, and what was moved there had
-// its maker's group.
+// A directory with the setgid bit was never filled as a TempDir, and what was moved into
+// one had the group of the process.
 func TestTempFilesInherit(t *testing.T) {
 	path := t.TempDir()
 	root, err := OpenRoot(path)

@@ -26,11 +26,14 @@
 // connection whose Handler waits holds two stacks and no buffer; one between
 // requests holds a stack and 4 KiB.
 //
-// # Layers
+// # Files
 //
-//	server.go    Server: accepts connections, hands them over, shuts down
-//	idle.go      which connection makes room for another; NewStd
-//	conn.go      one connection, from request to request; its Context
-//	response.go  http.ResponseWriter
-//	request.go   which bytes are a request for the short way; reads them
+// Each uses what stands below it:
+//
+//	server.go, idle.go, conn.go, response.go  connections and answers
+//	request.go                                which bytes are a request, and reads it
+//
+// server.go accepts connections, hands them over and shuts down; idle.go finds the
+// connection that makes room for another, on either way; conn.go is one connection
+// from request to request, and its Context; response.go is its http.ResponseWriter.
 package fastpath

@@ -12,8 +12,9 @@ import (
 
 // On ntfs-3g the probe of the ends read back the rest of a product that had
 // overflowed, and every file was fetched again with every pass; on CephFS times
-// before 1970 come back 2^32 seconds later, and files of such times were. Whatever
-// becomes of a time beyond the ends, Stored says it of times set as it says.
+// before 1970 come back 2^32 seconds later, and the same happened with files of such
+// times. Whatever a file system makes of a time beyond the ends, a time that Stored
+// returned is kept.
 func TestMeasureTimes(t *testing.T) {
 	ends := func(low, high int64, out func(sec, nsec int64) (mtree.Stamp, bool)) storeFunc {
 		return func(t mtree.Stamp) (mtree.Stamp, bool) {
@@ -75,8 +76,8 @@ func TestMeasureTimes(t *testing.T) {
 	require.Equal(t, mtree.Unix(1<<32-4, 0), coarse.Stored(mtree.Unix(-3, 5)))
 }
 
-// A directory whose time a file system cannot keep was never finished for those who
-// read the copy.
+// A directory whose time the file system cannot keep was never complete for readers of
+// the copy.
 func TestSameStoredBeyondTheEnds(t *testing.T) {
 	for _, c := range []struct {
 		have, want mtree.Stamp

@@ -1,7 +1,7 @@
 package glob
 
-// withinComponent reports whether a "**" in the pattern has other characters of its
-// component beside it, in one of the alternatives that stand there.
+// withinComponent reports whether other characters stand beside a "**" in its component,
+// in one of the alternatives that are possible there.
 func withinComponent(pattern string) bool {
 	signs := signsOf(pattern)
 	for at := 0; at < len(signs); at++ {
@@ -17,8 +17,8 @@ func withinComponent(pattern string) bool {
 	return false
 }
 
-// signsOf returns the pattern with 0 for all that has no meaning of its own here:
-// what is escaped, or within brackets, and commas outside of braces.
+// signsOf returns the pattern with 0 for every character without a meaning of its own:
+// ordinary ones, those that are escaped or within brackets, and commas outside of braces.
 func signsOf(pattern string) []byte {
 	signs := make([]byte, len(pattern))
 	depth, class := 0, false
@@ -75,7 +75,7 @@ func ends(signs []byte, i int) bool {
 			return true
 		case '}':
 		case ',':
-			for depth := 1; depth > 0 && i < len(signs)-1; { // to the brace behind them
+			for depth := 1; depth > 0 && i < len(signs)-1; { // to the brace after the alternatives
 				i++
 				switch signs[i] {
 				case '{':

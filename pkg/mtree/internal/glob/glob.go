@@ -1,12 +1,15 @@
-// Package glob decides by a list of patterns which paths of a tree take part.
+// Package glob decides with a list of rules which paths of a tree are included.
 //
-// A pattern with a leading slash is anchored at the root; one with a trailing
-// slash matches directories only; one without any other slash matches the base
-// name anywhere; one with a slash inside matches the end of a path. "*", "?",
-// "[a-z]" and "{a,b}" stay within a component, "**" crosses; it stands for whole
-// components and is refused beside other characters of one. The first pattern
-// that matches decides; what none matches takes part. What lies below an
-// excluded directory is excluded.
+// A pattern with a leading slash is anchored at the root. One with a trailing slash
+// matches directories only. One without any other slash matches the base name in any
+// directory; one with a slash inside matches the end of a path. "*", "?", "[a-z]" and
+// "{a,b}" stay within a component. "**" stands for any number of whole components, and
+// is refused beside other characters in a component. The first pattern that matches
+// decides; a path that none matches is included. Everything below an excluded directory
+// is excluded.
+//
+//	list, err := glob.New([]string{"+ *.go", "- /build/", "- *.o"})
+//	list.Excluded("a/b.o", false) // true
 package glob
 
 import (
@@ -16,8 +19,8 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// List is an ordered list of rules. The zero value excludes nothing. A List is
-// immutable after it was made.
+// List is an ordered list of rules. The zero value, and nil, exclude nothing. A List is
+// immutable and may be used by several goroutines at once.
 type List struct{ rules []rule }
 
 type rule struct {
@@ -37,8 +40,8 @@ func New(rules []string) (*List, error) {
 	return Recorded(rules)
 }
 
-// Recorded compiles rules that were accepted before, perhaps by a version that took
-// "**" within a component for "*".
+// Recorded is New for rules that were accepted before, perhaps by a version for which
+// "**" within a component was "*".
 func Recorded(rules []string) (*List, error) {
 	l := &List{}
 	for _, text := range rules {
@@ -51,7 +54,7 @@ func Recorded(rules []string) (*List, error) {
 	return l, nil
 }
 
-// Among returns the rules in a list that also holds other words.
+// Among returns those of the words that are rules.
 func Among(words []string) (rules []string) {
 	for _, word := range words {
 		if strings.HasPrefix(word, "+ ") || strings.HasPrefix(word, "- ") {
@@ -61,7 +64,7 @@ func Among(words []string) (rules []string) {
 	return rules
 }
 
-// Excluding compiles globs that all exclude.
+// Excluding compiles globs, each of which excludes.
 func Excluding(globs []string) (*List, error) {
 	rules := make([]string, len(globs))
 	for i, g := range globs {
@@ -95,8 +98,8 @@ func compile(text string) (rule, error) {
 // Empty reports whether there is no rule.
 func (l *List) Empty() bool { return l == nil || len(l.rules) == 0 }
 
-// Excluded reports whether path itself is excluded; its parents are not looked
-// at, for callers that walk down from the root.
+// Excluded reports whether path itself is excluded. It does not look at the directories
+// above: the caller walks down from the root.
 func (l *List) Excluded(path string, isDir bool) bool {
 	if l.Empty() {
 		return false

@@ -33,7 +33,7 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
-// "**" beside other characters of a component was taken for "*", without a word.
+// "**" beside other characters of a component silently became "*".
 func TestDoubleStarWithinAComponent(t *testing.T) {
 	for _, bad := range []string{"/a**", "a**", "**a", "/a/**x", "a/**x/b", "***", "a/***", "{a**,b}", "{a,**b}/c", "{a,b}**", "**{a,b}", "x{**,a}", "{**,a}x", "[a]**", "\\***", "a/{b,{c,d**}}", "a**/"} {
 		_, err := New([]string{"- " + bad})

@@ -1,5 +1,5 @@
-// Package limit says which sysctl bounds what a program hears, and how far to
-// raise it.
+// Package limit knows the sysctls that limit inotify(7) and fanotify(7), and makes
+// errors that say which one to raise, and how far.
 package limit
 
 import (
@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Sysctls that bound what can be heard.
+// The sysctls, for Of and Reached.
 const (
 	Watches       = "fs.inotify.max_user_watches"
 	Instances     = "fs.inotify.max_user_instances"
@@ -18,14 +18,15 @@ const (
 	FanotifyQueue = "fs.fanotify.max_queued_events"
 )
 
-// ofNamespace are the sysctls that bound the same for all users of a user
-// namespace together, which a container may have lowered.
+// ofNamespace has the sysctls with the same limit for all users of a user namespace
+// together, which a container may have lowered.
 var ofNamespace = map[string]string{
 	Watches:   "user.max_inotify_watches",
 	Instances: "user.max_inotify_instances",
 }
 
-// ErrReached: the kernel allows no more. The text of the error names the remedy.
+// ErrReached says that the kernel allows no more. The text of the error that wraps it
+// names the remedy.
 var ErrReached = errors.New("the kernel allows no more")
 
 // read reads a number below /proc/sys.
@@ -37,14 +38,15 @@ func read(name string) (n int, err error) {
 	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
-// Of returns how much the sysctl allows here; 0 if it cannot be read.
+// Of returns how much the sysctl name allows here, or the one of the user namespace if
+// that allows less; 0 if it cannot be read.
 func Of(name string) int {
 	_, n := binding(name)
 	return n
 }
 
-// binding returns the sysctl that allows less: the one by that name, or that of the
-// user namespace.
+// binding returns the sysctl that allows less, and how much: name, or that of the user
+// namespace.
 func binding(name string) (string, int) {
 	n, err := read(name)
 	if other := ofNamespace[name]; other != "" {
@@ -55,14 +57,15 @@ func binding(name string) (string, int) {
 	return name, n
 }
 
-// Reached says which sysctl to raise, and how far.
+// Reached returns an error that says to raise the sysctl name to need, or the one of the
+// user namespace if that allows less.
 func Reached(name string, need int) error {
 	which, n := binding(name)
 	return fmt.Errorf("%w: %s is %d; set it with sysctl -w %s=%d", ErrReached, which, n, which, need)
 }
 
-// NoInstance says why inotify_init1 failed with EMFILE: the user has as many
-// instances as he may, or the process as many descriptors.
+// NoInstance returns the error for an inotify_init1 that failed with EMFILE: the user has
+// all instances that are allowed, or the process all descriptors.
 func NoInstance() error {
 	file, err := os.Open(os.DevNull)
 	if err != nil {
@@ -72,8 +75,9 @@ func NoInstance() error {
 	return Reached(Instances, max(2*Of(Instances), 128))
 }
 
-// NoWatch says why inotify_add_watch failed with ENOSPC, where so many are set.
+// NoWatch returns the error for an inotify_add_watch that failed with ENOSPC. set is how
+// many watches this process has; 0 if it does not know.
 func NoWatch(set int) error { return Reached(Watches, RoundedUp(max(set, Of(Watches)))) }
 
-// RoundedUp leaves a quarter of head room above n, in whole thousands.
+// RoundedUp returns n and a quarter more, and some, in whole thousands.
 func RoundedUp(n int) int { return (n + n/4 + 8192 + 999) / 1000 * 1000 }

@@ -8,7 +8,7 @@ import (
 	"tidemark/internal/testfs"
 )
 
-// EMFILE has two causes, and each has its remedy.
+// EMFILE has two causes, each with its own remedy.
 func TestNoInstance(t *testing.T) {
 	err := NoInstance()
 	require.ErrorIs(t, err, ErrReached)

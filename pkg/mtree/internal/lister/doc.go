@@ -12,15 +12,16 @@
 // nothing is known.
 //
 // The stamp of a directory is its mtime, with two exceptions: watch keeps the stamps
-// of directories that refuse their mtime (state.Apart), and a copy on a file system
+// of directories that refuse their mtime (state.Exceptions), and a copy on a file system
 // with whole seconds keeps the exact stamps in its records.
 //
 // # Files
 //
 // Each uses what stands below it:
 //
-//	lister.go   Lister: the reading rule, and the stamp of a directory
+//	read.go     the reading rule
 //	look.go     one look at each name: is it listed, and as what
+//	lister.go   Lister: what is listed, and the stamp of a directory
 //	names.go    nameTable: all names of a directory in one piece of memory, sorted
 //	entry.go    an entry of a listing from what statx(2) shows
 //	id.go       DirID: the opaque id of a directory

@@ -1,12 +1,9 @@
 package lister
 
 import (
-	"errors"
-
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
-	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
@@ -30,111 +27,9 @@ type Lister struct {
 
 	// Apart returns the stamps that watch keeps apart from the directories, as they
 	// are after the call; nil: there are none.
-	Apart func() (*state.Apart, error)
+	Exceptions func() (*state.Exceptions, error)
 
 	special bool // list FIFOs, sockets and devices
-}
-
-// readTries is how often a directory that changes while it is read is read again
-// before its listing is given out as hot.
-const readTries = 3
-
-// Read returns the listing of d, whose path below the root is path ("" for the root).
-// Any error means that nothing is known: a listing is never too short. An entry that
-// vanishes while it is read is left out. One that has another type at each look is
-// left out too, and the directory counts as changed.
-//
-// Cost: 2 fstat, 1 getdents64 per 64 KiB of names, 1 statx per entry, by several
-// goroutines where there are thousands; three times that at most if the directory
-// keeps changing. Memory: some 140 bytes an entry.
-func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
-	now := l.Now
-	if now == nil {
-		now = machine.Now
-	}
-	for try := 1; ; try++ {
-		listing := mtree.Listing{Now: now(), HasNow: true}
-		before, apart, err := l.self(d, path)
-		if err != nil {
-			return mtree.Listing{}, err
-		}
-		restless, err := l.entries(d, path, before, &listing)
-		if err != nil {
-			return mtree.Listing{}, err
-		}
-		setApart(listing.Entries, d, path, apart)
-		after, err := l.Self(d, path)
-		if err != nil {
-			return mtree.Listing{}, err
-		}
-		listing.Stamp = before.MTime
-		listing.ID = DirID(l.TreeID, before)
-		if before.MTime != after.MTime || restless {
-			if try < readTries {
-				continue
-			}
-			listing.Stamp = mtree.Earlier(before.MTime, after.MTime)
-			listing.Hot = true
-		}
-		if l.Copy && !l.Finished(d, path, after) {
-			listing.Hot = true
-		}
-		return listing, nil
-	}
-}
-
-// errRetyped says that an entry had another type at each look.
-var errRetyped = errors.New("its type changes all the time")
-
-// Present returns the entries of d that excluded does not exclude, in the order of
-// listings: of every type, with their owners. path is that of d below the root. It is
-// no listing: d is read once, and a change meanwhile goes unnoticed. A mirror reads its
-// copy so, because it publishes nothing of it. excluded is called by several
-// goroutines at once.
-//
-// Cost and memory: those of one try of Lister.Read, without the fstat.
-func Present(d *disk.Dir, path string, excluded func(path string, isDir bool) bool) ([]mtree.Entry, error) {
-	l := Lister{Hidden: true, Owner: true, Mounts: true, Exclude: excluded, special: true}
-	var listing mtree.Listing
-	restless, err := l.entries(d, path, disk.Info{}, &listing)
-	if err == nil && restless {
-		err = d.PathError("read", ".", errRetyped)
-	}
-	return listing.Entries, err
-}
-
-// entries reads the entries of d into listing. restless reports that an entry had
-// another type at each look, and was left out.
-func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtree.Listing) (restless bool, err error) {
-	t, err := readNames(d, self.Size)
-	if err != nil {
-		return false, err
-	}
-	entries, err := l.look(d, path, self, t)
-	if err != nil {
-		return false, err
-	}
-	kept := entries[:0]
-	for i, n := range t.names {
-		switch n.disposition {
-		case listed:
-			kept = append(kept, entries[i])
-		case covered:
-			listing.Covered++
-			fallthrough
-		case excluded:
-			listing.Excluded++
-			listing.Hidden++
-		case dotted:
-			listing.Hidden++
-		case retyped:
-			restless = true
-		}
-	}
-	if len(kept) > 0 {
-		listing.Entries = kept
-	}
-	return restless, nil
 }
 
 // Self is d.Self with the directory's stamp as its mtime. For a directory that
@@ -149,42 +44,21 @@ func (l *Lister) Self(d *disk.Dir, path string) (disk.Info, error) {
 // self is Self, and returns what Apart returned, for the entries. Apart is called
 // after the time was read, because watch writes an entry's stamp there before it gives
 // the parent the stamp that counts it.
-func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, apart *state.Apart, err error) {
+func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, exceptions *state.Exceptions, err error) {
 	if info, err = d.Self(); err != nil {
 		return info, nil, err
 	}
 	if l.Copy && isCoarse(info) {
 		info.MTime = l.recorded(d, path, info.MTime)
 	}
-	if l.Apart == nil {
+	if l.Exceptions == nil {
 		return info, nil, nil
 	}
-	apart, err = l.Apart()
-	if stamp, ok := apart.StampOf(path, info.Node.Ino); ok {
+	exceptions, err = l.Exceptions()
+	if stamp, ok := exceptions.StampOf(path, info.Node.Ino); ok {
 		info.MTime = stamp
 	}
-	return info, apart, err
-}
-
-// setApart gives the entries of the directory at path the stamps that apart has for
-// them. Cost: statx for each of these.
-func setApart(entries []mtree.Entry, d *disk.Dir, path string, apart *state.Apart) {
-	if apart == nil || len(apart.Stamps) == 0 {
-		return
-	}
-	for i := range entries {
-		e := &entries[i]
-		if e.Kind != mtree.Dir {
-			continue
-		}
-		have, ok := apart.Stamps[mtree.JoinPath(path, e.Name)]
-		if !ok {
-			continue
-		}
-		if info, err := d.Stat(e.Name); err == nil && info.Node.Ino == have.Inode {
-			e.MTime = have.Stamp
-		}
-	}
+	return info, exceptions, err
 }
 
 // isCoarse reports whether info may be of a file system that stores whole seconds. On

@@ -64,8 +64,8 @@ func TestListing(t *testing.T) {
 	require.Equal(t, l, back)
 }
 
-// A directory that changes during every reading is given out as hot, with the
-// older of its two times.
+// A directory that changes during every reading is listed as hot, with the earlier of
+// its two times.
 func TestChangingDirectoryIsHot(t *testing.T) {
 	top := t.TempDir()
 	write(t, top+"/f", "")

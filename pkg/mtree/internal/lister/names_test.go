@@ -12,9 +12,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// Names of all lengths and bytes, with much in common and nothing, come out in
-// the order of their bytes, and each with what is under it: by one goroutine
-// and by several.
+// Names of all lengths and bytes, with much or nothing in common, are listed in the
+// order of their bytes, and each with its own entry: by one goroutine and by several.
 func TestNamesAreSorted(t *testing.T) {
 	for _, count := range []int{0, 1, 2, 300, 4 * lookBlock} {
 		top := t.TempDir()
@@ -47,8 +46,8 @@ func TestNamesAreSorted(t *testing.T) {
 	}
 }
 
-// An error of one entry among many is an error of the listing, whichever
-// goroutine meets it.
+// An error with one entry among many is an error of the listing, whichever goroutine
+// gets it.
 func TestOneErrorEndsTheListing(t *testing.T) {
 	top := t.TempDir()
 	for i := range 3 * lookBlock {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Each step of the clock is told of. This one is a millionth of a second
-// forward, which nobody minds. Needs CAP_SYS_TIME.
+// Each step of the clock is heard. This one is a millionth of a second forward, which
+// disturbs nobody. The test needs CAP_SYS_TIME.
 func TestClockSteps(t *testing.T) {
 	steps, err := NewClockSteps()
 	require.NoError(t, err)

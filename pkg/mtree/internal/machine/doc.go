@@ -3,7 +3,7 @@
 // priorities. It imports neither disk nor state; where it needs a directory it takes a
 // descriptor.
 //
-// [ClockSteps] and [MountTable] are told of changes by the kernel and cause no wake-up
+// The kernel reports changes to [ClockSteps] and [MountTable], which cause no wake-up
 // until then:
 //
 //	steps, err := machine.NewClockSteps()

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program run from a thread whose ambient capabilities were dropped inherits
-// none. Needs CAP_FOWNER to raise it first.
+// A program that is started from a thread without ambient capabilities inherits none.
+// The test needs CAP_FOWNER, to raise it first.
 func TestDropAmbient(t *testing.T) {
 	ambient := make(chan [2]string)
 	go func() {

@@ -15,8 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/notify/internal/handles"
 )
 
-// deepWorld is a tree, and beside it or in it a directory so many levels deep that
-// no path leads to it.
+// deepWorld is a tree, and beside it or in it a directory that is too deep for any path.
 type deepWorld struct {
 	t      *testing.T
 	base   string
@@ -59,7 +58,7 @@ func (w *deepWorld) write(dir int, name string) {
 	require.NoError(w.t, unix.Close(fd))
 }
 
-// hears takes until the name is told in the directory.
+// hears takes until there is an event of the name in the directory.
 func (w *deepWorld) hears(path, name string) {
 	w.t.Helper()
 	timeout := time.After(10 * time.Second)
@@ -81,7 +80,7 @@ func (w *deepWorld) hears(path, name string) {
 	}
 }
 
-// withFewDescriptors lets a test find out who holds many.
+// withFewDescriptors makes a test fail that holds many descriptors.
 func withFewDescriptors(t *testing.T) {
 	var was syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was))
@@ -89,10 +88,10 @@ func withFewDescriptors(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was)) })
 }
 
-// Anybody may make directories beside the tree, thousands of levels deep, and write
-// and rename there. For each such directory and each Take the watcher went up all
-// levels, read the directories on the way and held them all open: stamps came half a
-// minute late, or never.
+// Anybody may make directories beside the tree, thousands of levels deep, and write and
+// rename there. For each such directory and each Take, the watcher went up all levels, read
+// the directories on the way and kept them all open. Stamps came half a minute late, or
+// never.
 func TestDeepOutside(t *testing.T) {
 	w := newDeepWorld(t, "beside", 6000)
 	withFewDescriptors(t)
@@ -109,7 +108,7 @@ func TestDeepOutside(t *testing.T) {
 	w.hears("d", "f")
 	require.Less(t, time.Since(began), 2*time.Second)
 
-	// What was found outside is remembered, and no rename there makes that untrue.
+	// What was found outside is remembered, and no rename there changes that.
 	w.quiet(func(i int) {
 		w.write(w.deep, fmt.Sprint("f", i))
 		require.NoError(t, unix.Renameat(w.deep, fmt.Sprint("dir", i), w.deep, fmt.Sprint("renamed", i)))
@@ -129,8 +128,8 @@ func (w *deepWorld) quiet(do func(i int)) {
 	settled(w.t, &w.source.queue)
 }
 
-// A directory that was found outside is heard as soon as it is in the tree, whatever
-// it was part of when it came, and its path is found however deep it is.
+// A directory that was found outside is heard as soon as it is in the tree, even if it came
+// as a part of another one. Its path is found however deep it is.
 func TestDeepComesIn(t *testing.T) {
 	const levels = 3000
 	w := newDeepWorld(t, "beside/top", levels)
@@ -154,8 +153,8 @@ func (w *deepWorld) handle() string {
 	return id
 }
 
-// What was lost may have been the move of a directory into the tree: none is
-// believed to be outside.
+// The lost event may have been the move of a directory into the tree: after a loss none is
+// known to be outside.
 func TestALossForgetsWhatIsOutside(t *testing.T) {
 	w := newDeepWorld(t, "beside", 1)
 	w.write(w.deep, "f")

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Beyond the first bound only the directory of a changed file is kept, while
-// directories that come are still named; beyond the second there is a loss.
+// Beyond the first bound only the directory of a changed file is kept, while directories
+// that come are still named. Beyond the second bound there is a loss.
 func TestFlood(t *testing.T) {
 	for _, name := range []string{"inotify", "fanotify"} {
 		dir := t.TempDir()

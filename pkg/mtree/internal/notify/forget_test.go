@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A directory that leaves the tree while events are lost keeps its watch only
-// until the next scan is done, and what that scan found keeps its own.
+// A directory that leaves the tree while events are lost keeps its watch only until the next
+// scan is done. Directories that the scan found keep theirs.
 func TestForget(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	for _, path := range []string{"/stays/below", "/leaves/a/b"} {

@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -42,7 +41,7 @@ type inotify struct {
 
 	markerWD atomic.Int32
 
-	mu        sync.Mutex // of nodes and moving; never held while waiting
+	mu        sync.Mutex // of nodes, moving and displaced; never held while waiting
 	nodes     nodes
 	moving    map[uint32]*node // detached by IN_MOVED_FROM, by cookie
 	displaced []*node          // detached because another took the place
@@ -59,7 +58,7 @@ func Inotify(wake chan<- struct{}) (Source, error) { return newInotify(wake, fal
 // that send no events: the tree is known by scans alone.
 func None(wake chan<- struct{}) (Source, error) { return newInotify(wake, true) }
 
-// newInotify returns a nil Source with an error: a nil *inotify would not be nil.
+// newInotify returns a Source, not an *inotify: a nil *inotify in a Source would not be nil.
 func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == unix.EMFILE {
@@ -136,7 +135,7 @@ func (s *inotify) Known(fd int) Ref {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wd, err := s.add(fd, treeMask|unix.IN_MASK_ADD) // the root's has more
+	wd, err := s.add(fd, treeMask|unix.IN_MASK_ADD) // the watch of the root has more
 	if err != nil {
 		return Ref{}
 	}
@@ -250,14 +249,6 @@ func nextEvent(raw []byte) (e event, size int) {
 		name:   untilNUL(raw[unix.SizeofInotifyEvent:size]),
 	}
 	return e, size
-}
-
-// untilNUL returns the bytes before the first NUL.
-func untilNUL(b []byte) []byte {
-	if end := bytes.IndexByte(b, 0); end >= 0 {
-		return b[:end]
-	}
-	return b
 }
 
 // compress keeps of an event about a file only its directory, when more waits than memory

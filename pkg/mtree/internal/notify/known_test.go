@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Known tells of a directory what it is, whatever path it was heard under, and
-// leaves no watch on one that was not armed.
+// Known recognises a directory by its inode, whatever its path was, and leaves no watch on a
+// directory that was not armed.
 func TestKnown(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(dir+"/a", 0o755))

@@ -7,7 +7,7 @@ import (
 	"tidemark/pkg/mtree/internal/limit"
 )
 
-// Errors a caller branches on.
+// Errors that a caller branches on.
 var (
 	ErrGone  = errors.New("no longer there")
 	ErrLimit = limit.ErrReached

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What was lost may have been the rename of a directory: no kept path is believed.
+// The lost event may have been the rename of a directory: after a loss no kept path is used.
 func TestALossForgetsPaths(t *testing.T) {
 	w := newDeepWorld(t, "beside", 1)
 	in := func(path string) string { return filepath.Join(w.base, "tree", path) }

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each name stands once, however many there are, and an arrival is not
-// forgotten for what happens to the name later.
+// Each name stands once, however many there are. An arrival is kept, whatever happens to the
+// name later.
 func TestMergedOnce(t *testing.T) {
 	for _, n := range []int{1, searched - 1, searched, searched + 1, 1000} {
 		var m merger

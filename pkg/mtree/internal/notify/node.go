@@ -87,8 +87,8 @@ func (t *nodes) drop(n *node, forget func(wd int32)) {
 	}
 }
 
-// unseen drops the directories that the current scan has not armed, inner ones
-// first: one with something in it that was armed stays.
+// unseen drops the directories that the current scan has not armed, inner ones first. A
+// directory stays if something in it was armed.
 func (t *nodes) unseen(forget func(wd int32)) {
 	for _, n := range t.byWD {
 		for n != nil && n != t.root && !n.dead && n.scan != t.scan && n.first == nil {

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -48,7 +49,7 @@ type queue struct {
 	pause    time.Duration                   // of the reader between reads
 	done     chan struct{}
 
-	writes int // since wrote emptied it; the writer's
+	writes int // since wrote emptied it; used by the writer only
 
 	mu      sync.Mutex
 	scratch [readSize]byte
@@ -80,7 +81,7 @@ func (q *queue) start(fd int, name, bound string, wake chan<- struct{}) error {
 
 // open makes files of the queue, unknown to the poller, and of its alarm.
 func (q *queue) open(fd int, name string) error {
-	err := unix.SetNonblock(fd, false) // os.NewFile gives what does not block to the poller
+	err := unix.SetNonblock(fd, false) // else os.NewFile would give it to the poller
 	q.file = os.NewFile(uintptr(fd), name)
 	if err == nil {
 		err = unix.SetNonblock(fd, true)
@@ -137,7 +138,7 @@ func (q *queue) wait() error {
 	if err != nil {
 		return err
 	}
-	// The function runs with the alarm readable; false waits for that.
+	// The function runs when the alarm may be readable. False makes Read wait for that.
 	return conn.Read(func(alarm uintptr) bool {
 		var events [1]unix.EpollEvent
 		n, err := unix.EpollWait(int(alarm), events[:], 0)
@@ -198,9 +199,9 @@ func (q *queue) read() (read int) {
 	return read
 }
 
-// pull reads once and returns how many bytes, 0 if nothing waits. Read and
-// append are one step under mu, which is held: whoever holds mu and finds both
-// the kernel's queue and buf empty knows that nothing is between.
+// pull reads once and returns how many bytes, 0 if nothing waits. mu is held, and read and
+// append are one step under it. So whoever holds mu and finds both the kernel's queue and
+// buf empty knows that no event is between them.
 func (q *queue) pull(fd int) (read int) {
 	n, err := readNow(fd, q.scratch[:])
 	switch err {
@@ -281,4 +282,12 @@ func control(file *os.File, call func(fd int) error) error {
 		return err
 	}
 	return callErr
+}
+
+// untilNUL returns the bytes before the first NUL.
+func untilNUL(b []byte) []byte {
+	if end := bytes.IndexByte(b, 0); end >= 0 {
+		return b[:end]
+	}
+	return b
 }

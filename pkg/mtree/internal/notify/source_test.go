@@ -44,8 +44,7 @@ func lostWithin(t *testing.T, s notify.Source, wake <-chan struct{}) string {
 	}
 }
 
-// withSysctl sets a limit while do runs, which must take no time: the limit is
-// everybody's.
+// withSysctl sets a limit while do runs, which must be short: all programs share the limit.
 func withSysctl(t *testing.T, name string, value int, do func()) {
 	t.Helper()
 	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The events of our own writes do not fill the kernel's queue, though nobody
-// else reads it: an audit after a loss writes as much as the one before.
+// The events of our own writes do not fill the kernel's queue, even if nobody else reads it:
+// an audit after a loss writes as much as the one before.
 func TestOwnWritesMakeRoom(t *testing.T) {
 	const queued = 200
 	dir := t.TempDir()

@@ -11,7 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// A record log was read by lines of any length: a file of a gigabyte without a line
+// The log was read in lines of any length, so that a file of a gigabyte without a line
 // end was read into memory.
 func TestLongRecordLine(t *testing.T) {
 	root, err := disk.OpenRoot(t.TempDir())

@@ -19,8 +19,8 @@ func openRoot(t *testing.T, path string) *disk.Dir {
 	return d
 }
 
-// What another program appends to the log is read at the next look, and nothing
-// is read again without that.
+// A LogReader reads what another program appended to the log, and reads nothing again
+// if nothing was appended.
 func TestLogReader(t *testing.T) {
 	root := openRoot(t, t.TempDir())
 	m, err := state.CreateMarker(root, "")

@@ -2,8 +2,6 @@ package state
 
 import (
 	"encoding/json"
-	"errors"
-	"io/fs"
 
 	"golang.org/x/sys/unix"
 
@@ -57,25 +55,6 @@ func Noted(root *disk.Dir) (t Tree, proven bool) {
 	}
 	self, err := RootOf(root)
 	return t, err == nil && t.BoundTo(self)
-}
-
-// OwnTree returns the tree that root itself names, wherever its marker lies: that of
-// its .tidemark/tree, else that of its attribute, if it is proven. Without either the
-// error is ErrNoTree.
-func OwnTree(root *disk.Dir) (Tree, error) {
-	m, err := OpenMarker(root, "")
-	if err == nil {
-		defer m.Close()
-		if t, err := m.ReadTree(); !errors.Is(err, ErrNoTree) {
-			return t, err
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return Tree{}, err
-	}
-	if t, proven := Noted(root); proven {
-		return t, nil
-	}
-	return Tree{}, ErrNoTree
 }
 
 func readNote(root *disk.Dir) ([]byte, error) {

@@ -13,9 +13,9 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// Under the name of a file of .tidemark lay a FIFO, a link or a directory: opening it
-// hung, or failed without a word on what to do; and what was written to a file with
-// two names was written to somebody else's.
+// When a FIFO, a link or a directory had the name of a file of .tidemark, opening it
+// hung, or failed without a word on what to do. And what was written to a file with two
+// names was written to a file of somebody else.
 func TestInTheWay(t *testing.T) {
 	path := t.TempDir()
 	root, err := disk.OpenRoot(path)

@@ -13,8 +13,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// A status that is read while it is written is the old or the new one, also on
-// file systems where a read may see half a write.
+// A reader gets the old or the new status while it is written, also on file systems
+// where a read may see half a write.
 func TestStatusIsWhole(t *testing.T) {
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)

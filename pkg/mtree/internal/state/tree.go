@@ -4,9 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -17,16 +14,6 @@ import (
 // treeFormat is the number that this version writes into the tree file. A higher one
 // was written by a newer tidemark and is refused.
 const treeFormat = 1
-
-const treeName = "tree"
-
-var (
-	// ErrNoTree is returned where there is no tree file.
-	ErrNoTree = errors.New("no tree file")
-
-	// ErrNewerFormat is returned for a tree file that this version does not know.
-	ErrNewerFormat = errors.New("written by a newer tidemark")
-)
 
 // Role says which program keeps the stamps of a tree.
 type Role string
@@ -141,43 +128,4 @@ func (t Tree) Same(u Tree) bool {
 	a, err1 := json.Marshal(t)
 	b, err2 := json.Marshal(u)
 	return err1 == nil && err2 == nil && string(a) == string(b)
-}
-
-// ReadTree reads the tree file. Without one the error is ErrNoTree; a newer format
-// gives ErrNewerFormat.
-func (m *Marker) ReadTree() (Tree, error) {
-	text, err := ReadFile(m.dir, treeName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Tree{}, ErrNoTree
-	}
-	if err != nil {
-		return Tree{}, err
-	}
-	var t Tree
-	if err := json.Unmarshal(text, &t); err != nil {
-		return Tree{}, fmt.Errorf("%s/tree: %w", m.dir.Path(), err)
-	}
-	if t.Format > treeFormat {
-		return Tree{}, fmt.Errorf("%s/tree has format %d, this version knows %d: %w", m.dir.Path(), t.Format, treeFormat, ErrNewerFormat)
-	}
-	if !validTreeID(t.ID) {
-		return Tree{}, fmt.Errorf("%s/tree: %q is no tree id", m.dir.Path(), t.ID)
-	}
-	return t, nil
-}
-
-// WriteTree replaces the tree file durably, and also writes the attribute of the root,
-// where the file system has extended attributes. System calls: see WriteFile, then
-// fgetxattr; fsetxattr if the attribute changes.
-func (m *Marker) WriteTree(t Tree) error {
-	t.Format = treeFormat
-	text, err := json.MarshalIndent(t, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := WriteFile(m.dir, treeName, append(text, '\n')); err != nil {
-		return err
-	}
-	note(m.root, &t)
-	return nil
 }

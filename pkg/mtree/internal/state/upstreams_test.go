@@ -11,7 +11,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// A copy names its source before what that says of its own.
+// A copy names its own source first, and then the upstreams that this source names.
 func TestChain(t *testing.T) {
 	at := mtree.Unix(7, 5)
 	upstreams := []wire.Upstream{{Host: "a.example:8077", Root: mtree.Unix(1, 2), Checkpoint: &at, Copy: "0123456789abcdef"}, {Host: "local", Root: mtree.Unix(-3, 4)}}
@@ -20,7 +20,7 @@ func TestChain(t *testing.T) {
 	require.Empty(t, (&state.Published{}).Upstreams())
 }
 
-// The chain of an idle copy said that it was behind by ever more.
+// The upstreams of an idle copy said that it was further and further behind.
 func TestTheChainOfAnIdleCopy(t *testing.T) {
 	before, after := mtree.Unix(7, 5), mtree.Unix(1000, 0)
 	p := state.Published{Tree: state.Tree{Role: state.Copy, Upstream: "http://up:1"}, Status: state.Status{Root: &before, Checkpoint: &before, Confirmed: &after}}
@@ -30,7 +30,7 @@ func TestTheChainOfAnIdleCopy(t *testing.T) {
 	require.Nil(t, (&state.Status{}).Current())
 }
 
-// Of two copies of each other neither knew. A clone of a copy's disk is no ring.
+// Two copies of each other did not notice it. A clone of a copy's disk is no ring.
 func TestAChainThatComesBack(t *testing.T) {
 	at := mtree.Unix(7, 5)
 	us := state.Tree{Role: state.Copy, Upstream: "http://b:1", Copy: "0123456789abcdef"}
@@ -44,7 +44,8 @@ func TestAChainThatComesBack(t *testing.T) {
 	require.False(t, us.CameBy(wire.FormatUpstreams(theirs.Upstreams())))
 }
 
-// Nor does what a running mirror tells lag behind what is written.
+// Published has the time that a running mirror announces, even if the status file is
+// older.
 func TestPublishedIsWhatARunningMirrorTells(t *testing.T) {
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)

@@ -10,8 +10,8 @@
 //	mv A B, exchange A B, link A B, symlink P
 //	out P NAME, in NAME P               move out of the tree, and back in
 //	walk P                              what a watcher does about an arrival: arm, then list, all below
-//	hear WHAT...                        each of these is told of; nothing need be told but they may
-//	only WHAT...                        and nothing else
+//	hear WHAT...                        there is an event of each of these, and perhaps of others
+//	only WHAT...                        of each of these, and of nothing else
 //
 // WHAT is "d/f" for the entry f of d, "d/f/" if a directory arrived there,
 // "d/." for d's own attributes, and "./" stands before names in the root;
@@ -37,7 +37,7 @@ import (
 //go:embed testdata
 var scripts embed.FS
 
-// deadline is how long something may take to be heard.
+// deadline is how long an event may take.
 const deadline = 5 * time.Second
 
 // Open makes the Source under test for the tree at root.
@@ -208,8 +208,8 @@ func (w *world) do(op, path string, fields []string) error {
 	return errors.New("no such operation")
 }
 
-// hear takes until all of want was told, and, with only, a mark made afterwards
-// has come and nothing else with it.
+// hear takes until there was an event of everything in want. With only, it then makes a
+// mark, and requires that nothing else came before the mark.
 func (w *world) hear(want []string, only bool) error {
 	if only {
 		w.marks++
@@ -258,7 +258,7 @@ func (w *world) until(want []string) error {
 	}
 }
 
-// told reports whether one of the alternatives, "a/f|b/f", was told.
+// told reports whether there was an event of one of the alternatives, "a/f|b/f".
 func (w *world) told(what string) bool {
 	for one := range strings.SplitSeq(what, "|") {
 		if w.heard[one] {

@@ -85,7 +85,7 @@ func (r *Replica) writeStatus(next state.Status) error {
 		next.Confirmed = r.confirmed
 	}
 	next.Boot, next.PID = machine.BootID(), os.Getpid()
-	next.Stamps, next.Unread, next.Apart = 0, len(r.unread.lines), r.unread.turn
+	next.Stamps, next.Unread, next.Exceptions = 0, len(r.unread.lines), r.unread.turn
 	r.status = next
 	return Local(r.file.Write(next))
 }

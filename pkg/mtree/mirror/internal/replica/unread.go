@@ -14,17 +14,17 @@ import (
 // as the source does. Were they published as unfinished, no copy of this copy would
 // ever be complete. The goroutine that runs passes owns it.
 type unread struct {
-	lines  map[string]state.ApartUnread // by path
-	number int64                        // of the last writing
-	turn   int64                        // changes whenever a directory comes or goes
-	dirty  bool                         // the file does not hold this
-	known  bool                         // readers know that the file holds something
+	lines  map[string]state.Unread // by path
+	number int64                   // of the last writing
+	turn   int64                   // changes whenever a directory comes or goes
+	dirty  bool                    // the file does not hold this
+	known  bool                    // readers know that the file holds something
 }
 
 // readUnread takes over what an earlier mirror left, but not what a watch left.
 func (r *Replica) readUnread() {
-	r.unread.lines = map[string]state.ApartUnread{}
-	left, err := r.marker.ReadApart()
+	r.unread.lines = map[string]state.Unread{}
+	left, err := r.marker.ReadExceptions()
 	switch {
 	case err != nil || r.tree.Role == state.Source:
 		r.unread.dirty = true
@@ -54,7 +54,7 @@ func (r *Replica) Deny(path string) {
 	if had && filetime.SameStored(info.MTime, record.Stamp) || named && was.Inode == info.Node.Ino || !named && len(u.lines) >= state.MaxUnread {
 		return
 	}
-	u.lines[path], u.dirty = state.ApartUnread{Inode: info.Node.Ino}, true
+	u.lines[path], u.dirty = state.Unread{Inode: info.Node.Ino}, true
 	u.turn++
 }
 

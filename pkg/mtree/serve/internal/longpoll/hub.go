@@ -16,9 +16,9 @@ const (
 	// wakeEvery bounds how often those who wait for one directory are woken: the
 	// first time after quiet at once, then at most this often.
 	wakeEvery = 100 * time.Millisecond
-	// stateEvery is how often the state of the tree is looked at on behalf of those who
-	// wait: no directory tells that the watcher died. Topics that hear nothing, for
-	// want of inotify watches, wake as often.
+	// stateEvery is how often the state of the tree is looked at for those who wait: no
+	// directory shows that the watcher died. Topics that no inotify watch hears wake as
+	// often.
 	stateEvery = time.Second
 )
 
@@ -30,7 +30,7 @@ type Config struct {
 	Watch      *dirwatch.Watch    // nil or closed: no directory is heard; Close closes it
 	MaxWaiters int                // requests that may wait at once
 	Waiting    *atomic.Int64      // set to how many wait now
-	Log        *slog.Logger       // told once if directories cannot be heard
+	Log        *slog.Logger       // gets one line if directories cannot be heard
 	Quoted     func(error) string // the text of an error for the log
 	Changed    func() bool        // whether the tree says something else of itself than at the last call; called by one goroutine at a time
 }
@@ -101,8 +101,8 @@ func (h *Hub) Join(dir *disk.Dir, state wire.State, old *Topic) (*Topic, <-chan 
 	return t, t.woken, nil
 }
 
-// watch returns the id of a watch on the directory, or one below 0 if there is none to
-// be had.
+// watch returns the id of a watch on the directory, or one below 0 if the host has no
+// watch left.
 func (h *Hub) watch(dir *disk.Dir, state wire.State) int32 {
 	if h.cfg.Watch != nil {
 		id, err := h.cfg.Watch.Add(dir, hearing(state))
@@ -135,7 +135,7 @@ func (h *Hub) Leave(t *Topic) {
 	h.drop(t)
 }
 
-// drop is Leave for who holds h.mu.
+// drop is Leave for a caller that holds h.mu.
 func (h *Hub) drop(t *Topic) {
 	if t == nil {
 		return

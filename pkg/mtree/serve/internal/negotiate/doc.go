@@ -1,6 +1,6 @@
 // Package negotiate reads what a request asks for in its header (RFC 9110): a format and
 // a coding, conditions, ranges. It does no I/O and asks no clock; each function takes the
-// request and what there is, and says what that comes to.
+// request and what there is, and returns what that means.
 //
 //	format, explicit := negotiate.Format(r, query)
 //	switch negotiate.Precondition(r, tag, date, open) {
@@ -8,7 +8,7 @@
 //	}
 //	ranges, err := negotiate.Ranges(r, tag, size)
 //
-// What makes no sense counts as not said, as the RFC wants it.
+// A field that makes no sense counts as absent, as the RFC demands.
 //
 // # Layers
 //

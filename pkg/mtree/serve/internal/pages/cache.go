@@ -27,8 +27,8 @@ type cached struct {
 // overhead is what a page costs beside its bytes: map, list, keys.
 const overhead = 400 // bytes
 
-// NewCache returns a cache of at most so many bytes, none below 0. It keeps its size in
-// count.
+// NewCache returns a cache of at most this many bytes; below 0 it keeps nothing. It stores
+// its size in count.
 func NewCache(most int64, count *atomic.Int64) *Cache {
 	return &Cache{most: most, count: count, pages: map[Key]*list.Element{}, order: list.New()}
 }

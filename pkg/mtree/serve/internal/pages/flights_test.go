@@ -12,8 +12,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// A making that begins after the question is shared, one under way only if the stamp
-// proves it; and one that fails is no page for anybody.
+// A page that is made after the question is shared; one that is being made already only if
+// the stamp proves it; and a failure makes a page for nobody.
 func TestFlights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, proven := range []bool{false, true} {
@@ -44,7 +44,7 @@ func TestFlights(t *testing.T) {
 			}
 			synctest.Wait()
 			require.EqualValues(t, 1, made.Load())
-			if proven { // one that changed meanwhile is read once more for all, and not beside the first
+			if proven { // a directory that changed meanwhile is read once more for all, after the first reading
 				for later := range 4 {
 					ask(int64(2 + later))
 				}

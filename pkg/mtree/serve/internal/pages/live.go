@@ -2,14 +2,14 @@ package pages
 
 import "sync"
 
-// Live knows the pages that somebody is being sent: whoever reads the same anew sends
-// the same page.
+// Live knows the pages that clients are being sent: a request that reads the same listing
+// again sends the same page.
 type Live struct {
 	mu   sync.Mutex
 	live map[Key]*alive
 }
 
-// alive is a page that somebody is being sent, the newest of its key.
+// alive is a page that clients are being sent, the newest of its key.
 type alive struct {
 	page    *Page
 	clients int

@@ -47,7 +47,7 @@ type Holder struct {
 // ErrFull says that there is no room for another answer.
 var ErrFull = errors.New("too much is being sent to slow clients")
 
-// NewRoom returns a Room of so many bytes.
+// NewRoom returns a Room of this size, in bytes.
 func NewRoom(most int64) *Room {
 	return &Room{most: most, order: list.New(), freed: make(chan struct{})}
 }
@@ -115,7 +115,7 @@ func (one *Holder) Give() {
 }
 
 // wait calls admit, with mu held, as soon as there is room for as many bytes as need
-// returns. What is larger than the whole room is let in alone.
+// returns. What is larger than the whole room gets it alone.
 func (m *Room) wait(own *Load, need func() int64, admit func()) error {
 	var end <-chan time.Time
 	for {

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// There is room for so much; what several keep counts once; who has taken longest is
-// let go for others, and nobody within the first second.
+// The room is bounded; what several requests keep counts once; the request that has taken
+// longest is cut for others, and none within its first second.
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewRoom(100)
@@ -31,7 +31,7 @@ func TestRoom(t *testing.T) {
 		require.EqualValues(t, 90, m.bytes)
 		b.Give()
 		require.EqualValues(t, 90, m.bytes)
-		// The first one is let go, who gives back what it kept.
+		// The first one is cut, and gives back what it kept.
 		begun := time.Now()
 		go func() {
 			<-gone
@@ -43,7 +43,7 @@ func TestRoom(t *testing.T) {
 		require.Equal(t, map[string]int{"a": 1}, cuts)
 		require.EqualValues(t, 70, m.bytes)
 		require.NoError(t, d.Grow(30))
-		// Those who do not give anything back are asked once.
+		// Requests that give nothing back are cut once.
 		begun = time.Now()
 		_, err = take("e", &Load{Bytes: 10})
 		require.ErrorIs(t, err, ErrFull)
@@ -52,7 +52,7 @@ func TestRoom(t *testing.T) {
 		c.Give()
 		d.Give()
 		require.Zero(t, m.bytes)
-		// What is larger than all may be is let in alone.
+		// What is larger than the room gets it alone.
 		e, err := take("e", &Load{Bytes: 1000})
 		require.NoError(t, err)
 		e.Give()

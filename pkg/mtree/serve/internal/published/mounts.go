@@ -11,11 +11,11 @@ import (
 // purpose.
 const maxNamed = 100
 
-// mounts remembers the mount points that are passed over because what is there is on
-// another file system, to count and name each once.
+// mounts remembers the mount points that are passed over because another file system is
+// there, to count and name each once.
 type mounts struct {
 	log   *slog.Logger
-	count *atomic.Int64 // nil: nobody wants to know
+	count *atomic.Int64 // nil: not counted
 
 	mu   sync.Mutex
 	seen map[string]bool

@@ -24,9 +24,9 @@ type Config struct {
 	Root        string     // the tree; symlinks in it are followed once, by Open
 	StateDir    string     // where watch or mirror keep their state; "": Root/.tidemark
 	Hidden      bool       // publish dotfiles too
-	Owner       bool       // listings tell owners
+	Owner       bool       // listings name owners
 	CrossMounts bool       // publish directories on other file systems too
-	Patterns    []string   // what Exclude was made of: mirrors are told when that changes
+	Patterns    []string   // what Exclude was made of: a part of the fingerprint
 	Exclude     *glob.List // what is not published
 	Log         *slog.Logger
 	Now         func() mtree.Stamp // the clock
@@ -36,14 +36,14 @@ type Config struct {
 
 // Tree is a published tree: the root, opened once, and what .tidemark says.
 type Tree struct {
-	cfg     Config
-	root    *disk.Dir
-	options string // every option that alters a listing, for the fingerprint
-	reader  string // who reads, for the same
-	mounts  mounts
-	latest  atomic.Pointer[Snapshot]
-	log     records.LogReader // of a copy without xattrs
-	aparts  state.ApartReader
+	cfg              Config
+	root             *disk.Dir
+	options          string // every option that alters a listing, for the fingerprint
+	reader           string // who reads, for the same
+	mounts           mounts
+	latest           atomic.Pointer[Snapshot]
+	log              records.LogReader // of a copy without xattrs
+	exceptionsReader state.ExceptionsReader
 
 	mu         sync.Mutex // held by the one who reads a new snapshot; guards lastReport
 	lastReport string     // the error of the last reading, logged once while it lasts
@@ -126,7 +126,7 @@ func (t *Tree) Lister(s *Snapshot) *lister.Lister {
 		l.CopyFilter = s.filters.Excluded
 	}
 	if s.Tree.Role == state.Source {
-		l.Apart = t.apart
+		l.Exceptions = t.exceptions
 	}
 	return l
 }

@@ -12,7 +12,7 @@ type Finding struct {
 	MTime, CTime mtree.Stamp // the latest of what changed in it, future ones left out
 	Judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
 
-	Settles bool // it refused its time: it only has to show the stamp that is published
+	ShowOnly bool // it refused its time: it only has to show the stamp that is published
 
 	// Only on the first run on a tree: what the directory is to show, if it still
 	// shows the mtime Showed.

@@ -11,9 +11,9 @@ import (
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
-// By what an audit takes a directory for changed: an entry's ctime at or after
-// the checkpoint less 10 s; or above both the directory's stamp and the start of
-// the audit before, which is a write that no event told of.
+// An audit takes a directory for changed by an entry's ctime: at or after the checkpoint
+// less 10 s; or above both the directory's stamp and the start of the audit before, which is
+// a write that no event told of.
 func TestGroundsOfAnEntry(t *testing.T) {
 	s := &scan{Scope: Scope{Since: at(1000), Before: at(500)}}
 	for _, c := range []struct {
@@ -33,7 +33,7 @@ func TestGroundsOfAnEntry(t *testing.T) {
 	}
 }
 
-// By what it takes a directory itself for changed, and all below it with it.
+// What makes an audit take a directory itself for changed, and everything below it.
 func TestGroundsOfADirectory(t *testing.T) {
 	root := t.TempDir()
 	dir, err := disk.OpenRoot(root)
@@ -71,9 +71,9 @@ func TestGroundsOfADirectory(t *testing.T) {
 	require.False(t, v.arrived)
 }
 
-// A rename just before our write leaves no trace but its event. Until a Take
-// after the write has told of it, the write is no proof that the directory did
-// not arrive; after a loss it never is.
+// A rename just before our write leaves no trace except its event. Until a Take after the
+// write has told of it, the write does not prove that the directory did not arrive. After a
+// loss it never does.
 func TestOurWriteHidesARename(t *testing.T) {
 	root := t.TempDir()
 	dir, err := disk.OpenRoot(root)

@@ -125,8 +125,8 @@ func (m *Monitor) Mended() bool {
 
 // Retry is a directory that an audit has to stamp again.
 type Retry struct {
-	Path    string
-	Settles bool // it refused its time: it only has to show the stamp that is published
+	Path     string
+	ShowOnly bool // it refused its time: it only has to show the stamp that is published
 }
 
 // Retries returns what the next audit has to stamp again: the directories that refused
@@ -140,7 +140,7 @@ func (m *Monitor) Retries() (all []Retry) {
 		}
 	}
 	for _, path := range m.Exceptions.Refusing() {
-		all = append(all, Retry{Path: path, Settles: !late})
+		all = append(all, Retry{Path: path, ShowOnly: !late})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -32,7 +32,7 @@ type Proof int8
 
 const (
 	Unproven Proof = iota
-	Judged         // the running audit has looked at the directory: proof once that audit is complete
+	Judged         // the running audit has looked at the directory: proof once that audit is done
 	Proven
 )
 
@@ -59,7 +59,7 @@ func (w write) shows(info disk.Info) bool {
 // No Take tells of all renames where something cannot be heard, or without events.
 // There a write is proof if what it overwrote was proof: the directory showed our
 // own earlier proven write, or a ctime from before the checkpoint, or the ctime that
-// the running audit has judged. The last is proof only once that audit is complete:
+// the running audit has judged. The last is proof only once that audit is done:
 // until then what is below the directory may not be stamped yet.
 type Memory struct {
 	mu     sync.Mutex
@@ -140,13 +140,13 @@ func (m *Memory) EndTake(heard bool) (more bool) {
 	return len(m.young) > 0
 }
 
-// EndAudit makes what the audit judged proven if it was complete, which means that
-// it read and stamped everything; otherwise unproven.
-func (m *Memory) EndAudit(complete bool) {
+// EndAudit says that the running audit has ended. What it judged is proven then if it read
+// and stamped everything (all); otherwise it is unproven.
+func (m *Memory) EndAudit(all bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	verdict := Unproven
-	if complete {
+	if all {
 		verdict = Proven
 	}
 	for _, written := range []map[uint64]write{m.young, m.taken, m.recent, m.older} {

@@ -13,8 +13,7 @@ import (
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
-// A change of mode just before our own write of the directory's time is no
-// write of ours.
+// A change of mode or time by somebody else is not taken for our own write.
 func TestOwnWriteIsToldFromOthers(t *testing.T) {
 	path, dir, _ := openDir(t)
 	l := ownwrites.New(nil, nil, at(0))
@@ -40,8 +39,8 @@ func TestOwnWriteIsToldFromOthers(t *testing.T) {
 	require.False(t, l.Shows(other), "the same tick on a kernel with coarse times")
 }
 
-// What an audit has judged is no proof before that audit is done: the directory was
-// stamped, but what is below it, which arrived with it, perhaps not yet.
+// What an audit has judged is no proof before that audit is done: the directory was stamped,
+// but perhaps not yet what is below it and arrived with it.
 func TestProofWaitsForTheAudit(t *testing.T) {
 	_, dir, shows := openDir(t)
 	for _, heard := range []bool{true, false} {

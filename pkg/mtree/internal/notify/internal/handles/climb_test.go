@@ -8,8 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A directory that is removed while its path is looked for is nowhere; that is
-// no loss.
+// A directory that is removed while its path is looked for is nowhere. That is no loss.
 func TestClimbFromARemovedDirectory(t *testing.T) {
 	top := t.TempDir()
 	inner := top + "/d/" + strings.Repeat("x", 200)

@@ -61,7 +61,7 @@ func (a *Approx) Resolve(ctx context.Context, l *mtree.Listing, have []mtree.Ent
 // resolve changes the entries of l and notes which files to fetch only if they changed.
 func (a *Approx) resolve(l *mtree.Listing, have []mtree.Entry) {
 	a.ifModified = map[string]bool{}
-	a.eachFile(l, have, func(e *mtree.Entry, b *Bounds, h *mtree.Entry) {
+	a.eachFile(l, have, func(e *mtree.Entry, b Bounds, h *mtree.Entry) {
 		switch {
 		case !b.Fits(h.MTime, h.Size):
 			if e.MTime == h.MTime {
@@ -81,7 +81,7 @@ func (a *Approx) resolve(l *mtree.Listing, have []mtree.Entry) {
 // learnZones asks for the dates of some files that may be those of the copy if the
 // server lists them in its own time zone.
 func (a *Approx) learnZones(ctx context.Context, l *mtree.Listing, have []mtree.Entry) {
-	a.eachFile(l, have, func(e *mtree.Entry, b *Bounds, h *mtree.Entry) {
+	a.eachFile(l, have, func(e *mtree.Entry, b Bounds, h *mtree.Entry) {
 		if !b.ServerZone || b.ahead(h.MTime) == 0 || !b.Fits(h.MTime, h.Size) || !b.zones.ask(e.MTime) {
 			return
 		}
@@ -92,7 +92,7 @@ func (a *Approx) learnZones(ctx context.Context, l *mtree.Listing, have []mtree.
 }
 
 // eachFile calls yield for each file of the listing of which the copy has a file, too.
-func (a *Approx) eachFile(l *mtree.Listing, have []mtree.Entry, yield func(e *mtree.Entry, b *Bounds, h *mtree.Entry)) {
+func (a *Approx) eachFile(l *mtree.Listing, have []mtree.Entry, yield func(e *mtree.Entry, b Bounds, h *mtree.Entry)) {
 	byName := make(map[string]*mtree.Entry, len(have))
 	for i := range have {
 		byName[have[i].Name] = &have[i]
@@ -102,7 +102,7 @@ func (a *Approx) eachFile(l *mtree.Listing, have []mtree.Entry, yield func(e *mt
 		b, ok := a.files[e.Name]
 		h := byName[e.Name]
 		if ok && h != nil && h.Kind == mtree.File && e.Kind == mtree.File {
-			yield(e, &b, h)
+			yield(e, b, h)
 		}
 	}
 }

@@ -20,7 +20,8 @@ const MaxText = 64 << 20
 func RoomFor(text []byte) int {
 	count := func(mark string) int { return bytes.Count(text, []byte(mark)) }
 	const entry, element = 400, 110
-	return max(entry*(count("<a")+count("<A")), entry*(count("<file")+count("<dir")), entry*count("{"), element*count(","))
+	elements := count("<file") + count("<dir") + count(":file") + count(":dir") // the latter with a name space
+	return max(entry*(count("<a")+count("<A")), entry*elements, entry*count("{"), element*count(","))
 }
 
 // Parse reads a listing. contentType says in which format it is; path is the escaped

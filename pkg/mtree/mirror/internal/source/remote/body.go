@@ -11,10 +11,10 @@ import (
 // so because the file changed.
 type wholeBody struct {
 	io.ReadCloser
-	low, high int64 // bounds of its length; high < 0: none
-	got       int64
-	cut       func() error // why it ends before its time; nil: source.ErrMoved
-	failed    error        // why it ended early
+	low, high int64        // bounds of its length; high < 0: none
+	got       int64        // bytes read
+	cut       func() error // says why it ended early; nil: source.ErrMoved
+	failed    error        // of reading; nil: none, or io.EOF
 }
 
 // close ends the request.

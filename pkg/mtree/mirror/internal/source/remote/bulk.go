@@ -24,7 +24,7 @@ func (s *Source) bulk(ctx context.Context, want []source.Wanted, done []bool, yi
 	if len(index) < 2 {
 		return true
 	}
-	resp, err := s.post(ctx, request{query: "tar", body: string(body)})
+	resp, err := s.post(ctx, request{query: wire.TarQuery, body: string(body)})
 	if err != nil {
 		return true
 	}

@@ -32,7 +32,7 @@ func TestTheRestOfAnotherFile(t *testing.T) {
 	} {
 		req := httptest.NewRequest(http.MethodGet, "/f", nil)
 		resp := &http.Response{Request: req, Header: http.Header{"Etag": {tc.tag}, "Content-Range": {tc.span}}, Body: http.NoBody}
-		_, ok := continued(resp, e, 10)
+		_, ok := restOf(resp, e, 10)
 		require.Equal(t, tc.ok, ok, name)
 	}
 }

@@ -98,12 +98,6 @@ func (s *Source) date(ctx context.Context, path string) (date mtree.Stamp, ok bo
 	return mtree.FromTime(t), err == nil
 }
 
-// isServe reports whether an answer comes from serve, whatever it says.
-func isServe(resp *http.Response) bool { return resp.Header.Get(wire.HeaderVersion) != "" }
-
-// nameOfServe is what serve is called in source.Root.Server.
-const nameOfServe = "tidemark"
-
 // isOther reports whether the answer to a question for the root says that the server
 // is of another kind: err is the error of that question.
 func isOther(root *source.Root, err error) bool {

@@ -9,32 +9,32 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// What listings may take in memory, in bytes, of all jobs together: each may read a
-// small one, and one of them a large one.
+// How much memory listings may take, in bytes: each goroutine may read a small one at any
+// time, and one of them a large one.
 const (
 	smallRoom        = 8 << 20   // some 60,000 entries
-	defaultLargeRoom = 320 << 20 // some 2,500,000
+	defaultLargeRoom = 320 << 20 // some 2,500,000 entries
 )
 
-// largeTurn is held by the one who reads a large listing.
+// largeTurn is held by the goroutine that reads a large listing.
 type largeTurn struct {
 	held chan struct{}
-	most int // bytes that such a listing may take
+	most int // bytes that a large listing may take
 }
 
 func newLargeTurn(most int) largeTurn { return largeTurn{make(chan struct{}, 1), most} }
 
-// errLarge says that a listing is large and somebody else reads a large one.
+// errLarge says that a listing is large while another goroutine reads a large one.
 var errLarge = errors.New("another large listing is being read")
 
-// room is what one listing takes.
+// room is the memory that one listing takes.
 type room struct {
 	turn  largeTurn
-	large bool // the turn is ours
-	taken int
+	large bool // the turn is held for it
+	taken int  // bytes
 }
 
-// take takes bytes more, or says why not.
+// take takes more memory, or says why there is none.
 func (r *room) take(bytes int) error {
 	if r.taken += bytes; r.taken > r.turn.most {
 		return fmt.Errorf("%w: it takes more than %d MiB of memory", mtree.ErrListing, r.turn.most>>20)
@@ -51,7 +51,7 @@ func (r *room) take(bytes int) error {
 	}
 }
 
-// roomReader takes room for what it reads.
+// roomReader takes memory for what it reads.
 type roomReader struct {
 	in   io.Reader
 	room *room
@@ -65,15 +65,16 @@ func (r *roomReader) Read(buf []byte) (int, error) {
 	return n, err
 }
 
+// leave gives the turn back, if it is held.
 func (r *room) leave() {
 	if r.large {
 		<-r.turn.held
 	}
 }
 
-// inTurn calls read, and where that finds out that it needs the turn which another
-// has, calls it anew when it has the turn: who only waited would keep an answer from
-// flowing, and be let go by its server.
+// inTurn calls read. If that finds out that it needs the turn and another goroutine holds
+// it, inTurn waits for the turn and calls read anew: a read that waited would stop the
+// answer from flowing, and its server would end it.
 func (t largeTurn) inTurn(ctx context.Context, read func(*room) error) error {
 	r := room{turn: t}
 	err := read(&r)

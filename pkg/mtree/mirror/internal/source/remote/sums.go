@@ -35,7 +35,7 @@ func (s *Source) sumsOf(ctx context.Context, paths []string, into map[string]sou
 	for _, path := range paths {
 		body = wire.AppendPathLine(body, path)
 	}
-	resp, err := s.post(ctx, request{query: "sums&tags", body: string(body), patient: true})
+	resp, err := s.post(ctx, request{query: wire.SumsQuery, body: string(body), patient: true})
 	if err != nil {
 		return err
 	}

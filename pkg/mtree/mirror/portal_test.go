@@ -2,20 +2,20 @@ package mirror
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
-// A portal's page is no index, and a copy of a tidemark tree takes no other
-// server's word for anything.
+// The page of a portal is no index; and where the copy is one of a tidemark tree, not even
+// the index of another server is accepted.
 func TestPortalsAreNoSources(t *testing.T) {
 	page := `<html><head><title>Welcome</title></head><body><a href="login">log in</a></body></html>`
-	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	portal := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte(page))
 	}))

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"path/filepath"
@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/watch/internal/health"
 )
 
@@ -30,12 +31,12 @@ func TestTimeThatDoesNotHold(t *testing.T) {
 				audits := make(chan struct{})
 				var lossy atomic.Bool
 				lossy.Store(true)
-				r := start(t, Config{Root: root, Backend: backend, Audit: audits, setTime: func(d *disk.Dir, at mtree.Stamp) error {
+				r := start(t, watch.Config{Root: root, Backend: backend, Audit: audits}.SetTime(func(d *disk.Dir, at mtree.Stamp) error {
 					if lossy.Load() && strings.HasSuffix(d.Path(), "/lossy") {
 						return set(d)
 					}
 					return d.SetTime(at)
-				}})
+				}))
 				seen := logStamps(t, root)
 				write(t, filepath.Join(root, "a/lossy/f"), "two")
 				r.sync()

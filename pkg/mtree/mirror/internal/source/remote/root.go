@@ -15,6 +15,59 @@ import (
 // asked for by itself.
 const maxPrefetch = 64 << 20
 
+// Root asks for the root directory: one GET, and another one where the server is not
+// serve. Directories below are asked for in the way in which the root was listed last.
+// Errors are those of package source; mtree.ErrListing where the answer is no listing;
+// or *StatusError.
+func (s *Source) Root(ctx context.Context, poll source.Poll) (source.Root, error) {
+	s.prefetched.Clear()
+	root, err := s.serveRoot(ctx, poll)
+	if err != nil && isOther(&root, err) {
+		if other, err := s.otherRoot(ctx, poll.Once); err == nil {
+			s.other.Store(true)
+			return other, nil
+		}
+	}
+	if err == nil {
+		s.other.Store(false)
+	}
+	return root, err
+}
+
+// serveRoot asks serve for the root.
+func (s *Source) serveRoot(ctx context.Context, poll source.Poll) (source.Root, error) {
+	r := request{query: wire.ListingQuery{}.String(), header: map[string]string{}, once: poll.Once}
+	if poll.Known != "" {
+		r.header["If-None-Match"] = poll.Known
+		if poll.Wait > 0 {
+			r.wait, r.once = poll.Wait, true
+			r.query = wire.ListingQuery{Since: poll.Since, Wait: poll.Wait}.String()
+			if poll.Since != nil {
+				return s.rootSince(ctx, poll, r)
+			}
+		}
+	}
+	var root source.Root
+	err := s.turn.inTurn(ctx, func(room *room) error {
+		resp, err := s.do(ctx, r)
+		if err != nil {
+			root = source.Root{}
+			return err
+		}
+		defer resp.Body.Close()
+		if root, err = head(resp); err != nil {
+			return err
+		}
+		if root.Unchanged = resp.StatusCode == http.StatusNotModified; root.Unchanged {
+			root.Validator = poll.Known
+			return nil
+		}
+		root.Listing, err = readListing(resp, room)
+		return err
+	})
+	return root, err
+}
+
 // rootSince asks for the root and all listings after poll.Since. It returns as soon as
 // the root's listing is there. The others come while a pass uses them, until the root is
 // asked for again.

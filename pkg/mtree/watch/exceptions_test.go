@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/wire"
 )
@@ -47,8 +47,8 @@ func as(t *testing.T, root, backend string, rights ...string) *running {
 // user are the rights of the ordinary user who owns the trees below.
 var user = []string{"--reuid", "1000", "--regid", "1000", "--clear-groups"}
 
-// usersTree makes a tree of that user with a directory in it that is not his, with
-// mode 0700 or 0755.
+// usersTree makes a tree of that user with a directory in it that belongs to root, with mode
+// 0700 or 0755.
 func usersTree(t *testing.T, mode os.FileMode) string {
 	t.Helper()
 	root := newTree(t, "a/theirs/deep/f = one", "b/f = one")
@@ -70,21 +70,21 @@ func fixedTree(t *testing.T) (root, fixed string) {
 	}
 	write(t, filepath.Join(fixed, "f"), "one")
 	write(t, filepath.Join(fixed, "below/g"), "one")
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	chattr(t, "+i", fixed)
 	t.Cleanup(func() { _ = exec.Command("chattr", "-i", fixed).Run() })
 	return root, fixed
 }
 
-// One directory that refused its time made the whole tree degraded: each pass of a
-// mirror was a full walk, every ten minutes. Its stamp is told apart instead, a new
-// one for each change in it and below; when it takes its time it shows that stamp.
+// One directory that refused its time made the whole tree degraded: each pass of a mirror
+// was a full walk, every ten minutes. Now .tidemark/stamps has its stamp, a new one for each
+// change in it and below. When it takes its time again it shows that stamp.
 func TestARefusalIsToldApart(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		root, fixed := fixedTree(t)
 		var clock movable
 		audits := make(chan struct{})
-		r := start(t, Config{Root: root, Backend: backend, Now: clock.now, Audit: audits})
+		r := start(t, watch.Config{Root: root, Backend: backend, Now: clock.now, Audit: audits})
 		state := r.status().State
 		seen := logStamps(t, root)
 		for i := range 3 {
@@ -100,7 +100,7 @@ func TestARefusalIsToldApart(t *testing.T) {
 		}
 		require.Contains(t, r.log.String(), "path=a/fixed/")
 		require.Equal(t, 1, r.status().Status.Stamps)
-		require.Equal(t, int64(1), r.config.Stats.Apart.Load())
+		require.Equal(t, int64(1), r.config.Stats.Refusing.Load())
 		checkpoint := *r.status().Status.Checkpoint
 		clock.ahead.Store(int64(6 * stamprule.LookBack))
 		write(t, filepath.Join(root, "b/g"), "elsewhere")
@@ -121,7 +121,7 @@ func TestARefusalIsToldApart(t *testing.T) {
 		audits <- struct{}{}
 		r.sync()
 		require.Zero(t, r.status().Status.Stamps)
-		require.Empty(t, toldApart(t, root).Stamps)
+		require.Empty(t, exceptions(t, root).Stamps)
 		write(t, filepath.Join(fixed, "f"), "taken")
 		seen.note()
 		r.sync()
@@ -129,23 +129,23 @@ func TestARefusalIsToldApart(t *testing.T) {
 	})
 }
 
-// Without rights before, with them now: what a watcher told apart is what the
-// directory shows then.
+// A watcher without the right to stamp a directory put the stamp into .tidemark/stamps. The
+// next one has the right: then the directory shows that stamp.
 func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 	root, fixed := fixedTree(t)
 	write(t, filepath.Join(fixed, "f"), "two")
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	r := &running{t: t, root: root}
 	require.Equal(t, wire.Audited, r.status().State)
 	require.Equal(t, 1, r.status().Status.Stamps)
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	before := stamps(t, root)
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	require.Equal(t, before, stamps(t, root), "nothing has changed")
 	chattr(t, "-i", fixed)
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	require.Zero(t, r.status().Status.Stamps)
-	require.Empty(t, toldApart(t, root).Stamps)
+	require.Empty(t, exceptions(t, root).Stamps)
 	require.Equal(t, before, stamps(t, root), "it shows what was told of it")
 }
 
@@ -153,16 +153,16 @@ func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 func TestARefusalEndsWithAChange(t *testing.T) {
 	root, fixed := fixedTree(t)
 	write(t, filepath.Join(fixed, "f"), "two")
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen := logStamps(t, root)
 	write(t, filepath.Join(fixed, "below/g"), "two")
 	chattr(t, "-i", fixed)
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen.fresh("while nobody watched", "a/fixed/below")
-	require.Empty(t, toldApart(t, root).Stamps)
+	require.Empty(t, exceptions(t, root).Stamps)
 }
 
-// A kill at any time loses no change of a directory that refuses its time, nor gives
+// A kill at any time loses no change of a directory that refuses its time, and never gives
 // it a stamp that it had before.
 func TestKilledWhileARefusalIsTold(t *testing.T) {
 	root, fixed := fixedTree(t)
@@ -179,14 +179,14 @@ func TestKilledWhileARefusalIsTold(t *testing.T) {
 		}
 		p.kill()
 		write(t, filepath.Join(fixed, "below/g"), fmt.Sprint(i))
-		must(t, Once(t.Context(), Config{Root: root}))
+		must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 		seen.fresh("killed", "a/fixed/below")
 		seen.note()
 	}
 }
 
-// What is renamed, replaced or removed with the file's line is not taken for what it
-// was.
+// A directory that is renamed, replaced or removed while the file has a line for it is not
+// taken for what it was.
 func TestWhatRefusedMoves(t *testing.T) {
 	root := usersTree(t, 0o777)
 	r := as(t, root, "auto", user...)
@@ -198,7 +198,7 @@ func TestWhatRefusedMoves(t *testing.T) {
 	must(t, os.Rename(in("a"), in("moved")))
 	r.sync()
 	seen.fresh("moved", "moved/theirs")
-	require.Len(t, toldApart(t, root).Stamps, 2, "theirs and theirs/deep")
+	require.Len(t, exceptions(t, root).Stamps, 2, "theirs and theirs/deep")
 	seen.note()
 	must(t, os.Rename(in("moved"), in("a")))
 	write(t, in("a/theirs/deep/f"), "two")
@@ -211,7 +211,7 @@ func TestWhatRefusedMoves(t *testing.T) {
 	r.sync()
 	seen.fresh("replaced", "a/theirs")
 	seen.fresh("moved", "b/theirs/deep")
-	require.Len(t, toldApart(t, root).Stamps, 2)
+	require.Len(t, exceptions(t, root).Stamps, 2)
 	must(t, os.RemoveAll(in("b/theirs")))
 	r.sync()
 	require.Equal(t, wire.Watched, r.status().State)
@@ -220,7 +220,7 @@ func TestWhatRefusedMoves(t *testing.T) {
 // .tidemark may go and come back; an old file in its place is not believed.
 func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	root, fixed := fixedTree(t)
-	r := start(t, Config{Root: root})
+	r := start(t, watch.Config{Root: root})
 	file := filepath.Join(root, mtree.MarkerName, "stamps")
 	write(t, filepath.Join(fixed, "f"), "two")
 	r.sync()
@@ -230,7 +230,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	r.sync()
 	want, err := os.ReadFile(file)
 	must(t, err)
-	told := toldApart(t, root)
+	told := exceptions(t, root)
 	require.NotEqual(t, old, want)
 	for _, harm := range []func() error{
 		func() error { return os.RemoveAll(filepath.Join(root, mtree.MarkerName)) },
@@ -242,7 +242,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 			now, err := os.ReadFile(file)
 			return err == nil && string(now) != string(old) && len(now) == len(want)
 		}, deadline, time.Millisecond)
-		require.Equal(t, told, toldApart(t, root))
+		require.Equal(t, told, exceptions(t, root))
 	}
 	r.await(wire.Watched)
 
@@ -250,21 +250,22 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	r.stop()
 	epoch := r.status().Tree.Epoch
 	must(t, os.Remove(file))
-	r = start(t, Config{Root: root})
+	r = start(t, watch.Config{Root: root})
 	require.Greater(t, r.status().Tree.Epoch, epoch)
 	r.stop()
 	must(t, os.WriteFile(file, []byte("tidemark stamps 1\n"), 0o644))
 	epoch = r.status().Tree.Epoch
-	r = start(t, Config{Root: root})
+	r = start(t, watch.Config{Root: root})
 	require.Greater(t, r.status().Tree.Epoch, epoch)
-	require.Len(t, toldApart(t, root).Stamps, 1)
+	require.Len(t, exceptions(t, root).Stamps, 1)
 }
 
-// What could not be written before the stamps above it were is stamped again.
+// If the files could not be written before the stamps above were, everything in them is
+// stamped again.
 func TestUnwrittenStamps(t *testing.T) {
 	root, fixed := fixedTree(t)
 	audits := make(chan struct{})
-	r := start(t, Config{Root: root, Audit: audits})
+	r := start(t, watch.Config{Root: root, Audit: audits})
 	r.sync()
 	marker := filepath.Join(root, mtree.MarkerName)
 	chattr(t, "+i", marker)
@@ -280,60 +281,9 @@ func TestUnwrittenStamps(t *testing.T) {
 	seen.fresh("told late", "a/fixed")
 }
 
-// The root must show its own stamp: nobody is woken otherwise.
-func TestARootThatRefuses(t *testing.T) {
-	root := newTree(t, "a/f = one")
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	defer w.close()
-	info, err := w.root.Self()
-	must(t, err)
-	w.health.Refuse("", info.Node, w.floor, os.ErrPermission)
-	require.Contains(t, w.health.Degraded(), "the root refuses")
-	w.health.Accept("")
-	require.NotEmpty(t, w.health.Degraded(), "until an audit")
-	require.True(t, w.health.Mended())
-	w.health.BeginAudit()
-	w.health.EndAudit(1)
-	require.Empty(t, w.health.Degraded())
-}
-
-// More than the files have room for is what degrades a tree still, and an audit that
-// finds less ends it.
-func TestTooManyToTell(t *testing.T) {
-	w, err := open(Config{Root: newTree(t)}, "none")
-	must(t, err)
-	defer w.close()
-	w.health.BeginAudit()
-	for i := range state.MaxUnread {
-		require.True(t, w.health.CannotRead(fmt.Sprint(i), uint64(i), os.ErrPermission))
-	}
-	require.Empty(t, w.health.Degraded())
-	w.health.CannotRead("one more", 1, os.ErrPermission)
-	require.Contains(t, w.health.Degraded(), "too many")
-	w.health.EndAudit(1)
-	require.Contains(t, w.health.Degraded(), "too many")
-	w.health.BeginAudit()
-	require.Len(t, w.health.EndAudit(1), state.MaxUnread)
-	require.Empty(t, w.health.Degraded())
-
-	for i := range state.MaxStamps {
-		w.health.Refuse(fmt.Sprint(i), disk.Node{Ino: uint64(i)}, w.floor, os.ErrPermission)
-	}
-	require.Empty(t, w.health.Degraded())
-	w.health.Refuse("one more", disk.Node{Ino: 1 << 40}, w.floor, os.ErrPermission)
-	require.Contains(t, w.health.Degraded(), "too many")
-	w.saveExceptions()
-	require.Len(t, w.health.Retries(), state.MaxStamps)
-	left, err := w.marker.ReadApart()
-	must(t, err)
-	require.Len(t, left.Stamps, state.MaxStamps)
-	require.Len(t, left.Unread, state.MaxUnread, "opened, for what is above them was not stamped")
-}
-
-// A directory that could not be read made the whole tree degraded. It is not
-// published instead; when it can be read all below counts as arrived, for nobody knows
-// what changed there.
+// A directory that could not be read made the whole tree degraded. Now it is not published.
+// When it can be read, everything below counts as arrived, for nobody knows what changed
+// there.
 func TestUnreadIsReadAgain(t *testing.T) {
 	for _, backend := range []string{"inotify", "none"} {
 		root := usersTree(t, 0o700)
@@ -341,7 +291,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 		r := as(t, root, backend, user...)
 		state := r.status().State
 		require.NotEqual(t, wire.Degraded, state)
-		require.Contains(t, toldApart(t, root).Unread, "a/theirs")
+		require.Contains(t, exceptions(t, root).Unread, "a/theirs")
 		seen := logStamps(t, root)
 		write(t, filepath.Join(theirs, "deep/f"), "two")
 		write(t, filepath.Join(root, "b/f"), "two")
@@ -353,7 +303,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 			must(t, os.Chmod(theirs, 0o755))
 			r.sync()
 			seen.fresh("read again", "a/theirs/deep")
-			require.Empty(t, toldApart(t, root).Unread)
+			require.Empty(t, exceptions(t, root).Unread)
 			seen.note()
 			write(t, filepath.Join(theirs, "deep/f"), time.Now().String())
 			r.sync()
@@ -365,7 +315,7 @@ func TestUnreadIsReadAgain(t *testing.T) {
 			}
 			must(t, os.Chmod(theirs, 0))
 			r.sync()
-			require.Contains(t, toldApart(t, root).Unread, "a/theirs")
+			require.Contains(t, exceptions(t, root).Unread, "a/theirs")
 		}
 		before := stampOf(t, root, "a")
 		write(t, filepath.Join(theirs, "deep/f"), "unheard")
@@ -373,12 +323,12 @@ func TestUnreadIsReadAgain(t *testing.T) {
 		require.Equal(t, before, stampOf(t, root, "a"), "what is not published moves nothing")
 		must(t, os.RemoveAll(theirs))
 		r.sync()
-		require.Empty(t, toldApart(t, root).Unread)
+		require.Empty(t, exceptions(t, root).Unread)
 	}
 }
 
-// The checkpoint goes on while directories cannot be read, for the file names them: a
-// watcher that may read them, however much later, takes all in them for arrived.
+// The checkpoint advances while directories cannot be read, for the file names them. A
+// watcher that may read them, however much later, takes everything in them for arrived.
 func TestUnreadIsReadByTheNext(t *testing.T) {
 	root := usersTree(t, 0o700)
 	r := as(t, root, "inotify", user...)
@@ -388,53 +338,11 @@ func TestUnreadIsReadByTheNext(t *testing.T) {
 	require.NotNil(t, r.status().Status.Checkpoint)
 	r.cancel()
 	seen, epoch := logStamps(t, root), r.status().Tree.Epoch
-	brokenOff(t, Config{Root: root, Now: later}) // moves nothing
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
+	brokenOff(t, watch.Config{Root: root, Now: later}) // moves nothing
+	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	seen.fresh("read by root", "a/theirs/deep")
 	require.Equal(t, epoch, r.status().Tree.Epoch)
-	require.Empty(t, toldApart(t, root).Unread)
-}
-
-// A kill after a directory is told to be read again, and before what is above it is
-// stamped, would leave mirrors that were refused it without a sign.
-func TestKilledBeforeWhatIsAboveIsStamped(t *testing.T) {
-	root := newTree(t, "a/d/below/", "a/beside/")
-	must(t, Once(t.Context(), Config{Root: root}))
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	w.health.BeginAudit()
-	w.health.CannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
-	w.health.EndAudit(4)
-	w.saveExceptions()
-	require.ErrorIs(t, toldApart(t, root).Vouched(w.root, "a/d/below"), state.ErrUnread)
-	must(t, toldApart(t, root).Vouched(w.root, "a/beside"))
-	w.exceptions.SetReadable("a/d")
-	w.saveExceptions()
-	must(t, toldApart(t, root).Vouched(w.root, "a/d/below"))
-	must(t, w.close())
-	seen := logStamps(t, root)
-	must(t, Once(t.Context(), Config{Root: root, Now: later}))
-	seen.fresh("counts as arrived", "a/d/below")
-	require.Empty(t, toldApart(t, root).Unread)
-	require.True(t, seen.seen["a/beside"][stampOf(t, root, "a/beside")])
-}
-
-// While an audit reads a directory that could not be read before, what is heard in it
-// counts: the audit may have passed it already.
-func TestHeardWhileItIsReadAgain(t *testing.T) {
-	w, err := open(Config{Root: newTree(t, "d/")}, "none")
-	must(t, err)
-	defer w.close()
-	w.health.BeginAudit()
-	w.health.CannotRead("d", 1, os.ErrPermission)
-	w.health.EndAudit(2)
-	require.True(t, w.exceptions.IsUnread("", "d"))
-	findings := make(chan []audit.Finding, 10)
-	w.health.BeginAudit()
-	r := audit.Run(t.Context(), w.auditedTree(), w.auditScope("asked for").Scope, findings)
-	must(t, r.Err)
-	require.False(t, w.exceptions.IsUnread("", "d"))
-	require.Equal(t, []string{"d"}, w.health.EndAudit(2))
+	require.Empty(t, exceptions(t, root).Unread)
 }
 
 // Once without the right to stamp a directory published the tree as degraded, with
@@ -442,7 +350,7 @@ func TestHeardWhileItIsReadAgain(t *testing.T) {
 func TestOnceWithoutRights(t *testing.T) {
 	root, fixed := fixedTree(t)
 	write(t, filepath.Join(fixed, "f"), "two")
-	must(t, Once(t.Context(), Config{Root: root}))
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	r := &running{t: t, root: root}
 	require.Equal(t, wire.Audited, r.status().State)
 }
@@ -455,21 +363,21 @@ func inodeOf(t *testing.T, root, path string) uint64 {
 	return selfOf(t, dir).Node.Ino
 }
 
-// A stamp is told before anything above is stamped: a reader that sees the new stamp
-// of the parent goes by what is told then. Readers who knew of nothing told apart look
-// at the status now and then only, so the first time they are waited for.
+// The file has a stamp before anything above is stamped: a reader that sees the new stamp of
+// the parent relies on the file. Readers who know of no exceptions look at the status only
+// now and then, so the first time the watcher waits for them.
 func TestToldBeforeWhatIsAbove(t *testing.T) {
 	root, fixed := fixedTree(t)
 	chattr(t, "-i", fixed)
 	var before mtree.Stamp
 	var begun, late atomic.Bool
 	untold := func() mtree.Stamp { // asked before each write
-		if begun.Load() && stampOf(t, root, "a") != before && len(toldApart(t, root).Stamps) == 0 {
+		if begun.Load() && stampOf(t, root, "a") != before && len(exceptions(t, root).Stamps) == 0 {
 			late.Store(true)
 		}
 		return machine.Now()
 	}
-	r := start(t, Config{Root: root, Now: untold})
+	r := start(t, watch.Config{Root: root, Now: untold})
 	r.sync()
 	before = stampOf(t, root, "a")
 	begun.Store(true)
@@ -482,23 +390,4 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 	require.Greater(t, time.Since(told), state.StatusAge)
 	r.sync()
 	require.False(t, late.Load())
-}
-
-// Not every right that is given is heard: what cannot be read is tried now and then.
-func TestUnreadIsTried(t *testing.T) {
-	root := newTree(t, "a/d/below/", "a/gone/")
-	w, err := open(Config{Root: root}, "none")
-	must(t, err)
-	defer w.close()
-	w.health.CannotRead("a/d", inodeOf(t, root, "a/d"), os.ErrPermission)
-	w.health.CannotRead("a/gone", 1, os.ErrPermission)
-	w.saveExceptions()
-	must(t, os.Remove(filepath.Join(root, "a/gone")))
-	seen := logStamps(t, root)
-	must(t, w.retryUnread(t.Context()))
-	require.Empty(t, toldApart(t, root).Unread)
-	seen.fresh("tried", "a/d/below")
-	before := stamps(t, root)
-	must(t, w.retryUnread(t.Context()))
-	require.Equal(t, before, stamps(t, root))
 }

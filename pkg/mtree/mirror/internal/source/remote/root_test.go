@@ -3,7 +3,6 @@ package remote
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -19,7 +19,7 @@ import (
 func TestSinceIsPrefetched(t *testing.T) {
 	was, now := mtree.Unix(1_000, 0), mtree.Unix(2_000, 5)
 	var asked []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.RawQuery)
 		w.Header().Set("Tidemark-Tree", "x")
 		w.Header().Set("Tidemark-Epoch", "7")

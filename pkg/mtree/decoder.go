@@ -1,0 +1,182 @@
+package mtree
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// MaxEntries is how many entries a Decoder accepts in one listing unless it has
+// another bound: four times the largest directory we test, about 600 MB as Entry
+// values. More is an error, never a truncation.
+const MaxEntries = 4 << 20
+
+// maxLine bounds one line of a listing, in bytes: a name of MaxName and a link
+// target of 4095 bytes (PATH_MAX), all escaped threefold, and 3 KiB for
+// attributes of versions to come.
+const maxLine = 16 << 10
+
+// Decoder reads listings one after another from a stream: a single one, or the
+// blocks of an answer to "changes since". It holds one listing in memory. It
+// is strict: names must pass CheckName and ascend, the count must agree.
+type Decoder struct {
+	// MaxEntries bounds the entries of one listing; 0 means MaxEntries.
+	MaxEntries int
+
+	// Room is called before entries are kept that need so much more memory, in
+	// bytes, in steps of 64 KiB or more. Its error ends the listing. nil: there is
+	// room for all.
+	Room func(bytes int) error
+
+	in      *bufio.Reader // nil: text is all there is
+	text    string        // not read yet
+	guess   int           // how many entries the listing may have
+	line    int           // number of the last line, from 1
+	unasked int           // bytes that Room was not asked for yet
+	trailer *Trailer
+}
+
+// NewDecoder returns a Decoder that reads from r.
+func NewDecoder(r io.Reader) *Decoder {
+	return &Decoder{in: bufio.NewReaderSize(r, maxLine)}
+}
+
+// Next returns the next listing. At the end of the stream it returns io.EOF; a
+// stream that ends inside a listing gives ErrTruncated; anything else that is
+// wrong wraps ErrListing, and errors of the reader are passed on. After an
+// error the Decoder is of no further use.
+func (d *Decoder) Next() (Listing, error) {
+	line, err := d.content()
+	if err != nil {
+		return Listing{}, err
+	}
+	l, err := parseSelf(line)
+	if err != nil {
+		return Listing{}, d.wrong(err)
+	}
+	most := d.MaxEntries
+	if most == 0 {
+		most = MaxEntries
+	}
+	if d.guess > 0 {
+		l.Entries = make([]Entry, 0, min(d.guess, most))
+	}
+	var pieces pieces
+	for {
+		line, err := d.readLine()
+		if err == io.EOF {
+			return Listing{}, ErrTruncated
+		}
+		if err != nil {
+			return Listing{}, err
+		}
+		if line[0] == '#' {
+			if count, ok := strings.CutPrefix(line, "#end "); ok {
+				if n := pieces.count + len(l.Entries); count != strconv.Itoa(n) {
+					return Listing{}, d.wrong(fmt.Errorf("the end mark counts %.20q, there were %d", count, n))
+				}
+				l.Entries = pieces.join(l.Entries)
+				return l, nil
+			}
+			continue
+		}
+		if pieces.count+len(l.Entries) >= most {
+			return Listing{}, d.wrong(fmt.Errorf("more than %d entries", most))
+		}
+		e, err := parseEntry(line)
+		if err != nil {
+			return Listing{}, d.wrong(err)
+		}
+		if d.in != nil {
+			e.Name, e.Link = strings.Clone(e.Name), strings.Clone(e.Link) // not the whole line
+		}
+		if n := len(l.Entries); n > 0 && l.Entries[n-1].Name >= e.Name {
+			return Listing{}, d.wrong(fmt.Errorf("%q is out of order or twice", e.Name))
+		}
+		if err := d.makeRoom(&e); err != nil {
+			return Listing{}, err
+		}
+		if len(l.Entries) >= pieceSize && d.in != nil {
+			l.Entries = pieces.keep(l.Entries)
+		}
+		l.Entries = append(l.Entries, e)
+	}
+}
+
+// Trailer returns the "#stamp" or "#more" line that came after the listings read so
+// far, and whether there was one.
+func (d *Decoder) Trailer() (Trailer, bool) {
+	if d.trailer == nil {
+		return Trailer{}, false
+	}
+	return *d.trailer, true
+}
+
+// content returns the next line that is not a comment, and notes a trailer.
+func (d *Decoder) content() (string, error) {
+	for {
+		line, err := d.readLine()
+		if err != nil {
+			return "", err
+		}
+		if line[0] != '#' {
+			if d.trailer != nil {
+				return "", d.wrong(errors.New("text after the trailer"))
+			}
+			return line, nil
+		}
+		t, is, err := parseTrailer(line)
+		if err != nil {
+			return "", d.wrong(err)
+		}
+		if is {
+			d.trailer = &t
+		}
+	}
+}
+
+// readLine returns a non-empty line without its LF. A last line without LF is a
+// truncation.
+func (d *Decoder) readLine() (string, error) {
+	line, err := d.lineEnd()
+	d.line++
+	switch {
+	case err == bufio.ErrBufferFull:
+		return "", d.wrong(fmt.Errorf("longer than %d bytes", maxLine))
+	case err == io.EOF && len(line) > 0:
+		if d.line == 1 {
+			return "", d.wrong(fmt.Errorf("no line end in %.60q", line))
+		}
+		return "", ErrTruncated
+	case err != nil:
+		return "", err
+	case len(line) == 1:
+		return "", d.wrong(errors.New("empty"))
+	}
+	return line[:len(line)-1], nil
+}
+
+// lineEnd reads through the next LF, as bufio.Reader.ReadSlice does.
+func (d *Decoder) lineEnd() (string, error) {
+	if d.in != nil {
+		line, err := d.in.ReadSlice('\n')
+		return string(line), err
+	}
+	end := strings.IndexByte(d.text, '\n') + 1
+	if end > maxLine || end == 0 && len(d.text) >= maxLine {
+		return "", bufio.ErrBufferFull
+	}
+	if end == 0 {
+		return d.text, io.EOF
+	}
+	line := d.text[:end]
+	d.text = d.text[end:]
+	return line, nil
+}
+
+func (d *Decoder) wrong(err error) error {
+	return fmt.Errorf("%w: line %d: %w", ErrListing, d.line, err)
+}

@@ -1,0 +1,118 @@
+package remote
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
+	"tidemark/pkg/mtree/wire"
+)
+
+// restOf returns the rest of a file of which the caller has the first bytes. It is
+// of the version that was listed, for the request said If-Match. ok is false if the
+// answer does not say that it is that rest.
+func restOf(resp *http.Response, w *source.Wanted, kept int64) (f source.File, ok bool) {
+	from, to, size := int64(-1), int64(-1), int64(-1)
+	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
+	if err != nil || size != w.Size || to != size-1 || from != kept || resp.Header.Get("ETag") != wire.FileTagOf(w.Entry).String() {
+		return f, false
+	}
+	rest := size - from
+	body := &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}
+	return source.File{Got: *w.Entry, From: from, Body: body, Failed: &body.failed, Close: body.close}, true
+}
+
+// fileOf returns the file that an answer brings, and the reader of its body. However
+// the answer is framed, something says how long the file is: the ETag of serve, the
+// listing, or at least the frame. A body of another length fails when it is read.
+func fileOf(resp *http.Response, w *source.Wanted) (f source.File, body *wholeBody, err error) {
+	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return f, nil, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
+	}
+	body = &wholeBody{ReadCloser: resp.Body}
+	f = source.File{Body: body, Failed: &body.failed, Close: body.close}
+	got, ok := tagged(resp.Header.Get("ETag"), w.Entry)
+	if _, approx := w.Approx.Of(w.Name); !ok || approx {
+		got, err = untagged(resp, w, body)
+	} else if body.low, body.high = got.Size, got.Size; resp.ContentLength >= 0 && resp.ContentLength != got.Size {
+		err = fmt.Errorf("GET %s: Content-Length %d of a file of %d bytes", resp.Request.URL.Redacted(), resp.ContentLength, got.Size)
+	}
+	f.Got = got
+	return f, body, err
+}
+
+// untagged describes a file that comes without the ETag of serve, and bounds its body.
+func untagged(resp *http.Response, w *source.Wanted, body *wholeBody) (mtree.Entry, error) {
+	got := *w.Entry
+	got.Has &^= mtree.HasCTime
+	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+	if !mayBeFile(w, resp.ContentLength, modified) {
+		return got, fmt.Errorf("GET %s: something else answers: neither ETag nor date of a file, %d bytes", resp.Request.URL.Redacted(), resp.ContentLength)
+	}
+	b, approx := w.Approx.Of(w.Name)
+	if approx && b.Step > 0 {
+		if got.MTime = b.UTC(); err == nil {
+			b.Learn(mtree.FromTime(modified))
+		}
+	}
+	// The answer of a serve whose ETag was taken away has the second that was listed, or
+	// no date at all: then it is that file.
+	if err == nil && approx && (b.Step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
+		got.MTime = mtree.FromTime(modified)
+	}
+	got.Size, body.low, body.high = resp.ContentLength, resp.ContentLength, resp.ContentLength
+	low, high := w.Size, w.Size
+	if approx {
+		low, high = b.Low, b.High
+	}
+	switch {
+	case got.Size < 0 && low == high:
+		got.Size, body.low, body.high = low, low, low
+	case got.Size < 0 && len(resp.TransferEncoding) == 0 && resp.ProtoMajor < 2:
+		return got, unbounded(resp)
+	case got.Size < 0:
+		body.low, body.high = low, high
+	case (got.Size < low || high >= 0 && got.Size > high) && (!approx || mayBeOf(&b, modified)):
+		return got, fmt.Errorf("GET %s: %d bytes, and the time of a file of another size", resp.Request.URL.Redacted(), got.Size)
+	}
+	return got, nil
+}
+
+// unbounded is the error of an answer that ends with its connection.
+func unbounded(resp *http.Response) error {
+	return fmt.Errorf("GET %s: nothing tells how long it is, and so whether it is whole", resp.Request.URL.Redacted())
+}
+
+// mayBeOf reports whether a date may be that of a file in the listing of another server.
+// A zero date is none, and may.
+func mayBeOf(b *autoindex.Bounds, date time.Time) bool {
+	return date.IsZero() || b.Fits(mtree.FromTime(date), -1)
+}
+
+// mayBeFile reports whether an answer without the ETag of serve may be a file at all, and
+// not the page of a portal or a proxy. A file of serve whose ETag was taken away has the
+// size and the date that were listed. A file of another server has a date, or a size that
+// was listed. A zero date is none.
+func mayBeFile(w *source.Wanted, size int64, date time.Time) bool {
+	b, approx := w.Approx.Of(w.Name)
+	if !approx {
+		listed, _ := w.MTime.Unix()
+		return (size < 0 || size == w.Size) && (date.IsZero() && w.Has&mtree.HasCTime == 0 || date.Unix() == listed)
+	}
+	return !date.IsZero() || b.High < 0 || size < 0 || size >= b.Low && size <= b.High
+}
+
+// tagged returns the entry of the file that an ETag of serve names. What the ETag does
+// not say is as in e.
+func tagged(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
+	got = *e
+	t, ok := wire.ParseFileTag(tag)
+	if ok {
+		got.MTime, got.Size, got.CTime = t.MTime, t.Size, t.CTime
+		got.Has |= mtree.HasCTime
+	}
+	return got, ok
+}

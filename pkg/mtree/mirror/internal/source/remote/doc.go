@@ -1,0 +1,36 @@
+// Package remote asks a server for a source: serve, any program that speaks its protocol
+// (docs/protocol.md), or a web server of another kind that lists directories. See package
+// source for the methods of Source.
+//
+//	src, err := remote.Open(remote.Config{URL: "http://host:8077/", UserAgent: "tidemark-mirror"})
+//	defer src.Close()
+//	root, err := src.Root(ctx, source.Poll{})
+//
+// What it promises beside that: it asks no other address than that of the URL, follows no
+// redirect and uses no proxy of the environment; an answer that stops flowing ends; every
+// answer is bounded, and beyond the bound it is an error; of listings that need more than
+// 8 MiB, one is read at a time; what comes from a proxy or a portal is not taken for an
+// answer of the source.
+//
+// It repeats a request that failed for a reason that may pass, up to four times, unless
+// Poll.Once or Poll.Wait says that the caller does so.
+//
+// Files, each may use those below it:
+//
+//	root.go         Root, alone or with the listings of all that changed
+//	list.go         List
+//	otherserver.go  listings of servers of other kinds
+//	file.go         Fetch: the version of a file that is wanted
+//	bulk.go         Fetch: small files in one tar stream
+//	sums.go         Sums
+//	post.go         POST, where it goes through
+//	answer.go       a file as an answer describes it
+//	body.go         the body of a file whose length is known
+//	listing.go      a listing as an answer brings it
+//	remote.go       Config, Source, Open
+//	room.go         how much memory listings may take
+//	remedy.go       what a user can do about an error
+//	client.go       requests and credentials
+//	status.go       StatusError
+//	stall.go        answers that stop flowing
+package remote

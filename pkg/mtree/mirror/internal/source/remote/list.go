@@ -1,0 +1,50 @@
+package remote
+
+import (
+	"context"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
+)
+
+// List asks for a directory: one GET, or none if the listing came with the last answer
+// to ?since; another one if it is older than least, and so comes from a cache. least is
+// the stamp that its parent lists, or source.Fresh. Errors are those of Root.
+func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
+	if l, ok := s.prefetched.Take(ctx, path, least); ok {
+		return l, nil
+	}
+	if s.other.Load() {
+		l, err := s.otherListing(ctx, path, least)
+		if err != errServe {
+			return l, err
+		}
+	}
+	l, err := s.serveListing(ctx, path, least == source.Fresh)
+	if err == nil && least != source.Fresh && l.Stamp.Before(least) {
+		l, err = s.serveListing(ctx, path, true)
+	}
+	return l, err
+}
+
+// serveListing asks serve for a directory.
+func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l source.Dir, err error) {
+	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}}
+	if fresh {
+		r.header["Cache-Control"] = "no-cache"
+	}
+	err = s.turn.inTurn(ctx, func(room *room) error {
+		resp, err := s.do(ctx, r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if l.Tree, err = treeOf(resp); err != nil {
+			return err
+		}
+		l.Listing, err = readListing(resp, room)
+		return err
+	})
+	return l, err
+}

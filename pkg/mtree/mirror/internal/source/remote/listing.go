@@ -1,0 +1,87 @@
+package remote
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
+)
+
+// head reads what the header of an answer says of the tree.
+func head(resp *http.Response) (root source.Root, err error) {
+	h := resp.Header
+	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get(wire.HeaderState))
+	root.Server, root.Upstreams = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get(wire.HeaderUpstream)))
+	if isServe(resp) {
+		root.Server = nameOfServe
+	}
+	root.Runs, root.TreePath = wire.ParseRuns(h.Get(wire.HeaderRuns)), wire.ParseTreePath(h.Get(wire.HeaderPath))
+	if tag, ok := wire.ParseListingTag(root.Validator); ok {
+		root.Fingerprint = tag.Fingerprint
+	}
+	root.Tree, err = treeOf(resp)
+	return root, err
+}
+
+// treeOf reads which tree an answer belongs to.
+func treeOf(resp *http.Response) (t source.Tree, err error) {
+	t.ID = resp.Header.Get(wire.HeaderTree)
+	if text := resp.Header.Get(wire.HeaderEpoch); text != "" {
+		if t.Epoch, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return t, fmt.Errorf("%w: epoch %.40q", mtree.ErrListing, text)
+		}
+	}
+	return t, nil
+}
+
+// readListing reads exactly one whole listing, and takes room for it.
+func readListing(resp *http.Response, room *room) (l mtree.Listing, err error) {
+	d := mtree.NewDecoder(&bounded{resp.Body, maxListing})
+	d.Room = room.take
+	if l, err = d.Next(); err == io.EOF {
+		err = mtree.ErrTruncated
+	}
+	if err == nil {
+		if _, err = d.Next(); err == io.EOF {
+			err = nil
+		} else if err == nil {
+			err = fmt.Errorf("%w: text after the #end line", mtree.ErrListing)
+		}
+	}
+	if err == nil && l.Path != "" {
+		err = fmt.Errorf("%w: it is of another directory", mtree.ErrListing)
+	}
+	return l, askedFor(resp, err)
+}
+
+// askedFor adds the question to an error of reading its answer.
+func askedFor(resp *http.Response, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("GET %s: %w", resp.Request.URL.Redacted(), err)
+}
+
+// bounded reads at most left bytes. If there are more it fails, rather than ends.
+type bounded struct {
+	in   io.Reader
+	left int64
+}
+
+func (b *bounded) Read(buf []byte) (int, error) {
+	n, err := b.in.Read(buf)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("%w: longer than any that is accepted", mtree.ErrListing)
+	}
+	return n, err
+}
+
+// isServe reports whether an answer comes from serve, whatever it says.
+func isServe(resp *http.Response) bool { return resp.Header.Get(wire.HeaderVersion) != "" }
+
+// nameOfServe is what serve is called in source.Root.Server.
+const nameOfServe = "tidemark"

@@ -1,0 +1,110 @@
+package mtree
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// AppendSelf appends the first line of a listing; it does not use l.Entries.
+// With AppendEntry and AppendEnd a writer can stream a listing of any length.
+func AppendSelf(dst []byte, l Listing) []byte {
+	dst = l.Stamp.Append(dst)
+	dst = append(dst, " ./"...)
+	if l.Path != "" {
+		dst = AppendEscaped(dst, l.Path)
+		dst = append(dst, '/')
+	}
+	dst = append(dst, "\t-"...)
+	if l.ID != "" {
+		dst = AppendEscaped(append(dst, "\tid="...), l.ID)
+	}
+	if l.HasNow {
+		dst = l.Now.Append(append(dst, "\tnow="...))
+	}
+	if l.Hidden != 0 {
+		dst = strconv.AppendInt(append(dst, "\thidden="...), l.Hidden, 10)
+	}
+	if l.Excluded != 0 {
+		dst = strconv.AppendInt(append(dst, "\texcluded="...), l.Excluded, 10)
+	}
+	if l.Covered != 0 {
+		dst = strconv.AppendInt(append(dst, "\tcovered="...), l.Covered, 10)
+	}
+	if l.Hot {
+		dst = append(dst, "\thot=1"...)
+	}
+	return append(dst, '\n')
+}
+
+func parseSelf(line string) (Listing, error) {
+	stamp, name, size, attrs, err := cutColumns(line)
+	if err != nil {
+		return Listing{}, err
+	}
+	escaped, ok := strings.CutPrefix(name, "./")
+	if !ok || size != "-" {
+		return Listing{}, fmt.Errorf(`want the directory itself, "STAMP ./<TAB>-", got %.60q`, line)
+	}
+	l := Listing{Stamp: stamp}
+	if escaped != "" {
+		if l.Path, err = parsePath(escaped); err != nil {
+			return Listing{}, err
+		}
+	}
+	return l, eachAttr(attrs, func(key, value string) (err error) {
+		switch key {
+		case "id":
+			l.ID = strings.Clone(value) // kept longer than the rest
+		case "now":
+			l.Now, err = ParseStamp(value)
+			l.HasNow = true
+		case "hidden":
+			l.Hidden, err = parseSize(value)
+		case "excluded":
+			l.Excluded, err = parseSize(value)
+		case "covered":
+			l.Covered, err = parseSize(value)
+		case "hot":
+			l.Hot = value == "1"
+		default:
+			if isCapital(key) {
+				return fmt.Errorf("attribute %q of the directory is not understood: a newer tidemark is needed", key)
+			}
+		}
+		return err
+	})
+}
+
+// parsePath decodes "a/b/", component by component.
+func parsePath(escaped string) (string, error) {
+	trimmed, ok := strings.CutSuffix(escaped, "/")
+	if !ok {
+		return "", fmt.Errorf("%w: directory %.300q without a slash at its end", ErrName, escaped)
+	}
+	var path string
+	for part := range strings.SplitSeq(trimmed, "/") {
+		name, err := UnescapeName(part)
+		if err != nil {
+			return "", err
+		}
+		if err := CheckName(name); err != nil {
+			return "", err
+		}
+		path = JoinPath(path, name)
+	}
+	return path, nil
+}
+
+// cutColumns splits "STAMP NAME<TAB>SIZE[<TAB>ATTRS]".
+func cutColumns(line string) (stamp Stamp, name, size, attrs string, err error) {
+	first, rest, ok := strings.Cut(line, " ")
+	if stamp, ok2 := parseStamp(first); ok && ok2 {
+		name, rest, ok = strings.Cut(rest, "\t")
+		if ok && len(name) > 0 {
+			size, attrs, _ = strings.Cut(rest, "\t")
+			return stamp, name, size, attrs, nil
+		}
+	}
+	return Stamp{}, "", "", "", fmt.Errorf("want STAMP NAME<TAB>SIZE, got %.60q", line)
+}
