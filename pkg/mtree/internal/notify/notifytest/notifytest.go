@@ -233,7 +233,7 @@ func (w *world) hear(want []string, only bool) error {
 	}
 	if only {
 		for what := range w.heard {
-			return fmt.Errorf("also told of %q", what)
+			return fmt.Errorf("also an event of %q", what)
 		}
 	}
 	clear(w.heard)
@@ -244,27 +244,27 @@ func (w *world) hear(want []string, only bool) error {
 func (w *world) until(want []string) error {
 	timeout := time.After(deadline)
 	for {
-		taken := w.source.Take()
-		if taken.Lost != "" {
-			return fmt.Errorf("lost: %s", taken.Lost)
+		events := w.source.Take()
+		if events.Lost != "" {
+			return fmt.Errorf("lost: %s", events.Lost)
 		}
-		for _, h := range taken.Dirs {
-			w.note(h)
+		for _, d := range events.Dirs {
+			w.note(d)
 		}
-		missing := slices.DeleteFunc(slices.Clone(want), w.told)
-		if len(missing) == 0 && taken.Drained {
+		missing := slices.DeleteFunc(slices.Clone(want), w.wasHeard)
+		if len(missing) == 0 && events.Drained {
 			return nil
 		}
 		select {
 		case <-w.wake:
 		case <-timeout:
-			return fmt.Errorf("not told of %q", missing)
+			return fmt.Errorf("no event of %q", missing)
 		}
 	}
 }
 
-// told reports whether there was an event of one of the alternatives, "a/f|b/f".
-func (w *world) told(what string) bool {
+// wasHeard reports whether there was an event of one of the alternatives, "a/f|b/f".
+func (w *world) wasHeard(what string) bool {
 	for one := range strings.SplitSeq(what, "|") {
 		if w.heard[one] {
 			return true
