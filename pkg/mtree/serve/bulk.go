@@ -9,9 +9,9 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, q *dirRequest) (
 	leave, err := h.bulkLimit.enter(r, q.place)
 	switch {
 	case err == errBusy:
-		h.send(w, q.base.refused(http.StatusTooManyRequests, "too many of these requests at once"))
+		h.send(w, q.base().refused(http.StatusTooManyRequests, "too many of these requests at once"))
 	case err != nil:
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 	}
 	return leave, err == nil
 }
@@ -24,7 +24,7 @@ func (h *Handler) ready(w http.ResponseWriter, q *dirRequest) bool {
 		err = h.look(q, dir)
 	}
 	if err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 	}
 	return err == nil
 }

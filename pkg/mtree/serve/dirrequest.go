@@ -25,7 +25,8 @@ type dirRequest struct {
 	self disk.Info // of the directory as it was looked at last
 	hot  bool      // the directory of a copy is unfinished
 
-	base    reply  // what every answer to this request has
+	close   bool   // the connection ends with the answer
+	retry   string // Retry-After of the answer, in seconds; "": not said
 	noStore bool   // the answer holds for this request only
 	search  bool   // the entries are files found below, named by their paths
 	seen    string // tag of the listing as it was read while waiting, if no stamp proves it
@@ -37,6 +38,9 @@ func (h *Handler) newDirRequest(r *http.Request, t *target) *dirRequest {
 	q.format, q.explicit = negotiate.Format(r, t.query)
 	return q
 }
+
+// base returns what every answer to this request has.
+func (q *dirRequest) base() reply { return reply{close: q.close, retry: q.retry} }
 
 // key names the listing that is asked for.
 func (q *dirRequest) key() pages.Key {

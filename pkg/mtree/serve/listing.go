@@ -33,7 +33,7 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		dir, err = h.tree.OpenDir(t.path) // a directory may have taken the symlink's name meanwhile
 	}
 	if err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 		return
 	}
 	defer dir.Close()
@@ -64,7 +64,7 @@ func (h *Handler) special(q *dirRequest) func(http.ResponseWriter, *http.Request
 // proves the listing.
 func (h *Handler) listing(w http.ResponseWriter, r *http.Request, q *dirRequest, dir *disk.Dir) {
 	if err := h.look(q, dir); err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 		return
 	}
 	if mismatched(r) {
@@ -89,7 +89,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, q *dirRequest,
 
 // replyAbout returns what every answer has about a directory that was looked at.
 func (h *Handler) replyAbout(q *dirRequest) reply {
-	a := q.base
+	a := q.base()
 	a.about = h.about(q.snap, q.path, q.self.MTime, q.now)
 	return a
 }

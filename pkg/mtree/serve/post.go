@@ -31,9 +31,9 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	q := h.newDirRequest(r, &t)
 	// A body in chunks may have had a length too, which others on the way may have
 	// believed (RFC 9112, 6.1): no more requests on this connection.
-	q.base.close = len(r.TransferEncoding) > 0
+	q.close = len(r.TransferEncoding) > 0
 	if q.snap.Replaced {
-		h.send(w, q.base.refused(http.StatusServiceUnavailable, replacedText))
+		h.send(w, q.base().refused(http.StatusServiceUnavailable, replacedText))
 		return
 	}
 	if !h.ready(w, q) {

@@ -26,14 +26,14 @@ const (
 func (h *Handler) recent(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 	n, err := strconv.Atoi(q.query["recent"])
 	if err != nil || n < 1 || n > maxRecent {
-		h.send(w, q.base.refused(http.StatusBadRequest, "want ?recent=N, 1 to 1000"))
+		h.send(w, q.base().refused(http.StatusBadRequest, "want ?recent=N, 1 to 1000"))
 		return
 	}
 	if !h.ready(w, q) {
 		return
 	}
 	if !q.snap.State.Prunes() {
-		h.send(w, q.base.refused(http.StatusConflict, "only where watch keeps the stamps can the newest files be found"))
+		h.send(w, q.base().refused(http.StatusConflict, "only where watch keeps the stamps can the newest files be found"))
 		return
 	}
 	leave, ok := h.enter(w, r, q)
@@ -43,7 +43,7 @@ func (h *Handler) recent(w http.ResponseWriter, r *http.Request, q *dirRequest) 
 	defer leave()
 	s := &search{h: h, root: q.path, lister: h.tree.Lister(q.snap), most: n, dirs: []ranked{{stamp: q.self.MTime}}}
 	if err := s.run(r); err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 		return
 	}
 	leave() // the client may take long to read the answer

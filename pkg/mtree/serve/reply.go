@@ -100,7 +100,7 @@ func (h *Handler) send(w http.ResponseWriter, a reply) {
 // start writes the status and the header of an answer, and counts it. Its body, if it has
 // one, is to be written next. Nothing else touches the header of a ResponseWriter.
 func (h *Handler) start(w http.ResponseWriter, a *reply) {
-	f := fields{w.Header(), make([]string, 0, 16)}
+	f := fields{w.Header(), make([]string, 0, 14)}
 	f.share(wire.HeaderVersion, versionOne)
 	f.share("X-Content-Type-Options", noSniff)
 	f.share("Referrer-Policy", noReferrer)

@@ -25,7 +25,7 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 	from, err := mtree.ParseStamp(q.query["since"])
 	after := q.query["after"]
 	if err != nil || mtree.CheckPath(after) != nil {
-		h.send(w, q.base.refused(http.StatusBadRequest, "want ?txt&since=STAMP[&after=PATH][&wait=SECONDS]"))
+		h.send(w, q.base().refused(http.StatusBadRequest, "want ?txt&since=STAMP[&after=PATH][&wait=SECONDS]"))
 		return
 	}
 	q.noStore = true
@@ -58,7 +58,7 @@ func (h *Handler) lookForSince(w http.ResponseWriter, q *dirRequest) (ok bool) {
 		q.self, err = h.tree.Lister(q.snap).Self(dir, q.path)
 	}
 	if err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 	}
 	return err == nil
 }

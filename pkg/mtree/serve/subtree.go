@@ -17,7 +17,7 @@ import (
 // any size, for "curl URL?tar | tar x".
 func (h *Handler) subtree(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 	if !h.cfg.Tar {
-		h.send(w, q.base.refused(http.StatusForbidden, "whole subtrees are given with serve --tar only"))
+		h.send(w, q.base().refused(http.StatusForbidden, "whole subtrees are given with serve --tar only"))
 		return
 	}
 	if !h.ready(w, q) {

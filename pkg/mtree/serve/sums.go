@@ -35,7 +35,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	defer leave()
 	l, err := h.readDir(r, h.tree.Lister(q.snap), q.path)
 	if err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 		return
 	}
 	var paths []string
@@ -46,7 +46,7 @@ func (h *Handler) dirSums(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	}
 	one, err := h.room.Take(&pages.Load{Bytes: listingMemory(&l)}, cutting(w))
 	if err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 		return
 	}
 	defer one.Give()

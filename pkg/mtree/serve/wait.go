@@ -39,10 +39,10 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, q *dirRequest, n
 		wake, changed, err := h.lookAgain(q, &topic, news)
 		switch {
 		case err == longpoll.ErrCrowded:
-			q.base.retry = "1"
+			q.retry = "1"
 			return timedOut
 		case err != nil:
-			h.fail(w, q.base, err)
+			h.fail(w, q.base(), err)
 			return answered
 		case changed:
 			return differs
@@ -57,20 +57,29 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, q *dirRequest, n
 		case <-r.Context().Done():
 			h.abort(r.Context().Err())
 		}
-		q.snap, q.now = h.tree.Now(), h.now()
-		extend(w)
-		if q.snap.Replaced {
-			h.send(w, q.base.refused(http.StatusServiceUnavailable, replacedText))
-			return answered
-		}
-		if !h.allowed(r) { // its token was revoked meanwhile
-			h.send(w, q.base.unauthorized())
+		if !h.mayGoOn(w, r, q) {
 			return answered
 		}
 		if end == timedOut {
 			return timedOut
 		}
 	}
+}
+
+// mayGoOn looks at the tree after a wait. If the root was replaced or the request's token
+// revoked meanwhile, it has answered.
+func (h *Handler) mayGoOn(w http.ResponseWriter, r *http.Request, q *dirRequest) bool {
+	q.snap, q.now = h.tree.Now(), h.now()
+	extend(w)
+	switch {
+	case q.snap.Replaced:
+		h.send(w, q.base().refused(http.StatusServiceUnavailable, replacedText))
+	case !h.allowed(r):
+		h.send(w, q.base().unauthorized())
+	default:
+		return true
+	}
+	return false
 }
 
 // lookAgain joins the topic of the directory, then looks at the directory and asks news:
@@ -116,7 +125,7 @@ func (h *Handler) lookInto(q *dirRequest, dir *disk.Dir, news func(*disk.Dir) (b
 // names, or 304 after the time-out.
 func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 	if mismatched(r) {
-		h.send(w, q.base.refused(http.StatusPreconditionFailed, noStrongTag))
+		h.send(w, q.base().refused(http.StatusPreconditionFailed, noStrongTag))
 		return
 	}
 	tags := negotiate.Field(r, "If-None-Match")
@@ -128,7 +137,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, q *dirR
 	}
 	switch {
 	case !ok:
-		q.base.retry = "1"
+		q.retry = "1"
 		end = timedOut
 	case tags != "":
 		defer leave()
@@ -141,7 +150,7 @@ func (h *Handler) listingWhenNew(w http.ResponseWriter, r *http.Request, q *dirR
 	}
 	dir, err := h.tree.OpenDir(q.path)
 	if err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 		return
 	}
 	defer dir.Close()
@@ -172,7 +181,7 @@ func (h *Handler) isNew(r *http.Request, q *dirRequest, dir *disk.Dir, tags stri
 // is by now; or the listing, if its stamp changed in the last moment.
 func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, q *dirRequest, dir *disk.Dir, tags string) {
 	if err := h.look(q, dir); err != nil {
-		h.fail(w, q.base, err)
+		h.fail(w, q.base(), err)
 		return
 	}
 	tag := q.stampTag(q.self.MTime, q.hot)

@@ -114,7 +114,7 @@ func TestWaitWakesForStampsOnly(t *testing.T) {
 }
 
 // What changes between the last answer and the next request is not missed: the
-// bell is armed before the stamps are compared.
+// topic is joined before the stamps are compared.
 func TestWaitMissesNothing(t *testing.T) {
 	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
 	now := machine.Now()
@@ -185,7 +185,7 @@ func TestWaitTellsTheState(t *testing.T) {
 func TestWaitersAreNotWokenTooOften(t *testing.T) {
 	s := publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{"a": "1"})
 	first := s.get("/?txt").Header.Get("ETag")
-	// One waiter that nothing satisfies keeps the bell, and its time, alive.
+	// One waiter that nothing satisfies keeps the topic, and its time, alive.
 	go func() { _ = s.get("/?txt&wait=40", "If-None-Match", "*") }()
 	s.waiting(1)
 	now := machine.Now()
