@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch"
