@@ -437,7 +437,7 @@ func (m *mirror) writeStatus(next state.Status, now mtree.Stamp) error {
 		next.Confirmed = m.confirmed
 	}
 	next.Boot, next.PID = machine.BootID(), os.Getpid()
-	next.Stamps, next.Unread, next.Apart = 0, len(m.dest.unread.lines), m.dest.unread.turn
+	next.Stamps, next.Unread, next.Exceptions = 0, len(m.dest.unread.lines), m.dest.unread.turn
 	m.dest.status = next
 	return local(m.dest.file.Write(next))
 }

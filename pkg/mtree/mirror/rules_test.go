@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -168,14 +169,14 @@ func TestAFileWhoseModeChangesWhileItIsSent(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "b/g = x")
 	content := strings.Repeat("0123456789abcdef", 20<<10) // more than what serve sends from memory
 	require.NoError(t, os.WriteFile(s.path("a/f"), []byte(content), 0o644))
-	cut := 0
+	var cut atomic.Int64
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/a/f" || r.Method != http.MethodGet {
 			return false
 		}
 		defer func() {
 			if err := recover(); err != nil {
-				cut++
+				cut.Add(1)
 				panic(err)
 			}
 		}()
@@ -187,7 +188,7 @@ func TestAFileWhoseModeChangesWhileItIsSent(t *testing.T) {
 		return true
 	})
 	p := b.pass()
-	require.NotZero(t, cut, "by its tag it is cut off")
+	require.NotZero(t, cut.Load(), "by its tag it is cut off")
 	require.EqualValues(t, 0, p.failed)
 	require.Equal(t, content, b.read("a/f"))
 	b.server.interfere(nil)

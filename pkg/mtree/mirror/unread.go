@@ -14,17 +14,17 @@ import (
 // as the source does; unfinished, they would keep every copy of this copy from being
 // complete. Owned by passes.
 type unread struct {
-	lines  map[string]state.ApartUnread // by path
-	number int64                        // of the last writing
-	turn   int64                        // another one whenever a directory came or went
-	dirty  bool                         // the file does not hold this
-	known  bool                         // readers know that it holds anything
+	lines  map[string]state.Unread // by path
+	number int64                   // of the last writing
+	turn   int64                   // another one whenever a directory came or went
+	dirty  bool                    // the file does not hold this
+	known  bool                    // readers know that it holds anything
 }
 
 // readUnread takes over what an earlier mirror left; what a watch left is none of it.
 func (d *dest) readUnread() {
-	d.unread.lines = map[string]state.ApartUnread{}
-	left, err := d.marker.ReadApart()
+	d.unread.lines = map[string]state.Unread{}
+	left, err := d.marker.ReadExceptions()
 	switch {
 	case err != nil || d.tree.Role == state.Source:
 		d.unread.dirty = true
@@ -53,7 +53,7 @@ func (p *pass) deny(n *node) {
 	if had && filetime.SameStored(info.MTime, record.Stamp) || named && was.Inode == info.Node.Ino || !named && len(u.lines) >= state.MaxUnread {
 		return
 	}
-	u.lines[n.path], u.dirty = state.ApartUnread{Inode: info.Node.Ino}, true
+	u.lines[n.path], u.dirty = state.Unread{Inode: info.Node.Ino}, true
 	u.turn++
 }
 

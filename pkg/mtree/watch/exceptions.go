@@ -15,7 +15,7 @@ func (w *watcher) loadExceptions(id *identity.Identity) string {
 		}
 		return ""
 	}
-	have, err := w.marker.ReadApart()
+	have, err := w.marker.ReadExceptions()
 	if err != nil {
 		w.Log.Warn("what is known of directories apart from their times cannot be read", "error", err)
 		w.exceptions.Distrust()

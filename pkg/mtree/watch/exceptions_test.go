@@ -100,7 +100,7 @@ func TestARefusalIsToldApart(t *testing.T) {
 		}
 		require.Contains(t, r.log.String(), "path=a/fixed/")
 		require.Equal(t, 1, r.status().Status.Stamps)
-		require.Equal(t, int64(1), r.config.Stats.Apart.Load())
+		require.Equal(t, int64(1), r.config.Stats.Refusing.Load())
 		checkpoint := *r.status().Status.Checkpoint
 		clock.ahead.Store(int64(6 * stamprule.LookBack))
 		write(t, filepath.Join(root, "b/g"), "elsewhere")

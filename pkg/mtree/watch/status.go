@@ -43,8 +43,8 @@ func (w *watcher) writeStatus() {
 	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, machine.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = machine.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.health.Degraded()
-	w.status.Stamps, w.status.Unread, w.status.Apart = w.exceptions.Counts()
-	w.Stats.Apart.Store(int64(w.status.Stamps))
+	w.status.Stamps, w.status.Unread, w.status.Exceptions = w.exceptions.Counts()
+	w.Stats.Refusing.Store(int64(w.status.Stamps))
 	w.Stats.Unread.Store(int64(w.status.Unread))
 	if info, err := w.root.Self(); err == nil {
 		root := info.MTime

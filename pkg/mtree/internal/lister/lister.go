@@ -27,7 +27,7 @@ type Lister struct {
 
 	// Apart returns the stamps that watch keeps apart from the directories, as they
 	// are after the call; nil: there are none.
-	Apart func() (*state.Apart, error)
+	Exceptions func() (*state.Exceptions, error)
 
 	special bool // list FIFOs, sockets and devices
 }
@@ -44,21 +44,21 @@ func (l *Lister) Self(d *disk.Dir, path string) (disk.Info, error) {
 // self is Self, and returns what Apart returned, for the entries. Apart is called
 // after the time was read, because watch writes an entry's stamp there before it gives
 // the parent the stamp that counts it.
-func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, apart *state.Apart, err error) {
+func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, exceptions *state.Exceptions, err error) {
 	if info, err = d.Self(); err != nil {
 		return info, nil, err
 	}
 	if l.Copy && isCoarse(info) {
 		info.MTime = l.recorded(d, path, info.MTime)
 	}
-	if l.Apart == nil {
+	if l.Exceptions == nil {
 		return info, nil, nil
 	}
-	apart, err = l.Apart()
-	if stamp, ok := apart.StampOf(path, info.Node.Ino); ok {
+	exceptions, err = l.Exceptions()
+	if stamp, ok := exceptions.StampOf(path, info.Node.Ino); ok {
 		info.MTime = stamp
 	}
-	return info, apart, err
+	return info, exceptions, err
 }
 
 // isCoarse reports whether info may be of a file system that stores whole seconds. On

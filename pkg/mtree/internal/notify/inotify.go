@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -250,14 +249,6 @@ func nextEvent(raw []byte) (e event, size int) {
 		name:   untilNUL(raw[unix.SizeofInotifyEvent:size]),
 	}
 	return e, size
-}
-
-// untilNUL returns the bytes before the first NUL.
-func untilNUL(b []byte) []byte {
-	if end := bytes.IndexByte(b, 0); end >= 0 {
-		return b[:end]
-	}
-	return b
 }
 
 // compress keeps of an event about a file only its directory, when more waits than memory

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -281,4 +282,12 @@ func control(file *os.File, call func(fd int) error) error {
 		return err
 	}
 	return callErr
+}
+
+// untilNUL returns the bytes before the first NUL.
+func untilNUL(b []byte) []byte {
+	if end := bytes.IndexByte(b, 0); end >= 0 {
+		return b[:end]
+	}
+	return b
 }

@@ -5,7 +5,11 @@
 // either in the listing or heard. What the scan finds goes to the one goroutine that
 // writes, as values; the scan itself writes nothing.
 //
-// Files, from the top: audit.go (Run and its workers), directory.go (what is done with
-// one directory), judge.go (whether it changed), scan.go (the state of a scan, and the
-// way of its findings), finding.go (what comes out).
+// Each uses what stands below it:
+//
+//	audit.go        Run and its workers
+//	directory.go    what is done with one directory
+//	judge.go        whether it changed
+//	scan.go         the state of a scan, and the way of its findings
+//	finding.go      what comes out
 package audit

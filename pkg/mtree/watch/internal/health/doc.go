@@ -7,6 +7,9 @@
 // .tidemark/unread, and serve does not publish it. Everything else makes the tree
 // degraded, until an audit finds nothing of the kind.
 //
-// Files, from the top: monitor.go (what makes the tree degraded) and borders.go
-// (directories that another watch or mirror keeps); below monitor.go exceptions.go.
+// Each uses what stands below it:
+//
+//	monitor.go       what makes the tree degraded
+//	exceptions.go    directories that are named one by one
+//	borders.go       directories that another watch or mirror keeps
 package health

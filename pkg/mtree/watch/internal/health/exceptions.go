@@ -64,7 +64,7 @@ func newExceptions() *Exceptions {
 }
 
 // Load takes over what an earlier watcher left.
-func (e *Exceptions) Load(have *state.Apart, excluded func(path string, isDir bool) bool) {
+func (e *Exceptions) Load(have *state.Exceptions, excluded func(path string, isDir bool) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for path, s := range have.Stamps {
@@ -106,7 +106,7 @@ func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notH
 	if old, moved := e.paths[node]; moved && old != path && e.stamps[old].inode == node.Ino {
 		e.forget(old)
 	}
-	if !known && (len(e.stamps) >= state.MaxStamps || e.bytes+len(path) > state.MaxApartBytes) {
+	if !known && (len(e.stamps) >= state.MaxStamps || e.bytes+len(path) > state.MaxExceptionBytes) {
 		return false, false
 	}
 	if !known {
@@ -338,18 +338,18 @@ func (e *Exceptions) Save(m *state.Marker, durable bool) (first bool, err error)
 	return first, nil
 }
 
-func (e *Exceptions) stampLines() map[string]state.ApartStamp {
-	lines := make(map[string]state.ApartStamp, len(e.stamps))
+func (e *Exceptions) stampLines() map[string]state.Refusal {
+	lines := make(map[string]state.Refusal, len(e.stamps))
 	for path, have := range e.stamps {
-		lines[path] = state.ApartStamp{Inode: have.inode, Stamp: have.stamp}
+		lines[path] = state.Refusal{Inode: have.inode, Stamp: have.stamp}
 	}
 	return lines
 }
 
-func (e *Exceptions) unreadLines() map[string]state.ApartUnread {
-	lines := make(map[string]state.ApartUnread, len(e.unread))
+func (e *Exceptions) unreadLines() map[string]state.Unread {
+	lines := make(map[string]state.Unread, len(e.unread))
 	for path, have := range e.unread {
-		lines[path] = state.ApartUnread{Inode: have.inode, Opened: have.readable}
+		lines[path] = state.Unread{Inode: have.inode, Opened: have.readable}
 	}
 	return lines
 }
@@ -358,7 +358,7 @@ func (e *Exceptions) unreadLines() map[string]state.ApartUnread {
 func (e *Exceptions) StillIn(m *state.Marker) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.number == 0 || m.HasApart(e.number)
+	return e.number == 0 || m.HasExceptions(e.number)
 }
 
 // Due returns the channel that says when the unread directories are to be tried.

@@ -9,5 +9,8 @@
 // second place of it. A source of events hears a change at one of them, and all of them
 // change: see Everywhere.
 //
-// Files, from the top: follower.go; below it overlap.go.
+// Each uses what stands below it:
+//
+//	follower.go
+//	overlap.go
 package mounts

@@ -9,7 +9,12 @@
 // none either if the Resolver had been asked a moment before the rename: that event
 // restamps everything that it concerns.
 //
-// Files, from the top: find.go (Dir, File, Remounted), open.go (handles to descriptors),
-// climb.go (directories that are too deep for readlink), resolver.go (what is known),
-// mount.go, handle.go.
+// Each uses what stands below it:
+//
+//	find.go        Dir, File, Remounted
+//	open.go        handles to descriptors
+//	climb.go       directories that are too deep for readlink
+//	resolver.go    what is known
+//	mount.go
+//	handle.go
 package handles
