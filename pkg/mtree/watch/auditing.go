@@ -179,6 +179,7 @@ func (w *watcher) lose(why string, newEpoch bool) {
 	w.setState(w.state())
 }
 
+// logLoss logs a loss, not too often, with the number of those since the last time.
 func (w *watcher) logLoss(why string) {
 	w.losses++
 	if time.Since(w.lossLogged) < lossPause {

@@ -26,6 +26,7 @@ func (w *watcher) run(ctx context.Context) error {
 	return cmp.Or(err, unprinted)
 }
 
+// loop handles what comes, one after the other, until ctx ends or something fails.
 func (w *watcher) loop(ctx context.Context) (err error) {
 	var steps <-chan struct{}
 	if w.steps != nil {

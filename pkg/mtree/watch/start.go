@@ -38,6 +38,7 @@ func open(c Config, backend string) (w *watcher, err error) {
 	return w, err
 }
 
+// take is one try of open.
 func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 	w := &watcher{Config: c, exclude: exclude, wake: make(chan struct{}, 1)}
 	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)

@@ -150,6 +150,7 @@ func (s *fanotify) Arm(parent Ref, _ int, _ string, fd int) (Ref, bool, error) {
 	return anyDir, false, nil
 }
 
+// mark adds a mark on what is open as fd.
 func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
 	return control(s.queue.file, func(group int) error {
 		if err := unix.FanotifyMark(group, flags, mask, fd, "."); err != nil {

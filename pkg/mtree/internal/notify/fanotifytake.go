@@ -60,6 +60,7 @@ func (t *fanotifyTake) read() {
 	clear(t.compressedFiles)
 }
 
+// event adds one event of the kernel.
 func (t *fanotifyTake) event(e fanEvent) {
 	switch {
 	case e.mask&unix.FAN_Q_OVERFLOW != 0:

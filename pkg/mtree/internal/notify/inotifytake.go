@@ -33,6 +33,7 @@ type inotifyTake struct {
 	heard map[*node]*merger
 }
 
+// event adds one event of the kernel.
 func (t *inotifyTake) event(e event) {
 	switch {
 	case e.mask&unix.IN_Q_OVERFLOW != 0:
@@ -150,6 +151,7 @@ func (t *inotifyTake) addCompressed() {
 	clear(t.compressed)
 }
 
+// of returns what was heard in a directory.
 func (t *inotifyTake) of(n *node) *merger {
 	m := t.heard[n]
 	if m == nil {

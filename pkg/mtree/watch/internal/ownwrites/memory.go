@@ -31,9 +31,9 @@ type write struct {
 type Proof int8
 
 const (
-	Unproven Proof = iota
-	Judged         // the running audit has looked at the directory: proof once that audit is done
-	Proven
+	Unproven Proof = iota // it proves nothing
+	Judged                // the running audit has looked at the directory: proof once that audit is done
+	Proven                // the directory did not arrive
 )
 
 func writeOf(info disk.Info, p Proof) write {
@@ -179,6 +179,7 @@ func (m *Memory) Stayed(d *disk.Dir, info disk.Info) bool {
 	return m.still(d, info, func(info disk.Info) bool { return m.ProofOf(info) == Proven })
 }
 
+// still reports whether shows is true for info, or for what the directory shows now.
 func (m *Memory) still(d *disk.Dir, info disk.Info, shows func(disk.Info) bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -40,6 +40,7 @@ type Resolver struct {
 	pathBytes int               // in paths
 }
 
+// openDir is a directory that stays open.
 type openDir struct {
 	fd   int
 	used uint64
