@@ -35,7 +35,7 @@ type fetchResult struct {
 
 // fetch brings files, of several directories if they are small, and returns one
 // result for each group. Each file is written aside and moved into place when it is
-// whole; system calls in Draft, and for one file:
+// whole; system calls in disk.TempFile, and for one file:
 //
 //	openat, write..., utimensat(fd), [fchmod], [fsync], linkat or renameat
 //

@@ -25,7 +25,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// tree is a source of a test, kept by hand as watch would keep it.
+// tree is the source of a test. Its methods publish changes as watch would.
 type tree struct {
 	t      testing.TB
 	root   string
@@ -91,8 +91,8 @@ func (s *tree) change(lines ...string) {
 	s.publishAll(lines...)
 }
 
-// publish gives the directories above path (and path itself, if it is one) a
-// new stamp, deepest first.
+// publish gives the directories above path, and path itself if it is a directory, a new
+// stamp, deepest first.
 func (s *tree) publish(path string) {
 	s.t.Helper()
 	at := machine.Now()
@@ -127,7 +127,7 @@ func (s *tree) remove(path string) {
 
 func (s *tree) path(name string) string { return filepath.Join(s.root, name) }
 
-// bench is a copy of a test and what its mirror said.
+// bench is the copy of a test, and the output of its mirror.
 type bench struct {
 	t      testing.TB
 	config Config
@@ -177,7 +177,7 @@ func (b *bench) same(s *tree) {
 	require.Empty(b.t, diff, "source | copy")
 }
 
-// requireIdle runs Once and requires that it did nothing but look at the root.
+// requireIdle runs Once and requires that it did nothing but ask for the root.
 func (b *bench) requireIdle() {
 	b.t.Helper()
 	if b.server != nil {

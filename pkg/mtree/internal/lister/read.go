@@ -111,8 +111,8 @@ func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtre
 	return restless, nil
 }
 
-// setExceptions gives the entries of the directory at path the stamps that apart has for
-// them. Cost: statx for each of these.
+// setExceptions gives the entries of the directory at path the stamps that exceptions
+// has for them. Cost: statx for each of these.
 func setExceptions(entries []mtree.Entry, d *disk.Dir, path string, exceptions *state.Exceptions) {
 	if exceptions == nil || len(exceptions.Stamps) == 0 {
 		return

@@ -146,6 +146,7 @@ func (s *inotify) Known(fd int) Ref {
 	return Ref{n}
 }
 
+// armRoot arms the root, which begins a scan.
 func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	wd, err := s.add(fd, rootMask)
 	if err != nil {
@@ -161,6 +162,7 @@ func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	return Ref{n}, true, nil
 }
 
+// armMarker arms the marker directory.
 func (s *inotify) armMarker(fd int) (Ref, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

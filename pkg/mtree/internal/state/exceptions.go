@@ -9,8 +9,9 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// Exceptions is what watch publishes of directories apart from their times: the files
-// .tidemark/stamps and .tidemark/unread, with at most MaxStamps and MaxUnread lines.
+// Exceptions are the directories whose time is not their stamp, or that are not
+// published: the files .tidemark/stamps and .tidemark/unread, with at most MaxStamps and
+// MaxUnread lines.
 //
 //	tidemark stamps NUMBER
 //	STAMP<TAB>INODE<TAB>PATH

@@ -13,7 +13,7 @@ import (
 
 // Exceptions comes back as it was written, whatever the names are, and a reader sees each
 // writing.
-func TestApart(t *testing.T) {
+func TestExceptions(t *testing.T) {
 	path := t.TempDir()
 	root, err := disk.OpenRoot(path)
 	require.NoError(t, err)
@@ -22,9 +22,9 @@ func TestApart(t *testing.T) {
 	require.NoError(t, err)
 	defer m.Close()
 	var r ExceptionsReader
-	apart, err := r.Read(root, "")
+	got, err := r.Read(root, "")
 	require.NoError(t, err)
-	require.Empty(t, apart.Stamps)
+	require.Empty(t, got.Stamps)
 	require.False(t, m.HasExceptions(1))
 	for number := range int64(3) {
 		want := &Exceptions{Stamps: map[string]Refusal{}, Unread: map[string]Unread{}}
