@@ -36,8 +36,8 @@ lint:
 check: all lint
 	CGO_ENABLED=1 $(GO) test -p 1 -race -short ./pkg/... ./internal/... ./cmd/...
 
-# The programs that the tests run: installs them as root on Debian, names them
-# elsewhere.
+# Installs the programs that the tests run, as root on Debian; elsewhere it names
+# those that are missing.
 deps:
 	@sh tools/deps
 
@@ -54,29 +54,29 @@ test: deps all lint
 	$(MAKE) fuzz
 	$(MAKE) demo ONCE=1
 
-# With the programs that deps installs; one that is missing fails.
+# With the programs that deps installs; a missing program fails.
 interop:
 	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
 	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror
 
-# watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with real programs as
-# churn and with less than its rights; serve on a disk that fails: as root.
+# As root: watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with changes by real
+# programs, and with less than its rights; serve on a disk that fails.
 filesystems:
 	$(GO) test -tags filesystems -parallel 4 -timeout 20m ./pkg/mtree/watch
 	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve
 
-# watch under churn on all of these, killed, stopped and overrun: for hours.
-# CHURN_SEED=N replays one seed that a failure has named.
+# For hours: watch under churn on all of these, killed, stopped and overrun.
+# CHURN_SEED=N replays the seed that a failure has named.
 SOAK ?= 1h
 soak:
 	$(GO) test -tags 'filesystems soak' -timeout 0 -run TestSoak -v ./pkg/mtree/watch -soak $(SOAK)
 
-# Copies on ext4, xfs and btrfs lose their power in the middle of a pass, are full,
-# keep whole seconds, fold case: root.
+# As root: copies on ext4, xfs and btrfs that lose their power in the middle of a
+# pass, are full, keep whole seconds, or fold case.
 copies:
 	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror
 
-# The three units under a booted Debian, in a container: root. About a minute.
+# As root: the three units under a booted Debian in a container. About a minute.
 systemd: all
 	$(GO) test -tags systemd -timeout 10m ./e2e/systemd
 

@@ -148,6 +148,8 @@ func TestOverviewHasEveryPackage(t *testing.T) {
 			continue
 		}
 		name := strings.TrimPrefix(path, "pkg/mtree/")
-		require.Contains(t, string(text), "`"+name+"`", "docs/overview.md has no line for %s", path)
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/overview.md has no line for %s", path)
+		}
 	}
 }

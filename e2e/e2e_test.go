@@ -8,15 +8,15 @@
 //	signal NAME SIGNAL          send HUP, STOP or CONT
 //	same A B                    wait until the trees are equal in everything a mirror keeps
 //	unlike A B                  the trees differ now
-//	state DIR STATE             wait until watch --status or mirror --status of DIR tells STATE
+//	state DIR STATE             wait until watch --status or mirror --status of DIR reports STATE
 //	log NAME REGEXP             wait until the program has logged it
 //	counter NAME TARGET         an HTTP proxy that counts; its address is $NAME
-//	requests NAME N             that many requests since the last time; "any" only counts anew
+//	requests NAME N             exactly N requests since the last time; "any" only restarts the count
 //	far NAME HOST:PORT          a TCP proxy with 100 ms of round trip; its URL is $NAME
-//	trips NAME MOST             that many round trips since the last time, one after another; "any" only counts anew
+//	trips NAME MOST             at most MOST round trips since the last time, one after another; "any" only restarts the count
 //	sh COMMAND                  sh -c, must succeed
 //
-// A started serve leaves its address in $URL and $URL_NAME, HOST:PORT of it in
+// A started serve leaves its address in $URL and $URL_NAME, and its HOST:PORT in
 // $ADDR. $FREE is a HOST:PORT that nobody listens on, $EXAMPLES is docs/examples.
 package e2e
 
@@ -65,8 +65,8 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// testscript has a command of its own named stop, which ends a script there and then
-// as passed, and takes precedence over ours: ten scripts had never run to their end.
+// testscript has a command of its own named stop, which takes precedence over ours. It
+// ends a script at once as passed: ten scripts had never run to their end.
 func TestNoScriptStops(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(scripts) == 0 {
@@ -85,7 +85,7 @@ func TestNoScriptStops(t *testing.T) {
 
 func TestScripts(t *testing.T) { testscript.Run(t, scriptsIn("testdata")) }
 
-// scriptsIn returns how the scripts in dir are run.
+// scriptsIn returns the parameters by which testscript runs the scripts in dir.
 func scriptsIn(dir string) testscript.Params {
 	return testscript.Params{
 		Dir:                 dir,

@@ -14,9 +14,9 @@ import (
 // oneWay is how long bytes travel through a far proxy: 100 ms of round trip.
 const oneWay = 50 * time.Millisecond
 
-// far is a TCP proxy to a server far away. It counts the round trips that one
-// thing after another took: what the client sends after an answer came is one
-// more than that answer, and so is opening a connection.
+// far is a TCP proxy to a server far away. It counts round trips that follow one
+// another: what the client sends after an answer came is one more than that answer, and
+// so is opening a connection.
 type far struct {
 	listener net.Listener
 	target   string
@@ -26,8 +26,8 @@ type far struct {
 
 // trip is a place in a chain of requests and answers.
 type trip struct {
-	count int // which one of these
-	of    int // how many round trips it makes
+	count int // the number of the chain
+	of    int // how many round trips lead up to here
 }
 
 func cmdFar(ts *testscript.TestScript, _ bool, args []string) {
@@ -72,8 +72,8 @@ func (f *far) accept() {
 	}
 }
 
-// asked is what the client sends, answered what reaches it. The answer to what
-// was sent before the count began is where it begins.
+// asked notes what the client sends, answered notes what reaches it. A count begins
+// with the answer to a request that was sent before.
 func (f *far) asked() trip {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,8 +88,8 @@ func (f *far) answered(t trip) {
 	}
 }
 
-// pass carries one connection. A request and its answer are told apart by their
-// first words: HTTP/1.1, and nothing is pipelined.
+// pass carries one connection. The first words tell a request from an answer: HTTP/1.1,
+// and nothing is pipelined.
 func (f *far) pass(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", f.target)
@@ -121,7 +121,7 @@ func (f *far) pass(client net.Conn) {
 	})
 }
 
-// travel copies with a delay; leave and arrive are told of each piece.
+// travel copies with a delay, and calls leave and arrive for each piece.
 func travel(to io.Writer, from io.Reader, leave, arrive func(text string)) {
 	type piece struct {
 		text []byte

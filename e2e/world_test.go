@@ -28,7 +28,7 @@ const patience = 30 * time.Second
 
 type worldKey struct{}
 
-// world is what the programs of one script are and have.
+// world has the programs, counters and proxies of one script.
 type world struct {
 	programs map[string]*program
 	counters map[string]*counter
@@ -58,7 +58,7 @@ type program struct {
 	cmd  *exec.Cmd
 	log  string        // file of its stderr
 	done chan struct{} // closed when it has ended
-	err  error         // how; read after done
+	err  error         // how it ended; read it after done
 }
 
 func (p *program) end() {
@@ -173,7 +173,7 @@ func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(p.cmd.Process.Signal(signals[args[1]]))
 }
 
-// within tries a condition again and again until it holds or patience ends.
+// within tests a condition again and again until it holds or patience ends.
 func within(condition func() bool) bool {
 	deadline := time.After(patience)
 	again := time.NewTicker(10 * time.Millisecond)

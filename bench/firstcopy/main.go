@@ -1,14 +1,13 @@
-// Firstcopy measures, side by side in one run, how long it takes to copy a tree
-// that the other side has nothing of: mirror over HTTP, rsync from its daemon on
-// loopback, and tar | tar, which only the two file systems hold up.
+// Firstcopy measures, side by side in one run, how long it takes to copy a tree of which
+// the other side has nothing: mirror over HTTP, rsync from its daemon on loopback, and
+// tar | tar, for which only the two file systems set the pace.
 //
 //	go run ./bench/firstcopy [-files 100000] [-large BYTES] [-again] [-rounds 5] [-dir DIR] [-to DIR] [tool...]
 //
-// With -to the copies are made on another file system than the tree is on.
+// With -to the copies are on another file system than the tree.
 //
-// With -large the tree is one file of so many bytes, and curl is there too. With
-// -again the copies are made beforehand, and what is timed is the run that finds
-// nothing changed.
+// With -large the tree is one file of BYTES bytes, and curl copies it too. With -again
+// the copies are made beforehand, and it times the run that finds nothing changed.
 package main
 
 import (
@@ -155,8 +154,8 @@ func allTools(copies, source string, o *options) []rig.Tool {
 	return tools
 }
 
-// copyOnce runs a command into a new directory, or again into its own, sees that
-// everything is there and removes it, unless it is needed again.
+// copyOnce runs a command into a new directory, or again into its own, checks that
+// everything arrived, and removes the copy unless it is needed again.
 func copyOnce(source, to string, command []string, again bool) (cost rig.Cost, err error) {
 	if err := os.Mkdir(to, 0o755); err != nil && !again {
 		return cost, err
@@ -168,7 +167,7 @@ func copyOnce(source, to string, command []string, again bool) (cost rig.Cost, e
 		return cost, err
 	}
 	err = os.RemoveAll(to)
-	<-time.After(200 * time.Millisecond) // for the kernel to tidy up
+	<-time.After(200 * time.Millisecond) // the kernel frees memory meanwhile
 	return cost, err
 }
 

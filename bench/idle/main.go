@@ -1,6 +1,6 @@
-// Idle measures what the three programs do while nothing changes: requests,
-// bytes written to disk, processor time, wake-ups, and entries of
-// the two trees that were written to in any way, over a minute.
+// Idle measures what the three programs do in a minute in which nothing changes:
+// requests, bytes written to disk, processor time, wake-ups, and the entries of the two
+// trees that were written to in any way.
 //
 //	go run ./bench/idle [-files N] [-dir DIR] [-seconds 60]
 package main
@@ -85,8 +85,8 @@ func run(files int, dir string, quiet, length time.Duration) error {
 	return nil
 }
 
-// changedSince counts the entries of both trees, the markers included, whose
-// ctime is later; the logs of the programs are no part of it.
+// changedSince counts the entries of both trees, the markers included, whose ctime is
+// later; it leaves out the logs of the programs.
 func changedSince(work string, since time.Time) (int, error) {
 	cmd := exec.Command("find", "source", "copy", "-newerct", since.UTC().Format("2006-01-02 15:04:05.999999999 UTC"))
 	cmd.Dir = work

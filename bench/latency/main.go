@@ -5,8 +5,8 @@
 //	go run ./bench/latency [-files N] [-changes 200] [tidemark lsyncd inotifywait]
 //	go run ./bench/latency [-files N] -rate 1000 -for 1m tidemark
 //
-// With -rate it writes so often a second, to files anywhere in the tree, and
-// looks how long every fiftieth of these takes.
+// With -rate it writes that many times a second, to files anywhere in the tree, and
+// measures how long every fiftieth write takes.
 package main
 
 import (
@@ -41,8 +41,8 @@ func main() {
 	o.Main("latency", 0, func() error { return run(&o) })
 }
 
-// tools are the peers, by name: how each keeps copy equal to source. The
-// commands run until they are killed.
+// tools are the peers by name, and how each keeps copy equal to source. The commands run
+// until they are killed.
 var tools = []struct {
 	name     string
 	commands func(source, copy, work string) [][]string
@@ -87,12 +87,12 @@ func run(o *options) error {
 	return nil
 }
 
-// tooNew is how old files must be for their times to prove what is in them:
-// mirror compares those of a tree made just before by sums, which no tree in use
-// has so many of.
+// tooNew is how old files must be before their times prove their contents. mirror
+// compares files that are younger by sums, and no tree in use has so large a share of
+// them as one that was just made.
 const tooNew = 11 * time.Second
 
-// measure lets one tool keep a copy of a new tree, and writes to that.
+// measure lets one tool keep a copy of a new tree, and writes to the tree.
 func measure(o *options, commands func(source, copy, work string) [][]string) (took []time.Duration, err error) {
 	work, copies, remove, err := o.Scratch()
 	if err != nil {
@@ -144,11 +144,11 @@ func measure(o *options, commands func(source, copy, work string) [][]string) (t
 	return took, err
 }
 
-// cpuOf returns the processor time of the programs so far, and last that of
-// this one, which writes and looks.
+// cpuOf returns the processor time of each program so far, and as the last one that of
+// this program, which writes and looks.
 func cpuOf(programs []*rig.Program) (all []time.Duration) {
 	for _, p := range programs {
-		c, _ := p.Counts() // one that has ended took none
+		c, _ := p.Counts() // zero for a program that has ended
 		all = append(all, c.CPU)
 	}
 	var own syscall.Rusage
@@ -156,8 +156,8 @@ func cpuOf(programs []*rig.Program) (all []time.Duration) {
 	return append(all, time.Duration(own.Utime.Nano()+own.Stime.Nano()))
 }
 
-// tellShares prints what part of one processor each program used, and the most
-// memory it ever had.
+// tellShares prints which share of one processor each program used, and the most memory
+// that it ever had.
 func tellShares(programs []*rig.Program, before []time.Duration, took time.Duration) {
 	after := cpuOf(programs)
 	share := func(i int) float64 { return 100 * float64(after[i]-before[i]) / float64(took) }
@@ -168,7 +168,7 @@ func tellShares(programs []*rig.Program, before []time.Duration, took time.Durat
 	fmt.Fprintf(os.Stderr, "this: %.0f%% of a processor\n", share(len(programs)))
 }
 
-// writer writes to files of source and looks for that in copy.
+// writer writes to files of source and looks for the writes in copy.
 type writer struct {
 	source, copy string
 	files        []string
@@ -203,14 +203,14 @@ func (w *writer) oneByOne(changes int) (took []time.Duration, err error) {
 	return took, nil
 }
 
-// flight is a write that has not arrived.
+// flight is a write that has not arrived yet.
 type flight struct {
 	name, text string
 	began      time.Time
 }
 
-// atRate writes so often a second and times every fiftieth of these, to 5 ms: to
-// look after more would take a share of the machine that matters.
+// atRate writes at a rate and times every fiftieth write, to 5 ms: timing more of them
+// would take a share of the machine that matters.
 func (w *writer) atRate(rate int, length time.Duration) (took []time.Duration, err error) {
 	var flying []flight
 	start, done := time.Now(), 0
@@ -241,8 +241,8 @@ func (w *writer) atRate(rate int, length time.Duration) (took []time.Duration, e
 	return took, nil
 }
 
-// probe writes until something arrives: a tool that arms its watches after its
-// first copy misses what is written in between.
+// probe writes until something arrives: a tool that arms its watches after its first
+// copy misses what is written between the two.
 func probe(source, copy string) error {
 	last := time.Time{}
 	n := 0

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Options are what benchmarks that compare tools on a tree have in common.
+// Options are the options of all benchmarks that compare tools on a tree.
 type Options struct {
 	Files int    // of the tree; 0: the Go source tree
 	Dir   string // where trees are made; "": in memory
@@ -17,8 +17,8 @@ type Options struct {
 	tools []string
 }
 
-// Main reads the command line, what it has for this benchmark alone defined
-// before, and runs the benchmark. An error ends the program.
+// Main reads the command line and runs the benchmark. Flags that only this benchmark has
+// must be defined before. An error ends the program.
 func (o *Options) Main(name string, files int, run func() error) {
 	flag.IntVar(&o.Files, "files", files, "how many the tree has; 0: the Go source tree")
 	flag.StringVar(&o.Dir, "dir", "", "where trees are made; empty: in memory")
@@ -37,8 +37,8 @@ func (o *Options) Wants(tool string) bool {
 	return len(o.tools) == 0 || slices.Contains(o.tools, tool)
 }
 
-// Scratch makes a new directory for trees, and one for copies, which may be the
-// same; remove takes both away.
+// Scratch makes a new directory for trees and one for copies, which may be the same
+// directory; remove removes both.
 func (o *Options) Scratch() (work, copies string, remove func(), err error) {
 	if work, err = Scratch(o.Dir); err != nil {
 		return "", "", func() {}, err
@@ -56,8 +56,7 @@ func (o *Options) Scratch() (work, copies string, remove func(), err error) {
 	}, nil
 }
 
-// Hold waits for a line of input if that was asked for: the machine can be made
-// quiet meanwhile.
+// Hold waits for a line of input if the options say so, until the machine is quiet.
 func (o *Options) Hold() {
 	if o.hold {
 		fmt.Fprintln(os.Stderr, "prepared: a line of input begins the measuring")

@@ -1,5 +1,5 @@
-// Package rig is what the benchmarks share: trees, programs with their logs,
-// what /proc tells of them, medians.
+// Package rig is what the benchmarks share: trees, programs with their logs, what /proc
+// says of them, medians.
 package rig
 
 import (
@@ -78,13 +78,13 @@ func (p *Program) WaitFor(pattern string) error {
 	return fmt.Errorf("%s does not say %q:\n%s", p.Name, pattern, p.Log())
 }
 
-// Stop ends the program with those it started, and waits for it.
+// Stop ends the program and those that it started, and waits for its end.
 func (p *Program) Stop() {
 	_ = syscall.Kill(-p.PID(), syscall.SIGTERM)
 	_ = p.cmd.Wait()
 }
 
-// Counts is what /proc tells of one process, all threads together.
+// Counts is what /proc says of one process, all threads together.
 type Counts struct {
 	Written int64         // bytes sent to disk
 	CPU     time.Duration // user and system, in steps of 10 ms
@@ -129,7 +129,7 @@ func Number(text, pattern string) int64 {
 	return int64(f)
 }
 
-// Quantile returns the value below which the share q (0 to 1) of all lies; it
+// Quantile returns the value below which the share q (0 to 1) of all values lies. It
 // sorts them. Quantile(x, 0.5) is the median.
 func Quantile[T ~int64 | ~float64](all []T, q float64) T {
 	slices.Sort(all)

@@ -15,24 +15,24 @@ import (
 // Patience is how long one run of a tool may take, and a program to get ready.
 const Patience = 4 * time.Minute
 
-// Tools are compared by running each once a round, the rounds after one another,
-// so that a machine that is busy for a while is so for all of them.
+// A comparison runs each tool once in each round. So a machine that is busy for a while
+// is busy for all of them.
 
-// Tool is one of those that are compared.
+// Tool is one program of a comparison.
 type Tool struct {
 	Name string
-	Run  func() (Cost, error) // does the work once, and nothing else
+	Run  func() (Cost, error) // does the work once and nothing else
 }
 
 // Cost is what a run took.
 type Cost struct {
 	Wall time.Duration
 	CPU  time.Duration // of the programs that were started for it and ended, not of servers
-	RSS  int64         // the most of the program itself, bytes, to 20 ms
+	RSS  int64         // most memory of the program itself, in bytes, looked at every 20 ms
 }
 
-// Rounds runs each tool so many times, in turn, and returns what they cost, by
-// tool and round.
+// Rounds runs all tools, one after another, as many times as rounds says. It returns
+// what they cost, by tool and round.
 func Rounds(rounds int, tools []Tool, each func(tool string, round int, c Cost)) (map[string][]Cost, error) {
 	all := map[string][]Cost{}
 	for round := range rounds {
@@ -51,8 +51,7 @@ func Rounds(rounds int, tools []Tool, each func(tool string, round int, c Cost))
 	return all, nil
 }
 
-// Table prints a row for each tool: medians, and how the first one compares
-// with it.
+// Table prints a row for each tool: medians, and the first tool compared with it.
 func Table(tools []Tool, all map[string][]Cost) {
 	fmt.Printf("%-28s %9s %9s %9s %9s %10s %s\n", "tool", "median", "least", "most", "CPU", "memory", "tidemark / it")
 	first := Median(all[tools[0].Name], wall)
@@ -69,7 +68,7 @@ func Table(tools []Tool, all map[string][]Cost) {
 
 func wall(c Cost) time.Duration { return c.Wall }
 
-// Median returns the middle one of what get takes from each cost.
+// Median returns the median of the values that get returns of each cost.
 func Median[T ~int64](costs []Cost, get func(Cost) T) T {
 	values := make([]T, len(costs))
 	for i := range costs {
@@ -78,8 +77,8 @@ func Median[T ~int64](costs []Cost, get func(Cost) T) T {
 	return Quantile(values, 0.5)
 }
 
-// Command runs a command to its end and returns what it cost. What it printed
-// is in the error, if it fails.
+// Command runs a command to its end and returns what it cost. If it fails, the error
+// has what it printed.
 func Command(command ...string) (Cost, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
@@ -103,8 +102,8 @@ func Command(command ...string) (Cost, error) {
 	return cost, nil
 }
 
-// peakOf looks at a process until ended is closed. What wait(2) tells would
-// count the memory of the program that started it.
+// peakOf looks at a process until ended is closed. The maximum that wait(2) returns would
+// include the memory of the program that started it.
 func peakOf(pid int, ended <-chan struct{}) (most int64) {
 	for {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -117,7 +116,7 @@ func peakOf(pid int, ended <-chan struct{}) (most int64) {
 	}
 }
 
-// Await tries a condition every half millisecond.
+// Await tests a condition every half millisecond.
 func Await(condition func() bool) error {
 	deadline := time.Now().Add(Patience)
 	for !condition() {

@@ -24,22 +24,22 @@ func GoSource(root string) error {
 	return nil
 }
 
-// Source makes the tree of so many files that a benchmark was asked for: the Go
-// source tree if files is 0.
+// Source makes the tree of a benchmark: files files, or the Go source tree if files is
+// 0.
 func Source(root string, files int) error {
 	if files == 0 {
 		return GoSource(root)
 	}
 	_, err := Files(root, files, 4096)
-	debug.FreeOSMemory() // what is started now would count it as its own
+	debug.FreeOSMemory() // or programs that are started now would count it as their own
 	return err
 }
 
-// Files makes a tree of so many files of 0 to 4 KiB, a hundred in each
-// directory, these a hundred in each directory above: 1,000,000 files lie in
-// 10,101 directories. Contents do not compress. Of more than 200,000 files three
-// of four are empty, or two such trees would not fit into memory. It returns the
-// paths of the files.
+// Files makes a tree of n files of 0 to 4 KiB, a hundred in each directory, and a hundred
+// of these directories in each directory above: 1,000,000 files lie in 10,101
+// directories. Contents do not compress. If there are more than 200,000 files, three of
+// four are empty, or two such trees would not fit into memory. It returns the paths of
+// the files.
 func Files(root string, files, most int) ([]string, error) {
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := make([]byte, 1<<20)

@@ -18,8 +18,8 @@ import (
 	"tidemark/bench/rig"
 )
 
-// number returns the first number that pattern finds, times 1024 for each step
-// its unit is up in units.
+// number returns the first number that pattern finds, times 1024 for each step of its
+// unit in units.
 func number(text, pattern, units string) float64 {
 	m := regexp.MustCompile(pattern).FindStringSubmatch(text)
 	if m == nil {
@@ -34,8 +34,8 @@ func number(text, pattern, units string) float64 {
 	return value
 }
 
-// serveBare answers every request with 2 KiB from memory and the headers that a
-// file has: what net/http itself can do.
+// serveBare answers every request with 2 KiB from memory and the headers of a file: that
+// is what net/http itself can do.
 func serveBare() error {
 	body := bytes.Repeat([]byte("x"), 2048)
 	return http.ListenAndServe(host(bare), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -48,11 +48,11 @@ func serveBare() error {
 	}))
 }
 
-// crowdSize is how many wait at once.
+// crowdSize is how many clients wait at once.
 const crowdSize = 10_000
 
-// waiters measures what so many long polls cost serve, and how long it takes
-// until all are answered after a change.
+// waiters measures what crowdSize long polls cost serve, and how long it takes until all
+// are answered after a change.
 func (b *bench) waiters(string) error {
 	if !strings.Contains("10,000 waiters", b.only) {
 		return nil
@@ -83,7 +83,7 @@ func (b *bench) waiters(string) error {
 		return err
 	}
 	lines := bufio.NewScanner(out)
-	if !lines.Scan() { // all have asked
+	if !lines.Scan() { // all clients have asked
 		return clients.Wait()
 	}
 	for waiting := 0.0; waiting < crowdSize; waiting = metric("waiting") {
@@ -112,14 +112,14 @@ func metric(name string) float64 {
 	return float64(rig.Number(string(text), `(?m)^\w*`+name+` (\S+)`))
 }
 
-// crowd is the other process: it asks, tells so, and when told changes the
-// directory and waits until all are answered.
+// crowd is the other process. It asks and reports that; at a line of input it changes
+// the directory and waits until all are answered.
 func crowd(args []string) error {
 	request := "GET /d100/?txt&wait=45 HTTP/1.1\r\nHost: x\r\nIf-None-Match: " + args[0] + "\r\n\r\n"
 	conns := make([]net.Conn, crowdSize)
 	for i := range conns {
 		var err error
-		// Ports of one address do not suffice for much more.
+		// One address has not many more ports.
 		if conns[i], err = net.Dial("tcp", host(served)); err != nil {
 			return err
 		}

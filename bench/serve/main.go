@@ -3,8 +3,8 @@
 //
 //	make && go run ./bench/serve [-rounds 5] [-seconds 1] [-only NAME] [-million]
 //
-// nginx and wrk are needed; bin/watch keeps the stamps. A bare net/http server
-// that answers from memory shows what no handler can exceed.
+// It needs nginx and wrk; bin/watch keeps the stamps. A bare net/http server that answers
+// from memory shows the limit for every handler.
 package main
 
 import (
@@ -76,7 +76,7 @@ type bench struct {
 	serve           *rig.Program
 }
 
-// smallFiles is how many files of 0 to 4 KiB are asked for singly and in bulk.
+// smallFiles is how many files of 0 to 4 KiB clients ask for, one by one and in bulk.
 const smallFiles = 1000
 
 func (b *bench) run(tree, work string) error {
@@ -146,7 +146,7 @@ func startAll(tree, work string) (programs map[string]*rig.Program, err error) {
 
 func host(url string) string { return strings.TrimPrefix(url, "http://") }
 
-// nginxConf is Debian's configuration but for the log, with autoindex.
+// nginxConf is Debian's configuration without the log and with autoindex.
 func nginxConf(tree, work string) (path string, err error) {
 	path = filepath.Join(work, "nginx.conf")
 	return path, os.WriteFile(path, []byte(`daemon off; user root; worker_processes auto; pid `+work+`/pid; error_log stderr;

@@ -105,7 +105,7 @@ func newest(tree, work string, leaves []string) error {
 		return err
 	}
 	defer stop()
-	for i := range 40 { // in as many directories
+	for i := range 40 { // in 40 directories
 		if err := os.WriteFile(fmt.Sprintf("%s/f%05d", leaves[i*251%len(leaves)], i), []byte("new"), 0o644); err != nil {
 			return err
 		}

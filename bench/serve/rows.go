@@ -66,8 +66,8 @@ request = function() return wrk.format("GET", string.format("/small/file-%05d.tx
 	return nil
 }
 
-// row is one comparison; what serve does counts factor times. While it is made
-// the file changing is written to.
+// row is one comparison. What serve does counts factor times. Meanwhile somebody writes to
+// the file changing.
 type row struct {
 	name     string
 	ours     load
@@ -141,8 +141,8 @@ func (b *bench) largeFile(string) error {
 	return nil
 }
 
-// cpuOf304 tells the processor time that a conditional request for the root
-// takes in serve.
+// cpuOf304 returns the processor time that serve needs for a conditional request for
+// the root.
 func (b *bench) cpuOf304(script string) error {
 	if !strings.Contains("processor time of a 304", b.only) {
 		return nil
@@ -165,7 +165,7 @@ func (b *bench) cpuOf304(script string) error {
 	return nil
 }
 
-// load is what wrk is to do.
+// load is the work of wrk.
 type load struct {
 	url         string
 	script      string

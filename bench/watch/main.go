@@ -4,9 +4,9 @@
 //
 // audit: a tree of 1,000,000 files in 10,101 directories is scanned by find
 // (-printf '%T@', output thrown away), scanned and armed by watch with either
-// backend (a restart, so nothing has changed), and armed by inotifywait -mr, in
-// turns. events: writes at a steady rate, processor time per event of watch and
-// of inotifywait -m. latency: from a write until the root carries its stamp.
+// backend (a restart, so nothing has changed), and armed by inotifywait -mr, one
+// after another. events: writes at a steady rate, processor time per event of watch
+// and of inotifywait -m. latency: from a write until the root carries its stamp.
 // idle: wake-ups and bytes written in ten seconds.
 package main
 
@@ -116,7 +116,8 @@ func (b *bench) audit() error {
 	return os.RemoveAll(tree)
 }
 
-// armed starts a program and returns how long it took to say so.
+// armed starts a program and returns how long it took until it reported that it is
+// armed.
 func (b *bench) armed(says, name string, args ...string) (seconds float64, peak int64, err error) {
 	began := time.Now()
 	p, err := rig.Start(b.work, name, args...)
@@ -132,8 +133,8 @@ func (b *bench) armed(says, name string, args ...string) (seconds float64, peak 
 	return seconds, c.Peak, err
 }
 
-// flood overwrites a byte of 1,000 files at a rate and tells what each write costs
-// the watcher.
+// flood overwrites a byte of 1,000 files at a rate and prints what each write costs the
+// watcher.
 func (b *bench) flood() error {
 	tree := filepath.Join(b.work, "flood")
 	leaves, err := rig.Tree(tree, 10, 10, 10, 100)
@@ -177,8 +178,8 @@ func (b *bench) flood() error {
 	return os.RemoveAll(tree)
 }
 
-// overwrite writes for a while, prints what that cost p and returns the processor
-// time of each write in microseconds.
+// overwrite writes for a while, prints what that cost p, and returns the processor time
+// for each write in microseconds.
 func (b *bench) overwrite(p *rig.Program, name string, leaves []string) (each float64, err error) {
 	before, err := p.Counts()
 	if err != nil {
@@ -188,7 +189,7 @@ func (b *bench) overwrite(p *rig.Program, name string, leaves []string) (each fl
 	if err != nil {
 		return 0, err
 	}
-	<-time.After(500 * time.Millisecond) // it is still at the last
+	<-time.After(500 * time.Millisecond) // p still works on the last events
 	after, err := p.Counts()
 	if err != nil {
 		return 0, err
@@ -201,8 +202,8 @@ func (b *bench) overwrite(p *rig.Program, name string, leaves []string) (each fl
 }
 
 // write overwrites files of all leaves in turn, rate times a second in bursts of
-// a millisecond, and returns how many writes there were. The files stay open, so
-// each write is one event.
+// a millisecond, and returns how many writes there were. The files stay open, so each
+// write is one event.
 func (b *bench) write(leaves []string, rate int) (made int, err error) {
 	var files []*os.File
 	for k := range 10 {

@@ -9,8 +9,8 @@ import (
 	"tidemark/pkg/mtree/mirror"
 )
 
-// progress shows how far a pass is: files, bytes, rate, and what is known to be
-// left.
+// progress returns a function that shows how far a pass has come: files, bytes, rate,
+// and how many steps are left, as far as is known.
 func progress(env *cli.Env) func(mirror.Progress) {
 	return func(p mirror.Progress) {
 		if p.Done {

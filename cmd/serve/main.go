@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/serve"
 )
 
+// options are what the command line and the environment say.
 type options struct {
 	serve.Config
 	web       cli.Web
@@ -45,8 +46,8 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.Tar, "tar", false, "answer GET DIR/?tar with the whole subtree")
 	f.StringVar(&o.web.Cert, "tls-cert", "", "serve HTTPS with the certificate in `FILE`")
 	f.StringVar(&o.web.Key, "tls-key", "", "key of the certificate, in `FILE`")
-	f.StringVar(&o.web.ClientCA, "client-ca", "", "want client certificates signed by the CAs in `FILE`")
-	f.StringVar(&o.tokenFile, "token-file", "", "want one of the bearer tokens in `FILE`, one a line")
+	f.StringVar(&o.web.ClientCA, "client-ca", "", "ask for client certificates signed by the CAs in `FILE`")
+	f.StringVar(&o.tokenFile, "token-file", "", "ask for one of the bearer tokens in `FILE`, one a line")
 	f.Var(&o.cache, "cache", "most memory for unchanged listings; 0 for none")
 	f.IntVar(&o.MaxWaiters, "max-waiters", 16384, "most long polls held at once")
 	f.Var(&cli.Choice{Value: &o.http, Of: []string{string(serve.Fast), string(serve.Std)}}, "http", "who speaks HTTP/1.1: fast (a short way for simple GETs) or std (net/http alone)")

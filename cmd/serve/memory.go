@@ -5,12 +5,12 @@ import (
 	"runtime/debug"
 )
 
-// tuneCollector lets garbage grow by 12 MiB and half of what is in use before it
-// is collected, as long as what it returns is kept: memory that counts as in use
-// and is never touched, so it costs addresses only. Go's default, as much as is in
-// use, is a few MiB in a server that holds little, and thus dozens of collections a
-// second under load; and twice the memory where ten thousand clients wait. GOGC in
-// the environment has its way.
+// tuneCollector lets garbage grow by 12 MiB plus half of the memory in use before it
+// is collected. The caller must keep its result: memory that counts as in use and is
+// never touched, so it costs addresses only. By default Go lets garbage grow by as
+// much as is in use. In a server that holds little that is a few MiB, and so dozens
+// of collections a second under load; where ten thousand clients wait, it is twice
+// the memory. GOGC in the environment takes precedence.
 func tuneCollector() (idle []byte) {
 	if os.Getenv("GOGC") != "" {
 		return nil

@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/watch"
 )
 
+// options are what the command line and the environment say.
 type options struct {
 	watch.Config
 	once, print, status, sync bool
@@ -74,10 +75,10 @@ func (o *options) run(ctx context.Context, env *cli.Env) error {
 	return watch.Run(ctx, o.Config)
 }
 
-// audit asks for an audit.
+// audit asks for an audit, at SIGHUP.
 func (o *options) audit() {
 	select {
 	case o.hangups <- struct{}{}:
-	default: // one is asked for already
+	default: // an audit is due already
 	}
 }

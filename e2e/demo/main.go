@@ -82,7 +82,7 @@ func (d *demo) run(ctx context.Context, from string, changes int, once bool) err
 	return nil
 }
 
-// prepare copies the tree that is going to be mirrored.
+// prepare copies the tree that the demo mirrors.
 func (d *demo) prepare(ctx context.Context, from string) error {
 	if from == "" {
 		goroot, err := exec.Command("go", "env", "GOROOT").Output()
@@ -139,7 +139,7 @@ func (d *demo) startAll(ctx context.Context) error {
 	return mirror.waitFor(ctx, `listed [0-9]+ directories, fetched .*`, d.out)
 }
 
-// step is one change and how to see that it arrived.
+// step is one change, and a condition that shows that it arrived.
 type step struct {
 	what    string
 	change  func() error
@@ -240,7 +240,7 @@ func (d *demo) memory() error {
 	return nil
 }
 
-// same waits until the copy equals the source in everything a mirror keeps.
+// same waits until the copy equals the source in everything that a mirror keeps.
 func (d *demo) same(ctx context.Context) error {
 	var differences []string
 	_, err := await(ctx, func() bool {
@@ -257,7 +257,7 @@ func (d *demo) same(ctx context.Context) error {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// await tries a condition every half millisecond.
+// await tests a condition every half millisecond.
 func await(ctx context.Context, condition func() bool) (time.Duration, error) {
 	began := time.Now()
 	again := time.NewTicker(500 * time.Microsecond)
@@ -289,7 +289,7 @@ type program struct {
 func (d *demo) start(name string, args ...string) (*program, error) {
 	p := &program{name: name, cmd: exec.Command("bin/"+name, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to pass on
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // we pass Ctrl-C on
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -313,8 +313,8 @@ func (p *program) text() string {
 	return p.output.String()
 }
 
-// waitFor waits until the program has printed a match of pattern, and shows it
-// on show if that is not nil.
+// waitFor waits until the program has printed a match of pattern, and writes it to
+// show if that is not nil.
 func (p *program) waitFor(ctx context.Context, pattern string, show io.Writer) error {
 	want := regexp.MustCompile(pattern)
 	began := time.Now()

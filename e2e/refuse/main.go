@@ -3,7 +3,7 @@
 //
 //	refuse ENOSYS|EPERM PROGRAM [ARGS]
 //
-// go test -exec 'refuse ENOSYS' runs tests so.
+// go test -exec 'refuse ENOSYS' runs tests that way.
 package main
 
 import (
@@ -34,15 +34,15 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread() // the filter is this thread's, and stays with it over execve(2)
+	runtime.LockOSThread() // the filter belongs to this thread, and survives execve(2)
 	if err := filter(errno); err != nil {
 		return err
 	}
 	return syscall.Exec(path, args[1:], os.Environ())
 }
 
-// Of <linux/prctl.h>, <linux/seccomp.h> and <asm/unistd.h>, which is the same for all
-// machines here; not in package syscall.
+// From <linux/prctl.h>, <linux/seccomp.h> and <asm/unistd.h>, the same on all machines
+// here; package syscall does not have them.
 const (
 	setNoNewPrivs = 38 // PR_SET_NO_NEW_PRIVS
 	setSeccomp    = 22 // PR_SET_SECCOMP

@@ -17,8 +17,8 @@ import (
 )
 
 // The shipped tidemark-serve.service answered 500 to everything: DynamicUser=
-// implies RestrictSUIDSGID=, which refuses openat2(2). Nor was a program that
-// ended by a panic, or by the watchdog, started again.
+// implies RestrictSUIDSGID=, which refuses openat2(2). And systemd did not start a
+// program again that ended by a panic or by the watchdog.
 func TestUnits(t *testing.T) {
 	root := debian(t)
 	install(t, root)
@@ -44,13 +44,13 @@ func debian(t *testing.T) string {
 	root, err := os.MkdirTemp(base, "tidemark-debian-")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(root)) })
-	require.NoError(t, os.Chmod(root, 0o755)) // it is "/" of every user in there
+	require.NoError(t, os.Chmod(root, 0o755)) // it is "/" for every user in the container
 	run(t, "debootstrap", "--variant=minbase", "--include=systemd,dbus", "stable", root)
 	return root
 }
 
-// install puts programs and units where a package would, with their options, a
-// tree and a job that looks at them when the system is up.
+// install puts programs and units where a package would put them, with their options, a
+// tree, and a job that examines them when the system is up.
 func install(t *testing.T, root string) {
 	run(t, "make", "-C", "../..", "install", "DESTDIR="+root, "PREFIX=/usr")
 	inside, err := os.ReadFile("testdata/inside.sh")
@@ -81,8 +81,8 @@ WantedBy=multi-user.target
 	}
 }
 
-// boot starts the container, waits until it has ended, and returns what the job
-// in it found.
+// boot starts the container, waits until it has ended, and returns what its job
+// found.
 func boot(t *testing.T, root string) []string {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

@@ -1,6 +1,13 @@
 // Package cli is what the three commands share around their one call: options
 // from command line and environment, logs, signals, sd_notify, metrics, exit
 // codes. docs/cli.md is its manual.
+//
+// # Files
+//
+// cli.go runs a Command. For all three: options.go, log.go, stderr.go (a reader of
+// stderr that is slow), statusline.go (progress on a terminal), notices.go
+// (sd_notify), metrics.go. For serve: web.go listens, tokens.go reads its tokens. For
+// mirror: client.go. kept.go reads files again that changed.
 package cli
 
 import (
@@ -32,8 +39,8 @@ var version = "devel"
 // Version returns the version of this build.
 func Version() string { return version }
 
-// stopGrace is how long an orderly stop may take: with it a program ends within
-// the 5 s that docs/cli.md promises. Being killed harder loses nothing.
+// stopGrace is how long an orderly stop may take, so that a program ends within the
+// 5 s that docs/cli.md promises. A harder end loses nothing.
 const stopGrace = 4500 * time.Millisecond
 
 // Command describes one of the three programs.
@@ -45,39 +52,39 @@ type Command struct {
 	Example string
 	Flags   func(*pflag.FlagSet)
 
-	// Alone tells, from the options and the number of arguments given, that
-	// the last argument is wanted alone. nil: never.
+	// Alone reports, by the options and the number of given arguments, whether
+	// the command takes the last argument only. nil: never.
 	Alone func(given int) bool
 	Run   func(context.Context, *Env) error
 
-	// Hangup handles SIGHUP where stdin is no terminal; nil: it is ignored.
+	// Hangup handles SIGHUP if stdin is not a terminal; nil: SIGHUP is ignored.
 	Hangup func()
-	Stats  StatsFunc // what --metrics publishes; may be nil
+	Stats  StatsFunc // yields what --metrics publishes; may be nil
 }
 
-// Env is what a program finds around it.
+// Env is the surroundings of a program.
 type Env struct {
 	Args   map[string]string // positional arguments by name
 	Stdout io.Writer
 	Log    *slog.Logger
 	Flags  *pflag.FlagSet
 
-	line    *statusLine // nil: stderr is no terminal
+	line    *statusLine // nil: stderr is not a terminal
 	notices notices
 }
 
-// Ready tells systemd that the program does its job now.
+// Ready reports to systemd that the program does its job now.
 func (e *Env) Ready() { e.notices.tell(daemon.SdNotifyReady) }
 
-// Notify tells systemd one line about what the program is doing.
+// Notify reports to systemd in one line what the program is doing.
 func (e *Env) Notify(text string) {
 	e.notices.tell(statusNotice + strings.ReplaceAll(text, "\n", " "))
 }
 
 // Main runs the command and ends the process with the exit code of docs/cli.md.
 // A panic, and the SIGABRT of systemd's watchdog, end the process by a signal:
-// by itself Go exits with 2 then, which stands for wrong options and keeps
-// systemd from starting the program again.
+// otherwise Go would exit with 2, which stands for wrong options, and systemd would
+// not start the program again.
 func Main(c Command) {
 	debug.SetTraceback("crash")
 	os.Exit(int(run(c, os.Args[1:], os.Stdout, os.Stderr)))
@@ -128,8 +135,8 @@ func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	return code
 }
 
-// usage prints what stands below the description in --help. pflag puts
-// "[=true|false]" behind every switch; blanks in its place keep the columns.
+// usage prints the part of --help below the description. pflag puts
+// "[=true|false]" after every switch; blanks in its place keep the columns.
 func usage(cmd *cobra.Command, w io.Writer) error {
 	const noise = "[=true|false]"
 	options := strings.ReplaceAll(cmd.Flags().FlagUsages(), noise, strings.Repeat(" ", len(noise)))
@@ -138,7 +145,7 @@ func usage(cmd *cobra.Command, w io.Writer) error {
 	return err
 }
 
-// oneLine joins the lines of an error, so that scripts get one line.
+// oneLine joins the lines of an error: scripts get one line.
 func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 }
@@ -162,7 +169,7 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 	}
 	env.Log = log
 	stdlog.SetFlags(0)
-	stdlog.SetOutput(weblog.NewWriter(log)) // of net/http's clients, which have no other log
+	stdlog.SetOutput(weblog.NewWriter(log)) // net/http's clients have no other log
 	if unknown := unknownVariables(c, env.Flags, os.Environ()); len(unknown) > 0 {
 		log.Warn("unknown variables in the environment: ignored", "names", strings.Join(unknown, " "), "remedy", "see --help for the options")
 	}
@@ -176,7 +183,7 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 		defer closeMetrics()
 	}
 	go watchdog(ctx)
-	if !term.IsTerminal(int(os.Stdin.Fd())) { // else the terminal was closed: that ends the program
+	if !term.IsTerminal(int(os.Stdin.Fd())) { // of a terminal SIGHUP means that it was closed: that ends the program
 		defer onHangup(c.Hangup)()
 	}
 	err = c.Run(ctx, env)
@@ -192,6 +199,7 @@ func start(c Command, common commonFlags, env *Env, stderr errorOutput) (exit.Co
 // Signalled is the cause of a context that a signal ended.
 type Signalled struct{ Signal os.Signal }
 
+// Error names the signal.
 func (s Signalled) Error() string { return "stopped by " + s.Signal.String() }
 
 func (s Signalled) code() exit.Code {
@@ -201,8 +209,8 @@ func (s Signalled) code() exit.Code {
 	return exit.Terminated
 }
 
-// withSignals returns a context that ends at SIGINT or SIGTERM. A second one,
-// or stopGrace without an end, ends the process at once.
+// withSignals returns a context that ends at SIGINT or SIGTERM. A second signal ends
+// the process at once; so does the end of stopGrace.
 func withSignals(parent context.Context, log *slog.Logger) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
@@ -228,9 +236,9 @@ func withSignals(parent context.Context, log *slog.Logger) (context.Context, fun
 	return ctx, func() { signal.Stop(signals); close(done) }
 }
 
-// onHangup calls handle at each SIGHUP, which would end the process otherwise:
-// people send it to make a service read its files anew. nil does nothing; it is
-// not signal.Ignore, which the commands of --exec would inherit.
+// onHangup calls handle at each SIGHUP, which would end the process otherwise: people
+// send it to make a service read its files again. With nil it ignores SIGHUP, but not
+// by signal.Ignore, which the commands of --exec would inherit.
 func onHangup(handle func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP)
@@ -244,7 +252,7 @@ func onHangup(handle func()) (stop func()) {
 	return func() { signal.Stop(signals); close(signals) }
 }
 
-// watchdog answers systemd's WatchdogSec, if there is one.
+// watchdog sends what systemd expects with WatchdogSec=, if it is set.
 func watchdog(ctx context.Context) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {

@@ -21,7 +21,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// probe is a command that records what it was given.
+// probe is a command that records its arguments.
 type probe struct {
 	rules  []string
 	listen []string
@@ -106,7 +106,7 @@ func TestEnvironment(t *testing.T) {
 	require.Contains(t, out, "TIDEMARK_PROBE_SIZE")
 }
 
-// TIDEMARK_MIRROR_JBOS was ignored without a word.
+// TIDEMARK_MIRROR_JBOS was ignored silently.
 func TestUnknownVariablesAreWarnedOf(t *testing.T) {
 	for _, name := range []string{"TIDEMARK_PROBE_SIZ", "TIDEMARK_PROB_WAIT", "TIDEMARK_MIRROR_JOBS", "TIDEMARK_ROOT", "TIDEMARK_PROBE_SIZE"} {
 		t.Setenv(name, "1")
@@ -248,8 +248,8 @@ func TestTokens(t *testing.T) {
 	require.Equal(t, exit.Usage, exit.Of(err))
 }
 
-// What net/http's clients say stood raw between the lines of the log: they have no log
-// of their own to be given.
+// Messages of net/http's clients stood raw between the lines of the log: clients have no
+// ErrorLog.
 func TestLinesOfTheHTTPClient(t *testing.T) {
 	defer func() { stdlog.SetOutput(os.Stderr); stdlog.SetFlags(stdlog.LstdFlags) }()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

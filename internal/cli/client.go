@@ -8,18 +8,19 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// Client is how mirror presents itself to a server.
+// Client is the options by which mirror presents itself to a server. Load reads its
+// files; after that Now may be called.
 type Client struct {
 	CA        string // file of CAs to trust instead of the system's
 	Cert, Key string // files; both or none
 	TokenFile string
 
-	config *kept[*tls.Config] // nil: nothing was asked for
-	token  *kept[string]      // nil: none is sent
+	config *kept[*tls.Config] // nil: no option was given
+	token  *kept[string]      // nil: no token is sent
 }
 
-// Load reads the files. The TLS configuration is nil where nothing was asked
-// for.
+// Load reads the files. The TLS configuration is nil if no option asks for one. Errors
+// carry exit.Usage.
 func (c *Client) Load(log *slog.Logger) (config *tls.Config, token string, err error) {
 	if c.TokenFile != "" {
 		if c.token, err = keep(log, c.readToken, c.TokenFile); err != nil {
@@ -38,8 +39,9 @@ func (c *Client) Load(log *slog.Logger) (config *tls.Config, token string, err e
 	return config, token, nil
 }
 
-// Now returns what the files hold now, or held when they could be used last: another
-// configuration only after a change. It may be called by several goroutines at once.
+// Now returns what the files hold now, or what they held when they could be used last.
+// The configuration is another pointer only after a change. Several goroutines may call
+// it at once.
 func (c *Client) Now() (config *tls.Config, token string) {
 	if c.config != nil {
 		config = c.config.get()

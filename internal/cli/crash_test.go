@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crashEnv makes the test binary a program that Main runs: it panics, or says
+// crashEnv makes the test binary a program that Main runs. It panics, or reports
 // that it runs and waits for a signal.
 const crashEnv = "TIDEMARK_CLI_TEST"
 
@@ -49,8 +49,8 @@ func TestTheWatchdogsSignalEndsBySignal(t *testing.T) {
 	require.Equal(t, syscall.SIGABRT, status.Signal())
 }
 
-// SIGHUP, by which people make a service read its files anew, ended serve and
-// mirror.
+// SIGHUP ended serve and mirror. People send it to make a service read its files
+// again.
 func TestHangupIsIgnored(t *testing.T) {
 	status := crash(t, "wait", func(p *os.Process) error {
 		return errors.Join(p.Signal(syscall.SIGHUP), p.Signal(syscall.SIGTERM))
@@ -59,7 +59,7 @@ func TestHangupIsIgnored(t *testing.T) {
 	require.Zero(t, status.ExitStatus())
 }
 
-// crash runs the program and returns how it ended. then is called when it runs.
+// crash runs the program, calls then when it runs, and returns how it ended.
 func crash(t *testing.T, how string, then func(*os.Process) error) syscall.WaitStatus {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// lookEvery is how often a file is looked at, at most, whether it changed.
+// lookEvery is the shortest time between two looks at a file that may have changed.
 const lookEvery = time.Second
 
-// kept is what was read from files. It is read anew when one of them changed, which
-// is looked at when somebody asks, at most every lookEvery. What cannot be read or
-// used leaves what there was, and is said once. It may be used by several goroutines
+// kept is a value that was read from files. When somebody asks, at most every lookEvery,
+// it looks whether one of them changed, and then reads them again. If they cannot be
+// read or used, it keeps the old value and logs that once. Several goroutines may use it
 // at once.
 type kept[T any] struct {
 	files []string
@@ -25,9 +25,9 @@ type kept[T any] struct {
 	mu     sync.Mutex // guards what follows
 	value  T
 	seen   []fileState // when value was read
-	fixed  bool        // one of the files is a pipe, or the like: it is read once
+	fixed  bool        // one of the files is a pipe or the like: they are read once only
 	looked time.Time
-	said   string // what was wrong, until it is right
+	said   string // the error that was logged; "": none since the last success
 }
 
 // keep reads the files for the first time.
@@ -44,7 +44,7 @@ func keep[T any](log *slog.Logger, read func() (T, error), files ...string) (*ke
 	return k, err
 }
 
-// get returns what the files hold, or held when they could be used last.
+// get returns what the files hold, or what they held when they could be used last.
 func (k *kept[T]) get() T {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -76,7 +76,7 @@ func (k *kept[T]) get() T {
 	return k.value
 }
 
-// fileState tells whether a file is another one than before, or was written to.
+// fileState shows whether a file is another one than before, or was written to.
 type fileState struct {
 	dev, ino uint64
 	size     int64
@@ -91,7 +91,7 @@ func stateOf(info os.FileInfo) fileState {
 	return s
 }
 
-// statesOf looks at files; special says that one of them is no regular file.
+// statesOf looks at files; special says that one of them is not a regular file.
 func statesOf(files []string) (states []fileState, special bool, err error) {
 	for _, file := range files {
 		info, err := os.Stat(file)

@@ -24,7 +24,7 @@ func rewrite(t *testing.T, file, text string, at time.Time) {
 }
 
 // A token that was taken out of --token-file was accepted until serve was started
-// anew, and one that was put in was not.
+// again, and a token that was put in was not.
 func TestTokensAreReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := t.TempDir() + "/tokens"
@@ -34,8 +34,8 @@ func TestTokensAreReadAnew(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"old", "both"}, tokens.Tokens())
 
-		// What was written just now may be half of it: nothing new, and no more what is
-		// gone.
+		// The file may be half written: no new token counts yet, and none that is gone
+		// counts any more.
 		advance(lookEvery)
 		rewrite(t, file, "both\nne", time.Now())
 		require.Equal(t, []string{"both"}, tokens.Tokens())
@@ -46,7 +46,7 @@ func TestTokensAreReadAnew(t *testing.T) {
 		advance(lookEvery)
 		require.Equal(t, []string{"both", "new"}, tokens.Tokens(), "whole: unchanged for a second")
 
-		// One that nobody looked at for long is whole at the first look.
+		// A file that nobody looked at for long is whole at the first look.
 		rewrite(t, file, "another\n", time.Now())
 		advance(time.Hour)
 		require.Equal(t, []string{"another"}, tokens.Tokens())
@@ -60,8 +60,8 @@ func TestTokensAreReadAnew(t *testing.T) {
 	})
 }
 
-// A token file that is missing or empty is replaced just now, or somebody took the
-// tokens away. It never means that none is needed.
+// A token file that is missing or empty is being replaced, or somebody took the tokens
+// away. It never means that clients need none.
 func TestTokensThatAreTakenAway(t *testing.T) {
 	for name, away := range map[string]func(*testing.T, string){
 		"missing":  func(t *testing.T, file string) { require.NoError(t, os.Remove(file)) },
@@ -96,8 +96,8 @@ func TestTokensThatAreTakenAway(t *testing.T) {
 	}
 }
 
-// What cannot be read says nothing of the tokens; a FIFO in its place is not waited
-// for; a pipe given at the start is read once.
+// A file that cannot be read changes no tokens; nobody waits for a FIFO in its place; a
+// pipe given at the start is read once.
 func TestTokensThatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := t.TempDir() + "/tokens"
@@ -127,8 +127,8 @@ func TestTokensThatCannotBeRead(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-// mirror read token, CAs and certificate at its start: renewed ones were not used
-// until it was started anew.
+// mirror read token, CAs and certificate at its start, and did not use renewed ones
+// until it was started again.
 func TestCredentialsAreReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -163,8 +163,8 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 	})
 }
 
-// A certificate of serve that is renewed is picked up, one that is half written is
-// not, nor one without its key.
+// serve uses a certificate that was renewed, but not one that is half written, nor one
+// without its key.
 func TestCertificateIsReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -194,7 +194,7 @@ func TestCertificateIsReadAnew(t *testing.T) {
 }
 
 // CAs that were taken out of --client-ca let their clients in until serve was started
-// anew, and those that were in stayed for ever.
+// again, and connected clients stayed for ever.
 func TestClientCAsAreReadAnew(t *testing.T) {
 	server, old, next := t.TempDir(), t.TempDir(), t.TempDir()
 	for _, dir := range []string{server, old, next} {

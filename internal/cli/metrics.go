@@ -16,7 +16,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// StatsFunc yields the numbers of a program; names ending in _total only grow.
+// StatsFunc yields the numbers of a program. Names that end in _total are counters.
 type StatsFunc func(yield func(name, help string, value int64))
 
 // serveMetrics answers /metrics and /debug/pprof/ on addr until close is
@@ -53,6 +53,7 @@ type statsCollector struct {
 // Describe sends nothing: the names come with the numbers.
 func (c *statsCollector) Describe(chan<- *prometheus.Desc) {}
 
+// Collect sends the present numbers.
 func (c *statsCollector) Collect(out chan<- prometheus.Metric) {
 	if c.stats == nil {
 		return

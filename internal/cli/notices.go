@@ -8,21 +8,23 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// noticeGrace is how long the end of a program waits for its last notices.
+// noticeGrace is how long a program waits at its end until its last notices are sent.
 const noticeGrace = 500 * time.Millisecond
 
-// notices tells the service manager what the program tells it, in order. A goroutine
-// sends: the manager's socket holds some datagrams only, and to send blocks while it
-// is full. Of statuses that wait one behind the other only the last is kept. The zero
-// value is ready.
+// notices sends notices to the service manager, in order. A goroutine sends them: the
+// manager's socket holds a few datagrams only, and sending blocks while it is full. Of
+// several statuses that wait one after another it keeps the last only. The zero value
+// is ready.
 type notices struct {
 	mu      sync.Mutex
 	waiting []string
-	sending chan struct{} // closed when all are sent; nil: nothing is under way
+	sending chan struct{} // closed when all are sent; nil: nobody is sending
 }
 
+// statusNotice is the beginning of a notice that gives the status in words.
 const statusNotice = "STATUS="
 
+// tell queues a notice.
 func (n *notices) tell(notice string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -38,6 +40,7 @@ func (n *notices) tell(notice string) {
 	}
 }
 
+// send sends all that waits, and closes done.
 func (n *notices) send(done chan<- struct{}) {
 	defer close(done)
 	for {
@@ -54,7 +57,7 @@ func (n *notices) send(done chan<- struct{}) {
 	}
 }
 
-// end waits a while until all are sent.
+// end waits until all are sent, at most noticeGrace.
 func (n *notices) end() {
 	n.mu.Lock()
 	sending := n.sending

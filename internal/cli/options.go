@@ -34,9 +34,9 @@ func EnvName(command, option string) string {
 	return "TIDEMARK_" + strings.ToUpper(command+"_"+strings.ReplaceAll(option, "-", "_"))
 }
 
-// fromEnvironment sets every option that the command line left alone from its
-// environment variable. Repeatable options take several values separated by
-// white space.
+// fromEnvironment sets every option that the command line did not give, from its
+// environment variable. Repeatable options take several values separated by white
+// space.
 func fromEnvironment(c Command, flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		value, set := os.LookupEnv(EnvName(c.Name, f.Name))
@@ -47,7 +47,7 @@ func fromEnvironment(c Command, flags *pflag.FlagSet) (err error) {
 		if _, repeatable := f.Value.(Repeatable); repeatable {
 			values = strings.Fields(value)
 		} else if value == "" {
-			// A token file, say, whose name got lost must not mean none.
+			// If the name of a token file got lost, for example, it must not mean none.
 			err = exit.With(exit.Usage, fmt.Errorf("%s is empty", EnvName(c.Name, f.Name)), "set it, or unset it")
 			return
 		}
@@ -60,9 +60,9 @@ func fromEnvironment(c Command, flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// unknownVariables returns the names in environ that look like options of the
-// command and are none, sorted: a misspelt one would be ignored without a word.
-// Those of the other two programs may stand in the same file.
+// unknownVariables returns the names in environ that look like options of the command
+// and are not, sorted: a misspelt variable would be ignored silently. Variables of the
+// other two programs may stand in the same file.
 func unknownVariables(c Command, flags *pflag.FlagSet, environ []string) (unknown []string) {
 	known := map[string]bool{"TIDEMARK_ROOT": true, "TIDEMARK_STAMP": true} // --exec sets these
 	for _, name := range c.Args {
@@ -79,7 +79,7 @@ func unknownVariables(c Command, flags *pflag.FlagSet, environ []string) (unknow
 	return unknown
 }
 
-// ofAnother reports whether a variable, without TIDEMARK_, is of another program
+// ofAnother reports whether a variable, without TIDEMARK_, belongs to another program
 // than command.
 func ofAnother(command, rest string) bool {
 	return slices.ContainsFunc([]string{"watch", "serve", "mirror"}, func(program string) bool {
@@ -87,8 +87,8 @@ func ofAnother(command, rest string) bool {
 	})
 }
 
-// noneEmpty refuses options that were given an empty value: in a script, that is
-// a variable which is not set.
+// noneEmpty refuses options with an empty value: in a script, that is a variable which
+// is not set.
 func noneEmpty(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if f.Value.String() == "" {
@@ -101,8 +101,7 @@ func noneEmpty(flags *pflag.FlagSet) (err error) {
 // Repeatable marks an option that may be given several times.
 type Repeatable interface{ Repeatable() }
 
-// positional names the arguments, filling what is missing from the
-// environment.
+// positional returns the arguments by their names, missing ones from the environment.
 func positional(c Command, args []string) (map[string]string, error) {
 	names := c.Args
 	if c.Alone != nil && c.Alone(len(args)) {
@@ -126,10 +125,11 @@ func positional(c Command, args []string) (map[string]string, error) {
 	return named, nil
 }
 
-// Size is an option in bytes that takes 64M, 1.5GiB or plain digits; K, M, G
-// are powers of 1024 as in rsync.
+// Size is an option in bytes: 64M, 1.5GiB or plain digits; K, M, G are powers of 1024
+// as in rsync.
 type Size int64
 
+// Set reads a size.
 func (s *Size) Set(text string) error {
 	upper := strings.ToUpper(strings.TrimSuffix(strings.TrimSuffix(text, "B"), "i"))
 	if n := len(upper); n > 0 && strings.IndexByte("KMGT", upper[n-1]) >= 0 {
@@ -137,12 +137,13 @@ func (s *Size) Set(text string) error {
 	}
 	n, err := humanize.ParseBytes(upper)
 	if err != nil || n > 1<<62 {
-		return fmt.Errorf("%q is no size: want e.g. 64M", text)
+		return fmt.Errorf("%q is not a size: want e.g. 64M", text)
 	}
 	*s = Size(n)
 	return nil
 }
 
+// String returns the size as Set reads it.
 func (s *Size) String() string {
 	if *s == 0 {
 		return "0"
@@ -179,8 +180,8 @@ func (c *Choice) String() string {
 // Type is what --help calls the value.
 func (c *Choice) Type() string { return strings.Join(c.Of, "|") }
 
-// Strings is a repeatable option. Prefix is put before each value, so several
-// options can fill one list in the order of the command line.
+// Strings is a repeatable option. Several options can fill one list in the order of the
+// command line; Prefix, before each value, tells them apart.
 type Strings struct {
 	List   *[]string
 	Prefix string
@@ -189,6 +190,7 @@ type Strings struct {
 	Reset  bool   // the first value given replaces the default
 }
 
+// Set adds a value.
 func (s *Strings) Set(text string) error {
 	if s.Reset && !s.reset {
 		*s.List, s.reset = nil, true
@@ -200,6 +202,7 @@ func (s *Strings) Set(text string) error {
 	return nil
 }
 
+// String returns the present list.
 func (s *Strings) String() string {
 	if s.List == nil {
 		return ""
@@ -213,10 +216,11 @@ func (s *Strings) Type() string { return s.Name }
 // Repeatable marks the option.
 func (s *Strings) Repeatable() {}
 
-// Duration is an option in time that takes what time.ParseDuration takes, and
-// days: 500ms, 24h, 7d, 1d12h. It is never negative.
+// Duration is an option in time, as time.ParseDuration reads it, and in days: 500ms,
+// 24h, 7d, 1d12h. It is never negative.
 type Duration time.Duration
 
+// Set reads a time.
 func (d *Duration) Set(text string) error {
 	var days time.Duration
 	rest := text
@@ -239,10 +243,10 @@ func (d *Duration) Set(text string) error {
 }
 
 func badDuration(text string) error {
-	return fmt.Errorf("%q is no time: want e.g. 500ms, 24h or 7d", text)
+	return fmt.Errorf("%q is not a time: want e.g. 500ms, 24h or 7d", text)
 }
 
-// String writes whole days from two days on as days.
+// String returns whole days, from two days on, as days.
 func (d *Duration) String() string {
 	const day = 24 * time.Hour
 	if t := time.Duration(*d); t >= 2*day && t%day == 0 {

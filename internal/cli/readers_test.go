@@ -43,8 +43,8 @@ func ended(t *testing.T, c Command, stderr *os.File) {
 	}
 }
 
-// A pipe behind stderr that nobody reads, as while the journal restarts, stopped
-// the program at its next line of the log, watch in the middle of stamping.
+// When nobody read the pipe of stderr, as while the journal restarts, the program stopped
+// at its next line of the log, watch in the middle of stamping.
 func TestNobodyReadsTheLog(t *testing.T) {
 	const all = 20_000
 	in, out, err := os.Pipe()
@@ -59,8 +59,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	require.Equal(t, fmt.Sprint(all+1-(kept-1)), lost, "and the line of the error")
 }
 
-// Who read the log has gone: that was the end of the program (SIGPIPE), not only of
-// its log.
+// When the reader of the log went away, the program ended (SIGPIPE), not only its log.
 func TestTheReaderOfTheLogHasGone(t *testing.T) {
 	in, out, err := os.Pipe()
 	require.NoError(t, err)
@@ -69,7 +68,7 @@ func TestTheReaderOfTheLogHasGone(t *testing.T) {
 	ended(t, talkative(1000), out)
 }
 
-// A service manager that takes no notices stops nobody, and gets READY and the last
+// A service manager that takes no notices stops no program, and gets READY and the last
 // status when it takes them again.
 func TestNobodyTakesNotices(t *testing.T) {
 	path := t.TempDir() + "/notify"

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/term"
 )
 
-// statusLine is a terminal whose last line is rewritten in place, below the log
-// lines that are written through it.
+// statusLine is a terminal whose last line is rewritten in place. Log lines are written
+// through it and appear above that line.
 type statusLine struct {
 	out   io.Writer
 	width func() int // columns
@@ -18,7 +18,7 @@ type statusLine struct {
 	text string
 }
 
-// newStatusLine returns the status line of a file, nil if it is no terminal that
+// newStatusLine returns the status line of stderr, nil if stderr is not a terminal that
 // can rewrite a line.
 func newStatusLine(e errorOutput) *statusLine {
 	f := e.file
@@ -34,6 +34,7 @@ func newStatusLine(e errorOutput) *statusLine {
 	}}
 }
 
+// eraseLine returns to the beginning of the line and erases it.
 const eraseLine = "\r\x1b[K"
 
 // Write puts log lines above the status line.
@@ -53,8 +54,8 @@ func (s *statusLine) Write(lines []byte) (int, error) {
 	return n, err
 }
 
-// show replaces the status line; "" removes it. It is cut to the terminal's
-// width, or it could not be rewritten.
+// show replaces the status line; "" removes it. It cuts the text to the terminal's
+// width, because a longer line could not be rewritten.
 func (s *statusLine) show(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,11 +66,11 @@ func (s *statusLine) show(text string) {
 		return
 	}
 	s.text = text
-	_, _ = io.WriteString(s.out, eraseLine+text) // a terminal that has gone must not stop a mirror
+	_, _ = io.WriteString(s.out, eraseLine+text) // a terminal that is gone must not stop a mirror
 }
 
-// Progress shows one line of ASCII text that replaces the one before; "" ends
-// it. Nothing is shown where stderr is no terminal.
+// Progress shows one line of ASCII text in the place of the line before; "" removes it.
+// It shows nothing if stderr is not a terminal.
 func (e *Env) Progress(text string) {
 	if e.line != nil {
 		e.line.show(text)

@@ -12,28 +12,28 @@ import (
 )
 
 const (
-	// logBound is how much of the log is kept for a reader who is slow, in
-	// bytes: some 5,000 lines.
+	// logBound is how much of the log is kept for a slow reader, in bytes:
+	// about 5,000 lines.
 	logBound = 1 << 20
 
-	// logPatience is how long a line of the log waits for him, until he has
-	// been slow once: so the lines of a program that dies are there, and stand
-	// in the right place among those of stdout.
+	// logPatience is how long a line of the log waits for the reader, until it
+	// was slow once. So the lines of a program that dies have been written, and
+	// stand in the right place among the lines of stdout.
 	logPatience = 100 * time.Millisecond
 
-	logGrace = time.Second // for him to take the rest at the end
+	logGrace = time.Second // for the reader to take the rest at the end
 )
 
-// errorOutput is stderr, which nobody waits for: the journal may restart, and
-// what stands behind a pipe may stop to read. Nor does it matter if he has gone; a
-// write to descriptor 2 itself would end a Go program then (SIGPIPE).
+// errorOutput is stderr. Nobody waits for its reader: the journal may restart, and a
+// program at the other end of a pipe may stop reading. The reader may even be gone; a
+// write to descriptor 2 itself would then end a Go program (SIGPIPE).
 type errorOutput struct {
 	io.Writer
-	file *os.File // nil: no file
+	file *os.File // nil: it is not a file
 }
 
-// newErrorOutput returns stderr, and what ends it. lost makes the line that stands
-// for n lost ones.
+// newErrorOutput returns stderr, and a function that ends it. lost makes the line that
+// stands for n lost lines.
 func newErrorOutput(stderr io.Writer, lost func(n int, file *os.File) []byte) (errorOutput, func()) {
 	file, _ := stderr.(*os.File)
 	w := another(stderr, file)
@@ -47,7 +47,7 @@ func newErrorOutput(stderr io.Writer, lost func(n int, file *os.File) []byte) (e
 	}
 }
 
-// another returns the same file by another descriptor.
+// another returns file by another descriptor; w if there is none.
 func another(w io.Writer, file *os.File) io.Writer {
 	if file == nil {
 		return w
@@ -62,9 +62,10 @@ func another(w io.Writer, file *os.File) io.Writer {
 	return os.NewFile(uintptr(fd), file.Name())
 }
 
-// unfailing goes on after errors: a full disk may have room again.
+// unfailing goes on after errors: a full disk may get room again.
 type unfailing struct{ w io.Writer }
 
+// Write writes p, or what it can of it.
 func (u unfailing) Write(p []byte) (int, error) {
 	_, _ = u.w.Write(p)
 	return len(p), nil

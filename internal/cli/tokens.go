@@ -18,38 +18,37 @@ import (
 
 // How a token file that changes is read.
 const (
-	// A file that was written to so lately may be written to still: the last line that
-	// is there may be half a token.
+	// A file that was written to less than this ago may still be written to: its last
+	// line may be half a token.
 	tokensSettle = 2 * time.Second
 
-	// A file that is missing, or holds no token, is being replaced for so long. After
-	// that somebody took the tokens away.
+	// A file that is missing, or holds no token, counts for this long as one that is
+	// being replaced. After that somebody has taken the tokens away.
 	tokensGrace = 5 * time.Second
 
 	maxTokenFile = 16 << 20 // bytes
 )
 
 var (
-	errSpecial = errors.New("no regular file any more")
-	errNoToken = errors.New("no token is in it")
+	errSpecial = errors.New("no longer a regular file")
+	errNoToken = errors.New("it has no token")
 )
 
-// TokenFile is the file of the tokens that serve accepts, looked at again when
-// somebody asks, at most every lookEvery. It may be used by several goroutines at
-// once.
+// TokenFile is the file of the tokens that serve accepts. When somebody asks, at most
+// every lookEvery, it looks at the file again. Several goroutines may use it at once.
 type TokenFile struct {
 	file string
 	log  *slog.Logger
 
 	mu     sync.Mutex // guards what follows
-	good   []string   // what the file held when it was whole last
-	now    []string   // what is accepted
-	seen   fileState  // when it was looked at last
-	whole  bool       // now is what it held then
-	fixed  bool       // it is a pipe, or the like: read once
+	good   []string   // the tokens when the file was last whole
+	now    []string   // the tokens that are accepted
+	seen   fileState  // at the last look
+	whole  bool       // now has all that the file held then
+	fixed  bool       // it is a pipe or the like: it is read once only
 	looked time.Time
-	lost   time.Time // since when it is missing or empty; zero: it is not
-	said   string    // what was wrong, until it is right
+	lost   time.Time // since when the file is missing or empty; zero: it is not
+	said   string    // the error that was logged; "": none since the last success
 }
 
 // OpenTokens reads the file for the first time.
@@ -65,10 +64,11 @@ func OpenTokens(file string, log *slog.Logger) (*TokenFile, error) {
 	return t, nil
 }
 
-// Tokens returns what is accepted now: what the file holds; while it may still be
-// written to, what of that it held before, too; for tokensGrace after it went away or
-// lost all tokens what was accepted before, and then nothing. A file that is there
-// and cannot be read changes nothing. The slice is another one after a change.
+// Tokens returns the tokens that are accepted now: those in the file. While somebody may
+// still write to the file, they are those of its tokens that it held before. For
+// tokensGrace after the file went away or lost all tokens, they stay as they were, and
+// then there are none. A file that exists and cannot be read changes nothing. After a
+// change the slice is another one.
 func (t *TokenFile) Tokens() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,6 +80,7 @@ func (t *TokenFile) Tokens() []string {
 	return t.now
 }
 
+// look looks at the file and sets now.
 func (t *TokenFile) look() {
 	if info, err := os.Stat(t.file); err == nil && t.whole && t.lost.IsZero() && stateOf(info) == t.seen {
 		return
@@ -107,7 +108,7 @@ func (t *TokenFile) look() {
 	t.now = slices.DeleteFunc(slices.Clone(t.good), func(token string) bool { return !slices.Contains(tokens, token) })
 }
 
-// missing notes that the file is not there, or holds nothing.
+// missing notes that the file does not exist, or has no token.
 func (t *TokenFile) missing(err error) {
 	if t.lost.IsZero() {
 		t.lost = t.looked
@@ -120,6 +121,7 @@ func (t *TokenFile) missing(err error) {
 	}
 }
 
+// say logs an error that was not logged already.
 func (t *TokenFile) say(what string, err error) {
 	if text := err.Error(); text != t.said {
 		t.said = text
@@ -127,8 +129,8 @@ func (t *TokenFile) say(what string, err error) {
 	}
 }
 
-// readTokenFile reads a file of bearer tokens and says which file that was, without
-// waiting for one that became a FIFO.
+// readTokenFile reads a file of bearer tokens and returns which file that was. It does
+// not wait for a file that became a FIFO.
 func readTokenFile(file string) (state fileState, tokens []string, err error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -148,8 +150,8 @@ func readTokenFile(file string) (state fileState, tokens []string, err error) {
 	return stateOf(info), tokens, err
 }
 
-// scanTokens reads tokens, one a line; empty lines and those that begin with # are
-// skipped.
+// scanTokens reads tokens, one a line; it skips empty lines and lines that begin with
+// #.
 func scanTokens(f *os.File) (tokens []string, err error) {
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {

@@ -28,22 +28,23 @@ import (
 type Web struct {
 	Listen         []string // HOST:PORT or unix:PATH
 	Cert, Key      string   // files; both or none
-	ClientCA       string   // file: client certificates are wanted
+	ClientCA       string   // file of the CAs that must have signed client certificates; "": none is asked for
 	MaxConnections int      // at once over all listeners; 0: as many as descriptors allow
 }
 
-// Server is an http.Server, or what is used like one.
+// Server is used like an http.Server. If it has CloseIdle() bool as well, that is
+// called to make room for new connections.
 type Server interface {
 	Serve(net.Listener) error
 	Shutdown(context.Context) error
 	Close() error
 }
 
-// drain is how long running requests may go on after a signal.
+// drain is how long requests under way may go on after a signal.
 const drain = 3 * time.Second
 
-// Serve answers on all listeners until ctx ends, then lets running requests
-// finish. Sockets passed by systemd take the place of Listen.
+// Serve answers on all listeners until ctx ends, and then lets requests under way
+// finish. Sockets that systemd passes take the place of Listen.
 func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	if w.MaxConnections < 0 {
 		err := fmt.Errorf("at most %d connections: a number below zero", w.MaxConnections)
@@ -90,6 +91,7 @@ func (w *Web) Serve(ctx context.Context, env *Env, server Server) error {
 	return nil
 }
 
+// address returns the URL or the socket of a listener.
 func address(l net.Listener, secure bool) string {
 	if l.Addr().Network() == "unix" {
 		return "unix:" + l.Addr().String()
@@ -100,6 +102,7 @@ func address(l net.Listener, secure bool) string {
 	return "http://" + l.Addr().String() + "/"
 }
 
+// listeners opens all addresses, or returns the sockets that systemd passes.
 func (w *Web) listeners(ctx context.Context) ([]net.Listener, error) {
 	listeners, err := activation.Listeners()
 	if err == nil && len(listeners) > 0 {
@@ -121,13 +124,13 @@ func (w *Web) listeners(ctx context.Context) ([]net.Listener, error) {
 	return listeners, nil
 }
 
-// listenRemedy says what to do where nobody can listen.
+// listenRemedy says what to do if nobody can listen on addr.
 func listenRemedy(addr string, err error) string {
 	switch {
 	case errors.Is(err, syscall.EACCES) && strings.HasPrefix(addr, "unix:"):
 		return "name a socket in a directory that this user may write to"
 	case errors.Is(err, syscall.EACCES):
-		return "ports below 1024 want CAP_NET_BIND_SERVICE (AmbientCapabilities= in a unit): give it, or choose a port above 1023"
+		return "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in a unit): give it, or choose a port above 1023"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "give an address that this machine has"
 	}
@@ -143,8 +146,8 @@ func checkAddress(addr string) error {
 	return err
 }
 
-// listen opens one address. A unix socket left behind by a killed server is
-// replaced, one that answers is not.
+// listen opens one address. It replaces the unix socket of a server that was killed,
+// but no socket that answers.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	path, unix := strings.CutPrefix(addr, "unix:")
@@ -174,9 +177,9 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return config.Listen(ctx, "unix", path)
 }
 
-// tls returns the TLS configuration, nil for plain HTTP, and with --client-ca what
-// there is of it for each client. Certificate and CAs are read anew when their files
-// change, so they can be renewed under a running server.
+// tls returns the TLS configuration, nil for plain HTTP; with --client-ca also the
+// configuration that each handshake uses. Certificate and CAs are read again when their
+// files change, so they can be renewed under a running server.
 func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Config], err error) {
 	if (w.Cert == "") != (w.Key == "") {
 		return nil, nil, exit.With(exit.Usage, errors.New("--tls-cert and --tls-key go together"), "give both")
@@ -215,6 +218,7 @@ func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Conf
 	return config, clients, nil
 }
 
+// readCAs reads a file of PEM certificates.
 func readCAs(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	pool := x509.NewCertPool()
@@ -224,8 +228,8 @@ func readCAs(file string) (*x509.CertPool, error) {
 	return pool, exit.With(exit.Usage, err, "name a file of PEM certificates")
 }
 
-// connections returns how many may be open at once: half of the descriptors that
-// this process may have are for files and directories.
+// connections returns how many connections may be open at once: half of the descriptors
+// that this process may have are for files and directories.
 func (w *Web) connections(env *Env) int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -252,13 +256,13 @@ func newGate(n int) gate {
 	return make(gate, n)
 }
 
-// gatedListener leaves connections beyond the bound in the kernel's backlog
-// until one is closed: the server is asked to close those that nobody uses.
+// gatedListener leaves connections beyond the bound in the kernel's backlog until one
+// is closed. It asks the server to close connections that nobody uses.
 type gatedListener struct {
 	net.Listener
 	gate   gate
 	server Server
-	open   *openConns // nil: nobody asks which are open
+	open   *openConns // nil: nobody needs to know which are open
 }
 
 // enter takes a place for one more connection.
@@ -286,13 +290,14 @@ func (l *gatedListener) enter() {
 // askIdle is how often the server is asked to close a connection that nobody uses.
 const askIdle = 20 * time.Millisecond
 
+// Accept returns the next connection for which there is room.
 func (l *gatedListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil || l.gate == nil {
 		return conn, err
 	}
 	l.enter()
-	// A *net.TCPConn is kept as it is underneath: sendfile(2) needs it.
+	// A *net.TCPConn must stay recognizable: sendfile(2) needs it.
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		conn := &gatedTCP{TCPConn: tcp, gate: l.gate, open: l.open}
 		l.open.add(conn)
@@ -303,7 +308,7 @@ func (l *gatedListener) Accept() (net.Conn, error) {
 	return gated, nil
 }
 
-// openConns are the connections that are open. Its methods but follow may be called
+// openConns are the connections that are open. All its methods but follow may be called
 // on nil.
 type openConns struct {
 	mu  sync.Mutex
@@ -326,8 +331,8 @@ func (o *openConns) remove(c net.Conn) {
 	}
 }
 
-// follow closes all connections when --client-ca changed, until ctx ends: those who
-// may come back do, with a new handshake.
+// follow closes all connections when the file of --client-ca changed, until ctx ends.
+// Clients that may come back do so, with a new handshake.
 func (o *openConns) follow(ctx context.Context, clients *kept[*tls.Config]) error {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -353,6 +358,7 @@ func (o *openConns) closeAll() {
 	}
 }
 
+// gatedTCP is a connection over TCP that leaves the gate when it is closed.
 type gatedTCP struct {
 	*net.TCPConn
 	gate gate
@@ -360,11 +366,13 @@ type gatedTCP struct {
 	once sync.Once
 }
 
+// Close closes the connection.
 func (c *gatedTCP) Close() error {
 	c.once.Do(func() { <-c.gate; c.open.remove(c) })
 	return c.TCPConn.Close()
 }
 
+// gatedConn is another connection that leaves the gate when it is closed.
 type gatedConn struct {
 	net.Conn
 	gate gate
@@ -372,6 +380,7 @@ type gatedConn struct {
 	once sync.Once
 }
 
+// Close closes the connection.
 func (c *gatedConn) Close() error {
 	c.once.Do(func() { <-c.gate; c.open.remove(c) })
 	return c.Conn.Close()

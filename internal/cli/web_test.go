@@ -185,7 +185,7 @@ func TestTLSOptionsGoTogether(t *testing.T) {
 	require.Equal(t, exit.Usage, exit.Of(err))
 }
 
-// A bound below zero is no bound.
+// A bound below zero is refused.
 func TestNegativeConnectionsAreRefused(t *testing.T) {
 	w := Web{Listen: []string{"127.0.0.1:0"}, MaxConnections: -1}
 	err := w.Serve(t.Context(), &Env{}, &http.Server{})
@@ -193,7 +193,7 @@ func TestNegativeConnectionsAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "give a positive number")
 }
 
-// An ordinary user who asked for port 80 was told to stop what listens there.
+// The message to an ordinary user who asked for port 80 was to stop what listens there.
 func TestAPortThatIsDeniedNamesTheRemedy(t *testing.T) {
 	denied := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}
 	require.Contains(t, listenRemedy("127.0.0.1:80", denied), "CAP_NET_BIND_SERVICE")
@@ -203,7 +203,7 @@ func TestAPortThatIsDeniedNamesTheRemedy(t *testing.T) {
 	require.ErrorContains(t, err, "give an address that this machine has")
 }
 
-// systemd is told where it listens, and that it does.
+// serve reports to systemd where it listens, and that it does.
 func TestListeningIsNotified(t *testing.T) {
 	path := t.TempDir() + "/notify"
 	socket, err := net.ListenPacket("unixgram", path)
@@ -220,7 +220,7 @@ func TestListeningIsNotified(t *testing.T) {
 	}
 }
 
-// Sockets that systemd passes are used, and --listen is not.
+// Sockets that systemd passes take the place of --listen.
 func TestSocketsFromSystemd(t *testing.T) {
 	if os.Getenv("LISTEN_FDS") != "" { // this is the child
 		address := serving(t, Web{Listen: []string{"127.0.0.1:1"}}, http.HandlerFunc(hello))

@@ -1,10 +1,10 @@
-// Package outlet writes lines to a reader who may be slow, or may have stopped to
-// read, without letting the writer wait for him: a pipe holds 64 KiB, and then
+// Package outlet writes lines to a reader that may be slow, or may have stopped
+// reading, so that the writer need not wait for it: a pipe holds 64 KiB, and then
 // write(2) does not return.
 //
-// Lines keep their order. What the reader has not taken is kept up to a bound;
-// beyond it lines are lost, from the first that finds no room until the reader has
-// taken what is kept. One line in their place says how many they were:
+// Lines keep their order. An Outlet keeps what the reader has not taken, up to a bound.
+// From the first line for which there is no room, lines are lost until the reader has
+// taken all that is kept. One line in their place says how many they were:
 //
 //	1795833957.000000001	a/f
 //	1795833957.000000093	lost 92 lines
@@ -30,19 +30,19 @@ type Outlet struct {
 	kept    []byte // lines that the reader has not taken
 	pending int    // lines in kept
 	writing int    // lines that are being written
-	lost    int    // since the last line that was kept
-	last    []byte // the last of them
-	total   int64
-	slow    bool // the reader was waited for in vain
+	lost    int    // lines lost since the last line that was kept
+	last    []byte // the last of the lost lines
+	total   int64  // lines lost so far
+	slow    bool   // a Write has waited for the reader in vain
 	closed  bool
-	err     error         // of w, which gets nothing more then
+	err     error         // of w, which gets nothing more after it
 	idle    chan struct{} // closed when nothing is kept or being written; nil: nobody waits
 }
 
-// New returns an Outlet to w that keeps up to size bytes besides those that are
-// being written, as many again. A Write waits so long for a reader that never was
-// slow; then never again. lostLine makes the line, with its end, that stands for n
-// lost ones; last is the last of these.
+// New returns an Outlet to w that keeps up to size bytes, and as many again that are
+// being written. A Write waits for the reader up to patience, until that was in vain
+// once; after that it never waits. lostLine makes the line, with its end, that stands
+// for n lost lines; last is the last of these.
 //
 // A goroutine writes to w. It ends with Close, but not while w does not return.
 func New(w io.Writer, size int, patience time.Duration, lostLine func(n int, last []byte) []byte) *Outlet {
@@ -52,8 +52,8 @@ func New(w io.Writer, size int, patience time.Duration, lostLine func(n int, las
 	return o
 }
 
-// Write takes whole lines. The error is that of a write to w, of these lines or of
-// earlier ones: all fail after it.
+// Write takes whole lines. The error is that of writing these or earlier lines to w:
+// after an error every Write fails.
 func (o *Outlet) Write(lines []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,8 +88,9 @@ func (o *Outlet) Lost() int64 {
 	return o.total
 }
 
-// Close waits so long for the reader to take what is kept, and returns how many
-// lines he did not take, which are lost, and what w said. It does not close w.
+// Close waits up to wait until the reader has taken all that is kept. It returns how
+// many lines the reader did not take, which are lost, and the error of w. It does not
+// close w.
 func (o *Outlet) Close(wait time.Duration) (left int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,8 +101,8 @@ func (o *Outlet) Close(wait time.Duration) (left int, err error) {
 	return o.writing + o.pending + o.lost, o.err
 }
 
-// wait lets the reader take all that is kept, and reports whether he did so in
-// time; mu is held before and after.
+// wait waits until the reader has taken all that is kept, and reports whether it did
+// so in time. mu is held before and after.
 func (o *Outlet) wait(long time.Duration) bool {
 	if o.empty() {
 		return true
@@ -123,7 +124,7 @@ func (o *Outlet) wait(long time.Duration) bool {
 
 func (o *Outlet) empty() bool { return o.err != nil || o.pending+o.writing+o.lost == 0 }
 
-// drain writes until Close, and what was kept by then.
+// drain writes until Close, and then what is kept by then.
 func (o *Outlet) drain() {
 	var spare []byte
 	o.mu.Lock()
@@ -154,7 +155,7 @@ func (o *Outlet) drain() {
 	}
 }
 
-// take takes out what is kept, and a line for what is lost behind it.
+// take removes and returns what is kept, with a line for the lost lines after it.
 func (o *Outlet) take(spare []byte) []byte {
 	text := o.kept
 	o.writing, o.kept, o.pending = o.pending, spare, 0
@@ -166,7 +167,8 @@ func (o *Outlet) take(spare []byte) []byte {
 	return text
 }
 
-// reusable returns the memory of what was written, unless it is worth having back.
+// reusable returns the memory of what was written, to be used again; nil if it is so
+// large that it should be freed.
 func reusable(text []byte) []byte {
 	const little = 64 << 10
 	if cap(text) > little {

@@ -17,7 +17,7 @@ func lostLine(n int, last []byte) []byte {
 	return fmt.Appendf(nil, "lost %d lines, the last %s", n, last)
 }
 
-// text is a reader who takes everything, once he may.
+// text is a reader that takes everything, once it may.
 type text struct {
 	may chan struct{} // closed when he may; nil: he always may
 	mu  sync.Mutex
@@ -33,7 +33,7 @@ func (t *text) Write(p []byte) (int, error) {
 	return t.all.Write(p)
 }
 
-// Nothing waits for a reader who does not read. When he does, he gets what was
+// Nothing waits for a reader that does not read. When it reads again, it gets what was
 // kept, in order, and in the place of the rest how many lines that were.
 func TestASlowReaderStopsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestASlowReaderStopsNobody(t *testing.T) {
 	})
 }
 
-// Close waits for the reader, but no longer than it was told.
+// Close waits for the reader, but no longer than its argument says.
 func TestCloseWaitsABoundedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reader := &text{may: make(chan struct{})}
@@ -84,8 +84,8 @@ func TestCloseWaitsABoundedTime(t *testing.T) {
 	})
 }
 
-// With patience a line stands in the output when Write returns, as long as the
-// reader never was slow; one who was is not waited for again.
+// With patience a line stands in the output when Write returns, as long as the reader
+// never was slow; after that no Write waits for it.
 func TestPatienceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reader := &text{}
@@ -112,7 +112,7 @@ func TestPatienceEnds(t *testing.T) {
 	})
 }
 
-// A reader who has gone is told of by the next Write, and by Close.
+// The next Write and Close return the error of a reader that is gone.
 func TestAReaderWhoHasGone(t *testing.T) {
 	in, out, err := os.Pipe()
 	require.NoError(t, err)

@@ -1,6 +1,6 @@
 // Package testfs makes file systems for tests, each by its own mkfs in an image
 // on a loop device, cuts their power, and lets descriptors run out. It needs
-// root; what is missing fails the test.
+// root; a missing program fails the test.
 package testfs
 
 import (
@@ -20,14 +20,14 @@ func Run(t testing.TB, name string, args ...string) {
 	}
 }
 
-// Mount runs a command that mounts something on dir, and takes it away when the
-// test ends.
+// Mount runs a command that mounts something on dir, and unmounts it when the test
+// ends.
 func Mount(t testing.TB, dir, name string, args ...string) {
 	t.Helper()
 	Run(t, name, args...)
 	t.Cleanup(func() {
-		// Programs elsewhere that look at all mounts keep one busy for a
-		// moment; a lazy umount waits for them.
+		// Programs that look at all mounts keep a mount busy for a moment; a
+		// lazy umount waits for them.
 		if exec.Command("umount", dir).Run() != nil {
 			if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
 				t.Errorf("umount -l %s: %s", dir, out)
@@ -36,8 +36,8 @@ func Mount(t testing.TB, dir, name string, args ...string) {
 	})
 }
 
-// imageSize is that of a file system, in bytes, sparse: xfs wants 300 MB at
-// least.
+// imageSize is the size of a file system, in bytes, sparse: xfs needs at least
+// 300 MB.
 const imageSize = 512 << 20
 
 // Make makes a file system by mkfs in a file, and the directory to mount it on.
@@ -70,7 +70,7 @@ func Image(t testing.TB, mkfs ...string) (dir string) {
 
 // Cut ends the file system at dir as a power cut does, without writing what is
 // not on disk yet: EXT4_IOC_SHUTDOWN, which is XFS_IOC_GOINGDOWN, with
-// NOLOGFLUSH. Everything on it fails from then on; mount it anew.
+// NOLOGFLUSH. After that every use of it fails; mount it anew.
 func Cut(dir string) error {
 	const (
 		shutdown   = 0x8004587d // _IOR('X', 125, __u32)

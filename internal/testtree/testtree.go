@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Make creates entries below root, one a line:
+// Make creates entries below root, one for each line:
 //
 //	d/                     a directory
 //	d/f = some text        a file
@@ -25,8 +25,8 @@ import (
 //	old = x @1.5 mode=0600 with mtime and mode
 //	"a\nb" = x             a name in Go quotes
 //
-// Missing parents are made. Times of directories are set last, in the order
-// given, so that they hold.
+// It makes missing parents. It sets times at the end, in the order of the lines, so
+// that times of directories stay.
 func Make(t testing.TB, root string, lines ...string) {
 	t.Helper()
 	var times []func() error
@@ -49,6 +49,7 @@ func Make(t testing.TB, root string, lines ...string) {
 	}
 }
 
+// entry is one line of the language.
 type entry struct {
 	path, text, target string
 	dir                bool
@@ -129,8 +130,8 @@ func (e entry) setTime(root string) error {
 }
 
 // Snapshot describes every entry below root but .tidemark: path -> type, mode,
-// mtime in nanoseconds, size and content. An entry that vanishes meanwhile is
-// left out.
+// mtime in nanoseconds, size and content. It leaves out an entry that vanishes
+// meanwhile.
 func Snapshot(root string) (map[string]string, error) {
 	tree := map[string]string{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -175,7 +176,7 @@ func describe(path string) (string, error) {
 	return text, nil
 }
 
-// Differences compares two trees in everything a mirror keeps: names, types,
+// Differences compares two trees in everything that a mirror keeps: names, types,
 // bytes, modes and nanosecond mtimes, of files and of directories. It returns a
 // line for each difference, sorted.
 func Differences(a, b string) ([]string, error) {

@@ -21,7 +21,7 @@ func TestMakeAndDifferences(t *testing.T) {
 		require.NoError(t, err)
 		return differences
 	}
-	// Of symlinks the time is compared too.
+	// The times of symlinks count too.
 	require.Len(t, same(), 2, "the link and the directory it is in")
 	require.NoError(t, os.Remove(a+"/l"))
 	require.NoError(t, os.Remove(b+"/l"))

@@ -1,12 +1,12 @@
-// Package weblog makes lines of a structured log of those that net/http writes into
-// a log.Logger:
+// Package weblog turns the lines that net/http writes into a log.Logger into lines of
+// a structured log:
 //
 //	http: TLS handshake error from 192.0.2.7:51034: EOF
 //
 // becomes a line "http" with error="TLS handshake error: EOF" and
-// remote=192.0.2.7:51034. Whoever is at the other end can cause such lines at will, so
-// there are at most ten a minute; the first of the next minute tells how many were
-// left out. What a panic says is always logged, with its stack.
+// remote=192.0.2.7:51034. Any client can cause such lines at will, so there are at
+// most ten a minute; the first line of the next minute says how many were left out. A
+// panic is always logged, with its stack.
 package weblog
 
 import (
@@ -26,7 +26,7 @@ const (
 	mostText  = 500 // bytes of an error
 )
 
-// New returns a logger for http.Server.ErrorLog, and for what has none.
+// New returns a logger for http.Server.ErrorLog and the like.
 func New(to *slog.Logger) *log.Logger { return log.New(NewWriter(to), "", 0) }
 
 // Writer takes one line, or a panic with its stack, with each Write. It may be used by
@@ -34,15 +34,16 @@ func New(to *slog.Logger) *log.Logger { return log.New(NewWriter(to), "", 0) }
 type Writer struct {
 	to *slog.Logger
 
-	mu     sync.Mutex // guards what follows
-	began  time.Time  // of the period
-	lines  int        // in it
-	untold int
+	mu      sync.Mutex // guards what follows
+	began   time.Time  // of the period
+	lines   int        // in it
+	omitted int        // lines that were left out
 }
 
 // NewWriter returns the writer that New logs to.
 func NewWriter(to *slog.Logger) *Writer { return &Writer{to: to} }
 
+// Write logs a line.
 func (w *Writer) Write(text []byte) (int, error) {
 	first, stack, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 	what, remote := parse(first)
@@ -54,34 +55,36 @@ func (w *Writer) Write(text []byte) (int, error) {
 		w.to.Error("http", append([]any{"error", what}, append(args, "stack", stack)...)...)
 		return len(text), nil
 	}
-	if untold, ok := w.pass(); ok {
-		if untold > 0 {
-			args = append(args, "untold", untold)
+	if omitted, ok := w.pass(); ok {
+		if omitted > 0 {
+			args = append(args, "omitted", omitted)
 		}
 		w.to.Warn("http", append([]any{"error", what}, args...)...)
 	}
 	return len(text), nil
 }
 
-// pass reports whether one more line may be logged, and how many were not before it.
-func (w *Writer) pass() (untold int, ok bool) {
+// pass reports whether one more line may be logged, and how many were left out before
+// it.
+func (w *Writer) pass() (omitted int, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now := time.Now(); now.Sub(w.began) >= period {
 		w.began, w.lines = now, 0
 	}
 	if w.lines == mostLines {
-		w.untold++
+		w.omitted++
 		return 0, false
 	}
 	w.lines++
-	untold, w.untold = w.untold, 0
-	return untold, true
+	omitted, w.omitted = w.omitted, 0
+	return omitted, true
 }
 
+// peer matches the address of a client in a line of net/http.
 var peer = regexp.MustCompile(`(?: from client| from| serving) (\S+): `)
 
-// parse splits a line of net/http into what it says and the address of whom.
+// parse splits a line of net/http into the message and the address of the client.
 func parse(line string) (what, remote string) {
 	for _, prefix := range []string{"http: ", "http2: ", "server: "} {
 		line = strings.TrimPrefix(line, prefix)

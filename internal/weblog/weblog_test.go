@@ -23,8 +23,8 @@ func logTo(buf *bytes.Buffer) *slog.Logger {
 	}}))
 }
 
-// Lines of net/http stood between those of slog as they were: no level, no keys, and
-// as many as a client liked.
+// Lines of net/http stood raw between those of slog: without level and keys, and as many
+// as a client liked.
 func TestLinesHaveKeys(t *testing.T) {
 	for line, want := range map[string]string{
 		"http: TLS handshake error from 192.0.2.7:51034: EOF":                                     `level=WARN msg=http error="TLS handshake error: EOF" remote=192.0.2.7:51034`,
@@ -59,7 +59,7 @@ func TestLinesAreFew(t *testing.T) {
 		out.Reset()
 		log.Print("http: one more")
 		log.Print("http: and more")
-		require.Equal(t, "level=WARN msg=http error=\"one more\" untold=990\nlevel=WARN msg=http error=\"and more\"\n", out.String())
+		require.Equal(t, "level=WARN msg=http error=\"one more\" omitted=990\nlevel=WARN msg=http error=\"and more\"\n", out.String())
 	})
 }
 

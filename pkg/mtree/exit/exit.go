@@ -4,15 +4,16 @@ package exit
 
 import "errors"
 
-// Code is the exit code of a command. Where several causes meet, the highest
-// counts.
+// Code is the exit code of a command (docs/cli.md). Of several causes, the one with
+// the highest code counts.
 type Code int
 
+// The exit codes of the three commands.
 const (
-	Done        Code = 0   // done; also a daemon stopped by SIGTERM or SIGINT
+	Done        Code = 0   // done; also a daemon that SIGTERM or SIGINT stopped
 	Failed      Code = 1   // some paths failed, the rest is done: run again
 	Usage       Code = 2   // wrong options or arguments
-	Unreachable Code = 3   // the source does not answer, or with no listing
+	Unreachable Code = 3   // the source does not answer, or its answer is not a listing
 	Refused     Code = 4   // not ours, another tree, already running, newer format
 	Held        Code = 5   // deletions are held
 	Local       Code = 6   // local I/O: disk full, permission, root replaced
@@ -27,6 +28,7 @@ type Error struct {
 	Remedy string // what to do about it, one sentence; may be empty
 }
 
+// Error returns the text of the error and then the remedy.
 func (e *Error) Error() string {
 	if e.Remedy == "" {
 		return e.Err.Error()
@@ -34,6 +36,7 @@ func (e *Error) Error() string {
 	return e.Err.Error() + ": " + e.Remedy
 }
 
+// Unwrap returns the error without code and remedy.
 func (e *Error) Unwrap() error { return e.Err }
 
 // With returns err carrying code and remedy. A nil err stays nil.
@@ -45,7 +48,7 @@ func With(code Code, err error, remedy string) error {
 }
 
 // Of returns the highest code that err or an error within it carries; Failed if
-// none does, Done for nil.
+// there is none, Done for nil.
 func Of(err error) Code {
 	if err == nil {
 		return Done
@@ -53,6 +56,8 @@ func Of(err error) Code {
 	return max(Failed, highest(err))
 }
 
+// highest returns the highest code that err or an error within it carries; Done if
+// there is none.
 func highest(err error) Code {
 	code := Done
 	if e, ok := err.(*Error); ok {

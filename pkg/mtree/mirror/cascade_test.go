@@ -16,7 +16,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// copyOf is a copy of what b holds, served.
+// copyOf returns a bench for a copy of the copy of b, which it serves.
 func copyOf(t *testing.T, b *bench) *bench {
 	server := serveTree(t, b.config.Dest)
 	second := newBench(t, server.URL+"/")
@@ -24,14 +24,14 @@ func copyOf(t *testing.T, b *bench) *bench {
 	return second
 }
 
-// anew serves the source of b anew, which reads at once what its tree says.
+// anew serves the source of b anew: the new serve reads at once what the tree says of itself.
 func (b *bench) anew(root string) {
 	b.server.reopen(serve.Config{Root: root, Hidden: true})
 }
 
-// The first serve of a cascade was started anew with --hidden: the first copy gained
-// files under unchanged stamps, the second never. A copy publishes another E when
-// it is complete again, not before: the second would walk too early.
+// The first serve of a cascade was started anew with --hidden: the first copy got files
+// under unchanged stamps, and the second never did. Now a copy publishes another
+// fingerprint, and only when it is complete again, for the second would walk too early.
 func TestOtherOptionsAtTheHeadOfACascade(t *testing.T) {
 	s, first := served(t, serve.Config{}, "a/b/f = x", "a/b/.dot = y", "c/.d/e = z", "c/f = x", "g = x")
 	require.NoError(t, first.once())
@@ -42,7 +42,7 @@ func TestOtherOptionsAtTheHeadOfACascade(t *testing.T) {
 	require.NoFileExists(t, third.path("a/b/.dot"))
 	first.server.reopen(serve.Config{Root: s.root, Hidden: true})
 
-	// A pass that gets some of it, and does not come to an end.
+	// A pass that fetches part of it and does not end.
 	first.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/c/.d") {
 			return false
@@ -69,8 +69,8 @@ func TestOtherOptionsAtTheHeadOfACascade(t *testing.T) {
 	}
 }
 
-// A mirror killed after its stamps and before its status: the next one, which finds
-// the copy complete, tells those that copy the copy.
+// A mirror was killed after it wrote its stamps and before its status. The next one, which
+// finds the copy complete, publishes that for the copies of the copy.
 func TestOtherOptionsAndAKill(t *testing.T) {
 	s, first := served(t, serve.Config{}, "a/f = x", "a/.dot = y")
 	require.NoError(t, first.once())
@@ -89,8 +89,8 @@ func TestOtherOptionsAndAKill(t *testing.T) {
 	second.equal(s)
 }
 
-// A source on this machine is read by the same rule: another E of a copy is heard
-// though no stamp moves.
+// A source on this machine is read by the same rule: mirror notices another fingerprint of a
+// copy although no stamp moves.
 func TestOtherOptionsReachALocalCopy(t *testing.T) {
 	s, first := served(t, serve.Config{}, "a/f = x", "a/.dot = y")
 	require.NoError(t, first.once())
@@ -101,8 +101,8 @@ func TestOtherOptionsReachALocalCopy(t *testing.T) {
 	second.equal(s)
 }
 
-// serve --cross-mounts over a watch without it: what is on another file system is
-// kept as it came before, counted as skipped, and keeps nothing incomplete.
+// serve has --cross-mounts and watch does not: what is on another file system stays in the
+// copy as it is, counts as skipped, and stops no directory from completing.
 func TestWhatWatchDoesNotHearIsKept(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("needs root, to mount")
@@ -132,7 +132,7 @@ func TestWhatWatchDoesNotHearIsKept(t *testing.T) {
 	require.Equal(t, "1", b.read("mnt/a"))
 	require.Equal(t, "2", b.read("mnt/sub/b"))
 	b.requireIdle()
-	// A watch that hears there: it comes, though no stamp moved.
+	// Now watch hears changes there: the files come although no stamp moved.
 	far := true
 	require.NoError(t, s.status.Write(state.Status{State: wire.Watched, CrossMounts: &far}))
 	b.server.reopen(crossing)

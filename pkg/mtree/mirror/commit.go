@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // touch is a directory in which something was changed, and the files that were written
@@ -78,7 +79,7 @@ func (p *pass) commit() error {
 		}
 		return exit.With(exit.Local, fmt.Errorf("%w: %w", errFlush, err), "look at the kernel's log, check the disk of DEST")
 	}
-	if err := p.tellUnread(); err != nil {
+	if err := p.dest.WriteUnread(); err != nil {
 		for _, n := range ready {
 			p.markIncomplete(n)
 		}
@@ -90,7 +91,7 @@ func (p *pass) commit() error {
 			continue
 		}
 		if err := p.stamp(n); err != nil {
-			p.fail(n, n.path, local(err))
+			p.fail(n, n.path, replica.Local(err))
 			p.markIncomplete(n)
 		}
 	}
@@ -117,7 +118,7 @@ func (p *pass) flush() error {
 	}
 	var err error
 	if count > fewSyncs {
-		err = p.dest.flush()
+		err = p.dest.Flush()
 	} else {
 		err = p.flushEach()
 	}
@@ -130,7 +131,7 @@ func (p *pass) flush() error {
 // flushEach flushes the files and directories one by one.
 func (p *pass) flushEach() error {
 	for _, t := range p.touched {
-		dir, err := p.dest.dir(t.path)
+		dir, err := p.dest.Dir(t.path)
 		if disk.IsGone(err) {
 			continue // deleted since
 		}
@@ -147,7 +148,7 @@ func (p *pass) flushEach() error {
 		}
 		_ = dir.Close()
 		if disk.IsDenied(err) {
-			return p.dest.flush() // a file its owner may not open
+			return p.dest.Flush() // a file its owner may not open
 		}
 		if err != nil {
 			return err
@@ -156,20 +157,16 @@ func (p *pass) flushEach() error {
 	return nil
 }
 
-// doubtful is the mtime of a file whose bytes may not have reached the disk:
-// unlike any that a source lists, so that it is fetched again.
-var doubtful = mtree.Unix(-2_147_480_000, 424_242_424)
-
 // distrust gives the files that were written since the last good flush a time that no
 // source lists. The page cache shows them as they should be, until it is dropped.
 func (p *pass) distrust() {
 	for _, t := range p.touched {
-		dir, err := p.dest.dir(t.path)
+		dir, err := p.dest.Dir(t.path)
 		if err != nil {
 			continue
 		}
 		for _, name := range t.names {
-			_ = dir.SetEntryTime(name, doubtful)
+			_ = dir.SetEntryTime(name, replica.Doubtful)
 		}
 		_ = dir.Close()
 	}
@@ -179,7 +176,7 @@ func (p *pass) distrust() {
 // stamp completes a directory of the copy. It writes nothing if the directory was
 // complete and is unchanged.
 func (p *pass) stamp(n *node) error {
-	dir, err := p.dest.dir(n.path)
+	dir, err := p.dest.Dir(n.path)
 	if err != nil {
 		return err
 	}
@@ -191,19 +188,19 @@ func (p *pass) stamp(n *node) error {
 	news := n.record
 	news.Now = n.before.Now
 	same := n.had && n.before == news &&
-		info.MTime == p.dest.times.Stored(n.record.Stamp)
+		info.MTime == p.dest.Times.Stored(n.record.Stamp)
 	if !same || n.changed || n.proved {
-		if err := p.dest.setRecord(dir, n.path, n.record); err != nil {
+		if err := p.dest.SetRecord(dir, n.path, n.record); err != nil {
 			return err
 		}
 	}
 	if err := p.restoreMode(n, dir, info); err != nil {
 		return err
 	}
-	if same && info.MTime == p.dest.times.Stored(n.record.Stamp) {
+	if same && info.MTime == p.dest.Times.Stored(n.record.Stamp) {
 		return nil
 	}
-	return dir.SetTime(p.dest.times.Stored(n.record.Stamp))
+	return dir.SetTime(p.dest.Times.Stored(n.record.Stamp))
 }
 
 // restoreMode gives a directory the mode that it is listed with, for it may have been
@@ -218,7 +215,7 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // leaveIncomplete marks the directories that stay incomplete.
 //
 // If something in or below a directory changed, it gets the present time, or a copy of
-// this copy would not look there. A directory that could not be listed keeps the doubts
+// this copy would not look there. A directory that could not be listed keeps the replica.Doubts
 // about what is below it. A directory that has its stamp already, but was found
 // incomplete by a full walk, gets a record that says so, or the next pass would take it
 // for complete.
@@ -226,24 +223,24 @@ func (p *pass) leaveIncomplete() {
 	p.result.incomplete = int64(len(p.incomplete))
 	for _, n := range p.incomplete {
 		unmarked := n.visited && n.had && n.before.Stamp == n.record.Stamp
-		if !n.changed && !unmarked && (!n.doubts.deep() || n.visited) {
+		if !n.changed && !unmarked && (!n.doubts.Below() || n.visited) {
 			continue
 		}
-		dir, err := p.dest.dir(n.path)
+		dir, err := p.dest.Dir(n.path)
 		if err != nil {
 			continue
 		}
 		doubts := n.doubts
 		if !n.changed && n.visited {
-			doubts &^= doubtBelow
+			doubts &^= replica.DoubtBelow
 		}
-		err = p.dest.begin(dir, n.path, n.record, doubts)
+		err = p.dest.Begin(dir, n.path, n.record, doubts)
 		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
 			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.config.Now()))
 		}
 		_ = dir.Close()
 		if err != nil {
-			p.config.Log.Warn("an incomplete directory could not be marked", "path", quoted(n.path), "error", err)
+			p.config.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.path), "error", err)
 		}
 	}
 }

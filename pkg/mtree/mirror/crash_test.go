@@ -25,7 +25,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// TestMain lets this binary be a mirror of its own, to be killed.
+// TestMain lets this binary run as a mirror that tests can kill.
 func TestMain(m *testing.M) {
 	if source := os.Getenv("MIRROR_TEST_SOURCE"); source != "" {
 		if size := os.Getenv("MIRROR_TEST_TMPFS"); size != "" {
@@ -50,18 +50,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// helper returns a mirror as a process.
+// helper returns a command that runs a mirror.
 func helper(b *bench, env ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), append(env, "MIRROR_TEST_SOURCE="+b.config.Source, "MIRROR_TEST_DEST="+b.config.Dest)...)
 	return cmd
 }
 
-// killFiles are twenty for each directory, so that these are filled aside.
+// killFiles makes twenty files for each directory, so that directories are filled in staging.
 const killFiles = 700
 
-// A mirror that is killed at any moment leaves files that are old or new, never
-// partial, and the next one needs nobody's help.
+// A mirror that is killed at any moment leaves whole files, old or new ones, and the next
+// mirror goes on without help.
 func TestKilledAtAnyMoment(t *testing.T) {
 	var lines []string
 	for i := range killFiles {
@@ -91,8 +91,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// requireWholeFiles requires that each file fI has the length and the one
-// letter of some version of it.
+// requireWholeFiles requires that each file fI consists of one letter, and has the letter
+// and the length of one of its versions.
 func requireWholeFiles(t *testing.T, root string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
@@ -114,14 +114,14 @@ func requireWholeFiles(t *testing.T, root string) {
 	require.NoError(t, err)
 }
 
-// After a failed flush nothing is stamped, and what was written is fetched
-// again: the page cache shows it whole while the disk may not have it.
+// After a failed flush nothing is stamped, and the files that were written are fetched again:
+// the page cache shows them whole, but the disk may not have them.
 func TestAFailedFlushStampsNothing(t *testing.T) {
 	s, b := overHTTP(t, append(many("a", 60), "b/c = x")...)
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	m.dest.flush = func() error { return syscall.EIO }
+	m.dest.Flush = func() error { return syscall.EIO }
 	a, err := m.source.Root(context.Background(), source.Poll{})
 	require.NoError(t, err)
 	_, err = m.pass(context.Background(), a, false)
@@ -137,8 +137,8 @@ func TestAFailedFlushStampsNothing(t *testing.T) {
 	require.Contains(t, b.out.String(), "fetched 61 files")
 }
 
-// A directory of the copy that somebody deleted before the flush is a failure of
-// its own, not of the flush.
+// If somebody deleted a directory of the copy before the flush, that path fails, and not the
+// flush.
 func TestADirectoryThatIsGoneBeforeTheFlush(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b/f = x", "z = x")
 	b.equal(s)
@@ -159,8 +159,8 @@ func TestADirectoryThatIsGoneBeforeTheFlush(t *testing.T) {
 	b.equal(s)
 }
 
-// What is stamped is what was complete: a directory without the time of its
-// record counts as unfinished, whoever touched it.
+// A directory whose time is not the one in its record counts as unfinished, whoever changed
+// it.
 func TestATouchedCopyIsLookedAtAgain(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b = y")
 	b.equal(s)
@@ -169,8 +169,7 @@ func TestATouchedCopyIsLookedAtAgain(t *testing.T) {
 	b.equal(s)
 }
 
-// Two mirrors of which one starts while the other dies: the orphans of the
-// first are swept by the second.
+// A mirror starts while another one dies: it removes the orphans of the other one.
 func TestOrphansAreSwept(t *testing.T) {
 	s, b := overHTTP(t, "a = x")
 	b.equal(s)
@@ -181,8 +180,7 @@ func TestOrphansAreSwept(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// On a disk that is full the mirror says so, leaves whole files, and goes on
-// when there is room.
+// On a full disk the mirror says so, leaves whole files, and goes on when there is space.
 func TestDiskFull(t *testing.T) {
 	s, b := overHTTP(t, "a/small = x", "a/big = "+strings.Repeat("b", 3<<20), "c/small = y")
 	dir := t.TempDir()
@@ -200,7 +198,7 @@ func TestDiskFull(t *testing.T) {
 	_ = s
 }
 
-// thenMakeRoom is the rest of TestDiskFull, within its mount namespace.
+// thenMakeRoom is the rest of TestDiskFull, which runs within its mount namespace.
 func thenMakeRoom(err error) error {
 	dest := os.Getenv("MIRROR_TEST_DEST")
 	if exit.Of(err) != exit.Local {
@@ -222,7 +220,7 @@ func thenMakeRoom(err error) error {
 	return err
 }
 
-// Without extended attributes the records are in a log.
+// Without extended attributes the records are kept in a log.
 func TestRecordsWithoutXattrs(t *testing.T) {
 	root, err := disk.OpenRoot(t.TempDir())
 	require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -19,13 +20,13 @@ type fetchResult struct {
 	err       error    // nothing was fetched
 	names     []string // of the files that arrived
 	bytes     int64
-	made      int64      // of these files, those under names that were free
-	taken     int64      // of these files, those that were in the copy under another name
-	denied    int64      // files that the source may not read
-	gone      int64      // files that are gone, or that change as fast as they are read
-	moved     int64      // files that had changed and were stored with their own times
-	unsettled int64      // files that would not hold still and were stored as read
-	deletions []deletion // directories that have the name of a file
+	made      int64              // of these files, those under names that were free
+	taken     int64              // of these files, those that were in the copy under another name
+	denied    int64              // files that the source may not read
+	gone      int64              // files that are gone, or that change as fast as they are read
+	moved     int64              // files that had changed and were stored with their own times
+	unsettled int64              // files that would not hold still and were stored as read
+	deletions []replica.Deletion // directories that have the name of a file
 	failed    []failure
 	verified  []*mtree.Entry // files that arrived as they were listed
 	staged    bool           // the directory was filled in the staging directory, or that was tried
@@ -104,7 +105,7 @@ func (f *fetching) bring(groups []fileGroup) {
 // take stores one file that arrives, and counts it.
 func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	if f.work.limiter != nil {
 		o.Body = &limitedReader{f.ctx, o.Body, f.work.limiter}
@@ -171,13 +172,13 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted
 	got, mode := &f.Got, w.fileMode(c)
 	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
 	if err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	defer temp.Discard()
 	size, err := copyBody(temp, f.Body)
 	if err != nil {
-		if kept && !isLocal(err) {
-			return errors.Join(err, local(temp.Keep()))
+		if kept && !replica.IsLocal(err) {
+			return errors.Join(err, replica.Local(temp.Keep()))
 		}
 		return err
 	}
@@ -192,20 +193,20 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted
 		err = temp.Chmod(mode)
 	}
 	if err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	if want.LooksLike(got) {
 		// The next listing may show the file that was listed now, which equals this one
 		// in size and time.
-		if err := w.dest.begin(dir, t.path, t.record, t.doubts|doubtBytes); err != nil {
-			return local(err)
+		if err := w.dest.Begin(dir, t.path, t.record, t.doubts|replica.DoubtBytes); err != nil {
+			return replica.Local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(w.stageFile(dir, want.Path, temp, t.nested, h))
+		return replica.Local(w.stageFile(dir, want.Path, temp, t.nested, h))
 	}
 	if err := temp.Place(dir, c.Want.Name); err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	switch {
 	case got.Hot:
@@ -226,7 +227,7 @@ func (w *work) fileMode(c mtree.Change) uint32 {
 	case c.Have != nil && c.Have.Kind == mtree.File:
 		return c.Have.Mode & 0o777
 	}
-	return 0o666 &^ w.dest.umask
+	return 0o666 &^ w.dest.Umask
 }
 
 // applyMetadata sets owner, mode and time of a file by its descriptor, and flushes it
@@ -237,12 +238,12 @@ func (w *work) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry,
 			return err
 		}
 	}
-	if mode&w.dest.umask != 0 {
+	if mode&w.dest.Umask != 0 {
 		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := f.SetTime(w.dest.times.Stored(got.MTime)); err != nil {
+	if err := f.SetTime(w.dest.Times.Stored(got.MTime)); err != nil {
 		return err
 	}
 	if w.syncEach {
@@ -276,7 +277,7 @@ func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
 		n, err := body.Read(buf[:])
 		if n > 0 {
 			if _, err := f.Write(buf[:n]); err != nil {
-				return size, local(err)
+				return size, replica.Local(err)
 			}
 			size += int64(n)
 		}

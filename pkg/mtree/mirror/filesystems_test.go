@@ -23,8 +23,8 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// sameBut requires the copy to equal the source in all but what lose takes out
-// of testtree.Snapshot's lines.
+// sameBut requires the copy to equal the source, but for what lose removes from the lines of
+// testtree.Snapshot.
 func (b *bench) sameBut(s *tree, lose *regexp.Regexp) {
 	b.t.Helper()
 	kept := func(root string) map[string]string {
@@ -39,8 +39,8 @@ func (b *bench) sameBut(s *tree, lose *regexp.Regexp) {
 	require.Equal(b.t, kept(s.root), kept(b.config.Dest))
 }
 
-// A copy that stores whole seconds is complete all the same, hides no change that
-// comes within the second, and is a source for further copies.
+// A copy that stores whole seconds is complete nevertheless, misses no change within the same
+// second, and is a source for further copies.
 func TestACopyOfWholeSeconds(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "a/g = x @1000000000.123456789", "c/h = y", "l -> c/h")
 	b.config.Dest = testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
@@ -69,8 +69,8 @@ func TestACopyOfWholeSeconds(t *testing.T) {
 	require.Equal(t, stampOf(t, s.root), *status.Root, "the stamp is known to the nanosecond")
 }
 
-// folding makes a file system that takes names that differ in case for one, and
-// keeps neither modes nor symlinks, extended attributes or odd seconds.
+// folding makes a file system on which names that differ only in case are one name. It keeps no
+// modes, no symlinks, no extended attributes and no odd seconds.
 func folding(t *testing.T) string {
 	file, dir := testfs.Make(t, "mkfs.exfat")
 	device, err := exec.Command("losetup", "--find", "--show", file).Output()
@@ -81,11 +81,11 @@ func folding(t *testing.T) string {
 	return filepath.Join(dir, "copy")
 }
 
-// keptByFolding takes modes and times from a snapshot.
+// keptByFolding removes modes and times from a snapshot.
 var keptByFolding = regexp.MustCompile(`^\S+ \S+ ?`)
 
-// On a file system without symlinks each of them failed at each pass (exit 6), and no
-// directory above it was ever complete. They are left out, and counted.
+// On a file system without symlinks, each of them failed in every pass (exit 6), and no directory
+// above it was ever complete. Now they are left out, and counted.
 func TestACopyThatFoldsCaseHoldsNoSymlinks(t *testing.T) {
 	_, b := overHTTP(t, "a/f = one", "a/l -> f", "l -> a/f")
 	b.config.Dest = folding(t)
@@ -103,8 +103,8 @@ func TestACopyThatFoldsCaseHoldsNoSymlinks(t *testing.T) {
 	require.NotContains(t, out.String(), "missing")
 }
 
-// Names that collide in the copy are reported; what is there stays as it is, and
-// nothing is fetched for them again and again. Without them all is as ever.
+// Names that collide in the copy are reported. The entry that is there stays, and nothing is
+// fetched for the other one again and again. Without such names nothing is different.
 func TestACopyThatFoldsCase(t *testing.T) {
 	s, b := overHTTP(t, "a/Read = one", "a/other = x", "Dir/f = two", "plain/g = y")
 	b.config.Dest = folding(t)
@@ -119,7 +119,7 @@ func TestACopyThatFoldsCase(t *testing.T) {
 	require.ErrorContains(t, err, `"dir": the file system takes it for another name`)
 	require.Equal(t, "one", b.read("a/Read"))
 	require.Equal(t, "two", b.read("Dir/f"))
-	require.NoFileExists(t, b.path("a/other"), "what the copy cannot hold stops no deletion")
+	require.NoFileExists(t, b.path("a/other"), "what the copy cannot hold stops no replica.Deletion")
 	require.Equal(t, "changed", b.read("plain/g"))
 	require.NoFileExists(t, b.path("dir/evil"))
 	require.Error(t, b.once())
@@ -146,7 +146,7 @@ func TestAFirstCopyThatFoldsCase(t *testing.T) {
 	_ = s
 }
 
-// What the source only spells otherwise is spelled so in the copy.
+// An entry whose name the source spells differently now gets that spelling in the copy.
 func TestRespelledAtTheSource(t *testing.T) {
 	s, b := overHTTP(t, "a/Read = one", "Dir/sub/f = two", "plain/g = y")
 	b.config.Dest = folding(t)
@@ -161,7 +161,7 @@ func TestRespelledAtTheSource(t *testing.T) {
 	b.requireIdle()
 }
 
-// The marker by another spelling is not written to.
+// Nothing is written to the marker under another spelling of its name.
 func TestTheMarkerRespelled(t *testing.T) {
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
@@ -175,8 +175,8 @@ func TestTheMarkerRespelled(t *testing.T) {
 	require.Equal(t, "00112233445566778899aabbccddeeff", b.published().Tree.ID)
 }
 
-// On ntfs-3g, which stores 100 ns, what a time beyond all became was taken for the
-// last one that it keeps: every file was fetched again with every pass.
+// ntfs-3g stores steps of 100 ns. What it made of a time out of its range was taken for the last
+// time that it keeps: every file was fetched again in every pass.
 func TestNTFSKeepsMoreThanWholeSeconds(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "a/g = x @1000000000.123456789", "old/h = y @-3000000000.5", "new/i = z @9000000000", "c/j = y")
 	file, dir := testfs.Make(t, "mkntfs", "-F", "-Q", "-q")

@@ -18,9 +18,9 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// TestFull: on a disk without blocks or inodes left the mirror says so and what
-// to do, the copy holds whole files only, no directory that misses something
-// carries its stamp, and it goes on by itself when there is room.
+// TestFull: on a disk without blocks or inodes the mirror says so, and what to do. The copy
+// holds whole files only, no incomplete directory carries its stamp, and the mirror goes on
+// by itself when there is space.
 func TestFull(t *testing.T) {
 	ext4 := func(t *testing.T) string { return testfs.Image(t, "mkfs.ext4", "-q", "-F", "-m", "0", "-N", "128") }
 	tmpfs := func(t *testing.T) string {
@@ -64,7 +64,7 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// fillBlocks takes all space but some 300 KB, which is less than what comes.
+// fillBlocks takes all space but some 300 KB, which is less than the source has.
 func fillBlocks(t *testing.T, ballast string) {
 	for size := int64(256 << 20); size >= 128<<10; {
 		f, err := os.CreateTemp(ballast, "")
@@ -94,8 +94,8 @@ func fillInodes(t *testing.T, ballast string) {
 	}
 }
 
-// holdsWholeFiles requires that each file of the copy is the source's, or what
-// it was before, and that the root does not carry its stamp.
+// holdsWholeFiles requires that each file of the copy is the one of the source, or the one
+// that the copy had before, and that the root does not carry its stamp.
 func (b *bench) holdsWholeFiles(s *tree) {
 	b.t.Helper()
 	have, err := testtree.Snapshot(b.config.Dest)

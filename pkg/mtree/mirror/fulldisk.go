@@ -3,6 +3,8 @@ package mirror
 import (
 	"syscall"
 	"time"
+
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // If the copy's disk is full, only the files that do not fit fail. The rest of the pass
@@ -21,12 +23,12 @@ type fullDisk struct {
 const fullFor = time.Minute
 
 // errNoRoom is the failure of a file that was not tried.
-var errNoRoom = local(syscall.ENOSPC)
+var errNoRoom = replica.Local(syscall.ENOSPC)
 
 // noteFull notes an error of a full disk.
 func (p *pass) noteFull(err error) {
 	if p.result.noRoom == nil {
-		p.result.noRoom = local(err)
+		p.result.noRoom = replica.Local(err)
 	}
 	p.result.tried = p.result.tried || err != errNoRoom
 }
@@ -47,12 +49,12 @@ func (c *fullDisk) note(r *result) {
 
 // lacks reports whether a file of that size need not be tried. Cost: one statfs for each
 // pass.
-func (c *fullDisk) lacks(d *dest, size int64) bool {
+func (c *fullDisk) lacks(d *replica.Replica, size int64) bool {
 	if c.at.IsZero() || time.Since(c.at) > fullFor {
 		return false
 	}
 	if c.free < 0 {
-		c.free = d.root.Free()
+		c.free = d.Root.Free()
 	}
 	return size > c.free
 }

@@ -14,13 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/state"
 )
 
-// requireHeld runs Once and requires that deletions were held and nothing went.
+// requireHeld runs Once and requires that deletions were held and nothing was deleted.
 func (b *bench) requireHeld(n int, why string) {
 	b.t.Helper()
 	err := b.once()
@@ -80,7 +77,7 @@ func TestMaxDeleteAsANumber(t *testing.T) {
 	b.equal(s)
 }
 
-// Held deletions are done when their cause is gone, without anybody's help.
+// Held deletions are carried out when their cause is gone, without help.
 func TestHeldDeletionsEndWithTheirCause(t *testing.T) {
 	s, b := overHTTP(t, many("a", 150)...)
 	b.equal(s)
@@ -105,7 +102,7 @@ func TestHeldDeletionsEndWithTheirCause(t *testing.T) {
 	require.Contains(t, b.printStatus(), "held: 0\n")
 }
 
-// What was released is exactly what was held: what changed since then stays.
+// A release deletes exactly what was held: entries that changed since then stay.
 func TestReleaseSparesWhatChanged(t *testing.T) {
 	s, b := overHTTP(t, append(many("a", 90), many("b/c", 40)...)...)
 	b.equal(s)
@@ -152,7 +149,7 @@ func TestAFillingSourceDeletesNothing(t *testing.T) {
 	b.equal(s)
 }
 
-// headerEdit changes the header of an answer before it goes out.
+// headerEdit changes the header of an answer before it is sent.
 type headerEdit struct {
 	http.ResponseWriter
 	edit func(http.Header)
@@ -194,7 +191,7 @@ func TestAnotherTreeIsRefused(t *testing.T) {
 	b.equal(other)
 }
 
-// Without ids the address is what binds a copy to its source.
+// Without ids, the address binds a copy to its source.
 func TestAnotherSourceWithoutAnIDIsRefused(t *testing.T) {
 	s, other := newTree(t, "a = x"), newTree(t, "b = y")
 	b := newBench(t, s.root)
@@ -223,8 +220,8 @@ func TestNoDeleteKeepsExtras(t *testing.T) {
 	require.Equal(t, "z", b.read("c/d/e"))
 }
 
-// Every truncation of the root's listing, and answers that are none, leave the
-// copy as it is.
+// A listing of the root that is cut anywhere, or an answer that is no listing, leaves the copy
+// as it is.
 func TestATruncatedListingDeletesNothing(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b = y", "c/d = z")
 	b.equal(s)
@@ -254,7 +251,7 @@ func TestATruncatedListingDeletesNothing(t *testing.T) {
 	b.equal(s)
 }
 
-// The same below the root: nothing in the directory is touched.
+// The same below the root: nothing in that directory changes.
 func TestATruncatedListingBelowDeletesNothing(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "a/g = y", "c/d = z")
 	b.equal(s)
@@ -268,7 +265,7 @@ func TestATruncatedListingBelowDeletesNothing(t *testing.T) {
 	b.equal(s)
 }
 
-// What the source says it hides is not taken for deleted.
+// Entries that the source says it hides are not taken for deleted.
 func TestHiddenIsNotDeleted(t *testing.T) {
 	s, b := overHTTP(t, ".config = x", "a = y")
 	b.equal(s)
@@ -284,7 +281,7 @@ func TestHiddenIsNotDeleted(t *testing.T) {
 	require.Equal(t, "x", b.read(".config"))
 }
 
-// A copy inside the tree that serve publishes would copy itself for ever.
+// A copy inside the tree that serve publishes would copy itself again and again.
 func TestACopyInsideItsSourceIsRefused(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x")
 	b.config.Dest = s.path("a/copy")
@@ -356,8 +353,8 @@ func TestDestinationsThatAreRefused(t *testing.T) {
 	refuse("no parent", exit.Local, func(_ string, c *Config) { c.Dest += "/a/b/c" })
 }
 
-// Another mirror that came and went between the first look at a directory and its
-// lock made that its own.
+// Another mirror ran between the first look at a directory and its lock, and made the
+// directory its own copy.
 func TestTheSecondLookAtADestination(t *testing.T) {
 	s, other := watched(t, "a = x"), watched(t, "b = y")
 	b := newBench(t, s.root)
@@ -378,7 +375,7 @@ func TestOneMirrorPerDestination(t *testing.T) {
 	require.Equal(t, exit.Refused, exit.Of(b.once()))
 }
 
-// A copy that rsync made is taken over without fetching what is right.
+// A copy that rsync made is taken over without fetching the files that are equal.
 func TestAdopt(t *testing.T) {
 	s, b := overHTTP(t, "a/f = same @1000000000", "a/g = other @1000000000", "b = new")
 	testtree.Make(t, filepath.Dir(b.config.Dest), "copy/a/f = same @1000000000", "copy/a/g = old @1000000000", "copy/extra/x = y")
@@ -389,7 +386,7 @@ func TestAdopt(t *testing.T) {
 	b.requireIdle()
 }
 
-// A mkfs makes lost+found: it neither fills a destination nor is deleted.
+// mkfs makes lost+found: with it alone a destination counts as empty, and it is not deleted.
 func TestLostAndFoundIsNobodys(t *testing.T) {
 	s, b := overHTTP(t, "a = x")
 	testtree.Make(t, filepath.Dir(b.config.Dest), "copy/lost+found/")
@@ -399,7 +396,7 @@ func TestLostAndFoundIsNobodys(t *testing.T) {
 	_ = s
 }
 
-// With other filters what was complete is not: everything is compared.
+// With other filters nothing counts as complete: everything is compared.
 func TestAnotherSelectionComparesEverything(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "a/g.tmp = y", "cache/h = z", "l -> a")
 	b.config.Filters = []string{"+ keep.tmp", "- *.tmp", "- /cache/"}
@@ -430,7 +427,7 @@ func TestAnotherSelectionComparesEverything(t *testing.T) {
 	b.equal(s)
 }
 
-// A dry run says what would change, and changes nothing.
+// A dry run prints what would change, and changes nothing.
 func TestDryRun(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b/g = y", "h = z")
 	b.config.DryRun = true
@@ -457,7 +454,7 @@ func TestDryRun(t *testing.T) {
 	b.equal(s)
 }
 
-// Files of --last come after everything else.
+// Files of --last are fetched after everything else.
 func TestLast(t *testing.T) {
 	s, b := overHTTP(t, "index = x", "a/1 = y", "a/index = z", "a/b/2 = y", "c/3 = w")
 	b.config.Last = []string{"index"}
@@ -468,7 +465,7 @@ func TestLast(t *testing.T) {
 	}
 }
 
-// Verify finds what no stamp tells, and mends it.
+// Verify finds differences that no stamp shows, and mends them.
 func TestVerify(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "a/g = two", "b/c/d = x", "e = y")
 	b.equal(s)
@@ -513,7 +510,7 @@ func TestBadOptions(t *testing.T) {
 	require.NoDirExists(t, missing.Dest)
 }
 
-// A copy whose .tidemark was removed is known by its root, and made whole.
+// A copy whose .tidemark was removed is recognised by its root, and completed.
 func TestARemovedMarker(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "c = y")
 	b.equal(s)
@@ -525,38 +522,4 @@ func TestARemovedMarker(t *testing.T) {
 	b.config.Source = serveTree(t, watched(t, "b = y").root).URL
 	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
 	require.Equal(t, exit.Refused, exit.Of(b.once()))
-}
-
-// A release allows exactly what it lists.
-func TestHeldListIsExact(t *testing.T) {
-	one := deletion{path: "a/b \n%", why: "a reason", kind: mtree.File, mtime: mtree.Unix(1, 5), entries: 1}
-	two := deletion{path: "dir", why: whyTree, kind: mtree.Dir, mtime: mtree.Unix(-2, 5), entries: 70}
-	l := heldList{entries: []deletion{one, two}}
-	l.index()
-	root, err := disk.OpenRoot(t.TempDir())
-	require.NoError(t, err)
-	defer root.Close()
-	m, err := state.CreateMarker(root, "")
-	require.NoError(t, err)
-	defer m.Close()
-	require.NoError(t, state.WriteFile(m.Dir(), heldName, l.format()))
-	read, err := readHeld(m, heldName)
-	require.NoError(t, err)
-	require.Equal(t, l, read)
-	require.True(t, read.has(&one))
-	require.True(t, read.has(&two))
-	for _, other := range []deletion{
-		{path: "b \n%", kind: one.kind, mtime: one.mtime, entries: 1},
-		{path: one.path, kind: mtree.Symlink, mtime: one.mtime, entries: 1},
-		{path: one.path, kind: one.kind, mtime: one.mtime.Add(1), entries: 1},
-		{path: one.path, kind: one.kind, mtime: one.mtime, entries: 2},
-		{path: one.path, kind: one.kind, mtime: one.mtime, entries: 1, why: whyTree}, // a tree since then
-	} {
-		require.False(t, read.has(&other))
-	}
-	for _, bad := range []string{"x", "1 f 1.5", "1 q 1.5 a", "x f 1.5 a", "1 f x a", "1 f 1.5 ../a", "1 f 1.5 a%2"} {
-		require.NoError(t, state.WriteFile(m.Dir(), heldName, []byte(bad+"\n")))
-		_, err := readHeld(m, heldName)
-		require.Error(t, err, "%q", bad)
-	}
 }

@@ -16,14 +16,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
 
-// tree is a source of a test, kept by hand as watch would keep it.
+// tree is the source of a test. Its methods publish changes as watch would.
 type tree struct {
 	t      testing.TB
 	root   string
@@ -89,8 +91,8 @@ func (s *tree) change(lines ...string) {
 	s.publishAll(lines...)
 }
 
-// publish gives the directories above path (and path itself, if it is one) a
-// new stamp, deepest first.
+// publish gives the directories above path, and path itself if it is a directory, a new
+// stamp, deepest first.
 func (s *tree) publish(path string) {
 	s.t.Helper()
 	at := machine.Now()
@@ -125,7 +127,7 @@ func (s *tree) remove(path string) {
 
 func (s *tree) path(name string) string { return filepath.Join(s.root, name) }
 
-// bench is a copy of a test and what its mirror said.
+// bench is the copy of a test, and the output of its mirror.
 type bench struct {
 	t      testing.TB
 	config Config
@@ -175,7 +177,7 @@ func (b *bench) same(s *tree) {
 	require.Empty(b.t, diff, "source | copy")
 }
 
-// requireIdle runs Once and requires that it did nothing but look at the root.
+// requireIdle runs Once and requires that it did nothing but ask for the root.
 func (b *bench) requireIdle() {
 	b.t.Helper()
 	if b.server != nil {
@@ -216,4 +218,13 @@ func (b *bench) record(name string) (records.Record, bool) {
 	require.NoError(b.t, err)
 	defer d.Close()
 	return records.Of(d)
+}
+
+// unfinished is the stamp in the record of a directory that was begun.
+var unfinished = mtree.MinStamp
+
+// counters are those of the copy's status.
+func (b *bench) counters() replica.Counters {
+	status := b.status()
+	return replica.CountersOf(&status)
 }

@@ -10,7 +10,7 @@ import (
 
 // fingerprint returns the fingerprint of the source's options, or the last one that
 // the source gave.
-func (w *work) fingerprint() string { return cmp.Or(w.root.Fingerprint, w.dest.tree.Fingerprint) }
+func (w *work) fingerprint() string { return cmp.Or(w.root.Fingerprint, w.dest.Tree().Fingerprint) }
 
 // hidden says which entries of a directory the source may have and not list. before is
 // the record of that directory; trusted says whether it tells about the present
@@ -48,7 +48,7 @@ const otherFingerprint = "-"
 func (w *work) recordHidden(v *visitResult) {
 	r := &v.record
 	switch {
-	case len(v.plan.Kept) > 0 && w.knowsHidden(v.before, v.had && !v.doubts.deep()):
+	case len(v.plan.Kept) > 0 && w.knowsHidden(v.before, v.had && !v.doubts.Below()):
 		r.Excluded, r.Fingerprint = v.before.Excluded, v.before.Fingerprint
 	case len(v.plan.Kept) > 0:
 		r.Fingerprint = otherFingerprint

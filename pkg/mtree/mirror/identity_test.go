@@ -17,7 +17,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// copied makes a copy of a directory as cp -a does, with its attributes.
+// copied copies a directory as cp -a does, with its attributes.
 func copied(t *testing.T, from string) string {
 	to := filepath.Join(t.TempDir(), "copied")
 	out, err := exec.Command("cp", "-a", from, to).CombinedOutput()
@@ -25,8 +25,8 @@ func copied(t *testing.T, from string) string {
 	return to
 }
 
-// A directory that carried the attributes of a copy, as rsync -X and cp -a leave
-// it, was taken for that copy, and what was made in it was deleted.
+// A directory with the attributes of a copy, as rsync -X and cp -a leave them, was taken for
+// that copy, and what users made in it was deleted.
 func TestAttributesOfACopyProveNothing(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
@@ -48,7 +48,7 @@ func TestAttributesOfACopyProveNothing(t *testing.T) {
 	require.Equal(t, "/", b.published().Tree.Path)
 }
 
-// An id alone, left by an earlier version, becomes a proof when the copy is used.
+// An id alone, which an earlier version left, becomes a proof when the copy is used.
 func TestTheIDOfAnEarlierVersion(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
@@ -62,8 +62,7 @@ func TestTheIDOfAnEarlierVersion(t *testing.T) {
 	require.True(t, proven)
 }
 
-// A copy that became a source, and then lost its .tidemark, was taken by its old
-// mirror.
+// A copy that became a source, and then lost its .tidemark, was taken over by its old mirror.
 func TestASourceThatLostItsMarker(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
@@ -76,8 +75,8 @@ func TestASourceThatLostItsMarker(t *testing.T) {
 	require.FileExists(t, b.path("precious"))
 }
 
-// A copy whose state lay elsewhere went on deleting in a DEST that had become a
-// source: who it is was asked in that state only.
+// A mirror whose state lay elsewhere went on deleting in a DEST that had become a source: it
+// read only in that state what DEST is.
 func TestASourceIsOneWhateverTheStateDir(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.config.StateDir = filepath.Join(t.TempDir(), "state")
@@ -98,7 +97,7 @@ func TestASourceIsOneWhateverTheStateDir(t *testing.T) {
 	require.FileExists(t, b.path("precious"))
 }
 
-// A copy whose state is kept elsewhere from now on is ours all the same.
+// A copy whose state is kept elsewhere from now on is recognised as ours.
 func TestStateOfACopyMovedElsewhere(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
@@ -107,7 +106,7 @@ func TestStateOfACopyMovedElsewhere(t *testing.T) {
 	b.equal(s)
 }
 
-// Two mirrors had one DEST where their states lay apart: the lock was in the state.
+// Two mirrors with different state directories had one DEST: the lock was in the state.
 func TestOneMirrorWhateverTheStateDir(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
@@ -120,8 +119,8 @@ func TestOneMirrorWhateverTheStateDir(t *testing.T) {
 	require.NoError(t, b.once())
 }
 
-// A copy of a copy's files was published as that copy, whose stamps prune: what
-// was changed in it never reached who copied from it.
+// A copy of a copy's files was published as that copy, whose stamps prune: changes in it never
+// reached the copies of it.
 func TestACopiedCopyIsUnwatched(t *testing.T) {
 	for _, served := range []bool{false, true} {
 		_, b := overHTTP(t, "a/f = one", "a/x.tmp = t", "c/g = x")
@@ -145,8 +144,8 @@ func TestACopiedCopyIsUnwatched(t *testing.T) {
 	}
 }
 
-// Once a mirror keeps a copied copy again, its stamps are those of the tree: a copy
-// of it that has what was edited there under the same stamps compares it all.
+// Once a mirror keeps a copied copy again, its stamps are those of the tree. A copy of it has
+// edits that were made under the same stamps, so it compares everything.
 func TestACopiedCopyThatIsAdopted(t *testing.T) {
 	for name, address := range map[string]func(root string) string{
 		"directory": func(root string) string { return root },
@@ -172,8 +171,8 @@ func TestACopiedCopyThatIsAdopted(t *testing.T) {
 	}
 }
 
-// What the records of a copied copy say of entries that its source left out is not
-// so of the files that were made in it since.
+// The records of a copied copy say which entries its source left out. That is not true of
+// files that were made in it since.
 func TestAdoptingACopiedCopy(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "a/seen.log = l")
 	h := b.server
@@ -187,7 +186,7 @@ func TestAdoptingACopiedCopy(t *testing.T) {
 	require.FileExists(t, b.path("a/mine.log"), "the source may hide it")
 }
 
-// --adopt in a unit took whatever tree answered at a later start.
+// --adopt in a systemd unit took over whatever tree answered at a later start.
 func TestAdoptActsOnce(t *testing.T) {
 	s := watched(t, "a/f = one")
 	b := newBench(t, s.root)
@@ -213,7 +212,9 @@ func TestAdoptActsOnce(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	m.dest.tree.Adopted = ""
+	forgotten := m.dest.Tree()
+	forgotten.Adopted = ""
+	require.NoError(t, m.dest.SetTree(forgotten))
 	_, err = m.once(t.Context())
 	require.NoError(t, err)
 	s.id.ID = state.NewTreeID()

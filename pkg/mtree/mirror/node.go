@@ -3,6 +3,7 @@ package mirror
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -15,23 +16,23 @@ type node struct {
 	mode    uint32 // as its parent lists it
 	hasMode bool
 
-	open       int            // how many steps and children it waits for
-	blocked    bool           // it cannot be completed in this pass
-	failed     bool           // of something in it or below it is not known what the source has
-	waits      bool           // it waits for its deletions
-	unreadable bool           // the source may not read it: that does not stop its parent from completing
-	changed    bool           // something in it or below was changed
-	proved     bool           // files of it were compared by sums: its record gets another `now`
-	visited    bool           // its listing arrived
-	entries    int            // number of entries in its listing that no filter excludes
-	before     records.Record // its record before the pass
-	had        bool           // it had a record
-	deletions  []deletion     // what must go before it is complete
-	approx     *source.Approx // how well the source knows its files; nil: exactly
+	open       int                // how many steps and children it waits for
+	blocked    bool               // it cannot be completed in this pass
+	failed     bool               // of something in it or below it is not known what the source has
+	waits      bool               // it waits for its deletions
+	unreadable bool               // the source may not read it: that does not stop its parent from completing
+	changed    bool               // something in it or below was changed
+	proved     bool               // files of it were compared by sums: its record gets another `now`
+	visited    bool               // its listing arrived
+	entries    int                // number of entries in its listing that no filter excludes
+	before     records.Record     // its record before the pass
+	had        bool               // it had a record
+	deletions  []replica.Deletion // what must go before it is complete
+	approx     *source.Approx     // how well the source knows its files; nil: exactly
 }
 
 // newNode returns the node of a directory below up, as up's listing has it.
-func newNode(up *node, e *mtree.Entry, doubts doubts, fresh bool) *node {
+func newNode(up *node, e *mtree.Entry, doubts replica.Doubts, fresh bool) *node {
 	return &node{
 		target: target{path: mtree.JoinPath(up.path, e.Name), listed: e.MTime, doubts: doubts, fresh: fresh, nested: up.nested},
 		parent: up, mode: e.Mode, hasMode: e.Has&mtree.HasMode != 0,

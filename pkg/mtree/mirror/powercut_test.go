@@ -37,7 +37,7 @@ const (
 	cutEvery = 60 // files between two commits: there are several in a pass
 )
 
-// cutting is a source that changes from round to round, and all its versions.
+// cutting is a source that changes from round to round, with all its versions.
 type cutting struct {
 	*tree
 	*bench
@@ -79,8 +79,8 @@ func (c *cutting) note() {
 	c.versions = append(c.versions, snapshot)
 }
 
-// next makes the source's next version: a third of the files is new, some are
-// gone, a directory is renamed.
+// next makes the next version of the source: a third of the files is new, some are gone, and a
+// directory is renamed.
 func (c *cutting) next() {
 	version := len(c.versions)
 	for d := range cutDirs {
@@ -103,10 +103,10 @@ func (c *cutting) next() {
 	c.note()
 }
 
-// sound requires that each directory of the copy that carries the source's
-// present stamp has exactly what is below it there; that one with an earlier
-// stamp has no file in it that is older than that, or was never the source's; and
-// with whole that no file anywhere is one that was never the source's.
+// sound requires that each directory of the copy with the present stamp of the source has
+// exactly what the source has below it. A directory with an earlier stamp must have no file
+// that is older than the stamp, and none that the source never had. With whole, no file
+// anywhere may be one that the source never had.
 func (c *cutting) sound(whole bool) {
 	t := c.tree.t
 	have, err := testtree.Snapshot(c.bench.config.Dest)
@@ -157,7 +157,7 @@ func (c *cutting) soundBelow(name string, have map[string]string) {
 	}
 }
 
-// below returns what a snapshot has below a directory.
+// below returns the part of a snapshot that is below a directory.
 func below(dir string, snapshot map[string]string) map[string]string {
 	found := map[string]string{}
 	for name, text := range snapshot {
@@ -184,14 +184,14 @@ func (c *cutting) begin() *exec.Cmd {
 	return cmd
 }
 
-// after waits some part of the time that a pass takes.
+// after waits for a part of the time that a pass takes.
 func (c *cutting) after(took time.Duration) {
 	<-time.After(time.Duration(c.rand.Int64N(int64(took))))
 }
 
-// TestPowerCut: no directory that carries its stamp is missing anything, or has
-// anything wrong, below; with --durability file no file is; and the next mirror
-// needs nobody's help.
+// TestPowerCut: below a directory that carries its stamp nothing is missing and nothing is
+// wrong; with --durability file no file is wrong anywhere; and the next mirror goes on without
+// help.
 func TestPowerCut(t *testing.T) {
 	for name, mkfs := range map[string][]string{"ext4": {"mkfs.ext4", "-q", "-F"}, "xfs": {"mkfs.xfs", "-q"}} {
 		for _, durability := range []string{Batch, Each} {
@@ -229,8 +229,8 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// commits makes the file system at dir write its journal all the time, and so
-// metadata whose data is not written yet, until the function returned is called.
+// commits makes the file system at dir write its journal all the time, also metadata whose data
+// is not written yet. It ends when the returned function is called.
 func commits(dir string) (quiet func()) {
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -257,8 +257,8 @@ func commits(dir string) (quiet func()) {
 	}
 }
 
-// TestPowerCutBtrfs is TestPowerCut by copies of the image. Two of one file
-// system must not be mounted at once.
+// TestPowerCutBtrfs is TestPowerCut with copies of the image. Two copies of one file system must
+// not be mounted at once.
 func TestPowerCutBtrfs(t *testing.T) {
 	for _, durability := range []string{Batch, Each} {
 		t.Run(durability, func(t *testing.T) {
@@ -301,8 +301,8 @@ func TestPowerCutBtrfs(t *testing.T) {
 	}
 }
 
-// frozen stops a process and waits until each of its threads stands still
-// between two system calls. It is false if the process ended.
+// frozen stops a process and waits until each of its threads has stopped between two system
+// calls. It returns false if the process ended.
 func frozen(cmd *exec.Cmd) bool {
 	if cmd.Process.Signal(syscall.SIGSTOP) != nil {
 		return false

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Progress is told while a single large file is under way, with the bytes of it
-// that arrived; at the end all is told.
+// Progress is reported while a single large file is fetched, with the bytes of it that arrived.
+// At the end the report is complete.
 func TestProgressOfALargeFile(t *testing.T) {
 	s, b := overHTTP(t, "big = "+strings.Repeat("b", 5<<20), "small = x")
 	var arrived atomic.Int64

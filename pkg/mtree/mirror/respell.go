@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // respell deals with names that differ in their case only, where the copy's file
@@ -13,7 +14,7 @@ import (
 // one is a failure and leaves the listing, so it is neither fetched nor deleted.
 // respell returns the entries that the copy has now.
 func (w *work) respell(dir *disk.Dir, t *target, v *visitResult, have []mtree.Entry) ([]mtree.Entry, error) {
-	if w.dest.staging == nil || !w.dest.staging.Folds || t.fresh {
+	if w.dest.Staging == nil || !w.dest.Staging.Folds || t.fresh {
 		return have, nil
 	}
 	present, wanted := names(have), names(v.listing.Entries)
@@ -26,7 +27,7 @@ func (w *work) respell(dir *disk.Dir, t *target, v *visitResult, have []mtree.En
 		}
 		old := spelledBefore(have, &e, wanted)
 		if old == "" {
-			v.failed = append(v.failed, failure{mtree.JoinPath(t.path, e.Name), local(disk.ErrCollides)})
+			v.failed = append(v.failed, failure{mtree.JoinPath(t.path, e.Name), replica.Local(disk.ErrCollides)})
 			continue
 		}
 		if err := w.renameEntry(dir, t, v, old, e.Name); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,8 +37,8 @@ func (s *tree) benchOverHTTP() *bench {
 	return b
 }
 
-// forge writes other bytes and puts the mtime back, as "cp -p" of a file of
-// equal size and time does. Only the ctime tells.
+// forge writes other bytes and puts the mtime back, as "cp -p" of a file of equal size and time
+// does. Only the ctime shows it.
 func (s *tree) forge(path, text string) {
 	s.t.Helper()
 	info, err := os.Stat(s.path(path))
@@ -47,7 +48,7 @@ func (s *tree) forge(path, text string) {
 	require.NoError(s.t, os.Chtimes(s.path(path), time.Time{}, info.ModTime()))
 }
 
-// Stamps are compared by !=: one that went back is news too.
+// Stamps are compared by !=: an earlier one is news, too.
 func TestAnEarlierStampIsNews(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.equal(s)
@@ -56,8 +57,8 @@ func TestAnEarlierStampIsNews(t *testing.T) {
 	b.requireIdle()
 }
 
-// The ctime rule: other bytes under equal size and mtime are found by sums, and
-// what was only touched is not fetched.
+// The ctime rule: sums find other bytes under equal size and mtime, and a file that was only
+// touched is not fetched.
 func TestEqualSizeAndTimeOtherBytes(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *tree, b *bench) {
 		b.equal(s)
@@ -71,15 +72,15 @@ func TestEqualSizeAndTimeOtherBytes(t *testing.T) {
 	}, "a/f = one @1000000000", "a/g = same @1000000000")
 }
 
-// The time that the ctime rule compares with is that of the directory's own
-// last completion, and it survives a pass that did not get to the end.
+// The ctime rule compares with the time at which the directory itself was last completed. That
+// time survives a pass that did not end.
 func TestCTimeRuleSurvivesAnInterruptedPass(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000", "a/other = x")
 	b.equal(s)
 	s.forge("a/f", "two")
 	s.change("a/other = changed")
-	// The pass dies after it began to change the directory, an hour later by
-	// the server's clock: were that time remembered, the change would be old.
+	// The pass dies after it began to change the directory, an hour later by the
+	// server's clock. If that time were remembered, the change would look old.
 	b.server.alter("/a/?txt", func(body string) string {
 		listing, err := mtree.ParseListing([]byte(body))
 		require.NoError(t, err)
@@ -102,8 +103,7 @@ func TestCTimeRuleSurvivesAnInterruptedPass(t *testing.T) {
 	require.Equal(t, "two", b.read("a/f"))
 }
 
-// A directory that was filled by a pass that died knows since when it knows its
-// files.
+// A directory that was filled by a pass that died has the time since when its files are known.
 func TestCTimeRuleHoldsInADirectoryNeverCompleted(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000", "a/g/h = x")
 	b.server.answer("/a/g/?txt", http.StatusInternalServerError, "")
@@ -116,8 +116,8 @@ func TestCTimeRuleHoldsInADirectoryNeverCompleted(t *testing.T) {
 	require.Equal(t, "two", b.read("a/f"))
 }
 
-// mv current old; mv next current: names, sizes and times are equal throughout,
-// the bytes are not. The directory's id tells.
+// mv current old; mv next current: all names, sizes and times are equal, and the bytes are not.
+// The id of the directory shows it.
 func TestAnotherDirectoryUnderTheName(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *tree, b *bench) {
 		same := func(dirs ...string) {
@@ -137,8 +137,8 @@ func TestAnotherDirectoryUnderTheName(t *testing.T) {
 	}, "current/sub/f = 1 @1000000000", "next/sub/f = 2 @1000000000")
 }
 
-// A file that changes between listing and fetch is stored with its own times,
-// and its directory is not complete.
+// A file that changes between listing and fetch is stored with its own times, and its directory
+// is incomplete.
 func TestAFileThatChangesAfterItWasListed(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "b/g = x")
 	changed := false
@@ -161,21 +161,21 @@ func TestAFileThatChangesAfterItWasListed(t *testing.T) {
 	b.requireIdle()
 }
 
-// A file whose mode changes while it is sent is cut off each time it is asked for by its
-// tag, for the ctime is in the tag. The pass comes to an end all the same, with the file;
-// when the mode holds still, so does the copy.
+// A file whose mode changes while it is sent is cut off each time it is requested by its tag,
+// for the ctime is part of the tag. The pass ends nevertheless, and has the file. When the mode
+// no longer changes, the copy is complete.
 func TestAFileWhoseModeChangesWhileItIsSent(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "b/g = x")
 	content := strings.Repeat("0123456789abcdef", 20<<10) // more than what serve sends from memory
 	require.NoError(t, os.WriteFile(s.path("a/f"), []byte(content), 0o644))
-	cut := 0
+	var cut atomic.Int64
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/a/f" || r.Method != http.MethodGet {
 			return false
 		}
 		defer func() {
 			if err := recover(); err != nil {
-				cut++
+				cut.Add(1)
 				panic(err)
 			}
 		}()
@@ -187,7 +187,7 @@ func TestAFileWhoseModeChangesWhileItIsSent(t *testing.T) {
 		return true
 	})
 	p := b.pass()
-	require.NotZero(t, cut, "by its tag it is cut off")
+	require.NotZero(t, cut.Load(), "by its tag it is cut off")
 	require.EqualValues(t, 0, p.failed)
 	require.Equal(t, content, b.read("a/f"))
 	b.server.interfere(nil)
@@ -196,7 +196,7 @@ func TestAFileWhoseModeChangesWhileItIsSent(t *testing.T) {
 	b.requireIdle()
 }
 
-// onWrite calls before each write.
+// onWrite calls a function ahead of each write.
 type onWrite struct {
 	http.ResponseWriter
 	before func()
@@ -207,8 +207,8 @@ func (w *onWrite) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// A file that will not hold still is kept as it was read, counted, and keeps
-// its directory incomplete, not its siblings.
+// A file that changes each time it is read is kept as it was read, and counted. Its directory
+// stays incomplete, and the directories beside it do not.
 func TestALiveLogIsKeptAsRead(t *testing.T) {
 	s, b := overHTTP(t, "a/log = line", "a/z = x", "b/g = x")
 	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
@@ -246,9 +246,8 @@ func (b *bench) pass() *result {
 	return p
 }
 
-// A cache may give an older listing of a child under a newer one of its parent.
-// It is asked once more past the cache; if that does not help, the parent is
-// not complete.
+// A cache may answer with a listing of a child that is older than the one of its parent. Mirror
+// asks once more past the cache; if that does not help, the parent is incomplete.
 func TestAnOlderChildUnderANewerParent(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "a/g = x")
 	var stale string
@@ -307,8 +306,8 @@ func TestAHotListing(t *testing.T) {
 	b.equal(s)
 }
 
-// The recent files of a busy directory are summed once their ctime is old, and
-// then no more.
+// The recent files of a busy directory are summed once their ctime is old, and not again after
+// that.
 func TestSettledFilesAreNotSummedAgain(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000", "a/g = x")
 	var ahead time.Duration // of the source's clock
@@ -356,8 +355,8 @@ func TestSettledFilesAreNotSummedAgain(t *testing.T) {
 	}
 }
 
-// What stands below a 403 of serve is passed over and keeps nothing incomplete:
-// making it readable moves the stamp.
+// A directory that serve answers with 403 is skipped, and stops no other from completing: when it
+// becomes readable the stamp moves.
 func TestDeniedIsSkipped(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "a/secret = x", "locked/f = x")
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
@@ -381,8 +380,7 @@ func TestDeniedIsSkipped(t *testing.T) {
 	b.equal(s)
 }
 
-// A directory that always fails does not stop its siblings, and nothing above
-// it is complete.
+// A directory that always fails does not stop those beside it, and nothing above it is complete.
 func TestAFailingDirectoryIsContained(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "c/g = x", "gone = x")
 	b.equal(s)
@@ -418,8 +416,8 @@ func TestAnotherEpochComparesEverything(t *testing.T) {
 	b.requireIdle()
 }
 
-// What could not be listed while everything was compared is not trusted later,
-// nor is what is below it.
+// A directory that could not be listed while everything was compared is not trusted later, and
+// neither is anything below it.
 func TestADirectoryDeniedDuringAFullWalk(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "c/g = x")
 	b.equal(s)
@@ -441,8 +439,8 @@ func TestADirectoryDeniedDuringAFullWalk(t *testing.T) {
 	b.equal(s)
 }
 
-// A copy of this copy would not look at what an incomplete pass changed, if the
-// directories above kept their times.
+// If the directories above kept their times, a copy of this copy would not look at what an
+// incomplete pass changed.
 func TestIncompleteDirectoriesGetAFreshTime(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "c/g = x")
 	b.equal(s)
@@ -479,8 +477,8 @@ func TestACopyOfACopy(t *testing.T) {
 	require.Contains(t, second.out.String(), "listed 3 directories")
 }
 
-// A copy of a tree that nobody watches has that tree's stamps, which prove
-// nothing: copies of the copy compare everything, too, until watch is there.
+// A copy of a tree without watch has the stamps of that tree, which prove nothing. Copies of the
+// copy compare everything, too, until watch runs.
 func TestACopyOfACopyOfAnUnwatchedTree(t *testing.T) {
 	for name, address := range map[string]func(root string) string{
 		"directory": func(root string) string { return root },
@@ -503,7 +501,7 @@ func TestACopyOfACopyOfAnUnwatchedTree(t *testing.T) {
 	}
 }
 
-// So is one whose file system keeps no extended attributes: its log counts.
+// So is a copy whose file system keeps no extended attributes: its log counts.
 func TestACopyOfACopyWithoutXattrs(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "c/g = x")
 	b.equal(s)

@@ -23,7 +23,7 @@ func isStaged(files int) bool { return files >= leastStaged }
 // returns nil if the files must go into the target's own directory.
 func (f *fetching) openStaged(t *target) *disk.TempDir {
 	dest := f.work.dest
-	if dest.inPlace.Load() || dest.staging.Folds {
+	if dest.InPlace.Load() || dest.Staging.Folds {
 		return nil // Place must ask for each name where case does not count
 	}
 	dir, err := f.work.openToChange(t)
@@ -35,11 +35,11 @@ func (f *fetching) openStaged(t *target) *disk.TempDir {
 	if err != nil {
 		return nil
 	}
-	temp, err := dest.staging.CreateDir(info.Mode & 0o777)
+	temp, err := dest.Staging.CreateDir(info.Mode & 0o777)
 	if err != nil {
 		return nil
 	}
-	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.begin(temp.Dir, t.path, t.record, t.doubts) != nil {
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.path, t.record, t.doubts) != nil {
 		temp.Discard()
 		return nil
 	}
@@ -51,7 +51,7 @@ func (f *fetching) openStaged(t *target) *disk.TempDir {
 // not fetched: the next pass writes them in place.
 func (f *fetching) place(temp *disk.TempDir, it *item) {
 	dest, path := f.work.dest, it.group.target.path
-	parent, err := dest.dir(mtree.ParentPath(path))
+	parent, err := dest.Dir(mtree.ParentPath(path))
 	if err == nil {
 		err = temp.Place(parent, mtree.BaseName(path))
 		_ = parent.Close()
@@ -62,8 +62,8 @@ func (f *fetching) place(temp *disk.TempDir, it *item) {
 		it.result.replaced = true
 		return
 	}
-	dest.inPlace.Store(true)
-	f.work.log.Debug("filled in place from now on", "path", quoted(path), "error", err)
+	dest.InPlace.Store(true)
+	f.work.log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
 	lost := it.result
 	*lost = fetchResult{failed: lost.failed, denied: lost.denied, gone: lost.gone + int64(len(lost.names)), staged: true}
 }

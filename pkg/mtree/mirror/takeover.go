@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
@@ -36,7 +37,7 @@ func newLeavingFiles(sizes map[int64]bool) *leavingFiles {
 // be read is left out. Cost: a statx for each entry below path.
 func (w *work) findLeaving(path string, kind mtree.Kind, found *leavingFiles) {
 	if kind == mtree.File {
-		dir, err := w.dest.dir(mtree.ParentPath(path))
+		dir, err := w.dest.Dir(mtree.ParentPath(path))
 		if err != nil {
 			return
 		}
@@ -49,7 +50,7 @@ func (w *work) findLeaving(path string, kind mtree.Kind, found *leavingFiles) {
 	if kind != mtree.Dir {
 		return
 	}
-	dir, err := w.dest.dir(path)
+	dir, err := w.dest.Dir(path)
 	if err != nil {
 		return
 	}
@@ -100,7 +101,7 @@ func (f *leavingFiles) worthSumming(dir string, changes []mtree.Change) (paths [
 func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]source.Sum, found *leavingFiles, r *fetchResult) (rest []mtree.Change) {
 	dir, err := w.openToChange(t)
 	if err != nil {
-		r.err = local(err)
+		r.err = replica.Local(err)
 		return nil
 	}
 	defer dir.Close()
@@ -132,13 +133,13 @@ func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, 
 }
 
 // sum returns the SHA-256 of a leaving file, which is read once.
-func (f *leavingFiles) sum(ctx context.Context, d *dest, path string) (source.Digest, error) {
+func (f *leavingFiles) sum(ctx context.Context, d *replica.Replica, path string) (source.Digest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
 		return s, nil
 	}
-	dir, err := d.dir(mtree.ParentPath(path))
+	dir, err := d.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return source.Digest{}, err
 	}
@@ -154,7 +155,7 @@ func (f *leavingFiles) sum(ctx context.Context, d *dest, path string) (source.Di
 // agree, else by a copy. The first name is deleted with the others, if the guards
 // allow that.
 func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
-	from, err := w.dest.dir(mtree.ParentPath(path))
+	from, err := w.dest.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return err
 	}
@@ -165,12 +166,12 @@ func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 	}
 	defer file.Close()
 	mode := w.fileMode(c)
-	if !w.owner && info.Links == 1 && info.Mode == mode && info.MTime == w.dest.times.Stored(c.Want.MTime) {
+	if !w.owner && info.Links == 1 && info.Mode == mode && info.MTime == w.dest.Times.Stored(c.Want.MTime) {
 		if err := from.Link(mtree.BaseName(path), dir, c.Want.Name); err == nil {
 			return nil
 		}
 	}
-	temp, err := w.dest.staging.Create(dir, c.Want.Name, true, mode)
+	temp, err := w.dest.Staging.Create(dir, c.Want.Name, true, mode)
 	if err != nil {
 		return err
 	}

@@ -26,13 +26,13 @@ func (s *site) tell(stamps map[string]mtree.Stamp, unread ...string) {
 		require.NoError(s, err)
 		return info.Sys().(*syscall.Stat_t).Ino
 	}
-	apart := state.Apart{Stamps: map[string]state.ApartStamp{}, Unread: map[string]state.ApartUnread{}}
+	apart := state.Exceptions{Stamps: map[string]state.Refusal{}, Unread: map[string]state.Unread{}}
 	for path, stamp := range stamps {
-		apart.Stamps[path] = state.ApartStamp{Inode: inode(path), Stamp: stamp}
+		apart.Stamps[path] = state.Refusal{Inode: inode(path), Stamp: stamp}
 	}
 	for _, path := range unread {
 		path, opened := strings.CutPrefix(path, "+")
-		apart.Unread[path] = state.ApartUnread{Inode: inode(path), Opened: opened}
+		apart.Unread[path] = state.Unread{Inode: inode(path), Opened: opened}
 	}
 	root, err := disk.OpenRoot(s.root)
 	require.NoError(s, err)
@@ -45,7 +45,7 @@ func (s *site) tell(stamps map[string]mtree.Stamp, unread ...string) {
 	require.NoError(s, m.WriteUnread(apart.Unread, number, false))
 	s.alterStatus(func(status *state.Status) {
 		if status.Stamps != len(stamps) || status.Unread != len(unread) {
-			status.Apart++
+			status.Exceptions++
 		}
 		status.Stamps, status.Unread = len(stamps), len(unread)
 	})

@@ -48,10 +48,10 @@ func (g *guard) hashes() [][32]byte {
 	return next.hashes
 }
 
-// allowed reports whether no token is needed, or the request carries one: as bearer token,
+// allows reports whether no token is needed, or the request carries one: as bearer token,
 // or as Basic password (browsers, wget).
-func (h *Handler) allowed(r *http.Request) bool {
-	if !h.guard.wanted {
+func (g *guard) allows(r *http.Request) bool {
+	if !g.wanted {
 		return true
 	}
 	given, ok := bearer(r.Header.Get("Authorization"))
@@ -63,16 +63,10 @@ func (h *Handler) allowed(r *http.Request) bool {
 	}
 	hash := sha256.Sum256([]byte(given))
 	match := 0
-	for _, known := range h.guard.hashes() {
+	for _, known := range g.hashes() {
 		match |= subtle.ConstantTimeCompare(hash[:], known[:])
 	}
 	return match == 1
-}
-
-// unauthorized returns the answer to a request without a token, in place of a.
-func (a reply) unauthorized() reply {
-	a.challenge = true
-	return a.refused(http.StatusUnauthorized, "a token is needed")
 }
 
 // bearer returns the token of an Authorization field, if that has one.

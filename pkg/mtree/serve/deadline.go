@@ -37,17 +37,6 @@ func writeAll(w http.ResponseWriter, body []byte) {
 	}
 }
 
-// leaveBody returns a reply that does not wait for the rest of the request's body. net/http
-// reads the rest before it answers, so that the client can read the answer, and without a
-// deadline that takes as long as the client likes.
-func leaveBody(w http.ResponseWriter, r *http.Request) reply {
-	if r.ContentLength == 0 {
-		return reply{}
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // in-memory requests have none
-	return reply{close: true}
-}
-
 // cutting returns a function that ends the writing of w at once, from another goroutine.
 func cutting(w http.ResponseWriter) func() {
 	return func() {

@@ -24,22 +24,27 @@
 //
 // # Layers
 //
-// What a file uses stands beside it or below it, but for New.
+// What a file uses stands beside it or below it, but for New, which starts everything.
 //
-//	server.go, handler.go             the server, and which endpoint answers
-//	listing.go, wait.go               listings, and waiting for a new one
+//	server.go                         the server
+//	route.go                          which endpoint answers
+//	listing.go, wait.go               listings, and a listing when it is new
 //	since.go, sincewalk.go            ?since: all listings that changed
 //	post.go                           receiving lists of paths
 //	tar.go, subtree.go, sums.go       streams of files and of sums
 //	recent.go, status.go              ?recent and ?status
 //	file.go, transfer.go              files and their ranges
 //	redirect.go                       to where a path leads
+//	await.go                          holding a request until there is news
 //	bulk.go, page.go                  what several endpoints do
+//	dirreply.go                       what all answers about a directory have
 //	read.go, dirrequest.go            reading a directory; one directory as it is asked for
-//	sink.go, failure.go, reply.go     sending streams, errors, answers
-//	deadline.go, limiter.go, auth.go  how long, how many, who
-//	target.go, version.go             what a URL names; which version of a file
-//	config.go, stats.go
+//	sink.go, failure.go               sending streams, and errors
+//	reply.go                          an answer, and writing it
+//	handler.go                        the Handler
+//	limiter.go, deadline.go           how many requests of a kind, and how long each
+//	target.go, version.go, auth.go    what a URL names; which version of a file; tokens
+//	config.go, stats.go               options and counters
 //
 // Beneath it:
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/serve/internal/pages"
@@ -55,3 +56,33 @@ func (h *Handler) abort(err error) {
 
 // logError logs an error that an operator can mend.
 func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.tree.Quoted(err)) }
+
+// wrongMethod answers a method that nothing here has.
+func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
+	a := leaveBody(w, r)
+	a.allow = "GET, HEAD, POST"
+	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums"))
+}
+
+// Texts of refusals that several endpoints send.
+const (
+	replacedText = "the root was replaced"
+	noStrongTag  = "a listing has no strong tag"
+)
+
+// leaveBody returns a reply that does not wait for the rest of the request's body. net/http
+// reads the rest before it answers, so that the client can read the answer, and without a
+// deadline that takes as long as the client likes.
+func leaveBody(w http.ResponseWriter, r *http.Request) reply {
+	if r.ContentLength == 0 {
+		return reply{}
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // in-memory requests have none
+	return reply{close: true}
+}
+
+// unauthorized returns the answer to a request without a token, in place of a.
+func (a reply) unauthorized() reply {
+	a.challenge = true
+	return a.refused(http.StatusUnauthorized, "a token is needed")
+}

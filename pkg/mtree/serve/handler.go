@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
-	"strings"
 	"sync/atomic"
-
-	"github.com/go-chi/chi/v5"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -153,66 +150,6 @@ func (h *Handler) NeverWatched() bool {
 	s := h.tree.Reread()
 	return s.Tree.ID == "" && !s.Unread
 }
-
-// route gives chi what it is good at: the POST endpoints and ?status, by method. Paths of
-// the tree are not routed: chi copies each request, which costs 1.1 KiB for as long as a
-// long poll waits and a twentieth of the time of a small answer, and it routes by the raw
-// path or the decoded one as it comes, where parseTarget reads the URL as it was sent.
-func (h *Handler) route() http.Handler {
-	r := chi.NewRouter()
-	r.Post("/*", h.post)
-	r.Get("/*", h.status)
-	r.Head("/*", h.status)
-	r.MethodNotAllowed(h.wrongMethod)
-	r.NotFound(h.wrongMethod) // only what does not begin with a slash, as in OPTIONS *
-	return r
-}
-
-// ServeHTTP answers one request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.cfg.Stats.Requests.Add(1)
-	extend(w)
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	switch {
-	case !h.allowed(r):
-		h.send(w, leaveBody(w, r).unauthorized())
-	case r.ContentLength != 0 && reads:
-		h.send(w, leaveBody(w, r).refused(http.StatusBadRequest, "a body is expected with POST only"))
-	case r.ContentLength != 0 && r.Method != http.MethodPost:
-		h.wrongMethod(w, r)
-	case reads && !mayAskStatus(r):
-		h.get(w, r)
-	default:
-		h.routes.ServeHTTP(w, r)
-	}
-}
-
-// wrongMethod answers a method that nothing here has.
-func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
-	a := leaveBody(w, r)
-	a.allow = "GET, HEAD, POST"
-	h.send(w, a.refused(http.StatusMethodNotAllowed, "methods: GET, HEAD; POST for ?tar and ?sums"))
-}
-
-// mayAskStatus reports whether a request may be one for /?status; h.status decides.
-func mayAskStatus(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "status") }
-
-// get answers GET and HEAD of what is in the tree.
-func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
-	t, err := parseTarget(r)
-	switch {
-	case err != nil || h.tree.Hides(t.path, t.slash):
-		h.send(w, reply{}.refused(http.StatusNotFound, "not found"))
-	case h.tree.Now().Replaced:
-		h.send(w, reply{}.refused(http.StatusServiceUnavailable, replacedText))
-	case t.slash:
-		h.directory(w, r, &t)
-	default:
-		h.file(w, r, &t)
-	}
-}
-
-const replacedText = "the root was replaced"
 
 // now returns the server's clock.
 func (h *Handler) now() mtree.Stamp { return h.cfg.Now() }

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/serve/internal/negotiate"
 	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/serve/internal/render"
 	"tidemark/pkg/mtree/wire"
@@ -205,10 +204,4 @@ func (h *Handler) caching(policy string) string {
 		return "private, no-cache"
 	}
 	return policy
-}
-
-// lastModified returns the Last-Modified of a directory.
-func lastModified(stamp, now mtree.Stamp) string {
-	date, _ := negotiate.DirDate(stamp, now)
-	return negotiate.HTTPDate(date)
 }

@@ -11,8 +11,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// status is the answer to /?status. It names no path of this host.
-type status struct {
+// statusReport is the answer to /?status. It names no path of this host.
+type statusReport struct {
 	Version    string       `json:"version"`
 	Protocol   int          `json:"protocol"`
 	Tree       string       `json:"tree,omitempty"`
@@ -47,12 +47,7 @@ func lagOf(checkpoint *mtree.Stamp, now mtree.Stamp) *float64 {
 
 // status answers GET and HEAD of /?status from what is on disk at this moment, also if
 // the root was replaced.
-func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
-	t, err := parseTarget(r)
-	if err != nil || t.path != "" || !t.has("status") {
-		h.get(w, r) // a path below, or another key
-		return
-	}
+func (h *Handler) status(w http.ResponseWriter) {
 	s, now := h.tree.Reread(), h.now()
 	self, err := h.tree.Lister(s).Self(h.tree.Root(), "")
 	if err != nil {
@@ -69,9 +64,9 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 }
 
 // statusOf returns what /?status says under s.
-func (h *Handler) statusOf(s *published.Snapshot, self disk.Info, now mtree.Stamp) status {
+func (h *Handler) statusOf(s *published.Snapshot, self disk.Info, now mtree.Stamp) statusReport {
 	checkpoint := s.Status.Current()
-	out := status{
+	out := statusReport{
 		Version: h.cfg.Version, Protocol: 1, Tree: s.Tree.ID, Epoch: s.Tree.Epoch, State: s.State, Root: self.MTime, Now: now,
 		Checkpoint: checkpoint, Lag: lagOf(checkpoint, now), Waiting: h.cfg.Stats.Waiting.Load(),
 	}

@@ -37,6 +37,7 @@ func (w *watcher) listen() error {
 	return nil
 }
 
+// openSource opens the source of one backend.
 func (w *watcher) openSource(backend string) (notify.Source, error) {
 	switch backend {
 	case "fanotify":

@@ -157,7 +157,7 @@ func testQuiet(t *testing.T, backend string) {
 	must(t, os.Rename(filepath.Join(root, "c"), filepath.Join(root, "a/c")))
 	r.sync()
 	var before map[string][2]mtree.Stamp
-	require.Eventually(t, func() bool { // behind the events of our own stamps
+	require.Eventually(t, func() bool { // after the events of our own stamps
 		before = everyTime(t, root)
 		r.sync()
 		return reflect.DeepEqual(before, everyTime(t, root))

@@ -95,7 +95,7 @@ func (c trial) run(t *testing.T) {
 		stamp := w.sync()
 		stop()
 		reading.Wait()
-		require.Equal(t, stamp, stampOf(t, root, "."), "%s: the root moved behind --sync", about)
+		require.Equal(t, stamp, stampOf(t, root, "."), "%s: the root moved after --sync", about)
 		require.False(t, stamp.After(machine.Now().Add(2*w.granule())), about)
 		r.catchesUp(dir, about)
 		look.judge(about)

@@ -259,9 +259,9 @@ func makeArchive(t testing.TB, outside string) {
 
 // churning is a process that runs a churner, a number of steps at a time.
 type churning struct {
-	cmd  *exec.Cmd
-	ask  io.WriteCloser
-	told *bufio.Reader
+	cmd     *exec.Cmd
+	ask     io.WriteCloser
+	replies *bufio.Reader
 }
 
 // churnEnv makes the test binary such a process: root, outside, seed, id.
@@ -274,14 +274,14 @@ func startChurner(t testing.TB, root, outside string, seed uint64, id int) *chur
 	cmd.Stderr = os.Stderr
 	ask, err := cmd.StdinPipe()
 	must(t, err)
-	told, err := cmd.StdoutPipe()
+	replies, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = ask.Close()
 		_ = cmd.Wait()
 	})
-	return &churning{cmd, ask, bufio.NewReader(told)}
+	return &churning{cmd, ask, bufio.NewReader(replies)}
 }
 
 // steps runs a number of steps and returns when they are done.
@@ -289,7 +289,7 @@ func (c *churning) steps(n int) error {
 	if err := binary.Write(c.ask, binary.NativeEndian, uint32(n)); err != nil {
 		return err
 	}
-	_, err := c.told.ReadByte()
+	_, err := c.replies.ReadByte()
 	return err
 }
 

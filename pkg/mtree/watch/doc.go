@@ -18,23 +18,31 @@
 // queue is drained by another, an audit has its workers, a hook its process. They send to
 // the one. Packages below internal/ take values from it and return values.
 //
-// # Files, from the top
+// # Files
 //
-//	watch.go        Run, Once
-//	loop.go         the goroutine: what it waits for
-//	start.go        how a watcher takes possession of a tree; backend.go: where it hears
-//	audited.go      the end of an audit
-//	recheck.go      what no event tells: the clock, mounts, borders, unread directories
-//	settle.go       from events to a published batch
-//	auditing.go     asking for audits; losses
-//	marker.go       .tidemark is put back; cookies.go: it answers --sync
-//	publish.go      one batch, down from the root; stamp.go: one directory's time
-//	exceptions.go   .tidemark/stamps and .tidemark/unread; tree.go: the tree file
-//	status.go       the published state and the checkpoint
-//	watcher.go      what the goroutine owns
-//	batch.go, audits.go, config.go, stats.go
+// Each uses what stands below it:
 //
-// sync.go and printstatus.go are what others ask a running watcher, from outside.
+//	watch.go         Run, Once
+//	sync.go          Sync; printstatus.go: what others ask a running watcher, from outside
+//	loop.go          the goroutine: what it waits for
+//	start.go         how a watcher takes possession of a tree
+//	backend.go       where it hears
+//	audited.go       the end of an audit
+//	recheck.go       what no event tells: the clock, mounts, borders, unread directories
+//	settle.go        from events to a published batch
+//	auditing.go      asking for audits; losses
+//	marker.go        .tidemark is put back
+//	cookies.go       it answers --sync
+//	publish.go       one batch, down from the root
+//	stamp.go         one directory's time
+//	exceptions.go    .tidemark/stamps and .tidemark/unread
+//	tree.go          the tree file
+//	status.go        the published state and the checkpoint
+//	watcher.go       what the goroutine owns
+//	batch.go         the changes that are published together
+//	audits.go        what is known of audits
+//	config.go
+//	stats.go
 //
 // # Packages below
 //

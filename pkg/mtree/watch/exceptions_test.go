@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch"
@@ -100,7 +99,7 @@ func TestARefusalIsToldApart(t *testing.T) {
 		}
 		require.Contains(t, r.log.String(), "path=a/fixed/")
 		require.Equal(t, 1, r.status().Status.Stamps)
-		require.Equal(t, int64(1), r.config.Stats.Apart.Load())
+		require.Equal(t, int64(1), r.config.Stats.Refusing.Load())
 		checkpoint := *r.status().Status.Checkpoint
 		clock.ahead.Store(int64(6 * stamprule.LookBack))
 		write(t, filepath.Join(root, "b/g"), "elsewhere")
@@ -146,7 +145,7 @@ func TestARefusalEndsWhileNobodyWatches(t *testing.T) {
 	must(t, watch.Once(t.Context(), watch.Config{Root: root, Now: later}))
 	require.Zero(t, r.status().Status.Stamps)
 	require.Empty(t, exceptions(t, root).Stamps)
-	require.Equal(t, before, stamps(t, root), "it shows what was told of it")
+	require.Equal(t, before, stamps(t, root), "it shows its published stamp")
 }
 
 // What changed while nobody watched is published by whoever may stamp it then.
@@ -230,7 +229,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	r.sync()
 	want, err := os.ReadFile(file)
 	must(t, err)
-	told := exceptions(t, root)
+	saved := exceptions(t, root)
 	require.NotEqual(t, old, want)
 	for _, harm := range []func() error{
 		func() error { return os.RemoveAll(filepath.Join(root, mtree.MarkerName)) },
@@ -242,7 +241,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 			now, err := os.ReadFile(file)
 			return err == nil && string(now) != string(old) && len(now) == len(want)
 		}, deadline, time.Millisecond)
-		require.Equal(t, told, exceptions(t, root))
+		require.Equal(t, saved, exceptions(t, root))
 	}
 	r.await(wire.Watched)
 
@@ -278,7 +277,7 @@ func TestUnwrittenStamps(t *testing.T) {
 	chattr(t, "-i", marker)
 	audits <- struct{}{}
 	r.await(wire.Watched)
-	seen.fresh("told late", "a/fixed")
+	seen.fresh("written late", "a/fixed")
 }
 
 // A directory that could not be read made the whole tree degraded. Now it is not published.
@@ -355,14 +354,6 @@ func TestOnceWithoutRights(t *testing.T) {
 	require.Equal(t, wire.Audited, r.status().State)
 }
 
-func inodeOf(t *testing.T, root, path string) uint64 {
-	t.Helper()
-	dir, err := disk.OpenRoot(filepath.Join(root, path))
-	must(t, err)
-	defer dir.Close()
-	return selfOf(t, dir).Node.Ino
-}
-
 // The file has a stamp before anything above is stamped: a reader that sees the new stamp of
 // the parent relies on the file. Readers who know of no exceptions look at the status only
 // now and then, so the first time the watcher waits for them.
@@ -383,11 +374,11 @@ func TestToldBeforeWhatIsAbove(t *testing.T) {
 	begun.Store(true)
 	chattr(t, "+i", fixed)
 	write(t, filepath.Join(fixed, "f"), "two")
-	var told time.Time
-	require.Eventually(t, func() bool { told = time.Now(); return r.status().Status.Stamps == 1 }, deadline, time.Millisecond)
+	var written time.Time
+	require.Eventually(t, func() bool { written = time.Now(); return r.status().Status.Stamps == 1 }, deadline, time.Millisecond)
 	require.Equal(t, before, stampOf(t, root, "a"))
 	require.Eventually(t, func() bool { return stampOf(t, root, "a") != before }, deadline, time.Millisecond)
-	require.Greater(t, time.Since(told), state.StatusAge)
+	require.Greater(t, time.Since(written), state.StatusAge)
 	r.sync()
 	require.False(t, late.Load())
 }

@@ -164,7 +164,7 @@ func TestReadOnlyStart(t *testing.T) {
 	testfs.Run(t, "mount", "-o", "remount,rw", place)
 	audits <- struct{}{}
 	require.Eventually(t, func() bool { return r.status().Status.Stamps == 0 }, deadline, time.Millisecond)
-	require.False(t, stampOf(t, root, "a").Before(mtree.Unix(1_500_000_000, 0)), "as it was told, or a later one for it is new")
+	require.False(t, stampOf(t, root, "a").Before(mtree.Unix(1_500_000_000, 0)), "the stamp in the file, or a later one")
 }
 
 // TestCrossMounts: with --cross-mounts a tree of several file systems is one.

@@ -173,7 +173,7 @@ func TestOnFUSE(t *testing.T) {
 	for _, backend := range []string{"auto", "none"} {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
-			behind, root := fuse(t)
+			backing, root := fuse(t)
 			r := start(t, watch.Config{Root: root, Backend: backend})
 			require.Equal(t, "none", r.status().Status.Backend)
 			require.Equal(t, wire.Audited, r.status().State)
@@ -181,16 +181,16 @@ func TestOnFUSE(t *testing.T) {
 				require.Contains(t, r.log.String(), "FUSE sends no events")
 			}
 			seen := logStamps(t, root)
-			write(t, filepath.Join(behind, "a/b/f"), "changed behind the mount")
+			write(t, filepath.Join(backing, "a/b/f"), "changed in the backing directory")
 			require.Eventually(t, func() bool {
 				return !seen.seen["."][stampOf(t, root, ".")]
 			}, deadline, 10*time.Millisecond, "no audit found it")
-			seen.fresh("behind the mount", "a/b")
+			seen.fresh("in the backing directory", "a/b")
 			seen.note()
 			write(t, filepath.Join(root, "x/g"), "changed through the mount")
 			require.Equal(t, r.sync(), stampOf(t, root, "."))
 			seen.fresh("through the mount", "x")
-			require.Equal(t, stampOf(t, root, "."), stampOf(t, behind, "."))
+			require.Equal(t, stampOf(t, root, "."), stampOf(t, backing, "."))
 		})
 	}
 }
@@ -198,11 +198,11 @@ func TestOnFUSE(t *testing.T) {
 // TestOnceOnFUSE: watch --once from cron.
 func TestOnceOnFUSE(t *testing.T) {
 	t.Parallel()
-	behind, root := fuse(t)
+	backing, root := fuse(t)
 	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen := logStamps(t, root)
-	must(t, os.Chtimes(filepath.Join(behind, "a/b/f"), day(1999), day(1999)))
-	must(t, os.Remove(filepath.Join(behind, "x/g")))
+	must(t, os.Chtimes(filepath.Join(backing, "a/b/f"), day(1999), day(1999)))
+	must(t, os.Remove(filepath.Join(backing, "x/g")))
 	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
 	seen.fresh("dated back", "a/b")
 	seen.fresh("deleted", "x")
@@ -247,11 +247,11 @@ func TestPlaceholderInASnapshot(t *testing.T) {
 }
 
 // fuse mounts a directory once more, by bindfs.
-func fuse(t testing.TB) (behind, root string) {
-	behind = newTreeIn(t, t.TempDir(), "a/b/f = one", "x/g = two", "old/")
+func fuse(t testing.TB) (backing, root string) {
+	backing = newTreeIn(t, t.TempDir(), "a/b/f = one", "x/g = two", "old/")
 	root = t.TempDir()
-	testfs.Mount(t, root, "bindfs", behind, root)
-	return behind, root
+	testfs.Mount(t, root, "bindfs", backing, root)
+	return backing, root
 }
 
 // TestExecRsync: --exec with an rsync daemon does the work of an inotifywait

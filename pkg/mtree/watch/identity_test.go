@@ -392,7 +392,7 @@ func TestStateMovedElsewhere(t *testing.T) {
 	r := start(t, watch.Config{Root: root, StateDir: state})
 	now := r.status().Tree
 	require.Equal(t, was.ID, now.ID)
-	require.Greater(t, now.Epoch, was.Epoch, "its checkpoint stayed behind")
+	require.Greater(t, now.Epoch, was.Epoch, "its checkpoint stayed where it was")
 }
 
 // A command that --exec runs does not keep the tree locked.

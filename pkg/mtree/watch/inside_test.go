@@ -65,12 +65,12 @@ func stampsIn(t *testing.T, root string, paths ...string) map[string]mtree.Stamp
 }
 
 // exceptionsOf returns what .tidemark says about directories that refuse or are unread.
-func exceptionsOf(t *testing.T, path string) *state.Apart {
+func exceptionsOf(t *testing.T, path string) *state.Exceptions {
 	t.Helper()
 	root, err := disk.OpenRoot(path)
 	require.NoError(t, err)
 	defer root.Close()
-	var r state.ApartReader
+	var r state.ExceptionsReader
 	have, err := r.Read(root, "")
 	require.NoError(t, err)
 	return have

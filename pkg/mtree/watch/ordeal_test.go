@@ -36,7 +36,7 @@ const (
 	down    fate = "down"    // killed, and started again when all is over
 	stopped fate = "stopped" // by SIGSTOP, and continued when all is over
 	flooded fate = "flooded" // stopped, with a short queue that overflows
-	audited fate = "audited" // told to audit
+	audited fate = "audited" // asked for an audit
 )
 
 var allFates = []fate{spared, killed, down, stopped, flooded, audited}

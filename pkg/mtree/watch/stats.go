@@ -14,7 +14,7 @@ type Stats struct {
 	Directories atomic.Int64 // directories seen by the last audit
 	Files       atomic.Int64 // other entries seen by it
 	Foreign     atomic.Int64 // directories passed over because another file system begins there
-	Apart       atomic.Int64 // directories that refuse their time: .tidemark/stamps has their stamps
+	Refusing    atomic.Int64 // directories that refuse their time: .tidemark/stamps has their stamps
 	Unread      atomic.Int64 // directories that cannot be read: .tidemark/unread names them
 	Borders     atomic.Int64 // directories in which another watch or mirror runs now
 	HookRuns    atomic.Int64 // commands run
@@ -35,7 +35,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("directories", "Directories seen by the last audit.", s.Directories.Load())
 	yield("files", "Other entries seen by the last audit.", s.Files.Load())
 	yield("foreign_directories", "Directories passed over because they are on other file systems.", s.Foreign.Load())
-	yield("refusing_directories", "Directories that refuse their time; their stamps are in .tidemark/stamps.", s.Apart.Load())
+	yield("refusing_directories", "Directories that refuse their time; their stamps are in .tidemark/stamps.", s.Refusing.Load())
 	yield("unread_directories", "Directories that watch cannot read; .tidemark/unread names them.", s.Unread.Load())
 	yield("borders", "Directories in which another watch or mirror runs now.", s.Borders.Load())
 	yield("hook_runs_total", "Runs of --exec.", s.HookRuns.Load())

@@ -11,7 +11,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// state returns what is published of the tree now. The first audit of all gives
+// state returns the state of the tree to publish now. The first audit of all gives
 // directories their first stamps: until it is done no stamp prunes.
 func (w *watcher) state() wire.State {
 	switch {
@@ -43,8 +43,8 @@ func (w *watcher) writeStatus() {
 	w.status.Floor, w.status.Updated, w.status.Up = &floor, &now, machine.Uptime()
 	w.status.Boot, w.status.PID, w.status.Backend = machine.BootID(), os.Getpid(), w.backend
 	w.status.Error = w.health.Degraded()
-	w.status.Stamps, w.status.Unread, w.status.Apart = w.exceptions.Counts()
-	w.Stats.Apart.Store(int64(w.status.Stamps))
+	w.status.Stamps, w.status.Unread, w.status.Exceptions = w.exceptions.Counts()
+	w.Stats.Refusing.Store(int64(w.status.Stamps))
 	w.Stats.Unread.Store(int64(w.status.Unread))
 	if info, err := w.root.Self(); err == nil {
 		root := info.MTime
@@ -91,7 +91,7 @@ func (w *watcher) publishedUntil() *mtree.Stamp {
 	return at
 }
 
-// saveOwnWrites notes for the next start what was stamped.
+// saveOwnWrites notes our writes for the next start.
 func (w *watcher) saveOwnWrites() {
 	if err := w.ownWrites.Save(); err != nil {
 		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "error", err)

@@ -63,7 +63,7 @@ func TestPrintDoesNotStopStamping(t *testing.T) {
 	require.Positive(t, lost)
 	require.Contains(t, r.log.String(), "reader is too slow")
 
-	told, before := 0, ""
+	reported, before := 0, ""
 	reader := bufio.NewScanner(in)
 	for reader.Scan() {
 		stamp, path, ok := strings.Cut(reader.Text(), "\t")
@@ -72,11 +72,11 @@ func TestPrintDoesNotStopStamping(t *testing.T) {
 			require.LessOrEqual(t, before, stamp, "in order")
 		}
 		before = stamp
-		if n, _ := fmt.Sscanf(path, "lost %d lines", &told); n == 1 {
+		if n, _ := fmt.Sscanf(path, "lost %d lines", &reported); n == 1 {
 			break
 		}
 	}
-	require.Equal(t, int(lost), told)
+	require.Equal(t, int(lost), reported)
 	require.Equal(t, stampOf(t, root, "deep").String(), before, "the stamp of the last that was lost")
 	write(t, filepath.Join(root, "deep/f"), "again")
 	r.sync()
@@ -247,9 +247,9 @@ func TestExecOnce(t *testing.T) {
 	must(t, watch.Once(t.Context(), watch.Config{Root: root, Exec: "tr '\\0' '\\n' >>" + out + "/log"}))
 	text, err := os.ReadFile(filepath.Join(out, "log"))
 	must(t, err)
-	told := lines(string(text))
-	slices.Sort(told)
-	require.Len(t, slices.Compact(told), 3*audit.FindingsAtOnce+1) // the root may be stamped, and told, with each run
+	reported := lines(string(text))
+	slices.Sort(reported)
+	require.Len(t, slices.Compact(reported), 3*audit.FindingsAtOnce+1) // the root may be stamped, and listed, with each run
 
 	file := filepath.Join(out, "pid")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -199,12 +199,12 @@ func stampOf(t testing.TB, root, path string) mtree.Stamp {
 
 // exceptions returns what .tidemark of the tree at path says about directories that refuse
 // or are unread.
-func exceptions(t testing.TB, path string) *state.Apart {
+func exceptions(t testing.TB, path string) *state.Exceptions {
 	t.Helper()
 	root, err := disk.OpenRoot(path)
 	must(t, err)
 	defer root.Close()
-	var r state.ApartReader
+	var r state.ExceptionsReader
 	apart, err := r.Read(root, "")
 	must(t, err)
 	return apart

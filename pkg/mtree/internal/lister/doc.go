@@ -11,8 +11,8 @@
 // not rely on its stamp. Read never returns a short listing: any error means that
 // nothing is known.
 //
-// The stamp of a directory is its mtime, with two exceptions: watch keeps the stamps
-// of directories that refuse their mtime (state.Apart), and a copy on a file system
+// The stamp of a directory is its mtime, with two exceptions. watch keeps the stamps
+// of directories that refuse their mtime (state.Exceptions), and a copy on a file system
 // with whole seconds keeps the exact stamps in its records.
 //
 // # Files

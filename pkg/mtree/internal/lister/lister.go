@@ -25,40 +25,40 @@ type Lister struct {
 	CopyFilter func(path string, isDir bool) bool // what the copy's mirror excludes, which is left out; nil: it excludes nothing
 	Log        *records.Log                       // the records where there are no extended attributes; nil: none
 
-	// Apart returns the stamps that watch keeps apart from the directories, as they
-	// are after the call; nil: there are none.
-	Apart func() (*state.Apart, error)
+	// Exceptions returns the stamps that watch keeps for directories that refuse them,
+	// as they are after the call; nil: there are none.
+	Exceptions func() (*state.Exceptions, error)
 
 	special bool // list FIFOs, sockets and devices
 }
 
-// Self is d.Self with the directory's stamp as its mtime. For a directory that
-// refuses its mtime that is the stamp in Apart, and for one of a copy on a file system
-// with whole seconds the recorded one, because two stamps may be stored as one time.
+// Self is d.Self with the directory's stamp as its mtime. For a directory that refuses
+// its mtime that is the stamp in Exceptions. For one of a copy on a file system with
+// whole seconds it is the recorded one, because two stamps may be stored as one time.
 // Cost: fstat, for such a copy also fgetxattr.
 func (l *Lister) Self(d *disk.Dir, path string) (disk.Info, error) {
 	info, _, err := l.self(d, path)
 	return info, err
 }
 
-// self is Self, and returns what Apart returned, for the entries. Apart is called
-// after the time was read, because watch writes an entry's stamp there before it gives
-// the parent the stamp that counts it.
-func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, apart *state.Apart, err error) {
+// self is Self, and also returns the Exceptions, for the entries. It reads them after the
+// time, because watch writes an entry's stamp there before it gives the parent the stamp
+// that counts it.
+func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, exceptions *state.Exceptions, err error) {
 	if info, err = d.Self(); err != nil {
 		return info, nil, err
 	}
 	if l.Copy && isCoarse(info) {
 		info.MTime = l.recorded(d, path, info.MTime)
 	}
-	if l.Apart == nil {
+	if l.Exceptions == nil {
 		return info, nil, nil
 	}
-	apart, err = l.Apart()
-	if stamp, ok := apart.StampOf(path, info.Node.Ino); ok {
+	exceptions, err = l.Exceptions()
+	if stamp, ok := exceptions.StampOf(path, info.Node.Ino); ok {
 		info.MTime = stamp
 	}
-	return info, apart, err
+	return info, exceptions, err
 }
 
 // isCoarse reports whether info may be of a file system that stores whole seconds. On

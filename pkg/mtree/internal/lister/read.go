@@ -28,7 +28,7 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 	}
 	for try := 1; ; try++ {
 		listing := mtree.Listing{Now: now(), HasNow: true}
-		before, apart, err := l.self(d, path)
+		before, exceptions, err := l.self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
 		}
@@ -36,7 +36,7 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 		if err != nil {
 			return mtree.Listing{}, err
 		}
-		setApart(listing.Entries, d, path, apart)
+		setExceptions(listing.Entries, d, path, exceptions)
 		after, err := l.Self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
@@ -111,10 +111,10 @@ func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtre
 	return restless, nil
 }
 
-// setApart gives the entries of the directory at path the stamps that apart has for
-// them. Cost: statx for each of these.
-func setApart(entries []mtree.Entry, d *disk.Dir, path string, apart *state.Apart) {
-	if apart == nil || len(apart.Stamps) == 0 {
+// setExceptions gives the entries of the directory at path the stamps that exceptions
+// has for them. Cost: statx for each of these.
+func setExceptions(entries []mtree.Entry, d *disk.Dir, path string, exceptions *state.Exceptions) {
+	if exceptions == nil || len(exceptions.Stamps) == 0 {
 		return
 	}
 	for i := range entries {
@@ -122,7 +122,7 @@ func setApart(entries []mtree.Entry, d *disk.Dir, path string, apart *state.Apar
 		if e.Kind != mtree.Dir {
 			continue
 		}
-		have, ok := apart.Stamps[mtree.JoinPath(path, e.Name)]
+		have, ok := exceptions.Stamps[mtree.JoinPath(path, e.Name)]
 		if !ok {
 			continue
 		}

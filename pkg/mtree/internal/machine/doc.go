@@ -18,6 +18,7 @@
 // Each uses what stands below it:
 //
 //	mounts.go      MountTable: hears of mounts; Mounts: those below a directory
+//	below.go       does a directory lie in another one?
 //	mountinfo.go   /proc/self/mountinfo, and what follows from it
 //	filesystem.go  what identifies a file system across reboots
 //	clockstep.go   ClockSteps: hears when somebody sets the clock

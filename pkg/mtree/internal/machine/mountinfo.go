@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 )
 
@@ -78,41 +77,6 @@ func Location(full string) (device, inside string) {
 		}
 	}
 	return device, inside
-}
-
-// IsMountedBelow reports whether the directory fd lies in the part of its file system
-// that is mounted at the directory root; with all also at a place below root. Bind
-// mounts can make it so although no directory above fd is root.
-func IsMountedBelow(fd, root int, all bool) bool {
-	mounts, _ := readMounts() // without them nothing is found
-	it, ok1 := placeOf(fd, mounts)
-	top, ok2 := placeOf(root, mounts)
-	if !ok1 || !ok2 {
-		return false
-	}
-	if it.dev == top.dev && isIn(it.root, top.root) {
-		return true
-	}
-	for _, m := range mounts {
-		if all && isIn(m.point, top.point) && it.dev == m.dev && isIn(it.root, m.root) {
-			return true
-		}
-	}
-	return false
-}
-
-// placeOf returns where the directory fd lies on its file system, and the path at which
-// it appears.
-func placeOf(fd int, mounts []mountLine) (mountLine, bool) {
-	point, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
-	id := mountID(fd)
-	for _, m := range mounts {
-		if err == nil && m.id == id && isIn(point, m.point) {
-			below := strings.TrimPrefix(point, strings.TrimSuffix(m.point, "/"))
-			return mountLine{id: id, dev: m.dev, root: path.Join(m.root, below), point: point}, true
-		}
-	}
-	return mountLine{}, false
 }
 
 // MountSource returns type and source of the mount on which fd lies, such as

@@ -63,11 +63,11 @@ func (w *deepWorld) hears(path, name string) {
 	w.t.Helper()
 	timeout := time.After(10 * time.Second)
 	for {
-		taken := w.source.Take()
-		require.Empty(w.t, taken.Lost)
-		for _, h := range taken.Dirs {
-			for _, e := range h.Entries {
-				if h.Path == path && e.Name == name {
+		events := w.source.Take()
+		require.Empty(w.t, events.Lost)
+		for _, d := range events.Dirs {
+			for _, e := range d.Entries {
+				if d.Path == path && e.Name == name {
 					return
 				}
 			}
@@ -75,7 +75,7 @@ func (w *deepWorld) hears(path, name string) {
 		select {
 		case <-w.wake:
 		case <-timeout:
-			w.t.Fatalf("not told of %q in %d bytes of path", name, len(path))
+			w.t.Fatalf("no event of %q in %d bytes of path", name, len(path))
 		}
 	}
 }

@@ -22,11 +22,19 @@
 //	<-wake
 //	events := source.Take()
 //
-// Files, from the top: fanotifytake.go, inotifytake.go (from the kernel's events to Events);
-// fanotify.go with linkcounts.go and fanevent.go, inotify.go with node.go (what is armed, and
-// what is kept of the kernel's events); queue.go (the kernel's queue is drained); merger.go,
-// source.go, limit.go, filesystem.go. Package handles finds the paths of fanotify's file
-// handles.
+// Package handles finds the paths of fanotify's file handles.
+//
+// Each uses what stands below it:
+//
+//	fanotifytake.go, inotifytake.go    from the kernel's events to Events
+//	fanotify.go, inotify.go            what is armed, and what is kept of the kernel's events
+//	linkcounts.go                      events that explain others
+//	fanevent.go                        the kernel's structs
+//	queue.go                           the kernel's queue is drained
+//	merger.go                          each name once
+//	source.go
+//	node.go                            the tree of inotify's watches
+//	limit.go, filesystem.go
 //
 // The kernel's side is described in inotify(7) and fanotify(7).
 package notify

@@ -34,12 +34,12 @@ func TestFlood(t *testing.T) {
 		}
 		require.NoError(t, os.Mkdir(filepath.Join(dir, "d", "new"), 0o755))
 		settled(t, queue)
-		taken := source.Take()
-		require.Empty(t, taken.Lost, name)
+		events := source.Take()
+		require.Empty(t, events.Lost, name)
 		dirty, arrived := false, false
-		for _, h := range taken.Dirs {
-			dirty = dirty || h.Dirty && h.Path == "d"
-			for _, e := range h.Entries {
+		for _, d := range events.Dirs {
+			dirty = dirty || d.Dirty && d.Path == "d"
+			for _, e := range d.Entries {
 				arrived = arrived || e.Arrived && e.Name == "new"
 			}
 		}

@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -147,6 +146,7 @@ func (s *inotify) Known(fd int) Ref {
 	return Ref{n}
 }
 
+// armRoot arms the root, which begins a scan.
 func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	wd, err := s.add(fd, rootMask)
 	if err != nil {
@@ -162,6 +162,7 @@ func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	return Ref{n}, true, nil
 }
 
+// armMarker arms the marker directory.
 func (s *inotify) armMarker(fd int) (Ref, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,14 +251,6 @@ func nextEvent(raw []byte) (e event, size int) {
 		name:   untilNUL(raw[unix.SizeofInotifyEvent:size]),
 	}
 	return e, size
-}
-
-// untilNUL returns the bytes before the first NUL.
-func untilNUL(b []byte) []byte {
-	if end := bytes.IndexByte(b, 0); end >= 0 {
-		return b[:end]
-	}
-	return b
 }
 
 // compress keeps of an event about a file only its directory, when more waits than memory

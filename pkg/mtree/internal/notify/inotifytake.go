@@ -26,13 +26,14 @@ func (s *inotify) Take() Events {
 	return t.finish()
 }
 
-// inotifyTake turns the kernel's events into what was heard.
+// inotifyTake turns the kernel's events into Events.
 type inotifyTake struct {
 	*inotify
 	Events
 	heard map[*node]*merger
 }
 
+// event adds one event of the kernel.
 func (t *inotifyTake) event(e event) {
 	switch {
 	case e.mask&unix.IN_Q_OVERFLOW != 0:
@@ -150,6 +151,7 @@ func (t *inotifyTake) addCompressed() {
 	clear(t.compressed)
 }
 
+// of returns the events of a directory.
 func (t *inotifyTake) of(n *node) *merger {
 	m := t.heard[n]
 	if m == nil {

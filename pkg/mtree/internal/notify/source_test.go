@@ -33,8 +33,8 @@ func lostWithin(t *testing.T, s notify.Source, wake <-chan struct{}) string {
 	t.Helper()
 	timeout := time.After(10 * time.Second)
 	for {
-		if taken := s.Take(); taken.Lost != "" {
-			return taken.Lost
+		if events := s.Take(); events.Lost != "" {
+			return events.Lost
 		}
 		select {
 		case <-wake:

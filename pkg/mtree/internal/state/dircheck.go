@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -35,11 +36,11 @@ func CheckDir(root *disk.Dir, stateDir string, crossMounts bool) error {
 		return nil
 	}
 	defer unix.Close(at)
-	self, err := root.Self()
+	within, err := machine.IsBelow(at, root.FD(), crossMounts)
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "stat", Path: root.Path(), Err: err}
 	}
-	if isBelow(at, self.Node) || machine.IsMountedBelow(at, root.FD(), crossMounts) {
+	if within {
 		return fmt.Errorf("%q: %w", stateDir, ErrWithin)
 	}
 	return nil
@@ -47,30 +48,4 @@ func CheckDir(root *disk.Dir, stateDir string, crossMounts bool) error {
 
 func openPath(path string) (int, error) {
 	return disk.OpenAt(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-}
-
-// isBelow reports whether the directory fd, or one above it, is top.
-func isBelow(fd int, top disk.Node) bool {
-	fd, err := disk.OpenAt(fd, ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	for err == nil {
-		var at, above disk.Info
-		if at, err = disk.StatFD(fd); err == nil && at.Node == top {
-			_ = unix.Close(fd)
-			return true
-		}
-		up := -1
-		if err == nil {
-			up, err = disk.OpenAt(fd, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		}
-		_ = unix.Close(fd)
-		if err != nil {
-			return false
-		}
-		if above, err = disk.StatFD(up); err != nil || above.Node == at.Node {
-			_ = unix.Close(up)
-			return false
-		}
-		fd = up
-	}
-	return false
 }

@@ -7,7 +7,7 @@
 //	tree             Tree: who the tree is. Replaced durably.
 //	lock             Lock: one writer, also on the root itself. Never written.
 //	status.json      StatusFile: how far the stamps can be relied on. One pwrite.
-//	stamps, unread   Apart: directories without their stamp. Replaced.
+//	stamps, unread   Exceptions: directories without their stamp. Replaced.
 //	left.0, left.1   OwnWriteLog: what the writes of watch left. Appended to.
 //	confirmed        Beacon: a number that lives with its process. Never written.
 //	records          the records of a copy without xattrs: package records
@@ -25,7 +25,7 @@
 //	upstreams.go      where a copy came from
 //	published.go      what a tree says to its readers
 //	status.go         status.json
-//	apartreader.go, apartfile.go, apart.go
+//	exceptionsreader.go, exceptionsfile.go, exceptions.go
 //	                  stamps and unread
 //	ownwrite.go       left.0 and left.1
 //	timerange.go      which times the tree's file system stores

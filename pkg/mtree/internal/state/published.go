@@ -75,10 +75,10 @@ func (m *Marker) Published() (Published, error) {
 	return p, nil
 }
 
-// Apart reports whether the tree has a line in .tidemark/stamps or unread: see the type
-// Apart. Where no stamps prune, these lines prove nothing. Whoever writes the first line
-// announces it here StatusLag before it relies on that.
-func (p *Published) Apart() bool {
+// HasExceptions reports whether the tree has a line in .tidemark/stamps or unread: see
+// the type Exceptions. Where no stamps prune, these lines prove nothing. Who writes the
+// first line announces it in the status, StatusLag before relying on that.
+func (p *Published) HasExceptions() bool {
 	return p.State != wire.Unwatched && (p.Tree.Role == Source || p.IsCopy()) && p.Status.Stamps+p.Status.Unread > 0
 }
 

@@ -38,7 +38,7 @@ type Status struct {
 	Error             string           `json:"error,omitempty"`    // the last one, without paths
 	Stamps            int              `json:"stamps,omitempty"`   // lines of .tidemark/stamps; watch only
 	Unread            int              `json:"unread,omitempty"`   // lines of .tidemark/unread
-	Apart             int64            `json:"apart,omitempty"`    // another one whenever one of these gets or loses a directory
+	Exceptions        int64            `json:"apart,omitempty"`    // another one whenever one of these gets or loses a directory
 	Upstreams         string           `json:"chain,omitempty"`    // wire.FormatUpstreams of a copy's source
 	SourceFingerprint string           `json:"source_e,omitempty"` // of a copy: Tree.Fingerprint when it was last complete
 

@@ -68,6 +68,7 @@ type world struct {
 	marks   int
 }
 
+// run runs one script.
 func run(t *testing.T, open Open, script string) {
 	w := &world{t: t, root: t.TempDir(), outside: t.TempDir(), wake: make(chan struct{}, 1),
 		refs: map[string]notify.Ref{}, heard: map[string]bool{}}
@@ -82,6 +83,7 @@ func run(t *testing.T, open Open, script string) {
 	}
 }
 
+// line runs one line of a script.
 func (w *world) line(open Open, fields []string) error {
 	switch {
 	case fields[0] == "start":
@@ -107,6 +109,7 @@ func (w *world) make(path string) error {
 	return errors.Join(os.MkdirAll(filepath.Dir(w.in(path)), 0o755), os.WriteFile(w.in(path), []byte("text"), 0o644))
 }
 
+// start opens the Source and arms the tree.
 func (w *world) start(open Open) error {
 	root, err := os.Open(w.root)
 	if err != nil {
@@ -165,6 +168,7 @@ func (w *world) below(path string, dir *os.File) error {
 	return nil
 }
 
+// do carries out an operation.
 func (w *world) do(op, path string, fields []string) error {
 	past := time.Unix(1_000_000_000, 0)
 	switch op {
@@ -229,37 +233,38 @@ func (w *world) hear(want []string, only bool) error {
 	}
 	if only {
 		for what := range w.heard {
-			return fmt.Errorf("also told of %q", what)
+			return fmt.Errorf("also an event of %q", what)
 		}
 	}
 	clear(w.heard)
 	return nil
 }
 
+// until takes until there was an event of everything in want.
 func (w *world) until(want []string) error {
 	timeout := time.After(deadline)
 	for {
-		taken := w.source.Take()
-		if taken.Lost != "" {
-			return fmt.Errorf("lost: %s", taken.Lost)
+		events := w.source.Take()
+		if events.Lost != "" {
+			return fmt.Errorf("lost: %s", events.Lost)
 		}
-		for _, h := range taken.Dirs {
-			w.note(h)
+		for _, d := range events.Dirs {
+			w.note(d)
 		}
-		missing := slices.DeleteFunc(slices.Clone(want), w.told)
-		if len(missing) == 0 && taken.Drained {
+		missing := slices.DeleteFunc(slices.Clone(want), w.wasHeard)
+		if len(missing) == 0 && events.Drained {
 			return nil
 		}
 		select {
 		case <-w.wake:
 		case <-timeout:
-			return fmt.Errorf("not told of %q", missing)
+			return fmt.Errorf("no event of %q", missing)
 		}
 	}
 }
 
-// told reports whether there was an event of one of the alternatives, "a/f|b/f".
-func (w *world) told(what string) bool {
+// wasHeard reports whether there was an event of one of the alternatives, "a/f|b/f".
+func (w *world) wasHeard(what string) bool {
 	for one := range strings.SplitSeq(what, "|") {
 		if w.heard[one] {
 			return true
@@ -268,6 +273,7 @@ func (w *world) told(what string) bool {
 	return false
 }
 
+// note notes what a Take said about one directory.
 func (w *world) note(h *notify.DirEvents) {
 	dir := h.Path
 	if dir == "" {

@@ -21,7 +21,7 @@
 //
 // Files, each may use those below it:
 //
-//	each.go    EachFile: the loop of Fetch for sources that open single files
+//	each.go    EachFile: the loop of Fetch for sources that open single files, Opener, Opened
 //	hash.go    Hash
 //	file.go    Wanted, File, Sum
 //	source.go  Poll, Root, Dir, Tree

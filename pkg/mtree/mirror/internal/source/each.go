@@ -23,8 +23,15 @@ const (
 	AsIs                   // whatever can be read
 )
 
-// Opener opens one file of a source. It sets Failed and Close of the file.
-type Opener func(ctx context.Context, w *Wanted, d Demand) (File, error)
+// Opener opens one file of a source.
+type Opener func(ctx context.Context, w *Wanted, d Demand) (Opened, error)
+
+// Opened is a file that EachFile yields, and closes when the caller is done with it.
+type Opened struct {
+	File
+	Failed *error // where Body leaves its error, if it fails before io.EOF
+	Close  func()
+}
 
 // EachFile is Fetch for a source that opens single files. It opens each file as it was
 // listed; if that is not there any more, as it is found; and if it keeps changing, as
@@ -52,9 +59,9 @@ func EachFile(ctx context.Context, want []Wanted, done []bool, open Opener, yiel
 
 // yieldOne yields the attempts to read one file. It reports whether yield wants more.
 func yieldOne(ctx context.Context, i int, w *Wanted, open Opener, yield func(int, File) bool) bool {
-	kept := w.KeptBytes()
+	kept := w.keptBytes()
 	for try := 1; ; try++ {
-		if now := w.KeptBytes(); now > kept {
+		if now := w.keptBytes(); now > kept {
 			kept, try = now, 1 // the connection broke, the file did not change
 		}
 		f, err := open(ctx, w, demandOf(try))
@@ -67,7 +74,7 @@ func yieldOne(ctx context.Context, i int, w *Wanted, open Opener, yield func(int
 		if demandOf(try) == AsIs {
 			f.Got.Hot = true
 		}
-		if !yieldOpen(i, f, yield) {
+		if !yieldOpened(i, &f, yield) {
 			return false
 		}
 		if !triesAgain(*f.Failed, try) {
@@ -76,10 +83,10 @@ func yieldOne(ctx context.Context, i int, w *Wanted, open Opener, yield func(int
 	}
 }
 
-// yieldOpen closes the file, whatever yield does.
-func yieldOpen(i int, f File, yield func(int, File) bool) bool {
+// yieldOpened closes the file, whatever yield does.
+func yieldOpened(i int, f *Opened, yield func(int, File) bool) bool {
 	defer f.Close()
-	return yield(i, f)
+	return yield(i, f.File)
 }
 
 // demandOf returns what the try-th attempt opens, the first one being 1.

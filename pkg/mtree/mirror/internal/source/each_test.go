@@ -33,15 +33,15 @@ func (b *body) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-func (o *opening) file(_ context.Context, w *Wanted, d Demand) (File, error) {
+func (o *opening) file(_ context.Context, w *Wanted, d Demand) (Opened, error) {
 	o.demands = append(o.demands, d)
 	opening, reading := o.fails(len(o.demands))
 	if opening != nil {
-		return File{}, opening
+		return Opened{}, opening
 	}
 	o.open++
 	b := &body{Reader: strings.NewReader(w.Name), err: reading}
-	return File{Got: *w.Entry, Body: b, Failed: &b.failed, Close: func() { o.open-- }}, nil
+	return Opened{File{Got: *w.Entry, Body: b}, &b.failed, func() { o.open-- }}, nil
 }
 
 // fetch reads what it is given, and returns the last error of each file, as callers of

@@ -15,8 +15,8 @@ type Wanted struct {
 	Kept         func() int64 // how many of its first bytes the caller has by now; nil: none
 }
 
-// KeptBytes returns how many bytes the caller kept from an answer that broke off.
-func (w *Wanted) KeptBytes() int64 {
+// keptBytes returns how many bytes the caller kept from an answer that broke off.
+func (w *Wanted) keptBytes() int64 {
 	if w.Kept == nil {
 		return 0
 	}
@@ -54,9 +54,6 @@ type File struct {
 	From int64     // the offset in the file at which Body begins: not 0 only with Wanted.Kept
 	Body io.Reader // io.EOF says that the file is whole; any other error that it is not
 	Err  error     // why there is no Body; nil: there is
-
-	Failed *error // for EachFile: where Body leaves its error, if it fails
-	Close  func() // for EachFile: called when the caller is done with Body
 }
 
 // Digest is a SHA-256.

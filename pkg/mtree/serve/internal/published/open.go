@@ -82,16 +82,16 @@ func (t *Tree) above(path string, err error) error {
 // vouched returns an error if the directory at path is, or lies in, one that watch may
 // not read: nobody knows what changes there.
 func (t *Tree) vouched(path string) error {
-	apart, err := t.apart()
+	exceptions, err := t.exceptions()
 	if err != nil {
 		return err
 	}
-	return apart.Vouched(t.root, path)
+	return exceptions.Vouched(t.root, path)
 }
 
 // Refuses reports whether the directory at path refuses its stamp, so that no event tells
 // of a new one: watch keeps it elsewhere.
 func (t *Tree) Refuses(path string) bool {
-	apart, err := t.apart()
-	return err == nil && apart.Refuses(path)
+	exceptions, err := t.exceptions()
+	return err == nil && exceptions.Refuses(path)
 }

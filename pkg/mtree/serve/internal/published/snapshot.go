@@ -30,17 +30,17 @@ type Snapshot struct {
 	// The same as values of headers, for many answers.
 	IDs, Epochs, States, Runs []string
 
-	filters *glob.List   // of a copy: nobody keeps what its mirror passes over
-	crosses bool         // what is beyond mounts is published
-	log     *records.Log // of a copy without xattrs
-	apart   bool         // watch says things of directories that their times do not show
-	taken   time.Time
-	root    mtree.Stamp // time of the root, read before everything else
+	filters       *glob.List   // of a copy: nobody keeps what its mirror passes over
+	crosses       bool         // what is beyond mounts is published
+	log           *records.Log // of a copy without xattrs
+	hasExceptions bool         // watch says things of directories that their times do not show
+	taken         time.Time
+	root          mtree.Stamp // time of the root, read before everything else
 }
 
 // Same reports whether s says the same to readers as t.
 func (s *Snapshot) Same(t *Snapshot) bool {
-	return s.State == t.State && s.Fingerprint == t.Fingerprint && s.Replaced == t.Replaced && s.Status.Apart == t.Status.Apart
+	return s.State == t.State && s.Fingerprint == t.Fingerprint && s.Replaced == t.Replaced && s.Status.Exceptions == t.Status.Exceptions
 }
 
 // Now returns a snapshot that is at most snapshotAge old, or twice that while another
@@ -74,11 +74,11 @@ func (t *Tree) Reread() *Snapshot {
 // apart returns what watch says of directories that their times do not show, as it is
 // after the call; nil if that is nothing. On most trees it costs no system call: a
 // snapshot is younger than state.StatusAge.
-func (t *Tree) apart() (*state.Apart, error) {
-	if !t.Now().apart {
+func (t *Tree) exceptions() (*state.Exceptions, error) {
+	if !t.Now().hasExceptions {
 		return nil, nil
 	}
-	return t.aparts.Read(t.root, t.cfg.StateDir)
+	return t.exceptionsReader.Read(t.root, t.cfg.StateDir)
 }
 
 // RunsAt returns the value of Tidemark-Runs for an answer that shows the root with this
@@ -157,9 +157,9 @@ func (t *Tree) read() (*Snapshot, error) {
 	case stillErr != nil:
 		s.Replaced, s.State = true, wire.Degraded
 	}
-	if err == nil && s.Published.Apart() {
-		_, err = t.aparts.Read(t.root, t.cfg.StateDir)
-		s.apart = err == nil
+	if err == nil && s.Published.HasExceptions() {
+		_, err = t.exceptionsReader.Read(t.root, t.cfg.StateDir)
+		s.hasExceptions = err == nil
 	}
 	s.Chain = wire.FormatUpstreams(s.Upstreams())
 	var rules []string

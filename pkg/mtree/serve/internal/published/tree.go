@@ -36,14 +36,14 @@ type Config struct {
 
 // Tree is a published tree: the root, opened once, and what .tidemark says.
 type Tree struct {
-	cfg     Config
-	root    *disk.Dir
-	options string // every option that alters a listing, for the fingerprint
-	reader  string // who reads, for the same
-	mounts  mounts
-	latest  atomic.Pointer[Snapshot]
-	log     records.LogReader // of a copy without xattrs
-	aparts  state.ApartReader
+	cfg              Config
+	root             *disk.Dir
+	options          string // every option that alters a listing, for the fingerprint
+	reader           string // who reads, for the same
+	mounts           mounts
+	latest           atomic.Pointer[Snapshot]
+	log              records.LogReader // of a copy without xattrs
+	exceptionsReader state.ExceptionsReader
 
 	mu         sync.Mutex // held by the one who reads a new snapshot; guards lastReport
 	lastReport string     // the error of the last reading, logged once while it lasts
@@ -126,7 +126,7 @@ func (t *Tree) Lister(s *Snapshot) *lister.Lister {
 		l.CopyFilter = s.filters.Excluded
 	}
 	if s.Tree.Role == state.Source {
-		l.Apart = t.apart
+		l.Exceptions = t.exceptions
 	}
 	return l
 }

@@ -1,5 +1,5 @@
-// Package health knows what a watcher cannot do: directories that it cannot hear, read
-// or give their time, and those that it leaves to others.
+// Package health knows the limits of a watcher: directories that it cannot hear, read or
+// give their time, and those that it leaves to others.
 //
 // Two kinds of them do not harm the rest of the tree: they are exceptions, which
 // .tidemark names one by one. A directory that refuses its time has its stamp in
@@ -7,6 +7,9 @@
 // .tidemark/unread, and serve does not publish it. Everything else makes the tree
 // degraded, until an audit finds nothing of the kind.
 //
-// Files, from the top: monitor.go (what makes the tree degraded) and borders.go
-// (directories that another watch or mirror keeps); below monitor.go exceptions.go.
+// Each uses what stands below it:
+//
+//	monitor.go       what makes the tree degraded
+//	exceptions.go    directories that are named one by one
+//	borders.go       directories that another watch or mirror keeps
 package health

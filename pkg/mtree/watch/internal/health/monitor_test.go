@@ -64,7 +64,7 @@ func TestTooManyToTell(t *testing.T) {
 	_, err = m.Exceptions.Save(marker, false)
 	require.NoError(t, err)
 	require.Len(t, m.Retries(), state.MaxStamps)
-	left, err := marker.ReadApart()
+	left, err := marker.ReadExceptions()
 	require.NoError(t, err)
 	require.Len(t, left.Stamps, state.MaxStamps)
 	require.Len(t, left.Unread, state.MaxUnread, "opened, for what is above them was not stamped")

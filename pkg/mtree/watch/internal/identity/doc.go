@@ -5,6 +5,9 @@
 // directory that was copied, restored or replaced is refused until the user says what
 // it is (--same-tree, --new-tree), and so is a mirror's copy (--promote).
 //
-// Files, from the top: claim.go (the root, its marker and its lock), identify.go (the
-// decisions), identity.go (what was decided, and the doubts that remain).
+// Each uses what stands below it:
+//
+//	claim.go       the root, its marker and its lock
+//	identify.go    the decisions
+//	identity.go    what was decided, and the doubts that remain
 package identity

@@ -3,4 +3,9 @@
 // no I/O, and reads the clock that it is given.
 //
 // docs/timestamps.md explains the rule.
+//
+// Each uses what stands below it:
+//
+//	rule.go
+//	clock.go
 package stamprule

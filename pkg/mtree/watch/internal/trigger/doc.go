@@ -4,6 +4,9 @@
 //
 // The goroutine that owns a Hook or a Printer calls all its methods.
 //
-// Files, from the top: hook.go, printer.go; below them group.go (process groups) and
-// change.go.
+// Each uses what stands below it:
+//
+//	hook.go, printer.go
+//	group.go               process groups
+//	change.go
 package trigger

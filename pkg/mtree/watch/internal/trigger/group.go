@@ -45,6 +45,7 @@ type processStat struct {
 	session int
 }
 
+// statOf reads the stat of a process, "self" for ours.
 func statOf(pid string) (s processStat, ok bool) {
 	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	name := bytes.LastIndexByte(text, ')') // the name may hold anything

@@ -31,14 +31,14 @@ type Config struct {
 // Source is a directory of this machine. Root may replace the directory that is open,
 // so it must not be called while another method is under way.
 type Source struct {
-	config   Config
-	root     *disk.Dir
-	place    string            // state.PlaceOf(root)
-	identity string            // whose rights count for reading: machine.Identity
-	crosses  atomic.Bool       // what is mounted in the tree may be read: see mayCross
-	records  records.LogReader // of a copy without xattrs
-	isApart  atomic.Bool       // watch publishes stamps apart from the times of directories
-	apart    state.ApartReader
+	config        Config
+	root          *disk.Dir
+	place         string            // state.PlaceOf(root)
+	identity      string            // whose rights count for reading: machine.Identity
+	crosses       atomic.Bool       // what is mounted in the tree may be read: see mayCross
+	records       records.LogReader // of a copy without xattrs
+	hasExceptions atomic.Bool       // watch publishes stamps apart from the times of directories
+	exceptions    state.ExceptionsReader
 }
 
 // Open opens the directory at c.Path. Errors carry exit.Unreachable.
@@ -84,7 +84,7 @@ func (s *Source) follow() error {
 		return err
 	}
 	_ = s.root.Close()
-	s.root, s.place, s.records, s.apart = root, place, records.LogReader{}, state.ApartReader{}
+	s.root, s.place, s.records, s.exceptions = root, place, records.LogReader{}, state.ExceptionsReader{}
 	return source.ErrOtherDirectory
 }
 

@@ -18,7 +18,7 @@ func (s *Source) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int,
 	return func(yield func(int, source.File) bool) {
 		last := s.newLastDir()
 		defer last.close()
-		open := func(ctx context.Context, w *source.Wanted, d source.Demand) (source.File, error) {
+		open := func(ctx context.Context, w *source.Wanted, d source.Demand) (source.Opened, error) {
 			return s.openFile(ctx, last, w, d)
 		}
 		source.EachFile(ctx, want, nil, open, yield)
@@ -26,29 +26,29 @@ func (s *Source) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int,
 }
 
 // openFile opens one file in the version that is wanted.
-func (s *Source) openFile(ctx context.Context, last *lastDir, w *source.Wanted, demand source.Demand) (source.File, error) {
+func (s *Source) openFile(ctx context.Context, last *lastDir, w *source.Wanted, demand source.Demand) (source.Opened, error) {
 	d, err := last.open(mtree.ParentPath(w.Path))
 	if err != nil {
-		return source.File{}, named(err)
+		return source.Opened{}, named(err)
 	}
 	f, info, err := d.OpenFile(w.Name)
 	if err != nil {
-		return source.File{}, named(err)
+		return source.Opened{}, named(err)
 	}
 	if info.MountRoot && s.config.CrossMounts && !s.crosses.Load() {
 		_ = f.Close()
-		return source.File{}, fmt.Errorf("%w: watch does not hear what is mounted over it", source.ErrDenied)
+		return source.Opened{}, fmt.Errorf("%w: watch does not hear what is mounted over it", source.ErrDenied)
 	}
 	got := lister.EntryOf(w.Name, info)
 	if demand == source.AsListed && !source.SameFile(w.Entry, &got) {
 		_ = f.Close()
-		return source.File{}, source.ErrMoved
+		return source.Opened{}, source.ErrMoved
 	}
 	body := &steadyFile{File: f, ctx: ctx, got: got, loose: demand == source.AsIs}
 	if body.loose {
 		got.Size = -1 // it may shrink while it is read
 	}
-	return source.File{Got: got, Body: body, Failed: &body.failed, Close: body.close}, nil
+	return source.Opened{File: source.File{Got: got, Body: body}, Failed: &body.failed, Close: body.close}, nil
 }
 
 // steadyFile reads a file up to the size that it had when it was opened. At the end it

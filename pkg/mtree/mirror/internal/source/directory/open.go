@@ -29,7 +29,7 @@ func (s *Source) open(path string) (d openDir, err error) {
 	if d.published, err = state.ReadPublished(s.root, ""); err != nil {
 		return d, err
 	}
-	s.isApart.Store(d.published.Apart())
+	s.hasExceptions.Store(d.published.HasExceptions())
 	if d.lister, err = s.listerFor(&d.published, read); err != nil {
 		return d, err
 	}
@@ -61,7 +61,7 @@ func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, e
 		Copy: p.IsCopy(), Mounts: s.config.CrossMounts,
 	}
 	if p.Tree.Role == state.Source {
-		l.Apart = func() (*state.Apart, error) { return s.readApart(read) }
+		l.Exceptions = func() (*state.Exceptions, error) { return s.readExceptions(read) }
 	}
 	if !l.Copy {
 		return l, nil
@@ -75,34 +75,34 @@ func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, e
 	return l, err
 }
 
-// readApart returns the stamps that watch publishes apart from the times of directories,
+// readExceptions returns the stamps that watch publishes apart from the times of directories,
 // as they are after the call; nil if there are none. read is when somebody last read
 // whether there are any.
-func (s *Source) readApart(read time.Time) (*state.Apart, error) {
+func (s *Source) readExceptions(read time.Time) (*state.Exceptions, error) {
 	if time.Since(read) > state.StatusAge {
 		p, err := state.ReadPublished(s.root, "")
 		if err != nil {
 			return nil, err
 		}
-		s.isApart.Store(p.Apart())
+		s.hasExceptions.Store(p.HasExceptions())
 	}
-	if !s.isApart.Load() {
+	if !s.hasExceptions.Load() {
 		return nil, nil
 	}
-	return s.apart.Read(s.root, "")
+	return s.exceptions.Read(s.root, "")
 }
 
 // vouched returns an error if watch may not read the directory at path, or one above it:
 // serve refuses to list those, too.
 func (s *Source) vouched(path string) error {
-	if !s.isApart.Load() {
+	if !s.hasExceptions.Load() {
 		return nil
 	}
-	apart, err := s.apart.Read(s.root, "")
+	exceptions, err := s.exceptions.Read(s.root, "")
 	if err != nil {
 		return err
 	}
-	return apart.Vouched(s.root, path)
+	return exceptions.Vouched(s.root, path)
 }
 
 // tree names the tree that the directory is part of.

@@ -14,7 +14,7 @@ import (
 // restOf returns the rest of a file of which the caller has the first bytes. It is
 // of the version that was listed, for the request said If-Match. ok is false if the
 // answer does not say that it is that rest.
-func restOf(resp *http.Response, w *source.Wanted, kept int64) (f source.File, ok bool) {
+func restOf(resp *http.Response, w *source.Wanted, kept int64) (f source.Opened, ok bool) {
 	from, to, size := int64(-1), int64(-1), int64(-1)
 	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
 	if err != nil || size != w.Size || to != size-1 || from != kept || resp.Header.Get("ETag") != wire.FileTagOf(w.Entry).String() {
@@ -22,26 +22,29 @@ func restOf(resp *http.Response, w *source.Wanted, kept int64) (f source.File, o
 	}
 	rest := size - from
 	body := &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}
-	return source.File{Got: *w.Entry, From: from, Body: body, Failed: &body.failed, Close: body.close}, true
+	return opened(body, *w.Entry, from), true
 }
 
 // fileOf returns the file that an answer brings, and the reader of its body. However
 // the answer is framed, something says how long the file is: the ETag of serve, the
 // listing, or at least the frame. A body of another length fails when it is read.
-func fileOf(resp *http.Response, w *source.Wanted) (f source.File, body *wholeBody, err error) {
+func fileOf(resp *http.Response, w *source.Wanted) (f source.Opened, body *wholeBody, err error) {
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return f, nil, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
 	}
 	body = &wholeBody{ReadCloser: resp.Body}
-	f = source.File{Body: body, Failed: &body.failed, Close: body.close}
 	got, ok := tagged(resp.Header.Get("ETag"), w.Entry)
 	if _, approx := w.Approx.Of(w.Name); !ok || approx {
 		got, err = untagged(resp, w, body)
 	} else if body.low, body.high = got.Size, got.Size; resp.ContentLength >= 0 && resp.ContentLength != got.Size {
 		err = fmt.Errorf("GET %s: Content-Length %d of a file of %d bytes", resp.Request.URL.Redacted(), resp.ContentLength, got.Size)
 	}
-	f.Got = got
-	return f, body, err
+	return opened(body, got, 0), body, err
+}
+
+// opened is the file that got describes, read from body.
+func opened(body *wholeBody, got mtree.Entry, from int64) source.Opened {
+	return source.Opened{File: source.File{Got: got, From: from, Body: body}, Failed: &body.failed, Close: body.close}
 }
 
 // untagged describes a file that comes without the ETag of serve, and bounds its body.

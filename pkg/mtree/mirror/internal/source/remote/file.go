@@ -28,10 +28,10 @@ func (s *Source) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int,
 }
 
 // open asks for one file.
-func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (source.File, error) {
+func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (source.Opened, error) {
 	r, err := s.fileRequest(ctx, w, d)
 	if err != nil {
-		return source.File{}, err
+		return source.Opened{}, err
 	}
 	kept := askForRest(r.header, w)
 	resp, err := s.do(ctx, r)
@@ -44,16 +44,16 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 		resp, err = s.do(ctx, r)
 	}
 	if err != nil {
-		return source.File{}, err
+		return source.Opened{}, err
 	}
 	if resp.StatusCode == http.StatusNotModified {
 		_ = resp.Body.Close()
-		return source.File{}, source.ErrSame
+		return source.Opened{}, source.ErrSame
 	}
 	f, body, err := fileOf(resp, w)
 	if err != nil {
 		_ = resp.Body.Close()
-		return source.File{}, err
+		return source.Opened{}, err
 	}
 	if d == source.AsIs {
 		body.cut = func() error { return s.whyCut(ctx, r, resp, w, body.got) }

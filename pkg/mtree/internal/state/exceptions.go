@@ -9,8 +9,9 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// Apart is what watch publishes of directories apart from their times: the files
-// .tidemark/stamps and .tidemark/unread, with at most MaxStamps and MaxUnread lines.
+// Exceptions are the directories whose time is not their stamp, or that are not
+// published: the files .tidemark/stamps and .tidemark/unread, with at most MaxStamps and
+// MaxUnread lines.
 //
 //	tidemark stamps NUMBER
 //	STAMP<TAB>INODE<TAB>PATH
@@ -25,30 +26,30 @@ import (
 // the directory can be read again, but the directories above it have no new stamp yet:
 // readers ignore such a line, a watch that starts treats it like the others.
 //
-// Both files are written before the directories above are stamped. A nil Apart is
+// Both files are written before the directories above are stamped. A nil Exceptions is
 // empty. A mirror writes unread, too, for what its source did not give.
-type Apart struct {
-	Stamps map[string]ApartStamp  // by path: directories that refuse their time
-	Unread map[string]ApartUnread // by path: directories that watch is not allowed to read
+type Exceptions struct {
+	Stamps map[string]Refusal // by path: directories that refuse their time
+	Unread map[string]Unread  // by path: directories that watch is not allowed to read
 }
 
-// ApartStamp is the stamp of a directory that does not show it.
-type ApartStamp struct {
+// Refusal is the stamp of a directory that does not show it.
+type Refusal struct {
 	Inode uint64
 	Stamp mtree.Stamp
 }
 
-// ApartUnread is a directory that is not published.
-type ApartUnread struct {
+// Unread is a directory that is not published.
+type Unread struct {
 	Inode  uint64
 	Opened bool // it can be read again
 }
 
 // Bounds of the two files: lines, and bytes of the paths in one file.
 const (
-	MaxStamps     = 10_000
-	MaxUnread     = 1_000
-	MaxApartBytes = 4 << 20
+	MaxStamps         = 10_000
+	MaxUnread         = 1_000
+	MaxExceptionBytes = 4 << 20
 )
 
 // ErrUnread says that watch is not allowed to read a directory or one above it, so
@@ -57,7 +58,7 @@ var ErrUnread = fmt.Errorf("watch may not read it: %w", unix.EACCES)
 
 // StampOf returns the stamp of the directory at path with this inode; false if a has
 // none for it.
-func (a *Apart) StampOf(path string, inode uint64) (mtree.Stamp, bool) {
+func (a *Exceptions) StampOf(path string, inode uint64) (mtree.Stamp, bool) {
 	if a == nil {
 		return mtree.Stamp{}, false
 	}
@@ -66,7 +67,7 @@ func (a *Apart) StampOf(path string, inode uint64) (mtree.Stamp, bool) {
 }
 
 // Refuses reports whether a has the stamp of the directory at path, which refuses it.
-func (a *Apart) Refuses(path string) bool {
+func (a *Exceptions) Refuses(path string) bool {
 	if a == nil {
 		return false
 	}
@@ -77,7 +78,7 @@ func (a *Apart) Refuses(path string) bool {
 // Vouched returns ErrUnread if the directory at path below root is, or lies in, one
 // that watch is not allowed to read. Cost: nothing unless a names one of them, then
 // StatPath.
-func (a *Apart) Vouched(root *disk.Dir, path string) error {
+func (a *Exceptions) Vouched(root *disk.Dir, path string) error {
 	if a == nil || len(a.Unread) == 0 {
 		return nil
 	}

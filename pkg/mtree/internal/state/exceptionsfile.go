@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	stampsName = "stamps"
-	unreadName = "unread"
-	maxApart   = 4*MaxApartBytes + 64*MaxStamps // bytes of one file: an escaped byte takes three
+	stampsName    = "stamps"
+	unreadName    = "unread"
+	maxExceptions = 4*MaxExceptionBytes + 64*MaxStamps // bytes of one file: an escaped byte takes three
 )
 
-// apartLine is a line of one of the files: first is a stamp, "-" or "+".
-type apartLine struct {
+// exceptionLine is a line of one of the files: first is a stamp, "-" or "+".
+type exceptionLine struct {
 	first string
 	inode uint64
 	path  string
@@ -35,41 +35,41 @@ type apartLine struct {
 // durable also after a power cut. number must be another one each time. System calls:
 //
 //	openat(".stamps.new", O_CREAT|O_TRUNC), fchmod, write, renameat; durable: see WriteFile
-func (m *Marker) WriteStamps(stamps map[string]ApartStamp, number int64, durable bool) error {
-	text := apartHead(stampsName, number)
+func (m *Marker) WriteStamps(stamps map[string]Refusal, number int64, durable bool) error {
+	text := exceptionsHead(stampsName, number)
 	for _, path := range slices.Sorted(maps.Keys(stamps)) {
-		text = appendApart(text, stamps[path].Stamp.String(), stamps[path].Inode, path)
+		text = appendException(text, stamps[path].Stamp.String(), stamps[path].Inode, path)
 	}
-	return m.writeApart(stampsName, apartEnd(text, len(stamps)), durable)
+	return m.writeExceptions(stampsName, exceptionsEnd(text, len(stamps)), durable)
 }
 
 // WriteUnread is WriteStamps for the file unread.
-func (m *Marker) WriteUnread(unread map[string]ApartUnread, number int64, durable bool) error {
-	text := apartHead(unreadName, number)
+func (m *Marker) WriteUnread(unread map[string]Unread, number int64, durable bool) error {
+	text := exceptionsHead(unreadName, number)
 	for _, path := range slices.Sorted(maps.Keys(unread)) {
 		sign := "-"
 		if unread[path].Opened {
 			sign = "+"
 		}
-		text = appendApart(text, sign, unread[path].Inode, path)
+		text = appendException(text, sign, unread[path].Inode, path)
 	}
-	return m.writeApart(unreadName, apartEnd(text, len(unread)), durable)
+	return m.writeExceptions(unreadName, exceptionsEnd(text, len(unread)), durable)
 }
 
-func apartHead(name string, number int64) []byte {
+func exceptionsHead(name string, number int64) []byte {
 	return fmt.Appendf(nil, "tidemark %s %d\n", name, number)
 }
 
-func appendApart(dst []byte, first string, inode uint64, path string) []byte {
+func appendException(dst []byte, first string, inode uint64, path string) []byte {
 	dst = append(append(dst, first...), '\t')
 	dst = append(strconv.AppendUint(dst, inode, 10), '\t')
 	return append(mtree.AppendEscaped(dst, path), '\n')
 }
 
-func apartEnd(dst []byte, lines int) []byte { return fmt.Appendf(dst, "#end %d\n", lines) }
+func exceptionsEnd(dst []byte, lines int) []byte { return fmt.Appendf(dst, "#end %d\n", lines) }
 
-// writeApart replaces one file.
-func (m *Marker) writeApart(name string, text []byte, durable bool) error {
+// writeExceptions replaces one file.
+func (m *Marker) writeExceptions(name string, text []byte, durable bool) error {
 	if durable {
 		return WriteFile(m.dir, name, text)
 	}
@@ -92,10 +92,10 @@ func (m *Marker) writeApart(name string, text []byte, durable bool) error {
 	return nil
 }
 
-// HasApart reports whether both files are there, and were written with number.
-func (m *Marker) HasApart(number int64) bool {
+// HasExceptions reports whether both files are there, and were written with number.
+func (m *Marker) HasExceptions(number int64) bool {
 	for _, name := range []string{stampsName, unreadName} {
-		head := apartHead(name, number)
+		head := exceptionsHead(name, number)
 		if text, err := m.readHead(name, len(head)); err != nil || !bytes.Equal(text, head) {
 			return false
 		}
@@ -112,12 +112,12 @@ func (m *Marker) readHead(name string, size int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, int64(size)))
 }
 
-// errApart says that watch has not written a file.
-var errApart = errors.New("not written by watch, or damaged: delete it, and send watch SIGHUP")
+// errExceptions says that watch has not written a file.
+var errExceptions = errors.New("not written by watch, or damaged: delete it, and send watch SIGHUP")
 
-// readApart reads one file. It returns its lines and its first line, which is "" if
+// readExceptions reads one file. It returns its lines and its first line, which is "" if
 // there is no file; only the first line if that is head.
-func (m *Marker) readApart(name, head string) (lines []apartLine, first string, err error) {
+func (m *Marker) readExceptions(name, head string) (lines []exceptionLine, first string, err error) {
 	f, _, err := m.dir.OpenFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", nil
@@ -135,32 +135,32 @@ func (m *Marker) readApart(name, head string) (lines []apartLine, first string, 
 	if head != "" && first == head {
 		return nil, first, nil
 	}
-	rest, err := io.ReadAll(io.LimitReader(f, maxApart))
+	rest, err := io.ReadAll(io.LimitReader(f, maxExceptions))
 	if err != nil {
 		return nil, "", err
 	}
-	lines, err = parseApart(name, string(append(text, rest...)))
+	lines, err = parseExceptions(name, string(append(text, rest...)))
 	return lines, first, m.dir.PathError("read", name, err)
 }
 
-func parseApart(name, text string) ([]apartLine, error) {
+func parseExceptions(name, text string) ([]exceptionLine, error) {
 	lines := strings.Split(text, "\n")
 	n := len(lines) - 3 // the first line, the end, and nothing after that
 	if n < 0 || !strings.HasPrefix(lines[0], "tidemark "+name+" ") || lines[n+1] != fmt.Sprintf("#end %d", n) || lines[n+2] != "" {
-		return nil, errApart
+		return nil, errExceptions
 	}
-	all := make([]apartLine, 0, n)
+	all := make([]exceptionLine, 0, n)
 	for _, line := range lines[1 : n+1] {
 		fields := strings.Split(line, "\t")
 		if len(fields) != 3 {
-			return nil, errApart
+			return nil, errExceptions
 		}
 		inode, err1 := strconv.ParseUint(fields[1], 10, 64)
 		path, err2 := mtree.UnescapeName(fields[2])
 		if err := errors.Join(err1, err2, mtree.CheckPath(path)); err != nil {
-			return nil, fmt.Errorf("%w: %w", errApart, err)
+			return nil, fmt.Errorf("%w: %w", errExceptions, err)
 		}
-		all = append(all, apartLine{fields[0], inode, path})
+		all = append(all, exceptionLine{fields[0], inode, path})
 	}
 	return all, nil
 }

@@ -11,9 +11,9 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// Apart comes back as it was written, whatever the names are, and a reader sees each
+// Exceptions comes back as it was written, whatever the names are, and a reader sees each
 // writing.
-func TestApart(t *testing.T) {
+func TestExceptions(t *testing.T) {
 	path := t.TempDir()
 	root, err := disk.OpenRoot(path)
 	require.NoError(t, err)
@@ -21,16 +21,16 @@ func TestApart(t *testing.T) {
 	m, err := CreateMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
-	var r ApartReader
-	apart, err := r.Read(root, "")
+	var r ExceptionsReader
+	got, err := r.Read(root, "")
 	require.NoError(t, err)
-	require.Empty(t, apart.Stamps)
-	require.False(t, m.HasApart(1))
+	require.Empty(t, got.Stamps)
+	require.False(t, m.HasExceptions(1))
 	for number := range int64(3) {
-		want := &Apart{Stamps: map[string]ApartStamp{}, Unread: map[string]ApartUnread{}}
+		want := &Exceptions{Stamps: map[string]Refusal{}, Unread: map[string]Unread{}}
 		for i, name := range []string{"a", "a/b c", "tab\tline\n/%41", "\xff\xfe", "é/#end 1"} {
-			want.Stamps[name] = ApartStamp{Inode: uint64(i), Stamp: mtree.Unix(number-5, 999_999_999)}
-			want.Unread[name] = ApartUnread{Inode: 1<<63 + uint64(i), Opened: i%2 == 0}
+			want.Stamps[name] = Refusal{Inode: uint64(i), Stamp: mtree.Unix(number-5, 999_999_999)}
+			want.Unread[name] = Unread{Inode: 1<<63 + uint64(i), Opened: i%2 == 0}
 		}
 		require.NoError(t, m.WriteStamps(want.Stamps, number, number == 1))
 		require.NoError(t, m.WriteUnread(want.Unread, number, number == 1))
@@ -39,7 +39,7 @@ func TestApart(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, have)
 		}
-		require.True(t, m.HasApart(number))
+		require.True(t, m.HasExceptions(number))
 	}
 	require.NoError(t, os.Remove(filepath.Join(path, mtree.MarkerName, "unread")))
 	have, err := r.Read(root, "")
@@ -58,17 +58,17 @@ func TestVouched(t *testing.T) {
 	defer root.Close()
 	info, err := root.StatPath("a/closed", false)
 	require.NoError(t, err)
-	a := &Apart{Unread: map[string]ApartUnread{"a/closed": {Inode: info.Node.Ino}}}
+	a := &Exceptions{Unread: map[string]Unread{"a/closed": {Inode: info.Node.Ino}}}
 	for _, p := range []string{"a/closed", "a/closed/deep", "a/closed/none/at/all"} {
 		require.ErrorIs(t, a.Vouched(root, p), ErrUnread, p)
 		require.True(t, disk.IsUnreadable(a.Vouched(root, p)))
-		require.NoError(t, (*Apart)(nil).Vouched(root, p))
+		require.NoError(t, (*Exceptions)(nil).Vouched(root, p))
 	}
 	for _, p := range []string{"", "a", "a/closed2", "a/clos", "b/a/closed"} {
 		require.NoError(t, a.Vouched(root, p), p)
 	}
-	a.Unread["a/closed"] = ApartUnread{Inode: info.Node.Ino + 1}
+	a.Unread["a/closed"] = Unread{Inode: info.Node.Ino + 1}
 	require.NoError(t, a.Vouched(root, "a/closed/deep"), "another directory of that name")
-	a.Unread["a/closed"] = ApartUnread{Inode: info.Node.Ino, Opened: true}
+	a.Unread["a/closed"] = Unread{Inode: info.Node.Ino, Opened: true}
 	require.NoError(t, a.Vouched(root, "a/closed/deep"), "read again")
 }

@@ -1,0 +1,68 @@
+package serve
+
+import (
+	"math"
+	"net/http"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/serve/internal/negotiate"
+	"tidemark/pkg/mtree/serve/internal/render"
+)
+
+// replyAbout returns what every answer has about a directory that was looked at.
+func (h *Handler) replyAbout(q *dirRequest) reply {
+	a := q.base()
+	a.about = h.about(q.snap, q.path, q.self.MTime, q.now)
+	return a
+}
+
+// listingReply returns the answer with a listing, without its validators and its body.
+func (h *Handler) listingReply(q *dirRequest) reply {
+	a := h.replyAbout(q)
+	a.kind, a.policy, a.coding, a.ranges = q.format.ContentType(), h.policy(q.format), q.coding, "none"
+	a.vary, a.cache = "Accept-Encoding, Accept, User-Agent", "private, max-age=0"
+	if q.explicit {
+		a.vary, a.cache = "Accept-Encoding", h.caching("public, max-age=0, s-maxage=1, stale-while-revalidate=0")
+	}
+	if q.noStore {
+		a.cache = "no-store"
+	}
+	return a
+}
+
+// mismatched reports whether a request has a strong tag as its condition, which no listing
+// has (RFC 9110, 13.1.1).
+func mismatched(r *http.Request) bool {
+	tags := negotiate.Field(r, "If-Match")
+	return tags != "" && !negotiate.AnyTag(tags, func(string) bool { return false })
+}
+
+// form returns the form of a listing in the format that q asks for.
+func (h *Handler) form(q *dirRequest, l *mtree.Listing) render.Form {
+	o := render.Options{Path: q.path, Search: q.search, Follow: func(link mtree.Entry) (mtree.Entry, []byte) { return h.tree.ShowLink(q.path, link) }}
+	if q.format == render.HTML && !q.search && q.stamped(l) && !l.Hot {
+		o.Tag = q.stampTag(l.Stamp, false)
+	}
+	return render.New(q.format, l, o)
+}
+
+// render returns the whole body of a listing.
+func (h *Handler) render(q *dirRequest, l *mtree.Listing) []byte {
+	form := h.form(q, l)
+	body, _ := render.UpTo(nil, math.MaxInt, form, l.Entries)
+	return form.Tail(body)
+}
+
+// policy returns the Content-Security-Policy of a listing.
+func (h *Handler) policy(f render.Format) string {
+	if f == render.HTML {
+		return h.pagePolicy
+	}
+	return render.NoScripts
+}
+
+// lastModified returns the Last-Modified of a directory.
+func lastModified(stamp, now mtree.Stamp) string {
+	date, _ := negotiate.DirDate(stamp, now)
+	return negotiate.HTTPDate(date)
+}

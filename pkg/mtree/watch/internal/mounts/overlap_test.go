@@ -1,0 +1,33 @@
+package mounts
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/machine"
+)
+
+// A bind mount shows a directory of the tree at a second place: each path in it has
+// another one, unless a third mount covers that.
+func TestOthers(t *testing.T) {
+	twice := table{
+		"":    {Dev: "8:1", Root: "/srv"},
+		"a":   {Dev: "8:1", Root: "/srv/b"},
+		"mnt": {Dev: "8:2", Root: "/"},
+	}
+	require.True(t, twice.overlap())
+	require.Equal(t, []string{"a/f"}, twice.others("b/f"))
+	require.Equal(t, []string{"b/f"}, twice.others("a/f"))
+	require.Equal(t, []string{"a"}, twice.others("b"))
+	require.Empty(t, twice.others("c/f"))
+	require.Empty(t, twice.others("mnt/f"), "another file system")
+
+	twice["a/d"] = machine.Mounted{Dev: "8:3", Root: "/"}
+	require.Empty(t, twice.others("b/d/f"), "covered")
+	require.Equal(t, []string{"a/f"}, twice.others("b/f"))
+
+	require.False(t, table{"": {Dev: "8:1", Root: "/srv"}, "mnt": {Dev: "8:2", Root: "/srv"}}.overlap())
+	require.True(t, table{"": {Dev: "8:1", Root: "/"}, "mnt": {Dev: "8:1", Root: "/x"}}.overlap())
+	require.False(t, table{"": {Dev: "8:1", Root: "/srv"}, "mnt": {Dev: "8:1", Root: "/srvother"}}.overlap(), "a name that begins the same")
+}
