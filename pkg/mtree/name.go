@@ -3,6 +3,7 @@ package mtree
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -191,4 +192,12 @@ func DirPath(path string) string {
 		return "./"
 	}
 	return path + "/"
+}
+
+// QuotePath returns a path as it is shown to people, in quotes; the root is "/".
+func QuotePath(path string) string {
+	if path == "" {
+		path = "/"
+	}
+	return strconv.Quote(path)
 }

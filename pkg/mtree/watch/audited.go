@@ -39,7 +39,7 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	w.audits.owed, w.audits.last = false, r
 	w.recordAudit(r)
 	if w.hears() {
-		// What is heard by now is published before the tree counts as watched.
+		// The events so far are published before the tree counts as watched.
 		if err := w.publishEvents(ctx); err != nil || w.audits.running {
 			return err
 		}
@@ -56,8 +56,8 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 }
 
 // recordAudit notes what an audit proved that came to its end. It moves the checkpoint
-// only if it read and stamped everything. What came later is heard, or the next audit
-// finds it.
+// only if it read and stamped everything. Later changes are heard, or the next audit finds
+// them.
 func (w *watcher) recordAudit(r auditReport) {
 	w.earlier, w.missedMounts = nil, nil
 	w.tree.Borders = w.borders.Record(nil)

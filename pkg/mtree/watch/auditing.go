@@ -16,8 +16,8 @@ const (
 	// abandoned: a stamp from a clock that was wrong must not decide for years.
 	floorAhead = time.Minute
 
-	// Where there are only audits, or they make up for what cannot be heard, the next
-	// one starts auditPace times as long after the last as that one took.
+	// Where there are only audits, or they make up for directories that cannot be heard, the
+	// next one starts auditPace times as long after the last as that one took.
 	auditPace     = 20
 	minDeafPause  = time.Minute // between audits of a degraded tree
 	minAuditPause = time.Second // between audits without events
@@ -40,7 +40,7 @@ func (w *watcher) beginAudits(ctx context.Context) {
 }
 
 // requestAudit starts an audit. If one runs, it notes that another is needed after it: the
-// running one may have passed already what is asked about.
+// running one may have passed the directories in question already.
 func (w *watcher) requestAudit(r auditRequest) {
 	a := &w.audits
 	a.timer.Stop()
@@ -79,7 +79,7 @@ func (w *watcher) startAudit(r auditRequest) {
 	}(a.ctx)
 }
 
-// auditedTree returns what an audit scans.
+// auditedTree returns the tree that an audit scans.
 func (w *watcher) auditedTree() audit.Tree {
 	return audit.Tree{
 		Root: w.root, Source: w.source, Exclude: w.exclude, CrossMounts: w.CrossMounts, Now: w.Now,

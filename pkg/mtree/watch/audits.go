@@ -8,7 +8,7 @@ import (
 	"tidemark/pkg/mtree/watch/internal/audit"
 )
 
-// audits is what is known of audits. They run one at a time.
+// audits is the running audit, the next one and the last one. They run one at a time.
 type audits struct {
 	findings chan []audit.Finding
 	reports  chan auditReport

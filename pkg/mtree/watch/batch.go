@@ -40,7 +40,7 @@ type dirChange struct {
 	self     bool           // its own attributes or times were set, perhaps by us
 	dirty    bool           // entries changed whose names are not known
 	found    *audit.Finding // by an audit
-	showOnly bool           // it refused its time: it only has to show what is published
+	showOnly bool           // it refused its time: it only has to show its published stamp
 	retry    bool           // it could not be read: it is tried again
 }
 
@@ -64,7 +64,7 @@ func (b *batch) at(path string) *dirChange {
 	return c
 }
 
-// addEvents adds what a source heard; excluded says which entries do not count.
+// addEvents adds the events of a source; excluded says which entries do not count.
 func (b *batch) addEvents(dirs []*notify.DirEvents, excluded func(path string, isDir bool) bool) {
 	for _, d := range dirs {
 		if d.Path != "" && excluded(d.Path, true) {
@@ -87,7 +87,7 @@ func (b *batch) addEvents(dirs []*notify.DirEvents, excluded func(path string, i
 	}
 }
 
-// addFindings adds what an audit found.
+// addFindings adds the findings of an audit.
 func (b *batch) addFindings(findings []audit.Finding) {
 	for i := range findings {
 		c, f := b.at(findings[i].Path), &findings[i]

@@ -14,7 +14,7 @@ import (
 	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
-// Config says what to watch and how. The zero value of every field works but
+// Config says what to watch and how. The zero value of every field works, except
 // Root.
 type Config struct {
 	Root     string // the directory; symlinks in this one path are followed

@@ -48,7 +48,7 @@ func (w *watcher) collectCookies() {
 
 // answerCookies renames the cookies whose batch is published. While an audit makes up for
 // a loss, they wait for its end. Without events they wait for the end of an audit that
-// began after them: another one may have passed already what they ask about.
+// began after them: another one may have passed the directories in question already.
 func (w *watcher) answerCookies() {
 	if len(w.cookies) == 0 || w.audits.owed || !w.hears() && w.audits.running {
 		return

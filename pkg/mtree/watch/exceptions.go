@@ -6,8 +6,8 @@ import (
 	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
-// loadExceptions takes over what .tidemark/stamps and .tidemark/unread hold. It returns
-// why continuity cannot be proved without what they held, "" if it can.
+// loadExceptions takes over the contents of .tidemark/stamps and .tidemark/unread. If they
+// are lost or damaged, continuity cannot be proved: then it returns the reason, else "".
 func (w *watcher) loadExceptions(id *identity.Identity) string {
 	if id.First || id.Doubt { // the files are another tree's, or there is none
 		if w.marker.Has("stamps") || w.marker.Has("unread") {

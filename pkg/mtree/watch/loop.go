@@ -26,7 +26,8 @@ func (w *watcher) run(ctx context.Context) error {
 	return cmp.Or(err, unprinted)
 }
 
-// loop handles what comes, one after the other, until ctx ends or something fails.
+// loop handles events, findings and timers, one after the other, until ctx ends or
+// something fails.
 func (w *watcher) loop(ctx context.Context) (err error) {
 	var steps <-chan struct{}
 	if w.steps != nil {
@@ -101,10 +102,10 @@ func (w *watcher) once(ctx context.Context) error {
 // flushPatience is how long the end of a watch waits for the disk.
 const flushPatience = 3 * time.Second
 
-// finish publishes what is still waiting and writes the last status. Its field Clean says
+// finish publishes the waiting changes and writes the last status. Its field Clean says
 // that the stamps are on disk, not only in memory.
 func (w *watcher) finish(ctx context.Context) error {
-	for range 2 { // the second confirms what the first wrote: see ownwrites.Memory
+	for range 2 { // the second proves the writes of the first: see ownwrites.Memory
 		if err := w.publishEvents(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}

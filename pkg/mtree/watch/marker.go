@@ -13,7 +13,7 @@ import (
 )
 
 // removalTries is how often something in .tidemark is made that somebody removes at the
-// same time. rm -rf needs a few tries: it has not listed what is made anew.
+// same time. rm -rf needs a few tries: it has not listed the new files.
 const removalTries = 100
 
 var errRemoved = errors.New("it is removed again and again")
@@ -54,7 +54,7 @@ func (w *watcher) markerIsThere() bool {
 	return err1 == nil && err2 == nil && there.Node == held.Node
 }
 
-// markerIsOurs reports whether .tidemark has what this watcher wrote there. It has not
+// markerIsOurs reports whether .tidemark has the files that this watcher wrote. It has not
 // after an older one was put back over it, with the tree or alone.
 func (w *watcher) markerIsOurs() bool {
 	t, err := w.marker.ReadTree()
@@ -64,8 +64,8 @@ func (w *watcher) markerIsOurs() bool {
 	return err == nil && t.Same(w.writtenTree) && w.statusFile.StillIn(w.marker) && w.exceptions.StillIn(w.marker)
 }
 
-// makeMarker makes what is missing in .tidemark. The error is fs.ErrNotExist if it was
-// removed meanwhile; then what is open has no name.
+// makeMarker makes the missing files of .tidemark. The error is fs.ErrNotExist if they were
+// removed meanwhile; then the open files have no names.
 func (w *watcher) makeMarker() error {
 	isThere := w.markerIsThere()
 	if !isThere {
@@ -88,7 +88,7 @@ func (w *watcher) makeMarker() error {
 	return w.rewriteMarker()
 }
 
-// rewriteMarker opens the files of .tidemark anew and writes what they are to hold.
+// rewriteMarker opens the files of .tidemark anew and writes their contents.
 func (w *watcher) rewriteMarker() error {
 	statusFile, log := w.statusFile, w.ownWritesLog
 	if _, err := w.openFiles(); err != nil {
@@ -110,7 +110,8 @@ func (w *watcher) rewriteMarker() error {
 	return nil
 }
 
-// openFiles opens the status and the log of own writes. It returns what is in the log.
+// openFiles opens the status and the log of own writes. It returns the records of the
+// log.
 func (w *watcher) openFiles() (known []state.OwnWrite, err error) {
 	statusFile, err := w.marker.CreateStatus()
 	if err != nil {

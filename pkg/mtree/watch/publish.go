@@ -12,7 +12,7 @@ import (
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
-// publish stamps the batch and returns what was done.
+// publish stamps the batch and returns the result.
 func (w *watcher) publish(b *batch) *publisher {
 	p := &publisher{watcher: w, rule: w.rule(), batch: b, top: w.floor}
 	info, err := w.root.Self()
@@ -27,7 +27,7 @@ func (w *watcher) publish(b *batch) *publisher {
 	return p
 }
 
-// within stamps what the batch has at and below d. stamp is what d was given; ok is
+// within stamps the directories of the batch at and below d. stamp is that of d; ok is
 // false if nothing in d changed.
 func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path string) (stamp mtree.Stamp, ok bool) {
 	top := mtree.MinStamp
@@ -99,7 +99,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, pat
 }
 
 // unopened handles a directory name in d that cannot be opened: it is not published any
-// more. That changes what is above it, once.
+// more. That changes the directories above it, once.
 func (p *publisher) unopened(d *disk.Dir, c *dirChange, name, path string, err error) (mtree.Stamp, bool) {
 	info, statErr := d.Stat(name)
 	if disk.IsGone(err) || disk.IsGone(statErr) {
@@ -125,7 +125,7 @@ func (p *publisher) forget(c *dirChange, path string) {
 }
 
 // retryUnread looks at a directory that could not be read, if something happened to the
-// directory itself. What is in it is not published until it can be read. Then everything
+// directory itself. Its contents are not published until it can be read. Then everything
 // below it counts as arrived.
 func (p *publisher) retryUnread(d *disk.Dir, self disk.Info, c *dirChange, name, path string) (mtree.Stamp, bool) {
 	if !c.self && !c.retry {
@@ -176,7 +176,7 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 
 // markerChanged handles a .tidemark that came or went in d, or whose watcher or mirror has
 // ended. In the root it is ours. If nothing runs in another directory now, everything
-// below that counts as arrived: nobody knows what is published of it.
+// below that counts as arrived: nobody knows which stamps its readers have.
 func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, path string) (mtree.Stamp, bool) {
 	if path == "" {
 		return mtree.Stamp{}, false
@@ -196,7 +196,7 @@ func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 }
 
 // arrived stamps the directory that came to stand at name, with every directory below:
-// what they carried may equal what a reader remembers for these names.
+// their times may equal those that a reader remembers for these names.
 func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
 	child, err := d.OpenDir(name)
 	if disk.IsGone(err) {
@@ -299,7 +299,7 @@ func (p *publisher) isBorder(d *disk.Dir, path string) bool {
 	return true
 }
 
-// listChanges lists what changed in one directory, for the triggers.
+// listChanges lists the changes in one directory, for the triggers.
 func (p *publisher) listChanges(c *dirChange, path string, stamp mtree.Stamp) {
 	if !p.batch.paths {
 		return

@@ -8,7 +8,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// What no event of the tree tells, and is looked at for that reason.
+// No event of the tree tells of the following changes. So they are looked for.
 
 // checkClock reads the clock after somebody set it. A clock that was set back is a loss,
 // at once.
@@ -19,7 +19,7 @@ func (w *watcher) checkClock(ctx context.Context) error {
 	return w.publishEvents(ctx)
 }
 
-// publishMounts publishes what came or went with mounts, when the mount table has
+// publishMounts publishes the changes that came with mounts, when the mount table has
 // changed.
 func (w *watcher) publishMounts(ctx context.Context) error {
 	if err := w.checkMounts(); err != nil || len(w.mountEvents) == 0 {
@@ -28,7 +28,7 @@ func (w *watcher) publishMounts(ctx context.Context) error {
 	return w.publishEvents(ctx)
 }
 
-// checkBorders publishes what is below directories whose watcher has ended. One that has
+// checkBorders publishes everything below directories whose watcher has ended. One that has
 // moved is noted under its new path when its arrival is published.
 func (w *watcher) checkBorders(ctx context.Context) error {
 	b := w.newBatch()
@@ -82,7 +82,7 @@ func (w *watcher) retryUnread(ctx context.Context) error {
 	return nil
 }
 
-// publishReadable publishes that directories can be read again: what is below them is
+// publishReadable publishes that directories can be read again: everything below them is
 // stamped.
 func (w *watcher) publishReadable(ctx context.Context, paths []string) error {
 	if len(paths) == 0 {

@@ -37,7 +37,7 @@ func (w *watcher) settle(ctx context.Context) error {
 	return w.publishEvents(ctx)
 }
 
-// publishEvents takes what was heard and publishes it.
+// publishEvents takes the events so far and publishes the changes.
 func (w *watcher) publishEvents(ctx context.Context) error {
 	w.batch.timer.Stop()
 	w.batch.open = false
@@ -51,7 +51,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.checkMounts(); err != nil { // after Take: a --sync covers what was mounted before it
+	if err := w.checkMounts(); err != nil { // after Take: a --sync covers earlier mounts
 		return err
 	}
 	b := w.newBatch()
@@ -75,7 +75,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	return nil
 }
 
-// take takes what was heard and reacts to what was lost; read is the clock's reading just
+// take takes the events so far and reacts to losses; read is the clock's reading just
 // before.
 func (w *watcher) take(read mtree.Stamp) (notify.Events, error) {
 	if w.clock.SetBack() {
@@ -161,7 +161,7 @@ func (w *watcher) publishFindings(ctx context.Context, findings []audit.Finding)
 
 // waitForClock waits until the least new stamp is at most the next granule of the clock: a
 // file system that stores whole seconds has one new stamp a second. The clock need not
-// reach it: a stamp is not to equal what the kernel sets (stamprule.Rule.Stamp).
+// reach it: a stamp must not equal the time that the kernel sets (stamprule.Rule.Stamp).
 func (w *watcher) waitForClock(ctx context.Context) {
 	wait := w.rule().Least().Sub(w.Now().Floor(w.granule).Add(w.granule))
 	if wait <= 0 {
@@ -212,7 +212,7 @@ func (w *watcher) trigger(changes []trigger.Change) error {
 }
 
 // endBatch writes the status after a batch that stamped something, so that an idle tree
-// sees no writes. It answers those who waited for the batch.
+// sees no writes. It answers the cookies that waited for the batch.
 func (w *watcher) endBatch(wrote bool) {
 	state := w.state()
 	switch {

@@ -67,8 +67,8 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Fi
 // directory just after it, but not each time.
 const holdTries = 10
 
-// set sets d's time and returns what d shows then. A time that does not hold counts as
-// refused: some file systems take no times and report success.
+// set sets d's time and returns d's attributes after that. A time that does not hold counts
+// as refused: some file systems take no times and report success.
 func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err error) {
 	for range holdTries {
 		if err = p.setTime(d, stamp); err != nil {
@@ -82,7 +82,7 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 	return after, health.ErrNotHeld
 }
 
-// remember notes what the write left, so that its event is known as ours. If somebody
+// remember notes the result of a write, so that its event is known as ours. If somebody
 // changed the directory between the two fstat, nothing is noted and the event counts as
 // theirs. Nor is a stamp noted that equals the ctime.
 func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
@@ -93,8 +93,9 @@ func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.
 	}
 }
 
-// proofOf returns how far a write over what a directory shows proves that the directory
-// did not arrive: see ownwrites.Memory. f is the finding that led to the write, if any.
+// proofOf returns how far a write proves that its directory did not arrive, shows being the
+// attributes that it overwrites: see ownwrites.Memory. f is the finding that led to the
+// write, if any.
 func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
 	if have := p.ownWrites.ProofOf(shows); have != ownwrites.Unproven {
 		return have
@@ -139,8 +140,8 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 	p.remember(path, f.Value, before, after, f)
 }
 
-// showPublished gives a directory that refused its time the stamp that is published of it, if
-// the directory takes it now. For readers nothing changes.
+// showPublished gives a directory that refused its time the stamp that is published of it,
+// if the directory takes it now. For readers nothing changes.
 func (p *publisher) showPublished(d *disk.Dir, path string) {
 	p.ownWrites.Lock()
 	defer p.ownWrites.Unlock()

@@ -102,14 +102,14 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	if id.First {
 		sleep(wire.ClockLag) // a ctime after our reading must not lie before it, once readers rely on us
 	} else if w.CrossMounts && (id.Status.CrossMounts == nil || !*id.Status.CrossMounts) {
-		sleep(state.StatusLag) // what serve refused so far must be there when its parents get new stamps
+		sleep(state.StatusLag) // serve must not refuse the mounts any more when their parents get new stamps
 	}
 	w.setState(w.state())
 	w.Ready()
 	return nil
 }
 
-// resume takes over what earlier runs know of the tree.
+// resume takes over the knowledge of earlier runs.
 func (w *watcher) resume(id identity.Identity, now mtree.Stamp) {
 	w.tree, w.floor, w.firstAudit = id.Tree, mtree.Later(now, w.inode.MTime), id.First
 	if id.Status.Floor != nil {
@@ -138,7 +138,7 @@ func (w *watcher) scopeAtStart(id identity.Identity, doubts string, now mtree.St
 	r.Scope = audit.Scope{First: id.First, All: doubts != "", Since: now, Before: now}
 	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {
 		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())
-		r.All = true // what they left out was not published
+		r.All = true // changes that they left out were not published
 	}
 	if !id.First && doubts == "" {
 		r.Since = id.Status.Checkpoint.Add(-stamprule.LookBack)
@@ -193,8 +193,8 @@ func (w *watcher) declare(doubts string) error {
 	return nil
 }
 
-// dropCopy removes what a mirror left of a copy: the record of the root and, with
-// --state-dir, what the root's own .tidemark says.
+// dropCopy removes the traces of a mirror: the record of the root and, with --state-dir, the
+// tree file in the root's own .tidemark.
 func (w *watcher) dropCopy() {
 	if err := records.Drop(w.root); err != nil {
 		w.Log.Info("the root keeps the record of a copy", "error", err)
@@ -214,7 +214,7 @@ func (w *watcher) dropCopy() {
 	}
 }
 
-// close gives up what open took. It is safe after a failed open.
+// close releases everything that open took. It is safe after a failed open.
 func (w *watcher) close() error {
 	var errs []error
 	if w.source != nil {

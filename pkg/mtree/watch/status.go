@@ -11,7 +11,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// state returns what is published of the tree now. The first audit of all gives
+// state returns the state of the tree to publish now. The first audit of all gives
 // directories their first stamps: until it is done no stamp prunes.
 func (w *watcher) state() wire.State {
 	switch {
@@ -91,7 +91,7 @@ func (w *watcher) publishedUntil() *mtree.Stamp {
 	return at
 }
 
-// saveOwnWrites notes for the next start what was stamped.
+// saveOwnWrites notes our writes for the next start.
 func (w *watcher) saveOwnWrites() {
 	if err := w.ownWrites.Save(); err != nil {
 		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "error", err)

@@ -19,8 +19,8 @@ import (
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
-// watcher is a running watch. One goroutine, that of run, owns all of it and is the only
-// one that sets times. An audit's workers read what is fixed at the start, and share
+// watcher is a running watch. One goroutine, that of run, owns all of it and is the only one
+// that sets times. An audit's workers read the fields that are fixed at the start, and share
 // source, ownWrites, health and borders, which are safe for that.
 type watcher struct {
 	Config
@@ -42,7 +42,7 @@ type watcher struct {
 	lock         *state.Lock
 	marker       *state.Marker
 	tree         state.Tree
-	writtenTree  state.Tree // what the tree file holds
+	writtenTree  state.Tree // contents of the tree file
 	status       state.Status
 	statusFile   *state.StatusFile
 	ownWritesLog *state.OwnWriteLog
@@ -65,7 +65,7 @@ type watcher struct {
 	earlier        map[string]bool     // borders when the last watcher ran; nil once an audit is done
 }
 
-// options returns in one string what decides which changes are published.
+// options returns, in one string, the options that decide which changes are published.
 func (w *watcher) options() string {
 	text := fmt.Sprintf("--cross-mounts=%t", w.CrossMounts)
 	for _, rule := range slices.Compact(slices.Sorted(slices.Values(w.Exclude))) {
@@ -74,7 +74,7 @@ func (w *watcher) options() string {
 	return text
 }
 
-// hides reports whether it changes nothing what is mounted at path.
+// hides reports whether a mount at path makes no difference: it is excluded.
 func (w *watcher) hides(path string) bool {
 	return w.exclude.Hides(path, true) || w.exclude.Hides(path, false)
 }

@@ -24,7 +24,7 @@ type fanEvent struct {
 	pid  int32
 	dir  []byte // handle of the directory; empty if the event has none
 	name []byte // "." for the directory itself
-	file []byte // handle of what has the name; empty if the event has none
+	file []byte // handle of the file with that name; empty if the event has none
 }
 
 // Sizes of the kernel's structs.

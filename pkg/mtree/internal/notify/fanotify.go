@@ -107,7 +107,7 @@ func (s *fanotify) open() (fd int, err error) {
 }
 
 // newGroup asks for as much as the kernel knows: the directory and the name; the handle of
-// the file beside them; that of what came or went under the name (named).
+// the file beside them; the handle of a file that came or went under the name (named).
 func newGroup() (fd int, named bool, err error) {
 	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK | unix.FAN_REPORT_DFID_NAME
 	for _, more := range []uint{unix.FAN_REPORT_FID | unix.FAN_REPORT_TARGET_FID, unix.FAN_REPORT_FID, 0} {
@@ -150,7 +150,7 @@ func (s *fanotify) Arm(parent Ref, _ int, _ string, fd int) (Ref, bool, error) {
 	return anyDir, false, nil
 }
 
-// mark adds a mark on what is open as fd.
+// mark adds a mark on the directory open as fd.
 func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
 	return control(s.queue.file, func(group int) error {
 		if err := unix.FanotifyMark(group, flags, mask, fd, "."); err != nil {
@@ -188,10 +188,10 @@ func (s *fanotify) Close() error {
 }
 
 // filter drops our own events, and those of directories known to be outside the tree, so
-// that what the rest of the disk does wakes nobody. When a directory is moved in that was
-// found outside, the Take of that move forgets that, and then the directory is walked. So
-// nothing is missed that was dropped until then, nor what was moved into it meanwhile. It
-// drops events of link counts, too, that others explain. queue.mu is held.
+// that changes on the rest of the disk wake nobody. When a directory is moved in that was
+// found outside, the Take of that move forgets that, and then the directory is walked. So no
+// event is missed that was dropped until then, and no directory that was moved into it
+// meanwhile. It drops events of link counts, too, that others explain. queue.mu is held.
 func (s *fanotify) filter(raw []byte) []byte {
 	kept := raw[:0]
 	s.resolver.Lock()

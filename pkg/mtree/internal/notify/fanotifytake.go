@@ -18,7 +18,7 @@ func (s *fanotify) Take() Events {
 	return t.finish()
 }
 
-// fanotifyTake turns the kernel's events into what was heard.
+// fanotifyTake turns the kernel's events into Events.
 type fanotifyTake struct {
 	*fanotify
 	Events
@@ -29,7 +29,7 @@ type fanotifyTake struct {
 	moved bool               // a directory came into the tree, by an event of this read
 }
 
-// read takes what waits.
+// read takes the waiting events.
 func (t *fanotifyTake) read() {
 	raw, lost, drained := t.queue.take()
 	t.Drained, t.moved = drained, false
@@ -90,10 +90,11 @@ func (t *fanotifyTake) event(e fanEvent) {
 	}
 }
 
-// move forgets what a renamed directory may have made untrue. The place where it came from
-// and the place where it went to have an event each. The resolver is asked how things are
-// after all events of this read. Into a directory that is outside by now, or gone, nothing
-// came that is in the tree by this event. Else what was outside may be inside.
+// move forgets paths that a renamed directory may have made wrong. The place where it came
+// from and the place where it went to have an event each. The resolver is asked how things
+// are after all events of this read. Into a directory that is outside by now, or gone,
+// nothing came that is in the tree by this event. Else directories from outside may be
+// inside.
 func (t *fanotifyTake) move(e fanEvent) {
 	if t.resolver.IsOutside(e.dir) {
 		return
@@ -109,7 +110,7 @@ func (t *fanotifyTake) move(e fanEvent) {
 	}
 }
 
-// of returns what was heard in a directory, by its handle.
+// of returns the events of a directory, by its handle.
 func (t *fanotifyTake) of(dir []byte) *merger {
 	m := t.heard[string(dir)]
 	if m == nil {
@@ -183,7 +184,7 @@ func (t *fanotifyTake) loseFile(err error) {
 	t.Lost = "a file was changed by its handle alone, and cannot be found: " + err.Error()
 }
 
-// foundIn returns what was found in a directory, by its path.
+// foundIn returns the files that were found in a directory, by its path.
 func (t *fanotifyTake) foundIn(dir string) *merger {
 	m := t.found[dir]
 	if m == nil {

@@ -26,7 +26,7 @@ func (s *inotify) Take() Events {
 	return t.finish()
 }
 
-// inotifyTake turns the kernel's events into what was heard.
+// inotifyTake turns the kernel's events into Events.
 type inotifyTake struct {
 	*inotify
 	Events
@@ -151,7 +151,7 @@ func (t *inotifyTake) addCompressed() {
 	clear(t.compressed)
 }
 
-// of returns what was heard in a directory.
+// of returns the events of a directory.
 func (t *inotifyTake) of(n *node) *merger {
 	m := t.heard[n]
 	if m == nil {

@@ -14,7 +14,7 @@ const nearby = 32
 // linkCounts remembers which names came or went in the last events: the reasons why link
 // counts changed.
 type linkCounts struct {
-	named bool // events have the handle of what came or went: Linux 5.17
+	named bool // events have the handle of the file that came or went: Linux 5.17
 	last  [nearby]struct {
 		number int // of the event; 0: none
 		file   []byte
@@ -37,8 +37,7 @@ func (l *linkCounts) note(e fanEvent) bool {
 	return true
 }
 
-// forget is called when everything that was queued is taken: what comes is of another
-// time.
+// forget is called when the queue is empty: later events do not explain earlier ones.
 func (l *linkCounts) forget() {
 	for i := range l.last {
 		l.last[i].number = 0

@@ -15,7 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/limit"
 )
 
-// Bounds of what waits to be taken, in bytes of kernel events. Beyond softCap
+// Bounds of the events that wait to be taken, in bytes. Beyond softCap
 // only the directory of a changed file is kept; beyond hardCap events are lost.
 const (
 	readSize = 64 << 10
@@ -24,7 +24,7 @@ const (
 )
 
 // The reader leaves the kernel's queue alone for a while after it read what was there: each
-// wake-up costs ten times what an event costs, and take reads what waits. A kernel makes up
+// wake-up costs ten times what an event costs, and take reads the rest. A kernel makes up
 // to a million events a second. The pause is a quarter of the time that these need to fill
 // the queue, and shorter than the time in which a batch settles.
 const (
@@ -42,7 +42,7 @@ type queue struct {
 	alarm    *os.File // readable when file is, once each time it is set
 	wake     chan<- struct{}
 	filter   func(events []byte) []byte      // drops events that nobody needs, in place, under mu; nil: none
-	compress func(dst, events []byte) []byte // appends what must be kept of events, under mu
+	compress func(dst, events []byte) []byte // appends the part of events that must be kept, under mu
 	soft     int                             // bytes beyond which events are compressed
 	hard     int                             // bytes beyond which they are lost
 	room     int                             // own writes after which wrote empties the kernel's queue
@@ -200,8 +200,8 @@ func (q *queue) read() (read int) {
 }
 
 // pull reads once and returns how many bytes, 0 if nothing waits. mu is held, and read and
-// append are one step under it. So whoever holds mu and finds both the kernel's queue and
-// buf empty knows that no event is between them.
+// append are one step under it. So a caller who holds mu and finds both the kernel's queue
+// and buf empty knows that no event is between them.
 func (q *queue) pull(fd int) (read int) {
 	n, err := readNow(fd, q.scratch[:])
 	switch err {
@@ -230,8 +230,8 @@ func (q *queue) pull(fd int) (read int) {
 	return n
 }
 
-// take reads what waits and swaps it out. drained says that the kernel held nothing more.
-// The slice is valid until the next call.
+// take reads the waiting events and swaps them out. drained says that the kernel held
+// nothing more. The slice is valid until the next call.
 func (q *queue) take() (events []byte, lost string, drained bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

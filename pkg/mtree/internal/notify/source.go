@@ -18,7 +18,7 @@ type Source interface {
 	// stand there.
 	Known(fd int) Ref
 
-	// Take returns what was heard since the last Take, without waiting.
+	// Take returns the events since the last Take, without waiting.
 	Take() Events
 
 	// Wrote is called after each directory time that the owner set itself, so
@@ -28,8 +28,8 @@ type Source interface {
 
 	// Forget gives up the directories that were not armed since the root was:
 	// those that left the tree while nothing was heard. It is called when the
-	// scan that armed all directories is done, and what was heard meanwhile
-	// was taken. If one is given up wrongly, the event of its arrival is still
+	// scan that armed all directories is done, and the events of that time
+	// were taken. If one is given up wrongly, the event of its arrival is still
 	// to come.
 	Forget()
 
@@ -46,10 +46,10 @@ type Source interface {
 type Ref struct{ node *node }
 
 // Marker is the parent under which the marker directory .tidemark is armed:
-// only names that come and go in it are heard, not what is written there.
+// only names that come and go in it are heard, not writes.
 var Marker = Ref{&node{}}
 
-// Events is what a Source heard.
+// Events is the result of a Take.
 type Events struct {
 	Dirs     []*DirEvents // each directory once
 	Marker   []string     // names that came or went in the marker directory
@@ -59,7 +59,7 @@ type Events struct {
 	Count    int          // number of kernel events
 }
 
-// DirEvents is what happened in one directory.
+// DirEvents are the events of one directory.
 type DirEvents struct {
 	Path    string  // below the root as of now, "" for the root
 	Self    bool    // its own mode, owner or times were set, perhaps by ourselves

@@ -10,8 +10,8 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 )
 
-// Run scans the tree and returns when that is done or ctx ended. What it finds goes to
-// findings, up to some hundreds at a time; it waits until they are taken.
+// Run scans the tree and returns when that is done or ctx ended. It sends its findings, up
+// to FindingsAtOnce at a time, and waits until they are taken.
 func Run(ctx context.Context, t Tree, scope Scope, findings chan<- []Finding) Report {
 	s := &scan{Tree: t, Scope: scope, ctx: ctx, findings: findings, unread: t.Health.Exceptions.Unread()}
 	s.ready.L = &s.mu

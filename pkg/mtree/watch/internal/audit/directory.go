@@ -65,7 +65,7 @@ func (s *scan) open(v *visit) (err error) {
 	}
 	if !s.First && s.Health.Exceptions.AnyRefuses() {
 		if stamp, ok := s.Health.Exceptions.StampOf(v.path(), info.Node.Ino); ok {
-			info.MTime = stamp // what is published of it
+			info.MTime = stamp // its published stamp
 		}
 	}
 	v.dir, v.info = dir, info
@@ -79,7 +79,7 @@ func (s *scan) beyond(parent, child disk.Info) bool {
 	return !s.CrossMounts && disk.IsBorder(parent, child)
 }
 
-// arm begins to hear v. What cannot be heard is scanned all the same.
+// arm begins to hear v. If v cannot be heard it is scanned all the same.
 func (s *scan) arm(v *visit, dir *disk.Dir) (err error) {
 	if v.parent == nil {
 		v.ref, _, err = s.Source.Arm(notify.Ref{}, -1, "", dir.FD())
@@ -94,8 +94,7 @@ func (s *scan) arm(v *visit, dir *disk.Dir) (err error) {
 }
 
 // isNew reports whether v is entered for the first time since it could not be read, or
-// since another watch or mirror ran in it: nobody knows what is published of everything
-// below.
+// since another watch or mirror ran in it: nobody knows which stamps its readers have.
 func (s *scan) isNew(v *visit) bool {
 	if v.parent == nil || len(s.unread)+len(s.Earlier) == 0 {
 		return false
@@ -121,7 +120,7 @@ func (s *scan) border(v *visit, info disk.Info) {
 	}
 }
 
-// list reads v, pushes its subdirectories and reports what it found.
+// list reads v, pushes its subdirectories and reports a finding if v changed.
 func (s *scan) list(v *visit) error {
 	now := s.Now()
 	f := Finding{MTime: mtree.MinStamp, CTime: mtree.MinStamp}

@@ -2,8 +2,8 @@
 //
 // A directory counts as changed by ctimes, which nobody can set: its own, or that of an
 // entry (judge.go). Each directory is armed before it is listed, so that a change is
-// either in the listing or heard. What the scan finds goes to the one goroutine that
-// writes, as values; the scan itself writes nothing.
+// either in the listing or heard. Findings go to the one goroutine that writes,
+// as values; the scan itself writes nothing.
 //
 // Each uses what stands below it:
 //

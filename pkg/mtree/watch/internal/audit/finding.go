@@ -9,13 +9,13 @@ import (
 // Finding is one directory that an audit found changed.
 type Finding struct {
 	Path         string
-	MTime, CTime mtree.Stamp // the latest of what changed in it, future ones left out
+	MTime, CTime mtree.Stamp // the latest times of the changed entries, future ones left out
 	Judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
 
 	ShowOnly bool // it refused its time: it only has to show the stamp that is published
 
-	// Only on the first run on a tree: what the directory is to show, if it still
-	// shows the mtime Showed.
+	// Only on the first run on a tree: the stamp for the directory, if it still shows
+	// the mtime Showed.
 	First         bool
 	Value, Showed mtree.Stamp
 }

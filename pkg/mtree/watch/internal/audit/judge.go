@@ -5,9 +5,9 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// judgeSelf decides whether v changed by what it shows itself. A young ctime of its own
-// means that it may have arrived under its name. Then everything below counts as changed
-// too; only the root cannot arrive.
+// judgeSelf decides by the attributes of v itself whether v changed. A young ctime means
+// that it may have arrived under its name. Then everything below counts as changed too; only
+// the root cannot arrive.
 func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
 	switch {
 	case s.All:

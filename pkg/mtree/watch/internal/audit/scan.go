@@ -28,7 +28,7 @@ type Tree struct {
 	Earlier   map[string]bool // borders of an earlier run, by path; "" is every directory
 }
 
-// Scope is what an audit takes for a change.
+// Scope says which times an audit takes for changes.
 type Scope struct {
 	All    bool        // every directory counts as changed
 	First  bool        // the first run on this tree: stamps are the greatest mtimes

@@ -12,7 +12,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// Exceptions is what the files .tidemark/stamps and .tidemark/unread hold: the stamps
+// Exceptions has the contents of .tidemark/stamps and .tidemark/unread: the stamps
 // of directories that refuse their time, and the directories that cannot be read. Such
 // a directory does not keep the others from being watched: the file publishes its
 // stamp, or it is not published. Safe for all goroutines.
@@ -46,8 +46,8 @@ type refusal struct {
 // unread is a directory that could not be read.
 type unread struct {
 	inode    uint64
-	entered  bool // the running audit reads it: what is heard in it counts
-	readable bool // it can be read again, but what is above it may have no new stamp yet
+	entered  bool // the running audit reads it: events in it count
+	readable bool // it can be read again, but the directories above may have no new stamp yet
 }
 
 // retryPause is how often directories that cannot be read are tried: not every right
@@ -63,7 +63,7 @@ func newExceptions() *Exceptions {
 	return e
 }
 
-// Load takes over what an earlier watcher left.
+// Load takes over the exceptions of an earlier watcher.
 func (e *Exceptions) Load(have *state.Exceptions, excluded func(path string, isDir bool) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -248,7 +248,7 @@ func (e *Exceptions) Unread() map[string]bool {
 	return all
 }
 
-// beginAudit begins to count anew what an audit cannot read.
+// beginAudit begins to count unread directories anew.
 func (e *Exceptions) beginAudit() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -275,8 +275,8 @@ func (e *Exceptions) endAudit() (readable []string) {
 	return readable
 }
 
-// Counts returns what the status says: how many lines the files have, and a number that
-// is another one whenever a directory came or went.
+// Counts returns the numbers for the status: how many lines the files have, and a number
+// that is another one whenever a directory came or went.
 func (e *Exceptions) Counts() (stamps, unread int, changes int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -306,8 +306,8 @@ func (e *Exceptions) Trouble() string {
 	return ""
 }
 
-// writtenLate reports whether stamps were set before the files said what is below them:
-// those are to be stamped anew.
+// writtenLate reports whether stamps were set before the files had the directories below
+// them: those are to be stamped anew.
 func (e *Exceptions) writtenLate() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -354,7 +354,7 @@ func (e *Exceptions) unreadLines() map[string]state.Unread {
 	return lines
 }
 
-// StillIn reports whether m holds what was written last.
+// StillIn reports whether m holds the files that were written last.
 func (e *Exceptions) StillIn(m *state.Marker) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

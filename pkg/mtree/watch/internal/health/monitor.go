@@ -17,7 +17,7 @@ import (
 // take no times and report success. Such a directory counts as one that refuses.
 var ErrNotHeld = errors.New("the time does not hold")
 
-// Monitor knows what makes the tree degraded: something cannot be heard, the root
+// Monitor knows why the tree is degraded: something cannot be heard, the root
 // refuses its time, or there are more exceptions than can be named. Only an audit that
 // finds nothing of the kind ends that. Safe for all goroutines.
 type Monitor struct {
@@ -31,7 +31,7 @@ type Monitor struct {
 	root       error           // the root refuses its time: it must show its stamp
 	overflow   bool            // there are more exceptions than there is room for
 	deaf       error           // directories could not be armed
-	deafLogged string          // what the log says about that, so that not each audit says it again
+	deafLogged string          // the log's text about that, so that not each audit repeats it
 	treeFile   error           // the tree file could not be written
 	lasting    string          // a past problem that only an audit can end
 	mended     bool            // everything that refused was stamped, and no audit asked for since
@@ -39,7 +39,7 @@ type Monitor struct {
 	foreigners map[string]bool // directories on other file systems, named once
 }
 
-// failures is what the running audit could not do so far.
+// failures are those of the running audit so far.
 type failures struct {
 	overflow bool
 	deaf     error
@@ -114,7 +114,7 @@ func (m *Monitor) DoesNotHold(path string) bool {
 	return errors.Is(m.root, ErrNotHeld)
 }
 
-// Mended reports, once, that an audit may end what the refusals began.
+// Mended reports, once, that an audit may end the degraded state that refusals began.
 func (m *Monitor) Mended() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -129,9 +129,10 @@ type Retry struct {
 	ShowOnly bool // it refused its time: it only has to show the stamp that is published
 }
 
-// Retries returns what the next audit has to stamp again: the directories that refused
-// their time. They only have to show what is published of them. But if that could not be
-// written before the stamps above it were, everything above counts as changed, too.
+// Retries returns the directories that the next audit has to stamp again: those that refused
+// their time. They only have to show their published stamp. But if the files could not be
+// written before the directories above were stamped, everything above counts as changed,
+// too.
 func (m *Monitor) Retries() (all []Retry) {
 	late := m.Exceptions.writtenLate()
 	if late {
@@ -172,8 +173,8 @@ func (m *Monitor) CannotHear(err error) {
 	m.deaf, m.audit.deaf = err, err
 }
 
-// BeginAudit begins to count anew what an audit cannot do. What the audit before could
-// not do holds until this one has ended.
+// BeginAudit begins to count failures anew. Those of the audit before hold until this one
+// has ended.
 func (m *Monitor) BeginAudit() {
 	m.Exceptions.beginAudit()
 	m.mu.Lock()
@@ -181,8 +182,8 @@ func (m *Monitor) BeginAudit() {
 	m.audit = failures{}
 }
 
-// EndAudit takes what an audit, now at its end, could not do. It returns the directories
-// that can be read again.
+// EndAudit takes the failures of the audit that ends now. It returns the directories that
+// can be read again.
 func (m *Monitor) EndAudit(directories int64) (readable []string) {
 	readable = m.Exceptions.endAudit()
 	m.mu.Lock()

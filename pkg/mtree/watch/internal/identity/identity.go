@@ -36,8 +36,8 @@ func (id *Identity) mint(o Options, at state.Root) {
 	id.Tree.Bind(at)
 }
 
-// keep makes the tree a source under the id that it has. What only a copy says
-// about itself goes, except the path: its own copies know the tree by that.
+// keep makes the tree a source under the id that it has. The fields that only a copy has
+// are cleared, except the path: its own copies know the tree by that.
 func (id *Identity) keep(o Options, at state.Root) {
 	t := &id.Tree
 	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.Fingerprint, t.Copy = "", false, "", 0, "", nil, "", ""
@@ -78,7 +78,7 @@ func (id *Identity) Doubts(now mtree.Stamp) string {
 }
 
 // ClockSetBack reports whether the clock moved by less than the time that has passed
-// in this boot, up being the time since its start. If so, what changed after the clock
+// in this boot, up being the time since its start. If so, files that changed after the clock
 // was set back may have a ctime from before the checkpoint. A few seconds do not count,
 // because an audit looks back that far. Nor does one part in a thousand, for a clock
 // that is slowed down until it is right.

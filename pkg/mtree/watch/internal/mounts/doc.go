@@ -1,8 +1,8 @@
-// Package mounts follows what is mounted below the root of a tree.
+// Package mounts follows the mounts below the root of a tree.
 //
 // No event of the tree says that a mount came or went, and the directory's own time
 // stays. Yet everything below its path is something else then, so it counts as arrived.
-// That holds without --cross-mounts, too: nobody could stamp what was changed in a
+// That holds without --cross-mounts, too: nobody could stamp the changes in a
 // directory while a mount covered it.
 //
 // With --cross-mounts a bind mount may show a directory or a file of the tree at a

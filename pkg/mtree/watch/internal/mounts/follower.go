@@ -11,7 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// Follower knows what is mounted below a root. One goroutine uses it.
+// Follower knows the mounts below a root. One goroutine uses it.
 type Follower struct {
 	root        *disk.Dir
 	crossMounts bool
@@ -23,8 +23,8 @@ type Follower struct {
 	unread      bool // the table could not be read since it changed: it is tried again
 }
 
-// Follow begins to follow the mounts below root. hidden reports whether it does not
-// matter what is mounted at a path. An error means that nobody can tell which mounts came
+// Follow begins to follow the mounts below root. hidden reports whether a
+// mount at a path makes no difference. An error means that nobody can tell which mounts came
 // or went; the Follower may be used all the same.
 func Follow(root *disk.Dir, crossMounts bool, hidden func(path string) bool) (f *Follower, err error) {
 	f = &Follower{root: root, crossMounts: crossMounts, hidden: hidden}
@@ -52,10 +52,10 @@ func (f *Follower) C() <-chan struct{} {
 	return f.table.C
 }
 
-// Known reports whether what is mounted now is known.
+// Known reports whether the mounts of now are known.
 func (f *Follower) Known() bool { return !f.unread }
 
-// Record returns what the tree file is to record of the mounts.
+// Record returns the mounts for the tree file.
 func (f *Follower) Record() (all []state.Mount) {
 	for _, path := range slices.Sorted(maps.Keys(f.at)) {
 		if path != "" && !f.hidden(path) {
@@ -78,14 +78,14 @@ func (f *Follower) Since(was []state.Mount) (paths []string) {
 	return paths
 }
 
-// Change is what came or went with mounts.
+// Change says where mounts came or went.
 type Change struct {
 	Any   bool     // mounts below the root came or went, perhaps at hidden paths only
 	Root  bool     // something else is mounted at the root, or above it
 	Paths []string // below the root, without the hidden ones
 }
 
-// Look returns what came or went since the last call. Mounts elsewhere on the machine
+// Look returns the changes since the last call. Mounts elsewhere on the machine
 // cost a comparison. After an error the next call tries again.
 func (f *Follower) Look() (c Change, err error) {
 	if f.table == nil || !f.table.Changed() && !f.unread {
@@ -110,7 +110,7 @@ func (f *Follower) Look() (c Change, err error) {
 	return c, nil
 }
 
-// read reads what is mounted now.
+// read reads the mount table.
 func (f *Follower) read() error {
 	at, err := machine.Mounts(f.root.FD())
 	if err == nil {

@@ -7,7 +7,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 )
 
-// table is what is mounted below a root, by path; "" is the root itself.
+// table has the mounts below a root, by path; "" is the root itself.
 type table map[string]machine.Mounted
 
 // overlap reports whether any two mounts show the same directory or file.
@@ -27,7 +27,7 @@ func isWithin(path, outer string) bool {
 	return path == outer || outer == "" || outer == "/" || strings.HasPrefix(path, outer+"/")
 }
 
-// others returns the other paths of what is at path.
+// others returns the other paths of the file or directory at path.
 func (t table) others(path string) (paths []string) {
 	own := t.mountOf(path)
 	root := rebase(path, own, t[own].Root)

@@ -1,4 +1,4 @@
-// Package ownwrites remembers what a watcher's own writes left on directories.
+// Package ownwrites remembers a watcher's own writes of directory times.
 //
 // That tells two things. An event of a directory which still shows what our write
 // left is the event of that write, not of somebody else's. And an audit need not

@@ -17,8 +17,8 @@ const (
 	size   = 1 << 15 // records
 )
 
-// write is what fstat showed of a directory after our own write. As long as the
-// directory still shows that, nobody else changed or moved it.
+// write has the attributes of a directory after our own write. As long as the
+// directory still shows them, nobody else changed or moved it.
 type write struct {
 	mtime, ctime   mtree.Stamp
 	mode, uid, gid uint32
@@ -45,10 +45,10 @@ func (w write) shows(info disk.Info) bool {
 		(!w.whole || w.mode == info.Mode && w.uid == info.UID && w.gid == info.GID)
 }
 
-// Memory remembers what our last writes left, in memory and, for the next start,
+// Memory remembers the results of our last writes, in memory and, for the next start,
 // in .tidemark. The writer holds the lock from before it sets a time until Put has
-// recorded the write. So whoever asks what fstat showed gets a true answer. Safe
-// for all goroutines.
+// recorded the write. So a caller who asks about an earlier fstat gets a true
+// answer. Safe for all goroutines.
 //
 // Our write gives a directory a new ctime. That hides a rename which happened just
 // before, and that rename's event may still be lost, by a kill or an overflow. So a
@@ -60,7 +60,7 @@ func (w write) shows(info disk.Info) bool {
 // There a write is proof if what it overwrote was proof: the directory showed our
 // own earlier proven write, or a ctime from before the checkpoint, or the ctime that
 // the running audit has judged. The last is proof only once that audit is done:
-// until then what is below the directory may not be stamped yet.
+// until then directories below may not be stamped yet.
 type Memory struct {
 	mu     sync.Mutex
 	young  map[uint64]write // by inode: put since the last Take
@@ -125,7 +125,7 @@ func (m *Memory) BeginTake() {
 }
 
 // EndTake says that everything the Take told of is published. heard says that every
-// directory is heard: then what was put before the Take is proven. It reports
+// directory is heard: then everything put before the Take is proven. It reports
 // whether more waits for another Take.
 func (m *Memory) EndTake(heard bool) (more bool) {
 	m.mu.Lock()
@@ -141,7 +141,7 @@ func (m *Memory) EndTake(heard bool) (more bool) {
 }
 
 // EndAudit says that the running audit has ended. What it judged is proven then if it read
-// and stamped everything (all); otherwise it is unproven.
+// and stamped everything (all), otherwise unproven.
 func (m *Memory) EndAudit(all bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -169,8 +169,8 @@ func (m *Memory) Lost() {
 	clear(m.taken)
 }
 
-// Untouched reports whether the directory still shows what our write left. info is
-// what it showed. One that was stamped after that is looked at again.
+// Untouched reports whether the directory still shows the result of our write. info is an
+// earlier fstat. A directory that was stamped after that is looked at again.
 func (m *Memory) Untouched(d *disk.Dir, info disk.Info) bool { return m.still(d, info, m.Has) }
 
 // Stayed reports whether the directory is untouched, and did not arrive under its
@@ -197,7 +197,7 @@ func (m *Memory) Shows(info disk.Info) bool {
 	return m.Has(info)
 }
 
-// Has reports whether info is what a write left. The caller holds the lock.
+// Has reports whether info is the result of a write. The caller holds the lock.
 func (m *Memory) Has(info disk.Info) bool {
 	_, ok := m.find(info)
 	return ok
@@ -219,7 +219,7 @@ func (m *Memory) find(info disk.Info) (have write, ok bool) {
 	return write{}, false
 }
 
-// Save writes to the log what was proven since the last call.
+// Save writes the writes that were proven since the last call to the log.
 func (m *Memory) Save() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -231,7 +231,7 @@ func (m *Memory) Save() error {
 	return err
 }
 
-// Age forgets what is old enough. It may be called only when every event of the
+// Age forgets old writes. It may be called only when every event of the
 // writes before now has been taken: earlier, our own writes would look like somebody
 // else's.
 func (m *Memory) Age(now mtree.Stamp) {
@@ -242,7 +242,7 @@ func (m *Memory) Age(now mtree.Stamp) {
 	}
 }
 
-// SwitchLog goes on in another log. The next Save writes to it what is remembered.
+// SwitchLog goes on in another log. The next Save writes all proven writes to it.
 func (m *Memory) SwitchLog(log *state.OwnWriteLog) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

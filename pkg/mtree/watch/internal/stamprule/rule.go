@@ -6,7 +6,7 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Rule is what values are measured against: everything up to Floor is published.
+// Rule decides about stamps: everything up to Floor is published.
 type Rule struct {
 	Floor   mtree.Stamp   // the highest stamp published
 	Granule time.Duration // the smallest step of time that the file system stores
@@ -15,10 +15,10 @@ type Rule struct {
 // Least returns the smallest stamp above everything published.
 func (r Rule) Least() mtree.Stamp { return r.Floor.Floor(r.Granule).Add(r.Granule) }
 
-// Value returns the value of a changed entry: its mtime if that is new, else its
-// ctime if that is new, else the least new stamp. New is what lies above the floor
-// and is not later than now. So a file dated back or ahead, or two changes in one
-// tick, still give a stamp that nobody has seen.
+// Value returns the value of a changed entry: its mtime if that is new, else its ctime if
+// that is new, else the least new stamp. A time is new if it lies above the floor and is not
+// later than now. So a file dated back or ahead, or two changes in one tick, still give a
+// stamp that nobody has seen.
 func (r Rule) Value(mtime, ctime, now mtree.Stamp) mtree.Stamp {
 	switch {
 	case mtime.After(r.Floor) && !mtime.After(now):
@@ -29,12 +29,12 @@ func (r Rule) Value(mtime, ctime, now mtree.Stamp) mtree.Stamp {
 	return r.Least()
 }
 
-// Stamp returns what a directory is given. That is top, the greatest value in the
+// Stamp returns the stamp for a directory. That is top, the greatest value in the
 // directory and below it. But if the directory already shows that much, it is one
 // granule more than the directory shows: the kernel moves a directory's mtime
 // before we do, and a mirror may have read it.
 //
-// mtime and ctime are what the directory shows immediately before the write, now
+// mtime and ctime are the times of the directory immediately before the write, now
 // is a clock reading taken after that.
 func (r Rule) Stamp(top, mtime, ctime, now mtree.Stamp) mtree.Stamp {
 	shows := mtree.MinStamp

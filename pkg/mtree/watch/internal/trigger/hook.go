@@ -20,10 +20,10 @@ import (
 )
 
 // Hook runs the command of --exec, never twice at once. The paths of changes come on
-// its stdin, each ended by NUL. What changes during a run waits for the next one; so
+// its stdin, each ended by NUL. Changes during a run wait for the next one; so
 // do the paths of a run that failed.
 //
-// Its owner calls Ended with what comes from Done, and Next when something comes
+// Its owner calls Ended with each value from Done, and Next when something comes
 // from Retry.
 type Hook struct {
 	command  string // run by sh -c; "": nothing is run
@@ -43,7 +43,7 @@ type Hook struct {
 }
 
 const (
-	// maxPaths bounds what waits for a hook, in paths. Beyond it the root stands for
+	// maxPaths is how many paths wait for a hook at most. Beyond it the root stands for
 	// everything.
 	maxPaths = 100_000
 
@@ -113,7 +113,7 @@ func run(command string, paths []string, began chan<- group, done chan<- error) 
 	cmd := exec.Command("/bin/sh", "-c", command)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = hookGrace // for what it left running to take the rest of stdin
+	cmd.WaitDelay = hookGrace // for children that still run to take the rest of stdin
 	var stdin bytes.Buffer
 	for _, path := range paths {
 		stdin.WriteString(path)
@@ -139,7 +139,7 @@ func (h *Hook) over() {
 	h.running, h.done = nil, nil
 }
 
-// Ended takes the end of a run: err is what came from Done.
+// Ended takes the end of a run; err came from Done.
 func (h *Hook) Ended(err error) {
 	ran := h.running
 	h.over()

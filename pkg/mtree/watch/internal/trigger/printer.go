@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// Patience is how long stamping waits for the reader, until the reader has been
-	// slow once. So what a --sync covers stands in the output when it is answered.
+	// Patience is how long stamping waits for the reader, until the reader has been slow
+	// once. So all changes that a --sync covers stand in the output when it is answered.
 	Patience = 100 * time.Millisecond
 
 	// Grace is how long the reader may take for the rest when watch stops.

@@ -14,7 +14,7 @@ import (
 
 // climb finds the path of a directory that is too deep for readlink, which ends at 4,096
 // bytes. It goes up to a directory whose path is known or short enough, and looks for each
-// on the way in the one above it. What it finds holds until the next Begin. A directory
+// on the way in the one above it. The result holds until the next Begin. A directory
 // that is removed or moved on the way is nowhere: its own event is still to come.
 //
 // The names cost a reading of each directory on the way. So they are asked for only below
@@ -36,9 +36,9 @@ const maxUp = 1024
 // isBelow reports whether a directory that is too deep for readlink is below the root. The
 // nearest directory above it that is not too deep decides, for the root is not too deep. It
 // goes up by steps of 1, 2, 4 and so on, until it is too far or knows where it is, and then
-// halves the last step. It remembers what it passed and found outside, so the next
-// directory from there is one step from a known one. System calls for n levels: 5 for each
-// step, log n + n/1024 and 10 more; three descriptors.
+// halves the last step. It remembers the directories that it found outside on the way, so
+// the next directory from there is one step from a known one. System calls for n levels: 5
+// for each step, log n + n/1024 and 10 more; three descriptors.
 func (r *Resolver) isBelow(dir string, fd int) (inside bool, err error) {
 	passed := []string{dir}
 	deep := fd // too deep
@@ -93,8 +93,8 @@ func (r *Resolver) wasClimbed(fd int) bool {
 	return ok
 }
 
-// look returns what isBelow asks of a directory: its handle, whether it is known to be
-// outside, and if not its path.
+// look returns the handle of a directory, whether it is known to be outside, and if not its
+// path.
 func (r *Resolver) look(fd int) (id string, outside bool, full string, err error) {
 	if id, err = Of(fd); err != nil {
 		return "", false, "", err

@@ -2,8 +2,8 @@
 //
 // An event of fanotify names its directory by a handle (name_to_handle_at(2)), not by a
 // path. A Resolver opens it (open_by_handle_at(2)), asks for its path and says whether
-// that is below a root. It keeps what it finds: recently used directories stay open, and
-// it remembers paths and which directories are outside.
+// that is below a root. Recently used directories stay open, and it
+// remembers paths and which directories are outside.
 //
 // A path that is out of date already, its event still to come, does no harm. It would do
 // none either if the Resolver had been asked a moment before the rename: that event

@@ -15,7 +15,7 @@ const (
 	HeaderSize = 8 // of struct file_handle: handle_bytes u32, handle_type s32
 )
 
-// Of returns the handle of what is open as fd, as events of fanotify give it: the id of
+// Of returns the handle of the file open as fd, as events of fanotify give it: the id of
 // the file system, then struct file_handle.
 func Of(fd int) (string, error) {
 	handle, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
@@ -46,7 +46,7 @@ func inodeOf(st *unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
 
 func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
-// readlink returns the path of what is open as fd; unix.ENAMETOOLONG if it is longer than
+// readlink returns the path of the file open as fd; unix.ENAMETOOLONG if it is longer than
 // 4,095 bytes.
 func readlink(fd int) (string, error) {
 	buf := make([]byte, unix.PathMax)

@@ -19,7 +19,7 @@ type mounted struct {
 	Mount
 }
 
-// MountOf returns the mount of what is open as fd.
+// MountOf returns the mount that the descriptor fd is on.
 func MountOf(fd int) (Mount, error) {
 	var stx unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &stx); err != nil {

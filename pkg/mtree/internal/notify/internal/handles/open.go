@@ -51,8 +51,8 @@ func (r *Resolver) evict() {
 	}
 }
 
-// openHandle returns an O_PATH descriptor of what has the handle, by the mount by which it
-// is in the tree; if by none, by the last.
+// openHandle returns an O_PATH descriptor of the file with the handle, by the mount by which
+// the file is in the tree; if there is none, by the last mount.
 func (r *Resolver) openHandle(id string, flags int) (fd int, err error) {
 	mounts := r.mountsOf(id)
 	last := len(mounts) - 1
@@ -65,8 +65,8 @@ func (r *Resolver) openHandle(id string, flags int) (fd int, err error) {
 	return openBy(mounts[last].fd, id, flags)
 }
 
-// holds reports whether what is open as fd, by one of several mounts of its file system,
-// is in the tree by that one.
+// holds reports whether the file open as fd, by one of several mounts of its file system, is
+// in the tree by that mount.
 func (r *Resolver) holds(fd int, id string) bool {
 	full, err := readlink(fd)
 	if errors.Is(err, unix.ENAMETOOLONG) {
@@ -77,10 +77,10 @@ func (r *Resolver) holds(fd int, id string) bool {
 	return inside && err == nil
 }
 
-// openBy returns an O_PATH descriptor of what has the handle, on the mount open as mount.
-// ext4 reports ENOMEM, not ESTALE, while the inode number of a removed directory is being
-// given to a new file (iget_locked of an inode in I_CREATING): the next try finds it stale.
-// Only where it stays so is memory short.
+// openBy returns an O_PATH descriptor of the file with the handle, on the mount open as
+// mount. ext4 reports ENOMEM, not ESTALE, while the inode number of a removed directory is
+// being given to a new file (iget_locked of an inode in I_CREATING): the next try finds it
+// stale. Only where it stays so is memory short.
 func openBy(mount int, id string, flags int) (fd int, err error) {
 	handle := split(id)
 	for wait := 50 * time.Microsecond; ; wait *= 2 {

@@ -11,7 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Bounds of what a Resolver keeps.
+// Bounds of a Resolver.
 const (
 	maxOpen    = 1024    // open directories
 	maxPaths   = 1 << 20 // bytes of paths
@@ -148,7 +148,7 @@ func (r *Resolver) release(dir string, o *openDir) {
 	delete(r.open, dir)
 }
 
-// below cuts the root off a path. What is in a marker directory is not below the root.
+// below cuts the root off a path. A path in a marker directory is not below the root.
 func (r *Resolver) below(full string) (string, bool) {
 	rest, ok := full, true
 	switch {
