@@ -243,8 +243,9 @@ type requestContext struct {
 
 // Deadline returns none.
 func (x *requestContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+
 // Value returns none.
-func (x *requestContext) Value(any) any               { return nil }
+func (x *requestContext) Value(any) any { return nil }
 
 // Done begins the look, once.
 func (x *requestContext) Done() <-chan struct{} {
