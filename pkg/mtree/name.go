@@ -3,6 +3,7 @@ package mtree
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -125,6 +126,7 @@ func UnescapeName(text string) (string, error) {
 	return string(out), nil
 }
 
+// unhex returns the value of a hex digit, -1 if c is none.
 func unhex(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
@@ -190,4 +192,12 @@ func DirPath(path string) string {
 		return "./"
 	}
 	return path + "/"
+}
+
+// QuotePath returns a path as it is shown to people, in quotes; the root is "/".
+func QuotePath(path string) string {
+	if path == "" {
+		path = "/"
+	}
+	return strconv.Quote(path)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
@@ -41,8 +42,8 @@ func (w *work) bothSums(ctx context.Context, groups []fileGroup) (theirs, ours m
 	if theirs, err = w.source.Sums(ctx, paths); err != nil {
 		return nil, nil, err
 	}
-	ours, err = directory.SumFiles(ctx, w.dest.root, paths)
-	return theirs, ours, local(err)
+	ours, err = directory.SumFiles(ctx, w.dest.Root, paths)
+	return theirs, ours, replica.Local(err)
 }
 
 func (w *work) compareGroup(g *fileGroup, theirs, ours map[string]source.Sum, r *sumResult) {
@@ -66,7 +67,7 @@ func (w *work) compareGroup(g *fileGroup, theirs, ours map[string]source.Sum, r 
 			_ = dir.Close()
 		}
 		if err != nil {
-			r.failed = append(r.failed, failure{path, local(err)})
+			r.failed = append(r.failed, failure{path, replica.Local(err)})
 		}
 		r.modes++
 	}

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // touch is a directory in which something was changed, and the files that were
@@ -75,7 +76,7 @@ func (p *pass) commit() error {
 		}
 		return exit.With(exit.Local, fmt.Errorf("%w: %w", errFlush, err), "look at the kernel's log, check the disk of DEST")
 	}
-	if err := p.tellUnread(); err != nil {
+	if err := p.dest.WriteUnread(); err != nil {
 		for _, n := range ready {
 			p.markIncomplete(n)
 		}
@@ -87,7 +88,7 @@ func (p *pass) commit() error {
 			continue
 		}
 		if err := p.stamp(n); err != nil {
-			p.fail(n, n.path, local(err))
+			p.fail(n, n.path, replica.Local(err))
 			p.markIncomplete(n)
 		}
 	}
@@ -114,7 +115,7 @@ func (p *pass) flush() error {
 	}
 	var err error
 	if count > fewSyncs {
-		err = p.dest.flush()
+		err = p.dest.Flush()
 	} else {
 		err = p.flushEach()
 	}
@@ -126,7 +127,7 @@ func (p *pass) flush() error {
 
 func (p *pass) flushEach() error {
 	for _, t := range p.touched {
-		dir, err := p.dest.dir(t.path)
+		dir, err := p.dest.Dir(t.path)
 		if disk.IsGone(err) {
 			continue // deleted since
 		}
@@ -143,7 +144,7 @@ func (p *pass) flushEach() error {
 		}
 		_ = dir.Close()
 		if disk.IsDenied(err) {
-			return p.dest.flush() // a file its owner may not open
+			return p.dest.Flush() // a file its owner may not open
 		}
 		if err != nil {
 			return err
@@ -152,20 +153,16 @@ func (p *pass) flushEach() error {
 	return nil
 }
 
-// doubtful is the mtime of a file whose bytes may not have reached the disk:
-// unlike any that a source lists, so that it is fetched again.
-var doubtful = mtree.Unix(-2_147_480_000, 424_242_424)
-
 // distrust marks what was written since the last good flush. The page cache
 // shows it as it should be, and will until it is dropped.
 func (p *pass) distrust() {
 	for _, t := range p.touched {
-		dir, err := p.dest.dir(t.path)
+		dir, err := p.dest.Dir(t.path)
 		if err != nil {
 			continue
 		}
 		for _, name := range t.names {
-			_ = dir.SetEntryTime(name, doubtful)
+			_ = dir.SetEntryTime(name, replica.Doubtful)
 		}
 		_ = dir.Close()
 	}
@@ -175,7 +172,7 @@ func (p *pass) distrust() {
 // stamp completes a directory of the copy, and writes nothing if it was
 // complete and is unchanged.
 func (p *pass) stamp(n *node) error {
-	dir, err := p.dest.dir(n.path)
+	dir, err := p.dest.Dir(n.path)
 	if err != nil {
 		return err
 	}
@@ -187,19 +184,19 @@ func (p *pass) stamp(n *node) error {
 	news := n.record
 	news.Now = n.before.Now
 	same := n.had && n.before == news &&
-		info.MTime == p.dest.times.Stored(n.record.Stamp)
+		info.MTime == p.dest.Times.Stored(n.record.Stamp)
 	if !same || n.changed || n.proved {
-		if err := p.dest.setRecord(dir, n.path, n.record); err != nil {
+		if err := p.dest.SetRecord(dir, n.path, n.record); err != nil {
 			return err
 		}
 	}
 	if err := p.restoreMode(n, dir, info); err != nil {
 		return err
 	}
-	if same && info.MTime == p.dest.times.Stored(n.record.Stamp) {
+	if same && info.MTime == p.dest.Times.Stored(n.record.Stamp) {
 		return nil
 	}
-	return dir.SetTime(p.dest.times.Stored(n.record.Stamp))
+	return dir.SetTime(p.dest.Times.Stored(n.record.Stamp))
 }
 
 // restoreMode gives a directory the mode it is listed with, after it was made
@@ -220,24 +217,24 @@ func (p *pass) leaveIncomplete() {
 	p.result.incomplete = int64(len(p.incomplete))
 	for _, n := range p.incomplete {
 		unmarked := n.visited && n.had && n.before.Stamp == n.record.Stamp
-		if !n.changed && !unmarked && (!n.doubts.deep() || n.visited) {
+		if !n.changed && !unmarked && (!n.doubts.Below() || n.visited) {
 			continue
 		}
-		dir, err := p.dest.dir(n.path)
+		dir, err := p.dest.Dir(n.path)
 		if err != nil {
 			continue
 		}
 		doubts := n.doubts
 		if !n.changed && n.visited {
-			doubts &^= doubtBelow
+			doubts &^= replica.DoubtBelow
 		}
-		err = p.dest.begin(dir, n.path, n.record, doubts)
+		err = p.dest.Begin(dir, n.path, n.record, doubts)
 		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
 			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.config.Now()))
 		}
 		_ = dir.Close()
 		if err != nil {
-			p.config.Log.Warn("an incomplete directory could not be marked", "path", quoted(n.path), "error", err)
+			p.config.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.path), "error", err)
 		}
 	}
 }

@@ -7,14 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // Config says what is copied where, and how. Source and Dest are needed; for
@@ -145,7 +144,7 @@ func (c Config) withDefaults() Config {
 type rules struct {
 	filters *glob.List
 	last    *glob.List
-	limit   deleteLimit
+	limit   replica.Limit
 }
 
 // compile checks what a user may get wrong; errors carry exit.Usage.
@@ -159,7 +158,7 @@ func (c *Config) compile() (r rules, err error) {
 	if r.last, err = glob.Excluding(c.Last); err != nil {
 		return r, exit.With(exit.Usage, err, "")
 	}
-	if r.limit, err = parseLimit(c.MaxDelete); err != nil {
+	if r.limit, err = replica.ParseLimit(c.MaxDelete); err != nil {
 		return r, exit.With(exit.Usage, err, "")
 	}
 	switch c.Durability {
@@ -168,44 +167,4 @@ func (c *Config) compile() (r rules, err error) {
 		return r, exit.With(exit.Usage, fmt.Errorf("bad durability %q", c.Durability), `want "batch", "file" or "none"`)
 	}
 	return r, nil
-}
-
-// deleteLimit is --max-delete: a share of all entries, or a number.
-type deleteLimit struct {
-	percent int64 // 0..100, used if share
-	number  int64
-	share   bool
-}
-
-func parseLimit(text string) (deleteLimit, error) {
-	digits, share := strings.CutSuffix(text, "%")
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || share && n > 100 {
-		return deleteLimit{}, fmt.Errorf("bad --max-delete %q: want a number, or a percentage such as 50%%", text)
-	}
-	return deleteLimit{percent: n, number: n, share: share}, nil
-}
-
-// leastShared is the number of entries, counted or to be deleted, up to which a
-// share does not limit: half of three files is nothing to worry about.
-const leastShared = 100
-
-// exceeded reports whether n deletions are more than the limit allows in a copy
-// in which so many entries were counted. It may have more by now: all of them are
-// never too many.
-func (l deleteLimit) exceeded(n, entries int64) bool {
-	switch {
-	case !l.share:
-		return n > l.number
-	case l.percent == 100:
-		return false
-	}
-	return max(n, entries) > leastShared && n*100 > entries*l.percent
-}
-
-func (l deleteLimit) String() string {
-	if l.share {
-		return strconv.FormatInt(l.percent, 10) + "%"
-	}
-	return strconv.FormatInt(l.number, 10)
 }

@@ -16,10 +16,9 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
-	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // canary makes a directory beside the copy, and requires at the end of the test that
@@ -256,7 +255,7 @@ func TestDirectoriesThatAreTooDeep(t *testing.T) {
 	s.tooDeep(deep + "changes" + strings.Repeat("z", room-6))
 	require.NoError(t, b.once())
 	require.Contains(t, b.out.String(), "deleted 3, held 0, skipped 2, failed 0")
-	require.Equal(t, int64(2), mustUncopied(t, b).total())
+	require.Equal(t, int64(2), mustUncopied(t, b).Total())
 
 	// A directory of the copy under that name stays, whatever is in it; a file does not.
 	stays := b.path(deep + strings.Repeat("y", room+1))
@@ -278,14 +277,11 @@ func (s *tree) tooDeep(path string) {
 	s.publish(path)
 }
 
-func mustUncopied(t *testing.T, b *bench) uncopied {
-	root, err := disk.OpenRoot(b.config.Dest)
+func mustUncopied(t *testing.T, b *bench) replica.Uncopied {
+	l, err := replica.LookAt(b.config.Dest, "")
 	require.NoError(t, err)
-	defer root.Close()
-	m, err := state.OpenMarker(root, "")
-	require.NoError(t, err)
-	defer m.Close()
-	u, err := readUncopied(m)
+	defer l.Close()
+	u, err := l.Uncopied()
 	require.NoError(t, err)
 	return u
 }

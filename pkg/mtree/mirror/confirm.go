@@ -7,20 +7,16 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/source"
-	"tidemark/pkg/mtree/wire"
 )
 
 // A running mirror knows until when its copy is confirmed: when a pass that
-// completed it began, and with each answer "unchanged" since. An idle one learns it
-// anew all the time and writes nothing, so it is told by a Beacon; status.json holds
-// it as of the last time that there was something else to write.
+// completed it began, and with each answer "unchanged" since.
 
 // confirm notes that the copy is what the source published at that time.
 func (m *mirror) confirm(at mtree.Stamp) {
-	m.confirmed = &at
 	sec, _ := at.Unix()
 	m.config.Stats.Confirmed.Store(sec)
-	_ = m.dest.beacon.Announce(sec) // who cannot be told looks at status.json
+	m.dest.Confirm(at)
 }
 
 // heard notes an answer of the source.
@@ -32,11 +28,8 @@ func (d *daemon) heard(a *news) {
 	if a.Unchanged && d.whole && !d.again && d.state.Prunes() {
 		d.confirm(d.config.Now())
 	}
-	if d.away = nil; a.Unchanged && d.dest.status.Away != nil {
-		// No pass follows that would say so.
-		status := d.dest.status
-		status.Error = ""
-		d.write(status)
+	if d.away = nil; a.Unchanged && d.dest.Status().Away != nil {
+		d.writeTrouble("") // no pass follows that would say so
 	}
 }
 
@@ -59,32 +52,14 @@ func (d *daemon) lost(ctx context.Context, err error) {
 	}
 }
 
-// lastWord keeps what the beacon told for those who look later. Otherwise there is
-// no news: the status stays of the time it was.
-func (m *mirror) lastWord() {
-	if m.confirmed == nil || m.config.DryRun {
-		return
-	}
-	m.dest.status.Confirmed = m.confirmed
-	if err := m.dest.file.Write(m.dest.status); err != nil {
-		m.config.Log.Warn("status", "error", err)
-	}
-}
-
-// stateNumber is the state that a copy with a live mirror is published with.
-func stateNumber(s *state.Status) int64 {
-	switch {
-	case s.State != wire.Mirrored:
-		return 0
-	case s.Walked:
-		return 2
-	}
-	return 1
-}
-
-func (d *daemon) write(status state.Status) {
-	status.Away = d.away
-	if err := d.writeStatus(status, d.config.Now()); err != nil {
+// writeTrouble writes into the status what keeps the copy from being kept, "" if
+// nothing does, and since when the source is away.
+func (d *daemon) writeTrouble(cause string) {
+	err := d.dest.UpdateStatus(func(s *state.Status) bool {
+		s.Error, s.Away = cause, d.away
+		return true
+	})
+	if err != nil {
 		d.config.Log.Warn("status", "error", err)
 	}
 }

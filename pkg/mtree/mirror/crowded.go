@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"syscall"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"time"
 )
 
@@ -18,12 +19,12 @@ type crowded struct {
 
 const crowdedFor = time.Minute
 
-var errNoRoom = local(syscall.ENOSPC)
+var errNoRoom = replica.Local(syscall.ENOSPC)
 
 // lacksRoom notes an error of a full disk.
 func (p *pass) lacksRoom(err error) {
 	if p.result.noRoom == nil {
-		p.result.noRoom = local(err)
+		p.result.noRoom = replica.Local(err)
 	}
 	p.result.tried = p.result.tried || err != errNoRoom
 }
@@ -43,12 +44,12 @@ func (c *crowded) note(r *result) {
 }
 
 // outOf reports whether a file of that size need not be tried.
-func (c *crowded) outOf(d *dest, size int64) bool {
+func (c *crowded) outOf(d *replica.Replica, size int64) bool {
 	if c.at.IsZero() || time.Since(c.at) > crowdedFor {
 		return false
 	}
 	if c.free < 0 {
-		c.free = d.root.Free()
+		c.free = d.Root.Free()
 	}
 	return size > c.free
 }

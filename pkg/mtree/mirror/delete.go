@@ -3,10 +3,10 @@ package mirror
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -32,15 +32,16 @@ func (p *pass) delete(ctx context.Context) error {
 			return err
 		}
 	}
-	slices.SortStableFunc(p.holding, func(a, b deletion) int { return strings.Compare(a.why, b.why) })
-	p.result.heldWhy = (&heldList{entries: p.holding}).why()
+	now := replica.HeldList{Entries: p.holding}
+	now.Sort()
+	p.result.heldWhy = now.Why()
 	if p.config.DryRun {
 		return nil
 	}
 	err := p.storeHeld()
 	if disk.IsFull(err) {
 		p.lacksRoom(err)
-		p.config.Log.Warn("what is held could not be written down", "error", err, "remedy", makeRoom)
+		p.config.Log.Warn("what is held could not be written down", "error", err, "remedy", replica.MakeRoom)
 		return nil
 	}
 	return err
@@ -54,7 +55,7 @@ func (p *pass) carryOut(n *node) {
 		n.blocked = true
 		p.unstage(n)
 	case p.config.DryRun:
-		p.result.deleted += countDeletions(n.deletions)
+		p.result.deleted += replica.CountDeletions(n.deletions)
 	default:
 		n.open++
 		p.queue.steps = append(p.queue.steps, task{kind: deleteTask, files: []nodeFiles{{n: n}}})
@@ -80,7 +81,7 @@ func (p *pass) abandonDeletions() {
 // unstage removes what was to replace directories.
 func (p *pass) unstage(n *node) {
 	for i := range n.deletions {
-		p.dest.abandon(&n.deletions[i])
+		p.dest.Abandon(&n.deletions[i])
 	}
 	n.deletions = nil
 }
@@ -93,13 +94,17 @@ func (p *pass) guard(waiting []*node) string {
 	for _, n := range waiting {
 		for i := range n.deletions {
 			d := &n.deletions[i]
-			released = released || d.released && d.why == ""
-			if !d.released && d.why == "" {
-				total += d.entries
+			released = released || d.Released && d.Why == ""
+			if !d.Released && d.Why == "" {
+				total += d.Entries
 			}
 		}
 	}
-	why := p.share(total, released)
+	made := p.result.made
+	if p.config.DryRun {
+		made = 0 // none of it is in the copy
+	}
+	why := p.gate.Refuse(total, made, released)
 	switch {
 	case total == 0:
 		return ""
@@ -122,9 +127,9 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	if i < 0 {
 		return false
 	}
-	doomed := make([]*deletion, 0, len(waiting[i].deletions))
+	doomed := make([]*replica.Deletion, 0, len(waiting[i].deletions))
 	for j := range waiting[i].deletions {
-		if d := &waiting[i].deletions[j]; !d.isReplacement() {
+		if d := &waiting[i].deletions[j]; !d.IsReplacement() {
 			doomed = append(doomed, d)
 		}
 	}
@@ -132,18 +137,18 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 		return false
 	}
 	if p.emptyRoot {
-		return slices.ContainsFunc(doomed, func(d *deletion) bool { return !d.released && d.why == "" })
+		return slices.ContainsFunc(doomed, func(d *replica.Deletion) bool { return !d.Released && d.Why == "" })
 	}
 	if int64(len(doomed)) < p.inRoot || p.result.noRoom != nil {
 		return false // what comes had no room yet
 	}
 	left := map[string]bool{}
-	names, err := p.dest.root.Names()
+	names, err := p.dest.Root.Names()
 	for _, name := range names {
 		left[name] = true
 	}
 	for _, d := range doomed {
-		delete(left, d.name())
+		delete(left, d.Name())
 	}
 	return err == nil && len(left) == 0
 }
@@ -153,11 +158,11 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 // others were held before, and their reason is gone.
 func (p *pass) refuse(waiting []*node, why string) {
 	for _, n := range waiting {
-		n.deletions = slices.DeleteFunc(n.deletions, func(d deletion) bool {
+		n.deletions = slices.DeleteFunc(n.deletions, func(d replica.Deletion) bool {
 			if p.lets(n, d, why) {
 				return false
 			}
-			p.dest.abandon(&d)
+			p.dest.Abandon(&d)
 			return true
 		})
 	}
@@ -165,14 +170,14 @@ func (p *pass) refuse(waiting []*node, why string) {
 
 // lets reports whether a deletion goes on; if not it is held, unless nobody
 // wants it any more.
-func (p *pass) lets(n *node, d deletion, why string) bool {
-	if d.why == "" {
-		d.why = why
+func (p *pass) lets(n *node, d replica.Deletion, why string) bool {
+	if d.Why == "" {
+		d.Why = why
 	}
 	switch {
-	case d.released:
+	case d.Released:
 		return true
-	case d.why == "":
+	case d.Why == "":
 		return !p.config.NoDelete
 	}
 	n.blocked = true
@@ -180,18 +185,18 @@ func (p *pass) lets(n *node, d deletion, why string) bool {
 	return false
 }
 
-func (p *pass) hold(e deletion) {
-	p.result.held += e.entries
+func (p *pass) hold(e replica.Deletion) {
+	p.result.held += e.Entries
 	p.holding = append(p.holding, e)
 }
 
 // addDeletions notes deletions in n; they keep it open until delete comes to them.
-func (p *pass) addDeletions(n *node, some []deletion) {
+func (p *pass) addDeletions(n *node, some []replica.Deletion) {
 	if len(some) == 0 {
 		return
 	}
 	for i := range some {
-		p.result.below += some[i].entries - 1
+		p.result.below += some[i].Entries - 1
 	}
 	n.deletions = append(n.deletions, some...)
 	if !n.waits {
@@ -203,15 +208,15 @@ func (p *pass) addDeletions(n *node, some []deletion) {
 
 // recordDeletions records deletions; the node is settled by the end of its step.
 func (p *pass) recordDeletions(n *node, r *deleteResult) {
-	if len(p.dest.uncopied) > 0 {
+	if len(p.dest.Uncopied()) > 0 {
 		for i := range n.deletions {
-			p.goneDirs[n.deletions[i].path] = n.deletions[i].kind == mtree.Dir
+			p.goneDirs[n.deletions[i].Path] = n.deletions[i].Kind == mtree.Dir
 		}
 	}
 	n.deletions = nil
 	p.result.deleted += r.deleted
 	p.result.made += r.replaced
-	p.deletedNow(r.deleted - r.released)
+	p.gate.Deleted(r.deleted - r.released)
 	p.config.Stats.Deleted.Add(r.deleted)
 	if r.deleted+r.replaced > 0 {
 		n.changed = true

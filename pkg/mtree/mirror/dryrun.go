@@ -12,7 +12,7 @@ import (
 func (p *pass) itemise(n *node, v *visitResult) {
 	var out strings.Builder
 	item := func(verb string, e *mtree.Entry) {
-		fmt.Fprintf(&out, "%s %s\n", verb, quoted(mtree.JoinPath(n.path, e.Name)))
+		fmt.Fprintf(&out, "%s %s\n", verb, mtree.QuotePath(mtree.JoinPath(n.path, e.Name)))
 	}
 	for _, c := range v.plan.MakeDirs {
 		item("mkdir ", c.Want)

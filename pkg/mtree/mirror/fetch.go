@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -25,7 +26,7 @@ type fetchResult struct {
 	gone      int64 // or changing as fast as they are read
 	moved     int64 // stored with their own times
 	unsettled int64
-	deletions []deletion // of directories that have the name of a file
+	deletions []replica.Deletion // of directories that have the name of a file
 	failed    []failure
 	seen      []*mtree.Entry // as listed, for the ctime rule
 	filled    bool           // aside, or that was tried
@@ -102,7 +103,7 @@ func (f *fetching) bring(groups []fileGroup) {
 // take stores one file that arrives.
 func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	if f.work.limiter != nil {
 		o.Body = &limitedReader{f.ctx, o.Body, f.work.limiter}
@@ -167,13 +168,13 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted
 	got, mode := &f.Got, w.fileMode(c)
 	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
 	if err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	defer temp.Discard()
 	size, err := copyBody(temp, f.Body)
 	if err != nil {
-		if kept && !isLocal(err) {
-			return errors.Join(err, local(temp.Keep()))
+		if kept && !replica.IsLocal(err) {
+			return errors.Join(err, replica.Local(temp.Keep()))
 		}
 		return err
 	}
@@ -188,19 +189,19 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted
 		err = temp.Chmod(mode)
 	}
 	if err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	if want.LooksLike(got) {
 		// The next listing may show the other file, which equals this one.
-		if err := w.dest.begin(dir, t.path, t.record, t.doubts|doubtBytes); err != nil {
-			return local(err)
+		if err := w.dest.Begin(dir, t.path, t.record, t.doubts|replica.DoubtBytes); err != nil {
+			return replica.Local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return local(w.stageFile(dir, want.Path, temp, t.nested, h))
+		return replica.Local(w.stageFile(dir, want.Path, temp, t.nested, h))
 	}
 	if err := temp.Place(dir, c.Want.Name); err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	switch {
 	case got.Hot:
@@ -221,7 +222,7 @@ func (w *work) fileMode(c mtree.Change) uint32 {
 	case c.Have != nil && c.Have.Kind == mtree.File:
 		return c.Have.Mode & 0o777
 	}
-	return 0o666 &^ w.dest.umask
+	return 0o666 &^ w.dest.Umask
 }
 
 // applyMetadata gives a file owner, mode and time by its descriptor.
@@ -231,12 +232,12 @@ func (w *work) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry,
 			return err
 		}
 	}
-	if mode&w.dest.umask != 0 {
+	if mode&w.dest.Umask != 0 {
 		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := f.SetTime(w.dest.times.Stored(got.MTime)); err != nil {
+	if err := f.SetTime(w.dest.Times.Stored(got.MTime)); err != nil {
 		return err
 	}
 	if w.syncEach {
@@ -270,7 +271,7 @@ func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
 		n, err := body.Read(buf[:])
 		if n > 0 {
 			if _, err := f.Write(buf[:n]); err != nil {
-				return size, local(err)
+				return size, replica.Local(err)
 			}
 			size += int64(n)
 		}

@@ -119,7 +119,7 @@ func TestACopyThatFoldsCase(t *testing.T) {
 	require.ErrorContains(t, err, `"dir": the file system takes it for another name`)
 	require.Equal(t, "one", b.read("a/Read"))
 	require.Equal(t, "two", b.read("Dir/f"))
-	require.NoFileExists(t, b.path("a/other"), "what the copy cannot hold stops no deletion")
+	require.NoFileExists(t, b.path("a/other"), "what the copy cannot hold stops no replica.Deletion")
 	require.Equal(t, "changed", b.read("plain/g"))
 	require.NoFileExists(t, b.path("dir/evil"))
 	require.Error(t, b.once())

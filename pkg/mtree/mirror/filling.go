@@ -18,7 +18,7 @@ const leastFilled = 16
 // openAside makes a directory to be filled for a target; nil if its own must be.
 func (f *fetching) openAside(t *target) *disk.TempDir {
 	dest := f.work.dest
-	if dest.inPlace.Load() || dest.staging.Folds {
+	if dest.InPlace.Load() || dest.Staging.Folds {
 		return nil // Place has to ask for each name where case does not count
 	}
 	dir, err := f.work.openToChange(t)
@@ -30,11 +30,11 @@ func (f *fetching) openAside(t *target) *disk.TempDir {
 	if err != nil {
 		return nil
 	}
-	temp, err := dest.staging.CreateDir(info.Mode & 0o777)
+	temp, err := dest.Staging.CreateDir(info.Mode & 0o777)
 	if err != nil {
 		return nil
 	}
-	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.begin(temp.Dir, t.path, t.record, t.doubts) != nil {
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.path, t.record, t.doubts) != nil {
 		temp.Discard()
 		return nil
 	}
@@ -46,7 +46,7 @@ func (f *fetching) openAside(t *target) *disk.TempDir {
 // move directories, the files have not come: the next pass writes them in place.
 func (f *fetching) place(temp *disk.TempDir, it *item) {
 	dest, path := f.work.dest, it.group.target.path
-	parent, err := dest.dir(mtree.ParentPath(path))
+	parent, err := dest.Dir(mtree.ParentPath(path))
 	if err == nil {
 		err = temp.Place(parent, mtree.BaseName(path))
 		_ = parent.Close()
@@ -57,8 +57,8 @@ func (f *fetching) place(temp *disk.TempDir, it *item) {
 		it.result.replaced = true
 		return
 	}
-	dest.inPlace.Store(true)
-	f.work.log.Debug("filled in place from now on", "path", quoted(path), "error", err)
+	dest.InPlace.Store(true)
+	f.work.log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
 	lost := it.result
 	*lost = fetchResult{failed: lost.failed, denied: lost.denied, gone: lost.gone + int64(len(lost.names)), filled: true}
 }

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // unfold deals with names of the listing that the copy's file system takes for
@@ -12,7 +13,7 @@ import (
 // Where both are wanted the first stays, and the other is a failure: it is neither
 // fetched nor does it make way for anything. It returns what is present now.
 func (w *work) unfold(dir *disk.Dir, t *target, v *visitResult, have []mtree.Entry) ([]mtree.Entry, error) {
-	if w.dest.staging == nil || !w.dest.staging.Folds || t.fresh {
+	if w.dest.Staging == nil || !w.dest.Staging.Folds || t.fresh {
 		return have, nil
 	}
 	present, wanted := names(have), names(v.listing.Entries)
@@ -25,7 +26,7 @@ func (w *work) unfold(dir *disk.Dir, t *target, v *visitResult, have []mtree.Ent
 		}
 		old := spelledBefore(have, &e, wanted)
 		if old == "" {
-			v.failed = append(v.failed, failure{mtree.JoinPath(t.path, e.Name), local(disk.ErrCollides)})
+			v.failed = append(v.failed, failure{mtree.JoinPath(t.path, e.Name), replica.Local(disk.ErrCollides)})
 			continue
 		}
 		if err := w.respell(dir, t, v, old, e.Name); err != nil {

@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -276,7 +277,7 @@ func TestAMissingDiskDeletesNothing(t *testing.T) {
 	held := func() {
 		t.Helper()
 		require.Equal(t, exit.Held, exit.Of(b.once()))
-		require.Contains(t, b.printStatus(), "held: 40\nheld because: "+whyEmptied+"\n")
+		require.Contains(t, b.printStatus(), "held: 40\nheld because: "+replica.WhyEmptied+"\n")
 		require.Equal(t, "7", b.read("d/disk/007"))
 	}
 	held()
@@ -408,7 +409,7 @@ func TestACopyInACopyIsNotDeleted(t *testing.T) {
 	for range 2 {
 		err := b.once()
 		require.Equal(t, exit.Held, exit.Of(err), "%v", err)
-		require.Contains(t, b.printStatus(), "held: 11\nheld because: "+whyTree+"\n")
+		require.Contains(t, b.printStatus(), "held: 11\nheld because: "+replica.WhyTree+"\n")
 		require.Equal(t, "y", b.read("other/b/g"))
 		require.Equal(t, "y", b.read("gone/deep/er/copy/b/g"))
 		require.NoFileExists(t, b.path("also"), "others go on")
@@ -454,7 +455,7 @@ func TestAReleaseOfSeveralReasons(t *testing.T) {
 		require.Equal(t, exit.Held, exit.Of(b.once()))
 		status := b.printStatus()
 		require.Contains(t, status, "held: 173\n")
-		for _, why := range []string{whyTree, whyEmptied, "151 of 175 entries would go, --max-delete is 50%"} {
+		for _, why := range []string{replica.WhyTree, replica.WhyEmptied, "151 of 175 entries would go, --max-delete is 50%"} {
 			require.Contains(t, status, "held because: "+why+"\n")
 		}
 		if running {

@@ -14,10 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/state"
 )
 
 // requireHeld runs Once and requires that deletions were held and nothing was deleted.
@@ -525,38 +522,4 @@ func TestARemovedMarker(t *testing.T) {
 	b.config.Source = serveTree(t, watched(t, "b = y").root).URL
 	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
 	require.Equal(t, exit.Refused, exit.Of(b.once()))
-}
-
-// A release allows exactly what it lists.
-func TestHeldListIsExact(t *testing.T) {
-	one := deletion{path: "a/b \n%", why: "a reason", kind: mtree.File, mtime: mtree.Unix(1, 5), entries: 1}
-	two := deletion{path: "dir", why: whyTree, kind: mtree.Dir, mtime: mtree.Unix(-2, 5), entries: 70}
-	l := heldList{entries: []deletion{one, two}}
-	l.index()
-	root, err := disk.OpenRoot(t.TempDir())
-	require.NoError(t, err)
-	defer root.Close()
-	m, err := state.CreateMarker(root, "")
-	require.NoError(t, err)
-	defer m.Close()
-	require.NoError(t, state.WriteFile(m.Dir(), heldName, l.format()))
-	read, err := readHeld(m, heldName)
-	require.NoError(t, err)
-	require.Equal(t, l, read)
-	require.True(t, read.has(&one))
-	require.True(t, read.has(&two))
-	for _, other := range []deletion{
-		{path: "b \n%", kind: one.kind, mtime: one.mtime, entries: 1},
-		{path: one.path, kind: mtree.Symlink, mtime: one.mtime, entries: 1},
-		{path: one.path, kind: one.kind, mtime: one.mtime.Add(1), entries: 1},
-		{path: one.path, kind: one.kind, mtime: one.mtime, entries: 2},
-		{path: one.path, kind: one.kind, mtime: one.mtime, entries: 1, why: whyTree}, // a tree since then
-	} {
-		require.False(t, read.has(&other))
-	}
-	for _, bad := range []string{"x", "1 f 1.5", "1 q 1.5 a", "x f 1.5 a", "1 f x a", "1 f 1.5 ../a", "1 f 1.5 a%2"} {
-		require.NoError(t, state.WriteFile(m.Dir(), heldName, []byte(bad+"\n")))
-		_, err := readHeld(m, heldName)
-		require.Error(t, err, "%q", bad)
-	}
 }

@@ -16,10 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -216,4 +218,13 @@ func (b *bench) record(name string) (records.Record, bool) {
 	require.NoError(b.t, err)
 	defer d.Close()
 	return records.Of(d)
+}
+
+// unfinished is the stamp in the record of a directory that was begun.
+var unfinished = mtree.MinStamp
+
+// counters are those of the copy's status.
+func (b *bench) counters() replica.Counters {
+	status := b.status()
+	return replica.CountersOf(&status)
 }

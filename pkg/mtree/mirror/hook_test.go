@@ -62,7 +62,7 @@ func TestExecRunsAfterAChange(t *testing.T) {
 // After a pass that ended early --exec runs with the next one, even if there is
 // nothing left to change.
 func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
-	_, b := overHTTP(t, "a/f = x")
+	_, b := overHTTP(t, "a/f = x", "a/l -> /x")
 	runs := b.runs()
 	m, err := open(b.config)
 	require.NoError(t, err)
@@ -71,12 +71,12 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = m.claim(t.Context(), &a)
 	require.NoError(t, err)
-	require.NoError(t, m.dest.file.Close()) // the pass cannot say how it ended
+	inTheWay := b.path(".tidemark/uncopied") // the pass cannot write what it left out
+	require.NoError(t, os.MkdirAll(inTheWay+"/x", 0o755))
 	_, err = m.once(t.Context())
 	require.Error(t, err)
 	require.Equal(t, 0, runs())
-	m.dest.file, err = m.dest.marker.CreateStatus()
-	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(inTheWay))
 	p, err := m.once(t.Context())
 	require.NoError(t, err)
 	require.False(t, p.changed)

@@ -212,7 +212,9 @@ func TestAdoptActsOnce(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	m.dest.tree.Adopted = ""
+	forgotten := m.dest.Tree()
+	forgotten.Adopted = ""
+	require.NoError(t, m.dest.SetTree(forgotten))
 	_, err = m.once(t.Context())
 	require.NoError(t, err)
 	s.id.ID = state.NewTreeID()

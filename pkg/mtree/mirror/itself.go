@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -34,19 +35,19 @@ import (
 // mends it.
 var errItself = errors.New("it would be copied into itself")
 
-func (d *dest) itself(what string, args ...any) error {
-	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", d.path, fmt.Sprintf(what, args...), errItself),
+func itself(r *replica.Replica, what string, args ...any) error {
+	return exit.With(exit.Refused, fmt.Errorf("%q %s: %w", r.Path, fmt.Sprintf(what, args...), errItself),
 		"give a DEST that is not in SOURCE, and a SOURCE that is neither in DEST nor made from it")
 }
 
 // apart refuses a copy inside its source, which would copy itself for ever, and
 // a source inside its copy, which would be deleted.
 func apart(from, to string) error {
-	a, err := resolved(from)
+	a, err := replica.Resolve(from)
 	if err != nil {
 		return nil // openLocal says it better
 	}
-	b, err := resolved(to)
+	b, err := replica.Resolve(to)
 	if err != nil {
 		return nil
 	}
@@ -81,26 +82,12 @@ func isWithin(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// resolved returns the real path of a directory that may not exist yet.
-func resolved(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		return real, nil
-	}
-	up, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(up, filepath.Base(path)), err
-}
-
 // within returns the directory above path that is the tree's root, or that of a
 // copy of it, by its id: a copy in there would copy itself for ever, or be
 // deleted. "" if there is none. What cannot be read is passed over. Cost: some
 // five system calls for each directory above.
 func within(path, treeID string) string {
-	up, err := resolved(path)
+	up, err := replica.Resolve(path)
 	if err != nil || treeID == "" {
 		return ""
 	}
@@ -127,8 +114,8 @@ func rootOf(path, treeID string) bool {
 // root a, as far as can be told without looking at either; see judge.
 func (m *mirror) mayFollow(a *source.Root) (holdAll string, err error) {
 	d := m.dest
-	if up := within(d.path, a.Tree.ID); up != "" {
-		return "", m.dest.itself("lies within the source, or a copy of it: %q", up)
+	if up := within(d.Path, a.Tree.ID); up != "" {
+		return "", itself(m.dest, "lies within the source, or a copy of it: %q", up)
 	}
 	if holdAll, err = m.judge(a); err == nil {
 		err = m.ring(a)
@@ -139,8 +126,8 @@ func (m *mirror) mayFollow(a *source.Root) (holdAll string, err error) {
 // ring refuses a source that was made from this copy. It may become so at any time,
 // and a ring in which nothing is new says so by no listing.
 func (m *mirror) ring(a *source.Root) error {
-	if m.dest.tree.CameBy(a.Upstreams) {
-		return m.dest.itself("is what the source was made from, directly or by other copies: a ring")
+	if t := m.dest.Tree(); t.CameBy(a.Upstreams) {
+		return itself(m.dest, "is what the source was made from, directly or by other copies: a ring")
 	}
 	return nil
 }
@@ -158,13 +145,13 @@ func hasID(a *source.Dir, treeID string, info disk.Info) bool {
 // contains refuses a source whose root a is DEST itself, or a directory in it.
 // Cost: a statx for each entry of the copy; it is asked of a source that is new.
 func (m *mirror) contains(ctx context.Context, a *source.Root) error {
-	if m.dest.root == nil {
+	if m.dest.Root == nil {
 		return nil
 	}
-	if a.OtherServer && m.dest.isServed(ctx, m.source, "") {
-		return m.dest.itself("is the source itself")
+	if a.OtherServer && isServed(ctx, m.dest, m.source, "") {
+		return itself(m.dest, "is the source itself")
 	}
-	root, err := m.dest.root.OpenDirPath("", false)
+	root, err := m.dest.Root.OpenDirPath("", false)
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -181,9 +168,9 @@ func (m *mirror) containsBelow(ctx context.Context, a *source.Root, dir *disk.Di
 	mayBe := hasID(&a.Dir, a.Tree.ID, info) || info.MTime == a.Stamp
 	if isHere(&a.Dir, info) || mayBe && m.moves(ctx, dir, a.Entries) {
 		if path == "" {
-			return m.dest.itself("is the source itself")
+			return itself(m.dest, "is the source itself")
 		}
-		return m.dest.itself("has the source in it: %s", quoted(path))
+		return itself(m.dest, "has the source in it: %s", mtree.QuotePath(path))
 	}
 	var below []string
 	err = dir.ScanStat(func(raw []byte, info disk.Info) error {
@@ -213,22 +200,22 @@ func (m *mirror) containsBelow(ctx context.Context, a *source.Root, dir *disk.Di
 // meets refuses to go on where the listing of the source's directory at path is of
 // DEST, or has DEST among its entries.
 func (w *work) meets(ctx context.Context, path string, a *source.Dir) error {
-	root := w.dest.root
+	root := w.dest.Root
 	if root == nil {
 		return nil
 	}
-	self := w.dest.self.Info
+	self := w.dest.Self.Info
 	if isHere(a, self) || path != "" && hasID(a, w.root.Tree.ID, self) && w.follows(ctx, mtree.ParentPath(path), mtree.BaseName(path)) {
-		return w.dest.itself("is in the source: %s", quoted(path))
+		return itself(w.dest, "is in the source: %s", mtree.QuotePath(path))
 	}
 	for i := range a.Entries {
 		e := &a.Entries[i]
-		if e.Kind != mtree.Dir || e.Name != w.dest.name || w.filters.Excluded(mtree.JoinPath(path, e.Name), true) {
+		if e.Kind != mtree.Dir || e.Name != w.dest.Name || w.filters.Excluded(mtree.JoinPath(path, e.Name), true) {
 			continue
 		}
 		below := mtree.JoinPath(path, e.Name)
-		if w.root.OtherServer && w.dest.isServed(ctx, w.unlisted, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
-			return w.dest.itself("is in the source: %s", quoted(below))
+		if w.root.OtherServer && isServed(ctx, w.dest, w.unlisted, below) || !w.root.OtherServer && w.isUs(ctx, path, e) {
+			return itself(w.dest, "is in the source: %s", mtree.QuotePath(below))
 		}
 	}
 	return nil
@@ -237,8 +224,8 @@ func (w *work) meets(ctx context.Context, path string, a *source.Dir) error {
 // isUs reports whether an entry of the source's directory at dir, which has the name
 // of DEST, is DEST.
 func (w *work) isUs(ctx context.Context, dir string, e *mtree.Entry) bool {
-	now, err := w.dest.root.Self()
-	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(w.dest.self.CTime) || e.CTime.After(now.CTime) {
+	now, err := w.dest.Root.Self()
+	if err != nil || e.Has&mtree.HasCTime == 0 || e.CTime.Before(w.dest.Self.CTime) || e.CTime.After(now.CTime) {
 		return false
 	}
 	return w.dryRun || w.follows(ctx, dir, e.Name)
@@ -250,7 +237,7 @@ func (w *work) follows(ctx context.Context, dir, name string) bool {
 	if w.dryRun {
 		return false
 	}
-	root := w.dest.root
+	root := w.dest.Root
 	from, ok := moveCTime(ctx, root.Self, func(i disk.Info) error { return root.SetTime(i.MTime) })
 	if !ok {
 		return false
@@ -322,13 +309,7 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 
 // isServed reports whether a server of another kind has this very copy at path:
 // those hide dotfiles in their listings, and give them out.
-func (d *dest) isServed(ctx context.Context, from unlisted, path string) bool {
-	if d.marker == nil {
-		return false
-	}
-	ours, err := state.ReadFile(d.marker.Dir(), "tree")
-	if err != nil {
-		return false
-	}
-	return from.Serves(ctx, mtree.JoinPath(path, mtree.MarkerName+"/tree"), ours)
+func isServed(ctx context.Context, r *replica.Replica, from unlisted, path string) bool {
+	ours := r.TreeFile()
+	return ours != nil && from.Serves(ctx, mtree.JoinPath(path, mtree.MarkerName+"/tree"), ours)
 }

@@ -37,7 +37,7 @@ func TestACopyInAnUnwatchedTree(t *testing.T) {
 		b.refuses("is in the source: \"" + at + "\"")
 		require.Equal(t, exit.Refused, exit.Of(Run(t.Context(), b.config)))
 		require.NoFileExists(t, b.path(at+"/"+at))
-		require.Equal(t, int64(0), b.status().Counters[countHeld])
+		require.Equal(t, int64(0), b.counters().Held)
 		require.FileExists(t, s.path("copy2/h"))
 		b.config.DryRun = true
 		b.refuses("is in the source")
@@ -108,11 +108,11 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	defer m.close()
 	root := source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}}
 	for _, name := range []string{"a", "g"} {
-		info, err := m.dest.root.Stat(name)
+		info, err := m.dest.Root.Stat(name)
 		require.NoError(t, err)
 		root.Entries = append(root.Entries, lister.EntryOf(name, info))
 	}
-	self, err := m.dest.root.Self()
+	self, err := m.dest.Root.Self()
 	require.NoError(t, err)
 	root.Stamp, root.ID = self.MTime, lister.DirID(s.id.ID, self)
 	require.NoError(t, m.contains(t.Context(), &root))

@@ -1,12 +1,12 @@
 package mirror
 
 import (
-	"errors"
 	"fmt"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
@@ -20,7 +20,7 @@ const lostID = "the source has lost its tree id"
 // judge decides whether the copy may become, or stay, one of the source with the
 // root a, and says why nothing may be deleted, if so.
 func (m *mirror) judge(a *source.Root) (holdAll string, err error) {
-	t, name := &m.dest.tree, state.SourceName(m.config.Source)
+	t, name := m.dest.Tree(), state.SourceName(m.config.Source)
 	elsewhere := t.NoID && t.Place != "" && a.Place != "" && t.Place != a.Place
 	switch {
 	case t.ID == "" || m.adopts():
@@ -61,15 +61,15 @@ func (m *mirror) refused(err error, remedy string) error {
 // adopts reports whether --adopt is still to be carried out. It acts once: in a
 // unit it must not take whatever answers at a later start.
 func (m *mirror) adopts() bool {
-	t := &m.dest.tree
-	done := t.Adopted == state.SourceName(m.config.Source) && t.BoundTo(m.dest.self)
+	t := m.dest.Tree()
+	done := t.Adopted == state.SourceName(m.config.Source) && t.BoundTo(m.dest.Self)
 	return m.config.Adopt && !m.adopted && !done
 }
 
 // next returns who the copy is from now on, a being the root of its source.
-func (m *mirror) next(a *source.Root, more doubts) state.Tree {
-	c, was := &m.config, &m.dest.tree
-	is := *was
+func (m *mirror) next(a *source.Root, more replica.Doubts) state.Tree {
+	c, was := &m.config, m.dest.Tree()
+	is := was
 	is.Role, is.Upstream, is.Filters = state.Copy, state.SourceName(c.Source), c.selection()
 	is.ID, is.NoID = a.Tree.ID, a.Tree.ID == ""
 	if is.NoID {
@@ -94,66 +94,54 @@ func (m *mirror) next(a *source.Root, more doubts) state.Tree {
 	} else if !same || was.Place == "" {
 		is.Place = a.Place
 	}
-	if !same || a.Runs != nil && more == 0 && !m.doubted() {
+	if !same || a.Runs != nil && more == 0 && !m.dest.IsDoubted(replica.DoubtBytes) {
 		is.Runs = a.Runs
 	}
 	if a.Fingerprint != "" {
 		is.Fingerprint = a.Fingerprint // else a proxy took it away, or no stamp prunes: then everything is compared anyway
 	}
-	if is.Copy == "" || !was.BoundTo(m.dest.self) {
+	if is.Copy == "" || !was.BoundTo(m.dest.Self) {
 		is.Copy = state.NewTreeID()[:16] // of a copied copy it is the other one's
 	}
 	if is.Adopted = ""; c.Adopt {
 		is.Adopted = is.Upstream
 	}
-	is.Bind(m.dest.self)
+	is.Bind(m.dest.Self)
 	return is
-}
-
-// doubted reports whether the copy may still have bytes of a source as it was
-// before it was rolled back: whoever copies from it is told of the later run when
-// it has not.
-func (m *mirror) doubted() bool {
-	if m.dest.root == nil {
-		return false
-	}
-	r, ok := m.dest.record(m.dest.root, "")
-	had, began := doubtsOf(r)
-	return ok && began && had&doubtBytes != 0
 }
 
 // rolledBack returns what is not trusted because the source is not what it was
 // when it was listed last: it does not know that run of its watch, or knows it to
 // have ended below what was listed of it.
-func (m *mirror) rolledBack(a *source.Root) doubts {
-	s := &m.dest.status
-	if s.SourceRun == "" || s.SourceTop == nil || len(a.Runs) == 0 || a.Tree.ID != m.dest.tree.ID ||
+func (m *mirror) rolledBack(a *source.Root) replica.Doubts {
+	s := m.dest.Status()
+	if s.SourceRun == "" || s.SourceTop == nil || len(a.Runs) == 0 || a.Tree.ID != m.dest.Tree().ID ||
 		wire.RunReached(a.Runs, s.SourceRun, *s.SourceTop) {
 		return 0
 	}
-	return doubtBytes
+	return replica.DoubtBytes
 }
 
 // heed notes, before anything is taken from a listing, which run of the source's
 // watch was listed up to which stamp.
 func (m *mirror) heed(l *mtree.Listing, a *source.Root) error {
-	m.dest.statusMu.Lock()
-	defer m.dest.statusMu.Unlock()
-	s, top := m.dest.status, mtree.MinStamp
+	top := mtree.MinStamp
 	if stamped(l, a) {
 		top = l.Stamp
 	}
-	switch run := wire.LatestRun(a.Runs); {
-	case m.config.DryRun, run == "" && s.SourceRun == "":
-		return nil
-	case run != "" && run != s.SourceRun:
-		s.SourceRun, s.SourceTop = run, &top
-	case s.SourceTop == nil || top.After(*s.SourceTop):
-		s.SourceTop = &top
-	default:
-		return nil
-	}
-	return m.writeStatus(s, m.config.Now())
+	return m.dest.UpdateStatus(func(s *state.Status) bool {
+		switch run := wire.LatestRun(a.Runs); {
+		case m.config.DryRun, run == "" && s.SourceRun == "":
+			return false
+		case run != "" && run != s.SourceRun:
+			s.SourceRun, s.SourceTop = run, &top
+		case s.SourceTop == nil || top.After(*s.SourceTop):
+			s.SourceTop = &top
+		default:
+			return false
+		}
+		return true
+	})
 }
 
 // stamped reports whether the time of a listing can be a stamp of the source's
@@ -174,7 +162,7 @@ func stamped(l *mtree.Listing, a *source.Root) bool {
 // here on that is its lineage and its directory, and who copies from it is told
 // its runs.
 func (m *mirror) followed(r *result, a *source.Root) error {
-	t := m.dest.tree
+	t := m.dest.Tree()
 	if a.Runs != nil {
 		t.Runs = a.Runs
 	}
@@ -184,8 +172,5 @@ func (m *mirror) followed(r *result, a *source.Root) error {
 	if r.held == 0 && t.NoID && a.Place != "" {
 		t.Place = a.Place
 	}
-	return m.rename(t)
+	return m.dest.SetTree(t)
 }
-
-// errSource names what a copy that lost its .tidemark was.
-var errSource = errors.New("a source that watch keeps, or kept until its .tidemark was removed")

@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
@@ -465,5 +466,5 @@ func TestUnmarkedBeforeAClaim(t *testing.T) {
 	s.epoch(2)
 	require.NoError(t, os.RemoveAll(b.path(mtree.MarkerName)))
 	_, err = m.once(context.Background())
-	require.True(t, errors.Is(err, errUnmarked), "%v", err)
+	require.True(t, errors.Is(err, replica.ErrUnmarked), "%v", err)
 }

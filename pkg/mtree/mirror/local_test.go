@@ -31,7 +31,7 @@ func TestALocalSourceThatIsMountedAnew(t *testing.T) {
 	r := b.start()
 	b.eventually(s)
 	turn(t.TempDir())
-	require.True(t, assertEventually(func() bool { return b.status().Error != "" || b.status().Counters[countHeld] > 0 }))
+	require.True(t, assertEventually(func() bool { return b.status().Error != "" || b.counters().Held > 0 }))
 	b.same(s)
 	turn(s.root)
 	s.change("a/f = changed")

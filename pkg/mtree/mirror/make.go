@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // What a visit makes by itself: directories, symlinks, modes and owners.
@@ -15,7 +16,7 @@ import (
 func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 	mode := w.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if w.dest.staging.Folds && dir.Respelled(c.Want.Name) {
+		if w.dest.Staging.Folds && dir.Respelled(c.Want.Name) {
 			return disk.ErrCollides
 		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
@@ -24,8 +25,8 @@ func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 		}
 		return errors.Join(err, w.setOwner(dir, c.Want))
 	}
-	name := w.dest.staging.Name()
-	made, err := w.dest.staging.Dir().MakeDir(name, mode)
+	name := w.dest.Staging.Name()
+	made, err := w.dest.Staging.Dir().MakeDir(name, mode)
 	if err != nil {
 		return err
 	}
@@ -34,22 +35,22 @@ func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := w.dest.staging.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := w.dest.Staging.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
-	return errors.Join(w.dest.staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
+	return errors.Join(w.dest.Staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
 }
 
 func (w *work) dirMode(e *mtree.Entry) uint32 {
 	if e.Has&mtree.HasMode != 0 {
 		return e.Mode & 0o777
 	}
-	return 0o777 &^ w.dest.umask
+	return 0o777 &^ w.dest.Umask
 }
 
 // makeLink makes a symlink aside and moves it into place.
 func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult) error {
-	staging := w.dest.staging
+	staging := w.dest.Staging
 	if staging.Folds && dir.Respelled(c.Want.Name) {
 		return disk.ErrCollides
 	}
@@ -58,7 +59,7 @@ func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult
 		return err
 	}
 	staging.Dir().InheritEntry(name, dir)
-	err = staging.Dir().SetEntryTime(name, w.dest.times.Stored(c.Want.MTime))
+	err = staging.Dir().SetEntryTime(name, w.dest.Times.Stored(c.Want.MTime))
 	if err == nil && w.owner && c.Want.Has&mtree.HasOwner != 0 {
 		err = staging.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
@@ -80,27 +81,26 @@ func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult
 
 // replacement returns the deletion of a directory that something written aside is to
 // replace: it waits for the guards.
-func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (deletion, error) {
+func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
 	if w.noDelete {
-		_ = w.dest.staging.Dir().Unlink(staged)
-		return deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
+		_ = w.dest.Staging.Dir().Unlink(staged)
+		return replica.Deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
-	name := mtree.BaseName(path)
-	info, err := dir.Stat(name)
+	info, err := dir.Stat(mtree.BaseName(path))
 	if err != nil {
-		return deletion{}, err
+		return replica.Deletion{}, err
 	}
-	count, err := w.dest.count(dir, name, path)
-	if err == nil && count.Stays {
+	d, stays, err := w.dest.Measure(dir, path, mtree.Dir, info.MTime)
+	if err == nil && stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
-		_ = w.dest.staging.Dir().Unlink(staged)
-		return deletion{}, err
+		_ = w.dest.Staging.Dir().Unlink(staged)
+		return replica.Deletion{}, err
 	}
-	d := deletion{path: path, kind: mtree.Dir, mtime: info.MTime, entries: count.Entries, staged: staged}
-	if nested || count.Tree {
-		d.why = whyTree
+	d.Staged = staged
+	if nested {
+		d.Why = replica.WhyTree
 	}
 	return d, nil
 }

@@ -41,7 +41,9 @@ func Once(ctx context.Context, c Config) error {
 		if err != nil || r.complete || stuck || try == movingTries || m.config.DryRun {
 			if r != nil {
 				m.summary(&total)
-				m.lastWord()
+				if !m.config.DryRun {
+					m.dest.StoreConfirmed()
+				}
 			}
 			if err == nil && !m.config.DryRun {
 				err = total.unfinished()

@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -70,7 +71,7 @@ func openDirectory(c *Config) (origin, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := outside(s.Dir(), c.StateDir); err != nil {
+	if err := replica.CheckStateDir(s.Dir(), c.StateDir); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -30,17 +30,17 @@ func (w *work) offerPart(dir string, f *source.Wanted) {
 	if key == "" {
 		return
 	}
-	f.Kept = func() int64 { return w.dest.staging.PartSize(key) }
+	f.Kept = func() int64 { return w.dest.Staging.PartSize(key) }
 }
 
 // draft opens the file to write to: for a large one as it was listed, to the
 // ctime, the part of it that is there, which is kept if it breaks off again.
 func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
 	if want.Kept == nil || f.Got.Hot || !source.SameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
-		d, err = w.dest.staging.Create(dir, c.Want.Name, c.Have == nil, mode)
+		d, err = w.dest.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := w.dest.staging.Continue(partKey(path, want.Entry))
+	d, size, err := w.dest.Staging.Continue(partKey(path, want.Entry))
 	if err != nil {
 		return nil, false, err
 	}

@@ -11,7 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -22,11 +22,11 @@ type pass struct {
 	work    *work
 	config  *Config
 	rules   *rules
-	dest    *dest
+	dest    *replica.Replica
 	source  *source.Root // the root's, with which it began
 	heed    func(*mtree.Listing) error
-	rewrite func() error // writes status.json as it is, with the present time
 	crowded *crowded
+	warned  *warned
 
 	start     time.Time
 	full      bool   // compare everything, whatever records say
@@ -34,24 +34,21 @@ type pass struct {
 	emptyRoot bool   // the source has nothing that the copy's root would keep
 	inRoot    int64  // entries of the copy there
 
-	was       heldList  // what was held before
-	wasUnread bool      // that is not known
-	release   *heldList // deletions that may be carried out; nil: none
-	holding   []deletion
+	was       replica.HeldList  // what was held before
+	wasUnread bool              // that is not known
+	release   *replica.HeldList // deletions that may be carried out; nil: none
+	holding   []replica.Deletion
 	carried   int64            // of these, entries where nothing is known of the source now, but for those held by themselves
 	unseen    map[string]*node // where that is: by path, a node or one of its entries
-	gate      gate
-	uncounted bool // nobody ever counted the copy for the gate
-	change    firstChange
-	noted     time.Time // when status.json said last how much was deleted
+	gate      *replica.Gate
 
 	ready      []*node // complete but for the flush and the stamp, children first
 	deleting   []*node // with deletions, which wait for the end
 	incomplete []*node // children first
 	touched    []touch // changed since the last flush
 
-	uncopied uncopied        // in the directories that were compared
-	goneDirs map[string]bool // what was deleted, if it was a directory
+	uncopied replica.Uncopied // in the directories that were compared
+	goneDirs map[string]bool  // what was deleted, if it was a directory
 
 	queue        queue
 	running      int // steps
@@ -81,33 +78,28 @@ type result struct {
 	complete                 bool        // the root carries its stamp
 	full                     bool        // it compared everything
 	changed                  bool        // something in the copy, be it a mode
-	counting                 bool        // status.json says that it is under way
 	root                     mtree.Stamp // the root's, as listed
 	took                     time.Duration
 	errs                     []error // the first of each kind
 	heldWhy                  string
-	noRoom                   error            // the first one of a full disk
-	tried                    bool             // it came from the disk
-	deletions                *state.Deletions // what the guard has to know from now on
-	entries                  int64            // in the copy now
+	noRoom                   error         // the first one of a full disk
+	tried                    bool          // it came from the disk
+	gate                     *replica.Gate // of --max-delete
 }
 
 // newPass makes a pass with the source's root as it was listed.
 func (m *mirror) newPass(root *source.Root, full bool) *pass {
 	now := time.Now()
 	p := &pass{
-		config: &m.config, rules: &m.rules, dest: m.dest, source: root, crowded: &m.crowded,
+		config: &m.config, rules: &m.rules, dest: m.dest, source: root, crowded: &m.crowded, warned: &m.warned,
 		full: full, start: now, lastTime: now, told: now,
-		gate: m.dest.gate(), uncounted: m.dest.status.Deletions == nil,
-		uncopied: uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
+		gate:     m.dest.Gate(m.rules.limit),
+		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
 		records: make(chan func(), m.config.Jobs),
 	}
 	p.heed = func(l *mtree.Listing) error { return m.heed(l, root) }
-	p.rewrite = func() error { return m.writeStatus(m.dest.status, m.config.Now()) }
-	known := m.dest.gate()
-	p.change.before = func() { p.dest.storeGate(known, p.config.Log) }
 	p.work = m.newWork(root)
-	p.work.held, p.work.change = &p.was, &p.change
+	p.work.held, p.work.beforeChange = &p.was, p.gate.Begin
 	if m.config.Progress != nil {
 		p.work.arriving = &p.arriving
 	}
@@ -150,10 +142,10 @@ func (p *pass) run(ctx context.Context) error {
 func (p *pass) begin() *node {
 	root := &node{}
 	if p.full {
-		root.doubts |= doubtBelow
+		root.doubts |= replica.DoubtBelow
 	}
 	if p.config.DryRun && p.config.Sums {
-		root.doubts |= doubtBytes // else the root's record says so
+		root.doubts |= replica.DoubtBytes // else the root's record says so
 	}
 	p.addVisit(root)
 	return root
@@ -163,16 +155,13 @@ func (p *pass) begin() *node {
 func (p *pass) sumUp(root *node, err error) {
 	r := &p.result
 	r.complete, r.full = err == nil && !root.blocked, p.full
-	r.changed, r.counting = root.changed, p.change.came.Load()
+	r.changed, r.gate = root.changed, p.gate
 	r.root = root.record.Stamp
 	r.took = time.Since(p.start)
 	for _, n := range p.incomplete {
 		if !n.unreadable {
 			r.retry = append(r.retry, n.path)
 		}
-	}
-	if !p.config.DryRun {
-		r.deletions, r.entries = p.remembered()
 	}
 }
 
@@ -352,7 +341,7 @@ func (p *pass) settle(n *node) {
 // fail notes that path could not be made right and leaves n incomplete. What this
 // machine's disk does not do is no reason to keep what the source has deleted.
 func (p *pass) fail(n *node, path string, err error) {
-	n.blocked, n.failed = true, n.failed || !isLocal(err)
+	n.blocked, n.failed = true, n.failed || !replica.IsLocal(err)
 	if errors.Is(err, context.Canceled) {
 		return
 	}
@@ -360,21 +349,21 @@ func (p *pass) fail(n *node, path string, err error) {
 	p.config.Stats.Failed.Add(1)
 	level, remedy := slog.LevelWarn, ""
 	if disk.IsFull(err) {
-		remedy = makeRoom
+		remedy = replica.MakeRoom
 		if p.result.noRoom != nil {
 			level = slog.LevelDebug
 		}
 		p.lacksRoom(err)
-	} else if isLocal(err) {
-		remedy = remedyWriting(err)
+	} else if replica.IsLocal(err) {
+		remedy = replica.RemedyWriting(err)
 	}
-	p.config.Log.Log(context.Background(), level, "failed", "path", quoted(path), "error", err)
+	p.config.Log.Log(context.Background(), level, "failed", "path", mtree.QuotePath(path), "error", err)
 	code := exit.Failed
-	if isLocal(err) {
+	if replica.IsLocal(err) {
 		code = exit.Local
 	}
 	if len(p.result.errs) < 10 {
-		p.result.errs = append(p.result.errs, exit.With(code, fmt.Errorf("%s: %w", quoted(path), err), remedy))
+		p.result.errs = append(p.result.errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
 	}
 }
 
@@ -391,28 +380,4 @@ func (p *pass) tell(done bool) {
 		Took: time.Since(p.start), Listed: r.listed, Fetched: r.fetched, Bytes: p.arriving.Load(), WantFiles: r.wantFiles, WantBytes: r.wantBytes,
 		Deleted: r.deleted, Failed: r.failed, Pending: p.queue.pending() + p.running, Done: done,
 	})
-}
-
-// localError marks a failure of this machine's disk, not of the source.
-type localError struct{ error }
-
-func (e localError) Unwrap() error { return e.error }
-
-func isLocal(err error) bool {
-	var l localError
-	return errors.As(err, &l)
-}
-
-func local(err error) error {
-	if err == nil {
-		return nil
-	}
-	return localError{err}
-}
-
-func quoted(path string) string {
-	if path == "" {
-		return `"/"`
-	}
-	return fmt.Sprintf("%q", mtree.JoinPath("", path))
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // fingerprint is that of the source's options, or the last one that it gave.
-func (w *work) fingerprint() string { return cmp.Or(w.root.Fingerprint, w.dest.tree.Fingerprint) }
+func (w *work) fingerprint() string { return cmp.Or(w.root.Fingerprint, w.dest.Tree().Fingerprint) }
 
 // hidden says what the source may have and not list of a directory with the record
 // before. That it leaves out some entries alone says little: most were never in the
@@ -44,7 +44,7 @@ const otherE = "-"
 func (w *work) leftOut(v *visitResult) {
 	r := &v.record
 	switch {
-	case len(v.plan.Kept) > 0 && w.knowsHidden(v.before, v.had && !v.doubts.deep()):
+	case len(v.plan.Kept) > 0 && w.knowsHidden(v.before, v.had && !v.doubts.Below()):
 		r.Excluded, r.Fingerprint = v.before.Excluded, v.before.Fingerprint
 	case len(v.plan.Kept) > 0:
 		r.Fingerprint = otherE

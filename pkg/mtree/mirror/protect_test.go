@@ -22,6 +22,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
@@ -297,7 +298,7 @@ func TestHides(t *testing.T) {
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Fingerprint: otherE}, true, false, plan.HiddenAny},
 	} {
-		w := &work{root: &source.Root{Fingerprint: "e"}, dest: &dest{}}
+		w := &work{root: &source.Root{Fingerprint: "e"}, dest: &replica.Replica{}}
 		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
 		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}
@@ -328,10 +329,14 @@ func TestMaxDeleteAfterAKilledFirstCopy(t *testing.T) {
 	s, b := overHTTP(t, append(many("a", 200), "z/f = x")...)
 	b.server.answer("/z/?txt", http.StatusInternalServerError, "")
 	require.Error(t, b.once())
-	d, err := openDest(&b.config)
+	config := b.config.withDefaults()
+	r, err := replica.Open(config.replica())
 	require.NoError(t, err)
-	require.NoError(t, d.file.Write(state.Status{State: wire.Filling}))
-	d.close()
+	require.NoError(t, r.UpdateStatus(func(s *state.Status) bool {
+		*s = state.Status{State: wire.Filling}
+		return true
+	}))
+	r.Close()
 	b.server.interfere(nil)
 	b.equal(s)
 	require.Contains(t, b.printStatus(), "entries: 203\n")

@@ -29,13 +29,15 @@ func (p *pass) recordVisit(n *node, v *visitResult) {
 	n.visited, n.doubts, n.nested = true, v.doubts, v.nested
 	n.before, n.had = v.before, v.had
 	if n.parent == nil {
-		p.full = p.full || n.doubts.deep() // by the root's record, or for want of one
-		p.gate.Unsure = p.gate.Unsure || n.had && p.uncounted
+		p.full = p.full || n.doubts.Below() // by the root's record, or for want of one
+		if n.had {
+			p.gate.FoundRecord()
+		}
 		p.inRoot = v.inCopy
 		p.emptyRoot = len(v.listing.Entries) == len(v.plan.SkippedLinks) && len(v.plan.Kept) == 0
 	}
 	n.record = v.record
-	p.given(n)
+	p.dest.Give(n.path)
 	if v.same {
 		n.record = v.before
 		return
@@ -84,20 +86,26 @@ func (p *pass) recordVisit(n *node, v *visitResult) {
 	p.addFetches(n, v.plan.Fetch)
 }
 
+// warned says which warnings were given, once for each mirror.
+type warned struct {
+	links  bool // symlinks cannot be copied
+	owners bool // --owner has no effect
+}
+
 // tellVisit logs and counts what a visit left out, and what has no effect here.
 func (p *pass) tellVisit(n *node, v *visitResult) {
 	for _, e := range v.plan.Kept {
-		p.config.Log.Info("kept", "path", quoted(mtree.JoinPath(n.path, e.Name)), "why", "the source may have it and not list it",
+		p.config.Log.Info("kept", "path", mtree.QuotePath(mtree.JoinPath(n.path, e.Name)), "why", "the source may have it and not list it",
 			"remedy", "delete it in DEST if it is not wanted")
 	}
 	p.skip(n, int64(len(v.plan.Kept)), "entries that the source may have and not list")
 	p.skip(n, v.stays, "directories that are gone at the source but hold what filters exclude")
-	if d := p.dest; d.linkless && !d.linksTold && !p.config.NoLinks && len(v.plan.SkippedLinks) > 0 {
-		d.linksTold = true
+	if p.dest.NoLinks && !p.warned.links && !p.config.NoLinks && len(v.plan.SkippedLinks) > 0 {
+		p.warned.links = true
 		p.config.Log.Warn("the file system of DEST holds no symlinks: they are left out", "remedy", "--no-links does so without this warning")
 	}
-	if d := p.dest; p.config.Owner && !d.ownersTold && len(v.listing.Entries) > 0 && v.listing.Entries[0].Has&mtree.HasOwner == 0 {
-		d.ownersTold = true
+	if p.config.Owner && !p.warned.owners && len(v.listing.Entries) > 0 && v.listing.Entries[0].Has&mtree.HasOwner == 0 {
+		p.warned.owners = true
 		p.config.Log.Warn("--owner has no effect: the source publishes no owners", "remedy", "serve --owner at the source")
 	}
 	p.skip(n, int64(len(v.plan.SkippedLinks)), "symlinks that are absolute, lead out or are not wanted")
@@ -113,12 +121,12 @@ func (p *pass) unlisted(n *node, err error) {
 		// Making it readable moves its parent's stamp: nothing is missed by
 		// completing that.
 		n.unreadable = true
-		p.deny(n)
+		p.dest.Deny(n.path)
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		n.failed = true // what is missing above may have moved down here
 		p.result.moved++
-		p.config.Log.Debug("changed before it was listed", "path", quoted(n.path), "error", err)
+		p.config.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.path), "error", err)
 	default:
 		p.fail(n, n.path, err)
 	}
@@ -130,7 +138,7 @@ func (p *pass) skip(n *node, count int64, what string) {
 	}
 	p.result.skipped += count
 	p.config.Stats.Skipped.Add(count)
-	p.config.Log.Info("skipped", "path", quoted(n.path), "count", count, "what", what)
+	p.config.Log.Info("skipped", "path", mtree.QuotePath(n.path), "count", count, "what", what)
 }
 
 // addFetches adds steps for the files to fetch, those of --last apart. Large

@@ -9,7 +9,7 @@ import (
 // mayTakeOver reports whether a file to fetch may be in the copy under another
 // name.
 func (p *pass) mayTakeOver(c *mtree.Change) bool {
-	return c.Have == nil && c.Want.Size >= leastTakenOver && !p.source.OtherServer && p.dest.entries() > 0
+	return c.Have == nil && c.Want.Size >= leastTakenOver && !p.source.OtherServer && p.dest.Counters().Entries > 0
 }
 
 // takeOver looks for the deferred files under the names that go, and fetches what
@@ -23,7 +23,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 	found := newFinds(deferred)
 	for _, n := range p.deleting {
 		for i := range n.deletions {
-			p.work.findLarge(n.deletions[i].path, n.deletions[i].kind, found)
+			p.work.findLarge(n.deletions[i].Path, n.deletions[i].Kind, found)
 		}
 	}
 	for i := range deferred {

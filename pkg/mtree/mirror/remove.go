@@ -1,5 +1,7 @@
 package mirror
 
+import "tidemark/pkg/mtree/mirror/internal/replica"
+
 // deleteResult is what became of the deletions of one directory.
 type deleteResult struct {
 	deleted  int64 // entries
@@ -9,26 +11,26 @@ type deleteResult struct {
 }
 
 // delete carries out the deletions of one directory.
-func (w *work) delete(t target, deletions []deletion) *deleteResult {
+func (w *work) delete(t target, deletions []replica.Deletion) *deleteResult {
 	r := &deleteResult{}
 	dir, err := w.openToChange(&t)
 	if err != nil {
-		r.failed = append(r.failed, failure{t.path, local(err)})
+		r.failed = append(r.failed, failure{t.path, replica.Local(err)})
 		return r
 	}
 	defer dir.Close()
 	for i := range deletions {
 		d := &deletions[i]
-		n, replaced, err := w.dest.delete(dir, d)
+		n, replaced, err := w.dest.Delete(dir, d)
 		r.deleted += n
-		if d.released {
+		if d.Released {
 			r.released += n
 		}
 		if replaced {
 			r.replaced++
 		}
 		if err != nil {
-			r.failed = append(r.failed, failure{d.path, local(err)})
+			r.failed = append(r.failed, failure{d.Path, replica.Local(err)})
 		}
 	}
 	return r

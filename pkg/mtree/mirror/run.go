@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
@@ -48,14 +49,14 @@ func Run(ctx context.Context, c Config) error {
 	d := &daemon{mirror: m}
 	for ctx.Err() == nil {
 		err := d.turn(ctx)
-		if errors.Is(err, errUnmarked) {
+		if errors.Is(err, replica.ErrUnmarked) {
 			err = d.reopen()
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
-	d.lastWord()
+	d.dest.StoreConfirmed()
 	return nil
 }
 
@@ -72,15 +73,12 @@ func lostLines(n int, _ []byte) []byte { return fmt.Appendf(nil, "lost %d lines\
 // an rsync --delete from elsewhere.
 func (d *daemon) reopen() error {
 	d.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once")
-	d.dest.close()
-	dest, err := openDest(&d.config)
+	d.dest.Close()
+	dest, err := d.openReplica()
 	if err != nil {
 		return err
 	}
-	dest.filters = d.filters
-	if dest.status.Deletions == nil {
-		dest.status.Deletions = d.dest.status.Deletions
-	}
+	dest.RecallDeletions(d.dest)
 	d.dest, d.begun = dest, false
 	return nil
 }
@@ -140,7 +138,7 @@ func (d *daemon) turn(ctx context.Context) error {
 			_, _ = io.WriteString(d.config.Out, r.line())
 		}
 	}
-	if gone := d.dest.standing(); errors.Is(gone, errUnmarked) {
+	if gone := d.dest.StillAt(); errors.Is(gone, replica.ErrUnmarked) {
 		d.again = true
 		return gone // since the pass began: what failed of it is done at once
 	}
@@ -199,7 +197,7 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if errors.Is(err, disk.ErrReplaced) || errors.Is(err, errUnmarked) || !d.begun && exit.Of(err) == exit.Refused || exit.Of(err) == exit.Usage {
+	if errors.Is(err, disk.ErrReplaced) || errors.Is(err, replica.ErrUnmarked) || !d.begun && exit.Of(err) == exit.Refused || exit.Of(err) == exit.Usage {
 		return err
 	}
 	d.tries++
@@ -207,9 +205,8 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	cause := causeOf(err)
 	d.config.Log.Log(ctx, d.loudness(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err, d.remedy(err))
 	d.config.Notify("trying again: " + cause)
-	if status := d.dest.status; status.Error != cause || (status.Away == nil) != (d.away == nil) {
-		status.Error, status.Away = cause, d.away
-		d.write(status)
+	if s := d.dest.Status(); s.Error != cause || (s.Away == nil) != (d.away == nil) {
+		d.writeTrouble(cause)
 	}
 	if d.releasing() {
 		sleep(ctx, pause) // it was so before
@@ -222,7 +219,7 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 // remedy is what the log says to do about trouble.
 func (d *daemon) remedy(err error) slog.Attr {
 	var with *exit.Error
-	if isLocal(err) || errors.As(err, &with) || d.away == nil {
+	if replica.IsLocal(err) || errors.As(err, &with) || d.away == nil {
 		return slog.Attr{} // the error says it itself
 	}
 	return slog.String("remedy", remote.Remedy(err))
@@ -231,7 +228,7 @@ func (d *daemon) remedy(err error) slog.Attr {
 // loudness is how trouble is logged: as a warning at first, or if the cause is
 // another one, and then once a minute.
 func (d *daemon) loudness(cause string) slog.Level {
-	if d.tries > 1 && cause == d.dest.status.Error && time.Since(d.said) < longestTrouble {
+	if d.tries > 1 && cause == d.dest.Status().Error && time.Since(d.said) < longestTrouble {
 		return slog.LevelDebug
 	}
 	d.said = time.Now()
@@ -286,7 +283,7 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 // isKnown reports whether the root's listing is the one of the last finished pass,
 // and so nothing is new.
 func (d *daemon) isKnown(a *source.Root) bool {
-	t := &d.dest.tree
+	t := d.dest.Tree()
 	return a.Stamp == d.root && !a.Hot && a.State == d.state && a.Tree.Epoch == d.epoch &&
 		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.Fingerprint)
 }
@@ -398,13 +395,7 @@ func (d *daemon) renewed() bool {
 }
 
 // releasing reports whether somebody released deletions that are held.
-func (d *daemon) releasing() bool {
-	if !d.held {
-		return false
-	}
-	info, err := d.dest.marker.Dir().Stat(releaseName)
-	return err == nil && info.Kind == mtree.File
-}
+func (d *daemon) releasing() bool { return d.held && d.dest.HasRelease() }
 
 func sleep(ctx context.Context, t time.Duration) {
 	timer := time.NewTimer(t)

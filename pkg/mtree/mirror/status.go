@@ -2,113 +2,68 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
-
-// look opens a copy for reading only.
-type look struct {
-	root   *disk.Dir
-	marker *state.Marker
-	state.Published
-}
-
-// lookAt opens the copy at dest without its lock; what is no copy is refused.
-func lookAt(dest, stateDir string) (*look, error) {
-	root, err := disk.OpenRoot(dest)
-	if err != nil {
-		return nil, exit.With(exit.Local, err, "give DEST")
-	}
-	l := &look{root: root}
-	if err := outside(root, stateDir); err != nil {
-		l.close()
-		return nil, err
-	}
-	if l.marker, err = state.OpenMarker(root, stateDir); err == nil {
-		l.Published, err = l.marker.Published()
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && l.Tree.Role != state.Copy:
-		err = exit.With(exit.Refused, fmt.Errorf("%q is no copy", dest), "give the DEST of a mirror")
-	case err != nil:
-		err = exit.With(exit.Local, err, "")
-	}
-	if err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
-}
-
-func (l *look) close() {
-	if l.marker != nil {
-		_ = l.marker.Close()
-	}
-	_ = l.root.Close()
-}
 
 // PrintStatus writes what is known of the copy at dest, one "name: value" a
 // line, and the deletions held. It asks nobody but the disk.
 func PrintStatus(w io.Writer, dest, stateDir string) error {
-	l, err := lookAt(dest, stateDir)
+	l, err := replica.LookAt(dest, stateDir)
 	if err != nil {
 		return err
 	}
-	defer l.close()
-	held, err := readHeld(l.marker, heldName)
+	defer l.Close()
+	held, err := l.Held()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	links, err := readUncopied(l.marker)
+	uncopied, err := l.Uncopied()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
 	s := &l.Status
-	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, state.SourceName(l.Tree.Upstream), l.tree())
+	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, state.SourceName(l.Tree.Upstream), treeLines(&l.Tree))
 	if s.Walked && l.State == wire.Unwatched {
 		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
 	}
 	if s.Root != nil {
 		fmt.Fprintf(w, "root: %s\n", *s.Root)
 	}
-	l.printLag(w)
-	if ended := s.Counters[countEnded]; ended != 0 {
-		fmt.Fprintf(w, "last change: %s\n", time.Unix(ended, 0).UTC().Format(time.RFC3339))
+	printLag(w, l)
+	counters := replica.CountersOf(s)
+	if counters.Ended != 0 {
+		fmt.Fprintf(w, "last change: %s\n", time.Unix(counters.Ended, 0).UTC().Format(time.RFC3339))
 	}
 	if s.Updated != nil {
 		fmt.Fprintf(w, "updated: %s\n", s.Updated.Time().Format(time.RFC3339))
 	}
-	fmt.Fprintf(w, "entries: %d\nincomplete: %d\nfailed: %d\n", s.Counters[countEntries], s.Counters[countBehind], s.Counters[countFailed])
+	fmt.Fprintf(w, "entries: %d\nincomplete: %d\nfailed: %d\n", counters.Entries, counters.Incomplete, counters.Failed)
 	if s.Error != "" {
 		fmt.Fprintf(w, "error: %q\n", s.Error)
 	}
-	fmt.Fprintf(w, "not copied: %d\n", links.total())
-	fmt.Fprintf(w, "held: %d\n", held.total())
-	for i := range held.entries {
-		e := &held.entries[i]
-		if i == 0 || e.why != held.entries[i-1].why {
-			fmt.Fprintf(w, "held because: %s\n", e.why)
+	fmt.Fprintf(w, "not copied: %d\n", uncopied.Total())
+	fmt.Fprintf(w, "held: %d\n", held.Total())
+	for i := range held.Entries {
+		e := &held.Entries[i]
+		if i == 0 || e.Why != held.Entries[i-1].Why {
+			fmt.Fprintf(w, "held because: %s\n", e.Why)
 		}
-		fmt.Fprintf(w, "  %s %s, %d entries\n", e.kind, quoted(e.path), e.entries)
+		fmt.Fprintf(w, "  %s %s, %d entries\n", e.Kind, mtree.QuotePath(e.Path), e.Entries)
 	}
 	return nil
 }
 
-// tree says which tree it is a copy of.
-func (l *look) tree() string {
-	t := &l.Tree
+// treeLines says which tree it is a copy of.
+func treeLines(t *state.Tree) string {
 	switch {
 	case t.ID == "":
 		return "tree: none, the source has no id\n"
@@ -123,22 +78,14 @@ func (l *look) tree() string {
 // printLag says until when the copy is known to be what the source published, and
 // how long ago that was: as a live mirror tells, else as it was written last. That
 // an idle source has nothing new is known anew every 45 s at least.
-func (l *look) printLag(w io.Writer) {
-	s := &l.Status
-	at := s.Confirmed
-	if told, err := l.marker.Announced(); err == nil && told != 0 {
-		now := mtree.Unix(told, 0)
-		at = &now
-	}
-	if at == nil {
-		at = s.Checkpoint
-	}
+func printLag(w io.Writer, l *replica.Look) {
+	at := l.Confirmed()
 	if at == nil {
 		fmt.Fprintln(w, "lag: unknown")
 	} else {
 		fmt.Fprintf(w, "lag: %s\nconfirmed until: %s\n", max(0, machine.Now().Sub(*at)).Round(time.Millisecond), at.Time().Format(time.RFC3339))
 	}
-	if s.Away != nil {
+	if s := &l.Status; s.Away != nil {
 		fmt.Fprintf(w, "source unreachable since: %s\n", s.Away.Time().Format(time.RFC3339))
 	}
 }
@@ -188,9 +135,9 @@ func WaitFor(ctx context.Context, c Config, stamp mtree.Stamp) error {
 // waiting is a WaitFor.
 type waiting struct {
 	config *Config
-	copy   *look // nil: none yet, or none any longer
-	alive  bool  // a mirror keeps it
-	said   bool  // that none does
+	copy   *replica.Look // nil: none yet, or none any longer
+	alive  bool          // a mirror keeps it
+	said   bool          // that none does
 	begun  bool
 }
 
@@ -198,41 +145,21 @@ type waiting struct {
 // whether a mirror keeps it.
 func (w *waiting) look() error {
 	w.close()
-	l, err := lookAt(w.config.Dest, w.config.StateDir)
+	l, err := replica.LookAt(w.config.Dest, w.config.StateDir)
 	if err == nil {
 		w.copy = l
-		w.alive, err = l.marker.Locked()
+		w.alive, err = l.IsKept()
 		w.begun = true
 		return exit.With(exit.Local, err, "")
 	}
 	if exit.Of(err) != exit.Refused {
 		return err
 	}
-	if w.alive = locked(w.config.Dest, w.config.StateDir); !w.alive && !w.begun {
+	if w.alive = replica.IsBeingMade(w.config.Dest, w.config.StateDir); !w.alive && !w.begun {
 		return err
 	}
 	w.begun = true
 	return nil
-}
-
-// locked reports whether somebody keeps what is at dest, and it may become a copy: a
-// mirror has the lock before it knows what it copies.
-func locked(dest, stateDir string) bool {
-	root, err := disk.OpenRoot(dest)
-	if err != nil {
-		return false
-	}
-	defer root.Close()
-	m, err := state.OpenMarker(root, stateDir)
-	if err != nil {
-		return false
-	}
-	defer m.Close()
-	if _, err := m.ReadTree(); !errors.Is(err, state.ErrNoTree) {
-		return false
-	}
-	is, err := m.Locked()
-	return err == nil && is
 }
 
 // say tells in the log when the copy has no mirror any longer, and when it has one.
@@ -250,44 +177,12 @@ func (w *waiting) arrived(stamp mtree.Stamp) (bool, error) {
 	if w.copy == nil {
 		return false, nil
 	}
-	r, err := w.copy.completed()
-	return err == nil && r != nil && (*r == stamp || r.After(stamp) && !w.copy.ahead(*r)), err
+	return w.copy.HasReached(stamp)
 }
 
 func (w *waiting) close() {
 	if w.copy != nil {
-		w.copy.close()
+		w.copy.Close()
 		w.copy = nil
 	}
-}
-
-// aheadSlack is by how much a stamp may lie above the clock it was taken from:
-// the coarsest granule, by which stamps are made to grow.
-const aheadSlack = 2 * time.Second
-
-// ahead reports whether a stamp of the root lies in the source's future, as far
-// as the copy knows its clock. Later changes may have earlier stamps than that.
-func (l *look) ahead(root mtree.Stamp) bool {
-	status, err := l.marker.ReadStatus()
-	return err == nil && status.Checkpoint != nil && root.After(status.Checkpoint.Add(wire.ClockLag+aheadSlack))
-}
-
-// completed returns the stamp of the copy's root, nil while it is unfinished.
-func (l *look) completed() (*mtree.Stamp, error) {
-	info, err := l.root.Self()
-	if err != nil {
-		return nil, err
-	}
-	r, ok := records.Of(l.root)
-	if !ok && errors.Is(records.Probe(l.root), records.ErrNoXattr) {
-		status, err := l.marker.ReadStatus()
-		if err != nil || status.Root == nil {
-			return nil, err
-		}
-		r, ok = records.Record{Stamp: *status.Root}, true
-	}
-	if !ok || !filetime.SameStored(info.MTime, r.Stamp) {
-		return nil, nil
-	}
-	return &r.Stamp, nil
 }

@@ -154,7 +154,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	} {
 		f := &source.File{Got: e}
 		change.edit(&f.Got)
-		temp, kept, err := w.tempFile(m.dest.root, "", mtree.Change{Want: &e}, want, f, 0o644)
+		temp, kept, err := w.tempFile(m.dest.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
 		temp.Discard()

@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
@@ -39,7 +40,7 @@ func newFinds(missing []nodeFiles) *finds {
 // findLarge adds the file at path, or those below the directory there.
 func (w *work) findLarge(path string, kind mtree.Kind, found *finds) {
 	if kind == mtree.File {
-		dir, err := w.dest.dir(mtree.ParentPath(path))
+		dir, err := w.dest.Dir(mtree.ParentPath(path))
 		if err != nil {
 			return
 		}
@@ -52,7 +53,7 @@ func (w *work) findLarge(path string, kind mtree.Kind, found *finds) {
 	if kind != mtree.Dir {
 		return
 	}
-	dir, err := w.dest.dir(path)
+	dir, err := w.dest.Dir(path)
 	if err != nil {
 		return
 	}
@@ -100,7 +101,7 @@ func (f *finds) worthSumming(dir string, changes []mtree.Change) (paths []string
 func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]source.Sum, found *finds, r *fetchResult) (rest []mtree.Change) {
 	dir, err := w.openToChange(t)
 	if err != nil {
-		r.err = local(err)
+		r.err = replica.Local(err)
 		return nil
 	}
 	defer dir.Close()
@@ -132,13 +133,13 @@ func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, 
 }
 
 // sum hashes a doomed file, once.
-func (f *finds) sum(ctx context.Context, d *dest, path string) (source.Digest, error) {
+func (f *finds) sum(ctx context.Context, d *replica.Replica, path string) (source.Digest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
 		return s, nil
 	}
-	dir, err := d.dir(mtree.ParentPath(path))
+	dir, err := d.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return source.Digest{}, err
 	}
@@ -154,7 +155,7 @@ func (f *finds) sum(ctx context.Context, d *dest, path string) (source.Digest, e
 // time and mode agree, else by a copy. The doomed name goes with the deletions,
 // if these are allowed.
 func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
-	from, err := w.dest.dir(mtree.ParentPath(path))
+	from, err := w.dest.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return err
 	}
@@ -165,12 +166,12 @@ func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 	}
 	defer file.Close()
 	mode := w.fileMode(c)
-	if !w.owner && info.Links == 1 && info.Mode == mode && info.MTime == w.dest.times.Stored(c.Want.MTime) {
+	if !w.owner && info.Links == 1 && info.Mode == mode && info.MTime == w.dest.Times.Stored(c.Want.MTime) {
 		if err := from.Link(mtree.BaseName(path), dir, c.Want.Name); err == nil {
 			return nil
 		}
 	}
-	temp, err := w.dest.staging.Create(dir, c.Want.Name, true, mode)
+	temp, err := w.dest.Staging.Create(dir, c.Want.Name, true, mode)
 	if err != nil {
 		return err
 	}

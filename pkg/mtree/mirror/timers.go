@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 )
 
@@ -74,7 +75,7 @@ func pauseAfter(err error, tries int) time.Duration {
 // back at any moment, and to ask costs nothing; a proxy says the same for him.
 func patience(err error) time.Duration {
 	switch {
-	case isLocal(err), exit.Of(err) == exit.Local:
+	case replica.IsLocal(err), exit.Of(err) == exit.Local:
 		return longestTrouble
 	case exit.Of(err) == exit.Refused:
 		return longestRefused

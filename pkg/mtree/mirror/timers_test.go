@@ -20,6 +20,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
 )
@@ -67,7 +68,7 @@ func TestPausesAfterTrouble(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for most, errs := range map[time.Duration][]error{
 		longestAway:    {refused, fmt.Errorf("GET: %w", refused), &remote.StatusError{Status: 502}, &remote.StatusError{Status: 503}, &net.DNSError{}},
-		longestTrouble: {&remote.StatusError{Status: 401}, mtree.ErrListing, local(syscall.ENOSPC), exit.With(exit.Local, syscall.EIO, "")},
+		longestTrouble: {&remote.StatusError{Status: 401}, mtree.ErrListing, replica.Local(syscall.ENOSPC), exit.With(exit.Local, syscall.EIO, "")},
 		longestRefused: {exit.With(exit.Refused, errors.New("another tree"), "")},
 	} {
 		for _, err := range errs {
@@ -125,9 +126,9 @@ func TestAReleaseEndsAPause(t *testing.T) {
 	d := &daemon{mirror: m, begun: true, held: true, tries: 20}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	require.NoError(t, os.WriteFile(b.path(".tidemark/"+releaseName+".new"), nil, 0o644))
+	require.NoError(t, os.WriteFile(b.path(".tidemark/release.new"), nil, 0o644))
 	time.AfterFunc(10*time.Millisecond, func() {
-		_ = os.Rename(b.path(".tidemark/"+releaseName+".new"), b.path(".tidemark/"+releaseName))
+		_ = os.Rename(b.path(".tidemark/release.new"), b.path(".tidemark/release"))
 	})
 	require.NoError(t, d.trouble(ctx, &remote.StatusError{Status: http.StatusUnauthorized}))
 	require.NoError(t, ctx.Err(), "it waits for a minute otherwise")
@@ -197,9 +198,13 @@ func TestAnOutageIsTold(t *testing.T) {
 
 // Who asks every few seconds does not say so every few seconds.
 func TestTroubleIsSaidOnceAMinute(t *testing.T) {
-	d := &daemon{mirror: &mirror{dest: &dest{}}, tries: 1}
+	_, b := overHTTP(t)
+	m, err := open(b.config)
+	require.NoError(t, err)
+	defer m.close()
+	d := &daemon{mirror: m, tries: 1}
 	require.Equal(t, slog.LevelWarn, d.loudness("away"))
-	d.dest.status.Error = "away"
+	d.writeTrouble("away")
 	for d.tries = range 10 {
 		if d.tries > 1 {
 			require.Equal(t, slog.LevelDebug, d.loudness("away"))

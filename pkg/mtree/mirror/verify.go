@@ -9,8 +9,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
@@ -39,7 +39,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	if err != nil {
 		return unreachable(ctx, err)
 	}
-	if t := m.dest.tree; t.ID == "" || !t.NoID && t.ID != root.Tree.ID {
+	if t := m.dest.Tree(); t.ID == "" || !t.NoID && t.ID != root.Tree.ID {
 		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
 	}
 	v := &verifier{mirror: m, root: root}
@@ -58,11 +58,11 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 
 // recall takes source and selection from the copy at c.Dest.
 func (c *Config) recall() error {
-	l, err := lookAt(c.Dest, c.StateDir)
+	l, err := replica.LookAt(c.Dest, c.StateDir)
 	if err != nil {
 		return err
 	}
-	defer l.close()
+	defer l.Close()
 	c.Source = l.Tree.Upstream
 	c.restore(l.Tree.Filters)
 	return nil
@@ -149,7 +149,7 @@ func (v *verifier) note(path string, diffs []difference) {
 	bad := badDir{path: path}
 	for _, d := range diffs {
 		v.differ++
-		fmt.Fprintf(v.config.Out, "%s %s\n", d.what, quoted(mtree.JoinPath(path, d.name)))
+		fmt.Fprintf(v.config.Out, "%s %s\n", d.what, mtree.QuotePath(mtree.JoinPath(path, d.name)))
 		if d.bytes {
 			bad.files = append(bad.files, d.name)
 		}
@@ -161,7 +161,7 @@ func (v *verifier) note(path string, diffs []difference) {
 
 // compare returns what differs in one directory.
 func (v *verifier) compare(ctx context.Context, path string, listing *mtree.Listing) ([]difference, error) {
-	dir, err := v.dest.dir(path)
+	dir, err := v.dest.Dir(path)
 	if errors.Is(err, fs.ErrNotExist) || disk.IsGone(err) {
 		return nil, nil // its parent says so
 	}
@@ -217,7 +217,7 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 	if err != nil {
 		return nil, err
 	}
-	ours, err := directory.SumFiles(ctx, v.dest.root, names)
+	ours, err := directory.SumFiles(ctx, v.dest.Root, names)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
@@ -239,15 +239,15 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 // get a time that no source lists, and the directories above are unfinished.
 func (v *verifier) mend(ctx context.Context) error {
 	for _, bad := range v.bad {
-		dir, err := v.dest.dir(bad.path)
+		dir, err := v.dest.Dir(bad.path)
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
 		for _, name := range bad.files {
-			err = errors.Join(err, dir.SetEntryTime(name, doubtful))
+			err = errors.Join(err, dir.SetEntryTime(name, replica.Doubtful))
 		}
 		_ = dir.Close()
-		if err = errors.Join(err, v.dest.unfinish(bad.path)); err != nil {
+		if err = errors.Join(err, v.dest.MarkUnfinished(bad.path)); err != nil {
 			return exit.With(exit.Local, err, "")
 		}
 	}
@@ -257,20 +257,4 @@ func (v *verifier) mend(ctx context.Context) error {
 	}
 	v.summary(r)
 	return errors.Join(append(r.errs, err, r.verdict())...)
-}
-
-// unfinish marks the directory at path and all above it.
-func (d *dest) unfinish(path string) error {
-	for {
-		dir, err := d.dir(path)
-		if err != nil {
-			return err
-		}
-		err = d.begin(dir, path, records.Record{}, 0)
-		_ = dir.Close()
-		if err != nil || path == "" {
-			return err
-		}
-		path = mtree.ParentPath(path)
-	}
 }

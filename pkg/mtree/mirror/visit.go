@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -23,7 +24,7 @@ type visitResult struct {
 	before    records.Record // what the copy remembered
 	had       bool           // it remembered something
 	record    records.Record // what the directory will be completed with
-	doubts    doubts
+	doubts    replica.Doubts
 	nested    bool // as in target
 	plan      plan.Plan
 	inCopy    int64          // entries of the copy
@@ -31,8 +32,8 @@ type visitResult struct {
 	changed   bool           // directories, symlinks or modes were made
 	proved    bool           // `now` of the record is out of date
 	below     []mtree.Change // directories to visit
-	doubtsOf  doubts         // of these
-	deletions []deletion
+	doubtsOf  replica.Doubts // of these
+	deletions []replica.Deletion
 	failed    []failure
 	approx    *source.Approx // how well the source knows the files; nil: exactly
 }
@@ -63,15 +64,15 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 		return nil
 	}
 	if err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	defer dir.Close()
 	info, err := dir.Self()
 	if err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
-	v.before, v.had = w.dest.record(dir, t.path)
-	if v.had && !t.doubts.deep() && w.root.State.Prunes() && w.dest.complete(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
+	v.before, v.had = w.dest.Record(dir, t.path)
+	if v.had && !t.doubts.Below() && w.root.State.Prunes() && w.dest.IsCompleted(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
 		v.same = true
 		return nil
 	}
@@ -79,16 +80,16 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 	var have []mtree.Entry
 	if !t.fresh {
 		if have, err = w.present(dir, t.path, &v.listing); err != nil {
-			return local(err)
+			return replica.Local(err)
 		}
 	}
 	v.doubt(len(have) > 0)
 	if have, err = w.unfold(dir, t, v, have); err != nil {
-		return local(err)
+		return replica.Local(err)
 	}
 	v.inCopy = int64(len(have))
 	// Where size and time prove nothing here, they prove nothing to another server.
-	v.approx.Resolve(ctx, &v.listing, have, v.doubts&doubtBytes == 0)
+	v.approx.Resolve(ctx, &v.listing, have, v.doubts&replica.DoubtBytes == 0)
 	w.compare(t, v, dir, have)
 	if !w.dryRun {
 		err = w.apply(t, v, dir, info)
@@ -103,12 +104,12 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 // the record says. holds says that the copy has something here.
 func (v *visitResult) doubt(holds bool) {
 	if !v.had && holds {
-		v.doubts |= doubtBelow
+		v.doubts |= replica.DoubtBelow
 	}
-	if began, ok := doubtsOf(v.before); v.had && ok {
+	if began, ok := replica.DoubtsOf(v.before); v.had && ok {
 		v.doubts |= began
 	}
-	if v.doubts&doubtHidden != 0 {
+	if v.doubts&replica.DoubtHidden != 0 {
 		v.before.Excluded, v.before.Fingerprint = 0, ""
 	}
 }
@@ -117,7 +118,7 @@ func (v *visitResult) doubt(holds bool) {
 // copied: the source was rolled back, and what was copied since may be equal in
 // size and time.
 func (w *work) older(v *visitResult) bool {
-	_, began := doubtsOf(v.before)
+	_, began := replica.DoubtsOf(v.before)
 	return v.had && !began && !w.root.OtherServer && v.listing.Stamp.Before(v.before.Stamp)
 }
 
@@ -128,7 +129,7 @@ func (v *visitResult) unproved(have []mtree.Entry) bool {
 	if v.had && v.before.ID == "" && v.listing.ID != "" && len(have) > 0 {
 		return true
 	}
-	_, began := doubtsOf(v.before)
+	_, began := replica.DoubtsOf(v.before)
 	return v.had && began && v.before.Now == mtree.Stamp{} && v.listing.HasNow && len(have) > 0
 }
 
@@ -195,20 +196,20 @@ func (w *work) compare(t *target, v *visitResult, dir *disk.Dir, have []mtree.En
 	// more than one time. What is below shows for itself whether that is so.
 	v.doubtsOf = v.doubts
 	if another || w.older(v) || v.unproved(have) {
-		v.doubts |= doubtBytes
+		v.doubts |= replica.DoubtBytes
 	}
 	v.record = recordOf(&v.listing)
 	if v.record.ID == "" {
 		v.record.ID = v.before.ID // somebody took it away on the way here
 	}
-	o := w.planOptions(t.path, w.hidden(&v.listing, v.before, v.had && !v.doubts.deep()))
-	o.CheckAll = v.doubts&doubtBytes != 0
+	o := w.planOptions(t.path, w.hidden(&v.listing, v.before, v.had && !v.doubts.Below()))
+	o.CheckAll = v.doubts&replica.DoubtBytes != 0
 	o.ByCTime, o.Listed, o.Verified = v.had && v.before.Now != mtree.Stamp{}, v.before.Now, w.seen.settled
-	o.WasHeld = func(path string) bool { return w.held.at(path) != nil }
+	o.WasHeld = func(path string) bool { return w.held.At(path) != nil }
 	v.plan = plan.Make(have, &v.listing, &o)
 	w.leftOut(v)
 	for _, c := range v.plan.Dirs {
-		if isFresh(c) || another || v.doubts.deep() || !w.prunes(dir, t.path, c) {
+		if isFresh(c) || another || v.doubts.Below() || !w.prunes(dir, t.path, c) {
 			v.below = append(v.below, c)
 		}
 	}
@@ -217,7 +218,7 @@ func (w *work) compare(t *target, v *visitResult, dir *disk.Dir, have []mtree.En
 // planOptions is what a plan for the directory at path depends on whoever makes it.
 func (w *work) planOptions(path string, hidden plan.Hidden) plan.Options {
 	return plan.Options{
-		Dir: path, Stored: w.dest.times.Stored, NoLinks: w.noLinks || w.dest.linkless, Owner: w.owner, NoDelete: w.noDelete, Hidden: hidden,
+		Dir: path, Stored: w.dest.Times.Stored, NoLinks: w.noLinks || w.dest.NoLinks, Owner: w.owner, NoDelete: w.noDelete, Hidden: hidden,
 	}
 }
 
@@ -228,7 +229,7 @@ func (w *work) planToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	before, had := w.dest.record(dir, path)
+	before, had := w.dest.Record(dir, path)
 	o := w.planOptions(path, w.hidden(l, before, had))
 	o.CheckAll = true
 	kept := *l
@@ -239,33 +240,10 @@ func (w *work) planToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.
 // isFresh reports whether a directory is made by its parent's visit.
 func isFresh(c mtree.Change) bool { return c.What&(mtree.Absent|mtree.Type) != 0 }
 
-// prunes reports whether the directory of the copy is complete with the stamp
-// that the source lists. Cost: nothing if its mtime tells, or it was asked before
-// and has not changed; else openat, statx, getxattr.
+// prunes reports whether a directory of the copy is complete with the stamp that the
+// source lists; path is that of the directory which it is in.
 func (w *work) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
-	stamp := c.Want.MTime
-	if !w.root.State.Prunes() || c.Have.MTime != w.dest.times.Stored(stamp) {
-		return false
-	}
-	path = mtree.JoinPath(path, c.Want.Name)
-	if w.dest.proven.has(path, stamp, c.Have) {
-		return true
-	}
-	sub, err := dir.OpenDir(c.Want.Name)
-	if err != nil {
-		return false
-	}
-	defer sub.Close()
-	info, err := sub.Self()
-	if err != nil {
-		return false
-	}
-	r, ok := w.dest.record(sub, path)
-	if !ok || !w.dest.complete(r, info, stamp) {
-		return false
-	}
-	w.dest.proven.add(path, r, info)
-	return true
+	return w.root.State.Prunes() && w.dest.IsComplete(dir, path, c.Want.MTime, c.Have)
 }
 
 // apply makes what needs no fetch.
@@ -274,7 +252,7 @@ func (w *work) apply(t *target, v *visitResult, dir *disk.Dir, info disk.Info) e
 	v.proved = len(pl.Check) > 0
 	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.fresh {
 		if err := w.makeReady(dir, info, v.asTarget(t)); err != nil {
-			return local(err)
+			return replica.Local(err)
 		}
 	}
 	for _, c := range pl.MakeDirs {
@@ -303,7 +281,7 @@ func (v *visitResult) note(t *target, name string, err error) {
 	if err == nil {
 		v.changed = true
 	} else {
-		v.failed = append(v.failed, failure{mtree.JoinPath(t.path, name), local(err)})
+		v.failed = append(v.failed, failure{mtree.JoinPath(t.path, name), replica.Local(err)})
 	}
 }
 

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/time/rate"
@@ -11,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -19,17 +19,17 @@ import (
 // what they are given as values, and return a result that the pass records. None of
 // its fields changes while a pass runs.
 type work struct {
-	source   contents
-	unlisted unlisted
-	root     *source.Root // of the source's root, with which the pass began
-	dest     *dest
-	filters  *glob.List
-	held     *heldList // deletions that were held when the pass began
-	seen     *seen     // files whose bytes are known
-	limiter  *rate.Limiter
-	arriving *atomic.Int64 // counts bytes of files as they arrive; nil: nobody asks
-	change   *firstChange
-	log      *slog.Logger
+	source       contents
+	unlisted     unlisted
+	root         *source.Root // of the source's root, with which the pass began
+	dest         *replica.Replica
+	filters      *glob.List
+	held         *replica.HeldList // deletions that were held when the pass began
+	seen         *seen             // files whose bytes are known
+	limiter      *rate.Limiter
+	arriving     *atomic.Int64 // counts bytes of files as they arrive; nil: nobody asks
+	beforeChange func()        // called before anything is changed, by several goroutines and as often as they like
+	log          *slog.Logger
 
 	dryRun   bool // nothing is changed
 	noDelete bool // what the source no longer has stays
@@ -43,7 +43,7 @@ type work struct {
 type target struct {
 	path   string         // "" is the root
 	listed mtree.Stamp    // as its parent lists it; zero for the root
-	doubts doubts         // what is not trusted of it and of all below
+	doubts replica.Doubts // what is not trusted of it and of all below
 	fresh  bool           // made in this pass
 	nested bool           // it or one above it, in the copy, is the root of another tree or copy
 	record records.Record // what it will be completed with; known after its visit
@@ -63,28 +63,14 @@ type failure struct {
 	err  error
 }
 
-// firstChange does something once, before the first change of a pass.
-type firstChange struct {
-	once   sync.Once
-	came   atomic.Bool
-	before func()
-}
-
-func (c *firstChange) note() {
-	c.once.Do(func() {
-		c.came.Store(true)
-		c.before()
-	})
-}
-
 // openCopy opens the directory of a target. One that its owner may not read or
 // enter is made accessible: it gets its mode back with its stamp.
 func (w *work) openCopy(path string) (*disk.Dir, error) {
-	dir, err := w.dest.dir(path)
+	dir, err := w.dest.Dir(path)
 	if err == nil || !disk.IsDenied(err) || path == "" || w.dryRun {
 		return dir, err
 	}
-	up, upErr := w.dest.dir(mtree.ParentPath(path))
+	up, upErr := w.dest.Dir(mtree.ParentPath(path))
 	if upErr != nil {
 		return nil, err
 	}
@@ -97,19 +83,19 @@ func (w *work) openCopy(path string) (*disk.Dir, error) {
 	if err := up.ChmodEntry(name, info.Mode|0o700); err != nil {
 		return nil, err
 	}
-	return w.dest.dir(path)
+	return w.dest.Dir(path)
 }
 
 // makeReady makes a directory ready to be changed: writable for its owner, and
 // known to be unfinished.
 func (w *work) makeReady(dir *disk.Dir, info disk.Info, t *target) error {
-	w.change.note()
+	w.beforeChange()
 	if info.Mode&0o700 != 0o700 {
 		if err := dir.Chmod(info.Mode | 0o700); err != nil {
 			return err
 		}
 	}
-	return w.dest.begin(dir, t.path, t.record, t.doubts)
+	return w.dest.Begin(dir, t.path, t.record, t.doubts)
 }
 
 // openToChange opens the directory of a target for a step after its visit.

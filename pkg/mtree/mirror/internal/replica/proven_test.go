@@ -1,4 +1,4 @@
-package mirror
+package replica
 
 import (
 	"strconv"
@@ -21,7 +21,7 @@ func TestProvenIsOfOneStampAndOneCTime(t *testing.T) {
 	have := func(ctime mtree.Stamp) *mtree.Entry {
 		return &mtree.Entry{Kind: mtree.Dir, MTime: at, CTime: ctime, Has: mtree.HasCTime}
 	}
-	var d dest
+	var d Replica
 	require.False(t, d.proven.has("a/b", at, have(at)))
 	d.proven.add("a/b", records.Record{Stamp: at}, disk.Info{MTime: at, CTime: at})
 	require.True(t, d.proven.has("a/b", at, have(at)))
@@ -29,7 +29,7 @@ func TestProvenIsOfOneStampAndOneCTime(t *testing.T) {
 	require.False(t, d.proven.has("a/b", at, have(later)), "it was changed")
 	require.False(t, d.proven.has("a/b", at, &mtree.Entry{CTime: at}), "no ctime is known")
 	require.False(t, d.proven.has("a", at, have(at)), "another directory")
-	require.NoError(t, d.setRecord(root, "a/b", records.Record{Stamp: unfinished}))
+	require.NoError(t, d.SetRecord(root, "a/b", records.Record{Stamp: Doubts(0).stamp()}))
 	require.False(t, d.proven.has("a/b", at, have(at)), "its record was written")
 }
 

@@ -1,0 +1,182 @@
+package replica
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// Held deletions stand in a file of the marker, so that people can look at them and
+// release them:
+//
+//	#held REASON
+//	ENTRIES KIND MTIME PATH
+//
+// There is one line for each deletion. KIND is f, d, l or o, and PATH is escaped as
+// in a listing. Each REASON stands above the deletions that are held for it. A
+// release is a copy of that file under another name: it allows exactly what it lists.
+const (
+	heldName    = "held"
+	releaseName = "release"
+)
+
+// kindLetters has the letter of each mtree.Kind.
+const kindLetters = "ofdl"
+
+// HeldList is a list of held deletions. The zero value is an empty one.
+type HeldList struct {
+	Entries []Deletion
+	byPath  map[string]*Deletion // made by index
+}
+
+// Format returns the file of the list.
+func (l *HeldList) Format() (out []byte) {
+	why := ""
+	for i := range l.Entries {
+		d := &l.Entries[i]
+		if d.Why != why || i == 0 {
+			why = d.Why
+			out = append(out, "#held "+why+"\n"...)
+		}
+		out = fmt.Appendf(out, "%d %c %s ", d.Entries, kindLetters[d.Kind], d.MTime)
+		out = append(mtree.AppendEscaped(out, d.Path), '\n')
+	}
+	return out
+}
+
+// Total counts entries, those below held directories included.
+func (l *HeldList) Total() int64 { return CountDeletions(l.Entries) }
+
+// Why names the reasons, each once.
+func (l *HeldList) Why() string {
+	var all []string
+	for i := range l.Entries {
+		if why := l.Entries[i].Why; !slices.Contains(all, why) {
+			all = append(all, why)
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// Sort puts deletions that are held for the same reason beside each other.
+func (l *HeldList) Sort() {
+	slices.SortStableFunc(l.Entries, func(a, b Deletion) int { return strings.Compare(a.Why, b.Why) })
+}
+
+// index prepares At and Has, which several goroutines may call afterwards.
+func (l *HeldList) index() {
+	l.byPath = make(map[string]*Deletion, len(l.Entries))
+	for i := range l.Entries {
+		l.byPath[l.Entries[i].Path] = &l.Entries[i]
+	}
+}
+
+// At returns the deletion of the entry at path, nil if it is not held. A nil list
+// holds nothing.
+func (l *HeldList) At(path string) *Deletion {
+	if l == nil {
+		return nil
+	}
+	return l.byPath[path]
+}
+
+// Has reports whether this very deletion is in the list. One that would destroy
+// another tree or copy is in it only if it was held for that reason.
+func (l *HeldList) Has(d *Deletion) bool {
+	held := l.At(d.Path)
+	return held != nil && held.Kind == d.Kind && held.MTime == d.MTime && held.Entries == d.Entries && (d.Why != WhyTree || held.Why == WhyTree)
+}
+
+// Held reads the deletions that are held; a missing file is an empty list.
+func (r *Replica) Held() (HeldList, error) {
+	if r.marker == nil {
+		return HeldList{}, nil
+	}
+	return readHeld(r.marker, heldName)
+}
+
+// SetHeld writes the deletions that are held. Without any there is no file.
+func (r *Replica) SetHeld(l *HeldList) error {
+	if len(l.Entries) == 0 {
+		return r.marker.Remove(heldName)
+	}
+	return state.WriteFile(r.marker.Dir(), heldName, l.Format())
+}
+
+// Released reads the deletions that somebody released; a missing file is an empty
+// list.
+func (r *Replica) Released() (HeldList, error) {
+	if r.marker == nil {
+		return HeldList{}, nil
+	}
+	return readHeld(r.marker, releaseName)
+}
+
+// HasRelease reports whether somebody released deletions.
+func (r *Replica) HasRelease() bool {
+	info, err := r.marker.Dir().Stat(releaseName)
+	return err == nil && info.Kind == mtree.File
+}
+
+// RemoveRelease answers a release: whoever waits for that looks at what is still
+// held.
+func (r *Replica) RemoveRelease() error { return r.marker.Remove(releaseName) }
+
+// readHeld reads a file of deletions; a missing one is an empty list.
+func readHeld(m *state.Marker, name string) (HeldList, error) {
+	var l HeldList
+	f, _, err := m.OpenFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return l, err
+	}
+	defer f.Close()
+	reason := ""
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 64<<10)
+	for in.Scan() {
+		if why, ok := strings.CutPrefix(in.Text(), "#held "); ok {
+			reason = why
+			continue
+		}
+		d, err := parseHeld(in.Text())
+		if err != nil {
+			return HeldList{}, fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		d.Why = reason
+		l.Entries = append(l.Entries, d)
+	}
+	if err := in.Err(); err != nil {
+		return HeldList{}, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	l.index()
+	return l, nil
+}
+
+// parseHeld reads a line of a file of deletions.
+func parseHeld(line string) (d Deletion, err error) {
+	fields := strings.Split(line, " ")
+	if len(fields) != 4 || len(fields[1]) != 1 || strings.IndexByte(kindLetters, fields[1][0]) < 0 {
+		return d, fmt.Errorf("not a held deletion: %.100q", line)
+	}
+	d.Kind = mtree.Kind(strings.IndexByte(kindLetters, fields[1][0]))
+	if d.Entries, err = strconv.ParseInt(fields[0], 10, 64); err != nil {
+		return d, err
+	}
+	if d.MTime, err = mtree.ParseStamp(fields[2]); err != nil {
+		return d, err
+	}
+	if d.Path, err = mtree.UnescapeName(fields[3]); err != nil {
+		return d, err
+	}
+	return d, mtree.CheckPath(d.Path)
+}

@@ -1,0 +1,289 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// Open opens and locks the copy at o.Path, and makes it if it is missing. It refuses
+// (exit.Refused) a directory that is neither empty nor a copy nor adopted. It writes
+// nothing but the marker, and makes that anew if somebody removes it meanwhile.
+func Open(o *Options) (r *Replica, err error) {
+	if o.ReadOnly {
+		return openReadOnly(o)
+	}
+	for range removalTries {
+		if r, err = openLocked(o); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return r, err
+}
+
+// removalTries is how often a .tidemark is made that somebody removes at the same
+// time. rm -rf needs a few: it has not listed what is made anew.
+const removalTries = 100
+
+// newReplica returns a copy of which nothing is open yet.
+func newReplica(o *Options) *Replica {
+	return &Replica{Path: o.Path, Name: nameOf(o.Path), Umask: umask(), log: o.Log, now: o.Now}
+}
+
+// openLocked opens the copy to change it.
+func openLocked(o *Options) (*Replica, error) {
+	if err := os.Mkdir(o.Path, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, exit.With(exit.Local, err, remedyOpening(err))
+	}
+	root, err := disk.OpenRoot(o.Path)
+	if err != nil {
+		return nil, exit.With(exit.Local, err, remedyOpening(err))
+	}
+	if err := CheckStateDir(root, o.StateDir); err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	r := newReplica(o)
+	r.Root, r.Flush = root, root.Flush
+	if err := r.claim(o); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// openReadOnly opens the copy for a dry run: it makes, locks and probes nothing.
+func openReadOnly(o *Options) (*Replica, error) {
+	r := newReplica(o)
+	r.Times = filetime.Range{Min: mtree.MinStamp, Max: mtree.MaxStamp}
+	root, err := disk.OpenRoot(o.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, exit.With(exit.Local, err, remedyOpening(err))
+	}
+	r.Root = root
+	if r.Self, err = state.RootOf(root); err != nil {
+		return nil, exit.With(exit.Local, err, "")
+	}
+	if err := errors.Join(CheckStateDir(root, o.StateDir), r.mayTake(o)); err != nil {
+		r.Close()
+		return nil, err
+	}
+	m, err := state.OpenMarker(root, o.StateDir)
+	if err != nil {
+		return r, nil // it is no copy yet: nothing is remembered
+	}
+	r.marker = m
+	if r.status, err = m.ReadStatus(); err != nil {
+		r.status = state.Status{}
+	}
+	r.NoLinks = CountersOf(&r.status).NoLinks
+	if errors.Is(records.Probe(root), records.ErrNoXattr) {
+		r.records, err = records.ReadLog(m)
+	}
+	return r, err
+}
+
+// CheckStateDir refuses a state directory that is in root, which is DEST or a local
+// SOURCE.
+func CheckStateDir(root *disk.Dir, stateDir string) error {
+	return exit.With(exit.Usage, state.CheckDir(root, stateDir, false),
+		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
+}
+
+// claim takes the root for a copy: it decides whether that may be, makes the marker,
+// locks it and opens what is in it.
+func (r *Replica) claim(o *Options) (err error) {
+	if r.Self, err = state.RootOf(r.Root); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	if err := r.mayTake(o); err != nil {
+		return err
+	}
+	if r.marker, err = state.CreateMarker(r.Root, o.StateDir); errors.Is(err, state.ErrInTheWay) {
+		return exit.With(exit.Local, err, "")
+	} else if err != nil {
+		return exit.With(exit.Local, err, remedyOpening(err))
+	}
+	if o.Meanwhile != nil {
+		o.Meanwhile()
+	}
+	if r.lock, err = r.marker.Lock(); errors.Is(err, state.ErrLocked) {
+		return exit.With(exit.Refused, err, "one mirror per destination: stop the other one")
+	} else if err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	// Between the first look and the lock somebody else may have come and gone.
+	if err := r.mayTake(o); err != nil {
+		return err
+	}
+	if err := r.prepare(o); err != nil {
+		return exit.With(exit.Local, err, remedyOpening(err))
+	}
+	return nil
+}
+
+// mayTake decides whether this directory may become or stay a copy. The root itself
+// is always asked whether it is a source, whatever --state-dir says; and whether it
+// is a copy, where --state-dir says nothing.
+func (r *Replica) mayTake(o *Options) error {
+	tree, err := readTree(r.Root, o.StateDir)
+	if o.StateDir != "" {
+		own, ownErr := state.OwnTree(r.Root)
+		if ownErr == nil && (own.Role != state.Copy || errors.Is(err, state.ErrNoTree)) {
+			tree, err = own, nil
+		}
+	}
+	switch {
+	case errors.Is(err, state.ErrNewerFormat):
+		return exit.With(exit.Refused, err, "update tidemark")
+	case errors.Is(err, state.ErrNoTree):
+		return r.mayTakeUnmarked(o)
+	case err != nil:
+		return exit.With(exit.Refused, err, "repair or remove its .tidemark, then use --adopt")
+	case tree.Role != state.Copy:
+		return exit.With(exit.Refused, fmt.Errorf("%q is a source that watch keeps", o.Path), "give another destination")
+	case !tree.BoundTo(r.Self) && !o.Adopt:
+		return exit.With(exit.Refused, fmt.Errorf("%q is not the directory its .tidemark was written for", o.Path),
+			"it was copied, restored or not mounted; --adopt takes it over")
+	}
+	r.tree = tree
+	return nil
+}
+
+// errSource names what a copy that lost its .tidemark was.
+var errSource = errors.New("a source that watch keeps, or kept until its .tidemark was removed")
+
+// mayTakeUnmarked decides about a directory without a tree file, by the attributes of
+// the root, which outlive its .tidemark. Attributes that were copied with another
+// directory prove nothing.
+func (r *Replica) mayTakeUnmarked(o *Options) error {
+	known, proven := state.Noted(r.Root)
+	empty, err := r.IsEmpty()
+	switch {
+	case err != nil:
+		return exit.With(exit.Local, err, "")
+	case proven && known.Role == state.Copy:
+		r.tree = known // nothing but trust is lost
+	case o.Adopt, empty:
+	case proven:
+		return exit.With(exit.Refused, fmt.Errorf("%q is %w", o.Path, errSource),
+			"start watch there, give another destination, or --adopt to make this one a copy")
+	default:
+		return exit.With(exit.Refused, fmt.Errorf("%q is not empty and no copy of ours", o.Path),
+			"give an empty directory, or --adopt to make this one equal to the source")
+	}
+	return nil
+}
+
+// readTree reads who the directory is a copy of; state.ErrNoTree if nothing says so.
+func readTree(root *disk.Dir, stateDir string) (state.Tree, error) {
+	m, err := state.OpenMarker(root, stateDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return state.Tree{}, state.ErrNoTree
+	}
+	if err != nil {
+		return state.Tree{}, err
+	}
+	defer m.Close()
+	return m.ReadTree()
+}
+
+// prepare opens what a pass needs besides the root.
+func (r *Replica) prepare(o *Options) (err error) {
+	inRoot := r.marker
+	if o.StateDir != "" {
+		// Files are staged on their own file system.
+		if inRoot, err = state.CreateMarker(r.Root, ""); err != nil {
+			return err
+		}
+		defer inRoot.Close()
+	}
+	if r.Staging, err = inRoot.OpenStaging("tmp"); err != nil {
+		return err
+	}
+	if err := r.Staging.SweepError(); err != nil {
+		r.log.Warn("what an earlier run was to delete is still there", "error", err,
+			"remedy", "look into .tidemark/tmp of DEST, move out what is wanted and delete the rest")
+	}
+	r.Staging.Folds, r.NoLinks = inRoot.Folds(), !r.Staging.HoldsLinks()
+	if r.Times, err = inRoot.TimeRange(); err != nil {
+		return err
+	}
+	if r.status, err = r.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.status = state.Status{} // one that cannot be read is lost: a full walk makes a new one
+	}
+	if err := r.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil { // they are written when it is time
+		return err
+	}
+	if r.uncopied, err = readUncopied(r.marker); err != nil {
+		return err
+	}
+	r.readUnread()
+	if r.file, err = r.marker.CreateStatus(); err != nil {
+		return err
+	}
+	r.beacon, _ = r.marker.CreateBeacon() // on a full disk there may be none
+	if err := records.Probe(r.Root); errors.Is(err, records.ErrNoXattr) {
+		r.records, err = records.OpenLog(r.marker)
+		return err
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// nameOf returns the name that a directory has where it lies on its file system.
+func nameOf(path string) string {
+	path, err := Resolve(path)
+	if err != nil {
+		return ""
+	}
+	if _, inside := machine.Location(path); inside != "" && inside != "/" {
+		return filepath.Base(inside)
+	}
+	return filepath.Base(path)
+}
+
+// Resolve returns the real path of a directory that may not exist yet.
+func Resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real, nil
+	}
+	up, err := filepath.EvalSymlinks(filepath.Dir(path))
+	return filepath.Join(up, filepath.Base(path)), err
+}
+
+// umask reads the process's umask without setting it.
+func umask() uint32 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err == nil {
+		for line := range strings.Lines(string(text)) {
+			if value, ok := strings.CutPrefix(line, "Umask:"); ok {
+				if mask, err := strconv.ParseUint(strings.TrimSpace(value), 8, 32); err == nil {
+					return uint32(mask) & 0o777
+				}
+			}
+		}
+	}
+	return 0o022
+}

@@ -1,0 +1,56 @@
+package replica
+
+import (
+	"sync"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+)
+
+// mostProven bounds how many directories are remembered as complete, some 100 bytes
+// each. With more the memory begins anew.
+const mostProven = 1 << 15
+
+// proven remembers directories whose records were read and proved them complete, and
+// the ctimes they had then: nothing of a directory changes without its ctime, not
+// even its record in an extended attribute. So of a hundred directories in one that
+// changed, each record is read once and not with every change: open, statx, getxattr
+// and close. The zero value remembers none. Several goroutines may use it.
+type proven struct {
+	mu     sync.Mutex
+	byPath map[string]proof
+}
+
+// proof is what a directory looked like when it was complete.
+type proof struct {
+	stamp mtree.Stamp // of the record, which is exact where times are coarse
+	ctime mtree.Stamp
+}
+
+// add remembers a directory as complete.
+func (m *proven) add(path string, r records.Record, info disk.Info) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byPath == nil || len(m.byPath) >= mostProven {
+		m.byPath = map[string]proof{}
+	}
+	m.byPath[path] = proof{r.Stamp, info.CTime}
+}
+
+// has reports whether the directory that have shows was complete with this stamp
+// and has not changed since.
+func (m *proven) has(path string, stamp mtree.Stamp, have *mtree.Entry) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p, ok := m.byPath[path]
+	return ok && have.Has&mtree.HasCTime != 0 && p == proof{stamp, have.CTime}
+}
+
+// forget is called before the record of a directory is written: two changes within
+// 4 ms may leave the same ctime.
+func (m *proven) forget(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byPath, path)
+}

@@ -1,0 +1,186 @@
+package replica
+
+import (
+	"cmp"
+	"errors"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+)
+
+// Doubts are what is not trusted of a directory of the copy, and of everything below
+// it, until it is complete.
+type Doubts uint8
+
+// What may be doubted.
+const (
+	DoubtBelow  Doubts = 1 << iota // no directory below is taken for complete
+	DoubtBytes                     // files of equal size and mtime are compared by their sums
+	DoubtHidden                    // what records say of entries left out is true of another copy
+)
+
+// A directory of the copy is complete if its record has the stamp that the source
+// lists for it, and its mtime is still that stamp. Before anything in it is changed
+// its record gets a stamp that stands for doubts and that no listing has. `now` and
+// id stay, for they say which files need sums. So a kill at any moment leaves a
+// directory that is known to be unfinished, and no changed file of it is taken for
+// compared.
+
+// stamp returns the stamp that stands for these doubts in a record.
+func (d Doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)) }
+
+// Below reports whether no directory below is taken for complete.
+func (d Doubts) Below() bool { return d&DoubtBelow != 0 }
+
+// DoubtsOf returns what a record says is doubted. begun is false if the record has a
+// stamp of the source: then the directory was complete and nothing is doubted.
+func DoubtsOf(r records.Record) (d Doubts, begun bool) {
+	since := r.Stamp.Sub(mtree.MinStamp)
+	if since > time.Duration(DoubtBelow|DoubtBytes|DoubtHidden) {
+		return 0, false
+	}
+	return Doubts(since), true
+}
+
+// Record returns what the copy remembers of the directory dir at path; false if that
+// is nothing. Cost: one getxattr, or none where there are no extended attributes.
+func (r *Replica) Record(dir *disk.Dir, path string) (records.Record, bool) {
+	if r.records != nil {
+		return r.records.Get(path)
+	}
+	return records.Of(dir)
+}
+
+// SetRecord writes the record of the directory dir at path. A directory that its
+// owner may not write to is made writable for that. Cost: one setxattr.
+func (r *Replica) SetRecord(dir *disk.Dir, path string, record records.Record) error {
+	r.proven.forget(path)
+	if r.records != nil {
+		return r.records.Set(path, record)
+	}
+	err := records.Set(dir, record)
+	if !disk.IsDenied(err) {
+		return err
+	}
+	info, statErr := dir.Self()
+	if statErr != nil || info.Mode&0o200 != 0 || dir.Chmod(info.Mode|0o200) != nil {
+		return err
+	}
+	return errors.Join(records.Set(dir, record), dir.Chmod(info.Mode))
+}
+
+// IsCompleted reports whether a directory with this record and info was completed
+// with that stamp and not touched since.
+func (r *Replica) IsCompleted(record records.Record, info disk.Info, stamp mtree.Stamp) bool {
+	return record.Stamp == stamp && info.MTime == r.Times.Stored(stamp)
+}
+
+// IsComplete reports whether a directory in dir, which is at parent, is complete with
+// that stamp; have is its entry. Cost: nothing if its mtime tells, or if it was asked
+// before and has not changed; else openat, statx, getxattr and close.
+func (r *Replica) IsComplete(dir *disk.Dir, parent string, stamp mtree.Stamp, have *mtree.Entry) bool {
+	if have.MTime != r.Times.Stored(stamp) {
+		return false
+	}
+	path := mtree.JoinPath(parent, have.Name)
+	if r.proven.has(path, stamp, have) {
+		return true
+	}
+	sub, err := dir.OpenDir(have.Name)
+	if err != nil {
+		return false
+	}
+	defer sub.Close()
+	info, err := sub.Self()
+	if err != nil {
+		return false
+	}
+	record, ok := r.Record(sub, path)
+	if !ok || !r.IsCompleted(record, info, stamp) {
+		return false
+	}
+	r.proven.add(path, record, info)
+	return true
+}
+
+// Begin notes that something in dir is about to change, and what is doubted of it
+// from now on. listed is the record that the listing would complete it with.
+//
+// A directory without a record gets `now` and id of that listing, and so does one
+// whose record lacks them. The number of entries that the source left out of it
+// counts, too, if it is lower than before, or if a serve of other options left them
+// out: the copy may soon have what is hidden again later.
+//
+// Without a listing (listed is the zero value) a directory without a record stays
+// without: it is unfinished, and a record without `now` and id would say that its
+// files need no sums. Cost: one getxattr, the first time one setxattr.
+func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubts Doubts) error {
+	r.beginning.Lock()
+	defer r.beginning.Unlock()
+	record, known := r.Record(dir, path)
+	if !known {
+		if listed == (records.Record{}) && doubts == 0 {
+			return nil
+		}
+		record = listed
+	} else if had, begun := DoubtsOf(record); begun {
+		doubts |= had
+	}
+	to := doubts.stamp()
+	shows := known && listed.Stamp != mtree.Stamp{} && (listed.Fingerprint != record.Fingerprint || listed.Excluded < record.Excluded)
+	lacks := record.Now == mtree.Stamp{} && listed.Now != mtree.Stamp{} || record.ID == "" && listed.ID != ""
+	if known && record.Stamp == to && !shows && !lacks {
+		return nil
+	}
+	if (record.Now == mtree.Stamp{}) {
+		record.Now = listed.Now
+	}
+	record.ID = cmp.Or(record.ID, listed.ID)
+	if shows {
+		record.Excluded, record.Fingerprint = listed.Excluded, listed.Fingerprint
+	}
+	record.Stamp = to
+	return r.SetRecord(dir, path, record)
+}
+
+// MarkUnfinished begins the directory at path and all above it.
+func (r *Replica) MarkUnfinished(path string) error {
+	for {
+		dir, err := r.Dir(path)
+		if err != nil {
+			return err
+		}
+		err = r.Begin(dir, path, records.Record{}, 0)
+		_ = dir.Close()
+		if err != nil || path == "" {
+			return err
+		}
+		path = mtree.ParentPath(path)
+	}
+}
+
+// IsDoubted reports whether the root has these doubts: then the copy may still have
+// what gave rise to them.
+func (r *Replica) IsDoubted(doubts Doubts) bool {
+	if r.Root == nil {
+		return false
+	}
+	record, ok := r.Record(r.Root, "")
+	had, begun := DoubtsOf(record)
+	return ok && begun && had&doubts != 0
+}
+
+// Distrust marks the whole copy: nothing that its records say is trusted until a full
+// walk has ended, also after a kill.
+func (r *Replica) Distrust(more Doubts) error {
+	if err := r.Begin(r.Root, "", records.Record{}, DoubtBelow|more); err != nil {
+		return err
+	}
+	return r.Root.Sync() // before anything says that it was noted
+}
+
+// Doubtful is the mtime of a file whose bytes may not have reached the disk. No
+// source lists it, so that the file is fetched again.
+var Doubtful = mtree.Unix(-2_147_480_000, 424_242_424)

@@ -1,0 +1,89 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
+)
+
+// Release carries out the deletions of a list that are still what they were when they
+// were held. What changed since stays, and is no longer held; what cannot be deleted
+// stays held. It returns how many entries were deleted and what is held now.
+func (r *Replica) Release(held *HeldList) (deleted int64, kept HeldList, err error) {
+	var errs []error
+	for i := range held.Entries {
+		d := &held.Entries[i]
+		switch gone, err := r.releaseOne(held, d); {
+		case err != nil:
+			errs = append(errs, exit.With(exit.Local, fmt.Errorf("%s: %w", mtree.QuotePath(d.Path), err), ""))
+			kept.Entries = append(kept.Entries, *d)
+		case gone:
+			deleted += d.Entries
+		default:
+			r.log.Warn("changed since it was held, so it stays", "path", mtree.QuotePath(d.Path))
+		}
+	}
+	if err := r.storeReleased(&kept, deleted); err != nil {
+		errs = append(errs, exit.With(exit.Local, err, ""))
+	}
+	return deleted, kept, errors.Join(errs...)
+}
+
+// releaseOne deletes one entry if it is what was held.
+func (r *Replica) releaseOne(held *HeldList, was *Deletion) (gone bool, err error) {
+	up := mtree.ParentPath(was.Path)
+	dir, err := r.Dir(up)
+	if disk.IsGone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	info, err := dir.Stat(was.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	d, _, err := r.Measure(dir, was.Path, info.Kind, info.MTime)
+	if err != nil {
+		return false, err
+	}
+	if !held.Has(&d) {
+		return false, nil
+	}
+	if err := r.Begin(dir, up, records.Record{}, 0); err != nil {
+		return false, err
+	}
+	d.Why = was.Why
+	if _, _, err := r.Delete(dir, &d); err != nil {
+		return false, err
+	}
+	return true, dir.SetTime(machine.Now())
+}
+
+// storeReleased writes what is held now, and the status that goes with it.
+func (r *Replica) storeReleased(kept *HeldList, deleted int64) error {
+	r.mu.Lock()
+	s := &r.status
+	if s.Counters != nil {
+		counters := CountersOf(s)
+		counters.Entries, counters.Held = max(counters.Entries-deleted, 0), kept.Total()
+		s.Counters = counters.fields()
+	}
+	if !slices.ContainsFunc(kept.Entries, func(d Deletion) bool { return !d.HasOwnReason() }) && s.Deletions != nil {
+		s.Deletions.Shut, s.Deletions.Recent = false, nil
+	}
+	err := r.file.Write(*s)
+	r.mu.Unlock()
+	return errors.Join(err, r.SetHeld(kept))
+}

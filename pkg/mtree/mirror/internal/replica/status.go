@@ -1,0 +1,239 @@
+package replica
+
+import (
+	"os"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
+)
+
+// Counters is what status.json counts of a copy.
+type Counters struct {
+	Entries    int64 // in the copy, as of the last full walk and what was made and deleted since; 0: not known
+	Walked     int64 // end of the last full walk, Unix seconds; 0: there was none
+	Held       int64 // entries whose deletion is held
+	Failed     int64 // paths that failed in the last pass
+	Incomplete int64 // directories that the last pass left incomplete
+	Ended      int64 // end of the last pass that changed something, Unix seconds
+	NoLinks    bool  // the file system of the copy holds no symlinks
+}
+
+// Names of the counters in status.json.
+const (
+	countEntries    = "entries"
+	countWalked     = "walked"
+	countHeld       = "held"
+	countFailed     = "failed"
+	countIncomplete = "incomplete"
+	countEnded      = "ended"
+	countNoLinks    = "linkless" // 1, or not there
+)
+
+// CountersOf returns the counters of a status; all are 0 if it has none.
+func CountersOf(s *state.Status) Counters {
+	return Counters{
+		Entries: s.Counters[countEntries], Walked: s.Counters[countWalked], Held: s.Counters[countHeld], Failed: s.Counters[countFailed],
+		Incomplete: s.Counters[countIncomplete], Ended: s.Counters[countEnded], NoLinks: s.Counters[countNoLinks] != 0,
+	}
+}
+
+// fields returns the counters as they stand in a status.
+func (c Counters) fields() map[string]int64 {
+	fields := map[string]int64{
+		countEntries: c.Entries, countWalked: c.Walked, countHeld: c.Held, countFailed: c.Failed,
+		countIncomplete: c.Incomplete, countEnded: c.Ended,
+	}
+	if c.NoLinks {
+		fields[countNoLinks] = 1
+	}
+	return fields
+}
+
+// Status returns the status as it was written last.
+func (r *Replica) Status() state.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
+}
+
+// Counters returns the counters of the status.
+func (r *Replica) Counters() Counters {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return CountersOf(&r.status)
+}
+
+// UpdateStatus lets change alter the status, and writes it with the time if change
+// reports that something is new. change calls no method of r.
+func (r *Replica) UpdateStatus(change func(s *state.Status) bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.status
+	if !change(&next) {
+		return nil
+	}
+	return r.writeStatus(next)
+}
+
+// writeStatus writes a status of now. r.mu is held.
+func (r *Replica) writeStatus(next state.Status) error {
+	now := r.now()
+	next.Updated = &now
+	if r.confirmed != nil {
+		next.Confirmed = r.confirmed
+	}
+	next.Boot, next.PID = machine.BootID(), os.Getpid()
+	next.Stamps, next.Unread, next.Exceptions = 0, len(r.unread.lines), r.unread.turn
+	r.status = next
+	return Local(r.file.Write(next))
+}
+
+// rewriteStatus makes status.json anew after somebody removed or replaced it, for
+// readers take the copy for an unfinished one without. r.mu is held.
+func (r *Replica) rewriteStatus() error {
+	file, err := r.marker.CreateStatus()
+	if err != nil {
+		return err
+	}
+	_ = r.file.Close()
+	r.file = file
+	if r.status.State == "" {
+		return nil // it is written when there is something to say
+	}
+	return file.Write(r.status)
+}
+
+// ResetStatus begins the status of a copy that is new to its source. With anew it is
+// that of another tree: what was held and what was deleted is forgotten.
+func (r *Replica) ResetStatus(anew bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case anew:
+		r.status = state.Status{State: wire.Filling}
+		if err := r.marker.Remove(heldName); err != nil {
+			return err
+		}
+	case r.status.State == "":
+		r.status = state.Status{State: wire.Filling, Deletions: r.status.Deletions}
+	}
+	return r.file.Write(r.status)
+}
+
+// storeDeletions writes what the guard of --max-delete remembers, and nothing else.
+func (r *Replica) storeDeletions(d *state.Deletions) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Deletions = d
+	if err := r.file.Write(r.status); err != nil {
+		r.log.Warn("status", "error", err)
+	}
+}
+
+// RecallDeletions takes over what the guard of --max-delete remembered of a copy
+// whose status was removed.
+func (r *Replica) RecallDeletions(was *Replica) {
+	if r.status.Deletions == nil {
+		r.status.Deletions = was.Status().Deletions
+	}
+}
+
+// Outcome is what a pass did to the copy.
+type Outcome struct {
+	Complete bool // the root carries its stamp
+	Full     bool // it was a full walk
+	Changed  bool // something in the copy, be it a mode
+	NoDelete bool // deletions are not allowed
+
+	Seen       int64 // entries of the copy that were compared, with all below those the source does not have
+	Made       int64 // entries under names that were free
+	Deleted    int64 // entries
+	Held       int64 // entries whose deletion is held
+	Failed     int64 // paths
+	Incomplete int64 // directories
+
+	Cause string // what ended it early, without paths; "": nothing
+
+	// Of a complete pass.
+	Root      mtree.Stamp  // the root's stamp
+	Walked    bool         // the source's stamps do not prune
+	Upstreams string       // how the source came about
+	Until     *mtree.Stamp // by the source's clock: everything before it is in the copy; nil: not told
+}
+
+// Publish writes how a pass ended, if that is news.
+func (r *Replica) Publish(o *Outcome, g *Gate) error {
+	deletions, entries := g.end(o)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next, counters := r.status, CountersOf(&r.status)
+	next.Deletions = deletions
+	counters.Entries, counters.Held, counters.Failed, counters.Incomplete = entries, o.Held, o.Failed, o.Incomplete
+	counters.NoLinks = r.NoLinks
+	now, _ := r.now().Unix()
+	if o.Changed {
+		counters.Ended = now
+	}
+	next.Error, next.Away = o.Cause, nil
+	if o.Complete {
+		next.State, next.Walked = wire.Mirrored, o.Walked
+		next.Root, next.Upstreams, next.SourceFingerprint = &o.Root, o.Upstreams, r.tree.Fingerprint
+		if o.Until != nil {
+			next.Checkpoint = o.Until
+		}
+	}
+	if o.Cause == "" && (o.Full || o.Complete && counters.Walked == 0) {
+		counters.Walked = now
+	}
+	next.Counters = counters.fields()
+	next.Unread = len(r.unread.lines)
+	if !g.begun.Load() && sameStatus(&r.status, &next) {
+		return nil
+	}
+	return r.writeStatus(next)
+}
+
+// sameStatus reports whether b says what a said, but for the times of passes that
+// found nothing: then it is not worth writing.
+func sameStatus(a, b *state.Status) bool {
+	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
+		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || !sameStamp(a.Root, b.Root) {
+		return false
+	}
+	was, is := CountersOf(a), CountersOf(b)
+	if len(a.Counters) == 0 || was.Walked == 0 && is.Walked != 0 {
+		return false
+	}
+	was.Walked = is.Walked
+	return was == is && a.Deletions != nil && b.Deletions.Base == a.Deletions.Base && b.Deletions.Shut == a.Deletions.Shut && b.Deletions.Unsure == a.Deletions.Unsure
+}
+
+// sameStamp compares two stamps that may be missing.
+func sameStamp(a, b *mtree.Stamp) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// Confirm notes that the copy is what the source published at a time. An idle mirror
+// learns that anew all the time and writes nothing: a Beacon tells it, and
+// status.json holds it as of the last time that there was something else to write.
+func (r *Replica) Confirm(at mtree.Stamp) {
+	r.mu.Lock()
+	r.confirmed = &at
+	r.mu.Unlock()
+	sec, _ := at.Unix()
+	_ = r.beacon.Announce(sec) // who cannot be told looks at status.json
+}
+
+// StoreConfirmed writes down what the beacon told, for those who look later.
+// Otherwise there is no news: the status stays of the time it was.
+func (r *Replica) StoreConfirmed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.confirmed == nil {
+		return
+	}
+	r.status.Confirmed = r.confirmed
+	if err := r.file.Write(r.status); err != nil {
+		r.log.Warn("status", "error", err)
+	}
+}

@@ -1,0 +1,102 @@
+package replica
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// uncopiedName is a file in the marker, for --status: how many symlinks are not
+// copied, because they are unsafe or not wanted, and how many directories, because
+// their paths are too long. It has a line "COUNT PATH" for each directory that has
+// some, the path escaped, "./" being the root. A pass sees only what changed.
+const uncopiedName = "uncopied"
+
+// mostUncopied bounds memory and file: further directories are not counted.
+const mostUncopied = 10_000
+
+// Uncopied has how many entries of a directory are not copied, by its path.
+type Uncopied map[string]int64
+
+// Total is the sum of the counts.
+func (u Uncopied) Total() (n int64) {
+	for _, count := range u {
+		n += count
+	}
+	return n
+}
+
+// format returns the file.
+func (u Uncopied) format() (out []byte) {
+	for _, path := range slices.Sorted(maps.Keys(u)) {
+		out = fmt.Appendf(out, "%d %s\n", u[path], mtree.EscapeName(mtree.JoinPath(".", path)))
+	}
+	return out
+}
+
+// readUncopied reads the file. Lines that make no sense are ignored: the next full
+// walk counts anew.
+func readUncopied(m *state.Marker) (Uncopied, error) {
+	u := Uncopied{}
+	f, _, err := m.OpenFile(uncopiedName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return u, nil
+	}
+	if err != nil {
+		return u, err
+	}
+	defer f.Close()
+	in := bufio.NewScanner(f)
+	for in.Scan() && len(u) < mostUncopied {
+		count, escaped, _ := strings.Cut(in.Text(), " ")
+		n, countErr := strconv.ParseInt(count, 10, 64)
+		path, pathErr := mtree.UnescapeName(strings.TrimPrefix(escaped, "./"))
+		if countErr == nil && pathErr == nil && n > 0 {
+			u[path] = n
+		}
+	}
+	if err := in.Err(); !errors.Is(err, bufio.ErrTooLong) {
+		return u, err
+	}
+	return u, nil
+}
+
+// Uncopied returns what was not copied before the pass that is under way. It must not
+// be changed.
+func (r *Replica) Uncopied() Uncopied { return r.uncopied }
+
+// UpdateUncopied brings the file up to date with the counts of the directories that a
+// pass compared, and without those that it deleted. whole says that it compared all.
+func (r *Replica) UpdateUncopied(compared Uncopied, isDeleted func(path string) bool, whole bool) error {
+	next := Uncopied{}
+	if !whole {
+		for path, count := range r.uncopied {
+			if !isDeleted(path) {
+				next[path] = count
+			}
+		}
+	}
+	for path, count := range compared {
+		if delete(next, path); count > 0 && len(next) < mostUncopied {
+			next[path] = count
+		}
+	}
+	if maps.Equal(next, r.uncopied) {
+		return nil
+	}
+	r.uncopied = next
+	err := state.WriteFile(r.marker.Dir(), uncopiedName, next.format())
+	if disk.IsFull(err) {
+		return nil // the next change writes it
+	}
+	return Local(err)
+}

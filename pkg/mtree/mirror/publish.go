@@ -1,0 +1,93 @@
+package mirror
+
+import (
+	"errors"
+	"syscall"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
+	"tidemark/pkg/mtree/wire"
+)
+
+// What the outside learns of a mirror: status.json, which serve publishes with the
+// copy, and Stats.
+
+// count counts a pass that ended.
+func (m *mirror) count(r *result, err error) {
+	s := m.config.Stats
+	s.Passes.Add(1)
+	s.Incomplete.Store(r.incomplete)
+	now, _ := m.config.Now().Unix()
+	s.LastPass.Store(now)
+	if err != nil {
+		s.Errors.Add(1)
+	}
+	if r.complete {
+		root, _ := r.root.Unix()
+		s.RootStamp.Store(root)
+		if r.full {
+			s.Walks.Add(1)
+		}
+	}
+}
+
+// publish writes how a pass ended into status.json, if that is news.
+func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
+	o := replica.Outcome{
+		Complete: r.complete, Full: r.full, Changed: r.changed, NoDelete: m.config.NoDelete,
+		Seen: r.inCopy + r.below, Made: r.made, Deleted: r.deleted, Held: r.held, Failed: r.failed, Incomplete: r.incomplete,
+		Root: r.root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
+	}
+	if passErr == nil {
+		passErr = r.noRoom
+	}
+	if passErr != nil {
+		o.Cause = causeOf(passErr)
+	}
+	if a.HasNow {
+		until := a.Now.Add(-wire.ClockLag)
+		o.Until = &until
+	}
+	err := m.dest.Publish(&o, r.gate)
+	s := m.dest.Status()
+	m.config.Stats.State.Store(stateNumber(&s))
+	return err
+}
+
+// causeOf names the cause of an error without any path or address: status.json
+// is published.
+func causeOf(err error) string {
+	var errno syscall.Errno
+	switch status := remote.StatusText(err); {
+	case status != "":
+		return "the source answers " + status
+	case errors.Is(err, mtree.ErrListing):
+		return "the source gives no listing"
+	case errors.Is(err, errFlush):
+		return errFlush.Error()
+	case replica.IsLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
+		return "the copy's disk: " + errno.Error()
+	case errors.Is(err, errItself):
+		return "the copy would be copied into itself"
+	case exit.Of(err) == exit.Refused:
+		return "the source is of another tree"
+	case exit.Of(err) == exit.Held:
+		return "deletions are held"
+	}
+	return "the source cannot be read"
+}
+
+// stateNumber is the state that a copy with a live mirror is published with.
+func stateNumber(s *state.Status) int64 {
+	switch {
+	case s.State != wire.Mirrored:
+		return 0
+	case s.Walked:
+		return 2
+	}
+	return 1
+}
