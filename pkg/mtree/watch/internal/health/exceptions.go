@@ -151,8 +151,8 @@ func (e *Exceptions) doesNotHold(path string) bool {
 	return e.stamps[path].notHeld
 }
 
-// Refusing returns the directories that refuse their time, in order.
-func (e *Exceptions) Refusing() []string {
+// refusing returns the directories that refuse their time, in order.
+func (e *Exceptions) refusing() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Sorted(maps.Keys(e.stamps))
