@@ -42,14 +42,14 @@ type fetchResult struct {
 // If the directory is filled in the staging directory, the last of these is done once
 // for all its files.
 func (w *work) fetch(ctx context.Context, groups []fileGroup) []fetchResult {
-	f := &fetching{work: w, ctx: ctx, results: make([]fetchResult, len(groups))}
+	f := &fetching{env: w, ctx: ctx, results: make([]fetchResult, len(groups))}
 	f.bring(groups)
 	return f.results
 }
 
 // fetching is a fetch under way.
 type fetching struct {
-	work    *work
+	env     *work
 	ctx     context.Context
 	results []fetchResult
 	items   []item        // by the indices of the files
@@ -77,14 +77,14 @@ func (f *fetching) bring(groups []fileGroup) {
 		g := &groups[i]
 		for _, c := range g.changes {
 			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(g.target.path, c.Want.Name), Approx: g.approx}
-			f.work.offerPartial(g.target.path, &w)
+			f.env.offerPartial(g.target.path, &w)
 			want = append(want, w)
 			f.items = append(f.items, item{g, c, &f.results[i]})
 		}
 	}
 	defer f.leave()
 	errs := make([]error, len(want))
-	for i, o := range f.work.source.Fetch(f.ctx, want) {
+	for i, o := range f.env.source.Fetch(f.ctx, want) {
 		if errs[i] = o.Err; o.Err == nil {
 			errs[i] = f.take(&f.items[i], &want[i], o)
 		}
@@ -107,14 +107,14 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
 		return replica.Local(err)
 	}
-	if f.work.limiter != nil {
-		o.Body = &limitedReader{f.ctx, o.Body, f.work.limiter}
+	if f.env.limiter != nil {
+		o.Body = &limitedReader{f.ctx, o.Body, f.env.limiter}
 	}
-	if f.work.arriving != nil {
-		o.Body = &countedReader{o.Body, f.work.arriving}
+	if f.env.arriving != nil {
+		o.Body = &countedReader{o.Body, f.env.arriving}
 	}
 	h := it.result
-	if err := f.work.put(f.dir, &it.group.target, it.change, w, &o, h); err != nil {
+	if err := f.env.put(f.dir, &it.group.target, it.change, w, &o, h); err != nil {
 		return err
 	}
 	h.names = append(h.names, strings.Clone(o.Got.Name)) // it is a part of the whole listing
@@ -151,7 +151,7 @@ func (f *fetching) enter(it *item) (err error) {
 			return nil
 		}
 	}
-	f.dir, err = f.work.openToChange(&it.group.target)
+	f.dir, err = f.env.openToChange(&it.group.target)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // A file that changed among many waits for its fetch without the listing it is
@@ -29,7 +30,7 @@ func TestFewChangesHoldNoListing(t *testing.T) {
 	for range 1000 {
 		l, err := mtree.ParseListing(text)
 		require.NoError(t, err)
-		n := &node{target: target{record: recordOf(&l)}, entries: len(l.Entries)}
+		n := &node{target: target{record: records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}}, entries: len(l.Entries)}
 		p.ready = append(p.ready, n)
 		e := &l.Entries[7]
 		p.queue.addFetch(nodeFiles{n: n, changes: []mtree.Change{{What: mtree.Content, Have: e, Want: e}}})

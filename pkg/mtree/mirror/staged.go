@@ -22,11 +22,11 @@ func isStaged(files int) bool { return files >= leastStaged }
 // openStaged makes a directory in the staging directory, to be filled for a target. It
 // returns nil if the files must go into the target's own directory.
 func (f *fetching) openStaged(t *target) *disk.TempDir {
-	dest := f.work.dest
+	dest := f.env.dest
 	if dest.InPlace.Load() || dest.Staging.Folds {
 		return nil // Place must ask for each name where case does not count
 	}
-	dir, err := f.work.openToChange(t)
+	dir, err := f.env.openToChange(t)
 	if err != nil {
 		return nil // the caller gets the same error
 	}
@@ -50,7 +50,7 @@ func (f *fetching) openStaged(t *target) *disk.TempDir {
 // else wrote there or the file system does not move directories, the files count as
 // not fetched: the next pass writes them in place.
 func (f *fetching) place(temp *disk.TempDir, it *item) {
-	dest, path := f.work.dest, it.group.target.path
+	dest, path := f.env.dest, it.group.target.path
 	parent, err := dest.Dir(mtree.ParentPath(path))
 	if err == nil {
 		err = temp.Place(parent, mtree.BaseName(path))
@@ -63,7 +63,7 @@ func (f *fetching) place(temp *disk.TempDir, it *item) {
 		return
 	}
 	dest.InPlace.Store(true)
-	f.work.log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
+	f.env.log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
 	lost := it.result
 	*lost = fetchResult{failed: lost.failed, denied: lost.denied, gone: lost.gone + int64(len(lost.names)), staged: true}
 }

@@ -57,7 +57,7 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 		return err
 	}
 	v.listing, v.approx = l.Listing, l.Approx
-	if err := w.meets(ctx, t.path, &l); err != nil {
+	if err := w.overlap.CheckDir(ctx, w.root, t.path, &l, w.filters.Excluded); err != nil {
 		return err
 	}
 	dir, err := w.openCopy(t.path)

@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"context"
+	"iter"
 	"log/slog"
 	"sync/atomic"
 
@@ -10,9 +12,18 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
+
+// contents is what steps read from a source. Its methods are those of *remote.Source and
+// *directory.Source, which document them.
+type contents interface {
+	List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error)
+	Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File]
+	Sums(ctx context.Context, paths []string) (map[string]source.Sum, error)
+}
 
 // work is what the steps of a pass work with: the source, the copy and the rules. Its
 // methods are the steps. They do I/O, several at once, each in a goroutine of its own.
@@ -21,7 +32,7 @@ import (
 // point to may be used by several goroutines.
 type work struct {
 	source       contents
-	unlisted     unlisted
+	overlap      *overlap.Guard
 	root         *source.Root // what the source said of its tree when the pass began
 	dest         *replica.Replica
 	filters      *glob.List
