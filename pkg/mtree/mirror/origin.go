@@ -11,11 +11,13 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // origin is the source of a copy: *remote.Source or *directory.Source.
 type origin interface {
-	contents
+	work.Source
 	overlap.Source
 	Root(ctx context.Context, poll source.Poll) (source.Root, error)
 	Renewed() bool

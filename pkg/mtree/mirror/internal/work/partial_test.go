@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"log/slog"
@@ -17,7 +17,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	dest, err := replica.Open(&replica.Options{Path: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: machine.Now})
 	require.NoError(t, err)
 	defer dest.Close()
-	w := &work{dest: dest}
+	w := &Env{Replica: dest}
 	e := mtree.Entry{Name: "f", Size: leastPartial, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
 	want := &source.Wanted{Entry: &e, Path: "f"}
 	w.offerPartial("", want)

@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"testing"
@@ -35,7 +35,7 @@ func TestHides(t *testing.T) {
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Fingerprint: otherFingerprint}, true, false, plan.HiddenAny},
 	} {
-		w := &work{root: &source.Root{Fingerprint: "e"}, dest: &replica.Replica{}}
+		w := &Env{Root: &source.Root{Fingerprint: "e"}, Replica: &replica.Replica{}}
 		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
 		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}
