@@ -476,7 +476,7 @@ func TestShutdown(t *testing.T) {
 		close(goOn)
 		last := receive(inSlow)
 		require.Equal(t, "done", last.Body)
-		require.True(t, last.Close, "the client is received")
+		require.True(t, last.Close, "the client learns it")
 		require.NoError(t, <-stopped)
 		require.True(t, receive(inSlow).NoReply)
 	}
