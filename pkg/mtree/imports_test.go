@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goPackage is what go list tells about one package of this module.
+// goPackage is what go list says about one package of this module.
 type goPackage struct {
 	ImportPath string
 	Imports    []string

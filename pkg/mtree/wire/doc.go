@@ -15,6 +15,7 @@
 //	path.go         paths in URLs, in posted lists and in Tidemark-Path
 //	listingtag.go   the ETag of a listing, and the options fingerprint in it
 //	filetag.go      the ETag of a file
+//	contentrange.go which part of a file an answer has
 //	upstream.go     Tidemark-Upstream: how a copy came about
 //	runs.go         Tidemark-Runs: the runs of watch
 //	state.go        Tidemark-State: how far the stamps of a tree can be relied on
