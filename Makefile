@@ -85,7 +85,7 @@ fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree || exit 1; \
 	done
-	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzContentRange FuzzListingTag FuzzURLPath FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
+	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzContentRange FuzzListingTag FuzzURLPath FuzzEpoch FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree/wire || exit 1; \
 	done
 	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./pkg/mtree/mirror/internal/source/autoindex

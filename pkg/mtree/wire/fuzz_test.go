@@ -107,6 +107,19 @@ func FuzzURLPath(f *testing.F) {
 	})
 }
 
+func FuzzEpoch(f *testing.F) {
+	f.Add("7")
+	f.Fuzz(func(t *testing.T, text string) {
+		epoch, err := wire.ParseEpoch(text)
+		if err != nil {
+			require.ErrorIs(t, err, mtree.ErrListing)
+		}
+		again, err := wire.ParseEpoch(wire.FormatEpoch(epoch))
+		require.NoError(t, err)
+		require.Equal(t, epoch, again)
+	})
+}
+
 func FuzzTreePath(f *testing.F) {
 	f.Add("/a%20b/c")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -314,6 +314,13 @@ func (e *Exceptions) writtenLate() bool {
 	return e.late
 }
 
+// Saved reports whether the files hold all exceptions.
+func (e *Exceptions) Saved() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.dirty
+}
+
 // Save writes both files if they do not hold this yet, or if it is to be durable. first
 // says that readers may not know that there are any exceptions.
 func (e *Exceptions) Save(m *state.Marker, durable bool) (first bool, err error) {
