@@ -57,14 +57,14 @@ test: deps all lint
 
 # With the programs that deps installs; a missing program fails.
 interop:
-	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
-	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror
+	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve/...
+	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror/...
 
 # As root: watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with changes by real
 # programs, and with less than its rights; serve on a disk that fails.
 filesystems:
-	$(GO) test -tags filesystems -parallel 4 -timeout 20m ./pkg/mtree/watch
-	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve
+	$(GO) test -tags filesystems -parallel 4 -timeout 20m ./pkg/mtree/watch/...
+	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve/...
 
 # For hours: watch under churn on all of these, killed, stopped and overrun.
 # CHURN_SEED=N replays the seed that a failure has named.
@@ -75,7 +75,7 @@ soak:
 # As root: copies on ext4, xfs and btrfs that lose their power in the middle of a
 # pass, are full, keep whole seconds, or fold case.
 copies:
-	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror
+	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror/...
 
 # As root: the three units under a booted Debian in a container. About a minute.
 systemd: all
