@@ -7,9 +7,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
-	"tidemark/pkg/mtree/wire"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
+	"tidemark/pkg/mtree/wire"
 )
 
 // delete deletes what the source no longer has, after everything was fetched, if the
@@ -21,7 +20,7 @@ func (p *pass) delete(ctx context.Context) error {
 	slices.SortStableFunc(nodes, func(a, b *node) int { return b.depth() - a.depth() })
 	p.markReleased(nodes)
 	p.carry(nodes)
-	p.refuse(nodes, p.guard(nodes))
+	p.refuse(nodes, p.reasonToHold(nodes))
 	for len(nodes) > 0 {
 		level := 0
 		for level < len(nodes) && nodes[level].depth() == nodes[0].depth() {
@@ -34,16 +33,16 @@ func (p *pass) delete(ctx context.Context) error {
 			return err
 		}
 	}
-	now := replica.HeldList{Entries: p.holding}
+	now := replica.HeldList{Entries: p.guard.holding}
 	now.Sort()
-	p.result.heldWhy = now.Why()
-	if p.config.DryRun {
+	p.result.HeldWhy = now.Why()
+	if p.env.DryRun {
 		return nil
 	}
 	err := p.storeHeld()
 	if disk.IsFull(err) {
 		p.noteFull(err)
-		p.config.Log.Warn("what is held could not be written down", "error", err, "remedy", replica.MakeRoom)
+		p.env.Log.Warn("what is held could not be written down", "error", err, "remedy", replica.MakeRoom)
 		return nil
 	}
 	return err
@@ -56,8 +55,8 @@ func (p *pass) carryOut(n *node) {
 	case n.failed:
 		n.blocked = true
 		p.unstage(n)
-	case p.config.DryRun:
-		p.result.deleted += replica.CountDeletions(n.deletions)
+	case p.env.DryRun:
+		p.result.Deleted += replica.CountDeletions(n.deletions)
 	default:
 		n.open++
 		p.queue.steps = append(p.queue.steps, task{kind: deleteTask, files: []nodeFiles{{n: n}}})
@@ -84,15 +83,15 @@ func (p *pass) abandonDeletions() {
 // unstage drops the deletions of n, and the files that were to replace directories.
 func (p *pass) unstage(n *node) {
 	for i := range n.deletions {
-		p.dest.Abandon(&n.deletions[i])
+		p.env.Replica.Abandon(&n.deletions[i])
 	}
 	n.deletions = nil
 }
 
-// guard says why nothing that waits may be deleted; "" if it may. Deletions that are
+// reasonToHold says why nothing that waits may be deleted; "" if it may. Deletions that are
 // released, or that have a reason of their own to be held, do not count.
-func (p *pass) guard(waiting []*node) string {
-	total := p.carried
+func (p *pass) reasonToHold(waiting []*node) string {
+	total := p.guard.carried
 	released := false
 	for _, n := range waiting {
 		for i := range n.deletions {
@@ -103,21 +102,21 @@ func (p *pass) guard(waiting []*node) string {
 			}
 		}
 	}
-	made := p.result.made
-	if p.config.DryRun {
+	made := p.result.Made
+	if p.env.DryRun {
 		made = 0 // none of it is in the copy
 	}
-	why := p.gate.Refuse(total, made, released)
+	why := p.guard.gate.Refuse(total, made, released)
 	switch {
 	case total == 0:
 		return ""
-	case p.holdAll != "":
-		return p.holdAll
-	case p.emptiesRoot(waiting) && p.emptyRoot:
+	case p.options.HoldAll != "":
+		return p.options.HoldAll
+	case p.emptiesRoot(waiting) && p.guard.emptyRoot:
 		return "the source's root is empty"
 	case p.emptiesRoot(waiting):
 		return "nothing would be left in the root"
-	case p.source.State == wire.Filling:
+	case p.env.Root.State == wire.Filling:
 		return "the source is a copy that is not complete yet"
 	}
 	return why
@@ -139,14 +138,14 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	if len(doomed) == 0 {
 		return false
 	}
-	if p.emptyRoot {
+	if p.guard.emptyRoot {
 		return slices.ContainsFunc(doomed, func(d *replica.Deletion) bool { return !d.Released && d.Why == "" })
 	}
-	if int64(len(doomed)) < p.inRoot || p.result.noRoom != nil {
+	if int64(len(doomed)) < p.guard.inRoot || p.result.NoRoom != nil {
 		return false // what comes had no room yet
 	}
 	left := map[string]bool{}
-	names, err := p.dest.Root.Names()
+	names, err := p.env.Replica.Root.Names()
 	for _, name := range names {
 		left[name] = true
 	}
@@ -165,7 +164,7 @@ func (p *pass) refuse(waiting []*node, why string) {
 			if p.allows(n, d, why) {
 				return false
 			}
-			p.dest.Abandon(&d)
+			p.env.Replica.Abandon(&d)
 			return true
 		})
 	}
@@ -181,7 +180,7 @@ func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
 	case d.Released:
 		return true
 	case d.Why == "":
-		return !p.config.NoDelete
+		return !p.env.NoDelete
 	}
 	n.blocked = true
 	p.hold(d)
@@ -190,8 +189,8 @@ func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
 
 // hold notes that a deletion is held.
 func (p *pass) hold(e replica.Deletion) {
-	p.result.held += e.Entries
-	p.holding = append(p.holding, e)
+	p.result.Held += e.Entries
+	p.guard.holding = append(p.guard.holding, e)
 }
 
 // addDeletions adds deletions in n, which waits for them until the end of the pass.
@@ -200,7 +199,7 @@ func (p *pass) addDeletions(n *node, some []replica.Deletion) {
 		return
 	}
 	for i := range some {
-		p.result.below += some[i].Entries - 1
+		p.result.Seen += some[i].Entries - 1
 	}
 	n.deletions = append(n.deletions, some...)
 	if !n.waits {
@@ -212,16 +211,16 @@ func (p *pass) addDeletions(n *node, some []replica.Deletion) {
 
 // recordDeletions records what became of the deletions of n.
 func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
-	if len(p.dest.Uncopied()) > 0 {
+	if len(p.env.Replica.Uncopied()) > 0 {
 		for i := range n.deletions {
 			p.goneDirs[n.deletions[i].Path] = n.deletions[i].Kind == mtree.Dir
 		}
 	}
 	n.deletions = nil
-	p.result.deleted += r.Deleted
-	p.result.made += r.Replaced
-	p.gate.Deleted(r.Deleted - r.Released)
-	p.config.Stats.Deleted.Add(r.Deleted)
+	p.result.Deleted += r.Deleted
+	p.result.Made += r.Replaced
+	p.guard.gate.Deleted(r.Deleted - r.Released)
+	p.options.Counters.Deleted.Add(r.Deleted)
 	if r.Deleted+r.Replaced > 0 {
 		n.changed = true
 		p.touch(n.Path)

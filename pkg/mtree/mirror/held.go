@@ -7,12 +7,26 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
+// guard is what decides about the deletions of a pass.
+type guard struct {
+	gate      *replica.Gate // of --max-delete
+	emptyRoot bool          // the source's root has nothing that a copy has
+	inRoot    int64         // number of entries in the copy's root
+
+	was       replica.HeldList   // what was held when the pass began
+	wasUnread bool               // that is not known
+	release   *replica.HeldList  // deletions that somebody released; nil: none
+	holding   []replica.Deletion // what is held from now on
+	carried   int64              // entries held as before, for nothing is known of the source where they are
+	unseen    map[string]*node   // where nothing is known: by path, a node or one of its entries
+}
+
 // markReleased marks what waits and was released.
 func (p *pass) markReleased(waiting []*node) {
 	for _, n := range waiting {
 		for i := range n.deletions {
 			d := &n.deletions[i]
-			d.Released = p.release.Has(d)
+			d.Released = p.guard.release.Has(d)
 		}
 	}
 }
@@ -20,7 +34,7 @@ func (p *pass) markReleased(waiting []*node) {
 // carry keeps what was held before where nothing is known of the source now: no
 // news is no reason to end a hold.
 func (p *pass) carry(waiting []*node) {
-	if len(p.was.Entries) == 0 || len(p.unseen) == 0 {
+	if len(p.guard.was.Entries) == 0 || len(p.guard.unseen) == 0 {
 		return
 	}
 	now := map[string]bool{}
@@ -29,7 +43,7 @@ func (p *pass) carry(waiting []*node) {
 			now[n.deletions[i].Path] = true
 		}
 	}
-	for _, e := range p.was.Entries {
+	for _, e := range p.guard.was.Entries {
 		n := p.unknown(e.Path)
 		if now[e.Path] || n == nil {
 			continue
@@ -39,7 +53,7 @@ func (p *pass) carry(waiting []*node) {
 		}
 		p.hold(e)
 		if !e.HasOwnReason() {
-			p.carried += e.Entries
+			p.guard.carried += e.Entries
 		}
 	}
 }
@@ -48,7 +62,7 @@ func (p *pass) carry(waiting []*node) {
 // there is none.
 func (p *pass) unknown(path string) *node {
 	for {
-		if n := p.unseen[path]; n != nil || path == "" {
+		if n := p.guard.unseen[path]; n != nil || path == "" {
 			return n
 		}
 		path = mtree.ParentPath(path)
@@ -59,46 +73,46 @@ func (p *pass) unknown(path string) *node {
 // release is answered: whoever waits for that looks at what is still held.
 func (p *pass) storeHeld() error {
 	err := p.writeHeld()
-	if p.release != nil && err == nil {
-		err = replica.Local(p.dest.RemoveRelease())
+	if p.guard.release != nil && err == nil {
+		err = replica.Local(p.env.Replica.RemoveRelease())
 	}
 	return err
 }
 
 func (p *pass) writeHeld() error {
-	now := replica.HeldList{Entries: p.holding}
-	p.config.Stats.Held.Store(now.Total())
+	now := replica.HeldList{Entries: p.guard.holding}
+	p.options.Counters.Held.Store(now.Total())
 	if len(now.Entries) == 0 {
-		if !p.wasUnread && len(p.was.Entries) == 0 {
+		if !p.guard.wasUnread && len(p.guard.was.Entries) == 0 {
 			return nil
 		}
-		return replica.Local(p.dest.SetHeld(&now))
+		return replica.Local(p.env.Replica.SetHeld(&now))
 	}
-	p.config.Log.Warn("deletions held", "count", now.Total(), "why", p.result.heldWhy,
+	p.env.Log.Warn("deletions held", "count", now.Total(), "why", p.result.HeldWhy,
 		"remedy", "look at mirror --status DEST; mirror --release DEST carries them out")
-	if !p.wasUnread && string(now.Format()) == string(p.was.Format()) {
+	if !p.guard.wasUnread && string(now.Format()) == string(p.guard.was.Format()) {
 		return nil
 	}
-	return replica.Local(p.dest.SetHeld(&now))
+	return replica.Local(p.env.Replica.SetHeld(&now))
 }
 
 // recallHeld reads what was held and what was released before the pass.
 func (p *pass) recallHeld() {
 	var err error
-	if p.was, err = p.dest.Held(); err != nil {
-		p.wasUnread = true
-		p.config.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
+	if p.guard.was, err = p.env.Replica.Held(); err != nil {
+		p.guard.wasUnread = true
+		p.env.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
 	}
-	p.gate.Recall(&p.was)
-	if p.config.DryRun {
+	p.guard.gate.Recall(&p.guard.was)
+	if p.env.DryRun {
 		return
 	}
-	list, err := p.dest.Released()
+	list, err := p.env.Replica.Released()
 	switch {
 	case err == nil && len(list.Entries) > 0:
-		p.release = &list
+		p.guard.release = &list
 	case err != nil:
 		// It releases nothing, and would be looked at again and again.
-		p.config.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.dest.RemoveRelease()))
+		p.env.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.env.Replica.RemoveRelease()))
 	}
 }

@@ -178,10 +178,10 @@ func (m *mirror) followed(r *result, a *source.Root) error {
 	if a.Runs != nil {
 		t.Runs = a.Runs
 	}
-	if r.held == 0 && t.Older != 0 {
+	if r.Held == 0 && t.Older != 0 {
 		t.Epoch, t.Older = t.Older, 0
 	}
-	if r.held == 0 && t.NoID && a.Place != "" {
+	if r.Held == 0 && t.NoID && a.Place != "" {
 		t.Place = a.Place
 	}
 	return m.dest.SetTree(t)

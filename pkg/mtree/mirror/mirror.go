@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
@@ -15,9 +16,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
-	"tidemark/pkg/mtree/wire"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
+	"tidemark/pkg/mtree/wire"
 )
 
 // mirror is a source and a copy of it, opened. One goroutine uses it; a pass
@@ -30,13 +30,12 @@ type mirror struct {
 	source      origin
 	dest        *replica.Replica
 	verified    work.VerifiedFiles
-	warned      warned
 	warnedState wire.State // for which full walks were announced
 	turns       turns
 	adopted     bool // --adopt was carried out, or found done
 	summed      bool // Config.Sums was
 	outside     bool // a source without its id was not found in the copy
-	fullDisk    fullDisk
+	memory      memory
 	hookDue     bool // something changed since --exec ran
 
 }
@@ -263,22 +262,32 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.State, "server", a.Server,
 			"remedy", remedyStamps(&a))
 	}
-	p := m.newPass(&a, walk || due || !prunes)
-	p.holdAll = holdAll
-	p.recallHeld()
 	began := m.config.Now()
-	err = p.run(ctx)
-	r := &p.result
+	r, err := runPass(ctx, m.newWork(&a), &a, m.passOptions(&a, walk || due || !prunes, holdAll))
 	m.count(r, err)
-	m.fullDisk.note(r)
 	if m.config.DryRun {
 		return r, err
 	}
-	if r.complete {
+	if r.Complete {
 		m.confirm(began)
 		err = errors.Join(err, replica.Local(m.followed(r, &a)))
 	}
-	return r, errors.Join(err, p.storeUncopied(), m.publish(r, &a, err))
+	return r, errors.Join(err, m.dest.UpdateUncopied(r.Uncopied, r.IsDeleted, r.Complete && r.Full), m.publish(r, &a, err))
+}
+
+// passOptions says how the next pass runs.
+func (m *mirror) passOptions(a *source.Root, full bool, holdAll string) *passOptions {
+	c := &m.config
+	o := &passOptions{
+		Full: full, Sums: c.Sums, HoldAll: holdAll,
+		Jobs: c.Jobs, CommitFiles: c.commitFiles, NoFlush: c.Durability == None, Last: m.rules.last, Limit: m.rules.limit,
+		Heed: func(l *mtree.Listing) error { return m.heed(l, a) },
+		Now:  c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
+	}
+	if c.Progress != nil {
+		o.Progress = func(p progress) { c.Progress(Progress(p)) }
+	}
+	return o
 }
 
 // overlap returns the guard against copying the copy into itself.

@@ -5,7 +5,6 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 

@@ -3,13 +3,9 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"time"
-
-	"tidemark/pkg/mtree/exit"
 
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
@@ -35,10 +31,10 @@ func Once(ctx context.Context, c Config) error {
 	for try := 1; ; try++ {
 		r, err := m.once(ctx)
 		if r != nil {
-			total.add(r)
+			total.Add(r)
 		}
-		stuck := r != nil && r.failed+r.held > 0 && !r.madeRoom()
-		if err != nil || r.complete || stuck || try == movingTries || m.config.DryRun {
+		stuck := r != nil && r.Failed+r.Held > 0 && !r.MadeRoom()
+		if err != nil || r.Complete || stuck || try == movingTries || m.config.DryRun {
 			if r != nil {
 				m.summary(&total)
 				if !m.config.DryRun {
@@ -46,9 +42,9 @@ func Once(ctx context.Context, c Config) error {
 				}
 			}
 			if err == nil && !m.config.DryRun {
-				err = total.unfinished()
+				err = total.Unfinished()
 			}
-			return errors.Join(append(total.errs, err, total.verdict())...)
+			return errors.Join(append(total.Errs, err, total.Verdict())...)
 		}
 	}
 }
@@ -81,7 +77,7 @@ func (m *mirror) once(ctx context.Context) (*result, error) {
 	}
 	r, err := m.pass(ctx, a, m.fullDue())
 	if r != nil && !m.config.DryRun {
-		m.hookDue = m.hookDue || r.changed
+		m.hookDue = m.hookDue || r.Changed
 	}
 	if err == nil {
 		err = m.hook(ctx)
@@ -89,49 +85,10 @@ func (m *mirror) once(ctx context.Context) (*result, error) {
 	return r, err
 }
 
-// add sums up passes; what describes a state is the last one's.
-func (r *result) add(last *result) {
-	r.listed += last.listed
-	r.fetched += last.fetched
-	r.bytes += last.bytes
-	r.deleted += last.deleted
-	r.skipped += last.skipped
-	r.took += last.took
-	r.held, r.failed, r.unsettled, r.moved = last.held, last.failed, last.unsettled, last.moved
-	r.heldWhy, r.errs, r.root, r.complete = last.heldWhy, last.errs, last.root, last.complete
-}
-
-// verdict is the error that a pass's result amounts to, its failures apart.
-func (r *result) verdict() error {
-	switch {
-	case r.held > 0:
-		return exit.With(exit.Held, fmt.Errorf("%d deletions held: %s", r.held, r.heldWhy),
-			"look at mirror --status DEST; mirror --release DEST carries them out")
-	case r.moved > 0 && r.failed == 0:
-		return exit.With(exit.Failed, fmt.Errorf("%d entries changed or vanished while they were fetched", r.moved), "run again")
-	}
-	return nil
-}
-
-// unfinished is the error of a copy that is incomplete though nothing in it
-// failed: directories that changed while they were listed, or that the source,
-// itself a copy, has not completed. Files kept as read are no such thing.
-func (r *result) unfinished() error {
-	if r.complete || r.held+r.failed+r.moved+r.unsettled > 0 {
-		return nil
-	}
-	return exit.With(exit.Failed, errors.New("the copy is incomplete: the source is changing or incomplete"), "run again")
-}
-
 // summary writes the line that ends a pass.
 func (m *mirror) summary(r *result) {
-	if !m.config.DryRun && m.config.Log != nil && r.unsettled > 0 {
-		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.unsettled)
+	if !m.config.DryRun && m.config.Log != nil && r.Unsettled > 0 {
+		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.Unsettled)
 	}
-	_, _ = io.WriteString(m.config.Out, r.line())
-}
-
-func (r *result) line() string {
-	return fmt.Sprintf("listed %d directories, fetched %d files (%d bytes), deleted %d, held %d, skipped %d, failed %d, in %s; root %s\n",
-		r.listed, r.fetched, r.bytes, r.deleted, r.held, r.skipped, r.failed, r.took.Round(time.Millisecond), r.root)
+	_, _ = io.WriteString(m.config.Out, r.Line())
 }

@@ -13,7 +13,6 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -21,36 +20,10 @@ import (
 // nodes: they belong to the goroutine that calls run, which hands out work and records
 // the results.
 type pass struct {
-	work     *work.Env
-	config   *Config
-	rules    *rules
-	dest     *replica.Replica
-	source   *source.Root // what the source said of its tree when the pass began
-	heed     func(*mtree.Listing) error
-	warned   *warned
-	fullDisk *fullDisk
-
-	start     time.Time
-	full      bool   // everything is compared, whatever records say
-	holdAll   string // why nothing may be deleted; "": it may
-	emptyRoot bool   // the source's root has nothing that a copy has
-	inRoot    int64  // number of entries in the copy's root
-
-	was       replica.HeldList  // what was held before
-	wasUnread bool              // that is not known
-	release   *replica.HeldList // deletions that may be carried out; nil: none
-	holding   []replica.Deletion
-	carried   int64            // of these, entries where nothing is known of the source now, but for those held by themselves
-	unseen    map[string]*node // where that is: by path, a node or one of its entries
-	gate      *replica.Gate
-
-	ready      []*node // complete but for the flush and the stamp; children first
-	deleting   []*node // with deletions, which wait for the end of the pass
-	incomplete []*node // children first
-	touched    []touch // what changed since the last flush
-
-	uncopied replica.Uncopied // in the directories that were compared
-	goneDirs map[string]bool  // what was deleted, if it was a directory
+	env     *work.Env
+	options *passOptions
+	start   time.Time
+	full    bool // everything is compared, whatever records say
 
 	queue        queue
 	running      int         // steps under way
@@ -58,60 +31,56 @@ type pass struct {
 	records      chan func() // how to record the result of a step that ended
 	halted       error       // why no further step begins; nil: steps begin
 
+	ready      []*node // complete but for the flush and the stamp; children first
+	incomplete []*node // children first
+	touched    []touch // what changed since the last flush
+	written    int     // files written since the last commit
+	committed  time.Time
+
+	guard    guard
+	deleting []*node         // with deletions, which wait for the end of the pass
+	goneDirs map[string]bool // what was deleted, by path: whether it was a directory
+	uncopied replica.Uncopied
+
 	result   result
-	written  int       // files written since the last commit
-	lastTime time.Time // when that was
 	reported time.Time // when progress was reported last
 	tick     <-chan time.Time
 	arriving atomic.Int64 // bytes of files that arrived, also of files under way
 }
 
-// result is what a pass did.
-type result struct {
-	listed, fetched, bytes   int64
-	deleted, held, skipped   int64
-	failed, unsettled, moved int64
-	made                     int64 // entries under names that were free
-	inCopy                   int64 // entries of the copy in the directories seen
-	below                    int64 // entries below those of them that the source does not have
-	wantFiles, wantBytes     int64
-	incomplete               int64       // directories
-	retry                    []string    // paths of those that are looked at again
-	complete                 bool        // the root carries its stamp
-	full                     bool        // it compared everything
-	changed                  bool        // something in the copy, be it a mode
-	root                     mtree.Stamp // the root's, as listed
-	took                     time.Duration
-	errs                     []error // the first of each kind
-	heldWhy                  string
-	noRoom                   error         // the first one of a full disk
-	tried                    bool          // it came from the disk
-	gate                     *replica.Gate // of --max-delete
+// runPass runs a pass from the root of the source, as it was just listed. The error is
+// what ended the pass early, if anything did; paths that failed are in the result. env
+// is not changed.
+func runPass(ctx context.Context, env *work.Env, root *source.Root, o *passOptions) (*result, error) {
+	p := newPass(env, root, o)
+	p.recallHeld()
+	err := p.run(ctx)
+	o.Memory.fullDisk.note(&p.result)
+	return &p.result, err
 }
 
-// newPass makes a pass with the source's root as it was listed.
-func (m *mirror) newPass(root *source.Root, full bool) *pass {
+// newPass returns a pass that has not begun.
+func newPass(env *work.Env, root *source.Root, o *passOptions) *pass {
 	now := time.Now()
 	p := &pass{
-		config: &m.config, rules: &m.rules, dest: m.dest, source: root, fullDisk: &m.fullDisk,
-		full: full, start: now, lastTime: now, reported: now,
-		warned: &m.warned, gate: m.dest.Gate(m.rules.limit),
-		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
-		records: make(chan func(), m.config.Jobs),
+		options: o, full: o.Full, start: now, committed: now, reported: now,
+		guard:    guard{gate: env.Replica.Gate(o.Limit), unseen: map[string]*node{}},
+		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{},
+		records: make(chan func(), o.Jobs),
 	}
-	p.heed = func(l *mtree.Listing) error { return m.heed(l, root) }
-	p.work = m.newWork(root)
-	p.work.Held, p.work.BeforeChange = &p.was, p.gate.Begin
-	if m.config.Progress != nil {
-		p.work.Arriving = &p.arriving
+	own := *env
+	own.Root, own.Held, own.BeforeChange = root, &p.guard.was, p.guard.gate.Begin
+	if o.Progress != nil {
+		own.Arriving = &p.arriving
 	}
+	p.env = &own
 	return p
 }
 
 // run makes the copy equal to the source, as far as that is possible now. Its error is
 // what ended it early; the result has the paths that failed.
 func (p *pass) run(ctx context.Context) error {
-	if p.config.Progress != nil {
+	if p.options.Progress != nil {
 		ticker := time.NewTicker(reportEvery)
 		defer ticker.Stop()
 		p.tick = ticker.C
@@ -125,11 +94,14 @@ func (p *pass) run(ctx context.Context) error {
 		p.queue.steps, p.queue.last = p.queue.last, nil
 		err = p.takeSteps(ctx)
 	}
+	if err == nil && p.options.BeforeDelete != nil {
+		p.options.BeforeDelete()
+	}
 	if err == nil {
 		err = p.delete(ctx)
 	}
 	p.abandonDeletions()
-	if !p.config.DryRun {
+	if !p.env.DryRun {
 		if commitErr := p.lastCommit(ctx); err == nil {
 			err = commitErr
 		}
@@ -146,7 +118,7 @@ func (p *pass) begin() *node {
 	if p.full {
 		root.Doubts |= replica.DoubtBelow
 	}
-	if p.config.DryRun && p.config.Sums {
+	if p.env.DryRun && p.options.Sums {
 		root.Doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
 	}
 	p.addVisit(root)
@@ -156,13 +128,14 @@ func (p *pass) begin() *node {
 // sumUp completes the result.
 func (p *pass) sumUp(root *node, err error) {
 	r := &p.result
-	r.complete, r.full = err == nil && !root.blocked, p.full
-	r.changed, r.gate = root.changed, p.gate
-	r.root = root.Record.Stamp
-	r.took = time.Since(p.start)
+	r.Complete, r.Full = err == nil && !root.blocked, p.full
+	r.Changed, r.Gate = root.changed, p.guard.gate
+	r.Uncopied, r.IsDeleted = p.uncopied, p.isDeleted
+	r.Root = root.Record.Stamp
+	r.Took = time.Since(p.start)
 	for _, n := range p.incomplete {
 		if !n.unreadable {
-			r.retry = append(r.retry, n.Path)
+			r.Retry = append(r.Retry, n.Path)
 		}
 	}
 }
@@ -171,7 +144,7 @@ func (p *pass) sumUp(root *node, err error) {
 // the pass is halted.
 func (p *pass) takeSteps(ctx context.Context) error {
 	for {
-		for p.halted == nil && p.running < p.config.Jobs {
+		for p.halted == nil && p.running < p.options.Jobs {
 			t, ok := p.take()
 			if !ok {
 				break
@@ -223,13 +196,13 @@ type step func(ctx context.Context) (record func())
 
 // stepOf returns the step that does a task: one method of work.
 func (p *pass) stepOf(t task) step {
-	w, n := p.work, t.files[0].n
+	w, n := p.env, t.files[0].n
 	target := n.Target
 	switch t.kind {
 	case visitTask:
 		var given *source.Root
 		if n.parent == nil {
-			given = p.source
+			given = p.env.Root
 		}
 		return func(ctx context.Context) func() {
 			v := w.Visit(ctx, target, given)
@@ -334,7 +307,7 @@ func (p *pass) settle(n *node) {
 	}
 	up.changed = up.changed || n.changed
 	up.failed = up.failed || n.failed
-	if !n.unreadable && (n.blocked || n.Record.Stamp != n.Listed && !p.source.OtherServer) {
+	if !n.unreadable && (n.blocked || n.Record.Stamp != n.Listed && !p.env.Root.OtherServer) {
 		// Its stamp is not the one that the parent lists: the parent's listing is older,
 		// or this one came from a cache.
 		up.blocked = true
@@ -349,25 +322,25 @@ func (p *pass) fail(n *node, path string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	p.result.failed++
-	p.config.Stats.Failed.Add(1)
+	p.result.Failed++
+	p.options.Counters.Failed.Add(1)
 	level, remedy := slog.LevelWarn, ""
 	if disk.IsFull(err) {
 		remedy = replica.MakeRoom
-		if p.result.noRoom != nil {
+		if p.result.NoRoom != nil {
 			level = slog.LevelDebug
 		}
 		p.noteFull(err)
 	} else if replica.IsLocal(err) {
 		remedy = replica.RemedyWriting(err)
 	}
-	p.config.Log.Log(context.Background(), level, "failed", "path", mtree.QuotePath(path), "error", err)
+	p.env.Log.Log(context.Background(), level, "failed", "path", mtree.QuotePath(path), "error", err)
 	code := exit.Failed
 	if replica.IsLocal(err) {
 		code = exit.Local
 	}
-	if len(p.result.errs) < 10 {
-		p.result.errs = append(p.result.errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
+	if len(p.result.Errs) < 10 {
+		p.result.Errs = append(p.result.Errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
 	}
 }
 
@@ -376,13 +349,13 @@ const reportEvery = 250 * time.Millisecond
 
 // report calls Progress, if the last call was long ago or the pass is done.
 func (p *pass) report(done bool) {
-	if p.config.Progress == nil || !done && time.Since(p.reported) < reportEvery/2 {
+	if p.options.Progress == nil || !done && time.Since(p.reported) < reportEvery/2 {
 		return
 	}
 	p.reported = time.Now()
 	r := &p.result
-	p.config.Progress(Progress{
-		Took: time.Since(p.start), Listed: r.listed, Fetched: r.fetched, Bytes: p.arriving.Load(), WantFiles: r.wantFiles, WantBytes: r.wantBytes,
-		Deleted: r.deleted, Failed: r.failed, Pending: p.queue.pending() + p.running, Done: done,
+	p.options.Progress(progress{
+		Took: time.Since(p.start), Listed: r.Listed, Fetched: r.Fetched, Bytes: p.arriving.Load(), WantFiles: r.wantFiles, WantBytes: r.wantBytes,
+		Deleted: r.Deleted, Failed: r.Failed, Pending: p.queue.pending() + p.running, Done: done,
 	})
 }

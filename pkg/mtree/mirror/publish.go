@@ -21,16 +21,16 @@ import (
 func (m *mirror) count(r *result, err error) {
 	s := m.config.Stats
 	s.Passes.Add(1)
-	s.Incomplete.Store(r.incomplete)
+	s.Incomplete.Store(r.Incomplete)
 	now, _ := m.config.Now().Unix()
 	s.LastPass.Store(now)
 	if err != nil {
 		s.Errors.Add(1)
 	}
-	if r.complete {
-		root, _ := r.root.Unix()
+	if r.Complete {
+		root, _ := r.Root.Unix()
 		s.RootStamp.Store(root)
-		if r.full {
+		if r.Full {
 			s.Walks.Add(1)
 		}
 	}
@@ -39,12 +39,12 @@ func (m *mirror) count(r *result, err error) {
 // publish writes how a pass ended into status.json, if that is news.
 func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 	o := replica.Outcome{
-		Complete: r.complete, Full: r.full, Changed: r.changed, NoDelete: m.config.NoDelete,
-		Seen: r.inCopy + r.below, Made: r.made, Deleted: r.deleted, Held: r.held, Failed: r.failed, Incomplete: r.incomplete,
-		Root: r.root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
+		Complete: r.Complete, Full: r.Full, Changed: r.Changed, NoDelete: m.config.NoDelete,
+		Seen: r.Seen, Made: r.Made, Deleted: r.Deleted, Held: r.Held, Failed: r.Failed, Incomplete: r.Incomplete,
+		Root: r.Root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
 	}
 	if passErr == nil {
-		passErr = r.noRoom
+		passErr = r.NoRoom
 	}
 	if passErr != nil {
 		o.Cause = causeOf(passErr)
@@ -53,7 +53,7 @@ func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 		until := a.Now.Add(-wire.ClockLag)
 		o.Until = &until
 	}
-	err := m.dest.Publish(&o, r.gate)
+	err := m.dest.Publish(&o, r.Gate)
 	s := m.dest.Status()
 	m.config.Stats.State.Store(stateNumber(&s))
 	return err

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 

@@ -28,6 +28,14 @@ type Stats struct {
 	State      atomic.Int64 // of the copy, as the mirror publishes it: see stateNumber
 }
 
+// ofPass returns the counters that passes increase.
+func (s *Stats) ofPass() counters {
+	return counters{
+		Listed: &s.Listed, Files: &s.Files, Taken: &s.Taken, Bytes: &s.Bytes, Deleted: &s.Deleted,
+		Held: &s.Held, Skipped: &s.Skipped, Failed: &s.Failed, Unsettled: &s.Unsettled,
+	}
+}
+
 // Each calls yield with the name, the meaning and the value of every counter.
 func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("requests_total", "Requests to the source.", s.Requests.Load())

@@ -4,21 +4,15 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// noteUncopied counts those of a directory that was compared.
+// noteUncopied notes how many entries of a directory that was compared are not copied.
 func (p *pass) noteUncopied(path string, count int64) {
-	if count > 0 || p.dest.Uncopied()[path] > 0 {
+	if count > 0 || p.env.Replica.Uncopied()[path] > 0 {
 		p.uncopied[path] = count
 	}
 }
 
-// storeUncopied brings the file up to date: a full walk saw all there are.
-func (p *pass) storeUncopied() error {
-	return p.dest.UpdateUncopied(p.uncopied, p.isRemoved, p.result.complete && p.full)
-}
-
-// isRemoved reports whether the pass deleted the directory at path, or one above
-// it.
-func (p *pass) isRemoved(path string) bool {
+// isDeleted reports whether the pass deleted the directory at path, or one above it.
+func (p *pass) isDeleted(path string) bool {
 	for ; path != ""; path = mtree.ParentPath(path) {
 		if p.goneDirs[path] {
 			return true
