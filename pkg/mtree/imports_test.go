@@ -131,6 +131,15 @@ func TestImportRules(t *testing.T) {
 		notify:   {core, limit, handles},
 		handles:  {core},
 
+		// In mirror each uses what stands above it: a source nothing of the copy, work no
+		// pass, and package mirror all of them.
+		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, lister, machine, records, state},
+		mirror + "/internal/overlap": {core, core + "/exit", disk, lister, machine, state, mirror + "/internal/replica", source},
+		mirror + "/internal/work": {core, core + "/wire", core + "/internal/glob", disk, lister, records,
+			plan, mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
+		mirror + "/internal/pass": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, records,
+			plan, mirror + "/internal/replica", mirror + "/internal/overlap", source, mirror + "/internal/work"},
+
 		watch + "stamprule": {core},
 		watch + "ownwrites": {core, disk, state},
 		watch + "health":    {core, disk, notify, state},

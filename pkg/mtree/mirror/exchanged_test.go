@@ -18,6 +18,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
+
+	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 
 // Twins are directories whose files have equal names, sizes and times, and other bytes.
@@ -89,7 +91,7 @@ func (e *exchanging) exchange() (back func()) {
 }
 
 // passWith runs a pass, one step at a time, from a source that exchanges two directories.
-func (b *bench) passWith(s *tree, twins ...string) *result {
+func (b *bench) passWith(s *tree, twins ...string) *pass.Result {
 	b.t.Helper()
 	b.config.Jobs = 1
 	m, err := open(b.config)

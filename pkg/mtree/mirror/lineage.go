@@ -6,6 +6,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
@@ -173,7 +174,7 @@ func stamped(l *mtree.Listing, a *source.Root) bool {
 // followed notes the end of a pass that made the copy equal to its source: from
 // here on that is its lineage and its directory, and who copies from it is told
 // its runs.
-func (m *mirror) followed(r *result, a *source.Root) error {
+func (m *mirror) followed(r *pass.Result, a *source.Root) error {
 	t := m.dest.Tree()
 	if a.Runs != nil {
 		t.Runs = a.Runs

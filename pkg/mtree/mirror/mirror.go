@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
@@ -35,7 +36,7 @@ type mirror struct {
 	adopted     bool // --adopt was carried out, or found done
 	summed      bool // Config.Sums was
 	outside     bool // a source without its id was not found in the copy
-	memory      memory
+	memory      pass.Memory
 	hookDue     bool // something changed since --exec ran
 
 }
@@ -244,7 +245,7 @@ func (m *mirror) reason(next *state.Tree, more replica.Doubts) string {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, error) {
+func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass.Result, error) {
 	if !m.config.DryRun {
 		if err := m.dest.StillAt(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -263,7 +264,7 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 			"remedy", remedyStamps(&a))
 	}
 	began := m.config.Now()
-	r, err := runPass(ctx, m.newWork(&a), &a, m.passOptions(&a, walk || due || !prunes, holdAll))
+	r, err := pass.Run(ctx, m.newWork(&a), &a, m.passOptions(&a, walk || due || !prunes, holdAll))
 	m.count(r, err)
 	if m.config.DryRun {
 		return r, err
@@ -276,16 +277,16 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 }
 
 // passOptions says how the next pass runs.
-func (m *mirror) passOptions(a *source.Root, full bool, holdAll string) *passOptions {
+func (m *mirror) passOptions(a *source.Root, full bool, holdAll string) *pass.Options {
 	c := &m.config
-	o := &passOptions{
+	o := &pass.Options{
 		Full: full, Sums: c.Sums, HoldAll: holdAll,
 		Jobs: c.Jobs, CommitFiles: c.commitFiles, NoFlush: c.Durability == None, Last: m.rules.last, Limit: m.rules.limit,
 		Heed: func(l *mtree.Listing) error { return m.heed(l, a) },
 		Now:  c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
 	}
 	if c.Progress != nil {
-		o.Progress = func(p progress) { c.Progress(Progress(p)) }
+		o.Progress = func(p pass.Progress) { c.Progress(Progress(p)) }
 	}
 	return o
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -27,7 +28,7 @@ func Once(ctx context.Context, c Config) error {
 	}
 	defer m.close()
 	m.config.Ready()
-	var total result
+	var total pass.Result
 	for try := 1; ; try++ {
 		r, err := m.once(ctx)
 		if r != nil {
@@ -70,7 +71,7 @@ func firstLook(ctx context.Context, c Config) error {
 	return nil
 }
 
-func (m *mirror) once(ctx context.Context) (*result, error) {
+func (m *mirror) once(ctx context.Context) (*pass.Result, error) {
 	a, err := m.source.Root(ctx, source.Poll{})
 	if err != nil {
 		return nil, unreachable(ctx, err)
@@ -86,7 +87,7 @@ func (m *mirror) once(ctx context.Context) (*result, error) {
 }
 
 // summary writes the line that ends a pass.
-func (m *mirror) summary(r *result) {
+func (m *mirror) summary(r *pass.Result) {
 	if !m.config.DryRun && m.config.Log != nil && r.Unsettled > 0 {
 		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.Unsettled)
 	}

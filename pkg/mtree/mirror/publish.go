@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -18,7 +19,7 @@ import (
 // copy, and Stats.
 
 // count counts a pass that ended.
-func (m *mirror) count(r *result, err error) {
+func (m *mirror) count(r *pass.Result, err error) {
 	s := m.config.Stats
 	s.Passes.Add(1)
 	s.Incomplete.Store(r.Incomplete)
@@ -37,7 +38,7 @@ func (m *mirror) count(r *result, err error) {
 }
 
 // publish writes how a pass ended into status.json, if that is news.
-func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
+func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 	o := replica.Outcome{
 		Complete: r.Complete, Full: r.Full, Changed: r.Changed, NoDelete: m.config.NoDelete,
 		Seen: r.Seen, Made: r.Made, Deleted: r.Deleted, Held: r.Held, Failed: r.Failed, Incomplete: r.Incomplete,
@@ -68,8 +69,8 @@ func causeOf(err error) string {
 		return "the source answers " + status
 	case errors.Is(err, mtree.ErrListing):
 		return "the source gives no listing"
-	case errors.Is(err, errFlush):
-		return errFlush.Error()
+	case errors.Is(err, pass.ErrFlush):
+		return pass.ErrFlush.Error()
 	case replica.IsLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
 		return "the copy's disk: " + errno.Error()
 	case errors.Is(err, overlap.Err):

@@ -21,6 +21,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+
+	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 
 // overHTTP makes a watched tree, its server and a bench for a copy.
@@ -236,7 +238,7 @@ func TestALiveLogIsKeptAsRead(t *testing.T) {
 }
 
 // pass runs one pass, as Once does, and returns it.
-func (b *bench) pass() *result {
+func (b *bench) pass() *pass.Result {
 	b.t.Helper()
 	m, err := open(b.config)
 	require.NoError(b.t, err)

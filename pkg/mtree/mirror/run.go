@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -164,7 +165,7 @@ func (d *daemon) turn(ctx context.Context) error {
 
 // schedule sets when the next pass begins in case nothing changes, after one that
 // began at a time.
-func (d *daemon) schedule(r *result, began time.Time) {
+func (d *daemon) schedule(r *pass.Result, began time.Time) {
 	now := time.Now()
 	d.walk = time.Time{}
 	if d.state.Prunes() && !r.Complete {
@@ -181,7 +182,7 @@ func (d *daemon) schedule(r *result, began time.Time) {
 	d.walk = now.Add(pause)
 }
 
-func (d *daemon) word(r *result) string {
+func (d *daemon) word(r *pass.Result) string {
 	switch {
 	case r.Held > 0:
 		return fmt.Sprintf("%d deletions held: %s", r.Held, r.HeldWhy)

@@ -3,6 +3,8 @@ package mirror
 import (
 	"sync/atomic"
 	"time"
+
+	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 
 // Stats counts what a mirror does. Its fields may be read at any time.
@@ -29,8 +31,8 @@ type Stats struct {
 }
 
 // ofPass returns the counters that passes increase.
-func (s *Stats) ofPass() counters {
-	return counters{
+func (s *Stats) ofPass() pass.Counters {
+	return pass.Counters{
 		Listed: &s.Listed, Files: &s.Files, Taken: &s.Taken, Bytes: &s.Bytes, Deleted: &s.Deleted,
 		Held: &s.Held, Skipped: &s.Skipped, Failed: &s.Failed, Unsettled: &s.Unsettled,
 	}

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"fmt"
@@ -53,7 +53,7 @@ func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
 
 // What waits is bounded: beyond that large files go first.
 func TestLargeFilesThatWaitAreBounded(t *testing.T) {
-	p := &pass{options: &passOptions{Jobs: 8}, running: 8, largeRunning: 8}
+	p := &pass{options: &Options{Jobs: 8}, running: 8, largeRunning: 8}
 	p.queue.steps = make([]task, 1)
 	p.queue.large = make(largeFiles, mostLarge)
 	require.False(t, p.isLargeTurn())

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"context"
@@ -7,7 +7,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// mayTakeOver reports whether a file to fetch may be in the copy under another name.
+// mayTakeOver reports whether a file to fetch may be in the copy under another name and
+// is worth looking for.
 func (p *pass) mayTakeOver(c *mtree.Change) bool {
 	return c.Have == nil && c.Want.Size >= work.LeastTakenOver && !p.env.Root.OtherServer && p.env.Replica.Counters().Entries > 0
 }

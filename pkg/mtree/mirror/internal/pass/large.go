@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"container/heap"

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"tidemark/pkg/mtree"

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"context"
@@ -27,8 +27,8 @@ const commitEvery = 30 * time.Second
 // itself: syncfs also waits for what other programs wrote.
 const fewSyncs = 24
 
-// errFlush says that files which were written may not be on disk.
-var errFlush = errors.New("the flush failed: what was written since the last one is not trusted")
+// ErrFlush says that files which were written may not be on disk.
+var ErrFlush = errors.New("the flush failed: what was written since the last one is not trusted")
 
 // touch notes that something changed in the directory at path, and which files were
 // written.
@@ -74,7 +74,7 @@ func (p *pass) commit() error {
 		for _, n := range ready {
 			p.markIncomplete(n)
 		}
-		return exit.With(exit.Local, fmt.Errorf("%w: %w", errFlush, err), "look at the kernel's log, check the disk of DEST")
+		return exit.With(exit.Local, fmt.Errorf("%w: %w", ErrFlush, err), "look at the kernel's log, check the disk of DEST")
 	}
 	if err := p.env.Replica.WriteUnread(); err != nil {
 		for _, n := range ready {

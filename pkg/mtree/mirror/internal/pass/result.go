@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// result is what a pass did.
-type result struct {
+// Result is what a pass did.
+type Result struct {
 	Complete bool          // the root of the copy carries its stamp
 	Full     bool          // everything was compared
 	Changed  bool          // something in the copy changed, if only a mode
@@ -48,11 +48,11 @@ type result struct {
 }
 
 // MadeRoom reports whether files that did not fit may fit now.
-func (r *result) MadeRoom() bool { return r.NoRoom != nil && r.Deleted > 0 }
+func (r *Result) MadeRoom() bool { return r.NoRoom != nil && r.Deleted > 0 }
 
 // Add adds a later pass. The counts of what was done are added up; what describes a
 // state is that of the later pass.
-func (r *result) Add(later *result) {
+func (r *Result) Add(later *Result) {
 	was := *r
 	*r = *later
 	r.Listed += was.Listed
@@ -65,7 +65,7 @@ func (r *result) Add(later *result) {
 
 // Verdict returns the error that a result amounts to besides the paths that failed, with
 // an exit code.
-func (r *result) Verdict() error {
+func (r *Result) Verdict() error {
 	switch {
 	case r.Held > 0:
 		return exit.With(exit.Held, fmt.Errorf("%d deletions held: %s", r.Held, r.HeldWhy),
@@ -79,7 +79,7 @@ func (r *result) Verdict() error {
 // Unfinished returns the error of a copy that is incomplete though nothing in it failed:
 // directories changed while they were listed, or the source is a copy itself and has not
 // completed them. Files that were kept as read are no such error.
-func (r *result) Unfinished() error {
+func (r *Result) Unfinished() error {
 	if r.Complete || r.Held+r.Failed+r.Moved+r.Unsettled > 0 {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (r *result) Unfinished() error {
 }
 
 // Line is the summary for the user, with a newline.
-func (r *result) Line() string {
+func (r *Result) Line() string {
 	return fmt.Sprintf("listed %d directories, fetched %d files (%d bytes), deleted %d, held %d, skipped %d, failed %d, in %s; root %s\n",
 		r.Listed, r.Fetched, r.Bytes, r.Deleted, r.Held, r.Skipped, r.Failed, r.Took.Round(time.Millisecond), r.Root)
 }

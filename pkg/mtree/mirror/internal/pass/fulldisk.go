@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"syscall"
@@ -34,7 +34,7 @@ func (p *pass) noteFull(err error) {
 }
 
 // note takes over what a pass found.
-func (c *fullDisk) note(r *result) {
+func (c *fullDisk) note(r *Result) {
 	c.free = -1
 	switch {
 	case r.NoRoom == nil:

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"tidemark/pkg/mtree"
@@ -15,7 +15,7 @@ type node struct {
 	work.Target
 	parent  *node  // nil for the root
 	mode    uint32 // as its parent lists it
-	hasMode bool
+	hasMode bool   // it is listed with a mode
 
 	open       int                // how many steps and children it waits for
 	blocked    bool               // it cannot be completed in this pass
