@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/selfcopy"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -22,15 +23,10 @@ type contents interface {
 	Sums(ctx context.Context, paths []string) (map[string]source.Sum, error)
 }
 
-// unlisted may give out files that it does not list.
-type unlisted interface {
-	Serves(ctx context.Context, path string, text []byte) bool
-}
-
 // origin is the source of a copy.
 type origin interface {
 	contents
-	unlisted
+	selfcopy.Source
 	Root(ctx context.Context, poll source.Poll) (source.Root, error)
 	Renewed() bool
 	Close()
@@ -63,7 +59,7 @@ func openRemote(c *Config) (origin, error) {
 
 // openDirectory refuses a source that lies within the copy, or the other way round.
 func openDirectory(c *Config) (origin, error) {
-	check := func(path string) error { return apart(path, c.Dest) }
+	check := func(path string) error { return selfcopy.CheckPaths(path, c.Dest) }
 	if err := check(c.Source); err != nil {
 		return nil, err
 	}

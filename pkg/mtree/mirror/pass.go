@@ -97,7 +97,7 @@ func (m *mirror) newPass(root *source.Root, full bool) *pass {
 		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
 		records: make(chan func(), m.config.Jobs),
 	}
-	p.heed = func(l *mtree.Listing) error { return m.heed(l, root) }
+	p.heed = func(l *mtree.Listing) error { return m.lineage.Listed(root, l) }
 	p.work = m.newWork(root)
 	p.work.held, p.work.beforeChange = &p.was, p.gate.Begin
 	if m.config.Progress != nil {

@@ -212,9 +212,9 @@ func (b *bench) halfway() {
 	defer m.close()
 	a, err := m.source.Root(b.t.Context(), source.Poll{})
 	require.NoError(b.t, err)
-	_, due, err := m.claim(b.t.Context(), &a)
+	claim, err := m.lineage.Claim(b.t.Context(), &a)
 	require.NoError(b.t, err)
-	p := m.newPass(&a, due)
+	p := m.newPass(&a, claim.Walk)
 	p.begin()
 	require.NoError(b.t, p.takeSteps(b.t.Context()))
 }

@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/selfcopy"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -18,7 +19,7 @@ import (
 func (p *pass) recordVisit(n *node, v *visitResult) {
 	if v.err != nil {
 		p.unseen[n.path] = n
-		if errors.Is(v.err, errItself) {
+		if errors.Is(v.err, selfcopy.ErrItself) {
 			n.blocked = true
 			p.halt(v.err)
 			return

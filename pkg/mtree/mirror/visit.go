@@ -55,7 +55,7 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 		return err
 	}
 	v.listing, v.approx = l.Listing, l.Approx
-	if err := w.meets(ctx, t.path, &l); err != nil {
+	if err := w.self.CheckListing(ctx, w.root, t.path, &l); err != nil {
 		return err
 	}
 	dir, err := w.openCopy(t.path)

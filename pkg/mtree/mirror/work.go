@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/selfcopy"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -20,7 +21,7 @@ import (
 // its fields changes while a pass runs.
 type work struct {
 	source       contents
-	unlisted     unlisted
+	self         *selfcopy.Detector
 	root         *source.Root // of the source's root, with which the pass began
 	dest         *replica.Replica
 	filters      *glob.List
