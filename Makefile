@@ -47,6 +47,7 @@ test: deps all lint
 	$(GO) test -timeout 20m ./e2e/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
+	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 10m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
 	$(MAKE) interop
 	$(MAKE) filesystems
 	$(MAKE) copies
@@ -56,14 +57,14 @@ test: deps all lint
 
 # With the programs that deps installs; a missing program fails.
 interop:
-	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve
-	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror
+	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve/...
+	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror/...
 
 # As root: watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with changes by real
 # programs, and with less than its rights; serve on a disk that fails.
 filesystems:
-	$(GO) test -tags filesystems -parallel 4 -timeout 20m ./pkg/mtree/watch
-	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve
+	$(GO) test -tags filesystems -parallel 4 -timeout 20m ./pkg/mtree/watch/...
+	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve/...
 
 # For hours: watch under churn on all of these, killed, stopped and overrun.
 # CHURN_SEED=N replays the seed that a failure has named.
@@ -74,7 +75,7 @@ soak:
 # As root: copies on ext4, xfs and btrfs that lose their power in the middle of a
 # pass, are full, keep whole seconds, or fold case.
 copies:
-	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror
+	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror/...
 
 # As root: the three units under a booted Debian in a container. About a minute.
 systemd: all
@@ -84,7 +85,7 @@ fuzz:
 	@for f in FuzzStamp FuzzName FuzzListing; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree || exit 1; \
 	done
-	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzListingTag FuzzURLPath FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
+	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzContentRange FuzzListingTag FuzzURLPath FuzzEpoch FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree/wire || exit 1; \
 	done
 	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./pkg/mtree/mirror/internal/source/autoindex

@@ -90,6 +90,7 @@ func Main(c Command) {
 	os.Exit(int(run(c, os.Args[1:], os.Stdout, os.Stderr)))
 }
 
+// run is Main without the end of the process.
 func run(c Command, args []string, stdout, stderr io.Writer) exit.Code {
 	common := commonFlags{}
 	out, end := newErrorOutput(stderr, func(n int, file *os.File) []byte { return lostLog(common.logFormat, file, n) })
@@ -150,6 +151,7 @@ func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 }
 
+// versionText is what --version prints.
 func versionText(name string) string {
 	text := "tidemark-" + name + " " + version
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -202,6 +204,7 @@ type Signalled struct{ Signal os.Signal }
 // Error names the signal.
 func (s Signalled) Error() string { return "stopped by " + s.Signal.String() }
 
+// code returns the exit code for the signal.
 func (s Signalled) code() exit.Code {
 	if s.Signal == os.Interrupt {
 		return exit.Interrupted

@@ -52,6 +52,7 @@ func (c *Client) Now() (config *tls.Config, token string) {
 	return config, token
 }
 
+// readToken reads the first token of the file.
 func (c *Client) readToken() (string, error) {
 	tokens, err := ReadTokens(c.TokenFile)
 	if err != nil {
@@ -60,6 +61,7 @@ func (c *Client) readToken() (string, error) {
 	return tokens[0], nil
 }
 
+// readTLS reads CAs, certificate and key.
 func (c *Client) readTLS() (config *tls.Config, err error) {
 	config = &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {

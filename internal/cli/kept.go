@@ -83,6 +83,7 @@ type fileState struct {
 	mtime    time.Time
 }
 
+// stateOf returns what of info changes with the file.
 func stateOf(info os.FileInfo) fileState {
 	s := fileState{size: info.Size(), mtime: info.ModTime()}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -36,6 +36,7 @@ func newLogger(format, level string, w io.Writer, line *statusLine) (*slog.Logge
 	return nil, fmt.Errorf("--log-format %q: want auto, text or json", format)
 }
 
+// autoHandler returns the handler of "auto" for what w is.
 func autoHandler(w io.Writer, line *statusLine, options *slog.HandlerOptions) slog.Handler {
 	e, ok := w.(errorOutput)
 	switch {
@@ -66,6 +67,7 @@ type headedHandler struct {
 	out          *headedWriter
 }
 
+// headedWriter is where the handlers of one log meet.
 type headedWriter struct {
 	mu   sync.Mutex // guards line and the writing
 	line bytes.Buffer
@@ -134,6 +136,7 @@ func (h *headedHandler) WithGroup(name string) slog.Handler {
 	return &headedHandler{h.Handler.WithGroup(name), h.head, h.out}
 }
 
+// priority returns the syslog priority of a level.
 func priority(level slog.Level) int {
 	switch {
 	case level >= slog.LevelError:

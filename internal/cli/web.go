@@ -249,6 +249,7 @@ func (w *Web) connections(env *Env) int {
 // gate bounds the connections open at once.
 type gate chan struct{}
 
+// newGate returns a gate for n connections; nil, without a bound, if n is 0.
 func newGate(n int) gate {
 	if n <= 0 {
 		return nil
@@ -315,6 +316,7 @@ type openConns struct {
 	all map[net.Conn]struct{}
 }
 
+// add notes an open connection.
 func (o *openConns) add(c net.Conn) {
 	if o != nil {
 		o.mu.Lock()
@@ -323,6 +325,7 @@ func (o *openConns) add(c net.Conn) {
 	}
 }
 
+// remove forgets a closed connection.
 func (o *openConns) remove(c net.Conn) {
 	if o != nil {
 		o.mu.Lock()
@@ -349,6 +352,7 @@ func (o *openConns) follow(ctx context.Context, clients *kept[*tls.Config]) erro
 	}
 }
 
+// closeAll closes all open connections.
 func (o *openConns) closeAll() {
 	o.mu.Lock()
 	all := slices.Collect(maps.Keys(o.all))

@@ -70,6 +70,7 @@ func (o *Outlet) Write(lines []byte) (int, error) {
 	return len(lines), o.err
 }
 
+// keep keeps one line, or counts it as lost. mu is held.
 func (o *Outlet) keep(line []byte) {
 	if o.lost > 0 || len(o.kept)+len(line) > o.size {
 		o.lost++
@@ -122,6 +123,7 @@ func (o *Outlet) wait(long time.Duration) bool {
 	return o.empty()
 }
 
+// empty reports whether the reader has taken everything, or never will. mu is held.
 func (o *Outlet) empty() bool { return o.err != nil || o.pending+o.writing+o.lost == 0 }
 
 // drain writes until Close, and then what is kept by then.

@@ -57,6 +57,7 @@ type entry struct {
 	mtime              *[2]int64 // seconds, nanoseconds
 }
 
+// parse reads one line.
 func parse(line string) (e entry, err error) {
 	rest := line
 	if quoted, qerr := strconv.QuotedPrefix(line); qerr == nil {
@@ -97,6 +98,7 @@ func parse(line string) (e entry, err error) {
 	return e, err
 }
 
+// parseTime reads SECONDS[.FRACTION].
 func parseTime(text string) (*[2]int64, error) {
 	whole, frac, _ := strings.Cut(text, ".")
 	sec, err1 := strconv.ParseInt(whole, 10, 64)
@@ -104,6 +106,7 @@ func parseTime(text string) (*[2]int64, error) {
 	return &[2]int64{sec, nsec}, errors.Join(err1, err2)
 }
 
+// create makes the entry and its parents.
 func (e entry) create(root string) error {
 	path := filepath.Join(root, e.path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -124,6 +127,7 @@ func (e entry) create(root string) error {
 	return err
 }
 
+// setTime sets the mtime of the entry.
 func (e entry) setTime(root string) error {
 	at := time.Unix(e.mtime[0], e.mtime[1])
 	return os.Chtimes(filepath.Join(root, e.path), time.Time{}, at)
@@ -158,6 +162,7 @@ func Snapshot(root string) (map[string]string, error) {
 	return tree, err
 }
 
+// describe returns one entry as Snapshot shows it.
 func describe(path string) (string, error) {
 	info, err := os.Lstat(path)
 	if err != nil {

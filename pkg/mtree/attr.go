@@ -37,4 +37,5 @@ func isKey(key string) bool {
 	return key != ""
 }
 
+// isCapital reports whether key must be understood by a reader.
 func isCapital(key string) bool { return 'A' <= key[0] && key[0] <= 'Z' }

@@ -177,6 +177,7 @@ func (d *Decoder) lineEnd() (string, error) {
 	return line, nil
 }
 
+// wrong makes err an ErrListing that names the line.
 func (d *Decoder) wrong(err error) error {
 	return fmt.Errorf("%w: line %d: %w", ErrListing, d.line, err)
 }

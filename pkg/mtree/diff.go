@@ -57,6 +57,7 @@ func Diff(have, want []Entry, stored func(Stamp) Stamp) iter.Seq[Change] {
 	}
 }
 
+// differs compares two entries of one name.
 func differs(have, want *Entry, stored func(Stamp) Stamp) (d Differs) {
 	if have.Kind != want.Kind {
 		return Type

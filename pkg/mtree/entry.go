@@ -11,6 +11,7 @@ const (
 	Symlink             // symbolic link, itself
 )
 
+// String names the kind, for messages.
 func (k Kind) String() string {
 	switch k {
 	case File:

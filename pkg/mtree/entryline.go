@@ -50,6 +50,7 @@ func zeros(mode uint32) string {
 	return "00"
 }
 
+// parseEntry is the inverse of AppendEntry, without the LF.
 func parseEntry(line string) (Entry, error) {
 	stamp, name, size, attrs, err := cutColumns(line)
 	if err != nil {
@@ -92,6 +93,7 @@ func parseEntry(line string) (Entry, error) {
 	return e, nil
 }
 
+// setAttr sets what one attribute says.
 func (e *Entry) setAttr(key, value string) (err error) {
 	switch key {
 	case "mode":
@@ -121,6 +123,7 @@ func (e *Entry) setAttr(key, value string) (err error) {
 	return err
 }
 
+// parseOwner reads UID:GID.
 func parseOwner(value string) (uid, gid uint32, err error) {
 	left, right, _ := strings.Cut(value, ":")
 	u, err1 := strconv.ParseUint(left, 10, 32)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goPackage is what go list tells about one package of this module.
+// goPackage is what go list says about one package of this module.
 type goPackage struct {
 	ImportPath string
 	Imports    []string
@@ -137,6 +137,8 @@ func TestImportRules(t *testing.T) {
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
 		watch + "mounts":    {core, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
+		watch + "publish": {core, disk, core + "/internal/glob", filetime, notify, state, core + "/wire",
+			watch + "audit", watch + "health", watch + "ownwrites", watch + "stamprule", watch + "trigger"},
 		watch + "audit": {core, core + "/wire", disk, core + "/internal/glob", machine, notify, state,
 			watch + "health", watch + "ownwrites", watch + "stamprule"},
 	} {

@@ -126,6 +126,7 @@ func UnescapeName(text string) (string, error) {
 	return string(out), nil
 }
 
+// unhex returns the value of a hex digit, -1 if c is none.
 func unhex(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':

@@ -8,6 +8,7 @@ import (
 // in pieces until its end, because a slice that grows exists twice while it is copied.
 const pieceSize = 64 << 10
 
+// pieces are the parts of a large listing before the one that is being filled.
 type pieces struct {
 	kept  [][]Entry
 	count int
@@ -40,6 +41,7 @@ const entrySize = int(unsafe.Sizeof(Entry{})) + 16
 // roomStep is how many bytes Room is asked for at once, at least.
 const roomStep = 64 << 10
 
+// makeRoom asks Room for the memory of one more entry.
 func (d *Decoder) makeRoom(e *Entry) error {
 	if d.Room == nil {
 		return nil

@@ -37,6 +37,7 @@ func AppendSelf(dst []byte, l Listing) []byte {
 	return append(dst, '\n')
 }
 
+// parseSelf is the inverse of AppendSelf, without the LF.
 func parseSelf(line string) (Listing, error) {
 	stamp, name, size, attrs, err := cutColumns(line)
 	if err != nil {

@@ -174,6 +174,7 @@ func ParseStamp(text string) (Stamp, error) {
 	return s, nil
 }
 
+// parseStamp is ParseStamp without an allocation for the error.
 func parseStamp[T string | []byte](text T) (Stamp, bool) {
 	i, negative := 0, false
 	if len(text) > 0 && text[0] == '-' {

@@ -29,6 +29,8 @@ func AppendTrailer(dst []byte, t Trailer) []byte {
 	}
 }
 
+// parseTrailer is the inverse of AppendTrailer, without the LF; is says whether the
+// line is a trailer at all.
 func parseTrailer(line string) (t Trailer, is bool, err error) {
 	if rest, ok := strings.CutPrefix(line, "#stamp "); ok {
 		t.Stamp, err = ParseStamp(rest)

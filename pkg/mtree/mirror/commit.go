@@ -12,32 +12,35 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// touch is a directory in which something was changed, and the files that were
-// written in it.
+// touch is a directory in which something was changed, and the files that were written
+// in it.
 type touch struct {
 	path  string
 	names []string
 }
 
-// A pass commits in between, so that a kill costs little.
+// A pass commits after this many files, or this much time with at least one file, so
+// that a kill costs little.
 const (
 	defaultCommitFiles = 10_000
 	commitEvery        = 30 * time.Second
 )
 
-// fewSyncs is up to how many files and directories are flushed one by one:
-// syncfs also waits for what everybody else wrote.
+// fewSyncs is the number of files and directories up to which each is flushed by
+// itself: syncfs also waits for what other programs wrote.
 const fewSyncs = 24
 
-// errFlush says that what was written may not be on disk.
+// errFlush says that files which were written may not be on disk.
 var errFlush = errors.New("the flush failed: what was written since the last one is not trusted")
 
+// touch notes that something changed in the directory at path, and which files were
+// written.
 func (p *pass) touch(path string, names ...string) {
 	p.touched = append(p.touched, touch{path, names})
 	p.written += len(names)
 }
 
-// commitInBetween commits what is complete so far, now and then.
+// commitInBetween commits what is complete so far, if it is time for that.
 func (p *pass) commitInBetween() {
 	if p.written < p.config.commitFiles && (p.written == 0 || time.Since(p.lastTime) < commitEvery) {
 		return
@@ -47,8 +50,8 @@ func (p *pass) commitInBetween() {
 	}
 }
 
-// lastCommit commits the end of a pass. One that was told to stop does not wait
-// for a long flush: what it wrote is only compared again.
+// lastCommit commits at the end of a pass. A pass that was stopped does not wait for a
+// long flush: what it wrote is only compared again.
 func (p *pass) lastCommit(ctx context.Context) error {
 	if ctx.Err() != nil && p.written > fewSyncs {
 		for _, n := range p.ready {
@@ -60,10 +63,10 @@ func (p *pass) lastCommit(ctx context.Context) error {
 	return p.commit()
 }
 
-// commit makes what was written durable and then stamps what is complete,
-// children first. The stamps themselves are metadata changed in this order,
-// which journals keep: a stamp on disk means those below it are, too. After a
-// failed flush nothing is stamped. System calls:
+// commit makes durable what was written and then stamps the directories that are
+// complete, children first. File systems with a journal keep the order of these
+// changes: if a stamp is on disk, all stamps below it are. After a flush that failed,
+// nothing is stamped. System calls:
 //
 //	syncfs, or fsync of few; then for each: fsetxattr, fchmod if it differs, utimensat
 func (p *pass) commit() error {
@@ -95,7 +98,7 @@ func (p *pass) commit() error {
 	return nil
 }
 
-// markIncomplete leaves a node unstamped, and those above it.
+// markIncomplete leaves a node and all above it without their stamps.
 func (p *pass) markIncomplete(n *node) {
 	for up := n; up != nil && !(up.blocked && up != n); up = up.parent {
 		up.blocked = true
@@ -103,7 +106,7 @@ func (p *pass) markIncomplete(n *node) {
 	p.incomplete = append(p.incomplete, n)
 }
 
-// flush makes everything touched durable.
+// flush makes durable everything that was touched.
 func (p *pass) flush() error {
 	if len(p.touched) == 0 || p.config.Durability == None {
 		p.touched = nil
@@ -125,6 +128,7 @@ func (p *pass) flush() error {
 	return err
 }
 
+// flushEach flushes the files and directories one by one.
 func (p *pass) flushEach() error {
 	for _, t := range p.touched {
 		dir, err := p.dest.Dir(t.path)
@@ -153,8 +157,8 @@ func (p *pass) flushEach() error {
 	return nil
 }
 
-// distrust marks what was written since the last good flush. The page cache
-// shows it as it should be, and will until it is dropped.
+// distrust gives the files that were written since the last good flush a time that no
+// source lists. The page cache shows them as they should be, until it is dropped.
 func (p *pass) distrust() {
 	for _, t := range p.touched {
 		dir, err := p.dest.Dir(t.path)
@@ -169,7 +173,7 @@ func (p *pass) distrust() {
 	p.touched = nil
 }
 
-// stamp completes a directory of the copy, and writes nothing if it was
+// stamp completes a directory of the copy. It writes nothing if the directory was
 // complete and is unchanged.
 func (p *pass) stamp(n *node) error {
 	dir, err := p.dest.Dir(n.path)
@@ -199,8 +203,8 @@ func (p *pass) stamp(n *node) error {
 	return dir.SetTime(p.dest.Times.Stored(n.record.Stamp))
 }
 
-// restoreMode gives a directory the mode it is listed with, after it was made
-// writable to be filled.
+// restoreMode gives a directory the mode that it is listed with, for it may have been
+// made writable.
 func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 	if n.parent == nil || !n.hasMode || (info.Mode^n.mode)&0o777 == 0 {
 		return nil
@@ -208,11 +212,13 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 	return dir.ChmodKept(n.mode)
 }
 
-// leaveIncomplete gives the directories that stay incomplete, and those above them,
-// a fresh local time if something in or below them changed: a copy of this copy
-// would not look there otherwise. One that could not be listed while nothing of
-// it was trusted stays untrusted. One that a full walk found incomplete under its
-// own stamp is marked, or the next pass would take it for complete.
+// leaveIncomplete marks the directories that stay incomplete.
+//
+// If something in or below a directory changed, it gets the present time, or a copy of
+// this copy would not look there. A directory that could not be listed keeps the replica.Doubts
+// about what is below it. A directory that has its stamp already, but was found
+// incomplete by a full walk, gets a record that says so, or the next pass would take it
+// for complete.
 func (p *pass) leaveIncomplete() {
 	p.result.incomplete = int64(len(p.incomplete))
 	for _, n := range p.incomplete {

@@ -10,10 +10,10 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// delete takes away what the source no longer has, after everything was fetched
-// and if the guards let it; what they refuse is held. Deepest first: where
-// something below a directory failed, nothing in it is deleted, for what is
-// missing there may have moved down.
+// delete deletes what the source no longer has, after everything was fetched, if the
+// guards allow it; what they refuse is held. The deepest directories come first. If
+// something below a directory failed, nothing in the directory is deleted, for a
+// missing entry may have moved down there.
 func (p *pass) delete(ctx context.Context) error {
 	nodes := p.deleting
 	slices.SortStableFunc(nodes, func(a, b *node) int { return b.depth() - a.depth() })
@@ -40,14 +40,14 @@ func (p *pass) delete(ctx context.Context) error {
 	}
 	err := p.storeHeld()
 	if disk.IsFull(err) {
-		p.lacksRoom(err)
+		p.noteFull(err)
 		p.config.Log.Warn("what is held could not be written down", "error", err, "remedy", replica.MakeRoom)
 		return nil
 	}
 	return err
 }
 
-// carryOut begins the deletions of n, unless something in it or below failed.
+// carryOut begins the deletions of n, unless something in or below it failed.
 func (p *pass) carryOut(n *node) {
 	switch {
 	case len(n.deletions) == 0:
@@ -63,7 +63,8 @@ func (p *pass) carryOut(n *node) {
 	p.done(n)
 }
 
-// abandonDeletions gives up what an error kept from being looked at.
+// abandonDeletions ends what waits for deletions after an error ended the pass: the
+// nodes are incomplete.
 func (p *pass) abandonDeletions() {
 	for _, d := range p.queue.deferred {
 		d.n.blocked = true
@@ -78,7 +79,7 @@ func (p *pass) abandonDeletions() {
 	p.deleting = nil
 }
 
-// unstage removes what was to replace directories.
+// unstage drops the deletions of n, and the files that were to replace directories.
 func (p *pass) unstage(n *node) {
 	for i := range n.deletions {
 		p.dest.Abandon(&n.deletions[i])
@@ -86,8 +87,8 @@ func (p *pass) unstage(n *node) {
 	n.deletions = nil
 }
 
-// guard says why nothing of what waits may be deleted, what has a reason of its
-// own and what was released apart; "" if it may.
+// guard says why nothing that waits may be deleted; "" if it may. Deletions that are
+// released, or that have a reason of their own to be held, do not count.
 func (p *pass) guard(waiting []*node) string {
 	total := p.carried
 	released := false
@@ -120,8 +121,8 @@ func (p *pass) guard(waiting []*node) string {
 	return why
 }
 
-// emptiesRoot reports whether nothing would be left in the copy's root: the
-// source has nothing there, or nothing that can be had.
+// emptiesRoot reports whether nothing would be left in the copy's root: the source has
+// nothing there, or nothing that a copy has.
 func (p *pass) emptiesRoot(waiting []*node) bool {
 	i := slices.IndexFunc(waiting, func(n *node) bool { return n.parent == nil })
 	if i < 0 {
@@ -153,13 +154,13 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	return err == nil && len(left) == 0
 }
 
-// refuse holds the deletions of nodes for which there is a reason, but for those
-// that were released. With --no-delete these are the only ones that go on: the
-// others were held before, and their reason is gone.
+// refuse holds the deletions for which there is a reason, but not those that were
+// released. With --no-delete only released deletions go on: the others were held
+// before, and the reason is gone.
 func (p *pass) refuse(waiting []*node, why string) {
 	for _, n := range waiting {
 		n.deletions = slices.DeleteFunc(n.deletions, func(d replica.Deletion) bool {
-			if p.lets(n, d, why) {
+			if p.allows(n, d, why) {
 				return false
 			}
 			p.dest.Abandon(&d)
@@ -168,9 +169,9 @@ func (p *pass) refuse(waiting []*node, why string) {
 	}
 }
 
-// lets reports whether a deletion goes on; if not it is held, unless nobody
-// wants it any more.
-func (p *pass) lets(n *node, d replica.Deletion, why string) bool {
+// allows reports whether a deletion goes on. If there is a reason, why or one of its
+// own, it is held.
+func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
 	if d.Why == "" {
 		d.Why = why
 	}
@@ -185,12 +186,13 @@ func (p *pass) lets(n *node, d replica.Deletion, why string) bool {
 	return false
 }
 
+// hold notes that a deletion is held.
 func (p *pass) hold(e replica.Deletion) {
 	p.result.held += e.Entries
 	p.holding = append(p.holding, e)
 }
 
-// addDeletions notes deletions in n; they keep it open until delete comes to them.
+// addDeletions adds deletions in n, which waits for them until the end of the pass.
 func (p *pass) addDeletions(n *node, some []replica.Deletion) {
 	if len(some) == 0 {
 		return
@@ -206,7 +208,7 @@ func (p *pass) addDeletions(n *node, some []replica.Deletion) {
 	}
 }
 
-// recordDeletions records deletions; the node is settled by the end of its step.
+// recordDeletions records what became of the deletions of n.
 func (p *pass) recordDeletions(n *node, r *deleteResult) {
 	if len(p.dest.Uncopied()) > 0 {
 		for i := range n.deletions {

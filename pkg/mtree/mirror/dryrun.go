@@ -7,8 +7,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// itemise writes what a visit would have changed, one line each, and counts it
-// as if it had been done.
+// itemise writes a line for each entry that a visit would have changed, and counts it as
+// if it had been changed.
 func (p *pass) itemise(n *node, v *visitResult) {
 	var out strings.Builder
 	item := func(verb string, e *mtree.Entry) {

@@ -15,55 +15,57 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// fetchResult is what a fetch brought of one directory's files.
+// fetchResult is what a fetch brought of one group of files.
 type fetchResult struct {
-	err       error // nothing was fetched
-	names     []string
+	err       error    // nothing was fetched
+	names     []string // of the files that arrived
 	bytes     int64
-	made      int64 // under names that were free
-	taken     int64 // from other names in the copy, no data moved
-	denied    int64
-	gone      int64 // or changing as fast as they are read
-	moved     int64 // stored with their own times
-	unsettled int64
-	deletions []replica.Deletion // of directories that have the name of a file
+	made      int64              // of these files, those under names that were free
+	taken     int64              // of these files, those that were in the copy under another name
+	denied    int64              // files that the source may not read
+	gone      int64              // files that are gone, or that change as fast as they are read
+	moved     int64              // files that had changed and were stored with their own times
+	unsettled int64              // files that would not hold still and were stored as read
+	deletions []replica.Deletion // directories that have the name of a file
 	failed    []failure
-	seen      []*mtree.Entry // as listed, for the ctime rule
-	filled    bool           // aside, or that was tried
-	replaced  bool           // the directory got its name with all that is in it
+	verified  []*mtree.Entry // files that arrived as they were listed
+	staged    bool           // the directory was filled in the staging directory, or that was tried
+	replaced  bool           // the directory got its name with all files in it
 }
 
-// fetch brings files, of several directories if they are small, and returns one
-// result for each group. Each file is written aside and moved into place when it is
-// whole; system calls in disk.TempFile, and for one file:
+// fetch brings files, small ones of several directories with one request, and returns
+// one result for each group. A file is written in the staging directory and gets its
+// name when it is whole (disk.TempFile). System calls for one file:
 //
 //	openat, write..., utimensat(fd), [fchmod], [fsync], linkat or renameat
 //
-// The last of these is one for the directory where that is filled aside.
+// If the directory is filled in the staging directory, the last of these is done once
+// for all its files.
 func (w *work) fetch(ctx context.Context, groups []fileGroup) []fetchResult {
 	f := &fetching{work: w, ctx: ctx, results: make([]fetchResult, len(groups))}
 	f.bring(groups)
 	return f.results
 }
 
-// fetching is a fetch under way: where each of its files belongs.
+// fetching is a fetch under way.
 type fetching struct {
 	work    *work
 	ctx     context.Context
 	results []fetchResult
-	items   []item
-	at      *item         // whose directory is open
-	dir     *disk.Dir     // nil if none is
-	tempDir *disk.TempDir // that is dir; nil if dir has its name
+	items   []item        // by the indices of the files
+	at      *item         // a file of the directory that is open
+	dir     *disk.Dir     // that directory; nil: none is open
+	tempDir *disk.TempDir // the same, if it is in the staging directory; else nil
 }
 
-// item is one file of a fetch.
+// item is one file of a fetch, and where it belongs.
 type item struct {
 	group  *fileGroup
 	change mtree.Change
 	result *fetchResult
 }
 
+// bring asks for the files of all groups and stores them as they arrive.
 func (f *fetching) bring(groups []fileGroup) {
 	files := 0
 	for i := range groups {
@@ -75,7 +77,7 @@ func (f *fetching) bring(groups []fileGroup) {
 		g := &groups[i]
 		for _, c := range g.changes {
 			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(g.target.path, c.Want.Name), Approx: g.approx}
-			f.work.offerPart(g.target.path, &w)
+			f.work.offerPartial(g.target.path, &w)
 			want = append(want, w)
 			f.items = append(f.items, item{g, c, &f.results[i]})
 		}
@@ -100,7 +102,7 @@ func (f *fetching) bring(groups []fileGroup) {
 	}
 }
 
-// take stores one file that arrives.
+// take stores one file that arrives, and counts it.
 func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
 		return replica.Local(err)
@@ -115,7 +117,7 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.work.put(f.dir, &it.group.target, it.change, w, &o, h); err != nil {
 		return err
 	}
-	h.names = append(h.names, strings.Clone(o.Got.Name)) // not the listing it is a part of
+	h.names = append(h.names, strings.Clone(o.Got.Name)) // it is a part of the whole listing
 	h.bytes += o.Got.Size
 	if it.change.Have == nil {
 		h.made++
@@ -123,7 +125,7 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	return nil
 }
 
-// countedReader counts what it reads.
+// countedReader counts the bytes that it reads.
 type countedReader struct {
 	in    io.Reader
 	count *atomic.Int64
@@ -135,16 +137,16 @@ func (r *countedReader) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// enter opens the directory of a file to be changed, unless it is open.
+// enter opens the directory of a file, unless it is open.
 func (f *fetching) enter(it *item) (err error) {
 	if f.dir != nil && f.at.group.target.path == it.group.target.path {
 		return nil
 	}
 	f.leave()
 	f.at = it
-	if it.group.aside && !it.result.filled {
-		it.result.filled = true
-		if f.tempDir = f.openAside(&it.group.target); f.tempDir != nil {
+	if it.group.staged && !it.result.staged {
+		it.result.staged = true
+		if f.tempDir = f.openStaged(&it.group.target); f.tempDir != nil {
 			f.dir = f.tempDir.Dir
 			return nil
 		}
@@ -153,6 +155,8 @@ func (f *fetching) enter(it *item) (err error) {
 	return err
 }
 
+// leave closes the directory that is open. If it was filled in the staging directory it
+// gets its name.
 func (f *fetching) leave() {
 	switch {
 	case f.tempDir != nil:
@@ -163,7 +167,7 @@ func (f *fetching) leave() {
 	f.dir, f.tempDir = nil, nil
 }
 
-// put writes one file aside and moves it into place.
+// put writes one file in the staging directory and moves it into place.
 func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted, f *source.File, h *fetchResult) error {
 	got, mode := &f.Got, w.fileMode(c)
 	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
@@ -192,7 +196,8 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted
 		return replica.Local(err)
 	}
 	if want.LooksLike(got) {
-		// The next listing may show the other file, which equals this one.
+		// The next listing may show the file that was listed now, which equals this one
+		// in size and time.
 		if err := w.dest.Begin(dir, t.path, t.record, t.doubts|replica.DoubtBytes); err != nil {
 			return replica.Local(err)
 		}
@@ -209,7 +214,7 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted
 	case !want.Is(got):
 		h.moved++
 	default:
-		h.seen = append(h.seen, c.Want)
+		h.verified = append(h.verified, c.Want)
 	}
 	return nil
 }
@@ -225,7 +230,8 @@ func (w *work) fileMode(c mtree.Change) uint32 {
 	return 0o666 &^ w.dest.Umask
 }
 
-// applyMetadata gives a file owner, mode and time by its descriptor.
+// applyMetadata sets owner, mode and time of a file by its descriptor, and flushes it
+// with syncEach.
 func (w *work) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
 	if w.owner && c.Want.Has&mtree.HasOwner != 0 {
 		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
@@ -246,7 +252,7 @@ func (w *work) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry,
 	return nil
 }
 
-// stageFile keeps aside a file whose name a directory has.
+// stageFile keeps a file in the staging directory, for a directory has its name.
 func (w *work) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *fetchResult) error {
 	name, err := temp.Stage()
 	if err != nil {
@@ -262,8 +268,8 @@ func (w *work) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested
 
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
-// copyBody writes what body gives. Failing to write is local, failing to read
-// is not.
+// copyBody copies body to f. An error of f is one of the copy's disk, an error of body is
+// not.
 func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
 	buf := copyBuffers.Get().(*[256 << 10]byte)
 	defer copyBuffers.Put(buf)

@@ -13,7 +13,7 @@ import (
 )
 
 func fullDirectory() (lines []string) {
-	for i := range 2 * leastFilled {
+	for i := range 2 * leastStaged {
 		lines = append(lines, fmt.Sprintf("a/b/f%d = text %d", i, i))
 	}
 	return lines

@@ -6,8 +6,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// largeFiles is tasks that fetch one file larger than a batch: a heap, the smallest
-// first.
+// largeFiles is tasks that fetch one file each that is larger than a batch. It is a
+// container/heap with the smallest file first.
 type largeFiles []task
 
 func (l largeFiles) size(i int) int64   { return l[i].files[0].changes[0].Want.Size }
@@ -24,13 +24,13 @@ func (l *largeFiles) Pop() any {
 	return t
 }
 
-// mostLarge is how many large files wait, at most: it bounds the memory, half a
-// kilobyte each. Beyond it they go first.
+// mostLarge is the number of large files up to which they wait. Each takes half a
+// kilobyte of memory, so if there are more, they come first.
 const mostLarge = 10_000
 
-// addLarge keeps a large file back; it keeps its node open.
+// addLarge adds a large file. n waits for it.
 func (q *queue) addLarge(n *node, c mtree.Change) {
-	want := *c.Want // not the whole listing
+	want := *c.Want // without the whole listing
 	c.Want = &want
 	if c.Have != nil {
 		have := *c.Have

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limitedReader reads no faster than its limiter lets it.
+// limitedReader reads no faster than its limiter allows.
 type limitedReader struct {
 	ctx   context.Context
 	in    io.Reader
@@ -17,9 +17,9 @@ type limitedReader struct {
 // leastRead is the size of a small file, in bytes.
 const leastRead = 4 << 10
 
-// most is how many bytes are read at once: the share of a millisecond. Streams
-// take turns, so one that took much each time would leave little for those that
-// bring small files.
+// most is how many bytes are read at once: what the limiter allows for a millisecond.
+// Streams take turns. A stream that took much each time would leave little for those
+// that bring small files.
 func (r *limitedReader) most() int {
 	return min(r.limit.Burst(), max(leastRead, int(r.limit.Limit()/1000)))
 }

@@ -9,10 +9,11 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// What a visit makes by itself: directories, symlinks, modes and owners.
-
-// makeDir makes a directory, in the place of a file if one has its name. It is
-// writable for its owner until its stamp is set.
+// makeDir makes a directory. It replaces a file that has its name. The directory is
+// writable for its owner until its stamp is set. System calls:
+//
+//	mkdirat, openat; or, to replace: mkdirat in the staging directory,
+//	renameat2 with RENAME_EXCHANGE, unlinkat
 func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 	mode := w.dirMode(c.Want) | 0o700
 	if c.Have == nil {
@@ -41,6 +42,7 @@ func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 	return errors.Join(w.dest.Staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
 }
 
+// dirMode returns the permission bits that a new directory gets.
 func (w *work) dirMode(e *mtree.Entry) uint32 {
 	if e.Has&mtree.HasMode != 0 {
 		return e.Mode & 0o777
@@ -48,7 +50,10 @@ func (w *work) dirMode(e *mtree.Entry) uint32 {
 	return 0o777 &^ w.dest.Umask
 }
 
-// makeLink makes a symlink aside and moves it into place.
+// makeLink makes a symlink in the staging directory and moves it into place. If a
+// directory has its name, the symlink waits for the guards of deletions. System calls:
+//
+//	symlinkat, utimensat, [fchownat], renameat
 func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult) error {
 	staging := w.dest.Staging
 	if staging.Folds && dir.Respelled(c.Want.Name) {
@@ -79,8 +84,9 @@ func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult
 	return err
 }
 
-// replacement returns the deletion of a directory that something written aside is to
-// replace: it waits for the guards.
+// replacement returns the deletion of the directory at path. The file or symlink
+// with the name staged in the staging directory replaces it once the guards allow
+// that.
 func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
 	if w.noDelete {
 		_ = w.dest.Staging.Dir().Unlink(staged)
@@ -105,7 +111,8 @@ func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (rep
 	return d, nil
 }
 
-// setMode sets permission bits and owner in place.
+// setMode sets permission bits and owner of an entry. A directory keeps its set-id and
+// sticky bits.
 func (w *work) setMode(dir *disk.Dir, c mtree.Change) error {
 	if err := w.setOwner(dir, c.Want); err != nil {
 		return err
@@ -124,6 +131,7 @@ func (w *work) setMode(dir *disk.Dir, c mtree.Change) error {
 	return dir.ChmodEntry(c.Want.Name, mode)
 }
 
+// setOwner sets the owner of an entry, if owners are copied and the source lists them.
 func (w *work) setOwner(dir *disk.Dir, e *mtree.Entry) error {
 	if !w.owner || e.Has&mtree.HasOwner == 0 {
 		return nil

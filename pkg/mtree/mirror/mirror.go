@@ -27,11 +27,11 @@ type mirror struct {
 	limiter     *rate.Limiter // of file contents; nil: none
 	source      origin
 	dest        *replica.Replica
-	seen        seen
+	verified    verifiedFiles
 	warned      warned
 	warnedState wire.State // for which full walks were announced
 	lineage     *lineage.Lineage
-	crowded     crowded
+	fullDisk    fullDisk
 	hookDue     bool // something changed since --exec ran
 
 }
@@ -159,7 +159,7 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 	err = p.run(ctx)
 	r := &p.result
 	m.count(r, err)
-	m.crowded.note(r)
+	m.fullDisk.note(r)
 	if m.config.DryRun {
 		return r, err
 	}
@@ -174,7 +174,7 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 func (m *mirror) newWork(root *source.Root) *work {
 	c := &m.config
 	return &work{
-		source: m.source, self: &m.lineage.Detector, root: root, dest: m.dest, filters: m.filters, held: &replica.HeldList{}, seen: &m.seen, limiter: m.limiter, log: c.Log,
+		source: m.source, self: &m.lineage.Detector, root: root, dest: m.dest, filters: m.filters, held: &replica.HeldList{}, verified: &m.verified, limiter: m.limiter, log: c.Log,
 		beforeChange: func() {},
 		dryRun:       c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
 	}

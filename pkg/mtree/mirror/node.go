@@ -7,31 +7,31 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// node is a directory that a pass looks at, from the moment it is known to
-// differ until it is complete or incomplete. Only the pass's owner touches it:
-// steps get a copy of its target.
+// node is a directory that a pass visits, from the moment it is known to differ until
+// it is ready or incomplete. Only the goroutine of the pass touches it: steps get a
+// copy of its target.
 type node struct {
 	target
 	parent  *node  // nil for the root
 	mode    uint32 // as its parent lists it
 	hasMode bool
 
-	open       int                // visits, fetches, checks, deletions and children under way
-	blocked    bool               // cannot be completed in this pass
-	failed     bool               // something in it or below is not known as the source has it
-	waits      bool               // for its deletions
-	unreadable bool               // at the source: does not stop its parent from completing
+	open       int                // how many steps and children it waits for
+	blocked    bool               // it cannot be completed in this pass
+	failed     bool               // of something in it or below it is not known what the source has
+	waits      bool               // it waits for its deletions
+	unreadable bool               // the source may not read it: that does not stop its parent from completing
 	changed    bool               // something in it or below was changed
-	proved     bool               // files of it were compared by sums: `now` is news
+	proved     bool               // files of it were compared by sums: its record gets another `now`
 	visited    bool               // its listing arrived
-	entries    int                // in its listing, filters applied
-	before     records.Record     // what it had
-	had        bool               // it had one
-	deletions  []replica.Deletion // what completing it takes away
+	entries    int                // number of entries in its listing that no filter excludes
+	before     records.Record     // its record before the pass
+	had        bool               // it had a record
+	deletions  []replica.Deletion // what must go before it is complete
 	approx     *source.Approx     // how well the source knows its files; nil: exactly
 }
 
-// newNode returns the node of a subdirectory of up, as it is listed there.
+// newNode returns the node of a directory below up, as up's listing has it.
 func newNode(up *node, e *mtree.Entry, doubts replica.Doubts, fresh bool) *node {
 	return &node{
 		target: target{path: mtree.JoinPath(up.path, e.Name), listed: e.MTime, doubts: doubts, fresh: fresh, nested: up.nested},
@@ -47,8 +47,8 @@ func (n *node) depth() (depth int) {
 	return depth
 }
 
-// fillsAside reports whether these files are all that the directory of n is to
-// hold, and worth filling it aside.
-func (n *node) fillsAside(files int) bool {
-	return n.fresh && n.parent != nil && files >= leastFilled && files == n.entries
+// isStaged reports whether these files are all that the directory of n is to hold, and
+// whether it is filled in the staging directory.
+func (n *node) isStaged(files int) bool {
+	return n.fresh && n.parent != nil && files == n.entries && isStaged(files)
 }

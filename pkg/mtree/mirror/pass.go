@@ -15,24 +15,24 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// pass is one run from the root to the root. It owns queues, counters and nodes:
-// all of them belong to the goroutine that calls run. It hands out work, and
-// records the results.
+// pass is one run from the root down and back to the root. It owns queue, counters and
+// nodes: they belong to the goroutine that calls run, which hands out work and records
+// the results.
 type pass struct {
-	work    *work
-	config  *Config
-	rules   *rules
-	dest    *replica.Replica
-	source  *source.Root // the root's, with which it began
-	heed    func(*mtree.Listing) error
-	crowded *crowded
-	warned  *warned
+	work     *work
+	config   *Config
+	rules    *rules
+	dest     *replica.Replica
+	source   *source.Root // what the source said of its tree when the pass began
+	heed     func(*mtree.Listing) error
+	warned   *warned
+	fullDisk *fullDisk
 
 	start     time.Time
-	full      bool   // compare everything, whatever records say
+	full      bool   // everything is compared, whatever records say
 	holdAll   string // why nothing may be deleted; "": it may
-	emptyRoot bool   // the source has nothing that the copy's root would keep
-	inRoot    int64  // entries of the copy there
+	emptyRoot bool   // the source's root has nothing that a copy has
+	inRoot    int64  // number of entries in the copy's root
 
 	was       replica.HeldList  // what was held before
 	wasUnread bool              // that is not known
@@ -42,26 +42,26 @@ type pass struct {
 	unseen    map[string]*node // where that is: by path, a node or one of its entries
 	gate      *replica.Gate
 
-	ready      []*node // complete but for the flush and the stamp, children first
-	deleting   []*node // with deletions, which wait for the end
+	ready      []*node // complete but for the flush and the stamp; children first
+	deleting   []*node // with deletions, which wait for the end of the pass
 	incomplete []*node // children first
-	touched    []touch // changed since the last flush
+	touched    []touch // what changed since the last flush
 
 	uncopied replica.Uncopied // in the directories that were compared
 	goneDirs map[string]bool  // what was deleted, if it was a directory
 
 	queue        queue
-	running      int // steps
-	largeRunning int // of these, for large files
-	records      chan func()
-	halted       error // why no further step is begun
+	running      int         // steps under way
+	largeRunning int         // of these, those that fetch a large file
+	records      chan func() // how to record the result of a step that ended
+	halted       error       // why no further step begins; nil: steps begin
 
 	result   result
-	written  int       // files since the last commit
-	lastTime time.Time // of the last commit
-	told     time.Time // Progress
+	written  int       // files written since the last commit
+	lastTime time.Time // when that was
+	reported time.Time // when progress was reported last
 	tick     <-chan time.Time
-	arriving atomic.Int64 // bytes of files, also of those that are under way
+	arriving atomic.Int64 // bytes of files that arrived, also of files under way
 }
 
 // result is what a pass did.
@@ -91,9 +91,9 @@ type result struct {
 func (m *mirror) newPass(root *source.Root, full bool) *pass {
 	now := time.Now()
 	p := &pass{
-		config: &m.config, rules: &m.rules, dest: m.dest, source: root, crowded: &m.crowded, warned: &m.warned,
-		full: full, start: now, lastTime: now, told: now,
-		gate:     m.dest.Gate(m.rules.limit),
+		config: &m.config, rules: &m.rules, dest: m.dest, source: root, fullDisk: &m.fullDisk,
+		full: full, start: now, lastTime: now, reported: now,
+		warned: &m.warned, gate: m.dest.Gate(m.rules.limit),
 		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
 		records: make(chan func(), m.config.Jobs),
 	}
@@ -106,11 +106,11 @@ func (m *mirror) newPass(root *source.Root, full bool) *pass {
 	return p
 }
 
-// run makes the copy equal to the source as far as that can be done now. Its
-// error is what ended it early; paths that failed are in the result.
+// run makes the copy equal to the source, as far as that is possible now. Its error is
+// what ended it early; the result has the paths that failed.
 func (p *pass) run(ctx context.Context) error {
 	if p.config.Progress != nil {
-		ticker := time.NewTicker(tellEvery)
+		ticker := time.NewTicker(reportEvery)
 		defer ticker.Stop()
 		p.tick = ticker.C
 	}
@@ -134,18 +134,18 @@ func (p *pass) run(ctx context.Context) error {
 		p.leaveIncomplete()
 	}
 	p.sumUp(root, err)
-	p.tell(true)
+	p.report(true)
 	return err
 }
 
-// begin adds the visit of the root, from which all others follow.
+// begin adds the visit of the root, from which all other steps follow.
 func (p *pass) begin() *node {
 	root := &node{}
 	if p.full {
 		root.doubts |= replica.DoubtBelow
 	}
 	if p.config.DryRun && p.config.Sums {
-		root.doubts |= replica.DoubtBytes // else the root's record says so
+		root.doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
 	}
 	p.addVisit(root)
 	return root
@@ -165,7 +165,8 @@ func (p *pass) sumUp(root *node, err error) {
 	}
 }
 
-// takeSteps takes steps until none is left, or one halts the pass.
+// takeSteps hands out tasks and records results until nothing is left to do, or until
+// the pass is halted.
 func (p *pass) takeSteps(ctx context.Context) error {
 	for {
 		for p.halted == nil && p.running < p.config.Jobs {
@@ -188,7 +189,7 @@ func (p *pass) takeSteps(ctx context.Context) error {
 			p.halt(err)
 		}
 		p.commitInBetween()
-		p.tell(false)
+		p.report(false)
 	}
 }
 
@@ -214,11 +215,11 @@ func (p *pass) handOut(ctx context.Context, t task) {
 	}()
 }
 
-// step does a piece of work and returns what records its result. It has what it
-// needs by value; only the record touches the pass.
+// step does a piece of work and returns the function that records the result. It has
+// what it needs by value; only record touches the pass.
 type step func(ctx context.Context) (record func())
 
-// stepOf gives a task to the method of work that does it.
+// stepOf returns the step that does a task: one method of work.
 func (p *pass) stepOf(t task) step {
 	w, n := p.work, t.files[0].n
 	target := n.target
@@ -244,7 +245,7 @@ func (p *pass) stepOf(t task) step {
 			r, rest := w.takeOver(ctx, target, changes, found)
 			return func() {
 				p.recordFetch(n, r)
-				p.addBatches(n, rest)
+				p.addFiles(n, rest)
 			}
 		}
 	}
@@ -272,19 +273,20 @@ func (p *pass) stepOf(t task) step {
 	}
 }
 
-// await returns the next record, and tells how far the pass is meanwhile.
+// await waits for the end of a step and returns what records its result. Meanwhile it
+// reports progress.
 func (p *pass) await() func() {
 	for {
 		select {
 		case record := <-p.records:
 			return record
 		case <-p.tick:
-			p.tell(false)
+			p.report(false)
 		}
 	}
 }
 
-// abandon gives up the tasks that a halted pass did not begin.
+// abandon ends the tasks that a halted pass did not begin: their nodes are incomplete.
 func (p *pass) abandon() {
 	p.queue.steps, p.queue.last = append(p.queue.steps, p.queue.last...), nil
 	for {
@@ -300,15 +302,15 @@ func (p *pass) abandon() {
 	}
 }
 
-// halt ends the pass: what is under way ends, nothing is begun.
+// halt ends the pass: steps under way end, and no other begins.
 func (p *pass) halt(err error) {
 	if p.halted == nil {
 		p.halted = err
 	}
 }
 
-// done notes the end of a step of n, or of a child, and settles n with the
-// last.
+// done notes that a step of n or a child of n has ended. With the last of them n is
+// ready or incomplete.
 func (p *pass) done(n *node) {
 	if n.open--; n.open > 0 {
 		return
@@ -322,7 +324,7 @@ func (p *pass) done(n *node) {
 	p.settle(n)
 }
 
-// settle tells the parent what became of n.
+// settle passes to the parent what became of n.
 func (p *pass) settle(n *node) {
 	up := n.parent
 	if up == nil {
@@ -331,15 +333,15 @@ func (p *pass) settle(n *node) {
 	up.changed = up.changed || n.changed
 	up.failed = up.failed || n.failed
 	if !n.unreadable && (n.blocked || n.record.Stamp != n.listed && !p.source.OtherServer) {
-		// What it was completed with is not what the parent lists: the
-		// parent's listing is older, or this one came from a cache.
+		// Its stamp is not the one that the parent lists: the parent's listing is older,
+		// or this one came from a cache.
 		up.blocked = true
 	}
 	p.done(up)
 }
 
-// fail notes that path could not be made right and leaves n incomplete. What this
-// machine's disk does not do is no reason to keep what the source has deleted.
+// fail notes that path could not be made equal and leaves n incomplete. A failure of
+// this machine's disk does not stop deletions: what the source has is known.
 func (p *pass) fail(n *node, path string, err error) {
 	n.blocked, n.failed = true, n.failed || !replica.IsLocal(err)
 	if errors.Is(err, context.Canceled) {
@@ -353,7 +355,7 @@ func (p *pass) fail(n *node, path string, err error) {
 		if p.result.noRoom != nil {
 			level = slog.LevelDebug
 		}
-		p.lacksRoom(err)
+		p.noteFull(err)
 	} else if replica.IsLocal(err) {
 		remedy = replica.RemedyWriting(err)
 	}
@@ -367,14 +369,15 @@ func (p *pass) fail(n *node, path string, err error) {
 	}
 }
 
-// tellEvery is how often progress is reported, at most.
-const tellEvery = 250 * time.Millisecond
+// reportEvery is how often progress is reported, at most.
+const reportEvery = 250 * time.Millisecond
 
-func (p *pass) tell(done bool) {
-	if p.config.Progress == nil || !done && time.Since(p.told) < tellEvery/2 {
+// report calls Progress, if the last call was long ago or the pass is done.
+func (p *pass) report(done bool) {
+	if p.config.Progress == nil || !done && time.Since(p.reported) < reportEvery/2 {
 		return
 	}
-	p.told = time.Now()
+	p.reported = time.Now()
 	r := &p.result
 	p.config.Progress(Progress{
 		Took: time.Since(p.start), Listed: r.listed, Fetched: r.fetched, Bytes: p.arriving.Load(), WantFiles: r.wantFiles, WantBytes: r.wantBytes,

@@ -296,7 +296,7 @@ func TestHides(t *testing.T) {
 		{3, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
 		{4, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{Fingerprint: otherE}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Fingerprint: otherFingerprint}, true, false, plan.HiddenAny},
 	} {
 		w := &work{root: &source.Root{Fingerprint: "e"}, dest: &replica.Replica{}}
 		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}

@@ -8,33 +8,35 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Files are fetched in the order of their sizes, as far as they are known: small
-// ones in batches as they are found, and those larger than a batch, the smallest
-// first, when nothing else is to do. Meanwhile a quarter of the jobs begins with
-// the large ones, so that a slow stream is not left for the end; with few jobs
-// none does.
-
 // queue is the tasks of a pass that wait.
+//
+// Files are fetched in the order of their sizes, as far as these are known. Small
+// files are put into batches as they are found. Large ones, which are larger than a
+// batch, come when there is nothing else to do, the smallest first. But a quarter of
+// the jobs takes large files at any time, so that no slow stream is left for the end;
+// with fewer than four jobs none does.
 type queue struct {
 	steps    []task // taken from the end
-	fetches  batch  // small files that wait for company
-	sums     batch
+	fetches  batch  // small files to fetch
+	sums     batch  // files to compare by their sums
 	large    largeFiles
-	last     []task      // --last: taken when all else is done
-	deferred []nodeFiles // files that may be in the copy under a name that goes; they wait until those names are known
+	last     []task      // files of --last: taken when everything else is done
+	deferred []nodeFiles // files that may be in the copy under a name that is deleted; they wait until all deletions are known
 }
 
-// pending counts the tasks that wait, but for what is not put into batches yet.
+// pending counts the tasks that wait. Files in batches and deferred files are not
+// counted.
 func (q *queue) pending() int { return len(q.steps) + len(q.large) + len(q.last) }
 
 // task is a step and the nodes that wait for it.
 type task struct {
 	kind  taskKind
-	files []nodeFiles // at least one; of a visit and of deletions one without files
-	found *finds      // of takeOverTask
-	large bool        // it fetches one large file
+	files []nodeFiles   // at least one; of a visit and of deletions one without files
+	found *leavingFiles // of takeOverTask
+	large bool          // it fetches one large file
 }
 
+// taskKind says which step a task is.
 type taskKind uint8
 
 const (
@@ -45,22 +47,20 @@ const (
 	deleteTask
 )
 
-// nodeFiles is files of the directory of a node that are to be fetched, or compared
-// by sums.
+// nodeFiles is files of a node to fetch, or to compare by their sums.
 type nodeFiles struct {
 	n       *node
 	changes []mtree.Change
-	aside   bool // the directory is to be filled aside
+	staged  bool // the directory is filled in the staging directory
 }
 
-// group is what the step of such files is given.
+// group returns the files as a step gets them.
 func (f *nodeFiles) group() fileGroup {
-	return fileGroup{target: f.n.target, changes: f.changes, aside: f.aside, approx: f.n.approx}
+	return fileGroup{target: f.n.target, changes: f.changes, staged: f.staged, approx: f.n.approx}
 }
 
-// batch gathers files of several directories for one request: where one file
-// changed in each of a thousand directories, a request for each would take most
-// of the time.
+// batch gathers files of several directories for one request. If one file changed in
+// each of a thousand directories, a request for each file would take most of the time.
 type batch struct {
 	files []nodeFiles
 	count int
@@ -73,8 +73,9 @@ const (
 	batchBytes = 4 << 20
 )
 
-// fewOfMany is from which share of a listing on its changes are kept without it:
-// one file that changed among a hundred would hold 22 KB.
+// fewOfMany says that less than a quarter of a listing are few files. They wait in
+// memory of their own, for each would keep the whole listing in memory: 22 KB for one
+// file among a hundred.
 const fewOfMany = 4
 
 // detached returns the changes in memory of their own.
@@ -106,7 +107,7 @@ func (b *batch) add(f nodeFiles) (full bool) {
 	return b.count >= batchFiles || b.bytes >= batchBytes
 }
 
-// addFetch adds small files to fetch. They keep their node open.
+// addFetch adds small files to fetch. Their node waits for them.
 func (q *queue) addFetch(f nodeFiles) {
 	f.n.open++
 	if q.fetches.add(f) {
@@ -114,7 +115,7 @@ func (q *queue) addFetch(f nodeFiles) {
 	}
 }
 
-// addSums adds files to compare by their sums. They keep their node open.
+// addSums adds files to compare by their sums. Their node waits for them.
 func (q *queue) addSums(f nodeFiles) {
 	f.n.open++
 	if q.sums.add(f) {
@@ -122,7 +123,7 @@ func (q *queue) addSums(f nodeFiles) {
 	}
 }
 
-// flush makes a task of what a batch holds.
+// flush makes a task of the files in a batch.
 func (q *queue) flush(b *batch, kind taskKind) {
 	if len(b.files) > 0 {
 		q.steps = append(q.steps, task{kind: kind, files: b.files})
@@ -136,8 +137,8 @@ func (p *pass) addVisit(n *node) {
 	p.queue.steps = append(p.queue.steps, task{kind: visitTask, files: []nodeFiles{{n: n}}})
 }
 
-// take returns the task added last, or what a batch holds, or a large file, if there
-// is any.
+// take returns the next task: the one that was added last, or else the files in a
+// batch, or else a large file. It returns false if there is none.
 func (p *pass) take() (task, bool) {
 	q := &p.queue
 	if len(q.steps) == 0 {
@@ -157,9 +158,9 @@ func (p *pass) take() (task, bool) {
 	return t, true
 }
 
-// addBatches adds files to fetch, a full batch at a time, and the larger ones each by
-// itself.
-func (p *pass) addBatches(n *node, changes []mtree.Change) {
+// addFiles adds files to fetch: small ones to batches, at most a full batch at a time,
+// and each large one as a task of its own.
+func (p *pass) addFiles(n *node, changes []mtree.Change) {
 	changes = slices.DeleteFunc(changes, func(c mtree.Change) bool {
 		if c.Want.Size > batchBytes {
 			p.queue.addLarge(n, c)
@@ -175,11 +176,11 @@ func (p *pass) addBatches(n *node, changes []mtree.Change) {
 		bytes += changes[i].Want.Size
 	}
 	if from < len(changes) {
-		p.queue.addFetch(nodeFiles{n, changes[from:], from == 0 && n.fillsAside(len(changes))})
+		p.queue.addFetch(nodeFiles{n, changes[from:], from == 0 && n.isStaged(len(changes))})
 	}
 }
 
-// addLast adds files that are fetched after everything else.
+// addLast adds files that are fetched after everything else. n waits for them.
 func (q *queue) addLast(n *node, changes []mtree.Change) {
 	if len(changes) > 0 {
 		n.open++
@@ -187,8 +188,7 @@ func (q *queue) addLast(n *node, changes []mtree.Change) {
 	}
 }
 
-// deferFiles keeps files back that may be in the copy under another name; they keep
-// n open.
+// deferFiles adds files that may be in the copy under another name. n waits for them.
 func (q *queue) deferFiles(n *node, changes []mtree.Change) {
 	if len(changes) > 0 {
 		n.open++

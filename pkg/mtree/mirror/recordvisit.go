@@ -12,10 +12,10 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// recordVisit records what a visit found and adds the steps that follow from it:
-// directories below first and the last of them before the others, so that what
-// is taken from the end begins with the files of this one and goes on in the
-// order in which listings come ahead.
+// recordVisit records what a visit found and adds the tasks that follow from it. Tasks
+// are taken from the end, so the directories below are added first, and the last of
+// them before the others: then the files of this directory come first, and after them
+// the directories in the order in which a source sends their listings in advance.
 func (p *pass) recordVisit(n *node, v *visitResult) {
 	if v.err != nil {
 		p.unseen[n.path] = n
@@ -24,13 +24,13 @@ func (p *pass) recordVisit(n *node, v *visitResult) {
 			p.halt(v.err)
 			return
 		}
-		p.unlisted(n, v.err)
+		p.recordUnlisted(n, v.err)
 		return
 	}
 	n.visited, n.doubts, n.nested = true, v.doubts, v.nested
 	n.before, n.had = v.before, v.had
 	if n.parent == nil {
-		p.full = p.full || n.doubts.Below() // by the root's record, or for want of one
+		p.full = p.full || n.doubts.Below() // the root's record says so, or there is none
 		if n.had {
 			p.gate.FoundRecord()
 		}
@@ -70,13 +70,13 @@ func (p *pass) recordVisit(n *node, v *visitResult) {
 	for _, e := range v.plan.NotUnderstood {
 		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))
 	}
-	p.tellVisit(n, v)
+	p.reportVisit(n, v)
 	if p.config.DryRun {
 		p.itemise(n, v)
 	}
 	for _, c := range slices.Backward(v.below) {
 		n.open++
-		p.addVisit(newNode(n, c.Want, v.doubtsOf, isFresh(c)))
+		p.addVisit(newNode(n, c.Want, v.doubtsBelow, isFresh(c)))
 	}
 	if p.config.DryRun {
 		return
@@ -87,14 +87,14 @@ func (p *pass) recordVisit(n *node, v *visitResult) {
 	p.addFetches(n, v.plan.Fetch)
 }
 
-// warned says which warnings were given, once for each mirror.
+// warned says which warnings a mirror has given: it gives each of them once.
 type warned struct {
 	links  bool // symlinks cannot be copied
 	owners bool // --owner has no effect
 }
 
-// tellVisit logs and counts what a visit left out, and what has no effect here.
-func (p *pass) tellVisit(n *node, v *visitResult) {
+// reportVisit logs and counts what a visit left out, and which options have no effect.
+func (p *pass) reportVisit(n *node, v *visitResult) {
 	for _, e := range v.plan.Kept {
 		p.config.Log.Info("kept", "path", mtree.QuotePath(mtree.JoinPath(n.path, e.Name)), "why", "the source may have it and not list it",
 			"remedy", "delete it in DEST if it is not wanted")
@@ -113,19 +113,19 @@ func (p *pass) tellVisit(n *node, v *visitResult) {
 	p.skip(n, int64(len(v.plan.TooDeep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", plan.MaxPath))
 }
 
-// unlisted notes that nothing is known of a directory: nothing in it is
-// touched, its siblings go on.
-func (p *pass) unlisted(n *node, err error) {
+// recordUnlisted records that a directory could not be listed. Nothing in it changes;
+// its siblings go on.
+func (p *pass) recordUnlisted(n *node, err error) {
 	n.blocked = true
 	switch {
 	case errors.Is(err, source.ErrDenied) && n.parent != nil:
-		// Making it readable moves its parent's stamp: nothing is missed by
-		// completing that.
+		// Its parent may be completed: whoever makes the directory readable moves the
+		// parent's stamp.
 		n.unreadable = true
 		p.dest.Deny(n.path)
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
-		n.failed = true // what is missing above may have moved down here
+		n.failed = true // an entry that is missing above may have moved down here
 		p.result.moved++
 		p.config.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.path), "error", err)
 	default:
@@ -133,6 +133,7 @@ func (p *pass) unlisted(n *node, err error) {
 	}
 }
 
+// skip logs and counts entries that are left out.
 func (p *pass) skip(n *node, count int64, what string) {
 	if count == 0 {
 		return
@@ -142,15 +143,15 @@ func (p *pass) skip(n *node, count int64, what string) {
 	p.config.Log.Info("skipped", "path", mtree.QuotePath(n.path), "count", count, "what", what)
 }
 
-// addFetches adds steps for the files to fetch, those of --last apart. Large
-// ones wait until it is known what is doomed.
+// addFetches adds tasks for files to fetch. Files of --last come at the end, and files
+// that may be in the copy under another name wait until all deletions are known.
 func (p *pass) addFetches(n *node, changes []mtree.Change) {
 	var now, last, deferred []mtree.Change
 	for _, c := range changes {
 		p.result.wantFiles++
 		p.result.wantBytes += c.Want.Size
 		switch {
-		case !p.config.DryRun && p.crowded.outOf(p.dest, c.Want.Size):
+		case !p.config.DryRun && p.fullDisk.lacks(p.dest, c.Want.Size):
 			p.fail(n, mtree.JoinPath(n.path, c.Want.Name), errNoRoom)
 		case p.rules.last.Excluded(mtree.JoinPath(n.path, c.Want.Name), false):
 			last = append(last, c)
@@ -161,7 +162,7 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		}
 	}
 	p.queue.deferFiles(n, deferred)
-	p.addBatches(n, now)
+	p.addFiles(n, now)
 	p.queue.addLast(n, last)
 }
 

@@ -6,24 +6,29 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// mayTakeOver reports whether a file to fetch may be in the copy under another
-// name.
+// mayTakeOver reports whether a file to fetch may be in the copy under another name.
 func (p *pass) mayTakeOver(c *mtree.Change) bool {
 	return c.Have == nil && c.Want.Size >= leastTakenOver && !p.source.OtherServer && p.dest.Counters().Entries > 0
 }
 
-// takeOver looks for the deferred files under the names that go, and fetches what
-// is not there.
+// takeOver looks for the deferred files under the names that are to be deleted, and
+// fetches those that are not there.
 func (p *pass) takeOver(ctx context.Context) error {
 	deferred := p.queue.deferred
 	p.queue.deferred = nil
 	if len(deferred) == 0 {
 		return nil
 	}
-	found := newFinds(deferred)
+	sizes := map[int64]bool{}
+	for i := range deferred {
+		for _, c := range deferred[i].changes {
+			sizes[c.Want.Size] = true
+		}
+	}
+	found := newLeavingFiles(sizes)
 	for _, n := range p.deleting {
 		for i := range n.deletions {
-			p.work.findLarge(n.deletions[i].Path, n.deletions[i].Kind, found)
+			p.work.findLeaving(n.deletions[i].Path, n.deletions[i].Kind, found)
 		}
 	}
 	for i := range deferred {

@@ -140,9 +140,9 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	require.NoError(t, err)
 	defer m.close()
 	w := m.newWork(&source.Root{})
-	e := mtree.Entry{Name: "f", Size: partSize, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
+	e := mtree.Entry{Name: "f", Size: leastPartial, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
 	want := &source.Wanted{Entry: &e, Path: "f"}
-	w.offerPart("", want)
+	w.offerPartial("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
 		kept bool

@@ -11,34 +11,31 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
-// A large file that is missing may be one in the copy under a name that goes:
-// somebody renamed it, or a directory above it. Size proposes, the source's
-// SHA-256 decides, and no data moves.
+// A large file that is missing may be in the copy under a name that is deleted:
+// somebody renamed it, or a directory above it. If a file has the same size and the
+// same SHA-256 as the source's, it is taken over, and no data moves.
 
-// leastTakenOver is from which size on a file is worth two sums, in bytes.
+// leastTakenOver is the size in bytes from which on a file is worth two sums.
 const leastTakenOver = 64 << 10
 
-// finds are the files of the sizes wanted that go.
-type finds struct {
+// leavingFiles is the files of the copy that are to be deleted and that have one of
+// certain sizes.
+type leavingFiles struct {
 	sizes  map[int64]bool
 	bySize map[int64][]string // paths
-	mu     sync.Mutex
-	sums   map[string]source.Digest // by path
+
+	mu   sync.Mutex
+	sums map[string]source.Digest // by path
 }
 
-// newFinds returns an empty one for files of the sizes of those that are missing.
-func newFinds(missing []nodeFiles) *finds {
-	f := &finds{sizes: map[int64]bool{}, bySize: map[int64][]string{}, sums: map[string]source.Digest{}}
-	for i := range missing {
-		for _, c := range missing[i].changes {
-			f.sizes[c.Want.Size] = true
-		}
-	}
-	return f
+// newLeavingFiles returns an empty list of files with these sizes.
+func newLeavingFiles(sizes map[int64]bool) *leavingFiles {
+	return &leavingFiles{sizes: sizes, bySize: map[int64][]string{}, sums: map[string]source.Digest{}}
 }
 
-// findLarge adds the file at path, or those below the directory there.
-func (w *work) findLarge(path string, kind mtree.Kind, found *finds) {
+// findLeaving adds the file at path, or those below the directory at path. What cannot
+// be read is left out. Cost: a statx for each entry below path.
+func (w *work) findLeaving(path string, kind mtree.Kind, found *leavingFiles) {
 	if kind == mtree.File {
 		dir, err := w.dest.Dir(mtree.ParentPath(path))
 		if err != nil {
@@ -70,13 +67,13 @@ func (w *work) findLarge(path string, kind mtree.Kind, found *finds) {
 	})
 	_ = dir.Close()
 	for _, name := range below {
-		w.findLarge(name, mtree.Dir, found)
+		w.findLeaving(name, mtree.Dir, found)
 	}
 }
 
-// takeOver takes over what it can of large files of one directory, and returns the
-// rest, which must be fetched.
-func (w *work) takeOver(ctx context.Context, t target, changes []mtree.Change, found *finds) (*fetchResult, []mtree.Change) {
+// takeOver takes over large files of one directory, and returns those that must be
+// fetched.
+func (w *work) takeOver(ctx context.Context, t target, changes []mtree.Change, found *leavingFiles) (*fetchResult, []mtree.Change) {
 	r := &fetchResult{}
 	names := found.worthSumming(t.path, changes)
 	if len(names) == 0 {
@@ -89,7 +86,8 @@ func (w *work) takeOver(ctx context.Context, t target, changes []mtree.Change, f
 	return r, w.takeEach(ctx, &t, changes, theirs, found, r)
 }
 
-func (f *finds) worthSumming(dir string, changes []mtree.Change) (paths []string) {
+// worthSumming returns the paths of the files of which a leaving file has the size.
+func (f *leavingFiles) worthSumming(dir string, changes []mtree.Change) (paths []string) {
 	for i := range changes {
 		if len(f.bySize[changes[i].Want.Size]) > 0 {
 			paths = append(paths, mtree.JoinPath(dir, changes[i].Want.Name))
@@ -98,7 +96,9 @@ func (f *finds) worthSumming(dir string, changes []mtree.Change) (paths []string
 	return paths
 }
 
-func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]source.Sum, found *finds, r *fetchResult) (rest []mtree.Change) {
+// takeEach takes over the files whose sums, theirs, a leaving file has. It returns the
+// rest.
+func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]source.Sum, found *leavingFiles, r *fetchResult) (rest []mtree.Change) {
 	dir, err := w.openToChange(t)
 	if err != nil {
 		r.err = replica.Local(err)
@@ -127,13 +127,13 @@ func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, 
 		r.names = append(r.names, c.Want.Name)
 		r.made++
 		r.taken++
-		r.seen = append(r.seen, c.Want)
+		r.verified = append(r.verified, c.Want)
 	}
 	return rest
 }
 
-// sum hashes a doomed file, once.
-func (f *finds) sum(ctx context.Context, d *replica.Replica, path string) (source.Digest, error) {
+// sum returns the SHA-256 of a leaving file, which is read once.
+func (f *leavingFiles) sum(ctx context.Context, d *replica.Replica, path string) (source.Digest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
@@ -151,9 +151,9 @@ func (f *finds) sum(ctx context.Context, d *replica.Replica, path string) (sourc
 	return s.SHA256, err
 }
 
-// takeFile gives the file at path the name in dir too, by a hard link where
-// time and mode agree, else by a copy. The doomed name goes with the deletions,
-// if these are allowed.
+// takeFile gives the file at path a second name in dir: by a hard link if time and mode
+// agree, else by a copy. The first name is deleted with the others, if the guards
+// allow that.
 func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
 	from, err := w.dest.Dir(mtree.ParentPath(path))
 	if err != nil {

@@ -18,35 +18,37 @@ import (
 
 // visitResult is what a visit found and did.
 type visitResult struct {
-	err       error // nothing is known of the directory
-	same      bool  // complete already
-	listing   mtree.Listing
-	before    records.Record // what the copy remembered
-	had       bool           // it remembered something
-	record    records.Record // what the directory will be completed with
-	doubts    replica.Doubts
-	nested    bool // as in target
-	plan      plan.Plan
-	inCopy    int64          // entries of the copy
-	stays     int64          // directories that are gone at the source but hold something excluded
-	changed   bool           // directories, symlinks or modes were made
-	proved    bool           // `now` of the record is out of date
-	below     []mtree.Change // directories to visit
-	doubtsOf  replica.Doubts // of these
-	deletions []replica.Deletion
-	failed    []failure
-	approx    *source.Approx // how well the source knows the files; nil: exactly
+	err         error // nothing is known of the directory
+	same        bool  // it is complete already
+	listing     mtree.Listing
+	before      records.Record // what the copy had
+	had         bool           // it had a record
+	record      records.Record // what the directory will be completed with
+	doubts      replica.Doubts
+	nested      bool // as in target, and by what is in the directory itself
+	plan        plan.Plan
+	inCopy      int64          // entries of the copy
+	stays       int64          // directories that the source no longer has, which stay for what is excluded in them
+	changed     bool           // directories, symlinks or modes were made
+	proved      bool           // files are compared by sums: the record gets the listing's `now`
+	below       []mtree.Change // directories to visit
+	doubtsBelow replica.Doubts // what is not trusted of them
+	deletions   []replica.Deletion
+	failed      []failure
+	approx      *source.Approx // how well the source knows the files; nil: exactly
 }
 
-// visit compares one directory with its listing and makes its directories and
-// symlinks; what must be fetched, compared or deleted is left to other steps. given
-// is the listing, nil if the source is to be asked.
+// visit compares one directory with its listing. It makes directories and symlinks
+// there, and sets modes; files to fetch or to compare, and deletions, are left to other
+// steps. given has the root's listing; nil: the source is asked for the listing. Cost:
+// a request, openat, getdents64, a statx for each entry, and what is made.
 func (w *work) visit(ctx context.Context, t target, given *source.Root) *visitResult {
 	v := &visitResult{doubts: t.doubts, nested: t.nested}
 	v.err = w.look(ctx, &t, given, v)
 	return v
 }
 
+// look is visit; v gets what it finds.
 func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visitResult) (err error) {
 	var l source.Dir
 	if given != nil {
@@ -72,7 +74,7 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 		return replica.Local(err)
 	}
 	v.before, v.had = w.dest.Record(dir, t.path)
-	if v.had && !t.doubts.Below() && w.root.State.Prunes() && w.dest.IsCompleted(v.before, info, v.listing.Stamp) && !replaced(v.before, &v.listing) {
+	if v.had && !t.doubts.Below() && w.root.State.Prunes() && w.dest.IsCompleted(v.before, info, v.listing.Stamp) && !isReplaced(v.before, &v.listing) {
 		v.same = true
 		return nil
 	}
@@ -84,7 +86,7 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 		}
 	}
 	v.doubt(len(have) > 0)
-	if have, err = w.unfold(dir, t, v, have); err != nil {
+	if have, err = w.respell(dir, t, v, have); err != nil {
 		return replica.Local(err)
 	}
 	v.inCopy = int64(len(have))
@@ -95,15 +97,15 @@ func (w *work) look(ctx context.Context, t *target, given *source.Root, v *visit
 		err = w.apply(t, v, dir, info)
 	}
 	if err == nil && !v.listing.Hot {
-		w.condemn(t, v, dir)
+		w.findDeletions(t, v, dir)
 	}
 	return err
 }
 
-// doubt settles what is not trusted: what is not of the directory above, and what
-// the record says. holds says that the copy has something here.
-func (v *visitResult) doubt(holds bool) {
-	if !v.had && holds {
+// doubt adds what the record says is not trusted. hasEntries says that the directory of
+// the copy is not empty: without a record, nothing below it is trusted.
+func (v *visitResult) doubt(hasEntries bool) {
+	if !v.had && hasEntries {
 		v.doubts |= replica.DoubtBelow
 	}
 	if began, ok := replica.DoubtsOf(v.before); v.had && ok {
@@ -114,18 +116,18 @@ func (v *visitResult) doubt(holds bool) {
 	}
 }
 
-// older reports whether the source shows a directory as it was before it was
-// copied: the source was rolled back, and what was copied since may be equal in
-// size and time.
-func (w *work) older(v *visitResult) bool {
+// isOlder reports whether the listing is from before the directory was copied: the
+// source was rolled back, and files that were copied since may be equal in size and
+// time.
+func (w *work) isOlder(v *visitResult) bool {
 	_, began := replica.DoubtsOf(v.before)
 	return v.had && !began && !w.root.OtherServer && v.listing.Stamp.Before(v.before.Stamp)
 }
 
-// unproved reports whether the copy has files of which nobody knows from which
-// listing they came, the record was begun before the directory was listed; or of
-// which directory, the source gave no id then and does now.
-func (v *visitResult) unproved(have []mtree.Entry) bool {
+// isUnproved reports whether nobody knows where the files of the copy came from: from
+// which listing, for the record was begun before the directory was listed; or from
+// which directory, for the source gave no id then and gives one now.
+func (v *visitResult) isUnproved(have []mtree.Entry) bool {
 	if v.had && v.before.ID == "" && v.listing.ID != "" && len(have) > 0 {
 		return true
 	}
@@ -133,7 +135,7 @@ func (v *visitResult) unproved(have []mtree.Entry) bool {
 	return v.had && began && v.before.Now == mtree.Stamp{} && v.listing.HasNow && len(have) > 0
 }
 
-// ask takes the listing of a target, from the tree that the pass began with.
+// ask returns the listing of a target. It must be of the tree that the pass began with.
 func (w *work) ask(ctx context.Context, t *target) (source.Dir, error) {
 	l, err := w.source.List(ctx, t.path, t.listed)
 	if err == nil && l.Tree != w.root.Tree {
@@ -142,8 +144,8 @@ func (w *work) ask(ctx context.Context, t *target) (source.Dir, error) {
 	return l, err
 }
 
-// present reads the directory of the copy at path, whatever the types, without what
-// filters exclude.
+// present reads the entries that the copy has at path, without those that filters
+// exclude.
 func (w *work) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mtree.Entry, error) {
 	have, err := lister.Present(dir, path, w.filters.Excluded)
 	if path == "" {
@@ -152,7 +154,7 @@ func (w *work) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mt
 	return have, err
 }
 
-// withoutLostFound leaves mkfs's directory alone, unless the source has one.
+// withoutLostFound drops the lost+found that mkfs made, unless the source has one.
 func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
 	for i := range listing.Entries {
 		if listing.Entries[i].Name == lister.LostFound {
@@ -168,13 +170,13 @@ func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry 
 	return kept
 }
 
-// replaced reports whether the source has another directory under the name than
-// the one that was copied.
-func replaced(r records.Record, l *mtree.Listing) bool {
+// isReplaced reports whether the source has another directory under the name than the
+// one that was copied.
+func isReplaced(r records.Record, l *mtree.Listing) bool {
 	return r.ID != "" && l.ID != "" && r.ID != l.ID
 }
 
-// wanted returns the entries of a listing that filters let pass.
+// wanted returns the entries of the listing of path that no filter excludes.
 func (w *work) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 	if w.filters.Empty() {
 		return entries
@@ -188,26 +190,28 @@ func (w *work) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 	return kept
 }
 
-// compare makes the plan for a target and finds the directories below to visit.
+// compare makes the plan for a target and finds the directories below it to visit. dir
+// is nil if the copy has no such directory, which only a dry run meets.
 func (w *work) compare(t *target, v *visitResult, dir *disk.Dir, have []mtree.Entry) {
 	v.listing.Entries = w.wanted(t.path, v.listing.Entries)
-	another := v.had && replaced(v.before, &v.listing)
-	// Until the directory is complete its files are of more than one directory, or of
-	// more than one time. What is below shows for itself whether that is so.
-	v.doubtsOf = v.doubts
-	if another || w.older(v) || v.unproved(have) {
+	another := v.had && isReplaced(v.before, &v.listing)
+	// Until the directory is complete its files come from more than one directory, or
+	// from more than one time. The directories below show for themselves whether that is
+	// so.
+	v.doubtsBelow = v.doubts
+	if another || w.isOlder(v) || v.isUnproved(have) {
 		v.doubts |= replica.DoubtBytes
 	}
 	v.record = recordOf(&v.listing)
 	if v.record.ID == "" {
-		v.record.ID = v.before.ID // somebody took it away on the way here
+		v.record.ID = v.before.ID // something on the way removed it
 	}
 	o := w.planOptions(t.path, w.hidden(&v.listing, v.before, v.had && !v.doubts.Below()))
 	o.CheckAll = v.doubts&replica.DoubtBytes != 0
-	o.ByCTime, o.Listed, o.Verified = v.had && v.before.Now != mtree.Stamp{}, v.before.Now, w.seen.settled
+	o.ByCTime, o.Listed, o.Verified = v.had && v.before.Now != mtree.Stamp{}, v.before.Now, w.verified.has
 	o.WasHeld = func(path string) bool { return w.held.At(path) != nil }
 	v.plan = plan.Make(have, &v.listing, &o)
-	w.leftOut(v)
+	w.recordHidden(v)
 	for _, c := range v.plan.Dirs {
 		if isFresh(c) || another || v.doubts.Below() || !w.prunes(dir, t.path, c) {
 			v.below = append(v.below, c)
@@ -215,15 +219,16 @@ func (w *work) compare(t *target, v *visitResult, dir *disk.Dir, have []mtree.En
 	}
 }
 
-// planOptions is what a plan for the directory at path depends on whoever makes it.
+// planOptions returns the options that every plan for the directory at path has.
 func (w *work) planOptions(path string, hidden plan.Hidden) plan.Options {
 	return plan.Options{
 		Dir: path, Stored: w.dest.Times.Stored, NoLinks: w.noLinks || w.dest.NoLinks, Owner: w.owner, NoDelete: w.noDelete, Hidden: hidden,
 	}
 }
 
-// planToVerify makes the plan for the directory of the copy at path, of whose files
-// nothing is known: all of equal size and mtime are to be compared by their sums.
+// planToVerify makes a plan for the directory of the copy at path that trusts nothing:
+// all files of equal size and mtime are to be compared by their sums. Nothing is
+// changed.
 func (w *work) planToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.Plan, error) {
 	have, err := w.present(dir, path, l)
 	if err != nil {
@@ -237,16 +242,16 @@ func (w *work) planToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.
 	return plan.Make(have, &kept, &o), nil
 }
 
-// isFresh reports whether a directory is made by its parent's visit.
+// isFresh reports whether the visit of the parent makes this directory.
 func isFresh(c mtree.Change) bool { return c.What&(mtree.Absent|mtree.Type) != 0 }
 
-// prunes reports whether a directory of the copy is complete with the stamp that the
-// source lists; path is that of the directory which it is in.
+// prunes reports whether a directory below path is complete with the stamp that the
+// source lists.
 func (w *work) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
 	return w.root.State.Prunes() && w.dest.IsComplete(dir, path, c.Want.MTime, c.Have)
 }
 
-// apply makes what needs no fetch.
+// apply carries out the parts of the plan that need no fetch.
 func (w *work) apply(t *target, v *visitResult, dir *disk.Dir, info disk.Info) error {
 	pl := &v.plan
 	v.proved = len(pl.Check) > 0
@@ -270,13 +275,14 @@ func (w *work) apply(t *target, v *visitResult, dir *disk.Dir, info disk.Info) e
 	return nil
 }
 
-// asTarget is the target of the steps that follow the visit of t.
+// asTarget returns t as the steps after the visit know it.
 func (v *visitResult) asTarget(t *target) *target {
 	next := *t
 	next.record, next.doubts, next.nested = v.record, v.doubts, v.nested
 	return &next
 }
 
+// note notes that an entry was changed, or why it was not.
 func (v *visitResult) note(t *target, name string, err error) {
 	if err == nil {
 		v.changed = true
@@ -285,7 +291,7 @@ func (v *visitResult) note(t *target, name string, err error) {
 	}
 }
 
-// made counts the names that a visit added to the copy, failures aside.
+// made counts the names that a visit added to the copy, if nothing failed.
 func (v *visitResult) made() (n int64) {
 	for _, list := range [][]mtree.Change{v.plan.MakeDirs, v.plan.MakeLinks} {
 		for i := range list {
@@ -297,8 +303,8 @@ func (v *visitResult) made() (n int64) {
 	return n
 }
 
-// recordOf is the record that a listing completes a directory with, but for
-// what the source leaves out.
+// recordOf returns the record that a listing completes a directory with. What the
+// source leaves out is not in it.
 func recordOf(l *mtree.Listing) records.Record {
 	return records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
 }

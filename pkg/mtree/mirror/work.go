@@ -15,27 +15,28 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// work is what the steps of a pass work with: a source, the copy, and the rules.
-// Its methods do I/O, several at once, each in a goroutine of its own. They know
-// what they are given as values, and return a result that the pass records. None of
-// its fields changes while a pass runs.
+// work is what the steps of a pass work with: the source, the copy and the rules. Its
+// methods are the steps. They do I/O, several at once, each in a goroutine of its own.
+// A step knows only what it is given by value, and it returns a result that the pass
+// records. No field changes while a pass runs; what verified, held, arriving and change
+// point to may be used by several goroutines.
 type work struct {
 	source       contents
 	self         *selfcopy.Detector
-	root         *source.Root // of the source's root, with which the pass began
+	root         *source.Root // what the source said of its tree when the pass began
 	dest         *replica.Replica
 	filters      *glob.List
 	held         *replica.HeldList // deletions that were held when the pass began
-	seen         *seen             // files whose bytes are known
+	verified     *verifiedFiles
 	limiter      *rate.Limiter
 	arriving     *atomic.Int64 // counts bytes of files as they arrive; nil: nobody asks
-	beforeChange func()        // called before anything is changed, by several goroutines and as often as they like
+	beforeChange func()        // called before each change of the copy, by several goroutines
 	log          *slog.Logger
 
 	dryRun   bool // nothing is changed
-	noDelete bool // what the source no longer has stays
+	noDelete bool // nothing is deleted, but for what was held before
 	noLinks  bool // symlinks are left out
-	owner    bool // owners are set
+	owner    bool // owners are copied
 	syncEach bool // each file is flushed before it gets its name
 }
 
@@ -45,16 +46,16 @@ type target struct {
 	path   string         // "" is the root
 	listed mtree.Stamp    // as its parent lists it; zero for the root
 	doubts replica.Doubts // what is not trusted of it and of all below
-	fresh  bool           // made in this pass
+	fresh  bool           // it was made in this pass
 	nested bool           // it or one above it, in the copy, is the root of another tree or copy
 	record records.Record // what it will be completed with; known after its visit
 }
 
-// fileGroup is files of one directory that are to be fetched, or compared by sums.
+// fileGroup is files of one directory to fetch, or to compare by their sums.
 type fileGroup struct {
 	target  target
 	changes []mtree.Change
-	aside   bool           // the directory is to be filled aside
+	staged  bool           // the directory is filled in the staging directory
 	approx  *source.Approx // how well the source knows these files; nil: exactly
 }
 
@@ -64,8 +65,8 @@ type failure struct {
 	err  error
 }
 
-// openCopy opens the directory of a target. One that its owner may not read or
-// enter is made accessible: it gets its mode back with its stamp.
+// openCopy opens the directory of the copy at path. If its owner may not read or enter
+// it, it is made accessible; it gets its mode back with its stamp.
 func (w *work) openCopy(path string) (*disk.Dir, error) {
 	dir, err := w.dest.Dir(path)
 	if err == nil || !disk.IsDenied(err) || path == "" || w.dryRun {
@@ -87,8 +88,8 @@ func (w *work) openCopy(path string) (*disk.Dir, error) {
 	return w.dest.Dir(path)
 }
 
-// makeReady makes a directory ready to be changed: writable for its owner, and
-// known to be unfinished.
+// makeReady makes a directory ready to be changed: it becomes writable for its owner,
+// and its record says that it is unfinished.
 func (w *work) makeReady(dir *disk.Dir, info disk.Info, t *target) error {
 	w.beforeChange()
 	if info.Mode&0o700 != 0o700 {

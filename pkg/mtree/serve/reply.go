@@ -183,7 +183,7 @@ func (f *fields) setAbout(a *about) {
 	f.share(wire.HeaderTree, s.IDs)
 	f.share(wire.HeaderEpoch, s.Epochs)
 	if at := s.Tree.At(a.path); at != "" {
-		f.set(wire.HeaderPath, mtree.EscapeName(at))
+		f.set(wire.HeaderPath, wire.FormatTreePath(at))
 	}
 	f.share(wire.HeaderRuns, a.runs)
 }

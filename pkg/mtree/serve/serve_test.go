@@ -71,7 +71,11 @@ func (s *site) listen(h http.Handler) {
 	s.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(s, err)
-	server := serve.Server(h, serve.Fast)
+	way := serve.Fast
+	if os.Getenv("TIDEMARK_TEST_HTTP") == "std" {
+		way = serve.Std
+	}
+	server := serve.Server(h, way)
 	go func() { _ = server.Serve(l) }()
 	s.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

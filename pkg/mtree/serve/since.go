@@ -2,7 +2,6 @@ package serve
 
 import (
 	"net/http"
-	"strconv"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -66,7 +65,7 @@ func (h *Handler) lookForSince(w http.ResponseWriter, q *dirRequest) (ok bool) {
 // otherEpoch reports whether the client's stamps are of another epoch or tree: by
 // ?epoch=N, or by an ETag of ours in If-None-Match.
 func otherEpoch(r *http.Request, q *dirRequest) bool {
-	if epoch, given := q.query["epoch"]; given && epoch != strconv.FormatUint(q.snap.Tree.Epoch, 10) {
+	if epoch, given := q.query["epoch"]; given && epoch != wire.FormatEpoch(q.snap.Tree.Epoch) {
 		return true
 	}
 	tags := negotiate.Field(r, "If-None-Match")

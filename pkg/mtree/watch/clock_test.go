@@ -13,7 +13,6 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch"
-	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -59,9 +58,6 @@ func TestClockSetBackWhileDown(t *testing.T) {
 		start(t, watch.Config{Root: root}).stop()
 		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)
 	}
-	before := r.status().Status
-	before.Boot = "another"
-	require.False(t, (&identity.Identity{Status: before}).ClockSetBack(*before.Updated, before.Up+time.Hour), "after a boot nothing is known")
 }
 
 // TestClockStepsWhileWatching: by steps of a second to ten years, forward and

@@ -33,19 +33,18 @@
 //	auditing.go      asking for audits; losses
 //	marker.go        .tidemark is put back
 //	cookies.go       it answers --sync
-//	publish.go       one batch, down from the root
-//	stamp.go         one directory's time
 //	exceptions.go    .tidemark/stamps and .tidemark/unread
 //	tree.go          the tree file
 //	status.go        the published state and the checkpoint
 //	watcher.go       what the goroutine owns
-//	batch.go         the changes that are published together
-//	audits.go        what is known of audits
+//	audits.go        the running audit, the next one and the last one
+//	settling.go      the time of the batch that is being gathered
 //	config.go
 //	stats.go
 //
 // # Packages below
 //
+//	publish         the stamps of a batch
 //	audit           the scan
 //	mounts          what is mounted below the root
 //	identity        which tree this is

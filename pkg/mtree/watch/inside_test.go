@@ -16,10 +16,9 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/audit"
-	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/publish"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
 
@@ -154,7 +153,7 @@ func TestMarkerWentWithTheRoot(t *testing.T) {
 	require.NoError(t, err)
 	defer w.close()
 	require.NoError(t, os.RemoveAll(root))
-	require.ErrorContains(t, w.handleMarker([]string{"tree"}, &batch{}), "moved, deleted or unmounted")
+	require.ErrorContains(t, w.handleMarker([]string{"tree"}, &publish.Batch{}), "moved, deleted or unmounted")
 }
 
 // A root that cannot be opened for lack of descriptors is not taken for one that was
@@ -195,9 +194,11 @@ func TestStampedInTheTickOfTheChange(t *testing.T) {
 	defer func() { require.NoError(t, w.close()) }()
 	for range 300 {
 		require.NoError(t, os.WriteFile(filepath.Join(root, "a/f"), []byte("changed"), 0o644))
-		var b batch
-		b.at("a").entries, b.size = []notify.Entry{{Name: "f"}}, 1
-		require.Equal(t, 2, w.publish(&b).stamped)
+		b := w.newBatch()
+		b.AddEntry("a", "f")
+		result, err := w.publish(b)
+		require.NoError(t, err)
+		require.Equal(t, 2, result.Stamped)
 		for _, path := range []string{"", "a"} {
 			dir, err := disk.OpenRoot(filepath.Join(root, path))
 			require.NoError(t, err)
@@ -207,32 +208,6 @@ func TestStampedInTheTickOfTheChange(t *testing.T) {
 			require.True(t, w.ownWrites.Shows(shows), "known as ours")
 		}
 	}
-}
-
-// What proves, besides a Take, that a directory we wrote did not arrive.
-func TestProofOfAWrite(t *testing.T) {
-	root := memTree(t, "d/")
-	w, err := open(Config{Root: root}, "none")
-	require.NoError(t, err)
-	defer w.close()
-	dir, err := w.root.OpenDir("d")
-	require.NoError(t, err)
-	defer dir.Close()
-	shows := selfOf(t, dir)
-	p := &publisher{watcher: w}
-	w.status.Checkpoint = nil
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &audit.Finding{}), "too young for the scan to tell")
-	require.Equal(t, ownwrites.Judged, p.proofOf(shows, &audit.Finding{Judged: shows.CTime}))
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &audit.Finding{Judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
-	checkpoint := shows.CTime.Add(stamprule.LookBack)
-	w.status.Checkpoint = &checkpoint
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
-	checkpoint = checkpoint.Add(1)
-	require.Equal(t, ownwrites.Proven, p.proofOf(shows, nil), "nobody has touched it since before the checkpoint")
-	w.status.Checkpoint = nil
-	w.ownWrites.Put(shows, ownwrites.Judged, true)
-	require.Equal(t, ownwrites.Judged, p.proofOf(shows, nil), "as good as what it overwrites")
 }
 
 // An audit that left something out has not published what other options left out before.
@@ -267,8 +242,8 @@ func TestFirstAuditKeepsStamps(t *testing.T) {
 	require.NoError(t, err)
 	defer w.close()
 	publish := func(f audit.Finding) {
-		var b batch
-		b.addFindings([]audit.Finding{f})
+		var b publish.Batch
+		b.AddFindings([]audit.Finding{f})
 		require.NoError(t, w.write(&b))
 	}
 	publish(audit.Finding{Path: "a"})

@@ -47,10 +47,10 @@ func (w *watcher) checkBorders(ctx context.Context) error {
 		}
 		w.borders.Remove(path)
 		if !disk.IsGone(err) {
-			b.addEntry(path, mtree.MarkerName)
+			b.AddEntry(path, mtree.MarkerName)
 		}
 	}
-	if b.size == 0 {
+	if b.Size == 0 {
 		return nil
 	}
 	w.waitForClock(ctx)
@@ -67,10 +67,9 @@ func (w *watcher) retryUnread(ctx context.Context) error {
 	w.exceptions.Tried()
 	b := w.newBatch()
 	for path := range w.exceptions.Unread() {
-		b.at(path).retry = true
-		b.size++
+		b.AddRetry(path)
 	}
-	if b.size == 0 {
+	if b.Size == 0 {
 		return nil
 	}
 	w.waitForClock(ctx)
@@ -78,7 +77,7 @@ func (w *watcher) retryUnread(ctx context.Context) error {
 		return err
 	}
 	w.exceptions.Wait()
-	w.endBatch(b.size > 0)
+	w.endBatch(b.Size > 0)
 	return nil
 }
 
@@ -90,7 +89,7 @@ func (w *watcher) publishReadable(ctx context.Context, paths []string) error {
 	}
 	b := w.newBatch()
 	for _, path := range paths {
-		b.addEntry(mtree.ParentPath(path), mtree.BaseName(path))
+		b.AddEntry(mtree.ParentPath(path), mtree.BaseName(path))
 	}
 	w.waitForClock(ctx)
 	return w.write(b)

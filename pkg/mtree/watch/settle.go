@@ -3,7 +3,6 @@ package watch
 import (
 	"cmp"
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/publish"
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
@@ -55,7 +55,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 		return err
 	}
 	b := w.newBatch()
-	b.addEvents(append(w.mounts.Everywhere(events.Dirs), w.mountEvents...), w.exclude.Hides)
+	b.AddEvents(append(w.mounts.Everywhere(events.Dirs), w.mountEvents...), w.exclude.Hides)
 	w.mountEvents = nil
 	if err := w.handleMarker(events.Marker, b); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 		w.saveOwnWrites()
 	}
 	w.recordMounts()
-	w.endBatch(b.size > 0)
+	w.endBatch(b.Size > 0)
 	return nil
 }
 
@@ -127,8 +127,8 @@ func (w *watcher) checkMounts() error {
 
 // handleMarker looks after .tidemark: it puts it back if it was removed, and notes the
 // cookies that came. names are those that came or went in it.
-func (w *watcher) handleMarker(names []string, b *batch) error {
-	ours := slices.ContainsFunc(b.top.entries, func(e notify.Entry) bool { return e.Name == mtree.MarkerName })
+func (w *watcher) handleMarker(names []string, b *publish.Batch) error {
+	ours := b.TouchesMarker()
 	for _, name := range names {
 		if !strings.HasPrefix(name, cookiePrefix) {
 			ours = ours || !strings.HasPrefix(name, answerPrefix)
@@ -151,7 +151,7 @@ func (w *watcher) handleMarker(names []string, b *batch) error {
 func (w *watcher) publishFindings(ctx context.Context, findings []audit.Finding) error {
 	w.waitForClock(ctx)
 	b := w.newBatch()
-	b.addFindings(findings)
+	b.AddFindings(findings)
 	if err := w.write(b); err != nil {
 		return err
 	}
@@ -177,26 +177,38 @@ func (w *watcher) waitForClock(ctx context.Context) {
 
 // write publishes a batch and hands it to the triggers. A batch that stamped nothing has
 // size 0 then.
-func (w *watcher) write(b *batch) error {
-	if b.size == 0 {
+func (w *watcher) write(b *publish.Batch) error {
+	if b.Size == 0 {
 		return nil
 	}
-	p := w.publish(b)
+	r, err := w.publish(b)
 	if w.canAdvance() {
 		w.saveOwnWrites()
 	}
 	w.recordBorders()
-	if p.failure != nil {
-		return exit.With(exit.Local, p.failure, "")
+	if err != nil {
+		return exit.With(exit.Local, err, "")
 	}
-	if p.changed {
+	if r.Changed {
 		w.Stats.Batches.Add(1)
-		w.Stats.Changes.Add(int64(b.size))
-		w.Stats.Stamped.Add(int64(p.stamped))
+		w.Stats.Changes.Add(int64(b.Size))
+		w.Stats.Stamped.Add(int64(r.Stamped))
 	} else {
-		b.size = 0
+		b.Size = 0
 	}
-	return w.trigger(p.changes)
+	return w.trigger(r.Changes)
+}
+
+// publish stamps a batch and moves the floor.
+func (w *watcher) publish(b *publish.Batch) (publish.Result, error) {
+	r, err := w.published.Publish(b, w.rule(), w.publishedUntil())
+	if err != nil {
+		return r, err
+	}
+	w.floor = mtree.Later(w.floor, r.Top)
+	w.exceptions.DropReadable()
+	w.saveExceptions()
+	return r, nil
 }
 
 // trigger hands the changes of a published batch to --print and --exec.

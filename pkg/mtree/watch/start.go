@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/watch/internal/identity"
 	"tidemark/pkg/mtree/watch/internal/mounts"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/publish"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
 	"tidemark/pkg/mtree/wire"
@@ -89,6 +90,11 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	w.tree.BeginRun(id.LastFloor(w.inode.MTime, now))
 	if err := w.listen(); err != nil { // first: a start that fails here must not raise the epoch
 		return err
+	}
+	w.published = &publish.Tree{
+		Root: w.root, Source: w.source, Hears: w.hears(), Exclude: w.exclude, CrossMounts: w.CrossMounts,
+		Clock: &w.clock, SetTime: w.setTime,
+		OwnWrites: w.ownWrites, Health: w.health, Borders: w.borders, SaveExceptions: w.saveExceptions,
 	}
 	if err := w.declare(doubts); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/mounts"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/publish"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
@@ -35,9 +36,10 @@ type watcher struct {
 	exceptions *health.Exceptions // of health
 	borders    *health.Borders
 
-	clock stamprule.Clock
-	steps *machine.ClockSteps // nil if the kernel has none
-	floor mtree.Stamp         // the highest stamp published
+	published *publish.Tree
+	clock     stamprule.Clock
+	steps     *machine.ClockSteps // nil if the kernel has none
+	floor     mtree.Stamp         // the highest stamp published
 
 	lock         *state.Lock
 	marker       *state.Marker
@@ -88,7 +90,9 @@ func (w *watcher) rule() stamprule.Rule {
 func (w *watcher) hears() bool { return w.backend != "none" }
 
 // newBatch returns an empty batch.
-func (w *watcher) newBatch() *batch { return &batch{paths: w.Exec != "" || w.Print != nil} }
+func (w *watcher) newBatch() *publish.Batch {
+	return &publish.Batch{Paths: w.Exec != "" || w.Print != nil}
+}
 
 // sleep lets d pass.
 func sleep(d time.Duration) { <-time.After(d) }

@@ -16,7 +16,7 @@ const (
 	MaxPaths = 10_000
 )
 
-// ClockLag is how far the time that a kernel writes to a file may lie behind the
-// clock: file systems take times from a clock that moves with the tick, 10 ms at
+// ClockLag is how much earlier than the clock the time may be that a kernel writes to a
+// file: file systems take times from a clock that moves with the tick, 10 ms at
 // HZ=100, and a reading just before that may be one tick older.
 const ClockLag = 20 * time.Millisecond

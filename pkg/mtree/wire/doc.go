@@ -15,9 +15,11 @@
 //	path.go         paths in URLs, in posted lists and in Tidemark-Path
 //	listingtag.go   the ETag of a listing, and the options fingerprint in it
 //	filetag.go      the ETag of a file
+//	contentrange.go which part of a file an answer has
 //	upstream.go     Tidemark-Upstream: how a copy came about
 //	runs.go         Tidemark-Runs: the runs of watch
 //	state.go        Tidemark-State: how far the stamps of a tree can be relied on
+//	epoch.go        Tidemark-Epoch
 //	header.go       names of headers
 //	bounds.go       what both ends must agree on, and ClockLag
 //
@@ -28,7 +30,8 @@
 //
 // Writers append to a slice, or format one value as a string. Readers come in two
 // kinds. What comes in a header is parsed leniently: text that makes no sense
-// gives the zero value, for a proxy may have altered it, and a reader does without.
+// gives the zero value, for a proxy may have altered it, and a reader does without. (The
+// epoch is the exception.)
 // What comes in a body is parsed strictly: errors wrap mtree.ErrListing, and the
 // whole answer counts for nothing. Every pair is tested by round trip
 // (fuzz_test.go).

@@ -50,6 +50,22 @@ func FuzzFileTag(f *testing.F) {
 	})
 }
 
+func FuzzContentRange(f *testing.F) {
+	f.Add("bytes 10-19/20", int64(10), int64(10), int64(20))
+	f.Add("bytes */20", int64(0), int64(1), int64(1))
+	f.Fuzz(func(t *testing.T, text string, start, length, size int64) {
+		if a, b, c, ok := wire.ParseContentRange(text); ok {
+			start, length, size = a, b, c
+		}
+		if start < 0 || length < 1 || size < length || start > size-length {
+			return
+		}
+		a, b, c, ok := wire.ParseContentRange(wire.FormatContentRange(start, length, size))
+		require.True(t, ok)
+		require.Equal(t, [3]int64{start, length, size}, [3]int64{a, b, c})
+	})
+}
+
 func FuzzListingTag(f *testing.F) {
 	f.Add(`W/"1707019506.123456789-txt-0a1b2c-gzip"`, []byte("options"), true)
 	f.Add(`"-1.5-html-0a1b2c-hot;gzip"`, []byte(nil), false)
@@ -88,6 +104,19 @@ func FuzzURLPath(f *testing.F) {
 		got, err = wire.ParseURLPath("/" + wire.DirURLPath(path))
 		require.NoError(t, err)
 		require.Equal(t, wire.URLTarget{Path: path, Dir: true}, got)
+	})
+}
+
+func FuzzEpoch(f *testing.F) {
+	f.Add("7")
+	f.Fuzz(func(t *testing.T, text string) {
+		epoch, err := wire.ParseEpoch(text)
+		if err != nil {
+			require.ErrorIs(t, err, mtree.ErrListing)
+		}
+		again, err := wire.ParseEpoch(wire.FormatEpoch(epoch))
+		require.NoError(t, err)
+		require.Equal(t, epoch, again)
 	})
 }
 

@@ -5,7 +5,7 @@ package wire
 const (
 	HeaderStamp    = "Tidemark-Stamp"    // the directory's stamp
 	HeaderTree     = "Tidemark-Tree"     // the tree id, 32 hex digits
-	HeaderEpoch    = "Tidemark-Epoch"    // decimal, 0 and up
+	HeaderEpoch    = "Tidemark-Epoch"    // FormatEpoch
 	HeaderPath     = "Tidemark-Path"     // FormatTreePath
 	HeaderRuns     = "Tidemark-Runs"     // FormatRuns
 	HeaderState    = "Tidemark-State"    // State

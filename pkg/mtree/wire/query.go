@@ -68,8 +68,8 @@ func (q Query) Has(key string) bool {
 	return ok
 }
 
-// Wait returns how long the request wants to be held, at most MaxWait, by the key
-// "wait" in seconds; ok is false if it does not.
+// Wait returns how long the server may hold the request, at most MaxWait: the key "wait",
+// in seconds. ok is false if it is missing or makes no sense.
 func (q Query) Wait() (wait time.Duration, ok bool) {
 	value, ok := q["wait"]
 	if !ok {

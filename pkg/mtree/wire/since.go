@@ -93,6 +93,7 @@ func (b *SinceBlock) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// line reads the next line.
 func (b *SinceBlock) line() (err error) {
 	if b.left, b.first = b.first, nil; b.left != nil {
 		return nil
@@ -118,6 +119,7 @@ func (b *SinceBlock) Text(dst []byte, most int) (text []byte, size int, err erro
 	return dst, size, nil
 }
 
+// lineError makes an error of reading a line one of the stream.
 func lineError(err error) error {
 	switch err {
 	case io.EOF:

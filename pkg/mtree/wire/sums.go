@@ -45,8 +45,8 @@ var (
 // maxSumLine bounds one line of sums, in bytes.
 const maxSumLine = 64 << 10
 
-// ReadSums reads at most so many sums as files were asked for, and gives each to
-// keep. A comment that is not an ETag leaves the next sum without its tag.
+// ReadSums reads the sums of at most files files, and gives each to keep; more is an
+// error. A comment that is not an ETag leaves the next sum without a tag.
 func ReadSums(in io.Reader, files int, keep func(Sum)) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxSumLine)

@@ -86,6 +86,7 @@ func AppendTarPadding(dst []byte, size int64) []byte {
 // AppendTarEnd appends the two zero blocks that say that the stream is whole.
 func AppendTarEnd(dst []byte) []byte { return append(append(dst, zeros[:]...), zeros[:]...) }
 
+// tarFlag returns the type of a member as the header says it.
 func tarFlag(k mtree.Kind) byte {
 	switch k {
 	case mtree.Dir:

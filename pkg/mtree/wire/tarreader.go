@@ -152,6 +152,7 @@ func (t *TarReader) pax(size int64, f *TarFile) error {
 	return nil
 }
 
+// set sets what one PAX record says.
 func (f *TarFile) set(key, value []byte) (err error) {
 	ok := true
 	switch string(key) {
@@ -203,6 +204,7 @@ func (t *TarReader) sumRight() bool {
 	return ok && sum+sumBlock(t.block[:]) == want
 }
 
+// cString returns text up to its first NUL.
 func cString(text []byte) []byte {
 	text, _, _ = bytes.Cut(text, []byte{0})
 	return text
@@ -210,6 +212,7 @@ func cString(text []byte) []byte {
 
 var errTar = fmt.Errorf("%w: not the tar stream of a server", mtree.ErrListing)
 
+// cutTar makes the end of a stream within a file an error of the stream.
 func cutTar(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return errTar

@@ -49,6 +49,7 @@ var inputs = sync.Pool{New: func() any {
 	return &b
 }}
 
+// newConn returns a connection that was just accepted.
 func newConn(s *server, rwc net.Conn) *conn {
 	c := &conn{rwc: rwc, server: s, template: &http.Request{RemoteAddr: rwc.RemoteAddr().String()}}
 	c.since.Store(time.Now().UnixNano())
@@ -160,6 +161,7 @@ func (c *conn) drop(n int) {
 	}
 }
 
+// release gives the buffer back.
 func (c *conn) release() {
 	if c.in != nil {
 		*c.in = (*c.in)[:0]
@@ -189,6 +191,8 @@ func (c *conn) setReadDeadline(d, most time.Duration) {
 	setDeadline(c.rwc.SetReadDeadline, &c.readBy, d, most)
 }
 
+// setDeadline calls set with a deadline in d, unless have is good enough, and notes it in
+// have. See setReadDeadline.
 func setDeadline(set func(time.Time) error, have *time.Time, d, most time.Duration) {
 	var t time.Time
 	if d > 0 {
@@ -237,9 +241,13 @@ type requestContext struct {
 	over chan struct{} // closed when the look has ended; nil: it never began
 }
 
+// Deadline returns none.
 func (x *requestContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (x *requestContext) Value(any) any               { return nil }
 
+// Value returns none.
+func (x *requestContext) Value(any) any { return nil }
+
+// Done begins the look, once.
 func (x *requestContext) Done() <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -256,6 +264,7 @@ func (x *requestContext) Done() <-chan struct{} {
 	return x.done
 }
 
+// Err begins the look, too: nobody else would notice that the client has gone.
 func (x *requestContext) Err() error {
 	x.Done()
 	x.mu.Lock()
@@ -315,6 +324,7 @@ type handed struct {
 	before []byte
 }
 
+// Read gives what was read already, and then what comes.
 func (h *handed) Read(p []byte) (int, error) {
 	if len(h.before) > 0 {
 		n := copy(p, h.before)
@@ -333,6 +343,7 @@ type tcpConn interface {
 	CloseWrite() error
 }
 
+// handedTCP is a handed connection with the methods of a *net.TCPConn.
 type handedTCP struct {
 	*handed
 	tcpConn

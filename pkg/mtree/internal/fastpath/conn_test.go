@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A client that leaves in a wait is noticed, also after the time that it had for
-// a header.
+// The Handler notices a client that leaves while it waits, also after the time for a
+// header.
 func TestLeavesLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := make(chan struct{})
@@ -45,8 +45,8 @@ func TestLeavesLate(t *testing.T) {
 	})
 }
 
-// An answer that had begun when the server was told to stop is its connection's
-// last, and all who stop it wait for that.
+// An answer that has begun when the server stops is the last one of its connection, and
+// Shutdown waits for it.
 func TestShutdownAfterTheHeader(t *testing.T) {
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -70,13 +70,13 @@ func TestShutdownAfterTheHeader(t *testing.T) {
 	}
 	require.ErrorIs(t, <-ended, http.ErrServerClosed)
 	close(goOn)
-	require.False(t, hear(in).Cut)
-	require.True(t, hear(in).NoReply)
+	require.False(t, receive(in).Cut)
+	require.True(t, receive(in).NoReply)
 	require.NoError(t, <-stopped)
 	require.NoError(t, <-stopped)
 }
 
-// After an error nothing more is sent: what was cut must not be made to look whole.
+// After an error nothing more is sent: an answer that was cut must not look whole.
 func TestErrorsStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errs := make(chan error, 3)
@@ -104,7 +104,7 @@ func TestErrorsStay(t *testing.T) {
 	})
 }
 
-// Bytes that go to net/http are in no buffer that another connection reads into.
+// Bytes that are handed over are in no buffer into which another connection reads.
 func TestHandedBytesAreItsOwn(t *testing.T) {
 	short, _ := serving(t, http.HandlerFunc(echo))
 	ask := func(request string) string {
@@ -115,7 +115,7 @@ func TestHandedBytesAreItsOwn(t *testing.T) {
 		defer conn.Close()
 		_, err = io.WriteString(conn, request)
 		assert.NoError(t, err)
-		return hear(bufio.NewReader(conn)).Body
+		return receive(bufio.NewReader(conn)).Body
 	}
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -133,7 +133,7 @@ func TestHandedBytesAreItsOwn(t *testing.T) {
 	all.Wait()
 }
 
-// Behind TLS all is net/http's, HTTP/2 too.
+// With TLS everything goes to net/http, HTTP/2 too.
 func TestTLS(t *testing.T) {
 	other := httptest.NewUnstartedServer(nil)
 	other.EnableHTTP2 = true

@@ -41,7 +41,7 @@ func mirrored(w http.ResponseWriter, r *http.Request) {
 // conversation is what a client gets for some bytes that it sends at once.
 type conversation struct {
 	answers []answer
-	rest    string // what came after that and is no whole answer
+	rest    string // what came after these and is not a whole answer
 	fate    string // how the connection ended
 }
 
@@ -82,7 +82,7 @@ func converse(t *testing.T, addr, in string) (c conversation) {
 
 // answer is one answer as its bytes say.
 type answer struct {
-	told
+	received
 	proto string
 }
 
@@ -99,7 +99,7 @@ func readAnswer(in *bufio.Reader) (a answer, ok bool) {
 		response.Header.Del("Date")
 	}
 	a.proto = response.Proto
-	a.told = told{response.Status, response.Header, response.ContentLength, response.TransferEncoding, response.Close, string(body), err != nil, false}
+	a.received = received{response.Status, response.Header, response.ContentLength, response.TransferEncoding, response.Close, string(body), err != nil, false}
 	return a, true
 }
 

@@ -91,6 +91,7 @@ func NewStd(s *http.Server) Server {
 	return own
 }
 
+// stdServer is net/http alone, and knows its idle connections.
 type stdServer struct {
 	*http.Server
 	conns stdConns

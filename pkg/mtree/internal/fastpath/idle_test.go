@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Of the connections without a request, on either way, one is closed at a time, and
-// none that is being answered.
+// CloseIdle closes one connection without a request at a time, on either way, and none
+// that waits for its answer.
 func TestCloseIdle(t *testing.T) {
 	t.Run("fast", func(t *testing.T) { testCloseIdle(t, func(s *http.Server) Server { return New(s, nil) }) })
 	t.Run("std", func(t *testing.T) { testCloseIdle(t, NewStd) })
@@ -63,7 +63,7 @@ func testCloseIdle(t *testing.T, from func(*http.Server) Server) {
 	require.NotErrorIs(t, err, io.EOF)
 }
 
-// The one that has been so the longest is the first.
+// The connection that has been idle for longest is the first.
 func TestLongestIdle(t *testing.T) {
 	now := time.Now()
 	s, first, second := newServer(&http.Server{}), &handed{}, &handed{}
@@ -81,7 +81,7 @@ func TestLongestIdle(t *testing.T) {
 	require.Equal(t, net.Conn(second), s.std.longestIdle(since))
 }
 
-// pipe is a connection from nowhere.
+// pipe is a connection to nobody.
 type pipe struct{ net.Conn }
 
 func (*pipe) RemoteAddr() net.Addr { return &net.UnixAddr{} }

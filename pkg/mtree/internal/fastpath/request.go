@@ -126,6 +126,7 @@ var usual = func() map[string]string {
 	return names
 }()
 
+// canonical returns a field's name in its canonical form.
 func canonical(name string) string {
 	if key, ok := usual[name]; ok {
 		return key

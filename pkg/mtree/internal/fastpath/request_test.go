@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// read is what conn.next does with bytes that came at once.
+// read does what conn.next does with bytes that came at once.
 func read(in string) (*http.Request, verdict, int) {
 	v, end := examine([]byte(in))
 	if v != accepted {
@@ -22,7 +22,7 @@ func read(in string) (*http.Request, verdict, int) {
 	return r, accepted, end
 }
 
-// like fails unless net/http makes of an accepted request what we make of it.
+// like fails unless net/http reads an accepted request as we do.
 func like(t *testing.T, in string) {
 	r, v, end := read(in)
 	if v != accepted {
@@ -41,7 +41,7 @@ func like(t *testing.T, in string) {
 
 const host = "Host: x\r\n"
 
-// acceptedOnes are what clients send.
+// acceptedOnes are requests that clients send.
 var acceptedOnes = []string{
 	"GET / HTTP/1.1\r\n" + host + "\r\n",
 	"GET /a%20b/?txt&wait=30 HTTP/1.1\r\nHost: 127.0.0.1:8077\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n",
@@ -107,8 +107,7 @@ var handedOverOnes = []string{
 	"GET / HTTP/1.1\r\n" + host + "X: " + strings.Repeat("y", maxHeader) + "\r\n\r\n",
 }
 
-// An accepted request is read as net/http reads it, from however few bytes at a
-// time.
+// An accepted request is read as net/http reads it, also from single bytes.
 func TestAccepted(t *testing.T) {
 	for _, in := range acceptedOnes {
 		_, v, end := read(in)
@@ -127,8 +126,7 @@ func TestAccepted(t *testing.T) {
 	require.Equal(t, handedOver, v)
 }
 
-// Whatever is not accepted is not touched, and that is known from what came at the
-// latest when its header is whole.
+// Everything else is handed over, at the latest when its header is whole.
 func TestHandedOver(t *testing.T) {
 	for _, in := range handedOverOnes {
 		_, v, _ := read(in)

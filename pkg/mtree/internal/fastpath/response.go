@@ -61,6 +61,7 @@ func (w *response) release() bool {
 	return !w.close
 }
 
+// putBuffer gives a buffer back, unless it has grown large; it returns nil.
 func putBuffer(b *[]byte) *[]byte {
 	if b != nil && cap(*b) <= 2*gather {
 		*b = (*b)[:0]
@@ -90,6 +91,7 @@ func (w *response) WriteHeader(status int) {
 	}
 }
 
+// first returns the first value, "" if there is none.
 func first(values []string) string {
 	if len(values) == 0 {
 		return ""
@@ -313,6 +315,7 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
+// writerOnly hides ReadFrom from io.Copy.
 type writerOnly struct{ io.Writer }
 
 // finish sends the end of the answer. It returns false if the answer is not whole.

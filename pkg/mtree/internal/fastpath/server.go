@@ -33,6 +33,7 @@ func New(s *http.Server, requests *atomic.Int64) Server {
 	return server
 }
 
+// newServer is New without a counter, as its own type.
 func newServer(s *http.Server) *server {
 	own := &server{Server: s, requests: new(atomic.Int64)}
 	s.ConnState = own.std.state
@@ -110,6 +111,7 @@ func (s *server) enter(c *conn) bool {
 	return true
 }
 
+// leave takes c out of the connections.
 func (s *server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,6 +163,7 @@ func (l *listener) run() {
 	}
 }
 
+// logf writes to net/http's log.
 func (s *server) logf(format string, args ...any) {
 	if s.ErrorLog != nil {
 		s.ErrorLog.Printf(format, args...)
@@ -206,6 +209,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
+// Close closes the listener; connections that wait for Accept are closed.
 func (l *listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.Listener.Close()

@@ -25,8 +25,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serving serves h on the short way, and on net/http's alone, until the test
-// ends, and returns where.
+// serving serves h by New and by net/http alone until the test ends. It returns both
+// addresses.
 func serving(t *testing.T, h http.Handler) (short, long string) {
 	t.Helper()
 	start := func(s interface {
@@ -56,8 +56,8 @@ func dial(t *testing.T, addr string) (*net.TCPConn, *bufio.Reader) {
 	return conn.(*net.TCPConn), bufio.NewReader(conn)
 }
 
-// told is what a client sees of one answer.
-type told struct {
+// received is one answer as a client sees it.
+type received struct {
 	Status  string
 	Header  http.Header
 	Length  int64
@@ -68,7 +68,7 @@ type told struct {
 	NoReply bool // not even a header
 }
 
-func hear(in *bufio.Reader) told {
+func receive(in *bufio.Reader) received {
 	ended := func(err error) bool {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			panic("nothing comes, and the connection stays")
@@ -77,14 +77,14 @@ func hear(in *bufio.Reader) told {
 	}
 	response, err := http.ReadResponse(in, nil)
 	if ended(err) {
-		return told{NoReply: true}
+		return received{NoReply: true}
 	}
 	body, err := io.ReadAll(response.Body)
 	ended(err)
 	if response.Header.Get("Date") != longAgo {
 		response.Header.Del("Date")
 	}
-	return told{response.Status, response.Header, response.ContentLength, response.TransferEncoding, response.Close, string(body), err != nil, false}
+	return received{response.Status, response.Header, response.ContentLength, response.TransferEncoding, response.Close, string(body), err != nil, false}
 }
 
 const longAgo = "Sat, 03 Feb 2024 04:05:06 GMT"
@@ -159,24 +159,24 @@ func writePieces(w http.ResponseWriter, n, size int) {
 	}
 }
 
-// handler has the path choose one of answers; without a Content-Type net/http
-// would guess one.
+// handler answers with the one of answers that the path names. Without a Content-Type
+// net/http would guess one.
 func handler(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "x/y")
 	answers[r.URL.Path[1:]](w, r)
 }
 
-// Whatever a Handler does, clients hear the same on both ways, and may go on
-// asking on the same connection or not.
+// Whatever a Handler does, clients get the same on both ways, and the connection goes on
+// or ends on both.
 func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	short, long := serving(t, http.HandlerFunc(handler))
-	ask := func(addr, name string) (first, next told) {
+	ask := func(addr, name string) (first, next received) {
 		conn, in := dial(t, addr)
 		_, err := io.WriteString(conn, "GET /"+strings.ReplaceAll(name, " ", "%20")+" HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
-		first = hear(in)
+		first = receive(in)
 		_, _ = io.WriteString(conn, "GET /short HTTP/1.1\r\n"+host+"\r\n")
-		return first, hear(in)
+		return first, receive(in)
 	}
 	for name := range answers {
 		first, next := ask(short, name)
@@ -192,7 +192,7 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	}
 }
 
-// A file goes out behind its header, as a whole or in parts, and counts.
+// A file goes out after its header, as a whole or in parts, and counts as body.
 func TestFiles(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
 	path := filepath.Join(t.TempDir(), "file")
@@ -234,13 +234,13 @@ func TestFiles(t *testing.T) {
 	for _, path := range []string{"/whole", "/parts", "/unannounced", "/behind", "/more", "/whole", "/shrunk"} {
 		_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
-		a := hear(in)
+		a := receive(in)
 		require.Equal(t, path == "/shrunk", a.Cut, path)
 		require.Equal(t, string(content), strings.TrimPrefix(a.Body, "abcd"), path)
 	}
 }
 
-// echo tells what arrived, and by which way: net/http's contexts know the server.
+// echo answers with what arrived, and by which way: net/http's contexts know the server.
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	way := "short"
@@ -250,8 +250,8 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %s %s %s", way, r.Method, r.URL, body)
 }
 
-// The first request that is not accepted takes its connection to net/http, with all
-// that was sent behind it, in whatever pieces it comes.
+// The first request that is not accepted takes its connection to net/http, with all that
+// was sent after it, in pieces of any size.
 func TestHandingOver(t *testing.T) {
 	short, _ := serving(t, http.HandlerFunc(echo))
 	const get = " HTTP/1.1\r\n" + host + "\r\n"
@@ -269,7 +269,7 @@ func TestHandingOver(t *testing.T) {
 			}
 		}()
 		for _, body := range want[:4] {
-			require.Equal(t, body, hear(in).Body, size)
+			require.Equal(t, body, receive(in).Body, size)
 		}
 		response, err := http.ReadResponse(in, &http.Request{Method: http.MethodHead})
 		require.NoError(t, err)
@@ -280,12 +280,12 @@ func TestHandingOver(t *testing.T) {
 		_, err := io.WriteString(conn, in)
 		require.NoError(t, err)
 		require.NoError(t, conn.CloseWrite())
-		require.NotContains(t, hear(out).Body, "short", "%q", in)
+		require.NotContains(t, receive(out).Body, "short", "%q", in)
 	}
 }
 
-// A client that leaves ends the Context, on the first question about it or
-// later; one that sends its next request early is not taken for gone.
+// A client that leaves ends the Context, when it is asked for the first time or later. A
+// client that sends its next request early does not count as gone.
 func TestContextEndsWithTheClient(t *testing.T) {
 	var arrived sync.WaitGroup
 	left := make(chan error, 1)
@@ -324,17 +324,17 @@ func TestContextEndsWithTheClient(t *testing.T) {
 	for range 3 {
 		_, err = io.WriteString(conn, "GET /ask HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
-		require.Equal(t, "here", hear(in).Body)
+		require.Equal(t, "here", receive(in).Body)
 	}
 	_, err = io.WriteString(conn, "GET /hold HTTP/1.1\r\n"+host+"\r\nGET /ask HTTP/1.1\r\n"+host+"\r\nGET /ask HTTP/1.1\r\n"+host+"\r\n")
 	require.NoError(t, err)
 	left <- nil
-	require.Equal(t, "200 OK", hear(in).Status)
-	require.Equal(t, "here", hear(in).Body)
-	require.Equal(t, "here", hear(in).Body)
+	require.Equal(t, "200 OK", receive(in).Status)
+	require.Equal(t, "here", receive(in).Body)
+	require.Equal(t, "here", receive(in).Body)
 }
 
-// A Handler need not wait for Done to learn that the client has left.
+// A Handler learns that the client has left without waiting for Done.
 func TestContextTellsWhenAsked(t *testing.T) {
 	asked, left := make(chan struct{}), make(chan struct{})
 	short, _ := serving(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -353,7 +353,7 @@ func TestContextTellsWhenAsked(t *testing.T) {
 	<-left
 }
 
-// Who asks a Context as its request ends takes nothing from the next.
+// A goroutine that asks a Context as its request ends takes no bytes of the next request.
 func TestContextIsAskedLate(t *testing.T) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -366,7 +366,7 @@ func TestContextIsAskedLate(t *testing.T) {
 	for range 2000 {
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
-		require.Equal(t, "200 OK", hear(in).Status)
+		require.Equal(t, "200 OK", receive(in).Status)
 	}
 	ctx := &requestContext{conn: newConn(newServer(&http.Server{}), conn)}
 	ctx.finish()
@@ -374,7 +374,7 @@ func TestContextIsAskedLate(t *testing.T) {
 	require.Nil(t, ctx.over, "nothing is read for it")
 }
 
-// A panic is logged with its stack, the way to cut an answer short is not.
+// A panic is logged with its stack; http.ErrAbortHandler is not logged.
 func TestPanicsAreLogged(t *testing.T) {
 	var text bytes.Buffer
 	s := newServer(&http.Server{Handler: http.HandlerFunc(handler), ErrorLog: log.New(&text, "", 0)})
@@ -383,24 +383,25 @@ func TestPanicsAreLogged(t *testing.T) {
 		conn := p.dial()
 		_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
-		require.True(t, hear(bufio.NewReader(conn)).NoReply)
+		require.True(t, receive(bufio.NewReader(conn)).NoReply)
 	}
 	require.NoError(t, s.Shutdown(t.Context()))
 	require.Regexp(t, `^http: panic serving pipe: at the disco\n(?s:.*)server_test.go`, text.String())
 }
 
-// A Handler that ends its goroutine ends the connection, which nobody waits for.
+// A Handler that ends its goroutine ends the connection, and Shutdown does not wait for
+// it.
 func TestGoexit(t *testing.T) {
 	s := newServer(&http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })})
 	p := s.onPipes()
 	conn := p.dial()
 	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 	require.NoError(t, err)
-	require.True(t, hear(bufio.NewReader(conn)).NoReply)
+	require.True(t, receive(bufio.NewReader(conn)).NoReply)
 	require.NoError(t, s.Shutdown(t.Context()))
 }
 
-// The Context is over with its request, whoever kept it.
+// The Context ends with its request, even if somebody kept it.
 func TestContextEndsWithTheRequest(t *testing.T) {
 	kept := make(chan context.Context, 2)
 	short, _ := serving(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -413,7 +414,7 @@ func TestContextEndsWithTheRequest(t *testing.T) {
 	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\nGET /asked HTTP/1.1\r\n"+host+"\r\n")
 	require.NoError(t, err)
 	for range 2 {
-		require.Equal(t, "200 OK", hear(in).Status)
+		require.Equal(t, "200 OK", receive(in).Status)
 		ctx := <-kept
 		<-ctx.Done()
 		require.ErrorIs(t, ctx.Err(), context.Canceled)
@@ -440,7 +441,7 @@ func TestShutdown(t *testing.T) {
 		between, inBetween := dial(t, addr)
 		_, err = io.WriteString(between, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
-		require.Equal(t, "done", hear(inBetween).Body)
+		require.Equal(t, "done", receive(inBetween).Body)
 		fresh, inFresh := dial(t, addr)
 		_, err = io.WriteString(fresh, "GET / HT")
 		require.NoError(t, err)
@@ -456,13 +457,13 @@ func TestShutdown(t *testing.T) {
 				stopped <- s.Shutdown(t.Context())
 			}
 		}()
-		require.True(t, hear(inBetween).NoReply)
-		require.True(t, hear(inFresh).NoReply)
+		require.True(t, receive(inBetween).NoReply)
+		require.True(t, receive(inFresh).NoReply)
 		require.ErrorIs(t, <-ended, http.ErrServerClosed)
 		_, err = net.Dial("tcp", addr)
 		require.Error(t, err)
 		if hard {
-			require.True(t, hear(inSlow).NoReply)
+			require.True(t, receive(inSlow).NoReply)
 			require.NoError(t, <-stopped)
 			close(goOn)
 			continue
@@ -473,15 +474,15 @@ func TestShutdown(t *testing.T) {
 		default:
 		}
 		close(goOn)
-		last := hear(inSlow)
+		last := receive(inSlow)
 		require.Equal(t, "done", last.Body)
-		require.True(t, last.Close, "the client is told")
+		require.True(t, last.Close, "the client learns it")
 		require.NoError(t, <-stopped)
-		require.True(t, hear(inSlow).NoReply)
+		require.True(t, receive(inSlow).NoReply)
 	}
 }
 
-// Shutdown that may not wait so long says so.
+// Shutdown returns an error if its context ends first.
 func TestShutdownEndsWithItsContext(t *testing.T) {
 	arrived, goOn := make(chan struct{}), make(chan struct{})
 	s := newServer(&http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -538,8 +539,8 @@ func (p *pipes) dial() net.Conn {
 	return ours
 }
 
-// Clients have a time for a header and one between requests, and no byte more
-// makes the first longer.
+// Clients have a time for a header and a time between requests; a further byte does not
+// extend the first.
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(&http.Server{
@@ -579,7 +580,7 @@ func TestDeadlines(t *testing.T) {
 		ask := func(path string) {
 			_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+host+"\r\n")
 			require.NoError(t, err)
-			require.Equal(t, "done", hear(bufio.NewReader(conn)).Body)
+			require.Equal(t, "done", receive(bufio.NewReader(conn)).Body)
 		}
 		ask("/")
 		<-time.After(95 * time.Second)
@@ -598,8 +599,8 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
-// No deadline of the short way goes on where net/http sets none, and a pause
-// shorter than the time for a header ends when it should.
+// A handed over connection keeps no deadline of the short way, and an idle time shorter
+// than the time for a header ends when it should.
 func TestDeadlinesEndWithTheHandover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(&http.Server{IdleTimeout: 100 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -613,13 +614,13 @@ func TestDeadlinesEndWithTheHandover(t *testing.T) {
 		in := bufio.NewReader(conn)
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
-		require.Equal(t, "short GET / ", hear(in).Body)
+		require.Equal(t, "short GET / ", receive(in).Body)
 		_, err = io.WriteString(conn, "POST / HTTP/1.1\r\n"+host+"Content-Length: 1\r\n\r\n")
 		require.NoError(t, err)
 		<-time.After(time.Hour)
 		_, err = io.WriteString(conn, "x")
 		require.NoError(t, err)
-		require.Equal(t, "long POST / x", hear(in).Body)
+		require.Equal(t, "long POST / x", receive(in).Body)
 		require.NoError(t, conn.Close())
 		require.NoError(t, s.Close())
 
@@ -629,16 +630,16 @@ func TestDeadlinesEndWithTheHandover(t *testing.T) {
 		in = bufio.NewReader(conn)
 		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
-		require.Equal(t, "short GET / ", hear(in).Body)
+		require.Equal(t, "short GET / ", receive(in).Body)
 		begun := time.Now()
-		require.True(t, hear(in).NoReply)
+		require.True(t, receive(in).NoReply)
 		require.Equal(t, time.Minute, time.Since(begun))
 		require.NoError(t, s.Close())
 	})
 }
 
-// A client that does not read is let go, and the Handler told; one that reads
-// slowly is not.
+// A client that does not read is cut off, and the Handler gets an error; a client that
+// reads slowly is not cut off.
 func TestWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed := make(chan error, 1)
@@ -694,7 +695,7 @@ func TestWriteDeadlineMayComeEarlier(t *testing.T) {
 	})
 }
 
-// A short deadline counts beside an earlier answer's that has just passed.
+// A short deadline counts, also after an earlier answer's deadline that has just passed.
 func TestShortWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -710,7 +711,7 @@ func TestShortWriteDeadline(t *testing.T) {
 		for _, path := range []string{"/", "/short"} {
 			_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+host+"\r\n")
 			require.NoError(t, err)
-			require.Equal(t, "done", hear(in).Body, path)
+			require.Equal(t, "done", receive(in).Body, path)
 			<-time.After(time.Minute + time.Second/10)
 		}
 		require.NoError(t, conn.Close())
@@ -718,7 +719,7 @@ func TestShortWriteDeadline(t *testing.T) {
 	})
 }
 
-// What comes while the server stops is closed, on either way.
+// Connections that come while the server stops are closed, on either way.
 func TestLateConnections(t *testing.T) {
 	s := newServer(&http.Server{})
 	l := &listener{Listener: &pipes{conns: make(chan net.Conn)}, server: s, out: make(chan arrival), closed: make(chan struct{})}
@@ -736,7 +737,7 @@ func TestLateConnections(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// Bytes that came before the handover are read in pieces of any size.
+// Bytes that came before the handover can be read in pieces of any size.
 func TestHandedBytes(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
@@ -751,22 +752,22 @@ func TestHandedBytes(t *testing.T) {
 	require.Equal(t, "abcde", all)
 }
 
-// The date is that of the second.
+// The Date field is that of the present second.
 func TestDate(t *testing.T) {
 	s := newServer(&http.Server{})
 	s.today.Store(&day{1, "Date: long ago\r\n"})
-	told, err := http.ParseTime(strings.TrimSuffix(strings.TrimPrefix(s.date(), "Date: "), "\r\n"))
+	received, err := http.ParseTime(strings.TrimSuffix(strings.TrimPrefix(s.date(), "Date: "), "\r\n"))
 	require.NoError(t, err)
-	require.WithinDuration(t, time.Now(), told, 5*time.Second)
+	require.WithinDuration(t, time.Now(), received, 5*time.Second)
 }
 
-// passing is an error as accept(2) gives when descriptors are short.
-type passing struct{ error }
+// temporaryError is an error as accept(2) returns it when there are no descriptors.
+type temporaryError struct{ error }
 
-func (passing) Temporary() bool { return true }
-func (passing) Timeout() bool   { return false }
+func (temporaryError) Temporary() bool { return true }
+func (temporaryError) Timeout() bool   { return false }
 
-// Errors of the listener pass, with net/http's pauses, or end Serve.
+// Temporary errors of the listener lead to pauses as in net/http; others end Serve.
 func TestErrorsOfTheListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer
@@ -779,17 +780,17 @@ func TestErrorsOfTheListener(t *testing.T) {
 			conn := p.dial()
 			_, err := io.WriteString(conn, "POST / HTTP/1.1\r\n"+host+"Content-Length: 0\r\n\r\n")
 			require.NoError(t, err)
-			require.Equal(t, "200 OK", hear(bufio.NewReader(conn)).Status)
+			require.Equal(t, "200 OK", receive(bufio.NewReader(conn)).Status)
 			require.NoError(t, conn.Close())
 			return time.Since(begun)
 		}
 		begun := time.Now()
 		for range 10 {
-			p.failed <- passing{errors.New("short of descriptors")}
+			p.failed <- temporaryError{errors.New("short of descriptors")}
 		}
 		require.Greater(t, time.Since(begun), time.Second, "it pauses")
 		require.LessOrEqual(t, answered(), time.Second)
-		p.failed <- passing{errors.New("short of descriptors")}
+		p.failed <- temporaryError{errors.New("short of descriptors")}
 		require.LessOrEqual(t, answered(), 5*time.Millisecond, "not as long after a good one")
 		require.Equal(t, 11, strings.Count(text.String(), "short of descriptors; retrying in "))
 		broken := errors.New("broken")

@@ -23,6 +23,7 @@ import (
 // immutable and may be used by several goroutines at once.
 type List struct{ rules []rule }
 
+// rule is one compiled rule.
 type rule struct {
 	include bool
 	dirOnly bool
@@ -73,6 +74,7 @@ func Excluding(globs []string) (*List, error) {
 	return New(rules)
 }
 
+// compile reads one rule.
 func compile(text string) (rule, error) {
 	if len(text) < 3 || text[1] != ' ' || text[0] != '+' && text[0] != '-' {
 		return rule{}, fmt.Errorf("bad filter %q: want \"+ GLOB\" or \"- GLOB\"", text)

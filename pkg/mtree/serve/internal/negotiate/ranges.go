@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"tidemark/pkg/mtree/wire"
 )
 
 // maxSpans is how many ranges one request may ask for. zchunk asks for some
@@ -20,10 +22,7 @@ type Span struct{ Start, Length int64 }
 
 // ContentRange returns the Content-Range of the span of a file of this size.
 func (s Span) ContentRange(size int64) string {
-	b := strconv.AppendInt([]byte("bytes "), s.Start, 10)
-	b = strconv.AppendInt(append(b, '-'), s.Start+s.Length-1, 10)
-	b = strconv.AppendInt(append(b, '/'), size, 10)
-	return string(b)
+	return wire.FormatContentRange(s.Start, s.Length, size)
 }
 
 // Ranges returns the ranges to send of a file with this strong tag and size; none means

@@ -2,7 +2,6 @@ package published
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -103,7 +102,7 @@ func (t *Tree) publish(s *Snapshot) {
 		t.cfg.Log.Warn("what is on other file systems is answered 403: nobody hears there what changes", "remedy", "run watch with --cross-mounts")
 	}
 	s.IDs, s.States = []string{s.Tree.ID}, []string{string(s.State)}
-	s.Epochs = []string{strconv.FormatUint(s.Tree.Epoch, 10)}
+	s.Epochs = []string{wire.FormatEpoch(s.Tree.Epoch)}
 	if len(s.Tree.Runs) > 0 {
 		s.Runs = []string{wire.FormatRuns(s.Tree.Runs)}
 	}

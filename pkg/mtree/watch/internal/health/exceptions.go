@@ -151,8 +151,8 @@ func (e *Exceptions) doesNotHold(path string) bool {
 	return e.stamps[path].notHeld
 }
 
-// Refusing returns the directories that refuse their time, in order.
-func (e *Exceptions) Refusing() []string {
+// refusing returns the directories that refuse their time, in order.
+func (e *Exceptions) refusing() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Sorted(maps.Keys(e.stamps))
@@ -312,6 +312,13 @@ func (e *Exceptions) writtenLate() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.late
+}
+
+// Saved reports whether the files hold all exceptions.
+func (e *Exceptions) Saved() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.dirty
 }
 
 // Save writes both files if they do not hold this yet, or if it is to be durable. first

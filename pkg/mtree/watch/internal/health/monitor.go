@@ -140,7 +140,7 @@ func (m *Monitor) Retries() (all []Retry) {
 			all = append(all, Retry{Path: mtree.ParentPath(path)})
 		}
 	}
-	for _, path := range m.Exceptions.Refusing() {
+	for _, path := range m.Exceptions.refusing() {
 		all = append(all, Retry{Path: path, ShowOnly: !late})
 	}
 	m.mu.Lock()

@@ -71,18 +71,18 @@ func (id *Identity) Doubts(now mtree.Stamp) string {
 		return "the checkpoint is older than the last boot"
 	case id.Status.Checkpoint.After(now):
 		return "the checkpoint is ahead of the clock"
-	case id.ClockSetBack(now, machine.Uptime()):
+	case id.clockSetBack(now, machine.Uptime()):
 		return "the clock was set back while nobody watched"
 	}
 	return ""
 }
 
-// ClockSetBack reports whether the clock moved by less than the time that has passed
+// clockSetBack reports whether the clock moved by less than the time that has passed
 // in this boot, up being the time since its start. If so, files that changed after the clock
 // was set back may have a ctime from before the checkpoint. A few seconds do not count,
 // because an audit looks back that far. Nor does one part in a thousand, for a clock
 // that is slowed down until it is right.
-func (id *Identity) ClockSetBack(now mtree.Stamp, up time.Duration) bool {
+func (id *Identity) clockSetBack(now mtree.Stamp, up time.Duration) bool {
 	s := &id.Status
 	if s.Updated == nil || s.Up == 0 || s.Boot != machine.BootID() || up < s.Up {
 		return false

@@ -15,12 +15,10 @@ import (
 // of the version that was listed, for the request said If-Match. ok is false if the
 // answer does not say that it is that rest.
 func restOf(resp *http.Response, w *source.Wanted, kept int64) (f source.Opened, ok bool) {
-	from, to, size := int64(-1), int64(-1), int64(-1)
-	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size)
-	if err != nil || size != w.Size || to != size-1 || from != kept || resp.Header.Get("ETag") != wire.FileTagOf(w.Entry).String() {
+	from, rest, size, ok := wire.ParseContentRange(resp.Header.Get("Content-Range"))
+	if !ok || size != w.Size || from+rest != size || from != kept || resp.Header.Get("ETag") != wire.FileTagOf(w.Entry).String() {
 		return f, false
 	}
-	rest := size - from
 	body := &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}
 	return opened(body, *w.Entry, from), true
 }

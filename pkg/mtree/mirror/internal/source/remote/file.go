@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -98,7 +97,7 @@ func askForRest(header map[string]string, w *source.Wanted) (kept int64) {
 		return 0
 	}
 	if kept = w.Kept(); kept > 0 && kept < w.Size {
-		header["Range"] = "bytes=" + strconv.FormatInt(kept, 10) + "-"
+		header["Range"] = wire.RangeFrom(kept)
 	}
 	return kept
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -30,12 +29,8 @@ func head(resp *http.Response) (root source.Root, err error) {
 // treeOf reads which tree an answer belongs to.
 func treeOf(resp *http.Response) (t source.Tree, err error) {
 	t.ID = resp.Header.Get(wire.HeaderTree)
-	if text := resp.Header.Get(wire.HeaderEpoch); text != "" {
-		if t.Epoch, err = strconv.ParseUint(text, 10, 64); err != nil {
-			return t, fmt.Errorf("%w: epoch %.40q", mtree.ErrListing, text)
-		}
-	}
-	return t, nil
+	t.Epoch, err = wire.ParseEpoch(resp.Header.Get(wire.HeaderEpoch))
+	return t, err
 }
 
 // readListing reads exactly one whole listing, and takes room for it.

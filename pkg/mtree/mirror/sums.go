@@ -9,17 +9,18 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
-// sumResult is what comparing one directory's files by sums found.
+// sumResult is what comparing one group of files by their sums found.
 type sumResult struct {
 	err    error // nothing was compared
 	equal  []mtree.Change
-	differ []mtree.Change
-	modes  int // of these, that were set
+	differ []mtree.Change // they must be fetched
+	modes  int            // how many of the equal files got another mode or owner
 	failed []failure
 }
 
-// compareSums compares files of equal size and mtime by their sums, those of
-// several directories with one request, and returns one result for each group.
+// compareSums compares files of equal size and mtime by their sums, files of several
+// directories with one request. It returns one result for each group. Cost: both sides
+// read all bytes of the files.
 func (w *work) compareSums(ctx context.Context, groups []fileGroup) []sumResult {
 	results := make([]sumResult, len(groups))
 	theirs, ours, err := w.bothSums(ctx, groups)
@@ -32,6 +33,7 @@ func (w *work) compareSums(ctx context.Context, groups []fileGroup) []sumResult 
 	return results
 }
 
+// bothSums returns the sums of the source and of the copy, by path.
 func (w *work) bothSums(ctx context.Context, groups []fileGroup) (theirs, ours map[string]source.Sum, err error) {
 	var paths []string
 	for i := range groups {
@@ -46,14 +48,14 @@ func (w *work) bothSums(ctx context.Context, groups []fileGroup) (theirs, ours m
 	return theirs, ours, replica.Local(err)
 }
 
+// compareGroup compares the sums of one group, and sets modes of files that are equal.
 func (w *work) compareGroup(g *fileGroup, theirs, ours map[string]source.Sum, r *sumResult) {
 	for _, change := range g.changes {
 		path := mtree.JoinPath(g.target.path, change.Want.Name)
 		their, ok := theirs[path]
 		our, have := ours[path]
 		if !ok || !have || their.SHA256 != our.SHA256 || !their.Of(change.Want) {
-			// One that the source did not sum, or another one, is fetched: the
-			// fetch says why.
+			// If the source gave no sum, or that of another file, the fetch says why.
 			r.differ = append(r.differ, change)
 			continue
 		}

@@ -9,23 +9,23 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// partSize is from which size on a file that arrived in part is kept, to be
-// continued by a range after a break or a restart. It is known by path, size,
-// mtime and ctime, and the range is asked for with If-Match, so what is put
-// together is one version of one file.
-const partSize = 8 << 20
+// leastPartial is the size in bytes from which on a file that arrived in part is kept,
+// to be continued after a break or a restart. It is kept under its path, size, mtime
+// and ctime, and the rest is asked for with If-Match, so both parts are of one version
+// of one file.
+const leastPartial = 8 << 20
 
-// partKey names the version of a file; "" if that cannot be told, or it is not
-// worth it.
+// partKey names the version of a file; "" if the source does not tell versions apart,
+// or the file is too small.
 func partKey(dir string, e *mtree.Entry) string {
-	if e.Size < partSize || e.Has&mtree.HasCTime == 0 {
+	if e.Size < leastPartial || e.Has&mtree.HasCTime == 0 {
 		return ""
 	}
 	return mtree.JoinPath(dir, e.Name) + "\x00" + wire.FileTagOf(e).String()
 }
 
-// offerPart lets the source ask how much of a large file is there.
-func (w *work) offerPart(dir string, f *source.Wanted) {
+// offerPartial lets the source ask how much of a large file is kept.
+func (w *work) offerPartial(dir string, f *source.Wanted) {
 	key := partKey(dir, f.Entry)
 	if key == "" {
 		return
@@ -33,8 +33,8 @@ func (w *work) offerPart(dir string, f *source.Wanted) {
 	f.Kept = func() int64 { return w.dest.Staging.PartSize(key) }
 }
 
-// draft opens the file to write to: for a large one as it was listed, to the
-// ctime, the part of it that is there, which is kept if it breaks off again.
+// tempFile opens the file to write to. For a large file that is as it was listed, that
+// is the part which is kept, and it is kept again if the transfer breaks off.
 func (w *work) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
 	if want.Kept == nil || f.Got.Hot || !source.SameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
 		d, err = w.dest.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)

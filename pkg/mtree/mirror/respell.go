@@ -8,11 +8,12 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// unfold deals with names of the listing that the copy's file system takes for
-// others. One that was only respelled at the source is respelled in the copy.
-// Where both are wanted the first stays, and the other is a failure: it is neither
-// fetched nor does it make way for anything. It returns what is present now.
-func (w *work) unfold(dir *disk.Dir, t *target, v *visitResult, have []mtree.Entry) ([]mtree.Entry, error) {
+// respell deals with names that differ in their case only, where the copy's file
+// system ignores case. An entry that was renamed so at the source is renamed in the
+// copy. If the source lists both names, the entry that the copy has stays; the other
+// one is a failure and leaves the listing, so it is neither fetched nor deleted.
+// respell returns the entries that the copy has now.
+func (w *work) respell(dir *disk.Dir, t *target, v *visitResult, have []mtree.Entry) ([]mtree.Entry, error) {
 	if w.dest.Staging == nil || !w.dest.Staging.Folds || t.fresh {
 		return have, nil
 	}
@@ -29,7 +30,7 @@ func (w *work) unfold(dir *disk.Dir, t *target, v *visitResult, have []mtree.Ent
 			v.failed = append(v.failed, failure{mtree.JoinPath(t.path, e.Name), replica.Local(disk.ErrCollides)})
 			continue
 		}
-		if err := w.respell(dir, t, v, old, e.Name); err != nil {
+		if err := w.renameEntry(dir, t, v, old, e.Name); err != nil {
 			return nil, err
 		}
 		respelled = true
@@ -42,7 +43,8 @@ func (w *work) unfold(dir *disk.Dir, t *target, v *visitResult, have []mtree.Ent
 	return have, nil
 }
 
-func (w *work) respell(dir *disk.Dir, t *target, v *visitResult, old, name string) error {
+// renameEntry gives an entry of the copy the spelling of the source.
+func (w *work) renameEntry(dir *disk.Dir, t *target, v *visitResult, old, name string) error {
 	info, err := dir.Self()
 	if err == nil {
 		err = w.makeReady(dir, info, &target{path: t.path, record: recordOf(&v.listing), doubts: v.doubts})
@@ -54,8 +56,8 @@ func (w *work) respell(dir *disk.Dir, t *target, v *visitResult, old, name strin
 	return err
 }
 
-// spelledBefore returns the entry of the copy that is e by another spelling, and
-// that the source no longer has.
+// spelledBefore returns the name in the copy that is another spelling of e, if the
+// source no longer lists that name; "" if there is none.
 func spelledBefore(have []mtree.Entry, e *mtree.Entry, wanted map[string]bool) string {
 	for i := range have {
 		h := &have[i]
@@ -66,6 +68,7 @@ func spelledBefore(have []mtree.Entry, e *mtree.Entry, wanted map[string]bool) s
 	return ""
 }
 
+// names returns the set of the entries' names.
 func names(entries []mtree.Entry) map[string]bool {
 	all := make(map[string]bool, len(entries))
 	for i := range entries {

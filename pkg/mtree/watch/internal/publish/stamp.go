@@ -1,4 +1,4 @@
-package watch
+package publish
 
 import (
 	"tidemark/pkg/mtree"
@@ -19,14 +19,11 @@ import (
 // A directory that is no longer where the batch says is left out. Its rename or removal
 // has an event of its own, which is still to come and stamps everything that it concerns.
 type publisher struct {
-	*watcher
-	rule    stamprule.Rule
-	batch   *batch
-	stamped int              // directories written
-	top     mtree.Stamp      // highest stamp given, also where it was refused
-	changed bool             // something was stamped or refused
-	changes []trigger.Change // for triggers, if batch.paths
-	failure error            // the root cannot be looked at
+	*Tree
+	Result
+	rule  stamprule.Rule
+	until *mtree.Stamp // everything up to it is published; nil: unknown
+	batch *Batch
 }
 
 // write gives d its stamp: top, or more if d already shows that much. A directory that
@@ -39,24 +36,26 @@ type publisher struct {
 // more. A create or delete in the same tick shows the same, so the stamp could not be
 // remembered as ours, and an audit could not tell our write from theirs.
 func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding) mtree.Stamp {
-	p.saveExceptions()
-	p.ownWrites.Lock()
-	defer p.ownWrites.Unlock()
-	p.changed = true
+	if !p.Health.Exceptions.Saved() {
+		p.SaveExceptions()
+	}
+	p.OwnWrites.Lock()
+	defer p.OwnWrites.Unlock()
+	p.Changed = true
 	before, err := d.Self()
 	if err != nil {
-		p.health.Overflow(err)
+		p.Health.Overflow(err)
 		return top
 	}
-	stamp := p.rule.Stamp(top, before.MTime, before.CTime, p.clock.Now())
+	stamp := p.rule.Stamp(top, before.MTime, before.CTime, p.Clock.Now())
 	after, err := p.set(d, stamp)
 	if err == nil && after.MTime == stamp && after.CTime == stamp {
 		stamp = stamp.Add(p.rule.Granule)
 		after, err = p.set(d, stamp)
 	}
-	p.top = mtree.Later(p.top, stamp)
+	p.Top = mtree.Later(p.Top, stamp)
 	if err != nil {
-		p.health.Refuse(path, before.Node, stamp, err)
+		p.Health.Refuse(path, before.Node, stamp, err)
 		return stamp
 	}
 	p.remember(path, stamp, before, after, f)
@@ -71,10 +70,10 @@ const holdTries = 10
 // as refused: some file systems take no times and report success.
 func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err error) {
 	for range holdTries {
-		if err = p.setTime(d, stamp); err != nil {
+		if err = p.SetTime(d, stamp); err != nil {
 			return after, err
 		}
-		p.source.Wrote()
+		p.Source.Wrote()
 		if after, err = d.Self(); err != nil || filetime.SameStored(after.MTime, stamp) {
 			return after, err
 		}
@@ -86,10 +85,10 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 // changed the directory between the two fstat, nothing is noted and the event counts as
 // theirs. Nor is a stamp noted that equals the ctime.
 func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
-	p.stamped++
-	p.health.Accept(path)
+	p.Stamped++
+	p.Health.Accept(path)
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
-		p.ownWrites.Put(after, p.proofOf(before, f), p.hears())
+		p.OwnWrites.Put(after, p.proofOf(before, f), p.Hears)
 	}
 }
 
@@ -97,10 +96,10 @@ func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.
 // attributes that it overwrites: see ownwrites.Memory. f is the finding that led to the
 // write, if any.
 func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
-	if have := p.ownWrites.ProofOf(shows); have != ownwrites.Unproven {
+	if have := p.OwnWrites.ProofOf(shows); have != ownwrites.Unproven {
 		return have
 	}
-	if until := p.publishedUntil(); until != nil && shows.CTime.Before(until.Add(-stamprule.LookBack)) {
+	if p.until != nil && shows.CTime.Before(p.until.Add(-stamprule.LookBack)) {
 		return ownwrites.Proven
 	}
 	if f != nil && f.Judged == shows.CTime {
@@ -113,28 +112,28 @@ func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
 // or below it. If the directory changed since the scan, the event of that change is on
 // its way, and nothing is written.
 func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
-	if p.batch.paths {
-		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.Value})
+	if p.batch.Paths {
+		p.Changes = append(p.Changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.Value})
 	}
-	p.ownWrites.Lock()
-	defer p.ownWrites.Unlock()
+	p.OwnWrites.Lock()
+	defer p.OwnWrites.Unlock()
 	before, err := d.Self()
-	if err != nil || before.MTime != f.Showed || p.ownWrites.Has(before) {
+	if err != nil || before.MTime != f.Showed || p.OwnWrites.Has(before) {
 		return // changed since, or stamped by a batch
 	}
-	p.top = mtree.Later(p.top, f.Value)
+	p.Top = mtree.Later(p.Top, f.Value)
 	if before.MTime == f.Value {
-		now := p.clock.Now()
+		now := p.Clock.Now()
 		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now) // else a change to come may show the same
 		if past && before.CTime == f.Judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
-			p.ownWrites.Put(before, ownwrites.Judged, p.hears()) // as good as written: the next start need not take it for arrived
+			p.OwnWrites.Put(before, ownwrites.Judged, p.Hears) // as good as written: the next start need not take it for arrived
 		}
 		return
 	}
-	p.changed = true
+	p.Changed = true
 	after, err := p.set(d, f.Value)
 	if err != nil {
-		p.health.Refuse(path, before.Node, f.Value, err)
+		p.Health.Refuse(path, before.Node, f.Value, err)
 		return
 	}
 	p.remember(path, f.Value, before, after, f)
@@ -143,15 +142,15 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 // showPublished gives a directory that refused its time the stamp that is published of it,
 // if the directory takes it now. For readers nothing changes.
 func (p *publisher) showPublished(d *disk.Dir, path string) {
-	p.ownWrites.Lock()
-	defer p.ownWrites.Unlock()
+	p.OwnWrites.Lock()
+	defer p.OwnWrites.Unlock()
 	before, err := d.Self()
 	if err != nil {
 		return
 	}
-	stamp, ok := p.exceptions.StampOf(path, before.Node.Ino)
+	stamp, ok := p.Health.Exceptions.StampOf(path, before.Node.Ino)
 	if !ok {
-		p.health.Accept(path) // another directory has its name
+		p.Health.Accept(path) // another directory has its name
 		return
 	}
 	if after, err := p.set(d, stamp); err == nil {

@@ -1,36 +1,21 @@
-package watch
+package publish
 
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
 )
 
-// settling is the time of the batch that is being gathered.
-type settling struct {
-	timer *time.Timer // fires when the batch may have settled; stopped while there is none
-	open  bool
-	limit time.Time     // when the batch is published at the latest
-	cost  time.Duration // of publishing the last one
-}
-
-// patience is how long a batch waits at most where changes never pause. It is short
-// while publishing is cheap, and longer as publishing costs more: that takes a ninth of
-// the time at most, up to the limit that docs/cli.md names.
-func (s *settling) patience(settle time.Duration) time.Duration {
-	return max(2*settle, min(8*s.cost, settleLimit*settle))
-}
-
-// batch is the changes that are published together: a tree of the directories in which
+// Batch is the changes that are published together: a tree of the directories in which
 // something changed, and of those above them.
-type batch struct {
-	top   dirChange
-	size  int  // changed entries and directories
-	paths bool // somebody needs the paths of the changes
+type Batch struct {
+	Size  int  // changed entries and directories
+	Paths bool // somebody needs the paths of the changes: Result.Changes
+
+	top dirChange
 }
 
 // dirChange is one directory of a batch, and what happened in it.
@@ -45,7 +30,7 @@ type dirChange struct {
 }
 
 // at returns the change of the directory at path, and makes it and those above it.
-func (b *batch) at(path string) *dirChange {
+func (b *Batch) at(path string) *dirChange {
 	c := &b.top
 	if path == "" {
 		return c
@@ -64,8 +49,8 @@ func (b *batch) at(path string) *dirChange {
 	return c
 }
 
-// addEvents adds the events of a source; excluded says which entries do not count.
-func (b *batch) addEvents(dirs []*notify.DirEvents, excluded func(path string, isDir bool) bool) {
+// AddEvents adds the events of a source; excluded says which entries do not count.
+func (b *Batch) AddEvents(dirs []*notify.DirEvents, excluded func(path string, isDir bool) bool) {
 	for _, d := range dirs {
 		if d.Path != "" && excluded(d.Path, true) {
 			continue
@@ -83,15 +68,15 @@ func (b *batch) addEvents(dirs []*notify.DirEvents, excluded func(path string, i
 		c := b.at(d.Path)
 		c.self, c.dirty = c.self || d.Self, c.dirty || d.Dirty
 		c.entries = append(c.entries, entries...)
-		b.size += max(1, len(entries))
+		b.Size += max(1, len(entries))
 	}
 }
 
-// addFindings adds the findings of an audit.
-func (b *batch) addFindings(findings []audit.Finding) {
+// AddFindings adds the findings of an audit.
+func (b *Batch) AddFindings(findings []audit.Finding) {
 	for i := range findings {
 		c, f := b.at(findings[i].Path), &findings[i]
-		b.size++
+		b.Size++
 		switch {
 		case f.ShowOnly:
 			c.showOnly = true
@@ -103,12 +88,21 @@ func (b *batch) addFindings(findings []audit.Finding) {
 	}
 }
 
-// addEntry adds one name in the directory at path.
-func (b *batch) addEntry(path, name string) {
+// AddEntry adds one name in the directory at path.
+func (b *Batch) AddEntry(path, name string) {
 	c := b.at(path)
 	c.entries = append(c.entries, notify.Entry{Name: name})
-	b.size++
+	b.Size++
 }
+
+// AddRetry adds a directory that could not be read, and is to be tried again.
+func (b *Batch) AddRetry(path string) {
+	b.at(path).retry = true
+	b.Size++
+}
+
+// TouchesMarker reports whether .tidemark came or went in the root.
+func (b *Batch) TouchesMarker() bool { return b.top.touches(mtree.MarkerName) }
 
 // touches reports whether something happened at name in c.
 func (c *dirChange) touches(name string) bool {

@@ -1,16 +1,18 @@
 package mirror
 
-import "tidemark/pkg/mtree/mirror/internal/replica"
+import (
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
 
 // deleteResult is what became of the deletions of one directory.
 type deleteResult struct {
-	deleted  int64 // entries
-	released int64 // of these
-	replaced int64 // names that something else has now
+	deleted  int64 // entries, with all below them
+	released int64 // of these, entries that somebody released
+	replaced int64 // directories whose name a file or symlink has now
 	failed   []failure
 }
 
-// delete carries out the deletions of one directory.
+// delete carries out deletions in one directory.
 func (w *work) delete(t target, deletions []replica.Deletion) *deleteResult {
 	r := &deleteResult{}
 	dir, err := w.openToChange(&t)

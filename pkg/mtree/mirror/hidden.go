@@ -8,14 +8,18 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
-// fingerprint is that of the source's options, or the last one that it gave.
+// fingerprint returns the fingerprint of the source's options, or the last one that
+// the source gave.
 func (w *work) fingerprint() string { return cmp.Or(w.root.Fingerprint, w.dest.Tree().Fingerprint) }
 
-// hidden says what the source may have and not list of a directory with the record
-// before. That it leaves out some entries alone says little: most were never in the
-// copy. So the record tells how many it left out when the copy had nothing else than
-// was listed; only if there are more now, or it may be others, one of them may be
-// in the copy. trusted says that the record is not from before a full walk.
+// hidden says which entries of a directory the source may have and not list. before is
+// the record of that directory; trusted says whether it tells about the present
+// options of serve if it names none.
+//
+// The source says how many entries it leaves out. Most of them were never in the
+// copy, so the record keeps their number as of the last time when the copy had only
+// listed entries. If the source leaves out more now, or others, then one of them may
+// be in the copy.
 func (w *work) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
 	switch known := w.knowsHidden(before, trusted); {
 	case known && l.Excluded <= before.Excluded, l.Excluded == 0:
@@ -26,8 +30,8 @@ func (w *work) hidden(l *mtree.Listing, before records.Record, trusted bool) pla
 	return plan.HiddenAny
 }
 
-// knowsHidden reports whether a record tells what the present serve, or one of the
-// same options, left out.
+// knowsHidden reports whether a record counts what the present serve, or a serve with
+// the same options, left out.
 func (w *work) knowsHidden(before records.Record, trusted bool) bool {
 	if before.Fingerprint == "" {
 		return trusted // after a change of options there is a full walk
@@ -35,19 +39,19 @@ func (w *work) knowsHidden(before records.Record, trusted bool) bool {
 	return before.Fingerprint == w.fingerprint()
 }
 
-// otherE stands in a record where the copy has what a serve of other options may
-// leave out.
-const otherE = "-"
+// otherFingerprint stands in the record of a directory in which the copy has entries
+// that a serve with other options may leave out.
+const otherFingerprint = "-"
 
-// leftOut notes in the record how many entries the source leaves out, if the
-// copy has none of them.
-func (w *work) leftOut(v *visitResult) {
+// recordHidden notes in the record how many entries the source leaves out, if the copy
+// has none of them.
+func (w *work) recordHidden(v *visitResult) {
 	r := &v.record
 	switch {
 	case len(v.plan.Kept) > 0 && w.knowsHidden(v.before, v.had && !v.doubts.Below()):
 		r.Excluded, r.Fingerprint = v.before.Excluded, v.before.Fingerprint
 	case len(v.plan.Kept) > 0:
-		r.Fingerprint = otherE
+		r.Fingerprint = otherFingerprint
 	case v.listing.Excluded > 0:
 		r.Excluded, r.Fingerprint = v.listing.Excluded, w.fingerprint()
 	}

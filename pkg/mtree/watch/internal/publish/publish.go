@@ -1,4 +1,4 @@
-package watch
+package publish
 
 import (
 	"errors"
@@ -9,22 +9,20 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
-// publish stamps the batch and returns the result.
-func (w *watcher) publish(b *batch) *publisher {
-	p := &publisher{watcher: w, rule: w.rule(), batch: b, top: w.floor}
-	info, err := w.root.Self()
+// Publish stamps the batch by the rule. Everything up to until was published before; nil if
+// that is unknown. The error says that the root cannot be looked at.
+func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Result, error) {
+	p := &publisher{Tree: t, Result: Result{Top: rule.Floor}, rule: rule, until: until, batch: b}
+	info, err := t.Root.Self()
 	if err != nil {
-		p.failure = err
-		return p
+		return p.Result, err
 	}
-	p.within(w.root, info, &b.top, "")
-	w.floor = mtree.Later(w.floor, p.top)
-	w.exceptions.DropReadable()
-	w.saveExceptions()
-	return p
+	p.within(t.Root, info, &b.top, "")
+	return p.Result, nil
 }
 
 // within stamps the directories of the batch at and below d. stamp is that of d; ok is
@@ -43,7 +41,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 	}
 	var ref notify.Ref // of d itself, whichever directory was heard here
 	if slices.ContainsFunc(c.entries, arms) {
-		ref = p.source.Known(d.FD())
+		ref = p.Source.Known(d.FD())
 	}
 	for _, e := range c.entries {
 		raise(p.entry(d, info, ref, e, path))
@@ -57,7 +55,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 		raise(value, c.self)
 	}
 	if f := c.found; f != nil && !f.First {
-		raise(p.rule.Value(f.MTime, f.CTime, p.clock.Now()), true)
+		raise(p.rule.Value(f.MTime, f.CTime, p.Clock.Now()), true)
 	}
 	if !ok {
 		if c.found != nil { // and it is of the first run
@@ -77,7 +75,7 @@ func arms(e notify.Entry) bool { return e.Arrived || e.Name == mtree.MarkerName 
 
 // below goes down to the directory name in d.
 func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, path string) (mtree.Stamp, bool) {
-	if p.exceptions.IsUnread(mtree.ParentPath(path), name) {
+	if p.Health.Exceptions.IsUnread(mtree.ParentPath(path), name) {
 		return p.retryUnread(d, parent, c, name, path)
 	}
 	child, err := d.OpenDir(name)
@@ -93,7 +91,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, pat
 		return mtree.Stamp{}, false
 	}
 	if p.isBorder(child, path) { // an entry of d, and nothing inside
-		return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), c.self || c.found != nil || c.touches(mtree.MarkerName)
+		return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), c.self || c.found != nil || c.touches(mtree.MarkerName)
 	}
 	return p.within(child, info, c, path)
 }
@@ -106,18 +104,18 @@ func (p *publisher) unopened(d *disk.Dir, c *dirChange, name, path string, err e
 		p.forget(c, path)
 		return mtree.Stamp{}, false
 	}
-	return p.rule.Least(), p.health.CannotRead(path, info.Node.Ino, err)
+	return p.rule.Least(), p.Health.CannotRead(path, info.Node.Ino, err)
 }
 
 // forget drops the exceptions of a directory that is gone, and of those below it that
 // were to be looked at.
 func (p *publisher) forget(c *dirChange, path string) {
-	p.health.Accept(path)
+	p.Health.Accept(path)
 	if c == nil {
 		return
 	}
 	if c.retry {
-		p.exceptions.SetReadable(path)
+		p.Health.Exceptions.SetReadable(path)
 	}
 	for name, below := range c.below {
 		p.forget(below, mtree.JoinPath(path, name))
@@ -131,7 +129,7 @@ func (p *publisher) retryUnread(d *disk.Dir, self disk.Info, c *dirChange, name,
 	if !c.self && !c.retry {
 		return mtree.Stamp{}, false
 	}
-	return p.reopen(d, self, p.source.Known(d.FD()), name, path)
+	return p.reopen(d, self, p.Source.Known(d.FD()), name, path)
 }
 
 // reopen tries to read the directory name in d, which could not be read.
@@ -157,21 +155,21 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	}
 	info, err := d.Stat(e.Name)
 	switch {
-	case p.exceptions.IsUnread(path, e.Name):
-		stamp, ok := p.reopen(d, self, p.source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
+	case p.Health.Exceptions.IsUnread(path, e.Name):
+		stamp, ok := p.reopen(d, self, p.Source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
 		if !ok {
 			stamp = p.rule.Least()
 		}
 		return stamp, true
 	case err != nil:
-		if p.exceptions.AnyRefuses() {
-			p.health.Accept(mtree.JoinPath(path, e.Name))
+		if p.Health.Exceptions.AnyRefuses() {
+			p.Health.Accept(mtree.JoinPath(path, e.Name))
 		}
 		return p.rule.Least(), true // gone, or not to be looked at: the name changed
-	case info.Kind == mtree.Dir && (p.ownWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))):
+	case info.Kind == mtree.Dir && (p.OwnWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))):
 		return mtree.Stamp{}, false
 	}
-	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
+	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
 }
 
 // markerChanged handles a .tidemark that came or went in d, or whose watcher or mirror has
@@ -189,10 +187,10 @@ func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, p
 // more event: an audit finds the next change of such a directory.
 func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	info, err := d.Self()
-	if err != nil || p.ownWrites.Untouched(d, info) || p.health.DoesNotHold(path) {
+	if err != nil || p.OwnWrites.Untouched(d, info) || p.Health.DoesNotHold(path) {
 		return mtree.Stamp{}, false
 	}
-	return p.rule.Value(info.MTime, info.CTime, p.clock.Now()), true
+	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
 }
 
 // arrived stamps the directory that came to stand at name, with every directory below:
@@ -200,7 +198,7 @@ func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
 	child, err := d.OpenDir(name)
 	if disk.IsGone(err) {
-		p.exceptions.SetReadable(path)
+		p.Health.Exceptions.SetReadable(path)
 		return p.rule.Least(), true // it left again, or something else stands there
 	}
 	if err != nil {
@@ -217,9 +215,9 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 		return mtree.Stamp{}, false
 	}
 	own, fresh := p.arm(ref, d, name, child)
-	top := p.rule.Value(info.MTime, info.CTime, p.clock.Now())
+	top := p.rule.Value(info.MTime, info.CTime, p.Clock.Now())
 	if p.isBorder(child, path) {
-		p.exceptions.SetReadable(path)
+		p.Health.Exceptions.SetReadable(path)
 		return top, true // armed all the same: its watcher may end
 	}
 	top = mtree.Later(top, p.inside(child, info, own, path, fresh))
@@ -246,18 +244,18 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 		if info.Kind == mtree.Dir {
 			names = append(names, string(name))
 		} else {
-			top = mtree.Later(top, p.rule.Value(info.MTime, info.CTime, p.clock.Now()))
+			top = mtree.Later(top, p.rule.Value(info.MTime, info.CTime, p.Clock.Now()))
 		}
 		return nil
 	})
 	if err != nil && !disk.IsGone(err) {
-		p.health.CannotRead(path, self.Node.Ino, err)
+		p.Health.CannotRead(path, self.Node.Ino, err)
 	} else {
-		p.exceptions.SetReadable(path)
+		p.Health.Exceptions.SetReadable(path)
 	}
 	for _, name := range names {
 		at := mtree.JoinPath(path, name)
-		if p.exclude.Excluded(at, true) {
+		if p.Exclude.Excluded(at, true) {
 			continue
 		}
 		if stamp, ok := p.arrived(d, self, ref, name, at); ok {
@@ -273,9 +271,9 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 	if parent == (notify.Ref{}) {
 		return ref, false
 	}
-	ref, fresh, err := p.source.Arm(parent, d.FD(), name, child.FD())
+	ref, fresh, err := p.Source.Arm(parent, d.FD(), name, child.FD())
 	if err != nil && !errors.Is(err, notify.ErrGone) {
-		p.health.CannotHear(err)
+		p.Health.CannotHear(err)
 	}
 	return ref, fresh
 }
@@ -286,7 +284,7 @@ func (p *publisher) passesOver(parent, child disk.Info, path string) bool {
 	if p.CrossMounts || !disk.IsBorder(parent, child) {
 		return false
 	}
-	p.health.PassOver(path)
+	p.Health.PassOver(path)
 	return true
 }
 
@@ -295,13 +293,13 @@ func (p *publisher) isBorder(d *disk.Dir, path string) bool {
 	if !state.IsLiveTree(d) {
 		return false
 	}
-	p.borders.Add(path)
+	p.Borders.Add(path)
 	return true
 }
 
 // listChanges lists the changes in one directory, for the triggers.
 func (p *publisher) listChanges(c *dirChange, path string, stamp mtree.Stamp) {
-	if !p.batch.paths {
+	if !p.batch.Paths {
 		return
 	}
 	for _, e := range c.entries {
@@ -312,9 +310,9 @@ func (p *publisher) listChanges(c *dirChange, path string, stamp mtree.Stamp) {
 		if e.Arrived {
 			name += "/"
 		}
-		p.changes = append(p.changes, trigger.Change{Path: name, Stamp: stamp})
+		p.Changes = append(p.Changes, trigger.Change{Path: name, Stamp: stamp})
 	}
 	if c.self && len(c.entries) == 0 || c.dirty || c.found != nil {
-		p.changes = append(p.changes, trigger.Change{Path: mtree.DirPath(path), Stamp: stamp})
+		p.Changes = append(p.Changes, trigger.Change{Path: mtree.DirPath(path), Stamp: stamp})
 	}
 }

@@ -1,0 +1,69 @@
+package mirror
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/records"
+)
+
+// A directory that was made in this pass, and that holds only files which come with
+// one fetch, is filled in the staging directory. Then it replaces the empty directory
+// that has its name. So nobody ever sees a part of a file, and a kill loses at most
+// the files of the fetches under way.
+
+// leastStaged is the number of files from which on that is worth it: to make and move
+// one more directory costs what it saves for six files.
+const leastStaged = 16
+
+// isStaged reports whether a new directory that gets this many files is filled in the
+// staging directory.
+func isStaged(files int) bool { return files >= leastStaged }
+
+// openStaged makes a directory in the staging directory, to be filled for a target. It
+// returns nil if the files must go into the target's own directory.
+func (f *fetching) openStaged(t *target) *disk.TempDir {
+	dest := f.work.dest
+	if dest.InPlace.Load() || dest.Staging.Folds {
+		return nil // Place must ask for each name where case does not count
+	}
+	dir, err := f.work.openToChange(t)
+	if err != nil {
+		return nil // the caller gets the same error
+	}
+	defer dir.Close()
+	info, err := dir.Self()
+	if err != nil {
+		return nil
+	}
+	temp, err := dest.Staging.CreateDir(info.Mode & 0o777)
+	if err != nil {
+		return nil
+	}
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.path, t.record, t.doubts) != nil {
+		temp.Discard()
+		return nil
+	}
+	return temp
+}
+
+// place gives the directory that was filled its name. If that fails, because somebody
+// else wrote there or the file system does not move directories, the files count as
+// not fetched: the next pass writes them in place.
+func (f *fetching) place(temp *disk.TempDir, it *item) {
+	dest, path := f.work.dest, it.group.target.path
+	parent, err := dest.Dir(mtree.ParentPath(path))
+	if err == nil {
+		err = temp.Place(parent, mtree.BaseName(path))
+		_ = parent.Close()
+	} else {
+		temp.Discard()
+	}
+	if err == nil {
+		it.result.replaced = true
+		return
+	}
+	dest.InPlace.Store(true)
+	f.work.log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
+	lost := it.result
+	*lost = fetchResult{failed: lost.failed, denied: lost.denied, gone: lost.gone + int64(len(lost.names)), staged: true}
+}

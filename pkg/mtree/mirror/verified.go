@@ -1,0 +1,47 @@
+package mirror
+
+import (
+	"sync"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/plan"
+)
+
+// verifiedFiles remembers at which ctime files were fetched or compared by their sums.
+// Without it, every change in a busy directory would compare all its recent files
+// again. The zero value is empty. Several goroutines may use it.
+type verifiedFiles struct {
+	mu    sync.Mutex
+	files map[string]verified
+}
+
+// verified says at which ctime the bytes of a file were known.
+type verified struct {
+	ctime mtree.Stamp
+	final bool // the ctime was more than plan.CTimeSlack old then
+}
+
+// mostVerified bounds the memory, to about 10 MB. With more files everything is
+// forgotten, which costs sums and nothing else.
+const mostVerified = 50_000
+
+// add records that the copy has the bytes of the file e, which was listed at now.
+func (s *verifiedFiles) add(path string, e *mtree.Entry, now mtree.Stamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files == nil || len(s.files) >= mostVerified {
+		s.files = map[string]verified{}
+	}
+	s.files[path] = verified{e.CTime, now.Sub(e.CTime) > plan.CTimeSlack}
+}
+
+// has reports whether the file e needs no sums: its bytes were known at this ctime when
+// that was old. While a ctime is young, a write that goes on may change bytes and leave
+// size, mtime and ctime as they are. So for ten seconds each recent file of a busy
+// directory is compared with every change in it.
+func (s *verifiedFiles) has(path string, e *mtree.Entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.files[path]
+	return ok && known.ctime == e.CTime && known.final
+}

@@ -1,0 +1,14 @@
+// Package publish writes the stamps of a batch of changes: deepest directory first, the root
+// last. So a reader who sees a new stamp finds everything that it stands for.
+//
+// The one goroutine that owns a watcher calls it. A batch is a tree of the directories in
+// which something changed; Publish goes down that tree by descriptor, looks at each changed
+// name now, and stamps on the way up.
+//
+// Each uses what stands below it:
+//
+//	publish.go    one batch, down from the root
+//	stamp.go      the time of one directory
+//	tree.go       where batches are published, and the result
+//	batch.go      the changes that are published together
+package publish

@@ -1,0 +1,35 @@
+package publish
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+)
+
+// What proves, besides a Take, that a directory we wrote did not arrive.
+func TestProofOfAWrite(t *testing.T) {
+	dir, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer dir.Close()
+	shows, err := dir.Self()
+	require.NoError(t, err)
+	p := &publisher{Tree: &Tree{OwnWrites: ownwrites.New(nil, nil, mtree.Unix(0, 0))}}
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &audit.Finding{}), "too young for the scan to tell")
+	require.Equal(t, ownwrites.Judged, p.proofOf(shows, &audit.Finding{Judged: shows.CTime}))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &audit.Finding{Judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
+	checkpoint := shows.CTime.Add(stamprule.LookBack)
+	p.until = &checkpoint
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
+	checkpoint = checkpoint.Add(1)
+	require.Equal(t, ownwrites.Proven, p.proofOf(shows, nil), "nobody has touched it since before the checkpoint")
+	p.until = nil
+	p.OwnWrites.Put(shows, ownwrites.Judged, true)
+	require.Equal(t, ownwrites.Judged, p.proofOf(shows, nil), "as good as what it overwrites")
+}

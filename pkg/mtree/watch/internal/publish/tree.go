@@ -1,0 +1,36 @@
+package publish
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/health"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/watch/internal/trigger"
+)
+
+// Tree is where batches are published. Its fields stay the same while a watcher runs.
+type Tree struct {
+	Root        *disk.Dir
+	Source      notify.Source // where directories that arrive are armed
+	Hears       bool          // whether the source hears changes at all
+	Exclude     *glob.List
+	CrossMounts bool // enter directories on other file systems
+	Clock       *stamprule.Clock
+	SetTime     func(*disk.Dir, mtree.Stamp) error // how stamps are written
+
+	OwnWrites      *ownwrites.Memory
+	Health         *health.Monitor
+	Borders        *health.Borders
+	SaveExceptions func() // called before a stamp, if exceptions are not saved
+}
+
+// Result is what Publish did.
+type Result struct {
+	Stamped int              // directories written
+	Top     mtree.Stamp      // highest stamp given, also where it was refused; at least the floor
+	Changed bool             // something was stamped or refused
+	Changes []trigger.Change // if Batch.Paths
+}
