@@ -16,6 +16,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // mirror is a source and a copy of it, opened. One goroutine uses it; a pass
@@ -27,7 +29,7 @@ type mirror struct {
 	limiter     *rate.Limiter // of file contents; nil: none
 	source      origin
 	dest        *replica.Replica
-	verified    verifiedFiles
+	verified    work.VerifiedFiles
 	warned      warned
 	warnedState wire.State // for which full walks were announced
 	lineage     *lineage.Lineage
@@ -171,12 +173,12 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 }
 
 // newWork returns what the steps of a pass work with.
-func (m *mirror) newWork(root *source.Root) *work {
+func (m *mirror) newWork(root *source.Root) *work.Env {
 	c := &m.config
-	return &work{
-		source: m.source, self: &m.lineage.Detector, root: root, dest: m.dest, filters: m.filters, held: &replica.HeldList{}, verified: &m.verified, limiter: m.limiter, log: c.Log,
-		beforeChange: func() {},
-		dryRun:       c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
+	return &work.Env{
+		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.dest, Filters: m.filters, Held: &replica.HeldList{}, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
+		BeforeChange: func() {},
+		DryRun:       c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, SyncEach: c.Durability == Each,
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
-	"tidemark/pkg/mtree/mirror/internal/selfcopy"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -23,7 +23,9 @@ type Options struct {
 // Lineage decides about a copy as long as a mirror keeps it. One goroutine uses it.
 type Lineage struct {
 	Options
-	selfcopy.Detector
+	source  overlap.Source
+	replica *replica.Replica
+	guard   *overlap.Guard
 
 	adopted  bool // Adopt was carried out, or found done
 	summed   bool // Sums was
@@ -32,14 +34,15 @@ type Lineage struct {
 }
 
 // New returns the lineage of a copy of src. SetReplica must follow.
-func New(o Options, src selfcopy.Source) *Lineage {
-	return &Lineage{Options: o, Detector: selfcopy.Detector{Source: src}}
-}
+func New(o Options, src overlap.Source) *Lineage { return &Lineage{Options: o, source: src} }
+
+// Guard returns what refuses a copy that would be copied into itself.
+func (l *Lineage) Guard() *overlap.Guard { return l.guard }
 
 // SetReplica says which copy it is; anew when it was opened anew. A start without Adopt
 // is written down: the next one with it counts again.
 func (l *Lineage) SetReplica(r *replica.Replica) error {
-	l.Replica = r
+	l.replica, l.guard = r, &overlap.Guard{Source: l.source, Replica: r, DryRun: r.ReadOnly}
 	t := r.Tree()
 	if t.Adopted == "" || l.Adopt || r.ReadOnly {
 		return nil
@@ -58,7 +61,7 @@ type Claim struct {
 // due for that, it marks the copy: then the walk is due until it has ended, also after a
 // kill. A copy that is opened for reading only is not marked.
 func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
-	r, was := l.Replica, l.Replica.Tree()
+	r, was := l.replica, l.replica.Tree()
 	holdAll, err := l.mayFollow(root)
 	if err != nil {
 		return Claim{}, err
@@ -74,7 +77,7 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	next := l.next(root, more)
 	due := more != 0 || newIn(&was, &next) != "" || !was.BoundTo(r.Self) || r.Status().State == ""
 	if due {
-		if err := l.CheckRoot(ctx, root); err != nil {
+		if err := l.guard.CheckRoot(ctx, root); err != nil {
 			return Claim{}, err
 		}
 	}
@@ -101,7 +104,7 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 // claimNameless goes on with a source that lost its id, unless it is in the copy.
 func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) error {
 	if !l.outside {
-		if err := l.CheckRoot(ctx, root); err != nil {
+		if err := l.guard.CheckRoot(ctx, root); err != nil {
 			return err
 		}
 		l.outside = true
@@ -112,7 +115,7 @@ func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) error {
 // retake writes who the copy is a copy of, where that is news or not sure. Unless the
 // copy is empty, nothing that its records say is trusted from here on.
 func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
-	r, was := l.Replica, l.Replica.Tree()
+	r, was := l.replica, l.replica.Tree()
 	if !was.BoundTo(r.Self) {
 		more |= replica.DoubtHidden // the records came with files from elsewhere
 	}
@@ -140,7 +143,7 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 // root, but for what is held: from here on that is its lineage and its directory, and
 // copies of this copy are told the source's runs.
 func (l *Lineage) Completed(root *source.Root, held int64) error {
-	t := l.Replica.Tree()
+	t := l.replica.Tree()
 	if root.Runs != nil {
 		t.Runs = root.Runs
 	}
@@ -150,5 +153,5 @@ func (l *Lineage) Completed(root *source.Root, held int64) error {
 	if held == 0 && t.NoID && root.Place != "" {
 		t.Place = root.Place
 	}
-	return l.Replica.SetTree(t)
+	return l.replica.SetTree(t)
 }

@@ -15,11 +15,11 @@ const lostID = "the source has lost its tree id"
 // mayFollow decides whether the copy may become, or stay, one of the source with that
 // root, as far as that can be decided without looking into either.
 func (l *Lineage) mayFollow(root *source.Root) (holdAll string, err error) {
-	if err := l.CheckPlace(root); err != nil {
+	if err := l.guard.CheckPlace(root.Tree.ID); err != nil {
 		return "", err
 	}
 	if holdAll, err = l.judge(root); err == nil {
-		err = l.CheckUpstreams(root)
+		err = l.guard.CheckRing(root.Upstreams)
 	}
 	return holdAll, err
 }
@@ -27,7 +27,7 @@ func (l *Lineage) mayFollow(root *source.Root) (holdAll string, err error) {
 // judge compares who the source is with what the copy was made from. It returns why
 // nothing may be deleted, or "", and refuses a source that the copy may not follow.
 func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
-	t, name := l.Replica.Tree(), l.Upstream
+	t, name := l.replica.Tree(), l.Upstream
 	elsewhere := t.NoID && t.Place != "" && root.Place != "" && t.Place != root.Place
 	switch {
 	case t.ID == "" || l.adopts():
@@ -68,7 +68,7 @@ func (l *Lineage) refuse(err error, remedy string) error {
 // adopts reports whether Adopt is still to be carried out. It acts once: as an option
 // in a unit file it must not make the copy equal to whatever answers at a later start.
 func (l *Lineage) adopts() bool {
-	t := l.Replica.Tree()
-	done := t.Adopted == l.Upstream && t.BoundTo(l.Replica.Self)
+	t := l.replica.Tree()
+	done := t.Adopted == l.Upstream && t.BoundTo(l.replica.Self)
 	return l.Adopt && !l.adopted && !done
 }

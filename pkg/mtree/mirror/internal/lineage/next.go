@@ -11,7 +11,7 @@ import (
 // next returns who the copy is from now on, its source having that root. more is what
 // is doubted of it besides.
 func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
-	was := l.Replica.Tree()
+	was := l.replica.Tree()
 	is := was
 	is.Role, is.Upstream, is.Filters = state.Copy, l.Upstream, l.Selection
 	is.ID, is.NoID = root.Tree.ID, root.Tree.ID == ""
@@ -39,19 +39,19 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	}
 	// While the copy may have bytes of the source as it was before it was rolled back,
 	// copies of this copy are not told of the later run.
-	if !same || root.Runs != nil && more == 0 && !l.Replica.IsDoubted(replica.DoubtBytes) {
+	if !same || root.Runs != nil && more == 0 && !l.replica.IsDoubted(replica.DoubtBytes) {
 		is.Runs = root.Runs
 	}
 	if root.Fingerprint != "" {
 		is.Fingerprint = root.Fingerprint // else a proxy removed it, or no stamp prunes: then everything is compared anyway
 	}
-	if is.Copy == "" || !was.BoundTo(l.Replica.Self) {
+	if is.Copy == "" || !was.BoundTo(l.replica.Self) {
 		is.Copy = state.NewTreeID()[:16] // in a copied copy it is that of the other one
 	}
 	if is.Adopted = ""; l.Adopt {
 		is.Adopted = is.Upstream
 	}
-	is.Bind(l.Replica.Self)
+	is.Bind(l.replica.Self)
 	return is
 }
 

@@ -14,8 +14,8 @@ import (
 
 // rolledBack returns what is doubted because the source was rolled back, if it was.
 func (l *Lineage) rolledBack(root *source.Root) replica.Doubts {
-	s := l.Replica.Status()
-	if s.SourceRun == "" || s.SourceTop == nil || len(root.Runs) == 0 || root.Tree.ID != l.Replica.Tree().ID ||
+	s := l.replica.Status()
+	if s.SourceRun == "" || s.SourceTop == nil || len(root.Runs) == 0 || root.Tree.ID != l.replica.Tree().ID ||
 		wire.RunReached(root.Runs, s.SourceRun, *s.SourceTop) {
 		return 0
 	}
@@ -45,14 +45,14 @@ func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 // noteRun notes that the present run of the source's watch was listed; up to stamp, if
 // that is one.
 func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) error {
-	if l.Replica.ReadOnly {
+	if l.replica.ReadOnly {
 		return nil
 	}
 	top := mtree.MinStamp
 	if isStamp {
 		top = stamp
 	}
-	return l.Replica.UpdateStatus(func(s *state.Status) bool {
+	return l.replica.UpdateStatus(func(s *state.Status) bool {
 		switch run := wire.LatestRun(root.Runs); {
 		case run == "" && s.SourceRun == "":
 			return false
