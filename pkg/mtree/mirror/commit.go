@@ -91,7 +91,7 @@ func (p *pass) commit() error {
 			continue
 		}
 		if err := p.stamp(n); err != nil {
-			p.fail(n, n.path, replica.Local(err))
+			p.fail(n, n.Path, replica.Local(err))
 			p.markIncomplete(n)
 		}
 	}
@@ -176,7 +176,7 @@ func (p *pass) distrust() {
 // stamp completes a directory of the copy. It writes nothing if the directory was
 // complete and is unchanged.
 func (p *pass) stamp(n *node) error {
-	dir, err := p.dest.Dir(n.path)
+	dir, err := p.dest.Dir(n.Path)
 	if err != nil {
 		return err
 	}
@@ -185,22 +185,22 @@ func (p *pass) stamp(n *node) error {
 	if err != nil {
 		return err
 	}
-	news := n.record
+	news := n.Record
 	news.Now = n.before.Now
 	same := n.had && n.before == news &&
-		info.MTime == p.dest.Times.Stored(n.record.Stamp)
+		info.MTime == p.dest.Times.Stored(n.Record.Stamp)
 	if !same || n.changed || n.proved {
-		if err := p.dest.SetRecord(dir, n.path, n.record); err != nil {
+		if err := p.dest.SetRecord(dir, n.Path, n.Record); err != nil {
 			return err
 		}
 	}
 	if err := p.restoreMode(n, dir, info); err != nil {
 		return err
 	}
-	if same && info.MTime == p.dest.Times.Stored(n.record.Stamp) {
+	if same && info.MTime == p.dest.Times.Stored(n.Record.Stamp) {
 		return nil
 	}
-	return dir.SetTime(p.dest.Times.Stored(n.record.Stamp))
+	return dir.SetTime(p.dest.Times.Stored(n.Record.Stamp))
 }
 
 // restoreMode gives a directory the mode that it is listed with, for it may have been
@@ -222,25 +222,25 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 func (p *pass) leaveIncomplete() {
 	p.result.incomplete = int64(len(p.incomplete))
 	for _, n := range p.incomplete {
-		unmarked := n.visited && n.had && n.before.Stamp == n.record.Stamp
-		if !n.changed && !unmarked && (!n.doubts.Below() || n.visited) {
+		unmarked := n.visited && n.had && n.before.Stamp == n.Record.Stamp
+		if !n.changed && !unmarked && (!n.Doubts.Below() || n.visited) {
 			continue
 		}
-		dir, err := p.dest.Dir(n.path)
+		dir, err := p.dest.Dir(n.Path)
 		if err != nil {
 			continue
 		}
-		doubts := n.doubts
+		doubts := n.Doubts
 		if !n.changed && n.visited {
 			doubts &^= replica.DoubtBelow
 		}
-		err = p.dest.Begin(dir, n.path, n.record, doubts)
+		err = p.dest.Begin(dir, n.Path, n.Record, doubts)
 		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
 			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.config.Now()))
 		}
 		_ = dir.Close()
 		if err != nil {
-			p.config.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.path), "error", err)
+			p.config.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.Path), "error", err)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // delete deletes what the source no longer has, after everything was fetched, if the
@@ -209,22 +211,22 @@ func (p *pass) addDeletions(n *node, some []replica.Deletion) {
 }
 
 // recordDeletions records what became of the deletions of n.
-func (p *pass) recordDeletions(n *node, r *deleteResult) {
+func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
 	if len(p.dest.Uncopied()) > 0 {
 		for i := range n.deletions {
 			p.goneDirs[n.deletions[i].Path] = n.deletions[i].Kind == mtree.Dir
 		}
 	}
 	n.deletions = nil
-	p.result.deleted += r.deleted
-	p.result.made += r.replaced
-	p.gate.Deleted(r.deleted - r.released)
-	p.config.Stats.Deleted.Add(r.deleted)
-	if r.deleted+r.replaced > 0 {
+	p.result.deleted += r.Deleted
+	p.result.made += r.Replaced
+	p.gate.Deleted(r.Deleted - r.Released)
+	p.config.Stats.Deleted.Add(r.Deleted)
+	if r.Deleted+r.Replaced > 0 {
 		n.changed = true
-		p.touch(n.path)
+		p.touch(n.Path)
 	}
-	for _, f := range r.failed {
-		p.fail(n, f.path, f.err)
+	for _, f := range r.Failed {
+		p.fail(n, f.Path, f.Err)
 	}
 }

@@ -17,6 +17,18 @@ import (
 // lostID is why nothing is deleted while a source does not say which tree it is.
 const lostID = "the source has lost its tree id"
 
+// mayFollow decides whether the copy may become, or stay, one of the source with the root
+// a, as far as can be told without looking at all of either; see judge.
+func (m *mirror) mayFollow(a *source.Root) (holdAll string, err error) {
+	if err := m.overlap().CheckPlace(a.Tree.ID); err != nil {
+		return "", err
+	}
+	if holdAll, err = m.judge(a); err == nil {
+		err = m.overlap().CheckRing(a.Upstreams)
+	}
+	return holdAll, err
+}
+
 // judge decides whether the copy may become, or stay, one of the source with the
 // root a, and says why nothing may be deleted, if so.
 func (m *mirror) judge(a *source.Root) (holdAll string, err error) {

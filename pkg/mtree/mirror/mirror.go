@@ -12,9 +12,12 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // mirror is a source and a copy of it, opened. One goroutine uses it; a pass
@@ -26,7 +29,7 @@ type mirror struct {
 	limiter     *rate.Limiter // of file contents; nil: none
 	source      origin
 	dest        *replica.Replica
-	verified    verifiedFiles
+	verified    work.VerifiedFiles
 	warned      warned
 	warnedState wire.State // for which full walks were announced
 	turns       turns
@@ -103,7 +106,7 @@ func (m *mirror) claim(ctx context.Context, a *source.Root) (holdAll string, wal
 	}
 	if holdAll == lostID {
 		if !m.outside {
-			if err := m.contains(ctx, a); err != nil {
+			if err := m.overlap().CheckRoot(ctx, a); err != nil {
 				return "", false, err
 			}
 			m.outside = true
@@ -117,7 +120,7 @@ func (m *mirror) claim(ctx context.Context, a *source.Root) (holdAll string, wal
 	next := m.next(a, more)
 	due := more != 0 || newIn(t, &next) != "" || !t.BoundTo(d.Self) || d.Status().State == ""
 	if due {
-		if err := m.contains(ctx, a); err != nil {
+		if err := m.overlap().CheckRoot(ctx, a); err != nil {
 			return "", false, err
 		}
 	}
@@ -278,13 +281,18 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 	return r, errors.Join(err, p.storeUncopied(), m.publish(r, &a, err))
 }
 
+// overlap returns the guard against copying the copy into itself.
+func (m *mirror) overlap() *overlap.Guard {
+	return &overlap.Guard{Source: m.source, Replica: m.dest, DryRun: m.config.DryRun}
+}
+
 // newWork returns what the steps of a pass work with.
-func (m *mirror) newWork(root *source.Root) *work {
+func (m *mirror) newWork(root *source.Root) *work.Env {
 	c := &m.config
-	return &work{
-		source: m.source, unlisted: m.source, root: root, dest: m.dest, filters: m.filters, held: &replica.HeldList{}, verified: &m.verified, limiter: m.limiter, log: c.Log,
-		beforeChange: func() {},
-		dryRun:       c.DryRun, noDelete: c.NoDelete, noLinks: c.NoLinks, owner: c.Owner, syncEach: c.Durability == Each,
+	return &work.Env{
+		Source: m.source, Overlap: m.overlap(), Root: root, Replica: m.dest, Filters: m.filters, Held: &replica.HeldList{}, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
+		BeforeChange: func() {},
+		DryRun:       c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, SyncEach: c.Durability == Each,
 	}
 }
 

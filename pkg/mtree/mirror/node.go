@@ -5,13 +5,15 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // node is a directory that a pass visits, from the moment it is known to differ until
 // it is ready or incomplete. Only the goroutine of the pass touches it: steps get a
 // copy of its target.
 type node struct {
-	target
+	work.Target
 	parent  *node  // nil for the root
 	mode    uint32 // as its parent lists it
 	hasMode bool
@@ -34,7 +36,7 @@ type node struct {
 // newNode returns the node of a directory below up, as up's listing has it.
 func newNode(up *node, e *mtree.Entry, doubts replica.Doubts, fresh bool) *node {
 	return &node{
-		target: target{path: mtree.JoinPath(up.path, e.Name), listed: e.MTime, doubts: doubts, fresh: fresh, nested: up.nested},
+		Target: work.Target{Path: mtree.JoinPath(up.Path, e.Name), Listed: e.MTime, Doubts: doubts, Fresh: fresh, Nested: up.Nested},
 		parent: up, mode: e.Mode, hasMode: e.Has&mtree.HasMode != 0,
 	}
 }
@@ -50,5 +52,5 @@ func (n *node) depth() (depth int) {
 // isStaged reports whether these files are all that the directory of n is to hold, and
 // whether it is filled in the staging directory.
 func (n *node) isStaged(files int) bool {
-	return n.fresh && n.parent != nil && files == n.entries && isStaged(files)
+	return n.Fresh && n.parent != nil && files == n.entries && work.IsStaged(files)
 }

@@ -3,34 +3,22 @@ package mirror
 import (
 	"context"
 	"errors"
-	"iter"
 	"strings"
 
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// contents is what a pass reads from a source. The methods are those of
-// *remote.Source and *directory.Source.
-type contents interface {
-	List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error)
-	Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File]
-	Sums(ctx context.Context, paths []string) (map[string]source.Sum, error)
-}
-
-// unlisted may give out files that it does not list.
-type unlisted interface {
-	Serves(ctx context.Context, path string, text []byte) bool
-}
-
-// origin is the source of a copy.
+// origin is the source of a copy: *remote.Source or *directory.Source.
 type origin interface {
-	contents
-	unlisted
+	work.Source
+	overlap.Source
 	Root(ctx context.Context, poll source.Poll) (source.Root, error)
 	Renewed() bool
 	Close()
@@ -63,7 +51,7 @@ func openRemote(c *Config) (origin, error) {
 
 // openDirectory refuses a source that lies within the copy, or the other way round.
 func openDirectory(c *Config) (origin, error) {
-	check := func(path string) error { return apart(path, c.Dest) }
+	check := func(path string) error { return overlap.CheckPaths(path, c.Dest) }
 	if err := check(c.Source); err != nil {
 		return nil, err
 	}

@@ -13,13 +13,15 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // pass is one run from the root down and back to the root. It owns queue, counters and
 // nodes: they belong to the goroutine that calls run, which hands out work and records
 // the results.
 type pass struct {
-	work     *work
+	work     *work.Env
 	config   *Config
 	rules    *rules
 	dest     *replica.Replica
@@ -99,9 +101,9 @@ func (m *mirror) newPass(root *source.Root, full bool) *pass {
 	}
 	p.heed = func(l *mtree.Listing) error { return m.heed(l, root) }
 	p.work = m.newWork(root)
-	p.work.held, p.work.beforeChange = &p.was, p.gate.Begin
+	p.work.Held, p.work.BeforeChange = &p.was, p.gate.Begin
 	if m.config.Progress != nil {
-		p.work.arriving = &p.arriving
+		p.work.Arriving = &p.arriving
 	}
 	return p
 }
@@ -142,10 +144,10 @@ func (p *pass) run(ctx context.Context) error {
 func (p *pass) begin() *node {
 	root := &node{}
 	if p.full {
-		root.doubts |= replica.DoubtBelow
+		root.Doubts |= replica.DoubtBelow
 	}
 	if p.config.DryRun && p.config.Sums {
-		root.doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
+		root.Doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
 	}
 	p.addVisit(root)
 	return root
@@ -156,11 +158,11 @@ func (p *pass) sumUp(root *node, err error) {
 	r := &p.result
 	r.complete, r.full = err == nil && !root.blocked, p.full
 	r.changed, r.gate = root.changed, p.gate
-	r.root = root.record.Stamp
+	r.root = root.Record.Stamp
 	r.took = time.Since(p.start)
 	for _, n := range p.incomplete {
 		if !n.unreadable {
-			r.retry = append(r.retry, n.path)
+			r.retry = append(r.retry, n.Path)
 		}
 	}
 }
@@ -222,7 +224,7 @@ type step func(ctx context.Context) (record func())
 // stepOf returns the step that does a task: one method of work.
 func (p *pass) stepOf(t task) step {
 	w, n := p.work, t.files[0].n
-	target := n.target
+	target := n.Target
 	switch t.kind {
 	case visitTask:
 		var given *source.Root
@@ -230,32 +232,32 @@ func (p *pass) stepOf(t task) step {
 			given = p.source
 		}
 		return func(ctx context.Context) func() {
-			v := w.visit(ctx, target, given)
+			v := w.Visit(ctx, target, given)
 			return func() { p.recordVisit(n, v) }
 		}
 	case deleteTask:
 		deletions := n.deletions
 		return func(context.Context) func() {
-			r := w.delete(target, deletions)
+			r := w.Delete(target, deletions)
 			return func() { p.recordDeletions(n, r) }
 		}
 	case takeOverTask:
 		changes, found := t.files[0].changes, t.found
 		return func(ctx context.Context) func() {
-			r, rest := w.takeOver(ctx, target, changes, found)
+			r, rest := w.TakeOver(ctx, target, changes, found)
 			return func() {
 				p.recordFetch(n, r)
 				p.addFiles(n, rest)
 			}
 		}
 	}
-	groups := make([]fileGroup, len(t.files))
+	groups := make([]work.FileGroup, len(t.files))
 	for i := range t.files {
 		groups[i] = t.files[i].group()
 	}
 	if t.kind == sumTask {
 		return func(ctx context.Context) func() {
-			results := w.compareSums(ctx, groups)
+			results := w.CompareSums(ctx, groups)
 			return func() {
 				for i := range results {
 					p.recordSums(t.files[i].n, &results[i])
@@ -264,7 +266,7 @@ func (p *pass) stepOf(t task) step {
 		}
 	}
 	return func(ctx context.Context) func() {
-		results := w.fetch(ctx, groups)
+		results := w.Fetch(ctx, groups)
 		return func() {
 			for i := range results {
 				p.recordFetch(t.files[i].n, &results[i])
@@ -332,7 +334,7 @@ func (p *pass) settle(n *node) {
 	}
 	up.changed = up.changed || n.changed
 	up.failed = up.failed || n.failed
-	if !n.unreadable && (n.blocked || n.record.Stamp != n.listed && !p.source.OtherServer) {
+	if !n.unreadable && (n.blocked || n.Record.Stamp != n.Listed && !p.source.OtherServer) {
 		// Its stamp is not the one that the parent lists: the parent's listing is older,
 		// or this one came from a cache.
 		up.blocked = true

@@ -1,27 +1,16 @@
 package mirror
 
 import (
-	"bytes"
-	"context"
-	"io"
 	"net/http"
 	"os"
-	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/time/rate"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
@@ -275,35 +264,6 @@ func TestAnotherPatternThatLeavesOutAsMany(t *testing.T) {
 	require.Equal(t, "x", b.read("d/a.c"))
 }
 
-// The verdict is a function of what the record and the listing say.
-func TestHides(t *testing.T) {
-	for i, tc := range []struct {
-		excluded int64
-		covered  int64
-		before   records.Record
-		had      bool
-		deep     bool
-		want     plan.Hidden
-	}{
-		{0, 0, records.Record{}, false, false, plan.HiddenNone},
-		{0, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenNone},
-		{1, 0, records.Record{}, true, false, plan.HiddenDirs},
-		{1, 0, records.Record{}, true, true, plan.HiddenAny},
-		{1, 0, records.Record{}, false, false, plan.HiddenAny},
-		{3, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenNone},
-		{4, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenDirs},
-		{2, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
-		{3, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
-		{4, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
-		{2, 0, records.Record{Fingerprint: otherFingerprint}, true, false, plan.HiddenAny},
-	} {
-		w := &work{root: &source.Root{Fingerprint: "e"}, dest: &replica.Replica{}}
-		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
-		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
-	}
-}
-
 // What stands in a copy beside what it mirrors is no part of it: a copy of that
 // copy is complete without, and says nothing is missing.
 func TestACopyOfACopyWithFilters(t *testing.T) {
@@ -366,42 +326,4 @@ func TestMaxDeleteWhileAdopting(t *testing.T) {
 	b.config.Adopt = true
 	b.requireHeld(202, "202 of 203 entries would go")
 	require.Equal(t, "7", b.read("a/sub/007"))
-}
-
-// --bwlimit is kept, whatever is read at once.
-func TestBWLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		in := &limitedReader{t.Context(), bytes.NewReader(make([]byte, 1<<20)), rate.NewLimiter(100<<10, 64<<10)}
-		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, in, make([]byte, 256<<10))
-		require.NoError(t, err)
-		require.EqualValues(t, 1<<20, n)
-		require.InDelta(t, 9.6, time.Since(began).Seconds(), 0.1)
-	})
-}
-
-// Nor does a large file take more than its share from small ones.
-func TestBWLimitIsShared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		limiter := rate.NewLimiter(1<<20, 100<<10)
-		var large atomic.Int64
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			in, buf := &limitedReader{ctx, &repeated{text: "x"}, limiter}, make([]byte, 256<<10)
-			for ctx.Err() == nil {
-				n, _ := in.Read(buf)
-				large.Add(int64(n))
-			}
-		}()
-		for range 1000 {
-			small := &limitedReader{t.Context(), strings.NewReader(strings.Repeat("x", 4000)), limiter}
-			_, err := io.Copy(io.Discard, small)
-			require.NoError(t, err)
-		}
-		cancel()
-		<-ended
-		require.Less(t, large.Load(), int64(5_000_000), "beside 4,000,000 bytes of small files")
-	})
 }

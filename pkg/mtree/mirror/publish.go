@@ -7,6 +7,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -71,7 +72,7 @@ func causeOf(err error) string {
 		return errFlush.Error()
 	case replica.IsLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
 		return "the copy's disk: " + errno.Error()
-	case errors.Is(err, errItself):
+	case errors.Is(err, overlap.Err):
 		return "the copy would be copied into itself"
 	case exit.Of(err) == exit.Refused:
 		return "the source is of another tree"

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // queue is the tasks of a pass that wait.
@@ -31,9 +33,9 @@ func (q *queue) pending() int { return len(q.steps) + len(q.large) + len(q.last)
 // task is a step and the nodes that wait for it.
 type task struct {
 	kind  taskKind
-	files []nodeFiles   // at least one; of a visit and of deletions one without files
-	found *leavingFiles // of takeOverTask
-	large bool          // it fetches one large file
+	files []nodeFiles        // at least one; of a visit and of deletions one without files
+	found *work.LeavingFiles // of takeOverTask
+	large bool               // it fetches one large file
 }
 
 // taskKind says which step a task is.
@@ -55,8 +57,8 @@ type nodeFiles struct {
 }
 
 // group returns the files as a step gets them.
-func (f *nodeFiles) group() fileGroup {
-	return fileGroup{target: f.n.target, changes: f.changes, staged: f.staged, approx: f.n.approx}
+func (f *nodeFiles) group() work.FileGroup {
+	return work.FileGroup{Target: f.n.Target, Changes: f.changes, Staged: f.staged, Approx: f.n.approx}
 }
 
 // batch gathers files of several directories for one request. If one file changed in

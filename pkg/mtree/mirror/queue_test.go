@@ -8,6 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/records"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // A file that changed among many waits for its fetch without the listing it is
@@ -29,13 +32,13 @@ func TestFewChangesHoldNoListing(t *testing.T) {
 	for range 1000 {
 		l, err := mtree.ParseListing(text)
 		require.NoError(t, err)
-		n := &node{target: target{record: recordOf(&l)}, entries: len(l.Entries)}
+		n := &node{Target: work.Target{Record: records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}}, entries: len(l.Entries)}
 		p.ready = append(p.ready, n)
 		e := &l.Entries[7]
 		p.queue.addFetch(nodeFiles{n: n, changes: []mtree.Change{{What: mtree.Content, Have: e, Want: e}}})
 	}
 	require.Less(t, used()-before, int64(4<<20)) // of 36 MB
-	require.Equal(t, l.ID, p.ready[0].record.ID)
+	require.Equal(t, l.ID, p.ready[0].Record.ID)
 	all := []mtree.Change{{What: mtree.Content, Have: &l.Entries[1], Want: &l.Entries[2]}}
 	require.Equal(t, l.Entries[2].Name, detached(all)[0].Want.Name)
 }
@@ -44,7 +47,7 @@ func TestFewChangesHoldNoListing(t *testing.T) {
 // missing there.
 func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
 	p := pass{config: &Config{DryRun: true}}
-	p.incomplete = []*node{{target: target{path: "a/denied"}, unreadable: true}, {target: target{path: "a"}}}
+	p.incomplete = []*node{{Target: work.Target{Path: "a/denied"}, unreadable: true}, {Target: work.Target{Path: "a"}}}
 	p.sumUp(&node{blocked: true}, nil)
 	require.Equal(t, []string{"a"}, p.result.retry)
 }

@@ -3,76 +3,78 @@ package mirror
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // recordFetch records what a fetch brought of the files of n.
-func (p *pass) recordFetch(n *node, h *fetchResult) {
-	if h.err != nil {
-		p.fail(n, n.path, h.err)
+func (p *pass) recordFetch(n *node, h *work.FetchResult) {
+	if h.Err != nil {
+		p.fail(n, n.Path, h.Err)
 		return
 	}
 	p.tally(n, h)
-	if len(h.names) > 0 {
+	if len(h.Names) > 0 {
 		n.changed = true
-		p.touch(n.path, h.names...)
+		p.touch(n.Path, h.Names...)
 	}
-	if h.replaced {
-		p.touch(n.parent.path)
+	if h.Replaced {
+		p.touch(n.parent.Path)
 	}
-	p.addDeletions(n, h.deletions)
-	for _, e := range h.verified {
+	p.addDeletions(n, h.Deletions)
+	for _, e := range h.Verified {
 		p.addVerified(n, e)
 	}
-	if h.moved+h.gone+h.unsettled > 0 {
+	if h.Moved+h.Gone+h.Unsettled > 0 {
 		n.blocked = true
 	}
-	for _, f := range h.failed {
-		p.fail(n, f.path, f.err)
+	for _, f := range h.Failed {
+		p.fail(n, f.Path, f.Err)
 	}
 }
 
 // tally counts what a fetch brought.
-func (p *pass) tally(n *node, h *fetchResult) {
+func (p *pass) tally(n *node, h *work.FetchResult) {
 	stats := p.config.Stats
-	p.result.fetched += int64(len(h.names)) - h.taken
-	p.result.bytes += h.bytes
-	p.result.made += h.made
-	p.result.moved += h.moved + h.gone
-	p.result.unsettled += h.unsettled
-	stats.Files.Add(int64(len(h.names)) - h.taken)
-	stats.Taken.Add(h.taken)
-	stats.Bytes.Add(h.bytes)
-	stats.Unsettled.Add(h.unsettled)
-	p.skip(n, h.denied, "files the source may not read")
+	p.result.fetched += int64(len(h.Names)) - h.Taken
+	p.result.bytes += h.Bytes
+	p.result.made += h.Made
+	p.result.moved += h.Moved + h.Gone
+	p.result.unsettled += h.Unsettled
+	stats.Files.Add(int64(len(h.Names)) - h.Taken)
+	stats.Taken.Add(h.Taken)
+	stats.Bytes.Add(h.Bytes)
+	stats.Unsettled.Add(h.Unsettled)
+	p.skip(n, h.Denied, "files the source may not read")
 }
 
 // recordSums records what comparing files of n by their sums found.
-func (p *pass) recordSums(n *node, c *sumResult) {
-	if c.err != nil {
-		p.fail(n, n.path, c.err)
+func (p *pass) recordSums(n *node, c *work.SumResult) {
+	if c.Err != nil {
+		p.fail(n, n.Path, c.Err)
 		return
 	}
-	for _, change := range c.equal {
+	for _, change := range c.Equal {
 		p.addVerified(n, change.Want)
 	}
-	for _, f := range c.failed {
-		p.fail(n, f.path, f.err)
+	for _, f := range c.Failed {
+		p.fail(n, f.Path, f.Err)
 	}
-	if c.modes > 0 {
+	if c.Modes > 0 {
 		n.changed = true
-		p.touch(n.path)
+		p.touch(n.Path)
 	}
-	p.addFetches(n, c.differ)
+	p.addFetches(n, c.Differ)
 }
 
 // addVerified notes a file whose bytes are known, if its ctime would make it suspicious
 // at the next visit.
 func (p *pass) addVerified(n *node, e *mtree.Entry) {
-	listed := n.record.Now
+	listed := n.Record.Now
 	if n.had {
 		listed = n.before.Now
 	}
 	if e.Has&mtree.HasCTime != 0 && e.CTime.After(listed.Add(-plan.CTimeSlack)) {
-		p.work.verified.add(mtree.JoinPath(n.path, e.Name), e, n.record.Now)
+		p.work.Verified.Add(mtree.JoinPath(n.Path, e.Name), e, n.Record.Now)
 	}
 }

@@ -7,83 +7,86 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/source"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // recordVisit records what a visit found and adds the tasks that follow from it. Tasks
 // are taken from the end, so the directories below are added first, and the last of
 // them before the others: then the files of this directory come first, and after them
 // the directories in the order in which a source sends their listings in advance.
-func (p *pass) recordVisit(n *node, v *visitResult) {
-	if v.err != nil {
-		p.unseen[n.path] = n
-		if errors.Is(v.err, errItself) {
+func (p *pass) recordVisit(n *node, v *work.VisitResult) {
+	if v.Err != nil {
+		p.unseen[n.Path] = n
+		if errors.Is(v.Err, overlap.Err) {
 			n.blocked = true
-			p.halt(v.err)
+			p.halt(v.Err)
 			return
 		}
-		p.recordUnlisted(n, v.err)
+		p.recordUnlisted(n, v.Err)
 		return
 	}
-	n.visited, n.doubts, n.nested = true, v.doubts, v.nested
-	n.before, n.had = v.before, v.had
+	n.visited, n.Doubts, n.Nested = true, v.Doubts, v.Nested
+	n.before, n.had = v.Before, v.Had
 	if n.parent == nil {
-		p.full = p.full || n.doubts.Below() // the root's record says so, or there is none
+		p.full = p.full || n.Doubts.Below() // the root's record says so, or there is none
 		if n.had {
 			p.gate.FoundRecord()
 		}
-		p.inRoot = v.inCopy
-		p.emptyRoot = len(v.listing.Entries) == len(v.plan.SkippedLinks) && len(v.plan.Kept) == 0
+		p.inRoot = v.InCopy
+		p.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0
 	}
-	n.record = v.record
-	p.dest.Give(n.path)
-	if v.same {
-		n.record = v.before
+	n.Record = v.Record
+	p.dest.Give(n.Path)
+	if v.Same {
+		n.Record = v.Before
 		return
 	}
-	if err := p.heed(&v.listing); err != nil {
+	if err := p.heed(&v.Listing); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
 	p.result.listed++
 	p.config.Stats.Listed.Add(1)
-	n.entries = len(v.listing.Entries)
-	p.result.inCopy += v.inCopy
-	p.result.made += v.made()
-	p.noteUncopied(n.path, int64(len(v.plan.SkippedLinks)+len(v.plan.TooDeep)))
-	n.changed = n.changed || v.changed
-	n.proved = v.proved
-	n.approx = v.approx
-	p.addDeletions(n, v.deletions)
-	if v.changed {
-		p.touch(n.path)
+	n.entries = len(v.Listing.Entries)
+	p.result.inCopy += v.InCopy
+	p.result.made += v.Made()
+	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
+	n.changed = n.changed || v.Changed
+	n.proved = v.Proved
+	n.approx = v.Approx
+	p.addDeletions(n, v.Deletions)
+	if v.Changed {
+		p.touch(n.Path)
 	}
-	if v.listing.Hot {
+	if v.Listing.Hot {
 		n.blocked = true
-		p.unseen[n.path] = n
+		p.unseen[n.Path] = n
 	}
-	for _, f := range v.failed {
-		p.fail(n, f.path, f.err)
-		p.unseen[f.path] = n
+	for _, f := range v.Failed {
+		p.fail(n, f.Path, f.Err)
+		p.unseen[f.Path] = n
 	}
-	for _, e := range v.plan.NotUnderstood {
-		p.fail(n, mtree.JoinPath(n.path, e.Name), notUnderstood(e))
+	for _, e := range v.Plan.NotUnderstood {
+		p.fail(n, mtree.JoinPath(n.Path, e.Name), notUnderstood(e))
 	}
 	p.reportVisit(n, v)
 	if p.config.DryRun {
 		p.itemise(n, v)
 	}
-	for _, c := range slices.Backward(v.below) {
+	for _, c := range slices.Backward(v.Below) {
 		n.open++
-		p.addVisit(newNode(n, c.Want, v.doubtsBelow, isFresh(c)))
+		p.addVisit(newNode(n, c.Want, v.DoubtsBelow, work.IsFresh(c)))
 	}
 	if p.config.DryRun {
 		return
 	}
-	if len(v.plan.Check) > 0 {
-		p.queue.addSums(nodeFiles{n: n, changes: v.plan.Check})
+	if len(v.Plan.Check) > 0 {
+		p.queue.addSums(nodeFiles{n: n, changes: v.Plan.Check})
 	}
-	p.addFetches(n, v.plan.Fetch)
+	p.addFetches(n, v.Plan.Fetch)
 }
 
 // warned says which warnings a mirror has given: it gives each of them once.
@@ -93,23 +96,23 @@ type warned struct {
 }
 
 // reportVisit logs and counts what a visit left out, and which options have no effect.
-func (p *pass) reportVisit(n *node, v *visitResult) {
-	for _, e := range v.plan.Kept {
-		p.config.Log.Info("kept", "path", mtree.QuotePath(mtree.JoinPath(n.path, e.Name)), "why", "the source may have it and not list it",
+func (p *pass) reportVisit(n *node, v *work.VisitResult) {
+	for _, e := range v.Plan.Kept {
+		p.config.Log.Info("kept", "path", mtree.QuotePath(mtree.JoinPath(n.Path, e.Name)), "why", "the source may have it and not list it",
 			"remedy", "delete it in DEST if it is not wanted")
 	}
-	p.skip(n, int64(len(v.plan.Kept)), "entries that the source may have and not list")
-	p.skip(n, v.stays, "directories that are gone at the source but hold what filters exclude")
-	if p.dest.NoLinks && !p.warned.links && !p.config.NoLinks && len(v.plan.SkippedLinks) > 0 {
+	p.skip(n, int64(len(v.Plan.Kept)), "entries that the source may have and not list")
+	p.skip(n, v.Stays, "directories that are gone at the source but hold what filters exclude")
+	if p.dest.NoLinks && !p.warned.links && !p.config.NoLinks && len(v.Plan.SkippedLinks) > 0 {
 		p.warned.links = true
 		p.config.Log.Warn("the file system of DEST holds no symlinks: they are left out", "remedy", "--no-links does so without this warning")
 	}
-	if p.config.Owner && !p.warned.owners && len(v.listing.Entries) > 0 && v.listing.Entries[0].Has&mtree.HasOwner == 0 {
+	if p.config.Owner && !p.warned.owners && len(v.Listing.Entries) > 0 && v.Listing.Entries[0].Has&mtree.HasOwner == 0 {
 		p.warned.owners = true
 		p.config.Log.Warn("--owner has no effect: the source publishes no owners", "remedy", "serve --owner at the source")
 	}
-	p.skip(n, int64(len(v.plan.SkippedLinks)), "symlinks that are absolute, lead out or are not wanted")
-	p.skip(n, int64(len(v.plan.TooDeep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", plan.MaxPath))
+	p.skip(n, int64(len(v.Plan.SkippedLinks)), "symlinks that are absolute, lead out or are not wanted")
+	p.skip(n, int64(len(v.Plan.TooDeep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", plan.MaxPath))
 }
 
 // recordUnlisted records that a directory could not be listed. Nothing in it changes;
@@ -121,14 +124,14 @@ func (p *pass) recordUnlisted(n *node, err error) {
 		// Its parent may be completed: whoever makes the directory readable moves the
 		// parent's stamp.
 		n.unreadable = true
-		p.dest.Deny(n.path)
+		p.dest.Deny(n.Path)
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		n.failed = true // an entry that is missing above may have moved down here
 		p.result.moved++
-		p.config.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.path), "error", err)
+		p.config.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.Path), "error", err)
 	default:
-		p.fail(n, n.path, err)
+		p.fail(n, n.Path, err)
 	}
 }
 
@@ -139,7 +142,7 @@ func (p *pass) skip(n *node, count int64, what string) {
 	}
 	p.result.skipped += count
 	p.config.Stats.Skipped.Add(count)
-	p.config.Log.Info("skipped", "path", mtree.QuotePath(n.path), "count", count, "what", what)
+	p.config.Log.Info("skipped", "path", mtree.QuotePath(n.Path), "count", count, "what", what)
 }
 
 // addFetches adds tasks for files to fetch. Files of --last come at the end, and files
@@ -151,8 +154,8 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		p.result.wantBytes += c.Want.Size
 		switch {
 		case !p.config.DryRun && p.fullDisk.lacks(p.dest, c.Want.Size):
-			p.fail(n, mtree.JoinPath(n.path, c.Want.Name), errNoRoom)
-		case p.rules.last.Excluded(mtree.JoinPath(n.path, c.Want.Name), false):
+			p.fail(n, mtree.JoinPath(n.Path, c.Want.Name), errNoRoom)
+		case p.rules.last.Excluded(mtree.JoinPath(n.Path, c.Want.Name), false):
 			last = append(last, c)
 		case p.mayTakeOver(&c):
 			deferred = append(deferred, c)

@@ -4,11 +4,13 @@ import (
 	"context"
 
 	"tidemark/pkg/mtree"
+
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
 // mayTakeOver reports whether a file to fetch may be in the copy under another name.
 func (p *pass) mayTakeOver(c *mtree.Change) bool {
-	return c.Have == nil && c.Want.Size >= leastTakenOver && !p.source.OtherServer && p.dest.Counters().Entries > 0
+	return c.Have == nil && c.Want.Size >= work.LeastTakenOver && !p.source.OtherServer && p.dest.Counters().Entries > 0
 }
 
 // takeOver looks for the deferred files under the names that are to be deleted, and
@@ -25,10 +27,10 @@ func (p *pass) takeOver(ctx context.Context) error {
 			sizes[c.Want.Size] = true
 		}
 	}
-	found := newLeavingFiles(sizes)
+	found := work.NewLeavingFiles(sizes)
 	for _, n := range p.deleting {
 		for i := range n.deletions {
-			p.work.findLeaving(n.deletions[i].Path, n.deletions[i].Kind, found)
+			p.work.FindLeaving(n.deletions[i].Path, n.deletions[i].Kind, found)
 		}
 	}
 	for i := range deferred {

@@ -122,7 +122,7 @@ func (d *daemon) turn(ctx context.Context) error {
 		return d.trouble(ctx, err)
 	}
 	d.heard(&a)
-	if err := d.ring(&a.Root); err != nil {
+	if err := d.overlap().CheckRing(a.Upstreams); err != nil {
 		d.again = true
 		return d.trouble(ctx, err)
 	}

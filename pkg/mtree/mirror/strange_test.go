@@ -12,10 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
-	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // Set-id and sticky bits of files and directories never arrive.
@@ -130,34 +128,6 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 		server.Close()
 		require.Less(t, sent, 100_000, kind)
 		require.NoDirExists(t, b.config.Dest)
-	}
-}
-
-// The bytes of another version are not continued either: they go into a file of their own.
-func TestOnlyTheListedVersionIsContinued(t *testing.T) {
-	b := newBench(t, watched(t, "x = y").root)
-	m, err := open(b.config)
-	require.NoError(t, err)
-	defer m.close()
-	w := m.newWork(&source.Root{})
-	e := mtree.Entry{Name: "f", Size: leastPartial, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
-	want := &source.Wanted{Entry: &e, Path: "f"}
-	w.offerPartial("", want)
-	for _, change := range []struct {
-		edit func(*mtree.Entry)
-		kept bool
-	}{
-		{func(*mtree.Entry) {}, true},
-		{func(e *mtree.Entry) { e.CTime = e.CTime.Add(1) }, false},
-		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
-		{func(e *mtree.Entry) { e.Hot = true }, false},
-	} {
-		f := &source.File{Got: e}
-		change.edit(&f.Got)
-		temp, kept, err := w.tempFile(m.dest.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
-		require.NoError(t, err)
-		require.Equal(t, change.kept, kept)
-		temp.Discard()
 	}
 }
 

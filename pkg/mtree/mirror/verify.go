@@ -170,7 +170,7 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 	}
 	defer dir.Close()
 	w := v.newWork(&v.root)
-	todo, err := w.planToVerify(dir, path, listing)
+	todo, err := w.PlanToVerify(dir, path, listing)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}

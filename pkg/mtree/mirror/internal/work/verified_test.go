@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"testing"
@@ -12,20 +12,20 @@ import (
 // Bytes that were known at a ctime are known for good if the ctime was old by
 // then. One seen while it was young says nothing: the write may have gone on.
 func TestSeen(t *testing.T) {
-	var s verifiedFiles
+	var s VerifiedFiles
 	e := &mtree.Entry{Name: "f", CTime: mtree.Unix(1000, 0), Has: mtree.HasCTime}
 	at := func(after time.Duration) mtree.Stamp { return e.CTime.Add(after) }
 	require.False(t, s.has("f", e))
-	s.add("f", e, at(time.Second))
+	s.Add("f", e, at(time.Second))
 	require.False(t, s.has("f", e), "known while it was young")
-	s.add("f", e, at(11*time.Second))
+	s.Add("f", e, at(11*time.Second))
 	require.True(t, s.has("f", e))
 	require.False(t, s.has("g", e))
 	other := *e
 	other.CTime = e.CTime.Add(1)
 	require.False(t, s.has("f", &other))
 	for i := range mostVerified {
-		s.add(string(rune(i)), e, at(time.Second))
+		s.Add(string(rune(i)), e, at(time.Second))
 	}
 	require.LessOrEqual(t, len(s.files), mostVerified)
 }

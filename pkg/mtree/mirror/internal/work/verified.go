@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"sync"
@@ -7,10 +7,10 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/plan"
 )
 
-// verifiedFiles remembers at which ctime files were fetched or compared by their sums.
+// VerifiedFiles remembers at which ctime files were fetched or compared by their sums.
 // Without it, every change in a busy directory would compare all its recent files
 // again. The zero value is empty. Several goroutines may use it.
-type verifiedFiles struct {
+type VerifiedFiles struct {
 	mu    sync.Mutex
 	files map[string]verified
 }
@@ -25,8 +25,8 @@ type verified struct {
 // forgotten, which costs sums and nothing else.
 const mostVerified = 50_000
 
-// add records that the copy has the bytes of the file e, which was listed at now.
-func (s *verifiedFiles) add(path string, e *mtree.Entry, now mtree.Stamp) {
+// Add records that the copy has the bytes of the file e, which was listed at now.
+func (s *VerifiedFiles) Add(path string, e *mtree.Entry, now mtree.Stamp) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.files == nil || len(s.files) >= mostVerified {
@@ -39,7 +39,7 @@ func (s *verifiedFiles) add(path string, e *mtree.Entry, now mtree.Stamp) {
 // that was old. While a ctime is young, a write that goes on may change bytes and leave
 // size, mtime and ctime as they are. So for ten seconds each recent file of a busy
 // directory is compared with every change in it.
-func (s *verifiedFiles) has(path string, e *mtree.Entry) bool {
+func (s *VerifiedFiles) has(path string, e *mtree.Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.files[path]

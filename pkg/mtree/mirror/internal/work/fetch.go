@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"context"
@@ -15,25 +15,25 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// fetchResult is what a fetch brought of one group of files.
-type fetchResult struct {
-	err       error    // nothing was fetched
-	names     []string // of the files that arrived
-	bytes     int64
-	made      int64              // of these files, those under names that were free
-	taken     int64              // of these files, those that were in the copy under another name
-	denied    int64              // files that the source may not read
-	gone      int64              // files that are gone, or that change as fast as they are read
-	moved     int64              // files that had changed and were stored with their own times
-	unsettled int64              // files that would not hold still and were stored as read
-	deletions []replica.Deletion // directories that have the name of a file
-	failed    []failure
-	verified  []*mtree.Entry // files that arrived as they were listed
+// FetchResult is what a fetch brought of one group of files.
+type FetchResult struct {
+	Err       error    // nothing was fetched
+	Names     []string // of the files that arrived
+	Bytes     int64
+	Made      int64              // of these files, those under names that were free
+	Taken     int64              // of these files, those that were in the copy under another name
+	Denied    int64              // files that the source may not read
+	Gone      int64              // files that are gone, or that change as fast as they are read
+	Moved     int64              // files that had changed and were stored with their own times
+	Unsettled int64              // files that would not hold still and were stored as read
+	Deletions []replica.Deletion // directories that have the name of a file
+	Failed    []failure
+	Verified  []*mtree.Entry // files that arrived as they were listed
 	staged    bool           // the directory was filled in the staging directory, or that was tried
-	replaced  bool           // the directory got its name with all files in it
+	Replaced  bool           // the directory got its name with all files in it
 }
 
-// fetch brings files, small ones of several directories with one request, and returns
+// Fetch brings files, small ones of several directories with one request, and returns
 // one result for each group. A file is written in the staging directory and gets its
 // name when it is whole (disk.TempFile). System calls for one file:
 //
@@ -41,17 +41,17 @@ type fetchResult struct {
 //
 // If the directory is filled in the staging directory, the last of these is done once
 // for all its files.
-func (w *work) fetch(ctx context.Context, groups []fileGroup) []fetchResult {
-	f := &fetching{work: w, ctx: ctx, results: make([]fetchResult, len(groups))}
+func (w *Env) Fetch(ctx context.Context, groups []FileGroup) []FetchResult {
+	f := &fetching{env: w, ctx: ctx, results: make([]FetchResult, len(groups))}
 	f.bring(groups)
 	return f.results
 }
 
 // fetching is a fetch under way.
 type fetching struct {
-	work    *work
+	env     *Env
 	ctx     context.Context
-	results []fetchResult
+	results []FetchResult
 	items   []item        // by the indices of the files
 	at      *item         // a file of the directory that is open
 	dir     *disk.Dir     // that directory; nil: none is open
@@ -60,31 +60,31 @@ type fetching struct {
 
 // item is one file of a fetch, and where it belongs.
 type item struct {
-	group  *fileGroup
+	group  *FileGroup
 	change mtree.Change
-	result *fetchResult
+	result *FetchResult
 }
 
 // bring asks for the files of all groups and stores them as they arrive.
-func (f *fetching) bring(groups []fileGroup) {
+func (f *fetching) bring(groups []FileGroup) {
 	files := 0
 	for i := range groups {
-		files += len(groups[i].changes)
+		files += len(groups[i].Changes)
 	}
 	want := make([]source.Wanted, 0, files)
 	f.items = make([]item, 0, files)
 	for i := range groups {
 		g := &groups[i]
-		for _, c := range g.changes {
-			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(g.target.path, c.Want.Name), Approx: g.approx}
-			f.work.offerPartial(g.target.path, &w)
+		for _, c := range g.Changes {
+			w := source.Wanted{Entry: c.Want, Path: mtree.JoinPath(g.Target.Path, c.Want.Name), Approx: g.Approx}
+			f.env.offerPartial(g.Target.Path, &w)
 			want = append(want, w)
 			f.items = append(f.items, item{g, c, &f.results[i]})
 		}
 	}
 	defer f.leave()
 	errs := make([]error, len(want))
-	for i, o := range f.work.source.Fetch(f.ctx, want) {
+	for i, o := range f.env.Source.Fetch(f.ctx, want) {
 		if errs[i] = o.Err; o.Err == nil {
 			errs[i] = f.take(&f.items[i], &want[i], o)
 		}
@@ -93,11 +93,11 @@ func (f *fetching) bring(groups []fileGroup) {
 		switch h := f.items[i].result; {
 		case err == nil, errors.Is(err, source.ErrSame):
 		case errors.Is(err, source.ErrDenied):
-			h.denied++
+			h.Denied++
 		case errors.Is(err, source.ErrGone), errors.Is(err, source.ErrChanging):
-			h.gone++
+			h.Gone++
 		default:
-			h.failed = append(h.failed, failure{want[i].Path, err})
+			h.Failed = append(h.Failed, failure{want[i].Path, err})
 		}
 	}
 }
@@ -107,20 +107,20 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.enter(it); err != nil {
 		return replica.Local(err)
 	}
-	if f.work.limiter != nil {
-		o.Body = &limitedReader{f.ctx, o.Body, f.work.limiter}
+	if f.env.Limiter != nil {
+		o.Body = &limitedReader{f.ctx, o.Body, f.env.Limiter}
 	}
-	if f.work.arriving != nil {
-		o.Body = &countedReader{o.Body, f.work.arriving}
+	if f.env.Arriving != nil {
+		o.Body = &countedReader{o.Body, f.env.Arriving}
 	}
 	h := it.result
-	if err := f.work.put(f.dir, &it.group.target, it.change, w, &o, h); err != nil {
+	if err := f.env.put(f.dir, &it.group.Target, it.change, w, &o, h); err != nil {
 		return err
 	}
-	h.names = append(h.names, strings.Clone(o.Got.Name)) // it is a part of the whole listing
-	h.bytes += o.Got.Size
+	h.Names = append(h.Names, strings.Clone(o.Got.Name)) // it is a part of the whole listing
+	h.Bytes += o.Got.Size
 	if it.change.Have == nil {
-		h.made++
+		h.Made++
 	}
 	return nil
 }
@@ -139,19 +139,19 @@ func (r *countedReader) Read(buf []byte) (int, error) {
 
 // enter opens the directory of a file, unless it is open.
 func (f *fetching) enter(it *item) (err error) {
-	if f.dir != nil && f.at.group.target.path == it.group.target.path {
+	if f.dir != nil && f.at.group.Target.Path == it.group.Target.Path {
 		return nil
 	}
 	f.leave()
 	f.at = it
-	if it.group.staged && !it.result.staged {
+	if it.group.Staged && !it.result.staged {
 		it.result.staged = true
-		if f.tempDir = f.openStaged(&it.group.target); f.tempDir != nil {
+		if f.tempDir = f.openStaged(&it.group.Target); f.tempDir != nil {
 			f.dir = f.tempDir.Dir
 			return nil
 		}
 	}
-	f.dir, err = f.work.openToChange(&it.group.target)
+	f.dir, err = f.env.openToChange(&it.group.Target)
 	return err
 }
 
@@ -168,9 +168,9 @@ func (f *fetching) leave() {
 }
 
 // put writes one file in the staging directory and moves it into place.
-func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted, f *source.File, h *fetchResult) error {
+func (w *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted, f *source.File, h *FetchResult) error {
 	got, mode := &f.Got, w.fileMode(c)
-	temp, kept, err := w.tempFile(dir, t.path, c, want, f, mode)
+	temp, kept, err := w.tempFile(dir, t.Path, c, want, f, mode)
 	if err != nil {
 		return replica.Local(err)
 	}
@@ -198,62 +198,62 @@ func (w *work) put(dir *disk.Dir, t *target, c mtree.Change, want *source.Wanted
 	if want.LooksLike(got) {
 		// The next listing may show the file that was listed now, which equals this one
 		// in size and time.
-		if err := w.dest.Begin(dir, t.path, t.record, t.doubts|replica.DoubtBytes); err != nil {
+		if err := w.Replica.Begin(dir, t.Path, t.Record, t.Doubts|replica.DoubtBytes); err != nil {
 			return replica.Local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return replica.Local(w.stageFile(dir, want.Path, temp, t.nested, h))
+		return replica.Local(w.stageFile(dir, want.Path, temp, t.Nested, h))
 	}
 	if err := temp.Place(dir, c.Want.Name); err != nil {
 		return replica.Local(err)
 	}
 	switch {
 	case got.Hot:
-		h.unsettled++
+		h.Unsettled++
 	case !want.Is(got):
-		h.moved++
+		h.Moved++
 	default:
-		h.verified = append(h.verified, c.Want)
+		h.Verified = append(h.Verified, c.Want)
 	}
 	return nil
 }
 
 // fileMode returns the permission bits that a fetched file gets.
-func (w *work) fileMode(c mtree.Change) uint32 {
+func (w *Env) fileMode(c mtree.Change) uint32 {
 	switch {
 	case c.Want.Has&mtree.HasMode != 0:
 		return c.Want.Mode & 0o777
 	case c.Have != nil && c.Have.Kind == mtree.File:
 		return c.Have.Mode & 0o777
 	}
-	return 0o666 &^ w.dest.Umask
+	return 0o666 &^ w.Replica.Umask
 }
 
 // applyMetadata sets owner, mode and time of a file by its descriptor, and flushes it
 // with syncEach.
-func (w *work) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
-	if w.owner && c.Want.Has&mtree.HasOwner != 0 {
+func (w *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
+	if w.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
 			return err
 		}
 	}
-	if mode&w.dest.Umask != 0 {
+	if mode&w.Replica.Umask != 0 {
 		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := f.SetTime(w.dest.Times.Stored(got.MTime)); err != nil {
+	if err := f.SetTime(w.Replica.Times.Stored(got.MTime)); err != nil {
 		return err
 	}
-	if w.syncEach {
+	if w.SyncEach {
 		return f.Sync()
 	}
 	return nil
 }
 
 // stageFile keeps a file in the staging directory, for a directory has its name.
-func (w *work) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *fetchResult) error {
+func (w *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *FetchResult) error {
 	name, err := temp.Stage()
 	if err != nil {
 		return err
@@ -262,7 +262,7 @@ func (w *work) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested
 	if err != nil {
 		return err
 	}
-	h.deletions = append(h.deletions, d)
+	h.Deletions = append(h.Deletions, d)
 	return temp.Keep()
 }
 

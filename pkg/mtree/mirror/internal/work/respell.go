@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"strings"
@@ -13,21 +13,21 @@ import (
 // copy. If the source lists both names, the entry that the copy has stays; the other
 // one is a failure and leaves the listing, so it is neither fetched nor deleted.
 // respell returns the entries that the copy has now.
-func (w *work) respell(dir *disk.Dir, t *target, v *visitResult, have []mtree.Entry) ([]mtree.Entry, error) {
-	if w.dest.Staging == nil || !w.dest.Staging.Folds || t.fresh {
+func (w *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.Entry) ([]mtree.Entry, error) {
+	if w.Replica.Staging == nil || !w.Replica.Staging.Folds || t.Fresh {
 		return have, nil
 	}
-	present, wanted := names(have), names(v.listing.Entries)
-	kept := v.listing.Entries[:0:0]
+	present, wanted := names(have), names(v.Listing.Entries)
+	kept := v.Listing.Entries[:0:0]
 	respelled := false
-	for _, e := range v.listing.Entries {
-		if present[e.Name] || w.filters.Excluded(mtree.JoinPath(t.path, e.Name), e.Kind == mtree.Dir) || !dir.Respelled(e.Name) {
+	for _, e := range v.Listing.Entries {
+		if present[e.Name] || w.Filters.Excluded(mtree.JoinPath(t.Path, e.Name), e.Kind == mtree.Dir) || !dir.Respelled(e.Name) {
 			kept = append(kept, e)
 			continue
 		}
 		old := spelledBefore(have, &e, wanted)
 		if old == "" {
-			v.failed = append(v.failed, failure{mtree.JoinPath(t.path, e.Name), replica.Local(disk.ErrCollides)})
+			v.Failed = append(v.Failed, failure{mtree.JoinPath(t.Path, e.Name), replica.Local(disk.ErrCollides)})
 			continue
 		}
 		if err := w.renameEntry(dir, t, v, old, e.Name); err != nil {
@@ -36,23 +36,23 @@ func (w *work) respell(dir *disk.Dir, t *target, v *visitResult, have []mtree.En
 		respelled = true
 		kept = append(kept, e)
 	}
-	v.listing.Entries = kept
+	v.Listing.Entries = kept
 	if respelled {
-		return w.present(dir, t.path, &v.listing)
+		return w.present(dir, t.Path, &v.Listing)
 	}
 	return have, nil
 }
 
 // renameEntry gives an entry of the copy the spelling of the source.
-func (w *work) renameEntry(dir *disk.Dir, t *target, v *visitResult, old, name string) error {
+func (w *Env) renameEntry(dir *disk.Dir, t *Target, v *VisitResult, old, name string) error {
 	info, err := dir.Self()
 	if err == nil {
-		err = w.makeReady(dir, info, &target{path: t.path, record: recordOf(&v.listing), doubts: v.doubts})
+		err = w.makeReady(dir, info, &Target{Path: t.Path, Record: recordOf(&v.Listing), Doubts: v.Doubts})
 	}
 	if err == nil {
 		err = dir.Rename(old, dir, name)
 	}
-	v.changed = true
+	v.Changed = true
 	return err
 }
 

@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 
 // fingerprint returns the fingerprint of the source's options, or the last one that
 // the source gave.
-func (w *work) fingerprint() string { return cmp.Or(w.root.Fingerprint, w.dest.Tree().Fingerprint) }
+func (w *Env) fingerprint() string { return cmp.Or(w.Root.Fingerprint, w.Replica.Tree().Fingerprint) }
 
 // hidden says which entries of a directory the source may have and not list. before is
 // the record of that directory; trusted says whether it tells about the present
@@ -20,7 +20,7 @@ func (w *work) fingerprint() string { return cmp.Or(w.root.Fingerprint, w.dest.T
 // copy, so the record keeps their number as of the last time when the copy had only
 // listed entries. If the source leaves out more now, or others, then one of them may
 // be in the copy.
-func (w *work) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
+func (w *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
 	switch known := w.knowsHidden(before, trusted); {
 	case known && l.Excluded <= before.Excluded, l.Excluded == 0:
 		return plan.HiddenNone
@@ -32,7 +32,7 @@ func (w *work) hidden(l *mtree.Listing, before records.Record, trusted bool) pla
 
 // knowsHidden reports whether a record counts what the present serve, or a serve with
 // the same options, left out.
-func (w *work) knowsHidden(before records.Record, trusted bool) bool {
+func (w *Env) knowsHidden(before records.Record, trusted bool) bool {
 	if before.Fingerprint == "" {
 		return trusted // after a change of options there is a full walk
 	}
@@ -45,14 +45,14 @@ const otherFingerprint = "-"
 
 // recordHidden notes in the record how many entries the source leaves out, if the copy
 // has none of them.
-func (w *work) recordHidden(v *visitResult) {
-	r := &v.record
+func (w *Env) recordHidden(v *VisitResult) {
+	r := &v.Record
 	switch {
-	case len(v.plan.Kept) > 0 && w.knowsHidden(v.before, v.had && !v.doubts.Below()):
-		r.Excluded, r.Fingerprint = v.before.Excluded, v.before.Fingerprint
-	case len(v.plan.Kept) > 0:
+	case len(v.Plan.Kept) > 0 && w.knowsHidden(v.Before, v.Had && !v.Doubts.Below()):
+		r.Excluded, r.Fingerprint = v.Before.Excluded, v.Before.Fingerprint
+	case len(v.Plan.Kept) > 0:
 		r.Fingerprint = otherFingerprint
-	case v.listing.Excluded > 0:
-		r.Excluded, r.Fingerprint = v.listing.Excluded, w.fingerprint()
+	case v.Listing.Excluded > 0:
+		r.Excluded, r.Fingerprint = v.Listing.Excluded, w.fingerprint()
 	}
 }

@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"errors"
@@ -14,10 +14,10 @@ import (
 //
 //	mkdirat, openat; or, to replace: mkdirat in the staging directory,
 //	renameat2 with RENAME_EXCHANGE, unlinkat
-func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
+func (w *Env) makeDir(dir *disk.Dir, c mtree.Change) error {
 	mode := w.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if w.dest.Staging.Folds && dir.Respelled(c.Want.Name) {
+		if w.Replica.Staging.Folds && dir.Respelled(c.Want.Name) {
 			return disk.ErrCollides
 		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
@@ -26,8 +26,8 @@ func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 		}
 		return errors.Join(err, w.setOwner(dir, c.Want))
 	}
-	name := w.dest.Staging.Name()
-	made, err := w.dest.Staging.Dir().MakeDir(name, mode)
+	name := w.Replica.Staging.Name()
+	made, err := w.Replica.Staging.Dir().MakeDir(name, mode)
 	if err != nil {
 		return err
 	}
@@ -36,26 +36,26 @@ func (w *work) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := w.dest.Staging.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := w.Replica.Staging.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
-	return errors.Join(w.dest.Staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
+	return errors.Join(w.Replica.Staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
 }
 
 // dirMode returns the permission bits that a new directory gets.
-func (w *work) dirMode(e *mtree.Entry) uint32 {
+func (w *Env) dirMode(e *mtree.Entry) uint32 {
 	if e.Has&mtree.HasMode != 0 {
 		return e.Mode & 0o777
 	}
-	return 0o777 &^ w.dest.Umask
+	return 0o777 &^ w.Replica.Umask
 }
 
 // makeLink makes a symlink in the staging directory and moves it into place. If a
 // directory has its name, the symlink waits for the guards of deletions. System calls:
 //
 //	symlinkat, utimensat, [fchownat], renameat
-func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult) error {
-	staging := w.dest.Staging
+func (w *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResult) error {
+	staging := w.Replica.Staging
 	if staging.Folds && dir.Respelled(c.Want.Name) {
 		return disk.ErrCollides
 	}
@@ -64,14 +64,14 @@ func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult
 		return err
 	}
 	staging.Dir().InheritEntry(name, dir)
-	err = staging.Dir().SetEntryTime(name, w.dest.Times.Stored(c.Want.MTime))
-	if err == nil && w.owner && c.Want.Has&mtree.HasOwner != 0 {
+	err = staging.Dir().SetEntryTime(name, w.Replica.Times.Stored(c.Want.MTime))
+	if err == nil && w.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		err = staging.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		d, err := w.replacement(dir, mtree.JoinPath(t.path, c.Want.Name), name, v.nested)
+		d, err := w.replacement(dir, mtree.JoinPath(t.Path, c.Want.Name), name, v.Nested)
 		if err == nil {
-			v.deletions = append(v.deletions, d)
+			v.Deletions = append(v.Deletions, d)
 		}
 		return err
 	}
@@ -87,21 +87,21 @@ func (w *work) makeLink(dir *disk.Dir, t *target, c mtree.Change, v *visitResult
 // replacement returns the deletion of the directory at path. The file or symlink
 // with the name staged in the staging directory replaces it once the guards allow
 // that.
-func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
-	if w.noDelete {
-		_ = w.dest.Staging.Dir().Unlink(staged)
+func (w *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
+	if w.NoDelete {
+		_ = w.Replica.Staging.Dir().Unlink(staged)
 		return replica.Deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
 	info, err := dir.Stat(mtree.BaseName(path))
 	if err != nil {
 		return replica.Deletion{}, err
 	}
-	d, stays, err := w.dest.Measure(dir, path, mtree.Dir, info.MTime)
+	d, stays, err := w.Replica.Measure(dir, path, mtree.Dir, info.MTime)
 	if err == nil && stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
-		_ = w.dest.Staging.Dir().Unlink(staged)
+		_ = w.Replica.Staging.Dir().Unlink(staged)
 		return replica.Deletion{}, err
 	}
 	d.Staged = staged
@@ -113,7 +113,7 @@ func (w *work) replacement(dir *disk.Dir, path, staged string, nested bool) (rep
 
 // setMode sets permission bits and owner of an entry. A directory keeps its set-id and
 // sticky bits.
-func (w *work) setMode(dir *disk.Dir, c mtree.Change) error {
+func (w *Env) setMode(dir *disk.Dir, c mtree.Change) error {
 	if err := w.setOwner(dir, c.Want); err != nil {
 		return err
 	}
@@ -132,8 +132,8 @@ func (w *work) setMode(dir *disk.Dir, c mtree.Change) error {
 }
 
 // setOwner sets the owner of an entry, if owners are copied and the source lists them.
-func (w *work) setOwner(dir *disk.Dir, e *mtree.Entry) error {
-	if !w.owner || e.Has&mtree.HasOwner == 0 {
+func (w *Env) setOwner(dir *disk.Dir, e *mtree.Entry) error {
+	if !w.Owner || e.Has&mtree.HasOwner == 0 {
 		return nil
 	}
 	return dir.ChownEntry(e.Name, e.UID, e.GID)

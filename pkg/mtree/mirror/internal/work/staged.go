@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"tidemark/pkg/mtree"
@@ -15,18 +15,18 @@ import (
 // one more directory costs what it saves for six files.
 const leastStaged = 16
 
-// isStaged reports whether a new directory that gets this many files is filled in the
+// IsStaged reports whether a new directory that gets this many files is filled in the
 // staging directory.
-func isStaged(files int) bool { return files >= leastStaged }
+func IsStaged(files int) bool { return files >= leastStaged }
 
 // openStaged makes a directory in the staging directory, to be filled for a target. It
 // returns nil if the files must go into the target's own directory.
-func (f *fetching) openStaged(t *target) *disk.TempDir {
-	dest := f.work.dest
+func (f *fetching) openStaged(t *Target) *disk.TempDir {
+	dest := f.env.Replica
 	if dest.InPlace.Load() || dest.Staging.Folds {
 		return nil // Place must ask for each name where case does not count
 	}
-	dir, err := f.work.openToChange(t)
+	dir, err := f.env.openToChange(t)
 	if err != nil {
 		return nil // the caller gets the same error
 	}
@@ -39,7 +39,7 @@ func (f *fetching) openStaged(t *target) *disk.TempDir {
 	if err != nil {
 		return nil
 	}
-	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.path, t.record, t.doubts) != nil {
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.Path, t.Record, t.Doubts) != nil {
 		temp.Discard()
 		return nil
 	}
@@ -50,7 +50,7 @@ func (f *fetching) openStaged(t *target) *disk.TempDir {
 // else wrote there or the file system does not move directories, the files count as
 // not fetched: the next pass writes them in place.
 func (f *fetching) place(temp *disk.TempDir, it *item) {
-	dest, path := f.work.dest, it.group.target.path
+	dest, path := f.env.Replica, it.group.Target.Path
 	parent, err := dest.Dir(mtree.ParentPath(path))
 	if err == nil {
 		err = temp.Place(parent, mtree.BaseName(path))
@@ -59,11 +59,11 @@ func (f *fetching) place(temp *disk.TempDir, it *item) {
 		temp.Discard()
 	}
 	if err == nil {
-		it.result.replaced = true
+		it.result.Replaced = true
 		return
 	}
 	dest.InPlace.Store(true)
-	f.work.log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
+	f.env.Log.Debug("filled in place from now on", "path", mtree.QuotePath(path), "error", err)
 	lost := it.result
-	*lost = fetchResult{failed: lost.failed, denied: lost.denied, gone: lost.gone + int64(len(lost.names)), staged: true}
+	*lost = FetchResult{Failed: lost.Failed, Denied: lost.Denied, Gone: lost.Gone + int64(len(lost.Names)), staged: true}
 }

@@ -1,4 +1,4 @@
-package mirror
+package work
 
 import (
 	"context"
@@ -15,12 +15,12 @@ import (
 // somebody renamed it, or a directory above it. If a file has the same size and the
 // same SHA-256 as the source's, it is taken over, and no data moves.
 
-// leastTakenOver is the size in bytes from which on a file is worth two sums.
-const leastTakenOver = 64 << 10
+// LeastTakenOver is the size in bytes from which on a file is worth two sums.
+const LeastTakenOver = 64 << 10
 
-// leavingFiles is the files of the copy that are to be deleted and that have one of
+// LeavingFiles is the files of the copy that are to be deleted and that have one of
 // certain sizes.
-type leavingFiles struct {
+type LeavingFiles struct {
 	sizes  map[int64]bool
 	bySize map[int64][]string // paths
 
@@ -28,16 +28,16 @@ type leavingFiles struct {
 	sums map[string]source.Digest // by path
 }
 
-// newLeavingFiles returns an empty list of files with these sizes.
-func newLeavingFiles(sizes map[int64]bool) *leavingFiles {
-	return &leavingFiles{sizes: sizes, bySize: map[int64][]string{}, sums: map[string]source.Digest{}}
+// NewLeavingFiles returns an empty list of files with these sizes.
+func NewLeavingFiles(sizes map[int64]bool) *LeavingFiles {
+	return &LeavingFiles{sizes: sizes, bySize: map[int64][]string{}, sums: map[string]source.Digest{}}
 }
 
-// findLeaving adds the file at path, or those below the directory at path. What cannot
+// FindLeaving adds the file at path, or those below the directory at path. What cannot
 // be read is left out. Cost: a statx for each entry below path.
-func (w *work) findLeaving(path string, kind mtree.Kind, found *leavingFiles) {
+func (w *Env) FindLeaving(path string, kind mtree.Kind, found *LeavingFiles) {
 	if kind == mtree.File {
-		dir, err := w.dest.Dir(mtree.ParentPath(path))
+		dir, err := w.Replica.Dir(mtree.ParentPath(path))
 		if err != nil {
 			return
 		}
@@ -50,14 +50,14 @@ func (w *work) findLeaving(path string, kind mtree.Kind, found *leavingFiles) {
 	if kind != mtree.Dir {
 		return
 	}
-	dir, err := w.dest.Dir(path)
+	dir, err := w.Replica.Dir(path)
 	if err != nil {
 		return
 	}
 	var below []string
 	_ = dir.ScanStat(func(raw []byte, info disk.Info) error {
 		switch name := mtree.JoinPath(path, string(raw)); {
-		case w.filters.Excluded(name, info.Kind == mtree.Dir):
+		case w.Filters.Excluded(name, info.Kind == mtree.Dir):
 		case info.Kind == mtree.Dir:
 			below = append(below, name)
 		case info.Kind == mtree.File && found.sizes[info.Size]:
@@ -67,19 +67,19 @@ func (w *work) findLeaving(path string, kind mtree.Kind, found *leavingFiles) {
 	})
 	_ = dir.Close()
 	for _, name := range below {
-		w.findLeaving(name, mtree.Dir, found)
+		w.FindLeaving(name, mtree.Dir, found)
 	}
 }
 
-// takeOver takes over large files of one directory, and returns those that must be
+// TakeOver takes over large files of one directory, and returns those that must be
 // fetched.
-func (w *work) takeOver(ctx context.Context, t target, changes []mtree.Change, found *leavingFiles) (*fetchResult, []mtree.Change) {
-	r := &fetchResult{}
-	names := found.worthSumming(t.path, changes)
+func (w *Env) TakeOver(ctx context.Context, t Target, changes []mtree.Change, found *LeavingFiles) (*FetchResult, []mtree.Change) {
+	r := &FetchResult{}
+	names := found.worthSumming(t.Path, changes)
 	if len(names) == 0 {
 		return r, changes
 	}
-	theirs, err := w.source.Sums(ctx, names)
+	theirs, err := w.Source.Sums(ctx, names)
 	if err != nil {
 		return r, changes
 	}
@@ -87,7 +87,7 @@ func (w *work) takeOver(ctx context.Context, t target, changes []mtree.Change, f
 }
 
 // worthSumming returns the paths of the files of which a leaving file has the size.
-func (f *leavingFiles) worthSumming(dir string, changes []mtree.Change) (paths []string) {
+func (f *LeavingFiles) worthSumming(dir string, changes []mtree.Change) (paths []string) {
 	for i := range changes {
 		if len(f.bySize[changes[i].Want.Size]) > 0 {
 			paths = append(paths, mtree.JoinPath(dir, changes[i].Want.Name))
@@ -98,22 +98,22 @@ func (f *leavingFiles) worthSumming(dir string, changes []mtree.Change) (paths [
 
 // takeEach takes over the files whose sums, theirs, a leaving file has. It returns the
 // rest.
-func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, theirs map[string]source.Sum, found *leavingFiles, r *fetchResult) (rest []mtree.Change) {
+func (w *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change, theirs map[string]source.Sum, found *LeavingFiles, r *FetchResult) (rest []mtree.Change) {
 	dir, err := w.openToChange(t)
 	if err != nil {
-		r.err = replica.Local(err)
+		r.Err = replica.Local(err)
 		return nil
 	}
 	defer dir.Close()
 	for _, c := range changes {
-		their, ok := theirs[mtree.JoinPath(t.path, c.Want.Name)]
+		their, ok := theirs[mtree.JoinPath(t.Path, c.Want.Name)]
 		ok = ok && their.Of(c.Want)
 		taken := false
 		for _, path := range found.bySize[c.Want.Size] {
 			if taken || !ok || ctx.Err() != nil {
 				break
 			}
-			if our, err := found.sum(ctx, w.dest, path); err == nil && our == their.SHA256 {
+			if our, err := found.sum(ctx, w.Replica, path); err == nil && our == their.SHA256 {
 				taken = w.takeFile(ctx, dir, c, path) == nil
 			}
 		}
@@ -121,19 +121,19 @@ func (w *work) takeEach(ctx context.Context, t *target, changes []mtree.Change, 
 			rest = append(rest, c)
 			continue
 		}
-		if w.arriving != nil {
-			w.arriving.Add(c.Want.Size)
+		if w.Arriving != nil {
+			w.Arriving.Add(c.Want.Size)
 		}
-		r.names = append(r.names, c.Want.Name)
-		r.made++
-		r.taken++
-		r.verified = append(r.verified, c.Want)
+		r.Names = append(r.Names, c.Want.Name)
+		r.Made++
+		r.Taken++
+		r.Verified = append(r.Verified, c.Want)
 	}
 	return rest
 }
 
 // sum returns the SHA-256 of a leaving file, which is read once.
-func (f *leavingFiles) sum(ctx context.Context, d *replica.Replica, path string) (source.Digest, error) {
+func (f *LeavingFiles) sum(ctx context.Context, d *replica.Replica, path string) (source.Digest, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s, ok := f.sums[path]; ok {
@@ -154,8 +154,8 @@ func (f *leavingFiles) sum(ctx context.Context, d *replica.Replica, path string)
 // takeFile gives the file at path a second name in dir: by a hard link if time and mode
 // agree, else by a copy. The first name is deleted with the others, if the guards
 // allow that.
-func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
-	from, err := w.dest.Dir(mtree.ParentPath(path))
+func (w *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
+	from, err := w.Replica.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return err
 	}
@@ -166,12 +166,12 @@ func (w *work) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path
 	}
 	defer file.Close()
 	mode := w.fileMode(c)
-	if !w.owner && info.Links == 1 && info.Mode == mode && info.MTime == w.dest.Times.Stored(c.Want.MTime) {
+	if !w.Owner && info.Links == 1 && info.Mode == mode && info.MTime == w.Replica.Times.Stored(c.Want.MTime) {
 		if err := from.Link(mtree.BaseName(path), dir, c.Want.Name); err == nil {
 			return nil
 		}
 	}
-	temp, err := w.dest.Staging.Create(dir, c.Want.Name, true, mode)
+	temp, err := w.Replica.Staging.Create(dir, c.Want.Name, true, mode)
 	if err != nil {
 		return err
 	}

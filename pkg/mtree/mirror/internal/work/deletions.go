@@ -1,0 +1,39 @@
+package work
+
+import (
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// DeleteResult is what became of the deletions of one directory.
+type DeleteResult struct {
+	Deleted  int64 // entries, with all below them
+	Released int64 // of these, entries that somebody released
+	Replaced int64 // directories whose name a file or symlink has now
+	Failed   []failure
+}
+
+// Delete carries out deletions in one directory.
+func (w *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
+	r := &DeleteResult{}
+	dir, err := w.openToChange(&t)
+	if err != nil {
+		r.Failed = append(r.Failed, failure{t.Path, replica.Local(err)})
+		return r
+	}
+	defer dir.Close()
+	for i := range deletions {
+		d := &deletions[i]
+		n, replaced, err := w.Replica.Delete(dir, d)
+		r.Deleted += n
+		if d.Released {
+			r.Released += n
+		}
+		if replaced {
+			r.Replaced++
+		}
+		if err != nil {
+			r.Failed = append(r.Failed, failure{d.Path, replica.Local(err)})
+		}
+	}
+	return r
+}

@@ -1,0 +1,128 @@
+package work
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/overlap"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// Source is what steps read from a source. Its methods are those of *remote.Source and
+// *directory.Source, which document them.
+type Source interface {
+	List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error)
+	Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File]
+	Sums(ctx context.Context, paths []string) (map[string]source.Sum, error)
+}
+
+// Env is what the steps of a pass work with: the source, the copy and the rules. Its
+// methods are the steps. They do I/O, several at once, each in a goroutine of its own.
+// A step knows only what it is given by value, and it returns a result that the pass
+// records. No field changes while a pass runs; what verified, held, arriving and change
+// point to may be used by several goroutines.
+type Env struct {
+	Source       Source
+	Overlap      *overlap.Guard
+	Root         *source.Root // what the source said of its tree when the pass began
+	Replica      *replica.Replica
+	Filters      *glob.List
+	Held         *replica.HeldList // deletions that were held when the pass began
+	Verified     *VerifiedFiles
+	Limiter      *rate.Limiter
+	Arriving     *atomic.Int64 // counts bytes of files as they arrive; nil: nobody asks
+	BeforeChange func()        // called before each change of the copy, by several goroutines
+	Log          *slog.Logger
+
+	DryRun   bool // nothing is changed
+	NoDelete bool // nothing is deleted, but for what was held before
+	NoLinks  bool // symlinks are left out
+	Owner    bool // owners are copied
+	SyncEach bool // each file is flushed before it gets its name
+}
+
+// Target is a directory of the copy that a step works on, and what its pass knows
+// of it.
+type Target struct {
+	Path   string         // "" is the root
+	Listed mtree.Stamp    // as its parent lists it; zero for the root
+	Doubts replica.Doubts // what is not trusted of it and of all below
+	Fresh  bool           // it was made in this pass
+	Nested bool           // it or one above it, in the copy, is the root of another tree or copy
+	Record records.Record // what it will be completed with; known after its visit
+}
+
+// FileGroup is files of one directory to fetch, or to compare by their sums.
+type FileGroup struct {
+	Target  Target
+	Changes []mtree.Change
+	Staged  bool           // the directory is filled in the staging directory
+	Approx  *source.Approx // how well the source knows these files; nil: exactly
+}
+
+// failure is a path that could not be made right.
+type failure struct {
+	Path string
+	Err  error
+}
+
+// openCopy opens the directory of the copy at path. If its owner may not read or enter
+// it, it is made accessible; it gets its mode back with its stamp.
+func (w *Env) openCopy(path string) (*disk.Dir, error) {
+	dir, err := w.Replica.Dir(path)
+	if err == nil || !disk.IsDenied(err) || path == "" || w.DryRun {
+		return dir, err
+	}
+	up, upErr := w.Replica.Dir(mtree.ParentPath(path))
+	if upErr != nil {
+		return nil, err
+	}
+	defer up.Close()
+	name := mtree.BaseName(path)
+	info, statErr := up.Stat(name)
+	if statErr != nil || info.Kind != mtree.Dir {
+		return nil, err
+	}
+	if err := up.ChmodEntry(name, info.Mode|0o700); err != nil {
+		return nil, err
+	}
+	return w.Replica.Dir(path)
+}
+
+// makeReady makes a directory ready to be changed: it becomes writable for its owner,
+// and its record says that it is unfinished.
+func (w *Env) makeReady(dir *disk.Dir, info disk.Info, t *Target) error {
+	w.BeforeChange()
+	if info.Mode&0o700 != 0o700 {
+		if err := dir.Chmod(info.Mode | 0o700); err != nil {
+			return err
+		}
+	}
+	return w.Replica.Begin(dir, t.Path, t.Record, t.Doubts)
+}
+
+// openToChange opens the directory of a target for a step after its visit.
+func (w *Env) openToChange(t *Target) (*disk.Dir, error) {
+	dir, err := w.openCopy(t.Path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := dir.Self()
+	if err == nil {
+		err = w.makeReady(dir, info, t)
+	}
+	if err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}

@@ -1,0 +1,42 @@
+package work
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// The verdict is a function of what the record and the listing say.
+func TestHides(t *testing.T) {
+	for i, tc := range []struct {
+		excluded int64
+		covered  int64
+		before   records.Record
+		had      bool
+		deep     bool
+		want     plan.Hidden
+	}{
+		{0, 0, records.Record{}, false, false, plan.HiddenNone},
+		{0, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenNone},
+		{1, 0, records.Record{}, true, false, plan.HiddenDirs},
+		{1, 0, records.Record{}, true, true, plan.HiddenAny},
+		{1, 0, records.Record{}, false, false, plan.HiddenAny},
+		{3, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenNone},
+		{4, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, true, plan.HiddenDirs},
+		{2, 0, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
+		{3, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenNone},
+		{4, 1, records.Record{Excluded: 3, Fingerprint: "e"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
+		{2, 0, records.Record{Fingerprint: otherFingerprint}, true, false, plan.HiddenAny},
+	} {
+		w := &Env{Root: &source.Root{Fingerprint: "e"}, Replica: &replica.Replica{}}
+		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
+		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
+	}
+}

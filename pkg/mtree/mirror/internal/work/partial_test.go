@@ -1,0 +1,40 @@
+package work
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// The bytes of another version are not continued either: they go into a file of their own.
+func TestOnlyTheListedVersionIsContinued(t *testing.T) {
+	dest, err := replica.Open(&replica.Options{Path: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: machine.Now})
+	require.NoError(t, err)
+	defer dest.Close()
+	w := &Env{Replica: dest}
+	e := mtree.Entry{Name: "f", Size: leastPartial, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
+	want := &source.Wanted{Entry: &e, Path: "f"}
+	w.offerPartial("", want)
+	for _, change := range []struct {
+		edit func(*mtree.Entry)
+		kept bool
+	}{
+		{func(*mtree.Entry) {}, true},
+		{func(e *mtree.Entry) { e.CTime = e.CTime.Add(1) }, false},
+		{func(e *mtree.Entry) { e.MTime = e.MTime.Add(1) }, false},
+		{func(e *mtree.Entry) { e.Hot = true }, false},
+	} {
+		f := &source.File{Got: e}
+		change.edit(&f.Got)
+		temp, kept, err := w.tempFile(dest.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
+		require.NoError(t, err)
+		require.Equal(t, change.kept, kept)
+		temp.Discard()
+	}
+}

@@ -1,0 +1,76 @@
+package work
+
+import (
+	"context"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/directory"
+)
+
+// SumResult is what comparing one group of files by their sums found.
+type SumResult struct {
+	Err    error // nothing was compared
+	Equal  []mtree.Change
+	Differ []mtree.Change // they must be fetched
+	Modes  int            // how many of the equal files got another mode or owner
+	Failed []failure
+}
+
+// CompareSums compares files of equal size and mtime by their sums, files of several
+// directories with one request. It returns one result for each group. Cost: both sides
+// read all bytes of the files.
+func (w *Env) CompareSums(ctx context.Context, groups []FileGroup) []SumResult {
+	results := make([]SumResult, len(groups))
+	theirs, ours, err := w.bothSums(ctx, groups)
+	for i := range groups {
+		results[i].Err = err
+		if err == nil {
+			w.compareGroup(&groups[i], theirs, ours, &results[i])
+		}
+	}
+	return results
+}
+
+// bothSums returns the sums of the source and of the copy, by path.
+func (w *Env) bothSums(ctx context.Context, groups []FileGroup) (theirs, ours map[string]source.Sum, err error) {
+	var paths []string
+	for i := range groups {
+		for _, c := range groups[i].Changes {
+			paths = append(paths, mtree.JoinPath(groups[i].Target.Path, c.Want.Name))
+		}
+	}
+	if theirs, err = w.Source.Sums(ctx, paths); err != nil {
+		return nil, nil, err
+	}
+	ours, err = directory.SumFiles(ctx, w.Replica.Root, paths)
+	return theirs, ours, replica.Local(err)
+}
+
+// compareGroup compares the sums of one group, and sets modes of files that are equal.
+func (w *Env) compareGroup(g *FileGroup, theirs, ours map[string]source.Sum, r *SumResult) {
+	for _, change := range g.Changes {
+		path := mtree.JoinPath(g.Target.Path, change.Want.Name)
+		their, ok := theirs[path]
+		our, have := ours[path]
+		if !ok || !have || their.SHA256 != our.SHA256 || !their.Of(change.Want) {
+			// If the source gave no sum, or that of another file, the fetch says why.
+			r.Differ = append(r.Differ, change)
+			continue
+		}
+		r.Equal = append(r.Equal, change)
+		if change.What&(mtree.Mode|mtree.Owner) == 0 {
+			continue
+		}
+		dir, err := w.openToChange(&g.Target)
+		if err == nil {
+			err = w.setMode(dir, change)
+			_ = dir.Close()
+		}
+		if err != nil {
+			r.Failed = append(r.Failed, failure{path, replica.Local(err)})
+		}
+		r.Modes++
+	}
+}

@@ -1,0 +1,310 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// VisitResult is what a visit found and did.
+type VisitResult struct {
+	Err         error // nothing is known of the directory
+	Same        bool  // it is complete already
+	Listing     mtree.Listing
+	Before      records.Record // what the copy had
+	Had         bool           // it had a record
+	Record      records.Record // what the directory will be completed with
+	Doubts      replica.Doubts
+	Nested      bool // as in target, and by what is in the directory itself
+	Plan        plan.Plan
+	InCopy      int64          // entries of the copy
+	Stays       int64          // directories that the source no longer has, which stay for what is excluded in them
+	Changed     bool           // directories, symlinks or modes were made
+	Proved      bool           // files are compared by sums: the record gets the listing's `now`
+	Below       []mtree.Change // directories to visit
+	DoubtsBelow replica.Doubts // what is not trusted of them
+	Deletions   []replica.Deletion
+	Failed      []failure
+	Approx      *source.Approx // how well the source knows the files; nil: exactly
+}
+
+// Visit compares one directory with its listing. It makes directories and symlinks
+// there, and sets modes; files to fetch or to compare, and deletions, are left to other
+// steps. given has the root's listing; nil: the source is asked for the listing. Cost:
+// a request, openat, getdents64, a statx for each entry, and what is made.
+func (w *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitResult {
+	v := &VisitResult{Doubts: t.Doubts, Nested: t.Nested}
+	v.Err = w.look(ctx, &t, given, v)
+	return v
+}
+
+// look is visit; v gets what it finds.
+func (w *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitResult) (err error) {
+	var l source.Dir
+	if given != nil {
+		l = given.Dir
+	} else if l, err = w.ask(ctx, t); err != nil {
+		return err
+	}
+	v.Listing, v.Approx = l.Listing, l.Approx
+	if err := w.Overlap.CheckDir(ctx, w.Root, t.Path, &l, w.Filters.Excluded); err != nil {
+		return err
+	}
+	dir, err := w.openCopy(t.Path)
+	if w.DryRun && errors.Is(err, fs.ErrNotExist) {
+		w.compare(t, v, nil, nil)
+		return nil
+	}
+	if err != nil {
+		return replica.Local(err)
+	}
+	defer dir.Close()
+	info, err := dir.Self()
+	if err != nil {
+		return replica.Local(err)
+	}
+	v.Before, v.Had = w.Replica.Record(dir, t.Path)
+	if v.Had && !t.Doubts.Below() && w.Root.State.Prunes() && w.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing) {
+		v.Same = true
+		return nil
+	}
+	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
+	var have []mtree.Entry
+	if !t.Fresh {
+		if have, err = w.present(dir, t.Path, &v.Listing); err != nil {
+			return replica.Local(err)
+		}
+	}
+	v.doubt(len(have) > 0)
+	if have, err = w.respell(dir, t, v, have); err != nil {
+		return replica.Local(err)
+	}
+	v.InCopy = int64(len(have))
+	// Where size and time prove nothing here, they prove nothing to another server.
+	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0)
+	w.compare(t, v, dir, have)
+	if !w.DryRun {
+		err = w.apply(t, v, dir, info)
+	}
+	if err == nil && !v.Listing.Hot {
+		w.findDeletions(t, v, dir)
+	}
+	return err
+}
+
+// doubt adds what the record says is not trusted. hasEntries says that the directory of
+// the copy is not empty: without a record, nothing below it is trusted.
+func (v *VisitResult) doubt(hasEntries bool) {
+	if !v.Had && hasEntries {
+		v.Doubts |= replica.DoubtBelow
+	}
+	if began, ok := replica.DoubtsOf(v.Before); v.Had && ok {
+		v.Doubts |= began
+	}
+	if v.Doubts&replica.DoubtHidden != 0 {
+		v.Before.Excluded, v.Before.Fingerprint = 0, ""
+	}
+}
+
+// isOlder reports whether the listing is from before the directory was copied: the
+// source was rolled back, and files that were copied since may be equal in size and
+// time.
+func (w *Env) isOlder(v *VisitResult) bool {
+	_, began := replica.DoubtsOf(v.Before)
+	return v.Had && !began && !w.Root.OtherServer && v.Listing.Stamp.Before(v.Before.Stamp)
+}
+
+// isUnproved reports whether nobody knows where the files of the copy came from: from
+// which listing, for the record was begun before the directory was listed; or from
+// which directory, for the source gave no id then and gives one now.
+func (v *VisitResult) isUnproved(have []mtree.Entry) bool {
+	if v.Had && v.Before.ID == "" && v.Listing.ID != "" && len(have) > 0 {
+		return true
+	}
+	_, began := replica.DoubtsOf(v.Before)
+	return v.Had && began && v.Before.Now == mtree.Stamp{} && v.Listing.HasNow && len(have) > 0
+}
+
+// ask returns the listing of a target. It must be of the tree that the pass began with.
+func (w *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
+	l, err := w.Source.List(ctx, t.Path, t.Listed)
+	if err == nil && l.Tree != w.Root.Tree {
+		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
+	}
+	return l, err
+}
+
+// present reads the entries that the copy has at path, without those that filters
+// exclude.
+func (w *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mtree.Entry, error) {
+	have, err := lister.Present(dir, path, w.Filters.Excluded)
+	if path == "" {
+		have = withoutLostFound(have, listing)
+	}
+	return have, err
+}
+
+// withoutLostFound drops the lost+found that mkfs made, unless the source has one.
+func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
+	for i := range listing.Entries {
+		if listing.Entries[i].Name == lister.LostFound {
+			return have
+		}
+	}
+	kept := have[:0]
+	for i := range have {
+		if have[i].Name != lister.LostFound || have[i].Kind != mtree.Dir {
+			kept = append(kept, have[i])
+		}
+	}
+	return kept
+}
+
+// isReplaced reports whether the source has another directory under the name than the
+// one that was copied.
+func isReplaced(r records.Record, l *mtree.Listing) bool {
+	return r.ID != "" && l.ID != "" && r.ID != l.ID
+}
+
+// wanted returns the entries of the listing of path that no filter excludes.
+func (w *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
+	if w.Filters.Empty() {
+		return entries
+	}
+	kept := make([]mtree.Entry, 0, len(entries))
+	for i := range entries {
+		if e := &entries[i]; !w.Filters.Excluded(mtree.JoinPath(path, e.Name), e.Kind == mtree.Dir) {
+			kept = append(kept, *e)
+		}
+	}
+	return kept
+}
+
+// compare makes the plan for a target and finds the directories below it to visit. dir
+// is nil if the copy has no such directory, which only a dry run meets.
+func (w *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.Entry) {
+	v.Listing.Entries = w.wanted(t.Path, v.Listing.Entries)
+	another := v.Had && isReplaced(v.Before, &v.Listing)
+	// Until the directory is complete its files come from more than one directory, or
+	// from more than one time. The directories below show for themselves whether that is
+	// so.
+	v.DoubtsBelow = v.Doubts
+	if another || w.isOlder(v) || v.isUnproved(have) {
+		v.Doubts |= replica.DoubtBytes
+	}
+	v.Record = recordOf(&v.Listing)
+	if v.Record.ID == "" {
+		v.Record.ID = v.Before.ID // something on the way removed it
+	}
+	o := w.planOptions(t.Path, w.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
+	o.CheckAll = v.Doubts&replica.DoubtBytes != 0
+	o.ByCTime, o.Listed, o.Verified = v.Had && v.Before.Now != mtree.Stamp{}, v.Before.Now, w.Verified.has
+	o.WasHeld = func(path string) bool { return w.Held.At(path) != nil }
+	v.Plan = plan.Make(have, &v.Listing, &o)
+	w.recordHidden(v)
+	for _, c := range v.Plan.Dirs {
+		if IsFresh(c) || another || v.Doubts.Below() || !w.prunes(dir, t.Path, c) {
+			v.Below = append(v.Below, c)
+		}
+	}
+}
+
+// planOptions returns the options that every plan for the directory at path has.
+func (w *Env) planOptions(path string, hidden plan.Hidden) plan.Options {
+	return plan.Options{
+		Dir: path, Stored: w.Replica.Times.Stored, NoLinks: w.NoLinks || w.Replica.NoLinks, Owner: w.Owner, NoDelete: w.NoDelete, Hidden: hidden,
+	}
+}
+
+// PlanToVerify makes a plan for the directory of the copy at path that trusts nothing:
+// all files of equal size and mtime are to be compared by their sums. Nothing is
+// changed.
+func (w *Env) PlanToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.Plan, error) {
+	have, err := w.present(dir, path, l)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	before, had := w.Replica.Record(dir, path)
+	o := w.planOptions(path, w.hidden(l, before, had))
+	o.CheckAll = true
+	kept := *l
+	kept.Entries = w.wanted(path, l.Entries)
+	return plan.Make(have, &kept, &o), nil
+}
+
+// IsFresh reports whether the visit of the parent makes this directory.
+func IsFresh(c mtree.Change) bool { return c.What&(mtree.Absent|mtree.Type) != 0 }
+
+// prunes reports whether a directory below path is complete with the stamp that the
+// source lists.
+func (w *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
+	return w.Root.State.Prunes() && w.Replica.IsComplete(dir, path, c.Want.MTime, c.Have)
+}
+
+// apply carries out the parts of the plan that need no fetch.
+func (w *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
+	pl := &v.Plan
+	v.Proved = len(pl.Check) > 0
+	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.Fresh {
+		if err := w.makeReady(dir, info, v.asTarget(t)); err != nil {
+			return replica.Local(err)
+		}
+	}
+	for _, c := range pl.MakeDirs {
+		err := w.makeDir(dir, c)
+		if v.note(t, c.Want.Name, err); err != nil {
+			v.Below = slices.DeleteFunc(v.Below, func(child mtree.Change) bool { return child.Want.Name == c.Want.Name })
+		}
+	}
+	for _, c := range pl.MakeLinks {
+		v.note(t, c.Want.Name, w.makeLink(dir, t, c, v))
+	}
+	for _, c := range pl.SetModes {
+		v.note(t, c.Want.Name, w.setMode(dir, c))
+	}
+	return nil
+}
+
+// asTarget returns t as the steps after the visit know it.
+func (v *VisitResult) asTarget(t *Target) *Target {
+	next := *t
+	next.Record, next.Doubts, next.Nested = v.Record, v.Doubts, v.Nested
+	return &next
+}
+
+// note notes that an entry was changed, or why it was not.
+func (v *VisitResult) note(t *Target, name string, err error) {
+	if err == nil {
+		v.Changed = true
+	} else {
+		v.Failed = append(v.Failed, failure{mtree.JoinPath(t.Path, name), replica.Local(err)})
+	}
+}
+
+// Made counts the names that a visit added to the copy, if nothing failed.
+func (v *VisitResult) Made() (n int64) {
+	for _, list := range [][]mtree.Change{v.Plan.MakeDirs, v.Plan.MakeLinks} {
+		for i := range list {
+			if list[i].Have == nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// recordOf returns the record that a listing completes a directory with. What the
+// source leaves out is not in it.
+func recordOf(l *mtree.Listing) records.Record {
+	return records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
+}
