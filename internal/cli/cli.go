@@ -1,13 +1,3 @@
-// Package cli is what the three commands share around their one call: options
-// from command line and environment, logs, signals, sd_notify, metrics, exit
-// codes. docs/cli.md is its manual.
-//
-// # Files
-//
-// cli.go runs a Command. For all three: options.go, log.go, stderr.go (a reader of
-// stderr that is slow), statusline.go (progress on a terminal), notices.go
-// (sd_notify), metrics.go. For serve: web.go listens, tokens.go reads its tokens. For
-// mirror: client.go. kept.go reads files again that changed.
 package cli
 
 import (
@@ -80,6 +70,17 @@ func (e *Env) Ready() { e.notices.tell(daemon.SdNotifyReady) }
 func (e *Env) Notify(text string) {
 	e.notices.tell(statusNotice + strings.ReplaceAll(text, "\n", " "))
 }
+
+// Progress shows one line of ASCII text in the place of the line before; "" removes it.
+// It shows nothing if stderr is not a terminal.
+func (e *Env) Progress(text string) {
+	if e.line != nil {
+		e.line.show(text)
+	}
+}
+
+// HasTerminal reports whether Progress is shown.
+func (e *Env) HasTerminal() bool { return e.line != nil }
 
 // Main runs the command and ends the process with the exit code of docs/cli.md.
 // A panic, and the SIGABRT of systemd's watchdog, end the process by a signal:

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 
 	"tidemark/pkg/mtree/exit"
 )
@@ -77,4 +80,14 @@ func (c *Client) readTLS() (config *tls.Config, err error) {
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
+}
+
+// readCAs reads a file of PEM certificates.
+func readCAs(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	pool := x509.NewCertPool()
+	if err == nil && !pool.AppendCertsFromPEM(text) {
+		err = fmt.Errorf("%q holds no PEM certificate", file)
+	}
+	return pool, exit.With(exit.Usage, err, "name a file of PEM certificates")
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -75,6 +76,9 @@ func (k *kept[T]) get() T {
 	k.log.Info("read anew", "files", strings.Join(k.files, " "))
 	return k.value
 }
+
+// errSpecial says that a file became a FIFO or the like.
+var errSpecial = errors.New("no longer a regular file")
 
 // fileState shows whether a file is another one than before, or was written to.
 type fileState struct {

@@ -148,3 +148,14 @@ func priority(level slog.Level) int {
 	}
 	return 7
 }
+
+// lostLog is the line of the log that stands for n lost ones.
+func lostLog(format string, file *os.File, n int) []byte {
+	var line bytes.Buffer
+	log, err := newLogger(format, "info", errorOutput{&line, file}, nil)
+	if err != nil {
+		return fmt.Appendf(nil, "%d lines of the log were lost\n", n)
+	}
+	log.Warn("lines of the log were lost, because nobody read them", "lines", n)
+	return line.Bytes()
+}

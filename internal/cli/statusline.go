@@ -68,14 +68,3 @@ func (s *statusLine) show(text string) {
 	s.text = text
 	_, _ = io.WriteString(s.out, eraseLine+text) // a terminal that is gone must not stop a mirror
 }
-
-// Progress shows one line of ASCII text in the place of the line before; "" removes it.
-// It shows nothing if stderr is not a terminal.
-func (e *Env) Progress(text string) {
-	if e.line != nil {
-		e.line.show(text)
-	}
-}
-
-// HasTerminal reports whether Progress is shown.
-func (e *Env) HasTerminal() bool { return e.line != nil }

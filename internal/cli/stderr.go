@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -69,15 +67,4 @@ type unfailing struct{ w io.Writer }
 func (u unfailing) Write(p []byte) (int, error) {
 	_, _ = u.w.Write(p)
 	return len(p), nil
-}
-
-// lostLog is the line of the log that stands for n lost ones.
-func lostLog(format string, file *os.File, n int) []byte {
-	var line bytes.Buffer
-	log, err := newLogger(format, "info", errorOutput{&line, file}, nil)
-	if err != nil {
-		return fmt.Appendf(nil, "%d lines of the log were lost\n", n)
-	}
-	log.Warn("lines of the log were lost, because nobody read them", "lines", n)
-	return line.Bytes()
 }

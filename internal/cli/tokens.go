@@ -29,10 +29,7 @@ const (
 	maxTokenFile = 16 << 20 // bytes
 )
 
-var (
-	errSpecial = errors.New("no longer a regular file")
-	errNoToken = errors.New("it has no token")
-)
+var errNoToken = errors.New("it has no token")
 
 // TokenFile is the file of the tokens that serve accepts. When somebody asks, at most
 // every lookEvery, it looks at the file again. Several goroutines may use it at once.

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -137,15 +136,6 @@ func listenRemedy(addr string, err error) string {
 	return "choose another --listen address, or stop what listens there"
 }
 
-// checkAddress reports why addr is not HOST:PORT.
-func checkAddress(addr string) error {
-	_, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	return err
-}
-
 // listen opens one address. It replaces the unix socket of a server that was killed,
 // but no socket that answers.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
@@ -216,16 +206,6 @@ func (w *Web) tls(log *slog.Logger) (config *tls.Config, clients *kept[*tls.Conf
 	}
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.get(), nil }
 	return config, clients, nil
-}
-
-// readCAs reads a file of PEM certificates.
-func readCAs(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
-	pool := x509.NewCertPool()
-	if err == nil && !pool.AppendCertsFromPEM(text) {
-		err = fmt.Errorf("%q holds no PEM certificate", file)
-	}
-	return pool, exit.With(exit.Usage, err, "name a file of PEM certificates")
 }
 
 // connections returns how many connections may be open at once: half of the descriptors

@@ -69,7 +69,7 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	defer m.close()
 	a, err := m.source.Root(t.Context(), source.Poll{})
 	require.NoError(t, err)
-	_, _, err = m.claim(t.Context(), &a)
+	_, err = m.lineage.Claim(t.Context(), &a)
 	require.NoError(t, err)
 	inTheWay := b.path(".tidemark/uncopied") // the pass cannot write what it left out
 	require.NoError(t, os.MkdirAll(inTheWay+"/x", 0o755))

@@ -115,7 +115,7 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	self, err := m.dest.Root.Self()
 	require.NoError(t, err)
 	root.Stamp, root.ID = self.MTime, lister.DirID(s.id.ID, self)
-	require.NoError(t, m.overlap().CheckRoot(t.Context(), &root))
+	require.NoError(t, m.lineage.Guard().CheckRoot(t.Context(), &root))
 }
 
 // Three copies of each other went on without a word, each as new as the others. What

@@ -111,7 +111,7 @@ func TestRolledBackAndWatched(t *testing.T) {
 				require.NoError(t, err)
 				a, err := m.source.Root(context.Background(), source.Poll{})
 				require.NoError(t, err)
-				_, _, err = m.claim(t.Context(), &a)
+				_, err = m.lineage.Claim(t.Context(), &a)
 				require.NoError(t, err)
 				m.close() // killed
 				require.Equal(t, secondRun, b.status().SourceRun)
@@ -176,10 +176,6 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	s.epoch(2) // a full walk
 	b.equal(s)
 	require.Equal(t, top, *b.status().SourceTop)
-
-	root := mtree.Listing{Stamp: now, Hot: true}
-	require.False(t, stamped(&root, &source.Root{Upstreams: "host", State: wire.Mirrored}))
-	require.True(t, stamped(&root, &source.Root{State: wire.Watched}))
 }
 
 // A running mirror looks at the source once its watch runs anew, whatever the
@@ -254,10 +250,10 @@ func TestAnAnswerWithoutAnEpoch(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	hold, err := m.judge(&source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}})
+	claim, err := m.lineage.Claim(t.Context(), &source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}})
 	require.NoError(t, err)
-	require.Empty(t, hold)
-	require.EqualValues(t, 100, m.next(&source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}}, 0).Epoch)
+	require.Empty(t, claim.HoldAll)
+	require.EqualValues(t, 100, m.dest.Tree().Epoch)
 }
 
 // refuses runs Once and requires a refusal that says why.

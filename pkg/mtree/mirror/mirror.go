@@ -13,7 +13,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/mirror/internal/overlap"
+	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -32,10 +32,7 @@ type mirror struct {
 	dest        *replica.Replica
 	verified    work.VerifiedFiles
 	warnedState wire.State // for which full walks were announced
-	turns       turns
-	adopted     bool // --adopt was carried out, or found done
-	summed      bool // Config.Sums was
-	outside     bool // a source without its id was not found in the copy
+	lineage     *lineage.Lineage
 	memory      pass.Memory
 	hookDue     bool // something changed since --exec ran
 
@@ -59,16 +56,12 @@ func open(c Config) (*mirror, error) {
 	if m.source, err = openSource(&c); err != nil {
 		return nil, err
 	}
-	if m.dest, err = m.openReplica(); err != nil {
+	m.lineage = lineage.New(lineage.Options{
+		Upstream: state.SourceName(c.Source), Selection: c.selection(), Adopt: c.Adopt, Sums: c.Sums, Log: c.Log,
+	}, m.source)
+	if err := m.openReplica(); err != nil {
 		m.source.Close()
 		return nil, err
-	}
-	if t := m.dest.Tree(); t.Adopted != "" && !c.Adopt && !c.DryRun {
-		t.Adopted = "" // a start without --adopt: the next one with it counts again
-		if err := m.dest.SetTree(t); err != nil {
-			m.close()
-			return nil, exit.With(exit.Local, err, "")
-		}
 	}
 	if held, err := m.dest.Held(); err == nil {
 		c.Stats.Held.Store(held.Total())
@@ -77,12 +70,18 @@ func open(c Config) (*mirror, error) {
 }
 
 // openReplica opens the copy.
-func (m *mirror) openReplica() (*replica.Replica, error) {
+func (m *mirror) openReplica() error {
 	r, err := replica.Open(m.config.replica())
-	if err == nil {
-		r.Filters = m.filters
+	if err != nil {
+		return err
 	}
-	return r, err
+	r.Filters = m.filters
+	if err := m.lineage.SetReplica(r); err != nil {
+		r.Close()
+		return err
+	}
+	m.dest = r
+	return nil
 }
 
 // replica says which copy is opened, and how.
@@ -94,53 +93,6 @@ func (c *Config) replica() *replica.Options {
 func (m *mirror) close() {
 	m.source.Close()
 	m.dest.Close()
-}
-
-// claim makes the copy one of the tree that a is the root of, or refuses. It
-// returns why nothing may be deleted, if so, and whether a full walk is due.
-func (m *mirror) claim(ctx context.Context, a *source.Root) (holdAll string, walk bool, err error) {
-	d, c := m.dest, &m.config
-	t := d.Tree()
-	if holdAll, err = m.mayFollow(a); err != nil {
-		return "", false, err
-	}
-	if holdAll == lostID {
-		if !m.outside {
-			if err := m.overlap().CheckRoot(ctx, a); err != nil {
-				return "", false, err
-			}
-			m.outside = true
-		}
-		return holdAll, false, m.heed(&a.Listing, a)
-	}
-	more := m.rolledBack(a)
-	if c.Sums && !m.summed {
-		more |= replica.DoubtBytes
-	}
-	next := m.next(a, more)
-	due := more != 0 || newIn(t, &next) != "" || !t.BoundTo(d.Self) || d.Status().State == ""
-	if due {
-		if err := m.overlap().CheckRoot(ctx, a); err != nil {
-			return "", false, err
-		}
-	}
-	if c.DryRun {
-		return holdAll, due, nil
-	}
-	if m.turns.turn(t.Fingerprint, next.Fingerprint) {
-		c.Log.Warn("serves of different options answer by turns: each change is a full walk",
-			"remedy", "start all serves behind that address with the same options, user and groups")
-	}
-	if due {
-		err = m.retake(next, more)
-	} else {
-		err = d.SetTree(next)
-	}
-	if err == nil {
-		m.adopted, m.summed = true, true
-		err = m.heed(&a.Listing, a)
-	}
-	return holdAll, false, exit.With(exit.Local, err, "")
 }
 
 // Options that stand among the filters in the tree file.
@@ -183,67 +135,6 @@ func (c *Config) restore(selection []string) {
 	}
 }
 
-// newIn says what makes a full walk due, "" if nothing that the tree file tells.
-func newIn(was state.Tree, is *state.Tree) string {
-	switch {
-	case was.ID != is.ID || was.NoID != is.NoID:
-		return "this copy is new to its source, or the other way round"
-	case state.SourceName(was.Upstream) != is.Upstream:
-		return "another SOURCE"
-	case was.Path != is.Path && was.Path != "":
-		return "another directory of the tree"
-	case was.Older != is.Older:
-		return "the source is of another lineage of the tree"
-	case was.Epoch != is.Epoch:
-		return "the source is in another epoch: it cannot prove what changed"
-	case !slices.Equal(was.Filters, is.Filters):
-		return "other filters, --no-delete, --no-links or --owner"
-	case was.Fingerprint != is.Fingerprint:
-		return "the source's serve has other options or rights, or so has a source further up"
-	}
-	return ""
-}
-
-// retake writes who the copy is a copy of. Unless it is empty, nothing that its
-// records say is trusted from here on: one full walk is due, also after a kill.
-func (m *mirror) retake(next state.Tree, more replica.Doubts) error {
-	d := m.dest
-	if t := d.Tree(); !t.BoundTo(d.Self) {
-		more |= replica.DoubtHidden // what records there are came with files from elsewhere
-	}
-	empty, err := d.IsEmpty()
-	if err != nil {
-		return err
-	}
-	if !empty {
-		m.config.Log.Info("everything is compared once", "why", m.reason(&next, more))
-		if m.adopts() && more&replica.DoubtBytes == 0 {
-			m.config.Log.Info("adopted: files of equal size and time are taken for equal",
-				"remedy", "mirror --verify DEST compares their bytes afterwards, --adopt --verify while adopting")
-		}
-		if err := d.Distrust(more); err != nil {
-			return err
-		}
-	}
-	if err := d.ResetStatus(d.Tree().ID != next.ID); err != nil {
-		return err
-	}
-	return d.SetTree(next)
-}
-
-// reason names in the log why everything is compared.
-func (m *mirror) reason(next *state.Tree, more replica.Doubts) string {
-	switch why := newIn(m.dest.Tree(), next); {
-	case m.config.Sums && !m.summed:
-		return "--adopt --verify: files of equal size and time are compared by sums"
-	case more&replica.DoubtBytes != 0:
-		return "the source was rolled back, or lost its runs: files of equal size and time are compared by sums"
-	case why != "":
-		return why
-	}
-	return "what is remembered of this copy was lost"
-}
-
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass.Result, error) {
 	if !m.config.DryRun {
@@ -253,7 +144,7 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass.Resu
 			return nil, exit.With(exit.Local, err, "start mirror anew")
 		}
 	}
-	holdAll, due, err := m.claim(ctx, &a)
+	claim, err := m.lineage.Claim(ctx, &a)
 	if err != nil {
 		return nil, err
 	}
@@ -264,14 +155,14 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass.Resu
 			"remedy", remedyStamps(&a))
 	}
 	began := m.config.Now()
-	r, err := pass.Run(ctx, m.newWork(&a), &a, m.passOptions(&a, walk || due || !prunes, holdAll))
+	r, err := pass.Run(ctx, m.newWork(&a), &a, m.passOptions(&a, walk || claim.Walk || !prunes, claim.HoldAll))
 	m.count(r, err)
 	if m.config.DryRun {
 		return r, err
 	}
 	if r.Complete {
 		m.confirm(began)
-		err = errors.Join(err, replica.Local(m.followed(r, &a)))
+		err = errors.Join(err, replica.Local(m.lineage.Completed(&a, r.Held)))
 	}
 	return r, errors.Join(err, m.dest.UpdateUncopied(r.Uncopied, r.IsDeleted, r.Complete && r.Full), m.publish(r, &a, err))
 }
@@ -282,7 +173,7 @@ func (m *mirror) passOptions(a *source.Root, full bool, holdAll string) *pass.Op
 	o := &pass.Options{
 		Full: full, Sums: c.Sums, HoldAll: holdAll,
 		Jobs: c.Jobs, CommitFiles: c.commitFiles, NoFlush: c.Durability == None, Last: m.rules.last, Limit: m.rules.limit,
-		Heed: func(l *mtree.Listing) error { return m.heed(l, a) },
+		Heed: func(l *mtree.Listing) error { return m.lineage.Listed(a, l) },
 		Now:  c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
 	}
 	if c.Progress != nil {
@@ -291,16 +182,11 @@ func (m *mirror) passOptions(a *source.Root, full bool, holdAll string) *pass.Op
 	return o
 }
 
-// overlap returns the guard against copying the copy into itself.
-func (m *mirror) overlap() *overlap.Guard {
-	return &overlap.Guard{Source: m.source, Replica: m.dest, DryRun: m.config.DryRun}
-}
-
 // newWork returns what the steps of a pass work with.
 func (m *mirror) newWork(root *source.Root) *work.Env {
 	c := &m.config
 	return &work.Env{
-		Source: m.source, Overlap: m.overlap(), Root: root, Replica: m.dest, Filters: m.filters, Held: &replica.HeldList{}, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
+		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.dest, Filters: m.filters, Held: &replica.HeldList{}, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
 		BeforeChange: func() {},
 		DryRun:       c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, SyncEach: c.Durability == Each,
 	}

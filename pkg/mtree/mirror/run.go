@@ -75,12 +75,12 @@ func lostLines(n int, _ []byte) []byte { return fmt.Appendf(nil, "lost %d lines\
 func (d *daemon) reopen() error {
 	d.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once")
 	d.dest.Close()
-	dest, err := d.openReplica()
-	if err != nil {
+	was := d.dest
+	if err := d.openReplica(); err != nil {
 		return err
 	}
-	dest.RecallDeletions(d.dest)
-	d.dest, d.begun = dest, false
+	d.dest.RecallDeletions(was)
+	d.begun = false
 	return nil
 }
 
@@ -123,7 +123,7 @@ func (d *daemon) turn(ctx context.Context) error {
 		return d.trouble(ctx, err)
 	}
 	d.heard(&a)
-	if err := d.overlap().CheckRing(a.Upstreams); err != nil {
+	if err := d.lineage.Guard().CheckRing(a.Upstreams); err != nil {
 		d.again = true
 		return d.trouble(ctx, err)
 	}

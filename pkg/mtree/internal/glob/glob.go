@@ -10,6 +10,8 @@
 //
 //	list, err := glob.New([]string{"+ *.go", "- /build/", "- *.o"})
 //	list.Excluded("a/b.o", false) // true
+//
+// crossing.go finds a "**" beside other characters of its component.
 package glob
 
 import (

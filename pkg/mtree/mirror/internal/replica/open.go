@@ -39,7 +39,7 @@ const removalTries = 100
 
 // newReplica returns a copy of which nothing is open yet.
 func newReplica(o *Options) *Replica {
-	return &Replica{Path: o.Path, Name: nameOf(o.Path), Umask: umask(), log: o.Log, now: o.Now}
+	return &Replica{Path: o.Path, Name: nameOf(o.Path), Umask: umask(), ReadOnly: o.ReadOnly, log: o.Log, now: o.Now}
 }
 
 // openLocked opens the copy to change it.

@@ -36,14 +36,15 @@ type Options struct {
 // descriptor. The exported fields are set when it is opened and not changed after
 // that, but for those that say otherwise.
 type Replica struct {
-	Path    string         // as it was given
-	Name    string         // of the root in the directory above it, also where that is mounted by bind
-	Root    *disk.Dir      // nil: there is none, which only ReadOnly allows
-	Self    state.Root     // the root, as it was when it was opened
-	Staging *disk.Staging  // where files are written before they get their names; nil with ReadOnly
-	Times   filetime.Range // the times that the file system stores
-	Umask   uint32         // of this process
-	NoLinks bool           // the file system holds no symlinks
+	Path     string         // as it was given
+	Name     string         // of the root in the directory above it, also where that is mounted by bind
+	Root     *disk.Dir      // nil: there is none, which only ReadOnly allows
+	Self     state.Root     // the root, as it was when it was opened
+	Staging  *disk.Staging  // where files are written before they get their names; nil with ReadOnly
+	Times    filetime.Range // the times that the file system stores
+	Umask    uint32         // of this process
+	ReadOnly bool           // nothing in it may be changed
+	NoLinks  bool           // the file system holds no symlinks
 
 	// Filters says what is excluded: that is never deleted. nil: nothing is. It is set
 	// before anything is deleted.

@@ -1,0 +1,22 @@
+// Package cli is what the three commands share around their one call: options
+// from command line and environment, logs, signals, sd_notify, metrics, exit
+// codes. docs/cli.md is its manual.
+//
+//	cli.Main(cli.Command{Name: "serve", Args: []string{"DIR"}, Flags: define, Run: run})
+//
+// # Files
+//
+// Each uses what stands below it:
+//
+//	web.go               how serve listens
+//	cli.go, options.go   runs a Command; its options
+//	notices.go           sd_notify
+//	metrics.go           --metrics
+//	address.go           HOST:PORT
+//	log.go               the three formats of the log
+//	statusline.go        progress on a terminal
+//	stderr.go            a log whose reader may be slow
+//	client.go            how mirror presents itself to a server
+//	tokens.go            the tokens that serve accepts
+//	kept.go              files that are read again when they change
+package cli

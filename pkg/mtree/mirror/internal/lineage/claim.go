@@ -1,0 +1,157 @@
+package lineage
+
+import (
+	"context"
+	"log/slog"
+
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/overlap"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// Options is what a claim depends on besides the source and the copy.
+type Options struct {
+	Upstream  string   // the source as it is recorded in the copy: state.SourceName of SOURCE
+	Selection []string // decides which entries a complete copy has: with another one what was complete is not
+	Adopt     bool     // the copy may become one of another tree, once
+	Sums      bool     // the first full walk compares files of equal size and time by their sums
+	Log       *slog.Logger
+}
+
+// Lineage decides about a copy as long as a mirror keeps it. One goroutine uses it.
+type Lineage struct {
+	Options
+	source  overlap.Source
+	replica *replica.Replica
+	guard   *overlap.Guard
+
+	adopted  bool // Adopt was carried out, or found done
+	summed   bool // Sums was
+	outside  bool // a source that lost its id was looked for in the copy, and is not there
+	flapping flapping
+}
+
+// New returns the lineage of a copy of src. SetReplica must follow.
+func New(o Options, src overlap.Source) *Lineage { return &Lineage{Options: o, source: src} }
+
+// Guard returns what refuses a copy that would be copied into itself.
+func (l *Lineage) Guard() *overlap.Guard { return l.guard }
+
+// SetReplica says which copy it is; anew when it was opened anew. A start without Adopt
+// is written down: the next one with it counts again.
+func (l *Lineage) SetReplica(r *replica.Replica) error {
+	l.replica, l.guard = r, &overlap.Guard{Source: l.source, Replica: r, DryRun: r.ReadOnly}
+	t := r.Tree()
+	if t.Adopted == "" || l.Adopt || r.ReadOnly {
+		return nil
+	}
+	t.Adopted = ""
+	return exit.With(exit.Local, r.SetTree(t), "")
+}
+
+// Claim is what a pass may do.
+type Claim struct {
+	HoldAll string // why nothing may be deleted; "": it may
+	Walk    bool   // a full walk is due, of which nothing was written down: a dry run's
+}
+
+// Claim makes the copy one of the tree with that root, or refuses. If a full walk is
+// due for that, it marks the copy: then the walk is due until it has ended, also after a
+// kill. A copy that is opened for reading only is not marked.
+func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
+	r, was := l.replica, l.replica.Tree()
+	holdAll, err := l.mayFollow(root)
+	if err != nil {
+		return Claim{}, err
+	}
+	claim := Claim{HoldAll: holdAll}
+	if holdAll == lostID {
+		return claim, l.claimNameless(ctx, root)
+	}
+	more := l.rolledBack(root)
+	if l.Sums && !l.summed {
+		more |= replica.DoubtBytes
+	}
+	next := l.next(root, more)
+	due := more != 0 || newIn(&was, &next) != "" || !was.BoundTo(r.Self) || r.Status().State == ""
+	if due {
+		if err := l.guard.CheckRoot(ctx, root); err != nil {
+			return Claim{}, err
+		}
+	}
+	if r.ReadOnly {
+		claim.Walk = due
+		return claim, nil
+	}
+	if l.flapping.note(was.Fingerprint, next.Fingerprint) {
+		l.Log.Warn("serves of different options answer by turns: each change is a full walk",
+			"remedy", "start all serves behind that address with the same options, user and groups")
+	}
+	if due {
+		err = l.retake(next, more)
+	} else {
+		err = r.SetTree(next)
+	}
+	if err == nil {
+		l.adopted, l.summed = true, true
+		err = l.noteRun(root, root.Stamp, isStamp(root, &root.Listing, true))
+	}
+	return claim, exit.With(exit.Local, err, "")
+}
+
+// claimNameless goes on with a source that lost its id, unless it is in the copy.
+func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) error {
+	if !l.outside {
+		if err := l.guard.CheckRoot(ctx, root); err != nil {
+			return err
+		}
+		l.outside = true
+	}
+	return l.noteRun(root, root.Stamp, isStamp(root, &root.Listing, true))
+}
+
+// retake writes who the copy is a copy of, where that is news or not sure. Unless the
+// copy is empty, nothing that its records say is trusted from here on.
+func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
+	r, was := l.replica, l.replica.Tree()
+	if !was.BoundTo(r.Self) {
+		more |= replica.DoubtHidden // the records came with files from elsewhere
+	}
+	empty, err := r.IsEmpty()
+	if err != nil {
+		return err
+	}
+	if !empty {
+		l.Log.Info("everything is compared once", "why", l.reason(&was, &next, more))
+		if l.adopts() && more&replica.DoubtBytes == 0 {
+			l.Log.Info("adopted: files of equal size and time are taken for equal",
+				"remedy", "mirror --verify DEST compares their bytes afterwards, --adopt --verify while adopting")
+		}
+		if err := r.Distrust(more); err != nil {
+			return err
+		}
+	}
+	if err := r.ResetStatus(was.ID != next.ID); err != nil {
+		return err
+	}
+	return r.SetTree(next)
+}
+
+// Completed notes the end of a pass that made the copy equal to the source with that
+// root, but for what is held: from here on that is its lineage and its directory, and
+// copies of this copy are told the source's runs.
+func (l *Lineage) Completed(root *source.Root, held int64) error {
+	t := l.replica.Tree()
+	if root.Runs != nil {
+		t.Runs = root.Runs
+	}
+	if held == 0 && t.Older != 0 {
+		t.Epoch, t.Older = t.Older, 0
+	}
+	if held == 0 && t.NoID && root.Place != "" {
+		t.Place = root.Place
+	}
+	return l.replica.SetTree(t)
+}

@@ -1,0 +1,74 @@
+package lineage
+
+import (
+	"fmt"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// lostID is why nothing is deleted while a source does not say which tree it is.
+const lostID = "the source has lost its tree id"
+
+// mayFollow decides whether the copy may become, or stay, one of the source with that
+// root, as far as that can be decided without looking into either.
+func (l *Lineage) mayFollow(root *source.Root) (holdAll string, err error) {
+	if err := l.guard.CheckPlace(root.Tree.ID); err != nil {
+		return "", err
+	}
+	if holdAll, err = l.judge(root); err == nil {
+		err = l.guard.CheckRing(root.Upstreams)
+	}
+	return holdAll, err
+}
+
+// judge compares who the source is with what the copy was made from. It returns why
+// nothing may be deleted, or "", and refuses a source that the copy may not follow.
+func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
+	t, name := l.replica.Tree(), l.Upstream
+	elsewhere := t.NoID && t.Place != "" && root.Place != "" && t.Place != root.Place
+	switch {
+	case t.ID == "" || l.adopts():
+		return "", nil
+	case t.NoID && state.SourceName(t.Upstream) != name:
+		return "", l.refuse(fmt.Errorf("the copy was made from %q, which had no tree id", t.Upstream), "give that source")
+	case elsewhere && root.Tree.ID != "":
+		return "", l.refuse(fmt.Errorf("%q is another directory than the copy was made from, and tree %s", name, root.Tree.ID), "check what is mounted there")
+	case elsewhere:
+		return fmt.Sprintf("%q is another directory than the copy was made from: replaced, or not mounted", name), nil
+	case t.NoID:
+		return "", nil
+	case root.OtherServer:
+		return "", exit.With(exit.Unreachable, fmt.Errorf("%w: something else than serve answers", mtree.ErrListing),
+			"the copy was made from a tidemark tree")
+	case root.Tree.ID == "":
+		return lostID, nil
+	case root.Tree.ID != t.ID:
+		return "", l.refuse(fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, root.Tree.ID), "give the right source")
+	case t.Path != "" && root.TreePath != "" && root.TreePath != t.Path:
+		return "", l.refuse(fmt.Errorf("the copy is one of %q in the tree, the source is %q", t.Path, root.TreePath), "give the right source")
+	case root.Tree.Epoch != 0 && root.Tree.Epoch < t.Epoch:
+		return fmt.Sprintf("the source is of an older lineage of the tree, epoch %d: the copy has followed epoch %d", root.Tree.Epoch, t.Epoch), nil
+	}
+	return "", nil
+}
+
+// refuse is the error of a source that the copy follows only with Adopt.
+func (l *Lineage) refuse(err error, remedy string) error {
+	if l.Adopt {
+		remedy += "; --adopt was carried out before, and counts again after a start without it"
+	} else {
+		remedy += ", or --adopt to make the copy equal to this one"
+	}
+	return exit.With(exit.Refused, err, remedy)
+}
+
+// adopts reports whether Adopt is still to be carried out. It acts once: as an option
+// in a unit file it must not make the copy equal to whatever answers at a later start.
+func (l *Lineage) adopts() bool {
+	t := l.replica.Tree()
+	done := t.Adopted == l.Upstream && t.BoundTo(l.replica.Self)
+	return l.Adopt && !l.adopted && !done
+}

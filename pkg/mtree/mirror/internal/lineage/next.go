@@ -1,0 +1,90 @@
+package lineage
+
+import (
+	"slices"
+
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// next returns who the copy is from now on, its source having that root. more is what
+// is doubted of it besides.
+func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
+	was := l.replica.Tree()
+	is := was
+	is.Role, is.Upstream, is.Filters = state.Copy, l.Upstream, l.Selection
+	is.ID, is.NoID = root.Tree.ID, root.Tree.ID == ""
+	if is.NoID {
+		if is.ID = was.ID; !was.NoID || was.ID == "" {
+			is.ID = state.NewTreeID()
+		}
+	}
+	same := is.ID == was.ID && is.NoID == was.NoID && !l.adopts()
+	switch {
+	case !same || root.Tree.Epoch > was.Epoch:
+		is.Epoch, is.Older = root.Tree.Epoch, 0
+	case root.Tree.Epoch == was.Epoch:
+		is.Older = 0
+	case root.Tree.Epoch != 0:
+		is.Older = root.Tree.Epoch
+	}
+	if !same || was.Path == "" || root.TreePath != "" {
+		is.Path = root.TreePath
+	}
+	if !is.NoID {
+		is.Place = ""
+	} else if !same || was.Place == "" {
+		is.Place = root.Place
+	}
+	// While the copy may have bytes of the source as it was before it was rolled back,
+	// copies of this copy are not told of the later run.
+	if !same || root.Runs != nil && more == 0 && !l.replica.IsDoubted(replica.DoubtBytes) {
+		is.Runs = root.Runs
+	}
+	if root.Fingerprint != "" {
+		is.Fingerprint = root.Fingerprint // else a proxy removed it, or no stamp prunes: then everything is compared anyway
+	}
+	if is.Copy == "" || !was.BoundTo(l.replica.Self) {
+		is.Copy = state.NewTreeID()[:16] // in a copied copy it is that of the other one
+	}
+	if is.Adopted = ""; l.Adopt {
+		is.Adopted = is.Upstream
+	}
+	is.Bind(l.replica.Self)
+	return is
+}
+
+// newIn says which difference between two trees makes a full walk due, "" if none does.
+func newIn(was, is *state.Tree) string {
+	switch {
+	case was.ID != is.ID || was.NoID != is.NoID:
+		return "this copy is new to its source, or the other way round"
+	case state.SourceName(was.Upstream) != is.Upstream:
+		return "another SOURCE"
+	case was.Path != is.Path && was.Path != "":
+		return "another directory of the tree"
+	case was.Older != is.Older:
+		return "the source is of another lineage of the tree"
+	case was.Epoch != is.Epoch:
+		return "the source is in another epoch: it cannot prove what changed"
+	case !slices.Equal(was.Filters, is.Filters):
+		return "other filters, --no-delete, --no-links or --owner"
+	case was.Fingerprint != is.Fingerprint:
+		return "the source's serve has other options or rights, or so has a source further up"
+	}
+	return ""
+}
+
+// reason names in the log why everything is compared.
+func (l *Lineage) reason(was, is *state.Tree, more replica.Doubts) string {
+	switch why := newIn(was, is); {
+	case l.Sums && !l.summed:
+		return "--adopt --verify: files of equal size and time are compared by sums"
+	case more&replica.DoubtBytes != 0:
+		return "the source was rolled back, or lost its runs: files of equal size and time are compared by sums"
+	case why != "":
+		return why
+	}
+	return "what is remembered of this copy was lost"
+}

@@ -1,0 +1,68 @@
+package lineage
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
+)
+
+// The status of a copy remembers which run of the source's watch was listed, and up to
+// which stamp. A source that does not know that run any more, or knows that it ended
+// below that stamp, was rolled back: to a snapshot, or to a backup.
+
+// rolledBack returns what is doubted because the source was rolled back, if it was.
+func (l *Lineage) rolledBack(root *source.Root) replica.Doubts {
+	s := l.replica.Status()
+	if s.SourceRun == "" || s.SourceTop == nil || len(root.Runs) == 0 || root.Tree.ID != l.replica.Tree().ID ||
+		wire.RunReached(root.Runs, s.SourceRun, *s.SourceTop) {
+		return 0
+	}
+	return replica.DoubtBytes
+}
+
+// Listed notes, before anything is taken from the listing of a directory below the
+// root, that this run of the source's watch was listed up to the listing's stamp.
+func (l *Lineage) Listed(root *source.Root, listing *mtree.Listing) error {
+	return l.noteRun(root, listing.Stamp, isStamp(root, listing, false))
+}
+
+// isStamp reports whether the time of a listing can be a stamp of the source's watch.
+// That of a copy's unfinished directory is none. Below the root it may be one that the
+// kernel set, while no watch runs; that of the root itself is counted as a stamp of the
+// run when watch starts anew.
+func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
+	switch {
+	case l.Hot && root.Upstreams != "":
+		return false
+	case isRoot:
+		return true
+	}
+	return root.State == wire.Watched || root.State == wire.Auditing || root.State == wire.Degraded || root.State == wire.Mirrored
+}
+
+// noteRun notes that the present run of the source's watch was listed; up to stamp, if
+// that is one.
+func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) error {
+	if l.replica.ReadOnly {
+		return nil
+	}
+	top := mtree.MinStamp
+	if isStamp {
+		top = stamp
+	}
+	return l.replica.UpdateStatus(func(s *state.Status) bool {
+		switch run := wire.LatestRun(root.Runs); {
+		case run == "" && s.SourceRun == "":
+			return false
+		case run != "" && run != s.SourceRun:
+			s.SourceRun, s.SourceTop = run, &top
+		case s.SourceTop == nil || top.After(*s.SourceTop):
+			s.SourceTop = &top
+		default:
+			return false
+		}
+		return true
+	})
+}
