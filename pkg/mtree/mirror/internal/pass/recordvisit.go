@@ -77,7 +77,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	}
 	for _, c := range slices.Backward(v.Below) {
 		n.open++
-		p.addVisit(newNode(n, c.Want, v.DoubtsBelow, work.IsFresh(c)))
+		p.queue.addVisit(newNode(n, c.Want, v.DoubtsBelow, work.IsFresh(c)))
 	}
 	if p.env.DryRun {
 		return
@@ -86,12 +86,6 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		p.queue.addSums(nodeFiles{n: n, changes: v.Plan.Check})
 	}
 	p.addFetches(n, v.Plan.Fetch)
-}
-
-// warned says which warnings a mirror has given: it gives each of them once.
-type warned struct {
-	links  bool // symlinks cannot be copied
-	owners bool // --owner has no effect
 }
 
 // reportVisit logs and counts what a visit left out, and which options have no effect.
@@ -163,11 +157,17 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		}
 	}
 	p.queue.deferFiles(n, deferred)
-	p.addFiles(n, now)
+	p.queue.addFiles(n, now)
 	p.queue.addLast(n, last)
 }
 
 // notUnderstood is the failure of an entry with an attribute of a later version.
 func notUnderstood(e *mtree.Entry) error {
 	return fmt.Errorf("attribute %q is not understood: a newer tidemark is needed", e.NotUnderstood)
+}
+
+// mayTakeOver reports whether a file to fetch may be in the copy under another name and
+// is worth looking for.
+func (p *pass) mayTakeOver(c *mtree.Change) bool {
+	return c.Have == nil && c.Want.Size >= work.LeastTakenOver && !p.env.Root.OtherServer && p.env.Replica.Counters().Entries > 0
 }

@@ -69,8 +69,8 @@ type FileGroup struct {
 	Approx  *source.Approx // how well the source knows these files; nil: exactly
 }
 
-// failure is a path that could not be made right.
-type failure struct {
+// Failure is a path that could not be made right.
+type Failure struct {
 	Path string
 	Err  error
 }
