@@ -1,9 +1,9 @@
 // Package pass runs one pass of a mirror: from the root of the source down to every
 // directory that differs, and back up to the root's stamp.
 //
-//	result, err := pass.Run(ctx, env, &root, &pass.Options{Jobs: 8, ...})
+//	result, err := pass.Run(ctx, env, &pass.Options{Jobs: 8, ...})
 //
-// A pass visits directories, fetches files, then deletes behind the guards, flushes,
+// A pass visits directories, fetches files, then deletes what the guards allow, flushes,
 // and stamps: the deepest directories first, the root last. What fails leaves its
 // directory incomplete, and all above it; siblings go on.
 //

@@ -5,15 +5,14 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/mirror/internal/replica"
-	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// Run runs a pass from the root of the source, as it was just listed. The error is
-// what ended the pass early, if anything did; paths that failed are in the result. env
-// is not changed.
-func Run(ctx context.Context, env *work.Env, root *source.Root, o *Options) (*Result, error) {
-	p := newPass(env, root, o)
+// Run runs a pass, which begins with env.Root, the root of the source as it was just
+// listed. The error is what ended the pass early; paths that failed are in the result.
+// env is not changed.
+func Run(ctx context.Context, env *work.Env, o *Options) (*Result, error) {
+	p := newPass(env, o)
 	p.recallHeld()
 	err := p.run(ctx)
 	o.Memory.fullDisk.note(&p.result)
@@ -21,7 +20,7 @@ func Run(ctx context.Context, env *work.Env, root *source.Root, o *Options) (*Re
 }
 
 // newPass returns a pass that has not begun.
-func newPass(env *work.Env, root *source.Root, o *Options) *pass {
+func newPass(env *work.Env, o *Options) *pass {
 	now := time.Now()
 	p := &pass{
 		options: o, full: o.Full, start: now, committed: now, reported: now,
@@ -30,7 +29,7 @@ func newPass(env *work.Env, root *source.Root, o *Options) *pass {
 		records: make(chan func(), o.Jobs),
 	}
 	own := *env
-	own.Root, own.Held, own.BeforeChange = root, &p.guard.was, p.guard.gate.Begin
+	own.Held, own.BeforeChange = &p.guard.was, p.guard.gate.Begin
 	if o.Progress != nil {
 		own.Arriving = &p.arriving
 	}
