@@ -48,6 +48,7 @@ const (
 	watch  = core + "/watch/internal/" // and a package
 	mirror = core + "/mirror"
 	plan   = mirror + "/internal/plan"
+	copies = mirror + "/internal/replica"
 	source = mirror + "/internal/source"
 
 	unix = "golang.org/x/sys/unix"
@@ -148,6 +149,12 @@ func TestAllowedImports(t *testing.T) {
 		lister:   {core, disk, filetime, machine, records, state},
 		notify:   {core, limit, handles},
 		handles:  {core},
+
+		plan:                         {core},
+		copies:                       {core, core + "/exit", wire, disk, core + "/internal/glob", filetime, lister, machine, records, state},
+		mirror + "/internal/gate":    {core, state, copies},
+		mirror + "/internal/overlap": {core, core + "/exit", disk, lister, machine, state, copies, source},
+		mirror + "/internal/lineage": {core, core + "/exit", wire, state, copies, source, mirror + "/internal/overlap"},
 
 		watch + "stamprule": {core},
 		watch + "ownwrites": {core, disk, state},

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 
@@ -42,7 +43,7 @@ type pass struct {
 	holding   []replica.Deletion
 	carried   int64            // of these, entries where nothing is known of the source now, but for those held by themselves
 	unseen    map[string]*node // where that is: by path, a node or one of its entries
-	gate      *replica.Gate
+	gate      *gate.Gate
 
 	ready      []*node // complete but for the flush and the stamp; children first
 	deleting   []*node // with deletions, which wait for the end of the pass
@@ -84,9 +85,9 @@ type result struct {
 	took                     time.Duration
 	errs                     []error // the first of each kind
 	heldWhy                  string
-	noRoom                   error         // the first one of a full disk
-	tried                    bool          // it came from the disk
-	gate                     *replica.Gate // of --max-delete
+	noRoom                   error      // the first one of a full disk
+	tried                    bool       // it came from the disk
+	gate                     *gate.Gate // of --max-delete
 }
 
 // newPass makes a pass with the source's root as it was listed.
@@ -95,7 +96,7 @@ func (m *mirror) newPass(root *source.Root, full bool) *pass {
 	p := &pass{
 		config: &m.config, rules: &m.rules, dest: m.dest, source: root, fullDisk: &m.fullDisk,
 		full: full, start: now, lastTime: now, reported: now,
-		warned: &m.warned, gate: m.dest.Gate(m.rules.limit),
+		warned: &m.warned, gate: gate.New(m.dest, m.rules.limit),
 		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{}, unseen: map[string]*node{},
 		records: make(chan func(), m.config.Jobs),
 	}

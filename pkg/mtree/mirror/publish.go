@@ -53,7 +53,8 @@ func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 		until := a.Now.Add(-wire.ClockLag)
 		o.Until = &until
 	}
-	err := m.dest.Publish(&o, r.gate)
+	r.gate.End(&o)
+	err := m.dest.Publish(&o)
 	s := m.dest.Status()
 	m.config.Stats.State.Store(stateNumber(&s))
 	return err
