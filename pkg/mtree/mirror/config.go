@@ -60,11 +60,12 @@ type Config struct {
 	Now      func() mtree.Stamp // the local clock; nil: the real one
 	Stats    *Stats             // counts what happens; nil: private ones
 
-	firstPause  time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
-	meanwhile   func()        // called between the first look at Dest and its lock; tests act there
-	serveLook   time.Duration // between looks whether serve answers by now; 0: a minute. Tests shorten it
-	largeRoom   int           // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
-	commitFiles int           // a pass commits after so many; 0: 10,000. Tests lower it
+	firstPause   time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
+	beforeDelete func()        // called before a pass deletes; tests stop there
+	meanwhile    func()        // called between the first look at Dest and its lock; tests act there
+	serveLook    time.Duration // between looks whether serve answers by now; 0: a minute. Tests shorten it
+	largeRoom    int           // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
+	commitFiles  int           // a pass commits after so many; 0: 10,000. Tests lower it
 }
 
 // Durability of a copy.
@@ -75,13 +76,14 @@ const (
 )
 
 const (
-	defaultInterval  = time.Second
-	defaultJobs      = 8
-	defaultMaxDelete = "50%"
-	leastStream      = 64 << 10 // bytes a second for each step, with BWLimit
-	defaultFull      = 7 * 24 * time.Hour
-	leastFullPause   = 10 * time.Minute // between full walks of a source whose stamps do not prune
-	fullPauseFactor  = 20               // as a multiple of the last walk
+	defaultInterval    = time.Second
+	defaultCommitFiles = 10_000
+	defaultJobs        = 8
+	defaultMaxDelete   = "50%"
+	leastStream        = 64 << 10 // bytes a second for each step, with BWLimit
+	defaultFull        = 7 * 24 * time.Hour
+	leastFullPause     = 10 * time.Minute // between full walks of a source whose stamps do not prune
+	fullPauseFactor    = 20               // as a multiple of the last walk
 )
 
 // withDefaults returns c with every zero value replaced by its default.

@@ -23,6 +23,8 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/source"
+
+	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 
 // TestMain lets this binary run as a mirror that tests can kill.
@@ -125,7 +127,7 @@ func TestAFailedFlushStampsNothing(t *testing.T) {
 	a, err := m.source.Root(context.Background(), source.Poll{})
 	require.NoError(t, err)
 	_, err = m.pass(context.Background(), a, false)
-	require.ErrorIs(t, err, errFlush)
+	require.ErrorIs(t, err, pass.ErrFlush)
 	require.Equal(t, exit.Local, exit.Of(err))
 	for _, dir := range []string{"", "a", "b"} {
 		record, ok := b.record(dir)
@@ -152,7 +154,7 @@ func TestADirectoryThatIsGoneBeforeTheFlush(t *testing.T) {
 	})
 	err := b.once()
 	require.Error(t, err)
-	require.NotErrorIs(t, err, errFlush)
+	require.NotErrorIs(t, err, pass.ErrFlush)
 	record, _ := b.record("b")
 	require.Equal(t, stampOf(t, s.path("b")), record.Stamp)
 	b.server.interfere(nil)

@@ -18,6 +18,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
+
+	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 
 // Twins are directories whose files have equal names, sizes and times, and other bytes.
@@ -89,7 +91,7 @@ func (e *exchanging) exchange() (back func()) {
 }
 
 // passWith runs a pass, one step at a time, from a source that exchanges two directories.
-func (b *bench) passWith(s *tree, twins ...string) *result {
+func (b *bench) passWith(s *tree, twins ...string) *pass.Result {
 	b.t.Helper()
 	b.config.Jobs = 1
 	m, err := open(b.config)
@@ -139,17 +141,17 @@ func TestBegunByAnEarlierVersion(t *testing.T) {
 // record kept the id of the first directory, and the files were those of the second.
 func TestATwinThatCameAndWent(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000", "a/g/h = x", "b/f = two @1000000000", "b/g/h = x")
-	require.True(t, b.passWith(s).complete)
+	require.True(t, b.passWith(s).Complete)
 	s.exchange("a", "b")
 	s.publish("a/f")
 	b.server.answer("/a/g/?txt", http.StatusInternalServerError, "")
-	require.False(t, b.passWith(s).complete)
+	require.False(t, b.passWith(s).Complete)
 	require.Equal(t, "two", b.read("a/f"))
 	b.server.interfere(nil)
 	s.exchange("a", "b")
 	s.publish("a/f")
 	s.publish("b/f")
-	require.True(t, b.passWith(s).complete)
+	require.True(t, b.passWith(s).Complete)
 	b.same(s)
 	require.Equal(t, "one", b.read("a/f"))
 }
@@ -167,8 +169,8 @@ func TestExchangedWhileFilesAreFetched(t *testing.T) {
 				}
 				s.publish("a/f")
 				s.publish("b/f")
-				require.False(t, b.passWith(s, "a", "b").complete)
-				require.True(t, b.passWith(s).complete)
+				require.False(t, b.passWith(s, "a", "b").Complete)
+				require.True(t, b.passWith(s).Complete)
 				b.same(s)
 			})
 		})
@@ -180,12 +182,12 @@ func TestExchangedWhileFilesAreFetched(t *testing.T) {
 func TestExchangedWhileSumsAreMade(t *testing.T) {
 	test := func(t *testing.T, s *tree, b *bench) {
 		s.apart("a/f", "b/f")
-		require.True(t, b.passWith(s).complete)
+		require.True(t, b.passWith(s).Complete)
 		s.exchange("a", "b")
 		s.publish("a/f")
 		s.publish("b/f")
 		b.passWith(s, "a", "b")
-		require.True(t, b.passWith(s).complete)
+		require.True(t, b.passWith(s).Complete)
 		b.same(s)
 	}
 	lines := []string{"a/f = one @1000000000", "b/f = two @1000000000"}
@@ -206,14 +208,14 @@ func TestExchangedWhileSumsAreMade(t *testing.T) {
 func TestExchangedWhileAFileIsTakenOver(t *testing.T) {
 	one, two := strings.Repeat("1", 100_000), strings.Repeat("2", 100_000)
 	eachSource(t, func(t *testing.T, s *tree, b *bench) {
-		require.True(t, b.passWith(s).complete)
+		require.True(t, b.passWith(s).Complete)
 		testtree.Make(t, s.root, "a/big = "+one+" @1000000000", "b/big = "+two+" @1000000000")
 		s.apart("a/big", "b/big")
 		s.publish("a/big")
 		s.publish("b/big")
 		s.remove("had")
 		b.passWith(s, "a", "b")
-		require.True(t, b.passWith(s).complete)
+		require.True(t, b.passWith(s).Complete)
 		b.same(s)
 	}, "had/one = "+one+" @1000000000", "had/two = "+two+" @1000000000", "a/x = x", "b/x = x")
 }
@@ -239,13 +241,13 @@ func TestExchangedBeforeThereWereIDs(t *testing.T) {
 	s := newTree(t, "a/f = one @1000000000", "b/f = two @1000000000", "a/ @1000000000", "b/ @1000000000")
 	benches := []*bench{newBench(t, s.root), s.benchOverHTTP()}
 	for _, b := range benches {
-		require.True(t, b.passWith(s).complete)
+		require.True(t, b.passWith(s).Complete)
 	}
 	s.exchange("a", "b")
 	s.watch()
 	benches[1].server.reopen(serve.Config{Root: s.root, Hidden: true})
 	for _, b := range benches {
-		require.True(t, b.passWith(s).complete)
+		require.True(t, b.passWith(s).Complete)
 		b.same(s)
 	}
 }

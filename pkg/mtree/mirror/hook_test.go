@@ -79,7 +79,7 @@ func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	require.NoError(t, os.RemoveAll(inTheWay))
 	p, err := m.once(t.Context())
 	require.NoError(t, err)
-	require.False(t, p.changed)
+	require.False(t, p.Changed)
 	require.Equal(t, 1, runs())
 	_, err = m.once(t.Context())
 	require.NoError(t, err)

@@ -19,7 +19,7 @@ func TestSmallFilesDoNotWaitForLargeOnes(t *testing.T) {
 	for _, jobs := range []int{1, 8} {
 		lines := many("a/b/c", 300)
 		for i := range 12 {
-			lines = append(lines, fmt.Sprintf("big%d = %s", i, strings.Repeat("b", batchBytes+1+100*(i*7%12))))
+			lines = append(lines, fmt.Sprintf("big%d = %s", i, strings.Repeat("b", 4<<20+1+100*(i*7%12))))
 		}
 		s, b := overHTTP(t, lines...)
 		b.config.Jobs = jobs
@@ -49,21 +49,11 @@ func TestSmallFilesDoNotWaitForLargeOnes(t *testing.T) {
 	}
 }
 
-// What waits is bounded: beyond that large files go first.
-func TestLargeFilesThatWaitAreBounded(t *testing.T) {
-	p := &pass{config: &Config{Jobs: 8}, running: 8, largeRunning: 8}
-	p.queue.steps = make([]task, 1)
-	p.queue.large = make(largeFiles, mostLarge)
-	require.False(t, p.isLargeTurn())
-	p.queue.large = append(p.queue.large, task{})
-	require.True(t, p.isLargeTurn())
-}
-
 // One that never ends keeps nothing else back, not even the other large ones.
 func TestALargeFileThatHangsStarvesNobody(t *testing.T) {
 	lines := many("a/b", 50)
 	for i := range 6 {
-		lines = append(lines, fmt.Sprintf("big%d = %s", i, strings.Repeat("b", batchBytes+1+i)))
+		lines = append(lines, fmt.Sprintf("big%d = %s", i, strings.Repeat("b", 4<<20+1+i)))
 	}
 	s, b := overHTTP(t, lines...)
 	b.config.Jobs = 4
@@ -73,7 +63,7 @@ func TestALargeFileThatHangsStarvesNobody(t *testing.T) {
 		if r.URL.Path != "/big0" {
 			return false
 		}
-		w.Header().Set("Content-Length", fmt.Sprint(batchBytes+1))
+		w.Header().Set("Content-Length", fmt.Sprint(4<<20+1))
 		_, _ = w.Write([]byte("b"))
 		_ = http.NewResponseController(w).Flush()
 		select {

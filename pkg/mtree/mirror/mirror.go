@@ -8,16 +8,17 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
-	"tidemark/pkg/mtree/wire"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
+	"tidemark/pkg/mtree/wire"
 )
 
 // mirror is a source and a copy of it, opened. One goroutine uses it; a pass
@@ -30,10 +31,9 @@ type mirror struct {
 	source      origin
 	dest        *replica.Replica
 	verified    work.VerifiedFiles
-	warned      warned
 	warnedState wire.State // for which full walks were announced
 	lineage     *lineage.Lineage
-	fullDisk    fullDisk
+	memory      pass.Memory
 	hookDue     bool // something changed since --exec ran
 
 }
@@ -136,7 +136,7 @@ func (c *Config) restore(selection []string) {
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
-func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, error) {
+func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass.Result, error) {
 	if !m.config.DryRun {
 		if err := m.dest.StillAt(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
@@ -154,22 +154,32 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*result, e
 		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", a.State, "server", a.Server,
 			"remedy", remedyStamps(&a))
 	}
-	p := m.newPass(&a, walk || claim.Walk || !prunes)
-	p.holdAll = claim.HoldAll
-	p.recallHeld()
 	began := m.config.Now()
-	err = p.run(ctx)
-	r := &p.result
+	r, err := pass.Run(ctx, m.newWork(&a), &a, m.passOptions(&a, walk || claim.Walk || !prunes, claim.HoldAll))
 	m.count(r, err)
-	m.fullDisk.note(r)
 	if m.config.DryRun {
 		return r, err
 	}
-	if r.complete {
+	if r.Complete {
 		m.confirm(began)
-		err = errors.Join(err, replica.Local(m.lineage.Completed(&a, r.held)))
+		err = errors.Join(err, replica.Local(m.lineage.Completed(&a, r.Held)))
 	}
-	return r, errors.Join(err, p.storeUncopied(), m.publish(r, &a, err))
+	return r, errors.Join(err, m.dest.UpdateUncopied(r.Uncopied, r.IsDeleted, r.Complete && r.Full), m.publish(r, &a, err))
+}
+
+// passOptions says how the next pass runs.
+func (m *mirror) passOptions(a *source.Root, full bool, holdAll string) *pass.Options {
+	c := &m.config
+	o := &pass.Options{
+		Full: full, Sums: c.Sums, HoldAll: holdAll,
+		Jobs: c.Jobs, CommitFiles: c.commitFiles, NoFlush: c.Durability == None, Last: m.rules.last, Limit: m.rules.limit,
+		Heed: func(l *mtree.Listing) error { return m.lineage.Listed(a, l) },
+		Now:  c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
+	}
+	if c.Progress != nil {
+		o.Progress = func(p pass.Progress) { c.Progress(Progress(p)) }
+	}
+	return o
 }
 
 // newWork returns what the steps of a pass work with.

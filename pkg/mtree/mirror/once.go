@@ -3,14 +3,11 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
-	"tidemark/pkg/mtree/exit"
-
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -31,14 +28,14 @@ func Once(ctx context.Context, c Config) error {
 	}
 	defer m.close()
 	m.config.Ready()
-	var total result
+	var total pass.Result
 	for try := 1; ; try++ {
 		r, err := m.once(ctx)
 		if r != nil {
-			total.add(r)
+			total.Add(r)
 		}
-		stuck := r != nil && r.failed+r.held > 0 && !r.madeRoom()
-		if err != nil || r.complete || stuck || try == movingTries || m.config.DryRun {
+		stuck := r != nil && r.Failed+r.Held > 0 && !r.MadeRoom()
+		if err != nil || r.Complete || stuck || try == movingTries || m.config.DryRun {
 			if r != nil {
 				m.summary(&total)
 				if !m.config.DryRun {
@@ -46,9 +43,9 @@ func Once(ctx context.Context, c Config) error {
 				}
 			}
 			if err == nil && !m.config.DryRun {
-				err = total.unfinished()
+				err = total.Unfinished()
 			}
-			return errors.Join(append(total.errs, err, total.verdict())...)
+			return errors.Join(append(total.Errs, err, total.Verdict())...)
 		}
 	}
 }
@@ -74,14 +71,14 @@ func firstLook(ctx context.Context, c Config) error {
 	return nil
 }
 
-func (m *mirror) once(ctx context.Context) (*result, error) {
+func (m *mirror) once(ctx context.Context) (*pass.Result, error) {
 	a, err := m.source.Root(ctx, source.Poll{})
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
 	r, err := m.pass(ctx, a, m.fullDue())
 	if r != nil && !m.config.DryRun {
-		m.hookDue = m.hookDue || r.changed
+		m.hookDue = m.hookDue || r.Changed
 	}
 	if err == nil {
 		err = m.hook(ctx)
@@ -89,49 +86,10 @@ func (m *mirror) once(ctx context.Context) (*result, error) {
 	return r, err
 }
 
-// add sums up passes; what describes a state is the last one's.
-func (r *result) add(last *result) {
-	r.listed += last.listed
-	r.fetched += last.fetched
-	r.bytes += last.bytes
-	r.deleted += last.deleted
-	r.skipped += last.skipped
-	r.took += last.took
-	r.held, r.failed, r.unsettled, r.moved = last.held, last.failed, last.unsettled, last.moved
-	r.heldWhy, r.errs, r.root, r.complete = last.heldWhy, last.errs, last.root, last.complete
-}
-
-// verdict is the error that a pass's result amounts to, its failures apart.
-func (r *result) verdict() error {
-	switch {
-	case r.held > 0:
-		return exit.With(exit.Held, fmt.Errorf("%d deletions held: %s", r.held, r.heldWhy),
-			"look at mirror --status DEST; mirror --release DEST carries them out")
-	case r.moved > 0 && r.failed == 0:
-		return exit.With(exit.Failed, fmt.Errorf("%d entries changed or vanished while they were fetched", r.moved), "run again")
-	}
-	return nil
-}
-
-// unfinished is the error of a copy that is incomplete though nothing in it
-// failed: directories that changed while they were listed, or that the source,
-// itself a copy, has not completed. Files kept as read are no such thing.
-func (r *result) unfinished() error {
-	if r.complete || r.held+r.failed+r.moved+r.unsettled > 0 {
-		return nil
-	}
-	return exit.With(exit.Failed, errors.New("the copy is incomplete: the source is changing or incomplete"), "run again")
-}
-
 // summary writes the line that ends a pass.
-func (m *mirror) summary(r *result) {
-	if !m.config.DryRun && m.config.Log != nil && r.unsettled > 0 {
-		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.unsettled)
+func (m *mirror) summary(r *pass.Result) {
+	if !m.config.DryRun && m.config.Log != nil && r.Unsettled > 0 {
+		m.config.Log.Warn("files that would not hold still were kept as read", "count", r.Unsettled)
 	}
-	_, _ = io.WriteString(m.config.Out, r.line())
-}
-
-func (r *result) line() string {
-	return fmt.Sprintf("listed %d directories, fetched %d files (%d bytes), deleted %d, held %d, skipped %d, failed %d, in %s; root %s\n",
-		r.listed, r.fetched, r.bytes, r.deleted, r.held, r.skipped, r.failed, r.took.Round(time.Millisecond), r.root)
+	_, _ = io.WriteString(m.config.Out, r.Line())
 }

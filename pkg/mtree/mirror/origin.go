@@ -11,7 +11,6 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 

@@ -12,7 +12,6 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
-	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
 )
@@ -196,16 +195,12 @@ func TestWhatIsSeenOnceIsKept(t *testing.T) {
 // further: as if it were killed there.
 func (b *bench) halfway() {
 	b.t.Helper()
-	m, err := open(b.config)
+	c := b.config
+	c.beforeDelete = func() { panic(b) }
+	m, err := open(c)
 	require.NoError(b.t, err)
 	defer m.close()
-	a, err := m.source.Root(b.t.Context(), source.Poll{})
-	require.NoError(b.t, err)
-	claim, err := m.lineage.Claim(b.t.Context(), &a)
-	require.NoError(b.t, err)
-	p := m.newPass(&a, claim.Walk)
-	p.begin()
-	require.NoError(b.t, p.takeSteps(b.t.Context()))
+	require.PanicsWithValue(b.t, b, func() { _, _ = m.once(b.t.Context()) })
 }
 
 // The same with a serve of other options in between, which hides another name.

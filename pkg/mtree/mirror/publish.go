@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -18,33 +19,33 @@ import (
 // copy, and Stats.
 
 // count counts a pass that ended.
-func (m *mirror) count(r *result, err error) {
+func (m *mirror) count(r *pass.Result, err error) {
 	s := m.config.Stats
 	s.Passes.Add(1)
-	s.Incomplete.Store(r.incomplete)
+	s.Incomplete.Store(r.Incomplete)
 	now, _ := m.config.Now().Unix()
 	s.LastPass.Store(now)
 	if err != nil {
 		s.Errors.Add(1)
 	}
-	if r.complete {
-		root, _ := r.root.Unix()
+	if r.Complete {
+		root, _ := r.Root.Unix()
 		s.RootStamp.Store(root)
-		if r.full {
+		if r.Full {
 			s.Walks.Add(1)
 		}
 	}
 }
 
 // publish writes how a pass ended into status.json, if that is news.
-func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
+func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 	o := replica.Outcome{
-		Complete: r.complete, Full: r.full, Changed: r.changed, NoDelete: m.config.NoDelete,
-		Seen: r.inCopy + r.below, Made: r.made, Deleted: r.deleted, Held: r.held, Failed: r.failed, Incomplete: r.incomplete,
-		Root: r.root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
+		Complete: r.Complete, Full: r.Full, Changed: r.Changed, NoDelete: m.config.NoDelete,
+		Seen: r.Seen, Made: r.Made, Deleted: r.Deleted, Held: r.Held, Failed: r.Failed, Incomplete: r.Incomplete,
+		Root: r.Root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
 	}
 	if passErr == nil {
-		passErr = r.noRoom
+		passErr = r.NoRoom
 	}
 	if passErr != nil {
 		o.Cause = causeOf(passErr)
@@ -53,7 +54,7 @@ func (m *mirror) publish(r *result, a *source.Root, passErr error) error {
 		until := a.Now.Add(-wire.ClockLag)
 		o.Until = &until
 	}
-	r.gate.End(&o)
+	r.Gate.End(&o)
 	err := m.dest.Publish(&o)
 	s := m.dest.Status()
 	m.config.Stats.State.Store(stateNumber(&s))
@@ -69,8 +70,8 @@ func causeOf(err error) string {
 		return "the source answers " + status
 	case errors.Is(err, mtree.ErrListing):
 		return "the source gives no listing"
-	case errors.Is(err, errFlush):
-		return errFlush.Error()
+	case errors.Is(err, pass.ErrFlush):
+		return pass.ErrFlush.Error()
 	case replica.IsLocal(err) && errors.As(err, &errno), exit.Of(err) == exit.Local && errors.As(err, &errno):
 		return "the copy's disk: " + errno.Error()
 	case errors.Is(err, overlap.Err):

@@ -38,7 +38,7 @@ func TestTheLengthIsAlwaysChecked(t *testing.T) {
 		m.source = &liar{m.source, body}
 		p, err := m.once(t.Context())
 		require.NoError(t, err)
-		require.EqualValues(t, 1, p.failed)
+		require.EqualValues(t, 1, p.Failed)
 		require.NoFileExists(t, b.path("f"))
 	}
 }

@@ -21,6 +21,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+
+	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 
 // overHTTP makes a watched tree, its server and a bench for a copy.
@@ -150,8 +152,8 @@ func TestAFileThatChangesAfterItWasListed(t *testing.T) {
 		return false
 	})
 	p := b.pass()
-	require.False(t, p.complete)
-	require.EqualValues(t, 1, p.moved)
+	require.False(t, p.Complete)
+	require.EqualValues(t, 1, p.Moved)
 	require.Equal(t, "longer", b.read("a/f"))
 	record, ok := b.record("a")
 	require.True(t, ok)
@@ -188,7 +190,7 @@ func TestAFileWhoseModeChangesWhileItIsSent(t *testing.T) {
 	})
 	p := b.pass()
 	require.NotZero(t, cut.Load(), "by its tag it is cut off")
-	require.EqualValues(t, 0, p.failed)
+	require.EqualValues(t, 0, p.Failed)
 	require.Equal(t, content, b.read("a/f"))
 	b.server.interfere(nil)
 	s.publish("a/f")
@@ -222,8 +224,8 @@ func TestALiveLogIsKeptAsRead(t *testing.T) {
 		return false
 	})
 	p := b.pass()
-	require.EqualValues(t, 1, p.unsettled)
-	require.EqualValues(t, 0, p.failed)
+	require.EqualValues(t, 1, p.Unsettled)
+	require.EqualValues(t, 0, p.Failed)
 	require.True(t, strings.HasPrefix(b.read("a/log"), "lineline"))
 	require.Equal(t, "x", b.read("a/z"))
 	record, _ := b.record("b")
@@ -236,7 +238,7 @@ func TestALiveLogIsKeptAsRead(t *testing.T) {
 }
 
 // pass runs one pass, as Once does, and returns it.
-func (b *bench) pass() *result {
+func (b *bench) pass() *pass.Result {
 	b.t.Helper()
 	m, err := open(b.config)
 	require.NoError(b.t, err)
@@ -285,7 +287,7 @@ func TestAnOlderChildUnderANewerParent(t *testing.T) {
 		_, _ = w.Write([]byte(stale))
 		return true
 	})
-	require.False(t, b.pass().complete)
+	require.False(t, b.pass().Complete)
 	b.server.interfere(nil)
 	b.equal(s)
 }
@@ -298,8 +300,8 @@ func TestAHotListing(t *testing.T) {
 	s.remove("a/gone")
 	b.server.alter("/a/?txt", func(body string) string { return strings.Replace(body, "\t-", "\t-\thot=1", 1) })
 	p := b.pass()
-	require.False(t, p.complete)
-	require.EqualValues(t, 0, p.deleted)
+	require.False(t, p.Complete)
+	require.EqualValues(t, 0, p.Deleted)
 	require.Equal(t, "two", b.read("a/new"))
 	require.Equal(t, "x", b.read("a/gone"))
 	b.server.interfere(nil)
@@ -332,7 +334,7 @@ func TestSettledFilesAreNotSummedAgain(t *testing.T) {
 		b.server.requests()
 		p, err := m.once(t.Context())
 		require.NoError(t, err)
-		require.True(t, p.complete)
+		require.True(t, p.Complete)
 		for _, asked := range b.server.requests() {
 			if strings.HasSuffix(asked, "?sums&tags") {
 				n++

@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -133,9 +134,9 @@ func (d *daemon) turn(ctx context.Context) error {
 	began := time.Now()
 	r, err := d.pass(ctx, a.Root, d.fullDue())
 	if r != nil {
-		d.hookDue = d.hookDue || r.changed
-		if r.changed || r.held+r.failed > 0 || err != nil {
-			_, _ = io.WriteString(d.config.Out, r.line())
+		d.hookDue = d.hookDue || r.Changed
+		if r.Changed || r.Held+r.Failed > 0 || err != nil {
+			_, _ = io.WriteString(d.config.Out, r.Line())
 		}
 	}
 	if gone := d.dest.StillAt(); errors.Is(gone, replica.ErrUnmarked) {
@@ -150,10 +151,10 @@ func (d *daemon) turn(ctx context.Context) error {
 		d.config.Log.Warn("hook", "error", hookErr)
 	}
 	idle := d.begun && d.root == a.Stamp
-	d.begun, d.again, d.tries = true, r.madeRoom(), 0
+	d.begun, d.again, d.tries = true, r.MadeRoom(), 0
 	d.known, d.root, d.state, d.epoch, d.run = a.Validator, a.Stamp, a.State, a.Tree.Epoch, wire.LatestRun(a.Runs)
-	d.stamping, d.held = !a.OtherServer, r.held > 0
-	d.whole = r.complete
+	d.stamping, d.held = !a.OtherServer, r.Held > 0
+	d.whole = r.Complete
 	d.schedule(r, began)
 	d.config.Notify(d.word(r))
 	if idle {
@@ -164,31 +165,31 @@ func (d *daemon) turn(ctx context.Context) error {
 
 // schedule sets when the next pass begins in case nothing changes, after one that
 // began at a time.
-func (d *daemon) schedule(r *result, began time.Time) {
+func (d *daemon) schedule(r *pass.Result, began time.Time) {
 	now := time.Now()
 	d.walk = time.Time{}
-	if d.state.Prunes() && !r.complete {
-		d.later.note(r.retry, began, now)
+	if d.state.Prunes() && !r.Complete {
+		d.later.note(r.Retry, began, now)
 		return
 	}
 	if d.later = nil; d.state.Prunes() {
 		return
 	}
-	pause := max(leastFullPause, fullPauseFactor*r.took)
+	pause := max(leastFullPause, fullPauseFactor*r.Took)
 	if d.config.IntervalSet {
 		pause = d.config.Interval
 	}
 	d.walk = now.Add(pause)
 }
 
-func (d *daemon) word(r *result) string {
+func (d *daemon) word(r *pass.Result) string {
 	switch {
-	case r.held > 0:
-		return fmt.Sprintf("%d deletions held: %s", r.held, r.heldWhy)
-	case !r.complete:
-		return fmt.Sprintf("%d directories incomplete, root %s", r.incomplete, r.root)
+	case r.Held > 0:
+		return fmt.Sprintf("%d deletions held: %s", r.Held, r.HeldWhy)
+	case !r.Complete:
+		return fmt.Sprintf("%d directories incomplete, root %s", r.Incomplete, r.Root)
 	}
-	return "mirrored up to " + r.root.String()
+	return "mirrored up to " + r.Root.String()
 }
 
 // trouble reports why there was no pass, or no end of it, and waits. What

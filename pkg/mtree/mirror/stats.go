@@ -3,6 +3,8 @@ package mirror
 import (
 	"sync/atomic"
 	"time"
+
+	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 
 // Stats counts what a mirror does. Its fields may be read at any time.
@@ -26,6 +28,14 @@ type Stats struct {
 	Up         atomic.Int64 // 1: the source gave an answer last; 0: it did not
 	Confirmed  atomic.Int64 // until when the copy is known to be what the source published, Unix seconds; 0: not known
 	State      atomic.Int64 // of the copy, as the mirror publishes it: see stateNumber
+}
+
+// ofPass returns the counters that passes increase.
+func (s *Stats) ofPass() pass.Counters {
+	return pass.Counters{
+		Listed: &s.Listed, Files: &s.Files, Taken: &s.Taken, Bytes: &s.Bytes, Deleted: &s.Deleted,
+		Held: &s.Held, Skipped: &s.Skipped, Failed: &s.Failed, Unsettled: &s.Unsettled,
+	}
 }
 
 // Each calls yield with the name, the meaning and the value of every counter.

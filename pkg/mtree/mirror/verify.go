@@ -256,5 +256,5 @@ func (v *verifier) mend(ctx context.Context) error {
 		return err
 	}
 	v.summary(r)
-	return errors.Join(append(r.errs, err, r.verdict())...)
+	return errors.Join(append(r.Errs, err, r.Verdict())...)
 }

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"container/heap"
@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -46,8 +45,18 @@ func TestFewChangesHoldNoListing(t *testing.T) {
 // A directory that the source may not read is no reason to look again: nothing is
 // missing there.
 func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
-	p := pass{config: &Config{DryRun: true}}
+	var p pass
 	p.incomplete = []*node{{Target: work.Target{Path: "a/denied"}, unreadable: true}, {Target: work.Target{Path: "a"}}}
 	p.sumUp(&node{blocked: true}, nil)
-	require.Equal(t, []string{"a"}, p.result.retry)
+	require.Equal(t, []string{"a"}, p.result.Retry)
+}
+
+// What waits is bounded: beyond that large files go first.
+func TestLargeFilesThatWaitAreBounded(t *testing.T) {
+	p := &pass{options: &Options{Jobs: 8}, running: 8, largeRunning: 8}
+	p.queue.steps = make([]task, 1)
+	p.queue.large = make(largeFiles, mostLarge)
+	require.False(t, p.isLargeTurn())
+	p.queue.large = append(p.queue.large, task{})
+	require.True(t, p.isLargeTurn())
 }

@@ -1,16 +1,16 @@
-package mirror
+package pass
 
 import (
 	"context"
 
 	"tidemark/pkg/mtree"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// mayTakeOver reports whether a file to fetch may be in the copy under another name.
+// mayTakeOver reports whether a file to fetch may be in the copy under another name and
+// is worth looking for.
 func (p *pass) mayTakeOver(c *mtree.Change) bool {
-	return c.Have == nil && c.Want.Size >= work.LeastTakenOver && !p.source.OtherServer && p.dest.Counters().Entries > 0
+	return c.Have == nil && c.Want.Size >= work.LeastTakenOver && !p.env.Root.OtherServer && p.env.Replica.Counters().Entries > 0
 }
 
 // takeOver looks for the deferred files under the names that are to be deleted, and
@@ -30,7 +30,7 @@ func (p *pass) takeOver(ctx context.Context) error {
 	found := work.NewLeavingFiles(sizes)
 	for _, n := range p.deleting {
 		for i := range n.deletions {
-			p.work.FindLeaving(n.deletions[i].Path, n.deletions[i].Kind, found)
+			p.env.FindLeaving(n.deletions[i].Path, n.deletions[i].Kind, found)
 		}
 	}
 	for i := range deferred {

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"container/heap"
@@ -48,5 +48,5 @@ func (p *pass) isLargeTurn() bool {
 	case len(p.queue.steps) == 0 && p.running == p.largeRunning, waiting > mostLarge:
 		return true
 	}
-	return p.largeRunning < p.config.Jobs/4
+	return p.largeRunning < p.options.Jobs/4
 }

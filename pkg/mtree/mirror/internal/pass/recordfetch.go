@@ -1,9 +1,8 @@
-package mirror
+package pass
 
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/plan"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -35,16 +34,16 @@ func (p *pass) recordFetch(n *node, h *work.FetchResult) {
 
 // tally counts what a fetch brought.
 func (p *pass) tally(n *node, h *work.FetchResult) {
-	stats := p.config.Stats
-	p.result.fetched += int64(len(h.Names)) - h.Taken
-	p.result.bytes += h.Bytes
-	p.result.made += h.Made
-	p.result.moved += h.Moved + h.Gone
-	p.result.unsettled += h.Unsettled
-	stats.Files.Add(int64(len(h.Names)) - h.Taken)
-	stats.Taken.Add(h.Taken)
-	stats.Bytes.Add(h.Bytes)
-	stats.Unsettled.Add(h.Unsettled)
+	counters := &p.options.Counters
+	p.result.Fetched += int64(len(h.Names)) - h.Taken
+	p.result.Bytes += h.Bytes
+	p.result.Made += h.Made
+	p.result.Moved += h.Moved + h.Gone
+	p.result.Unsettled += h.Unsettled
+	counters.Files.Add(int64(len(h.Names)) - h.Taken)
+	counters.Taken.Add(h.Taken)
+	counters.Bytes.Add(h.Bytes)
+	counters.Unsettled.Add(h.Unsettled)
 	p.skip(n, h.Denied, "files the source may not read")
 }
 
@@ -75,6 +74,6 @@ func (p *pass) addVerified(n *node, e *mtree.Entry) {
 		listed = n.before.Now
 	}
 	if e.Has&mtree.HasCTime != 0 && e.CTime.After(listed.Add(-plan.CTimeSlack)) {
-		p.work.Verified.Add(mtree.JoinPath(n.Path, e.Name), e, n.Record.Now)
+		p.env.Verified.Add(mtree.JoinPath(n.Path, e.Name), e, n.Record.Now)
 	}
 }

@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"context"
@@ -19,19 +19,16 @@ type touch struct {
 	names []string
 }
 
-// A pass commits after this many files, or this much time with at least one file, so
-// that a kill costs little.
-const (
-	defaultCommitFiles = 10_000
-	commitEvery        = 30 * time.Second
-)
+// commitEvery is the time after which a pass commits if it wrote at least one file, so
+// that a kill costs little. It also commits after Options.CommitFiles files.
+const commitEvery = 30 * time.Second
 
 // fewSyncs is the number of files and directories up to which each is flushed by
 // itself: syncfs also waits for what other programs wrote.
 const fewSyncs = 24
 
-// errFlush says that files which were written may not be on disk.
-var errFlush = errors.New("the flush failed: what was written since the last one is not trusted")
+// ErrFlush says that files which were written may not be on disk.
+var ErrFlush = errors.New("the flush failed: what was written since the last one is not trusted")
 
 // touch notes that something changed in the directory at path, and which files were
 // written.
@@ -42,7 +39,7 @@ func (p *pass) touch(path string, names ...string) {
 
 // commitInBetween commits what is complete so far, if it is time for that.
 func (p *pass) commitInBetween() {
-	if p.written < p.config.commitFiles && (p.written == 0 || time.Since(p.lastTime) < commitEvery) {
+	if p.written < p.options.CommitFiles && (p.written == 0 || time.Since(p.committed) < commitEvery) {
 		return
 	}
 	if err := p.commit(); err != nil {
@@ -71,15 +68,15 @@ func (p *pass) lastCommit(ctx context.Context) error {
 //	syncfs, or fsync of few; then for each: fsetxattr, fchmod if it differs, utimensat
 func (p *pass) commit() error {
 	ready := p.ready
-	p.ready, p.written, p.lastTime = nil, 0, time.Now()
+	p.ready, p.written, p.committed = nil, 0, time.Now()
 	if err := p.flush(); err != nil {
 		p.distrust()
 		for _, n := range ready {
 			p.markIncomplete(n)
 		}
-		return exit.With(exit.Local, fmt.Errorf("%w: %w", errFlush, err), "look at the kernel's log, check the disk of DEST")
+		return exit.With(exit.Local, fmt.Errorf("%w: %w", ErrFlush, err), "look at the kernel's log, check the disk of DEST")
 	}
-	if err := p.dest.WriteUnread(); err != nil {
+	if err := p.env.Replica.WriteUnread(); err != nil {
 		for _, n := range ready {
 			p.markIncomplete(n)
 		}
@@ -108,7 +105,7 @@ func (p *pass) markIncomplete(n *node) {
 
 // flush makes durable everything that was touched.
 func (p *pass) flush() error {
-	if len(p.touched) == 0 || p.config.Durability == None {
+	if len(p.touched) == 0 || p.options.NoFlush {
 		p.touched = nil
 		return nil
 	}
@@ -118,7 +115,7 @@ func (p *pass) flush() error {
 	}
 	var err error
 	if count > fewSyncs {
-		err = p.dest.Flush()
+		err = p.env.Replica.Flush()
 	} else {
 		err = p.flushEach()
 	}
@@ -131,7 +128,7 @@ func (p *pass) flush() error {
 // flushEach flushes the files and directories one by one.
 func (p *pass) flushEach() error {
 	for _, t := range p.touched {
-		dir, err := p.dest.Dir(t.path)
+		dir, err := p.env.Replica.Dir(t.path)
 		if disk.IsGone(err) {
 			continue // deleted since
 		}
@@ -148,7 +145,7 @@ func (p *pass) flushEach() error {
 		}
 		_ = dir.Close()
 		if disk.IsDenied(err) {
-			return p.dest.Flush() // a file its owner may not open
+			return p.env.Replica.Flush() // a file its owner may not open
 		}
 		if err != nil {
 			return err
@@ -161,7 +158,7 @@ func (p *pass) flushEach() error {
 // source lists. The page cache shows them as they should be, until it is dropped.
 func (p *pass) distrust() {
 	for _, t := range p.touched {
-		dir, err := p.dest.Dir(t.path)
+		dir, err := p.env.Replica.Dir(t.path)
 		if err != nil {
 			continue
 		}
@@ -176,7 +173,7 @@ func (p *pass) distrust() {
 // stamp completes a directory of the copy. It writes nothing if the directory was
 // complete and is unchanged.
 func (p *pass) stamp(n *node) error {
-	dir, err := p.dest.Dir(n.Path)
+	dir, err := p.env.Replica.Dir(n.Path)
 	if err != nil {
 		return err
 	}
@@ -188,19 +185,19 @@ func (p *pass) stamp(n *node) error {
 	news := n.Record
 	news.Now = n.before.Now
 	same := n.had && n.before == news &&
-		info.MTime == p.dest.Times.Stored(n.Record.Stamp)
+		info.MTime == p.env.Replica.Times.Stored(n.Record.Stamp)
 	if !same || n.changed || n.proved {
-		if err := p.dest.SetRecord(dir, n.Path, n.Record); err != nil {
+		if err := p.env.Replica.SetRecord(dir, n.Path, n.Record); err != nil {
 			return err
 		}
 	}
 	if err := p.restoreMode(n, dir, info); err != nil {
 		return err
 	}
-	if same && info.MTime == p.dest.Times.Stored(n.Record.Stamp) {
+	if same && info.MTime == p.env.Replica.Times.Stored(n.Record.Stamp) {
 		return nil
 	}
-	return dir.SetTime(p.dest.Times.Stored(n.Record.Stamp))
+	return dir.SetTime(p.env.Replica.Times.Stored(n.Record.Stamp))
 }
 
 // restoreMode gives a directory the mode that it is listed with, for it may have been
@@ -220,13 +217,13 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // incomplete by a full walk, gets a record that says so, or the next pass would take it
 // for complete.
 func (p *pass) leaveIncomplete() {
-	p.result.incomplete = int64(len(p.incomplete))
+	p.result.Incomplete = int64(len(p.incomplete))
 	for _, n := range p.incomplete {
 		unmarked := n.visited && n.had && n.before.Stamp == n.Record.Stamp
 		if !n.changed && !unmarked && (!n.Doubts.Below() || n.visited) {
 			continue
 		}
-		dir, err := p.dest.Dir(n.Path)
+		dir, err := p.env.Replica.Dir(n.Path)
 		if err != nil {
 			continue
 		}
@@ -234,13 +231,13 @@ func (p *pass) leaveIncomplete() {
 		if !n.changed && n.visited {
 			doubts &^= replica.DoubtBelow
 		}
-		err = p.dest.Begin(dir, n.Path, n.Record, doubts)
+		err = p.env.Replica.Begin(dir, n.Path, n.Record, doubts)
 		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
-			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.config.Now()))
+			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.options.Now()))
 		}
 		_ = dir.Close()
 		if err != nil {
-			p.config.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.Path), "error", err)
+			p.env.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.Path), "error", err)
 		}
 	}
 }

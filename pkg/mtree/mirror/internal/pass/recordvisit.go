@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"errors"
@@ -10,7 +10,6 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/source"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -20,7 +19,7 @@ import (
 // the directories in the order in which a source sends their listings in advance.
 func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	if v.Err != nil {
-		p.unseen[n.Path] = n
+		p.guard.unseen[n.Path] = n
 		if errors.Is(v.Err, overlap.Err) {
 			n.blocked = true
 			p.halt(v.Err)
@@ -34,25 +33,25 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	if n.parent == nil {
 		p.full = p.full || n.Doubts.Below() // the root's record says so, or there is none
 		if n.had {
-			p.gate.FoundRecord()
+			p.guard.gate.FoundRecord()
 		}
-		p.inRoot = v.InCopy
-		p.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0
+		p.guard.inRoot = v.InCopy
+		p.guard.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0
 	}
 	n.Record = v.Record
-	p.dest.Give(n.Path)
+	p.env.Replica.Give(n.Path)
 	if v.Same {
 		n.Record = v.Before
 		return
 	}
-	if err := p.heed(&v.Listing); err != nil {
+	if err := p.options.Heed(&v.Listing); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
-	p.result.listed++
-	p.config.Stats.Listed.Add(1)
+	p.result.Listed++
+	p.options.Counters.Listed.Add(1)
 	n.entries = len(v.Listing.Entries)
-	p.result.inCopy += v.InCopy
-	p.result.made += v.Made()
+	p.result.Seen += v.InCopy
+	p.result.Made += v.Made()
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
 	n.changed = n.changed || v.Changed
 	n.proved = v.Proved
@@ -63,24 +62,24 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	}
 	if v.Listing.Hot {
 		n.blocked = true
-		p.unseen[n.Path] = n
+		p.guard.unseen[n.Path] = n
 	}
 	for _, f := range v.Failed {
 		p.fail(n, f.Path, f.Err)
-		p.unseen[f.Path] = n
+		p.guard.unseen[f.Path] = n
 	}
 	for _, e := range v.Plan.NotUnderstood {
 		p.fail(n, mtree.JoinPath(n.Path, e.Name), notUnderstood(e))
 	}
 	p.reportVisit(n, v)
-	if p.config.DryRun {
+	if p.env.DryRun {
 		p.itemise(n, v)
 	}
 	for _, c := range slices.Backward(v.Below) {
 		n.open++
 		p.addVisit(newNode(n, c.Want, v.DoubtsBelow, work.IsFresh(c)))
 	}
-	if p.config.DryRun {
+	if p.env.DryRun {
 		return
 	}
 	if len(v.Plan.Check) > 0 {
@@ -98,18 +97,18 @@ type warned struct {
 // reportVisit logs and counts what a visit left out, and which options have no effect.
 func (p *pass) reportVisit(n *node, v *work.VisitResult) {
 	for _, e := range v.Plan.Kept {
-		p.config.Log.Info("kept", "path", mtree.QuotePath(mtree.JoinPath(n.Path, e.Name)), "why", "the source may have it and not list it",
+		p.env.Log.Info("kept", "path", mtree.QuotePath(mtree.JoinPath(n.Path, e.Name)), "why", "the source may have it and not list it",
 			"remedy", "delete it in DEST if it is not wanted")
 	}
 	p.skip(n, int64(len(v.Plan.Kept)), "entries that the source may have and not list")
 	p.skip(n, v.Stays, "directories that are gone at the source but hold what filters exclude")
-	if p.dest.NoLinks && !p.warned.links && !p.config.NoLinks && len(v.Plan.SkippedLinks) > 0 {
-		p.warned.links = true
-		p.config.Log.Warn("the file system of DEST holds no symlinks: they are left out", "remedy", "--no-links does so without this warning")
+	if p.env.Replica.NoLinks && !p.options.Memory.warned.links && !p.env.NoLinks && len(v.Plan.SkippedLinks) > 0 {
+		p.options.Memory.warned.links = true
+		p.env.Log.Warn("the file system of DEST holds no symlinks: they are left out", "remedy", "--no-links does so without this warning")
 	}
-	if p.config.Owner && !p.warned.owners && len(v.Listing.Entries) > 0 && v.Listing.Entries[0].Has&mtree.HasOwner == 0 {
-		p.warned.owners = true
-		p.config.Log.Warn("--owner has no effect: the source publishes no owners", "remedy", "serve --owner at the source")
+	if p.env.Owner && !p.options.Memory.warned.owners && len(v.Listing.Entries) > 0 && v.Listing.Entries[0].Has&mtree.HasOwner == 0 {
+		p.options.Memory.warned.owners = true
+		p.env.Log.Warn("--owner has no effect: the source publishes no owners", "remedy", "serve --owner at the source")
 	}
 	p.skip(n, int64(len(v.Plan.SkippedLinks)), "symlinks that are absolute, lead out or are not wanted")
 	p.skip(n, int64(len(v.Plan.TooDeep)), fmt.Sprintf("directories with a path of more than %d bytes, and all below", plan.MaxPath))
@@ -124,12 +123,12 @@ func (p *pass) recordUnlisted(n *node, err error) {
 		// Its parent may be completed: whoever makes the directory readable moves the
 		// parent's stamp.
 		n.unreadable = true
-		p.dest.Deny(n.Path)
+		p.env.Replica.Deny(n.Path)
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		n.failed = true // an entry that is missing above may have moved down here
-		p.result.moved++
-		p.config.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.Path), "error", err)
+		p.result.Moved++
+		p.env.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.Path), "error", err)
 	default:
 		p.fail(n, n.Path, err)
 	}
@@ -140,9 +139,9 @@ func (p *pass) skip(n *node, count int64, what string) {
 	if count == 0 {
 		return
 	}
-	p.result.skipped += count
-	p.config.Stats.Skipped.Add(count)
-	p.config.Log.Info("skipped", "path", mtree.QuotePath(n.Path), "count", count, "what", what)
+	p.result.Skipped += count
+	p.options.Counters.Skipped.Add(count)
+	p.env.Log.Info("skipped", "path", mtree.QuotePath(n.Path), "count", count, "what", what)
 }
 
 // addFetches adds tasks for files to fetch. Files of --last come at the end, and files
@@ -153,9 +152,9 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		p.result.wantFiles++
 		p.result.wantBytes += c.Want.Size
 		switch {
-		case !p.config.DryRun && p.fullDisk.lacks(p.dest, c.Want.Size):
+		case !p.env.DryRun && p.options.Memory.fullDisk.lacks(p.env.Replica, c.Want.Size):
 			p.fail(n, mtree.JoinPath(n.Path, c.Want.Name), errNoRoom)
-		case p.rules.last.Excluded(mtree.JoinPath(n.Path, c.Want.Name), false):
+		case p.options.Last.Excluded(mtree.JoinPath(n.Path, c.Want.Name), false):
 			last = append(last, c)
 		case p.mayTakeOver(&c):
 			deferred = append(deferred, c)

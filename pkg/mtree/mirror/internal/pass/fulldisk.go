@@ -1,4 +1,4 @@
-package mirror
+package pass
 
 import (
 	"syscall"
@@ -27,20 +27,17 @@ var errNoRoom = replica.Local(syscall.ENOSPC)
 
 // noteFull notes an error of a full disk.
 func (p *pass) noteFull(err error) {
-	if p.result.noRoom == nil {
-		p.result.noRoom = replica.Local(err)
+	if p.result.NoRoom == nil {
+		p.result.NoRoom = replica.Local(err)
 	}
 	p.result.tried = p.result.tried || err != errNoRoom
 }
 
-// madeRoom reports whether files that did not fit may fit now.
-func (r *result) madeRoom() bool { return r.noRoom != nil && r.deleted > 0 }
-
 // note takes over what a pass found.
-func (c *fullDisk) note(r *result) {
+func (c *fullDisk) note(r *Result) {
 	c.free = -1
 	switch {
-	case r.noRoom == nil:
+	case r.NoRoom == nil:
 		c.at = time.Time{}
 	case r.tried:
 		c.at = time.Now()

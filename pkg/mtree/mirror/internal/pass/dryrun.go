@@ -1,11 +1,10 @@
-package mirror
+package pass
 
 import (
 	"fmt"
 	"strings"
 
 	"tidemark/pkg/mtree"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -24,8 +23,8 @@ func (p *pass) itemise(n *node, v *work.VisitResult) {
 	}
 	for _, c := range v.Plan.Fetch {
 		item("fetch ", c.Want)
-		p.result.fetched++
-		p.result.bytes += c.Want.Size
+		p.result.Fetched++
+		p.result.Bytes += c.Want.Size
 	}
 	for _, c := range v.Plan.Check {
 		item("check ", c.Want)
@@ -42,5 +41,5 @@ func (p *pass) itemise(n *node, v *work.VisitResult) {
 	for _, e := range v.Plan.Kept {
 		item("keep  ", e)
 	}
-	_, _ = p.config.Out.Write([]byte(out.String()))
+	_, _ = p.options.Out.Write([]byte(out.String()))
 }

@@ -1,11 +1,10 @@
-package mirror
+package pass
 
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
-
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -16,7 +15,7 @@ type node struct {
 	work.Target
 	parent  *node  // nil for the root
 	mode    uint32 // as its parent lists it
-	hasMode bool
+	hasMode bool   // it is listed with a mode
 
 	open       int                // how many steps and children it waits for
 	blocked    bool               // it cannot be completed in this pass

@@ -1,0 +1,125 @@
+package pass
+
+import (
+	"context"
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/work"
+)
+
+// delete deletes what the source no longer has, after everything was fetched, if the
+// guards allow it; what they refuse is held. The deepest directories come first. If
+// something below a directory failed, nothing in the directory is deleted, for a
+// missing entry may have moved down there.
+func (p *pass) delete(ctx context.Context) error {
+	nodes := p.deleting
+	slices.SortStableFunc(nodes, func(a, b *node) int { return b.depth() - a.depth() })
+	p.markReleased(nodes)
+	p.carry(nodes)
+	p.refuse(nodes, p.reasonToHold(nodes))
+	for len(nodes) > 0 {
+		level := 0
+		for level < len(nodes) && nodes[level].depth() == nodes[0].depth() {
+			p.carryOut(nodes[level])
+			level++
+		}
+		nodes = nodes[level:]
+		p.deleting = nodes
+		if err := p.takeSteps(ctx); err != nil {
+			return err
+		}
+	}
+	now := replica.HeldList{Entries: p.guard.holding}
+	now.Sort()
+	p.result.HeldWhy = now.Why()
+	if p.env.DryRun {
+		return nil
+	}
+	err := p.storeHeld()
+	if disk.IsFull(err) {
+		p.noteFull(err)
+		p.env.Log.Warn("what is held could not be written down", "error", err, "remedy", replica.MakeRoom)
+		return nil
+	}
+	return err
+}
+
+// carryOut begins the deletions of n, unless something in or below it failed.
+func (p *pass) carryOut(n *node) {
+	switch {
+	case len(n.deletions) == 0:
+	case n.failed:
+		n.blocked = true
+		p.dropDeletions(n)
+	case p.env.DryRun:
+		p.result.Deleted += replica.CountDeletions(n.deletions)
+	default:
+		n.open++
+		p.queue.steps = append(p.queue.steps, task{kind: deleteTask, files: []nodeFiles{{n: n}}})
+	}
+	p.done(n)
+}
+
+// abandonDeletions ends what waits for deletions after an error ended the pass: the
+// nodes are incomplete.
+func (p *pass) abandonDeletions() {
+	for _, d := range p.queue.deferred {
+		d.n.blocked = true
+		p.done(d.n)
+	}
+	p.queue.deferred = nil
+	for _, n := range p.deleting {
+		n.blocked = true
+		p.dropDeletions(n)
+		p.done(n)
+	}
+	p.deleting = nil
+}
+
+// dropDeletions drops the deletions of n, and the files that were to replace directories.
+func (p *pass) dropDeletions(n *node) {
+	for i := range n.deletions {
+		p.env.Replica.Abandon(&n.deletions[i])
+	}
+	n.deletions = nil
+}
+
+// addDeletions adds deletions in n, which waits for them until the end of the pass.
+func (p *pass) addDeletions(n *node, some []replica.Deletion) {
+	if len(some) == 0 {
+		return
+	}
+	for i := range some {
+		p.result.Seen += some[i].Entries - 1
+	}
+	n.deletions = append(n.deletions, some...)
+	if !n.waits {
+		n.waits = true
+		n.open++
+		p.deleting = append(p.deleting, n)
+	}
+}
+
+// recordDeletions records what became of the deletions of n.
+func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
+	if len(p.env.Replica.Uncopied()) > 0 {
+		for i := range n.deletions {
+			p.goneDirs[n.deletions[i].Path] = n.deletions[i].Kind == mtree.Dir
+		}
+	}
+	n.deletions = nil
+	p.result.Deleted += r.Deleted
+	p.result.Made += r.Replaced
+	p.guard.gate.Deleted(r.Deleted - r.Released)
+	p.options.Counters.Deleted.Add(r.Deleted)
+	if r.Deleted+r.Replaced > 0 {
+		n.changed = true
+		p.touch(n.Path)
+	}
+	for _, f := range r.Failed {
+		p.fail(n, f.Path, f.Err)
+	}
+}

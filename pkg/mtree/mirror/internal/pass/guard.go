@@ -1,0 +1,177 @@
+package pass
+
+import (
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/gate"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/wire"
+)
+
+// guard is what decides about the deletions of a pass.
+type guard struct {
+	gate      *gate.Gate // of --max-delete
+	emptyRoot bool          // the source's root has nothing that a copy can have
+	inRoot    int64         // number of entries in the copy's root
+
+	was       replica.HeldList   // what was held when the pass began
+	wasUnread bool               // was could not be read
+	release   *replica.HeldList  // deletions that somebody released; nil: none
+	holding   []replica.Deletion // what is held from now on
+	carried   int64              // entries that stay held because the source's directory could not be read
+	unseen    map[string]*node   // by path: directories, and entries of directories, that could not be read
+}
+
+// reasonToHold says why the deletions that wait are held; "" if they go on. Deletions
+// that were released, or that have a reason of their own to be held, do not count.
+func (p *pass) reasonToHold(waiting []*node) string {
+	total := p.guard.carried
+	released := false
+	for _, n := range waiting {
+		for i := range n.deletions {
+			d := &n.deletions[i]
+			released = released || d.Released && d.Why == ""
+			if !d.Released && d.Why == "" {
+				total += d.Entries
+			}
+		}
+	}
+	made := p.result.Made
+	if p.env.DryRun {
+		made = 0 // none of it is in the copy
+	}
+	why := p.guard.gate.Refuse(total, made, released)
+	switch {
+	case total == 0:
+		return ""
+	case p.options.HoldAll != "":
+		return p.options.HoldAll
+	case p.emptiesRoot(waiting) && p.guard.emptyRoot:
+		return "the source's root is empty"
+	case p.emptiesRoot(waiting):
+		return "nothing would be left in the root"
+	case p.env.Root.State == wire.Filling:
+		return "the source is a copy that is not complete yet"
+	}
+	return why
+}
+
+// emptiesRoot reports whether nothing would be left in the copy's root: the source has
+// nothing there, or nothing that a copy can have.
+func (p *pass) emptiesRoot(waiting []*node) bool {
+	i := slices.IndexFunc(waiting, func(n *node) bool { return n.parent == nil })
+	if i < 0 {
+		return false
+	}
+	gone := make([]*replica.Deletion, 0, len(waiting[i].deletions))
+	for j := range waiting[i].deletions {
+		if d := &waiting[i].deletions[j]; !d.IsReplacement() {
+			gone = append(gone, d)
+		}
+	}
+	if len(gone) == 0 {
+		return false
+	}
+	if p.guard.emptyRoot {
+		return slices.ContainsFunc(gone, func(d *replica.Deletion) bool { return !d.Released && d.Why == "" })
+	}
+	if int64(len(gone)) < p.guard.inRoot || p.result.NoRoom != nil {
+		return false // new entries had no room yet
+	}
+	left := map[string]bool{}
+	names, err := p.env.Replica.Root.Names()
+	for _, name := range names {
+		left[name] = true
+	}
+	for _, d := range gone {
+		delete(left, d.Name())
+	}
+	return err == nil && len(left) == 0
+}
+
+// refuse holds the deletions for which there is a reason, but not those that were
+// released. With --no-delete only released deletions go on: the others were held
+// before, and the reason is gone.
+func (p *pass) refuse(waiting []*node, why string) {
+	for _, n := range waiting {
+		n.deletions = slices.DeleteFunc(n.deletions, func(d replica.Deletion) bool {
+			if p.allows(n, d, why) {
+				return false
+			}
+			p.env.Replica.Abandon(&d)
+			return true
+		})
+	}
+}
+
+// allows reports whether a deletion goes on. If there is a reason, why or one of its
+// own, it is held.
+func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
+	if d.Why == "" {
+		d.Why = why
+	}
+	switch {
+	case d.Released:
+		return true
+	case d.Why == "":
+		return !p.env.NoDelete
+	}
+	n.blocked = true
+	p.hold(d)
+	return false
+}
+
+// hold notes that a deletion is held.
+func (p *pass) hold(e replica.Deletion) {
+	p.result.Held += e.Entries
+	p.guard.holding = append(p.guard.holding, e)
+}
+
+// markReleased marks the deletions that somebody released.
+func (p *pass) markReleased(waiting []*node) {
+	for _, n := range waiting {
+		for i := range n.deletions {
+			d := &n.deletions[i]
+			d.Released = p.guard.release.Has(d)
+		}
+	}
+}
+
+// carry keeps deletions held that were held before, if the source's directory could not
+// be read now: that is no reason to end a hold.
+func (p *pass) carry(waiting []*node) {
+	if len(p.guard.was.Entries) == 0 || len(p.guard.unseen) == 0 {
+		return
+	}
+	now := map[string]bool{}
+	for _, n := range waiting {
+		for i := range n.deletions {
+			now[n.deletions[i].Path] = true
+		}
+	}
+	for _, e := range p.guard.was.Entries {
+		n := p.unseenAt(e.Path)
+		if now[e.Path] || n == nil {
+			continue
+		}
+		for ; n != nil; n = n.parent {
+			n.blocked = true // also above a directory that serve may not read: the next pass looks again
+		}
+		p.hold(e)
+		if !e.HasOwnReason() {
+			p.guard.carried += e.Entries
+		}
+	}
+}
+
+// unseenAt returns the node at or above path that could not be read; nil if there is
+// none.
+func (p *pass) unseenAt(path string) *node {
+	for {
+		if n := p.guard.unseen[path]; n != nil || path == "" {
+			return n
+		}
+		path = mtree.ParentPath(path)
+	}
+}

@@ -1,0 +1,56 @@
+package pass
+
+import (
+	"errors"
+
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// storeHeld writes what is held and then removes the release that was carried out.
+// Whoever waits for the removal looks at what is still held.
+func (p *pass) storeHeld() error {
+	err := p.writeHeld()
+	if p.guard.release != nil && err == nil {
+		err = replica.Local(p.env.Replica.RemoveRelease())
+	}
+	return err
+}
+
+// writeHeld writes what is held, if that changed.
+func (p *pass) writeHeld() error {
+	now := replica.HeldList{Entries: p.guard.holding}
+	p.options.Counters.Held.Store(now.Total())
+	if len(now.Entries) == 0 {
+		if !p.guard.wasUnread && len(p.guard.was.Entries) == 0 {
+			return nil
+		}
+		return replica.Local(p.env.Replica.SetHeld(&now))
+	}
+	p.env.Log.Warn("deletions held", "count", now.Total(), "why", p.result.HeldWhy,
+		"remedy", "look at mirror --status DEST; mirror --release DEST carries them out")
+	if !p.guard.wasUnread && string(now.Format()) == string(p.guard.was.Format()) {
+		return nil
+	}
+	return replica.Local(p.env.Replica.SetHeld(&now))
+}
+
+// recallHeld reads what was held before the pass, and what somebody released.
+func (p *pass) recallHeld() {
+	var err error
+	if p.guard.was, err = p.env.Replica.Held(); err != nil {
+		p.guard.wasUnread = true
+		p.env.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
+	}
+	p.guard.gate.Recall(&p.guard.was)
+	if p.env.DryRun {
+		return
+	}
+	list, err := p.env.Replica.Released()
+	switch {
+	case err == nil && len(list.Entries) > 0:
+		p.guard.release = &list
+	case err != nil:
+		// It releases nothing, and every second a running mirror would find it again.
+		p.env.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.env.Replica.RemoveRelease()))
+	}
+}

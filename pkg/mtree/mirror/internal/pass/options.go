@@ -1,0 +1,52 @@
+package pass
+
+import (
+	"io"
+	"sync/atomic"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/mirror/internal/gate"
+)
+
+// Options says how a pass runs.
+type Options struct {
+	Full    bool   // everything is compared, whatever records say
+	Sums    bool   // files of equal size and mtime are compared by their sums. Only a dry run needs it: else the record of the root says so
+	HoldAll string // why nothing may be deleted; "": it may
+
+	Jobs        int           // steps under way at once; above 0
+	CommitFiles int           // the pass commits after this many files; above 0
+	NoFlush     bool          // nothing is flushed before it is stamped
+	Last        *glob.List    // files that are fetched after everything else
+	Limit       gate.Limit // --max-delete
+
+	Heed     func(*mtree.Listing) error // called with each listing before anything of it counts
+	Now      func() mtree.Stamp         // the local clock
+	Out      io.Writer                  // gets the lines of a dry run
+	Progress func(Progress)             // called a few times a second; may be nil
+	Counters Counters
+	Memory   *Memory
+
+	BeforeDelete func() // called before anything is deleted; may be nil. Tests stop there
+}
+
+// Memory is what a pass remembers for the next one. The zero value is for the first pass.
+// One pass at a time may use it.
+type Memory struct {
+	fullDisk fullDisk
+	warned   warned
+}
+
+// Counters counts what passes do, while they do it. No pointer may be nil.
+type Counters struct {
+	Listed    *atomic.Int64 // directories compared
+	Files     *atomic.Int64 // files fetched
+	Taken     *atomic.Int64 // files that were in the copy under another name
+	Bytes     *atomic.Int64 // bytes of files fetched
+	Deleted   *atomic.Int64 // entries deleted
+	Held      *atomic.Int64 // set to the number of entries whose deletion is held
+	Skipped   *atomic.Int64 // entries left out
+	Failed    *atomic.Int64 // paths that failed
+	Unsettled *atomic.Int64 // files kept as read
+}

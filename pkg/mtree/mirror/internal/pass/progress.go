@@ -1,0 +1,35 @@
+package pass
+
+import (
+	"time"
+)
+
+// Progress says how far a pass is.
+type Progress struct {
+	Took      time.Duration // since its beginning
+	Listed    int64         // directories compared
+	Fetched   int64         // files that arrived
+	Bytes     int64         // bytes of files that arrived, also of files under way
+	WantFiles int64         // files known to be needed, those that arrived included
+	WantBytes int64
+	Deleted   int64
+	Failed    int64
+	Pending   int // tasks that wait, and steps under way
+	Done      bool
+}
+
+// reportEvery is how often progress is reported, at most.
+const reportEvery = 250 * time.Millisecond
+
+// report calls Progress, if the last call was long ago or the pass is done.
+func (p *pass) report(done bool) {
+	if p.options.Progress == nil || !done && time.Since(p.reported) < reportEvery/2 {
+		return
+	}
+	p.reported = time.Now()
+	r := &p.result
+	p.options.Progress(Progress{
+		Took: time.Since(p.start), Listed: r.Listed, Fetched: r.Fetched, Bytes: p.arriving.Load(), WantFiles: r.wantFiles, WantBytes: r.wantBytes,
+		Deleted: r.Deleted, Failed: r.Failed, Pending: p.queue.pending() + p.running, Done: done,
+	})
+}

@@ -1,0 +1,73 @@
+package pass
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// done notes that a step of n or a child of n has ended. With the last of them n is
+// ready or incomplete.
+func (p *pass) done(n *node) {
+	if n.open--; n.open > 0 {
+		return
+	}
+	if n.blocked || !n.visited {
+		n.blocked = true
+		p.incomplete = append(p.incomplete, n)
+	} else {
+		p.ready = append(p.ready, n)
+	}
+	p.settle(n)
+}
+
+// settle passes to the parent what became of n.
+func (p *pass) settle(n *node) {
+	up := n.parent
+	if up == nil {
+		return
+	}
+	up.changed = up.changed || n.changed
+	up.failed = up.failed || n.failed
+	if !n.unreadable && (n.blocked || n.Record.Stamp != n.Listed && !p.env.Root.OtherServer) {
+		// Its stamp is not the one that the parent lists: the parent's listing is older,
+		// or this one came from a cache.
+		up.blocked = true
+	}
+	p.done(up)
+}
+
+// fail notes that path could not be made equal and leaves n incomplete. A failure of
+// this machine's disk does not stop deletions: what the source has is known.
+func (p *pass) fail(n *node, path string, err error) {
+	n.blocked, n.failed = true, n.failed || !replica.IsLocal(err)
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	p.result.Failed++
+	p.options.Counters.Failed.Add(1)
+	level, remedy := slog.LevelWarn, ""
+	if disk.IsFull(err) {
+		remedy = replica.MakeRoom
+		if p.result.NoRoom != nil {
+			level = slog.LevelDebug
+		}
+		p.noteFull(err)
+	} else if replica.IsLocal(err) {
+		remedy = replica.RemedyWriting(err)
+	}
+	p.env.Log.Log(context.Background(), level, "failed", "path", mtree.QuotePath(path), "error", err)
+	code := exit.Failed
+	if replica.IsLocal(err) {
+		code = exit.Local
+	}
+	if len(p.result.Errs) < 10 {
+		p.result.Errs = append(p.result.Errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
+	}
+}

@@ -1,0 +1,152 @@
+package pass
+
+import (
+	"context"
+
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/work"
+)
+
+// takeSteps hands out tasks and records results until nothing is left to do, or until
+// the pass is halted.
+func (p *pass) takeSteps(ctx context.Context) error {
+	for {
+		for p.halted == nil && p.running < p.options.Jobs {
+			t, ok := p.take()
+			if !ok {
+				break
+			}
+			p.handOut(ctx, t)
+		}
+		if p.running == 0 {
+			if p.halted != nil {
+				p.abandon()
+			}
+			return p.halted
+		}
+		record := p.await()
+		p.running--
+		record()
+		if err := ctx.Err(); err != nil {
+			p.halt(err)
+		}
+		p.commitInBetween()
+		p.report(false)
+	}
+}
+
+// handOut begins a step in a goroutine of its own. The nodes that wait for it are
+// done once its result is recorded.
+func (p *pass) handOut(ctx context.Context, t task) {
+	p.running++
+	if t.large {
+		p.largeRunning++
+	}
+	step, records := p.stepOf(t), p.records
+	go func() {
+		record := step(ctx)
+		records <- func() {
+			if t.large {
+				p.largeRunning--
+			}
+			record()
+			for i := range t.files {
+				p.done(t.files[i].n)
+			}
+		}
+	}()
+}
+
+// step does a piece of work and returns the function that records the result. It has
+// what it needs by value; only record touches the pass.
+type step func(ctx context.Context) (record func())
+
+// stepOf returns the step that does a task: one method of work.
+func (p *pass) stepOf(t task) step {
+	w, n := p.env, t.files[0].n
+	target := n.Target
+	switch t.kind {
+	case visitTask:
+		var given *source.Root
+		if n.parent == nil {
+			given = p.env.Root
+		}
+		return func(ctx context.Context) func() {
+			v := w.Visit(ctx, target, given)
+			return func() { p.recordVisit(n, v) }
+		}
+	case deleteTask:
+		deletions := n.deletions
+		return func(context.Context) func() {
+			r := w.Delete(target, deletions)
+			return func() { p.recordDeletions(n, r) }
+		}
+	case takeOverTask:
+		changes, found := t.files[0].changes, t.found
+		return func(ctx context.Context) func() {
+			r, rest := w.TakeOver(ctx, target, changes, found)
+			return func() {
+				p.recordFetch(n, r)
+				p.addFiles(n, rest)
+			}
+		}
+	}
+	groups := make([]work.FileGroup, len(t.files))
+	for i := range t.files {
+		groups[i] = t.files[i].group()
+	}
+	if t.kind == sumTask {
+		return func(ctx context.Context) func() {
+			results := w.CompareSums(ctx, groups)
+			return func() {
+				for i := range results {
+					p.recordSums(t.files[i].n, &results[i])
+				}
+			}
+		}
+	}
+	return func(ctx context.Context) func() {
+		results := w.Fetch(ctx, groups)
+		return func() {
+			for i := range results {
+				p.recordFetch(t.files[i].n, &results[i])
+			}
+		}
+	}
+}
+
+// await waits for the end of a step and returns what records its result. Meanwhile it
+// reports progress.
+func (p *pass) await() func() {
+	for {
+		select {
+		case record := <-p.records:
+			return record
+		case <-p.tick:
+			p.report(false)
+		}
+	}
+}
+
+// abandon ends the tasks that a halted pass did not begin: their nodes are incomplete.
+func (p *pass) abandon() {
+	p.queue.steps, p.queue.last = append(p.queue.steps, p.queue.last...), nil
+	for {
+		t, ok := p.take()
+		if !ok {
+			return
+		}
+		for i := range t.files {
+			n := t.files[i].n
+			n.blocked = true
+			p.done(n)
+		}
+	}
+}
+
+// halt ends the pass: steps under way end, and no other begins.
+func (p *pass) halt(err error) {
+	if p.halted == nil {
+		p.halted = err
+	}
+}
