@@ -13,7 +13,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/gate"
 )
 
 // Config says what is copied where, and how. Source and Dest are needed; for
@@ -146,7 +146,7 @@ func (c Config) withDefaults() Config {
 type rules struct {
 	filters *glob.List
 	last    *glob.List
-	limit   replica.Limit
+	limit   gate.Limit
 }
 
 // compile checks what a user may get wrong; errors carry exit.Usage.
@@ -160,7 +160,7 @@ func (c *Config) compile() (r rules, err error) {
 	if r.last, err = glob.Excluding(c.Last); err != nil {
 		return r, exit.With(exit.Usage, err, "")
 	}
-	if r.limit, err = replica.ParseLimit(c.MaxDelete); err != nil {
+	if r.limit, err = gate.ParseLimit(c.MaxDelete); err != nil {
 		return r, exit.With(exit.Usage, err, "")
 	}
 	switch c.Durability {

@@ -54,7 +54,8 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 		until := a.Now.Add(-wire.ClockLag)
 		o.Until = &until
 	}
-	err := m.dest.Publish(&o, r.Gate)
+	r.Gate.End(&o)
+	err := m.dest.Publish(&o)
 	s := m.dest.Status()
 	m.config.Stats.State.Store(stateNumber(&s))
 	return err

@@ -7,7 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/glob"
-	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/gate"
 )
 
 // Options says how a pass runs.
@@ -16,11 +16,11 @@ type Options struct {
 	Sums    bool   // files of equal size and mtime are compared by their sums. Only a dry run needs it: else the record of the root says so
 	HoldAll string // why nothing may be deleted; "": it may
 
-	Jobs        int           // steps under way at once; above 0
-	CommitFiles int           // the pass commits after this many files; above 0
-	NoFlush     bool          // nothing is flushed before it is stamped
-	Last        *glob.List    // files that are fetched after everything else
-	Limit       replica.Limit // --max-delete
+	Jobs        int        // steps under way at once; above 0
+	CommitFiles int        // the pass commits after this many files; above 0
+	NoFlush     bool       // nothing is flushed before it is stamped
+	Last        *glob.List // files that are fetched after everything else
+	Limit       gate.Limit // --max-delete
 
 	Heed     func(*mtree.Listing) error // called with each listing before anything of it counts
 	Now      func() mtree.Stamp         // the local clock

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -49,9 +50,9 @@ type touch struct {
 
 // guard is what decides about the deletions of a pass.
 type guard struct {
-	gate      *replica.Gate // of --max-delete
-	emptyRoot bool          // the source's root has nothing that a copy can have
-	inRoot    int64         // number of entries in the copy's root
+	gate      *gate.Gate // of --max-delete
+	emptyRoot bool       // the source's root has nothing that a copy can have
+	inRoot    int64      // number of entries in the copy's root
 
 	was       replica.HeldList   // what was held when the pass began
 	wasUnread bool               // was could not be read

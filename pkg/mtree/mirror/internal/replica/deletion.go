@@ -38,6 +38,10 @@ func (d *Deletion) IsReplacement() bool { return d.Staged != "" }
 // HasOwnReason reports whether it is held whatever other deletions there are.
 func (d *Deletion) HasOwnReason() bool { return d.Why == WhyTree || d.Why == WhyEmptied }
 
+// Few is the number of entries up to which it matters little how large a share of a copy,
+// or of a directory, they are: half of three files is nothing to worry about.
+const Few = 100
+
 // CountDeletions counts the entries that deletions take away.
 func CountDeletions(all []Deletion) (total int64) {
 	for i := range all {

@@ -100,6 +100,9 @@ func (r *Replica) Close() {
 	}
 }
 
+// Now returns the time of the clock here.
+func (r *Replica) Now() mtree.Stamp { return r.now() }
+
 // Dir opens the directory at path. No mount is crossed.
 func (r *Replica) Dir(path string) (*disk.Dir, error) {
 	if r.Root == nil {

@@ -122,8 +122,8 @@ func (r *Replica) ResetStatus(anew bool) error {
 	return r.file.Write(r.status)
 }
 
-// storeDeletions writes what the guard of --max-delete remembers, and nothing else.
-func (r *Replica) storeDeletions(d *state.Deletions) {
+// StoreDeletions writes what the guard of --max-delete remembers, and nothing else.
+func (r *Replica) StoreDeletions(d *state.Deletions) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Deletions = d
@@ -156,6 +156,11 @@ type Outcome struct {
 
 	Cause string // what ended it early, without paths; "": nothing
 
+	// What the guard of --max-delete adds: see package gate.
+	Deletions *state.Deletions // what it has to know from now on
+	Entries   int64            // of the copy, as far as it is known
+	Begun     bool             // something was changed, or was to be
+
 	// Of a complete pass.
 	Root      mtree.Stamp  // the root's stamp
 	Walked    bool         // the source's stamps do not prune
@@ -164,13 +169,12 @@ type Outcome struct {
 }
 
 // Publish writes how a pass ended, if that is news.
-func (r *Replica) Publish(o *Outcome, g *Gate) error {
-	deletions, entries := g.end(o)
+func (r *Replica) Publish(o *Outcome) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next, counters := r.status, CountersOf(&r.status)
-	next.Deletions = deletions
-	counters.Entries, counters.Held, counters.Failed, counters.Incomplete = entries, o.Held, o.Failed, o.Incomplete
+	next.Deletions = o.Deletions
+	counters.Entries, counters.Held, counters.Failed, counters.Incomplete = o.Entries, o.Held, o.Failed, o.Incomplete
 	counters.NoLinks = r.NoLinks
 	now, _ := r.now().Unix()
 	if o.Changed {
@@ -189,7 +193,7 @@ func (r *Replica) Publish(o *Outcome, g *Gate) error {
 	}
 	next.Counters = counters.fields()
 	next.Unread = len(r.unread.lines)
-	if !g.begun.Load() && sameStatus(&r.status, &next) {
+	if !o.Begun && sameStatus(&r.status, &next) {
 		return nil
 	}
 	return r.writeStatus(next)

@@ -1,4 +1,4 @@
-package replica
+package gate
 
 import (
 	"fmt"
@@ -9,13 +9,13 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// Gate is the guard of --max-delete during one pass. What it remembers stands in
-// status.json, so that neither a restart nor a pass a minute lets a deletion through
-// in pieces. One goroutine uses it, but for Begin and Begun.
+// Gate is the guard of --max-delete during one pass. One goroutine uses it, but for
+// Begin.
 type Gate struct {
-	replica *Replica
+	replica *replica.Replica
 	limit   Limit
 
 	now       state.Deletions // what is remembered, as of now
@@ -34,8 +34,8 @@ const recentMinutes = 10
 // most: a kill costs the count of that time.
 const storeEvery = 100 * time.Millisecond
 
-// Gate returns the guard of a pass that begins.
-func (r *Replica) Gate(limit Limit) *Gate {
+// New returns the guard of a pass over r that begins.
+func New(r *replica.Replica, limit Limit) *Gate {
 	g := &Gate{replica: r, limit: limit}
 	if d := r.Status().Deletions; d != nil {
 		g.now, g.before = clone(*d), clone(*d)
@@ -91,7 +91,7 @@ func (g *Gate) note(n int64, now mtree.Stamp) {
 
 // Recall takes a hold from the list of what was held, where the status that
 // remembered it is lost.
-func (g *Gate) Recall(was *HeldList) {
+func (g *Gate) Recall(was *replica.HeldList) {
 	if !g.uncounted {
 		return
 	}
@@ -118,7 +118,7 @@ func (g *Gate) Refuse(total, made int64, released bool) string {
 	if released && g.now.Shut {
 		g.now.Recent = nil
 	}
-	recent := g.recent(g.replica.now())
+	recent := g.recent(g.replica.Now())
 	if total == 0 {
 		g.now.Shut = false
 		return ""
@@ -160,7 +160,7 @@ func (g *Gate) Begin() {
 // store writes down what the guard has to know if the pass is killed now.
 func (g *Gate) store(d state.Deletions) {
 	d.Unsure = true
-	g.replica.storeDeletions(&d)
+	g.replica.StoreDeletions(&d)
 }
 
 // Deleted counts deletions that nobody released.
@@ -168,19 +168,19 @@ func (g *Gate) Deleted(n int64) {
 	if n == 0 {
 		return
 	}
-	g.note(n, g.replica.now())
+	g.note(n, g.replica.Now())
 	if time.Since(g.stored) > storeEvery {
 		g.store(clone(g.now))
 		g.stored = time.Now()
 	}
 }
 
-// end returns what the guard has to know of a pass that ended, and how many entries
-// the copy has now. Only a full walk that may delete moves the base. A pass that
+// End adds to the outcome of a pass what the guard has to know from now on, and how many
+// entries the copy has now. Only a full walk that may delete moves the base. A pass that
 // leaves something held is not complete.
-func (g *Gate) end(o *Outcome) (d *state.Deletions, entries int64) {
+func (g *Gate) End(o *replica.Outcome) {
 	next := g.now
-	entries = max(g.replica.Counters().Entries+o.Made-o.Deleted, 0)
+	entries := max(g.replica.Counters().Entries+o.Made-o.Deleted, 0)
 	switch {
 	case !o.Complete:
 	case o.Full:
@@ -190,7 +190,7 @@ func (g *Gate) end(o *Outcome) (d *state.Deletions, entries int64) {
 	}
 	if o.Complete && (o.Full || next.Base == 0) && !o.NoDelete {
 		// What went in the last ten minutes counts against the base, so it is part of it.
-		next.Base = entries + g.recent(g.replica.now())
+		next.Base = entries + g.recent(g.replica.Now())
 	}
-	return &next, entries
+	o.Deletions, o.Entries, o.Begun = &next, entries, g.begun.Load()
 }

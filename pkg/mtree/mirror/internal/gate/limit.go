@@ -1,9 +1,11 @@
-package replica
+package gate
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // Limit is --max-delete: how many deletions one pass may carry out, as a share of all
@@ -24,10 +26,6 @@ func ParseLimit(text string) (Limit, error) {
 	return Limit{percent: n, number: n, share: share}, nil
 }
 
-// Few is the number of entries, counted or to be deleted, up to which a share does
-// not limit: half of three files is nothing to worry about.
-const Few = 100
-
 // exceeded reports whether n deletions are more than the limit allows in a copy in
 // which that many entries were counted. The copy may have more by now: a share of
 // 100% is never exceeded.
@@ -38,7 +36,7 @@ func (l Limit) exceeded(n, entries int64) bool {
 	case l.percent == 100:
 		return false
 	}
-	return max(n, entries) > Few && n*100 > entries*l.percent
+	return max(n, entries) > replica.Few && n*100 > entries*l.percent
 }
 
 // String returns the limit as ParseLimit reads it.
