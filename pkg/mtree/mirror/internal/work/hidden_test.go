@@ -12,7 +12,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// The verdict is a function of what the record and the listing say.
+// Record and listing alone decide what the source may hide.
 func TestHides(t *testing.T) {
 	for i, tc := range []struct {
 		excluded int64

@@ -12,7 +12,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// The bytes of another version are not continued either: they go into a file of their own.
+// Only the version that was listed is continued. Another one goes into a file of its own.
 func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	dest, err := replica.Open(&replica.Options{Path: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: machine.Now})
 	require.NoError(t, err)

@@ -24,7 +24,7 @@ func (w *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitRes
 	return v
 }
 
-// look is visit; v gets what it finds.
+// look is Visit, but for the error. v gets what it finds.
 func (w *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitResult) (err error) {
 	var l source.Dir
 	if given != nil {
