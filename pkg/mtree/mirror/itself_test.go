@@ -108,11 +108,11 @@ func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
 	defer m.close()
 	root := source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}}
 	for _, name := range []string{"a", "g"} {
-		info, err := m.dest.Root.Stat(name)
+		info, err := m.replica.Root.Stat(name)
 		require.NoError(t, err)
 		root.Entries = append(root.Entries, lister.EntryOf(name, info))
 	}
-	self, err := m.dest.Root.Self()
+	self, err := m.replica.Root.Self()
 	require.NoError(t, err)
 	root.Stamp, root.ID = self.MTime, lister.DirID(s.id.ID, self)
 	require.NoError(t, m.lineage.Guard().CheckRoot(t.Context(), &root))

@@ -12,8 +12,8 @@ import (
 // guard is what decides about the deletions of a pass.
 type guard struct {
 	gate      *gate.Gate // of --max-delete
-	emptyRoot bool          // the source's root has nothing that a copy can have
-	inRoot    int64         // number of entries in the copy's root
+	emptyRoot bool       // the source's root has nothing that a copy can have
+	inRoot    int64      // number of entries in the copy's root
 
 	was       replica.HeldList   // what was held when the pass began
 	wasUnread bool               // was could not be read

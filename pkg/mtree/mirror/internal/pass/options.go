@@ -15,10 +15,10 @@ type Options struct {
 	Sums    bool   // files of equal size and mtime are compared by their sums. Only a dry run needs it: else the record of the root says so
 	HoldAll string // why nothing may be deleted; "": it may
 
-	Jobs        int           // steps under way at once; above 0
-	CommitFiles int           // the pass commits after this many files; above 0
-	NoFlush     bool          // nothing is flushed before it is stamped
-	Last        *glob.List    // files that are fetched after everything else
+	Jobs        int        // steps under way at once; above 0
+	CommitFiles int        // the pass commits after this many files; above 0
+	NoFlush     bool       // nothing is flushed before it is stamped
+	Last        *glob.List // files that are fetched after everything else
 	Limit       gate.Limit // --max-delete
 
 	Heed     func(*mtree.Listing) error // called with each listing before anything of it counts

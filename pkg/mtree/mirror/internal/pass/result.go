@@ -41,7 +41,7 @@ type Result struct {
 	// extra ones. After a full walk that is complete these are all.
 	Seen int64
 
-	Gate      *gate.Gate          // what the guard of --max-delete has to remember
+	Gate      *gate.Gate             // what the guard of --max-delete has to remember
 	Uncopied  replica.Uncopied       // what is not copied, in the directories that were compared
 	IsDeleted func(path string) bool // reports whether the directory at path was deleted, or one above it
 
