@@ -11,14 +11,14 @@
 // are held rather than guessed; nothing outside the destination is written and
 // no other address is asked.
 //
-// A pass: Run or Once asks for the root's listing and starts a pass (pass.go).
-// A visit (visit.go) takes a directory's listing, compares it with the copy
-// (internal/plan, pure) and makes directories and symlinks; fetches (fetch.go) write
-// files aside and move them into place; sums (check.go) settle what size and
-// time cannot. Then come the deletions behind their guards (delete.go), one
-// flush, and the stamps, deepest first and the root last (commit.go).
+// Its packages, from the top: Run, Once and Verify stand here. They ask a source
+// (internal/source) for its root, decide whether the copy may follow it
+// (internal/lineage), and run a pass (internal/pass). A pass is one run from root to
+// root. It owns its queue and counters and hands out steps (internal/work): a visit
+// compares a directory with its listing (internal/plan, pure), other steps fetch files,
+// compare sums and delete. All of them work on the copy (internal/replica), which keeps
+// records and status, and looks after what is held.
 //
-// Concurrency: one goroutine runs the pass and owns all its state; it hands out
-// steps, at most Config.Jobs at a time, each of which does its I/O and returns
-// what the owner has to note.
+// Concurrency: the goroutine that runs a pass owns its state. At most Config.Jobs steps
+// run at a time, each in a goroutine of its own; a step gets values and returns a value.
 package mirror

@@ -113,7 +113,7 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass.Resu
 			"remedy", remedyStamps(&a))
 	}
 	began := m.config.Now()
-	r, err := pass.Run(ctx, m.newWork(&a), &a, m.passOptions(&a, walk || claim.Walk || !prunes, claim.HoldAll))
+	r, err := pass.Run(ctx, m.newEnv(&a), m.passOptions(&a, walk || claim.Walk || !prunes, claim.HoldAll))
 	m.count(r, err)
 	if m.config.DryRun {
 		return r, err
@@ -140,12 +140,11 @@ func (m *mirror) passOptions(a *source.Root, full bool, holdAll string) *pass.Op
 	return o
 }
 
-// newWork returns what the steps of a pass work with.
-func (m *mirror) newWork(root *source.Root) *work.Env {
+// newEnv returns what steps work with. A pass adds what belongs to it.
+func (m *mirror) newEnv(root *source.Root) *work.Env {
 	c := &m.config
 	return &work.Env{
-		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.replica, Filters: m.filters, Held: &replica.HeldList{}, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
-		BeforeChange: func() {},
-		DryRun:       c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, SyncEach: c.Durability == Each,
+		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.replica, Filters: m.filters, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
+		DryRun: c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, SyncEach: c.Durability == Each,
 	}
 }

@@ -169,7 +169,7 @@ func (v *verifier) compare(ctx context.Context, path string, listing *mtree.List
 		return nil, exit.With(exit.Local, err, "")
 	}
 	defer dir.Close()
-	w := v.newWork(&v.root)
+	w := v.newEnv(&v.root)
 	todo, err := w.PlanToVerify(dir, path, listing)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")

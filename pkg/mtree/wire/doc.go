@@ -3,6 +3,9 @@
 // once. It does no I/O of its own and asks no clock. docs/protocol.md is the
 // protocol; each file names its section.
 //
+//	header.Set("ETag", wire.FileTagOf(entry).String()) // serve
+//	tag, ok := wire.ParseFileTag(header.Get("ETag"))   // mirror
+//
 // # Files
 //
 // Each uses what stands below it:

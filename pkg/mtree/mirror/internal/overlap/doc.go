@@ -5,7 +5,7 @@
 //	guard := &overlap.Guard{Source: src, Replica: copy}
 //	err := guard.CheckDir(ctx, &root, "a/b", &dir, filters.Excluded)
 //
-// Names do not tell: there are bind mounts, and servers with other addresses and roots.
+// Names do not show that: there are bind mounts, and servers with other addresses and roots.
 // So a Guard looks for the copy itself:
 //
 //   - in a local source by the places of both on their file systems, and by the device

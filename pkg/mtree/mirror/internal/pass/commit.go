@@ -12,13 +12,6 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// touch is a directory in which something was changed, and the files that were written
-// in it.
-type touch struct {
-	path  string
-	names []string
-}
-
 // commitEvery is the time after which a pass commits if it wrote at least one file, so
 // that a kill costs little. It also commits after Options.CommitFiles files.
 const commitEvery = 30 * time.Second

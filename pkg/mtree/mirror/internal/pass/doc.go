@@ -1,9 +1,9 @@
 // Package pass runs one pass of a mirror: from the root of the source down to every
 // directory that differs, and back up to the root's stamp.
 //
-//	result, err := pass.Run(ctx, env, root, pass.Options{Jobs: 8, ...})
+//	result, err := pass.Run(ctx, env, &pass.Options{Jobs: 8, ...})
 //
-// A pass visits directories, fetches files, then deletes behind the guards, flushes,
+// A pass visits directories, fetches files, then deletes what the guards allow, flushes,
 // and stamps: the deepest directories first, the root last. What fails leaves its
 // directory incomplete, and all above it; siblings go on.
 //
@@ -12,14 +12,26 @@
 // in a goroutine of its own. A step gets values and returns a value, which the owner
 // records. There are no locks.
 //
-// The files in layers, each uses what stands in its line or below:
+// Its files stand in layers. Each uses what stands below it:
 //
-//	pass                         Run: the order of a pass, handing out and recording
-//	recordvisit, recordfetch, dryrun    what follows from the result of a step
-//	delete, held, takeover       what waits until everything is listed: deletions and their
-//	                             guards, what is held, files that were renamed
-//	commit                       flush, stamps, directories that stay incomplete
-//	queue, large                 tasks, batches, large files
-//	node                         a directory of the pass
-//	options, result, fulldisk    what Run takes and gives; what it remembers of a full disk
+//	run.go                       Run: the order of a pass
+//	delete.go                    deletions, when everything was fetched
+//	takeover.go                  files that may be in the copy under another name
+//	steps.go                     handing out tasks, recording results
+//	recordfetch.go               what follows from a fetch, and from sums
+//	recordvisit.go               what follows from a visit
+//	deletions.go                 deletions found, deletions carried out
+//	commit.go                    flush, stamps, directories that stay incomplete
+//	guard.go                     which deletions are held
+//	held.go                      what is held, from pass to pass
+//	settle.go                    nodes that are done, paths that failed
+//	progress.go                  reports of progress
+//	dryrun.go                    lines instead of changes
+//	uncopied.go                  what is not copied, for --status
+//	pass.go                      the state of a pass
+//	queue.go, large.go           tasks that wait
+//	node.go                      a directory of the pass
+//	options.go                   what Run is given
+//	fulldisk.go                  what is remembered of a full disk
+//	result.go                    what Run returns
 package pass

@@ -25,14 +25,6 @@ const fullFor = time.Minute
 // errNoRoom is the failure of a file that was not tried.
 var errNoRoom = replica.Local(syscall.ENOSPC)
 
-// noteFull notes an error of a full disk.
-func (p *pass) noteFull(err error) {
-	if p.result.NoRoom == nil {
-		p.result.NoRoom = replica.Local(err)
-	}
-	p.result.tried = p.result.tried || err != errNoRoom
-}
-
 // note takes over what a pass found.
 func (c *fullDisk) note(r *Result) {
 	c.free = -1

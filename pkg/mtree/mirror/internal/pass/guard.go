@@ -4,24 +4,9 @@ import (
 	"slices"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/wire"
 )
-
-// guard is what decides about the deletions of a pass.
-type guard struct {
-	gate      *gate.Gate // of --max-delete
-	emptyRoot bool       // the source's root has nothing that a copy can have
-	inRoot    int64      // number of entries in the copy's root
-
-	was       replica.HeldList   // what was held when the pass began
-	wasUnread bool               // was could not be read
-	release   *replica.HeldList  // deletions that somebody released; nil: none
-	holding   []replica.Deletion // what is held from now on
-	carried   int64              // entries that stay held because the source's directory could not be read
-	unseen    map[string]*node   // by path: directories, and entries of directories, that could not be read
-}
 
 // reasonToHold says why the deletions that wait are held; "" if they go on. Deletions
 // that were released, or that have a reason of their own to be held, do not count.

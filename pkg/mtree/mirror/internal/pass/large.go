@@ -41,12 +41,12 @@ func (q *queue) addLarge(n *node, c mtree.Change) {
 }
 
 // isLargeTurn reports whether it is a large file's turn.
-func (p *pass) isLargeTurn() bool {
-	switch waiting := len(p.queue.large); {
+func (q *queue) isLargeTurn(running, largeRunning, jobs int) bool {
+	switch waiting := len(q.large); {
 	case waiting == 0:
 		return false
-	case len(p.queue.steps) == 0 && p.running == p.largeRunning, waiting > mostLarge:
+	case len(q.steps) == 0 && running == largeRunning, waiting > mostLarge:
 		return true
 	}
-	return p.largeRunning < p.options.Jobs/4
+	return largeRunning < jobs/4
 }

@@ -3,6 +3,7 @@ package pass
 import (
 	"io"
 	"sync/atomic"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/glob"
@@ -49,4 +50,24 @@ type Counters struct {
 	Skipped   *atomic.Int64 // entries left out
 	Failed    *atomic.Int64 // paths that failed
 	Unsettled *atomic.Int64 // files kept as read
+}
+
+// warned says which warnings a mirror has given: it gives each of them once.
+type warned struct {
+	links  bool // symlinks cannot be copied
+	owners bool // --owner has no effect
+}
+
+// Progress says how far a pass is.
+type Progress struct {
+	Took      time.Duration // since its beginning
+	Listed    int64         // directories compared
+	Fetched   int64         // files that arrived
+	Bytes     int64         // bytes of files that arrived, also of files under way
+	WantFiles int64         // files known to be needed, those that arrived included
+	WantBytes int64
+	Deleted   int64
+	Failed    int64
+	Pending   int // tasks that wait, and steps under way
+	Done      bool
 }

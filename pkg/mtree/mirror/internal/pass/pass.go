@@ -1,13 +1,11 @@
 package pass
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 
 	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/replica"
-	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -43,94 +41,23 @@ type pass struct {
 	arriving atomic.Int64 // bytes of files that arrived, also of files under way
 }
 
-// Run runs a pass from the root of the source, as it was just listed. The error is
-// what ended the pass early, if anything did; paths that failed are in the result. env
-// is not changed.
-func Run(ctx context.Context, env *work.Env, root *source.Root, o *Options) (*Result, error) {
-	p := newPass(env, root, o)
-	p.recallHeld()
-	err := p.run(ctx)
-	o.Memory.fullDisk.note(&p.result)
-	return &p.result, err
+// touch is a directory in which something was changed, and the files that were written
+// in it.
+type touch struct {
+	path  string
+	names []string
 }
 
-// newPass returns a pass that has not begun.
-func newPass(env *work.Env, root *source.Root, o *Options) *pass {
-	now := time.Now()
-	p := &pass{
-		options: o, full: o.Full, start: now, committed: now, reported: now,
-		guard:    guard{gate: gate.New(env.Replica, o.Limit), unseen: map[string]*node{}},
-		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{},
-		records: make(chan func(), o.Jobs),
-	}
-	own := *env
-	own.Root, own.Held, own.BeforeChange = root, &p.guard.was, p.guard.gate.Begin
-	if o.Progress != nil {
-		own.Arriving = &p.arriving
-	}
-	p.env = &own
-	return p
-}
+// guard is what decides about the deletions of a pass.
+type guard struct {
+	gate      *gate.Gate // of --max-delete
+	emptyRoot bool       // the source's root has nothing that a copy can have
+	inRoot    int64      // number of entries in the copy's root
 
-// run makes the copy equal to the source, as far as that is possible now. Its error is
-// what ended it early; the result has the paths that failed.
-func (p *pass) run(ctx context.Context) error {
-	if p.options.Progress != nil {
-		ticker := time.NewTicker(reportEvery)
-		defer ticker.Stop()
-		p.tick = ticker.C
-	}
-	root := p.begin()
-	err := p.takeSteps(ctx)
-	if err == nil {
-		err = p.takeOver(ctx)
-	}
-	if err == nil {
-		p.queue.steps, p.queue.last = p.queue.last, nil
-		err = p.takeSteps(ctx)
-	}
-	if err == nil && p.options.BeforeDelete != nil {
-		p.options.BeforeDelete()
-	}
-	if err == nil {
-		err = p.delete(ctx)
-	}
-	p.abandonDeletions()
-	if !p.env.DryRun {
-		if commitErr := p.lastCommit(ctx); err == nil {
-			err = commitErr
-		}
-		p.leaveIncomplete()
-	}
-	p.sumUp(root, err)
-	p.report(true)
-	return err
-}
-
-// begin adds the visit of the root, from which all other steps follow.
-func (p *pass) begin() *node {
-	root := &node{}
-	if p.full {
-		root.Doubts |= replica.DoubtBelow
-	}
-	if p.env.DryRun && p.options.Sums {
-		root.Doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so
-	}
-	p.addVisit(root)
-	return root
-}
-
-// sumUp completes the result.
-func (p *pass) sumUp(root *node, err error) {
-	r := &p.result
-	r.Complete, r.Full = err == nil && !root.blocked, p.full
-	r.Changed, r.Gate = root.changed, p.guard.gate
-	r.Uncopied, r.IsDeleted = p.uncopied, p.isDeleted
-	r.Root = root.Record.Stamp
-	r.Took = time.Since(p.start)
-	for _, n := range p.incomplete {
-		if !n.unreadable {
-			r.Retry = append(r.Retry, n.Path)
-		}
-	}
+	was       replica.HeldList   // what was held when the pass began
+	wasUnread bool               // was could not be read
+	release   *replica.HeldList  // deletions that somebody released; nil: none
+	holding   []replica.Deletion // what is held from now on
+	carried   int64              // entries that stay held because the source's directory could not be read
+	unseen    map[string]*node   // by path: directories, and entries of directories, that could not be read
 }

@@ -4,20 +4,6 @@ import (
 	"time"
 )
 
-// Progress says how far a pass is.
-type Progress struct {
-	Took      time.Duration // since its beginning
-	Listed    int64         // directories compared
-	Fetched   int64         // files that arrived
-	Bytes     int64         // bytes of files that arrived, also of files under way
-	WantFiles int64         // files known to be needed, those that arrived included
-	WantBytes int64
-	Deleted   int64
-	Failed    int64
-	Pending   int // tasks that wait, and steps under way
-	Done      bool
-}
-
 // reportEvery is how often progress is reported, at most.
 const reportEvery = 250 * time.Millisecond
 

@@ -133,20 +133,20 @@ func (q *queue) flush(b *batch, kind taskKind) {
 }
 
 // addVisit adds the visit of a new node.
-func (p *pass) addVisit(n *node) {
+func (q *queue) addVisit(n *node) {
 	n.open++
-	p.queue.steps = append(p.queue.steps, task{kind: visitTask, files: []nodeFiles{{n: n}}})
+	q.steps = append(q.steps, task{kind: visitTask, files: []nodeFiles{{n: n}}})
 }
 
 // take returns the next task: the one that was added last, or else the files in a
-// batch, or else a large file. It returns false if there is none.
-func (p *pass) take() (task, bool) {
-	q := &p.queue
+// batch, or else a large file. It returns false if there is none. running steps are
+// under way, largeRunning of them for large files, and jobs may be at once.
+func (q *queue) take(running, largeRunning, jobs int) (task, bool) {
 	if len(q.steps) == 0 {
 		q.flush(&q.sums, sumTask)
 		q.flush(&q.fetches, fetchTask)
 	}
-	if p.isLargeTurn() {
+	if q.isLargeTurn(running, largeRunning, jobs) {
 		return heap.Pop(&q.large).(task), true
 	}
 	n := len(q.steps)
@@ -161,23 +161,23 @@ func (p *pass) take() (task, bool) {
 
 // addFiles adds files to fetch: small ones to batches, at most a full batch at a time,
 // and each large one as a task of its own.
-func (p *pass) addFiles(n *node, changes []mtree.Change) {
+func (q *queue) addFiles(n *node, changes []mtree.Change) {
 	changes = slices.DeleteFunc(changes, func(c mtree.Change) bool {
 		if c.Want.Size > batchBytes {
-			p.queue.addLarge(n, c)
+			q.addLarge(n, c)
 		}
 		return c.Want.Size > batchBytes
 	})
 	from, bytes := 0, int64(0)
 	for i := range changes {
 		if i-from == batchFiles || i > from && bytes+changes[i].Want.Size > batchBytes {
-			p.queue.addFetch(nodeFiles{n: n, changes: changes[from:i]})
+			q.addFetch(nodeFiles{n: n, changes: changes[from:i]})
 			from, bytes = i, 0
 		}
 		bytes += changes[i].Want.Size
 	}
 	if from < len(changes) {
-		p.queue.addFetch(nodeFiles{n, changes[from:], from == 0 && n.isStaged(len(changes))})
+		q.addFetch(nodeFiles{n, changes[from:], from == 0 && n.isStaged(len(changes))})
 	}
 }
 

@@ -53,10 +53,10 @@ func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
 
 // What waits is bounded: beyond that large files go first.
 func TestLargeFilesThatWaitAreBounded(t *testing.T) {
-	p := &pass{options: &Options{Jobs: 8}, running: 8, largeRunning: 8}
-	p.queue.steps = make([]task, 1)
-	p.queue.large = make(largeFiles, mostLarge)
-	require.False(t, p.isLargeTurn())
-	p.queue.large = append(p.queue.large, task{})
-	require.True(t, p.isLargeTurn())
+	var q queue
+	q.steps = make([]task, 1)
+	q.large = make(largeFiles, mostLarge)
+	require.False(t, q.isLargeTurn(8, 8, 8))
+	q.large = append(q.large, task{})
+	require.True(t, q.isLargeTurn(8, 8, 8))
 }

@@ -13,10 +13,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// recordVisit records what a visit found and adds the tasks that follow from it. Tasks
-// are taken from the end, so the directories below are added first, and the last of
-// them before the others: then the files of this directory come first, and after them
-// the directories in the order in which a source sends their listings in advance.
+// recordVisit records what a visit found and adds the tasks that follow from it.
 func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	if v.Err != nil {
 		p.guard.unseen[n.Path] = n
@@ -29,16 +26,10 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		return
 	}
 	n.visited, n.Doubts, n.Nested = true, v.Doubts, v.Nested
-	n.before, n.had = v.Before, v.Had
+	n.before, n.had, n.Record = v.Before, v.Had, v.Record
 	if n.parent == nil {
-		p.full = p.full || n.Doubts.Below() // the root's record says so, or there is none
-		if n.had {
-			p.guard.gate.FoundRecord()
-		}
-		p.guard.inRoot = v.InCopy
-		p.guard.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0
+		p.recordRoot(n, v)
 	}
-	n.Record = v.Record
 	p.env.Replica.Give(n.Path)
 	if v.Same {
 		n.Record = v.Before
@@ -47,6 +38,27 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	if err := p.options.Heed(&v.Listing); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
+	p.recordFound(n, v)
+	p.reportVisit(n, v)
+	if p.env.DryRun {
+		p.itemise(n, v)
+	}
+	p.addFound(n, v)
+}
+
+// recordRoot records what only the visit of the root shows.
+func (p *pass) recordRoot(n *node, v *work.VisitResult) {
+	p.full = p.full || n.Doubts.Below() // the root's record says so, or there is none
+	if n.had {
+		p.guard.gate.FoundRecord()
+	}
+	p.guard.inRoot = v.InCopy
+	p.guard.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0
+}
+
+// recordFound records what a visit found in a directory, and what it did and could not
+// do there.
+func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.result.Listed++
 	p.options.Counters.Listed.Add(1)
 	n.entries = len(v.Listing.Entries)
@@ -54,8 +66,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	p.result.Made += v.Made()
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
 	n.changed = n.changed || v.Changed
-	n.proved = v.Proved
-	n.approx = v.Approx
+	n.proved, n.approx = v.Proved, v.Approx
 	p.addDeletions(n, v.Deletions)
 	if v.Changed {
 		p.touch(n.Path)
@@ -71,13 +82,16 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	for _, e := range v.Plan.NotUnderstood {
 		p.fail(n, mtree.JoinPath(n.Path, e.Name), notUnderstood(e))
 	}
-	p.reportVisit(n, v)
-	if p.env.DryRun {
-		p.itemise(n, v)
-	}
+}
+
+// addFound adds the tasks that follow from a visit. Tasks are taken from the end, so the
+// directories below are added first, and the last of them before the others: then the
+// files of this directory come first, and after them the directories in the order in
+// which a source sends their listings in advance.
+func (p *pass) addFound(n *node, v *work.VisitResult) {
 	for _, c := range slices.Backward(v.Below) {
 		n.open++
-		p.addVisit(newNode(n, c.Want, v.DoubtsBelow, work.IsFresh(c)))
+		p.queue.addVisit(newNode(n, c.Want, v.DoubtsBelow, work.IsFresh(c)))
 	}
 	if p.env.DryRun {
 		return
@@ -86,12 +100,6 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		p.queue.addSums(nodeFiles{n: n, changes: v.Plan.Check})
 	}
 	p.addFetches(n, v.Plan.Fetch)
-}
-
-// warned says which warnings a mirror has given: it gives each of them once.
-type warned struct {
-	links  bool // symlinks cannot be copied
-	owners bool // --owner has no effect
 }
 
 // reportVisit logs and counts what a visit left out, and which options have no effect.
@@ -163,11 +171,17 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		}
 	}
 	p.queue.deferFiles(n, deferred)
-	p.addFiles(n, now)
+	p.queue.addFiles(n, now)
 	p.queue.addLast(n, last)
 }
 
 // notUnderstood is the failure of an entry with an attribute of a later version.
 func notUnderstood(e *mtree.Entry) error {
 	return fmt.Errorf("attribute %q is not understood: a newer tidemark is needed", e.NotUnderstood)
+}
+
+// mayTakeOver reports whether a file to fetch may be in the copy under another name and
+// is worth looking for.
+func (p *pass) mayTakeOver(c *mtree.Change) bool {
+	return c.Have == nil && c.Want.Size >= work.LeastTakenOver && !p.env.Root.OtherServer && p.env.Replica.Counters().Entries > 0
 }

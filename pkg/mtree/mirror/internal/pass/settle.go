@@ -71,3 +71,18 @@ func (p *pass) fail(n *node, path string, err error) {
 		p.result.Errs = append(p.result.Errs, exit.With(code, fmt.Errorf("%s: %w", mtree.QuotePath(path), err), remedy))
 	}
 }
+
+// halt ends the pass: steps under way end, and no other begins.
+func (p *pass) halt(err error) {
+	if p.halted == nil {
+		p.halted = err
+	}
+}
+
+// noteFull notes an error of a full disk.
+func (p *pass) noteFull(err error) {
+	if p.result.NoRoom == nil {
+		p.result.NoRoom = replica.Local(err)
+	}
+	p.result.tried = p.result.tried || err != errNoRoom
+}

@@ -12,7 +12,7 @@ import (
 func (p *pass) takeSteps(ctx context.Context) error {
 	for {
 		for p.halted == nil && p.running < p.options.Jobs {
-			t, ok := p.take()
+			t, ok := p.queue.take(p.running, p.largeRunning, p.options.Jobs)
 			if !ok {
 				break
 			}
@@ -87,7 +87,7 @@ func (p *pass) stepOf(t task) step {
 			r, rest := w.TakeOver(ctx, target, changes, found)
 			return func() {
 				p.recordFetch(n, r)
-				p.addFiles(n, rest)
+				p.queue.addFiles(n, rest)
 			}
 		}
 	}
@@ -132,7 +132,7 @@ func (p *pass) await() func() {
 func (p *pass) abandon() {
 	p.queue.steps, p.queue.last = append(p.queue.steps, p.queue.last...), nil
 	for {
-		t, ok := p.take()
+		t, ok := p.queue.take(p.running, p.largeRunning, p.options.Jobs)
 		if !ok {
 			return
 		}
@@ -141,12 +141,5 @@ func (p *pass) abandon() {
 			n.blocked = true
 			p.done(n)
 		}
-	}
-}
-
-// halt ends the pass: steps under way end, and no other begins.
-func (p *pass) halt(err error) {
-	if p.halted == nil {
-		p.halted = err
 	}
 }

@@ -3,15 +3,8 @@ package pass
 import (
 	"context"
 
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
-
-// mayTakeOver reports whether a file to fetch may be in the copy under another name and
-// is worth looking for.
-func (p *pass) mayTakeOver(c *mtree.Change) bool {
-	return c.Have == nil && c.Want.Size >= work.LeastTakenOver && !p.env.Root.OtherServer && p.env.Replica.Counters().Entries > 0
-}
 
 // takeOver looks for the deferred files under the names that are to be deleted, and
 // fetches those that are not there.

@@ -9,7 +9,7 @@ type DeleteResult struct {
 	Deleted  int64 // entries, with all below them
 	Released int64 // of these, entries that somebody released
 	Replaced int64 // directories whose name a file or symlink has now
-	Failed   []failure
+	Failed   []Failure
 }
 
 // Delete carries out deletions in one directory.
@@ -17,7 +17,7 @@ func (w *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 	r := &DeleteResult{}
 	dir, err := w.openToChange(&t)
 	if err != nil {
-		r.Failed = append(r.Failed, failure{t.Path, replica.Local(err)})
+		r.Failed = append(r.Failed, Failure{t.Path, replica.Local(err)})
 		return r
 	}
 	defer dir.Close()
@@ -32,7 +32,7 @@ func (w *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 			r.Replaced++
 		}
 		if err != nil {
-			r.Failed = append(r.Failed, failure{d.Path, replica.Local(err)})
+			r.Failed = append(r.Failed, Failure{d.Path, replica.Local(err)})
 		}
 	}
 	return r

@@ -16,14 +16,21 @@
 // are only found by a visit, and carried out by Delete when the pass says so; nothing
 // outside the copy is written.
 //
-// The files in layers, each uses what stands in its line or below:
+// Its files stand in layers. Each uses what stands below it:
 //
-//	visit                        one directory: compare, make, find what else is to do
-//	extra, hidden, respell       what a visit does about deletions, entries that the
-//	                             source does not list, file systems without case
-//	takeover, fetch, sums, delete    the steps that follow a visit
-//	make, staged, partial        directories, symlinks and modes; new directories that are
-//	                             filled in the staging directory; files that broke off
-//	env                          Env, Target, FileGroup, and opening a directory to change it
-//	verified, limit              files whose bytes are known; --bwlimit
+//	visit.go                     one directory: compare, make, find what else is to do
+//	extras.go                    deletions, as a visit finds them
+//	hidden.go                    entries that the source may have and not list
+//	respell.go                   names that differ in their case only
+//	takeover.go                  files that are in the copy under another name
+//	fetch.go, staged.go          files; new directories that are filled before they get their names
+//	sums.go                      files compared by their sums
+//	deletions.go                 deletions carried out
+//	make.go                      directories, symlinks, modes and owners
+//	partial.go                   files that broke off and are continued
+//	visitresult.go               what a visit found
+//	entries.go                   what the copy and the source have in a directory
+//	env.go                       Env, Target, FileGroup; opening a directory to change it
+//	verified.go                  files whose bytes are known
+//	limit.go                     --bwlimit
 package work

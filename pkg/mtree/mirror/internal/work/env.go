@@ -28,20 +28,22 @@ type Source interface {
 // Env is what the steps of a pass work with: the source, the copy and the rules. Its
 // methods are the steps. They do I/O, several at once, each in a goroutine of its own.
 // A step knows only what it is given by value, and it returns a result that the pass
-// records. No field changes while a pass runs; what verified, held, arriving and change
-// point to may be used by several goroutines.
+// records. No field changes while a pass runs, and all that they point to may be used by
+// several goroutines.
 type Env struct {
-	Source       Source
-	Overlap      *overlap.Guard
-	Root         *source.Root // what the source said of its tree when the pass began
-	Replica      *replica.Replica
-	Filters      *glob.List
-	Held         *replica.HeldList // deletions that were held when the pass began
-	Verified     *VerifiedFiles
-	Limiter      *rate.Limiter
-	Arriving     *atomic.Int64 // counts bytes of files as they arrive; nil: nobody asks
-	BeforeChange func()        // called before each change of the copy, by several goroutines
-	Log          *slog.Logger
+	Source   Source
+	Root     *source.Root // what the source said of its tree when the pass began
+	Replica  *replica.Replica
+	Overlap  *overlap.Guard // of Source and Replica
+	Filters  *glob.List     // what is not copied
+	Verified *VerifiedFiles // outlives a pass
+	Limiter  *rate.Limiter  // of file contents; nil: none
+	Log      *slog.Logger
+
+	// A pass sets these; without one, as for a plan to verify, they are not needed.
+	Held         *replica.HeldList // deletions that were held when the pass began; nil: none
+	BeforeChange func()            // called before each change of the copy
+	Arriving     *atomic.Int64     // counts bytes of files as they arrive; nil: nobody asks
 
 	DryRun   bool // nothing is changed
 	NoDelete bool // nothing is deleted, but for what was held before
@@ -69,8 +71,8 @@ type FileGroup struct {
 	Approx  *source.Approx // how well the source knows these files; nil: exactly
 }
 
-// failure is a path that could not be made right.
-type failure struct {
+// Failure is a path that could not be made right.
+type Failure struct {
 	Path string
 	Err  error
 }

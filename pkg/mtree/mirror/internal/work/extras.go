@@ -17,7 +17,7 @@ func (w *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 		path := mtree.JoinPath(t.Path, e.Name)
 		d, stays, err := w.Replica.Measure(dir, path, e.Kind, e.MTime)
 		if err != nil {
-			v.Failed = append(v.Failed, failure{path, replica.Local(err)})
+			v.Failed = append(v.Failed, Failure{path, replica.Local(err)})
 			continue
 		}
 		if stays {

@@ -27,7 +27,7 @@ type FetchResult struct {
 	Moved     int64              // files that had changed and were stored with their own times
 	Unsettled int64              // files that would not hold still and were stored as read
 	Deletions []replica.Deletion // directories that have the name of a file
-	Failed    []failure
+	Failed    []Failure
 	Verified  []*mtree.Entry // files that arrived as they were listed
 	staged    bool           // the directory was filled in the staging directory, or that was tried
 	Replaced  bool           // the directory got its name with all files in it
@@ -97,7 +97,7 @@ func (f *fetching) bring(groups []FileGroup) {
 		case errors.Is(err, source.ErrGone), errors.Is(err, source.ErrChanging):
 			h.Gone++
 		default:
-			h.Failed = append(h.Failed, failure{want[i].Path, err})
+			h.Failed = append(h.Failed, Failure{want[i].Path, err})
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 func (w *Env) fingerprint() string { return cmp.Or(w.Root.Fingerprint, w.Replica.Tree().Fingerprint) }
 
 // hidden says which entries of a directory the source may have and not list. before is
-// the record of that directory; trusted says whether it tells about the present
-// options of serve if it names none.
+// the record of that directory; trusted says whether it is
+// about the present options of serve if it names none.
 //
 // The source says how many entries it leaves out. Most of them were never in the
 // copy, so the record keeps their number as of the last time when the copy had only

@@ -27,7 +27,7 @@ func (w *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.Ent
 		}
 		old := spelledBefore(have, &e, wanted)
 		if old == "" {
-			v.Failed = append(v.Failed, failure{mtree.JoinPath(t.Path, e.Name), replica.Local(disk.ErrCollides)})
+			v.Failed = append(v.Failed, Failure{mtree.JoinPath(t.Path, e.Name), replica.Local(disk.ErrCollides)})
 			continue
 		}
 		if err := w.renameEntry(dir, t, v, old, e.Name); err != nil {

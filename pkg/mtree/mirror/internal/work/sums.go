@@ -15,7 +15,7 @@ type SumResult struct {
 	Equal  []mtree.Change
 	Differ []mtree.Change // they must be fetched
 	Modes  int            // how many of the equal files got another mode or owner
-	Failed []failure
+	Failed []Failure
 }
 
 // CompareSums compares files of equal size and mtime by their sums, files of several
@@ -69,7 +69,7 @@ func (w *Env) compareGroup(g *FileGroup, theirs, ours map[string]source.Sum, r *
 			_ = dir.Close()
 		}
 		if err != nil {
-			r.Failed = append(r.Failed, failure{path, replica.Local(err)})
+			r.Failed = append(r.Failed, Failure{path, replica.Local(err)})
 		}
 		r.Modes++
 	}

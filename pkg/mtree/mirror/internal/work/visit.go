@@ -9,34 +9,10 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/lister"
-	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
-
-// VisitResult is what a visit found and did.
-type VisitResult struct {
-	Err         error // nothing is known of the directory
-	Same        bool  // it is complete already
-	Listing     mtree.Listing
-	Before      records.Record // what the copy had
-	Had         bool           // it had a record
-	Record      records.Record // what the directory will be completed with
-	Doubts      replica.Doubts
-	Nested      bool // as in target, and by what is in the directory itself
-	Plan        plan.Plan
-	InCopy      int64          // entries of the copy
-	Stays       int64          // directories that the source no longer has, which stay for what is excluded in them
-	Changed     bool           // directories, symlinks or modes were made
-	Proved      bool           // files are compared by sums: the record gets the listing's `now`
-	Below       []mtree.Change // directories to visit
-	DoubtsBelow replica.Doubts // what is not trusted of them
-	Deletions   []replica.Deletion
-	Failed      []failure
-	Approx      *source.Approx // how well the source knows the files; nil: exactly
-}
 
 // Visit compares one directory with its listing. It makes directories and symlinks
 // there, and sets modes; files to fetch or to compare, and deletions, are left to other
@@ -102,37 +78,12 @@ func (w *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitR
 	return err
 }
 
-// doubt adds what the record says is not trusted. hasEntries says that the directory of
-// the copy is not empty: without a record, nothing below it is trusted.
-func (v *VisitResult) doubt(hasEntries bool) {
-	if !v.Had && hasEntries {
-		v.Doubts |= replica.DoubtBelow
-	}
-	if began, ok := replica.DoubtsOf(v.Before); v.Had && ok {
-		v.Doubts |= began
-	}
-	if v.Doubts&replica.DoubtHidden != 0 {
-		v.Before.Excluded, v.Before.Fingerprint = 0, ""
-	}
-}
-
 // isOlder reports whether the listing is from before the directory was copied: the
 // source was rolled back, and files that were copied since may be equal in size and
 // time.
 func (w *Env) isOlder(v *VisitResult) bool {
 	_, began := replica.DoubtsOf(v.Before)
 	return v.Had && !began && !w.Root.OtherServer && v.Listing.Stamp.Before(v.Before.Stamp)
-}
-
-// isUnproved reports whether nobody knows where the files of the copy came from: from
-// which listing, for the record was begun before the directory was listed; or from
-// which directory, for the source gave no id then and gives one now.
-func (v *VisitResult) isUnproved(have []mtree.Entry) bool {
-	if v.Had && v.Before.ID == "" && v.Listing.ID != "" && len(have) > 0 {
-		return true
-	}
-	_, began := replica.DoubtsOf(v.Before)
-	return v.Had && began && v.Before.Now == mtree.Stamp{} && v.Listing.HasNow && len(have) > 0
 }
 
 // ask returns the listing of a target. It must be of the tree that the pass began with.
@@ -142,52 +93,6 @@ func (w *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
 	return l, err
-}
-
-// present reads the entries that the copy has at path, without those that filters
-// exclude.
-func (w *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mtree.Entry, error) {
-	have, err := lister.Present(dir, path, w.Filters.Excluded)
-	if path == "" {
-		have = withoutLostFound(have, listing)
-	}
-	return have, err
-}
-
-// withoutLostFound drops the lost+found that mkfs made, unless the source has one.
-func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
-	for i := range listing.Entries {
-		if listing.Entries[i].Name == lister.LostFound {
-			return have
-		}
-	}
-	kept := have[:0]
-	for i := range have {
-		if have[i].Name != lister.LostFound || have[i].Kind != mtree.Dir {
-			kept = append(kept, have[i])
-		}
-	}
-	return kept
-}
-
-// isReplaced reports whether the source has another directory under the name than the
-// one that was copied.
-func isReplaced(r records.Record, l *mtree.Listing) bool {
-	return r.ID != "" && l.ID != "" && r.ID != l.ID
-}
-
-// wanted returns the entries of the listing of path that no filter excludes.
-func (w *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
-	if w.Filters.Empty() {
-		return entries
-	}
-	kept := make([]mtree.Entry, 0, len(entries))
-	for i := range entries {
-		if e := &entries[i]; !w.Filters.Excluded(mtree.JoinPath(path, e.Name), e.Kind == mtree.Dir) {
-			kept = append(kept, *e)
-		}
-	}
-	return kept
 }
 
 // compare makes the plan for a target and finds the directories below it to visit. dir
@@ -273,38 +178,4 @@ func (w *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) er
 		v.note(t, c.Want.Name, w.setMode(dir, c))
 	}
 	return nil
-}
-
-// asTarget returns t as the steps after the visit know it.
-func (v *VisitResult) asTarget(t *Target) *Target {
-	next := *t
-	next.Record, next.Doubts, next.Nested = v.Record, v.Doubts, v.Nested
-	return &next
-}
-
-// note notes that an entry was changed, or why it was not.
-func (v *VisitResult) note(t *Target, name string, err error) {
-	if err == nil {
-		v.Changed = true
-	} else {
-		v.Failed = append(v.Failed, failure{mtree.JoinPath(t.Path, name), replica.Local(err)})
-	}
-}
-
-// Made counts the names that a visit added to the copy, if nothing failed.
-func (v *VisitResult) Made() (n int64) {
-	for _, list := range [][]mtree.Change{v.Plan.MakeDirs, v.Plan.MakeLinks} {
-		for i := range list {
-			if list[i].Have == nil {
-				n++
-			}
-		}
-	}
-	return n
-}
-
-// recordOf returns the record that a listing completes a directory with. What the
-// source leaves out is not in it.
-func recordOf(l *mtree.Listing) records.Record {
-	return records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
 }

@@ -1,0 +1,44 @@
+package pass
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/work"
+)
+
+// addDeletions adds deletions in n, which waits for them until the end of the pass.
+func (p *pass) addDeletions(n *node, some []replica.Deletion) {
+	if len(some) == 0 {
+		return
+	}
+	for i := range some {
+		p.result.Seen += some[i].Entries - 1
+	}
+	n.deletions = append(n.deletions, some...)
+	if !n.waits {
+		n.waits = true
+		n.open++
+		p.deleting = append(p.deleting, n)
+	}
+}
+
+// recordDeletions records what became of the deletions of n.
+func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
+	if len(p.env.Replica.Uncopied()) > 0 {
+		for i := range n.deletions {
+			p.goneDirs[n.deletions[i].Path] = n.deletions[i].Kind == mtree.Dir
+		}
+	}
+	n.deletions = nil
+	p.result.Deleted += r.Deleted
+	p.result.Made += r.Replaced
+	p.guard.gate.Deleted(r.Deleted - r.Released)
+	p.options.Counters.Deleted.Add(r.Deleted)
+	if r.Deleted+r.Replaced > 0 {
+		n.changed = true
+		p.touch(n.Path)
+	}
+	for _, f := range r.Failed {
+		p.fail(n, f.Path, f.Err)
+	}
+}

@@ -1,0 +1,84 @@
+package work
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// VisitResult is what a visit found and did.
+type VisitResult struct {
+	Err         error // nothing is known of the directory
+	Same        bool  // it is complete already
+	Listing     mtree.Listing
+	Before      records.Record // what the copy had
+	Had         bool           // it had a record
+	Record      records.Record // what the directory will be completed with
+	Doubts      replica.Doubts
+	Nested      bool // as in target, and by what is in the directory itself
+	Plan        plan.Plan
+	InCopy      int64          // entries of the copy
+	Stays       int64          // directories that the source no longer has, which stay for what is excluded in them
+	Changed     bool           // directories, symlinks or modes were made
+	Proved      bool           // files are compared by sums: the record gets the listing's `now`
+	Below       []mtree.Change // directories to visit
+	DoubtsBelow replica.Doubts // what is not trusted of them
+	Deletions   []replica.Deletion
+	Failed      []Failure
+	Approx      *source.Approx // how well the source knows the files; nil: exactly
+}
+
+// isUnproved reports whether nobody knows where the files of the copy came from: from
+// which listing, for the record was begun before the directory was listed; or from
+// which directory, for the source gave no id then and gives one now.
+func (v *VisitResult) isUnproved(have []mtree.Entry) bool {
+	if v.Had && v.Before.ID == "" && v.Listing.ID != "" && len(have) > 0 {
+		return true
+	}
+	_, began := replica.DoubtsOf(v.Before)
+	return v.Had && began && v.Before.Now == mtree.Stamp{} && v.Listing.HasNow && len(have) > 0
+}
+
+// asTarget returns t as the steps after the visit know it.
+func (v *VisitResult) asTarget(t *Target) *Target {
+	next := *t
+	next.Record, next.Doubts, next.Nested = v.Record, v.Doubts, v.Nested
+	return &next
+}
+
+// note notes that an entry was changed, or why it was not.
+func (v *VisitResult) note(t *Target, name string, err error) {
+	if err == nil {
+		v.Changed = true
+	} else {
+		v.Failed = append(v.Failed, Failure{mtree.JoinPath(t.Path, name), replica.Local(err)})
+	}
+}
+
+// Made counts the names that a visit added to the copy, if nothing failed.
+func (v *VisitResult) Made() (n int64) {
+	for _, list := range [][]mtree.Change{v.Plan.MakeDirs, v.Plan.MakeLinks} {
+		for i := range list {
+			if list[i].Have == nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// doubt adds what the record says is not trusted. hasEntries says that the directory of
+// the copy is not empty: without a record, nothing below it is trusted.
+func (v *VisitResult) doubt(hasEntries bool) {
+	if !v.Had && hasEntries {
+		v.Doubts |= replica.DoubtBelow
+	}
+	if began, ok := replica.DoubtsOf(v.Before); v.Had && ok {
+		v.Doubts |= began
+	}
+	if v.Doubts&replica.DoubtHidden != 0 {
+		v.Before.Excluded, v.Before.Fingerprint = 0, ""
+	}
+}
