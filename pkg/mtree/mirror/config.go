@@ -82,8 +82,6 @@ const (
 	defaultMaxDelete   = "50%"
 	leastStream        = 64 << 10 // bytes a second for each step, with BWLimit
 	defaultFull        = 7 * 24 * time.Hour
-	leastFullPause     = 10 * time.Minute // between full walks of a source whose stamps do not prune
-	fullPauseFactor    = 20               // as a multiple of the last walk
 )
 
 // withDefaults returns c with every zero value replaced by its default.

@@ -123,7 +123,7 @@ func TestAFailedFlushStampsNothing(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	m.dest.Flush = func() error { return syscall.EIO }
+	m.replica.Flush = func() error { return syscall.EIO }
 	a, err := m.source.Root(context.Background(), source.Poll{})
 	require.NoError(t, err)
 	_, err = m.pass(context.Background(), a, false)

@@ -17,7 +17,7 @@ func (m *mirror) hook(ctx context.Context) error {
 	}
 	m.hookDue = false
 	cmd := exec.CommandContext(ctx, "sh", "-c", m.config.Exec)
-	cmd.Dir = m.dest.Path
+	cmd.Dir = m.replica.Path
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return exit.With(exit.Failed, fmt.Errorf("--exec: %w", err), "")

@@ -212,9 +212,9 @@ func TestAdoptActsOnce(t *testing.T) {
 	m, err := open(b.config)
 	require.NoError(t, err)
 	defer m.close()
-	forgotten := m.dest.Tree()
+	forgotten := m.replica.Tree()
 	forgotten.Adopted = ""
-	require.NoError(t, m.dest.SetTree(forgotten))
+	require.NoError(t, m.replica.SetTree(forgotten))
 	_, err = m.once(t.Context())
 	require.NoError(t, err)
 	s.id.ID = state.NewTreeID()

@@ -253,7 +253,7 @@ func TestAnAnswerWithoutAnEpoch(t *testing.T) {
 	claim, err := m.lineage.Claim(t.Context(), &source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}})
 	require.NoError(t, err)
 	require.Empty(t, claim.HoldAll)
-	require.EqualValues(t, 100, m.dest.Tree().Epoch)
+	require.EqualValues(t, 100, m.replica.Tree().Epoch)
 }
 
 // refuses runs Once and requires a refusal that says why.

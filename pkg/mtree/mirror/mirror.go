@@ -3,8 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"slices"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -29,7 +27,7 @@ type mirror struct {
 	filters     *glob.List
 	limiter     *rate.Limiter // of file contents; nil: none
 	source      origin
-	dest        *replica.Replica
+	replica     *replica.Replica
 	verified    work.VerifiedFiles
 	warnedState wire.State // for which full walks were announced
 	lineage     *lineage.Lineage
@@ -63,7 +61,7 @@ func open(c Config) (*mirror, error) {
 		m.source.Close()
 		return nil, err
 	}
-	if held, err := m.dest.Held(); err == nil {
+	if held, err := m.replica.Held(); err == nil {
 		c.Stats.Held.Store(held.Total())
 	}
 	return m, nil
@@ -71,7 +69,7 @@ func open(c Config) (*mirror, error) {
 
 // openReplica opens the copy.
 func (m *mirror) openReplica() error {
-	r, err := replica.Open(m.config.replica())
+	r, err := replica.Open(m.config.replicaOptions())
 	if err != nil {
 		return err
 	}
@@ -80,65 +78,25 @@ func (m *mirror) openReplica() error {
 		r.Close()
 		return err
 	}
-	m.dest = r
+	m.replica = r
 	return nil
 }
 
 // replica says which copy is opened, and how.
-func (c *Config) replica() *replica.Options {
+func (c *Config) replicaOptions() *replica.Options {
 	return &replica.Options{Path: c.Dest, StateDir: c.StateDir, ReadOnly: c.DryRun, Adopt: c.Adopt, Log: c.Log, Now: c.Now, Meanwhile: c.meanwhile}
 }
 
 // close leaves source and copy.
 func (m *mirror) close() {
 	m.source.Close()
-	m.dest.Close()
-}
-
-// Options that stand among the filters in the tree file.
-const (
-	selectNoDelete = "no-delete"
-	selectNoLinks  = "no-links"
-	selectOwner    = "owner"
-)
-
-// selection is what decides which entries a complete copy has: with another one
-// what was complete is not.
-func (c *Config) selection() []string {
-	all := slices.Clone(c.Filters)
-	if c.NoDelete {
-		all = append(all, selectNoDelete)
-	}
-	if c.NoLinks {
-		all = append(all, selectNoLinks)
-	}
-	if c.Owner {
-		all = append(all, selectOwner)
-	}
-	return all
-}
-
-// restore is the inverse of selection.
-func (c *Config) restore(selection []string) {
-	c.Filters, c.NoDelete, c.NoLinks, c.Owner = nil, false, false, false
-	for _, rule := range selection {
-		switch rule {
-		case selectNoDelete:
-			c.NoDelete = true
-		case selectNoLinks:
-			c.NoLinks = true
-		case selectOwner:
-			c.Owner = true
-		default:
-			c.Filters = append(c.Filters, rule)
-		}
-	}
+	m.replica.Close()
 }
 
 // pass claims the copy for the source's root as a shows it and runs a pass.
 func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass.Result, error) {
 	if !m.config.DryRun {
-		if err := m.dest.StillAt(); errors.Is(err, state.ErrInTheWay) {
+		if err := m.replica.StillAt(); errors.Is(err, state.ErrInTheWay) {
 			return nil, exit.With(exit.Local, err, "")
 		} else if err != nil {
 			return nil, exit.With(exit.Local, err, "start mirror anew")
@@ -164,7 +122,7 @@ func (m *mirror) pass(ctx context.Context, a source.Root, walk bool) (*pass.Resu
 		m.confirm(began)
 		err = errors.Join(err, replica.Local(m.lineage.Completed(&a, r.Held)))
 	}
-	return r, errors.Join(err, m.dest.UpdateUncopied(r.Uncopied, r.IsDeleted, r.Complete && r.Full), m.publish(r, &a, err))
+	return r, errors.Join(err, m.replica.UpdateUncopied(r.Uncopied, r.IsDeleted, r.Complete && r.Full), m.publish(r, &a, err))
 }
 
 // passOptions says how the next pass runs.
@@ -186,21 +144,7 @@ func (m *mirror) passOptions(a *source.Root, full bool, holdAll string) *pass.Op
 func (m *mirror) newEnv(root *source.Root) *work.Env {
 	c := &m.config
 	return &work.Env{
-		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.dest, Filters: m.filters, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
+		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.replica, Filters: m.filters, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
 		DryRun: c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, SyncEach: c.Durability == Each,
 	}
-}
-
-// fullDue reports whether the safety net asks for a full walk.
-func (m *mirror) fullDue() bool {
-	walked := m.dest.Counters().Walked
-	if m.config.FullInterval < 0 || walked == 0 {
-		return false
-	}
-	now, _ := m.config.Now().Unix()
-	// Jitter by the tree's id: copies of one tree do not all walk at once, and
-	// this one's turn does not move with every look.
-	share := time.Duration(m.dest.Self.Node.Ino % 128)
-	after := m.config.FullInterval * (896 + share*2) / 1024
-	return now-walked > int64(after/time.Second)
 }

@@ -39,7 +39,7 @@ func Once(ctx context.Context, c Config) error {
 			if r != nil {
 				m.summary(&total)
 				if !m.config.DryRun {
-					m.dest.StoreConfirmed()
+					m.replica.StoreConfirmed()
 				}
 			}
 			if err == nil && !m.config.DryRun {

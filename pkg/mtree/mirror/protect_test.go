@@ -285,7 +285,7 @@ func TestMaxDeleteAfterAKilledFirstCopy(t *testing.T) {
 	b.server.answer("/z/?txt", http.StatusInternalServerError, "")
 	require.Error(t, b.once())
 	config := b.config.withDefaults()
-	r, err := replica.Open(config.replica())
+	r, err := replica.Open(config.replicaOptions())
 	require.NoError(t, err)
 	require.NoError(t, r.UpdateStatus(func(s *state.Status) bool {
 		*s = state.Status{State: wire.Filling}

@@ -55,10 +55,18 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 		o.Until = &until
 	}
 	r.Gate.End(&o)
-	err := m.dest.Publish(&o)
-	s := m.dest.Status()
+	err := m.replica.Publish(&o)
+	s := m.replica.Status()
 	m.config.Stats.State.Store(stateNumber(&s))
 	return err
+}
+
+// confirm notes that the copy is what the source published at a time, by the clock here:
+// when a pass that completed it began, and with each answer "unchanged" after that.
+func (m *mirror) confirm(at mtree.Stamp) {
+	sec, _ := at.Unix()
+	m.config.Stats.Confirmed.Store(sec)
+	m.replica.Confirm(at)
 }
 
 // causeOf names the cause of an error without any path or address: status.json

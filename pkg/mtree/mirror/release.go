@@ -89,7 +89,7 @@ func releasedAll(c *Config, l *replica.Look, held *replica.HeldList) error {
 
 // releaseHere deletes with the lock taken.
 func releaseHere(c *Config) error {
-	r, err := replica.Open(c.replica())
+	r, err := replica.Open(c.replicaOptions())
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestADirectoryThatCannotBeReplacedIsFilledInPlace(t *testing.T) {
 	require.NoError(t, err)
 	_, err = m.once(t.Context())
 	require.NoError(t, err)
-	require.True(t, m.dest.InPlace.Load(), "from now on")
+	require.True(t, m.replica.InPlace.Load(), "from now on")
 	m.close()
 	b.server.interfere(nil)
 	b.equal(s)

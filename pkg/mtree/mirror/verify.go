@@ -39,7 +39,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	if err != nil {
 		return unreachable(ctx, err)
 	}
-	if t := m.dest.Tree(); t.ID == "" || !t.NoID && t.ID != root.Tree.ID {
+	if t := m.replica.Tree(); t.ID == "" || !t.NoID && t.ID != root.Tree.ID {
 		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
 	}
 	v := &verifier{mirror: m, root: root}
@@ -161,7 +161,7 @@ func (v *verifier) note(path string, diffs []difference) {
 
 // compare returns what differs in one directory.
 func (v *verifier) compare(ctx context.Context, path string, listing *mtree.Listing) ([]difference, error) {
-	dir, err := v.dest.Dir(path)
+	dir, err := v.replica.Dir(path)
 	if errors.Is(err, fs.ErrNotExist) || disk.IsGone(err) {
 		return nil, nil // its parent says so
 	}
@@ -217,7 +217,7 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 	if err != nil {
 		return nil, err
 	}
-	ours, err := directory.SumFiles(ctx, v.dest.Root, names)
+	ours, err := directory.SumFiles(ctx, v.replica.Root, names)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
@@ -239,7 +239,7 @@ func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) 
 // get a time that no source lists, and the directories above are unfinished.
 func (v *verifier) mend(ctx context.Context) error {
 	for _, bad := range v.bad {
-		dir, err := v.dest.Dir(bad.path)
+		dir, err := v.replica.Dir(bad.path)
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
@@ -247,7 +247,7 @@ func (v *verifier) mend(ctx context.Context) error {
 			err = errors.Join(err, dir.SetEntryTime(name, replica.Doubtful))
 		}
 		_ = dir.Close()
-		if err = errors.Join(err, v.dest.MarkUnfinished(bad.path)); err != nil {
+		if err = errors.Join(err, v.replica.MarkUnfinished(bad.path)); err != nil {
 			return exit.With(exit.Local, err, "")
 		}
 	}

@@ -29,37 +29,37 @@ import (
 // others lengthened it. Each directory has its own, at most a minute, and only a look
 // that came when it was due lengthens that.
 func TestWhatIsIncompleteHasItsOwnTime(t *testing.T) {
-	var l later
+	var l retries
 	start := time.Now()
 	at := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
 	behind := func(paths ...string) []string { return paths }
-	l.note(behind("a", ""), at(0), at(0))
+	l.set(behind("a", ""), at(0), at(0))
 	require.Equal(t, at(1), l.next())
 	for i := range 50 { // news
-		l.note(behind("a", ""), at(float64(i)/100), at(float64(i)/100))
+		l.set(behind("a", ""), at(float64(i)/100), at(float64(i)/100))
 	}
 	require.Equal(t, at(1), l.next())
-	l.note(behind("a", ""), at(1), at(1.5))
+	l.set(behind("a", ""), at(1), at(1.5))
 	require.Equal(t, at(3.5), l.next())
-	l.note(behind("a", "b", ""), at(2), at(2))
+	l.set(behind("a", "b", ""), at(2), at(2))
 	require.Equal(t, at(3), l.next(), "b fails for the first time")
-	l.note(behind("a", ""), at(3), at(3))
+	l.set(behind("a", ""), at(3), at(3))
 	require.Equal(t, at(3.5), l.next(), "b does no longer")
 	for range 20 {
 		due := l.next()
-		l.note(behind("a", ""), due, due)
-		require.LessOrEqual(t, l.next().Sub(due), longestLater)
+		l.set(behind("a", ""), due, due)
+		require.LessOrEqual(t, l.next().Sub(due), longestRetry)
 	}
-	l.note(behind("a"), at(5000), at(5000))
+	l.set(behind("a"), at(5000), at(5000))
 	require.Len(t, l, 1)
-	l.note(nil, at(6000), at(6000))
+	l.set(nil, at(6000), at(6000))
 	require.True(t, l.next().IsZero())
-	many := make([]string, 5*mostLater)
+	many := make([]string, 5*mostRetries)
 	for i := range many {
 		many[i] = fmt.Sprint(i)
 	}
-	l.note(behind(many...), at(7000), at(7000))
-	require.LessOrEqual(t, len(l), mostLater+1)
+	l.set(behind(many...), at(7000), at(7000))
+	require.LessOrEqual(t, len(l), mostRetries+1)
 }
 
 // A source that was away for half a minute was asked again half a minute after it
@@ -203,15 +203,15 @@ func TestTroubleIsSaidOnceAMinute(t *testing.T) {
 	require.NoError(t, err)
 	defer m.close()
 	d := &daemon{mirror: m, tries: 1}
-	require.Equal(t, slog.LevelWarn, d.loudness("away"))
-	d.writeTrouble("away")
+	require.Equal(t, slog.LevelWarn, d.logLevel("away"))
+	d.publishTrouble("away")
 	for d.tries = range 10 {
 		if d.tries > 1 {
-			require.Equal(t, slog.LevelDebug, d.loudness("away"))
+			require.Equal(t, slog.LevelDebug, d.logLevel("away"))
 		}
 	}
-	require.Equal(t, slog.LevelWarn, d.loudness("a 503"), "another cause")
-	require.Equal(t, slog.LevelDebug, d.loudness("away"))
-	d.said = d.said.Add(-longestTrouble)
-	require.Equal(t, slog.LevelWarn, d.loudness("away"))
+	require.Equal(t, slog.LevelWarn, d.logLevel("a 503"), "another cause")
+	require.Equal(t, slog.LevelDebug, d.logLevel("away"))
+	d.warned = d.warned.Add(-longestTrouble)
+	require.Equal(t, slog.LevelWarn, d.logLevel("away"))
 }

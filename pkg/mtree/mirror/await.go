@@ -1,0 +1,176 @@
+package mirror
+
+import (
+	"context"
+	"time"
+
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
+	"tidemark/pkg/mtree/wire"
+)
+
+// How a running mirror asks its source.
+const (
+	pollWait    = wire.MaxWait // how long the source is asked to hold a poll
+	releaseLook = time.Second  // how often to look for a release while deletions are held, and for other credentials
+	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do by now
+
+	defaultServeLook = time.Minute // at other web servers: time between looks whether serve answers by now
+)
+
+// news is what a question for the root brought.
+type news struct {
+	source.Root
+	none bool // no answer: nobody waited for it any longer
+}
+
+// unasked is the news when nobody waited for an answer.
+func unasked() news { return news{Root: source.Root{Unchanged: true}, none: true} }
+
+// look asks for the root as it is now, once.
+func (d *daemon) look(ctx context.Context) (news, error) {
+	root, err := d.source.Root(ctx, source.Poll{Once: true})
+	return news{Root: root}, err
+}
+
+// await returns the root's listing once it is news or the next pass is due. Before that
+// it returns after each poll in vain, with an answer that is unchanged.
+func (d *daemon) await(ctx context.Context) (news, error) {
+	due := d.due()
+	if !d.begun || d.again || !due.IsZero() && !time.Now().Before(due) || d.isReleased() || d.fullDue() {
+		return d.look(ctx)
+	}
+	if !d.known.state.Prunes() {
+		return d.awaitStamps(ctx)
+	}
+	wait := pollWait
+	if !due.IsZero() {
+		wait = min(wait, time.Until(due)+time.Second)
+	}
+	start := time.Now()
+	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: wait, Since: &d.known.stamp})
+	if err == nil && !a.Unchanged && d.isKnown(&a.Root) {
+		a.Unchanged = true // somebody on the way removed its validator
+	}
+	if err != nil || !a.Unchanged {
+		return a, err
+	}
+	if k := &d.known; a.State != "" && (a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run) {
+		return d.look(ctx) // the state of the tree changed, and nothing in it
+	}
+	// A source that cannot hold a poll, or will not, is asked at intervals.
+	d.pause(ctx, d.config.Interval-time.Since(start))
+	return a, nil
+}
+
+// isKnown reports whether the root's listing is that of the last pass that ended, and so
+// nothing is new.
+func (d *daemon) isKnown(a *source.Root) bool {
+	t, k := d.replica.Tree(), &d.known
+	return a.Stamp == k.stamp && !a.Hot && a.State == k.state && a.Tree.Epoch == k.epoch &&
+		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.Fingerprint)
+}
+
+// awaitStamps waits for the time of the next full walk at a source whose stamps do not
+// prune. Meanwhile it looks whether they do by now: watch was started there, or has
+// finished its audit, or came back.
+func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
+	if d.known.otherServer {
+		return d.awaitServe(ctx)
+	}
+	start := time.Now()
+	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: min(pollWait, time.Until(d.walk)+time.Second)})
+	switch {
+	case err != nil:
+		return a, err
+	case a.State.Prunes() && a.Unchanged:
+		return d.look(ctx)
+	case a.State.Prunes():
+		return a, nil
+	}
+	if !a.Unchanged {
+		d.known.validator = a.Validator // a change of the root alone is no reason to walk
+	}
+	d.pause(ctx, stateLook-time.Since(start))
+	return news{Root: source.Root{Unchanged: true, Upstreams: a.Upstreams}, none: a.none}, nil
+}
+
+// awaitServe waits for the time of the next full walk at a server of another kind.
+// Meanwhile it looks whether serve answers by now: what answered before was a proxy's
+// page, or serve took its place.
+func (d *daemon) awaitServe(ctx context.Context) (news, error) {
+	d.pause(ctx, min(d.config.serveLook, time.Until(d.walk)))
+	if ctx.Err() != nil || !time.Now().Before(d.walk) {
+		return unasked(), nil
+	}
+	a, err := d.look(ctx)
+	if err == nil && a.OtherServer {
+		return news{Root: source.Root{Unchanged: true}}, nil
+	}
+	return a, err
+}
+
+// poll asks, and gives up when the next pass is due or a release came.
+func (d *daemon) poll(ctx context.Context, ask source.Poll) (news, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var a news
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.Root, err = d.source.Root(ctx, ask)
+	}()
+	if d.waitDue(ctx, done, pollWait+remote.HeaderTimeout) {
+		return a, err
+	}
+	cancel()
+	<-done
+	return unasked(), nil
+}
+
+// pause waits for a time, or until the next pass is due or a release came.
+func (d *daemon) pause(ctx context.Context, t time.Duration) {
+	if t > 0 {
+		d.waitDue(ctx, nil, t)
+	}
+}
+
+// waitDue reports whether done was closed before t passed, the next pass was due, or a
+// release came.
+func (d *daemon) waitDue(ctx context.Context, done <-chan struct{}, t time.Duration) bool {
+	if due := d.due(); !due.IsZero() {
+		t = min(t, time.Until(due))
+	}
+	return d.wait(ctx, done, t)
+}
+
+// wait reports whether done was closed before t passed, or a release or other
+// credentials came.
+func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration) bool {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	var look <-chan time.Time
+	if d.held || d.config.Credentials != nil {
+		ticker := time.NewTicker(releaseLook)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	for {
+		select {
+		case <-done:
+			return true
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-look:
+			if d.isReleased() || d.source.Renewed() {
+				return false
+			}
+		}
+	}
+}
+
+// isReleased reports whether somebody released deletions that are held.
+func (d *daemon) isReleased() bool { return d.held && d.replica.HasRelease() }

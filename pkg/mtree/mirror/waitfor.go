@@ -1,0 +1,107 @@
+package mirror
+
+import (
+	"context"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// How often WaitFor looks at the copy's root, and who keeps it.
+const (
+	waitLook  = 20 * time.Millisecond
+	aliveLook = time.Second
+)
+
+// WaitFor returns when the copy at c.Dest holds everything up to stamp, which
+// "watch --sync" printed at the source: when its root is complete with a stamp
+// that is not older. Only Dest, StateDir and Log of c count. What is no copy is
+// refused (exit.Refused), unless its mirror runs already. Where no mirror runs, the
+// log says so and the wait goes on: one may be started from cron. Cost: three
+// system calls 50 times a second.
+func WaitFor(ctx context.Context, c Config, stamp mtree.Stamp) error {
+	c = c.withDefaults()
+	w := waiting{config: &c, alive: true}
+	defer w.close()
+	ticker := time.NewTicker(waitLook)
+	defer ticker.Stop()
+	var next time.Time
+	for {
+		if now := time.Now(); !now.Before(next) {
+			if err := w.look(); err != nil {
+				return err
+			}
+			next = now.Add(aliveLook)
+		}
+		arrived, err := w.arrived(stamp)
+		if err != nil {
+			return exit.With(exit.Local, err, "")
+		}
+		if arrived {
+			return nil
+		}
+		w.say()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// waiting is a WaitFor.
+type waiting struct {
+	config *Config
+	copy   *replica.Look // nil: none yet, or none any longer
+	alive  bool          // a mirror keeps it
+	said   bool          // that none does
+	begun  bool
+}
+
+// look opens the copy anew, for its .tidemark may be another one by now, and sees
+// whether a mirror keeps it.
+func (w *waiting) look() error {
+	w.close()
+	l, err := replica.LookAt(w.config.Dest, w.config.StateDir)
+	if err == nil {
+		w.copy = l
+		w.alive, err = l.IsKept()
+		w.begun = true
+		return exit.With(exit.Local, err, "")
+	}
+	if exit.Of(err) != exit.Refused {
+		return err
+	}
+	if w.alive = replica.IsBeingMade(w.config.Dest, w.config.StateDir); !w.alive && !w.begun {
+		return err
+	}
+	w.begun = true
+	return nil
+}
+
+// say tells in the log when the copy has no mirror any longer, and when it has one.
+func (w *waiting) say() {
+	switch {
+	case !w.alive && !w.said:
+		w.config.Log.Warn("no mirror is running here: waiting until one has brought the stamp", "dest", w.config.Dest, "remedy", "start mirror")
+	case w.alive && w.said:
+		w.config.Log.Info("a mirror is running: waiting until it has brought the stamp")
+	}
+	w.said = !w.alive
+}
+
+func (w *waiting) arrived(stamp mtree.Stamp) (bool, error) {
+	if w.copy == nil {
+		return false, nil
+	}
+	return w.copy.HasReached(stamp)
+}
+
+func (w *waiting) close() {
+	if w.copy != nil {
+		w.copy.Close()
+		w.copy = nil
+	}
+}
