@@ -35,8 +35,8 @@ func TestHides(t *testing.T) {
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Fingerprint: otherFingerprint}, true, false, plan.HiddenAny},
 	} {
-		w := &Env{Root: &source.Root{Fingerprint: "e"}, Replica: &replica.Replica{}}
+		env := &Env{Root: &source.Root{Fingerprint: "e"}, Replica: &replica.Replica{}}
 		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
-		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
+		require.Equal(t, tc.want, env.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}
 }
