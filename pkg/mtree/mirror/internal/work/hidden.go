@@ -15,13 +15,13 @@ func (env *Env) fingerprint() string {
 }
 
 // hidden says which entries of a directory the source may have and not list. before is
-// the record of that directory; trusted says whether it is
-// about the present options of serve if it names none.
+// the record of that directory. If it names no fingerprint, trusted says whether it is
+// true of the present options of serve.
 //
-// The source says how many entries it leaves out. Most of them were never in the
-// copy, so the record keeps their number as of the last time when the copy had only
-// listed entries. If the source leaves out more now, or others, then one of them may
-// be in the copy.
+// The source says how many entries it leaves out. Most of them were never in the copy,
+// so the record keeps their number as of the last time when the copy had only listed
+// entries. If the source leaves out more now, or others, then one of them may be in the
+// copy.
 func (env *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
 	switch known := env.knowsHidden(before, trusted); {
 	case known && l.Excluded <= before.Excluded, l.Excluded == 0:
