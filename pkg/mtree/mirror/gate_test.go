@@ -375,6 +375,22 @@ func TestAHoldOutlivesItsMarker(t *testing.T) {
 	require.Equal(t, "7", b.read("a/007"))
 }
 
+// A marker that was renamed under a running mirror was still taken for its own: it wrote
+// its status there, and nothing in the copy said what is held.
+func TestAHoldOutlivesARenamedMarker(t *testing.T) {
+	s, b := replacedFiles(t)
+	b.start()
+	held := func() bool {
+		text, err := os.ReadFile(b.path(".tidemark/held"))
+		return err == nil && strings.Count(string(text), "\n") == 2
+	}
+	require.True(t, assertEventually(held))
+	require.NoError(t, os.Rename(b.path(".tidemark"), filepath.Join(t.TempDir(), "elsewhere")))
+	s.change("n = new")
+	require.True(t, assertEventually(held))
+	require.Equal(t, "7", b.read("a/007"))
+}
+
 // Where every pass is a full walk, what went shortly before the last one counts
 // as a share of what there was before it.
 func TestPassesThatAreFullWalks(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,11 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -94,28 +90,6 @@ func TestACopyOfItselfBehindAProxy(t *testing.T) {
 	})
 	b.config.Source = own.URL
 	b.refuses("is the source itself")
-}
-
-// The entries of another directory, with the ctimes of ours: that of a disk's clone
-// elsewhere, or made in the same moment here. It is no source of itself.
-func TestAnotherDirectoryOfTheSameTimes(t *testing.T) {
-	s, b := overHTTP(t, "a/f = one", "g = x")
-	require.NoError(t, os.MkdirAll(b.config.Dest, 0o755))
-	testtree.Make(t, b.config.Dest, "a/f = one", "g = x")
-	b.config.Adopt = true
-	m, err := open(b.config)
-	require.NoError(t, err)
-	defer m.close()
-	root := source.Root{Dir: source.Dir{Tree: source.Tree{ID: s.id.ID}}}
-	for _, name := range []string{"a", "g"} {
-		info, err := m.replica.Root.Stat(name)
-		require.NoError(t, err)
-		root.Entries = append(root.Entries, lister.EntryOf(name, info))
-	}
-	self, err := m.replica.Root.Self()
-	require.NoError(t, err)
-	root.Stamp, root.ID = self.MTime, lister.DirID(s.id.ID, self)
-	require.NoError(t, m.lineage.Guard().CheckRoot(t.Context(), &root))
 }
 
 // Three copies of each other went on without a word, each as new as the others. What

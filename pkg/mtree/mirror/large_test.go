@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Small files do not wait for large ones, though these are found first: while some
-// of the large ones take their time everything else arrives; and then the smallest
-// of them go first. With one job all large ones come after the small ones.
+// Small files do not wait for large ones, though these are found first: while some large
+// files take their time, all small ones arrive. After them the smallest of the large
+// files come first. With one job all large files come after the small ones.
 func TestSmallFilesDoNotWaitForLargeOnes(t *testing.T) {
 	for _, jobs := range []int{1, 8} {
 		lines := many("a/b/c", 300)
@@ -49,7 +49,7 @@ func TestSmallFilesDoNotWaitForLargeOnes(t *testing.T) {
 	}
 }
 
-// One that never ends keeps nothing else back, not even the other large ones.
+// A large file that never ends delays nothing else, not even the other large files.
 func TestALargeFileThatHangsStarvesNobody(t *testing.T) {
 	lines := many("a/b", 50)
 	for i := range 6 {

@@ -52,8 +52,8 @@ func (m *mirror) passOptions(root *source.Root, full bool, holdAll string) *pass
 	o := &pass.Options{
 		Full: full, Sums: c.Sums, HoldAll: holdAll,
 		Jobs: c.Jobs, CommitFiles: c.commitFiles, NoFlush: c.Durability == None, Last: m.rules.last, Limit: m.rules.limit,
-		Heed: func(l *mtree.Listing) error { return m.lineage.Listed(root, l) },
-		Now:  c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
+		Listed: func(l *mtree.Listing) error { return m.lineage.Listed(root, l) },
+		Now:    c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
 	}
 	if c.Progress != nil {
 		o.Progress = func(p pass.Progress) { c.Progress(Progress(p)) }

@@ -10,7 +10,7 @@ import (
 	"tidemark/internal/testtree"
 )
 
-// Renames of large files, and of directories with such, move no data; another
+// If large files are renamed, or directories with large files, no data moves. Another
 // file of the same size is fetched.
 func TestRenamesOfLargeFilesMoveNoData(t *testing.T) {
 	a, z := strings.Repeat("a", 100_000), strings.Repeat("z", 100_000)
@@ -28,7 +28,7 @@ func TestRenamesOfLargeFilesMoveNoData(t *testing.T) {
 	}, "dir/sub/large = "+a, "big = "+z, "stays = x")
 }
 
-// What is taken over from a deletion that is held stays there, too.
+// A file that is taken over stays under its old name, too, if that deletion is held.
 func TestTakeoverFromAHeldDeletion(t *testing.T) {
 	s, b := overHTTP(t, "dir/large = "+strings.Repeat("a", 100_000), "stays = x")
 	b.config.MaxDelete = "0"

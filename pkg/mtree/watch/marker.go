@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
@@ -40,18 +39,7 @@ func (w *watcher) restoreMarker() (err error) {
 
 // markerIsWhole reports whether everything that belongs into .tidemark is there.
 func (w *watcher) markerIsWhole() bool {
-	return w.markerIsThere() && w.lock.StillIn(w.marker) && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.markerIsOurs()
-}
-
-// markerIsThere reports whether the marker directory is still the one in the root.
-func (w *watcher) markerIsThere() bool {
-	if w.StateDir != "" {
-		info, err := w.marker.Dir().Self()
-		return err == nil && info.Links > 0
-	}
-	there, err1 := w.root.Stat(mtree.MarkerName)
-	held, err2 := w.marker.Dir().Self()
-	return err1 == nil && err2 == nil && there.Node == held.Node
+	return w.marker.IsThere() && w.lock.StillIn(w.marker) && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.markerIsOurs()
 }
 
 // markerIsOurs reports whether .tidemark has the files that this watcher wrote. It has not
@@ -67,7 +55,7 @@ func (w *watcher) markerIsOurs() bool {
 // makeMarker makes the missing files of .tidemark. The error is fs.ErrNotExist if they were
 // removed meanwhile; then the open files have no names.
 func (w *watcher) makeMarker() error {
-	isThere := w.markerIsThere()
+	isThere := w.marker.IsThere()
 	if !isThere {
 		m, err := state.CreateMarker(w.root, w.StateDir)
 		if err != nil {
@@ -103,7 +91,7 @@ func (w *watcher) rewriteMarker() error {
 		return exit.With(exit.Local, err, "")
 	}
 	_, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
-	if err != nil && w.markerIsThere() {
+	if err != nil && w.marker.IsThere() {
 		w.health.CannotHear(err)
 	}
 	w.writeStatus()

@@ -80,6 +80,17 @@ func (m *Marker) Dir() *disk.Dir { return m.dir }
 // Close releases the descriptor of the directory, not the root's.
 func (m *Marker) Close() error { return m.dir.Close() }
 
+// IsThere reports whether the marker still has its name: it was neither removed nor
+// renamed under a running program. Cost: fstat, and statx in the root.
+func (m *Marker) IsThere() bool {
+	held, err := m.dir.Self()
+	if err != nil || !m.inRoot {
+		return err == nil && held.Links > 0
+	}
+	there, err := m.root.Stat(mtree.MarkerName)
+	return err == nil && there.Node == held.Node
+}
+
 // Folds reports whether the marker's file system takes names for one that differ in
 // case. Cost: statx.
 func (m *Marker) Folds() bool {

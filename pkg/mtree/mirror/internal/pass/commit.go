@@ -205,10 +205,9 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // leaveIncomplete marks the directories that stay incomplete.
 //
 // If something in or below a directory changed, it gets the present time, or a copy of
-// this copy would not look there. A directory that could not be listed keeps the replica.Doubts
-// about what is below it. A directory that has its stamp already, but was found
-// incomplete by a full walk, gets a record that says so, or the next pass would take it
-// for complete.
+// this copy would not look there. A directory that could not be listed keeps the doubts
+// about what is below it. If a full walk found a directory incomplete that has its stamp
+// already, its record says so from now on, or the next pass would take it for complete.
 func (p *pass) leaveIncomplete() {
 	p.result.Incomplete = int64(len(p.incomplete))
 	for _, n := range p.incomplete {

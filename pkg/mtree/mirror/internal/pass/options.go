@@ -22,7 +22,7 @@ type Options struct {
 	Last        *glob.List // files that are fetched after everything else
 	Limit       gate.Limit // --max-delete
 
-	Heed     func(*mtree.Listing) error // called with each listing before anything of it counts
+	Listed   func(*mtree.Listing) error // called with each listing before anything of it counts
 	Now      func() mtree.Stamp         // the local clock
 	Out      io.Writer                  // gets the lines of a dry run
 	Progress func(Progress)             // called a few times a second; may be nil

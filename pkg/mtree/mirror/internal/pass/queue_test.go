@@ -12,8 +12,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// A file that changed among many waits for its fetch without the listing it is
-// from, and so does a directory for its stamp.
+// If one file changed among many, it waits for its fetch without the whole listing in
+// memory. A directory that waits for its stamp keeps no listing either.
 func TestFewChangesHoldNoListing(t *testing.T) {
 	l := mtree.Listing{ID: "0123456789abcdef"}
 	for i := range 100 {
@@ -42,8 +42,7 @@ func TestFewChangesHoldNoListing(t *testing.T) {
 	require.Equal(t, l.Entries[2].Name, detached(all)[0].Want.Name)
 }
 
-// A directory that the source may not read is no reason to look again: nothing is
-// missing there.
+// A directory that the source may not read is no reason to look again.
 func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
 	var p pass
 	p.incomplete = []*node{{Target: work.Target{Path: "a/denied"}, unreadable: true}, {Target: work.Target{Path: "a"}}}
@@ -51,7 +50,7 @@ func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
 	require.Equal(t, []string{"a"}, p.result.Retry)
 }
 
-// What waits is bounded: beyond that large files go first.
+// The number of large files that wait is bounded: if there are more, they come first.
 func TestLargeFilesThatWaitAreBounded(t *testing.T) {
 	var q queue
 	q.steps = make([]task, 1)

@@ -35,7 +35,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		n.Record = v.Before
 		return
 	}
-	if err := p.options.Heed(&v.Listing); err != nil {
+	if err := p.options.Listed(&v.Listing); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
 	p.recordFound(n, v)

@@ -63,7 +63,7 @@ type step func(ctx context.Context) (record func())
 
 // stepOf returns the step that does a task: one method of work.
 func (p *pass) stepOf(t task) step {
-	w, n := p.env, t.files[0].n
+	env, n := p.env, t.files[0].n
 	target := n.Target
 	switch t.kind {
 	case visitTask:
@@ -72,19 +72,19 @@ func (p *pass) stepOf(t task) step {
 			given = p.env.Root
 		}
 		return func(ctx context.Context) func() {
-			v := w.Visit(ctx, target, given)
+			v := env.Visit(ctx, target, given)
 			return func() { p.recordVisit(n, v) }
 		}
 	case deleteTask:
 		deletions := n.deletions
 		return func(context.Context) func() {
-			r := w.Delete(target, deletions)
+			r := env.Delete(target, deletions)
 			return func() { p.recordDeletions(n, r) }
 		}
 	case takeOverTask:
 		changes, found := t.files[0].changes, t.found
 		return func(ctx context.Context) func() {
-			r, rest := w.TakeOver(ctx, target, changes, found)
+			r, rest := env.TakeOver(ctx, target, changes, found)
 			return func() {
 				p.recordFetch(n, r)
 				p.queue.addFiles(n, rest)
@@ -97,7 +97,7 @@ func (p *pass) stepOf(t task) step {
 	}
 	if t.kind == sumTask {
 		return func(ctx context.Context) func() {
-			results := w.CompareSums(ctx, groups)
+			results := env.CompareSums(ctx, groups)
 			return func() {
 				for i := range results {
 					p.recordSums(t.files[i].n, &results[i])
@@ -106,7 +106,7 @@ func (p *pass) stepOf(t task) step {
 		}
 	}
 	return func(ctx context.Context) func() {
-		results := w.Fetch(ctx, groups)
+		results := env.Fetch(ctx, groups)
 		return func() {
 			for i := range results {
 				p.recordFetch(t.files[i].n, &results[i])

@@ -241,13 +241,13 @@ func (r *Replica) prepare(o *Options) (err error) {
 var ErrUnmarked = errors.New("the copy's marker was removed")
 
 // StillAt reports an error if the copy is no longer at its path: the path names
-// another directory by now, or the marker was removed (ErrUnmarked). A status that
-// was removed is written again.
+// another directory by now, or the marker was removed or renamed (ErrUnmarked). A
+// status that was removed is written again.
 func (r *Replica) StillAt() error {
 	if err := r.Root.StillAt(r.Path); err != nil {
 		return err
 	}
-	if !r.lock.StillIn(r.marker) {
+	if !r.marker.IsThere() || !r.lock.StillIn(r.marker) {
 		return fmt.Errorf("%w: %q", ErrUnmarked, filepath.Join(r.Path, mtree.MarkerName))
 	}
 	r.mu.Lock()

@@ -13,9 +13,9 @@ type DeleteResult struct {
 }
 
 // Delete carries out deletions in one directory.
-func (w *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
+func (env *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 	r := &DeleteResult{}
-	dir, err := w.openToChange(&t)
+	dir, err := env.openToChange(&t)
 	if err != nil {
 		r.Failed = append(r.Failed, Failure{t.Path, replica.Local(err)})
 		return r
@@ -23,7 +23,7 @@ func (w *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 	defer dir.Close()
 	for i := range deletions {
 		d := &deletions[i]
-		n, replaced, err := w.Replica.Delete(dir, d)
+		n, replaced, err := env.Replica.Delete(dir, d)
 		r.Deleted += n
 		if d.Released {
 			r.Released += n

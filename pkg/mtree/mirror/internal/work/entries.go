@@ -9,8 +9,8 @@ import (
 
 // present reads the entries that the copy has at path, without those that filters
 // exclude.
-func (w *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mtree.Entry, error) {
-	have, err := lister.Present(dir, path, w.Filters.Excluded)
+func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mtree.Entry, error) {
+	have, err := lister.Present(dir, path, env.Filters.Excluded)
 	if path == "" {
 		have = withoutLostFound(have, listing)
 	}
@@ -34,13 +34,13 @@ func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry 
 }
 
 // wanted returns the entries of the listing of path that no filter excludes.
-func (w *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
-	if w.Filters.Empty() {
+func (env *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
+	if env.Filters.Empty() {
 		return entries
 	}
 	kept := make([]mtree.Entry, 0, len(entries))
 	for i := range entries {
-		if e := &entries[i]; !w.Filters.Excluded(mtree.JoinPath(path, e.Name), e.Kind == mtree.Dir) {
+		if e := &entries[i]; !env.Filters.Excluded(mtree.JoinPath(path, e.Name), e.Kind == mtree.Dir) {
 			kept = append(kept, *e)
 		}
 	}

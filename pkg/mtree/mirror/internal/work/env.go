@@ -79,12 +79,12 @@ type Failure struct {
 
 // openCopy opens the directory of the copy at path. If its owner may not read or enter
 // it, it is made accessible; it gets its mode back with its stamp.
-func (w *Env) openCopy(path string) (*disk.Dir, error) {
-	dir, err := w.Replica.Dir(path)
-	if err == nil || !disk.IsDenied(err) || path == "" || w.DryRun {
+func (env *Env) openCopy(path string) (*disk.Dir, error) {
+	dir, err := env.Replica.Dir(path)
+	if err == nil || !disk.IsDenied(err) || path == "" || env.DryRun {
 		return dir, err
 	}
-	up, upErr := w.Replica.Dir(mtree.ParentPath(path))
+	up, upErr := env.Replica.Dir(mtree.ParentPath(path))
 	if upErr != nil {
 		return nil, err
 	}
@@ -97,30 +97,30 @@ func (w *Env) openCopy(path string) (*disk.Dir, error) {
 	if err := up.ChmodEntry(name, info.Mode|0o700); err != nil {
 		return nil, err
 	}
-	return w.Replica.Dir(path)
+	return env.Replica.Dir(path)
 }
 
 // makeReady makes a directory ready to be changed: it becomes writable for its owner,
 // and its record says that it is unfinished.
-func (w *Env) makeReady(dir *disk.Dir, info disk.Info, t *Target) error {
-	w.BeforeChange()
+func (env *Env) makeReady(dir *disk.Dir, info disk.Info, t *Target) error {
+	env.BeforeChange()
 	if info.Mode&0o700 != 0o700 {
 		if err := dir.Chmod(info.Mode | 0o700); err != nil {
 			return err
 		}
 	}
-	return w.Replica.Begin(dir, t.Path, t.Record, t.Doubts)
+	return env.Replica.Begin(dir, t.Path, t.Record, t.Doubts)
 }
 
 // openToChange opens the directory of a target for a step after its visit.
-func (w *Env) openToChange(t *Target) (*disk.Dir, error) {
-	dir, err := w.openCopy(t.Path)
+func (env *Env) openToChange(t *Target) (*disk.Dir, error) {
+	dir, err := env.openCopy(t.Path)
 	if err != nil {
 		return nil, err
 	}
 	info, err := dir.Self()
 	if err == nil {
-		err = w.makeReady(dir, info, t)
+		err = env.makeReady(dir, info, t)
 	}
 	if err != nil {
 		_ = dir.Close()

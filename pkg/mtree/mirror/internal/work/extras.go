@@ -11,11 +11,11 @@ import (
 // findDeletions turns the extra entries of a directory into deletions: it counts what
 // is below them, and finds those that have a reason of their own to be held. Cost: a
 // statx for each entry below them.
-func (w *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
+func (env *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 	gone := make([]replica.Deletion, 0, len(v.Plan.Extra))
 	for _, e := range v.Plan.Extra {
 		path := mtree.JoinPath(t.Path, e.Name)
-		d, stays, err := w.Replica.Measure(dir, path, e.Kind, e.MTime)
+		d, stays, err := env.Replica.Measure(dir, path, e.Kind, e.MTime)
 		if err != nil {
 			v.Failed = append(v.Failed, Failure{path, replica.Local(err)})
 			continue
@@ -30,7 +30,7 @@ func (w *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 			gone = append(gone, d)
 		}
 	}
-	if w.isEmptied(t, v, gone) {
+	if env.isEmptied(t, v, gone) {
 		for i := range gone {
 			gone[i].Why = cmp.Or(gone[i].Why, replica.WhyEmptied)
 		}
@@ -42,11 +42,11 @@ func (w *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 // source and is not mounted now: the source has another directory under the name, and
 // that one is empty or has a few files that somebody wrote to the mount point since.
 // Such files hold deletions only if these are many, or if they were held before.
-func (w *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bool {
+func (env *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bool {
 	if len(gone) == 0 || v.Before.ID == "" || v.Before.ID == v.Listing.ID || !v.hasFewFiles(gone) {
 		return false
 	}
-	if w.wasHeldEmptied(t, v, gone) {
+	if env.wasHeldEmptied(t, v, gone) {
 		return true
 	}
 	another := v.Had && isReplaced(v.Before, &v.Listing) && v.InCopy == int64(len(v.Plan.Extra)+len(v.Plan.Kept))
@@ -66,9 +66,9 @@ func (v *VisitResult) hasFewFiles(gone []replica.Deletion) bool {
 
 // wasHeldEmptied reports whether some of these deletions were held for that reason
 // before, and none of the entries that were held came back.
-func (w *Env) wasHeldEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bool {
+func (env *Env) wasHeldEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bool {
 	emptied := func(path string) bool {
-		e := w.Held.At(path)
+		e := env.Held.At(path)
 		return e != nil && e.Why == replica.WhyEmptied
 	}
 	for i := range v.Listing.Entries {

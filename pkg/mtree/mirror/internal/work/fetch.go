@@ -17,9 +17,9 @@ import (
 
 // FetchResult is what a fetch brought of one group of files.
 type FetchResult struct {
-	Err       error    // nothing was fetched
-	Names     []string // of the files that arrived
-	Bytes     int64
+	Err       error              // nothing was fetched
+	Names     []string           // of the files that arrived
+	Bytes     int64              // of these files
 	Made      int64              // of these files, those under names that were free
 	Taken     int64              // of these files, those that were in the copy under another name
 	Denied    int64              // files that the source may not read
@@ -27,10 +27,10 @@ type FetchResult struct {
 	Moved     int64              // files that had changed and were stored with their own times
 	Unsettled int64              // files that would not hold still and were stored as read
 	Deletions []replica.Deletion // directories that have the name of a file
-	Failed    []Failure
-	Verified  []*mtree.Entry // files that arrived as they were listed
-	staged    bool           // the directory was filled in the staging directory, or that was tried
-	Replaced  bool           // the directory got its name with all files in it
+	Failed    []Failure          // files that are not stored, for another reason
+	Verified  []*mtree.Entry     // files that arrived as they were listed
+	staged    bool               // the directory was filled in the staging directory, or that was tried
+	Replaced  bool               // the directory got its name with all files in it
 }
 
 // Fetch brings files, small ones of several directories with one request, and returns
@@ -41,8 +41,8 @@ type FetchResult struct {
 //
 // If the directory is filled in the staging directory, the last of these is done once
 // for all its files.
-func (w *Env) Fetch(ctx context.Context, groups []FileGroup) []FetchResult {
-	f := &fetching{env: w, ctx: ctx, results: make([]FetchResult, len(groups))}
+func (env *Env) Fetch(ctx context.Context, groups []FileGroup) []FetchResult {
+	f := &fetching{env: env, ctx: ctx, results: make([]FetchResult, len(groups))}
 	f.bring(groups)
 	return f.results
 }
@@ -168,9 +168,9 @@ func (f *fetching) leave() {
 }
 
 // put writes one file in the staging directory and moves it into place.
-func (w *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted, f *source.File, h *FetchResult) error {
-	got, mode := &f.Got, w.fileMode(c)
-	temp, kept, err := w.tempFile(dir, t.Path, c, want, f, mode)
+func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted, f *source.File, h *FetchResult) error {
+	got, mode := &f.Got, env.fileMode(c)
+	temp, kept, err := env.tempFile(dir, t.Path, c, want, f, mode)
 	if err != nil {
 		return replica.Local(err)
 	}
@@ -188,7 +188,7 @@ func (w *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted,
 	if f.From+size != got.Size {
 		return fmt.Errorf("%w: %d bytes arrived, %d were announced", source.ErrMoved, f.From+size, got.Size)
 	}
-	err = w.applyMetadata(temp, c, got, mode)
+	err = env.applyMetadata(temp, c, got, mode)
 	if err == nil && kept {
 		err = temp.Chmod(mode)
 	}
@@ -198,12 +198,12 @@ func (w *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted,
 	if want.LooksLike(got) {
 		// The next listing may show the file that was listed now, which equals this one
 		// in size and time.
-		if err := w.Replica.Begin(dir, t.Path, t.Record, t.Doubts|replica.DoubtBytes); err != nil {
+		if err := env.Replica.Begin(dir, t.Path, t.Record, t.Doubts|replica.DoubtBytes); err != nil {
 			return replica.Local(err)
 		}
 	}
 	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return replica.Local(w.stageFile(dir, want.Path, temp, t.Nested, h))
+		return replica.Local(env.stageFile(dir, want.Path, temp, t.Nested, h))
 	}
 	if err := temp.Place(dir, c.Want.Name); err != nil {
 		return replica.Local(err)
@@ -220,45 +220,45 @@ func (w *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wanted,
 }
 
 // fileMode returns the permission bits that a fetched file gets.
-func (w *Env) fileMode(c mtree.Change) uint32 {
+func (env *Env) fileMode(c mtree.Change) uint32 {
 	switch {
 	case c.Want.Has&mtree.HasMode != 0:
 		return c.Want.Mode & 0o777
 	case c.Have != nil && c.Have.Kind == mtree.File:
 		return c.Have.Mode & 0o777
 	}
-	return 0o666 &^ w.Replica.Umask
+	return 0o666 &^ env.Replica.Umask
 }
 
 // applyMetadata sets owner, mode and time of a file by its descriptor, and flushes it
-// with syncEach.
-func (w *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
-	if w.Owner && c.Want.Has&mtree.HasOwner != 0 {
+// with SyncEach.
+func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
+	if env.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
 			return err
 		}
 	}
-	if mode&w.Replica.Umask != 0 {
+	if mode&env.Replica.Umask != 0 {
 		if err := f.Chmod(mode); err != nil {
 			return err
 		}
 	}
-	if err := f.SetTime(w.Replica.Times.Stored(got.MTime)); err != nil {
+	if err := f.SetTime(env.Replica.Times.Stored(got.MTime)); err != nil {
 		return err
 	}
-	if w.SyncEach {
+	if env.SyncEach {
 		return f.Sync()
 	}
 	return nil
 }
 
 // stageFile keeps a file in the staging directory, for a directory has its name.
-func (w *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *FetchResult) error {
+func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *FetchResult) error {
 	name, err := temp.Stage()
 	if err != nil {
 		return err
 	}
-	d, err := w.replacement(dir, path, name, nested)
+	d, err := env.replacement(dir, path, name, nested)
 	if err != nil {
 		return err
 	}

@@ -10,18 +10,20 @@ import (
 
 // fingerprint returns the fingerprint of the source's options, or the last one that
 // the source gave.
-func (w *Env) fingerprint() string { return cmp.Or(w.Root.Fingerprint, w.Replica.Tree().Fingerprint) }
+func (env *Env) fingerprint() string {
+	return cmp.Or(env.Root.Fingerprint, env.Replica.Tree().Fingerprint)
+}
 
 // hidden says which entries of a directory the source may have and not list. before is
-// the record of that directory; trusted says whether it is
-// about the present options of serve if it names none.
+// the record of that directory. If it names no fingerprint, trusted says whether it is
+// true of the present options of serve.
 //
-// The source says how many entries it leaves out. Most of them were never in the
-// copy, so the record keeps their number as of the last time when the copy had only
-// listed entries. If the source leaves out more now, or others, then one of them may
-// be in the copy.
-func (w *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
-	switch known := w.knowsHidden(before, trusted); {
+// The source says how many entries it leaves out. Most of them were never in the copy,
+// so the record keeps their number as of the last time when the copy had only listed
+// entries. If the source leaves out more now, or others, then one of them may be in the
+// copy.
+func (env *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
+	switch known := env.knowsHidden(before, trusted); {
 	case known && l.Excluded <= before.Excluded, l.Excluded == 0:
 		return plan.HiddenNone
 	case known && l.Covered == 0:
@@ -32,11 +34,11 @@ func (w *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) plan
 
 // knowsHidden reports whether a record counts what the present serve, or a serve with
 // the same options, left out.
-func (w *Env) knowsHidden(before records.Record, trusted bool) bool {
+func (env *Env) knowsHidden(before records.Record, trusted bool) bool {
 	if before.Fingerprint == "" {
 		return trusted // after a change of options there is a full walk
 	}
-	return before.Fingerprint == w.fingerprint()
+	return before.Fingerprint == env.fingerprint()
 }
 
 // otherFingerprint stands in the record of a directory in which the copy has entries
@@ -45,14 +47,14 @@ const otherFingerprint = "-"
 
 // recordHidden notes in the record how many entries the source leaves out, if the copy
 // has none of them.
-func (w *Env) recordHidden(v *VisitResult) {
+func (env *Env) recordHidden(v *VisitResult) {
 	r := &v.Record
 	switch {
-	case len(v.Plan.Kept) > 0 && w.knowsHidden(v.Before, v.Had && !v.Doubts.Below()):
+	case len(v.Plan.Kept) > 0 && env.knowsHidden(v.Before, v.Had && !v.Doubts.Below()):
 		r.Excluded, r.Fingerprint = v.Before.Excluded, v.Before.Fingerprint
 	case len(v.Plan.Kept) > 0:
 		r.Fingerprint = otherFingerprint
 	case v.Listing.Excluded > 0:
-		r.Excluded, r.Fingerprint = v.Listing.Excluded, w.fingerprint()
+		r.Excluded, r.Fingerprint = v.Listing.Excluded, env.fingerprint()
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// The verdict is a function of what the record and the listing say.
+// Record and listing alone decide what the source may hide.
 func TestHides(t *testing.T) {
 	for i, tc := range []struct {
 		excluded int64
@@ -35,8 +35,8 @@ func TestHides(t *testing.T) {
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Fingerprint: otherFingerprint}, true, false, plan.HiddenAny},
 	} {
-		w := &Env{Root: &source.Root{Fingerprint: "e"}, Replica: &replica.Replica{}}
+		env := &Env{Root: &source.Root{Fingerprint: "e"}, Replica: &replica.Replica{}}
 		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
-		require.Equal(t, tc.want, w.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
+		require.Equal(t, tc.want, env.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// --bwlimit is kept, whatever is read at once.
+// --bwlimit is kept, however much is read at once.
 func TestBWLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -26,7 +26,7 @@ func TestBWLimit(t *testing.T) {
 	})
 }
 
-// Nor does a large file take more than its share from small ones.
+// A large file takes no more than its share from small ones.
 func TestBWLimitIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := rate.NewLimiter(1<<20, 100<<10)

@@ -14,20 +14,20 @@ import (
 //
 //	mkdirat, openat; or, to replace: mkdirat in the staging directory,
 //	renameat2 with RENAME_EXCHANGE, unlinkat
-func (w *Env) makeDir(dir *disk.Dir, c mtree.Change) error {
-	mode := w.dirMode(c.Want) | 0o700
+func (env *Env) makeDir(dir *disk.Dir, c mtree.Change) error {
+	mode := env.dirMode(c.Want) | 0o700
 	if c.Have == nil {
-		if w.Replica.Staging.Folds && dir.Respelled(c.Want.Name) {
+		if env.Replica.Staging.Folds && dir.Respelled(c.Want.Name) {
 			return disk.ErrCollides
 		}
 		made, err := dir.MakeDir(c.Want.Name, mode)
 		if err == nil {
 			_ = made.Close()
 		}
-		return errors.Join(err, w.setOwner(dir, c.Want))
+		return errors.Join(err, env.setOwner(dir, c.Want))
 	}
-	name := w.Replica.Staging.Name()
-	made, err := w.Replica.Staging.Dir().MakeDir(name, mode)
+	name := env.Replica.Staging.Name()
+	made, err := env.Replica.Staging.Dir().MakeDir(name, mode)
 	if err != nil {
 		return err
 	}
@@ -36,26 +36,26 @@ func (w *Env) makeDir(dir *disk.Dir, c mtree.Change) error {
 	if err != nil {
 		return err
 	}
-	if err := w.Replica.Staging.Exchange(name, dir, c.Want.Name); err != nil {
+	if err := env.Replica.Staging.Exchange(name, dir, c.Want.Name); err != nil {
 		return err
 	}
-	return errors.Join(w.Replica.Staging.Dir().RemoveTree(name), w.setOwner(dir, c.Want))
+	return errors.Join(env.Replica.Staging.Dir().RemoveTree(name), env.setOwner(dir, c.Want))
 }
 
 // dirMode returns the permission bits that a new directory gets.
-func (w *Env) dirMode(e *mtree.Entry) uint32 {
+func (env *Env) dirMode(e *mtree.Entry) uint32 {
 	if e.Has&mtree.HasMode != 0 {
 		return e.Mode & 0o777
 	}
-	return 0o777 &^ w.Replica.Umask
+	return 0o777 &^ env.Replica.Umask
 }
 
 // makeLink makes a symlink in the staging directory and moves it into place. If a
 // directory has its name, the symlink waits for the guards of deletions. System calls:
 //
 //	symlinkat, utimensat, [fchownat], renameat
-func (w *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResult) error {
-	staging := w.Replica.Staging
+func (env *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResult) error {
+	staging := env.Replica.Staging
 	if staging.Folds && dir.Respelled(c.Want.Name) {
 		return disk.ErrCollides
 	}
@@ -64,12 +64,12 @@ func (w *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResult)
 		return err
 	}
 	staging.Dir().InheritEntry(name, dir)
-	err = staging.Dir().SetEntryTime(name, w.Replica.Times.Stored(c.Want.MTime))
-	if err == nil && w.Owner && c.Want.Has&mtree.HasOwner != 0 {
+	err = staging.Dir().SetEntryTime(name, env.Replica.Times.Stored(c.Want.MTime))
+	if err == nil && env.Owner && c.Want.Has&mtree.HasOwner != 0 {
 		err = staging.Dir().ChownEntry(name, c.Want.UID, c.Want.GID)
 	}
 	if err == nil && c.Have != nil && c.Have.Kind == mtree.Dir {
-		d, err := w.replacement(dir, mtree.JoinPath(t.Path, c.Want.Name), name, v.Nested)
+		d, err := env.replacement(dir, mtree.JoinPath(t.Path, c.Want.Name), name, v.Nested)
 		if err == nil {
 			v.Deletions = append(v.Deletions, d)
 		}
@@ -87,21 +87,21 @@ func (w *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResult)
 // replacement returns the deletion of the directory at path. The file or symlink
 // with the name staged in the staging directory replaces it once the guards allow
 // that.
-func (w *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
-	if w.NoDelete {
-		_ = w.Replica.Staging.Dir().Unlink(staged)
+func (env *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
+	if env.NoDelete {
+		_ = env.Replica.Staging.Dir().Unlink(staged)
 		return replica.Deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
 	info, err := dir.Stat(mtree.BaseName(path))
 	if err != nil {
 		return replica.Deletion{}, err
 	}
-	d, stays, err := w.Replica.Measure(dir, path, mtree.Dir, info.MTime)
+	d, stays, err := env.Replica.Measure(dir, path, mtree.Dir, info.MTime)
 	if err == nil && stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {
-		_ = w.Replica.Staging.Dir().Unlink(staged)
+		_ = env.Replica.Staging.Dir().Unlink(staged)
 		return replica.Deletion{}, err
 	}
 	d.Staged = staged
@@ -113,8 +113,8 @@ func (w *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (repl
 
 // setMode sets permission bits and owner of an entry. A directory keeps its set-id and
 // sticky bits.
-func (w *Env) setMode(dir *disk.Dir, c mtree.Change) error {
-	if err := w.setOwner(dir, c.Want); err != nil {
+func (env *Env) setMode(dir *disk.Dir, c mtree.Change) error {
+	if err := env.setOwner(dir, c.Want); err != nil {
 		return err
 	}
 	if c.Want.Has&mtree.HasMode == 0 {
@@ -132,8 +132,8 @@ func (w *Env) setMode(dir *disk.Dir, c mtree.Change) error {
 }
 
 // setOwner sets the owner of an entry, if owners are copied and the source lists them.
-func (w *Env) setOwner(dir *disk.Dir, e *mtree.Entry) error {
-	if !w.Owner || e.Has&mtree.HasOwner == 0 {
+func (env *Env) setOwner(dir *disk.Dir, e *mtree.Entry) error {
+	if !env.Owner || e.Has&mtree.HasOwner == 0 {
 		return nil
 	}
 	return dir.ChownEntry(e.Name, e.UID, e.GID)

@@ -25,22 +25,22 @@ func partKey(dir string, e *mtree.Entry) string {
 }
 
 // offerPartial lets the source ask how much of a large file is kept.
-func (w *Env) offerPartial(dir string, f *source.Wanted) {
+func (env *Env) offerPartial(dir string, f *source.Wanted) {
 	key := partKey(dir, f.Entry)
 	if key == "" {
 		return
 	}
-	f.Kept = func() int64 { return w.Replica.Staging.PartSize(key) }
+	f.Kept = func() int64 { return env.Replica.Staging.PartSize(key) }
 }
 
 // tempFile opens the file to write to. For a large file that is as it was listed, that
 // is the part which is kept, and it is kept again if the transfer breaks off.
-func (w *Env) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
+func (env *Env) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
 	if want.Kept == nil || f.Got.Hot || !source.SameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
-		d, err = w.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
+		d, err = env.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)
 		return d, false, err
 	}
-	d, size, err := w.Replica.Staging.Continue(partKey(path, want.Entry))
+	d, size, err := env.Replica.Staging.Continue(partKey(path, want.Entry))
 	if err != nil {
 		return nil, false, err
 	}

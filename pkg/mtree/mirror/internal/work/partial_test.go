@@ -12,15 +12,15 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// The bytes of another version are not continued either: they go into a file of their own.
+// Only the version that was listed is continued. Another one goes into a file of its own.
 func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	dest, err := replica.Open(&replica.Options{Path: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: machine.Now})
 	require.NoError(t, err)
 	defer dest.Close()
-	w := &Env{Replica: dest}
+	env := &Env{Replica: dest}
 	e := mtree.Entry{Name: "f", Size: leastPartial, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
 	want := &source.Wanted{Entry: &e, Path: "f"}
-	w.offerPartial("", want)
+	env.offerPartial("", want)
 	for _, change := range []struct {
 		edit func(*mtree.Entry)
 		kept bool
@@ -32,7 +32,7 @@ func TestOnlyTheListedVersionIsContinued(t *testing.T) {
 	} {
 		f := &source.File{Got: e}
 		change.edit(&f.Got)
-		temp, kept, err := w.tempFile(dest.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
+		temp, kept, err := env.tempFile(dest.Root, "", mtree.Change{Want: &e}, want, f, 0o644)
 		require.NoError(t, err)
 		require.Equal(t, change.kept, kept)
 		temp.Discard()

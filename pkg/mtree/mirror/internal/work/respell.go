@@ -13,15 +13,15 @@ import (
 // copy. If the source lists both names, the entry that the copy has stays; the other
 // one is a failure and leaves the listing, so it is neither fetched nor deleted.
 // respell returns the entries that the copy has now.
-func (w *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.Entry) ([]mtree.Entry, error) {
-	if w.Replica.Staging == nil || !w.Replica.Staging.Folds || t.Fresh {
+func (env *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.Entry) ([]mtree.Entry, error) {
+	if env.Replica.Staging == nil || !env.Replica.Staging.Folds || t.Fresh {
 		return have, nil
 	}
 	present, wanted := names(have), names(v.Listing.Entries)
 	kept := v.Listing.Entries[:0:0]
 	respelled := false
 	for _, e := range v.Listing.Entries {
-		if present[e.Name] || w.Filters.Excluded(mtree.JoinPath(t.Path, e.Name), e.Kind == mtree.Dir) || !dir.Respelled(e.Name) {
+		if present[e.Name] || env.Filters.Excluded(mtree.JoinPath(t.Path, e.Name), e.Kind == mtree.Dir) || !dir.Respelled(e.Name) {
 			kept = append(kept, e)
 			continue
 		}
@@ -30,7 +30,7 @@ func (w *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.Ent
 			v.Failed = append(v.Failed, Failure{mtree.JoinPath(t.Path, e.Name), replica.Local(disk.ErrCollides)})
 			continue
 		}
-		if err := w.renameEntry(dir, t, v, old, e.Name); err != nil {
+		if err := env.renameEntry(dir, t, v, old, e.Name); err != nil {
 			return nil, err
 		}
 		respelled = true
@@ -38,16 +38,16 @@ func (w *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.Ent
 	}
 	v.Listing.Entries = kept
 	if respelled {
-		return w.present(dir, t.Path, &v.Listing)
+		return env.present(dir, t.Path, &v.Listing)
 	}
 	return have, nil
 }
 
 // renameEntry gives an entry of the copy the spelling of the source.
-func (w *Env) renameEntry(dir *disk.Dir, t *Target, v *VisitResult, old, name string) error {
+func (env *Env) renameEntry(dir *disk.Dir, t *Target, v *VisitResult, old, name string) error {
 	info, err := dir.Self()
 	if err == nil {
-		err = w.makeReady(dir, info, &Target{Path: t.Path, Record: recordOf(&v.Listing), Doubts: v.Doubts})
+		err = env.makeReady(dir, info, &Target{Path: t.Path, Record: recordOf(&v.Listing), Doubts: v.Doubts})
 	}
 	if err == nil {
 		err = dir.Rename(old, dir, name)

@@ -21,35 +21,35 @@ type SumResult struct {
 // CompareSums compares files of equal size and mtime by their sums, files of several
 // directories with one request. It returns one result for each group. Cost: both sides
 // read all bytes of the files.
-func (w *Env) CompareSums(ctx context.Context, groups []FileGroup) []SumResult {
+func (env *Env) CompareSums(ctx context.Context, groups []FileGroup) []SumResult {
 	results := make([]SumResult, len(groups))
-	theirs, ours, err := w.bothSums(ctx, groups)
+	theirs, ours, err := env.bothSums(ctx, groups)
 	for i := range groups {
 		results[i].Err = err
 		if err == nil {
-			w.compareGroup(&groups[i], theirs, ours, &results[i])
+			env.compareGroup(&groups[i], theirs, ours, &results[i])
 		}
 	}
 	return results
 }
 
 // bothSums returns the sums of the source and of the copy, by path.
-func (w *Env) bothSums(ctx context.Context, groups []FileGroup) (theirs, ours map[string]source.Sum, err error) {
+func (env *Env) bothSums(ctx context.Context, groups []FileGroup) (theirs, ours map[string]source.Sum, err error) {
 	var paths []string
 	for i := range groups {
 		for _, c := range groups[i].Changes {
 			paths = append(paths, mtree.JoinPath(groups[i].Target.Path, c.Want.Name))
 		}
 	}
-	if theirs, err = w.Source.Sums(ctx, paths); err != nil {
+	if theirs, err = env.Source.Sums(ctx, paths); err != nil {
 		return nil, nil, err
 	}
-	ours, err = directory.SumFiles(ctx, w.Replica.Root, paths)
+	ours, err = directory.SumFiles(ctx, env.Replica.Root, paths)
 	return theirs, ours, replica.Local(err)
 }
 
 // compareGroup compares the sums of one group, and sets modes of files that are equal.
-func (w *Env) compareGroup(g *FileGroup, theirs, ours map[string]source.Sum, r *SumResult) {
+func (env *Env) compareGroup(g *FileGroup, theirs, ours map[string]source.Sum, r *SumResult) {
 	for _, change := range g.Changes {
 		path := mtree.JoinPath(g.Target.Path, change.Want.Name)
 		their, ok := theirs[path]
@@ -63,9 +63,9 @@ func (w *Env) compareGroup(g *FileGroup, theirs, ours map[string]source.Sum, r *
 		if change.What&(mtree.Mode|mtree.Owner) == 0 {
 			continue
 		}
-		dir, err := w.openToChange(&g.Target)
+		dir, err := env.openToChange(&g.Target)
 		if err == nil {
-			err = w.setMode(dir, change)
+			err = env.setMode(dir, change)
 			_ = dir.Close()
 		}
 		if err != nil {

@@ -35,9 +35,9 @@ func NewLeavingFiles(sizes map[int64]bool) *LeavingFiles {
 
 // FindLeaving adds the file at path, or those below the directory at path. What cannot
 // be read is left out. Cost: a statx for each entry below path.
-func (w *Env) FindLeaving(path string, kind mtree.Kind, found *LeavingFiles) {
+func (env *Env) FindLeaving(path string, kind mtree.Kind, found *LeavingFiles) {
 	if kind == mtree.File {
-		dir, err := w.Replica.Dir(mtree.ParentPath(path))
+		dir, err := env.Replica.Dir(mtree.ParentPath(path))
 		if err != nil {
 			return
 		}
@@ -50,14 +50,14 @@ func (w *Env) FindLeaving(path string, kind mtree.Kind, found *LeavingFiles) {
 	if kind != mtree.Dir {
 		return
 	}
-	dir, err := w.Replica.Dir(path)
+	dir, err := env.Replica.Dir(path)
 	if err != nil {
 		return
 	}
 	var below []string
 	_ = dir.ScanStat(func(raw []byte, info disk.Info) error {
 		switch name := mtree.JoinPath(path, string(raw)); {
-		case w.Filters.Excluded(name, info.Kind == mtree.Dir):
+		case env.Filters.Excluded(name, info.Kind == mtree.Dir):
 		case info.Kind == mtree.Dir:
 			below = append(below, name)
 		case info.Kind == mtree.File && found.sizes[info.Size]:
@@ -67,23 +67,23 @@ func (w *Env) FindLeaving(path string, kind mtree.Kind, found *LeavingFiles) {
 	})
 	_ = dir.Close()
 	for _, name := range below {
-		w.FindLeaving(name, mtree.Dir, found)
+		env.FindLeaving(name, mtree.Dir, found)
 	}
 }
 
 // TakeOver takes over large files of one directory, and returns those that must be
 // fetched.
-func (w *Env) TakeOver(ctx context.Context, t Target, changes []mtree.Change, found *LeavingFiles) (*FetchResult, []mtree.Change) {
+func (env *Env) TakeOver(ctx context.Context, t Target, changes []mtree.Change, found *LeavingFiles) (*FetchResult, []mtree.Change) {
 	r := &FetchResult{}
 	names := found.worthSumming(t.Path, changes)
 	if len(names) == 0 {
 		return r, changes
 	}
-	theirs, err := w.Source.Sums(ctx, names)
+	theirs, err := env.Source.Sums(ctx, names)
 	if err != nil {
 		return r, changes
 	}
-	return r, w.takeEach(ctx, &t, changes, theirs, found, r)
+	return r, env.takeEach(ctx, &t, changes, theirs, found, r)
 }
 
 // worthSumming returns the paths of the files of which a leaving file has the size.
@@ -98,8 +98,8 @@ func (f *LeavingFiles) worthSumming(dir string, changes []mtree.Change) (paths [
 
 // takeEach takes over the files whose sums, theirs, a leaving file has. It returns the
 // rest.
-func (w *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change, theirs map[string]source.Sum, found *LeavingFiles, r *FetchResult) (rest []mtree.Change) {
-	dir, err := w.openToChange(t)
+func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change, theirs map[string]source.Sum, found *LeavingFiles, r *FetchResult) (rest []mtree.Change) {
+	dir, err := env.openToChange(t)
 	if err != nil {
 		r.Err = replica.Local(err)
 		return nil
@@ -113,16 +113,16 @@ func (w *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change, t
 			if taken || !ok || ctx.Err() != nil {
 				break
 			}
-			if our, err := found.sum(ctx, w.Replica, path); err == nil && our == their.SHA256 {
-				taken = w.takeFile(ctx, dir, c, path) == nil
+			if our, err := found.sum(ctx, env.Replica, path); err == nil && our == their.SHA256 {
+				taken = env.takeFile(ctx, dir, c, path) == nil
 			}
 		}
 		if !taken {
 			rest = append(rest, c)
 			continue
 		}
-		if w.Arriving != nil {
-			w.Arriving.Add(c.Want.Size)
+		if env.Arriving != nil {
+			env.Arriving.Add(c.Want.Size)
 		}
 		r.Names = append(r.Names, c.Want.Name)
 		r.Made++
@@ -154,8 +154,8 @@ func (f *LeavingFiles) sum(ctx context.Context, d *replica.Replica, path string)
 // takeFile gives the file at path a second name in dir: by a hard link if time and mode
 // agree, else by a copy. The first name is deleted with the others, if the guards
 // allow that.
-func (w *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
-	from, err := w.Replica.Dir(mtree.ParentPath(path))
+func (env *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path string) error {
+	from, err := env.Replica.Dir(mtree.ParentPath(path))
 	if err != nil {
 		return err
 	}
@@ -165,13 +165,13 @@ func (w *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path 
 		return err
 	}
 	defer file.Close()
-	mode := w.fileMode(c)
-	if !w.Owner && info.Links == 1 && info.Mode == mode && info.MTime == w.Replica.Times.Stored(c.Want.MTime) {
+	mode := env.fileMode(c)
+	if !env.Owner && info.Links == 1 && info.Mode == mode && info.MTime == env.Replica.Times.Stored(c.Want.MTime) {
 		if err := from.Link(mtree.BaseName(path), dir, c.Want.Name); err == nil {
 			return nil
 		}
 	}
-	temp, err := w.Replica.Staging.Create(dir, c.Want.Name, true, mode)
+	temp, err := env.Replica.Staging.Create(dir, c.Want.Name, true, mode)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (w *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, path 
 		err = source.ErrMoved
 	}
 	if err == nil {
-		err = w.applyMetadata(temp, c, c.Want, mode)
+		err = env.applyMetadata(temp, c, c.Want, mode)
 	}
 	if err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Bytes that were known at a ctime are known for good if the ctime was old by
-// then. One seen while it was young says nothing: the write may have gone on.
-func TestSeen(t *testing.T) {
+// Bytes that were known at a ctime stay known if the ctime was old then. If it was young,
+// nothing is known: the write may have gone on.
+func TestVerifiedFiles(t *testing.T) {
 	var s VerifiedFiles
 	e := &mtree.Entry{Name: "f", CTime: mtree.Unix(1000, 0), Has: mtree.HasCTime}
 	at := func(after time.Duration) mtree.Stamp { return e.CTime.Add(after) }

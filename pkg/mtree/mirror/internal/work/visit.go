@@ -18,27 +18,27 @@ import (
 // there, and sets modes; files to fetch or to compare, and deletions, are left to other
 // steps. given has the root's listing; nil: the source is asked for the listing. Cost:
 // a request, openat, getdents64, a statx for each entry, and what is made.
-func (w *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitResult {
+func (env *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitResult {
 	v := &VisitResult{Doubts: t.Doubts, Nested: t.Nested}
-	v.Err = w.look(ctx, &t, given, v)
+	v.Err = env.look(ctx, &t, given, v)
 	return v
 }
 
-// look is visit; v gets what it finds.
-func (w *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitResult) (err error) {
+// look is Visit, but for the error. v gets what it finds.
+func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitResult) (err error) {
 	var l source.Dir
 	if given != nil {
 		l = given.Dir
-	} else if l, err = w.ask(ctx, t); err != nil {
+	} else if l, err = env.ask(ctx, t); err != nil {
 		return err
 	}
 	v.Listing, v.Approx = l.Listing, l.Approx
-	if err := w.Overlap.CheckDir(ctx, w.Root, t.Path, &l, w.Filters.Excluded); err != nil {
+	if err := env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded); err != nil {
 		return err
 	}
-	dir, err := w.openCopy(t.Path)
-	if w.DryRun && errors.Is(err, fs.ErrNotExist) {
-		w.compare(t, v, nil, nil)
+	dir, err := env.openCopy(t.Path)
+	if env.DryRun && errors.Is(err, fs.ErrNotExist) {
+		env.compare(t, v, nil, nil)
 		return nil
 	}
 	if err != nil {
@@ -49,31 +49,31 @@ func (w *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitR
 	if err != nil {
 		return replica.Local(err)
 	}
-	v.Before, v.Had = w.Replica.Record(dir, t.Path)
-	if v.Had && !t.Doubts.Below() && w.Root.State.Prunes() && w.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing) {
+	v.Before, v.Had = env.Replica.Record(dir, t.Path)
+	if v.Had && !t.Doubts.Below() && env.Root.State.Prunes() && env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing) {
 		v.Same = true
 		return nil
 	}
 	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
 	var have []mtree.Entry
 	if !t.Fresh {
-		if have, err = w.present(dir, t.Path, &v.Listing); err != nil {
+		if have, err = env.present(dir, t.Path, &v.Listing); err != nil {
 			return replica.Local(err)
 		}
 	}
 	v.doubt(len(have) > 0)
-	if have, err = w.respell(dir, t, v, have); err != nil {
+	if have, err = env.respell(dir, t, v, have); err != nil {
 		return replica.Local(err)
 	}
 	v.InCopy = int64(len(have))
 	// Where size and time prove nothing here, they prove nothing to another server.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0)
-	w.compare(t, v, dir, have)
-	if !w.DryRun {
-		err = w.apply(t, v, dir, info)
+	env.compare(t, v, dir, have)
+	if !env.DryRun {
+		err = env.apply(t, v, dir, info)
 	}
 	if err == nil && !v.Listing.Hot {
-		w.findDeletions(t, v, dir)
+		env.findDeletions(t, v, dir)
 	}
 	return err
 }
@@ -81,15 +81,15 @@ func (w *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitR
 // isOlder reports whether the listing is from before the directory was copied: the
 // source was rolled back, and files that were copied since may be equal in size and
 // time.
-func (w *Env) isOlder(v *VisitResult) bool {
+func (env *Env) isOlder(v *VisitResult) bool {
 	_, began := replica.DoubtsOf(v.Before)
-	return v.Had && !began && !w.Root.OtherServer && v.Listing.Stamp.Before(v.Before.Stamp)
+	return v.Had && !began && !env.Root.OtherServer && v.Listing.Stamp.Before(v.Before.Stamp)
 }
 
 // ask returns the listing of a target. It must be of the tree that the pass began with.
-func (w *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
-	l, err := w.Source.List(ctx, t.Path, t.Listed)
-	if err == nil && l.Tree != w.Root.Tree {
+func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
+	l, err := env.Source.List(ctx, t.Path, t.Listed)
+	if err == nil && l.Tree != env.Root.Tree {
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
 	return l, err
@@ -97,53 +97,53 @@ func (w *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 
 // compare makes the plan for a target and finds the directories below it to visit. dir
 // is nil if the copy has no such directory, which only a dry run meets.
-func (w *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.Entry) {
-	v.Listing.Entries = w.wanted(t.Path, v.Listing.Entries)
+func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.Entry) {
+	v.Listing.Entries = env.wanted(t.Path, v.Listing.Entries)
 	another := v.Had && isReplaced(v.Before, &v.Listing)
 	// Until the directory is complete its files come from more than one directory, or
 	// from more than one time. The directories below show for themselves whether that is
 	// so.
 	v.DoubtsBelow = v.Doubts
-	if another || w.isOlder(v) || v.isUnproved(have) {
+	if another || env.isOlder(v) || v.isUnproved(have) {
 		v.Doubts |= replica.DoubtBytes
 	}
 	v.Record = recordOf(&v.Listing)
 	if v.Record.ID == "" {
 		v.Record.ID = v.Before.ID // something on the way removed it
 	}
-	o := w.planOptions(t.Path, w.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
+	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0
-	o.ByCTime, o.Listed, o.Verified = v.Had && v.Before.Now != mtree.Stamp{}, v.Before.Now, w.Verified.has
-	o.WasHeld = func(path string) bool { return w.Held.At(path) != nil }
+	o.ByCTime, o.Listed, o.Verified = v.Had && v.Before.Now != mtree.Stamp{}, v.Before.Now, env.Verified.has
+	o.WasHeld = func(path string) bool { return env.Held.At(path) != nil }
 	v.Plan = plan.Make(have, &v.Listing, &o)
-	w.recordHidden(v)
+	env.recordHidden(v)
 	for _, c := range v.Plan.Dirs {
-		if IsFresh(c) || another || v.Doubts.Below() || !w.prunes(dir, t.Path, c) {
+		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) {
 			v.Below = append(v.Below, c)
 		}
 	}
 }
 
 // planOptions returns the options that every plan for the directory at path has.
-func (w *Env) planOptions(path string, hidden plan.Hidden) plan.Options {
+func (env *Env) planOptions(path string, hidden plan.Hidden) plan.Options {
 	return plan.Options{
-		Dir: path, Stored: w.Replica.Times.Stored, NoLinks: w.NoLinks || w.Replica.NoLinks, Owner: w.Owner, NoDelete: w.NoDelete, Hidden: hidden,
+		Dir: path, Stored: env.Replica.Times.Stored, NoLinks: env.NoLinks || env.Replica.NoLinks, Owner: env.Owner, NoDelete: env.NoDelete, Hidden: hidden,
 	}
 }
 
 // PlanToVerify makes a plan for the directory of the copy at path that trusts nothing:
 // all files of equal size and mtime are to be compared by their sums. Nothing is
 // changed.
-func (w *Env) PlanToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.Plan, error) {
-	have, err := w.present(dir, path, l)
+func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.Plan, error) {
+	have, err := env.present(dir, path, l)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	before, had := w.Replica.Record(dir, path)
-	o := w.planOptions(path, w.hidden(l, before, had))
+	before, had := env.Replica.Record(dir, path)
+	o := env.planOptions(path, env.hidden(l, before, had))
 	o.CheckAll = true
 	kept := *l
-	kept.Entries = w.wanted(path, l.Entries)
+	kept.Entries = env.wanted(path, l.Entries)
 	return plan.Make(have, &kept, &o), nil
 }
 
@@ -152,30 +152,30 @@ func IsFresh(c mtree.Change) bool { return c.What&(mtree.Absent|mtree.Type) != 0
 
 // prunes reports whether a directory below path is complete with the stamp that the
 // source lists.
-func (w *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
-	return w.Root.State.Prunes() && w.Replica.IsComplete(dir, path, c.Want.MTime, c.Have)
+func (env *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
+	return env.Root.State.Prunes() && env.Replica.IsComplete(dir, path, c.Want.MTime, c.Have)
 }
 
 // apply carries out the parts of the plan that need no fetch.
-func (w *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
+func (env *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
 	pl := &v.Plan
 	v.Proved = len(pl.Check) > 0
 	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.Fresh {
-		if err := w.makeReady(dir, info, v.asTarget(t)); err != nil {
+		if err := env.makeReady(dir, info, v.asTarget(t)); err != nil {
 			return replica.Local(err)
 		}
 	}
 	for _, c := range pl.MakeDirs {
-		err := w.makeDir(dir, c)
+		err := env.makeDir(dir, c)
 		if v.note(t, c.Want.Name, err); err != nil {
 			v.Below = slices.DeleteFunc(v.Below, func(child mtree.Change) bool { return child.Want.Name == c.Want.Name })
 		}
 	}
 	for _, c := range pl.MakeLinks {
-		v.note(t, c.Want.Name, w.makeLink(dir, t, c, v))
+		v.note(t, c.Want.Name, env.makeLink(dir, t, c, v))
 	}
 	for _, c := range pl.SetModes {
-		v.note(t, c.Want.Name, w.setMode(dir, c))
+		v.note(t, c.Want.Name, env.setMode(dir, c))
 	}
 	return nil
 }

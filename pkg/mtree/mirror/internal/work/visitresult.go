@@ -10,22 +10,22 @@ import (
 
 // VisitResult is what a visit found and did.
 type VisitResult struct {
-	Err         error // nothing is known of the directory
-	Same        bool  // it is complete already
-	Listing     mtree.Listing
+	Err         error          // nothing is known of the directory, and the rest is not valid
+	Same        bool           // it is complete already; only Before, Had, Doubts and Nested are valid
+	Listing     mtree.Listing  // without the entries that filters exclude
 	Before      records.Record // what the copy had
 	Had         bool           // it had a record
 	Record      records.Record // what the directory will be completed with
-	Doubts      replica.Doubts
-	Nested      bool // as in target, and by what is in the directory itself
+	Doubts      replica.Doubts // what is not trusted of it
+	Nested      bool           // as in Target, also by what is in the directory itself
 	Plan        plan.Plan
-	InCopy      int64          // entries of the copy
-	Stays       int64          // directories that the source no longer has, which stay for what is excluded in them
-	Changed     bool           // directories, symlinks or modes were made
-	Proved      bool           // files are compared by sums: the record gets the listing's `now`
-	Below       []mtree.Change // directories to visit
-	DoubtsBelow replica.Doubts // what is not trusted of them
-	Deletions   []replica.Deletion
+	InCopy      int64              // entries of the copy
+	Stays       int64              // directories that the source no longer has, which stay for what is excluded in them
+	Changed     bool               // directories, symlinks or modes were made
+	Proved      bool               // files are compared by sums: the record gets the listing's `now`
+	Below       []mtree.Change     // directories to visit
+	DoubtsBelow replica.Doubts     // what is not trusted of them
+	Deletions   []replica.Deletion // what is extra, and directories that something else replaces
 	Failed      []Failure
 	Approx      *source.Approx // how well the source knows the files; nil: exactly
 }

@@ -13,7 +13,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// cutWriter aborts the connection after so many bytes.
+// cutWriter aborts the connection after a number of bytes.
 type cutWriter struct {
 	http.ResponseWriter
 	left int
@@ -29,8 +29,7 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// A large file that breaks off is continued where it broke off: at once, and
-// after a restart.
+// If a large file breaks off, it is continued there: at once, and after a restart.
 func TestLargeFilesAreContinued(t *testing.T) {
 	s := watched(t, "small = x")
 	big := make([]byte, 9<<20)
@@ -73,7 +72,7 @@ func TestLargeFilesAreContinued(t *testing.T) {
 	b.requireIdle()
 }
 
-// What is there in part of an older version is not built upon.
+// A part of an older version is not continued.
 func TestAPartOfAnotherVersion(t *testing.T) {
 	s, b := overHTTP(t, "big = "+strings.Repeat("a", 9<<20))
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {

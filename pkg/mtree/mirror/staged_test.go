@@ -19,8 +19,8 @@ func fullDirectory() (lines []string) {
 	return lines
 }
 
-// A new directory is seen empty or with its files, whole: it is another one
-// afterwards.
+// Readers see a new directory empty, or with all its files: it is replaced by another
+// one.
 func TestDirectoriesAreFilledAside(t *testing.T) {
 	s, b := overHTTP(t, fullDirectory()...)
 	var before os.FileInfo
@@ -45,7 +45,7 @@ func TestDirectoriesAreFilledAside(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// Where somebody else wrote into the directory meanwhile it is filled in place.
+// If another program wrote into the directory meanwhile, it is filled in place.
 func TestADirectoryThatCannotBeReplacedIsFilledInPlace(t *testing.T) {
 	s, b := overHTTP(t, fullDirectory()...)
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
@@ -65,7 +65,7 @@ func TestADirectoryThatCannotBeReplacedIsFilledInPlace(t *testing.T) {
 	b.requireIdle()
 }
 
-// A directory that inherits a group, or an ACL, is not filled elsewhere.
+// A directory that inherits a group or an ACL is filled in place.
 func TestDirectoriesThatInheritAreFilledInPlace(t *testing.T) {
 	s, b := overHTTP(t, "a/old = x")
 	b.equal(s)
@@ -78,7 +78,8 @@ func TestDirectoriesThatInheritAreFilledInPlace(t *testing.T) {
 	require.EqualValues(t, 4242, info.Sys().(*syscall.Stat_t).Gid)
 }
 
-// The ctime rule holds in a directory that was filled aside and never completed.
+// The ctime rule holds in a directory that was filled in the staging directory and never
+// completed.
 func TestFilledAsideAndNeverCompleted(t *testing.T) {
 	s, b := overHTTP(t, append(fullDirectory(), "a/b/forged = one @1000000000")...)
 	b.halfway()
