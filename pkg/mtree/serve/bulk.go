@@ -30,7 +30,7 @@ func (h *Handler) ready(w http.ResponseWriter, q *dirRequest) bool {
 }
 
 // bulkReply returns the answer that begins a stream of files or of sums.
-func (h *Handler) bulkReply(q *dirRequest, kind string) reply {
+func (h *Handler) bulkReply(q *dirRequest, kind string) *reply {
 	a := h.replyAbout(q)
 	a.kind, a.ranges, a.cache = kind, "none", "no-store"
 	return a

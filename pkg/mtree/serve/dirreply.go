@@ -10,14 +10,14 @@ import (
 )
 
 // replyAbout returns what every answer has about a directory that was looked at.
-func (h *Handler) replyAbout(q *dirRequest) reply {
+func (h *Handler) replyAbout(q *dirRequest) *reply {
 	a := q.base()
 	a.about = h.about(q.snap, q.path, q.self.MTime, q.now)
 	return a
 }
 
 // listingReply returns the answer with a listing, without its validators and its body.
-func (h *Handler) listingReply(q *dirRequest) reply {
+func (h *Handler) listingReply(q *dirRequest) *reply {
 	a := h.replyAbout(q)
 	a.kind, a.policy, a.coding, a.ranges = q.format.ContentType(), h.policy(q.format), q.coding, "none"
 	a.vary, a.cache = "Accept-Encoding, Accept, User-Agent", "private, max-age=0"

@@ -40,7 +40,7 @@ func (h *Handler) newDirRequest(r *http.Request, t *target) *dirRequest {
 }
 
 // base returns what every answer to this request has.
-func (q *dirRequest) base() reply { return reply{close: q.close, retry: q.retry} }
+func (q *dirRequest) base() *reply { return &reply{close: q.close, retry: q.retry} }
 
 // key names the listing that is asked for.
 func (q *dirRequest) key() pages.Key {

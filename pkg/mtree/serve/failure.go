@@ -13,7 +13,7 @@ import (
 
 // fail answers an error of the file system in place of a, of which nothing has been sent. A
 // client that has gone gets no answer.
-func (h *Handler) fail(w http.ResponseWriter, a reply, err error) {
+func (h *Handler) fail(w http.ResponseWriter, a *reply, err error) {
 	if errors.Is(err, context.Canceled) {
 		h.abort(err)
 	}
@@ -73,16 +73,16 @@ const (
 // leaveBody returns a reply that does not wait for the rest of the request's body. net/http
 // reads the rest before it answers, so that the client can read the answer, and without a
 // deadline that takes as long as the client likes.
-func leaveBody(w http.ResponseWriter, r *http.Request) reply {
+func leaveBody(w http.ResponseWriter, r *http.Request) *reply {
 	if r.ContentLength == 0 {
-		return reply{}
+		return &reply{}
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // in-memory requests have none
-	return reply{close: true}
+	return &reply{close: true}
 }
 
-// unauthorized returns the answer to a request without a token, in place of a.
-func (a reply) unauthorized() reply {
+// unauthorized makes a the answer to a request without a token, and returns it.
+func (a *reply) unauthorized() *reply {
 	a.challenge = true
 	return a.refused(http.StatusUnauthorized, "a token is needed")
 }

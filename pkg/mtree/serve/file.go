@@ -22,7 +22,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 	}
 	defer f.Close()
 	date, open := negotiate.FileDate(info.MTime, h.now())
-	a := reply{tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
+	a := &reply{tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
 	switch negotiate.Precondition(r, a.tag, date, open) {
 	case http.StatusPreconditionFailed:
 		h.send(w, a.refused(http.StatusPreconditionFailed, "the file is another by now"))
@@ -44,32 +44,30 @@ func (h *Handler) noFile(w http.ResponseWriter, r *http.Request, t *target, info
 	case published.MayBeLink(info, err) && !t.doubled:
 		h.throughLink(w, r, t, mtree.ParentPath(t.path), err)
 	default:
-		h.fail(w, reply{}, err)
+		h.fail(w, &reply{}, err)
 	}
 }
 
 // sendFile sends the file or the ranges that are asked for.
-func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regular, a reply) {
+func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, f *disk.Regular, a *reply) {
 	ranges, err := negotiate.Ranges(r, a.tag, f.Size)
 	if err != nil {
 		a.part = "bytes */" + strconv.FormatInt(f.Size, 10)
 		h.send(w, a.refused(http.StatusRequestedRangeNotSatisfiable, "no such range"))
 		return
 	}
-	whole := a.withLength(f.Size)
 	if r.Method == http.MethodHead {
-		h.send(w, whole)
+		h.send(w, a.withLength(f.Size))
 		return
 	}
 	out := &transfer{h: h, w: w, file: f, strict: r.Header.Get("If-Match") != ""}
 	switch len(ranges) {
 	case 0:
-		h.start(w, &whole)
+		h.start(w, a.withLength(f.Size))
 		err = out.send(negotiate.Span{Length: f.Size})
 	case 1:
-		part := a.withLength(ranges[0].Length)
-		part.status, part.part = http.StatusPartialContent, ranges[0].ContentRange(f.Size)
-		h.start(w, &part)
+		a.status, a.part = http.StatusPartialContent, ranges[0].ContentRange(f.Size)
+		h.start(w, a.withLength(ranges[0].Length))
 		err = out.send(ranges[0])
 	default:
 		err = out.sendParts(a, ranges)

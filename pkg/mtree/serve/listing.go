@@ -86,7 +86,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, q *dirRequest,
 
 // sendListing sends the listing from the cache, or reads the directory. a is the answer as
 // far as it was known before.
-func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, q *dirRequest, dir *disk.Dir, a reply) {
+func (h *Handler) sendListing(w http.ResponseWriter, r *http.Request, q *dirRequest, dir *disk.Dir, a *reply) {
 	p, err := h.page(r, q, dir)
 	if err != nil {
 		h.fail(w, a, err)

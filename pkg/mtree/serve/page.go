@@ -93,7 +93,7 @@ func confirms(p *pages.Page, r *http.Request, now mtree.Stamp) bool {
 }
 
 // sendPage sends a page, in pieces each with a deadline of its own.
-func (h *Handler) sendPage(w http.ResponseWriter, p *pages.Page, a reply) {
+func (h *Handler) sendPage(w http.ResponseWriter, p *pages.Page, a *reply) {
 	give, err := h.hold(w, p)
 	if err != nil {
 		h.fail(w, a, err)
@@ -105,7 +105,7 @@ func (h *Handler) sendPage(w http.ResponseWriter, p *pages.Page, a reply) {
 		h.send(w, a.withBody(p.Pieces[0]))
 		return
 	}
-	h.start(w, &a)
+	h.start(w, a)
 	for _, piece := range p.Pieces {
 		extend(w)
 		if _, err := w.Write(piece); err != nil {

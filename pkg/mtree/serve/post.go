@@ -52,7 +52,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 }
 
 // refusedPaths returns the answer to a list of paths that could not be received.
-func (h *Handler) refusedPaths(a reply, err error) reply {
+func (h *Handler) refusedPaths(a *reply, err error) *reply {
 	switch {
 	case errors.Is(err, pages.ErrFull):
 		return a.refused(h.explain(err))

@@ -10,12 +10,12 @@ import (
 // redirection returns the answer that sends the client to another URL of the tree. The URL
 // is relative, so that it holds under any prefix of a proxy, and never begins with a
 // slash, so that it cannot be another host's.
-func redirection(r *http.Request, status int, href []byte) reply {
+func redirection(r *http.Request, status int, href []byte) *reply {
 	location := string(href)
 	if r.URL.RawQuery != "" {
 		location += "?" + plainQuery(r.URL.RawQuery)
 	}
-	return reply{status: status, location: location, cache: "no-cache"}
+	return &reply{status: status, location: location, cache: "no-cache"}
 }
 
 // throughLink sends the client to where the symlinks in a path lead, if a published
@@ -24,7 +24,7 @@ func redirection(r *http.Request, status int, href []byte) reply {
 func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target, from string, err error) {
 	real, kind := h.tree.Resolve(t.path)
 	if kind != mtree.Dir {
-		h.fail(w, reply{}, err)
+		h.fail(w, &reply{}, err)
 		return
 	}
 	h.send(w, redirection(r, http.StatusFound, published.Relative(from, real)))

@@ -12,8 +12,8 @@ import (
 
 // reply is an answer before it is written: its status, all of its header, and its body if
 // that is there already. An endpoint builds it and gives it to send or start, which write
-// it once. It is a value: refused and notModified make another reply of it, which takes
-// its place.
+// it once. Each request has one: refused and notModified make another answer of it, in
+// place. It is passed by its address: by value it would grow the stack of each connection.
 type reply struct {
 	status int   // 0: 200
 	about  about // the directory that it is about
@@ -58,21 +58,21 @@ func (h *Handler) about(s *published.Snapshot, path string, stamp, now mtree.Sta
 	return a
 }
 
-// withBody returns a with a whole body.
-func (a reply) withBody(body []byte) reply {
+// withBody gives a a whole body and returns it.
+func (a *reply) withBody(body []byte) *reply {
 	a.body = body
 	return a.withLength(int64(len(body)))
 }
 
-// withLength returns a with the length of a body that is sent after the header.
-func (a reply) withLength(length int64) reply {
+// withLength gives a the length of a body that is sent after the header, and returns it.
+func (a *reply) withLength(length int64) *reply {
 	a.length, a.sized = length, true
 	return a
 }
 
-// refused returns the answer that takes the place of a when the request fails: a short text
-// that names no path of this host.
-func (a reply) refused(status int, text string) reply {
+// refused makes a the answer to a request that fails, a short text that names no path of
+// this host, and returns it.
+func (a *reply) refused(status int, text string) *reply {
 	a.status = status
 	a.tag, a.date, a.ranges, a.coding = "", "", "", render.Identity
 	a.kind, a.cache = "text/plain; charset=utf-8", "no-cache"
@@ -82,8 +82,8 @@ func (a reply) refused(status int, text string) reply {
 	return a.withBody([]byte(strconv.Itoa(status) + " " + text + "\n"))
 }
 
-// notModified returns the 304 that takes the place of a.
-func (a reply) notModified() reply {
+// notModified makes a the 304 that takes its place, and returns it.
+func (a *reply) notModified() *reply {
 	a.status = http.StatusNotModified
 	a.kind, a.coding, a.policy = "", render.Identity, ""
 	a.body, a.length, a.sized = nil, 0, false
@@ -91,8 +91,8 @@ func (a reply) notModified() reply {
 }
 
 // send writes an answer with the body that is in it, if any.
-func (h *Handler) send(w http.ResponseWriter, a reply) {
-	h.start(w, &a)
+func (h *Handler) send(w http.ResponseWriter, a *reply) {
+	h.start(w, a)
 	writeAll(w, a.body)
 }
 

@@ -48,9 +48,9 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	t, err := parseTarget(r)
 	switch {
 	case err != nil || h.tree.Hides(t.path, t.slash):
-		h.send(w, reply{}.refused(http.StatusNotFound, "not found"))
+		h.send(w, (&reply{}).refused(http.StatusNotFound, "not found"))
 	case h.tree.Now().Replaced:
-		h.send(w, reply{}.refused(http.StatusServiceUnavailable, replacedText))
+		h.send(w, (&reply{}).refused(http.StatusServiceUnavailable, replacedText))
 	case t.slash:
 		h.directory(w, r, &t)
 	default:

@@ -76,7 +76,7 @@ func otherEpoch(r *http.Request, q *dirRequest) bool {
 }
 
 // sendSince sends the listings that changed since from, after the path after.
-func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirRequest, a reply, from mtree.Stamp, after string) {
+func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirRequest, a *reply, from mtree.Stamp, after string) {
 	if q.coding == render.Gzip {
 		one, err := h.room.Take(&pages.Load{Bytes: render.GzipMemory}, cutting(w))
 		if err != nil {

@@ -18,7 +18,7 @@ const sinkPiece = 64 << 10
 type sink struct {
 	h     *Handler
 	w     http.ResponseWriter
-	reply reply
+	reply *reply
 	zip   *gzip.Writer // nil: no coding
 	out   io.Writer    // w or zip
 	sent  bool         // something went out: from here on an error aborts
@@ -27,7 +27,7 @@ type sink struct {
 }
 
 // newSink returns a sink for the answer a. If that has a coding, release must follow.
-func (h *Handler) newSink(w http.ResponseWriter, a reply) *sink {
+func (h *Handler) newSink(w http.ResponseWriter, a *reply) *sink {
 	s := &sink{h: h, w: w, reply: a, out: w}
 	if a.coding == render.Gzip {
 		s.zip = render.NewGzip(w)
@@ -48,7 +48,7 @@ func (s *sink) write(body []byte) (rest []byte, err error) {
 func (s *sink) flush(body []byte) error {
 	if !s.sent {
 		s.sent = true
-		s.h.start(s.w, &s.reply)
+		s.h.start(s.w, s.reply)
 	}
 	for len(body) > 0 {
 		n := min(len(body), maxPiece)

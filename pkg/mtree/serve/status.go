@@ -51,15 +51,15 @@ func (h *Handler) status(w http.ResponseWriter) {
 	s, now := h.tree.Reread(), h.now()
 	self, err := h.tree.Lister(s).Self(h.tree.Root(), "")
 	if err != nil {
-		h.fail(w, reply{}, err)
+		h.fail(w, &reply{}, err)
 		return
 	}
 	body, err := json.MarshalIndent(h.statusOf(s, self, now), "", "  ")
 	if err != nil {
-		h.fail(w, reply{}, err)
+		h.fail(w, &reply{}, err)
 		return
 	}
-	a := reply{about: h.about(s, "", self.MTime, now), kind: "application/json", policy: render.NoScripts, cache: "no-store"}
+	a := &reply{about: h.about(s, "", self.MTime, now), kind: "application/json", policy: render.NoScripts, cache: "no-store"}
 	h.send(w, a.withBody(append(body, '\n')))
 }
 

@@ -112,12 +112,11 @@ func (o *transfer) stream(s negotiate.Span) error {
 }
 
 // sendParts sends several ranges as multipart/byteranges (RFC 9110, 14.6).
-func (o *transfer) sendParts(a reply, ranges []negotiate.Span) error {
+func (o *transfer) sendParts(a *reply, ranges []negotiate.Span) error {
 	kind := a.kind
 	parts := multipart.NewWriter(o.w)
-	a = a.withLength(partsLength(ranges, kind, o.file.Size, parts.Boundary()))
 	a.status, a.kind = http.StatusPartialContent, "multipart/byteranges; boundary="+parts.Boundary()
-	o.h.start(o.w, &a)
+	o.h.start(o.w, a.withLength(partsLength(ranges, kind, o.file.Size, parts.Boundary())))
 	for _, s := range ranges {
 		if _, err := parts.CreatePart(partHeader(s, kind, o.file.Size)); err != nil {
 			return err
