@@ -14,8 +14,6 @@ const (
 	pollWait    = wire.MaxWait // how long the source is asked to hold a poll
 	releaseLook = time.Second  // how often to look for a release while deletions are held, and for other credentials
 	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do by now
-
-	defaultServeLook = time.Minute // at other web servers: time between looks whether serve answers by now
 )
 
 // news is what a question for the root brought.

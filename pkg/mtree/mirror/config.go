@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -76,6 +77,7 @@ const (
 )
 
 const (
+	defaultServeLook   = time.Minute // at other web servers: time between looks whether serve answers by now
 	defaultInterval    = time.Second
 	defaultCommitFiles = 10_000
 	defaultJobs        = 8
@@ -83,6 +85,9 @@ const (
 	leastStream        = 64 << 10 // bytes a second for each step, with BWLimit
 	defaultFull        = 7 * 24 * time.Hour
 )
+
+// hasScheme reports whether a source is meant as a URL.
+func hasScheme(source string) bool { return strings.Contains(source, "://") }
 
 // withDefaults returns c with every zero value replaced by its default.
 func (c Config) withDefaults() Config {

@@ -1,24 +1,45 @@
-// Package mirror makes a directory equal to a source and keeps it so: a one-way
-// copy that descends only where the source's stamp of a directory is not the
-// one its copy was completed with.
+// Package mirror makes a directory equal to a source and keeps it so: a one-way copy
+// that descends only where the source's stamp of a directory differs from the stamp that
+// its copy was completed with.
 //
 //	err := mirror.Run(ctx, mirror.Config{Source: "http://host:8077/", Dest: "/srv/copy"})
 //
-// What it promises (docs/invariants.md, M1 to M11): a file has its old or its
-// new content, never a part; a directory carries the source's stamp only when
-// everything below it is there and on disk; nothing changed costs one request
-// and no disk write; what is not known is never taken for empty, and deletions
-// are held rather than guessed; nothing outside the destination is written and
-// no other address is asked.
+// What it promises (docs/invariants.md, M1 to M11): a file has its old or its new
+// content, never a part; a directory carries the source's stamp only when everything
+// below it is there and on disk; if nothing changed, a look costs one request and no disk
+// write; what cannot be read is never taken for empty, and deletions are held rather than
+// guessed; nothing outside the destination is written and no other address is asked.
 //
-// Its packages, from the top: Run, Once and Verify stand here. They ask a source
-// (internal/source) for its root, decide whether the copy may follow it
-// (internal/lineage), and run a pass (internal/pass). A pass is one run from root to
-// root. It owns its queue and counters and hands out steps (internal/work): a visit
-// compares a directory with its listing (internal/plan, pure), other steps fetch files,
-// compare sums and delete. All of them work on the copy (internal/replica), which keeps
-// records and status, and looks after what is held.
+// The packages below it, each may use those below and none above:
 //
-// Concurrency: the goroutine that runs a pass owns its state. At most Config.Jobs steps
-// run at a time, each in a goroutine of its own; a step gets values and returns a value.
+//	internal/pass      one run from root to root: what is done next, counts, guards
+//	internal/work      the steps of a pass: visit a directory, fetch, compare, delete
+//	internal/lineage   whose copy it is, and whether it may follow this source
+//	internal/overlap   would the copy be copied into itself?
+//	internal/gate      --max-delete
+//	internal/replica   the copy on disk
+//	internal/plan      pure: what makes a directory equal to a listing
+//	internal/source    the source: HTTP, directories, listings of other servers
+//
+// Concurrency: one goroutine runs a pass and owns its state. It hands out steps, at most
+// Config.Jobs at a time, each of which does its I/O and returns a result.
+//
+// Its files stand in layers. Each uses what stands below it:
+//
+//	run.go                       Run: the turns of a mirror that goes on
+//	await.go, trouble.go         waiting for news of the source; pauses after trouble
+//	schedule.go                  when the next pass is due
+//	daemon.go, retries.go        what such a mirror knows between two turns; when to look again
+//	verify.go                    Verify: every byte compared
+//	once.go                      Once: one pass
+//	hook.go                      --exec
+//	onepass.go                   how a pass is run, and when a full walk is due
+//	publish.go                   what a mirror publishes of its copy: status.json, Stats
+//	release.go                   Release: held deletions carried out
+//	mirror.go                    source and copy, opened
+//	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
+//	remedy.go                    what to do about an error
+//	origin.go                    the source that a Config names
+//	selection.go                 which entries a complete copy has
+//	config.go, stats.go          Config, Stats, Progress
 package mirror

@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
@@ -33,9 +32,6 @@ func openSource(c *Config) (origin, error) {
 	}
 	return openDirectory(c)
 }
-
-// hasScheme reports whether a source is meant as a URL.
-func hasScheme(source string) bool { return strings.Contains(source, "://") }
 
 func openRemote(c *Config) (origin, error) {
 	s, err := remote.Open(remote.Config{

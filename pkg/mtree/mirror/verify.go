@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"tidemark/pkg/mtree"
@@ -13,15 +14,16 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
+	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// Verify compares everything in the copy with the source, every byte by its
-// SHA-256, and writes a line to Out for each path that differs, then how many
-// were compared. It takes no lock, so a mirror may run meanwhile; a directory
-// that differs is looked at twice, for what is under way is no difference. With
-// repair, which needs the lock, it then mends what it found. The error carries
-// exit.Failed if something differs and was not mended. Without a Source it is
-// the one that the copy was made from, with its filters.
+// Verify compares everything in the copy with the source, every byte by its SHA-256. It
+// writes a line to Out for each path that differs, and then how many were compared. It
+// takes no lock, so a mirror may run meanwhile; a directory that differs is compared
+// twice, for a change that is under way is no difference. With repair, which needs the
+// lock, it then mends what it found. The error carries exit.Failed if something differs
+// and was not mended. Without a Source it is the one that the copy was made from, with
+// the filters of then.
 func Verify(ctx context.Context, c Config, repair bool) error {
 	c = c.withDefaults()
 	if c.Source == "" {
@@ -42,18 +44,26 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	if t := m.replica.Tree(); t.ID == "" || !t.NoID && t.ID != root.Tree.ID {
 		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
 	}
-	v := &verifier{mirror: m, root: root}
-	if err := v.dir(ctx, "", root.Listing); err != nil {
+	v := &verifier{env: m.newEnv(&root), out: m.config.Out}
+	if err := v.walk(ctx, "", root.Listing); err != nil {
 		return unreachable(ctx, err)
 	}
-	fmt.Fprintf(m.config.Out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
+	fmt.Fprintf(v.out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
 	switch {
 	case v.differ == 0:
 		return nil
 	case !repair:
 		return exit.With(exit.Failed, fmt.Errorf("%d paths differ", v.differ), "mirror --verify --repair DEST mends them, while no mirror runs")
 	}
-	return v.mend(ctx)
+	if err := v.mark(); err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	r, err := m.once(ctx)
+	if r == nil {
+		return err
+	}
+	m.summary(r)
+	return errors.Join(append(r.Errs, err, r.Verdict())...)
 }
 
 // recall takes source and selection from the copy at c.Dest.
@@ -70,10 +80,12 @@ func (c *Config) recall() error {
 
 // verifier walks source and copy together.
 type verifier struct {
-	*mirror
-	root                       source.Root // the source's
-	dirs, files, bytes, differ int64
-	bad                        []badDir
+	env *work.Env
+	out io.Writer
+
+	dirs, files, bytes int64 // compared
+	differ             int64 // paths
+	bad                []badDir
 }
 
 // badDir is a directory with differences.
@@ -82,51 +94,59 @@ type badDir struct {
 	files []string // whose bytes differ while size and mtime do not
 }
 
-// dir compares the directory at path and those below.
-func (v *verifier) dir(ctx context.Context, path string, listing mtree.Listing) error {
+// difference is one path that is not as at the source.
+type difference struct {
+	name  string
+	what  string
+	bytes bool // only the bytes differ
+}
+
+// walk compares the directory at path, which the source lists so, and those below.
+func (v *verifier) walk(ctx context.Context, path string, listing mtree.Listing) error {
 	v.dirs++
 	diffs, err := v.compare(ctx, path, &listing)
 	if err != nil {
 		return err
 	}
 	if len(diffs) > 0 {
-		if listing, err = v.again(ctx, path); err != nil {
+		if listing, err = v.listAgain(ctx, path); err != nil {
 			return err
 		}
 		if diffs, err = v.compare(ctx, path, &listing); err != nil {
 			return err
 		}
-		v.note(path, diffs)
+		v.report(path, diffs)
 	}
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
 		below := mtree.JoinPath(path, e.Name)
-		if e.Kind != mtree.Dir || len(below) > plan.MaxPath || v.filters.Excluded(below, true) {
+		if e.Kind != mtree.Dir || len(below) > plan.MaxPath || v.env.Filters.Excluded(below, true) {
 			continue
 		}
-		a, err := v.source.List(ctx, below, e.MTime)
-		if errors.Is(err, source.ErrDenied) || errors.Is(err, source.ErrGone) && !v.stands(ctx, path, e.Name) {
+		a, err := v.env.Source.List(ctx, below, e.MTime)
+		if errors.Is(err, source.ErrDenied) || errors.Is(err, source.ErrGone) && !v.isListed(ctx, path, e.Name) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if err := v.dir(ctx, below, a.Listing); err != nil {
+		if err := v.walk(ctx, below, a.Listing); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *verifier) again(ctx context.Context, path string) (mtree.Listing, error) {
-	a, err := v.source.List(ctx, path, source.Fresh)
+// listAgain asks for a listing past all caches.
+func (v *verifier) listAgain(ctx context.Context, path string) (mtree.Listing, error) {
+	a, err := v.env.Source.List(ctx, path, source.Fresh)
 	return a.Listing, err
 }
 
-// stands reports whether a directory that is said to be gone is still listed, or
-// may be: then it is somebody else who says so.
-func (v *verifier) stands(ctx context.Context, path, name string) bool {
-	l, err := v.again(ctx, path)
+// isListed reports whether a directory that is said to be gone is still listed, or may
+// be: then it was not the source that said so.
+func (v *verifier) isListed(ctx context.Context, path, name string) bool {
+	l, err := v.listAgain(ctx, path)
 	if err != nil {
 		return !errors.Is(err, source.ErrGone)
 	}
@@ -138,18 +158,12 @@ func (v *verifier) stands(ctx context.Context, path, name string) bool {
 	return false
 }
 
-// difference is one path that is not as at the source.
-type difference struct {
-	name  string
-	what  string
-	bytes bool // only the bytes differ
-}
-
-func (v *verifier) note(path string, diffs []difference) {
+// report writes the differences of a directory, and remembers them.
+func (v *verifier) report(path string, diffs []difference) {
 	bad := badDir{path: path}
 	for _, d := range diffs {
 		v.differ++
-		fmt.Fprintf(v.config.Out, "%s %s\n", d.what, mtree.QuotePath(mtree.JoinPath(path, d.name)))
+		fmt.Fprintf(v.out, "%s %s\n", d.what, mtree.QuotePath(mtree.JoinPath(path, d.name)))
 		if d.bytes {
 			bad.files = append(bad.files, d.name)
 		}
@@ -161,100 +175,95 @@ func (v *verifier) note(path string, diffs []difference) {
 
 // compare returns what differs in one directory.
 func (v *verifier) compare(ctx context.Context, path string, listing *mtree.Listing) ([]difference, error) {
-	dir, err := v.replica.Dir(path)
+	dir, err := v.env.Replica.Dir(path)
 	if errors.Is(err, fs.ErrNotExist) || disk.IsGone(err) {
-		return nil, nil // its parent says so
+		return nil, nil // it is a difference of its parent
 	}
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
 	defer dir.Close()
-	w := v.newEnv(&v.root)
-	todo, err := w.PlanToVerify(dir, path, listing)
+	todo, err := v.env.PlanToVerify(dir, path, listing)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
 	diffs := differences(&todo)
-	more, err := v.sums(ctx, path, todo.Check)
+	more, err := v.compareSums(ctx, path, todo.Check)
 	return append(diffs, more...), err
 }
 
 // differences names what a plan would change.
-func differences(pl *plan.Plan) (diffs []difference) {
-	for _, list := range [][]mtree.Change{pl.MakeDirs, pl.MakeLinks, pl.Fetch} {
+func differences(todo *plan.Plan) (diffs []difference) {
+	for _, list := range [][]mtree.Change{todo.MakeDirs, todo.MakeLinks, todo.Fetch} {
 		for _, c := range list {
-			if what := "differs"; c.Have != nil {
-				diffs = append(diffs, difference{name: c.Want.Name, what: what})
-			} else {
-				diffs = append(diffs, difference{name: c.Want.Name, what: "missing"})
+			what := "missing"
+			if c.Have != nil {
+				what = "differs"
 			}
+			diffs = append(diffs, difference{name: c.Want.Name, what: what})
 		}
 	}
-	for _, c := range pl.SetModes {
+	for _, c := range todo.SetModes {
 		diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
 	}
-	for _, e := range pl.Extra {
+	for _, e := range todo.Extra {
 		diffs = append(diffs, difference{name: e.Name, what: "extra"})
 	}
 	return diffs
 }
 
-// sums compares the bytes of files.
-func (v *verifier) sums(ctx context.Context, path string, files []mtree.Change) (diffs []difference, err error) {
-	names := make([]string, len(files))
+// compareSums compares the bytes of files of one directory.
+func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.Change) (diffs []difference, err error) {
+	paths := make([]string, len(files))
 	for i, c := range files {
-		names[i] = mtree.JoinPath(path, c.Want.Name)
+		paths[i] = mtree.JoinPath(path, c.Want.Name)
 		v.bytes += c.Want.Size
 		if c.What&mtree.Mode != 0 {
 			diffs = append(diffs, difference{name: c.Want.Name, what: "mode of"})
 		}
 	}
 	v.files += int64(len(files))
-	if len(names) == 0 {
+	if len(paths) == 0 {
 		return diffs, nil
 	}
-	theirs, err := v.source.Sums(ctx, names)
+	theirs, err := v.env.Source.Sums(ctx, paths)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := directory.SumFiles(ctx, v.replica.Root, names)
+	ours, err := directory.SumFiles(ctx, v.env.Replica.Root, paths)
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
-	for i, name := range names {
-		their, ok := theirs[name]
+	for i, path := range paths {
+		their, ok := theirs[path]
 		switch {
 		case !ok || !their.Of(files[i].Want):
-			// It may not be read, or is gone, or another one, or somebody swallowed
-			// its line.
-			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "no sum of"})
-		case their.SHA256 != ours[name].SHA256:
-			diffs = append(diffs, difference{name: mtree.BaseName(name), what: "differs", bytes: true})
+			// The source may not read it, or it is gone, or another file now, or
+			// something on the way lost its line.
+			diffs = append(diffs, difference{name: files[i].Want.Name, what: "no sum of"})
+		case their.SHA256 != ours[path].SHA256:
+			diffs = append(diffs, difference{name: files[i].Want.Name, what: "differs", bytes: true})
 		}
 	}
 	return diffs, nil
 }
 
-// mend makes the pass that follows look at what differs: files of other bytes
-// get a time that no source lists, and the directories above are unfinished.
-func (v *verifier) mend(ctx context.Context) error {
+// mark makes the pass that follows look at what differs: files of other bytes get a time
+// that no source lists, and the directories above them become unfinished.
+func (v *verifier) mark() error {
+	r := v.env.Replica
 	for _, bad := range v.bad {
-		dir, err := v.replica.Dir(bad.path)
+		dir, err := r.Dir(bad.path)
 		if err != nil {
-			return exit.With(exit.Local, err, "")
+			return err
 		}
 		for _, name := range bad.files {
 			err = errors.Join(err, dir.SetEntryTime(name, replica.Doubtful))
 		}
 		_ = dir.Close()
-		if err = errors.Join(err, v.replica.MarkUnfinished(bad.path)); err != nil {
-			return exit.With(exit.Local, err, "")
+		if err = errors.Join(err, r.MarkUnfinished(bad.path)); err != nil {
+			return err
 		}
 	}
-	r, err := v.once(ctx)
-	if r == nil {
-		return err
-	}
-	v.summary(r)
-	return errors.Join(append(r.Errs, err, r.Verdict())...)
+	return nil
 }

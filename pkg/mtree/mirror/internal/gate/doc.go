@@ -13,7 +13,7 @@
 // count as entries of the copy; a hold ends with its reason or by a release, and not
 // with time.
 //
-// Files, each may use those below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	gate.go   Gate
 //	limit.go  Limit: what --max-delete says

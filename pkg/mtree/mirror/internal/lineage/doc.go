@@ -14,11 +14,11 @@
 // that was rolled back is not taken for unchanged: its files are compared by their sums;
 // all of that holds across kills, for it is written before anything else is changed.
 //
-// Files, each may use those below it:
+// Its files stand in layers. Each uses what stands below it:
 //
-//	claim.go     Lineage, Claim: what a pass may do, and what is written for that
-//	judge.go     may the copy follow this source?
-//	next.go      who the copy is from now on, and why everything is compared for that
-//	runs.go      which runs of the source's watch were listed
-//	flapping.go  do serves of different options answer alternately?
+//	claim.go            Claim: what a pass may do, and what is written for that
+//	judge.go, next.go   may the copy follow this source; who it is from now on
+//	runs.go             which runs of the source's watch were listed
+//	lineage.go          Lineage
+//	flapping.go         do serves of different options answer alternately?
 package lineage

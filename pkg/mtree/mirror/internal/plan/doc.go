@@ -8,7 +8,7 @@
 // it is never in Extra; a symlink that may lead out of the copy is never in
 // MakeLinks; an entry of a kind that this version does not know is left as it is.
 //
-// Files, each may use those below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	plan.go  Plan, Options, Make
 //	link.go  which symlinks are safe

@@ -17,12 +17,17 @@
 // of a pass, in goroutines of their own, call Dir, Record, SetRecord, Begin, IsComplete,
 // Measure, Delete, Abandon, Counters and UpdateStatus.
 //
-// Files in layers, each may use those beside and below it:
+// Its files stand in layers. Each uses what stands below it:
 //
-//	open.go look.go             to change a copy, and to read it only
-//	release.go                  the deletions that somebody released
-//	deletion.go unread.go       what has to go; directories that the source does not give
-//	status.go record.go         what is published; what is known of a directory
-//	replica.go                  Replica, and who it is a copy of
-//	held.go uncopied.go proven.go errors.go
+//	open.go                          to change a copy: may it be one, and the lock
+//	look.go                          to read a copy that somebody else may keep
+//	release.go                       the deletions that somebody released
+//	deny.go                          directories that the source does not give
+//	status.go                        what is published of the copy
+//	delete.go                        what a deletion takes away, and carrying it out
+//	record.go, lists.go              what is known of a directory and what is doubted; lists in files
+//	replica.go                       Replica, and who it is a copy of
+//	held.go, uncopied.go, unread.go  the lists: held deletions, entries left out, directories not given
+//	deletion.go, proven.go           what has to go; directories known to be complete
+//	host.go, errors.go               what is asked of this machine; failures of the disk and their remedies
 package replica

@@ -94,41 +94,6 @@ func (l *HeldList) Has(d *Deletion) bool {
 	return held != nil && held.Kind == d.Kind && held.MTime == d.MTime && held.Entries == d.Entries && (d.Why != WhyTree || held.Why == WhyTree)
 }
 
-// Held reads the deletions that are held; a missing file is an empty list.
-func (r *Replica) Held() (HeldList, error) {
-	if r.marker == nil {
-		return HeldList{}, nil
-	}
-	return readHeld(r.marker, heldName)
-}
-
-// SetHeld writes the deletions that are held. Without any there is no file.
-func (r *Replica) SetHeld(l *HeldList) error {
-	if len(l.Entries) == 0 {
-		return r.marker.Remove(heldName)
-	}
-	return state.WriteFile(r.marker.Dir(), heldName, l.Format())
-}
-
-// Released reads the deletions that somebody released; a missing file is an empty
-// list.
-func (r *Replica) Released() (HeldList, error) {
-	if r.marker == nil {
-		return HeldList{}, nil
-	}
-	return readHeld(r.marker, releaseName)
-}
-
-// HasRelease reports whether somebody released deletions.
-func (r *Replica) HasRelease() bool {
-	info, err := r.marker.Dir().Stat(releaseName)
-	return err == nil && info.Kind == mtree.File
-}
-
-// RemoveRelease answers a release: whoever waits for that looks at what is still
-// held.
-func (r *Replica) RemoveRelease() error { return r.marker.Remove(releaseName) }
-
 // readHeld reads a file of deletions; a missing one is an empty list.
 func readHeld(m *state.Marker, name string) (HeldList, error) {
 	var l HeldList

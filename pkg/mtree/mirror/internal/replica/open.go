@@ -6,14 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
-	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
@@ -96,13 +93,6 @@ func openReadOnly(o *Options) (*Replica, error) {
 		r.records, err = records.ReadLog(m)
 	}
 	return r, err
-}
-
-// CheckStateDir refuses a state directory that is in root, which is DEST or a local
-// SOURCE.
-func CheckStateDir(root *disk.Dir, stateDir string) error {
-	return exit.With(exit.Usage, state.CheckDir(root, stateDir, false),
-		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
 }
 
 // claim takes the root for a copy: it decides whether that may be, makes the marker,
@@ -247,43 +237,23 @@ func (r *Replica) prepare(o *Options) (err error) {
 	return nil
 }
 
-// nameOf returns the name that a directory has where it lies on its file system.
-func nameOf(path string) string {
-	path, err := Resolve(path)
-	if err != nil {
-		return ""
-	}
-	if _, inside := machine.Location(path); inside != "" && inside != "/" {
-		return filepath.Base(inside)
-	}
-	return filepath.Base(path)
-}
+// ErrUnmarked says that the copy lost its .tidemark under a running mirror.
+var ErrUnmarked = errors.New("the copy's marker was removed")
 
-// Resolve returns the real path of a directory that may not exist yet.
-func Resolve(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
+// StillAt reports an error if the copy is no longer at its path: the path names
+// another directory by now, or the marker was removed or renamed (ErrUnmarked). A
+// status that was removed is written again.
+func (r *Replica) StillAt() error {
+	if err := r.Root.StillAt(r.Path); err != nil {
+		return err
 	}
-	real, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		return real, nil
+	if !r.marker.IsThere() || !r.lock.StillIn(r.marker) {
+		return fmt.Errorf("%w: %q", ErrUnmarked, filepath.Join(r.Path, mtree.MarkerName))
 	}
-	up, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(up, filepath.Base(path)), err
-}
-
-// umask reads the process's umask without setting it.
-func umask() uint32 {
-	text, err := os.ReadFile("/proc/self/status")
-	if err == nil {
-		for line := range strings.Lines(string(text)) {
-			if value, ok := strings.CutPrefix(line, "Umask:"); ok {
-				if mask, err := strconv.ParseUint(strings.TrimSpace(value), 8, 32); err == nil {
-					return uint32(mask) & 0o777
-				}
-			}
-		}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file.Displaced(r.marker) {
+		return r.rewriteStatus()
 	}
-	return 0o022
+	return nil
 }

@@ -1,11 +1,8 @@
 package replica
 
 import (
-	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -119,27 +116,6 @@ func (r *Replica) IsEmpty() (bool, error) {
 		return false, err
 	}
 	return len(names) == 0 || len(names) == 1 && names[0] == lister.LostFound, nil
-}
-
-// ErrUnmarked says that the copy lost its .tidemark under a running mirror.
-var ErrUnmarked = errors.New("the copy's marker was removed")
-
-// StillAt reports an error if the copy is no longer at its path: the path names
-// another directory by now, or the marker was removed or renamed (ErrUnmarked). A status that
-// was removed is written again.
-func (r *Replica) StillAt() error {
-	if err := r.Root.StillAt(r.Path); err != nil {
-		return err
-	}
-	if !r.marker.IsThere() || !r.lock.StillIn(r.marker) {
-		return fmt.Errorf("%w: %q", ErrUnmarked, filepath.Join(r.Path, mtree.MarkerName))
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.file.Displaced(r.marker) {
-		return r.rewriteStatus()
-	}
-	return nil
 }
 
 // Tree returns who the copy is a copy of. Its ID is "" before the first claim.

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -68,35 +67,4 @@ func readUncopied(m *state.Marker) (Uncopied, error) {
 		return u, err
 	}
 	return u, nil
-}
-
-// Uncopied returns what was not copied before the pass that is under way. It must not
-// be changed.
-func (r *Replica) Uncopied() Uncopied { return r.uncopied }
-
-// UpdateUncopied brings the file up to date with the counts of the directories that a
-// pass compared, and without those that it deleted. whole says that it compared all.
-func (r *Replica) UpdateUncopied(compared Uncopied, isDeleted func(path string) bool, whole bool) error {
-	next := Uncopied{}
-	if !whole {
-		for path, count := range r.uncopied {
-			if !isDeleted(path) {
-				next[path] = count
-			}
-		}
-	}
-	for path, count := range compared {
-		if delete(next, path); count > 0 && len(next) < mostUncopied {
-			next[path] = count
-		}
-	}
-	if maps.Equal(next, r.uncopied) {
-		return nil
-	}
-	r.uncopied = next
-	err := state.WriteFile(r.marker.Dir(), uncopiedName, next.format())
-	if disk.IsFull(err) {
-		return nil // the next change writes it
-	}
-	return Local(err)
 }

@@ -1,11 +1,6 @@
 package replica
 
 import (
-	"errors"
-	"time"
-
-	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -21,73 +16,22 @@ type unread struct {
 	known  bool                    // readers know that the file holds something
 }
 
-// readUnread takes over what an earlier mirror left, but not what a watch left.
-func (r *Replica) readUnread() {
-	r.unread.lines = map[string]state.Unread{}
-	left, err := r.marker.ReadExceptions()
-	switch {
-	case err != nil || r.tree.Role == state.Source:
-		r.unread.dirty = true
-	case len(left.Unread) > 0:
-		r.unread.lines, r.unread.known = left.Unread, r.status.Unread > 0
-	}
-}
-
-// Deny notes that the source does not give a directory. It does nothing if the copy
-// has that directory whole.
-func (r *Replica) Deny(path string) {
-	u := &r.unread
-	if u.lines == nil {
-		return // opened for reading only
-	}
-	dir, err := r.Dir(path)
-	if err != nil {
-		return
-	}
-	defer dir.Close()
-	info, err := dir.Self()
-	if err != nil {
-		return
-	}
-	record, had := r.Record(dir, path)
+// deny adds a directory with its inode; it does nothing if that is known, or if there are
+// too many.
+func (u *unread) deny(path string, inode uint64) {
 	was, named := u.lines[path]
-	if had && filetime.SameStored(info.MTime, record.Stamp) || named && was.Inode == info.Node.Ino || !named && len(u.lines) >= state.MaxUnread {
+	if named && was.Inode == inode || !named && len(u.lines) >= state.MaxUnread {
 		return
 	}
-	u.lines[path], u.dirty = state.Unread{Inode: info.Node.Ino}, true
+	u.lines[path], u.dirty = state.Unread{Inode: inode}, true
 	u.turn++
 }
 
-// Give notes that the source gives a directory: it is published again, as unfinished
-// until it is complete.
-func (r *Replica) Give(path string) {
-	u := &r.unread
+// give removes a directory.
+func (u *unread) give(path string) {
 	if _, named := u.lines[path]; named {
 		delete(u.lines, path)
 		u.dirty = true
 		u.turn++
 	}
-}
-
-// WriteUnread writes the file, if it is not up to date. It is called before anything
-// above those directories is stamped. Readers who know of none yet look at the status
-// now and then only: for them it waits, once, some 300 ms.
-func (r *Replica) WriteUnread() error {
-	u := &r.unread
-	if !u.dirty || u.lines == nil {
-		return nil
-	}
-	u.number = max(u.number+1, time.Now().UnixNano())
-	err := errors.Join(r.marker.WriteStamps(nil, u.number, false), r.marker.WriteUnread(u.lines, u.number, false))
-	if err != nil {
-		return exit.With(exit.Local, err, "")
-	}
-	first := len(u.lines) > 0 && !u.known
-	u.dirty, u.known = false, len(u.lines) > 0
-	if !first {
-		return nil
-	}
-	err = r.UpdateStatus(func(*state.Status) bool { return true })
-	<-time.After(state.StatusLag)
-	return err
 }

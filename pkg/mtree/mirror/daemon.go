@@ -1,0 +1,37 @@
+package mirror
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
+	"time"
+)
+
+// daemon is a mirror that goes on: what it knows between two passes. Each turn waits for
+// news of the source or for a time (await.go), runs a pass, and sets when the next one is
+// due (schedule.go); trouble has pauses of its own (trouble.go).
+type daemon struct {
+	*mirror
+
+	begun    bool // one pass has ended; false again after the copy was opened anew
+	known    known
+	complete bool // the last pass completed the copy
+	held     bool // it left deletions held
+
+	walk    time.Time // when the next full walk is due; zero: the source's stamps prune
+	retries retries   // when to look again at what the last pass left incomplete
+	again   bool      // the next turn begins at once, whatever the source says
+
+	tries  int          // how many turns in a row ended in trouble
+	warned time.Time    // when trouble was logged as a warning
+	away   *mtree.Stamp // since when the source gives no answer; nil: it does
+}
+
+// known is the root of the source as of the last pass that ended.
+type known struct {
+	validator   string
+	stamp       mtree.Stamp
+	state       wire.State
+	epoch       uint64
+	run         string // the latest run of the source's watch
+	otherServer bool   // no serve answered: no watch can make these stamps prune
+}

@@ -1,0 +1,68 @@
+package replica
+
+import (
+	"errors"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/state"
+	"time"
+)
+
+// readUnread takes over what an earlier mirror left, but not what a watch left.
+func (r *Replica) readUnread() {
+	r.unread.lines = map[string]state.Unread{}
+	left, err := r.marker.ReadExceptions()
+	switch {
+	case err != nil || r.tree.Role == state.Source:
+		r.unread.dirty = true
+	case len(left.Unread) > 0:
+		r.unread.lines, r.unread.known = left.Unread, r.status.Unread > 0
+	}
+}
+
+// Deny notes that the source does not give a directory. It does nothing if the copy
+// has that directory whole.
+func (r *Replica) Deny(path string) {
+	if r.ReadOnly {
+		return
+	}
+	dir, err := r.Dir(path)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	info, err := dir.Self()
+	if err != nil {
+		return
+	}
+	if record, had := r.Record(dir, path); !had || !filetime.SameStored(info.MTime, record.Stamp) {
+		r.unread.deny(path, info.Node.Ino)
+	}
+}
+
+// Give notes that the source gives a directory: it is published again, as unfinished
+// until it is complete.
+func (r *Replica) Give(path string) { r.unread.give(path) }
+
+// WriteUnread writes the file, if it is not up to date. It is called before anything
+// above those directories is stamped. Readers who know of none yet look at the status
+// now and then only: for them it waits, once, some 300 ms.
+func (r *Replica) WriteUnread() error {
+	u := &r.unread
+	if !u.dirty || r.ReadOnly {
+		return nil
+	}
+	u.number = max(u.number+1, time.Now().UnixNano())
+	err := errors.Join(r.marker.WriteStamps(nil, u.number, false), r.marker.WriteUnread(u.lines, u.number, false))
+	if err != nil {
+		return exit.With(exit.Local, err, "")
+	}
+	first := len(u.lines) > 0 && !u.known
+	u.dirty, u.known = false, len(u.lines) > 0
+	if !first {
+		return nil
+	}
+	err = r.UpdateStatus(func(*state.Status) bool { return true })
+	<-time.After(state.StatusLag)
+	return err
+}

@@ -1,0 +1,62 @@
+package replica
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// What is asked of this machine.
+
+// CheckStateDir refuses a state directory that is in root, which is DEST or a local
+// SOURCE.
+func CheckStateDir(root *disk.Dir, stateDir string) error {
+	return exit.With(exit.Usage, state.CheckDir(root, stateDir, false),
+		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
+}
+
+// nameOf returns the name that a directory has where it lies on its file system.
+func nameOf(path string) string {
+	path, err := Resolve(path)
+	if err != nil {
+		return ""
+	}
+	if _, inside := machine.Location(path); inside != "" && inside != "/" {
+		return filepath.Base(inside)
+	}
+	return filepath.Base(path)
+}
+
+// Resolve returns the real path of a directory that may not exist yet.
+func Resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real, nil
+	}
+	up, err := filepath.EvalSymlinks(filepath.Dir(path))
+	return filepath.Join(up, filepath.Base(path)), err
+}
+
+// umask reads the process's umask without setting it.
+func umask() uint32 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err == nil {
+		for line := range strings.Lines(string(text)) {
+			if value, ok := strings.CutPrefix(line, "Umask:"); ok {
+				if mask, err := strconv.ParseUint(strings.TrimSpace(value), 8, 32); err == nil {
+					return uint32(mask) & 0o777
+				}
+			}
+		}
+	}
+	return 0o022
+}

@@ -1,0 +1,76 @@
+package replica
+
+import (
+	"maps"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// The lists that stand in files of the marker.
+
+// Held reads the deletions that are held; a missing file is an empty list.
+func (r *Replica) Held() (HeldList, error) {
+	if r.marker == nil {
+		return HeldList{}, nil
+	}
+	return readHeld(r.marker, heldName)
+}
+
+// SetHeld writes the deletions that are held. Without any there is no file.
+func (r *Replica) SetHeld(l *HeldList) error {
+	if len(l.Entries) == 0 {
+		return r.marker.Remove(heldName)
+	}
+	return state.WriteFile(r.marker.Dir(), heldName, l.Format())
+}
+
+// Released reads the deletions that somebody released; a missing file is an empty
+// list.
+func (r *Replica) Released() (HeldList, error) {
+	if r.marker == nil {
+		return HeldList{}, nil
+	}
+	return readHeld(r.marker, releaseName)
+}
+
+// HasRelease reports whether somebody released deletions.
+func (r *Replica) HasRelease() bool {
+	info, err := r.marker.Dir().Stat(releaseName)
+	return err == nil && info.Kind == mtree.File
+}
+
+// RemoveRelease answers a release: whoever waits for that looks at what is still
+// held.
+func (r *Replica) RemoveRelease() error { return r.marker.Remove(releaseName) }
+
+// Uncopied returns what was not copied before the pass that is under way. It must not
+// be changed.
+func (r *Replica) Uncopied() Uncopied { return r.uncopied }
+
+// UpdateUncopied brings the file up to date with the counts of the directories that a
+// pass compared, and without those that it deleted. whole says that it compared all.
+func (r *Replica) UpdateUncopied(compared Uncopied, isDeleted func(path string) bool, whole bool) error {
+	next := Uncopied{}
+	if !whole {
+		for path, count := range r.uncopied {
+			if !isDeleted(path) {
+				next[path] = count
+			}
+		}
+	}
+	for path, count := range compared {
+		if delete(next, path); count > 0 && len(next) < mostUncopied {
+			next[path] = count
+		}
+	}
+	if maps.Equal(next, r.uncopied) {
+		return nil
+	}
+	r.uncopied = next
+	err := state.WriteFile(r.marker.Dir(), uncopiedName, next.format())
+	if disk.IsFull(err) {
+		return nil // the next change writes it
+	}
+	return Local(err)
+}

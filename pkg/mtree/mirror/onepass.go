@@ -1,0 +1,86 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/pass"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/work"
+	"time"
+)
+
+// pass claims the copy for the source with that root, runs a pass and publishes how it
+// ended. walk makes it a full walk.
+func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.Result, error) {
+	if !m.config.DryRun {
+		if err := m.replica.StillAt(); errors.Is(err, state.ErrInTheWay) {
+			return nil, exit.With(exit.Local, err, "")
+		} else if err != nil {
+			return nil, exit.With(exit.Local, err, "start mirror anew")
+		}
+	}
+	claim, err := m.lineage.Claim(ctx, &root)
+	if err != nil {
+		return nil, err
+	}
+	prunes := root.State.Prunes()
+	if !prunes && m.reported != root.State {
+		m.reported = root.State
+		m.config.Log.Warn("stamps of this source do not prune: every pass is a full walk", "state", root.State, "server", root.Server,
+			"remedy", remedyStamps(&root))
+	}
+	began := m.config.Now()
+	r, err := pass.Run(ctx, m.newEnv(&root), m.passOptions(&root, walk || claim.Walk || !prunes, claim.HoldAll))
+	m.count(r, err)
+	if m.config.DryRun {
+		return r, err
+	}
+	if r.Complete {
+		m.confirm(began)
+		err = errors.Join(err, replica.Local(m.lineage.Completed(&root, r.Held)))
+	}
+	return r, errors.Join(err, m.replica.UpdateUncopied(r.Uncopied, r.IsDeleted, r.Complete && r.Full), m.publish(r, &root, err))
+}
+
+// passOptions says how the next pass runs.
+func (m *mirror) passOptions(root *source.Root, full bool, holdAll string) *pass.Options {
+	c := &m.config
+	o := &pass.Options{
+		Full: full, Sums: c.Sums, HoldAll: holdAll,
+		Jobs: c.Jobs, CommitFiles: c.commitFiles, NoFlush: c.Durability == None, Last: m.rules.last, Limit: m.rules.limit,
+		Listed: func(l *mtree.Listing) error { return m.lineage.Listed(root, l) },
+		Now:    c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
+	}
+	if c.Progress != nil {
+		o.Progress = func(p pass.Progress) { c.Progress(Progress(p)) }
+	}
+	return o
+}
+
+// newEnv returns what steps work with. A pass adds what belongs to it.
+func (m *mirror) newEnv(root *source.Root) *work.Env {
+	c := &m.config
+	return &work.Env{
+		Source: m.source, Overlap: m.lineage.Guard(), Root: root, Replica: m.replica, Filters: m.rules.filters, Verified: &m.verified, Limiter: m.limiter, Log: c.Log,
+		DryRun: c.DryRun, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner, SyncEach: c.Durability == Each,
+	}
+}
+
+// fullDue reports whether the safety net asks for a full walk: the last one is
+// FullInterval ago.
+func (m *mirror) fullDue() bool {
+	walked := m.replica.Counters().Walked
+	if m.config.FullInterval < 0 || walked == 0 {
+		return false
+	}
+	now, _ := m.config.Now().Unix()
+	// The interval varies by an eighth with the copy's inode: copies of one tree do not
+	// all walk at once, and for one copy it is always the same.
+	share := time.Duration(m.replica.Self.Node.Ino % 128)
+	after := m.config.FullInterval * (896 + share*2) / 1024
+	return now-walked > int64(after/time.Second)
+}
