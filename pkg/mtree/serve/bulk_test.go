@@ -161,6 +161,31 @@ func TestGetTarMisses(t *testing.T) {
 	require.Equal(t, 403, response.StatusCode)
 }
 
+// GET ?tar of a small file that changes again and again ended without an end each time that
+// a change came while the file was packed, though nothing of it had been sent.
+func TestGetTarOfASmallFileThatChanges(t *testing.T) {
+	s := publishWatched(t, serve.Config{Tar: true}, map[string]string{"f": strings.Repeat("x", 60000)})
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for mode := os.FileMode(0o600); ; mode ^= 0o044 {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				_ = os.Chmod(s.path("f"), mode)
+			}
+		}
+	}()
+	for range 500 {
+		response, _ := s.slowly("/?tar")
+		_, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+	}
+	close(stop)
+	<-stopped
+}
+
 // Sums: sha256sum(1) reads them, with every name.
 func TestSums(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{

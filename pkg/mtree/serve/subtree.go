@@ -65,13 +65,7 @@ type packing struct {
 // dir packs what is in the directory at path, relative to the root of the walk. A
 // directory that has gone meanwhile is left out; one that may not be read is missed.
 func (p *packing) dir(path string) error {
-	full := joined(p.root, path)
-	var l mtree.Listing
-	d, err := p.h.tree.OpenDir(full)
-	if err == nil {
-		l, err = p.lister.Read(d, full)
-		_ = d.Close()
-	}
+	l, err := p.h.readDir(p.r, p.lister, joined(p.root, path))
 	if err != nil {
 		return p.without(path, err)
 	}
@@ -117,19 +111,38 @@ func (p *packing) entry(dir string, e *mtree.Entry) (err error) {
 	return p.dir(path)
 }
 
-// file packs one file. A file that has gone meanwhile is left out; one that may not be read
-// is missed. One that shrinks while it is packed ends the stream: its header has been sent.
+// packTries is how often a small file that changes while it is packed is packed anew
+// before it counts as missed.
+const packTries = 5
+
+// file packs one file. A file that has gone meanwhile is left out; one that may not be
+// read is missed. A small file is packed as a whole before any of it is sent.
 func (p *packing) file(path string) error {
-	f, _, err := p.h.tree.OpenRegular(joined(p.root, path))
-	if err != nil {
-		return p.without(path, err)
+	full := joined(p.root, path)
+	for try := 1; ; try++ {
+		f, info, err := p.h.tree.OpenRegular(full)
+		if err != nil {
+			return p.without(path, err)
+		}
+		if info.Size > sinkPiece {
+			defer f.Close()
+			return p.open(path, f)
+		}
+		p.body, err = p.h.packOpen(p.body, path, f)
+		_ = f.Close()
+		if err == nil {
+			p.body, err = p.out.write(p.body)
+			return err
+		}
+		if try == packTries {
+			return p.without(path, err)
+		}
 	}
-	defer f.Close()
-	return p.open(path, f)
 }
 
-// open packs one open file. A file that changed while it was packed is missed: what was
-// sent of it is not the version that its header names.
+// open packs one large open file. A file that changed while it was packed is missed: what
+// was sent of it is not the version that its header names. One that shrinks ends the
+// stream, because its header has been sent.
 func (p *packing) open(path string, f *disk.Regular) (err error) {
 	p.body = p.h.appendMember(p.body, path, mtree.File, &f.Info, "")
 	for at := int64(0); at < f.Size; {
