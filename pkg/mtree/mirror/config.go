@@ -17,65 +17,66 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/gate"
 )
 
-// Config says what is copied where, and how. Source and Dest are needed; for
-// everything else the zero value is the default.
+// Config says what is copied, where to, and how. Source and Dest are needed; of all other
+// fields the zero value is the default.
 type Config struct {
 	Source   string // http(s)://host[:port]/dir/ or a local directory
 	Dest     string // the copy; made if it is missing
-	StateDir string // stands in for Dest/.tidemark
+	StateDir string // is used in place of Dest/.tidemark; "": it is not
 
 	Interval    time.Duration // between polls where no long poll is possible; 0: 1 s
 	IntervalSet bool          // Interval also paces full walks, else max(10 min, 20 x the last one)
-	Jobs        int           // steps under way at once; 0: 8. With BWLimit no more than leave 64 KiB/s for each
+	Jobs        int           // steps under way at once; 0: 8. With BWLimit so few that each has 64 KiB/s
 
-	NoDelete    bool     // what the source no longer has stays
-	MaxDelete   string   // deletions of one pass above it are held: "50%" of all entries, or a number; "": "50%"
-	Adopt       bool     // take over a directory that is not ours
+	NoDelete    bool     // entries that the source no longer has stay
+	MaxDelete   string   // more deletions than that are held: a share of all entries ("50%") or a number; "": "50%"
+	Adopt       bool     // take over a directory that is no copy, or a copy of another tree
 	Sums        bool     // the first pass compares files of equal size and mtime by their sums
-	DryRun      bool     // say what one pass would change, change nothing
-	NoLinks     bool     // pass over symlinks
-	Owner       bool     // set owners, where the source publishes them
-	CrossMounts bool     // of a local source: directories on other file systems too
+	DryRun      bool     // write what one pass would change, and change nothing
+	NoLinks     bool     // leave out symlinks
+	Owner       bool     // set owners, if the source publishes them
+	CrossMounts bool     // copy directories on other file systems, too, from a directory of this machine
 	Filters     []string // "+ GLOB" and "- GLOB", the first match decides
-	Last        []string // globs of files fetched after everything else
+	Last        []string // globs of files that are fetched after everything else
 
 	BWLimit      int64         // bytes per second of file contents; 0: no limit
 	Durability   string        // "batch": one flush before the stamps; "file": each file before it gets its name; "none"
-	FullInterval time.Duration // a full walk at least this often, jittered; 0: 7 days, below 0: never
-	Exec         string        // sh -c after each pass that changed something
+	FullInterval time.Duration // a full walk at least this often, give or take an eighth; 0: 7 days, below 0: never
+	Exec         string        // command for sh -c after each pass that changed something; "": none
 
 	TLS       *tls.Config // for https; nil: the system's
 	Token     string      // sent as bearer token
 	UserAgent string      // "": tidemark-mirror
 
-	// Credentials is asked before each request, and once a second while nothing is
-	// asked for, which TLS and Token count from now on: another TLS only after a change.
-	// Several goroutines call it at once. nil: those above stay.
+	// Credentials returns which TLS and Token count from now on; a TLS that has not changed
+	// is the same pointer. It is called before each request, once a second between requests,
+	// and by several goroutines at once. nil: those above stay.
 	Credentials func() (*tls.Config, string)
 
 	Out      io.Writer          // results: the summary line, the itemised dry run; nil: nowhere
 	Log      *slog.Logger       // nil: nowhere
-	Progress func(Progress)     // told at most four times a second how far a pass is; may be nil
+	Progress func(Progress)     // called at most four times a second with how far a pass is; may be nil
 	Ready    func()             // called once when the lock is held; may be nil
-	Notify   func(string)       // told a line of status after each pass; may be nil
+	Notify   func(string)       // called with a line of status after each pass; may be nil
 	Now      func() mtree.Stamp // the local clock; nil: the real one
-	Stats    *Stats             // counts what happens; nil: private ones
+	Stats    *Stats             // counts what happens; nil: nobody reads the counts
 
 	firstPause   time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
 	beforeDelete func()        // called before a pass deletes; tests stop there
 	meanwhile    func()        // called between the first look at Dest and its lock; tests act there
-	serveLook    time.Duration // between looks whether serve answers by now; 0: a minute. Tests shorten it
+	serveLook    time.Duration // pause between looks whether serve answers by now; 0: a minute. Tests shorten it
 	largeRoom    int           // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
-	commitFiles  int           // a pass commits after so many; 0: 10,000. Tests lower it
+	commitFiles  int           // a pass commits after that many files; 0: 10,000. Tests lower it
 }
 
-// Durability of a copy.
+// Values of Config.Durability: what is on disk before it counts.
 const (
-	Batch = "batch"
-	Each  = "file"
-	None  = "none"
+	Batch = "batch" // one flush before the stamps
+	Each  = "file"  // also each file, before it gets its name
+	None  = "none"  // nothing
 )
 
+// Defaults, and what follows from them.
 const (
 	defaultServeLook   = time.Minute // at other web servers: time between looks whether serve answers by now
 	defaultInterval    = time.Second
@@ -93,7 +94,7 @@ func hasScheme(source string) bool { return strings.Contains(source, "://") }
 func (c Config) withDefaults() Config {
 	if !hasScheme(c.Source) && c.Source != "" {
 		if path, err := filepath.Abs(c.Source); err == nil {
-			c.Source = path // it is written into the copy and read from elsewhere
+			c.Source = path // it is written into the copy, and read by processes with other working directories
 		}
 	}
 	if c.Interval <= 0 {
@@ -103,7 +104,7 @@ func (c Config) withDefaults() Config {
 		c.Jobs = defaultJobs
 	}
 	if c.BWLimit > 0 {
-		// A server gives up clients that read too slowly: few streams, then.
+		// A server gives up clients that read too slowly: then there are few streams.
 		c.Jobs = min(c.Jobs, int(max(1, c.BWLimit/leastStream)))
 	}
 	if c.MaxDelete == "" {
@@ -152,7 +153,7 @@ type rules struct {
 	limit   gate.Limit
 }
 
-// compile checks what a user may get wrong; errors carry exit.Usage.
+// compile checks what a user can get wrong. Its errors carry exit.Usage.
 func (c *Config) compile() (r rules, err error) {
 	if c.Dest == "" {
 		return r, exit.With(exit.Usage, errors.New("no destination"), "give SOURCE and DEST")

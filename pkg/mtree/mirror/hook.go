@@ -9,8 +9,8 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// hook runs --exec after a pass that changed something, and waits for it. After
-// one that was ended early it runs with the next that is not.
+// hook runs --exec after a pass that changed something, and waits until it has ended. If
+// that pass ended early, the hook runs after the next one that does not.
 func (m *mirror) hook(ctx context.Context) error {
 	if m.config.Exec == "" || !m.hookDue {
 		return nil

@@ -11,13 +11,13 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// movingTries is how many passes Once makes, at most, because the source
-// changed under the one before.
+// movingTries is how many passes Once makes at most, if the source changes while they run.
 const movingTries = 3
 
-// Once makes Dest equal to Source with one pass and writes the summary line to
-// Out. Where the source changed under it, it looks again at what moved, and on a
-// full disk, once deletions made room, at what did not fit; twice at most. The error carries an exit code: of several causes the highest.
+// Once makes Dest equal to Source with one pass and writes the summary line to Out. If the
+// source changed while the pass ran, it looks again at what moved; and if the disk was
+// full and deletions made room, at what did not fit; twice at most. The error carries an
+// exit code: of several causes the highest one.
 func Once(ctx context.Context, c Config) error {
 	if err := firstLook(ctx, c); err != nil {
 		return err
@@ -50,15 +50,15 @@ func Once(ctx context.Context, c Config) error {
 	}
 }
 
-// firstLook asks for the root before a copy that is not there yet is made: a
-// wrong address must not leave an empty one behind.
+// firstLook asks for the root before a copy is made that does not exist yet: a wrong
+// address must not leave an empty copy.
 func firstLook(ctx context.Context, c Config) error {
 	if _, err := os.Lstat(c.Dest); !errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	c = c.withDefaults()
 	if _, err := c.compile(); err != nil {
-		return err // wrong options are told before a source that is away
+		return err // wrong options are reported before a source that is away
 	}
 	s, err := openSource(&c)
 	if err != nil {
@@ -71,6 +71,7 @@ func firstLook(ctx context.Context, c Config) error {
 	return nil
 }
 
+// once asks for the root, runs a pass and then the hook.
 func (m *mirror) once(ctx context.Context) (*pass.Result, error) {
 	a, err := m.source.Root(ctx, source.Poll{})
 	if err != nil {

@@ -33,6 +33,7 @@ func openSource(c *Config) (origin, error) {
 	return openDirectory(c)
 }
 
+// openRemote opens a source that is asked by HTTP.
 func openRemote(c *Config) (origin, error) {
 	s, err := remote.Open(remote.Config{
 		URL: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, Token: c.Token, Credentials: c.Credentials,

@@ -12,13 +12,13 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// Release carries out exactly the deletions now held in c.Dest; nothing else
-// of c but StateDir, Out and Log counts.
+// Release carries out exactly the deletions that are now held in c.Dest. Of c only Dest,
+// StateDir, Out and Log count.
 //
-// While a mirror runs, it is told: Release leaves a copy of the list beside it,
-// and the running mirror, which looks for that every second, deletes what is in
-// it if the source still does not have it. Release returns when it did. Without
-// one, Release takes the lock and deletes what is unchanged since it was held.
+// While a mirror runs, Release leaves a copy of the list beside it. The running mirror
+// looks for that every second, and deletes what is in the list if the source still does
+// not have it; then Release returns. If no mirror runs, Release takes the lock and deletes
+// what has not changed since it was held.
 func Release(ctx context.Context, c Config) error {
 	c = c.withDefaults()
 	l, err := replica.LookAt(c.Dest, c.StateDir)
@@ -36,16 +36,15 @@ func Release(ctx context.Context, c Config) error {
 	}
 	switch err := l.CanLock(); {
 	case errors.Is(err, state.ErrLocked):
-		return tellRelease(ctx, &c, l, &held)
+		return leaveRelease(ctx, &c, l, &held)
 	case err != nil:
 		return exit.With(exit.Local, err, "")
 	}
 	return releaseHere(&c)
 }
 
-// tellRelease leaves the list for the running mirror and waits until it took
-// it.
-func tellRelease(ctx context.Context, c *Config, l *replica.Look, held *replica.HeldList) error {
+// leaveRelease leaves the list for the running mirror and waits until it is taken.
+func leaveRelease(ctx context.Context, c *Config, l *replica.Look, held *replica.HeldList) error {
 	if err := l.Release(held); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -58,7 +57,7 @@ func tellRelease(ctx context.Context, c *Config, l *replica.Look, held *replica.
 			break
 		}
 		if kept, err := l.IsKept(); err == nil && !kept {
-			// It ended before it took the list.
+			// The mirror ended before it took the list.
 			if err := l.Withdraw(); err != nil {
 				return exit.With(exit.Local, err, "")
 			}
@@ -71,11 +70,11 @@ func tellRelease(ctx context.Context, c *Config, l *replica.Look, held *replica.
 			return ctx.Err()
 		}
 	}
-	return releasedAll(c, l, held)
+	return reportReleased(c, l, held)
 }
 
-// releasedAll reports what of the list is still held.
-func releasedAll(c *Config, l *replica.Look, held *replica.HeldList) error {
+// reportReleased writes how much of the list was deleted, and what is held now.
+func reportReleased(c *Config, l *replica.Look, held *replica.HeldList) error {
 	now, err := l.Held()
 	if err != nil {
 		return exit.With(exit.Local, err, "")
@@ -87,7 +86,7 @@ func releasedAll(c *Config, l *replica.Look, held *replica.HeldList) error {
 	return nil
 }
 
-// releaseHere deletes with the lock taken.
+// releaseHere takes the lock and deletes.
 func releaseHere(c *Config) error {
 	r, err := replica.Open(c.replicaOptions())
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // What to do about an error, by its cause.
 
-// unreachable gives an error of asking for the root its exit code and remedy.
+// unreachable adds exit code and remedy to an error of asking for the root.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -9,8 +9,8 @@ const (
 	selectOwner    = "owner"
 )
 
-// selection is what decides which entries a complete copy has: with another one
-// what was complete is not.
+// selection returns what decides which entries a complete copy has. If it changes, a copy
+// that was complete no longer is.
 func (c *Config) selection() []string {
 	all := slices.Clone(c.Filters)
 	if c.NoDelete {
@@ -25,7 +25,7 @@ func (c *Config) selection() []string {
 	return all
 }
 
-// restore is the inverse of selection.
+// restore sets the options from a selection: it is the inverse of selection.
 func (c *Config) restore(selection []string) {
 	c.Filters, c.NoDelete, c.NoLinks, c.Owner = nil, false, false, false
 	for _, rule := range selection {

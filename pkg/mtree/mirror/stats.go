@@ -9,7 +9,7 @@ import (
 
 // Stats counts what a mirror does. Its fields may be read at any time.
 type Stats struct {
-	Requests   atomic.Int64 // asked of the source, long polls included
+	Requests   atomic.Int64 // requests to the source, long polls included
 	Passes     atomic.Int64 // passes ended
 	Walks      atomic.Int64 // of these, full walks
 	Listed     atomic.Int64 // directories compared
@@ -18,16 +18,16 @@ type Stats struct {
 	Bytes      atomic.Int64 // bytes of files fetched
 	Deleted    atomic.Int64 // entries deleted
 	Held       atomic.Int64 // entries whose deletion is held now
-	Skipped    atomic.Int64 // entries passed over: unsafe symlinks, files the source may not read
+	Skipped    atomic.Int64 // entries left out: unsafe symlinks, files that the source may not read
 	Failed     atomic.Int64 // paths that failed
-	Unsettled  atomic.Int64 // files kept as read because they would not hold still
+	Unsettled  atomic.Int64 // files kept as they were read because they changed again and again
 	Incomplete atomic.Int64 // directories left incomplete by the last pass
 	RootStamp  atomic.Int64 // the root's stamp in the copy, Unix seconds
 	LastPass   atomic.Int64 // when the last pass ended, Unix seconds
-	Errors     atomic.Int64 // passes that the source or the local disk ended early, or kept from beginning
-	Up         atomic.Int64 // 1: the source gave an answer last; 0: it did not
+	Errors     atomic.Int64 // passes that ended early, or could not begin, because of the source or the local disk
+	Up         atomic.Int64 // 1: the source answered when it was asked last; 0: it did not
 	Confirmed  atomic.Int64 // until when the copy is known to be what the source published, Unix seconds; 0: not known
-	State      atomic.Int64 // of the copy, as the mirror publishes it: see stateNumber
+	State      atomic.Int64 // of the copy, as the mirror publishes it: 0 filling, 1 mirrored, 2 unwatched
 }
 
 // ofPass returns the counters that passes increase.
@@ -71,9 +71,9 @@ type Progress struct {
 	Fetched   int64         // files that arrived
 	Bytes     int64         // of file contents that arrived, also of files under way
 	WantFiles int64         // files known to be needed, those that arrived included
-	WantBytes int64
-	Deleted   int64
-	Failed    int64
-	Pending   int // steps waiting or under way
-	Done      bool
+	WantBytes int64         // bytes of these files
+	Deleted   int64         // entries
+	Failed    int64         // paths
+	Pending   int           // steps that wait or are under way
+	Done      bool          // it has ended
 }

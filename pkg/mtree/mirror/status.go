@@ -13,8 +13,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// PrintStatus writes what is known of the copy at dest, one "name: value" a
-// line, and the deletions held. It asks nobody but the disk.
+// PrintStatus writes what is known of the copy at dest, as lines "name: value", and the
+// deletions that are held. It reads the disk only, and asks nobody.
 func PrintStatus(w io.Writer, dest, stateDir string) error {
 	l, err := replica.LookAt(dest, stateDir)
 	if err != nil {
@@ -74,9 +74,8 @@ func treeLines(t *state.Tree) string {
 	return fmt.Sprintf("tree: %s epoch %d\n", t.ID, t.Epoch)
 }
 
-// printLag says until when the copy is known to be what the source published, and
-// how long ago that was: as a live mirror tells, else as it was written last. That
-// an idle source has nothing new is known anew every 45 s at least.
+// printLag writes until when the copy is known to be what the source published, and how
+// long ago that was. A live mirror asks an idle source every 45 s at least.
 func printLag(w io.Writer, l *replica.Look) {
 	at := l.Confirmed()
 	if at == nil {

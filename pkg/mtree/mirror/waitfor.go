@@ -9,18 +9,18 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// How often WaitFor looks at the copy's root, and who keeps it.
+// How often WaitFor looks at the copy's root, and whether a mirror keeps it.
 const (
 	waitLook  = 20 * time.Millisecond
 	aliveLook = time.Second
 )
 
 // WaitFor returns when the copy at c.Dest holds everything up to stamp, which
-// "watch --sync" printed at the source: when its root is complete with a stamp
-// that is not older. Only Dest, StateDir and Log of c count. What is no copy is
-// refused (exit.Refused), unless its mirror runs already. Where no mirror runs, the
-// log says so and the wait goes on: one may be started from cron. Cost: three
-// system calls 50 times a second.
+// "watch --sync" printed at the source: when the copy's root is complete with a stamp that
+// is not older. Of c only Dest, StateDir and Log count. A directory that is no copy is
+// refused (exit.Refused), unless its mirror runs already. If no mirror runs, the log says
+// so and the wait goes on, for cron may start one. Cost: three system calls, 50 times a
+// second.
 func WaitFor(ctx context.Context, c Config, stamp mtree.Stamp) error {
 	c = c.withDefaults()
 	w := waiting{config: &c, alive: true}
@@ -42,7 +42,7 @@ func WaitFor(ctx context.Context, c Config, stamp mtree.Stamp) error {
 		if arrived {
 			return nil
 		}
-		w.say()
+		w.report()
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -51,17 +51,17 @@ func WaitFor(ctx context.Context, c Config, stamp mtree.Stamp) error {
 	}
 }
 
-// waiting is a WaitFor.
+// waiting is a WaitFor under way.
 type waiting struct {
-	config *Config
-	copy   *replica.Look // nil: none yet, or none any longer
-	alive  bool          // a mirror keeps it
-	said   bool          // that none does
-	begun  bool
+	config   *Config
+	copy     *replica.Look // nil: there is none yet, or none any longer
+	alive    bool          // a mirror keeps it
+	reported bool          // that no mirror does
+	begun    bool          // there was a copy, or a mirror that makes one
 }
 
-// look opens the copy anew, for its .tidemark may be another one by now, and sees
-// whether a mirror keeps it.
+// look opens the copy anew, for its .tidemark may be another one by now, and asks whether
+// a mirror keeps it.
 func (w *waiting) look() error {
 	w.close()
 	l, err := replica.LookAt(w.config.Dest, w.config.StateDir)
@@ -81,17 +81,18 @@ func (w *waiting) look() error {
 	return nil
 }
 
-// say tells in the log when the copy has no mirror any longer, and when it has one.
-func (w *waiting) say() {
+// report logs when the copy has no mirror any longer, and when it has one again.
+func (w *waiting) report() {
 	switch {
-	case !w.alive && !w.said:
+	case !w.alive && !w.reported:
 		w.config.Log.Warn("no mirror is running here: waiting until one has brought the stamp", "dest", w.config.Dest, "remedy", "start mirror")
-	case w.alive && w.said:
+	case w.alive && w.reported:
 		w.config.Log.Info("a mirror is running: waiting until it has brought the stamp")
 	}
-	w.said = !w.alive
+	w.reported = !w.alive
 }
 
+// arrived reports whether the copy holds everything up to stamp.
 func (w *waiting) arrived(stamp mtree.Stamp) (bool, error) {
 	if w.copy == nil {
 		return false, nil
@@ -99,6 +100,7 @@ func (w *waiting) arrived(stamp mtree.Stamp) (bool, error) {
 	return w.copy.HasReached(stamp)
 }
 
+// close closes the copy, if it is open.
 func (w *waiting) close() {
 	if w.copy != nil {
 		w.copy.Close()
