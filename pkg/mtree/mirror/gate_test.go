@@ -20,13 +20,13 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// at lets the mirrors of b see that time from now on.
+// at sets the clock of the mirrors of b from now on.
 func (b *bench) at(later time.Duration) {
 	b.config.Now = func() mtree.Stamp { return machine.Now().Add(later) }
 }
 
-// replacedFiles is a source that had 300 files in a, which the copy has, and has 301
-// others in zz by now.
+// replacedFiles is a source that had 300 files in a, which the copy has; now the source has
+// 301 other files in zz instead.
 func replacedFiles(t *testing.T) (*tree, *bench) {
 	s, b := overHTTP(t, many("a", 300)...)
 	b.equal(s)
@@ -35,7 +35,7 @@ func replacedFiles(t *testing.T) (*tree, *bench) {
 	return s, b
 }
 
-// What the pass that held made raised the base: the next one deleted.
+// A pass that held deletions made entries, and these raised the base: the next pass deleted.
 func TestAHoldDoesNotLapse(t *testing.T) {
 	s, b := replacedFiles(t)
 	for range 3 {
@@ -51,8 +51,8 @@ func TestAHoldDoesNotLapse(t *testing.T) {
 	b.eventually(s)
 }
 
-// Nor is it ended by time, a walk, another option, a source that nothing is known
-// of for a while, or a copy that is opened anew.
+// A hold does not end with time, with a walk, with another option, while the source cannot be
+// read, or when the copy is opened anew.
 func TestAHoldOutlivesWhatIsNoReason(t *testing.T) {
 	for name, meanwhile := range map[string]func(t *testing.T, s *tree, b *bench){
 		"an hour":  func(_ *testing.T, _ *tree, b *bench) { b.at(time.Hour) },
@@ -98,8 +98,8 @@ func TestAHoldOutlivesWhatIsNoReason(t *testing.T) {
 	}
 }
 
-// A directory with held deletions that could not be listed once, while nothing
-// else was held, took the hold with it.
+// A directory with held deletions could not be listed once, while nothing else was held: that
+// ended the hold.
 func TestAHoldOutlivesADirectoryInTrouble(t *testing.T) {
 	s, b := overHTTP(t, append(many("d/a", 300), "d/n = 1")...)
 	b.equal(s)
@@ -116,8 +116,8 @@ func TestAHoldOutlivesADirectoryInTrouble(t *testing.T) {
 	}
 }
 
-// Its end is that the source has them again, or enough of them, or that more may
-// be deleted.
+// A hold ends when the source has the entries again, or enough of them, or when more may be
+// deleted.
 func TestAHoldEndsWithItsCause(t *testing.T) {
 	s, b := replacedFiles(t)
 	b.requireHeld(301, "--max-delete")
@@ -135,8 +135,8 @@ func TestAHoldEndsWithItsCause(t *testing.T) {
 	b.equal(s)
 }
 
-// What a full walk finds to hold under unchanged stamps was forgotten by the next
-// pass, which took the root for complete.
+// A full walk held deletions under unchanged stamps. The next pass took the root for complete
+// and forgot them.
 func TestAHoldOfAWalkStays(t *testing.T) {
 	s, b := overHTTP(t, many("a", 100)...)
 	b.equal(s)
@@ -148,8 +148,8 @@ func TestAHoldOfAWalkStays(t *testing.T) {
 	require.Equal(t, "7", b.read("a/mine/007"))
 }
 
-// rm -rf of a large tree slipped through in pieces, each of them less than half of
-// what was left.
+// The deletions of an rm -rf of a large tree came in pieces, each less than half of what was
+// left, and all of them were carried out.
 func TestDeletionsOfTenMinutesCountTogether(t *testing.T) {
 	var lines []string
 	for i := range 10 {
@@ -164,10 +164,10 @@ func TestDeletionsOfTenMinutesCountTogether(t *testing.T) {
 	}
 	s.remove("d5")
 	b.requireHeld(40, "40 of 400 entries would go, 200 went in the last ten minutes, --max-delete is 50%")
-	b.at(time.Hour) // time ends no hold
+	b.at(time.Hour) // a hold does not end with time
 	b.requireHeld(40, "200 went in the last ten minutes")
 
-	// A release settles what went before it, and counts for nothing itself.
+	// A release settles the deletions before it, and does not count itself.
 	require.NoError(t, b.release())
 	require.Contains(t, b.out.String(), "deleted 40, held 0")
 	s.remove("d6")
@@ -175,13 +175,13 @@ func TestDeletionsOfTenMinutesCountTogether(t *testing.T) {
 	s.remove("d7/001")
 	b.equal(s)
 
-	// Nor does what went long ago.
+	// Nor do deletions of long ago.
 	b.at(time.Hour + 12*time.Minute)
 	s.remove("d7")
 	b.equal(s)
 }
 
-// So it is with a running mirror.
+// The same with a running mirror.
 func TestAReleaseSettlesTheLastTenMinutes(t *testing.T) {
 	s, b := overHTTP(t, append(append(many("a", 99), many("b", 99)...), many("c", 19)...)...)
 	b.equal(s)
@@ -196,8 +196,8 @@ func TestAReleaseSettlesTheLastTenMinutes(t *testing.T) {
 	b.eventually(s)
 }
 
-// A copy that shrinks has less to lose: the base is what it had ten minutes ago,
-// if that is less than was counted.
+// A copy that shrinks has less to lose: the base is the number of its entries ten minutes ago,
+// if that is less than what was counted.
 func TestTheBaseShrinks(t *testing.T) {
 	s, b := overHTTP(t, append(append(many("a", 400), many("b", 300)...), many("c", 120)...)...)
 	b.equal(s)
@@ -214,8 +214,8 @@ func TestTheBaseShrinks(t *testing.T) {
 	b.requireHeld(121, "121 of 121 entries would go")
 }
 
-// --adopt onto a directory of somebody else's held its files, and the next pass
-// deleted them: the base was the number of the source's.
+// --adopt of a directory of somebody else held its files, and the next pass deleted them: the
+// base was the number of the source's entries.
 func TestTheBaseIsNotTheSources(t *testing.T) {
 	s, b := overHTTP(t, many("a", 18)...)
 	testtree.Make(t, filepath.Dir(b.config.Dest), many("copy/documents", 300)...)
@@ -231,8 +231,8 @@ func TestTheBaseIsNotTheSources(t *testing.T) {
 	b.equal(s)
 }
 
-// A mirror was killed while it made what it then had to delete: the base was what
-// the next one made, or all there was before.
+// A mirror was killed while it made entries that it later had to delete. The base was what the
+// next mirror made, or all that was there before.
 func TestMaxDeleteAfterAKill(t *testing.T) {
 	for _, limit := range []string{"50%", "100%"} {
 		s, b := overHTTP(t, many("a", 200)...)
@@ -265,8 +265,8 @@ func TestMaxDeleteAfterAKill(t *testing.T) {
 	}
 }
 
-// A disk that was mounted within the tree went away: where it was is another
-// directory, and an empty one.
+// A disk that was mounted within the tree went away: in its place is another directory, which
+// is empty.
 func TestAMissingDiskDeletesNothing(t *testing.T) {
 	s, b := overHTTP(t, append(many("d/disk", 40), "d/f = x", "d/sub/gone = x", "e = x")...)
 	b.equal(s)
@@ -297,9 +297,9 @@ func TestAMissingDiskDeletesNothing(t *testing.T) {
 	require.Contains(t, b.printStatus(), "held: 0\n")
 }
 
-// The same with a stray file from the beginning, if it was much. Another directory
-// that took the place, with a like number of files, is no reason, nor is one with a
-// file that stayed.
+// The same if the empty directory has a stray file from the beginning, provided that the disk
+// had many. Another directory with about as many files is no reason to hold, nor is one in
+// which a file stayed.
 func TestAnotherDirectoryWithoutAnything(t *testing.T) {
 	exchange := func(s *tree, lines ...string) {
 		require.NoError(t, os.Rename(s.path("current"), filepath.Join(t.TempDir(), "old")))
@@ -325,7 +325,7 @@ func TestAnotherDirectoryWithoutAnything(t *testing.T) {
 		b.equal(s)
 	}
 
-	// It was seen while it was empty, and is filled by now.
+	// It was listed while it was empty, and is filled by now.
 	s, b = overHTTP(t, append(many("current", 50), many("other", 400)...)...)
 	b.equal(s)
 	exchange(s, "current/")
@@ -334,7 +334,7 @@ func TestAnotherDirectoryWithoutAnything(t *testing.T) {
 	b.equal(s)
 }
 
-// A source whose only entry cannot be had leaves nothing in the copy's root.
+// If the only entry of a source cannot be copied, nothing would be left in the copy's root.
 func TestTheLastEntryOfTheRootStays(t *testing.T) {
 	s, b := overHTTP(t, "a = x", "b/f = x")
 	b.equal(s)
@@ -347,8 +347,8 @@ func TestTheLastEntryOfTheRootStays(t *testing.T) {
 	b.equal(s)
 }
 
-// status.json is written without waiting for the disk: where a power cut took it,
-// what is held tells of the hold.
+// status.json is written without waiting for the disk. If a power cut loses it, the list of
+// held deletions shows that there was a hold.
 func TestAHoldOutlivesItsStatus(t *testing.T) {
 	s, b := replacedFiles(t)
 	b.requireHeld(301, "--max-delete")
@@ -359,7 +359,7 @@ func TestAHoldOutlivesItsStatus(t *testing.T) {
 	b.equal(s)
 }
 
-// So it is where .tidemark was removed under a running mirror.
+// The same if .tidemark was removed under a running mirror.
 func TestAHoldOutlivesItsMarker(t *testing.T) {
 	s, b := replacedFiles(t)
 	b.start()
@@ -375,8 +375,8 @@ func TestAHoldOutlivesItsMarker(t *testing.T) {
 	require.Equal(t, "7", b.read("a/007"))
 }
 
-// A marker that was renamed under a running mirror was still taken for its own: it wrote
-// its status there, and nothing in the copy said what is held.
+// A marker was renamed under a running mirror, which still took it for its own: it wrote its
+// status there, and nothing in the copy said what is held.
 func TestAHoldOutlivesARenamedMarker(t *testing.T) {
 	s, b := replacedFiles(t)
 	b.start()
@@ -391,8 +391,8 @@ func TestAHoldOutlivesARenamedMarker(t *testing.T) {
 	require.Equal(t, "7", b.read("a/007"))
 }
 
-// Where every pass is a full walk, what went shortly before the last one counts
-// as a share of what there was before it.
+// If every pass is a full walk, deletions shortly before the last one count as a share of the
+// entries before them.
 func TestPassesThatAreFullWalks(t *testing.T) {
 	var lines []string
 	for i := range 10 {
@@ -409,8 +409,8 @@ func TestPassesThatAreFullWalks(t *testing.T) {
 	b.requireHeld(40, "40 of 400 entries would go, 200 went")
 }
 
-// A copy in a directory of the copy, of another tree, was deleted with the first
-// change: it is not the source's to delete, however deep it lies.
+// A copy of another tree lay in a directory of the copy, and was deleted with the first change.
+// The source has no say in it, however deep it lies.
 func TestACopyInACopyIsNotDeleted(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "gone/f = x", "gone/deep/er/f = x", "also = x")
 	b.equal(s)
@@ -433,7 +433,7 @@ func TestACopyInACopyIsNotDeleted(t *testing.T) {
 		require.NoDirExists(t, b.path("junk"))
 	}
 
-	// With a directory of that name at the source, its entries are as safe.
+	// Its entries are as safe if the source has a directory of that name.
 	s.change("other/f = x")
 	require.Equal(t, exit.Held, exit.Of(b.once()))
 	require.Equal(t, "y", b.read("other/b/g"))
@@ -442,7 +442,7 @@ func TestACopyInACopyIsNotDeleted(t *testing.T) {
 	require.NoDirExists(t, b.path("other/b"))
 }
 
-// So it is where a file takes the place of the directory that has it.
+// The same if a file takes the place of the directory that it lies in.
 func TestACopyInACopyIsNotReplaced(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "c/f = x")
 	b.equal(s)
@@ -459,8 +459,8 @@ func TestACopyInACopyIsNotReplaced(t *testing.T) {
 	b.equal(s)
 }
 
-// Held for several reasons at once, all of it is released, by itself and by a
-// running mirror.
+// Deletions that are held for several reasons are all released, with and without a running
+// mirror.
 func TestAReleaseOfSeveralReasons(t *testing.T) {
 	for _, running := range []bool{false, true} {
 		s, b := overHTTP(t, append(append(many("a", 150), many("disk", 20)...), "b/f = x", "c = x")...)
@@ -488,7 +488,7 @@ func TestAReleaseOfSeveralReasons(t *testing.T) {
 	}
 }
 
-// A release of other deletions does not destroy a tree that came in between.
+// A release of other deletions does not destroy a tree that was put there since.
 func TestAReleaseSparesANewTree(t *testing.T) {
 	s, b := overHTTP(t, append(many("a/deep", 150), "c = x")...)
 	b.equal(s)
@@ -501,8 +501,8 @@ func TestAReleaseSparesANewTree(t *testing.T) {
 	require.Equal(t, exit.Held, exit.Of(b.once()))
 }
 
-// What cannot be deleted was taken from its name, and the mirror ended at every
-// later start. It gets its name back and is a failure.
+// A tree that could not be deleted lost its name, and the mirror ended at every later start. It
+// gets its name back and is a failure.
 func TestADeletionThatCannotBeFinished(t *testing.T) {
 	for _, filters := range [][]string{nil, {"- *.local"}} {
 		s, b := overHTTP(t, "gone/a/f = x", "gone/b/f = x", "gone/c = x", "f = y", "g = z")
@@ -528,7 +528,7 @@ func TestADeletionThatCannotBeFinished(t *testing.T) {
 	}
 }
 
-// What an older mirror left of such a deletion is warned of, and in nobody's way.
+// What an older mirror left of such a deletion is reported, and hinders nothing.
 func TestWhatCannotBeSweptStays(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b/f = x")
 	b.equal(s)
@@ -541,8 +541,8 @@ func TestWhatCannotBeSweptStays(t *testing.T) {
 	require.NoDirExists(t, b.path(".tidemark/tmp/2"))
 }
 
-// A symlink that is not copied left what had its name before, for ever, and
-// --status and --verify said that all was equal.
+// If a symlink was not copied, what had its name before stayed for ever, and --status and
+// --verify said that all was equal.
 func TestWhatHadTheNameOfASkippedSymlink(t *testing.T) {
 	s, b := overHTTP(t, append(many("d", 20), "f = x", "sub/l -> f", "sub/f = x", "keep = x")...)
 	b.equal(s)
@@ -570,7 +570,7 @@ func TestWhatHadTheNameOfASkippedSymlink(t *testing.T) {
 	require.Contains(t, b.printStatus(), "not copied: 1\n")
 	require.NoDirExists(t, b.path("sub"))
 
-	// By the guard: here it would be all there is.
+	// The guard holds it: nothing else is here.
 	s, b = overHTTP(t, many("d", 120)...)
 	b.equal(s)
 	require.NoError(t, os.RemoveAll(s.path("d")))
@@ -581,7 +581,7 @@ func TestWhatHadTheNameOfASkippedSymlink(t *testing.T) {
 	b.requireHeld(121, "the source's root is empty")
 }
 
-// What a reader does not understand is left alone, whatever has its name.
+// An entry that a reader does not understand is left alone, whatever has its name.
 func TestWhatIsNotUnderstoodIsKept(t *testing.T) {
 	s, b := overHTTP(t, "d/f = x", "e/f = x")
 	b.equal(s)
@@ -592,8 +592,8 @@ func TestWhatIsNotUnderstoodIsKept(t *testing.T) {
 	require.Equal(t, "changed", b.read("e/f"))
 }
 
-// A name that the copy cannot hold, here because somebody mounted a file over it,
-// stopped all deletions beside it.
+// A name could not be made in the copy, because somebody mounted a file over it: that stopped
+// all deletions beside it.
 func TestALocalFailureStopsNoDeletions(t *testing.T) {
 	s, b := overHTTP(t, "d/f = x", "d/gone = x", "d/sub/f = x")
 	b.equal(s)
@@ -609,8 +609,8 @@ func TestALocalFailureStopsNoDeletions(t *testing.T) {
 	require.NoFileExists(t, b.path("d/gone"))
 }
 
-// A copy on a full disk never mended itself: what would make room was not deleted
-// before all had been fetched. Meanwhile small changes waited with it.
+// A copy on a full disk never mended itself: deletions that would make room waited until
+// everything was fetched. Small changes waited, too.
 func TestAFullDiskIsMended(t *testing.T) {
 	large := func(name string) string { return name + " = " + strings.Repeat(name, 3<<20) }
 	s, b := overHTTP(t, large("a"), "d/f = x")
@@ -637,15 +637,15 @@ func TestAFullDiskIsMended(t *testing.T) {
 	}
 	require.NoError(t, os.Remove(s.path("b")))
 	s.publish("b")
-	require.True(t, assertEventually(func() bool { // and open nothing meanwhile: b would keep its blocks
+	require.True(t, assertEventually(func() bool { // nothing else has b open: else it would keep its blocks
 		_, err := os.Stat(b.path("c"))
 		return err == nil
 	}))
 	b.eventually(s)
 }
 
-// Where the copy's .tidemark was removed and then a walk fell due, for other
-// options of serve here, every pass failed with ENOENT.
+// The copy's .tidemark was removed, and then a walk fell due, here for other options of serve:
+// every pass failed with ENOENT.
 func TestTheMarkerIsGoneWhenAWalkIsDue(t *testing.T) {
 	s, b := overHTTP(t, append(many("d", 120), "f = x")...)
 	b.config.Filters = []string{"- *.local"}
@@ -659,7 +659,7 @@ func TestTheMarkerIsGoneWhenAWalkIsDue(t *testing.T) {
 	require.True(t, assertEventually(func() bool { return b.read("f") == "changed" }))
 	require.True(t, assertEventually(func() bool { return b.status().State == wire.Mirrored }))
 
-	// The new one keeps to the filters, and remembers what was counted.
+	// The new one obeys the filters, and remembers what was counted.
 	s.remove("d")
 	s.change("g = new")
 	require.True(t, assertEventually(func() bool { return strings.Contains(b.printStatus(), "held: 120\n") }))

@@ -13,7 +13,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// runs makes --exec note in a file where it ran, and returns what reads how often.
+// runs makes --exec write to a file where it ran, and returns a function that reads how often.
 func (b *bench) runs() func() int {
 	notes := filepath.Join(b.t.TempDir(), "notes")
 	b.config.Exec = "pwd >>" + notes
@@ -27,8 +27,7 @@ func (b *bench) runs() func() int {
 	}
 }
 
-// --exec runs after each pass that changed something, whatever that is, and after
-// no other.
+// --exec runs after each pass that changed something, whatever it was, and after no other.
 func TestExecRunsAfterAChange(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "l -> a")
 	runs := b.runs()
@@ -59,8 +58,7 @@ func TestExecRunsAfterAChange(t *testing.T) {
 	b.same(s)
 }
 
-// After a pass that ended early --exec runs with the next one, even if there is
-// nothing left to change.
+// If a pass ended early, --exec runs after the next one, even if that changes nothing.
 func TestExecIsOwedAfterAPassThatFailed(t *testing.T) {
 	_, b := overHTTP(t, "a/f = x", "a/l -> /x")
 	runs := b.runs()

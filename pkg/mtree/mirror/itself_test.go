@@ -25,8 +25,8 @@ func unwatchedServed(t *testing.T, at string, lines ...string) (*tree, *bench) {
 	return s, b
 }
 
-// A copy in an unwatched tree copied itself, one level deeper with each pass: there
-// is no id to tell it by. A running mirror ends, nothing is deleted.
+// A copy in an unwatched tree copied itself, one level deeper with each pass: no id shows that it
+// is the copy. A running mirror ends, and nothing is deleted.
 func TestACopyInAnUnwatchedTree(t *testing.T) {
 	for _, at := range []string{"copy", "a/copy", "a/b/copy"} {
 		s, b := unwatchedServed(t, at, "a/b/f = one", "g = x", "copy2/h = y")
@@ -40,7 +40,7 @@ func TestACopyInAnUnwatchedTree(t *testing.T) {
 	}
 }
 
-// What is left out is not copied into itself.
+// A copy that filters exclude is not copied into itself.
 func TestACopyInItsSourceThatIsExcluded(t *testing.T) {
 	_, b := unwatchedServed(t, "a/copy", "a/b/f = one", "g = x")
 	b.config.Filters = []string{"- /a/copy"}
@@ -49,8 +49,8 @@ func TestACopyInItsSourceThatIsExcluded(t *testing.T) {
 	require.NoDirExists(t, b.path("a/copy"))
 }
 
-// A source that is DEST, or a directory in it, was taken for another one: what it did
-// not have, itself among that, was deleted.
+// A source that is DEST, or a directory in it, was taken for another directory: what it did not
+// have was deleted, and so was the source itself.
 func TestASourceInItsCopy(t *testing.T) {
 	for _, at := range []string{".", "a", "a/b", "flat"} {
 		dest := newTree(t, "a/b/c/f = one", "a/g = x", "flat/h = y", "flat/i = z")
@@ -72,7 +72,7 @@ func TestASourceInItsCopyThatLostItsID(t *testing.T) {
 	require.NoDirExists(t, b.path("b"))
 }
 
-// A proxy may take away what tells of a ring.
+// A proxy may remove the header that shows a ring.
 func TestACopyOfItselfBehindAProxy(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "g = x")
 	b.equal(s)
@@ -92,8 +92,8 @@ func TestACopyOfItselfBehindAProxy(t *testing.T) {
 	b.refuses("is the source itself")
 }
 
-// Three copies of each other went on without a word, each as new as the others. What
-// is made of the ring later is refused, too, and who copies from it is not.
+// Three copies of each other went on without a message, each as new as the others. A later copy
+// that would join the ring is refused, too; one that only copies from it is not.
 func TestARing(t *testing.T) {
 	s, a := overHTTP(t, "a/f = one")
 	a.equal(s)
@@ -134,8 +134,7 @@ func TestARingThatIsClosedLater(t *testing.T) {
 	a.eventually(s)
 }
 
-// Where stamps do not prune, a ring in which nothing is new was found by the next full
-// walk only.
+// If stamps do not prune, only the next full walk found a ring in which nothing was new.
 func TestARingThatSaysNothingNew(t *testing.T) {
 	s := newTree(t, "a/f = one")
 	b := newBench(t, "")
@@ -158,7 +157,7 @@ func TestARingThatSaysNothingNew(t *testing.T) {
 	}, 20*time.Second, 50*time.Millisecond)
 }
 
-// A mount by bind shows a directory under another path.
+// A bind mount shows a directory under another path.
 func TestLocation(t *testing.T) {
 	dir := t.TempDir()
 	device, inside := machine.Location(dir)

@@ -20,8 +20,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// runs notes runs of the source's watch: each id ended with the floor behind it,
-// the last one runs.
+// runs sets the runs of the source's watch: each ended with its floor, the last one goes on.
 func (s *tree) runs(runs ...wire.Run) {
 	s.id.Runs = runs
 	require.NoError(s.t, s.marker.WriteTree(s.id))
@@ -34,8 +33,8 @@ const (
 
 func ended(id string, floor mtree.Stamp) wire.Run { return wire.Run{ID: id, Floor: &floor} }
 
-// ageCTimes makes the copy take the ctimes of all files for old: those of a file
-// system that was rolled back are.
+// ageCTimes makes the copy take the ctimes of all files for old, as they are after a file
+// system was rolled back.
 func (b *bench) ageCTimes(dirs ...string) {
 	for _, path := range dirs {
 		d, err := disk.OpenRoot(b.path(path))
@@ -51,8 +50,8 @@ func (b *bench) ageCTimes(dirs ...string) {
 	}
 }
 
-// rollBack is a source with a file that the copy has as it was in an abandoned
-// future, equal in size and time to what the source has now.
+// rollBack is a source that was rolled back. Of one file the copy has the version from before
+// that, which equals the source's present one in size and time.
 func rollBack(t *testing.T) (s *tree, b *bench) {
 	s = watched(t, "a/b/f = past @1000000000", "c/g = x @1000000000")
 	s.runs(wire.Run{ID: firstRun})
@@ -73,9 +72,9 @@ func rollBack(t *testing.T) (s *tree, b *bench) {
 	return s, b
 }
 
-// What an abandoned future left in a copy stayed under complete stamps where size
-// and time agreed with the past: a directory whose stamp went back has its files
-// compared by sums, whoever runs.
+// After a roll-back, files that the copy had from the abandoned future stayed, under complete
+// stamps, if their size and time agreed with the past. In a directory whose stamp went back
+// files are compared by their sums.
 func TestAStampThatWentBack(t *testing.T) {
 	s, b := rollBack(t)
 	require.Equal(t, "soon", b.read("a/b/f"))
@@ -84,8 +83,8 @@ func TestAStampThatWentBack(t *testing.T) {
 	b.requireIdle()
 }
 
-// So it did where the new future's stamps are above the old one's, or equal to
-// them. The runs of watch tell, also after a kill in the middle of the walk.
+// They also stayed if the new stamps are above the old ones, or equal to them. The runs of watch
+// show the roll-back, also after a kill in the middle of the walk.
 func TestRolledBackAndWatched(t *testing.T) {
 	floor := mtree.Unix(1_500_000_000, 0)
 	for name, runs := range map[string][]wire.Run{
@@ -130,8 +129,8 @@ func TestRolledBackAndWatched(t *testing.T) {
 	}
 }
 
-// A run that ended as the copy has it, and the next one, are no reason to walk; nor
-// is a source of an earlier version, which tells of none.
+// A run that ended as the copy has it, and the next run, are no reason to walk; nor is a source
+// of an earlier version, which publishes no runs.
 func TestRunsThatGoOn(t *testing.T) {
 	s := watched(t, "a/b/f = one")
 	b := newBench(t, s.root)
@@ -159,9 +158,9 @@ func TestRunsThatGoOn(t *testing.T) {
 	require.Equal(t, secondRun, b.status().SourceRun)
 }
 
-// What the kernel set while no watch ran is no stamp of a run, nor is the local time
-// of a copy's unfinished directory: counted, they made the next run look like a
-// roll-back, and a walk with sums due.
+// A time that the kernel set while no watch ran is no stamp of a run, nor is the local time of a
+// copy's unfinished directory. When they were counted, the next run looked like a roll-back, and
+// a walk with sums fell due.
 func TestTimesThatAreNoStamps(t *testing.T) {
 	s := watched(t, "a/f = one")
 	s.runs(wire.Run{ID: firstRun})
@@ -178,8 +177,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 }
 
-// A running mirror looks at the source once its watch runs anew, whatever the
-// root's stamp: that may be the one it knows.
+// A running mirror looks at the source when its watch was started anew, even if the root's stamp
+// is the one it knows.
 func TestAnotherRunIsLookedAt(t *testing.T) {
 	for name, address := range map[string]func(root string) string{
 		"directory": func(root string) string { return root },
@@ -202,9 +201,9 @@ func TestAnotherRunIsLookedAt(t *testing.T) {
 	}
 }
 
-// A copy followed the source that it was promoted instead of, when that came back,
-// and deleted what had been made meanwhile. Now that is held, pass by pass, until
-// it is released; from then on that lineage is followed.
+// A copy was promoted in place of its source. When the source came back, copies followed it and
+// deleted what had been made meanwhile. Now these deletions are held, pass by pass, until they
+// are released; from then on the copy follows that lineage.
 func TestAnOlderLineageDeletesNothing(t *testing.T) {
 	s := watched(t, "a/f = one", "b/g = x")
 	s.epoch(100)
@@ -228,7 +227,7 @@ func TestAnOlderLineageDeletesNothing(t *testing.T) {
 	b.equal(s)
 	b.requireIdle()
 
-	// and back to the other one, which nobody released
+	// back to the other lineage, for which nobody released anything
 	s.epoch(100)
 	s.remove("a/h")
 	b.equal(s)
@@ -240,8 +239,8 @@ func TestAnOlderLineageDeletesNothing(t *testing.T) {
 	b.equal(s)
 }
 
-// What may not be known of an answer stays what it was: an answer without the
-// epoch is none of an older lineage.
+// What an answer does not say stays as it was: an answer without an epoch is not of an older
+// lineage.
 func TestAnAnswerWithoutAnEpoch(t *testing.T) {
 	s := watched(t, "a/f = one")
 	s.epoch(100)
@@ -272,8 +271,8 @@ func (b *bench) held(why string) {
 	require.ErrorContains(b.t, err, why)
 }
 
-// A copy of the whole tree became one of /a when its SOURCE did, or that of a copy
-// of /a: below a hundred entries all else went.
+// The SOURCE of a copy of the whole tree became /a, or a copy of /a, and the copy followed: with
+// fewer than a hundred entries everything else was deleted.
 func TestACopyOfAnotherDirectoryOfTheTree(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "c/g = x")
 	b.equal(s)
@@ -299,8 +298,8 @@ func TestACopyOfAnotherDirectoryOfTheTree(t *testing.T) {
 	require.NoDirExists(t, b.path("c"))
 }
 
-// A copy of an earlier version was not told where in the tree it is: it is where
-// it looks first.
+// The copy of an earlier version does not know where in the tree it is: it takes the first
+// answer.
 func TestACopyWithoutAPath(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)
@@ -323,8 +322,8 @@ func (b *bench) alterTree(change func(t *state.Tree)) {
 	require.NoError(b.t, m.WriteTree(t))
 }
 
-// A cascade that was built before watch ever ran was refused when watch came: the
-// id that the first mirror had made up was published, and recorded by the next.
+// A cascade was built before watch ever ran, and refused when watch came: the id that the first
+// mirror had made up was published, and the next mirror recorded it.
 func TestAMadeUpIDIsNotPublished(t *testing.T) {
 	for name, address := range map[string]func(root string) string{
 		"directory": func(root string) string { return root },
@@ -347,7 +346,7 @@ func TestAMadeUpIDIsNotPublished(t *testing.T) {
 			s.watch()
 			s.change("a/f = two")
 			for _, b := range []*bench{b, second, third} {
-				// serve says for a moment what it read before
+				// for a moment serve answers with what it read before
 				require.Eventually(t, func() bool { return b.once() == nil && b.published().Tree.ID == s.id.ID }, 10*time.Second, time.Millisecond)
 				b.same(s)
 			}
@@ -355,8 +354,8 @@ func TestAMadeUpIDIsNotPublished(t *testing.T) {
 	}
 }
 
-// A copy of a source without an id is of that address, also when another one has
-// an id: it was taken for the same source that is watched now.
+// A copy of a source without an id is bound to the address. A source with an id at another
+// address was taken for the same source, now watched.
 func TestACopyWithoutAnIDKeepsToItsSource(t *testing.T) {
 	s, other := newTree(t, "a/f = one"), watched(t, "z = y")
 	b := newBench(t, s.root)
@@ -368,8 +367,8 @@ func TestACopyWithoutAnIDKeepsToItsSource(t *testing.T) {
 	b.same(s)
 }
 
-// An answer without a tree id took the ids of directories from the records, and an
-// exchange of twins that followed was not seen.
+// An answer without a tree id removed the ids of directories from the records, and a later
+// exchange of twins was not seen.
 func TestIDsOutliveTheTreeID(t *testing.T) {
 	s, b := overHTTP(t, "now/f = AAAA @1000000000", "next/f = BBBB @1000000000")
 	b.equal(s)
@@ -387,8 +386,8 @@ func TestIDsOutliveTheTreeID(t *testing.T) {
 	require.Equal(t, id.ID, b.published().Tree.ID)
 }
 
-// A directory that was mounted is gone, and the one below its mount has no id
-// either: all but what lay there was deleted.
+// A mounted directory is gone, and the directory under its mount point has no id either:
+// everything was deleted but what lay there.
 func TestALocalSourceThatIsAnotherDirectory(t *testing.T) {
 	s := newTree(t, "a/f = one", "c/g = x")
 	b := newBench(t, s.root)
@@ -404,7 +403,7 @@ func TestALocalSourceThatIsAnotherDirectory(t *testing.T) {
 	require.NoError(t, os.Rename(s.root+".mounted", s.root))
 	b.equal(s)
 
-	// one that has an id is refused
+	// a source that has an id is refused
 	require.NoError(t, os.Rename(s.root, s.root+".mounted"))
 	require.NoError(t, os.Mkdir(s.root, 0o755))
 	s.watch()
@@ -412,7 +411,7 @@ func TestALocalSourceThatIsAnotherDirectory(t *testing.T) {
 	require.Equal(t, "x", b.read("c/g"))
 }
 
-// It may be meant: then a release makes it the source.
+// It may be intended: then a release makes it the source.
 func TestALocalSourceThatWasReplaced(t *testing.T) {
 	s := newTree(t, "a/f = one", "c/g = x")
 	b := newBench(t, s.root)
@@ -429,8 +428,8 @@ func TestALocalSourceThatWasReplaced(t *testing.T) {
 	b.equal(s)
 }
 
-// The password of a SOURCE lay in .tidemark/tree and in --status; and a slash more
-// or less made another source of it.
+// The password of a SOURCE was written to .tidemark/tree and shown by --status; and with or
+// without a slash at the end it was another source.
 func TestSourceIsRecordedWithoutCredentials(t *testing.T) {
 	s := newTree(t, "a/f = one")
 	b := newBench(t, serveTree(t, s.root).URL)
@@ -450,8 +449,8 @@ func TestSourceIsRecordedWithoutCredentials(t *testing.T) {
 	c.requireIdle()
 }
 
-// A mirror whose copy lost its .tidemark just when a walk fell due tried for ever
-// to write there.
+// If a copy lost its .tidemark just when a walk fell due, its mirror tried for ever to write
+// there.
 func TestUnmarkedBeforeAClaim(t *testing.T) {
 	s := watched(t, "a/f = one")
 	b := newBench(t, s.root)

@@ -88,8 +88,8 @@ func TestOnceRestoresReadOnlyDirectories(t *testing.T) {
 	}, "locked/in/file = x", "locked/in/ mode=0555", "locked/ mode=0555")
 }
 
-// A source that nobody watches has stamps that prove nothing: all is compared
-// each time, and a change in place is found.
+// The stamps of a source that nobody watches prove nothing: everything is compared each time, and
+// a change in place is found.
 func TestOnceWalksWhereStampsDoNotPrune(t *testing.T) {
 	s := newTree(t, "a/b/c = one")
 	b := newBench(t, s.root)
@@ -104,8 +104,7 @@ func TestOnceWalksWhereStampsDoNotPrune(t *testing.T) {
 	require.Equal(t, before.Updated, b.status().Updated, "nothing new, nothing written")
 }
 
-// The copy of a source that had no id, and gets one from its first watch, stays
-// the copy.
+// A source without an id gets one from its first watch. Its copy stays its copy.
 func TestOnceTakesOverTheIDOfAFirstWatch(t *testing.T) {
 	s := newTree(t, "a/b = one")
 	b := newBench(t, s.root)
@@ -118,7 +117,7 @@ func TestOnceTakesOverTheIDOfAFirstWatch(t *testing.T) {
 	require.Equal(t, wire.Stale, b.published().State)
 }
 
-// A source that is never at rest leaves an incomplete copy, and Once says so.
+// A source that changes all the time leaves an incomplete copy, and Once reports that.
 func TestOnceSaysThatTheCopyIsIncomplete(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	hot := func(body string) string { return strings.Replace(body, "\t-", "\t-\thot=1", 1) }

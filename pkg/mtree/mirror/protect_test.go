@@ -16,8 +16,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// What filters exclude is not deleted, nor are the directories it is in; what is
-// beside it goes, and is counted.
+// Entries that filters exclude are not deleted, nor are the directories that they are in. What is
+// beside them is deleted, and counted.
 func TestExcludedFilesKeepTheirDirectory(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = x", "a/b/g/h = x", "a/e/f = x", "c = y")
 	b.config.Filters = []string{"- *.local"}
@@ -40,7 +40,7 @@ func TestExcludedFilesKeepTheirDirectory(t *testing.T) {
 	require.Contains(t, b.out.String(), "deleted 2, held 0, skipped 0,")
 }
 
-// Held deletions beside it are counted without it, and a release spares it.
+// Held deletions are counted without what filters exclude, and a release spares it.
 func TestAReleaseSparesWhatFiltersExclude(t *testing.T) {
 	s, b := overHTTP(t, append(many("a", 150), "c = y")...)
 	b.config.Filters = []string{"- *.local"}
@@ -54,7 +54,7 @@ func TestAReleaseSparesWhatFiltersExclude(t *testing.T) {
 	require.NoFileExists(t, b.path("a/007"))
 }
 
-// What is to be deleted and is gone by then is deleted, with filters and without.
+// An entry that is gone before it is deleted counts as deleted, with filters and without.
 func TestTheDoomedMayVanish(t *testing.T) {
 	for _, filters := range [][]string{nil, {"- *.local"}} {
 		s, b := overHTTP(t, "gone/a/b = x", "gone/c = x", "also = x", "f = y")
@@ -74,7 +74,7 @@ func TestTheDoomedMayVanish(t *testing.T) {
 	}
 }
 
-// A directory with something excluded makes no way for a file.
+// A directory in which something is excluded does not give way to a file.
 func TestExcludedFilesAreNotReplaced(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b/f = x", "c = y")
 	b.config.Filters = []string{"- *.local"}
@@ -96,8 +96,8 @@ func served(t *testing.T, c serve.Config, lines ...string) (*tree, *bench) {
 	return s, b
 }
 
-// What serve leaves out from some time on is not taken for deleted, and it keeps
-// no directory incomplete.
+// Entries that serve begins to leave out are not taken for deleted, and stop no directory from
+// completing.
 func TestWhatIsExcludedLaterIsKept(t *testing.T) {
 	s, b := overHTTP(t, "d/a.c = x", "d/a.o = y", "d/b.c = z", "e/f = x")
 	b.equal(s)
@@ -121,8 +121,8 @@ func TestWhatIsExcludedLaterIsKept(t *testing.T) {
 	b.requireIdle()
 }
 
-// Where it was left out from the beginning, all else is deleted as ever: also
-// with more left out each time, for nothing of that was ever here.
+// If entries were left out from the beginning, all others are deleted as usual; also if more are
+// left out each time, for none of them was ever here.
 func TestWhatWasAlwaysExcludedHoldsNothing(t *testing.T) {
 	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "d/a.c = x", "d/a.o = y", "d/b.c = x", "d/c.c = x", "d/dir/f = x", "e/f = x")
 	require.NoError(t, b.once())
@@ -143,7 +143,7 @@ func TestWhatWasAlwaysExcludedHoldsNothing(t *testing.T) {
 	b.requireIdle()
 }
 
-// A mount at the source covers a directory: what is below it in the copy stays.
+// A mount at the source covers a directory: it stays in the copy, with everything below it.
 func TestWhatAMountCoversIsKept(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *tree, b *bench) {
 		b.equal(s)
@@ -164,9 +164,9 @@ func TestWhatAMountCoversIsKept(t *testing.T) {
 	}, "d/data/f = x", "d/f = y", "d/g = z")
 }
 
-// What came into view and was copied is not taken for deleted when it is hidden
-// again, though the pass between did not come to its end, and the number of what
-// is left out is what it was when the directory was last complete.
+// An entry that serve left out was shown, and copied by a pass that did not end. It is not taken
+// for deleted when it is left out again, although the number of entries left out is what it was
+// when the directory was last complete.
 func TestWhatIsSeenOnceIsKept(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *tree, b *bench) {
 		cover := func() {
@@ -191,8 +191,8 @@ func TestWhatIsSeenOnceIsKept(t *testing.T) {
 	}, "d/data/f = x", "d/g = z")
 }
 
-// halfway runs a pass up to where it would begin to delete and to stamp, and no
-// further: as if it were killed there.
+// halfway runs a pass up to where it would begin to delete and to stamp, as if it were killed
+// there.
 func (b *bench) halfway() {
 	b.t.Helper()
 	c := b.config
@@ -215,8 +215,8 @@ func TestWhatOtherOptionsShowedIsKept(t *testing.T) {
 	require.Equal(t, "y", b.read("d/a.o"))
 }
 
-// A mount at the source covers a file: it stays in the copy, and so does what is
-// deleted at that moment, for it could be that.
+// A mount at the source covers a file, which stays in the copy. So does a file that is deleted at
+// that moment, for it could be the covered one.
 func TestWhatAMountOfAFileCoversIsKept(t *testing.T) {
 	for _, over := range []string{"e/other", "/dev/null"} {
 		eachSource(t, func(t *testing.T, s *tree, b *bench) {
@@ -245,7 +245,7 @@ func TestWhatAMountOfAFileCoversIsKept(t *testing.T) {
 	}
 }
 
-// Another pattern that leaves out as many: the number tells nothing.
+// Another pattern leaves out as many entries: the number shows nothing.
 func TestAnotherPatternThatLeavesOutAsMany(t *testing.T) {
 	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "d/a.c = x", "d/a.o = y")
 	require.NoError(t, b.once())
@@ -259,8 +259,8 @@ func TestAnotherPatternThatLeavesOutAsMany(t *testing.T) {
 	require.Equal(t, "x", b.read("d/a.c"))
 }
 
-// What stands in a copy beside what it mirrors is no part of it: a copy of that
-// copy is complete without, and says nothing is missing.
+// Files in a copy that filters exclude are no part of it: a copy of that copy is complete without
+// them, and reports nothing as missing.
 func TestACopyOfACopyWithFilters(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "a/tmp/g = y", "c = z")
 	b.config.Filters = []string{"- tmp/", "- *.local"}
@@ -278,8 +278,7 @@ func TestACopyOfACopyWithFilters(t *testing.T) {
 	}
 }
 
-// So it is when the first mirror was killed and could not tell how much it had
-// made.
+// The same if the first mirror was killed and could not write how much it had made.
 func TestMaxDeleteAfterAKilledFirstCopy(t *testing.T) {
 	s, b := overHTTP(t, append(many("a", 200), "z/f = x")...)
 	b.server.answer("/z/?txt", http.StatusInternalServerError, "")
@@ -299,8 +298,8 @@ func TestMaxDeleteAfterAKilledFirstCopy(t *testing.T) {
 	b.requireHeld(201, "201 of 203 entries would go")
 }
 
-// What a copy has is counted when it is adopted, too: --max-delete is a share of
-// that.
+// The entries of a directory are counted when it is adopted, too: --max-delete is a share of
+// them.
 func TestMaxDeleteAfterAdopting(t *testing.T) {
 	s, b := overHTTP(t, append(many("a", 200), "b = x")...)
 	require.NoError(t, os.CopyFS(b.config.Dest, os.DirFS(s.root)))
@@ -313,8 +312,8 @@ func TestMaxDeleteAfterAdopting(t *testing.T) {
 	b.requireHeld(201, "201 of 202 entries would go")
 }
 
-// And in the pass that adopts, in which nothing was counted before: what stands
-// below directories that are to go counts, too.
+// The same in the pass that adopts, before anything was counted: entries below directories that
+// are to be deleted count, too.
 func TestMaxDeleteWhileAdopting(t *testing.T) {
 	_, b := overHTTP(t, "b = x")
 	testtree.Make(t, b.config.Dest, append(many("a/sub", 200), "b = x")...)

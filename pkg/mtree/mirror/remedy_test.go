@@ -23,7 +23,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// says listens for whom it tells always the same, and returns where.
+// says listens, answers everybody with the same text, and returns its address.
 func says(t *testing.T, text string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -46,8 +46,7 @@ func says(t *testing.T, text string) string {
 	return l.Addr().String()
 }
 
-// Whatever was the matter with a source, mirror asked "is serve running there, and is
-// this its URL?".
+// Whatever was wrong with a source, mirror asked "is serve running there, and is this its URL?".
 func TestRemediesOfASource(t *testing.T) {
 	plain := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var status int
@@ -118,7 +117,7 @@ func TestRemediesOfASource(t *testing.T) {
 	}
 }
 
-// A SOURCE that makes no sense was shown with its password, in logs as well.
+// A SOURCE that cannot be parsed was shown with its password, also in logs.
 func TestABadSourceIsShownWithoutItsPassword(t *testing.T) {
 	for _, source := range []string{
 		"http://u:secret@127.0.0.1:1/?x", "http://u:se%zzcret@127.0.0.1:1/", "http://u:secret@127.0.0.1:port/", "ftp://u:secret@h/",
@@ -131,7 +130,7 @@ func TestABadSourceIsShownWithoutItsPassword(t *testing.T) {
 	}
 }
 
-// Whatever kept DEST from being made, mirror wanted the directory above it made.
+// Whatever prevented that DEST was made, mirror said to make the directory above it.
 func TestRemediesHere(t *testing.T) {
 	s := watched(t, "a = x")
 	b := newBench(t, s.root)
@@ -139,7 +138,7 @@ func TestRemediesHere(t *testing.T) {
 	require.ErrorContains(t, b.once(), "DEST must be a directory, and all above it")
 }
 
-// "Run watch at the source" was said where it ran, and where it could not.
+// Mirror said "run watch at the source" even if watch ran there, and if it could not run there.
 func TestRemediesOfStampsThatDoNotPrune(t *testing.T) {
 	s := watched(t, "a = x")
 	for state, says := range map[wire.State]string{wire.Degraded: "watch --status there says why", wire.Unwatched: "wait until its first audit has ended"} {

@@ -60,7 +60,7 @@ func (r *running) stop() error {
 	return r.wait()
 }
 
-// wait waits until it ended by itself.
+// wait waits until it has ended by itself.
 func (r *running) wait() error {
 	err := <-r.ended
 	r.ended <- err
@@ -154,7 +154,7 @@ func TestRunIsIdle(t *testing.T) {
 	require.Equal(t, info.ModTime(), again.ModTime())
 }
 
-// A source that is away is waited for, and said so.
+// A mirror waits for a source that is away, and reports that.
 func TestRunWaitsForItsSource(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.equal(s)
@@ -170,7 +170,7 @@ func TestRunWaitsForItsSource(t *testing.T) {
 	require.True(t, assertEventually(func() bool { return !strings.Contains(b.printStatus(), "error:") }))
 }
 
-// What a pass left incomplete is tried again without a change at the source.
+// Directories that a pass left incomplete are tried again without a change at the source.
 func TestRunRetriesWhatFailed(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one", "c/d = two")
 	b.equal(s)
@@ -182,9 +182,9 @@ func TestRunRetriesWhatFailed(t *testing.T) {
 	b.eventually(s)
 }
 
-// A source whose stamps do not prune is walked no sooner than ten minutes after
-// the last walk, but that watch was started there is noticed at once; also when
-// that happens within a pass, whose listings are then of two trees.
+// A source whose stamps do not prune is walked ten minutes after the last walk at the earliest.
+// If watch is started there, that is noticed at once; also if it happens within a pass, whose
+// listings are then of two trees.
 func TestRunNoticesThatWatchWasStarted(t *testing.T) {
 	s := newTree(t, "a/b = one", "c = two")
 	b := s.benchOverHTTP()
@@ -217,7 +217,7 @@ func TestATreeThatBecomesAnotherWithinAPass(t *testing.T) {
 	b.same(s)
 }
 
-// A root whose time lay in the future says nothing of changes made since.
+// A root with a time in the future does not show changes that were made since.
 func TestWaitForIsNotMisledByATimeInTheFuture(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	future := time.Now().Add(time.Hour)
@@ -234,7 +234,7 @@ type stuck struct{ end chan struct{} }
 
 func (s stuck) Write([]byte) (int, error) { <-s.end; return 0, io.ErrClosedPipe }
 
-// A pipe that nobody read stopped the mirror at the end of a pass, once it was full.
+// A full pipe that nobody read stopped the mirror at the end of a pass.
 func TestAnOutputThatNobodyReads(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	out := stuck{make(chan struct{})}
@@ -249,7 +249,7 @@ func TestAnOutputThatNobodyReads(t *testing.T) {
 	require.Equal(t, "lost 3 lines\n", string(lostLines(3, nil)))
 }
 
-// WaitFor returns when the copy has what was published by a stamp.
+// WaitFor returns when the copy has everything up to a stamp.
 func TestWaitFor(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.start()
@@ -285,7 +285,7 @@ func TestRunMakesItsMarkerAnew(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.start()
 	b.eventually(s)
-	require.True(t, assertEventually(func() bool { return os.RemoveAll(b.path(".tidemark")) == nil })) // it may be put back meanwhile
+	require.True(t, assertEventually(func() bool { return os.RemoveAll(b.path(".tidemark")) == nil })) // mirror may make it anew meanwhile
 	s.change("a/b = two")
 	b.eventually(s)
 	require.True(t, assertEventually(func() bool {
@@ -294,8 +294,8 @@ func TestRunMakesItsMarkerAnew(t *testing.T) {
 	}))
 }
 
-// One that was removed in the middle of a pass made the pass fail, and the next one
-// wait; removed while it was made anew it ended mirror.
+// When it was removed in the middle of a pass, that pass failed and the next one waited; when it
+// was removed while it was made anew, mirror ended.
 func TestRunMakesItsMarkerAnewMoreThanOnce(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	opened := 0
@@ -309,14 +309,14 @@ func TestRunMakesItsMarkerAnewMoreThanOnce(t *testing.T) {
 	for i := range 30 {
 		s.change(fmt.Sprintf("a/b%d = %d", i, i), fmt.Sprintf("c%d/d = x", i))
 		require.True(t, assertEventually(func() bool { return os.Remove(b.path(".tidemark/lock")) == nil }))
-		_ = os.RemoveAll(b.path(".tidemark")) // it may have been filled meanwhile
+		_ = os.RemoveAll(b.path(".tidemark")) // mirror may write to it meanwhile
 	}
 	b.eventually(s)
 	require.NoError(t, r.stop())
 }
 
-// The safety net: a full walk is due by time, without a change at the source,
-// and finds what no stamp told.
+// The safety net: after some time a full walk is due, without a change at the source, and finds
+// changes that no stamp showed.
 func TestRunWalksWhenItIsTime(t *testing.T) {
 	s := watched(t, "a/b = one")
 	b := newBench(t, s.root)
@@ -359,7 +359,7 @@ func TestRunTakesARenewedToken(t *testing.T) {
 	b.eventually(s)
 }
 
-// The pause after it ends when there is another token.
+// The pause after a refusal ends when there is another token.
 func TestPauseEndsWithRenewedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		token := "old"

@@ -25,9 +25,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Each pass that left something incomplete doubled one pause for everything: news of
-// others lengthened it. Each directory has its own, at most a minute, and only a look
-// that came when it was due lengthens that.
+// Each pass that left something incomplete doubled one pause for everything, even a pass that was
+// begun for news of other directories. Now each directory has its own pause, at most a minute,
+// and only a look that came when it was due makes it longer.
 func TestWhatIsIncompleteHasItsOwnTime(t *testing.T) {
 	var l retries
 	start := time.Now()
@@ -62,8 +62,8 @@ func TestWhatIsIncompleteHasItsOwnTime(t *testing.T) {
 	require.LessOrEqual(t, len(l), mostRetries+1)
 }
 
-// A source that was away for half a minute was asked again half a minute after it
-// was back: to ask one that is not there costs nothing.
+// A source that was away for half a minute was asked again half a minute after it was back.
+// Asking a source that does not answer costs nothing.
 func TestPausesAfterTrouble(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for most, errs := range map[time.Duration][]error{
@@ -83,8 +83,8 @@ func TestPausesAfterTrouble(t *testing.T) {
 	require.GreaterOrEqual(t, pauseAfter(&remote.StatusError{Status: 503, After: 20 * time.Second}, 1), 20*time.Second)
 }
 
-// Held deletions or one directory that always fails, news beside it, and a source
-// that is away for a moment: nothing was asked for minutes.
+// With held deletions, or one directory that always fails, with news of others, and a source that
+// is away for a moment, nothing was asked for minutes.
 func TestRunIsBackAtOnceAfterAMoment(t *testing.T) {
 	s, b := overHTTP(t, "bad/f = x", "good/f = x")
 	b.equal(s)
@@ -116,7 +116,7 @@ func TestRunIsBackAtOnceAfterAMoment(t *testing.T) {
 	arrives("after")
 }
 
-// Who released deletions waited for the end of a pause after trouble.
+// A release waited for the end of a pause after trouble.
 func TestAReleaseEndsAPause(t *testing.T) {
 	s, b := overHTTP(t, "a = x")
 	b.equal(s)
@@ -134,9 +134,9 @@ func TestAReleaseEndsAPause(t *testing.T) {
 	require.NoError(t, ctx.Err(), "it waits for a minute otherwise")
 }
 
-// Whether a source is idle or dead looked the same: the lag of a healthy idle one
-// grew for ever, and a copy whose source had died said nothing. With each answer
-// "unchanged" the copy is confirmed anew, and nothing is written for it.
+// An idle source looked like a dead one: the lag of a healthy idle copy grew for ever, and a copy
+// whose source had died reported nothing. Each answer "unchanged" confirms the copy anew, and
+// nothing is written for that.
 func TestIdleIsNotDead(t *testing.T) {
 	s := watched(t, "a/f = one")
 	b := newBench(t, s.root)
@@ -174,7 +174,7 @@ func TestIdleIsNotDead(t *testing.T) {
 	require.Contains(t, b.printStatus(), "confirmed until: 2033-05-18T03:35:35Z\n", "it is kept for later")
 }
 
-// An outage showed nowhere: errors_total stayed 0, and --status said "mirrored".
+// An outage was not visible: errors_total stayed 0, and --status said "mirrored".
 func TestAnOutageIsTold(t *testing.T) {
 	for _, state := range []wire.State{wire.Watched, wire.Unwatched} {
 		s := watched(t, "a/f = one")
@@ -196,7 +196,7 @@ func TestAnOutageIsTold(t *testing.T) {
 	}
 }
 
-// Who asks every few seconds does not say so every few seconds.
+// A mirror that asks every few seconds does not log that every few seconds.
 func TestTroubleIsSaidOnceAMinute(t *testing.T) {
 	_, b := overHTTP(t)
 	m, err := open(b.config)

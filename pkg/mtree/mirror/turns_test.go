@@ -13,8 +13,8 @@ import (
 	"tidemark/pkg/mtree/serve"
 )
 
-// Two serves of different options that answer by turns make a full walk of each
-// change: that is said, and nothing that one of them hides is deleted.
+// If two serves of different options answer alternately, each change is a full walk. That is
+// reported, and nothing is deleted that one of them hides.
 func TestServesThatAnswerByTurns(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "a/g.o = y")
 	other, err := serve.New(serve.Config{Root: s.root, Hidden: true, Exclude: []string{"*.o"}})

@@ -13,9 +13,9 @@
 // filters exclude (Delete); status.json names no paths; nothing is written outside of
 // the copy and its state directory. A Look reads a copy that somebody else keeps.
 //
-// Where a method says nothing else, the goroutine that runs passes calls it. The steps
-// of a pass, in goroutines of their own, call Dir, Record, SetRecord, Begin, IsComplete,
-// Measure, Delete, Abandon, Counters and UpdateStatus.
+// One goroutine, which runs passes, calls the methods. The steps of a pass, in goroutines
+// of their own, call these only: Dir, Tree, Record, SetRecord, Begin, IsComplete,
+// IsCompleted, Measure, Delete, Abandon and StoreDeletions.
 //
 // Its files stand in layers. Each uses what stands below it:
 //
