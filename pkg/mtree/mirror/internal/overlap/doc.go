@@ -5,8 +5,8 @@
 //	guard := &overlap.Guard{Source: src, Replica: copy}
 //	err := guard.CheckDir(ctx, &root, "a/b", &dir, filters.Excluded)
 //
-// Names do not show that: there are bind mounts, and servers with other addresses and roots.
-// So a Guard looks for the copy itself:
+// Names do not show an overlap: there are bind mounts, and servers with other addresses
+// and roots. So a Guard looks for the copy itself:
 //
 //   - in a local source by the places of both on their file systems, and by the device
 //     and inode of each directory that is listed;

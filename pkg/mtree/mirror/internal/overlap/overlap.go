@@ -18,8 +18,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// Err is the error of a copy that has met itself. Neither waiting nor going on mends
-// it.
+// Err is the error of a copy that has met itself. Neither a wait nor another try helps.
 var Err = errors.New("it would be copied into itself")
 
 // Source is a source as a Guard asks it.
@@ -50,7 +49,7 @@ func (g *Guard) refuse(what string, args ...any) error {
 func CheckPaths(from, to string) error {
 	a, err := replica.Resolve(from)
 	if err != nil {
-		return nil // whoever opens it says it better
+		return nil // opening it gives a better error
 	}
 	b, err := replica.Resolve(to)
 	if err != nil {
@@ -67,8 +66,9 @@ func CheckPaths(from, to string) error {
 	return nil
 }
 
-// deviceOf returns the device of a directory that may not exist yet. Subvolumes of
-// btrfs, which are borders, share that of their mount and not this one.
+// deviceOf returns the device, as stat(2) shows it, of a directory that may not exist
+// yet. Subvolumes of btrfs, which are borders, share the device of their mount in
+// mountinfo, but not this one.
 func deviceOf(path string) uint64 {
 	for _, path := range []string{path, filepath.Dir(path)} {
 		if dir, err := disk.OpenRoot(path); err == nil {
@@ -115,8 +115,8 @@ func isRootOf(path, treeID string) bool {
 	return err == nil && tree.ID == treeID
 }
 
-// CheckRing refuses a source that was made from this copy, which its upstreams say. It
-// may become such a source at any time, and if nothing in the ring is new, no listing
+// CheckRing refuses a source whose upstreams say that it was made from this copy. A
+// source may become such a one at any time, and if nothing in the ring is new, no listing
 // shows it.
 func (g *Guard) CheckRing(upstreams string) error {
 	if t := g.Replica.Tree(); t.CameBy(upstreams) {
@@ -150,7 +150,7 @@ func (g *Guard) CheckRoot(ctx context.Context, a *source.Root) error {
 	return g.checkBelow(ctx, a, root, "")
 }
 
-// checkBelow does that for a directory of the copy, which it closes.
+// checkBelow does the same for a directory of the copy, and closes it.
 func (g *Guard) checkBelow(ctx context.Context, a *source.Root, dir *disk.Dir, path string) error {
 	defer dir.Close()
 	info, err := dir.Self()
@@ -172,7 +172,7 @@ func (g *Guard) checkBelow(ctx context.Context, a *source.Root, dir *disk.Dir, p
 		return nil
 	})
 	if err != nil {
-		return nil // whoever needs to read it says so
+		return nil // the step that needs it reports that
 	}
 	for _, name := range below {
 		if err := ctx.Err(); err != nil {
@@ -239,7 +239,7 @@ func (g *Guard) follows(ctx context.Context, dir, name string) bool {
 	if err != nil {
 		return false
 	}
-	now, err := root.Self() // steps beside this one go on
+	now, err := root.Self() // concurrent steps go on
 	is := find(a.Entries, name)
 	return err == nil && is != nil && !is.CTime.Before(from) && !is.CTime.After(now.CTime)
 }
@@ -255,7 +255,7 @@ func (g *Guard) isRoot(ctx context.Context, dir *disk.Dir, entries []mtree.Entry
 			return false
 		}
 		if info.Kind == mtree.Dir || info.Kind == mtree.File && info.Links == 1 {
-			name = e.Name // else another name of the file may be what the source has
+			name = e.Name // else the source may have the file under another name
 		}
 	}
 	if name == "" || g.DryRun {
@@ -305,7 +305,7 @@ func find(entries []mtree.Entry, name string) *mtree.Entry {
 }
 
 // isServed reports whether a server of another kind has this very copy at path: such
-// servers do not list dotfiles, but give them out.
+// servers do not list dotfiles, but do send them.
 func (g *Guard) isServed(ctx context.Context, path string) bool {
 	ours := g.Replica.TreeFile()
 	return ours != nil && g.Source.Serves(ctx, mtree.JoinPath(path, mtree.MarkerName+"/tree"), ours)

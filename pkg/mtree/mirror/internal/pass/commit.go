@@ -16,14 +16,14 @@ import (
 // that a kill costs little. It also commits after Options.CommitFiles files.
 const commitEvery = 30 * time.Second
 
-// fewSyncs is the number of files and directories up to which each is flushed by
-// itself: syncfs also waits for what other programs wrote.
+// fewSyncs is the greatest number of files and directories that are flushed one by one:
+// syncfs also waits for what other programs wrote.
 const fewSyncs = 24
 
 // ErrFlush says that files which were written may not be on disk.
 var ErrFlush = errors.New("the flush failed: what was written since the last one is not trusted")
 
-// touch notes that something changed in the directory at path, and which files were
+// touch records that something changed in the directory at path, and which files were
 // written.
 func (p *pass) touch(path string, names ...string) {
 	p.touched = append(p.touched, touch{path, names})
@@ -88,7 +88,7 @@ func (p *pass) commit() error {
 	return nil
 }
 
-// markIncomplete leaves a node and all above it without their stamps.
+// markIncomplete leaves n and all nodes above it without stamps.
 func (p *pass) markIncomplete(n *node) {
 	for up := n; up != nil && !(up.blocked && up != n); up = up.parent {
 		up.blocked = true
@@ -138,7 +138,7 @@ func (p *pass) flushEach() error {
 		}
 		_ = dir.Close()
 		if disk.IsDenied(err) {
-			return p.env.Replica.Flush() // a file its owner may not open
+			return p.env.Replica.Flush() // a file that its owner may not open
 		}
 		if err != nil {
 			return err
@@ -147,8 +147,9 @@ func (p *pass) flushEach() error {
 	return nil
 }
 
-// distrust gives the files that were written since the last good flush a time that no
-// source lists. The page cache shows them as they should be, until it is dropped.
+// distrust gives the files written since the last good flush a time that no source lists,
+// so that the next pass does not trust them. To read them back proves nothing: the page
+// cache may hide what the disk lost.
 func (p *pass) distrust() {
 	for _, t := range p.touched {
 		dir, err := p.env.Replica.Dir(t.path)
@@ -193,8 +194,7 @@ func (p *pass) stamp(n *node) error {
 	return dir.SetTime(p.env.Replica.Times.Stored(n.Record.Stamp))
 }
 
-// restoreMode gives a directory the mode that it is listed with, for it may have been
-// made writable.
+// restoreMode gives a directory its listed mode, because it may have been made writable.
 func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 	if n.parent == nil || !n.hasMode || (info.Mode^n.mode)&0o777 == 0 {
 		return nil
@@ -204,10 +204,10 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 
 // leaveIncomplete marks the directories that stay incomplete.
 //
-// If something in or below a directory changed, it gets the present time, or a copy of
+// If something in or below a directory changed, it gets the present time, else a copy of
 // this copy would not look there. A directory that could not be listed keeps the doubts
 // about what is below it. If a full walk found a directory incomplete that has its stamp
-// already, its record says so from now on, or the next pass would take it for complete.
+// already, its record says so from now on, else the next pass would take it for complete.
 func (p *pass) leaveIncomplete() {
 	p.result.Incomplete = int64(len(p.incomplete))
 	for _, n := range p.incomplete {

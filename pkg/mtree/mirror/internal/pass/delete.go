@@ -61,8 +61,8 @@ func (p *pass) carryOut(n *node) {
 	p.done(n)
 }
 
-// abandonDeletions ends what waits for deletions after an error ended the pass: the
-// nodes are incomplete.
+// abandonDeletions is for a pass that an error ended: nodes that wait for deletions
+// become incomplete.
 func (p *pass) abandonDeletions() {
 	for _, d := range p.queue.deferred {
 		d.n.blocked = true

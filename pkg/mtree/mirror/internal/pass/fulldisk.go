@@ -25,7 +25,7 @@ const fullFor = time.Minute
 // errNoRoom is the failure of a file that was not tried.
 var errNoRoom = replica.Local(syscall.ENOSPC)
 
-// note takes over what a pass found.
+// note records what a pass found.
 func (c *fullDisk) note(r *Result) {
 	c.free = -1
 	switch {

@@ -42,8 +42,8 @@ func (p *pass) reasonToHold(waiting []*node) string {
 	return why
 }
 
-// emptiesRoot reports whether nothing would be left in the copy's root: the source has
-// nothing there, or nothing that a copy can have.
+// emptiesRoot reports whether nothing would be left in the copy's root, because the
+// source has nothing there, or nothing that a copy can have.
 func (p *pass) emptiesRoot(waiting []*node) bool {
 	i := slices.IndexFunc(waiting, func(n *node) bool { return n.parent == nil })
 	if i < 0 {
@@ -90,8 +90,8 @@ func (p *pass) refuse(waiting []*node, why string) {
 	}
 }
 
-// allows reports whether a deletion goes on. If there is a reason, why or one of its
-// own, it is held.
+// allows reports whether a deletion goes on. With a reason, either why or one of its own,
+// it is held.
 func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
 	if d.Why == "" {
 		d.Why = why
@@ -107,7 +107,7 @@ func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
 	return false
 }
 
-// hold notes that a deletion is held.
+// hold records that a deletion is held.
 func (p *pass) hold(e replica.Deletion) {
 	p.result.Held += e.Entries
 	p.guard.holding = append(p.guard.holding, e)
@@ -123,8 +123,8 @@ func (p *pass) markReleased(waiting []*node) {
 	}
 }
 
-// carry keeps deletions held that were held before, if the source's directory could not
-// be read now: that is no reason to end a hold.
+// carry keeps deletions held if the source's directory could not be read now: that is no
+// reason to end a hold.
 func (p *pass) carry(waiting []*node) {
 	if len(p.guard.was.Entries) == 0 || len(p.guard.unseen) == 0 {
 		return

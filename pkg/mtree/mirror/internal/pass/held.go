@@ -6,8 +6,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// storeHeld writes what is held and then removes the release that was carried out.
-// Whoever waits for the removal looks at what is still held.
+// storeHeld writes what is held and then removes the release that was carried out. A
+// command that waits for the removal then looks at what is still held.
 func (p *pass) storeHeld() error {
 	err := p.writeHeld()
 	if p.guard.release != nil && err == nil {
@@ -50,7 +50,7 @@ func (p *pass) recallHeld() {
 	case err == nil && len(list.Entries) > 0:
 		p.guard.release = &list
 	case err != nil:
-		// It releases nothing, and every second a running mirror would find it again.
+		// It releases nothing, and a running mirror would find it again every second.
 		p.env.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.env.Replica.RemoveRelease()))
 	}
 }

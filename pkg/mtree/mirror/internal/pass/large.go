@@ -6,7 +6,7 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// largeFiles is tasks that fetch one file each that is larger than a batch. It is a
+// largeFiles are tasks that each fetch one file larger than a batch. It is a
 // container/heap with the smallest file first.
 type largeFiles []task
 
@@ -24,8 +24,8 @@ func (l *largeFiles) Pop() any {
 	return t
 }
 
-// mostLarge is the number of large files up to which they wait. Each takes half a
-// kilobyte of memory, so if there are more, they come first.
+// mostLarge is how many large files may wait. Each takes half a kilobyte of memory, so if
+// there are more, they come first.
 const mostLarge = 10_000
 
 // addLarge adds a large file. n waits for it.

@@ -19,11 +19,11 @@ type node struct {
 
 	open       int                // how many steps and children it waits for
 	blocked    bool               // it cannot be completed in this pass
-	failed     bool               // of something in it or below it is not known what the source has
+	failed     bool               // it is not known what the source has somewhere in it or below
 	waits      bool               // it waits for its deletions
 	unreadable bool               // the source may not read it: that does not stop its parent from completing
 	changed    bool               // something in it or below was changed
-	proved     bool               // files of it were compared by sums: its record gets another `now`
+	proved     bool               // files of it were compared by sums: its record gets the listing's `now`
 	visited    bool               // its listing arrived
 	entries    int                // number of entries in its listing that no filter excludes
 	before     records.Record     // its record before the pass
@@ -32,7 +32,7 @@ type node struct {
 	approx     *source.Approx     // how well the source knows its files; nil: exactly
 }
 
-// newNode returns the node of a directory below up, as up's listing has it.
+// newNode returns the node of a directory in up, with entry e in up's listing.
 func newNode(up *node, e *mtree.Entry, doubts replica.Doubts, fresh bool) *node {
 	return &node{
 		Target: work.Target{Path: mtree.JoinPath(up.Path, e.Name), Listed: e.MTime, Doubts: doubts, Fresh: fresh, Nested: up.Nested},
@@ -48,8 +48,8 @@ func (n *node) depth() (depth int) {
 	return depth
 }
 
-// isStaged reports whether these files are all that the directory of n is to hold, and
-// whether it is filled in the staging directory.
+// isStaged reports whether the directory of n is filled in the staging directory: it
+// holds nothing but these files.
 func (n *node) isStaged(files int) bool {
 	return n.Fresh && n.parent != nil && files == n.entries && work.IsStaged(files)
 }

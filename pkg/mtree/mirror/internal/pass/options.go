@@ -22,14 +22,14 @@ type Options struct {
 	Last        *glob.List // files that are fetched after everything else
 	Limit       gate.Limit // --max-delete
 
-	Listed   func(*mtree.Listing) error // called with each listing before anything of it counts
+	Listed   func(*mtree.Listing) error // called with each listing before it is used
 	Now      func() mtree.Stamp         // the local clock
 	Out      io.Writer                  // gets the lines of a dry run
 	Progress func(Progress)             // called a few times a second; may be nil
 	Counters Counters
 	Memory   *Memory
 
-	BeforeDelete func() // called before anything is deleted; may be nil. Tests stop there
+	BeforeDelete func() // called before anything is deleted; nil except in tests
 }
 
 // Memory is what a pass remembers for the next one. The zero value is for the first pass.
@@ -58,7 +58,7 @@ type warned struct {
 	owners bool // --owner has no effect
 }
 
-// Progress says how far a pass is.
+// Progress says how far a pass has come.
 type Progress struct {
 	Took      time.Duration // since its beginning
 	Listed    int64         // directories compared

@@ -16,7 +16,7 @@ type pass struct {
 	env     *work.Env
 	options *Options
 	start   time.Time
-	full    bool // everything is compared, whatever records say
+	full    bool // everything is compared, even if records say that it is complete
 
 	queue        queue
 	running      int         // steps under way
@@ -24,7 +24,7 @@ type pass struct {
 	records      chan func() // how to record the result of a step that ended
 	halted       error       // why no further step begins; nil: steps begin
 
-	ready      []*node // complete but for the flush and the stamp; children first
+	ready      []*node // complete except for flush and stamp; children first
 	incomplete []*node // children first
 	touched    []touch // what changed since the last flush
 	written    int     // files written since the last commit

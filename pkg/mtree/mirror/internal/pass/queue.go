@@ -74,12 +74,12 @@ const (
 	batchBytes = 4 << 20
 )
 
-// fewOfMany says that less than a quarter of a listing are few files. They wait in
-// memory of their own, for each would keep the whole listing in memory: 22 KB for one
-// file among a hundred.
+// fewOfMany says what a few files are: less than a listing's entries divided by it. They
+// are copied before they wait, because each would keep the whole listing in memory: 22 KB
+// for one file among a hundred.
 const fewOfMany = 4
 
-// detached returns the changes in memory of their own.
+// detached returns copies of the changes that share no memory with their listing.
 func detached(changes []mtree.Change) []mtree.Change {
 	out := make([]mtree.Change, len(changes))
 	for i, c := range changes {

@@ -66,7 +66,7 @@ func (p *pass) recordSums(n *node, c *work.SumResult) {
 	p.addFetches(n, c.Differ)
 }
 
-// addVerified notes a file whose bytes are known, if its ctime would make it suspicious
+// addVerified remembers a file whose bytes are known, if its ctime would make it suspect
 // at the next visit.
 func (p *pass) addVerified(n *node, e *mtree.Entry) {
 	listed := n.Record.Now

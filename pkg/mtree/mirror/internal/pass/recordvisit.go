@@ -56,8 +56,8 @@ func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 	p.guard.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0
 }
 
-// recordFound records what a visit found in a directory, and what it did and could not
-// do there.
+// recordFound records what a visit found in a directory, what it did there, and what
+// failed.
 func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.result.Listed++
 	p.options.Counters.Listed.Add(1)
@@ -85,9 +85,9 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 }
 
 // addFound adds the tasks that follow from a visit. Tasks are taken from the end, so the
-// directories below are added first, and the last of them before the others: then the
-// files of this directory come first, and after them the directories in the order in
-// which a source sends their listings in advance.
+// directories below are added first, in reverse. So the files of this directory come
+// first, then the directories in the order in which a source sends their listings in
+// advance.
 func (p *pass) addFound(n *node, v *work.VisitResult) {
 	for _, c := range slices.Backward(v.Below) {
 		n.open++
@@ -128,8 +128,8 @@ func (p *pass) recordUnlisted(n *node, err error) {
 	n.blocked = true
 	switch {
 	case errors.Is(err, source.ErrDenied) && n.parent != nil:
-		// Its parent may be completed: whoever makes the directory readable moves the
-		// parent's stamp.
+		// Its parent may be completed: to make the directory readable moves the parent's
+		// stamp.
 		n.unreadable = true
 		p.env.Replica.Deny(n.Path)
 		p.skip(n, 1, "directories the source may not read")

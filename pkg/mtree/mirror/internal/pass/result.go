@@ -28,7 +28,7 @@ type Result struct {
 	HeldWhy    string   // why
 	Skipped    int64    // entries left out
 	Failed     int64    // paths that failed
-	Unsettled  int64    // files that would not hold still and were kept as read
+	Unsettled  int64    // files that kept changing and were stored as read
 	Moved      int64    // entries that changed or vanished before they were fetched
 	Incomplete int64    // directories left incomplete
 	Retry      []string // paths of those that may be completed by looking again
@@ -37,8 +37,8 @@ type Result struct {
 	NoRoom error   // the first failure of a full disk; nil: there was none
 	tried  bool    // such a failure came from the disk, not from what an earlier pass remembered
 
-	// Seen is how many entries the copy had in the directories compared, and below
-	// extra ones. After a full walk that is complete these are all.
+	// Seen is how many entries the copy had in the directories compared, and below extra
+	// ones. After a complete full walk, that is all entries of the copy.
 	Seen int64
 
 	Gate      *gate.Gate             // what the guard of --max-delete has to remember
@@ -64,8 +64,8 @@ func (r *Result) Add(later *Result) {
 	r.Took += was.Took
 }
 
-// Verdict returns the error that a result amounts to besides the paths that failed, with
-// an exit code.
+// Verdict returns the error of deletions that are held, or else of entries that moved
+// unless paths failed, with an exit code.
 func (r *Result) Verdict() error {
 	switch {
 	case r.Held > 0:

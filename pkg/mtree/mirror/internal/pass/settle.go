@@ -12,7 +12,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// done notes that a step of n or a child of n has ended. With the last of them n is
+// done records that a step of n or a child of n has ended. After the last of them, n is
 // ready or incomplete.
 func (p *pass) done(n *node) {
 	if n.open--; n.open > 0 {
@@ -27,7 +27,7 @@ func (p *pass) done(n *node) {
 	p.settle(n)
 }
 
-// settle passes to the parent what became of n.
+// settle reports to the parent what became of n.
 func (p *pass) settle(n *node) {
 	up := n.parent
 	if up == nil {
@@ -43,7 +43,7 @@ func (p *pass) settle(n *node) {
 	p.done(up)
 }
 
-// fail notes that path could not be made equal and leaves n incomplete. A failure of
+// fail records that path could not be made equal, and leaves n incomplete. A failure of
 // this machine's disk does not stop deletions: what the source has is known.
 func (p *pass) fail(n *node, path string, err error) {
 	n.blocked, n.failed = true, n.failed || !replica.IsLocal(err)
@@ -79,7 +79,7 @@ func (p *pass) halt(err error) {
 	}
 }
 
-// noteFull notes an error of a full disk.
+// noteFull records an error of a full disk.
 func (p *pass) noteFull(err error) {
 	if p.result.NoRoom == nil {
 		p.result.NoRoom = replica.Local(err)

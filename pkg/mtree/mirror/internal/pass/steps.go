@@ -35,8 +35,8 @@ func (p *pass) takeSteps(ctx context.Context) error {
 	}
 }
 
-// handOut begins a step in a goroutine of its own. The nodes that wait for it are
-// done once its result is recorded.
+// handOut begins a step in a goroutine of its own. Once the result is recorded, it calls
+// done for the nodes that wait for the step.
 func (p *pass) handOut(ctx context.Context, t task) {
 	p.running++
 	if t.large {
@@ -57,7 +57,7 @@ func (p *pass) handOut(ctx context.Context, t task) {
 	}()
 }
 
-// step does a piece of work and returns the function that records the result. It has
+// step does a piece of work and returns the function that records the result. It holds
 // what it needs by value; only record touches the pass.
 type step func(ctx context.Context) (record func())
 

@@ -4,7 +4,7 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// noteUncopied notes how many entries of a directory that was compared are not copied.
+// noteUncopied records how many entries of a compared directory are not copied.
 func (p *pass) noteUncopied(path string, count int64) {
 	if count > 0 || p.env.Replica.Uncopied()[path] > 0 {
 		p.uncopied[path] = count

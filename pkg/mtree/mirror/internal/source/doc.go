@@ -15,9 +15,9 @@
 // The methods may be used by several goroutines at once, but Root only while no other
 // call is under way: it may open another directory, and it ends what is prefetched.
 //
-// Listings of other servers (nginx, Apache and the like) know times and sizes only
-// approximately. Dir.Approx settles that with the entries of the copy at hand
-// (package autoindex); for all others it is nil and does nothing.
+// Listings of other servers (nginx, Apache and the like) give times and sizes only
+// approximately. Dir.Approx resolves them against the entries of the copy (package
+// autoindex); for other sources it is nil and does nothing.
 //
 // Files, each may use those below it:
 //

@@ -10,7 +10,7 @@ const (
 	// it is kept as it was read last.
 	fetchTries = 3
 
-	// changingTries is how often that is tried where the file shrinks again and again.
+	// changingTries is the same for a file that shrinks again and again.
 	changingTries = 12
 )
 
@@ -34,9 +34,9 @@ type Opened struct {
 }
 
 // EachFile is Fetch for a source that opens single files. It opens each file as it was
-// listed; if that is not there any more, as it is found; and if it keeps changing, as
-// it is. It leaves out the files that are done already; done may be nil. It stops when
-// yield returns false, and closes what it opened.
+// listed; if that version is gone, as it is found; and if the file keeps changing, as it
+// is. It skips the files marked in done, which may be nil. It stops when yield returns
+// false, and closes what it opened.
 //
 // A file is yielded for each attempt that could be opened, or once with its error. The
 // last attempt counts.
@@ -89,7 +89,7 @@ func yieldOpened(i int, f *Opened, yield func(int, File) bool) bool {
 	return yield(i, f.File)
 }
 
-// demandOf returns what the try-th attempt opens, the first one being 1.
+// demandOf returns which version attempt number try opens; the first is number 1.
 func demandOf(try int) Demand {
 	switch {
 	case try == 1:

@@ -47,13 +47,13 @@ func SameFile(listed, got *mtree.Entry) bool {
 
 // File is a file of a source while it is read, or the error of opening it.
 type File struct {
-	// Got describes what is read: normally the file that was listed. If the file
-	// changed since, size and times are other ones; if it goes on changing, Hot is set
-	// and the bytes may be of several versions. Size is -1 if only reading tells it.
+	// Got describes what is read: normally the file that was listed. If the file changed
+	// since, size and times differ; if it keeps changing, Hot is set and the bytes may be
+	// of several versions. Size is -1 if it is known only after reading.
 	Got  mtree.Entry
-	From int64     // the offset in the file at which Body begins: not 0 only with Wanted.Kept
+	From int64     // the offset in the file at which Body begins; 0 unless Wanted.Kept is set
 	Body io.Reader // io.EOF says that the file is whole; any other error that it is not
-	Err  error     // why there is no Body; nil: there is
+	Err  error     // why there is no Body; nil: there is one
 }
 
 // Digest is a SHA-256.
@@ -67,5 +67,5 @@ type Sum struct {
 	Known  bool        // File is known: earlier servers do not send it
 }
 
-// Of reports whether it may be the sum of the file that was listed.
+// Of reports whether s may be the sum of the file that was listed.
 func (s *Sum) Of(listed *mtree.Entry) bool { return !s.Known || SameFile(listed, &s.File) }

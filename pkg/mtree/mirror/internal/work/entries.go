@@ -7,8 +7,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 )
 
-// present reads the entries that the copy has at path, without those that filters
-// exclude.
+// present reads the entries of the copy at path, except those that filters exclude.
 func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mtree.Entry, error) {
 	have, err := lister.Present(dir, path, env.Filters.Excluded)
 	if path == "" {
@@ -33,7 +32,7 @@ func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry 
 	return kept
 }
 
-// wanted returns the entries of the listing of path that no filter excludes.
+// wanted returns those entries of path's listing that no filter excludes.
 func (env *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 	if env.Filters.Empty() {
 		return entries
@@ -47,14 +46,14 @@ func (env *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 	return kept
 }
 
-// isReplaced reports whether the source has another directory under the name than the
-// one that was copied.
+// isReplaced reports whether the source's directory is not the one that was copied under
+// this name.
 func isReplaced(r records.Record, l *mtree.Listing) bool {
 	return r.ID != "" && l.ID != "" && r.ID != l.ID
 }
 
-// recordOf returns the record that a listing completes a directory with. What the
-// source leaves out is not in it.
+// recordOf returns the record with which a listing completes a directory. It does not say
+// how many entries the source leaves out; recordHidden adds that.
 func recordOf(l *mtree.Listing) records.Record {
 	return records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}
 }

@@ -26,10 +26,10 @@ type Source interface {
 }
 
 // Env is what the steps of a pass work with: the source, the copy and the rules. Its
-// methods are the steps. They do I/O, several at once, each in a goroutine of its own.
-// A step knows only what it is given by value, and it returns a result that the pass
-// records. No field changes while a pass runs, and all that they point to may be used by
-// several goroutines.
+// methods are the steps. They do I/O, several at once, each in a goroutine of its own. A
+// step knows only what it is given by value, and it returns a result that the pass
+// records. No field changes while a pass runs, and several goroutines may use what the
+// fields point to.
 type Env struct {
 	Source   Source
 	Root     *source.Root // what the source said of its tree when the pass began
@@ -40,13 +40,13 @@ type Env struct {
 	Limiter  *rate.Limiter  // of file contents; nil: none
 	Log      *slog.Logger
 
-	// A pass sets these; without one, as for a plan to verify, they are not needed.
+	// A pass sets these. Without a pass, as in PlanToVerify, they are not needed.
 	Held         *replica.HeldList // deletions that were held when the pass began; nil: none
 	BeforeChange func()            // called before each change of the copy
-	Arriving     *atomic.Int64     // counts bytes of files as they arrive; nil: nobody asks
+	Arriving     *atomic.Int64     // counts bytes of files as they arrive; nil: not counted
 
 	DryRun   bool // nothing is changed
-	NoDelete bool // nothing is deleted, but for what was held before
+	NoDelete bool // only deletions that were held before are carried out
 	NoLinks  bool // symlinks are left out
 	Owner    bool // owners are copied
 	SyncEach bool // each file is flushed before it gets its name
@@ -57,9 +57,9 @@ type Env struct {
 type Target struct {
 	Path   string         // "" is the root
 	Listed mtree.Stamp    // as its parent lists it; zero for the root
-	Doubts replica.Doubts // what is not trusted of it and of all below
+	Doubts replica.Doubts // what is not trusted in it and below it
 	Fresh  bool           // it was made in this pass
-	Nested bool           // it or one above it, in the copy, is the root of another tree or copy
+	Nested bool           // in the copy, it or a directory above it is the root of another tree or copy
 	Record records.Record // what it will be completed with; known after its visit
 }
 
@@ -112,7 +112,7 @@ func (env *Env) makeReady(dir *disk.Dir, info disk.Info, t *Target) error {
 	return env.Replica.Begin(dir, t.Path, t.Record, t.Doubts)
 }
 
-// openToChange opens the directory of a target for a step after its visit.
+// openToChange opens the directory of a target for a step that follows its visit.
 func (env *Env) openToChange(t *Target) (*disk.Dir, error) {
 	dir, err := env.openCopy(t.Path)
 	if err != nil {

@@ -38,10 +38,10 @@ func (env *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 	v.Deletions = append(gone, v.Deletions...)
 }
 
-// isEmptied reports whether a disk may have been mounted on this directory at the
-// source and is not mounted now: the source has another directory under the name, and
-// that one is empty or has a few files that somebody wrote to the mount point since.
-// Such files hold deletions only if these are many, or if they were held before.
+// isEmptied reports whether a disk may have been mounted on this directory at the source
+// and is not mounted now: the source has another directory under the name, and that one
+// is empty or has a few files, which somebody may have written to the bare mount point.
+// If it has files, the deletions must be many, or some of them held before.
 func (env *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bool {
 	if len(gone) == 0 || v.Before.ID == "" || v.Before.ID == v.Listing.ID || !v.hasFewFiles(gone) {
 		return false
@@ -53,8 +53,8 @@ func (env *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bo
 	return another && (len(v.Listing.Entries) == 0 || replica.CountDeletions(gone) > replica.Few)
 }
 
-// hasFewFiles reports whether the listing is empty or has only files, and few of them
-// compared with the deletions.
+// hasFewFiles reports whether the listing is empty, or has only files, and at most a
+// tenth as many as there are deletions.
 func (v *VisitResult) hasFewFiles(gone []replica.Deletion) bool {
 	for i := range v.Listing.Entries {
 		if v.Listing.Entries[i].Kind == mtree.Dir {
@@ -64,8 +64,8 @@ func (v *VisitResult) hasFewFiles(gone []replica.Deletion) bool {
 	return int64(len(v.Listing.Entries))*10 <= replica.CountDeletions(gone)
 }
 
-// wasHeldEmptied reports whether some of these deletions were held for that reason
-// before, and none of the entries that were held came back.
+// wasHeldEmptied reports whether some of these deletions were held as isEmptied before,
+// and none of the entries held so came back.
 func (env *Env) wasHeldEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bool {
 	emptied := func(path string) bool {
 		e := env.Held.At(path)

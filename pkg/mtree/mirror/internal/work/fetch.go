@@ -15,7 +15,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// FetchResult is what a fetch brought of one group of files.
+// FetchResult is what a fetch brought for one group of files.
 type FetchResult struct {
 	Err       error              // nothing was fetched
 	Names     []string           // of the files that arrived
@@ -25,7 +25,7 @@ type FetchResult struct {
 	Denied    int64              // files that the source may not read
 	Gone      int64              // files that are gone, or that change as fast as they are read
 	Moved     int64              // files that had changed and were stored with their own times
-	Unsettled int64              // files that would not hold still and were stored as read
+	Unsettled int64              // files that kept changing and were stored as read
 	Deletions []replica.Deletion // directories that have the name of a file
 	Failed    []Failure          // files that are not stored, for another reason
 	Verified  []*mtree.Entry     // files that arrived as they were listed
@@ -117,7 +117,7 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	if err := f.env.put(f.dir, &it.group.Target, it.change, w, &o, h); err != nil {
 		return err
 	}
-	h.Names = append(h.Names, strings.Clone(o.Got.Name)) // it is a part of the whole listing
+	h.Names = append(h.Names, strings.Clone(o.Got.Name)) // else it keeps the whole listing in memory
 	h.Bytes += o.Got.Size
 	if it.change.Have == nil {
 		h.Made++
@@ -125,7 +125,7 @@ func (f *fetching) take(it *item, w *source.Wanted, o source.File) error {
 	return nil
 }
 
-// countedReader counts the bytes that it reads.
+// countedReader counts the bytes that are read from it.
 type countedReader struct {
 	in    io.Reader
 	count *atomic.Int64
@@ -137,7 +137,7 @@ func (r *countedReader) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// enter opens the directory of a file, unless it is open.
+// enter opens the directory of a file, unless it is already open.
 func (f *fetching) enter(it *item) (err error) {
 	if f.dir != nil && f.at.group.Target.Path == it.group.Target.Path {
 		return nil
@@ -155,8 +155,8 @@ func (f *fetching) enter(it *item) (err error) {
 	return err
 }
 
-// leave closes the directory that is open. If it was filled in the staging directory it
-// gets its name.
+// leave closes the open directory. If it was filled in the staging directory, it gets its
+// name.
 func (f *fetching) leave() {
 	switch {
 	case f.tempDir != nil:
@@ -252,7 +252,7 @@ func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry
 	return nil
 }
 
-// stageFile keeps a file in the staging directory, for a directory has its name.
+// stageFile keeps a file in the staging directory, because a directory has its name.
 func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *FetchResult) error {
 	name, err := temp.Stage()
 	if err != nil {
@@ -268,8 +268,8 @@ func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, neste
 
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
-// copyBody copies body to f. An error of f is one of the copy's disk, an error of body is
-// not.
+// copyBody copies body to f. An error of f is marked as one of the copy's disk; an error
+// of body is not.
 func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
 	buf := copyBuffers.Get().(*[256 << 10]byte)
 	defer copyBuffers.Put(buf)

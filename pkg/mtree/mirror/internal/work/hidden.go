@@ -14,14 +14,13 @@ func (env *Env) fingerprint() string {
 	return cmp.Or(env.Root.Fingerprint, env.Replica.Tree().Fingerprint)
 }
 
-// hidden says which entries of a directory the source may have and not list. before is
-// the record of that directory. If it names no fingerprint, trusted says whether it is
-// true of the present options of serve.
+// hidden says which entries of a directory the source may have but not list. before is
+// the record of that directory. If it names no fingerprint, trusted says whether it holds
+// for the present options of serve.
 //
-// The source says how many entries it leaves out. Most of them were never in the copy,
-// so the record keeps their number as of the last time when the copy had only listed
-// entries. If the source leaves out more now, or others, then one of them may be in the
-// copy.
+// The source says how many entries it leaves out. Most of them were never in the copy, so
+// the record keeps the number from when the copy last had only listed entries. If the
+// source leaves out more now, or others, then one of them may be in the copy.
 func (env *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
 	switch known := env.knowsHidden(before, trusted); {
 	case known && l.Excluded <= before.Excluded, l.Excluded == 0:
@@ -41,11 +40,11 @@ func (env *Env) knowsHidden(before records.Record, trusted bool) bool {
 	return before.Fingerprint == env.fingerprint()
 }
 
-// otherFingerprint stands in the record of a directory in which the copy has entries
-// that a serve with other options may leave out.
+// otherFingerprint is recorded for a directory if the copy has entries there that a serve
+// with other options may leave out.
 const otherFingerprint = "-"
 
-// recordHidden notes in the record how many entries the source leaves out, if the copy
+// recordHidden stores in the record how many entries the source leaves out, if the copy
 // has none of them.
 func (env *Env) recordHidden(v *VisitResult) {
 	r := &v.Record

@@ -17,9 +17,9 @@ type limitedReader struct {
 // leastRead is the size of a small file, in bytes.
 const leastRead = 4 << 10
 
-// most is how many bytes are read at once: what the limiter allows for a millisecond.
-// Streams take turns. A stream that took much each time would leave little for those
-// that bring small files.
+// most is how many bytes are read at once: what the limiter allows in a millisecond.
+// Streams take turns. A stream that took much each time would starve those with small
+// files.
 func (r *limitedReader) most() int {
 	return min(r.limit.Burst(), max(leastRead, int(r.limit.Limit()/1000)))
 }

@@ -84,9 +84,8 @@ func (env *Env) makeLink(dir *disk.Dir, t *Target, c mtree.Change, v *VisitResul
 	return err
 }
 
-// replacement returns the deletion of the directory at path. The file or symlink
-// with the name staged in the staging directory replaces it once the guards allow
-// that.
+// replacement returns the deletion of the directory at path. Once the guards allow that,
+// the file or symlink named staged in the staging directory replaces it.
 func (env *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (replica.Deletion, error) {
 	if env.NoDelete {
 		_ = env.Replica.Staging.Dir().Unlink(staged)

@@ -9,10 +9,10 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// leastPartial is the size in bytes from which on a file that arrived in part is kept,
-// to be continued after a break or a restart. It is kept under its path, size, mtime
-// and ctime, and the rest is asked for with If-Match, so both parts are of one version
-// of one file.
+// leastPartial is the least size in bytes of a file whose first part is kept when a
+// transfer breaks off, to be continued, even after a restart. The part is kept under
+// path, size, mtime and ctime, and the rest is asked for with If-Match, so both parts are
+// of one version of one file.
 const leastPartial = 8 << 20
 
 // partKey names the version of a file; "" if the source does not tell versions apart,
@@ -33,8 +33,8 @@ func (env *Env) offerPartial(dir string, f *source.Wanted) {
 	f.Kept = func() int64 { return env.Replica.Staging.PartSize(key) }
 }
 
-// tempFile opens the file to write to. For a large file that is as it was listed, that
-// is the part which is kept, and it is kept again if the transfer breaks off.
+// tempFile opens the file to write to. For a large file that is as it was listed, this is
+// the part that was kept; it is kept again if the transfer breaks off.
 func (env *Env) tempFile(dir *disk.Dir, path string, c mtree.Change, want *source.Wanted, f *source.File, mode uint32) (d *disk.TempFile, kept bool, err error) {
 	if want.Kept == nil || f.Got.Hot || !source.SameFile(want.Entry, &f.Got) || f.Got.Has&mtree.HasCTime == 0 {
 		d, err = env.Replica.Staging.Create(dir, c.Want.Name, c.Have == nil, mode)

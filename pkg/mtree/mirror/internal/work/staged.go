@@ -11,7 +11,7 @@ import (
 // that has its name. So nobody ever sees a part of a file, and a kill loses at most
 // the files of the fetches under way.
 
-// leastStaged is the number of files from which on that is worth it: to make and move
+// leastStaged is the least number of files for which that is worth it: to make and move
 // one more directory costs what it saves for six files.
 const leastStaged = 16
 

@@ -55,7 +55,7 @@ func (env *Env) compareGroup(g *FileGroup, theirs, ours map[string]source.Sum, r
 		their, ok := theirs[path]
 		our, have := ours[path]
 		if !ok || !have || their.SHA256 != our.SHA256 || !their.Of(change.Want) {
-			// If the source gave no sum, or that of another file, the fetch says why.
+			// If the source gave no sum, or one of another file, the fetch shows why.
 			r.Differ = append(r.Differ, change)
 			continue
 		}

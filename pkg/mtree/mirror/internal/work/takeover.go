@@ -11,15 +11,14 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
 )
 
-// A large file that is missing may be in the copy under a name that is deleted:
-// somebody renamed it, or a directory above it. If a file has the same size and the
+// A large file that is missing may be in the copy under a name that is to be deleted:
+// somebody renamed the file, or a directory above it. If a file has the same size and the
 // same SHA-256 as the source's, it is taken over, and no data moves.
 
-// LeastTakenOver is the size in bytes from which on a file is worth two sums.
+// LeastTakenOver is the least size in bytes of a file that is worth two sums.
 const LeastTakenOver = 64 << 10
 
-// LeavingFiles is the files of the copy that are to be deleted and that have one of
-// certain sizes.
+// LeavingFiles are the files of certain sizes in the copy that are to be deleted.
 type LeavingFiles struct {
 	sizes  map[int64]bool
 	bySize map[int64][]string // paths
@@ -86,7 +85,7 @@ func (env *Env) TakeOver(ctx context.Context, t Target, changes []mtree.Change, 
 	return r, env.takeEach(ctx, &t, changes, theirs, found, r)
 }
 
-// worthSumming returns the paths of the files of which a leaving file has the size.
+// worthSumming returns the paths of those files that have the size of a leaving file.
 func (f *LeavingFiles) worthSumming(dir string, changes []mtree.Change) (paths []string) {
 	for i := range changes {
 		if len(f.bySize[changes[i].Want.Size]) > 0 {
@@ -96,8 +95,8 @@ func (f *LeavingFiles) worthSumming(dir string, changes []mtree.Change) (paths [
 	return paths
 }
 
-// takeEach takes over the files whose sums, theirs, a leaving file has. It returns the
-// rest.
+// takeEach takes over each file whose sum, in theirs, is that of a leaving file. It
+// returns the rest.
 func (env *Env) takeEach(ctx context.Context, t *Target, changes []mtree.Change, theirs map[string]source.Sum, found *LeavingFiles, r *FetchResult) (rest []mtree.Change) {
 	dir, err := env.openToChange(t)
 	if err != nil {

@@ -36,9 +36,9 @@ func (s *VerifiedFiles) Add(path string, e *mtree.Entry, now mtree.Stamp) {
 }
 
 // has reports whether the file e needs no sums: its bytes were known at this ctime when
-// that was old. While a ctime is young, a write that goes on may change bytes and leave
-// size, mtime and ctime as they are. So for ten seconds each recent file of a busy
-// directory is compared with every change in it.
+// the ctime was old. While a ctime is young, an ongoing write may change bytes and leave
+// size, mtime and ctime as they are. So for ten seconds, every change in a busy directory
+// compares each of its recent files.
 func (s *VerifiedFiles) has(path string, e *mtree.Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,17 +14,17 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// Visit compares one directory with its listing. It makes directories and symlinks
-// there, and sets modes; files to fetch or to compare, and deletions, are left to other
-// steps. given has the root's listing; nil: the source is asked for the listing. Cost:
-// a request, openat, getdents64, a statx for each entry, and what is made.
+// Visit compares one directory with its listing. It makes directories and symlinks there,
+// and sets modes. Other steps fetch and compare files, and delete. given has the root's
+// listing; if it is nil, Visit asks the source for the listing. Cost: a request, openat,
+// getdents64, a statx for each entry, and what is made.
 func (env *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitResult {
 	v := &VisitResult{Doubts: t.Doubts, Nested: t.Nested}
 	v.Err = env.look(ctx, &t, given, v)
 	return v
 }
 
-// look is Visit, but for the error. v gets what it finds.
+// look does the work of Visit. It stores what it finds in v, and returns the error.
 func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitResult) (err error) {
 	var l source.Dir
 	if given != nil {
@@ -66,7 +66,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return replica.Local(err)
 	}
 	v.InCopy = int64(len(have))
-	// Where size and time prove nothing here, they prove nothing to another server.
+	// If size and time do not prove the copy's files, "not modified" does not either.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0)
 	env.compare(t, v, dir, have)
 	if !env.DryRun {
@@ -95,21 +95,20 @@ func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	return l, err
 }
 
-// compare makes the plan for a target and finds the directories below it to visit. dir
-// is nil if the copy has no such directory, which only a dry run meets.
+// compare makes the plan for a target and finds the directories below it to visit. dir is
+// nil if the copy has no such directory; that happens in a dry run only.
 func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.Entry) {
 	v.Listing.Entries = env.wanted(t.Path, v.Listing.Entries)
 	another := v.Had && isReplaced(v.Before, &v.Listing)
-	// Until the directory is complete its files come from more than one directory, or
-	// from more than one time. The directories below show for themselves whether that is
-	// so.
+	// The copy's files may come from another directory, or from another time. This doubt is
+	// not passed down: each directory below is checked for it by itself.
 	v.DoubtsBelow = v.Doubts
 	if another || env.isOlder(v) || v.isUnproved(have) {
 		v.Doubts |= replica.DoubtBytes
 	}
 	v.Record = recordOf(&v.Listing)
 	if v.Record.ID == "" {
-		v.Record.ID = v.Before.ID // something on the way removed it
+		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0

@@ -10,14 +10,14 @@ import (
 
 // VisitResult is what a visit found and did.
 type VisitResult struct {
-	Err         error          // nothing is known of the directory, and the rest is not valid
+	Err         error          // if set, the rest is not valid
 	Same        bool           // it is complete already; only Before, Had, Doubts and Nested are valid
 	Listing     mtree.Listing  // without the entries that filters exclude
 	Before      records.Record // what the copy had
 	Had         bool           // it had a record
 	Record      records.Record // what the directory will be completed with
 	Doubts      replica.Doubts // what is not trusted of it
-	Nested      bool           // as in Target, also by what is in the directory itself
+	Nested      bool           // as in Target; also set if the directory itself has a marker
 	Plan        plan.Plan
 	InCopy      int64              // entries of the copy
 	Stays       int64              // directories that the source no longer has, which stay for what is excluded in them
@@ -30,9 +30,9 @@ type VisitResult struct {
 	Approx      *source.Approx // how well the source knows the files; nil: exactly
 }
 
-// isUnproved reports whether nobody knows where the files of the copy came from: from
-// which listing, for the record was begun before the directory was listed; or from
-// which directory, for the source gave no id then and gives one now.
+// isUnproved reports whether the origin of the copy's files is unknown: either the
+// listing is unknown, because the record was begun before the directory was listed; or
+// the directory is unknown, because the source gave no id then and gives one now.
 func (v *VisitResult) isUnproved(have []mtree.Entry) bool {
 	if v.Had && v.Before.ID == "" && v.Listing.ID != "" && len(have) > 0 {
 		return true
@@ -48,7 +48,7 @@ func (v *VisitResult) asTarget(t *Target) *Target {
 	return &next
 }
 
-// note notes that an entry was changed, or why it was not.
+// note records that an entry was changed, or why it was not.
 func (v *VisitResult) note(t *Target, name string, err error) {
 	if err == nil {
 		v.Changed = true

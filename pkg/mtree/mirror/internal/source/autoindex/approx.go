@@ -7,8 +7,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Approx is what the listing of one directory leaves open. A nil Approx belongs to a
-// listing that is exact; its methods do nothing.
+// Approx is what the listing of one directory leaves open. It is nil for an exact
+// listing; the methods of nil do nothing.
 type Approx struct {
 	dir        string
 	date       DateFunc
@@ -31,7 +31,8 @@ func NewApprox(dir string, entries []mtree.Entry, files map[string]Bounds, zones
 	return &Approx{dir: dir, date: date, files: files}
 }
 
-// Of returns how well the listing knows a file; ok is false if it knows it exactly.
+// Of returns how well the listing knows a file; ok is false if the listing knows it
+// exactly.
 func (a *Approx) Of(name string) (b Bounds, ok bool) {
 	if a != nil {
 		b, ok = a.files[name]
@@ -91,7 +92,7 @@ func (a *Approx) learnZones(ctx context.Context, l *mtree.Listing, have []mtree.
 	})
 }
 
-// eachFile calls yield for each file of the listing of which the copy has a file, too.
+// eachFile calls yield for each file of the listing that is a file in the copy, too.
 func (a *Approx) eachFile(l *mtree.Listing, have []mtree.Entry, yield func(e *mtree.Entry, b Bounds, h *mtree.Entry)) {
 	byName := make(map[string]*mtree.Entry, len(have))
 	for i := range have {
@@ -114,7 +115,7 @@ func isYoung(have *mtree.Entry, step time.Duration) bool {
 	return age > -youngMost && age < max(step, time.Second)+time.Second
 }
 
-// youngMost is how far ahead of our clock a file's time may be to be taken for
-// young: clocks differ by that much. Times further ahead are dates in the future, or
-// in another zone, and would be fetched with every pass.
+// youngMost is how far ahead of our clock the time of a young file may be: clocks differ
+// by that much. A time further ahead is a date in the future, or in another zone; if such
+// a file counted as young, every pass would fetch it.
 const youngMost = 10 * time.Minute

@@ -8,9 +8,9 @@ import (
 
 // Bounds is how well a listing knows a file.
 type Bounds struct {
-	Step       time.Duration // in which its time is told: 1 ns, 1 s or 1 min; 0: there is no time
+	Step       time.Duration // unit of its listed time: 1 ns, 1 s or 1 min; 0: no time is listed
 	ServerZone bool          // the time may be in the server's time zone instead of UTC
-	Low, High  int64         // bounds of its size in bytes; High < 0: there is none
+	Low, High  int64         // bounds of its size in bytes; High < 0: no upper bound
 
 	listed mtree.Stamp // the time as it is listed, read as UTC
 	zones  *Zones      // what is known of the server's zone; nil: nothing
@@ -34,7 +34,7 @@ func (b *Bounds) Fits(mtime mtree.Stamp, size int64) bool {
 	return ahead == 0 || b.ServerZone && isOffset(ahead)
 }
 
-// ahead is by how much the time listed is ahead of a file's.
+// ahead returns how far the listed time is ahead of mtime.
 func (b *Bounds) ahead(mtime mtree.Stamp) time.Duration {
 	return b.listed.Sub(mtime.Floor(max(b.Step, 1)))
 }
@@ -51,7 +51,7 @@ func (b *Bounds) UTC() mtree.Stamp {
 	return b.listed.Add(-b.zones.offset(b.listed))
 }
 
-// Learn notes the date of the file, from which the server's time zone follows.
+// Learn takes the file's date, from which the server's time zone follows.
 func (b *Bounds) Learn(date mtree.Stamp) {
 	if ahead := b.ahead(date); b.ServerZone && isOffset(ahead) {
 		b.zones.learn(b.listed, ahead)

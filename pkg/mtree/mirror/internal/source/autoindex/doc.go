@@ -3,20 +3,19 @@
 // like, as HTML, JSON or XML. It parses text and compares times; it opens no
 // connection.
 //
-// Such a listing has no ids, no ctimes and no stamps that prune, so every pass over it
-// is a full walk. Often it tells the time of a file to the minute only, in a time zone
-// that it does not name, and the size rounded. Approx decides against the copy what
-// such an entry stands for: an equal file stays as it is, and one that may differ is
-// asked for.
+// Such a listing has no ids, no ctimes and no stamps that prune, so every pass over it is
+// a full walk. Often it gives the time of a file only to the minute, in a time zone that
+// it does not name, and a rounded size. Approx decides against the copy what such an
+// entry stands for: an equal file stays as it is, and one that may differ is asked for.
 //
 //	entries, files, err := autoindex.Parse(text, contentType, urlPath)
 //	approx := autoindex.NewApprox(dir, entries, files, &zones, askForDate)
 //	approx.Resolve(ctx, &listing, have, true)
 //
-// What it promises: text that is not a whole listing is an error that wraps
-// mtree.ErrListing, be it the page of a captive portal or a listing that broke off; a
-// file whose size or time may be another one is never taken for equal, but for one
-// written twice within the step of the listing, long before it was fetched first.
+// What it promises: text that is not a whole listing, such as the page of a captive
+// portal or a listing that broke off, is an error that wraps mtree.ErrListing; a file
+// whose size or time may differ is never taken for equal, except for a file that was
+// written twice within one step of the listing's time, long before it was first fetched.
 //
 // Files, each may use those below it:
 //

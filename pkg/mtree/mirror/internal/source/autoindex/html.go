@@ -21,9 +21,9 @@ type htmlRow struct {
 	text strings.Builder // with its tags: some servers put size and time into attributes
 }
 
-// parseHTML reads the index page of a server. The page must call itself an index, and
-// be whole: what a captive portal sends, or a broken connection leaves, is no listing.
-// base is the escaped path that was asked.
+// parseHTML reads the index page of a server. The page must call itself an index, and be
+// whole: the page of a captive portal, or of a broken connection, is not a listing. base
+// is the escaped path that was asked for.
 func parseHTML(text []byte, base string) ([]mtree.Entry, map[string]Bounds, error) {
 	lower := bytes.ToLower(text)
 	if !indexTitle.Match(lower) {
@@ -57,8 +57,8 @@ func parseHTML(text []byte, base string) ([]mtree.Entry, map[string]Bounds, erro
 	return entries, known, nil
 }
 
-// indexTitle is what index pages say of themselves; those of rclone and Caddy
-// have no more than a column to sort by.
+// indexTitle matches what index pages call themselves. Those of rclone and Caddy have
+// only a column to sort by.
 var indexTitle = regexp.MustCompile(`<(title|h1)[^>]*>\s*(index of|directory listing|directory:|listing:)|href="\./?\?sort=name&|href="\?sort=name&`)
 
 // maxTag is the longest tag that a page may have, in bytes.

@@ -8,14 +8,14 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Accept is the header field that asks a server for what is exact, if it can give that.
+// Accept is a value of the Accept header: it asks for the exact formats first.
 const Accept = "application/json, text/html;q=0.9, */*;q=0.1"
 
 // MaxText bounds a listing in bytes: it is held as a whole.
 const MaxText = 64 << 20
 
 // RoomFor returns how much memory the entries of a listing take while it is parsed, in
-// bytes, besides its text. However the text is made, it has no more entries than of
+// bytes, besides its text. Whatever the text, it has at most as many entries as it has of
 // these marks.
 func RoomFor(text []byte) int {
 	count := func(mark string) int { return bytes.Count(text, []byte(mark)) }

@@ -7,11 +7,11 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Zones is by how much the times that one server lists are ahead of UTC, for each
-// month, because of summer time. Listings do not say it, but the dates of files do.
-// Without it, a file that is written every hour and always has the same size would
-// look like an old one that is listed in another zone. The zero value knows nothing.
-// Several goroutines may use it at once.
+// Zones says how far the times that one server lists are ahead of UTC: for each month,
+// because of summer time. Listings do not say it, but the dates of files do. Without it,
+// a file that is written every hour and always has the same size would look like an old
+// one that is listed in another zone. The zero value knows nothing. Several goroutines
+// may use it at once.
 type Zones struct {
 	mu     sync.Mutex
 	months map[string]zone
@@ -23,14 +23,14 @@ type zone struct {
 	tries int // files that were asked for their date
 }
 
-// zoneTries is how many files of a month are asked for their date, where they
-// have none.
+// zoneTries is how many files of a month are asked for their date, if none of them has
+// one.
 const zoneTries = 3
 
 func month(listed mtree.Stamp) string { return listed.Time().UTC().Format("2006-01") }
 
-// allow reports whether a file that is listed so far ahead of the copy's may be
-// the same. It may where nothing is known.
+// allow reports whether a file that is listed so far ahead of the copy's may be the same.
+// If the zone is not known, it may be.
 func (z *Zones) allow(listed mtree.Stamp, ahead time.Duration) bool {
 	if z == nil {
 		return true
@@ -41,14 +41,15 @@ func (z *Zones) allow(listed mtree.Stamp, ahead time.Duration) bool {
 	return !m.known || m.ahead == ahead
 }
 
-// offset returns by how much a listed time is ahead of UTC, 0 if that is not known.
+// offset returns how far a listed time is ahead of UTC, 0 if that is not known.
 func (z *Zones) offset(listed mtree.Stamp) time.Duration {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return z.months[month(listed)].ahead
 }
 
-// learn notes by how much a listed time is ahead. Of each month the first one counts.
+// learn records how far a listed time is ahead of UTC. For each month the first value
+// counts.
 func (z *Zones) learn(listed mtree.Stamp, ahead time.Duration) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -57,7 +58,7 @@ func (z *Zones) learn(listed mtree.Stamp, ahead time.Duration) {
 	}
 }
 
-// set needs z.mu.
+// set replaces what is known of a month. The caller holds z.mu.
 func (z *Zones) set(listed mtree.Stamp, m zone) {
 	if z.months == nil {
 		z.months = map[string]zone{}

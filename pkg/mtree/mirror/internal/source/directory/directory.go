@@ -23,8 +23,8 @@ type Config struct {
 	CrossMounts bool // read directories on other file systems, too, if watch hears them
 	Owner       bool // list owners
 
-	// Check is called before Root follows Path to another directory than before. Its
-	// error is the one of Root. nil: any directory is followed.
+	// Check is called before Root follows Path to another directory than before. Root
+	// returns its error. nil: any directory is followed.
 	Check func(path string) error
 }
 
@@ -61,9 +61,8 @@ func (s *Source) Close() { _ = s.root.Close() }
 // Dir returns the directory that is open. It belongs to s, which may close it in Root.
 func (s *Source) Dir() *disk.Dir { return s.root }
 
-// follow opens the directory that the path leads to, if that is another one than the
-// one that is open. Then it returns source.ErrOtherDirectory, for nothing is valid that
-// was known of the other one.
+// follow opens the directory that the path leads to, if that is not the open one. Then it
+// returns source.ErrOtherDirectory, because nothing known of the earlier one is valid.
 func (s *Source) follow() error {
 	err := s.root.StillAt(s.config.Path)
 	if !errors.Is(err, disk.ErrReplaced) {
@@ -88,9 +87,9 @@ func (s *Source) follow() error {
 	return source.ErrOtherDirectory
 }
 
-// Root returns the root directory. Cost: about 20 system calls, and where it changed
-// those of List. Errors are source.ErrDenied, source.ErrGone, source.ErrOtherDirectory,
-// or those of reading.
+// Root returns the root directory. Cost: about 20 system calls, and those of List if the
+// root changed. Errors are source.ErrDenied, source.ErrGone, source.ErrOtherDirectory, or
+// those of reading.
 func (s *Source) Root(_ context.Context, poll source.Poll) (root source.Root, err error) {
 	if err := s.follow(); err != nil {
 		return root, err
@@ -119,8 +118,8 @@ func (s *Source) Root(_ context.Context, poll source.Poll) (root source.Root, er
 		return root, err
 	}
 	if root.Runs != nil {
-		// A run is noted before it stamps anything. What it stamped must not be taken for
-		// the work of the run before it.
+		// watch records its run before it stamps anything. The run is read again here, so
+		// that its stamps are not taken for those of the run before.
 		if now, err := state.ReadPublished(s.root, ""); err == nil && now.Tree.ID == root.Tree.ID {
 			root.Runs = now.Tree.Runs
 		}
@@ -151,12 +150,11 @@ func (s *Source) listOnce(path string) (source.Dir, error) {
 // Renewed reports whether there are other credentials than before: there are none.
 func (s *Source) Renewed() bool { return false }
 
-// Serves reports whether a file with this text is given out without being listed: a
-// directory lists all that it has.
+// Serves returns false: a directory lists all that it has.
 func (s *Source) Serves(context.Context, string, []byte) bool { return false }
 
-// fingerprint stands for what decides which entries a listing has, as in the ETags of
-// serve.
+// fingerprint returns a text for everything, besides the directories, that decides which
+// entries a listing has, as in the ETags of serve.
 func (s *Source) fingerprint(p *state.Published, crosses bool) string {
 	rest := fmt.Sprintf("%q %s %q", p.Tree.Filters, s.identity, p.Status.SourceFingerprint)
 	text := fmt.Sprintf("mounts=%t,%x", crosses, crc32.ChecksumIEEE([]byte(rest)))
@@ -166,7 +164,7 @@ func (s *Source) fingerprint(p *state.Published, crosses bool) string {
 	return text
 }
 
-// named gives an error of reading the source the name that callers branch on.
+// named wraps an error of reading in the error of package source that callers branch on.
 func named(err error) error {
 	switch {
 	case disk.IsDenied(err):

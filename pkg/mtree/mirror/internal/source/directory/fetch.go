@@ -25,7 +25,7 @@ func (s *Source) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int,
 	}
 }
 
-// openFile opens one file in the version that is wanted.
+// openFile opens one file, in the version that demand asks for.
 func (s *Source) openFile(ctx context.Context, last *lastDir, w *source.Wanted, demand source.Demand) (source.Opened, error) {
 	d, err := last.open(mtree.ParentPath(w.Path))
 	if err != nil {

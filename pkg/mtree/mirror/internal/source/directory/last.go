@@ -2,8 +2,7 @@ package directory
 
 import "tidemark/pkg/mtree/internal/disk"
 
-// lastDir keeps the directory open that was opened last, for files that come one
-// directory after another.
+// lastDir keeps the last directory open, because files come one directory after another.
 type lastDir struct {
 	root        *disk.Dir
 	crossMounts bool
@@ -17,7 +16,7 @@ func (s *Source) newLastDir() *lastDir {
 	return &lastDir{root: s.root, crossMounts: s.config.CrossMounts, vouched: s.vouched}
 }
 
-// open returns the directory at path, which stays l's.
+// open returns the directory at path. l keeps owning it.
 func (l *lastDir) open(path string) (*disk.Dir, error) {
 	if l.dir != nil && l.path == path {
 		return l.dir, nil

@@ -54,7 +54,7 @@ func (s *Source) open(path string) (d openDir, err error) {
 	return d, nil
 }
 
-// listerFor returns what lists directories of a tree. read is when p was read.
+// listerFor returns a lister for the tree. read is when p was read.
 func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, error) {
 	l := lister.Lister{
 		TreeID: p.Tree.ID, Hidden: true, Owner: s.config.Owner,
@@ -75,9 +75,9 @@ func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, e
 	return l, err
 }
 
-// readExceptions returns the stamps that watch publishes apart from the times of directories,
-// as they are after the call; nil if there are none. read is when somebody last read
-// whether there are any.
+// readExceptions returns the stamps that watch publishes apart from the times of
+// directories, as they are after the call; nil if there are none. read is when it was
+// last read whether there are any.
 func (s *Source) readExceptions(read time.Time) (*state.Exceptions, error) {
 	if time.Since(read) > state.StatusAge {
 		p, err := state.ReadPublished(s.root, "")
@@ -119,8 +119,7 @@ func (d *openDir) list() (out source.Dir, err error) {
 	return out, nil
 }
 
-// validator returns a text that is another one whenever the root's listing may be
-// another one.
+// validator returns a text that changes whenever the root's listing may have changed.
 func (d *openDir) validator(root *source.Root) (string, error) {
 	self, err := d.lister.Self(d.Dir, "")
 	if err != nil {

@@ -18,14 +18,14 @@ func (s *Source) Sums(ctx context.Context, paths []string) (map[string]source.Su
 	return s.newLastDir().sums(ctx, paths)
 }
 
-// SumFiles does that for files below root, which may be any directory of this machine.
-// It does not enter other file systems.
+// SumFiles does the same for files below root, which may be any directory of this
+// machine. It does not enter other file systems.
 func SumFiles(ctx context.Context, root *disk.Dir, paths []string) (map[string]source.Sum, error) {
 	l := &lastDir{root: root}
 	return l.sums(ctx, paths)
 }
 
-// sums closes the directory in the end.
+// sums returns the SHA-256 of files, and closes the directory that l holds.
 func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
 	defer l.close()
 	sums := make(map[string]source.Sum, len(paths))
@@ -50,7 +50,8 @@ func (l *lastDir) sums(ctx context.Context, paths []string) (map[string]source.S
 }
 
 // SumFile hashes the file name in d. Its error is source.ErrMoved if the file changes
-// meanwhile, disk.ErrNotRegular if it is no file, or the one of opening or reading it.
+// meanwhile, disk.ErrNotRegular if it is not a file, or the error of opening or reading
+// it.
 func SumFile(ctx context.Context, d *disk.Dir, name string) (s source.Sum, err error) {
 	f, info, err := d.OpenFile(name)
 	if err != nil {
@@ -71,8 +72,8 @@ func SumFile(ctx context.Context, d *disk.Dir, name string) (s source.Sum, err e
 	return s, nil
 }
 
-// endable reads until its context ends: to read a large file takes longer than an
-// orderly stop may take.
+// endable reads until its context ends: a large file takes longer than an orderly stop
+// may.
 type endable struct {
 	ctx context.Context
 	in  io.Reader

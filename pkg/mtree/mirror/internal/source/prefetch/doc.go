@@ -9,10 +9,10 @@
 //	...
 //	dir, ok := store.Take(ctx, "a/b", least) // by the goroutines of the pass
 //
-// What it promises: Take never returns a listing that is older than asked for or that
-// is not whole; what is missing is asked for by itself, which costs five times as
-// much. The listings take at most MaxKept bytes: the stream waits until some are
-// taken, and it is read on where somebody waits for what comes later.
+// What it promises: Take never returns a listing that is older than asked for or that is
+// not whole; a missing listing is asked for by itself, which costs five times as much.
+// The listings take at most MaxKept bytes: the stream then waits until some are taken,
+// unless somebody waits for a listing that comes later.
 //
 // Files, each may use those below it:
 //

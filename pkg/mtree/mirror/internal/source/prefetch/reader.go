@@ -45,8 +45,8 @@ func (r *Reader) Root() (l mtree.Listing, changed bool, err error) {
 	return l, err == nil, err
 }
 
-// Read keeps the listings that follow in s, but for those larger than MaxKept. It
-// returns nil at the end of the answer.
+// Read stores the listings that follow in s, except those larger than MaxKept. It returns
+// nil at the end of the answer.
 func (r *Reader) Read(ctx context.Context, s *Store) error {
 	for {
 		path, block, err := r.in.Next()
@@ -65,7 +65,7 @@ func (r *Reader) Read(ctx context.Context, s *Store) error {
 	}
 }
 
-// Cut returns the path after which another answer goes on, if this one was cut there.
+// Cut reports whether the answer was cut, and after which path the next one must go on.
 func (r *Reader) Cut() (after string, cut bool) {
 	t, _ := r.in.Trailer()
 	return t.After, t.More

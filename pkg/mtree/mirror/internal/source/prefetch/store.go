@@ -12,16 +12,16 @@ import (
 // MaxKept bounds the listings that a Store keeps, in bytes.
 const MaxKept = 4 << 20
 
-// Store keeps the listings that came and were not taken yet. Whoever takes one that may
-// still come waits for it. They are kept as text: that needs half the memory, and those
-// who take them parse at the same time. The zero value is empty. Several goroutines may
-// use it at once, but Open and Clear only while nobody takes anything.
+// Store keeps the listings that came and were not taken yet. Take waits for a listing
+// that may still come. Listings are kept as text: that needs half the memory, and lets
+// the goroutines that take them parse in parallel. The zero value is empty. Several
+// goroutines may use it at once, but Open and Clear only while nobody takes anything.
 type Store struct {
 	mu      sync.Mutex
 	texts   map[string][]byte
 	order   []string // of those that came, the first one first; some may be taken
 	bytes   int
-	at      string          // the last path that came: what is before it in tree order is here, or will not come
+	at      string          // the last path that came: all before it in tree order are here, or will not come
 	stream  *stream         // the answer that is being read; nil: none
 	tree    source.Tree     // of the answer that was read last
 	awaited map[string]bool // somebody waits for these
@@ -34,8 +34,8 @@ type stream struct {
 	ended chan struct{}
 }
 
-// Open notes that an answer about a tree is being read. stop ends that. Whoever reads
-// it calls done at the end.
+// Open records that an answer about a tree is being read. stop ends the reading; its
+// reader calls done at the end.
 func (s *Store) Open(tree source.Tree, stop context.CancelFunc) (done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +47,7 @@ func (s *Store) Open(tree source.Tree, stop context.CancelFunc) (done func()) {
 	}
 }
 
-// close notes the end of the answer: nothing more comes.
+// close records the end of the answer: nothing more comes.
 func (s *Store) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *Store) close() {
 	s.wake()
 }
 
-// Clear ends the answer that is being read, waits for that, and forgets what came.
+// Clear stops the reading of the answer, waits for its end, and forgets what came.
 func (s *Store) Clear() {
 	s.mu.Lock()
 	one := s.stream
@@ -69,7 +69,7 @@ func (s *Store) Clear() {
 	s.texts, s.order, s.bytes, s.at = nil, nil, 0, ""
 }
 
-// wake wakes all who wait for a change. It needs s.mu.
+// wake wakes all who wait for a change. The caller holds s.mu.
 func (s *Store) wake() {
 	if s.moved != nil {
 		close(s.moved)
@@ -77,7 +77,7 @@ func (s *Store) wake() {
 	}
 }
 
-// wait waits for a change. It needs s.mu, and gives it back meanwhile.
+// wait waits for a change. The caller holds s.mu; wait unlocks it meanwhile.
 func (s *Store) wait(ctx context.Context) {
 	if s.moved == nil {
 		s.moved = make(chan struct{})
@@ -91,9 +91,9 @@ func (s *Store) wait(ctx context.Context) {
 	}
 }
 
-// keep keeps a listing that came. Where there is no room it waits until some was taken.
-// It does not wait while somebody waits for a listing that comes later: then it forgets
-// what came first, which the pass has gone by.
+// keep stores a listing that came. Without room, it waits until some were taken. But
+// while somebody waits for a later listing, it does not wait, and forgets the oldest
+// ones, which the pass has skipped.
 func (s *Store) keep(ctx context.Context, path string, text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,15 +118,15 @@ func (s *Store) keep(ctx context.Context, path string, text []byte) {
 	s.wake()
 }
 
-// drop forgets a listing, if it is there. It needs s.mu.
+// drop forgets a listing, if it is there. The caller holds s.mu.
 func (s *Store) drop(path string) {
 	s.bytes -= len(s.texts[path])
 	delete(s.texts, path)
 }
 
-// Take returns the listing of a directory, once. ok is false if it did not come, is
-// older than least, or is not a listing: a question of its own then says why. It waits
-// while the listing may still come.
+// Take returns the listing of a directory, once. ok is false if it did not come, is older
+// than least, or is not a listing; a request for this directory alone then shows why.
+// Take waits while the listing may still come.
 func (s *Store) Take(ctx context.Context, path string, least mtree.Stamp) (d source.Dir, ok bool) {
 	if least == source.Fresh {
 		return d, false
@@ -143,7 +143,7 @@ func (s *Store) Take(ctx context.Context, path string, least mtree.Stamp) (d sou
 	return source.Dir{Listing: l, Tree: tree}, true
 }
 
-// take returns the text of a listing, and of which tree it is.
+// take returns the text of a listing, and the tree that it belongs to.
 func (s *Store) take(ctx context.Context, path string) (text []byte, tree source.Tree, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

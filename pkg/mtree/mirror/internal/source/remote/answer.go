@@ -11,9 +11,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// restOf returns the rest of a file of which the caller has the first bytes. It is
-// of the version that was listed, for the request said If-Match. ok is false if the
-// answer does not say that it is that rest.
+// restOf returns the rest of a file whose first bytes the caller has. It is of the
+// version that was listed, because the request had If-Match. ok is false unless the
+// answer says that it is that rest.
 func restOf(resp *http.Response, w *source.Wanted, kept int64) (f source.Opened, ok bool) {
 	from, rest, size, ok := wire.ParseContentRange(resp.Header.Get("Content-Range"))
 	if !ok || size != w.Size || from+rest != size || from != kept || resp.Header.Get("ETag") != wire.FileTagOf(w.Entry).String() {
@@ -23,9 +23,9 @@ func restOf(resp *http.Response, w *source.Wanted, kept int64) (f source.Opened,
 	return opened(body, *w.Entry, from), true
 }
 
-// fileOf returns the file that an answer brings, and the reader of its body. However
-// the answer is framed, something says how long the file is: the ETag of serve, the
-// listing, or at least the frame. A body of another length fails when it is read.
+// fileOf returns the file that an answer brings, and the reader of its body. Its length
+// is known from the ETag of serve, from the listing, or at least from the framing of the
+// answer. A body of another length fails when it is read.
 func fileOf(resp *http.Response, w *source.Wanted) (f source.Opened, body *wholeBody, err error) {
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return f, nil, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
@@ -59,8 +59,8 @@ func untagged(resp *http.Response, w *source.Wanted, body *wholeBody) (mtree.Ent
 			b.Learn(mtree.FromTime(modified))
 		}
 	}
-	// The answer of a serve whose ETag was taken away has the second that was listed, or
-	// no date at all: then it is that file.
+	// If a proxy removed the ETag of serve, the answer has the listed second as its date,
+	// or no date at all: then it is the listed file.
 	if err == nil && approx && (b.Step != 1 || got.MTime.Floor(time.Second) != mtree.FromTime(modified)) {
 		got.MTime = mtree.FromTime(modified)
 	}
@@ -82,21 +82,21 @@ func untagged(resp *http.Response, w *source.Wanted, body *wholeBody) (mtree.Ent
 	return got, nil
 }
 
-// unbounded is the error of an answer that ends with its connection.
+// unbounded returns the error for an answer that ends with its connection.
 func unbounded(resp *http.Response) error {
 	return fmt.Errorf("GET %s: nothing tells how long it is, and so whether it is whole", resp.Request.URL.Redacted())
 }
 
 // mayBeOf reports whether a date may be that of a file in the listing of another server.
-// A zero date is none, and may.
+// A zero date means that there is none; then it may.
 func mayBeOf(b *autoindex.Bounds, date time.Time) bool {
 	return date.IsZero() || b.Fits(mtree.FromTime(date), -1)
 }
 
 // mayBeFile reports whether an answer without the ETag of serve may be a file at all, and
-// not the page of a portal or a proxy. A file of serve whose ETag was taken away has the
-// size and the date that were listed. A file of another server has a date, or a size that
-// was listed. A zero date is none.
+// not the page of a portal or a proxy. A file of serve without its ETag, which a proxy
+// removed, has the listed size and date. A file of another server has a date, or a size
+// that fits the listing. A zero date means that there is none.
 func mayBeFile(w *source.Wanted, size int64, date time.Time) bool {
 	b, approx := w.Approx.Of(w.Name)
 	if !approx {
@@ -107,7 +107,7 @@ func mayBeFile(w *source.Wanted, size int64, date time.Time) bool {
 }
 
 // tagged returns the entry of the file that an ETag of serve names. What the ETag does
-// not say is as in e.
+// not say is taken from e.
 func tagged(tag string, e *mtree.Entry) (got mtree.Entry, ok bool) {
 	got = *e
 	t, ok := wire.ParseFileTag(tag)

@@ -9,9 +9,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// bulk asks for small files in one tar stream and marks them as done: those that came
-// as listed, also if the caller did not read them to their end. Whatever goes wrong with
-// the stream is left to single requests. It reports whether yield wants more.
+// bulk asks for small files in one tar stream, and marks those that came as listed as
+// done, even if the caller did not read them to the end. What the stream fails to bring
+// is left to single requests. It reports whether yield wants more.
 func (s *Source) bulk(ctx context.Context, want []source.Wanted, done []bool, yield func(int, source.File) bool) bool {
 	index := make(map[string]int, len(want))
 	var body []byte
@@ -43,7 +43,7 @@ func (s *Source) bulk(ctx context.Context, want []source.Wanted, done []bool, yi
 		}
 		i, ok := index[string(f.Name)]
 		if !ok || done[i] {
-			continue // not asked for, or given already: not looked at
+			continue // not asked for, or yielded already
 		}
 		e := *want[i].Entry
 		e.Size, e.MTime, e.CTime = f.Size, f.MTime, f.CTime

@@ -24,7 +24,7 @@ const (
 	connectTimeout = 10 * time.Second
 	HeaderTimeout  = 30 * time.Second // from the request to the header of the answer, without Poll.Wait
 	stallTimeout   = 60 * time.Second // for the next stallBytes of an answer, or its end
-	stallBytes     = 16 << 10         // so the slowest answer that is accepted has 273 bytes a second
+	stallBytes     = 16 << 10         // so an answer may be as slow as 273 bytes a second
 	sumsTimeout    = 15 * time.Minute // for the next byte, while the server reads a large file
 
 	requestTries  = 4                      // of a request that failed for a reason that may pass
@@ -66,8 +66,8 @@ func newClient(c *Config, base string) *client {
 	return n
 }
 
-// present returns the client that sends the next request, and its token. Where the TLS
-// configuration is another one than before, no earlier connection is used again.
+// present returns the client that sends the next request, and its token. If the TLS
+// configuration has changed, no earlier connection is used again.
 func (c *client) present() (*http.Client, string) {
 	tls, token := c.credentials()
 	c.mu.Lock()
@@ -158,7 +158,7 @@ func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 		backoff.WithBackOff(pauses), backoff.WithMaxTries(requestTries))
 }
 
-// send sends a request once. Errors that will not pass are permanent ones of backoff.
+// send sends a request once. An error that will not pass is wrapped by backoff.Permanent.
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	sender, token := c.present()
@@ -193,8 +193,8 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	return nil, refused
 }
 
-// accepts reports whether an answer of this status is one to the request. A 206 or 304
-// that nobody asked for comes from a proxy, and is neither a file nor a listing.
+// accepts reports whether the request asked for an answer of this status. A 206 or 304
+// that it did not ask for comes from a proxy, and is neither a file nor a listing.
 func (r *request) accepts(status int) bool {
 	switch status {
 	case http.StatusOK:

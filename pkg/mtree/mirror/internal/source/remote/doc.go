@@ -6,11 +6,11 @@
 //	defer src.Close()
 //	root, err := src.Root(ctx, source.Poll{})
 //
-// What it promises beside that: it asks no other address than that of the URL, follows no
-// redirect and uses no proxy of the environment; an answer that stops flowing ends; every
-// answer is bounded, and beyond the bound it is an error; of listings that need more than
-// 8 MiB, one is read at a time; what comes from a proxy or a portal is not taken for an
-// answer of the source.
+// It also promises: it contacts no address but that of the URL, follows no redirect and
+// uses no proxy of the environment; a request whose answer stops flowing is ended; every
+// answer is bounded, and a longer one is an error; listings that need more than 8 MiB are
+// read one at a time; an answer of a proxy or a portal is not taken for one of the
+// source.
 //
 // It repeats a request that failed for a reason that may pass, up to four times, unless
 // Poll.Once or Poll.Wait says that the caller does so.

@@ -39,7 +39,7 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 			return f, nil
 		}
 		_ = resp.Body.Close()
-		delete(r.header, "Range") // something in between altered it: from the beginning
+		delete(r.header, "Range") // a proxy altered it: from the beginning
 		resp, err = s.do(ctx, r)
 	}
 	if err != nil {
@@ -61,9 +61,9 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 	return f, nil
 }
 
-// fileRequest returns the request for a file. Which version is wanted, If-Match says: the
-// one that was listed, by the ETag that follows from the listing; the present one, by the
-// ETag that a HEAD returns; or whatever is there, without If-Match.
+// fileRequest returns the request for a file. Its If-Match says which version is wanted:
+// the listed one, by the ETag that follows from the listing, or the present one, by the
+// ETag that a HEAD returns. Without If-Match, any version will do.
 func (s *Source) fileRequest(ctx context.Context, w *source.Wanted, d source.Demand) (request, error) {
 	r := request{path: wire.URLPath(w.Path), header: map[string]string{}, plain: true}
 	switch d {
@@ -89,9 +89,9 @@ func (s *Source) fileRequest(ctx context.Context, w *source.Wanted, d source.Dem
 	return r, nil
 }
 
-// askForRest adds a Range to the header of a request, for what the caller does not have
-// yet, if the request asks for the version of which the caller has the beginning. It
-// returns how many bytes that is.
+// askForRest adds a Range for the bytes that the caller does not have yet, if the request
+// asks for the version whose beginning the caller has. It returns the length of that
+// beginning.
 func askForRest(header map[string]string, w *source.Wanted) (kept int64) {
 	if w.Kept == nil || w.Has&mtree.HasCTime == 0 || header["If-Match"] != wire.FileTagOf(w.Entry).String() {
 		return 0

@@ -8,9 +8,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// List asks for a directory: one GET, or none if the listing came with the last answer
-// to ?since; another one if it is older than least, and so comes from a cache. least is
-// the stamp that its parent lists, or source.Fresh. Errors are those of Root.
+// List asks for a directory: one GET, or none if the listing came with the last answer to
+// ?since. A listing older than least comes from a cache; then List asks once more. least
+// is the stamp that its parent lists, or source.Fresh. Errors are those of Root.
 func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	if l, ok := s.prefetched.Take(ctx, path, least); ok {
 		return l, nil

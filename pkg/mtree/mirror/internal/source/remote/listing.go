@@ -61,7 +61,7 @@ func askedFor(resp *http.Response, err error) error {
 	return fmt.Errorf("GET %s: %w", resp.Request.URL.Redacted(), err)
 }
 
-// bounded reads at most left bytes. If there are more it fails, rather than ends.
+// bounded reads at most left bytes. If there are more, it fails; it does not just end.
 type bounded struct {
 	in   io.Reader
 	left int64
@@ -75,8 +75,8 @@ func (b *bounded) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// isServe reports whether an answer comes from serve, whatever it says.
+// isServe reports whether an answer comes from serve; it may be an error of serve.
 func isServe(resp *http.Response) bool { return resp.Header.Get(wire.HeaderVersion) != "" }
 
-// nameOfServe is what serve is called in source.Root.Server.
+// nameOfServe is the name of serve in source.Root.Server.
 const nameOfServe = "tidemark"

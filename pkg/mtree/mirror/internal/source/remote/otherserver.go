@@ -36,7 +36,8 @@ func (s *Source) otherListing(ctx context.Context, path string, least mtree.Stam
 	return d, err
 }
 
-// askOther is one GET of such a listing. It also returns what the server calls itself.
+// askOther sends one GET for such a listing. It also returns what the server calls
+// itself.
 func (s *Source) askOther(ctx context.Context, r request, path string, least mtree.Stamp) (d source.Dir, server string, err error) {
 	if r.header == nil {
 		r.header = map[string]string{}

@@ -11,10 +11,10 @@ import (
 // errNoPost says that something between here and the server lets no POST through.
 var errNoPost = errors.New("no POST goes through to the source")
 
-// noPostFor is how long no POST is tried then.
+// noPostFor is how long no POST is tried after that.
 const noPostFor = time.Minute
 
-// post sends a POST. Where that is refused, everything is done by GETs for a while.
+// post sends a POST. If a POST is refused, GETs do everything for a while.
 func (s *Source) post(ctx context.Context, r request) (*http.Response, error) {
 	if time.Now().Unix() < s.noPost.Load() {
 		return nil, errNoPost
@@ -30,7 +30,7 @@ func (s *Source) post(ctx context.Context, r request) (*http.Response, error) {
 }
 
 // refusesPost reports whether the answer comes from a proxy that lets only GET and HEAD
-// through, or no body of such a length, or from a server that does not know POST.
+// through, or no body of this length, or from a server that does not know POST.
 func refusesPost(e *StatusError) bool {
 	switch e.Status {
 	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:

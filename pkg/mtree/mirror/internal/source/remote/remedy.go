@@ -35,8 +35,8 @@ func Remedy(err error) string {
 	return cmp.Or(remedyTLS(err), "is serve running there, and is this its URL?")
 }
 
-// remedyTLS says what to do about a certificate, or where one side speaks TLS and the
-// other does not; "" if the cause is another one.
+// remedyTLS says what to do about a certificate, or if only one side speaks TLS; "" if
+// the cause is another one.
 func remedyTLS(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -63,7 +63,7 @@ func remedyTLS(err error) string {
 func (e *StatusError) remedy() string {
 	switch {
 	case e.location != "":
-		return "" // the error says where to
+		return "" // the error names the new location
 	case e.https:
 		return "it speaks https there: give SOURCE as https://"
 	}

@@ -27,12 +27,12 @@ type Config struct {
 	TLS       *tls.Config // for https; nil: the system's
 	Token     string      // sent as bearer token; "": none
 
-	// Credentials is asked before each request which TLS and Token count now, instead
-	// of those above. Several goroutines call it at once. nil: those above stay.
+	// Credentials is called before each request, and returns the TLS and Token to use in
+	// place of those above. Several goroutines call it at once. nil: those above are used.
 	Credentials func() (*tls.Config, string)
 
 	Streams    int           // requests at once, for which connections are kept
-	Requests   *atomic.Int64 // counts requests; nil: nobody wants to know
+	Requests   *atomic.Int64 // counts requests; nil: not counted
 	FirstPause time.Duration // before a request is repeated; 0: 100 ms
 	LargeRoom  int           // bytes of memory that one large listing may take; 0: 320 MiB
 }
@@ -43,7 +43,7 @@ type Source struct {
 	*client
 	prefetched prefetch.Store
 	other      atomic.Bool  // the last listing of the root came from a server of another kind
-	noPost     atomic.Int64 // until when nothing is posted, Unix seconds: a proxy refuses it
+	noPost     atomic.Int64 // no POST is sent before this time, in Unix seconds: a proxy refuses it
 	zones      autoindex.Zones
 	turn       largeTurn
 }
@@ -52,8 +52,8 @@ type Source struct {
 // error, never cut.
 const maxListing = 512 << 20
 
-// Open returns the source at c.URL. It sends no request. A URL that cannot be one is an
-// error with exit.Usage.
+// Open returns the source at c.URL. It sends no request. An invalid URL is an error with
+// exit.Usage.
 func Open(c Config) (*Source, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
@@ -72,7 +72,7 @@ func (s *Source) Close() {
 }
 
 // Serves reports whether the server gives out a file with this text at path. Servers of
-// other kinds do not list dotfiles, but give them out.
+// other kinds do not list dotfiles, but do send them.
 func (s *Source) Serves(ctx context.Context, path string, text []byte) bool {
 	resp, err := s.do(ctx, request{path: wire.URLPath(path), once: true})
 	if err != nil {

@@ -65,16 +65,16 @@ func (r *roomReader) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// leave gives the turn back, if it is held.
+// leave gives the turn back, if r holds it.
 func (r *room) leave() {
 	if r.large {
 		<-r.turn.held
 	}
 }
 
-// inTurn calls read. If that finds out that it needs the turn and another goroutine holds
-// it, inTurn waits for the turn and calls read anew: a read that waited would stop the
-// answer from flowing, and its server would end it.
+// inTurn calls read. If read needs the turn while another goroutine holds it, inTurn
+// waits for the turn and calls read anew: if read itself waited, its answer would stop
+// flowing, and the server would end it.
 func (t largeTurn) inTurn(ctx context.Context, read func(*room) error) error {
 	r := room{turn: t}
 	err := read(&r)

@@ -11,14 +11,13 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// maxPrefetch is how much of an answer to ?since is read, in bytes. What is beyond it is
-// asked for by itself.
+// maxPrefetch is how much of an answer to ?since is read, in bytes. Listings beyond that
+// are asked for one by one.
 const maxPrefetch = 64 << 20
 
-// Root asks for the root directory: one GET, and another one where the server is not
-// serve. Directories below are asked for in the way in which the root was listed last.
-// Errors are those of package source; mtree.ErrListing where the answer is no listing;
-// or *StatusError.
+// Root asks for the root directory: one GET, and a second one if the server is not serve.
+// How the root was last listed decides how List asks. Errors are those of package source;
+// mtree.ErrListing where the answer is no listing; or *StatusError.
 func (s *Source) Root(ctx context.Context, poll source.Poll) (source.Root, error) {
 	s.prefetched.Clear()
 	root, err := s.serveRoot(ctx, poll)
@@ -69,8 +68,8 @@ func (s *Source) serveRoot(ctx context.Context, poll source.Poll) (source.Root, 
 }
 
 // rootSince asks for the root and all listings after poll.Since. It returns as soon as
-// the root's listing is there. The others come while a pass uses them, until the root is
-// asked for again.
+// the root's listing is there. The others arrive while a pass uses them, until the next
+// call of Root.
 func (s *Source) rootSince(ctx context.Context, poll source.Poll, r request) (source.Root, error) {
 	// The answer outlives the call: once the root's listing is there, ctx does not end it.
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -98,7 +97,7 @@ func (s *Source) rootSince(ctx context.Context, poll source.Poll, r request) (so
 		end()
 		return root, err
 	}
-	// The root comes between passes: nobody else reads any listing.
+	// The root is read between passes, when nobody else reads a listing.
 	room := &room{turn: s.turn, large: true}
 	reader := prefetch.NewReader(&bounded{resp.Body, maxPrefetch + maxListing}, room.take)
 	var changed bool

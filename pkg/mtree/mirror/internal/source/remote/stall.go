@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// stallGuard ends a request whose answer stops flowing, or only drips. It counts the
-// time of waiting for the answer, and not the time that the reader takes for itself:
-// with --bwlimit that may be minutes.
+// stallGuard ends a request whose answer stops flowing, or only drips. It counts only the
+// time spent waiting for the answer, not the time that the reader takes: with --bwlimit
+// that may be minutes.
 type stallGuard struct {
 	io.ReadCloser
 	timer  *time.Timer
@@ -31,8 +31,8 @@ func (g *stallGuard) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// Close reads what little may be left, so that the connection can be used
-// again, and ends the request.
+// Close reads up to 4 KiB of what is left, so that the connection can be used again, and
+// ends the request.
 func (g *stallGuard) Close() error {
 	g.timer.Reset(g.stall)
 	_, _ = io.CopyN(io.Discard, g.ReadCloser, 4<<10)

@@ -22,9 +22,9 @@ type StatusError struct {
 	After  time.Duration // Retry-After, at most 30 s; 0: there is none
 
 	what     string // the message
-	byServe  bool   // serve says it, and not a proxy
-	location string // of a redirection; "": it is none
-	https    bool   // the answer says that HTTPS is spoken there
+	byServe  bool   // it comes from serve, not from a proxy
+	location string // of a redirection; "": not a redirection
+	https    bool   // the answer says that the server speaks HTTPS
 }
 
 func (e *StatusError) Error() string { return e.what }
@@ -33,7 +33,7 @@ func (e *StatusError) Error() string { return e.what }
 func (e *StatusError) Is(target error) bool {
 	switch e.Status {
 	case http.StatusForbidden:
-		return target == source.ErrDenied && e.byServe // that of a proxy says nothing of the tree
+		return target == source.ErrDenied && e.byServe // a proxy's refusal says nothing about the tree
 	case http.StatusNotFound, http.StatusGone:
 		return target == source.ErrGone
 	case http.StatusPreconditionFailed:
@@ -42,8 +42,8 @@ func (e *StatusError) Is(target error) bool {
 	return false
 }
 
-// refusal returns the error for a status. It is a permanent one of backoff unless the
-// reason may pass.
+// refusal returns the error for a status, wrapped by backoff.Permanent unless the reason
+// may pass.
 func refusal(resp *http.Response) error {
 	e := &StatusError{
 		Status: resp.StatusCode,
@@ -79,8 +79,8 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// IsAway reports whether nobody is there who could answer, or a proxy says so: to ask
-// again costs nothing, and may succeed at any moment.
+// IsAway reports whether no server is there to answer, or a proxy says so: to ask again
+// costs nothing, and may succeed at any moment.
 func IsAway(err error) bool {
 	var status *StatusError
 	var network net.Error
@@ -95,8 +95,8 @@ func IsAway(err error) bool {
 	return errors.As(err, &network) || errors.As(err, &errno)
 }
 
-// StatusText names the status that a server answered, "" if the error is another one.
-// It has no path and no address.
+// StatusText names the status in a server's answer, "" for any other error. It has no
+// path and no address.
 func StatusText(err error) string {
 	var status *StatusError
 	if !errors.As(err, &status) {

@@ -10,9 +10,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Sums returns the SHA-256 of files by their paths, as serve computes them; where no POST
-// goes through, it reads the files. A file that cannot be read, is gone or changes
-// meanwhile is missing from the result. An error says that nothing is known.
+// Sums returns the SHA-256 of files by their paths. serve computes them; if no POST goes
+// through, Sums reads the files. A file that cannot be read, is gone or changes meanwhile
+// is missing from the result. An error says that nothing is known.
 func (s *Source) Sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
 	all := make(map[string]source.Sum, len(paths))
 	for len(paths) > 0 {
@@ -49,8 +49,8 @@ func (s *Source) sumsOf(ctx context.Context, paths []string, into map[string]sou
 	return nil
 }
 
-// sumEach reads the files. As in the answer to a POST, a file that is gone, may not be
-// read or changes meanwhile has no sum.
+// sumEach reads the files itself. As in the answer to a POST, a file that is gone, may
+// not be read or changes meanwhile has no sum.
 func (s *Source) sumEach(ctx context.Context, paths []string, into map[string]source.Sum) error {
 	for _, path := range paths {
 		got, err := s.sumOf(ctx, path)
