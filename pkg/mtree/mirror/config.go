@@ -15,6 +15,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/mirror/internal/gate"
+	"tidemark/pkg/mtree/mirror/internal/lineage"
 )
 
 // Config says what is copied, where to, and how. Source and Dest are needed; of all other
@@ -144,6 +145,11 @@ func (c Config) withDefaults() Config {
 		c.commitFiles = defaultCommitFiles
 	}
 	return c
+}
+
+// selection returns what decides which entries a complete copy has.
+func (c *Config) selection() lineage.Selection {
+	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner}
 }
 
 // rules are the parts of a Config that need compiling.

@@ -40,6 +40,5 @@
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
 //	origin.go                    the source that a Config names
-//	selection.go                 which entries a complete copy has
 //	config.go, stats.go          Config, Stats, Progress
 package mirror

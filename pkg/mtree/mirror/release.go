@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -93,8 +94,7 @@ func releaseHere(c *Config) error {
 		return err
 	}
 	defer r.Close()
-	was := *c
-	was.restore(r.Tree().Filters)
+	was := lineage.ParseSelection(r.Tree().Filters)
 	if r.Filters, err = glob.Recorded(was.Filters); err != nil {
 		return exit.With(exit.Local, err, "")
 	}

@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/lineage"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -74,7 +75,8 @@ func (c *Config) recall() error {
 	}
 	defer l.Close()
 	c.Source = l.Tree.Upstream
-	c.restore(l.Tree.Filters)
+	was := lineage.ParseSelection(l.Tree.Filters)
+	c.Filters, c.NoDelete, c.NoLinks, c.Owner = was.Filters, was.NoDelete, was.NoLinks, was.Owner
 	return nil
 }
 

@@ -20,5 +20,6 @@
 //	judge.go, next.go   may the copy follow this source; who it is from now on
 //	runs.go             which runs of the source's watch were listed
 //	lineage.go          Lineage
+//	selection.go        which entries a complete copy has
 //	flapping.go         do serves of different options answer alternately?
 package lineage

@@ -10,7 +10,7 @@ import (
 // Options is what a claim depends on besides the source and the copy.
 type Options struct {
 	Upstream  string   // the source as it is recorded in the copy: state.SourceName of SOURCE
-	Selection []string // decides which entries a complete copy has: with another one what was complete is not
+	Selection []string // Selection.Rules: with other rules what was complete is not
 	Adopt     bool     // the copy may become one of another tree, once
 	Sums      bool     // the first full walk compares files of equal size and time by their sums
 	Log       *slog.Logger

@@ -15,7 +15,7 @@
 //
 // One goroutine, which runs passes, calls the methods. The steps of a pass, in goroutines
 // of their own, call these only: Dir, Tree, Record, SetRecord, Begin, IsComplete,
-// IsCompleted, Measure, Delete, Abandon and StoreDeletions.
+// IsCompleted, Measure, Delete, Abandon, TreeFile and StoreDeletions.
 //
 // Its files stand in layers. Each uses what stands below it:
 //

@@ -1,0 +1,51 @@
+package lineage
+
+import "slices"
+
+// Selection decides which entries a complete copy has. If it changes, a copy that was
+// complete no longer is.
+type Selection struct {
+	Filters  []string // "+ GLOB" and "- GLOB"
+	NoDelete bool     // entries that the source no longer has stay
+	NoLinks  bool     // symlinks are left out
+	Owner    bool     // owners are copied
+}
+
+// Options that stand among the filters in the tree file.
+const (
+	noDelete = "no-delete"
+	noLinks  = "no-links"
+	owner    = "owner"
+)
+
+// Rules returns the selection as it stands in the tree file.
+func (s Selection) Rules() []string {
+	rules := slices.Clone(s.Filters)
+	if s.NoDelete {
+		rules = append(rules, noDelete)
+	}
+	if s.NoLinks {
+		rules = append(rules, noLinks)
+	}
+	if s.Owner {
+		rules = append(rules, owner)
+	}
+	return rules
+}
+
+// ParseSelection is the inverse of Selection.Rules.
+func ParseSelection(rules []string) (s Selection) {
+	for _, rule := range rules {
+		switch rule {
+		case noDelete:
+			s.NoDelete = true
+		case noLinks:
+			s.NoLinks = true
+		case owner:
+			s.Owner = true
+		default:
+			s.Filters = append(s.Filters, rule)
+		}
+	}
+	return s
+}
