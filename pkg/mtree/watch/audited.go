@@ -8,13 +8,13 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// finishAudit takes the end of an audit.
+// finishAudit handles the end of an audit.
 func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	w.audits.running = false
 	if r.Err != nil && ctx.Err() != nil {
 		return nil
 	}
-	if err := w.checkRoot(); err != nil { // no event tells of a lazy umount, and without events none tells of anything
+	if err := w.checkRoot(); err != nil { // no event reports a lazy umount; without a source of events, none reports anything
 		return err
 	}
 	if r.Err != nil {
@@ -31,7 +31,7 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	}
 	next := w.audits.next
 	w.audits.next = nil
-	if next != nil && next.loss { // while this one ran: it proves nothing
+	if next != nil && next.loss { // lost while this audit ran, which so proves nothing
 		w.ownWrites.EndAudit(false)
 		w.startAudit(*next)
 		return nil
@@ -55,8 +55,8 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	return nil
 }
 
-// recordAudit notes what an audit proved that came to its end. It moves the checkpoint
-// only if it read and stamped everything. Later changes are heard, or the next audit finds
+// recordAudit records what a finished audit proved. The checkpoint moves only if the
+// audit read and stamped everything. Later changes are heard, or the next audit finds
 // them.
 func (w *watcher) recordAudit(r auditReport) {
 	w.earlier, w.missedMounts = nil, nil
@@ -88,7 +88,7 @@ func (w *watcher) recordAudit(r auditReport) {
 		w.saveOwnWrites()
 	}
 	if !w.hears() {
-		w.ownWrites.Age(r.start) // no events of our own writes are to come
+		w.ownWrites.Age(r.start) // all events of our earlier writes were taken
 	}
 }
 

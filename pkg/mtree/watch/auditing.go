@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// floorAhead is how far the floor may be ahead of the clock before it is
-	// abandoned: a stamp from a clock that was wrong must not decide for years.
+	// floorAhead is how far the floor may be ahead of the clock before it is abandoned:
+	// else one stamp of a wrong clock could decide for years.
 	floorAhead = time.Minute
 
-	// Where there are only audits, or they make up for directories that cannot be heard, the
-	// next one starts auditPace times as long after the last as that one took.
+	// Without events, or with directories that cannot be heard, the pause before the next
+	// audit is auditPace times as long as the last one took.
 	auditPace     = 20
 	minDeafPause  = time.Minute // between audits of a degraded tree
 	minAuditPause = time.Second // between audits without events
@@ -39,8 +39,8 @@ func (w *watcher) beginAudits(ctx context.Context) {
 	w.requestAudit(first)
 }
 
-// requestAudit starts an audit. If one runs, it notes that another is needed after it: the
-// running one may have passed the directories in question already.
+// requestAudit starts an audit. If one runs, another will follow it: the running one may
+// have passed the directories in question already.
 func (w *watcher) requestAudit(r auditRequest) {
 	a := &w.audits
 	a.timer.Stop()
@@ -105,8 +105,8 @@ func (w *watcher) endAudits() {
 	}
 }
 
-// auditScope returns the request for an audit that starts now. In the same process
-// everything that an earlier audit left out is known by path. So the start of that audit
+// auditScope returns the request for an audit that starts now. Within one process,
+// everything that an earlier audit left out is known by path, so the start of that audit
 // is as good as a checkpoint.
 func (w *watcher) auditScope(reason string) auditRequest {
 	r := auditRequest{reason: reason, Scope: audit.Scope{Since: mtree.MinStamp, Slow: reason == periodic}}
@@ -127,14 +127,14 @@ func (w *watcher) auditScope(reason string) auditRequest {
 	return r
 }
 
-// Reasons of audits that are treated in a way of their own.
+// Reasons for audits that are treated specially.
 const (
 	atStart  = "start"
 	periodic = "periodic" // nobody waits for it
 )
 
-// abandonFloor gives up a floor that lies far ahead of the clock. Stamps start again from
-// the clock, and readers must know that.
+// abandonFloor gives up a floor that is far ahead of the clock. Stamps start again from
+// the clock; the epoch tells readers so.
 func (w *watcher) abandonFloor(r *auditRequest) {
 	now := w.clock.Now()
 	if w.floor.Sub(now) <= floorAhead {
@@ -159,8 +159,9 @@ func (w *watcher) scheduleAudit(last auditReport) {
 	w.audits.timer.Reset(pause)
 }
 
-// lose reacts to lost events, or to anything else after which nothing is known: by an
-// audit, visibly. newEpoch says that readers cannot rely on what they have.
+// lose reacts to lost events, or to anything else after which nothing is known: it
+// requests an audit, and the state shows that. newEpoch says that readers cannot rely on
+// what they have.
 func (w *watcher) lose(why string, newEpoch bool) {
 	w.Stats.Losses.Add(1)
 	w.logLoss(why)
@@ -170,16 +171,16 @@ func (w *watcher) lose(why string, newEpoch bool) {
 		r.All, r.epochRaised = true, true
 		w.clock.Restart()
 		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
-		w.audits.owed = true                                                // whoever sees the epoch sees that state, too
+		w.audits.owed = true                                                // who sees the new epoch must see that state, too
 		w.status.State = w.state()
-		w.writeStatus() // before the epoch: a kill must not leave them
+		w.writeStatus() // before the epoch: a kill must not leave the old values
 		w.raiseEpoch()
 	}
 	w.requestAudit(r)
 	w.setState(w.state())
 }
 
-// logLoss logs a loss, not too often, with the number of those since the last time.
+// logLoss logs a loss, not too often, with the number of losses since the last line.
 func (w *watcher) logLoss(why string) {
 	w.losses++
 	if time.Since(w.lossLogged) < lossPause {

@@ -8,7 +8,7 @@ import (
 	"tidemark/pkg/mtree/watch/internal/audit"
 )
 
-// audits is the running audit, the next one and the last one. They run one at a time.
+// audits are the running audit, the next one and the last one. They run one at a time.
 type audits struct {
 	findings chan []audit.Finding
 	reports  chan auditReport
@@ -17,7 +17,7 @@ type audits struct {
 	current  auditRequest
 	last     auditReport // of the last that was finished
 	running  bool
-	owed     bool         // one that makes up for a loss is not finished: it runs, waits, or was broken off
+	owed     bool         // the audit after a loss is not finished: it runs, waits, or was broken off
 	cookies  []string     // those that waited when the running one began, or the last
 	swept    *mtree.Stamp // start of the last that was finished and left out nothing but directories that health knows by path
 	cancel   context.CancelFunc
@@ -40,7 +40,7 @@ func (r auditRequest) join(later auditRequest) auditRequest {
 	return later
 }
 
-// auditReport is how an audit ended, and which one.
+// auditReport says how an audit ended, and which one it was.
 type auditReport struct {
 	audit.Report
 	auditRequest

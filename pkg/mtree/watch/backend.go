@@ -8,7 +8,7 @@ import (
 	"tidemark/pkg/mtree/internal/notify"
 )
 
-// listen opens the source of events: the one asked for, or the best that works.
+// listen opens the source of events: the configured one, or the best that works.
 func (w *watcher) listen() error {
 	backends := []string{w.Backend}
 	if w.Backend == "auto" {

@@ -10,17 +10,17 @@ import (
 
 // cookiePrefix begins the names of the files in .tidemark by which --sync asks. The
 // watcher hears of such a file after everything that happened before it. Once all that is
-// published, it renames the file to that of an answer. The one who asked removes the
-// answer: a file that is merely gone may have been removed with all of .tidemark.
+// published, it renames the file to that of an answer. The command that asked removes the
+// answer. A missing file is no answer: it may have been removed with all of .tidemark.
 const (
 	cookiePrefix = "sync-"
 	answerPrefix = "synced-"
-	answerAge    = time.Minute // then nobody takes the answer any more
+	answerAge    = time.Minute // an older answer was left by a killed command
 )
 
 func answerOf(cookie string) string { return answerPrefix + strings.TrimPrefix(cookie, cookiePrefix) }
 
-// addCookie notes a cookie, and reports whether it is there and new.
+// addCookie records a cookie, and reports whether it is there and new.
 func (w *watcher) addCookie(name string) bool {
 	if _, err := w.marker.Dir().Stat(name); err != nil || slices.Contains(w.cookies, name) {
 		return false
@@ -29,8 +29,8 @@ func (w *watcher) addCookie(name string) bool {
 	return true
 }
 
-// collectCookies notes all cookies that wait in .tidemark: after a loss their events may
-// be among those that were lost. It is called when an audit starts, which they wait for.
+// collectCookies records all cookies that wait in .tidemark: after a loss their events
+// may be among the lost ones. It is called when the audit starts that they wait for.
 func (w *watcher) collectCookies() {
 	names, err := w.marker.Dir().Names()
 	if err != nil {
@@ -48,7 +48,7 @@ func (w *watcher) collectCookies() {
 
 // answerCookies renames the cookies whose batch is published. While an audit makes up for
 // a loss, they wait for its end. Without events they wait for the end of an audit that
-// began after them: another one may have passed the directories in question already.
+// began after them: an earlier one may have passed the directories in question already.
 func (w *watcher) answerCookies() {
 	if len(w.cookies) == 0 || w.audits.owed || !w.hears() && w.audits.running {
 		return

@@ -14,9 +14,9 @@
 // finds everything that it stands for. An audit, a scan of the whole tree, finds what
 // could not be heard.
 //
-// One goroutine owns the state and is the only one that writes: that of run. The kernel's
-// queue is drained by another, an audit has its workers, a hook its process. They send to
-// the one. Packages below internal/ take values from it and return values.
+// One goroutine, that of run, owns the state and alone writes. Another one drains the
+// kernel's queue, an audit has its workers, a hook its process. They send to that one
+// goroutine. Packages below internal/ take values from it and return values.
 //
 // # Files
 //
@@ -55,21 +55,21 @@
 //
 // # What holds
 //
-// What a kill leaves: stamps that are set, below others that are not. The next start finds
-// every change since the checkpoint by ctime and stamps it. After a kill between a stamp
-// and its record in .tidemark/left.*, the next start takes the watcher's own write for a
-// change, and stamps more than it had to.
+// A kill may leave directories that are stamped, below others that are not yet. The next
+// start finds every change since the checkpoint by ctime and stamps it. After a kill
+// between a stamp and its record in .tidemark/left.*, the next start takes the watcher's
+// own write for a change, and stamps more than it had to.
 //
-// Everything up to the checkpoint is published. It moves with a batch only while
-// everything is heard, read and stamped, else only with an audit that read and stamped
+// Everything up to the checkpoint is published. A batch moves it only while everything is
+// heard, read and stamped; otherwise only an audit does, and only if it read and stamped
 // everything. An audit that was broken off proves nothing.
 //
-// Not heard: writes through memory maps; through a hard link outside the tree or in another
-// directory; by io_submit(2) into a file that stays open; through a loop device; by a name
-// outside to a file that is mounted within; with inotify also to a file that was opened by
-// its handle, as the kernel's NFS server does. Audits find them by their ctime, except
-// later writes to a mapped page that is still dirty, which move no time. On xfs, two
-// directories of one parent that are exchanged (RENAME_EXCHANGE) while nobody listens keep
-// their ctimes: an audit sees that the parent changed, not that everything below the two
-// did.
+// Not heard: writes through memory maps; through a hard link outside the tree or in
+// another directory; by io_submit(2) into a file that stays open; through a loop device;
+// by a name outside, to a file that is mounted inside; with inotify also to a file that
+// was opened by its handle, as the kernel's NFS server does. Audits find them by their
+// ctime, except later writes to a mapped page that is still dirty, which move no time. On
+// xfs, two directories of one parent keep their ctimes if they are exchanged
+// (RENAME_EXCHANGE) while no watch runs: an audit sees that the parent changed, but not
+// that everything below the two did.
 package watch

@@ -9,7 +9,7 @@ import (
 // loadExceptions takes over the contents of .tidemark/stamps and .tidemark/unread. If they
 // are lost or damaged, continuity cannot be proved: then it returns the reason, else "".
 func (w *watcher) loadExceptions(id *identity.Identity) string {
-	if id.First || id.Doubt { // the files are another tree's, or there is none
+	if id.First || id.Doubt { // the files belong to another tree, or are missing
 		if w.marker.Has("stamps") || w.marker.Has("unread") {
 			w.exceptions.Distrust()
 		}
@@ -32,8 +32,8 @@ func (w *watcher) loadExceptions(id *identity.Identity) string {
 }
 
 // saveExceptions writes the two files, before anything above the directories in them is
-// stamped. Readers who do not know of any yet look at the status only now and then, so
-// the first time it waits for them.
+// stamped. Readers that know of no exceptions yet look at the status only now and then,
+// so the first time it waits for them.
 func (w *watcher) saveExceptions() {
 	logged := w.exceptions.Trouble() != ""
 	first, err := w.exceptions.Save(w.marker, false)

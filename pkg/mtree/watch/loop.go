@@ -12,8 +12,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// run is the one goroutine that stamps. When the tree is idle it waits, with no timer but
-// that of the next audit.
+// run is the one goroutine that stamps. While the tree is idle, it waits, and only the
+// timer of the next audit runs.
 func (w *watcher) run(ctx context.Context) error {
 	w.beginAudits(ctx)
 	err := w.loop(ctx)
@@ -36,7 +36,7 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 	for err == nil {
 		wake := w.wake
 		if w.batch.open {
-			wake = nil // the timer asks: an event more costs no wake-up
+			wake = nil // the timer will ask: further events cost no wake-up
 		}
 		select {
 		case <-ctx.Done():
@@ -70,7 +70,7 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 	return err
 }
 
-// once is run for a single audit.
+// once does what run does, for a single audit.
 func (w *watcher) once(ctx context.Context) error {
 	w.beginAudits(ctx)
 	defer w.endAudits()
@@ -124,7 +124,7 @@ func (w *watcher) finish(ctx context.Context) error {
 		w.status.State = wire.Audited
 	}
 	if stamps, unread, _ := w.exceptions.Counts(); w.StateDir != "" && stamps+unread > 0 {
-		_, err := w.exceptions.Save(w.marker, true) // Flush was of another file system, perhaps
+		_, err := w.exceptions.Save(w.marker, true) // Flush may have flushed another file system
 		w.status.Clean = w.status.Clean && err == nil
 	}
 	w.writeStatus()

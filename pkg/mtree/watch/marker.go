@@ -12,14 +12,13 @@ import (
 )
 
 // removalTries is how often something in .tidemark is made that somebody removes at the
-// same time. rm -rf needs a few tries: it has not listed the new files.
+// same time. Against rm -rf a few tries are enough: it has not listed the new files.
 const removalTries = 100
 
 var errRemoved = errors.New("it is removed again and again")
 
-// restoreMarker puts .tidemark back, with the same id, after somebody removed it or
-// something in it: rsync --delete and git clean do that. It may be removed again
-// meanwhile.
+// restoreMarker puts .tidemark back, with the same id, after it or something in it was
+// removed: rsync --delete and git clean do that. It may be removed again meanwhile.
 func (w *watcher) restoreMarker() (err error) {
 	if w.markerIsWhole() {
 		return nil
@@ -37,17 +36,17 @@ func (w *watcher) restoreMarker() (err error) {
 	return w.checkRoot()
 }
 
-// markerIsWhole reports whether everything that belongs into .tidemark is there.
+// markerIsWhole reports whether everything that belongs in .tidemark is there.
 func (w *watcher) markerIsWhole() bool {
 	return w.marker.IsThere() && w.lock.StillIn(w.marker) && w.marker.Has("tree", "status.json", "left.0", "left.1") && w.markerIsOurs()
 }
 
-// markerIsOurs reports whether .tidemark has the files that this watcher wrote. It has not
-// after an older one was put back over it, with the tree or alone.
+// markerIsOurs reports whether .tidemark has the files that this watcher wrote. It does
+// not after an older .tidemark was restored over it, with the tree or alone.
 func (w *watcher) markerIsOurs() bool {
 	t, err := w.marker.ReadTree()
 	if disk.IsOutOfResources(err) || errors.Is(err, state.ErrNewerFormat) {
-		return true // nothing can be said, or nothing better
+		return true // nothing better is known
 	}
 	return err == nil && t.Same(w.writtenTree) && w.statusFile.StillIn(w.marker) && w.exceptions.StillIn(w.marker)
 }
@@ -61,7 +60,7 @@ func (w *watcher) makeMarker() error {
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
-		_ = w.marker.Close() // a directory without a name
+		_ = w.marker.Close() // the directory has no name any more
 		w.marker = m
 	}
 	if !isThere || !w.lock.StillIn(w.marker) {

@@ -8,7 +8,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// No event of the tree tells of the following changes. So they are looked for.
+// No event of the tree reports the following changes, so the watcher looks for them.
 
 // checkClock reads the clock after somebody set it. A clock that was set back is a loss,
 // at once.
@@ -28,8 +28,8 @@ func (w *watcher) publishMounts(ctx context.Context) error {
 	return w.publishEvents(ctx)
 }
 
-// checkBorders publishes everything below directories whose watcher has ended. One that has
-// moved is noted under its new path when its arrival is published.
+// checkBorders publishes everything below directories whose watcher has ended. A border
+// that was moved is recorded under its new path when its arrival is published.
 func (w *watcher) checkBorders(ctx context.Context) error {
 	b := w.newBatch()
 	paths := w.borders.List(nil)

@@ -41,7 +41,7 @@ func (w *watcher) settle(ctx context.Context) error {
 func (w *watcher) publishEvents(ctx context.Context) error {
 	w.batch.timer.Stop()
 	w.batch.open = false
-	if w.clock.Now(); !w.clock.SetBack() { // else the audit takes care of the floor
+	if w.clock.Now(); !w.clock.SetBack() { // if it was set back, the audit sets the floor
 		w.waitForClock(ctx)
 	}
 	began := time.Now()
@@ -51,7 +51,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.checkMounts(); err != nil { // after Take: a --sync covers earlier mounts
+	if err := w.checkMounts(); err != nil { // after Take: --sync covers mounts made before it
 		return err
 	}
 	b := w.newBatch()
@@ -75,7 +75,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	return nil
 }
 
-// take takes the events so far and reacts to losses; read is the clock's reading just
+// take takes the events so far and reacts to losses; read is a clock reading taken just
 // before.
 func (w *watcher) take(read mtree.Stamp) (notify.Events, error) {
 	if w.clock.SetBack() {
@@ -99,7 +99,7 @@ func (w *watcher) take(read mtree.Stamp) (notify.Events, error) {
 	return events, nil
 }
 
-// checkMounts notes where mounts came or went since the last call.
+// checkMounts records where mounts came or went since the last call.
 func (w *watcher) checkMounts() error {
 	change, err := w.mounts.Look()
 	if err != nil {
@@ -125,8 +125,8 @@ func (w *watcher) checkMounts() error {
 	return nil
 }
 
-// handleMarker looks after .tidemark: it puts it back if it was removed, and notes the
-// cookies that came. names are those that came or went in it.
+// handleMarker looks after .tidemark: it puts it back if it was removed, and records new
+// cookies. names are the names that came or went in it.
 func (w *watcher) handleMarker(names []string, b *publish.Batch) error {
 	ours := b.TouchesMarker()
 	for _, name := range names {
@@ -159,9 +159,10 @@ func (w *watcher) publishFindings(ctx context.Context, findings []audit.Finding)
 	return nil
 }
 
-// waitForClock waits until the least new stamp is at most the next granule of the clock: a
-// file system that stores whole seconds has one new stamp a second. The clock need not
-// reach it: a stamp must not equal the time that the kernel sets (stamprule.Rule.Stamp).
+// waitForClock waits until the least new stamp is at most the next granule of the clock:
+// a file system that stores whole seconds has one new stamp a second. It need not wait
+// longer, because a stamp must not equal the time that the kernel sets
+// (stamprule.Rule.Stamp).
 func (w *watcher) waitForClock(ctx context.Context) {
 	wait := w.rule().Least().Sub(w.Now().Floor(w.granule).Add(w.granule))
 	if wait <= 0 {
@@ -175,8 +176,8 @@ func (w *watcher) waitForClock(ctx context.Context) {
 	}
 }
 
-// write publishes a batch and hands it to the triggers. A batch that stamped nothing has
-// size 0 then.
+// write publishes a batch and hands it to the triggers. If the batch stamped nothing, its
+// Size is 0 afterwards.
 func (w *watcher) write(b *publish.Batch) error {
 	if b.Size == 0 {
 		return nil

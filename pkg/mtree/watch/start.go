@@ -73,7 +73,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	id.First = id.First || id.Tree.Epoch == 0 && !id.Doubt // the first audit never came to its end
+	id.First = id.First || id.Tree.Epoch == 0 && !id.Doubt // the first audit was never finished
 	doubts := id.Doubts(now)
 	w.resume(id, now)
 	if lost := w.loadExceptions(&id); doubts == "" && !id.First {
@@ -106,7 +106,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "error", err)
 	}
 	if id.First {
-		sleep(wire.ClockLag) // a ctime after our reading must not lie before it, once readers rely on us
+		sleep(wire.ClockLag) // once readers rely on us, no later ctime may lie before our reading of the clock
 	} else if w.CrossMounts && (id.Status.CrossMounts == nil || !*id.Status.CrossMounts) {
 		sleep(state.StatusLag) // serve must not refuse the mounts any more when their parents get new stamps
 	}
@@ -115,7 +115,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	return nil
 }
 
-// resume takes over the knowledge of earlier runs.
+// resume takes over what earlier runs recorded.
 func (w *watcher) resume(id identity.Identity, now mtree.Stamp) {
 	w.tree, w.floor, w.firstAudit = id.Tree, mtree.Later(now, w.inode.MTime), id.First
 	if id.Status.Floor != nil {
@@ -144,7 +144,7 @@ func (w *watcher) scopeAtStart(id identity.Identity, doubts string, now mtree.St
 	r.Scope = audit.Scope{First: id.First, All: doubts != "", Since: now, Before: now}
 	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {
 		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())
-		r.All = true // changes that they left out were not published
+		r.All = true // changes that the old options left out were not published
 	}
 	if !id.First && doubts == "" {
 		r.Since = id.Status.Checkpoint.Add(-stamprule.LookBack)
@@ -174,9 +174,9 @@ func (w *watcher) followMounts(id identity.Identity) {
 	}
 }
 
-// declare writes that the tree is this watcher's, and in which epoch. The status goes
-// first, and to the disk. Otherwise, if continuity is in doubt, a kill or a power cut could
-// leave a checkpoint that counts with the new tree file.
+// declare writes that this watcher keeps the tree, and in which epoch. The status is
+// written first, and flushed. Otherwise, if continuity is in doubt, a kill or a power cut
+// could leave an old checkpoint that seems valid with the new tree file.
 func (w *watcher) declare(doubts string) error {
 	if _, err := w.exceptions.Save(w.marker, false); err != nil {
 		return exit.With(exit.Local, err, "")

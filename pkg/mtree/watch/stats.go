@@ -19,7 +19,7 @@ type Stats struct {
 	Borders     atomic.Int64 // directories in which another watch or mirror runs now
 	HookRuns    atomic.Int64 // commands run
 	HookErrors  atomic.Int64 // commands that failed
-	PrintLost   atomic.Int64 // lines of --print that its reader was too slow for
+	PrintLost   atomic.Int64 // lines of --print lost because the reader was too slow
 	RootStamp   atomic.Int64 // the root's stamp, whole Unix seconds
 }
 

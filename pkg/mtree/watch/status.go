@@ -11,8 +11,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// state returns the state of the tree to publish now. The first audit of all gives
-// directories their first stamps: until it is done no stamp prunes.
+// state returns the state of the tree to publish now. The very first audit gives
+// directories their first stamps: until it is done, no stamp prunes.
 func (w *watcher) state() wire.State {
 	switch {
 	case w.firstAudit:
@@ -62,7 +62,7 @@ func (w *watcher) writeStatus() {
 // auditsDone reports whether no audit runs or is due.
 func (w *watcher) auditsDone() bool { return !w.audits.running && !w.audits.owed }
 
-// mountsPublished reports whether everything that came or went with mounts is known and
+// mountsPublished reports whether all changes that came with mounts are known and
 // published.
 func (w *watcher) mountsPublished() bool { return w.mounts.Known() && len(w.mountEvents) == 0 }
 
@@ -91,7 +91,7 @@ func (w *watcher) publishedUntil() *mtree.Stamp {
 	return at
 }
 
-// saveOwnWrites notes our writes for the next start.
+// saveOwnWrites records our writes for the next start.
 func (w *watcher) saveOwnWrites() {
 	if err := w.ownWrites.Save(); err != nil {
 		w.Log.Warn("cannot note what was stamped: a restart will stamp it again", "error", err)
@@ -101,7 +101,7 @@ func (w *watcher) saveOwnWrites() {
 // checkRoot returns an error if the root's path names another directory now, or none.
 func (w *watcher) checkRoot() error {
 	if err := w.root.StillAt(w.Root); err == nil || disk.IsOutOfResources(err) {
-		return nil // without descriptors nothing can be said
+		return nil // without descriptors nothing is known
 	}
 	return exit.With(exit.Local, fmt.Errorf("%s was moved, deleted or unmounted", w.Root), "start watch again where it is")
 }

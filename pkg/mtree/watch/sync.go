@@ -16,10 +16,10 @@ import (
 	"tidemark/pkg/mtree/watch/internal/identity"
 )
 
-// Sync waits until everything done in the tree at root before the call is published. It
-// returns the root's stamp then: a copy whose root has that stamp, or a later one, has it
-// all. A watcher must run, and go on until it has answered. If none does, the error has
-// code exit.Refused; so it has on a copy, where no watcher ever answers.
+// Sync waits until everything done in the tree at root before the call is published. Then
+// it returns the root's stamp: a copy whose root has that stamp, or a later one, has it
+// all. A watcher must run until it has answered. If none does, the error has code
+// exit.Refused. The same holds on a copy, where no watcher ever answers.
 func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	dir, err := identity.OpenRoot(root, stateDir, false)
 	if err != nil {
@@ -55,12 +55,12 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	return info.MTime, err
 }
 
-// syncLook is how often --sync looks whether the watcher still runs. When a watcher is
-// killed, its last file is closed before its lock ends, and nothing is heard after that.
+// syncLook is how often --sync checks whether the watcher still runs. When a watcher is
+// killed, its lock may end after its last file was closed, and no event follows.
 const syncLook = time.Second
 
-// waitAnswer returns when the cookie is answered, or when nobody is there to do it. A
-// cookie that is gone without an answer was removed with .tidemark.
+// waitAnswer returns when the cookie is answered, or when no watcher is left to answer. A
+// cookie that vanished without an answer was removed with .tidemark.
 func waitAnswer(ctx context.Context, dir *disk.Dir, m *state.Marker, watch *dirwatch.Watch, cookie string) error {
 	var events []dirwatch.Event
 	for {

@@ -22,8 +22,8 @@ func (w *watcher) writeTree() error {
 	return err
 }
 
-// raiseEpoch tells readers to compare everything once. Until the first audit of all is
-// done there is nothing to compare: its end raises the epoch.
+// raiseEpoch tells readers to compare everything once. Until the very first audit is done
+// there is nothing to compare: its end raises the epoch.
 func (w *watcher) raiseEpoch() {
 	if w.firstAudit {
 		return
@@ -32,8 +32,8 @@ func (w *watcher) raiseEpoch() {
 	_ = w.writeTree()
 }
 
-// recordBorders writes which borders there are, before the checkpoint can move: if one
-// of them has none of these watchers at the next start, it counts as arrived.
+// recordBorders writes which borders there are, before the checkpoint can move: a border
+// in which nothing runs at the next start counts as arrived.
 func (w *watcher) recordBorders() {
 	if !w.borders.Changed() {
 		return
@@ -45,11 +45,11 @@ func (w *watcher) recordBorders() {
 	}
 }
 
-// setMounts puts the mounts that there are into the tree file's contents.
+// setMounts puts the present mounts into the contents of the tree file.
 func (w *watcher) setMounts() { w.tree.Mounts, w.mountsRecorded = w.mounts.Record(), true }
 
-// recordMounts writes which mounts there are, once everything that came with them is
-// published: the next start compares with that.
+// recordMounts writes the present mounts, once everything that came with them is
+// published: the next start compares with them.
 func (w *watcher) recordMounts() {
 	if !w.mountsRecorded && w.canAdvance() {
 		w.setMounts()

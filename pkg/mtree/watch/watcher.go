@@ -56,18 +56,18 @@ type watcher struct {
 	printer *trigger.Printer
 
 	audits     audits
-	firstAudit bool      // the first audit of all is not done: no times are stamps yet
-	lossLogged time.Time // when the log mentioned a loss last
+	firstAudit bool      // the very first audit is not done: no times are stamps yet
+	lossLogged time.Time // when a loss was last logged
 	losses     int       // since then
 
 	mounts         *mounts.Follower
 	mountEvents    []*notify.DirEvents // where mounts came or went, not published
-	mountsRecorded bool                // the tree file has the mounts that there are
-	missedMounts   []audit.Finding     // parents of where mounts came or went while nobody watched
+	mountsRecorded bool                // the tree file has the present mounts
+	missedMounts   []audit.Finding     // parents of places where mounts came or went while no watch ran
 	earlier        map[string]bool     // borders when the last watcher ran; nil once an audit is done
 }
 
-// options returns, in one string, the options that decide which changes are published.
+// options returns a text of the options that decide which changes are published.
 func (w *watcher) options() string {
 	text := fmt.Sprintf("--cross-mounts=%t", w.CrossMounts)
 	for _, rule := range slices.Compact(slices.Sorted(slices.Values(w.Exclude))) {
@@ -76,7 +76,7 @@ func (w *watcher) options() string {
 	return text
 }
 
-// hides reports whether a mount at path makes no difference: it is excluded.
+// hides reports whether a mount at path makes no difference, because path is excluded.
 func (w *watcher) hides(path string) bool {
 	return w.exclude.Hides(path, true) || w.exclude.Hides(path, false)
 }

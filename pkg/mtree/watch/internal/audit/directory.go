@@ -35,7 +35,7 @@ func (s *scan) visit(v *visit) {
 func (s *scan) open(v *visit) (err error) {
 	var dir *disk.Dir
 	if v.parent == nil {
-		dir, err = s.Root.OpenDirPath("", true) // anew: the listing's position is the descriptor's
+		dir, err = s.Root.OpenDirPath("", true) // anew: a scan moves the position of its descriptor
 	} else {
 		dir, err = v.parent.dir.OpenDir(v.name)
 	}
@@ -93,8 +93,8 @@ func (s *scan) arm(v *visit, dir *disk.Dir) (err error) {
 	return nil
 }
 
-// isNew reports whether v is entered for the first time since it could not be read, or
-// since another watch or mirror ran in it: nobody knows which stamps its readers have.
+// isNew reports whether v is entered for the first time after it could not be read, or
+// after another watch or mirror ran in it: it is not known which stamps its readers have.
 func (s *scan) isNew(v *visit) bool {
 	if v.parent == nil || len(s.unread)+len(s.Earlier) == 0 {
 		return false
@@ -106,8 +106,8 @@ func (s *scan) isNew(v *visit) bool {
 	return s.unread[path] || s.Earlier[path] || s.Earlier[""]
 }
 
-// border judges the root of another tree below this one: an entry of its
-// parent, with nothing inside.
+// border judges the root of another tree below this one, as an entry of its parent;
+// nothing inside it is looked at.
 func (s *scan) border(v *visit, info disk.Info) {
 	s.Borders.Add(v.path())
 	now := s.Now()
@@ -124,7 +124,7 @@ func (s *scan) border(v *visit, info disk.Info) {
 func (s *scan) list(v *visit) error {
 	now := s.Now()
 	f := Finding{MTime: mtree.MinStamp, CTime: mtree.MinStamp}
-	if v.info.CTime.Add(wire.ClockLag).Before(now) { // else a change to come may show the same
+	if v.info.CTime.Add(wire.ClockLag).Before(now) { // else a later change may show the same ctime
 		v.judged = v.info.CTime
 	}
 	changed := s.judgeSelf(v, now)

@@ -1,4 +1,4 @@
-// Package audit scans a whole tree for changes that no event told of.
+// Package audit scans a whole tree for changes that no event reported.
 //
 // A directory counts as changed by ctimes, which nobody can set: its own, or that of an
 // entry (judge.go). Each directory is armed before it is listed, so that a change is

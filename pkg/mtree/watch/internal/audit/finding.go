@@ -9,7 +9,7 @@ import (
 // Finding is one directory that an audit found changed.
 type Finding struct {
 	Path         string
-	MTime, CTime mtree.Stamp // the latest times of the changed entries, future ones left out
+	MTime, CTime mtree.Stamp // the latest times of the changed entries, except future ones
 	Judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
 
 	ShowOnly bool // it refused its time: it only has to show the stamp that is published

@@ -21,8 +21,8 @@ func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
 	return v.info.MTime.After(now) && v.info.MTime.After(s.Floor)
 }
 
-// judge decides whether v changed by an entry that is no directory. A ctime above both
-// v's stamp and the start of the audit before is a write that no event told of: by
+// judge decides by an entry that is not a directory whether v changed. A ctime above both
+// v's stamp and the start of the audit before means a write that no event reported: by
 // another hard link, or through memory.
 func (s *scan) judge(v *visit, info disk.Info) bool {
 	return !info.CTime.Before(s.Since) ||

@@ -13,8 +13,8 @@ import (
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
-// Tree is what an audit scans. The audit's workers share OwnWrites, Health and Borders
-// with others, which those allow; the rest does not change while an audit runs.
+// Tree is what an audit scans. OwnWrites, Health and Borders may be used by others
+// meanwhile; the rest does not change while an audit runs.
 type Tree struct {
 	Root        *disk.Dir
 	Source      notify.Source // where directories are armed
@@ -84,7 +84,7 @@ type visit struct {
 	dir      *disk.Dir // open while children wait to be opened
 	info     disk.Info // of dir
 	ref      notify.Ref
-	arrived  bool         // it or one above it may have come to stand under another name
+	arrived  bool         // it or a directory above it may have got another name
 	judged   mtree.Stamp  // see Finding
 	waiting  atomic.Int64 // children not yet opened, +1 while it is listed itself
 	pending  atomic.Int64 // children not yet finished, +1 likewise
@@ -92,7 +92,7 @@ type visit struct {
 	greatest mtree.Stamp  // first run: the greatest mtime at or below
 }
 
-// opened gives back one child's claim on the descriptor.
+// opened records that one child no longer needs the descriptor.
 func (v *visit) opened() {
 	if v.waiting.Add(-1) == 0 {
 		_ = v.dir.Close()
@@ -105,8 +105,8 @@ func (v *visit) raise(t mtree.Stamp) {
 	v.greatest = mtree.Later(v.greatest, t)
 }
 
-// path is built only for directories with something to report: once, at its
-// length, for a tree may be thousands of directories deep.
+// path returns the path of v. It is built only for directories with something to report,
+// with one allocation: a tree may be thousands of directories deep.
 func (v *visit) path() string {
 	size := 0
 	for up := v; up.parent != nil; up = up.parent {

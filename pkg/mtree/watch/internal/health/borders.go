@@ -11,9 +11,9 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Borders are the directories below the root in which another watch or mirror runs.
-// That one stamps what is below them, and this watcher does not. No event says that it
-// ended, so they are looked at once a second. Safe for all goroutines.
+// Borders are the directories below the root in which another watch or mirror runs. That
+// other program stamps what is below them, and this watcher does not. No event shows that
+// it ended, so borders are looked at once a second. Safe for all goroutines.
 type Borders struct {
 	log   *slog.Logger
 	count *atomic.Int64
@@ -27,7 +27,7 @@ type Borders struct {
 
 const (
 	borderPause = time.Second
-	maxBorders  = 1000 // in the tree file; if there are more, each directory may have been one
+	maxBorders  = 1000 // in the tree file; if there are more, any directory may have been one
 )
 
 // NewBorders returns no borders. Their number goes to count.

@@ -1,5 +1,5 @@
 // Package health knows the limits of a watcher: directories that it cannot hear, read or
-// give their time, and those that it leaves to others.
+// stamp, and those that it leaves to others.
 //
 // Two kinds of them do not harm the rest of the tree: they are exceptions, which
 // .tidemark names one by one. A directory that refuses its time has its stamp in

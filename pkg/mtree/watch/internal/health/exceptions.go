@@ -12,10 +12,10 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// Exceptions has the contents of .tidemark/stamps and .tidemark/unread: the stamps
-// of directories that refuse their time, and the directories that cannot be read. Such
-// a directory does not keep the others from being watched: the file publishes its
-// stamp, or it is not published. Safe for all goroutines.
+// Exceptions has the contents of .tidemark/stamps and .tidemark/unread: the stamps of
+// directories that refuse their time, and the directories that cannot be read. The others
+// are watched all the same: the file publishes the stamp of such a directory, or the
+// directory is not published. Safe for all goroutines.
 type Exceptions struct {
 	timer *time.Timer // fires when the unread directories are to be tried
 
@@ -31,8 +31,8 @@ type Exceptions struct {
 	dirty   bool  // the files do not hold this yet
 	known   bool  // readers know that the files hold anything
 	failed  error // of the last writing
-	late    bool  // one failed: stamps were set above directories that the files did not name yet
-	mending bool  // the running audit stamps all of it anew
+	late    bool  // a write failed: stamps were set above directories that the files did not name yet
+	mending bool  // the running audit stamps all of them anew
 	waiting bool  // timer runs
 }
 
@@ -40,7 +40,7 @@ type Exceptions struct {
 type refusal struct {
 	inode   uint64
 	stamp   mtree.Stamp
-	notHeld bool // it takes a time and does not keep it
+	notHeld bool // it takes a time but does not keep it
 }
 
 // unread is a directory that could not be read.
@@ -50,8 +50,8 @@ type unread struct {
 	readable bool // it can be read again, but the directories above may have no new stamp yet
 }
 
-// retryPause is how often directories that cannot be read are tried: not every right
-// that somebody gives is heard.
+// retryPause is how often directories that cannot be read are tried: not every change of
+// permissions is heard.
 const retryPause = time.Minute
 
 func newExceptions() *Exceptions {
@@ -79,10 +79,10 @@ func (e *Exceptions) Load(have *state.Exceptions, excluded func(path string, isD
 		}
 	}
 	e.known = len(have.Stamps)+len(have.Unread) > 0
-	e.dirty = e.known // so that the files are known to be ours
+	e.dirty = e.known // to make sure that the files are ours
 }
 
-// Distrust notes that the files may hold something else: the next Save writes them.
+// Distrust records that the files may hold something else: the next Save writes them.
 func (e *Exceptions) Distrust() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -96,7 +96,7 @@ func (e *Exceptions) Rewrite() {
 	e.dirty = e.number > 0
 }
 
-// refuse notes the stamp of a directory that refuses it, or takes and does not keep it.
+// refuse records the stamp of a directory that refuses it, or takes but does not keep it.
 // known says that the directory did so before; ok is false if there is no room for one
 // more.
 func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notHeld bool) (known, ok bool) {
@@ -119,7 +119,7 @@ func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notH
 	return known, true
 }
 
-// accept notes that a directory shows its stamp, or is gone.
+// accept records that a directory shows its stamp, or is gone.
 func (e *Exceptions) accept(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -165,8 +165,8 @@ func (e *Exceptions) AnyRefuses() bool {
 	return len(e.stamps) > 0
 }
 
-// setUnread notes a directory that cannot be read. known says that it could not be read
-// before; ok is false if there is no room for one more.
+// setUnread records a directory that cannot be read. known says that it could not be read
+// before either; ok is false if there is no room for one more.
 func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -184,8 +184,8 @@ func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
 	return known, true
 }
 
-// Enter notes that the running audit reads a directory. The end of the audit makes it
-// readable.
+// Enter records that the running audit reads a directory. At the end of the audit it
+// counts as readable.
 func (e *Exceptions) Enter(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -195,7 +195,7 @@ func (e *Exceptions) Enter(path string) {
 	}
 }
 
-// SetReadable notes that a directory was read with everything below it, which counts as
+// SetReadable records that a directory was read with everything below it, which counts as
 // arrived. Until DropReadable, a watcher that starts must treat it the same way.
 func (e *Exceptions) SetReadable(path string) {
 	e.mu.Lock()
@@ -276,7 +276,7 @@ func (e *Exceptions) endAudit() (readable []string) {
 }
 
 // Counts returns the numbers for the status: how many lines the files have, and a number
-// that is another one whenever a directory came or went.
+// that changes whenever a directory came or went.
 func (e *Exceptions) Counts() (stamps, unread int, changes int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -292,8 +292,8 @@ func (e *Exceptions) Unpublished() string {
 	return fmt.Sprintf("%d directories cannot be read: they are not published", unread)
 }
 
-// Trouble returns why the files do not hold everything that they are to publish, "" if
-// they do.
+// Trouble returns why the files lack something that they must publish, "" if they lack
+// nothing.
 func (e *Exceptions) Trouble() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -307,7 +307,7 @@ func (e *Exceptions) Trouble() string {
 }
 
 // writtenLate reports whether stamps were set before the files had the directories below
-// them: those are to be stamped anew.
+// them: they must be stamped anew.
 func (e *Exceptions) writtenLate() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -382,7 +382,7 @@ func (e *Exceptions) Wait() {
 	}
 }
 
-// Tried notes that Due has said so, and the unread directories are tried now.
+// Tried records that Due fired, and that the unread directories are tried now.
 func (e *Exceptions) Tried() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

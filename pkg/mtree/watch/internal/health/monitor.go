@@ -33,7 +33,7 @@ type Monitor struct {
 	deaf       error           // directories could not be armed
 	deafLogged string          // the log's text about that, so that not each audit repeats it
 	treeFile   error           // the tree file could not be written
-	lasting    string          // a past problem that only an audit can end
+	lasting    string          // a past problem, which lasts until an audit ends it
 	mended     bool            // everything that refused was stamped, and no audit asked for since
 	audit      failures        // of the running audit
 	foreigners map[string]bool // directories on other file systems, named once
@@ -80,7 +80,7 @@ func (m *Monitor) refuseRoot(err error) (known bool) {
 	return known
 }
 
-// Overflow notes that there are more exceptions than there is room for.
+// Overflow records that there are more exceptions than there is room for.
 func (m *Monitor) Overflow(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -90,7 +90,7 @@ func (m *Monitor) Overflow(err error) {
 	m.overflow, m.audit.overflow, m.mended = true, true, false
 }
 
-// Accept notes that a directory could be stamped, or is gone.
+// Accept records that a directory could be stamped, or is gone.
 func (m *Monitor) Accept(path string) {
 	if path != "" {
 		m.Exceptions.accept(path)
@@ -151,7 +151,7 @@ func (m *Monitor) Retries() (all []Retry) {
 	return all
 }
 
-// CannotRead notes a directory that could not be read. It reports whether that is new.
+// CannotRead records a directory that could not be read. It reports whether that is new.
 func (m *Monitor) CannotRead(path string, inode uint64, err error) (isNew bool) {
 	known, ok := m.Exceptions.setUnread(path, inode)
 	if !ok {
@@ -162,7 +162,7 @@ func (m *Monitor) CannotRead(path string, inode uint64, err error) (isNew bool) 
 	return !known
 }
 
-// CannotHear notes that a directory could not be armed. The log says so once.
+// CannotHear records that a directory could not be armed. The log says so once.
 func (m *Monitor) CannotHear(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -182,8 +182,8 @@ func (m *Monitor) BeginAudit() {
 	m.audit = failures{}
 }
 
-// EndAudit takes the failures of the audit that ends now. It returns the directories that
-// can be read again.
+// EndAudit makes the failures of the audit that ends now the valid ones. It returns the
+// directories that can be read again.
 func (m *Monitor) EndAudit(directories int64) (readable []string) {
 	readable = m.Exceptions.endAudit()
 	m.mu.Lock()
@@ -201,7 +201,7 @@ func (m *Monitor) EndAudit(directories int64) (readable []string) {
 	return readable
 }
 
-// TreeFile notes whether the tree file could be written.
+// TreeFile records whether the tree file could be written.
 func (m *Monitor) TreeFile(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

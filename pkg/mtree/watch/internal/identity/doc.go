@@ -1,5 +1,5 @@
-// Package identity decides which tree a watcher has before it: whether it may watch
-// there, under which tree id, and whether it may rely on what earlier runs left.
+// Package identity decides which tree is at a root: whether a watcher may watch there,
+// under which tree id, and whether it may rely on what earlier runs left.
 //
 // A tree is the directory that its id was made for (device, inode, birth time). A
 // directory that was copied, restored or replaced is refused until the user says what

@@ -85,8 +85,8 @@ func unmarked(o Options, root *disk.Dir, at state.Root) (id Identity, err error)
 	return id, nil
 }
 
-// isCopy is the error for a tree that belongs to a mirror; bound says that it is the
-// directory which the mirror made.
+// isCopy returns the error for a tree that belongs to a mirror; bound says that it is the
+// directory that the mirror made.
 func isCopy(o Options, bound bool) error {
 	remedy := "use --promote to make it a source"
 	if !bound {
@@ -95,7 +95,7 @@ func isCopy(o Options, bound bool) error {
 	return exit.With(exit.Refused, fmt.Errorf("%s is a mirror's copy", o.Root), remedy)
 }
 
-// notThatTree is the error for a directory that the tree id was not made for.
+// notThatTree returns the error for a directory for which the tree id was not made.
 func notThatTree(o Options) error {
 	return exit.With(exit.Refused,
 		fmt.Errorf("%s is not the directory that its tree id was made for: copied, restored, replaced, or not mounted", o.Root),

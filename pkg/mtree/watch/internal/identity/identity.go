@@ -36,8 +36,8 @@ func (id *Identity) mint(o Options, at state.Root) {
 	id.Tree.Bind(at)
 }
 
-// keep makes the tree a source under the id that it has. The fields that only a copy has
-// are cleared, except the path: its own copies know the tree by that.
+// keep makes the tree a source under its present id. It clears the fields that only a
+// copy has, except the path, by which copies of the tree know it.
 func (id *Identity) keep(o Options, at state.Root) {
 	t := &id.Tree
 	t.Upstream, t.NoID, t.Place, t.Older, t.Adopted, t.Filters, t.Fingerprint, t.Copy = "", false, "", 0, "", nil, "", ""
@@ -58,7 +58,7 @@ func (id *Identity) LastFloor(root, now mtree.Stamp) mtree.Stamp {
 	return mtree.Later(floor, root)
 }
 
-// Doubts returns why nobody can rely on the checkpoint, "" if there is no reason.
+// Doubts returns why the checkpoint cannot be relied on, "" if it can.
 func (id *Identity) Doubts(now mtree.Stamp) string {
 	switch {
 	case id.First:

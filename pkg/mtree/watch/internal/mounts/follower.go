@@ -17,15 +17,15 @@ type Follower struct {
 	crossMounts bool
 	hidden      func(path string) bool
 
-	table       *machine.MountTable // nil: the kernel does not say when mounts change
+	table       *machine.MountTable // nil: the kernel does not report changes of mounts
 	at          table
 	overlapping bool // something is in the tree at more than one place
 	unread      bool // the table could not be read since it changed: it is tried again
 }
 
-// Follow begins to follow the mounts below root. hidden reports whether a
-// mount at a path makes no difference. An error means that nobody can tell which mounts came
-// or went; the Follower may be used all the same.
+// Follow begins to follow the mounts below root. hidden reports whether a mount at a path
+// makes no difference. An error means that changes of mounts cannot be known; the
+// Follower may still be used.
 func Follow(root *disk.Dir, crossMounts bool, hidden func(path string) bool) (f *Follower, err error) {
 	f = &Follower{root: root, crossMounts: crossMounts, hidden: hidden}
 	if f.table, err = machine.NewMountTable(); err != nil {
@@ -44,7 +44,8 @@ func (f *Follower) Close() error {
 	return f.table.Close()
 }
 
-// C returns the channel that says when to call Look; nil if the kernel does not say.
+// C returns the channel that says when to call Look; nil if the kernel does not report
+// changes.
 func (f *Follower) C() <-chan struct{} {
 	if f.table == nil {
 		return nil
@@ -52,7 +53,7 @@ func (f *Follower) C() <-chan struct{} {
 	return f.table.C
 }
 
-// Known reports whether the mounts of now are known.
+// Known reports whether the present mounts are known.
 func (f *Follower) Known() bool { return !f.unread }
 
 // Record returns the mounts for the tree file.
@@ -65,7 +66,7 @@ func (f *Follower) Record() (all []state.Mount) {
 	return all
 }
 
-// Since returns the paths where mounts came or went since was was recorded.
+// Since returns the paths where mounts came or went since the record was.
 func (f *Follower) Since(was []state.Mount) (paths []string) {
 	is := f.Record()
 	for _, m := range slices.Concat(was, is) {
@@ -126,8 +127,8 @@ func joined(a, b table) table {
 	return all
 }
 
-// Everywhere adds to the events at one place those that they mean for other places,
-// where a mount shows the same a second time.
+// Everywhere returns the events, and the same events at the other places where a mount
+// shows the same directory or file.
 func (f *Follower) Everywhere(events []*notify.DirEvents) []*notify.DirEvents {
 	if !f.overlapping {
 		return events

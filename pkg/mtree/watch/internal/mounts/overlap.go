@@ -42,7 +42,7 @@ func (t table) others(path string) (paths []string) {
 	return paths
 }
 
-// mountOf returns the path at which the mount begins that path is on.
+// mountOf returns the path of the mount that has path.
 func (t table) mountOf(path string) string {
 	for path != "" {
 		if _, mounted := t[path]; mounted {
@@ -53,8 +53,7 @@ func (t table) mountOf(path string) string {
 	return path
 }
 
-// rebase returns a path below the directory from as the same path below the directory
-// to.
+// rebase moves a path from below the directory from to below the directory to.
 func rebase(path, from, to string) string {
 	rest := strings.TrimPrefix(strings.TrimPrefix(path, from), "/")
 	switch {

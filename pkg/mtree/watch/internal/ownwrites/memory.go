@@ -51,16 +51,16 @@ func (w write) shows(info disk.Info) bool {
 // answer. Safe for all goroutines.
 //
 // Our write gives a directory a new ctime. That hides a rename which happened just
-// before, and that rename's event may still be lost, by a kill or an overflow. So a
-// write is young at first: good enough to know our own events by. It proves to an
-// audit that the directory did not arrive only after a later Take, which has told
-// of all such renames (BeginTake, EndTake).
+// before, and that rename's event may still be lost, by a kill or an overflow. So a write
+// is young at first: good enough to recognise our own events. Only after a later Take,
+// which has reported all such renames, does it prove to an audit that the directory did
+// not arrive (BeginTake, EndTake).
 //
-// No Take tells of all renames where something cannot be heard, or without events.
-// There a write is proof if what it overwrote was proof: the directory showed our
-// own earlier proven write, or a ctime from before the checkpoint, or the ctime that
-// the running audit has judged. The last is proof only once that audit is done:
-// until then directories below may not be stamped yet.
+// If something cannot be heard, or without events, no Take reports all renames. There a
+// write is proof if what it overwrote was proof: the directory showed our own earlier
+// proven write, or a ctime from before the checkpoint, or the ctime that the running
+// audit has judged. The last is proof only once that audit is done: until then
+// directories below may not be stamped yet.
 type Memory struct {
 	mu     sync.Mutex
 	young  map[uint64]write // by inode: put since the last Take
@@ -93,8 +93,8 @@ func (m *Memory) Lock() { m.mu.Lock() }
 // Unlock ends Lock.
 func (m *Memory) Unlock() { m.mu.Unlock() }
 
-// Put records a write, and how far it is proof already. heard says that a Take will
-// tell more. The caller holds the lock.
+// Put records a write, and how far it is proof already. heard says that a later Take can
+// prove more. The caller holds the lock.
 func (m *Memory) Put(info disk.Info, p Proof, heard bool) {
 	have := writeOf(info, p)
 	if p == Proven || !heard {
@@ -116,7 +116,7 @@ func (m *Memory) keep(inode uint64, have write) {
 	m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime})
 }
 
-// BeginTake says that a Take comes now, after everything that was put so far.
+// BeginTake says that a Take begins now, after everything that was put so far.
 func (m *Memory) BeginTake() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -124,9 +124,9 @@ func (m *Memory) BeginTake() {
 	clear(m.young)
 }
 
-// EndTake says that everything the Take told of is published. heard says that every
-// directory is heard: then everything put before the Take is proven. It reports
-// whether more waits for another Take.
+// EndTake says that everything the Take reported is published. heard says that every
+// directory is heard: then everything put before the Take is proven. It reports whether
+// more waits for another Take.
 func (m *Memory) EndTake(heard bool) (more bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,7 +170,7 @@ func (m *Memory) Lost() {
 }
 
 // Untouched reports whether the directory still shows the result of our write. info is an
-// earlier fstat. A directory that was stamped after that is looked at again.
+// earlier fstat; if the directory was stamped after it, the directory is looked at again.
 func (m *Memory) Untouched(d *disk.Dir, info disk.Info) bool { return m.still(d, info, m.Has) }
 
 // Stayed reports whether the directory is untouched, and did not arrive under its
@@ -179,7 +179,7 @@ func (m *Memory) Stayed(d *disk.Dir, info disk.Info) bool {
 	return m.still(d, info, func(info disk.Info) bool { return m.ProofOf(info) == Proven })
 }
 
-// still reports whether shows is true for info, or for what the directory shows now.
+// still reports whether shows is true for info, or for a new fstat of the directory.
 func (m *Memory) still(d *disk.Dir, info disk.Info, shows func(disk.Info) bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -242,7 +242,7 @@ func (m *Memory) Age(now mtree.Stamp) {
 	}
 }
 
-// SwitchLog goes on in another log. The next Save writes all proven writes to it.
+// SwitchLog replaces the log. The next Save writes all proven writes to the new one.
 func (m *Memory) SwitchLog(log *state.OwnWriteLog) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -22,7 +22,7 @@ type Batch struct {
 type dirChange struct {
 	below    map[string]*dirChange // directories in it, by name
 	entries  []notify.Entry
-	self     bool           // its own attributes or times were set, perhaps by us
+	self     bool           // its own mode, owner or times were set, perhaps by us
 	dirty    bool           // entries changed whose names are not known
 	found    *audit.Finding // by an audit
 	showOnly bool           // it refused its time: it only has to show its published stamp

@@ -13,8 +13,8 @@ import (
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
-// Publish stamps the batch by the rule. Everything up to until was published before; nil if
-// that is unknown. The error says that the root cannot be looked at.
+// Publish stamps the batch by the rule. Everything up to until was published before; nil
+// if that is unknown. An error means that the root could not be looked at.
 func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Result, error) {
 	p := &publisher{Tree: t, Result: Result{Top: rule.Floor}, rule: rule, until: until, batch: b}
 	info, err := t.Root.Self()
@@ -35,11 +35,11 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.below)) {
-		if !c.arrives(name) { // else it is stamped with everything below it anyway
+		if !c.arrives(name) { // an arrived directory is stamped with everything below it anyway
 			raise(p.below(d, info, c.below[name], name, mtree.JoinPath(path, name)))
 		}
 	}
-	var ref notify.Ref // of d itself, whichever directory was heard here
+	var ref notify.Ref // of d itself; another directory may have been heard here
 	if slices.ContainsFunc(c.entries, arms) {
 		ref = p.Source.Known(d.FD())
 	}
@@ -90,14 +90,14 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, pat
 	if p.passesOver(parent, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
 	}
-	if p.isBorder(child, path) { // an entry of d, and nothing inside
+	if p.isBorder(child, path) { // only its entry in d counts, nothing inside
 		return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), c.self || c.found != nil || c.touches(mtree.MarkerName)
 	}
 	return p.within(child, info, c, path)
 }
 
-// unopened handles a directory name in d that cannot be opened: it is not published any
-// more. That changes the directories above it, once.
+// unopened handles a directory name in d that cannot be opened: it is no longer
+// published. The directories above it change by that, once.
 func (p *publisher) unopened(d *disk.Dir, c *dirChange, name, path string, err error) (mtree.Stamp, bool) {
 	info, statErr := d.Stat(name)
 	if disk.IsGone(err) || disk.IsGone(statErr) {
@@ -123,8 +123,8 @@ func (p *publisher) forget(c *dirChange, path string) {
 }
 
 // retryUnread looks at a directory that could not be read, if something happened to the
-// directory itself. Its contents are not published until it can be read. Then everything
-// below it counts as arrived.
+// directory itself. Once it can be read, everything below it counts as arrived; until
+// then its contents are not published.
 func (p *publisher) retryUnread(d *disk.Dir, self disk.Info, c *dirChange, name, path string) (mtree.Stamp, bool) {
 	if !c.self && !c.retry {
 		return mtree.Stamp{}, false
@@ -172,9 +172,9 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
 }
 
-// markerChanged handles a .tidemark that came or went in d, or whose watcher or mirror has
-// ended. In the root it is ours. If nothing runs in another directory now, everything
-// below that counts as arrived: nobody knows which stamps its readers have.
+// markerChanged handles a .tidemark that came or went in d, or whose watcher or mirror
+// has ended. In the root it is ours. In another directory where nothing runs now,
+// everything below counts as arrived: it is not known which stamps its readers have.
 func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, path string) (mtree.Stamp, bool) {
 	if path == "" {
 		return mtree.Stamp{}, false
@@ -182,9 +182,9 @@ func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, p
 	return p.inside(d, self, ref, path, false), true
 }
 
-// self returns the value of d itself if somebody else set its mode, owner or times. Where
-// times do not hold, nobody can know whose event it was, and another stamp would make one
-// more event: an audit finds the next change of such a directory.
+// self returns the value of d itself if somebody else set its mode, owner or times. If
+// times do not hold, it cannot be known whose event it was, and another stamp would cause
+// one more event: an audit finds the next change of such a directory.
 func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	info, err := d.Self()
 	if err != nil || p.OwnWrites.Untouched(d, info) || p.Health.DoesNotHold(path) {
@@ -193,13 +193,13 @@ func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
 }
 
-// arrived stamps the directory that came to stand at name, with every directory below:
-// their times may equal those that a reader remembers for these names.
+// arrived stamps the directory that arrived at name, and every directory below it: their
+// times may equal those that a reader remembers for these names.
 func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
 	child, err := d.OpenDir(name)
 	if disk.IsGone(err) {
 		p.Health.Exceptions.SetReadable(path)
-		return p.rule.Least(), true // it left again, or something else stands there
+		return p.rule.Least(), true // it left again, or something else has the name
 	}
 	if err != nil {
 		p.unopened(d, nil, name, path, err)
@@ -225,8 +225,8 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 }
 
 // inside arms and stamps all directories in d, which is armed itself. It returns the
-// greatest value among them. With files it counts the files of d, too: those of a
-// directory that was not heard so far.
+// greatest value among them. With files, the files of d count, too: d was not heard so
+// far.
 func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path string, files bool) mtree.Stamp {
 	top := p.rule.Least()
 	var names []string
@@ -265,8 +265,8 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 	return top
 }
 
-// arm begins to hear a directory that arrived. Out of watches, it goes on without. fresh
-// says that the directory was not heard before.
+// arm begins to hear a directory that arrived. If no watch is left, it goes on without
+// one. fresh says that the directory was not heard before.
 func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk.Dir) (ref notify.Ref, fresh bool) {
 	if parent == (notify.Ref{}) {
 		return ref, false

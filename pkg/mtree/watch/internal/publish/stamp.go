@@ -17,7 +17,7 @@ import (
 // directory on its way up. So at most as many directories are open as the tree is deep.
 //
 // A directory that is no longer where the batch says is left out. Its rename or removal
-// has an event of its own, which is still to come and stamps everything that it concerns.
+// has its own event, which is still to come, and which stamps everything concerned.
 type publisher struct {
 	*Tree
 	Result
@@ -62,8 +62,8 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Fi
 	return stamp
 }
 
-// holdTries is how often a time is set that does not hold. Somebody may change the
-// directory just after it, but not each time.
+// holdTries is how often a time is set before it counts as not held. Somebody may change
+// the directory just after us, but not each time.
 const holdTries = 10
 
 // set sets d's time and returns d's attributes after that. A time that does not hold counts
@@ -81,9 +81,9 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 	return after, health.ErrNotHeld
 }
 
-// remember notes the result of a write, so that its event is known as ours. If somebody
-// changed the directory between the two fstat, nothing is noted and the event counts as
-// theirs. Nor is a stamp noted that equals the ctime.
+// remember records the result of a write, so that its event is known as ours. If somebody
+// changed the directory between the two fstat, nothing is recorded and the event counts
+// as theirs. Nor is a stamp recorded that equals the ctime.
 func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
 	p.Stamped++
 	p.Health.Accept(path)
@@ -92,9 +92,9 @@ func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.
 	}
 }
 
-// proofOf returns how far a write proves that its directory did not arrive, shows being the
-// attributes that it overwrites: see ownwrites.Memory. f is the finding that led to the
-// write, if any.
+// proofOf returns how far a write proves that its directory did not arrive: see
+// ownwrites.Memory. shows are the attributes that it overwrites. f is the finding that
+// led to the write, if any.
 func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
 	if have := p.OwnWrites.ProofOf(shows); have != ownwrites.Unproven {
 		return have
@@ -108,9 +108,9 @@ func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
 	return ownwrites.Unproven
 }
 
-// stampFirst gives a directory its stamp on the first run of all: the greatest mtime at
-// or below it. If the directory changed since the scan, the event of that change is on
-// its way, and nothing is written.
+// stampFirst gives a directory its stamp on the very first run: the greatest mtime at or
+// below it. If the directory changed since the scan, the event of that change is on its
+// way, and nothing is written.
 func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 	if p.batch.Paths {
 		p.Changes = append(p.Changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.Value})
@@ -124,7 +124,7 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 	p.Top = mtree.Later(p.Top, f.Value)
 	if before.MTime == f.Value {
 		now := p.Clock.Now()
-		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now) // else a change to come may show the same
+		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now) // else a later change may show the same ctime
 		if past && before.CTime == f.Judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
 			p.OwnWrites.Put(before, ownwrites.Judged, p.Hears) // as good as written: the next start need not take it for arrived
 		}
@@ -139,8 +139,8 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 	p.remember(path, f.Value, before, after, f)
 }
 
-// showPublished gives a directory that refused its time the stamp that is published of it,
-// if the directory takes it now. For readers nothing changes.
+// showPublished gives a directory that refused its time its published stamp, if the
+// directory takes it now. For readers nothing changes.
 func (p *publisher) showPublished(d *disk.Dir, path string) {
 	p.OwnWrites.Lock()
 	defer p.OwnWrites.Unlock()
@@ -150,7 +150,7 @@ func (p *publisher) showPublished(d *disk.Dir, path string) {
 	}
 	stamp, ok := p.Health.Exceptions.StampOf(path, before.Node.Ino)
 	if !ok {
-		p.Health.Accept(path) // another directory has its name
+		p.Health.Accept(path) // another directory has this name now
 		return
 	}
 	if after, err := p.set(d, stamp); err == nil {

@@ -1,6 +1,6 @@
-// Package stamprule is the arithmetic of stamps: by which time a changed entry
-// counts, and which time its directory is given. It imports the core only, does
-// no I/O, and reads the clock that it is given.
+// Package stamprule is the arithmetic of stamps: which time of a changed entry counts,
+// and which time its directory gets. It imports the core only, does no I/O, and reads the
+// clock that it is given.
 //
 // docs/timestamps.md explains the rule.
 //

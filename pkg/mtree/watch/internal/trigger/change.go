@@ -5,5 +5,5 @@ import "tidemark/pkg/mtree"
 // Change is one changed name.
 type Change struct {
 	Path  string      // below the root; a directory ends in a slash, "./" is the root
-	Stamp mtree.Stamp // that it was published with
+	Stamp mtree.Stamp // with which it was published
 }

@@ -1,6 +1,6 @@
-// Package trigger gives the changes of published batches to those who wait for them:
-// to the command of --exec (Hook) and to the reader of --print (Printer). Neither can
-// stop a watcher from stamping, however slow it is.
+// Package trigger gives the changes of published batches to the command of --exec (Hook)
+// and to the reader of --print (Printer). Neither can stop a watcher from stamping,
+// however slow it is.
 //
 // The goroutine that owns a Hook or a Printer calls all its methods.
 //

@@ -12,14 +12,14 @@ import (
 // group is a process group that a hook began; 0 if the hook could not be started.
 type group int
 
-// gone reports whether no process of the group runs any more.
+// gone reports whether all processes of the group have ended.
 func (g group) gone() bool {
 	return g == 0 || syscall.Kill(-int(g), 0) != nil || !g.has(func(processStat) bool { return true })
 }
 
-// foreign reports whether the group is not ours: everything that the hook began has
-// ended, and the number may belong to others by now. A group lies within one session,
-// and a hook's session is the watcher's.
+// foreign reports whether the group is not ours any more: all that the hook began has
+// ended, and others may have its number by now. A group lies within one session, and a
+// hook's session is the watcher's.
 func (g group) foreign() bool {
 	own, ok := statOf("self")
 	return !ok || g.gone() || !g.has(func(p processStat) bool { return p.session == own.session })

@@ -43,8 +43,8 @@ type Hook struct {
 }
 
 const (
-	// maxPaths is how many paths wait for a hook at most. Beyond it the root stands for
-	// everything.
+	// At most maxPaths paths wait for a hook. If there are more, the root stands for all of
+	// them.
 	maxPaths = 100_000
 
 	hookGrace = 3 * time.Second // from SIGTERM to SIGKILL when watch stops
@@ -63,7 +63,7 @@ func (h *Hook) Done() <-chan error { return h.done }
 // Retry returns the channel that says when a failed run is due again.
 func (h *Hook) Retry() <-chan struct{} { return h.retry }
 
-// Add notes changes for the next run, and starts it if none is under way.
+// Add adds changes for the next run, and starts it if none is under way.
 func (h *Hook) Add(changes []Change) {
 	if h.command == "" {
 		return
@@ -105,9 +105,9 @@ func (h *Hook) Next() {
 	go run(h.command, h.running, h.began, h.done)
 }
 
-// run runs the command in our working directory. It gives up the thread that it ran
-// on: it dropped that thread's capabilities, so that the child inherits none. The
-// watcher's capabilities were given to it, not to its hooks.
+// run runs the command in our working directory. It drops the capabilities of its thread,
+// so that the child inherits none, and then gives up the thread: the capabilities are for
+// the watcher, not for its hooks.
 func run(command string, paths []string, began chan<- group, done chan<- error) {
 	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
 	cmd := exec.Command("/bin/sh", "-c", command)
@@ -133,13 +133,13 @@ func run(command string, paths []string, began chan<- group, done chan<- error) 
 	done <- cmd.Wait()
 }
 
-// over notes that the run is over.
+// over records that the run is over.
 func (h *Hook) over() {
 	h.earlier = slices.DeleteFunc(append(h.earlier, <-h.began), group.gone)
 	h.running, h.done = nil, nil
 }
 
-// Ended takes the end of a run; err came from Done.
+// Ended handles the end of a run; err came from Done.
 func (h *Hook) Ended(err error) {
 	ran := h.running
 	h.over()

@@ -15,14 +15,14 @@ import (
 
 const (
 	// Patience is how long stamping waits for the reader, until the reader has been slow
-	// once. So all changes that a --sync covers stand in the output when it is answered.
+	// once. So when a --sync is answered, the output has all changes that it covers.
 	Patience = 100 * time.Millisecond
 
 	// Grace is how long the reader may take for the rest when watch stops.
 	Grace = time.Second
 
-	// OncePatience stands for both where a watcher runs once: its lines come all
-	// together, and nobody waits for stamps to come.
+	// OncePatience replaces both if a watcher runs once: its lines come all at once, and
+	// nothing waits for later stamps.
 	OncePatience = time.Minute
 
 	// printBound is how much is kept for a slow reader, in bytes: about 150,000 lines.
@@ -50,8 +50,8 @@ func NewPrinter(out io.Writer, patience time.Duration, log *slog.Logger, lost *a
 	return &Printer{out: outlet.New(out, printBound, patience, lostLines), log: log, lost: lost}
 }
 
-// lostLines returns the line that stands for n lost lines. It has the stamp of the
-// last of them, and its text is no PATH, for that has no blanks.
+// lostLines returns the line that stands for n lost lines. It has the stamp of the last
+// of them. Its text has blanks, so it cannot be a PATH.
 func lostLines(n int, last []byte) []byte {
 	stamp, _, _ := bytes.Cut(last, []byte("\t"))
 	return fmt.Appendf(nil, "%s\tlost %d lines\n", stamp, n)
@@ -74,8 +74,7 @@ func (p *Printer) Print(changes []Change) error {
 	return nil
 }
 
-// countLost counts the lines that were lost, and logs them: the last ones always, else
-// not too often.
+// countLost counts lost lines, and logs them: always if last is true, else not too often.
 func (p *Printer) countLost(last bool) {
 	lost := p.out.Lost()
 	p.lost.Store(lost)
