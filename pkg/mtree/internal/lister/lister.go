@@ -8,9 +8,9 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// Lister reads directories as listings, by the reading rule. The zero value lists
-// what serve publishes by default. Its methods may be called by several goroutines at
-// once, and call its functions so.
+// Lister reads directories as listings, by the reading rule. The zero value lists what
+// serve publishes by default. Several goroutines may call its methods at once, and its
+// functions are called in the same way.
 type Lister struct {
 	TreeID          string                             // key of the directories' ids; "": they get none
 	Hidden          bool                               // list names that begin with a dot
@@ -22,7 +22,7 @@ type Lister struct {
 
 	// For a tree that is a copy.
 	Copy       bool                               // directories that are not complete are hot
-	CopyFilter func(path string, isDir bool) bool // what the copy's mirror excludes, which is left out; nil: it excludes nothing
+	CopyFilter func(path string, isDir bool) bool // true: the copy's mirror excludes the entry, which is left out; nil: it excludes nothing
 	Log        *records.Log                       // the records where there are no extended attributes; nil: none
 
 	// Exceptions returns the stamps that watch keeps for directories that refuse them,
@@ -62,7 +62,7 @@ func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, exceptions *sta
 }
 
 // isCoarse reports whether info may be of a file system that stores whole seconds. On
-// others a ctime hardly ever is one.
+// others a ctime is hardly ever a whole second.
 func isCoarse(info disk.Info) bool {
 	_, m := info.MTime.Unix()
 	_, c := info.CTime.Unix()
@@ -82,8 +82,8 @@ func (l *Lister) recorded(d *disk.Dir, path string, mtime mtree.Stamp) mtree.Sta
 	return mtime
 }
 
-// Finished reports whether the directory at path, of a copy, is complete: by its
-// extended attribute or by the log.
+// Finished reports whether the directory at path in a copy is complete: by its extended
+// attribute or by the log.
 func (l *Lister) Finished(d *disk.Dir, path string, info disk.Info) bool {
 	if records.Complete(d, info) {
 		return true

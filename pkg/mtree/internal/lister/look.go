@@ -12,8 +12,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// LostFound is the directory that mkfs makes at the root of a file system. Nobody
-// mirrors it.
+// LostFound is the directory that mkfs makes at the root of a file system. It is not
+// mirrored.
 const LostFound = "lost+found"
 
 // Names are looked at in blocks, by several goroutines where there are many: a statx

@@ -44,9 +44,9 @@ const (
 
 var errManyNames = errors.New("more than 4 GiB of names")
 
-// The names of a large directory get their memory at once, because a list that grows
-// is copied again and again. The directory's size tells how much: 20 bytes a name on
-// tmpfs, more elsewhere. Memory that is not used is never touched.
+// The names of a large directory get their memory at once, because a list that grows is
+// copied again and again. The directory's size shows how much: 20 bytes a name on tmpfs,
+// more elsewhere. Memory that is not used is never touched.
 const (
 	largeDir = 64 << 10 // bytes
 	maxGuess = 64 << 20 // bytes

@@ -61,12 +61,12 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 var errRetyped = errors.New("its type changes all the time")
 
 // Present returns the entries of d that excluded does not exclude, in the order of
-// listings: of every type, with their owners. path is that of d below the root. It is
-// no listing: d is read once, and a change meanwhile goes unnoticed. A mirror reads its
-// copy so, because it publishes nothing of it. excluded is called by several
+// listings: of every type, with their owners. path is that of d below the root. It is no
+// listing: d is read once, and a change meanwhile goes unnoticed. A mirror reads its copy
+// in this way, because it does not publish the result. excluded is called by several
 // goroutines at once.
 //
-// Cost and memory: those of one try of Lister.Read, without the fstat.
+// Cost and memory: as for one try of Lister.Read, without the fstat.
 func Present(d *disk.Dir, path string, excluded func(path string, isDir bool) bool) ([]mtree.Entry, error) {
 	l := Lister{Hidden: true, Owner: true, Mounts: true, Exclude: excluded, special: true}
 	var listing mtree.Listing

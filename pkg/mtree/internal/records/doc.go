@@ -2,7 +2,7 @@
 // which the directory was last completed. A directory of a copy is complete if it has a
 // record and its mtime is still the stamp in it ([Complete]).
 //
-// Where the file system has user extended attributes, the record is one on the
+// If the file system has user extended attributes, the record is an attribute of the
 // directory itself ([Of], [Set]) and moves, and vanishes, with it. Elsewhere a [Log] in
 // the marker holds all records, by path. A mirror opens it with [OpenLog]; serve, which
 // reads a copy that a mirror keeps, uses a [LogReader].

@@ -35,7 +35,7 @@ type Log struct {
 // of it is out of date, it is replaced by one with the present records, durably.
 func OpenLog(m *state.Marker) (*Log, error) {
 	l := &Log{records: map[string]Record{}}
-	shared := false // it has other names, which must keep their contents
+	shared := false // the file has other names, under which it must keep its contents
 	if info, err := m.Dir().Stat(LogName); err == nil {
 		shared = info.Links > 1
 	}
@@ -73,8 +73,8 @@ func ReadLog(m *state.Marker) (*Log, error) {
 	return l, err
 }
 
-// maxRecordLine is the length of a line, in bytes, at most: a path has PATH_MAX bytes at
-// most, and three times that when it is escaped.
+// maxRecordLine is the greatest length of a line, in bytes: a path has at most PATH_MAX
+// bytes, and three times as many when it is escaped.
 const maxRecordLine = 16 << 10
 
 // load reads the lines. torn says that the last one has no end, or that one is too long.

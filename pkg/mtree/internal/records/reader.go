@@ -18,9 +18,9 @@ type LogReader struct {
 	info disk.Info // of the file, when it was read
 }
 
-// Read returns the log of the copy at root (marker in stateDir if that is not ""), nil
-// where there is none: directories there have extended attributes. Cost: two openat and
-// a statx; after a change the whole log.
+// Read returns the log of the copy at root (marker in stateDir if that is not ""), nil if
+// there is none: then the directories have extended attributes. Cost: two openat and a
+// statx; after a change the whole log.
 func (r *LogReader) Read(root *disk.Dir, stateDir string) (*Log, error) {
 	m, err := state.OpenMarker(root, stateDir)
 	if err != nil {

@@ -13,15 +13,15 @@ type Record struct {
 	Now   mtree.Stamp // the source's clock when that listing was read
 	ID    string      // the source's id of the directory; "": it gave none
 
-	// Excluded is the number of entries that the source left out (Listing.Excluded)
-	// when the copy last had none that was not listed, and Fingerprint the E of its
-	// ETags then. If Excluded is 0 and Fingerprint "", nothing is known of either.
+	// Excluded is the number of entries that the source left out (Listing.Excluded) when
+	// the copy last had only listed entries; Fingerprint is the E of the source's ETags at
+	// that time. If Excluded is 0 and Fingerprint "", nothing is known of either.
 	Excluded    int64
 	Fingerprint string
 }
 
-// String returns "STAMP NOW ID", with "-" for no id, and then " EXCLUDED/FINGERPRINT"
-// if they are known: beyond some 60 bytes ext4 takes a block for each. parse is its
+// String returns "STAMP NOW ID", with "-" for no id, and then " EXCLUDED/FINGERPRINT" if
+// they are known: ext4 takes a block for each record above some 60 bytes. parse is its
 // inverse.
 func (r Record) String() string {
 	id := r.ID

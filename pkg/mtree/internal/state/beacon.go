@@ -6,10 +6,10 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// Beacon announces a number to everybody who asks, as long as its process lives, and
-// writes nothing to any disk: the number is the offset of a lock in an empty file,
-// which the kernel keeps in memory. A mirror announces with it up to when its copy is
-// confirmed. An idle mirror learns that again and again. The methods may be called on
+// Beacon announces a number to any process that asks, as long as its own process lives,
+// and writes nothing to disk: the number is the offset of a lock in an empty file, which
+// the kernel keeps in memory. A mirror announces with it up to when its copy is
+// confirmed. An idle mirror gets a new time again and again. The methods may be called on
 // nil, and then do nothing.
 type Beacon struct {
 	fd int
@@ -45,7 +45,7 @@ func (b *Beacon) lock(kind int16, at int64) error {
 	return unix.FcntlFlock(uintptr(b.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: at, Len: 1})
 }
 
-// Close takes the number back, as the end of the process does.
+// Close withdraws the number, as the end of the process does.
 func (b *Beacon) Close() error {
 	if b == nil {
 		return nil

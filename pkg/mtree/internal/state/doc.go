@@ -9,13 +9,13 @@
 //	status.json      StatusFile: how far the stamps can be relied on. One pwrite.
 //	stamps, unread   Exceptions: directories without their stamp. Replaced.
 //	left.0, left.1   OwnWriteLog: what the writes of watch left. Appended to.
-//	confirmed        Beacon: a number that lives with its process. Never written.
+//	confirmed        Beacon: a number that ends with its process. Never written.
 //	records          the records of a copy without xattrs: package records
 //	tmp              files of a copy before they have their names: disk.Staging
 //
 // [ReadPublished] reads tree, lock and status as the readers of a tree need them.
 //
-// What stands under a name of ours and cannot be ours is never followed, never waited
+// Something that has a name of ours but cannot be ours is never followed, never waited
 // for and never written to: see ErrInTheWay.
 //
 // # Files

@@ -21,13 +21,13 @@ import (
 //	-<TAB>INODE<TAB>PATH
 //	#end 1
 //
-// NUMBER is another one with each writing, PATH is escaped as in listings. A line
-// counts for the directory at PATH only if that has this inode. A + in unread says that
-// the directory can be read again, but the directories above it have no new stamp yet:
-// readers ignore such a line, a watch that starts treats it like the others.
+// NUMBER is new in each version of a file, PATH is escaped as in listings. A line counts
+// for the directory at PATH only if that has this inode. A + in unread says that the
+// directory can be read again, but the directories above it have no new stamp yet:
+// readers ignore such a line, a starting watch treats it like the others.
 //
 // Both files are written before the directories above are stamped. A nil Exceptions is
-// empty. A mirror writes unread, too, for what its source did not give.
+// empty. A mirror writes unread, too, for directories that its source could not read.
 type Exceptions struct {
 	Stamps map[string]Refusal // by path: directories that refuse their time
 	Unread map[string]Unread  // by path: directories that watch is not allowed to read
@@ -53,11 +53,11 @@ const (
 )
 
 // ErrUnread says that watch is not allowed to read a directory or one above it, so
-// that nothing keeps the stamps in it.
+// nothing keeps the stamps in it.
 var ErrUnread = fmt.Errorf("watch may not read it: %w", unix.EACCES)
 
-// StampOf returns the stamp of the directory at path with this inode; false if a has
-// none for it.
+// StampOf returns the stamp of the directory at path with this inode; false if a has no
+// stamp for it.
 func (a *Exceptions) StampOf(path string, inode uint64) (mtree.Stamp, bool) {
 	if a == nil {
 		return mtree.Stamp{}, false

@@ -32,7 +32,7 @@ type exceptionLine struct {
 }
 
 // WriteStamps replaces the file stamps: a reader sees the old or the new one, with
-// durable also after a power cut. number must be another one each time. System calls:
+// durable also after a power cut. number must be a new one each time. System calls:
 //
 //	openat(".stamps.new", O_CREAT|O_TRUNC), fchmod, write, renameat; durable: see WriteFile
 func (m *Marker) WriteStamps(stamps map[string]Refusal, number int64, durable bool) error {

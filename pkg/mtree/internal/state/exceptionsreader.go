@@ -8,8 +8,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// ExceptionsReader reads both files of a tree, each again only after it was written. The
-// zero value is ready; it may be used by several goroutines at once.
+// ExceptionsReader reads both files of a tree. It reads a file again only after it was
+// written. The zero value is ready; it may be used by several goroutines at once.
 type ExceptionsReader struct {
 	mu    sync.Mutex
 	heads [2]string // first lines of stamps and unread; "": there was no file

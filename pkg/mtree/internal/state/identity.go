@@ -11,7 +11,7 @@ import (
 // Root identifies the root of a tree among all directories.
 type Root struct {
 	disk.Info
-	FS string // its file system, "" if nothing lasting is known of it
+	FS string // identifies its file system, "" if nothing lasting is known
 }
 
 // RootOf returns what identifies d, for Tree.Bind and Tree.BoundTo. Cost: fstat,
@@ -21,10 +21,10 @@ func RootOf(d *disk.Dir) (Root, error) {
 	return Root{info, machine.FileSystem(d.FD())}, err
 }
 
-// PlaceOf returns a text that identifies d among the directories that may come to
-// stand at its path: its file system, inode and birth time. Where no identity of the
-// file system lasts, type and source of its mount are used instead
-// ("nfs4 host:/export"), because they are the same after a reboot.
+// PlaceOf returns a text that identifies d among all directories that may have its path:
+// its file system, inode and birth time. Where no identity of the file system lasts, type
+// and source of its mount are used instead ("nfs4 host:/export"), because they are the
+// same after a reboot.
 func PlaceOf(d *disk.Dir) (string, error) {
 	root, err := RootOf(d)
 	if err != nil {
@@ -43,7 +43,7 @@ func PlaceOf(d *disk.Dir) (string, error) {
 // Mount is a mount below the root of a tree, as the tree file records it.
 type Mount struct {
 	Path  string `json:"path"`            // below the root, escaped as in listings
-	Place string `json:"place,omitempty"` // PlaceOf what is mounted; "" where watch does not enter it
+	Place string `json:"place,omitempty"` // PlaceOf the mounted directory; "" if watch does not enter it
 }
 
 // MountAt returns the record of the mount at a path below d. With entered the tree

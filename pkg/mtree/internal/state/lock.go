@@ -16,8 +16,8 @@ const lockName = "lock"
 var ErrLocked = errors.New("already running")
 
 // Lock is the lock of a running watch or mirror: an open-file-description lock in the
-// marker, about which others can ask, and one on the root itself, so that there is one
-// writer wherever the markers lie. It ends with the process, however that ends.
+// marker, which others can test, and one on the root itself, so that there is one writer
+// wherever the markers are. It ends with the process, however that ends.
 type Lock struct {
 	fd   int
 	root int // descriptor of the root, locked; -1 where directories cannot be locked
@@ -40,8 +40,8 @@ func (m *Marker) Lock() (*Lock, error) {
 }
 
 // lockRoot takes the lock of the directory itself, with flock(2): it needs no right to
-// write, and cannot be seen where others only read. NFS has no such lock of a
-// directory: there only the lock in the marker keeps others away.
+// write, and readers cannot test it. NFS has no such lock of a directory: there only the
+// lock in the marker keeps others away.
 func lockRoot(d *disk.Dir) (fd int, err error) {
 	if fd, err = disk.OpenAt(d.FD(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return -1, d.PathError("open", ".", err)
@@ -94,7 +94,7 @@ func (l *Lock) Move(m *Marker) error {
 	if err != nil {
 		return err
 	}
-	_ = (&Lock{fd: l.fd, root: -1}).Unlock() // that of a file without a name
+	_ = (&Lock{fd: l.fd, root: -1}).Unlock() // its file has no name any more
 	l.fd, l.node = now.fd, now.node
 	return nil
 }
@@ -119,7 +119,7 @@ func (l *Lock) StillIn(m *Marker) bool {
 // disturbs a program that starts at this moment. Cost: three system calls.
 func (m *Marker) Locked() (bool, error) {
 	fd, err := disk.OpenAt(m.dir.FD(), lockName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT || isOther(err) { // no program of ours locks anything but a file
+	if err == unix.ENOENT || isOther(err) { // our programs lock only a file
 		return false, nil
 	}
 	if err != nil {
@@ -130,14 +130,14 @@ func (m *Marker) Locked() (bool, error) {
 	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
 		return false, m.dir.PathError("lock", lockName, err)
 	}
-	return ask.Type == unix.F_WRLCK, nil // not a read lock: everybody who may read the file can set one
+	return ask.Type == unix.F_WRLCK, nil // not a read lock: any process that may read the file can set one
 }
 
-// IsLiveTree reports whether d is the root of a tree or copy on which a watch or
-// mirror is running now: somebody holds the lock in its .tidemark. The directory alone
-// proves nothing, because it may have been copied with the rest, or its program may
-// have ended. If it cannot be read the answer is no. Cost: openat where there is no
-// .tidemark; else five system calls.
+// IsLiveTree reports whether d is the root of a tree or copy on which a watch or mirror
+// is running now: somebody holds the lock in its .tidemark. The directory alone proves
+// nothing, because it may have been copied with the rest, or its program may have ended.
+// If it cannot be read, the answer is false. Cost: openat where there is no .tidemark;
+// else five system calls.
 func IsLiveTree(d *disk.Dir) bool {
 	fd, err := disk.OpenAt(d.FD(), mtree.MarkerName, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -80,8 +80,8 @@ func (m *Marker) Dir() *disk.Dir { return m.dir }
 // Close releases the descriptor of the directory, not the root's.
 func (m *Marker) Close() error { return m.dir.Close() }
 
-// IsThere reports whether the marker still has its name: it was neither removed nor
-// renamed under a running program. Cost: fstat, and statx in the root.
+// IsThere reports whether the marker still has its name: it was not removed or renamed
+// while the program ran. Cost: fstat, and statx in the root.
 func (m *Marker) IsThere() bool {
 	held, err := m.dir.Self()
 	if err != nil || !m.inRoot {
@@ -91,8 +91,7 @@ func (m *Marker) IsThere() bool {
 	return err == nil && there.Node == held.Node
 }
 
-// Folds reports whether the marker's file system takes names for one that differ in
-// case. Cost: statx.
+// Folds reports whether the marker's file system ignores case in names. Cost: statx.
 func (m *Marker) Folds() bool {
 	_, err := m.dir.Stat(".GITIGNORE") // it is there in lower case
 	return err == nil
@@ -115,9 +114,9 @@ func (m *Marker) OpenFile(name string) (*os.File, disk.Info, error) {
 }
 
 // OpenOwn opens a file of the marker to read and to write it, and makes it if it is
-// missing, mode 0644 less the umask. What cannot be ours gives way or gives
-// ErrInTheWay. With alone, a file that has other names gives way, too: what is written
-// to it would be written to them. System calls:
+// missing, mode 0644 less the umask. What cannot be ours gives way or gives ErrInTheWay.
+// With alone, a file that has other names gives way, too, because a write would change it
+// under all names. System calls:
 //
 //	statx, openat(O_RDWR|O_CREAT|O_NOFOLLOW|O_NONBLOCK), statx
 func (m *Marker) OpenOwn(name string, alone bool) (*os.File, error) {
@@ -138,8 +137,8 @@ func (m *Marker) OpenStaging(name string) (*disk.Staging, error) {
 	return disk.OpenStaging(dir)
 }
 
-// Remove removes a file of the marker, or what has its name and holds no data. It is
-// no error if there is none.
+// Remove removes a file of the marker, or anything with its name that holds no data. It
+// is no error if there is none.
 func (m *Marker) Remove(name string) error {
 	info, err := m.dir.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {

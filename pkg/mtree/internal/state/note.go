@@ -9,8 +9,8 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// idXattr is the attribute of the root that holds who the tree is a second time,
-// because rsync --delete and git clean remove .tidemark.
+// idXattr is the attribute of the root with a second copy of the tree's identity, because
+// rsync --delete and git clean remove .tidemark.
 const idXattr = "user.tidemark.id"
 
 // maxNote is how much of the attribute is read, in bytes.
@@ -25,7 +25,7 @@ func (t *Tree) noted() Tree {
 		Upstream: t.Upstream, NoID: t.NoID, Place: t.Place, Path: t.Path, Adopted: t.Adopted,
 	}
 	if n.FS == "" && n.Born == (mtree.Stamp{}) {
-		n.Dev = t.Dev // another one after a reboot, but the only identity there is
+		n.Dev = t.Dev // changes with a reboot, but is the only identity there is
 	}
 	return n
 }

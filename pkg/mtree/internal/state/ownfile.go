@@ -13,15 +13,14 @@ import (
 )
 
 // A file of .tidemark is a regular file with one name. A restored backup may have lost
-// the types of its files, and somebody may have put something else there. What stands
-// under a name of ours is therefore not followed, not waited for, and not written to
-// if it is also another file's.
+// the types of its files, and somebody may have put something else there. So what has a
+// name of ours is not followed, not waited for, and not written to if it has other names.
 
-// ErrInTheWay is returned where something has the name of a file or directory of
-// .tidemark, cannot be that, and may hold data.
+// ErrInTheWay is returned if something has the name of a file or directory of .tidemark,
+// cannot be that file, and may hold data.
 var ErrInTheWay = errors.New("this is not what tidemark keeps under that name: look at it, and move it elsewhere")
 
-// ownTries is how often a name is tried that somebody else takes again and again.
+// ownTries is how often a name is tried that another process takes again and again.
 const ownTries = 3
 
 // maxSmall is how many bytes ReadFile reads at most.
@@ -111,7 +110,7 @@ func openOwnToRead(dir *disk.Dir, name string) (*os.File, disk.Info, error) {
 	return f, info, err
 }
 
-// isOther reports whether err of an open with O_NOFOLLOW says that the name is not
+// isOther reports whether the error of an open with O_NOFOLLOW says that the name is not
 // that of a file.
 func isOther(err error) bool {
 	switch disk.Errno(err) {

@@ -10,8 +10,8 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// OwnWrite is what a directory shows after watch itself wrote its time. If it still
-// shows that, nobody has changed or moved it since.
+// OwnWrite is what a directory shows after watch itself wrote its time. While it still
+// shows that, nobody has changed or moved it.
 type OwnWrite struct {
 	Inode        uint64
 	MTime, CTime mtree.Stamp

@@ -12,7 +12,7 @@ import (
 // Published is what a tree says about itself to its readers.
 type Published struct {
 	State  wire.State
-	Tree   Tree // ID is "" where watch never ran, also if that was at a copy's source
+	Tree   Tree // ID is "" if watch never ran, here or at a copy's source
 	Status Status
 	Bound  bool // the tree file was written for this root
 }
@@ -68,22 +68,23 @@ func (m *Marker) Published() (Published, error) {
 		}
 	}
 	if tree.NoID {
-		// The mirror made the id up. Whoever recorded it would refuse the tree as soon
-		// as it has an id of its own.
+		// The mirror made the id up. A copy that recorded it would refuse the tree once the
+		// tree has an id of its own.
 		p.Tree.ID, p.Tree.Epoch = "", 0
 	}
 	return p, nil
 }
 
 // HasExceptions reports whether the tree has a line in .tidemark/stamps or unread: see
-// the type Exceptions. Where no stamps prune, these lines prove nothing. Who writes the
-// first line announces it in the status, StatusLag before relying on that.
+// the type Exceptions. Where no stamps prune, these lines prove nothing. The program that
+// writes the first line announces it in the status, and waits StatusLag before it relies
+// on that.
 func (p *Published) HasExceptions() bool {
 	return p.State != wire.Unwatched && (p.Tree.Role == Source || p.IsCopy()) && p.Status.Stamps+p.Status.Unread > 0
 }
 
-// Crosses reports whether a reader that crosses mounts may do so in this tree. Where a
-// watch keeps the stamps, it may as far as that watch hears. A mirror keeps no stamps
+// Crosses reports whether a reader that crosses mounts may do so in this tree. If a watch
+// keeps the stamps, it may if that watch hears beyond mounts. A mirror keeps no stamps
 // beyond mounts of its copy.
 func (p *Published) Crosses() bool {
 	if p.State == wire.Unwatched {
@@ -96,7 +97,7 @@ func (p *Published) Crosses() bool {
 func publishedState(tree Tree, status Status, locked, bound bool) wire.State {
 	switch {
 	case tree.Role == Copy && !bound:
-		return wire.Unwatched // copied, restored or moved: nothing says what changed since
+		return wire.Unwatched // copied, restored or moved: what changed since is not known
 	case tree.Role == Copy && status.State != wire.Mirrored:
 		return wire.Filling
 	case tree.Role == Copy && status.Walked:
@@ -111,7 +112,7 @@ func publishedState(tree Tree, status Status, locked, bound bool) wire.State {
 		return status.State
 	case locked:
 		return wire.Unwatched
-	case status.State == wire.Degraded: // its stamps are not better than those of its last watcher
+	case status.State == wire.Degraded: // its stamps are no better than those of its last watcher
 		return wire.Degraded
 	case status.CheckpointHolds():
 		return wire.Audited

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// SourceName returns the SOURCE of a copy as it is compared and recorded: without
-// credentials and without a slash at its end.
+// SourceName returns the SOURCE of a copy in the form that is compared and recorded:
+// without credentials and without a slash at its end.
 func SourceName(source string) string {
 	if u, err := url.Parse(source); err == nil && u.Host != "" {
 		u.User = nil

@@ -38,7 +38,7 @@ type Status struct {
 	Error             string           `json:"error,omitempty"`    // the last one, without paths
 	Stamps            int              `json:"stamps,omitempty"`   // lines of .tidemark/stamps; watch only
 	Unread            int              `json:"unread,omitempty"`   // lines of .tidemark/unread
-	Exceptions        int64            `json:"apart,omitempty"`    // another one whenever one of these gets or loses a directory
+	Exceptions        int64            `json:"apart,omitempty"`    // changes whenever one of these gets or loses a directory
 	Upstreams         string           `json:"chain,omitempty"`    // wire.FormatUpstreams of a copy's source
 	SourceFingerprint string           `json:"source_e,omitempty"` // of a copy: Tree.Fingerprint when it was last complete
 
@@ -54,8 +54,8 @@ type Status struct {
 	Confirmed *mtree.Stamp `json:"confirmed,omitempty"`
 	Away      *mtree.Stamp `json:"away,omitempty"`
 
-	// Walked says that a copy was completed by a full walk of a source whose stamps do
-	// not prune. The copy has the same stamps, so they do not prune either.
+	// Walked says that a copy was completed by a full walk of a source whose stamps do not
+	// prune. The copy has the same stamps, which so do not prune either.
 	Walked bool `json:"walked,omitempty"`
 }
 
@@ -71,8 +71,8 @@ type Deletions struct {
 	Unsure bool `json:"unsure,omitempty"` // a pass is under way, or was killed: its deletions are not counted yet
 }
 
-// Readers use a status for StatusAge before they read it again. StatusLag is longer:
-// after that time every reader has the status that was written before.
+// Readers use a status for StatusAge before they read it again. StatusLag is longer: a
+// status that was written StatusLag ago is known to every reader.
 const (
 	StatusAge = 200 * time.Millisecond
 	StatusLag = 300 * time.Millisecond
@@ -83,10 +83,10 @@ const (
 	statusSize = 4096 // bytes; the file always has this length, with blanks at its end
 )
 
-// statusPage is what the file holds. A number that is new with each write stands at
-// both ends, so that a reader recognizes a text that is half old, half new. A reader
-// that meets two writes in a row may see the same number at both ends and
-// something newer between: hence the sum.
+// statusPage is what the file holds. A number that is new with each write is at both
+// ends, so that a reader recognizes a text that is half old, half new. A reader that
+// meets two writes may see the same number at both ends and something newer in between:
+// hence the sum.
 type statusPage struct {
 	Begin int64  `json:"begin,omitempty"`
 	Sum   uint32 `json:"sum,omitempty"` // CRC-32 of the text without this field; 0: an older version wrote it, without a sum
@@ -143,15 +143,15 @@ func (s *StatusFile) StillIn(m *Marker) bool {
 	return err1 == nil && err2 == nil && own.Node == there.Node
 }
 
-// Displaced reports whether another file has its name in m now, or none. Unlike the
-// opposite of StillIn, an error proves nothing. Cost: fstat, statx.
+// Displaced reports whether the file's name in m is now that of another file, or of none.
+// After any other error, both Displaced and StillIn are false. Cost: fstat, statx.
 func (s *StatusFile) Displaced(m *Marker) bool {
 	own, err1 := disk.StatFile(s.f)
 	there, err2 := m.dir.Stat(statusName)
 	return err1 == nil && (errors.Is(err2, fs.ErrNotExist) || err2 == nil && own.Node != there.Node)
 }
 
-// statusText returns a status as it stands in the file, without the blanks.
+// statusText returns a status as text for the file, without the blanks.
 func statusText(status Status) ([]byte, error) {
 	number := time.Now().UnixNano()
 	text, err := json.Marshal(statusPage{Begin: number, Status: status, End: number})
@@ -164,7 +164,7 @@ func statusText(status Status) ([]byte, error) {
 
 func sumField(sum uint32) []byte { return fmt.Appendf(nil, `"sum":%d,`, sum) }
 
-// whole reports whether the text of a page was written at once.
+// whole reports whether the text of a page comes from a single write.
 func (p *statusPage) whole(text []byte) bool {
 	return p.Begin == p.End && (p.Sum == 0 || crc32.ChecksumIEEE(bytes.Replace(text, sumField(p.Sum), nil, 1)) == p.Sum)
 }

@@ -37,7 +37,7 @@ type Tree struct {
 	Runs   []wire.Run  `json:"runs,omitempty"` // of its watch, the latest last; in a copy those of its source
 
 	// In a source only.
-	Minted bool `json:"minted,omitempty"` // --new-tree made the id, and was given at every start since
+	Minted bool `json:"minted,omitempty"` // --new-tree made the id, and every start since had this option
 
 	// In a source only.
 	Options string   `json:"options,omitempty"` // the --exclude and --cross-mounts with which everything was published last
@@ -50,7 +50,7 @@ type Tree struct {
 	Place       string   `json:"place,omitempty"`    // PlaceOf a local SOURCE without a tree id
 	Path        string   `json:"path,omitempty"`     // the directory of the tree that it is a copy of: "/" or "/a/b"; "": not known
 	Older       uint64   `json:"older,omitempty"`    // epoch of an older lineage to which the source belongs now; 0: it does not
-	Adopted     string   `json:"adopted,omitempty"`  // SOURCE for which --adopt was carried out, if it was given at every start since
+	Adopted     string   `json:"adopted,omitempty"`  // SOURCE for which --adopt was carried out, if every start since had this option
 	Filters     []string `json:"filters,omitempty"`
 	Copy        string   `json:"copy,omitempty"` // 16 hex digits that distinguish this copy from others of the tree
 	Fingerprint string   `json:"e,omitempty"`    // E of the ETags of the source's listings (docs/protocol.md); "": the source sent none
@@ -68,15 +68,15 @@ func validTreeID(id string) bool {
 	return err == nil && len(raw) == 16
 }
 
-// RaiseEpoch moves the epoch on: to the clock's seconds, or by one if it is there
-// already. Two lineages of one tree, such as a source that comes back and the copy that
-// was promoted meanwhile, so never have the same epoch.
+// RaiseEpoch raises the epoch to the clock's seconds, or by one if it is that high
+// already. So two lineages of one tree, such as a source that comes back and the copy
+// that was promoted meanwhile, never have the same epoch.
 func (t *Tree) RaiseEpoch(now mtree.Stamp) {
 	sec, _ := now.Unix()
 	t.Epoch = max(t.Epoch+1, uint64(max(sec, 1)))
 }
 
-// BeginRun ends the latest run with the floor that it left, and begins another.
+// BeginRun ends the latest run with the floor that it reached, and begins another.
 func (t *Tree) BeginRun(floor mtree.Stamp) {
 	t.Runs = slices.Clone(t.Runs)
 	if n := len(t.Runs); n > 0 && t.Runs[n-1].Floor == nil {
@@ -88,8 +88,8 @@ func (t *Tree) BeginRun(floor mtree.Stamp) {
 	t.Runs = t.Runs[max(len(t.Runs)-wire.MaxRuns, 0):]
 }
 
-// At returns which directory of the tree stands at path below this root, "/" or "/a/b".
-// It is "" in a copy that does not know where in its source's tree it is.
+// At returns which directory of the tree is at path below this root, "/" or "/a/b". It is
+// "" in a copy that does not know where in its source's tree it is.
 func (t *Tree) At(path string) string {
 	switch base := strings.TrimPrefix(t.Path, "/"); {
 	case t.Path == "" && t.Role == Copy:

@@ -58,8 +58,8 @@ func (m *Marker) WriteTree(t Tree) error {
 	return nil
 }
 
-// OwnTree returns the tree that root itself names, wherever its marker lies: that of
-// its .tidemark/tree, else that of its attribute, if it is proven. Without either the
+// OwnTree returns the tree that root itself names, wherever its marker is: the one in its
+// .tidemark/tree, else the one in its attribute, if it is proven. Without either the
 // error is ErrNoTree.
 func OwnTree(root *disk.Dir) (Tree, error) {
 	m, err := OpenMarker(root, "")

@@ -31,9 +31,9 @@ func (s *Status) Current() *mtree.Stamp {
 	return s.Checkpoint
 }
 
-// CameBy reports whether the contents that came along upstreams passed through t, a
-// copy: upstreams name it, together with its source. A clone of its disk on another
-// machine has the same name, but another source.
+// CameBy reports whether contents with these upstreams passed through t, a copy:
+// upstreams name it, together with its source. A clone of its disk on another machine has
+// the same name, but another source.
 func (t *Tree) CameBy(upstreams string) bool {
 	return t.Copy != "" && slices.ContainsFunc(wire.ParseUpstreams(upstreams), func(u wire.Upstream) bool {
 		return u.Copy == t.Copy && u.Host == hostOf(t.Upstream)
