@@ -158,9 +158,9 @@ func (d *Dir) notMounted(name string) error {
 }
 
 // Respelled reports whether name leads to an entry that is spelled otherwise. Some file
-// systems take two names for one that differ in case, or in how letters are composed:
-// FAT, exFAT, ext4 with casefold, many on networks. Cost: statx, and if something is
-// there a scan.
+// systems take two names for the same if they differ in case, or in how letters are
+// composed: FAT, exFAT, ext4 with casefold, many on networks. Cost: statx, and a scan if
+// something is there.
 func (d *Dir) Respelled(name string) bool {
 	if _, err := d.Stat(name); err != nil {
 		return false

@@ -19,7 +19,7 @@ import (
 type Dir struct {
 	fd     int
 	path   string // for messages only
-	unseen bool   // nobody looks into it before it is complete: see TempDir
+	unseen bool   // no other process looks into it before it is complete: see TempDir
 }
 
 // OpenRoot opens the directory at path and follows symlinks, because the user names
@@ -125,7 +125,7 @@ func (d *Dir) HasMarker() bool {
 }
 
 // StillAt returns nil if path still names the directory d, ErrReplaced if it names
-// another one, and otherwise the reason why it names none. Cost: openat, two statx.
+// another one, or else the error of opening path. Cost: openat, two statx.
 func (d *Dir) StillAt(path string) error {
 	there, err := OpenRoot(path)
 	if err != nil {
@@ -148,9 +148,8 @@ func (d *Dir) StillAt(path string) error {
 const placeholderIno = 2
 
 // IsPlaceholder reports whether the directory stands in a btrfs snapshot for a nested
-// subvolume. It is empty, nobody can put anything into it, and it shows another time
-// at each look, whatever was set. info is what Self returned. Cost: one fstatfs for
-// inodes 2.
+// subvolume. It is empty, nothing can be put into it, and it shows another time at each
+// look, whatever was set. info is what Self returned. Cost: one fstatfs for inodes 2.
 func (d *Dir) IsPlaceholder(info Info) bool {
 	var fs unix.Statfs_t
 	return info.Node.Ino == placeholderIno && unix.Fstatfs(d.fd, &fs) == nil && fs.Type == unix.BTRFS_SUPER_MAGIC

@@ -7,10 +7,10 @@
 // ([Dir.OpenFilePath]). Nothing is changed on another file
 // system that is mounted in the tree.
 //
-// A [Staging] is the directory in which a copy's files are written before they get
-// their names. [TempFile.Place] and [TempDir.Place] are atomic: under the name stands
-// the old or the new file, never a part. Nothing here is durable by itself, except for
-// what [Dir.Flush], [Dir.SyncFile], [Dir.Sync] and [TempFile.Sync] make so.
+// A [Staging] is the directory in which a copy's files are written before they get their
+// names. [TempFile.Place] and [TempDir.Place] are atomic: the name has the old or the new
+// file, never a part. Nothing is durable before a call of [Dir.Flush], [Dir.SyncFile],
+// [Dir.Sync] or [TempFile.Sync].
 //
 // # Files
 //

@@ -18,18 +18,18 @@ var (
 	// that was opened: after mv, rm, a mount over it, or an unmount.
 	ErrReplaced = errors.New("another directory than at the start")
 
-	// ErrCollides is returned where a name was to be made and the file system takes it
-	// for one that is there already and spelled otherwise.
+	// ErrCollides is returned if the file system takes a new name for one that is there
+	// already, spelled otherwise.
 	ErrCollides = errors.New("the file system takes it for another name that is there already")
 )
 
 var (
-	// errMount is returned where something is mounted on what was to be removed,
+	// errMount is returned if something is mounted where an entry was to be removed,
 	// entered or changed.
 	errMount = errors.New("another file system is mounted here")
 
-	// errTree is returned where the root of a tree or copy, a directory with
-	// mtree.MarkerName in it, was to be removed: it belongs to somebody else.
+	// errTree is returned if the root of a tree or copy, a directory with mtree.MarkerName
+	// in it, was to be removed: it belongs to another program.
 	errTree = errors.New("the root of another tree or copy is in it (.tidemark)")
 )
 

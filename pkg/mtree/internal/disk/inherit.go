@@ -5,9 +5,9 @@ import (
 )
 
 // What is made in a directory with the setgid bit gets the directory's group, and a
-// directory also gets the bit. Listings show neither: both belong to the copy and
-// stay. What is made elsewhere and moved there must be given them. If this process is
-// not allowed to give them, it goes on without, as chmod(2) does where it drops the
+// directory also gets the bit. Listings show neither: both belong to the copy and stay.
+// What is made elsewhere and then moved there must get them explicitly. If this process
+// is not allowed to give them, it goes on without, as chmod(2) does where it drops the
 // bit without an error.
 
 const setgid = unix.S_ISGID

@@ -60,8 +60,8 @@ const lookTries = 10
 func (d *Dir) OpenFilePath(path string, crossMounts bool) (*Regular, Info, error) {
 	for try := 1; ; try++ {
 		f, info, err := d.openFilePath(path, crossMounts)
-		// ErrNotRegular with the Info of a regular file: it took the name of something
-		// else between two looks.
+		// ErrNotRegular with the Info of a regular file: the file replaced something else
+		// between two looks.
 		if try == lookTries || !errors.Is(err, ErrNotRegular) || info.Kind != mtree.File {
 			return f, info, err
 		}

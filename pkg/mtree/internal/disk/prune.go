@@ -9,9 +9,9 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Prune says what PruneTree leaves of a tree.
+// Prune says what PruneTree leaves in place.
 type Prune struct {
-	Path  string                             // path of the tree's top, as Keep knows it
+	Path  string                             // path of the removed entry, as Keep gets it
 	Keep  func(path string, isDir bool) bool // true: the entry stays; not called for the top; nil: nothing stays
 	Trees bool                               // remove the roots of trees and copies, too
 
@@ -24,7 +24,7 @@ type Prune struct {
 type Count struct {
 	Entries int64
 	Stays   bool // Prune.Keep left something
-	Tree    bool // the root of a tree or copy is among it
+	Tree    bool // it includes the root of a tree or copy
 }
 
 func (c *Count) add(more Count) {
@@ -33,9 +33,9 @@ func (c *Count) add(more Count) {
 	c.Tree = c.Tree || more.Tree
 }
 
-// PruneTree removes the entry name and everything below it, except for what p keeps
-// and the directories above that. It goes on after what it cannot remove, and returns
-// the first error. The root of a tree or copy is an error, unless p.Trees.
+// PruneTree removes the entry name and everything below it, except for what p keeps and
+// the directories above that. It goes on if something cannot be removed, and returns the
+// first error. The root of a tree or copy is an error, unless p.Trees.
 func (d *Dir) PruneTree(name string, p Prune) (Count, error) { return d.prune(name, p, false) }
 
 // CountPruned returns what PruneTree would remove.
@@ -94,7 +94,7 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 			return c, err
 		}
 	}
-	var gone []string // removed after the scan: a change of the directory may confuse it
+	var gone []string // removed after the scan, which a change of the directory may confuse
 	err = dir.ScanStat(func(raw []byte, entry Info) error {
 		isDir := entry.Kind == mtree.Dir
 		switch {

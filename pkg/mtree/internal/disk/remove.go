@@ -19,8 +19,8 @@ func (d *Dir) RemoveTree(name string) error {
 	return err
 }
 
-// ClearTree is RemoveTree that returns how many entries it removed. With trees it
-// removes the roots of trees and copies, too.
+// ClearTree does what RemoveTree does, and returns how many entries it removed. With
+// trees it removes the roots of trees and copies, too.
 func (d *Dir) ClearTree(name string, trees bool) (removed int64, err error) {
 	err = d.Unlink(name)
 	if err == nil {
@@ -54,8 +54,8 @@ func (d *Dir) ClearTree(name string, trees bool) (removed int64, err error) {
 	return removed + 1, nil
 }
 
-// openToEmpty opens a directory to remove what is in it. If its owner has no r, w or x
-// it gets them first: it belongs to us all the same.
+// openToEmpty opens a directory to remove what is in it. If its owner lacks r, w or x,
+// they are added first.
 func (d *Dir) openToEmpty(name string, info Info) (*Dir, error) {
 	child, err := d.OpenDir(name)
 	if errors.Is(err, fs.ErrPermission) {

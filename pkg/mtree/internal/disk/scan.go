@@ -107,10 +107,10 @@ func (d *Dir) ScanStat(visit func(name []byte, info Info) error) error {
 }
 
 // StatPace makes the statx calls of one scan. While the kernel answers from memory, the
-// scheduler does not learn of each call, which saves a sixth of it (1.43 against
+// scheduler does not learn of each call, which saves a sixth of the time (1.43 instead of
 // 1.69 µs). As soon as some calls are so slow that they may have waited for a disk, the
-// scheduler learns of them again, because other goroutines must be able to run. The
-// zero value is ready, for one goroutine.
+// scheduler learns of them again, because other goroutines must be able to run. The zero
+// value is ready, for one goroutine.
 type StatPace struct {
 	calls int // of this run of statRun
 	quick bool

@@ -14,25 +14,25 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Staging is the directory in which files, symlinks and directories are made that do
-// not have their names yet: .tidemark/tmp, on the file system of the tree, mode 0700.
-// Its names are numbers, so no name of a source stands in it. It may be used by
-// several goroutines at once.
+// Staging is the directory in which files, symlinks and directories are made that do not
+// have their names yet: .tidemark/tmp, on the file system of the tree, mode 0700. Its
+// names are numbers, never names of a source. It may be used by several goroutines at
+// once.
 type Staging struct {
 	dir        *Dir
-	sweepError error // why something of an earlier run is still there
+	sweepError error // why something from an earlier run is still there
 	last       atomic.Uint64
 	named      atomic.Bool // O_TMPFILE does not work here
 	noEmpty    atomic.Bool // AT_EMPTY_PATH is not allowed
 
-	// Folds says that the file system takes names for one that differ in case: Place
-	// then checks the name before it replaces anything.
+	// Folds says that the file system ignores case in names: Place then checks the name
+	// before it replaces anything.
 	Folds bool
 }
 
 // OpenStaging makes dir a Staging, which closes it, and removes what an earlier run left
-// in it. What cannot be removed stays: see SweepError. Files that Continue would
-// continue stay, too, for a week.
+// in it. What cannot be removed stays: see SweepError. Files for Continue stay, too, for
+// a week.
 func OpenStaging(dir *Dir) (*Staging, error) {
 	s := &Staging{dir: dir}
 	if err := s.sweep(); err != nil {

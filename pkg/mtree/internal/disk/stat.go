@@ -28,9 +28,9 @@ type Info struct {
 	MountRoot bool // root of a mount: another file system begins here
 }
 
-// IsBorder reports whether another file system begins at child of parent: at a
-// directory, or at something else that was mounted over a file. The device of a file
-// proves nothing, because overlayfs shows those of the layers.
+// IsBorder reports whether another file system begins at child of parent: at a directory,
+// or at something else that was mounted over a file. The device of a file proves nothing,
+// because overlayfs shows the devices of its layers.
 func IsBorder(parent, child Info) bool {
 	return child.MountRoot || child.Kind == mtree.Dir && child.Node.Dev != parent.Node.Dev
 }

@@ -4,9 +4,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TempDir is a new directory that is being filled and does not have its name yet.
-// Nobody looks into it, so a file in it may have its name from the start, which costs
-// a third less than a file that gets its name when it is complete.
+// TempDir is a new directory that is being filled and does not have its name yet. No
+// other process looks into it, so files in it may have their names from the start. That
+// costs a third less than to name a file when it is complete.
 type TempDir struct {
 	*Dir
 	staging *Staging

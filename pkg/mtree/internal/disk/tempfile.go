@@ -21,9 +21,9 @@ type TempFile struct {
 const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
 // Create starts a file with these permission bits, less the umask, that will get this
-// name in dir. Nobody else can reach it before. With free the name is believed to be
-// free: the file then has no name at all until Place, and vanishes with the process. In
-// a TempDir it has its name at once. System calls:
+// name in dir. Nobody else can reach it before. With free, the caller expects the name to
+// be free: the file then has no name at all until Place, and vanishes with the process.
+// In a TempDir it has its name at once. System calls:
 //
 //	TempDir: openat(dir, name, O_CREAT|O_EXCL)
 //	free: openat(dir, ".", O_TMPFILE), else openat(staging, N, O_CREAT|O_EXCL)
@@ -59,8 +59,8 @@ func (s *Staging) Create(dir *Dir, name string, free bool, mode uint32) (*TempFi
 }
 
 // Continue opens the partial file that is known by key, or starts it, mode 0600, and
-// returns how many bytes it has. key must be another one for each version of the file,
-// so that the bytes are those of this version.
+// returns how many bytes it has. key must differ for each version of the file, so that
+// the bytes are those of this version.
 func (s *Staging) Continue(key string) (*TempFile, int64, error) {
 	name := partName(key)
 	fd, err := OpenAt(s.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)

@@ -20,7 +20,8 @@ func SetTimeFD(fd int, mtime mtree.Stamp) error {
 	return utimensat(fd, &times)
 }
 
-// setTimeNow is SetTimeFD with the present as the atime, which saves the fstat.
+// setTimeNow does what SetTimeFD does, but sets the atime to the present, which saves the
+// fstat.
 func setTimeNow(fd int, mtime mtree.Stamp) error {
 	times := timespecs(unix.Timespec{Nsec: unix.UTIME_NOW}, mtime)
 	return utimensat(fd, &times)
