@@ -19,8 +19,8 @@ type conn struct {
 	server   *server
 	template *http.Request // all its requests begin as a copy of this
 
-	in       *[]byte // bytes that came and belong to no request yet; nil: none
-	begun    bool    // an answer was sent: from now on a pause is idleness
+	in       *[]byte // bytes that came and were not yet used for a request; nil: none
+	begun    bool    // an answer was sent: from now on a pause counts as idle
 	readBy   time.Time
 	writeBy  time.Time
 	state    atomic.Int32
@@ -56,7 +56,7 @@ func newConn(s *server, rwc net.Conn) *conn {
 	return c
 }
 
-// end closes the connection, whatever it does.
+// end closes the connection, even during an answer.
 func (c *conn) end() { _ = c.rwc.Close() }
 
 // endIfIdle closes the connection if it is between two requests, or in the header
@@ -93,7 +93,7 @@ func (c *conn) serve() (rest net.Conn) {
 	}
 }
 
-// idles notes that an answer was sent. It returns false if the connection has ended.
+// idles records that an answer was sent. It returns false if the connection has ended.
 func (c *conn) idles() bool {
 	c.since.Store(time.Now().UnixNano())
 	return c.state.CompareAndSwap(active, idle)
@@ -120,8 +120,8 @@ func (c *conn) next() (*http.Request, verdict) {
 				return r, accepted
 			}
 		}
-		// The time for a header begins with its first byte, or for the first
-		// request with the connection.
+		// The time for a header begins with its first byte; for the first request, with the
+		// connection.
 		switch {
 		case !partial && c.begun:
 			c.setReadDeadline(c.server.IdleTimeout, min(deadlineSlack, c.server.IdleTimeout/2))
@@ -131,7 +131,7 @@ func (c *conn) next() (*http.Request, verdict) {
 		}
 		switch err := c.read(); {
 		case err == io.EOF && enough:
-			return nil, handedOver // net/http answers half a request
+			return nil, handedOver // net/http answers an incomplete request
 		case err != nil:
 			return nil, incomplete
 		}
@@ -170,8 +170,8 @@ func (c *conn) release() {
 	}
 }
 
-// handOver returns the connection, which gives the input that is left before its next
-// bytes. For net/http it is a new connection.
+// handOver returns the connection for net/http, as a new one: reads give the remaining
+// input first, then new bytes.
 func (c *conn) handOver() net.Conn {
 	c.setReadDeadline(0, 0)
 	setDeadline(c.rwc.SetWriteDeadline, &c.writeBy, 0, 0)
@@ -185,14 +185,14 @@ func (c *conn) handOver() net.Conn {
 	return h
 }
 
-// setReadDeadline lets reads fail after d; never if d is 0. The present deadline
-// stays if it ends earlier, but by less than most.
+// setReadDeadline lets reads fail after d; never if d is 0. The present deadline stays if
+// it is earlier by less than most.
 func (c *conn) setReadDeadline(d, most time.Duration) {
 	setDeadline(c.rwc.SetReadDeadline, &c.readBy, d, most)
 }
 
-// setDeadline calls set with a deadline in d, unless have is good enough, and notes it in
-// have. See setReadDeadline.
+// setDeadline calls set with a deadline in d, and stores it in have, unless have is good
+// enough: see setReadDeadline.
 func setDeadline(set func(time.Time) error, have *time.Time, d, most time.Duration) {
 	var t time.Time
 	if d > 0 {
@@ -223,15 +223,15 @@ func (c *conn) answer(r *http.Request) (ok bool) {
 	return w.finish()
 }
 
-// report logs what a Handler panicked with, as net/http does.
+// report logs the panic of a Handler, as net/http does.
 func (c *conn) report(p any) {
 	stack := make([]byte, 64<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	c.server.logf("http: panic serving %v: %v\n%s", c.rwc.RemoteAddr(), p, stack)
 }
 
-// requestContext is a request's context. When it is asked for the first time it
-// begins to look whether the client is still there.
+// requestContext is a request's context. With the first call of Done or Err it begins to
+// look whether the client is still there.
 type requestContext struct {
 	conn *conn
 
@@ -264,7 +264,7 @@ func (x *requestContext) Done() <-chan struct{} {
 	return x.done
 }
 
-// Err begins the look, too: nobody else would notice that the client has gone.
+// Err begins the look, too: nothing else would notice that the client has gone.
 func (x *requestContext) Err() error {
 	x.Done()
 	x.mu.Lock()
@@ -272,8 +272,8 @@ func (x *requestContext) Err() error {
 	return x.err
 }
 
-// look waits for the client to leave, or to send more. After that nobody notices
-// whether it leaves until the next request is read, as with net/http.
+// look waits for the client to leave, or to send more. If it sends more, its leaving is
+// not noticed until the next request is read, as with net/http.
 func (x *requestContext) look() {
 	defer close(x.over)
 	if !x.conn.readAhead() {
@@ -318,13 +318,13 @@ func (c *conn) readAhead() bool {
 	return n > 0
 }
 
-// handed is a connection from which something was read already.
+// handed is a connection of which some bytes were read already.
 type handed struct {
 	net.Conn
 	before []byte
 }
 
-// Read gives what was read already, and then what comes.
+// Read returns the bytes that were read already, and then new ones.
 func (h *handed) Read(p []byte) (int, error) {
 	if len(h.before) > 0 {
 		n := copy(p, h.before)
@@ -336,8 +336,8 @@ func (h *handed) Read(p []byte) (int, error) {
 	return h.Conn.Read(p)
 }
 
-// tcpConn has the methods of a *net.TCPConn that net/http uses: for sendfile(2), and
-// for closing one direction.
+// tcpConn has the methods of a *net.TCPConn that net/http uses for sendfile(2) and for
+// closing one direction.
 type tcpConn interface {
 	io.ReaderFrom
 	CloseWrite() error

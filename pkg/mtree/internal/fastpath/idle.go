@@ -11,9 +11,9 @@ import (
 // for another.
 const idleGrace = 100 * time.Millisecond
 
-// CloseIdle closes the connection that has been without a request for longest, on
-// either way, and reports whether there was one. So new clients need not wait for
-// clients that only keep their connections. Cost: a look at each connection.
+// CloseIdle closes the connection that has been without a request for the longest time,
+// on either way, and reports whether there was one. So new clients need not wait for
+// clients that only keep their connections open. Cost: a look at each connection.
 func (s *server) CloseIdle() bool {
 	before := time.Now().Add(-idleGrace)
 	own, since := s.longestIdle(before)
@@ -23,8 +23,8 @@ func (s *server) CloseIdle() bool {
 	return own != nil && own.endIfIdle()
 }
 
-// longestIdle returns the connection on the short way that has been without a request
-// for longest, since an earlier time than before; nil if there is none.
+// longestIdle returns the connection on the short way that has been without a request for
+// the longest time, if that began earlier than before; else nil.
 func (s *server) longestIdle(before time.Time) (longest *conn, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,7 +44,7 @@ type stdConns struct {
 	idle map[net.Conn]time.Time
 }
 
-// state learns of every change (http.Server.ConnState).
+// state is http.Server.ConnState: it is called for every change.
 func (o *stdConns) state(c net.Conn, state http.ConnState) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -59,8 +59,8 @@ func (o *stdConns) state(c net.Conn, state http.ConnState) {
 	}
 }
 
-// closeLongestIdle closes the connection that has been without a request for longest,
-// since an earlier time than before. It reports whether there was one.
+// closeLongestIdle closes the connection that has been without a request for the longest
+// time, if that began earlier than before. It reports whether there was one.
 func (o *stdConns) closeLongestIdle(before time.Time) bool {
 	c := o.longestIdle(before)
 	if c != nil {
@@ -69,8 +69,8 @@ func (o *stdConns) closeLongestIdle(before time.Time) bool {
 	return c != nil
 }
 
-// longestIdle returns the connection without a request for longest, since an earlier
-// time than before, and forgets it; nil if there is none.
+// longestIdle returns the connection that has been without a request for the longest
+// time, if that began earlier than before, and forgets it; else nil.
 func (o *stdConns) longestIdle(before time.Time) (longest net.Conn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -83,15 +83,14 @@ func (o *stdConns) longestIdle(before time.Time) (longest net.Conn) {
 	return longest
 }
 
-// NewStd returns a Server that is s alone, without the short way. ConnState is set by
-// the Server.
+// NewStd returns a Server that is s alone, without the short way. It sets ConnState.
 func NewStd(s *http.Server) Server {
 	own := &stdServer{Server: s}
 	s.ConnState = own.conns.state
 	return own
 }
 
-// stdServer is net/http alone, and knows its idle connections.
+// stdServer is net/http alone; it knows its idle connections.
 type stdServer struct {
 	*http.Server
 	conns stdConns

@@ -26,8 +26,8 @@ const (
 	protocol = " HTTP/1.1"
 )
 
-// examine says what in begins with, and where the header of an accepted request ends.
-// It looks at the shape only: parse decides.
+// examine says what in begins with, and where the header of an accepted request ends. It
+// checks the shape only: parse decides.
 func examine(in []byte) (v verdict, end int) {
 	if n := min(len(in), len(method)); string(in[:n]) != method[:n] {
 		return handedOver, 0
@@ -46,8 +46,8 @@ func examine(in []byte) (v verdict, end int) {
 	}
 }
 
-// parse reads a request's header into r, where it sets what net/http makes of the
-// same bytes. It returns false if it cannot be sure of that.
+// parse reads a request's header into r, and sets what net/http would set for the same
+// bytes. It returns false if it cannot be sure of that.
 func parse(r *http.Request, header string) bool {
 	line, rest, _ := strings.Cut(header, "\r\n")
 	target, ok := strings.CutSuffix(line[len(method):], protocol)
@@ -134,8 +134,8 @@ func canonical(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
-// isTarget reports whether a target is printable ASCII, so that no two readers can
-// disagree where it ends.
+// isTarget reports whether a target is printable ASCII, so that all readers agree where
+// it ends.
 func isTarget(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {
@@ -162,7 +162,7 @@ var tokenBytes = func() (set [128]bool) {
 	return set
 }()
 
-// isValue reports whether s has no control bytes but tabs.
+// isValue reports whether s has no control bytes except tabs.
 func isValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {

@@ -38,7 +38,7 @@ const (
 	chunked
 )
 
-// gather is how much one system call sends at least, in bytes, if there is more.
+// gather is the least number of bytes that one system call sends, if more is to follow.
 const gather = 16 << 10
 
 var outputs = sync.Pool{New: func() any {
@@ -131,7 +131,7 @@ func (w *response) appendHeader(dst []byte) []byte {
 			dated = true
 		}
 		if !isToken(key) {
-			continue // it would be read as another field, or as none
+			continue // it would be read as another field, or as no field
 		}
 		for _, value := range w.header[key] {
 			dst = append(append(dst, key...), ": "...)
@@ -144,7 +144,7 @@ func (w *response) appendHeader(dst []byte) []byte {
 	return dst
 }
 
-// appendValue appends a field's value. Line ends become blanks, or what follows would
+// appendValue appends a field's value. Line ends become blanks, else what follows would
 // be another field.
 func appendValue(dst []byte, value string) []byte {
 	start := len(dst)
@@ -205,7 +205,7 @@ func (w *response) Write(p []byte) (int, error) {
 	return w.putChunk(p)
 }
 
-// take makes the answer ready for n bytes of its body.
+// take prepares the answer for n bytes of its body.
 func (w *response) take(n int64) error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -226,7 +226,7 @@ func (w *response) take(n int64) error {
 	return nil
 }
 
-// put sends p after what was gathered, at once or with what follows.
+// put adds p to what was gathered, and sends it at once or later.
 func (w *response) put(p []byte) (n int, err error) {
 	switch {
 	case len(*w.out)+len(p) <= gather:
@@ -331,7 +331,7 @@ func (w *response) finish() bool {
 			_, _ = w.put(*w.body) // flush returns the error
 		}
 	case w.framing == undecided && w.length > 0:
-		return false // announced, and nothing came
+		return false // a length was announced, but no body came
 	case w.framing == undecided:
 		w.decide(counted)
 	case w.framing == chunked:
@@ -354,8 +354,8 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 	return c.rwc.SetWriteDeadline(t)
 }
 
-// CutOff ends a write under way, and for a moment no write succeeds. Another goroutine
-// may call it.
+// CutOff ends a running write; later ones fail until another deadline takes effect.
+// Another goroutine may call it.
 func (w *response) CutOff() { _ = w.conn.rwc.SetWriteDeadline(time.Unix(1, 0)) }
 
 // SetReadDeadline is for an http.ResponseController: there is no body to read.

@@ -13,7 +13,7 @@ import (
 )
 
 // Server is used like an http.Server. It also has the method CloseIdle() bool, which
-// closes the connection that has been without a request for longest and reports
+// closes the connection that has been without a request for the longest time and reports
 // whether there was one.
 type Server interface {
 	Serve(net.Listener) error
@@ -33,7 +33,7 @@ func New(s *http.Server, requests *atomic.Int64) Server {
 	return server
 }
 
-// newServer is New without a counter, as its own type.
+// newServer does what New does, without a counter, and returns a *server.
 func newServer(s *http.Server) *server {
 	own := &server{Server: s, requests: new(atomic.Int64)}
 	s.ConnState = own.std.state
@@ -60,8 +60,8 @@ func (s *server) Serve(l net.Listener) error {
 	return s.Server.Serve(own)
 }
 
-// Shutdown is http.Server.Shutdown: connections between requests are closed,
-// answers under way go out until ctx ends.
+// Shutdown is http.Server.Shutdown: connections between requests are closed, running
+// answers may be finished until ctx ends.
 func (s *server) Shutdown(ctx context.Context) error {
 	idle := s.stop(func(c *conn) { c.endIfIdle() })
 	err := s.Server.Shutdown(ctx) // closes the listeners first
@@ -73,14 +73,14 @@ func (s *server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close is http.Server.Close: answers under way are cut off.
+// Close is http.Server.Close: running answers are cut off.
 func (s *server) Close() error {
 	s.stop((*conn).end)
 	return s.Server.Close()
 }
 
-// stop lets no connection go on to another request and calls end for each. The
-// channel is closed when the last connection has ended.
+// stop keeps all connections from further requests, and calls end for each. The channel
+// is closed when the last connection has ended.
 func (s *server) stop(end func(*conn)) <-chan struct{} {
 	s.stopping.Store(true)
 	s.mu.Lock()
@@ -111,7 +111,7 @@ func (s *server) enter(c *conn) bool {
 	return true
 }
 
-// leave takes c out of the connections.
+// leave removes c from the connections.
 func (s *server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,8 +137,8 @@ type arrival struct {
 }
 
 // run accepts connections until the listener fails; net/http reports that. After a
-// temporary error, such as a lack of descriptors, it pauses like net/http, and
-// closes a connection that nobody uses.
+// temporary error, such as a lack of descriptors, it pauses like net/http, and closes an
+// idle connection.
 func (l *listener) run() {
 	const least, most = 5 * time.Millisecond, time.Second
 	for pause := least; ; {
@@ -189,7 +189,7 @@ func (l *listener) begin(rwc net.Conn) {
 	}
 }
 
-// pass gives a to net/http. It returns false if net/http has ended.
+// pass hands a to net/http. It returns false if net/http has ended.
 func (l *listener) pass(a arrival) bool {
 	select {
 	case l.out <- a:

@@ -22,7 +22,7 @@ type Server struct {
 	stop  func()
 }
 
-// NewServer serves h until Close, which the test calls at its end if nobody else did.
+// NewServer serves h until Close, which is called at the end of the test at the latest.
 func NewServer(t testing.TB, h http.Handler) *Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
