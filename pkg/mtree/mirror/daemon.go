@@ -1,9 +1,10 @@
 package mirror
 
 import (
+	"time"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/wire"
-	"time"
 )
 
 // daemon is a mirror that goes on: what it knows between two passes. Each turn waits for
