@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// guard knows the tokens of which a request must carry one.
+// guard knows the tokens; a request must carry one of them.
 type guard struct {
 	wanted bool            // false: all requests are allowed
 	now    func() []string // the tokens that count
@@ -69,7 +69,7 @@ func (g *guard) allows(r *http.Request) bool {
 	return match == 1
 }
 
-// bearer returns the token of an Authorization field, if that has one.
+// bearer returns the bearer token of an Authorization field, if it has one.
 func bearer(header string) (token string, ok bool) {
 	scheme, token, _ := strings.Cut(header, " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")

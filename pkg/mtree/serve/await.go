@@ -18,8 +18,8 @@ const (
 )
 
 // await holds the request until news reports true, at most for the time that it asked
-// for. No descriptor is held meanwhile. Afterwards q describes the directory as it was
-// looked at last.
+// for. It holds no descriptor meanwhile. Afterwards q describes the directory as of the
+// last look.
 func (h *Handler) await(w http.ResponseWriter, r *http.Request, q *dirRequest, news func(*disk.Dir) (bool, error)) outcome {
 	limit, _ := q.query.Wait()
 	timer := time.NewTimer(limit)
@@ -28,8 +28,8 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, q *dirRequest, n
 	defer func() { h.hub.Leave(topic) }()
 	for woken := false; ; woken = true {
 		if woken && h.byStamp(q) {
-			// Nearly all requests that are woken have news: they need not join the
-			// topic again, which takes a system call and a lock each.
+			// Nearly all woken requests have news. They need not join the topic again, which
+			// takes a system call and a lock.
 			if changed, err := h.lookOnce(q, news); err == nil && changed {
 				return differs
 			}
@@ -65,7 +65,7 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, q *dirRequest, n
 }
 
 // mayGoOn looks at the tree after a wait. If the root was replaced or the request's token
-// revoked meanwhile, it has answered.
+// revoked meanwhile, it sends the answer and returns false.
 func (h *Handler) mayGoOn(w http.ResponseWriter, r *http.Request, q *dirRequest) bool {
 	q.snap, q.now = h.tree.Now(), h.now()
 	extend(w)
@@ -80,8 +80,8 @@ func (h *Handler) mayGoOn(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	return false
 }
 
-// lookAgain joins the topic of the directory, then looks at the directory and asks news:
-// what happens in between wakes the topic. If no more requests may wait, the comparison
+// lookAgain joins the topic of the directory, then looks at the directory and calls news:
+// a change in between wakes the topic. If no more requests may wait, the answer of news
 // still counts.
 func (h *Handler) lookAgain(q *dirRequest, topic **longpoll.Topic, news func(*disk.Dir) (bool, error)) (wake <-chan struct{}, changed bool, err error) {
 	dir, err := h.tree.OpenDir(q.path)
@@ -101,7 +101,7 @@ func (h *Handler) lookAgain(q *dirRequest, topic **longpoll.Topic, news func(*di
 	return wake, false, joinErr
 }
 
-// lookOnce looks at the directory and asks news.
+// lookOnce looks at the directory and calls news.
 func (h *Handler) lookOnce(q *dirRequest, news func(*disk.Dir) (bool, error)) (changed bool, err error) {
 	dir, err := h.tree.OpenDir(q.path)
 	if err != nil {
@@ -111,7 +111,7 @@ func (h *Handler) lookOnce(q *dirRequest, news func(*disk.Dir) (bool, error)) (c
 	return h.lookInto(q, dir, news)
 }
 
-// lookInto looks at an open directory and asks news.
+// lookInto looks at an open directory and calls news.
 func (h *Handler) lookInto(q *dirRequest, dir *disk.Dir, news func(*disk.Dir) (bool, error)) (changed bool, err error) {
 	if err := h.look(q, dir); err != nil {
 		return false, err

@@ -2,8 +2,8 @@ package serve
 
 import "net/http"
 
-// enter lets a request in that makes work or takes memory without bound; leave must follow.
-// If there is no place for it, enter has answered.
+// enter admits a request that makes work or takes memory without bound; leave must
+// follow. If there is no place for it, enter sends the answer and returns false.
 func (h *Handler) enter(w http.ResponseWriter, r *http.Request, q *dirRequest) (leave func(), ok bool) {
 	q.place = &place{client: clientOf(r), cut: cutting(w)}
 	leave, err := h.bulkLimit.enter(r, q.place)
@@ -16,7 +16,8 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, q *dirRequest) (
 	return leave, err == nil
 }
 
-// ready looks at the directory that is asked about. If that fails, ready has answered.
+// ready looks at the directory that is asked about. If that fails, it sends the answer
+// and returns false.
 func (h *Handler) ready(w http.ResponseWriter, q *dirRequest) bool {
 	dir, err := h.tree.OpenDir(q.path)
 	if err == nil {
@@ -29,7 +30,7 @@ func (h *Handler) ready(w http.ResponseWriter, q *dirRequest) bool {
 	return err == nil
 }
 
-// bulkReply returns the answer that begins a stream of files or of sums.
+// bulkReply returns the reply that begins a stream of files or of sums.
 func (h *Handler) bulkReply(q *dirRequest, kind string) *reply {
 	a := h.replyAbout(q)
 	a.kind, a.ranges, a.cache = kind, "none", "no-store"

@@ -22,9 +22,9 @@ type Config struct {
 	Version     string   // of this program, for ?status; "": "dev"
 	Log         *slog.Logger
 
-	// TokensNow returns the tokens that count at the moment, in place of Tokens; if it
-	// returns none, no request is allowed. It is called with each request, by several
-	// goroutines at once. nil: Tokens count.
+	// TokensNow returns the tokens that are valid now, in place of Tokens; if it returns
+	// none, no request is allowed. It is called for each request, by several goroutines at
+	// once. nil: Tokens are valid.
 	TokensNow func() []string
 
 	Now   func() mtree.Stamp // the clock; nil: the real one

@@ -9,16 +9,16 @@ import (
 const writeTimeout = time.Minute
 
 // extend gives the client another writeTimeout from now. A deadline stays on its
-// connection, so every answer begins with this.
+// connection, so every answer begins with a call of extend.
 func extend(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // in-memory writers have none
 }
 
-// extendEvery is how often a deadline is moved on while nothing is written.
+// extendEvery is the time after which a deadline is extended while nothing is written.
 const extendEvery = writeTimeout / 4
 
-// maxPiece is how much is written under one deadline, in bytes: 9 KiB/s is the slowest a
-// client may read. With half as much, a million bytes take a fifth longer.
+// maxPiece is how many bytes are written under one deadline: a client may read as slowly
+// as 9 KiB/s. With pieces of half the size, a million bytes take a fifth longer.
 const maxPiece = 512 << 10
 
 // writeAll sends body in pieces, each with a deadline of its own. An error needs no answer:

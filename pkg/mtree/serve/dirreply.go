@@ -9,14 +9,15 @@ import (
 	"tidemark/pkg/mtree/serve/internal/render"
 )
 
-// replyAbout returns what every answer has about a directory that was looked at.
+// replyAbout returns a reply with what every answer says about a directory that was
+// looked at.
 func (h *Handler) replyAbout(q *dirRequest) *reply {
 	a := q.base()
 	a.about = h.about(q.snap, q.path, q.self.MTime, q.now)
 	return a
 }
 
-// listingReply returns the answer with a listing, without its validators and its body.
+// listingReply returns the reply with a listing, without its validators and its body.
 func (h *Handler) listingReply(q *dirRequest) *reply {
 	a := h.replyAbout(q)
 	a.kind, a.policy, a.coding, a.ranges = q.format.ContentType(), h.policy(q.format), q.coding, "none"
@@ -30,8 +31,8 @@ func (h *Handler) listingReply(q *dirRequest) *reply {
 	return a
 }
 
-// mismatched reports whether a request has a strong tag as its condition, which no listing
-// has (RFC 9110, 13.1.1).
+// mismatched reports whether a request has an If-Match that no listing can meet: listings
+// have no strong tags (RFC 9110, 13.1.1).
 func mismatched(r *http.Request) bool {
 	tags := negotiate.Field(r, "If-Match")
 	return tags != "" && !negotiate.AnyTag(tags, func(string) bool { return false })

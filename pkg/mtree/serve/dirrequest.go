@@ -12,8 +12,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// dirRequest is one directory as one request asks for it. While the request waits, the
-// directory and the tree are looked at again.
+// dirRequest is one request for one directory. While the request waits, it looks again at
+// the directory and the tree.
 type dirRequest struct {
 	*target
 	format   render.Format
@@ -25,11 +25,11 @@ type dirRequest struct {
 	self disk.Info // of the directory as it was looked at last
 	hot  bool      // the directory of a copy is unfinished
 
-	close   bool   // the connection ends with the answer
+	close   bool   // the connection ends after the answer
 	retry   string // Retry-After of the answer, in seconds; "": not said
 	noStore bool   // the answer holds for this request only
 	search  bool   // the entries are files found below, named by their paths
-	seen    string // tag of the listing as it was read while waiting, if no stamp proves it
+	seen    string // tag of the listing that was read while waiting, if no stamp proves it
 	place   *place // in bulkLimit
 }
 
@@ -39,10 +39,10 @@ func (h *Handler) newDirRequest(r *http.Request, t *target) *dirRequest {
 	return q
 }
 
-// base returns what every answer to this request has.
+// base returns a reply with what every answer to this request has.
 func (q *dirRequest) base() *reply { return &reply{close: q.close, retry: q.retry} }
 
-// key names the listing that is asked for.
+// key returns the key of the listing that is asked for.
 func (q *dirRequest) key() pages.Key {
 	return pages.Key{Path: q.path, Format: q.format, Coding: q.coding}
 }
@@ -65,8 +65,8 @@ func (h *Handler) byStamp(q *dirRequest) bool {
 }
 
 // stamped reports whether the stamp is the validator of a listing that was read: stamps
-// prune, and the format does not follow symlinks or there are none, for what they lead to
-// changes without this stamp.
+// prune, and either the format does not follow symlinks or the listing has none, because
+// what a symlink leads to may change while this stamp stays.
 func (q *dirRequest) stamped(l *mtree.Listing) bool {
 	return q.snap.State.Prunes() && (q.format == render.Text || !hasLinks(l))
 }
@@ -80,9 +80,9 @@ func hasLinks(l *mtree.Listing) bool {
 	return false
 }
 
-// unchanged reports whether the client has the listing with this stamp, which proves it,
-// already. A tag decides if there is one; dates are for people, caches and wget
-// (RFC 9110, 13.1.3).
+// unchanged reports whether the client already has the listing with this stamp, which
+// proves it. A tag decides if there is one; dates are for people, caches and wget (RFC
+// 9110, 13.1.3).
 func (q *dirRequest) unchanged(r *http.Request, stamp mtree.Stamp) bool {
 	if tags := negotiate.Field(r, "If-None-Match"); tags != "" {
 		return negotiate.NoneMatch(tags, q.stampTag(stamp, false))

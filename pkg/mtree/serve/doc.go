@@ -7,24 +7,24 @@
 //	defer h.Close()
 //	err = serve.Server(h, serve.Fast).Serve(listener)
 //
-// What it promises: a listing with stamp v shows every change published with a stamp up to
-// v, and no other content ever carries v (S1); a whole listing or an error, after the
-// first byte a cut connection (S2); nothing outside the root, nothing hidden, in no format
-// and by no spelling (S3); memory, descriptors and time bounded whatever clients send (S4);
-// every name of every byte but "/" and NUL (S5).
+// What it promises: a listing with stamp v shows every change published with a stamp up
+// to v, and no other content ever carries v (S1); a listing is whole, or there is an
+// error, or after the first byte a cut connection (S2); nothing outside the root, nothing
+// hidden, in no format and by no spelling (S3); memory, descriptors and time bounded
+// whatever clients send (S4); every name of every byte but "/" and NUL (S5).
 //
 // # The way of a request
 //
-// Package fastpath reads a simple GET, net/http everything else; from here on there is no
-// difference. Handler.ServeHTTP sets a deadline and asks for the token. GET and HEAD go on
-// to the tree, POST and ?status by way of chi. parseTarget turns the raw URL into a path of
-// the tree and the query. The path ends at a directory (dirrequest.go) or at a file. An
-// endpoint builds a reply, which is written once, by Handler.start: no other function
+// Package fastpath reads a simple GET, net/http everything else; after that there is no
+// difference. Handler.ServeHTTP sets a deadline and checks the token. GET and HEAD go on
+// to the tree, POST and ?status go through chi. parseTarget turns the raw URL into a path
+// of the tree and the query. The path ends at a directory (dirrequest.go) or at a file.
+// An endpoint builds a reply, which is written once, by Handler.start: no other function
 // touches a header.
 //
 // # Layers
 //
-// What a file uses stands beside it or below it, but for New, which starts everything.
+// What a file uses stands beside it or below it, except for New, which starts everything.
 //
 //	server.go                         the server
 //	route.go                          which endpoint answers

@@ -11,8 +11,8 @@ import (
 	"tidemark/pkg/mtree/serve/internal/published"
 )
 
-// fail answers an error of the file system in place of a, of which nothing has been sent. A
-// client that has gone gets no answer.
+// fail answers an error of the file system in place of a, which must not have been sent.
+// A client that has gone gets no answer.
 func (h *Handler) fail(w http.ResponseWriter, a *reply, err error) {
 	if errors.Is(err, context.Canceled) {
 		h.abort(err)
@@ -20,7 +20,7 @@ func (h *Handler) fail(w http.ResponseWriter, a *reply, err error) {
 	h.send(w, a.refused(h.explain(err)))
 }
 
-// explain returns how an error is answered. It logs the errors that an operator can mend.
+// explain returns how an error is answered. It logs errors that an operator can fix.
 func (h *Handler) explain(err error) (status int, text string) {
 	switch {
 	case err == errBusy:
@@ -44,8 +44,8 @@ func (h *Handler) explain(err error) (status int, text string) {
 }
 
 // abort cuts the connection: what was sent so far must not look whole. The context of a
-// request is canceled when its client has gone, or when the client has closed its half of
-// the connection and still reads: net/http cannot distinguish the two, nor can we.
+// request is canceled when its client has gone, but also when the client has closed its
+// half of the connection and still reads: neither net/http nor we can tell which.
 func (h *Handler) abort(err error) {
 	if !errors.Is(err, context.Canceled) {
 		h.cfg.Log.Debug("answer cut short", "error", h.tree.Quoted(err))
@@ -54,10 +54,10 @@ func (h *Handler) abort(err error) {
 	panic(http.ErrAbortHandler)
 }
 
-// logError logs an error that an operator can mend.
+// logError logs an error that an operator can fix.
 func (h *Handler) logError(err error) { h.cfg.Log.Error("cannot serve", "error", h.tree.Quoted(err)) }
 
-// wrongMethod answers a method that nothing here has.
+// wrongMethod answers a request with a method that nothing here supports.
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
 	a := leaveBody(w, r)
 	a.allow = "GET, HEAD, POST"
@@ -70,9 +70,9 @@ const (
 	noStrongTag  = "a listing has no strong tag"
 )
 
-// leaveBody returns a reply that does not wait for the rest of the request's body. net/http
-// reads the rest before it answers, so that the client can read the answer, and without a
-// deadline that takes as long as the client likes.
+// leaveBody returns a reply that does not wait for the rest of the request's body.
+// net/http reads the rest before it answers, so that the client reads the answer; without
+// a deadline that takes as long as the client likes.
 func leaveBody(w http.ResponseWriter, r *http.Request) *reply {
 	if r.ContentLength == 0 {
 		return &reply{}
@@ -81,7 +81,7 @@ func leaveBody(w http.ResponseWriter, r *http.Request) *reply {
 	return &reply{close: true}
 }
 
-// unauthorized makes a the answer to a request without a token, and returns it.
+// unauthorized turns a into the answer to a request without a token, and returns it.
 func (a *reply) unauthorized() *reply {
 	a.challenge = true
 	return a.refused(http.StatusUnauthorized, "a token is needed")

@@ -31,7 +31,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 		h.send(w, a.notModified())
 		return
 	}
-	a.kind, a.policy = render.FileType(t.path), "sandbox" // its scripts are not ours
+	a.kind, a.policy = render.FileType(t.path), "sandbox" // the file's scripts must not run as ours
 	h.sendFile(w, r, f, a)
 }
 

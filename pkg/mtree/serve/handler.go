@@ -36,19 +36,19 @@ type Handler struct {
 
 	bulkLimit  *limiter
 	largeLimit *limiter
-	pollLimit  *limiter      // requests that wait where each look means reading the directory
+	pollLimit  *limiter      // waiting requests for which each look reads the directory
 	largeSize  int64         // bytes; a larger directory is read with a place in largeLimit
 	hashing    chan struct{} // a slot for each file that may be hashed at once
-	tails      atomic.Int64  // buffers in use with the last bytes of files
-	freeTails  int64         // how many of them are not counted in room
+	tails      atomic.Int64  // buffers in use for the last bytes of files
+	freeTails  int64         // how many tails are not counted in room
 
 	stop   context.Context
 	cancel context.CancelFunc // ends what waits
 }
 
-// New opens the tree at c.Root. A tree that watch never saw is served too, as
-// unwatched. Errors carry exit codes: a root that cannot be listed 6, bad globs,
-// numbers and a StateDir within the tree 2, state files of a newer version 4.
+// New opens the tree at c.Root. A tree that watch never saw is served too, as unwatched.
+// Errors carry exit codes: 6 for a root that cannot be listed; 2 for bad globs, bad
+// numbers and a StateDir within the tree; 4 for state files of a newer version.
 func New(c Config) (*Handler, error) {
 	c = c.withDefaults()
 	if c.MaxWaiters < 0 {
@@ -98,7 +98,7 @@ func openTree(c *Config) (*published.Tree, error) {
 	return t, nil
 }
 
-// newHub starts what wakes long polls.
+// newHub starts the hub that wakes long polls.
 func (h *Handler) newHub() *longpoll.Hub {
 	watch, err := dirwatch.New()
 	if err != nil {
@@ -107,7 +107,8 @@ func (h *Handler) newHub() *longpoll.Hub {
 	return longpoll.New(h.hubConfig(watch), h.stop.Done())
 }
 
-// hubConfig returns what a hub needs that hears directories by watch, which may be nil.
+// hubConfig returns the configuration of a hub that hears directories by watch, which may
+// be nil.
 func (h *Handler) hubConfig(watch *dirwatch.Watch) longpoll.Config {
 	last := h.tree.Now()
 	return longpoll.Config{
@@ -121,8 +122,8 @@ func (h *Handler) hubConfig(watch *dirwatch.Watch) longpoll.Config {
 	}
 }
 
-// readRoot reads the root's listing once: a server that can answer nothing must not say
-// that it is ready.
+// readRoot reads the root's listing once: a server that cannot answer must not say that
+// it is ready.
 func (h *Handler) readRoot() error {
 	dir, err := h.tree.OpenDir("")
 	if err != nil {
@@ -133,8 +134,8 @@ func (h *Handler) readRoot() error {
 	return err
 }
 
-// Release answers all requests that wait for a change, and later ones at once, so that a
-// server can shut down.
+// Release ends the waiting of all requests, now and later, so that a server can shut
+// down.
 func (h *Handler) Release() { h.cancel() }
 
 // Close releases what the Handler holds. Requests must have ended before.
@@ -144,8 +145,8 @@ func (h *Handler) Close() error {
 	return h.tree.Close()
 }
 
-// NeverWatched reports whether it is known that watch never ran on the tree and mirror did
-// not make it: then every pass of a mirror is a full walk.
+// NeverWatched reports whether it is certain that watch never ran on the tree and mirror
+// did not make it: then every pass of a mirror is a full walk.
 func (h *Handler) NeverWatched() bool {
 	s := h.tree.Reread()
 	return s.Tree.ID == "" && !s.Unread

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// limiter bounds how many requests are under way that make work or take memory without
+// limiter bounds the number of running requests that make work or take memory without
 // bound: sums, tar streams, searches; listings of large directories. Other requests do
 // not pass a limiter. Many goroutines may use it at once.
 type limiter struct {
 	most     int           // requests at once
 	share    int           // at once for one client
-	patience time.Duration // how long enter waits; 0: not at all
+	patience time.Duration // how long enter waits; 0: it does not wait
 
 	mu     sync.Mutex
 	all    int
@@ -24,12 +24,12 @@ type limiter struct {
 	places map[*place]struct{}
 }
 
-// place is the place of a request within a limiter. If the request waits for its client,
-// it may lose the place to another one.
+// place is the place of a request within a limiter. A request that waits for its client
+// may lose its place to another request.
 type place struct {
 	client  string
 	cut     func()       // ends the waiting for the client
-	blocked atomic.Int64 // Unix nanoseconds since when it waits for its client; 0: it does not, or was cut
+	blocked atomic.Int64 // when it began to wait for its client, in Unix nanoseconds; 0: it does not wait, or was cut
 }
 
 // slowGrace is how long a client may take for a piece of 64 to 512 KiB while others
@@ -48,12 +48,12 @@ const (
 	largeSize     = 4 << 20 // bytes of a directory as stat returns them: about 100,000 names on ext4, 200,000 on tmpfs
 )
 
-// newLimiter returns a limiter that does not wait.
+// newLimiter returns a limiter whose enter does not wait.
 func newLimiter(most, share int) *limiter {
 	return &limiter{by: map[string]int{}, most: most, share: share, left: make(chan struct{}), places: map[*place]struct{}{}}
 }
 
-// errBusy says that others have all places of a limiter, or the client its share.
+// errBusy says that all places of a limiter are taken, or that the client has its share.
 var errBusy = errors.New("too many requests of this kind at once")
 
 // enter gives p to a request; leave must follow. It waits up to patience for the place,
@@ -85,7 +85,7 @@ func (l *limiter) enter(r *http.Request, p *place) (leave func(), err error) {
 	}
 }
 
-// tryEnter is enter that does not wait.
+// tryEnter does what enter does, and does not wait.
 func (l *limiter) tryEnter(p *place) (leave func(), ok bool) {
 	client := p.client
 	l.mu.Lock()
@@ -100,7 +100,8 @@ func (l *limiter) tryEnter(p *place) (leave func(), ok bool) {
 }
 
 // cutSlowest makes room for a request of client: it ends the request that has waited
-// longest for its client, one of the same client if that has its share.
+// longest for its own client. If client has its share already, that is one of its
+// requests.
 func (l *limiter) cutSlowest(client string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,7 +17,7 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 		return
 	}
 	if t.path == "" {
-		// The request that mirrors make all day: the root is open already.
+		// Mirrors send this request all day: the root is open already.
 		h.listing(w, r, q, h.tree.Root())
 		return
 	}
@@ -37,8 +37,8 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 	h.listing(w, r, q, dir)
 }
 
-// special returns what answers a query key that asks for something else than the listing,
-// nil if there is none.
+// special returns the function that answers a query for something other than the listing,
+// nil if the query does not ask for that.
 func (h *Handler) special(q *dirRequest) func(http.ResponseWriter, *http.Request, *dirRequest) {
 	_, wait := q.query.Wait()
 	switch {

@@ -12,8 +12,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// page returns the listing of dir as it is to be sent: from the cache, or made for all who
-// want the same now.
+// page returns the listing of dir, ready to be sent: from the cache, or made once for all
+// requests that want it now.
 func (h *Handler) page(r *http.Request, q *dirRequest, dir *disk.Dir) (*pages.Page, error) {
 	key, time := pages.FlightKey{Key: q.key(), Fingerprint: q.snap.Fingerprint, State: q.snap.State}, pages.Time{}
 	if q.snap.State == wire.Watched {
@@ -26,8 +26,8 @@ func (h *Handler) page(r *http.Request, q *dirRequest, dir *disk.Dir) (*pages.Pa
 	return h.share(r, key, time, func() (*pages.Page, error) { return h.makePage(r, q, dir) })
 }
 
-// share makes a page for all who want the same. If the client of the request that makes it
-// goes while that request waits for its turn, the page is made anew.
+// share makes a page for all requests that want it. If the client of the request that
+// makes it goes away while that request waits for its turn, the page is made anew.
 func (h *Handler) share(r *http.Request, key pages.FlightKey, time pages.Time, make func() (*pages.Page, error)) (*pages.Page, error) {
 	for {
 		p, err := h.flights.Do(key, time, make)
@@ -45,7 +45,7 @@ func (h *Handler) makePage(r *http.Request, q *dirRequest, dir *disk.Dir) (*page
 		return nil, err
 	}
 	defer leave()
-	if err := h.look(q, dir); err != nil { // again: maybe it waited for another reading
+	if err := h.look(q, dir); err != nil { // again: it may have waited for another read
 		return nil, err
 	}
 	l, err := h.read(q, dir)
@@ -114,8 +114,8 @@ func (h *Handler) sendPage(w http.ResponseWriter, p *pages.Page, a *reply) {
 	}
 }
 
-// hold counts a page among those that are being sent, until give. Small ones are not
-// counted.
+// hold counts a page among those that are being sent, until give is called. Small pages
+// are not counted.
 func (h *Handler) hold(w http.ResponseWriter, p *pages.Page) (give func(), err error) {
 	if p.Size < pages.Small {
 		return func() {}, nil

@@ -29,8 +29,8 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := h.newDirRequest(r, &t)
-	// A body in chunks may have had a length too, which others on the way may have
-	// believed (RFC 9112, 6.1): no more requests on this connection.
+	// A chunked body may have had a length too, which a proxy may have believed (RFC 9112,
+	// 6.1): no more requests on this connection.
 	q.close = len(r.TransferEncoding) > 0
 	if q.snap.Replaced {
 		h.send(w, q.base().refused(http.StatusServiceUnavailable, replacedText))
@@ -68,11 +68,11 @@ const (
 	bodyTimeout  = 30 * time.Second // for receiving it
 )
 
-// pathsStep is how much room is taken at once while a list of paths comes in, in bytes.
+// pathsStep is how many bytes of room are taken at once while a list of paths comes in.
 const pathsStep = 64 << 10
 
-// receivePaths is readPaths within the room that all requests share: the client that takes
-// longest is cut first. give must follow, also after an error.
+// receivePaths does readPaths within the room that all requests share: the client that
+// takes longest is cut first. give must follow, also after an error.
 func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []string, give func(), err error) {
 	control := http.NewResponseController(w)
 	one, err := h.room.Take(&pages.Load{Bytes: pathsStep}, func() {
@@ -95,9 +95,9 @@ func (h *Handler) receivePaths(w http.ResponseWriter, r *http.Request) (paths []
 	return paths, func() { one.Give() }, err
 }
 
-// readPaths reads one escaped relative path a line, as they stand in listings. Each is a
-// path below the directory that is asked about; if one is not, the whole list is refused,
-// as a reader of a listing does. keep takes each path.
+// readPaths reads one escaped relative path a line, escaped as in listings. Each is below
+// the directory that is asked about; if one is not, the whole list is refused, as a
+// reader of listings would. keep takes each path.
 func readPaths(w http.ResponseWriter, r *http.Request, keep func(path string) error) ([]string, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // in-memory requests have none
@@ -108,7 +108,7 @@ func readPaths(w http.ResponseWriter, r *http.Request, keep func(path string) er
 	} else if err != nil {
 		return nil, err
 	}
-	// What is left unread would be taken for the next request.
+	// Else an unread rest would be taken for the next request.
 	_, err = io.Copy(io.Discard, io.LimitReader(r.Body, 1))
 	if err == nil {
 		_ = control.SetReadDeadline(time.Time{}) // the answer may take longer

@@ -21,7 +21,7 @@ func (h *Handler) look(q *dirRequest, dir *disk.Dir) (err error) {
 // read reads the listing of a directory that was looked at.
 func (h *Handler) read(q *dirRequest, dir *disk.Dir) (*mtree.Listing, error) {
 	if dir == h.tree.Root() {
-		// A descriptor has one position for all who read the directory by it.
+		// A descriptor has one position for all its readers.
 		own, err := h.tree.OpenDir("")
 		if err != nil {
 			return nil, err
@@ -58,7 +58,7 @@ func (h *Handler) readDir(r *http.Request, reader *lister.Lister, path string) (
 }
 
 // enterLarge lets a request read a directory of this size; leave must follow. For a large
-// one the request waits until it has a place in largeLimit.
+// directory, the request waits for a place in largeLimit.
 func (h *Handler) enterLarge(r *http.Request, size int64) (leave func(), err error) {
 	if size <= h.largeSize {
 		return func() {}, nil
@@ -68,12 +68,12 @@ func (h *Handler) enterLarge(r *http.Request, size int64) (leave func(), err err
 		return nil, err
 	}
 	return func() {
-		// 140 bytes an entry are garbage now: without this they lie beside those of
-		// the next. It takes a hundredth of the time of the reading.
+		// 140 bytes an entry are garbage now. Without this call, the next listing would need
+		// as much beside it. The call takes a hundredth of the time of reading.
 		debug.FreeOSMemory()
 		out()
 	}, nil
 }
 
-// listingMemory is how much memory a listing takes that is kept as it was read, in bytes.
+// listingMemory returns how many bytes of memory a listing takes as it was read.
 func listingMemory(l *mtree.Listing) int64 { return 200 * int64(len(l.Entries)) }

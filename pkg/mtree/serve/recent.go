@@ -90,8 +90,8 @@ func (s *search) run(r *http.Request) error {
 	return nil
 }
 
-// look looks at the entries of one directory. One that has gone or may not be read has no
-// files to show.
+// look looks at the entries of one directory. A directory that has gone or may not be
+// read shows no files.
 func (s *search) look(r *http.Request, path string) error {
 	l, err := s.h.readDir(r, s.lister, joined(s.root, path))
 	if path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)) {
@@ -113,9 +113,9 @@ func (s *search) look(r *http.Request, path string) error {
 	return nil
 }
 
-// rank returns a file's time as far as stamps know it. A file that was dated ahead of the
-// clock counts as of when that was done, also after its date has come. No rank is above
-// stamp, its directory's, or the search would miss the file.
+// rank returns the time by which a file is ordered. A file that was dated ahead of the
+// clock counts from its ctime, even after its date has come. No rank is above stamp, its
+// directory's, else the search would miss the file.
 func rank(e *mtree.Entry, stamp mtree.Stamp) mtree.Stamp {
 	if e.MTime.After(stamp) {
 		return mtree.Earlier(e.CTime, stamp)

@@ -20,7 +20,7 @@ func redirection(r *http.Request, status int, href []byte) *reply {
 
 // throughLink sends the client to where the symlinks in a path lead, if a published
 // directory is there; else it answers err. from is the directory of the URL. A listing is
-// sent under its own path only, so that a client that goes down never goes in circles.
+// sent only under its own path, so that a client that descends never goes in circles.
 func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target, from string, err error) {
 	real, kind := h.tree.Resolve(t.path)
 	if kind != mtree.Dir {
@@ -30,8 +30,8 @@ func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target,
 	h.send(w, redirection(r, http.StatusFound, published.Relative(from, real)))
 }
 
-// plainQuery returns a query as it came, with those bytes escaped that no URL may have: a
-// header never carries a control byte.
+// plainQuery returns a query as it came, but escapes bytes that no URL may have: a header
+// never carries a control byte.
 func plainQuery(raw string) string {
 	dst := make([]byte, 0, len(raw))
 	for i := range len(raw) {

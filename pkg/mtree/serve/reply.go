@@ -12,8 +12,9 @@ import (
 
 // reply is an answer before it is written: its status, all of its header, and its body if
 // that is there already. An endpoint builds it and gives it to send or start, which write
-// it once. Each request has one: refused and notModified make another answer of it, in
-// place. It is passed by its address: by value it would grow the stack of each connection.
+// it once. Each request has one reply: refused and notModified turn it into another
+// answer, in place. It is passed by its address: by value it would grow the stack of each
+// connection.
 type reply struct {
 	status int   // 0: 200
 	about  about // the directory that it is about
@@ -31,7 +32,7 @@ type reply struct {
 	location  string // Location of a redirection
 	allow     string // Allow
 	retry     string // Retry-After, in seconds; "": not said
-	challenge bool   // name the ways to send a token
+	challenge bool   // WWW-Authenticate is sent: it names the ways to send a token
 	close     bool   // the connection ends with this answer
 
 	body   []byte // sent with the header by send
@@ -49,7 +50,7 @@ type about struct {
 }
 
 // about returns what an answer says of the directory at path, which has this stamp. A 304
-// says it too: mirrors act on it.
+// says it too, because mirrors use it.
 func (h *Handler) about(s *published.Snapshot, path string, stamp, now mtree.Stamp) about {
 	a := about{tree: s, path: path, stamp: stamp, now: now}
 	if s.Tree.ID != "" && path == "" {
@@ -58,20 +59,20 @@ func (h *Handler) about(s *published.Snapshot, path string, stamp, now mtree.Sta
 	return a
 }
 
-// withBody gives a a whole body and returns it.
+// withBody sets a whole body and returns a.
 func (a *reply) withBody(body []byte) *reply {
 	a.body = body
 	return a.withLength(int64(len(body)))
 }
 
-// withLength gives a the length of a body that is sent after the header, and returns it.
+// withLength sets the length of a body that is sent after the header, and returns a.
 func (a *reply) withLength(length int64) *reply {
 	a.length, a.sized = length, true
 	return a
 }
 
-// refused makes a the answer to a request that fails, a short text that names no path of
-// this host, and returns it.
+// refused turns a into the answer to a failed request, and returns it. The text is short
+// and names no path of this host.
 func (a *reply) refused(status int, text string) *reply {
 	a.status = status
 	a.tag, a.date, a.ranges, a.coding = "", "", "", render.Identity
@@ -82,7 +83,7 @@ func (a *reply) refused(status int, text string) *reply {
 	return a.withBody([]byte(strconv.Itoa(status) + " " + text + "\n"))
 }
 
-// notModified makes a the 304 that takes its place, and returns it.
+// notModified turns a into the 304 that takes its place, and returns it.
 func (a *reply) notModified() *reply {
 	a.status = http.StatusNotModified
 	a.kind, a.coding, a.policy = "", render.Identity, ""
@@ -90,7 +91,7 @@ func (a *reply) notModified() *reply {
 	return a
 }
 
-// send writes an answer with the body that is in it, if any.
+// send writes an answer with its body, if it has one.
 func (h *Handler) send(w http.ResponseWriter, a *reply) {
 	h.start(w, a)
 	writeAll(w, a.body)
@@ -197,8 +198,8 @@ var (
 	challenges = []string{`Basic realm="tidemark", charset="UTF-8"`, `Bearer realm="tidemark"`}
 )
 
-// caching returns policy, or what stands for it where a token is needed: a
-// shared cache must not hand out to others what one client was allowed.
+// caching returns policy, or its replacement if a token is needed: a shared cache must
+// not give one client's answer to others.
 func (h *Handler) caching(policy string) string {
 	if h.guard.wanted {
 		return "private, no-cache"

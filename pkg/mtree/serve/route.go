@@ -26,17 +26,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route gives chi what it is good at: the POST endpoints and ?status, by method. Paths of
-// the tree are not routed: chi copies each request, which costs 1.1 KiB for as long as a
-// long poll waits and a twentieth of the time of a small answer, and it routes by the raw
-// path or the decoded one as it comes, where parseTarget reads the URL as it was sent.
+// route lets chi do what it is good at: the POST endpoints and ?status, by method. Paths
+// of the tree are not routed. chi copies each request, which costs 1.1 KiB while a long
+// poll waits, and a twentieth of the time of a small answer. And it routes by the raw
+// path or by the decoded one, whichever there is, but parseTarget reads the URL as it was
+// sent.
 func (h *Handler) route() http.Handler {
 	r := chi.NewRouter()
 	r.Post("/*", h.post)
 	r.Get("/*", h.getStatus)
 	r.Head("/*", h.getStatus)
 	r.MethodNotAllowed(h.wrongMethod)
-	r.NotFound(h.wrongMethod) // only what does not begin with a slash, as in OPTIONS *
+	r.NotFound(h.wrongMethod) // only targets without a leading slash, as in OPTIONS *
 	return r
 }
 
@@ -58,7 +59,7 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// getStatus answers GET and HEAD of /?status, and what only looked like it.
+// getStatus answers GET and HEAD of /?status, and of targets that only look like it.
 func (h *Handler) getStatus(w http.ResponseWriter, r *http.Request) {
 	if t, err := parseTarget(r); err == nil && t.path == "" && t.has("status") {
 		h.status(w)

@@ -17,10 +17,10 @@ const (
 	Std  HTTP = "std"  // all by net/http
 )
 
-// Server returns a server for h with limits that a slow or hostile client
-// cannot stretch: 10 s for the header of a request, 64 KiB of it, 120 s idle.
-// There is no limit for a whole answer, for a file may be large and a long poll
-// waits: the deadline of a write moves on with each piece, see writeTimeout.
+// Server returns a server for h with limits that a slow or hostile client cannot stretch:
+// 10 s for the header of a request, 64 KiB of it, 120 s idle. A whole answer has no
+// limit, because a file may be large and a long poll waits: each piece gets a write
+// deadline of its own, see writeTimeout.
 //
 // A Handler is released when the server begins to shut down, and counts the requests
 // that took the short way in Stats.Fast.

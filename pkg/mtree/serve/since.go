@@ -11,14 +11,14 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// since answers ?since=STAMP: one whole listing for each directory at or below
-// this one whose stamp is above STAMP, parents first. A directory that changed
-// has a stamp above every older stamp of its parents, so the walk goes down
-// only where that is so.
+// since answers ?since=STAMP: one whole listing for each directory at or below this one
+// whose stamp is above STAMP, parents first. When a directory changes, all directories
+// above it get a stamp as new, so the walk goes down only into directories with stamps
+// above STAMP.
 //
-// With &wait it is the long poll that works through every cache, for its condition is in
-// the URL: nginx and varnish drop If-None-Match from what they might store. A time-out
-// without that header is answered with no listing and the same #stamp.
+// With &wait it is a long poll that works through every cache, because its condition is
+// in the URL: nginx and varnish drop If-None-Match from requests whose answers they might
+// store. A time-out without that header is answered with no listing and the same #stamp.
 func (h *Handler) since(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 	q.format, q.explicit = render.Text, true
 	from, err := mtree.ParseStamp(q.query["since"])
@@ -49,7 +49,8 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 	}
 }
 
-// lookForSince reads the directory's own times; if that fails, it has answered.
+// lookForSince reads the directory's own times. If that fails, it sends the answer and
+// returns false.
 func (h *Handler) lookForSince(w http.ResponseWriter, q *dirRequest) (ok bool) {
 	dir, err := h.tree.OpenDir(q.path)
 	if err == nil {

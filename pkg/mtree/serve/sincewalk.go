@@ -34,8 +34,8 @@ type sinceWalk struct {
 
 // walk writes the directory at path, relative to the one that was asked about, and then
 // those below it, in the order of their names. A directory that has gone or may not be
-// read is passed over: the listing of its parent, or an answer of its own, shows that.
-// ahead is the directory if it is being read already, or nil.
+// read is skipped: its parent's listing, or a request for it, shows that. ahead is the
+// directory if it is being read already, or nil.
 func (s *sinceWalk) walk(path string, ahead *prefetch) error {
 	defer ahead.wait()
 	order := mtree.TreeOrder(path, s.after)
@@ -80,7 +80,7 @@ func (s *sinceWalk) walkEach(path string, names []string) error {
 	return nil
 }
 
-// changed returns the names of those directories whose stamps are above from.
+// changed returns the names of the directories whose stamps are above from.
 func (s *sinceWalk) changed(below []pages.Subdir) (names []string) {
 	for _, dir := range below {
 		if dir.Stamp.After(s.from) {
@@ -113,7 +113,7 @@ func (s *sinceWalk) write(path string, page *pages.Page) (err error) {
 	return nil
 }
 
-// prefetch is a directory that a goroutine of its own reads.
+// prefetch is a directory that is read in a goroutine of its own.
 type prefetch struct {
 	done chan struct{}
 	page *pages.Page
@@ -134,7 +134,8 @@ func (s *sinceWalk) prefetch(path string) *prefetch {
 	return p
 }
 
-// wait waits for the end of the reading, whether it was needed or not. p may be nil.
+// wait waits until the goroutine has ended, even if its result is not needed. p may be
+// nil.
 func (p *prefetch) wait() {
 	if p != nil {
 		<-p.done
@@ -155,12 +156,12 @@ func (s *sinceWalk) take(path string, ahead *prefetch) (*pages.Page, error) {
 	return s.read(path, false)
 }
 
-// sharedSize is the size of a directory, in bytes as stat returns them, from which on the
-// walks that want it at one time share its reading. Reading a smaller one takes little
+// sharedSize is the least size of a directory, in bytes as stat returns them, that walks
+// read together if several want it at one time. Reading a smaller one takes little
 // memory.
 const sharedSize = 64 << 10
 
-// read reads the directory at path. A large one ahead of its turn is errLarge.
+// read reads the directory at path. With ahead, a large one gives errLarge.
 func (s *sinceWalk) read(path string, ahead bool) (*pages.Page, error) {
 	full := joined(s.root, path)
 	dir, err := s.h.tree.OpenDir(full)

@@ -10,11 +10,11 @@ import (
 	"tidemark/pkg/mtree/serve/internal/render"
 )
 
-// sinkPiece is how much of a streamed answer is gathered before it is sent, in bytes.
+// sinkPiece is how many bytes of a streamed answer are gathered before they are sent.
 const sinkPiece = 64 << 10
 
-// sink sends an answer whose length is not known beforehand, in the coding of its reply,
-// each piece with a deadline of its own. The header goes out with the first piece.
+// sink sends an answer of unknown length, in the coding of its reply, each piece with a
+// deadline of its own. The header goes out with the first piece.
 type sink struct {
 	h     *Handler
 	w     http.ResponseWriter
@@ -26,7 +26,7 @@ type sink struct {
 	place *place // of the request in a limiter; nil: none
 }
 
-// newSink returns a sink for the answer a. If that has a coding, release must follow.
+// newSink returns a sink for the answer a. If a has a coding, release must follow.
 func (h *Handler) newSink(w http.ResponseWriter, a *reply) *sink {
 	s := &sink{h: h, w: w, reply: a, out: w}
 	if a.coding == render.Gzip {
@@ -36,7 +36,7 @@ func (h *Handler) newSink(w http.ResponseWriter, a *reply) *sink {
 	return s
 }
 
-// write sends body if there is enough of it, and returns what is left to be sent.
+// write sends body if it is long enough, and returns what is left to be sent.
 func (s *sink) write(body []byte) (rest []byte, err error) {
 	if len(body) < sinkPiece {
 		return body, nil

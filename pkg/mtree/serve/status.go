@@ -28,11 +28,11 @@ type statusReport struct {
 	Waiting    int64        `json:"waiting"`            // long polls
 }
 
-// upstream is one step of the way that a copy came: where it was made from.
+// upstream is one of the trees that a copy comes from.
 type upstream struct {
 	Host       string       `json:"host"`
 	Root       mtree.Stamp  `json:"root"`                 // its stamp when the copy was complete last
-	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"` // by its clock: all before is in the copy
+	Checkpoint *mtree.Stamp `json:"checkpoint,omitempty"` // by the source's clock: all changes before it are in the copy
 	Lag        *float64     `json:"lag,omitempty"`        // seconds by which the copy is behind, by this clock
 }
 
@@ -45,7 +45,7 @@ func lagOf(checkpoint *mtree.Stamp, now mtree.Stamp) *float64 {
 	return &lag
 }
 
-// status answers GET and HEAD of /?status from what is on disk at this moment, also if
+// status answers GET and HEAD of /?status from what is on disk at this moment, even if
 // the root was replaced.
 func (h *Handler) status(w http.ResponseWriter) {
 	s, now := h.tree.Reread(), h.now()

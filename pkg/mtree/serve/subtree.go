@@ -59,7 +59,7 @@ type packing struct {
 	lister *lister.Lister
 	out    *sink
 	body   []byte // not yet in out
-	missed error  // why the first file or directory that is missed is missed
+	missed error  // the error of the first file or directory that is missed
 }
 
 // dir packs what is in the directory at path, relative to the root of the walk. A
@@ -85,8 +85,9 @@ func (p *packing) dir(path string) error {
 	return nil
 }
 
-// without goes on after an error about one path. What has gone is not missed; what cannot
-// be read, or has become something else, is.
+// without records err about one path and returns nil, so that the walk goes on; about the
+// directory asked for it returns err. What has gone is not missed; what cannot be read,
+// or has become something else, is.
 func (p *packing) without(path string, err error) error {
 	switch {
 	case path == "":
@@ -141,8 +142,8 @@ func (p *packing) file(path string) error {
 }
 
 // open packs one large open file. A file that changed while it was packed is missed: what
-// was sent of it is not the version that its header names. One that shrinks ends the
-// stream, because its header has been sent.
+// was sent is not the version that its header names. A file that shrinks ends the stream,
+// because its header was sent already.
 func (p *packing) open(path string, f *disk.Regular) (err error) {
 	p.body = p.h.appendMember(p.body, path, mtree.File, &f.Info, "")
 	for at := int64(0); at < f.Size; {

@@ -15,8 +15,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// sumFlush is how long sums are gathered before they are sent: a large file takes long, and
-// a client should see that something happens.
+// sumFlush is how long sums are gathered before they are sent: large files take long, and
+// a client should see progress.
 const sumFlush = time.Second
 
 // dirSums answers GET ?sums: the files of one directory.
@@ -87,10 +87,10 @@ func (h *Handler) sendSums(w http.ResponseWriter, r *http.Request, q *dirRequest
 	}
 }
 
-// sum hashes one published regular file, and returns what it was. As many files are hashed
-// at once as there are processors, for all requests together. While a request waits or
-// hashes, the deadline for writing to w is moved on: over HTTP/2 it ends the answer also
-// while nothing is written.
+// sum hashes one published regular file, and returns what it was. As many files are
+// hashed at once as there are processors, for all requests together. While a request
+// waits or hashes, the write deadline of w is extended: over HTTP/2 it ends the answer
+// even while nothing is written.
 func (h *Handler) sum(ctx context.Context, w http.ResponseWriter, path string) (sum [sha256.Size]byte, info disk.Info, err error) {
 	if h.tree.Hides(path, false) {
 		return sum, info, os.ErrNotExist

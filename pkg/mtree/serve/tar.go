@@ -46,8 +46,8 @@ var tarBuffers = sync.Pool{New: func() any {
 	return &buffer
 }}
 
-// putTarBuffer gives a buffer back that has become body, unless a large file has made it
-// so large that it would waste memory.
+// putTarBuffer gives back a buffer, which grew into body, unless a large file made it so
+// large that it would waste memory.
 func putTarBuffer(buffer *[]byte, body []byte) {
 	if cap(body) <= 4*sinkPiece {
 		*buffer = body[:0]
@@ -58,9 +58,9 @@ func putTarBuffer(buffer *[]byte, body []byte) {
 // errTooLarge says that a file is not sent in a tar stream.
 var errTooLarge = errors.New("too large for a tar stream")
 
-// packSmall appends a published regular file of at most wire.MaxBulkFile, read from
-// full, to a tar stream under the name path; dst is as it was after an error.
-// Cost: open as in OpenFilePath, pread, statx, close.
+// packSmall appends a published regular file of at most wire.MaxBulkFile, read from full,
+// to a tar stream under the name path. After an error it returns dst as it was. Cost:
+// open as in OpenFilePath, pread, statx, close.
 func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
 	if h.tree.Hides(full, false) {
 		return dst, os.ErrNotExist
@@ -76,7 +76,7 @@ func (h *Handler) packSmall(dst []byte, path, full string) ([]byte, error) {
 	return h.packOpen(dst, path, f)
 }
 
-// packOpen is packSmall for a file that is open.
+// packOpen does the same for an open file.
 func (h *Handler) packOpen(dst []byte, path string, f *disk.Regular) ([]byte, error) {
 	grown := h.appendMember(dst, path, mtree.File, &f.Info, "")
 	start := len(grown)
@@ -90,8 +90,8 @@ func (h *Handler) packOpen(dst []byte, path string, f *disk.Regular) ([]byte, er
 	return wire.AppendTarPadding(grown, f.Size), nil
 }
 
-// appendMember appends the header of what stands in a tar stream under the name path; link
-// is the target of a symlink. It names the owner only if listings do.
+// appendMember appends the tar header of the member path; link is the target of a
+// symlink. It names the owner only if listings do.
 func (h *Handler) appendMember(dst []byte, path string, kind mtree.Kind, info *disk.Info, link string) []byte {
 	m := wire.TarMember{Path: path, Kind: kind, Mode: info.Mode, MTime: info.MTime, CTime: info.CTime, Size: info.Size, Link: link}
 	if h.cfg.Owner {

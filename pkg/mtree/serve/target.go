@@ -13,7 +13,7 @@ type target struct {
 	slash bool   // the URL ends in a slash: it means a directory
 	query wire.Query
 
-	doubled bool // slashes were doubled: what is relative to the URL is not relative to the path
+	doubled bool // slashes were doubled: hrefs relative to the URL are not relative to the path
 }
 
 // parseTarget reads the URL as it was sent. Errors wrap mtree.ErrName.

@@ -23,11 +23,11 @@ type transfer struct {
 }
 
 const (
-	// tailSize bytes at the end of a strict answer are sent after the file was compared
-	// once more. Shorter answers are sent from memory altogether.
+	// The last tailSize bytes of a strict answer are sent only after the file was compared
+	// once more. Shorter answers are sent from memory as a whole.
 	tailSize = 64 << 10
-	// pieceSize is what is handed to sendfile(2) under one deadline, in bytes: 17 KiB/s is
-	// the slowest a client may read.
+	// pieceSize is how many bytes are handed to sendfile(2) under one deadline: a client
+	// may read as slowly as 17 KiB/s.
 	pieceSize = 1 << 20
 )
 
@@ -59,15 +59,15 @@ func (o *transfer) send(s negotiate.Span) error {
 		}
 	}
 	if tail < s.Length || o.sent > 0 {
-		extend(o.w) // else the deadline is that of the request's beginning
+		extend(o.w) // else the deadline would date from the beginning of the request
 	}
 	n, err := o.w.Write(buf[:tail])
 	o.sent += int64(n)
 	return err
 }
 
-// keep counts the tail of one answer among the buffers in use. Beyond freeTails they take
-// room: nearly all are given back at once.
+// keep counts the tail of one answer among the buffers in use. Only those beyond
+// freeTails take room, because nearly all are given back at once.
 func (o *transfer) keep() (give func(), err error) {
 	h := o.h
 	done := func() { h.tails.Add(-1) }
@@ -85,7 +85,7 @@ func (o *transfer) keep() (give func(), err error) {
 // freeTails is how many tails of files may be in use without taking room.
 const freeTails = 256
 
-// stream sends a span straight from the file: net/http makes sendfile(2) of a copy from a
+// stream sends a span straight from the file: net/http uses sendfile(2) for a copy from a
 // LimitedReader over a file.
 func (o *transfer) stream(s negotiate.Span) error {
 	if s.Length == 0 {
@@ -137,7 +137,7 @@ func partHeader(s negotiate.Span, kind string, size int64) textproto.MIMEHeader 
 func partsLength(ranges []negotiate.Span, kind string, size int64, boundary string) int64 {
 	var count counter
 	parts := multipart.NewWriter(&count)
-	_ = parts.SetBoundary(boundary) // it came from such a writer
+	_ = parts.SetBoundary(boundary) // the boundary came from a multipart writer
 	for _, s := range ranges {
 		_, _ = parts.CreatePart(partHeader(s, kind, size)) // a counter takes everything
 		count += counter(s.Length)

@@ -7,7 +7,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// tagOf returns the ETag of a file: the version of it that is sent under this tag.
+// tagOf returns the ETag of a file: it names the version that is sent under it.
 func tagOf(info disk.Info) wire.FileTag {
 	return wire.FileTag{MTime: info.MTime, Size: info.Size, CTime: info.CTime}
 }
@@ -16,14 +16,14 @@ func tagOf(info disk.Info) wire.FileTag {
 var errChanged = errors.New("the file changed while it was sent")
 
 // unchanged returns errChanged if an open file is no longer the version that its tag
-// named when it was opened. It is the one rule for all that is sent as a certain
-// version: answers to If-Match, whole or in part, members of tar streams, sums. Ask it
+// named when it was opened. It is the one rule for everything that is sent as a certain
+// version: answers to If-Match, whole or in part, members of tar streams, sums. Call it
 // after the last byte was read and before that byte is sent: then nobody gets all bytes
 // of a file that changed meanwhile. Cost: one statx.
 //
 // The ctime is in the tag though it also moves when only the mode or the number of hard
-// links changes: contents that were replaced, with the old mtime put back, show by the
-// ctime alone.
+// links changes: if contents were replaced and the old mtime put back, only the ctime
+// shows it.
 func unchanged(f *disk.Regular) error {
 	now, err := f.Stat()
 	if err == nil && tagOf(now) != tagOf(f.Info) {

@@ -64,8 +64,8 @@ func (h *Handler) isNew(r *http.Request, q *dirRequest, dir *disk.Dir, tags stri
 	return p.Tag == "" || !negotiate.NoneMatch(tags, p.Tag), nil
 }
 
-// nothingNew answers 304 to a request that waited in vain, with the state of the tree as it
-// is by now; or the listing, if its stamp changed in the last moment.
+// nothingNew answers 304 to a request that waited in vain, with the present state of the
+// tree; or the listing, if its stamp changed at the last moment.
 func (h *Handler) nothingNew(w http.ResponseWriter, r *http.Request, q *dirRequest, dir *disk.Dir, tags string) {
 	if err := h.look(q, dir); err != nil {
 		h.fail(w, q.base(), err)

@@ -9,7 +9,7 @@
 //	<-wake
 //
 // No change after a Join is missed: a topic is heard before the directory is looked at.
-// All topics wake when what the tree says of itself changes. Where the host has no inotify
+// All topics wake when what the tree says of itself changes. If the host has no inotify
 // watch left, a topic wakes its requests once a second. Requests are woken at most ten
 // times a second, and their number is bounded.
 //

@@ -13,12 +13,11 @@ import (
 )
 
 const (
-	// wakeEvery bounds how often those who wait for one directory are woken: the
-	// first time after quiet at once, then at most this often.
+	// wakeEvery is the least time between two wakes of one topic. After a quiet time, a
+	// topic wakes at once.
 	wakeEvery = 100 * time.Millisecond
-	// stateEvery is how often the state of the tree is looked at for those who wait: no
-	// directory shows that the watcher died. Topics that no inotify watch hears wake as
-	// often.
+	// stateEvery is how often the hub looks at the state of the tree: no directory shows
+	// that the watcher died. Topics that no inotify watch hears wake as often.
 	stateEvery = time.Second
 )
 
@@ -32,7 +31,7 @@ type Config struct {
 	Waiting    *atomic.Int64      // set to how many wait now
 	Log        *slog.Logger       // gets one line if directories cannot be heard
 	Quoted     func(error) string // the text of an error for the log
-	Changed    func() bool        // whether the tree says something else of itself than at the last call; called by one goroutine at a time
+	Changed    func() bool        // reports whether the state of the tree differs from the last call; called by one goroutine at a time
 }
 
 // Hub has a topic for each directory that somebody waits for. Many goroutines may use it
@@ -118,8 +117,8 @@ func (h *Hub) watch(dir *disk.Dir, state wire.State) int32 {
 }
 
 // hearing returns which events show that a directory has another stamp. While a program
-// keeps stamps only its own setting of one counts: the kernel's, a moment before, would
-// wake everybody for a stamp that is replaced at once.
+// keeps the stamps, only times that it sets count: the kernel sets one a moment earlier,
+// which would wake everybody for a stamp that is replaced at once.
 func hearing(state wire.State) dirwatch.Hearing {
 	switch state {
 	case wire.Watched, wire.Auditing, wire.Mirrored:
@@ -128,14 +127,14 @@ func hearing(state wire.State) dirwatch.Hearing {
 	return dirwatch.AnyChange
 }
 
-// Leave ends waiting for a topic, which may be nil. The last one takes the topic down.
+// Leave ends waiting for a topic, which may be nil. The last to leave removes the topic.
 func (h *Hub) Leave(t *Topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.drop(t)
 }
 
-// drop is Leave for a caller that holds h.mu.
+// drop does what Leave does. The caller holds h.mu.
 func (h *Hub) drop(t *Topic) {
 	if t == nil {
 		return
@@ -174,8 +173,8 @@ func (h *Hub) hear() {
 	}
 }
 
-// watchState wakes all topics when the tree says something else of itself, for their
-// requests wait for what fits the new state; and always the topics that hear nothing.
+// watchState wakes all topics when the state of the tree changes, because their requests
+// must wait as the new state demands. It always wakes the topics that hear nothing.
 func (h *Hub) watchState(stop <-chan struct{}) {
 	tick := time.NewTicker(stateEvery)
 	defer tick.Stop()

@@ -19,8 +19,8 @@ func DirDate(mtime, now mtree.Stamp) (sec int64, early bool) {
 	return sec, false
 }
 
-// FileDate returns the Last-Modified of a file in Unix seconds, and whether later contents
-// may still get the same.
+// FileDate returns the Last-Modified of a file in Unix seconds, and whether later
+// contents may still get the same date.
 func FileDate(mtime, now mtree.Stamp) (sec int64, open bool) {
 	sec, _ = mtime.Unix()
 	today, _ := now.Unix()

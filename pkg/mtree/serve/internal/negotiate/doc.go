@@ -1,6 +1,6 @@
 // Package negotiate reads what a request asks for in its header (RFC 9110): a format and
 // a coding, conditions, ranges. It does no I/O and asks no clock; each function takes the
-// request and what there is, and returns what that means.
+// request and what the server has, and returns what that means.
 //
 //	format, explicit := negotiate.Format(r, query)
 //	switch negotiate.Precondition(r, tag, date, open) {

@@ -47,7 +47,7 @@ func Ranges(r *http.Request, tag string, size int64) ([]Span, error) {
 	var sum int64
 	for _, s := range spans {
 		if sum += s.Length; sum > size {
-			return nil, nil // overlapping: the whole file is less
+			return nil, nil // overlapping: the whole file is shorter
 		}
 	}
 	return spans, nil

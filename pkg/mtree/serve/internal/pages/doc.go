@@ -1,6 +1,7 @@
-// Package pages keeps listings in memory as they are sent: each is made once for all who
-// want it at one time, kept while its directory has the stamp that proves it, and shared
-// by all who are being sent it. What clients make the server keep has one bound.
+// Package pages keeps listings in memory as they are sent: each is made once for all
+// requests that want it at one time, kept while its directory has the stamp that proves
+// it, and shared by all answers that send it. One bound holds for all memory that clients
+// make the server keep.
 //
 //	p, err := flights.Do(key, time, func() (*pages.Page, error) {
 //		listing, err := read(dir)
@@ -16,7 +17,7 @@
 // # Layers
 //
 //	room.go       Room and Load: the memory that requests under way keep for their clients
-//	page.go       Page: a listing as it is sent; Key and Time: which one, and of when
+//	page.go       Page: a listing as it is sent; Key and Time: which listing, and of what time
 //	live.go       Live: the pages that somebody is being sent
 //	cache.go      Cache: the pages used last
 //	flights.go    Flights: the pages being made

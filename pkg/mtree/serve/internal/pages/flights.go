@@ -7,13 +7,13 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Flights lets those who want one listing at one time share its making.
+// Flights lets requests that want one listing at one time share the work of making it.
 type Flights struct {
 	mu sync.Mutex
 	by map[FlightKey]*lane
 }
 
-// errUnmade says that the making of a page did not come to its end.
+// errUnmade says that the goroutine that made a page ended before it was done.
 var errUnmade = errors.New("the making of a listing ended early")
 
 // FlightKey says what must be the same for one making to serve several.
@@ -23,8 +23,7 @@ type FlightKey struct {
 	State       wire.State
 }
 
-// lane has the makings of one listing: the one that is under way, and the one that will
-// follow it.
+// lane has the flights of one listing: the one under way, and the one that follows it.
 type lane struct{ under, next *flight }
 
 // flight is one making.
@@ -38,10 +37,10 @@ type flight struct {
 // NewFlights returns a Flights that makes nothing.
 func NewFlights() *Flights { return &Flights{by: map[FlightKey]*lane{}} }
 
-// Do returns what make makes, or what somebody else makes of the same key. That is a
-// making that begins after this call, for one under way may have read already what has
-// changed since; or also the one under way if it is of the same time, which proves it. So
-// a directory that changes all the while is read by one after the other, for all who
+// Do returns a page that make made, either for this call or for another one with the same
+// key. A flight that begins after this call will do. One under way may have read what has
+// changed since, so it will do only if it is of the same time, which proves it. So a
+// directory that keeps changing is read by one call after another, each for all that
 // wait.
 func (f *Flights) Do(key FlightKey, time Time, make func() (*Page, error)) (*Page, error) {
 	own, before, mine := f.join(key, time)
@@ -59,8 +58,8 @@ func (f *Flights) Do(key FlightKey, time Time, make func() (*Page, error)) (*Pag
 	return own.page, own.err
 }
 
-// join returns the flight to wait for. If it is mine, the caller makes the page, after
-// before has ended, if that is not nil.
+// join returns the flight to wait for. If mine is true, the caller makes the page, but
+// waits first for the end of before, if that is not nil.
 func (f *Flights) join(key FlightKey, time Time) (own, before *flight, mine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -6,13 +6,14 @@ import (
 )
 
 // Linkless remembers directories that were read and had no symlinks. The stamp of such a
-// directory proves its listing in every format, that of others only as text: the formats
-// that follow symlinks show what they lead to, which changes without this stamp. A
-// directory that is not remembered is read before anything is answered by its stamp.
+// directory proves its listing in every format. The stamp of any other proves only the
+// text: the other formats show what symlinks lead to, which may change while this stamp
+// stays. A directory that is not remembered is read before anything is answered by its
+// stamp.
 //
-// It holds 8 bytes for each of the last maxLinkless to twice as many directories: path,
-// node, mtime and ctime, hashed with a secret seed. The chance that any two are taken for
-// each other is 1 in 10^14.
+// For each of the last directories, from maxLinkless to twice that many, it holds 8
+// bytes: path, node, mtime and ctime, hashed with a secret seed. The chance that any two
+// are taken for each other is 1 in 10^14.
 type Linkless struct {
 	seed maphash.Seed
 
@@ -23,7 +24,7 @@ type Linkless struct {
 // maxLinkless bounds one generation: 64 Ki directories, some 2 MB of memory.
 const maxLinkless = 64 << 10
 
-// linklessKey names one directory at one time.
+// linklessKey identifies one directory at one time.
 type linklessKey struct {
 	path string
 	time Time

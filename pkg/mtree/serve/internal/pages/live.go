@@ -2,14 +2,14 @@ package pages
 
 import "sync"
 
-// Live knows the pages that clients are being sent: a request that reads the same listing
-// again sends the same page.
+// Live knows the pages that are being sent to clients: a request that reads the same
+// listing again sends the same page.
 type Live struct {
 	mu   sync.Mutex
 	live map[Key]*alive
 }
 
-// alive is a page that clients are being sent, the newest of its key.
+// alive is the newest page of its key that is being sent to clients.
 type alive struct {
 	page    *Page
 	clients int
@@ -30,7 +30,7 @@ func (s *Live) Same(p *Page) *Page {
 	return p
 }
 
-// Begin notes that a client is being sent p, until End.
+// Begin records that p is being sent to a client, until End.
 func (s *Live) Begin(p *Page) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,13 +42,13 @@ func (s *Live) Begin(p *Page) {
 	a.clients++
 }
 
-// End notes that a client was sent p, or has gone.
+// End records that p was sent to a client, or that the client has gone.
 func (s *Live) End(p *Page) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.live[p.Key]
 	if a == nil || a.page != p {
-		return // a newer one has its place
+		return // a newer page has its place
 	}
 	if a.clients--; a.clients == 0 {
 		delete(s.live, p.Key)

@@ -18,8 +18,8 @@ import (
 // coding; longer ones are sent in chunks.
 const MaxWhole = 8 << 20
 
-// Small is the size in bytes below which a page is not counted in a Room: a socket's
-// buffer in the kernel takes that much.
+// Pages below Small bytes are not counted in a Room: a socket's buffer in the kernel
+// takes that much.
 const Small = 64 << 10
 
 // Key names a listing apart from the times of its directory.
@@ -29,9 +29,9 @@ type Key struct {
 	Coding render.Coding
 }
 
-// Time is what must be the same for a page to be true still. A watcher stamps the
-// directory for every change in it, hence a cache is asked only where one is at work; the
-// ctime shows a stamp that was set twice. The zero value is no time at all.
+// Time is what must be the same for a page to be still true. A watcher stamps the
+// directory for every change in it, so the cache is used only while a watcher runs; the
+// ctime shows a stamp that was set twice. The zero value is no time.
 type Time struct {
 	Node         disk.Node
 	MTime, CTime mtree.Stamp
@@ -72,8 +72,8 @@ func Subdirs(l *mtree.Listing, from mtree.Stamp) (below []Subdir) {
 	return below
 }
 
-// drafts are kept to render in: of up to MaxWhole and a row, as many as there were at
-// once since the collector ran.
+// drafts are buffers to render in, each of up to MaxWhole and a row. The collector drops
+// unused ones.
 var drafts = sync.Pool{New: func() any { return new([]byte) }}
 
 // New renders a listing in this form. Its Sum is computed if it is wanted, or if the page

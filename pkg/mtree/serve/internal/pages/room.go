@@ -24,15 +24,15 @@ type Room struct {
 const RoomBytes = 128 << 20
 
 const (
-	grace    = time.Second     // nobody is cut before that
+	grace    = time.Second     // no request is cut before this time
 	patience = 5 * time.Second // how long a request waits for room
 )
 
-// Load is memory that one request or several keep. A Room guards its fields.
+// Load is memory that one or more requests keep. A Room guards its fields.
 type Load struct {
 	Bytes   int64
 	holders map[*Holder]struct{}
-	place   *list.Element // nil: nobody keeps it
+	place   *list.Element // nil: no request keeps it
 }
 
 // Holder is one request that keeps a load.
@@ -40,7 +40,7 @@ type Holder struct {
 	room  *Room
 	load  *Load
 	since time.Time
-	cut   func() // ends what it waits for its client; called once
+	cut   func() // ends its wait for its client; called once
 	gone  bool
 }
 
@@ -82,8 +82,8 @@ func (m *Room) Take(l *Load, cut func()) (*Holder, error) {
 	return one, nil
 }
 
-// Grow keeps n bytes more for one, which is alone with its load. It waits and fails as
-// Take does.
+// Grow keeps n more bytes for one, which must be the only holder of its load. It waits
+// and fails as Take does.
 func (one *Holder) Grow(n int64) error {
 	return one.room.wait(one.load, func() int64 { return n }, func() {
 		one.load.Bytes += n
@@ -91,7 +91,7 @@ func (one *Holder) Grow(n int64) error {
 	})
 }
 
-// SetCut replaces what ends one, if it is not being ended already.
+// SetCut replaces the function that ends one, unless it was called already.
 func (one *Holder) SetCut(cut func()) {
 	one.room.mu.Lock()
 	defer one.room.mu.Unlock()
@@ -115,7 +115,7 @@ func (one *Holder) Give() {
 }
 
 // wait calls admit, with mu held, as soon as there is room for as many bytes as need
-// returns. What is larger than the whole room gets it alone.
+// returns. A load larger than the whole room gets the room alone.
 func (m *Room) wait(own *Load, need func() int64, admit func()) error {
 	var end <-chan time.Time
 	for {
@@ -141,8 +141,9 @@ func (m *Room) wait(own *Load, need func() int64, admit func()) error {
 	}
 }
 
-// cutOldest ends the oldest loads but own until n bytes will be free. The channel that it
-// returns says when to look again: the grace of those that are left may have ended.
+// cutOldest ends the oldest loads, except own, until n bytes will be free. The channel
+// that it returns says when to look again: the grace of the remaining loads may have
+// ended.
 func (m *Room) cutOldest(own *Load, n int64) <-chan time.Time {
 	free := m.most - m.bytes
 	for e := m.order.Front(); e != nil && free < n; e = e.Next() {
@@ -161,7 +162,7 @@ func (m *Room) cutOldest(own *Load, n int64) <-chan time.Time {
 	return time.After(grace / 4)
 }
 
-// old reports whether all who keep l have had their grace.
+// old reports whether the grace of all holders of l has ended.
 func (l *Load) old() bool {
 	for one := range l.holders {
 		if time.Since(one.since) < grace {

@@ -1,6 +1,6 @@
 // Package published opens what serve publishes of a tree, and nothing else: nothing
-// outside the root, nothing hidden, nothing that watch cannot vouch for, by no spelling
-// and through no symlink. It also knows what the tree says of itself at the moment.
+// outside the root, nothing hidden, nothing that watch may not read, whatever the
+// spelling, and through no symlink. It also knows the present state of the tree.
 //
 //	tree, err := published.Open(config)
 //	s := tree.Now()                          // state, epoch, fingerprint

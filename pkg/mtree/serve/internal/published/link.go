@@ -9,10 +9,10 @@ import (
 )
 
 // ShowLink returns what stands for a symlink of the directory at dir in the formats that
-// follow symlinks: the file or directory it leads to, under the symlink's name and of kind
-// Other if nothing published is there; and the href by which to ask for it, nil in that
-// case. A directory is named by its own path, so that a reader that goes down comes to an
-// end. Cost: a few system calls for each component.
+// follow symlinks: the file or directory that it leads to, under the symlink's name, of
+// kind Other if nothing published is there; and the href by which to ask for it, nil in
+// that case. The href of a directory is the directory's own path, so that a reader that
+// descends comes to an end. Cost: a few system calls for each component.
 func (t *Tree) ShowLink(dir string, e mtree.Entry) (shown mtree.Entry, href []byte) {
 	path, info := t.leadsTo(mtree.JoinPath(dir, e.Name))
 	if e.Kind = info.Kind; e.Kind == mtree.Other || path == "" {
@@ -38,19 +38,18 @@ func (t *Tree) leadsTo(link string) (path string, info disk.Info) {
 }
 
 // Resolve follows the symlinks in path and returns where they lead: a path without
-// symlinks and what is there, Other if that is outside the root, hidden, missing or of
-// another type.
+// symlinks, and the kind of what is there, Other if that is outside the root, hidden,
+// missing or of another type.
 func (t *Tree) Resolve(path string) (real string, kind mtree.Kind) {
 	real, info := t.follow(path)
 	return real, info.Kind
 }
 
-// retypeTries is how often a path is followed if something else takes the place of what it
-// leads to meanwhile.
+// retypeTries is how often a path is followed if its end is replaced each time meanwhile.
 const retypeTries = 10
 
-// follow is Resolve with all that lstat returns. Of the root it returns only that it is a
-// directory.
+// follow does what Resolve does, and returns all that lstat shows. For the root it
+// returns only that it is a directory.
 func (t *Tree) follow(path string) (real string, info disk.Info) {
 	for range retypeTries {
 		real, err := t.root.Resolve(path, t.Crosses())

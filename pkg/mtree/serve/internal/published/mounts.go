@@ -21,7 +21,7 @@ type mounts struct {
 	seen map[string]bool
 }
 
-// pass takes the path of a mount point that is passed over, each time that happens.
+// pass is called each time the mount point at path is passed over.
 func (m *mounts) pass(path string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// OpenDir opens the directory at path. It follows no symlinks. Whether path is hidden is
-// for the caller to ask. Cost: openat2, fstat; more if permissions refuse it.
+// OpenDir opens the directory at path. It follows no symlinks. The caller checks whether
+// path is hidden. Cost: openat2, fstat; more if permissions refuse it.
 func (t *Tree) OpenDir(path string) (*disk.Dir, error) {
 	if err := t.vouched(path); err != nil {
 		return nil, err
@@ -20,8 +20,7 @@ func (t *Tree) OpenDir(path string) (*disk.Dir, error) {
 }
 
 // OpenRegular opens the regular file at path if its directory is published. It follows no
-// symlinks. Whether path is hidden is for the caller to ask. Cost: as
-// disk.Dir.OpenFilePath.
+// symlinks. The caller checks whether path is hidden. Cost: as disk.Dir.OpenFilePath.
 func (t *Tree) OpenRegular(path string) (*disk.Regular, disk.Info, error) {
 	if err := t.vouched(mtree.ParentPath(path)); err != nil {
 		return nil, disk.Info{}, err
@@ -29,10 +28,10 @@ func (t *Tree) OpenRegular(path string) (*disk.Regular, disk.Info, error) {
 	return t.root.OpenFilePath(path, t.Crosses())
 }
 
-// OpenFile opens the regular file at path. Symlinks are followed as far as they stay in
-// the root and lead to nothing hidden; what is opened then is exactly the path that was
-// checked. An error comes with what is at path, if that is known: the caller may find a
-// directory or a symlink there.
+// OpenFile opens the regular file at path. Symlinks are followed as long as they stay in
+// the root and lead to nothing hidden; then exactly the path that was checked is opened.
+// An error comes with the Info of what is at path, if that is known: it may be a
+// directory or a symlink.
 func (t *Tree) OpenFile(path string) (*disk.Regular, disk.Info, error) {
 	for try := 1; ; try++ {
 		f, info, err := t.OpenRegular(path)
@@ -51,8 +50,8 @@ func (t *Tree) OpenFile(path string) (*disk.Regular, disk.Info, error) {
 	}
 }
 
-// FollowTries is how often a path with symlinks is followed that leads nowhere: one of
-// them may have been replaced meanwhile.
+// FollowTries is how often a path with symlinks is followed if it leads nowhere: a
+// symlink may have been replaced meanwhile.
 const FollowTries = 3
 
 // MayBeLink reports whether opening failed because of a symlink, as the last component or
@@ -61,13 +60,13 @@ func MayBeLink(info disk.Info, err error) bool {
 	return info.Kind == mtree.Symlink || disk.IsLink(err)
 }
 
-// ErrAbove says that a directory above the one that something is in may not be entered.
-// A mirror that may not read the file or directory itself completes what is above it. It
-// must not do so here: giving the right back further up moves no stamp in between.
+// ErrAbove says that a directory further up than the parent may not be entered. If a
+// mirror may not read a file or directory itself, it completes the directories above.
+// Here it must not: when the right is given back further up, no stamp in between moves.
 var ErrAbove = errors.New("a directory further up may not be entered")
 
-// above adds ErrAbove to an error of opening path if it is due. Cost, where permissions
-// are the cause: as StatPath.
+// above adds ErrAbove to an error of opening path if that is the case. Cost, if
+// permissions are the cause: as StatPath.
 func (t *Tree) above(path string, err error) error {
 	parent := mtree.ParentPath(path)
 	if parent == "" || !disk.IsUnreadable(err) || errors.Is(err, state.ErrUnread) {
@@ -89,8 +88,8 @@ func (t *Tree) vouched(path string) error {
 	return exceptions.Vouched(t.root, path)
 }
 
-// Refuses reports whether the directory at path refuses its stamp, so that no event tells
-// of a new one: watch keeps it elsewhere.
+// Refuses reports whether the directory at path refuses its stamp. Then watch keeps the
+// stamp elsewhere, and no event of the directory shows a new one.
 func (t *Tree) Refuses(path string) bool {
 	exceptions, err := t.exceptions()
 	return err == nil && exceptions.Refuses(path)

@@ -14,7 +14,7 @@ import (
 )
 
 // snapshotAge is how old a snapshot may be. Reading one costs about 15 system calls, too
-// many for a 304. That a watcher has died is noticed this much later.
+// many for a 304. The death of a watcher is noticed this much later.
 const snapshotAge = 100 * time.Millisecond
 
 // Snapshot is what the tree said of itself at one moment: its state, its epoch, of a copy
@@ -22,15 +22,15 @@ const snapshotAge = 100 * time.Millisecond
 type Snapshot struct {
 	state.Published
 	Chain       string // of a copy: how it came about, for Tidemark-Upstream
-	Fingerprint string // what of an ETag all directories have in common
-	Replaced    bool   // the root's path names something else: nothing may be listed
+	Fingerprint string // the part of an ETag that is the same for all directories
+	Replaced    bool   // the root's path names another directory: nothing may be listed
 	Unread      bool   // what .tidemark says could not be read
 
 	// The same as values of headers, for many answers.
 	IDs, Epochs, States, Runs []string
 
-	filters       *glob.List   // of a copy: nobody keeps what its mirror passes over
-	crosses       bool         // what is beyond mounts is published
+	filters       *glob.List   // of a copy: what its mirror excludes, and so nobody keeps
+	crosses       bool         // directories beyond mounts are published
 	log           *records.Log // of a copy without xattrs
 	hasExceptions bool         // watch says things of directories that their times do not show
 	taken         time.Time
@@ -43,7 +43,7 @@ func (s *Snapshot) Same(t *Snapshot) bool {
 }
 
 // Now returns a snapshot that is at most snapshotAge old, or twice that while another
-// goroutine reads a new one. It costs no system call unless the last one is older.
+// goroutine reads a new one. It costs no system call unless the last snapshot is older.
 func (t *Tree) Now() *Snapshot {
 	s := t.latest.Load()
 	age := time.Since(s.taken)
@@ -54,7 +54,7 @@ func (t *Tree) Now() *Snapshot {
 		if age < 2*snapshotAge {
 			return s
 		}
-		t.mu.Lock() // nobody asked for long: wait for the new one
+		t.mu.Lock() // there was no call for long: wait for the new snapshot
 	}
 	defer t.mu.Unlock()
 	if s = t.latest.Load(); time.Since(s.taken) < snapshotAge {
@@ -70,8 +70,8 @@ func (t *Tree) Reread() *Snapshot {
 	return t.replace(t.latest.Load())
 }
 
-// apart returns what watch says of directories that their times do not show, as it is
-// after the call; nil if that is nothing. On most trees it costs no system call: a
+// exceptions returns what watch says of directories that their times do not show, as it
+// is after the call; nil if there is nothing. On most trees it costs no system call: a
 // snapshot is younger than state.StatusAge.
 func (t *Tree) exceptions() (*state.Exceptions, error) {
 	if !t.Now().hasExceptions {
@@ -81,8 +81,8 @@ func (t *Tree) exceptions() (*state.Exceptions, error) {
 }
 
 // RunsAt returns the value of Tidemark-Runs for an answer that shows the root with this
-// stamp. It is read after the stamp, for a reader must not take the stamps of a run for
-// those of the run before. A run is noted before it stamps anything.
+// stamp. It is read after the stamp, because a reader must not take the stamps of a run
+// for those of the run before. watch records a run before the run stamps anything.
 func (t *Tree) RunsAt(stamp mtree.Stamp) []string {
 	if s := t.latest.Load(); filetime.SameStored(s.root, stamp) {
 		return s.Runs
@@ -122,8 +122,8 @@ func (t *Tree) replace(old *Snapshot) *Snapshot {
 	}
 	switch {
 	case disk.IsOutOfResources(err):
-		// It is still the same tree, but whether a watcher keeps its stamps is not known
-		// for the moment.
+		// It is still the same tree, but for the moment it is not known whether a watcher
+		// keeps its stamps.
 		short := *old
 		short.State, short.taken = wire.Degraded, s.taken
 		s = &short
@@ -170,20 +170,20 @@ func (t *Tree) read() (*Snapshot, error) {
 	}
 	s.crosses = t.cfg.CrossMounts && (err != nil || s.Crosses())
 	if s.Tree.Role == state.Copy && !s.Bound {
-		rules = []string{"nobody keeps it"} // what its stamps stood for meanwhile is to be compared later
+		rules = []string{"nobody keeps it"} // later, what changed meanwhile must be compared
 	}
 	s.Fingerprint = t.fingerprint(s, rules)
 	return s, err
 }
 
-// listingFormat is raised when serve of the same options gives other listings of
-// the same tree than before: each mirror of it compares everything once then.
+// listingFormat is raised when a new serve, with the same options, lists the same tree
+// differently: then each mirror of it compares everything once.
 const listingFormat = 1
 
 // fingerprint returns the options fingerprint of ETags: six hex digits over all that
 // decides, besides the directories, what listings show and which files may be read. For a
 // copy that includes the source's fingerprint with which the copy became complete last:
-// what came with another one is in the copy only then.
+// only a complete copy has everything that came with a new fingerprint.
 func (t *Tree) fingerprint(s *Snapshot, rules []string) string {
 	return wire.Fingerprint(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",
 		listingFormat, s.Tree.ID, s.Tree.Epoch, t.options, s.crosses, t.reader, rules, s.Status.SourceFingerprint))

@@ -26,7 +26,7 @@ type Config struct {
 	Hidden      bool       // publish dotfiles too
 	Owner       bool       // listings name owners
 	CrossMounts bool       // publish directories on other file systems too
-	Patterns    []string   // what Exclude was made of: a part of the fingerprint
+	Patterns    []string   // the globs in Exclude: a part of the fingerprint
 	Exclude     *glob.List // what is not published
 	Log         *slog.Logger
 	Now         func() mtree.Stamp // the clock
@@ -39,19 +39,19 @@ type Tree struct {
 	cfg              Config
 	root             *disk.Dir
 	options          string // every option that alters a listing, for the fingerprint
-	reader           string // who reads, for the same
+	reader           string // whose rights count for reading, for the fingerprint
 	mounts           mounts
 	latest           atomic.Pointer[Snapshot]
 	log              records.LogReader // of a copy without xattrs
 	exceptionsReader state.ExceptionsReader
 
-	mu         sync.Mutex // held by the one who reads a new snapshot; guards lastReport
-	lastReport string     // the error of the last reading, logged once while it lasts
+	mu         sync.Mutex // held while a new snapshot is read; guards lastReport
+	lastReport string     // the error of the last read, logged once while it lasts
 }
 
-// Open opens the tree at c.Root. A tree whose state cannot be read is published all the
-// same, unless its state is of a newer format: state.ErrNewerFormat. A StateDir within
-// the tree gives state.ErrWithin.
+// Open opens the tree at c.Root. A tree whose state cannot be read is still published,
+// unless its state is of a newer format: state.ErrNewerFormat. A StateDir within the tree
+// gives state.ErrWithin.
 func Open(c Config) (*Tree, error) {
 	root, err := disk.OpenRoot(c.Root)
 	if err != nil {
@@ -79,15 +79,14 @@ func Open(c Config) (*Tree, error) {
 // Close closes the root. Nothing else may be under way.
 func (t *Tree) Close() error { return t.root.Close() }
 
-// Root returns the root itself. It stays open, and has one position for all who read the
-// directory by it: to list it, OpenDir("").
+// Root returns the root itself. It stays open. All readers share its position, so
+// OpenDir("") to list it.
 func (t *Tree) Root() *disk.Dir { return t.root }
 
-// Crosses reports whether what is beyond mounts is published at the moment.
+// Crosses reports whether directories beyond mounts are published at the moment.
 func (t *Tree) Crosses() bool { return t.cfg.CrossMounts && t.latest.Load().crosses }
 
-// Hides reports whether path, or a directory above it, is not published, or is too long
-// to be.
+// Hides reports whether path is too long, or it or a directory above it is not published.
 func (t *Tree) Hides(path string, isDir bool) bool {
 	if len(path) > wire.MaxPath || !t.cfg.Hidden && hasDot(path) {
 		return true
@@ -131,8 +130,8 @@ func (t *Tree) Lister(s *Snapshot) *lister.Lister {
 	return l
 }
 
-// Quoted returns the text of err in quotes, for names are untrusted, and with paths from
-// the root on: where on this host the tree is stays out of the log.
+// Quoted returns the text of err in quotes, because names are untrusted, with paths that
+// begin at the root: the place of the tree on this host stays out of the log.
 func (t *Tree) Quoted(err error) string {
 	text := err.Error()
 	if root := strings.TrimSuffix(t.cfg.Root, "/"); strings.HasPrefix(root, "/") {

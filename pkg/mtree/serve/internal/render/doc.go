@@ -1,6 +1,6 @@
-// Package render turns listings into the bodies that serve sends: as text, JSON or
-// HTML, as they are or gzipped. It is pure: no I/O, no clock. What a symlink leads to,
-// which the formats for people and other programs show, comes by a callback.
+// Package render turns listings into the bodies that serve sends: as text, JSON or HTML,
+// as they are or gzipped. It is pure: no I/O, no clock. The formats for people and other
+// programs show what a symlink leads to; a callback finds that.
 //
 //	form := render.New(render.HTML, &listing, render.Options{Path: "d"})
 //	body, rest := render.UpTo(nil, math.MaxInt, form, listing.Entries)
@@ -8,8 +8,8 @@
 //
 // A form appends to a slice, entry by entry: a listing of any length can be rendered in
 // pieces, with little memory beside its body, and nothing is allocated for an entry that
-// is no symlink. Names are bytes without any meaning: what would be markup is escaped,
-// what is no UTF-8 becomes U+FFFD where the format has no bytes.
+// is no symlink. Names are bytes without any meaning: markup is escaped, and what is not
+// UTF-8 becomes U+FFFD in formats that have no bytes.
 //
 // # Layers
 //

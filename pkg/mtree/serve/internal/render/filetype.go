@@ -7,7 +7,7 @@ import (
 )
 
 // FileType returns the Content-Type of a file by its extension, from a fixed table: it is
-// the same on every host, and never guessed from the bytes.
+// the same on every host, and is never guessed from the bytes.
 func FileType(path string) string {
 	name := mtree.BaseName(path)
 	dot := strings.LastIndexByte(name, '.')

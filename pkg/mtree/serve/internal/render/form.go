@@ -26,8 +26,8 @@ func (f Format) ContentType() string {
 	return mtree.ListingType
 }
 
-// Form renders one listing in one format, piece by piece, so that one of any length can
-// be sent with little memory. Each method appends to dst.
+// Form renders one listing in one format, piece by piece, so that a listing of any length
+// can be sent with little memory. Each method appends to dst.
 type Form interface {
 	Head(dst []byte) []byte
 	Row(dst []byte, e *mtree.Entry) []byte
@@ -37,16 +37,16 @@ type Form interface {
 // Options say how a listing is rendered.
 type Options struct {
 	Path string // of the directory, below the root
-	Tag  string // HTML: the listing's ETag without coding and quotes, by which the page asks for news; "": it does not
+	Tag  string // HTML: the listing's ETag without coding and quotes, by which the page asks for news; "": it does not ask
 
 	// Search: the entries are files found below the directory, named by their paths. There
 	// is no line for the directory itself, and the page does not refresh itself.
 	Search bool
 
-	// Follow returns what stands for a symlink in the formats that follow them: the file
-	// or directory it leads to, under the symlink's name and of kind Other if nothing
-	// published is there; and the href by which to ask for it, nil in the last case. nil:
-	// no symlink leads anywhere.
+	// Follow returns what stands for a symlink in the formats that follow them: the file or
+	// directory it leads to, under the symlink's name and of kind Other if nothing
+	// published is there; and the href by which to ask for it, nil in that case. If Follow
+	// is nil, no symlink leads anywhere.
 	Follow func(link mtree.Entry) (shown mtree.Entry, href []byte)
 }
 
@@ -62,8 +62,8 @@ func New(f Format, l *mtree.Listing, o Options) Form {
 	return textForm{l, o.Search}
 }
 
-// UpTo appends the beginning of a body, of most bytes or a little more, to dst, and
-// returns the entries that did not fit. If there are none left, the tail is due.
+// UpTo appends the beginning of a body, most bytes or a little more, to dst, and returns
+// the entries that did not fit. If none are left, Tail must follow.
 func UpTo(dst []byte, most int, form Form, entries []mtree.Entry) (body []byte, rest []mtree.Entry) {
 	body = form.Head(slices.Grow(dst, 1024+min(most, 128*len(entries))))
 	for i := range entries {
@@ -78,7 +78,7 @@ func UpTo(dst []byte, most int, form Form, entries []mtree.Entry) (body []byte, 
 // textForm is the form that mirrors read; its codec is in package mtree.
 type textForm struct {
 	*mtree.Listing
-	noSelf bool // there is no line for a directory itself
+	noSelf bool // there is no line for the directory itself
 }
 
 func (f textForm) Head(dst []byte) []byte {

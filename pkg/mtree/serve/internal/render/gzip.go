@@ -32,7 +32,7 @@ func NewGzip(w io.Writer) *gzip.Writer {
 	return z
 }
 
-// PutGzip gives a compressor back that nobody uses any more.
+// PutGzip gives a compressor back. The caller must not use it any more.
 func PutGzip(z *gzip.Writer) { gzipWriters.Put(z) }
 
 // Compress returns body in the gzip coding.

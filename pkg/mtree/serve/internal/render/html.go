@@ -20,9 +20,9 @@ var pageScript string
 // NoScripts is a Content-Security-Policy by which a body runs nothing and loads nothing.
 const NoScripts = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// PagePolicy returns the Content-Security-Policy of the page: it may run its own style
-// and script, known by their hashes, and ask its own server for news, and nothing that a
-// file name could smuggle in.
+// PagePolicy returns the Content-Security-Policy of the page: it may use its own style
+// and script, known by their hashes, and ask its own server for news. Nothing that a file
+// name could smuggle in may run.
 func PagePolicy() string {
 	return NoScripts + "; style-src '" + hashSource(pageStyle) + "'; script-src '" + hashSource(pageScript) + "'; connect-src 'self'"
 }
@@ -37,19 +37,19 @@ func hashSource(text string) string {
 // loses date and size of a longer row.
 const maxRow = 1000
 
-// wholePath is more than a path can have as entities (PATH_MAX, five bytes each).
+// wholePath is more bytes than a path can have as entities (PATH_MAX, five bytes each).
 const wholePath = 32 << 10
 
-// htmlForm is a page for people, and for rclone, lftp and wget, which mirror from it without
-// a HEAD for each file: one row and one href an entry, exact sizes, seconds in UTC in
-// lighttpd's form. Nothing in it depends on who asks, from where, or when: the script adds
-// that.
+// htmlForm is a page for people, and for rclone, lftp and wget, which mirror from it
+// without a HEAD for each file: one row and one href an entry, exact sizes, times in UTC
+// to the second, in lighttpd's form. Nothing in it depends on the reader, the place or
+// the time: the script adds that.
 type htmlForm struct {
 	*mtree.Listing
 	links
 	path  string
 	tag   string // of this listing; "": the page does not ask for news
-	still bool   // a search: the script must not replace it by the directory's listing
+	still bool   // a search: the script must not replace it with the directory's listing
 }
 
 func (f *htmlForm) Head(dst []byte) []byte {
@@ -76,7 +76,7 @@ func (f *htmlForm) Head(dst []byte) []byte {
 	return dst
 }
 
-// about says how many entries there are and how much is in them.
+// about appends how many entries there are and how many bytes they have.
 func (f *htmlForm) about(dst []byte) []byte {
 	var bytes float64 // sizes up to 2^63-1 add up to more than an int64
 	for i := range f.Entries {
@@ -154,9 +154,9 @@ func (f *htmlForm) Tail(dst []byte) []byte {
 	return append(append(dst, pageScript...), "</script>\n</body></html>\n"...)
 }
 
-// appendText appends text for people, at most most bytes of it and then an ellipsis. What
-// has a meaning in HTML becomes an entity; what does not print, or turns the direction of
-// writing, becomes U+FFFD.
+// appendText appends text for people, cut after most bytes with an ellipsis. Characters
+// with a meaning in HTML become entities; those that do not print, or change the
+// direction of writing, become U+FFFD.
 func appendText(dst []byte, text string, most int) []byte {
 	end := len(dst) + most
 	for _, r := range text {

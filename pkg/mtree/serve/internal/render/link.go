@@ -5,15 +5,15 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// links says what entries are shown as, in the formats whose readers expect a server to
-// follow symlinks.
+// links says how entries are shown in formats whose readers expect a server to follow
+// symlinks.
 type links struct {
 	follow func(link mtree.Entry) (shown mtree.Entry, href []byte)
-	href   []byte // the one returned last
+	href   []byte // the last one returned
 }
 
-// entry returns what e is shown as, and the href by which to ask for it, nil if there is
-// nothing to ask for. href is valid until the next call.
+// entry returns the entry that is shown for e, and the href by which to ask for it, nil
+// if there is nothing to ask for. href is valid until the next call.
 func (l *links) entry(e *mtree.Entry) (shown mtree.Entry, href []byte) {
 	shown = *e
 	if e.Kind == mtree.Symlink {
@@ -36,7 +36,7 @@ func (l *links) symlink(e mtree.Entry) (shown mtree.Entry, href []byte) {
 		return e, nil
 	}
 	shown, href = l.follow(e)
-	if len(href) > maxHref { // the link itself is answered by the way to where it leads
+	if len(href) > maxHref { // the link's own URL is answered with a redirection to where it leads
 		href = append(wire.AppendURLPath(nil, e.Name), '/')
 	}
 	return shown, href
