@@ -11,7 +11,7 @@ import (
 // news of the source or for a time (await.go), runs a pass, and sets when the next one is
 // due (schedule.go); trouble has pauses of its own (trouble.go).
 type daemon struct {
-	*mirror
+	mirror *mirror
 
 	begun    bool // one pass has ended; false again after the copy was opened anew
 	known    known
