@@ -27,7 +27,7 @@ func unasked() news { return news{Root: source.Root{Unchanged: true}, none: true
 
 // look asks for the root as it is now, once.
 func (d *daemon) look(ctx context.Context) (news, error) {
-	root, err := d.source.Root(ctx, source.Poll{Once: true})
+	root, err := d.mirror.source.Root(ctx, source.Poll{Once: true})
 	return news{Root: root}, err
 }
 
@@ -35,7 +35,7 @@ func (d *daemon) look(ctx context.Context) (news, error) {
 // it returns after each poll in vain, with an answer that is unchanged.
 func (d *daemon) await(ctx context.Context) (news, error) {
 	due := d.due()
-	if !d.begun || d.again || !due.IsZero() && !time.Now().Before(due) || d.isReleased() || d.fullDue() {
+	if !d.begun || d.again || !due.IsZero() && !time.Now().Before(due) || d.isReleased() || d.mirror.fullDue() {
 		return d.look(ctx)
 	}
 	if !d.known.state.Prunes() {
@@ -57,14 +57,14 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 		return d.look(ctx) // the state of the tree changed, and nothing in it
 	}
 	// A source that cannot hold a poll, or will not, is asked at intervals.
-	d.pause(ctx, d.config.Interval-time.Since(start))
+	d.pause(ctx, d.mirror.config.Interval-time.Since(start))
 	return a, nil
 }
 
 // isKnown reports whether the root's listing is that of the last pass that ended, and so
 // nothing is new.
 func (d *daemon) isKnown(a *source.Root) bool {
-	t, k := d.replica.Tree(), &d.known
+	t, k := d.mirror.replica.Tree(), &d.known
 	return a.Stamp == k.stamp && !a.Hot && a.State == k.state && a.Tree.Epoch == k.epoch &&
 		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.Fingerprint)
 }
@@ -97,7 +97,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 // Meanwhile it looks whether serve answers by now: what answered before was a proxy's
 // page, or serve took its place.
 func (d *daemon) awaitServe(ctx context.Context) (news, error) {
-	d.pause(ctx, min(d.config.serveLook, time.Until(d.walk)))
+	d.pause(ctx, min(d.mirror.config.serveLook, time.Until(d.walk)))
 	if ctx.Err() != nil || !time.Now().Before(d.walk) {
 		return unasked(), nil
 	}
@@ -117,7 +117,7 @@ func (d *daemon) poll(ctx context.Context, ask source.Poll) (news, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.Root, err = d.source.Root(ctx, ask)
+		a.Root, err = d.mirror.source.Root(ctx, ask)
 	}()
 	if d.waitDue(ctx, done, pollWait+remote.HeaderTimeout) {
 		return a, err
@@ -149,7 +149,7 @@ func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration
 	timer := time.NewTimer(t)
 	defer timer.Stop()
 	var look <-chan time.Time
-	if d.held || d.config.Credentials != nil {
+	if d.held || d.mirror.config.Credentials != nil {
 		ticker := time.NewTicker(releaseLook)
 		defer ticker.Stop()
 		look = ticker.C
@@ -163,7 +163,7 @@ func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration
 		case <-ctx.Done():
 			return false
 		case <-look:
-			if d.isReleased() || d.source.Renewed() {
+			if d.isReleased() || d.mirror.source.Renewed() {
 				return false
 			}
 		}
@@ -171,4 +171,4 @@ func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration
 }
 
 // isReleased reports whether somebody released deletions that are held.
-func (d *daemon) isReleased() bool { return d.held && d.replica.HasRelease() }
+func (d *daemon) isReleased() bool { return d.held && d.mirror.replica.HasRelease() }

@@ -22,9 +22,8 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/mirror/internal/source"
-
 	"tidemark/pkg/mtree/mirror/internal/pass"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // TestMain lets this binary run as a mirror that tests can kill.

@@ -1,16 +1,17 @@
 package mirror
 
 import (
+	"time"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/wire"
-	"time"
 )
 
 // daemon is a mirror that goes on: what it knows between two passes. Each turn waits for
 // news of the source or for a time (await.go), runs a pass, and sets when the next one is
 // due (schedule.go); trouble has pauses of its own (trouble.go).
 type daemon struct {
-	*mirror
+	mirror *mirror
 
 	begun    bool // one pass has ended; false again after the copy was opened anew
 	known    known

@@ -15,11 +15,10 @@ import (
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/wire"
-
-	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 
 // Twins are directories whose files have equal names, sizes and times, and other bytes.

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/exit"
-
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 

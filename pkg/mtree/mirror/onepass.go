@@ -3,6 +3,8 @@ package mirror
 import (
 	"context"
 	"errors"
+	"time"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
@@ -10,7 +12,6 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
-	"time"
 )
 
 // pass claims the copy for the source with that root, runs a pass and publishes how it

@@ -21,7 +21,6 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
-
 	"tidemark/pkg/mtree/mirror/internal/pass"
 )
 

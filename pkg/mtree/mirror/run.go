@@ -64,7 +64,7 @@ func (d *daemon) turn(ctx context.Context) error {
 		return d.trouble(ctx, err)
 	}
 	d.heard(&a)
-	if err := d.lineage.Guard().CheckRing(a.Upstreams); err != nil {
+	if err := d.mirror.lineage.Guard().CheckRing(a.Upstreams); err != nil {
 		d.again = true
 		return d.trouble(ctx, err)
 	}
@@ -73,14 +73,14 @@ func (d *daemon) turn(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
-	r, err := d.pass(ctx, a.Root, d.fullDue())
+	r, err := d.mirror.pass(ctx, a.Root, d.mirror.fullDue())
 	if r != nil {
-		d.hookDue = d.hookDue || r.Changed
+		d.mirror.hookDue = d.mirror.hookDue || r.Changed
 		if r.Changed || r.Held+r.Failed > 0 || err != nil {
-			_, _ = io.WriteString(d.config.Out, r.Line())
+			_, _ = io.WriteString(d.mirror.config.Out, r.Line())
 		}
 	}
-	if gone := d.replica.StillAt(); errors.Is(gone, replica.ErrUnmarked) {
+	if gone := d.mirror.replica.StillAt(); errors.Is(gone, replica.ErrUnmarked) {
 		d.again = true
 		return gone // it went while the pass ran: what failed because of that is done at once
 	}
@@ -88,8 +88,8 @@ func (d *daemon) turn(ctx context.Context) error {
 		d.again = true
 		return d.trouble(ctx, err)
 	}
-	if hookErr := d.hook(ctx); hookErr != nil {
-		d.config.Log.Warn("hook", "error", hookErr)
+	if hookErr := d.mirror.hook(ctx); hookErr != nil {
+		d.mirror.config.Log.Warn("hook", "error", hookErr)
 	}
 	d.ended(ctx, r, &a.Root, began)
 	return nil
@@ -105,9 +105,9 @@ func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, b
 	}
 	d.complete, d.held = r.Complete, r.Held > 0
 	d.schedule(r, began)
-	d.config.Notify(statusText(r))
+	d.mirror.config.Notify(statusText(r))
 	if sameStamp {
-		d.pause(ctx, d.config.Interval) // whatever makes the source report the same again and again
+		d.pause(ctx, d.mirror.config.Interval) // whatever makes the source report the same again and again
 	}
 }
 
@@ -125,13 +125,13 @@ func statusText(r *pass.Result) string {
 // reopen opens the copy anew after its .tidemark was deleted: by git clean, or by an
 // rsync --delete from elsewhere.
 func (d *daemon) reopen() error {
-	d.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once")
-	was := d.replica
+	d.mirror.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once")
+	was := d.mirror.replica
 	was.Close()
-	if err := d.openReplica(); err != nil {
+	if err := d.mirror.openReplica(); err != nil {
 		return err
 	}
-	d.replica.RecallDeletions(was)
+	d.mirror.replica.RecallDeletions(was)
 	d.begun = false
 	return nil
 }

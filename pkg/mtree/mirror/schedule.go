@@ -34,8 +34,8 @@ func (d *daemon) schedule(r *pass.Result, began time.Time) {
 	}
 	d.retries = nil
 	pause := max(leastWalkPause, walkPauseFactor*r.Took)
-	if d.config.IntervalSet {
-		pause = d.config.Interval
+	if d.mirror.config.IntervalSet {
+		pause = d.mirror.config.Interval
 	}
 	d.walk = now.Add(pause)
 }

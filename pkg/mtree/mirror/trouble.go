@@ -28,11 +28,11 @@ func (d *daemon) heard(a *news) {
 	if a.none {
 		return
 	}
-	d.config.Stats.Up.Store(1)
+	d.mirror.config.Stats.Up.Store(1)
 	if a.Unchanged && d.complete && !d.again && d.known.state.Prunes() {
-		d.confirm(d.config.Now())
+		d.mirror.confirm(d.mirror.config.Now())
 	}
-	if d.away = nil; a.Unchanged && d.replica.Status().Away != nil {
+	if d.away = nil; a.Unchanged && d.mirror.replica.Status().Away != nil {
 		d.publishTrouble("") // no pass follows that would publish it
 	}
 }
@@ -42,11 +42,11 @@ func (d *daemon) lost(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	stats := d.config.Stats
+	stats := d.mirror.config.Stats
 	stats.Up.Store(0)
 	stats.Errors.Add(1)
 	if d.away == nil {
-		now := d.config.Now()
+		now := d.mirror.config.Now()
 		d.away = &now
 	}
 	if d.known.state.Prunes() || errors.Is(err, source.ErrOtherDirectory) {
@@ -68,9 +68,9 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 	d.tries++
 	pause := pauseAfter(err, d.tries)
 	cause := causeOf(err)
-	d.config.Log.Log(ctx, d.logLevel(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err, d.remedy(err))
-	d.config.Notify("trying again: " + cause)
-	if s := d.replica.Status(); s.Error != cause || (s.Away == nil) != (d.away == nil) {
+	d.mirror.config.Log.Log(ctx, d.logLevel(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err, d.remedy(err))
+	d.mirror.config.Notify("trying again: " + cause)
+	if s := d.mirror.replica.Status(); s.Error != cause || (s.Away == nil) != (d.away == nil) {
 		d.publishTrouble(cause)
 	}
 	if d.isReleased() {
@@ -84,12 +84,12 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 // publishTrouble writes into the status why there is no pass, or "", and since when the
 // source gives no answer.
 func (d *daemon) publishTrouble(cause string) {
-	err := d.replica.UpdateStatus(func(s *state.Status) bool {
+	err := d.mirror.replica.UpdateStatus(func(s *state.Status) bool {
 		s.Error, s.Away = cause, d.away
 		return true
 	})
 	if err != nil {
-		d.config.Log.Warn("status", "error", err)
+		d.mirror.config.Log.Warn("status", "error", err)
 	}
 }
 
@@ -105,7 +105,7 @@ func (d *daemon) remedy(err error) slog.Attr {
 // logLevel is the level at which trouble is logged: a warning at first, or if the cause is
 // another one, and then once a minute.
 func (d *daemon) logLevel(cause string) slog.Level {
-	if d.tries > 1 && cause == d.replica.Status().Error && time.Since(d.warned) < longestTrouble {
+	if d.tries > 1 && cause == d.mirror.replica.Status().Error && time.Since(d.warned) < longestTrouble {
 		return slog.LevelDebug
 	}
 	d.warned = time.Now()

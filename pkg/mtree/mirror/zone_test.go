@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
-
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
 // zoned is a server that lists whole minutes in its own time zone, as Apache and nginx do

@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"log/slog"
+
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
 	"tidemark/pkg/mtree/mirror/internal/replica"

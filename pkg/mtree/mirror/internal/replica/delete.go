@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"

@@ -2,10 +2,11 @@ package replica
 
 import (
 	"errors"
+	"time"
+
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/state"
-	"time"
 )
 
 // readUnread takes over what an earlier mirror left, but not what a watch left.

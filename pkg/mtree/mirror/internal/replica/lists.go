@@ -2,6 +2,7 @@ package replica
 
 import (
 	"maps"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
