@@ -1,8 +1,8 @@
-// Package notify hears changes in a tree from the kernel: which directories changed, and
-// by which names, since the last call.
+// Package notify hears changes in a tree from the kernel: which directories changed since
+// the last call, and which names in them.
 //
 // A Source is one way to hear. It never says what was done, only "look at this name now":
-// the kernel merges events, reorders them and is late. For every change made below an armed
+// the kernel merges, reorders and delays events. For every change made below an armed
 // directory after Arm returned, it promises one of three:
 //
 //   - a later Take names the directory and the entry;
@@ -10,12 +10,13 @@
 //   - or it says that something was lost (Events.Lost). Then nothing is known until the
 //     tree was scanned anew.
 //
-// Changes are kept by directory, not by path, because paths move. If a directory is renamed
-// while its change waits, Take reports it under the path that it has then. If that path
-// leads nowhere, a rename or a removal has an event of its own, which is still to come.
+// Changes are kept by directory, not by path, because paths move. If a directory is
+// renamed while its change waits, Take reports it under the path that it has then. If
+// that path leads nowhere, a rename or a removal has its own event, which is still to
+// come.
 //
-// There are three: Fanotify (one mark on the file system), Inotify (a watch on each
-// directory) and None (the marker directory only). The suite in notifytest holds for all.
+// There are three sources: Fanotify (one mark on the file system), Inotify (a watch on
+// each directory) and None (the marker directory only). All pass the suite in notifytest.
 //
 //	source, err := notify.Inotify(wake)
 //	ref, _, err := source.Arm(notify.Ref{}, -1, "", root.FD()) // then list the root, arm below

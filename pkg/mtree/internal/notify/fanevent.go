@@ -78,18 +78,18 @@ func splitRecord(record []byte) (handle, name []byte) {
 // hasNoDir reports whether the event is of a file without a directory.
 //
 // If a file is opened by its handle (open_by_handle_at(2), the kernel's NFS server) while
-// no name of it is cached, the kernel finds the inode and does not ask where it stands. Its
-// events have its handle, and neither a directory nor a name. Once anybody has looked the
-// file up by name, the kernel knows that name, and the handle leads to it. An audit looks
-// up all names there are. So such an event whose file cannot be found is a loss, and after
-// the audit the next event of the same file is none.
+// no name of it is cached, the kernel finds the inode, but not its directory. The events
+// of the file then have its handle, but neither a directory nor a name. Once the file was
+// looked up by name, the kernel knows that name, and the handle leads to it. An audit
+// looks up all names. So such an event counts as a loss if the file cannot be found;
+// after the audit, the next event of the same file does not.
 func (e fanEvent) hasNoDir() bool { return len(e.dir) == 0 && len(e.file) > 0 }
 
-// isLinkCount reports whether the event may be of a link count, and of nothing else but
-// attributes.
+// isLinkCount reports whether the event may be that of a link count: it is one of
+// attributes only.
 //
-// An unlink, a link and a rename over a file change the file's link count. That is an event
-// without a directory, too. Another event names the directory: see linkCounts.
+// An unlink, a link and a rename over a file change the file's link count. The event of
+// that has no directory either. Another event names the directory: see linkCounts.
 func (e fanEvent) isLinkCount() bool { return e.hasNoDir() && e.mask == unix.FAN_ATTRIB }
 
 // isDir reports whether the event is of a directory.

@@ -13,8 +13,8 @@ import (
 )
 
 // fanotify is a Source with one mark on the whole file system: no cost per directory, and
-// nothing to arm. An event names its directory by a file handle. Which path that is now is
-// asked when it is taken.
+// nothing to arm. An event names its directory by a file handle. Its path is looked up
+// when the event is taken.
 type fanotify struct {
 	queue    queue
 	root     int // descriptor of the root, ours
@@ -29,7 +29,7 @@ type fanotify struct {
 
 	// Under queue.mu.
 	compressedDirs  map[string]struct{} // directories whose events were compressed away
-	compressedFiles map[string]uint64   // files that have no directory, with their masks, likewise
+	compressedFiles map[string]uint64   // the same for files that have no directory, with their masks
 	links           linkCounts
 	unexplained     map[string]struct{} // files whose link count changed and that were not found
 }
@@ -38,14 +38,15 @@ type fanotify struct {
 var anyDir = Ref{&node{}}
 
 // Fanotify returns a Source for the tree at root by one filesystem mark
-// (FAN_REPORT_DFID_NAME, Linux 5.9). It needs CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH, and a
-// file system with file handles that can be opened: ext4, xfs, tmpfs and btrfs (its top
-// subvolume), not overlayfs or FUSE. With others, the events of this process are heard too,
-// else they are dropped. wake is sent to, without waiting, when there is something to take.
+// (FAN_REPORT_DFID_NAME, Linux 5.9). It needs CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH, and
+// a file system with file handles that can be opened: ext4, xfs, tmpfs and btrfs (its top
+// subvolume), not overlayfs or FUSE. If others is set, the events of this process are
+// heard too, else they are dropped. wake is sent to, without waiting, when there is
+// something to take.
 //
 // A file that was opened by its handle, as the kernel's NFS server does, may have no
-// directory that the kernel knows of. Writes to it are heard with the handle of the file
-// alone; changes of its attributes from Linux 5.17 on.
+// directory that the kernel knows of. Events of writes to it have the handle of the file
+// alone; changes of its attributes are heard from Linux 5.17 on.
 func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
 	own, err := unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -106,8 +107,8 @@ func (s *fanotify) open() (fd int, err error) {
 	return fd, nil
 }
 
-// newGroup asks for as much as the kernel knows: the directory and the name; the handle of
-// the file beside them; the handle of a file that came or went under the name (named).
+// newGroup asks for as much as the kernel offers: directory and name; also the handle of
+// the file; also the handle of a file that came or went under the name (named).
 func newGroup() (fd int, named bool, err error) {
 	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK | unix.FAN_REPORT_DFID_NAME
 	for _, more := range []uint{unix.FAN_REPORT_FID | unix.FAN_REPORT_TARGET_FID, unix.FAN_REPORT_FID, 0} {
@@ -120,8 +121,8 @@ func newGroup() (fd int, named bool, err error) {
 }
 
 // Arm implements Source. The mark hears everything, except another file system, which is
-// marked too, and the marker directory, which may be elsewhere. Where a mount begins it is
-// noted, for a directory has another path by each.
+// marked too, and the marker directory, which may be elsewhere. Mounts are recorded,
+// because a directory has another path by each mount.
 func (s *fanotify) Arm(parent Ref, _ int, _ string, fd int) (Ref, bool, error) {
 	if parent == Marker {
 		id, err := handles.Of(fd)
@@ -160,8 +161,8 @@ func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
 	})
 }
 
-// Remounted implements Source: it lets go of mounts that are gone, and of everything that
-// was found by them.
+// Remounted implements Source: it forgets mounts that are gone, and everything that was
+// found by them.
 func (s *fanotify) Remounted() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,10 +189,11 @@ func (s *fanotify) Close() error {
 }
 
 // filter drops our own events, and those of directories known to be outside the tree, so
-// that changes on the rest of the disk wake nobody. When a directory is moved in that was
-// found outside, the Take of that move forgets that, and then the directory is walked. So no
-// event is missed that was dropped until then, and no directory that was moved into it
-// meanwhile. It drops events of link counts, too, that others explain. queue.mu is held.
+// that changes on the rest of the disk cause no wake-up. When such a directory is moved
+// into the tree, the Take of that move forgets that it was outside, and then the
+// directory is walked. The walk finds what the events dropped until then would have
+// shown, and directories that were moved into it meanwhile. filter also drops events of
+// link counts that other events explain. queue.mu is held.
 func (s *fanotify) filter(raw []byte) []byte {
 	kept := raw[:0]
 	s.resolver.Lock()
@@ -226,8 +228,8 @@ func (s *fanotify) matters(e fanEvent, later []byte) bool {
 	return !s.resolver.HasOutside(e.dir) || s.isMarker(e.dir)
 }
 
-// compress keeps of an event about a file only its directory, when more waits than memory
-// allows. queue.mu is held.
+// compress reduces an event about a file to its directory, when more events wait than
+// memory allows. queue.mu is held.
 func (s *fanotify) compress(dst, raw []byte) []byte {
 	for {
 		e, size := nextFanEvent(raw)

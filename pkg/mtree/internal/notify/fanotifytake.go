@@ -46,7 +46,7 @@ func (t *fanotifyTake) read() {
 		raw = raw[size:]
 	}
 	if t.Lost != "" {
-		t.resolver.Arrived() // perhaps, by what was lost
+		t.resolver.Arrived() // one of the lost events may have been an arrival
 	}
 	t.queue.mu.Lock()
 	defer t.queue.mu.Unlock()
@@ -90,11 +90,10 @@ func (t *fanotifyTake) event(e fanEvent) {
 	}
 }
 
-// move forgets paths that a renamed directory may have made wrong. The place where it came
-// from and the place where it went to have an event each. The resolver is asked how things
-// are after all events of this read. Into a directory that is outside by now, or gone,
-// nothing came that is in the tree by this event. Else directories from outside may be
-// inside.
+// move forgets paths that a renamed directory may have made wrong. The old and the new
+// place have an event each. The resolver answers as of after all events of this read. If
+// the directory of the event is outside by then, or gone, this event brought nothing into
+// the tree. Else directories from outside may be inside now.
 func (t *fanotifyTake) move(e fanEvent) {
 	if t.resolver.IsOutside(e.dir) {
 		return
@@ -130,13 +129,13 @@ func (t *fanotifyTake) addFile(file []byte, mask uint64) {
 	t.files[string(file)] |= mask
 }
 
-// maxReasonWait is the last of the pauses, each twice the one before, in which the reason
-// of a link count is waited for. A process that unlinks a file wakes us by the event of the
-// count, and may have to wait until we sleep to queue the other event.
+// maxReasonWait is the last of the pauses, each twice the one before, that wait for the
+// event that explains a link count. A process that unlinks a file wakes us by the event
+// of the count, and may be able to queue the other event only once we sleep.
 const maxReasonWait = 64 * time.Millisecond
 
-// findFiles finds out where files are that have no directory. One that cannot be found is
-// a loss.
+// findFiles finds out where files without a directory are. One that cannot be found is a
+// loss.
 func (t *fanotifyTake) findFiles() {
 	left := t.tryFiles()
 	for wait := 250 * time.Microsecond; left > 0 && wait <= maxReasonWait; wait *= 2 {
@@ -155,8 +154,8 @@ func (t *fanotifyTake) findFiles() {
 	}
 }
 
-// tryFiles looks for the files without a directory. It returns for how many the reason is
-// still to come.
+// tryFiles looks for the files without a directory. It returns for how many the
+// explaining event is still to come.
 func (t *fanotifyTake) tryFiles() int {
 	files := t.files
 	t.files = nil

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unheard are file systems on which changes happen that the kernel here does not see: those
-// made on a server or by another client of it (statfs(2)).
+// unheard are file systems (statfs(2)) with changes that this kernel does not see: those
+// made on a server, or by its other clients.
 var unheard = map[int64]string{
 	unix.NFS_SUPER_MAGIC:  "NFS",
 	unix.FUSE_SUPER_MAGIC: "FUSE",
@@ -21,8 +21,8 @@ var unheard = map[int64]string{
 	unix.CODA_SUPER_MAGIC: "Coda",
 }
 
-// Supported returns why changes on the file system of the directory open as fd cannot all
-// be heard, nil if they can.
+// Supported returns why not all changes on the file system of the directory open as fd
+// can be heard, nil if they can.
 func Supported(fd int) error {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {

@@ -20,7 +20,7 @@ const (
 	treeMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO |
 		unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB |
 		unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW | unix.IN_EXCL_UNLINK
-	// rootMask has the root's own end, too, of which no parent's event tells.
+	// rootMask has the root's own end, too, which no event of a parent shows.
 	rootMask = treeMask | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
 	// markerMask leaves out writes: they are our own, one a batch.
 	markerMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM |
@@ -44,7 +44,7 @@ type inotify struct {
 	mu        sync.Mutex // of nodes, moving and displaced; never held while waiting
 	nodes     nodes
 	moving    map[uint32]*node // detached by IN_MOVED_FROM, by cookie
-	displaced []*node          // detached because another took the place
+	displaced []*node          // detached because another one took the place
 
 	compressed map[int32]struct{} // directories whose events were compressed away, under queue.mu
 }
@@ -97,7 +97,7 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 		return Ref{}, false, err
 	}
 	known := s.nodes.byWD[wd]
-	// With the watch set, a directory that has its name now cannot lose it unheard: the
+	// Once the watch is set, a directory that has its name now cannot lose it unheard: the
 	// event of that comes after everything that Take has seen so far.
 	if !isThere(parentFD, name, fd) {
 		if known == nil {
@@ -196,15 +196,15 @@ func (s *inotify) add(fd int, mask uint32) (wd int32, err error) {
 func (s *inotify) remove(wd int32) {
 	_ = control(s.queue.file, func(queue int) error {
 		_, err := unix.InotifyRmWatch(queue, uint32(wd))
-		return err // it may be gone already, with its directory
+		return err // the watch may be gone already, with its directory
 	})
 }
 
 func (s *inotify) drop(n *node) { s.nodes.drop(n, s.remove) }
 
-// displace takes a directory from its place because another one took that. It may be gone,
-// or exchanged with the other. So it keeps its watches until the next Take has looked
-// whether it was armed at another place meanwhile.
+// displace takes a directory from its place because another one is there now. It may be
+// gone, or exchanged with the other. So it keeps its watches until the next Take has
+// checked whether it was armed at another place meanwhile.
 func (s *inotify) displace(n *node) {
 	s.nodes.detach(n)
 	s.displaced = append(s.displaced, n)
@@ -227,7 +227,8 @@ func (s *inotify) Forget() {
 	s.nodes.unseen(s.remove)
 }
 
-// Remounted implements Source: a watch is of a directory, whatever covers it.
+// Remounted implements Source: it does nothing, because a watch is on a directory, even
+// if a mount covers it.
 func (s *inotify) Remounted() {}
 
 // Close implements Source.

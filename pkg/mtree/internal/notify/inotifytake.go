@@ -45,7 +45,7 @@ func (t *inotifyTake) event(e event) {
 	}
 	n := t.nodes.byWD[e.wd]
 	switch {
-	case n == nil: // its watch was given up, and these events were on their way
+	case n == nil: // its watch was given up while these events were under way
 	case e.mask&unix.IN_UNMOUNT != 0:
 		t.Lost = "a file system was unmounted"
 		t.RootGone = t.RootGone || n == t.nodes.root
@@ -56,7 +56,7 @@ func (t *inotifyTake) event(e event) {
 	case len(e.name) > 0:
 		t.named(n, e)
 	case e.mask&attributes != 0 && n == t.nodes.root:
-		t.of(n).Self = true // all others have an event in their parent
+		t.of(n).Self = true // all others have an event in the parent
 	}
 }
 
@@ -79,8 +79,8 @@ func (t *inotifyTake) named(n *node, e event) {
 	t.of(n).add(e.name, directory && e.mask&arrivals != 0)
 }
 
-// directory follows what happened to the directory name in n. It reports whether n itself
-// did not change by that.
+// directory follows an event of the directory name in n. It reports true if n itself did
+// not change by it.
 func (t *inotifyTake) directory(n *node, name string, e event) bool {
 	child := t.nodes.child[nodeKey{n, name}]
 	switch {
@@ -91,7 +91,7 @@ func (t *inotifyTake) directory(n *node, name string, e event) bool {
 		}
 	case e.mask&unix.IN_DELETE != 0:
 		if child != nil {
-			t.drop(child) // if it is a later one of that name, the event of its arrival is still to come
+			t.drop(child) // if it is a later directory of that name, the event of its arrival is still to come
 		}
 	case e.mask&unix.IN_MOVED_FROM != 0:
 		if child != nil {
@@ -104,8 +104,8 @@ func (t *inotifyTake) directory(n *node, name string, e event) bool {
 	return false
 }
 
-// movedTo completes a rename within the tree: one node changes its place,
-// whatever is below it.
+// movedTo completes a rename within the tree: one node changes its place, and all below
+// moves with it.
 func (t *inotifyTake) movedTo(parent *node, name string, over *node, cookie uint32) {
 	moved := t.moving[cookie]
 	if over != nil && over != moved {

@@ -14,7 +14,7 @@ var (
 )
 
 // overflowed says that the kernel's queue was too short, and how to make it longer. An
-// event takes about 100 bytes, only while it waits.
+// event takes about 100 bytes while it waits.
 func overflowed(name string) string {
 	now := limit.Of(name)
 	return fmt.Sprintf("the kernel's queue overflowed (%s is %d; sysctl -w %s=%d makes room)", name, now, name, max(16*now, 1<<18))

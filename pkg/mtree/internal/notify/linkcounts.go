@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nearby is how many events stand at most between the event of a link count and the one
-// that names the reason. The kernel queues the two one after the other; events of other
+// nearby is the greatest number of events between the event of a link count and the one
+// that explains it. The kernel queues the two one after the other; events of other
 // processors come between.
 const nearby = 32
 
@@ -19,14 +19,14 @@ type linkCounts struct {
 		number int // of the event; 0: none
 		file   []byte
 		pid    int32
-		over   bool // a rename, perhaps over a file, which the event does not say
+		over   bool // a rename, perhaps over a file; the event does not say
 	}
 	next   int
 	events int
 }
 
-// note remembers an event that names a file that came or went, and reports whether the
-// event is one.
+// note remembers an event that names a file that came or went. It reports whether e is
+// such an event.
 func (l *linkCounts) note(e fanEvent) bool {
 	if len(e.file) == 0 || e.isDir() || e.mask&namesMask == 0 {
 		return false
@@ -44,9 +44,9 @@ func (l *linkCounts) forget() {
 	}
 }
 
-// explain reports whether another event tells of the same change as the event of a link
-// count: an unlink or a link by the handle of the file, a rename over it by the process that
-// did it. later are the events after it. Where events have no handles, all count as
+// explain reports whether another event shows the same change as the event e of a link
+// count: an unlink or a link with the handle of the file, or a rename over it by the same
+// process. later are the events after e. If events have no handles, all count as
 // explained.
 func (l *linkCounts) explain(e fanEvent, later []byte) bool {
 	if !l.named {

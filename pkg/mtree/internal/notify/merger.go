@@ -6,7 +6,7 @@ type merger struct {
 	index map[string]int // of names in Entries, from the moment there are some
 }
 
-// searched is how many names are searched one by one, which is faster than a map.
+// Up to searched names are compared one by one, which is faster than a map.
 const searched = 8
 
 // add adds an event of a name.
@@ -22,7 +22,7 @@ func (m *merger) add(name []byte, arrived bool) {
 	m.Entries[i].Arrived = m.Entries[i].Arrived || arrived
 }
 
-// find returns where the name stands in Entries, -1 if it does not.
+// find returns the index of the name in Entries, -1 if it is not there.
 func (m *merger) find(name []byte) int {
 	if m.index == nil && len(m.Entries) < searched {
 		for i := range m.Entries {

@@ -14,7 +14,7 @@ type node struct {
 	dead   bool  // no longer in the tree
 }
 
-// nodeKey is how a node is found from its parent's events.
+// nodeKey finds a node by an event of its parent.
 type nodeKey struct {
 	parent *node
 	name   string
@@ -99,7 +99,7 @@ func (t *nodes) unseen(forget func(wd int32)) {
 	}
 }
 
-// path returns where n is, false if that is nowhere in the tree.
+// path returns the path of n, false if n is nowhere in the tree.
 func (t *nodes) path(n *node) (string, bool) {
 	size := 0
 	top := n

@@ -23,10 +23,10 @@ const (
 	hardCap  = 32 << 20
 )
 
-// The reader leaves the kernel's queue alone for a while after it read what was there: each
-// wake-up costs ten times what an event costs, and take reads the rest. A kernel makes up
-// to a million events a second. The pause is a quarter of the time that these need to fill
-// the queue, and shorter than the time in which a batch settles.
+// The reader leaves the kernel's queue alone for a while after it read what was there:
+// each wake-up costs ten times what an event costs, and take reads the rest. A kernel
+// makes up to a million events a second. The pause is a quarter of the time in which
+// these fill the queue, and shorter than the time in which a batch settles.
 const (
 	maxPause     = 4 * time.Millisecond // at 16,384 events, the usual limit
 	pauseAnEvent = time.Microsecond / 4
@@ -41,7 +41,7 @@ type queue struct {
 	file     *os.File // the kernel's queue, non-blocking
 	alarm    *os.File // readable when file is, once each time it is set
 	wake     chan<- struct{}
-	filter   func(events []byte) []byte      // drops events that nobody needs, in place, under mu; nil: none
+	filter   func(events []byte) []byte      // drops events that are not needed, in place, under mu; nil: none
 	compress func(dst, events []byte) []byte // appends the part of events that must be kept, under mu
 	soft     int                             // bytes beyond which events are compressed
 	hard     int                             // bytes beyond which they are lost
@@ -59,12 +59,12 @@ type queue struct {
 	news    bool // something was added since the last signal
 }
 
-// start begins to drain fd, which it owns from now on and which holds as many
-// events as the sysctl says. wake is sent to, without waiting, after each read.
+// start begins to drain fd, which q owns from now on. It holds as many events as the
+// sysctl bound says. wake is sent to, without waiting, after each read.
 //
-// The reader waits on an epoll instance around the queue (EPOLLONESHOT), not on
-// the queue: while it pauses no event may wake the runtime's poller, which would
-// wake for each.
+// The reader waits on an epoll instance around the queue (EPOLLONESHOT), not on the
+// queue: while it pauses, no event may wake the runtime's poller, which would wake for
+// each one.
 func (q *queue) start(fd int, name, bound string, wake chan<- struct{}) error {
 	q.wake, q.done = wake, make(chan struct{})
 	q.room = max(1, limit.Of(bound)/eventsPerWrite/4)
@@ -79,7 +79,7 @@ func (q *queue) start(fd int, name, bound string, wake chan<- struct{}) error {
 	return nil
 }
 
-// open makes files of the queue, unknown to the poller, and of its alarm.
+// open makes files of the queue, which the poller does not know, and of its alarm.
 func (q *queue) open(fd int, name string) error {
 	err := unix.SetNonblock(fd, false) // else os.NewFile would give it to the poller
 	q.file = os.NewFile(uintptr(fd), name)
@@ -165,9 +165,9 @@ func (q *queue) signal() {
 // directory's own, and its parent's.
 const eventsPerWrite = 2
 
-// wrote is called by the writer after each time that it set. Its own events must not fill
-// the queue while the reader has no processor: the audit after such a loss would write as
-// much again, and so on.
+// wrote is called by the writer after each directory time that it set. Its own events
+// must not fill the queue while the reader has no processor: the audit after such a loss
+// would write as much again, and so on.
 func (q *queue) wrote() {
 	if q.writes++; q.writes < q.room {
 		return
@@ -179,8 +179,8 @@ func (q *queue) wrote() {
 	q.signal()
 }
 
-// readNow is read(2) of a descriptor that does not block. The runtime does not know of the
-// call: for one of more than 20 µs it would start another thread.
+// readNow is read(2) of a descriptor that does not block. The runtime does not know of
+// the call; else it would start another thread for one of more than 20 µs.
 func readNow(fd int, buf []byte) (int, syscall.Errno) {
 	for {
 		n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
@@ -210,7 +210,7 @@ func (q *queue) pull(fd int) (read int) {
 		return 0
 	default:
 		q.lost, q.news = "reading events: "+err.Error(), true
-		return 1 // some, so that the reader pauses and tries again
+		return 1 // not 0, so that the reader pauses and tries again
 	}
 	events := q.scratch[:n]
 	if q.filter != nil {
@@ -245,7 +245,7 @@ func (q *queue) take() (events []byte, lost string, drained bool) {
 	if cap(events) <= readSize*16 {
 		q.spare = events
 	} else {
-		q.spare = nil // the buffer of a flood is not kept for ever
+		q.spare = nil // the large buffer of a flood is not kept
 	}
 	lost, q.lost = q.lost, ""
 	return events, lost, q.waiting() == 0

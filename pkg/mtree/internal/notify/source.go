@@ -13,9 +13,8 @@ type Source interface {
 	// ErrLimit: the kernel allows no more, see its text for the remedy.
 	Arm(parent Ref, parentFD int, name string, fd int) (armed Ref, fresh bool, err error)
 
-	// Known returns the directory open as fd, the zero Ref if it is not
-	// armed. Take names a directory by its path, and by now another one may
-	// stand there.
+	// Known returns the directory open as fd, the zero Ref if it is not armed. Take names a
+	// directory by its path, where another one may be by now.
 	Known(fd int) Ref
 
 	// Take returns the events since the last Take, without waiting.
@@ -26,11 +25,10 @@ type Source interface {
 	// one read every few thousand calls.
 	Wrote()
 
-	// Forget gives up the directories that were not armed since the root was:
-	// those that left the tree while nothing was heard. It is called when the
-	// scan that armed all directories is done, and the events of that time
-	// were taken. If one is given up wrongly, the event of its arrival is still
-	// to come.
+	// Forget gives up the directories that were not armed since the root was: those that
+	// left the tree while nothing was heard. It is called when the scan that armed all
+	// directories is done, and the events of that time were taken. If a directory is given
+	// up wrongly, the event of its arrival is still to come.
 	Forget()
 
 	// Remounted says that mounts came or went at directories below the root.
@@ -41,7 +39,7 @@ type Source interface {
 	Close() error
 }
 
-// Ref is a directory as a Source knows it, whatever its path is now. The zero Ref is the
+// Ref is a directory as a Source knows it, independent of its path. The zero Ref is the
 // parent of the root.
 type Ref struct{ node *node }
 
@@ -62,7 +60,7 @@ type Events struct {
 // DirEvents are the events of one directory.
 type DirEvents struct {
 	Path    string  // below the root as of now, "" for the root
-	Self    bool    // its own mode, owner or times were set, perhaps by ourselves
+	Self    bool    // its own mode, owner or times were set, perhaps by us
 	Dirty   bool    // entries changed whose names were not kept; none of them is a directory that came or went
 	Entries []Entry // each name once
 }
@@ -70,5 +68,5 @@ type DirEvents struct {
 // Entry is one name in a directory at which something happened.
 type Entry struct {
 	Name    string
-	Arrived bool // a directory came to stand here: made, moved in, exchanged
+	Arrived bool // a directory arrived here: made, moved in, exchanged
 }

@@ -9,7 +9,7 @@
 //	chmod P, touch P, mtime P           attributes; mtime sets that alone
 //	mv A B, exchange A B, link A B, symlink P
 //	out P NAME, in NAME P               move out of the tree, and back in
-//	walk P                              what a watcher does about an arrival: arm, then list, all below
+//	walk P                              what a watcher does with an arrival: arm, then list, everything below
 //	hear WHAT...                        there is an event of each of these, and perhaps of others
 //	only WHAT...                        of each of these, and of nothing else
 //
@@ -273,7 +273,7 @@ func (w *world) wasHeard(what string) bool {
 	return false
 }
 
-// note notes what a Take said about one directory.
+// note records what a Take said about one directory.
 func (w *world) note(h *notify.DirEvents) {
 	dir := h.Path
 	if dir == "" {

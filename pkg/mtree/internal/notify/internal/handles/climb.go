@@ -17,8 +17,8 @@ import (
 // on the way in the one above it. The result holds until the next Begin. A directory
 // that is removed or moved on the way is nowhere: its own event is still to come.
 //
-// The names cost a reading of each directory on the way. So they are asked for only below
-// the root: anybody may make directories beside it, as deep as they like.
+// To find the names, each directory on the way must be read. So that is done only below
+// the root: beside it, any user may make directories of any depth.
 func (r *Resolver) climb(dir string, fd int) (path string, ok bool, err error) {
 	inside, err := r.isBelow(dir, fd)
 	if err == nil && inside {
@@ -30,15 +30,16 @@ func (r *Resolver) climb(dir string, fd int) (path string, ok bool, err error) {
 	return path, ok, err
 }
 
-// maxUp is how many levels are gone up at once: "../" each in one path.
+// maxUp is how many levels one open goes up, with a path of "../" for each.
 const maxUp = 1024
 
-// isBelow reports whether a directory that is too deep for readlink is below the root. The
-// nearest directory above it that is not too deep decides, for the root is not too deep. It
-// goes up by steps of 1, 2, 4 and so on, until it is too far or knows where it is, and then
-// halves the last step. It remembers the directories that it found outside on the way, so
-// the next directory from there is one step from a known one. System calls for n levels: 5
-// for each step, log n + n/1024 and 10 more; three descriptors.
+// isBelow reports whether a directory that is too deep for readlink is below the root.
+// The nearest directory above it that is not too deep decides, because the root is not
+// too deep. isBelow goes up by steps of 1, 2, 4 and so on, until it is too far up or at a
+// known place, and then halves the last step. It remembers the directories that it found
+// outside on the way, so the next directory from there is one step from a known one.
+// System calls for n levels: 5 for each step, log n + n/1024 and 10 more; three
+// descriptors.
 func (r *Resolver) isBelow(dir string, fd int) (inside bool, err error) {
 	passed := []string{dir}
 	deep := fd // too deep
@@ -64,15 +65,15 @@ func (r *Resolver) isBelow(dir string, fd int) (inside bool, err error) {
 			full, err = shallow(deep, step, full)
 			_, inside = r.below(full)
 		}
-		if err == nil && !inside && len(r.mountsOf(dir)) == 1 { // by another mount they may be inside
+		if err == nil && !inside && len(r.mountsOf(dir)) == 1 { // by another mount it may be inside
 			r.leave(passed...)
 		}
 		return inside, err
 	}
 }
 
-// isBelowOutside reports whether the directory above is known to be outside: a tenth of
-// what readlink costs for one that is too deep.
+// isBelowOutside reports whether the directory above is known to be outside. It costs a
+// tenth of readlink for a directory that is too deep.
 func (r *Resolver) isBelowOutside(fd int) bool {
 	up, err := above(fd, 1)
 	if err != nil {
@@ -93,8 +94,8 @@ func (r *Resolver) wasClimbed(fd int) bool {
 	return ok
 }
 
-// look returns the handle of a directory, whether it is known to be outside, and if not its
-// path.
+// look returns the handle of a directory, whether it is known to be outside, and its path
+// if it is not.
 func (r *Resolver) look(fd int) (id string, outside bool, full string, err error) {
 	if id, err = Of(fd); err != nil {
 		return "", false, "", err
@@ -147,7 +148,7 @@ func (r *Resolver) climbUp(fd int) (string, bool, error) {
 	var inodes []inode
 	var names []string
 	at := procFD(fd)
-	var last *os.File // at is by its descriptor
+	var last *os.File // at uses its descriptor
 	defer func() { _ = last.Close() }()
 	base, inside := "", false
 	for {

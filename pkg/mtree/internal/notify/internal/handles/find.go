@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir returns where the directory is below the root; false if it is not below it, or no
-// longer is. An error means that this cannot be known.
+// Dir returns the path of the directory below the root; false if it is not, or no longer,
+// below the root. An error means that this cannot be known.
 func (r *Resolver) Dir(dir string) (path string, ok bool, err error) {
 	if path, ok := r.paths[dir]; ok {
 		return path, true, nil
@@ -24,7 +24,7 @@ func (r *Resolver) Dir(dir string) (path string, ok bool, err error) {
 	return path, ok, err
 }
 
-// find is Dir for a directory whose path is not kept.
+// find does what Dir does, for a directory whose path is not kept.
 func (r *Resolver) find(dir string) (path string, ok bool, err error) {
 	fd, err := r.openDir(dir)
 	switch {
@@ -60,11 +60,11 @@ func (r *Resolver) find(dir string) (path string, ok bool, err error) {
 	return path, ok, nil
 }
 
-// ErrNoName says that the kernel does not know under which name a file stands.
+// ErrNoName says that the kernel does not know the name of a file.
 var ErrNoName = errors.New("the kernel knows no name of it")
 
-// File returns where the file is, directory and name. Without a name it is gone, or
-// outside the tree. System calls:
+// File returns the directory and the name of the file. If the name is "", the file is
+// gone, or outside the tree. System calls:
 //
 //	open_by_handle_at, fstat, readlink, newfstatat
 func (r *Resolver) File(id string) (dir, name string, err error) {
@@ -99,8 +99,8 @@ func (r *Resolver) File(id string) (dir, name string, err error) {
 	return dir, name, nil
 }
 
-// Remounted forgets everything that was found, and lets go of mounts that are gone, or no
-// longer in the tree. It returns those. The root's mount stays.
+// Remounted forgets everything that was found, and mounts that are gone or no longer in
+// the tree. It returns those mounts. The root's mount stays.
 func (r *Resolver) Remounted() (gone []Mount) {
 	r.Begin()
 	for dir, o := range r.open {

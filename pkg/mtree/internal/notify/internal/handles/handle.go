@@ -39,7 +39,8 @@ func split(id string) unix.FileHandle {
 	return unix.NewFileHandle(kind, []byte(id[FSIDSize+HeaderSize:]))
 }
 
-// inode is a directory while nobody can remove it and make another.
+// inode identifies a directory, as long as it cannot be removed and its number used
+// again.
 type inode struct{ dev, ino uint64 }
 
 func inodeOf(st *unix.Stat_t) inode { return inode{st.Dev, st.Ino} }

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mount tells a mount from others, as long as a descriptor on it is open. A subvolume has
-// a device of its own and need not be a mount.
+// Mount distinguishes a mount from others, as long as a descriptor on it is open. A
+// subvolume has its own device but need not be a mount.
 type Mount struct{ id, dev uint64 }
 
 // mounted is a mount in the tree.
@@ -28,7 +28,7 @@ func MountOf(fd int) (Mount, error) {
 	return Mount{stx.Mnt_id, unix.Mkdev(stx.Dev_major, stx.Dev_minor)}, nil
 }
 
-// mountIDs returns the ids of all mounts there are.
+// mountIDs returns the ids of all mounts.
 func mountIDs() (map[uint64]bool, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxHandleWait is the last of the pauses in which a handle is tried again, each twice the
+// maxHandleWait is the last of the pauses before a handle is tried again, each twice the
 // one before.
 const maxHandleWait = 50 * time.Millisecond
 
@@ -18,7 +18,7 @@ func (r *Resolver) Try(id string) error {
 	return err
 }
 
-// openDir returns an O_PATH descriptor of the directory, which stays r's.
+// openDir returns an O_PATH descriptor of the directory. r keeps owning it.
 func (r *Resolver) openDir(dir string) (int, error) {
 	r.uses++
 	if o := r.open[dir]; o != nil {
@@ -51,8 +51,8 @@ func (r *Resolver) evict() {
 	}
 }
 
-// openHandle returns an O_PATH descriptor of the file with the handle, by the mount by which
-// the file is in the tree; if there is none, by the last mount.
+// openHandle returns an O_PATH descriptor of the file with the handle, by the mount that
+// has the file in the tree; if none does, by the last mount.
 func (r *Resolver) openHandle(id string, flags int) (fd int, err error) {
 	mounts := r.mountsOf(id)
 	last := len(mounts) - 1
@@ -78,9 +78,9 @@ func (r *Resolver) holds(fd int, id string) bool {
 }
 
 // openBy returns an O_PATH descriptor of the file with the handle, on the mount open as
-// mount. ext4 reports ENOMEM, not ESTALE, while the inode number of a removed directory is
-// being given to a new file (iget_locked of an inode in I_CREATING): the next try finds it
-// stale. Only where it stays so is memory short.
+// mount. ext4 reports ENOMEM, not ESTALE, while the inode number of a removed directory
+// is being given to a new file (iget_locked of an inode in I_CREATING): the next try
+// finds it stale. Memory is short only if the error stays.
 func openBy(mount int, id string, flags int) (fd int, err error) {
 	handle := split(id)
 	for wait := 50 * time.Microsecond; ; wait *= 2 {

@@ -19,14 +19,14 @@ const (
 )
 
 // Resolver finds the paths of directories from their handles. Recently used directories
-// stay open, by O_PATH: looking one up anew makes the kernel read the directory above it.
-// Paths are kept until a directory of the tree was renamed. Which directories are outside
-// is kept until one came into the tree.
+// stay open, by O_PATH: to look one up again makes the kernel read the directory above
+// it. Paths are kept until a directory of the tree is renamed. The directories known to
+// be outside are kept until a directory comes into the tree.
 //
 // One goroutine uses it. Others may call Lock, IsOutside, HasOutside and AddMount.
 type Resolver struct {
 	root    int
-	top     string           // the root's path, asked at Begin
+	top     string           // the root's path as of Begin
 	climbed map[inode]string // paths that readlink does not give, since Begin
 	deep    bool             // there was such a path since Begin
 
@@ -79,7 +79,7 @@ func (r *Resolver) mountsOf(id string) []mounted {
 	return []mounted{{fd: r.root}}
 }
 
-// Begin is called before directories are asked for: it asks for the root's path anew.
+// Begin is called before a series of lookups: it looks up the root's path anew.
 func (r *Resolver) Begin() {
 	if top, err := readlink(r.root); err == nil {
 		r.top = top
@@ -114,7 +114,7 @@ func (r *Resolver) Lock() { r.mu.Lock() }
 // Unlock ends Lock.
 func (r *Resolver) Unlock() { r.mu.Unlock() }
 
-// HasOutside is IsOutside for a caller that holds the lock.
+// HasOutside does what IsOutside does. The caller holds the lock.
 func (r *Resolver) HasOutside(id []byte) bool {
 	_, ok := r.outside[string(id)]
 	return ok
