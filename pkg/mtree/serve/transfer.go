@@ -33,8 +33,8 @@ const (
 
 var tailBuffers = sync.Pool{New: func() any { return new([tailSize]byte) }}
 
-// send sends one span of the file, by sendfile(2) but for its tail. In a strict answer the
-// tail is sent only if the file is unchanged after it was read.
+// send sends one span of the file, by sendfile(2) except for its tail. In a strict answer
+// the tail is sent only if the file is unchanged after it was read.
 func (o *transfer) send(s negotiate.Span) error {
 	tail := min(s.Length, tailSize)
 	if !o.strict && s.Length > tailSize {

@@ -130,7 +130,7 @@ func (w *watcher) auditScope(reason string) auditRequest {
 // Reasons for audits that are treated specially.
 const (
 	atStart  = "start"
-	periodic = "periodic" // nobody waits for it
+	periodic = "periodic" // no command waits for it
 )
 
 // abandonFloor gives up a floor that is far ahead of the clock. Stamps start again from

@@ -23,14 +23,14 @@ type Config struct {
 	Backend       string        // "auto", "fanotify", "inotify" or "none"; "" is auto
 	Settle        time.Duration // quiet time that ends a batch, which never waits longer than 10 times that; 0: 5 ms
 	AuditInterval time.Duration // between full scans; 0: 24 h
-	Exclude       []string      // globs: changes there wake nobody
+	Exclude       []string      // globs: changes there are not published
 	CrossMounts   bool          // enter directories on other file systems
 
 	Exec  string    // run by sh -c for each batch; "": nothing
 	Print io.Writer // one line STAMP<TAB>PATH a change; a slow reader loses lines; nil: no printing
 
 	SameTree bool // the root was moved or restored and is still this tree
-	NewTree  bool // the root was copied and is a tree of its own
+	NewTree  bool // the root was copied and is a new tree
 	Promote  bool // make a copy a source
 
 	Log    *slog.Logger       // nil: discard

@@ -28,7 +28,7 @@
 //	start.go         how a watcher takes possession of a tree
 //	backend.go       where it hears
 //	audited.go       the end of an audit
-//	recheck.go       what no event tells: the clock, mounts, borders, unread directories
+//	recheck.go       what no event shows: the clock, mounts, borders, unread directories
 //	settle.go        from events to a published batch
 //	auditing.go      asking for audits; losses
 //	marker.go        .tidemark is put back

@@ -89,7 +89,7 @@ func waitAnswer(ctx context.Context, dir *disk.Dir, m *state.Marker, watch *dirw
 	}
 }
 
-// answerable returns why nobody will answer a cookie, nil if a watcher will. The lock of a
+// answerable returns why a cookie will not be answered, nil if it will. The lock of a
 // copy is a mirror's.
 func answerable(dir *disk.Dir, m *state.Marker) error {
 	for _, read := range []func() (state.Tree, error){m.ReadTree, func() (state.Tree, error) { return state.OwnTree(dir) }} {

@@ -123,10 +123,9 @@ func partName(key string) string {
 	return partPrefix + hex.EncodeToString(digest[:16])
 }
 
-// Exchange swaps name in Dir with newName in to, atomically and whatever their types.
-// Where the file system cannot (EINVAL: NFS, some FUSE), what stands at to/newName
-// first moves to another name in Dir, and a crash between the two renames leaves it
-// there. System calls:
+// Exchange swaps name in Dir with newName in to, atomically and whatever their types. If
+// the file system cannot (EINVAL: NFS, some FUSE), to/newName first moves to another name
+// in Dir, and a crash between the two renames leaves it there. System calls:
 //
 //	renameat2(RENAME_EXCHANGE)
 //	else renameat(to/newName, dir/N), renameat(dir/name, to/newName), renameat(dir/N, dir/name)

@@ -21,9 +21,9 @@ type TempFile struct {
 const createFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
 // Create starts a file with these permission bits, less the umask, that will get this
-// name in dir. Nobody else can reach it before. With free, the caller expects the name to
-// be free: the file then has no name at all until Place, and vanishes with the process.
-// In a TempDir it has its name at once. System calls:
+// name in dir. No other process can reach it before. With free, the caller expects the
+// name to be free: the file then has no name at all until Place, and vanishes with the
+// process. In a TempDir it has its name at once. System calls:
 //
 //	TempDir: openat(dir, name, O_CREAT|O_EXCL)
 //	free: openat(dir, ".", O_TMPFILE), else openat(staging, N, O_CREAT|O_EXCL)
@@ -121,10 +121,10 @@ func (f *TempFile) check(op string, err error) error {
 	return f.staging.dir.PathError(op, "(a file being written)", err)
 }
 
-// Place gives the file its name in dir, atomically, and closes it. It replaces
-// whatever stands there except for a directory, which gives EISDIR. If the Staging
-// Folds and another spelling of the name is there, it returns ErrCollides. If it fails
-// the file is gone. It is durable after the next Dir.Flush. System calls:
+// Place gives the file its name in dir, atomically, and closes it. It replaces anything
+// that is there, except for a directory, which gives EISDIR. If the Staging Folds and
+// another spelling of the name is there, it returns ErrCollides. If it fails the file is
+// gone. It is durable after the next Dir.Flush. System calls:
 //
 //	linkat(fd, dir/name); if the name is taken: linkat(fd, staging/N), renameat(staging/N, dir/name)
 func (f *TempFile) Place(dir *Dir, name string) error {

@@ -50,7 +50,7 @@ type server struct {
 	stopping atomic.Bool
 	mu       sync.Mutex // guards what follows
 	conns    map[*conn]struct{}
-	drained  chan struct{} // closed when the last of conns ended; nil: nobody waits
+	drained  chan struct{} // closed when the last of conns ended; nil: nothing waits for that
 }
 
 // Serve is http.Server.Serve.

@@ -9,9 +9,9 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 )
 
-// DirID returns the opaque id of a directory: 16 hex digits of HMAC-SHA-256 under
-// the tree id over device, inode and birth time. It tells one directory from another
-// under the same name, and does not disclose the inode. It is "" without a tree id.
+// DirID returns the opaque id of a directory: 16 hex digits of HMAC-SHA-256 under the
+// tree id over device, inode and birth time. It distinguishes a directory from another
+// one of the same name, and does not disclose the inode. It is "" without a tree id.
 func DirID(treeID string, info disk.Info) string {
 	if treeID == "" {
 		return ""

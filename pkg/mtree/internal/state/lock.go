@@ -65,7 +65,7 @@ func unlockRoot(fd int) {
 }
 
 func (m *Marker) lock() (*Lock, error) {
-	fd, err := openOwn(m.dir, lockName, false) // a file with other names can be locked all the same
+	fd, err := openOwn(m.dir, lockName, false) // a file with other names can be locked, too
 	if err != nil {
 		return nil, err
 	}

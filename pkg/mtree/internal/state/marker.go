@@ -19,9 +19,9 @@ type Marker struct {
 	inRoot bool
 }
 
-// OpenMarker opens the marker of the tree at root for reading, or the one in stateDir
-// if that is not "". Where there is none the error is fs.ErrNotExist, where it is no
-// directory ErrInTheWay. root stays the caller's and must outlive the Marker.
+// OpenMarker opens the marker of the tree at root for reading, or the one in stateDir if
+// that is not "". If there is none, the error is fs.ErrNotExist; if it is not a
+// directory, ErrInTheWay. root stays the caller's and must outlive the Marker.
 func OpenMarker(root *disk.Dir, stateDir string) (*Marker, error) {
 	if stateDir != "" {
 		dir, err := disk.OpenRoot(stateDir)
@@ -138,7 +138,7 @@ func (m *Marker) OpenStaging(name string) (*disk.Staging, error) {
 }
 
 // Remove removes a file of the marker, or anything with its name that holds no data. It
-// is no error if there is none.
+// is no error if the file does not exist.
 func (m *Marker) Remove(name string) error {
 	info, err := m.dir.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -12,7 +12,7 @@ import (
 
 // Options says how a pass runs.
 type Options struct {
-	Full    bool   // everything is compared, whatever records say
+	Full    bool   // everything is compared, even if records say that it is complete
 	Sums    bool   // files of equal size and mtime are compared by their sums. Only a dry run needs it: else the record of the root says so
 	HoldAll string // why nothing may be deleted; "": it may
 
@@ -63,7 +63,7 @@ type Progress struct {
 	Took      time.Duration // since its beginning
 	Listed    int64         // directories compared
 	Fetched   int64         // files that arrived
-	Bytes     int64         // bytes of files that arrived, also of files under way
+	Bytes     int64         // bytes of files that arrived, including files under way
 	WantFiles int64         // files known to be needed, those that arrived included
 	WantBytes int64
 	Deleted   int64

@@ -38,7 +38,7 @@ type pass struct {
 	result   Result
 	reported time.Time // when progress was reported last
 	tick     <-chan time.Time
-	arriving atomic.Int64 // bytes of files that arrived, also of files under way
+	arriving atomic.Int64 // bytes of files that arrived, including files under way
 }
 
 // touch is a directory in which something was changed, and the files that were written

@@ -67,7 +67,7 @@ func New(c Config, stop <-chan struct{}) *Hub {
 	return h
 }
 
-// Close ends the hub. Nobody may wait any more, and stop must be closed.
+// Close ends the hub. No request may wait any more, and stop must be closed.
 func (h *Hub) Close() {
 	if h.cfg.Watch != nil {
 		_ = h.cfg.Watch.Close()

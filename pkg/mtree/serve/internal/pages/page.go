@@ -38,7 +38,8 @@ type Time struct {
 	Fingerprint  string // of the tree, its epoch and the options
 }
 
-// Page is a listing as it is sent. It is immutable, but for its Load, which a Room counts.
+// Page is a listing as it is sent. It is immutable, except for its Load, which a Room
+// counts.
 type Page struct {
 	Load
 	Key    Key

@@ -79,7 +79,7 @@ func (t *Tree) above(path string, err error) error {
 }
 
 // vouched returns an error if the directory at path is, or lies in, one that watch may
-// not read: nobody knows what changes there.
+// not read: changes there are not known.
 func (t *Tree) vouched(path string) error {
 	exceptions, err := t.exceptions()
 	if err != nil {

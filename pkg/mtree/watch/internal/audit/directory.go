@@ -57,7 +57,7 @@ func (s *scan) open(v *visit) (err error) {
 	}
 	if err == nil && v.parent != nil && state.IsLiveTree(dir) {
 		s.border(v, info)
-		return dir.Close() // armed all the same: its watcher may end
+		return dir.Close() // armed because its watcher may end
 	}
 	if err != nil {
 		_ = dir.Close()
@@ -79,7 +79,7 @@ func (s *scan) beyond(parent, child disk.Info) bool {
 	return !s.CrossMounts && disk.IsBorder(parent, child)
 }
 
-// arm begins to hear v. If v cannot be heard it is scanned all the same.
+// arm begins to hear v. If v cannot be heard, it is still scanned.
 func (s *scan) arm(v *visit, dir *disk.Dir) (err error) {
 	if v.parent == nil {
 		v.ref, _, err = s.Source.Arm(notify.Ref{}, -1, "", dir.FD())

@@ -87,7 +87,7 @@ type visit struct {
 	arrived  bool         // it or a directory above it may have got another name
 	judged   mtree.Stamp  // see Finding
 	waiting  atomic.Int64 // children not yet opened, +1 while it is listed itself
-	pending  atomic.Int64 // children not yet finished, +1 likewise
+	pending  atomic.Int64 // children not yet finished, +1 while it is listed itself
 	mu       sync.Mutex   // of greatest
 	greatest mtree.Stamp  // first run: the greatest mtime at or below
 }

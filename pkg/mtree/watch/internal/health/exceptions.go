@@ -13,8 +13,8 @@ import (
 )
 
 // Exceptions has the contents of .tidemark/stamps and .tidemark/unread: the stamps of
-// directories that refuse their time, and the directories that cannot be read. The others
-// are watched all the same: the file publishes the stamp of such a directory, or the
+// directories that refuse their time, and the directories that cannot be read. The rest
+// of the tree is still watched: the file publishes the stamp of such a directory, or the
 // directory is not published. Safe for all goroutines.
 type Exceptions struct {
 	timer *time.Timer // fires when the unread directories are to be tried

@@ -15,7 +15,7 @@ type Options struct {
 	Root     string // the path of the root, for errors
 	StateDir string // instead of .tidemark in the root; "": that
 	SameTree bool   // the root was moved or restored and is still this tree
-	NewTree  bool   // the root was copied and is a tree of its own
+	NewTree  bool   // the root was copied and is a new tree
 	Promote  bool   // make a copy a source
 
 	Now func() mtree.Stamp

@@ -218,7 +218,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	top := p.rule.Value(info.MTime, info.CTime, p.Clock.Now())
 	if p.isBorder(child, path) {
 		p.Health.Exceptions.SetReadable(path)
-		return top, true // armed all the same: its watcher may end
+		return top, true // armed because its watcher may end
 	}
 	top = mtree.Later(top, p.inside(child, info, own, path, fresh))
 	return p.write(child, path, top, nil), true

@@ -27,8 +27,8 @@ type publisher struct {
 }
 
 // write gives d its stamp: top, or more if d already shows that much. A directory that
-// refuses counts as stamped all the same, so that the floor and the stamps above it move
-// on. System calls:
+// refuses its stamp counts as stamped, so that the floor and the stamps above it move on.
+// System calls:
 //
 //	fstat, utimensat, fstat
 //

@@ -15,7 +15,7 @@ const MaxKept = 4 << 20
 // Store keeps the listings that came and were not taken yet. Take waits for a listing
 // that may still come. Listings are kept as text: that needs half the memory, and lets
 // the goroutines that take them parse in parallel. The zero value is empty. Several
-// goroutines may use it at once, but Open and Clear only while nobody takes anything.
+// goroutines may use it at once, but Open and Clear only while no Take is under way.
 type Store struct {
 	mu      sync.Mutex
 	texts   map[string][]byte
@@ -25,7 +25,7 @@ type Store struct {
 	stream  *stream         // the answer that is being read; nil: none
 	tree    source.Tree     // of the answer that was read last
 	awaited map[string]bool // somebody waits for these
-	moved   chan struct{}   // closed with the next change of any of this; nil: nobody waits
+	moved   chan struct{}   // closed with the next change of any of this; nil: no Take waits
 }
 
 // stream is an answer that a goroutine of its own reads.

@@ -56,7 +56,7 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 	}
 	if d == source.AsIs {
 		body.cut = func() error { return s.whyCut(ctx, r, resp, w, body.got) }
-		f.Got.Size = -1 // only reading tells it
+		f.Got.Size = -1 // known only after reading
 	}
 	return f, nil
 }
