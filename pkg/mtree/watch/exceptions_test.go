@@ -344,6 +344,20 @@ func TestUnreadIsReadByTheNext(t *testing.T) {
 	require.Empty(t, exceptions(t, root).Unread)
 }
 
+// An audit that took a directory for arrived did not note that it read an unread directory
+// below it. Then the finding there was left out, and its old stamp stayed for good.
+func TestUnreadBelowWhatArrived(t *testing.T) {
+	root := usersTree(t, 0o700)
+	r := as(t, root, "inotify", user...)
+	write(t, filepath.Join(root, "a/theirs/deep/f"), "two")
+	r.cancel()
+	seen := logStamps(t, root)
+	must(t, os.Chmod(filepath.Join(root, "a"), 0o711)) // for the audit, it may have arrived
+	must(t, watch.Once(t.Context(), watch.Config{Root: root}))
+	seen.fresh("read by root", "a/theirs/deep")
+	require.Empty(t, exceptions(t, root).Unread)
+}
+
 // Once without the right to stamp a directory published the tree as degraded, with
 // exit code 1. Everything is published.
 func TestOnceWithoutRights(t *testing.T) {

@@ -69,7 +69,7 @@ func (s *scan) open(v *visit) (err error) {
 		}
 	}
 	v.dir, v.info = dir, info
-	v.arrived = v.arrived || s.isNew(v)
+	v.arrived = s.isNew(v) || v.arrived // isNew first: it also tells the exceptions that v is read
 	s.directories.Add(1)
 	return nil
 }
