@@ -4,9 +4,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -319,6 +321,24 @@ func TestCache(t *testing.T) {
 	s.stamp("d", mtree.FromTime(past).Add(1))
 	require.Len(t, s.list("/d/").Entries, 2)
 	require.EqualValues(t, 3, stats.Listings.Load())
+}
+
+// Another hard link moves a file's ctime and no stamp. The listing in the cache named the
+// old ctime until the next stamp, so that no new copy could be completed.
+func TestACachedListingThatNamesAnOldFile(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"d/a": "1"})
+	ctime := func() mtree.Stamp { return s.list("/d/").Entries[0].CTime }
+	listed := ctime()
+	require.Eventually(t, func() bool { // the ctime moves on by ticks
+		require.NoError(t, os.Link(s.path("d/a"), filepath.Join(t.TempDir(), "link")))
+		info, err := os.Stat(s.path("d/a"))
+		require.NoError(t, err)
+		return mtree.FromTime(time.Unix(info.Sys().(*syscall.Stat_t).Ctim.Unix())) != listed
+	}, 5*time.Second, 5*time.Millisecond)
+	require.Equal(t, listed, ctime(), "from the cache")
+	tag := wire.FileTag{MTime: mtree.FromTime(past), Size: 1, CTime: listed}
+	require.Equal(t, 412, s.get("/d/a", "If-Match", tag.String()).StatusCode)
+	require.True(t, ctime().After(listed))
 }
 
 // Nothing is cached where no watcher is at work.

@@ -25,6 +25,9 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 	a := &reply{tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
 	switch negotiate.Precondition(r, a.tag, date, open) {
 	case http.StatusPreconditionFailed:
+		// A change of which watch heard nothing, such as another hard link, moves no stamp:
+		// a listing in the cache would name this tag until the next stamp.
+		h.cache.Forget(mtree.ParentPath(t.path))
 		h.send(w, a.refused(http.StatusPreconditionFailed, "the file is another by now"))
 		return
 	case http.StatusNotModified:

@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"sync"
 	"sync/atomic"
+
+	"tidemark/pkg/mtree/serve/internal/render"
 )
 
 // Cache keeps the pages used last, up to a number of bytes.
@@ -69,6 +71,19 @@ func (c *Cache) Put(key Key, time Time, p *Page) {
 		c.drop(c.order.Back())
 	}
 	c.count.Store(c.bytes)
+}
+
+// Forget drops all pages of the directory at path.
+func (c *Cache) Forget(path string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, format := range []render.Format{render.Text, render.JSON, render.HTML} {
+		for _, coding := range []render.Coding{render.Identity, render.Gzip} {
+			if e := c.pages[Key{path, format, coding}]; e != nil {
+				c.drop(e)
+			}
+		}
+	}
 }
 
 // drop removes a page. The caller holds c.mu.
