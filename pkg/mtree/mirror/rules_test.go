@@ -307,6 +307,23 @@ func TestAHotListing(t *testing.T) {
 	b.equal(s)
 }
 
+// A hot entry that seemed equal to the copy's was taken for one that matches its time. serve
+// lists none, but another server of the protocol may.
+func TestAHotEntry(t *testing.T) {
+	s, b := overHTTP(t, "a/equal = one", "a/f = one")
+	b.equal(s)
+	s.change("a/f = two")
+	b.server.alter("/a/?txt", func(body string) string {
+		hot := strings.Replace(body, " equal\t3", " equal\t3\thot=1", 1)
+		require.NotEqual(t, body, hot)
+		return hot
+	})
+	require.False(t, b.pass().Complete)
+	require.Equal(t, "two", b.read("a/f"))
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
 // The recent files of a busy directory are summed once their ctime is old, and not again after
 // that.
 func TestSettledFilesAreNotSummedAgain(t *testing.T) {
