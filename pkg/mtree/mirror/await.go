@@ -70,7 +70,7 @@ func (d *daemon) isKnown(a *source.Root) bool {
 }
 
 // awaitStamps waits for the time of the next full walk at a source whose stamps do not
-// prune. Meanwhile it looks whether they do now: because watch was started there, finished
+// prune. Meanwhile it checks whether they do now, because watch was started there, finished
 // its audit, or came back.
 func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 	if d.known.otherServer {
@@ -94,7 +94,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 }
 
 // awaitServe waits for the time of the next full walk at a server of another kind.
-// Meanwhile it looks whether serve answers now: the answer before may have been a proxy's
+// Meanwhile it checks whether serve answers now: the answer before may have been a proxy's
 // page, or serve may have replaced that server.
 func (d *daemon) awaitServe(ctx context.Context) (news, error) {
 	d.pause(ctx, min(d.mirror.config.serveLook, time.Until(d.walk)))

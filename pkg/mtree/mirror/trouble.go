@@ -15,8 +15,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 )
 
-// Trouble ends a pass, or prevents it. Its pauses are independent of those of incomplete
-// directories. The longest ones:
+// Trouble ends a pass or prevents one. The pauses after it are independent of those for
+// incomplete directories. The longest ones:
 const (
 	longestAway    = 5 * time.Second // between requests to a source that does not answer
 	longestTrouble = time.Minute     // if it answers something else, or while the disk is full

@@ -46,7 +46,7 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 		is.Fingerprint = root.Fingerprint // otherwise a proxy removed it, or no stamp prunes and everything is compared anyway
 	}
 	if is.Copy == "" || !was.BoundTo(l.replica.Self) {
-		is.Copy = state.NewTreeID()[:16] // a copied copy has that of the other one
+		is.Copy = state.NewTreeID()[:16] // the id in a copied copy belongs to the original
 	}
 	if is.Adopted = ""; l.Adopt {
 		is.Adopted = is.Upstream

@@ -218,7 +218,8 @@ func (r *Replica) prepare(o *Options) (err error) {
 	if r.status, err = r.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.status = state.Status{} // if it cannot be read, a full walk makes a new one
 	}
-	if err := r.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil { // they are written later, and must not fail then
+	// These files are written later, and that must not fail.
+	if err := r.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil {
 		return err
 	}
 	if r.uncopied, err = readUncopied(r.marker); err != nil {

@@ -11,7 +11,7 @@ import (
 
 // Counters are the counts in a copy's status.json.
 type Counters struct {
-	Entries    int64 // in the copy: as of the last full walk, plus what was made, less what was deleted since; 0: not known
+	Entries    int64 // in the copy: at the last full walk, corrected by each pass since; 0: not known
 	Walked     int64 // end of the last full walk, Unix seconds; 0: there was none
 	Held       int64 // entries whose deletion is held
 	Failed     int64 // paths that failed in the last pass
