@@ -31,7 +31,7 @@ type Config struct {
 
 	NoDelete    bool     // entries that the source no longer has stay
 	MaxDelete   string   // if more entries would be deleted, all are held: a share of all entries ("50%") or a number; "": "50%"
-	Adopt       bool     // take over a directory that is no copy, or a copy of another tree
+	Adopt       bool     // take over a directory that is not a copy, or is one of another tree
 	Sums        bool     // the first pass compares files of equal size and mtime by their sums
 	DryRun      bool     // write what one pass would change, and change nothing
 	NoLinks     bool     // leave out symlinks

@@ -49,7 +49,7 @@ func (s *tree) forge(path, text string) {
 	require.NoError(s.t, os.Chtimes(s.path(path), time.Time{}, info.ModTime()))
 }
 
-// Stamps are compared by !=: an earlier one is news, too.
+// Stamps are compared by !=: an earlier one also means a change.
 func TestAnEarlierStampIsNews(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.equal(s)
@@ -104,7 +104,7 @@ func TestCTimeRuleSurvivesAnInterruptedPass(t *testing.T) {
 	require.Equal(t, "two", b.read("a/f"))
 }
 
-// A directory that was filled by a pass that died has the time since when its files are known.
+// The record of a directory that a killed pass filled says since when its files are known.
 func TestCTimeRuleHoldsInADirectoryNeverCompleted(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000", "a/g/h = x")
 	b.server.answer("/a/g/?txt", http.StatusInternalServerError, "")
@@ -291,7 +291,7 @@ func TestAnOlderChildUnderANewerParent(t *testing.T) {
 	b.equal(s)
 }
 
-// A hot listing completes nothing and deletes nothing.
+// After a hot listing nothing is completed and nothing deleted.
 func TestAHotListing(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one", "a/gone = x")
 	b.equal(s)
@@ -398,7 +398,7 @@ func TestDeniedIsSkipped(t *testing.T) {
 	b.equal(s)
 }
 
-// A directory that always fails does not stop those beside it, and nothing above it is complete.
+// A directory that always fails does not stop those beside it, but nothing above it is complete.
 func TestAFailingDirectoryIsContained(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "c/g = x", "gone = x")
 	b.equal(s)

@@ -120,7 +120,7 @@ const aheadSlack = 2 * time.Second
 
 // HasReached reports whether the copy holds everything up to stamp: its root is
 // complete with a stamp that is not older. A later stamp that lies in the source's
-// future proves nothing, for later changes may have earlier stamps. Cost: three
+// future proves nothing, because later changes may have earlier stamps. Cost: three
 // system calls.
 func (l *Look) HasReached(stamp mtree.Stamp) (bool, error) {
 	root, err := l.completed()
