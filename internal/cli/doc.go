@@ -6,7 +6,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	web.go               how serve listens
 //	cli.go, options.go   runs a Command; its options

@@ -46,7 +46,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	diff.go         which entries differ
 //	listingtext.go  a listing as text and back

@@ -10,8 +10,8 @@ import (
 	"tidemark/internal/testtree"
 )
 
-// adopting has a DEST with a file that equals the source's in size and time, and has other
-// bytes.
+// adopting has a DEST with a file that equals the source's in size and time, but has
+// other bytes.
 func adopting(t *testing.T) (s *tree, b *bench, log *heard) {
 	s, b = overHTTP(t, "a/b/f = right @1000000000", "a/g = same @1000000000", "h = x @1000000000")
 	require.NoError(t, os.Mkdir(b.config.Dest, 0o755))
@@ -32,7 +32,7 @@ func TestAdoptSaysWhatItTrusts(t *testing.T) {
 }
 
 // With --verify they are compared by sums, and fetched if they differ. That happens once,
-// also where the directory was adopted before.
+// even if the directory was adopted before.
 func TestAdoptBySums(t *testing.T) {
 	s, b, log := adopting(t)
 	b.config.Sums, b.config.DryRun = true, true
@@ -51,7 +51,7 @@ func TestAdoptBySums(t *testing.T) {
 	b.requireIdle()
 }
 
-// Where the source publishes no owners, --owner did nothing and did not say so.
+// If the source publishes no owners, --owner did nothing and did not say so.
 func TestOwnerWithoutEffect(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x")
 	log := &heard{}

@@ -13,26 +13,26 @@ import (
 const (
 	pollWait    = wire.MaxWait // how long the source is asked to hold a poll
 	releaseLook = time.Second  // how often to look for a release while deletions are held, and for other credentials
-	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do by now
+	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do now
 )
 
-// news is what a question for the root brought.
+// news is the answer to a request for the root.
 type news struct {
 	source.Root
-	none bool // no answer: nobody waited for it any longer
+	none bool // no answer: the wait was given up
 }
 
-// unasked is the news when nobody waited for an answer.
+// unasked is the news after the wait for an answer was given up.
 func unasked() news { return news{Root: source.Root{Unchanged: true}, none: true} }
 
-// look asks for the root as it is now, once.
+// look asks once for the root as it is now.
 func (d *daemon) look(ctx context.Context) (news, error) {
 	root, err := d.mirror.source.Root(ctx, source.Poll{Once: true})
 	return news{Root: root}, err
 }
 
-// await returns the root's listing once it is news or the next pass is due. Before that
-// it returns after each poll in vain, with an answer that is unchanged.
+// await returns the root's listing once it has changed or the next pass is due. Before
+// that, it returns after each poll that brought nothing, with an answer that is unchanged.
 func (d *daemon) await(ctx context.Context) (news, error) {
 	due := d.due()
 	if !d.begun || d.again || !due.IsZero() && !time.Now().Before(due) || d.isReleased() || d.mirror.fullDue() {
@@ -48,20 +48,20 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 	start := time.Now()
 	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: wait, Since: &d.known.stamp})
 	if err == nil && !a.Unchanged && d.isKnown(&a.Root) {
-		a.Unchanged = true // somebody on the way removed its validator
+		a.Unchanged = true // a proxy removed its validator
 	}
 	if err != nil || !a.Unchanged {
 		return a, err
 	}
 	if k := &d.known; a.State != "" && (a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run) {
-		return d.look(ctx) // the state of the tree changed, and nothing in it
+		return d.look(ctx) // the state of the tree changed, but nothing in it
 	}
-	// A source that cannot hold a poll, or will not, is asked at intervals.
+	// A source that does not hold polls is asked at intervals.
 	d.pause(ctx, d.mirror.config.Interval-time.Since(start))
 	return a, nil
 }
 
-// isKnown reports whether the root's listing is that of the last pass that ended, and so
+// isKnown reports whether the root's listing is that of the last pass that ended, so that
 // nothing is new.
 func (d *daemon) isKnown(a *source.Root) bool {
 	t, k := d.mirror.replica.Tree(), &d.known
@@ -70,8 +70,8 @@ func (d *daemon) isKnown(a *source.Root) bool {
 }
 
 // awaitStamps waits for the time of the next full walk at a source whose stamps do not
-// prune. Meanwhile it looks whether they do by now: watch was started there, or has
-// finished its audit, or came back.
+// prune. Meanwhile it checks whether they do now, because watch was started there, finished
+// its audit, or came back.
 func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 	if d.known.otherServer {
 		return d.awaitServe(ctx)
@@ -87,15 +87,15 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 		return a, nil
 	}
 	if !a.Unchanged {
-		d.known.validator = a.Validator // a change of the root alone is no reason to walk
+		d.known.validator = a.Validator // a change of the root alone starts no walk
 	}
 	d.pause(ctx, stateLook-time.Since(start))
 	return news{Root: source.Root{Unchanged: true, Upstreams: a.Upstreams}, none: a.none}, nil
 }
 
 // awaitServe waits for the time of the next full walk at a server of another kind.
-// Meanwhile it looks whether serve answers by now: what answered before was a proxy's
-// page, or serve took its place.
+// Meanwhile it checks whether serve answers now: the answer before may have been a proxy's
+// page, or serve may have replaced that server.
 func (d *daemon) awaitServe(ctx context.Context) (news, error) {
 	d.pause(ctx, min(d.mirror.config.serveLook, time.Until(d.walk)))
 	if ctx.Err() != nil || !time.Now().Before(d.walk) {
@@ -108,7 +108,7 @@ func (d *daemon) awaitServe(ctx context.Context) (news, error) {
 	return a, err
 }
 
-// poll asks, and gives up when the next pass is due or a release came.
+// poll asks for the root, and gives up when the next pass is due or a release came.
 func (d *daemon) poll(ctx context.Context, ask source.Poll) (news, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

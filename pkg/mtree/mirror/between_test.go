@@ -67,7 +67,7 @@ func TestAForbiddenThatIsNotOfServe(t *testing.T) {
 }
 
 // A 304 to a plain GET of a directory below the root emptied that directory in the copy.
-// Like a 206, it is no answer to a request that did not ask for it, whatever it carries.
+// Neither a 304 nor a 206 answers a request that did not ask for it, whatever it carries.
 func TestStatusesThatNobodyAskedFor(t *testing.T) {
 	for _, status := range []int{http.StatusNotModified, http.StatusPartialContent, http.StatusNoContent, http.StatusResetContent} {
 		for _, dressed := range []bool{true, false} {
@@ -144,8 +144,8 @@ func tornServer(t *testing.T, kind, listing string, send func(conn io.Writer, bo
 }
 
 // The beginning of an answer that broke off, without ETag and length, replaced the whole
-// file. However an answer is framed, it fails if its length is not the one that is listed
-// exactly; where the listing only rounds the length, an answer without any length fails.
+// file. However an answer is framed, it fails if its length is not the listed one; if the
+// listing only rounds the length, an answer without any length fails.
 func TestTornAnswers(t *testing.T) {
 	date := "Last-Modified: " + time.Unix(1_700_000_100, 0).UTC().Format(http.TimeFormat) + "\r\n"
 	day := time.Unix(1_700_000_100, 0).UTC()
@@ -179,7 +179,7 @@ func TestTornAnswers(t *testing.T) {
 					b.config.Durability = durability
 					for _, size = range []int{0, 1000, 4064, 4066, 8000} {
 						if kind == "round" && (size == 4064 || size == 4066) {
-							continue // it may be
+							continue // this one may be complete
 						}
 						require.Equal(t, exit.Failed, exit.Of(b.once()), "%d bytes", size)
 						require.Equal(t, "old", b.read("f"), "%d bytes", size)
@@ -199,8 +199,8 @@ func TestTornAnswers(t *testing.T) {
 }
 
 // The beginning of a large file that came without its ETag was continued with bytes of the
-// version that has the ETag. And where a proxy takes ETags away from ranges, such a file
-// was never completed.
+// version that has the ETag. And if a proxy removes the ETags of ranges, such a file was
+// never completed.
 func TestPartsAreOfOneVersion(t *testing.T) {
 	s, b := overHTTP(t, "big = "+strings.Repeat("a", 9<<20))
 	strip := func(w http.ResponseWriter, r *http.Request, cut int) {
@@ -285,8 +285,8 @@ func TestAProxyThatRefusesPost(t *testing.T) {
 }
 
 // If something else answered first, with an index page or a 404, mirror took serve for a
-// server of another kind until it was started anew. Each answer says what kind of server
-// it comes from, also where another one takes the place of serve.
+// server of another kind until mirror was restarted. Each answer says what kind of server
+// it comes from, also when another one takes the place of serve.
 func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	s := watched(t, "a/f = one", "top = two")
 	b := s.benchOverHTTP()
@@ -324,7 +324,7 @@ func TestEachAnswerTellsTheKindOfServer(t *testing.T) {
 	require.True(t, a.OtherServer)
 }
 
-// The same for a mirror that goes on: it looks again before the next full walk.
+// The same for a running mirror: it looks again before the next full walk.
 func TestRunNoticesThatServeAnswers(t *testing.T) {
 	s := watched(t, "a/f = one", "top = two")
 	b := s.benchOverHTTP()
@@ -341,7 +341,7 @@ func TestRunNoticesThatServeAnswers(t *testing.T) {
 	require.Equal(t, s.id.ID, b.published().Tree.ID)
 }
 
-// Where a proxy took the ids out of a listing, the records had none afterwards: another
+// If a proxy removed the ids from a listing, the records had none afterwards: another
 // directory under the same name in the next listing was then taken for the same one.
 func TestALostDirectoryIDIsKept(t *testing.T) {
 	s, b := overHTTP(t, "d/f = one @1000000000.000000000")
@@ -380,7 +380,7 @@ func TestVerifyPassesNothingOver(t *testing.T) {
 	require.NoError(t, Verify(t.Context(), b.config, false))
 }
 
-// Behind a proxy that takes ETags away, a file that was fetched with a GET of its own got
+// Behind a proxy that removes ETags, a file that was fetched with a GET of its own got
 // its time to the second only, so its directory was never complete. No 304 could confirm
 // the root either, so it was walked and the file fetched again and again without a pause.
 func TestAProxyThatTakesETagsAway(t *testing.T) {

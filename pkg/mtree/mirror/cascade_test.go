@@ -24,14 +24,14 @@ func copyOf(t *testing.T, b *bench) *bench {
 	return second
 }
 
-// anew serves the source of b anew: the new serve reads at once what the tree says of itself.
+// anew restarts the serve of b's source: it reads at once what the tree says of itself.
 func (b *bench) anew(root string) {
 	b.server.reopen(serve.Config{Root: root, Hidden: true})
 }
 
-// The first serve of a cascade was started anew with --hidden: the first copy got files
-// under unchanged stamps, and the second never did. Now a copy publishes another
-// fingerprint, and only when it is complete again, for the second would walk too early.
+// The first serve of a cascade was restarted with --hidden: the first copy got files under
+// unchanged stamps, and the second never did. Now a copy publishes another fingerprint,
+// but only when it is complete again: otherwise the second would walk too early.
 func TestOtherOptionsAtTheHeadOfACascade(t *testing.T) {
 	s, first := served(t, serve.Config{}, "a/b/f = x", "a/b/.dot = y", "c/.d/e = z", "c/f = x", "g = x")
 	require.NoError(t, first.once())
@@ -42,7 +42,7 @@ func TestOtherOptionsAtTheHeadOfACascade(t *testing.T) {
 	require.NoFileExists(t, third.path("a/b/.dot"))
 	first.server.reopen(serve.Config{Root: s.root, Hidden: true})
 
-	// A pass that fetches part of it and does not end.
+	// A pass that fetches a part and does not end.
 	first.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/c/.d") {
 			return false
@@ -119,7 +119,7 @@ func TestWhatWatchDoesNotHearIsKept(t *testing.T) {
 	b.equal(s)
 	s.watch()
 	b.server.reopen(crossing)
-	b.config.Adopt = true // the source has a tree id by now
+	b.config.Adopt = true // the source now has a tree id
 	require.NoError(t, b.once())
 	require.Contains(t, b.out.String(), "deleted 0, held 0, skipped 1, failed 0")
 	b.config.Adopt = false

@@ -18,20 +18,20 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/lineage"
 )
 
-// Config says what is copied, where to, and how. Source and Dest are needed; of all other
-// fields the zero value is the default.
+// Config says what is copied, where to, and how. Source and Dest are needed. The zero value
+// of every other field stands for its default.
 type Config struct {
 	Source   string // http(s)://host[:port]/dir/ or a local directory
 	Dest     string // the copy; made if it is missing
-	StateDir string // is used in place of Dest/.tidemark; "": it is not
+	StateDir string // where mirror keeps its state; "": in Dest/.tidemark
 
 	Interval    time.Duration // between polls where no long poll is possible; 0: 1 s
 	IntervalSet bool          // Interval also paces full walks, else max(10 min, 20 x the last one)
-	Jobs        int           // steps under way at once; 0: 8. With BWLimit so few that each has 64 KiB/s
+	Jobs        int           // steps under way at once; 0: 8. BWLimit lowers it until each has 64 KiB/s
 
 	NoDelete    bool     // entries that the source no longer has stay
-	MaxDelete   string   // more deletions than that are held: a share of all entries ("50%") or a number; "": "50%"
-	Adopt       bool     // take over a directory that is no copy, or a copy of another tree
+	MaxDelete   string   // if more entries would be deleted, all are held: a share of all entries ("50%") or a number; "": "50%"
+	Adopt       bool     // take over a directory that is not a copy, or is one of another tree
 	Sums        bool     // the first pass compares files of equal size and mtime by their sums
 	DryRun      bool     // write what one pass would change, and change nothing
 	NoLinks     bool     // leave out symlinks
@@ -49,9 +49,9 @@ type Config struct {
 	Token     string      // sent as bearer token
 	UserAgent string      // "": tidemark-mirror
 
-	// Credentials returns which TLS and Token count from now on; a TLS that has not changed
-	// is the same pointer. It is called before each request, once a second between requests,
-	// and by several goroutines at once. nil: those above stay.
+	// Credentials returns the TLS and Token to use from now on; a TLS that has not changed
+	// is the same pointer. It is called before each request, and once a second between
+	// requests, by several goroutines at once. nil: those above stay.
 	Credentials func() (*tls.Config, string)
 
 	Out      io.Writer          // results: the summary line, the itemised dry run; nil: nowhere
@@ -60,12 +60,12 @@ type Config struct {
 	Ready    func()             // called once when the lock is held; may be nil
 	Notify   func(string)       // called with a line of status after each pass; may be nil
 	Now      func() mtree.Stamp // the local clock; nil: the real one
-	Stats    *Stats             // counts what happens; nil: nobody reads the counts
+	Stats    *Stats             // counts what happens; nil: not counted
 
 	firstPause   time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
 	beforeDelete func()        // called before a pass deletes; tests stop there
-	meanwhile    func()        // called between the first look at Dest and its lock; tests act there
-	serveLook    time.Duration // pause between looks whether serve answers by now; 0: a minute. Tests shorten it
+	meanwhile    func()        // called after the first look at Dest and before its lock; tests act there
+	serveLook    time.Duration // pause between looks whether serve answers now; 0: a minute. Tests shorten it
 	largeRoom    int           // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
 	commitFiles  int           // a pass commits after that many files; 0: 10,000. Tests lower it
 }
@@ -79,7 +79,7 @@ const (
 
 // Defaults, and what follows from them.
 const (
-	defaultServeLook   = time.Minute // at other web servers: time between looks whether serve answers by now
+	defaultServeLook   = time.Minute // at other web servers: time between looks whether serve answers now
 	defaultInterval    = time.Second
 	defaultCommitFiles = 10_000
 	defaultJobs        = 8
@@ -95,7 +95,7 @@ func hasScheme(source string) bool { return strings.Contains(source, "://") }
 func (c Config) withDefaults() Config {
 	if !hasScheme(c.Source) && c.Source != "" {
 		if path, err := filepath.Abs(c.Source); err == nil {
-			c.Source = path // it is written into the copy, and read by processes with other working directories
+			c.Source = path // the copy records it, for processes with other working directories
 		}
 	}
 	if c.Interval <= 0 {
@@ -105,7 +105,7 @@ func (c Config) withDefaults() Config {
 		c.Jobs = defaultJobs
 	}
 	if c.BWLimit > 0 {
-		// A server gives up clients that read too slowly: then there are few streams.
+		// A server drops clients that read too slowly, so a low limit allows few streams.
 		c.Jobs = min(c.Jobs, int(max(1, c.BWLimit/leastStream)))
 	}
 	if c.MaxDelete == "" {
@@ -147,7 +147,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// selection returns what decides which entries a complete copy has.
+// selection returns the options that decide which entries a complete copy has.
 func (c *Config) selection() lineage.Selection {
 	return lineage.Selection{Filters: c.Filters, NoDelete: c.NoDelete, NoLinks: c.NoLinks, Owner: c.Owner}
 }
@@ -159,7 +159,8 @@ type rules struct {
 	limit   gate.Limit
 }
 
-// compile checks what a user can get wrong. Its errors carry exit.Usage.
+// compile compiles them, and checks what else a user can get wrong. Its errors carry
+// exit.Usage.
 func (c *Config) compile() (r rules, err error) {
 	if c.Dest == "" {
 		return r, exit.With(exit.Usage, errors.New("no destination"), "give SOURCE and DEST")

@@ -69,7 +69,7 @@ func TestASymlinkSwappedInDuringAPass(t *testing.T) {
 }
 
 // The same one level up: the symlink is within the path, not at its end. It is
-// relative, for an absolute one may be refused for leaving the file system.
+// relative, because an absolute one may be refused for leaving the file system.
 func TestASymlinkSwappedInAboveDuringAPass(t *testing.T) {
 	s, b := overHTTP(t, "a/sub/f = x", "b = y")
 	outside := b.canary() // it has a sub/f, too
@@ -219,7 +219,7 @@ func TestHostileTar(t *testing.T) {
 	require.NoFileExists(t, b.path("g"))
 }
 
-// A tree that never ends is copied to the greatest length of a path, and is complete then.
+// A tree that never ends is copied down to the longest possible path, and then complete.
 func TestEndlessDepth(t *testing.T) {
 	name := strings.Repeat("d", 250)
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {
@@ -286,7 +286,8 @@ func mustUncopied(t *testing.T, b *bench) replica.Uncopied {
 	return u
 }
 
-// Dates that the file system cannot store are stored as well as it can, and that is known.
+// Dates that the file system cannot store are stored as closely as possible, and mirror
+// knows that.
 func TestDatesBeyondTheFileSystem(t *testing.T) {
 	far := "253402300799.999999999"
 	b := hostile(t, func(w http.ResponseWriter, r *http.Request) {

@@ -62,7 +62,7 @@ func helper(b *bench, env ...string) *exec.Cmd {
 const killFiles = 700
 
 // A mirror that is killed at any moment leaves whole files, old or new ones, and the next
-// mirror goes on without help.
+// mirror continues without help.
 func TestKilledAtAnyMoment(t *testing.T) {
 	var lines []string
 	for i := range killFiles {
@@ -138,8 +138,8 @@ func TestAFailedFlushStampsNothing(t *testing.T) {
 	require.Contains(t, b.out.String(), "fetched 61 files")
 }
 
-// If somebody deleted a directory of the copy before the flush, that path fails, and not the
-// flush.
+// If somebody deleted a directory of the copy before the flush, that path fails, but not
+// the flush.
 func TestADirectoryThatIsGoneBeforeTheFlush(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b/f = x", "z = x")
 	b.equal(s)

@@ -7,9 +7,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// daemon is a mirror that goes on: what it knows between two passes. Each turn waits for
-// news of the source or for a time (await.go), runs a pass, and sets when the next one is
-// due (schedule.go); trouble has pauses of its own (trouble.go).
+// daemon is a mirror that keeps running: what it knows between two passes. Each turn waits
+// for news of the source or for a time (await.go), runs a pass, and sets when the next one
+// is due (schedule.go). After trouble the pauses are others (trouble.go).
 type daemon struct {
 	mirror *mirror
 
@@ -24,7 +24,7 @@ type daemon struct {
 
 	tries  int          // how many turns in a row ended in trouble
 	warned time.Time    // when trouble was logged as a warning
-	away   *mtree.Stamp // since when the source gives no answer; nil: it does
+	away   *mtree.Stamp // since when the source has not answered; nil: it answers
 }
 
 // known is the root of the source as of the last pass that ended.

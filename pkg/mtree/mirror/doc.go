@@ -1,20 +1,20 @@
-// Package mirror makes a directory equal to a source and keeps it so: a one-way copy
-// that descends only where the source's stamp of a directory differs from the stamp that
-// its copy was completed with.
+// Package mirror makes a directory equal to a source and keeps it so. It copies one way,
+// and descends only where the source's stamp of a directory differs from the stamp that
+// the copy of it was completed with.
 //
 //	err := mirror.Run(ctx, mirror.Config{Source: "http://host:8077/", Dest: "/srv/copy"})
 //
 // What it promises (docs/invariants.md, M1 to M11): a file has its old or its new
 // content, never a part; a directory carries the source's stamp only when everything
 // below it is there and on disk; if nothing changed, a look costs one request and no disk
-// write; what cannot be read is never taken for empty, and deletions are held rather than
-// guessed; nothing outside the destination is written and no other address is asked.
+// write; what cannot be read is never taken for empty, and a doubtful deletion is held;
+// nothing outside the destination is written, and no other address gets a request.
 //
-// The packages below it, each may use those below and none above:
+// The packages below it, of which each uses only those further down:
 //
 //	internal/pass      one run from root to root: what is done next, counts, guards
 //	internal/work      the steps of a pass: visit a directory, fetch, compare, delete
-//	internal/lineage   whose copy it is, and whether it may follow this source
+//	internal/lineage   what the copy was made from, and whether it may follow this source
 //	internal/overlap   would the copy be copied into itself?
 //	internal/gate      --max-delete
 //	internal/replica   the copy on disk
@@ -26,7 +26,7 @@
 //
 // Its files stand in layers. Each uses what stands below it:
 //
-//	run.go                       Run: the turns of a mirror that goes on
+//	run.go                       Run: the turns of a mirror that keeps running
 //	await.go, trouble.go         waiting for news of the source; pauses after trouble
 //	schedule.go                  when the next pass is due
 //	daemon.go, retries.go        what such a mirror knows between two turns; when to look again

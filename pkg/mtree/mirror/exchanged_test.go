@@ -21,7 +21,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Twins are directories whose files have equal names, sizes and times, and other bytes.
+// Twins are directories whose files have equal names, sizes and times, but other bytes.
 // When they are exchanged, only their ids and the ctimes of their files show it.
 
 // exchange gives each of two directories the other's name, and publishes nothing.
@@ -53,7 +53,7 @@ func (s *tree) apart(a, b string) {
 // so the ctimes of all files are old and the ctime rule finds nothing.
 type exchanging struct {
 	origin
-	swap func() // nil: nothing, or no longer
+	swap func() // exchanges them; nil: not, or no longer
 }
 
 func (e *exchanging) Root(ctx context.Context, poll source.Poll) (source.Root, error) {

@@ -23,8 +23,8 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// sameBut requires the copy to equal the source, but for what lose removes from the lines of
-// testtree.Snapshot.
+// sameBut requires the copy to equal the source, except for what lose removes from the lines
+// of testtree.Snapshot.
 func (b *bench) sameBut(s *tree, lose *regexp.Regexp) {
 	b.t.Helper()
 	kept := func(root string) map[string]string {
@@ -39,8 +39,8 @@ func (b *bench) sameBut(s *tree, lose *regexp.Regexp) {
 	require.Equal(b.t, kept(s.root), kept(b.config.Dest))
 }
 
-// A copy that stores whole seconds is complete nevertheless, misses no change within the same
-// second, and is a source for further copies.
+// A copy that stores whole seconds is nevertheless complete, misses no change within one
+// second, and can be the source of further copies.
 func TestACopyOfWholeSeconds(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "a/g = x @1000000000.123456789", "c/h = y", "l -> c/h")
 	b.config.Dest = testfs.Image(t, "mkfs.ext4", "-q", "-F", "-I", "128")
@@ -99,7 +99,7 @@ func TestACopyThatFoldsCaseHoldsNoSymlinks(t *testing.T) {
 	require.Contains(t, b.printStatus(), "not copied: 2\n")
 	var out bytes.Buffer
 	b.config.Out = &out
-	_ = Verify(t.Context(), b.config, false) // modes differ, which exFAT has none of
+	_ = Verify(t.Context(), b.config, false) // modes differ, because exFAT has none
 	require.NotContains(t, out.String(), "missing")
 }
 

@@ -64,7 +64,7 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// fillBlocks takes all space but some 300 KB, which is less than the source has.
+// fillBlocks takes all space except about 300 KB, which is less than the source has.
 func fillBlocks(t *testing.T, ballast string) {
 	for size := int64(256 << 20); size >= 128<<10; {
 		f, err := os.CreateTemp(ballast, "")
@@ -78,7 +78,7 @@ func fillBlocks(t *testing.T, ballast string) {
 	}
 }
 
-// fillInodes takes all inodes but ten.
+// fillInodes takes all inodes except ten.
 func fillInodes(t *testing.T, ballast string) {
 	var made []string
 	for i := 0; ; i++ {

@@ -175,7 +175,7 @@ func TestDeletionsOfTenMinutesCountTogether(t *testing.T) {
 	s.remove("d7/001")
 	b.equal(s)
 
-	// Nor do deletions of long ago.
+	// Old deletions do not count either.
 	b.at(time.Hour + 12*time.Minute)
 	s.remove("d7")
 	b.equal(s)
@@ -214,7 +214,7 @@ func TestTheBaseShrinks(t *testing.T) {
 	b.requireHeld(121, "121 of 121 entries would go")
 }
 
-// --adopt of a directory of somebody else held its files, and the next pass deleted them: the
+// --adopt of a directory with other files held these, and the next pass deleted them: the
 // base was the number of the source's entries.
 func TestTheBaseIsNotTheSources(t *testing.T) {
 	s, b := overHTTP(t, many("a", 18)...)
@@ -325,7 +325,7 @@ func TestAnotherDirectoryWithoutAnything(t *testing.T) {
 		b.equal(s)
 	}
 
-	// It was listed while it was empty, and is filled by now.
+	// It was listed while it was empty, and is filled now.
 	s, b = overHTTP(t, append(many("current", 50), many("other", 400)...)...)
 	b.equal(s)
 	exchange(s, "current/")
@@ -368,7 +368,7 @@ func TestAHoldOutlivesItsMarker(t *testing.T) {
 		return err == nil && strings.Count(string(text), "\n") == 2
 	}
 	require.True(t, assertEventually(held))
-	// The mirror may make it anew while it is removed.
+	// The mirror may make it again while it is removed.
 	require.True(t, assertEventually(func() bool { return os.RemoveAll(b.path(".tidemark")) == nil }))
 	s.change("n = new")
 	require.True(t, assertEventually(held))
@@ -410,7 +410,7 @@ func TestPassesThatAreFullWalks(t *testing.T) {
 }
 
 // A copy of another tree lay in a directory of the copy, and was deleted with the first change.
-// The source has no say in it, however deep it lies.
+// What the source lists does not matter, however deep that copy lies.
 func TestACopyInACopyIsNotDeleted(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "gone/f = x", "gone/deep/er/f = x", "also = x")
 	b.equal(s)
@@ -433,7 +433,7 @@ func TestACopyInACopyIsNotDeleted(t *testing.T) {
 		require.NoDirExists(t, b.path("junk"))
 	}
 
-	// Its entries are as safe if the source has a directory of that name.
+	// Its entries are just as safe if the source has a directory with that name.
 	s.change("other/f = x")
 	require.Equal(t, exit.Held, exit.Of(b.once()))
 	require.Equal(t, "y", b.read("other/b/g"))
@@ -528,7 +528,7 @@ func TestADeletionThatCannotBeFinished(t *testing.T) {
 	}
 }
 
-// What an older mirror left of such a deletion is reported, and hinders nothing.
+// What an older mirror left of such a deletion is reported, and prevents nothing.
 func TestWhatCannotBeSweptStays(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "b/f = x")
 	b.equal(s)
@@ -592,8 +592,8 @@ func TestWhatIsNotUnderstoodIsKept(t *testing.T) {
 	require.Equal(t, "changed", b.read("e/f"))
 }
 
-// A name could not be made in the copy, because somebody mounted a file over it: that stopped
-// all deletions beside it.
+// A file was mounted over a name in the copy, so the name could not be made: that stopped all
+// deletions beside it.
 func TestALocalFailureStopsNoDeletions(t *testing.T) {
 	s, b := overHTTP(t, "d/f = x", "d/gone = x", "d/sub/f = x")
 	b.equal(s)

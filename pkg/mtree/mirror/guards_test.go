@@ -84,7 +84,7 @@ func TestHeldDeletionsEndWithTheirCause(t *testing.T) {
 	require.NoError(t, os.Rename(s.path("a"), s.path(".away")))
 	testtree.Make(t, s.root, "z/f = new")
 	s.publish("a")
-	b.server.alter("/?txt", func(body string) string { // as if dotfiles were no part of it
+	b.server.alter("/?txt", func(body string) string { // as if the tree had no dotfiles
 		var kept []string
 		for line := range strings.Lines(body) {
 			if !strings.Contains(line, ".away") {
@@ -293,7 +293,7 @@ func TestACopyInsideItsSourceIsRefused(t *testing.T) {
 	require.NoDirExists(t, s.path("a/copy/a"))
 }
 
-// A source that wants a token says so.
+// The error of a source that needs a token says so.
 func TestRemedyForAMissingToken(t *testing.T) {
 	_, b := overHTTP(t, "a = x")
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
@@ -386,7 +386,8 @@ func TestAdopt(t *testing.T) {
 	b.requireIdle()
 }
 
-// mkfs makes lost+found: with it alone a destination counts as empty, and it is not deleted.
+// mkfs makes lost+found: a destination with nothing else counts as empty, and lost+found is
+// not deleted.
 func TestLostAndFoundIsNobodys(t *testing.T) {
 	s, b := overHTTP(t, "a = x")
 	testtree.Make(t, filepath.Dir(b.config.Dest), "copy/lost+found/")
@@ -490,7 +491,7 @@ func TestVerify(t *testing.T) {
 	require.NoError(t, verify(true))
 	b.same(s)
 	url := b.config.Source
-	b.config.Source = "" // the copy knows
+	b.config.Source = "" // the copy knows it
 	require.NoError(t, verify(false))
 	b.config.Source = url
 	b.requireIdle()

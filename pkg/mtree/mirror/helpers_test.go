@@ -220,10 +220,10 @@ func (b *bench) record(name string) (records.Record, bool) {
 	return records.Of(d)
 }
 
-// unfinished is the stamp in the record of a directory that was begun.
+// unfinished is the stamp in the record of a directory after Begin.
 var unfinished = mtree.MinStamp
 
-// counters are those of the copy's status.
+// counters returns those of the copy's status.
 func (b *bench) counters() replica.Counters {
 	status := b.status()
 	return replica.CountersOf(&status)

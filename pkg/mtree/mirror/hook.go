@@ -9,8 +9,9 @@ import (
 	"tidemark/pkg/mtree/exit"
 )
 
-// hook runs --exec after a pass that changed something, and waits until it has ended. If
-// that pass ended early, the hook runs after the next one that does not.
+// hook runs the --exec command after a pass that changed something, and waits until the
+// command has ended. If that pass ended early, the hook runs after the next pass that does
+// not.
 func (m *mirror) hook(ctx context.Context) error {
 	if m.config.Exec == "" || !m.hookDue {
 		return nil

@@ -26,7 +26,7 @@ func (b *bench) runs() func() int {
 	}
 }
 
-// --exec runs after each pass that changed something, whatever it was, and after no other.
+// --exec runs after each pass that changed anything, and after no other.
 func TestExecRunsAfterAChange(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "l -> a")
 	runs := b.runs()

@@ -38,8 +38,8 @@ func (r *repeated) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// memoryOf returns how much more heap than before was in use while f ran, at most, in
-// bytes. It looks every millisecond.
+// memoryOf returns by how many bytes at most the heap in use grew while f ran. It looks
+// every millisecond.
 func memoryOf(f func()) (most int64) {
 	use := func() int64 {
 		var m runtime.MemStats
@@ -129,7 +129,7 @@ func TestBombs(t *testing.T) {
 				}
 			}, "d/\t-", "e\t3\tctime=1.5", "f\t3\tctime=1.5")
 			b.config.Log = nil
-			if what == "sums" { // asked for where size and time are equal
+			if what == "sums" { // asked for if size and time are equal
 				testtree.Make(t, b.config.Dest, "f = abc @1700000000.000000001", "e = abc @1700000000.000000001")
 				b.config.Adopt = true
 				m, err := open(b.config)
@@ -291,7 +291,7 @@ func TestTroubleWithAnyDirectory(t *testing.T) {
 			func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = w.Write([]byte("<html><title>Sign in</title></html>"))
 			},
-			func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("1.5 ./\t-\n#end 0\n")) }, // of no tree
+			func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("1.5 ./\t-\n#end 0\n")) }, // of a source without a tree id
 			func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Location", "http://127.0.0.1:1/")
 				w.WriteHeader(http.StatusFound)
@@ -329,8 +329,8 @@ func TestTroubleWithAnyDirectory(t *testing.T) {
 	}
 }
 
-// A portal, or a proxy with an error page, answers 200 for files: its page is taken for no
-// file, neither of serve nor of another server.
+// A portal, or a proxy with an error page, answers 200 for files: its page is not taken for
+// a file, neither of serve nor of another server.
 func TestAPortalBetweenListingAndFiles(t *testing.T) {
 	portal := func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/") && r.Method == http.MethodGet {

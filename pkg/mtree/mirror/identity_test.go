@@ -97,7 +97,7 @@ func TestASourceIsOneWhateverTheStateDir(t *testing.T) {
 	require.FileExists(t, b.path("precious"))
 }
 
-// A copy whose state is kept elsewhere from now on is recognised as ours.
+// A copy whose state is from now on kept elsewhere is recognised as ours.
 func TestStateOfACopyMovedElsewhere(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one")
 	b.equal(s)

@@ -1,7 +1,7 @@
 //go:build interop
 
-// The servers that stand on every second host, as sources: Debian's programs,
-// which .ci/run installs. One that is missing fails.
+// Common web servers as sources: Debian's programs, which .ci/run installs. A missing
+// one is a failure.
 package mirror
 
 import (
@@ -68,7 +68,7 @@ DocumentRoot {TREE}
 
 const (
 	fancyModule = "load_module /usr/lib/nginx/modules/ngx_http_fancyindex_module.so;"
-	kathmandu   = "TZ=NPT-5:45" // a zone of no whole hours
+	kathmandu   = "TZ=NPT-5:45" // not a whole number of hours from UTC
 )
 
 var otherServers = []otherServer{
@@ -146,7 +146,7 @@ func TestOtherServers(t *testing.T) {
 			testtree.Make(t, root, "a/b/deep = x @1000000000", "a/100%25 + ä b#?.txt = name @1000000001",
 				"a/"+strings.Repeat("long-", 30)+" = l @1000000000",
 				"big = "+strings.Repeat("b", 5000)+" @1000000060", "gone = x @1000000000", "empty/", "c;d&e<f>'g = z @1000000000")
-			for _, dir := range []string{"empty", "a/b", "a", "."} { // webfs lists anew what has another second
+			for _, dir := range []string{"empty", "a/b", "a", "."} { // webfs lists a directory again only if its second changed
 				require.NoError(t, os.Chtimes(filepath.Join(root, dir), time.Unix(1e9, 0), time.Unix(1e9, 0)))
 			}
 			b := newBench(t, o.start(t, root))

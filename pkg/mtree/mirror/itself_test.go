@@ -92,7 +92,7 @@ func TestACopyOfItselfBehindAProxy(t *testing.T) {
 	b.refuses("is the source itself")
 }
 
-// Three copies of each other went on without a message, each as new as the others. A later copy
+// Three copies of each other ran without a message, each as new as the others. A later copy
 // that would join the ring is refused, too; one that only copies from it is not.
 func TestARing(t *testing.T) {
 	s, a := overHTTP(t, "a/f = one")

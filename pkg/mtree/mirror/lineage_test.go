@@ -20,7 +20,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// runs sets the runs of the source's watch: each ended with its floor, the last one goes on.
+// runs sets the runs of the source's watch: each ended with its floor, except the last one.
 func (s *tree) runs(runs ...wire.Run) {
 	s.id.Runs = runs
 	require.NoError(s.t, s.marker.WriteTree(s.id))
@@ -50,7 +50,7 @@ func (b *bench) ageCTimes(dirs ...string) {
 	}
 }
 
-// rollBack is a source that was rolled back. Of one file the copy has the version from before
+// rollBack is a source that was rolled back. The copy has one file in the version from before
 // that, which equals the source's present one in size and time.
 func rollBack(t *testing.T) (s *tree, b *bench) {
 	s = watched(t, "a/b/f = past @1000000000", "c/g = x @1000000000")
@@ -158,9 +158,9 @@ func TestRunsThatGoOn(t *testing.T) {
 	require.Equal(t, secondRun, b.status().SourceRun)
 }
 
-// A time that the kernel set while no watch ran is no stamp of a run, nor is the local time of a
-// copy's unfinished directory. When they were counted, the next run looked like a roll-back, and
-// a walk with sums fell due.
+// A time that the kernel set while no watch ran is not a stamp of a run, nor is the local time
+// of a copy's unfinished directory. When they were counted, the next run looked like a
+// roll-back, and a walk with sums fell due.
 func TestTimesThatAreNoStamps(t *testing.T) {
 	s := watched(t, "a/f = one")
 	s.runs(wire.Run{ID: firstRun})
@@ -177,8 +177,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.Equal(t, top, *b.status().SourceTop)
 }
 
-// A running mirror looks at the source when its watch was started anew, even if the root's stamp
-// is the one it knows.
+// A running mirror looks at the source after its watch was restarted, even if the root's
+// stamp is the one it knows.
 func TestAnotherRunIsLookedAt(t *testing.T) {
 	for name, address := range map[string]func(root string) string{
 		"directory": func(root string) string { return root },
@@ -387,7 +387,7 @@ func TestIDsOutliveTheTreeID(t *testing.T) {
 }
 
 // A mounted directory is gone, and the directory under its mount point has no id either:
-// everything was deleted but what lay there.
+// everything was deleted except what lay there.
 func TestALocalSourceThatIsAnotherDirectory(t *testing.T) {
 	s := newTree(t, "a/f = one", "c/g = x")
 	b := newBench(t, s.root)
@@ -403,7 +403,7 @@ func TestALocalSourceThatIsAnotherDirectory(t *testing.T) {
 	require.NoError(t, os.Rename(s.root+".mounted", s.root))
 	b.equal(s)
 
-	// a source that has an id is refused
+	// a source with an id is refused
 	require.NoError(t, os.Rename(s.root, s.root+".mounted"))
 	require.NoError(t, os.Mkdir(s.root, 0o755))
 	s.watch()
@@ -428,8 +428,8 @@ func TestALocalSourceThatWasReplaced(t *testing.T) {
 	b.equal(s)
 }
 
-// The password of a SOURCE was written to .tidemark/tree and shown by --status; and with or
-// without a slash at the end it was another source.
+// The password of a SOURCE was written to .tidemark/tree and shown by --status. And a SOURCE
+// with a slash at the end was another one than without.
 func TestSourceIsRecordedWithoutCredentials(t *testing.T) {
 	s := newTree(t, "a/f = one")
 	b := newBench(t, serveTree(t, s.root).URL)

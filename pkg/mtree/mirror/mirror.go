@@ -12,19 +12,19 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// mirror is a source and a copy of it, opened. One goroutine uses it.
+// mirror is an opened source with its copy. One goroutine uses it.
 type mirror struct {
 	config  Config
 	rules   rules
 	source  origin
 	replica *replica.Replica
 	lineage *lineage.Lineage
-	limiter *rate.Limiter // of file contents; nil: none
+	limiter *rate.Limiter // of file contents; nil: no limit
 
 	verified work.VerifiedFiles
 	memory   pass.Memory
-	reported wire.State // the source's state for which full walks were announced
-	hookDue  bool       // something changed since --exec ran
+	reported wire.State // the source's state when full walks were last logged
+	hookDue  bool       // something changed since the --exec command ran
 }
 
 // open opens source and copy, and takes the lock unless it is a dry run.
@@ -78,7 +78,7 @@ func (c *Config) replicaOptions() *replica.Options {
 	return &replica.Options{Path: c.Dest, StateDir: c.StateDir, ReadOnly: c.DryRun, Adopt: c.Adopt, Log: c.Log, Now: c.Now, Meanwhile: c.meanwhile}
 }
 
-// close leaves source and copy.
+// close closes source and copy.
 func (m *mirror) close() {
 	m.source.Close()
 	m.replica.Close()

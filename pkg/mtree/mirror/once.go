@@ -11,13 +11,13 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// movingTries is how many passes Once makes at most, if the source changes while they run.
+// movingTries is how many passes Once makes at most if the source changes meanwhile.
 const movingTries = 3
 
-// Once makes Dest equal to Source with one pass and writes the summary line to Out. If the
-// source changed while the pass ran, it looks again at what moved; and if the disk was
-// full and deletions made room, at what did not fit; twice at most. The error carries an
-// exit code: of several causes the highest one.
+// Once makes Dest equal to Source with one pass and writes the summary line to Out. At most
+// twice, another pass follows: for what changed at the source while the pass ran, and for
+// what did not fit on a full disk, if deletions then made room. The error carries an exit
+// code: the highest one if there are several causes.
 func Once(ctx context.Context, c Config) error {
 	if err := firstLook(ctx, c); err != nil {
 		return err
@@ -50,8 +50,8 @@ func Once(ctx context.Context, c Config) error {
 	}
 }
 
-// firstLook asks for the root before a copy is made that does not exist yet: a wrong
-// address must not leave an empty copy.
+// firstLook asks for the root if the copy does not exist yet: a wrong address must not
+// leave an empty copy.
 func firstLook(ctx context.Context, c Config) error {
 	if _, err := os.Lstat(c.Dest); !errors.Is(err, fs.ErrNotExist) {
 		return nil

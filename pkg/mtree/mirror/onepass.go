@@ -14,8 +14,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// pass claims the copy for the source with that root, runs a pass and publishes how it
-// ended. walk makes it a full walk.
+// pass claims the copy for the source whose root this is, runs a pass and publishes how
+// it ended. walk makes it a full walk.
 func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.Result, error) {
 	if !m.config.DryRun {
 		if err := m.replica.StillAt(); errors.Is(err, state.ErrInTheWay) {
@@ -62,7 +62,7 @@ func (m *mirror) passOptions(root *source.Root, full bool, holdAll string) *pass
 	return o
 }
 
-// newEnv returns what steps work with. A pass adds what belongs to it.
+// newEnv returns what the steps of a pass work with. The pass adds its own fields.
 func (m *mirror) newEnv(root *source.Root) *work.Env {
 	c := &m.config
 	return &work.Env{
@@ -71,7 +71,7 @@ func (m *mirror) newEnv(root *source.Root) *work.Env {
 	}
 }
 
-// fullDue reports whether the safety net asks for a full walk: the last one is
+// fullDue reports whether the safety net asks for a full walk: whether the last one was
 // FullInterval ago.
 func (m *mirror) fullDue() bool {
 	walked := m.replica.Counters().Walked
@@ -79,8 +79,8 @@ func (m *mirror) fullDue() bool {
 		return false
 	}
 	now, _ := m.config.Now().Unix()
-	// The interval varies by an eighth with the copy's inode: copies of one tree do not
-	// all walk at once, and for one copy it is always the same.
+	// The interval varies by an eighth with the copy's inode, so that the copies of one
+	// tree do not all walk at once. For one copy it is always the same.
 	share := time.Duration(m.replica.Self.Node.Ino % 128)
 	after := m.config.FullInterval * (896 + share*2) / 1024
 	return now-walked > int64(after/time.Second)

@@ -13,7 +13,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// origin is the source of a copy: *remote.Source or *directory.Source.
+// origin is what a copy is made from: *remote.Source or *directory.Source.
 type origin interface {
 	work.Source
 	overlap.Source
@@ -33,7 +33,7 @@ func openSource(c *Config) (origin, error) {
 	return openDirectory(c)
 }
 
-// openRemote opens a source that is asked by HTTP.
+// openRemote opens a source at a URL.
 func openRemote(c *Config) (origin, error) {
 	s, err := remote.Open(remote.Config{
 		URL: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, Token: c.Token, Credentials: c.Credentials,
@@ -45,7 +45,8 @@ func openRemote(c *Config) (origin, error) {
 	return s, nil
 }
 
-// openDirectory refuses a source that lies within the copy, or the other way round.
+// openDirectory opens a local directory. It refuses a source within the copy, and a copy
+// within the source.
 func openDirectory(c *Config) (origin, error) {
 	check := func(path string) error { return overlap.CheckPaths(path, c.Dest) }
 	if err := check(c.Source); err != nil {

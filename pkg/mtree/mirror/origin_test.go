@@ -32,7 +32,7 @@ func eachOrigin(t *testing.T, lines []string, test func(t *testing.T, s *tree, s
 	}
 }
 
-// wantedOf lists a directory and wants its files.
+// wantedOf lists a directory and returns its files, to be fetched.
 func wantedOf(t *testing.T, src origin, path string) (want []source.Wanted) {
 	d, err := src.List(t.Context(), path, mtree.Stamp{})
 	require.NoError(t, err)
@@ -98,7 +98,7 @@ func TestOriginsAnswerAlike(t *testing.T) {
 	})
 }
 
-// Each file comes, or its error; whatever happened to the others.
+// Each file comes, or its error, whatever happened to the others.
 func TestOriginsGiveEachFileOrItsError(t *testing.T) {
 	large := strings.Repeat("large-", 300_000)
 	eachOrigin(t, []string{"d/a = one", "d/b = two", "d/c = three", "d/d = x", "d/e = "}, func(t *testing.T, s *tree, src origin) {
@@ -123,8 +123,8 @@ func TestOriginsGiveEachFileOrItsError(t *testing.T) {
 	})
 }
 
-// Who stops early, or does not read a file to its end, leaves nothing behind: the source
-// answers what it is asked next.
+// A caller that stops early, or does not read a file to its end, does no harm: the source
+// answers the next request.
 func TestOriginsCanBeLeft(t *testing.T) {
 	eachOrigin(t, []string{"d/a = one", "d/b = two", "d/c = three"}, func(t *testing.T, s *tree, src origin) {
 		open := func() int {
@@ -133,7 +133,7 @@ func TestOriginsCanBeLeft(t *testing.T) {
 			return len(names)
 		}
 		want := wantedOf(t, src, "d")
-		_, _ = fetchAll(t, src, want) // connections are there
+		_, _ = fetchAll(t, src, want) // so that connections are open
 		before := open()
 		for i := range 20 {
 			yields := 0
@@ -157,7 +157,7 @@ func TestOriginsCanBeLeft(t *testing.T) {
 	})
 }
 
-// A file that is another one while it is read is not a mixture: it comes again.
+// A file that is replaced while it is read does not arrive as a mixture: it comes again.
 func TestOriginsGiveNoMixture(t *testing.T) {
 	eachOrigin(t, []string{"d/f = x"}, func(t *testing.T, s *tree, src origin) {
 		const size = 16 << 20 // more than connections buffer

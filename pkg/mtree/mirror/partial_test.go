@@ -29,7 +29,7 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// If a large file breaks off, it is continued there: at once, and after a restart.
+// If a large file breaks off, it is continued from there, at once and after a restart.
 func TestLargeFilesAreContinued(t *testing.T) {
 	s := watched(t, "small = x")
 	big := make([]byte, 9<<20)

@@ -11,8 +11,8 @@ import (
 	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 )
 
-// The page of a portal is no index; and where the copy is one of a tidemark tree, not even
-// the index of another server is accepted.
+// The page of a portal is not an index; and if the copy is of a tidemark tree, not even the
+// index of another server is accepted.
 func TestPortalsAreNoSources(t *testing.T) {
 	page := `<html><head><title>Welcome</title></head><body><a href="login">log in</a></body></html>`
 	portal := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -43,8 +43,8 @@ type cutting struct {
 	*bench
 	rand     *rand.Rand
 	versions []map[string]string // testtree.Snapshot of each round
-	stamped  int                 // directories looked at that were complete
-	open     int                 // and that were not
+	stamped  int                 // complete directories that were looked at
+	open     int                 // incomplete ones
 }
 
 func newCutting(t *testing.T, durability string) *cutting {
@@ -190,8 +190,8 @@ func (c *cutting) after(took time.Duration) {
 }
 
 // TestPowerCut: below a directory that carries its stamp nothing is missing and nothing is
-// wrong; with --durability file no file is wrong anywhere; and the next mirror goes on without
-// help.
+// wrong; with --durability file no file is wrong anywhere; and the next mirror continues
+// without help.
 func TestPowerCut(t *testing.T) {
 	for name, mkfs := range map[string][]string{"ext4": {"mkfs.ext4", "-q", "-F"}, "xfs": {"mkfs.xfs", "-q"}} {
 		for _, durability := range []string{Batch, Each} {

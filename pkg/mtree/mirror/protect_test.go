@@ -121,8 +121,8 @@ func TestWhatIsExcludedLaterIsKept(t *testing.T) {
 	b.requireIdle()
 }
 
-// If entries were left out from the beginning, all others are deleted as usual; also if more are
-// left out each time, for none of them was ever here.
+// If entries were left out from the beginning, all others are deleted as usual. The same holds
+// if more are left out each time, because none of them was ever here.
 func TestWhatWasAlwaysExcludedHoldsNothing(t *testing.T) {
 	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "d/a.c = x", "d/a.o = y", "d/b.c = x", "d/c.c = x", "d/dir/f = x", "e/f = x")
 	require.NoError(t, b.once())
@@ -216,7 +216,7 @@ func TestWhatOtherOptionsShowedIsKept(t *testing.T) {
 }
 
 // A mount at the source covers a file, which stays in the copy. So does a file that is deleted at
-// that moment, for it could be the covered one.
+// that moment, because it could be the covered one.
 func TestWhatAMountOfAFileCoversIsKept(t *testing.T) {
 	for _, over := range []string{"e/other", "/dev/null"} {
 		eachSource(t, func(t *testing.T, s *tree, b *bench) {
@@ -259,8 +259,8 @@ func TestAnotherPatternThatLeavesOutAsMany(t *testing.T) {
 	require.Equal(t, "x", b.read("d/a.c"))
 }
 
-// Files in a copy that filters exclude are no part of it: a copy of that copy is complete without
-// them, and reports nothing as missing.
+// Files in a copy that filters exclude do not belong to it: a copy of that copy is complete
+// without them, and reports nothing as missing.
 func TestACopyOfACopyWithFilters(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "a/tmp/g = y", "c = z")
 	b.config.Filters = []string{"- tmp/", "- *.local"}

@@ -15,8 +15,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// What the outside learns of a mirror: status.json, which serve publishes with the
-// copy, and Stats.
+// What others learn of a mirror: status.json, which serve publishes with the copy, and
+// Stats.
 
 // count counts a pass that ended.
 func (m *mirror) count(r *pass.Result, err error) {
@@ -37,7 +37,7 @@ func (m *mirror) count(r *pass.Result, err error) {
 	}
 }
 
-// publish writes how a pass ended into status.json, if that is news.
+// publish writes into status.json how a pass ended, if that is new.
 func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 	o := replica.Outcome{
 		Complete: r.Complete, Full: r.Full, Changed: r.Changed, NoDelete: m.config.NoDelete,
@@ -61,8 +61,9 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 	return err
 }
 
-// confirm notes that the copy is what the source published at a time, by the clock here:
-// when a pass that completed it began, and with each answer "unchanged" after that.
+// confirm notes that the copy equals what the source published at the time at, by the
+// local clock: that is when a pass that completed the copy began, and then the time of
+// each answer "unchanged".
 func (m *mirror) confirm(at mtree.Stamp) {
 	sec, _ := at.Unix()
 	m.config.Stats.Confirmed.Store(sec)
@@ -92,7 +93,7 @@ func causeOf(err error) string {
 	return "the source cannot be read"
 }
 
-// stateNumber is the state that a copy with a live mirror is published with.
+// stateNumber returns Stats.State for a status.
 func stateNumber(s *state.Status) int64 {
 	switch {
 	case s.State != wire.Mirrored:

@@ -27,7 +27,7 @@ func (l *liar) Fetch(_ context.Context, want []source.Wanted) iter.Seq2[int, sou
 	}
 }
 
-// Whatever a source hands over, a file of another length does not get its name.
+// Whatever a source sends, a file of another length does not get its name.
 func TestTheLengthIsAlwaysChecked(t *testing.T) {
 	for _, body := range []string{"", "ab", "abcd"} {
 		s := watched(t, "f = abc")

@@ -17,8 +17,8 @@ import (
 // StateDir, Out and Log count.
 //
 // While a mirror runs, Release leaves a copy of the list beside it. The running mirror
-// looks for that every second, and deletes what is in the list if the source still does
-// not have it; then Release returns. If no mirror runs, Release takes the lock and deletes
+// looks for it every second, and deletes what is in the list if the source still does not
+// have it; then Release returns. If no mirror runs, Release takes the lock and deletes
 // what has not changed since it was held.
 func Release(ctx context.Context, c Config) error {
 	c = c.withDefaults()
@@ -87,7 +87,7 @@ func reportReleased(c *Config, l *replica.Look, held *replica.HeldList) error {
 	return nil
 }
 
-// releaseHere takes the lock and deletes.
+// releaseHere takes the lock and carries out what is held.
 func releaseHere(c *Config) error {
 	r, err := replica.Open(c.replicaOptions())
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // What to do about an error, by its cause.
 
-// unreachable adds exit code and remedy to an error of asking for the root.
+// unreachable adds exit code and remedy to an error of a request for the root.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -130,7 +130,7 @@ func TestABadSourceIsShownWithoutItsPassword(t *testing.T) {
 	}
 }
 
-// Whatever prevented that DEST was made, mirror said to make the directory above it.
+// Whatever prevented mirror from making DEST, it said to make the directory above it.
 func TestRemediesHere(t *testing.T) {
 	s := watched(t, "a = x")
 	b := newBench(t, s.root)

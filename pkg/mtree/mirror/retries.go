@@ -9,18 +9,18 @@ const (
 	mostRetries  = 1000        // directories with times of their own; the others share one
 )
 
-// retries says when the directories that passes left incomplete are looked at again, by
-// their paths. A pass looks at all of them, whatever it was begun for; but a pause
-// becomes longer only if the pass came when it was over.
+// retries says, by path, when the directories that passes left incomplete are looked at
+// again. Every pass looks at all of them, whatever started it; but a pause becomes longer
+// only if the pass came after the pause was over.
 type retries map[string]retry
 
-// retry is when a directory is looked at again.
+// retry says when a directory is looked at again.
 type retry struct {
 	due   time.Time
 	pause time.Duration // before due
 }
 
-// set takes the paths that a pass left incomplete which began at a time.
+// set replaces the paths by those that a pass left incomplete; the pass started at began.
 func (l *retries) set(incomplete []string, began, now time.Time) {
 	was := *l
 	*l = make(retries, min(len(incomplete), mostRetries+1))
@@ -40,7 +40,7 @@ func (l *retries) set(incomplete []string, began, now time.Time) {
 	}
 }
 
-// next is when the first of them is due; zero: never.
+// next returns when the first of them is due; zero: never.
 func (l retries) next() (first time.Time) {
 	for _, r := range l {
 		if first.IsZero() || r.due.Before(first) {

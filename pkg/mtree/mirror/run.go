@@ -14,11 +14,11 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Run keeps Dest equal to Source until ctx ends, which is no error. A source that is
-// away, or answers nonsense, is asked again with pauses that grow to five minutes; a full
-// disk is waited for. Run ends early where waiting does not help: wrong options, a copy
-// that is refused at the start, a root that was replaced. A dry run is one pass, as with
-// Once: nothing changes that a second pass could show.
+// Run keeps Dest equal to Source until ctx ends, which is no error. If the source is away,
+// or answers nonsense, Run asks again with pauses that grow to five minutes; if the disk
+// is full, it waits for room. Run ends early where waiting does not help: wrong options, a
+// copy that is refused at the start, a root that was replaced. A dry run is one pass, as
+// with Once: it changes nothing, so a second pass would show the same.
 func Run(ctx context.Context, c Config) error {
 	if c.DryRun {
 		return Once(ctx, c)
@@ -46,13 +46,13 @@ func Run(ctx context.Context, c Config) error {
 	return nil
 }
 
-// Whoever reads the lines of a running mirror may have stopped to read.
+// The reader of a mirror's output may have stopped reading.
 const (
-	outBound = 64 << 10 // bytes that are kept for the reader: some 500 lines
+	outBound = 64 << 10 // bytes kept for the reader: some 500 lines
 	outGrace = time.Second
 )
 
-// lostLines stands for lines that were lost.
+// lostLines returns the line that replaces n lost lines.
 func lostLines(n int, _ []byte) []byte { return fmt.Appendf(nil, "lost %d lines\n", n) }
 
 // turn waits for news of the source, or for the time of a retry or a walk, and runs a
@@ -82,7 +82,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	}
 	if gone := d.mirror.replica.StillAt(); errors.Is(gone, replica.ErrUnmarked) {
 		d.again = true
-		return gone // it went while the pass ran: what failed because of that is done at once
+		return gone // The marker went while the pass ran. The next pass does at once what failed.
 	}
 	if err != nil {
 		d.again = true
@@ -95,7 +95,7 @@ func (d *daemon) turn(ctx context.Context) error {
 	return nil
 }
 
-// ended notes a pass that ended with r, began at a time and had that root.
+// ended notes a pass over root that started at began and ended with r.
 func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, began time.Time) {
 	sameStamp := d.begun && d.known.stamp == root.Stamp
 	d.begun, d.again, d.tries = true, r.MadeRoom(), 0
@@ -107,11 +107,11 @@ func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, b
 	d.schedule(r, began)
 	d.mirror.config.Notify(statusText(r))
 	if sameStamp {
-		d.pause(ctx, d.mirror.config.Interval) // whatever makes the source report the same again and again
+		d.pause(ctx, d.mirror.config.Interval) // if something makes the source report the same again and again
 	}
 }
 
-// statusText is the line of status after a pass.
+// statusText returns the line of status after a pass.
 func statusText(r *pass.Result) string {
 	switch {
 	case r.Held > 0:

@@ -60,7 +60,7 @@ func (r *running) stop() error {
 	return r.wait()
 }
 
-// wait waits until it has ended by itself.
+// wait waits until it ends by itself.
 func (r *running) wait() error {
 	err := <-r.ended
 	r.ended <- err
@@ -183,8 +183,8 @@ func TestRunRetriesWhatFailed(t *testing.T) {
 }
 
 // A source whose stamps do not prune is walked ten minutes after the last walk at the earliest.
-// If watch is started there, that is noticed at once; also if it happens within a pass, whose
-// listings are then of two trees.
+// If watch is started there, mirror notices it at once, even if that happens during a pass,
+// whose listings then are of two trees.
 func TestRunNoticesThatWatchWasStarted(t *testing.T) {
 	s := newTree(t, "a/b = one", "c = two")
 	b := s.benchOverHTTP()
@@ -295,7 +295,7 @@ func TestRunMakesItsMarkerAnew(t *testing.T) {
 }
 
 // When it was removed in the middle of a pass, that pass failed and the next one waited; when it
-// was removed while it was made anew, mirror ended.
+// was removed again while mirror made it anew, mirror ended.
 func TestRunMakesItsMarkerAnewMoreThanOnce(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	opened := 0

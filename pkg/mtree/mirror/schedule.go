@@ -12,7 +12,7 @@ const (
 	walkPauseFactor = 20 // as a multiple of the time that the last walk took
 )
 
-// due is when the next pass begins if nothing changes; zero: never.
+// due returns when the next pass begins if nothing changes; zero: never.
 func (d *daemon) due() time.Time {
 	if !d.walk.IsZero() {
 		return d.walk
@@ -20,7 +20,8 @@ func (d *daemon) due() time.Time {
 	return d.retries.next()
 }
 
-// schedule sets when the next pass is due, after one that began at a time.
+// schedule sets when the next pass is due. r is how the last one ended, began when it
+// started.
 func (d *daemon) schedule(r *pass.Result, began time.Time) {
 	now, prunes := time.Now(), d.known.state.Prunes()
 	d.walk = time.Time{}

@@ -25,9 +25,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Each pass that left something incomplete doubled one pause for everything, even a pass that was
-// begun for news of other directories. Now each directory has its own pause, at most a minute,
-// and only a look that came when it was due makes it longer.
+// Each pass that left something incomplete doubled one pause for everything, even a pass that
+// other directories had caused. Now each directory has its own pause, at most a minute, and
+// only a look that came when it was due makes it longer.
 func TestWhatIsIncompleteHasItsOwnTime(t *testing.T) {
 	var l retries
 	start := time.Now()
@@ -83,8 +83,8 @@ func TestPausesAfterTrouble(t *testing.T) {
 	require.GreaterOrEqual(t, pauseAfter(&remote.StatusError{Status: 503, After: 20 * time.Second}, 1), 20*time.Second)
 }
 
-// With held deletions, or one directory that always fails, with news of others, and a source that
-// is away for a moment, nothing was asked for minutes.
+// With held deletions, or with one directory that always fails and changes in others, mirror
+// asked nothing for minutes after the source was away for a moment.
 func TestRunIsBackAtOnceAfterAMoment(t *testing.T) {
 	s, b := overHTTP(t, "bad/f = x", "good/f = x")
 	b.equal(s)

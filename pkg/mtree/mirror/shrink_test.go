@@ -19,7 +19,7 @@ import (
 )
 
 // shrinking answers requests for d/f as serve does for a file that changes when half of it
-// was sent. become changes the file; sent is how many bytes were sent by then.
+// has been sent. become changes the file; sent is how many bytes have been sent before.
 func shrinking(s *tree, b *bench, become func(sent int)) {
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost {
@@ -49,9 +49,9 @@ func shrinking(s *tree, b *bench, become func(sent int)) {
 	})
 }
 
-// An answer that breaks off where the file ends by now is the whole file. If the file has
-// grown again by then, it is read some more times, and that is no failure either. If the
-// file is what it was, the connection broke, and that is a failure.
+// An answer that breaks off where the file now ends is the whole file. If the file has grown
+// again meanwhile, it is read some more times, and that is not a failure either. If the file
+// has not changed, the connection broke, and that is a failure.
 func TestAnAnswerThatBreaksOffWhereTheFileEnds(t *testing.T) {
 	setUp := func() (*tree, *bench) {
 		s, b := overHTTP(t, "d/gone = x", "d/stays = x")

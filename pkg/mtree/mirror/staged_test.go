@@ -13,7 +13,7 @@ import (
 )
 
 func fullDirectory() (lines []string) {
-	for i := range 32 { // twice as many as are worth it
+	for i := range 32 { // twice as many as make staging worth while
 		lines = append(lines, fmt.Sprintf("a/b/f%d = text %d", i, i))
 	}
 	return lines

@@ -26,11 +26,11 @@ type Stats struct {
 	LastPass   atomic.Int64 // when the last pass ended, Unix seconds
 	Errors     atomic.Int64 // passes that ended early, or could not begin, because of the source or the local disk
 	Up         atomic.Int64 // 1: the source answered when it was asked last; 0: it did not
-	Confirmed  atomic.Int64 // until when the copy is known to be what the source published, Unix seconds; 0: not known
+	Confirmed  atomic.Int64 // up to when the copy is known to equal what the source published, Unix seconds; 0: not known
 	State      atomic.Int64 // of the copy, as the mirror publishes it: 0 filling, 1 mirrored, 2 unwatched
 }
 
-// ofPass returns the counters that passes increase.
+// ofPass returns the counters that a pass increases.
 func (s *Stats) ofPass() pass.Counters {
 	return pass.Counters{
 		Listed: &s.Listed, Files: &s.Files, Taken: &s.Taken, Bytes: &s.Bytes, Deleted: &s.Deleted,
@@ -64,13 +64,13 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	}
 }
 
-// Progress says how far a pass is.
+// Progress says how far a pass has got.
 type Progress struct {
 	Took      time.Duration // since its beginning
 	Listed    int64         // directories compared
 	Fetched   int64         // files that arrived
 	Bytes     int64         // of file contents that arrived, also of files under way
-	WantFiles int64         // files known to be needed, those that arrived included
+	WantFiles int64         // files known to be needed, including those that arrived
 	WantBytes int64         // bytes of these files
 	Deleted   int64         // entries
 	Failed    int64         // paths

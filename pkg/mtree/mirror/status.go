@@ -14,7 +14,7 @@ import (
 )
 
 // PrintStatus writes what is known of the copy at dest, as lines "name: value", and the
-// deletions that are held. It reads the disk only, and asks nobody.
+// deletions that are held. It only reads the disk and makes no request.
 func PrintStatus(w io.Writer, dest, stateDir string) error {
 	l, err := replica.LookAt(dest, stateDir)
 	if err != nil {
@@ -61,7 +61,7 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 	return nil
 }
 
-// treeLines says which tree it is a copy of.
+// treeLines says which tree the copy was made from.
 func treeLines(t *state.Tree) string {
 	switch {
 	case t.ID == "":
@@ -74,8 +74,8 @@ func treeLines(t *state.Tree) string {
 	return fmt.Sprintf("tree: %s epoch %d\n", t.ID, t.Epoch)
 }
 
-// printLag writes until when the copy is known to be what the source published, and how
-// long ago that was. A live mirror asks an idle source every 45 s at least.
+// printLag writes up to when the copy is known to equal what the source published, and
+// how long ago that was. A live mirror asks an idle source at least every 45 s.
 func printLag(w io.Writer, l *replica.Look) {
 	at := l.Confirmed()
 	if at == nil {

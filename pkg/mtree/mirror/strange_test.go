@@ -72,7 +72,7 @@ func otherServerOf(t *testing.T, kind, page string) *bench {
 	return b
 }
 
-// Two entries of one name are no listing.
+// A text with two entries of one name is not a listing.
 func TestTwoEntriesOfOneName(t *testing.T) {
 	b := otherServerOf(t, "application/json", `[{"name":"a","type":"file","size":1},{"name":"a","type":"directory"}]`)
 	require.Equal(t, exit.Unreachable, exit.Of(b.once()))
@@ -131,8 +131,8 @@ func TestListingsWithoutAnEnd(t *testing.T) {
 	}
 }
 
-// Where modes or owners change, or files get new hard links, no bytes of the files are
-// fetched again, however deep they lie, over HTTP and from a directory.
+// If modes or owners change, or files get new hard links, no bytes of the files are fetched
+// again, however deep they lie, over HTTP and from a directory.
 func TestNothingMovesForModesAndLinks(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *tree, b *bench) {
 		b.equal(s)
@@ -157,7 +157,7 @@ func TestNothingMovesForModesAndLinks(t *testing.T) {
 	}, "a/b/f = one", "a/b/g = four", "a/c = x", "d/e/h = y")
 }
 
-// each calls f with all files and directories but the root, and then publishes all
+// each calls f with all files and directories except the root, and then publishes all
 // directories, deepest first.
 func (s *tree) each(f func(path string, info os.FileInfo)) {
 	s.t.Helper()

@@ -15,12 +15,12 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 )
 
-// Trouble ends a pass, or keeps it from beginning. It has pauses of its own, which do not
-// wait for those of incomplete directories. The longest ones:
+// Trouble ends a pass or prevents one. The pauses after it are independent of those for
+// incomplete directories. The longest ones:
 const (
-	longestAway    = 5 * time.Second // between questions to a source that does not answer
-	longestTrouble = time.Minute     // or answers something else, or while the disk is full
-	longestRefused = 5 * time.Minute // or is another tree
+	longestAway    = 5 * time.Second // between requests to a source that does not answer
+	longestTrouble = time.Minute     // if it answers something else, or while the disk is full
+	longestRefused = 5 * time.Minute // if it is another tree
 )
 
 // heard notes an answer of the source.
@@ -37,7 +37,7 @@ func (d *daemon) heard(a *news) {
 	}
 }
 
-// lost notes that the source gave no answer, or one that is no listing.
+// lost notes that the source gave no answer, or an answer that is not a listing.
 func (d *daemon) lost(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -52,12 +52,12 @@ func (d *daemon) lost(ctx context.Context, err error) {
 	if d.known.state.Prunes() || errors.Is(err, source.ErrOtherDirectory) {
 		d.again = true
 	} else {
-		d.known.validator = "" // the next answer comes at once, and a walk waits for its time
+		d.known.validator = "" // the next answer comes at once; a walk still waits for its time
 	}
 }
 
-// trouble reports why there was no pass, or why it ended early, and waits. It returns an
-// error that waiting does not mend.
+// trouble reports why there was no pass, or why it ended early, and waits. It returns err
+// if waiting does not help.
 func (d *daemon) trouble(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -74,15 +74,15 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 		d.publishTrouble(cause)
 	}
 	if d.isReleased() {
-		sleep(ctx, pause) // it was released before, and that did not help
+		sleep(ctx, pause) // the release came before this pause and did not help
 	} else {
 		d.wait(ctx, nil, pause)
 	}
 	return nil
 }
 
-// publishTrouble writes into the status why there is no pass, or "", and since when the
-// source gives no answer.
+// publishTrouble writes into the status why there is no pass ("": nothing prevents one),
+// and since when the source has not answered.
 func (d *daemon) publishTrouble(cause string) {
 	err := d.mirror.replica.UpdateStatus(func(s *state.Status) bool {
 		s.Error, s.Away = cause, d.away
@@ -93,17 +93,17 @@ func (d *daemon) publishTrouble(cause string) {
 	}
 }
 
-// remedy is what the log says to do about trouble.
+// remedy returns what the log says to do about trouble.
 func (d *daemon) remedy(err error) slog.Attr {
 	var with *exit.Error
 	if replica.IsLocal(err) || errors.As(err, &with) || d.away == nil {
-		return slog.Attr{} // the error says it itself
+		return slog.Attr{} // the error says so itself
 	}
 	return slog.String("remedy", remote.Remedy(err))
 }
 
-// logLevel is the level at which trouble is logged: a warning at first, or if the cause is
-// another one, and then once a minute.
+// logLevel returns the level at which trouble is logged: a warning the first time, when
+// the cause changes, and then once a minute; else debug.
 func (d *daemon) logLevel(cause string) slog.Level {
 	if d.tries > 1 && cause == d.mirror.replica.Status().Error && time.Since(d.warned) < longestTrouble {
 		return slog.LevelDebug
@@ -112,9 +112,9 @@ func (d *daemon) logLevel(cause string) slog.Level {
 	return slog.LevelWarn
 }
 
-// pauseAfter is how long to wait after trouble, tries being how often in a row there was
-// some. It varies by a quarter, so that the mirrors of one source do not all come back
-// at once.
+// pauseAfter returns how long to wait after trouble. tries is how many turns in a row
+// ended in trouble. The pause varies by a quarter, so that the mirrors of one source do
+// not all come back at once.
 func pauseAfter(err error, tries int) time.Duration {
 	pause := firstRetry << min(tries-1, 16)
 	pause = min(pause, longestPause(err))
@@ -122,9 +122,9 @@ func pauseAfter(err error, tries int) time.Duration {
 	return max(pause, remote.RetryAfter(err))
 }
 
-// longestPause is the longest pause after an error. A source that does not answer may be
-// back at any moment, and asking it costs nothing; so does one behind a proxy that says
-// so.
+// longestPause returns the longest pause after an error. A source that does not answer may
+// be back at any moment, and asking it costs nothing. The same holds if a proxy answers
+// for it that it is away.
 func longestPause(err error) time.Duration {
 	switch {
 	case replica.IsLocal(err), exit.Of(err) == exit.Local:

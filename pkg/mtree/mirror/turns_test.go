@@ -13,7 +13,7 @@ import (
 	"tidemark/pkg/mtree/serve"
 )
 
-// If two serves of different options answer alternately, each change is a full walk. That is
+// If two serves with different options answer alternately, each change is a full walk. That is
 // reported, and nothing is deleted that one of them hides.
 func TestServesThatAnswerByTurns(t *testing.T) {
 	s, b := overHTTP(t, "a/f = x", "a/g.o = y")
@@ -38,7 +38,7 @@ func TestServesThatAnswerByTurns(t *testing.T) {
 		if said < 0 && strings.Contains(log.String(), "answer by turns") {
 			said = n
 		}
-		turn.Add(1) // a poll that is held is answered by the one that it was asked of
+		turn.Add(1) // a held poll is answered by the serve that got it
 		s.change(fmt.Sprintf("a/f = changed %d times", n))
 		b.eventually(s)
 	}

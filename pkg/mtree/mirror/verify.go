@@ -18,13 +18,13 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
-// Verify compares everything in the copy with the source, every byte by its SHA-256. It
+// Verify compares everything in the copy with the source, file contents by SHA-256. It
 // writes a line to Out for each path that differs, and then how many were compared. It
-// takes no lock, so a mirror may run meanwhile; a directory that differs is compared
-// twice, for a change that is under way is no difference. With repair, which needs the
-// lock, it then mends what it found. The error carries exit.Failed if something differs
-// and was not mended. Without a Source it is the one that the copy was made from, with
-// the filters of then.
+// takes no lock, so a mirror may run meanwhile. A directory that differs is compared
+// twice, because a change that is under way does not count as a difference. With repair,
+// which needs the lock, Verify then mends what it found. The error carries exit.Failed if
+// something differs and was not mended. Without a Source, Verify takes the one that the
+// copy was made from, with its filters of that time.
 func Verify(ctx context.Context, c Config, repair bool) error {
 	c = c.withDefaults()
 	if c.Source == "" {
@@ -67,7 +67,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 	return errors.Join(append(r.Errs, err, r.Verdict())...)
 }
 
-// recall takes source and selection from the copy at c.Dest.
+// recall sets source and selection to those recorded in the copy at c.Dest.
 func (c *Config) recall() error {
 	l, err := replica.LookAt(c.Dest, c.StateDir)
 	if err != nil {
@@ -93,17 +93,18 @@ type verifier struct {
 // badDir is a directory with differences.
 type badDir struct {
 	path  string
-	files []string // whose bytes differ while size and mtime do not
+	files []string // names of files whose bytes differ, but not size or mtime
 }
 
-// difference is one path that is not as at the source.
+// difference is one entry that differs from the source.
 type difference struct {
 	name  string
 	what  string
 	bytes bool // only the bytes differ
 }
 
-// walk compares the directory at path, which the source lists so, and those below.
+// walk compares the directory at path with the source's listing of it, and then those
+// below.
 func (v *verifier) walk(ctx context.Context, path string, listing mtree.Listing) error {
 	v.dirs++
 	diffs, err := v.compare(ctx, path, &listing)
@@ -139,14 +140,14 @@ func (v *verifier) walk(ctx context.Context, path string, listing mtree.Listing)
 	return nil
 }
 
-// listAgain asks for a listing past all caches.
+// listAgain asks for a listing and bypasses all caches.
 func (v *verifier) listAgain(ctx context.Context, path string) (mtree.Listing, error) {
 	a, err := v.env.Source.List(ctx, path, source.Fresh)
 	return a.Listing, err
 }
 
 // isListed reports whether a directory that is said to be gone is still listed, or may
-// be: then it was not the source that said so.
+// be. Then that answer did not come from the source.
 func (v *verifier) isListed(ctx context.Context, path, name string) bool {
 	l, err := v.listAgain(ctx, path)
 	if err != nil {
@@ -179,7 +180,7 @@ func (v *verifier) report(path string, diffs []difference) {
 func (v *verifier) compare(ctx context.Context, path string, listing *mtree.Listing) ([]difference, error) {
 	dir, err := v.env.Replica.Dir(path)
 	if errors.Is(err, fs.ErrNotExist) || disk.IsGone(err) {
-		return nil, nil // it is a difference of its parent
+		return nil, nil // its parent reports it
 	}
 	if err != nil {
 		return nil, exit.With(exit.Local, err, "")
@@ -240,8 +241,8 @@ func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.C
 		their, ok := theirs[path]
 		switch {
 		case !ok || !their.Of(files[i].Want):
-			// The source may not read it, or it is gone, or another file now, or
-			// something on the way lost its line.
+			// The source may not read the file, or it is gone, or it is another file
+			// now, or a proxy lost its line.
 			diffs = append(diffs, difference{name: files[i].Want.Name, what: "no sum of"})
 		case their.SHA256 != ours[path].SHA256:
 			diffs = append(diffs, difference{name: files[i].Want.Name, what: "differs", bytes: true})
@@ -250,8 +251,8 @@ func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.C
 	return diffs, nil
 }
 
-// mark makes the pass that follows look at what differs: files of other bytes get a time
-// that no source lists, and the directories above them become unfinished.
+// mark makes the next pass look at what differs: files whose bytes differ get a time that
+// no source lists, and their directories, with all above, become unfinished.
 func (v *verifier) mark() error {
 	r := v.env.Replica
 	for _, bad := range v.bad {

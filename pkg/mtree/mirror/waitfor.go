@@ -9,7 +9,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// How often WaitFor looks at the copy's root, and whether a mirror keeps it.
+// How often WaitFor looks at the copy's root, and whether a mirror keeps the copy.
 const (
 	waitLook  = 20 * time.Millisecond
 	aliveLook = time.Second
@@ -17,10 +17,10 @@ const (
 
 // WaitFor returns when the copy at c.Dest holds everything up to stamp, which
 // "watch --sync" printed at the source: when the copy's root is complete with a stamp that
-// is not older. Of c only Dest, StateDir and Log count. A directory that is no copy is
-// refused (exit.Refused), unless its mirror runs already. If no mirror runs, the log says
-// so and the wait goes on, for cron may start one. Cost: three system calls, 50 times a
-// second.
+// is not older. Of c only Dest, StateDir and Log count. A directory that is not a copy is
+// refused (exit.Refused), unless a mirror already keeps it. If no mirror runs, the log says
+// so and the wait goes on, because cron may start one. Cost: three system calls, 50 times
+// a second.
 func WaitFor(ctx context.Context, c Config, stamp mtree.Stamp) error {
 	c = c.withDefaults()
 	w := waiting{config: &c, alive: true}
@@ -54,14 +54,14 @@ func WaitFor(ctx context.Context, c Config, stamp mtree.Stamp) error {
 // waiting is a WaitFor under way.
 type waiting struct {
 	config   *Config
-	copy     *replica.Look // nil: there is none yet, or none any longer
+	copy     *replica.Look // nil: not made yet, or gone
 	alive    bool          // a mirror keeps it
-	reported bool          // that no mirror does
+	reported bool          // the log says that no mirror keeps it
 	begun    bool          // there was a copy, or a mirror that makes one
 }
 
-// look opens the copy anew, for its .tidemark may be another one by now, and asks whether
-// a mirror keeps it.
+// look opens the copy anew, because its .tidemark may have been replaced, and checks
+// whether a mirror keeps it.
 func (w *waiting) look() error {
 	w.close()
 	l, err := replica.LookAt(w.config.Dest, w.config.StateDir)
@@ -81,7 +81,7 @@ func (w *waiting) look() error {
 	return nil
 }
 
-// report logs when the copy has no mirror any longer, and when it has one again.
+// report logs when the copy no longer has a mirror, and when it has one again.
 func (w *waiting) report() {
 	switch {
 	case !w.alive && !w.reported:

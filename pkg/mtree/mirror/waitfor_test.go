@@ -51,7 +51,7 @@ func waitForNext(t *testing.T, b *bench, s *tree) (log *heard, done chan error) 
 	return log, done
 }
 
-// If no mirror ran, or ran any longer, --wait-for waited without a message. A pass from cron is
+// If no mirror ran, or it had ended, --wait-for waited without a message. A pass from cron is
 // enough to end the wait.
 func TestWaitForSaysThatNoMirrorRuns(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
@@ -82,8 +82,8 @@ func TestWaitForSaysThatNoMirrorRuns(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
-// A mirror that was just started has the lock and no tree file yet: --wait-for said that its DEST
-// is no copy.
+// A mirror that was just started has the lock but no tree file yet: --wait-for said that its
+// DEST is no copy.
 func TestWaitForAMirrorThatHasJustStarted(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	require.NoError(t, os.Mkdir(b.config.Dest, 0o755))

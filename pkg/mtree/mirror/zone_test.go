@@ -100,7 +100,7 @@ func TestFilesRewrittenByTheClock(t *testing.T) {
 func TestFilesWithoutADate(t *testing.T) {
 	for _, zone := range []time.Duration{0, time.Hour, 9 * time.Hour} {
 		z := startZoned(t, zone)
-		now := time.Now().Add(-5 * time.Minute).Truncate(time.Minute) // no longer young
+		now := time.Now().Add(-5 * time.Minute).Truncate(time.Minute) // old enough
 		z.files["a.odd"], z.files["b.odd"] = now, now.Add(-time.Hour)
 		b := newBench(t, z.URL)
 		require.Len(t, z.asks(t, b), 2)

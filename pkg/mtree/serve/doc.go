@@ -22,9 +22,10 @@
 // An endpoint builds a reply, which is written once, by Handler.start: no other function
 // touches a header.
 //
-// # Layers
+// # Files
 //
-// What a file uses stands beside it or below it, except for New, which starts everything.
+// Its files stand in layers. Each uses what stands below it, except New, which starts
+// everything:
 //
 //	server.go                         the server
 //	route.go                          which endpoint answers

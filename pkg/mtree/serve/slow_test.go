@@ -108,7 +108,8 @@ func TestListsOfPathsAreBounded(t *testing.T) {
 			t.Fatal("nobody is let go")
 		}
 	}
-	require.Less(t, int64(inUse())-int64(before), int64(250<<20))
+	// A client may see that it was cut a moment before its list is given back.
+	require.Eventually(t, func() bool { return int64(inUse())-int64(before) < 250<<20 }, 10*time.Second, 100*time.Millisecond)
 	a := s.do(http.MethodPost, "/?sums", strings.NewReader("a\n"))
 	require.Equal(t, 200, a.StatusCode)
 	require.Contains(t, a.body, "  a\n")

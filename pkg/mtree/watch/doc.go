@@ -20,7 +20,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	watch.go         Run, Once
 //	sync.go          Sync; printstatus.go: what others ask a running watcher, from outside

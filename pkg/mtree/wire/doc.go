@@ -8,7 +8,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	since.go        the stream that answers ?since
 //	sums.go         lines of sha256sum(1)

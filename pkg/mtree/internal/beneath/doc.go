@@ -11,7 +11,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	resolve.go  Resolve
 //	open.go     Open

@@ -14,7 +14,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	tempdir.go, tempfile.go  a directory or file that does not have its name yet
 //	staging.go               Staging: where they are made

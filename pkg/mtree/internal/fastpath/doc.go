@@ -27,7 +27,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	server.go, idle.go, conn.go, response.go  connections and answers
 //	request.go                                which bytes are a request, and reads it

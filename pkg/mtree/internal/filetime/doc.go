@@ -10,7 +10,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	measure.go   Measure: the ends, by setting times and reading them back
 //	filetime.go  Range, and what can be said of times alone

@@ -17,7 +17,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	read.go     the reading rule
 //	look.go     one look at each name: is it listed, and as what

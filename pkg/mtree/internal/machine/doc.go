@@ -15,7 +15,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	mounts.go      MountTable: hears of mounts; Mounts: those below a directory
 //	below.go       does a directory lie in another one?

@@ -17,15 +17,14 @@
 //
 // There are three sources: Fanotify (one mark on the file system), Inotify (a watch on
 // each directory) and None (the marker directory only). All pass the suite in notifytest.
+// Package handles finds the paths of fanotify's file handles.
 //
 //	source, err := notify.Inotify(wake)
 //	ref, _, err := source.Arm(notify.Ref{}, -1, "", root.FD()) // then list the root, arm below
 //	<-wake
 //	events := source.Take()
 //
-// Package handles finds the paths of fanotify's file handles.
-//
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	fanotifytake.go, inotifytake.go    from the kernel's events to Events
 //	fanotify.go, inotify.go            what is armed, and what is kept of the kernel's events

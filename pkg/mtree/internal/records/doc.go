@@ -9,7 +9,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	reader.go  LogReader: the log of a copy that somebody else keeps
 //	log.go     Log

@@ -20,7 +20,7 @@
 //
 // # Files
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	upstreams.go      where a copy came from
 //	published.go      what a tree says to its readers

@@ -21,6 +21,10 @@ import (
 
 // Status is the file .tidemark/status.json, written by the holder of the lock. Times
 // that are nil, and texts that are "", are not known.
+//
+// Some JSON names differ from the Go names: apart, chain and source_e here, linkless among
+// the counters, and e in Tree. They are a disk format that older versions also read, so
+// they stay.
 type Status struct {
 	State             wire.State       `json:"state"`
 	Checkpoint        *mtree.Stamp     `json:"checkpoint,omitempty"` // source clock: everything before is published, or mirrored
@@ -68,7 +72,7 @@ type Deletions struct {
 	Recent [][2]int64 `json:"recent,omitempty"`
 
 	Shut   bool `json:"shut,omitempty"`   // there is a hold: until it ends Base and Recent stay
-	Unsure bool `json:"unsure,omitempty"` // a pass is under way, or was killed: its deletions are not counted yet
+	Unsure bool `json:"unsure,omitempty"` // a pass is under way, or was killed: the count of entries lacks what it made and deleted
 }
 
 // Readers use a status for StatusAge before they read it again. StatusLag is longer: a

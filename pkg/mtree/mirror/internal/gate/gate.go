@@ -12,29 +12,29 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
-// Gate is the guard of --max-delete during one pass. One goroutine uses it, but for
-// Begin.
+// Gate is the guard of --max-delete during one pass. One goroutine uses it, but any may
+// call Begin.
 type Gate struct {
 	replica *replica.Replica
 	limit   Limit
 
-	now       state.Deletions // what is remembered, as of now
-	before    state.Deletions // as the pass began
-	uncounted bool            // nobody ever counted the copy
+	now       state.Deletions // what is remembered now
+	before    state.Deletions // what was remembered when the pass began
+	uncounted bool            // the copy was never counted
 
 	begin  sync.Once
 	begun  atomic.Bool
 	stored time.Time // when the deletions of this pass were written last
 }
 
-// recentMinutes is for how long deletions count together.
+// recentMinutes is how long deletions count together.
 const recentMinutes = 10
 
-// storeEvery is how often a pass that deletes writes down how much it deleted, at
-// most: a kill costs the count of that time.
+// storeEvery is the least time between two writes of how much a pass has deleted. A kill
+// loses the count of that time.
 const storeEvery = 100 * time.Millisecond
 
-// New returns the guard of a pass over r that begins.
+// New returns the guard for a new pass over r.
 func New(r *replica.Replica, limit Limit) *Gate {
 	g := &Gate{replica: r, limit: limit}
 	if d := r.Status().Deletions; d != nil {
@@ -57,14 +57,14 @@ func minuteOf(at mtree.Stamp) int64 {
 	return sec / 60
 }
 
-// isRecent allows for a clock that was set back a little, but not for one that was
-// far ahead.
+// isRecent reports whether minute lies at most ten minutes before now, or after it: the
+// clock may have been set back a little. What lies further ahead does not count.
 func isRecent(minute, now int64) bool {
 	return now-minute <= recentMinutes && minute-now <= recentMinutes
 }
 
-// recent counts the deletions of the last ten minutes. While a hold stands, those of
-// the ten minutes before the hold count: time is no reason to end it.
+// recent counts the deletions of the last ten minutes. During a hold it counts those of
+// the ten minutes before the hold, so that the passing of time does not end the hold.
 func (g *Gate) recent(now mtree.Stamp) (total int64) {
 	for _, r := range g.now.Recent {
 		if g.now.Shut || isRecent(r[0], minuteOf(now)) {
@@ -89,8 +89,8 @@ func (g *Gate) note(n int64, now mtree.Stamp) {
 	g.now.Recent = append(g.now.Recent, [2]int64{minute, n})
 }
 
-// Recall takes a hold from the list of what was held, where the status that
-// remembered it is lost.
+// Recall restores a hold from the list of held deletions, if the status that recorded it
+// is lost.
 func (g *Gate) Recall(was *replica.HeldList) {
 	if !g.uncounted {
 		return
@@ -103,17 +103,17 @@ func (g *Gate) Recall(was *replica.HeldList) {
 	}
 }
 
-// FoundRecord is called when the root of the copy has a record. If nobody ever
-// counted that copy, it is counted when the pass has ended.
+// FoundRecord is called when the root of the copy has a record. If that copy was never
+// counted, it is counted at the end of the pass.
 func (g *Gate) FoundRecord() { g.now.Unsure = g.now.Unsure || g.uncounted }
 
-// Refuse says why total deletions are more than --max-delete allows; "" if they are
-// not. made is how many entries this pass added; released says whether somebody
-// released some of the deletions.
+// Refuse says why total deletions are more than --max-delete allows; "" if they are not.
+// made is how many entries this pass added; released says whether somebody released some
+// of the deletions.
 //
-// Once it has refused, neither the base nor the recent deletions move until the
-// source has enough of the entries again, or a higher --max-delete or a release lets
-// them go. A release also settles the recent deletions.
+// Once it has refused, the base and the recent deletions stay as they are until the source
+// has enough of the entries again, or until a higher --max-delete or a release lets them
+// go. A release also clears the recent deletions.
 func (g *Gate) Refuse(total, made int64, released bool) string {
 	if released && g.now.Shut {
 		g.now.Recent = nil
@@ -135,8 +135,8 @@ func (g *Gate) Refuse(total, made int64, released bool) string {
 	return fmt.Sprintf("%d of %d entries would go, --max-delete is %s", total, base, g.limit)
 }
 
-// base is how many entries the copy had at the last full walk, or ten minutes ago if
-// that is less. What was made since does not count.
+// base returns how many entries the copy had at the last full walk, or ten minutes ago if
+// that is less. Entries made since then do not count.
 func (g *Gate) base(recent, made int64) int64 {
 	switch {
 	case g.now.Base == 0:
@@ -147,9 +147,8 @@ func (g *Gate) base(recent, made int64) int64 {
 	return min(g.now.Base, g.replica.Counters().Entries+recent)
 }
 
-// Begin is called before a pass changes anything, as often as it likes: it writes
-// down, once, that what the pass makes is not counted yet. Several goroutines may
-// call it.
+// Begin must be called before a pass changes anything; further calls do nothing. It writes
+// down that what the pass makes is not counted yet. Several goroutines may call it.
 func (g *Gate) Begin() {
 	g.begin.Do(func() {
 		g.begun.Store(true)
@@ -157,7 +156,7 @@ func (g *Gate) Begin() {
 	})
 }
 
-// store writes down what the guard has to know if the pass is killed now.
+// store writes down what the guard has to know if the pass is killed.
 func (g *Gate) store(d state.Deletions) {
 	d.Unsure = true
 	g.replica.StoreDeletions(&d)
@@ -175,9 +174,9 @@ func (g *Gate) Deleted(n int64) {
 	}
 }
 
-// End adds to the outcome of a pass what the guard has to know from now on, and how many
-// entries the copy has now. Only a full walk that may delete moves the base. A pass that
-// leaves something held is not complete.
+// End adds to the outcome of a pass what the guard has to remember, and how many entries
+// the copy has now. Only a full walk that may delete changes the base once it is set. A
+// pass that leaves something held is not complete.
 func (g *Gate) End(o *replica.Outcome) {
 	next := g.now
 	entries := max(g.replica.Counters().Entries+o.Made-o.Deleted, 0)
@@ -189,7 +188,8 @@ func (g *Gate) End(o *replica.Outcome) {
 		entries, next.Unsure = g.replica.CountAll(), false
 	}
 	if o.Complete && (o.Full || next.Base == 0) && !o.NoDelete {
-		// What went in the last ten minutes counts against the base, so it is part of it.
+		// Refuse adds the recent deletions to new ones before it compares the sum with the
+		// base, so the base has to include them.
 		next.Base = entries + g.recent(g.replica.Now())
 	}
 	o.Deletions, o.Entries, o.Begun = &next, entries, g.begun.Load()

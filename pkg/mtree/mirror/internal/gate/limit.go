@@ -26,9 +26,9 @@ func ParseLimit(text string) (Limit, error) {
 	return Limit{percent: n, number: n, share: share}, nil
 }
 
-// exceeded reports whether n deletions are more than the limit allows in a copy in
-// which that many entries were counted. The copy may have more by now: a share of
-// 100% is never exceeded.
+// exceeded reports whether n deletions are more than the limit allows in a copy with that
+// many entries. A share of 100% is never exceeded: the copy may have grown since it was
+// counted.
 func (l Limit) exceeded(n, entries int64) bool {
 	switch {
 	case !l.share:

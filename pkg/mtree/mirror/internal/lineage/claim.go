@@ -11,12 +11,12 @@ import (
 
 // Claim is what a pass may do.
 type Claim struct {
-	HoldAll string // why nothing may be deleted; "": it may
-	Walk    bool   // a full walk is due, of which nothing was written down: a dry run's
+	HoldAll string // why nothing may be deleted; "": deletions are allowed
+	Walk    bool   // a full walk is due that is not marked in the copy: only in a dry run
 }
 
-// Claim makes the copy one of the tree with that root, or refuses. If a full walk is
-// due for that, it marks the copy: then the walk is due until it has ended, also after a
+// Claim makes the copy one of the tree with that root, or refuses. If that makes a full
+// walk due, it marks the copy, so that the walk is due until it has ended, also after a
 // kill. A copy that is opened for reading only is not marked.
 func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	r, was := l.replica, l.replica.Tree()
@@ -59,7 +59,7 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	return claim, exit.With(exit.Local, err, "")
 }
 
-// claimNameless goes on with a source that lost its id, unless it is in the copy.
+// claimNameless accepts a source that lost its id, unless that source is within the copy.
 func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) error {
 	if !l.outside {
 		if err := l.guard.CheckRoot(ctx, root); err != nil {
@@ -70,12 +70,12 @@ func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) error {
 	return l.noteRun(root, root.Stamp, isStamp(root, &root.Listing, true))
 }
 
-// retake writes who the copy is a copy of, where that is news or not sure. Unless the
-// copy is empty, nothing that its records say is trusted from here on.
+// retake writes what the copy is a copy of, after that changed or became uncertain. Unless
+// the copy is empty, its records are not trusted from here on.
 func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	r, was := l.replica, l.replica.Tree()
 	if !was.BoundTo(r.Self) {
-		more |= replica.DoubtHidden // the records came with files from elsewhere
+		more |= replica.DoubtHidden // the records came from elsewhere, with the files
 	}
 	empty, err := r.IsEmpty()
 	if err != nil {
@@ -98,8 +98,8 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 }
 
 // Completed notes the end of a pass that made the copy equal to the source with that
-// root, but for what is held: from here on that is its lineage and its directory, and
-// copies of this copy are told the source's runs.
+// root, except for held deletions. From here on copies of this copy learn the source's
+// runs. If nothing is held, the copy takes over the source's lineage and directory.
 func (l *Lineage) Completed(root *source.Root, held int64) error {
 	t := l.replica.Tree()
 	if root.Runs != nil {

@@ -1,16 +1,16 @@
 package lineage
 
-// flapping notices that serves of different options answer alternately, behind one
-// address, by the fingerprints in their ETags. Another fingerprint makes a full walk
-// due, each time: only where everything is compared can what the new options leave out
-// be told from what was deleted. Alternating, they make a full walk of every change.
+// flapping notices, by the fingerprints in their ETags, that serves with different options
+// answer alternately at one address. Each new fingerprint makes a full walk due: only a
+// full comparison can distinguish what the new options leave out from what was deleted.
+// If the serves alternate, every change costs a full walk.
 type flapping struct {
 	seen     map[string]bool
 	reported bool
 }
 
-// note reports, once, that a fingerprint came back after another one. A copy that lost
-// its .tidemark has no fingerprint, "".
+// note reports, only once, that a fingerprint came back after another one. was is "" if
+// the copy lost its .tidemark.
 func (f *flapping) note(was, is string) bool {
 	back := was != "" && was != is && f.seen[is]
 	if f.seen == nil {

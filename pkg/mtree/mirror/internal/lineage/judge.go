@@ -9,11 +9,11 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// lostID is why nothing is deleted while a source does not say which tree it is.
+// lostID says why nothing is deleted while a source does not name its tree.
 const lostID = "the source has lost its tree id"
 
-// mayFollow decides whether the copy may become, or stay, one of the source with that
-// root, as far as that can be decided without looking into either.
+// mayFollow decides whether the copy may become, or stay, a copy of the source with that
+// root, as far as that can be decided without reading either.
 func (l *Lineage) mayFollow(root *source.Root) (holdAll string, err error) {
 	if err := l.guard.CheckPlace(root.Tree.ID); err != nil {
 		return "", err
@@ -24,8 +24,8 @@ func (l *Lineage) mayFollow(root *source.Root) (holdAll string, err error) {
 	return holdAll, err
 }
 
-// judge compares who the source is with what the copy was made from. It returns why
-// nothing may be deleted, or "", and refuses a source that the copy may not follow.
+// judge compares the source with what the copy was made from. It returns why nothing may
+// be deleted, or "", and refuses a source that the copy may not follow.
 func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 	t, name := l.replica.Tree(), l.Upstream
 	elsewhere := t.NoID && t.Place != "" && root.Place != "" && t.Place != root.Place
@@ -55,7 +55,7 @@ func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 	return "", nil
 }
 
-// refuse is the error of a source that the copy follows only with Adopt.
+// refuse returns the error for a source that the copy follows only with Adopt.
 func (l *Lineage) refuse(err error, remedy string) error {
 	if l.Adopt {
 		remedy += "; --adopt was carried out before, and counts again after a start without it"
@@ -65,8 +65,9 @@ func (l *Lineage) refuse(err error, remedy string) error {
 	return exit.With(exit.Refused, err, remedy)
 }
 
-// adopts reports whether Adopt is still to be carried out. It acts once: as an option
-// in a unit file it must not make the copy equal to whatever answers at a later start.
+// adopts reports whether Adopt is still to be carried out. That happens only once: if the
+// option stays in a unit file, a later start must not make the copy equal to just any
+// source.
 func (l *Lineage) adopts() bool {
 	t := l.replica.Tree()
 	done := t.Adopted == l.Upstream && t.BoundTo(l.replica.Self)

@@ -8,8 +8,8 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
-// next returns who the copy is from now on, its source having that root. more is what
-// is doubted of it besides.
+// next returns what the copy is a copy of from now on; root is that of the source. more
+// has new doubts about the copy.
 func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	was := l.replica.Tree()
 	is := was
@@ -37,16 +37,16 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	} else if !same || was.Place == "" {
 		is.Place = root.Place
 	}
-	// While the copy may have bytes of the source as it was before it was rolled back,
-	// copies of this copy are not told of the later run.
+	// While the copy may have bytes from before the source was rolled back, copies of this
+	// copy do not learn of the later run.
 	if !same || root.Runs != nil && more == 0 && !l.replica.IsDoubted(replica.DoubtBytes) {
 		is.Runs = root.Runs
 	}
 	if root.Fingerprint != "" {
-		is.Fingerprint = root.Fingerprint // else a proxy removed it, or no stamp prunes: then everything is compared anyway
+		is.Fingerprint = root.Fingerprint // otherwise a proxy removed it, or no stamp prunes and everything is compared anyway
 	}
 	if is.Copy == "" || !was.BoundTo(l.replica.Self) {
-		is.Copy = state.NewTreeID()[:16] // in a copied copy it is that of the other one
+		is.Copy = state.NewTreeID()[:16] // the id in a copied copy belongs to the original
 	}
 	if is.Adopted = ""; l.Adopt {
 		is.Adopted = is.Upstream
@@ -55,7 +55,7 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	return is
 }
 
-// newIn says which difference between two trees makes a full walk due, "" if none does.
+// newIn says which difference between was and is makes a full walk due; "": none.
 func newIn(was, is *state.Tree) string {
 	switch {
 	case was.ID != is.ID || was.NoID != is.NoID:
@@ -76,7 +76,7 @@ func newIn(was, is *state.Tree) string {
 	return ""
 }
 
-// reason names in the log why everything is compared.
+// reason returns, for the log, why everything is compared.
 func (l *Lineage) reason(was, is *state.Tree, more replica.Doubts) string {
 	switch why := newIn(was, is); {
 	case l.Sums && !l.summed:

@@ -9,8 +9,8 @@ import (
 )
 
 // The status of a copy remembers which run of the source's watch was listed, and up to
-// which stamp. A source that does not know that run any more, or knows that it ended
-// below that stamp, was rolled back: to a snapshot, or to a backup.
+// which stamp. If the source no longer knows that run, or says that it ended below that
+// stamp, the source was rolled back to a snapshot or a backup.
 
 // rolledBack returns what is doubted because the source was rolled back, if it was.
 func (l *Lineage) rolledBack(root *source.Root) replica.Doubts {
@@ -28,10 +28,11 @@ func (l *Lineage) Listed(root *source.Root, listing *mtree.Listing) error {
 	return l.noteRun(root, listing.Stamp, isStamp(root, listing, false))
 }
 
-// isStamp reports whether the time of a listing can be a stamp of the source's watch.
-// That of a copy's unfinished directory is none. Below the root it may be one that the
-// kernel set, while no watch runs; that of the root itself is counted as a stamp of the
-// run when watch starts anew.
+// isStamp reports whether the time of a listing can be a stamp of the source's watch. If
+// the source is a copy, the time of an unfinished directory is not a stamp. The time of
+// the root always counts: a watch that starts anew counts it as a stamp of the run. Below
+// the root the time counts only in a watched or mirrored tree: otherwise the kernel may
+// have set it.
 func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 	switch {
 	case l.Hot && root.Upstreams != "":
@@ -43,7 +44,7 @@ func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 }
 
 // noteRun notes that the present run of the source's watch was listed; up to stamp, if
-// that is one.
+// isStamp is true.
 func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) error {
 	if l.replica.ReadOnly {
 		return nil

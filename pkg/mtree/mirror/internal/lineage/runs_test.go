@@ -10,7 +10,7 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Times that are no stamps of the source's watch are not counted as such: those of an
+// Times that are not stamps of the source's watch do not count as such: those of an
 // unfinished directory of a copy, and below the root those of the kernel.
 func TestTimesThatAreNoStamps(t *testing.T) {
 	hot := &mtree.Listing{Stamp: mtree.Unix(1_000, 0), Hot: true}
@@ -21,8 +21,8 @@ func TestTimesThatAreNoStamps(t *testing.T) {
 	require.True(t, isStamp(&source.Root{State: wire.Audited}, hot, true))
 }
 
-// It is reported once that fingerprints alternate; that of a copy which lost its
-// .tidemark is none.
+// Alternating fingerprints are reported once. A copy that lost its .tidemark has no
+// fingerprint.
 func TestFlapping(t *testing.T) {
 	var f flapping
 	require.False(t, f.note("", "a"))

@@ -11,14 +11,14 @@ type Selection struct {
 	Owner    bool     // owners are copied
 }
 
-// Options that stand among the filters in the tree file.
+// Options that the tree file lists among the filters.
 const (
 	noDelete = "no-delete"
 	noLinks  = "no-links"
 	owner    = "owner"
 )
 
-// Rules returns the selection as it stands in the tree file.
+// Rules returns the selection as the tree file lists it.
 func (s Selection) Rules() []string {
 	rules := slices.Clone(s.Filters)
 	if s.NoDelete {

@@ -71,7 +71,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	if v.Changed {
 		p.touch(n.Path)
 	}
-	if v.Listing.Hot {
+	if v.IsHot() {
 		n.blocked = true
 		p.guard.unseen[n.Path] = n
 	}

@@ -2,9 +2,9 @@ package plan
 
 import "strings"
 
-// isSafeLink reports whether a symlink in the directory dir with this target stays
-// within the copy, whatever lies around it: the target is relative, has ".." only
-// at its beginning, and not more of them than dir is deep.
+// isSafeLink reports whether a symlink in the directory dir with this target stays within
+// the copy, whatever other symlinks there are: the target is relative, has ".." only at
+// its beginning, and at most as many of them as dir is deep.
 func isSafeLink(dir, target string) bool {
 	if target == "" || target[0] == '/' {
 		return false

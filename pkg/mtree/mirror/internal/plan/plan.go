@@ -6,9 +6,9 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Plan is what makes one directory of the copy equal to a listing. An entry is in
-// one list only, but for these: directories in MakeDirs and SetModes are in Dirs,
-// too, and what stands in the way of an entry that is left out is in Extra.
+// Plan is what makes one directory of the copy equal to a listing. An entry is in one
+// list only, with two exceptions: directories in MakeDirs and SetModes are also in Dirs,
+// and what stands in the way of an entry that is left out is also in Extra.
 type Plan struct {
 	MakeDirs  []mtree.Change // directories that are missing; Have is what stands in the way
 	MakeLinks []mtree.Change // symlinks that are missing or differ
@@ -18,7 +18,7 @@ type Plan struct {
 	Dirs      []mtree.Change // all directories of the listing
 
 	Extra         []*mtree.Entry // in the copy only: to be deleted
-	Kept          []*mtree.Entry // in the copy only, but the source may have them and not list them
+	Kept          []*mtree.Entry // in the copy only, but the source may have them without listing them
 	NotUnderstood []*mtree.Entry // of a kind that this version does not know: neither fetched nor deleted
 	SkippedLinks  []*mtree.Entry // unsafe symlinks, or all of them with NoLinks
 	TooDeep       []*mtree.Entry // directories with paths above MaxPath
@@ -26,7 +26,7 @@ type Plan struct {
 	Entries int64 // number of entries in the listing
 }
 
-// Options is what a plan depends on besides the two listings.
+// Options are what a plan depends on, in addition to the two listings.
 type Options struct {
 	Dir     string                        // path of the directory in the copy; "" is the root
 	Stored  func(mtree.Stamp) mtree.Stamp // an mtime as the copy's file system keeps it
@@ -34,8 +34,8 @@ type Options struct {
 	Owner   bool                          // owners are compared, too
 
 	NoDelete bool                   // extra entries stay
-	WasHeld  func(path string) bool // but not those whose deletion was held before; nil: none was
-	Hidden   Hidden                 // what the source may have in Dir and not list
+	WasHeld  func(path string) bool // the deletion was held before: then NoDelete does not apply; nil: none was
+	Hidden   Hidden                 // what the source may have in Dir but not list
 
 	ByCTime  bool                                   // Listed is known
 	Listed   mtree.Stamp                            // `now` of the listing that Dir was last completed from
@@ -43,28 +43,28 @@ type Options struct {
 	Verified func(path string, e *mtree.Entry) bool // the file's bytes were compared at this ctime; needed with ByCTime
 }
 
-// Hidden says which entries of a directory the source may have and not list,
-// besides the dotfiles, of which a listing tells.
+// Hidden says which entries of a directory the source may have but not list, apart from
+// dotfiles, which a listing reports.
 type Hidden uint8
 
 // What the source may hide in a directory.
 const (
 	HiddenNone Hidden = iota // nothing
 	HiddenDirs               // directories: a mount may cover one since the copy was completed
-	HiddenAny                // anything: its serve may leave out other names than it did then, or a mount covers a file
+	HiddenAny                // anything: its serve may now leave out other names, or a mount may cover a file
 )
 
 // CTimeSlack is by how much a file's ctime must be older than the listing that its
-// directory was last completed from, or the file's bytes may have changed since
-// then: a long write changes bytes after it set the times.
+// directory was last completed from. Otherwise its bytes may have changed since that
+// listing: a long write changes bytes after it has set the times.
 const CTimeSlack = 10 * time.Second
 
 // MaxPath is the longest path of a directory, in bytes: PATH_MAX less room for a
 // name. It bounds the depth.
 const MaxPath = 4095 - 1 - mtree.MaxName
 
-// Make compares a directory of the copy, whose entries are have, with the listing of
-// it. Both lists of entries are sorted by name. The plan refers to them.
+// Make compares a directory of the copy, whose entries are have, with the source's listing
+// of it. Both lists of entries are sorted by name. The plan points into them.
 func Make(have []mtree.Entry, want *mtree.Listing, o *Options) Plan {
 	p := planner{Options: o, hidesDotfiles: want.Hidden > want.Excluded}
 	p.Entries = int64(len(want.Entries))
@@ -105,14 +105,14 @@ func (p *planner) addExtra(have *mtree.Entry) {
 	}
 }
 
-// keeps reports whether an extra entry stays because of NoDelete. An entry that was
-// held before stays held: NoDelete does not release it, and the reason of the hold
-// is still there.
+// keeps reports whether an extra entry stays because of NoDelete. An entry whose deletion
+// was held before stays held: NoDelete does not release it, and the reason for the hold is
+// still there.
 func (p *planner) keeps(have *mtree.Entry) bool {
 	return p.NoDelete && (p.WasHeld == nil || !p.WasHeld(mtree.JoinPath(p.Dir, have.Name)))
 }
 
-// replaces plans for what has the name of an entry that is left out.
+// replaces plans the deletion of what has the name of an entry that is left out.
 func (p *planner) replaces(have *mtree.Entry) {
 	if have != nil && !p.keeps(have) {
 		p.Extra = append(p.Extra, have)
@@ -122,8 +122,8 @@ func (p *planner) replaces(have *mtree.Entry) {
 // addDir plans for a directory.
 func (p *planner) addDir(c mtree.Change) {
 	if len(mtree.JoinPath(p.Dir, c.Want.Name)) > MaxPath {
-		// It can never be copied, and the directory above it is complete without it. A
-		// directory of that name stays as it is.
+		// It can never be copied, and the directory above is complete without it. A
+		// directory with that name in the copy stays as it is.
 		p.TooDeep = append(p.TooDeep, c.Want)
 		if c.Have != nil && c.Have.Kind != mtree.Dir {
 			p.replaces(c.Have)

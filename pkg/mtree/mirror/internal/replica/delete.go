@@ -9,13 +9,13 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 )
 
-// What filters exclude is not deleted, even where the directory that it is in goes:
-// then that directory stays, with those above it, and everything else in it is
-// deleted, as rsync does.
+// What filters exclude is not deleted, even if the directory that it is in has to go.
+// Then that directory stays, with those above it, and everything else in it is deleted,
+// as rsync does.
 
-// Measure returns what the deletion of an entry of dir takes away, and whether the
-// entry stays all the same, for the sake of what filters exclude in it. Cost: a statx
-// for each entry below.
+// Measure returns the deletion of an entry of dir, with the number of entries that it
+// takes away, and whether the entry itself stays because filters exclude something in
+// it. Cost: a statx for each entry below.
 func (r *Replica) Measure(dir *disk.Dir, path string, kind mtree.Kind, mtime mtree.Stamp) (d Deletion, stays bool, err error) {
 	d = Deletion{Path: path, Kind: kind, MTime: mtime}
 	count, err := r.count(dir, d.Name(), path)
@@ -48,13 +48,13 @@ func (r *Replica) CountAll() (total int64) {
 	return total
 }
 
-// Delete carries out a deletion in dir. It returns how many entries went, and whether
-// something else has the name now. A replacement and the directory exchange their
+// Delete carries out a deletion in dir. It returns how many entries were deleted, and
+// whether something else has the name now. A replacement and the directory exchange their
 // names, so that the name is never free. System calls:
 //
 //	a replacement: renameat2(RENAME_EXCHANGE), then unlinkat for all below
 //	else: unlinkat, or renameat into Staging and unlinkat for all below
-//	with filters: unlinkat for all below that they do not exclude
+//	with filters: unlinkat for everything that they do not exclude
 func (r *Replica) Delete(dir *disk.Dir, d *Deletion) (entries int64, replaced bool, err error) {
 	if !d.IsReplacement() {
 		entries, err = r.remove(dir, d)
@@ -67,9 +67,9 @@ func (r *Replica) Delete(dir *disk.Dir, d *Deletion) (entries int64, replaced bo
 	return entries, true, err
 }
 
-// remove takes an entry out of dir. A tree loses its name first, so that it is there
-// as a whole or not at all, unless filters may exclude something in it. What cannot
-// be deleted gets its name back.
+// remove deletes an entry of dir. Unless filters may exclude something in a tree, it is
+// first moved away, so that it is there as a whole or not at all. What cannot be deleted
+// then gets its name back.
 func (r *Replica) remove(dir *disk.Dir, d *Deletion) (n int64, err error) {
 	trees := d.Why == WhyTree
 	switch {
@@ -95,8 +95,8 @@ func (r *Replica) remove(dir *disk.Dir, d *Deletion) (n int64, err error) {
 	return d.Entries, nil
 }
 
-// finish completes a directory that stays although the source no longer has it: for
-// copies of this copy, for nobody else ever completes it.
+// finish completes a directory that stays although the source no longer has it. Nothing
+// else would ever complete it, and copies of this copy would wait for it.
 func (r *Replica) finish(dir *disk.Dir, path string) error {
 	at := machine.Now()
 	err := r.SetRecord(dir, path, records.Record{Stamp: at})

@@ -9,7 +9,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// readUnread takes over what an earlier mirror left, but not what a watch left.
+// readUnread takes over the list of an earlier mirror, but not that of a watch.
 func (r *Replica) readUnread() {
 	r.unread.lines = map[string]state.Unread{}
 	left, err := r.marker.ReadExceptions()
@@ -21,8 +21,8 @@ func (r *Replica) readUnread() {
 	}
 }
 
-// Deny notes that the source does not give a directory. It does nothing if the copy
-// has that directory whole.
+// Deny notes that the source refuses to list a directory. It does nothing if the copy of
+// that directory is complete.
 func (r *Replica) Deny(path string) {
 	if r.ReadOnly {
 		return
@@ -41,13 +41,13 @@ func (r *Replica) Deny(path string) {
 	}
 }
 
-// Give notes that the source gives a directory: it is published again, as unfinished
+// Give notes that the source lists a directory. It is published again, as unfinished
 // until it is complete.
 func (r *Replica) Give(path string) { r.unread.give(path) }
 
-// WriteUnread writes the file, if it is not up to date. It is called before anything
-// above those directories is stamped. Readers who know of none yet look at the status
-// now and then only: for them it waits, once, some 300 ms.
+// WriteUnread writes the file, if it is not up to date. It must be called before anything
+// above those directories is stamped. Readers that know of no such directory only look at
+// the status now and then. So the first time, WriteUnread waits for them, about 300 ms.
 func (r *Replica) WriteUnread() error {
 	u := &r.unread
 	if !u.dirty || r.ReadOnly {

@@ -27,7 +27,7 @@ func IsLocal(err error) bool {
 	return errors.As(err, &l)
 }
 
-// MakeRoom is what to do about a full disk.
+// MakeRoom says what to do about a full disk.
 const MakeRoom = "make room on the file system of DEST"
 
 // remedyOpening says what to do about an error of making or opening DEST.
@@ -47,8 +47,8 @@ func remedyOpening(err error) string {
 	return "DEST must be writable"
 }
 
-// RemedyWriting says what to do about an error of changing something in the copy. It
-// is "" where the error says enough.
+// RemedyWriting says what to do about an error of changing something in the copy; "" if
+// the error says enough.
 func RemedyWriting(err error) string {
 	switch {
 	case errors.Is(err, syscall.EROFS):

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever kept DEST from being made, mirror wanted the directory above it made.
+// Whatever prevented mirror from making DEST, it said to make the directory above it.
 func TestRemediesOfOpening(t *testing.T) {
 	for errno, says := range map[syscall.Errno]string{
 		syscall.ENOENT: "make the directory above", syscall.EACCES: "run mirror as a user who may write there", syscall.EROFS: "read-only",

@@ -13,15 +13,15 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// Held deletions stand in a file of the marker, so that people can look at them and
-// release them:
+// Held deletions are written to a file of the marker, so that people can look at them
+// and release them:
 //
 //	#held REASON
 //	ENTRIES KIND MTIME PATH
 //
 // There is one line for each deletion. KIND is f, d, l or o, and PATH is escaped as
-// in a listing. Each REASON stands above the deletions that are held for it. A
-// release is a copy of that file under another name: it allows exactly what it lists.
+// in a listing. Each REASON stands above the deletions that are held for it. A release
+// is a copy of that file under another name: it allows exactly the deletions in it.
 const (
 	heldName    = "held"
 	releaseName = "release"
@@ -51,7 +51,7 @@ func (l *HeldList) Format() (out []byte) {
 	return out
 }
 
-// Total counts entries, those below held directories included.
+// Total counts entries, including those below held directories.
 func (l *HeldList) Total() int64 { return CountDeletions(l.Entries) }
 
 // Why names the reasons, each once.
@@ -87,8 +87,8 @@ func (l *HeldList) At(path string) *Deletion {
 	return l.byPath[path]
 }
 
-// Has reports whether this very deletion is in the list. One that would destroy
-// another tree or copy is in it only if it was held for that reason.
+// Has reports whether the list has this deletion, unchanged. A deletion that would
+// destroy another tree or copy must also have been held for that reason.
 func (l *HeldList) Has(d *Deletion) bool {
 	held := l.At(d.Path)
 	return held != nil && held.Kind == d.Kind && held.MTime == d.MTime && held.Entries == d.Entries && (d.Why != WhyTree || held.Why == WhyTree)

@@ -10,7 +10,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// A release allows exactly what it lists.
+// A release allows exactly the deletions in its list.
 func TestHeldListIsExact(t *testing.T) {
 	one := Deletion{Path: "a/b \n%", Why: "a reason", Kind: mtree.File, MTime: mtree.Unix(1, 5), Entries: 1}
 	two := Deletion{Path: "dir", Why: WhyTree, Kind: mtree.Dir, MTime: mtree.Unix(-2, 5), Entries: 70}

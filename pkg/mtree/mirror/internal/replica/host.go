@@ -12,16 +12,14 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// What is asked of this machine.
-
-// CheckStateDir refuses a state directory that is in root, which is DEST or a local
-// SOURCE.
+// CheckStateDir refuses a state directory within root, which is DEST or a local SOURCE.
 func CheckStateDir(root *disk.Dir, stateDir string) error {
 	return exit.With(exit.Usage, state.CheckDir(root, stateDir, false),
 		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
 }
 
-// nameOf returns the name that a directory has where it lies on its file system.
+// nameOf returns the name of a directory on its file system, also if it is reached
+// through a bind mount; "" if it cannot be resolved.
 func nameOf(path string) string {
 	path, err := Resolve(path)
 	if err != nil {
@@ -47,7 +45,7 @@ func Resolve(path string) (string, error) {
 	return filepath.Join(up, filepath.Base(path)), err
 }
 
-// umask reads the process's umask without setting it.
+// umask reads the process's umask without setting it; 022 if it cannot be read.
 func umask() uint32 {
 	text, err := os.ReadFile("/proc/self/status")
 	if err == nil {

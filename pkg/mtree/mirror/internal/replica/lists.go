@@ -8,7 +8,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// The lists that stand in files of the marker.
+// The lists in files of the marker.
 
 // Held reads the deletions that are held; a missing file is an empty list.
 func (r *Replica) Held() (HeldList, error) {
@@ -18,7 +18,7 @@ func (r *Replica) Held() (HeldList, error) {
 	return readHeld(r.marker, heldName)
 }
 
-// SetHeld writes the deletions that are held. Without any there is no file.
+// SetHeld writes the deletions that are held. If there are none, it removes the file.
 func (r *Replica) SetHeld(l *HeldList) error {
 	if len(l.Entries) == 0 {
 		return r.marker.Remove(heldName)
@@ -41,16 +41,17 @@ func (r *Replica) HasRelease() bool {
 	return err == nil && info.Kind == mtree.File
 }
 
-// RemoveRelease answers a release: whoever waits for that looks at what is still
-// held.
+// RemoveRelease answers a release: a command that waits for the answer then reads what
+// is still held.
 func (r *Replica) RemoveRelease() error { return r.marker.Remove(releaseName) }
 
 // Uncopied returns what was not copied before the pass that is under way. It must not
 // be changed.
 func (r *Replica) Uncopied() Uncopied { return r.uncopied }
 
-// UpdateUncopied brings the file up to date with the counts of the directories that a
-// pass compared, and without those that it deleted. whole says that it compared all.
+// UpdateUncopied writes the counts of the directories that a pass compared into the
+// file, and removes those of the directories that it deleted. whole says that the pass
+// compared all directories.
 func (r *Replica) UpdateUncopied(compared Uncopied, isDeleted func(path string) bool, whole bool) error {
 	next := Uncopied{}
 	if !whole {

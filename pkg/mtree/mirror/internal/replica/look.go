@@ -15,15 +15,15 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Look is a copy that is opened for reading only, without its lock: a mirror may keep
-// it meanwhile.
+// Look is a copy opened for reading only, without its lock: a mirror may keep it
+// meanwhile.
 type Look struct {
 	state.Published // what is known of it, as of when it was opened
 	root            *disk.Dir
 	marker          *state.Marker
 }
 
-// LookAt opens the copy at path. What is no copy is refused (exit.Refused).
+// LookAt opens the copy at path. It refuses what is not a copy (exit.Refused).
 func LookAt(path, stateDir string) (*Look, error) {
 	root, err := disk.OpenRoot(path)
 	if err != nil {
@@ -64,8 +64,8 @@ func (l *Look) Held() (HeldList, error) { return readHeld(l.marker, heldName) }
 // Uncopied reads what is not copied.
 func (l *Look) Uncopied() (Uncopied, error) { return readUncopied(l.marker) }
 
-// Confirmed returns until when the copy is known to be what the source published, by
-// the clock here: as a live mirror tells, else as it was written last; nil if that
+// Confirmed returns up to when the copy is known to equal what the source published, by
+// the local clock: what a live mirror announces, else what was written last; nil if that
 // is not known.
 func (l *Look) Confirmed() *mtree.Stamp {
 	if told, err := l.marker.Announced(); err == nil && told != 0 {
@@ -81,8 +81,8 @@ func (l *Look) Confirmed() *mtree.Stamp {
 // IsKept reports whether a mirror keeps the copy now.
 func (l *Look) IsKept() (bool, error) { return l.marker.Locked() }
 
-// CanLock reports whether the lock of the copy can be had; an error says why not,
-// state.ErrLocked that a mirror has it.
+// CanLock returns nil if the lock of the copy is free, and else why it cannot be taken:
+// state.ErrLocked if a mirror has it.
 func (l *Look) CanLock() error {
 	lock, err := l.marker.Lock()
 	if err == nil {
@@ -114,13 +114,13 @@ func (l *Look) Withdraw() error {
 	return err
 }
 
-// aheadSlack is by how much a stamp may lie above the clock it was taken from: the
-// coarsest granule, by which stamps are made to grow.
+// aheadSlack is by how much a stamp may lie above the clock it was taken from. It is the
+// coarsest granule: by that much stamps are made to grow.
 const aheadSlack = 2 * time.Second
 
 // HasReached reports whether the copy holds everything up to stamp: its root is
 // complete with a stamp that is not older. A later stamp that lies in the source's
-// future proves nothing, for later changes may have earlier stamps. Cost: three
+// future proves nothing, because later changes may have earlier stamps. Cost: three
 // system calls.
 func (l *Look) HasReached(stamp mtree.Stamp) (bool, error) {
 	root, err := l.completed()
@@ -158,8 +158,8 @@ func (l *Look) completed() (*mtree.Stamp, error) {
 	return &record.Stamp, nil
 }
 
-// IsBeingMade reports whether a mirror keeps what is at path, which is no copy yet: a
-// mirror has the lock before it knows what it copies.
+// IsBeingMade reports whether a mirror keeps what is at path although it is not a copy
+// yet: a mirror takes the lock before it knows what it copies.
 func IsBeingMade(path, stateDir string) bool {
 	root, err := disk.OpenRoot(path)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 // Open opens and locks the copy at o.Path, and makes it if it is missing. It refuses
 // (exit.Refused) a directory that is neither empty nor a copy nor adopted. It writes
-// nothing but the marker, and makes that anew if somebody removes it meanwhile.
+// only the marker, and makes it anew if somebody removes it meanwhile.
 func Open(o *Options) (r *Replica, err error) {
 	if o.ReadOnly {
 		return openReadOnly(o)
@@ -30,11 +30,11 @@ func Open(o *Options) (r *Replica, err error) {
 	return r, err
 }
 
-// removalTries is how often a .tidemark is made that somebody removes at the same
-// time. rm -rf needs a few: it has not listed what is made anew.
+// removalTries is how often Open makes a .tidemark that somebody removes at the same
+// time. An rm -rf may cost a few: it also removes what was made after it began.
 const removalTries = 100
 
-// newReplica returns a copy of which nothing is open yet.
+// newReplica returns a Replica with nothing open yet.
 func newReplica(o *Options) *Replica {
 	return &Replica{Path: o.Path, Name: nameOf(o.Path), Umask: umask(), ReadOnly: o.ReadOnly, log: o.Log, now: o.Now}
 }
@@ -82,7 +82,7 @@ func openReadOnly(o *Options) (*Replica, error) {
 	}
 	m, err := state.OpenMarker(root, o.StateDir)
 	if err != nil {
-		return r, nil // it is no copy yet: nothing is remembered
+		return r, nil // it is not a copy yet, so there is nothing to read
 	}
 	r.marker = m
 	if r.status, err = m.ReadStatus(); err != nil {
@@ -95,8 +95,8 @@ func openReadOnly(o *Options) (*Replica, error) {
 	return r, err
 }
 
-// claim takes the root for a copy: it decides whether that may be, makes the marker,
-// locks it and opens what is in it.
+// claim takes the root for a copy: it decides whether the root may be one, makes the
+// marker, locks it and opens what is in it.
 func (r *Replica) claim(o *Options) (err error) {
 	if r.Self, err = state.RootOf(r.Root); err != nil {
 		return exit.With(exit.Local, err, "")
@@ -117,7 +117,7 @@ func (r *Replica) claim(o *Options) (err error) {
 	} else if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	// Between the first look and the lock somebody else may have come and gone.
+	// Between the first look and the lock, another mirror may have started and ended.
 	if err := r.mayTake(o); err != nil {
 		return err
 	}
@@ -127,9 +127,9 @@ func (r *Replica) claim(o *Options) (err error) {
 	return nil
 }
 
-// mayTake decides whether this directory may become or stay a copy. The root itself
-// is always asked whether it is a source, whatever --state-dir says; and whether it
-// is a copy, where --state-dir says nothing.
+// mayTake decides whether this directory may become or stay a copy. It always reads from
+// the root itself whether that is a source, whatever --state-dir says. If the state
+// directory says nothing, it also reads from the root whether that is a copy.
 func (r *Replica) mayTake(o *Options) error {
 	tree, err := readTree(r.Root, o.StateDir)
 	if o.StateDir != "" {
@@ -155,7 +155,7 @@ func (r *Replica) mayTake(o *Options) error {
 	return nil
 }
 
-// errSource names what a copy that lost its .tidemark was.
+// errSource names what a directory was whose .tidemark is lost.
 var errSource = errors.New("a source that watch keeps, or kept until its .tidemark was removed")
 
 // mayTakeUnmarked decides about a directory without a tree file, by the attributes of
@@ -168,7 +168,7 @@ func (r *Replica) mayTakeUnmarked(o *Options) error {
 	case err != nil:
 		return exit.With(exit.Local, err, "")
 	case proven && known.Role == state.Copy:
-		r.tree = known // nothing but trust is lost
+		r.tree = known // only the trust in its records is lost
 	case o.Adopt, empty:
 	case proven:
 		return exit.With(exit.Refused, fmt.Errorf("%q is %w", o.Path, errSource),
@@ -180,7 +180,8 @@ func (r *Replica) mayTakeUnmarked(o *Options) error {
 	return nil
 }
 
-// readTree reads who the directory is a copy of; state.ErrNoTree if nothing says so.
+// readTree reads which tree the directory is, or is a copy of; state.ErrNoTree if
+// nothing says so.
 func readTree(root *disk.Dir, stateDir string) (state.Tree, error) {
 	m, err := state.OpenMarker(root, stateDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -193,11 +194,11 @@ func readTree(root *disk.Dir, stateDir string) (state.Tree, error) {
 	return m.ReadTree()
 }
 
-// prepare opens what a pass needs besides the root.
+// prepare opens what a pass needs in addition to the root.
 func (r *Replica) prepare(o *Options) (err error) {
 	inRoot := r.marker
 	if o.StateDir != "" {
-		// Files are staged on their own file system.
+		// Files are staged on the copy's own file system.
 		if inRoot, err = state.CreateMarker(r.Root, ""); err != nil {
 			return err
 		}
@@ -215,9 +216,10 @@ func (r *Replica) prepare(o *Options) (err error) {
 		return err
 	}
 	if r.status, err = r.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.status = state.Status{} // one that cannot be read is lost: a full walk makes a new one
+		r.status = state.Status{} // if it cannot be read, a full walk makes a new one
 	}
-	if err := r.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil { // they are written when it is time
+	// These files are written later, and that must not fail.
+	if err := r.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil {
 		return err
 	}
 	if r.uncopied, err = readUncopied(r.marker); err != nil {
@@ -227,7 +229,7 @@ func (r *Replica) prepare(o *Options) (err error) {
 	if r.file, err = r.marker.CreateStatus(); err != nil {
 		return err
 	}
-	r.beacon, _ = r.marker.CreateBeacon() // on a full disk there may be none
+	r.beacon, _ = r.marker.CreateBeacon() // on a full disk it may be missing
 	if err := records.Probe(r.Root); errors.Is(err, records.ErrNoXattr) {
 		r.records, err = records.OpenLog(r.marker)
 		return err
@@ -240,9 +242,9 @@ func (r *Replica) prepare(o *Options) (err error) {
 // ErrUnmarked says that the copy lost its .tidemark under a running mirror.
 var ErrUnmarked = errors.New("the copy's marker was removed")
 
-// StillAt reports an error if the copy is no longer at its path: the path names
-// another directory by now, or the marker was removed or renamed (ErrUnmarked). A
-// status that was removed is written again.
+// StillAt returns an error if the copy is no longer at its path: the path now names
+// another directory, or the marker was removed or renamed (ErrUnmarked). If the status
+// was removed, StillAt writes it again.
 func (r *Replica) StillAt() error {
 	if err := r.Root.StillAt(r.Path); err != nil {
 		return err

@@ -8,15 +8,16 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 )
 
-// mostProven bounds how many directories are remembered as complete, some 100 bytes
-// each. With more the memory begins anew.
+// mostProven bounds how many directories are remembered as complete, about 100 bytes
+// each. When there are more, all are forgotten.
 const mostProven = 1 << 15
 
-// proven remembers directories whose records were read and proved them complete, and
-// the ctimes they had then: nothing of a directory changes without its ctime, not
-// even its record in an extended attribute. So of a hundred directories in one that
-// changed, each record is read once and not with every change: open, statx, getxattr
-// and close. The zero value remembers none. Several goroutines may use it.
+// proven remembers directories whose records were read and proved them complete, with
+// the ctimes they had then: whatever changes in a directory also changes its ctime, even
+// its record in an extended attribute. If a directory with a hundred directories changes
+// again and again, the record of each of these is read once (open, statx, getxattr and
+// close), and not after every change. The zero value remembers none. Several goroutines
+// may use it.
 type proven struct {
 	mu     sync.Mutex
 	byPath map[string]proof
@@ -24,7 +25,7 @@ type proven struct {
 
 // proof is what a directory looked like when it was complete.
 type proof struct {
-	stamp mtree.Stamp // of the record, which is exact where times are coarse
+	stamp mtree.Stamp // of the record: it is exact even if the file system's times are coarse
 	ctime mtree.Stamp
 }
 
@@ -38,8 +39,8 @@ func (m *proven) add(path string, r records.Record, info disk.Info) {
 	m.byPath[path] = proof{r.Stamp, info.CTime}
 }
 
-// has reports whether the directory that have shows was complete with this stamp
-// and has not changed since.
+// has reports whether the directory whose entry is have was complete with this stamp and
+// has not changed since.
 func (m *proven) has(path string, stamp mtree.Stamp, have *mtree.Entry) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -47,7 +48,7 @@ func (m *proven) has(path string, stamp mtree.Stamp, have *mtree.Entry) bool {
 	return ok && have.Has&mtree.HasCTime != 0 && p == proof{stamp, have.CTime}
 }
 
-// forget is called before the record of a directory is written: two changes within
+// forget must be called before the record of a directory is written: two changes within
 // 4 ms may leave the same ctime.
 func (m *proven) forget(path string) {
 	m.mu.Lock()

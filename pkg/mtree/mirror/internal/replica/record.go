@@ -10,23 +10,22 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 )
 
-// Doubts are what is not trusted of a directory of the copy, and of everything below
-// it, until it is complete.
+// Doubts say what is not trusted in a directory of the copy, and in everything below it,
+// until it is complete.
 type Doubts uint8
 
 // What may be doubted.
 const (
 	DoubtBelow  Doubts = 1 << iota // no directory below is taken for complete
 	DoubtBytes                     // files of equal size and mtime are compared by their sums
-	DoubtHidden                    // what records say of entries left out is true of another copy
+	DoubtHidden                    // what records say of entries left out is not true of this copy
 )
 
-// A directory of the copy is complete if its record has the stamp that the source
-// lists for it, and its mtime is still that stamp. Before anything in it is changed
-// its record gets a stamp that stands for doubts and that no listing has. `now` and
-// id stay, for they say which files need sums. So a kill at any moment leaves a
-// directory that is known to be unfinished, and no changed file of it is taken for
-// compared.
+// A directory of the copy is complete if its record has the stamp that the source lists
+// for it, and its mtime is still that stamp. Before anything in it is changed, its record
+// gets a stamp that no listing has and that stands for doubts. `now` and id stay, because
+// they say which files need sums. So a kill at any moment leaves a directory that is
+// known to be unfinished, and no changed file in it counts as compared.
 
 // stamp returns the stamp that stands for these doubts in a record.
 func (d Doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)) }
@@ -34,7 +33,7 @@ func (d Doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)
 // Below reports whether no directory below is taken for complete.
 func (d Doubts) Below() bool { return d&DoubtBelow != 0 }
 
-// DoubtsOf returns what a record says is doubted. begun is false if the record has a
+// DoubtsOf returns the doubts that a record stands for. begun is false if the record has a
 // stamp of the source: then the directory was complete and nothing is doubted.
 func DoubtsOf(r records.Record) (d Doubts, begun bool) {
 	since := r.Stamp.Sub(mtree.MinStamp)
@@ -44,8 +43,8 @@ func DoubtsOf(r records.Record) (d Doubts, begun bool) {
 	return Doubts(since), true
 }
 
-// Record returns what the copy remembers of the directory dir at path; false if that
-// is nothing. Cost: one getxattr, or none where there are no extended attributes.
+// Record returns the record of the directory dir at path; false if it has none. Cost: one
+// getxattr, or nothing where there are no extended attributes.
 func (r *Replica) Record(dir *disk.Dir, path string) (records.Record, bool) {
 	if r.records != nil {
 		return r.records.Get(path)
@@ -53,8 +52,8 @@ func (r *Replica) Record(dir *disk.Dir, path string) (records.Record, bool) {
 	return records.Of(dir)
 }
 
-// SetRecord writes the record of the directory dir at path. A directory that its
-// owner may not write to is made writable for that. Cost: one setxattr.
+// SetRecord writes the record of the directory dir at path. If its owner may not write to
+// the directory, it is made writable meanwhile. Cost: one setxattr.
 func (r *Replica) SetRecord(dir *disk.Dir, path string, record records.Record) error {
 	r.proven.forget(path)
 	if r.records != nil {
@@ -78,8 +77,8 @@ func (r *Replica) IsCompleted(record records.Record, info disk.Info, stamp mtree
 }
 
 // IsComplete reports whether a directory in dir, which is at parent, is complete with
-// that stamp; have is its entry. Cost: nothing if its mtime tells, or if it was asked
-// before and has not changed; else openat, statx, getxattr and close.
+// that stamp; have is its entry. Cost: nothing if its mtime differs, or if it was found
+// complete before and has not changed; else openat, statx, getxattr and close.
 func (r *Replica) IsComplete(dir *disk.Dir, parent string, stamp mtree.Stamp, have *mtree.Entry) bool {
 	if have.MTime != r.Times.Stored(stamp) {
 		return false
@@ -105,17 +104,17 @@ func (r *Replica) IsComplete(dir *disk.Dir, parent string, stamp mtree.Stamp, ha
 	return true
 }
 
-// Begin notes that something in dir is about to change, and what is doubted of it
-// from now on. listed is the record that the listing would complete it with.
+// Begin notes that something in dir is about to change, and what is doubted in it from
+// now on. listed is the record that it will have once it is complete with this listing.
 //
-// A directory without a record gets `now` and id of that listing, and so does one
-// whose record lacks them. The number of entries that the source left out of it
-// counts, too, if it is lower than before, or if a serve of other options left them
-// out: the copy may soon have what is hidden again later.
+// If the record is missing or lacks `now` and id, it gets those of the listing. It also
+// gets the listing's number of entries left out if that is lower than before, or if a
+// serve with other options left them out: the copy may soon have entries that are hidden
+// again later.
 //
-// Without a listing (listed is the zero value) a directory without a record stays
-// without: it is unfinished, and a record without `now` and id would say that its
-// files need no sums. Cost: one getxattr, the first time one setxattr.
+// Without a listing (listed is the zero value), a directory without a record gets none:
+// it is unfinished anyway, and a record without `now` and id would say that its files
+// need no sums. Cost: one getxattr, the first time one setxattr.
 func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubts Doubts) error {
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
@@ -145,7 +144,7 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 	return r.SetRecord(dir, path, record)
 }
 
-// MarkUnfinished begins the directory at path and all above it.
+// MarkUnfinished calls Begin for the directory at path and all above it.
 func (r *Replica) MarkUnfinished(path string) error {
 	for {
 		dir, err := r.Dir(path)
@@ -161,8 +160,8 @@ func (r *Replica) MarkUnfinished(path string) error {
 	}
 }
 
-// IsDoubted reports whether the root has these doubts: then the copy may still have
-// what gave rise to them.
+// IsDoubted reports whether the root has any of these doubts: then the copy may still
+// have what caused them.
 func (r *Replica) IsDoubted(doubts Doubts) bool {
 	if r.Root == nil {
 		return false
@@ -172,15 +171,15 @@ func (r *Replica) IsDoubted(doubts Doubts) bool {
 	return ok && begun && had&doubts != 0
 }
 
-// Distrust marks the whole copy: nothing that its records say is trusted until a full
-// walk has ended, also after a kill.
+// Distrust marks the whole copy: its records are not trusted until a full walk has
+// ended, also after a kill.
 func (r *Replica) Distrust(more Doubts) error {
 	if err := r.Begin(r.Root, "", records.Record{}, DoubtBelow|more); err != nil {
 		return err
 	}
-	return r.Root.Sync() // before anything says that it was noted
+	return r.Root.Sync() // the mark must be on disk before anything else is written
 }
 
-// Doubtful is the mtime of a file whose bytes may not have reached the disk. No
-// source lists it, so that the file is fetched again.
+// Doubtful is the mtime of a file whose bytes may be wrong or may not have reached the
+// disk. No source lists it, so that the file is fetched again.
 var Doubtful = mtree.Unix(-2_147_480_000, 424_242_424)

@@ -22,8 +22,8 @@ func opened(t *testing.T) *Replica {
 	return r
 }
 
-// Complete is a directory whose record has exactly the stamp, be it later or
-// earlier, and whose time is that one as far as it can be stored.
+// A directory is complete if its record has exactly the stamp (a later one does not do),
+// and its time is that stamp as far as it can be stored.
 func TestIsCompleted(t *testing.T) {
 	r := &Replica{Times: filetime.Range{Min: mtree.MinStamp, Max: mtree.MaxStamp, Granule: time.Second}}
 	stamp := mtree.Unix(1_000_000_000, 500)

@@ -13,9 +13,9 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 )
 
-// Release carries out the deletions of a list that are still what they were when they
-// were held. What changed since stays, and is no longer held; what cannot be deleted
-// stays held. It returns how many entries were deleted and what is held now.
+// Release carries out the deletions of a list whose entries have not changed since they
+// were held. An entry that changed stays, and is no longer held; one that cannot be
+// deleted stays held. Release returns how many entries were deleted and what is held now.
 func (r *Replica) Release(held *HeldList) (deleted int64, kept HeldList, err error) {
 	var errs []error
 	for i := range held.Entries {
@@ -36,7 +36,7 @@ func (r *Replica) Release(held *HeldList) (deleted int64, kept HeldList, err err
 	return deleted, kept, errors.Join(errs...)
 }
 
-// releaseOne deletes one entry if it is what was held.
+// releaseOne deletes one entry if it has not changed since it was held.
 func (r *Replica) releaseOne(held *HeldList, was *Deletion) (gone bool, err error) {
 	up := mtree.ParentPath(was.Path)
 	dir, err := r.Dir(up)

@@ -18,24 +18,24 @@ import (
 // Options says which copy is opened, and how.
 type Options struct {
 	Path     string // the copy's directory; made if it is missing
-	StateDir string // stands in for Path/.tidemark; "": it does not
+	StateDir string // where the state is kept; "": in Path/.tidemark
 	ReadOnly bool   // nothing is made, locked or written; a missing copy is taken for an empty one
-	Adopt    bool   // a directory that is not empty and no copy becomes one
+	Adopt    bool   // a directory that is neither empty nor a copy becomes one
 
 	Log *slog.Logger       // needed
 	Now func() mtree.Stamp // the local clock; needed
 
-	Meanwhile func() // called between the first look at Path and its lock; nil: not. Tests act there
+	Meanwhile func() // called after the first look at Path and before its lock; may be nil. Tests act there
 }
 
 // Replica is the copy, opened: its root, its marker and the lock, and what its file
 // system can store. Everything below the root is reached through the root's
-// descriptor. The exported fields are set when it is opened and not changed after
-// that, but for those that say otherwise.
+// descriptor. The exported fields are set by Open and then stay, except those that say
+// otherwise.
 type Replica struct {
 	Path     string         // as it was given
-	Name     string         // of the root in the directory above it, also where that is mounted by bind
-	Root     *disk.Dir      // nil: there is none, which only ReadOnly allows
+	Name     string         // of the root in the directory above it, also if the root is a bind mount
+	Root     *disk.Dir      // nil: it does not exist, which only ReadOnly allows
 	Self     state.Root     // the root, as it was when it was opened
 	Staging  *disk.Staging  // where files are written before they get their names; nil with ReadOnly
 	Times    filetime.Range // the times that the file system stores
@@ -43,12 +43,12 @@ type Replica struct {
 	ReadOnly bool           // nothing in it may be changed
 	NoLinks  bool           // the file system holds no symlinks
 
-	// Filters says what is excluded: that is never deleted. nil: nothing is. It is set
-	// before anything is deleted.
+	// Filters says what is excluded and so never deleted; nil: nothing. It is set before
+	// anything is deleted.
 	Filters *glob.List
 
-	// InPlace says that directories which were filled in Staging cannot be moved into
-	// the copy. It may be set and read at any time.
+	// InPlace says that directories filled in Staging cannot be moved into the copy. It
+	// may be set and read at any time.
 	InPlace atomic.Bool
 
 	// Flush makes everything that was written durable. Tests replace it.
@@ -58,9 +58,9 @@ type Replica struct {
 	now    func() mtree.Stamp
 	marker *state.Marker
 	lock   *state.Lock
-	beacon *state.Beacon // nil: nobody can be told
+	beacon *state.Beacon // nil: nothing is announced
 
-	records   *records.Log // where there are no extended attributes; else nil
+	records   *records.Log // used where there are no extended attributes; else nil
 	beginning sync.Mutex   // held while a record is read and then written
 	proven    proven
 
@@ -68,10 +68,10 @@ type Replica struct {
 	uncopied Uncopied   // as in its file
 	unread   unread
 
-	mu        sync.Mutex // of all below: steps of a pass write the status, too
+	mu        sync.Mutex // for the fields below: steps of a pass write the status, too
 	file      *state.StatusFile
 	status    state.Status // as in the file
-	confirmed *mtree.Stamp // by the clock here: until when the copy is known to be what the source published
+	confirmed *mtree.Stamp // by the local clock: up to when the copy is known to equal what the source published
 }
 
 // Close releases everything, the lock included.
@@ -97,7 +97,7 @@ func (r *Replica) Close() {
 	}
 }
 
-// Now returns the time of the clock here.
+// Now returns the time of the local clock.
 func (r *Replica) Now() mtree.Stamp { return r.now() }
 
 // Dir opens the directory at path. No mount is crossed.
@@ -108,8 +108,8 @@ func (r *Replica) Dir(path string) (*disk.Dir, error) {
 	return r.Root.OpenDirPath(path, false)
 }
 
-// IsEmpty reports whether nothing is in the root but a lost+found. A copy whose
-// marker is in it is not empty.
+// IsEmpty reports whether the root has no entry except a lost+found. A copy with its
+// marker in it is not empty.
 func (r *Replica) IsEmpty() (bool, error) {
 	names, err := r.Root.Names()
 	if err != nil {
@@ -118,10 +118,10 @@ func (r *Replica) IsEmpty() (bool, error) {
 	return len(names) == 0 || len(names) == 1 && names[0] == lister.LostFound, nil
 }
 
-// Tree returns who the copy is a copy of. Its ID is "" before the first claim.
+// Tree returns which tree the copy is of. Its ID is "" before the first claim.
 func (r *Replica) Tree() state.Tree { return r.tree }
 
-// SetTree writes who the copy is a copy of, if that is news.
+// SetTree writes which tree the copy is of, if that changed.
 func (r *Replica) SetTree(next state.Tree) error {
 	if next.Same(r.tree) {
 		return nil

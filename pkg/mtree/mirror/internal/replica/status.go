@@ -9,9 +9,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// Counters is what status.json counts of a copy.
+// Counters are the counts in a copy's status.json.
 type Counters struct {
-	Entries    int64 // in the copy, as of the last full walk and what was made and deleted since; 0: not known
+	Entries    int64 // in the copy: at the last full walk, corrected by each pass since; 0: not known
 	Walked     int64 // end of the last full walk, Unix seconds; 0: there was none
 	Held       int64 // entries whose deletion is held
 	Failed     int64 // paths that failed in the last pass
@@ -28,7 +28,7 @@ const (
 	countFailed     = "failed"
 	countIncomplete = "incomplete"
 	countEnded      = "ended"
-	countNoLinks    = "linkless" // 1, or not there
+	countNoLinks    = "linkless" // 1, or absent. The name is part of the disk format
 )
 
 // CountersOf returns the counters of a status; all are 0 if it has none.
@@ -39,7 +39,7 @@ func CountersOf(s *state.Status) Counters {
 	}
 }
 
-// fields returns the counters as they stand in a status.
+// fields returns the counters as a status has them.
 func (c Counters) fields() map[string]int64 {
 	fields := map[string]int64{
 		countEntries: c.Entries, countWalked: c.Walked, countHeld: c.Held, countFailed: c.Failed,
@@ -51,7 +51,7 @@ func (c Counters) fields() map[string]int64 {
 	return fields
 }
 
-// Status returns the status as it was written last.
+// Status returns the status that was written last.
 func (r *Replica) Status() state.Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +77,7 @@ func (r *Replica) UpdateStatus(change func(s *state.Status) bool) error {
 	return r.writeStatus(next)
 }
 
-// writeStatus writes a status of now. r.mu is held.
+// writeStatus writes a status with the present time. r.mu is held.
 func (r *Replica) writeStatus(next state.Status) error {
 	now := r.now()
 	next.Updated = &now
@@ -90,8 +90,8 @@ func (r *Replica) writeStatus(next state.Status) error {
 	return Local(r.file.Write(next))
 }
 
-// rewriteStatus makes status.json anew after somebody removed or replaced it, for
-// readers take the copy for an unfinished one without. r.mu is held.
+// rewriteStatus makes status.json anew after somebody removed or replaced it: without it
+// readers take the copy for unfinished. r.mu is held.
 func (r *Replica) rewriteStatus() error {
 	file, err := r.marker.CreateStatus()
 	if err != nil {
@@ -105,8 +105,8 @@ func (r *Replica) rewriteStatus() error {
 	return file.Write(r.status)
 }
 
-// ResetStatus begins the status of a copy that is new to its source. With anew it is
-// that of another tree: what was held and what was deleted is forgotten.
+// ResetStatus starts the status of a copy that is new to its source. anew says that the
+// copy is now of another tree: held and recent deletions are forgotten.
 func (r *Replica) ResetStatus(anew bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,8 +132,8 @@ func (r *Replica) StoreDeletions(d *state.Deletions) {
 	}
 }
 
-// RecallDeletions takes over what the guard of --max-delete remembered of a copy
-// whose status was removed.
+// RecallDeletions takes over from was what the guard of --max-delete remembered, if the
+// status was removed.
 func (r *Replica) RecallDeletions(was *Replica) {
 	if r.status.Deletions == nil {
 		r.status.Deletions = was.Status().Deletions
@@ -144,10 +144,10 @@ func (r *Replica) RecallDeletions(was *Replica) {
 type Outcome struct {
 	Complete bool // the root carries its stamp
 	Full     bool // it was a full walk
-	Changed  bool // something in the copy, be it a mode
+	Changed  bool // something in the copy changed, even if only a mode
 	NoDelete bool // deletions are not allowed
 
-	Seen       int64 // entries of the copy that were compared, with all below those the source does not have
+	Seen       int64 // entries of the copy that were compared, and all below those that the source does not have
 	Made       int64 // entries under names that were free
 	Deleted    int64 // entries
 	Held       int64 // entries whose deletion is held
@@ -157,18 +157,18 @@ type Outcome struct {
 	Cause string // what ended it early, without paths; "": nothing
 
 	// What the guard of --max-delete adds: see package gate.
-	Deletions *state.Deletions // what it has to know from now on
+	Deletions *state.Deletions // what it has to remember
 	Entries   int64            // of the copy, as far as it is known
-	Begun     bool             // something was changed, or was to be
+	Begun     bool             // the pass changed something, or was about to
 
 	// Of a complete pass.
 	Root      mtree.Stamp  // the root's stamp
 	Walked    bool         // the source's stamps do not prune
-	Upstreams string       // how the source came about
-	Until     *mtree.Stamp // by the source's clock: everything before it is in the copy; nil: not told
+	Upstreams string       // wire.FormatUpstreams of the source
+	Until     *mtree.Stamp // by the source's clock: everything before it is in the copy; nil: not known
 }
 
-// Publish writes how a pass ended, if that is news.
+// Publish writes how a pass ended, if that is new.
 func (r *Replica) Publish(o *Outcome) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -199,8 +199,8 @@ func (r *Replica) Publish(o *Outcome) error {
 	return r.writeStatus(next)
 }
 
-// sameStatus reports whether b says what a said, but for the times of passes that
-// found nothing: then it is not worth writing.
+// sameStatus reports whether b says the same as a, apart from the times of passes that
+// found nothing. Then b is not worth writing.
 func sameStatus(a, b *state.Status) bool {
 	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || !sameStamp(a.Root, b.Root) {
@@ -217,19 +217,19 @@ func sameStatus(a, b *state.Status) bool {
 // sameStamp compares two stamps that may be missing.
 func sameStamp(a, b *mtree.Stamp) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// Confirm notes that the copy is what the source published at a time. An idle mirror
-// learns that anew all the time and writes nothing: a Beacon tells it, and
-// status.json holds it as of the last time that there was something else to write.
+// Confirm notes that the copy equals what the source published at the time at. An idle
+// mirror does that all the time and writes nothing: a Beacon announces it, and status.json
+// gets it only when there is something else to write.
 func (r *Replica) Confirm(at mtree.Stamp) {
 	r.mu.Lock()
 	r.confirmed = &at
 	r.mu.Unlock()
 	sec, _ := at.Unix()
-	_ = r.beacon.Announce(sec) // who cannot be told looks at status.json
+	_ = r.beacon.Announce(sec) // readers without the beacon look at status.json
 }
 
-// StoreConfirmed writes down what the beacon told, for those who look later.
-// Otherwise there is no news: the status stays of the time it was.
+// StoreConfirmed writes what the beacon announced into the status, for later readers.
+// Nothing else in the status changes, not even its time.
 func (r *Replica) StoreConfirmed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

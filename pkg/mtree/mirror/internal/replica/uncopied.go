@@ -14,16 +14,17 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
-// uncopiedName is a file in the marker, for --status: how many symlinks are not
-// copied, because they are unsafe or not wanted, and how many directories, because
-// their paths are too long. It has a line "COUNT PATH" for each directory that has
-// some, the path escaped, "./" being the root. A pass sees only what changed.
+// uncopiedName is a file in the marker, for --status. It counts the symlinks that are not
+// copied because they are unsafe or not wanted, and the directories that are not copied
+// because their paths are too long. Each directory with such entries has a line
+// "COUNT PATH"; the path is escaped, and "./" is the root. The file is needed because a
+// pass sees only what changed.
 const uncopiedName = "uncopied"
 
-// mostUncopied bounds memory and file: further directories are not counted.
+// mostUncopied bounds the directories in memory and file; further ones are not counted.
 const mostUncopied = 10_000
 
-// Uncopied has how many entries of a directory are not copied, by its path.
+// Uncopied maps the path of a directory to the number of its entries that are not copied.
 type Uncopied map[string]int64
 
 // Total is the sum of the counts.
@@ -42,8 +43,8 @@ func (u Uncopied) format() (out []byte) {
 	return out
 }
 
-// readUncopied reads the file. Lines that make no sense are ignored: the next full
-// walk counts anew.
+// readUncopied reads the file. It ignores lines that make no sense: the next full walk
+// counts anew.
 func readUncopied(m *state.Marker) (Uncopied, error) {
 	u := Uncopied{}
 	f, _, err := m.OpenFile(uncopiedName)

@@ -19,7 +19,7 @@
 // approximately. Dir.Approx resolves them against the entries of the copy (package
 // autoindex); for other sources it is nil and does nothing.
 //
-// Files, each may use those below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	each.go    EachFile: the loop of Fetch for sources that open single files, Opener, Opened
 //	hash.go    Hash

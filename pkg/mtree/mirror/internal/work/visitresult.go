@@ -41,6 +41,17 @@ func (v *VisitResult) isUnproved(have []mtree.Entry) bool {
 	return v.Had && began && v.Before.Now == mtree.Stamp{} && v.Listing.HasNow && len(have) > 0
 }
 
+// IsHot reports whether the listing, or an entry in it, may not match its stamp: it
+// completes no directory then.
+func (v *VisitResult) IsHot() bool {
+	for i := range v.Listing.Entries {
+		if v.Listing.Entries[i].Hot {
+			return true
+		}
+	}
+	return v.Listing.Hot
+}
+
 // asTarget returns t as the steps after the visit know it.
 func (v *VisitResult) asTarget(t *Target) *Target {
 	next := *t

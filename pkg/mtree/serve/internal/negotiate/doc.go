@@ -10,7 +10,9 @@
 //
 // A field that makes no sense counts as absent, as the RFC demands.
 //
-// # Layers
+// # Files
+//
+// Its files stand in layers. Each uses what stands below it:
 //
 //	ranges.go   Range and If-Range
 //	tag.go      If-Match, If-None-Match and the order of conditions

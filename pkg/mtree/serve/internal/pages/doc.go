@@ -14,12 +14,14 @@
 // It does no I/O. Everything but a Page may be used by many goroutines at once; a Page is
 // immutable.
 //
-// # Layers
+// # Files
 //
-//	room.go       Room and Load: the memory that requests under way keep for their clients
-//	page.go       Page: a listing as it is sent; Key and Time: which listing, and of what time
+// Its files stand in layers. Each uses what stands below it:
+//
 //	live.go       Live: the pages that somebody is being sent
 //	cache.go      Cache: the pages used last
 //	flights.go    Flights: the pages being made
 //	linkless.go   Linkless: the directories that are known to have no symlinks
+//	page.go       Page: a listing as it is sent; Key and Time: which listing, and of what time
+//	room.go       Room and Load: the memory that requests under way keep for their clients
 package pages

@@ -12,11 +12,12 @@
 // Errors are those of package disk and of package state, and ErrAbove. Many goroutines may
 // use a Tree at once.
 //
-// # Layers
+// # Files
 //
-//	tree.go       Config and Tree: what is hidden, how directories are read
-//	snapshot.go   Snapshot: what the tree says of itself, read at most ten times a second
-//	open.go       opening directories and files
-//	link.go       where symlinks lead
-//	mounts.go     what is passed over because it is on another file system
+// Its files stand in layers. Each uses what stands below it:
+//
+//	open.go, link.go       opening directories and files; where symlinks lead
+//	tree.go, snapshot.go   Config and Tree: what is hidden, how directories are read; Snapshot:
+//	                       what the tree says of itself, read at most ten times a second
+//	mounts.go              what is left out because it is on another file system
 package published

@@ -11,7 +11,9 @@
 // is no symlink. Names are bytes without any meaning: markup is escaped, and what is not
 // UTF-8 becomes U+FFFD in formats that have no bytes.
 //
-// # Layers
+// # Files
+//
+// Its files stand in layers. Each uses what stands below it:
 //
 //	form.go            Format, Form and Options; New; the text form
 //	html.go, json.go   the other forms

@@ -5,7 +5,7 @@
 // either in the listing or heard. Findings go to the one goroutine that writes,
 // as values; the scan itself writes nothing.
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	audit.go        Run and its workers
 //	directory.go    what is done with one directory

@@ -7,7 +7,7 @@
 // .tidemark/unread, and serve does not publish it. Everything else makes the tree
 // degraded, until an audit finds nothing of the kind.
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	monitor.go       what makes the tree degraded
 //	exceptions.go    directories that are named one by one

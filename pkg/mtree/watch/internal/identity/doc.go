@@ -5,7 +5,7 @@
 // directory that was copied, restored or replaced is refused until the user says what
 // it is (--same-tree, --new-tree), and so is a mirror's copy (--promote).
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	claim.go       the root, its marker and its lock
 //	identify.go    the decisions

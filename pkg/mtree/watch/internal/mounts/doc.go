@@ -9,7 +9,7 @@
 // second place in the tree. A change is heard at one place, and all places change: see
 // Everywhere.
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	follower.go
 //	overlap.go

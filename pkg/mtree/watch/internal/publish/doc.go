@@ -5,7 +5,7 @@
 // which something changed; Publish goes down that tree by descriptor, looks at each changed
 // name now, and stamps on the way up.
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	publish.go    one batch, down from the root
 //	stamp.go      the time of one directory

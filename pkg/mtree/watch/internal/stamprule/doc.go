@@ -4,7 +4,7 @@
 //
 // docs/timestamps.md explains the rule.
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	rule.go
 //	clock.go

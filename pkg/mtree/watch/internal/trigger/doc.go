@@ -4,7 +4,7 @@
 //
 // The goroutine that owns a Hook or a Printer calls all its methods.
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	hook.go, printer.go
 //	group.go               process groups

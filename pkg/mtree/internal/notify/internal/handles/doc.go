@@ -9,7 +9,7 @@
 // asked a moment before the rename, whose event is still to come and restamps everything
 // concerned.
 //
-// Each uses what stands below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	find.go        Dir, File, Remounted
 //	open.go        handles to descriptors

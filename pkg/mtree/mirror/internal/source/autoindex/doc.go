@@ -17,7 +17,7 @@
 // whose size or time may differ is never taken for equal, except for a file that was
 // written twice within one step of the listing's time, long before it was first fetched.
 //
-// Files, each may use those below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	approx.go  Approx: a directory, resolved against the copy
 //	parse.go   Parse, RoomFor

@@ -13,11 +13,10 @@
 //
 // SumFiles also hashes the files of a copy.
 //
-// Files, each may use those below it:
+// Its files stand in layers. Each uses what stands below it:
 //
-//	directory.go  Config, Source, Open, Root, List
-//	fetch.go      Fetch
-//	sums.go       Sums, SumFiles
-//	open.go       a directory with what is published about its tree
-//	last.go       the directory that was opened last
+//	fetch.go                        Fetch
+//	sums.go                         Sums, SumFiles
+//	directory.go, open.go, last.go  Config, Source, Open, Root, List; a directory with what is
+//	                                published about its tree; the directory that was opened last
 package directory

@@ -14,7 +14,7 @@
 // The listings take at most MaxKept bytes: the stream then waits until some are taken,
 // unless somebody waits for a listing that comes later.
 //
-// Files, each may use those below it:
+// Its files stand in layers. Each uses what stands below it:
 //
 //	reader.go  Reader: an answer to ?since
 //	store.go   Store: the listings that came

@@ -15,22 +15,20 @@
 // It repeats a request that failed for a reason that may pass, up to four times, unless
 // Poll.Once or Poll.Wait says that the caller does so.
 //
-// Files, each may use those below it:
+// Its files stand in layers. Each uses what stands below it:
 //
-//	root.go         Root, alone or with the listings of all that changed
-//	list.go         List
-//	otherserver.go  listings of servers of other kinds
-//	file.go         Fetch: the version of a file that is wanted
-//	bulk.go         Fetch: small files in one tar stream
-//	sums.go         Sums
-//	post.go         POST, where it goes through
-//	answer.go       a file as an answer describes it
-//	body.go         the body of a file whose length is known
-//	listing.go      a listing as an answer brings it
-//	remote.go       Config, Source, Open
-//	room.go         how much memory listings may take
-//	remedy.go       what a user can do about an error
-//	client.go       requests and credentials
-//	status.go       StatusError
-//	stall.go        answers that stop flowing
+//	root.go                Root, alone or with the listings of all that changed
+//	list.go                List
+//	otherserver.go         listings of servers of other kinds
+//	file.go                Fetch: the version of a file that is wanted
+//	bulk.go                Fetch: small files in one tar stream
+//	sums.go                Sums
+//	post.go                POST, where it goes through
+//	answer.go              a file as an answer describes it
+//	body.go                the body of a file whose length is known
+//	remote.go, client.go, listing.go, status.go, remedy.go
+//	                       Config, Source, Open; requests and credentials; a listing as an
+//	                       answer brings it; StatusError; what a user can do about an error
+//	room.go                how much memory listings may take
+//	stall.go               answers that stop flowing
 package remote
