@@ -238,15 +238,20 @@ func TestMaxDeleteAfterAKill(t *testing.T) {
 		s, b := overHTTP(t, many("a", 200)...)
 		b.equal(s)
 		s.change(many("b", 1200)...)
-		var before []byte
+		reads := make(chan []byte, 1)
 		b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
-			if r.Method == http.MethodPost && before == nil {
-				before, _ = os.ReadFile(b.path(".tidemark/status.json"))
+			if r.Method == http.MethodPost {
+				text, _ := os.ReadFile(b.path(".tidemark/status.json"))
+				select {
+				case reads <- text:
+				default: // several requests are under way at once
+				}
 			}
 			return false
 		})
 		require.NoError(t, b.once())
 		b.server.interfere(nil)
+		before := <-reads
 		require.Contains(t, string(before), `"unsure":true`)
 		require.NoError(t, os.WriteFile(b.path(".tidemark/status.json"), before, 0o644))
 

@@ -62,6 +62,9 @@ func (w *watcher) makeMarker() error {
 		}
 		_ = w.marker.Close() // the directory has no name any more
 		w.marker = m
+		// Before the lock: a --sync that sees the lock writes a cookie, and would wait for an
+		// event of a directory that is not armed. rewriteMarker reports errors.
+		_, _, _ = w.source.Arm(notify.Marker, -1, "", m.Dir().FD())
 	}
 	if !isThere || !w.lock.StillIn(w.marker) {
 		err := w.lock.Move(w.marker)
