@@ -11,28 +11,15 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/disk/disktest"
 )
-
-func openRoot(t *testing.T, path string) *disk.Dir {
-	t.Helper()
-	d, err := disk.OpenRoot(path)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	return d
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
-}
 
 func TestNothingFollowsASymlinkBelowTheRoot(t *testing.T) {
 	top, outside := t.TempDir(), t.TempDir()
-	write(t, outside+"/secret", "s")
+	disktest.Write(t, outside+"/secret", "s")
 	require.NoError(t, os.Symlink(outside, top+"/dir"))
 	require.NoError(t, os.Symlink(outside+"/secret", top+"/file"))
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 
 	_, err := d.OpenDir("dir")
 	require.ErrorIs(t, err, syscall.ENOTDIR)
@@ -63,14 +50,14 @@ func TestNothingFollowsASymlinkBelowTheRoot(t *testing.T) {
 func TestSpecialFilesAreNeverOpened(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	_, _, err := d.OpenFile("fifo") // a blocking open would hang here
 	require.ErrorIs(t, err, disk.ErrNotRegular)
 }
 
 func TestTimesBeyondInt64Nanoseconds(t *testing.T) {
 	top := t.TempDir()
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	for _, want := range []mtree.Stamp{
 		mtree.Unix(-2147483647, 1), mtree.Unix(-1, 999_999_999), mtree.Unix(0, 0),
 		mtree.Unix(1707019506, 123456789), mtree.Unix(9_300_000_000, 7), // the year 2264, past int64 nanoseconds

@@ -2,42 +2,27 @@ package lister_test
 
 import (
 	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
 
-func openRoot(t *testing.T, path string) *disk.Dir {
-	t.Helper()
-	d, err := disk.OpenRoot(path)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	return d
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
-}
-
 func TestListing(t *testing.T) {
 	top := t.TempDir()
 	for _, name := range []string{"b", "a b", "\xff", ".hidden", "x.tmp", ".tidemark/tree"} {
-		write(t, top+"/"+name, name)
+		disktest.Write(t, top+"/"+name, name)
 	}
 	require.NoError(t, os.Mkdir(top+"/d", 0o700))
 	require.NoError(t, os.Symlink("d/x y", top+"/link"))
 	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	reader := lister.Lister{
 		TreeID:  state.NewTreeID(),
 		Exclude: func(path string, isDir bool) bool { return path == "x.tmp" && !isDir },
@@ -68,8 +53,8 @@ func TestListing(t *testing.T) {
 // its two times.
 func TestChangingDirectoryIsHot(t *testing.T) {
 	top := t.TempDir()
-	write(t, top+"/f", "")
-	d := openRoot(t, top)
+	disktest.Write(t, top+"/f", "")
+	d := disktest.OpenRoot(t, top)
 	tries := 0
 	reader := lister.Lister{Exclude: func(string, bool) bool {
 		tries++
@@ -85,7 +70,7 @@ func TestChangingDirectoryIsHot(t *testing.T) {
 
 func TestUnfinishedDirectoryOfACopyIsHot(t *testing.T) {
 	top := t.TempDir()
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	reader := lister.Lister{Copy: true}
 	hot := func() bool {
 		l, err := reader.Read(d, "")
@@ -110,7 +95,7 @@ func TestDirIDTellsDirectoriesApart(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, os.Mkdir(top+"/a", 0o755))
 	require.NoError(t, os.Mkdir(top+"/b", 0o755))
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	a, err := d.Stat("a")
 	require.NoError(t, err)
 	b, err := d.Stat("b")
@@ -128,7 +113,7 @@ func TestDirIDTellsDirectoriesApart(t *testing.T) {
 func TestSpecialFilesAreNotListed(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
-	l, err := (&lister.Lister{Hidden: true, Owner: true}).Read(openRoot(t, top), "")
+	l, err := (&lister.Lister{Hidden: true, Owner: true}).Read(disktest.OpenRoot(t, top), "")
 	require.NoError(t, err)
 	require.Empty(t, l.Entries)
 }
@@ -138,12 +123,12 @@ func TestSpecialFilesAreNotListed(t *testing.T) {
 func TestPresentIsEverything(t *testing.T) {
 	top := t.TempDir()
 	for _, name := range []string{"b", ".hidden", "x.tmp", ".tidemark/tree"} {
-		write(t, top+"/"+name, name)
+		disktest.Write(t, top+"/"+name, name)
 	}
 	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
 	require.NoError(t, os.Symlink("b", top+"/link"))
 	require.NoError(t, os.Mkdir(top+"/d", 0o755))
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	have, err := lister.Present(d, "at", func(path string, isDir bool) bool { return path == "at/x.tmp" && !isDir })
 	require.NoError(t, err)
 	for i, want := range []struct {

@@ -6,23 +6,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
 
-func openRoot(t *testing.T, path string) *disk.Dir {
-	t.Helper()
-	d, err := disk.OpenRoot(path)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	return d
-}
-
 // A LogReader reads what another program appended to the log, and reads nothing again
 // if nothing was appended.
 func TestLogReader(t *testing.T) {
-	root := openRoot(t, t.TempDir())
+	root := disktest.OpenRoot(t, t.TempDir())
 	m, err := state.CreateMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()

@@ -5,23 +5,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/state"
 )
 
 // A place stays the same when something below changes. It is another one when something
 // is mounted.
 func TestPlace(t *testing.T) {
-	one, two := openRoot(t, t.TempDir()), openRoot(t, t.TempDir())
+	one, two := disktest.OpenRoot(t, t.TempDir()), disktest.OpenRoot(t, t.TempDir())
 	a, err := state.PlaceOf(one)
 	require.NoError(t, err)
-	write(t, one.Path()+"/f", "x")
+	disktest.Write(t, one.Path()+"/f", "x")
 	b, err := state.PlaceOf(one)
 	require.NoError(t, err)
 	require.Equal(t, a, b)
 	b, err = state.PlaceOf(two)
 	require.NoError(t, err)
 	require.NotEqual(t, a, b)
-	proc := openRoot(t, "/proc/self/fd")
+	proc := disktest.OpenRoot(t, "/proc/self/fd")
 	where, err := state.PlaceOf(proc)
 	require.NoError(t, err)
 	require.Contains(t, where, "proc ", "type and source of its mount, for want of anything that lasts")

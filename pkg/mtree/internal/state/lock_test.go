@@ -10,12 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/state"
 )
 
 func TestLock(t *testing.T) {
 	top := t.TempDir()
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	m, err := state.CreateMarker(d, "")
 	require.NoError(t, err)
 	defer m.Close()
@@ -42,7 +43,7 @@ func TestLock(t *testing.T) {
 // "already running" when it had just ended.
 func TestUnlockBesideAFork(t *testing.T) {
 	top := t.TempDir()
-	m, err := state.CreateMarker(openRoot(t, top), "")
+	m, err := state.CreateMarker(disktest.OpenRoot(t, top), "")
 	require.NoError(t, err)
 	defer m.Close()
 	lock, err := m.Lock()
@@ -71,7 +72,7 @@ func TestUnlockBesideAFork(t *testing.T) {
 // The lock is on the root itself, too: a tree with two markers is still one tree. It
 // needs no right to write to the root, and a program whose marker was deleted keeps it.
 func TestOneLockForARoot(t *testing.T) {
-	d := openRoot(t, t.TempDir())
+	d := disktest.OpenRoot(t, t.TempDir())
 	one, err := state.CreateMarker(d, "")
 	require.NoError(t, err)
 	defer one.Close()
@@ -101,7 +102,7 @@ func TestOneLockForARoot(t *testing.T) {
 // everybody can set who is allowed to read the file.
 func TestIsLiveTree(t *testing.T) {
 	top := t.TempDir()
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	require.False(t, state.IsLiveTree(d), "no marker")
 	m, err := state.CreateMarker(d, "")
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
@@ -14,7 +15,7 @@ import (
 
 func TestPublishedState(t *testing.T) {
 	top := t.TempDir()
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	st := func() wire.State {
 		p, err := state.ReadPublished(d, "")
 		require.NoError(t, err)
@@ -75,7 +76,7 @@ func TestPublishedState(t *testing.T) {
 
 func TestStatusIsOneWriteOfFixedLength(t *testing.T) {
 	top := t.TempDir()
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	m, err := state.CreateMarker(d, "")
 	require.NoError(t, err)
 	defer m.Close()

@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/state"
 )
 
 func TestGranule(t *testing.T) {
 	top := t.TempDir()
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	m, err := state.CreateMarker(d, "")
 	require.NoError(t, err)
 	defer m.Close()
@@ -30,7 +31,7 @@ func TestGranule(t *testing.T) {
 
 // Times are stored as TimeRange says, at both ends and between them.
 func TestTimeRange(t *testing.T) {
-	d := openRoot(t, t.TempDir())
+	d := disktest.OpenRoot(t, t.TempDir())
 	m, err := state.CreateMarker(d, "")
 	require.NoError(t, err)
 	defer m.Close()

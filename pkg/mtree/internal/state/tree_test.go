@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
@@ -32,7 +33,7 @@ func TestTheNoteOnARoot(t *testing.T) {
 
 	out, err := exec.Command("cp", "-a", top, top+".copy").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	other := openRoot(t, top+".copy")
+	other := disktest.OpenRoot(t, top+".copy")
 	for _, at := range []*disk.Dir{d, other} {
 		require.NoError(t, os.RemoveAll(filepath.Join(at.Path(), mtree.MarkerName)))
 		noted, proven := state.Noted(at)
@@ -147,7 +148,7 @@ func TestAt(t *testing.T) {
 func TestMarker(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	top := t.TempDir()
-	d := openRoot(t, top)
+	d := disktest.OpenRoot(t, top)
 	_, err := state.OpenMarker(d, "")
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	m, err := state.CreateMarker(d, "")
@@ -181,7 +182,7 @@ func TestMarker(t *testing.T) {
 		require.Equal(t, mode, info.Mode(), "%s whatever the umask", name)
 	}
 
-	write(t, top+"/.tidemark/tree", `{"format": 99, "id": "`+tree.ID+`"}`)
+	disktest.Write(t, top+"/.tidemark/tree", `{"format": 99, "id": "`+tree.ID+`"}`)
 	_, err = m.ReadTree()
 	require.ErrorIs(t, err, state.ErrNewerFormat)
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"crypto/sha256"
 	"io"
 	"sync"
@@ -24,4 +25,20 @@ func Hash(in io.Reader) (d Digest, err error) {
 			return d, err
 		}
 	}
+}
+
+// Until returns a reader of in that fails when ctx ends: a large file takes longer than
+// an orderly stop may.
+func Until(ctx context.Context, in io.Reader) io.Reader { return untilReader{ctx, in} }
+
+type untilReader struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r untilReader) Read(buf []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.in.Read(buf)
 }

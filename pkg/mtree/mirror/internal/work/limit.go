@@ -36,17 +36,3 @@ func (r *limitedReader) Read(buf []byte) (int, error) {
 	}
 	return n, err
 }
-
-// endable reads until its context ends: a large file takes longer than an orderly
-// stop may.
-type endable struct {
-	ctx context.Context
-	in  io.Reader
-}
-
-func (r endable) Read(buf []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.in.Read(buf)
-}

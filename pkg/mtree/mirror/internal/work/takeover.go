@@ -175,7 +175,7 @@ func (env *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, pat
 		return err
 	}
 	defer temp.Discard()
-	size, err := copyBody(temp, endable{ctx, file})
+	size, err := copyBody(temp, source.Until(ctx, file))
 	if err == nil && size != c.Want.Size {
 		err = source.ErrMoved
 	}

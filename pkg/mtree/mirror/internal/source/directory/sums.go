@@ -3,7 +3,6 @@ package directory
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 
 	"tidemark/pkg/mtree"
@@ -58,7 +57,7 @@ func SumFile(ctx context.Context, d *disk.Dir, name string) (s source.Sum, err e
 		return s, err
 	}
 	defer f.Close()
-	if s.SHA256, err = source.Hash(endable{ctx, f}); err != nil {
+	if s.SHA256, err = source.Hash(source.Until(ctx, f)); err != nil {
 		return s, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 	}
 	now, err := disk.StatFile(f)
@@ -70,18 +69,4 @@ func SumFile(ctx context.Context, d *disk.Dir, name string) (s source.Sum, err e
 		return s, source.ErrMoved
 	}
 	return s, nil
-}
-
-// endable reads until its context ends: a large file takes longer than an orderly stop
-// may.
-type endable struct {
-	ctx context.Context
-	in  io.Reader
-}
-
-func (r endable) Read(buf []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.in.Read(buf)
 }
