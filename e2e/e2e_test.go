@@ -21,49 +21,18 @@
 package e2e
 
 import (
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"tidemark/internal/proof"
 )
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
-
-// runTests builds the three binaries once and puts them first in the PATH.
-func runTests(m *testing.M) int {
-	bin, err := os.MkdirTemp("", "tidemark-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(bin)
-	if err := os.Chmod(bin, 0o755); err != nil { // a program may run as another user
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	build := exec.Command("go", "build", "-o", bin, "tidemark/cmd/watch", "tidemark/cmd/serve", "tidemark/cmd/mirror", "tidemark/e2e/refuse")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building the programs:", err)
-		return 1
-	}
-	for _, name := range []string{"watch", "serve", "mirror"} { // as make install names them
-		if err := os.Symlink(name, filepath.Join(bin, "tidemark-"+name)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	if err := os.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH")); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(proof.Main(m, "tidemark/e2e/refuse")) }
 
 // testscript has a command of its own named stop, which takes precedence over ours. It
 // ends a script at once as passed: ten scripts had never run to their end.

@@ -1,15 +1,12 @@
 package e2e
 
 import (
-	"bytes"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"tidemark/internal/proof"
 	"tidemark/internal/testtree"
 )
 
@@ -30,16 +28,16 @@ type worldKey struct{}
 
 // world has the programs, counters and proxies of one script.
 type world struct {
-	programs map[string]*program
+	programs map[string]*proof.Process
 	counters map[string]*counter
 	far      map[string]*far
 }
 
 func newWorld(env *testscript.Env) *world {
-	w := &world{programs: map[string]*program{}, counters: map[string]*counter{}, far: map[string]*far{}}
+	w := &world{programs: map[string]*proof.Process{}, counters: map[string]*counter{}, far: map[string]*far{}}
 	env.Defer(func() {
 		for _, p := range w.programs {
-			p.end()
+			p.Kill()
 		}
 		for _, c := range w.counters {
 			c.server.Close()
@@ -53,94 +51,25 @@ func newWorld(env *testscript.Env) *world {
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
-// program is one running binary.
-type program struct {
-	cmd  *exec.Cmd
-	log  string        // file of its stderr
-	done chan struct{} // closed when it has ended
-	err  error         // how it ended; read it after done
-}
-
-func (p *program) end() {
-	_ = p.cmd.Process.Kill()
-	<-p.done
-}
-
-func (p *program) logged() string {
-	text, _ := os.ReadFile(p.log)
-	return string(text)
-}
-
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: start NAME PROGRAM [ARGS]")
 	}
 	name := args[0]
-	p, ready := launch(ts, name, args[1:])
+	p, err := proof.Launch(proof.Command{Args: args[1:], Dir: ts.MkAbs("."), Log: ts.MkAbs(name + ".log")})
+	ts.Check(err)
 	worldOf(ts).programs[name] = p
-	select {
-	case <-ready:
-	case <-p.done:
-		ts.Fatalf("%s ended: %v\n%s", name, p.err, p.logged())
-	case <-time.After(patience):
-		ts.Fatalf("%s is not ready\n%s", name, p.logged())
-	}
+	ts.Check(p.WaitReady(patience))
 	if strings.HasSuffix(args[1], "serve") {
-		address := regexp.MustCompile(`address="?(https?://[^ "\n]+)`).FindStringSubmatch(p.logged())
-		if address == nil {
-			ts.Fatalf("%s told no address\n%s", name, p.logged())
-		}
-		ts.Setenv("URL", address[1])
-		ts.Setenv("URL_"+name, address[1])
-		at, err := url.Parse(address[1])
+		at, err := p.URL()
 		ts.Check(err)
+		ts.Setenv("URL", at.String())
+		ts.Setenv("URL_"+name, at.String())
 		ts.Setenv("ADDR", at.Host)
 	}
 }
 
-// launch starts a program with a socket of its own for sd_notify(3); ready is
-// closed when it has sent READY=1.
-func launch(ts *testscript.TestScript, name string, args []string) (*program, <-chan struct{}) {
-	dir, err := os.MkdirTemp("", "tidemark-e2e-") // a socket's path must be short
-	ts.Check(err)
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	ts.Check(err)
-	ts.Check(os.Chmod(dir, 0o755)) // a program may run as another user
-	ts.Check(os.Chmod(filepath.Join(dir, "notify"), 0o777))
-	p := &program{log: ts.MkAbs(name + ".log"), done: make(chan struct{})}
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	ts.Check(err)
-	p.cmd = exec.Command(args[0], args[1:]...)
-	p.cmd.Dir = ts.MkAbs(".")
-	p.cmd.Stderr = log
-	p.cmd.Stdout = log
-	p.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket.LocalAddr().String(), "GOTRACEBACK=single")
-	ts.Check(p.cmd.Start())
-	_ = log.Close()
-	go func() {
-		p.err = p.cmd.Wait()
-		_ = socket.Close()
-		_ = os.RemoveAll(dir)
-		close(p.done)
-	}()
-	ready := make(chan struct{})
-	go func() {
-		buf := make([]byte, 4096)
-		for told := false; ; {
-			n, err := socket.Read(buf)
-			if err != nil {
-				return
-			}
-			if !told && bytes.Contains(buf[:n], []byte("READY=1")) {
-				told = true
-				close(ready)
-			}
-		}
-	}()
-	return p, ready
-}
-
-func (w *world) program(ts *testscript.TestScript, args []string) *program {
+func (w *world) program(ts *testscript.TestScript, args []string) *proof.Process {
 	if len(args) < 1 || w.programs[args[0]] == nil {
 		ts.Fatalf("no such program: %v", args)
 	}
@@ -148,20 +77,11 @@ func (w *world) program(ts *testscript.TestScript, args []string) *program {
 }
 
 func cmdTerm(ts *testscript.TestScript, _ bool, args []string) {
-	p := worldOf(ts).program(ts, args)
-	ts.Check(p.cmd.Process.Signal(syscall.SIGTERM))
-	select {
-	case <-p.done:
-	case <-time.After(5 * time.Second):
-		ts.Fatalf("%s did not stop within 5 s\n%s", args[0], p.logged())
-	}
-	if p.err != nil {
-		ts.Fatalf("%s: %v\n%s", args[0], p.err, p.logged())
-	}
+	ts.Check(worldOf(ts).program(ts, args).Terminate(5 * time.Second))
 }
 
 func cmdKill9(ts *testscript.TestScript, _ bool, args []string) {
-	worldOf(ts).program(ts, args).end()
+	worldOf(ts).program(ts, args).Kill()
 }
 
 func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
@@ -170,7 +90,7 @@ func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 || signals[args[1]] == nil {
 		ts.Fatalf("usage: signal NAME HUP|STOP|CONT")
 	}
-	ts.Check(p.cmd.Process.Signal(signals[args[1]]))
+	ts.Check(p.Cmd.Process.Signal(signals[args[1]]))
 }
 
 // within tests a condition again and again until it holds or patience ends.
@@ -203,7 +123,7 @@ func cmdSame(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := strings.Join(differences[:min(len(differences), 20)], "\n")
 	for name, p := range worldOf(ts).programs {
-		text += "\n--- log of " + name + "\n" + p.logged()
+		text += "\n--- log of " + name + "\n" + p.Logged()
 	}
 	ts.Fatalf("%s and %s differ in %d entries:\n%s", args[0], args[1], len(differences), text)
 }
@@ -233,8 +153,8 @@ func cmdState(ts *testscript.TestScript, _ bool, args []string) {
 func cmdLog(ts *testscript.TestScript, _ bool, args []string) {
 	p := worldOf(ts).program(ts, args)
 	want := regexp.MustCompile(args[1])
-	if !within(func() bool { return want.MatchString(p.logged()) }) {
-		ts.Fatalf("%s did not log %q:\n%s", args[0], args[1], p.logged())
+	if !within(func() bool { return want.MatchString(p.Logged()) }) {
+		ts.Fatalf("%s did not log %q:\n%s", args[0], args[1], p.Logged())
 	}
 }
 
