@@ -10,6 +10,9 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X tidemark/internal/cli
 PROGRAMS   := bin/watch bin/serve bin/mirror
 FUZZTIME   ?= 10s
 
+# $(call tagged,TAG,DIR,FLAGS): the tests of a package that need a build tag, and no others.
+tagged = $(GO) test -tags $(1) $(3) -timeout 20m -run "$$(sh tools/tagged $(1) $(2))" ./$(2)
+
 export CGO_ENABLED = 0
 
 .PHONY: all deps systemd demo test check lint interop filesystems soak copies bench fuzz clean install $(PROGRAMS)
@@ -48,6 +51,7 @@ test: deps all lint
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 10m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
+	$(GO) test -timeout 5m -run TestCrowd ./pkg/mtree/serve
 	$(MAKE) interop
 	$(MAKE) filesystems
 	$(MAKE) copies
@@ -57,14 +61,14 @@ test: deps all lint
 
 # With the programs that deps installs; a missing program fails.
 interop:
-	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve/...
-	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror/...
+	$(call tagged,interop,pkg/mtree/serve)
+	$(call tagged,interop,pkg/mtree/mirror)
 
 # As root: watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with changes by real
 # programs, and with less than its rights; serve on a disk that fails.
 filesystems:
-	$(GO) test -tags filesystems -parallel 4 -timeout 20m ./pkg/mtree/watch/...
-	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve/...
+	$(call tagged,filesystems,pkg/mtree/watch,-parallel 4)
+	$(call tagged,filesystems,pkg/mtree/serve)
 
 # For hours: watch under churn on all of these, killed, stopped and overrun.
 # CHURN_SEED=N replays the seed that a failure has named.
@@ -75,7 +79,7 @@ soak:
 # As root: copies on ext4, xfs and btrfs that lose their power in the middle of a
 # pass, are full, keep whole seconds, or fold case.
 copies:
-	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror/...
+	$(call tagged,filesystems,pkg/mtree/mirror,-parallel 4)
 
 # As root: the three units under a booted Debian in a container. About a minute.
 systemd: all
