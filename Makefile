@@ -27,7 +27,7 @@ demo: all
 	bin/demo $(if $(ONCE),-once)
 
 lint:
-	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l cmd pkg internal e2e proof bench tools)" || { gofmt -l cmd pkg internal e2e proof bench tools; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/...
@@ -47,7 +47,7 @@ deps:
 # -p 1: some tests lower sysctls of the whole machine while they run.
 test: deps all lint
 	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m ./pkg/... ./internal/... ./cmd/...
-	$(GO) test -timeout 20m ./e2e/...
+	$(GO) test -timeout 20m ./e2e/... ./proof/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 10m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
@@ -70,11 +70,11 @@ filesystems:
 	$(call tagged,filesystems,pkg/mtree/watch,-parallel 4)
 	$(call tagged,filesystems,pkg/mtree/serve)
 
-# For hours: watch under churn on all of these, killed, stopped and overrun.
-# CHURN_SEED=N replays the seed that a failure has named.
+# For hours: all tests that look for lost changes, wrong deletions and torn files, on new
+# seeds, and a table of what they tried. ONLY=world,wire: these parts.
 SOAK ?= 1h
 soak:
-	$(GO) test -tags 'filesystems soak' -timeout 0 -run TestSoak -v ./pkg/mtree/watch -soak $(SOAK)
+	$(GO) run ./proof/soak -for $(SOAK) $(if $(ONLY),-only $(ONLY))
 
 # As root: copies on ext4, xfs and btrfs that lose their power in the middle of a
 # pass, are full, keep whole seconds, or fold case.
