@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Granule measures the smallest step of time that the tree's file system stores, by
@@ -81,8 +82,8 @@ func (m *Marker) scratch() (fd int, done func(), err error) {
 	fd, err = openOwn(m.dir, scratchName, true)
 	if err == nil {
 		return fd, func() {
-			_ = unix.Close(fd)
-			_ = unix.Unlinkat(m.dir.FD(), scratchName, 0)
+			_ = sys.Close(fd)
+			_ = sys.Unlinkat(m.dir.FD(), scratchName, 0)
 		}, nil
 	}
 	if !disk.IsFull(err) {
@@ -94,11 +95,11 @@ func (m *Marker) scratch() (fd int, done func(), err error) {
 	}
 	was, err := disk.StatFD(fd)
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return 0, nil, full
 	}
 	return fd, func() {
 		_ = disk.SetTimeFD(fd, was.MTime)
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 	}, nil
 }
