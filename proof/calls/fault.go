@@ -65,6 +65,13 @@ func (f Fault) Decider(hit func(*Call), over func() bool) func(*Call) *Answer {
 	}
 }
 
+// Answer is what happens to a call.
+type Answer struct {
+	Errno unix.Errno // it fails with this
+	Short bool       // it moves half of the bytes that it could
+	Kill  bool       // the program is killed before it
+}
+
 func (f Fault) answer() *Answer {
 	switch f.What {
 	case "short":

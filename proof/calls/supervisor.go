@@ -12,13 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Answer is what happens to a call.
-type Answer struct {
-	Errno unix.Errno // it fails with this
-	Short bool       // it moves half of the bytes that it could
-	Kill  bool       // the program is killed before it
-}
-
 // Supervisor decides the system calls of the programs that it started, one after the
 // other. Only those on files below Base are counted and decided; all others just go on.
 type Supervisor struct {
