@@ -62,6 +62,8 @@ type Kernel interface {
 	ClockSteps() <-chan struct{}   // sent to after each step of the clock
 	MountChanges() <-chan struct{} // sent to when mounts came or went
 	MountsChanged() bool           // since it was last asked
+	Processors() int               // at least 1
+	Order(n int) []int             // in which Select looks at n channels
 }
 
 // kernel answers all calls; nil: the machine's does.
