@@ -47,7 +47,7 @@ type simWatcher struct {
 const simRoot = "/tree"
 
 // newSimulation makes a machine with a small tree.
-func newSimulation(seed uint64, keep bool) *simulation {
+func newSimulation(seed uint64) *simulation {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	o := simkernel.Options{
 		Granule:  []time.Duration{1, 1, time.Microsecond, time.Second}[rng.IntN(4)],
@@ -57,9 +57,7 @@ func newSimulation(seed uint64, keep bool) *simulation {
 		Queue:    []int{16384, 16384, 32, 100}[rng.IntN(4)],
 	}
 	s := &simulation{seed: seed, kernel: simkernel.New(o)}
-	if keep {
-		s.kernel.Keep()
-	}
+	s.kernel.Keep()
 	s.order = simkernel.NewScheduler(s.kernel, rand.New(rand.NewPCG(seed, 2)))
 	s.shell = s.kernel.Shell(0)
 	for _, dir := range []string{"", "/a", "/a/a", "/b", "/a/a/b"} {

@@ -141,8 +141,11 @@ func (s *simulation) happen(e simEvent) {
 	e.kind.do(s, rng)
 }
 
+// simPause returns a time to pass. It is odd, so that no two timers end at one moment: which
+// of them is first is not ours to say.
 func simPause(rng *rand.Rand) time.Duration {
-	return []time.Duration{1, 700, 5 * time.Microsecond, 300 * time.Microsecond, time.Millisecond, 6 * time.Millisecond, 30 * time.Millisecond}[rng.IntN(7)]
+	most := []time.Duration{2, 1000, 10 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(6)]
+	return 1 + time.Duration(rng.Int64N(int64(most)))
 }
 
 // rest lets everything come to rest, and checks what must hold then.

@@ -23,18 +23,18 @@ func TestSimulation(t *testing.T) {
 	tryOpenat2(t)
 	proof.Rounds(t, simRounds, func(t *testing.T, seed uint64) {
 		events := simHistory(seed)
-		first := simulate(t, seed, events, false)
-		second := simulate(t, seed, events, false)
+		first := simulate(t, seed, events)
+		second := simulate(t, seed, events)
 		proof.Count("simulated runs of watch", 2)
 		proof.Count("simulated system calls of watch", first.calls)
 		if first.sum != second.sum {
-			t.Fatalf("seed %d is not deterministic:\n%s", seed, fork(simulate(t, seed, events, true), simulate(t, seed, events, true)))
+			t.Fatalf("seed %d is not deterministic:\n%s", seed, fork(first, second))
 		}
 		if first.problem == "" {
 			return
 		}
-		events = shrink(events, func(fewer []simEvent) bool { return simulate(t, seed, fewer, false).problem != "" })
-		last := simulate(t, seed, events, true)
+		events = shrink(events, func(fewer []simEvent) bool { return simulate(t, seed, fewer).problem != "" })
+		last := simulate(t, seed, events)
 		if file := os.Getenv(envTrace); file != "" {
 			must(t, os.WriteFile(file, []byte(strings.Join(last.lines, "\n")+"\n"+last.log), 0o644))
 		}
@@ -68,11 +68,11 @@ type simResult struct {
 }
 
 // simulate runs a history.
-func simulate(t *testing.T, seed uint64, events []simEvent, keep bool) (r simResult) {
+func simulate(t *testing.T, seed uint64, events []simEvent) (r simResult) {
 	defer sys.Simulate(nil)()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines that one call sets free run one after the other
 	synctest.Test(t, func(*testing.T) {
-		s := newSimulation(seed, keep)
+		s := newSimulation(seed)
 		for _, e := range events {
 			if s.happen(e); s.problem != "" {
 				break

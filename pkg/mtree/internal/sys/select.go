@@ -32,5 +32,8 @@ func Select(cases ...Case) error {
 		}
 	}
 	i, v, _ := reflect.Select(ways)
+	if kernel != nil {
+		kernel.Turn("received")
+	}
 	return cases[i].do(v)
 }

@@ -98,3 +98,6 @@ func (p *Process) Order(n int) []int {
 	}
 	return order
 }
+
+// Turn implements sys.Kernel.
+func (p *Process) Turn(why string) { _ = p.call(func() error { return nil }, "(%s)", why) }
