@@ -58,7 +58,7 @@ type damageState struct {
 func TestDamagedState(t *testing.T) {
 	each := 12 // damages in a round
 	if proof.Budget(t) > 0 {
-		each = 100
+		each = 40
 	}
 	proof.Rounds(t, 3, func(t *testing.T, seed uint64) {
 		dir, err := os.MkdirTemp("/dev/shm", "tidemark-power-")
