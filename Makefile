@@ -2,6 +2,7 @@
 # make demo     run the three on a copy of the Go source tree (ONCE=1: end by itself)
 # make test     everything CI runs (as root; it installs what it needs from Debian)
 # make check    the quick part of it, under a minute
+# make mutants  take each guard out and show the test that fails
 # make bench    side by side with rsync, nginx and others (see docs/performance.md)
 
 GO         ?= go
@@ -12,7 +13,7 @@ FUZZTIME   ?= 10s
 
 export CGO_ENABLED = 0
 
-.PHONY: all deps systemd demo test check lint interop filesystems soak copies bench fuzz clean install $(PROGRAMS)
+.PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -24,12 +25,13 @@ demo: all
 	bin/demo $(if $(ONCE),-once)
 
 lint:
-	@test -z "$$(gofmt -l cmd pkg internal e2e bench)" || { gofmt -l cmd pkg internal e2e bench; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l cmd pkg internal e2e bench tools)" || { gofmt -l cmd pkg internal e2e bench tools; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/...
 	$(GO) vet -tags filesystems ./pkg/mtree/...
 	$(GO) vet -tags systemd ./e2e/...
+	$(GO) -C tools vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
 
@@ -92,6 +94,12 @@ fuzz:
 	@for f in FuzzRequest FuzzServer; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./pkg/mtree/internal/fastpath || exit 1; \
 	done
+
+# Takes each marked guard out and shows the test that fails; with HEART=1 generated
+# mutants of the packages in tools/mutants/heart.txt. ONLY is a regular expression for files.
+mutants:
+	$(GO) -C tools build -o ../bin/mutants ./mutants
+	bin/mutants $(if $(HEART),-generated) $(if $(ONLY),-only '$(ONLY)')
 
 bench: all
 	sh bench/run
