@@ -11,6 +11,9 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X tidemark/internal/cli
 PROGRAMS   := bin/watch bin/serve bin/mirror
 FUZZTIME   ?= 10s
 
+# $(call tagged,TAG,DIR,FLAGS): the tests of a package that need a build tag, and no others.
+tagged = $(GO) test -tags $(1) $(3) -timeout 20m -run "$$(sh tools/tagged $(1) $(2))" ./$(2)
+
 export CGO_ENABLED = 0
 
 .PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS)
@@ -25,7 +28,7 @@ demo: all
 	bin/demo $(if $(ONCE),-once)
 
 lint:
-	@test -z "$$(gofmt -l cmd pkg internal e2e bench tools)" || { gofmt -l cmd pkg internal e2e bench tools; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l cmd pkg internal e2e proof bench tools)" || { gofmt -l cmd pkg internal e2e proof bench tools; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./pkg/mtree/...
@@ -46,10 +49,11 @@ deps:
 # -p 1: some tests lower sysctls of the whole machine while they run.
 test: deps all lint
 	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m ./pkg/... ./internal/... ./cmd/...
-	$(GO) test -timeout 20m ./e2e/...
+	$(GO) test -timeout 20m ./e2e/... ./proof/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 10m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
+	$(GO) test -timeout 5m -run TestCrowd ./pkg/mtree/serve
 	$(MAKE) interop
 	$(MAKE) filesystems
 	$(MAKE) copies
@@ -59,25 +63,25 @@ test: deps all lint
 
 # With the programs that deps installs; a missing program fails.
 interop:
-	$(GO) test -tags interop -timeout 20m ./pkg/mtree/serve/...
-	$(GO) test -tags interop -timeout 5m -run 'OtherServers|WithoutListings|Lighttpd' ./pkg/mtree/mirror/...
+	$(call tagged,interop,pkg/mtree/serve)
+	$(call tagged,interop,pkg/mtree/mirror)
 
 # As root: watch on ext4, xfs, btrfs, tmpfs, overlayfs and FUSE, with changes by real
 # programs, and with less than its rights; serve on a disk that fails.
 filesystems:
-	$(GO) test -tags filesystems -parallel 4 -timeout 20m ./pkg/mtree/watch/...
-	$(GO) test -tags filesystems -run TestIOErrors ./pkg/mtree/serve/...
+	$(call tagged,filesystems,pkg/mtree/watch,-parallel 4)
+	$(call tagged,filesystems,pkg/mtree/serve)
 
-# For hours: watch under churn on all of these, killed, stopped and overrun.
-# CHURN_SEED=N replays the seed that a failure has named.
+# For hours: all tests that look for lost changes, wrong deletions and torn files, on new
+# seeds, and a table of what they tried. ONLY=world,wire: these parts.
 SOAK ?= 1h
 soak:
-	$(GO) test -tags 'filesystems soak' -timeout 0 -run TestSoak -v ./pkg/mtree/watch -soak $(SOAK)
+	$(GO) run ./proof/soak -for $(SOAK) $(if $(ONLY),-only $(ONLY))
 
 # As root: copies on ext4, xfs and btrfs that lose their power in the middle of a
 # pass, are full, keep whole seconds, or fold case.
 copies:
-	$(GO) test -tags filesystems -parallel 4 -timeout 5m -run 'PowerCut|TestFull|WholeSeconds|FoldsCase|Respelled' ./pkg/mtree/mirror/...
+	$(call tagged,filesystems,pkg/mtree/mirror,-parallel 4)
 
 # As root: the three units under a booted Debian in a container. About a minute.
 systemd: all

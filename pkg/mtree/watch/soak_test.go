@@ -3,7 +3,7 @@
 package watch_test
 
 import (
-	"flag"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-var soakFor = flag.Duration("soak", 10*time.Minute, "how long TestSoak goes on")
+	"tidemark/internal/proof"
+)
 
 // soakers is how many trees are under churn at once.
 const soakers = 4
 
-// TestSoak: ordeals on every file system with every backend, as long as -soak
+// TestSoak: ordeals on every file system with every backend, as long as PROOF_FOR
 // says. Each is made from one seed, which is printed as it begins; CHURN_SEED
 // replays that one, again and again.
 func TestSoak(t *testing.T) {
@@ -30,7 +30,7 @@ func TestSoak(t *testing.T) {
 		places = append(places, fs.make(t))
 	}
 	busy := make([]sync.Mutex, len(places)) // others there would overrun a short queue for ever
-	until := time.Now().Add(*soakFor)
+	until := time.Now().Add(cmp.Or(proof.Budget(t), 10*time.Minute))
 	var all sync.WaitGroup
 	var runs, rounds atomic.Int64
 	n := soakers
@@ -55,7 +55,8 @@ func TestSoak(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d trees, %d rounds", runs.Load(), rounds.Load())
+	proof.Count("trees under churn", int(runs.Load()))
+	proof.Count("rounds of churn", int(rounds.Load()))
 	require.NotZero(t, runs.Load())
 }
 
