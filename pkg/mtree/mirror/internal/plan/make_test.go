@@ -186,9 +186,11 @@ func TestSuspicionOfOneFile(t *testing.T) {
 		{"n", mtree.HasCTime, at.Add(-CTimeSlack), false},
 		{"n", mtree.HasCTime, at.Add(-CTimeSlack + 1), true},
 	} {
-		p := planner{Options: &Options{Dir: "a", ByCTime: true, Listed: at, Verified: verified}}
+		p := planner{Options: &Options{Dir: "a", ByCTime: true, Listed: at, Slack: CTimeSlack, Verified: verified}}
 		require.Equal(t, c.want, p.isSuspicious(&mtree.Entry{Name: c.name, CTime: c.ctime, Has: c.has}), "%+v", c)
 	}
 	require.Equal(t, "a/n", asked)
+	p := planner{Options: &Options{ByCTime: true, Listed: at, Slack: LossSlack}}
+	require.True(t, p.isSuspicious(&mtree.Entry{Name: "n", CTime: at.Add(-CTimeSlack), Has: mtree.HasCTime}), "the source lost its power")
 	require.Equal(t, 10*time.Second, CTimeSlack, "as watch looks back")
 }
