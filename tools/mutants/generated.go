@@ -123,7 +123,8 @@ func (g *generatedRun) findReaches(ctx context.Context, over *overlay, testsOf m
 	}
 	slices.Sort(dirs)
 	for _, dir := range dirs {
-		b, err := compile(g.root, over, dir, "")
+		pkg, tags, _ := strings.Cut(dir, ":")
+		b, err := compile(g.root, over, pkg, tags)
 		if err != nil {
 			return err
 		}
@@ -131,6 +132,7 @@ func (g *generatedRun) findReaches(ctx context.Context, over *overlay, testsOf m
 		if err != nil {
 			return err
 		}
+		tests = slices.DeleteFunc(tests, func(test string) bool { return g.index.tagsOf(test, pkg) != tags })
 		var mu sync.Mutex
 		err = inParallel(ctx, g.jobs, tests, func(test string) error {
 			return g.reachesOf(ctx, &mu, b, test, wanted[dir])
@@ -151,7 +153,7 @@ func (g *generatedRun) reachesOf(ctx context.Context, mu *sync.Mutex, b *binary,
 	keys := map[*source]string{}
 	known := true
 	for _, s := range sources {
-		keys[s] = keyOf("reach", b.dir, test, g.index.textOf(test, b.dir), s.path, string(s.text))
+		keys[s] = keyOf("reach", b.dir, b.tags, test, g.index.textOf(test, b.dir), s.path, string(s.text))
 		_, ok := g.cache.get(keys[s])
 		known = known && ok
 	}
