@@ -2,6 +2,7 @@
 # make demo     run the three on a copy of the Go source tree (ONCE=1: end by itself)
 # make test     everything CI runs (as root; it installs what it needs from Debian)
 # make check    the quick part of it, under a minute
+# make mutants  take each guard out and show the test that fails
 # make bench    side by side with rsync, nginx and others (see docs/performance.md)
 
 GO         ?= go
@@ -15,7 +16,7 @@ tagged = $(GO) test -tags $(1) $(3) -timeout 20m -run "$$(sh tools/tagged $(1) $
 
 export CGO_ENABLED = 0
 
-.PHONY: all deps systemd demo test check lint interop filesystems soak copies bench fuzz clean install $(PROGRAMS)
+.PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -33,6 +34,7 @@ lint:
 	$(GO) vet -tags interop ./pkg/mtree/...
 	$(GO) vet -tags filesystems ./pkg/mtree/...
 	$(GO) vet -tags systemd ./e2e/...
+	$(GO) -C tools vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
 
@@ -96,6 +98,12 @@ fuzz:
 	@for f in FuzzRequest FuzzServer; do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./pkg/mtree/internal/fastpath || exit 1; \
 	done
+
+# Takes each marked guard out and shows the test that fails; with HEART=1 generated
+# mutants of the packages in tools/mutants/heart.txt. ONLY is a regular expression for files.
+mutants:
+	$(GO) -C tools build -o ../bin/mutants ./mutants
+	bin/mutants $(if $(HEART),-generated) $(if $(ONLY),-only '$(ONLY)')
 
 bench: all
 	sh bench/run

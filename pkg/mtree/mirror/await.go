@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/mirror/internal/source"
-	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -119,7 +118,7 @@ func (d *daemon) poll(ctx context.Context, ask source.Poll) (news, error) {
 		defer close(done)
 		a.Root, err = d.mirror.source.Root(ctx, ask)
 	}()
-	if d.waitDue(ctx, done, pollWait+remote.HeaderTimeout) {
+	if d.waitDue(ctx, done, pollWait+d.mirror.config.Patience) {
 		return a, err
 	}
 	cancel()

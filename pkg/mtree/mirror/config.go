@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/mirror/internal/gate"
 	"tidemark/pkg/mtree/mirror/internal/lineage"
+	"tidemark/pkg/mtree/mirror/internal/source/remote"
 )
 
 // Config says what is copied, where to, and how. Source and Dest are needed. The zero value
@@ -54,6 +55,9 @@ type Config struct {
 	// requests, by several goroutines at once. nil: those above stay.
 	Credentials func() (*tls.Config, string)
 
+	FirstPause time.Duration // before a request to a server is tried again; 0: 100 ms. Later pauses are longer
+	Patience   time.Duration // how long a server may take until the header of its answer; 0: 30 s. Twice that until the next 16 KiB
+
 	Out      io.Writer          // results: the summary line, the itemised dry run; nil: nowhere
 	Log      *slog.Logger       // nil: nowhere
 	Progress func(Progress)     // called at most four times a second with how far a pass is; may be nil
@@ -62,7 +66,6 @@ type Config struct {
 	Now      func() mtree.Stamp // the local clock; nil: the real one
 	Stats    *Stats             // counts what happens; nil: not counted
 
-	firstPause   time.Duration // before a request is tried again; 0: 100 ms. Tests shorten it
 	beforeDelete func()        // called before a pass deletes; tests stop there
 	meanwhile    func()        // called after the first look at Dest and before its lock; tests act there
 	serveLook    time.Duration // pause between looks whether serve answers now; 0: a minute. Tests shorten it
@@ -116,6 +119,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FullInterval == 0 {
 		c.FullInterval = defaultFull
+	}
+	if c.Patience == 0 {
+		c.Patience = remote.HeaderTimeout
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = "tidemark-mirror"

@@ -138,7 +138,7 @@ type bench struct {
 
 func newBench(t testing.TB, source string) *bench {
 	b := &bench{t: t, stats: &Stats{}}
-	b.config = Config{Source: source, Dest: filepath.Join(t.TempDir(), "copy"), Stats: b.stats, Log: testLog(t), firstPause: time.Millisecond}
+	b.config = Config{Source: source, Dest: filepath.Join(t.TempDir(), "copy"), Stats: b.stats, Log: testLog(t), FirstPause: time.Millisecond}
 	return b
 }
 

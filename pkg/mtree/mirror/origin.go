@@ -37,7 +37,7 @@ func openSource(c *Config) (origin, error) {
 func openRemote(c *Config) (origin, error) {
 	s, err := remote.Open(remote.Config{
 		URL: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, Token: c.Token, Credentials: c.Credentials,
-		Streams: c.Jobs, Requests: &c.Stats.Requests, FirstPause: c.firstPause, LargeRoom: c.largeRoom,
+		Streams: c.Jobs, Requests: &c.Stats.Requests, FirstPause: c.FirstPause, Patience: c.Patience, LargeRoom: c.largeRoom,
 	})
 	if err != nil {
 		return nil, err

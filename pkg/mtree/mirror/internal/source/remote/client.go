@@ -22,10 +22,10 @@ import (
 // Patience with a server.
 const (
 	connectTimeout = 10 * time.Second
-	HeaderTimeout  = 30 * time.Second // from the request to the header of the answer, without Poll.Wait
-	stallTimeout   = 60 * time.Second // for the next stallBytes of an answer, or its end
-	stallBytes     = 16 << 10         // so an answer may be as slow as 273 bytes a second
-	sumsTimeout    = 15 * time.Minute // for the next byte, while the server reads a large file
+	HeaderTimeout  = 30 * time.Second   // from the request to the header of the answer, without Poll.Wait
+	stallTimeout   = 2 * HeaderTimeout  // for the next stallBytes of an answer, or its end
+	stallBytes     = 16 << 10           // so an answer may be as slow as 273 bytes a second
+	sumsTimeout    = 30 * HeaderTimeout // for the next byte, while the server reads a large file
 
 	requestTries  = 4                      // of a request that failed for a reason that may pass
 	defaultPause  = 100 * time.Millisecond // before the second try
@@ -41,6 +41,7 @@ type client struct {
 	near       bool // the origin is this machine
 	requests   *atomic.Int64
 	firstPause time.Duration // before a request is repeated
+	patience   time.Duration // HeaderTimeout, or what takes its place
 	streams    int
 
 	credentials func() (*tls.Config, string)
@@ -53,7 +54,8 @@ type client struct {
 
 func newClient(c *Config, base string) *client {
 	n := &client{
-		base: base, near: isLoopback(base), agent: c.UserAgent, requests: c.Requests, firstPause: cmp.Or(c.FirstPause, defaultPause), streams: c.Streams,
+		base: base, near: isLoopback(base), agent: c.UserAgent, requests: c.Requests, firstPause: cmp.Or(c.FirstPause, defaultPause),
+		patience: cmp.Or(c.Patience, HeaderTimeout), streams: c.Streams,
 		credentials: c.Credentials, tls: c.TLS, token: c.Token,
 	}
 	if n.credentials == nil {
@@ -167,10 +169,10 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 		cancel()
 		return nil, backoff.Permanent(err)
 	}
-	timeout := HeaderTimeout + r.wait
-	guard := &stallGuard{stall: stallTimeout, most: stallBytes, cancel: cancel}
+	timeout := c.patience + r.wait
+	guard := &stallGuard{stall: c.inProportion(stallTimeout), most: stallBytes, cancel: cancel}
 	if r.patient {
-		timeout, guard.stall, guard.most = sumsTimeout, sumsTimeout, 1
+		timeout, guard.stall, guard.most = c.inProportion(sumsTimeout), c.inProportion(sumsTimeout), 1
 	}
 	guard.timer = time.AfterFunc(timeout, cancel)
 	c.requests.Add(1)
@@ -192,6 +194,11 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	refused := refusal(resp)
 	_ = resp.Body.Close()
 	return nil, refused
+}
+
+// inProportion returns a time that is t where the patience is HeaderTimeout.
+func (c *client) inProportion(t time.Duration) time.Duration {
+	return t / HeaderTimeout * c.patience
 }
 
 // accepts reports whether the request asked for an answer of this status. A 206 or 304

@@ -34,6 +34,7 @@ type Config struct {
 	Streams    int           // requests at once, for which connections are kept
 	Requests   *atomic.Int64 // counts requests; nil: not counted
 	FirstPause time.Duration // before a request is repeated; 0: 100 ms
+	Patience   time.Duration // from the request to the header of the answer; 0: HeaderTimeout. The other times of waiting are longer in proportion
 	LargeRoom  int           // bytes of memory that one large listing may take; 0: 320 MiB
 }
 
