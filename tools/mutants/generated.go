@@ -30,7 +30,7 @@ type generatedRun struct {
 	reaches map[int][]reach
 	mu      sync.Mutex
 	killers map[string]map[string]bool // by file, and by file and function: the tests that killed mutants
-	sums    map[string]string // by package: a sum of its tests
+	sums    map[string]string          // by package: a sum of its tests
 }
 
 // runGenerated tries the generated mutants of the heart.
