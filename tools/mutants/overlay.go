@@ -21,6 +21,9 @@ func newOverlay(root string, sources []*source) (*overlay, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // tests run programs as other users, too
+		return nil, err
+	}
 	o := &overlay{dir: dir, file: filepath.Join(dir, "overlay.json")}
 	replace := map[string]string{}
 	put := func(path, text string) error {

@@ -138,3 +138,13 @@ func (x *testIndex) textOf(test, dir string) string {
 	}
 	return ""
 }
+
+// tagsOf returns the tags that a test of a package needs.
+func (x *testIndex) tagsOf(test, dir string) string {
+	for _, t := range x.tests[test] {
+		if t.dir == dir {
+			return t.tags
+		}
+	}
+	return ""
+}

@@ -106,6 +106,7 @@ func TestAHoldIsRecalled(t *testing.T) {
 	o := &replica.Outcome{Complete: true}
 	g.End(o)
 	require.False(t, o.Deletions.Unsure, "the copy was counted")
+	require.Zero(t, o.Entries, "and is empty, whatever the status says")
 }
 
 // Deletions count together if they lie within ten minutes of each other, on either side: the
@@ -167,6 +168,10 @@ func TestRefusal(t *testing.T) {
 	g = New(r, limit(t, "50%"))
 	g.now.Recent = [][2]int64{{minuteOf(now), 100}}
 	require.NotEmpty(t, g.Refuse(450, 0, true), "a release where nothing was held settles nothing")
+	g = New(r, limit(t, "50%"))
+	g.now.Recent = [][2]int64{{minuteOf(now), 600}}
+	require.Empty(t, g.Refuse(0, 0, false), "what went before holds nothing by itself")
+	require.False(t, g.now.Shut)
 }
 
 // The base is what the copy had at the last full walk, or ten minutes ago if that is less.
@@ -259,4 +264,14 @@ func TestBeginWritesWhatWasBefore(t *testing.T) {
 	g.Deleted(1)
 	g.Begin()
 	require.NotEmpty(t, r.Status().Deletions.Recent)
+}
+
+// Where the status is there, the list of held deletions restores nothing: it may be of a
+// hold that has ended.
+func TestRecallNeedsALoss(t *testing.T) {
+	now := mtree.Unix(1_000_000_000, 0)
+	g := New(copyOf(t, 1000, &now), limit(t, "50%"))
+	g.Recall(&replica.HeldList{Entries: []replica.Deletion{{Path: "a", Entries: 400}}})
+	require.False(t, g.now.Shut)
+	require.EqualValues(t, 1000, g.now.Base)
 }
