@@ -33,7 +33,7 @@ func (w *World) change(c *change, s Step) error {
 	err = as(s.User, func() error { return c.disk(w.site, s.Args) })
 	w.say("%s%s", s, because(err))
 	w.count(c.name)
-	w.count(w.last + " × " + c.name)
+	w.count(w.last + pairMark + c.name)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {

@@ -135,7 +135,7 @@ func (w *World) hardRest() {
 		for i, c := range w.copies {
 			if len(lines[1+i]) > 0 && releases < 20 && time.Since(begun) > time.Second && statusOf("mirror", c).number("held") > 0 {
 				releases++
-				out, code := ask(patience, "mirror", "--release", c)
+				out, code := askAs(w.user, patience, "mirror", "--release", c)
 				w.say("release of copy %d: code %d %s", i+1, code, tail(out, 100))
 			}
 		}
@@ -210,12 +210,12 @@ func (w *World) idle() {
 	args := w.args(w.programs["mirror"])
 	args = append([]string{args[0], "--once"}, args[1:]...)
 	for range 2 { // the first one may have to confirm what was left open
-		if out, code := ask(patience, args...); code != 0 {
+		if out, code := askAs(w.user, patience, args...); code != 0 {
 			w.finding("idle", "mirror --once of an equal copy: code %d: %s", code, tail(out, 600))
 		}
 	}
 	before := w.requests()
-	out, code := ask(patience, args...)
+	out, code := askAs(w.user, patience, args...)
 	if n := w.requests() - before; n != 1 || code != 0 {
 		w.finding("idle", "an idle pass made %d requests, code %d: %s; %s", n, code, tail(out, 600), w.states())
 	}

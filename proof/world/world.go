@@ -100,6 +100,9 @@ func (w *World) broken() bool {
 	return len(w.found) > 0
 }
 
+// pairMark stands between a transition and a change that came after it, in what is counted.
+const pairMark = " × "
+
 // count counts a step by name, and a change together with the last transition.
 func (w *World) count(name string) {
 	w.mu.Lock()

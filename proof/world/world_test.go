@@ -27,13 +27,17 @@ func TestWorld(t *testing.T) {
 		play(t, steps)
 		return
 	}
-	phases := 1
-	if proof.Budget(t) > 0 || os.Getenv("PROOF_SEED") != "" {
-		phases = 4
-	}
-	proof.RoundsBeside(t, 4, 4, func(t *testing.T, seed uint64) {
+	var covered Coverage
+	const short = 4 // seeds of short worlds, for CI
+	proof.RoundsBeside(t, short, 4, func(t *testing.T, seed uint64) {
+		phases := 4
+		if seed <= short {
+			phases = 1
+		}
 		steps := Draw(seed, phases)
-		if found := play(t, steps); len(found.Found) > 0 && proof.Budget(t) > 0 {
+		found := play(t, steps)
+		covered.Add(found)
+		if len(found.Found) > 0 && proof.Budget(t) > 0 {
 			smallest, times, tries := Shrink(steps, found, 4*time.Minute)
 			name := filepath.Join(os.TempDir(), fmt.Sprintf("tidemark-world-%d.steps", seed))
 			text := fmt.Sprintf("# Seed %d. It failed %d of %d times with these %d steps:\n# %s\n", seed, times, tries, len(smallest), strings.Join(found.Found, "\n# "))
@@ -41,6 +45,9 @@ func TestWorld(t *testing.T) {
 			t.Logf("shrunk: PROOF_WORLD=%s go test -count=1 -run '^TestWorld$' ./proof/world\n%s%s", name, text, Format(smallest))
 		}
 	})
+	n, all := covered.Covered()
+	t.Logf("changes after transitions: %d of %d pairs\n%s", n, all, covered.Table())
+	proof.Count("pairs of a transition and a change", n)
 }
 
 // play plays a world, and fails with all that happened in it if something must not be.
