@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(proof.Main(m, "tidemark/proof/calls/failing")) }
+
+// mostHits is how often a program may try again while a fault lasts, which is 2 s.
+const mostHits = 2000
 
 // patience is how long anything may take. Nothing takes that long unless it is broken.
 const patience = 60 * time.Second
@@ -31,19 +35,26 @@ type scenario struct {
 	run  func(t *testing.T, f *fault) // fails the test if something is wrong
 }
 
+// put puts a fault into a run of the scenario.
+func (s scenario) put(t *testing.T, f *fault) {
+	t.Helper()
+	s.run(t, f)
+	require.Less(t, f.hits.Load(), int64(mostHits), "it tries again and again without a pause")
+}
+
 // fault is what a scenario's run is disturbed by: nothing at first.
 type fault struct {
 	calls.Fault
 	supervisor *calls.Supervisor
-	hits       []calls.Call
-	over       bool
+	hits       atomic.Int64
+	over       atomic.Bool
 	one        bool // GOMAXPROCS=1
 }
 
 // supervise makes the supervisor of the calls below base.
 func (f *fault) supervise(t *testing.T, base string) {
 	t.Helper()
-	f.supervisor = &calls.Supervisor{Base: base, Decide: f.Decider(func(c *calls.Call) { f.hits = append(f.hits, *c) }, func() bool { return f.over })}
+	f.supervisor = &calls.Supervisor{Base: base, Decide: f.Decider(func(*calls.Call) { f.hits.Add(1) }, f.over.Load)}
 	require.NoError(t, f.supervisor.Start())
 	t.Cleanup(func() { require.NoError(t, f.supervisor.Stop()) })
 }
@@ -56,10 +67,17 @@ func (f *fault) env() []string {
 	return nil
 }
 
+// hit reports whether the fault hit anything so far.
+func (f *fault) hit() bool { return f.hits.Load() > 0 }
+
+// isFault reports whether what happened so far may be noticed: neither signals nor short
+// reads and writes may.
+func (f *fault) isFault() bool { return f.hit() && !f.is("EINTR", "short") }
+
 // is reports whether the fault was a call that failed with one of these.
 func (f *fault) is(what ...string) bool {
 	for _, w := range what {
-		if f.What == w && len(f.hits) > 0 {
+		if f.What == w && f.hit() {
 			return true
 		}
 	}
@@ -76,7 +94,7 @@ func (s scenario) can(c *calls.Call) []string {
 	return can
 }
 
-func allScenarios() []scenario { return mirrorScenarios() }
+func allScenarios() []scenario { return slices.Concat(mirrorScenarios(), watchScenarios()) }
 
 var recorded = map[string][]calls.Call{}
 
@@ -99,7 +117,7 @@ func rounds(t *testing.T, n int, scenarios []scenario) {
 		require.NoError(t, err)
 		f := &fault{Fault: parsed, one: true}
 		runScenario(t, f)
-		require.NotEmpty(t, f.hits, "the fault hit no call")
+		require.True(t, f.hit(), "the fault hit no call")
 		return
 	}
 	for _, s := range scenarios {
@@ -122,12 +140,12 @@ func rounds(t *testing.T, n int, scenarios []scenario) {
 				t.Logf("replay: %s='%s' go test -count=1 -run '^%s$' ./proof/calls", envCall, f, strings.Split(t.Name(), "/")[0])
 			}
 		})
-		s.run(t, f)
+		s.put(t, f)
 		switch {
-		case len(f.hits) > 0 && f.What == "kill":
+		case f.hit() && f.What == "kill":
 			kills++
 		default:
-			failed += len(f.hits)
+			failed += int(f.hits.Load())
 		}
 	})
 	proof.Count("calls failed", failed)
@@ -140,7 +158,7 @@ func runScenario(t *testing.T, f *fault) {
 	t.Helper()
 	for _, s := range allScenarios() {
 		if s.name == f.Scenario {
-			s.run(t, f)
+			s.put(t, f)
 			return
 		}
 	}
@@ -199,4 +217,10 @@ func must(t *testing.T, code int, args ...string) ended {
 	e := program(t, args...)
 	require.Equal(t, code, e.code, "%v\n%s", args, e.log)
 	return e
+}
+
+func noPanic(t *testing.T, log string) {
+	t.Helper()
+	require.NotContains(t, log, "panic:")
+	require.NotContains(t, log, "goroutine ")
 }

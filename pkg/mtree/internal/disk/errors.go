@@ -105,6 +105,11 @@ func IsFull(err error) bool {
 	return false
 }
 
+// IsUnsure reports whether err says nothing of what is there: the disk failed, or this
+// machine is out of descriptors or memory for the moment. What was there before counts as
+// being there still.
+func IsUnsure(err error) bool { return Errno(err) == unix.EIO || IsOutOfResources(err) }
+
 // IsOutOfResources reports whether err says that this machine is out of descriptors
 // or memory for the moment.
 func IsOutOfResources(err error) bool {
