@@ -94,7 +94,7 @@ func (s scenario) can(c *calls.Call) []string {
 	return can
 }
 
-func allScenarios() []scenario { return slices.Concat(mirrorScenarios(), watchScenarios()) }
+func allScenarios() []scenario { return slices.Concat(mirrorScenarios(), watchScenarios(), serveScenarios()) }
 
 var recorded = map[string][]calls.Call{}
 
@@ -217,6 +217,22 @@ func must(t *testing.T, code int, args ...string) ended {
 	e := program(t, args...)
 	require.Equal(t, code, e.code, "%v\n%s", args, e.log)
 	return e
+}
+
+// within asks again and again until nothing is wrong, or patience has ended.
+func within(t *testing.T, wrong func() string, p *proof.Process) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		what := wrong()
+		if what == "" {
+			return
+		}
+		require.True(t, time.Now().Before(deadline), "%s\n%s", what, p.Logged())
+		<-again.C
+	}
 }
 
 func noPanic(t *testing.T, log string) {

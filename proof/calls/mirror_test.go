@@ -41,7 +41,7 @@ func mirrorScenarios() []scenario {
 	return all
 }
 
-func TestMirror(t *testing.T) { rounds(t, 40, mirrorScenarios()) }
+func TestMirror(t *testing.T) { rounds(t, 25, mirrorScenarios()) }
 
 // served is a serve behind a proxy that counts.
 type served struct {

@@ -32,7 +32,7 @@ func watchScenarios() []scenario {
 	}
 }
 
-func TestWatch(t *testing.T) { rounds(t, 40, watchScenarios()) }
+func TestWatch(t *testing.T) { rounds(t, 10, watchScenarios()) }
 
 func (r watchRun) run(t *testing.T, f *fault) {
 	base := tempDir(t)

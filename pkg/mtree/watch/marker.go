@@ -49,7 +49,7 @@ func (w *watcher) markerIsWhole() bool {
 // not after an older .tidemark was restored over it, with the tree or alone.
 func (w *watcher) markerIsOurs() bool {
 	t, err := w.marker.ReadTree()
-	if disk.IsUnsure(err) || errors.Is(err, state.ErrNewerFormat) {
+	if disk.IsUnsure(err) && !disk.IsUnreadable(err) || errors.Is(err, state.ErrNewerFormat) {
 		return true // nothing better is known
 	}
 	return err == nil && t.Same(w.writtenTree) && w.statusFile.StillIn(w.marker) && w.exceptions.StillIn(w.marker)

@@ -105,10 +105,10 @@ func IsFull(err error) bool {
 	return false
 }
 
-// IsUnsure reports whether err says nothing of what is there: the disk failed, or this
-// machine is out of descriptors or memory for the moment. What was there before counts as
-// being there still.
-func IsUnsure(err error) bool { return Errno(err) == unix.EIO || IsOutOfResources(err) }
+// IsUnsure reports whether err of a system call leaves open what is there: the disk
+// failed, say, or this machine is out of descriptors or memory for the moment. What was
+// there before counts as being there still.
+func IsUnsure(err error) bool { return Errno(err) != 0 && !IsGone(err) }
 
 // IsOutOfResources reports whether err says that this machine is out of descriptors
 // or memory for the moment.
