@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -27,7 +28,9 @@ type generatedRun struct {
 	cache   *cache
 	index   *testIndex
 	reaches map[int][]reach
-	sums    map[string]string // by package: a sum of its tests
+	mu      sync.Mutex
+	killers map[string]map[string]bool // by file, and by file and function: the tests that killed mutants
+	sums    map[string]string          // by package: a sum of its tests
 }
 
 // runGenerated tries the generated mutants of the heart.
@@ -80,7 +83,7 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 	if err != nil {
 		return err
 	}
-	run := &generatedRun{options: o, report: r, cache: c, index: index, reaches: map[int][]reach{}, sums: map[string]string{}}
+	run := &generatedRun{options: o, report: r, cache: c, index: index, reaches: map[int][]reach{}, killers: map[string]map[string]bool{}, sums: map[string]string{}}
 	if err := run.findReaches(ctx, over, testsOf); err != nil {
 		return err
 	}
@@ -141,9 +144,6 @@ func (g *generatedRun) findReaches(ctx context.Context, over *overlay, testsOf m
 			return err
 		}
 	}
-	for id := range g.reaches {
-		slices.SortFunc(g.reaches[id], func(a, b reach) int { return int(a.took - b.took) })
-	}
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (g *generatedRun) reachesOf(ctx context.Context, mu *sync.Mutex, b *binary,
 	keys := map[*source]string{}
 	known := true
 	for _, s := range sources {
-		keys[s] = keyOf("reach", b.dir, b.tags, test, g.index.textOf(test, b.dir), s.path, string(s.text))
+		keys[s] = keyOf("reach", b.dir, b.tags, test, g.index.textOf(test, b.dir), s.path, s.code)
 		_, ok := g.cache.get(keys[s])
 		known = known && ok
 	}
@@ -232,12 +232,13 @@ const (
 // try runs the tests that reach a mutant, quick ones first, until one fails.
 func (g *generatedRun) try(ctx context.Context, m *mutant) (row, error) {
 	x := row{mutant: m}
-	reaches := g.reaches[m.id]
-	killedKey := keyOf("killed", m.name(), string(m.source.text))
-	triedText := []string{"tried", m.name(), string(m.source.text)}
-	for _, r := range reaches {
+	reaches := g.inOrder(m)
+	killedKey := keyOf("killed", m.name(), m.source.code)
+	triedText := []string{"tried", m.name(), m.source.code}
+	for _, r := range g.reaches[m.id] {
 		triedText = append(triedText, r.binary.dir, r.test)
 	}
+	slices.Sort(triedText[3:])
 	for _, dir := range g.dirsOf(reaches) {
 		triedText = append(triedText, g.sumOf(dir))
 	}
@@ -245,6 +246,7 @@ func (g *generatedRun) try(ctx context.Context, m *mutant) (row, error) {
 	if !g.fresh {
 		if by, ok := g.cache.get(killedKey); ok && by != "" {
 			x.killed, x.cached = by, true
+			g.noteKiller(m, by)
 			return x, nil
 		}
 		if note, ok := g.cache.get(triedKey); ok {
@@ -275,19 +277,56 @@ func (g *generatedRun) try(ctx context.Context, m *mutant) (row, error) {
 		}
 		tried += len(batch)
 		if o.failed {
-			x.killed, x.took = filepath.Base(b.dir)+"."+o.killer, time.Since(begun)
+			x.killed, x.took = killerName(b, o.killer), time.Since(begun)
 			g.cache.put(killedKey, x.killed)
+			g.noteKiller(m, x.killed)
 			return x, nil
 		}
 	}
 	x.took = time.Since(begun)
-	x.note = fmt.Sprintf("%d tests of those that reach it pass", tried)
+	x.note = fmt.Sprintf("%d of %d tests that reach it pass", tried, len(g.reaches[m.id]))
 	if tried == 0 {
 		x.note = "no test reaches it"
 	}
 	g.cache.put(triedKey, x.note)
 	return x, nil
 }
+
+// inOrder returns the tests that reach a mutant: those that killed others in the same
+// function first, then in the same file, then the quicker ones.
+func (g *generatedRun) inOrder(m *mutant) []reach {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rank := func(r reach) int {
+		name := killerName(r.binary, r.test)
+		switch {
+		case g.killers[m.file+" "+m.fn][name]:
+			return 0
+		case g.killers[m.file][name]:
+			return 1
+		}
+		return 2
+	}
+	reaches := slices.Clone(g.reaches[m.id])
+	slices.SortFunc(reaches, func(a, b reach) int { return cmp.Or(rank(a)-rank(b), int(a.took-b.took)) })
+	return reaches
+}
+
+// noteKiller records a test that killed a mutant.
+func (g *generatedRun) noteKiller(m *mutant, name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	name, _, _ = strings.Cut(name, "/")
+	for _, key := range []string{m.file, m.file + " " + m.fn} {
+		if g.killers[key] == nil {
+			g.killers[key] = map[string]bool{}
+		}
+		g.killers[key][name] = true
+	}
+}
+
+// killerName names a test as the table does.
+func killerName(b *binary, test string) string { return filepath.Base(b.dir) + "." + test }
 
 func (g *generatedRun) dirsOf(reaches []reach) []string {
 	var dirs []string

@@ -37,6 +37,7 @@ type source struct {
 	text    []byte
 	fset    *token.FileSet
 	file    *ast.File
+	code    string // the text without comments: what results of earlier runs depend on
 	parents map[ast.Node]ast.Node
 	edits   []edit
 	mutants []*mutant
@@ -54,6 +55,7 @@ func load(root, path string, ids *int) (*source, error) {
 	if s.file, err = parser.ParseFile(s.fset, path, text, parser.ParseComments|parser.SkipObjectResolution); err != nil {
 		return nil, err
 	}
+	s.code = s.withoutComments()
 	var stack []ast.Node
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		if n == nil {
@@ -67,6 +69,21 @@ func load(root, path string, ids *int) (*source, error) {
 		return true
 	})
 	return s, nil
+}
+
+// withoutComments returns the text without comments, and without what gofmt puts between
+// words.
+func (s *source) withoutComments() string {
+	var out strings.Builder
+	done := 0
+	for _, group := range s.file.Comments {
+		for _, c := range group.List {
+			out.Write(s.text[done:s.offset(c.Pos())])
+			done = s.offset(c.End())
+		}
+	}
+	out.Write(s.text[done:])
+	return strings.Join(strings.Fields(out.String()), " ")
 }
 
 func (s *source) offset(p token.Pos) int { return s.fset.Position(p).Offset }
