@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,17 +47,35 @@ func (s scenario) put(t *testing.T, f *fault) {
 type fault struct {
 	calls.Fault
 	supervisor *calls.Supervisor
+	trace      []calls.Call // the calls that it may hit, once the run has ended
 	hits       atomic.Int64
 	over       atomic.Bool
 	one        bool // GOMAXPROCS=1
+	plain      bool // no extended attributes below copy
 }
 
 // supervise makes the supervisor of the calls below base.
 func (f *fault) supervise(t *testing.T, base string) {
 	t.Helper()
-	f.supervisor = &calls.Supervisor{Base: base, Decide: f.Decider(func(*calls.Call) { f.hits.Add(1) }, f.over.Load)}
+	decide := f.Decider(func(*calls.Call) { f.hits.Add(1) }, f.over.Load)
+	f.supervisor = &calls.Supervisor{Base: base, Decide: func(c *calls.Call) *calls.Answer {
+		answer := decide(c)
+		if answer == nil && f.plain && strings.HasSuffix(c.Name, "xattr") && strings.HasPrefix(c.Path+"/", "copy/") {
+			return &calls.Answer{Errno: syscall.EOPNOTSUPP}
+		}
+		return answer
+	}}
 	require.NoError(t, f.supervisor.Start())
 	t.Cleanup(func() { require.NoError(t, f.supervisor.Stop()) })
+}
+
+// finish runs a program to its end, supervised or not.
+func (f *fault) finish(t *testing.T, supervised bool, args ...string) ended {
+	t.Helper()
+	if !supervised {
+		return program(t, args...)
+	}
+	return finish(t, proof.Command{Args: f.supervisor.Command(args...), Dir: t.TempDir(), Env: f.env()})
 }
 
 // env is the environment of the program that faults are put into.
@@ -94,7 +113,9 @@ func (s scenario) can(c *calls.Call) []string {
 	return can
 }
 
-func allScenarios() []scenario { return slices.Concat(mirrorScenarios(), watchScenarios(), serveScenarios()) }
+func allScenarios() []scenario {
+	return slices.Concat(mirrorScenarios(), watchScenarios(), serveScenarios())
+}
 
 var recorded = map[string][]calls.Call{}
 
@@ -105,7 +126,9 @@ func (s scenario) record(t *testing.T) []calls.Call {
 		if !t.Run("record-"+s.name, func(t *testing.T) { s.run(t, f) }) {
 			t.FailNow()
 		}
-		recorded[s.name] = f.supervisor.Trace()
+		if recorded[s.name] = f.trace; f.trace == nil {
+			recorded[s.name] = f.supervisor.Trace()
+		}
 	}
 	return recorded[s.name]
 }
