@@ -71,17 +71,17 @@ func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) error {
 }
 
 // retake writes what the copy is a copy of, after that changed or became uncertain. Unless
-// the copy is empty, its records are not trusted from here on.
+// the copy is new, its records are not trusted from here on.
 func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	r, was := l.replica, l.replica.Tree()
 	if !was.BoundTo(r.Self) {
 		more |= replica.DoubtHidden // the records came from elsewhere, with the files
 	}
-	empty, err := r.IsEmpty()
+	isNew, err := r.IsNew()
 	if err != nil {
 		return err
 	}
-	if !empty {
+	if !isNew {
 		l.Log.Info("everything is compared once", "why", l.reason(&was, &next, more))
 		if l.adopts() && more&replica.DoubtBytes == 0 {
 			l.Log.Info("adopted: files of equal size and time are taken for equal",
