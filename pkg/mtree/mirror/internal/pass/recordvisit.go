@@ -66,7 +66,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.result.Made += v.Made()
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
 	n.changed = n.changed || v.Changed
-	n.proved, n.approx = v.Proved, v.Approx
+	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
 	p.addDeletions(n, v.Deletions)
 	if v.Changed {
 		p.touch(n.Path)

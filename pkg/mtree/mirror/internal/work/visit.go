@@ -163,6 +163,7 @@ func (env *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) 
 		if err := env.makeReady(dir, info, v.asTarget(t)); err != nil {
 			return replica.Local(err)
 		}
+		v.Begun = true
 	}
 	for _, c := range pl.MakeDirs {
 		err := env.makeDir(dir, c)

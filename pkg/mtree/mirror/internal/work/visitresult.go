@@ -21,6 +21,7 @@ type VisitResult struct {
 	Plan        plan.Plan
 	InCopy      int64              // entries of the copy
 	Stays       int64              // directories that the source no longer has, which stay for what is excluded in them
+	Begun       bool               // its record says that it is unfinished
 	Changed     bool               // directories, symlinks or modes were made
 	Proved      bool               // files are compared by sums: the record gets the listing's `now`
 	Below       []mtree.Change     // directories to visit
