@@ -80,7 +80,7 @@ func TestPurePackages(t *testing.T) {
 }
 
 func TestLibrariesInTheirPlaces(t *testing.T) {
-	callers := []string{sys, beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
+	callers := []string{"tidemark/proof/calls", sys, sys + "/simkernel", beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
 	for path, p := range listPackages(t) {
 		if !slices.Contains(callers, path) {
 			require.NotContains(t, p.Imports, unix, "%s: only %s make system calls by number", path, callers)
@@ -184,14 +184,14 @@ func TestAllowedImports(t *testing.T) {
 			plan, mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/work"},
 
 		watch + "stamprule": {core},
-		watch + "ownwrites": {core, disk, state},
+		watch + "ownwrites": {core, sys, disk, state},
 		watch + "health":    {core, disk, notify, state},
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
 		watch + "mounts":    {core, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
 		watch + "publish": {core, disk, core + "/internal/glob", filetime, notify, state, wire,
 			watch + "audit", watch + "health", watch + "ownwrites", watch + "stamprule", watch + "trigger"},
-		watch + "audit": {core, wire, disk, core + "/internal/glob", machine, notify, state,
+		watch + "audit": {core, sys, wire, disk, core + "/internal/glob", machine, notify, state,
 			watch + "health", watch + "ownwrites", watch + "stamprule"},
 	} {
 		require.Contains(t, packages, path)

@@ -14,21 +14,23 @@ func Statx(dirfd int, path string, flags, mask int, stx *unix.Statx_t) (err erro
 		*stx, err = kernel.Statx(dirfd, strings.Clone(path), flags, mask)
 		return err
 	}
-	return unix.Statx(dirfd, path, flags, mask, stx)
+	return again(func() error { return unix.Statx(dirfd, path, flags, mask, stx) })
 }
 
 // StatxName is statx(2) of a name that ends in a NUL. With quick the scheduler does not
 // learn of the call: no other goroutine runs on this processor until the kernel answers.
 func StatxName(fd int, name *byte, flags, mask int, stx *unix.Statx_t, quick bool) (errno unix.Errno) {
-	switch {
-	case kernel != nil:
+	if kernel != nil {
 		return statxSimulated(fd, name, flags, mask, stx)
-	case quick:
-		_, _, errno = unix.RawSyscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(name)),
-			uintptr(flags), uintptr(mask), uintptr(unsafe.Pointer(stx)), 0)
-	default:
-		_, _, errno = unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(name)),
-			uintptr(flags), uintptr(mask), uintptr(unsafe.Pointer(stx)), 0)
+	}
+	for errno = unix.EINTR; errno == unix.EINTR; {
+		if quick {
+			_, _, errno = unix.RawSyscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(name)),
+				uintptr(flags), uintptr(mask), uintptr(unsafe.Pointer(stx)), 0)
+		} else {
+			_, _, errno = unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(name)),
+				uintptr(flags), uintptr(mask), uintptr(unsafe.Pointer(stx)), 0)
+		}
 	}
 	return errno
 }
@@ -45,7 +47,7 @@ func Fstat(fd int, st *unix.Stat_t) error {
 	if kernel != nil {
 		return statSimulated(fd, "", st, unix.AT_EMPTY_PATH)
 	}
-	return unix.Fstat(fd, st)
+	return again(func() error { return unix.Fstat(fd, st) })
 }
 
 // Fstatat is newfstatat(2).
@@ -53,7 +55,7 @@ func Fstatat(dirfd int, path string, st *unix.Stat_t, flags int) error {
 	if kernel != nil {
 		return statSimulated(dirfd, strings.Clone(path), st, flags)
 	}
-	return unix.Fstatat(dirfd, path, st, flags)
+	return again(func() error { return unix.Fstatat(dirfd, path, st, flags) })
 }
 
 func statSimulated(dirfd int, path string, st *unix.Stat_t, flags int) error {
@@ -77,7 +79,7 @@ func Fstatfs(fd int, st *unix.Statfs_t) (err error) {
 		*st, err = kernel.Fstatfs(fd)
 		return err
 	}
-	return unix.Fstatfs(fd, st)
+	return again(func() error { return unix.Fstatfs(fd, st) })
 }
 
 // Fchmod is fchmod(2).
@@ -85,7 +87,7 @@ func Fchmod(fd int, mode uint32) error {
 	if kernel != nil {
 		return kernel.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH)
 	}
-	return unix.Fchmod(fd, mode)
+	return again(func() error { return unix.Fchmod(fd, mode) })
 }
 
 // Fchmodat is fchmodat(2), with flags fchmodat2(2).
@@ -93,7 +95,7 @@ func Fchmodat(dirfd int, path string, mode uint32, flags int) error {
 	if kernel != nil {
 		return kernel.Fchmodat(dirfd, strings.Clone(path), mode, flags)
 	}
-	return unix.Fchmodat(dirfd, path, mode, flags)
+	return again(func() error { return unix.Fchmodat(dirfd, path, mode, flags) })
 }
 
 // Fchown is fchown(2).
@@ -101,7 +103,7 @@ func Fchown(fd, uid, gid int) error {
 	if kernel != nil {
 		return kernel.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH)
 	}
-	return unix.Fchown(fd, uid, gid)
+	return again(func() error { return unix.Fchown(fd, uid, gid) })
 }
 
 // Fchownat is fchownat(2).
@@ -109,7 +111,7 @@ func Fchownat(dirfd int, path string, uid, gid, flags int) error {
 	if kernel != nil {
 		return kernel.Fchownat(dirfd, strings.Clone(path), uid, gid, flags)
 	}
-	return unix.Fchownat(dirfd, path, uid, gid, flags)
+	return again(func() error { return unix.Fchownat(dirfd, path, uid, gid, flags) })
 }
 
 // Futimens is utimensat(fd, NULL, times, 0), which libc calls futimens(3).
@@ -117,11 +119,13 @@ func Futimens(fd int, times *[2]unix.Timespec) error {
 	if kernel != nil {
 		return kernel.Utimensat(fd, "", *times, unix.AT_EMPTY_PATH)
 	}
-	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(times)), 0, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	return again(func() error {
+		_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(times)), 0, 0, 0)
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	})
 }
 
 // UtimesNanoAt is utimensat(2).
@@ -129,7 +133,7 @@ func UtimesNanoAt(dirfd int, path string, times []unix.Timespec, flags int) erro
 	if kernel != nil {
 		return kernel.Utimensat(dirfd, strings.Clone(path), [2]unix.Timespec(times), flags)
 	}
-	return unix.UtimesNanoAt(dirfd, path, times, flags)
+	return again(func() error { return unix.UtimesNanoAt(dirfd, path, times, flags) })
 }
 
 // Fsetxattr is fsetxattr(2).
@@ -137,7 +141,7 @@ func Fsetxattr(fd int, name string, value []byte, flags int) error {
 	if kernel != nil {
 		return kernel.Fsetxattr(fd, strings.Clone(name), bytes.Clone(value), flags)
 	}
-	return unix.Fsetxattr(fd, name, value, flags)
+	return again(func() error { return unix.Fsetxattr(fd, name, value, flags) })
 }
 
 // Fgetxattr is fgetxattr(2).
@@ -146,7 +150,7 @@ func Fgetxattr(fd int, name string, buf []byte) (int, error) {
 		value, err := kernel.Fgetxattr(fd, strings.Clone(name))
 		return fill(buf, value, err)
 	}
-	return unix.Fgetxattr(fd, name, buf)
+	return countAgain(func() (int, error) { return unix.Fgetxattr(fd, name, buf) })
 }
 
 // Flistxattr is flistxattr(2).
@@ -155,7 +159,7 @@ func Flistxattr(fd int, buf []byte) (int, error) {
 		names, err := kernel.Flistxattr(fd)
 		return fill(buf, names, err)
 	}
-	return unix.Flistxattr(fd, buf)
+	return countAgain(func() (int, error) { return unix.Flistxattr(fd, buf) })
 }
 
 func fill(buf []byte, text string, err error) (int, error) {
@@ -171,5 +175,5 @@ func Fremovexattr(fd int, name string) error {
 	if kernel != nil {
 		return kernel.Fremovexattr(fd, strings.Clone(name))
 	}
-	return unix.Fremovexattr(fd, name)
+	return again(func() error { return unix.Fremovexattr(fd, name) })
 }

@@ -12,7 +12,7 @@ func Read(fd int, p []byte) (int, error) {
 		text, err := kernel.Pread(fd, len(p), -1)
 		return copy(p, text), err
 	}
-	return unix.Read(fd, p)
+	return countAgain(func() (int, error) { return unix.Read(fd, p) })
 }
 
 // Pread is pread(2).
@@ -21,7 +21,7 @@ func Pread(fd int, p []byte, offset int64) (int, error) {
 		text, err := kernel.Pread(fd, len(p), offset)
 		return copy(p, text), err
 	}
-	return unix.Pread(fd, p, offset)
+	return countAgain(func() (int, error) { return unix.Pread(fd, p, offset) })
 }
 
 // Write is write(2).
@@ -29,7 +29,7 @@ func Write(fd int, p []byte) (int, error) {
 	if kernel != nil {
 		return kernel.Pwrite(fd, bytes.Clone(p), -1)
 	}
-	return unix.Write(fd, p)
+	return countAgain(func() (int, error) { return unix.Write(fd, p) })
 }
 
 // Seek is lseek(2).
@@ -45,7 +45,7 @@ func Ftruncate(fd int, length int64) error {
 	if kernel != nil {
 		return kernel.Ftruncate(fd, length)
 	}
-	return unix.Ftruncate(fd, length)
+	return again(func() error { return unix.Ftruncate(fd, length) })
 }
 
 // Fsync is fsync(2).
@@ -53,7 +53,7 @@ func Fsync(fd int) error {
 	if kernel != nil {
 		return kernel.Fsync(fd)
 	}
-	return unix.Fsync(fd)
+	return again(func() error { return unix.Fsync(fd) })
 }
 
 // Syncfs is syncfs(2).
@@ -61,5 +61,5 @@ func Syncfs(fd int) error {
 	if kernel != nil {
 		return kernel.Syncfs(fd)
 	}
-	return unix.Syncfs(fd)
+	return again(func() error { return unix.Syncfs(fd) })
 }

@@ -5,6 +5,8 @@
 //
 //	fd, err := sys.Openat(dirfd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 //
+// A call that a signal interrupts is made again: nobody above sees EINTR.
+//
 // The seam costs a comparison with nil per call. What is given to a Kernel is copied first,
 // so that nothing that callers keep on their stacks escapes to the heap.
 //
@@ -13,5 +15,6 @@
 //	file.go                                  an open file, instead of os.File
 //	names.go, attributes.go, content.go      system calls
 //	locks.go, inotify.go, process.go
+//	again.go                                 calls that a signal interrupted
 //	kernel.go                                what a simulation answers
 package sys

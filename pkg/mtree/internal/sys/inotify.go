@@ -19,7 +19,7 @@ func InotifyAddWatch(fd int, path string, mask uint32) (int, error) {
 	if kernel != nil {
 		return kernel.InotifyAddWatch(fd, strings.Clone(path), mask)
 	}
-	return unix.InotifyAddWatch(fd, path, mask)
+	return countAgain(func() (int, error) { return unix.InotifyAddWatch(fd, path, mask) })
 }
 
 // InotifyRmWatch is inotify_rm_watch(2).
@@ -27,7 +27,7 @@ func InotifyRmWatch(fd int, wd uint32) (int, error) {
 	if kernel != nil {
 		return kernel.InotifyRmWatch(fd, wd)
 	}
-	return unix.InotifyRmWatch(fd, wd)
+	return countAgain(func() (int, error) { return unix.InotifyRmWatch(fd, wd) })
 }
 
 // Waiting returns how many bytes a queue of events holds: ioctl(FIONREAD).

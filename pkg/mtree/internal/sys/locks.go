@@ -11,7 +11,7 @@ func Flock(fd, how int) error {
 	if kernel != nil {
 		return kernel.Flock(fd, how)
 	}
-	return unix.Flock(fd, how)
+	return again(func() error { return unix.Flock(fd, how) })
 }
 
 // FcntlFlock is fcntl(2) with a lock.
@@ -20,7 +20,7 @@ func FcntlFlock(fd uintptr, cmd int, lock *unix.Flock_t) (err error) {
 		*lock, err = kernel.FcntlFlock(fd, cmd, *lock)
 		return err
 	}
-	return unix.FcntlFlock(fd, cmd, lock)
+	return again(func() error { return unix.FcntlFlock(fd, cmd, lock) })
 }
 
 // FcntlInt is fcntl(2) with a number.
@@ -28,7 +28,7 @@ func FcntlInt(fd uintptr, cmd, arg int) (int, error) {
 	if kernel != nil {
 		return kernel.FcntlInt(fd, cmd, arg)
 	}
-	return unix.FcntlInt(fd, cmd, arg)
+	return countAgain(func() (int, error) { return unix.FcntlInt(fd, cmd, arg) })
 }
 
 // Mutex is a sync.Mutex that may be held during system calls. In a simulation these wait

@@ -39,8 +39,9 @@ type Options struct {
 
 	ByCTime  bool                                   // Listed is known
 	Listed   mtree.Stamp                            // `now` of the listing that Dir was last completed from
+	Slack    time.Duration                          // CTimeSlack or LossSlack; needed with ByCTime
 	CheckAll bool                                   // equal size and mtime prove nothing
-	Verified func(path string, e *mtree.Entry) bool // the file's bytes were compared at this ctime; needed with ByCTime
+	Verified func(path string, e *mtree.Entry) bool // the file's bytes were compared at this ctime; nil: nothing was
 }
 
 // Hidden says which entries of a directory the source may have but not list, apart from
@@ -58,6 +59,12 @@ const (
 // directory was last completed from. Otherwise its bytes may have changed since that
 // listing: a long write changes bytes after it has set the times.
 const CTimeSlack = 10 * time.Second
+
+// LossSlack takes the place of CTimeSlack after the source lost its power. A file that is
+// written in place keeps its times with the next commit of the file system's journal, but
+// its bytes only when they are written back: half a minute later, or some minutes on a busy
+// disk. So the bytes under times that a copy knows may be older ones again.
+const LossSlack = 5 * time.Minute
 
 // MaxPath is the longest path of a directory, in bytes: PATH_MAX less room for a
 // name. It bounds the depth.
@@ -171,6 +178,6 @@ func (p *planner) isSuspicious(e *mtree.Entry) bool {
 	if p.CheckAll {
 		return true
 	}
-	touched := p.ByCTime && e.Has&mtree.HasCTime != 0 && e.CTime.After(p.Listed.Add(-CTimeSlack))
-	return touched && !p.Verified(mtree.JoinPath(p.Dir, e.Name), e)
+	touched := p.ByCTime && e.Has&mtree.HasCTime != 0 && e.CTime.After(p.Listed.Add(-p.Slack))
+	return touched && (p.Verified == nil || !p.Verified(mtree.JoinPath(p.Dir, e.Name), e))
 }

@@ -2,12 +2,12 @@ package ownwrites
 
 import (
 	"maps"
-	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // A write is remembered for at least maxAge, which is how far an audit looks back.
@@ -62,7 +62,7 @@ func (w write) shows(info disk.Info) bool {
 // audit has judged. The last is proof only once that audit is done: until then
 // directories below may not be stamped yet.
 type Memory struct {
-	mu     sync.Mutex
+	mu     sys.Mutex
 	young  map[uint64]write // by inode: put since the last Take
 	taken  map[uint64]write // put before the last Take
 	recent map[uint64]write
