@@ -1,10 +1,15 @@
 package mirror
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/sys/simkernel"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source/sourcetest"
 	"tidemark/pkg/mtree/wire"
@@ -21,28 +26,51 @@ type simBefore struct {
 
 // before notes how things stand.
 func (s *sim) before() simBefore {
-	b := simBefore{copy: s.disk.read(), tree: s.tree(), turn: s.tree().Turn()}
-	b.id, b.held = s.disk.marker()
+	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn()}
+	b.id, b.held = s.marker()
 	return b
 }
 
-// check checks the copy after a pass.
-func (s *sim) check(b simBefore) {
-	now := s.disk.read()
+// check checks the copy after a pass. After a power cut, files of unfinished directories
+// may have other bytes.
+func (s *sim) check(b simBefore, cut bool) {
+	now := s.read()
 	for _, path := range sortedKeys(now) {
 		is := now[path]
-		if s.excluded(path, is.kind == mtree.Dir) {
+		if cut && is.kind == mtree.File && !now[mtree.ParentPath(path)].complete {
+			s.wounded[path] = !s.gave(path, is.text)
+		}
+	}
+	s.checkState(now)
+	if cut {
+		return // names may have come back
+	}
+	s.checkDeletions(b, now)
+	s.checkHeld(b, now)
+}
+
+// checkStamp checks the copy after a call that may have stamped a directory.
+func (s *sim) checkStamp(p *simkernel.Process) {
+	if strings.HasPrefix(s.last, "utimensat") && s.err == nil {
+		s.checkState(s.read())
+	}
+}
+
+// checkState checks what must hold at any time.
+func (s *sim) checkState(now map[string]simEntry) {
+	for _, path := range sortedKeys(now) {
+		is := now[path]
+		if s.everExcluded(path) {
 			continue
 		}
-		if is.kind == mtree.File && !s.gave(path, is.text) {
+		if is.kind == mtree.File && !s.gave(path, is.text) && !s.wounded[path] {
 			s.wrong("/%s: the source never had these bytes: %q", path, is.text)
 		}
 		if is.complete && !s.isLoose(path) {
 			s.checkComplete(path, now)
 		}
 	}
-	s.checkDeletions(b, now)
-	s.checkHeld(b, now)
+	s.was = now
 }
 
 // gave reports whether a file may have these bytes.
@@ -64,7 +92,8 @@ func (s *sim) checkComplete(path string, now map[string]simEntry) {
 			if span.Kind != mtree.Dir || span.MTime != stamp {
 				continue
 			}
-			if why = s.older(t, path, span.Begin, now); why == "" {
+			was := s.was[path]
+			if why = s.older(t, path, span.Begin, now, !was.complete || was.stamp != stamp); why == "" {
 				return
 			}
 		}
@@ -78,11 +107,13 @@ func (s *sim) checkComplete(path string, now map[string]simEntry) {
 // finished reports whether a directory may carry a stamp of our own: it is gone at the
 // source and stays for what filters exclude in it.
 func (s *sim) finished(path string) bool {
-	return len(s.config.Filters) > 0
+	return len(s.had.Filters) > 0
 }
 
 // older says what the copy's directory at path shows that was gone by turn; "": nothing.
-func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]simEntry) string {
+// If it was stamped just now, so are the directories in it. Later they may be unfinished
+// again.
+func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]simEntry, stamped bool) string {
 	names := map[string]bool{}
 	for _, p := range append(t.Paths(), sortedKeys(now)...) {
 		if p != "" && mtree.ParentPath(p) == path {
@@ -91,7 +122,10 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 	}
 	for _, p := range sortedKeys(names) {
 		is, has := now[p]
-		if s.excluded(p, true) || s.excluded(p, false) || s.isLoose(p) {
+		if s.everExcluded(p) || s.isLoose(p) {
+			continue
+		}
+		if has && is.kind == mtree.Dir && !is.complete && !stamped {
 			continue
 		}
 		ok, was := false, ""
@@ -108,7 +142,7 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 		if !ok && !has && s.leftOut(t, p) {
 			ok = true
 		}
-		if !ok && has && (s.config.NoDelete || s.everHid(t, path) || is.kind == mtree.Dir && len(s.config.Filters) > 0) {
+		if !ok && has && (s.had.NoDelete || s.everHid(t, path) || is.kind == mtree.Dir && len(s.had.Filters) > 0) {
 			ok = true // an entry that stays
 		}
 		if !ok {
@@ -133,7 +167,7 @@ func (s *sim) isLoose(path string) bool {
 // leftOut reports whether a path is one that the mirror leaves out.
 func (s *sim) leftOut(t *sourcetest.Tree, path string) bool {
 	past := t.Past(path)
-	return s.config.NoLinks && past[len(past)-1].Kind == mtree.Symlink
+	return s.had.NoLinks && past[len(past)-1].Kind == mtree.Symlink
 }
 
 // everHid reports whether the source ever left something out in a directory: then what is
@@ -161,9 +195,9 @@ func (s *sim) shows(is *simEntry, has bool, v *sourcetest.Span) bool {
 	case v.Kind == mtree.Symlink:
 		return is.text == v.Text
 	case v.Kind == mtree.Dir:
-		return is.mode == v.Mode && is.mtime == v.MTime
+		return is.complete && is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime)
 	}
-	return is.mode == v.Mode && is.mtime == v.MTime && is.text == v.Text
+	return is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime) && is.text == v.Text
 }
 
 func (c *simEntry) String(has bool) string {
@@ -180,10 +214,10 @@ func (s *sim) checkDeletions(b simBefore, now map[string]simEntry) {
 	for _, path := range sortedKeys(b.copy) {
 		was := b.copy[path]
 		is, has := now[path]
-		if has && is.kind == was.kind || s.loose[path] {
+		if has && is.kind == was.kind || s.loose[path] || was.kind == mtree.Symlink && s.config.NoLinks {
 			continue
 		}
-		if s.excluded(path, was.kind == mtree.Dir) {
+		if s.excluded(path) {
 			s.wrong("/%s went, which is excluded", path)
 		}
 		if !follows {
@@ -214,7 +248,7 @@ func (s *sim) checkHeld(b simBefore, now map[string]simEntry) {
 }
 
 // settle lets everything come to rest, and checks that the copy follows.
-func (s *sim) settle(now func() mtree.Stamp) {
+func (s *sim) settle() {
 	s.log("-- quiet")
 	clear(s.at)
 	s.fault, s.config.Sums = simFault{}, false // each start would compare sums
@@ -244,29 +278,29 @@ func (s *sim) settle(now func() mtree.Stamp) {
 func (s *sim) quiet(healed bool) {
 	adopt := s.config.Adopt
 	s.config.Adopt = false
-	s.pass()
-	if id, _ := s.disk.marker(); id != s.tree().ID {
+	s.pass(ending{})
+	if id, _ := s.marker(); id != s.tree().ID {
 		if s.config.Adopt = adopt || healed; !s.config.Adopt {
 			return // it is refused
 		}
 		s.calm = false
-		s.pass()
+		s.pass(ending{})
 	}
 	if s.differs(healed) != "" && s.err == nil {
-		s.pass()
+		s.pass(ending{})
 	}
 	for range 2 {
-		if _, held := s.disk.marker(); len(held.Entries) == 0 || !healed {
+		if _, held := s.marker(); len(held.Entries) == 0 || !healed {
 			break
 		}
 		s.release()
 		s.calm = false
-		s.pass()
+		s.pass(ending{})
 	}
 	if s.err != nil {
 		return
 	}
-	if _, held := s.disk.marker(); len(held.Entries) > 0 || s.site.Nameless {
+	if _, held := s.marker(); len(held.Entries) > 0 || s.site.Nameless {
 		return
 	}
 	if why := s.differs(healed); why != "" {
@@ -276,18 +310,18 @@ func (s *sim) quiet(healed bool) {
 		s.wrong("after two quiet passes: %s", why)
 		return
 	}
-	clear(s.loose)
+	s.had = s.config
 	s.idle()
 }
 
 // idle: a pass that finds nothing new asks once and writes nothing.
 func (s *sim) idle() {
-	before := s.disk.read()
-	s.pass()
+	before := s.read()
+	s.pass(ending{})
 	if len(s.site.Asked) != 1 {
 		s.wrong("an idle pass asked for %q", s.site.Asked)
 	}
-	after := s.disk.read()
+	after := s.read()
 	for _, path := range sortedKeys(before) {
 		if after[path] != before[path] {
 			s.wrong("an idle pass wrote /%s", path)
@@ -298,7 +332,7 @@ func (s *sim) idle() {
 // differs says how the copy differs from the source, "" if it does not. If the source is
 // not healed, what it hides now or ever hid may differ.
 func (s *sim) differs(healed bool) string {
-	t, now := s.tree(), s.disk.read()
+	t, now := s.tree(), s.read()
 	paths := map[string]bool{}
 	for _, p := range append(t.Paths(), sortedKeys(now)...) {
 		paths[p] = true
@@ -307,7 +341,7 @@ func (s *sim) differs(healed bool) string {
 		past := t.Past(p)
 		is, has := now[p]
 		v := past[len(past)-1]
-		if s.excluded(p, true) || s.excluded(p, false) || hidden(t, p) {
+		if s.excluded(p) || hidden(t, p) {
 			continue
 		}
 		want := v.Kind != mtree.Other && !(s.config.NoLinks && v.Kind == mtree.Symlink)
@@ -348,3 +382,13 @@ func (s *sim) mayStay(t *sourcetest.Tree, path string, kind mtree.Kind, healed b
 	}
 	return false
 }
+
+// release carries out what is held, while no mirror runs.
+func (s *sim) release() {
+	s.out.Reset()
+	err := Release(context.Background(), s.config)
+	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
+}
+
+// sortedKeys returns the keys of a map in order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -2,27 +2,14 @@ package mirror
 
 import (
 	"io"
-	"os"
-	"path/filepath"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
-
-// simDisk is where the copy of a simulation is. What these methods do is not part of the
-// pass under way.
-type simDisk interface {
-	path() string
-	read() map[string]simEntry
-	marker() (id string, held replica.HeldList) // of which tree it is, and what is held
-	write(path, text string)
-	mkdir(path string)
-	remove(path string)
-	move(from, to string)
-	close()
-}
 
 // simEntry is an entry of the copy.
 type simEntry struct {
@@ -55,7 +42,7 @@ func readDir(dir *disk.Dir, path string, all map[string]simEntry) {
 	is := simEntry{kind: mtree.Dir, mode: info.Mode & 0o777, mtime: info.MTime, ctime: info.CTime}
 	if record, ok := records.Of(dir); ok {
 		_, begun := replica.DoubtsOf(record)
-		is.complete, is.stamp = !begun && record.Stamp == info.MTime, record.Stamp
+		is.complete, is.stamp = !begun && filetime.SameStored(info.MTime, record.Stamp), record.Stamp
 	}
 	all[path] = is
 	names, err := dir.Names()
@@ -110,28 +97,14 @@ func readMarker(path string) (id string, held replica.HeldList) {
 	return l.Tree.ID, held
 }
 
-// realDisk is a directory of this machine.
-type realDisk struct{ dir string }
-
-func newRealDisk() simDisk {
-	dir, err := os.MkdirTemp("/dev/shm", "tidemark-sim-")
-	if err != nil {
-		panic(err)
-	}
-	return &realDisk{dir}
+// read reads the copy. That is no part of the simulation.
+func (s *sim) read() map[string]simEntry {
+	defer sys.Simulate(s.shell.Process)()
+	return readCopy(simDest)
 }
 
-func (d *realDisk) path() string                       { return filepath.Join(d.dir, "copy") }
-func (d *realDisk) read() map[string]simEntry          { return readCopy(d.path()) }
-func (d *realDisk) marker() (string, replica.HeldList) { return readMarker(d.path()) }
-func (d *realDisk) write(path, text string) {
-	_ = os.WriteFile(filepath.Join(d.path(), path+".new"), []byte(text), 0o644)
-	_ = os.Rename(filepath.Join(d.path(), path+".new"), filepath.Join(d.path(), path))
-	_ = os.Remove(filepath.Join(d.path(), path+".new"))
+// marker reads of which tree the copy is, and what is held.
+func (s *sim) marker() (id string, held replica.HeldList) {
+	defer sys.Simulate(s.shell.Process)()
+	return readMarker(simDest)
 }
-func (d *realDisk) mkdir(path string)  { _ = os.Mkdir(filepath.Join(d.path(), path), 0o755) }
-func (d *realDisk) remove(path string) { _ = os.RemoveAll(filepath.Join(d.path(), path)) }
-func (d *realDisk) move(from, to string) {
-	_ = os.Rename(filepath.Join(d.path(), from), filepath.Join(d.path(), to))
-}
-func (d *realDisk) close() { _ = os.RemoveAll(d.dir) }

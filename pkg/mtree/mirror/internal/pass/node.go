@@ -27,6 +27,7 @@ type node struct {
 	proved     bool               // files of it were compared by sums: its record gets the listing's `now`
 	visited    bool               // its listing arrived
 	entries    int                // number of entries in its listing that no filter excludes
+	now        mtree.Stamp        // of its listing
 	before     records.Record     // its record before the pass
 	had        bool               // it had a record
 	deletions  []replica.Deletion // what must go before it is complete

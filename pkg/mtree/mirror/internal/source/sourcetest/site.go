@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -19,19 +20,27 @@ type Site struct {
 	Upstreams string                  // of a copy
 	Fault     func(call string) error // called at the beginning of each call, and for each file; nil: no faults
 	Asked     []string                // all calls
+
+	mu sync.Mutex // what a test killed is left to run out, several goroutines at once
 }
 
 // call notes a call, and returns the fault that it meets.
 func (s *Site) call(ctx context.Context, what string) error {
-	s.Asked = append(s.Asked, what)
 	s.Tree.yield(what)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.Fault != nil {
-		return s.Fault(what)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Asked = append(s.Asked, what)
+	return s.fault(what)
+}
+
+func (s *Site) fault(what string) error {
+	if s.Fault == nil {
+		return nil
 	}
-	return nil
+	return s.Fault(what)
 }
 
 func (s *Site) id() source.Tree {
@@ -73,7 +82,7 @@ func (s *Site) root() (root source.Root, err error) {
 	if s.Nameless {
 		root.State, root.TreePath, root.Runs = wire.Unwatched, "", nil
 	}
-	root.Fingerprint = wire.Fingerprint(fmt.Append(nil, root.Tree, t.excluded))
+	root.Fingerprint = wire.Fingerprint(fmt.Append(nil, root.Tree, t.excluded, t.trusted))
 	if root.Listing, err = t.list(""); err != nil {
 		return root, err
 	}
@@ -108,10 +117,9 @@ func (s *Site) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, s
 			if err := s.call(ctx, "fetch "+quoted(w.Path)); err != nil {
 				return source.Opened{}, err
 			}
-			var cut error
-			if s.Fault != nil {
-				cut = s.Fault("body " + quoted(w.Path))
-			}
+			s.mu.Lock()
+			cut := s.fault("body " + quoted(w.Path))
+			s.mu.Unlock()
 			return s.Tree.openFile(ctx, cut, w, d)
 		}, yield)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/wire"
@@ -26,10 +27,11 @@ type Tree struct {
 	floor    mtree.Stamp    // the highest stamp published
 	pending  map[*node]bool // directories with changes that are not published; true: it arrived
 	excluded map[string]bool
-	options  int // counts changes of serve's options
+	trusted  bool // serve runs as a user who may read everything
 
 	turn int // counts changes
 	past map[string][]Span
+	mu   sync.Mutex      // of gave
 	gave map[string]bool // path and bytes of all that was read
 }
 
@@ -176,7 +178,7 @@ func (t *Tree) record() {
 		if path != "" {
 			up = t.last(mtree.ParentPath(path)).Version
 		}
-		v := Version{Kind: n.kind, Mode: n.mode, MTime: n.mtime, Text: n.text, Denied: n.denied || up.Denied}
+		v := Version{Kind: n.kind, Mode: n.mode, MTime: n.mtime, Text: n.text, Denied: n.denied && !t.trusted || up.Denied}
 		v.Unlisted = up.Unlisted || n.mounted || path != "" && t.excluded[mtree.BaseName(path)]
 		hidden[n] = v.Unlisted
 		seen[path] = true
