@@ -108,16 +108,6 @@ func (r *Replica) Dir(path string) (*disk.Dir, error) {
 	return r.Root.OpenDirPath(path, false)
 }
 
-// IsNew reports whether nothing was ever copied here: the root has neither an entry nor a
-// record. A copy without entries may be complete, if the source had none or all of them
-// were left out.
-func (r *Replica) IsNew() (bool, error) {
-	if _, ok := r.Record(r.Root, ""); ok {
-		return false, nil
-	}
-	return r.IsEmpty()
-}
-
 // IsEmpty reports whether the root has no entry except the marker and a lost+found.
 func (r *Replica) IsEmpty() (bool, error) {
 	names, err := r.Root.Names()
