@@ -185,7 +185,7 @@ func TestAllowedImports(t *testing.T) {
 
 		watch + "stamprule": {core},
 		watch + "ownwrites": {core, sys, disk, state},
-		watch + "health":    {core, disk, notify, state},
+		watch + "health":    {core, sys, disk, notify, state},
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
 		watch + "mounts":    {core, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},

@@ -33,8 +33,11 @@
 //     complete by its stamp has everything that was published under that stamp.
 //   - No program ends by itself, unless the world explains it (faults.go, remedy).
 //
+// coverage.txt shows how often each change came after each transition in an hour of worlds.
+//
 // Its files stand in layers. Each uses what stands below it:
 //
+//	coverage.go                      which changes came after which transition
 //	shrink.go                        leaves out steps while the rest still fails
 //	play.go                          a list of steps from its beginning to its end
 //	draw.go                          the steps of a seed

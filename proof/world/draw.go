@@ -9,6 +9,7 @@ import (
 // Draw makes the steps of a seed: so many phases, each of which ends with a rest.
 func Draw(seed uint64, phases int) []Step {
 	d := &drawer{rand: rand.New(rand.NewPCG(seed, 14)), m: newModel()}
+	d.long = phases > 1
 	d.links, d.mmap = d.rand.IntN(4) == 0, d.rand.IntN(4) == 0
 	steps := []Step{d.begin()}
 	plant(d.m)

@@ -15,6 +15,7 @@ type drawer struct {
 	m       *model
 	saved   *model // by the transition save
 	last    int    // the last version
+	long    bool   // it may take its time
 	links   bool
 	mmap    bool
 	user    bool   // in what users may change

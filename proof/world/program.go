@@ -105,10 +105,17 @@ func tail(text string, n int) string {
 }
 
 // ask runs a program that ends by itself, within some time.
-func ask(limit time.Duration, args ...string) (out string, code int) {
+func ask(limit time.Duration, args ...string) (out string, code int) { return askAs(0, limit, args...) }
+
+// askAs is ask as another user.
+func askAs(user int, limit time.Duration, args ...string) (out string, code int) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir = "/"
+	if user != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}}
+	}
 	text, err := cmd.CombinedOutput()
 	var e *exec.ExitError
 	switch {

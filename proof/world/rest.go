@@ -75,15 +75,20 @@ func (w *World) states() string {
 // mend puts everything right.
 func (w *World) mend() error {
 	w.thaw()
-	w.unfree()
 	if w.faults.copyReadOnly {
 		if err := w.disks["copy"].remount("rw"); err != nil {
+			return err
+		}
+	}
+	if w.faults.sourceReadOnly {
+		if err := w.disks["source"].remount("rw"); err != nil {
 			return err
 		}
 	}
 	for _, d := range w.disks {
 		d.free()
 	}
+	w.unfree()
 	if w.faults.mounted {
 		if err := w.unmountInside(); err != nil {
 			return err
@@ -108,7 +113,7 @@ func (w *World) mend() error {
 		}
 	}
 	w.programs["other"].kill()
-	w.faults = faults{unsure: w.faults.unsure}
+	w.faults = faults{}
 	return w.startAll()
 }
 
@@ -135,7 +140,7 @@ func (w *World) hardRest() {
 		for i, c := range w.copies {
 			if len(lines[1+i]) > 0 && releases < 20 && time.Since(begun) > time.Second && statusOf("mirror", c).number("held") > 0 {
 				releases++
-				out, code := ask(patience, "mirror", "--release", c)
+				out, code := askAs(w.user, patience, "mirror", "--release", c)
 				w.say("release of copy %d: code %d %s", i+1, code, tail(out, 100))
 			}
 		}
@@ -147,8 +152,9 @@ func (w *World) hardRest() {
 	case !equal:
 		w.finding("differs", "%s; copy 1: %s; copy 2: %s; %s", w.worst(), brief(lines[1]), brief(lines[2]), w.states())
 	default:
-		w.say("equal after %v, %d releases, %d looks", time.Since(begun).Round(time.Millisecond), releases, w.eye.looks)
-		w.permits, w.faults.unsure = map[string]bool{}, false
+		w.say("equal after %v, %d releases, %d looks", time.Since(begun).Round(time.Millisecond), releases, w.eye.looks.Load())
+		w.permits = map[string]bool{}
+		w.unsure.Store(false)
 	}
 }
 
@@ -210,12 +216,12 @@ func (w *World) idle() {
 	args := w.args(w.programs["mirror"])
 	args = append([]string{args[0], "--once"}, args[1:]...)
 	for range 2 { // the first one may have to confirm what was left open
-		if out, code := ask(patience, args...); code != 0 {
+		if out, code := askAs(w.user, patience, args...); code != 0 {
 			w.finding("idle", "mirror --once of an equal copy: code %d: %s", code, tail(out, 600))
 		}
 	}
 	before := w.requests()
-	out, code := ask(patience, args...)
+	out, code := askAs(w.user, patience, args...)
 	if n := w.requests() - before; n != 1 || code != 0 {
 		w.finding("idle", "an idle pass made %d requests, code %d: %s; %s", n, code, tail(out, 600), w.states())
 	}

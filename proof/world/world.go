@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,7 @@ type World struct {
 	log     []string
 
 	faults  faults
+	unsure  atomic.Bool // a change may have failed in the middle of a file, or was not heard: what a copy shows of files need not be a version
 	saved   *model
 	covered *node // by a mount
 	begun   time.Time
@@ -99,6 +101,9 @@ func (w *World) broken() bool {
 	defer w.mu.Unlock()
 	return len(w.found) > 0
 }
+
+// pairMark stands between a transition and a change that came after it, in what is counted.
+const pairMark = " × "
 
 // count counts a step by name, and a change together with the last transition.
 func (w *World) count(name string) {

@@ -191,8 +191,10 @@ func (q *queue) wrote() {
 func readNow(fd int, buf []byte) (int, syscall.Errno) {
 	if sys.Simulated() != nil {
 		n, err := sys.Read(fd, buf)
-		errno, _ := err.(syscall.Errno)
-		return n, errno
+		if err != nil {
+			return 0, unix.EAGAIN // maybe it was closed: wait says so
+		}
+		return n, 0
 	}
 	for {
 		n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Exceptions has the contents of .tidemark/stamps and .tidemark/unread: the stamps of
@@ -19,7 +19,7 @@ import (
 type Exceptions struct {
 	timer *time.Timer // fires when the unread directories are to be tried
 
-	mu     sync.Mutex
+	mu     sys.Mutex
 	stamps map[string]refusal   // by path
 	unread map[string]unread    // by path
 	found  map[string]unread    // those that the running audit could not read
