@@ -49,10 +49,10 @@ type sim struct {
 	running    bool             // a pass runs
 	publishing int              // batches that are being published meanwhile
 
-	was     map[string]simEntry // the copy at the last check
-	own     map[string]bool     // path and bytes that somebody wrote in the copy
-	loose   map[string]bool     // paths at which somebody changed the copy
-	wounded map[string]bool     // paths at which a power cut left other bytes
+	stamped map[string]bool // path and stamp of directories that were found complete
+	own     map[string]bool // path and bytes that somebody wrote in the copy
+	loose   map[string]bool // paths at which somebody changed the copy
+	wounded map[string]bool // paths at which a power cut left other bytes
 	out     bytes.Buffer
 	calm    bool  // since the last pass nothing happened that may end a hold
 	err     error // what a check found first
@@ -106,7 +106,7 @@ func newSim(history []string) *sim {
 	o, seed := simMachine(history)
 	s := &sim{
 		kernel: simkernel.New(o), remote: simkernel.New(simkernel.Options{}).Start("source", 0), rng: rand.New(rand.NewPCG(seed, 7)),
-		at: map[int][]string{}, own: map[string]bool{}, loose: map[string]bool{}, wounded: map[string]bool{}, calm: true,
+		at: map[int][]string{}, stamped: map[string]bool{}, own: map[string]bool{}, loose: map[string]bool{}, wounded: map[string]bool{}, calm: true,
 	}
 	s.order = simkernel.NewScheduler(s.kernel, rand.New(rand.NewPCG(seed, 2)))
 	wait := s.kernel.Before

@@ -70,7 +70,6 @@ func (s *sim) checkState(now map[string]simEntry) {
 			s.checkComplete(path, now)
 		}
 	}
-	s.was = now
 }
 
 // gave reports whether a file may have these bytes.
@@ -92,8 +91,9 @@ func (s *sim) checkComplete(path string, now map[string]simEntry) {
 			if span.Kind != mtree.Dir || span.MTime != stamp {
 				continue
 			}
-			was := s.was[path]
-			if why = s.older(t, path, span.Begin, now, !was.complete || was.stamp != stamp); why == "" {
+			key := path + "\x00" + stamp.String()
+			if why = s.older(t, path, span.Begin, now, !s.stamped[key]); why == "" {
+				s.stamped[key] = true
 				return
 			}
 		}
@@ -251,7 +251,7 @@ func (s *sim) checkHeld(b simBefore, now map[string]simEntry) {
 func (s *sim) settle() {
 	s.log("-- quiet")
 	clear(s.at)
-	s.fault, s.config.Sums = simFault{}, false // each start would compare sums
+	s.fault, s.errno, s.config.Sums = simFault{}, simFault{}, false // each start would compare sums
 	if s.tree().State != wire.Watched {
 		s.tree().Start(false)
 	}

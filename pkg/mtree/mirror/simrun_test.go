@@ -78,79 +78,101 @@ func firstDifference(a, b []string) string {
 // simNames are the paths that histories are about.
 var simNames = []string{"f", "a", "a/f", "a/g", "a/d", "a/d/h", "b", "b/f", "b/e", "b/e/g"}
 
-// randomHistory returns a history of some 5 to 40 steps.
+// randomHistory returns a history of some 5 to 50 steps.
 func randomHistory(r *rand.Rand) (history []string) {
-	name := func() string { return simNames[r.IntN(len(simNames))] }
-	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	change := func() string {
-		switch n := r.IntN(100); {
-		case n < 22:
-			return pick("write", "rewrite", "old", "replace", "more") + " " + name()
-		case n < 34:
-			return "rm " + name()
-		case n < 44:
-			return "mkdir " + name()
-		case n < 52:
-			return pick("mv", "swap") + " " + name() + " " + name()
-		case n < 56:
-			return pick("link", "chmod") + " " + name()
-		case n < 60:
-			return pick("deny", "allow") + " " + name()
-		case n < 64:
-			return pick("mount", "unmount") + " " + name()
-		case n < 66:
-			return pick("exclude f", "exclude g", "exclude d", "exclude e", "trust")
-		case n < 90:
-			return "publish"
-		case n < 93:
-			return pick("stop", "start", "lose")
-		case n < 96:
-			return pick("snapshot", "restore", "restore")
-		}
-		return "write " + name()
+	g := &simGenerator{r}
+	history = append(history, fmt.Sprintf("seed %d", r.IntN(1000)))
+	if r.IntN(3) == 0 {
+		history = append(history, "machine "+g.pick("old", "few", "old"))
 	}
-	around := func() string {
-		switch n := r.IntN(100); {
-		case n < 30:
-			return fmt.Sprintf("at %d %s", 1+r.IntN(25), change())
-		case n < 40:
-			return fmt.Sprintf("break %d", 1+r.IntN(25))
-		case n < 50:
-			return fmt.Sprintf("fail %d", 1+r.IntN(6))
-		case n < 55:
-			return "wait " + pick("3s", "15s", "2m", "11m", "200h")
-		case n < 57:
-			return "clock " + pick("-1h", "1h", "-30s")
-		case n < 62:
-			return "set " + pick("no-delete", "no-links", "sums", "adopt", "filter=g", "filter=e", "filter=a/d", "max-delete=2", "max-delete=50%", "durability=none", "durability=file")
-		case n < 66:
-			return pick("local-write", "local-mkdir", "local-rm") + " " + name()
-		case n < 68:
-			return "local-mv " + name() + " " + name()
-		case n < 70:
-			return "local-forget"
-		case n < 71:
-			return pick("tree", "nameless", "release")
-		}
-		return "pass"
+	if r.IntN(2) == 0 {
+		history = append(history, "set jobs=4")
 	}
 	for _, n := range simNames {
 		if r.IntN(2) == 0 {
-			history = append(history, pick("write", "mkdir", "mkdir")+" "+n)
+			history = append(history, g.pick("write", "mkdir", "mkdir")+" "+n)
 		}
 	}
 	history = append(history, "publish", "pass")
 	for range 2 + r.IntN(14) {
 		for range r.IntN(4) {
-			history = append(history, change())
+			history = append(history, g.change())
 		}
 		if r.IntN(3) > 0 {
 			history = append(history, "publish")
 		}
-		history = append(history, around())
+		history = append(history, g.around())
 		if r.IntN(2) == 0 {
 			history = append(history, "pass")
 		}
 	}
 	return history
+}
+
+// simGenerator chooses steps.
+type simGenerator struct{ *rand.Rand }
+
+func (g *simGenerator) pick(list ...string) string { return list[g.IntN(len(list))] }
+
+func (g *simGenerator) name() string { return g.pick(simNames...) }
+
+// change is a step of the source.
+func (g *simGenerator) change() string {
+	switch n := g.IntN(100); {
+	case n < 26:
+		return g.pick("write", "rewrite", "old", "replace", "more") + " " + g.name()
+	case n < 38:
+		return "rm " + g.name()
+	case n < 48:
+		return "mkdir " + g.name()
+	case n < 56:
+		return g.pick("mv", "swap") + " " + g.name() + " " + g.name()
+	case n < 60:
+		return g.pick("link", "chmod") + " " + g.name()
+	case n < 64:
+		return g.pick("deny", "allow") + " " + g.name()
+	case n < 68:
+		return g.pick("mount", "unmount") + " " + g.name()
+	case n < 70:
+		return g.pick("exclude f", "exclude g", "exclude d", "exclude e", "trust")
+	case n < 94:
+		return "publish"
+	case n < 97:
+		return g.pick("stop", "start", "lose")
+	}
+	return g.pick("snapshot", "restore", "restore")
+}
+
+// around is a step of all others, or a pass.
+func (g *simGenerator) around() string {
+	call := func() int { return 1 + g.IntN(1+g.IntN(400)) }
+	switch n := g.IntN(100); {
+	case n < 30:
+		return fmt.Sprintf("at %d %s", call(), g.change())
+	case n < 42:
+		return fmt.Sprintf("%s %d", g.pick("break", "kill", "kill", "cut", "cut"), call())
+	case n < 48:
+		return fmt.Sprintf("fail %d", 1+g.IntN(6))
+	case n < 52:
+		return fmt.Sprintf("errno %s %d", g.pick("ENOSPC", "EIO", "EACCES", "EMFILE", "EROFS"), call())
+	case n < 54:
+		n := call()
+		return fmt.Sprintf("errno %s %d %d", g.pick("ENOSPC", "EIO", "EROFS"), n, n+g.IntN(300))
+	case n < 58:
+		return "wait " + g.pick("3s", "15s", "2m", "11m", "200h")
+	case n < 60:
+		return "clock " + g.pick("-1h", "1h", "-30s")
+	case n < 66:
+		return "set " + g.pick("no-delete", "no-links", "sums", "adopt", "filter=g", "filter=e", "filter=a/d", "max-delete=2", "max-delete=50%",
+			"durability=none", "durability=file", "durability=batch", "commit=1")
+	case n < 70:
+		return g.pick("local-write", "local-mkdir", "local-rm") + " " + g.name()
+	case n < 72:
+		return "local-mv " + g.name() + " " + g.name()
+	case n < 74:
+		return "local-forget"
+	case n < 75:
+		return g.pick("tree", "nameless", "release")
+	}
+	return "pass"
 }
