@@ -64,7 +64,7 @@ func (w *watcher) makeMarker() error {
 		w.marker = m
 		// Before the lock: a --sync that sees the lock writes a cookie, and would wait for an
 		// event of a directory that is not armed. rewriteMarker reports errors.
-		_, _, _ = w.source.Arm(notify.Marker, -1, "", m.Dir().FD())
+		_, _, _ = w.source.Arm(notify.Marker, -1, "", m.Dir().FD()) // guard: TestArmedBeforeItsLockIsSeen
 	}
 	if !isThere || !w.lock.StillIn(w.marker) {
 		err := w.lock.Move(w.marker)

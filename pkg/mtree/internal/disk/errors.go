@@ -93,7 +93,9 @@ func IsDenied(err error) bool {
 // IsUnreadable reports whether err says that permissions keep this process from
 // reading. chmod or an ACL gives them, which moves a ctime and makes an event. EPERM
 // does not count: nothing shows when its cause has gone.
-func IsUnreadable(err error) bool { return Errno(err) == unix.EACCES }
+func IsUnreadable(err error) bool {
+	return Errno(err) == unix.EACCES // guard (returns IsDenied(err)): TestKindsOfErrors
+}
 
 // IsFull reports whether err says that the file system is out of blocks, inodes or
 // quota.
