@@ -107,6 +107,11 @@ func IsFull(err error) bool {
 	return false
 }
 
+// IsUnsure reports whether err of a system call leaves open what is there: the disk
+// failed, say, or this machine is out of descriptors or memory for the moment. What was
+// there before counts as being there still.
+func IsUnsure(err error) bool { return Errno(err) != 0 && !IsGone(err) }
+
 // IsOutOfResources reports whether err says that this machine is out of descriptors
 // or memory for the moment.
 func IsOutOfResources(err error) bool {

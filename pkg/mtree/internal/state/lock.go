@@ -114,7 +114,7 @@ func (l *Lock) Unlock() error {
 // the marker was deleted under a running program. Cost: statx.
 func (l *Lock) StillIn(m *Marker) bool {
 	info, err := m.dir.Stat(lockName)
-	return err == nil && info.Node == l.node
+	return disk.IsUnsure(err) || err == nil && info.Node == l.node
 }
 
 // Locked reports whether some process holds the lock. It takes nothing, so it never
