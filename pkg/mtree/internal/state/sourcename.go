@@ -21,7 +21,7 @@ func SourceName(source string) string {
 
 // hostOf returns the host of a SOURCE, with its port.
 func hostOf(source string) string {
-	if u, err := url.Parse(source); err == nil && u.Host != "" {
+	if u, err := url.Parse(source); err == nil && u.Scheme != "" && u.Host != "" {
 		return u.Host
 	}
 	return "local"
