@@ -38,6 +38,7 @@ type simulation struct {
 
 	fails        unix.Errno // with which calls of watch fail
 	faults, skip int        // how many, and after how many others
+	only         string     // which calls: those with this text
 	trouble      bool       // calls failed since the last rest
 }
 
@@ -114,7 +115,7 @@ func (s *simulation) start() {
 
 // nextFault returns the error with which the next call of watch fails; nil if it does not.
 func (s *simulation) nextFault(_ int, call string) error {
-	if s.faults == 0 || strings.HasPrefix(call, "close(") || call[0] == '(' {
+	if s.faults == 0 || strings.HasPrefix(call, "close(") || call[0] == '(' || !strings.Contains(call, s.only) {
 		return nil
 	}
 	if s.skip > 0 {

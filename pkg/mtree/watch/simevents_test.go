@@ -164,7 +164,7 @@ func (s *simulation) rest() {
 	}
 	s.trouble = false
 	for range 5 { // a degraded tree is audited once a minute
-		if state, _ := s.state(); state != wire.Degraded {
+		if state, _ := s.state(); state == wire.Watched {
 			break
 		}
 		s.order.Pass(time.Minute)

@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/internal/proof"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/wire"
 )
 
 // TestSimulation runs histories of a watched tree on a machine in memory, as package
@@ -94,6 +96,32 @@ func simulate(t *testing.T, seed uint64, events []simEvent) (r simResult) {
 		s.reader.end()
 	})
 	return r
+}
+
+// TestStatusIsWrittenAgain: the disk refused the one write that says that the tree is watched.
+// Nothing wrote the status again before the next change, so readers of an idle tree took it
+// for unwatched and compared everything at each pass, for up to a day. A write that would
+// have said "degraded" could fail in the same way.
+func TestStatusIsWrittenAgain(t *testing.T) {
+	tryOpenat2(t)
+	defer sys.Simulate(nil)()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(1)
+		for range 3000 {
+			if s.faults, s.fails, s.only = 1, unix.EIO, ", 4096)"; strings.Contains(s.log.String(), "armed") {
+				break
+			}
+			if !s.order.Step() {
+				s.order.Pass(time.Millisecond)
+			}
+		}
+		s.faults = 0
+		s.settle()
+		state, _ := s.state()
+		s.kill()
+		s.reader.end()
+		require.Equal(t, wire.Watched, state, s.log.String())
+	})
 }
 
 // fork returns where two traces part.

@@ -45,8 +45,9 @@ func take(c Config, exclude *glob.List) (_ *watcher, err error) {
 	w.hook = trigger.NewHook(c.Exec, c.Log, &c.Stats.HookRuns, &c.Stats.HookErrors)
 	w.health = health.NewMonitor(c.Log, &c.Stats.Refused, &c.Stats.Foreign)
 	w.exceptions, w.borders = w.health.Exceptions, health.NewBorders(c.Log, &c.Stats.Borders)
-	w.clock, w.batch.timer = stamprule.NewClock(c.Now), time.NewTimer(time.Hour)
+	w.clock, w.batch.timer, w.statusRetry = stamprule.NewClock(c.Now), time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	w.batch.timer.Stop()
+	w.statusRetry.Stop()
 	if w.root, err = identity.OpenRoot(c.Root, c.StateDir, c.CrossMounts); err != nil {
 		return nil, err
 	}

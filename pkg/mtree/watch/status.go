@@ -3,6 +3,7 @@ package watch
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -56,8 +57,12 @@ func (w *watcher) writeStatus() {
 	w.Stats.Each(func(name, _ string, value int64) { w.status.Counters[name] = value })
 	if err := w.statusFile.Write(w.status); err != nil {
 		w.Log.Error("cannot write the status: serve does not see changes of state", "error", err)
+		w.statusRetry.Reset(statusPause) // guard: TestStatusIsWrittenAgain
 	}
 }
+
+// statusPause is between tries to write the status.
+const statusPause = time.Second
 
 // auditsDone reports whether no audit runs or is due.
 func (w *watcher) auditsDone() bool { return !w.audits.running && !w.audits.owed }

@@ -47,6 +47,7 @@ type watcher struct {
 	writtenTree  state.Tree // contents of the tree file
 	status       state.Status
 	statusFile   *state.StatusFile
+	statusRetry  *time.Timer // runs while the status could not be written
 	ownWritesLog *state.OwnWriteLog
 
 	wake    chan struct{} // from source: there is something to take

@@ -72,3 +72,19 @@ func TestVouched(t *testing.T) {
 	a.Unread["a/closed"] = Unread{Inode: info.Node.Ino, Opened: true}
 	require.NoError(t, a.Vouched(root, "a/closed/deep"), "read again")
 }
+
+// TestUnreadWithoutAnInode: an error of the disk, or a lack of memory, can refuse both the
+// open of a directory and its statx. Then watch named it in .tidemark/unread with inode 0,
+// which no directory has, so readers went on to trust its stamp: what changed in it while
+// it could not be read was lost to them, in state watched.
+func TestUnreadWithoutAnInode(t *testing.T) {
+	path := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "a/b"), 0o755))
+	root, err := disk.OpenRoot(path)
+	require.NoError(t, err)
+	defer root.Close()
+	a := &Exceptions{Unread: map[string]Unread{"a": {}}}
+	require.ErrorIs(t, a.Vouched(root, "a"), ErrUnread)
+	require.ErrorIs(t, a.Vouched(root, "a/b"), ErrUnread)
+	require.NoError(t, a.Vouched(root, ""))
+}
