@@ -103,6 +103,9 @@ func (e *eye) look() {
 		for p, since := range e.since[i] {
 			if seen[p] == nil {
 				delete(e.since[i], p)
+				if i == 1 && e.cameToCopy1(p, now) {
+					continue
+				}
 				e.doubts = append(e.doubts, doubt{i, p, nil, since, now})
 			}
 		}
@@ -119,6 +122,16 @@ func (e *eye) take(p promise) {
 	defer e.mu.Unlock()
 	e.promise = p
 }
+
+// cameToCopy1 reports whether the first copy lacks a path, or has it only for a moment: then
+// the second one may lack it too, whatever the source has.
+func (e *eye) cameToCopy1(p string, now time.Time) bool {
+	since, has := e.since[0][p]
+	return !has || now.Sub(since) < slack
+}
+
+// slack is how far a copy may be behind what it copies while it runs.
+const slack = 10 * time.Second
 
 // promised reports whether a copy is complete by a stamp that includes what was promised.
 func (e *eye) promised(root string) (bool, int) {
@@ -174,7 +187,7 @@ func (e *eye) judge() {
 		switch {
 		case d.node == nil:
 			name := e.w.copies[d.copy] + "/" + d.path
-			if !exists(name) && !e.w.history.mayLack(d.path, d.since.Add(-10*time.Second)) {
+			if !exists(name) && !e.w.history.mayLack(d.path, d.since.Add(-slack)) {
 				e.tell("deleted", fmt.Sprintf("%q has gone from copy %d, the source always had it", d.path, d.copy+1))
 			}
 		case e.w.unsure.Load() || e.w.history.everWas(d.path, d.node, 0):
