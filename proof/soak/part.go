@@ -26,6 +26,7 @@ var parts = []part{
 	{"watch-sim", 4, test("./pkg/mtree/watch", "-run", "^TestSimulat")},
 	{"mirror-sim", 4, test("./pkg/mtree/mirror", "-run", "^TestSimulat")},
 	{"power", 8, test("./pkg/mtree/mirror", "-tags", "filesystems", "-run", "PowerCut")},
+	{"power-programs", 6, test("./proof/power")},
 	{"churn", 5, test("./pkg/mtree/watch", "-tags", "filesystems,soak", "-run", "^TestSoak$")},
 	{"hostile", 3, test("./proof/hostile")},
 	{"fuzz", 4, []string{"sh", "tools/fuzz"}},
