@@ -125,7 +125,7 @@ func together(t testing.TB, seed uint64, one, two server) (faults []string) {
 	}
 	both := server{
 		codes:   []exit.Code{exit.Done, exit.Failed, exit.Unreachable, exit.Refused, exit.Held, exit.Local},
-		deletes: one.deletes || two.deletes, statusFails: true, cure: []string{"--adopt", "--max-delete", "100%"},
+		deletes: removes(one) || removes(two), statusFails: true, cure: []string{"--adopt", "--max-delete", "100%"},
 	}
 	p.becomes(second, play(one), play(two), sometimes(mutant(c), c, 3))
 	if gentle(one) && gentle(two) && c.intN(2) == 0 {
@@ -143,7 +143,17 @@ func together(t testing.TB, seed uint64, one, two server) (faults []string) {
 
 // gentle reports whether a mirror that goes on recovers from an attack without being told.
 func gentle(s server) bool {
-	return s.cure == nil && !s.deletes && !slices.ContainsFunc(s.codes, func(c exit.Code) bool { return c > exit.Unreachable })
+	return s.cure == nil && !removes(s) && !slices.ContainsFunc(s.codes, func(c exit.Code) bool { return c > exit.Unreachable })
+}
+
+// removes reports whether something is gone from the tree of an attack, or from what it says
+// of the tree: where it does not say it all the time, that may go from the copy, too.
+func removes(s server) bool {
+	now := honest(second)
+	if s.play.tree != nil {
+		s.play.tree(now)
+	}
+	return s.deletes || slices.ContainsFunc(honest(second).paths(), func(path string) bool { return now[path] == nil })
 }
 
 // goesOn attacks a mirror that goes on, for a while, and then waits until it is equal to an
