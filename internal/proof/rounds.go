@@ -5,7 +5,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -26,10 +29,32 @@ func Rounds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 	t.Helper()
 	for seed := range seeds(t, n) {
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { f(t, seed) }) {
-			t.Logf("replay: %s=%d go test -count=1 -run '^%s$' %s", envSeed, seed, t.Name(), thisPackage())
+			t.Logf("replay: %s=%d go test -count=1%s -run '^%s$' %s", envSeed, seed, buildTags(), t.Name(), thisPackage())
 			return
 		}
 	}
+}
+
+// RoundsBeside is Rounds with a few rounds at once, for rounds that wait most of the time.
+func RoundsBeside(t *testing.T, n, beside int, f func(t *testing.T, seed uint64)) {
+	t.Helper()
+	var failed atomic.Bool
+	var group sync.WaitGroup
+	turns := make(chan struct{}, beside)
+	for seed := range seeds(t, n) {
+		turns <- struct{}{}
+		if failed.Load() {
+			break
+		}
+		group.Go(func() {
+			defer func() { <-turns }()
+			if !t.Run(fmt.Sprint(seed), func(t *testing.T) { f(t, seed) }) {
+				failed.Store(true)
+				t.Logf("replay: %s=%d go test -count=1%s -run '^%s$' %s", envSeed, seed, buildTags(), t.Name(), thisPackage())
+			}
+		})
+	}
+	group.Wait()
 }
 
 // seeds yields the seeds of a test's rounds.
@@ -83,6 +108,17 @@ func moduleRoot() string {
 		dir = filepath.Dir(dir)
 	}
 	return "."
+}
+
+// buildTags is the option that builds the running test, "" without tags.
+func buildTags() string {
+	info, _ := debug.ReadBuildInfo()
+	for _, setting := range info.Settings {
+		if setting.Key == "-tags" {
+			return " -tags " + setting.Value
+		}
+	}
+	return ""
 }
 
 // thisPackage is the package of the running test as the go command names it at the root

@@ -80,7 +80,7 @@ func TestPurePackages(t *testing.T) {
 }
 
 func TestLibrariesInTheirPlaces(t *testing.T) {
-	callers := []string{"tidemark/proof/calls", sys, sys + "/simkernel", beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
+	callers := []string{"tidemark/proof/calls", "tidemark/proof/world", sys, sys + "/simkernel", beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
 	for path, p := range listPackages(t) {
 		if !slices.Contains(callers, path) {
 			require.NotContains(t, p.Imports, unix, "%s: only %s make system calls by number", path, callers)
@@ -174,18 +174,18 @@ func TestAllowedImports(t *testing.T) {
 		// In mirror each uses what stands above it: a source nothing of the copy, work no
 		// pass, and package mirror all of them.
 		plan:                         {core},
-		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, lister, machine, records, state},
-		mirror + "/internal/gate":    {core, state, mirror + "/internal/replica"},
+		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, lister, machine, records, state, sys},
+		mirror + "/internal/gate":    {core, state, sys, mirror + "/internal/replica"},
 		mirror + "/internal/overlap": {core, core + "/exit", disk, lister, machine, state, mirror + "/internal/replica", source},
 		mirror + "/internal/lineage": {core, core + "/exit", core + "/wire", state, mirror + "/internal/replica", source, mirror + "/internal/overlap"},
-		mirror + "/internal/work": {core, core + "/wire", core + "/internal/glob", disk, lister, records,
+		mirror + "/internal/work": {core, core + "/wire", core + "/internal/glob", disk, lister, records, sys,
 			plan, mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
 		mirror + "/internal/pass": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, records,
 			plan, mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/work"},
 
 		watch + "stamprule": {core},
 		watch + "ownwrites": {core, sys, disk, state},
-		watch + "health":    {core, disk, notify, state},
+		watch + "health":    {core, sys, disk, notify, state},
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
 		watch + "mounts":    {core, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},

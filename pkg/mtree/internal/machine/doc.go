@@ -20,10 +20,12 @@
 //	mounts.go      MountTable: hears of mounts; Mounts: those below a directory
 //	below.go       does a directory lie in another one?
 //	mountinfo.go   /proc/self/mountinfo, and what follows from it
+//	stay.go        what tells whether a file system was away in this boot
 //	filesystem.go  what identifies a file system across reboots
 //	clockstep.go   ClockSteps: hears when somebody sets the clock
 //	clock.go       Now, uptime, boot id
 //	rights.go      what this process is allowed to read and to do
 //	priority.go    disk requests that come after those of others
+//	realpath.go    paths without symlinks
 //	proc.go        small files of /proc
 package machine

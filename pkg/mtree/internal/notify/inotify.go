@@ -244,7 +244,7 @@ type event struct {
 // nextEvent splits the first event off raw: wd s32, mask u32, cookie u32, len
 // u32, name filled up with NUL.
 func nextEvent(raw []byte) (e event, size int) {
-	size = unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(raw[12:]))
+	size = min(unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(raw[12:])), len(raw))
 	e = event{
 		wd:     int32(binary.NativeEndian.Uint32(raw)),
 		mask:   binary.NativeEndian.Uint32(raw[4:]),

@@ -8,20 +8,20 @@ import (
 // SourceName returns the SOURCE of a copy in the form that is compared and recorded:
 // without credentials and without a slash at its end.
 func SourceName(source string) string {
-	if u, err := url.Parse(source); err == nil && u.Host != "" {
+	if u, err := url.Parse(source); err == nil && u.Scheme != "" && u.Host != "" { // //srv/a is a path
 		u.User = nil
 		u.Host = strings.ToLower(u.Host)
 		return strings.TrimRight(u.String(), "/")
 	}
-	if name := strings.TrimRight(source, "/"); name != "" {
+	if name := strings.TrimRight(source, "/"); name != "" || source == "" {
 		return name
 	}
-	return source
+	return "/"
 }
 
 // hostOf returns the host of a SOURCE, with its port.
 func hostOf(source string) string {
-	if u, err := url.Parse(source); err == nil && u.Host != "" {
+	if u, err := url.Parse(source); err == nil && u.Scheme != "" && u.Host != "" {
 		return u.Host
 	}
 	return "local"
