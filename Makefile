@@ -2,20 +2,21 @@
 # make demo     run the three on a copy of the Go source tree (ONCE=1: end by itself)
 # make test     everything CI runs (as root; it installs what it needs from Debian)
 # make check    the quick part of it, under a minute
+# make mutants  take each guard out and show the test that fails
 # make bench    side by side with rsync, nginx and others (see docs/performance.md)
 
 GO         ?= go
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILDFLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X tidemark/internal/cli.version=$(VERSION)'
 PROGRAMS   := bin/watch bin/serve bin/mirror
-FUZZTIME   ?= 10s
+FUZZTIME   ?= 2s
 
 # $(call tagged,TAG,DIR,FLAGS): the tests of a package that need a build tag, and no others.
 tagged = $(GO) test -tags $(1) $(3) -timeout 20m -run "$$(sh tools/tagged $(1) $(2))" ./$(2)
 
 export CGO_ENABLED = 0
 
-.PHONY: all deps systemd demo test check lint interop filesystems soak copies bench fuzz clean install $(PROGRAMS)
+.PHONY: all deps systemd demo test check lint interop filesystems soak copies mutants bench fuzz clean install $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -33,6 +34,7 @@ lint:
 	$(GO) vet -tags interop ./pkg/mtree/...
 	$(GO) vet -tags filesystems ./pkg/mtree/...
 	$(GO) vet -tags systemd ./e2e/...
+	$(GO) -C tools vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@sh .ci/rules
 
@@ -85,17 +87,15 @@ copies:
 systemd: all
 	$(GO) test -tags systemd -timeout 10m ./e2e/systemd
 
+# Every fuzz target of the module, FUZZTIME each: a new one is found by itself.
 fuzz:
-	@for f in FuzzStamp FuzzName FuzzListing; do \
-		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree || exit 1; \
-	done
-	@for f in FuzzRuns FuzzUpstreams FuzzFileTag FuzzContentRange FuzzListingTag FuzzURLPath FuzzEpoch FuzzTreePath FuzzPathLines FuzzQuery FuzzSums FuzzSince FuzzTar; do \
-		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./pkg/mtree/wire || exit 1; \
-	done
-	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./pkg/mtree/mirror/internal/source/autoindex
-	@for f in FuzzRequest FuzzServer; do \
-		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./pkg/mtree/internal/fastpath || exit 1; \
-	done
+	FUZZTIME=$(FUZZTIME) sh tools/fuzz
+
+# Takes each marked guard out and shows the test that fails; with HEART=1 generated
+# mutants of the packages in tools/mutants/heart.txt. ONLY is a regular expression for files.
+mutants:
+	$(GO) -C tools build -o ../bin/mutants ./mutants
+	bin/mutants $(if $(HEART),-generated) $(if $(ONLY),-only '$(ONLY)')
 
 bench: all
 	sh bench/run

@@ -62,6 +62,7 @@ func scriptsIn(dir string) testscript.Params {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GOTRACEBACK", "single")
+			env.Setenv("TIDEMARK_MUTANT", os.Getenv("TIDEMARK_MUTANT")) // see tools/mutants
 			examples, err := filepath.Abs("../docs/examples")
 			if err != nil {
 				return err

@@ -10,9 +10,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -147,9 +149,22 @@ func usage(cmd *cobra.Command, w io.Writer) error {
 	return err
 }
 
-// oneLine joins the lines of an error: scripts get one line.
+// oneLine joins the lines of an error: scripts get one line. What does not print is
+// escaped: an error may quote a server, and a terminal would obey it.
 func oneLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	var line strings.Builder
+	for rest := text; rest != ""; {
+		r, size := utf8.DecodeRuneInString(rest)
+		if r == utf8.RuneError && size == 1 || !strconv.IsPrint(r) {
+			quoted := strconv.Quote(rest[:size])
+			line.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			line.WriteString(rest[:size])
+		}
+		rest = rest[size:]
+	}
+	return line.String()
 }
 
 // versionText is what --version prints.

@@ -140,6 +140,14 @@ func TestErrorsBecomeExitCodesAndOneLine(t *testing.T) {
 	require.Equal(t, "tidemark-probe: 5 held: run --release; one failed\n", out)
 }
 
+// A server's reason phrase went to the terminal as it came, with what sets titles, moves
+// the cursor and hides text: the last line of an error was not quoted, as the log is.
+func TestErrorsObeyNobody(t *testing.T) {
+	p := probe{err: errors.New("403 \x1b]0;title\a\u009b2J\x9b\r\u202e\xff \u00fc\u4e16 \"x\"")}
+	_, out := p.run("a", "b")
+	require.Equal(t, `tidemark-probe: 403 \x1b]0;title\a\u009b2J\x9b\r\u202e\xff ü世 "x"`+"\n", out)
+}
+
 func TestVersionAndHelp(t *testing.T) {
 	var p probe
 	code, out := p.run("--version")

@@ -132,7 +132,7 @@ type Size int64
 // Set reads a size.
 func (s *Size) Set(text string) error {
 	upper := strings.ToUpper(strings.TrimSuffix(strings.TrimSuffix(text, "B"), "i"))
-	if n := len(upper); n > 0 && strings.IndexByte("KMGT", upper[n-1]) >= 0 {
+	if n := len(upper); n > 0 && strings.IndexByte("KMGTPE", upper[n-1]) >= 0 {
 		upper += "iB"
 	}
 	n, err := humanize.ParseBytes(upper)
@@ -226,7 +226,7 @@ func (d *Duration) Set(text string) error {
 	rest := text
 	if before, after, ok := strings.Cut(text, "d"); ok {
 		n, err := strconv.ParseFloat(before, 64)
-		if err != nil || n < 0 || n > 36500 {
+		if err != nil || !(n >= 0 && n <= 36500) { // it may be NaN
 			return badDuration(text)
 		}
 		days, rest = time.Duration(n*24*float64(time.Hour)), after
@@ -235,7 +235,7 @@ func (d *Duration) Set(text string) error {
 		}
 	}
 	t, err := time.ParseDuration(rest)
-	if err != nil || t < 0 {
+	if err != nil || t < 0 || days+t < days {
 		return badDuration(text)
 	}
 	*d = Duration(days + t)

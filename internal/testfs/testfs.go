@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -68,24 +69,48 @@ func Image(t testing.TB, mkfs ...string) (dir string) {
 	return dir
 }
 
+// Flush says what of a file system still reaches its disk when its power is cut: the flags
+// of EXT4_IOC_SHUTDOWN, which is XFS_IOC_GOINGDOWN.
+type Flush uint32
+
+// From everything to nothing.
+const (
+	FlushAll  Flush = iota // files and metadata, as by sync(2)
+	FlushLog               // metadata, files as far as they are on disk
+	FlushNone              // what is on disk
+)
+
 // Cut ends the file system at dir as a power cut does, without writing what is
-// not on disk yet: EXT4_IOC_SHUTDOWN, which is XFS_IOC_GOINGDOWN, with
-// NOLOGFLUSH. After that every use of it fails; mount it anew.
-func Cut(dir string) error {
-	const (
-		shutdown   = 0x8004587d // _IOR('X', 125, __u32)
-		noLogFlush = 2
-	)
+// not on disk yet. After that every use of it fails; mount it anew.
+func Cut(dir string) error { return CutBy(dir, FlushNone) }
+
+// CutBy is Cut with what is still written.
+func CutBy(dir string, how Flush) error {
+	const shutdown = 0x8004587d // _IOR('X', 125, __u32)
 	fd, err := syscall.Open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer syscall.Close(fd)
-	how := uint32(noLogFlush)
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), shutdown, uintptr(unsafe.Pointer(&how))); errno != 0 {
 		return errno
 	}
 	return nil
+}
+
+// Unmount unmounts what is on dir. Programs that look at all mounts keep it busy for a
+// moment.
+func Unmount(t testing.TB, dir string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		out, err := exec.Command("umount", dir).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("umount %s: %s", dir, out)
+		}
+	}
 }
 
 // WithoutDescriptors calls f while this process can open nothing: EMFILE.

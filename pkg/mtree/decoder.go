@@ -19,6 +19,10 @@ const MaxEntries = 4 << 20
 // attributes of versions to come.
 const maxLine = 16 << 10
 
+// maxComments bounds the comment lines of a listing. No version writes more than one;
+// without a bound a compressed answer of half a megabyte takes a minute to read.
+const maxComments = 100_000
+
 // Decoder reads listings one after another from a stream: a single one, or the
 // blocks of an answer to "changes since". It holds one listing in memory. It
 // is strict: names must pass CheckName and ascend, the count must agree.
@@ -35,6 +39,7 @@ type Decoder struct {
 	text    string        // not read yet
 	guess   int           // how many entries the listing may have
 	line    int           // number of the last line, from 1
+	remarks int           // comment lines since the last listing
 	unasked int           // bytes that Room was not asked for yet
 	trailer *Trailer
 }
@@ -49,6 +54,7 @@ func NewDecoder(r io.Reader) *Decoder {
 // wrong wraps ErrListing, and errors of the reader are passed on. After an
 // error the Decoder is of no further use.
 func (d *Decoder) Next() (Listing, error) {
+	d.remarks = 0
 	line, err := d.content()
 	if err != nil {
 		return Listing{}, err
@@ -155,6 +161,10 @@ func (d *Decoder) readLine() (string, error) {
 		return "", err
 	case len(line) == 1:
 		return "", d.wrong(errors.New("empty"))
+	case line[0] == '#':
+		if d.remarks++; d.remarks > maxComments {
+			return "", d.wrong(fmt.Errorf("more than %d comments", maxComments))
+		}
 	}
 	return line[:len(line)-1], nil
 }

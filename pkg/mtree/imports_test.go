@@ -25,6 +25,7 @@ type goPackage struct {
 // Packages of this module, and some of others.
 const (
 	core     = "tidemark/pkg/mtree"
+	sys      = core + "/internal/sys"
 	wire     = core + "/wire"
 	fastpath = core + "/internal/fastpath"
 	beneath  = core + "/internal/beneath"
@@ -79,7 +80,7 @@ func TestPurePackages(t *testing.T) {
 }
 
 func TestLibrariesInTheirPlaces(t *testing.T) {
-	callers := []string{beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
+	callers := []string{"tidemark/proof/calls", sys, sys + "/simkernel", beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
 	for path, p := range listPackages(t) {
 		if !slices.Contains(callers, path) {
 			require.NotContains(t, p.Imports, unix, "%s: only %s make system calls by number", path, callers)
@@ -125,6 +126,25 @@ func TestSourcesDoNotKnowTheCopy(t *testing.T) {
 	}
 }
 
+// unsimulated are the files whose system calls a simulation answers in another way, or not
+// at all: timers, polls, fanotify.
+var unsimulated = []string{"machine/clockstep.go", "machine/mounts.go", "notify/fanotify.go"}
+
+// TestSystemCallsGoThroughTheSeam: a system call that package sys knows is made through it,
+// so that a simulation sees it.
+func TestSystemCallsGoThroughTheSeam(t *testing.T) {
+	known := map[string]bool{}
+	functions(t, "internal/sys/*.go", func(_, name string) { known[name] = true })
+	require.True(t, known["Openat"] && known["Renameat2"], "the functions of the seam were found")
+	for _, dir := range []string{"beneath", "disk", "state", "records", "machine", "limit", "notify"} {
+		calls(t, "internal/"+dir+"/*.go", func(file, pkg, name string) {
+			if pkg == "unix" && !slices.Contains(unsimulated, strings.TrimPrefix(file, "internal/")) {
+				require.False(t, known[name], "%s calls unix.%s: it must call sys.%s", file, name, name)
+			}
+		})
+	}
+}
+
 // TestAllowedImports: what each package below the programs may import of this module.
 func TestAllowedImports(t *testing.T) {
 	packages := listPackages(t)
@@ -132,8 +152,9 @@ func TestAllowedImports(t *testing.T) {
 		wire:     {core},
 		fastpath: {}, // it serves any Handler
 
-		beneath:   {core},
-		disk:      {core, beneath},
+		sys:       {},
+		beneath:   {core, sys},
+		disk:      {core, sys, beneath},
 		render:    {core, wire},
 		negotiate: {core, wire, render},
 		pages:     {core, wire, disk, render},
@@ -141,12 +162,13 @@ func TestAllowedImports(t *testing.T) {
 		published: {core, wire, core + "/internal/glob", disk, filetime, lister, machine, records, state},
 
 		filetime: {core},
-		machine:  {core},
+		machine:  {core, sys},
+		limit:    {sys},
 		dirwatch: {disk, limit},
-		state:    {core, wire, disk, filetime, machine},
-		records:  {core, disk, filetime, state},
+		state:    {core, sys, wire, disk, filetime, machine},
+		records:  {core, sys, disk, filetime, state},
 		lister:   {core, disk, filetime, machine, records, state},
-		notify:   {core, limit, handles},
+		notify:   {core, sys, limit, handles},
 		handles:  {core},
 
 		// In mirror each uses what stands above it: a source nothing of the copy, work no
@@ -162,14 +184,14 @@ func TestAllowedImports(t *testing.T) {
 			plan, mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/work"},
 
 		watch + "stamprule": {core},
-		watch + "ownwrites": {core, disk, state},
+		watch + "ownwrites": {core, sys, disk, state},
 		watch + "health":    {core, disk, notify, state},
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
 		watch + "mounts":    {core, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
 		watch + "publish": {core, disk, core + "/internal/glob", filetime, notify, state, wire,
 			watch + "audit", watch + "health", watch + "ownwrites", watch + "stamprule", watch + "trigger"},
-		watch + "audit": {core, wire, disk, core + "/internal/glob", machine, notify, state,
+		watch + "audit": {core, sys, wire, disk, core + "/internal/glob", machine, notify, state,
 			watch + "health", watch + "ownwrites", watch + "stamprule"},
 	} {
 		require.Contains(t, packages, path)

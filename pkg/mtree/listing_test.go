@@ -257,3 +257,18 @@ func (e *endless) Read(p []byte) (int, error) {
 	e.n++
 	return copy(p, fmt.Sprintf("1.5 %09d\t1\n", e.n)), nil
 }
+
+// Half a megabyte of gzip became 200 million comments, which took a minute to skip.
+func TestCommentsAreBounded(t *testing.T) {
+	const most = 100_000
+	few, many := strings.Repeat("#\n", most-2), strings.Repeat("#\n", most+1)
+	for _, decode := range []func(text string) error{
+		func(text string) error { _, err := mtree.ParseListing([]byte(text)); return err },
+		func(text string) error { _, err := mtree.NewDecoder(strings.NewReader(text)).Next(); return err },
+	} {
+		require.NoError(t, decode(few+"1.0 ./\t-\n#end 0\n"))
+		require.NoError(t, decode("1.0 ./\t-\n"+few+"#end 0\n"))
+		require.ErrorIs(t, decode(many+"1.0 ./\t-\n#end 0\n"), mtree.ErrListing)
+		require.ErrorIs(t, decode("1.0 ./\t-\n"+many+"#end 0\n"), mtree.ErrListing)
+	}
+}

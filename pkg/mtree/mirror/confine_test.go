@@ -135,6 +135,22 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
+// A Tidemark-Tree that is no tree id was recorded, and then refused at each start: the copy
+// was of no use any more, and --adopt did not help.
+func TestATreeIDThatIsNone(t *testing.T) {
+	for _, id := range []string{"x", "00112233445566778899aabbccddee", "00112233445566778899aabbccddeefg", "\u009b31m"} {
+		s, b := overHTTP(t, "f = x")
+		b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("Tidemark-Tree", id)
+			_, _ = w.Write([]byte("1700000000.000000001 ./\t-\n#end 0\n"))
+			return true
+		})
+		require.Equal(t, exit.Unreachable, exit.Of(b.once()), "%q", id)
+		b.server.interfere(nil)
+		b.equal(s)
+	}
+}
+
 // Symlinks that could lead out are not made.
 func TestUnsafeSymlinks(t *testing.T) {
 	b := hostile(t, http.NotFound, "evil\t-\tlink=../outside", "far\t-\tlink=/etc", "good\t-\tlink=evil")

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 
@@ -23,4 +24,13 @@ func ParseEpoch(text string) (uint64, error) {
 		return 0, fmt.Errorf("%w: epoch %.40q", mtree.ErrListing, text)
 	}
 	return epoch, nil
+}
+
+// ParseTree reads a Tidemark-Tree: 32 hex digits; no header, "", is a tree without an id.
+// Errors wrap mtree.ErrListing.
+func ParseTree(text string) (string, error) {
+	if raw, err := hex.DecodeString(text); text != "" && (err != nil || len(raw) != 16) {
+		return "", fmt.Errorf("%w: tree id %.40q", mtree.ErrListing, text)
+	}
+	return text, nil
 }

@@ -20,11 +20,15 @@ type SinceReader struct {
 	in      *bufio.Reader
 	trailer mtree.Trailer
 	ended   bool // the trailer was there
+	remarks int  // lines of comments between listings
 }
 
 // maxSinceLine is the length of the longest line there can be: two paths, escaped
 // throughout.
 const maxSinceLine = 64 << 10
+
+// maxSinceComments bounds the comments between listings, of which there is one: the trailer.
+const maxSinceComments = 1000
 
 // NewSinceReader returns a reader of in.
 func NewSinceReader(in io.Reader) *SinceReader {
@@ -46,6 +50,9 @@ func (r *SinceReader) Next() (path string, block *SinceBlock, err error) {
 		if line[0] != '#' {
 			path, err = pathOf(line)
 			return path, &SinceBlock{in: r.in, first: line}, err
+		}
+		if r.remarks++; r.remarks > maxSinceComments {
+			return "", nil, fmt.Errorf("%w: more than %d comments", mtree.ErrListing, maxSinceComments)
 		}
 		r.noteTrailer(line)
 	}

@@ -131,3 +131,14 @@ func TestTarReader(t *testing.T) {
 		require.Error(t, err)
 	}
 }
+
+// A stream of PAX headers without a file was read for ever: the pass that asked for a few
+// small files never ended.
+func TestTarOfHeadersAlone(t *testing.T) {
+	one := AppendTarHeader(nil, &TarMember{Path: "f", Kind: mtree.File, MTime: mtree.Unix(1, 1)})
+	header := one[:len(one)-TarBlock]
+	stream := NewTarReader(bytes.NewReader(append(bytes.Repeat(header, 1000), one...)))
+	defer stream.Close()
+	_, err := stream.Next()
+	require.ErrorIs(t, err, errTar)
+}

@@ -60,7 +60,7 @@ func (t *TarReader) Next() (f TarFile, err error) {
 		return f, cutTar(err)
 	}
 	t.left, t.pad = 0, 0
-	for {
+	for extended := false; ; extended = true {
 		if _, err := io.ReadFull(t.in, t.block[:]); err != nil {
 			return f, cutTar(err)
 		}
@@ -73,6 +73,9 @@ func (t *TarReader) Next() (f TarFile, err error) {
 		}
 		switch t.block[156] {
 		case 'x':
+			if extended { // headers without end, and never a file
+				return f, fmt.Errorf("%w: a second PAX header for one file", errTar)
+			}
 			if err := t.pax(size, &f); err != nil {
 				return f, err
 			}

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Open opens path below the directory dirfd with these flags of open(2). O_CLOEXEC and
@@ -35,7 +37,7 @@ func openat2(dirfd int, path string, how *unix.OpenHow) (int, error) {
 		return walkTo(dirfd, path, how)
 	}
 	for {
-		fd, err := unix.Openat2(dirfd, path, how)
+		fd, err := sys.Openat2(dirfd, path, how)
 		if err != unix.EINTR && err != unix.EAGAIN {
 			return fd, err
 		}
@@ -63,10 +65,10 @@ func openat2Works() bool {
 	case openat2Refused:
 		return false
 	}
-	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
+	fd, err := sys.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
 	switch err {
 	case nil:
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		openat2State.Store(openat2Known)
 		return true
 	case unix.EINTR, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:

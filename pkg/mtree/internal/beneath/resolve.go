@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // maxLinks is how many symlinks Resolve follows for one path, as the kernel does
@@ -96,9 +97,9 @@ func linkAt(dirfd int, path string, crossMounts bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer unix.Close(fd)
+	defer sys.Close(fd)
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(fd, "", buf)
+	n, err := sys.Readlinkat(fd, "", buf)
 	if err == unix.ENOENT || err == unix.EINVAL {
 		return "", nil // readlinkat(2): the descriptor is not that of a symlink
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // walk opens a path one component after another, with the meaning of openat2(2) as
@@ -82,7 +84,7 @@ func (w *walk) last(name string, flags int) (int, error) {
 		return -1, err
 	}
 	if err := w.within(fd, ""); err != nil {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return -1, err
 	}
 	return fd, nil
@@ -93,7 +95,7 @@ func (w *walk) here() int { return w.open[len(w.open)-1] }
 // leave closes all directories except for the first n.
 func (w *walk) leave(n int) {
 	for _, fd := range w.open[n:] {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 	}
 	w.open = w.open[:n]
 }
@@ -134,7 +136,7 @@ func mountOf(fd int, name string) (mount, error) {
 	var stx unix.Statx_t
 	err := unix.EINTR
 	for err == unix.EINTR {
-		err, _ = unix.Statx(fd, name, flags, unix.STATX_TYPE|unix.STATX_MNT_ID, &stx).(unix.Errno)
+		err, _ = sys.Statx(fd, name, flags, unix.STATX_TYPE|unix.STATX_MNT_ID, &stx).(unix.Errno)
 	}
 	if err != 0 {
 		return mount{}, err
@@ -148,7 +150,7 @@ func mountOf(fd int, name string) (mount, error) {
 
 func openat(dirfd int, name string, flags int, mode uint32) (int, error) {
 	for {
-		fd, err := unix.Openat(dirfd, name, flags, mode)
+		fd, err := sys.Openat(dirfd, name, flags, mode)
 		if err != unix.EINTR {
 			return fd, err
 		}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // The changes of names, modes, owners and times that a copy needs. Each is a system
@@ -24,7 +25,7 @@ func (d *Dir) MakeDir(name string, mode uint32) (*Dir, error) {
 	if err := checkComponent(name); err != nil {
 		return nil, d.PathError("mkdir", name, err)
 	}
-	if err := unix.Mkdirat(d.fd, name, 0o700); err != nil {
+	if err := sys.Mkdirat(d.fd, name, 0o700); err != nil {
 		return nil, d.PathError("mkdir", name, err)
 	}
 	child, err := d.OpenDir(name)
@@ -46,7 +47,7 @@ func (d *Dir) Rename(name string, to *Dir, newName string) error {
 	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
 		return d.PathError("rename", name, err)
 	}
-	return d.PathError("rename", name, unix.Renameat(d.fd, name, to.fd, newName))
+	return d.PathError("rename", name, sys.Renameat(d.fd, name, to.fd, newName))
 }
 
 // Link gives the entry name of d the second name newName in to, which must be free.
@@ -54,7 +55,7 @@ func (d *Dir) Link(name string, to *Dir, newName string) error {
 	if err := errors.Join(checkComponent(name), checkComponent(newName)); err != nil {
 		return d.PathError("link", name, err)
 	}
-	return d.PathError("link", name, unix.Linkat(d.fd, name, to.fd, newName, 0))
+	return d.PathError("link", name, sys.Linkat(d.fd, name, to.fd, newName, 0))
 }
 
 // Unlink removes the entry name, which must not be a directory.
@@ -62,7 +63,7 @@ func (d *Dir) Unlink(name string) error {
 	if err := checkComponent(name); err != nil {
 		return d.PathError("unlink", name, err)
 	}
-	return d.PathError("unlink", name, unix.Unlinkat(d.fd, name, 0))
+	return d.PathError("unlink", name, sys.Unlinkat(d.fd, name, 0))
 }
 
 // SetTime sets the directory's own mtime by its descriptor and leaves the atime; the
@@ -82,16 +83,16 @@ func (d *Dir) SetEntryTime(name string, mtime mtree.Stamp) error {
 		return d.PathError("utimensat", name, err)
 	}
 	var st unix.Stat_t
-	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := sys.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return d.PathError("stat", name, err)
 	}
 	times := timespecs(st.Atim, mtime)
-	return d.PathError("utimensat", name, unix.UtimesNanoAt(d.fd, name, times[:], unix.AT_SYMLINK_NOFOLLOW))
+	return d.PathError("utimensat", name, sys.UtimesNanoAt(d.fd, name, times[:], unix.AT_SYMLINK_NOFOLLOW))
 }
 
 // Chmod sets the directory's own permission bits, 07777.
 func (d *Dir) Chmod(mode uint32) error {
-	return d.PathError("chmod", ".", unix.Fchmod(d.fd, mode))
+	return d.PathError("chmod", ".", sys.Fchmod(d.fd, mode))
 }
 
 // ChmodKept sets the lower nine permission bits and keeps setuid, setgid and the
@@ -111,7 +112,7 @@ func (d *Dir) ChmodEntry(name string, mode uint32) error {
 	if err := d.notMounted(name); err != nil {
 		return d.PathError("chmod", name, err)
 	}
-	err := unix.Fchmodat(d.fd, name, mode, unix.AT_SYMLINK_NOFOLLOW)
+	err := sys.Fchmodat(d.fd, name, mode, unix.AT_SYMLINK_NOFOLLOW)
 	if err != unix.EOPNOTSUPP {
 		return d.PathError("chmod", name, err)
 	}
@@ -119,13 +120,13 @@ func (d *Dir) ChmodEntry(name string, mode uint32) error {
 	if err != nil {
 		return d.PathError("chmod", name, err)
 	}
-	defer unix.Close(fd)
+	defer sys.Close(fd)
 	info, err := StatFD(fd)
 	if err == nil && info.Kind == mtree.Symlink {
 		err = unix.EOPNOTSUPP
 	}
 	if err == nil {
-		err = unix.Fchmodat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), mode, 0)
+		err = sys.Fchmodat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), mode, 0)
 	}
 	return d.PathError("chmod", name, err)
 }
@@ -136,7 +137,7 @@ func (d *Dir) ChownEntry(name string, uid, gid uint32) error {
 	if err := d.notMounted(name); err != nil {
 		return d.PathError("chown", name, err)
 	}
-	return d.PathError("chown", name, unix.Fchownat(d.fd, name, int(uid), int(gid), unix.AT_SYMLINK_NOFOLLOW))
+	return d.PathError("chown", name, sys.Fchownat(d.fd, name, int(uid), int(gid), unix.AT_SYMLINK_NOFOLLOW))
 }
 
 // notMounted checks that name is a single component and that nothing is mounted at it,

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Dir is an open directory. All work below it uses its descriptor and single names,
@@ -51,7 +51,7 @@ func (d *Dir) OpenDir(name string) (*Dir, error) {
 // OpenFile opens the regular file name for reading and returns it with what fstat
 // shows. It neither follows a symlink nor blocks on a FIFO. Anything but a regular
 // file gives ErrNotRegular.
-func (d *Dir) OpenFile(name string) (*os.File, Info, error) {
+func (d *Dir) OpenFile(name string) (File, Info, error) {
 	if err := checkComponent(name); err != nil {
 		return nil, Info{}, d.PathError("open", name, err)
 	}
@@ -64,14 +64,14 @@ func (d *Dir) OpenFile(name string) (*os.File, Info, error) {
 		err = ErrNotRegular
 	}
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return nil, Info{}, d.PathError("open", name, err)
 	}
-	return os.NewFile(uintptr(fd), d.path+"/"+name), info, nil
+	return sys.NewFile(uintptr(fd), d.path+"/"+name), info, nil
 }
 
 // Close releases the descriptor.
-func (d *Dir) Close() error { return unix.Close(d.fd) }
+func (d *Dir) Close() error { return sys.Close(d.fd) }
 
 // Path returns the name by which d was opened, for messages. It may be out of date.
 func (d *Dir) Path() string { return d.path }
@@ -110,7 +110,7 @@ func (d *Dir) Readlink(name string) (string, error) {
 		return "", d.PathError("readlink", name, err)
 	}
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(d.fd, name, buf)
+	n, err := sys.Readlinkat(d.fd, name, buf)
 	if err != nil {
 		return "", d.PathError("readlink", name, err)
 	}
@@ -152,7 +152,7 @@ const placeholderIno = 2
 // look, whatever was set. info is what Self returned. Cost: one fstatfs for inodes 2.
 func (d *Dir) IsPlaceholder(info Info) bool {
 	var fs unix.Statfs_t
-	return info.Node.Ino == placeholderIno && unix.Fstatfs(d.fd, &fs) == nil && fs.Type == unix.BTRFS_SUPER_MAGIC
+	return info.Node.Ino == placeholderIno && sys.Fstatfs(d.fd, &fs) == nil && fs.Type == unix.BTRFS_SUPER_MAGIC
 }
 
 // Free returns how many bytes this process may still write to the file system of d,
@@ -160,7 +160,7 @@ func (d *Dir) IsPlaceholder(info Info) bool {
 // does not say, the answer is the largest number. Cost: fstatfs.
 func (d *Dir) Free() int64 {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(d.fd, &st); err != nil || st.Bavail > math.MaxInt64/uint64(max(st.Bsize, 1)) {
+	if err := sys.Fstatfs(d.fd, &st); err != nil || st.Bavail > math.MaxInt64/uint64(max(st.Bsize, 1)) {
 		return math.MaxInt64
 	}
 	return int64(st.Bavail) * st.Bsize
@@ -187,7 +187,7 @@ func checkComponent(name string) error {
 // OpenAt is openat(2), repeated after EINTR. The error is a plain errno.
 func OpenAt(dirfd int, name string, flags int, mode uint32) (int, error) {
 	for {
-		fd, err := unix.Openat(dirfd, name, flags, mode)
+		fd, err := sys.Openat(dirfd, name, flags, mode)
 		if err != unix.EINTR {
 			return fd, err
 		}

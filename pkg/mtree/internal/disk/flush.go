@@ -4,7 +4,7 @@ import (
 	"errors"
 	"io/fs"
 
-	"golang.org/x/sys/unix"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Flush makes everything durable that was written to the file system of d, with
@@ -12,7 +12,7 @@ import (
 // nothing written since the last good flush is there, because the kernel marks pages
 // clean that it could not write.
 func (d *Dir) Flush() error {
-	if err := unix.Syncfs(d.fd); err != nil {
+	if err := sys.Syncfs(d.fd); err != nil {
 		return &fs.PathError{Op: "syncfs", Path: d.path, Err: err}
 	}
 	return nil
@@ -33,4 +33,4 @@ func (d *Dir) SyncFile(name string) error {
 }
 
 // Sync makes the directory's own entries durable, with fsync(2).
-func (d *Dir) Sync() error { return d.PathError("fsync", ".", unix.Fsync(d.fd)) }
+func (d *Dir) Sync() error { return d.PathError("fsync", ".", sys.Fsync(d.fd)) }

@@ -2,6 +2,8 @@ package disk
 
 import (
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // What is made in a directory with the setgid bit gets the directory's group, and a
@@ -26,7 +28,7 @@ func (d *Dir) Inherit(parent *Dir) error {
 	if !ok {
 		return nil
 	}
-	_ = unix.Fchown(d.fd, -1, gid)
+	_ = sys.Fchown(d.fd, -1, gid)
 	info, err := d.Self()
 	if err == nil && info.Mode&setgid == 0 && int(info.GID) == gid {
 		err = d.Chmod(info.Mode | setgid)
@@ -38,6 +40,6 @@ func (d *Dir) Inherit(parent *Dir) error {
 // it would have if it were made there.
 func (d *Dir) InheritEntry(name string, dir *Dir) {
 	if gid, ok := dir.groupBelow(); ok {
-		_ = unix.Fchownat(d.fd, name, -1, gid, unix.AT_SYMLINK_NOFOLLOW)
+		_ = sys.Fchownat(d.fd, name, -1, gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
 }

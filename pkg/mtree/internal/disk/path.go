@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/beneath"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Paths of several components below a directory: see package beneath. No symlink is
@@ -39,7 +40,7 @@ func (d *Dir) StatPath(path string, crossMounts bool) (Info, error) {
 	if err != nil {
 		return Info{}, d.PathError("stat", path, err)
 	}
-	defer unix.Close(fd)
+	defer sys.Close(fd)
 	info, err := StatFD(fd)
 	if err != nil {
 		return Info{}, d.PathError("stat", path, err)
@@ -90,7 +91,7 @@ func (d *Dir) openFilePath(path string, crossMounts bool) (*Regular, Info, error
 		err = ErrNotRegular
 	}
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return nil, info, d.PathError("open", path, err)
 	}
 	return &Regular{Info: info, fd: fd, name: d.path + "/" + path}, info, nil

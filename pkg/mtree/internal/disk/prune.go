@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Prune says what PruneTree leaves in place.
@@ -61,7 +62,7 @@ func (d *Dir) prune(name string, p Prune, dry bool) (c Count, err error) {
 		if info.Kind == mtree.Dir {
 			flags = unix.AT_REMOVEDIR
 		}
-		if err := unix.Unlinkat(d.fd, name, flags); err != nil {
+		if err := sys.Unlinkat(d.fd, name, flags); err != nil {
 			return c, d.PathError("remove", name, err)
 		}
 	}

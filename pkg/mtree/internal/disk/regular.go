@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Regular is an open regular file, read by its descriptor without the costs of
@@ -22,7 +24,7 @@ type Regular struct {
 // at the end of the file.
 func (r *Regular) ReadAt(p []byte, offset int64) (n int, err error) {
 	for n < len(p) {
-		m, err := unix.Pread(r.fd, p[n:], offset+int64(n))
+		m, err := sys.Pread(r.fd, p[n:], offset+int64(n))
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -58,5 +60,5 @@ func (r *Regular) Close() error {
 	if r.file != nil {
 		return r.file.Close()
 	}
-	return unix.Close(r.fd)
+	return sys.Close(r.fd)
 }

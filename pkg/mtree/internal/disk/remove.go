@@ -3,11 +3,11 @@ package disk
 import (
 	"errors"
 	"io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // RemoveTree removes the entry name and everything below it, as far as possible; the
@@ -48,7 +48,7 @@ func (d *Dir) ClearTree(name string, trees bool) (removed int64, err error) {
 	if err != nil {
 		return removed, err
 	}
-	if err := unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR); err != nil {
+	if err := sys.Unlinkat(d.fd, name, unix.AT_REMOVEDIR); err != nil {
 		return removed, d.PathError("rmdir", name, err)
 	}
 	return removed + 1, nil
@@ -64,7 +64,7 @@ func (d *Dir) openToEmpty(name string, info Info) (*Dir, error) {
 		}
 		return d.OpenDir(name)
 	}
-	if err != nil || info.Mode&0o700 == 0o700 || os.Geteuid() == 0 {
+	if err != nil || info.Mode&0o700 == 0o700 || sys.Geteuid() == 0 {
 		return child, err
 	}
 	if err := child.Chmod(info.Mode | 0o700); err != nil {

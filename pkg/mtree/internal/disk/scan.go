@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // direntBuffer is the size of a getdents64 buffer, in bytes. A larger one gains nothing:
@@ -28,13 +29,13 @@ var direntBuffers = sync.Pool{New: func() any { return new([direntBuffer]byte) }
 //
 // Cost: one lseek and a getdents64 for each 64 KiB of names, nothing per name.
 func (d *Dir) Scan(visit func(name []byte, kind mtree.Kind) error) error {
-	if _, err := unix.Seek(d.fd, 0, unix.SEEK_SET); err != nil {
+	if _, err := sys.Seek(d.fd, 0, unix.SEEK_SET); err != nil {
 		return &fs.PathError{Op: "readdir", Path: d.path, Err: err}
 	}
 	buf := direntBuffers.Get().(*[direntBuffer]byte)
 	defer direntBuffers.Put(buf)
 	for {
-		n, err := unix.Getdents(d.fd, buf[:])
+		n, err := sys.Getdents(d.fd, buf[:])
 		if err == unix.EINTR {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Staging is the directory in which files, symlinks and directories are made that do not
@@ -89,7 +90,7 @@ func (s *Staging) Name() string { return strconv.FormatUint(s.last.Add(1), 10) }
 // Symlink makes a symlink in Dir and returns its name there.
 func (s *Staging) Symlink(target string) (string, error) {
 	name := s.Name()
-	if err := unix.Symlinkat(target, s.dir.fd, name); err != nil {
+	if err := sys.Symlinkat(target, s.dir.fd, name); err != nil {
 		return "", s.dir.PathError("symlink", name, err)
 	}
 	return name, nil
@@ -133,17 +134,17 @@ func (s *Staging) Exchange(name string, to *Dir, newName string) error {
 	if err := checkComponent(newName); err != nil {
 		return to.PathError("exchange", newName, err)
 	}
-	err := unix.Renameat2(s.dir.fd, name, to.fd, newName, unix.RENAME_EXCHANGE)
+	err := sys.Renameat2(s.dir.fd, name, to.fd, newName, unix.RENAME_EXCHANGE)
 	if err != unix.EINVAL && err != unix.ENOSYS {
 		return to.PathError("exchange", newName, err)
 	}
 	old := s.Name()
-	if err := unix.Renameat(to.fd, newName, s.dir.fd, old); err != nil {
+	if err := sys.Renameat(to.fd, newName, s.dir.fd, old); err != nil {
 		return to.PathError("rename", newName, err)
 	}
-	if err := unix.Renameat(s.dir.fd, name, to.fd, newName); err != nil {
-		_ = unix.Renameat(s.dir.fd, old, to.fd, newName)
+	if err := sys.Renameat(s.dir.fd, name, to.fd, newName); err != nil {
+		_ = sys.Renameat(s.dir.fd, old, to.fd, newName)
 		return to.PathError("rename", newName, err)
 	}
-	return s.dir.PathError("rename", name, unix.Renameat(s.dir.fd, old, s.dir.fd, name))
+	return s.dir.PathError("rename", name, sys.Renameat(s.dir.fd, old, s.dir.fd, name))
 }

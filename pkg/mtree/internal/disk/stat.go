@@ -2,13 +2,12 @@ package disk
 
 import (
 	"io/fs"
-	"os"
 	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Node identifies a file on one machine, whatever its name.
@@ -35,8 +34,11 @@ func IsBorder(parent, child Info) bool {
 	return child.MountRoot || child.Kind == mtree.Dir && child.Node.Dev != parent.Node.Dev
 }
 
+// File is an open file: an *os.File, except in a simulation.
+type File = sys.File
+
 // StatFile is fstat of an open file.
-func StatFile(f *os.File) (Info, error) {
+func StatFile(f File) (Info, error) {
 	info, err := StatFD(int(f.Fd()))
 	if err != nil {
 		return Info{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
@@ -61,14 +63,7 @@ func statAt(fd int, name *byte, flags int) (Info, error) { return statx(fd, name
 func statx(fd int, name *byte, flags int, quick bool) (Info, error) {
 	var stx unix.Statx_t
 	for {
-		var errno unix.Errno
-		if quick {
-			_, _, errno = unix.RawSyscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(name)),
-				uintptr(flags), statMask, uintptr(unsafe.Pointer(&stx)), 0)
-		} else {
-			_, _, errno = unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(name)),
-				uintptr(flags), statMask, uintptr(unsafe.Pointer(&stx)), 0)
-		}
+		errno := sys.StatxName(fd, name, flags, statMask, &stx, quick)
 		runtime.KeepAlive(name)
 		switch errno {
 		case 0:

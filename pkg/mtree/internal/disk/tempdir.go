@@ -2,6 +2,8 @@ package disk
 
 import (
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // TempDir is a new directory that is being filled and does not have its name yet. No
@@ -34,7 +36,7 @@ func (d *TempDir) Place(parent *Dir, name string) error {
 	if err := checkComponent(name); err != nil {
 		return parent.PathError("rename", name, err)
 	}
-	if err := unix.Renameat(d.staging.dir.fd, d.name, parent.fd, name); err != nil {
+	if err := sys.Renameat(d.staging.dir.fd, d.name, parent.fd, name); err != nil {
 		return parent.PathError("rename", name, err)
 	}
 	d.name = ""
@@ -55,7 +57,7 @@ func (d *TempDir) Discard() {
 // another extended attribute that they would inherit, except for ours.
 func (d *Dir) InheritsNothing(empty *TempDir, ours string) bool {
 	var names [256]byte
-	n, err := unix.Flistxattr(d.fd, names[:])
+	n, err := sys.Flistxattr(d.fd, names[:])
 	if err != nil && err != unix.ENOTSUP || n > 0 && string(names[:n]) != ours+"\x00" {
 		return false
 	}

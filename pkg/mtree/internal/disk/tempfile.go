@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // TempFile is a file that is being written and does not have its name yet. It is a
@@ -77,12 +78,12 @@ func (s *Staging) Continue(key string) (*TempFile, int64, error) {
 }
 
 // Rewind makes the file empty.
-func (f *TempFile) Rewind() error { return f.check("truncate", unix.Ftruncate(f.fd, 0)) }
+func (f *TempFile) Rewind() error { return f.check("truncate", sys.Ftruncate(f.fd, 0)) }
 
 // Write implements io.Writer.
 func (f *TempFile) Write(p []byte) (written int, err error) {
 	for written < len(p) {
-		n, err := unix.Write(f.fd, p[written:])
+		n, err := sys.Write(f.fd, p[written:])
 		if err == unix.EINTR {
 			continue
 		}
@@ -95,17 +96,17 @@ func (f *TempFile) Write(p []byte) (written int, err error) {
 }
 
 // Chmod sets the permission bits.
-func (f *TempFile) Chmod(mode uint32) error { return f.check("chmod", unix.Fchmod(f.fd, mode)) }
+func (f *TempFile) Chmod(mode uint32) error { return f.check("chmod", sys.Fchmod(f.fd, mode)) }
 
 // Chown sets the owner.
 func (f *TempFile) Chown(uid, gid uint32) error {
-	return f.check("chown", unix.Fchown(f.fd, int(uid), int(gid)))
+	return f.check("chown", sys.Fchown(f.fd, int(uid), int(gid)))
 }
 
 // Inherit gives the file the group that a file made in dir would have.
 func (f *TempFile) Inherit(dir *Dir) {
 	if gid, ok := dir.groupBelow(); ok {
-		_ = unix.Fchown(f.fd, -1, gid)
+		_ = sys.Fchown(f.fd, -1, gid)
 	}
 }
 
@@ -115,7 +116,7 @@ func (f *TempFile) SetTime(mtime mtree.Stamp) error {
 }
 
 // Sync makes contents and times durable, with fsync(2).
-func (f *TempFile) Sync() error { return f.check("fsync", unix.Fsync(f.fd)) }
+func (f *TempFile) Sync() error { return f.check("fsync", sys.Fsync(f.fd)) }
 
 func (f *TempFile) check(op string, err error) error {
 	return f.staging.dir.PathError(op, "(a file being written)", err)
@@ -149,7 +150,7 @@ func (f *TempFile) Place(dir *Dir, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Renameat(f.staging.dir.fd, staged, dir.fd, name); err != nil {
+	if err := sys.Renameat(f.staging.dir.fd, staged, dir.fd, name); err != nil {
 		return dir.PathError("rename", name, err)
 	}
 	f.name = ""
@@ -173,7 +174,7 @@ func (f *TempFile) Stage() (string, error) {
 // Keep closes the file and leaves it where it is in the Staging's directory.
 func (f *TempFile) Keep() error {
 	f.name = ""
-	err := unix.Close(f.fd)
+	err := sys.Close(f.fd)
 	f.fd = -1
 	return f.check("close", err)
 }
@@ -182,11 +183,11 @@ func (f *TempFile) Keep() error {
 // twice.
 func (f *TempFile) Discard() {
 	if f.fd >= 0 {
-		_ = unix.Close(f.fd)
+		_ = sys.Close(f.fd)
 		f.fd = -1
 	}
 	if f.name != "" {
-		_ = unix.Unlinkat(f.at.fd, f.name, 0)
+		_ = sys.Unlinkat(f.at.fd, f.name, 0)
 		f.name = ""
 	}
 }
@@ -196,11 +197,11 @@ func (f *TempFile) Discard() {
 func (f *TempFile) link(dir *Dir, name string) error {
 	fd := f.fd
 	if !f.staging.noEmpty.Load() {
-		err := unix.Linkat(fd, "", dir.fd, name, unix.AT_EMPTY_PATH)
+		err := sys.Linkat(fd, "", dir.fd, name, unix.AT_EMPTY_PATH)
 		if err != unix.ENOENT && err != unix.EPERM {
 			return err
 		}
 		f.staging.noEmpty.Store(true)
 	}
-	return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), dir.fd, name, unix.AT_SYMLINK_FOLLOW)
+	return sys.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), dir.fd, name, unix.AT_SYMLINK_FOLLOW)
 }

@@ -1,11 +1,10 @@
 package disk
 
 import (
-	"unsafe"
-
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // SetTimeFD sets the mtime of an open descriptor and leaves the atime as it is. The
@@ -13,18 +12,18 @@ import (
 // futimens(3).
 func SetTimeFD(fd int, mtime mtree.Stamp) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err := sys.Fstat(fd, &st); err != nil {
 		return err
 	}
 	times := timespecs(st.Atim, mtime)
-	return utimensat(fd, &times)
+	return sys.Futimens(fd, &times)
 }
 
 // setTimeNow does what SetTimeFD does, but sets the atime to the present, which saves the
 // fstat.
 func setTimeNow(fd int, mtime mtree.Stamp) error {
 	times := timespecs(unix.Timespec{Nsec: unix.UTIME_NOW}, mtime)
-	return utimensat(fd, &times)
+	return sys.Futimens(fd, &times)
 }
 
 // timespecs returns both times for utimensat(2). UTIME_OMIT would leave the atime as
@@ -33,12 +32,4 @@ func setTimeNow(fd int, mtime mtree.Stamp) error {
 func timespecs(atime unix.Timespec, mtime mtree.Stamp) [2]unix.Timespec {
 	sec, nsec := mtime.Unix()
 	return [2]unix.Timespec{atime, {Sec: sec, Nsec: nsec}}
-}
-
-func utimensat(fd int, times *[2]unix.Timespec) error {
-	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(times)), 0, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // The sysctls, for Of and Reached.
@@ -31,7 +33,7 @@ var ErrReached = errors.New("the kernel allows no more")
 
 // read reads a number below /proc/sys.
 func read(name string) (n int, err error) {
-	text, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
+	text, err := sys.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
 	if err != nil {
 		return 0, err
 	}

@@ -1,12 +1,13 @@
 package machine
 
 import (
-	"os"
 	"path"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // IsBelow reports whether the directory fd is the directory root or lies below it: by
@@ -28,19 +29,19 @@ func isUnder(fd int, top *unix.Stat_t) bool {
 		var at, above unix.Stat_t
 		err = fstat(fd, &at)
 		if err == nil && isSame(&at, top) {
-			_ = unix.Close(fd)
+			_ = sys.Close(fd)
 			return true
 		}
 		up := -1
 		if err == nil {
 			up, err = openDir(fd, "..")
 		}
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		if err != nil {
 			return false
 		}
 		if err = fstat(up, &above); err != nil || isSame(&above, &at) { // the root of all
-			_ = unix.Close(up)
+			_ = sys.Close(up)
 			return false
 		}
 		fd = up
@@ -52,7 +53,7 @@ func isSame(a, b *unix.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }
 
 func openDir(dirfd int, name string) (fd int, err error) {
 	for {
-		fd, err = unix.Openat(dirfd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		fd, err = sys.Openat(dirfd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != unix.EINTR {
 			return fd, err
 		}
@@ -61,7 +62,7 @@ func openDir(dirfd int, name string) (fd int, err error) {
 
 func fstat(fd int, st *unix.Stat_t) (err error) {
 	for {
-		if err = unix.Fstat(fd, st); err != unix.EINTR {
+		if err = sys.Fstat(fd, st); err != unix.EINTR {
 			return err
 		}
 	}
@@ -91,7 +92,7 @@ func isMountedBelow(fd, root int, all bool) bool {
 // placeOf returns where the directory fd lies on its file system, and the path at which
 // it appears.
 func placeOf(fd int, mounts []mountLine) (mountLine, bool) {
-	point, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	point, err := sys.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 	id := mountID(fd)
 	for _, m := range mounts {
 		if err == nil && m.id == id && isIn(point, m.point) {

@@ -3,24 +3,17 @@ package machine
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Now reads CLOCK_REALTIME, the clock that file times are taken from. A ctime may be
 // earlier by up to a tick (10 ms at HZ=100).
-func Now() mtree.Stamp { return mtree.FromTime(time.Now()) }
+func Now() mtree.Stamp { return mtree.FromTime(sys.Now()) }
 
 // Uptime returns the time since the machine was booted, by a clock that nobody sets and
 // that runs while the machine sleeps (CLOCK_BOOTTIME); 0 if it is not known.
-func Uptime() time.Duration {
-	var t unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
-		return 0
-	}
-	return time.Duration(t.Nano())
-}
+func Uptime() time.Duration { return sys.Boottime() }
 
 // BootID returns the kernel's random identifier of this boot, "" if it is not known.
 func BootID() string {

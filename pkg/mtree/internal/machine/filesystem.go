@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // FileSystem identifies the file system or subvolume on which fd lies, whatever the
@@ -13,7 +15,7 @@ import (
 // FUSE, and on xfs before Linux 6.9. Cost: fstatfs and at most an ioctl.
 func FileSystem(fd int) string {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil {
+	if err := sys.Fstatfs(fd, &st); err != nil {
 		return ""
 	}
 	switch st.Type {

@@ -2,9 +2,10 @@ package machine
 
 import (
 	"fmt"
-	"os"
 	"path"
 	"strings"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 const mountInfo = "/proc/self/mountinfo"
@@ -20,7 +21,7 @@ type mountLine struct {
 // readMounts returns the mounts of this process's namespace. Of several at one place the
 // last one is on top.
 func readMounts() (all []mountLine, err error) {
-	text, err := os.ReadFile(mountInfo)
+	text, err := sys.ReadFile(mountInfo)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func isIn(path, dir string) bool {
 
 // mountID returns the id of the mount on which fd lies, "" if it is not known.
 func mountID(fd int) string {
-	own, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	own, err := sys.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
 	if err != nil {
 		return ""
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // MountTable hears when mounts come or go in this process's mount namespace, by poll(2)
@@ -21,6 +23,9 @@ type MountTable struct {
 
 // NewMountTable begins to listen, with a goroutine that ends with Close.
 func NewMountTable() (*MountTable, error) {
+	if k := sys.Simulated(); k != nil {
+		return &MountTable{C: k.MountChanges()}, nil
+	}
 	asked, err := openMountInfo(0)
 	if err != nil {
 		return nil, err
@@ -65,6 +70,9 @@ func (t *MountTable) listen(changes chan<- struct{}) {
 // Changed reports whether mounts came or went since it was called last, by a mount(2) or
 // umount(2) that returned before this call. Cost: one poll(2).
 func (t *MountTable) Changed() bool {
+	if k := sys.Simulated(); k != nil {
+		return k.MountsChanged()
+	}
 	ask := []unix.PollFd{{Fd: int32(t.asked.Fd()), Events: unix.POLLPRI}}
 	for {
 		_, err := unix.Poll(ask, 0)
@@ -76,6 +84,9 @@ func (t *MountTable) Changed() bool {
 
 // Close ends the listening.
 func (t *MountTable) Close() error {
+	if t.alarm == nil {
+		return nil // of a simulation
+	}
 	err := t.alarm.Close()
 	<-t.done
 	_ = t.asked.Close()
@@ -93,7 +104,7 @@ type Mounted struct {
 // directory itself, with the mounts at and above it. Cost: reads the table, and a
 // statx(2) for each mount below.
 func Mounts(fd int) (map[string]Mounted, error) {
-	top, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	top, err := sys.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +142,7 @@ func Mounts(fd int) (map[string]Mounted, error) {
 func mountNumber(point string) uint64 {
 	const unique = unix.STATX_MNT_ID_UNIQUE
 	var stx unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unique, &stx)
+	err := sys.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unique, &stx)
 	if err != nil || stx.Mask&unique == 0 {
 		return 0
 	}

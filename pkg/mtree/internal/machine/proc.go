@@ -1,12 +1,13 @@
 package machine
 
 import (
-	"os"
 	"strings"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // readSmall returns a file of /proc without the blanks around its text.
 func readSmall(path string) (string, error) {
-	text, err := os.ReadFile(path)
+	text, err := sys.ReadFile(path)
 	return strings.TrimSpace(string(text)), err
 }

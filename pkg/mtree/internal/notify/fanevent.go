@@ -44,7 +44,7 @@ func nextFanEvent(raw []byte) (e fanEvent, size int) {
 	}
 	e.mask = binary.NativeEndian.Uint64(raw[8:])
 	e.pid = int32(binary.NativeEndian.Uint32(raw[20:]))
-	info := raw[binary.NativeEndian.Uint16(raw[6:]):size]
+	info := raw[min(int(binary.NativeEndian.Uint16(raw[6:])), size):size]
 	for len(info) >= fanHeader {
 		length := int(binary.NativeEndian.Uint16(info[2:]))
 		if length < fanHeader || length > len(info) {

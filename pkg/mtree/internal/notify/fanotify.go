@@ -153,7 +153,7 @@ func (s *fanotify) Arm(parent Ref, _ int, _ string, fd int) (Ref, bool, error) {
 
 // mark adds a mark on the directory open as fd.
 func (s *fanotify) mark(flags uint, mask uint64, fd int) error {
-	return control(s.queue.file, func(group int) error {
+	return s.queue.control(func(group int) error {
 		if err := unix.FanotifyMark(group, flags, mask, fd, "."); err != nil {
 			return fmt.Errorf("fanotify_mark: %w", err)
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // unheard are file systems (statfs(2)) with changes that this kernel does not see: those
@@ -25,7 +27,7 @@ var unheard = map[int64]string{
 // can be heard, nil if they can.
 func Supported(fd int) error {
 	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
+	if err := sys.Fstatfs(fd, &fs); err != nil {
 		return fmt.Errorf("fstatfs: %w", err)
 	}
 	if name := unheard[int64(uint32(fs.Type))]; name != "" {

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/limit"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 const (
@@ -41,7 +41,7 @@ type inotify struct {
 
 	markerWD atomic.Int32
 
-	mu        sync.Mutex // of nodes, moving and displaced; never held while waiting
+	mu        sys.Mutex // of nodes, moving and displaced; never held while waiting
 	nodes     nodes
 	moving    map[uint32]*node // detached by IN_MOVED_FROM, by cookie
 	displaced []*node          // detached because another one took the place
@@ -60,7 +60,7 @@ func None(wake chan<- struct{}) (Source, error) { return newInotify(wake, true) 
 
 // newInotify returns a Source, not an *inotify: a nil *inotify in a Source would not be nil.
 func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	fd, err := sys.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == unix.EMFILE {
 		return nil, limit.NoInstance()
 	}
@@ -177,8 +177,8 @@ func (s *inotify) armMarker(fd int) (Ref, bool, error) {
 // is heard. The trailing "/." makes the last component no symlink.
 func (s *inotify) add(fd int, mask uint32) (wd int32, err error) {
 	path := "/proc/self/fd/" + strconv.Itoa(fd) + "/."
-	err = control(s.queue.file, func(queue int) error {
-		n, err := unix.InotifyAddWatch(queue, path, mask)
+	err = s.queue.control(func(queue int) error {
+		n, err := sys.InotifyAddWatch(queue, path, mask)
 		wd = int32(n)
 		return err
 	})
@@ -194,8 +194,8 @@ func (s *inotify) add(fd int, mask uint32) (wd int32, err error) {
 }
 
 func (s *inotify) remove(wd int32) {
-	_ = control(s.queue.file, func(queue int) error {
-		_, err := unix.InotifyRmWatch(queue, uint32(wd))
+	_ = s.queue.control(func(queue int) error {
+		_, err := sys.InotifyRmWatch(queue, uint32(wd))
 		return err // the watch may be gone already, with its directory
 	})
 }
@@ -213,8 +213,8 @@ func (s *inotify) displace(n *node) {
 // isThere reports whether name in the directory parentFD is the directory fd.
 func isThere(parentFD int, name string, fd int) bool {
 	var there, self unix.Stat_t
-	return unix.Fstatat(parentFD, name, &there, unix.AT_SYMLINK_NOFOLLOW) == nil &&
-		unix.Fstat(fd, &self) == nil && there.Dev == self.Dev && there.Ino == self.Ino
+	return sys.Fstatat(parentFD, name, &there, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+		sys.Fstat(fd, &self) == nil && there.Dev == self.Dev && there.Ino == self.Ino
 }
 
 // Wrote implements Source.
@@ -244,7 +244,7 @@ type event struct {
 // nextEvent splits the first event off raw: wd s32, mask u32, cookie u32, len
 // u32, name filled up with NUL.
 func nextEvent(raw []byte) (e event, size int) {
-	size = unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(raw[12:]))
+	size = min(unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(raw[12:])), len(raw))
 	e = event{
 		wd:     int32(binary.NativeEndian.Uint32(raw)),
 		mask:   binary.NativeEndian.Uint32(raw[4:]),

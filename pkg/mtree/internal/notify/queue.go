@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/limit"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Bounds of the events that wait to be taken, in bytes. Beyond softCap
@@ -39,6 +39,7 @@ const takeReads = 64
 // kernel's queue is short, and its overflow costs a scan of the tree.
 type queue struct {
 	file     *os.File // the kernel's queue, non-blocking
+	fd       int      // in a simulation: its descriptor, instead of file and alarm
 	alarm    *os.File // readable when file is, once each time it is set
 	wake     chan<- struct{}
 	filter   func(events []byte) []byte      // drops events that are not needed, in place, under mu; nil: none
@@ -51,7 +52,7 @@ type queue struct {
 
 	writes int // since wrote emptied it; used by the writer only
 
-	mu      sync.Mutex
+	mu      sys.Mutex
 	scratch [readSize]byte
 	buf     []byte // events read and not yet taken
 	spare   []byte
@@ -81,6 +82,9 @@ func (q *queue) start(fd int, name, bound string, wake chan<- struct{}) error {
 
 // open makes files of the queue, which the poller does not know, and of its alarm.
 func (q *queue) open(fd int, name string) error {
+	if q.fd = fd; sys.Simulated() != nil {
+		return nil
+	}
 	err := unix.SetNonblock(fd, false) // else os.NewFile would give it to the poller
 	q.file = os.NewFile(uintptr(fd), name)
 	if err == nil {
@@ -126,6 +130,9 @@ func (q *queue) drain() {
 
 // wait returns when the queue is readable, or an error when it was closed.
 func (q *queue) wait() error {
+	if k := sys.Simulated(); k != nil {
+		return k.Await(q.fd)
+	}
 	set := control(q.file, func(fd int) error {
 		return control(q.alarm, func(alarm int) error {
 			return unix.EpollCtl(alarm, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(fd)})
@@ -182,6 +189,11 @@ func (q *queue) wrote() {
 // readNow is read(2) of a descriptor that does not block. The runtime does not know of
 // the call; else it would start another thread for one of more than 20 µs.
 func readNow(fd int, buf []byte) (int, syscall.Errno) {
+	if sys.Simulated() != nil {
+		n, err := sys.Read(fd, buf)
+		errno, _ := err.(syscall.Errno)
+		return n, errno
+	}
 	for {
 		n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
 		if err != unix.EINTR {
@@ -192,7 +204,7 @@ func readNow(fd int, buf []byte) (int, syscall.Errno) {
 
 // read is pull with the descriptor of the file.
 func (q *queue) read() (read int) {
-	_ = control(q.file, func(fd int) error { // an error: closed, and there is nothing to read
+	_ = q.control(func(fd int) error { // an error: closed, and there is nothing to read
 		read = q.pull(fd)
 		return nil
 	})
@@ -254,8 +266,8 @@ func (q *queue) take() (events []byte, lost string, drained bool) {
 // waiting returns how many bytes the kernel holds, -1 if it does not say.
 func (q *queue) waiting() int {
 	waiting := -1
-	_ = control(q.file, func(fd int) error {
-		n, err := unix.IoctlGetInt(fd, unix.TIOCINQ) // FIONREAD by its other name
+	_ = q.control(func(fd int) error {
+		n, err := sys.Waiting(fd)
 		if err == nil {
 			waiting = n
 		}
@@ -266,9 +278,22 @@ func (q *queue) waiting() int {
 
 // close ends the draining.
 func (q *queue) close() error {
+	if sys.Simulated() != nil {
+		err := sys.Close(q.fd)
+		<-q.done
+		return err
+	}
 	err := errors.Join(q.alarm.Close(), q.file.Close())
 	<-q.done
 	return err
+}
+
+// control calls with the descriptor of the kernel's queue.
+func (q *queue) control(call func(fd int) error) error {
+	if sys.Simulated() != nil {
+		return call(q.fd)
+	}
+	return control(q.file, call)
 }
 
 // control calls with the descriptor of file, which stays open meanwhile.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"sync"
 
@@ -14,6 +13,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // LogName is the file of the log in the marker.
@@ -27,7 +27,7 @@ const LogName = "records"
 // are in memory, about 200 bytes each. It may be used by several goroutines at once.
 type Log struct {
 	mu      sync.Mutex
-	file    *os.File
+	file    sys.File
 	records map[string]Record
 }
 
@@ -45,7 +45,7 @@ func OpenLog(m *state.Marker) (*Log, error) {
 	}
 	var lines int
 	var torn bool
-	if _, err = unix.FcntlInt(l.file.Fd(), unix.F_SETFL, unix.O_APPEND); err == nil {
+	if _, err = sys.FcntlInt(l.file.Fd(), unix.F_SETFL, unix.O_APPEND); err == nil {
 		lines, torn, err = l.load()
 	}
 	if err == nil && (torn || shared || lines > 2*len(l.records)+1000) {
@@ -114,7 +114,7 @@ func (l *Log) rewrite(m *state.Marker) error {
 		return m.Dir().PathError("open", LogName, err)
 	}
 	_ = l.file.Close()
-	l.file = os.NewFile(uintptr(fd), m.Dir().Path()+"/"+LogName)
+	l.file = sys.NewFile(uintptr(fd), m.Dir().Path()+"/"+LogName)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // XattrName is the extended attribute on every completed directory of a copy.
@@ -19,7 +20,7 @@ var ErrNoXattr = errors.New("no user extended attributes here")
 // Cost: one fgetxattr.
 func Of(d *disk.Dir) (Record, bool) {
 	var buf [256]byte
-	n, err := unix.Fgetxattr(d.FD(), XattrName, buf[:])
+	n, err := sys.Fgetxattr(d.FD(), XattrName, buf[:])
 	if err != nil {
 		return Record{}, false
 	}
@@ -37,7 +38,7 @@ func Complete(d *disk.Dir, info disk.Info) bool {
 // Set writes the record on a directory; ErrNoXattr where that is impossible. Cost: one
 // fsetxattr.
 func Set(d *disk.Dir, r Record) error {
-	switch err := unix.Fsetxattr(d.FD(), XattrName, []byte(r.String()), 0); err {
+	switch err := sys.Fsetxattr(d.FD(), XattrName, []byte(r.String()), 0); err {
 	case nil:
 		return nil
 	case unix.ENOTSUP:
@@ -49,7 +50,7 @@ func Set(d *disk.Dir, r Record) error {
 
 // Drop removes the record on a directory. It is no error if there is none.
 func Drop(d *disk.Dir) error {
-	switch err := unix.Fremovexattr(d.FD(), XattrName); err {
+	switch err := sys.Fremovexattr(d.FD(), XattrName); err {
 	case nil, unix.ENODATA, unix.ENOTSUP:
 		return nil
 	default:
@@ -61,7 +62,7 @@ func Drop(d *disk.Dir) error {
 // nothing. Cost: one fgetxattr.
 func Probe(d *disk.Dir) error {
 	var buf [256]byte
-	switch _, err := unix.Fgetxattr(d.FD(), XattrName, buf[:]); err {
+	switch _, err := sys.Fgetxattr(d.FD(), XattrName, buf[:]); err {
 	case nil, unix.ENODATA, unix.ERANGE:
 		return nil
 	case unix.ENOTSUP:

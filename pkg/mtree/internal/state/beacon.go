@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Beacon announces a number to any process that asks, as long as its own process lives,
@@ -24,7 +25,7 @@ func (m *Marker) CreateBeacon() (*Beacon, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = unix.Fchmod(fd, 0o644) // the umask must not keep others from asking
+	_ = sys.Fchmod(fd, 0o644) // the umask must not keep others from asking
 	return &Beacon{fd: fd}, nil
 }
 
@@ -42,7 +43,7 @@ func (b *Beacon) Announce(n int64) error {
 }
 
 func (b *Beacon) lock(kind int16, at int64) error {
-	return unix.FcntlFlock(uintptr(b.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: at, Len: 1})
+	return sys.FcntlFlock(uintptr(b.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: at, Len: 1})
 }
 
 // Close withdraws the number, as the end of the process does.
@@ -50,8 +51,8 @@ func (b *Beacon) Close() error {
 	if b == nil {
 		return nil
 	}
-	_ = unix.FcntlFlock(uintptr(b.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK}) // see Lock.Unlock
-	return unix.Close(b.fd)
+	_ = sys.FcntlFlock(uintptr(b.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK}) // see Lock.Unlock
+	return sys.Close(b.fd)
 }
 
 // Announced returns the number that a living process announces, 0 if there is none.
@@ -64,9 +65,9 @@ func (m *Marker) Announced() (int64, error) {
 	if err != nil {
 		return 0, m.dir.PathError("open", beaconName, err)
 	}
-	defer unix.Close(fd)
+	defer sys.Close(fd)
 	ask := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
+	if err := sys.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
 		return 0, m.dir.PathError("lock", beaconName, err)
 	}
 	if ask.Type == unix.F_UNLCK {

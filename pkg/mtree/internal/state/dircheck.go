@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // ErrWithin is returned where a --state-dir lies in the tree whose state it is to
@@ -35,7 +36,7 @@ func CheckDir(root *disk.Dir, stateDir string, crossMounts bool) error {
 	if err != nil {
 		return nil
 	}
-	defer unix.Close(at)
+	defer sys.Close(at)
 	within, err := machine.IsBelow(at, root.FD(), crossMounts)
 	if err != nil {
 		return &fs.PathError{Op: "stat", Path: root.Path(), Err: err}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 const (
@@ -78,7 +78,7 @@ func (m *Marker) writeExceptions(name string, text []byte, durable bool) error {
 	if err != nil {
 		return m.dir.PathError("create", temp, err)
 	}
-	f := os.NewFile(uintptr(fd), m.dir.Path()+"/"+temp)
+	f := sys.NewFile(uintptr(fd), m.dir.Path()+"/"+temp)
 	defer f.Close()
 	if err := f.Chmod(0o644); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (m *Marker) writeExceptions(name string, text []byte, durable bool) error {
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
-	if err := unix.Renameat(m.dir.FD(), temp, m.dir.FD(), name); err != nil {
+	if err := sys.Renameat(m.dir.FD(), temp, m.dir.FD(), name); err != nil {
 		return m.dir.PathError("rename", name, err)
 	}
 	return nil

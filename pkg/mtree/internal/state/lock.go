@@ -8,6 +8,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 const lockName = "lock"
@@ -46,21 +47,21 @@ func lockRoot(d *disk.Dir) (fd int, err error) {
 	if fd, err = disk.OpenAt(d.FD(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return -1, d.PathError("open", ".", err)
 	}
-	switch err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err {
+	switch err := sys.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err {
 	case nil:
 		return fd, nil
 	case unix.EWOULDBLOCK:
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return -1, fmt.Errorf("%s: %w: its root is locked, maybe with another --state-dir", d.Path(), ErrLocked)
 	}
-	_ = unix.Close(fd)
+	_ = sys.Close(fd)
 	return -1, nil
 }
 
 func unlockRoot(fd int) {
 	if fd >= 0 {
-		_ = unix.Flock(fd, unix.LOCK_UN) // explicitly, see Unlock
-		_ = unix.Close(fd)
+		_ = sys.Flock(fd, unix.LOCK_UN) // explicitly, see Unlock
+		_ = sys.Close(fd)
 	}
 }
 
@@ -70,15 +71,15 @@ func (m *Marker) lock() (*Lock, error) {
 		return nil, err
 	}
 	if own, statErr := disk.StatFD(fd); statErr == nil && own.Links <= 1 {
-		_ = unix.Fchmod(fd, 0o644) // the umask must not keep others from asking about the lock
+		_ = sys.Fchmod(fd, 0o644) // the umask must not keep others from asking about the lock
 	}
-	err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	err = sys.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	var info disk.Info
 	if err == nil {
 		info, err = disk.StatFD(fd)
 	}
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		if err == unix.EAGAIN || err == unix.EACCES {
 			return nil, fmt.Errorf("%s/%s: %w", m.dir.Path(), lockName, ErrLocked)
 		}
@@ -104,8 +105,8 @@ func (l *Lock) Move(m *Marker) error {
 // the lock.
 func (l *Lock) Unlock() error {
 	unlockRoot(l.root)
-	err := unix.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
-	return errors.Join(err, unix.Close(l.fd))
+	err := sys.FcntlFlock(uintptr(l.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	return errors.Join(err, sys.Close(l.fd))
 }
 
 // StillIn reports whether the lock's file still has its name in m. It is false after
@@ -125,9 +126,9 @@ func (m *Marker) Locked() (bool, error) {
 	if err != nil {
 		return false, m.dir.PathError("open", lockName, err)
 	}
-	defer unix.Close(fd)
+	defer sys.Close(fd)
 	ask := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
+	if err := sys.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
 		return false, m.dir.PathError("lock", lockName, err)
 	}
 	return ask.Type == unix.F_WRLCK, nil // not a read lock: any process that may read the file can set one

@@ -3,12 +3,12 @@ package state
 import (
 	"errors"
 	"io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Marker is the open directory .tidemark at the root of a source or a copy, or the
@@ -44,10 +44,10 @@ func OpenMarker(root *disk.Dir, stateDir string) (*Marker, error) {
 // .gitignore that hides it: directory 0755, files 0644, whatever the umask.
 func CreateMarker(root *disk.Dir, stateDir string) (*Marker, error) {
 	if stateDir != "" {
-		if err := unix.Mkdir(stateDir, 0o755); err != nil && err != unix.EEXIST {
+		if err := sys.Mkdir(stateDir, 0o755); err != nil && err != unix.EEXIST {
 			return nil, &fs.PathError{Op: "mkdir", Path: stateDir, Err: err}
 		}
-	} else if err := unix.Mkdirat(root.FD(), mtree.MarkerName, 0o755); err != nil && err != unix.EEXIST {
+	} else if err := sys.Mkdirat(root.FD(), mtree.MarkerName, 0o755); err != nil && err != unix.EEXIST {
 		return nil, root.PathError("mkdir", mtree.MarkerName, err)
 	}
 	m, err := OpenMarker(root, stateDir)
@@ -109,7 +109,7 @@ func (m *Marker) Has(names ...string) bool {
 
 // OpenFile opens a file of the marker for reading. It does not block; what cannot be
 // ours gives ErrInTheWay.
-func (m *Marker) OpenFile(name string) (*os.File, disk.Info, error) {
+func (m *Marker) OpenFile(name string) (sys.File, disk.Info, error) {
 	return openOwnToRead(m.dir, name)
 }
 
@@ -119,12 +119,12 @@ func (m *Marker) OpenFile(name string) (*os.File, disk.Info, error) {
 // under all names. System calls:
 //
 //	statx, openat(O_RDWR|O_CREAT|O_NOFOLLOW|O_NONBLOCK), statx
-func (m *Marker) OpenOwn(name string, alone bool) (*os.File, error) {
+func (m *Marker) OpenOwn(name string, alone bool) (sys.File, error) {
 	fd, err := openOwn(m.dir, name, alone)
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), m.dir.Path()+"/"+name), nil
+	return sys.NewFile(uintptr(fd), m.dir.Path()+"/"+name), nil
 }
 
 // OpenStaging makes the directory name in the marker if it is missing, mode 0700,

@@ -3,10 +3,9 @@ package state
 import (
 	"encoding/json"
 
-	"golang.org/x/sys/unix"
-
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // idXattr is the attribute of the root with a second copy of the tree's identity, because
@@ -34,7 +33,7 @@ func (t *Tree) noted() Tree {
 func note(root *disk.Dir, t *Tree) {
 	text, err := json.Marshal(t.noted())
 	if old, _ := readNote(root); err == nil && string(old) != string(text) {
-		_ = unix.Fsetxattr(root.FD(), idXattr, text, 0) // only a second copy of the tree file
+		_ = sys.Fsetxattr(root.FD(), idXattr, text, 0) // only a second copy of the tree file
 	}
 }
 
@@ -59,7 +58,7 @@ func Noted(root *disk.Dir) (t Tree, proven bool) {
 
 func readNote(root *disk.Dir) ([]byte, error) {
 	buf := make([]byte, maxNote)
-	n, err := unix.Fgetxattr(root.FD(), idXattr, buf)
+	n, err := sys.Fgetxattr(root.FD(), idXattr, buf)
 	if err != nil {
 		return nil, err
 	}

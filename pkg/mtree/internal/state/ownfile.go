@@ -4,12 +4,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // A file of .tidemark is a regular file with one name. A restored backup may have lost
@@ -52,7 +52,7 @@ func WriteFile(dir *disk.Dir, name string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), dir.Path()+"/"+temp)
+	f := sys.NewFile(uintptr(fd), dir.Path()+"/"+temp)
 	defer f.Close()
 	if err := f.Truncate(0); err != nil {
 		return err
@@ -67,10 +67,10 @@ func WriteFile(dir *disk.Dir, name string, text []byte) error {
 		return err
 	}
 	if err := vacate(dir, name, false); err != nil {
-		_ = unix.Unlinkat(dir.FD(), temp, 0)
+		_ = sys.Unlinkat(dir.FD(), temp, 0)
 		return err
 	}
-	if err := unix.Renameat(dir.FD(), temp, dir.FD(), name); err != nil {
+	if err := sys.Renameat(dir.FD(), temp, dir.FD(), name); err != nil {
 		return dir.PathError("rename", name, err)
 	}
 	return dir.Sync()
@@ -96,13 +96,13 @@ func openOwn(dir *disk.Dir, name string, alone bool) (int, error) {
 		if info, err := disk.StatFD(fd); err == nil && info.Kind == mtree.File {
 			return fd, nil
 		}
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 	}
 	return -1, dir.PathError("open", name, ErrInTheWay)
 }
 
 // openOwnToRead opens the file name of .tidemark for reading.
-func openOwnToRead(dir *disk.Dir, name string) (*os.File, disk.Info, error) {
+func openOwnToRead(dir *disk.Dir, name string) (sys.File, disk.Info, error) {
 	f, info, err := dir.OpenFile(name)
 	if isOther(err) {
 		err = dir.PathError("open", name, ErrInTheWay)
@@ -143,7 +143,7 @@ func removeEmpty(dir *disk.Dir, name string, kind mtree.Kind) error {
 	if kind == mtree.Dir {
 		flags = unix.AT_REMOVEDIR
 	}
-	switch err := unix.Unlinkat(dir.FD(), name, flags); err {
+	switch err := sys.Unlinkat(dir.FD(), name, flags); err {
 	case nil, unix.ENOENT:
 		return nil
 	case unix.ENOTEMPTY, unix.EEXIST, unix.EBUSY, unix.EISDIR, unix.ENOTDIR:
@@ -158,7 +158,7 @@ func removeEmpty(dir *disk.Dir, name string, kind mtree.Kind) error {
 // ErrInTheWay.
 func makeOwn(dir *disk.Dir, name string, mode uint32) (*disk.Dir, error) {
 	for range ownTries {
-		if err := unix.Mkdirat(dir.FD(), name, mode); err != nil && err != unix.EEXIST {
+		if err := sys.Mkdirat(dir.FD(), name, mode); err != nil && err != unix.EEXIST {
 			return nil, dir.PathError("mkdir", name, err)
 		}
 		made, err := dir.OpenDir(name)

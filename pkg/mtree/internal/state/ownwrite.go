@@ -5,9 +5,9 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // OwnWrite is what a directory shows after watch itself wrote its time. While it still
@@ -23,7 +23,7 @@ type OwnWrite struct {
 // records, and at each start, the other is emptied and takes over: so the last batches
 // are always there, and not much more. Only the holder of the lock has it open.
 type OwnWriteLog struct {
-	files [2]*os.File
+	files [2]sys.File
 	now   int   // the file that is appended to
 	size  int64 // its length in bytes
 	buf   []byte

@@ -13,10 +13,10 @@ func SourceName(source string) string {
 		u.Host = strings.ToLower(u.Host)
 		return strings.TrimRight(u.String(), "/")
 	}
-	if name := strings.TrimRight(source, "/"); name != "" {
+	if name := strings.TrimRight(source, "/"); name != "" || source == "" {
 		return name
 	}
-	return source
+	return "/"
 }
 
 // hostOf returns the host of a SOURCE, with its port.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -99,7 +99,7 @@ type statusPage struct {
 }
 
 // StatusFile is status.json, opened by the holder of the lock.
-type StatusFile struct{ f *os.File }
+type StatusFile struct{ f sys.File }
 
 // CreateStatus opens status.json for writing, and makes it if it is missing. A file that
 // is too long is cut.

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Granule measures the smallest step of time that the tree's file system stores, by
@@ -59,8 +60,16 @@ func (m *Marker) TimeRange() (r filetime.Range, err error) {
 		return r, err
 	}
 	defer done()
-	r = filetime.Measure(granule, func(t mtree.Stamp) (mtree.Stamp, bool) {
-		if disk.SetTimeFD(fd, t) != nil {
+	store := func(t mtree.Stamp) (mtree.Stamp, bool) {
+		setErr := disk.SetTimeFD(fd, t)
+		if setErr != nil {
+			setErr = disk.SetTimeFD(fd, t) // what fails once is no refusal
+		}
+		if isRefusal(setErr) {
+			return t, false
+		}
+		if setErr != nil {
+			err = m.dir.PathError("utimensat", scratchName, setErr)
 			return t, false
 		}
 		info, statErr := disk.StatFD(fd)
@@ -68,8 +77,24 @@ func (m *Marker) TimeRange() (r filetime.Range, err error) {
 			err = m.dir.PathError("stat", scratchName, statErr)
 		}
 		return info.MTime, statErr == nil
-	})
+	}
+	r = filetime.Measure(granule, store)
+	if err == nil { // else a disk that began to fail would seem to keep no times after 2001
+		if setErr := disk.SetTimeFD(fd, mtree.FromTime(time.Now())); setErr != nil {
+			err = m.dir.PathError("utimensat", scratchName, setErr)
+		}
+	}
 	return r, err
+}
+
+// isRefusal reports whether err may say that a file system does not take a time. FUSE
+// file systems say so by all of these.
+func isRefusal(err error) bool {
+	switch err {
+	case unix.EINVAL, unix.ERANGE, unix.EOVERFLOW, unix.EOPNOTSUPP, unix.EPERM, unix.EIO:
+		return true
+	}
+	return false
 }
 
 const scratchName = "probe"
@@ -81,8 +106,8 @@ func (m *Marker) scratch() (fd int, done func(), err error) {
 	fd, err = openOwn(m.dir, scratchName, true)
 	if err == nil {
 		return fd, func() {
-			_ = unix.Close(fd)
-			_ = unix.Unlinkat(m.dir.FD(), scratchName, 0)
+			_ = sys.Close(fd)
+			_ = sys.Unlinkat(m.dir.FD(), scratchName, 0)
 		}, nil
 	}
 	if !disk.IsFull(err) {
@@ -94,11 +119,11 @@ func (m *Marker) scratch() (fd int, done func(), err error) {
 	}
 	was, err := disk.StatFD(fd)
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return 0, nil, full
 	}
 	return fd, func() {
 		_ = disk.SetTimeFD(fd, was.MTime)
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 	}, nil
 }

@@ -60,14 +60,14 @@ func minuteOf(at mtree.Stamp) int64 {
 // isRecent reports whether minute lies at most ten minutes before now, or after it: the
 // clock may have been set back a little. What lies further ahead does not count.
 func isRecent(minute, now int64) bool {
-	return now-minute <= recentMinutes && minute-now <= recentMinutes
+	return now-minute <= recentMinutes && minute-now <= recentMinutes // guard (without minute-now): TestWhichDeletionsAreRecent
 }
 
 // recent counts the deletions of the last ten minutes. During a hold it counts those of
 // the ten minutes before the hold, so that the passing of time does not end the hold.
 func (g *Gate) recent(now mtree.Stamp) (total int64) {
 	for _, r := range g.now.Recent {
-		if g.now.Shut || isRecent(r[0], minuteOf(now)) {
+		if g.now.Shut || isRecent(r[0], minuteOf(now)) { // guard (without g.now.Shut): TestWhatIsRemembered, TestAHoldStays
 			total += r[1]
 		}
 	}
@@ -77,7 +77,7 @@ func (g *Gate) recent(now mtree.Stamp) (total int64) {
 // note counts n deletions, and forgets those that are no longer recent.
 func (g *Gate) note(n int64, now mtree.Stamp) {
 	minute := minuteOf(now)
-	if !g.now.Shut {
+	if !g.now.Shut { // guard (always): TestWhatIsRemembered
 		g.now.Recent = slices.DeleteFunc(g.now.Recent, func(r [2]int64) bool { return !isRecent(r[0], minute) })
 	}
 	for i := range g.now.Recent {
@@ -92,11 +92,11 @@ func (g *Gate) note(n int64, now mtree.Stamp) {
 // Recall restores a hold from the list of held deletions, if the status that recorded it
 // is lost.
 func (g *Gate) Recall(was *replica.HeldList) {
-	if !g.uncounted {
+	if !g.uncounted { // guard: TestRecallNeedsALoss
 		return
 	}
 	for i := range was.Entries {
-		if d := &was.Entries[i]; !d.HasOwnReason() {
+		if d := &was.Entries[i]; !d.HasOwnReason() { // guard (always): TestAHoldIsRecalled
 			g.now.Shut = true
 			g.now.Base += d.Entries
 		}
@@ -105,7 +105,7 @@ func (g *Gate) Recall(was *replica.HeldList) {
 
 // FoundRecord is called when the root of the copy has a record. If that copy was never
 // counted, it is counted at the end of the pass.
-func (g *Gate) FoundRecord() { g.now.Unsure = g.now.Unsure || g.uncounted }
+func (g *Gate) FoundRecord() { g.now.Unsure = g.now.Unsure || g.uncounted } // guard (g.uncounted -> false): TestAHoldIsRecalled
 
 // Refuse says why total deletions are more than --max-delete allows; "" if they are not.
 // made is how many entries this pass added; released says whether somebody released some
@@ -115,20 +115,20 @@ func (g *Gate) FoundRecord() { g.now.Unsure = g.now.Unsure || g.uncounted }
 // has enough of the entries again, or until a higher --max-delete or a release lets them
 // go. A release also clears the recent deletions.
 func (g *Gate) Refuse(total, made int64, released bool) string {
-	if released && g.now.Shut {
+	if released && g.now.Shut { // guard (without g.now.Shut): TestRefusal
 		g.now.Recent = nil
 	}
 	recent := g.recent(g.replica.Now())
-	if total == 0 {
+	if total == 0 { // guard: TestRefusal
 		g.now.Shut = false
 		return ""
 	}
 	base := g.base(recent, made)
-	if !g.limit.exceeded(total+recent, base) {
+	if !g.limit.exceeded(total+recent, base) { // guard (+recent -> ): TestDeletionsCountTogether
 		g.now.Shut = false
 		return ""
 	}
-	g.now.Shut, g.now.Base = true, base
+	g.now.Shut, g.now.Base = true, base // guard: TestRefusal
 	if recent > 0 {
 		return fmt.Sprintf("%d of %d entries would go, %d went in the last ten minutes, --max-delete is %s", total, base, recent, g.limit)
 	}
@@ -140,11 +140,11 @@ func (g *Gate) Refuse(total, made int64, released bool) string {
 func (g *Gate) base(recent, made int64) int64 {
 	switch {
 	case g.now.Base == 0:
-		return g.replica.CountAll() - made
-	case g.now.Shut || g.now.Unsure:
+		return g.replica.CountAll() - made // guard ( - made -> ): TestBase
+	case g.now.Shut || g.now.Unsure: // guard (without g.now.Unsure): TestBase
 		return g.now.Base
 	}
-	return min(g.now.Base, g.replica.Counters().Entries+recent)
+	return min(g.now.Base, g.replica.Counters().Entries+recent) // guard (returns g.now.Base): TestBase, TestTheBaseShrinks
 }
 
 // Begin must be called before a pass changes anything; further calls do nothing. It writes
@@ -152,13 +152,13 @@ func (g *Gate) base(recent, made int64) int64 {
 func (g *Gate) Begin() {
 	g.begin.Do(func() {
 		g.begun.Store(true)
-		g.store(clone(g.before))
+		g.store(clone(g.before)) // guard: TestDeletionsCountTogether
 	})
 }
 
 // store writes down what the guard has to know if the pass is killed.
 func (g *Gate) store(d state.Deletions) {
-	d.Unsure = true
+	d.Unsure = true // guard: TestDeletedIsWrittenDown
 	g.replica.StoreDeletions(&d)
 }
 
@@ -169,7 +169,7 @@ func (g *Gate) Deleted(n int64) {
 	}
 	g.note(n, g.replica.Now())
 	if time.Since(g.stored) > storeEvery {
-		g.store(clone(g.now))
+		g.store(clone(g.now)) // guard: TestDeletedIsWrittenDown
 		g.stored = time.Now()
 	}
 }
@@ -184,13 +184,13 @@ func (g *Gate) End(o *replica.Outcome) {
 	case !o.Complete:
 	case o.Full:
 		entries, next.Unsure = max(o.Seen+o.Made-o.Deleted, 0), false
-	case next.Unsure:
+	case next.Unsure: // guard: TestEnd
 		entries, next.Unsure = g.replica.CountAll(), false
 	}
-	if o.Complete && (o.Full || next.Base == 0) && !o.NoDelete {
+	if o.Complete && (o.Full || next.Base == 0) && !o.NoDelete { // guard (without !o.NoDelete): TestEnd
 		// Refuse adds the recent deletions to new ones before it compares the sum with the
 		// base, so the base has to include them.
-		next.Base = entries + g.recent(g.replica.Now())
+		next.Base = entries + g.recent(g.replica.Now()) // guard ( + g.recent(g.replica.Now()) -> ): TestEnd
 	}
 	o.Deletions, o.Entries, o.Begun = &next, entries, g.begun.Load()
 }

@@ -33,6 +33,9 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 		more |= replica.DoubtBytes
 	}
 	next := l.next(root, more)
+	if was.ID == next.ID && was.Epoch != 0 && was.Epoch != next.Epoch {
+		more |= replica.DoubtRecent
+	}
 	due := more != 0 || newIn(&was, &next) != "" || !was.BoundTo(r.Self) || r.Status().State == ""
 	if due {
 		if err := l.guard.CheckRoot(ctx, root); err != nil {

@@ -16,8 +16,8 @@ func (p *pass) reasonToHold(waiting []*node) string {
 	for _, n := range waiting {
 		for i := range n.deletions {
 			d := &n.deletions[i]
-			released = released || d.Released && d.Why == ""
-			if !d.Released && d.Why == "" {
+			released = released || d.Released && d.Why == "" // guard: TestAReleaseSettlesTheLastTenMinutes
+			if !d.Released && d.Why == "" {                  // guard (without d.Why): TestAReleaseOfSeveralReasons
 				total += d.Entries
 			}
 		}
@@ -30,13 +30,13 @@ func (p *pass) reasonToHold(waiting []*node) string {
 	switch {
 	case total == 0:
 		return ""
-	case p.options.HoldAll != "":
+	case p.options.HoldAll != "": // guard: TestALostTreeIDDeletesNothing
 		return p.options.HoldAll
-	case p.emptiesRoot(waiting) && p.guard.emptyRoot:
+	case p.emptiesRoot(waiting) && p.guard.emptyRoot: // guard: TestWhatHadTheNameOfASkippedSymlink
 		return "the source's root is empty"
-	case p.emptiesRoot(waiting):
+	case p.emptiesRoot(waiting): // guard: TestTheLastEntryOfTheRootStays
 		return "nothing would be left in the root"
-	case p.env.Root.State == wire.Filling:
+	case p.env.Root.State == wire.Filling: // guard: TestAFillingSourceDeletesNothing
 		return "the source is a copy that is not complete yet"
 	}
 	return why
@@ -51,7 +51,7 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	}
 	gone := make([]*replica.Deletion, 0, len(waiting[i].deletions))
 	for j := range waiting[i].deletions {
-		if d := &waiting[i].deletions[j]; !d.IsReplacement() {
+		if d := &waiting[i].deletions[j]; !d.IsReplacement() { // guard (always): TestWhatCannotBeSweptStays
 			gone = append(gone, d)
 		}
 	}
@@ -61,7 +61,7 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	if p.guard.emptyRoot {
 		return slices.ContainsFunc(gone, func(d *replica.Deletion) bool { return !d.Released && d.Why == "" })
 	}
-	if int64(len(gone)) < p.guard.inRoot || p.result.NoRoom != nil {
+	if int64(len(gone)) < p.guard.inRoot || p.result.NoRoom != nil { // guard: TestAFullDiskIsMended
 		return false // new entries had no room yet
 	}
 	left := map[string]bool{}
@@ -70,7 +70,7 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 		left[name] = true
 	}
 	for _, d := range gone {
-		delete(left, d.Name())
+		delete(left, d.Name()) // guard: TestTheLastEntryOfTheRootStays
 	}
 	return err == nil && len(left) == 0
 }
@@ -93,11 +93,11 @@ func (p *pass) refuse(waiting []*node, why string) {
 // allows reports whether a deletion goes on. With a reason, either why or one of its own,
 // it is held.
 func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
-	if d.Why == "" {
+	if d.Why == "" { // guard: TestHeldDeletionsEndWithTheirCause
 		d.Why = why
 	}
 	switch {
-	case d.Released:
+	case d.Released: // guard: TestAReleaseOfSeveralReasons
 		return true
 	case d.Why == "":
 		return !p.env.NoDelete
@@ -110,7 +110,7 @@ func (p *pass) allows(n *node, d replica.Deletion, why string) bool {
 // hold records that a deletion is held.
 func (p *pass) hold(e replica.Deletion) {
 	p.result.Held += e.Entries
-	p.guard.holding = append(p.guard.holding, e)
+	p.guard.holding = append(p.guard.holding, e) // guard: TestAHoldOutlivesADirectoryInTrouble
 }
 
 // markReleased marks the deletions that somebody released.

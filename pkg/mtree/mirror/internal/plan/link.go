@@ -6,20 +6,20 @@ import "strings"
 // the copy, whatever other symlinks there are: the target is relative, has ".." only at
 // its beginning, and at most as many of them as dir is deep.
 func isSafeLink(dir, target string) bool {
-	if target == "" || target[0] == '/' {
+	if target == "" || target[0] == '/' { // guard (without target[0]): TestUnsafeLinks
 		return false
 	}
 	depth := 0
 	if dir != "" {
-		depth = strings.Count(dir, "/") + 1
+		depth = strings.Count(dir, "/") + 1 // guard (without + 1): TestUnsafeLinks
 	}
 	leading := true
 	for part := range strings.SplitSeq(target, "/") {
 		if part != ".." {
-			leading = leading && (part == "" || part == ".")
+			leading = leading && (part == "" || part == ".") // guard: TestUnsafeLinks
 			continue
 		}
-		if depth--; !leading || depth < 0 {
+		if depth--; !leading || depth < 0 { // guard (without depth < 0): TestUnsafeLinks
 			return false
 		}
 	}

@@ -39,8 +39,9 @@ type Options struct {
 
 	ByCTime  bool                                   // Listed is known
 	Listed   mtree.Stamp                            // `now` of the listing that Dir was last completed from
+	Slack    time.Duration                          // CTimeSlack or LossSlack; needed with ByCTime
 	CheckAll bool                                   // equal size and mtime prove nothing
-	Verified func(path string, e *mtree.Entry) bool // the file's bytes were compared at this ctime; needed with ByCTime
+	Verified func(path string, e *mtree.Entry) bool // the file's bytes were compared at this ctime; nil: nothing was
 }
 
 // Hidden says which entries of a directory the source may have but not list, apart from
@@ -59,6 +60,12 @@ const (
 // listing: a long write changes bytes after it has set the times.
 const CTimeSlack = 10 * time.Second
 
+// LossSlack takes the place of CTimeSlack after the source lost its power. A file that is
+// written in place keeps its times with the next commit of the file system's journal, but
+// its bytes only when they are written back: half a minute later, or some minutes on a busy
+// disk. So the bytes under times that a copy knows may be older ones again.
+const LossSlack = 5 * time.Minute
+
 // MaxPath is the longest path of a directory, in bytes: PATH_MAX less room for a
 // name. It bounds the depth.
 const MaxPath = 4095 - 1 - mtree.MaxName
@@ -66,13 +73,14 @@ const MaxPath = 4095 - 1 - mtree.MaxName
 // Make compares a directory of the copy, whose entries are have, with the source's listing
 // of it. Both lists of entries are sorted by name. The plan points into them.
 func Make(have []mtree.Entry, want *mtree.Listing, o *Options) Plan {
+	// guard (want.Hidden > want.Excluded -> want.Hidden > 0): TestHiddenDotfilesAreKept
 	p := planner{Options: o, hidesDotfiles: want.Hidden > want.Excluded}
 	p.Entries = int64(len(want.Entries))
 	for c := range mtree.Diff(have, want.Entries, o.Stored) {
 		switch {
 		case c.What == mtree.Extra:
 			p.addExtra(c.Have)
-		case c.Want.NotUnderstood != "":
+		case c.Want.NotUnderstood != "": // guard: TestMake
 			p.NotUnderstood = append(p.NotUnderstood, c.Want)
 		case c.Want.Kind == mtree.Dir:
 			p.addDir(c)
@@ -95,10 +103,10 @@ type planner struct {
 // addExtra plans for an entry that the source does not list.
 func (p *planner) addExtra(have *mtree.Entry) {
 	switch {
-	case p.keeps(have):
-	case p.hidesDotfiles && have.Name[0] == '.':
+	case p.keeps(have): // guard: TestMake
+	case p.hidesDotfiles && have.Name[0] == '.': // guard: TestHiddenDotfilesAreKept
 		// It may be one of those that the source does not list.
-	case p.Hidden == HiddenAny, p.Hidden == HiddenDirs && have.Kind == mtree.Dir:
+	case p.Hidden == HiddenAny, p.Hidden == HiddenDirs && have.Kind == mtree.Dir: // guard: TestMake
 		p.Kept = append(p.Kept, have)
 	default:
 		p.Extra = append(p.Extra, have)
@@ -109,23 +117,23 @@ func (p *planner) addExtra(have *mtree.Entry) {
 // was held before stays held: NoDelete does not release it, and the reason for the hold is
 // still there.
 func (p *planner) keeps(have *mtree.Entry) bool {
-	return p.NoDelete && (p.WasHeld == nil || !p.WasHeld(mtree.JoinPath(p.Dir, have.Name)))
+	return p.NoDelete && (p.WasHeld == nil || !p.WasHeld(mtree.JoinPath(p.Dir, have.Name))) // guard (without !p.WasHeld): TestMake
 }
 
 // replaces plans the deletion of what has the name of an entry that is left out.
 func (p *planner) replaces(have *mtree.Entry) {
-	if have != nil && !p.keeps(have) {
+	if have != nil && !p.keeps(have) { // guard (without !p.keeps): TestMake
 		p.Extra = append(p.Extra, have)
 	}
 }
 
 // addDir plans for a directory.
 func (p *planner) addDir(c mtree.Change) {
-	if len(mtree.JoinPath(p.Dir, c.Want.Name)) > MaxPath {
+	if len(mtree.JoinPath(p.Dir, c.Want.Name)) > MaxPath { // guard: TestTooDeep
 		// It can never be copied, and the directory above is complete without it. A
 		// directory with that name in the copy stays as it is.
 		p.TooDeep = append(p.TooDeep, c.Want)
-		if c.Have != nil && c.Have.Kind != mtree.Dir {
+		if c.Have != nil && c.Have.Kind != mtree.Dir { // guard (without c.Have.Kind): TestTooDeep
 			p.replaces(c.Have)
 		}
 		return
@@ -141,9 +149,9 @@ func (p *planner) addDir(c mtree.Change) {
 // addLink plans for a symlink.
 func (p *planner) addLink(c mtree.Change) {
 	switch {
-	case p.NoLinks || !isSafeLink(p.Dir, c.Want.Link):
+	case p.NoLinks || !isSafeLink(p.Dir, c.Want.Link): // guard (without !isSafeLink): TestMake
 		p.SkippedLinks = append(p.SkippedLinks, c.Want)
-		p.replaces(c.Have)
+		p.replaces(c.Have) // guard: TestMake
 	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0 || p.modeDiffers(c):
 		p.MakeLinks = append(p.MakeLinks, c)
 	}
@@ -154,7 +162,7 @@ func (p *planner) addFile(c mtree.Change) {
 	switch {
 	case c.What&(mtree.Absent|mtree.Type|mtree.Content) != 0:
 		p.Fetch = append(p.Fetch, c)
-	case p.isSuspicious(c.Want):
+	case p.isSuspicious(c.Want): // guard: TestMake
 		p.Check = append(p.Check, c)
 	case p.modeDiffers(c):
 		p.SetModes = append(p.SetModes, c)
@@ -163,14 +171,14 @@ func (p *planner) addFile(c mtree.Change) {
 
 // modeDiffers reports whether permission bits, or owners where they count, differ.
 func (p *planner) modeDiffers(c mtree.Change) bool {
-	return c.What&mtree.Mode != 0 || p.Owner && c.What&mtree.Owner != 0
+	return c.What&mtree.Mode != 0 || p.Owner && c.What&mtree.Owner != 0 // guard (without p.Owner): TestMake
 }
 
 // isSuspicious reports whether a file of equal size and mtime may hold other bytes.
 func (p *planner) isSuspicious(e *mtree.Entry) bool {
-	if p.CheckAll {
+	if p.CheckAll { // guard: TestMake
 		return true
 	}
-	touched := p.ByCTime && e.Has&mtree.HasCTime != 0 && e.CTime.After(p.Listed.Add(-CTimeSlack))
-	return touched && !p.Verified(mtree.JoinPath(p.Dir, e.Name), e)
+	touched := p.ByCTime && e.Has&mtree.HasCTime != 0 && e.CTime.After(p.Listed.Add(-p.Slack)) // guard (-p.Slack -> 0): TestSuspicionOfOneFile
+	return touched && (p.Verified == nil || !p.Verified(mtree.JoinPath(p.Dir, e.Name), e))     // guard (without (p.Verified): TestSuspicionOfOneFile
 }

@@ -14,9 +14,11 @@ import (
 func TestSuspicion(t *testing.T) {
 	decided := mtree.Unix(1_000_000_000, 0)
 	for age, want := range map[time.Duration]bool{-time.Second: true, time.Second: true, 9 * time.Second: true, 11 * time.Second: false} {
-		p := planner{Options: &Options{ByCTime: true, Listed: decided, Verified: func(string, *mtree.Entry) bool { return false }}}
+		p := planner{Options: &Options{ByCTime: true, Listed: decided, Slack: CTimeSlack, Verified: func(string, *mtree.Entry) bool { return false }}}
 		e := &mtree.Entry{Name: "f", CTime: decided.Add(-age), Has: mtree.HasCTime}
 		require.Equal(t, want, p.isSuspicious(e), "%s", age)
+		p.Slack, p.Verified = LossSlack, nil
+		require.True(t, p.isSuspicious(e), "%s: the source may have lost the bytes since", age)
 		p.ByCTime = false
 		require.False(t, p.isSuspicious(e), "without a time ctime decides nothing")
 		p.CheckAll = true

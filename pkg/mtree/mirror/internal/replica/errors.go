@@ -35,6 +35,10 @@ func remedyOpening(err error) string {
 	switch {
 	case disk.IsFull(err):
 		return MakeRoom
+	case disk.IsOutOfResources(err):
+		return "this machine is out of descriptors or memory: try again, or raise the limit of open files"
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ESTALE):
+		return "look at the kernel's log, check the disk of DEST"
 	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EPERM):
 		return RemedyWriting(err)
 	case errors.Is(err, fs.ErrPermission):

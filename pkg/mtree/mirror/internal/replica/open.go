@@ -143,6 +143,8 @@ func (r *Replica) mayTake(o *Options) error {
 		return exit.With(exit.Refused, err, "update tidemark")
 	case errors.Is(err, state.ErrNoTree):
 		return r.mayTakeUnmarked(o)
+	case disk.Errno(err) != 0: // not read, which says nothing of what is in it
+		return exit.With(exit.Local, err, remedyOpening(err))
 	case err != nil:
 		return exit.With(exit.Refused, err, "repair or remove its .tidemark, then use --adopt")
 	case tree.Role != state.Copy:

@@ -19,6 +19,7 @@ const (
 	DoubtBelow  Doubts = 1 << iota // no directory below is taken for complete
 	DoubtBytes                     // files of equal size and mtime are compared by their sums
 	DoubtHidden                    // what records say of entries left out is not true of this copy
+	DoubtRecent                    // the source may have lost bytes under times that it kept: plan.LossSlack
 )
 
 // A directory of the copy is complete if its record has the stamp that the source lists
@@ -37,7 +38,7 @@ func (d Doubts) Below() bool { return d&DoubtBelow != 0 }
 // stamp of the source: then the directory was complete and nothing is doubted.
 func DoubtsOf(r records.Record) (d Doubts, begun bool) {
 	since := r.Stamp.Sub(mtree.MinStamp)
-	if since > time.Duration(DoubtBelow|DoubtBytes|DoubtHidden) {
+	if since > time.Duration(DoubtBelow|DoubtBytes|DoubtHidden|DoubtRecent) {
 		return 0, false
 	}
 	return Doubts(since), true

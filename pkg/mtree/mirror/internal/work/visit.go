@@ -126,7 +126,10 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0
-	o.ByCTime, o.Listed, o.Verified = v.Had && v.Before.Now != mtree.Stamp{}, v.Before.Now, env.Verified.has
+	o.ByCTime, o.Listed = v.Had && v.Before.Now != mtree.Stamp{}, v.Before.Now
+	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
+		o.Slack, o.Verified = plan.LossSlack, nil // what was compared may be lost since
+	}
 	o.WasHeld = func(path string) bool { return env.Held.At(path) != nil }
 	v.Plan = plan.Make(have, &v.Listing, &o)
 	env.recordHidden(v)

@@ -82,7 +82,7 @@ func qualityOf(field, element string) (q float64, named bool) {
 				continue
 			}
 			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil || q < 0 || q > 1 {
+			if err != nil || !(q >= 0 && q <= 1) { // it may be NaN
 				return 0, true
 			}
 			return q, true

@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
@@ -71,7 +72,7 @@ type scan struct {
 	chunk  []Finding
 	failed error
 
-	sending sync.Mutex // held until the writer took a chunk
+	sending sys.Mutex // held until the writer took a chunk
 
 	directories, files, found atomic.Int64
 }

@@ -18,6 +18,8 @@ func identify(o Options, root *disk.Dir, m *state.Marker, at state.Root) (id Ide
 		return unmarked(o, root, at)
 	case errors.Is(err, state.ErrNewerFormat):
 		return id, exit.With(exit.Refused, err, "use that version")
+	case disk.Errno(err) != 0: // not read, which says nothing of what is in it
+		return id, exit.With(exit.Local, err, "it must be readable; nothing was changed")
 	case err != nil:
 		return id, exit.With(exit.Local, err, "if it is damaged, delete it: the id is kept on the root, too")
 	}

@@ -6,3 +6,6 @@ func (m *Memory) Unsaved() int {
 	defer m.mu.Unlock()
 	return len(m.unsent)
 }
+
+// Size is how many writes are remembered at least.
+const Size = size

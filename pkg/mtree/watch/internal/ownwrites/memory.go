@@ -2,12 +2,12 @@ package ownwrites
 
 import (
 	"maps"
-	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // A write is remembered for at least maxAge, which is how far an audit looks back.
@@ -41,8 +41,8 @@ func writeOf(info disk.Info, p Proof) write {
 }
 
 func (w write) shows(info disk.Info) bool {
-	return w.mtime == info.MTime && w.ctime == info.CTime &&
-		(!w.whole || w.mode == info.Mode && w.uid == info.UID && w.gid == info.GID)
+	return w.mtime == info.MTime && w.ctime == info.CTime && // guard (without w.ctime): TestOwnWriteShowsEverything
+		(!w.whole || w.mode == info.Mode && w.uid == info.UID && w.gid == info.GID) // guard: TestOwnWriteShowsEverything
 }
 
 // Memory remembers the results of our last writes, in memory and, for the next start,
@@ -62,7 +62,7 @@ func (w write) shows(info disk.Info) bool {
 // audit has judged. The last is proof only once that audit is done: until then
 // directories below may not be stamped yet.
 type Memory struct {
-	mu     sync.Mutex
+	mu     sys.Mutex
 	young  map[uint64]write // by inode: put since the last Take
 	taken  map[uint64]write // put before the last Take
 	recent map[uint64]write
@@ -80,7 +80,7 @@ func New(log *state.OwnWriteLog, known []state.OwnWrite, now mtree.Stamp) *Memor
 		log: log, since: now,
 	}
 	for _, k := range known {
-		if have, ok := m.older[k.Inode]; !ok || have.ctime.Before(k.CTime) {
+		if have, ok := m.older[k.Inode]; !ok || have.ctime.Before(k.CTime) { // guard (always): TestTheLaterRecordCounts
 			m.older[k.Inode] = write{mtime: k.MTime, ctime: k.CTime, proof: Proven}
 		}
 	}
@@ -97,7 +97,7 @@ func (m *Memory) Unlock() { m.mu.Unlock() }
 // prove more. The caller holds the lock.
 func (m *Memory) Put(info disk.Info, p Proof, heard bool) {
 	have := writeOf(info, p)
-	if p == Proven || !heard {
+	if p == Proven || !heard { // guard (without !heard): TestWhichTakeProves
 		m.keep(info.Node.Ino, have)
 		return
 	}
@@ -107,11 +107,11 @@ func (m *Memory) Put(info disk.Info, p Proof, heard bool) {
 // keep moves a write to the recent ones, and to the log if it is proven.
 func (m *Memory) keep(inode uint64, have write) {
 	m.recent[inode] = have
-	if have.proof != Proven {
+	if have.proof != Proven { // guard: TestProofWaitsForTheAudit
 		return
 	}
 	if len(m.unsent) >= 2*size {
-		m.unsent = append(m.unsent[:0], m.unsent[size:]...)
+		m.unsent = append(m.unsent[:0], m.unsent[size:]...) // guard: TestOwnWritesAge
 	}
 	m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime})
 }
@@ -131,7 +131,7 @@ func (m *Memory) EndTake(heard bool) (more bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for inode, have := range m.taken {
-		if heard {
+		if heard { // guard (always): TestProofWaitsForTheAudit
 			have.proof = Proven
 		}
 		m.keep(inode, have)
@@ -146,12 +146,12 @@ func (m *Memory) EndAudit(all bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	verdict := Unproven
-	if all {
+	if all { // guard (always): TestProofWaitsForTheAudit
 		verdict = Proven
 	}
 	for _, written := range []map[uint64]write{m.young, m.taken, m.recent, m.older} {
 		for inode, have := range written {
-			if have.proof != Judged {
+			if have.proof != Judged { // guard: TestProofWaitsForTheAudit
 				continue
 			}
 			have.proof = verdict
@@ -165,8 +165,8 @@ func (m *Memory) EndAudit(all bool) {
 func (m *Memory) Lost() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	clear(m.young)
-	clear(m.taken)
+	clear(m.young) // guard: TestLostForgetsWhatWaits
+	clear(m.taken) // guard: TestLostForgetsWhatWaits
 }
 
 // Untouched reports whether the directory still shows the result of our write. info is an
@@ -187,7 +187,7 @@ func (m *Memory) still(d *disk.Dir, info disk.Info, shows func(disk.Info) bool) 
 		return true
 	}
 	again, err := d.Self()
-	return err == nil && again != info && shows(again)
+	return err == nil && again != info && shows(again) // guard (returns false): TestStampedAfterTheFstat
 }
 
 // Shows is Untouched for an entry that is not open.
@@ -237,7 +237,7 @@ func (m *Memory) Save() error {
 func (m *Memory) Age(now mtree.Stamp) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.recent) >= size && now.Sub(m.since) > maxAge {
+	if len(m.recent) >= size && now.Sub(m.since) > maxAge { // guard (without now.Sub): TestOwnWritesAge
 		m.older, m.recent, m.since = m.recent, map[uint64]write{}, now
 	}
 }
@@ -248,7 +248,7 @@ func (m *Memory) SwitchLog(log *state.OwnWriteLog) {
 	defer m.mu.Unlock()
 	m.log = log
 	for inode, have := range m.recent {
-		if have.proof == Proven {
+		if have.proof == Proven { // guard (always): TestANewLogGetsWhatIsProven
 			m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime})
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
@@ -66,6 +67,164 @@ func TestProofWaitsForTheAudit(t *testing.T) {
 	l.EndTake(false)
 	require.True(t, l.Untouched(dir, shows))
 	require.False(t, l.Stayed(dir, shows), "the Take heard only a part")
+}
+
+// A directory shows our write only with both times, and with mode and owner where they are
+// known. Otherwise a change by somebody else in between would pass for ours, and be lost.
+func TestOwnWriteShowsEverything(t *testing.T) {
+	_, _, ours := openDir(t)
+	l := ownwrites.New(nil, []state.OwnWrite{{Inode: 7, MTime: ours.MTime, CTime: ours.CTime}}, at(0))
+	l.Put(ours, ownwrites.Proven, true)
+	require.True(t, l.Shows(ours))
+	for what, change := range map[string]func(*disk.Info){
+		"mtime": func(i *disk.Info) { i.MTime = i.MTime.Add(1) },
+		"ctime": func(i *disk.Info) { i.CTime = i.CTime.Add(1) },
+		"mode":  func(i *disk.Info) { i.Mode ^= 0o100 },
+		"uid":   func(i *disk.Info) { i.UID++ },
+		"gid":   func(i *disk.Info) { i.GID++ },
+		"inode": func(i *disk.Info) { i.Node.Ino++ },
+	} {
+		other := ours
+		change(&other)
+		require.False(t, l.Shows(other), what)
+	}
+	logged := ours
+	logged.Node.Ino, logged.Mode = 7, 0
+	require.True(t, l.Shows(logged), "the log keeps no mode")
+	logged.CTime = logged.CTime.Add(1)
+	require.False(t, l.Shows(logged))
+}
+
+// Of two records of one directory in the log the later one counts, whichever is read
+// first. A record that is out of date would make a start take the directory for arrived.
+func TestTheLaterRecordCounts(t *testing.T) {
+	_, _, shows := openDir(t)
+	earlier := state.OwnWrite{Inode: shows.Node.Ino, MTime: shows.MTime, CTime: shows.CTime.Add(-time.Second)}
+	later := state.OwnWrite{Inode: shows.Node.Ino, MTime: shows.MTime, CTime: shows.CTime}
+	for _, known := range [][]state.OwnWrite{{earlier, later}, {later, earlier}} {
+		require.True(t, ownwrites.New(nil, known, at(0)).Shows(shows))
+	}
+}
+
+// Events were lost: what a Take was to prove is no longer known as ours, whether that Take
+// has begun or not. What was proven stays.
+func TestLostForgetsWhatWaits(t *testing.T) {
+	_, dir, shows := openDir(t)
+	for _, begun := range []bool{false, true} {
+		l := ownwrites.New(nil, nil, at(0))
+		l.Put(shows, ownwrites.Unproven, true)
+		if begun {
+			l.BeginTake()
+		}
+		l.Lost()
+		require.False(t, l.Untouched(dir, shows))
+		l.EndTake(true)
+		require.False(t, l.Stayed(dir, shows))
+	}
+	l := ownwrites.New(nil, nil, at(0))
+	l.Put(shows, ownwrites.Proven, true)
+	l.Lost()
+	require.True(t, l.Stayed(dir, shows))
+}
+
+// A later Take proves a write only if it was put before that Take began. Where something
+// is not heard, no Take does.
+func TestWhichTakeProves(t *testing.T) {
+	_, dir, shows := openDir(t)
+	l := ownwrites.New(nil, nil, at(0))
+	l.BeginTake()
+	l.Put(shows, ownwrites.Unproven, true)
+	require.True(t, l.EndTake(true), "it waits for the next")
+	require.False(t, l.Stayed(dir, shows))
+	l.BeginTake()
+	require.False(t, l.EndTake(true))
+	require.True(t, l.Stayed(dir, shows))
+	require.Equal(t, 1, l.Unsaved())
+
+	l = ownwrites.New(nil, nil, at(0))
+	l.Put(shows, ownwrites.Unproven, false)
+	l.BeginTake()
+	require.False(t, l.EndTake(true))
+	require.True(t, l.Untouched(dir, shows))
+	require.False(t, l.Stayed(dir, shows))
+}
+
+// A directory that was stamped between a caller's fstat and its question shows our write
+// now. One that only looks as before does not, nor does one that cannot be looked at.
+func TestStampedAfterTheFstat(t *testing.T) {
+	_, dir, shows := openDir(t)
+	before := shows
+	before.MTime = before.MTime.Add(-time.Second)
+	l := ownwrites.New(nil, nil, at(0))
+	require.False(t, l.Untouched(dir, before))
+	l.Put(shows, ownwrites.Unproven, false)
+	require.True(t, l.Untouched(dir, before))
+	require.False(t, l.Stayed(dir, before), "it is not proven")
+	l.Put(shows, ownwrites.Proven, false)
+	require.True(t, l.Stayed(dir, before))
+}
+
+// A new log gets all that is proven, and nothing that is not: .tidemark was removed and
+// put back, and the next start must not take every directory for arrived.
+func TestANewLogGetsWhatIsProven(t *testing.T) {
+	_, _, shows := openDir(t)
+	dir := t.TempDir()
+	root, err := disk.OpenRoot(dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = root.Close() })
+	marker, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = marker.Close() })
+	log, _, err := marker.OpenOwnWrites()
+	require.NoError(t, err)
+	l := ownwrites.New(nil, nil, at(0))
+	other := shows
+	other.Node.Ino++
+	l.Put(shows, ownwrites.Proven, true)
+	l.Put(other, ownwrites.Unproven, false)
+	l.SwitchLog(log)
+	require.NoError(t, l.Save())
+	require.Zero(t, l.Unsaved())
+	require.NoError(t, log.Close())
+	_, known, err := marker.OpenOwnWrites()
+	require.NoError(t, err)
+	require.NotEmpty(t, known)
+	for _, k := range known {
+		require.Equal(t, state.OwnWrite{Inode: shows.Node.Ino, MTime: shows.MTime, CTime: shows.CTime}, k)
+	}
+}
+
+// Memory is bounded, and an own write is known for ten seconds at least, however many
+// directories are written: its event may come that late.
+func TestOwnWritesAge(t *testing.T) {
+	_, _, first := openDir(t)
+	l := ownwrites.New(nil, nil, at(0))
+	l.Put(first, ownwrites.Unproven, false)
+	fill := func(from uint64, n int) {
+		for i := range n {
+			info := first
+			info.Node.Ino = from + uint64(i)
+			l.Put(info, ownwrites.Proven, false)
+		}
+	}
+	fill(1<<40, ownwrites.Size-2)
+	l.Age(at(100))
+	l.Age(at(200))
+	require.True(t, l.Shows(first), "there is room")
+	fill(1<<41, 1)
+	l.Age(at(10))
+	fill(1<<42, ownwrites.Size)
+	l.Age(at(10))
+	require.True(t, l.Shows(first), "it is ten seconds old")
+	l.Age(at(11))
+	require.True(t, l.Shows(first), "those of the last ten seconds stay")
+	fill(1<<43, ownwrites.Size)
+	l.Age(at(22))
+	require.False(t, l.Shows(first))
+	for i := range uint64(4) {
+		fill((44+i)<<40, ownwrites.Size)
+	}
+	require.Less(t, l.Unsaved(), 2*ownwrites.Size+1)
 }
 
 // openDir makes a directory and returns its path, the directory opened, and what it

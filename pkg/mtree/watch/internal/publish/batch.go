@@ -58,11 +58,11 @@ func (b *Batch) AddEvents(dirs []*notify.DirEvents, excluded func(path string, i
 		var entries []notify.Entry
 		for _, e := range d.Entries {
 			path := mtree.JoinPath(d.Path, e.Name)
-			if !excluded(path, false) && !(e.Arrived && excluded(path, true)) {
+			if !excluded(path, false) && !(e.Arrived && excluded(path, true)) { // guard (without !excluded): TestExclude
 				entries = append(entries, e)
 			}
 		}
-		if len(entries) == 0 && !d.Self && !d.Dirty {
+		if len(entries) == 0 && !d.Self && !d.Dirty { // guard (without !d.Self): TestOwnEventsByPID
 			continue
 		}
 		c := b.at(d.Path)
@@ -78,7 +78,7 @@ func (b *Batch) AddFindings(findings []audit.Finding) {
 		c, f := b.at(findings[i].Path), &findings[i]
 		b.Size++
 		switch {
-		case f.ShowOnly:
+		case f.ShowOnly: // guard: TestARefusalEndsWhileNobodyWatches
 			c.showOnly = true
 		case c.found == nil || c.found.First:
 			c.found = f

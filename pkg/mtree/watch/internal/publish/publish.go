@@ -35,12 +35,13 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.below)) {
+		// guard: TestStampedInTheTickOfTheChange
 		if !c.arrives(name) { // an arrived directory is stamped with everything below it anyway
 			raise(p.below(d, info, c.below[name], name, mtree.JoinPath(path, name)))
 		}
 	}
-	var ref notify.Ref // of d itself; another directory may have been heard here
-	if slices.ContainsFunc(c.entries, arms) {
+	var ref notify.Ref                        // of d itself; another directory may have been heard here
+	if slices.ContainsFunc(c.entries, arms) { // guard: TestCopiedTreeIsNoBorder
 		ref = p.Source.Known(d.FD())
 	}
 	for _, e := range c.entries {
@@ -54,14 +55,14 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 		value, c.self = p.self(d, path)
 		raise(value, c.self)
 	}
-	if f := c.found; f != nil && !f.First {
+	if f := c.found; f != nil && !f.First { // guard (without !f.First): TestFirstAuditKeepsStamps
 		raise(p.rule.Value(f.MTime, f.CTime, p.Clock.Now()), true)
 	}
 	if !ok {
 		if c.found != nil { // and it is of the first run
 			p.stampFirst(d, path, c.found)
 		} else if c.showOnly {
-			p.showPublished(d, path)
+			p.showPublished(d, path) // guard: TestARefusalEndsWhileNobodyWatches
 		}
 		return stamp, false
 	}
@@ -71,7 +72,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 }
 
 // arms reports whether e makes the publisher arm directories.
-func arms(e notify.Entry) bool { return e.Arrived || e.Name == mtree.MarkerName }
+func arms(e notify.Entry) bool { return e.Arrived || e.Name == mtree.MarkerName } // guard (without e.Name): TestBorderFromTheStart
 
 // below goes down to the directory name in d.
 func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, path string) (mtree.Stamp, bool) {
@@ -90,6 +91,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, pat
 	if p.passesOver(parent, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
 	}
+	// guard: TestBorder
 	if p.isBorder(child, path) { // only its entry in d counts, nothing inside
 		return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), c.self || c.found != nil || c.touches(mtree.MarkerName)
 	}
@@ -126,7 +128,7 @@ func (p *publisher) forget(c *dirChange, path string) {
 // directory itself. Once it can be read, everything below it counts as arrived; until
 // then its contents are not published.
 func (p *publisher) retryUnread(d *disk.Dir, self disk.Info, c *dirChange, name, path string) (mtree.Stamp, bool) {
-	if !c.self && !c.retry {
+	if !c.self && !c.retry { // guard (without !c.retry): TestUnreadIsTried
 		return mtree.Stamp{}, false
 	}
 	return p.reopen(d, self, p.Source.Known(d.FD()), name, path)
@@ -147,7 +149,7 @@ func (p *publisher) reopen(d *disk.Dir, self disk.Info, ref notify.Ref, name, pa
 
 // entry returns the value of one changed name in d.
 func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.Entry, path string) (mtree.Stamp, bool) {
-	if e.Name == mtree.MarkerName {
+	if e.Name == mtree.MarkerName { // guard: TestBorder
 		return p.markerChanged(d, self, ref, path)
 	}
 	if e.Arrived {
@@ -179,7 +181,7 @@ func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, p
 	if path == "" {
 		return mtree.Stamp{}, false
 	}
-	return p.inside(d, self, ref, path, false), true
+	return p.inside(d, self, ref, path, false), true // guard (returns mtree.Stamp{}, false): TestBorder
 }
 
 // self returns the value of d itself if somebody else set its mode, owner or times. If
@@ -187,7 +189,7 @@ func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, p
 // one more event: an audit finds the next change of such a directory.
 func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	info, err := d.Self()
-	if err != nil || p.OwnWrites.Untouched(d, info) || p.Health.DoesNotHold(path) {
+	if err != nil || p.OwnWrites.Untouched(d, info) || p.Health.DoesNotHold(path) { // guard (without p.Health): TestTimeThatDoesNotHold
 		return mtree.Stamp{}, false
 	}
 	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
@@ -218,9 +220,10 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	top := p.rule.Value(info.MTime, info.CTime, p.Clock.Now())
 	if p.isBorder(child, path) {
 		p.Health.Exceptions.SetReadable(path)
+		// guard: TestBorderFromTheStart
 		return top, true // armed because its watcher may end
 	}
-	top = mtree.Later(top, p.inside(child, info, own, path, fresh))
+	top = mtree.Later(top, p.inside(child, info, own, path, fresh)) // guard: TestUnreadIsTried
 	return p.write(child, path, top, nil), true
 }
 
@@ -293,7 +296,7 @@ func (p *publisher) isBorder(d *disk.Dir, path string) bool {
 	if !state.IsLiveTree(d) {
 		return false
 	}
-	p.Borders.Add(path)
+	p.Borders.Add(path) // guard: TestBorder
 	return true
 }
 

@@ -36,7 +36,7 @@ type publisher struct {
 // more. A create or delete in the same tick shows the same, so the stamp could not be
 // remembered as ours, and an audit could not tell our write from theirs.
 func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding) mtree.Stamp {
-	if !p.Health.Exceptions.Saved() {
+	if !p.Health.Exceptions.Saved() { // guard: TestToldBeforeWhatIsAbove
 		p.SaveExceptions()
 	}
 	p.OwnWrites.Lock()
@@ -49,13 +49,13 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Fi
 	}
 	stamp := p.rule.Stamp(top, before.MTime, before.CTime, p.Clock.Now())
 	after, err := p.set(d, stamp)
-	if err == nil && after.MTime == stamp && after.CTime == stamp {
+	if err == nil && after.MTime == stamp && after.CTime == stamp { // guard: TestStampedInTheTickOfTheChange
 		stamp = stamp.Add(p.rule.Granule)
 		after, err = p.set(d, stamp)
 	}
-	p.Top = mtree.Later(p.Top, stamp)
+	p.Top = mtree.Later(p.Top, stamp) // guard: TestRunsOfWatch
 	if err != nil {
-		p.Health.Refuse(path, before.Node, stamp, err)
+		p.Health.Refuse(path, before.Node, stamp, err) // guard: TestARefusalEndsWhileNobodyWatches
 		return stamp
 	}
 	p.remember(path, stamp, before, after, f)
@@ -74,7 +74,7 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 			return after, err
 		}
 		p.Source.Wrote()
-		if after, err = d.Self(); err != nil || filetime.SameStored(after.MTime, stamp) {
+		if after, err = d.Self(); err != nil || filetime.SameStored(after.MTime, stamp) { // guard (always): TestTimeThatDoesNotHold
 			return after, err
 		}
 	}
@@ -96,13 +96,13 @@ func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.
 // ownwrites.Memory. shows are the attributes that it overwrites. f is the finding that
 // led to the write, if any.
 func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
-	if have := p.OwnWrites.ProofOf(shows); have != ownwrites.Unproven {
+	if have := p.OwnWrites.ProofOf(shows); have != ownwrites.Unproven { // guard: TestProofOfAWrite
 		return have
 	}
-	if p.until != nil && shows.CTime.Before(p.until.Add(-stamprule.LookBack)) {
+	if p.until != nil && shows.CTime.Before(p.until.Add(-stamprule.LookBack)) { // guard (without shows.CTime): TestProofOfAWrite
 		return ownwrites.Proven
 	}
-	if f != nil && f.Judged == shows.CTime {
+	if f != nil && f.Judged == shows.CTime { // guard (without f.Judged): TestProofOfAWrite
 		return ownwrites.Judged
 	}
 	return ownwrites.Unproven
@@ -118,14 +118,14 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 	p.OwnWrites.Lock()
 	defer p.OwnWrites.Unlock()
 	before, err := d.Self()
-	if err != nil || before.MTime != f.Showed || p.OwnWrites.Has(before) {
+	if err != nil || before.MTime != f.Showed || p.OwnWrites.Has(before) { // guard (without p.OwnWrites): TestFirstAuditKeepsStamps
 		return // changed since, or stamped by a batch
 	}
 	p.Top = mtree.Later(p.Top, f.Value)
 	if before.MTime == f.Value {
 		now := p.Clock.Now()
-		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now) // else a later change may show the same ctime
-		if past && before.CTime == f.Judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) {
+		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now)                        // else a later change may show the same ctime
+		if past && before.CTime == f.Judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) { // guard: TestConfirmedBeforeIdle
 			p.OwnWrites.Put(before, ownwrites.Judged, p.Hears) // as good as written: the next start need not take it for arrived
 		}
 		return

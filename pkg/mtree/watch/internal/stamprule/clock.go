@@ -24,8 +24,8 @@ func NewClock(read func() mtree.Stamp) Clock { return Clock{read: read} }
 func (c *Clock) Now() mtree.Stamp {
 	reading := c.read()
 	if reading.Before(c.highest) {
-		c.setBack = true
-		return c.highest
+		c.setBack = true // guard: TestClockSetBack
+		return c.highest // guard: TestClockSetBack
 	}
 	c.highest = reading
 	return reading

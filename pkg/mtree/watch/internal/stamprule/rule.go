@@ -13,7 +13,7 @@ type Rule struct {
 }
 
 // Least returns the smallest stamp above everything published.
-func (r Rule) Least() mtree.Stamp { return r.Floor.Floor(r.Granule).Add(r.Granule) }
+func (r Rule) Least() mtree.Stamp { return r.Floor.Floor(r.Granule).Add(r.Granule) } // guard (.Add(r.Granule) -> .Add(0)): TestValue, TestCoarseStamp
 
 // Value returns the value of a changed entry: its mtime if that is new, else its ctime if
 // that is new, else the least new stamp. A time is new if it lies above the floor and is not
@@ -21,9 +21,9 @@ func (r Rule) Least() mtree.Stamp { return r.Floor.Floor(r.Granule).Add(r.Granul
 // stamp that nobody has seen.
 func (r Rule) Value(mtime, ctime, now mtree.Stamp) mtree.Stamp {
 	switch {
-	case mtime.After(r.Floor) && !mtime.After(now):
+	case mtime.After(r.Floor) && !mtime.After(now): // guard (without mtime.After(r.Floor)): TestValue
 		return mtime
-	case ctime.After(r.Floor) && !ctime.After(now):
+	case ctime.After(r.Floor) && !ctime.After(now): // guard (without !ctime): TestValue
 		return ctime
 	}
 	return r.Least()
@@ -38,17 +38,17 @@ func (r Rule) Value(mtime, ctime, now mtree.Stamp) mtree.Stamp {
 // is a clock reading taken after that.
 func (r Rule) Stamp(top, mtime, ctime, now mtree.Stamp) mtree.Stamp {
 	shows := mtree.MinStamp
-	if !mtime.After(now) {
+	if !mtime.After(now) { // guard (always): TestStamp
 		shows = mtime
 	}
-	if !ctime.After(now) {
-		shows = mtree.Later(shows, ctime)
+	if !ctime.After(now) { // guard (always): TestStamp
+		shows = mtree.Later(shows, ctime) // guard: TestStamp
 	}
 	stamp := top.Floor(r.Granule)
-	if !stamp.After(shows) {
+	if !stamp.After(shows) { // guard: TestStamp
 		stamp = shows.Floor(r.Granule).Add(r.Granule)
 	}
-	if stamp == now.Floor(r.Granule) {
+	if stamp == now.Floor(r.Granule) { // guard: TestCoarseStamp
 		stamp = stamp.Add(r.Granule)
 	}
 	return stamp

@@ -46,6 +46,10 @@ func TestStamp(t *testing.T) {
 		{"or further", at(110), at(115), at(115), mtree.Unix(115, 1)},
 		{"a ctime counts like an mtime", at(110), at(5), at(115), mtree.Unix(115, 1)},
 		{"a future mtime does not", at(110), at(5000), at(105), at(110)},
+		{"its mtime counts also beside a future ctime", at(110), at(115), at(5000), mtree.Unix(115, 1)},
+		{"a future ctime does not", at(110), at(90), at(5000), at(110)},
+		{"the later of the two counts", at(110), at(115), at(112), mtree.Unix(115, 1)},
+		{"a time of now counts", at(110), at(120), at(95), mtree.Unix(120, 1)},
 	} {
 		require.Equal(t, c.want, r.Stamp(c.top, c.mtime, c.ctime, at(120)), c.name)
 	}

@@ -165,9 +165,11 @@ func (s *Source) fingerprint(p *state.Published, crosses bool) string {
 }
 
 // named wraps an error of reading in the error of package source that callers branch on.
+// Only what permissions refuse counts as denied, as in serve: a copy is complete without
+// it, because the stamp moves when the right is given.
 func named(err error) error {
 	switch {
-	case disk.IsDenied(err):
+	case disk.IsUnreadable(err):
 		return fmt.Errorf("%w: %w", source.ErrDenied, err)
 	case disk.IsGone(err), errors.Is(err, disk.ErrNotRegular):
 		return fmt.Errorf("%w: %w", source.ErrGone, err)

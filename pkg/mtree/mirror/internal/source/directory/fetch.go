@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -54,7 +53,7 @@ func (s *Source) openFile(ctx context.Context, last *lastDir, w *source.Wanted, 
 // steadyFile reads a file up to the size that it had when it was opened. At the end it
 // returns source.ErrMoved instead of io.EOF if the file is no longer the same version.
 type steadyFile struct {
-	*os.File
+	disk.File
 	ctx    context.Context
 	got    mtree.Entry // as it was opened
 	read   int64       // bytes

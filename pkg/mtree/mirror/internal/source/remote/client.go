@@ -190,6 +190,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.accepts(resp.StatusCode) {
 		return resp, nil
 	}
+	guard.stall = restTimeout // nobody needs the body of a refusal
 	refused := refusal(resp)
 	_ = resp.Body.Close()
 	return nil, refused

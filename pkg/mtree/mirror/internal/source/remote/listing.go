@@ -28,7 +28,9 @@ func head(resp *http.Response) (root source.Root, err error) {
 
 // treeOf reads which tree an answer belongs to.
 func treeOf(resp *http.Response) (t source.Tree, err error) {
-	t.ID = resp.Header.Get(wire.HeaderTree)
+	if t.ID, err = wire.ParseTree(resp.Header.Get(wire.HeaderTree)); err != nil {
+		return t, err
+	}
 	t.Epoch, err = wire.ParseEpoch(resp.Header.Get(wire.HeaderEpoch))
 	return t, err
 }

@@ -21,7 +21,7 @@ func TestSinceIsPrefetched(t *testing.T) {
 	var asked []string
 	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.RawQuery)
-		w.Header().Set("Tidemark-Tree", "x")
+		w.Header().Set("Tidemark-Tree", strings.Repeat("0a", 16))
 		w.Header().Set("Tidemark-Epoch", "7")
 		trailer := mtree.Trailer{Stamp: now}
 		if !strings.Contains(r.URL.RawQuery, "after=") {
@@ -43,7 +43,7 @@ func TestSinceIsPrefetched(t *testing.T) {
 	for path, last := range map[string]string{"a": "b c&d", "a/b c&d": "f", "a/e": "h"} {
 		a, err := s.List(t.Context(), path, now)
 		require.NoError(t, err)
-		require.Equal(t, source.Tree{ID: "x", Epoch: 7}, a.Tree, path)
+		require.Equal(t, source.Tree{ID: strings.Repeat("0a", 16), Epoch: 7}, a.Tree, path)
 		require.Equal(t, last, a.Entries[len(a.Entries)-1].Name)
 	}
 	require.Equal(t, []string{"txt&since=1000.000000000&wait=1", "txt&since=1000.000000000&after=a/b%20c%26d"}, asked)

@@ -31,10 +31,13 @@ func (g *stallGuard) Read(buf []byte) (int, error) {
 	return n, err
 }
 
+// restTimeout is how long the rest of an answer is waited for that nobody needs.
+const restTimeout = time.Second
+
 // Close reads up to 4 KiB of what is left, so that the connection can be used again, and
-// ends the request.
+// ends the request. It waits no longer than restTimeout: the rest may only drip.
 func (g *stallGuard) Close() error {
-	g.timer.Reset(g.stall)
+	g.timer.Reset(restTimeout)
 	_, _ = io.CopyN(io.Discard, g.ReadCloser, 4<<10)
 	g.timer.Stop()
 	err := g.ReadCloser.Close()

@@ -50,6 +50,21 @@ func TestASlowReaderIsNoStall(t *testing.T) {
 	})
 }
 
+// The body of a refusal that only drips, or never comes, kept each request for a minute, and
+// a refused request is repeated: one such file kept a pass for four. Nobody needs that body.
+func TestTheRestOfAnAnswerIsNotWaitedFor(t *testing.T) {
+	for _, bytes := range []int{0, 1, 400} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			guard := &stallGuard{ReadCloser: io.NopCloser(&dripping{ctx, bytes}), stall: stallTimeout, most: stallBytes, cancel: cancel}
+			guard.timer = time.AfterFunc(stallTimeout, cancel)
+			began := time.Now()
+			require.NoError(t, guard.Close())
+			require.LessOrEqual(t, time.Since(began), 2*restTimeout)
+		})
+	}
+}
+
 // dripping gives some bytes each second.
 type dripping struct {
 	ctx   context.Context

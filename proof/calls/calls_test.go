@@ -1,0 +1,202 @@
+package calls_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/proof"
+	"tidemark/proof/calls"
+)
+
+func TestMain(m *testing.M) { os.Exit(proof.Main(m, "tidemark/proof/calls/failing")) }
+
+// patience is how long anything may take. Nothing takes that long unless it is broken.
+const patience = 60 * time.Second
+
+// envCall replays one fault: PROOF_CALL='mirror-update renameat copy/a/f1 1 EIO once'.
+const envCall = "PROOF_CALL"
+
+// scenario is a run of a program that faults are put into.
+type scenario struct {
+	name string
+	run  func(t *testing.T, f *fault) // fails the test if something is wrong
+}
+
+// fault is what a scenario's run is disturbed by: nothing at first.
+type fault struct {
+	calls.Fault
+	supervisor *calls.Supervisor
+	hits       []calls.Call
+	over       bool
+	one        bool // GOMAXPROCS=1
+}
+
+// supervise makes the supervisor of the calls below base.
+func (f *fault) supervise(t *testing.T, base string) {
+	t.Helper()
+	f.supervisor = &calls.Supervisor{Base: base, Decide: f.Decider(func(c *calls.Call) { f.hits = append(f.hits, *c) }, func() bool { return f.over })}
+	require.NoError(t, f.supervisor.Start())
+	t.Cleanup(func() { require.NoError(t, f.supervisor.Stop()) })
+}
+
+// env is the environment of the program that faults are put into.
+func (f *fault) env() []string {
+	if f.one {
+		return []string{"GOMAXPROCS=1"}
+	}
+	return nil
+}
+
+// is reports whether the fault was a call that failed with one of these.
+func (f *fault) is(what ...string) bool {
+	for _, w := range what {
+		if f.What == w && len(f.hits) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// can returns what a call of the scenario may fail with. What permissions refuse at a
+// source is no fault: a copy is complete without it.
+func (s scenario) can(c *calls.Call) []string {
+	can := c.CanFailWith()
+	if strings.HasPrefix(s.name, "mirror") && strings.HasPrefix(c.Path+"/", "src/") {
+		can = slices.DeleteFunc(can, func(what string) bool { return what == "EACCES" })
+	}
+	return can
+}
+
+func allScenarios() []scenario { return mirrorScenarios() }
+
+var recorded = map[string][]calls.Call{}
+
+// record returns the calls of a scenario that nothing disturbs.
+func (s scenario) record(t *testing.T) []calls.Call {
+	if recorded[s.name] == nil {
+		f := &fault{one: true}
+		if !t.Run("record-"+s.name, func(t *testing.T) { s.run(t, f) }) {
+			t.FailNow()
+		}
+		recorded[s.name] = f.supervisor.Trace()
+	}
+	return recorded[s.name]
+}
+
+// rounds puts one fault after the other into the scenarios.
+func rounds(t *testing.T, n int, scenarios []scenario) {
+	if text := os.Getenv(envCall); text != "" {
+		parsed, err := calls.ParseFault(text)
+		require.NoError(t, err)
+		f := &fault{Fault: parsed, one: true}
+		runScenario(t, f)
+		require.NotEmpty(t, f.hits, "the fault hit no call")
+		return
+	}
+	for _, s := range scenarios {
+		s.record(t)
+	}
+	failed, kills := 0, 0
+	proof.Rounds(t, n, func(t *testing.T, seed uint64) {
+		random := rand.New(rand.NewPCG(seed, 3))
+		s := scenarios[random.IntN(len(scenarios))]
+		all := recorded[s.name]
+		c := all[random.IntN(len(all))]
+		can := s.can(&c)
+		f := &fault{Fault: calls.Fault{Scenario: s.name, Call: c.Name, Path: c.Path, Nth: c.Nth, What: can[random.IntN(len(can))], Mode: calls.Once}, one: random.IntN(2) == 0}
+		if f.What != "EINTR" && f.What != "kill" && f.What != "short" {
+			f.Mode = []string{calls.Once, calls.Here, calls.On}[random.IntN(3)]
+		}
+		t.Logf("fault: %s", f)
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("replay: %s='%s' go test -count=1 -run '^%s$' ./proof/calls", envCall, f, strings.Split(t.Name(), "/")[0])
+			}
+		})
+		s.run(t, f)
+		switch {
+		case len(f.hits) > 0 && f.What == "kill":
+			kills++
+		default:
+			failed += len(f.hits)
+		}
+	})
+	proof.Count("calls failed", failed)
+	proof.Count("kills at a call", kills)
+	t.Logf("%d calls failed, %d kills at a call", failed, kills)
+}
+
+// runScenario runs the scenario that the fault names.
+func runScenario(t *testing.T, f *fault) {
+	t.Helper()
+	for _, s := range allScenarios() {
+		if s.name == f.Scenario {
+			s.run(t, f)
+			return
+		}
+	}
+	require.Fail(t, "no such scenario", f.Scenario)
+}
+
+// tempDir is a directory in memory, without symlinks in its path.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "tidemark-calls-")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+// ended is how a program ended.
+type ended struct {
+	code int // -1: by a signal
+	log  string
+}
+
+// program runs a program to its end, without faults.
+func program(t *testing.T, args ...string) ended {
+	t.Helper()
+	return finish(t, proof.Command{Args: args, Dir: t.TempDir()})
+}
+
+// finish runs a program to its end.
+func finish(t *testing.T, c proof.Command) ended {
+	t.Helper()
+	c.Log = filepath.Join(c.Dir, "log")
+	_ = os.Remove(c.Log)
+	p, err := proof.Launch(c)
+	require.NoError(t, err)
+	select {
+	case <-p.Done:
+	case <-time.After(patience):
+		p.Kill()
+		require.Fail(t, "it hangs", "%v\n%s", c.Args, p.Logged())
+	}
+	return endOf(p)
+}
+
+func endOf(p *proof.Process) ended {
+	e := ended{log: p.Logged()}
+	var exit *exec.ExitError
+	if errors.As(p.Err, &exit) {
+		e.code = exit.ExitCode()
+	}
+	return e
+}
+
+// must runs a program, which has to end with this code.
+func must(t *testing.T, code int, args ...string) ended {
+	t.Helper()
+	e := program(t, args...)
+	require.Equal(t, code, e.code, "%v\n%s", args, e.log)
+	return e
+}

@@ -1,0 +1,32 @@
+package calls_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/proof/calls"
+)
+
+// TestFound replays faults that broke something once. A fault that hits nothing fails,
+// too: then the program makes another call in its place, which should stand here.
+func TestFound(t *testing.T) {
+	for _, found := range []struct{ broke, fault string }{
+		{"a local source whose file could not be opened, but not for lack of permissions: the copy was complete without it for ever",
+			"mirror-update-local openat src/a/moved/f2 1 EPERM once"},
+		{"a signal during symlink(2) on FUSE was a failure", "mirror-update symlinkat copy/.tidemark/tmp/N 3 EINTR once"},
+		{"out of memory for a moment: exit code 4, and the advice to remove .tidemark", "mirror-first openat copy/.tidemark 3 ENOMEM once"},
+		{"a disk that failed while its times were measured seemed to keep no time after 2001: every file got that one, and exit code 0",
+			"mirror-update utimensat copy/.tidemark/probe 2 ESTALE here"},
+		{"the same, with an errno by which FUSE file systems refuse times", "mirror-update utimensat copy/.tidemark/probe 2 EIO here"},
+	} {
+		t.Run(found.fault, func(t *testing.T) {
+			t.Log(found.broke)
+			parsed, err := calls.ParseFault(found.fault)
+			require.NoError(t, err)
+			f := &fault{Fault: parsed, one: true}
+			runScenario(t, f)
+			require.NotEmpty(t, f.hits)
+		})
+	}
+}

@@ -1,0 +1,189 @@
+package hostile
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/proof"
+	"tidemark/pkg/mtree/exit"
+)
+
+var discard = log.New(io.Discard, "", 0)
+
+// server is an attack on a mirror: a line of a table. The copy is one of an honest server,
+// whose tree has changed meanwhile.
+type server struct {
+	name string
+	play play
+	with func(b *box) play // in place of play, where it needs the copy
+
+	codes       []exit.Code                                             // any of these is right; nil: bad, which is most often so
+	says        string                                                  // a regular expression that the output must match
+	deletes     bool                                                    // what the source says is gone may go
+	statusFails bool                                                    // --status may fail, too
+	empty       bool                                                    // there is no copy yet
+	hours       bool                                                    // it waits for a time-out of a minute: only where PROOF_FOR gives it the time
+	args        []string                                                // more options of mirror
+	source      func(p *peer, t testing.TB) (url string, more []string) // another URL, and options
+	planted     []string                                                // paths of the copy where the attack itself puts links that lead out
+	before      func(b *box)                                            // changes the copy before the attack
+	passes      int                                                     // how many passes are attacked; 0: one
+	cure        []string                                                // options with which the copy recovers
+	memory      int64                                                   // most of mirror's, in bytes; 0: 512 MiB
+	check       func(b *box, p *peer, r result) []string                // what else must hold; returns faults
+}
+
+var (
+	fine = []exit.Code{exit.Done}
+	bad  = []exit.Code{exit.Failed, exit.Unreachable} // some path failed, or the root is no listing
+)
+
+// patience is how long any attack may keep a pass.
+const patience = 60 * time.Second
+
+// servers are all lines of the tables.
+func servers() []server {
+	return slices.Concat(names, links, metadata, listings, bodies, archives, answers, heads, identities, others, credentials)
+}
+
+// TestServers: whatever a server does, the mirror's guarantees hold, and with an honest
+// server the copy becomes equal.
+func TestServers(t *testing.T) {
+	if only := os.Getenv("PROOF_CASE"); only == "" {
+		require.GreaterOrEqual(t, len(servers()), 80)
+	}
+	strays := strayConnections(t)
+	t.Run("all", func(t *testing.T) {
+		for _, s := range servers() {
+			if only := os.Getenv("PROOF_CASE"); only != "" && only != s.name || s.hours && only == "" && proof.Budget(t) == 0 {
+				continue
+			}
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				if faults := s.attack(t); len(faults) > 0 {
+					t.Fatalf("%s\nreplay: PROOF_CASE=%s go test -count=1 -run TestServers ./proof/hostile", strings.Join(faults, "\n"), s.name)
+				}
+				proof.Count("hostile servers", 1)
+			})
+		}
+	})
+	require.Equal(t, strays, strayConnections(t), "connections went to somewhere else")
+}
+
+// attack runs the attack, and returns what must not be.
+func (s *server) attack(t testing.TB) (faults []string) {
+	p, b := newPeer(t, first), newBox(t)
+	url, more := p.URL+"/", []string(nil)
+	mirror := func(more ...string) result {
+		return run(t, patience+10*time.Second, slices.Concat([]string{"mirror", "--once", "--durability", "none"}, more, []string{url, b.copy})...)
+	}
+	if !s.empty {
+		if r := mirror(); r.code != 0 {
+			t.Fatalf("the honest copy: %d %s", r.code, r.text)
+		}
+		require.Empty(t, b.differences(honest(first)))
+	}
+	plain := url
+	if s.source != nil {
+		url, more = s.source(p, t)
+	}
+	if s.before != nil {
+		s.before(b)
+	}
+	play := s.play
+	if s.with != nil {
+		play = s.with(b)
+	}
+	p.becomes(second, play)
+	var r result
+	for range max(1, s.passes) {
+		r = mirror(slices.Concat(s.args, more)...)
+		faults = append(faults, s.judge(b, p, r)...)
+	}
+	t.Logf("%d after %v, %d MiB: %s%s", r.code, r.took.Round(time.Millisecond), r.peak>>20, r.text, strings.Join(p.log(), "\n"))
+	url = plain
+	return append(faults, s.recovers(b, p, mirror)...)
+}
+
+// judge returns what must not be after an attacked pass.
+func (s *server) judge(b *box, p *peer, r result) (faults []string) {
+	faults = append(b.faults(s.planted...), unclean(r.text)...)
+	if r.timeout || r.took > patience {
+		faults = append(faults, fmt.Sprintf("it took %v\n%s", r.took, r.text))
+	}
+	if most := max(s.memory, 512<<20); r.peak > most {
+		faults = append(faults, fmt.Sprintf("it took %d MiB of memory", r.peak>>20))
+	}
+	codes := s.codes
+	if codes == nil {
+		codes = bad
+	}
+	if !r.timeout && !slices.Contains(codes, exit.Code(r.code)) {
+		faults = append(faults, fmt.Sprintf("exit code %d, want one of %v\n%s", r.code, codes, r.text))
+	}
+	if !regexp.MustCompile(s.says).MatchString(r.text) {
+		faults = append(faults, fmt.Sprintf("it does not say %q:\n%s", s.says, r.text))
+	}
+	if !s.empty && !s.deletes {
+		faults = append(faults, b.lost()...)
+	}
+	if status := run(b.t, patience, "mirror", "--status", b.copy); status.code != 0 && !s.empty && !s.statusFails {
+		faults = append(faults, fmt.Sprintf("status: %d %s", status.code, status.text))
+	} else {
+		faults = append(faults, unclean(status.text)...)
+	}
+	if s.check != nil {
+		faults = append(faults, s.check(b, p, r)...)
+	}
+	return faults
+}
+
+// lost returns what the copy had, the source still has, and is gone.
+func (b *box) lost() (faults []string) {
+	now := honest(second)
+	for _, path := range honest(first).paths() {
+		if now[path] == nil {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(b.copy, path)); err != nil {
+			faults = append(faults, fmt.Sprintf("%q was deleted: %v", path, err))
+		}
+	}
+	return faults
+}
+
+// recovers returns what keeps the copy from becoming equal to that of an honest server.
+func (s *server) recovers(b *box, p *peer, mirror func(...string) result) (faults []string) {
+	p.becomes(third)
+	r := mirror(s.cure...)
+	if r.code == int(exit.Held) {
+		if released := run(b.t, patience, "mirror", "--release", b.copy); released.code != 0 {
+			return []string{fmt.Sprintf("release: %d %s", released.code, released.text)}
+		}
+		r = mirror(s.cure...)
+	}
+	if r.code != 0 {
+		faults = append(faults, fmt.Sprintf("with an honest server: %d %s\n%s", r.code, r.text, strings.Join(p.log(), "\n")))
+	}
+	for _, line := range b.differences(honest(third)) {
+		faults = append(faults, "with an honest server the copy is not equal: "+line)
+	}
+	if proof.Budget(b.t) == 0 {
+		return append(faults, b.faults()...)
+	}
+	p.becomes(third)
+	if r := mirror(); r.code != 0 || p.requests.Load() != 1 {
+		faults = append(faults, fmt.Sprintf("a copy that is equal asks %d times: %d %s\n%s", p.requests.Load(), r.code, r.text, strings.Join(p.log(), "\n")))
+	}
+	return append(faults, b.faults()...)
+}

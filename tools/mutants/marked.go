@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// runMarked takes out each marked guard and runs the tests that its mark names. Each must
+// fail, and none without that.
+func runMarked(ctx context.Context, o options, r *report) error {
+	sources, err := markedSources(o)
+	if err != nil {
+		return err
+	}
+	index, err := indexTests(o.root)
+	if err != nil {
+		return err
+	}
+	over, err := newOverlay(o.root, sources)
+	if over != nil {
+		defer over.remove()
+	}
+	if err != nil {
+		return err
+	}
+	run := &markedRun{options: o, report: r, index: index, over: over, binaries: map[string]*binary{}, sound: map[testAt]*sync.Once{}, broken: map[testAt]string{}}
+	var all []*mutant
+	for _, s := range sources {
+		all = append(all, s.mutants...)
+	}
+	if o.list {
+		for _, m := range all {
+			r.print("marked", row{mutant: m, killed: strings.Join(m.tests, ", ")})
+		}
+		return nil
+	}
+	return inParallel(ctx, o.jobs, all, func(m *mutant) error { return run.try(ctx, m) })
+}
+
+// markedSources reads all files in which guards are marked.
+func markedSources(o options) ([]*source, error) {
+	var sources []*source
+	var ids int
+	for _, top := range []string{"pkg", "internal", "cmd"} {
+		err := filepath.WalkDir(filepath.Join(o.root, top), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			name, err := filepath.Rel(o.root, path)
+			if err != nil || !o.only.MatchString(name) {
+				return err
+			}
+			s, err := load(o.root, name, &ids)
+			if err != nil {
+				return err
+			}
+			if err := s.marks(); err != nil {
+				return err
+			}
+			sources = append(sources, s)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sources, nil
+}
+
+// markedRun runs the marked guards.
+type markedRun struct {
+	options
+	report   *report
+	index    *testIndex
+	over     *overlay
+	mu       sync.Mutex
+	binaries map[string]*binary
+	sound    map[testAt]*sync.Once
+	broken   map[testAt]string // tests that fail without a mutant
+}
+
+// markPatience is how long one test may take.
+const markPatience = 3 * time.Minute
+
+// try takes one guard out and runs its tests.
+func (r *markedRun) try(ctx context.Context, m *mutant) error {
+	x := row{mutant: m}
+	var killed, passed []string
+	for _, name := range m.tests {
+		at, err := r.index.find(name, m.file)
+		if err != nil {
+			r.fail(m, err.Error())
+			return nil
+		}
+		b, err := r.binaryOf(at)
+		if err != nil {
+			return err
+		}
+		if why, err := r.without(ctx, at, b); err != nil || why != "" {
+			r.fail(m, why)
+			return err
+		}
+		o, err := b.run(ctx, []string{at.name}, m.id, markPatience, false)
+		if err != nil {
+			return err
+		}
+		x.took += o.took
+		if o.failed {
+			killed = append(killed, name)
+		} else {
+			passed = append(passed, name)
+		}
+	}
+	if len(passed) > 0 {
+		x.note = strings.Join(passed, ", ") + " passes"
+	} else {
+		x.killed = strings.Join(killed, ", ")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.add(x)
+	return nil
+}
+
+func (r *markedRun) fail(m *mutant, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.fail("%s:%d: %s", m.file, m.line, why)
+}
+
+// binaryOf compiles the tests of a package once.
+func (r *markedRun) binaryOf(at testAt) (*binary, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := at.dir + " " + at.tags
+	if b := r.binaries[key]; b != nil {
+		return b, nil
+	}
+	b, err := compile(r.root, r.over, at.dir, at.tags)
+	r.binaries[key] = b
+	return b, err
+}
+
+// without runs a test with no guard taken out, once, and returns what is wrong with it.
+func (r *markedRun) without(ctx context.Context, at testAt, b *binary) (string, error) {
+	r.mu.Lock()
+	once := r.sound[at]
+	if once == nil {
+		once = &sync.Once{}
+		r.sound[at] = once
+	}
+	r.mu.Unlock()
+	var failed error
+	once.Do(func() {
+		var o outcome
+		if o, failed = b.run(ctx, []string{at.name}, 0, markPatience, false); failed != nil {
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if o.failed {
+			r.broken[at] = at.name + " fails with the guard in place:\n" + o.message
+		}
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.broken[at], failed
+}
