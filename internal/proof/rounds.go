@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -30,6 +32,28 @@ func Rounds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 			return
 		}
 	}
+}
+
+// RoundsBeside is Rounds with a few rounds at once, for rounds that wait most of the time.
+func RoundsBeside(t *testing.T, n, beside int, f func(t *testing.T, seed uint64)) {
+	t.Helper()
+	var failed atomic.Bool
+	var group sync.WaitGroup
+	turns := make(chan struct{}, beside)
+	for seed := range seeds(t, n) {
+		turns <- struct{}{}
+		if failed.Load() {
+			break
+		}
+		group.Go(func() {
+			defer func() { <-turns }()
+			if !t.Run(fmt.Sprint(seed), func(t *testing.T) { f(t, seed) }) {
+				failed.Store(true)
+				t.Logf("replay: %s=%d go test -count=1 -run '^%s$' %s", envSeed, seed, t.Name(), thisPackage())
+			}
+		})
+	}
+	group.Wait()
 }
 
 // seeds yields the seeds of a test's rounds.

@@ -163,9 +163,9 @@ func (t *Tree) read() (*Snapshot, error) {
 	s.Chain = wire.FormatUpstreams(s.Upstreams())
 	var rules []string
 	if s.IsCopy() {
-		rules = glob.Among(s.Tree.Filters)
+		rules = s.Tree.Filters
 	}
-	if filters, globErr := glob.Recorded(rules); globErr == nil {
+	if filters, globErr := glob.Recorded(glob.Among(rules)); globErr == nil {
 		s.filters = filters
 	}
 	s.crosses = t.cfg.CrossMounts && (err != nil || s.Crosses())
@@ -182,7 +182,8 @@ const listingFormat = 1
 
 // fingerprint returns the options fingerprint of ETags: six hex digits over all that
 // decides, besides the directories, what listings show and which files may be read. For a
-// copy that includes the source's fingerprint with which the copy became complete last:
+// copy that includes the filters, --no-links and the like: what comes with others of them
+// comes under the old stamps. It also includes the source's fingerprint with which the copy became complete last:
 // only a complete copy has everything that came with a new fingerprint.
 func (t *Tree) fingerprint(s *Snapshot, rules []string) string {
 	return wire.Fingerprint(fmt.Appendf(nil, "%d %s %d %s %t %s %q %q",

@@ -1,0 +1,270 @@
+package world
+
+import (
+	"os"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// fileChanges are changes of single files.
+var fileChanges = []change{
+	{
+		name: "create", weight: 8,
+		draw:  func(d *drawer) []string { return d.args(d.fresh(), d.version(), d.size()) },
+		model: func(m *model, a []string) error { return m.put(a[0], newFile(content(number(a[1]), number(a[2])))) },
+		disk: func(s site, a []string) error {
+			return s.putAside(a[0], content(number(a[1]), number(a[2])), nil)
+		},
+	}, {
+		name: "replace", weight: 8,
+		draw:  func(d *drawer) []string { return d.args(d.some(file), d.version(), d.size()) },
+		model: func(m *model, a []string) error { return m.put(a[0], newFile(content(number(a[1]), number(a[2])))) },
+		disk: func(s site, a []string) error {
+			return s.putAside(a[0], content(number(a[1]), number(a[2])), nil)
+		},
+	}, {
+		name: "big", weight: 1,
+		draw: func(d *drawer) []string {
+			if d.rand.IntN(4) > 0 {
+				return nil
+			}
+			return d.args(d.some(file), d.version())
+		},
+		model: func(m *model, a []string) error { return m.put(a[0], newFile(content(number(a[1]), 5<<20))) },
+		disk:  func(s site, a []string) error { return s.putAside(a[0], content(number(a[1]), 5<<20), nil) },
+	}, {
+		name: "write", weight: 5, rough: true, // in place, in two parts
+		draw: func(d *drawer) []string { return d.args(d.some(file), d.version(), d.size()) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(content(number(a[1]), number(a[2])))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error {
+			data := content(number(a[1]), number(a[2]))
+			return s.rewrite(a[0], os.O_TRUNC, data[:len(data)/2], data[len(data)/2:])
+		},
+		moments: func(m *model, a []string) map[string][][]byte {
+			data := content(number(a[1]), number(a[2]))
+			return m.moments(a[0], nil, data[:len(data)/2])
+		},
+	}, {
+		name: "append", weight: 5,
+		draw: func(d *drawer) []string { return d.args(d.some(file), d.version()) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(slices.Concat(n.data, content(number(a[1]), 40)))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error { return s.rewrite(a[0], os.O_APPEND, content(number(a[1]), 40)) },
+	}, {
+		name: "truncate", weight: 2,
+		draw: func(d *drawer) []string { return d.args(d.some(file), d.number(50)) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(resized(n.data, number(a[1])))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error { return os.Truncate(s.path(a[0]), int64(number(a[1]))) },
+	}, {
+		name: "swap", weight: 5, // other bytes of the same size under the same mtime
+		draw: func(d *drawer) []string { return d.args(d.some(file), d.version()) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				err = m.put(a[0], newFile(content(number(a[1]), len(n.data))))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error {
+			info, err := os.Lstat(s.path(a[0]))
+			if err != nil {
+				return err
+			}
+			was := info.ModTime()
+			return s.putAside(a[0], content(number(a[1]), int(info.Size())), &was)
+		},
+	}, {
+		name: "patch", weight: 3, rough: true, // the same in place
+		draw: func(d *drawer) []string { return d.args(d.some(file), d.version()) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(content(number(a[1]), len(n.data)))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error {
+			info, err := os.Lstat(s.path(a[0]))
+			if err == nil {
+				err = s.rewrite(a[0], 0, content(number(a[1]), int(info.Size())))
+			}
+			if err == nil {
+				err = setTime(s.path(a[0]), info.ModTime())
+			}
+			return err
+		},
+	}, {
+		name: "touch", weight: 4,
+		draw:  func(d *drawer) []string { return d.args(d.some(file, link), d.time()) },
+		model: func(m *model, a []string) error { return m.exists(a[0]) },
+		disk:  func(s site, a []string) error { return setTime(s.path(a[0]), when(a[1])) },
+	}, {
+		name: "copy", weight: 4, rough: true, // cp -p
+		draw: func(d *drawer) []string { return d.args(d.some(file), d.fresh()) },
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err != nil {
+				return err
+			}
+			if to := m.find(a[1]); to != nil {
+				return syscall.EEXIST
+			}
+			c := *n
+			return m.put(a[1], &c)
+		},
+		disk: func(s site, a []string) error {
+			if _, err := os.Lstat(s.path(a[1])); err == nil {
+				return syscall.EEXIST
+			}
+			return run("cp", "-p", "--", s.path(a[0]), s.path(a[1]))
+		},
+		moments: func(m *model, a []string) map[string][][]byte { return m.copied(a[0], a[1]) },
+	}, {
+		name: "unlink", weight: 5,
+		draw: func(d *drawer) []string { return d.args(d.some(file, link, fifo)) },
+		model: func(m *model, a []string) error {
+			if n := m.find(a[0]); n != nil && n.kind == dir {
+				return syscall.EISDIR
+			}
+			return m.remove(a[0])
+		},
+		disk: func(s site, a []string) error { return unix.Unlink(s.path(a[0])) },
+	}, {
+		name: "again", weight: 2, rough: true, // unlink and create
+		draw: func(d *drawer) []string { return d.args(d.some(file), d.version(), d.size()) },
+		model: func(m *model, a []string) error {
+			if _, err := m.is(a[0], file); err != nil {
+				return err
+			}
+			return m.put(a[0], newFile(content(number(a[1]), number(a[2]))))
+		},
+		disk: func(s site, a []string) error {
+			if err := unix.Unlink(s.path(a[0])); err != nil {
+				return err
+			}
+			return s.rewrite(a[0], os.O_CREATE|os.O_EXCL, content(number(a[1]), number(a[2])))
+		},
+		moments: func(m *model, a []string) map[string][][]byte { return map[string][][]byte{a[0]: {nil}} },
+		away:    func(a []string) []string { return a[:1] },
+	}, {
+		name: "link", weight: 1, // a second name; what is written by one of them is heard there only
+		draw: func(d *drawer) []string {
+			if !d.links {
+				return nil
+			}
+			return d.args(d.some(file), d.fresh())
+		},
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil && m.find(a[1]) != nil {
+				err = syscall.EEXIST
+			}
+			if err == nil {
+				err = m.put(a[1], n)
+			}
+			return err
+		},
+		disk: func(s site, a []string) error { return os.Link(s.path(a[0]), s.path(a[1])) },
+	}, {
+		name: "mmap", weight: 1, rough: true,
+		draw: func(d *drawer) []string {
+			if !d.mmap {
+				return nil
+			}
+			return d.args(d.some(file), d.version())
+		},
+		model: func(m *model, a []string) error {
+			n, err := m.is(a[0], file)
+			if err == nil {
+				n.fill(content(number(a[1]), len(n.data)))
+			}
+			return err
+		},
+		disk: func(s site, a []string) error { return mapped(s.path(a[0]), number(a[1])) },
+	},
+}
+
+// moments are bytes that a file has for a moment, under all its names.
+func (m *model) moments(p string, all ...[]byte) map[string][][]byte {
+	n, moments := m.find(p), map[string][][]byte{}
+	for name, other := range m.entries() {
+		if other == n && n != nil {
+			moments[name] = all
+		}
+	}
+	return moments
+}
+
+// copied are the bytes that the copies of files have while cp or tar writes them.
+func (m *model) copied(from, to string) map[string][][]byte {
+	moments := map[string][][]byte{}
+	for p, n := range m.entries() {
+		if !within(p, from) || n.kind != file {
+			continue
+		}
+		all := [][]byte{nil}
+		for _, part := range []int{10 << 10, 128 << 10, 256 << 10, 1 << 20, 2 << 20, 3 << 20, 4 << 20} {
+			if part < len(n.data) {
+				all = append(all, n.data[:part])
+			}
+		}
+		moments[to+p[len(from):]] = all
+	}
+	return moments
+}
+
+func (m *model) exists(p string) error {
+	if m.find(p) == nil || p == "" {
+		return syscall.ENOENT
+	}
+	return nil
+}
+
+func resized(data []byte, size int) []byte {
+	if size <= len(data) {
+		return data[:size:size]
+	}
+	return slices.Concat(data, make([]byte, size-len(data)))
+}
+
+// mapped writes to a file by mmap(2) and msync(2).
+func mapped(name string, version int) error {
+	f, err := os.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	m, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	copy(m, content(version, len(m)))
+	err = unix.Msync(m, unix.MS_SYNC)
+	if e := unix.Munmap(m); err == nil {
+		err = e
+	}
+	return err
+}

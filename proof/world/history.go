@@ -1,0 +1,176 @@
+package world
+
+import (
+	"sync"
+	"time"
+)
+
+// history knows what ever was in the source, and when what was gone. It is what a copy is
+// judged by while nothing rests: a copy may lag, but it shows nothing that never was, and
+// lacks nothing that always was.
+type history struct {
+	mu     sync.Mutex
+	places map[string]*place
+	seq    int // one more with each change
+}
+
+// place is what is known of one path.
+type place struct {
+	kinds    map[kind]int   // by kind: the last change after which it was there
+	contents map[digest]int // likewise by contents
+	targets  map[string]int
+	absences []absence
+	there    bool
+	first    int // the change by which it first came
+}
+
+// absence is a time without an entry there, or with one of another kind.
+type absence struct {
+	from, to       time.Time // to is zero while it lasts
+	fromSeq, toSeq int
+}
+
+func newHistory() *history { return &history{places: map[string]*place{}} }
+
+func (h *history) place(p string) *place {
+	at := h.places[p]
+	if at == nil {
+		at = &place{kinds: map[kind]int{}, contents: map[digest]int{}, targets: map[string]int{}}
+		h.places[p] = at
+	}
+	return at
+}
+
+// coming notes what a change will show, and how it leads there: bytes that a file has for a
+// moment. Call it before the change.
+func (h *history) coming(before, after *model, moments map[string][][]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for p, n := range before.entries() {
+		h.note(p, n)
+	}
+	for p, all := range moments {
+		for _, data := range all {
+			h.note(p, newFile(data))
+		}
+	}
+	h.seq++
+	for p, n := range after.entries() {
+		h.note(p, n)
+	}
+}
+
+func (h *history) note(p string, n *node) {
+	at := h.place(p)
+	at.kinds[n.kind] = h.seq
+	switch n.kind {
+	case file:
+		at.contents[n.hash] = h.seq
+	case link:
+		at.targets[n.target] = h.seq
+	}
+}
+
+// done notes what has gone and come by a change. away are paths that were gone for a
+// moment, and everything below them.
+func (h *history) done(before, after *model, away []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now, was, is := time.Now(), before.entries(), after.entries()
+	for p, n := range was {
+		if is[p] == nil {
+			h.leave(p, now)
+		} else if is[p].kind != n.kind {
+			h.leave(p, now)
+			h.arrive(p, now)
+		}
+		for _, top := range away {
+			if within(p, top) && is[p] != nil {
+				h.leave(p, now)
+				h.arrive(p, now)
+			}
+		}
+	}
+	for p := range is {
+		if was[p] == nil {
+			h.arrive(p, now)
+		}
+	}
+}
+
+func (h *history) leave(p string, now time.Time) {
+	at := h.place(p)
+	at.there = false
+	at.absences = append(at.absences, absence{from: now, fromSeq: h.seq})
+}
+
+func (h *history) arrive(p string, now time.Time) {
+	at := h.place(p)
+	at.there = true
+	if at.first == 0 {
+		at.first = h.seq
+	}
+	if n := len(at.absences); n > 0 && at.absences[n-1].to.IsZero() {
+		at.absences[n-1].to, at.absences[n-1].toSeq = now, h.seq
+	}
+}
+
+// now is the number of the last change.
+func (h *history) now() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seq
+}
+
+// everWas reports whether that was ever at p, at or after change number since.
+func (h *history) everWas(p string, n *node, since int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := h.places[p]
+	if at == nil {
+		return false
+	}
+	var last int
+	var ok bool
+	switch n.kind {
+	case file:
+		last, ok = at.contents[n.hash]
+	case link:
+		last, ok = at.targets[n.target]
+	default:
+		last, ok = at.kinds[n.kind]
+	}
+	return ok && last >= since
+}
+
+// mayLack reports whether p was absent at some time at or after since.
+func (h *history) mayLack(p string, since time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := h.places[p]
+	if at == nil || !at.there && len(at.absences) == 0 {
+		return true
+	}
+	for _, a := range at.absences {
+		if a.to.IsZero() || !a.to.Before(since) {
+			return true
+		}
+	}
+	return false
+}
+
+// lackedSince reports whether p was absent at or after change number since.
+func (h *history) lackedSince(p string, since int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := h.places[p]
+	if at == nil || !at.there || at.first > since {
+		return true
+	}
+	for _, a := range at.absences {
+		if a.to.IsZero() || a.toSeq > since {
+			return true
+		}
+	}
+	return false
+}
