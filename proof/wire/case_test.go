@@ -72,7 +72,7 @@ func (c *testCase) run(base string) (o outcome, err error) {
 	p, err := newPlace(dir, c.kind)
 	defer p.close()
 	if err = errors.Join(err, os.Chmod(dir, 0o755)); err != nil {
-		return o, fmt.Errorf("%v: no place: %w", c, err)
+		return o, fmt.Errorf("%v: no place: %w\n%s", c, err, p.trail())
 	}
 	if err := c.session.prepare(p); err != nil {
 		return o, fmt.Errorf("%v: preparing: %w\n%s", c, err, p.trail())
@@ -128,7 +128,7 @@ func (c *testCase) recover(p *place, o *outcome) error {
 		if c.session.mend != nil {
 			err = errors.Join(c.session.mend(p, p.config), err)
 		}
-		if c.expected(true).blind && c.kind.ours {
+		if c.expected(true).blind {
 			err = errors.Join(verify(p, p.config), err)
 		}
 		differ, scanErr := p.compare()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -67,7 +68,8 @@ func startWatch(p *place) error {
 	ended := make(chan error, 1)
 	ready := make(chan struct{})
 	go func() {
-		ended <- watch.Run(ctx, watch.Config{Root: p.source, Backend: "inotify", Settle: time.Millisecond, Ready: func() { close(ready) }})
+		ended <- watch.Run(ctx, watch.Config{Root: p.source, Backend: "inotify", Settle: time.Millisecond, Ready: func() { close(ready) },
+			Log: slog.New(slog.NewTextHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	}()
 	p.atEnd(func() {
 		cancel()
@@ -87,7 +89,16 @@ func startWatched(p *place) error {
 }
 
 func syncWatched(p *place) error {
-	_, err := watch.Sync(context.Background(), p.source, "")
+	sync := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_, err := watch.Sync(ctx, p.source, "")
+		return err
+	}
+	err := sync()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("watch does not answer --sync; asked once more: %w", sync())
+	}
 	return err
 }
 

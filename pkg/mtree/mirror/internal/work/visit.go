@@ -148,18 +148,19 @@ func (env *Env) planOptions(path string, hidden plan.Hidden) plan.Options {
 }
 
 // PlanToVerify makes a plan for the directory of the copy at path that trusts nothing:
-// all files of equal size and mtime are to be compared by their sums. Nothing is
-// changed.
-func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.Plan, error) {
-	have, err := env.present(dir, path, l)
+// all files of equal size and mtime are to be compared by their sums, and those of which the
+// listing leaves open whether they are equal. Nothing is changed.
+func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *source.Dir) (plan.Plan, error) {
+	have, err := env.present(dir, path, &l.Listing)
 	if err != nil {
 		return plan.Plan{}, err
 	}
 	before, had := env.Replica.Record(dir, path)
-	o := env.planOptions(path, env.hidden(l, before, had))
+	o := env.planOptions(path, env.hidden(&l.Listing, before, had))
 	o.CheckAll = true
-	kept := *l
-	kept.Entries = env.wanted(path, l.Entries)
+	kept := l.Listing
+	kept.Entries = env.wanted(path, slices.Clone(l.Entries))
+	l.Approx.Assume(&kept, have)
 	return plan.Make(have, &kept, &o), nil
 }
 
