@@ -80,7 +80,7 @@ func TestPurePackages(t *testing.T) {
 }
 
 func TestLibrariesInTheirPlaces(t *testing.T) {
-	callers := []string{"tidemark/proof/calls", sys, sys + "/simkernel", beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
+	callers := []string{"tidemark/proof/calls", "tidemark/proof/world", sys, sys + "/simkernel", beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
 	for path, p := range listPackages(t) {
 		if !slices.Contains(callers, path) {
 			require.NotContains(t, p.Imports, unix, "%s: only %s make system calls by number", path, callers)
@@ -185,7 +185,7 @@ func TestAllowedImports(t *testing.T) {
 
 		watch + "stamprule": {core},
 		watch + "ownwrites": {core, sys, disk, state},
-		watch + "health":    {core, disk, notify, state},
+		watch + "health":    {core, sys, disk, notify, state},
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
 		watch + "mounts":    {core, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},

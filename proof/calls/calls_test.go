@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +20,9 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(proof.Main(m, "tidemark/proof/calls/failing")) }
+
+// mostHits is how often a program may try again while a fault lasts, which is 2 s.
+const mostHits = 2000
 
 // patience is how long anything may take. Nothing takes that long unless it is broken.
 const patience = 60 * time.Second
@@ -31,21 +36,46 @@ type scenario struct {
 	run  func(t *testing.T, f *fault) // fails the test if something is wrong
 }
 
+// put puts a fault into a run of the scenario.
+func (s scenario) put(t *testing.T, f *fault) {
+	t.Helper()
+	s.run(t, f)
+	require.Less(t, f.hits.Load(), int64(mostHits), "it tries again and again without a pause")
+}
+
 // fault is what a scenario's run is disturbed by: nothing at first.
 type fault struct {
 	calls.Fault
 	supervisor *calls.Supervisor
-	hits       []calls.Call
-	over       bool
+	trace      []calls.Call // the calls that it may hit, once the run has ended
+	hits       atomic.Int64
+	over       atomic.Bool
 	one        bool // GOMAXPROCS=1
+	plain      bool // no extended attributes below copy
 }
 
 // supervise makes the supervisor of the calls below base.
 func (f *fault) supervise(t *testing.T, base string) {
 	t.Helper()
-	f.supervisor = &calls.Supervisor{Base: base, Decide: f.Decider(func(c *calls.Call) { f.hits = append(f.hits, *c) }, func() bool { return f.over })}
+	decide := f.Decider(func(*calls.Call) { f.hits.Add(1) }, f.over.Load)
+	f.supervisor = &calls.Supervisor{Base: base, Decide: func(c *calls.Call) *calls.Answer {
+		answer := decide(c)
+		if answer == nil && f.plain && strings.HasSuffix(c.Name, "xattr") && strings.HasPrefix(c.Path+"/", "copy/") {
+			return &calls.Answer{Errno: syscall.EOPNOTSUPP}
+		}
+		return answer
+	}}
 	require.NoError(t, f.supervisor.Start())
 	t.Cleanup(func() { require.NoError(t, f.supervisor.Stop()) })
+}
+
+// finish runs a program to its end, supervised or not.
+func (f *fault) finish(t *testing.T, supervised bool, args ...string) ended {
+	t.Helper()
+	if !supervised {
+		return program(t, args...)
+	}
+	return finish(t, proof.Command{Args: f.supervisor.Command(args...), Dir: t.TempDir(), Env: f.env()})
 }
 
 // env is the environment of the program that faults are put into.
@@ -56,10 +86,17 @@ func (f *fault) env() []string {
 	return nil
 }
 
+// hit reports whether the fault hit anything so far.
+func (f *fault) hit() bool { return f.hits.Load() > 0 }
+
+// isFault reports whether what happened so far may be noticed: neither signals nor short
+// reads and writes may.
+func (f *fault) isFault() bool { return f.hit() && !f.is("EINTR", "short") }
+
 // is reports whether the fault was a call that failed with one of these.
 func (f *fault) is(what ...string) bool {
 	for _, w := range what {
-		if f.What == w && len(f.hits) > 0 {
+		if f.What == w && f.hit() {
 			return true
 		}
 	}
@@ -76,7 +113,9 @@ func (s scenario) can(c *calls.Call) []string {
 	return can
 }
 
-func allScenarios() []scenario { return mirrorScenarios() }
+func allScenarios() []scenario {
+	return slices.Concat(mirrorScenarios(), watchScenarios(), serveScenarios())
+}
 
 var recorded = map[string][]calls.Call{}
 
@@ -87,7 +126,9 @@ func (s scenario) record(t *testing.T) []calls.Call {
 		if !t.Run("record-"+s.name, func(t *testing.T) { s.run(t, f) }) {
 			t.FailNow()
 		}
-		recorded[s.name] = f.supervisor.Trace()
+		if recorded[s.name] = f.trace; f.trace == nil {
+			recorded[s.name] = f.supervisor.Trace()
+		}
 	}
 	return recorded[s.name]
 }
@@ -99,7 +140,7 @@ func rounds(t *testing.T, n int, scenarios []scenario) {
 		require.NoError(t, err)
 		f := &fault{Fault: parsed, one: true}
 		runScenario(t, f)
-		require.NotEmpty(t, f.hits, "the fault hit no call")
+		require.True(t, f.hit(), "the fault hit no call")
 		return
 	}
 	for _, s := range scenarios {
@@ -122,12 +163,12 @@ func rounds(t *testing.T, n int, scenarios []scenario) {
 				t.Logf("replay: %s='%s' go test -count=1 -run '^%s$' ./proof/calls", envCall, f, strings.Split(t.Name(), "/")[0])
 			}
 		})
-		s.run(t, f)
+		s.put(t, f)
 		switch {
-		case len(f.hits) > 0 && f.What == "kill":
+		case f.hit() && f.What == "kill":
 			kills++
 		default:
-			failed += len(f.hits)
+			failed += int(f.hits.Load())
 		}
 	})
 	proof.Count("calls failed", failed)
@@ -140,7 +181,7 @@ func runScenario(t *testing.T, f *fault) {
 	t.Helper()
 	for _, s := range allScenarios() {
 		if s.name == f.Scenario {
-			s.run(t, f)
+			s.put(t, f)
 			return
 		}
 	}
@@ -199,4 +240,26 @@ func must(t *testing.T, code int, args ...string) ended {
 	e := program(t, args...)
 	require.Equal(t, code, e.code, "%v\n%s", args, e.log)
 	return e
+}
+
+// within asks again and again until nothing is wrong, or patience has ended.
+func within(t *testing.T, wrong func() string, p *proof.Process) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		what := wrong()
+		if what == "" {
+			return
+		}
+		require.True(t, time.Now().Before(deadline), "%s\n%s", what, p.Logged())
+		<-again.C
+	}
+}
+
+func noPanic(t *testing.T, log string) {
+	t.Helper()
+	require.NotContains(t, log, "panic:")
+	require.NotContains(t, log, "goroutine ")
 }

@@ -62,6 +62,13 @@ func (s *Supervisor) Trace() []Call {
 	return append([]Call(nil), s.trace...)
 }
 
+// Forget lets the counts and the trace begin anew.
+func (s *Supervisor) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen, s.trace = map[string]int{}, nil
+}
+
 // accept takes the descriptors of programs until the socket is closed.
 func (s *Supervisor) accept() {
 	defer s.served.Done()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +37,9 @@ func (w *World) change(c *change, s Step) error {
 	w.count(w.last + pairMark + c.name)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if c.name == "nest" {
+		w.faults.border = time.Now()
+	}
 	if err != nil {
 		w.stale = w.stale || c.rough || !plain(err)
 		w.history.coming(w.model, w.model, nil) // it stays as it was
@@ -65,7 +69,8 @@ func because(err error) string {
 // unheard notes a write that is not heard: through one of several names, or through mmap.
 func (w *World) unheard(c *change, s Step, before *model) {
 	if c.name == "mmap" {
-		w.linked, w.faults.unsure = true, true // nothing tells a reader that the bytes change
+		w.linked = true
+		w.unsure.Store(true) // nothing tells a reader that the bytes change
 	}
 	for _, p := range s.Args {
 		if n := w.model.find(p); n != nil && n.kind == file && len(w.model.namesOf(n)) > 1 {

@@ -15,10 +15,12 @@ var treeTransitions = []transition{
 	{"lose-marker", 3, always([]string{"source", "copy"}), func(w *World, a []string) error {
 		w.faults.lost = true
 		if a[0] == "source" {
-			return os.RemoveAll(w.src + "/.tidemark")
+			_ = os.RemoveAll(w.src + "/.tidemark") // it stays on a read-only disk
+			return nil
 		}
 		w.permits["adopt"] = true
-		return os.RemoveAll(w.copies[0] + "/.tidemark")
+		_ = os.RemoveAll(w.copies[0] + "/.tidemark")
+		return nil
 	}},
 	{"unread", 3, some(dir), func(w *World, a []string) error {
 		w.mu.Lock()
@@ -35,8 +37,7 @@ var treeTransitions = []transition{
 	}},
 	{"immutable", 2, some(dir), func(w *World, a []string) error {
 		if w.given["source"] == "ext4" && exists(w.site.path(a[0])) {
-			w.faults.immutable = true
-			return run("chattr", "+i", "--", w.site.path(a[0]))
+			w.faults.immutable = run("chattr", "+i", "--", w.site.path(a[0])) == nil || w.faults.immutable
 		}
 		return nil
 	}},
@@ -55,7 +56,8 @@ var treeTransitions = []transition{
 		if w.faults.sourceReadOnly {
 			return nil
 		}
-		w.faults.unsure, w.faults.sourceTrouble = true, true
+		w.faults.sourceTrouble = true
+		w.unsure.Store(true)
 		if w.faults.sourceFull = !w.faults.sourceFull; w.faults.sourceFull {
 			return w.disks["source"].fill(int64(number(a[0])))
 		}
@@ -77,6 +79,7 @@ var treeTransitions = []transition{
 		}
 		return w.startAll()
 	}},
+	{"source-read-only", 1, always(), func(w *World, _ []string) error { return w.turnReadOnly() }},
 	{"mount", 2, always(), func(w *World, _ []string) error {
 		if w.faults.mounted {
 			return w.unmountInside()
@@ -114,6 +117,21 @@ func restored(d *drawer) ([]string, bool) {
 	}
 	d.m, d.saved = d.saved, nil
 	return nil, true
+}
+
+// turnReadOnly makes the disk of the source read-only, or writable again.
+func (w *World) turnReadOnly() error {
+	if w.faults.sourceReadOnly {
+		w.faults.sourceReadOnly = false
+		return w.disks["source"].remount("rw")
+	}
+	if err := w.stopSource("term"); err != nil {
+		return err
+	}
+	if w.disks["source"].remount("ro") == nil {
+		w.faults.sourceReadOnly, w.faults.sourceTrouble = true, true
+	}
+	return w.startSource()
 }
 
 // mountInside mounts a file system in the tree.
@@ -169,7 +187,7 @@ func (w *World) startSource() error {
 
 // save keeps the source as it is now: its image, or a copy by cp -a.
 func (w *World) save() error {
-	if w.faults.mounted || w.stale {
+	if w.faults.mounted || w.faults.sourceReadOnly || w.stale {
 		return nil
 	}
 	if err := w.stopSource("term"); err != nil {
@@ -202,7 +220,7 @@ func (w *World) save() error {
 
 // restore puts back what save kept.
 func (w *World) restore() error {
-	if w.saved == nil || w.faults.mounted || w.faults.sourceFull {
+	if w.saved == nil || w.faults.mounted || w.faults.sourceFull || w.faults.sourceReadOnly {
 		return nil
 	}
 	if err := w.stopSource("kill"); err != nil {
@@ -247,7 +265,7 @@ func (w *World) restore() error {
 
 // replaceRoot puts a copy of the source, with its marker, in the place of the source.
 func (w *World) replaceRoot() error {
-	if w.faults.mounted || w.faults.sourceFull || w.stale {
+	if w.faults.mounted || w.faults.sourceFull || w.faults.sourceReadOnly || w.stale {
 		return nil
 	}
 	if err := w.stopSource("term"); err != nil {
@@ -302,6 +320,7 @@ func (w *World) watchInside() error {
 		return nil
 	}
 	out, code := ask(10*time.Second, "watch", "--once", at)
+	w.faults.border = time.Now()
 	w.say("watch --once inside: code %d %s", code, strings.TrimSpace(tail(out, 200)))
 	return nil
 }

@@ -102,7 +102,7 @@ func run(name string, args ...string) error {
 
 // plain reports an error that leaves everything as it was.
 func plain(err error) bool {
-	for _, e := range []error{fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, syscall.EINVAL, syscall.ENOTDIR, syscall.EISDIR, syscall.ENOTEMPTY, syscall.EBUSY, syscall.EXDEV, syscall.ELOOP} {
+	for _, e := range []error{fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, syscall.EINVAL, syscall.ENOTDIR, syscall.EISDIR, syscall.ENOTEMPTY, syscall.EBUSY, syscall.EXDEV, syscall.ELOOP, syscall.EROFS} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,7 @@ type eye struct {
 	told    map[string]bool
 	ended   chan struct{}
 	done    chan struct{}
-	looks   int
+	looks   atomic.Int64
 	promise promise
 }
 
@@ -89,7 +90,7 @@ func (e *eye) look() {
 		if err != nil || m == nil {
 			continue // no copy yet, or no right to look
 		}
-		e.looks++
+		e.looks.Add(1)
 		seen := m.entries()
 		for p, n := range seen {
 			if !e.w.history.everWas(p, n, 0) {
@@ -176,7 +177,7 @@ func (e *eye) judge() {
 			if !exists(name) && !e.w.history.mayLack(d.path, d.since.Add(-10*time.Second)) {
 				e.tell("deleted", fmt.Sprintf("%q has gone from copy %d, the source always had it", d.path, d.copy+1))
 			}
-		case e.w.faults.unsure || e.w.history.everWas(d.path, d.node, 0):
+		case e.w.unsure.Load() || e.w.history.everWas(d.path, d.node, 0):
 		default:
 			e.tell("torn", fmt.Sprintf("%q in copy %d: %c %s %q never was there in the source", d.path, d.copy+1, d.node.kind, begins(d.node.data), d.node.target))
 		}

@@ -27,7 +27,7 @@ func Play(steps []Step, logs string) (Played, error) {
 	}
 	played := Played{Found: w.found, Log: w.log, Counted: w.counted}
 	if w.eye != nil {
-		played.Looks = w.eye.looks
+		played.Looks = int(w.eye.looks.Load())
 	}
 	return played, err
 }

@@ -75,15 +75,20 @@ func (w *World) states() string {
 // mend puts everything right.
 func (w *World) mend() error {
 	w.thaw()
-	w.unfree()
 	if w.faults.copyReadOnly {
 		if err := w.disks["copy"].remount("rw"); err != nil {
+			return err
+		}
+	}
+	if w.faults.sourceReadOnly {
+		if err := w.disks["source"].remount("rw"); err != nil {
 			return err
 		}
 	}
 	for _, d := range w.disks {
 		d.free()
 	}
+	w.unfree()
 	if w.faults.mounted {
 		if err := w.unmountInside(); err != nil {
 			return err
@@ -108,7 +113,7 @@ func (w *World) mend() error {
 		}
 	}
 	w.programs["other"].kill()
-	w.faults = faults{unsure: w.faults.unsure}
+	w.faults = faults{}
 	return w.startAll()
 }
 
@@ -147,8 +152,9 @@ func (w *World) hardRest() {
 	case !equal:
 		w.finding("differs", "%s; copy 1: %s; copy 2: %s; %s", w.worst(), brief(lines[1]), brief(lines[2]), w.states())
 	default:
-		w.say("equal after %v, %d releases, %d looks", time.Since(begun).Round(time.Millisecond), releases, w.eye.looks)
-		w.permits, w.faults.unsure = map[string]bool{}, false
+		w.say("equal after %v, %d releases, %d looks", time.Since(begun).Round(time.Millisecond), releases, w.eye.looks.Load())
+		w.permits = map[string]bool{}
+		w.unsure.Store(false)
 	}
 }
 

@@ -31,7 +31,7 @@ func Shrink(steps []Step, found Played, budget time.Duration) (smallest []Step, 
 		}
 	}
 	smallest = slices.Concat(begin, rest)
-	for range 6 {
+	for tries < 6 && time.Now().Before(end.Add(budget)) {
 		if tries++; fails(smallest) {
 			times++
 		}

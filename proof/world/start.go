@@ -140,7 +140,7 @@ func (w *World) start(name string, more ...string) error {
 	args := w.args(p)
 	args = append(append(slices.Clone(args[:1]), more...), args[1:]...)
 	if p.user != 0 && name == "watch" {
-		if err := w.giveAway(p.user); err != nil {
+		if err := w.giveAway(p.user); err != nil && !w.faults.sourceTrouble {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,7 @@ type World struct {
 	log     []string
 
 	faults  faults
+	unsure  atomic.Bool // a change may have failed in the middle of a file, or was not heard: what a copy shows of files need not be a version
 	saved   *model
 	covered *node // by a mount
 	begun   time.Time

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,9 @@ import (
 
 	"tidemark/internal/proof"
 )
+
+// as takes threads of its own: it must not get the main thread, which cannot end.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) { os.Exit(proof.Main(m)) }
 
@@ -56,6 +60,7 @@ func play(t *testing.T, steps []Step) Played {
 	require.NoError(t, err)
 	played, err := Play(steps, logs)
 	if len(played.Found) > 0 || err != nil {
+		require.NoError(t, os.WriteFile(filepath.Join(logs, "world.log"), []byte(strings.Join(played.Log, "\n")+"\n"), 0o644))
 		t.Errorf("%s\n%v\nthe logs of the programs are in %s\n%s", strings.Join(played.Log, "\n"), err, logs, strings.Join(played.Found, "\n"))
 		return played
 	}

@@ -374,7 +374,13 @@ func TestVerifyPassesNothingOver(t *testing.T) {
 	b.equal(s)
 	for path, status := range map[string]int{"/a/?txt": http.StatusNotFound, "/b/?txt": http.StatusForbidden, "/?sums&tags": http.StatusOK} {
 		b.server.answer(path, status, "")
+		out := &strings.Builder{}
+		b.config.Out = out
 		require.Error(t, Verify(t.Context(), b.config, false), path)
+		if status == http.StatusOK { // the word of docs/operations.md, and not "differs": nothing is known
+			require.Contains(t, out.String(), "no sum of \"a/f\"\nno sum of \"a/g\"\n")
+			require.NotContains(t, out.String(), "differs \"a/")
+		}
 	}
 	b.server.interfere(nil)
 	require.NoError(t, Verify(t.Context(), b.config, false))

@@ -13,8 +13,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/exit"
@@ -35,6 +37,12 @@ func TestMain(m *testing.M) {
 				os.Exit(99)
 			}
 		}
+		if os.Getenv("MIRROR_TEST_NOXATTR") != "" {
+			if err := refuseXattrs(); err != nil {
+				fmt.Println("seccomp:", err)
+				os.Exit(99)
+			}
+		}
 		commit, _ := strconv.Atoi(os.Getenv("MIRROR_TEST_COMMIT"))
 		err := Once(context.Background(), Config{
 			Source: source, Dest: os.Getenv("MIRROR_TEST_DEST"), Out: os.Stdout,
@@ -49,6 +57,28 @@ func TestMain(m *testing.M) {
 		os.Exit(int(exit.Of(err)))
 	}
 	os.Exit(m.Run())
+}
+
+// refuseXattrs makes the kernel answer ENOTSUP to this process, as on a file system without
+// extended attributes (seccomp(2)).
+func refuseXattrs() error {
+	load := unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}
+	program := []unix.SockFilter{load}
+	for _, call := range []uint32{unix.SYS_FGETXATTR, unix.SYS_FSETXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_FLISTXATTR} {
+		program = append(program,
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOTSUP)})
+	}
+	program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
+	all := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&all)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // helper returns a command that runs a mirror.

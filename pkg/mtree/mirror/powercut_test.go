@@ -9,14 +9,10 @@ package mirror
 
 import (
 	"fmt"
-	"io/fs"
-	"maps"
-	"math/rand/v2"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,209 +20,131 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/proof"
 	"tidemark/internal/testfs"
-	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree"
-	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/records"
 )
 
-const (
-	cutDirs  = 24
-	cutFiles = 20 // in each
-	cutEvery = 60 // files between two commits: there are several in a pass
+// cutMode is a way in which a copy is written when the power goes. A new one is a row.
+type cutMode struct {
+	name       string
+	mkfs       []string
+	mount      string   // options
+	check      []string // must end with 0 after the journal was replayed
+	durability string
+	log        bool // records are in .tidemark/records, as without extended attributes
+	large      bool // one file is continued where it was cut
+}
+
+var (
+	mkExt4, checkExt4   = []string{"mkfs.ext4", "-q", "-F"}, []string{"e2fsck", "-fn"}
+	mkXFS, checkXFS     = []string{"mkfs.xfs", "-q"}, []string{"xfs_repair", "-n"}
+	mkBtrfs, checkBtrfs = []string{"mkfs.btrfs", "-q"}, []string{"btrfs", "check", "--readonly"}
 )
 
-// cutting is a source that changes from round to round, with all its versions.
-type cutting struct {
-	*tree
-	*bench
-	rand     *rand.Rand
-	versions []map[string]string // testtree.Snapshot of each round
-	stamped  int                 // complete directories that were looked at
-	open     int                 // incomplete ones
-}
-
-func newCutting(t *testing.T, durability string) *cutting {
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("POWERCUT_SEED"); text != "" {
-		var err error
-		seed, err = strconv.ParseUint(text, 10, 64)
-		require.NoError(t, err)
-	}
-	t.Logf("POWERCUT_SEED=%d", seed)
-	c := &cutting{rand: rand.New(rand.NewPCG(seed, 1))}
-	var lines []string
-	for d := range cutDirs {
-		for f := range cutFiles {
-			lines = append(lines, c.file(d, f, 0))
-		}
-	}
-	c.tree, c.bench = overHTTP(t, lines...)
-	c.bench.config.Durability, c.bench.config.Log = durability, nil
-	c.note()
-	return c
-}
-
-// file is a line of testtree: content and size are new with each version.
-func (c *cutting) file(d, f, version int) string {
-	return fmt.Sprintf("d%d/e%d/f%d = v%d %s", d%6, d, f, version, strings.Repeat("x", c.rand.IntN(9000)))
-}
-
-func (c *cutting) note() {
-	snapshot, err := testtree.Snapshot(c.root)
-	require.NoError(c.tree.t, err)
-	c.versions = append(c.versions, snapshot)
-}
-
-// next makes the next version of the source: a third of the files is new, some are gone, and a
-// directory is renamed.
-func (c *cutting) next() {
-	version := len(c.versions)
-	for d := range cutDirs {
-		if c.rand.IntN(3) > 0 {
-			continue
-		}
-		var lines []string
-		for f := range cutFiles {
-			lines = append(lines, c.file(d, f, version))
-		}
-		testtree.Make(c.tree.t, c.root, lines...)
-		_ = os.Remove(c.tree.path(fmt.Sprintf("d%d/e%d/f%d", d%6, d, c.rand.IntN(cutFiles))))
-		c.publish(fmt.Sprintf("d%d/e%d", d%6, d))
-	}
-	was, is := fmt.Sprintf("d%d/moved%d", version%6, version-6), fmt.Sprintf("d%d/moved%d", version%6, version)
-	if os.Rename(c.tree.path(was), c.tree.path(is)) != nil {
-		testtree.Make(c.tree.t, c.root, is+"/sub/f = "+is)
-	}
-	c.publish(is + "/sub")
-	c.note()
-}
-
-// sound requires that each directory of the copy with the present stamp of the source has
-// exactly what the source has below it. A directory with an earlier stamp must have no file
-// that is older than the stamp, and none that the source never had. With whole, no file
-// anywhere may be one that the source never had.
-func (c *cutting) sound(whole bool) {
-	t := c.tree.t
-	have, err := testtree.Snapshot(c.bench.config.Dest)
-	require.NoError(t, err)
-	require.NoError(t, filepath.WalkDir(c.bench.config.Dest, func(path string, entry fs.DirEntry, err error) error {
-		require.NoError(t, err)
-		name, err := filepath.Rel(c.bench.config.Dest, path)
-		require.NoError(t, err)
-		switch {
-		case entry.Name() == mtree.MarkerName:
-			return fs.SkipDir
-		case entry.IsDir():
-			c.soundBelow(name, have)
-		case whole:
-			c.oneOfTheSource(name, have[name], 0)
-		}
-		return nil
-	}))
-}
-
-func (c *cutting) soundBelow(name string, have map[string]string) {
-	t := c.tree.t
-	dir, err := disk.OpenRoot(c.bench.path(name))
-	require.NoError(t, err)
-	defer dir.Close()
-	info, err := dir.Self()
-	require.NoError(t, err)
-	record, ok := records.Of(dir)
-	if !ok || record.Stamp != info.MTime {
-		c.open++
-		return
-	}
-	c.stamped++
-	first := slices.IndexFunc(c.versions, func(version map[string]string) bool {
-		return strings.HasSuffix(version[name], " "+record.Stamp.String())
-	})
-	require.GreaterOrEqual(t, first, 0, "%q has a stamp that the source never had", name)
-	present := c.versions[len(c.versions)-1]
-	if strings.HasSuffix(present[name], " "+record.Stamp.String()) {
-		want, got := below(name, present), below(name, have)
-		require.True(t, maps.Equal(want, got), "%q has the stamp %s: %q, not %q", name, record.Stamp, got, want)
-		return
-	}
-	for file, text := range have {
-		if filepath.Dir(file) == name && strings.HasPrefix(text, "-") {
-			c.oneOfTheSource(file, text, first)
-		}
-	}
-}
-
-// below returns the part of a snapshot that is below a directory.
-func below(dir string, snapshot map[string]string) map[string]string {
-	found := map[string]string{}
-	for name, text := range snapshot {
-		if dir == "." && name != "." || strings.HasPrefix(name, dir+"/") {
-			found[name] = text
-		}
-	}
-	return found
-}
-
-func (c *cutting) oneOfTheSource(name, text string, first int) {
-	for _, version := range c.versions[first:] {
-		if version[name] == text {
-			return
-		}
-	}
-	require.Fail(c.tree.t, "a file that the source never had, or not any more", "%q: %s", name, text)
+// cutModes are those of ext4 and xfs. --hard-links, blocks and backups become rows once
+// they exist.
+var cutModes = []cutMode{
+	{"ext4/batch", mkExt4, "loop", checkExt4, Batch, false, false},
+	{"xfs/batch", mkXFS, "loop", checkXFS, Batch, false, false},
+	{"ext4/file", mkExt4, "loop", checkExt4, Each, false, true},
+	{"xfs/file", mkXFS, "loop", checkXFS, Each, false, false},
+	{"ext4/log", mkExt4, "loop", checkExt4, Batch, true, false},
+	{"xfs/log/large", mkXFS, "loop", checkXFS, Batch, true, true},
+	{"ext4/writeback", mkExt4, "loop,data=writeback", checkExt4, Batch, false, true},
+	{"ext4/journal", mkExt4, "loop,data=journal", checkExt4, Batch, false, false},
+	{"ext4/writeback/file", mkExt4, "loop,data=writeback", checkExt4, Each, true, false},
 }
 
 // begin starts a mirror as a process of its own.
 func (c *cutting) begin() *exec.Cmd {
-	cmd := helper(c.bench, "MIRROR_TEST_DURABILITY="+c.bench.config.Durability, fmt.Sprint("MIRROR_TEST_COMMIT=", cutEvery))
+	env := []string{"MIRROR_TEST_DURABILITY=" + c.durability, fmt.Sprint("MIRROR_TEST_COMMIT=", cutEvery)}
+	if c.log {
+		env = append(env, "MIRROR_TEST_NOXATTR=1")
+	}
+	cmd := helper(c.bench, env...)
+	cmd.Stdout = io.Discard
 	require.NoError(c.tree.t, cmd.Start())
 	return cmd
 }
 
+// whole runs a mirror to its end; then the copy is the source, and the next pass is idle.
+func (c *cutting) whole() {
+	t := c.tree.t
+	require.NoError(t, c.begin().Wait())
+	c.bench.same(c.tree)
+	c.bench.server.requests()
+	require.NoError(t, c.begin().Wait())
+	require.Equal(t, []string{"GET /?txt"}, c.bench.server.requests(), "the copy is complete")
+}
+
 // after waits for a part of the time that a pass takes.
 func (c *cutting) after(took time.Duration) {
-	<-time.After(time.Duration(c.rand.Int64N(int64(took))))
+	<-time.After(time.Duration(c.rand.Int64N(int64(took) + 1)))
+}
+
+// cut runs a mirror, and cuts the power under it after a part of the time that it takes.
+func (c *cutting) cut(image, at string, took time.Duration) {
+	t := c.tree.t
+	cmd := c.begin()
+	quiet := commits(at)
+	c.after(took)
+	require.NoError(t, testfs.CutBy(at, testfs.Flush(c.rand.IntN(3))))
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	quiet()
+	testfs.Unmount(t, at)
+	testfs.Run(t, "mount", "-o", c.mount, image, at)
+	if _, err := os.Stat(c.bench.config.Dest); err == nil { // the first cuts may come before the copy
+		c.sound(c.durability == Each)
+	}
+}
+
+// versions is how many versions of the source a round has after the first.
+func versions(t *testing.T) int {
+	if proof.Budget(t) > 0 {
+		return 4
+	}
+	return 2
 }
 
 // TestPowerCut: below a directory that carries its stamp nothing is missing and nothing is
 // wrong; with --durability file no file is wrong anywhere; and the next mirror continues
-// without help.
+// without help, also if it is cut, too.
 func TestPowerCut(t *testing.T) {
-	for name, mkfs := range map[string][]string{"ext4": {"mkfs.ext4", "-q", "-F"}, "xfs": {"mkfs.xfs", "-q"}} {
-		for _, durability := range []string{Batch, Each} {
-			t.Run(name+"/"+durability, func(t *testing.T) {
-				t.Parallel()
-				c := newCutting(t, durability)
-				image, at := testfs.Make(t, mkfs...)
-				testfs.Mount(t, at, "mount", "-o", "loop", image, at)
-				c.bench.config.Dest = filepath.Join(at, "copy")
-				began := time.Now()
-				require.NoError(t, c.begin().Wait())
-				took := time.Since(began)
-				c.sound(true)
-				for round := range 10 {
-					c.next()
-					cmd := c.begin()
-					quiet := commits(at)
-					c.after(took / 2) // there is less to do than the first time
-					require.NoError(t, testfs.Cut(at))
-					_ = cmd.Process.Kill()
-					_ = cmd.Wait()
-					quiet()
-					testfs.Run(t, "umount", at)
-					testfs.Run(t, "mount", "-o", "loop", image, at)
-					c.sound(durability == Each)
-					if round%3 == 2 {
-						c.bench.equal(c.tree)
-						c.bench.requireIdle()
-					}
-				}
-				c.bench.equal(c.tree)
-				t.Logf("%d directories were complete, %d were not", c.stamped, c.open)
-			})
+	t.Parallel()
+	proof.Rounds(t, len(cutModes), func(t *testing.T, seed uint64) {
+		mode := cutModes[int((seed-1)%uint64(len(cutModes)))]
+		t.Log(mode.name)
+		c := newCutting(t, mode, seed)
+		image, at := testfs.Make(t, mode.mkfs...)
+		testfs.Mount(t, at, "mount", "-o", mode.mount, image, at)
+		c.bench.config.Dest = filepath.Join(at, "copy")
+		cuts := 0
+		for range 1 + c.rand.IntN(2) { // in the first copy, too
+			c.cut(image, at, 150*time.Millisecond)
+			cuts++
 		}
-	}
+		began := time.Now()
+		require.NoError(t, c.begin().Wait())
+		took := max(time.Since(began), 50*time.Millisecond)
+		c.sound(true)
+		for range versions(t) {
+			c.next()
+			for range 1 + c.rand.IntN(2) {
+				c.cut(image, at, took/2) // there is less to do than the first time
+				cuts++
+			}
+			if c.rand.IntN(2) == 0 {
+				c.whole()
+			}
+		}
+		c.whole()
+		testfs.Unmount(t, at)
+		testfs.Run(t, mode.check[0], append(mode.check[1:], image)...)
+		testfs.Run(t, "mount", "-o", mode.mount, image, at)
+		proof.Count("power cuts", cuts)
+		t.Logf("%d directories were complete, %d were not", c.stamped, c.open)
+	})
 }
 
 // commits makes the file system at dir write its journal all the time, also metadata whose data
@@ -260,45 +178,55 @@ func commits(dir string) (quiet func()) {
 // TestPowerCutBtrfs is TestPowerCut with copies of the image. Two copies of one file system must
 // not be mounted at once.
 func TestPowerCutBtrfs(t *testing.T) {
-	for _, durability := range []string{Batch, Each} {
-		t.Run(durability, func(t *testing.T) {
-			t.Parallel()
-			c := newCutting(t, durability)
-			image, at := testfs.Make(t, "mkfs.btrfs", "-q")
-			c.bench.config.Dest = filepath.Join(at, "copy")
-			testfs.Mount(t, at, "mount", "-o", "loop,commit=300", image, at)
-			began := time.Now()
-			require.NoError(t, c.begin().Wait())
-			took := time.Since(began)
-			for range 3 {
-				c.next()
-				cmd := c.begin()
-				var copies []string
-				for i := range 4 {
-					c.after(took / 8)
-					if !frozen(cmd) {
-						break
-					}
-					copied := fmt.Sprint(image, i)
-					testfs.Run(t, "cp", "--sparse=always", image, copied)
-					copies = append(copies, copied)
-					require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
-				}
-				require.NoError(t, cmd.Wait())
-				testfs.Run(t, "umount", at)
-				for _, copied := range copies {
-					testfs.Run(t, "mount", "-o", "loop", copied, at)
-					c.sound(durability == Each)
-					c.bench.equal(c.tree)
-					c.bench.requireIdle()
-					testfs.Run(t, "umount", at)
-					require.NoError(t, os.Remove(copied))
-				}
-				testfs.Run(t, "mount", "-o", "loop,commit=300", image, at)
-			}
-			t.Logf("%d directories were complete, %d were not", c.stamped, c.open)
-		})
+	t.Parallel()
+	modes := []cutMode{
+		{"btrfs/batch", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, false, true},
+		{"btrfs/file", mkBtrfs, "loop,commit=300", checkBtrfs, Each, false, false},
+		{"btrfs/log", mkBtrfs, "loop,commit=300", checkBtrfs, Batch, true, false},
 	}
+	proof.Rounds(t, len(modes), func(t *testing.T, seed uint64) {
+		mode := modes[int((seed-1)%uint64(len(modes)))]
+		t.Log(mode.name)
+		c := newCutting(t, mode, seed)
+		image, at := testfs.Make(t, mode.mkfs...)
+		c.bench.config.Dest = filepath.Join(at, "copy")
+		testfs.Mount(t, at, "mount", "-o", mode.mount, image, at)
+		cuts := 0
+		took := 100 * time.Millisecond
+		for range versions(t) {
+			began := time.Now()
+			cmd := c.begin()
+			var copies []string
+			for i := range 3 {
+				c.after(took / 6)
+				if !frozen(cmd) {
+					break
+				}
+				copied := fmt.Sprint(image, i)
+				testfs.Run(t, "cp", "--sparse=always", image, copied)
+				copies = append(copies, copied)
+				require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
+			}
+			require.NoError(t, cmd.Wait())
+			took = max(time.Since(began)/2, 50*time.Millisecond)
+			testfs.Unmount(t, at)
+			for _, copied := range copies {
+				testfs.Run(t, "mount", "-o", mode.mount, copied, at)
+				if _, err := os.Stat(c.bench.config.Dest); err == nil {
+					c.sound(mode.durability == Each)
+				}
+				c.whole()
+				testfs.Unmount(t, at)
+				testfs.Run(t, mode.check[0], append(mode.check[1:], copied)...)
+				require.NoError(t, os.Remove(copied))
+			}
+			cuts += len(copies)
+			testfs.Run(t, "mount", "-o", mode.mount, image, at)
+			c.next()
+		}
+		proof.Count("power cuts", cuts)
+		t.Logf("%d directories were complete, %d were not", c.stamped, c.open)
+	})
 }
 
 // frozen stops a process and waits until each of its threads has stopped between two system

@@ -239,7 +239,7 @@ func (v *verifier) compareSums(ctx context.Context, path string, files []mtree.C
 	for i, path := range paths {
 		their, ok := theirs[path]
 		switch {
-		case !ok || !their.Of(files[i].Want):
+		case !ok || !their.Of(files[i].Want): // guard: TestVerifyPassesNothingOver
 			// The source may not read the file, or it is gone, or it is another file
 			// now, or a proxy lost its line.
 			diffs = append(diffs, difference{name: files[i].Want.Name, what: "no sum of"})

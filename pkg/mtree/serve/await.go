@@ -90,7 +90,7 @@ func (h *Handler) lookAgain(q *dirRequest, topic **longpoll.Topic, news func(*di
 	}
 	defer dir.Close()
 	heard := dir
-	if h.tree.Refuses(q.path) {
+	if h.tree.Refuses(q.path) { // guard: TestWaitForAStampToldApart
 		heard = h.tree.Root() // no event of the directory shows its new stamp
 	}
 	joined, wake, joinErr := h.hub.Join(heard, q.snap.State, *topic)

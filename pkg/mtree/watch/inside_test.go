@@ -16,6 +16,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/publish"
@@ -283,4 +284,32 @@ func TestKnownByPath(t *testing.T) {
 	checkpoint = mtree.Unix(200, 0)
 	require.Equal(t, &checkpoint, w.publishedUntil())
 	require.Equal(t, mtree.Unix(190, 0), w.auditScope(periodic).Since)
+}
+
+// lockSeen is a source of events that looks whether .tidemark can be seen locked when it is
+// first armed.
+type lockSeen struct {
+	notify.Source
+	look func()
+}
+
+func (s lockSeen) Arm(parent notify.Ref, dir int, name string, fd int) (notify.Ref, bool, error) {
+	s.look()
+	return s.Source.Arm(parent, dir, name, fd)
+}
+
+// After .tidemark was removed, --sync wrote its cookie as soon as it saw the lock, into a
+// directory that was not armed yet, and waited for ever.
+func TestArmedBeforeItsLockIsSeen(t *testing.T) {
+	root := memTree(t, "a/")
+	w, err := open(Config{Root: root}, "inotify")
+	require.NoError(t, err)
+	defer w.close()
+	require.NoError(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
+	var locked []bool
+	w.source = lockSeen{w.source, func() { locked = append(locked, state.IsLiveTree(w.root)) }}
+	require.NoError(t, w.makeMarker())
+	require.True(t, state.IsLiveTree(w.root))
+	require.NotEmpty(t, locked)
+	require.False(t, locked[0])
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/trigger"
 	"tidemark/pkg/mtree/wire"
 )
@@ -34,40 +36,39 @@ func (w *watcher) loop(ctx context.Context) (err error) {
 		steps = w.steps.C
 	}
 	for err == nil {
-		wake := w.wake
-		if w.batch.open {
-			wake = nil // the timer will ask: further events cost no wake-up
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-wake:
-			w.openBatch()
-		case <-w.batch.timer.C:
-			err = w.settle(ctx)
-		case findings := <-w.audits.findings:
-			err = w.publishFindings(ctx, findings)
-		case r := <-w.audits.reports:
-			err = w.finishAudit(ctx, r)
-		case <-w.Audit:
-			w.requestAudit(w.auditScope("asked for"))
-		case <-w.audits.timer.C:
-			w.requestAudit(w.auditScope(periodic))
-		case <-w.borders.Due():
-			err = w.checkBorders(ctx)
-		case <-w.exceptions.Due():
-			err = w.retryUnread(ctx)
-		case <-steps:
-			err = w.checkClock(ctx)
-		case <-w.mounts.C():
-			err = w.publishMounts(ctx)
-		case <-w.hook.Retry():
-			w.hook.Next()
-		case failed := <-w.hook.Done():
-			w.hook.Ended(failed)
-		}
+		err = w.next(ctx, steps)
+	}
+	if errors.Is(err, errStop) {
+		return nil
 	}
 	return err
+}
+
+// errStop ends the loop when ctx ends.
+var errStop = errors.New("told to stop")
+
+// next handles what comes next. It waits with sys.Select, and not with a select statement,
+// so that a simulation decides what comes first.
+func (w *watcher) next(ctx context.Context, steps <-chan struct{}) error {
+	wake := w.wake
+	if w.batch.open {
+		wake = nil // the timer will ask: further events cost no wake-up
+	}
+	return sys.Select(
+		sys.On(ctx.Done(), func(struct{}) error { return errStop }),
+		sys.On(wake, func(struct{}) error { w.openBatch(); return nil }),
+		sys.On(w.batch.timer.C, func(time.Time) error { return w.settle(ctx) }),
+		sys.On(w.audits.findings, func(f []audit.Finding) error { return w.publishFindings(ctx, f) }),
+		sys.On(w.audits.reports, func(r auditReport) error { return w.finishAudit(ctx, r) }),
+		sys.On(w.Audit, func(struct{}) error { w.requestAudit(w.auditScope("asked for")); return nil }),
+		sys.On(w.audits.timer.C, func(time.Time) error { w.requestAudit(w.auditScope(periodic)); return nil }),
+		sys.On(w.borders.Due(), func(time.Time) error { return w.checkBorders(ctx) }),
+		sys.On(w.exceptions.Due(), func(time.Time) error { return w.retryUnread(ctx) }),
+		sys.On(steps, func(struct{}) error { return w.checkClock(ctx) }),
+		sys.On(w.mounts.C(), func(struct{}) error { return w.publishMounts(ctx) }),
+		sys.On(w.hook.Retry(), func(struct{}) error { w.hook.Next(); return nil }),
+		sys.On(w.hook.Done(), func(failed error) error { w.hook.Ended(failed); return nil }),
+	)
 }
 
 // once does what run does, for a single audit.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"reflect"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
@@ -21,6 +22,9 @@ var errRemoved = errors.New("it is removed again and again")
 // removed: rsync --delete and git clean do that. It may be removed again meanwhile.
 func (w *watcher) restoreMarker() (err error) {
 	if w.markerIsWhole() {
+		if reflect.DeepEqual(w.tree, w.writtenTree) {
+			w.health.TreeFile(nil) // also if it could not be read for a while
+		}
 		return nil
 	}
 	w.Log.Warn(".tidemark was removed, or replaced: putting it back")
@@ -45,7 +49,7 @@ func (w *watcher) markerIsWhole() bool {
 // not after an older .tidemark was restored over it, with the tree or alone.
 func (w *watcher) markerIsOurs() bool {
 	t, err := w.marker.ReadTree()
-	if disk.IsOutOfResources(err) || errors.Is(err, state.ErrNewerFormat) {
+	if disk.IsUnsure(err) && !disk.IsUnreadable(err) || errors.Is(err, state.ErrNewerFormat) {
 		return true // nothing better is known
 	}
 	return err == nil && t.Same(w.writtenTree) && w.statusFile.StillIn(w.marker) && w.exceptions.StillIn(w.marker)
@@ -64,7 +68,7 @@ func (w *watcher) makeMarker() error {
 		w.marker = m
 		// Before the lock: a --sync that sees the lock writes a cookie, and would wait for an
 		// event of a directory that is not armed. rewriteMarker reports errors.
-		_, _, _ = w.source.Arm(notify.Marker, -1, "", m.Dir().FD())
+		_, _, _ = w.source.Arm(notify.Marker, -1, "", m.Dir().FD()) // guard: TestArmedBeforeItsLockIsSeen
 	}
 	if !isThere || !w.lock.StillIn(w.marker) {
 		err := w.lock.Move(w.marker)

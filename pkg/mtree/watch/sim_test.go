@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
-	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,8 +31,9 @@ type simulation struct {
 	exclude []string
 	watcher *simWatcher
 	reader  *simReader
+	open    int // a file that the shell writes to now and then; 0: none
 	log     strings.Builder
-	problem string
+	problem string // the first
 }
 
 // simWatcher is a watch that runs.
@@ -48,26 +47,22 @@ type simWatcher struct {
 const simRoot = "/tree"
 
 // newSimulation makes a machine with a small tree.
-func newSimulation(seed uint64, keep bool) *simulation {
+func newSimulation(seed uint64) *simulation {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	o := simkernel.Options{
 		Granule:  []time.Duration{1, 1, time.Microsecond, time.Second}[rng.IntN(4)],
 		Tick:     []time.Duration{0, 4 * time.Millisecond, 10 * time.Millisecond}[rng.IntN(3)],
 		OldTimes: rng.IntN(2) == 0,
 		Batch:    []int{0, 1, 3}[rng.IntN(3)],
-		Queue:    []int{16384, 16384, 12, 40}[rng.IntN(4)],
+		Queue:    []int{16384, 16384, 32, 100}[rng.IntN(4)],
 	}
 	s := &simulation{seed: seed, kernel: simkernel.New(o)}
-	if keep {
-		s.kernel.Keep()
-	}
+	s.kernel.Keep()
 	s.order = simkernel.NewScheduler(s.kernel, rand.New(rand.NewPCG(seed, 2)))
 	s.shell = s.kernel.Shell(0)
-	for _, dir := range []string{"", "/a", "/a/a", "/b", "/a/a/b"} {
+	for _, dir := range []string{"", "/a", "/b", "/a/a", "/b/a", "/b/b"} { // all of one time
 		_ = s.shell.Mkdir(simRoot+dir, 0o755)
-	}
-	for _, file := range []string{"/f", "/a/f", "/a/a/g", "/b/h"} {
-		_ = s.shell.Write(simRoot+file, "at first")
+		_ = s.shell.Write(simRoot+dir+"/f", "of "+dir)
 	}
 	_ = s.shell.Mkdir("/outside", 0o755)
 	if rng.IntN(3) == 0 {
@@ -77,6 +72,8 @@ func newSimulation(seed uint64, keep bool) *simulation {
 		}
 	}
 	s.kernel.Commit()
+	s.reader = newSimReader(s)
+	s.start()
 	return s
 }
 
@@ -110,25 +107,31 @@ func (s *simulation) start() {
 // kill ends the watcher as SIGKILL does.
 func (s *simulation) kill() {
 	if w := s.watcher; w != nil {
+		s.watcher = nil
 		w.process.Kill()
-		s.away()
+		w.stop()
+		s.await(func() bool { return len(w.ended) > 0 })
 	}
 }
 
-// away waits until what is left of a killed watcher is gone.
-func (s *simulation) away() {
-	w := s.watcher
-	s.watcher = nil
-	w.stop()
-	for {
-		s.order.Drain()
-		select {
-		case <-w.ended:
-			return
-		default:
-			s.order.Pass(time.Second)
-		}
+// await drains the calls of killed processes until they are gone.
+func (s *simulation) await(gone func() bool) {
+	for s.order.Drain(); !gone(); s.order.Drain() {
+		s.order.Pass(time.Second)
 	}
+}
+
+// crash cuts the power.
+func (s *simulation) crash(rng *rand.Rand) {
+	s.kernel.Crash(rng)
+	s.open = 0
+	if w := s.watcher; w != nil {
+		s.watcher = nil
+		w.stop()
+		s.await(func() bool { return len(w.ended) > 0 })
+	}
+	s.await(func() bool { return !s.reader.busy.Load() })
+	s.shell = s.kernel.Shell(0)
 }
 
 // terminate ends the watcher as SIGTERM does.
@@ -151,6 +154,7 @@ func (s *simulation) terminate() {
 		}
 	}
 	s.fail("watch does not end")
+	s.kill()
 }
 
 // look notices that the watcher ended by itself.
@@ -178,28 +182,3 @@ func (s *simulation) fail(format string, args ...any) {
 		s.kernel.Note("PROBLEM: %s", s.problem)
 	}
 }
-
-func TestSimulationStarts(t *testing.T) {
-	for seed := range uint64(3) {
-		for range 2 {
-			synctest.Test(t, func(t *testing.T) {
-				s := newSimulation(seed, true)
-				defer sys.Simulate(nil)()
-				s.start()
-				began := time.Now()
-				ok := s.order.Settle(5*time.Second, 20_000)
-				s.look()
-				sum, lines := s.kernel.Trace()
-				t.Log(ok, s.problem, s.kernel.Calls(), time.Since(began), sum)
-				text, _ := s.shell.Read(simRoot + "/.tidemark/status.json")
-				t.Log(strings.TrimSpace(text))
-				if testing.Verbose() && seed == 0 {
-					t.Log(strings.Join(lines, "\n"))
-					t.Log(s.log.String())
-				}
-				s.kill()
-			})
-		}
-	}
-}
-type simReader struct{}

@@ -100,8 +100,8 @@ func (w *watcher) saveOwnWrites() {
 
 // checkRoot returns an error if the root's path names another directory now, or none.
 func (w *watcher) checkRoot() error {
-	if err := w.root.StillAt(w.Root); err == nil || disk.IsOutOfResources(err) {
-		return nil // without descriptors nothing is known
+	if err := w.root.StillAt(w.Root); err == nil || disk.IsUnsure(err) && !disk.IsUnreadable(err) {
+		return nil // nothing is known
 	}
 	return exit.With(exit.Local, fmt.Errorf("%s was moved, deleted or unmounted", w.Root), "start watch again where it is")
 }

@@ -27,8 +27,11 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	}
 	defer dir.Close()
 	m, err := state.OpenMarker(dir, stateDir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return mtree.Stamp{}, exit.With(exit.Refused, err, "no watch ever ran here: start one first")
+	}
+	if err != nil {
+		return mtree.Stamp{}, exit.With(exit.Local, err, "")
 	}
 	defer m.Close()
 	events, err := dirwatch.New()

@@ -93,7 +93,9 @@ func IsDenied(err error) bool {
 // IsUnreadable reports whether err says that permissions keep this process from
 // reading. chmod or an ACL gives them, which moves a ctime and makes an event. EPERM
 // does not count: nothing shows when its cause has gone.
-func IsUnreadable(err error) bool { return Errno(err) == unix.EACCES }
+func IsUnreadable(err error) bool {
+	return Errno(err) == unix.EACCES // guard (returns IsDenied(err)): TestKindsOfErrors
+}
 
 // IsFull reports whether err says that the file system is out of blocks, inodes or
 // quota.
@@ -104,6 +106,11 @@ func IsFull(err error) bool {
 	}
 	return false
 }
+
+// IsUnsure reports whether err of a system call leaves open what is there: the disk
+// failed, say, or this machine is out of descriptors or memory for the moment. What was
+// there before counts as being there still.
+func IsUnsure(err error) bool { return Errno(err) != 0 && !IsGone(err) }
 
 // IsOutOfResources reports whether err says that this machine is out of descriptors
 // or memory for the moment.

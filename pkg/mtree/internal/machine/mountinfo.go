@@ -35,12 +35,12 @@ func readMounts() (all []mountLine, err error) {
 
 func parseMount(line string) (m mountLine, ok bool) {
 	head, tail, _ := strings.Cut(line, " - ")
-	f := strings.Fields(head)
-	if len(f) < 5 {
+	f := strings.Split(head, " ") // other blanks may be part of a path
+	if len(f) < 5 || f[4] == "" {
 		return m, false
 	}
 	m = mountLine{id: f[0], parent: f[1], dev: f[2], root: unescapeMount.Replace(f[3]), point: unescapeMount.Replace(f[4])}
-	if kind := strings.Fields(tail); len(kind) >= 2 {
+	if kind := strings.Split(strings.TrimSuffix(tail, "\n"), " "); len(kind) >= 2 {
 		m.kind, m.source = kind[0], kind[1]
 	}
 	return m, true

@@ -1,6 +1,9 @@
 package notify
 
 import (
+	"maps"
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/limit"
@@ -127,10 +130,10 @@ func (t *inotifyTake) movedTo(parent *node, name string, over *node, cookie uint
 // they have left the tree.
 func (t *inotifyTake) dropGone(displaced []*node) {
 	if t.Drained {
-		for cookie, n := range t.moving {
-			delete(t.moving, cookie)
-			displaced = append(displaced, n)
+		for _, cookie := range slices.Sorted(maps.Keys(t.moving)) {
+			displaced = append(displaced, t.moving[cookie])
 		}
+		clear(t.moving)
 	}
 	for _, n := range displaced {
 		if !n.dead && n.parent == nil && n != t.nodes.root {

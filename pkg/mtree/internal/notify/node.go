@@ -1,5 +1,10 @@
 package notify
 
+import (
+	"cmp"
+	"slices"
+)
+
 // node is a directory with a watch. Its place is its parent and its name, so renaming a
 // directory of any size changes one node. It takes about 150 bytes with both map entries;
 // no path is kept.
@@ -90,7 +95,14 @@ func (t *nodes) drop(n *node, forget func(wd int32)) {
 // unseen drops the directories that the current scan has not armed, inner ones first. A
 // directory stays if something in it was armed.
 func (t *nodes) unseen(forget func(wd int32)) {
+	var left []*node
 	for _, n := range t.byWD {
+		if n.scan != t.scan {
+			left = append(left, n)
+		}
+	}
+	slices.SortFunc(left, func(a, b *node) int { return cmp.Compare(a.wd, b.wd) })
+	for _, n := range left {
 		for n != nil && n != t.root && !n.dead && n.scan != t.scan && n.first == nil {
 			parent := n.parent
 			t.drop(n, forget)

@@ -32,6 +32,10 @@ const (
 	pauseAnEvent = time.Microsecond / 4
 )
 
+// failPause is how long nobody tries again after the queue could not be read: each failure
+// is a loss, and leads to an audit.
+const failPause = 200 * time.Millisecond
+
 // takeReads bounds how often take reads: somebody may write faster than we read.
 const takeReads = 64
 
@@ -57,7 +61,8 @@ type queue struct {
 	buf     []byte // events read and not yet taken
 	spare   []byte
 	lost    string
-	news    bool // something was added since the last signal
+	failed  time.Time // when the last read failed; zero: it did not
+	news    bool      // something was added since the last signal
 }
 
 // start begins to drain fd, which q owns from now on. It holds as many events as the
@@ -122,6 +127,8 @@ func (q *queue) drain() {
 			if q.wait() != nil {
 				return // closed
 			}
+		case read == readFailed:
+			time.Sleep(failPause)
 		case read < readSize/2:
 			time.Sleep(q.pause)
 		}
@@ -191,8 +198,10 @@ func (q *queue) wrote() {
 func readNow(fd int, buf []byte) (int, syscall.Errno) {
 	if sys.Simulated() != nil {
 		n, err := sys.Read(fd, buf)
-		errno, _ := err.(syscall.Errno)
-		return n, errno
+		if err != nil {
+			return 0, unix.EAGAIN // maybe it was closed: wait says so
+		}
+		return n, 0
 	}
 	for {
 		n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
@@ -211,6 +220,9 @@ func (q *queue) read() (read int) {
 	return read
 }
 
+// readFailed is what pull returns if it could not read.
+const readFailed = -1
+
 // pull reads once and returns how many bytes, 0 if nothing waits. mu is held, and read and
 // append are one step under it. So a caller who holds mu and finds both the kernel's queue
 // and buf empty knows that no event is between them.
@@ -218,11 +230,13 @@ func (q *queue) pull(fd int) (read int) {
 	n, err := readNow(fd, q.scratch[:])
 	switch err {
 	case 0:
+		q.failed = time.Time{}
 	case unix.EAGAIN:
+		q.failed = time.Time{}
 		return 0
 	default:
-		q.lost, q.news = "reading events: "+err.Error(), true
-		return 1 // not 0, so that the reader pauses and tries again
+		q.lost, q.news, q.failed = "reading events: "+err.Error(), true, time.Now()
+		return readFailed
 	}
 	events := q.scratch[:n]
 	if q.filter != nil {
@@ -248,7 +262,7 @@ func (q *queue) take() (events []byte, lost string, drained bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for range takeReads {
-		if q.read() == 0 {
+		if time.Since(q.failed) < failPause || q.read() <= 0 {
 			break
 		}
 	}
@@ -260,7 +274,7 @@ func (q *queue) take() (events []byte, lost string, drained bool) {
 		q.spare = nil // the large buffer of a flood is not kept
 	}
 	lost, q.lost = q.lost, ""
-	return events, lost, q.waiting() == 0
+	return events, lost, q.failed.IsZero() && q.waiting() == 0
 }
 
 // waiting returns how many bytes the kernel holds, -1 if it does not say.

@@ -44,7 +44,8 @@ func (m *Marker) Lock() (*Lock, error) {
 // write, and readers cannot test it. NFS has no such lock of a directory: there only the
 // lock in the marker keeps others away.
 func lockRoot(d *disk.Dir) (fd int, err error) {
-	if fd, err = disk.OpenAt(d.FD(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+	fd, err = disk.OpenAt(d.FD(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // guard (|unix.O_CLOEXEC -> ): TestLockIsNotInherited
+	if err != nil {
 		return -1, d.PathError("open", ".", err)
 	}
 	switch err := sys.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err {
@@ -113,7 +114,7 @@ func (l *Lock) Unlock() error {
 // the marker was deleted under a running program. Cost: statx.
 func (l *Lock) StillIn(m *Marker) bool {
 	info, err := m.dir.Stat(lockName)
-	return err == nil && info.Node == l.node
+	return disk.IsUnsure(err) || err == nil && info.Node == l.node
 }
 
 // Locked reports whether some process holds the lock. It takes nothing, so it never

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -123,4 +124,20 @@ func TestIsLiveTree(t *testing.T) {
 	require.NoError(t, os.RemoveAll(top+"/.tidemark"))
 	require.NoError(t, os.Symlink(t.TempDir(), top+"/.tidemark"))
 	require.False(t, state.IsLiveTree(d), "a symlink")
+}
+
+// A program that watch or mirror started (--exec) does not inherit the lock: after a kill -9
+// it would keep the tree locked for as long as it runs.
+func TestLockIsNotInherited(t *testing.T) {
+	top := t.TempDir()
+	m, err := state.CreateMarker(disktest.OpenRoot(t, top), "")
+	require.NoError(t, err)
+	defer m.Close()
+	lock, err := m.Lock()
+	require.NoError(t, err)
+	out, err := exec.Command("ls", "-l", "/proc/self/fd").Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), "->")
+	require.NotContains(t, string(out), top)
+	require.NoError(t, lock.Unlock())
 }

@@ -81,14 +81,14 @@ func (m *Marker) Dir() *disk.Dir { return m.dir }
 func (m *Marker) Close() error { return m.dir.Close() }
 
 // IsThere reports whether the marker still has its name: it was not removed or renamed
-// while the program ran. Cost: fstat, and statx in the root.
+// while the program ran, as far as the disk tells. Cost: fstat, and statx in the root.
 func (m *Marker) IsThere() bool {
 	held, err := m.dir.Self()
 	if err != nil || !m.inRoot {
-		return err == nil && held.Links > 0
+		return disk.IsUnsure(err) || err == nil && held.Links > 0
 	}
 	there, err := m.root.Stat(mtree.MarkerName)
-	return err == nil && there.Node == held.Node
+	return disk.IsUnsure(err) || err == nil && there.Node == held.Node
 }
 
 // Folds reports whether the marker's file system ignores case in names. Cost: statx.
@@ -97,10 +97,10 @@ func (m *Marker) Folds() bool {
 	return err == nil
 }
 
-// Has reports whether all these files are in the marker.
+// Has reports whether all these files are in the marker, as far as the disk tells.
 func (m *Marker) Has(names ...string) bool {
 	for _, name := range names {
-		if _, err := m.dir.Stat(name); err != nil {
+		if _, err := m.dir.Stat(name); err != nil && !disk.IsUnsure(err) {
 			return false
 		}
 	}

@@ -93,10 +93,14 @@ func openOwn(dir *disk.Dir, name string, alone bool) (int, error) {
 		if err != nil {
 			return -1, dir.PathError("open", name, err)
 		}
-		if info, err := disk.StatFD(fd); err == nil && info.Kind == mtree.File {
+		info, err := disk.StatFD(fd)
+		if err == nil && info.Kind == mtree.File {
 			return fd, nil
 		}
 		_ = sys.Close(fd)
+		if err != nil {
+			return -1, dir.PathError("stat", name, err)
+		}
 	}
 	return -1, dir.PathError("open", name, ErrInTheWay)
 }

@@ -144,11 +144,11 @@ func (s *StatusFile) Write(status Status) error {
 func (s *StatusFile) StillIn(m *Marker) bool {
 	own, err1 := disk.StatFile(s.f)
 	there, err2 := m.dir.Stat(statusName)
-	return err1 == nil && err2 == nil && own.Node == there.Node
+	return disk.IsUnsure(err1) || disk.IsUnsure(err2) || err1 == nil && err2 == nil && own.Node == there.Node
 }
 
 // Displaced reports whether the file's name in m is now that of another file, or of none.
-// After any other error, both Displaced and StillIn are false. Cost: fstat, statx.
+// After most other errors, both Displaced and StillIn are false. Cost: fstat, statx.
 func (s *StatusFile) Displaced(m *Marker) bool {
 	own, err1 := disk.StatFile(s.f)
 	there, err2 := m.dir.Stat(statusName)

@@ -14,7 +14,7 @@
 //
 //	file.go                                  an open file, instead of os.File
 //	names.go, attributes.go, content.go      system calls
-//	locks.go, inotify.go, process.go
+//	locks.go, inotify.go, process.go, select.go
 //	again.go                                 calls that a signal interrupted
 //	kernel.go                                what a simulation answers
 package sys

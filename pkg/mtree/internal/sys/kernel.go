@@ -62,6 +62,9 @@ type Kernel interface {
 	ClockSteps() <-chan struct{}   // sent to after each step of the clock
 	MountChanges() <-chan struct{} // sent to when mounts came or went
 	MountsChanged() bool           // since it was last asked
+	Processors() int               // at least 1
+	Order(n int) []int             // in which Select looks at n channels
+	Turn(why string)               // waits like a call: another goroutine has set this one free
 }
 
 // kernel answers all calls; nil: the machine's does.

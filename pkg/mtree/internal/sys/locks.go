@@ -49,7 +49,12 @@ func (m *Mutex) Lock() {
 		m.gate = make(chan struct{}, 1)
 	}
 	m.mu.Unlock()
-	m.gate <- struct{}{}
+	select {
+	case m.gate <- struct{}{}:
+	default:
+		m.gate <- struct{}{}
+		kernel.Turn("locked")
+	}
 }
 
 // Unlock unlocks m.

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -50,4 +51,12 @@ func Geteuid() int {
 		return kernel.Geteuid()
 	}
 	return os.Geteuid()
+}
+
+// Processors returns how many goroutines can run at once.
+func Processors() int {
+	if kernel != nil {
+		return kernel.Processors()
+	}
+	return runtime.GOMAXPROCS(0)
 }

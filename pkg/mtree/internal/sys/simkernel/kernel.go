@@ -28,6 +28,8 @@ type Kernel struct {
 	// locks: it may wait. nil: nothing.
 	Before func(p *Process, call string)
 
+	Shuffle func(n int) []int // in which order a process looks at n channels; nil: the first ones first
+
 	Full     bool // the file system has no room
 	ReadOnly bool
 

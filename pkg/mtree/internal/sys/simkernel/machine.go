@@ -83,3 +83,21 @@ func (p *Process) MountChanges() <-chan struct{} { return p.k.mounts }
 
 // MountsChanged implements sys.Kernel.
 func (p *Process) MountsChanged() bool { return false }
+
+// Processors implements sys.Kernel.
+func (p *Process) Processors() int { return 3 }
+
+// Order implements sys.Kernel.
+func (p *Process) Order(n int) []int {
+	if p.k.Shuffle != nil {
+		return p.k.Shuffle(n)
+	}
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	return order
+}
+
+// Turn implements sys.Kernel.
+func (p *Process) Turn(why string) { _ = p.call(func() error { return nil }, "(%s)", why) }

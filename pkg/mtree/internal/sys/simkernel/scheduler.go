@@ -27,6 +27,8 @@ type waiter struct {
 // NewScheduler returns a Scheduler of all calls of k.
 func NewScheduler(k *Kernel, rng *rand.Rand) *Scheduler {
 	s := &Scheduler{k: k, rng: rng}
+	choices := rand.New(rand.NewPCG(rng.Uint64(), 0)) // of the program's one goroutine that selects
+	k.Shuffle = choices.Perm
 	k.Before = func(p *Process, call string) {
 		w := &waiter{p, call, make(chan struct{})}
 		k.mu.Lock()

@@ -2,12 +2,12 @@ package audit
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Run scans the tree and returns when that is done or ctx ended. It sends its findings, up
@@ -17,7 +17,7 @@ func Run(ctx context.Context, t Tree, scope Scope, findings chan<- []Finding) Re
 	s.ready.L = &s.mu
 	began := time.Now()
 	s.stack = []*visit{{greatest: mtree.MinStamp}}
-	workers, work := min(runtime.GOMAXPROCS(0), 8), s.work
+	workers, work := min(sys.Processors(), 8), s.work
 	if scope.Slow {
 		workers, work = 1, func() { machine.AfterOthers(s.work) }
 	}

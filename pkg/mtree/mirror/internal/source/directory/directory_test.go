@@ -11,9 +11,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A file that shrank while it was read, each time, failed and kept all deletions
@@ -58,4 +62,34 @@ func TestSummingEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	_, err = SumFiles(ctx, root, []string{"huge"})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// A watch that starts while the root is listed records its run before it stamps anything.
+// If its stamps were taken for those of the run before, a copy would later take the source
+// for one that was rolled back, or not notice that it was.
+func TestARunThatBeginsMeanwhile(t *testing.T) {
+	path := t.TempDir()
+	root, err := disk.OpenRoot(path)
+	require.NoError(t, err)
+	defer root.Close()
+	marker, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer marker.Close()
+	tree := state.Tree{ID: state.NewTreeID(), Role: state.Source, Runs: []wire.Run{{ID: "00000000000000aa"}}}
+	self, err := state.RootOf(root)
+	require.NoError(t, err)
+	tree.Bind(self)
+	require.NoError(t, marker.WriteTree(tree))
+	src, err := Open(Config{Path: path})
+	require.NoError(t, err)
+	defer src.Close()
+	src.now = func() mtree.Stamp { // the tree was read, the root is about to be listed
+		tree.Runs = append(tree.Runs[:1:1], wire.Run{ID: "00000000000000bb"})
+		require.NoError(t, marker.WriteTree(tree))
+		return machine.Now()
+	}
+	got, err := src.Root(t.Context(), source.Poll{})
+	require.NoError(t, err)
+	require.Equal(t, tree.ID, got.Tree.ID)
+	require.Equal(t, "00000000000000bb", wire.LatestRun(got.Runs))
 }

@@ -58,7 +58,7 @@ func (s *Source) open(path string) (d openDir, err error) {
 func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, error) {
 	l := lister.Lister{
 		TreeID: p.Tree.ID, Hidden: true, Owner: s.config.Owner,
-		Copy: p.IsCopy(), Mounts: s.config.CrossMounts,
+		Copy: p.IsCopy(), Mounts: s.config.CrossMounts, Now: s.now,
 	}
 	if p.Tree.Role == state.Source {
 		l.Exceptions = func() (*state.Exceptions, error) { return s.readExceptions(read) }

@@ -1,0 +1,303 @@
+package watch_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
+)
+
+// simEvent is one thing that happens in a simulation, after some time.
+type simEvent struct {
+	kind *simKind
+	seed uint64 // of everything that it chooses
+	gap  int    // how many calls and moments pass before it
+}
+
+func (e simEvent) String() string { return fmt.Sprintf("%s(%d) after %d", e.kind.name, e.seed, e.gap) }
+
+// simKind is a kind of event. Its weight says how often it happens.
+type simKind struct {
+	name   string
+	weight int
+	do     func(s *simulation, rng *rand.Rand)
+}
+
+// excludedPrefix begins the names that are excluded if anything is.
+const excludedPrefix = "x"
+
+// simKinds are all kinds of events. To add one, add a line.
+var simKinds []simKind
+
+func init() {
+	simKinds = []simKind{
+		{"mkdir", 6, func(s *simulation, rng *rand.Rand) { _ = s.shell.Mkdir(simDir(rng), 0o755) }},
+		{"write", 8, func(s *simulation, rng *rand.Rand) { _ = s.shell.Write(simFile(rng), simText(rng)) }},
+		{"append", 3, func(s *simulation, rng *rand.Rand) { _ = s.shell.Append(simFile(rng), simText(rng)) }},
+		{"a log kept open", 4, (*simulation).keepLog},
+		{"touch back", 3, func(s *simulation, rng *rand.Rand) { _ = s.shell.Touch(simAny(rng), simPast(rng), rng.IntN(2) == 0) }},
+		{"touch like another", 3, (*simulation).touchLike},
+		{"touch ahead", 1, func(s *simulation, rng *rand.Rand) { _ = s.shell.Touch(simFile(rng), s.now().Add(time.Hour), true) }},
+		{"behind its back", 4, (*simulation).behindItsBack},
+		{"rename", 4, func(s *simulation, rng *rand.Rand) { _ = s.shell.Rename(simFile(rng), simFile(rng), 0) }},
+		{"rename a directory", 6, func(s *simulation, rng *rand.Rand) { _ = s.shell.Rename(simSub(rng), simSub(rng), 0) }},
+		{"exchange", 4, func(s *simulation, rng *rand.Rand) {
+			_ = s.shell.Rename(simSub(rng), simSub(rng), unix.RENAME_EXCHANGE)
+		}},
+		{"exchange files", 2, func(s *simulation, rng *rand.Rand) {
+			_ = s.shell.Rename(simFile(rng), simFile(rng), unix.RENAME_EXCHANGE)
+		}},
+		{"move out", 3, func(s *simulation, rng *rand.Rand) { _ = s.shell.Rename(simSub(rng), simOut(rng), 0) }},
+		{"move in", 3, func(s *simulation, rng *rand.Rand) { _ = s.shell.Rename(simOut(rng), simSub(rng), 0) }},
+		{"save by rename", 4, (*simulation).save},
+		{"deploy", 3, (*simulation).deploy},
+		{"unlink", 3, func(s *simulation, rng *rand.Rand) { _ = s.shell.Unlinkat(here, simFile(rng), 0) }},
+		{"rm -r", 2, func(s *simulation, rng *rand.Rand) { _ = s.shell.Remove(simSub(rng)) }},
+		{"symlink", 2, func(s *simulation, rng *rand.Rand) { _ = s.shell.Symlink(simText(rng), simFile(rng)) }},
+		{"file becomes directory", 2, func(s *simulation, rng *rand.Rand) {
+			f := simFile(rng)
+			_ = s.shell.Unlinkat(here, f, 0)
+			_ = s.shell.Mkdir(f, 0o755)
+		}},
+		{"directory becomes file", 2, func(s *simulation, rng *rand.Rand) {
+			f := simSub(rng)
+			_ = s.shell.Remove(f)
+			_ = s.shell.Write(f, simText(rng))
+		}},
+		{"chmod", 2, func(s *simulation, rng *rand.Rand) { _ = s.shell.Chmod(simFile(rng), 0o600+uint32(rng.IntN(2)*0o44)) }},
+		{"chmod of a directory", 4, func(s *simulation, rng *rand.Rand) {
+			_ = s.shell.Chmod(simSub(rng), []uint32{0o755, 0o755, 0o700, 0}[rng.IntN(4)])
+		}},
+		{"chown of a directory", 3, func(s *simulation, rng *rand.Rand) {
+			_ = s.shell.Chown(simSub(rng), []int{int(s.uid), 0, 7}[rng.IntN(3)])
+		}},
+		{"chattr", 2, func(s *simulation, rng *rand.Rand) { _ = s.shell.Immutable(simSub(rng), rng.IntN(2) == 0) }},
+
+		{"reader passes", 24, func(s *simulation, rng *rand.Rand) { s.reader.begin() }},
+		{"journal", 4, func(s *simulation, rng *rand.Rand) { s.kernel.Commit() }},
+		{"start", 3, func(s *simulation, rng *rand.Rand) { s.start() }},
+		{"kill", 2, func(s *simulation, rng *rand.Rand) { s.kill() }},
+		{"terminate", 2, func(s *simulation, rng *rand.Rand) { s.terminate() }},
+		{"kill and start", 3, func(s *simulation, rng *rand.Rand) { s.kill(); s.start() }},
+		{"crash", 1, func(s *simulation, rng *rand.Rand) { s.crash(rng) }},
+		{"other options", 1, func(s *simulation, rng *rand.Rand) {
+			s.terminate()
+			s.exclude = [][]string{nil, {excludedPrefix + "*"}}[rng.IntN(2)]
+			s.start()
+		}},
+		{"the clock steps", 1, func(s *simulation, rng *rand.Rand) {
+			s.kernel.StepClock([]time.Duration{-time.Hour, -time.Second, -time.Millisecond, time.Second, time.Hour}[rng.IntN(5)])
+		}},
+		{"audit", 2, func(s *simulation, rng *rand.Rand) {
+			if s.watcher != nil {
+				select {
+				case s.watcher.audit <- struct{}{}:
+				default:
+				}
+			}
+		}},
+		{"marker removed", 1, func(s *simulation, rng *rand.Rand) { _ = s.shell.Remove(simRoot + "/.tidemark") }},
+		{"rest", 2, func(s *simulation, rng *rand.Rand) { s.rest() }},
+	}
+}
+
+const here = unix.AT_FDCWD
+
+// simHistory returns the events of a seed.
+func simHistory(seed uint64) (events []simEvent) {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	sum, weights := 0, make([]int, len(simKinds))
+	for i, k := range simKinds {
+		weights[i] = k.weight * []int{0, 1, 1, 5}[rng.IntN(4)] // some kinds often, some never
+		sum += weights[i]
+	}
+	hasty := 1 << rng.IntN(9)
+	for range 10 + rng.IntN(60) {
+		n := rng.IntN(sum)
+		for i := range simKinds {
+			if n -= weights[i]; n < 0 {
+				events = append(events, simEvent{&simKinds[i], rng.Uint64() >> 40, rng.IntN(hasty)})
+				break
+			}
+		}
+	}
+	return events
+}
+
+// happen lets an event happen in its time.
+func (s *simulation) happen(e simEvent) {
+	rng := rand.New(rand.NewPCG(e.seed, s.seed))
+	for range e.gap {
+		if rng.IntN(6) == 0 || !s.order.Step() {
+			s.order.Pass(simPause(rng))
+		}
+	}
+	s.look()
+	s.kernel.Note("EVENT %v", e)
+	e.kind.do(s, rng)
+}
+
+// simPause returns a time to pass. It is odd, so that no two timers end at one moment: which
+// of them is first is not ours to say.
+func simPause(rng *rand.Rand) time.Duration {
+	most := []time.Duration{2, 1000, 10 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(6)]
+	return 1 + time.Duration(rng.Int64N(int64(most)))
+}
+
+// rest lets everything come to rest, and checks what must hold then.
+func (s *simulation) rest() {
+	s.start()
+	if !s.settle() {
+		return
+	}
+	for range 5 { // a degraded tree is audited once a minute
+		if state, _ := s.state(); state != wire.Degraded {
+			break
+		}
+		s.order.Pass(time.Minute)
+		if !s.settle() {
+			return
+		}
+	}
+	for pass := 0; ; pass++ {
+		s.reader.begin()
+		if !s.settle() {
+			return
+		}
+		if s.reader.done {
+			break
+		}
+		if pass == 4 {
+			s.fail("nothing changes any more, yet the reader is not complete")
+			return
+		}
+	}
+	s.reader.judge()
+	s.judgeState()
+}
+
+func (s *simulation) settle() bool {
+	if !s.order.Settle(5*time.Second, 30_000) {
+		s.fail("it does not come to rest")
+		return false
+	}
+	s.look()
+	return s.problem == ""
+}
+
+// judgeState checks that the tree is watched, at a moment of rest.
+func (s *simulation) judgeState() {
+	switch state, why := s.state(); {
+	case s.watcher == nil:
+		s.fail("watch ended: %s", s.log.String())
+	case state != wire.Watched:
+		s.fail("%s after a rest: %s", state, why)
+	}
+}
+
+// state returns the state of the tree as readers see it.
+func (s *simulation) state() (wire.State, string) {
+	fd, err := s.kernel.Start("judge", 0).Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return "", err.Error()
+	}
+	root := disk.NewDir(fd, simRoot)
+	defer func() { _ = root.Close() }()
+	published, err := state.ReadPublished(root, "")
+	if err != nil {
+		return "", err.Error()
+	}
+	return published.State, published.Status.Error
+}
+
+func (s *simulation) now() time.Time { return s.shell.Now() }
+
+func simDir(rng *rand.Rand) string {
+	path := simRoot
+	for range rng.IntN(4) {
+		path += "/" + string(rune('a'+rng.IntN(2)))
+	}
+	return path
+}
+
+func simSub(rng *rand.Rand) string {
+	for {
+		if path := simDir(rng); path != simRoot {
+			return path
+		}
+	}
+}
+
+func simFile(rng *rand.Rand) string {
+	return simDir(rng) + "/" + []string{"f", "f", "g", "h", excludedPrefix}[rng.IntN(5)]
+}
+
+func simAny(rng *rand.Rand) string {
+	if rng.IntN(2) == 0 {
+		return simDir(rng)
+	}
+	return simFile(rng)
+}
+
+func simOut(rng *rand.Rand) string  { return "/outside/" + string(rune('o'+rng.IntN(2))) }
+func simText(rng *rand.Rand) string { return fmt.Sprint(rng.IntN(1000)) }
+
+func simPast(rng *rand.Rand) time.Time { return time.Unix(1_000_000_000+rng.Int64N(3), 0) }
+
+func (s *simulation) keepLog(rng *rand.Rand) {
+	if s.open == 0 || rng.IntN(4) == 0 {
+		if s.open != 0 {
+			_ = s.shell.Close(s.open)
+		}
+		s.open, _ = s.shell.Openat(here, simFile(rng), unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND, 0o644)
+		s.open = max(s.open, 0)
+	}
+	if s.open != 0 {
+		_, _ = s.shell.Pwrite(s.open, []byte(simText(rng)), -1)
+	}
+}
+
+func (s *simulation) touchLike(rng *rand.Rand) {
+	if mtime, _, err := s.shell.Times(simAny(rng)); err == nil {
+		_ = s.shell.Touch(simAny(rng), mtime, rng.IntN(2) == 0)
+	}
+}
+
+// behindItsBack changes a directory and puts back the mtime that it had, as tar and rsync
+// do.
+func (s *simulation) behindItsBack(rng *rand.Rand) {
+	dir := simDir(rng)
+	mtime, _, err := s.shell.Times(dir)
+	if err != nil {
+		return
+	}
+	_ = s.shell.Write(dir+"/f", simText(rng))
+	_ = s.shell.Touch(dir, mtime, rng.IntN(2) == 0)
+}
+
+func (s *simulation) save(rng *rand.Rand) {
+	f := simFile(rng)
+	if s.shell.Write(f+".new", simText(rng)) == nil {
+		_ = s.shell.Rename(f+".new", f, 0)
+	}
+}
+
+// deploy fills a directory aside and moves it to the place of another.
+func (s *simulation) deploy(rng *rand.Rand) {
+	dir := simSub(rng)
+	next := dir + ".next"
+	if s.shell.Mkdir(next, 0o755) != nil {
+		return
+	}
+	_ = s.shell.Mkdir(next+"/a", 0o755)
+	_ = s.shell.Write(next+"/a/f", simText(rng))
+	_ = s.shell.Touch(next+"/a/f", simPast(rng), false)
+	_ = s.shell.Rename(dir, dir+".old", 0)
+	_ = s.shell.Rename(next, dir, 0)
+	_ = s.shell.Remove(dir + ".old")
+}

@@ -1,0 +1,126 @@
+package watch_test
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tidemark/internal/proof"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
+)
+
+// TestSimulation runs histories of a watched tree on a machine in memory, as package
+// simkernel makes it. Each seed runs twice, with equal traces. At each moment of rest the
+// reader believes what is there, no stamp stands for two contents, and the tree is watched.
+// A history that fails is shrunk, and printed with its trace.
+func TestSimulation(t *testing.T) {
+	tryOpenat2(t)
+	proof.Rounds(t, simRounds, func(t *testing.T, seed uint64) {
+		events := simHistory(seed)
+		first := simulate(t, seed, events)
+		second := simulate(t, seed, events)
+		proof.Count("simulated runs of watch", 2)
+		proof.Count("simulated system calls of watch", first.calls)
+		if first.sum != second.sum {
+			t.Fatalf("seed %d is not deterministic:\n%s", seed, fork(first, second))
+		}
+		if first.problem == "" {
+			return
+		}
+		events = shrink(events, func(fewer []simEvent) bool { return simulate(t, seed, fewer).problem != "" })
+		last := simulate(t, seed, events)
+		if file := os.Getenv(envTrace); file != "" {
+			must(t, os.WriteFile(file, []byte(strings.Join(last.lines, "\n")+"\n"+last.log), 0o644))
+		}
+		t.Fatalf("seed %d: %s\nshrunk to %d events: %s\n%v\nits trace:\n%s\nlog:\n%s", seed, first.problem, len(events), last.problem, events,
+			tail(last.lines, simLines), tail(strings.Split(last.log, "\n"), 30))
+	})
+}
+
+// tryOpenat2 lets package beneath find out now what it finds out once in each process.
+func tryOpenat2(t *testing.T) {
+	d, err := disk.OpenRoot(t.TempDir())
+	must(t, err)
+	below, err := d.OpenDirPath("", true)
+	must(t, err)
+	_, _ = below.Close(), d.Close()
+}
+
+const (
+	simRounds = 150
+	simLines  = 100           // of a trace that are printed
+	envTrace  = "PROOF_TRACE" // a file for all of it
+)
+
+// simResult is how a history ended.
+type simResult struct {
+	problem string
+	sum     uint64
+	lines   []string
+	calls   int
+	log     string
+}
+
+// simulate runs a history.
+func simulate(t *testing.T, seed uint64, events []simEvent) (r simResult) {
+	defer sys.Simulate(nil)()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines that one call sets free run one after the other
+	synctest.Test(t, func(*testing.T) {
+		s := newSimulation(seed)
+		for _, e := range events {
+			if s.happen(e); s.problem != "" {
+				break
+			}
+		}
+		if s.problem == "" {
+			s.rest()
+		}
+		r.sum, r.lines = s.kernel.Trace()
+		r.problem, r.calls, r.log = s.problem, s.kernel.Calls(), s.log.String()
+		s.kill()
+		s.reader.end()
+	})
+	return r
+}
+
+// fork returns where two traces part.
+func fork(a, b simResult) string {
+	for i := range min(len(a.lines), len(b.lines)) {
+		if a.lines[i] != b.lines[i] {
+			before := strings.Join(a.lines[max(0, i-40):i], "\n")
+			return fmt.Sprintf("%s\none:   %s\nother: %s", before, a.lines[i], b.lines[i])
+		}
+	}
+	return fmt.Sprintf("they have %d and %d lines", len(a.lines), len(b.lines))
+}
+
+// tail returns the last n lines.
+func tail(lines []string, n int) string { return strings.Join(lines[max(0, len(lines)-n):], "\n") }
+
+// shrinkFor bounds how long a history is shrunk.
+const shrinkFor = time.Minute
+
+// shrink leaves events out as long as the rest still fails.
+func shrink[T any](all []T, fails func([]T) bool) []T {
+	end := time.Now().Add(shrinkFor)
+	for size := len(all) / 2; size > 0; size /= 2 {
+		for again := true; again; {
+			again = false
+			for at := 0; at+size <= len(all) && time.Now().Before(end); {
+				fewer := slices.Delete(slices.Clone(all), at, at+size)
+				if fails(fewer) {
+					all, again = fewer, size == 1
+				} else {
+					at += size
+				}
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,195 @@
+package calls_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/internal/proof"
+)
+
+// watchRun is a watch that faults are put into. A copy follows by way of serve, which
+// runs all the time; that it becomes equal is the proof that no change was lost.
+type watchRun struct {
+	backend string // "": an audit by --once
+	first   bool   // no watch ran on the tree before
+}
+
+func watchScenarios() []scenario {
+	return []scenario{
+		{"watch-first", watchRun{first: true}.run},
+		{"watch-audit", watchRun{}.run},
+		{"watch-inotify", watchRun{backend: "inotify"}.run},
+		{"watch-fanotify", watchRun{backend: "fanotify"}.run},
+	}
+}
+
+func TestWatch(t *testing.T) { rounds(t, 10, watchScenarios()) }
+
+func (r watchRun) run(t *testing.T, f *fault) {
+	base := tempDir(t)
+	w := &watched{src: filepath.Join(base, "src"), copy: filepath.Join(base, "copy")}
+	plant(t, w.src)
+	if !r.first {
+		must(t, 0, "watch", "--once", w.src)
+	}
+	w.served = publish(t, w.src)
+	w.follow(t)
+	f.supervise(t, base)
+	if r.backend == "" {
+		r.once(t, f, w)
+	} else {
+		r.stay(t, f, w)
+	}
+	must(t, 0, "watch", "--once", w.src)
+	w.follow(t)
+	w.same(t, "")
+	require.Eventually(t, func() bool { // serve needs a moment to see the end of the first audit
+		w.served.requests.Store(0)
+		w.follow(t)
+		return w.served.requests.Load() == 1
+	}, patience, 10*time.Millisecond, "no single request when nothing changes\n%s", w.log)
+}
+
+// watched is a tree and what follows it.
+type watched struct {
+	src, copy string
+	served    *served
+	log       string
+}
+
+// follow makes one pass of the copy.
+func (w *watched) follow(t *testing.T) {
+	t.Helper()
+	w.log += must(t, 0, "mirror", "--once", w.served.url, w.copy).log
+}
+
+// followMeanwhile makes a pass while the tree may change.
+func (w *watched) followMeanwhile(t *testing.T) {
+	t.Helper()
+	e := program(t, "mirror", "--once", w.served.url, w.copy)
+	w.log += e.log
+	require.Contains(t, []int{0, 1}, e.code, w.log)
+}
+
+// same fails unless the copy equals the tree. Directories may have other times: a stamp
+// that a directory refused is in .tidemark/stamps.
+func (w *watched) same(t *testing.T, why string) {
+	t.Helper()
+	trees := [2]snapshot{look(t, w.src), look(t, w.copy)}
+	for _, tree := range trees {
+		for path, text := range tree {
+			if isDir(text) {
+				tree[path] = strings.Fields(text)[0]
+			}
+		}
+	}
+	require.Equal(t, trees[0], trees[1], "%s\n%s", why, w.log)
+}
+
+// once is a single audit.
+func (r watchRun) once(t *testing.T, f *fault, w *watched) {
+	change(t, w.src)
+	e := finish(t, proof.Command{Args: f.supervisor.Command("watch", "--once", w.src), Dir: t.TempDir(), Env: f.env()})
+	w.log += e.log
+	w.judge(t, f, e)
+	w.follow(t)
+	if e.code == 0 {
+		w.same(t, "exit code 0")
+	}
+}
+
+// judge looks at how a watch ended.
+func (w *watched) judge(t *testing.T, f *fault, e ended) {
+	t.Helper()
+	noPanic(t, e.log)
+	switch {
+	case f.is("kill"):
+		require.Equal(t, -1, e.code, e.log)
+	case !f.isFault():
+		require.Equal(t, 0, e.code, "%s is no fault\n%s", f.What, e.log)
+	default:
+		require.Contains(t, []int{0, 1, 6}, e.code, e.log)
+	}
+}
+
+// stay is a watch that goes on. The fault is over after the first changes, or lasts until
+// the end if it hit nothing so far.
+func (r watchRun) stay(t *testing.T, f *fault, w *watched) {
+	dir := t.TempDir()
+	p, err := proof.Launch(proof.Command{Args: f.supervisor.Command("watch", "--backend", r.backend, w.src), Dir: dir, Log: filepath.Join(dir, "log"), Env: f.env()})
+	require.NoError(t, err)
+	defer p.Kill()
+	defer func() { w.log += p.Logged() }()
+	select {
+	case <-p.Ready:
+	case <-p.Done:
+	case <-time.After(patience):
+		require.Fail(t, "neither ready nor ended", p.Logged())
+	}
+	change(t, w.src)
+	w.sync(t, 2*time.Second)
+	w.followMeanwhile(t)
+	if f.hit() {
+		f.over.Store(true)
+	}
+	if p.Alive() {
+		require.NoError(t, os.WriteFile(filepath.Join(w.src, "later"), []byte("later"), 0o644))
+		w.converge(t, p)
+		_ = p.Cmd.Process.Signal(syscall.SIGTERM)
+	}
+	select {
+	case <-p.Done:
+	case <-time.After(patience):
+		require.Fail(t, "it does not stop", p.Logged())
+	}
+	w.judge(t, f, endOf(p))
+}
+
+// sync waits until the watch has published everything so far, if it can.
+func (w *watched) sync(t *testing.T, most time.Duration) {
+	ctx, cancel := context.WithTimeout(t.Context(), most)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "watch", "--sync", w.src).CombinedOutput()
+	if err != nil {
+		w.log += "sync: " + err.Error() + " " + string(out)
+	}
+}
+
+var stateLine = regexp.MustCompile(`(?m)^state:?\s+(\w+)`)
+
+// state is what watch --status says.
+func (w *watched) state() string {
+	out, _ := exec.Command("watch", "--status", w.src).CombinedOutput()
+	if m := stateLine.FindSubmatch(out); m != nil {
+		return string(m[1])
+	}
+	return string(out)
+}
+
+// converge waits until the copy equals the tree, by the watch that runs, and until the
+// watch can do everything again. If the watch ends meanwhile that is left to the next one.
+func (w *watched) converge(t *testing.T, p *proof.Process) {
+	t.Helper()
+	_ = p.Cmd.Process.Signal(syscall.SIGHUP) // else the next audit of a degraded tree is a minute away
+	require.Eventually(t, func() bool {
+		return !p.Alive() || w.state() == "watched"
+	}, patience, 20*time.Millisecond, "state %s\n%s", w.state(), p.Logged())
+	if !p.Alive() {
+		return
+	}
+	w.sync(t, patience)
+	if !p.Alive() {
+		return
+	}
+	w.follow(t)
+	w.same(t, "state watched\n"+p.Logged())
+}
