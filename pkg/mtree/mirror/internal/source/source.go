@@ -31,6 +31,8 @@ type Dir struct {
 	Node   disk.Node // of the directory; zero unless it is on this machine
 	Approx *Approx   // what the listing leaves open; nil: nothing
 	Past   bool      // the source has listed it later already, or has a later stamp for it: this comes from a cache
+
+	Fingerprint string // of the options and rights of serve when it answered; "": not known
 }
 
 // Approx is what the listing of a server other than serve leaves open.
@@ -41,7 +43,6 @@ type Root struct {
 	Dir         // no listing if Unchanged
 	Unchanged   bool
 	Validator   string // for Poll.Known; "": the source cannot be polled
-	Fingerprint string // of the options and rights of serve, from the validator; "": not known
 	State       wire.State
 	TreePath    string     // which directory of the tree the root is, "/" or "/a/b"; "": not known
 	Place       string     // where a local source is (state.PlaceOf); "": it is not local

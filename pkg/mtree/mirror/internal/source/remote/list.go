@@ -48,6 +48,7 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 		if l.Tree, err = treeOf(resp); err != nil {
 			return err
 		}
+		l.Fingerprint = fingerprintOf(resp)
 		if l.Listing, err = readListing(resp, room); err == nil {
 			err = askedFor(resp, s.isOf(resp, path))
 		}
