@@ -89,7 +89,7 @@ func (env *Env) isOlder(v *VisitResult) bool {
 // ask returns the listing of a target. It must be of the tree that the pass began with.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	l, err := env.Source.List(ctx, t.Path, t.Listed)
-	if err == nil && l.Tree != env.Root.Tree {
+	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
 	return l, err
@@ -103,11 +103,12 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	// The copy's files may come from another directory, or from another time. This doubt is
 	// not passed down: each directory below is checked for it by itself.
 	v.DoubtsBelow = v.Doubts
-	if another || env.isOlder(v) || v.isUnproved(have) {
+	if another || env.isOlder(v) || v.isUnproved(have) { // guard (without env.isOlder): TestAStampThatWentBack
 		v.Doubts |= replica.DoubtBytes
 	}
 	v.Record = recordOf(&v.Listing)
 	if v.Record.ID == "" {
+		// guard: TestALostDirectoryIDIsKept
 		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
@@ -120,7 +121,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	v.Plan = plan.Make(have, &v.Listing, &o)
 	env.recordHidden(v)
 	for _, c := range v.Plan.Dirs {
-		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) {
+		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) { // guard (without v.Doubts): TestOtherOptionsReachALocalCopy
 			v.Below = append(v.Below, c)
 		}
 	}
