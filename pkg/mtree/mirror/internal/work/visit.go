@@ -57,7 +57,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
 	var have []mtree.Entry
 	if !t.Fresh {
-		if have, err = env.present(dir, t.Path, &v.Listing); err != nil {
+		if have, v.Unseen, err = env.present(dir, t.Path, &v.Listing); err != nil {
 			return replica.Local(err)
 		}
 	}
@@ -120,6 +120,9 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	o.WasHeld = func(path string) bool { return env.Held.At(path) != nil }
 	v.Plan = plan.Make(have, &v.Listing, &o)
 	env.recordHidden(v)
+	if v.Unseen || v.Plan.Unseen {
+		v.keepNow()
+	}
 	for _, c := range v.Plan.Dirs {
 		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) { // guard (without v.Doubts): TestOtherOptionsReachALocalCopy
 			v.Below = append(v.Below, c)
@@ -138,7 +141,7 @@ func (env *Env) planOptions(path string, hidden plan.Hidden) plan.Options {
 // all files of equal size and mtime are to be compared by their sums. Nothing is
 // changed.
 func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.Plan, error) {
-	have, err := env.present(dir, path, l)
+	have, _, err := env.present(dir, path, l)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -167,6 +170,7 @@ func (env *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) 
 		if err := env.makeReady(dir, info, v.asTarget(t)); err != nil {
 			return replica.Local(err)
 		}
+		v.Begun = true
 	}
 	for _, c := range pl.MakeDirs {
 		err := env.makeDir(dir, c)
