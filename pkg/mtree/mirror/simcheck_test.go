@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,6 +48,31 @@ func (s *sim) check(b simBefore, cut bool) {
 	}
 	s.checkDeletions(b, now)
 	s.checkHeld(b, now)
+	s.checkLimit(b, now)
+}
+
+// checkLimit: with --max-delete N no more than N entries go in ten minutes, by any number of
+// passes.
+func (s *sim) checkLimit(b simBefore, now map[string]simEntry) {
+	limit, err := strconv.Atoi(s.config.MaxDelete)
+	if err != nil {
+		return
+	}
+	n, recent := 0, 0
+	for path := range b.copy {
+		if _, has := now[path]; !has && !s.loose[path] {
+			n++
+		}
+	}
+	s.went = append(s.went, simWent{time.Now(), n})
+	for _, w := range s.went {
+		if time.Since(w.at) < 10*time.Minute {
+			recent += w.n
+		}
+	}
+	if n > 0 && recent > limit {
+		s.wrong("%d entries went in ten minutes, the limit is %d", recent, limit)
+	}
 }
 
 // checkStamp checks the copy after a call that may have stamped a directory.
