@@ -159,14 +159,12 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 			if !span.Since(turn) {
 				continue
 			}
-			if span.Denied || span.Unlisted || s.shows(&is, has, &span) {
+			leftOut := !has && span.Kind == mtree.Symlink && s.had.NoLinks
+			if span.Denied || span.Unlisted || leftOut || s.shows(&is, has, &span) {
 				ok = true
 				break
 			}
 			was = span.Version.String()
-		}
-		if !ok && !has && s.leftOut(t, p) {
-			ok = true
 		}
 		if !ok && has && (s.had.NoDelete || s.everHid(t, path) || is.kind == mtree.Dir && len(s.had.Filters) > 0) {
 			ok = true // an entry that stays
@@ -188,12 +186,6 @@ func (s *sim) isLoose(path string) bool {
 		}
 	}
 	return false
-}
-
-// leftOut reports whether a path is one that the mirror leaves out.
-func (s *sim) leftOut(t *sourcetest.Tree, path string) bool {
-	past := t.Past(path)
-	return s.had.NoLinks && past[len(past)-1].Kind == mtree.Symlink
 }
 
 // everHid reports whether the source ever left something out in a directory: then what is
