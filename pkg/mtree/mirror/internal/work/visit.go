@@ -86,11 +86,16 @@ func (env *Env) isOlder(v *VisitResult) bool {
 	return v.Had && !began && !env.Root.OtherServer && v.Listing.Stamp.Before(v.Before.Stamp)
 }
 
-// ask returns the listing of a target. It must be of the tree that the pass began with.
+// ask returns the listing of a target. It must be of the tree that the pass began with. If
+// serve was started with other options since then, it may leave out what the root's answer
+// does not tell of: a listing that leaves out anything is hot then.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	l, err := env.Source.List(ctx, t.Path, t.Listed)
 	if err == nil && l.Tree != env.Root.Tree {
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
+	}
+	if root := env.Root.Fingerprint; root != "" && l.Fingerprint != "" && l.Fingerprint != root && l.Hidden > 0 { // guard: TestOtherOptionsInMidPass
+		l.Hot = true
 	}
 	return l, err
 }
