@@ -73,6 +73,7 @@ const (
 // followed has a mirror run while the source changes twice with the fault, and waits until
 // the copy is equal without it.
 func followed(p *place, c mirror.Config) (err, hung error) {
+	c.Patience = 10 * patience // a pause after each request that is given up without need
 	r := p.follow(c)
 	for _, change := range []func(*editor){(*editor).change, (*editor).moveOn} {
 		r.equal(faultLasts)
@@ -112,7 +113,7 @@ func TestStorm(t *testing.T) {
 		}()
 		require.NoError(t, p.toSecond())
 		c := p.faulty()
-		c.Jobs = 4
+		c.Jobs, c.Patience = 4, 10*patience
 		r := p.follow(c)
 		storm(t, p, seed)
 		p.proxy.choose(nil)
