@@ -105,7 +105,7 @@ func isPast(v *VisitResult) bool {
 // does not tell of: a listing that leaves out anything is hot then.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	l, err := env.Source.List(ctx, t.Path, t.Listed)
-	if err == nil && l.Tree != env.Root.Tree {
+	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
 	if root := env.Root.Fingerprint; root != "" && l.Fingerprint != "" && l.Fingerprint != root && l.Hidden > 0 { // guard: TestOtherOptionsInMidPass
@@ -122,11 +122,12 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	// The copy's files may come from another directory, or from another time. This doubt is
 	// not passed down: each directory below is checked for it by itself.
 	v.DoubtsBelow = v.Doubts
-	if another || env.isOlder(v) || v.isUnproved(have) {
+	if another || env.isOlder(v) || v.isUnproved(have) { // guard (without env.isOlder): TestAStampThatWentBack
 		v.Doubts |= replica.DoubtBytes
 	}
 	v.Record = recordOf(&v.Listing)
 	if v.Record.ID == "" {
+		// guard: TestALostDirectoryIDIsKept
 		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
@@ -142,7 +143,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		v.keepNow()
 	}
 	for _, c := range v.Plan.Dirs {
-		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) {
+		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) { // guard (without v.Doubts): TestOtherOptionsReachALocalCopy
 			v.Below = append(v.Below, c)
 		}
 	}
