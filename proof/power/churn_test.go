@@ -21,9 +21,10 @@ const (
 
 // churner changes a tree at random. Some changes are flushed to disk, most are not.
 type churner struct {
-	root string
-	rand *rand.Rand
-	n    int // changes so far
+	root  string
+	rand  *rand.Rand
+	n     int  // changes so far
+	aside bool // every file is written aside: none is ever half old, half new
 }
 
 // dir returns the path of one of the directories: half of them are below others.
@@ -42,7 +43,7 @@ func (c *churner) file() string {
 // fill makes all directories and files.
 func (c *churner) fill() error {
 	for range 4 * churnDirs * churnFiles {
-		if err := c.write(c.file(), os.O_TRUNC); err != nil {
+		if err := c.replace(c.file()); err != nil {
 			return err
 		}
 	}
@@ -69,7 +70,11 @@ func (c *churner) write(path string, how int) error {
 
 // change makes one change. Errors are left to the caller: after a cut all fail.
 func (c *churner) change() error {
-	switch c.rand.IntN(16) {
+	choice := c.rand.IntN(16)
+	if c.aside && choice <= 7 {
+		choice = 14
+	}
+	switch choice {
 	case 0, 1, 2:
 		return c.write(c.file(), os.O_TRUNC)
 	case 3, 4, 5, 6:

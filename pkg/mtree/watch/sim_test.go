@@ -60,11 +60,9 @@ func newSimulation(seed uint64) *simulation {
 	s.kernel.Keep()
 	s.order = simkernel.NewScheduler(s.kernel, rand.New(rand.NewPCG(seed, 2)))
 	s.shell = s.kernel.Shell(0)
-	for _, dir := range []string{"", "/a", "/a/a", "/b", "/a/a/b"} {
+	for _, dir := range []string{"", "/a", "/b", "/a/a", "/b/a", "/b/b"} { // all of one time
 		_ = s.shell.Mkdir(simRoot+dir, 0o755)
-	}
-	for _, file := range []string{"/f", "/a/f", "/a/a/g", "/b/h"} {
-		_ = s.shell.Write(simRoot+file, "at first")
+		_ = s.shell.Write(simRoot+dir+"/f", "of "+dir)
 	}
 	_ = s.shell.Mkdir("/outside", 0o755)
 	if rng.IntN(3) == 0 {

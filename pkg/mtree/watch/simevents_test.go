@@ -111,15 +111,16 @@ const here = unix.AT_FDCWD
 // simHistory returns the events of a seed.
 func simHistory(seed uint64) (events []simEvent) {
 	rng := rand.New(rand.NewPCG(seed, 3))
-	sum := 0
-	for _, k := range simKinds {
-		sum += k.weight
+	sum, weights := 0, make([]int, len(simKinds))
+	for i, k := range simKinds {
+		weights[i] = k.weight * []int{0, 1, 1, 5}[rng.IntN(4)] // some kinds often, some never
+		sum += weights[i]
 	}
-	hasty := 1 << rng.IntN(8)
+	hasty := 1 << rng.IntN(9)
 	for range 10 + rng.IntN(60) {
 		n := rng.IntN(sum)
 		for i := range simKinds {
-			if n -= simKinds[i].weight; n < 0 {
+			if n -= weights[i]; n < 0 {
 				events = append(events, simEvent{&simKinds[i], rng.Uint64() >> 40, rng.IntN(hasty)})
 				break
 			}

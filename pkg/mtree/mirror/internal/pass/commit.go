@@ -26,7 +26,7 @@ var ErrFlush = errors.New("the flush failed: what was written since the last one
 // touch records that something changed in the directory at path, and which files were
 // written.
 func (p *pass) touch(path string, names ...string) {
-	p.touched = append(p.touched, touch{path, names})
+	p.touched = append(p.touched, touch{path, names}) // guard: TestAFailedFlushStampsNothing
 	p.written += len(names)
 }
 
@@ -63,7 +63,7 @@ func (p *pass) commit() error {
 	ready := p.ready
 	p.ready, p.written, p.committed = nil, 0, time.Now()
 	if err := p.flush(); err != nil {
-		p.distrust()
+		p.distrust() // guard: TestAFailedFlushStampsNothing
 		for _, n := range ready {
 			p.markIncomplete(n)
 		}
@@ -76,12 +76,12 @@ func (p *pass) commit() error {
 		return err
 	}
 	for _, n := range ready {
-		if n.blocked {
+		if n.blocked { // guard: TestADirectoryThatIsGoneBeforeTheFlush
 			p.markIncomplete(n)
 			continue
 		}
 		if err := p.stamp(n); err != nil {
-			p.fail(n, n.Path, replica.Local(err))
+			p.fail(n, n.Path, replica.Local(err)) // guard: TestADirectoryThatIsGoneBeforeTheFlush
 			p.markIncomplete(n)
 		}
 	}
@@ -91,7 +91,7 @@ func (p *pass) commit() error {
 // markIncomplete leaves n and all nodes above it without stamps.
 func (p *pass) markIncomplete(n *node) {
 	for up := n; up != nil && !(up.blocked && up != n); up = up.parent {
-		up.blocked = true
+		up.blocked = true // guard: TestADirectoryThatIsGoneBeforeTheFlush
 	}
 	p.incomplete = append(p.incomplete, n)
 }
@@ -107,7 +107,7 @@ func (p *pass) flush() error {
 		count += 1 + len(p.touched[i].names)
 	}
 	var err error
-	if count > fewSyncs {
+	if count > fewSyncs { // guard: TestAFailedFlushStampsNothing
 		err = p.env.Replica.Flush()
 	} else {
 		err = p.flushEach()
@@ -122,7 +122,7 @@ func (p *pass) flush() error {
 func (p *pass) flushEach() error {
 	for _, t := range p.touched {
 		dir, err := p.env.Replica.Dir(t.path)
-		if disk.IsGone(err) {
+		if disk.IsGone(err) { // guard: TestADirectoryThatIsGoneBeforeTheFlush
 			continue // deleted since
 		}
 		if err != nil {
@@ -157,7 +157,7 @@ func (p *pass) distrust() {
 			continue
 		}
 		for _, name := range t.names {
-			_ = dir.SetEntryTime(name, replica.Doubtful)
+			_ = dir.SetEntryTime(name, replica.Doubtful) // guard: TestAFailedFlushStampsNothing
 		}
 		_ = dir.Close()
 	}
@@ -180,7 +180,7 @@ func (p *pass) stamp(n *node) error {
 	news.Now = n.before.Now
 	same := n.had && n.before == news &&
 		info.MTime == p.env.Replica.Times.Stored(n.Record.Stamp)
-	if !same || n.changed || n.proved {
+	if !same || n.changed || n.proved { // guard: TestAdoptBySums
 		if err := p.env.Replica.SetRecord(dir, n.Path, n.Record); err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (p *pass) stamp(n *node) error {
 
 // restoreMode gives a directory its listed mode, because it may have been made writable.
 func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
-	if n.parent == nil || !n.hasMode || (info.Mode^n.mode)&0o777 == 0 {
+	if n.parent == nil || !n.hasMode || (info.Mode^n.mode)&0o777 == 0 { // guard (always): TestOnceRestoresReadOnlyDirectories
 		return nil
 	}
 	return dir.ChmodKept(n.mode)
@@ -212,7 +212,7 @@ func (p *pass) leaveIncomplete() {
 	p.result.Incomplete = int64(len(p.incomplete))
 	for _, n := range p.incomplete {
 		unmarked := n.visited && n.had && n.before.Stamp == n.Record.Stamp
-		if !n.changed && !unmarked && (!n.Doubts.Below() || n.visited) {
+		if !n.changed && !unmarked && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
 			continue
 		}
 		dir, err := p.env.Replica.Dir(n.Path)
@@ -220,7 +220,7 @@ func (p *pass) leaveIncomplete() {
 			continue
 		}
 		doubts := n.Doubts
-		if !n.changed && n.visited {
+		if !n.changed && n.visited { // guard (always): TestADirectoryDeniedDuringAFullWalk
 			doubts &^= replica.DoubtBelow
 		}
 		err = p.env.Replica.Begin(dir, n.Path, n.Record, doubts)

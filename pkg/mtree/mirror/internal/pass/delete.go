@@ -16,7 +16,7 @@ func (p *pass) delete(ctx context.Context) error {
 	nodes := p.deleting
 	slices.SortStableFunc(nodes, func(a, b *node) int { return b.depth() - a.depth() })
 	p.markReleased(nodes)
-	p.carry(nodes)
+	p.carry(nodes) // guard: TestAHoldOutlivesADirectoryInTrouble
 	p.refuse(nodes, p.reasonToHold(nodes))
 	for len(nodes) > 0 {
 		level := 0

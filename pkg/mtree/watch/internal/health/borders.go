@@ -50,7 +50,7 @@ func (b *Borders) Add(path string) {
 	if b.live[path] {
 		return
 	}
-	b.live[path], b.changed = true, true
+	b.live[path], b.changed = true, true // guard: TestBorderFromTheStart
 	b.count.Store(int64(len(b.live)))
 	if !b.logged[path] && len(b.logged) < maxBorders {
 		b.logged[path] = true
@@ -62,7 +62,7 @@ func (b *Borders) Add(path string) {
 func (b *Borders) Remove(path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.live, path)
+	delete(b.live, path) // guard: TestBorder
 	b.changed = true
 	b.count.Store(int64(len(b.live)))
 }

@@ -93,7 +93,7 @@ func (e *Exceptions) Distrust() {
 func (e *Exceptions) Rewrite() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.dirty = e.number > 0
+	e.dirty = e.number > 0 // guard: TestWhatIsToldApartIsPutBack
 }
 
 // refuse records the stamp of a directory that refuses it, or takes but does not keep it.
@@ -103,10 +103,10 @@ func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notH
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	was, known := e.stamps[path]
-	if old, moved := e.paths[node]; moved && old != path && e.stamps[old].inode == node.Ino {
+	if old, moved := e.paths[node]; moved && old != path && e.stamps[old].inode == node.Ino { // guard: TestWhatRefusedMoves
 		e.forget(old)
 	}
-	if !known && (len(e.stamps) >= state.MaxStamps || e.bytes+len(path) > state.MaxExceptionBytes) {
+	if !known && (len(e.stamps) >= state.MaxStamps || e.bytes+len(path) > state.MaxExceptionBytes) { // guard: TestTooManyToTell
 		return false, false
 	}
 	if !known {
@@ -132,7 +132,7 @@ func (e *Exceptions) accept(path string) {
 func (e *Exceptions) forget(path string) {
 	delete(e.stamps, path)
 	e.bytes -= len(path)
-	e.dirty = true
+	e.dirty = true // guard: TestARefusalEndsWhileNobodyWatches
 	e.changes++
 }
 
@@ -172,12 +172,12 @@ func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
 	defer e.mu.Unlock()
 	was, named := e.unread[path]
 	known = named && !was.readable
-	if !named && len(e.unread) >= state.MaxUnread {
+	if !named && len(e.unread) >= state.MaxUnread { // guard: TestTooManyToTell
 		return false, false
 	}
 	e.found[path] = unread{inode: inode}
 	e.unread[path] = unread{inode: inode}
-	if !known || was.inode != inode {
+	if !known || was.inode != inode { // guard: TestKilledBeforeWhatIsAboveIsStamped
 		e.dirty = true
 		e.changes++
 	}
@@ -190,7 +190,7 @@ func (e *Exceptions) Enter(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if have, ok := e.unread[path]; ok {
-		have.entered = true
+		have.entered = true // guard: TestHeardWhileItIsReadAgain
 		e.unread[path] = have
 	}
 }
@@ -201,7 +201,7 @@ func (e *Exceptions) SetReadable(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.found, path)
-	if was, ok := e.unread[path]; ok && !was.readable {
+	if was, ok := e.unread[path]; ok && !was.readable { // guard: TestKilledBeforeWhatIsAboveIsStamped
 		e.setReadable(path, was)
 	}
 }

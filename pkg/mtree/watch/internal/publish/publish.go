@@ -47,7 +47,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 	for _, e := range c.entries {
 		raise(p.entry(d, info, ref, e, path))
 	}
-	if c.dirty {
+	if c.dirty { // guard: TestUnmount
 		raise(p.rule.Least(), true)
 	}
 	if c.self {
@@ -157,7 +157,7 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	}
 	info, err := d.Stat(e.Name)
 	switch {
-	case p.Health.Exceptions.IsUnread(path, e.Name):
+	case p.Health.Exceptions.IsUnread(path, e.Name): // guard: TestUnreadIsReadAgain
 		stamp, ok := p.reopen(d, self, p.Source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
 		if !ok {
 			stamp = p.rule.Least()
@@ -284,7 +284,7 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 // passesOver reports whether another file system begins at child, which is then neither
 // watched nor written, and remembers the directory.
 func (p *publisher) passesOver(parent, child disk.Info, path string) bool {
-	if p.CrossMounts || !disk.IsBorder(parent, child) {
+	if p.CrossMounts || !disk.IsBorder(parent, child) { // guard (always): TestSubvolumeBelow
 		return false
 	}
 	p.Health.PassOver(path)

@@ -86,7 +86,7 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 // as theirs. Nor is a stamp recorded that equals the ctime.
 func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
 	p.Stamped++
-	p.Health.Accept(path)
+	p.Health.Accept(path) // guard: TestARefusalEndsWhileNobodyWatches
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
 		p.OwnWrites.Put(after, p.proofOf(before, f), p.Hears)
 	}
@@ -133,7 +133,7 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 	p.Changed = true
 	after, err := p.set(d, f.Value)
 	if err != nil {
-		p.Health.Refuse(path, before.Node, f.Value, err)
+		p.Health.Refuse(path, before.Node, f.Value, err) // guard: TestReadOnlyStart
 		return
 	}
 	p.remember(path, f.Value, before, after, f)
