@@ -26,6 +26,12 @@ func (w *World) change(c *change, s Step) error {
 		}
 		w.history.coming(w.model, next, moments)
 	}
+	var away []string
+	if c.away != nil {
+		away = c.away(s.Args)
+	}
+	end := w.history.begin(w.model, next, away)
+	defer end()
 	w.mu.Unlock()
 	if err != nil {
 		w.say("%s: left out, %v", s, err)
@@ -51,10 +57,6 @@ func (w *World) change(c *change, s Step) error {
 	}
 	w.unheard(c, s, before)
 	w.readTimes(before, s.Args)
-	var away []string
-	if c.away != nil {
-		away = c.away(s.Args)
-	}
 	w.history.done(before, w.model, away)
 	return nil
 }

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,7 +12,8 @@ import (
 type history struct {
 	mu     sync.Mutex
 	places map[string]*place
-	seq    int // one more with each change
+	seq    int            // one more with each change
+	going  map[string]int // what a change that is under way may have taken away
 }
 
 // place is what is known of one path.
@@ -30,7 +32,7 @@ type absence struct {
 	fromSeq, toSeq int
 }
 
-func newHistory() *history { return &history{places: map[string]*place{}} }
+func newHistory() *history { return &history{places: map[string]*place{}, going: map[string]int{}} }
 
 func (h *history) place(p string) *place {
 	at := h.places[p]
@@ -71,8 +73,28 @@ func (h *history) note(p string, n *node) {
 	}
 }
 
-// done notes what has gone and come by a change. away are paths that were gone for a
-// moment, and everything below them.
+// begin notes that a change is under way from before to after, and returns a function for
+// its end. away are paths that are gone for a moment, and everything below them.
+func (h *history) begin(before, after *model, away []string) (end func()) {
+	var going []string
+	is := after.entries()
+	for p, n := range before.entries() {
+		if is[p] == nil || is[p].kind != n.kind || slices.ContainsFunc(away, func(top string) bool { return within(p, top) }) {
+			going = append(going, p)
+		}
+	}
+	add := func(n int) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, p := range going {
+			h.going[p] += n
+		}
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// done notes what has gone and come by a change. away are as for begin.
 func (h *history) done(before, after *model, away []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -148,7 +170,7 @@ func (h *history) mayLack(p string, since time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := h.places[p]
-	if at == nil || !at.there && len(at.absences) == 0 {
+	if at == nil || h.going[p] > 0 || !at.there && len(at.absences) == 0 {
 		return true
 	}
 	for _, a := range at.absences {
@@ -164,7 +186,7 @@ func (h *history) lackedSince(p string, since int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := h.places[p]
-	if at == nil || !at.there || at.first > since {
+	if at == nil || h.going[p] > 0 || !at.there || at.first > since {
 		return true
 	}
 	for _, a := range at.absences {

@@ -51,6 +51,9 @@ func (w *World) run(steps []Step) error {
 		if err := w.together(group); err != nil {
 			return err
 		}
+		if w.eye != nil && !w.pure() {
+			w.eye.take(promise{}) // it may be hidden by now what was promised, or be on its way back
+		}
 	}
 	return nil
 }
@@ -58,6 +61,7 @@ func (w *World) run(steps []Step) error {
 // together does the steps of a group at once.
 func (w *World) together(group []Step) error {
 	if len(group) == 1 {
+		group[0].Beside = false
 		return w.step(group[0])
 	}
 	errs := make(chan error, len(group))

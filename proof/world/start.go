@@ -54,7 +54,7 @@ func (w *World) begin(given []string) error {
 	}
 	for _, name := range append(first, "serve2", "mirror2") {
 		if name == "serve2" {
-			w.until(func() bool { return exists(w.copies[0] + "/.tidemark") })
+			w.until(func() bool { return exists(w.copies[0] + "/.tidemark/tree") })
 		}
 		if err := w.start(name); err != nil {
 			return err

@@ -42,7 +42,7 @@ func TestWorld(t *testing.T) {
 		found := play(t, steps)
 		covered.Add(found)
 		if len(found.Found) > 0 && proof.Budget(t) > 0 {
-			smallest, times, tries := Shrink(steps, found, 4*time.Minute)
+			smallest, times, tries := Shrink(steps, found, shrinking(t))
 			name := filepath.Join(os.TempDir(), fmt.Sprintf("tidemark-world-%d.steps", seed))
 			text := fmt.Sprintf("# Seed %d. It failed %d of %d times with these %d steps:\n# %s\n", seed, times, tries, len(smallest), strings.Join(found.Found, "\n# "))
 			require.NoError(t, os.WriteFile(name, []byte(text+Format(smallest)), 0o644))
@@ -52,6 +52,17 @@ func TestWorld(t *testing.T) {
 	n, all := covered.Covered()
 	t.Logf("changes after transitions: %d of %d pairs\n%s", n, all, covered.Table())
 	proof.Count("pairs of a transition and a change", n)
+}
+
+// shrinking is how long a failure may shrink: 4 minutes, or as PROOF_SHRINK says.
+func shrinking(t *testing.T) time.Duration {
+	text := os.Getenv("PROOF_SHRINK")
+	if text == "" {
+		return 4 * time.Minute
+	}
+	d, err := time.ParseDuration(text)
+	require.NoError(t, err)
+	return d
 }
 
 // play plays a world, and fails with all that happened in it if something must not be.

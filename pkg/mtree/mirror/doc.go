@@ -39,6 +39,6 @@
 //	mirror.go                    source and copy, opened
 //	waitfor.go, status.go        WaitFor, PrintStatus: they only read the copy
 //	remedy.go                    what to do about an error
-//	origin.go                    the source that a Config names
-//	config.go, stats.go          Config, Stats, Progress
+//	origin.go, config.go         Config, and the source that it names
+//	stats.go                     Stats, Progress
 package mirror

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
@@ -53,7 +53,10 @@ func Once(ctx context.Context, c Config) error {
 // firstLook asks for the root if the copy does not exist yet: a wrong address must not
 // leave an empty copy.
 func firstLook(ctx context.Context, c Config) error {
-	if _, err := os.Lstat(c.Dest); !errors.Is(err, fs.ErrNotExist) {
+	if root, err := disk.OpenRoot(c.Dest); !errors.Is(err, fs.ErrNotExist) {
+		if err == nil {
+			_ = root.Close()
+		}
 		return nil
 	}
 	c = c.withDefaults()

@@ -25,6 +25,8 @@ type origin interface {
 // openSource returns the source that the configuration names.
 func openSource(c *Config) (origin, error) {
 	switch {
+	case c.open != nil:
+		return c.open(c)
 	case c.Source == "":
 		return nil, exit.With(exit.Usage, errors.New("no source"), "give SOURCE and DEST")
 	case hasScheme(c.Source):

@@ -121,6 +121,34 @@ func TestWhatIsExcludedLaterIsKept(t *testing.T) {
 	b.requireIdle()
 }
 
+// Serve was started with --exclude in mid-pass, after it had listed the root. What it left out
+// further down was taken for deleted, because the root's answer told of no other options. The
+// same with --exclude and without it again, before the root was asked for: what it left out
+// was never fetched, and the stamps were set.
+func TestOtherOptionsInMidPass(t *testing.T) {
+	s, b := overHTTP(t, "d/a.c = x", "d/a.o = y")
+	b.equal(s)
+	other, err := serve.New(serve.Config{Root: s.root, Hidden: true, Exclude: []string{"*.o"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { other.Release(); _ = other.Close() })
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/" {
+			return false
+		}
+		other.ServeHTTP(w, r)
+		return true
+	})
+	s.change("d/a.c = changed")
+	s.change("d/b.o = new")
+	require.ErrorContains(t, b.once(), "incomplete")
+	require.Contains(t, b.out.String(), "fetched 1 files (7 bytes), deleted 0, held 0")
+	require.Equal(t, "y", b.read("d/a.o"))
+	b.server.interfere(nil)
+	require.NoError(t, b.once())
+	b.equal(s)
+	b.requireIdle()
+}
+
 // If entries were left out from the beginning, all others are deleted as usual. The same holds
 // if more are left out each time, because none of them was ever here.
 func TestWhatWasAlwaysExcludedHoldsNothing(t *testing.T) {

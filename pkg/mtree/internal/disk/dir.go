@@ -32,6 +32,14 @@ func OpenRoot(path string) (*Dir, error) {
 	return &Dir{fd: fd, path: path}, nil
 }
 
+// MakeRoot makes the directory at path with mode less the umask. Errors are *fs.PathError.
+func MakeRoot(path string, mode uint32) error {
+	if err := sys.Mkdirat(unix.AT_FDCWD, path, mode); err != nil {
+		return &fs.PathError{Op: "mkdir", Path: path, Err: err}
+	}
+	return nil
+}
+
 // NewDir returns the open directory fd as a Dir, which owns it from then on. path is
 // its name in messages.
 func NewDir(fd int, path string) *Dir { return &Dir{fd: fd, path: path} }

@@ -25,5 +25,6 @@
 //	clock.go       Now, uptime, boot id
 //	rights.go      what this process is allowed to read and to do
 //	priority.go    disk requests that come after those of others
+//	realpath.go    paths without symlinks
 //	proc.go        small files of /proc
 package machine

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -26,7 +25,7 @@ const LogName = "records"
 // counts. A line that a crash cut off is dropped when the log is opened. All records
 // are in memory, about 200 bytes each. It may be used by several goroutines at once.
 type Log struct {
-	mu      sync.Mutex
+	mu      sys.Mutex
 	file    sys.File
 	records map[string]Record
 }

@@ -3,12 +3,12 @@ package gate
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
@@ -22,7 +22,7 @@ type Gate struct {
 	before    state.Deletions // what was remembered when the pass began
 	uncounted bool            // the copy was never counted
 
-	begin  sync.Once
+	begin  sys.Mutex // held while Begin writes
 	begun  atomic.Bool
 	stored time.Time // when the deletions of this pass were written last
 }
@@ -150,10 +150,15 @@ func (g *Gate) base(recent, made int64) int64 {
 // Begin must be called before a pass changes anything; further calls do nothing. It writes
 // down that what the pass makes is not counted yet. Several goroutines may call it.
 func (g *Gate) Begin() {
-	g.begin.Do(func() {
-		g.begun.Store(true)
+	if g.begun.Load() {
+		return
+	}
+	g.begin.Lock()
+	defer g.begin.Unlock()
+	if !g.begun.Load() {
 		g.store(clone(g.before)) // guard: TestDeletionsCountTogether
-	})
+		g.begun.Store(true)
+	}
 }
 
 // store writes down what the guard has to know if the pass is killed.

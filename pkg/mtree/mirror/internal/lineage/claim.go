@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"cmp"
 	"context"
 
 	"tidemark/pkg/mtree/exit"
@@ -26,7 +27,8 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	}
 	claim := Claim{HoldAll: holdAll}
 	if holdAll == lostID {
-		return claim, l.claimNameless(ctx, root)
+		claim.Walk, err = l.claimNameless(ctx, root)
+		return claim, err
 	}
 	more := l.rolledBack(root)
 	if l.Sums && !l.summed {
@@ -63,28 +65,43 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 }
 
 // claimNameless accepts a source that lost its id, unless that source is within the copy.
-func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) error {
+// The options of both sides count as ever: what is completed with them must be looked at
+// again once they are others. walk is due if they are, and the copy is not marked.
+func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) (walk bool, err error) {
 	if !l.outside {
 		if err := l.guard.CheckRoot(ctx, root); err != nil {
-			return err
+			return false, err
 		}
 		l.outside = true
 	}
-	return l.noteRun(root, root.Stamp, isStamp(root, &root.Listing, true))
+	was := l.replica.Tree()
+	next := was
+	next.Filters, next.Fingerprint = l.Selection, cmp.Or(root.Fingerprint, was.Fingerprint)
+	due := newIn(&was, &next) != ""
+	if l.replica.ReadOnly {
+		return due, nil
+	}
+	if due {
+		err = l.retake(next, 0)
+	}
+	if err == nil {
+		err = l.noteRun(root, root.Stamp, isStamp(root, &root.Listing, true))
+	}
+	return false, exit.With(exit.Local, err, "")
 }
 
 // retake writes what the copy is a copy of, after that changed or became uncertain. Unless
-// the copy is empty, its records are not trusted from here on.
+// the copy is new, its records are not trusted from here on.
 func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	r, was := l.replica, l.replica.Tree()
 	if !was.BoundTo(r.Self) {
 		more |= replica.DoubtHidden // the records came from elsewhere, with the files
 	}
-	empty, err := r.IsEmpty()
+	isNew, err := r.IsNew()
 	if err != nil {
 		return err
 	}
-	if !empty {
+	if !isNew {
 		l.Log.Info("everything is compared once", "why", l.reason(&was, &next, more))
 		if l.adopts() && more&replica.DoubtBytes == 0 {
 			l.Log.Info("adopted: files of equal size and time are taken for equal",

@@ -23,9 +23,11 @@ type node struct {
 	waits      bool               // it waits for its deletions
 	unreadable bool               // the source may not read it: that does not stop its parent from completing
 	changed    bool               // something in it or below was changed
+	begun      bool               // its record says that it is unfinished, even if nothing in it was changed since
 	proved     bool               // files of it were compared by sums: its record gets the listing's `now`
 	visited    bool               // its listing arrived
 	entries    int                // number of entries in its listing that no filter excludes
+	now        mtree.Stamp        // of its listing
 	before     records.Record     // its record before the pass
 	had        bool               // it had a record
 	deletions  []replica.Deletion // what must go before it is complete

@@ -44,6 +44,9 @@ func (p *pass) tally(n *node, h *work.FetchResult) {
 	counters.Taken.Add(h.Taken)
 	counters.Bytes.Add(h.Bytes)
 	counters.Unsettled.Add(h.Unsettled)
+	if h.Denied > 0 && n.had && n.before.Now != (mtree.Stamp{}) {
+		n.Record.Now = n.before.Now // it may be readable one day with the ctime that it has now
+	}
 	p.skip(n, h.Denied, "files the source may not read")
 }
 
@@ -69,11 +72,11 @@ func (p *pass) recordSums(n *node, c *work.SumResult) {
 // addVerified remembers a file whose bytes are known, if its ctime would make it suspect
 // at the next visit.
 func (p *pass) addVerified(n *node, e *mtree.Entry) {
-	listed := n.Record.Now
+	listed := n.now
 	if n.had {
 		listed = n.before.Now
 	}
 	if e.Has&mtree.HasCTime != 0 && e.CTime.After(listed.Add(-plan.CTimeSlack)) {
-		p.env.Verified.Add(mtree.JoinPath(n.Path, e.Name), e, n.Record.Now)
+		p.env.Verified.Add(mtree.JoinPath(n.Path, e.Name), e, n.now)
 	}
 }

@@ -61,12 +61,12 @@ func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.result.Listed++
 	p.options.Counters.Listed.Add(1)
-	n.entries = len(v.Listing.Entries)
+	n.entries, n.now = len(v.Listing.Entries), v.Listing.Now
 	p.result.Seen += v.InCopy
 	p.result.Made += v.Made()
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
 	n.changed = n.changed || v.Changed
-	n.proved, n.approx = v.Proved, v.Approx
+	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
 	p.addDeletions(n, v.Deletions)
 	if v.Changed {
 		p.touch(n.Path)

@@ -24,6 +24,7 @@ type Plan struct {
 	TooDeep       []*mtree.Entry // directories with paths above MaxPath
 
 	Entries int64 // number of entries in the listing
+	Unseen  bool  // the copy has files that the source may have without listing them
 }
 
 // Options are what a plan depends on, in addition to the two listings.
@@ -106,7 +107,9 @@ func (p *planner) addExtra(have *mtree.Entry) {
 	case p.keeps(have): // guard: TestMake
 	case p.hidesDotfiles && have.Name[0] == '.': // guard: TestHiddenDotfilesAreKept
 		// It may be one of those that the source does not list.
+		p.Unseen = p.Unseen || have.Kind == mtree.File
 	case p.Hidden == HiddenAny, p.Hidden == HiddenDirs && have.Kind == mtree.Dir: // guard: TestMake
+		p.Unseen = p.Unseen || have.Kind == mtree.File
 		p.Kept = append(p.Kept, have)
 	default:
 		p.Extra = append(p.Extra, have)

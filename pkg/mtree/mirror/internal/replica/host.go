@@ -1,10 +1,7 @@
 package replica
 
 import (
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
@@ -37,25 +34,10 @@ func Resolve(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(path)
+	real, err := machine.RealPath(path)
 	if err == nil {
 		return real, nil
 	}
-	up, err := filepath.EvalSymlinks(filepath.Dir(path))
+	up, err := machine.RealPath(filepath.Dir(path))
 	return filepath.Join(up, filepath.Base(path)), err
-}
-
-// umask reads the process's umask without setting it; 022 if it cannot be read.
-func umask() uint32 {
-	text, err := os.ReadFile("/proc/self/status")
-	if err == nil {
-		for line := range strings.Lines(string(text)) {
-			if value, ok := strings.CutPrefix(line, "Umask:"); ok {
-				if mask, err := strconv.ParseUint(strings.TrimSpace(value), 8, 32); err == nil {
-					return uint32(mask) & 0o777
-				}
-			}
-		}
-	}
-	return 0o022
 }

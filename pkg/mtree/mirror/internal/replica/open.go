@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
@@ -36,12 +36,12 @@ const removalTries = 100
 
 // newReplica returns a Replica with nothing open yet.
 func newReplica(o *Options) *Replica {
-	return &Replica{Path: o.Path, Name: nameOf(o.Path), Umask: umask(), ReadOnly: o.ReadOnly, log: o.Log, now: o.Now}
+	return &Replica{Path: o.Path, Name: nameOf(o.Path), Umask: machine.Umask(), ReadOnly: o.ReadOnly, log: o.Log, now: o.Now}
 }
 
 // openLocked opens the copy to change it.
 func openLocked(o *Options) (*Replica, error) {
-	if err := os.Mkdir(o.Path, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := disk.MakeRoot(o.Path, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, exit.With(exit.Local, err, remedyOpening(err))
 	}
 	root, err := disk.OpenRoot(o.Path)

@@ -53,6 +53,16 @@ func (r *Replica) Record(dir *disk.Dir, path string) (records.Record, bool) {
 	return records.Of(dir)
 }
 
+// IsNew reports whether nothing was ever copied here: the root has neither an entry nor a
+// record. A copy without entries may be complete, if the source had none or all of them
+// were left out.
+func (r *Replica) IsNew() (bool, error) {
+	if _, ok := r.Record(r.Root, ""); ok {
+		return false, nil
+	}
+	return r.IsEmpty()
+}
+
 // SetRecord writes the record of the directory dir at path. If its owner may not write to
 // the directory, it is made writable meanwhile. Cost: one setxattr.
 func (r *Replica) SetRecord(dir *disk.Dir, path string, record records.Record) error {

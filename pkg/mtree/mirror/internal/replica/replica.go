@@ -3,7 +3,6 @@ package replica
 import (
 	"io/fs"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"tidemark/pkg/mtree"
@@ -13,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Options says which copy is opened, and how.
@@ -61,14 +61,14 @@ type Replica struct {
 	beacon *state.Beacon // nil: nothing is announced
 
 	records   *records.Log // used where there are no extended attributes; else nil
-	beginning sync.Mutex   // held while a record is read and then written
+	beginning sys.Mutex    // held while a record is read and then written
 	proven    proven
 
 	tree     state.Tree // as in the marker; ID is "" before the first claim
 	uncopied Uncopied   // as in its file
 	unread   unread
 
-	mu        sync.Mutex // for the fields below: steps of a pass write the status, too
+	mu        sys.Mutex // for the fields below: steps of a pass write the status, too
 	file      *state.StatusFile
 	status    state.Status // as in the file
 	confirmed *mtree.Stamp // by the local clock: up to when the copy is known to equal what the source published
@@ -108,8 +108,7 @@ func (r *Replica) Dir(path string) (*disk.Dir, error) {
 	return r.Root.OpenDirPath(path, false)
 }
 
-// IsEmpty reports whether the root has no entry except a lost+found. A copy with its
-// marker in it is not empty.
+// IsEmpty reports whether the root has no entry except the marker and a lost+found.
 func (r *Replica) IsEmpty() (bool, error) {
 	names, err := r.Root.Names()
 	if err != nil {

@@ -200,7 +200,8 @@ func (r *Replica) Publish(o *Outcome) error {
 }
 
 // sameStatus reports whether b says the same as a, apart from the times of passes that
-// found nothing. Then b is not worth writing.
+// found nothing. Then b is not worth writing. But the end of a full walk is, where not
+// every pass is one: else the next walk would be due at once.
 func sameStatus(a, b *state.Status) bool {
 	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || !sameStamp(a.Root, b.Root) {
@@ -210,7 +211,9 @@ func sameStatus(a, b *state.Status) bool {
 	if len(a.Counters) == 0 || was.Walked == 0 && is.Walked != 0 {
 		return false
 	}
-	was.Walked = is.Walked
+	if b.Walked {
+		was.Walked = is.Walked
+	}
 	return was == is && a.Deletions != nil && b.Deletions.Base == a.Deletions.Base && b.Deletions.Shut == a.Deletions.Shut && b.Deletions.Unsure == a.Deletions.Unsure
 }
 

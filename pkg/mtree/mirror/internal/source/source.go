@@ -30,6 +30,8 @@ type Dir struct {
 	Tree   Tree      // what the directory is part of
 	Node   disk.Node // of the directory; zero unless it is on this machine
 	Approx *Approx   // what the listing leaves open; nil: nothing
+
+	Fingerprint string // of the options and rights of serve when it answered; "": not known
 }
 
 // Approx is what the listing of a server other than serve leaves open.
@@ -40,7 +42,6 @@ type Root struct {
 	Dir         // no listing if Unchanged
 	Unchanged   bool
 	Validator   string // for Poll.Known; "": the source cannot be polled
-	Fingerprint string // of the options and rights of serve, from the validator; "": not known
 	State       wire.State
 	TreePath    string     // which directory of the tree the root is, "/" or "/a/b"; "": not known
 	Place       string     // where a local source is (state.PlaceOf); "": it is not local

@@ -1,19 +1,29 @@
 package work
 
 import (
+	"sync/atomic"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/records"
 )
 
-// present reads the entries of the copy at path, except those that filters exclude.
-func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) ([]mtree.Entry, error) {
-	have, err := lister.Present(dir, path, env.Filters.Excluded)
+// present reads the entries of the copy at path, except those that filters exclude. files
+// says whether there are files among these.
+func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) (have []mtree.Entry, files bool, err error) {
+	var excluded atomic.Bool
+	have, err = lister.Present(dir, path, func(path string, isDir bool) bool {
+		is := env.Filters.Excluded(path, isDir)
+		if is && !isDir {
+			excluded.Store(true)
+		}
+		return is
+	})
 	if path == "" {
 		have = withoutLostFound(have, listing)
 	}
-	return have, err
+	return have, excluded.Load(), err
 }
 
 // withoutLostFound drops the lost+found that mkfs made, unless the source has one.

@@ -35,7 +35,7 @@ func TestHides(t *testing.T) {
 		{2, 0, records.Record{Excluded: 3, Fingerprint: "other"}, true, false, plan.HiddenAny},
 		{2, 0, records.Record{Fingerprint: otherFingerprint}, true, false, plan.HiddenAny},
 	} {
-		env := &Env{Root: &source.Root{Fingerprint: "e"}, Replica: &replica.Replica{}}
+		env := &Env{Root: &source.Root{Dir: source.Dir{Fingerprint: "e"}}, Replica: &replica.Replica{}}
 		l := mtree.Listing{Excluded: tc.excluded, Covered: tc.covered}
 		require.Equal(t, tc.want, env.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}

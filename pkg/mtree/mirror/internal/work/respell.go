@@ -13,7 +13,7 @@ import (
 // copy. If the source lists both names, the entry that the copy has stays; the other
 // one is a failure and leaves the listing, so it is neither fetched nor deleted.
 // respell returns the entries that the copy has now.
-func (env *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.Entry) ([]mtree.Entry, error) {
+func (env *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.Entry) (_ []mtree.Entry, err error) {
 	if env.Replica.Staging == nil || !env.Replica.Staging.Folds || t.Fresh {
 		return have, nil
 	}
@@ -38,7 +38,8 @@ func (env *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.E
 	}
 	v.Listing.Entries = kept
 	if respelled {
-		return env.present(dir, t.Path, &v.Listing)
+		have, v.Unseen, err = env.present(dir, t.Path, &v.Listing)
+		return have, err
 	}
 	return have, nil
 }

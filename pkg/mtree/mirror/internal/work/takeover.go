@@ -2,10 +2,10 @@ package work
 
 import (
 	"context"
-	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/directory"
@@ -23,7 +23,7 @@ type LeavingFiles struct {
 	sizes  map[int64]bool
 	bySize map[int64][]string // paths
 
-	mu   sync.Mutex
+	mu   sys.Mutex
 	sums map[string]source.Digest // by path
 }
 

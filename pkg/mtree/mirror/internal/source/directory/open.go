@@ -20,6 +20,8 @@ type openDir struct {
 	published state.Published
 	lister    lister.Lister
 	crosses   bool // what is mounted in the tree may be read
+
+	fingerprint string // source.Dir.Fingerprint
 }
 
 // open opens a directory.
@@ -35,6 +37,7 @@ func (s *Source) open(path string) (d openDir, err error) {
 	}
 	d.crosses = s.config.CrossMounts && d.published.Crosses()
 	s.crosses.Store(d.crosses)
+	d.fingerprint = s.fingerprint(&d.published, d.crosses)
 	if err := s.vouched(path); err != nil {
 		return d, named(err)
 	}
@@ -112,7 +115,7 @@ func (d *openDir) tree() source.Tree {
 
 // list reads the directory.
 func (d *openDir) list() (out source.Dir, err error) {
-	out.Tree, out.Node = d.tree(), d.node
+	out.Tree, out.Node, out.Fingerprint = d.tree(), d.node, d.fingerprint
 	if out.Listing, err = d.lister.Read(d.Dir, d.path); err != nil {
 		return out, named(err)
 	}

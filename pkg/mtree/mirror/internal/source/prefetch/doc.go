@@ -4,7 +4,7 @@
 //
 //	r := prefetch.NewReader(body, room)
 //	listing, changed, err := r.Root()
-//	done := store.Open(tree, stop)
+//	done := store.Open(&root, stop)
 //	go func() { defer done(); r.Read(ctx, &store) }()
 //	...
 //	dir, ok := store.Take(ctx, "a/b", least) // by the goroutines of the pass

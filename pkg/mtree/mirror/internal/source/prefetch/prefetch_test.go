@@ -70,7 +70,7 @@ func TestNothingIsNoAnswerToSince(t *testing.T) {
 func TestTakeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Store
-		done := s.Open(source.Tree{}, nil)
+		done := s.Open(&source.Dir{}, nil)
 		got := map[string]bool{}
 		var mu sync.Mutex
 		ctx, cancel := context.WithCancel(t.Context())
@@ -113,7 +113,7 @@ func TestStoreIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Store
 		ctx, stop := context.WithCancel(t.Context())
-		done := s.Open(source.Tree{}, stop)
+		done := s.Open(&source.Dir{}, stop)
 		size := MaxKept / 4
 		come := make(chan string, 9)
 		go func() {

@@ -23,7 +23,7 @@ type Store struct {
 	bytes   int
 	at      string          // the last path that came: all before it in tree order are here, or will not come
 	stream  *stream         // the answer that is being read; nil: none
-	tree    source.Tree     // of the answer that was read last
+	of      source.Dir      // what the answer that was read last says of all its listings
 	awaited map[string]bool // somebody waits for these
 	moved   chan struct{}   // closed with the next change of any of this; nil: no Take waits
 }
@@ -34,13 +34,13 @@ type stream struct {
 	ended chan struct{}
 }
 
-// Open records that an answer about a tree is being read. stop ends the reading; its
-// reader calls done at the end.
-func (s *Store) Open(tree source.Tree, stop context.CancelFunc) (done func()) {
+// Open records that an answer is being read, which says of all its listings what it says
+// of the root. stop ends the reading; its reader calls done at the end.
+func (s *Store) Open(root *source.Dir, stop context.CancelFunc) (done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := &stream{stop, make(chan struct{})}
-	s.stream, s.tree = one, tree
+	s.stream, s.of = one, source.Dir{Tree: root.Tree, Fingerprint: root.Fingerprint}
 	return func() {
 		s.close()
 		close(one.ended)
@@ -131,7 +131,7 @@ func (s *Store) Take(ctx context.Context, path string, least mtree.Stamp) (d sou
 	if least == source.Fresh {
 		return d, false
 	}
-	text, tree, ok := s.take(ctx, path)
+	text, d, ok := s.take(ctx, path)
 	if !ok {
 		return d, false
 	}
@@ -139,22 +139,22 @@ func (s *Store) Take(ctx context.Context, path string, least mtree.Stamp) (d sou
 	if err != nil || l.Stamp.Before(least) {
 		return d, false
 	}
-	l.Path = ""
-	return source.Dir{Listing: l, Tree: tree}, true
+	d.Listing, d.Path = l, ""
+	return d, true
 }
 
-// take returns the text of a listing, and the tree that it belongs to.
-func (s *Store) take(ctx context.Context, path string) (text []byte, tree source.Tree, ok bool) {
+// take returns the text of a listing, and what its answer says of it.
+func (s *Store) take(ctx context.Context, path string) (text []byte, of source.Dir, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for asked := false; ; {
 		if text, ok = s.texts[path]; ok {
 			s.drop(path)
 			s.wake()
-			return text, s.tree, true
+			return text, s.of, true
 		}
 		if s.stream == nil || mtree.TreeOrder(s.at, path) >= 0 || ctx.Err() != nil {
-			return nil, tree, false
+			return nil, of, false
 		}
 		if !asked {
 			asked = true

@@ -43,6 +43,7 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 		if l.Tree, err = treeOf(resp); err != nil {
 			return err
 		}
+		l.Fingerprint = fingerprintOf(resp)
 		l.Listing, err = readListing(resp, room)
 		return err
 	})

@@ -19,11 +19,15 @@ func head(resp *http.Response) (root source.Root, err error) {
 		root.Server = nameOfServe
 	}
 	root.Runs, root.TreePath = wire.ParseRuns(h.Get(wire.HeaderRuns)), wire.ParseTreePath(h.Get(wire.HeaderPath))
-	if tag, ok := wire.ParseListingTag(root.Validator); ok {
-		root.Fingerprint = tag.Fingerprint
-	}
+	root.Fingerprint = fingerprintOf(resp)
 	root.Tree, err = treeOf(resp)
 	return root, err
+}
+
+// fingerprintOf reads with which options and rights serve answered; "" if that is not known.
+func fingerprintOf(resp *http.Response) string {
+	tag, _ := wire.ParseListingTag(resp.Header.Get("ETag"))
+	return tag.Fingerprint
 }
 
 // treeOf reads which tree an answer belongs to.

@@ -108,18 +108,19 @@ func (s *Source) rootSince(ctx context.Context, poll source.Poll, r request) (so
 		return root, askedFor(resp, errors.Join(err, ctx.Err()))
 	}
 	since := *poll.Since // the caller may change it while the answer still comes
-	done := s.prefetched.Open(root.Tree, stop)
+	done := s.prefetched.Open(&root.Dir, stop)
 	go func() {
 		defer done()
-		s.readOn(life, reader, room, since)
+		s.readOn(life, reader, room, since, &root.Dir)
 		end()
 	}()
 	return root, nil
 }
 
 // readOn reads what follows the root's listing, and asks for the rest if the answer was
-// cut. It returns no error: what does not come is asked for when it is needed.
-func (s *Source) readOn(ctx context.Context, r *prefetch.Reader, room *room, since mtree.Stamp) {
+// cut. It returns no error: what does not come is asked for when it is needed, and so is
+// what comes from another tree, or from a serve with other options, than the beginning.
+func (s *Source) readOn(ctx context.Context, r *prefetch.Reader, room *room, since mtree.Stamp, begun *source.Dir) {
 	for before := ""; r.Read(ctx, &s.prefetched) == nil; {
 		after, cut := r.Cut()
 		if !cut || after == before {
@@ -133,6 +134,9 @@ func (s *Source) readOn(ctx context.Context, r *prefetch.Reader, room *room, sin
 			return
 		}
 		defer resp.Body.Close()
+		if tree, err := treeOf(resp); err != nil || tree != begun.Tree || fingerprintOf(resp) != begun.Fingerprint { // guard: TestAnotherServeInMidAnswer
+			return
+		}
 		r = prefetch.NewReader(&bounded{resp.Body, maxPrefetch}, room.take)
 	}
 }

@@ -52,6 +52,46 @@ func TestSinceIsPrefetched(t *testing.T) {
 	require.Len(t, asked, 3)
 }
 
+// An answer to ?since was cut, and another serve continued it: what that one left out would
+// have been taken for what the first one lists.
+func TestAnotherServeInMidAnswer(t *testing.T) {
+	was, now := mtree.Unix(1_000, 0), mtree.Unix(2_000, 5)
+	tags := []string{`W/"2000.000000005-txt-aaaaaa"`, `W/"2000.000000005-txt-bbbbbb"`}
+	var asked []string
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.RequestURI())
+		trailer := mtree.Trailer{Stamp: now}
+		switch {
+		case r.URL.Path != "/":
+			w.Header().Set("ETag", tags[1])
+			_, _ = fmt.Fprint(w, block("", now, "asked"))
+			return
+		case strings.Contains(r.URL.RawQuery, "after="):
+			w.Header().Set("ETag", tags[1])
+			_, _ = fmt.Fprint(w, block("b", now, "came along"))
+		default:
+			w.Header().Set("ETag", tags[0])
+			trailer.More, trailer.After = true, "a"
+			_, _ = fmt.Fprint(w, block("", now, "a", "b")+block("a", now, "f"))
+		}
+		_, _ = w.Write(mtree.AppendTrailer(nil, trailer))
+	}))
+	defer server.Close()
+	s, err := Open(Config{URL: server.URL})
+	require.NoError(t, err)
+	defer s.Close()
+	root, err := s.Root(t.Context(), source.Poll{Known: `"x"`, Wait: time.Second, Since: &was})
+	require.NoError(t, err)
+	require.Equal(t, "aaaaaa", root.Fingerprint)
+	a, err := s.List(t.Context(), "a", now)
+	require.NoError(t, err)
+	require.Equal(t, "aaaaaa", a.Fingerprint)
+	b, err := s.List(t.Context(), "b", now)
+	require.NoError(t, err)
+	require.Equal(t, "asked", b.Entries[0].Name)
+	require.Equal(t, "bbbbbb", b.Fingerprint)
+}
+
 // block is a listing as it stands in an answer to ?since.
 func block(path string, stamp mtree.Stamp, names ...string) string {
 	l := mtree.Listing{Path: path, Stamp: stamp}

@@ -1,0 +1,281 @@
+package sourcetest
+
+import (
+	"maps"
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
+
+// Each change is one that a process can make at once. It reports whether it was possible:
+// a change that is not does nothing.
+
+// up returns the directory that path is in, nil if there is none, and its name there.
+func (t *Tree) up(path string) (*node, string) {
+	dir := t.at(mtree.ParentPath(path))
+	if path == "" || dir == nil || dir.kind != mtree.Dir {
+		return nil, ""
+	}
+	return dir, mtree.BaseName(path)
+}
+
+// changed notes a change of names in a directory: the kernel moves its time.
+func (t *Tree) changed(dir *node) {
+	dir.mtime = t.kernelTime()
+	dir.ctime = dir.mtime
+	t.heard(dir, false)
+}
+
+// heard notes that watch must publish a change in a directory.
+func (t *Tree) heard(dir *node, arrived bool) { t.pending[dir] = t.pending[dir] || arrived }
+
+// place gives a node a name. What had the name is gone.
+func (t *Tree) place(path string, n *node) bool {
+	dir, name := t.up(path)
+	if dir == nil {
+		return false
+	}
+	dir.below[name] = n
+	t.changed(dir)
+	if n.kind == mtree.Dir {
+		t.heard(n, true)
+	}
+	t.record()
+	return true
+}
+
+// Write gives a file other bytes, in place, or makes it. The length differs from time to
+// time.
+func (t *Tree) Write(path string) bool {
+	text := t.serial()
+	if t.made%3 == 0 {
+		text += "+"
+	}
+	return t.write(path, text, nil)
+}
+
+// Rewrite gives a file other bytes of the same length under the same mtime.
+func (t *Tree) Rewrite(path string) bool {
+	n := t.at(path)
+	if n == nil || n.kind != mtree.File {
+		return false
+	}
+	text, mtime := t.serial()+strings.Repeat("+", max(len(n.text)-8, 0)), n.mtime
+	return t.write(path, text, &mtime)
+}
+
+// WriteOld gives a file other bytes and a date of long ago, always the same one, as cp -p
+// does.
+func (t *Tree) WriteOld(path string) bool {
+	old := mtree.Unix(1_000_000_000, 5)
+	return t.write(path, t.serial(), &old)
+}
+
+// Replace moves a new file into the place of what has the name.
+func (t *Tree) Replace(path string) bool {
+	if n := t.at(path); n != nil && n.kind == mtree.Dir {
+		return false
+	}
+	at := t.kernelTime()
+	return t.place(path, &node{kind: mtree.File, mode: 0o644, mtime: at, ctime: at, text: t.serial()})
+}
+
+func (t *Tree) write(path, text string, mtime *mtree.Stamp) bool {
+	n := t.at(path)
+	switch {
+	case n == nil:
+		at := t.kernelTime()
+		n = &node{kind: mtree.File, mode: 0o644, mtime: at, ctime: at, text: text}
+		if mtime != nil {
+			n.mtime = *mtime
+		}
+		return t.place(path, n)
+	case n.kind != mtree.File:
+		return false
+	}
+	n.text, n.ctime = text, t.kernelTime()
+	n.mtime = n.ctime
+	if mtime != nil {
+		n.mtime = *mtime
+	}
+	dir, _ := t.up(path)
+	t.heard(dir, false)
+	t.record()
+	return true
+}
+
+// WriteOn goes on with a write: the bytes change, length and times stay.
+func (t *Tree) WriteOn(path string) bool {
+	n := t.at(path)
+	if n == nil || n.kind != mtree.File {
+		return false
+	}
+	if since := t.now().Sub(n.ctime); since < 0 || since > 5e9 {
+		return false // a kernel moves the times of a write at its start
+	}
+	n.text = t.serial() + strings.Repeat("+", max(len(n.text)-8, 0))
+	dir, _ := t.up(path)
+	t.heard(dir, false)
+	t.record()
+	return true
+}
+
+// Mkdir makes a directory.
+func (t *Tree) Mkdir(path string) bool {
+	if t.at(path) != nil {
+		return false
+	}
+	return t.place(path, t.newDir())
+}
+
+// Link makes a symlink to a name that may not exist.
+func (t *Tree) Link(path string) bool {
+	if t.at(path) != nil {
+		return false
+	}
+	at := t.kernelTime()
+	return t.place(path, &node{kind: mtree.Symlink, mode: 0o777, mtime: at, ctime: at, text: "to" + t.serial()})
+}
+
+// Remove removes what is at path, with everything below it.
+func (t *Tree) Remove(path string) bool {
+	dir, name := t.up(path)
+	if dir == nil || dir.below[name] == nil {
+		return false
+	}
+	dir.below[name].walk(path, func(_ string, n *node) {
+		if n.kind == mtree.Dir && len(n.below) > 0 {
+			n.mtime = t.kernelTime() // a reader that has it open finds that it changed
+			n.ctime = n.mtime
+			defer clear(n.below)
+		}
+	})
+	t.detach(dir.below[name])
+	delete(dir.below, name)
+	t.changed(dir)
+	t.record()
+	return true
+}
+
+// detach empties directories that are gone: who has one open reads nothing.
+func (t *Tree) detach(n *node) {
+	for _, child := range n.below {
+		t.detach(child)
+	}
+	clear(n.below)
+}
+
+// Move renames from to to, over a file if there is one.
+func (t *Tree) Move(from, to string) bool {
+	old, oldName := t.up(from)
+	dir, name := t.up(to)
+	if old == nil || dir == nil || old.below[oldName] == nil || from == to || strings.HasPrefix(to+"/", from+"/") {
+		return false
+	}
+	n, over := old.below[oldName], dir.below[name]
+	if over != nil && (over.kind == mtree.Dir || n.kind == mtree.Dir) {
+		return false
+	}
+	delete(old.below, oldName)
+	n.ctime = t.kernelTime()
+	t.changed(old)
+	return t.place(to, n)
+}
+
+// Swap exchanges two names.
+func (t *Tree) Swap(a, b string) bool {
+	dirA, nameA := t.up(a)
+	dirB, nameB := t.up(b)
+	if dirA == nil || dirB == nil || dirA.below[nameA] == nil || dirB.below[nameB] == nil ||
+		strings.HasPrefix(b+"/", a+"/") || strings.HasPrefix(a+"/", b+"/") {
+		return false
+	}
+	dirA.below[nameA], dirB.below[nameB] = dirB.below[nameB], dirA.below[nameA]
+	for _, n := range []*node{dirA.below[nameA], dirB.below[nameB]} {
+		n.ctime = t.kernelTime()
+		if n.kind == mtree.Dir {
+			t.heard(n, true)
+		}
+	}
+	t.changed(dirA)
+	t.changed(dirB)
+	t.record()
+	return true
+}
+
+// Chmod alternates between two modes.
+func (t *Tree) Chmod(path string) bool {
+	return t.touch(path, func(n *node) bool { n.mode ^= 0o020; return n.kind != mtree.Symlink })
+}
+
+// Deny takes the right to read a file or directory from serve, Allow gives it back.
+func (t *Tree) Deny(path string) bool {
+	return t.touch(path, func(n *node) bool { was := n.denied; n.denied = n.kind != mtree.Symlink; return !was && n.denied })
+}
+
+// Allow is the inverse of Deny.
+func (t *Tree) Allow(path string) bool {
+	return t.touch(path, func(n *node) bool { was := n.denied; n.denied = false; return was })
+}
+
+// Mount mounts something on a file or directory: it is not listed any more. Unmount is
+// its inverse.
+func (t *Tree) Mount(path string) bool {
+	return t.touch(path, func(n *node) bool { was := n.mounted; n.mounted = n.kind != mtree.Symlink; return !was && n.mounted })
+}
+
+// Unmount is the inverse of Mount. Everything below comes into view: it arrives.
+func (t *Tree) Unmount(path string) bool {
+	return t.touch(path, func(n *node) bool { was := n.mounted; n.mounted = false; return was })
+}
+
+// touch changes an entry below the root: its ctime moves, and the directory above is
+// published. A directory arrives.
+func (t *Tree) touch(path string, change func(n *node) bool) bool {
+	dir, name := t.up(path)
+	if dir == nil || dir.below[name] == nil || !change(dir.below[name]) {
+		return false
+	}
+	n := dir.below[name]
+	n.ctime = t.kernelTime()
+	t.heard(dir, false)
+	if n.kind == mtree.Dir {
+		t.heard(n, true)
+	}
+	t.record()
+	return true
+}
+
+// Exclude restarts serve with another set of excluded names: name is added or, if it was
+// excluded, taken out.
+func (t *Tree) Exclude(name string) bool {
+	next := maps.Clone(t.excluded)
+	if next[name] {
+		delete(next, name)
+	} else {
+		next[name] = true
+	}
+	t.excluded = next
+	t.record()
+	return true
+}
+
+// Trust restarts serve as a user who may read everything, or again as the other one.
+func (t *Tree) Trust() {
+	t.trusted = !t.trusted
+	t.record()
+}
+
+// ListAll ends all that keeps entries from being listed or read.
+func (t *Tree) ListAll() {
+	if len(t.excluded) > 0 {
+		t.excluded = map[string]bool{}
+	}
+	var paths []string
+	t.root.walk("", func(path string, _ *node) { paths = append(paths, path) })
+	for _, path := range paths {
+		t.Unmount(path)
+		t.Allow(path)
+	}
+	t.record()
+}

@@ -1,0 +1,96 @@
+package sourcetest
+
+import (
+	"errors"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// errAbove says that serve may not read a directory further up: an answer 503.
+var errAbove = errors.New("sourcetest: a directory above may not be read")
+
+// readTries is how often a directory that changes while it is read is read again.
+const readTries = 3
+
+// open returns the directory at path, as serve opens it.
+func (t *Tree) open(path string) (*node, error) {
+	n := t.root
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" {
+			continue
+		}
+		if n.denied && !t.trusted {
+			return nil, errAbove
+		}
+		if n.kind == mtree.Dir {
+			n = n.below[part]
+		} else {
+			n = nil
+		}
+		if n == nil || n.mounted || t.excluded[part] {
+			return nil, source.ErrGone
+		}
+	}
+	return n, nil
+}
+
+// list reads a directory by the reading rule: its time, its names, its time again.
+func (t *Tree) list(path string) (mtree.Listing, error) {
+	dir, err := t.open(path)
+	switch {
+	case err != nil:
+		return mtree.Listing{}, err
+	case dir.kind != mtree.Dir:
+		return mtree.Listing{}, source.ErrGone
+	case dir.denied && !t.trusted:
+		return mtree.Listing{}, source.ErrDenied
+	}
+	for try := 1; ; try++ {
+		l := mtree.Listing{Now: t.now(), HasNow: true, Stamp: dir.mtime, ID: dir.text}
+		t.yield("names of " + quoted(path))
+		for _, name := range dir.names() {
+			if n := dir.below[name]; n != nil {
+				t.add(&l, name, n)
+			}
+			if len(dir.below) < 8 {
+				t.yield("after " + name + " in " + quoted(path))
+			}
+		}
+		if dir.mtime == l.Stamp {
+			return l, nil
+		}
+		if try == readTries {
+			l.Hot = true
+			l.Stamp = mtree.Earlier(l.Stamp, dir.mtime)
+			return l, nil
+		}
+	}
+}
+
+// add adds an entry to a listing, or counts it as left out.
+func (t *Tree) add(l *mtree.Listing, name string, n *node) {
+	switch {
+	case n.mounted && n.kind != mtree.Dir:
+		l.Covered++
+		fallthrough
+	case n.mounted, t.excluded[name]:
+		l.Excluded++
+		l.Hidden++
+	default:
+		l.Entries = append(l.Entries, n.entry(name))
+	}
+}
+
+// entry returns the entry of a node.
+func (n *node) entry(name string) mtree.Entry {
+	e := mtree.Entry{Name: name, Kind: n.kind, Has: mtree.HasMode | mtree.HasCTime, Mode: n.mode, MTime: n.mtime, CTime: n.ctime}
+	switch n.kind {
+	case mtree.File:
+		e.Size = int64(len(n.text))
+	case mtree.Symlink:
+		e.Link = n.text
+	}
+	return e
+}

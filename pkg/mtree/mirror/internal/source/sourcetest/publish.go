@@ -1,0 +1,150 @@
+package sourcetest
+
+import (
+	"slices"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
+)
+
+// stamped is a directory that a batch stamps.
+type stamped struct {
+	path string
+	n    *node
+}
+
+// Publish stamps what changed: the deepest directories first, the root last. It yields
+// before each stamp. Changes that come meanwhile wait for the next batch.
+func (t *Tree) Publish() {
+	if len(t.pending) == 0 {
+		return
+	}
+	batch := t.batch()
+	clear(t.pending)
+	value := t.tick // the time of the last change
+	if !value.After(t.floor) {
+		value = t.floor.Add(1)
+	}
+	for _, s := range batch {
+		t.yield("stamp " + quoted(s.path))
+		if t.at(s.path) != s.n {
+			continue // it has gone or moved, which is pending
+		}
+		if s.n.mtime.Before(value) {
+			s.n.mtime = value
+		} else {
+			s.n.mtime = s.n.mtime.Add(1) // somebody may have read the time that the kernel gave
+		}
+		t.floor = mtree.Later(t.floor, s.n.mtime)
+		s.n.ctime = t.kernelTime()
+		t.record()
+	}
+}
+
+// batch returns the directories to stamp, in order.
+func (t *Tree) batch() []stamped {
+	want := map[string]*node{}
+	t.root.walk("", func(path string, n *node) {
+		arrived, is := t.pending[n]
+		if !is || n.kind != mtree.Dir {
+			return
+		}
+		for up := path; ; up = mtree.ParentPath(up) {
+			want[up] = t.at(up)
+			if up == "" {
+				break
+			}
+		}
+		if arrived {
+			n.walk(path, func(path string, n *node) {
+				if n.kind == mtree.Dir {
+					want[path] = n
+				}
+			})
+		}
+	})
+	batch := make([]stamped, 0, len(want))
+	for path, n := range want {
+		batch = append(batch, stamped{path, n})
+	}
+	slices.SortFunc(batch, func(a, b stamped) int {
+		if d := depth(b.path) - depth(a.path); d != 0 {
+			return d
+		}
+		return strings.Compare(a.path, b.path)
+	})
+	return batch
+}
+
+func depth(path string) int {
+	if path == "" {
+		return 0
+	}
+	return 1 + strings.Count(path, "/")
+}
+
+func quoted(path string) string { return "/" + path }
+
+// Published reports whether nothing waits to be published.
+func (t *Tree) Published() bool { return len(t.pending) == 0 }
+
+// Stop ends watch: what changes from now on is published by the next one.
+func (t *Tree) Stop() {
+	if t.State == wire.Watched || t.State == wire.Auditing {
+		t.State = wire.Audited
+	}
+}
+
+// Start begins another run of watch, which publishes what changed meanwhile. If lost is
+// set it cannot prove continuity: everything is stamped, in a higher epoch.
+func (t *Tree) Start(lost bool) {
+	top := mtree.Later(t.floor, t.root.mtime)
+	t.Runs = slices.Clone(t.Runs)
+	if n := len(t.Runs); n > 0 && t.Runs[n-1].Floor == nil {
+		t.Runs[n-1].Floor = &top
+	}
+	t.Runs = append(t.Runs, wire.Run{ID: t.newRun()})
+	t.Runs = t.Runs[max(0, len(t.Runs)-wire.MaxRuns):]
+	t.floor = mtree.Later(top, t.now())
+	t.State = wire.Auditing
+	if lost {
+		sec, _ := t.now().Unix()
+		t.Epoch = max(t.Epoch+1, uint64(sec))
+		t.heard(t.root, true)
+	}
+	t.Publish()
+	t.State = wire.Watched
+}
+
+// Snapshot is a tree as it once was.
+type Snapshot struct {
+	root  *node
+	floor mtree.Stamp
+	epoch uint64
+	runs  []wire.Run
+	left  map[string]bool // by path: what waited to be published
+}
+
+// Snapshot returns the present tree.
+func (t *Tree) Snapshot() *Snapshot {
+	s := &Snapshot{root: t.root.clone(), floor: t.floor, epoch: t.Epoch, runs: slices.Clone(t.Runs), left: map[string]bool{}}
+	t.root.walk("", func(path string, n *node) {
+		if arrived, is := t.pending[n]; is {
+			s.left[path] = arrived
+		}
+	})
+	return s
+}
+
+// Restore brings a snapshot back, and starts another run of watch on it.
+func (t *Tree) Restore(s *Snapshot) {
+	t.root, t.floor, t.Epoch, t.Runs = s.root.clone(), s.floor, s.epoch, slices.Clone(s.runs)
+	t.State = wire.Audited
+	clear(t.pending)
+	for path, arrived := range s.left {
+		t.pending[t.at(path)] = arrived
+	}
+	t.record()
+	t.Start(false)
+}

@@ -1,0 +1,149 @@
+package sourcetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
+)
+
+// Site is an address at which a tree is served: a source as a mirror asks it.
+type Site struct {
+	Tree      *Tree                   // may become another one
+	Nameless  bool                    // the tree's id, epoch and runs are not sent: its .tidemark was lost
+	Upstreams string                  // of a copy
+	Fault     func(call string) error // called at the beginning of each call, and for each file; nil: no faults
+	Asked     []string                // all calls
+
+	mu sync.Mutex // what a test killed is left to run out, several goroutines at once
+}
+
+// call notes a call, and returns the fault that it meets.
+func (s *Site) call(ctx context.Context, what string) error {
+	s.Tree.yield(what)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Asked = append(s.Asked, what)
+	return s.fault(what)
+}
+
+func (s *Site) fault(what string) error {
+	if s.Fault == nil {
+		return nil
+	}
+	return s.Fault(what)
+}
+
+func (s *Site) id() source.Tree {
+	if s.Nameless {
+		return source.Tree{}
+	}
+	return source.Tree{ID: s.Tree.ID, Epoch: s.Tree.Epoch}
+}
+
+// Root is the method of a source. With poll.Wait it waits for another stamp of the root.
+func (s *Site) Root(ctx context.Context, poll source.Poll) (source.Root, error) {
+	if err := s.call(ctx, "root"); err != nil {
+		return source.Root{}, err
+	}
+	for end := time.Now().Add(poll.Wait); ; {
+		root, err := s.root()
+		if err != nil {
+			return source.Root{}, err
+		}
+		if root.Validator != poll.Known {
+			return root, nil
+		}
+		if !time.Now().Before(end) {
+			root.Unchanged, root.Listing = true, mtree.Listing{}
+			return root, nil
+		}
+		select {
+		case <-ctx.Done():
+			return source.Root{}, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (s *Site) root() (root source.Root, err error) {
+	t := s.Tree
+	root = source.Root{State: t.State, TreePath: "/", Runs: t.Runs, Upstreams: s.Upstreams, Server: "sourcetest"}
+	root.Tree = s.id()
+	if s.Nameless {
+		root.State, root.TreePath, root.Runs = wire.Unwatched, "", nil
+	}
+	root.Fingerprint = wire.Fingerprint(fmt.Append(nil, root.Tree, t.excluded, t.trusted))
+	if root.Listing, err = t.list(""); err != nil {
+		return root, err
+	}
+	if s.Nameless {
+		root.ID = ""
+	}
+	validator := root.Stamp.String()
+	if !root.State.Prunes() {
+		sum := sha256.Sum256(fmt.Append(nil, root.Entries))
+		validator = fmt.Sprintf("h%x", sum[:6])
+	}
+	root.Validator = fmt.Sprintf("%s-%s-%t", validator, root.Fingerprint, root.Hot)
+	return root, nil
+}
+
+// List is the method of a source.
+func (s *Site) List(ctx context.Context, path string, _ mtree.Stamp) (source.Dir, error) {
+	if err := s.call(ctx, "list "+quoted(path)); err != nil {
+		return source.Dir{}, err
+	}
+	l, err := s.Tree.list(path)
+	if s.Nameless {
+		l.ID = ""
+	}
+	return source.Dir{Listing: l, Tree: s.id()}, err
+}
+
+// Fetch is the method of a source.
+func (s *Site) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
+	return func(yield func(int, source.File) bool) {
+		source.EachFile(ctx, want, nil, func(ctx context.Context, w *source.Wanted, d source.Demand) (source.Opened, error) {
+			if err := s.call(ctx, "fetch "+quoted(w.Path)); err != nil {
+				return source.Opened{}, err
+			}
+			s.mu.Lock()
+			cut := s.fault("body " + quoted(w.Path))
+			s.mu.Unlock()
+			return s.Tree.openFile(ctx, cut, w, d)
+		}, yield)
+	}
+}
+
+// Sums is the method of a source.
+func (s *Site) Sums(ctx context.Context, paths []string) (map[string]source.Sum, error) {
+	if err := s.call(ctx, "sums"); err != nil {
+		return nil, err
+	}
+	sums := map[string]source.Sum{}
+	for _, path := range paths {
+		if sum, ok := s.Tree.sum(path); ok {
+			sums[path] = sum
+		}
+	}
+	return sums, nil
+}
+
+// Serves is the method of a source: only other servers give out files of .tidemark.
+func (s *Site) Serves(context.Context, string, []byte) bool { return false }
+
+// Renewed is the method of a source.
+func (s *Site) Renewed() bool { return false }
+
+// Close is the method of a source.
+func (s *Site) Close() {}

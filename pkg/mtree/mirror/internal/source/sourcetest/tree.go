@@ -1,0 +1,222 @@
+package sourcetest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
+)
+
+// Tree is a tree in memory with its watch and the options of its serve. One goroutine at
+// a time uses it: a test lets the others wait in yield.
+type Tree struct {
+	ID    string
+	Epoch uint64
+	State wire.State
+	Runs  []wire.Run
+
+	now   func() mtree.Stamp
+	yield func(what string)
+	tick  mtree.Stamp // the last time that the kernel gave
+	made  int         // counts contents and directories, so that no two are alike
+
+	root     *node
+	floor    mtree.Stamp    // the highest stamp published
+	pending  map[*node]bool // directories with changes that are not published; true: it arrived
+	excluded map[string]bool
+	trusted  bool // serve runs as a user who may read everything
+
+	turn int // counts changes
+	past map[string][]Span
+	mu   sync.Mutex      // of gave
+	gave map[string]bool // path and bytes of all that was read
+}
+
+// node is a file, a directory or a symlink.
+type node struct {
+	kind         mtree.Kind
+	mode         uint32
+	mtime, ctime mtree.Stamp // of a directory: mtime is its stamp, once that is published
+	text         string      // bytes of a file, target of a symlink, id of a directory
+	below        map[string]*node
+	denied       bool // serve may not read it
+	mounted      bool // something is mounted on it: it is not listed
+}
+
+// NewTree returns an empty tree that is watched and published. now is the clock of its
+// machine. yield is called where others may act; it may be nil.
+func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
+	if yield == nil {
+		yield = func(string) {}
+	}
+	t := &Tree{
+		ID: id, Epoch: 1, State: wire.Watched, now: now, yield: yield,
+		pending: map[*node]bool{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{},
+	}
+	t.Runs = []wire.Run{{ID: t.newRun()}}
+	t.root = t.newDir()
+	t.floor = t.root.mtime
+	t.record()
+	return t
+}
+
+// kernelTime returns a time for a change: the clock's, but never one twice.
+func (t *Tree) kernelTime() mtree.Stamp {
+	t.tick = mtree.Later(t.now(), t.tick.Add(1))
+	return t.tick
+}
+
+// serial returns a text of eight bytes that it never returned before.
+func (t *Tree) serial() string {
+	t.made++
+	return fmt.Sprintf("%08d", t.made)
+}
+
+func (t *Tree) newRun() string { return "00000000" + t.serial() }
+
+func (t *Tree) newDir() *node {
+	at := t.kernelTime()
+	return &node{kind: mtree.Dir, mode: 0o755, mtime: at, ctime: at, text: "d1d10000" + t.serial(), below: map[string]*node{}}
+}
+
+// at returns the node at path; nil if there is none.
+func (t *Tree) at(path string) *node {
+	n := t.root
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" || n == nil {
+			continue
+		}
+		n = n.below[part]
+	}
+	return n
+}
+
+// names returns the names in a directory, sorted.
+func (n *node) names() []string {
+	names := make([]string, 0, len(n.below))
+	for name := range n.below {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// walk calls visit for each node at or below path, directories before what is in them.
+func (n *node) walk(path string, visit func(path string, n *node)) {
+	visit(path, n)
+	for _, name := range n.names() {
+		n.below[name].walk(mtree.JoinPath(path, name), visit)
+	}
+}
+
+// clone copies a node with everything below it.
+func (n *node) clone() *node {
+	c := *n
+	if n.below != nil {
+		c.below = map[string]*node{}
+		for name, child := range n.below {
+			c.below[name] = child.clone()
+		}
+	}
+	return &c
+}
+
+// Version is what stood under a path for a while. The zero value says that nothing did.
+type Version struct {
+	Kind     mtree.Kind
+	Mode     uint32
+	MTime    mtree.Stamp // of a directory: the time or stamp that it showed
+	Text     string      // bytes of a file, target of a symlink, id of a directory
+	Denied   bool        // serve may not read it, or a directory above it
+	Unlisted bool        // it is there, or something above it, and not listed
+}
+
+// Span is a version and when it was there: from the turn Begin up to before End; End is
+// -1 while it is still there.
+type Span struct {
+	Version
+	Begin, End int
+}
+
+// Since reports whether the version was still there after turn.
+func (s *Span) Since(turn int) bool { return s.End < 0 || s.End > turn }
+
+// Past returns all that stood under a path, the oldest first.
+func (t *Tree) Past(path string) []Span {
+	if spans := t.past[path]; spans != nil {
+		return spans
+	}
+	return []Span{{End: -1}}
+}
+
+// Turn returns how many changes there were.
+func (t *Tree) Turn() int { return t.turn }
+
+// Paths returns every path that ever was, sorted.
+func (t *Tree) Paths() []string {
+	paths := make([]string, 0, len(t.past))
+	for path := range t.past {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// Gave reports whether a file at path ever had, or was read as, exactly these bytes.
+func (t *Tree) Gave(path, text string) bool { return t.gave[path+"\x00"+text] }
+
+// record notes the present versions in the history.
+func (t *Tree) record() {
+	t.turn++
+	seen := map[string]bool{}
+	hidden := map[*node]bool{}
+	t.root.walk("", func(path string, n *node) {
+		up := Version{}
+		if path != "" {
+			up = t.last(mtree.ParentPath(path)).Version
+		}
+		v := Version{Kind: n.kind, Mode: n.mode, MTime: n.mtime, Text: n.text, Denied: n.denied && !t.trusted || up.Denied}
+		v.Unlisted = up.Unlisted || n.mounted || path != "" && t.excluded[mtree.BaseName(path)]
+		hidden[n] = v.Unlisted
+		seen[path] = true
+		t.note(path, v)
+		if n.kind == mtree.File {
+			t.gave[path+"\x00"+n.text] = true
+		}
+	})
+	for path := range t.past {
+		if !seen[path] {
+			t.note(path, Version{})
+		}
+	}
+}
+
+func (t *Tree) last(path string) Span {
+	spans := t.Past(path)
+	return spans[len(spans)-1]
+}
+
+// note ends the last version of a path and begins v, if that is another one.
+func (t *Tree) note(path string, v Version) {
+	spans := t.Past(path)
+	if spans[len(spans)-1].Version == v {
+		t.past[path] = spans
+		return
+	}
+	spans[len(spans)-1].End = t.turn
+	t.past[path] = append(spans, Span{Version: v, Begin: t.turn, End: -1})
+}
+
+// String describes a version, for messages.
+func (v Version) String() string {
+	switch v.Kind {
+	case mtree.Other:
+		return "nothing"
+	case mtree.Dir:
+		return fmt.Sprintf("a directory %04o %s", v.Mode, v.MTime)
+	}
+	return fmt.Sprintf("a %s %04o %s %q", v.Kind, v.Mode, v.MTime, v.Text)
+}

@@ -1,0 +1,313 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/internal/sys/simkernel"
+	"tidemark/pkg/mtree/mirror/internal/source/sourcetest"
+)
+
+// A simulation runs the real mirror over a source in memory (sourcetest), on a machine in
+// memory (simkernel), by a fake clock. What happens is a history: steps in words (simStep).
+//
+//	write a/f; publish; pass; rm a/f; at 30 publish; pass
+//
+// The same history always has the same trace, so one that fails can be shrunk.
+
+// sim is a simulation.
+type sim struct {
+	kernel *simkernel.Kernel
+	order  *simkernel.Scheduler
+	shell  simkernel.Shell    // others on the copy's machine
+	remote *simkernel.Process // the source's machine
+	rng    *rand.Rand
+	last   string // the call that was made last
+
+	site   *sourcetest.Site
+	trees  []*sourcetest.Tree // all that were at the address; the last one is there now
+	shots  []*sourcetest.Snapshot
+	config Config
+	had    Config // options that it ever had: what was made with them may still be so
+
+	at         map[int][]string // what others do while the next pass runs, by its calls
+	fault      simFault         // of the source
+	errno      simFault         // of the machine
+	running    bool             // a pass runs
+	publishing int              // batches that are being published meanwhile
+
+	stamped map[string]bool // path and stamp of directories that were found complete
+	own     map[string]bool // path and bytes that somebody wrote in the copy
+	loose   map[string]bool // paths at which somebody changed the copy
+	wounded map[string]bool // paths at which a power cut left other bytes
+	out     bytes.Buffer
+	calm    bool  // since the last pass nothing happened that may end a hold
+	err     error // what a check found first
+}
+
+// simFault says which calls fail, counted in the next pass.
+type simFault struct {
+	from, to int
+	calls    int
+	err      error
+}
+
+func (f *simFault) next() error {
+	f.calls++
+	if f.calls >= f.from && f.calls <= f.to {
+		return f.err
+	}
+	return nil
+}
+
+var errSimulated = errors.New("simulated failure")
+
+// simDest is the copy.
+const simDest = "/copy"
+
+// simEpoch is when a bubble begins, by the source's clock.
+const simEpoch = 26 * 365 * 24 * time.Hour
+
+// simWarm runs one simulation before all others: a process asks its kernel only once for
+// some things.
+var simWarm sync.Once
+
+// simulate runs a history, and then what every history must end in. It returns a sum of
+// the trace, its lines if they are kept, and what a check found.
+func simulate(t *testing.T, history []string, keep bool) (sum uint64, lines []string, err error) {
+	simWarm.Do(func() { synctest.Test(t, func(*testing.T) { newSim(nil).history([]string{"pass"}) }) })
+	synctest.Test(t, func(*testing.T) {
+		s := newSim(history)
+		if keep {
+			s.kernel.Keep()
+		}
+		s.history(history)
+		sum, lines = s.kernel.Trace()
+		err = s.err
+	})
+	return sum, lines, err
+}
+
+// newSim makes the machines. Steps that say how they are come first in a history.
+func newSim(history []string) *sim {
+	o, seed := simMachine(history)
+	s := &sim{
+		kernel: simkernel.New(o), remote: simkernel.New(simkernel.Options{}).Start("source", 0), rng: rand.New(rand.NewPCG(seed, 7)),
+		at: map[int][]string{}, stamped: map[string]bool{}, own: map[string]bool{}, loose: map[string]bool{}, wounded: map[string]bool{}, calm: true,
+	}
+	s.order = simkernel.NewScheduler(s.kernel, rand.New(rand.NewPCG(seed, 2)))
+	wait := s.kernel.Before
+	s.kernel.Before = func(p *simkernel.Process, call string) {
+		wait(p, call)
+		s.last = call
+	}
+	s.shell = s.kernel.Shell(0)
+	s.site = &sourcetest.Site{Fault: func(string) error { return s.fault.next() }}
+	s.newTree()
+	s.config = Config{
+		Source: "http://simulated/", Dest: simDest, Jobs: 1, Out: &s.out, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		open: func(*Config) (origin, error) { return s.site, nil },
+	}
+	return s
+}
+
+// history carries out the steps.
+func (s *sim) history(steps []string) {
+	defer sys.Simulate(s.shell.Process)()
+	for _, step := range steps {
+		if s.err == nil {
+			s.do(step)
+		}
+	}
+	if s.err == nil {
+		s.settle()
+	}
+}
+
+// log adds a line to the trace.
+func (s *sim) log(format string, args ...any) { s.kernel.Note(format, args...) }
+
+// wrong notes what a check found.
+func (s *sim) wrong(format string, args ...any) {
+	if s.err == nil {
+		s.err = fmt.Errorf(format, args...)
+		s.log("WRONG: %v", s.err)
+	}
+}
+
+func (s *sim) tree() *sourcetest.Tree { return s.trees[len(s.trees)-1] }
+
+// newTree puts another tree at the address.
+func (s *sim) newTree() {
+	now := func() mtree.Stamp { return mtree.FromTime(time.Now().Add(simEpoch)) }
+	s.trees = append(s.trees, sourcetest.NewTree(fmt.Sprintf("%032x", len(s.trees)+1), now, s.yield))
+	s.site.Tree = s.tree()
+	s.shots = nil
+}
+
+// yield is called where others may act while the source does something.
+func (s *sim) yield(what string) {
+	if s.running {
+		s.kernel.Before(s.remote, what)
+		s.log("source: %s", what)
+	}
+}
+
+// meanwhile lets the source do something, beside the pass if one runs.
+func (s *sim) meanwhile(do func()) {
+	if !s.running {
+		do()
+		return
+	}
+	s.publishing++
+	go func() {
+		do()
+		s.publishing--
+	}()
+	synctest.Wait()
+}
+
+// ending is how a pass is broken off.
+type ending struct {
+	how  string // "": it is not; "break": by its context; "kill"; "cut": the power
+	call int
+}
+
+// pass runs one pass, and checks what it did.
+func (s *sim) pass(end ending) {
+	b := s.before()
+	s.site.Asked = nil
+	s.out.Reset()
+	if end.how == "cut" && s.config.Durability == None {
+		end.how = "kill" // nothing was promised
+	}
+	whole := end.how == "" && s.fault.from == 0 && s.errno.from == 0
+	acted := len(s.at) > 0
+	err := s.run(end, func(ctx context.Context) error { return Once(ctx, s.config) })
+	s.fault, s.errno = simFault{}, simFault{}
+	clear(s.at)
+	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
+	s.check(b, end.how == "cut")
+	s.calm = whole && !acted || s.calm
+}
+
+// run runs a program on the copy's machine, call by call, while others act.
+func (s *sim) run(end ending, program func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p := s.kernel.Start("mirror", 0)
+	p.Scheduled, p.Fault = true, func(int, string) error { return s.errno.next() }
+	restore := sys.Simulate(p)
+	s.running = true
+	done := make(chan error, 1)
+	go func() { done <- program(ctx) }()
+	for calls := 1; ; calls++ {
+		synctest.Wait()
+		select {
+		case err := <-done:
+			restore()
+			p.Kill() // its descriptors must be closed by now
+			s.finish()
+			return err
+		default:
+		}
+		s.intervene(p, calls)
+		if calls == end.call {
+			s.log("%s", end.how)
+			cancel()
+			if end.how != "break" {
+				restore()
+				return s.away(p, end.how, done)
+			}
+		}
+		s.step()
+		s.checkStamp(p)
+	}
+}
+
+// intervene lets others act at a call of a pass.
+func (s *sim) intervene(p *simkernel.Process, call int) {
+	if steps := s.at[call]; steps != nil {
+		delete(s.at, call)
+		back := sys.Simulate(s.shell.Process)
+		for _, step := range steps {
+			s.do(step)
+		}
+		back()
+	}
+}
+
+// step lets one call happen, or time pass.
+func (s *sim) step() {
+	s.last = ""
+	if !s.order.Step() {
+		s.order.Pass(10 * time.Millisecond)
+		return
+	}
+	time.Sleep(20 * time.Microsecond)
+}
+
+// finish lets the source publish what it began.
+func (s *sim) finish() {
+	for s.publishing > 0 {
+		s.step()
+	}
+	s.running = false
+}
+
+// away ends a process, by the power if how is "cut", and waits until nothing is left of it.
+func (s *sim) away(p *simkernel.Process, how string, done chan error) error {
+	if how == "cut" {
+		s.kernel.Crash(s.rng)
+		s.shell = s.kernel.Shell(0)
+		sys.Simulate(s.shell.Process)
+	} else {
+		p.Kill()
+	}
+	for {
+		s.order.Drain()
+		select {
+		case err := <-done:
+			s.finish()
+			return err
+		default:
+			if !s.order.Step() {
+				s.order.Pass(time.Second)
+			}
+		}
+	}
+}
+
+// excluded reports whether the mirror's filters exclude a path.
+func (s *sim) excluded(path string) bool { return excludedBy(s.config.Filters, path) }
+
+// everExcluded reports whether they exclude it or did before.
+func (s *sim) everExcluded(path string) bool {
+	return excludedBy(s.had.Filters, path) || s.excluded(path)
+}
+
+func excludedBy(filters []string, path string) bool {
+	l, err := glob.New(filters)
+	if err != nil {
+		panic(err)
+	}
+	for up := path; up != ""; up = mtree.ParentPath(up) {
+		if l.Excluded(up, true) || l.Excluded(up, false) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,394 @@
+package mirror
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/sys/simkernel"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source/sourcetest"
+	"tidemark/pkg/mtree/wire"
+)
+
+// simBefore is how things stood before a pass.
+type simBefore struct {
+	copy map[string]simEntry
+	tree *sourcetest.Tree
+	turn int
+	id   string // of the tree that the copy is of; "": none yet
+	held replica.HeldList
+}
+
+// before notes how things stand.
+func (s *sim) before() simBefore {
+	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn()}
+	b.id, b.held = s.marker()
+	return b
+}
+
+// check checks the copy after a pass. After a power cut, files of unfinished directories
+// may have other bytes.
+func (s *sim) check(b simBefore, cut bool) {
+	now := s.read()
+	for _, path := range sortedKeys(now) {
+		is := now[path]
+		if cut && is.kind == mtree.File && !now[mtree.ParentPath(path)].complete {
+			s.wounded[path] = !s.gave(path, is.text)
+		}
+	}
+	s.checkState(now)
+	if cut {
+		return // names may have come back
+	}
+	s.checkDeletions(b, now)
+	s.checkHeld(b, now)
+}
+
+// checkStamp checks the copy after a call that may have stamped a directory.
+func (s *sim) checkStamp(p *simkernel.Process) {
+	if strings.HasPrefix(s.last, "utimensat") && s.err == nil {
+		s.checkState(s.read())
+	}
+}
+
+// checkState checks what must hold at any time.
+func (s *sim) checkState(now map[string]simEntry) {
+	for _, path := range sortedKeys(now) {
+		is := now[path]
+		if s.everExcluded(path) {
+			continue
+		}
+		if is.kind == mtree.File && !s.gave(path, is.text) && !s.wounded[path] {
+			s.wrong("/%s: the source never had these bytes: %q", path, is.text)
+		}
+		if is.complete && !s.isLoose(path) {
+			s.checkComplete(path, now)
+		}
+	}
+}
+
+// gave reports whether a file may have these bytes.
+func (s *sim) gave(path, text string) bool {
+	for _, t := range s.trees {
+		if t.Gave(path, text) {
+			return true
+		}
+	}
+	return s.own[path+"\x00"+text]
+}
+
+// checkComplete checks a directory of the copy that carries a stamp: it must show
+// everything that was there when the source published that stamp.
+func (s *sim) checkComplete(path string, now map[string]simEntry) {
+	stamp, why := now[path].stamp, "never"
+	for _, t := range s.trees {
+		for _, span := range t.Past(path) {
+			if span.Kind != mtree.Dir || span.MTime != stamp {
+				continue
+			}
+			key := path + "\x00" + stamp.String()
+			if why = s.older(t, path, span.Begin, now, !s.stamped[key]); why == "" {
+				s.stamped[key] = true
+				return
+			}
+		}
+	}
+	if why == "never" && s.finished(path) {
+		return
+	}
+	s.wrong("/%s is complete with stamp %s, but: %s", path, stamp, why)
+}
+
+// finished reports whether a directory may carry a stamp of our own: it is gone at the
+// source and stays for what filters exclude in it.
+func (s *sim) finished(path string) bool {
+	return len(s.had.Filters) > 0
+}
+
+// older says what the copy's directory at path shows that was gone by turn; "": nothing.
+// If it was stamped just now, so are the directories in it. Later they may be unfinished
+// again.
+func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]simEntry, stamped bool) string {
+	names := map[string]bool{}
+	for _, p := range append(t.Paths(), sortedKeys(now)...) {
+		if p != "" && mtree.ParentPath(p) == path {
+			names[p] = true
+		}
+	}
+	for _, p := range sortedKeys(names) {
+		is, has := now[p]
+		if s.everExcluded(p) || s.isLoose(p) {
+			continue
+		}
+		if has && is.kind == mtree.Dir && !is.complete && !stamped {
+			continue
+		}
+		ok, was := false, ""
+		for _, span := range t.Past(p) {
+			if !span.Since(turn) {
+				continue
+			}
+			if span.Denied || span.Unlisted || s.shows(&is, has, &span) {
+				ok = true
+				break
+			}
+			was = span.Version.String()
+		}
+		if !ok && !has && s.leftOut(t, p) {
+			ok = true
+		}
+		if !ok && has && (s.had.NoDelete || s.everHid(t, path) || is.kind == mtree.Dir && len(s.had.Filters) > 0) {
+			ok = true // an entry that stays
+		}
+		if !ok {
+			return "/" + p + " is " + is.String(has) + ", the source had " + was + " since"
+		}
+	}
+	return ""
+}
+
+// isLoose reports whether somebody changed the copy at path, in it or in the directory it
+// is in: a full walk finds that.
+func (s *sim) isLoose(path string) bool {
+	for loose := range s.loose {
+		up := mtree.ParentPath(loose)
+		if loose == path || up == path || up == mtree.ParentPath(path) || strings.HasPrefix(path, loose+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// leftOut reports whether a path is one that the mirror leaves out.
+func (s *sim) leftOut(t *sourcetest.Tree, path string) bool {
+	past := t.Past(path)
+	return s.had.NoLinks && past[len(past)-1].Kind == mtree.Symlink
+}
+
+// everHid reports whether the source ever left something out in a directory: then what is
+// gone there may stay.
+func (s *sim) everHid(t *sourcetest.Tree, path string) bool {
+	for _, p := range t.Paths() {
+		if p != "" && mtree.ParentPath(p) == path {
+			for _, span := range t.Past(p) {
+				if span.Unlisted {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// shows reports whether an entry of the copy is that version.
+func (s *sim) shows(is *simEntry, has bool, v *sourcetest.Span) bool {
+	switch {
+	case !has || v.Kind == mtree.Other:
+		return !has && v.Kind == mtree.Other
+	case is.kind != v.Kind:
+		return false
+	case v.Kind == mtree.Symlink:
+		return is.text == v.Text
+	case v.Kind == mtree.Dir:
+		return is.complete && is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime)
+	}
+	return is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime) && is.text == v.Text
+}
+
+func (c *simEntry) String(has bool) string {
+	if !has {
+		return "missing"
+	}
+	v := sourcetest.Version{Kind: c.kind, Mode: c.mode, MTime: c.mtime, Text: c.text}
+	return v.String()
+}
+
+// checkDeletions: nothing went that the source has had all the time.
+func (s *sim) checkDeletions(b simBefore, now map[string]simEntry) {
+	follows := b.tree == s.tree() && b.id == b.tree.ID
+	for _, path := range sortedKeys(b.copy) {
+		was := b.copy[path]
+		is, has := now[path]
+		if has && is.kind == was.kind || s.loose[path] || was.kind == mtree.Symlink && s.config.NoLinks {
+			continue
+		}
+		if s.excluded(path) {
+			s.wrong("/%s went, which is excluded", path)
+		}
+		if !follows {
+			if b.id != "" && b.id != s.tree().ID && !s.config.Adopt && b.tree == s.tree() {
+				s.wrong("/%s went: the source is another tree", path)
+			}
+			continue
+		}
+		for _, span := range b.tree.Past(path) {
+			if span.End < 0 && span.Begin <= b.turn && span.Kind == was.kind {
+				s.wrong("/%s went, which the source has had all the time", path)
+			}
+		}
+	}
+}
+
+// checkHeld: what was held stays, unless something happened.
+func (s *sim) checkHeld(b simBefore, now map[string]simEntry) {
+	if !s.calm {
+		return
+	}
+	for i := range b.held.Entries {
+		d := &b.held.Entries[i]
+		if _, has := now[d.Path]; !has {
+			s.wrong("/%s went, which was held: %s", d.Path, d.Why)
+		}
+	}
+}
+
+// settle lets everything come to rest, and checks that the copy follows.
+func (s *sim) settle() {
+	s.log("-- quiet")
+	clear(s.at)
+	s.fault, s.errno, s.config.Sums = simFault{}, simFault{}, false // each start would compare sums
+	if s.tree().State != wire.Watched {
+		s.tree().Start(false)
+	}
+	s.tree().Publish()
+	if len(s.loose) > 0 {
+		time.Sleep(200 * time.Hour) // a full walk is due
+	} else {
+		time.Sleep(11 * time.Minute)
+	}
+	s.quiet(false)
+	if s.err != nil {
+		return
+	}
+	s.log("-- healed")
+	s.site.Nameless = false
+	s.config.NoDelete, s.config.NoLinks, s.config.Filters, s.config.MaxDelete = false, false, nil, "100%"
+	s.calm = false
+	s.tree().ListAll()
+	s.tree().Publish()
+	s.quiet(true)
+}
+
+// quiet runs passes until the copy is complete: two, or more if something is held.
+func (s *sim) quiet(healed bool) {
+	adopt := s.config.Adopt
+	s.config.Adopt = false
+	s.pass(ending{})
+	if id, _ := s.marker(); id != s.tree().ID {
+		if s.config.Adopt = adopt || healed; !s.config.Adopt {
+			return // it is refused
+		}
+		s.calm = false
+		s.pass(ending{})
+	}
+	if s.differs(healed) != "" && s.err == nil {
+		s.pass(ending{})
+	}
+	for range 2 {
+		if _, held := s.marker(); len(held.Entries) == 0 || !healed {
+			break
+		}
+		s.release()
+		s.calm = false
+		s.pass(ending{})
+	}
+	if s.err != nil {
+		return
+	}
+	if _, held := s.marker(); len(held.Entries) > 0 || s.site.Nameless {
+		return
+	}
+	if why := s.differs(healed); why != "" {
+		if !healed && (s.config.NoDelete || len(s.config.Filters) > 0) {
+			return // something stays where the source has something else
+		}
+		s.wrong("after two quiet passes: %s", why)
+		return
+	}
+	s.had = s.config
+	s.idle()
+}
+
+// idle: a pass that finds nothing new asks once and writes nothing.
+func (s *sim) idle() {
+	before := s.read()
+	s.pass(ending{})
+	if len(s.site.Asked) != 1 {
+		s.wrong("an idle pass asked for %q", s.site.Asked)
+	}
+	after := s.read()
+	for _, path := range sortedKeys(before) {
+		if after[path] != before[path] {
+			s.wrong("an idle pass wrote /%s", path)
+		}
+	}
+}
+
+// differs says how the copy differs from the source, "" if it does not. If the source is
+// not healed, what it hides now or ever hid may differ.
+func (s *sim) differs(healed bool) string {
+	t, now := s.tree(), s.read()
+	paths := map[string]bool{}
+	for _, p := range append(t.Paths(), sortedKeys(now)...) {
+		paths[p] = true
+	}
+	for _, p := range sortedKeys(paths) {
+		past := t.Past(p)
+		is, has := now[p]
+		v := past[len(past)-1]
+		if s.excluded(p) || hidden(t, p) {
+			continue
+		}
+		want := v.Kind != mtree.Other && !(s.config.NoLinks && v.Kind == mtree.Symlink)
+		if !want && has && s.mayStay(t, p, is.kind, healed) {
+			continue
+		}
+		if want != has || want && !s.shows(&is, has, &v) || want && v.Kind == mtree.Dir && !is.complete {
+			return "/" + p + " is " + is.String(has) + ", the source has " + v.Version.String()
+		}
+	}
+	return ""
+}
+
+// hidden reports whether the source does not list path, or may not read it or something
+// above it.
+func hidden(t *sourcetest.Tree, path string) bool {
+	for {
+		past := t.Past(path)
+		if v := past[len(past)-1]; v.Denied || v.Unlisted {
+			return true
+		}
+		if path == "" {
+			return false
+		}
+		path = mtree.ParentPath(path)
+	}
+}
+
+// mayStay reports whether an entry that the source no longer has may be in the copy.
+func (s *sim) mayStay(t *sourcetest.Tree, path string, kind mtree.Kind, healed bool) bool {
+	if s.config.NoDelete || len(s.config.Filters) > 0 && kind == mtree.Dir {
+		return true
+	}
+	for up := path; up != "" && !healed; up = mtree.ParentPath(up) {
+		if s.everHid(t, mtree.ParentPath(up)) {
+			return true
+		}
+	}
+	return false
+}
+
+// release carries out what is held, while no mirror runs.
+func (s *sim) release() {
+	s.out.Reset()
+	err := Release(context.Background(), s.config)
+	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
+}
+
+// sortedKeys returns the keys of a map in order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,71 @@
+package mirror
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/serve"
+)
+
+// What the simulation found.
+
+// A copy without entries counted as new, so its record was trusted after a change of
+// options: if filters or serve had left out everything, the copy stayed empty and
+// "mirrored" when they no longer did.
+func TestAnEmptyCopyIsComparedAnew(t *testing.T) {
+	s, b := served(t, serve.Config{Exclude: []string{"*.o"}}, "a.o = x", "b.o = y")
+	require.NoError(t, b.once())
+	b.server.reopen(serve.Config{Root: s.root})
+	b.equal(s)
+
+	s, b = overHTTP(t, "a.o = x", "b.o = y")
+	b.config.Filters = []string{"- *.o"}
+	require.NoError(t, b.once())
+	b.config.Filters = nil
+	b.equal(s)
+}
+
+// A full walk that found nothing was not written down, so it was due again at once: a week
+// after its last change an idle copy was walked at every turn, once a second.
+func TestAWalkThatFindsNothingIsWrittenDown(t *testing.T) {
+	s, b := overHTTP(t, "a/f = x", "b/g = y")
+	b.equal(s)
+	b.at(30 * 24 * time.Hour)
+	before := b.stats.Walks.Load()
+	require.NoError(t, b.once())
+	require.Equal(t, before+1, b.stats.Walks.Load())
+	b.requireIdle()
+}
+
+// TestSimulationFound keeps what the simulation found: each history is the shortest that
+// failed. What broke stands above it.
+func TestSimulationFound(t *testing.T) {
+	for name, history := range map[string]string{
+		// A copy without entries counted as new, so its record was trusted after a change of
+		// serve's options.
+		"empty copy": "exclude f; write f; publish; pass",
+
+		// A full walk that found nothing was not written down: the next pass was one again.
+		"idle walk": "mkdir b; publish; pass; local-rm f",
+
+		// A full walk asked for a file that may not be read: the record of its directory said
+		// "unfinished" from then on, and a copy of the copy waited for it.
+		"denied file": "mkdir a; write a/f; mkdir a/g; deny a/f; publish; local-write a/d/h; pass",
+
+		// While the source did not name its tree, other options of the mirror were not noted:
+		// what was done by them stayed when they were gone.
+		"options without id": "mkdir f; pass; nameless; set no-delete; rm f",
+		"filters without id": "write f; pass; nameless; set filter=f; rewrite f; publish; pass; set filter=f; nameless",
+
+		// A file changed under its size and mtime while it was not listed. When it was listed
+		// again, its ctime lay before the listing that the directory had been completed from.
+		"changed while excluded": "write f; pass; at 25 exclude f; more f; pass",
+		"changed while filtered": "write f; write g; publish; pass; set filter=f; rewrite f; write g; publish; wait 1m; pass; wait 1m; set filter=f; pass",
+		"changed while denied":   "write f; publish; pass; wait 1m; deny f; rewrite f; publish; wait 1m; pass; trust; pass",
+	} {
+		t.Run(name, func(t *testing.T) { simulateHistory(t, strings.Split(history, "; ")) })
+	}
+}

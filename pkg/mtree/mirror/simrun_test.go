@@ -1,0 +1,178 @@
+package mirror
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"tidemark/internal/proof"
+)
+
+// envHistory replays one history: its steps, separated by "; ".
+const envHistory = "SIM_HISTORY"
+
+// TestSimulatedHistories runs random histories, each twice.
+func TestSimulatedHistories(t *testing.T) {
+	if text := os.Getenv(envHistory); text != "" {
+		simulateHistory(t, strings.Split(text, "; "))
+		return
+	}
+	const runs = 50
+	proof.Rounds(t, 2, func(t *testing.T, seed uint64) {
+		for i := range uint64(runs) {
+			r := rand.New(rand.NewPCG(seed, i))
+			simulateHistory(t, randomHistory(r))
+		}
+		proof.Count("simulated runs of mirror", 2*runs)
+	})
+}
+
+// simulateHistory fails the test with the shortest history that fails, if this one does.
+func simulateHistory(t *testing.T, history []string) {
+	t.Helper()
+	sum, _, err := simulate(t, history, false)
+	again, _, err2 := simulate(t, history, false)
+	if sum != again || fmt.Sprint(err) != fmt.Sprint(err2) {
+		_, one, _ := simulate(t, history, true)
+		_, two, _ := simulate(t, history, true)
+		t.Fatalf("two runs differ: %s\n%s", strings.Join(history, "; "), firstDifference(one, two))
+	}
+	if err == nil {
+		return
+	}
+	history = shrink(history, func(h []string) bool { _, _, err := simulate(t, h, false); return err != nil })
+	_, lines, err := simulate(t, history, true)
+	t.Fatalf("%v\n%s\n%v\nreplay: %s='%s' go test -count=1 -run TestSimulatedHistories ./pkg/mtree/mirror",
+		err, strings.Join(lines, "\n"), err, envHistory, strings.Join(history, "; "))
+}
+
+// shrink drops steps while the history still fails.
+func shrink(history []string, fails func([]string) bool) []string {
+	for size := max(len(history)/2, 1); ; size /= 2 {
+		for at := 0; at+size <= len(history); {
+			if shorter := slices.Delete(slices.Clone(history), at, at+size); fails(shorter) {
+				history = shorter
+			} else {
+				at++
+			}
+		}
+		if size == 1 {
+			return history
+		}
+	}
+}
+
+// firstDifference shows where two traces part.
+func firstDifference(a, b []string) string {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return strings.Join(a[:i], "\n") + "\n< " + a[i] + "\n> " + b[i]
+		}
+	}
+	return "one goes on"
+}
+
+// simNames are the paths that histories are about.
+var simNames = []string{"f", "a", "a/f", "a/g", "a/d", "a/d/h", "b", "b/f", "b/e", "b/e/g"}
+
+// randomHistory returns a history of some 5 to 50 steps.
+func randomHistory(r *rand.Rand) (history []string) {
+	g := &simGenerator{r}
+	history = append(history, fmt.Sprintf("seed %d", r.IntN(1000)))
+	if r.IntN(3) == 0 {
+		history = append(history, "machine "+g.pick("old", "few", "old"))
+	}
+	if r.IntN(2) == 0 {
+		history = append(history, "set jobs=4")
+	}
+	for _, n := range simNames {
+		if r.IntN(2) == 0 {
+			history = append(history, g.pick("write", "mkdir", "mkdir")+" "+n)
+		}
+	}
+	history = append(history, "publish", "pass")
+	for range 2 + r.IntN(14) {
+		for range r.IntN(4) {
+			history = append(history, g.change())
+		}
+		if r.IntN(3) > 0 {
+			history = append(history, "publish")
+		}
+		history = append(history, g.around())
+		if r.IntN(2) == 0 {
+			history = append(history, "pass")
+		}
+	}
+	return history
+}
+
+// simGenerator chooses steps.
+type simGenerator struct{ *rand.Rand }
+
+func (g *simGenerator) pick(list ...string) string { return list[g.IntN(len(list))] }
+
+func (g *simGenerator) name() string { return g.pick(simNames...) }
+
+// change is a step of the source.
+func (g *simGenerator) change() string {
+	switch n := g.IntN(100); {
+	case n < 26:
+		return g.pick("write", "rewrite", "old", "replace", "more") + " " + g.name()
+	case n < 38:
+		return "rm " + g.name()
+	case n < 48:
+		return "mkdir " + g.name()
+	case n < 56:
+		return g.pick("mv", "swap") + " " + g.name() + " " + g.name()
+	case n < 60:
+		return g.pick("link", "chmod") + " " + g.name()
+	case n < 64:
+		return g.pick("deny", "allow") + " " + g.name()
+	case n < 68:
+		return g.pick("mount", "unmount") + " " + g.name()
+	case n < 70:
+		return g.pick("exclude f", "exclude g", "exclude d", "exclude e", "trust")
+	case n < 94:
+		return "publish"
+	case n < 97:
+		return g.pick("stop", "start", "lose")
+	}
+	return g.pick("snapshot", "restore", "restore")
+}
+
+// around is a step of all others, or a pass.
+func (g *simGenerator) around() string {
+	call := func() int { return 1 + g.IntN(1+g.IntN(400)) }
+	switch n := g.IntN(100); {
+	case n < 30:
+		return fmt.Sprintf("at %d %s", call(), g.change())
+	case n < 42:
+		return fmt.Sprintf("%s %d", g.pick("break", "kill", "kill", "cut", "cut"), call())
+	case n < 48:
+		return fmt.Sprintf("fail %d", 1+g.IntN(6))
+	case n < 52:
+		return fmt.Sprintf("errno %s %d", g.pick("ENOSPC", "EIO", "EACCES", "EMFILE", "EROFS"), call())
+	case n < 54:
+		n := call()
+		return fmt.Sprintf("errno %s %d %d", g.pick("ENOSPC", "EIO", "EROFS"), n, n+g.IntN(300))
+	case n < 58:
+		return "wait " + g.pick("3s", "15s", "2m", "11m", "200h")
+	case n < 60:
+		return "clock " + g.pick("-1h", "1h", "-30s")
+	case n < 66:
+		return "set " + g.pick("no-delete", "no-links", "sums", "adopt", "filter=g", "filter=e", "filter=a/d", "max-delete=2", "max-delete=50%",
+			"durability=none", "durability=file", "durability=batch", "commit=1")
+	case n < 70:
+		return g.pick("local-write", "local-mkdir", "local-rm") + " " + g.name()
+	case n < 72:
+		return "local-mv " + g.name() + " " + g.name()
+	case n < 74:
+		return "local-forget"
+	case n < 75:
+		return g.pick("tree", "nameless", "release")
+	}
+	return "pass"
+}

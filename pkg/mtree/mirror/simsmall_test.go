@@ -1,0 +1,76 @@
+package mirror
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"tidemark/internal/proof"
+)
+
+// simBegin is the tree and the copy that small sequences begin with.
+var simBegin = []string{"mkdir a", "mkdir a/d", "write a/f", "write a/d/h", "write g", "publish", "pass", "wait 1m"}
+
+// simOps are the operations of small sequences.
+var simOps = []string{
+	"write a/f", "rewrite a/f", "old a/f", "rm a/f", "mv a/f g", "mv a/f a/d/h", "mv a/d d", "swap a/d a/f", "swap a/f g", "rm a/d", "mkdir a/e",
+	"replace g", "chmod a/f", "publish",
+}
+
+// TestSimulatedSmallSequences runs sequences of one, two and three operations, with a pass
+// at each place: before the last operation, or under way during all of them, so that they
+// happen one after the other at calls of the pass. Most bugs need no more.
+//
+// There are too many for each run: a round takes those that the seed picks.
+func TestSimulatedSmallSequences(t *testing.T) {
+	const each = 12
+	proof.Rounds(t, 2, func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		n := 0
+		for range each {
+			ops := []string{simOps[r.IntN(len(simOps))], simOps[r.IntN(len(simOps))], simOps[r.IntN(len(simOps))]}[:1+r.IntN(3)]
+			for _, history := range smallHistories(ops, r) {
+				simulateOnce(t, history)
+				n++
+			}
+		}
+		proof.Count("small sequences of mirror", n)
+	})
+}
+
+// simPassCalls is about how many calls a pass makes.
+const simPassCalls = 420
+
+// smallHistories returns the operations with a pass at each place.
+func smallHistories(ops []string, r *rand.Rand) (all [][]string) {
+	for i := range ops { // a pass between them
+		h := slices.Clone(simBegin)
+		h = append(append(append(h, ops[:i]...), "publish", "pass"), ops[i:]...)
+		all = append(all, h)
+	}
+	offset := r.IntN(30)
+	for call := 1 + offset; call < simPassCalls; call += 30 { // a pass meanwhile
+		h := append(slices.Clone(simBegin), "write a/d/h", "write g", "publish")
+		for i, op := range ops {
+			h = append(h, fmt.Sprintf("at %d %s", call+i*(1+r.IntN(20)), op))
+		}
+		h = append(h, fmt.Sprintf("at %d publish", call+60), "pass")
+		all = append(all, h)
+	}
+	for _, how := range []string{"kill", "cut", "break"} { // one that does not end
+		h := append(slices.Clone(simBegin), ops...)
+		all = append(all, append(h, "publish", fmt.Sprintf("%s %d", how, 1+r.IntN(simPassCalls))))
+	}
+	return all
+}
+
+// simulateOnce is simulateHistory without the second run.
+func simulateOnce(t *testing.T, history []string) {
+	t.Helper()
+	if _, _, err := simulate(t, history, false); err != nil {
+		t.Logf("failed: %s", strings.Join(history, "; "))
+		simulateHistory(t, history)
+	}
+}
