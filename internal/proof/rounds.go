@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,7 @@ func Rounds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 	t.Helper()
 	for seed := range seeds(t, n) {
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { f(t, seed) }) {
-			t.Logf("replay: %s=%d go test -count=1 -run '^%s$' %s", envSeed, seed, t.Name(), thisPackage())
+			t.Logf("replay: %s=%d go test -count=1%s -run '^%s$' %s", envSeed, seed, buildTags(), t.Name(), thisPackage())
 			return
 		}
 	}
@@ -49,7 +50,7 @@ func RoundsBeside(t *testing.T, n, beside int, f func(t *testing.T, seed uint64)
 			defer func() { <-turns }()
 			if !t.Run(fmt.Sprint(seed), func(t *testing.T) { f(t, seed) }) {
 				failed.Store(true)
-				t.Logf("replay: %s=%d go test -count=1 -run '^%s$' %s", envSeed, seed, t.Name(), thisPackage())
+				t.Logf("replay: %s=%d go test -count=1%s -run '^%s$' %s", envSeed, seed, buildTags(), t.Name(), thisPackage())
 			}
 		})
 	}
@@ -107,6 +108,17 @@ func moduleRoot() string {
 		dir = filepath.Dir(dir)
 	}
 	return "."
+}
+
+// buildTags is the option that builds the running test, "" without tags.
+func buildTags() string {
+	info, _ := debug.ReadBuildInfo()
+	for _, setting := range info.Settings {
+		if setting.Key == "-tags" {
+			return " -tags " + setting.Value
+		}
+	}
+	return ""
 }
 
 // thisPackage is the package of the running test as the go command names it at the root

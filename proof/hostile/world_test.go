@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		os.Exit(inside())
 	}
 	flag.Parse()
-	err := flag.Set("test.parallel", "8") // most attacks wait most of the time
+	err := flag.Set("test.parallel", "24") // most attacks wait most of the time
 	if err == nil {
 		err = openWorld()
 	}

@@ -102,7 +102,7 @@ func (w *World) mend() error {
 	for name, base := range map[string][]string{"watch": nil, "serve": {"--hidden"}, "mirror": nil} {
 		p := w.programs[name]
 		options := p.options
-		if i := slices.Index(options, "--backend"); i >= 0 && options[i+1] != "none" {
+		if i := slices.Index(options, "--backend"); i >= 0 && (options[i+1] == "inotify" || options[i+1] == "fanotify" && w.user == 0) {
 			base = options[i : i+2]
 		}
 		if strings.Join(options, " ") != strings.Join(base, " ") || p.user != w.user || p.limit != 0 || name == "mirror" && w.faults.from != "" {

@@ -208,10 +208,9 @@ func (w *World) until(ok func() bool) bool { return w.untilFor(patience, ok) }
 
 func (w *World) untilFor(limit time.Duration, ok func() bool) bool {
 	for end := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
+		if w.attend(); time.Now().After(end) || w.broken() {
 			return false
 		}
-		w.attend()
 	}
 	return true
 }

@@ -86,13 +86,15 @@ func (w *World) say(format string, args ...any) {
 	w.log = append(w.log, fmt.Sprintf("%8.3f ", time.Since(w.begun).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// finding notes a finding.
+// finding notes a finding. The world ends with the first one; what follows is in the log.
 func (w *World) finding(kind, format string, args ...any) {
 	text := kind + ": " + fmt.Sprintf(format, args...)
 	w.say("FINDING %s", text)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.found = append(w.found, text)
+	if len(w.found) == 0 {
+		w.found = append(w.found, text)
+	}
 }
 
 // broken reports whether there was a finding.

@@ -44,12 +44,14 @@ func compile(root string, o *overlay, dir, tags string) (*binary, error) {
 type outcome struct {
 	failed  bool
 	killer  string // the test that failed
+	killers string // all tests that failed
 	took    time.Duration
 	hits    map[int]bool
 	message string // the end of what it printed
 }
 
-// run runs tests with one mutant on; 0: with none. It ends everything that they started.
+// run runs tests with one mutant on; 0: with none. Without names it runs all tests, also after
+// one has failed. It ends everything that they started.
 func (b *binary) run(ctx context.Context, tests []string, mutant int, patience time.Duration, hits bool) (outcome, error) {
 	tmp, err := os.MkdirTemp("", "mutants-run-")
 	if err != nil {
@@ -59,7 +61,10 @@ func (b *binary) run(ctx context.Context, tests []string, mutant int, patience t
 	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil { // tests work as other users, too
 		return outcome{}, err
 	}
-	args := []string{"-test.run", pattern(tests), "-test.failfast", "-test.timeout", patience.String()}
+	args := []string{"-test.run", pattern(tests), "-test.timeout", patience.String()}
+	if len(tests) > 0 {
+		args = append(args, "-test.failfast")
+	}
 	cmd := exec.Command(b.path, args...)
 	cmd.Dir = filepath.Join(b.root, b.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -104,6 +109,7 @@ func (b *binary) run(ctx context.Context, tests []string, mutant int, patience t
 	}
 	text, _ := os.ReadFile(out.Name())
 	if o.failed = err != nil; o.failed {
+		o.killers = strings.Join(failedTests(string(text)), ", ")
 		o.killer, o.message = failedTest(string(text)), lastPart(string(text))
 	} else if strings.Contains(string(text), "no tests to run") {
 		return o, fmt.Errorf("%s: no test %s", b.dir, strings.Join(tests, ", "))
@@ -116,7 +122,10 @@ func (b *binary) run(ctx context.Context, tests []string, mutant int, patience t
 
 // pattern makes the argument of -test.run: parts of tests only if there is one test.
 func pattern(tests []string) string {
-	if len(tests) == 1 {
+	switch len(tests) {
+	case 0:
+		return "."
+	case 1:
 		return "^" + strings.ReplaceAll(tests[0], "/", "$/^") + "$"
 	}
 	return "^(" + strings.Join(tests, "|") + ")$"
@@ -137,6 +146,16 @@ func failedTest(text string) string {
 		return "(panic)"
 	}
 	return "(it ended)"
+}
+
+// failedTests returns the names of all tests that failed.
+func failedTests(text string) (names []string) {
+	for _, found := range failLine.FindAllStringSubmatch(text, -1) {
+		if !strings.Contains(found[1], "/") {
+			names = append(names, found[1])
+		}
+	}
+	return names
 }
 
 func lastPart(text string) string {

@@ -88,7 +88,7 @@ func (s *source) generateBinary(n *ast.BinaryExpr) {
 			s.negate(s.add(n, "not: "+s.textOf(n)), n)
 		}
 	case token.ADD, token.SUB:
-		if isPlusOne(n) {
+		if isPlusOne(n) && !s.isMask(n) {
 			s.withoutOne(s.add(n, "without 1: "+s.textOf(n)), n)
 		}
 	}
@@ -209,4 +209,26 @@ func (s *source) resultTypes(n ast.Node) []string {
 		}
 	}
 	return types
+}
+
+// isMask reports whether a sum is, or makes, a constant: its type would be lost.
+func (s *source) isMask(n *ast.BinaryExpr) bool {
+	switch x := n.X.(type) {
+	case *ast.BasicLit:
+		return true
+	case *ast.Ident:
+		if ast.IsExported(x.Name) {
+			return true
+		}
+	case *ast.BinaryExpr:
+		if x.Op == token.SHL {
+			return true
+		}
+	}
+	up := s.parents[n]
+	if p, ok := up.(*ast.ParenExpr); ok {
+		up = s.parents[p]
+	}
+	b, ok := up.(*ast.BinaryExpr)
+	return ok && (b.Op == token.AND || b.Op == token.AND_NOT)
 }

@@ -14,12 +14,13 @@ import (
 
 // options are those of the command.
 type options struct {
-	root   string
-	only   *regexp.Regexp
-	jobs   int
-	budget time.Duration
-	fresh  bool
-	list   bool
+	root    string
+	only    *regexp.Regexp
+	jobs    int
+	budget  time.Duration
+	fresh   bool
+	suggest bool
+	list    bool
 }
 
 func main() { os.Exit(run()) }
@@ -33,6 +34,7 @@ func run() int {
 	flag.IntVar(&o.jobs, "j", 2, "how many at a time")
 	flag.DurationVar(&o.budget, "for", 0, "for that long, in random order, e.g. 10m")
 	flag.BoolVar(&o.fresh, "fresh", false, "use no results of earlier runs")
+	flag.BoolVar(&o.suggest, "suggest", false, "where the tests of a mark pass, name those that fail")
 	flag.BoolVar(&o.list, "list", false, "print what would be mutated")
 	flag.Parse()
 	err := error(nil)

@@ -117,6 +117,13 @@ func (r *markedRun) try(ctx context.Context, m *mutant) error {
 	}
 	if len(passed) > 0 {
 		x.note = strings.Join(passed, ", ") + " passes"
+		if r.suggest {
+			better, err := r.suggestion(ctx, m)
+			if err != nil {
+				return err
+			}
+			x.note += "; these fail: " + better
+		}
 	} else {
 		x.killed = strings.Join(killed, ", ")
 	}
@@ -124,6 +131,25 @@ func (r *markedRun) try(ctx context.Context, m *mutant) error {
 	defer r.mu.Unlock()
 	r.report.add(x)
 	return nil
+}
+
+// suggestPatience is how long all tests of a package may take.
+const suggestPatience = 10 * time.Minute
+
+// suggestion returns the tests that fail without a guard, of all that watch, serve or mirror
+// has.
+func (r *markedRun) suggestion(ctx context.Context, m *mutant) (string, error) {
+	program, _, _ := strings.Cut(strings.TrimPrefix(m.file, "pkg/mtree/"), "/")
+	dir := filepath.Join("pkg/mtree", program)
+	if program != "watch" && program != "serve" && program != "mirror" {
+		dir = filepath.Dir(m.file)
+	}
+	b, err := r.binaryOf(testAt{dir: dir})
+	if err != nil {
+		return "", err
+	}
+	o, err := b.run(ctx, nil, m.id, suggestPatience, false)
+	return o.killers, err
 }
 
 func (r *markedRun) fail(m *mutant, why string) {

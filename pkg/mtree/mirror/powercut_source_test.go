@@ -3,6 +3,7 @@
 package mirror
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -190,6 +191,9 @@ func (c *cutting) recordOf(dir *disk.Dir, name string) (records.Record, bool) {
 	require.NoError(t, err)
 	defer root.Close()
 	m, err := state.OpenMarker(root, "")
+	if errors.Is(err, fs.ErrNotExist) { // the power went before there was one
+		return records.Record{}, false
+	}
 	require.NoError(t, err)
 	defer m.Close()
 	log, err := records.ReadLog(m)

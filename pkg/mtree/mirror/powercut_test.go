@@ -102,7 +102,7 @@ func (c *cutting) cut(image, at string, took time.Duration) {
 // versions is how many versions of the source a round has after the first.
 func versions(t *testing.T) int {
 	if proof.Budget(t) > 0 {
-		return 4
+		return 3
 	}
 	return 2
 }

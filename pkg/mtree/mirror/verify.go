@@ -46,7 +46,7 @@ func Verify(ctx context.Context, c Config, repair bool) error {
 		return exit.With(exit.Refused, fmt.Errorf("%q is no copy of this source", c.Dest), "give the source it was made from")
 	}
 	v := &verifier{env: m.newEnv(&root), out: m.config.Out}
-	if err := v.walk(ctx, "", root.Listing); err != nil {
+	if err := v.walk(ctx, "", root.Dir); err != nil {
 		return unreachable(ctx, err)
 	}
 	fmt.Fprintf(v.out, "compared %d directories, %d files (%d bytes), %d differ\n", v.dirs, v.files, v.bytes, v.differ)
@@ -105,7 +105,7 @@ type difference struct {
 
 // walk compares the directory at path with the source's listing of it, and then those
 // below.
-func (v *verifier) walk(ctx context.Context, path string, listing mtree.Listing) error {
+func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) error {
 	v.dirs++
 	diffs, err := v.compare(ctx, path, &listing)
 	if err != nil {
@@ -133,7 +133,7 @@ func (v *verifier) walk(ctx context.Context, path string, listing mtree.Listing)
 		if err != nil {
 			return err
 		}
-		if err := v.walk(ctx, below, a.Listing); err != nil {
+		if err := v.walk(ctx, below, a); err != nil {
 			return err
 		}
 	}
@@ -141,9 +141,8 @@ func (v *verifier) walk(ctx context.Context, path string, listing mtree.Listing)
 }
 
 // listAgain asks for a listing and bypasses all caches.
-func (v *verifier) listAgain(ctx context.Context, path string) (mtree.Listing, error) {
-	a, err := v.env.Source.List(ctx, path, source.Fresh)
-	return a.Listing, err
+func (v *verifier) listAgain(ctx context.Context, path string) (source.Dir, error) {
+	return v.env.Source.List(ctx, path, source.Fresh)
 }
 
 // isListed reports whether a directory that is said to be gone is still listed, or may
@@ -177,7 +176,7 @@ func (v *verifier) report(path string, diffs []difference) {
 }
 
 // compare returns what differs in one directory.
-func (v *verifier) compare(ctx context.Context, path string, listing *mtree.Listing) ([]difference, error) {
+func (v *verifier) compare(ctx context.Context, path string, listing *source.Dir) ([]difference, error) {
 	dir, err := v.env.Replica.Dir(path)
 	if errors.Is(err, fs.ErrNotExist) || disk.IsGone(err) {
 		return nil, nil // its parent reports it

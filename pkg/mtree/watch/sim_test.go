@@ -25,6 +25,7 @@ type simulation struct {
 	seed   uint64
 	kernel *simkernel.Kernel
 	order  *simkernel.Scheduler
+	front  *simkernel.Process
 	shell  simkernel.Shell // of root
 	uid    uint32          // of watch
 
@@ -34,6 +35,10 @@ type simulation struct {
 	open    int // a file that the shell writes to now and then; 0: none
 	log     strings.Builder
 	problem string // the first
+
+	fails        unix.Errno // with which calls of watch fail
+	faults, skip int        // how many, and after how many others
+	trouble      bool       // calls failed since the last rest
 }
 
 // simWatcher is a watch that runs.
@@ -59,6 +64,8 @@ func newSimulation(seed uint64) *simulation {
 	s := &simulation{seed: seed, kernel: simkernel.New(o)}
 	s.kernel.Keep()
 	s.order = simkernel.NewScheduler(s.kernel, rand.New(rand.NewPCG(seed, 2)))
+	s.front = s.kernel.Front()
+	sys.Simulate(s.front)
 	s.shell = s.kernel.Shell(0)
 	for _, dir := range []string{"", "/a", "/b", "/a/a", "/b/a", "/b/b"} { // all of one time
 		_ = s.shell.Mkdir(simRoot+dir, 0o755)
@@ -94,14 +101,28 @@ func (s *simulation) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	w := &simWatcher{process: s.kernel.Start("watch", s.uid), stop: stop, audit: make(chan struct{}, 1), ended: make(chan error, 1)}
 	w.process.Scheduled = true
+	w.process.Fault = s.nextFault
 	s.watcher = w
-	sys.Simulate(w.process)
+	s.front.Use(w.process)
 	config := watch.Config{
 		Root: simRoot, Backend: "inotify", Audit: w.audit, Exclude: s.exclude,
 		Now: func() mtree.Stamp { return mtree.FromTime(w.process.Now()) },
 		Log: slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	go func() { w.ended <- watch.Run(ctx, config) }()
+}
+
+// nextFault returns the error with which the next call of watch fails; nil if it does not.
+func (s *simulation) nextFault(_ int, call string) error {
+	if s.faults == 0 || strings.HasPrefix(call, "close(") || call[0] == '(' {
+		return nil
+	}
+	if s.skip > 0 {
+		s.skip--
+		return nil
+	}
+	s.faults--
+	return s.fails
 }
 
 // kill ends the watcher as SIGKILL does.
@@ -171,6 +192,9 @@ func (s *simulation) look() {
 }
 
 func (s *simulation) ended(err error) {
+	if err != nil && s.trouble {
+		return // it may give up, if it says why
+	}
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, disk.ErrReplaced) && disk.Errno(err) != unix.ENOTRECOVERABLE {
 		s.fail("watch ended: %v", err)
 	}

@@ -102,6 +102,11 @@ func init() {
 			}
 		}},
 		{"marker removed", 1, func(s *simulation, rng *rand.Rand) { _ = s.shell.Remove(simRoot + "/.tidemark") }},
+		{"full", 1, func(s *simulation, rng *rand.Rand) { s.kernel.Full, s.trouble = true, true }},
+		{"room", 2, func(s *simulation, rng *rand.Rand) { s.kernel.Full = false }},
+		{"read-only", 1, func(s *simulation, rng *rand.Rand) { s.kernel.ReadOnly, s.trouble = true, true }},
+		{"writable", 3, func(s *simulation, rng *rand.Rand) { s.kernel.ReadOnly = false }},
+		{"calls fail", 2, (*simulation).fault},
 		{"rest", 2, func(s *simulation, rng *rand.Rand) { s.rest() }},
 	}
 }
@@ -151,10 +156,13 @@ func simPause(rng *rand.Rand) time.Duration {
 
 // rest lets everything come to rest, and checks what must hold then.
 func (s *simulation) rest() {
-	s.start()
-	if !s.settle() {
-		return
+	s.kernel.Full, s.kernel.ReadOnly, s.faults = false, false, 0
+	for range 2 { // it may have given up meanwhile
+		if s.start(); !s.settle() {
+			return
+		}
 	}
+	s.trouble = false
 	for range 5 { // a degraded tree is audited once a minute
 		if state, _ := s.state(); state != wire.Degraded {
 			break
@@ -248,6 +256,12 @@ func simOut(rng *rand.Rand) string  { return "/outside/" + string(rune('o'+rng.I
 func simText(rng *rand.Rand) string { return fmt.Sprint(rng.IntN(1000)) }
 
 func simPast(rng *rand.Rand) time.Time { return time.Unix(1_000_000_000+rng.Int64N(3), 0) }
+
+// fault lets some of the next calls of watch fail.
+func (s *simulation) fault(rng *rand.Rand) {
+	s.fails = []unix.Errno{unix.EIO, unix.EMFILE, unix.ENOMEM, unix.ENOSPC, unix.EINTR, unix.EACCES}[rng.IntN(6)]
+	s.faults, s.skip, s.trouble = 1+rng.IntN(3), rng.IntN(100), true
+}
 
 func (s *simulation) keepLog(rng *rand.Rand) {
 	if s.open == 0 || rng.IntN(4) == 0 {

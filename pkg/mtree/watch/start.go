@@ -135,7 +135,7 @@ func (w *watcher) resume(id identity.Identity, now mtree.Stamp) {
 	if w.status.State = w.state(); id.Status.State == wire.Degraded && !w.firstAudit {
 		w.status.State = wire.Degraded // until an audit ends it
 	}
-	w.status.CrossMounts = &w.CrossMounts
+	w.status.CrossMounts, w.status.Mounted = &w.CrossMounts, id.Mounted
 }
 
 // scopeAtStart returns the request for the start audit.

@@ -112,7 +112,7 @@ func (l *Lister) lookAt(d *disk.Dir, pace *disk.StatPace, path, text string, sel
 // not, why not.
 func (l *Lister) dispose(path, text string, self, info disk.Info) disposition {
 	switch {
-	case info.Kind == mtree.Other && !l.special && (l.Mounts || !info.MountRoot):
+	case info.Kind == mtree.Other && !l.special && (l.Mounts || !info.MountRoot): // guard: TestSpecialFilesAreNotListed
 		return unlisted
 	case l.Copy && path == "" && text == LostFound && info.Kind == mtree.Dir:
 		return unlisted // it belongs to the copy's own file system

@@ -47,10 +47,10 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 			if try < readTries {
 				continue
 			}
-			listing.Stamp = mtree.Earlier(before.MTime, after.MTime)
-			listing.Hot = true
+			listing.Stamp = mtree.Earlier(before.MTime, after.MTime) // guard: TestChangingDirectoryIsHot
+			listing.Hot = true                                       // guard: TestChangingDirectoryIsHot
 		}
-		if l.Copy && !l.Finished(d, path, after) {
+		if l.Copy && !l.Finished(d, path, after) { // guard: TestUnfinishedDirectoryOfACopyIsHot
 			listing.Hot = true
 		}
 		return listing, nil

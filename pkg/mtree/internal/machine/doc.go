@@ -20,6 +20,7 @@
 //	mounts.go      MountTable: hears of mounts; Mounts: those below a directory
 //	below.go       does a directory lie in another one?
 //	mountinfo.go   /proc/self/mountinfo, and what follows from it
+//	stay.go        what tells whether a file system was away in this boot
 //	filesystem.go  what identifies a file system across reboots
 //	clockstep.go   ClockSteps: hears when somebody sets the clock
 //	clock.go       Now, uptime, boot id

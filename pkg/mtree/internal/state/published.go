@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -60,7 +61,7 @@ func (m *Marker) Published() (Published, error) {
 		return p, err
 	}
 	p.Bound = tree.BoundTo(root)
-	p.State = publishedState(tree, p.Status, locked, p.Bound)
+	p.State = publishedState(tree, p.Status, locked, p.Bound, m.root)
 	if tree.Role == Copy && locked {
 		if sec, err := m.Announced(); err == nil && sec != 0 {
 			at := mtree.Unix(sec, 0)
@@ -94,7 +95,7 @@ func (p *Published) Crosses() bool {
 }
 
 // publishedState returns the state of a tree as its readers see it.
-func publishedState(tree Tree, status Status, locked, bound bool) wire.State {
+func publishedState(tree Tree, status Status, locked, bound bool, root *disk.Dir) wire.State {
 	switch {
 	case tree.Role == Copy && !bound:
 		return wire.Unwatched // copied, restored or moved: what changed since is not known
@@ -114,7 +115,7 @@ func publishedState(tree Tree, status Status, locked, bound bool) wire.State {
 		return wire.Unwatched
 	case status.State == wire.Degraded: // its stamps are no better than those of its last watcher
 		return wire.Degraded
-	case status.CheckpointHolds():
+	case status.CheckpointHolds(machine.Stay(root.FD())):
 		return wire.Audited
 	}
 	return wire.Unwatched

@@ -8,7 +8,7 @@ import (
 // SourceName returns the SOURCE of a copy in the form that is compared and recorded:
 // without credentials and without a slash at its end.
 func SourceName(source string) string {
-	if u, err := url.Parse(source); err == nil && u.Host != "" {
+	if u, err := url.Parse(source); err == nil && u.Scheme != "" && u.Host != "" { // //srv/a is a path
 		u.User = nil
 		u.Host = strings.ToLower(u.Host)
 		return strings.TrimRight(u.String(), "/")
@@ -21,7 +21,7 @@ func SourceName(source string) string {
 
 // hostOf returns the host of a SOURCE, with its port.
 func hostOf(source string) string {
-	if u, err := url.Parse(source); err == nil && u.Host != "" {
+	if u, err := url.Parse(source); err == nil && u.Scheme != "" && u.Host != "" {
 		return u.Host
 	}
 	return "local"

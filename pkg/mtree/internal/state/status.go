@@ -31,6 +31,7 @@ type Status struct {
 	Floor             *mtree.Stamp     `json:"floor,omitempty"`      // highest stamp published; watch only
 	Audit             *mtree.Stamp     `json:"audit,omitempty"`      // start of the last complete audit; watch only
 	Boot              string           `json:"boot,omitempty"`       // boot id at the time of writing
+	Mounted           string           `json:"mounted,omitempty"`    // machine.Stay of the root at that time; watch only
 	Clean             bool             `json:"clean"`                // written by an orderly stop
 	PID               int              `json:"pid,omitempty"`
 	Updated           *mtree.Stamp     `json:"updated,omitempty"`      // when this was written, local clock
@@ -216,7 +217,10 @@ func (m *Marker) readStatus() (Status, error) {
 
 // CheckpointHolds reports whether the checkpoint can be relied on: it was written in
 // this boot, or by an orderly stop. After a power cut the checkpoint may be on disk,
-// but not the stamps that were set before it.
-func (s *Status) CheckpointHolds() bool {
-	return s.Checkpoint != nil && (s.Clean || s.Boot != "" && s.Boot == machine.BootID())
+// but not the stamps that were set before it. The disk alone may lose its power, or be
+// pulled out, and come back in the same boot: mounted is machine.Stay of the root now, ""
+// if that is not known.
+func (s *Status) CheckpointHolds(mounted string) bool {
+	away := s.Mounted != "" && mounted != "" && s.Mounted != mounted
+	return s.Checkpoint != nil && (s.Clean || s.Boot != "" && s.Boot == machine.BootID() && !away)
 }

@@ -11,6 +11,7 @@ import (
 
 // ReadFile implements sys.Kernel: some files of /proc.
 func (p *Process) ReadFile(path string) (text []byte, err error) {
+	p = p.owner(-1)
 	err = p.call(func() error {
 		switch {
 		case path == "/proc/self/mountinfo":
@@ -35,6 +36,7 @@ func (p *Process) ReadFile(path string) (text []byte, err error) {
 
 // Readlink implements sys.Kernel: /proc/self/fd.
 func (p *Process) Readlink(path string) (target string, err error) {
+	p = p.owner(-1)
 	err = p.call(func() error {
 		number, ok := strings.CutPrefix(path, "/proc/self/fd/")
 		fd, atoi := strconv.Atoi(number)
@@ -73,7 +75,7 @@ func (p *Process) Now() time.Time {
 }
 
 // Geteuid implements sys.Kernel.
-func (p *Process) Geteuid() int { return int(p.uid) }
+func (p *Process) Geteuid() int { return int(p.owner(-1).uid) }
 
 // ClockSteps implements sys.Kernel.
 func (p *Process) ClockSteps() <-chan struct{} { return p.k.steps }
@@ -100,4 +102,4 @@ func (p *Process) Order(n int) []int {
 }
 
 // Turn implements sys.Kernel.
-func (p *Process) Turn(why string) { _ = p.call(func() error { return nil }, "(%s)", why) }
+func (p *Process) Turn(why string) { _ = p.owner(-1).call(func() error { return nil }, "(%s)", why) }

@@ -27,6 +27,18 @@ type Process struct {
 	fds    []*handle // by descriptor, which begin with firstFD
 	killed bool
 	calls  int
+	front  *Process // of Front: who makes the calls that name no descriptor
+}
+
+// Front returns a Process for sys.Simulate. Calls that name no descriptor are made by the
+// process that Use named last.
+func (k *Kernel) Front() *Process { return &Process{k: k, name: "nobody", killed: true} }
+
+// Use names the process that makes the calls of p which name no descriptor.
+func (p *Process) Use(by *Process) {
+	p.k.mu.Lock()
+	defer p.k.mu.Unlock()
+	p.front = by
 }
 
 // Descriptors are numbers that no two processes share: a system call is made by the process
@@ -41,13 +53,16 @@ func (p *Process) firstFD() int { return p.pid*fdsEach + firstFD }
 
 // owner returns the process to which a descriptor belongs.
 func (p *Process) owner(fd int) *Process {
-	if fd < 0 || fd/fdsEach == p.pid {
+	if fd >= 0 && fd/fdsEach == p.pid && p.pid != 0 {
 		return p
 	}
 	p.k.mu.Lock()
 	defer p.k.mu.Unlock()
-	if other := p.k.procs[fd/fdsEach]; other != nil {
+	if other := p.k.procs[fd/fdsEach]; fd >= 0 && other != nil {
 		return other
+	}
+	if p.front != nil {
+		return p.front
 	}
 	return p
 }

@@ -6,6 +6,7 @@ import (
 
 // InotifyInit1 implements sys.Kernel.
 func (p *Process) InotifyInit1(flags int) (fd int, err error) {
+	p = p.owner(-1)
 	err = p.call(func() error {
 		fd, err = p.add(&handle{events: &queue{k: p.k, watches: map[int32]*watch{}}})
 		return err

@@ -36,20 +36,20 @@ func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 		return "", l.refuse(fmt.Errorf("the copy was made from %q, which had no tree id", t.Upstream), "give that source")
 	case elsewhere && root.Tree.ID != "":
 		return "", l.refuse(fmt.Errorf("%q is another directory than the copy was made from, and tree %s", name, root.Tree.ID), "check what is mounted there")
-	case elsewhere:
+	case elsewhere: // guard: TestALocalSourceThatIsAnotherDirectory
 		return fmt.Sprintf("%q is another directory than the copy was made from: replaced, or not mounted", name), nil
 	case t.NoID:
 		return "", nil
 	case root.OtherServer:
 		return "", exit.With(exit.Unreachable, fmt.Errorf("%w: something else than serve answers", mtree.ErrListing),
 			"the copy was made from a tidemark tree")
-	case root.Tree.ID == "":
+	case root.Tree.ID == "": // guard: TestALostTreeIDDeletesNothing
 		return lostID, nil
 	case root.Tree.ID != t.ID:
 		return "", l.refuse(fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, root.Tree.ID), "give the right source")
-	case t.Path != "" && root.TreePath != "" && root.TreePath != t.Path:
+	case t.Path != "" && root.TreePath != "" && root.TreePath != t.Path: // guard: TestACopyOfAnotherDirectoryOfTheTree
 		return "", l.refuse(fmt.Errorf("the copy is one of %q in the tree, the source is %q", t.Path, root.TreePath), "give the right source")
-	case root.Tree.Epoch != 0 && root.Tree.Epoch < t.Epoch:
+	case root.Tree.Epoch != 0 && root.Tree.Epoch < t.Epoch: // guard: TestAnOlderLineageDeletesNothing
 		return fmt.Sprintf("the source is of an older lineage of the tree, epoch %d: the copy has followed epoch %d", root.Tree.Epoch, t.Epoch), nil
 	}
 	return "", nil
@@ -71,5 +71,5 @@ func (l *Lineage) refuse(err error, remedy string) error {
 func (l *Lineage) adopts() bool {
 	t := l.replica.Tree()
 	done := t.Adopted == l.Upstream && t.BoundTo(l.replica.Self)
-	return l.Adopt && !l.adopted && !done
+	return l.Adopt && !l.adopted && !done // guard (without !done): TestAdoptActsOnce
 }

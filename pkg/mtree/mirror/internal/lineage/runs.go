@@ -19,7 +19,7 @@ func (l *Lineage) rolledBack(root *source.Root) replica.Doubts {
 		wire.RunReached(root.Runs, s.SourceRun, *s.SourceTop) {
 		return 0
 	}
-	return replica.DoubtBytes
+	return replica.DoubtBytes // guard (returns 0): TestRolledBackAndWatched
 }
 
 // Listed notes, before anything is taken from the listing of a directory below the
@@ -35,7 +35,7 @@ func (l *Lineage) Listed(root *source.Root, listing *mtree.Listing) error {
 // have set it.
 func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 	switch {
-	case l.Hot && root.Upstreams != "":
+	case l.Hot && root.Upstreams != "": // guard: TestTimesThatAreNoStamps
 		return false
 	case isRoot:
 		return true

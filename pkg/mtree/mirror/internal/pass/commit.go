@@ -16,6 +16,9 @@ import (
 // that a kill costs little. It also commits after Options.CommitFiles files.
 const commitEvery = 30 * time.Second
 
+// stopPatience is how long a pass that was stopped marks directories.
+const stopPatience = time.Second
+
 // fewSyncs is the greatest number of files and directories that are flushed one by one:
 // syncfs also waits for what other programs wrote.
 const fewSyncs = 24
@@ -208,9 +211,16 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // this copy would not look there. A directory that could not be listed keeps the doubts
 // about what is below it. If a full walk found a directory incomplete that has its stamp
 // already, its record says so from now on, else the next pass would take it for complete.
-func (p *pass) leaveIncomplete() {
+//
+// A pass that was stopped marks what it can in a moment. It may be killed here as well as
+// anywhere; the rest then stays as it was begun.
+func (p *pass) leaveIncomplete(ctx context.Context) {
 	p.result.Incomplete = int64(len(p.incomplete))
+	began := time.Now()
 	for _, n := range p.incomplete {
+		if ctx.Err() != nil && time.Since(began) > stopPatience {
+			return
+		}
 		unmarked := n.visited && n.had && n.before.Stamp == n.Record.Stamp
 		if !n.changed && !unmarked && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
 			continue

@@ -16,7 +16,7 @@ import (
 // recordVisit records what a visit found and adds the tasks that follow from it.
 func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	if v.Err != nil {
-		p.guard.unseen[n.Path] = n
+		p.guard.unseen[n.Path] = n // guard: TestAHoldOutlivesADirectoryInTrouble
 		if errors.Is(v.Err, overlap.Err) {
 			n.blocked = true
 			p.halt(v.Err)
@@ -53,7 +53,7 @@ func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 		p.guard.gate.FoundRecord()
 	}
 	p.guard.inRoot = v.InCopy
-	p.guard.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0
+	p.guard.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
 }
 
 // recordFound records what a visit found in a directory, what it did there, and what
@@ -80,7 +80,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 		p.guard.unseen[f.Path] = n
 	}
 	for _, e := range v.Plan.NotUnderstood {
-		p.fail(n, mtree.JoinPath(n.Path, e.Name), notUnderstood(e))
+		p.fail(n, mtree.JoinPath(n.Path, e.Name), notUnderstood(e)) // guard: TestWhatIsNotUnderstoodIsKept
 	}
 }
 
@@ -138,7 +138,7 @@ func (p *pass) recordUnlisted(n *node, err error) {
 		p.result.Moved++
 		p.env.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.Path), "error", err)
 	default:
-		p.fail(n, n.Path, err)
+		p.fail(n, n.Path, err) // guard: TestTroubleWithAnyDirectory
 	}
 }
 

@@ -66,7 +66,7 @@ func (p *pass) run(ctx context.Context) error {
 		if commitErr := p.lastCommit(ctx); err == nil {
 			err = commitErr
 		}
-		p.leaveIncomplete()
+		p.leaveIncomplete(ctx)
 	}
 	p.sumUp(root, err)
 	p.report(true)

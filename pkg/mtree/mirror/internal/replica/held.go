@@ -143,5 +143,8 @@ func parseHeld(line string) (d Deletion, err error) {
 	if d.Path, err = mtree.UnescapeName(fields[3]); err != nil {
 		return d, err
 	}
+	if d.Path == "" {
+		return d, fmt.Errorf("the root is no held deletion: %.100q", line)
+	}
 	return d, mtree.CheckPath(d.Path)
 }

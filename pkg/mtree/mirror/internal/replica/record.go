@@ -84,7 +84,7 @@ func (r *Replica) SetRecord(dir *disk.Dir, path string, record records.Record) e
 // IsCompleted reports whether a directory with this record and info was completed
 // with that stamp and not touched since.
 func (r *Replica) IsCompleted(record records.Record, info disk.Info, stamp mtree.Stamp) bool {
-	return record.Stamp == stamp && info.MTime == r.Times.Stored(stamp)
+	return record.Stamp == stamp && info.MTime == r.Times.Stored(stamp) // guard (without record.Stamp): TestIsCompleted
 }
 
 // IsComplete reports whether a directory in dir, which is at parent, is complete with
@@ -136,7 +136,7 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 		}
 		record = listed
 	} else if had, begun := DoubtsOf(record); begun {
-		doubts |= had
+		doubts |= had // guard: TestBeginKeepsDistrust
 	}
 	to := doubts.stamp()
 	shows := known && listed.Stamp != mtree.Stamp{} && (listed.Fingerprint != record.Fingerprint || listed.Excluded < record.Excluded)

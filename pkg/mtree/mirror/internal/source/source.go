@@ -30,6 +30,7 @@ type Dir struct {
 	Tree   Tree      // what the directory is part of
 	Node   disk.Node // of the directory; zero unless it is on this machine
 	Approx *Approx   // what the listing leaves open; nil: nothing
+	Past   bool      // the source has listed it later already, or has a later stamp for it: this comes from a cache
 
 	Fingerprint string // of the options and rights of serve when it answered; "": not known
 }

@@ -24,13 +24,13 @@ func (env *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 			v.Stays++
 		}
 		if v.Nested {
-			d.Why = replica.WhyTree
+			d.Why = replica.WhyTree // guard: TestACopyInACopyIsNotDeleted
 		}
 		if d.Entries > 0 {
 			gone = append(gone, d)
 		}
 	}
-	if env.isEmptied(t, v, gone) {
+	if env.isEmptied(t, v, gone) { // guard: TestAnotherDirectoryWithoutAnything
 		for i := range gone {
 			gone[i].Why = cmp.Or(gone[i].Why, replica.WhyEmptied)
 		}
@@ -46,7 +46,7 @@ func (env *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bo
 	if len(gone) == 0 || v.Before.ID == "" || v.Before.ID == v.Listing.ID || !v.hasFewFiles(gone) {
 		return false
 	}
-	if env.wasHeldEmptied(t, v, gone) {
+	if env.wasHeldEmptied(t, v, gone) { // guard: TestAnotherDirectoryWithoutAnything
 		return true
 	}
 	another := v.Had && isReplaced(v.Before, &v.Listing) && v.InCopy == int64(len(v.Plan.Extra)+len(v.Plan.Kept))

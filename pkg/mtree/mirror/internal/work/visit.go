@@ -69,6 +69,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	// If size and time do not prove the copy's files, "not modified" does not either.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0)
 	env.compare(t, v, dir, have)
+	if (l.Past || isPast(v)) && v.removes() {
+		return errPast
+	}
 	if !env.DryRun {
 		err = env.apply(t, v, dir, info)
 	}
@@ -86,12 +89,23 @@ func (env *Env) isOlder(v *VisitResult) bool {
 	return v.Had && !began && !env.Root.OtherServer && v.Listing.Stamp.Before(v.Before.Stamp)
 }
 
+// errPast is the error of a directory from which a listing of the past would remove
+// something: what came since is not in that listing.
+var errPast = fmt.Errorf("%w: a cache answered with a listing from before, or the clock of the source was set back: it deletes nothing", source.ErrMoved)
+
+// isPast reports whether the source had read the listing before the one from which the
+// directory was completed last, and with another stamp. Where everything is compared,
+// because the source became another one, its clock may be another, too.
+func isPast(v *VisitResult) bool {
+	return v.Had && !v.Doubts.Below() && v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp
+}
+
 // ask returns the listing of a target. It must be of the tree that the pass began with. If
 // serve was started with other options since then, it may leave out what the root's answer
 // does not tell of: a listing that leaves out anything is hot then.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	l, err := env.Source.List(ctx, t.Path, t.Listed)
-	if err == nil && l.Tree != env.Root.Tree {
+	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
 	if root := env.Root.Fingerprint; root != "" && l.Fingerprint != "" && l.Fingerprint != root && l.Hidden > 0 { // guard: TestOtherOptionsInMidPass
@@ -108,11 +122,12 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	// The copy's files may come from another directory, or from another time. This doubt is
 	// not passed down: each directory below is checked for it by itself.
 	v.DoubtsBelow = v.Doubts
-	if another || env.isOlder(v) || v.isUnproved(have) {
+	if another || env.isOlder(v) || v.isUnproved(have) { // guard (without env.isOlder): TestAStampThatWentBack
 		v.Doubts |= replica.DoubtBytes
 	}
 	v.Record = recordOf(&v.Listing)
 	if v.Record.ID == "" {
+		// guard: TestALostDirectoryIDIsKept
 		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
@@ -128,7 +143,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		v.keepNow()
 	}
 	for _, c := range v.Plan.Dirs {
-		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) {
+		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) { // guard (without v.Doubts): TestOtherOptionsReachALocalCopy
 			v.Below = append(v.Below, c)
 		}
 	}
@@ -142,18 +157,19 @@ func (env *Env) planOptions(path string, hidden plan.Hidden) plan.Options {
 }
 
 // PlanToVerify makes a plan for the directory of the copy at path that trusts nothing:
-// all files of equal size and mtime are to be compared by their sums. Nothing is
-// changed.
-func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *mtree.Listing) (plan.Plan, error) {
-	have, _, err := env.present(dir, path, l)
+// all files of equal size and mtime are to be compared by their sums, and those of which the
+// listing leaves open whether they are equal. Nothing is changed.
+func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *source.Dir) (plan.Plan, error) {
+	have, _, err := env.present(dir, path, &l.Listing)
 	if err != nil {
 		return plan.Plan{}, err
 	}
 	before, had := env.Replica.Record(dir, path)
-	o := env.planOptions(path, env.hidden(l, before, had))
+	o := env.planOptions(path, env.hidden(&l.Listing, before, had))
 	o.CheckAll = true
-	kept := *l
-	kept.Entries = env.wanted(path, l.Entries)
+	kept := l.Listing
+	kept.Entries = env.wanted(path, slices.Clone(l.Entries))
+	l.Approx.Assume(&kept, have)
 	return plan.Make(have, &kept, &o), nil
 }
 

@@ -1,6 +1,8 @@
 package work
 
 import (
+	"slices"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
@@ -77,6 +79,15 @@ func (v *VisitResult) note(t *Target, name string, err error) {
 	} else {
 		v.Failed = append(v.Failed, Failure{mtree.JoinPath(t.Path, name), replica.Local(err)})
 	}
+}
+
+// removes reports whether the plan deletes an entry, or puts another one in place of a
+// directory.
+func (v *VisitResult) removes() bool {
+	p := &v.Plan
+	return len(p.Extra) > 0 || slices.ContainsFunc(slices.Concat(p.MakeLinks, p.Fetch), func(c mtree.Change) bool {
+		return c.Have != nil && c.Have.Kind == mtree.Dir
+	})
 }
 
 // Made counts the names that a visit added to the copy, if nothing failed.

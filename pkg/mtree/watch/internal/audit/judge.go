@@ -12,19 +12,19 @@ func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
 	switch {
 	case s.All:
 		return true
-	case !v.info.CTime.Before(s.Since) && !s.OwnWrites.Stayed(v.dir, v.info):
-		v.arrived = v.parent != nil
+	case !v.info.CTime.Before(s.Since) && !s.OwnWrites.Stayed(v.dir, v.info): // guard (without !s.OwnWrites): TestGroundsOfADirectory
+		v.arrived = v.parent != nil // guard: TestGroundsOfADirectory
 		return true
-	case v.arrived:
+	case v.arrived: // guard: TestGroundsOfADirectory
 		return true
 	}
-	return v.info.MTime.After(now) && v.info.MTime.After(s.Floor)
+	return v.info.MTime.After(now) && v.info.MTime.After(s.Floor) // guard (returns false): TestGroundsOfADirectory
 }
 
 // judge decides by an entry that is not a directory whether v changed. A ctime above both
 // v's stamp and the start of the audit before means a write that no event reported: by
 // another hard link, or through memory.
 func (s *scan) judge(v *visit, info disk.Info) bool {
-	return !info.CTime.Before(s.Since) ||
-		info.CTime.After(v.info.MTime) && info.CTime.After(s.Before)
+	return !info.CTime.Before(s.Since) || // guard (without !info.CTime): TestGroundsOfAnEntry
+		info.CTime.After(v.info.MTime) && info.CTime.After(s.Before) // guard: TestGroundsOfAnEntry
 }

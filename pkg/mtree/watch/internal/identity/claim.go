@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -56,6 +57,7 @@ func Claim(o Options, root *disk.Dir) (m *state.Marker, lock *state.Lock, id Ide
 		return nil, nil, id, exit.With(exit.Local, err, "")
 	}
 	if id, err = identify(o, root, m, info); err == nil {
+		id.Mounted = machine.Stay(root.FD())
 		if id.Status, err = m.ReadStatus(); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		} else if err != nil {

@@ -28,6 +28,8 @@ type Identity struct {
 	Status state.Status
 	First  bool // no watcher ran here before: the id is new
 	Doubt  bool // continuity cannot be proved: every directory counts as changed
+
+	Mounted string // machine.Stay of the root
 }
 
 // mint makes the tree a new one, whatever it was.
@@ -67,8 +69,8 @@ func (id *Identity) Doubts(now mtree.Stamp) string {
 		return "another root, or a lost tree file"
 	case id.Status.Checkpoint == nil:
 		return "no checkpoint"
-	case !id.Status.CheckpointHolds():
-		return "the checkpoint is older than the last boot"
+	case !id.Status.CheckpointHolds(id.Mounted):
+		return "the checkpoint is older than the last boot, or the disk was away since"
 	case id.Status.Checkpoint.After(now):
 		return "the checkpoint is ahead of the clock"
 	case id.clockSetBack(now, machine.Uptime()):

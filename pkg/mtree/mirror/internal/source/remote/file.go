@@ -50,6 +50,9 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 		return source.Opened{}, source.ErrSame
 	}
 	f, body, err := fileOf(resp, w)
+	if want := r.header["If-Match"]; err == nil && isAnother(want, resp.Header.Get("ETag")) {
+		err = fmt.Errorf("%w: GET %s: If-Match was passed over", source.ErrMoved, resp.Request.URL.Redacted())
+	}
 	if err != nil {
 		_ = resp.Body.Close()
 		return source.Opened{}, err
@@ -59,6 +62,14 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 		f.Got.Size = -1 // known only after reading
 	}
 	return f, nil
+}
+
+// isAnother reports whether a file that was asked for by If-Match comes with the ETag of
+// another one: the answer is not to this request, or from a cache.
+func isAnother(want, got string) bool {
+	is, ok := wire.ParseFileTag(got)
+	asked, known := wire.ParseFileTag(want)
+	return ok && known && is != asked
 }
 
 // fileRequest returns the request for a file. Its If-Match says which version is wanted:

@@ -2,6 +2,9 @@ package remote
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -10,7 +13,8 @@ import (
 
 // List asks for a directory: one GET, or none if the listing came with the last answer to
 // ?since. A listing older than least comes from a cache; then List asks once more. least
-// is the stamp that its parent lists, or source.Fresh. Errors are those of Root.
+// is the stamp that its parent lists, or source.Fresh. If it is older all the same, it is
+// marked as past. Errors are those of Root.
 func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	if l, ok := s.prefetched.Take(ctx, path, least); ok {
 		return l, nil
@@ -24,6 +28,7 @@ func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (sour
 	l, err := s.serveListing(ctx, path, least == source.Fresh)
 	if err == nil && least != source.Fresh && l.Stamp.Before(least) {
 		l, err = s.serveListing(ctx, path, true)
+		l.Past = l.Stamp.Before(least)
 	}
 	return l, err
 }
@@ -44,8 +49,24 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 			return err
 		}
 		l.Fingerprint = fingerprintOf(resp)
-		l.Listing, err = readListing(resp, room)
+		if l.Listing, err = readListing(resp, room); err == nil {
+			err = askedFor(resp, s.isOf(resp, path))
+		}
 		return err
 	})
 	return l, err
+}
+
+// isOf returns an error if an answer says that it is of another directory than the one at
+// path: a proxy that mixes up answers would have everything deleted that the other one
+// lacks.
+func (s *Source) isOf(resp *http.Response, path string) error {
+	root, is := s.treePath.Load(), wire.ParseTreePath(resp.Header.Get(wire.HeaderPath))
+	if root == nil || *root == "" || is == "" {
+		return nil // it does not say so
+	}
+	if want := strings.TrimSuffix(*root, "/") + "/" + path; is != want {
+		return fmt.Errorf("%w: it is of %q", mtree.ErrListing, is)
+	}
+	return nil
 }

@@ -56,6 +56,9 @@ func readListing(resp *http.Response, room *room) (l mtree.Listing, err error) {
 	if err == nil && l.Path != "" {
 		err = fmt.Errorf("%w: it is of another directory", mtree.ErrListing)
 	}
+	if stamp, bad := mtree.ParseStamp(resp.Header.Get(wire.HeaderStamp)); err == nil && bad == nil && stamp != l.Stamp {
+		err = fmt.Errorf("%w: header and text are of different answers", mtree.ErrListing)
+	}
 	return l, askedFor(resp, err)
 }
 

@@ -14,7 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
 	"tidemark/pkg/mtree/mirror/internal/source/prefetch"
 	"tidemark/pkg/mtree/wire"
@@ -43,8 +45,11 @@ type Config struct {
 type Source struct {
 	*client
 	prefetched prefetch.Store
-	other      atomic.Bool  // the last listing of the root came from a server of another kind
-	noPost     atomic.Int64 // no POST is sent before this time, in Unix seconds: a proxy refuses it
+	treePath   atomic.Pointer[string] // root.TreePath of the last answer; nil: none yet
+	newest     mtree.Listing          // of the root, without entries: the one that was read last
+	newestTree source.Tree            // it is of this tree
+	other      atomic.Bool            // the last listing of the root came from a server of another kind
+	noPost     atomic.Int64           // no POST is sent before this time, in Unix seconds: a proxy refuses it
 	zones      autoindex.Zones
 	turn       largeTurn
 }

@@ -29,8 +29,23 @@ func (s *Source) Root(ctx context.Context, poll source.Poll) (source.Root, error
 	}
 	if err == nil {
 		s.other.Store(false)
+		s.treePath.Store(&root.TreePath)
+		s.noteRoot(&root)
 	}
 	return root, err
+}
+
+// noteRoot marks a listing of the root as past if the source had read a later one when it
+// was asked before.
+func (s *Source) noteRoot(root *source.Root) {
+	is, was := &root.Listing, &s.newest
+	if !root.Unchanged && root.Tree == s.newestTree && is.HasNow && is.Now.Before(was.Now) && is.Stamp != was.Stamp {
+		root.Past = true
+		return
+	}
+	if !root.Unchanged {
+		s.newest, s.newestTree = mtree.Listing{Stamp: is.Stamp, Now: is.Now}, root.Tree
+	}
 }
 
 // serveRoot asks serve for the root.

@@ -18,7 +18,10 @@ func (s *Source) Sums(ctx context.Context, paths []string) (map[string]source.Su
 	for len(paths) > 0 {
 		some := paths[:min(len(paths), wire.MaxPaths)]
 		paths = paths[len(some):]
-		err := s.sumsOf(ctx, some, all)
+		err := errNoPost
+		if !s.other.Load() {
+			err = s.sumsOf(ctx, some, all)
+		}
 		if errors.Is(err, errNoPost) {
 			err = s.sumEach(ctx, some, all)
 		}

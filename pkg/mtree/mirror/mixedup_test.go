@@ -1,0 +1,140 @@
+package mirror
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// recorded returns what the server answers now.
+func (s *server) recorded(path string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	answer := httptest.NewRecorder()
+	s.handler.ServeHTTP(answer, r)
+	return answer
+}
+
+// replay answers requests for path with an answer that was recorded.
+func (s *server) replay(path string, answer *httptest.ResponseRecorder) {
+	s.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.RequestURI() != path {
+			return false
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+		return true
+	})
+}
+
+// A proxy that answered a request for one directory with the listing of another one, as one
+// does that is an answer behind or keeps answers under the wrong name, had everything
+// deleted that the other one lacks. Where it answered with the root, the pass went down
+// without end.
+func TestAListingOfAnotherDirectory(t *testing.T) {
+	for _, other := range []string{"/?txt", "/b/?txt", "/empty/?txt"} {
+		s, b := overHTTP(t, "a/1 = x", "a/2 = y", "a/c/3 = z", "b/4 = w", "empty/")
+		b.equal(s)
+		s.change("a/5 = new")
+		b.server.replay("/a/?txt", b.server.recorded(other))
+		require.ErrorContains(t, b.once(), "it is of \"/", other)
+		require.Equal(t, "x", b.read("a/1"))
+		require.Equal(t, "z", b.read("a/c/3"))
+		b.server.interfere(nil)
+		b.equal(s)
+		b.requireIdle()
+	}
+}
+
+// The same with the right header before the listing of another directory.
+func TestAListingWithTheHeaderOfAnother(t *testing.T) {
+	s, b := overHTTP(t, "a/1 = x", "a/2 = y", "b/4 = w")
+	b.equal(s)
+	s.change("a/5 = new")
+	mixed := b.server.recorded("/b/?txt")
+	maps.Copy(mixed.Header(), b.server.recorded("/a/?txt").Header())
+	mixed.Header().Del("Content-Length")
+	b.server.replay("/a/?txt", mixed)
+	require.ErrorContains(t, b.once(), "header and text are of different answers")
+	require.Equal(t, "x", b.read("a/1"))
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
+// A cache that answered with a listing from before, and did not ask anew for no-cache, had
+// what came since deleted, which came back with the next listing.
+func TestAListingOfThePastDeletesNothing(t *testing.T) {
+	for _, path := range []string{"/a/?txt", "/?txt"} {
+		s, b := overHTTP(t, "a/1 = x", "gone = y")
+		old := b.server.recorded(path)
+		s.change("a/2 = new", "kept = new", "dir/3 = new")
+		b.equal(s)
+		s.remove("gone")
+		s.change("a/4 = newer")
+		b.server.replay(path, old)
+		require.Error(t, b.once(), path)
+		for _, name := range []string{"a/2", "kept", "dir/3"} {
+			require.Equal(t, "new", b.read(name), path)
+		}
+		b.server.interfere(nil)
+		b.equal(s)
+		b.requireIdle()
+	}
+}
+
+// The same in a pass that goes on where an earlier one failed: no record tells then when
+// the copy's entries were listed.
+func TestAListingOfThePastAfterAFailure(t *testing.T) {
+	s, b := overHTTP(t, "a/1 = x")
+	b.equal(s)
+	old := b.server.recorded("/?txt")
+	s.change("b/2 = new", "c = new")
+	asked := 0
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		switch r.URL.RequestURI() {
+		case "/?txt":
+			if asked++; asked == 1 {
+				return false
+			}
+			maps.Copy(w.Header(), old.Header())
+			_, _ = w.Write(old.Body.Bytes())
+		case "/b/?txt":
+			w.WriteHeader(http.StatusNotFound)
+		default:
+			return false
+		}
+		return true
+	})
+	require.Error(t, b.once())
+	require.Greater(t, asked, 1)
+	require.Equal(t, "new", b.read("c"))
+	require.DirExists(t, b.path("b"))
+	b.server.interfere(nil)
+	b.equal(s)
+	b.requireIdle()
+}
+
+// A 200 with the ETag of another file than If-Match named was stored under the name of the
+// one that was asked for, with the other's bytes and times.
+func TestAFileOfAnotherName(t *testing.T) {
+	s, b := overHTTP(t, "a = one", "b = two two")
+	other := b.server.recorded("/b")
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/a" || r.Method != http.MethodGet || r.Header.Get("If-Match") == "" {
+			return r.Method == http.MethodPost
+		}
+		maps.Copy(w.Header(), other.Header())
+		_, _ = w.Write(other.Body.Bytes())
+		return true
+	})
+	_ = b.once() // it may ask without If-Match in the end
+	require.Equal(t, "one", b.read("a"))
+	b.server.interfere(nil)
+	b.equal(s)
+}

@@ -1,0 +1,67 @@
+package wire
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// fault is one way in which an answer can come otherwise than it was sent.
+type fault struct {
+	name string
+	only []string                 // what is asked for, isListing and so on; nil: anything
+	when func(ex *exchange) bool  // it fits; nil: always
+	make func(ex *exchange) reply // what goes out; nil: the answer as it is
+	prep func(ex *exchange) error // what happens before the server is asked; nil: nothing
+	ours bool                     // it makes sense for answers of serve only
+
+	// blind: nothing in the protocol shows it. Names or bytes may be wrong until mirror
+	// --verify compares them; what counts is that it ends, and where it writes.
+	blind bool
+	// blindElsewhere: the same with servers of other kinds, which tell less.
+	blindElsewhere bool
+	// moves: the source changes meanwhile, or seems to be as it was: a pass may succeed and
+	// the copy be of another moment.
+	moves bool
+}
+
+// faults are all of them.
+var faults = slices.Concat(cuts, framings, statuses, strangers, swaps, strips, codings, refusals)
+
+func faultNamed(name string) *fault {
+	for i := range faults {
+		if faults[i].name == name {
+			return &faults[i]
+		}
+	}
+	return nil
+}
+
+// fits reports whether the fault can befall the answer to a request. It looks at the
+// request only.
+func (f *fault) fits(ex *exchange) bool {
+	return (f.only == nil || slices.Contains(f.only, ex.kind())) && (f.when == nil || f.when(ex))
+}
+
+// fitsURI does the same for a request of which only the first line is known.
+func (f *fault) fitsURI(line string) bool {
+	method, uri, _ := strings.Cut(line, " ")
+	return f.only == nil || slices.Contains(f.only, kindOf(method, uri))
+}
+
+// changed returns the reply that is the server's answer after a change. A change of the
+// body that does not fit an answer is left out.
+func changed(change func(a *answer)) func(ex *exchange) reply {
+	return func(ex *exchange) reply {
+		a := ex.answer.clone()
+		change(a)
+		return ex.as(a)
+	}
+}
+
+// instead returns the reply that is another answer.
+func instead(a *answer) func(ex *exchange) reply {
+	return func(ex *exchange) reply { return ex.as(a) }
+}
+
+func isPost(ex *exchange) bool { return ex.req.Method == http.MethodPost }
