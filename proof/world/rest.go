@@ -155,6 +155,7 @@ func (w *World) hardRest() {
 		w.say("equal after %v, %d releases, %d looks", time.Since(begun).Round(time.Millisecond), releases, w.eye.looks.Load())
 		w.permits = map[string]bool{}
 		w.unsure.Store(false)
+		w.linkless.Store(false)
 	}
 }
 
