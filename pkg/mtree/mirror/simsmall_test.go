@@ -27,7 +27,7 @@ var simOps = []string{
 //
 // There are too many for each run: a round takes those that the seed picks.
 func TestSimulatedSmallSequences(t *testing.T) {
-	const each = 12
+	const each = 6
 	proof.Rounds(t, 2, func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		n := 0
