@@ -22,6 +22,8 @@ func TestFound(t *testing.T) {
 		{"a queue of events that could not be read was read 20,000 times a second, with one audit after the other", "watch-inotify read inotify 4 ENOMEM on"},
 		{"a .tidemark that could not be read for a moment counted as removed, and the tree was degraded for ever",
 			"watch-fanotify read src/.tidemark/tree 7 EPERM here"},
+		{"a stale handle, as NFS gives it for all that is there, was taken for a directory that is gone: the audit passed it over, and proved it",
+			"watch-audit openat src/a/b 2 ESTALE here"},
 	} {
 		t.Run(found.fault, func(t *testing.T) {
 			t.Log(found.broke)

@@ -56,7 +56,8 @@ type damageState struct {
 // that the source has, and when all say that all is well, all is equal. Otherwise the
 // program says what is wrong; and without the damaged file everything becomes equal.
 func TestDamagedState(t *testing.T) {
-	each := 12 // damages in a round
+	t.Parallel()
+	each := 8 // damages in a round
 	if proof.Budget(t) > 0 {
 		each = 40
 	}

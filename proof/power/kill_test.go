@@ -22,6 +22,7 @@ import (
 // so every file in the copy is whole at each moment. In the end the copy is the source, and
 // nothing is left of what was written aside.
 func TestKills(t *testing.T) {
+	t.Parallel()
 	kills := 10 // in a round
 	if proof.Budget(t) > 0 {
 		kills = 100

@@ -25,6 +25,7 @@ import (
 // bytes under times that it has kept. Copies may have seen all of them. They become equal
 // to the tree as it is now, and no file is away from the copy that both had all the time.
 func TestCutsAtTheSource(t *testing.T) {
+	t.Parallel()
 	proof.Rounds(t, len(kinds), func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		s := &cutSource{disk: newDisk(t, kinds[int(seed-1)%len(kinds)]), rand: r}

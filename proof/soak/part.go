@@ -18,18 +18,28 @@ type part struct {
 	args  []string // the command
 }
 
-// parts are those that wait most of the time beside those that compute.
+// parts alternate between those that compute and those that wait most of the time, so
+// that two of them do not hinder each other much.
 var parts = []part{
-	{"world", 14, test("./proof/world")},
-	{"wire", 8, test("./proof/wire")},
-	{"calls", 8, test("./proof/calls")},
-	{"watch-sim", 4, test("./pkg/mtree/watch", "-run", "^TestSimulat")},
-	{"mirror-sim", 4, test("./pkg/mtree/mirror", "-run", "^TestSimulat")},
-	{"power", 8, test("./pkg/mtree/mirror", "-tags", "filesystems", "-run", "PowerCut")},
-	{"churn", 5, test("./pkg/mtree/watch", "-tags", "filesystems,soak", "-run", "^TestSoak$")},
-	{"hostile", 3, test("./proof/hostile")},
+	{"world", 14, test("./proof/world", "-run", "^TestWorld$")},
+	{"watch-simulation", 4, test("./pkg/mtree/watch", "-run", "^TestSimulation$")},
+	{"mirror-simulation", 4, test("./pkg/mtree/mirror", "-run", "^TestSimulatedHistories$")},
+	{"small-sequences", 2, test("./pkg/mtree/mirror", "-run", "^TestSimulatedSmallSequences$")},
+	{"wire", 7, test("./proof/wire", "-run", "^TestWire$")},
+	{"calls-mirror", 4, test("./proof/calls", "-run", "^TestMirror$")},
+	{"calls-watch", 3, test("./proof/calls", "-run", "^TestWatch$")},
+	{"calls-serve", 1, test("./proof/calls", "-run", "^TestServe$")},
+	{"power-copy", 4, test("./pkg/mtree/mirror", "-tags", "filesystems", "-run", "^TestPowerCut$")},
+	{"power-btrfs", 2, test("./pkg/mtree/mirror", "-tags", "filesystems", "-run", "^TestPowerCutBtrfs$")},
+	{"power-source", 4, test("./proof/power", "-run", "^TestCutsAtTheSource$")},
+	{"damage", 1, test("./proof/power", "-run", "^TestDamagedState$")},
+	{"kills", 2, test("./proof/power", "-run", "^TestKills$")},
+	{"churn", 4, test("./pkg/mtree/watch", "-tags", "filesystems,soak", "-run", "^TestSoak$")},
+	{"hostile-servers", 2, test("./proof/hostile", "-run", "^TestServersAtRandom$")},
+	{"hostile-clients", 2, test("./proof/hostile", "-run", "^TestClientsAtRandom$")},
+	{"hostile-tables", 1, test("./proof/hostile", "-run", "^TestServers$|^TestClients$|^TestEndlessTree$")},
 	{"fuzz", 4, []string{"sh", "tools/fuzz"}},
-	{"mutants", 4, []string{"go", "run", "./tools/mutants"}},
+	{"mutants", 4, []string{"make", "mutants", "HEART=1"}},
 }
 
 // test is the command that runs a package's tests.

@@ -103,7 +103,7 @@ func (p *place) checkStamps(source, have tree) error {
 }
 
 // differences compares what is at and below a directory. For a server of another kind
-// modes and the times of directories do not count, nor parts of a second.
+// modes and times do not count: it does not tell them exactly.
 func (p *place) differences(source, have tree, dir string) (differ []string) {
 	for path, is := range source {
 		if !isAbove(dir, path) {
@@ -117,7 +117,7 @@ func (p *place) differences(source, have tree, dir string) (differ []string) {
 			differ = append(differ, fmt.Sprintf("%q: %s, not %s", path, e.version(), is.version()))
 		case exact && e.mode != is.mode:
 			differ = append(differ, fmt.Sprintf("%q: mode %v, not %v", path, e.mode, is.mode))
-		case (exact || is.kind.IsRegular()) && e.mtime.Unix() != is.mtime.Unix(), exact && !e.mtime.Equal(is.mtime):
+		case exact && !e.mtime.Equal(is.mtime):
 			differ = append(differ, fmt.Sprintf("%q: of %v, not %v", path, e.mtime, is.mtime))
 		}
 	}

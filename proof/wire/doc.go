@@ -18,8 +18,10 @@
 // The tests stand in these files:
 //
 //	wire_test.go       TestWire: which cases there are, and which of them run
+//	follow_test.go     TestStorm: a mirror that keeps running
 //	case_test.go       one case: its session, the fault, the recovery
 //	sessions_test.go   what a session does
+//	place_test.go      what one case needs: source, server, proxy, copy
 //	servers_test.go    the servers
 //	faults_test.go, fault*_test.go
 //	                   the faults, a row for each

@@ -63,13 +63,14 @@ type proxy struct {
 
 	mu       sync.Mutex
 	open     map[net.Conn]bool
-	asked    []string // since the last call of requests
-	n        int      // answers since the fault was set
-	replaced int      // of these, by the fault
-	fault    *fault   // nil: none
-	at       int      // the answer that it replaces, from 1
-	on       bool     // and all after it
-	last     *answer  // the answer before this one, as the server gave it
+	asked    []string                  // since the last call of requests
+	n        int                       // answers since the fault was set
+	replaced int                       // of these, by the fault
+	fault    *fault                    // nil: none
+	at       int                       // the answer that it replaces, from 1
+	on       bool                      // and all after it
+	random   func(ex *exchange) *fault // chooses the fault of each answer; nil: not used
+	last     *answer                   // the answer before this one, as the server gave it
 }
 
 // newProxy starts a proxy before a server. With a certificate it speaks TLS.
@@ -166,6 +167,9 @@ func (p *proxy) reply(ex *exchange) (reply, error) {
 	if fault != nil && (p.n < p.at || p.n > p.at && !p.on || !fault.fits(ex)) {
 		fault = nil
 	}
+	if p.random != nil {
+		fault = p.random(ex)
+	}
 	if fault != nil {
 		p.replaced++
 	}
@@ -236,8 +240,17 @@ func (p *proxy) arm(f *fault, n int, on bool) (answers, replaced int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	answers, replaced = p.n, p.replaced
-	p.fault, p.at, p.on, p.n, p.replaced = f, n, on, 0, 0
+	if p.fault, p.at, p.on, p.n = f, n, on, 0; f != nil {
+		p.replaced = 0
+	}
 	return answers, replaced
+}
+
+// choose has f choose the fault of each answer, until it is called with nil.
+func (p *proxy) choose(f func(ex *exchange) *fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.random = f
 }
 
 // requests returns what was asked since the last call.

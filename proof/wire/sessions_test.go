@@ -18,6 +18,7 @@ type session struct {
 	name    string
 	ours    bool                                              // it makes sense with serve only
 	spoils  bool                                              // the copy has other bytes than it should when it begins
+	stamps  bool                                              // it makes sense only where stamps prune: elsewhere a mirror that runs looks rarely
 	prepare func(p *place) error                              // up to the first answer that may be replaced
 	run     func(p *place, c mirror.Config) (err, hung error) // with c while there is a fault
 	mend    func(p *place, c mirror.Config) error             // what brings the copy in order afterwards besides passes; nil: nothing
@@ -48,6 +49,7 @@ var sessions = []*session{
 			e.write("a/third", "new in the third state")
 		}))
 	}, run: released, mend: release},
+	{name: "follow", ours: true, stamps: true, prepare: (*place).toSecond, run: followed},
 	{name: "replaced", ours: true, prepare: replaced, run: onePass},
 	{name: "continued", ours: true, prepare: continued, run: onePass},
 	{name: "verify", ours: true, spoils: true, prepare: spoiled, run: verified, mend: verify},

@@ -87,7 +87,7 @@ func allCases(t *testing.T, base string) (cases []testCase) {
 	var plain []testCase
 	for _, k := range kinds {
 		for _, s := range sessions {
-			if k.ours || !s.ours {
+			if (k.ours || !s.ours) && (k.prunes || !s.stamps) {
 				plain = append(plain, testCase{kind: k, session: s})
 			}
 		}

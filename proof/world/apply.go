@@ -58,6 +58,7 @@ func (w *World) change(c *change, s Step) error {
 	w.unheard(c, s, before)
 	w.readTimes(before, s.Args)
 	w.history.done(before, w.model, away)
+	w.history.coming(w.model, w.model, nil) // others that happen at once did not know of it
 	return nil
 }
 

@@ -33,7 +33,7 @@
 //     complete by its stamp has everything that was published under that stamp.
 //   - No program ends by itself, unless the world explains it (faults.go, remedy).
 //
-// coverage.txt shows how often each change came after each transition in an hour of worlds.
+// coverage.txt shows how often each change came after each transition in some minutes of worlds.
 //
 // Its files stand in layers. Each uses what stands below it:
 //

@@ -15,7 +15,13 @@ func (w *World) terminate(name string) error {
 	case <-p.done():
 	case <-time.After(patience):
 	}
-	if err := p.terminate(); err != nil && !w.explained(p) {
+	early := false // before it was ready a signal ends it as any program
+	select {
+	case <-p.readyOnce():
+	default:
+		early = true
+	}
+	if err := p.terminate(); err != nil && !early && !w.explained(p) {
 		w.finding("no-orderly-end", "%s: %s", name, tail(err.Error(), 800))
 	}
 	return nil
@@ -28,6 +34,14 @@ func (w *World) explained(p *program) bool {
 }
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// readyOnce is closed once the program was ready.
+func (p *program) readyOnce() chan struct{} {
+	if p.process == nil {
+		return closed
+	}
+	return p.process.Ready
+}
 
 func (p *program) ready() chan struct{} {
 	if !p.alive() || p.frozen {

@@ -18,7 +18,7 @@ import (
 type eye struct {
 	w       *World
 	mu      sync.Mutex // held while it looks
-	since   [2]map[string]time.Time
+	since   [2]map[string]sight
 	doubts  []doubt
 	told    map[string]bool
 	ended   chan struct{}
@@ -31,6 +31,12 @@ type eye struct {
 type promise struct {
 	stamp time.Time
 	seq   int
+}
+
+// sight is what was seen somewhere, since when.
+type sight struct {
+	kind  kind
+	since time.Time
 }
 
 // doubt is something that must not be, unless a change that is under way explains it.
@@ -61,7 +67,7 @@ func (e *eye) closed(f func() error) error {
 }
 
 func (e *eye) forget() {
-	e.since = [2]map[string]time.Time{{}, {}}
+	e.since = [2]map[string]sight{{}, {}}
 	e.doubts, e.promise = nil, promise{}
 }
 
@@ -97,13 +103,16 @@ func (e *eye) look() {
 				e.doubts = append(e.doubts, doubt{i, p, n, now, now})
 			}
 			if _, ok := e.since[i][p]; !ok {
-				e.since[i][p] = now
+				e.since[i][p] = sight{n.kind, now}
 			}
 		}
-		for p, since := range e.since[i] {
+		for p, was := range e.since[i] {
 			if seen[p] == nil {
 				delete(e.since[i], p)
-				e.doubts = append(e.doubts, doubt{i, p, nil, since, now})
+				if i == 1 && e.cameToCopy1(p, now) || was.kind == link && e.w.linkless.Load() {
+					continue
+				}
+				e.doubts = append(e.doubts, doubt{i, p, nil, was.since, now})
 			}
 		}
 		if promised {
@@ -119,6 +128,16 @@ func (e *eye) take(p promise) {
 	defer e.mu.Unlock()
 	e.promise = p
 }
+
+// cameToCopy1 reports whether the first copy lacks a path, or has it only for a moment: then
+// the second one may lack it too, whatever the source has.
+func (e *eye) cameToCopy1(p string, now time.Time) bool {
+	was, has := e.since[0][p]
+	return !has || now.Sub(was.since) < slack
+}
+
+// slack is how far a copy may be behind what it copies while it runs.
+const slack = 10 * time.Second
 
 // promised reports whether a copy is complete by a stamp that includes what was promised.
 func (e *eye) promised(root string) (bool, int) {
@@ -174,7 +193,7 @@ func (e *eye) judge() {
 		switch {
 		case d.node == nil:
 			name := e.w.copies[d.copy] + "/" + d.path
-			if !exists(name) && !e.w.history.mayLack(d.path, d.since.Add(-10*time.Second)) {
+			if !exists(name) && !e.w.history.mayLack(d.path, d.since.Add(-slack)) {
 				e.tell("deleted", fmt.Sprintf("%q has gone from copy %d, the source always had it", d.path, d.copy+1))
 			}
 		case e.w.unsure.Load() || e.w.history.everWas(d.path, d.node, 0):

@@ -51,6 +51,7 @@ func (w *World) run(steps []Step) error {
 		if err := w.together(group); err != nil {
 			return err
 		}
+		w.attend()
 		if w.eye != nil && !w.pure() {
 			w.eye.take(promise{}) // it may be hidden by now what was promised, or be on its way back
 		}
@@ -87,7 +88,6 @@ func (w *World) step(s Step) error {
 		if !s.Beside && err == nil {
 			err = w.readAnew()
 		}
-		w.attend()
 		return err
 	}
 	w.say("%s", s)
@@ -113,6 +113,5 @@ func (w *World) step(s Step) error {
 			return fmt.Errorf("%s: %w", s, err)
 		}
 	}
-	w.attend()
 	return nil
 }

@@ -113,7 +113,7 @@ func (w *World) mend() error {
 		}
 	}
 	w.programs["other"].kill()
-	w.faults = faults{}
+	w.faults = faults{sourceTrouble: w.faults.sourceTrouble, copyTrouble: w.faults.copyTrouble}
 	return w.startAll()
 }
 
@@ -153,8 +153,9 @@ func (w *World) hardRest() {
 		w.finding("differs", "%s; copy 1: %s; copy 2: %s; %s", w.worst(), brief(lines[1]), brief(lines[2]), w.states())
 	default:
 		w.say("equal after %v, %d releases, %d looks", time.Since(begun).Round(time.Millisecond), releases, w.eye.looks.Load())
-		w.permits = map[string]bool{}
+		w.permits, w.faults = map[string]bool{}, faults{}
 		w.unsure.Store(false)
+		w.linkless.Store(false)
 	}
 }
 

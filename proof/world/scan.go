@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -60,7 +61,7 @@ func scanEntry(name string, dev uint64, known map[uint64]*node) (*node, error) {
 			return was, nil
 		}
 		n.kind = file
-		if n.data, err = os.ReadFile(name); err != nil {
+		if n.data, err = readFile(name); err != nil {
 			return nil, unlessGone(err)
 		}
 		n.hash = sha256.Sum256(n.data)
@@ -82,8 +83,21 @@ func scanEntry(name string, dev uint64, known map[uint64]*node) (*node, error) {
 	return n, nil
 }
 
+// readFile reads a file that may be another kind of entry by now.
+func readFile(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fs.ErrNotExist)
+	}
+	return io.ReadAll(f)
+}
+
 func unlessGone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EINVAL) {
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EINVAL) {
 		return nil
 	}
 	return err

@@ -149,6 +149,9 @@ var optionTransitions = []transition{
 				return err
 			}
 			w.programs["mirror"].options, w.faults.options = strings.Fields(a[0]), true
+			if a[0] == "--no-links" {
+				w.linkless.Store(true)
+			}
 			return w.start("mirror")
 		}},
 	{"from", 2, always([]string{"", "other", "local"}), func(w *World, a []string) error {

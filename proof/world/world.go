@@ -34,14 +34,15 @@ type World struct {
 	found   []string
 	log     []string
 
-	faults  faults
-	unsure  atomic.Bool // a change may have failed in the middle of a file, or was not heard: what a copy shows of files need not be a version
-	saved   *model
-	covered *node // by a mount
-	begun   time.Time
-	eye     *eye
-	counted map[string]int
-	last    string // the last transition
+	faults   faults
+	unsure   atomic.Bool // a change may have failed in the middle of a file, or was not heard: what a copy shows of files need not be a version
+	linkless atomic.Bool // mirror runs, or ran, with --no-links
+	saved    *model
+	covered  *node // by a mount
+	begun    time.Time
+	eye      *eye
+	counted  map[string]int
+	last     string // the last transition
 }
 
 // newWorld makes the directories of a world.

@@ -39,6 +39,11 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 	if err != nil {
 		return err
 	}
+	if o.budget > 0 { // one part: else the time is gone before it is known which tests reach what
+		rand.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+		parts = parts[:1]
+	}
+	end := time.Now().Add(o.budget)
 	listed, err := equivalents()
 	if err != nil {
 		return err
@@ -55,6 +60,7 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 			if err != nil {
 				return err
 			}
+			s.open = p.open
 			s.generate()
 			sources = append(sources, s)
 			testsOf[s] = p.tests
@@ -99,7 +105,7 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 	unknown := map[string]bool{}
 	for name := range listed {
 		file, _, _ := strings.Cut(name, " ")
-		unknown[name] = o.only.MatchString(file)
+		unknown[name] = o.budget == 0 && o.only.MatchString(file)
 	}
 	for _, m := range all {
 		unknown[m.name()] = false
@@ -109,7 +115,7 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 			r.fail("equivalent.txt: there is no such mutant: %s", name)
 		}
 	}
-	return run.each(ctx, all, listed)
+	return run.each(ctx, all, listed, end)
 }
 
 // findReaches finds which tests reach which mutants: it runs each test alone.
@@ -198,10 +204,9 @@ func (g *generatedRun) reachesOf(ctx context.Context, mu *sync.Mutex, b *binary,
 	return nil
 }
 
-// each tries the mutants, several at a time.
-func (g *generatedRun) each(ctx context.Context, all []*mutant, listed map[string]string) error {
+// each tries the mutants, several at a time; until end, if there is a budget.
+func (g *generatedRun) each(ctx context.Context, all []*mutant, listed map[string]string, end time.Time) error {
 	var mu sync.Mutex
-	end := time.Now().Add(g.budget)
 	return inParallel(ctx, g.jobs, all, func(m *mutant) error {
 		if g.budget > 0 && time.Now().After(end) {
 			return nil

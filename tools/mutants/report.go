@@ -58,18 +58,24 @@ func (r *report) print(word string, x row) {
 	_, _ = fmt.Fprintf(r.out, "%-8s  %s:%d  %s  %s  [%s] %.1fs\n", word, x.file, x.line, x.fn, x.what, by, x.took.Seconds())
 }
 
-// end prints the sums, errors and survivors, and reports whether there are any of them.
+// end prints the sums, errors and survivors, and reports whether any of them is a failure.
 func (r *report) end() bool {
 	_, _ = fmt.Fprintf(r.out, "\n%d killed, %d listed as equivalent, %d survived\n", r.killed, r.listed, len(r.survived))
 	for _, text := range r.failures {
 		_, _ = fmt.Fprintln(r.out, "ERROR    ", text)
 	}
+	failed := len(r.failures) > 0
 	for _, x := range r.survived {
+		if x.source.open {
+			r.print("lives", x)
+			continue
+		}
+		failed = true
 		r.print("SURVIVED", x)
 	}
 	count("mutants", r.killed+len(r.survived))
 	count("mutants that survived", len(r.survived))
-	return len(r.survived) > 0 || len(r.failures) > 0
+	return failed
 }
 
 // count adds to the file of counts of make soak, as proof.Count does.

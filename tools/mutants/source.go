@@ -42,6 +42,7 @@ type source struct {
 	edits   []edit
 	mutants []*mutant
 	ids     *int // the last number given
+	open    bool // see part.open
 	names   map[string]int
 }
 

@@ -53,9 +53,16 @@ type sim struct {
 	own     map[string]bool // path and bytes that somebody wrote in the copy
 	loose   map[string]bool // paths at which somebody changed the copy
 	wounded map[string]bool // paths at which a power cut left other bytes
+	went    []simWent       // deletions that count together
 	out     bytes.Buffer
 	calm    bool  // since the last pass nothing happened that may end a hold
 	err     error // what a check found first
+}
+
+// simWent is how many entries a pass deleted.
+type simWent struct {
+	at time.Time
+	n  int
 }
 
 // simFault says which calls fail, counted in the next pass.
@@ -201,6 +208,9 @@ func (s *sim) pass(end ending) {
 	clear(s.at)
 	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
 	s.check(b, end.how == "cut")
+	if !whole {
+		s.went = nil // what was deleted within the last 100 ms may not be written down
+	}
 	s.calm = whole && !acted || s.calm
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,6 +48,31 @@ func (s *sim) check(b simBefore, cut bool) {
 	}
 	s.checkDeletions(b, now)
 	s.checkHeld(b, now)
+	s.checkLimit(b, now)
+}
+
+// checkLimit: with --max-delete N no more than N entries go in ten minutes, by any number of
+// passes.
+func (s *sim) checkLimit(b simBefore, now map[string]simEntry) {
+	limit, err := strconv.Atoi(s.config.MaxDelete)
+	if err != nil {
+		return
+	}
+	n, recent := 0, 0
+	for path := range b.copy {
+		if _, has := now[path]; !has && !s.loose[path] {
+			n++
+		}
+	}
+	s.went = append(s.went, simWent{time.Now(), n})
+	for _, w := range s.went {
+		if time.Since(w.at) < 10*time.Minute {
+			recent += w.n
+		}
+	}
+	if n > 0 && recent > limit {
+		s.wrong("%d entries went in ten minutes, the limit is %d", recent, limit)
+	}
 }
 
 // checkStamp checks the copy after a call that may have stamped a directory.
@@ -133,14 +159,12 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 			if !span.Since(turn) {
 				continue
 			}
-			if span.Denied || span.Unlisted || s.shows(&is, has, &span) {
+			leftOut := !has && span.Kind == mtree.Symlink && s.had.NoLinks
+			if span.Denied || span.Unlisted || leftOut || s.shows(&is, has, &span) {
 				ok = true
 				break
 			}
 			was = span.Version.String()
-		}
-		if !ok && !has && s.leftOut(t, p) {
-			ok = true
 		}
 		if !ok && has && (s.had.NoDelete || s.everHid(t, path) || is.kind == mtree.Dir && len(s.had.Filters) > 0) {
 			ok = true // an entry that stays
@@ -162,12 +186,6 @@ func (s *sim) isLoose(path string) bool {
 		}
 	}
 	return false
-}
-
-// leftOut reports whether a path is one that the mirror leaves out.
-func (s *sim) leftOut(t *sourcetest.Tree, path string) bool {
-	past := t.Past(path)
-	return s.had.NoLinks && past[len(past)-1].Kind == mtree.Symlink
 }
 
 // everHid reports whether the source ever left something out in a directory: then what is

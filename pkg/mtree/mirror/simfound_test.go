@@ -65,6 +65,10 @@ func TestSimulationFound(t *testing.T) {
 		"changed while excluded": "write f; pass; at 25 exclude f; more f; pass",
 		"changed while filtered": "write f; write g; publish; pass; set filter=f; rewrite f; write g; publish; wait 1m; pass; wait 1m; set filter=f; pass",
 		"changed while denied":   "write f; publish; pass; wait 1m; deny f; rewrite f; publish; wait 1m; pass; trust; pass",
+
+		// A file that replaced a directory was staged, the pass committed in between and
+		// flushed the directory, and then stamped what a power cut emptied.
+		"replacement over a commit": "write f; mkdir b; mkdir b/f; pass; rm b/f; set commit=1; publish; replace b/f; pass; rm f; pass; cut 12",
 	} {
 		t.Run(name, func(t *testing.T) { simulateHistory(t, strings.Split(history, "; ")) })
 	}

@@ -84,8 +84,11 @@ func (s *sim) do(step string) {
 	case "clock":
 		d, _ := time.ParseDuration(args[0])
 		s.kernel.StepClock(d)
+		s.went = nil // the past ten minutes are others
 	default:
-		s.calm = false
+		if s.calm = false; verb == "release" || verb == "tree" || verb == "local-forget" || strings.HasPrefix(step, "set max-delete") {
+			s.went = nil // the count begins anew
+		}
 		switch {
 		case verb == "set":
 			s.set(args[0])

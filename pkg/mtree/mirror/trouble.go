@@ -118,7 +118,7 @@ func (d *daemon) logLevel(cause string) slog.Level {
 func pauseAfter(err error, tries int) time.Duration {
 	pause := firstRetry << min(tries-1, 16)
 	pause = min(pause, longestPause(err))
-	pause = pause*3/4 + rand.N(pause/2)
+	pause = pause*3/4 + rand.N(pause/4)
 	return max(pause, remote.RetryAfter(err))
 }
 

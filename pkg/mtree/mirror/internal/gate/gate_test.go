@@ -100,6 +100,7 @@ func TestAHoldIsRecalled(t *testing.T) {
 	r.StoreDeletions(nil)
 	g := New(r, limit(t, "50%"))
 	g.Recall(&replica.HeldList{Entries: []replica.Deletion{{Path: "a", Entries: 400}, {Path: "b", Entries: 9, Why: replica.WhyTree}}})
+	require.True(t, g.now.Shut)
 	require.Contains(t, g.Refuse(400, 0, false), "400 of 400 entries would go")
 	g = New(r, limit(t, "50%"))
 	g.FoundRecord()
@@ -274,4 +275,28 @@ func TestRecallNeedsALoss(t *testing.T) {
 	g.Recall(&replica.HeldList{Entries: []replica.Deletion{{Path: "a", Entries: 400}}})
 	require.False(t, g.now.Shut)
 	require.EqualValues(t, 1000, g.now.Base)
+}
+
+// A pass that was killed leaves a doubt about the count, which the next one keeps until the
+// copy is counted, whether its root has a record or not.
+func TestTheDoubtOfAKillStays(t *testing.T) {
+	now := mtree.Unix(1_000_000_000, 0)
+	g := New(copyOf(t, 1000, &now), limit(t, "50%"))
+	g.FoundRecord()
+	require.False(t, g.now.Unsure, "this copy was counted")
+	g.now.Unsure = true
+	g.FoundRecord()
+	require.True(t, g.now.Unsure)
+}
+
+// What a pass counts is not in what is written down as known before it.
+func TestBeginSharesNothing(t *testing.T) {
+	now := mtree.Unix(1_000_000_000, 0)
+	r := copyOf(t, 1000, &now)
+	before := state.Deletions{Base: 1000, Recent: [][2]int64{{minuteOf(now), 3}}}
+	r.StoreDeletions(&before)
+	g := New(r, limit(t, "50%"))
+	g.note(5, now)
+	g.Begin()
+	require.Equal(t, [][2]int64{{minuteOf(now), 3}}, r.Status().Deletions.Recent)
 }

@@ -100,6 +100,18 @@ func (env *Env) openCopy(path string) (*disk.Dir, error) {
 	return env.Replica.Dir(path)
 }
 
+// enter makes a directory accessible that its owner may read and not enter. It gets its mode
+// back with its stamp.
+func (env *Env) enter(dir *disk.Dir, info disk.Info) error {
+	if info.Mode&0o100 != 0 || env.DryRun {
+		return nil
+	}
+	if _, err := dir.Stat(mtree.MarkerName); !disk.IsDenied(err) { // guard: ordinary-user.txtar
+		return nil
+	}
+	return dir.Chmod(info.Mode | 0o700)
+}
+
 // makeReady makes a directory ready to be changed: it becomes writable for its owner,
 // and its record says that it is unfinished.
 func (env *Env) makeReady(dir *disk.Dir, info disk.Info, t *Target) error {

@@ -252,8 +252,13 @@ func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry
 	return nil
 }
 
-// stageFile keeps a file in the staging directory, because a directory has its name.
+// stageFile keeps a file in the staging directory, because a directory has its name. It is
+// flushed at once: the pass may commit before that directory goes, and then flushes what has
+// the name until then.
 func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *FetchResult) error {
+	if err := temp.Sync(); err != nil { // guard: TestSimulationFound
+		return err
+	}
 	name, err := temp.Stage()
 	if err != nil {
 		return err

@@ -49,6 +49,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if err != nil {
 		return replica.Local(err)
 	}
+	if err := env.enter(dir, info); err != nil {
+		return replica.Local(err)
+	}
 	v.Before, v.Had = env.Replica.Record(dir, t.Path)
 	if v.Had && !t.Doubts.Below() && env.Root.State.Prunes() && env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing) {
 		v.Same = true

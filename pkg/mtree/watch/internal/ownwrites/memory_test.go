@@ -168,20 +168,15 @@ func TestStampedAfterTheFstat(t *testing.T) {
 // put back, and the next start must not take every directory for arrived.
 func TestANewLogGetsWhatIsProven(t *testing.T) {
 	_, _, shows := openDir(t)
-	dir := t.TempDir()
-	root, err := disk.OpenRoot(dir)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = root.Close() })
-	marker, err := state.CreateMarker(root, "")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = marker.Close() })
-	log, _, err := marker.OpenOwnWrites()
-	require.NoError(t, err)
-	l := ownwrites.New(nil, nil, at(0))
+	_, before := openLog(t)
+	marker, log := openLog(t)
+	l := ownwrites.New(before, nil, at(0))
 	other := shows
 	other.Node.Ino++
 	l.Put(shows, ownwrites.Proven, true)
 	l.Put(other, ownwrites.Unproven, false)
+	require.NoError(t, l.Save())
+	require.Zero(t, l.Unsaved())
 	l.SwitchLog(log)
 	require.NoError(t, l.Save())
 	require.Zero(t, l.Unsaved())
@@ -225,6 +220,21 @@ func TestOwnWritesAge(t *testing.T) {
 		fill((44+i)<<40, ownwrites.Size)
 	}
 	require.Less(t, l.Unsaved(), 2*ownwrites.Size+1)
+}
+
+// openLog makes a marker, with a log in it.
+func openLog(t *testing.T) (*state.Marker, *state.OwnWriteLog) {
+	t.Helper()
+	root, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = root.Close() })
+	marker, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = marker.Close() })
+	log, _, err := marker.OpenOwnWrites()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = log.Close() })
+	return marker, log
 }
 
 // openDir makes a directory and returns its path, the directory opened, and what it

@@ -179,7 +179,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	resp, err := sender.Do(req)
 	if err != nil {
 		if !guard.timer.Stop() && ctx.Err() != nil {
-			err = fmt.Errorf("%s %s: no answer within %s", req.Method, req.URL.Redacted(), timeout)
+			err = noAnswer(fmt.Sprintf("%s %s: no answer within %s", req.Method, req.URL.Redacted(), timeout))
 		}
 		cancel()
 		return nil, err
@@ -195,6 +195,16 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	_ = resp.Body.Close()
 	return nil, refused
 }
+
+// noAnswer is the error of a request that was given up. It is a net.Error: who does not
+// answer is away.
+type noAnswer string
+
+func (e noAnswer) Error() string { return string(e) }
+
+// Timeout and Temporary make it a net.Error.
+func (noAnswer) Timeout() bool   { return true }
+func (noAnswer) Temporary() bool { return true }
 
 // inProportion returns a time that is t where the patience is HeaderTimeout.
 func (c *client) inProportion(t time.Duration) time.Duration {

@@ -143,26 +143,15 @@ func (t *Tree) Remove(path string) bool {
 	if dir == nil || dir.below[name] == nil {
 		return false
 	}
-	dir.below[name].walk(path, func(_ string, n *node) {
-		if n.kind == mtree.Dir && len(n.below) > 0 {
-			n.mtime = t.kernelTime() // a reader that has it open finds that it changed
-			n.ctime = n.mtime
-			defer clear(n.below)
+	if n := dir.below[name]; n.kind == mtree.Dir {
+		for _, below := range n.names() {
+			t.Remove(mtree.JoinPath(path, below)) // a reader that has it open finds that it changed
 		}
-	})
-	t.detach(dir.below[name])
+	}
 	delete(dir.below, name)
 	t.changed(dir)
 	t.record()
 	return true
-}
-
-// detach empties directories that are gone: who has one open reads nothing.
-func (t *Tree) detach(n *node) {
-	for _, child := range n.below {
-		t.detach(child)
-	}
-	clear(n.below)
 }
 
 // Move renames from to to, over a file if there is one.
