@@ -2,6 +2,8 @@ package calls_test
 
 import (
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -46,6 +48,8 @@ func mirrorScenarios() []scenario {
 		{"mirror-release", mirrorRun{prepare: hold, args: release, partly: true}.run},
 		{"mirror-verify", mirrorRun{prepare: spoil, args: repair, broken: true}.run},
 		{"mirror-adopt", mirrorRun{first: true, prepare: copyByHand, args: adopt}.run},
+		{"mirror-unmarked", mirrorRun{prepare: unmark}.run},
+		{"mirror-stays", mirrorStays},
 		{"mirror-adopt-sums", mirrorRun{first: true, prepare: copyByHand, args: sums, broken: true}.run},
 	}
 }
@@ -67,6 +71,11 @@ func spoil(t *testing.T, source, _, copy string) {
 		require.NoError(t, errors.Join(err, f.Close()))
 		require.NoError(t, os.Chtimes(filepath.Join(copy, name), time.Time{}, info.ModTime()))
 	}
+}
+
+// unmark removes the marker of the copy.
+func unmark(t *testing.T, _, _, copy string) {
+	require.NoError(t, os.RemoveAll(filepath.Join(copy, ".tidemark")))
 }
 
 // copyByHand makes a copy with a few differences.
@@ -96,6 +105,7 @@ func publish(t *testing.T, root string) *served {
 	require.Eventually(t, func() bool { at, err = p.URL(); return err == nil }, patience, 5*time.Millisecond)
 	s := &served{}
 	proxy := httputil.NewSingleHostReverseProxy(at)
+	proxy.ErrorLog = log.New(io.Discard, "", 0) // who asks may be killed
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		proxy.ServeHTTP(w, r)

@@ -107,7 +107,9 @@ func (r serveRun) run(t *testing.T, f *fault) {
 	}
 	require.Empty(t, wrong, p.Logged())
 	within(t, func() string { // the state of the tree is looked at now and then
-		f.over.Store(f.hit())
+		if f.over.Store(f.hit()); f.is("kill") {
+			return ""
+		}
 		return r.compare(t, f, before, urlOf(t, right), urlOf(t, p))
 	}, p)
 	_ = p.Cmd.Process.Signal(syscall.SIGTERM)

@@ -137,6 +137,16 @@ func flush(root string, all bool) error {
 	return err
 }
 
+// flushStatus makes the checkpoint durable, as the kernel may do at any time.
+func flushStatus(root string) error {
+	f, err := os.OpenFile(filepath.Join(root, ".tidemark/status.json"), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
 func ignoreMissing(err error) error {
 	if os.IsNotExist(err) || os.IsExist(err) {
 		return nil

@@ -70,6 +70,9 @@ func (s *cutSource) cutOnce(t *testing.T) {
 	}
 	if s.rand.IntN(2) == 0 {
 		require.NoError(t, flush(s.source, false))
+		if s.rand.IntN(2) == 0 {
+			require.NoError(t, flushStatus(s.source))
+		}
 	}
 	s.cut(stop)
 	if s.rand.IntN(4) == 0 { // and again, while it comes back
@@ -186,7 +189,7 @@ func TestBytesLostUnderTheirTimes(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, f.Close())
 			c.equal()
-			require.NoError(t, flush(c.source, false)) // not bytes of others
+			require.NoError(t, flushStatus(c.source)) // the checkpoint, the journal, and not bytes of others
 			require.NoError(t, c.mirror.Terminate(patience))
 			completedLater(t, filepath.Join(c.to, "d"), time.Minute)
 			d.cut(testfs.FlushNone)

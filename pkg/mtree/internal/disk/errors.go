@@ -45,10 +45,12 @@ func Errno(err error) unix.Errno {
 // does not lead to anything that may be opened. What is gone is absent, too.
 
 // IsGone reports whether err says that the file or directory is no longer there under
-// that name, or has another type now.
+// that name, or has another type now. ESTALE does not say so: NFS answers with it for
+// everything after its server lost the handles, and an audit that took all of that for
+// removed would prove what it never saw.
 func IsGone(err error) bool {
 	switch Errno(err) {
-	case unix.ENOENT, unix.ENOTDIR, unix.ESTALE, unix.ELOOP:
+	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
 		return true
 	}
 	return false
@@ -58,7 +60,7 @@ func IsGone(err error) bool {
 // below its directory: it is gone, has another type, leads outside, or cannot exist.
 func IsAbsent(err error) bool {
 	switch Errno(err) {
-	case unix.EXDEV, unix.ENAMETOOLONG, unix.EINVAL, unix.ENXIO:
+	case unix.EXDEV, unix.ENAMETOOLONG, unix.EINVAL, unix.ENXIO, unix.ESTALE:
 		return true
 	}
 	return IsGone(err) || errors.Is(err, ErrNotRegular) || errors.Is(err, mtree.ErrName) || errors.Is(err, fs.ErrNotExist)

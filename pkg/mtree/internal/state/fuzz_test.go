@@ -56,6 +56,35 @@ func FuzzStatus(f *testing.F) {
 	})
 }
 
+// Each byte of a status replaced, and the status cut at each length: an error, or the same.
+func TestStatusDamagedAnywhere(t *testing.T) {
+	root, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	at := mtree.Unix(1_707_019_506, 123_456_789)
+	was := Status{State: wire.Watched, Checkpoint: &at, Floor: &at, Boot: "boot", Clean: true, PID: 17}
+	page, err := statusText(was)
+	require.NoError(t, err)
+	same := func(damaged []byte) {
+		m.put(t, statusName, damaged)
+		if got, err := m.readStatus(); err == nil {
+			require.Equal(t, was, got, "%q\n%q", page, damaged)
+		}
+	}
+	for i := range page {
+		same(page[:i])
+		same(append(bytes.Clone(page[:i]), make([]byte, len(page)-i)...))
+		for _, with := range []byte("09\"") {
+			damaged := bytes.Clone(page)
+			damaged[i] = with
+			same(damaged)
+		}
+	}
+}
+
 // What is read as a tree file is one tree, and written it reads the same.
 func FuzzTree(f *testing.F) {
 	f.Add([]byte(`{"format":1,"id":"0123456789abcdef0123456789abcdef","epoch":7,"role":"source","inode":5,"born":"1.5","runs":[{"run":"0123456789abcdef","floor":"2.0"}]}`))

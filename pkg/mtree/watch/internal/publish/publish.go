@@ -189,7 +189,10 @@ func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, p
 // one more event: an audit finds the next change of such a directory.
 func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 	info, err := d.Self()
-	if err != nil || p.OwnWrites.Untouched(d, info) || p.Health.DoesNotHold(path) { // guard (without p.Health): TestTimeThatDoesNotHold
+	if err != nil {
+		return p.rule.Least(), true // not to be looked at: its event says that it changed
+	}
+	if p.OwnWrites.Untouched(d, info) || p.Health.DoesNotHold(path) { // guard (without p.Health): TestTimeThatDoesNotHold
 		return mtree.Stamp{}, false
 	}
 	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
