@@ -105,6 +105,7 @@ func TestMake(t *testing.T) {
 		{"not understood, and something else here", &d, with(f, func(e *mtree.Entry) { e.NotUnderstood = "New" }), Options{}, "unknown:n"},
 
 		{"extra", &f, nil, Options{}, "delete:n"},
+		{"an extra directory", &d, nil, Options{}, "delete:n"},
 		{"extra with NoDelete", &f, nil, Options{NoDelete: true}, ""},
 		{"held before", &f, nil, Options{Dir: "a", NoDelete: true, WasHeld: func(path string) bool { return path == "a/n" }}, "delete:n"},
 		{"another one was held before", &f, nil, Options{Dir: "a", NoDelete: true, WasHeld: func(path string) bool { return path == "n" }}, ""},
