@@ -8,7 +8,7 @@ import (
 	"tidemark/proof/calls"
 )
 
-// TestFound replays faults that broke something once. A fault that hits nothing fails,
+// TestFound replays faults that broke something once, or did with a guard taken out. A fault that hits nothing fails,
 // too: then the program makes another call in its place, which should stand here.
 func TestFound(t *testing.T) {
 	for _, found := range []struct{ broke, fault string }{
@@ -24,6 +24,9 @@ func TestFound(t *testing.T) {
 			"watch-fanotify read src/.tidemark/tree 7 EPERM here"},
 		{"a stale handle, as NFS gives it for all that is there, was taken for a directory that is gone: the audit passed it over, and proved it",
 			"watch-audit openat src/a/b 2 ESTALE here"},
+		{"with a guard taken out: a directory of a source that cannot be read to its end seems to lack what was not read",
+			"mirror-update-local getdents64 src/many 1 EIO once"},
+		{"with a guard taken out: a listing lacks what could not be looked at", "serve-fast statx src/many/5 1 EIO once"},
 	} {
 		t.Run(found.fault, func(t *testing.T) {
 			t.Log(found.broke)

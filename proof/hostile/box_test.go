@@ -214,11 +214,11 @@ func (b *box) faults(planted ...string) (faults []string) {
 func inCopy(root string, planted []string) (faults []string) {
 	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil //nolint:nilerr // it is not there
+			return nil // it is not there
 		}
 		info, err := os.Lstat(path)
 		if err != nil {
-			return nil //nolint:nilerr // it has gone
+			return nil // it has gone
 		}
 		if info.Mode()&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0 {
 			faults = append(faults, fmt.Sprintf("%q has the mode %v", path, info.Mode()))

@@ -156,8 +156,8 @@ func TestClientsAtRandom(t *testing.T) {
 		for n := range 200 {
 			one, two := plain[random.IntN(len(plain))], plain[random.IntN(len(plain))]
 			text := mutate(random, one.send[:random.IntN(len(one.send)+1)]+two.send)
-			any := client{most: 64 << 20, half: true}
-			if faults := any.speak(s, text); len(faults) > 0 && !harmless(faults, text) {
+			both := client{most: 64 << 20, half: true}
+			if faults := both.speak(s, text); len(faults) > 0 && !harmless(faults, text) {
 				t.Fatalf("%d: %s and %s, %.2000q: %s", n, one.name, two.name, text, strings.Join(faults, "\n"))
 			}
 			proof.Count("hostile clients", 1)

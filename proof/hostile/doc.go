@@ -25,7 +25,8 @@
 //	box_test.go      a copy, the canaries around it, and what is checked of both
 //	tree_test.go     what an honest server has
 //	peer_test.go     a server that plays serve, and what an attack changes
-//	servers_test.go  runs the attacks on a mirror; servers_*_test.go: the tables
+//	servers_test.go  runs the attacks on a mirror, servers_random_test.go two of them at
+//	                 once; servers_endless_test.go: one that never ends; other servers_*: the tables
 //	target_test.go   a serve that is attacked, and what is checked of it
-//	clients_test.go  runs the attacks on a serve; clients_*_test.go: the tables
+//	clients_test.go  runs the attacks on a serve; clients_*: the tables
 package hostile

@@ -47,7 +47,7 @@ func rawA(name, text string) server {
 
 // coded answers requests for "a" with a body in a content coding.
 func coded(name, coding string, body func(w io.Writer)) server {
-	return server{name: name, codes: []exit.Code{exit.Failed}, check: aUntouched, source: byAnotherName, play: play{answer: func(_ *peer, w http.ResponseWriter, r *http.Request) bool {
+	return server{name: name, slow: true, codes: []exit.Code{exit.Failed}, check: aUntouched, source: byAnotherName, play: play{answer: func(_ *peer, w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/a/" {
 			return false
 		}

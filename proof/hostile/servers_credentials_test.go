@@ -80,7 +80,7 @@ func overTLS(name string, config func(c *tls.Config), cert func(c *x509.Certific
 		}
 		s.StartTLS()
 		t.Cleanup(func() { s.CloseClientConnections(); _ = s.Listener.Close() })
-		return strings.Replace(s.URL, "https://127.0.0.1", "https://127.0.0.1", 1) + "/", []string{"--ca", ca}
+		return s.URL + "/", []string{"--ca", ca}
 	}}
 }
 

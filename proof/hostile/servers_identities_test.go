@@ -67,9 +67,9 @@ var heads = []server{
 	says("tree-in-colours-after-hex", wire.HeaderTree, treeID+colours, exit.Unreachable),
 	says("tree-of-60-kib", wire.HeaderTree, strings.Repeat("0", 60<<10), exit.Unreachable),
 	says("tree-climbs", wire.HeaderTree, "../../outside", exit.Unreachable),
-	says("path-climbs", wire.HeaderPath, "/../../outside", exit.Done, exit.Refused),
-	says("path-in-colours", wire.HeaderPath, "/"+colours, exit.Done, exit.Refused),
-	{name: "path-in-colours-of-a-new-copy", empty: true, codes: []exit.Code{exit.Done, exit.Refused}, cure: []string{"--adopt"}, play: play{header: func(_ *peer, h http.Header, _ *http.Request) {
+	says("path-climbs", wire.HeaderPath, "/../../outside", exit.Done, exit.Failed, exit.Unreachable, exit.Refused),
+	says("path-in-colours", wire.HeaderPath, "/"+colours, exit.Done, exit.Failed, exit.Unreachable, exit.Refused),
+	{name: "path-in-colours-of-a-new-copy", empty: true, codes: []exit.Code{exit.Done, exit.Failed, exit.Unreachable, exit.Refused}, cure: []string{"--adopt"}, play: play{header: func(_ *peer, h http.Header, _ *http.Request) {
 		h[wire.HeaderPath] = []string{"/%1B]0;x%07/%9B/" + colours}
 		h[wire.HeaderUpstream] = []string{"%1B[31m" + colours + "#0123456789abcdef 1.000000000 -, \u009b31m 2.000000000 -"}
 		h[wire.HeaderState] = []string{colours}

@@ -232,7 +232,7 @@ var listings = []server{
 	{name: "listing-of-the-root-of-another-directory", codes: []exit.Code{exit.Unreachable}, play: edit("", func(text string) string {
 		return strings.Replace(text, " ./\t", " ./../outside/\t", 1)
 	})},
-	{name: "listing-of-10^6-entries-without-end", codes: []exit.Code{exit.Failed}, check: aUntouched, play: play{answer: func(_ *peer, w http.ResponseWriter, r *http.Request) bool {
+	{name: "listing-of-10^6-entries-without-end", slow: true, codes: []exit.Code{exit.Failed}, check: aUntouched, play: play{answer: func(_ *peer, w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/a/" || r.Method != http.MethodGet {
 			return false
 		}
@@ -245,7 +245,7 @@ var listings = []server{
 		return true
 	}}},
 	{name: "listing-of-comments-that-never-ends", codes: []exit.Code{exit.Failed}, check: aUntouched, play: endless("/a/", stampOf(second).String()+" ./\t-\n", "#"+strings.Repeat("x", 8000)+"\n")},
-	{name: "listing-of-entries-that-never-ends", codes: []exit.Code{exit.Failed}, check: aUntouched, play: play{answer: func(_ *peer, w http.ResponseWriter, r *http.Request) bool {
+	{name: "listing-of-entries-that-never-ends", slow: true, codes: []exit.Code{exit.Failed}, check: aUntouched, play: play{answer: func(_ *peer, w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/a/" || r.Method != http.MethodGet {
 			return false
 		}

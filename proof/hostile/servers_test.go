@@ -39,6 +39,7 @@ type server struct {
 	source      func(p *peer, t testing.TB) (url string, more []string) // another URL, and options
 	planted     []string                                                // paths of the copy where the attack itself puts links that lead out
 	before      func(b *box)                                            // changes the copy before the attack
+	slow        bool                                                    // it reads hundreds of MiB: on a machine that has much else to do it may last longer
 	passes      int                                                     // how many passes are attacked; 0: one
 	cure        []string                                                // options with which the copy recovers
 	memory      int64                                                   // most of mirror's, in bytes; 0: 512 MiB
@@ -106,7 +107,7 @@ func (s *server) attack(t testing.TB) (faults []string) {
 	p.becomes(second, play)
 	var r result
 	for range max(1, s.passes) {
-		r = run(t, patience+10*time.Second, slices.Concat([]string{"mirror", "--once", "--durability", "none"}, s.args, more, []string{url, b.copy})...)
+		r = run(t, 3*patience, slices.Concat([]string{"mirror", "--once", "--durability", "none"}, s.args, more, []string{url, b.copy})...)
 		faults = append(faults, s.judge(b, p, r)...)
 	}
 	t.Logf("%d after %v, %d MiB: %s%s", r.code, r.took.Round(time.Millisecond), r.peak>>20, r.text, strings.Join(p.log(), "\n"))
@@ -127,7 +128,7 @@ func (b *box) honestly(p *peer, cure ...string) result {
 // judge returns what must not be after an attacked pass.
 func (s *server) judge(b *box, p *peer, r result) (faults []string) {
 	faults = append(b.faults(s.planted...), unclean(r.text)...)
-	if r.timeout || r.took > patience {
+	if r.timeout || r.took > patience && !s.slow {
 		faults = append(faults, fmt.Sprintf("it took %v\n%s", r.took, r.text))
 	}
 	if most := max(s.memory, 512<<20); r.peak > most {

@@ -82,7 +82,7 @@ func (t tree) paths() []string {
 
 // listing is the listing of a directory.
 func (t tree) listing(dir string) mtree.Listing {
-	l := mtree.Listing{Stamp: t[dir].MTime, ID: fmt.Sprintf("%016x", len(dir)+1), Now: t[dir].MTime.Add(time.Second), HasNow: true}
+	l := mtree.Listing{Stamp: t[dir].MTime, ID: fmt.Sprintf("%016x", len(dir)+1), Now: t["changes"].CTime.Add(time.Second), HasNow: true}
 	for _, path := range t.paths() {
 		if mtree.ParentPath(path) == dir {
 			l.Entries = append(l.Entries, t[path].Entry)

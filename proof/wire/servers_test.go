@@ -229,7 +229,7 @@ func (b *beside) start(tree string) (err error) {
 	}
 	args := strings.Fields(fill.Replace(b.command))
 	b.cmd = exec.Command(args[0], args[1:]...)
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := b.cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w: install what tools/deps names", args[0], err)
 	}

@@ -159,6 +159,7 @@ var optionTransitions = []transition{
 			return err
 		}
 		w.faults.from = a[0]
+		w.permits["adopt"] = true // if the copy was made before the source had an id
 		if a[0] == "other" {
 			if err := w.start("other"); err != nil {
 				return err

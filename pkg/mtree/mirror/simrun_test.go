@@ -20,7 +20,7 @@ func TestSimulatedHistories(t *testing.T) {
 		simulateHistory(t, strings.Split(text, "; "))
 		return
 	}
-	const runs = 50
+	const runs = 25
 	proof.Rounds(t, 2, func(t *testing.T, seed uint64) {
 		for i := range uint64(runs) {
 			r := rand.New(rand.NewPCG(seed, i))

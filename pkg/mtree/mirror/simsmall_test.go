@@ -11,12 +11,14 @@ import (
 )
 
 // simBegin is the tree and the copy that small sequences begin with.
-var simBegin = []string{"mkdir a", "mkdir a/d", "write a/f", "write a/d/h", "write g", "publish", "pass", "wait 1m"}
+var simBegin = []string{
+	"mkdir a", "mkdir a/d", "write a/d/h", "write g", "mkdir b", "old a/f", "old b/f", "publish", "pass", "wait 1m", "snapshot",
+}
 
 // simOps are the operations of small sequences.
 var simOps = []string{
 	"write a/f", "rewrite a/f", "old a/f", "rm a/f", "mv a/f g", "mv a/f a/d/h", "mv a/d d", "swap a/d a/f", "swap a/f g", "rm a/d", "mkdir a/e",
-	"replace g", "chmod a/f", "publish",
+	"replace g", "chmod a/f", "publish", "swap a b", "restore",
 }
 
 // TestSimulatedSmallSequences runs sequences of one, two and three operations, with a pass
@@ -25,7 +27,7 @@ var simOps = []string{
 //
 // There are too many for each run: a round takes those that the seed picks.
 func TestSimulatedSmallSequences(t *testing.T) {
-	const each = 12
+	const each = 6
 	proof.Rounds(t, 2, func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		n := 0

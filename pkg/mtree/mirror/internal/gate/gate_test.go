@@ -32,6 +32,7 @@ func TestLimit(t *testing.T) {
 	} {
 		require.Equal(t, tc.exceeded, limit(t, tc.limit).exceeded(tc.n, tc.entries), "%+v", tc)
 	}
+	require.True(t, limit(t, "200").exceeded(201, 1000), "a number may be more than 100")
 	for _, bad := range []string{"", "x", "-1", "101%", "%", "1.5%"} {
 		_, err := ParseLimit(bad)
 		require.Error(t, err, bad)

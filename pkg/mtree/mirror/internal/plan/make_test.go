@@ -105,6 +105,7 @@ func TestMake(t *testing.T) {
 		{"not understood, and something else here", &d, with(f, func(e *mtree.Entry) { e.NotUnderstood = "New" }), Options{}, "unknown:n"},
 
 		{"extra", &f, nil, Options{}, "delete:n"},
+		{"an extra directory", &d, nil, Options{}, "delete:n"},
 		{"extra with NoDelete", &f, nil, Options{NoDelete: true}, ""},
 		{"held before", &f, nil, Options{Dir: "a", NoDelete: true, WasHeld: func(path string) bool { return path == "a/n" }}, "delete:n"},
 		{"another one was held before", &f, nil, Options{Dir: "a", NoDelete: true, WasHeld: func(path string) bool { return path == "n" }}, ""},
@@ -193,4 +194,26 @@ func TestSuspicionOfOneFile(t *testing.T) {
 	p := planner{Options: &Options{ByCTime: true, Listed: at, Slack: LossSlack}}
 	require.True(t, p.isSuspicious(&mtree.Entry{Name: "n", CTime: at.Add(-CTimeSlack), Has: mtree.HasCTime}), "the source lost its power")
 	require.Equal(t, 10*time.Second, CTimeSlack, "as watch looks back")
+}
+
+// A plan says whether the copy has files that the source may have without listing them: not
+// if they are directories, or none are kept.
+func TestUnseen(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		have   []mtree.Entry
+		hidden Hidden
+		dots   int64
+		want   bool
+	}{
+		{"nothing is hidden", []mtree.Entry{file("a")}, HiddenNone, 0, false},
+		{"a file", []mtree.Entry{file("a"), dir("b")}, HiddenAny, 0, true},
+		{"a directory", []mtree.Entry{dir("a")}, HiddenAny, 0, false},
+		{"directories may be hidden", []mtree.Entry{dir("a"), file("b")}, HiddenDirs, 0, false},
+		{"a dotfile", []mtree.Entry{file(".a"), dir(".b")}, HiddenNone, 1, true},
+		{"a dotted directory", []mtree.Entry{dir(".a")}, HiddenNone, 1, false},
+	} {
+		got := Make(c.have, &mtree.Listing{Hidden: c.dots}, &Options{Hidden: c.hidden})
+		require.Equal(t, c.want, got.Unseen, c.name)
+	}
 }

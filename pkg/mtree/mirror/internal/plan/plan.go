@@ -107,9 +107,9 @@ func (p *planner) addExtra(have *mtree.Entry) {
 	case p.keeps(have): // guard: TestMake
 	case p.hidesDotfiles && have.Name[0] == '.': // guard: TestHiddenDotfilesAreKept
 		// It may be one of those that the source does not list.
-		p.Unseen = p.Unseen || have.Kind == mtree.File
+		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
 	case p.Hidden == HiddenAny, p.Hidden == HiddenDirs && have.Kind == mtree.Dir: // guard: TestMake
-		p.Unseen = p.Unseen || have.Kind == mtree.File
+		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
 		p.Kept = append(p.Kept, have)
 	default:
 		p.Extra = append(p.Extra, have)

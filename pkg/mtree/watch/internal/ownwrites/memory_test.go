@@ -222,6 +222,11 @@ func TestOwnWritesAge(t *testing.T) {
 	require.Less(t, l.Unsaved(), 2*ownwrites.Size+1)
 }
 
+// Where nothing was proven, nothing is written: an idle tree sees no writes.
+func TestSaveOfNothing(t *testing.T) {
+	require.NoError(t, ownwrites.New(nil, nil, at(0)).Save())
+}
+
 // openLog makes a marker, with a log in it.
 func openLog(t *testing.T) (*state.Marker, *state.OwnWriteLog) {
 	t.Helper()

@@ -75,3 +75,9 @@ func TestClockSetBack(t *testing.T) {
 	require.False(t, c.SetBack())
 	require.Equal(t, at(17), c.Now())
 }
+
+// A time in the future gives way to the other one; a time of now does not.
+func TestPast(t *testing.T) {
+	require.Equal(t, at(120), stamprule.Past(at(120), at(7), at(120)))
+	require.Equal(t, at(7), stamprule.Past(at(121), at(7), at(120)))
+}
