@@ -17,7 +17,8 @@ import (
 func FuzzHeld(f *testing.F) {
 	f.Add([]byte("#held why it is\n3 d 5.000000000 a/b\n1 f -1.5 c%20d\n#held another\n1 l 0.0 e\n"), uint16(20))
 	f.Add([]byte("1 f 1.0 x"), uint16(0))
-	f.Add([]byte("0 l 0 "), uint16(0)) // the root was read as a held deletion
+	f.Add([]byte("#held \n0 d 0.000000000 abc\n"), uint16(25)) // cut to "a", it released another entry
+	f.Add([]byte("0 l 0 "), uint16(0))                         // the root was read as a held deletion
 	root, err := disk.OpenRoot(f.TempDir())
 	require.NoError(f, err)
 	m, err := state.CreateMarker(root, "")

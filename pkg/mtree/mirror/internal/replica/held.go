@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -108,6 +109,7 @@ func readHeld(m *state.Marker, name string) (HeldList, error) {
 	reason := ""
 	in := bufio.NewScanner(f)
 	in.Buffer(nil, 64<<10)
+	in.Split(wholeLines)
 	for in.Scan() {
 		if why, ok := strings.CutPrefix(in.Text(), "#held "); ok {
 			reason = why
@@ -125,6 +127,16 @@ func readHeld(m *state.Marker, name string) (HeldList, error) {
 	}
 	l.index()
 	return l, nil
+}
+
+// wholeLines is bufio.ScanLines, but a last line without an end is an error: the path in it
+// may have been cut to that of another entry.
+func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	advance, token, err = bufio.ScanLines(data, atEOF)
+	if err == nil && advance > 0 && data[advance-1] != '\n' {
+		err = io.ErrUnexpectedEOF
+	}
+	return advance, token, err
 }
 
 // parseHeld reads a line of a file of deletions.
