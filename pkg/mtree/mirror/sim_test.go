@@ -267,7 +267,7 @@ func (s *sim) step() {
 		s.order.Pass(10 * time.Millisecond)
 		return
 	}
-	time.Sleep(20 * time.Microsecond)
+	<-time.After(20 * time.Microsecond)
 }
 
 // finish lets the source publish what it began.

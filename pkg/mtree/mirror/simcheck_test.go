@@ -275,9 +275,9 @@ func (s *sim) settle() {
 	}
 	s.tree().Publish()
 	if len(s.loose) > 0 {
-		time.Sleep(200 * time.Hour) // a full walk is due
+		<-time.After(200 * time.Hour) // a full walk is due
 	} else {
-		time.Sleep(11 * time.Minute)
+		<-time.After(11 * time.Minute)
 	}
 	s.quiet(false)
 	if s.err != nil {

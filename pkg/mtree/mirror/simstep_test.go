@@ -80,7 +80,7 @@ func (s *sim) do(step string) {
 		s.errno = simFault{from: number(1), to: max(number(1), number(2)), err: simErrnos[args[0]]}
 	case "wait":
 		d, _ := time.ParseDuration(args[0])
-		time.Sleep(d)
+		<-time.After(d)
 	case "clock":
 		d, _ := time.ParseDuration(args[0])
 		s.kernel.StepClock(d)
