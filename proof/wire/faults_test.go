@@ -19,6 +19,9 @@ type fault struct {
 	blind bool
 	// blindElsewhere: the same with servers of other kinds, which tell less.
 	blindElsewhere bool
+	// endlessElsewhere: from then on the trees of such servers have no end. A pass is
+	// stopped after a second.
+	endlessElsewhere bool
 	// moves: the source changes meanwhile, or seems to be as it was: a pass may succeed and
 	// the copy be of another moment.
 	moves bool

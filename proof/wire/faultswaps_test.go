@@ -10,7 +10,7 @@ import (
 
 var swaps = []fault{
 	{name: "parent", only: []string{isListing}, make: swapped(func(dir string) string { return path.Dir(strings.TrimSuffix(dir, "/")) }, all), blindElsewhere: true},
-	{name: "root", only: []string{isListing}, make: swapped(to("/"), all), blindElsewhere: true},
+	{name: "root", only: []string{isListing}, make: swapped(to("/"), all), blindElsewhere: true, endlessElsewhere: true},
 	{name: "sibling", only: []string{isListing}, make: swapped(to("/many/"), all), blindElsewhere: true},
 	{name: "empty-sibling", only: []string{isListing}, make: swapped(to("/empty/"), all), blindElsewhere: true},
 	{name: "empty-sibling-text", only: []string{isListing}, make: swapped(to("/empty/"), justBody), blindElsewhere: true},
