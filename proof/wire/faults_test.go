@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -63,5 +62,3 @@ func changed(change func(a *answer)) func(ex *exchange) reply {
 func instead(a *answer) func(ex *exchange) reply {
 	return func(ex *exchange) reply { return ex.as(a) }
 }
-
-func isPost(ex *exchange) bool { return ex.req.Method == http.MethodPost }
