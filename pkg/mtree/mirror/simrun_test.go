@@ -3,7 +3,6 @@ package mirror
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,12 +10,10 @@ import (
 	"tidemark/internal/proof"
 )
 
-// envHistory replays one history: its steps, separated by "; ".
-const envHistory = "SIM_HISTORY"
-
-// TestSimulatedHistories runs random histories, each twice.
+// TestSimulatedHistories runs random histories, each twice. PROOF_CASE replays one: its steps,
+// separated by "; ".
 func TestSimulatedHistories(t *testing.T) {
-	if text := os.Getenv(envHistory); text != "" {
+	if text := proof.Case(); text != "" {
 		simulateHistory(t, strings.Split(text, "; "))
 		return
 	}
@@ -45,8 +42,7 @@ func simulateHistory(t *testing.T, history []string) {
 	}
 	history = shrink(history, func(h []string) bool { _, _, err := simulate(t, h, false); return err != nil })
 	_, lines, err := simulate(t, history, true)
-	t.Fatalf("%v\n%s\n%v\nreplay: %s='%s' go test -count=1 -run TestSimulatedHistories ./pkg/mtree/mirror",
-		err, strings.Join(lines, "\n"), err, envHistory, strings.Join(history, "; "))
+	t.Fatalf("%v\n%s\n%v\n%s", err, strings.Join(lines, "\n"), err, proof.ReplayCase("TestSimulatedHistories", strings.Join(history, "; ")))
 }
 
 // shrink drops steps while the history still fails.

@@ -42,7 +42,7 @@ func TestSimulation(t *testing.T) {
 		}
 		events = shrink(events, func(fewer []simEvent) bool { return simulate(t, seed, fewer).problem != "" })
 		last := simulate(t, seed, events)
-		if file := os.Getenv(envTrace); file != "" {
+		if file := proof.Trace(); file != "" {
 			must(t, os.WriteFile(file, []byte(strings.Join(last.lines, "\n")+"\n"+last.log), 0o644))
 		}
 		t.Fatalf("seed %d: %s\nshrunk to %d events: %s\n%v\nits trace:\n%s\nlog:\n%s", seed, first.problem, len(events), last.problem, events,
@@ -62,9 +62,8 @@ func tryOpenat2(t *testing.T) {
 
 const (
 	simRounds = 60
-	simForks  = 50            // one seed of so many may differ: the Go runtime may preempt a goroutine when it likes
-	simLines  = 100           // of a trace that are printed
-	envTrace  = "PROOF_TRACE" // a file for all of it
+	simForks  = 50  // one seed of so many may differ: the Go runtime may preempt a goroutine when it likes
+	simLines  = 100 // of a trace that are printed
 )
 
 // simResult is how a history ended.
