@@ -27,7 +27,6 @@ const mostHits = 2000
 // patience is how long anything may take. Nothing takes that long unless it is broken.
 const patience = 60 * time.Second
 
-
 // scenario is a run of a program that faults are put into.
 type scenario struct {
 	name string

@@ -3,9 +3,9 @@ package mirror
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tidemark/internal/proof"
 )
@@ -40,25 +40,9 @@ func simulateHistory(t *testing.T, history []string) {
 	if err == nil {
 		return
 	}
-	history = shrink(history, func(h []string) bool { _, _, err := simulate(t, h, false); return err != nil })
+	history = proof.Shrink(history, proof.Shrinking(t, time.Minute), func(h []string) bool { _, _, err := simulate(t, h, false); return err != nil })
 	_, lines, err := simulate(t, history, true)
 	t.Fatalf("%v\n%s\n%v\n%s", err, strings.Join(lines, "\n"), err, proof.ReplayCase("TestSimulatedHistories", strings.Join(history, "; ")))
-}
-
-// shrink drops steps while the history still fails.
-func shrink(history []string, fails func([]string) bool) []string {
-	for size := max(len(history)/2, 1); ; size /= 2 {
-		for at := 0; at+size <= len(history); {
-			if shorter := slices.Delete(slices.Clone(history), at, at+size); fails(shorter) {
-				history = shorter
-			} else {
-				at++
-			}
-		}
-		if size == 1 {
-			return history
-		}
-	}
 }
 
 // firstDifference shows where two traces part.

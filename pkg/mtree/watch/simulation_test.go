@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,7 +39,7 @@ func TestSimulation(t *testing.T) {
 		if first.problem == "" {
 			return
 		}
-		events = shrink(events, func(fewer []simEvent) bool { return simulate(t, seed, fewer).problem != "" })
+		events = proof.Shrink(events, proof.Shrinking(t, time.Minute), func(fewer []simEvent) bool { return simulate(t, seed, fewer).problem != "" })
 		last := simulate(t, seed, events)
 		if file := proof.Trace(); file != "" {
 			must(t, os.WriteFile(file, []byte(strings.Join(last.lines, "\n")+"\n"+last.log), 0o644))
@@ -142,25 +141,3 @@ func fork(a, b simResult) string {
 
 // tail returns the last n lines.
 func tail(lines []string, n int) string { return strings.Join(lines[max(0, len(lines)-n):], "\n") }
-
-// shrinkFor bounds how long a history is shrunk.
-const shrinkFor = time.Minute
-
-// shrink leaves events out as long as the rest still fails.
-func shrink[T any](all []T, fails func([]T) bool) []T {
-	end := time.Now().Add(shrinkFor)
-	for size := len(all) / 2; size > 0; size /= 2 {
-		for again := true; again; {
-			again = false
-			for at := 0; at+size <= len(all) && time.Now().Before(end); {
-				fewer := slices.Delete(slices.Clone(all), at, at+size)
-				if fails(fewer) {
-					all, again = fewer, size == 1
-				} else {
-					at += size
-				}
-			}
-		}
-	}
-	return all
-}
