@@ -84,6 +84,16 @@ func (h history) note(t tree) {
 	}
 }
 
+// any reports whether some file had this version.
+func (h history) any(version string) bool {
+	for _, versions := range h {
+		if versions[version] {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *entry) version() string { return e.kind.String() + " " + e.bytes }
 
 // editor changes a tree. It keeps the first error.
