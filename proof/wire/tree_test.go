@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -83,6 +82,16 @@ func (h history) note(t tree) {
 		}
 		h[path][e.version()] = true
 	}
+}
+
+// any reports whether some file had this version.
+func (h history) any(version string) bool {
+	for _, versions := range h {
+		if versions[version] {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *entry) version() string { return e.kind.String() + " " + e.bytes }
@@ -200,14 +209,4 @@ func (e *editor) moveOn() {
 	e.write("a/newest", "new in the last state")
 	e.remove("many/7")
 	e.write("fresh/1", "one, and more")
-}
-
-// node tells files apart.
-func node(path string) (string, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return "", err
-	}
-	s := info.Sys().(*syscall.Stat_t)
-	return fmt.Sprintf("%d:%d", s.Dev, s.Ino), nil
 }

@@ -100,8 +100,8 @@ var errSimulated = errors.New("simulated failure")
 // simDest is the copy.
 const simDest = "/copy"
 
-// simEpoch is when a bubble begins, by the source's clock.
-const simEpoch = 26 * 365 * 24 * time.Hour
+// simEpoch is by how much the source's clock is ahead.
+const simEpoch = 137 * time.Millisecond
 
 // simWarm runs one simulation before all others: a process asks its kernel only once for
 // some things.
