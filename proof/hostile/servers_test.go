@@ -51,7 +51,7 @@ var (
 	bad  = []exit.Code{exit.Failed, exit.Unreachable} // some path failed, or the root is no listing
 )
 
-// patience is how long any attack may keep a pass.
+// patience is how long an attack may keep a pass.
 const patience = 60 * time.Second
 
 // servers are all lines of the tables.
@@ -84,6 +84,15 @@ func TestServers(t *testing.T) {
 	require.Equal(t, strays, strayConnections(t), "connections went to somewhere else")
 }
 
+// most is how long the attack may keep a pass. A time-out of half a minute, or of a minute
+// for each 16 KiB, comes with each of four tries.
+func (s *server) most() time.Duration {
+	if s.hours {
+		return 5 * patience
+	}
+	return patience
+}
+
 // attack runs the attack, and returns what must not be.
 func (s *server) attack(t testing.TB) (faults []string) {
 	p, b := newPeer(t, first), newBox(t)
@@ -107,7 +116,7 @@ func (s *server) attack(t testing.TB) (faults []string) {
 	p.becomes(second, play)
 	var r result
 	for range max(1, s.passes) {
-		r = run(t, 3*patience, slices.Concat([]string{"mirror", "--once", "--durability", "none"}, s.args, more, []string{url, b.copy})...)
+		r = run(t, 2*s.most()+patience, slices.Concat([]string{"mirror", "--once", "--durability", "none"}, s.args, more, []string{url, b.copy})...)
 		faults = append(faults, s.judge(b, p, r)...)
 	}
 	t.Logf("%d after %v, %d MiB: %s%s", r.code, r.took.Round(time.Millisecond), r.peak>>20, r.text, strings.Join(p.log(), "\n"))
@@ -128,7 +137,7 @@ func (b *box) honestly(p *peer, cure ...string) result {
 // judge returns what must not be after an attacked pass.
 func (s *server) judge(b *box, p *peer, r result) (faults []string) {
 	faults = append(b.faults(s.planted...), unclean(r.text)...)
-	if r.timeout || r.took > patience && !s.slow {
+	if r.timeout || r.took > s.most() && !s.slow {
 		faults = append(faults, fmt.Sprintf("it took %v\n%s", r.took, r.text))
 	}
 	if most := max(s.memory, 512<<20); r.peak > most {

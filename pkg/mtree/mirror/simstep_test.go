@@ -102,7 +102,7 @@ func (s *sim) do(step string) {
 }
 
 var simErrnos = map[string]error{
-	"ENOSPC": syscall.ENOSPC, "EIO": syscall.EIO, "EACCES": syscall.EACCES, "EMFILE": syscall.EMFILE, "EROFS": syscall.EROFS, "EINTR": syscall.EINTR,
+	"ENOSPC": syscall.ENOSPC, "EIO": syscall.EIO, "EACCES": syscall.EACCES, "EMFILE": syscall.EMFILE, "EROFS": syscall.EROFS,
 }
 
 // change changes the source. A change that is not possible does nothing.

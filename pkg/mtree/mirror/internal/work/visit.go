@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -72,7 +73,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	// If size and time do not prove the copy's files, "not modified" does not either.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0)
 	env.compare(t, v, dir, have)
-	if (l.Past || isPast(v)) && v.removes() {
+	if (l.Past || env.isPast(v)) && v.removes() {
 		return errPast
 	}
 	if !env.DryRun {
@@ -98,10 +99,17 @@ var errPast = fmt.Errorf("%w: a cache answered with a listing from before, or th
 
 // isPast reports whether the source had read the listing before the one from which the
 // directory was completed last, and with another stamp. Where everything is compared,
-// because the source became another one, its clock may be another, too.
-func isPast(v *VisitResult) bool {
-	return v.Had && !v.Doubts.Below() && v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp
+// because the source became another one, its clock may be another, too. A `now` that lies
+// ahead of our own clock proves nothing: the source's clock was wrong then.
+func (env *Env) isPast(v *VisitResult) bool {
+	if !v.Had || v.Doubts.Below() || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(aheadOfUs)) {
+		return false
+	}
+	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp
 }
+
+// aheadOfUs is by how much the clock of a source may be ahead of ours.
+const aheadOfUs = time.Minute
 
 // ask returns the listing of a target. It must be of the tree that the pass began with. If
 // serve was started with other options since then, it may leave out what the root's answer
