@@ -1,6 +1,8 @@
 package mirror
 
 import (
+	"bytes"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -105,6 +107,28 @@ func TestAListingOfThePastDeletesNothing(t *testing.T) {
 		b.equal(s)
 		b.requireIdle()
 	}
+}
+
+// After the clock of a copy's machine was set back, or where two serves with different clocks
+// answered at one address, deletions waited for hours, and neither log nor status said so.
+func TestDeletionsThatWaitForAClock(t *testing.T) {
+	ahead := time.Duration(0)
+	clock := func() mtree.Stamp { return machine.Now().Add(ahead) }
+	s, b := served(t, serve.Config{Now: clock}, "a/1 = x", "a/2 = y")
+	b.equal(s)
+	ahead = -time.Hour
+	s.remove("a/1")
+	var log bytes.Buffer
+	b.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+	require.ErrorContains(t, b.once(), "its clock was set back")
+	require.Equal(t, "x", b.read("a/1"))
+	require.Contains(t, log.String(), "compare the clocks of all machines")
+	require.Contains(t, b.status().Error, "deletions wait")
+
+	b.at(3 * time.Second)
+	b.config.FullInterval = time.Second // what the remedy says
+	b.equal(s)
+	require.Empty(t, b.status().Error)
 }
 
 // The clock of serve was years ahead, and was put right. Where no watcher raised the epoch

@@ -75,6 +75,13 @@ func TestSimulationFound(t *testing.T) {
 		// A file that replaced a directory was staged, the pass committed in between and
 		// flushed the directory, and then stamped what a power cut emptied.
 		"replacement over a commit": "write f; mkdir b; mkdir b/f; pass; rm b/f; set commit=1; publish; replace b/f; pass; rm f; pass; cut 12",
+
+		// The source's clock was set back. What was rewritten then under its size and mtime had a
+		// ctime below the listing that its directory had been completed from: the copy kept the
+		// old bytes and was complete.
+		"clock set back":               "write f; pass; source-clock -20m; rewrite f",
+		"clock set back below":         "mkdir a; write a/f; wait 30m; pass; source-clock -20m; rewrite a/f",
+		"clock set back while stopped": "mkdir a; write a/f; publish; stop; wait 2h; pass; source-clock -1h; rewrite a/f; start; pass",
 	} {
 		t.Run(name, func(t *testing.T) { simulateHistory(t, strings.Split(history, "; ")) })
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tidemark/internal/proof"
 	"tidemark/pkg/mtree"
 )
@@ -25,6 +27,10 @@ func (s *sim) plantOutside() {
 	}
 	for _, name := range []string{"f", "g", "d/h", "e/g"} {
 		_ = s.shell.Write(simOutside+"/"+name, "not of the copy")
+	}
+	if fd, err := s.shell.Openat(unix.AT_FDCWD, simOutside, unix.O_RDONLY|unix.O_DIRECTORY, 0); err == nil {
+		_ = s.shell.Syncfs(fd) // a power cut changes nothing there
+		_ = s.shell.Close(fd)
 	}
 	s.outside = s.lookOutside()
 }

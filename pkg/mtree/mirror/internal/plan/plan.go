@@ -109,7 +109,7 @@ func (p *planner) addExtra(have *mtree.Entry) {
 		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
 	case p.Hidden == HiddenAny, p.Hidden == HiddenDirs && have.Kind == mtree.Dir: // guard: TestMake
 		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
-		p.Kept = append(p.Kept, have) // with NoDelete, too: it may be hidden for longer than that is asked for
+		p.Kept = append(p.Kept, have)                  // with NoDelete, too: it may be hidden for longer than that is asked for
 	case p.keeps(have): // guard: TestMake
 	default:
 		p.Extra = append(p.Extra, have)
