@@ -54,6 +54,8 @@ test: deps all lint
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
 	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 10m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
 	$(GO) test -timeout 5m -run TestCrowd ./pkg/mtree/serve
+	$(GO) -C tools test ./...
+	$(MAKE) mutants SAMPLE=1
 	$(MAKE) interop
 	$(MAKE) filesystems
 	$(MAKE) copies
@@ -92,10 +94,11 @@ fuzz:
 	FUZZTIME=$(FUZZTIME) sh tools/fuzz
 
 # Takes each marked guard out and shows the test that fails; with HEART=1 generated
-# mutants of the packages in tools/mutants/heart.txt. ONLY is a regular expression for files.
+# mutants of the packages in tools/mutants/heart.txt, with SAMPLE=1 only the guards whose
+# tests take no time. ONLY is a regular expression for files.
 mutants:
 	$(GO) -C tools build -o ../bin/mutants ./mutants
-	bin/mutants $(if $(HEART),-generated) $(if $(ONLY),-only '$(ONLY)')
+	bin/mutants $(if $(HEART),-generated) $(if $(SAMPLE),-sample -quiet) $(if $(ONLY),-only '$(ONLY)')
 
 bench: all
 	sh bench/run

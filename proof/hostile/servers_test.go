@@ -51,7 +51,7 @@ var (
 	bad  = []exit.Code{exit.Failed, exit.Unreachable} // some path failed, or the root is no listing
 )
 
-// patience is how long any attack may keep a pass.
+// patience is how long an attack may keep a pass.
 const patience = 60 * time.Second
 
 // servers are all lines of the tables.
@@ -62,26 +62,52 @@ func servers() []server {
 // TestServers: whatever a server does, the mirror's guarantees hold, and with an honest
 // server the copy becomes equal.
 func TestServers(t *testing.T) {
-	if only := os.Getenv("PROOF_CASE"); only == "" {
-		require.GreaterOrEqual(t, len(servers()), 80)
-	}
+	require.GreaterOrEqual(t, len(servers()), 80)
+	requireCase(t)
 	t.Parallel()
 	strays := strayConnections(t)
 	t.Run("all", func(t *testing.T) {
 		for _, s := range servers() {
-			if only := os.Getenv("PROOF_CASE"); only != "" && only != s.name || s.hours && only == "" && proof.Budget(t) == 0 {
+			if !chosen(t, s.name, s.hours) {
 				continue
 			}
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
 				if faults := s.attack(t); len(faults) > 0 {
-					t.Fatalf("%s\nreplay: PROOF_CASE=%s go test -count=1 -run TestServers ./proof/hostile", strings.Join(faults, "\n"), s.name)
+					t.Fatalf("%s\n%s", strings.Join(faults, "\n"), proof.ReplayCase(t.Name(), s.name))
 				}
 				proof.Count("hostile servers", 1)
 			})
 		}
 	})
 	require.Equal(t, strays, strayConnections(t), "connections went to somewhere else")
+}
+
+// chosen reports whether a line of a table is to run: the one in PROOF_CASE, else all but
+// those that take long, and in make soak these, too.
+func chosen(t *testing.T, name string, long bool) bool {
+	if only := proof.Case(); only != "" {
+		return only == name
+	}
+	return !long || proof.Budget(t) > 0
+}
+
+// requireCase fails a test whose PROOF_CASE is misspelt: it would run nothing, and pass.
+func requireCase(t *testing.T) {
+	t.Helper()
+	name := proof.Case()
+	isServer := slices.ContainsFunc(servers(), func(s server) bool { return s.name == name })
+	isClient := slices.ContainsFunc(clients(), func(c client) bool { return c.name == name })
+	require.True(t, name == "" || isServer || isClient, "no line of a table is named %q", name)
+}
+
+// most is how long the attack may keep a pass. A time-out of half a minute, or of a minute
+// for each 16 KiB, comes with each of four tries.
+func (s *server) most() time.Duration {
+	if s.hours {
+		return 5 * patience
+	}
+	return patience
 }
 
 // attack runs the attack, and returns what must not be.
@@ -107,7 +133,7 @@ func (s *server) attack(t testing.TB) (faults []string) {
 	p.becomes(second, play)
 	var r result
 	for range max(1, s.passes) {
-		r = run(t, 3*patience, slices.Concat([]string{"mirror", "--once", "--durability", "none"}, s.args, more, []string{url, b.copy})...)
+		r = run(t, 2*s.most()+patience, slices.Concat([]string{"mirror", "--once", "--durability", "none"}, s.args, more, []string{url, b.copy})...)
 		faults = append(faults, s.judge(b, p, r)...)
 	}
 	t.Logf("%d after %v, %d MiB: %s%s", r.code, r.took.Round(time.Millisecond), r.peak>>20, r.text, strings.Join(p.log(), "\n"))
@@ -128,7 +154,7 @@ func (b *box) honestly(p *peer, cure ...string) result {
 // judge returns what must not be after an attacked pass.
 func (s *server) judge(b *box, p *peer, r result) (faults []string) {
 	faults = append(b.faults(s.planted...), unclean(r.text)...)
-	if r.timeout || r.took > patience && !s.slow {
+	if r.timeout || r.took > s.most() && !s.slow {
 		faults = append(faults, fmt.Sprintf("it took %v\n%s", r.took, r.text))
 	}
 	if most := max(s.memory, 512<<20); r.peak > most {

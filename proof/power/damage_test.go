@@ -95,10 +95,10 @@ func (s *damageState) damageOnce(t *testing.T, n int) {
 	s.must("mirror", "--once", s.url(), s.to)
 	file := s.damage(t)
 	s.change(t)
-	well := s.try("mirror", "--once", s.url(), s.to) // serve reads what is damaged, and nobody has published the change
+	s.try("mirror", "--once", s.url(), s.to) // serve reads what is damaged, and nobody has published the change
 	s.try(s.inBoot("watch", "--once", s.source)...)
 	watched := s.try(s.inBoot("watch", "--once", s.source)...)
-	well = s.try("mirror", "--once", s.url(), s.to)
+	well := s.try("mirror", "--once", s.url(), s.to)
 	if watched && well {
 		s.same()
 		return

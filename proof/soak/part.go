@@ -39,6 +39,7 @@ var parts = []part{
 	{"hostile-clients", 2, test("./proof/hostile", "-run", "^TestClientsAtRandom$")},
 	{"hostile-tables", 1, test("./proof/hostile", "-run", "^TestServers$|^TestClients$|^TestEndlessTree$")},
 	{"fuzz", 4, []string{"sh", "tools/fuzz"}},
+	{"marks", 3, []string{"make", "mutants"}},
 	{"mutants", 4, []string{"make", "mutants", "HEART=1"}},
 }
 

@@ -29,13 +29,6 @@ func (a *answer) clone() *answer {
 	return &b
 }
 
-// with returns a copy with another body.
-func (a *answer) with(body []byte) *answer {
-	b := a.clone()
-	b.body = body
-	return b
-}
-
 // say returns an answer of a program that is not the server.
 func say(status int, kind, body string) *answer {
 	a := &answer{status: status, header: http.Header{"Server": {"in-between"}}, body: []byte(body)}

@@ -92,10 +92,12 @@ func (c *testCase) play(p *place, o *outcome) error {
 	p.proxy.requests()
 	p.log.take()
 	p.proxy.arm(c.fault, c.n, c.on)
+	p.endless = c.fault != nil && c.fault.endlessElsewhere && c.on && !c.kind.ours
 	fmt.Fprintln(&p.log, "with the fault:")
 	err, hung := c.session.run(p, p.faulty())
 	o.asked = p.proxy.requests()
 	_, o.replaced = p.proxy.arm(nil, 0, false)
+	p.endless = false
 	for i, asked := range o.asked {
 		fmt.Fprintf(&p.log, "  %d %s\n", i+1, asked)
 	}

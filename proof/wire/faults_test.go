@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -20,6 +19,12 @@ type fault struct {
 	blind bool
 	// blindElsewhere: the same with servers of other kinds, which tell less.
 	blindElsewhere bool
+	// endlessElsewhere: from then on the trees of such servers have no end. A pass is
+	// stopped after a second.
+	endlessElsewhere bool
+	// another: from then on a name has the bytes of another file. Where a copy cannot know it
+	// from a file that changes all the time it keeps what it read, and asks again.
+	another bool
 	// moves: the source changes meanwhile, or seems to be as it was: a pass may succeed and
 	// the copy be of another moment.
 	moves bool
@@ -63,5 +68,3 @@ func changed(change func(a *answer)) func(ex *exchange) reply {
 func instead(a *answer) func(ex *exchange) reply {
 	return func(ex *exchange) reply { return ex.as(a) }
 }
-
-func isPost(ex *exchange) bool { return ex.req.Method == http.MethodPost }

@@ -10,14 +10,14 @@ import (
 
 var swaps = []fault{
 	{name: "parent", only: []string{isListing}, make: swapped(func(dir string) string { return path.Dir(strings.TrimSuffix(dir, "/")) }, all), blindElsewhere: true},
-	{name: "root", only: []string{isListing}, make: swapped(to("/"), all), blindElsewhere: true},
+	{name: "root", only: []string{isListing}, make: swapped(to("/"), all), blindElsewhere: true, endlessElsewhere: true},
 	{name: "sibling", only: []string{isListing}, make: swapped(to("/many/"), all), blindElsewhere: true},
 	{name: "empty-sibling", only: []string{isListing}, make: swapped(to("/empty/"), all), blindElsewhere: true},
 	{name: "empty-sibling-text", only: []string{isListing}, make: swapped(to("/empty/"), justBody), blindElsewhere: true},
 	{name: "sibling-text", only: []string{isListing}, make: swapped(to("/many/"), justBody), blindElsewhere: true},
 	{name: "sibling-head", only: []string{isListing}, make: swapped(to("/many/"), justHead), blindElsewhere: true},
 	{name: "root-head", only: []string{isListing}, make: swapped(to("/"), justHead), blindElsewhere: true},
-	{name: "other-file", only: []string{isFile}, make: swapped(to("/big"), all), blindElsewhere: true},
+	{name: "other-file", only: []string{isFile}, make: swapped(to("/big"), all), blindElsewhere: true, another: true},
 	{name: "other-file-text", only: []string{isFile}, make: swapped(to("/a/g"), justBody), blind: true, blindElsewhere: true},
 	{name: "other-file-head", only: []string{isFile}, make: swapped(to("/a/g"), justHead), blindElsewhere: true},
 	{name: "older", only: []string{isListing, isFile}, make: older(0, anything), blindElsewhere: true, moves: true},

@@ -2,14 +2,14 @@ package wire
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"tidemark/internal/testtree"
 )
 
 // entry is what a scan finds under one name.
@@ -26,25 +26,11 @@ type tree map[string]entry
 // scan reads what is below root. It leaves out .tidemark, and what vanishes meanwhile.
 func scan(root string) (tree, error) {
 	found := tree{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if d.Name() == ".tidemark" {
-			return filepath.SkipDir
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
+	err := testtree.Each(root, func(name, path string) error {
 		e, err := read(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if err == nil {
+			found[name] = e
 		}
-		found[name] = e
 		return err
 	})
 	return found, err
@@ -83,6 +69,16 @@ func (h history) note(t tree) {
 		}
 		h[path][e.version()] = true
 	}
+}
+
+// any reports whether some file had this version.
+func (h history) any(version string) bool {
+	for _, versions := range h {
+		if versions[version] {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *entry) version() string { return e.kind.String() + " " + e.bytes }
@@ -200,14 +196,4 @@ func (e *editor) moveOn() {
 	e.write("a/newest", "new in the last state")
 	e.remove("many/7")
 	e.write("fresh/1", "one, and more")
-}
-
-// node tells files apart.
-func node(path string) (string, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return "", err
-	}
-	s := info.Sys().(*syscall.Stat_t)
-	return fmt.Sprintf("%d:%d", s.Dev, s.Ino), nil
 }

@@ -28,15 +28,14 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	envCase = "PROOF_WIRE" // the case to replay, or a pattern of cases
-	sample  = 300          // how many cases make up the fixed sample
-	lanes   = 8            // cases at once; most of them wait for a time to pass
+	sample = 80 // how many cases make up the fixed sample
+	lanes  = 8  // cases at once; most of them wait for a time to pass
 )
 
 // TestWire: every answer of a session, replaced by every fault.
 func TestWire(t *testing.T) {
 	base := workDir(t)
-	name := os.Getenv(envCase)
+	name := proof.Case() // or a pattern of cases
 	if name != "" && !strings.Contains(name, "*") {
 		c, err := parseCase(name)
 		require.NoError(t, err)
@@ -54,11 +53,27 @@ func TestWire(t *testing.T) {
 	if budget > 0 {
 		seed, end = rand.Uint64(), time.Now().Add(budget)
 	}
+	slices.SortFunc(cases, func(a, b testCase) int { return strings.Compare(a.String(), b.String()) }) // they come in any order
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
 	if budget == 0 && name == "" && len(cases) > sample {
-		cases = cases[:sample]
+		cases = varied(cases)[:sample]
 	}
 	runAll(t, base, cases, end)
+}
+
+// varied puts one case of each fault before all others.
+func varied(cases []testCase) []testCase {
+	var firsts, others []testCase
+	seen := map[*fault]bool{}
+	for _, c := range cases {
+		if seen[c.fault] {
+			others = append(others, c)
+		} else {
+			seen[c.fault] = true
+			firsts = append(firsts, c)
+		}
+	}
+	return append(firsts, others...)
 }
 
 // matches reports whether a pattern such as watched/update/*/*/on names a case.
@@ -128,7 +143,7 @@ func runAll(t *testing.T, base string, cases []testCase, end time.Time) {
 		passes[o.passes]++
 		if err != nil {
 			failures++
-			t.Errorf("%v\nreplay: %s='%v' go test -count=1 -run '^TestWire$' ./proof/wire", err, envCase, c)
+			t.Errorf("%v\n%s", err, proof.ReplayCase(t.Name(), c.String()))
 		}
 		return failures < mostFailures
 	})

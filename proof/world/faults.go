@@ -8,8 +8,7 @@ type faults struct {
 	sourceFull, sourceReadOnly bool
 	copyTrouble, sourceTrouble bool // there was one of these
 	mounted                    bool
-	options                    bool           // some program has, or had, other options or rights
-	unread                     map[string]int // the modes of what may not be read
+	options                    bool // some program has, or had, other options or rights
 	immutable                  bool
 	border                     time.Time // another watch or mirror has run in the tree
 	from                       string    // where mirror copies from: "", "other", "local"

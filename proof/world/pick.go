@@ -11,16 +11,15 @@ import (
 // drawer draws the steps of a world. It applies them to a model of its own, so that they
 // name what will be there.
 type drawer struct {
-	rand    *rand.Rand
-	m       *model
-	saved   *model // by the transition save
-	last    int    // the last version
-	long    bool   // it may take its time
-	links   bool
-	mmap    bool
-	user    bool   // in what users may change
-	only    string // in this directory of the root
-	mounted bool
+	rand  *rand.Rand
+	m     *model
+	saved *model // by the transition save
+	last  int    // the last version
+	long  bool   // it may take its time
+	links bool
+	mmap  bool
+	user  bool   // in what users may change
+	only  string // in this directory of the root
 }
 
 // user is the ordinary user of all worlds.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,7 +69,7 @@ func (b *binary) run(ctx context.Context, tests []string, mutant int, patience t
 	cmd := exec.Command(b.path, args...)
 	cmd.Dir = filepath.Join(b.root, b.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, envMutant+"="+strconv.Itoa(mutant), "GOFLAGS=-trimpath -buildvcs=false -overlay="+b.over.file)
+	cmd.Env = append(environment(), "TMPDIR="+tmp, envMutant+"="+strconv.Itoa(mutant), "GOFLAGS=-trimpath -buildvcs=false -overlay="+b.over.file)
 	hitsFile := filepath.Join(b.over.dir, filepath.Base(tmp)+".hits")
 	if hits {
 		cmd.Env = append(cmd.Env, envHits+"="+hitsFile)
@@ -118,6 +119,12 @@ func (b *binary) run(ctx context.Context, tests []string, mutant int, patience t
 		o.hits = readHits(hitsFile)
 	}
 	return o, nil
+}
+
+// environment is ours without what says how long tests of package proof go on: each test
+// makes the same rounds, whether a soak runs or not.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PROOF_") })
 }
 
 // pattern makes the argument of -test.run: parts of tests only if there is one test.

@@ -3,6 +3,7 @@
 //
 //	make mutants                  the marked guards
 //	make mutants HEART=1          generated mutants of the packages in heart.txt
+//	make mutants SAMPLE=1         some marked guards, in seconds (make test)
 //	bin/mutants -only publish     those of some files, by a regular expression
 //
 // A guard is marked at the end of its line, or on a line of its own above it, with the

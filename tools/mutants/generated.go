@@ -39,15 +39,26 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 	if err != nil {
 		return err
 	}
-	if o.budget > 0 { // one part: else the time is gone before it is known which tests reach what
-		rand.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
-		parts = parts[:1]
-	}
-	end := time.Now().Add(o.budget)
 	listed, err := equivalents()
 	if err != nil {
 		return err
 	}
+	if o.budget == 0 {
+		return runParts(ctx, o, r, parts, listed, time.Time{})
+	}
+	// One part after the other: else the time is gone before it is known which tests reach what.
+	end := time.Now().Add(o.budget)
+	rand.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+	for _, p := range parts {
+		if err := runParts(ctx, o, r, []part{p}, listed, end); err != nil || time.Now().After(end) {
+			return err
+		}
+	}
+	return nil
+}
+
+// runParts tries the mutants of some parts; until end, if there is a budget.
+func runParts(ctx context.Context, o options, r *report, parts []part, listed map[string]string, end time.Time) error {
 	var sources []*source
 	var ids int
 	testsOf := map[*source][]string{}
@@ -74,6 +85,9 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 		}
 		return nil
 	}
+	if len(sources) == 0 {
+		return nil
+	}
 	over, err := newOverlay(o.root, sources)
 	if over != nil {
 		defer over.remove()
@@ -90,8 +104,12 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 		return err
 	}
 	run := &generatedRun{options: o, report: r, cache: c, index: index, reaches: map[int][]reach{}, killers: map[string]map[string]bool{}, sums: map[string]string{}}
-	if err := run.findReaches(ctx, over, testsOf); err != nil {
+	if err := run.findReaches(ctx, over, testsOf, end); err != nil {
 		return err
+	}
+	if o.budget > 0 && time.Now().After(end) {
+		_, _ = fmt.Fprintf(r.out, "%s: the time is over before it is known which tests reach what\n", parts[0].files[0])
+		return nil
 	}
 	var all []*mutant
 	for _, s := range sources {
@@ -119,7 +137,7 @@ func runGenerated(ctx context.Context, o options, r *report) error {
 }
 
 // findReaches finds which tests reach which mutants: it runs each test alone.
-func (g *generatedRun) findReaches(ctx context.Context, over *overlay, testsOf map[*source][]string) error {
+func (g *generatedRun) findReaches(ctx context.Context, over *overlay, testsOf map[*source][]string, end time.Time) error {
 	wanted := map[string][]*source{}
 	var dirs []string
 	for s, tests := range testsOf {
@@ -144,6 +162,9 @@ func (g *generatedRun) findReaches(ctx context.Context, over *overlay, testsOf m
 		tests = slices.DeleteFunc(tests, func(test string) bool { return g.index.tagsOf(test, pkg) != tags })
 		var mu sync.Mutex
 		err = inParallel(ctx, g.jobs, tests, func(test string) error {
+			if g.budget > 0 && time.Now().After(end) {
+				return nil
+			}
 			return g.reachesOf(ctx, &mu, b, test, wanted[dir])
 		})
 		if err != nil {
@@ -248,7 +269,7 @@ func (g *generatedRun) try(ctx context.Context, m *mutant) (row, error) {
 		triedText = append(triedText, g.sumOf(dir))
 	}
 	triedKey := keyOf(triedText...)
-	if !g.fresh {
+	if !g.fresh && g.budget == 0 {
 		if by, ok := g.cache.get(killedKey); ok && by != "" {
 			x.killed, x.cached = by, true
 			g.noteKiller(m, by)

@@ -21,6 +21,7 @@ type options struct {
 	fresh   bool
 	suggest bool
 	list    bool
+	sample  bool
 }
 
 func main() { os.Exit(run()) }
@@ -35,6 +36,7 @@ func run() int {
 	flag.DurationVar(&o.budget, "for", 0, "for that long, in random order, e.g. 10m")
 	flag.BoolVar(&o.fresh, "fresh", false, "use no results of earlier runs")
 	flag.BoolVar(&o.suggest, "suggest", false, "where the tests of a mark pass, name those that fail")
+	flag.BoolVar(&o.sample, "sample", false, "only marks whose tests take no time: those of packages that start no programs")
 	flag.BoolVar(&o.list, "list", false, "print what would be mutated")
 	flag.Parse()
 	err := error(nil)

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"io/fs"
+	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +21,9 @@ func runMarked(ctx context.Context, o options, r *report) error {
 	index, err := indexTests(o.root)
 	if err != nil {
 		return err
+	}
+	if o.sample {
+		sources = sample(sources, index)
 	}
 	over, err := newOverlay(o.root, sources)
 	if over != nil {
@@ -38,7 +43,30 @@ func runMarked(ctx context.Context, o options, r *report) error {
 		}
 		return nil
 	}
-	return inParallel(ctx, o.jobs, all, func(m *mutant) error { return run.try(ctx, m) })
+	end := time.Now().Add(o.budget)
+	if o.budget > 0 {
+		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	}
+	return inParallel(ctx, o.jobs, all, func(m *mutant) error {
+		if o.budget > 0 && time.Now().After(end) {
+			return nil
+		}
+		return run.try(ctx, m)
+	})
+}
+
+// sample keeps the marks all of whose tests are in internal packages, and the sources that
+// have such a mark: less is compiled.
+func sample(sources []*source, index *testIndex) []*source {
+	return slices.DeleteFunc(sources, func(s *source) bool {
+		s.mutants = slices.DeleteFunc(s.mutants, func(m *mutant) bool {
+			return slices.ContainsFunc(m.tests, func(name string) bool {
+				at, err := index.find(name, m.file)
+				return err == nil && (at.tags != "" || !strings.Contains(at.dir, "/internal/"))
+			})
+		})
+		return len(s.mutants) == 0
+	})
 }
 
 // markedSources reads all files in which guards are marked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
@@ -154,18 +155,26 @@ func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration
 		look = ticker.C
 	}
 	for {
-		select {
-		case <-done:
-			return true
-		case <-timer.C:
-			return false
-		case <-ctx.Done():
-			return false
-		case <-look:
-			if d.isReleased() || d.mirror.source.Renewed() {
-				return false
-			}
+		var isDone, over bool
+		_ = sys.Select(
+			sys.On(done, func(struct{}) error { isDone = true; return nil }),
+			sys.On(timer.C, func(time.Time) error { over = true; return nil }),
+			sys.On(ctx.Done(), func(struct{}) error { over = true; return nil }),
+			sys.On(look, func(time.Time) error { over = isOver(timer) || d.isReleased() || d.mirror.source.Renewed(); return nil }),
+		)
+		if isDone || over {
+			return isDone
 		}
+	}
+}
+
+// isOver reports whether a timer has ended.
+func isOver(timer *time.Timer) bool {
+	select {
+	case <-timer.C:
+		return true
+	default:
+		return false
 	}
 }
 

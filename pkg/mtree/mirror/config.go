@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"time"
@@ -66,12 +67,13 @@ type Config struct {
 	Now      func() mtree.Stamp // the local clock; nil: the real one
 	Stats    *Stats             // counts what happens; nil: not counted
 
-	open         func(*Config) (origin, error) // opens Source; nil: openSource does. Tests put another one in its place
-	beforeDelete func()                        // called before a pass deletes; tests stop there
-	meanwhile    func()                        // called after the first look at Dest and before its lock; tests act there
-	serveLook    time.Duration                 // pause between looks whether serve answers now; 0: a minute. Tests shorten it
-	largeRoom    int                           // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
-	commitFiles  int                           // a pass commits after that many files; 0: 10,000. Tests lower it
+	open         func(*Config) (origin, error)     // opens Source; nil: openSource does. Tests put another one in its place
+	beforeDelete func()                            // called before a pass deletes; tests stop there
+	meanwhile    func()                            // called after the first look at Dest and before its lock; tests act there
+	serveLook    time.Duration                     // pause between looks whether serve answers now; 0: a minute. Tests shorten it
+	largeRoom    int                               // bytes of memory that one large listing may take; 0: 320 MiB. Tests lower it
+	commitFiles  int                               // a pass commits after that many files; 0: 10,000. Tests lower it
+	vary         func(time.Duration) time.Duration // a pause below that; nil: at random. A simulation chooses
 }
 
 // Values of Config.Durability: what is on disk before it counts.
@@ -147,6 +149,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.serveLook == 0 {
 		c.serveLook = defaultServeLook
+	}
+	if c.vary == nil {
+		c.vary = rand.N[time.Duration]
 	}
 	if c.commitFiles == 0 {
 		c.commitFiles = defaultCommitFiles

@@ -1,12 +1,21 @@
 package mirror
 
 import (
+	"bytes"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/serve"
 )
 
 // recorded returns what the server answers now.
@@ -67,6 +76,18 @@ func TestAListingWithTheHeaderOfAnother(t *testing.T) {
 	b.equal(s)
 }
 
+// The root of a copy whose source is a directory of a tree could not be listed again: the
+// answer is of "/a", and one of "/a/" was expected. So --verify failed as soon as anything
+// differed in the root, and a copy was not found to be the tree in which its source lies.
+func TestTheRootOfADirectoryIsListedAgain(t *testing.T) {
+	_, b := overHTTP(t, "a/f = x", "a/b/g = y", "c = z")
+	b.config.Source += "/a"
+	require.NoError(t, b.once())
+	require.NoError(t, os.WriteFile(b.path("f"), []byte("!"), 0o644))
+	err := Verify(t.Context(), b.config, false)
+	require.Equal(t, exit.Failed, exit.Of(err), "%v", err)
+}
+
 // A cache that answered with a listing from before, and did not ask anew for no-cache, had
 // what came since deleted, which came back with the next listing.
 func TestAListingOfThePastDeletesNothing(t *testing.T) {
@@ -88,8 +109,46 @@ func TestAListingOfThePastDeletesNothing(t *testing.T) {
 	}
 }
 
-// The same in a pass that goes on where an earlier one failed: no record tells then when
-// the copy's entries were listed.
+// After the clock of a copy's machine was set back, or where two serves with different clocks
+// answered at one address, deletions waited for hours, and neither log nor status said so.
+func TestDeletionsThatWaitForAClock(t *testing.T) {
+	ahead := time.Duration(0)
+	clock := func() mtree.Stamp { return machine.Now().Add(ahead) }
+	s, b := served(t, serve.Config{Now: clock}, "a/1 = x", "a/2 = y")
+	b.equal(s)
+	ahead = -time.Hour
+	s.remove("a/1")
+	var log bytes.Buffer
+	b.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+	require.ErrorContains(t, b.once(), "its clock was set back")
+	require.Equal(t, "x", b.read("a/1"))
+	require.Contains(t, log.String(), "compare the clocks of all machines")
+	require.Contains(t, b.status().Error, "deletions wait")
+
+	b.at(3 * time.Second)
+	b.config.FullInterval = time.Second // what the remedy says
+	b.equal(s)
+	require.Empty(t, b.status().Error)
+}
+
+// The clock of serve was years ahead, and was put right. Where no watcher raised the epoch
+// then (serve on another machine, or alone), nothing that the source deleted was deleted in
+// the copy until those years had passed.
+func TestAListingOfTheFutureProvesNothing(t *testing.T) {
+	s, b := overHTTP(t, "a/1 = x", "a/2 = y", "b = z", "c = w")
+	ahead := func() mtree.Stamp { return machine.Now().Add(3 * 365 * 24 * time.Hour) }
+	b.server.reopen(serve.Config{Root: s.root, Hidden: true, Now: ahead})
+	b.equal(s)
+	b.server.reopen(serve.Config{Root: s.root, Hidden: true})
+	s.remove("a/1")
+	s.remove("b")
+	b.equal(s)
+	require.NoFileExists(t, b.path("a/1"))
+	require.NoFileExists(t, b.path("b"))
+}
+
+// A listing of the past in a pass that goes on where an earlier one failed: no record tells
+// then when the copy's entries were listed.
 func TestAListingOfThePastAfterAFailure(t *testing.T) {
 	s, b := overHTTP(t, "a/1 = x")
 	b.equal(s)

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"errors"
 	"syscall"
 
@@ -12,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
+	"tidemark/pkg/mtree/mirror/internal/work"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -45,7 +47,7 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 		Root: r.Root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
 	}
 	if passErr == nil {
-		passErr = r.NoRoom
+		passErr = cmp.Or(r.NoRoom, r.Past) // guard (r.Past -> nil): TestDeletionsThatWaitForAClock
 	}
 	if passErr != nil {
 		o.Cause = causeOf(passErr)
@@ -77,6 +79,8 @@ func causeOf(err error) string {
 	switch status := remote.StatusText(err); {
 	case status != "":
 		return "the source answers " + status
+	case errors.Is(err, work.ErrPast):
+		return "deletions wait: listings of the source are from before the copy's, its clock was set back or a cache answers"
 	case errors.Is(err, mtree.ErrListing):
 		return "the source gives no listing"
 	case errors.Is(err, pass.ErrFlush):

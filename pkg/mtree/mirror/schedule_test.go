@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -72,15 +73,15 @@ func TestPausesAfterTrouble(t *testing.T) {
 		longestRefused: {exit.With(exit.Refused, errors.New("another tree"), "")},
 	} {
 		for _, err := range errs {
-			require.LessOrEqual(t, pauseAfter(err, 1), 2*firstRetry, "%v", err)
+			require.LessOrEqual(t, pauseAfter(err, 1, rand.N[time.Duration]), 2*firstRetry, "%v", err)
 			for _, tries := range []int{10, 100, 100_000} {
-				pause := pauseAfter(err, tries)
+				pause := pauseAfter(err, tries, rand.N[time.Duration])
 				require.GreaterOrEqual(t, pause, most*3/4, "%v", err)
 				require.LessOrEqual(t, pause, most, "%v: a longest pause is the longest one", err)
 			}
 		}
 	}
-	require.GreaterOrEqual(t, pauseAfter(&remote.StatusError{Status: 503, After: 20 * time.Second}, 1), 20*time.Second)
+	require.GreaterOrEqual(t, pauseAfter(&remote.StatusError{Status: 503, After: 20 * time.Second}, 1, rand.N[time.Duration]), 20*time.Second)
 }
 
 // With held deletions, or with one directory that always fails and changes in others, mirror

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
 	"tidemark/pkg/mtree/mirror/internal/source/sourcetest"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A simulation runs the real mirror over a source in memory (sourcetest), on a machine in
@@ -45,8 +48,11 @@ type sim struct {
 
 	at         map[int][]string // what others do while the next pass runs, by its calls
 	fault      simFault         // of the source
+	cache      simFault         // of what stands between: it answers with listings from before
+	back       int              // how many listings before
 	errno      simFault         // of the machine
 	running    bool             // a pass runs
+	nap        time.Duration    // how long nothing was called, when last looked
 	publishing int              // batches that are being published meanwhile
 
 	stamped map[string]bool // path and stamp of directories that were found complete
@@ -55,6 +61,7 @@ type sim struct {
 	wounded map[string]bool // paths at which a power cut left other bytes
 	went    []simWent       // deletions that count together
 	out     bytes.Buffer
+	setBack bool  // somebody set the source's clock back
 	calm    bool  // since the last pass nothing happened that may end a hold
 	err     error // what a check found first
 }
@@ -80,13 +87,21 @@ func (f *simFault) next() error {
 	return nil
 }
 
+// cached is how many listings ago a cache answers now; 0: it asks.
+func (s *sim) cached() int {
+	if s.cache.next() != nil {
+		return s.back
+	}
+	return 0
+}
+
 var errSimulated = errors.New("simulated failure")
 
 // simDest is the copy.
 const simDest = "/copy"
 
-// simEpoch is when a bubble begins, by the source's clock.
-const simEpoch = 26 * 365 * 24 * time.Hour
+// simEpoch is by how much the source's clock is ahead.
+const simEpoch = 137 * time.Millisecond
 
 // simWarm runs one simulation before all others: a process asks its kernel only once for
 // some things.
@@ -122,11 +137,12 @@ func newSim(history []string) *sim {
 		s.last = call
 	}
 	s.shell = s.kernel.Shell(0)
-	s.site = &sourcetest.Site{Fault: func(string) error { return s.fault.next() }}
+	s.site = &sourcetest.Site{Fault: func(string) error { return s.fault.next() }, Cache: s.cached}
 	s.newTree()
 	s.config = Config{
 		Source: "http://simulated/", Dest: simDest, Jobs: 1, Out: &s.out, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		open: func(*Config) (origin, error) { return s.site, nil },
+		vary: func(d time.Duration) time.Duration { return d / 2 },
 	}
 	return s
 }
@@ -189,8 +205,9 @@ func (s *sim) meanwhile(do func()) {
 
 // ending is how a pass is broken off.
 type ending struct {
-	how  string // "": it is not; "break": by its context; "kill"; "cut": the power
-	call int
+	how   string // "": it is not; "break": by its context; "kill"; "cut": the power; "stop": see keep
+	call  int
+	after time.Duration // "stop": when nothing more is to happen
 }
 
 // pass runs one pass, and checks what it did.
@@ -201,10 +218,10 @@ func (s *sim) pass(end ending) {
 	if end.how == "cut" && s.config.Durability == None {
 		end.how = "kill" // nothing was promised
 	}
-	whole := end.how == "" && s.fault.from == 0 && s.errno.from == 0
+	whole := end.how == "" && s.fault.from == 0 && s.errno.from == 0 && s.cache.from == 0
 	acted := len(s.at) > 0
 	err := s.run(end, func(ctx context.Context) error { return Once(ctx, s.config) })
-	s.fault, s.errno = simFault{}, simFault{}
+	s.fault, s.errno, s.cache = simFault{}, simFault{}, simFault{}
 	clear(s.at)
 	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
 	s.check(b, end.how == "cut")
@@ -212,6 +229,38 @@ func (s *sim) pass(end ending) {
 		s.went = nil // what was deleted within the last 100 ms may not be written down
 	}
 	s.calm = whole && !acted || s.calm
+}
+
+// keep lets a mirror run, while others act: at its calls, or when it has nothing to do.
+// After the last of that it goes on for a time, in which it must make the copy equal.
+func (s *sim) keep(after time.Duration) {
+	b := s.before()
+	s.site.Asked = nil
+	s.out.Reset()
+	healthy := s.fault.from == 0 && s.errno.from == 0
+	err := s.run(ending{how: "stop", after: after}, func(ctx context.Context) error { return Run(ctx, s.config) })
+	s.fault, s.errno, s.cache = simFault{}, simFault{}, simFault{}
+	clear(s.at)
+	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
+	s.went, s.calm = nil, false // it may take more than ten minutes
+	s.check(b, false)
+	s.went = nil
+	if err == nil && healthy && after >= 2*time.Minute {
+		s.follows()
+	}
+}
+
+// follows checks that a mirror that ran is at rest.
+func (s *sim) follows() {
+	id, held := s.marker()
+	switch t := s.tree(); {
+	case id != t.ID || s.site.Nameless || t.State != wire.Watched || !t.Published() || len(held.Entries) > 0:
+	case len(s.loose) > 0 || s.setBack || s.config.NoDelete || len(s.config.Filters) > 0:
+	default:
+		if why := s.differs(false); why != "" {
+			s.wrong("after a while: %s", why)
+		}
+	}
 }
 
 // run runs a program on the copy's machine, call by call, while others act.
@@ -224,7 +273,7 @@ func (s *sim) run(end ending, program func(ctx context.Context) error) error {
 	s.running = true
 	done := make(chan error, 1)
 	go func() { done <- program(ctx) }()
-	for calls := 1; ; calls++ {
+	for calls, idle := 1, time.Now(); ; calls++ {
 		synctest.Wait()
 		select {
 		case err := <-done:
@@ -243,8 +292,26 @@ func (s *sim) run(end ending, program func(ctx context.Context) error) error {
 				return s.away(p, end.how, done)
 			}
 		}
-		s.step()
+		if called := s.step(); called {
+			idle = time.Now()
+		}
+		if end.how == "stop" {
+			s.stop(&end, time.Since(idle), p, cancel)
+		}
 		s.checkStamp(p)
+	}
+}
+
+// stop lets others act where a mirror that runs has nothing to do, and ends it after the
+// last of them.
+func (s *sim) stop(end *ending, idle time.Duration, p *simkernel.Process, cancel func()) {
+	switch {
+	case len(s.at) > 0 && idle > 3*time.Second:
+		s.intervene(p, slices.Min(slices.Collect(maps.Keys(s.at))))
+	case len(s.at) == 0 && end.after > 0:
+		end.after -= s.nap
+	case len(s.at) == 0:
+		cancel()
 	}
 }
 
@@ -260,14 +327,18 @@ func (s *sim) intervene(p *simkernel.Process, call int) {
 	}
 }
 
-// step lets one call happen, or time pass.
-func (s *sim) step() {
+// step lets one call happen, or time pass, the more the longer nothing has been called. It
+// reports whether there was a call.
+func (s *sim) step() bool {
 	s.last = ""
 	if !s.order.Step() {
-		s.order.Pass(10 * time.Millisecond)
-		return
+		s.nap = min(max(2*s.nap, 10*time.Millisecond), time.Second)
+		s.order.Pass(s.nap)
+		return false
 	}
+	s.nap = 0
 	<-time.After(20 * time.Microsecond)
+	return true
 }
 
 // finish lets the source publish what it began.

@@ -269,14 +269,18 @@ func (s *sim) checkHeld(b simBefore, now map[string]simEntry) {
 func (s *sim) settle() {
 	s.log("-- quiet")
 	clear(s.at)
-	s.fault, s.errno, s.config.Sums = simFault{}, simFault{}, false // each start would compare sums
+	s.fault, s.errno, s.cache, s.config.Sums = simFault{}, simFault{}, simFault{}, false // each start would compare sums
 	if s.tree().State != wire.Watched {
 		s.tree().Start(false)
+		s.calm = false
 	}
 	s.tree().Publish()
-	if len(s.loose) > 0 {
+	switch {
+	case len(s.loose) > 0:
 		<-time.After(200 * time.Hour) // a full walk is due
-	} else {
+	case s.setBack:
+		<-time.After(2 * time.Hour) // until then deletions may wait for the source's clock
+	default:
 		<-time.After(11 * time.Minute)
 	}
 	s.quiet(false)

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"io"
 
 	"tidemark/pkg/mtree"
@@ -30,31 +31,44 @@ func readCopy(path string) map[string]simEntry {
 		return all
 	}
 	defer root.Close()
-	readDir(root, "", all)
+	r := copyReader{all: all, record: func(dir *disk.Dir, _ string) (records.Record, bool) { return records.Of(dir) }}
+	if errors.Is(records.Probe(root), records.ErrNoXattr) {
+		r.record = func(*disk.Dir, string) (is records.Record, ok bool) { return is, false }
+		if log, err := new(records.LogReader).Read(root, ""); err == nil && log != nil {
+			r.record = func(_ *disk.Dir, path string) (records.Record, bool) { return log.Get(path) }
+		}
+	}
+	r.readDir(root, "")
 	return all
 }
 
-func readDir(dir *disk.Dir, path string, all map[string]simEntry) {
+// copyReader reads a copy into all.
+type copyReader struct {
+	all    map[string]simEntry
+	record func(dir *disk.Dir, path string) (records.Record, bool)
+}
+
+func (r *copyReader) readDir(dir *disk.Dir, path string) {
 	info, err := dir.Self()
 	if err != nil {
 		panic(err)
 	}
 	is := simEntry{kind: mtree.Dir, mode: info.Mode & 0o777, mtime: info.MTime, ctime: info.CTime}
-	if record, ok := records.Of(dir); ok {
+	if record, ok := r.record(dir, path); ok {
 		_, begun := replica.DoubtsOf(record)
 		is.complete, is.stamp = !begun && filetime.SameStored(info.MTime, record.Stamp), record.Stamp
 	}
-	all[path] = is
+	r.all[path] = is
 	names, err := dir.Names()
 	if err != nil {
 		panic(err)
 	}
 	for _, name := range names {
-		readEntry(dir, name, mtree.JoinPath(path, name), all)
+		r.readEntry(dir, name, mtree.JoinPath(path, name))
 	}
 }
 
-func readEntry(dir *disk.Dir, name, path string, all map[string]simEntry) {
+func (r *copyReader) readEntry(dir *disk.Dir, name, path string) {
 	info, err := dir.Stat(name)
 	if err != nil {
 		panic(err)
@@ -67,7 +81,7 @@ func readEntry(dir *disk.Dir, name, path string, all map[string]simEntry) {
 			panic(err)
 		}
 		defer sub.Close()
-		readDir(sub, path, all)
+		r.readDir(sub, path)
 		return
 	case mtree.Symlink:
 		is.text, err = dir.Readlink(name)
@@ -83,7 +97,7 @@ func readEntry(dir *disk.Dir, name, path string, all map[string]simEntry) {
 	if err != nil {
 		panic(err)
 	}
-	all[path] = is
+	r.all[path] = is
 }
 
 // readMarker reads which tree a copy is of, and what is held.

@@ -66,9 +66,22 @@ func TestSimulationFound(t *testing.T) {
 		"changed while filtered": "write f; write g; publish; pass; set filter=f; rewrite f; write g; publish; wait 1m; pass; wait 1m; set filter=f; pass",
 		"changed while denied":   "write f; publish; pass; wait 1m; deny f; rewrite f; publish; wait 1m; pass; trust; pass",
 
+		// With --no-delete, what the source had begun to hide did not count as hidden: the record
+		// said that the copy had none of it. Listed again it was taken for unchanged, and without
+		// --no-delete it was deleted while it was still hidden.
+		"changed while excluded, without deletions":   "mkdir a; old a/g; pass; exclude g; set no-delete; rewrite a/g",
+		"excluded, and without deletions for a while": "mkdir a; write a/f; write a/g; publish; pass; set no-delete; exclude g; publish; wait 1m; pass; set no-delete; write a/f; publish; pass",
+
 		// A file that replaced a directory was staged, the pass committed in between and
 		// flushed the directory, and then stamped what a power cut emptied.
 		"replacement over a commit": "write f; mkdir b; mkdir b/f; pass; rm b/f; set commit=1; publish; replace b/f; pass; rm f; pass; cut 12",
+
+		// The source's clock was set back. What was rewritten then under its size and mtime had a
+		// ctime below the listing that its directory had been completed from: the copy kept the
+		// old bytes and was complete.
+		"clock set back":               "write f; pass; source-clock -20m; rewrite f",
+		"clock set back below":         "mkdir a; write a/f; wait 30m; pass; source-clock -20m; rewrite a/f",
+		"clock set back while stopped": "mkdir a; write a/f; publish; stop; wait 2h; pass; source-clock -1h; rewrite a/f; start; pass",
 	} {
 		t.Run(name, func(t *testing.T) { simulateHistory(t, strings.Split(history, "; ")) })
 	}

@@ -3,20 +3,17 @@ package mirror
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tidemark/internal/proof"
 )
 
-// envHistory replays one history: its steps, separated by "; ".
-const envHistory = "SIM_HISTORY"
-
-// TestSimulatedHistories runs random histories, each twice.
+// TestSimulatedHistories runs random histories, each twice. PROOF_CASE replays one: its steps,
+// separated by "; ".
 func TestSimulatedHistories(t *testing.T) {
-	if text := os.Getenv(envHistory); text != "" {
+	if text := proof.Case(); text != "" {
 		simulateHistory(t, strings.Split(text, "; "))
 		return
 	}
@@ -43,26 +40,9 @@ func simulateHistory(t *testing.T, history []string) {
 	if err == nil {
 		return
 	}
-	history = shrink(history, func(h []string) bool { _, _, err := simulate(t, h, false); return err != nil })
+	history = proof.Shrink(history, proof.Shrinking(t, time.Minute), func(h []string) bool { _, _, err := simulate(t, h, false); return err != nil })
 	_, lines, err := simulate(t, history, true)
-	t.Fatalf("%v\n%s\n%v\nreplay: %s='%s' go test -count=1 -run TestSimulatedHistories ./pkg/mtree/mirror",
-		err, strings.Join(lines, "\n"), err, envHistory, strings.Join(history, "; "))
-}
-
-// shrink drops steps while the history still fails.
-func shrink(history []string, fails func([]string) bool) []string {
-	for size := max(len(history)/2, 1); ; size /= 2 {
-		for at := 0; at+size <= len(history); {
-			if shorter := slices.Delete(slices.Clone(history), at, at+size); fails(shorter) {
-				history = shorter
-			} else {
-				at++
-			}
-		}
-		if size == 1 {
-			return history
-		}
-	}
+	t.Fatalf("%v\n%s\n%v\n%s", err, strings.Join(lines, "\n"), err, proof.ReplayCase("TestSimulatedHistories", strings.Join(history, "; ")))
 }
 
 // firstDifference shows where two traces part.
@@ -83,7 +63,7 @@ func randomHistory(r *rand.Rand) (history []string) {
 	g := &simGenerator{r}
 	history = append(history, fmt.Sprintf("seed %d", r.IntN(1000)))
 	if r.IntN(3) == 0 {
-		history = append(history, "machine "+g.pick("old", "few", "old"))
+		history = append(history, "machine "+g.pick("old", "few", "coarse", "noxattrs"))
 	}
 	if r.IntN(2) == 0 {
 		history = append(history, "set jobs=4")
@@ -137,8 +117,10 @@ func (g *simGenerator) change() string {
 		return g.pick("exclude f", "exclude g", "exclude d", "exclude e", "trust")
 	case n < 94:
 		return "publish"
-	case n < 97:
+	case n < 96:
 		return g.pick("stop", "start", "lose")
+	case n < 97:
+		return g.pick("filling", "source-clock -20m", "source-clock -7m", "source-clock -20s", "source-clock 15m")
 	}
 	return g.pick("snapshot", "restore", "restore")
 }
@@ -153,6 +135,9 @@ func (g *simGenerator) around() string {
 		return fmt.Sprintf("%s %d", g.pick("break", "kill", "kill", "cut", "cut"), call())
 	case n < 48:
 		return fmt.Sprintf("fail %d", 1+g.IntN(6))
+	case n < 50:
+		n := 1 + g.IntN(6)
+		return fmt.Sprintf("cache %d %d %d", 1+g.IntN(4), n, n+g.IntN(6))
 	case n < 52:
 		return fmt.Sprintf("errno %s %d", g.pick("ENOSPC", "EIO", "EACCES", "EMFILE", "EROFS"), call())
 	case n < 54:
@@ -164,7 +149,7 @@ func (g *simGenerator) around() string {
 		return "clock " + g.pick("-1h", "1h", "-30s")
 	case n < 66:
 		return "set " + g.pick("no-delete", "no-links", "sums", "adopt", "filter=g", "filter=e", "filter=a/d", "max-delete=2", "max-delete=50%",
-			"durability=none", "durability=file", "durability=batch", "commit=1")
+			"durability=none", "durability=file", "durability=batch", "commit=1", "walk=5m")
 	case n < 70:
 		return g.pick("local-write", "local-mkdir", "local-rm") + " " + g.name()
 	case n < 72:
@@ -173,6 +158,8 @@ func (g *simGenerator) around() string {
 		return "local-forget"
 	case n < 75:
 		return g.pick("tree", "nameless", "release")
+	case n < 80:
+		return "run " + g.pick("5s", "2m", "2m", "12m")
 	}
 	return "pass"
 }

@@ -22,11 +22,14 @@ import (
 //	deny, allow, mount, unmount PATH          what serve may read, what it lists
 //	exclude NAME, trust                       serve with other options, as another user
 //	fill DIR N                                many files
-//	publish, stop, start, lose                watch
+//	publish, stop, start, lose, filling       watch; or the source is a copy that is being filled
+//	source-clock D                            somebody sets its clock
 //	snapshot, restore, tree, nameless         other lineages, another tree, a lost id
 //	pass; break, kill, cut N                  a pass; one that ends at its N-th call
+//	run D                                     a mirror that keeps running, until D after the last of others
 //	at N STEP                                 meanwhile, at the N-th call of the next pass
 //	fail N [M], errno NAME N [M]              in the next pass: the source's calls, system calls
+//	cache BACK N [M]                          in the next pass: listings from before
 //	set OPTION[=VALUE], release, wait D, clock D
 //	local-write, local-mkdir, local-rm PATH, local-mv A B, local-forget
 
@@ -73,11 +76,17 @@ func (s *sim) do(step string) {
 	case "pass":
 		s.pass(ending{})
 	case "break", "kill", "cut":
-		s.pass(ending{verb, number(0)})
+		s.pass(ending{how: verb, call: number(0)})
+	case "run":
+		d, _ := time.ParseDuration(args[0])
+		s.keep(d)
 	case "fail":
 		s.fault = simFault{from: number(0), to: max(number(0), number(1)), err: errSimulated}
 	case "errno":
 		s.errno = simFault{from: number(1), to: max(number(1), number(2)), err: simErrnos[args[0]]}
+	case "cache":
+		s.back = number(0)
+		s.cache = simFault{from: number(1), to: max(number(1), number(2)), err: errSimulated}
 	case "wait":
 		d, _ := time.ParseDuration(args[0])
 		<-time.After(d)
@@ -101,7 +110,7 @@ func (s *sim) do(step string) {
 }
 
 var simErrnos = map[string]error{
-	"ENOSPC": syscall.ENOSPC, "EIO": syscall.EIO, "EACCES": syscall.EACCES, "EMFILE": syscall.EMFILE, "EROFS": syscall.EROFS, "EINTR": syscall.EINTR,
+	"ENOSPC": syscall.ENOSPC, "EIO": syscall.EIO, "EACCES": syscall.EACCES, "EMFILE": syscall.EMFILE, "EROFS": syscall.EROFS,
 }
 
 // change changes the source. A change that is not possible does nothing.
@@ -128,6 +137,12 @@ func (s *sim) change(verb string, args []string) {
 		t.Stop()
 	case verb == "start", verb == "lose":
 		s.meanwhile(func() { t.Start(verb == "lose") })
+	case verb == "filling":
+		t.Fill()
+	case verb == "source-clock":
+		d, _ := time.ParseDuration(args[0])
+		s.setBack = s.setBack || d < 0
+		s.meanwhile(func() { t.SetClock(d) })
 	case verb == "snapshot":
 		s.shots = append(s.shots, t.Snapshot())
 	case verb == "restore":
@@ -173,6 +188,8 @@ func (s *sim) set(option string) {
 		c.Durability = value
 	case "jobs":
 		c.Jobs, _ = strconv.Atoi(value)
+	case "walk":
+		c.FullInterval, _ = time.ParseDuration(value)
 	case "commit":
 		c.commitFiles, _ = strconv.Atoi(value)
 	case "filter":

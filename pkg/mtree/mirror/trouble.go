@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"tidemark/pkg/mtree/exit"
@@ -66,7 +65,7 @@ func (d *daemon) trouble(ctx context.Context, err error) error {
 		return err
 	}
 	d.tries++
-	pause := pauseAfter(err, d.tries)
+	pause := pauseAfter(err, d.tries, d.mirror.config.vary)
 	cause := causeOf(err)
 	d.mirror.config.Log.Log(ctx, d.logLevel(cause), "trying again", "in", pause.Round(time.Millisecond), "error", err, d.remedy(err))
 	d.mirror.config.Notify("trying again: " + cause)
@@ -115,10 +114,10 @@ func (d *daemon) logLevel(cause string) slog.Level {
 // pauseAfter returns how long to wait after trouble. tries is how many turns in a row
 // ended in trouble. The pause varies by a quarter, so that the mirrors of one source do
 // not all come back at once.
-func pauseAfter(err error, tries int) time.Duration {
+func pauseAfter(err error, tries int, vary func(time.Duration) time.Duration) time.Duration {
 	pause := firstRetry << min(tries-1, 16)
 	pause = min(pause, longestPause(err))
-	pause = pause*3/4 + rand.N(pause/4)
+	pause = pause*3/4 + vary(pause/4)
 	return max(pause, remote.RetryAfter(err))
 }
 

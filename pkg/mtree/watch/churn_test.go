@@ -4,15 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/proof"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
@@ -31,7 +30,7 @@ type trial struct {
 // TestChurn: several processes change a tree at random while a reader polls the
 // root's stamp and goes down only where stamps differ. At every moment of rest
 // it believes what is there, no stamp stands for two contents, and the root was
-// never ahead of a leaf. CHURN_SEED replays a seed that a failure prints, as far
+// never ahead of a leaf. PROOF_SEED replays a seed that a failure prints, as far
 // as the scheduler lets it.
 func TestChurn(t *testing.T) {
 	for _, backend := range []string{"inotify", "fanotify", "none"} {
@@ -42,15 +41,12 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// churnSeed returns CHURN_SEED, or a new seed.
+// churnSeed returns PROOF_SEED, or a new seed.
 func churnSeed(t testing.TB) uint64 {
-	text := os.Getenv("CHURN_SEED")
-	if text == "" {
-		return uint64(time.Now().UnixNano())
+	if seed, ok := proof.Seed(t); ok {
+		return seed
 	}
-	seed, err := strconv.ParseUint(text, 10, 64)
-	must(t, err)
-	return seed
+	return uint64(time.Now().UnixNano())
 }
 
 // churners is how many processes change a tree at once.

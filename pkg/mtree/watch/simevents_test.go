@@ -259,7 +259,7 @@ func simPast(rng *rand.Rand) time.Time { return time.Unix(1_000_000_000+rng.Int6
 
 // fault lets some of the next calls of watch fail.
 func (s *simulation) fault(rng *rand.Rand) {
-	s.fails = []unix.Errno{unix.EIO, unix.EMFILE, unix.ENOMEM, unix.ENOSPC, unix.EINTR, unix.EACCES}[rng.IntN(6)]
+	s.fails = []unix.Errno{unix.EIO, unix.EMFILE, unix.ENOMEM, unix.ENOSPC, unix.EACCES}[rng.IntN(5)]
 	s.faults, s.skip, s.trouble = 1+rng.IntN(3), rng.IntN(100), true
 }
 

@@ -55,8 +55,11 @@ func (w *watcher) writeStatus() {
 	}
 	w.status.Counters = map[string]int64{}
 	w.Stats.Each(func(name, _ string, value int64) { w.status.Counters[name] = value })
-	if err := w.statusFile.Write(w.status); err != nil {
+	err := w.statusFile.Write(w.status)
+	if err != nil && !w.statusFails {
 		w.Log.Error("cannot write the status: serve does not see changes of state", "error", err)
+	}
+	if w.statusFails = err != nil; w.statusFails {
 		w.statusRetry.Reset(statusPause) // guard: TestStatusIsWrittenAgain
 	}
 }

@@ -47,7 +47,8 @@ type watcher struct {
 	writtenTree  state.Tree // contents of the tree file
 	status       state.Status
 	statusFile   *state.StatusFile
-	statusRetry  *time.Timer // runs while the status could not be written
+	statusFails  bool        // it could not be written: that was logged
+	statusRetry  *time.Timer // runs while it could not be written
 	ownWritesLog *state.OwnWriteLog
 
 	wake    chan struct{} // from source: there is something to take

@@ -38,7 +38,7 @@ func openat2(dirfd int, path string, how *unix.OpenHow) (int, error) {
 	}
 	for {
 		fd, err := sys.Openat2(dirfd, path, how)
-		if err != unix.EINTR && err != unix.EAGAIN {
+		if err != unix.EAGAIN {
 			return fd, err
 		}
 	}
@@ -71,7 +71,7 @@ func openat2Works() bool {
 		_ = sys.Close(fd)
 		openat2State.Store(openat2Known)
 		return true
-	case unix.EINTR, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:
 		return true // the next call tries again
 	}
 	openat2State.Store(openat2Refused)

@@ -55,7 +55,7 @@ func (w *walk) enter(name string) error {
 		w.leave(len(w.open) - 1)
 		return nil
 	}
-	fd, err := openat(w.here(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := sys.Openat(w.here(), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if w.within(w.here(), name) == unix.EXDEV {
 			return unix.EXDEV // the mount counts before what is there
@@ -74,12 +74,12 @@ func (w *walk) last(name string, flags int) (int, error) {
 		if err := w.enter(name); err != nil {
 			return -1, err
 		}
-		return openat(w.here(), ".", flags, 0)
+		return sys.Openat(w.here(), ".", flags, 0)
 	}
 	if err := w.within(w.here(), name); err != nil {
 		return -1, err
 	}
-	fd, err := openat(w.here(), name, flags, 0)
+	fd, err := sys.Openat(w.here(), name, flags, 0)
 	if err != nil {
 		return -1, err
 	}
@@ -134,11 +134,7 @@ func (m mount) another(start mount) bool {
 func mountOf(fd int, name string) (mount, error) {
 	const flags = unix.AT_EMPTY_PATH | unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
 	var stx unix.Statx_t
-	err := unix.EINTR
-	for err == unix.EINTR {
-		err, _ = sys.Statx(fd, name, flags, unix.STATX_TYPE|unix.STATX_MNT_ID, &stx).(unix.Errno)
-	}
-	if err != 0 {
+	if err := sys.Statx(fd, name, flags, unix.STATX_TYPE|unix.STATX_MNT_ID, &stx); err != nil {
 		return mount{}, err
 	}
 	m := mount{dev: unix.Mkdev(stx.Dev_major, stx.Dev_minor), dir: stx.Mode&unix.S_IFMT == unix.S_IFDIR}
@@ -146,13 +142,4 @@ func mountOf(fd int, name string) (mount, error) {
 		m.id = stx.Mnt_id
 	}
 	return m, nil
-}
-
-func openat(dirfd int, name string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := sys.Openat(dirfd, name, flags, mode)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
 }

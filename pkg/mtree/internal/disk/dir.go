@@ -192,12 +192,7 @@ func checkComponent(name string) error {
 	return nil
 }
 
-// OpenAt is openat(2), repeated after EINTR. The error is a plain errno.
+// OpenAt is openat(2). The error is a plain errno.
 func OpenAt(dirfd int, name string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := sys.Openat(dirfd, name, flags, mode)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
+	return sys.Openat(dirfd, name, flags, mode)
 }

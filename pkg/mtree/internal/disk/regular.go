@@ -5,8 +5,6 @@ import (
 	"io/fs"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"tidemark/pkg/mtree/internal/sys"
 )
 
@@ -26,8 +24,6 @@ func (r *Regular) ReadAt(p []byte, offset int64) (n int, err error) {
 	for n < len(p) {
 		m, err := sys.Pread(r.fd, p[n:], offset+int64(n))
 		switch {
-		case err == unix.EINTR:
-			continue
 		case err != nil:
 			return n, &fs.PathError{Op: "read", Path: r.name, Err: err}
 		case m == 0:

@@ -36,9 +36,6 @@ func (d *Dir) Scan(visit func(name []byte, kind mtree.Kind) error) error {
 	defer direntBuffers.Put(buf)
 	for {
 		n, err := sys.Getdents(d.fd, buf[:])
-		if err == unix.EINTR {
-			continue
-		}
 		if err != nil {
 			return &fs.PathError{Op: "readdir", Path: d.path, Err: err}
 		}

@@ -62,17 +62,12 @@ func statAt(fd int, name *byte, flags int) (Info, error) { return statx(fd, name
 // goroutine runs on this processor until the kernel answers.
 func statx(fd int, name *byte, flags int, quick bool) (Info, error) {
 	var stx unix.Statx_t
-	for {
-		errno := sys.StatxName(fd, name, flags, statMask, &stx, quick)
-		runtime.KeepAlive(name)
-		switch errno {
-		case 0:
-			return infoOf(&stx), nil
-		case unix.EINTR:
-			continue
-		}
+	errno := sys.StatxName(fd, name, flags, statMask, &stx, quick)
+	runtime.KeepAlive(name)
+	if errno != 0 {
 		return Info{}, errno
 	}
+	return infoOf(&stx), nil
 }
 
 func infoOf(stx *unix.Statx_t) Info {

@@ -84,9 +84,6 @@ func (f *TempFile) Rewind() error { return f.check("truncate", sys.Ftruncate(f.f
 func (f *TempFile) Write(p []byte) (written int, err error) {
 	for written < len(p) {
 		n, err := sys.Write(f.fd, p[written:])
-		if err == unix.EINTR {
-			continue
-		}
 		if err != nil {
 			return written, f.check("write", err)
 		}

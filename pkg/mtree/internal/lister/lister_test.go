@@ -4,10 +4,12 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/records"
@@ -108,6 +110,23 @@ func TestDirIDTellsDirectoriesApart(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, lister.DirID(id, a), lister.DirID(id, c), "a rename does not make another directory")
 	require.Empty(t, lister.DirID("", a))
+	for _, another := range []func(*disk.Info){ // an inode is used again, a device number too
+		func(i *disk.Info) { i.Node.Dev++ },
+		func(i *disk.Info) { i.Node.Ino++ },
+		func(i *disk.Info) { i.BTime = i.BTime.Add(time.Second) },
+		func(i *disk.Info) { i.BTime = i.BTime.Add(1) },
+	} {
+		other := a
+		another(&other)
+		require.NotEqual(t, lister.DirID(id, a), lister.DirID(id, other))
+	}
+}
+
+// Listings are in the order of the bytes of their names.
+func TestSortEntries(t *testing.T) {
+	entries := []mtree.Entry{{Name: "b"}, {Name: "a/"}, {Name: "\xff"}, {Name: "B"}, {Name: "a"}}
+	lister.SortEntries(entries)
+	require.Equal(t, []mtree.Entry{{Name: "B"}, {Name: "a"}, {Name: "a/"}, {Name: "b"}, {Name: "\xff"}}, entries)
 }
 
 func TestSpecialFilesAreNotListed(t *testing.T) {

@@ -71,14 +71,14 @@ func Present(d *disk.Dir, path string, excluded func(path string, isDir bool) bo
 	l := Lister{Hidden: true, Owner: true, Mounts: true, Exclude: excluded, special: true}
 	var listing mtree.Listing
 	restless, err := l.entries(d, path, disk.Info{}, &listing)
-	if err == nil && restless {
+	if restless {
 		err = d.PathError("read", ".", errRetyped)
 	}
 	return listing.Entries, err
 }
 
 // entries reads the entries of d into listing. restless reports that an entry had
-// another type at each look, and was left out.
+// another type at each look, and was left out; after an error it is false.
 func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtree.Listing) (restless bool, err error) {
 	t, err := readNames(d, self.Size)
 	if err != nil {

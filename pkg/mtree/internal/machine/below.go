@@ -16,7 +16,7 @@ import (
 // of root. Cost: two system calls for each directory above, two files of /proc.
 func IsBelow(fd, root int, all bool) (bool, error) {
 	var top unix.Stat_t
-	if err := fstat(root, &top); err != nil {
+	if err := sys.Fstat(root, &top); err != nil {
 		return false, err
 	}
 	return isUnder(fd, &top) || isMountedBelow(fd, root, all), nil
@@ -27,7 +27,7 @@ func isUnder(fd int, top *unix.Stat_t) bool {
 	fd, err := openDir(fd, ".")
 	for err == nil {
 		var at, above unix.Stat_t
-		err = fstat(fd, &at)
+		err = sys.Fstat(fd, &at)
 		if err == nil && isSame(&at, top) {
 			_ = sys.Close(fd)
 			return true
@@ -40,7 +40,7 @@ func isUnder(fd int, top *unix.Stat_t) bool {
 		if err != nil {
 			return false
 		}
-		if err = fstat(up, &above); err != nil || isSame(&above, &at) { // the root of all
+		if err = sys.Fstat(up, &above); err != nil || isSame(&above, &at) { // the root of all
 			_ = sys.Close(up)
 			return false
 		}
@@ -52,20 +52,7 @@ func isUnder(fd int, top *unix.Stat_t) bool {
 func isSame(a, b *unix.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }
 
 func openDir(dirfd int, name string) (fd int, err error) {
-	for {
-		fd, err = sys.Openat(dirfd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
-}
-
-func fstat(fd int, st *unix.Stat_t) (err error) {
-	for {
-		if err = sys.Fstat(fd, st); err != unix.EINTR {
-			return err
-		}
-	}
+	return sys.Openat(dirfd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
 // isMountedBelow reports whether the directory fd lies in the part of its file system

@@ -99,11 +99,11 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 	known := s.nodes.byWD[wd]
 	// Once the watch is set, a directory that has its name now cannot lose it unheard: the
 	// event of that comes after everything that Take has seen so far.
-	if !isThere(parentFD, name, fd) {
+	if err := isThere(parentFD, name, fd); err != nil {
 		if known == nil {
 			s.remove(wd)
 		}
-		return Ref{}, false, ErrGone
+		return Ref{}, false, err
 	}
 	if known != nil && known.parent == parent.node && known.name == name {
 		known.scan = s.nodes.scan
@@ -210,11 +210,21 @@ func (s *inotify) displace(n *node) {
 	s.displaced = append(s.displaced, n)
 }
 
-// isThere reports whether name in the directory parentFD is the directory fd.
-func isThere(parentFD int, name string, fd int) bool {
+// isThere returns nil if name in the directory parentFD is the directory fd, and ErrGone if
+// it is not. Where that cannot be found out, no event is sure to tell more.
+func isThere(parentFD int, name string, fd int) error {
 	var there, self unix.Stat_t
-	return sys.Fstatat(parentFD, name, &there, unix.AT_SYMLINK_NOFOLLOW) == nil &&
-		sys.Fstat(fd, &self) == nil && there.Dev == self.Dev && there.Ino == self.Ino
+	err := sys.Fstatat(parentFD, name, &there, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil {
+		err = sys.Fstat(fd, &self)
+	}
+	switch {
+	case err == unix.ENOENT, err == nil && (there.Dev != self.Dev || there.Ino != self.Ino):
+		return ErrGone
+	case err != nil: // guard: TestArmWhatCannotBeFound
+		return fmt.Errorf("looking for what was armed: %w", err)
+	}
+	return nil
 }
 
 // Wrote implements Source.

@@ -41,3 +41,33 @@ func TestKnown(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(info), "mask:4000fce", "the root still hears of its own end")
 }
+
+// Whether an armed directory still has its name could not be found out: the kernel was out
+// of memory, or the directory above could no longer be searched. That counted as gone, with an
+// event to come. None came: the directory was neither heard nor audited, and the state was
+// "watched".
+func TestArmWhatCannotBeFound(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(dir+"/a", 0o755))
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	require.NoError(t, err)
+	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
+	s.queue.file = os.NewFile(uintptr(fd), "inotify")
+	defer s.queue.file.Close()
+	root, err := os.Open(dir)
+	require.NoError(t, err)
+	defer root.Close()
+	a, err := os.Open(dir + "/a")
+	require.NoError(t, err)
+	defer a.Close()
+	top, _, err := s.Arm(Ref{}, -1, "", int(root.Fd()))
+	require.NoError(t, err)
+	_, _, err = s.Arm(top, -1, "a", int(a.Fd())) // a look-up that fails, and not for want of the name
+	require.ErrorIs(t, err, unix.EBADF)
+	require.NotErrorIs(t, err, ErrGone)
+	require.Equal(t, 1, watches(t, fd))
+	require.NoError(t, os.Rename(dir+"/a", dir+"/b"))
+	_, _, err = s.Arm(top, int(root.Fd()), "a", int(a.Fd()))
+	require.ErrorIs(t, err, ErrGone)
+	require.Equal(t, 1, watches(t, fd))
+}

@@ -149,7 +149,7 @@ func (s *StatusFile) StillIn(m *Marker) bool {
 }
 
 // Displaced reports whether the file's name in m is now that of another file, or of none.
-// After most other errors, both Displaced and StillIn are false. Cost: fstat, statx.
+// If the disk does not tell, it is false, and StillIn is true. Cost: fstat, statx.
 func (s *StatusFile) Displaced(m *Marker) bool {
 	own, err1 := disk.StatFile(s.f)
 	there, err2 := m.dir.Stat(statusName)

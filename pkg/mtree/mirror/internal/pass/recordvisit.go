@@ -136,10 +136,22 @@ func (p *pass) recordUnlisted(n *node, err error) {
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		n.failed = true // an entry that is missing above may have moved down here
 		p.result.Moved++
+		p.notePast(n, err)
 		p.env.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.Path), "error", err)
 	default:
 		p.fail(n, n.Path, err) // guard: TestTroubleWithAnyDirectory
 	}
+}
+
+// notePast reports, once in a pass, that deletions wait because a listing is from before
+// the one that the copy was completed from. That may last: until the clock of the source
+// is again where it was.
+func (p *pass) notePast(n *node, err error) {
+	if p.result.Past != nil || !errors.Is(err, work.ErrPast) {
+		return
+	}
+	p.result.Past = err
+	p.env.Log.Warn("deletions wait", "path", mtree.QuotePath(n.Path), "error", err, "remedy", remedyPast)
 }
 
 // skip logs and counts entries that are left out.

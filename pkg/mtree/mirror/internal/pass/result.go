@@ -35,6 +35,7 @@ type Result struct {
 
 	Errs   []error // of the first paths that failed
 	NoRoom error   // the first failure of a full disk; nil: there was none
+	Past   error   // deletions wait, because a listing is from before the copy's (work.ErrPast); nil: none do
 	tried  bool    // such a failure came from the disk, not from what an earlier pass remembered
 
 	// Seen is how many entries the copy had in the directories compared, and below extra
@@ -64,13 +65,19 @@ func (r *Result) Add(later *Result) {
 	r.Took += was.Took
 }
 
-// Verdict returns the error of deletions that are held, or else of entries that moved
-// unless paths failed, with an exit code.
+// remedyPast is for deletions that wait because a listing is from before the copy's.
+const remedyPast = "compare the clocks of all machines that serve this address, and look at caches before them; " +
+	"mirror --once --full-interval 1s goes by what is listed now"
+
+// Verdict returns the error of deletions that are held or wait, or else of entries that
+// moved unless paths failed, with an exit code.
 func (r *Result) Verdict() error {
 	switch {
 	case r.Held > 0:
 		return exit.With(exit.Held, fmt.Errorf("%d deletions held: %s", r.Held, r.HeldWhy),
 			"look at mirror --status DEST; mirror --release DEST carries them out")
+	case r.Past != nil && r.Failed == 0:
+		return exit.With(exit.Failed, r.Past, remedyPast)
 	case r.Moved > 0 && r.Failed == 0:
 		return exit.With(exit.Failed, fmt.Errorf("%d entries changed or vanished while they were fetched", r.Moved), "run again")
 	}

@@ -112,7 +112,7 @@ func TestMake(t *testing.T) {
 		{"an extra file where directories may be hidden", &f, nil, Options{Hidden: HiddenDirs}, "delete:n"},
 		{"an extra directory where directories may be hidden", &d, nil, Options{Hidden: HiddenDirs}, "keep:n"},
 		{"an extra file where anything may be hidden", &f, nil, Options{Hidden: HiddenAny}, "keep:n"},
-		{"NoDelete counts before what may be hidden", &f, nil, Options{Hidden: HiddenAny, NoDelete: true}, ""},
+		{"what may be hidden counts before NoDelete", &f, nil, Options{Hidden: HiddenAny, NoDelete: true}, "keep:n"},
 	} {
 		var have []mtree.Entry
 		want := &mtree.Listing{}

@@ -104,13 +104,13 @@ type planner struct {
 // addExtra plans for an entry that the source does not list.
 func (p *planner) addExtra(have *mtree.Entry) {
 	switch {
-	case p.keeps(have): // guard: TestMake
 	case p.hidesDotfiles && have.Name[0] == '.': // guard: TestHiddenDotfilesAreKept
 		// It may be one of those that the source does not list.
 		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
 	case p.Hidden == HiddenAny, p.Hidden == HiddenDirs && have.Kind == mtree.Dir: // guard: TestMake
 		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
-		p.Kept = append(p.Kept, have)
+		p.Kept = append(p.Kept, have)                  // with NoDelete, too: it may be hidden for longer than that is asked for
+	case p.keeps(have): // guard: TestMake
 	default:
 		p.Extra = append(p.Extra, have)
 	}

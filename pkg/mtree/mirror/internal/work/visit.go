@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -72,8 +74,8 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	// If size and time do not prove the copy's files, "not modified" does not either.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0)
 	env.compare(t, v, dir, have)
-	if (l.Past || isPast(v)) && v.removes() {
-		return errPast
+	if (l.Past || env.isPast(v)) && v.removes() {
+		return ErrPast
 	}
 	if !env.DryRun {
 		err = env.apply(t, v, dir, info)
@@ -86,22 +88,41 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 
 // isOlder reports whether the listing is from before the directory was copied: the
 // source was rolled back, and files that were copied since may be equal in size and
-// time.
+// time. Or its clock was set back: then a ctime does not say what changed since.
 func (env *Env) isOlder(v *VisitResult) bool {
 	_, began := replica.DoubtsOf(v.Before)
-	return v.Had && !began && !env.Root.OtherServer && v.Listing.Stamp.Before(v.Before.Stamp)
+	return v.Had && !env.Root.OtherServer && (!began && v.Listing.Stamp.Before(v.Before.Stamp) ||
+		v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now)) // guard: TestSimulationFound
 }
 
-// errPast is the error of a directory from which a listing of the past would remove
+// epochBegan returns the latest time, by the source's clock, at which an epoch can have
+// begun. If the clock was set back then, what changed since has ctimes from there on, not
+// only those above the listing that a directory was completed from.
+func epochBegan(epoch uint64) mtree.Stamp {
+	sec, last := int64(min(epoch, math.MaxInt64)), mtree.MaxStamp
+	if at, _ := last.Unix(); sec >= at {
+		return last
+	}
+	return mtree.Unix(sec, 0)
+}
+
+// ErrPast is the error of a directory from which a listing of the past would remove
 // something: what came since is not in that listing.
-var errPast = fmt.Errorf("%w: a cache answered with a listing from before, or the clock of the source was set back: it deletes nothing", source.ErrMoved)
+var ErrPast = fmt.Errorf("%w: a cache answered with a listing from before, or its clock was set back: it deletes nothing", source.ErrMoved)
 
 // isPast reports whether the source had read the listing before the one from which the
 // directory was completed last, and with another stamp. Where everything is compared,
-// because the source became another one, its clock may be another, too.
-func isPast(v *VisitResult) bool {
-	return v.Had && !v.Doubts.Below() && v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp
+// because the source became another one, its clock may be another, too. A `now` that lies
+// ahead of our own clock proves nothing: the source's clock was wrong then.
+func (env *Env) isPast(v *VisitResult) bool {
+	if !v.Had || v.Doubts.Below() || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(aheadOfUs)) {
+		return false
+	}
+	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp
 }
+
+// aheadOfUs is by how much the clock of a source may be ahead of ours.
+const aheadOfUs = time.Minute
 
 // ask returns the listing of a target. It must be of the tree that the pass began with. If
 // serve was started with other options since then, it may leave out what the root's answer
@@ -137,7 +158,8 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0
 	o.ByCTime, o.Listed = v.Had && v.Before.Now != mtree.Stamp{}, v.Before.Now
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
-		o.Slack, o.Verified = plan.LossSlack, nil // what was compared may be lost since
+		o.Slack, o.Verified = plan.LossSlack, nil                           // what was compared may be lost since
+		o.Listed = mtree.Earlier(o.Listed, epochBegan(env.Root.Tree.Epoch)) // guard: TestSimulationFound
 	}
 	o.WasHeld = func(path string) bool { return env.Held.At(path) != nil }
 	v.Plan = plan.Make(have, &v.Listing, &o)

@@ -65,7 +65,7 @@ func readTree(o Options, root *disk.Dir, m *state.Marker) (state.Tree, error) {
 func unmarked(o Options, root *disk.Dir, at state.Root) (id Identity, err error) {
 	known, proven := state.Noted(root)
 	_, completed := records.Of(root)
-	isMirrors := completed && !(proven && known.Role == state.Source) || proven && known.Role == state.Copy
+	isMirrors := completed && !proven || proven && known.Role == state.Copy
 	switch {
 	case o.NewTree && !(proven && (known.Minted || known.Role == state.Copy && !o.Promote)):
 		id.First = true

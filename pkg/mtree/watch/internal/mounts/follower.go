@@ -122,7 +122,8 @@ func (f *Follower) read() error {
 
 // joined returns a map with the keys of both.
 func joined(a, b table) table {
-	all := maps.Clone(a)
+	all := make(table, len(a)+len(b)) // a is nil until the table was read once
+	maps.Copy(all, a)
 	maps.Copy(all, b)
 	return all
 }

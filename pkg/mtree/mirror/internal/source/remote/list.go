@@ -65,7 +65,11 @@ func (s *Source) isOf(resp *http.Response, path string) error {
 	if root == nil || *root == "" || is == "" {
 		return nil // it does not say so
 	}
-	if want := strings.TrimSuffix(*root, "/") + "/" + path; is != want {
+	want := *root
+	if path != "" {
+		want = strings.TrimSuffix(want, "/") + "/" + path
+	}
+	if is != want {
 		return fmt.Errorf("%w: it is of %q", mtree.ErrListing, is)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -36,16 +37,19 @@ func (s *Source) Root(ctx context.Context, poll source.Poll) (source.Root, error
 }
 
 // noteRoot marks a listing of the root as past if the source had read a later one when it
-// was asked before.
+// was asked before. One that is said to be of the future proves nothing: the source's clock
+// was wrong then.
 func (s *Source) noteRoot(root *source.Root) {
+	if root.Unchanged {
+		return
+	}
 	is, was := &root.Listing, &s.newest
-	if !root.Unchanged && root.Tree == s.newestTree && is.HasNow && is.Now.Before(was.Now) && is.Stamp != was.Stamp {
+	later := root.Tree == s.newestTree && !was.Now.After(mtree.FromTime(time.Now().Add(time.Minute)))
+	if later && is.HasNow && is.Now.Before(was.Now) && is.Stamp != was.Stamp {
 		root.Past = true
 		return
 	}
-	if !root.Unchanged {
-		s.newest, s.newestTree = mtree.Listing{Stamp: is.Stamp, Now: is.Now}, root.Tree
-	}
+	s.newest, s.newestTree = mtree.Listing{Stamp: is.Stamp, Now: is.Now}, root.Tree
 }
 
 // serveRoot asks serve for the root.

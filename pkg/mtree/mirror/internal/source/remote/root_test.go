@@ -52,6 +52,29 @@ func TestSinceIsPrefetched(t *testing.T) {
 	require.Len(t, asked, 3)
 }
 
+// A root that is listed later with an earlier `now` comes from a cache; but not if the
+// server's clock was ahead of ours then: it was put right.
+func TestARootOfThePast(t *testing.T) {
+	ours := mtree.FromTime(time.Now())
+	for ahead, past := range map[time.Duration]bool{0: true, 1000 * time.Hour: false} {
+		now := ours.Add(ahead)
+		server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(mtree.AppendListing(nil, mtree.Listing{Stamp: now, Now: now, HasNow: true}))
+		}))
+		s, err := Open(Config{URL: server.URL})
+		require.NoError(t, err)
+		root, err := s.Root(t.Context(), source.Poll{})
+		require.NoError(t, err)
+		require.False(t, root.Past)
+		now = ours.Add(-time.Second)
+		root, err = s.Root(t.Context(), source.Poll{})
+		require.NoError(t, err)
+		require.Equal(t, past, root.Past, "the clock was ahead by %s", ahead)
+		s.Close()
+		server.Close()
+	}
+}
+
 // An answer to ?since was cut, and another serve continued it: what that one left out would
 // have been taken for what the first one lists.
 func TestAnotherServeInMidAnswer(t *testing.T) {

@@ -67,7 +67,7 @@ func (t *Tree) Rewrite(path string) bool {
 // WriteOld gives a file other bytes and a date of long ago, always the same one, as cp -p
 // does.
 func (t *Tree) WriteOld(path string) bool {
-	old := mtree.Unix(1_000_000_000, 5)
+	old := mtree.Unix(900_000_000, 5)
 	return t.write(path, t.serial(), &old)
 }
 

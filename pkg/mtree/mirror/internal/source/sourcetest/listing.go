@@ -16,11 +16,12 @@ const readTries = 3
 
 // open returns the directory at path, as serve opens it.
 func (t *Tree) open(path string) (*node, error) {
-	n := t.root
+	n, at := t.root, ""
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "" {
 			continue
 		}
+		at = mtree.JoinPath(at, part)
 		if n.denied && !t.trusted {
 			return nil, errAbove
 		}
@@ -29,7 +30,7 @@ func (t *Tree) open(path string) (*node, error) {
 		} else {
 			n = nil
 		}
-		if n == nil || n.mounted || t.excluded[part] {
+		if n == nil || n.mounted || t.excluded[part] || t.lacks[at] {
 			return nil, source.ErrGone
 		}
 	}
@@ -51,7 +52,7 @@ func (t *Tree) list(path string) (mtree.Listing, error) {
 		l := mtree.Listing{Now: t.now(), HasNow: true, Stamp: dir.mtime, ID: dir.text}
 		t.yield("names of " + quoted(path))
 		for _, name := range dir.names() {
-			if n := dir.below[name]; n != nil {
+			if n := dir.below[name]; n != nil && !t.lacks[mtree.JoinPath(path, name)] {
 				t.add(&l, name, n)
 			}
 			if len(dir.below) < 8 {

@@ -3,6 +3,7 @@ package sourcetest
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/wire"
@@ -31,7 +32,7 @@ func (t *Tree) Publish() {
 		if t.at(s.path) != s.n {
 			continue // it has gone or moved, which is pending
 		}
-		if s.n.mtime.Before(value) {
+		if s.n.mtime.Before(value) || s.n.mtime.After(t.now()) {
 			s.n.mtime = value
 		} else {
 			s.n.mtime = s.n.mtime.Add(1) // somebody may have read the time that the kernel gave
@@ -92,8 +93,32 @@ func (t *Tree) Published() bool { return len(t.pending) == 0 }
 // Stop ends watch: what changes from now on is published by the next one.
 func (t *Tree) Stop() {
 	if t.State == wire.Watched || t.State == wire.Auditing {
-		t.State = wire.Audited
+		t.State, t.stopped = wire.Audited, t.now()
 	}
+}
+
+// SetClock sets the clock of the source's machine. A watch that runs finds out if it was
+// set back, the next one if it is before the end of the last.
+func (t *Tree) SetClock(by time.Duration) {
+	t.shift += by
+	t.tick = t.now()
+	if by < 0 && t.State.Prunes() && t.State != wire.Audited {
+		t.State = wire.Auditing
+		t.lose()
+		t.Publish()
+		t.State = wire.Watched
+	}
+}
+
+// lose raises the epoch, and has everything stamped. A latest stamp that lies far ahead of
+// the clock is given up.
+func (t *Tree) lose() {
+	sec, _ := t.now().Unix()
+	t.Epoch = max(t.Epoch+1, uint64(sec))
+	if t.floor.Sub(t.now()) > time.Minute {
+		t.floor = t.now()
+	}
+	t.heard(t.root, true)
 }
 
 // Start begins another run of watch, which publishes what changed meanwhile. If lost is
@@ -108,13 +133,31 @@ func (t *Tree) Start(lost bool) {
 	t.Runs = t.Runs[max(0, len(t.Runs)-wire.MaxRuns):]
 	t.floor = mtree.Later(top, t.now())
 	t.State = wire.Auditing
-	if lost {
-		sec, _ := t.now().Unix()
-		t.Epoch = max(t.Epoch+1, uint64(sec))
+	if len(t.lacks) > 0 {
+		t.lacks = nil
 		t.heard(t.root, true)
+		t.record()
+	}
+	if lost || t.now().Before(t.stopped) {
+		t.lose()
 	}
 	t.Publish()
 	t.State = wire.Watched
+}
+
+// Fill makes the tree a copy that is being filled: about half of it has not arrived yet.
+// Start ends that.
+func (t *Tree) Fill() {
+	t.lacks = map[string]bool{}
+	n := 0
+	t.root.walk("", func(path string, _ *node) {
+		if n++; path != "" && n%2 == 0 {
+			t.lacks[path] = true
+		}
+	})
+	t.State = wire.Filling
+	t.heard(t.root, true)
+	t.record()
 }
 
 // Snapshot is a tree as it once was.

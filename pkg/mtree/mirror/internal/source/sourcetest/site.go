@@ -20,8 +20,11 @@ type Site struct {
 	Upstreams string                  // of a copy
 	Fault     func(call string) error // called at the beginning of each call, and for each file; nil: no faults
 	Asked     []string                // all calls
+	Cache     func() int              // how many listings ago a cache answers a call; 0, or nil: as it is now
 
-	mu sync.Mutex // what a test killed is left to run out, several goroutines at once
+	dirs  map[string][]source.Dir // what was listed, by path: the newest last
+	roots []source.Root
+	mu    sync.Mutex // what a test killed is left to run out, several goroutines at once
 }
 
 // call notes a call, and returns the fault that it meets.
@@ -55,22 +58,28 @@ func (s *Site) Root(ctx context.Context, poll source.Poll) (source.Root, error) 
 	if err := s.call(ctx, "root"); err != nil {
 		return source.Root{}, err
 	}
+	if back := s.back(); back > 0 && len(s.roots) > 0 {
+		return s.roots[max(0, len(s.roots)-back)], nil
+	}
 	for end := time.Now().Add(poll.Wait); ; {
 		root, err := s.root()
 		if err != nil {
 			return source.Root{}, err
 		}
 		if root.Validator != poll.Known {
+			s.roots = append(s.roots, root)
 			return root, nil
 		}
 		if !time.Now().Before(end) {
 			root.Unchanged, root.Listing = true, mtree.Listing{}
 			return root, nil
 		}
-		select {
-		case <-ctx.Done():
-			return source.Root{}, ctx.Err()
-		case <-time.After(time.Second):
+		for turn := s.Tree.Turn(); s.Tree.Turn() == turn && time.Now().Before(end); {
+			select {
+			case <-ctx.Done():
+				return source.Root{}, ctx.Err()
+			case <-time.After(time.Second):
+			}
 		}
 	}
 }
@@ -99,15 +108,45 @@ func (s *Site) root() (root source.Root, err error) {
 }
 
 // List is the method of a source.
-func (s *Site) List(ctx context.Context, path string, _ mtree.Stamp) (source.Dir, error) {
+func (s *Site) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	if err := s.call(ctx, "list "+quoted(path)); err != nil {
 		return source.Dir{}, err
+	}
+	s.mu.Lock()
+	was := s.dirs[path]
+	s.mu.Unlock()
+	if back := s.back(); back > 0 && len(was) > 0 {
+		l := was[max(0, len(was)-back)]
+		l.Past = least != source.Fresh && l.Stamp.Before(least)
+		return l, nil
 	}
 	l, err := s.Tree.list(path)
 	if s.Nameless {
 		l.ID = ""
 	}
-	return source.Dir{Listing: l, Tree: s.id()}, err
+	dir := source.Dir{Listing: l, Tree: s.id()}
+	if err == nil {
+		s.keep(path, dir)
+	}
+	return dir, err
+}
+
+// keep remembers a listing, for a cache.
+func (s *Site) keep(path string, dir source.Dir) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dirs == nil {
+		s.dirs = map[string][]source.Dir{}
+	}
+	s.dirs[path] = append(s.dirs[path], dir)
+}
+
+// back is how many listings ago a cache answers.
+func (s *Site) back() int {
+	if s.Cache == nil {
+		return 0
+	}
+	return s.Cache()
 }
 
 // Fetch is the method of a source.

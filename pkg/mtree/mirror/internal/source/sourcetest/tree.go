@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/wire"
@@ -18,7 +19,8 @@ type Tree struct {
 	State wire.State
 	Runs  []wire.Run
 
-	now   func() mtree.Stamp
+	clock func() mtree.Stamp
+	shift time.Duration // by which somebody set the clock
 	yield func(what string)
 	tick  mtree.Stamp // the last time that the kernel gave
 	made  int         // counts contents and directories, so that no two are alike
@@ -26,8 +28,10 @@ type Tree struct {
 	root     *node
 	floor    mtree.Stamp    // the highest stamp published
 	pending  map[*node]bool // directories with changes that are not published; true: it arrived
+	stopped  mtree.Stamp    // when the last watch ended, by its clock: its checkpoint
 	excluded map[string]bool
-	trusted  bool // serve runs as a user who may read everything
+	trusted  bool            // serve runs as a user who may read everything
+	lacks    map[string]bool // paths that are not copied yet: the tree is a copy that is filled
 
 	turn int // counts changes
 	past map[string][]Span
@@ -53,7 +57,7 @@ func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
 		yield = func(string) {}
 	}
 	t := &Tree{
-		ID: id, Epoch: 1, State: wire.Watched, now: now, yield: yield,
+		ID: id, Epoch: 1, State: wire.Watched, clock: now, yield: yield,
 		pending: map[*node]bool{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{},
 	}
 	t.Runs = []wire.Run{{ID: t.newRun()}}
@@ -62,6 +66,9 @@ func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
 	t.record()
 	return t
 }
+
+// now reads the clock of the source's machine.
+func (t *Tree) now() mtree.Stamp { return t.clock().Add(t.shift) }
 
 // kernelTime returns a time for a change: the clock's, but never one twice.
 func (t *Tree) kernelTime() mtree.Stamp {
@@ -179,7 +186,7 @@ func (t *Tree) record() {
 			up = t.last(mtree.ParentPath(path)).Version
 		}
 		v := Version{Kind: n.kind, Mode: n.mode, MTime: n.mtime, Text: n.text, Denied: n.denied && !t.trusted || up.Denied}
-		v.Unlisted = up.Unlisted || n.mounted || path != "" && t.excluded[mtree.BaseName(path)]
+		v.Unlisted = up.Unlisted || n.mounted || t.lacks[path] || path != "" && t.excluded[mtree.BaseName(path)]
 		hidden[n] = v.Unlisted
 		seen[path] = true
 		t.note(path, v)
