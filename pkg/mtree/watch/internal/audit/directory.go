@@ -180,5 +180,8 @@ func (s *scan) unreadable(v *visit, err error) {
 		s.mu.Unlock()
 		return
 	}
-	s.Health.CannotRead(v.path(), v.inode, err)
+	if s.Health.CannotRead(v.path(), v.inode, err) {
+		// Its mode may have changed, and what was published of it no longer is.
+		s.report(Finding{Path: v.parent.path(), MTime: mtree.MinStamp, CTime: mtree.MinStamp})
+	}
 }
