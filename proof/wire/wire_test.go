@@ -117,7 +117,7 @@ func allCases(t *testing.T, base string) (cases []testCase) {
 		}
 		for n, asked := range o.asked {
 			for i := range faults {
-				if f := &faults[i]; f.fitsURI(asked) && (c.kind.ours || !f.ours) {
+				if f := &faults[i]; f.fitsURI(c.session, asked) && (c.kind.ours || !f.ours) {
 					cases = append(cases, testCase{c.kind, c.session, f, n + 1, false}, testCase{c.kind, c.session, f, n + 1, true})
 				}
 			}
