@@ -35,8 +35,9 @@ type trial struct {
 func TestChurn(t *testing.T) {
 	for _, backend := range []string{"inotify", "fanotify", "none"} {
 		for i, rounds := range [][]int{{3, 3, 5, 5, 10, 10, 3, 3}, {1, 2, 4, 8, 16, 32}, {20, 50, 20}, {400}} {
-			c := trial{memory, backend, churnSeed(t) + uint64(i), rounds, i%2 == 1}
-			t.Run(fmt.Sprintf("%s/%d", backend, c.seed), c.run)
+			withSeed(t, backend, func(t *testing.T, seed uint64) {
+				trial{memory, backend, seed, rounds, i%2 == 1}.run(t)
+			})
 		}
 	}
 }
@@ -47,6 +48,14 @@ func churnSeed(t testing.TB) uint64 {
 		return seed
 	}
 	return uint64(time.Now().UnixNano())
+}
+
+// withSeed runs a subtest with a seed, and names the command that replays it if it fails.
+func withSeed(t *testing.T, name string, run func(t *testing.T, seed uint64)) {
+	seed := churnSeed(t)
+	if !t.Run(fmt.Sprintf("%s/%d", name, seed), func(t *testing.T) { run(t, seed) }) {
+		t.Log(proof.ReplaySeed(t.Name(), seed))
+	}
 }
 
 // churners is how many processes change a tree at once.

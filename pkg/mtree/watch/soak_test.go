@@ -46,7 +46,9 @@ func TestSoak(t *testing.T) {
 					continue
 				}
 				o.place = places[i]
-				t.Run(fmt.Sprintf("%s/%s/%d", fileSystems[i].name, o.backend, seed), func(t *testing.T) { o.run(t) })
+				if !t.Run(fmt.Sprintf("%s/%s/%d", fileSystems[i].name, o.backend, seed), func(t *testing.T) { o.run(t) }) {
+					t.Log(proof.ReplaySeed(t.Name(), seed))
+				}
 				busy[i].Unlock()
 				rounds.Add(int64(o.rounds))
 				runs.Add(1)
