@@ -138,28 +138,35 @@ func (e entry) setTime(root string) error {
 // meanwhile.
 func Snapshot(root string) (map[string]string, error) {
 	tree := map[string]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if d.Name() == ".tidemark" {
-			return filepath.SkipDir
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
+	err := Each(root, func(name, path string) (err error) {
 		text, err := describe(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if err == nil {
+			tree[name] = text
 		}
-		tree[name] = text
 		return err
 	})
 	return tree, err
+}
+
+// Each visits every entry below root but .tidemark, and root itself by the name ".". It is
+// no error if an entry vanishes meanwhile.
+func Each(root string, visit func(name, path string) error) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		name := ""
+		if err == nil && d.Name() == ".tidemark" {
+			return filepath.SkipDir
+		}
+		if err == nil {
+			name, err = filepath.Rel(root, path)
+		}
+		if err == nil {
+			err = visit(name, path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
 }
 
 // describe returns one entry as Snapshot shows it.

@@ -27,9 +27,6 @@ const mostHits = 2000
 // patience is how long anything may take. Nothing takes that long unless it is broken.
 const patience = 60 * time.Second
 
-// envCall replays one fault: PROOF_CALL='mirror-update renameat copy/a/f1 1 EIO once'.
-const envCall = "PROOF_CALL"
-
 // scenario is a run of a program that faults are put into.
 type scenario struct {
 	name string
@@ -133,9 +130,10 @@ func (s scenario) record(t *testing.T) []calls.Call {
 	return recorded[s.name]
 }
 
-// rounds puts one fault after the other into the scenarios.
+// rounds puts one fault after the other into the scenarios, or the one in PROOF_CASE:
+// 'mirror-update renameat copy/a/f1 1 EIO once'.
 func rounds(t *testing.T, n int, scenarios []scenario) {
-	if text := os.Getenv(envCall); text != "" {
+	if text := proof.Case(); text != "" {
 		parsed, err := calls.ParseFault(text)
 		require.NoError(t, err)
 		f := &fault{Fault: parsed, one: true}
@@ -160,7 +158,7 @@ func rounds(t *testing.T, n int, scenarios []scenario) {
 		t.Logf("fault: %s", f)
 		t.Cleanup(func() {
 			if t.Failed() {
-				t.Logf("replay: %s='%s' go test -count=1 -run '^%s$' ./proof/calls", envCall, f, strings.Split(t.Name(), "/")[0])
+				t.Log(proof.ReplayCase(t.Name(), f.String()))
 			}
 		})
 		s.put(t, f)

@@ -38,6 +38,7 @@ func clients() []client {
 // TestClients: whatever clients do, serve's guarantees hold.
 func TestClients(t *testing.T) {
 	require.GreaterOrEqual(t, len(clients()), 60)
+	requireCase(t)
 	t.Parallel()
 	for _, way := range []string{"fast", "std"} {
 		t.Run(way, func(t *testing.T) {
@@ -48,7 +49,7 @@ func TestClients(t *testing.T) {
 			open.begin()
 			t.Run("all", func(t *testing.T) {
 				for _, c := range clients() {
-					if only := os.Getenv("PROOF_CASE"); only != "" && only != c.name || c.hours && only == "" && proof.Budget(t) == 0 {
+					if !chosen(t, c.name, c.hours) {
 						continue
 					}
 					t.Run(c.name, func(t *testing.T) {
@@ -58,7 +59,7 @@ func TestClients(t *testing.T) {
 							s = closed
 						}
 						if faults := c.attack(s, t); len(faults) > 0 {
-							t.Fatalf("%s\nreplay: PROOF_CASE=%s go test -count=1 -run TestClients/%s ./proof/hostile", strings.Join(faults, "\n"), c.name, way)
+							t.Fatalf("over %s: %s\n%s", way, strings.Join(faults, "\n"), proof.ReplayCase(t.Name(), c.name))
 						}
 						proof.Count("hostile clients", 1)
 					})
@@ -140,7 +141,7 @@ func post(target, body string, headers ...string) string {
 // TestClientsAtRandom: two attacks at once, with bytes changed, dropped and repeated, on one
 // serve.
 func TestClientsAtRandom(t *testing.T) {
-	if proof.Budget(t) == 0 && os.Getenv("PROOF_SEED") == "" {
+	if !atRandom(t) {
 		return // the tables are enough for a change
 	}
 	proof.Rounds(t, 1, func(t *testing.T, seed uint64) {

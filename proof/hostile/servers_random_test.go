@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,7 +19,7 @@ import (
 // changed at random in some listing; in a few passes, or in a mirror that goes on. Only
 // where PROOF_FOR or PROOF_SEED asks for it: the tables are enough for a change.
 func TestServersAtRandom(t *testing.T) {
-	if proof.Budget(t) == 0 && os.Getenv("PROOF_SEED") == "" {
+	if !atRandom(t) {
 		return
 	}
 	proof.Rounds(t, 1, func(t *testing.T, seed uint64) {
@@ -34,6 +33,12 @@ func TestServersAtRandom(t *testing.T) {
 		}
 		proof.Count("hostile servers", 2)
 	})
+}
+
+// atRandom reports whether somebody asked for attacks at random.
+func atRandom(t *testing.T) bool {
+	_, one := proof.Seed(t)
+	return one || proof.Budget(t) > 0
 }
 
 // pick takes two attacks that can be made at once.

@@ -62,26 +62,43 @@ func servers() []server {
 // TestServers: whatever a server does, the mirror's guarantees hold, and with an honest
 // server the copy becomes equal.
 func TestServers(t *testing.T) {
-	if only := os.Getenv("PROOF_CASE"); only == "" {
-		require.GreaterOrEqual(t, len(servers()), 80)
-	}
+	require.GreaterOrEqual(t, len(servers()), 80)
+	requireCase(t)
 	t.Parallel()
 	strays := strayConnections(t)
 	t.Run("all", func(t *testing.T) {
 		for _, s := range servers() {
-			if only := os.Getenv("PROOF_CASE"); only != "" && only != s.name || s.hours && only == "" && proof.Budget(t) == 0 {
+			if !chosen(t, s.name, s.hours) {
 				continue
 			}
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
 				if faults := s.attack(t); len(faults) > 0 {
-					t.Fatalf("%s\nreplay: PROOF_CASE=%s go test -count=1 -run TestServers ./proof/hostile", strings.Join(faults, "\n"), s.name)
+					t.Fatalf("%s\n%s", strings.Join(faults, "\n"), proof.ReplayCase(t.Name(), s.name))
 				}
 				proof.Count("hostile servers", 1)
 			})
 		}
 	})
 	require.Equal(t, strays, strayConnections(t), "connections went to somewhere else")
+}
+
+// chosen reports whether a line of a table is to run: the one in PROOF_CASE, else all but
+// those that take long, and in make soak these, too.
+func chosen(t *testing.T, name string, long bool) bool {
+	if only := proof.Case(); only != "" {
+		return only == name
+	}
+	return !long || proof.Budget(t) > 0
+}
+
+// requireCase fails a test whose PROOF_CASE is misspelt: it would run nothing, and pass.
+func requireCase(t *testing.T) {
+	t.Helper()
+	name := proof.Case()
+	isServer := slices.ContainsFunc(servers(), func(s server) bool { return s.name == name })
+	isClient := slices.ContainsFunc(clients(), func(c client) bool { return c.name == name })
+	require.True(t, name == "" || isServer || isClient, "no line of a table is named %q", name)
 }
 
 // most is how long the attack may keep a pass. A time-out of half a minute, or of a minute

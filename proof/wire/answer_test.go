@@ -19,6 +19,7 @@ type answer struct {
 	body    []byte
 	chunked bool // there is no Content-Length
 	broken  bool // the server cut it off
+	length  int  // that it announced, if it is not that of the body
 }
 
 // clone returns a copy that a fault may change.
@@ -65,7 +66,7 @@ func (a *answer) hasBody(method string) bool {
 
 // bytes is the whole answer as it goes out.
 func (a *answer) bytes(method string) []byte {
-	head := a.head(method, "HTTP/1.1", len(a.body))
+	head := a.head(method, "HTTP/1.1", max(a.length, len(a.body)))
 	switch {
 	case !a.hasBody(method):
 		return head

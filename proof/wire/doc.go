@@ -8,7 +8,7 @@
 // makes a fixed sample of them; in make soak it makes all in random order, for as long as
 // PROOF_FOR says. A failure prints the command that replays it:
 //
-//	PROOF_WIRE='watched/update/cut-half/17/once' go test -count=1 -run '^TestWire$' ./proof/wire
+//	PROOF_CASE='watched/update/cut-half/17/once' go test -count=1 -run '^TestWire$' ./proof/wire
 //
 // During the fault and after it nothing that the source has disappears from the copy, no
 // directory has a stamp of the source and differs from it, each file is a version that the

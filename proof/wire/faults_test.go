@@ -13,6 +13,7 @@ type fault struct {
 	make func(ex *exchange) reply // what goes out; nil: the answer as it is
 	prep func(ex *exchange) error // what happens before the server is asked; nil: nothing
 	ours bool                     // it makes sense for answers of serve only
+	here string                   // and only in this session, for this URI: "SESSION URI"; "": anywhere
 
 	// blind: nothing in the protocol shows it. Names or bytes may be wrong until mirror
 	// --verify compares them; what counts is that it ends, and where it writes.
@@ -31,7 +32,7 @@ type fault struct {
 }
 
 // faults are all of them.
-var faults = slices.Concat(cuts, framings, statuses, strangers, swaps, strips, codings, refusals)
+var faults = slices.Concat(cuts, framings, statuses, strangers, swaps, strips, codings, refusals, changes)
 
 func faultNamed(name string) *fault {
 	for i := range faults {
@@ -48,9 +49,12 @@ func (f *fault) fits(ex *exchange) bool {
 	return (f.only == nil || slices.Contains(f.only, ex.kind())) && (f.when == nil || f.when(ex))
 }
 
-// fitsURI does the same for a request of which only the first line is known.
-func (f *fault) fitsURI(line string) bool {
+// fitsURI does the same for a request of a session of which only the first line is known.
+func (f *fault) fitsURI(s *session, line string) bool {
 	method, uri, _ := strings.Cut(line, " ")
+	if f.here != "" && f.here != s.name+" "+uri {
+		return false
+	}
 	return f.only == nil || slices.Contains(f.only, kindOf(method, uri))
 }
 

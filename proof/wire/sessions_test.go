@@ -51,6 +51,7 @@ var sessions = []*session{
 	}, run: released, mend: release},
 	{name: "follow", ours: true, stamps: true, prepare: (*place).toSecond, run: followed},
 	{name: "replaced", ours: true, prepare: replaced, run: onePass},
+	{name: "large", ours: true, prepare: func(p *place) error { return errors.Join(p.toSecond(), p.become((*editor).addLarge)) }, run: onePass},
 	{name: "continued", ours: true, prepare: continued, run: onePass},
 	{name: "verify", ours: true, spoils: true, prepare: spoiled, run: verified, mend: verify},
 	{name: "adopt", ours: true, spoils: true, prepare: adopted, run: adopting, mend: func(p *place, c mirror.Config) error {
@@ -126,12 +127,15 @@ func (e *editor) twin(from, to string) {
 	}))
 }
 
+// addLarge makes a file of which a part is kept if its transfer breaks off.
+func (e *editor) addLarge() {
+	e.write("large", strings.Repeat("abcdefghijklmnopqrstuvwxyz012345", 9<<15))
+	e.write("a/third", "new in the third state")
+}
+
 // continued breaks off the transfer of a large file in its middle.
 func continued(p *place) error {
-	err := errors.Join(p.toSecond(), p.become(func(e *editor) {
-		e.write("large", strings.Repeat("abcdefghijklmnopqrstuvwxyz012345", 9<<15))
-		e.write("a/third", "new in the third state")
-	}))
+	err := errors.Join(p.toSecond(), p.become((*editor).addLarge))
 	if err != nil {
 		return err
 	}

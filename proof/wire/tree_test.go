@@ -2,13 +2,14 @@ package wire
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"tidemark/internal/testtree"
 )
 
 // entry is what a scan finds under one name.
@@ -25,25 +26,11 @@ type tree map[string]entry
 // scan reads what is below root. It leaves out .tidemark, and what vanishes meanwhile.
 func scan(root string) (tree, error) {
 	found := tree{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if d.Name() == ".tidemark" {
-			return filepath.SkipDir
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
+	err := testtree.Each(root, func(name, path string) error {
 		e, err := read(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if err == nil {
+			found[name] = e
 		}
-		found[name] = e
 		return err
 	})
 	return found, err

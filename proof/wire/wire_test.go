@@ -28,15 +28,14 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	envCase = "PROOF_WIRE" // the case to replay, or a pattern of cases
-	sample  = 80           // how many cases make up the fixed sample
-	lanes   = 8            // cases at once; most of them wait for a time to pass
+	sample = 80 // how many cases make up the fixed sample
+	lanes  = 8  // cases at once; most of them wait for a time to pass
 )
 
 // TestWire: every answer of a session, replaced by every fault.
 func TestWire(t *testing.T) {
 	base := workDir(t)
-	name := os.Getenv(envCase)
+	name := proof.Case() // or a pattern of cases
 	if name != "" && !strings.Contains(name, "*") {
 		c, err := parseCase(name)
 		require.NoError(t, err)
@@ -118,7 +117,7 @@ func allCases(t *testing.T, base string) (cases []testCase) {
 		}
 		for n, asked := range o.asked {
 			for i := range faults {
-				if f := &faults[i]; f.fitsURI(asked) && (c.kind.ours || !f.ours) {
+				if f := &faults[i]; f.fitsURI(c.session, asked) && (c.kind.ours || !f.ours) {
 					cases = append(cases, testCase{c.kind, c.session, f, n + 1, false}, testCase{c.kind, c.session, f, n + 1, true})
 				}
 			}
@@ -144,7 +143,7 @@ func runAll(t *testing.T, base string, cases []testCase, end time.Time) {
 		passes[o.passes]++
 		if err != nil {
 			failures++
-			t.Errorf("%v\nreplay: %s='%v' go test -count=1 -run '^TestWire$' ./proof/wire", err, envCase, c)
+			t.Errorf("%v\n%s", err, proof.ReplayCase(t.Name(), c.String()))
 		}
 		return failures < mostFailures
 	})

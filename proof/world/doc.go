@@ -18,7 +18,7 @@
 // So steps can be left out, and the rest still means something: that is how a failure
 // shrinks. A list in a file is replayed with
 //
-//	PROOF_WORLD=file go test -count=1 -run '^TestWorld$' ./proof/world
+//	PROOF_CASE=file go test -count=1 -run '^TestWorld$' ./proof/world
 //
 // What must hold:
 //

@@ -177,16 +177,8 @@ var treeChanges = []change{
 		moments: func(m *model, a []string) map[string][][]byte { return m.copied(a[0], a[1]) },
 	}, {
 		name: "import", weight: 1, rough: true, // cp -a of a tree that watch kept
-		draw: func(d *drawer) []string { return d.args(d.fresh(), d.version()) },
-		model: func(m *model, a []string) error {
-			if m.find(a[0]) != nil {
-				return syscall.EEXIST
-			}
-			if err := m.put(a[0], newDir()); err != nil {
-				return err
-			}
-			return m.imported(a)
-		},
+		draw:  func(d *drawer) []string { return d.args(d.fresh(), d.version()) },
+		model: (*model).importTree,
 		disk: func(s site, a []string) error {
 			if err := absent(s, append([]string{""}, a...)); err != nil {
 				return err
@@ -208,16 +200,8 @@ var treeChanges = []change{
 		},
 	}, {
 		name: "nest", weight: 1, rough: true, // a copy of a tree, made by mirror
-		draw: func(d *drawer) []string { return d.args(d.fresh(), d.version()) },
-		model: func(m *model, a []string) error {
-			if m.find(a[0]) != nil {
-				return syscall.EEXIST
-			}
-			if err := m.put(a[0], newDir()); err != nil {
-				return err
-			}
-			return m.imported(a)
-		},
+		draw:  func(d *drawer) []string { return d.args(d.fresh(), d.version()) },
+		model: (*model).importTree,
 		disk: func(s site, a []string) error {
 			if err := absent(s, append([]string{""}, a...)); err != nil {
 				return err
@@ -302,8 +286,14 @@ func imported(version int, put func(p string, data []byte) error) error {
 	return nil
 }
 
-// imported puts these files into a directory of the model.
-func (m *model) imported(a []string) error {
+// importTree puts these files into a new directory of the model.
+func (m *model) importTree(a []string) error {
+	if m.find(a[0]) != nil {
+		return syscall.EEXIST
+	}
+	if err := m.put(a[0], newDir()); err != nil {
+		return err
+	}
 	return imported(number(a[1]), func(p string, data []byte) error {
 		if err := m.makeDirs(above(join(a[0], p))); err != nil {
 			return err

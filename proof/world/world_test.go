@@ -20,10 +20,10 @@ func init() { runtime.LockOSThread() }
 func TestMain(m *testing.M) { os.Exit(proof.Main(m)) }
 
 // TestWorld lets worlds of three programs, a copy and a copy of that go through random
-// changes and transitions. PROOF_WORLD=FILE replays the steps in a file instead, as a
+// changes and transitions. PROOF_CASE=FILE replays the steps in a file instead, as a
 // failure writes them.
 func TestWorld(t *testing.T) {
-	if name := os.Getenv("PROOF_WORLD"); name != "" {
+	if name := proof.Case(); name != "" {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		steps, err := ParseAll(string(text))
@@ -42,27 +42,16 @@ func TestWorld(t *testing.T) {
 		found := play(t, steps)
 		covered.Add(found)
 		if len(found.Found) > 0 && proof.Budget(t) > 0 {
-			smallest, times, tries := Shrink(steps, found, shrinking(t))
+			smallest, times, tries := Shrink(steps, found, proof.Shrinking(t, 4*time.Minute))
 			name := filepath.Join(os.TempDir(), fmt.Sprintf("tidemark-world-%d.steps", seed))
 			text := fmt.Sprintf("# Seed %d. It failed %d of %d times with these %d steps:\n# %s\n", seed, times, tries, len(smallest), strings.Join(found.Found, "\n# "))
 			require.NoError(t, os.WriteFile(name, []byte(text+Format(smallest)), 0o644))
-			t.Logf("shrunk: PROOF_WORLD=%s go test -count=1 -run '^TestWorld$' ./proof/world\n%s%s", name, text, Format(smallest))
+			t.Logf("shrunk: %s\n%s%s", proof.ReplayCase(t.Name(), name), text, Format(smallest))
 		}
 	})
 	n, all := covered.Covered()
 	t.Logf("changes after transitions: %d of %d pairs\n%s", n, all, covered.Table())
 	proof.Count("pairs of a transition and a change", n)
-}
-
-// shrinking is how long a failure may shrink: 4 minutes, or as PROOF_SHRINK says.
-func shrinking(t *testing.T) time.Duration {
-	text := os.Getenv("PROOF_SHRINK")
-	if text == "" {
-		return 4 * time.Minute
-	}
-	d, err := time.ParseDuration(text)
-	require.NoError(t, err)
-	return d
 }
 
 // play plays a world, and fails with all that happened in it if something must not be.

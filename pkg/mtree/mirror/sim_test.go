@@ -60,6 +60,8 @@ type sim struct {
 	own     map[string]bool // path and bytes that somebody wrote in the copy
 	loose   map[string]bool // paths at which somebody changed the copy
 	wounded map[string]bool // paths at which a power cut left other bytes
+	theirs  map[string]bool // paths of trees that others keep in the copy
+	outside string          // what is beside the copy
 	went    []simWent       // deletions that count together
 	out     bytes.Buffer
 	setBack bool  // somebody set the source's clock back
@@ -129,7 +131,7 @@ func newSim(history []string) *sim {
 	o, seed := simMachine(history)
 	s := &sim{
 		kernel: simkernel.New(o), remote: simkernel.New(simkernel.Options{}).Start("source", 0), rng: rand.New(rand.NewPCG(seed, 7)),
-		at: map[int][]string{}, stamped: map[string]bool{}, own: map[string]bool{}, loose: map[string]bool{}, wounded: map[string]bool{}, calm: true,
+		at: map[int][]string{}, stamped: map[string]bool{}, own: map[string]bool{}, loose: map[string]bool{}, wounded: map[string]bool{}, theirs: map[string]bool{}, calm: true,
 	}
 	s.order = simkernel.NewScheduler(s.kernel, rand.New(rand.NewPCG(seed, 2)))
 	wait := s.kernel.Before
@@ -138,6 +140,7 @@ func newSim(history []string) *sim {
 		s.last = call
 	}
 	s.shell = s.kernel.Shell(0)
+	s.plantOutside()
 	s.site = &sourcetest.Site{Fault: func(string) error { return s.fault.next() }, Cache: s.cached}
 	s.newTree()
 	s.config = Config{

@@ -43,11 +43,13 @@ func (s *sim) check(b simBefore, cut bool) {
 		}
 	}
 	s.checkState(now)
+	s.checkOutside()
 	if cut {
 		return // names may have come back
 	}
 	s.checkDeletions(b, now)
 	s.checkMoves(b, now)
+	s.checkTheirs(b, now)
 	s.checkHeld(b, now)
 	s.checkLimit(b, now)
 }
@@ -436,6 +438,7 @@ func (s *sim) mayStay(t *sourcetest.Tree, path string, kind mtree.Kind, healed b
 // release carries out what is held, while no mirror runs.
 func (s *sim) release() {
 	s.out.Reset()
+	clear(s.theirs)
 	err := Release(context.Background(), s.config)
 	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
 }

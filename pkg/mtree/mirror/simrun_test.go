@@ -3,20 +3,17 @@ package mirror
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tidemark/internal/proof"
 )
 
-// envHistory replays one history: its steps, separated by "; ".
-const envHistory = "SIM_HISTORY"
-
-// TestSimulatedHistories runs random histories, each twice.
+// TestSimulatedHistories runs random histories, each twice. PROOF_CASE replays one: its steps,
+// separated by "; ".
 func TestSimulatedHistories(t *testing.T) {
-	if text := os.Getenv(envHistory); text != "" {
+	if text := proof.Case(); text != "" {
 		simulateHistory(t, strings.Split(text, "; "))
 		return
 	}
@@ -43,26 +40,9 @@ func simulateHistory(t *testing.T, history []string) {
 	if err == nil {
 		return
 	}
-	history = shrink(history, func(h []string) bool { _, _, err := simulate(t, h, false); return err != nil })
+	history = proof.Shrink(history, proof.Shrinking(t, time.Minute), func(h []string) bool { _, _, err := simulate(t, h, false); return err != nil })
 	_, lines, err := simulate(t, history, true)
-	t.Fatalf("%v\n%s\n%v\nreplay: %s='%s' go test -count=1 -run TestSimulatedHistories ./pkg/mtree/mirror",
-		err, strings.Join(lines, "\n"), err, envHistory, strings.Join(history, "; "))
-}
-
-// shrink drops steps while the history still fails.
-func shrink(history []string, fails func([]string) bool) []string {
-	for size := max(len(history)/2, 1); ; size /= 2 {
-		for at := 0; at+size <= len(history); {
-			if shorter := slices.Delete(slices.Clone(history), at, at+size); fails(shorter) {
-				history = shorter
-			} else {
-				at++
-			}
-		}
-		if size == 1 {
-			return history
-		}
-	}
+	t.Fatalf("%v\n%s\n%v\n%s", err, strings.Join(lines, "\n"), err, proof.ReplayCase("TestSimulatedHistories", strings.Join(history, "; ")))
 }
 
 // firstDifference shows where two traces part.

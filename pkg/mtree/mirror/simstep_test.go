@@ -32,6 +32,7 @@ import (
 //	cache BACK N [M]                          in the next pass: listings from before
 //	set OPTION[=VALUE], release, wait D, clock D
 //	local-write, local-mkdir, local-rm PATH, local-mv A B, local-forget
+//	local-link, local-tree PATH               a symlink that leads out; a tree of somebody else
 
 // simMachine reads the steps that say how the machine is.
 func simMachine(history []string) (o simkernel.Options, seed uint64) {
@@ -218,7 +219,7 @@ func (s *sim) local(verb string, args []string) {
 	case "local-mkdir":
 		_ = s.shell.Mkdir(here(args[0]), 0o755)
 	case "local-rm":
-		_ = s.shell.Remove(here(args[0]))
+		s.takeAway(args[0])
 	case "local-mv":
 		for path, is := range s.read() {
 			if below, ok := strings.CutPrefix(path, args[0]); ok && (below == "" || below[0] == '/') {
@@ -227,6 +228,10 @@ func (s *sim) local(verb string, args []string) {
 			}
 		}
 		_ = s.shell.Rename(here(args[0]), here(args[1]), 0)
+	case "local-link":
+		s.localLink(args[0])
+	case "local-tree":
+		s.localTree(args[0])
 	case "local-forget":
 		_ = s.shell.Remove(here(mtree.MarkerName))
 	default:

@@ -4,15 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"tidemark/internal/proof"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
@@ -31,26 +30,32 @@ type trial struct {
 // TestChurn: several processes change a tree at random while a reader polls the
 // root's stamp and goes down only where stamps differ. At every moment of rest
 // it believes what is there, no stamp stands for two contents, and the root was
-// never ahead of a leaf. CHURN_SEED replays a seed that a failure prints, as far
+// never ahead of a leaf. PROOF_SEED replays a seed that a failure prints, as far
 // as the scheduler lets it.
 func TestChurn(t *testing.T) {
 	for _, backend := range []string{"inotify", "fanotify", "none"} {
 		for i, rounds := range [][]int{{3, 3, 5, 5, 10, 10, 3, 3}, {1, 2, 4, 8, 16, 32}, {20, 50, 20}, {400}} {
-			c := trial{memory, backend, churnSeed(t) + uint64(i), rounds, i%2 == 1}
-			t.Run(fmt.Sprintf("%s/%d", backend, c.seed), c.run)
+			withSeed(t, backend, func(t *testing.T, seed uint64) {
+				trial{memory, backend, seed, rounds, i%2 == 1}.run(t)
+			})
 		}
 	}
 }
 
-// churnSeed returns CHURN_SEED, or a new seed.
+// churnSeed returns PROOF_SEED, or a new seed.
 func churnSeed(t testing.TB) uint64 {
-	text := os.Getenv("CHURN_SEED")
-	if text == "" {
-		return uint64(time.Now().UnixNano())
+	if seed, ok := proof.Seed(t); ok {
+		return seed
 	}
-	seed, err := strconv.ParseUint(text, 10, 64)
-	must(t, err)
-	return seed
+	return uint64(time.Now().UnixNano())
+}
+
+// withSeed runs a subtest with a seed, and names the command that replays it if it fails.
+func withSeed(t *testing.T, name string, run func(t *testing.T, seed uint64)) {
+	seed := churnSeed(t)
+	if !t.Run(fmt.Sprintf("%s/%d", name, seed), func(t *testing.T) { run(t, seed) }) {
+		t.Log(proof.ReplaySeed(t.Name(), seed))
+	}
 }
 
 // churners is how many processes change a tree at once.

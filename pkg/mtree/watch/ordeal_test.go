@@ -154,8 +154,7 @@ func flood(t testing.TB, outside, root string) {
 // missed, and no reader has to compare everything.
 func TestKilled(t *testing.T) {
 	for _, backend := range append(slices.Clone(backends), "none") {
-		seed := churnSeed(t)
-		t.Run(fmt.Sprintf("%s/%d", backend, seed), func(t *testing.T) {
+		withSeed(t, backend, func(t *testing.T, seed uint64) {
 			ordeal{memory, backend, seed, 6, []fate{killed, down}}.run(t)
 		})
 	}
@@ -165,8 +164,7 @@ func TestKilled(t *testing.T) {
 // of the kernel.
 func TestOrdeal(t *testing.T) {
 	for _, backend := range append(slices.Clone(backends), "none") {
-		seed := churnSeed(t)
-		t.Run(fmt.Sprintf("%s/%d", backend, seed), func(t *testing.T) {
+		withSeed(t, backend, func(t *testing.T, seed uint64) {
 			ordeal{memory, backend, seed, 10, allFates}.run(t)
 		})
 	}

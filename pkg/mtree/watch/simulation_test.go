@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,9 +39,9 @@ func TestSimulation(t *testing.T) {
 		if first.problem == "" {
 			return
 		}
-		events = shrink(events, func(fewer []simEvent) bool { return simulate(t, seed, fewer).problem != "" })
+		events = proof.Shrink(events, proof.Shrinking(t, time.Minute), func(fewer []simEvent) bool { return simulate(t, seed, fewer).problem != "" })
 		last := simulate(t, seed, events)
-		if file := os.Getenv(envTrace); file != "" {
+		if file := proof.Trace(); file != "" {
 			must(t, os.WriteFile(file, []byte(strings.Join(last.lines, "\n")+"\n"+last.log), 0o644))
 		}
 		t.Fatalf("seed %d: %s\nshrunk to %d events: %s\n%v\nits trace:\n%s\nlog:\n%s", seed, first.problem, len(events), last.problem, events,
@@ -62,9 +61,8 @@ func tryOpenat2(t *testing.T) {
 
 const (
 	simRounds = 60
-	simForks  = 50            // one seed of so many may differ: the Go runtime may preempt a goroutine when it likes
-	simLines  = 100           // of a trace that are printed
-	envTrace  = "PROOF_TRACE" // a file for all of it
+	simForks  = 50  // one seed of so many may differ: the Go runtime may preempt a goroutine when it likes
+	simLines  = 100 // of a trace that are printed
 )
 
 // simResult is how a history ended.
@@ -143,25 +141,3 @@ func fork(a, b simResult) string {
 
 // tail returns the last n lines.
 func tail(lines []string, n int) string { return strings.Join(lines[max(0, len(lines)-n):], "\n") }
-
-// shrinkFor bounds how long a history is shrunk.
-const shrinkFor = time.Minute
-
-// shrink leaves events out as long as the rest still fails.
-func shrink[T any](all []T, fails func([]T) bool) []T {
-	end := time.Now().Add(shrinkFor)
-	for size := len(all) / 2; size > 0; size /= 2 {
-		for again := true; again; {
-			again = false
-			for at := 0; at+size <= len(all) && time.Now().Before(end); {
-				fewer := slices.Delete(slices.Clone(all), at, at+size)
-				if fails(fewer) {
-					all, again = fewer, size == 1
-				} else {
-					at += size
-				}
-			}
-		}
-	}
-	return all
-}

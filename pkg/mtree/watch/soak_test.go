@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,7 +21,7 @@ import (
 const soakers = 4
 
 // TestSoak: ordeals on every file system with every backend, as long as PROOF_FOR
-// says. Each is made from one seed, which is printed as it begins; CHURN_SEED
+// says. Each is made from one seed, which is printed as it begins; PROOF_SEED
 // replays that one, again and again.
 func TestSoak(t *testing.T) {
 	var places []string
@@ -34,7 +33,7 @@ func TestSoak(t *testing.T) {
 	var all sync.WaitGroup
 	var runs, rounds atomic.Int64
 	n := soakers
-	if os.Getenv("CHURN_SEED") != "" {
+	if _, one := proof.Seed(t); one {
 		n = 1 // they would wait for one another
 	}
 	for range n {
@@ -47,7 +46,9 @@ func TestSoak(t *testing.T) {
 					continue
 				}
 				o.place = places[i]
-				t.Run(fmt.Sprintf("%s/%s/%d", fileSystems[i].name, o.backend, seed), func(t *testing.T) { o.run(t) })
+				if !t.Run(fmt.Sprintf("%s/%s/%d", fileSystems[i].name, o.backend, seed), func(t *testing.T) { o.run(t) }) {
+					t.Log(proof.ReplaySeed(t.Name(), seed))
+				}
 				busy[i].Unlock()
 				rounds.Add(int64(o.rounds))
 				runs.Add(1)

@@ -58,7 +58,7 @@ func (p *Process) Fstatfs(fd int) (st unix.Statfs_t, err error) {
 }
 
 // alter finds what an attribute is to be set of, and sets it.
-func (p *Process) alter(dirfd int, path string, flags int, mask uint32, set func(n *inode) error) error {
+func (p *Process) alter(dirfd int, path string, flags int, mask uint32, may func(n *inode) error, set func(n *inode, now unix.Timespec) error) error {
 	f, err := p.itself(dirfd, path, flags, flags&unix.AT_SYMLINK_NOFOLLOW == 0)
 	if err != nil {
 		return err
@@ -66,13 +66,14 @@ func (p *Process) alter(dirfd int, path string, flags int, mask uint32, set func
 	if f.self != nil && f.self.flags&unix.O_PATH != 0 && path == "" {
 		return unix.EBADF
 	}
-	if err := p.mayAlter(f.node); err != nil {
+	if err := may(f.node); err != nil {
 		return err
 	}
-	if err := set(f.node); err != nil {
+	now := p.k.stamp(f.node)
+	if err := set(f.node, now); err != nil {
 		return err
 	}
-	p.k.changed(f.node, false)
+	f.node.ctime, f.node.queried = now, false
 	p.k.tell(f.at, f.node, mask)
 	return nil
 }
@@ -81,7 +82,7 @@ func (p *Process) alter(dirfd int, path string, flags int, mask uint32, set func
 func (p *Process) Fchmodat(dirfd int, path string, mode uint32, flags int) error {
 	p = p.owner(dirfd)
 	return p.call(func() error {
-		return p.alter(dirfd, path, flags, unix.IN_ATTRIB, func(n *inode) error {
+		return p.alter(dirfd, path, flags, unix.IN_ATTRIB, p.mayAlter, func(n *inode, _ unix.Timespec) error {
 			if n.kind() == unix.S_IFLNK {
 				return unix.EOPNOTSUPP
 			}
@@ -95,7 +96,7 @@ func (p *Process) Fchmodat(dirfd int, path string, mode uint32, flags int) error
 func (p *Process) Fchownat(dirfd int, path string, uid, gid, flags int) error {
 	p = p.owner(dirfd)
 	return p.call(func() error {
-		return p.alter(dirfd, path, flags, unix.IN_ATTRIB, func(n *inode) error {
+		return p.alter(dirfd, path, flags, unix.IN_ATTRIB, p.mayAlter, func(n *inode, _ unix.Timespec) error {
 			if p.uid != 0 && uid >= 0 && uint32(uid) != n.uid {
 				return unix.EPERM
 			}
@@ -114,16 +115,23 @@ func (p *Process) Fchownat(dirfd int, path string, uid, gid, flags int) error {
 func (p *Process) Utimensat(dirfd int, path string, times [2]unix.Timespec, flags int) error {
 	p = p.owner(dirfd)
 	return p.call(func() error {
-		mask := uint32(unix.IN_ATTRIB)
-		if times[0].Nsec == unix.UTIME_OMIT {
+		mask, may := uint32(unix.IN_ATTRIB), p.mayAlter
+		switch a, m := times[0].Nsec, times[1].Nsec; {
+		case a == unix.UTIME_OMIT && m == unix.UTIME_OMIT:
+			return nil // not even the path is looked at
+		case a == unix.UTIME_OMIT:
 			mask = unix.IN_MODIFY
+		case m == unix.UTIME_OMIT:
+			mask = unix.IN_ACCESS
+		case a == unix.UTIME_NOW && m == unix.UTIME_NOW:
+			may = p.mayTouch
 		}
-		return p.alter(dirfd, path, flags, mask, func(n *inode) error {
+		return p.alter(dirfd, path, flags, mask, may, func(n *inode, now unix.Timespec) error {
 			for i, at := range []*unix.Timespec{&n.atime, &n.mtime} {
 				switch times[i].Nsec {
 				case unix.UTIME_OMIT:
 				case unix.UTIME_NOW:
-					*at = p.k.stamp(n)
+					*at = now
 				default:
 					*at = p.k.stored(times[i])
 				}

@@ -50,6 +50,8 @@ func (p *Process) Pwrite(fd int, text []byte, offset int64) (written int, err er
 			return unix.EBADF
 		case p.k.ReadOnly:
 			return unix.EROFS
+		case len(text) == 0:
+			return nil
 		}
 		n := h.node
 		at := offset
@@ -73,7 +75,7 @@ func (p *Process) Pwrite(fd int, text []byte, offset int64) (written int, err er
 		}
 		written = len(text)
 		p.k.changed(n, true)
-		p.k.tell(h.at, n, unix.IN_MODIFY)
+		p.k.tellFile(h.at, n, unix.IN_MODIFY, true)
 		return nil
 	}, "write(%d, %d)", fd, len(text))
 	return written, err

@@ -107,12 +107,16 @@ func (q *queue) drop(w *watch) {
 }
 
 // tell tells of n, which has the name d, to those who watch its directory and n itself.
-func (k *Kernel) tell(d *dentry, n *inode, mask uint32) {
+func (k *Kernel) tell(d *dentry, n *inode, mask uint32) { k.tellFile(d, n, mask, false) }
+
+// tellFile is tell for what is done through an open file. Only that is not told of a name
+// which is removed, to those who do not want it (IN_EXCL_UNLINK).
+func (k *Kernel) tellFile(d *dentry, n *inode, mask uint32, opened bool) {
 	if n.isDir() {
 		mask |= unix.IN_ISDIR
 	}
 	if d != nil {
-		k.tellOf(d.parent, d.name, d.gone, mask, 0)
+		k.tellOf(d.parent, d.name, opened && d.gone, mask, 0)
 	}
 	k.tellSelf(n, mask)
 }

@@ -2,6 +2,7 @@ package simkernel
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,9 @@ func flagText(flags int) string {
 }
 
 func (p *Process) open(dirfd int, path string, flags int, mode uint32, resolve uint64) (int, error) {
+	if flags&unix.O_PATH != 0 {
+		flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	}
 	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
 		return p.openNameless(dirfd, path, flags, mode)
 	}
@@ -71,7 +75,7 @@ func (p *Process) open(dirfd int, path string, flags int, mode uint32, resolve u
 }
 
 func (p *Process) mayOpen(n *inode, flags int) error {
-	writes := flags&unix.O_ACCMODE != unix.O_RDONLY
+	writes := flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0
 	switch {
 	case flags&unix.O_DIRECTORY != 0 && !n.isDir():
 		return unix.ENOTDIR
@@ -134,7 +138,10 @@ func (p *Process) openNameless(dirfd int, path string, flags int, mode uint32) (
 	}
 	n := p.k.make(unix.S_IFREG|mode&0o7777&^p.umask, p.uid)
 	p.inherit(f.node, n)
-	return p.add(&handle{node: n, flags: flags})
+	// Under this name, which nobody finds, the directory's watchers hear of it: also when it
+	// has got another one.
+	nameless := &dentry{parent: f.node, name: fmt.Sprintf("#%d", n.ino), node: n, gone: true}
+	return p.add(&handle{at: nameless, node: n, flags: flags})
 }
 
 // Close implements sys.Kernel.
@@ -198,18 +205,10 @@ func (p *Process) Unlinkat(dirfd int, path string, flags int) error {
 		case f.dir == nil:
 			return unix.EINVAL
 		}
-		if err := p.mayChange(f.dir, false); err != nil {
+		if err := p.mayRemove(f.dir, f.node, flags&unix.AT_REMOVEDIR != 0); err != nil {
 			return err
 		}
-		n := f.node
-		switch {
-		case n.immutable:
-			return unix.EPERM
-		case flags&unix.AT_REMOVEDIR == 0 && n.isDir():
-			return unix.EISDIR
-		case flags&unix.AT_REMOVEDIR != 0 && !n.isDir():
-			return unix.ENOTDIR
-		case n.isDir() && len(n.names) > 0:
+		if len(f.node.names) > 0 {
 			return unix.ENOTEMPTY
 		}
 		p.k.unlink(f.at)
@@ -255,10 +254,7 @@ func (p *Process) Linkat(olddirfd int, oldpath string, newdirfd int, newpath str
 		if err := p.mayChange(to.dir, true); err != nil {
 			return err
 		}
-		d := p.k.enter(to.dir, to.name, n)
-		if from.self != nil && from.self.at == nil {
-			from.self.at = d
-		}
+		p.k.enter(to.dir, to.name, n)
 		p.k.changed(n, false)
 		p.k.tellSelf(n, unix.IN_ATTRIB)
 		p.k.tellOf(to.dir, to.name, false, unix.IN_CREATE, 0)

@@ -69,7 +69,7 @@ func (p *Process) owner(fd int) *Process {
 
 // handle is an open file description.
 type handle struct {
-	at     *dentry // by which it was opened; nil: O_TMPFILE, or the root
+	at     *dentry // by which it was opened; nil: the root
 	node   *inode
 	flags  int
 	offset int64
@@ -220,7 +220,7 @@ func (p *Process) close(fd int) error {
 	n.open--
 	p.k.unlock(n, h)
 	if h.writes() && n.kind() == unix.S_IFREG {
-		p.k.tell(h.at, n, unix.IN_CLOSE_WRITE)
+		p.k.tellFile(h.at, n, unix.IN_CLOSE_WRITE, true)
 	}
 	p.k.release(n)
 	return nil
@@ -265,10 +265,31 @@ func (p *Process) mayChange(dir *inode, makes bool) error {
 		return unix.ENOENT
 	case dir.immutable:
 		return unix.EPERM
-	case makes && p.k.Full:
+	}
+	if err := p.may(dir, 0o3); err != nil {
+		return err
+	}
+	if makes && p.k.Full {
 		return unix.ENOSPC
 	}
-	return p.may(dir, 0o3)
+	return nil
+}
+
+// mayRemove returns why a name of n in a directory cannot be removed, as one of a directory
+// or of anything else.
+func (p *Process) mayRemove(dir, n *inode, asDir bool) error {
+	if err := p.mayChange(dir, false); err != nil {
+		return err
+	}
+	switch {
+	case n.immutable, dir.mode&unix.S_ISVTX != 0 && p.uid != 0 && p.uid != n.uid && p.uid != dir.uid:
+		return unix.EPERM
+	case asDir && !n.isDir():
+		return unix.ENOTDIR
+	case !asDir && n.isDir():
+		return unix.EISDIR
+	}
+	return nil
 }
 
 // mayAlter returns why attributes of n cannot be set.
@@ -280,4 +301,12 @@ func (p *Process) mayAlter(n *inode) error {
 		return unix.EPERM
 	}
 	return nil
+}
+
+// mayTouch returns why both times of n cannot be set to now: who may write may do that.
+func (p *Process) mayTouch(n *inode) error {
+	if err := p.mayAlter(n); err != unix.EPERM || n.immutable {
+		return err
+	}
+	return p.may(n, 0o2)
 }

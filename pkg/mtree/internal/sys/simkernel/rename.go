@@ -20,42 +20,62 @@ func (p *Process) Renameat2(olddirfd int, oldpath string, newdirfd int, newpath 
 	}, "renameat2(%d, %q, %d, %q, %d)", olddirfd, oldpath, newdirfd, newpath, flags)
 }
 
+// rename checks what Linux checks, in its order.
 func (p *Process) rename(from, to found, flags uint) error {
-	switch {
-	case from.node == nil, flags&unix.RENAME_EXCHANGE != 0 && to.node == nil:
-		return unix.ENOENT
-	case from.dir == nil || to.dir == nil:
-		return unix.EBUSY
-	case flags&unix.RENAME_NOREPLACE != 0 && to.node != nil:
-		return unix.EEXIST
-	}
-	if err := p.mayChange(from.dir, false); err != nil {
-		return err
-	}
-	if err := p.mayChange(to.dir, to.node == nil); err != nil {
-		return err
-	}
 	exchange := flags&unix.RENAME_EXCHANGE != 0
 	switch {
-	case from.node.immutable, to.node != nil && to.node.immutable:
-		return unix.EPERM
+	case from.dir == nil || to.dir == nil:
+		return unix.EBUSY
+	case p.k.ReadOnly:
+		return unix.EROFS
+	case from.node == nil, exchange && to.node == nil:
+		return unix.ENOENT
+	case flags&unix.RENAME_NOREPLACE != 0 && to.node != nil:
+		return unix.EEXIST
 	case from.node.isDir() && isWithin(to.dir, from.node), exchange && to.node.isDir() && isWithin(from.dir, to.node):
 		return unix.EINVAL
+	case to.node != nil && to.node.isDir() && isWithin(from.dir, to.node):
+		return unix.ENOTEMPTY
 	case from.node == to.node:
 		return nil
-	case exchange:
+	}
+	if err := p.mayMove(from, to, exchange); err != nil {
+		return err
+	}
+	if exchange {
 		p.k.exchange(from.at, to.at)
 		return nil
-	case to.node == nil:
-	case to.node.isDir() && !from.node.isDir():
-		return unix.EISDIR
-	case !to.node.isDir() && from.node.isDir():
-		return unix.ENOTDIR
-	case to.node.isDir() && len(to.node.names) > 0:
+	}
+	if to.node != nil && len(to.node.names) > 0 {
 		return unix.ENOTEMPTY
 	}
 	p.k.move(from.at, to)
 	return nil
+}
+
+// mayMove returns why something cannot be renamed. A directory that gets another parent is
+// written to itself: its "..".
+func (p *Process) mayMove(from, to found, exchange bool) error {
+	isDir := from.node.isDir()
+	if err := p.mayRemove(from.dir, from.node, isDir); err != nil {
+		return err
+	}
+	var err error
+	switch {
+	case to.node == nil:
+		err = p.mayChange(to.dir, true)
+	case exchange:
+		err = p.mayRemove(to.dir, to.node, to.node.isDir())
+	default:
+		err = p.mayRemove(to.dir, to.node, isDir)
+	}
+	if err == nil && isDir && from.dir != to.dir {
+		err = p.may(from.node, 0o2)
+	}
+	if err == nil && exchange && to.node.isDir() && from.dir != to.dir {
+		err = p.may(to.node, 0o2)
+	}
+	return err
 }
 
 // isWithin reports whether dir is top or below it.

@@ -29,6 +29,8 @@ type Exceptions struct {
 	number  int64 // of the last writing
 	changes int64 // counts the directories that came or went
 	dirty   bool  // the files do not hold this yet
+	loose   bool  // and some of that may belong anywhere in the tree
+	placed  int64 // counts the refusals and their ends, which the one who stamps records
 	known   bool  // readers know that the files hold anything
 	failed  error // of the last writing
 	late    bool  // a write failed: stamps were set above directories that the files did not name yet
@@ -80,13 +82,14 @@ func (e *Exceptions) Load(have *state.Exceptions, excluded func(path string, isD
 	}
 	e.known = len(have.Stamps)+len(have.Unread) > 0
 	e.dirty = e.known // to make sure that the files are ours
+	e.loose = e.dirty
 }
 
 // Distrust records that the files may hold something else: the next Save writes them.
 func (e *Exceptions) Distrust() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.dirty = true
+	e.dirty, e.loose = true, true
 }
 
 // Rewrite makes the next Save write the files, if they were ever written.
@@ -94,6 +97,7 @@ func (e *Exceptions) Rewrite() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.dirty = e.number > 0 // guard: TestWhatIsToldApartIsPutBack
+	e.loose = e.dirty
 }
 
 // refuse records the stamp of a directory that refuses it, or takes but does not keep it.
@@ -105,6 +109,7 @@ func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notH
 	was, known := e.stamps[path]
 	if old, moved := e.paths[node]; moved && old != path && e.stamps[old].inode == node.Ino { // guard: TestWhatRefusedMoves
 		e.forget(old)
+		e.loose = true
 	}
 	if !known && (len(e.stamps) >= state.MaxStamps || e.bytes+len(path) > state.MaxExceptionBytes) { // guard: TestTooManyToTell
 		return false, false
@@ -116,6 +121,7 @@ func (e *Exceptions) refuse(path string, node disk.Node, stamp mtree.Stamp, notH
 		e.changes++
 	}
 	e.stamps[path], e.paths[node], e.dirty = refusal{node.Ino, stamp, notHeld}, path, true
+	e.placed++
 	return known, true
 }
 
@@ -134,6 +140,7 @@ func (e *Exceptions) forget(path string) {
 	e.bytes -= len(path)
 	e.dirty = true // guard: TestARefusalEndsWhileNobodyWatches
 	e.changes++
+	e.placed++
 }
 
 // StampOf returns the stamp of a directory that refuses it.
@@ -178,7 +185,7 @@ func (e *Exceptions) setUnread(path string, inode uint64) (known, ok bool) {
 	e.found[path] = unread{inode: inode}
 	e.unread[path] = unread{inode: inode}
 	if !known || was.inode != inode { // guard: TestKilledBeforeWhatIsAboveIsStamped
-		e.dirty = true
+		e.dirty, e.loose = true, true
 		e.changes++
 	}
 	return known, true
@@ -209,7 +216,7 @@ func (e *Exceptions) SetReadable(path string) {
 // setReadable is SetReadable for a directory that was unread; mu is held.
 func (e *Exceptions) setReadable(path string, was unread) {
 	was.readable = true
-	e.unread[path], e.dirty = was, true
+	e.unread[path], e.dirty, e.loose = was, true, true
 	e.changes++
 }
 
@@ -221,7 +228,7 @@ func (e *Exceptions) DropReadable() {
 	for path, have := range e.unread {
 		if have.readable {
 			delete(e.unread, path)
-			e.dirty = true
+			e.dirty, e.loose = true, true
 		}
 	}
 }
@@ -314,11 +321,20 @@ func (e *Exceptions) writtenLate() bool {
 	return e.late
 }
 
-// Saved reports whether the files hold all exceptions.
-func (e *Exceptions) Saved() bool {
+// Placed counts the refusals that began, went on or ended. Only who stamps records them.
+func (e *Exceptions) Placed() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.dirty
+	return e.placed
+}
+
+// Saved reports whether the files hold all exceptions below a directory. since is what
+// Placed returned before anything below it was stamped: what refused earlier in the same
+// batch is not below, and can wait until what is above both is stamped.
+func (e *Exceptions) Saved(since int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.dirty || !e.loose && e.placed == since
 }
 
 // Save writes both files if they do not hold this yet, or if it is to be durable. first
@@ -336,12 +352,12 @@ func (e *Exceptions) Save(m *state.Marker, durable bool) (first bool, err error)
 	}
 	e.failed = err
 	if err != nil {
-		e.late, e.mending = true, false
+		e.late, e.loose, e.mending = true, true, false // what is not written now may be below anything next time
 		return false, err
 	}
 	some := len(e.stamps)+len(e.unread) > 0
 	first = some && !e.known
-	e.dirty, e.known = false, some
+	e.dirty, e.loose, e.known = false, false, some
 	return first, nil
 }
 

@@ -166,7 +166,7 @@ func (m *Monitor) CannotRead(path string, inode uint64, err error) (isNew bool) 
 func (m *Monitor) CannotHear(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.deaf == nil && m.deafLogged == "" {
+	if m.deafLogged == "" {
 		m.log.Error("cannot hear all directories: the rest is covered by frequent audits", "error", err)
 		m.deafLogged = err.Error()
 	}
@@ -237,7 +237,7 @@ func (m *Monitor) Degraded() string {
 func (m *Monitor) HearsAll() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.deaf == nil && m.audit.deaf == nil && m.lasting == ""
+	return m.deaf == nil && m.lasting == ""
 }
 
 // Unpublished returns why something was not read or not stamped, apart from the

@@ -28,7 +28,7 @@ func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Resul
 // within stamps the directories of the batch at and below d. stamp is that of d; ok is
 // false if nothing in d changed.
 func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path string) (stamp mtree.Stamp, ok bool) {
-	top := mtree.MinStamp
+	top, since := mtree.MinStamp, p.Health.Exceptions.Placed()
 	raise := func(value mtree.Stamp, changed bool) {
 		if changed {
 			top, ok = mtree.Later(top, value), true
@@ -66,7 +66,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 		}
 		return stamp, false
 	}
-	stamp = p.write(d, path, top, c.found)
+	stamp = p.write(d, path, top, c.found, since)
 	p.listChanges(c, path, stamp)
 	return stamp, true
 }
@@ -219,6 +219,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	if p.passesOver(self, info, path) || child.IsPlaceholder(info) {
 		return mtree.Stamp{}, false
 	}
+	since := p.Health.Exceptions.Placed()
 	own, fresh := p.arm(ref, d, name, child)
 	top := p.rule.Value(info.MTime, info.CTime, p.Clock.Now())
 	if p.isBorder(child, path) {
@@ -227,7 +228,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 		return top, true // armed because its watcher may end
 	}
 	top = mtree.Later(top, p.inside(child, info, own, path, fresh)) // guard: TestUnreadIsTried
-	return p.write(child, path, top, nil), true
+	return p.write(child, path, top, nil, since), true
 }
 
 // inside arms and stamps all directories in d, which is armed itself. It returns the

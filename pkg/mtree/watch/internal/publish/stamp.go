@@ -28,6 +28,7 @@ type publisher struct {
 
 // write gives d its stamp: top, or more if d already shows that much. A directory that
 // refuses its stamp counts as stamped, so that the floor and the stamps above it move on.
+// since is health.Exceptions.Placed before anything below d was stamped.
 // System calls:
 //
 //	fstat, utimensat, fstat
@@ -35,8 +36,8 @@ type publisher struct {
 // A stamp that equals the ctime which writing it leaves is written again, one granule
 // more. A create or delete in the same tick shows the same, so the stamp could not be
 // remembered as ours, and an audit could not tell our write from theirs.
-func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding) mtree.Stamp {
-	if !p.Health.Exceptions.Saved() { // guard: TestToldBeforeWhatIsAbove
+func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding, since int64) mtree.Stamp {
+	if !p.Health.Exceptions.Saved(since) { // guard: TestToldBeforeWhatIsAbove
 		p.SaveExceptions()
 	}
 	p.OwnWrites.Lock()

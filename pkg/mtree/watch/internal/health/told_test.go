@@ -1,0 +1,108 @@
+package health_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/watch/internal/health"
+)
+
+// Everything is told once, however often it happens: a tree with a thousand directories
+// that refuse, audited once a minute, would fill the disk with its log. What is told must
+// be told, though: it is all that the user sees.
+func TestToldOnce(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	m := health.NewMonitor(log, new(atomic.Int64), new(atomic.Int64))
+	told := func(want string) {
+		t.Helper()
+		if want == "" {
+			require.Empty(t, out.String())
+		} else {
+			require.Contains(t, out.String(), want)
+			require.Equal(t, 1, strings.Count(out.String(), "\n"), out.String())
+		}
+		out.Reset()
+	}
+	node := func(ino uint64) disk.Node { return disk.Node{Ino: ino} }
+	for _, path := range []string{"a", ""} {
+		m.Refuse(path, node(5), mtree.Unix(1, 0), os.ErrPermission)
+		told("cannot set a directory's time")
+		m.Refuse(path, node(5), mtree.Unix(2, 0), os.ErrPermission)
+		told("")
+	}
+	m.CannotRead("d", 6, os.ErrPermission)
+	told("cannot read a directory")
+	m.CannotRead("d", 6, os.ErrPermission)
+	told("")
+	m.Overflow(os.ErrPermission)
+	told("too many directories")
+	m.Overflow(os.ErrPermission)
+	told("")
+	m.TreeFile(nil)
+	told("")
+	m.TreeFile(os.ErrPermission)
+	told("cannot write .tidemark/tree")
+	m.TreeFile(os.ErrPermission)
+	m.TreeFile(nil)
+	told("")
+
+	m.CannotHear(notify.ErrLimit)
+	told("cannot hear all directories")
+	for _, want := range []string{"out of watches", ""} {
+		m.BeginAudit()
+		m.CannotHear(notify.ErrLimit)
+		m.EndAudit(1 << 30)
+		told(want)
+	}
+	m.BeginAudit()
+	m.EndAudit(1)
+	m.CannotHear(os.ErrPermission)
+	told("") // once in the life of a watcher
+
+	m = health.NewMonitor(log, new(atomic.Int64), new(atomic.Int64))
+	m.BeginAudit()
+	m.CannotHear(os.ErrPermission)
+	m.CannotHear(os.ErrPermission)
+	told("cannot hear all directories")
+	m.EndAudit(1)
+	m.BeginAudit()
+	m.EndAudit(1)
+	m.CannotHear(os.ErrPermission)
+	told("")
+
+	borders := health.NewBorders(log, new(atomic.Int64))
+	borders.Add("a")
+	told("another watch or mirror runs here")
+	borders.Remove("a")
+	borders.Add("a")
+	told("")
+}
+
+// There is an end to what is told.
+func TestToldAtMost(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	foreign := new(atomic.Int64)
+	m, borders := health.NewMonitor(log, new(atomic.Int64), foreign), health.NewBorders(log, new(atomic.Int64))
+	for i := range 10_001 {
+		m.PassOver(fmt.Sprint(i))
+	}
+	require.Equal(t, 10_000, strings.Count(out.String(), "\n"))
+	require.EqualValues(t, 10_000, foreign.Load())
+	out.Reset()
+	for i := range 1001 {
+		borders.Add(fmt.Sprint(i))
+	}
+	require.Equal(t, 1000, strings.Count(out.String(), "\n"))
+}
