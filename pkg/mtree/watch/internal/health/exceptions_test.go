@@ -30,7 +30,7 @@ func markerIn(t *testing.T, top string) *state.Marker {
 func saved(t *testing.T, e *Exceptions, m *state.Marker) *state.Exceptions {
 	_, err := e.Save(m, false)
 	require.NoError(t, err)
-	require.True(t, e.Saved(before))
+	require.True(t, e.Saved(notPlaced))
 	have, err := m.ReadExceptions()
 	require.NoError(t, err)
 	return have
@@ -42,19 +42,19 @@ func counts(e *Exceptions) [3]int64 {
 	return [3]int64{int64(stamps), int64(unread), changes}
 }
 
-// before is a count of Placed that never was: Saved is then about everything.
-const before = -1
+// notPlaced is a count of Placed that never was: Saved is then about everything.
+const notPlaced = -1
 
 // The stamp of a directory that refuses it is the one in the file, as long as the name and
 // the inode are its own. Another directory of that name has its own time.
 func TestRefusals(t *testing.T) {
 	e, m := newExceptions(), markerIn(t, t.TempDir())
 	require.False(t, e.AnyRefuses())
-	require.True(t, e.Saved(before), "there is nothing to write")
+	require.True(t, e.Saved(notPlaced), "there is nothing to write")
 	known, ok := e.refuse("a", disk.Node{Dev: 1, Ino: 5}, at(1), false)
 	require.Equal(t, [2]bool{false, true}, [2]bool{known, ok})
 	require.True(t, e.AnyRefuses())
-	require.False(t, e.Saved(before))
+	require.False(t, e.Saved(notPlaced))
 	require.Equal(t, [3]int64{1, 0, 1}, counts(e))
 	known, ok = e.refuse("a", disk.Node{Dev: 1, Ino: 5}, at(2), true)
 	require.Equal(t, [2]bool{true, true}, [2]bool{known, ok})
@@ -87,7 +87,7 @@ func TestRefusals(t *testing.T) {
 	require.Equal(t, before, counts(e))
 	saved(t, e, m)
 	e.accept("c")
-	require.False(t, e.Saved(before))
+	require.False(t, e.Saved(notPlaced))
 	require.Equal(t, before[2]+1, counts(e)[2])
 	require.Equal(t, []string{"b", "d"}, e.refusing())
 }
@@ -121,7 +121,7 @@ func TestLoad(t *testing.T) {
 	none := func(string, bool) bool { return false }
 	e := newExceptions()
 	e.Load(&state.Exceptions{}, none)
-	require.True(t, e.Saved(before))
+	require.True(t, e.Saved(notPlaced))
 	for _, have := range []*state.Exceptions{
 		{Stamps: map[string]state.Refusal{"a": {Inode: 5, Stamp: at(1)}}},
 		{Unread: map[string]state.Unread{"b": {Inode: 6, Opened: true}}},
@@ -129,7 +129,7 @@ func TestLoad(t *testing.T) {
 	} {
 		e := newExceptions()
 		e.Load(have, none)
-		require.False(t, e.Saved(before))
+		require.False(t, e.Saved(notPlaced))
 		first, err := e.Save(m, false)
 		require.NoError(t, err)
 		require.False(t, first, "readers know of the files already")
@@ -163,11 +163,11 @@ func TestUnreadDirectories(t *testing.T) {
 
 	known, _ = e.setUnread("d/x", 5)
 	require.True(t, known)
-	require.True(t, e.Saved(before), "as before")
+	require.True(t, e.Saved(notPlaced), "as before")
 	require.EqualValues(t, 1, counts(e)[2])
 	known, _ = e.setUnread("d/x", 6)
 	require.True(t, known)
-	require.False(t, e.Saved(before), "another directory")
+	require.False(t, e.Saved(notPlaced), "another directory")
 	require.EqualValues(t, 2, counts(e)[2])
 	saved(t, e, m)
 
@@ -175,23 +175,23 @@ func TestUnreadDirectories(t *testing.T) {
 	e.Enter("d/x")
 	e.Enter("other")
 	require.False(t, e.IsUnread("d", "x"), "what is heard in it counts from now on")
-	require.True(t, e.Saved(before), "and that is nobody's business")
+	require.True(t, e.Saved(notPlaced), "and that is nobody's business")
 	require.Equal(t, map[string]bool{"d/x": true}, e.Unread())
 	require.Equal(t, []string{"d/x"}, e.endAudit())
-	require.False(t, e.Saved(before))
+	require.False(t, e.Saved(notPlaced))
 	require.EqualValues(t, 3, counts(e)[2])
 	require.Equal(t, map[string]state.Unread{"d/x": {Inode: 6, Opened: true}}, saved(t, e, m).Unread)
 	require.Equal(t, []string{"d/x"}, e.endAudit(), "until what is above is stamped")
-	require.True(t, e.Saved(before))
+	require.True(t, e.Saved(notPlaced))
 	require.EqualValues(t, 3, counts(e)[2])
 	require.False(t, e.IsUnread("d", "x"))
 
 	known, _ = e.setUnread("d/x", 6)
 	require.False(t, known, "again, after it could be read")
-	require.False(t, e.Saved(before))
+	require.False(t, e.Saved(notPlaced))
 	saved(t, e, m)
 	e.DropReadable()
-	require.True(t, e.Saved(before), "none is readable")
+	require.True(t, e.Saved(notPlaced), "none is readable")
 	require.EqualValues(t, 1, counts(e)[1])
 
 	e.beginAudit()
@@ -206,7 +206,7 @@ func TestUnreadDirectories(t *testing.T) {
 	require.Equal(t, changes, counts(e)[2], "as before")
 	saved(t, e, m)
 	e.DropReadable()
-	require.False(t, e.Saved(before))
+	require.False(t, e.Saved(notPlaced))
 	require.Zero(t, counts(e)[1])
 	require.Empty(t, saved(t, e, m).Unread)
 }
@@ -239,7 +239,7 @@ func TestAWriteThatFails(t *testing.T) {
 	_, err := e.Save(m, false)
 	require.Error(t, err)
 	require.Contains(t, e.Trouble(), "cannot be written")
-	require.False(t, e.Saved(before))
+	require.False(t, e.Saved(notPlaced))
 	require.NoError(t, os.Remove(top+"/.tidemark/unread"))
 	first, err := e.Save(m, false)
 	require.NoError(t, err)
@@ -280,7 +280,7 @@ func TestSave(t *testing.T) {
 	_, err = os.Stat(top + "/.tidemark/stamps")
 	require.True(t, errors.Is(err, os.ErrNotExist), "there is nothing to write")
 	e.Rewrite()
-	require.True(t, e.Saved(before), "they were never written")
+	require.True(t, e.Saved(notPlaced), "they were never written")
 	e.Distrust()
 	first, err = e.Save(m, false)
 	require.NoError(t, err)
@@ -301,13 +301,13 @@ func TestSave(t *testing.T) {
 	require.Greater(t, e.number, number, "durably")
 	e.number += 1e15
 	e.Distrust()
-	require.False(t, e.Saved(before))
+	require.False(t, e.Saved(notPlaced))
 	number = e.number
 	_, err = e.Save(m, false)
 	require.NoError(t, err)
 	require.Equal(t, number+1, e.number, "it grows, whatever the clock says")
 	e.Rewrite()
-	require.False(t, e.Saved(before))
+	require.False(t, e.Saved(notPlaced))
 	e.beginAudit()
 	e.endAudit()
 	e.DropReadable()
