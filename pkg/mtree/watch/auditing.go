@@ -64,7 +64,9 @@ func (w *watcher) startAudit(r auditRequest) {
 	a.running, a.current = true, r
 	w.Log.Debug("audit", "why", r.reason)
 	w.health.BeginAudit()
-	w.collectCookies()
+	if w.collectCookies(); !w.hears() { // guard (always): TestSyncWaitsForTheQueue
+		w.takeFound()
+	}
 	a.cookies = slices.Clone(w.cookies)
 	retries := append(w.retries(), w.missedMounts...)
 	tree := w.auditedTree()

@@ -10,6 +10,7 @@ import (
 const (
 	FloorAhead   = floorAhead
 	CookiePrefix = cookiePrefix
+	AnswerPrefix = answerPrefix
 )
 
 // SameProcess makes a watcher hear the changes that its own process makes.

@@ -62,7 +62,7 @@ func (w *watcher) next(ctx context.Context, steps <-chan struct{}) error {
 		sys.On(w.audits.reports, func(r auditReport) error { return w.finishAudit(ctx, r) }),
 		sys.On(w.Audit, func(struct{}) error { w.requestAudit(w.auditScope("asked for")); return nil }),
 		sys.On(w.audits.timer.C, func(time.Time) error { w.requestAudit(w.auditScope(periodic)); return nil }),
-		sys.On(w.statusRetry.C, func(time.Time) error { w.writeStatus(); return nil }),
+		sys.On(w.statusRetry.C, func(time.Time) error { w.writeStatus(); w.answerCookies(); return nil }),
 		sys.On(w.borders.Due(), func(time.Time) error { return w.checkBorders(ctx) }),
 		sys.On(w.exceptions.Due(), func(time.Time) error { return w.retryUnread(ctx) }),
 		sys.On(steps, func(struct{}) error { return w.checkClock(ctx) }),

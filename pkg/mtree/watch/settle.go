@@ -95,6 +95,7 @@ func (w *watcher) take(read mtree.Stamp) (notify.Events, error) {
 	}
 	if events.Drained {
 		w.ownWrites.Age(read)
+		w.takeFound()
 	}
 	return events, nil
 }

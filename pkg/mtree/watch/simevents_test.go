@@ -93,6 +93,7 @@ func init() {
 		{"the clock steps", 1, func(s *simulation, rng *rand.Rand) {
 			s.kernel.StepClock([]time.Duration{-time.Hour, -time.Second, -time.Millisecond, time.Second, time.Hour}[rng.IntN(5)])
 		}},
+		{"sync", 3, (*simulation).sync},
 		{"audit", 2, func(s *simulation, rng *rand.Rand) {
 			if s.watcher != nil {
 				select {
@@ -187,6 +188,9 @@ func (s *simulation) rest() {
 	}
 	s.reader.judge()
 	s.judgeState()
+	if left := s.cookies(); len(left) > 0 && s.problem == "" {
+		s.fail("never answered: %v", left)
+	}
 }
 
 func (s *simulation) settle() bool {

@@ -56,15 +56,21 @@ func (r *simReader) begin() {
 	r.passes++
 	go func() {
 		defer r.busy.Store(false)
-		r.done, r.pruned = false, false
-		fd, err := p.Openat(unix.AT_FDCWD, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return
-		}
-		root := disk.NewDir(fd, simRoot)
-		defer func() { _ = root.Close() }()
-		r.done = r.pass(root)
+		r.done = false
+		r.done = r.read(p)
 	}()
+}
+
+// read makes a pass by a process.
+func (r *simReader) read(p *simkernel.Process) bool {
+	r.pruned = false
+	fd, err := p.Openat(unix.AT_FDCWD, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return false
+	}
+	root := disk.NewDir(fd, simRoot)
+	defer func() { _ = root.Close() }()
+	return r.pass(root)
 }
 
 // end ends a pass that runs.

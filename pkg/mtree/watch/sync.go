@@ -60,13 +60,19 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 
 // syncLook is how often --sync checks whether the watcher still runs. When a watcher is
 // killed, its lock may end after its last file was closed, and no event follows.
-const syncLook = time.Second
+//
+// syncAgain is how long it waits before it makes its file anew: so a watcher that dropped the
+// file, or missed its event, hears of another one.
+const (
+	syncLook  = time.Second
+	syncAgain = 3 * time.Second
+)
 
 // waitAnswer returns when the cookie is answered, or when no watcher is left to answer. A
 // cookie that vanished without an answer was removed with .tidemark.
 func waitAnswer(ctx context.Context, dir *disk.Dir, m *state.Marker, watch *dirwatch.Watch, cookie string) error {
 	var events []dirwatch.Event
-	for {
+	for again := time.Now().Add(syncAgain); ; {
 		_, err := m.Dir().Stat(cookie)
 		if errors.Is(err, fs.ErrNotExist) {
 			if m.Dir().Unlink(answerOf(cookie)) == nil {
@@ -80,6 +86,12 @@ func waitAnswer(ctx context.Context, dir *disk.Dir, m *state.Marker, watch *dirw
 		if err := answerable(dir, m); err != nil {
 			return err
 		}
+		if time.Now().After(again) {
+			again = time.Now().Add(syncAgain)
+			if err := remake(m, cookie); err != nil {
+				return err
+			}
+		}
 		if err := watch.WakeAt(time.Now().Add(syncLook)); err != nil && ctx.Err() == nil {
 			return exit.With(exit.Local, err, "")
 		}
@@ -90,6 +102,18 @@ func waitAnswer(ctx context.Context, dir *disk.Dir, m *state.Marker, watch *dirw
 			return exit.With(exit.Local, err, "")
 		}
 	}
+}
+
+// remake makes a cookie anew, unless it was answered just now.
+func remake(m *state.Marker, cookie string) error {
+	err := m.Dir().Unlink(cookie)
+	if err == nil {
+		err = state.WriteFile(m.Dir(), cookie, nil)
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil // the next look tells
+	}
+	return exit.With(exit.Local, err, "")
 }
 
 // answerable returns why a cookie will not be answered, nil if it will. The lock of a

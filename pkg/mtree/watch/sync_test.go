@@ -5,16 +5,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch"
+	"tidemark/pkg/mtree/watch/internal/audit"
 )
 
 // keptBy makes a tree of that role whose lock is held by somebody who does not answer. The
@@ -117,4 +122,65 @@ func TestSyncDuringAnAudit(t *testing.T) {
 			t.Fatalf("%s: %s after %s, the root %s", dir, made, before, stampOf(t, root, "."))
 		}
 	}
+}
+
+// An audit that came for another reason found the cookie in .tidemark, and the first of its
+// findings that were published answered it: changes before the cookie were still in the queue.
+func TestSyncWaitsForTheQueue(t *testing.T) {
+	root, many := newTree(t), 3*audit.FindingsAtOnce
+	path := func(i int) string { return fmt.Sprintf("%04d", i) }
+	for i := range many {
+		must(t, os.Mkdir(filepath.Join(root, path(i)), 0o755))
+		write(t, filepath.Join(root, path(i), "f"), "old")
+	}
+	audits, checked, changed, times := make(chan struct{}), make(chan struct{}), atomic.Bool{}, atomic.Int64{}
+	config := watch.Config{Root: root, Backend: "inotify", Audit: audits, Settle: time.Second}.SetTime(func(d *disk.Dir, stamp mtree.Stamp) error {
+		if changed.Load() && times.Add(1) == audit.FindingsAtOnce+10 {
+			select { // in the middle of the second batch
+			case <-checked:
+			case <-time.After(2 * time.Second):
+			}
+		}
+		return d.SetTime(stamp)
+	})
+	r := start(t, config)
+	before := stamps(t, root)
+	for i := range many {
+		write(t, filepath.Join(root, path(i), "f"), "new")
+	}
+	changed.Store(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.sync()
+		for i := range many {
+			assert.NotEqual(t, before[path(i)], stampOf(t, root, path(i)), path(i))
+		}
+		close(checked)
+	}()
+	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, deadline, time.Millisecond)
+	audits <- struct{}{}
+	<-done
+}
+
+// A cookie that nobody answers is made anew: a watcher that missed its event, once, left
+// --sync waiting for ever.
+func TestSyncAsksAgain(t *testing.T) {
+	root, _ := keptBy(t, state.Source)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { _, err := watch.Sync(ctx, root, ""); done <- err }()
+	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, deadline, time.Millisecond)
+	cookie := cookiesOf(t, root)[0]
+	first, err := os.Stat(cookie)
+	must(t, err)
+	require.Eventually(t, func() bool {
+		now, err := os.Stat(cookie)
+		return err == nil && !os.SameFile(first, now)
+	}, 30*time.Second, time.Millisecond)
+	answer := filepath.Join(filepath.Dir(cookie), watch.AnswerPrefix+strings.TrimPrefix(filepath.Base(cookie), watch.CookiePrefix))
+	must(t, os.Rename(cookie, answer))
+	must(t, <-done)
+	require.NoFileExists(t, answer)
 }

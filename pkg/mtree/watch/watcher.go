@@ -54,6 +54,7 @@ type watcher struct {
 	wake    chan struct{} // from source: there is something to take
 	batch   settling
 	cookies []string // of --sync, that wait for their batch
+	found   []string // of --sync, found when an audit began; they wait for a Take
 	hook    *trigger.Hook
 	printer *trigger.Printer
 

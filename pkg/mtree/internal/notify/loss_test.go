@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -25,4 +26,21 @@ func TestALossForgetsPaths(t *testing.T) {
 	require.Equal(t, "an overflow", w.source.Take().Lost)
 	require.NoError(t, os.WriteFile(in("renamed/f"), nil, 0o644))
 	w.hears("renamed", "f")
+}
+
+// The goroutine that reads the kernel's queue ended without a word when it could not wait for
+// it: nothing was heard any more, and the tree stayed "watched".
+func TestDeafReaderIsALoss(t *testing.T) {
+	wake := make(chan struct{}, 1)
+	s, err := Inotify(wake)
+	require.NoError(t, err)
+	q := &s.(*inotify).queue
+	require.NoError(t, q.alarm.Close())
+	select {
+	case <-wake:
+	case <-time.After(30 * time.Second):
+		t.Fatal("not a word")
+	}
+	require.Contains(t, s.Take().Lost, "waiting for events")
+	_ = s.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -53,6 +54,7 @@ type queue struct {
 	room     int                             // own writes after which wrote empties the kernel's queue
 	pause    time.Duration                   // of the reader between reads
 	done     chan struct{}
+	closing  atomic.Bool
 
 	writes int // since wrote emptied it; used by the writer only
 
@@ -124,8 +126,11 @@ func (q *queue) drain() {
 		q.signal()
 		switch {
 		case read == 0:
-			if q.wait() != nil {
-				return // closed
+			if err := q.wait(); q.closing.Load() || err != nil && sys.Simulated() != nil {
+				return
+			} else if err != nil {
+				q.fail(err) // a reader that ends without a word leaves a watcher deaf that says "watched"
+				time.Sleep(failPause)
 			}
 		case read == readFailed:
 			time.Sleep(failPause)
@@ -133,6 +138,14 @@ func (q *queue) drain() {
 			time.Sleep(q.pause)
 		}
 	}
+}
+
+// fail counts it as a loss that the queue cannot be waited for.
+func (q *queue) fail(err error) {
+	q.mu.Lock()
+	q.lost, q.news = "waiting for events: "+err.Error(), true
+	q.mu.Unlock()
+	q.signal()
 }
 
 // wait returns when the queue is readable, or an error when it was closed.
@@ -292,6 +305,7 @@ func (q *queue) waiting() int {
 
 // close ends the draining.
 func (q *queue) close() error {
+	q.closing.Store(true)
 	if sys.Simulated() != nil {
 		err := sys.Close(q.fd)
 		<-q.done

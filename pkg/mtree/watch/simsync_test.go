@@ -1,0 +1,81 @@
+package watch_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/watch"
+)
+
+// simPatience is how many calls and moments a --sync of a simulation waits for its answer.
+const simPatience = 2000
+
+// sync asks as --sync does. At the moment of the answer a reader sees everything that was done
+// before: nothing else was done since. If the answer comes later, the next rest looks for it.
+func (s *simulation) sync(rng *rand.Rand) {
+	name := fmt.Sprint(rng.IntN(1 << 30))
+	if s.watcher == nil || s.trouble || s.shell.Write(simMarker+watch.CookiePrefix+name, "") != nil {
+		return
+	}
+	for range simPatience {
+		if s.shell.Unlinkat(here, simMarker+watch.AnswerPrefix+name, 0) == nil {
+			s.reader.now()
+			return
+		}
+		if rng.IntN(6) == 0 || !s.order.Step() {
+			s.order.Pass(simPause(rng))
+		}
+	}
+}
+
+const simMarker = simRoot + "/.tidemark/"
+
+// cookies returns the names of those that were not answered.
+func (s *simulation) cookies() (left []string) {
+	for _, name := range s.shell.Names(simMarker[:len(simMarker)-1]) {
+		if strings.HasPrefix(name, watch.CookiePrefix) {
+			left = append(left, name)
+		}
+	}
+	return left
+}
+
+// now makes a pass in no time, unless one runs, and judges what the reader believes.
+func (r *simReader) now() {
+	if r.busy.Load() {
+		return
+	}
+	r.process = r.s.kernel.Start("reader", 0)
+	if r.done = r.read(r.process); r.done {
+		r.judge()
+	}
+}
+
+// A rename in .tidemark failed once: the --sync that it would have answered waited for ever.
+func TestSyncIsAnsweredAgain(t *testing.T) {
+	tryOpenat2(t)
+	defer sys.Simulate(nil)()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(1)
+		s.settle()
+		must(t, s.shell.Write(simMarker+watch.CookiePrefix+"1", ""))
+		s.faults, s.fails, s.only = 2, unix.EIO, watch.AnswerPrefix
+		for range 20 {
+			s.settle()
+			s.order.Pass(time.Second)
+		}
+		left := s.cookies()
+		s.kill()
+		s.reader.end()
+		require.Zero(t, s.faults)
+		require.Empty(t, left, s.log.String())
+	})
+}
