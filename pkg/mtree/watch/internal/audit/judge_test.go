@@ -1,32 +1,15 @@
 package audit
 
 import (
-	"log/slog"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
-
-// A directory lost the right to be read, and got another mode, while no watch ran. The next one
-// noted that it could not read it, and did not stamp the directory above: one stamp stood for
-// two listings, and a copy never heard of the mode.
-func TestAnUnreadDirectoryChangesTheOneAbove(t *testing.T) {
-	var n atomic.Int64
-	s := &scan{Tree: Tree{Health: health.NewMonitor(slog.New(slog.DiscardHandler), &n, &n)}}
-	above := &visit{parent: &visit{}, name: "a"}
-	s.unreadable(&visit{parent: above, name: "b", inode: 7}, unix.EACCES)
-	require.Equal(t, []Finding{{Path: "a", MTime: mtree.MinStamp, CTime: mtree.MinStamp}}, s.chunk)
-	s.unreadable(&visit{parent: above, name: "b", inode: 7}, unix.EACCES)
-	require.Len(t, s.chunk, 1, "known since then")
-}
 
 // An audit takes a directory for changed by an entry's ctime: at or after the checkpoint
 // less 10 s; or above both the directory's stamp and the start of the audit before, which is
