@@ -21,7 +21,8 @@ import (
 // once.
 type Staging struct {
 	dir        *Dir
-	sweepError error // why something from an earlier run is still there
+	parts      string // how the names of partial files begin that may be continued
+	sweepError error  // why something from an earlier run is still there
 	last       atomic.Uint64
 	named      atomic.Bool // O_TMPFILE does not work here
 	noEmpty    atomic.Bool // AT_EMPTY_PATH is not allowed
@@ -33,9 +34,11 @@ type Staging struct {
 
 // OpenStaging makes dir a Staging, which closes it, and removes what an earlier run left
 // in it. What cannot be removed stays: see SweepError. Files for Continue stay, too, for
-// a week.
-func OpenStaging(dir *Dir) (*Staging, error) {
-	s := &Staging{dir: dir}
+// a week, if they were written in the same stay: a text that is another one after the disk
+// may have lost what was not flushed. The size of such a file says nothing about its bytes.
+func OpenStaging(dir *Dir, stay string) (*Staging, error) {
+	digest := sha256.Sum256([]byte(stay))
+	s := &Staging{dir: dir, parts: partPrefix + hex.EncodeToString(digest[:4]) + "-"}
 	if err := s.sweep(); err != nil {
 		_ = dir.Close()
 		return nil, err
@@ -63,7 +66,7 @@ func (s *Staging) sweep() error {
 	}
 	old := mtree.FromTime(time.Now()).Add(-partAge)
 	for _, name := range names {
-		if strings.HasPrefix(name, partPrefix) {
+		if strings.HasPrefix(name, s.parts) {
 			if info, err := s.dir.Stat(name); err == nil && info.Kind == mtree.File && info.Links <= 1 && info.MTime.After(old) {
 				continue
 			}
@@ -112,16 +115,16 @@ func (s *Staging) HoldsLinks() bool {
 
 // PartSize returns how many bytes Continue would find, 0 if there is no such file.
 func (s *Staging) PartSize(key string) int64 {
-	info, err := s.dir.Stat(partName(key))
+	info, err := s.dir.Stat(s.partName(key))
 	if err != nil {
 		return 0
 	}
 	return info.Size
 }
 
-func partName(key string) string {
+func (s *Staging) partName(key string) string {
 	digest := sha256.Sum256([]byte(key))
-	return partPrefix + hex.EncodeToString(digest[:16])
+	return s.parts + hex.EncodeToString(digest[:16])
 }
 
 // Exchange swaps name in Dir with newName in to, atomically and whatever their types. If

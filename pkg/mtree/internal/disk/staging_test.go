@@ -19,7 +19,9 @@ func rootAt(t *testing.T, path string) *Dir {
 	return d
 }
 
-func openStaging(d *Dir, name string) (*Staging, error) {
+func openStaging(d *Dir, name string) (*Staging, error) { return openStagingIn(d, name, "") }
+
+func openStagingIn(d *Dir, name, stay string) (*Staging, error) {
 	dir, err := d.OpenDir(name)
 	if IsGone(err) {
 		dir, err = d.MakeDir(name, 0o700)
@@ -27,7 +29,7 @@ func openStaging(d *Dir, name string) (*Staging, error) {
 	if err != nil {
 		return nil, err
 	}
-	return OpenStaging(dir)
+	return OpenStaging(dir, stay)
 }
 
 // A file gets its name when it is complete, whether the name is free or that of a file
@@ -101,6 +103,30 @@ func TestStagingSweeps(t *testing.T) {
 	require.Len(t, names, 1)
 	require.EqualValues(t, 4, a.PartSize("young"))
 	require.Zero(t, a.PartSize("old"))
+}
+
+// After a power cut on ext4 with data=writeback, a partial file had its size and other
+// bytes. The file that was continued from it got a stamp above it.
+func TestAPartOfAnotherStayIsNotContinued(t *testing.T) {
+	d := rootAt(t, t.TempDir())
+	for _, run := range []struct {
+		stay string
+		kept int64
+	}{{"first", 0}, {"first", 4}, {"second", 0}, {"first", 0}} {
+		a, err := openStagingIn(d, "aside", run.stay)
+		require.NoError(t, err)
+		require.Equal(t, run.kept, a.PartSize("key"), run.stay)
+		part, size, err := a.Continue("key")
+		require.NoError(t, err)
+		require.Equal(t, run.kept, size)
+		_, err = part.Write([]byte("half")[size:])
+		require.NoError(t, err)
+		require.NoError(t, part.Keep())
+		names, err := a.Dir().Names()
+		require.NoError(t, err)
+		require.Len(t, names, 1, "what cannot be continued takes no room")
+		require.NoError(t, a.Close())
+	}
 }
 
 func TestExchangeSwapsTypes(t *testing.T) {

@@ -63,7 +63,7 @@ func (s *Staging) Create(dir *Dir, name string, free bool, mode uint32) (*TempFi
 // returns how many bytes it has. key must differ for each version of the file, so that
 // the bytes are those of this version.
 func (s *Staging) Continue(key string) (*TempFile, int64, error) {
-	name := partName(key)
+	name := s.partName(key)
 	fd, err := OpenAt(s.dir.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, 0, s.dir.PathError("create", name, err)

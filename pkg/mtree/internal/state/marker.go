@@ -129,12 +129,12 @@ func (m *Marker) OpenOwn(name string, alone bool) (sys.File, error) {
 
 // OpenStaging makes the directory name in the marker if it is missing, mode 0700,
 // removes what an earlier run left in it, and opens it: see disk.OpenStaging.
-func (m *Marker) OpenStaging(name string) (*disk.Staging, error) {
+func (m *Marker) OpenStaging(name, stay string) (*disk.Staging, error) {
 	dir, err := makeOwn(m.dir, name, 0o700)
 	if err != nil {
 		return nil, err
 	}
-	return disk.OpenStaging(dir)
+	return disk.OpenStaging(dir, stay)
 }
 
 // Remove removes a file of the marker, or anything with its name that holds no data. It

@@ -206,7 +206,7 @@ func (r *Replica) prepare(o *Options) (err error) {
 		}
 		defer inRoot.Close()
 	}
-	if r.Staging, err = inRoot.OpenStaging("tmp"); err != nil {
+	if r.Staging, err = inRoot.OpenStaging("tmp", machine.BootID()+machine.Stay(r.Root.FD())); err != nil {
 		return err
 	}
 	if err := r.Staging.SweepError(); err != nil {

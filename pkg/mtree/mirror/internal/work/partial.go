@@ -10,7 +10,8 @@ import (
 )
 
 // leastPartial is the least size in bytes of a file whose first part is kept when a
-// transfer breaks off, to be continued, even after a restart. The part is kept under
+// transfer breaks off, to be continued, even after a restart of mirror; not after one of the
+// machine, for a power cut may have taken bytes and left the size. The part is kept under
 // path, size, mtime and ctime, and the rest is asked for with If-Match, so both parts are
 // of one version of one file.
 const leastPartial = 8 << 20
