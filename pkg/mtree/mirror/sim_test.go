@@ -53,6 +53,7 @@ type sim struct {
 	errno      simFault         // of the machine
 	running    bool             // a pass runs
 	nap        time.Duration    // how long nothing was called, when last looked
+	failing    int              // the first call of the machine that fails in this pass; 0: none does
 	publishing int              // batches that are being published meanwhile
 
 	stamped map[string]bool // path and stamp of directories that were found complete
@@ -223,6 +224,7 @@ func (s *sim) pass(end ending) {
 	}
 	whole := end.how == "" && s.fault.from == 0 && s.errno.from == 0 && s.cache.from == 0
 	acted := len(s.at) > 0
+	s.failing = s.errno.from
 	err := s.run(end, func(ctx context.Context) error { return Once(ctx, s.config) })
 	s.fault, s.errno, s.cache = simFault{}, simFault{}, simFault{}
 	clear(s.at)
@@ -240,6 +242,7 @@ func (s *sim) keep(after time.Duration) {
 	b := s.before()
 	s.site.Asked = nil
 	s.out.Reset()
+	s.failing = s.errno.from
 	healthy := s.fault.from == 0 && s.errno.from == 0
 	err := s.run(ending{how: "stop", after: after}, func(ctx context.Context) error { return Run(ctx, s.config) })
 	s.fault, s.errno, s.cache = simFault{}, simFault{}, simFault{}

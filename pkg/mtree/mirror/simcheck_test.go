@@ -48,9 +48,37 @@ func (s *sim) check(b simBefore, cut bool) {
 		return // names may have come back
 	}
 	s.checkDeletions(b, now)
+	s.checkMoves(b, now)
 	s.checkTheirs(b, now)
 	s.checkHeld(b, now)
 	s.checkLimit(b, now)
+}
+
+// checkMoves: a file that was moved further down before the pass began is not deleted above
+// while the copy does not have it below. Texts are of one file only.
+func (s *sim) checkMoves(b simBefore, now map[string]simEntry) {
+	if b.tree != s.tree() || b.id != b.tree.ID || s.failing != 0 || len(s.had.Filters) > 0 {
+		return
+	}
+	has := map[string]bool{}
+	for _, is := range now {
+		has[is.text] = true
+	}
+	for _, path := range sortedKeys(b.copy) {
+		was := b.copy[path]
+		if _, stays := now[path]; stays || was.kind != mtree.File || has[was.text] || s.isLoose(path) {
+			continue
+		}
+		for _, at := range b.tree.Paths() {
+			past := b.tree.Past(at)
+			is := &past[len(past)-1]
+			up := mtree.ParentPath(path)
+			below := mtree.ParentPath(at) != up && (up == "" || strings.HasPrefix(at, up+"/"))
+			if below && is.Begin <= b.turn && is.Kind == mtree.File && is.Text == was.text && !is.Denied && !hidden(b.tree, at) {
+				s.wrong("/%s went, which is /%s at the source, and not there in the copy", path, at)
+			}
+		}
+	}
 }
 
 // checkLimit: with --max-delete N no more than N entries go in ten minutes, by any number of

@@ -82,6 +82,13 @@ func TestSimulationFound(t *testing.T) {
 		"clock set back":               "write f; pass; source-clock -20m; rewrite f",
 		"clock set back below":         "mkdir a; write a/f; wait 30m; pass; source-clock -20m; rewrite a/f",
 		"clock set back while stopped": "mkdir a; write a/f; publish; stop; wait 2h; pass; source-clock -1h; rewrite a/f; start; pass",
+
+		// A cache listed a directory as it had been before a file was moved down into it. Above,
+		// that file was deleted, and then the source was away.
+		"moved below the past": "mkdir a; mkdir a/d; write a/f; publish; pass; mv a/f a/d/f; publish; cache 1 3; fail 4; pass",
+
+		// A listing of the past completed a directory, below one that had a later stamp.
+		"completed by the past": "mkdir a; pass; publish; pass; write a/g; publish; cache 3 2 2; pass",
 	} {
 		t.Run(name, func(t *testing.T) { simulateHistory(t, strings.Split(history, "; ")) })
 	}

@@ -81,7 +81,7 @@ func randomHistory(r *rand.Rand) (history []string) {
 		if r.IntN(3) > 0 {
 			history = append(history, "publish")
 		}
-		history = append(history, g.around())
+		history = append(history, g.around()...)
 		if r.IntN(2) == 0 {
 			history = append(history, "pass")
 		}
@@ -125,8 +125,27 @@ func (g *simGenerator) change() string {
 	return g.pick("snapshot", "restore", "restore")
 }
 
+// busy changes one directory at each of some calls of the next pass, so that it is hot if
+// it is listed then.
+func (g *simGenerator) busy() (steps []string) {
+	first := 40 + g.IntN(200)
+	name := g.pick("f", "a/f", "a/g", "a/d/h", "b/f")
+	for i := range 12 + g.IntN(40) {
+		steps = append(steps, fmt.Sprintf("at %d %s %s", first+i, g.pick("write", "rm", "replace", "mkdir"), name))
+	}
+	return append(steps, fmt.Sprintf("at %d publish", first+g.IntN(60)))
+}
+
 // around is a step of all others, or a pass.
-func (g *simGenerator) around() string {
+func (g *simGenerator) around() []string {
+	if g.IntN(20) == 0 {
+		return g.busy()
+	}
+	return []string{g.one()}
+}
+
+// one is such a step.
+func (g *simGenerator) one() string {
 	call := func() int { return 1 + g.IntN(1+g.IntN(400)) }
 	switch n := g.IntN(100); {
 	case n < 30:
@@ -159,7 +178,7 @@ func (g *simGenerator) around() string {
 	case n < 75:
 		return g.pick("tree", "nameless", "release")
 	case n < 80:
-		return "run " + g.pick("5s", "2m", "2m", "12m")
+		return "run " + g.pick("5s", "2m", "2m", "2m", "12m")
 	}
 	return "pass"
 }

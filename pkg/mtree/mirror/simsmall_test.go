@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tidemark/internal/proof"
 )
@@ -21,25 +22,47 @@ var simOps = []string{
 	"replace g", "chmod a/f", "publish", "swap a b", "restore",
 }
 
-// TestSimulatedSmallSequences runs sequences of one, two and three operations, with a pass
-// at each place: before the last operation, or under way during all of them, so that they
-// happen one after the other at calls of the pass. Most bugs need no more.
-//
-// There are too many for each run: a round takes those that the seed picks.
-func TestSimulatedSmallSequences(t *testing.T) {
-	const each = 6
-	proof.Rounds(t, 2, func(t *testing.T, seed uint64) {
-		r := rand.New(rand.NewPCG(seed, 3))
-		n := 0
-		for range each {
-			ops := []string{simOps[r.IntN(len(simOps))], simOps[r.IntN(len(simOps))], simOps[r.IntN(len(simOps))]}[:1+r.IntN(3)]
-			for _, history := range smallHistories(ops, r) {
-				simulateOnce(t, history)
-				n++
+// smallSequences returns all sequences of one, two and three operations.
+func smallSequences() (all [][]string) {
+	before := [][]string{nil}
+	for range 3 {
+		var longer [][]string
+		for _, ops := range before {
+			for _, op := range simOps {
+				longer = append(longer, append(slices.Clone(ops), op))
 			}
 		}
-		proof.Count("small sequences of mirror", n)
-	})
+		all, before = append(all, longer...), longer
+	}
+	return all
+}
+
+// TestSimulatedSmallSequences runs all sequences of one, two and three operations, with a
+// pass at each place: before the last operation, or under way during all of them, so that
+// they happen one after the other at calls of the pass. Most bugs need no more.
+//
+// There are too many for each run: in CI it takes a few, always the same, and in make soak
+// one after the other in a random order, until its time is over.
+func TestSimulatedSmallSequences(t *testing.T) {
+	const few = 12
+	all, begun, budget := smallSequences(), time.Now(), proof.Budget(t)
+	order := rand.New(rand.NewPCG(1, 3)).Perm(len(all))[:few]
+	if budget > 0 {
+		order = rand.Perm(len(all))
+	}
+	sequences, histories := 0, 0
+	for _, i := range order {
+		if budget > 0 && time.Since(begun) > budget {
+			break
+		}
+		for _, history := range smallHistories(all[i], rand.New(rand.NewPCG(uint64(i), 3))) {
+			simulateOnce(t, history)
+			histories++
+		}
+		sequences++
+	}
+	proof.Count("small histories of mirror", histories)
+	proof.Count(fmt.Sprintf("small sequences of mirror, of %d", len(all)), sequences)
 }
 
 // simPassCalls is about how many calls a pass makes.

@@ -45,7 +45,7 @@ func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 			"the copy was made from a tidemark tree")
 	case root.Tree.ID == "": // guard: TestALostTreeIDDeletesNothing
 		return lostID, nil
-	case root.Tree.ID != t.ID:
+	case root.Tree.ID != t.ID: // guard: TestSimulatedGuards/another_tree
 		return "", l.refuse(fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, root.Tree.ID), "give the right source")
 	case t.Path != "" && root.TreePath != "" && root.TreePath != t.Path: // guard: TestACopyOfAnotherDirectoryOfTheTree
 		return "", l.refuse(fmt.Errorf("the copy is one of %q in the tree, the source is %q", t.Path, root.TreePath), "give the right source")

@@ -59,7 +59,7 @@ func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) er
 			return false
 		case run != "" && run != s.SourceRun:
 			s.SourceRun, s.SourceTop = run, &top
-		case s.SourceTop == nil || top.After(*s.SourceTop):
+		case s.SourceTop == nil || top.After(*s.SourceTop): // guard (without top.After): TestSimulatedGuards/rollback
 			s.SourceTop = &top
 		default:
 			return false

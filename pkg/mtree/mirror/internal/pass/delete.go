@@ -49,7 +49,7 @@ func (p *pass) delete(ctx context.Context) error {
 func (p *pass) carryOut(n *node) {
 	switch {
 	case len(n.deletions) == 0:
-	case n.failed:
+	case n.failed: // guard: TestSimulatedGuards/moved_down
 		n.blocked = true
 		p.dropDeletions(n)
 	case p.env.DryRun:

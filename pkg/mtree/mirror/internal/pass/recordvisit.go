@@ -27,6 +27,8 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	}
 	n.visited, n.Doubts, n.Nested = true, v.Doubts, v.Nested
 	n.before, n.had, n.Record = v.Before, v.Had, v.Record
+	// What is missing above may have moved down here since.
+	n.failed = v.Past // guard: TestSimulationFound
 	if n.parent == nil {
 		p.recordRoot(n, v)
 	}
@@ -67,11 +69,12 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
 	n.changed = n.changed || v.Changed
 	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
+	n.blocked = n.blocked || v.Past // guard: TestSimulationFound
 	p.addDeletions(n, v.Deletions)
 	if v.Changed {
 		p.touch(n.Path)
 	}
-	if v.IsHot() {
+	if v.IsHot() { // guard: TestUnfinishedIsHot
 		n.blocked = true
 		p.guard.unseen[n.Path] = n
 	}
@@ -131,10 +134,11 @@ func (p *pass) recordUnlisted(n *node, err error) {
 		// Its parent may be completed: to make the directory readable moves the parent's
 		// stamp.
 		n.unreadable = true
-		p.env.Replica.Deny(n.Path)
+		p.env.Replica.Deny(n.Path) // guard: TestDeniedFurtherUp
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
-		n.failed = true // an entry that is missing above may have moved down here
+		// An entry that is missing above may have moved down here.
+		n.failed = true // guard: TestSimulatedGuards/moved_to_the_past
 		p.result.Moved++
 		p.notePast(n, err)
 		p.env.Log.Debug("changed before it was listed", "path", mtree.QuotePath(n.Path), "error", err)

@@ -34,7 +34,8 @@ func (p *pass) settle(n *node) {
 		return
 	}
 	up.changed = up.changed || n.changed
-	up.failed = up.failed || n.failed
+	up.failed = up.failed || n.failed // guard: TestSimulatedGuards/moved_down
+	// guard (without n.blocked): TestSimulatedGuards/child_failed
 	if !n.unreadable && (n.blocked || n.Record.Stamp != n.Listed && !p.env.Root.OtherServer) {
 		// Its stamp is not the one that the parent lists: the parent's listing is older,
 		// or this one came from a cache.

@@ -59,7 +59,7 @@ func (env *Env) wanted(path string, entries []mtree.Entry) []mtree.Entry {
 // isReplaced reports whether the source's directory is not the one that was copied under
 // this name.
 func isReplaced(r records.Record, l *mtree.Listing) bool {
-	return r.ID != "" && l.ID != "" && r.ID != l.ID
+	return r.ID != "" && l.ID != "" && r.ID != l.ID // guard (returns false): TestSimulatedGuards/exchanged
 }
 
 // recordOf returns the record with which a listing completes a directory. It does not say

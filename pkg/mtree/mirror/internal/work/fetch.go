@@ -256,7 +256,7 @@ func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry
 // flushed at once: the pass may commit before that directory goes, and then flushes what has
 // the name until then.
 func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, nested bool, h *FetchResult) error {
-	if err := temp.Sync(); err != nil { // guard: TestSimulationFound
+	if err := temp.Sync(); err != nil {
 		return err
 	}
 	name, err := temp.Stage()

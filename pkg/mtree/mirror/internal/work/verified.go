@@ -43,5 +43,5 @@ func (s *VerifiedFiles) has(path string, e *mtree.Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.files[path]
-	return ok && known.ctime == e.CTime && known.final
+	return ok && known.ctime == e.CTime && known.final // guard (without known.final): TestSimulatedGuards/compared_before
 }

@@ -34,7 +34,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	} else if l, err = env.ask(ctx, t); err != nil {
 		return err
 	}
-	v.Listing, v.Approx = l.Listing, l.Approx
+	v.Listing, v.Approx, v.Past = l.Listing, l.Approx, l.Past
 	if err := env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if !env.DryRun {
 		err = env.apply(t, v, dir, info)
 	}
-	if err == nil && !v.Listing.Hot {
+	if err == nil && !v.Listing.Hot { // guard (without !v.Listing.Hot): TestOtherOptionsInMidPass
 		env.findDeletions(t, v, dir)
 	}
 	return err
@@ -118,7 +118,7 @@ func (env *Env) isPast(v *VisitResult) bool {
 	if !v.Had || v.Doubts.Below() || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(aheadOfUs)) {
 		return false
 	}
-	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp
+	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp // guard (returns false): TestSimulatedGuards/root_of_the_past
 }
 
 // aheadOfUs is by how much the clock of a source may be ahead of ours.

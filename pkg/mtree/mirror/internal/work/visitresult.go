@@ -13,8 +13,9 @@ import (
 // VisitResult is what a visit found and did.
 type VisitResult struct {
 	Err         error          // if set, the rest is not valid
-	Same        bool           // it is complete already; only Before, Had, Doubts and Nested are valid
+	Same        bool           // it is complete already; only Past, Before, Had, Doubts and Nested are valid
 	Listing     mtree.Listing  // without the entries that filters exclude
+	Past        bool           // as in source.Dir
 	Before      records.Record // what the copy had
 	Had         bool           // it had a record
 	Record      records.Record // what the directory will be completed with

@@ -30,11 +30,14 @@ func markerIn(t *testing.T, top string) *state.Marker {
 func saved(t *testing.T, e *Exceptions, m *state.Marker) *state.Exceptions {
 	_, err := e.Save(m, false)
 	require.NoError(t, err)
-	require.True(t, e.Saved(notPlaced))
+	require.True(t, isSaved(e))
 	have, err := m.ReadExceptions()
 	require.NoError(t, err)
 	return have
 }
+
+// isSaved reports whether the files hold all exceptions, wherever they are.
+func isSaved(e *Exceptions) bool { return e.Saved(-1) }
 
 // counts is Counts in one value.
 func counts(e *Exceptions) [3]int64 {
@@ -42,19 +45,16 @@ func counts(e *Exceptions) [3]int64 {
 	return [3]int64{int64(stamps), int64(unread), changes}
 }
 
-// notPlaced is a count of Placed that never was: Saved is then about everything.
-const notPlaced = -1
-
 // The stamp of a directory that refuses it is the one in the file, as long as the name and
 // the inode are its own. Another directory of that name has its own time.
 func TestRefusals(t *testing.T) {
 	e, m := newExceptions(), markerIn(t, t.TempDir())
 	require.False(t, e.AnyRefuses())
-	require.True(t, e.Saved(notPlaced), "there is nothing to write")
+	require.True(t, isSaved(e), "there is nothing to write")
 	known, ok := e.refuse("a", disk.Node{Dev: 1, Ino: 5}, at(1), false)
 	require.Equal(t, [2]bool{false, true}, [2]bool{known, ok})
 	require.True(t, e.AnyRefuses())
-	require.False(t, e.Saved(notPlaced))
+	require.False(t, isSaved(e))
 	require.Equal(t, [3]int64{1, 0, 1}, counts(e))
 	known, ok = e.refuse("a", disk.Node{Dev: 1, Ino: 5}, at(2), true)
 	require.Equal(t, [2]bool{true, true}, [2]bool{known, ok})
@@ -87,7 +87,7 @@ func TestRefusals(t *testing.T) {
 	require.Equal(t, before, counts(e))
 	saved(t, e, m)
 	e.accept("c")
-	require.False(t, e.Saved(notPlaced))
+	require.False(t, isSaved(e))
 	require.Equal(t, before[2]+1, counts(e)[2])
 	require.Equal(t, []string{"b", "d"}, e.refusing())
 }
@@ -121,7 +121,7 @@ func TestLoad(t *testing.T) {
 	none := func(string, bool) bool { return false }
 	e := newExceptions()
 	e.Load(&state.Exceptions{}, none)
-	require.True(t, e.Saved(notPlaced))
+	require.True(t, isSaved(e))
 	for _, have := range []*state.Exceptions{
 		{Stamps: map[string]state.Refusal{"a": {Inode: 5, Stamp: at(1)}}},
 		{Unread: map[string]state.Unread{"b": {Inode: 6, Opened: true}}},
@@ -129,7 +129,7 @@ func TestLoad(t *testing.T) {
 	} {
 		e := newExceptions()
 		e.Load(have, none)
-		require.False(t, e.Saved(notPlaced))
+		require.False(t, isSaved(e))
 		first, err := e.Save(m, false)
 		require.NoError(t, err)
 		require.False(t, first, "readers know of the files already")
@@ -163,11 +163,11 @@ func TestUnreadDirectories(t *testing.T) {
 
 	known, _ = e.setUnread("d/x", 5)
 	require.True(t, known)
-	require.True(t, e.Saved(notPlaced), "as before")
+	require.True(t, isSaved(e), "as before")
 	require.EqualValues(t, 1, counts(e)[2])
 	known, _ = e.setUnread("d/x", 6)
 	require.True(t, known)
-	require.False(t, e.Saved(notPlaced), "another directory")
+	require.False(t, isSaved(e), "another directory")
 	require.EqualValues(t, 2, counts(e)[2])
 	saved(t, e, m)
 
@@ -175,23 +175,23 @@ func TestUnreadDirectories(t *testing.T) {
 	e.Enter("d/x")
 	e.Enter("other")
 	require.False(t, e.IsUnread("d", "x"), "what is heard in it counts from now on")
-	require.True(t, e.Saved(notPlaced), "and that is nobody's business")
+	require.True(t, isSaved(e), "and that is nobody's business")
 	require.Equal(t, map[string]bool{"d/x": true}, e.Unread())
 	require.Equal(t, []string{"d/x"}, e.endAudit())
-	require.False(t, e.Saved(notPlaced))
+	require.False(t, isSaved(e))
 	require.EqualValues(t, 3, counts(e)[2])
 	require.Equal(t, map[string]state.Unread{"d/x": {Inode: 6, Opened: true}}, saved(t, e, m).Unread)
 	require.Equal(t, []string{"d/x"}, e.endAudit(), "until what is above is stamped")
-	require.True(t, e.Saved(notPlaced))
+	require.True(t, isSaved(e))
 	require.EqualValues(t, 3, counts(e)[2])
 	require.False(t, e.IsUnread("d", "x"))
 
 	known, _ = e.setUnread("d/x", 6)
 	require.False(t, known, "again, after it could be read")
-	require.False(t, e.Saved(notPlaced))
+	require.False(t, isSaved(e))
 	saved(t, e, m)
 	e.DropReadable()
-	require.True(t, e.Saved(notPlaced), "none is readable")
+	require.True(t, isSaved(e), "none is readable")
 	require.EqualValues(t, 1, counts(e)[1])
 
 	e.beginAudit()
@@ -206,7 +206,7 @@ func TestUnreadDirectories(t *testing.T) {
 	require.Equal(t, changes, counts(e)[2], "as before")
 	saved(t, e, m)
 	e.DropReadable()
-	require.False(t, e.Saved(notPlaced))
+	require.False(t, isSaved(e))
 	require.Zero(t, counts(e)[1])
 	require.Empty(t, saved(t, e, m).Unread)
 }
@@ -239,7 +239,7 @@ func TestAWriteThatFails(t *testing.T) {
 	_, err := e.Save(m, false)
 	require.Error(t, err)
 	require.Contains(t, e.Trouble(), "cannot be written")
-	require.False(t, e.Saved(notPlaced))
+	require.False(t, isSaved(e))
 	require.NoError(t, os.Remove(top+"/.tidemark/unread"))
 	first, err := e.Save(m, false)
 	require.NoError(t, err)
@@ -280,7 +280,7 @@ func TestSave(t *testing.T) {
 	_, err = os.Stat(top + "/.tidemark/stamps")
 	require.True(t, errors.Is(err, os.ErrNotExist), "there is nothing to write")
 	e.Rewrite()
-	require.True(t, e.Saved(notPlaced), "they were never written")
+	require.True(t, isSaved(e), "they were never written")
 	e.Distrust()
 	first, err = e.Save(m, false)
 	require.NoError(t, err)
@@ -301,13 +301,13 @@ func TestSave(t *testing.T) {
 	require.Greater(t, e.number, number, "durably")
 	e.number += 1e15
 	e.Distrust()
-	require.False(t, e.Saved(notPlaced))
+	require.False(t, isSaved(e))
 	number = e.number
 	_, err = e.Save(m, false)
 	require.NoError(t, err)
 	require.Equal(t, number+1, e.number, "it grows, whatever the clock says")
 	e.Rewrite()
-	require.False(t, e.Saved(notPlaced))
+	require.False(t, isSaved(e))
 	e.beginAudit()
 	e.endAudit()
 	e.DropReadable()
@@ -350,4 +350,59 @@ func TestWhenUnreadIsTried(t *testing.T) {
 		e.Wait()
 		require.True(t, fires())
 	})
+}
+
+// Whoever stamps a directory writes the files first, if they lack something that may be
+// below it: not what refused before anything below was stamped, which is beside it.
+func TestSavedBelow(t *testing.T) {
+	top := t.TempDir()
+	m := markerIn(t, top)
+	loaded := func() *Exceptions {
+		e := newExceptions()
+		_, _ = e.refuse("a", disk.Node{Ino: 5}, at(1), false)
+		_, _ = e.setUnread("u", 6)
+		saved(t, e, m)
+		return e
+	}
+	for name, c := range map[string]struct {
+		do     func(e *Exceptions)
+		beside bool // it is saved, for one who began after it
+	}{
+		"refuses":       {func(e *Exceptions) { _, _ = e.refuse("b", disk.Node{Ino: 7}, at(1), false) }, true},
+		"still refuses": {func(e *Exceptions) { _, _ = e.refuse("a", disk.Node{Ino: 5}, at(2), false) }, true},
+		"accepts":       {func(e *Exceptions) { e.accept("a") }, true},
+		"was moved":     {func(e *Exceptions) { _, _ = e.refuse("b", disk.Node{Ino: 5}, at(1), false) }, false},
+		"is unread":     {func(e *Exceptions) { _, _ = e.setUnread("b", 7) }, false},
+		"is readable":   {func(e *Exceptions) { e.SetReadable("u") }, false},
+		"is distrusted": {func(e *Exceptions) { e.Distrust() }, false},
+		"is rewritten":  {func(e *Exceptions) { e.Rewrite() }, false},
+		"is taken over": {func(e *Exceptions) {
+			e.Load(&state.Exceptions{Unread: map[string]state.Unread{"v": {}}}, func(string, bool) bool { return false })
+		}, false},
+		"cannot be saved": {func(e *Exceptions) {
+			require.NoError(t, os.Remove(top+"/.tidemark/unread"))
+			require.NoError(t, os.Mkdir(top+"/.tidemark/unread", 0o755))
+			_, _ = e.refuse("b", disk.Node{Ino: 7}, at(1), false)
+			_, err := e.Save(m, false)
+			require.Error(t, err)
+			require.NoError(t, os.Remove(top+"/.tidemark/unread"))
+		}, false},
+	} {
+		e := loaded()
+		before := e.Placed()
+		require.True(t, e.Saved(before), name)
+		c.do(e)
+		require.False(t, e.Saved(before), name)
+		require.Equal(t, c.beside, e.Saved(e.Placed()), name)
+		saved(t, e, m)
+		require.True(t, e.Saved(before), name)
+	}
+	e := loaded()
+	e.SetReadable("u")
+	saved(t, e, m)
+	e.DropReadable()
+	require.False(t, e.Saved(e.Placed()))
+	saved(t, e, m)
+	_, _ = e.refuse("b", disk.Node{Ino: 7}, at(1), false)
+	require.True(t, e.Saved(e.Placed()), "nothing is left of what was saved")
 }

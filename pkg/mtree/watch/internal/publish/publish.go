@@ -47,7 +47,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 	for _, e := range c.entries {
 		raise(p.entry(d, info, ref, e, path))
 	}
-	if c.dirty { // guard: TestUnmount
+	if c.dirty { // guard: TestNamesThatWereNotKept
 		raise(p.rule.Least(), true)
 	}
 	if c.self {
