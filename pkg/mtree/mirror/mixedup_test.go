@@ -109,6 +109,18 @@ func TestAListingOfThePastDeletesNothing(t *testing.T) {
 	}
 }
 
+// The clock of serve was set back. A file that was rewritten then under its size and mtime has
+// a ctime below the listing that its directory was completed from: it was taken for equal.
+func TestAClockSetBackProvesNoBytes(t *testing.T) {
+	ahead := 10 * time.Minute
+	s, b := served(t, serve.Config{Now: func() mtree.Stamp { return machine.Now().Add(ahead) }}, "a/f = one @1700000000")
+	b.equal(s)
+	ahead = 0
+	s.change("a/f = two @1700000000", "a/g = x")
+	b.equal(s)
+	require.Equal(t, "two", b.read("a/f"))
+}
+
 // After the clock of a copy's machine was set back, or where two serves with different clocks
 // answered at one address, deletions waited for hours, and neither log nor status said so.
 func TestDeletionsThatWaitForAClock(t *testing.T) {

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,9 +64,13 @@ type sim struct {
 	outside string          // what is beside the copy
 	went    []simWent       // deletions that count together
 	out     bytes.Buffer
-	setBack bool  // somebody set the source's clock back
-	calm    bool  // since the last pass nothing happened that may end a hold
-	err     error // what a check found first
+	aged    bool        // a full walk may be due by its time
+	walked  atomic.Bool // everything was compared once in this pass
+	cuts    int         // how often the power was cut
+	bare    bool        // the disk has no attributes: without .tidemark, or what it lost in a cut, no ctime proves anything
+	setBack bool        // somebody set the source's clock back
+	calm    bool        // since the last pass nothing happened that may end a hold
+	err     error       // what a check found first
 }
 
 // simWent is how many entries a pass deleted.
@@ -88,6 +92,16 @@ func (f *simFault) next() error {
 		return f.err
 	}
 	return nil
+}
+
+// simLog notes in a log that everything is compared.
+type simLog struct{ walked *atomic.Bool }
+
+func (l simLog) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("everything is compared once")) {
+		l.walked.Store(true)
+	}
+	return len(line), nil
 }
 
 // cached is how many listings ago a cache answers now; 0: it asks.
@@ -133,6 +147,7 @@ func newSim(history []string) *sim {
 		kernel: simkernel.New(o), remote: simkernel.New(simkernel.Options{}).Start("source", 0), rng: rand.New(rand.NewPCG(seed, 7)),
 		at: map[int][]string{}, stamped: map[string]bool{}, own: map[string]bool{}, loose: map[string]bool{}, wounded: map[string]bool{}, theirs: map[string]bool{}, calm: true,
 	}
+	s.bare = o.NoXattrs
 	s.order = simkernel.NewScheduler(s.kernel, rand.New(rand.NewPCG(seed, 2)))
 	wait := s.kernel.Before
 	s.kernel.Before = func(p *simkernel.Process, call string) {
@@ -144,7 +159,7 @@ func newSim(history []string) *sim {
 	s.site = &sourcetest.Site{Fault: func(string) error { return s.fault.next() }, Cache: s.cached}
 	s.newTree()
 	s.config = Config{
-		Source: "http://simulated/", Dest: simDest, Jobs: 1, Out: &s.out, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Source: "http://simulated/", Dest: simDest, Jobs: 1, Out: &s.out, Log: slog.New(slog.NewTextHandler(simLog{&s.walked}, nil)),
 		open: func(*Config) (origin, error) { return s.site, nil },
 		vary: func(d time.Duration) time.Duration { return d / 2 },
 	}
@@ -219,17 +234,22 @@ func (s *sim) pass(end ending) {
 	b := s.before()
 	s.site.Asked = nil
 	s.out.Reset()
-	if end.how == "cut" && s.config.Durability == None {
+	s.walked.Store(false)
+	if end.how == "cut" && (s.config.Durability == None || s.bare) {
 		end.how = "kill" // nothing was promised
+	}
+	if end.how == "cut" {
+		s.cuts++
 	}
 	whole := end.how == "" && s.fault.from == 0 && s.errno.from == 0 && s.cache.from == 0
 	acted := len(s.at) > 0
 	s.failing = s.errno.from
 	err := s.run(end, func(ctx context.Context) error { return Once(ctx, s.config) })
-	s.fault, s.errno, s.cache = simFault{}, simFault{}, simFault{}
+	s.fault, s.errno = simFault{}, simFault{}
 	clear(s.at)
 	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
 	s.check(b, end.how == "cut")
+	s.cache = simFault{}
 	if !whole {
 		s.went = nil // what was deleted within the last 100 ms may not be written down
 	}
@@ -242,14 +262,16 @@ func (s *sim) keep(after time.Duration) {
 	b := s.before()
 	s.site.Asked = nil
 	s.out.Reset()
+	s.walked.Store(false)
 	s.failing = s.errno.from
 	healthy := s.fault.from == 0 && s.errno.from == 0
 	err := s.run(ending{how: "stop", after: after}, func(ctx context.Context) error { return Run(ctx, s.config) })
-	s.fault, s.errno, s.cache = simFault{}, simFault{}, simFault{}
+	s.fault, s.errno = simFault{}, simFault{}
 	clear(s.at)
 	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
 	s.went, s.calm = nil, false // it may take more than ten minutes
 	s.check(b, false)
+	s.cache = simFault{}
 	s.went = nil
 	if err == nil && healthy && after >= 2*time.Minute {
 		s.follows()

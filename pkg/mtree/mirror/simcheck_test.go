@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source/sourcetest"
@@ -245,7 +246,9 @@ func (s *sim) shows(is *simEntry, has bool, v *sourcetest.Span) bool {
 	case v.Kind == mtree.Dir:
 		return is.complete && is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime)
 	}
-	return is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime) && is.text == v.Text
+	// A disk that keeps the size and time of a file and loses its bytes is not found out yet.
+	same := is.text == v.Text || s.cuts > 0 && is.text == strings.Repeat("\x00", len(v.Text))
+	return is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime) && same
 }
 
 func (c *simEntry) String(has bool) string {
@@ -259,6 +262,9 @@ func (c *simEntry) String(has bool) string {
 // checkDeletions: nothing went that the source has had all the time.
 func (s *sim) checkDeletions(b simBefore, now map[string]simEntry) {
 	follows := b.tree == s.tree() && b.id == b.tree.ID
+	if s.cache.from > 0 && s.walks(b) {
+		return // in a full walk a listing of the past is not told from a clock that was set back
+	}
 	for _, path := range sortedKeys(b.copy) {
 		was := b.copy[path]
 		is, has := now[path]
@@ -280,6 +286,15 @@ func (s *sim) checkDeletions(b simBefore, now map[string]simEntry) {
 			}
 		}
 	}
+}
+
+// walks reports whether the pass may have been a full walk.
+func (s *sim) walks(b simBefore) bool {
+	t := s.tree()
+	return s.aged || s.walked.Load() || !t.State.Prunes() || s.site.Nameless || slices.ContainsFunc(slices.Collect(maps.Values(b.copy)), func(is simEntry) bool {
+		doubts, begun := replica.DoubtsOf(records.Record{Stamp: is.stamp})
+		return is.kind == mtree.Dir && begun && doubts.Below()
+	})
 }
 
 // checkHeld: what was held stays, unless something happened.

@@ -89,6 +89,10 @@ func TestSimulationFound(t *testing.T) {
 
 		// A listing of the past completed a directory, below one that had a later stamp.
 		"completed by the past": "mkdir a; pass; publish; pass; write a/g; publish; cache 3 2 2; pass",
+
+		// A cache answered with the past throughout: what was below went back first, and the root
+		// stayed complete with its later stamp. After a kill nothing would have mended that.
+		"back below the root": "mkdir a; pass; publish; pass; cache 2 1 5; pass",
 	} {
 		t.Run(name, func(t *testing.T) { simulateHistory(t, strings.Split(history, "; ")) })
 	}

@@ -90,6 +90,7 @@ func (s *sim) do(step string) {
 		s.cache = simFault{from: number(1), to: max(number(1), number(2)), err: errSimulated}
 	case "wait":
 		d, _ := time.ParseDuration(args[0])
+		s.aged = s.aged || d > 100*time.Hour
 		<-time.After(d)
 	case "clock":
 		d, _ := time.ParseDuration(args[0])
@@ -190,6 +191,7 @@ func (s *sim) set(option string) {
 	case "jobs":
 		c.Jobs, _ = strconv.Atoi(value)
 	case "walk":
+		s.aged = true
 		c.FullInterval, _ = time.ParseDuration(value)
 	case "commit":
 		c.commitFiles, _ = strconv.Atoi(value)
@@ -233,6 +235,9 @@ func (s *sim) local(verb string, args []string) {
 	case "local-tree":
 		s.localTree(args[0])
 	case "local-forget":
+		if s.bare {
+			return
+		}
 		_ = s.shell.Remove(here(mtree.MarkerName))
 	default:
 		panic("sim: no such step: " + verb)

@@ -37,6 +37,7 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 		return nil
 	}
 	w.audits.owed, w.audits.last = false, r
+	w.saveExceptions() // before the checkpoint moves on without them
 	w.recordAudit(r)
 	if w.hears() {
 		// The events so far are published before the tree counts as watched.

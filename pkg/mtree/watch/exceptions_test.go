@@ -344,6 +344,26 @@ func TestUnreadIsReadByTheNext(t *testing.T) {
 	require.Empty(t, exceptions(t, root).Unread)
 }
 
+// A directory that became unreadable while nobody watched was in nobody's stamps: the audit that
+// found it moved the checkpoint, but stamped nothing above it and did not write
+// .tidemark/unread. Copies kept its old mode and showed it as complete; the state was watched.
+func TestAnAuditPublishesThatADirectoryCannotBeRead(t *testing.T) {
+	root := usersTree(t, 0o755)
+	as(t, root, "inotify", user...).cancel()
+	seen := logStamps(t, root)
+	must(t, os.Chmod(filepath.Join(root, "a/theirs"), 0o700))
+	r := as(t, root, "inotify", user...)
+	seen.fresh("chmod 0700 while nobody watched", "a")
+	require.Equal(t, 1, r.status().Status.Unread)
+	require.FileExists(t, filepath.Join(root, ".tidemark/unread"))
+	r.cancel()
+	seen.note()
+	as(t, root, "inotify", user...)
+	text, err := os.ReadFile(filepath.Join(root, ".tidemark/unread"))
+	must(t, err)
+	require.Contains(t, string(text), "a/theirs")
+}
+
 // An audit that took a directory for arrived did not note that it read an unread directory
 // below it. Then the finding there was left out, and its old stamp stayed for good.
 func TestUnreadBelowWhatArrived(t *testing.T) {

@@ -3,6 +3,7 @@ package watch_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +32,11 @@ type simKind struct {
 // excludedPrefix begins the names that are excluded if anything is.
 const excludedPrefix = "x"
 
-// simKinds are all kinds of events. To add one, add a line.
-var simKinds []simKind
+// simKinds are all kinds of events, changes of the tree first. To add one, add a line.
+var (
+	simKinds   []simKind
+	simChanges int // how many of them change the tree
+)
 
 func init() {
 	simKinds = []simKind{
@@ -79,6 +83,8 @@ func init() {
 		{"chattr", 2, func(s *simulation, rng *rand.Rand) { _ = s.shell.Immutable(simSub(rng), rng.IntN(2) == 0) }},
 
 		{"reader passes", 24, func(s *simulation, rng *rand.Rand) { s.reader.begin() }},
+		{"a long while", 4, func(s *simulation, rng *rand.Rand) { s.order.Settle(simLong, 3000) }},
+		{"away for long", 12, (*simulation).awayForLong},
 		{"journal", 4, func(s *simulation, rng *rand.Rand) { s.kernel.Commit() }},
 		{"start", 3, func(s *simulation, rng *rand.Rand) { s.start() }},
 		{"kill", 2, func(s *simulation, rng *rand.Rand) { s.kill() }},
@@ -110,9 +116,42 @@ func init() {
 		{"calls fail", 2, (*simulation).fault},
 		{"rest", 2, func(s *simulation, rng *rand.Rand) { s.rest() }},
 	}
+	simChanges = slices.IndexFunc(simKinds, func(k simKind) bool { return k.name == "reader passes" })
 }
 
 const here = unix.AT_FDCWD
+
+// awayForLong changes the tree while nobody watches, and longer ago than an audit looks back.
+// The next watcher may be ended in the middle of its audit.
+func (s *simulation) awayForLong(rng *rand.Rand) {
+	end := func() { [](func()){s.kill, s.terminate}[rng.IntN(2)]() }
+	if rng.IntN(4) > 0 {
+		s.start()
+		s.order.Settle(simLong, 3000) // everything is published
+		s.reader.begin()
+		s.order.Settle(time.Second, 3000)
+	}
+	end()
+	for range 1 + rng.IntN(3) {
+		simKinds[rng.IntN(simChanges)].do(s, rng)
+	}
+	s.order.Settle(simLong, 3000)
+	s.start()
+	for range rng.IntN(500) {
+		s.order.Step()
+	}
+	if s.look(); rng.IntN(3) > 0 && s.watcher != nil {
+		end()
+		if rng.IntN(2) == 0 {
+			s.order.Settle(simLong, 3000)
+		}
+		s.start()
+	}
+}
+
+// simLong is longer than an audit looks back from the checkpoint. In a shorter time it finds
+// every change by that alone, whatever the checkpoint says.
+const simLong = 11 * time.Second
 
 // simHistory returns the events of a seed.
 func simHistory(seed uint64) (events []simEvent) {

@@ -92,7 +92,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 func (env *Env) isOlder(v *VisitResult) bool {
 	_, began := replica.DoubtsOf(v.Before)
 	return v.Had && !env.Root.OtherServer && (!began && v.Listing.Stamp.Before(v.Before.Stamp) ||
-		v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now)) // guard: TestSimulationFound
+		v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now)) // guard: TestAClockSetBackProvesNoBytes
 }
 
 // epochBegan returns the latest time, by the source's clock, at which an epoch can have
@@ -207,11 +207,13 @@ func (env *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
 	return env.Root.State.Prunes() && env.Replica.IsComplete(dir, path, c.Want.MTime, c.Have)
 }
 
-// apply carries out the parts of the plan that need no fetch.
+// apply carries out the parts of the plan that need no fetch. A directory that goes back in
+// time is unfinished from here on: what is below it may go back first, and a kill would leave
+// it complete above that.
 func (env *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
 	pl := &v.Plan
 	v.Proved = len(pl.Check) > 0
-	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.Fresh {
+	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.Fresh || env.isOlder(v) { // guard (without env.isOlder): TestSimulationFound
 		if err := env.makeReady(dir, info, v.asTarget(t)); err != nil {
 			return replica.Local(err)
 		}

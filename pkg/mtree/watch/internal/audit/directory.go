@@ -169,7 +169,8 @@ func (s *scan) skips(v *visit, name []byte, info disk.Info) bool {
 	return false
 }
 
-// unreadable handles a directory that could not be opened or read.
+// unreadable handles a directory that could not be opened or read. If it was read before, it
+// is no longer published: by that the directories above it change, once.
 func (s *scan) unreadable(v *visit, err error) {
 	if disk.IsGone(err) && v.parent != nil {
 		return
@@ -180,5 +181,7 @@ func (s *scan) unreadable(v *visit, err error) {
 		s.mu.Unlock()
 		return
 	}
-	s.Health.CannotRead(v.path(), v.inode, err)
+	if s.Health.CannotRead(v.path(), v.inode, err) && !s.First { // guard (returns ): TestAnAuditPublishesThatADirectoryCannotBeRead
+		s.report(Finding{Path: v.parent.path(), MTime: mtree.MinStamp, CTime: mtree.MinStamp})
+	}
 }

@@ -93,15 +93,16 @@ func (t *Tree) Published() bool { return len(t.pending) == 0 }
 // Stop ends watch: what changes from now on is published by the next one.
 func (t *Tree) Stop() {
 	if t.State == wire.Watched || t.State == wire.Auditing {
-		t.State, t.stopped = wire.Audited, t.now()
+		t.State = wire.Audited
 	}
 }
 
-// SetClock sets the clock of the source's machine. A watch that runs finds out if it was
-// set back, the next one if it is before the end of the last.
+// SetClock sets the clock of the source's machine. If it is set back, the watch that runs
+// or the next one finds out.
 func (t *Tree) SetClock(by time.Duration) {
 	t.shift += by
 	t.tick = t.now()
+	t.setBack = t.setBack || by < 0
 	if by < 0 && t.State.Prunes() && t.State != wire.Audited {
 		t.State = wire.Auditing
 		t.lose()
@@ -114,7 +115,7 @@ func (t *Tree) SetClock(by time.Duration) {
 // the clock is given up.
 func (t *Tree) lose() {
 	sec, _ := t.now().Unix()
-	t.Epoch = max(t.Epoch+1, uint64(sec))
+	t.Epoch, t.setBack = max(t.Epoch+1, uint64(sec)), false
 	if t.floor.Sub(t.now()) > time.Minute {
 		t.floor = t.now()
 	}
@@ -138,7 +139,7 @@ func (t *Tree) Start(lost bool) {
 		t.heard(t.root, true)
 		t.record()
 	}
-	if lost || t.now().Before(t.stopped) {
+	if lost || t.setBack {
 		t.lose()
 	}
 	t.Publish()

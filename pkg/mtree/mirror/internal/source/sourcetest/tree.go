@@ -28,7 +28,7 @@ type Tree struct {
 	root     *node
 	floor    mtree.Stamp    // the highest stamp published
 	pending  map[*node]bool // directories with changes that are not published; true: it arrived
-	stopped  mtree.Stamp    // when the last watch ended, by its clock: its checkpoint
+	setBack  bool           // somebody set the clock back, which no watch has found out yet
 	excluded map[string]bool
 	trusted  bool            // serve runs as a user who may read everything
 	lacks    map[string]bool // paths that are not copied yet: the tree is a copy that is filled
