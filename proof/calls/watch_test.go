@@ -197,7 +197,7 @@ func (r watchRun) stay(t *testing.T, f *fault, w *watched) {
 	}
 	if p.Alive() {
 		require.NoError(t, os.WriteFile(filepath.Join(w.src, "later"), []byte("later"), 0o644))
-		w.converge(t, p)
+		w.converge(t, f, p)
 		_ = p.Cmd.Process.Signal(syscall.SIGTERM)
 	}
 	select {
@@ -231,10 +231,14 @@ func (w *watched) state() string {
 
 // converge waits until the copy equals the tree, by the watch that runs, and until the
 // watch can do everything again. If the watch ends meanwhile that is left to the next one.
-func (w *watched) converge(t *testing.T, p *proof.Process) {
+func (w *watched) converge(t *testing.T, f *fault, p *proof.Process) {
 	t.Helper()
-	_ = p.Cmd.Process.Signal(syscall.SIGHUP) // else the next audit of a degraded tree is a minute away
+	audit := func() { _ = p.Cmd.Process.Signal(syscall.SIGHUP) } // else the next one of a degraded tree is a minute away
+	audit()
 	require.Eventually(t, func() bool {
+		if f.hit() && !f.over.Swap(true) { // not before now
+			audit()
+		}
 		return !p.Alive() || w.state() == "watched"
 	}, patience, 20*time.Millisecond, "state %s\n%s", w.state(), p.Logged())
 	if !p.Alive() {

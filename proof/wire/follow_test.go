@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/proof"
+	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror"
 )
 
@@ -52,6 +53,20 @@ func (r *running) stop() error {
 	}
 }
 
+// refused reports whether it ended because its first answer was of another tree. Then it is
+// for somebody to look, and to start it again.
+func (r *running) refused() bool {
+	select {
+	case err := <-r.ended:
+		if exit.Of(err) == exit.Refused && hasRemedy(err) {
+			return true
+		}
+		r.ended <- err
+	default:
+	}
+	return false
+}
+
 // equal waits until the copy is equal to what is published, and reports whether it is.
 func (r *running) equal(patience time.Duration) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -82,6 +97,9 @@ func followed(p *place, c mirror.Config) (err, hung error) {
 	r.equal(faultLasts)
 	p.proxy.arm(nil, 0, false)
 	fmt.Fprintln(&p.log, "the fault ends:")
+	if r.refused() {
+		r = p.follow(c)
+	}
 	began := time.Now()
 	if !r.equal(mending) {
 		differ, _ := p.compare()

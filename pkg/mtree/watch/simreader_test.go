@@ -209,7 +209,7 @@ func (w *simWalk) compare(d *disk.Dir, path string) (whole digest) {
 		w.s.fail("%q: %v", path, err)
 		return whole
 	}
-	hash, is, partial := sha256.New(), map[string]string{}, false
+	hash, is := sha256.New(), map[string]string{}
 	for _, e := range listing.Entries {
 		if is[e.Name], err = w.show(d, e); err != nil {
 			w.s.fail("%q: %v", path, err)
@@ -222,7 +222,6 @@ func (w *simWalk) compare(d *disk.Dir, path string) (whole digest) {
 			if child, err := d.OpenDir(e.Name); err == nil {
 				below := w.compare(child, mtree.JoinPath(path, e.Name))
 				hash.Write(below[:])
-				partial = partial || below == digest{}
 				_ = child.Close()
 			}
 		}
@@ -232,9 +231,6 @@ func (w *simWalk) compare(d *disk.Dir, path string) (whole digest) {
 	// what is excluded moves a time without being published.
 	if have.stamp != listing.Stamp && !except.Refuses(path) && len(w.s.exclude) == 0 {
 		w.s.fail("%q: the reader has the stamp %s, there is %s", path, have.stamp, listing.Stamp)
-	}
-	if partial { // something below cannot be read now: its stamps stand for what was there before
-		return whole
 	}
 	hash.Sum(whole[:0])
 	if w.stamped[path] == nil {
