@@ -49,7 +49,7 @@ type expect struct {
 func (c *testCase) expected(after bool) expect {
 	e := expect{spoiled: c.session.spoils}
 	if f := c.fault; f != nil {
-		e.blind = f.blind || f.blindElsewhere && !c.kind.ours
+		e.blind = f.blind || f.blindElsewhere && !c.kind.ours || f.otherDir && c.kind.nameless
 		e.moves = f.moves && !after
 		e.another = f.another && c.on && !after
 	}

@@ -85,7 +85,7 @@ var framings = []fault{
 		raw := ex.answer.bytes(ex.req.Method)
 		return reply{raw: append(slices.Clone(raw), raw...)}
 	}},
-	{name: "shifted", blindElsewhere: true, make: func(ex *exchange) reply {
+	{name: "shifted", blindElsewhere: true, otherDir: true, make: func(ex *exchange) reply {
 		ex.proxy.mu.Lock()
 		last := ex.proxy.last
 		ex.proxy.mu.Unlock()

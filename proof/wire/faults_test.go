@@ -20,7 +20,10 @@ type fault struct {
 	blind bool
 	// blindElsewhere: the same with servers of other kinds, which tell less.
 	blindElsewhere bool
-	// endlessElsewhere: from then on the trees of such servers have no end. A pass is
+	// otherDir: the answer is that of another directory. A tree without an id does not tell of
+	// which directory a listing is, so nothing shows it there.
+	otherDir bool
+	// endlessElsewhere: from then on the trees of such servers, or without an id, have no end. A pass is
 	// stopped after a second.
 	endlessElsewhere bool
 	// another: from then on a name has the bytes of another file. Where a copy cannot know it

@@ -9,10 +9,10 @@ import (
 // Answers to another question, or of another time.
 
 var swaps = []fault{
-	{name: "parent", only: []string{isListing}, make: swapped(func(dir string) string { return path.Dir(strings.TrimSuffix(dir, "/")) }, all), blindElsewhere: true},
-	{name: "root", only: []string{isListing}, make: swapped(to("/"), all), blindElsewhere: true, endlessElsewhere: true},
-	{name: "sibling", only: []string{isListing}, make: swapped(to("/many/"), all), blindElsewhere: true},
-	{name: "empty-sibling", only: []string{isListing}, make: swapped(to("/empty/"), all), blindElsewhere: true},
+	{name: "parent", only: []string{isListing}, make: swapped(func(dir string) string { return path.Dir(strings.TrimSuffix(dir, "/")) }, all), blindElsewhere: true, otherDir: true},
+	{name: "root", only: []string{isListing}, make: swapped(to("/"), all), blindElsewhere: true, otherDir: true, endlessElsewhere: true},
+	{name: "sibling", only: []string{isListing}, make: swapped(to("/many/"), all), blindElsewhere: true, otherDir: true},
+	{name: "empty-sibling", only: []string{isListing}, make: swapped(to("/empty/"), all), blindElsewhere: true, otherDir: true},
 	{name: "empty-sibling-text", only: []string{isListing}, make: swapped(to("/empty/"), justBody), blindElsewhere: true},
 	{name: "sibling-text", only: []string{isListing}, make: swapped(to("/many/"), justBody), blindElsewhere: true},
 	{name: "sibling-head", only: []string{isListing}, make: swapped(to("/many/"), justHead), blindElsewhere: true},

@@ -22,17 +22,18 @@ import (
 
 // kind is a sort of server.
 type kind struct {
-	name   string
-	ours   bool // it is serve: times and modes are exact
-	prunes bool // a stamp stands for the whole directory
-	start  func(p *place) error
-	sync   func(p *place) error // waits until all changes so far are published
+	name     string
+	ours     bool // it is serve: times and modes are exact
+	nameless bool // its tree has no id
+	prunes   bool // a stamp stands for the whole directory
+	start    func(p *place) error
+	sync     func(p *place) error // waits until all changes so far are published
 }
 
 // kinds are all servers.
 var kinds = []*kind{
 	{name: "watched", ours: true, prunes: true, start: startWatched, sync: syncWatched},
-	{name: "unwatched", ours: true, start: startServe, sync: (*place).rested},
+	{name: "unwatched", ours: true, nameless: true, start: startServe, sync: (*place).rested},
 	{name: "copy", ours: true, prunes: true, start: startCopy, sync: syncCopy},
 	{name: "nginx", start: startBeside(nginx), sync: aged},
 	{name: "apache", start: startBeside(apache), sync: aged},

@@ -64,6 +64,7 @@ func (w *watcher) startAudit(r auditRequest) {
 	a.running, a.current = true, r
 	w.Log.Debug("audit", "why", r.reason)
 	w.health.BeginAudit()
+	w.armMarker()                       // guard: TestMarkerIsArmedAgain
 	if w.collectCookies(); !w.hears() { // guard (always): TestSyncWaitsForTheQueue
 		w.takeFound()
 	}

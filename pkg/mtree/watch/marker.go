@@ -96,12 +96,18 @@ func (w *watcher) rewriteMarker() error {
 	if err := w.writeTree(); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
+	w.armMarker()
+	w.writeStatus()
+	return nil
+}
+
+// armMarker begins to hear .tidemark. Each audit does so again, before it looks for cookies: as
+// the tree counts as heard after it, unless it finds something that cannot be heard.
+func (w *watcher) armMarker() {
 	_, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
 	if err != nil && w.marker.IsThere() {
 		w.health.CannotHear(err)
 	}
-	w.writeStatus()
-	return nil
 }
 
 // openFiles opens the status and the log of own writes. It returns the records of the

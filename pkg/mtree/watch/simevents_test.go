@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,6 +101,7 @@ func init() {
 			s.kernel.StepClock([]time.Duration{-time.Hour, -time.Second, -time.Millisecond, time.Second, time.Hour}[rng.IntN(5)])
 		}},
 		{"sync", 3, (*simulation).sync},
+		{"in the tick of a stamp", 3, (*simulation).inTheTick},
 		{"audit", 2, func(s *simulation, rng *rand.Rand) {
 			if s.watcher != nil {
 				select {
@@ -248,6 +250,8 @@ func (s *simulation) judgeState() {
 		s.fail("watch ended: %s", s.log.String())
 	case state != wire.Watched:
 		s.fail("%s after a rest: %s", state, why)
+	case s.uid == 0 && len(s.exclude) == 0 && !strings.Contains(s.log.String(), "cannot read a directory") && s.watcher.process.Watches() != s.directories(simRoot):
+		s.fail("%d directories are heard after a rest, there are %d", s.watcher.process.Watches(), s.directories(simRoot))
 	}
 }
 

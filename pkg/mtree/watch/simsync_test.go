@@ -3,6 +3,7 @@ package watch_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/watch"
+	"tidemark/pkg/mtree/wire"
 )
 
 // simPatience is how many calls and moments a --sync of a simulation waits for its answer.
@@ -22,7 +24,10 @@ const simPatience = 2000
 // before: nothing else was done since. If the answer comes later, the next rest looks for it.
 func (s *simulation) sync(rng *rand.Rand) {
 	name := fmt.Sprint(rng.IntN(1 << 30))
-	if s.watcher == nil || s.trouble || s.shell.Write(simMarker+watch.CookiePrefix+name, "") != nil {
+	if s.watcher == nil || s.trouble || !slices.Contains(s.shell.Names(simRoot+"/.tidemark"), "lock") { // --sync looks for that, too
+		return
+	}
+	if s.shell.Write(simMarker+watch.CookiePrefix+name, "") != nil {
 		return
 	}
 	for range simPatience {
@@ -76,6 +81,28 @@ func TestSyncIsAnsweredAgain(t *testing.T) {
 		s.kill()
 		s.reader.end()
 		require.Zero(t, s.faults)
+		require.Empty(t, left, s.log.String())
+	})
+}
+
+// .tidemark could not be heard when watch started, for want of a watch or of memory. The first
+// audit found nothing that could not be heard, so the tree was "watched", and no --sync was
+// ever answered.
+func TestMarkerIsArmedAgain(t *testing.T) {
+	tryOpenat2(t)
+	defer sys.Simulate(nil)()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(1)
+		s.faults, s.fails, s.only = 1, unix.ENOSPC, "inotify_add_watch"
+		s.settle()
+		state, _ := s.state()
+		must(t, s.shell.Write(simMarker+watch.CookiePrefix+"1", ""))
+		s.settle()
+		left := s.cookies()
+		s.kill()
+		s.reader.end()
+		require.Zero(t, s.faults)
+		require.Equal(t, wire.Watched, state)
 		require.Empty(t, left, s.log.String())
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/audit"
@@ -100,9 +99,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	if err := w.declare(doubts); err != nil {
 		return err
 	}
-	if _, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD()); err != nil {
-		w.health.CannotHear(err)
-	}
+	w.armMarker()
 	if w.steps, err = machine.NewClockSteps(); err != nil {
 		w.Log.Info("a clock that is set back is noticed at the next change only", "error", err)
 	}

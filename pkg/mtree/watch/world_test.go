@@ -25,8 +25,8 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// deadline is how long a test waits for anything.
-const deadline = 10 * time.Second
+// deadline is how long a test waits for anything. Tests run side by side, on busy machines.
+const deadline = 30 * time.Second
 
 // newTree makes a tree in memory if that is possible: the tests of a watcher set thousands
 // of times.

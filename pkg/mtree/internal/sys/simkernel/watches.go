@@ -122,3 +122,15 @@ func (p *Process) Await(fd int) error {
 		<-news
 	}
 }
+
+// Watches returns how many inodes the process watches.
+func (p *Process) Watches() (n int) {
+	p.k.mu.Lock()
+	defer p.k.mu.Unlock()
+	for _, h := range p.fds {
+		if h != nil && h.events != nil {
+			n += len(h.events.watches)
+		}
+	}
+	return n
+}

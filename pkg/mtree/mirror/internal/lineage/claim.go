@@ -94,7 +94,7 @@ func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) (walk bo
 // the copy is new, its records are not trusted from here on.
 func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	r, was := l.replica, l.replica.Tree()
-	if !was.BoundTo(r.Self) { // guard: TestACopiedCopyThatIsAdopted
+	if !was.BoundTo(r.Self) { // guard: TestAdoptingACopiedCopy
 		more |= replica.DoubtHidden // the records came from elsewhere, with the files
 	}
 	isNew, err := r.IsNew()

@@ -28,7 +28,7 @@ func (p *pass) reasonToHold(waiting []*node) string {
 	}
 	why := p.guard.gate.Refuse(total, made, released)
 	switch {
-	case total == 0: // guard: TestAReleaseOfSeveralReasons
+	case total == 0:
 		return ""
 	case p.options.HoldAll != "": // guard: TestALostTreeIDDeletesNothing
 		return p.options.HoldAll
@@ -118,7 +118,7 @@ func (p *pass) markReleased(waiting []*node) {
 	for _, n := range waiting {
 		for i := range n.deletions {
 			d := &n.deletions[i]
-			d.Released = p.guard.release.Has(d) // guard: TestMaxDeleteHoldsAndReleases
+			d.Released = p.guard.release.Has(d) // guard: TestAHoldDoesNotLapse
 		}
 	}
 }

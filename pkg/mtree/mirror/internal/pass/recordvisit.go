@@ -74,7 +74,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	if v.Changed {
 		p.touch(n.Path)
 	}
-	if v.IsHot() { // guard: TestUnfinishedIsHot
+	if v.IsHot() { // guard: TestAHotListing
 		n.blocked = true
 		p.guard.unseen[n.Path] = n
 	}
@@ -134,7 +134,7 @@ func (p *pass) recordUnlisted(n *node, err error) {
 		// Its parent may be completed: to make the directory readable moves the parent's
 		// stamp.
 		n.unreadable = true
-		p.env.Replica.Deny(n.Path) // guard: TestDeniedFurtherUp
+		p.env.Replica.Deny(n.Path)
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		// An entry that is missing above may have moved down here.

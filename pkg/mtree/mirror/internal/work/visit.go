@@ -80,7 +80,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if !env.DryRun {
 		err = env.apply(t, v, dir, info)
 	}
-	if err == nil && !v.Listing.Hot { // guard (without !v.Listing.Hot): TestOtherOptionsInMidPass
+	if err == nil && !v.Listing.Hot { // guard (without !v.Listing.Hot): TestAHotListing
 		env.findDeletions(t, v, dir)
 	}
 	return err
