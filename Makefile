@@ -9,7 +9,7 @@ GO         ?= go
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILDFLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X tidemark/internal/cli.version=$(VERSION)'
 PROGRAMS   := bin/watch bin/serve bin/mirror
-FUZZTIME   ?= 2s
+FUZZTIME   ?= 1s
 
 # $(call tagged,TAG,DIR,FLAGS): the tests of a package that need a build tag, and no others.
 tagged = $(GO) test -tags $(1) $(3) -timeout 20m -run "$$(sh tools/tagged $(1) $(2))" ./$(2)

@@ -67,7 +67,7 @@ func doubled(l *HeldList, path string) bool {
 
 // The file of what is not copied is read as it was written, and counts are above 0.
 func FuzzUncopied(f *testing.F) {
-	f.Add([]byte("3 ./\n1 ./a%20b\nx\n-1 ./c\n"))
+	f.Add([]byte("3 ./\n1 ./a%20b\nx\n-1 ./c\n1 .\n1 ./..\n"))
 	root, err := disk.OpenRoot(f.TempDir())
 	require.NoError(f, err)
 	m, err := state.CreateMarker(root, "")

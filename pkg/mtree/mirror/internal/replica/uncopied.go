@@ -60,7 +60,7 @@ func readUncopied(m *state.Marker) (Uncopied, error) {
 		count, escaped, _ := strings.Cut(in.Text(), " ")
 		n, countErr := strconv.ParseInt(count, 10, 64)
 		path, pathErr := mtree.UnescapeName(strings.TrimPrefix(escaped, "./"))
-		if countErr == nil && pathErr == nil && n > 0 {
+		if countErr == nil && pathErr == nil && n > 0 && mtree.CheckPath(path) == nil {
 			u[path] = n
 		}
 	}
