@@ -168,7 +168,9 @@ func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration
 	}
 }
 
-// isOver reports whether a timer has ended.
+// isOver reports whether a timer has ended. A timer and a ticker that end at one moment
+// come in any order; asking here makes both orders the same, so that a simulation runs the
+// same way twice.
 func isOver(timer *time.Timer) bool {
 	select {
 	case <-timer.C:

@@ -58,13 +58,13 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	return info.MTime, err
 }
 
-// syncLook is how often --sync checks whether the watcher still runs. When a watcher is
-// killed, its lock may end after its last file was closed, and no event follows.
-//
-// syncAgain is how long it waits before it makes its file anew: so a watcher that dropped the
-// file, or missed its event, hears of another one.
 const (
-	syncLook  = time.Second
+	// syncLook is how often --sync checks whether the watcher still runs. When a watcher is
+	// killed, its lock may end after its last file was closed, and no event follows.
+	syncLook = time.Second
+
+	// syncAgain is how often --sync makes its cookie anew. A watcher that dropped the cookie,
+	// or missed its event, then hears of it again.
 	syncAgain = 3 * time.Second
 )
 

@@ -112,8 +112,8 @@ var ErrPast = fmt.Errorf("%w: a cache answered with a listing from before, or it
 
 // isPast reports whether the source had read the listing before the one from which the
 // directory was completed last, and with another stamp. Where everything is compared,
-// because the source became another one, its clock may be another, too. A `now` that lies
-// ahead of our own clock proves nothing: the source's clock was wrong then.
+// because the source became another one, its clock may be another, too. A recorded `now`
+// that lies ahead of our own clock proves nothing: the source's clock was wrong then.
 func (env *Env) isPast(v *VisitResult) bool {
 	if !v.Had || v.Doubts.Below() || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(aheadOfUs)) {
 		return false
