@@ -179,17 +179,9 @@ var treeChanges = []change{
 		name: "import", weight: 1, rough: true, // cp -a of a tree that watch kept
 		draw:  func(d *drawer) []string { return d.args(d.fresh(), d.version()) },
 		model: (*model).importTree,
-		disk: func(s site, a []string) error {
-			if err := absent(s, append([]string{""}, a...)); err != nil {
-				return err
-			}
-			tree, err := s.tree(number(a[1]))
-			if err != nil {
-				return err
-			}
-			defer os.RemoveAll(tree)
-			return errors.Join(run("watch", "--once", tree), run("cp", "-a", "--", tree, s.path(a[0])))
-		},
+		disk: fromTree(func(tree, at string) error {
+			return errors.Join(run("watch", "--once", tree), run("cp", "-a", "--", tree, at))
+		}),
 		moments: func(m *model, a []string) map[string][][]byte {
 			moments := map[string][][]byte{}
 			_ = imported(number(a[1]), func(p string, _ []byte) error {
@@ -202,17 +194,7 @@ var treeChanges = []change{
 		name: "nest", weight: 1, rough: true, // a copy of a tree, made by mirror
 		draw:  func(d *drawer) []string { return d.args(d.fresh(), d.version()) },
 		model: (*model).importTree,
-		disk: func(s site, a []string) error {
-			if err := absent(s, append([]string{""}, a...)); err != nil {
-				return err
-			}
-			tree, err := s.tree(number(a[1]))
-			if err != nil {
-				return err
-			}
-			defer os.RemoveAll(tree)
-			return run("mirror", "--once", "--", tree, s.path(a[0]))
-		},
+		disk:  fromTree(func(tree, at string) error { return run("mirror", "--once", "--", tree, at) }),
 	},
 }
 
@@ -317,4 +299,20 @@ func (s site) tree(version int) (string, error) {
 		}
 		return os.WriteFile(filepath.Join(tree, p), data, 0o644)
 	})
+}
+
+// fromTree is a change on disk that makes a tree beside the world, and puts it, or a copy of
+// it, where nothing is yet.
+func fromTree(put func(tree, at string) error) func(s site, a []string) error {
+	return func(s site, a []string) error {
+		if err := absent(s, append([]string{""}, a...)); err != nil {
+			return err
+		}
+		tree, err := s.tree(number(a[1]))
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(tree)
+		return put(tree, s.path(a[0]))
+	}
 }
