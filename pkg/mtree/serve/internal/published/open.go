@@ -33,7 +33,7 @@ func (t *Tree) OpenRegular(path string) (*disk.Regular, disk.Info, error) {
 // An error comes with the Info of what is at path, if that is known: it may be a
 // directory or a symlink.
 func (t *Tree) OpenFile(path string) (*disk.Regular, disk.Info, error) {
-	for try := 1; ; try++ {
+	for nowhere, try := 0, 1; ; try++ {
 		f, info, err := t.OpenRegular(path)
 		if err == nil || !MayBeLink(info, err) {
 			return f, info, t.above(path, err)
@@ -44,7 +44,10 @@ func (t *Tree) OpenFile(path string) (*disk.Regular, disk.Info, error) {
 				return f, info, nil
 			}
 		}
-		if kind == mtree.Dir || try == FollowTries {
+		if kind == mtree.Other {
+			nowhere++
+		}
+		if kind == mtree.Dir || nowhere == FollowTries || try == retypeTries {
 			return nil, info, err
 		}
 	}
