@@ -24,7 +24,7 @@ const simPatience = 2000
 // before: nothing else was done since. If the answer comes later, the next rest looks for it.
 func (s *simulation) sync(rng *rand.Rand) {
 	name := fmt.Sprint(rng.IntN(1 << 30))
-	if s.watcher == nil || s.trouble || !slices.Contains(s.shell.Names(simRoot+"/.tidemark"), "lock") { // --sync looks for that, too
+	if s.watcher == nil || s.watcher.once || s.trouble || !slices.Contains(s.shell.Names(simRoot+"/.tidemark"), "lock") { // --sync looks for that, too
 		return
 	}
 	if s.shell.Write(simMarker+watch.CookiePrefix+name, "") != nil {
@@ -59,6 +59,7 @@ func (r *simReader) now() {
 		return
 	}
 	r.process = r.s.kernel.Start("reader", 0)
+	defer r.s.as(r.process)()
 	if r.done = r.read(r.process); r.done {
 		r.judge()
 	}

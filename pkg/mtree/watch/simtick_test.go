@@ -53,7 +53,7 @@ func (s *simulation) untilStamp() {
 
 // flood makes more events than a short queue holds.
 func (s *simulation) flood(rng *rand.Rand) {
-	for range 30 {
+	for range min(s.kernel.Queue, 100)/2 + 1 {
 		_ = s.shell.Append(simRoot+"/f", simText(rng))
 		_ = s.shell.Append(simRoot+"/g", simText(rng))
 	}
