@@ -85,6 +85,8 @@ func (s *simulation) deafForLong(rng *rand.Rand) {
 	dir := fmt.Sprint(simDir(rng), "/deaf", rng.IntN(1000))
 	_ = s.shell.Mkdir(dir, 0o755)
 	s.order.Settle(time.Second, 3000)
+	s.reader.begin()
+	s.order.Settle(time.Second, 3000)
 	_ = s.shell.Write(dir+"/f", simText(rng))
 	s.movesOn(rng)
 	s.end(rng)
@@ -146,7 +148,7 @@ func (s *simulation) touchedBack(rng *rand.Rand) {
 // twinArrives moves a directory to the place of another. Below, both have the same stamp, and
 // other contents.
 func (s *simulation) twinArrives(rng *rand.Rand) {
-	dir, twin := simSub(rng), simOut(rng)
+	dir, twin := simSub(rng), []string{simOut(rng), simRoot + "/twin"}[rng.IntN(2)]
 	below := "/" + string(rune('a'+rng.IntN(2)))
 	_ = s.shell.Remove(twin)
 	for _, path := range []string{dir, dir + below, twin, twin + below} {
@@ -188,6 +190,12 @@ func (s *simulation) lossInAnAudit(rng *rand.Rand) {
 	}
 	s.flood(rng)
 	s.change(rng)
+	for range rng.IntN(4) {
+		s.order.Pass(7 * time.Millisecond) // while the audit waits for the disk
+		for range rng.IntN(40) {
+			s.order.Step()
+		}
+	}
 	if rng.IntN(2) == 0 {
 		s.movesOn(rng)
 		s.again(rng)
