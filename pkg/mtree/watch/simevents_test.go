@@ -93,6 +93,8 @@ func init() {
 		{"a twin arrives", 3, (*simulation).twinArrives},
 		{"a loss in an audit", 3, (*simulation).lossInAnAudit},
 		{"across the tick", 3, (*simulation).acrossTheTick},
+		{"behind a stamp", 3, (*simulation).behindAStamp},
+		{"a closed directory", 2, (*simulation).closed},
 		{"once", 4, (*simulation).once},
 		{"without events", 2, (*simulation).withoutEvents},
 		{"other rights", 2, (*simulation).otherRights},
@@ -201,6 +203,7 @@ func (s *simulation) rest() {
 	}
 	s.reader.judge()
 	s.judgeState()
+	s.judgeUnread()
 	if left := s.cookies(); len(left) > 0 && s.problem == "" {
 		s.fail("never answered: %v", left)
 	}
@@ -227,21 +230,39 @@ func (s *simulation) judgeState() {
 	}
 }
 
+// judgeUnread checks that root's watcher has read everything. What it could not is tried again
+// once a minute.
+func (s *simulation) judgeUnread() {
+	for range 3 {
+		if published, err := s.published(); err != nil || s.uid != 0 || s.problem != "" || published.Status.Unread == 0 {
+			return
+		}
+		s.order.Pass(time.Minute)
+		s.settle()
+	}
+	s.fail("something is left unread after a rest: %s", s.log.String())
+}
+
 // state returns the state of the tree as readers see it.
 func (s *simulation) state() (wire.State, string) {
-	p := s.kernel.Start("judge", 0)
-	defer s.as(p)()
-	fd, err := p.Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return "", err.Error()
-	}
-	root := disk.NewDir(fd, simRoot)
-	defer func() { _ = root.Close() }()
-	published, err := state.ReadPublished(root, "")
+	published, err := s.published()
 	if err != nil {
 		return "", err.Error()
 	}
 	return published.State, published.Status.Error
+}
+
+// published returns what readers see of the tree.
+func (s *simulation) published() (p state.Published, err error) {
+	judge := s.kernel.Start("judge", 0)
+	defer s.as(judge)()
+	fd, err := judge.Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return p, err
+	}
+	root := disk.NewDir(fd, simRoot)
+	defer func() { _ = root.Close() }()
+	return state.ReadPublished(root, "")
 }
 
 func (s *simulation) now() time.Time { return s.shell.Now() }

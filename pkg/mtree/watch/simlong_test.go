@@ -3,6 +3,7 @@ package watch_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -149,19 +150,9 @@ func (s *simulation) touchedBack(rng *rand.Rand) {
 // other contents.
 func (s *simulation) twinArrives(rng *rand.Rand) {
 	dir, twin := simSub(rng), []string{simOut(rng), simRoot + "/twin"}[rng.IntN(2)]
-	below := "/" + string(rune('a'+rng.IntN(2)))
-	_ = s.shell.Remove(twin)
-	for _, path := range []string{dir, dir + below, twin, twin + below} {
-		_ = s.shell.Mkdir(path, 0o755)
-	}
-	_ = s.shell.Write(twin+below+"/f", "of the twin")
-	s.quiet()
-	mtime, _, err := s.shell.Times(dir + below)
-	if err != nil {
+	if !s.twins(rng, dir, twin) {
 		return
 	}
-	_ = s.shell.Touch(twin+below, mtime, false)
-	s.movesOn(rng)
 	away := rng.IntN(2) == 0
 	if away {
 		s.end(rng)
@@ -175,6 +166,50 @@ func (s *simulation) twinArrives(rng *rand.Rand) {
 	if away {
 		s.order.Settle(simLong, 3000)
 		s.start()
+	}
+}
+
+// twins makes two directories. Each has a directory of the same name and, where that can be,
+// stamp, with other contents.
+func (s *simulation) twins(rng *rand.Rand, dir, twin string) bool {
+	below := "/" + string(rune('a'+rng.IntN(2)))
+	for _, path := range []string{dir, twin} {
+		_ = s.shell.Remove(path)
+		_ = s.shell.Mkdir(path, 0o755)
+		_ = s.shell.Mkdir(path+below, 0o755)
+		_ = s.shell.Write(path+below+"/f", "of "+path)
+	}
+	s.quiet()
+	mtime, _, err := s.shell.Times(dir + below)
+	if err == nil && !strings.HasPrefix(twin, simRoot) {
+		_ = s.shell.Touch(twin+below, mtime, false)
+	}
+	s.movesOn(rng)
+	return err == nil
+}
+
+// closed changes a directory that the watcher's user may not open any more.
+func (s *simulation) closed(rng *rand.Rand) {
+	if s.uid == 0 {
+		s.terminate()
+		s.uid = 1000
+		for _, path := range s.paths(simRoot) {
+			_ = s.shell.Chown(path, 1000)
+		}
+	}
+	s.quiet()
+	dir := simSub(rng)
+	_ = s.shell.Chmod(dir, 0)
+	if rng.IntN(2) == 0 {
+		s.movesOn(rng)
+	}
+	_ = s.shell.Append(dir+"/f", simText(rng))
+	s.movesOn(rng)
+	if rng.IntN(2) == 0 {
+		s.again(rng)
+	}
+	if rng.IntN(2) == 0 {
+		_ = s.shell.Chmod(dir, 0o755)
 	}
 }
 
@@ -210,35 +245,5 @@ func (s *simulation) askForAudit() {
 	select {
 	case s.watcher.audit <- struct{}{}:
 	default:
-	}
-}
-
-// acrossTheTick lets the clock tick between the moment when watch reads it and the moment when
-// the stamp is written: the stamp may then equal the ctime that writing it leaves. Events of
-// what happens in that tick may be lost.
-func (s *simulation) acrossTheTick(rng *rand.Rand) {
-	s.quiet()
-	dir := simDir(rng)
-	_ = s.shell.Write(dir+"/f", simText(rng))
-	for range 500 {
-		if s.order.Waits("utimensat(") {
-			break
-		}
-		if !s.order.Step() {
-			s.order.Pass(time.Millisecond + 1)
-		}
-	}
-	tick := max(s.kernel.Granule, s.kernel.Tick)
-	s.order.Pass(tick - time.Duration(s.now().UnixNano())%tick)
-	for range rng.IntN(60) {
-		if !s.order.Step() {
-			s.order.Pass(tick/64 + 1)
-		}
-	}
-	s.flood(rng)
-	_ = s.shell.Write(dir+"/"+simText(rng), "")
-	if rng.IntN(2) == 0 {
-		s.kill()
-		s.start()
 	}
 }

@@ -53,16 +53,22 @@ func (s *simulation) cookies() (left []string) {
 	return left
 }
 
-// now makes a pass in no time, unless one runs, and judges what the reader believes.
+// now makes a pass in no time, and judges what the reader believes.
 func (r *simReader) now() {
+	if r.look() {
+		r.judge()
+	}
+}
+
+// look makes a pass in no time, unless one runs. It reports whether the pass was complete.
+func (r *simReader) look() bool {
 	if r.busy.Load() {
-		return
+		return false
 	}
 	r.process = r.s.kernel.Start("reader", 0)
 	defer r.s.as(r.process)()
-	if r.done = r.read(r.process); r.done {
-		r.judge()
-	}
+	r.done = r.read(r.process)
+	return r.done
 }
 
 // A rename in .tidemark failed once: the --sync that it would have answered waited for ever.
