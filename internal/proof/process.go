@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -21,6 +23,9 @@ type Process struct {
 	Err   error         // how it ended; read it after Done
 	Ready chan struct{} // closed when it has sent READY=1
 	log   string
+
+	mutex sync.Mutex
+	told  []string // all that it has sent
 }
 
 // Command is what Launch runs.
@@ -86,11 +91,26 @@ func (p *Process) hear(socket *net.UnixConn) {
 		if err != nil {
 			return
 		}
+		p.mutex.Lock()
+		p.told = append(p.told, string(buf[:n]))
+		p.mutex.Unlock()
 		if !told && bytes.Contains(buf[:n], []byte("READY=1")) {
 			told = true
 			close(p.Ready)
 		}
 	}
+}
+
+// Told is how often the program has told the service manager something with this text in it.
+func (p *Process) Told(text string) (n int) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	for _, message := range p.told {
+		if strings.Contains(message, text) {
+			n++
+		}
+	}
+	return n
 }
 
 // WaitReady waits until the program is ready. It is an error if it ends, or is not ready

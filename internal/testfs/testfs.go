@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 	"unsafe"
 )
 
@@ -110,21 +109,6 @@ func CutBy(dir string, how Flush) error {
 		return errno
 	}
 	return nil
-}
-
-// Unmount unmounts what is on dir. Programs that look at all mounts keep it busy for a
-// moment.
-func Unmount(t testing.TB, dir string) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; <-time.After(10 * time.Millisecond) {
-		out, err := exec.Command("umount", dir).CombinedOutput()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("umount %s: %s", dir, out)
-		}
-	}
 }
 
 // WithoutDescriptors calls f while this process can open nothing: EMFILE.

@@ -44,6 +44,7 @@ func mirrorStays(t *testing.T, f *fault) {
 	}
 	require.True(t, f.isFault() || e.code == 0, "%s is no fault\n%s", f.What, e.log)
 	f.over.Store(true)
+	must(t, 0, "watch", "--sync", src) // a mirror that has ended waited for nothing
 	must(t, 0, "mirror", "--once", s.url, copy)
 	same(t, src, copy, e.log)
 	checkStaging(t, copy, e.log)

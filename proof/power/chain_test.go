@@ -54,12 +54,22 @@ func (c *chain) reboot() {
 	require.NoError(c.t, os.WriteFile(c.boot, fmt.Appendf(nil, "%d\n", time.Now().UnixNano()), 0o644))
 }
 
-// bootID is where the kernel tells its boot id; inBoot runs a program that reads another
-// one there, in a mount namespace of its own.
+// bootID is where the kernel tells its boot id.
 const bootID = "/proc/sys/kernel/random/boot_id"
 
+// otherBoot is a script for a mount namespace of its own. The program after the first two
+// arguments sees the file of the first as the boot id. The images that other tests have
+// mounted are let go of, since they would not be free for as long as the program runs.
+const otherBoot = `mount --bind "$0" ` + bootID + ` && tree=$1 && shift &&
+	while read -r device at rest; do
+		case $device in /dev/loop*) ;; *) continue ;; esac
+		case $tree/ in "$at"/*) ;; *) umount "$at" 2>/dev/null ;; esac
+	done </proc/self/mounts
+	exec "$@"`
+
+// inBoot is a command that runs a program of this chain with its own boot id.
 func (c *chain) inBoot(args ...string) []string {
-	return append([]string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", `mount --bind "$0" ` + bootID + ` && exec "$@"`, c.boot}, args...)
+	return append([]string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", otherBoot, c.boot, c.source}, args...)
 }
 
 // launch starts a program and waits until it is ready.

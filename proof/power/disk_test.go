@@ -2,10 +2,8 @@ package power
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,26 +61,16 @@ func (d *testDisk) cut(how testfs.Flush) {
 
 // back mounts what the cut has left. Nothing may use the disk any more.
 func (d *testDisk) back() {
-	d.detach()
+	testfs.Unmount(d.t, d.at)
 	if d.name == "btrfs" {
 		require.NoError(d.t, os.Rename(d.image+".cut", d.image))
 	}
 	testfs.Run(d.t, "mount", "-o", d.mount, d.image, d.at)
 }
 
-// detach unmounts the disk, and waits until its loop device is free: namespaces that have
-// ended keep it for a moment, and it must not be mounted twice.
-func (d *testDisk) detach() {
-	testfs.Unmount(d.t, d.at)
-	require.Eventually(d.t, func() bool {
-		out, err := exec.Command("losetup", "-j", d.image).Output()
-		return err == nil && len(out) == 0
-	}, patience, 5*time.Millisecond, "somebody holds the disk")
-}
-
 // sound checks the file system, after it was mounted once and its journal replayed.
 func (d *testDisk) sound() {
-	d.detach()
+	testfs.Unmount(d.t, d.at)
 	testfs.Run(d.t, d.check[0], append(d.check[1:], d.image)...)
 	testfs.Run(d.t, "mount", "-o", d.mount, d.image, d.at)
 }

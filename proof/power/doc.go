@@ -6,6 +6,7 @@
 //	kill_test.go      kill -9 of watch, serve and mirror under churn
 //	chain_test.go     a source, its server and a copy, that lose their power and come back
 //	disk_test.go      a disk whose power can be cut
+//	hold_test.go      who else keeps a disk mounted
 //	churn_test.go     changes, some of them flushed to disk
 //
 // Cuts under a copy are in pkg/mtree/mirror/powercut_test.go, where records can be read.

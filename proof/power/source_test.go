@@ -58,6 +58,8 @@ type cutSource struct {
 	disk *testDisk
 	rand *rand.Rand
 	cuts int
+
+	tries int // how often the mirror had told that it tries again when nobody answered any more
 }
 
 // cutOnce changes the tree, cuts the power in the middle, and lets everything come back.
@@ -81,10 +83,18 @@ func (s *cutSource) cutOnce(t *testing.T) {
 		<-time.After(time.Duration(s.rand.Int64N(int64(100 * time.Millisecond))))
 		s.cut(func() int { return 0 })
 	}
+	s.rested(t)
 	missed := s.missing(t)
 	s.boot(t)
 	s.equal()
 	require.Empty(t, missed(), "files that source and copy had before and after were away meanwhile")
+}
+
+// rested waits until the mirror has noticed that nobody answers: a pass that was under way
+// may still have deleted what the source told deleted, and has again since the cut.
+func (s *cutSource) rested(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool { return s.mirror.Told("trying again") > s.tries }, 2*patience, 5*time.Millisecond, s.told())
 }
 
 // cut cuts the power, under all that runs where that is possible, and mounts what it left.
@@ -97,6 +107,7 @@ func (s *cutSource) cut(stop func() int) {
 	s.disk.cut(how)
 	stop()
 	s.dark()
+	s.tries = s.mirror.Told("trying again")
 	s.disk.back()
 	if s.rand.IntN(3) > 0 { // else the disk alone was away
 		s.reboot()

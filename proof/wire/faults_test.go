@@ -32,6 +32,9 @@ type fault struct {
 	// moves: the source changes meanwhile, or seems to be as it was: a pass may succeed and
 	// the copy be of another moment.
 	moves bool
+	// stranger: the answer is a whole listing of another tree. Who has no copy yet takes what
+	// answers for its source.
+	stranger bool
 }
 
 // faults are all of them.

@@ -109,6 +109,7 @@ func followed(p *place, c mirror.Config) (err, hung error) {
 	if stopErr := r.stop(); stopErr != nil && !errors.Is(stopErr, context.Canceled) {
 		hung = errors.Join(hung, stopErr)
 	}
+	p.proxy.cut() // the last request may still be on its way
 	return err, hung
 }
 

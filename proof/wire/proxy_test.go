@@ -62,7 +62,7 @@ type proxy struct {
 	place    *place
 
 	mu       sync.Mutex
-	open     map[net.Conn]bool
+	open     map[net.Conn]bool         // false: it was cut, and what comes from it is from before
 	asked    []string                  // since the last call of requests
 	n        int                       // answers since the fault was set
 	replaced int                       // of these, by the fault
@@ -110,11 +110,12 @@ func (p *proxy) close() {
 	p.client.CloseIdleConnections()
 }
 
-// cut closes all connections.
+// cut closes all connections. What was sent over them and not read yet counts as never asked.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.open {
+		p.open[c] = false
 		_ = c.Close()
 	}
 }
@@ -151,7 +152,7 @@ func (p *proxy) serve(conn net.Conn) {
 			return
 		}
 		ex := &exchange{req: req, body: body, proxy: p}
-		r, err := p.reply(ex)
+		r, err := p.reply(conn, ex)
 		if err != nil || !r.send(conn, p.ctx.Done()) {
 			return
 		}
@@ -159,8 +160,12 @@ func (p *proxy) serve(conn net.Conn) {
 }
 
 // reply returns what goes out in answer to a request.
-func (p *proxy) reply(ex *exchange) (reply, error) {
+func (p *proxy) reply(from net.Conn, ex *exchange) (reply, error) {
 	p.mu.Lock()
+	if !p.open[from] {
+		p.mu.Unlock()
+		return reply{}, net.ErrClosed
+	}
 	p.asked = append(p.asked, ex.req.Method+" "+ex.req.URL.RequestURI())
 	p.n++
 	fault := p.fault

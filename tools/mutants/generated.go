@@ -195,7 +195,7 @@ func (g *generatedRun) reachesOf(ctx context.Context, mu *sync.Mutex, b *binary,
 		known = known && ok
 	}
 	if !known {
-		o, err := b.run(ctx, []string{test}, 0, time.Minute, true)
+		o, err := b.run(ctx, []string{test}, 0, markPatience, true)
 		if err != nil {
 			return err
 		}

@@ -144,39 +144,29 @@ func (d *daemon) waitDue(ctx context.Context, done <-chan struct{}, t time.Durat
 }
 
 // wait reports whether done was closed before t passed, or a release or other
-// credentials came.
+// credentials came. There is one timer, and no ticker beside it: where both ended at one
+// moment they came in any order, and a simulation did not run the same way twice.
 func (d *daemon) wait(ctx context.Context, done <-chan struct{}, t time.Duration) bool {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	var look <-chan time.Time
-	if d.held || d.mirror.config.Credentials != nil {
-		ticker := time.NewTicker(releaseLook)
-		defer ticker.Stop()
-		look = ticker.C
-	}
-	for {
+	looks := d.held || d.mirror.config.Credentials != nil
+	for end := time.Now().Add(t); ; {
+		step := time.Until(end)
+		if looks {
+			step = min(step, releaseLook)
+		}
+		timer := time.NewTimer(step)
 		var isDone, over bool
 		_ = sys.Select(
 			sys.On(done, func(struct{}) error { isDone = true; return nil }),
-			sys.On(timer.C, func(time.Time) error { over = true; return nil }),
+			sys.On(timer.C, func(time.Time) error {
+				over = !time.Now().Before(end) || d.isReleased() || d.mirror.source.Renewed()
+				return nil
+			}),
 			sys.On(ctx.Done(), func(struct{}) error { over = true; return nil }),
-			sys.On(look, func(time.Time) error { over = isOver(timer) || d.isReleased() || d.mirror.source.Renewed(); return nil }),
 		)
+		timer.Stop()
 		if isDone || over {
 			return isDone
 		}
-	}
-}
-
-// isOver reports whether a timer has ended. A timer and a ticker that end at one moment
-// come in any order; asking here makes both orders the same, so that a simulation runs the
-// same way twice.
-func isOver(timer *time.Timer) bool {
-	select {
-	case <-timer.C:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -3,6 +3,7 @@
 package mirror
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +36,7 @@ type cutting struct {
 	*bench
 	cutMode
 	rand     *rand.Rand
+	told     bytes.Buffer        // what the last mirror has printed
 	versions []map[string]string // testtree.Snapshot of each round
 	stamped  int                 // complete directories that were looked at
 	open     int                 // incomplete ones

@@ -9,7 +9,6 @@ package mirror
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,18 +61,25 @@ func (c *cutting) begin() *exec.Cmd {
 		env = append(env, "MIRROR_TEST_NOXATTR=1")
 	}
 	cmd := helper(c.bench, env...)
-	cmd.Stdout = io.Discard
+	cmd.Stdout, cmd.Stderr = &c.told, &c.told
+	c.told.Reset()
 	require.NoError(c.tree.t, cmd.Start())
 	return cmd
+}
+
+// finish runs a mirror to its end, which is good.
+func (c *cutting) finish() {
+	c.tree.t.Helper()
+	require.NoError(c.tree.t, c.begin().Wait(), "%s", &c.told)
 }
 
 // whole runs a mirror to its end; then the copy is the source, and the next pass is idle.
 func (c *cutting) whole() {
 	t := c.tree.t
-	require.NoError(t, c.begin().Wait())
+	c.finish()
 	c.bench.same(c.tree)
 	c.bench.server.requests()
-	require.NoError(t, c.begin().Wait())
+	c.finish()
 	require.Equal(t, []string{"GET /?txt"}, c.bench.server.requests(), "the copy is complete")
 }
 
@@ -125,7 +131,7 @@ func TestPowerCut(t *testing.T) {
 			cuts++
 		}
 		began := time.Now()
-		require.NoError(t, c.begin().Wait())
+		c.finish()
 		took := max(time.Since(began), 50*time.Millisecond)
 		c.sound(true)
 		for range versions(t) {
@@ -207,7 +213,7 @@ func TestPowerCutBtrfs(t *testing.T) {
 				copies = append(copies, copied)
 				require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
 			}
-			require.NoError(t, cmd.Wait())
+			require.NoError(t, cmd.Wait(), "%s", &c.told)
 			took = max(time.Since(began)/2, 50*time.Millisecond)
 			testfs.Unmount(t, at)
 			for _, copied := range copies {

@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,18 +64,25 @@ func TestAuditBrokenOff(t *testing.T) {
 	})
 }
 
+// startWithWatches starts a watcher that may have only so many watches of inotify. The limit
+// is that of a user namespace of its own: the sysctl is for all programs of the machine.
+func startWithWatches(t *testing.T, r *running, most int) *process {
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c",
+		fmt.Sprintf(`echo %d > /proc/sys/user/max_inotify_watches && exec "$0"`, most), os.Args[0])
+	cmd.Env = append(os.Environ(), "WATCH_TEST_ROOT="+r.root, "WATCH_TEST_BACKEND=inotify")
+	cmd.Stderr = r.log
+	must(t, cmd.Start())
+	p := &process{t, cmd}
+	t.Cleanup(p.kill)
+	return p
+}
+
 // Out of inotify watches, the checkpoint moved with every batch elsewhere. After a restart
 // with more watches, changes in directories that had not been heard were never published.
 func TestDeafKeepsTheCheckpoint(t *testing.T) {
 	root := newTree(t, "a/", "b/", "c/", "d/", "e/", "f/", "g/", "h/", "i/", "j/", "k/", "l/")
 	r := &running{t: t, root: root, log: new(logged)}
-	// The limit is that of a user namespace of its own.
-	cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", `echo 6 > /proc/sys/user/max_inotify_watches && exec "$0"`, os.Args[0])
-	cmd.Env = append(os.Environ(), "WATCH_TEST_ROOT="+root, "WATCH_TEST_BACKEND=inotify")
-	cmd.Stderr = r.log
-	must(t, cmd.Start())
-	p := &process{t, cmd}
-	t.Cleanup(p.kill)
+	p := startWithWatches(t, r, 6)
 	r.await(wire.Degraded)
 	checkpoint := r.status().Status.Checkpoint
 	require.NotNil(t, checkpoint, "its audit has read and stamped everything")

@@ -85,12 +85,10 @@ func TestOutOfWatches(t *testing.T) {
 	for i := range 40 {
 		must(t, os.Mkdir(filepath.Join(root, fmt.Sprint(i)), 0o755))
 	}
-	var r *running
-	withSysctl(t, "fs.inotify.max_user_watches", 10, func() {
-		r = begin(t, watch.Config{Root: root, Backend: "inotify"})
-		r.await(wire.Degraded)
-	})
-	require.Contains(t, r.status().Status.Error, "fs.inotify.max_user_watches")
+	r := &running{t: t, root: root, log: new(logged)}
+	startWithWatches(t, r, 10)
+	r.await(wire.Degraded)
+	require.Contains(t, r.status().Status.Error, "user.max_inotify_watches is 10")
 	require.Contains(t, r.status().Status.Error, "41 directories")
 	require.Equal(t, 1, strings.Count(r.log.String(), "cannot hear all directories"))
 }
