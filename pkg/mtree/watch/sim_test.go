@@ -31,6 +31,7 @@ type simulation struct {
 
 	exclude []string
 	watcher *simWatcher
+	user    *simkernel.Process // of front
 	reader  *simReader
 	open    int // a file that the shell writes to now and then; 0: none
 	log     strings.Builder
@@ -40,6 +41,7 @@ type simulation struct {
 	faults, skip int        // how many, and after how many others
 	only         string     // which calls: those with this text
 	trouble      bool       // calls failed since the last rest
+	onceFailed   error      // how the last run of --once ended
 }
 
 // simWatcher is a watch that runs.
@@ -48,6 +50,8 @@ type simWatcher struct {
 	stop    context.CancelFunc
 	audit   chan struct{}
 	ended   chan error
+	backend string // none: it does not hear
+	once    bool   // it is one run of --once
 }
 
 const simRoot = "/tree"
@@ -95,22 +99,36 @@ func (s *simulation) paths(path string) []string {
 }
 
 // start starts a watcher, unless one runs.
-func (s *simulation) start() {
+func (s *simulation) start() { s.run("inotify", watch.Run) }
+
+// run starts a watcher or a run of --once, unless one runs.
+func (s *simulation) run(backend string, run func(context.Context, watch.Config) error) {
 	if s.watcher != nil {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	w := &simWatcher{process: s.kernel.Start("watch", s.uid), stop: stop, audit: make(chan struct{}, 1), ended: make(chan error, 1)}
+	w := &simWatcher{process: s.kernel.Start("watch", s.uid), stop: stop, audit: make(chan struct{}, 1), ended: make(chan error, 1), backend: backend}
 	w.process.Scheduled = true
 	w.process.Fault = s.nextFault
 	s.watcher = w
-	s.front.Use(w.process)
+	s.as(w.process)
 	config := watch.Config{
-		Root: simRoot, Backend: "inotify", Audit: w.audit, Exclude: s.exclude,
+		Root: simRoot, Backend: backend, Audit: w.audit, Exclude: s.exclude,
 		Now: func() mtree.Stamp { return mtree.FromTime(w.process.Now()) },
 		Log: slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	go func() { w.ended <- watch.Run(ctx, config) }()
+	go func() { w.ended <- run(ctx, config) }()
+}
+
+// as lets p make the calls that name no descriptor, until the returned function is called.
+func (s *simulation) as(p *simkernel.Process) (back func()) {
+	was := s.user
+	s.user = p
+	s.front.Use(p)
+	return func() {
+		s.user = was
+		s.front.Use(was)
+	}
 }
 
 // nextFault returns the error with which the next call of watch fails; nil if it does not.
@@ -154,6 +172,7 @@ func (s *simulation) crash(rng *rand.Rand) {
 	}
 	s.await(func() bool { return !s.reader.busy.Load() })
 	s.shell = s.kernel.Shell(0)
+	s.own() // a change of rights may have been lost
 }
 
 // terminate ends the watcher as SIGTERM does.
@@ -167,7 +186,7 @@ func (s *simulation) terminate() {
 		select {
 		case err := <-w.ended:
 			s.watcher = nil
-			s.ended(err)
+			s.ended(w, err)
 			return
 		default:
 		}
@@ -186,13 +205,18 @@ func (s *simulation) look() {
 	}
 	select {
 	case err := <-s.watcher.ended:
+		w := s.watcher
 		s.watcher = nil
-		s.ended(err)
+		s.ended(w, err)
 	default:
 	}
 }
 
-func (s *simulation) ended(err error) {
+func (s *simulation) ended(w *simWatcher, err error) {
+	if w.once {
+		s.onceEnded(err)
+		return
+	}
 	if err != nil && s.trouble {
 		return // it may give up, if it says why
 	}

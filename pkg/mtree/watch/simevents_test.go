@@ -86,6 +86,19 @@ func init() {
 		{"reader passes", 24, func(s *simulation, rng *rand.Rand) { s.reader.begin() }},
 		{"a long while", 4, func(s *simulation, rng *rand.Rand) { s.order.Settle(simLong, 3000) }},
 		{"away for long", 12, (*simulation).awayForLong},
+		{"deaf for long", 3, (*simulation).deafForLong},
+		{"excluded for long", 2, (*simulation).excludedForLong},
+		{"the clock is set back while away", 2, (*simulation).clockBackWhileAway},
+		{"touched back", 3, (*simulation).touchedBack},
+		{"a twin arrives", 3, (*simulation).twinArrives},
+		{"a loss in an audit", 3, (*simulation).lossInAnAudit},
+		{"across the tick", 3, (*simulation).acrossTheTick},
+		{"behind a stamp", 3, (*simulation).behindAStamp},
+		{"a closed directory", 2, (*simulation).closed},
+		{"once", 4, (*simulation).once},
+		{"without events", 2, (*simulation).withoutEvents},
+		{"other rights", 2, (*simulation).otherRights},
+		{"root given away", 2, (*simulation).giveRootAway},
 		{"journal", 4, func(s *simulation, rng *rand.Rand) { s.kernel.Commit() }},
 		{"start", 3, func(s *simulation, rng *rand.Rand) { s.start() }},
 		{"kill", 2, func(s *simulation, rng *rand.Rand) { s.kill() }},
@@ -93,23 +106,14 @@ func init() {
 		{"kill and start", 3, func(s *simulation, rng *rand.Rand) { s.kill(); s.start() }},
 		{"crash", 1, func(s *simulation, rng *rand.Rand) { s.crash(rng) }},
 		{"other options", 1, func(s *simulation, rng *rand.Rand) {
-			s.terminate()
-			s.exclude = [][]string{nil, {excludedPrefix + "*"}}[rng.IntN(2)]
-			s.start()
+			s.options([][]string{nil, {excludedPrefix + "*"}}[rng.IntN(2)]...)
 		}},
 		{"the clock steps", 1, func(s *simulation, rng *rand.Rand) {
 			s.kernel.StepClock([]time.Duration{-time.Hour, -time.Second, -time.Millisecond, time.Second, time.Hour}[rng.IntN(5)])
 		}},
 		{"sync", 3, (*simulation).sync},
 		{"in the tick of a stamp", 3, (*simulation).inTheTick},
-		{"audit", 2, func(s *simulation, rng *rand.Rand) {
-			if s.watcher != nil {
-				select {
-				case s.watcher.audit <- struct{}{}:
-				default:
-				}
-			}
-		}},
+		{"audit", 2, func(s *simulation, rng *rand.Rand) { s.askForAudit() }},
 		{"marker removed", 1, func(s *simulation, rng *rand.Rand) { _ = s.shell.Remove(simRoot + "/.tidemark") }},
 		{"full", 1, func(s *simulation, rng *rand.Rand) { s.kernel.Full, s.trouble = true, true }},
 		{"room", 2, func(s *simulation, rng *rand.Rand) { s.kernel.Full = false }},
@@ -122,38 +126,6 @@ func init() {
 }
 
 const here = unix.AT_FDCWD
-
-// awayForLong changes the tree while nobody watches, and longer ago than an audit looks back.
-// The next watcher may be ended in the middle of its audit.
-func (s *simulation) awayForLong(rng *rand.Rand) {
-	end := func() { [](func()){s.kill, s.terminate}[rng.IntN(2)]() }
-	if rng.IntN(4) > 0 {
-		s.start()
-		s.order.Settle(simLong, 3000) // everything is published
-		s.reader.begin()
-		s.order.Settle(time.Second, 3000)
-	}
-	end()
-	for range 1 + rng.IntN(3) {
-		simKinds[rng.IntN(simChanges)].do(s, rng)
-	}
-	s.order.Settle(simLong, 3000)
-	s.start()
-	for range rng.IntN(500) {
-		s.order.Step()
-	}
-	if s.look(); rng.IntN(3) > 0 && s.watcher != nil {
-		end()
-		if rng.IntN(2) == 0 {
-			s.order.Settle(simLong, 3000)
-		}
-		s.start()
-	}
-}
-
-// simLong is longer than an audit looks back from the checkpoint. In a shorter time it finds
-// every change by that alone, whatever the checkpoint says.
-const simLong = 11 * time.Second
 
 // simHistory returns the events of a seed.
 func simHistory(seed uint64) (events []simEvent) {
@@ -198,8 +170,10 @@ func simPause(rng *rand.Rand) time.Duration {
 
 // rest lets everything come to rest, and checks what must hold then.
 func (s *simulation) rest() {
-	s.kernel.Full, s.kernel.ReadOnly, s.faults = false, false, 0
-	for range 2 { // it may have given up meanwhile
+	s.kernel.Full, s.kernel.ReadOnly, s.kernel.MaxWatches, s.faults = false, false, simWatches, 0
+	s.giveRootBack()
+	for range 3 { // it may have given up meanwhile
+		s.endDeaf()
 		if s.start(); !s.settle() {
 			return
 		}
@@ -229,6 +203,7 @@ func (s *simulation) rest() {
 	}
 	s.reader.judge()
 	s.judgeState()
+	s.judgeUnread()
 	if left := s.cookies(); len(left) > 0 && s.problem == "" {
 		s.fail("never answered: %v", left)
 	}
@@ -255,19 +230,39 @@ func (s *simulation) judgeState() {
 	}
 }
 
+// judgeUnread checks that root's watcher has read everything. What it could not is tried again
+// once a minute.
+func (s *simulation) judgeUnread() {
+	for range 3 {
+		if published, err := s.published(); err != nil || s.uid != 0 || s.problem != "" || published.Status.Unread == 0 {
+			return
+		}
+		s.order.Pass(time.Minute)
+		s.settle()
+	}
+	s.fail("something is left unread after a rest: %s", s.log.String())
+}
+
 // state returns the state of the tree as readers see it.
 func (s *simulation) state() (wire.State, string) {
-	fd, err := s.kernel.Start("judge", 0).Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return "", err.Error()
-	}
-	root := disk.NewDir(fd, simRoot)
-	defer func() { _ = root.Close() }()
-	published, err := state.ReadPublished(root, "")
+	published, err := s.published()
 	if err != nil {
 		return "", err.Error()
 	}
 	return published.State, published.Status.Error
+}
+
+// published returns what readers see of the tree.
+func (s *simulation) published() (p state.Published, err error) {
+	judge := s.kernel.Start("judge", 0)
+	defer s.as(judge)()
+	fd, err := judge.Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return p, err
+	}
+	root := disk.NewDir(fd, simRoot)
+	defer func() { _ = root.Close() }()
+	return state.ReadPublished(root, "")
 }
 
 func (s *simulation) now() time.Time { return s.shell.Now() }

@@ -182,7 +182,9 @@ func (w *simWalk) show(d *disk.Dir, e mtree.Entry) (string, error) {
 
 // judge compares what the reader believes with what is there, at a moment of rest.
 func (r *simReader) judge() {
-	fd, err := r.s.kernel.Start("judge", 0).Openat(unix.AT_FDCWD, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	p := r.s.kernel.Start("judge", 0)
+	defer r.s.as(p)()
+	fd, err := p.Openat(unix.AT_FDCWD, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		r.s.fail("no root: %v", err)
 		return

@@ -24,7 +24,7 @@ const simPatience = 2000
 // before: nothing else was done since. If the answer comes later, the next rest looks for it.
 func (s *simulation) sync(rng *rand.Rand) {
 	name := fmt.Sprint(rng.IntN(1 << 30))
-	if s.watcher == nil || s.trouble || !slices.Contains(s.shell.Names(simRoot+"/.tidemark"), "lock") { // --sync looks for that, too
+	if s.watcher == nil || s.watcher.once || s.trouble || !slices.Contains(s.shell.Names(simRoot+"/.tidemark"), "lock") { // --sync looks for that, too
 		return
 	}
 	if s.shell.Write(simMarker+watch.CookiePrefix+name, "") != nil {
@@ -53,15 +53,22 @@ func (s *simulation) cookies() (left []string) {
 	return left
 }
 
-// now makes a pass in no time, unless one runs, and judges what the reader believes.
+// now makes a pass in no time, and judges what the reader believes.
 func (r *simReader) now() {
-	if r.busy.Load() {
-		return
-	}
-	r.process = r.s.kernel.Start("reader", 0)
-	if r.done = r.read(r.process); r.done {
+	if r.look() {
 		r.judge()
 	}
+}
+
+// look makes a pass in no time, unless one runs. It reports whether the pass was complete.
+func (r *simReader) look() bool {
+	if r.busy.Load() {
+		return false
+	}
+	r.process = r.s.kernel.Start("reader", 0)
+	defer r.s.as(r.process)()
+	r.done = r.read(r.process)
+	return r.done
 }
 
 // A rename in .tidemark failed once: the --sync that it would have answered waited for ever.

@@ -53,7 +53,7 @@ func (s *simulation) untilStamp() {
 
 // flood makes more events than a short queue holds.
 func (s *simulation) flood(rng *rand.Rand) {
-	for range 30 {
+	for range min(s.kernel.Queue, 100)/2 + 1 {
 		_ = s.shell.Append(simRoot+"/f", simText(rng))
 		_ = s.shell.Append(simRoot+"/g", simText(rng))
 	}
@@ -67,4 +67,65 @@ func (s *simulation) directories(path string) (n int) {
 		}
 	}
 	return n
+}
+
+// acrossTheTick lets the clock tick between the moment when watch reads it and the moment when
+// the stamp is written: the stamp may then equal the ctime that writing it leaves. What happens
+// later in that tick leaves the same times. Its events may be lost.
+func (s *simulation) acrossTheTick(rng *rand.Rand) {
+	s.quiet()
+	dir := simDir(rng)
+	_ = s.shell.Write(dir+"/f", simText(rng))
+	s.untilCall("utimensat(")
+	tick := max(s.kernel.Granule, s.kernel.Tick)
+	s.order.Pass(tick - time.Duration(s.now().UnixNano())%tick)
+	if rng.IntN(2) == 0 {
+		s.order.Settle(50*time.Millisecond, 600)
+		s.reader.look()
+	} else {
+		for range rng.IntN(60) {
+			s.order.Step()
+		}
+	}
+	s.flood(rng)
+	_ = s.shell.Write(dir+"/"+simText(rng), "")
+	if rng.IntN(2) == 0 {
+		s.kill()
+		s.start()
+	}
+}
+
+// untilCall waits, but not long, until a call that begins so waits for its turn.
+func (s *simulation) untilCall(call string) {
+	for range 500 {
+		if s.order.Waits(call) {
+			return
+		}
+		if !s.order.Step() {
+			s.order.Pass(10*time.Millisecond + 1)
+		}
+	}
+}
+
+// behindAStamp exchanges a directory for its twin just before the stamp of the directory is
+// written. The stamp hides that: its ctime is that of our own write. No event tells of it.
+func (s *simulation) behindAStamp(rng *rand.Rand) {
+	hears := rng.IntN(2) == 0
+	if !hears {
+		s.withoutEvents(rng)
+	}
+	dir, twin := simDir(rng)+"/pair", simRoot+"/twin"
+	if !s.twins(rng, dir, twin) {
+		return
+	}
+	_ = s.shell.Append(dir+"/f", simText(rng))
+	s.untilCall("utimensat(")
+	if hears {
+		s.flood(rng)
+	}
+	_ = s.shell.Rename(dir, twin, unix.RENAME_EXCHANGE)
+	s.movesOn(rng)
+	if rng.IntN(2) == 0 {
+		s.again(rng)
+	}
 }

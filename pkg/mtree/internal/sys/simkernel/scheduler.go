@@ -67,6 +67,14 @@ func (s *Scheduler) Step() bool {
 	return true
 }
 
+// Waits reports whether a call that begins so waits for its turn.
+func (s *Scheduler) Waits(call string) bool {
+	synctest.Wait()
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	return slices.ContainsFunc(s.waiting, func(w *waiter) bool { return strings.HasPrefix(w.text, call) })
+}
+
 // Pass lets time pass. Calls that wait go on waiting: the machine is slow.
 func (s *Scheduler) Pass(d time.Duration) {
 	synctest.Wait()
