@@ -77,7 +77,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	}
 	if v.IsHot() { // guard: TestAHotListing
 		n.blocked = true
-		p.guard.unseen[n.Path] = n
+		p.guard.unseen[n.Path] = n // guard: TestAHoldOutlivesADirectoryInTrouble
 	}
 	for _, f := range v.Failed {
 		p.fail(n, f.Path, f.Err)

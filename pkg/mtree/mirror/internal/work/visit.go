@@ -68,7 +68,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		}
 	}
 	v.doubt(len(have) > 0)
-	v.Unflushed = hasFiles(have) && !(v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)) // guard (false): TestWhatAKilledMirrorWroteIsFlushed
+	v.Unflushed = hasFiles(have) && !(v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)) // guard: TestWhatAKilledMirrorWroteIsFlushed
 	if have, err = env.respell(dir, t, v, have); err != nil {
 		return replica.Local(err)
 	}
