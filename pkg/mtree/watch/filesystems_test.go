@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testfs"
+	"tidemark/internal/testtree"
 	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
 )
@@ -162,6 +163,33 @@ func TestSubvolumeBelow(t *testing.T) {
 			seen.fresh("beside the subvolume", "a")
 			require.Equal(t, before, stampOf(t, sub, "d"))
 			require.Zero(t, r.config.Stats.Losses.Load(), r.log)
+		})
+	}
+}
+
+// TestSubvolumeArrives: a subvolume that was made, or moved, in the tree moved the time of
+// its directory, and no stamp followed: that of the directories above stayed, nobody was
+// woken, and a wait for the root's stamp waited until the next change.
+func TestSubvolumeArrives(t *testing.T) {
+	t.Parallel()
+	place := testfs.Image(t, "mkfs.btrfs", "-q")
+	for _, backend := range backends {
+		t.Run(backend, func(t *testing.T) {
+			root := filepath.Join(place, backend)
+			testtree.Make(t, root, "a/b/f = one")
+			r := start(t, watch.Config{Root: root, Backend: backend})
+			r.sync()
+			seen := logStamps(t, root)
+			for _, change := range [][]string{
+				{"btrfs", "-q", "subvolume", "create", root + "/a/b/sub"},
+				{"mv", root + "/a/b/sub", root + "/a/b/moved"},
+				{"btrfs", "-q", "subvolume", "delete", root + "/a/b/moved"},
+			} {
+				seen.note()
+				testfs.Run(t, change[0], change[1:]...)
+				require.Equal(t, r.sync(), stampOf(t, root, "."))
+				seen.fresh(strings.Join(change, " "), "a/b")
+			}
 		})
 	}
 }

@@ -217,7 +217,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 		return p.rule.Least(), true
 	}
 	if p.passesOver(self, info, path) || child.IsPlaceholder(info) {
-		return mtree.Stamp{}, false
+		return p.rule.Least(), true // the kernel moved the time of d with it
 	}
 	since := p.Health.Exceptions.Placed()
 	own, fresh := p.arm(ref, d, name, child)
