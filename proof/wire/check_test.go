@@ -50,7 +50,7 @@ func (c *testCase) expected(after bool) expect {
 	e := expect{spoiled: c.session.spoils}
 	if f := c.fault; f != nil {
 		e.blind = f.blind || f.blindElsewhere && !c.kind.ours || f.otherDir && c.kind.nameless
-		e.moves = (f.moves || f.stranger && c.isFirstContact()) && !after
+		e.moves = (f.moves || (f.stranger || f.otherDir) && c.isFirstContact()) && !after
 		e.another = f.another && c.on && !after
 	}
 	return e

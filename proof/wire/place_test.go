@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -112,7 +113,35 @@ func (p *place) close() {
 func (p *place) edit(f func(*editor)) error {
 	e := &editor{root: p.source, plain: !p.kind.ours}
 	f(e)
+	if p.kind.nameless {
+		return errors.Join(e.err, tellApart(p.source))
+	}
 	return e.err
+}
+
+// tellApart gives each directory a time of its own. Without the id of a tree, only the time
+// shows that the header of one listing stands above the text of another, and directories
+// that are made within a tick of the kernel's clock have the same.
+func tellApart(root string) error {
+	taken := map[time.Time]bool{}
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		now := info.ModTime()
+		for taken[now] {
+			now = now.Add(1)
+		}
+		taken[now] = true
+		if now.Equal(info.ModTime()) {
+			return nil
+		}
+		return os.Chtimes(path, time.Time{}, now)
+	})
 }
 
 // publish waits until everything done so far is published, and notes it.

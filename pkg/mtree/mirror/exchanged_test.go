@@ -129,7 +129,7 @@ func TestFilledAfterItCouldNotBeListed(t *testing.T) {
 func TestBegunByAnEarlierVersion(t *testing.T) {
 	s, b := overHTTP(t, "a/f = one @1000000000")
 	b.equal(s)
-	require.NoError(t, syscall.Setxattr(b.path("a"), "user.tidemark", []byte(unfinished.String()+" 0.000000000 -"), 0))
+	require.NoError(t, syscall.Setxattr(b.path("a"), "user.tidemark", []byte(mtree.MinStamp.String()+" 0.000000000 -"), 0))
 	s.forge("a/f", "two")
 	s.publish("a/f")
 	b.equal(s)

@@ -114,6 +114,10 @@ func TestAHoldOutlivesADirectoryInTrouble(t *testing.T) {
 		b.server.interfere(nil)
 		b.requireHeld(301, "--max-delete")
 	}
+	b.server.alter("/d/?txt", func(body string) string { return strings.Replace(body, "\t-", "\t-\thot=1", 1) })
+	for range 2 {
+		b.requireHeld(301, "--max-delete")
+	}
 }
 
 // A hold ends when the source has the entries again, or enough of them, or when more may be

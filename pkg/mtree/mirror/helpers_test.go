@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
@@ -220,8 +219,11 @@ func (b *bench) record(name string) (records.Record, bool) {
 	return records.Of(d)
 }
 
-// unfinished is the stamp in the record of a directory after Begin.
-var unfinished = mtree.MinStamp
+// isUnfinished reports whether a directory with this record was begun, and nothing is doubted.
+func isUnfinished(r records.Record) bool {
+	doubts, begun := replica.DoubtsOf(r)
+	return begun && doubts == 0
+}
 
 // counters returns those of the copy's status.
 func (b *bench) counters() replica.Counters {

@@ -138,7 +138,7 @@ func TestDeletionsThatWaitForAClock(t *testing.T) {
 	require.Contains(t, b.status().Error, "deletions wait")
 
 	b.at(3 * time.Second)
-	b.config.FullInterval = time.Second // what the remedy says
+	b.config.Adopt = true // what the remedy says
 	b.equal(s)
 	require.Empty(t, b.status().Error)
 }

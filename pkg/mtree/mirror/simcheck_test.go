@@ -24,12 +24,15 @@ type simBefore struct {
 	turn int
 	id   string // of the tree that the copy is of; "": none yet
 	held replica.HeldList
+
+	epoch uint64 // that the copy follows
 }
 
 // before notes how things stand.
 func (s *sim) before() simBefore {
 	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn()}
 	b.id, b.held = s.marker()
+	b.epoch = s.follow()
 	return b
 }
 
@@ -246,9 +249,7 @@ func (s *sim) shows(is *simEntry, has bool, v *sourcetest.Span) bool {
 	case v.Kind == mtree.Dir:
 		return is.complete && is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime)
 	}
-	// A disk that keeps the size and time of a file and loses its bytes is not found out yet.
-	same := is.text == v.Text || s.cuts > 0 && is.text == strings.Repeat("\x00", len(v.Text))
-	return is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime) && same
+	return is.mode == v.Mode && filetime.SameStored(is.mtime, v.MTime) && is.text == v.Text
 }
 
 func (c *simEntry) String(has bool) string {
@@ -262,8 +263,8 @@ func (c *simEntry) String(has bool) string {
 // checkDeletions: nothing went that the source has had all the time.
 func (s *sim) checkDeletions(b simBefore, now map[string]simEntry) {
 	follows := b.tree == s.tree() && b.id == b.tree.ID
-	if s.cache.from > 0 && s.walks(b) {
-		return // in a full walk a listing of the past is not told from a clock that was set back
+	if s.cache.from > 0 && s.otherClock(b) {
+		return
 	}
 	for _, path := range sortedKeys(b.copy) {
 		was := b.copy[path]
@@ -288,12 +289,12 @@ func (s *sim) checkDeletions(b simBefore, now map[string]simEntry) {
 	}
 }
 
-// walks reports whether the pass may have been a full walk.
-func (s *sim) walks(b simBefore) bool {
-	t := s.tree()
-	return s.aged || s.walked.Load() || !t.State.Prunes() || s.site.Nameless || slices.ContainsFunc(slices.Collect(maps.Values(b.copy)), func(is simEntry) bool {
+// otherClock reports whether the pass could not tell a listing of the past from a clock that
+// is another one.
+func (s *sim) otherClock(b simBefore) bool {
+	return s.stepped || s.site.Nameless || b.epoch != s.tree().Epoch || slices.ContainsFunc(slices.Collect(maps.Values(b.copy)), func(is simEntry) bool {
 		doubts, begun := replica.DoubtsOf(records.Record{Stamp: is.stamp})
-		return is.kind == mtree.Dir && begun && doubts.Below()
+		return is.kind == mtree.Dir && begun && doubts&replica.DoubtClock != 0
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 )
@@ -101,14 +102,14 @@ func (r *copyReader) readEntry(dir *disk.Dir, name, path string) {
 }
 
 // readMarker reads which tree a copy is of, and what is held.
-func readMarker(path string) (id string, held replica.HeldList) {
+func readMarker(path string) (tree state.Tree, held replica.HeldList) {
 	l, err := replica.LookAt(path, "")
 	if err != nil {
-		return "", held
+		return tree, held
 	}
 	defer l.Close()
 	held, _ = l.Held()
-	return l.Tree.ID, held
+	return l.Tree, held
 }
 
 // read reads the copy. That is no part of the simulation.
@@ -120,5 +121,13 @@ func (s *sim) read() map[string]simEntry {
 // marker reads of which tree the copy is, and what is held.
 func (s *sim) marker() (id string, held replica.HeldList) {
 	defer sys.Simulate(s.shell.Process)()
-	return readMarker(simDest)
+	tree, held := readMarker(simDest)
+	return tree.ID, held
+}
+
+// follow reads which epoch of its source the copy follows.
+func (s *sim) follow() uint64 {
+	defer sys.Simulate(s.shell.Process)()
+	tree, _ := readMarker(simDest)
+	return tree.Epoch
 }

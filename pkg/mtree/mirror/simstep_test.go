@@ -90,11 +90,11 @@ func (s *sim) do(step string) {
 		s.cache = simFault{from: number(1), to: max(number(1), number(2)), err: errSimulated}
 	case "wait":
 		d, _ := time.ParseDuration(args[0])
-		s.aged = s.aged || d > 100*time.Hour
 		<-time.After(d)
 	case "clock":
 		d, _ := time.ParseDuration(args[0])
 		s.kernel.StepClock(d)
+		s.stepped = true
 		s.went = nil // the past ten minutes are others
 	default:
 		if s.calm = false; verb == "release" || verb == "tree" || verb == "local-forget" || strings.HasPrefix(step, "set max-delete") {
@@ -143,7 +143,7 @@ func (s *sim) change(verb string, args []string) {
 		t.Fill()
 	case verb == "source-clock":
 		d, _ := time.ParseDuration(args[0])
-		s.setBack = s.setBack || d < 0
+		s.setBack, s.stepped = s.setBack || d < 0, true
 		s.meanwhile(func() { t.SetClock(d) })
 	case verb == "snapshot":
 		s.shots = append(s.shots, t.Snapshot())
@@ -191,7 +191,6 @@ func (s *sim) set(option string) {
 	case "jobs":
 		c.Jobs, _ = strconv.Atoi(value)
 	case "walk":
-		s.aged = true
 		c.FullInterval, _ = time.ParseDuration(value)
 	case "commit":
 		c.commitFiles, _ = strconv.Atoi(value)

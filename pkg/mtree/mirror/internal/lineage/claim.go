@@ -38,6 +38,9 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	if was.ID == next.ID && was.Epoch != 0 && was.Epoch != next.Epoch {
 		more |= replica.DoubtRecent
 	}
+	if otherClock(&was, &next) || l.adopts() { // guard (without otherClock(&was, &next)): TestDeletionsDoNotWaitForTheClockOfAnEpoch
+		more |= replica.DoubtClock
+	}
 	due := more != 0 || newIn(&was, &next) != "" || !was.BoundTo(r.Self) || r.Status().State == ""
 	if due {
 		if err := l.guard.CheckRoot(ctx, root); err != nil {

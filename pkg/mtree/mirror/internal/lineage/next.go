@@ -76,6 +76,12 @@ func newIn(was, is *state.Tree) string {
 	return ""
 }
 
+// otherClock reports whether what the copy remembers of the source's clock may be of
+// another one: a listing may then be later, though its `now` is lower.
+func otherClock(was, is *state.Tree) bool {
+	return was.ID != is.ID || was.NoID != is.NoID || was.Epoch != is.Epoch || was.Older != is.Older || state.SourceName(was.Upstream) != is.Upstream
+}
+
 // reason returns, for the log, why everything is compared.
 func (l *Lineage) reason(was, is *state.Tree, more replica.Doubts) string {
 	switch why := newIn(was, is); {
@@ -85,6 +91,8 @@ func (l *Lineage) reason(was, is *state.Tree, more replica.Doubts) string {
 		return "the source was rolled back, or lost its runs: files of equal size and time are compared by sums"
 	case why != "":
 		return why
+	case l.adopts():
+		return "--adopt: what the source lists now counts, whatever its clock says"
 	}
 	return "what is remembered of this copy was lost"
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -46,7 +47,7 @@ func (p *pass) commitInBetween() {
 // lastCommit commits at the end of a pass. A pass that was stopped does not wait for a
 // long flush: what it wrote is only compared again.
 func (p *pass) lastCommit(ctx context.Context) error {
-	if ctx.Err() != nil && p.written > fewSyncs {
+	if ctx.Err() != nil && (p.written > fewSyncs || p.unflushed(p.ready)) {
 		for _, n := range p.ready {
 			p.markIncomplete(n)
 		}
@@ -65,8 +66,8 @@ func (p *pass) lastCommit(ctx context.Context) error {
 func (p *pass) commit() error {
 	ready := p.ready
 	p.ready, p.written, p.committed = nil, 0, time.Now()
-	if err := p.flush(); err != nil {
-		p.distrust() // guard: TestAFailedFlushStampsNothing
+	if err := p.flush(p.unflushed(ready)); err != nil {
+		p.distrust(ready) // guard: TestAFailedFlushStampsNothing
 		for _, n := range ready {
 			p.markIncomplete(n)
 		}
@@ -99,9 +100,16 @@ func (p *pass) markIncomplete(n *node) {
 	p.incomplete = append(p.incomplete, n)
 }
 
-// flush makes durable everything that was touched.
-func (p *pass) flush() error {
-	if len(p.touched) == 0 || p.options.NoFlush {
+// unflushed reports whether a directory that is to be stamped may have files that an
+// earlier mirror wrote: one that was killed flushed nothing. Once everything was flushed,
+// only this mirror has written since, and it flushes at the end of each pass.
+func (p *pass) unflushed(ready []*node) bool {
+	return !p.options.Memory.flushed && slices.ContainsFunc(ready, func(n *node) bool { return n.unflushed && !n.blocked })
+}
+
+// flush makes durable everything that was touched; with all, everything there is.
+func (p *pass) flush(all bool) error {
+	if len(p.touched) == 0 && !all || p.options.NoFlush {
 		p.touched = nil
 		return nil
 	}
@@ -110,8 +118,9 @@ func (p *pass) flush() error {
 		count += 1 + len(p.touched[i].names)
 	}
 	var err error
-	if count > fewSyncs { // guard: TestAFailedFlushStampsNothing
+	if all || count > fewSyncs { // guard: TestAFailedFlushStampsNothing
 		err = p.env.Replica.Flush()
+		p.options.Memory.flushed = err == nil
 	} else {
 		err = p.flushEach()
 	}
@@ -152,14 +161,27 @@ func (p *pass) flushEach() error {
 
 // distrust gives the files written since the last good flush a time that no source lists,
 // so that the next pass does not trust them. To read them back proves nothing: the page
-// cache may hide what the disk lost.
-func (p *pass) distrust() {
+// cache may hide what the disk lost. So for what earlier mirrors wrote.
+func (p *pass) distrust(ready []*node) {
+	for _, n := range ready {
+		if !n.unflushed || p.options.Memory.flushed {
+			continue
+		}
+		if dir, err := p.env.Replica.Dir(n.Path); err == nil {
+			names, _ := dir.Names()
+			p.touched = append(p.touched, touch{n.Path, names})
+			_ = dir.Close()
+		}
+	}
 	for _, t := range p.touched {
 		dir, err := p.env.Replica.Dir(t.path)
 		if err != nil {
 			continue
 		}
 		for _, name := range t.names {
+			if info, err := dir.Stat(name); err != nil || info.Kind != mtree.File {
+				continue
+			}
 			_ = dir.SetEntryTime(name, replica.Doubtful) // guard: TestAFailedFlushStampsNothing
 		}
 		_ = dir.Close()
@@ -221,8 +243,9 @@ func (p *pass) leaveIncomplete(ctx context.Context) {
 		if ctx.Err() != nil && time.Since(began) > stopPatience {
 			return
 		}
+		recovered := n.mayBeLost && !n.uncompared && ctx.Err() == nil
 		unmarked := n.visited && n.had && n.before.Stamp == n.Record.Stamp
-		if !n.changed && !unmarked && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
+		if !n.changed && !unmarked && !recovered && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
 			continue
 		}
 		dir, err := p.env.Replica.Dir(n.Path)
@@ -234,6 +257,9 @@ func (p *pass) leaveIncomplete(ctx context.Context) {
 			doubts &^= replica.DoubtBelow
 		}
 		err = p.env.Replica.Begin(dir, n.Path, n.Record, doubts)
+		if recovered && err == nil {
+			err = p.env.Replica.Recovered(dir, n.Path)
+		}
 		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
 			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.options.Now()))
 		}

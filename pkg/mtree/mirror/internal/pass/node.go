@@ -28,6 +28,9 @@ type node struct {
 	visited    bool               // its listing arrived
 	entries    int                // number of entries in its listing that no filter excludes
 	now        mtree.Stamp        // of its listing
+	mayBeLost  bool               // as in work.VisitResult
+	uncompared bool               // something in it failed or moved: not all its files were compared, or written
+	unflushed  bool               // as in work.VisitResult
 	before     records.Record     // its record before the pass
 	had        bool               // it had a record
 	deletions  []replica.Deletion // what must go before it is complete

@@ -37,6 +37,7 @@ type Options struct {
 type Memory struct {
 	fullDisk fullDisk
 	warned   warned
+	flushed  bool // everything that earlier mirrors wrote is on disk
 }
 
 // Counters counts what passes do, while they do it. No pointer may be nil.

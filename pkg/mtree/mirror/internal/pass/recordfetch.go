@@ -25,7 +25,7 @@ func (p *pass) recordFetch(n *node, h *work.FetchResult) {
 		p.addVerified(n, e)
 	}
 	if h.Moved+h.Gone+h.Unsettled > 0 {
-		n.blocked = true
+		n.blocked, n.uncompared = true, true
 	}
 	for _, f := range h.Failed {
 		p.fail(n, f.Path, f.Err)

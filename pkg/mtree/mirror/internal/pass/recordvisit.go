@@ -69,6 +69,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
 	n.changed = n.changed || v.Changed
 	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
+	n.mayBeLost, n.unflushed = v.MayBeLost, v.Unflushed
 	n.blocked = n.blocked || v.Past // guard: TestSimulationFound
 	p.addDeletions(n, v.Deletions)
 	if v.Changed {
@@ -76,7 +77,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	}
 	if v.IsHot() { // guard: TestAHotListing
 		n.blocked = true
-		p.guard.unseen[n.Path] = n
+		p.guard.unseen[n.Path] = n // guard: TestAHoldOutlivesADirectoryInTrouble
 	}
 	for _, f := range v.Failed {
 		p.fail(n, f.Path, f.Err)

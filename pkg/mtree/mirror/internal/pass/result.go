@@ -67,7 +67,7 @@ func (r *Result) Add(later *Result) {
 
 // remedyPast is for deletions that wait because a listing is from before the copy's.
 const remedyPast = "compare the clocks of all machines that serve this address, and look at caches before them; " +
-	"mirror --once --full-interval 1s goes by what is listed now"
+	"mirror --once --adopt SOURCE DEST goes by what is listed now"
 
 // Verdict returns the error of deletions that are held or wait, or else of entries that
 // moved unless paths failed, with an exit code.

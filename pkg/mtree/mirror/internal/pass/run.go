@@ -78,6 +78,9 @@ func (p *pass) begin() *node {
 	root := &node{}
 	if p.full {
 		root.Doubts |= replica.DoubtBelow
+		if p.env.DryRun {
+			root.Doubts |= replica.DoubtClock // perhaps: nothing was written down
+		}
 	}
 	if p.env.DryRun && p.options.Sums {
 		root.Doubts |= replica.DoubtBytes // unless it is a dry run, the root's record says so

@@ -47,7 +47,7 @@ func (p *pass) settle(n *node) {
 // fail records that path could not be made equal, and leaves n incomplete. A failure of
 // this machine's disk does not stop deletions: what the source has is known.
 func (p *pass) fail(n *node, path string, err error) {
-	n.blocked, n.failed = true, n.failed || !replica.IsLocal(err)
+	n.blocked, n.uncompared, n.failed = true, true, n.failed || !replica.IsLocal(err)
 	if errors.Is(err, context.Canceled) {
 		return
 	}

@@ -138,7 +138,7 @@ func (p *pass) abandon() {
 		}
 		for i := range t.files {
 			n := t.files[i].n
-			n.blocked = true
+			n.blocked, n.uncompared = true, true
 			p.done(n)
 		}
 	}

@@ -15,7 +15,7 @@
 //
 // The goroutine that runs passes calls the methods. The steps of a pass run in goroutines
 // of their own and call only these: Dir, Tree, Record, SetRecord, Begin, IsComplete,
-// IsCompleted, Measure, Delete, Abandon, TreeFile and StoreDeletions.
+// IsCompleted, MayBeLost, Measure, Delete, Abandon, TreeFile and StoreDeletions.
 //
 // Its files stand in layers. Each uses what stands below it:
 //
@@ -29,5 +29,5 @@
 //	replica.go                       Replica, and what it is a copy of
 //	held.go, uncopied.go, unread.go  the lists: held deletions, entries left out, directories not given
 //	deletion.go, proven.go           what has to go; directories known to be complete
-//	host.go, errors.go               paths and umask of this machine; failures of the disk and their remedies
+//	host.go, stay.go, errors.go      paths of this machine; how long its disk lost nothing; failures of the disk and their remedies
 package replica

@@ -72,7 +72,7 @@ func openReadOnly(o *Options) (*Replica, error) {
 	if err != nil {
 		return nil, exit.With(exit.Local, err, remedyOpening(err))
 	}
-	r.Root = root
+	r.Root, r.stay = root, stayOf(presentStay(root))
 	if r.Self, err = state.RootOf(root); err != nil {
 		return nil, exit.With(exit.Local, err, "")
 	}
@@ -206,7 +206,9 @@ func (r *Replica) prepare(o *Options) (err error) {
 		}
 		defer inRoot.Close()
 	}
-	if r.Staging, err = inRoot.OpenStaging("tmp", machine.BootID()+machine.Stay(r.Root.FD())); err != nil {
+	present := presentStay(r.Root)
+	r.stay = stayOf(present)
+	if r.Staging, err = inRoot.OpenStaging("tmp", present); err != nil {
 		return err
 	}
 	if err := r.Staging.SweepError(); err != nil {

@@ -29,7 +29,7 @@ func TestProvenIsOfOneStampAndOneCTime(t *testing.T) {
 	require.False(t, d.proven.has("a/b", at, have(later)), "it was changed")
 	require.False(t, d.proven.has("a/b", at, &mtree.Entry{CTime: at}), "no ctime is known")
 	require.False(t, d.proven.has("a", at, have(at)), "another directory")
-	require.NoError(t, d.SetRecord(root, "a/b", records.Record{Stamp: Doubts(0).stamp()}))
+	require.NoError(t, d.SetRecord(root, "a/b", records.Record{Stamp: Doubts(0).stamp(1)}))
 	require.False(t, d.proven.has("a/b", at, have(at)), "its record was written")
 }
 

@@ -20,6 +20,7 @@ const (
 	DoubtBytes                     // files of equal size and mtime are compared by their sums
 	DoubtHidden                    // what records say of entries left out is not true of this copy
 	DoubtRecent                    // the source may have lost bytes under times that it kept: plan.LossSlack
+	DoubtClock                     // the `now` in records may be of another clock than the source's
 )
 
 // A directory of the copy is complete if its record has the stamp that the source lists
@@ -27,9 +28,32 @@ const (
 // gets a stamp that no listing has and that stands for doubts. `now` and id stay, because
 // they say which files need sums. So a kill at any moment leaves a directory that is
 // known to be unfinished, and no changed file in it counts as compared.
+//
+// That stamp also stands for the stay in which the directory was begun: boot and mount of
+// its disk. After another one, the disk may have kept size and time of a file and lost its
+// bytes, if they were not flushed; and only a complete directory is known to be flushed.
 
-// stamp returns the stamp that stands for these doubts in a record.
-func (d Doubts) stamp() mtree.Stamp { return mtree.MinStamp.Add(time.Duration(d)) }
+// A stamp of an unfinished directory is the least one, plus nanoseconds: the doubts, and from
+// this bit on the stay.
+const stayShift = 8
+
+// stamp returns the stamp that stands for these doubts in a record that was begun in a stay.
+func (d Doubts) stamp(in stay) mtree.Stamp {
+	return mtree.MinStamp.Add(time.Duration(in)<<stayShift | time.Duration(d))
+}
+
+// begunIn returns the stay in which a directory was begun; false if it was not.
+func begunIn(r records.Record) (in stay, begun bool) {
+	since := r.Stamp.Sub(mtree.MinStamp)
+	return stay(since >> stayShift), since < 1<<(stayShift+stayBits)
+}
+
+// MayBeLost reports whether the directory with this record was begun in another stay, so
+// that files in it may lack bytes.
+func (r *Replica) MayBeLost(record records.Record) bool {
+	in, begun := begunIn(record)
+	return begun && in != r.stay // guard (returns false): TestBytesThatTheCopyLost
+}
 
 // Below reports whether no directory below is taken for complete.
 func (d Doubts) Below() bool { return d&DoubtBelow != 0 }
@@ -37,11 +61,10 @@ func (d Doubts) Below() bool { return d&DoubtBelow != 0 }
 // DoubtsOf returns the doubts that a record stands for. begun is false if the record has a
 // stamp of the source: then the directory was complete and nothing is doubted.
 func DoubtsOf(r records.Record) (d Doubts, begun bool) {
-	since := r.Stamp.Sub(mtree.MinStamp)
-	if since > time.Duration(DoubtBelow|DoubtBytes|DoubtHidden|DoubtRecent) {
+	if _, begun = begunIn(r); !begun {
 		return 0, false
 	}
-	return Doubts(since), true
+	return Doubts(r.Stamp.Sub(mtree.MinStamp) & (1<<stayShift - 1)), true
 }
 
 // Record returns the record of the directory dir at path; false if it has none. Cost: one
@@ -130,15 +153,17 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
 	record, known := r.Record(dir, path)
+	in := r.stay
 	if !known {
 		if listed == (records.Record{}) && doubts == 0 {
 			return nil
 		}
 		record = listed
 	} else if had, begun := DoubtsOf(record); begun {
-		doubts |= had // guard: TestBeginKeepsDistrust
+		doubts |= had           // guard: TestBeginKeepsDistrust
+		in, _ = begunIn(record) // not all files may be compared yet
 	}
-	to := doubts.stamp()
+	to := doubts.stamp(in)
 	shows := known && listed.Stamp != mtree.Stamp{} && (listed.Fingerprint != record.Fingerprint || listed.Excluded < record.Excluded)
 	lacks := record.Now == mtree.Stamp{} && listed.Now != mtree.Stamp{} || record.ID == "" && listed.ID != ""
 	if known && record.Stamp == to && !shows && !lacks {
@@ -152,6 +177,20 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 		record.Excluded, record.Fingerprint = listed.Excluded, listed.Fingerprint
 	}
 	record.Stamp = to
+	return r.SetRecord(dir, path, record)
+}
+
+// Recovered notes that all files of an unfinished directory were compared in this stay, or
+// written: from now on they are known again by size and time.
+func (r *Replica) Recovered(dir *disk.Dir, path string) error {
+	r.beginning.Lock()
+	defer r.beginning.Unlock()
+	record, known := r.Record(dir, path)
+	if !known || !r.MayBeLost(record) {
+		return nil
+	}
+	doubts, _ := DoubtsOf(record)
+	record.Stamp = doubts.stamp(r.stay)
 	return r.SetRecord(dir, path, record)
 }
 

@@ -45,7 +45,7 @@ func TestBeginKeepsDistrust(t *testing.T) {
 		require.NoError(t, r.Begin(r.Root, "", records.Record{}, step.doubts))
 		record, ok := r.Record(r.Root, "")
 		require.True(t, ok)
-		require.Equal(t, step.want.stamp(), record.Stamp)
+		require.Equal(t, step.want.stamp(r.stay), record.Stamp)
 		doubts, begun := DoubtsOf(record)
 		require.True(t, begun)
 		require.Equal(t, step.want, doubts)

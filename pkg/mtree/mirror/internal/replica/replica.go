@@ -62,6 +62,7 @@ type Replica struct {
 
 	records   *records.Log // used where there are no extended attributes; else nil
 	beginning sys.Mutex    // held while a record is read and then written
+	stay      stay         // the present one
 	proven    proven
 
 	tree     state.Tree // as in the marker; ID is "" before the first claim

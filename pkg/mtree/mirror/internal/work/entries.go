@@ -1,6 +1,7 @@
 package work
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"tidemark/pkg/mtree"
@@ -40,6 +41,11 @@ func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry 
 		}
 	}
 	return kept
+}
+
+// hasFiles reports whether there is a file among entries.
+func hasFiles(entries []mtree.Entry) bool {
+	return slices.ContainsFunc(entries, func(e mtree.Entry) bool { return e.Kind == mtree.File })
 }
 
 // wanted returns those entries of path's listing that no filter excludes.

@@ -59,6 +59,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		v.Same = true
 		return nil
 	}
+	v.MayBeLost = v.Had && env.Replica.MayBeLost(v.Before)
 	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
 	var have []mtree.Entry
 	if !t.Fresh {
@@ -67,12 +68,13 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		}
 	}
 	v.doubt(len(have) > 0)
+	v.Unflushed = hasFiles(have) && !(v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)) // guard: TestWhatAKilledMirrorWroteIsFlushed
 	if have, err = env.respell(dir, t, v, have); err != nil {
 		return replica.Local(err)
 	}
 	v.InCopy = int64(len(have))
 	// If size and time do not prove the copy's files, "not modified" does not either.
-	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0)
+	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost)
 	env.compare(t, v, dir, have)
 	if (l.Past || env.isPast(v)) && v.removes() {
 		return ErrPast
@@ -111,11 +113,12 @@ func epochBegan(epoch uint64) mtree.Stamp {
 var ErrPast = fmt.Errorf("%w: a cache answered with a listing from before, or its clock was set back: it deletes nothing", source.ErrMoved)
 
 // isPast reports whether the source had read the listing before the one from which the
-// directory was completed last, and with another stamp. Where everything is compared,
-// because the source became another one, its clock may be another, too. A recorded `now`
-// that lies ahead of our own clock proves nothing: the source's clock was wrong then.
+// directory was completed last, and with another stamp. If the source became another one,
+// or its epoch did, its clock may be another, too; other reasons to compare everything say
+// nothing of clocks. A recorded `now` that lies ahead of our own clock proves nothing: the
+// source's clock was wrong then.
 func (env *Env) isPast(v *VisitResult) bool {
-	if !v.Had || v.Doubts.Below() || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(aheadOfUs)) {
+	if !v.Had || v.Doubts&replica.DoubtClock != 0 || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(aheadOfUs)) {
 		return false
 	}
 	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp // guard (returns false): TestSimulatedGuards/root_of_the_past
@@ -155,7 +158,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
 	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
-	o.CheckAll = v.Doubts&replica.DoubtBytes != 0
+	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
 	o.ByCTime, o.Listed = v.Had && v.Before.Now != mtree.Stamp{}, v.Before.Now
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
 		o.Slack, o.Verified = plan.LossSlack, nil                           // what was compared may be lost since

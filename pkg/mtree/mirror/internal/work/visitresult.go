@@ -20,6 +20,8 @@ type VisitResult struct {
 	Had         bool           // it had a record
 	Record      records.Record // what the directory will be completed with
 	Doubts      replica.Doubts // what is not trusted of it
+	MayBeLost   bool           // the copy's files may lack bytes: Replica.MayBeLost
+	Unflushed   bool           // it was unfinished and has files: a mirror that was killed may have written them
 	Nested      bool           // as in Target; also set if the directory itself has a marker
 	Plan        plan.Plan
 	InCopy      int64              // entries of the copy

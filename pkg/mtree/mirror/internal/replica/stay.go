@@ -1,0 +1,25 @@
+package replica
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
+)
+
+// stay is a time in which a disk loses nothing that was written, flushed or not. Zero stands for
+// one that is not known.
+type stay uint32
+
+// stayBits is how many bits of a stay there are.
+const stayBits = 20
+
+// stayOf returns the stay that a text stands for.
+func stayOf(text string) stay {
+	sum := sha256.Sum256([]byte(text))
+	return max(stay(binary.BigEndian.Uint32(sum[:])>>(32-stayBits)), 1)
+}
+
+// presentStay is another text after the disk of root may have lost what was not flushed.
+func presentStay(root *disk.Dir) string { return machine.BootID() + machine.Stay(root.FD()) }
