@@ -313,3 +313,49 @@ func TestArmedBeforeItsLockIsSeen(t *testing.T) {
 	require.NotEmpty(t, locked)
 	require.False(t, locked[0])
 }
+
+// slowTake is a source of events. Much time passes in each Take.
+type slowTake struct {
+	notify.Source
+	pass func()
+}
+
+func (s slowTake) Take() notify.Events {
+	s.pass()
+	events := s.Source.Take()
+	events.Drained = true
+	return events
+}
+
+// What changes after a Take is not published by its batch, however long the machine slept
+// since: the checkpoint does not cover it.
+func TestTheCheckpointIsReadBeforeTheTake(t *testing.T) {
+	now := machine.Now()
+	w, err := open(Config{Root: memTree(t), Now: func() mtree.Stamp { return now }}, "none")
+	require.NoError(t, err)
+	defer w.close()
+	w.backend, w.firstAudit, w.audits.owed = "inotify", false, false
+	w.status.State = w.state()
+	began := now
+	w.source = slowTake{w.source, func() { now = now.Add(time.Minute) }}
+	require.NoError(t, w.publishEvents(t.Context()))
+	require.NotNil(t, w.status.Checkpoint)
+	require.False(t, w.status.Checkpoint.After(began))
+}
+
+// Where no directory takes its time, not even the root, a stamp that was told is still never
+// told again: the floor is not below it.
+func TestARefusedStampRaisesTheFloor(t *testing.T) {
+	root := memTree(t, "d/")
+	refuse := func(*disk.Dir, mtree.Stamp) error { return os.ErrPermission }
+	w, err := open(Config{Root: root, setTime: refuse}, "none")
+	require.NoError(t, err)
+	defer w.close()
+	b := w.newBatch()
+	b.AddEntry("d", "gone")
+	_, err = w.publish(b)
+	require.NoError(t, err)
+	stamp, ok := w.exceptions.StampOf("d", showsAt(t, root, "d").Node.Ino)
+	require.True(t, ok)
+	require.False(t, stamp.After(w.floor))
+}

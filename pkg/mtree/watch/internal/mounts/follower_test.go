@@ -25,3 +25,18 @@ func TestTheFirstReadFailed(t *testing.T) {
 	require.True(t, f.Known())
 	require.Equal(t, is, f.at[""])
 }
+
+// One mount takes the place of another: there are as many as before.
+func TestAMountInThePlaceOfAnother(t *testing.T) {
+	f, err := Follow(disktest.OpenRoot(t, t.TempDir()), false, func(string) bool { return false })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	is := f.at[""]
+	other := is
+	other.What += " before"
+	f.at, f.unread = table{"": other}, true // it is read anew
+	change, err := f.Look()
+	require.NoError(t, err)
+	require.True(t, change.Root)
+	require.Equal(t, is, f.at[""])
+}

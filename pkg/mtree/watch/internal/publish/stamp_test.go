@@ -1,6 +1,8 @@
 package publish
 
 import (
+	"log/slog"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -8,6 +10,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 )
@@ -32,4 +35,25 @@ func TestProofOfAWrite(t *testing.T) {
 	p.until = nil
 	p.OwnWrites.Put(shows, ownwrites.Judged, true)
 	require.Equal(t, ownwrites.Judged, p.proofOf(shows, nil), "as good as what it overwrites")
+}
+
+// A stamp that equals the ctime which writing it left is not remembered as ours: a change in the
+// same tick leaves the same, and an audit would pass over it.
+func TestAStampThatEqualsItsCTimeIsNotOurs(t *testing.T) {
+	dir, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer dir.Close()
+	shows, err := dir.Self()
+	require.NoError(t, err)
+	p := &publisher{Tree: &Tree{
+		OwnWrites: ownwrites.New(nil, nil, mtree.Unix(0, 0)),
+		Health:    health.NewMonitor(slog.New(slog.DiscardHandler), new(atomic.Int64), new(atomic.Int64)),
+	}}
+	after := shows
+	after.MTime = after.CTime
+	p.remember("d", after.MTime, shows, after, nil)
+	require.False(t, p.OwnWrites.Has(after))
+	after.MTime = after.CTime.Add(1)
+	p.remember("d", after.MTime, shows, after, nil)
+	require.True(t, p.OwnWrites.Has(after))
 }

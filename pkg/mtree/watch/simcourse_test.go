@@ -1,0 +1,82 @@
+package watch_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/internal/sys"
+)
+
+// simulated runs f with a small tree that is watched and published, on a machine in memory.
+func simulated(t *testing.T, f func(s *simulation)) {
+	tryOpenat2(t)
+	defer sys.Simulate(nil)()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(1)
+		s.quiet()
+		f(s)
+		s.kill()
+		s.reader.end()
+		require.Empty(t, s.problem, s.log.String())
+	})
+}
+
+// A directory was moved out of the tree, and the event was lost. Once the audit after that has
+// found every directory of the tree, what it did not find is not heard any more.
+func TestWhatLeftUnheardIsForgotten(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		s.kernel.Queue = 32
+		s.flood(rand.New(rand.NewPCG(1, 1)))
+		must(t, s.shell.Rename(simRoot+"/a", "/outside/o", 0))
+		s.settle()
+		require.Contains(t, s.log.String(), "lost track")
+		require.Equal(t, s.directories(simRoot), s.watcher.process.Watches())
+	})
+}
+
+// A file that an audit cannot look at makes its directory one that cannot be read. Passed over,
+// its change would never be published: the checkpoint moves on.
+func TestAnEntryThatAnAuditCannotLookAt(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		s.kill()
+		must(t, s.shell.Append(simRoot+"/a/f", "!"))
+		s.order.Settle(simLong, 3000)
+		s.faults, s.fails, s.only = 1000, unix.EIO, `, "f")`
+		s.trouble = true
+		s.start()
+		s.settle()
+		require.Contains(t, s.log.String(), "cannot read a directory")
+		s.rest()
+	})
+}
+
+// After the clock was set back, the status without a checkpoint is on disk before the new epoch
+// is: a kill between them would leave an old checkpoint that seems valid.
+func TestTheCheckpointGoesBeforeTheEpochComes(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		s.kill()
+		s.kernel.StepClock(-time.Hour)
+		_, before := s.kernel.Trace()
+		began := len(before)
+		s.start()
+		s.settle()
+		require.Contains(t, s.log.String(), "continuity cannot be proved")
+		_, lines := s.kernel.Trace()
+		first := func(parts ...string) int {
+			return slices.IndexFunc(lines[began:], func(line string) bool {
+				return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) })
+			})
+		}
+		written, flushed, epoch := first("watch: write(", ", 4096)"), first("watch: fsync("), first("watch: renameat2(", `"tree"`)
+		require.Positive(t, written)
+		require.Less(t, written, flushed, strings.Join(lines[began:], "\n"))
+		require.Less(t, flushed, epoch, strings.Join(lines[began:], "\n"))
+	})
+}
