@@ -97,6 +97,9 @@ func TestSimulationFound(t *testing.T) {
 		// stayed complete with its later stamp. After a kill nothing would have mended that.
 		"back below the root": "mkdir a; pass; publish; pass; cache 2 1 5; pass",
 
+		// The same after the source's clock was set back: what was older had the later stamps.
+		"back below, by another clock": "mkdir a; mkdir a/g; pass; at 158 source-clock -7m; pass; fail 1; cut 149; pass; cache 2 1 5; pass",
+
 		// The same in a full walk: no listing counted as one of the past there, and what came
 		// since was deleted, though only a week had passed, or options were others.
 		"walk of the past":            "write e; publish; pass; write f; publish; pass; wait 200h; cache 2 1 5; pass",

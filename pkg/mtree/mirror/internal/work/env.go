@@ -106,7 +106,7 @@ func (env *Env) enter(dir *disk.Dir, info disk.Info) error {
 	if info.Mode&0o100 != 0 || env.DryRun {
 		return nil
 	}
-	if _, err := dir.Stat(mtree.MarkerName); !disk.IsDenied(err) { // guard: ordinary-user.txtar
+	if _, err := dir.Stat(mtree.MarkerName); !disk.IsDenied(err) { // guard (always): ordinary-user.txtar
 		return nil
 	}
 	return dir.Chmod(info.Mode | 0o700)

@@ -97,6 +97,12 @@ func (env *Env) isOlder(v *VisitResult) bool {
 		v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now)) // guard: TestAClockSetBackProvesNoBytes
 }
 
+// mayGoBack reports whether the directory may get an older content than it has. By another
+// clock, no stamp says which of two is older.
+func (env *Env) mayGoBack(v *VisitResult) bool {
+	return env.isOlder(v) || v.Had && v.Doubts&replica.DoubtClock != 0 && v.Listing.Stamp != v.Before.Stamp
+}
+
 // epochBegan returns the latest time, by the source's clock, at which an epoch can have
 // begun. If the clock was set back then, what changed since has ctimes from there on, not
 // only those above the listing that a directory was completed from.
@@ -216,7 +222,7 @@ func (env *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
 func (env *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
 	pl := &v.Plan
 	v.Proved = len(pl.Check) > 0
-	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.Fresh || env.isOlder(v) { // guard (without env.isOlder): TestSimulationFound
+	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.Fresh || env.mayGoBack(v) { // guard (without env.mayGoBack): TestSimulationFound
 		if err := env.makeReady(dir, info, v.asTarget(t)); err != nil {
 			return replica.Local(err)
 		}

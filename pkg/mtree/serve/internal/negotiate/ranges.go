@@ -44,9 +44,9 @@ func Ranges(r *http.Request, tag string, size int64) ([]Span, error) {
 	if len(spans) == 0 {
 		return nil, ErrUnsatisfiable
 	}
-	var sum int64
+	left := size // no sum: it could be more than an int64
 	for _, s := range spans {
-		if sum += s.Length; sum > size {
+		if left -= s.Length; left < 0 {
 			return nil, nil // overlapping: the whole file is shorter
 		}
 	}
