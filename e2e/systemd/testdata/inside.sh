@@ -51,6 +51,15 @@ for unit in watch serve mirror; do
 done
 is 'a change arrives after that' again "$(arrives a/file again)"
 
+# The unit's ExecReload= named /bin/kill, which a small Debian does not have.
+audits() { tidemark-watch --status $tree | sed -n 's/^audits_total: //p'; }
+more() { [ "$(audits)" -gt "$1" ]; }
+within 20 more 0
+before=$(audits)
+is 'reload is accepted' 'yes' "$(systemctl reload tidemark-watch && echo yes)"
+within 20 more "$before"
+is 'reload asks for an audit' 'yes' "$(more "$before" && echo yes || audits)"
+
 # Wrong options are not tried again.
 echo TIDEMARK_SERVE_MAX_WAITERS=many >>/etc/default/tidemark-serve
 systemctl restart tidemark-serve

@@ -100,8 +100,11 @@ func TestSimulationFound(t *testing.T) {
 		// The same after the source's clock was set back: what was older had the later stamps.
 		"back below, by another clock": "mkdir a; mkdir a/g; pass; at 158 source-clock -7m; pass; fail 1; cut 149; pass; cache 2 1 5; pass",
 
-		// The same in a full walk: no listing counted as one of the past there, and what came
-		// since was deleted, though only a week had passed, or options were others.
+		// A listing of the past put a directory in the place of a file that came since.
+		"another kind in the past": "mkdir f; pass; at 96 rm f; at 106 write f; pass; cache 3 1 3; pass",
+
+		// In a full walk no listing counted as one of the past, and what came since was deleted,
+		// though only a week had passed, or options were others.
 		"walk of the past":            "write e; publish; pass; write f; publish; pass; wait 200h; cache 2 1 5; pass",
 		"walk of the past below":      "mkdir a; write a/e; publish; pass; write a/f; publish; pass; wait 200h; cache 2 1 5; pass",
 		"other filters over the past": "write e; publish; pass; write f; publish; pass; set filter=g; cache 2 1 5; pass",

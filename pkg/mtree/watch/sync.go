@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -48,7 +49,7 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	}
 	cookie := cookiePrefix + rand.Text()
 	if err := state.WriteFile(m.Dir(), cookie, nil); err != nil {
-		return mtree.Stamp{}, exit.With(exit.Local, err, "--sync writes a file in .tidemark: run it as the watcher's user")
+		return mtree.Stamp{}, exit.With(exit.Local, err, remedyCookie(err))
 	}
 	if err := waitAnswer(ctx, dir, m, events, cookie); err != nil {
 		_ = m.Dir().Unlink(cookie)
@@ -56,6 +57,14 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	}
 	info, err := dir.Self()
 	return info.MTime, err
+}
+
+// remedyCookie says what to do where --sync cannot make its file.
+func remedyCookie(err error) string {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return "--sync writes a file in .tidemark: make room there"
+	}
+	return "--sync writes a file in .tidemark: run it as the watcher's user"
 }
 
 const (

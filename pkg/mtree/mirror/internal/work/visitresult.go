@@ -84,12 +84,11 @@ func (v *VisitResult) note(t *Target, name string, err error) {
 	}
 }
 
-// removes reports whether the plan deletes an entry, or puts another one in place of a
-// directory.
+// removes reports whether the plan deletes an entry, or puts one of another kind in its place.
 func (v *VisitResult) removes() bool {
 	p := &v.Plan
-	return len(p.Extra) > 0 || slices.ContainsFunc(slices.Concat(p.MakeLinks, p.Fetch), func(c mtree.Change) bool {
-		return c.Have != nil && c.Have.Kind == mtree.Dir
+	return len(p.Extra) > 0 || slices.ContainsFunc(slices.Concat(p.MakeDirs, p.MakeLinks, p.Fetch), func(c mtree.Change) bool {
+		return c.Have != nil && c.Have.Kind != c.Want.Kind
 	})
 }
 
