@@ -114,25 +114,22 @@ func allScenarios() []scenario {
 	return slices.Concat(mirrorScenarios(), watchScenarios(), serveScenarios())
 }
 
-var recorded = map[string][]calls.Call{}
-
 // record returns the calls of a scenario that nothing disturbs.
 func (s scenario) record(t *testing.T) []calls.Call {
-	if recorded[s.name] == nil {
-		f := &fault{one: true}
-		if !t.Run("record-"+s.name, func(t *testing.T) { s.run(t, f) }) {
-			t.FailNow()
-		}
-		if recorded[s.name] = f.trace; f.trace == nil {
-			recorded[s.name] = f.supervisor.Trace()
-		}
+	f := &fault{one: true}
+	if !t.Run("record-"+s.name, func(t *testing.T) { s.run(t, f) }) {
+		t.FailNow()
 	}
-	return recorded[s.name]
+	if f.trace != nil {
+		return f.trace
+	}
+	return f.supervisor.Trace()
 }
 
 // rounds puts one fault after the other into the scenarios, or the one in PROOF_CASE:
 // 'mirror-update renameat copy/a/f1 1 EIO once'.
 func rounds(t *testing.T, n int, scenarios []scenario) {
+	t.Parallel() // they wait for one another's programs
 	if text := proof.Case(); text != "" {
 		parsed, err := calls.ParseFault(text)
 		require.NoError(t, err)
@@ -141,8 +138,9 @@ func rounds(t *testing.T, n int, scenarios []scenario) {
 		require.True(t, f.hit(), "the fault hit no call")
 		return
 	}
+	recorded := map[string][]calls.Call{}
 	for _, s := range scenarios {
-		s.record(t)
+		recorded[s.name] = s.record(t)
 	}
 	failed, kills := 0, 0
 	proof.Rounds(t, n, func(t *testing.T, seed uint64) {

@@ -86,7 +86,7 @@ func copyByHand(t *testing.T, _, src, copy string) {
 	must(t, 0, "watch", "--once", src)
 }
 
-func TestMirror(t *testing.T) { rounds(t, 25, mirrorScenarios()) }
+func TestMirror(t *testing.T) { rounds(t, 15, mirrorScenarios()) }
 
 // served is a serve behind a proxy that counts.
 type served struct {

@@ -25,7 +25,7 @@ func serveScenarios() []scenario {
 	return []scenario{{"serve-fast", serveRun{}.run}, {"serve-std", serveRun{std: true}.run}}
 }
 
-func TestServe(t *testing.T) { rounds(t, 12, serveScenarios()) }
+func TestServe(t *testing.T) { rounds(t, 8, serveScenarios()) }
 
 // question is a request, and what is left out of the comparison of its answers.
 type question struct{ target, body string }

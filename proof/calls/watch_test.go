@@ -37,7 +37,7 @@ func watchScenarios() []scenario {
 	}
 }
 
-func TestWatch(t *testing.T) { rounds(t, 10, watchScenarios()) }
+func TestWatch(t *testing.T) { rounds(t, 7, watchScenarios()) }
 
 func (r watchRun) run(t *testing.T, f *fault) {
 	base := tempDir(t)

@@ -123,9 +123,7 @@ func runParts(ctx context.Context, o options, r *report, parts []part, listed ma
 	}
 	var all []*mutant
 	for _, s := range sources {
-		for _, m := range s.mutants {
-			all = append(all, m)
-		}
+		all = append(all, s.mutants...)
 	}
 	if o.budget > 0 {
 		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

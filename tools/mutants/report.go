@@ -19,13 +19,12 @@ type row struct {
 
 // report prints results as they come, and at last those that survived.
 type report struct {
-	out       io.Writer
-	all       bool // print also those that were killed
-	killed    int
-	listed    int
-	unreached int
-	survived  []row
-	failures  []string
+	out      io.Writer
+	all      bool // print also those that were killed
+	killed   int
+	listed   int
+	survived []row
+	failures []string
 }
 
 func (r *report) add(x row) {

@@ -60,7 +60,7 @@ func tryOpenat2(t *testing.T) {
 }
 
 const (
-	simRounds = 60
+	simRounds = 40
 	simForks  = 50  // one seed of so many may differ: the Go runtime may preempt a goroutine when it likes
 	simLines  = 100 // of a trace that are printed
 )

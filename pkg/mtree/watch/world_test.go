@@ -26,7 +26,7 @@ import (
 )
 
 // deadline is how long a test waits for anything. Tests run side by side, on busy machines.
-const deadline = 30 * time.Second
+const deadline = 2 * time.Minute
 
 // newTree makes a tree in memory if that is possible: the tests of a watcher set thousands
 // of times.
