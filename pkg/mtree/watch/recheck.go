@@ -89,7 +89,7 @@ func (w *watcher) publishReadable(ctx context.Context, paths []string) error {
 	}
 	b := w.newBatch()
 	for _, path := range paths {
-		b.AddEntry(mtree.ParentPath(path), mtree.BaseName(path))
+		b.AddReadable(path)
 	}
 	w.waitForClock(ctx)
 	return w.write(b)

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys"
 )
 
@@ -79,4 +81,62 @@ func TestTheCheckpointGoesBeforeTheEpochComes(t *testing.T) {
 		require.Less(t, written, flushed, strings.Join(lines[began:], "\n"))
 		require.Less(t, flushed, epoch, strings.Join(lines[began:], "\n"))
 	})
+}
+
+// An audit read a directory that could not be read before, and stamped it and those above
+// while .tidemark/unread still named it. A reader who looked then was refused there, and
+// complete with the stamps above. At the end of the audit the directory was published, but
+// it showed our own write, so that counted for nothing new: no stamp moved, and that reader
+// never had it.
+func TestReadAgainWhileAReaderLooks(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		s.kill()
+		s.order.Settle(simLong, 3000)
+		s.faults, s.fails, s.only, s.trouble = 1000, unix.ENOMEM, `, "a", r)`, true
+		s.start()
+		s.settle()
+		require.Contains(t, s.unread(), "b/a")
+		s.faults = 0
+		s.watcher.audit <- struct{}{}
+		seen := map[time.Time]bool{} // times of b while b/a is not published
+		for range 3000 {
+			if !s.order.Step() {
+				s.order.Pass(time.Millisecond)
+			}
+			mtime, _, err := s.shell.Times(simRoot + "/b")
+			must(t, err)
+			if slices.Contains(s.unread(), "b/a") {
+				seen[mtime] = true
+			}
+		}
+		require.Empty(t, s.unread())
+		mtime, _, err := s.shell.Times(simRoot + "/b")
+		must(t, err)
+		require.NotContains(t, seen, mtime)
+	})
+}
+
+// unread returns the directories that are not published.
+func (s *simulation) unread() (paths []string) {
+	fd, err := s.kernel.Start("judge", 0).Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil
+	}
+	root := disk.NewDir(fd, simRoot)
+	defer func() { _ = root.Close() }()
+	m, err := state.OpenMarker(root, "")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = m.Close() }()
+	have, err := m.ReadExceptions()
+	if err != nil || have == nil {
+		return nil
+	}
+	for path, u := range have.Unread {
+		if !u.Opened {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }

@@ -337,8 +337,9 @@ func (e *Exceptions) Saved(since int64) bool {
 	return !e.dirty || !e.loose && e.placed == since
 }
 
-// Save writes both files if they do not hold this yet, or if it is to be durable. first
-// says that readers may not know that there are any exceptions.
+// Save writes both files if they do not hold this yet, or if it is to be durable. unread is
+// the first: a reader who sees the new stamp of a directory must find what may be read in it
+// by then. first says that readers may not know that there are any exceptions.
 func (e *Exceptions) Save(m *state.Marker, durable bool) (first bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -346,9 +347,9 @@ func (e *Exceptions) Save(m *state.Marker, durable bool) (first bool, err error)
 		return false, nil
 	}
 	e.number = max(e.number+1, time.Now().UnixNano())
-	err = m.WriteStamps(e.stampLines(), e.number, durable)
-	if err == nil {
-		err = m.WriteUnread(e.unreadLines(), e.number, durable)
+	err = m.WriteUnread(e.unreadLines(), e.number, durable)
+	if err == nil { // guard (always): TestWhatMayBeReadIsToldBeforeTheStamp
+		err = m.WriteStamps(e.stampLines(), e.number, durable)
 	}
 	e.failed = err
 	if err != nil {

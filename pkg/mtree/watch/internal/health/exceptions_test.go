@@ -406,3 +406,22 @@ func TestSavedBelow(t *testing.T) {
 	_, _ = e.refuse("b", disk.Node{Ino: 7}, at(1), false)
 	require.True(t, e.Saved(e.Placed()), "nothing is left of what was saved")
 }
+
+// A directory that refuses its time got its new stamp in .tidemark/stamps before
+// .tidemark/unread said that one in it can be read again. A reader between the two was
+// refused there, complete with the new stamp, and never came back.
+func TestWhatMayBeReadIsToldBeforeTheStamp(t *testing.T) {
+	e, m := newExceptions(), markerIn(t, t.TempDir())
+	e.setUnread("a/b", 6)
+	e.refuse("a", disk.Node{Dev: 1, Ino: 5}, at(1), false)
+	saved(t, e, m)
+	e.SetReadable("a/b")
+	e.refuse("a", disk.Node{Dev: 1, Ino: 5}, at(2), false)
+	require.NoError(t, os.Mkdir(m.Dir().Path()+"/.unread.new", 0o755)) // it cannot be written
+	_, err := e.Save(m, false)
+	require.Error(t, err)
+	have, err := m.ReadExceptions()
+	require.NoError(t, err)
+	require.Equal(t, at(1), have.Stamps["a"].Stamp)
+	require.False(t, have.Unread["a/b"].Opened)
+}

@@ -95,6 +95,14 @@ func (b *Batch) AddEntry(path, name string) {
 	b.Size++
 }
 
+// AddReadable adds a directory that is published from now on: whatever it shows itself, the
+// directory that it is in gets a new stamp. A reader may have listed that one while the
+// entry could not be followed.
+func (b *Batch) AddReadable(path string) {
+	b.at(mtree.ParentPath(path)).dirty = true // guard: TestReadAgainWhileAReaderLooks
+	b.Size++
+}
+
 // AddRetry adds a directory that could not be read, and is to be tried again.
 func (b *Batch) AddRetry(path string) {
 	b.at(path).retry = true
