@@ -69,6 +69,11 @@ func TestSimulationFound(t *testing.T) {
 		"changed while filtered": "write f; write g; publish; pass; set filter=f; rewrite f; write g; publish; wait 1m; pass; wait 1m; set filter=f; pass",
 		"changed while denied":   "write f; publish; pass; wait 1m; deny f; rewrite f; publish; wait 1m; pass; trust; pass",
 
+		// A cache gave a listing of before serve was started with --exclude, in a pass whose root
+		// told of the new options: it was noted as one of these, with nothing left out, so what was
+		// left out the next time counted as deleted.
+		"excluded, and listed by a cache": "mkdir a; write a/f; pass; exclude f; kill 305; pass; cache 3 4 5; publish; run 2m",
+
 		// With --no-delete, what the source had begun to hide did not count as hidden: the record
 		// said that the copy had none of it. Listed again it was taken for unchanged, and without
 		// --no-delete it was deleted while it was still hidden.

@@ -117,9 +117,6 @@ var simErrnos = map[string]error{
 
 // change changes the source. A change that is not possible does nothing.
 func (s *sim) change(verb string, args []string) {
-	// A cache that mixes listings of serves with different options may still have deleted what
-	// one of them hides: found by the simulation, and open.
-	s.stepped = s.stepped || verb == "exclude" || verb == "trust"
 	t := s.tree()
 	one := map[string]func(string) bool{
 		"write": t.Write, "rewrite": t.Rewrite, "old": t.WriteOld, "replace": t.Replace, "more": t.WriteOn, "mkdir": t.Mkdir, "link": t.Link,

@@ -6,6 +6,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // fingerprint returns the fingerprint of the source's options, or the last one that
@@ -40,6 +41,13 @@ func (env *Env) knowsHidden(before records.Record, trusted bool) bool {
 	return before.Fingerprint == env.fingerprint()
 }
 
+// isOfOtherOptions reports whether a serve with other options than those that the root tells
+// of gave the listing, perhaps through a cache.
+func (env *Env) isOfOtherOptions(l *source.Dir) bool {
+	root := env.Root.Fingerprint
+	return root != "" && l.Fingerprint != "" && l.Fingerprint != root
+}
+
 // otherFingerprint is recorded for a directory if the copy has entries there that a serve
 // with other options may leave out.
 const otherFingerprint = "-"
@@ -49,6 +57,8 @@ const otherFingerprint = "-"
 func (env *Env) recordHidden(v *VisitResult) {
 	r := &v.Record
 	switch {
+	case v.Other:
+		r.Fingerprint = otherFingerprint // guard: TestSimulationFound
 	case len(v.Plan.Kept) > 0 && env.knowsHidden(v.Before, v.Had && !v.Doubts.Below()):
 		r.Excluded, r.Fingerprint = v.Before.Excluded, v.Before.Fingerprint
 	case len(v.Plan.Kept) > 0:

@@ -34,7 +34,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	} else if l, err = env.ask(ctx, t); err != nil {
 		return err
 	}
-	v.Listing, v.Approx, v.Past = l.Listing, l.Approx, l.Past
+	v.Listing, v.Approx, v.Past, v.Other = l.Listing, l.Approx, l.Past, env.isOfOtherOptions(&l)
 	if err := env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded); err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
-	if root := env.Root.Fingerprint; root != "" && l.Fingerprint != "" && l.Fingerprint != root && l.Hidden > 0 { // guard: TestOtherOptionsInMidPass
+	if env.isOfOtherOptions(&l) && l.Hidden > 0 { // guard: TestOtherOptionsInMidPass
 		l.Hot = true
 	}
 	return l, err

@@ -16,6 +16,7 @@ type VisitResult struct {
 	Same        bool           // it is complete already; only Past, Before, Had, Doubts and Nested are valid
 	Listing     mtree.Listing  // without the entries that filters exclude
 	Past        bool           // as in source.Dir
+	Other       bool           // a serve with other options gave the listing: Env.isOfOtherOptions
 	Before      records.Record // what the copy had
 	Had         bool           // it had a record
 	Record      records.Record // what the directory will be completed with

@@ -91,7 +91,7 @@ func (s *Site) root() (root source.Root, err error) {
 	if s.Nameless {
 		root.State, root.TreePath, root.Runs = wire.Unwatched, "", nil
 	}
-	root.Fingerprint = wire.Fingerprint(fmt.Append(nil, root.Tree, t.excluded, t.trusted))
+	root.Fingerprint = s.fingerprint()
 	if root.Listing, err = t.list(""); err != nil {
 		return root, err
 	}
@@ -105,6 +105,11 @@ func (s *Site) root() (root source.Root, err error) {
 	}
 	root.Validator = fmt.Sprintf("%s-%s-%t", validator, root.Fingerprint, root.Hot)
 	return root, nil
+}
+
+// fingerprint is that of the options of serve.
+func (s *Site) fingerprint() string {
+	return wire.Fingerprint(fmt.Append(nil, s.id(), s.Tree.excluded, s.Tree.trusted))
 }
 
 // List is the method of a source.
@@ -124,7 +129,7 @@ func (s *Site) List(ctx context.Context, path string, least mtree.Stamp) (source
 	if s.Nameless {
 		l.ID = ""
 	}
-	dir := source.Dir{Listing: l, Tree: s.id()}
+	dir := source.Dir{Listing: l, Tree: s.id(), Fingerprint: s.fingerprint()}
 	if err == nil {
 		s.keep(path, dir)
 	}
