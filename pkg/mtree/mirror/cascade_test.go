@@ -69,6 +69,49 @@ func TestOtherOptionsAtTheHeadOfACascade(t *testing.T) {
 	}
 }
 
+// A copy was made without symlinks for a moment, which was shorter than a serve keeps what it
+// read of .tidemark. A copy of that copy saw the new stamps under the old fingerprint, without
+// the symlink; when that was there again, with the same stamps, nothing told it.
+func TestOptionsThatComeAndGo(t *testing.T) {
+	s, first := overHTTP(t, "a/f = x", "a/l -> f")
+	first.equal(s)
+	second := copyOf(t, first)
+	second.equal(s)
+	s.change("a/f = changed")
+	second.anew(first.config.Dest) // it has just read what the copy says of itself
+	first.config.NoLinks = true
+	require.NoError(t, first.once())
+	_ = second.once() // it may find it unfinished
+	first.config.NoLinks = false
+	first.equal(s)
+	second.anew(first.config.Dest)
+	second.equal(s)
+}
+
+// The same between the root and a directory, in one pass of the copy of the copy.
+func TestOtherOptionsOfACopyInMidPass(t *testing.T) {
+	s, first := overHTTP(t, "a/f = x", "a/l -> f")
+	first.equal(s)
+	second := copyOf(t, first)
+	second.equal(s)
+	s.change("a/f = changed")
+	first.equal(s)
+	first.config.NoLinks = true
+	second.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/a/" {
+			s.change("a/f = twice")
+			require.NoError(t, first.once())
+		}
+		return false
+	})
+	require.Error(t, second.once())
+	second.server.interfere(nil)
+	first.config.NoLinks = false
+	first.equal(s)
+	second.anew(first.config.Dest)
+	second.equal(s)
+}
+
 // A mirror was killed after it wrote its stamps and before its status. The next one, which
 // finds the copy complete, publishes that for the copies of the copy.
 func TestOtherOptionsAndAKill(t *testing.T) {

@@ -3,6 +3,8 @@ package lineage
 import (
 	"cmp"
 	"context"
+	"slices"
+	"time"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
@@ -117,7 +119,14 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	if err := r.ResetStatus(was.ID != next.ID); err != nil {
 		return err
 	}
-	return r.SetTree(next)
+	err = r.SetTree(next)
+	if !isNew && (was.ID != next.ID || !slices.Equal(was.Filters, next.Filters)) { // guard: TestOtherOptionsOfACopyInMidPass
+		// Every serve of the copy must know before anything in the copy changes by it. Else a
+		// reader would take what comes with the new options for what the old ones showed; and
+		// if those were back before it asks again, it would never learn of the new ones.
+		<-time.After(state.StatusLag)
+	}
+	return err
 }
 
 // Completed notes the end of a pass that made the copy equal to the source with that
