@@ -24,6 +24,8 @@ func TestFound(t *testing.T) {
 			"watch-fanotify read src/.tidemark/tree 7 EPERM here"},
 		{"a stale handle, as NFS gives it for all that is there, was taken for a directory that is gone: the audit passed it over, and proved it",
 			"watch-audit openat src/a/b 2 ESTALE here"},
+		{"a lock that was taken, but could not be looked at, counted as somebody else's: exit code 4, and the advice to stop the other mirror",
+			"mirror-verify statx copy/.tidemark/lock 3 EACCES on"},
 		{"with a guard taken out: a directory of a source that cannot be read to its end seems to lack what was not read",
 			"mirror-update-local getdents64 src/many 1 EIO once"},
 		{"with a guard taken out: a listing lacks what could not be looked at", "serve-fast statx src/many/5 1 EIO once"},

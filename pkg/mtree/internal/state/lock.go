@@ -75,15 +75,16 @@ func (m *Marker) lock() (*Lock, error) {
 		_ = sys.Fchmod(fd, 0o644) // the umask must not keep others from asking about the lock
 	}
 	err = sys.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	if err == unix.EAGAIN || err == unix.EACCES { // so POSIX has it; of any other call, EACCES says nothing of a lock
+		_ = sys.Close(fd)
+		return nil, fmt.Errorf("%s/%s: %w", m.dir.Path(), lockName, ErrLocked)
+	}
 	var info disk.Info
 	if err == nil {
 		info, err = disk.StatFD(fd)
 	}
 	if err != nil {
 		_ = sys.Close(fd)
-		if err == unix.EAGAIN || err == unix.EACCES {
-			return nil, fmt.Errorf("%s/%s: %w", m.dir.Path(), lockName, ErrLocked)
-		}
 		return nil, m.dir.PathError("lock", lockName, err)
 	}
 	return &Lock{fd: fd, root: -1, node: info.Node}, nil
