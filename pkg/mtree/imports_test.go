@@ -136,7 +136,7 @@ func TestSystemCallsGoThroughTheSeam(t *testing.T) {
 	known := map[string]bool{}
 	functions(t, "internal/sys/*.go", func(_, name string) { known[name] = true })
 	require.True(t, known["Openat"] && known["Renameat2"], "the functions of the seam were found")
-	for _, dir := range []string{"beneath", "disk", "state", "records", "machine", "limit", "notify"} {
+	for _, dir := range []string{"beneath", "disk", "state", "records", "machine", "limit", "notify", "dirwatch"} {
 		calls(t, "internal/"+dir+"/*.go", func(file, pkg, name string) {
 			if pkg == "unix" && !slices.Contains(unsimulated, strings.TrimPrefix(file, "internal/")) {
 				require.False(t, known[name], "%s calls unix.%s: it must call sys.%s", file, name, name)
@@ -164,7 +164,7 @@ func TestAllowedImports(t *testing.T) {
 		filetime: {core},
 		machine:  {core, sys},
 		limit:    {sys},
-		dirwatch: {disk, limit},
+		dirwatch: {disk, limit, sys},
 		state:    {core, sys, wire, disk, filetime, machine},
 		records:  {core, sys, disk, filetime, state},
 		lister:   {core, disk, filetime, machine, records, state},

@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/limit"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Watch hears changes of single directories with one inotify instance. Add, Remove and
@@ -39,7 +40,7 @@ const (
 // New makes an inotify instance. If the user has no more of them, the error names the
 // sysctl.
 func New() (*Watch, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	fd, err := sys.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == unix.EMFILE {
 		return nil, limit.NoInstance()
 	}
@@ -65,7 +66,7 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 	// By descriptor, so that the directory that is heard is the one that was looked at.
 	path := "/proc/self/fd/" + strconv.Itoa(d.FD())
 	err = w.control(func(fd int) error {
-		wd, err := unix.InotifyAddWatch(fd, path, mask)
+		wd, err := sys.InotifyAddWatch(fd, path, mask)
 		id = int32(wd)
 		return err
 	})
@@ -81,7 +82,7 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 // Remove stops hearing a directory. Next may still return events that happened before.
 func (w *Watch) Remove(id int32) {
 	_ = w.control(func(fd int) error {
-		_, err := unix.InotifyRmWatch(fd, uint32(id))
+		_, err := sys.InotifyRmWatch(fd, uint32(id))
 		return err // it may be gone already, with its directory
 	})
 }
