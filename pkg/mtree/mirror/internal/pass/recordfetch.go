@@ -44,8 +44,8 @@ func (p *pass) tally(n *node, h *work.FetchResult) {
 	counters.Taken.Add(h.Taken)
 	counters.Bytes.Add(h.Bytes)
 	counters.Unsettled.Add(h.Unsettled)
-	if h.Denied > 0 && n.had && n.before.Now != (mtree.Stamp{}) {
-		n.Record.Now = n.before.Now // it may be readable one day with the ctime that it has now
+	if h.Denied > 0 && n.known != (mtree.Stamp{}) {
+		n.Record.Now = n.known // it may be readable one day with the ctime that it has now
 	}
 	p.skip(n, h.Denied, "files the source may not read")
 }
@@ -75,6 +75,9 @@ func (p *pass) addVerified(n *node, e *mtree.Entry) {
 	listed := n.now
 	if n.had {
 		listed = n.before.Now
+		if n.Record.Now == n.known {
+			listed = mtree.Earlier(listed, n.known)
+		}
 	}
 	if e.Has&mtree.HasCTime != 0 && e.CTime.After(listed.Add(-plan.CTimeSlack)) {
 		p.env.Verified.Add(mtree.JoinPath(n.Path, e.Name), e, n.now)

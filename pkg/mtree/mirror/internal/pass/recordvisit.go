@@ -26,7 +26,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		return
 	}
 	n.visited, n.Doubts, n.Nested = true, v.Doubts, v.Nested
-	n.before, n.had, n.Record = v.Before, v.Had, v.Record
+	n.before, n.had, n.Record, n.known = v.Before, v.Had, v.Record, v.Known
 	// What is missing above may have moved down here since.
 	n.failed = v.Past // guard: TestSimulationFound
 	if n.parent == nil {

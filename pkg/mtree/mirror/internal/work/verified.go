@@ -35,6 +35,13 @@ func (s *VerifiedFiles) Add(path string, e *mtree.Entry, now mtree.Stamp) {
 	s.files[path] = verified{e.CTime, now.Sub(e.CTime) > plan.CTimeSlack}
 }
 
+// Clear forgets everything.
+func (s *VerifiedFiles) Clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files = nil
+}
+
 // has reports whether the file e needs no sums: its bytes were known at this ctime when
 // the ctime was old. While a ctime is young, an ongoing write may change bytes and leave
 // size, mtime and ctime as they are. So for ten seconds, every change in a busy directory

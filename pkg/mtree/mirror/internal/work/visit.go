@@ -172,10 +172,11 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		o.Listed = mtree.Earlier(o.Listed, epochBegan(env.Root.Tree.Epoch)) // guard: TestSimulationFound
 	}
 	o.WasHeld = func(path string) bool { return env.Held.At(path) != nil }
+	v.Known = v.knownBy(&o)
 	v.Plan = plan.Make(have, &v.Listing, &o)
 	env.recordHidden(v)
 	if v.Unseen || v.Plan.Unseen {
-		v.keepNow()
+		env.keepKnown(v, &o)
 	}
 	for _, c := range v.Plan.Dirs {
 		if IsFresh(c) || another || v.Doubts.Below() || !env.prunes(dir, t.Path, c) { // guard (without v.Doubts): TestOtherOptionsReachALocalCopy

@@ -28,6 +28,7 @@ type VisitResult struct {
 	InCopy      int64              // entries of the copy
 	Stays       int64              // directories that the source no longer has, which stay for what is excluded in them
 	Unseen      bool               // the copy has files that our filters exclude
+	Known       mtree.Stamp        // `now` for the record if not all files are compared: VisitResult.knownBy; zero: the listing's
 	Begun       bool               // its record says that it is unfinished
 	Changed     bool               // directories, symlinks or modes were made
 	Proved      bool               // files are compared by sums: the record gets the listing's `now`
@@ -58,15 +59,6 @@ func (v *VisitResult) IsHot() bool {
 		}
 	}
 	return v.Listing.Hot
-}
-
-// keepNow keeps the record's `now` as it was: not all files of the copy are compared with
-// this listing. One that is left out may change, and show only later, with a ctime that lies
-// before this listing.
-func (v *VisitResult) keepNow() {
-	if v.Had && v.Before.Now != (mtree.Stamp{}) {
-		v.Record.Now = v.Before.Now
-	}
 }
 
 // asTarget returns t as the steps after the visit know it.
