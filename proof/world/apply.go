@@ -24,6 +24,9 @@ func (w *World) change(c *change, s Step) error {
 		if c.moments != nil {
 			moments = c.moments(w.model, s.Args)
 		}
+		if c.grows != nil {
+			w.history.grow(c.grows(w.model, s.Args))
+		}
 		w.history.coming(w.model, next, moments)
 	}
 	var away []string

@@ -137,7 +137,7 @@ var fileChanges = []change{
 			}
 			return run("cp", "-p", "--", s.path(a[0]), s.path(a[1]))
 		},
-		moments: func(m *model, a []string) map[string][][]byte { return m.copied(a[0], a[1]) },
+		grows: func(m *model, a []string) map[string][]byte { return m.copied(a[0], a[1]) },
 	}, {
 		name: "unlink", weight: 5,
 		draw: func(d *drawer) []string { return d.args(d.some(file, link, fifo)) },
@@ -214,22 +214,15 @@ func (m *model) moments(p string, all ...[]byte) map[string][][]byte {
 	return moments
 }
 
-// copied are the bytes that the copies of files have while cp or tar writes them.
-func (m *model) copied(from, to string) map[string][][]byte {
-	moments := map[string][][]byte{}
+// copied are the files that cp or tar writes by and by, and all the bytes of each.
+func (m *model) copied(from, to string) map[string][]byte {
+	copies := map[string][]byte{}
 	for p, n := range m.entries() {
-		if !within(p, from) || n.kind != file {
-			continue
+		if within(p, from) && n.kind == file {
+			copies[to+p[len(from):]] = n.data
 		}
-		all := [][]byte{nil}
-		for _, part := range []int{10 << 10, 128 << 10, 256 << 10, 1 << 20, 2 << 20, 3 << 20, 4 << 20} {
-			if part < len(n.data) {
-				all = append(all, n.data[:part])
-			}
-		}
-		moments[to+p[len(from):]] = all
 	}
-	return moments
+	return copies
 }
 
 func (m *model) exists(p string) error {

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 	"time"
@@ -21,10 +22,21 @@ type place struct {
 	kinds    map[kind]int   // by kind: the last change after which it was there
 	contents map[digest]int // likewise by contents
 	targets  map[string]int
+	growing  []growth
 	absences []absence
 	there    bool
 	first    int // the change by which it first came
 }
+
+// growth is a file that another program wrote by and by: tar as the blocks of its archive
+// come, cp in pieces of whole pages. Until it was whole it had any beginning of these bytes.
+type growth struct {
+	data []byte
+	seq  int
+}
+
+// piece is what the pieces are multiples of: a block of tar.
+const piece = 512
 
 // absence is a time without an entry there, or with one of another kind.
 type absence struct {
@@ -60,6 +72,24 @@ func (h *history) coming(before, after *model, moments map[string][][]byte) {
 	for p, n := range after.entries() {
 		h.note(p, n)
 	}
+}
+
+// grow notes files that are about to be written by and by. Call it before coming.
+func (h *history) grow(files map[string][]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for p, data := range files {
+		at := h.place(p)
+		at.growing = append(at.growing, growth{data, h.seq})
+	}
+}
+
+// grew reports whether a file had just these bytes while it was written, at or after change
+// number since.
+func (at *place) grew(data []byte, since int) bool {
+	return len(data)%piece == 0 && slices.ContainsFunc(at.growing, func(g growth) bool {
+		return g.seq >= since && bytes.HasPrefix(g.data, data)
+	})
 }
 
 func (h *history) note(p string, n *node) {
@@ -156,6 +186,9 @@ func (h *history) everWas(p string, n *node, since int) bool {
 	var ok bool
 	switch n.kind {
 	case file:
+		if at.grew(n.data, since) {
+			return true
+		}
 		last, ok = at.contents[n.hash]
 	case link:
 		last, ok = at.targets[n.target]

@@ -59,3 +59,30 @@ func TestPlain(t *testing.T) {
 	require.True(t, plain(&fs.PathError{Op: "open", Err: fs.ErrPermission}))
 	require.False(t, plain(errors.New("exit status 1")))
 }
+
+// tar writes a file as the blocks of its archive come: after the header of the directory and
+// that of the file 9,216 bytes are left of the first 10 KiB. The eye knew multiples of 10 KiB
+// only, and took the 60,416 bytes that a file had in the source for a torn one.
+func TestWhatTarWritesByAndBy(t *testing.T) {
+	m := newModel()
+	data := content(19, 70013)
+	require.NoError(t, m.makeDirs("d"))
+	require.NoError(t, m.put("d/f", newFile(data)))
+	h := newHistory()
+	for name, at := range map[string]struct{ from, made, to string }{
+		"tar": {"d", "t", "t/f"}, "clone": {"d", "c", "c/f"}, "copy": {"d/f", "p", "p"},
+	} {
+		c, args, next, to := changeOf(name), []string{at.from, at.made}, m.clone(), at.to
+		require.NoError(t, c.model(next, args))
+		h.grow(c.grows(m, args))
+		h.coming(m, next, nil)
+		for _, size := range []int{0, 9216, 60416, 65536, 70013} {
+			require.True(t, h.everWas(to, newFile(data[:size]), 0), "%s: %d bytes", name, size)
+		}
+		require.False(t, h.everWas(to, newFile(data[:60415]), 0), "not in the midst of a block")
+		require.False(t, h.everWas(to, newFile(content(18, 60416)), 0), "other bytes")
+		require.False(t, h.everWas("d/f", newFile(data[:60416]), 0), "nobody wrote the original")
+		h.coming(next, next, nil)
+		require.False(t, h.everWas(to, newFile(data[:60416]), h.now()), "long after it was whole")
+	}
+}

@@ -53,7 +53,7 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 	if err != nil || !a.Unchanged {
 		return a, err
 	}
-	if k := &d.known; a.State != "" && (a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run) {
+	if k := &d.known; a.State != "" && (a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run || a.Unread != k.unread) {
 		return d.look(ctx) // the state of the tree changed, but nothing in it
 	}
 	// A source that does not hold polls is asked at intervals.
@@ -65,7 +65,7 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 // nothing is new.
 func (d *daemon) isKnown(a *source.Root) bool {
 	t, k := d.mirror.replica.Tree(), &d.known
-	return a.Stamp == k.stamp && !a.Hot && a.State == k.state && a.Tree.Epoch == k.epoch &&
+	return a.Stamp == k.stamp && !a.Hot && a.State == k.state && a.Tree.Epoch == k.epoch && a.Unread == k.unread &&
 		(a.Tree.ID == t.ID || a.Tree.ID == "" && t.NoID) && (a.Fingerprint == "" || a.Fingerprint == t.Fingerprint)
 }
 

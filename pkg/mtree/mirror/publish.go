@@ -44,6 +44,7 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 	o := replica.Outcome{
 		Complete: r.Complete, Full: r.Full, Changed: r.Changed, NoDelete: m.config.NoDelete,
 		Seen: r.Seen, Made: r.Made, Deleted: r.Deleted, Held: r.Held, Failed: r.Failed, Incomplete: r.Incomplete,
+		SourceState: a.State, SourceUnread: a.Unread,
 		Root: r.Root, Walked: !a.State.Prunes(), Upstreams: a.Upstreams,
 	}
 	if passErr == nil {

@@ -101,7 +101,7 @@ func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, b
 	d.begun, d.again, d.tries = true, r.MadeRoom(), 0
 	d.known = known{
 		validator: root.Validator, stamp: root.Stamp, state: root.State, epoch: root.Tree.Epoch,
-		run: wire.LatestRun(root.Runs), otherServer: root.OtherServer,
+		run: wire.LatestRun(root.Runs), unread: root.Unread, otherServer: root.OtherServer,
 	}
 	d.complete, d.held = r.Complete, r.Held > 0
 	d.schedule(r, began)

@@ -31,6 +31,7 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 	}
 	s := &l.Status
 	fmt.Fprintf(w, "state: %s\nsource: %s\n%s", l.State, state.SourceName(l.Tree.Upstream), treeLines(&l.Tree))
+	printSource(w, s)
 	if s.Walked && l.State == wire.Unwatched {
 		fmt.Fprintln(w, "stamps: do not prune, for those of the source do not: every pass is a full walk")
 	}
@@ -59,6 +60,21 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 		fmt.Fprintf(w, "  %s %s, %d entries\n", e.Kind, mtree.QuotePath(e.Path), e.Entries)
 	}
 	return nil
+}
+
+// printSource writes what the source said of itself when the last pass began: the copy is
+// no better than that.
+func printSource(w io.Writer, s *state.Status) {
+	if s.SourceState != "" {
+		fmt.Fprintf(w, "source state: %s%s\n", s.SourceState, map[wire.State]string{
+			wire.Audited:  ", nobody hears its changes: its next audit finds them",
+			wire.Degraded: ", not all of its changes are heard: its audits find them",
+			wire.Stale:    ", its mirror does not run",
+		}[s.SourceState])
+	}
+	if s.SourceUnread > 0 {
+		fmt.Fprintf(w, "not published by the source: %d directories, which its watch may not read; what the copy has of them stays as it is\n", s.SourceUnread)
+	}
 }
 
 // treeLines says which tree the copy was made from.

@@ -176,6 +176,7 @@ func (f *fields) setAbout(a *about) {
 	s := a.tree
 	f.set(wire.HeaderStamp, a.stamp.String())
 	f.share(wire.HeaderState, s.States)
+	f.share(wire.HeaderUnread, s.Unreads)
 	f.set(wire.HeaderNow, a.now.String())
 	f.set(wire.HeaderUpstream, s.Chain)
 	if s.Tree.ID == "" {

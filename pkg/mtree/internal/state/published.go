@@ -120,3 +120,7 @@ func publishedState(tree Tree, status Status, locked, bound bool, root *disk.Dir
 	}
 	return wire.Unwatched
 }
+
+// UnreadDirs returns how many directories of the tree are not published, because watch may
+// not read them; in a copy also how many its source does not publish.
+func (p *Published) UnreadDirs() int { return max(p.Status.Unread, p.Status.SourceUnread) }

@@ -47,6 +47,10 @@ type Status struct {
 	Upstreams         string           `json:"chain,omitempty"`    // wire.FormatUpstreams of a copy's source
 	SourceFingerprint string           `json:"source_e,omitempty"` // of a copy: Tree.Fingerprint when it was last complete
 
+	// Of a copy: what its source said of itself, when the last pass began.
+	SourceState  wire.State `json:"source_state,omitempty"`
+	SourceUnread int        `json:"source_unread,omitempty"` // directories that its watch may not read
+
 	// Of a copy: the run of the source's watch that it listed last, and the highest
 	// stamp that it listed in that run.
 	SourceRun string       `json:"source_run,omitempty"`

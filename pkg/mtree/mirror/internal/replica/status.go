@@ -156,6 +156,10 @@ type Outcome struct {
 
 	Cause string // what ended it early, without paths; "": nothing
 
+	// What the source said of itself: its state, and how many directories it does not publish.
+	SourceState  wire.State
+	SourceUnread int
+
 	// What the guard of --max-delete adds: see package gate.
 	Deletions *state.Deletions // what it has to remember
 	Entries   int64            // of the copy, as far as it is known
@@ -181,6 +185,7 @@ func (r *Replica) Publish(o *Outcome) error {
 		counters.Ended = now
 	}
 	next.Error, next.Away = o.Cause, nil
+	next.SourceState, next.SourceUnread = o.SourceState, o.SourceUnread
 	if o.Complete {
 		next.State, next.Walked = wire.Mirrored, o.Walked
 		next.Root, next.Upstreams, next.SourceFingerprint = &o.Root, o.Upstreams, r.tree.Fingerprint
@@ -204,6 +209,7 @@ func (r *Replica) Publish(o *Outcome) error {
 // every pass is one: else the next walk would be due at once.
 func sameStatus(a, b *state.Status) bool {
 	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
+		a.SourceState != b.SourceState || a.SourceUnread != b.SourceUnread ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || !sameStamp(a.Root, b.Root) {
 		return false
 	}

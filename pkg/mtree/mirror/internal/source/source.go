@@ -44,6 +44,7 @@ type Root struct {
 	Unchanged   bool
 	Validator   string // for Poll.Known; "": the source cannot be polled
 	State       wire.State
+	Unread      int        // directories of the tree that it does not publish, because its watch may not read them
 	TreePath    string     // which directory of the tree the root is, "/" or "/a/b"; "": not known
 	Place       string     // where a local source is (state.PlaceOf); "": it is not local
 	Runs        []wire.Run // of the source's watch; nil: not known

@@ -27,7 +27,7 @@ type Snapshot struct {
 	Unread      bool   // what .tidemark says could not be read
 
 	// The same as values of headers, for many answers.
-	IDs, Epochs, States, Runs []string
+	IDs, Epochs, States, Runs, Unreads []string
 
 	filters       *glob.List   // of a copy: what its mirror excludes, and so nobody keeps
 	crosses       bool         // directories beyond mounts are published
@@ -103,6 +103,9 @@ func (t *Tree) publish(s *Snapshot) {
 	}
 	s.IDs, s.States = []string{s.Tree.ID}, []string{string(s.State)}
 	s.Epochs = []string{wire.FormatEpoch(s.Tree.Epoch)}
+	if unread := wire.FormatUnread(s.UnreadDirs()); unread != "" {
+		s.Unreads = []string{unread}
+	}
 	if len(s.Tree.Runs) > 0 {
 		s.Runs = []string{wire.FormatRuns(s.Tree.Runs)}
 	}

@@ -103,7 +103,7 @@ func (s *Source) Root(_ context.Context, poll source.Poll) (root source.Root, er
 	p := &d.published
 	root.Tree, root.Node = d.tree(), d.node
 	root.Upstreams, root.State, root.Server = wire.FormatUpstreams(p.Upstreams()), p.State, "directory"
-	root.Fingerprint, root.Place = d.fingerprint, s.place
+	root.Fingerprint, root.Place, root.Unread = d.fingerprint, s.place, p.UnreadDirs()
 	if root.Tree.ID != "" {
 		root.TreePath, root.Runs = p.Tree.At(""), p.Tree.Runs
 	}
