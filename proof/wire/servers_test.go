@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
+	"tidemark/internal/webserver"
 	"tidemark/pkg/mtree/mirror"
 	"tidemark/pkg/mtree/serve"
 	"tidemark/pkg/mtree/watch"
@@ -153,106 +150,38 @@ func eventually(f func() error) error {
 // A server of another kind runs once for all cases. It serves the directory that has
 // those of all cases.
 var (
-	nginx = &beside{config: `
-daemon off; master_process off; pid {DIR}/pid; error_log {DIR}/error.log; events {}
-http {
-	access_log off; client_body_temp_path {DIR}; proxy_temp_path {DIR}; fastcgi_temp_path {DIR}; uwsgi_temp_path {DIR}; scgi_temp_path {DIR};
-	server { listen 127.0.0.1:{PORT}; root {TREE}; charset utf-8; autoindex on; }
-}
-`, command: "nginx -c {DIR}/config -e {DIR}/error.log -p {DIR}"}
-	apache = &beside{config: `
-ServerName localhost
-Listen 127.0.0.1:{PORT}
-PidFile {DIR}/pid
-ErrorLog {DIR}/error.log
-User www-data
-Group www-data
-LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
-LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-LoadModule autoindex_module /usr/lib/apache2/modules/mod_autoindex.so
-DocumentRoot {TREE}
-<Directory {TREE}>
-	Options Indexes
-	Require all granted
-	IndexOptions Charset=UTF-8 FancyIndexing NameWidth=*
-</Directory>
-`, command: "apache2 -d {DIR} -f {DIR}/config -DFOREGROUND"}
-	lighttpd = &beside{config: `
-server.modules = ( "mod_dirlisting" )
-server.document-root = "{TREE}"
-server.bind = "127.0.0.1"
-server.port = {PORT}
-server.errorlog = "{DIR}/error.log"
-server.stat-cache-engine = "disable"
-dir-listing.activate = "enable"
-dir-listing.encoding = "utf-8"
-mimetype.assign = ( "" => "application/octet-stream" )
-`, command: "lighttpd -D -f {DIR}/config"}
-	python = &beside{command: "python3 -m http.server --bind 127.0.0.1 -d {TREE} {PORT}"}
+	nginx    = &beside{server: webserver.Nginx("nginx", "", "autoindex on;")}
+	apache   = &beside{server: webserver.Apache("apache", "FancyIndexing NameWidth=*")}
+	lighttpd = &beside{server: webserver.Lighttpd}
+	python   = &beside{server: webserver.Python}
 )
 
 // beside is a program beside the test.
 type beside struct {
-	config, command string
-	url             string // "": it does not run
-	cmd             *exec.Cmd
-	dir             string
+	server  webserver.Server
+	running *webserver.Running // nil: it does not run
 }
 
 // startBeside returns what makes a case use a server.
 func startBeside(b *beside) func(p *place) error {
-	return func(p *place) error {
+	return func(p *place) (err error) {
 		besideMu.Lock()
 		defer besideMu.Unlock()
-		if b.url == "" {
-			if err := b.start(filepath.Dir(p.dir)); err != nil {
+		if b.running == nil {
+			if b.running, err = b.server.Start(filepath.Dir(p.dir), io.Discard); err != nil {
 				return err
 			}
 		}
-		p.origin = b.url + filepath.Base(p.dir) + "/source/"
+		p.origin = b.running.URL + filepath.Base(p.dir) + "/source/"
 		return nil
 	}
 }
 
-func (b *beside) start(tree string) (err error) {
-	if b.dir, err = os.MkdirTemp("", "tidemark-wire-"); err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	_ = l.Close()
-	fill := strings.NewReplacer("{DIR}", b.dir, "{PORT}", port, "{TREE}", tree)
-	if err := errors.Join(os.Chmod(b.dir, 0o755), os.WriteFile(filepath.Join(b.dir, "config"), []byte(fill.Replace(b.config)), 0o644)); err != nil {
-		return err
-	}
-	args := strings.Fields(fill.Replace(b.command))
-	b.cmd = exec.Command(args[0], args[1:]...)
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := b.cmd.Start(); err != nil {
-		return fmt.Errorf("%s: %w: install what tools/deps names", args[0], err)
-	}
-	b.url = "http://127.0.0.1:" + port + "/"
-	return eventually(func() error {
-		resp, err := http.Get(b.url)
-		if err == nil {
-			_ = resp.Body.Close()
-		}
-		return err
-	})
-}
-
 // end ends the program, if it runs.
 func (b *beside) end() {
-	if b.url != "" {
-		_ = b.cmd.Process.Signal(os.Interrupt)
-		_ = b.cmd.Wait()
-		b.url = ""
-	}
-	if b.dir != "" {
-		_ = os.RemoveAll(b.dir)
+	if b.running != nil {
+		b.running.End()
+		b.running = nil
 	}
 }
 

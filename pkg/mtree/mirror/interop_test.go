@@ -9,12 +9,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,116 +19,41 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/internal/testtree"
+	"tidemark/internal/webserver"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/source/autoindex"
 )
-
-// otherServer is a server of another kind. config is written to {DIR}/config. In it and
-// in command, {DIR} is a directory for the server, {PORT} its port and {TREE} what it serves.
-type otherServer struct {
-	name    string
-	config  string
-	command string
-	env     string
-}
-
-func nginxServer(name, load, options, env string) otherServer {
-	return otherServer{name: name, env: env, command: "nginx -c {DIR}/config -e {DIR}/error.log -p {DIR}", config: load + `
-daemon off; master_process off; pid {DIR}/pid; error_log {DIR}/error.log; events {}
-http {
-	access_log off; client_body_temp_path {DIR}; proxy_temp_path {DIR}; fastcgi_temp_path {DIR}; uwsgi_temp_path {DIR}; scgi_temp_path {DIR};
-	server { listen 127.0.0.1:{PORT}; root {TREE}; charset utf-8; ` + options + ` }
-}
-`}
-}
-
-func apacheServer(name, options, env string) otherServer {
-	return otherServer{name: name, env: env, command: "apache2 -d {DIR} -f {DIR}/config -DFOREGROUND", config: `
-ServerName localhost
-Listen 127.0.0.1:{PORT}
-PidFile {DIR}/pid
-ErrorLog {DIR}/error.log
-User www-data
-Group www-data
-LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
-LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-LoadModule autoindex_module /usr/lib/apache2/modules/mod_autoindex.so
-DocumentRoot {TREE}
-<Directory {TREE}>
-	Options Indexes
-	Require all granted
-	IndexOptions Charset=UTF-8 ` + options + `
-</Directory>
-`}
-}
 
 const (
 	fancyModule = "load_module /usr/lib/nginx/modules/ngx_http_fancyindex_module.so;"
 	kathmandu   = "TZ=NPT-5:45" // not a whole number of hours from UTC
 )
 
-var otherServers = []otherServer{
-	nginxServer("nginx html", "", "autoindex on;", ""),
-	nginxServer("nginx html, rounded sizes, local time", "", "autoindex on; autoindex_exact_size off; autoindex_localtime on;", kathmandu),
-	nginxServer("nginx json", "", "autoindex on; autoindex_format json;", ""),
-	nginxServer("nginx xml", "", "autoindex on; autoindex_format xml;", ""),
-	nginxServer("nginx fancyindex", fancyModule, "fancyindex on;", ""),
-	nginxServer("nginx fancyindex, exact sizes, local time", fancyModule, "fancyindex on; fancyindex_exact_size on; fancyindex_localtime on;", kathmandu),
-	apacheServer("apache fancy", "FancyIndexing NameWidth=*", ""),
-	apacheServer("apache table, local time", "FancyIndexing HTMLTable", kathmandu),
-	apacheServer("apache plain", "", ""),
-	{name: "lighttpd", command: "lighttpd -D -f {DIR}/config", config: `
-server.modules = ( "mod_dirlisting" )
-server.document-root = "{TREE}"
-server.bind = "127.0.0.1"
-server.port = {PORT}
-server.errorlog = "{DIR}/error.log"
-server.stat-cache-engine = "disable"
-dir-listing.activate = "enable"
-dir-listing.encoding = "utf-8"
-mimetype.assign = ( "" => "application/octet-stream" )
-`, env: kathmandu},
-	{name: "rclone", command: "rclone serve http --dir-cache-time 0s --addr 127.0.0.1:{PORT} {TREE}", env: kathmandu},
-	{name: "python", command: "python3 -m http.server --bind 127.0.0.1 -d {TREE} {PORT}"},
-	{name: "caddy", command: "caddy file-server --browse --root {TREE} --listen 127.0.0.1:{PORT}", env: "CADDY_ADMIN=off"},
-	{name: "webfs", command: "webfsd -F -4 -i 127.0.0.1 -p {PORT} -r {TREE}", env: kathmandu},
+var otherServers = []webserver.Server{
+	webserver.Nginx("nginx html", "", "autoindex on;"),
+	webserver.Nginx("nginx html, rounded sizes, local time", "", "autoindex on; autoindex_exact_size off; autoindex_localtime on;").With(kathmandu),
+	webserver.Nginx("nginx json", "", "autoindex on; autoindex_format json;"),
+	webserver.Nginx("nginx xml", "", "autoindex on; autoindex_format xml;"),
+	webserver.Nginx("nginx fancyindex", fancyModule, "fancyindex on;"),
+	webserver.Nginx("nginx fancyindex, exact sizes, local time", fancyModule, "fancyindex on; fancyindex_exact_size on; fancyindex_localtime on;").With(kathmandu),
+	webserver.Apache("apache fancy", "FancyIndexing NameWidth=*"),
+	webserver.Apache("apache table, local time", "FancyIndexing HTMLTable").With(kathmandu),
+	webserver.Apache("apache plain", ""),
+	webserver.Lighttpd.With(kathmandu),
+	webserver.Rclone.With(kathmandu),
+	webserver.Python,
+	webserver.Caddy,
+	webserver.Webfs.With(kathmandu),
 }
 
-// start runs the server for a tree until the test ends and returns its URL.
-func (o otherServer) start(t *testing.T, tree string) string {
+// startServer runs a server for a tree until the test ends and returns its URL.
+func startServer(t *testing.T, s webserver.Server, tree string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	running, err := s.Start(tree, testWriter{t})
 	require.NoError(t, err)
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	require.NoError(t, l.Close())
-	dir := t.TempDir()
-	for _, open := range []string{filepath.Dir(dir), filepath.Dir(tree)} { // some give up root
-		require.NoError(t, os.Chmod(open, 0o755))
-	}
-	fill := strings.NewReplacer("{DIR}", dir, "{PORT}", port, "{TREE}", tree)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "config"), []byte(fill.Replace(o.config)), 0o644))
-	args := strings.Fields(fill.Replace(o.command))
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "HOME="+dir)
-	if o.env != "" {
-		cmd.Env = append(cmd.Env, o.env)
-	}
-	cmd.Stderr = testWriter{t}
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-	})
-	url := "http://127.0.0.1:" + port + "/"
-	require.True(t, assertEventually(func() bool {
-		resp, err := http.Get(url)
-		if err == nil {
-			_ = resp.Body.Close()
-		}
-		return err == nil
-	}))
-	return url
+	t.Cleanup(running.End)
+	return running.URL
 }
 
 // Everything arrives, with the times of the files. Equal files are not fetched again. A
@@ -139,7 +61,7 @@ func (o otherServer) start(t *testing.T, tree string) string {
 // the log says so.
 func TestOtherServers(t *testing.T) {
 	for _, o := range otherServers {
-		t.Run(o.name, func(t *testing.T) {
+		t.Run(o.Name, func(t *testing.T) {
 			root := t.TempDir()
 			// Names sort in the order of the passes below. All times but one are
 			// old: young files are fetched a second time.
@@ -149,7 +71,7 @@ func TestOtherServers(t *testing.T) {
 			for _, dir := range []string{"empty", "a/b", "a", "."} { // webfs lists a directory again only if its second changed
 				require.NoError(t, os.Chtimes(filepath.Join(root, dir), time.Unix(1e9, 0), time.Unix(1e9, 0)))
 			}
-			b := newBench(t, o.start(t, root))
+			b := newBench(t, startServer(t, o, root))
 			var log bytes.Buffer
 			b.config.Log = slog.New(slog.NewTextHandler(&log, nil))
 			require.NoError(t, b.once(), &log)
@@ -175,13 +97,13 @@ func TestOtherServers(t *testing.T) {
 			require.Contains(t, b.out.String(), "fetched 1 files (1 bytes), deleted 0, held 0")
 			require.NoError(t, b.once(), &log)
 			require.Contains(t, b.out.String(), "fetched 0 files")
-			o.cutAnywhere(t, b.config.Source)
+			cutAnywhere(t, b.config.Source)
 		})
 	}
 }
 
 // cutAnywhere requires that the server's own page is refused if it ends early.
-func (o otherServer) cutAnywhere(t *testing.T, url string) {
+func cutAnywhere(t *testing.T, url string) {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	require.NoError(t, err)
 	req.Header.Set("Accept", autoindex.Accept)
@@ -242,16 +164,11 @@ func (b *bench) sameBytes(root string) {
 // the time that is listed, without the offset of the zone if another file has shown it, and
 // is not fetched again and again.
 func TestLighttpdWithoutTypes(t *testing.T) {
-	var o otherServer
-	for _, o = range otherServers {
-		if o.name == "lighttpd" {
-			break
-		}
-	}
-	o.config = strings.Replace(o.config, `"" => "application/octet-stream"`, `".txt" => "text/plain"`, 1)
+	o := webserver.Lighttpd.With(kathmandu)
+	o.Config = strings.Replace(o.Config, `"" => "application/octet-stream"`, `".txt" => "text/plain"`, 1)
 	root := t.TempDir()
 	testtree.Make(t, root, "a.odd = x @1000000000", "b.txt = y @1000000001", "c.odd = z @1000000002")
-	b := newBench(t, o.start(t, root))
+	b := newBench(t, startServer(t, o, root))
 	require.NoError(t, b.once())
 	b.sameBytes(root)
 	for range 2 {
@@ -270,7 +187,7 @@ func TestLighttpdWithoutTypes(t *testing.T) {
 func TestAServerWithoutListings(t *testing.T) {
 	root := t.TempDir()
 	testtree.Make(t, root, "a/f = x", "g = y")
-	b := newBench(t, otherServer{command: "busybox httpd -f -p 127.0.0.1:{PORT} -h {TREE}"}.start(t, root))
+	b := newBench(t, startServer(t, webserver.Server{Command: "busybox httpd -f -p 127.0.0.1:{PORT} -h {TREE}"}, root))
 	err := b.once()
 	require.Equal(t, exit.Unreachable, exit.Of(err), "%v", err)
 	var with *exit.Error

@@ -232,7 +232,7 @@ func TestWhatIsToldApartIsPutBack(t *testing.T) {
 	saved := exceptions(t, root)
 	require.NotEqual(t, old, want)
 	for _, harm := range []func() error{
-		func() error { return os.RemoveAll(filepath.Join(root, mtree.MarkerName)) },
+		func() error { return removeMarker(root) },
 		func() error { return os.Remove(file) },
 		func() error { return os.WriteFile(file, old, 0o644) },
 	} {

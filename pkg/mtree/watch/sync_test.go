@@ -90,7 +90,7 @@ func TestSyncWhenTheMarkerIsRemoved(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { _, err := watch.Sync(ctx, root, ""); done <- err }()
 	require.Eventually(t, func() bool { return len(cookiesOf(t, root)) == 1 }, 10*time.Second, time.Millisecond)
-	must(t, os.RemoveAll(filepath.Join(root, ".tidemark")))
+	must(t, removeMarker(root))
 	require.Equal(t, exit.Failed, exit.Of(<-done))
 }
 

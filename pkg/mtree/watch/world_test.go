@@ -49,6 +49,16 @@ func newTreeIn(t testing.TB, dir string, lines ...string) string {
 	return root
 }
 
+// removeMarker removes .tidemark, which a watcher may be putting back at the same time.
+func removeMarker(root string) (err error) {
+	for range 100 {
+		if err = os.RemoveAll(filepath.Join(root, mtree.MarkerName)); err == nil {
+			break
+		}
+	}
+	return err
+}
+
 // running is a watcher under test.
 type running struct {
 	t      testing.TB
