@@ -386,6 +386,26 @@ func TestVerifyPassesNothingOver(t *testing.T) {
 	require.NoError(t, Verify(t.Context(), b.config, false))
 }
 
+// --verify went down into directories that the copy does not have. A proxy that gave the
+// root's listing for each directory of an unwatched tree had it go on for ever.
+func TestVerifyEndsWhereTheCopyDoes(t *testing.T) {
+	s, b := overHTTP(t, "a/f = one", "a/b/g = two")
+	b.equal(s)
+	require.NoError(t, os.RemoveAll(b.path("a")))
+	asked := 0
+	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/a/") {
+			asked++
+		}
+		return false
+	})
+	out := &strings.Builder{}
+	b.config.Out = out
+	require.ErrorContains(t, Verify(t.Context(), b.config, false), "1 paths differ")
+	require.Contains(t, out.String(), "missing \"a\"\n")
+	require.Zero(t, asked)
+}
+
 // Behind a proxy that removes ETags, a file that was fetched with a GET of its own got
 // its time to the second only, so its directory was never complete. No 304 could confirm
 // the root either, so it was walked and the file fetched again and again without a pause.

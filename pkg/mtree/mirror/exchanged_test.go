@@ -92,15 +92,23 @@ func (e *exchanging) exchange() (back func()) {
 // passWith runs a pass, one step at a time, from a source that exchanges two directories.
 func (b *bench) passWith(s *tree, twins ...string) *pass.Result {
 	b.t.Helper()
+	return b.passFrom(func(o origin) origin {
+		e := &exchanging{origin: o}
+		if len(twins) == 2 {
+			e.swap = func() { s.exchange(twins[0], twins[1]) }
+		}
+		return e
+	})
+}
+
+// passFrom runs a pass, one step at a time, from what wrap makes of the source.
+func (b *bench) passFrom(wrap func(origin) origin) *pass.Result {
+	b.t.Helper()
 	b.config.Jobs = 1
 	m, err := open(b.config)
 	require.NoError(b.t, err)
 	defer m.close()
-	e := &exchanging{origin: m.source}
-	if len(twins) == 2 {
-		e.swap = func() { s.exchange(twins[0], twins[1]) }
-	}
-	m.source = e
+	m.source = wrap(m.source)
 	p, err := m.once(context.Background())
 	require.NoError(b.t, err)
 	return p

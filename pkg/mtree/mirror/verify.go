@@ -123,7 +123,7 @@ func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) er
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
 		below := mtree.JoinPath(path, e.Name)
-		if e.Kind != mtree.Dir || len(below) > plan.MaxPath || v.env.Filters.Excluded(below, true) {
+		if e.Kind != mtree.Dir || len(below) > plan.MaxPath || v.env.Filters.Excluded(below, true) || !v.isInCopy(below) {
 			continue
 		}
 		a, err := v.env.Source.List(ctx, below, e.MTime)
@@ -138,6 +138,17 @@ func (v *verifier) walk(ctx context.Context, path string, listing source.Dir) er
 		}
 	}
 	return nil
+}
+
+// isInCopy reports whether the copy has a directory at path, or may have. If not, the
+// listing above told it, and nothing below is asked for: a source that lists a directory in
+// itself has no end.
+func (v *verifier) isInCopy(path string) bool {
+	dir, err := v.env.Replica.Dir(path)
+	if err == nil {
+		_ = dir.Close()
+	}
+	return !errors.Is(err, fs.ErrNotExist) && !disk.IsGone(err) // guard (always): TestVerifyEndsWhereTheCopyDoes
 }
 
 // listAgain asks for a listing and bypasses all caches.

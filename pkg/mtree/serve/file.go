@@ -15,14 +15,14 @@ import (
 // file answers GET and HEAD of a URL without a slash at its end: with the regular file
 // there, or with a redirection to the directory.
 func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
-	f, info, err := h.tree.OpenFile(t.path)
+	f, real, info, err := h.tree.OpenFile(t.path)
 	if err != nil {
 		h.noFile(w, r, t, info, err)
 		return
 	}
 	defer f.Close()
 	date, open := negotiate.FileDate(info.MTime, h.now())
-	a := &reply{tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
+	a := &reply{from: ledTo(t, real), tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
 	switch negotiate.Precondition(r, a.tag, date, open) {
 	case http.StatusPreconditionFailed:
 		// A change of which watch heard nothing, such as another hard link, moves no stamp:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -209,6 +210,29 @@ func TestSymlinkToDirectory(t *testing.T) {
 	}
 	require.Equal(t, "1", s.get("/cur/x").body)
 	require.Equal(t, 404, s.get("//cur/").StatusCode, "what is relative to such a URL is not to the path")
+}
+
+// What is behind symlinks is sent with the URL that it has without them. So a mirror does not
+// take it for a file that it listed there before a symlink took the place.
+func TestFilesBehindSymlinks(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{
+		"a/b/x y": "1", "cur": "-> a/b", "l": "-> m", "m": "-> cur/x y", "a/up": "-> ../l", "a/b/same": "-> x y",
+	})
+	tag := s.get("/a/b/x%20y").Header.Get("ETag")
+	for target, at := range map[string]string{
+		"/cur/x%20y": "../a/b/x%20y", "/l": "a/b/x%20y", "/a/up": "b/x%20y", "/a/b/same": "./x%20y",
+		"/a/b/x%20y": "", "//a/b/same": "",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			a := s.do(method, target, nil)
+			require.Equal(t, 200, a.StatusCode, target)
+			require.Equal(t, tag, a.Header.Get("ETag"), target)
+			require.Equal(t, at, a.Header.Get("Content-Location"), target)
+		}
+		require.Equal(t, at, s.get(target, "Range", "bytes=0-0").Header.Get("Content-Location"), target)
+		require.Equal(t, at, s.get(target, "If-None-Match", tag).Header.Get("Content-Location"), target)
+		require.Empty(t, s.get(target, "If-Match", `"x"`).Header.Get("Content-Location"), target)
+	}
 }
 
 // Gzip for listings, never for files; q=0 means no.

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/serve/internal/published"
+	"tidemark/pkg/mtree/wire"
 )
 
 // redirection returns the answer that sends the client to another URL of the tree. The URL
@@ -28,6 +29,17 @@ func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target,
 		return
 	}
 	h.send(w, redirection(r, http.StatusFound, published.Relative(from, real)))
+}
+
+// ledTo returns where the file is that symlinks in the path of t led to, relative to the URL
+// as redirections are; "" if they led nowhere else. It tells a mirror that what was listed as
+// a file is none by now.
+func ledTo(t *target, real string) string {
+	if real == t.path || t.doubled { // guard (always): serve.TestFilesBehindSymlinks, TestALinkThatTookAFilesPlace
+		return ""
+	}
+	dir := published.Relative(mtree.ParentPath(t.path), mtree.ParentPath(real))
+	return string(wire.AppendURLPath(dir, mtree.BaseName(real)))
 }
 
 // plainQuery returns a query as it came, but escapes bytes that no URL may have: a header

@@ -30,6 +30,7 @@ type reply struct {
 	part   string        // Content-Range; "": none
 
 	location  string // Location of a redirection
+	from      string // Content-Location: where symlinks led; "": nowhere else
 	allow     string // Allow
 	retry     string // Retry-After, in seconds; "": not said
 	challenge bool   // WWW-Authenticate is sent: it names the ways to send a token
@@ -75,7 +76,7 @@ func (a *reply) withLength(length int64) *reply {
 // and names no path of this host.
 func (a *reply) refused(status int, text string) *reply {
 	a.status = status
-	a.tag, a.date, a.ranges, a.coding = "", "", "", render.Identity
+	a.tag, a.date, a.ranges, a.from, a.coding = "", "", "", "", render.Identity
 	a.kind, a.cache = "text/plain; charset=utf-8", "no-cache"
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		a.retry = "5"
@@ -118,6 +119,7 @@ func (h *Handler) start(w http.ResponseWriter, a *reply) {
 	f.set("Accept-Ranges", a.ranges)
 	f.set("Content-Range", a.part)
 	f.set("Location", a.location)
+	f.set("Content-Location", a.from)
 	f.set("Allow", a.allow)
 	f.set("Retry-After", a.retry)
 	if a.challenge {

@@ -6,7 +6,7 @@
 //	s := tree.Now()                          // state, epoch, fingerprint
 //	dir, err := tree.OpenDir("a/b")          // no symlinks are followed
 //	listing, err := tree.Lister(s).Read(dir, "a/b")
-//	file, info, err := tree.OpenFile("a/c")  // symlinks within the tree are followed
+//	file, real, info, err := tree.OpenFile("a/c")  // symlinks within the tree are followed
 //
 // Paths are relative to the root, decoded, with no slash at either end; "" is the root.
 // Errors are those of package disk and of package state, and ErrAbove. Many goroutines may

@@ -30,25 +30,25 @@ func (t *Tree) OpenRegular(path string) (*disk.Regular, disk.Info, error) {
 
 // OpenFile opens the regular file at path. Symlinks are followed as long as they stay in
 // the root and lead to nothing hidden; then exactly the path that was checked is opened.
-// An error comes with the Info of what is at path, if that is known: it may be a
-// directory or a symlink.
-func (t *Tree) OpenFile(path string) (*disk.Regular, disk.Info, error) {
+// It returns that path too: path itself, if nothing was followed. An error comes with the Info
+// of what is at path, if that is known: it may be a directory or a symlink.
+func (t *Tree) OpenFile(path string) (f *disk.Regular, real string, info disk.Info, err error) {
 	for nowhere, try := 0, 1; ; try++ {
 		f, info, err := t.OpenRegular(path)
 		if err == nil || !MayBeLink(info, err) {
-			return f, info, t.above(path, err)
+			return f, path, info, t.above(path, err)
 		}
 		real, kind := t.Resolve(path)
 		if kind == mtree.File {
 			if f, info, again := t.OpenRegular(real); again == nil {
-				return f, info, nil
+				return f, real, info, nil
 			}
 		}
 		if kind == mtree.Other {
 			nowhere++
 		}
 		if kind == mtree.Dir || nowhere == FollowTries || try == retypeTries {
-			return nil, info, err
+			return nil, path, info, err
 		}
 	}
 }

@@ -33,14 +33,14 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 		return source.Opened{}, err
 	}
 	kept := askForRest(r.header, w)
-	resp, err := s.do(ctx, r)
+	resp, err := s.doFile(ctx, r, w)
 	if err == nil && resp.StatusCode == http.StatusPartialContent {
 		if f, ok := restOf(resp, w, kept); ok {
 			return f, nil
 		}
 		_ = resp.Body.Close()
 		delete(r.header, "Range") // a proxy altered it: from the beginning
-		resp, err = s.do(ctx, r)
+		resp, err = s.doFile(ctx, r, w)
 	}
 	if err != nil {
 		return source.Opened{}, err
@@ -62,6 +62,21 @@ func (s *Source) open(ctx context.Context, w *source.Wanted, d source.Demand) (s
 		f.Got.Size = -1 // known only after reading
 	}
 	return f, nil
+}
+
+// doFile does what do does for a request of a file. If serve followed symlinks to it no file
+// is at this path any more: Content-Location says so. Other servers may send it with any file.
+func (s *Source) doFile(ctx context.Context, r request, w *source.Wanted) (*http.Response, error) {
+	resp, err := s.do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	to := resp.Header.Get("Content-Location")
+	if _, approx := w.Approx.Of(w.Name); to == "" || approx || !isServe(resp) { // guard (always): TestALinkThatTookAFilesPlace, TestAFileBehindASymlinkIsGone
+		return resp, nil
+	}
+	_ = resp.Body.Close()
+	return nil, fmt.Errorf("%w: %s: symlinks lead to %.200q by now", source.ErrGone, resp.Request.URL.Redacted(), to)
 }
 
 // isAnother reports whether a file that was asked for by If-Match comes with the ETag of
@@ -88,7 +103,7 @@ func (s *Source) fileRequest(ctx context.Context, w *source.Wanted, d source.Dem
 	case source.AsFound:
 		ask := r
 		ask.method = http.MethodHead
-		resp, err := s.do(ctx, ask)
+		resp, err := s.doFile(ctx, ask, w)
 		if err != nil {
 			return r, err
 		}
@@ -118,7 +133,7 @@ func askForRest(header map[string]string, w *source.Wanted) (kept int64) {
 // the connection may have broken.
 func (s *Source) whyCut(ctx context.Context, r request, was *http.Response, w *source.Wanted, got int64) error {
 	r.method = http.MethodHead
-	resp, err := s.do(ctx, r)
+	resp, err := s.doFile(ctx, r, w)
 	if err != nil {
 		return source.ErrMoved
 	}

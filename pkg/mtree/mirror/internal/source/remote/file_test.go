@@ -36,3 +36,45 @@ func TestTheRestOfAnotherFile(t *testing.T) {
 		require.Equal(t, tc.ok, ok, name)
 	}
 }
+
+// A file that serve found behind a symlink is gone from its path, whichever version is wanted.
+// Of another server Content-Location says nothing: it may have that with any file.
+func TestAFileBehindASymlinkIsGone(t *testing.T) {
+	e := mtree.Entry{Name: "f", Kind: mtree.File, Size: 3, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(6, 0), Has: mtree.HasCTime}
+	for name, tc := range map[string]struct {
+		at      string
+		byServe bool
+		gone    bool
+	}{
+		"behind a symlink": {"./g", true, true},
+		"a file":           {"", true, false},
+		"another server's": {"/f", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", wire.FileTagOf(&e).String())
+				if tc.at != "" {
+					w.Header().Set("Content-Location", tc.at)
+				}
+				if tc.byServe {
+					w.Header().Set(wire.HeaderVersion, wire.Version)
+				}
+				_, _ = w.Write([]byte("abc"))
+			}))
+			defer server.Close()
+			s, err := Open(Config{URL: server.URL})
+			require.NoError(t, err)
+			defer s.Close()
+			for _, d := range []source.Demand{source.AsListed, source.AsFound, source.AsIs} {
+				f, err := s.open(t.Context(), &source.Wanted{Entry: &e, Path: "f"}, d)
+				if tc.gone {
+					require.ErrorIs(t, err, source.ErrGone)
+					require.ErrorContains(t, err, "./g")
+					continue
+				}
+				require.NoError(t, err)
+				f.Close()
+			}
+		})
+	}
+}
