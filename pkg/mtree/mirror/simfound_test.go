@@ -78,6 +78,16 @@ func TestSimulationFound(t *testing.T) {
 		"hidden while the tree was restored":    "write f; publish; pass; snapshot; rewrite f; publish; wait 1m; pass; exclude f; restore; pass",
 		"filtered while the tree was restored":  "write f; publish; pass; snapshot; rewrite f; publish; wait 1m; pass; set filter=f; restore; pass; set filter=f; pass",
 
+		// The same with a whole directory: its record was of before.
+		"hidden below while the clock was set back": "mkdir b; write b/f; pass; mount b; source-clock -20s; rewrite b/f",
+		"hidden below while the tree was restored":  "mkdir b; mkdir b/e; write b/e/g; publish; pass; snapshot; rewrite b/e/g; publish; wait 1m; pass; exclude e; restore; pass; write b/e/h; publish; pass",
+
+		// What the mirror's filters excluded did not count as hidden when serve began to exclude
+		// it, too: the record said that the copy had none of it. Without the filters it was
+		// deleted.
+		"excluded while filtered":              "mkdir a; write a/g; publish; pass; set filter=g; pass; exclude g; pass; set filter=g; pass",
+		"excluded while filtered, in mid-pass": "mkdir a; mkdir a/g; pass; at 173 exclude g; set filter=g; pass; set filter=g",
+
 		// A cache gave a listing of before serve was started with --exclude, in a pass whose root
 		// told of the new options: it was noted as one of these, with nothing left out, so what was
 		// left out the next time counted as deleted.

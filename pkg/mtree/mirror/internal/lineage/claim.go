@@ -102,6 +102,9 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	if !was.BoundTo(r.Self) { // guard: TestAdoptingACopiedCopy
 		more |= replica.DoubtHidden // the records came from elsewhere, with the files
 	}
+	if !slices.Equal(was.Filters, next.Filters) { // guard: TestSimulationFound
+		more |= replica.DoubtHidden // what was filtered is not counted among what the copy has and the source hides
+	}
 	isNew, err := r.IsNew()
 	if err != nil {
 		return err

@@ -138,6 +138,18 @@ func (r *Replica) IsComplete(dir *disk.Dir, parent string, stamp mtree.Stamp, ha
 	return true
 }
 
+// SetNow changes the `now` of a directory's record. Cost: one getxattr, one setxattr.
+func (r *Replica) SetNow(dir *disk.Dir, path string, now mtree.Stamp) error {
+	r.beginning.Lock()
+	defer r.beginning.Unlock()
+	record, known := r.Record(dir, path)
+	if !known || record.Now == now {
+		return nil
+	}
+	record.Now = now
+	return r.SetRecord(dir, path, record)
+}
+
 // Begin notes that something in dir is about to change, and what is doubted in it from
 // now on. listed is the record that it will have once it is complete with this listing.
 //

@@ -20,7 +20,7 @@
 //
 //	visit.go                     one directory: compare, make, find what else is to do
 //	extras.go                    deletions, as a visit finds them
-//	unseen.go                    files that a visit does not compare
+//	unseen.go                    what a visit does not compare
 //	hidden.go                    entries that the source may have and not list
 //	respell.go                   names that differ in their case only
 //	takeover.go                  files that are in the copy under another name

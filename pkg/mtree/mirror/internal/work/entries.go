@@ -2,7 +2,8 @@ package work
 
 import (
 	"slices"
-	"sync/atomic"
+	"strings"
+	"sync"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -11,20 +12,24 @@ import (
 )
 
 // present reads the entries of the copy at path, except those that filters exclude. files
-// says whether there are files among these.
-func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) (have []mtree.Entry, files bool, err error) {
-	var excluded atomic.Bool
+// says whether there are files among these, dirs are the names of directories among them.
+func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) (have []mtree.Entry, files bool, dirs []string, err error) {
+	var mu sync.Mutex
 	have, err = lister.Present(dir, path, func(path string, isDir bool) bool {
 		is := env.Filters.Excluded(path, isDir)
-		if is && !isDir {
-			excluded.Store(true)
+		if is {
+			mu.Lock()
+			defer mu.Unlock()
+			if files = files || !isDir; isDir {
+				dirs = append(dirs, strings.Clone(mtree.BaseName(path)))
+			}
 		}
 		return is
 	})
 	if path == "" {
 		have = withoutLostFound(have, listing)
 	}
-	return have, excluded.Load(), err
+	return have, files, dirs, err
 }
 
 // withoutLostFound drops the lost+found that mkfs made, unless the source has one.

@@ -38,7 +38,7 @@ func (env *Env) respell(dir *disk.Dir, t *Target, v *VisitResult, have []mtree.E
 	}
 	v.Listing.Entries = kept
 	if respelled {
-		have, v.Unseen, err = env.present(dir, t.Path, &v.Listing)
+		have, v.Unseen, _, err = env.present(dir, t.Path, &v.Listing)
 		return have, err
 	}
 	return have, nil

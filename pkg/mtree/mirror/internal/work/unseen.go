@@ -1,8 +1,12 @@
 package work
 
 import (
+	"slices"
+
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // A visit does not compare what the listing leaves out, what our filters exclude and what the
@@ -35,4 +39,64 @@ func (env *Env) keepKnown(v *VisitResult, o *plan.Options) {
 	if o.CheckAll || o.Verified == nil {
 		env.Verified.Clear()
 	}
+}
+
+// doubtUnseen does the same for directories of the copy that the visit leads to none of: have
+// are its entries, filtered the names of those that filters exclude.
+func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filtered []string) error {
+	if v.Doubts&(replica.DoubtBytes|replica.DoubtRecent) == 0 {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, c := range v.Plan.Dirs {
+		if c.Have != nil {
+			seen[c.Have.Name] = true
+		}
+	}
+	unseen := slices.Clone(filtered)
+	for i := range have {
+		if e := &have[i]; e.Kind == mtree.Dir && !seen[e.Name] {
+			unseen = append(unseen, e.Name)
+		}
+	}
+	for _, name := range unseen {
+		if err := env.unknow(mtree.JoinPath(t.Path, name)); err != nil {
+			return replica.Local(err)
+		}
+	}
+	return nil
+}
+
+// unknow notes that no file in and below a directory is known by size and time. Its stamps
+// stay: a copy of the copy may have it. Directories without records, and copies of others,
+// are not ours. What is below is done first, so that it is done if the directory is.
+func (env *Env) unknow(path string) error {
+	dir, err := env.Replica.Dir(path)
+	if disk.IsAbsent(err) || disk.IsDenied(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if record, ok := env.Replica.Record(dir, path); !ok || record.Now == never || dir.HasMarker() {
+		return nil
+	}
+	var below []string
+	err = dir.Scan(func(name []byte, kind mtree.Kind) error {
+		if kind == mtree.Dir || kind == mtree.Other {
+			below = append(below, string(name))
+		}
+		return nil
+	})
+	for _, name := range below {
+		if err == nil {
+			err = env.unknow(mtree.JoinPath(path, name))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	env.BeforeChange()
+	return env.Replica.SetNow(dir, path, never) // guard (returns nil): TestSimulationFound
 }

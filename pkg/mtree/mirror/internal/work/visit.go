@@ -62,8 +62,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	v.MayBeLost = v.Had && env.Replica.MayBeLost(v.Before)
 	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
 	var have []mtree.Entry
+	var filtered []string
 	if !t.Fresh {
-		if have, v.Unseen, err = env.present(dir, t.Path, &v.Listing); err != nil {
+		if have, v.Unseen, filtered, err = env.present(dir, t.Path, &v.Listing); err != nil {
 			return replica.Local(err)
 		}
 	}
@@ -80,7 +81,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return ErrPast
 	}
 	if !env.DryRun {
-		err = env.apply(t, v, dir, info)
+		err = errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(t, v, dir, info))
 	}
 	if err == nil && !v.Listing.Hot { // guard (without !v.Listing.Hot): TestAHotListing
 		env.findDeletions(t, v, dir)
@@ -197,7 +198,7 @@ func (env *Env) planOptions(path string, hidden plan.Hidden) plan.Options {
 // all files of equal size and mtime are to be compared by their sums, and those of which the
 // listing leaves open whether they are equal. Nothing is changed.
 func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *source.Dir) (plan.Plan, error) {
-	have, _, err := env.present(dir, path, &l.Listing)
+	have, _, _, err := env.present(dir, path, &l.Listing)
 	if err != nil {
 		return plan.Plan{}, err
 	}
