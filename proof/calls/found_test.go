@@ -27,6 +27,8 @@ func TestFound(t *testing.T) {
 		{"a lock that was taken, but could not be looked at, counted as somebody else's: exit code 4, and the advice to stop the other mirror",
 			"mirror-verify statx copy/.tidemark/lock 3 EACCES on"},
 		{"a signal while watch --sync and serve begin to hear a directory was a failure", "watch-sync inotify_add_watch src/.tidemark 1 EINTR once"},
+		{"a symlink that could not be followed for lack of memory was listed in JSON as one that leads nowhere",
+			"serve-fast readlinkat src/a/f1 2 ENOMEM here"},
 		{"with a guard taken out: a directory of a source that cannot be read to its end seems to lack what was not read",
 			"mirror-update-local getdents64 src/many 1 EIO once"},
 		{"with a guard taken out: a listing lacks what could not be looked at", "serve-fast statx src/many/5 1 EIO once"},

@@ -117,7 +117,8 @@ type answered struct {
 // hear reads answers until the connection ends. methods are those of the requests, as far
 // as they are not GET. An answer that is none is an error.
 func hear(in io.Reader, methods ...string) (all []answered, err error) {
-	reader := bufio.NewReader(in)
+	source := &ending{Reader: in}
+	reader := bufio.NewReader(source)
 	for {
 		if _, err := reader.Peek(1); err != nil {
 			return all, ended(err)
@@ -128,7 +129,8 @@ func hear(in io.Reader, methods ...string) (all []answered, err error) {
 		}
 		resp, err := http.ReadResponse(reader, &http.Request{Method: method})
 		if err != nil {
-			if ended(err) == nil {
+			cut := reader.Buffered() == 0 && source.err != nil && ended(source.err) == nil // net/http calls half a line malformed
+			if cut || ended(err) == nil {
 				return all, nil
 			}
 			rest, _ := reader.Peek(reader.Buffered())
@@ -140,6 +142,29 @@ func hear(in io.Reader, methods ...string) (all []answered, err error) {
 			return all, ended(err)
 		}
 	}
+}
+
+// ending is a reader that remembers how it ended.
+type ending struct {
+	io.Reader
+	err error
+}
+
+func (e *ending) Read(b []byte) (n int, err error) {
+	n, err = e.Reader.Read(b)
+	e.err = err
+	return n, err
+}
+
+// A connection that ended within a header was reported as an answer that is none.
+func TestHearACutAnswer(t *testing.T) {
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for end := range len(answer) + 1 {
+		_, err := hear(strings.NewReader(answer + answer[:end]))
+		require.NoError(t, err, answer[:end])
+	}
+	_, err := hear(strings.NewReader("HTTP/1.1 200 OK\r\nContent\r\n\r\n"))
+	require.ErrorContains(t, err, "no answer of HTTP")
 }
 
 // ended returns nil for the errors of a connection that was closed.

@@ -40,7 +40,14 @@ func mismatched(r *http.Request) bool {
 
 // form returns the form of a listing in the format that q asks for.
 func (h *Handler) form(q *dirRequest, l *mtree.Listing) render.Form {
-	o := render.Options{Path: q.path, Search: q.search, Follow: func(link mtree.Entry) (mtree.Entry, []byte) { return h.tree.ShowLink(q.path, link) }}
+	q.linkErr = nil
+	o := render.Options{Path: q.path, Search: q.search, Follow: func(link mtree.Entry) (mtree.Entry, []byte) {
+		shown, href, err := h.tree.ShowLink(q.path, link)
+		if err != nil {
+			q.linkErr = err
+		}
+		return shown, href
+	}}
 	if q.format == render.HTML && !q.search && q.stamped(l) && !l.Hot {
 		o.Tag = q.stampTag(l.Stamp, false)
 	}

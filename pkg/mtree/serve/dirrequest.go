@@ -31,6 +31,7 @@ type dirRequest struct {
 	search  bool   // the entries are files found below, named by their paths
 	seen    string // tag of the listing that was read while waiting, if no stamp proves it
 	place   *place // in bulkLimit
+	linkErr error  // a symlink of the listing could not be followed, and what is there is not known
 }
 
 func (h *Handler) newDirRequest(r *http.Request, t *target) *dirRequest {

@@ -23,7 +23,7 @@ func (h *Handler) directory(w http.ResponseWriter, r *http.Request, t *target) {
 	}
 	dir, err := h.tree.OpenDir(t.path)
 	for try := 1; err != nil && disk.IsLink(err) && !t.doubled; try++ {
-		if real, kind := h.tree.Resolve(t.path); try == published.FollowTries || kind == mtree.Dir && real != t.path {
+		if real, kind, _ := h.tree.Resolve(t.path); try == published.FollowTries || kind == mtree.Dir && real != t.path {
 			h.throughLink(w, r, t, t.path, err)
 			return
 		}

@@ -53,6 +53,9 @@ func (h *Handler) makePage(r *http.Request, q *dirRequest, dir *disk.Dir) (*page
 		return nil, err
 	}
 	p := h.pageOf(q, l)
+	if q.linkErr != nil { // guard: TestFound
+		return nil, q.linkErr // a listing is whole, or none
+	}
 	if proves(q, l) && q.snap.State == wire.Watched {
 		h.cache.Put(q.key(), q.time(), p)
 	}

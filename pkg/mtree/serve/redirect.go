@@ -23,7 +23,10 @@ func redirection(r *http.Request, status int, href []byte) *reply {
 // directory is there; else it answers err. from is the directory of the URL. A listing is
 // sent only under its own path, so that a client that descends never goes in circles.
 func (h *Handler) throughLink(w http.ResponseWriter, r *http.Request, t *target, from string, err error) {
-	real, kind := h.tree.Resolve(t.path)
+	real, kind, unsure := h.tree.Resolve(t.path)
+	if unsure != nil {
+		err = unsure
+	}
 	if kind != mtree.Dir {
 		h.fail(w, &reply{}, err)
 		return

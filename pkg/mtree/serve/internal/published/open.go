@@ -38,11 +38,16 @@ func (t *Tree) OpenFile(path string) (f *disk.Regular, real string, info disk.In
 		if err == nil || !MayBeLink(info, err) {
 			return f, path, info, t.above(path, err)
 		}
-		real, kind := t.Resolve(path)
+		real, kind, unsure := t.Resolve(path)
 		if kind == mtree.File {
-			if f, info, again := t.OpenRegular(real); again == nil {
+			f, info, again := t.OpenRegular(real)
+			if again == nil {
 				return f, real, info, nil
 			}
+			unsure = unknown(again)
+		}
+		if unsure != nil {
+			return nil, path, disk.Info{}, unsure
 		}
 		if kind == mtree.Other {
 			nowhere++
