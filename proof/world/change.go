@@ -25,8 +25,8 @@ type change struct {
 	rough bool
 	// moments are bytes that files have for a moment.
 	moments func(m *model, a []string) map[string][][]byte
-	// grows are files that another program writes by and by, and all the bytes of each.
-	grows func(m *model, a []string) map[string][]byte
+	// grows are files that are written by and by.
+	grows func(m *model, a []string) map[string]growth
 	// away are paths that are gone for a moment.
 	away func(a []string) []string
 }

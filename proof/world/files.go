@@ -52,6 +52,9 @@ var fileChanges = []change{
 			data := content(number(a[1]), number(a[2]))
 			return m.moments(a[0], nil, data[:len(data)/2])
 		},
+		grows: func(m *model, a []string) map[string]growth {
+			return m.growing(a[0], growth{data: content(number(a[1]), number(a[2]))})
+		},
 	}, {
 		name: "append", weight: 5,
 		draw: func(d *drawer) []string { return d.args(d.some(file), d.version()) },
@@ -63,6 +66,9 @@ var fileChanges = []change{
 			return err
 		},
 		disk: func(s site, a []string) error { return s.rewrite(a[0], os.O_APPEND, content(number(a[1]), 40)) },
+		grows: func(m *model, a []string) map[string]growth {
+			return m.growing(a[0], growth{data: slices.Concat(m.find(a[0]).data, content(number(a[1]), 40))})
+		},
 	}, {
 		name: "truncate", weight: 2,
 		draw: func(d *drawer) []string { return d.args(d.some(file), d.number(50)) },
@@ -112,6 +118,10 @@ var fileChanges = []change{
 			}
 			return err
 		},
+		grows: func(m *model, a []string) map[string]growth {
+			was := m.find(a[0]).data
+			return m.growing(a[0], growth{data: content(number(a[1]), len(was)), over: was})
+		},
 	}, {
 		name: "touch", weight: 4,
 		draw:  func(d *drawer) []string { return d.args(d.some(file, link), d.time()) },
@@ -137,7 +147,7 @@ var fileChanges = []change{
 			}
 			return run("cp", "-p", "--", s.path(a[0]), s.path(a[1]))
 		},
-		grows: func(m *model, a []string) map[string][]byte { return m.copied(a[0], a[1]) },
+		grows: func(m *model, a []string) map[string]growth { return m.copied(a[0], a[1]) },
 	}, {
 		name: "unlink", weight: 5,
 		draw: func(d *drawer) []string { return d.args(d.some(file, link, fifo)) },
@@ -164,7 +174,10 @@ var fileChanges = []change{
 			return s.rewrite(a[0], os.O_CREATE|os.O_EXCL, content(number(a[1]), number(a[2])))
 		},
 		moments: func(m *model, a []string) map[string][][]byte { return map[string][][]byte{a[0]: {nil}} },
-		away:    func(a []string) []string { return a[:1] },
+		grows: func(_ *model, a []string) map[string]growth {
+			return map[string]growth{a[0]: {data: content(number(a[1]), number(a[2]))}}
+		},
+		away: func(a []string) []string { return a[:1] },
 	}, {
 		name: "link", weight: 1, // a second name; what is written by one of them is heard there only
 		draw: func(d *drawer) []string {
@@ -214,12 +227,21 @@ func (m *model) moments(p string, all ...[]byte) map[string][][]byte {
 	return moments
 }
 
-// copied are the files that cp or tar writes by and by, and all the bytes of each.
-func (m *model) copied(from, to string) map[string][]byte {
-	copies := map[string][]byte{}
+// growing is a file that is written in place, under all its names.
+func (m *model) growing(p string, g growth) map[string]growth {
+	grows := map[string]growth{}
+	for name := range m.moments(p) {
+		grows[name] = g
+	}
+	return grows
+}
+
+// copied are the files that cp or tar writes by and by.
+func (m *model) copied(from, to string) map[string]growth {
+	copies := map[string]growth{}
 	for p, n := range m.entries() {
 		if within(p, from) && n.kind == file {
-			copies[to+p[len(from):]] = n.data
+			copies[to+p[len(from):]] = growth{data: n.data}
 		}
 	}
 	return copies

@@ -28,15 +28,33 @@ type place struct {
 	first    int // the change by which it first came
 }
 
-// growth is a file that another program wrote by and by: tar as the blocks of its archive
-// come, cp in pieces of whole pages. Until it was whole it had any beginning of these bytes.
+// growth is a file that is written by and by: by tar as the blocks of its archive come, by cp
+// in pieces, and even by one write(2) the kernel shows one page after the other. Until it is
+// whole it has any beginning of these bytes; or, if it had others of the same size, each byte
+// is the old one or the new one.
 type growth struct {
-	data []byte
-	seq  int
+	data, over []byte
+	seq        int // the change before
 }
 
-// piece is what the pieces are multiples of: a block of tar.
+// piece is what beginnings are multiples of: a block of tar, the smallest of all.
 const piece = 512
+
+// had reports whether the file had just these bytes for a moment.
+func (g *growth) had(data []byte) bool {
+	if g.over == nil {
+		return len(data)%piece == 0 && bytes.HasPrefix(g.data, data)
+	}
+	if len(data) != len(g.data) {
+		return false
+	}
+	for i, b := range data {
+		if b != g.data[i] && b != g.over[i] {
+			return false
+		}
+	}
+	return true
+}
 
 // absence is a time without an entry there, or with one of another kind.
 type absence struct {
@@ -75,21 +93,20 @@ func (h *history) coming(before, after *model, moments map[string][][]byte) {
 }
 
 // grow notes files that are about to be written by and by. Call it before coming.
-func (h *history) grow(files map[string][]byte) {
+func (h *history) grow(files map[string]growth) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for p, data := range files {
+	for p, g := range files {
 		at := h.place(p)
-		at.growing = append(at.growing, growth{data, h.seq})
+		g.seq = h.seq
+		at.growing = append(at.growing, g)
 	}
 }
 
 // grew reports whether a file had just these bytes while it was written, at or after change
 // number since.
 func (at *place) grew(data []byte, since int) bool {
-	return len(data)%piece == 0 && slices.ContainsFunc(at.growing, func(g growth) bool {
-		return g.seq >= since && bytes.HasPrefix(g.data, data)
-	})
+	return slices.ContainsFunc(at.growing, func(g growth) bool { return g.seq >= since && g.had(data) })
 }
 
 func (h *history) note(p string, n *node) {

@@ -86,3 +86,32 @@ func TestWhatTarWritesByAndBy(t *testing.T) {
 		require.False(t, h.everWas(to, newFile(data[:60416]), h.now()), "long after it was whole")
 	}
 }
+
+// A write(2) is not one step for those who read meanwhile: the kernel shows a page after the
+// other, under one mtime. So a reader of the source has half of it, or a mixture.
+func TestWhatAWriteShowsByAndBy(t *testing.T) {
+	was, data := content(1, 70013), content(2, 70013)
+	longer := append(content(1, 4090), content(2, 40)...)
+	half := append(append([]byte{}, data[:8192]...), was[8192:]...)
+	for _, c := range []struct {
+		name        string
+		was         []byte
+		args        []string
+		shown, torn []byte
+	}{
+		{"write", was, []string{"f", "2", "70013"}, data[:4096], data[:4097]},
+		{"again", was, []string{"f", "2", "70013"}, data[:61440], half},
+		{"append", longer[:4090], []string{"f", "2"}, longer[:4096], longer[:4100]},
+		{"patch", was, []string{"f", "2"}, half, half[:8192]},
+	} {
+		m, h := newModel(), newHistory()
+		require.NoError(t, m.put("f", newFile(c.was)))
+		next := m.clone()
+		require.NoError(t, changeOf(c.name).model(next, c.args))
+		h.grow(changeOf(c.name).grows(m, c.args))
+		h.coming(m, next, nil)
+		require.True(t, h.everWas("f", next.find("f"), 0), c.name)
+		require.True(t, h.everWas("f", newFile(c.shown), 0), c.name)
+		require.False(t, h.everWas("f", newFile(c.torn), 0), c.name)
+	}
+}

@@ -163,7 +163,7 @@ var treeChanges = []change{
 			}
 			return run("sh", "-c", `mkdir -- "$2" && tar c --exclude=.tidemark -C "$1" . | tar xp -C "$2"`, "sh", s.path(a[0]), s.path(a[1]))
 		},
-		grows: func(m *model, a []string) map[string][]byte { return m.copied(a[0], a[1]) },
+		grows: func(m *model, a []string) map[string]growth { return m.copied(a[0], a[1]) },
 	}, {
 		name: "clone", weight: 2, rough: true, // cp -a, with what is in .tidemark of a tree within
 		draw:  func(d *drawer) []string { return d.args(d.loose(dir), d.fresh()) },
@@ -174,7 +174,7 @@ var treeChanges = []change{
 			}
 			return run("cp", "-a", "--", s.path(a[0]), s.path(a[1]))
 		},
-		grows: func(m *model, a []string) map[string][]byte { return m.copied(a[0], a[1]) },
+		grows: func(m *model, a []string) map[string]growth { return m.copied(a[0], a[1]) },
 	}, {
 		name: "import", weight: 1, rough: true, // cp -a of a tree that watch kept
 		draw:  func(d *drawer) []string { return d.args(d.fresh(), d.version()) },

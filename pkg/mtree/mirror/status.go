@@ -3,6 +3,8 @@ package mirror
 import (
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"tidemark/pkg/mtree"
@@ -66,7 +68,8 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 // no better than that.
 func printSource(w io.Writer, s *state.Status) {
 	if s.SourceState != "" {
-		fmt.Fprintf(w, "source state: %s%s\n", s.SourceState, map[wire.State]string{
+		word := strings.Trim(strconv.Quote(string(s.SourceState)), `"`) // whatever bytes the source sent
+		fmt.Fprintf(w, "source state: %s%s\n", word, map[wire.State]string{
 			wire.Audited:  ", nobody hears its changes: its next audit finds them",
 			wire.Degraded: ", not all of its changes are heard: its audits find them",
 			wire.Stale:    ", its mirror does not run",
