@@ -168,6 +168,7 @@ func FuzzSourceName(f *testing.F) {
 	f.Add("/srv/tree/")
 	f.Add("//")
 	f.Add("//Srv/a")
+	f.Add("A://0#/") // named a://0# once, and a://0 when that was read again
 	f.Fuzz(func(t *testing.T, text string) {
 		name := SourceName(text)
 		if strings.HasPrefix(text, "/") {
