@@ -12,6 +12,10 @@ const (
 
 	// changingTries is the same for a file that shrinks again and again.
 	changingTries = 12
+
+	// leastProgress is by how many bytes the kept part of a file must have grown for the tries
+	// to begin anew: something that cuts each answer after a byte would hold a pass for ever.
+	leastProgress = 64 << 10
 )
 
 // Demand says which version of a file is wanted.
@@ -61,7 +65,7 @@ func EachFile(ctx context.Context, want []Wanted, done []bool, open Opener, yiel
 func yieldOne(ctx context.Context, i int, w *Wanted, open Opener, yield func(int, File) bool) bool {
 	kept := w.keptBytes()
 	for try := 1; ; try++ {
-		if now := w.keptBytes(); now > kept {
+		if now := w.keptBytes(); now >= kept+leastProgress { // guard (+leastProgress -> +1): TestAByteIsNoProgress
 			kept, try = now, 1 // the connection broke, the file did not change
 		}
 		f, err := open(ctx, w, demandOf(try))

@@ -137,7 +137,7 @@ func TestEachFileGoesOnWhileMoreArrives(t *testing.T) {
 	w[0].Kept = func() int64 { return kept }
 	o := &opening{fails: func(try int) (error, error) {
 		if try < 10 {
-			kept++
+			kept += leastProgress
 			return nil, ErrMoved
 		}
 		return nil, nil
@@ -147,4 +147,19 @@ func TestEachFileGoesOnWhileMoreArrives(t *testing.T) {
 	require.Equal(t, 10, yields[0])
 	require.False(t, hot)
 	require.NotContains(t, o.demands, AsFound)
+}
+
+// A proxy cut each answer after its first byte. Each byte counted as progress, so a file of
+// 9 MiB was asked for without an end.
+func TestAByteIsNoProgress(t *testing.T) {
+	kept, opened := int64(0), 0
+	w := []Wanted{{Entry: &mtree.Entry{Name: "f", Kind: mtree.File, Size: 9 << 20}, Path: "f", Kept: func() int64 { return kept }}}
+	open := func(context.Context, *Wanted, Demand) (Opened, error) {
+		opened++
+		kept++
+		failed := ErrMoved
+		return Opened{Failed: &failed, Close: func() {}}, nil
+	}
+	EachFile(t.Context(), w, nil, open, func(int, File) bool { return opened < 1000 })
+	require.Less(t, opened, 20)
 }
