@@ -305,7 +305,8 @@ func (s *sim) checkHeld(b simBefore, now map[string]simEntry) {
 	}
 	for i := range b.held.Entries {
 		d := &b.held.Entries[i]
-		if _, has := now[d.Path]; !has {
+		_, had := b.copy[d.Path] // somebody may have moved it away while it cannot be seen that it is gone at the source
+		if _, has := now[d.Path]; had && !has {
 			s.wrong("/%s went, which was held: %s", d.Path, d.Why)
 		}
 	}
