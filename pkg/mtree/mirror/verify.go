@@ -148,7 +148,7 @@ func (v *verifier) isInCopy(path string) bool {
 	if err == nil {
 		_ = dir.Close()
 	}
-	return !errors.Is(err, fs.ErrNotExist) && !disk.IsGone(err) // guard (always): TestVerifyEndsWhereTheCopyDoes
+	return !errors.Is(err, fs.ErrNotExist) && !disk.IsGone(err) // guard (returns true): TestVerifyEndsWhereTheCopyDoes
 }
 
 // listAgain asks for a listing and bypasses all caches.
