@@ -100,8 +100,8 @@ type Running struct {
 // patience is how long a server may take to answer first.
 const patience = 30 * time.Second
 
-// Start runs the server for a tree, and waits until it answers. tree and the directory above
-// it are made readable for all: some servers give up root.
+// Start runs the server for a tree, and waits until it answers. Everybody must be able to read
+// the tree and to enter the directories above it: some servers give up root.
 func (s Server) Start(tree string, stderr io.Writer) (_ *Running, err error) {
 	r := &Running{}
 	defer func() {
@@ -117,7 +117,7 @@ func (s Server) Start(tree string, stderr io.Writer) (_ *Running, err error) {
 		return nil, err
 	}
 	fill := strings.NewReplacer("{DIR}", r.dir, "{PORT}", port, "{TREE}", tree)
-	err = errors.Join(os.Chmod(r.dir, 0o755), os.Chmod(filepath.Dir(tree), 0o755),
+	err = errors.Join(os.Chmod(r.dir, 0o755),
 		os.WriteFile(filepath.Join(r.dir, "config"), []byte(fill.Replace(s.Config)), 0o644))
 	if err != nil {
 		return nil, err

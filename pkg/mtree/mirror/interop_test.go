@@ -50,6 +50,7 @@ var otherServers = []webserver.Server{
 // startServer runs a server for a tree until the test ends and returns its URL.
 func startServer(t *testing.T, s webserver.Server, tree string) string {
 	t.Helper()
+	require.NoError(t, os.Chmod(filepath.Dir(tree), 0o755)) // of the test's own directory
 	running, err := s.Start(tree, testWriter{t})
 	require.NoError(t, err)
 	t.Cleanup(running.End)
