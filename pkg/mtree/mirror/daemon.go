@@ -34,6 +34,6 @@ type known struct {
 	state       wire.State
 	epoch       uint64
 	run         string // the latest run of the source's watch
-	unread      int
-	otherServer bool // no serve answered: no watch can make these stamps prune
+	unread      int    // how many directories the source does not publish
+	otherServer bool   // no serve answered: no watch can make these stamps prune
 }

@@ -144,7 +144,7 @@ func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
-	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || len(env.Root.Upstreams) > 0) { // guard: TestOtherOptionsInMidPass
+	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "") { // guard: TestOtherOptionsInMidPass
 		l.Hot = true
 	}
 	return l, err
