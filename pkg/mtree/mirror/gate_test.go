@@ -120,6 +120,28 @@ func TestAHoldOutlivesADirectoryInTrouble(t *testing.T) {
 	}
 }
 
+// Where the directory could not be read any more, and the pass committed in between, all above it
+// had its stamp before the pass found that something is held there: the next one forgot it.
+func TestAHoldOutlivesADirectoryNobodyMayRead(t *testing.T) {
+	s, b := overHTTP(t, append(many("d/a", 300), "d/n = 1")...)
+	b.equal(s)
+	require.NoError(t, os.RemoveAll(s.path("d/a")))
+	s.change(many("d/zz", 301)...)
+	b.requireHeld(301, "--max-delete")
+	b.config.commitFiles = 1
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.RequestURI() != "/d/?txt" {
+			return false
+		}
+		w.Header().Set("Tidemark-Version", "1")
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
+	for range 2 {
+		b.requireHeld(301, "--max-delete")
+	}
+}
+
 // A hold ends when the source has the entries again, or enough of them, or when more may be
 // deleted.
 func TestAHoldEndsWithItsCause(t *testing.T) {

@@ -1,6 +1,8 @@
 package pass
 
 import (
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,4 +63,12 @@ type guard struct {
 	holding   []replica.Deletion // what is held from now on
 	carried   int64              // entries that stay held because the source's directory could not be read
 	unseen    map[string]*node   // by path: directories, and entries of directories, that could not be read
+}
+
+// holdsIn reports whether something at or below path was held when the pass began.
+func (g *guard) holdsIn(path string) bool {
+	return slices.ContainsFunc(g.was.Entries, func(e replica.Deletion) bool {
+		rest, ok := strings.CutPrefix(e.Path, path)
+		return ok && (rest == "" || rest[0] == '/')
+	})
 }
