@@ -19,15 +19,26 @@ func restOf(resp *http.Response, w *source.Wanted, kept int64) (f source.Opened,
 	if !ok || size != w.Size || from+rest != size || from != kept || resp.Header.Get("ETag") != wire.FileTagOf(w.Entry).String() {
 		return f, false
 	}
+	if codingOf(resp) != "" || resp.ContentLength >= 0 && resp.ContentLength != rest { // guard: TestARestInACoding
+		return f, false
+	}
 	body := &wholeBody{ReadCloser: resp.Body, low: rest, high: rest}
 	return opened(body, *w.Entry, from), true
+}
+
+// codingOf returns the content coding of a file, which was not asked for; "" if it has none.
+func codingOf(resp *http.Response) string {
+	if coding := resp.Header.Get("Content-Encoding"); coding != "identity" {
+		return coding
+	}
+	return ""
 }
 
 // fileOf returns the file that an answer brings, and the reader of its body. Its length
 // is known from the ETag of serve, from the listing, or at least from the framing of the
 // answer. A body of another length fails when it is read.
 func fileOf(resp *http.Response, w *source.Wanted) (f source.Opened, body *wholeBody, err error) {
-	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+	if coding := codingOf(resp); coding != "" {
 		return f, nil, fmt.Errorf("GET %s: content coding %.40q was not asked for", resp.Request.URL.Redacted(), coding)
 	}
 	body = &wholeBody{ReadCloser: resp.Body}

@@ -31,7 +31,7 @@ func TestTheRestOfAnotherFile(t *testing.T) {
 		"nonsense":       {wire.FileTagOf(e.Entry).String(), "bytes */1", false},
 	} {
 		req := httptest.NewRequest(http.MethodGet, "/f", nil)
-		resp := &http.Response{Request: req, Header: http.Header{"Etag": {tc.tag}, "Content-Range": {tc.span}}, Body: http.NoBody}
+		resp := &http.Response{Request: req, ContentLength: -1, Header: http.Header{"Etag": {tc.tag}, "Content-Range": {tc.span}}, Body: http.NoBody}
 		_, ok := restOf(resp, e, 10)
 		require.Equal(t, tc.ok, ok, name)
 	}
@@ -76,5 +76,23 @@ func TestAFileBehindASymlinkIsGone(t *testing.T) {
 				f.Close()
 			}
 		})
+	}
+}
+
+// A proxy packed the rest of a large file that broke off: the packed bytes were put behind the
+// first part, and what was missing after them was asked for. The file was torn, under the
+// right stamp.
+func TestARestInACoding(t *testing.T) {
+	e := mtree.Entry{Name: "f", Kind: mtree.File, Size: 9, MTime: mtree.Unix(5, 0), CTime: mtree.Unix(5, 0), Has: mtree.HasCTime}
+	answer := func(coding string, length int64) *http.Response {
+		return &http.Response{ContentLength: length, Body: http.NoBody, Header: http.Header{
+			"Content-Range": {"bytes 4-8/9"}, "Etag": {wire.FileTagOf(&e).String()}, "Content-Encoding": {coding},
+		}}
+	}
+	for coding, is := range map[string]bool{"": true, "identity": true, "gzip": false, "br": false} {
+		for length, fits := range map[int64]bool{-1: true, 5: true, 4: false, 6: false} {
+			_, ok := restOf(answer(coding, length), &source.Wanted{Entry: &e}, 4)
+			require.Equal(t, is && fits, ok, "%q, %d", coding, length)
+		}
 	}
 }
