@@ -30,16 +30,14 @@ func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 	t, name := l.replica.Tree(), l.Upstream
 	elsewhere := t.NoID && t.Place != "" && root.Place != "" && t.Place != root.Place
 	switch {
-	case t.ID == "" || l.adopts():
-		return "", nil
+	case t.ID == "" || l.adopts(): // any source will do
 	case t.NoID && state.SourceName(t.Upstream) != name:
 		return "", l.refuse(fmt.Errorf("the copy was made from %q, which had no tree id", t.Upstream), "give that source")
 	case elsewhere && root.Tree.ID != "":
 		return "", l.refuse(fmt.Errorf("%q is another directory than the copy was made from, and tree %s", name, root.Tree.ID), "check what is mounted there")
 	case elsewhere: // guard: TestALocalSourceThatIsAnotherDirectory
 		return fmt.Sprintf("%q is another directory than the copy was made from: replaced, or not mounted", name), nil
-	case t.NoID:
-		return "", nil
+	case t.NoID: // nothing else tells its sources apart
 	case root.OtherServer:
 		return "", exit.With(exit.Unreachable, fmt.Errorf("%w: something else than serve answers", mtree.ErrListing),
 			"the copy was made from a tidemark tree")
