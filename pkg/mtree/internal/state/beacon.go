@@ -34,12 +34,12 @@ func (b *Beacon) Announce(n int64) error {
 	if b == nil || n == b.at || n <= 0 {
 		return nil
 	}
-	err := b.lock(unix.F_WRLCK, n)
-	if err == nil && b.at != 0 {
-		err = b.lock(unix.F_UNLCK, b.at)
+	if err := b.lock(unix.F_WRLCK, n); err != nil {
+		return err // the earlier number stays, and n is tried again
 	}
+	was := b.at
 	b.at = n
-	return err
+	return b.lock(unix.F_UNLCK, was) // 0: nothing is locked there
 }
 
 func (b *Beacon) lock(kind int16, at int64) error {
@@ -70,8 +70,5 @@ func (m *Marker) Announced() (int64, error) {
 	if err := sys.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
 		return 0, m.dir.PathError("lock", beaconName, err)
 	}
-	if ask.Type == unix.F_UNLCK {
-		return 0, nil
-	}
-	return ask.Start, nil
+	return ask.Start, nil // still 0 if nobody has a lock
 }

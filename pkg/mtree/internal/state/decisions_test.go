@@ -41,6 +41,7 @@ func TestPublishedState(t *testing.T) {
 		{Source, Status{State: wire.Watched}, true, false, wire.Unwatched},
 		{Source, Status{State: wire.Degraded}, true, true, wire.Degraded},
 		{Source, Status{}, true, true, wire.Unwatched},
+		{Source, Status{Checkpoint: &checkpoint, Clean: true}, true, true, wire.Unwatched},
 		{Source, Status{State: wire.Unwatched, Checkpoint: &checkpoint, Clean: true}, false, true, wire.Unwatched},
 		{Source, Status{State: wire.Watched, Checkpoint: &checkpoint, Clean: true}, false, true, wire.Audited},
 		{Source, Status{State: wire.Watched, Checkpoint: &checkpoint, Boot: machine.BootID()}, false, true, wire.Audited},

@@ -115,7 +115,7 @@ func (l *Lock) Unlock() error {
 // the marker was deleted under a running program. Cost: statx.
 func (l *Lock) StillIn(m *Marker) bool {
 	info, err := m.dir.Stat(lockName)
-	return disk.IsUnsure(err) || err == nil && info.Node == l.node
+	return disk.IsUnsure(err) || info.Node == l.node // none, if it is gone
 }
 
 // Locked reports whether some process holds the lock. It takes nothing, so it never
@@ -148,6 +148,6 @@ func IsLiveTree(d *disk.Dir) bool {
 	}
 	dir := disk.NewDir(fd, d.Path()+"/"+mtree.MarkerName)
 	defer dir.Close()
-	locked, err := (&Marker{root: d, dir: dir, inRoot: true}).Locked()
-	return err == nil && locked
+	locked, _ := (&Marker{root: d, dir: dir, inRoot: true}).Locked()
+	return locked
 }

@@ -85,10 +85,10 @@ func (m *Marker) Close() error { return m.dir.Close() }
 func (m *Marker) IsThere() bool {
 	held, err := m.dir.Self()
 	if err != nil || !m.inRoot {
-		return disk.IsUnsure(err) || err == nil && held.Links > 0
+		return disk.IsUnsure(err) || held.Links > 0
 	}
 	there, err := m.root.Stat(mtree.MarkerName)
-	return disk.IsUnsure(err) || err == nil && there.Node == held.Node
+	return disk.IsUnsure(err) || there.Node == held.Node // none, if it is gone
 }
 
 // Folds reports whether the marker's file system ignores case in names. Cost: statx.

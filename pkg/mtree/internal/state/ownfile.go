@@ -94,7 +94,7 @@ func openOwn(dir *disk.Dir, name string, alone bool) (int, error) {
 			return -1, dir.PathError("open", name, err)
 		}
 		info, err := disk.StatFD(fd)
-		if err == nil && info.Kind == mtree.File {
+		if info.Kind == mtree.File { // no kind with an error
 			return fd, nil
 		}
 		_ = sys.Close(fd)
@@ -131,12 +131,13 @@ func isOther(err error) bool {
 // ErrInTheWay. It is no error if the name is not there.
 func vacate(dir *disk.Dir, name string, alone bool) error {
 	info, err := dir.Stat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	case err != nil:
+	}
+	if err != nil {
 		return err
-	case info.Kind == mtree.File && (info.Links <= 1 || !alone):
+	}
+	if info.Kind == mtree.File && (info.Links <= 1 || !alone) {
 		return nil
 	}
 	return removeEmpty(dir, name, info.Kind)
@@ -166,12 +167,12 @@ func makeOwn(dir *disk.Dir, name string, mode uint32) (*disk.Dir, error) {
 			return nil, dir.PathError("mkdir", name, err)
 		}
 		made, err := dir.OpenDir(name)
-		if err == nil || !isOther(err) {
+		if !isOther(err) {
 			return made, err
 		}
 		info, err := dir.Stat(name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), err == nil && info.Kind == mtree.Dir:
+		case errors.Is(err, fs.ErrNotExist), info.Kind == mtree.Dir: // no kind with an error
 			continue
 		case err != nil:
 			return nil, err

@@ -55,11 +55,15 @@ func (m *Marker) OpenOwnWrites() (*OwnWriteLog, []OwnWrite, error) {
 		}
 		log.files[i] = f
 	}
-	if err := log.turn(); err != nil {
+	err := log.turn()
+	if err == nil {
+		err = log.Append(all)
+	}
+	if err != nil {
 		_ = log.Close()
 		return nil, nil, err
 	}
-	return log, all, log.Append(all[max(0, len(all)-maxOwnWrites):])
+	return log, all, nil
 }
 
 func parseOwnWrites(all []OwnWrite, text []byte) []OwnWrite {
@@ -75,9 +79,7 @@ func parseOwnWrites(all []OwnWrite, text []byte) []OwnWrite {
 // Append adds records with one write. It is not durable: after a power cut those
 // directories are stamped again.
 func (l *OwnWriteLog) Append(records []OwnWrite) error {
-	if len(records) > maxOwnWrites {
-		records = records[len(records)-maxOwnWrites:]
-	}
+	records = records[max(0, len(records)-maxOwnWrites):]
 	if l.size+int64(len(records))*ownWriteSize > ownWriteSize*maxOwnWrites {
 		if err := l.turn(); err != nil {
 			return err

@@ -63,7 +63,7 @@ func (m *Marker) Published() (Published, error) {
 	p.Bound = tree.BoundTo(root)
 	p.State = publishedState(tree, p.Status, locked, p.Bound, m.root)
 	if tree.Role == Copy && locked {
-		if sec, err := m.Announced(); err == nil && sec != 0 {
+		if sec, _ := m.Announced(); sec != 0 {
 			at := mtree.Unix(sec, 0)
 			p.Status.Confirmed = &at
 		}
@@ -97,22 +97,31 @@ func (p *Published) Crosses() bool {
 // publishedState returns the state of a tree as its readers see it.
 func publishedState(tree Tree, status Status, locked, bound bool, root *disk.Dir) wire.State {
 	switch {
-	case tree.Role == Copy && !bound:
-		return wire.Unwatched // copied, restored or moved: what changed since is not known
-	case tree.Role == Copy && status.State != wire.Mirrored:
-		return wire.Filling
-	case tree.Role == Copy && status.Walked:
+	case !bound: // copied, restored or moved: what changed since is not known
 		return wire.Unwatched
-	case tree.Role == Copy && locked:
-		return wire.Mirrored
 	case tree.Role == Copy:
-		return wire.Stale
-	case !bound || status.State == wire.Unwatched:
+		return copyState(status, locked)
+	}
+	return sourceState(status, locked, root)
+}
+
+func copyState(status Status, locked bool) wire.State {
+	switch {
+	case status.State != wire.Mirrored:
+		return wire.Filling
+	case status.Walked:
 		return wire.Unwatched
+	case locked:
+		return wire.Mirrored
+	}
+	return wire.Stale
+}
+
+func sourceState(status Status, locked bool, root *disk.Dir) wire.State {
+	switch {
 	case locked && status.State != "":
 		return status.State
-	case locked:
-		return wire.Unwatched
+	case locked, status.State == wire.Unwatched: // it has not said that stamps hold
 	case status.State == wire.Degraded: // its stamps are no better than those of its last watcher
 		return wire.Degraded
 	case status.CheckpointHolds(machine.Stay(root.FD())):

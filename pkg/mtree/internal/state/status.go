@@ -113,10 +113,11 @@ func (m *Marker) CreateStatus() (*StatusFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = f.Chmod(0o644)
-	if info, statErr := disk.StatFile(f); statErr == nil && info.Size > statusSize {
-		err = errors.Join(err, f.Truncate(statusSize))
+	info, err := disk.StatFile(f)
+	if info.Size > statusSize {
+		err = f.Truncate(statusSize)
 	}
+	err = errors.Join(err, f.Chmod(0o644))
 	if err != nil {
 		_ = f.Close()
 		return nil, err
@@ -134,9 +135,12 @@ func (s *StatusFile) Write(status Status) error {
 	}
 	if len(text) >= statusSize {
 		status.Error, status.Counters = "", nil
-		if text, err = statusText(status); err != nil || len(text) >= statusSize {
-			return fmt.Errorf("%s: status too long", s.f.Name())
+		if text, err = statusText(status); err != nil {
+			return err
 		}
+	}
+	if len(text) >= statusSize {
+		return fmt.Errorf("%s: status too long", s.f.Name())
 	}
 	page := bytes.Repeat([]byte{' '}, statusSize)
 	copy(page, text)
@@ -149,7 +153,7 @@ func (s *StatusFile) Write(status Status) error {
 func (s *StatusFile) StillIn(m *Marker) bool {
 	own, err1 := disk.StatFile(s.f)
 	there, err2 := m.dir.Stat(statusName)
-	return disk.IsUnsure(err1) || disk.IsUnsure(err2) || err1 == nil && err2 == nil && own.Node == there.Node
+	return disk.IsUnsure(err1) || disk.IsUnsure(err2) || err1 == nil && own.Node == there.Node
 }
 
 // Displaced reports whether the file's name in m is now that of another file, or of none.

@@ -72,16 +72,18 @@ func TestBinding(t *testing.T) {
 		change func(r *state.Root)
 		bound  bool
 	}{
-		"itself":                            {func(*state.Root) {}, true},
-		"after a reboot":                    {func(r *state.Root) { r.Node.Dev = 2 }, true},
-		"a snapshot":                        {func(r *state.Root) { r.FS = "two" }, false},
-		"another inode":                     {func(r *state.Root) { r.Node.Ino++ }, false},
-		"another life of the inode":         {func(r *state.Root) { r.BTime = mtree.Unix(6, 0) }, false},
-		"no birth time":                     {func(r *state.Root) { r.BTime = mtree.Stamp{} }, true},
-		"file system unknown":               {func(r *state.Root) { r.FS = "" }, true},
-		"neither":                           {func(r *state.Root) { r.FS, r.BTime = "", mtree.Stamp{} }, true},
-		"neither, and another device":       {func(r *state.Root) { r.FS, r.BTime, r.Node.Dev = "", mtree.Stamp{}, 2 }, false},
-		"file system unknown, another life": {func(r *state.Root) { r.FS, r.BTime = "", mtree.Unix(6, 0) }, false},
+		"itself":                              {func(*state.Root) {}, true},
+		"after a reboot":                      {func(r *state.Root) { r.Node.Dev = 2 }, true},
+		"a snapshot":                          {func(r *state.Root) { r.FS = "two" }, false},
+		"another inode":                       {func(r *state.Root) { r.Node.Ino++ }, false},
+		"another life of the inode":           {func(r *state.Root) { r.BTime = mtree.Unix(6, 0) }, false},
+		"no birth time":                       {func(r *state.Root) { r.BTime = mtree.Stamp{} }, true},
+		"file system unknown":                 {func(r *state.Root) { r.FS = "" }, true},
+		"no birth time, after a reboot":       {func(r *state.Root) { r.BTime, r.Node.Dev = mtree.Stamp{}, 2 }, true},
+		"file system unknown, after a reboot": {func(r *state.Root) { r.FS, r.Node.Dev = "", 2 }, true},
+		"neither":                             {func(r *state.Root) { r.FS, r.BTime = "", mtree.Stamp{} }, true},
+		"neither, and another device":         {func(r *state.Root) { r.FS, r.BTime, r.Node.Dev = "", mtree.Stamp{}, 2 }, false},
+		"file system unknown, another life":   {func(r *state.Root) { r.FS, r.BTime = "", mtree.Unix(6, 0) }, false},
 	} {
 		other := root
 		c.change(&other)
@@ -89,6 +91,9 @@ func TestBinding(t *testing.T) {
 	}
 	old := tree // of a version that did not know file systems
 	old.FS = ""
+	require.True(t, old.BoundTo(root))
+	old = tree // of a kernel that knew no birth times
+	old.Born = mtree.Stamp{}
 	require.True(t, old.BoundTo(root))
 }
 

@@ -1,0 +1,148 @@
+package state
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/wire"
+)
+
+// A status file is in its marker until its name is gone or that of another file.
+func TestAStatusThatIsReplaced(t *testing.T) {
+	top, m := newMarker(t)
+	f, err := m.CreateStatus()
+	require.NoError(t, err)
+	defer f.Close()
+	at := filepath.Join(top, mtree.MarkerName, statusName)
+	is := func(still bool) {
+		t.Helper()
+		require.Equal(t, []bool{still, !still}, []bool{f.StillIn(m), f.Displaced(m)})
+	}
+	is(true)
+	require.NoError(t, os.Rename(at, at+".old"))
+	is(false)
+	require.NoError(t, os.WriteFile(at, nil, 0o644))
+	is(false)
+	require.NoError(t, os.Rename(at+".old", at))
+	is(true)
+}
+
+// What a status cannot hold is left out, or is an error that leaves the old one. It never
+// is cut.
+func TestAStatusThatIsTooLong(t *testing.T) {
+	top, m := newMarker(t)
+	at := filepath.Join(top, mtree.MarkerName, statusName)
+	f, err := m.CreateStatus()
+	require.NoError(t, err)
+	defer f.Close()
+	info, err := os.Stat(at)
+	require.NoError(t, err)
+	require.Zero(t, info.Size())
+	_, err = m.ReadStatus()
+	require.ErrorIs(t, err, fs.ErrNotExist, "made, and not written yet")
+	kept, dropped, refused := 0, 0, 0
+	for n := statusSize - 300; n <= statusSize; n++ {
+		was := Status{State: wire.Watched, Error: strings.Repeat("e", n), Counters: map[string]int64{"a": 1}}
+		require.NoError(t, f.Write(was))
+		got, err := m.ReadStatus()
+		require.NoError(t, err)
+		if got.Error == "" {
+			was.Error, was.Counters = "", nil
+			dropped++
+		} else {
+			kept++
+		}
+		require.Equal(t, was, got)
+
+		long := Status{State: wire.Watched, Boot: strings.Repeat("b", n)}
+		if err := f.Write(long); err != nil {
+			require.ErrorContains(t, err, "too long")
+			long = was
+			refused++
+		}
+		got, err = m.ReadStatus()
+		require.NoError(t, err)
+		require.Equal(t, long, got)
+		page := read(t, at)
+		require.Len(t, page, statusSize)
+		require.True(t, strings.HasSuffix(page, "\n"))
+	}
+	require.True(t, kept > 10 && dropped > 10 && refused > 10)
+}
+
+// A status file of another length: what follows the page is cut, what is short stays as it
+// is until it is written.
+func TestAStatusOfAnotherLength(t *testing.T) {
+	top, m := newMarker(t)
+	at := filepath.Join(top, mtree.MarkerName, statusName)
+	for _, size := range []int{0, 100, statusSize, statusSize + 1, 3 * statusSize} {
+		require.NoError(t, os.WriteFile(at, []byte(strings.Repeat("x", size)), 0o644))
+		f, err := m.CreateStatus()
+		require.NoError(t, err)
+		require.Len(t, read(t, at), min(size, statusSize))
+		require.NoError(t, f.Write(Status{State: wire.Watched}))
+		got, err := m.ReadStatus()
+		require.NoError(t, err)
+		require.Equal(t, wire.Watched, got.State)
+		require.NoError(t, f.Close())
+	}
+}
+
+// A writer that lost its processor in the middle of a status has 50 ms to end it.
+func TestAWriterThatIsSlow(t *testing.T) {
+	_, m := newMarker(t)
+	require.NoError(t, WriteFile(m.dir, statusName, []byte(`{"begin":1,"end":2}`)))
+	began := time.Now()
+	_, err := m.ReadStatus()
+	require.ErrorIs(t, err, errTorn)
+	require.GreaterOrEqual(t, time.Since(began), 49*time.Millisecond)
+}
+
+// What a mirror announces counts in its running copy alone. A tree whose id a mirror made
+// up has none for others, and one whose status is damaged is an error.
+func TestWhatReadersAreTold(t *testing.T) {
+	top, m := newMarker(t)
+	root, err := RootOf(m.root)
+	require.NoError(t, err)
+	lock, err := m.Lock()
+	require.NoError(t, err)
+	defer lock.Unlock()
+	b, err := m.CreateBeacon()
+	require.NoError(t, err)
+	defer b.Close()
+	published := func(role Role, noID bool) Published {
+		tree := Tree{ID: NewTreeID(), Epoch: 5, Role: role, NoID: noID}
+		tree.Bind(root)
+		require.NoError(t, m.WriteTree(tree))
+		p, err := m.Published()
+		require.NoError(t, err)
+		require.Equal(t, noID, p.Tree.ID == "")
+		require.Equal(t, noID, p.Tree.Epoch == 0)
+		return p
+	}
+	require.Nil(t, published(Copy, false).Status.Confirmed, "nothing is announced yet")
+	require.NoError(t, b.Announce(5))
+	require.Equal(t, mtree.Unix(5, 0), *published(Copy, true).Status.Confirmed)
+	require.Nil(t, published(Source, false).Status.Confirmed)
+	require.NoError(t, os.WriteFile(filepath.Join(top, mtree.MarkerName, statusName), []byte("x"), 0o644))
+	_, err = m.Published()
+	require.ErrorIs(t, err, errTorn)
+}
+
+// Where the kernel has no id of the boot, no checkpoint is of this boot.
+func TestACheckpointWithoutABoot(t *testing.T) {
+	k, _ := newFaulty(t)
+	at := mtree.Unix(1, 0)
+	require.NotEmpty(t, machine.BootID())
+	k.refuse("proc boot_id", unix.EIO, -1)
+	require.False(t, (&Status{Checkpoint: &at}).CheckpointHolds(""))
+}

@@ -1,0 +1,133 @@
+package state
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
+)
+
+// What is in the tree file decides what a tree is; the attribute of its root only where
+// there is none.
+func TestOwnTree(t *testing.T) {
+	top, m := newMarker(t)
+	root, err := RootOf(m.root)
+	require.NoError(t, err)
+	_, proven := Noted(m.root)
+	require.False(t, proven, "no attribute")
+	_, err = OwnTree(m.root)
+	require.ErrorIs(t, err, ErrNoTree)
+	tree := Tree{ID: NewTreeID(), Format: 99}
+	tree.Bind(root)
+	require.NoError(t, m.WriteTree(tree))
+	got, err := OwnTree(m.root)
+	require.NoError(t, err)
+	require.True(t, got.Same(tree))
+	require.Equal(t, 1, got.Format, "whatever the caller had")
+	require.NoError(t, os.Remove(filepath.Join(top, mtree.MarkerName, treeName)))
+	got, err = OwnTree(m.root)
+	require.NoError(t, err)
+	require.Equal(t, tree.ID, got.ID, "from the attribute")
+	for _, bad := range []string{"", "x", `{"format":1,"id":"0123456789abcdef"}`, `{"format":1,"id":"` + tree.ID + `0"}`, `{"format":1,"id":"` + tree.ID + `x"}`, `{"format":1}`} {
+		require.NoError(t, os.WriteFile(filepath.Join(top, mtree.MarkerName, treeName), []byte(bad), 0o644))
+		_, err = OwnTree(m.root)
+		require.Error(t, err, bad)
+		require.NotErrorIs(t, err, ErrNoTree, bad)
+	}
+}
+
+// A tree with a text in place of a number is none, though its id is read before.
+func TestANoteThatIsHalfRead(t *testing.T) {
+	top, m := newMarker(t)
+	require.NoError(t, unix.Setxattr(top, idXattr, []byte(`{"format":1,"id":"`+NewTreeID()+`","epoch":"x"}`), 0))
+	noted, proven := Noted(m.root)
+	require.False(t, proven)
+	require.Empty(t, noted.ID)
+}
+
+// The attribute is written only when it changes: that moves the root's ctime, which readers
+// see.
+func TestTheNoteIsWrittenOnce(t *testing.T) {
+	k, m := newFaulty(t)
+	tree := Tree{ID: NewTreeID()}
+	require.NoError(t, m.WriteTree(tree))
+	require.Equal(t, 1, k.made("setxattr"))
+	tree.Epoch++
+	require.NoError(t, m.WriteTree(tree))
+	require.Zero(t, k.made("setxattr"))
+	tree.Role = Copy
+	require.NoError(t, m.WriteTree(tree))
+	require.Equal(t, 1, k.made("setxattr"))
+}
+
+// The attribute changes with a reboot only where nothing else identifies the root.
+func TestWhatIsNoted(t *testing.T) {
+	born := mtree.Unix(5, 0)
+	for _, c := range []struct {
+		tree Tree
+		dev  uint64
+	}{
+		{Tree{Dev: 7}, 7}, {Tree{Dev: 7, FS: "f"}, 0}, {Tree{Dev: 7, Born: born}, 0}, {Tree{Dev: 7, FS: "f", Born: born}, 0},
+	} {
+		require.Equal(t, c.dev, c.tree.noted().Dev, "%+v", c.tree)
+	}
+}
+
+func TestTreeIDs(t *testing.T) {
+	require.NotEqual(t, NewTreeID(), NewTreeID())
+	for id, valid := range map[string]bool{NewTreeID(): true, "": false, NewTreeID()[2:]: false, NewTreeID() + "00": false, NewTreeID() + "x": false, NewTreeID() + "0": false} {
+		require.Equal(t, valid, validTreeID(id), id)
+	}
+}
+
+// Two trees are the same if their files are, whichever version wrote them.
+func TestSame(t *testing.T) {
+	a := Tree{ID: NewTreeID(), Epoch: 5}
+	b := a
+	b.Format = 1
+	require.True(t, a.Same(b))
+	b.Epoch++
+	require.False(t, a.Same(b))
+}
+
+// A run that has ended keeps its floor, and a tree that was copied before keeps its runs.
+func TestARunEndsOnce(t *testing.T) {
+	old := mtree.Unix(3, 0)
+	tree := Tree{Runs: []wire.Run{{ID: "a", Floor: &old}}}
+	tree.BeginRun(mtree.Unix(9, 0))
+	require.Equal(t, old, *tree.Runs[0].Floor)
+	before := tree
+	tree.BeginRun(mtree.Unix(10, 0))
+	require.Nil(t, before.Runs[1].Floor)
+	require.Equal(t, mtree.Unix(10, 0), *tree.Runs[1].Floor)
+}
+
+// Contents came by a copy only if a source of this copy's name had them from the same host.
+func TestCameBy(t *testing.T) {
+	root := mtree.Unix(1, 0)
+	of := func(copy, host string) string {
+		return wire.FormatUpstreams([]wire.Upstream{{Host: host, Root: root, Copy: copy}})
+	}
+	us := Tree{Role: Copy, Upstream: "http://b:1", Copy: "0123456789abcdef"}
+	require.True(t, us.CameBy(of("0123456789abcdef", "b:1")))
+	require.False(t, us.CameBy(of("fedcba9876543210", "b:1")), "another copy of that source")
+	require.False(t, us.CameBy(of("0123456789abcdef", "c:1")), "a clone")
+	us.Copy = ""
+	require.False(t, us.CameBy(of("", "b:1")), "of a version that has no names")
+}
+
+func TestHostOf(t *testing.T) {
+	for source, want := range map[string]string{
+		"http://u:p@h:1/a": "h:1", "/srv/a": "local", "//srv/a": "local", "a:/b": "local", "http://h:x/%zz": "local", "": "local",
+	} {
+		require.Equal(t, want, hostOf(source), source)
+	}
+	for source, want := range map[string]string{"": "", "//srv/A/": "//srv/A", "Odd:/Name/": "Odd:/Name", "http://h:x/%zz/": "http://h:x/%zz"} {
+		require.Equal(t, want, SourceName(source), source)
+	}
+}
