@@ -93,16 +93,34 @@ func (s Server) With(env string) Server {
 type Running struct {
 	URL string // with a slash at its end
 
-	cmd *exec.Cmd
-	dir string
+	cmd   *exec.Cmd
+	ended chan struct{} // is closed when cmd has ended
+	dir   string
 }
 
 // patience is how long a server may take to answer first.
 const patience = 30 * time.Second
 
+// errEnded says that a server ended before it answered.
+var errEnded = errors.New("the server has ended")
+
+// tries is how often a server is started that ends at once: somebody else may have taken its
+// port in between.
+const tries = 5
+
 // Start runs the server for a tree, and waits until it answers. Everybody must be able to read
 // the tree and to enter the directories above it: some servers give up root.
-func (s Server) Start(tree string, stderr io.Writer) (_ *Running, err error) {
+func (s Server) Start(tree string, stderr io.Writer) (r *Running, err error) {
+	for range tries {
+		if r, err = s.start(tree, stderr); !errors.Is(err, errEnded) {
+			break
+		}
+	}
+	return r, err
+}
+
+// start runs the server at a port that is free now.
+func (s Server) start(tree string, stderr io.Writer) (_ *Running, err error) {
 	r := &Running{}
 	defer func() {
 		if err != nil {
@@ -133,7 +151,11 @@ func (s Server) Start(tree string, stderr io.Writer) (_ *Running, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w: install what tools/deps names", args[0], err)
 	}
-	r.cmd, r.URL = cmd, "http://127.0.0.1:"+port+"/"
+	r.cmd, r.URL, r.ended = cmd, "http://127.0.0.1:"+port+"/", make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(r.ended)
+	}()
 	return r, r.await()
 }
 
@@ -151,7 +173,12 @@ func (r *Running) await() error {
 	end := time.Now().Add(patience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for ; ; <-tick.C {
+	for {
+		select {
+		case <-r.ended:
+			return errEnded
+		case <-tick.C:
+		}
 		resp, err := http.Get(r.URL)
 		if err == nil {
 			return resp.Body.Close()
@@ -166,7 +193,7 @@ func (r *Running) await() error {
 func (r *Running) End() {
 	if r.cmd != nil {
 		_ = r.cmd.Process.Signal(os.Interrupt)
-		_ = r.cmd.Wait()
+		<-r.ended
 	}
 	_ = os.RemoveAll(r.dir)
 }

@@ -49,7 +49,7 @@ type expect struct {
 func (c *testCase) expected(after bool) expect {
 	e := expect{spoiled: c.session.spoils}
 	if f := c.fault; f != nil {
-		e.blind = f.blind || f.blindElsewhere && !c.kind.ours || f.otherDir && c.kind.nameless
+		e.blind = f.blind || f.blindElsewhere && !c.kind.ours
 		// Somebody releases what is held because of the fault: mirror does what it is told.
 		e.blind = e.blind || f.stranger && c.on && c.session.name == "release" && !after
 		e.moves = (f.moves || (f.stranger || f.otherDir) && c.isFirstContact()) && !after

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // Answers that somebody gives in the server's place.
@@ -69,7 +70,7 @@ func allStatuses() (all []fault) {
 	return append(all,
 		fault{name: "204", make: changed(func(a *answer) { a.status, a.body = 204, nil })},
 		fault{name: "204-bare", make: instead(say(204, "", ""))},
-		fault{name: "503-retry-after", make: instead(busy)})
+		fault{name: "503-retry-after", lasts: 10 * time.Second, make: instead(busy)})
 }
 
 // strangers are pages of somebody else that come with 200.

@@ -3,6 +3,7 @@ package wire
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // fault is one way in which an answer can come otherwise than it was sent.
@@ -20,15 +21,18 @@ type fault struct {
 	blind bool
 	// blindElsewhere: the same with servers of other kinds, which tell less.
 	blindElsewhere bool
-	// otherDir: the answer is that of another directory. A tree without an id does not tell of
-	// which directory a listing is, so nothing shows it there.
+	// otherDir: the answer is that of another directory. Who has no copy yet takes it for its
+	// source.
 	otherDir bool
-	// endlessElsewhere: from then on the trees of such servers, or without an id, have no end. A pass is
-	// stopped after a second.
+	// endlessElsewhere: from then on the trees of such servers have no end. A pass is stopped
+	// after a second.
 	endlessElsewhere bool
 	// another: from then on a name has the bytes of another file. Where a copy cannot know it
 	// from a file that changes all the time it keeps what it read, and asks again.
 	another bool
+	// lasts: the fault ends after this time, also before the session does; 0: it does not. A
+	// server that asks for patience at each file gets it.
+	lasts time.Duration
 	// moves: the source changes meanwhile, or seems to be as it was: a pass may succeed and
 	// the copy be of another moment.
 	moves bool

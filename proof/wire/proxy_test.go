@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 // exchange is one request and its answer.
@@ -69,6 +70,7 @@ type proxy struct {
 	fault    *fault                    // nil: none
 	at       int                       // the answer that it replaces, from 1
 	on       bool                      // and all after it
+	began    time.Time                 // when it replaced the first one; zero: it did not
 	random   func(ex *exchange) *fault // chooses the fault of each answer; nil: not used
 	last     *answer                   // the answer before this one, as the server gave it
 }
@@ -172,6 +174,13 @@ func (p *proxy) reply(from net.Conn, ex *exchange) (reply, error) {
 	if fault != nil && (p.n < p.at || p.n > p.at && !p.on || !fault.fits(ex)) {
 		fault = nil
 	}
+	if fault != nil && fault.lasts > 0 {
+		if p.began.IsZero() {
+			p.began = time.Now()
+		} else if time.Since(p.began) > fault.lasts {
+			fault = nil
+		}
+	}
 	if p.random != nil {
 		fault = p.random(ex)
 	}
@@ -245,6 +254,7 @@ func (p *proxy) arm(f *fault, n int, on bool) (answers, replaced int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	answers, replaced = p.n, p.replaced
+	p.began = time.Time{}
 	if p.fault, p.at, p.on, p.n = f, n, on, 0; f != nil {
 		p.replaced = 0
 	}

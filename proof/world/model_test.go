@@ -36,6 +36,22 @@ func TestModel(t *testing.T) {
 	})
 }
 
+// The last of several changes that happened at once was half done, and the model was made anew
+// from the disk while the others were done there and not in the model: it did them once more.
+func TestTheModelIsMadeAnewWhenAllAreDone(t *testing.T) {
+	w := &World{model: newModel(), history: newHistory(), src: t.TempDir(), counted: map[string]int{}}
+	w.site = site{root: w.src, aside: t.TempDir()}
+	require.NoError(t, w.plant())
+	w.stale = true // as one that was half done leaves it
+	require.NoError(t, w.step(Step{Name: "unlink", Args: []string{"s0/k0/f1"}}))
+	require.True(t, w.stale, "one of them ended")
+	require.NoError(t, w.together([]Step{
+		{Name: "unlink", Args: []string{"s0/k0/f2"}, Beside: true},
+		{Name: "unlink", Args: []string{"s1/k0/f2"}},
+	}))
+	require.False(t, w.stale)
+}
+
 // TestStepsAreLines reads what was written.
 func TestStepsAreLines(t *testing.T) {
 	for seed := range uint64(5) {

@@ -59,19 +59,16 @@ func (w *World) run(steps []Step) error {
 	return nil
 }
 
-// together does the steps of a group at once.
+// together does the steps of a group at once. Only when all are done is the model made anew:
+// what is on disk before is not in the model yet, and would be done there twice.
 func (w *World) together(group []Step) error {
-	if len(group) == 1 {
-		group[0].Beside = false
-		return w.step(group[0])
-	}
 	errs := make(chan error, len(group))
-	for _, s := range group {
+	for _, s := range group[1:] {
 		go func() { errs <- w.step(s) }()
 	}
-	var first error
-	for range group {
-		if err := <-errs; err != nil && first == nil {
+	first := w.step(group[0])
+	for range group[1:] {
+		if err := <-errs; first == nil {
 			first = err
 		}
 	}
@@ -84,11 +81,7 @@ func (w *World) together(group []Step) error {
 // step does one step.
 func (w *World) step(s Step) error {
 	if c := changeOf(s.Name); c != nil {
-		err := w.change(c, s)
-		if !s.Beside && err == nil {
-			err = w.readAnew()
-		}
-		return err
+		return w.change(c, s)
 	}
 	w.say("%s", s)
 	switch s.Name {

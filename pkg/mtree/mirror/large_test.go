@@ -85,3 +85,24 @@ func TestALargeFileThatHangsStarvesNobody(t *testing.T) {
 	}))
 	_ = s
 }
+
+// A pass kept each complete directory in memory until it had written files: in a full walk, or
+// a first copy with many directories and few files, all of them, and with SIGTERM it was cut
+// off while it stamped them.
+func TestDirectoriesWithoutFilesAreCommitted(t *testing.T) {
+	s := watched(t)
+	for i := range 40 {
+		s.change(fmt.Sprintf("a/%d/", i))
+	}
+	b := s.benchOverHTTP()
+	b.config.commitFiles = 10
+	b.halfway()
+	complete := 0
+	for i := range 40 {
+		if r, ok := b.record(fmt.Sprintf("a/%d", i)); ok && !isUnfinished(r) {
+			complete++
+		}
+	}
+	require.Equal(t, 40, complete)
+	b.equal(s)
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -58,6 +59,31 @@ func TestAListingOfAnotherDirectory(t *testing.T) {
 		b.server.interfere(nil)
 		b.equal(s)
 		b.requireIdle()
+	}
+}
+
+// Where the tree had no id, no listing said of which directory it was: what the other one
+// lacked was deleted, and where a proxy answered each request with the root, the copy became a
+// tree without an end.
+func TestAPageOfAnotherDirectoryOfAnUnwatchedTree(t *testing.T) {
+	for path, says := range map[string]string{"/a/?txt": "it is of \"/", "/?txt": "the copy is one of \"/\" in the tree"} {
+		for _, other := range []string{"/?txt", "/b/?txt", "/empty/?txt"} {
+			if other == path {
+				continue
+			}
+			s, b := unwatchedServed(t, "", "a/1 = x", "a/2 = y", "a/c/3 = z", "b/4 = w", "empty/")
+			b.config.Dest = filepath.Join(t.TempDir(), "copy")
+			require.NoError(t, b.once())
+			s.change("a/5 = new")
+			b.server.replay(path, b.server.recorded(other))
+			require.ErrorContains(t, b.once(), says)
+			require.Equal(t, "x", b.read("a/1"))
+			require.Equal(t, "z", b.read("a/c/3"))
+			require.NoDirExists(t, filepath.Join(b.config.Dest, "a/a"))
+			b.server.interfere(nil)
+			require.NoError(t, b.once())
+			require.Equal(t, "new", b.read("a/5"))
+		}
 	}
 }
 

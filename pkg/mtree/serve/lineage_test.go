@@ -14,7 +14,7 @@ import (
 )
 
 // Every listing says which directory of the tree it is, also where the tree is a
-// copy of a part of another; without a tree id it says nothing.
+// copy of a part of another. A copy that was not told says nothing.
 func TestPathInTheTree(t *testing.T) {
 	s := publishWatched(t, serve.Config{}, map[string]string{"a b/c/f": "x"})
 	path := func(target string) string { return s.get(target).Header.Get("Tidemark-Path") }
@@ -29,6 +29,17 @@ func TestPathInTheTree(t *testing.T) {
 	s.get("/?status") // reads what .tidemark says anew
 	require.Empty(t, path("/?txt"), "a copy that was not told")
 	require.Empty(t, path("/a%20b/?txt"))
+}
+
+// Without an id of the tree no listing said which directory it is of: a proxy that gave the
+// page of the root for each path made an endless tree of it.
+func TestPathInAnUnwatchedTree(t *testing.T) {
+	s := publish(t, serve.Config{}, map[string]string{"a b/c/f": "x"})
+	for target, want := range map[string]string{"/?txt": "/", "/a%20b/?json": "/a%20b", "/a%20b/c/?txt": "/a%20b/c"} {
+		h := s.get(target).Header
+		require.Equal(t, want, h.Get("Tidemark-Path"))
+		require.Empty(t, h.Get("Tidemark-Tree"))
+	}
 }
 
 // The root names the runs of its watch, in its 304 too; the list always has the run that

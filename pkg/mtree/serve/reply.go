@@ -181,14 +181,14 @@ func (f *fields) setAbout(a *about) {
 	f.share(wire.HeaderUnread, s.Unreads)
 	f.set(wire.HeaderNow, a.now.String())
 	f.set(wire.HeaderUpstream, s.Chain)
+	if at := s.Tree.At(a.path); at != "" {
+		f.set(wire.HeaderPath, wire.FormatTreePath(at))
+	}
 	if s.Tree.ID == "" {
 		return
 	}
 	f.share(wire.HeaderTree, s.IDs)
 	f.share(wire.HeaderEpoch, s.Epochs)
-	if at := s.Tree.At(a.path); at != "" {
-		f.set(wire.HeaderPath, wire.FormatTreePath(at))
-	}
 	f.share(wire.HeaderRuns, a.runs)
 }
 

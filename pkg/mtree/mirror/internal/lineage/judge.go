@@ -29,6 +29,7 @@ func (l *Lineage) mayFollow(root *source.Root) (holdAll string, err error) {
 func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 	t, name := l.replica.Tree(), l.Upstream
 	elsewhere := t.NoID && t.Place != "" && root.Place != "" && t.Place != root.Place
+	otherDir := t.Path != "" && root.TreePath != "" && root.TreePath != t.Path
 	switch {
 	case t.ID == "" || l.adopts(): // any source will do
 	case t.NoID && state.SourceName(t.Upstream) != name:
@@ -37,7 +38,9 @@ func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 		return "", l.refuse(fmt.Errorf("%q is another directory than the copy was made from, and tree %s", name, root.Tree.ID), "check what is mounted there")
 	case elsewhere: // guard: TestALocalSourceThatIsAnotherDirectory
 		return fmt.Sprintf("%q is another directory than the copy was made from: replaced, or not mounted", name), nil
-	case t.NoID: // nothing else tells its sources apart
+	case t.NoID && (!otherDir || root.Tree.ID != ""): // guard (always): TestAPageOfAnotherDirectoryOfAnUnwatchedTree
+	case t.NoID:
+		return "", l.refuseDir(t.Path, root.TreePath)
 	case root.OtherServer:
 		return "", exit.With(exit.Unreachable, fmt.Errorf("%w: something else than serve answers", mtree.ErrListing),
 			"the copy was made from a tidemark tree")
@@ -45,12 +48,17 @@ func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 		return lostID, nil
 	case root.Tree.ID != t.ID: // guard: TestSimulatedGuards/another_tree
 		return "", l.refuse(fmt.Errorf("the copy is of tree %s, the source is tree %s", t.ID, root.Tree.ID), "give the right source")
-	case t.Path != "" && root.TreePath != "" && root.TreePath != t.Path: // guard: TestACopyOfAnotherDirectoryOfTheTree
-		return "", l.refuse(fmt.Errorf("the copy is one of %q in the tree, the source is %q", t.Path, root.TreePath), "give the right source")
+	case otherDir: // guard: TestACopyOfAnotherDirectoryOfTheTree
+		return "", l.refuseDir(t.Path, root.TreePath)
 	case root.Tree.Epoch != 0 && root.Tree.Epoch < t.Epoch: // guard: TestAnOlderLineageDeletesNothing
 		return fmt.Sprintf("the source is of an older lineage of the tree, epoch %d: the copy has followed epoch %d", root.Tree.Epoch, t.Epoch), nil
 	}
 	return "", nil
+}
+
+// refuseDir returns the error for a source that is another directory of the tree.
+func (l *Lineage) refuseDir(was, is string) error {
+	return l.refuse(fmt.Errorf("the copy is one of %q in the tree, the source is %q", was, is), "give the right source")
 }
 
 // refuse returns the error for a source that the copy follows only with Adopt.

@@ -14,10 +14,11 @@ import (
 )
 
 // commitEvery is the time after which a pass commits if it wrote at least one file, so
-// that a kill costs little. It also commits after Options.CommitFiles files.
+// that a kill costs little. It also commits after Options.CommitFiles files and directories
+// that are complete: each of these takes memory until it is stamped.
 const commitEvery = 30 * time.Second
 
-// stopPatience is how long a pass that was stopped marks directories.
+// stopPatience is how long a pass that was stopped stamps directories, and then marks others.
 const stopPatience = time.Second
 
 // fewSyncs is the greatest number of files and directories that are flushed one by one:
@@ -35,11 +36,11 @@ func (p *pass) touch(path string, names ...string) {
 }
 
 // commitInBetween commits what is complete so far, if it is time for that.
-func (p *pass) commitInBetween() {
-	if p.written < p.options.CommitFiles && (p.written == 0 || time.Since(p.committed) < commitEvery) {
+func (p *pass) commitInBetween(ctx context.Context) {
+	if p.written+len(p.ready) < p.options.CommitFiles && (p.written == 0 || time.Since(p.committed) < commitEvery) {
 		return
 	}
-	if err := p.commit(); err != nil {
+	if err := p.commit(ctx); err != nil {
 		p.halt(err)
 	}
 }
@@ -54,16 +55,16 @@ func (p *pass) lastCommit(ctx context.Context) error {
 		p.ready = nil
 		return nil
 	}
-	return p.commit()
+	return p.commit(ctx)
 }
 
 // commit makes durable what was written and then stamps the directories that are
 // complete, children first. File systems with a journal keep the order of these
 // changes: if a stamp is on disk, all stamps below it are. After a flush that failed,
-// nothing is stamped. System calls:
+// nothing is stamped. If the pass is stopped, it stamps what it can in a moment. System calls:
 //
 //	syncfs, or fsync of few; then for each: fsetxattr, fchmod if it differs, utimensat
-func (p *pass) commit() error {
+func (p *pass) commit(ctx context.Context) error {
 	ready := p.ready
 	p.ready, p.written, p.committed = nil, 0, time.Now()
 	if err := p.flush(p.unflushed(ready)); err != nil {
@@ -80,7 +81,7 @@ func (p *pass) commit() error {
 		return err
 	}
 	for _, n := range ready {
-		if n.blocked { // guard: TestADirectoryThatIsGoneBeforeTheFlush
+		if n.blocked || p.isLate(ctx) { // guard (without n.blocked): TestADirectoryThatIsGoneBeforeTheFlush
 			p.markIncomplete(n)
 			continue
 		}
@@ -90,6 +91,17 @@ func (p *pass) commit() error {
 		}
 	}
 	return nil
+}
+
+// isLate reports whether the pass was stopped stopPatience ago, or earlier.
+func (p *pass) isLate(ctx context.Context) bool {
+	if ctx.Err() == nil {
+		return false
+	}
+	if p.stopped.IsZero() {
+		p.stopped = time.Now()
+	}
+	return time.Since(p.stopped) > stopPatience
 }
 
 // markIncomplete leaves n and all nodes above it without stamps.
@@ -237,7 +249,7 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // A pass that was stopped marks what it can in a moment. It may be killed here as well as
 // anywhere; the rest then stays as it was begun.
 func (p *pass) leaveIncomplete(ctx context.Context) {
-	p.result.Incomplete = int64(len(p.incomplete))
+	p.result.Incomplete += int64(len(p.incomplete))
 	began := time.Now()
 	for _, n := range p.incomplete {
 		if ctx.Err() != nil && time.Since(began) > stopPatience {

@@ -30,6 +30,7 @@
 //	uncopied.go                  what is not copied, for --status
 //	pass.go                      the state of a pass
 //	queue.go, large.go           tasks that wait
+//	brood.go                     directories that wait
 //	node.go                      a directory of the pass
 //	options.go                   what Run is given
 //	fulldisk.go                  what is remembered of a full disk

@@ -38,14 +38,6 @@ type node struct {
 	approx     *source.Approx     // how well the source knows its files; nil: exactly
 }
 
-// newNode returns the node of a directory in up, with entry e in up's listing.
-func newNode(up *node, e *mtree.Entry, doubts replica.Doubts, fresh bool) *node {
-	return &node{
-		Target: work.Target{Path: mtree.JoinPath(up.Path, e.Name), Listed: e.MTime, Doubts: doubts, Fresh: fresh, Nested: up.Nested},
-		parent: up, mode: e.Mode, hasMode: e.Has&mtree.HasMode != 0,
-	}
-}
-
 // depth counts the directories above n.
 func (n *node) depth() (depth int) {
 	for up := n.parent; up != nil; up = up.parent {

@@ -17,7 +17,7 @@ type Options struct {
 	HoldAll string // why nothing may be deleted; "": it may
 
 	Jobs        int        // steps under way at once; above 0
-	CommitFiles int        // the pass commits after this many files; above 0
+	CommitFiles int        // the pass commits after this many files and complete directories; above 0
 	NoFlush     bool       // nothing is flushed before it is stamped
 	Last        *glob.List // files that are fetched after everything else
 	Limit       gate.Limit // --max-delete

@@ -29,6 +29,7 @@ type pass struct {
 	touched    []touch // what changed since the last flush
 	written    int     // files written since the last commit
 	committed  time.Time
+	stopped    time.Time // when it was found to be stopped
 
 	guard    guard
 	deleting []*node         // with deletions, which wait for the end of the pass

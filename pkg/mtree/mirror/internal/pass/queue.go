@@ -27,12 +27,21 @@ type queue struct {
 
 // pending counts the tasks that wait. Files in batches and deferred files are not
 // counted.
-func (q *queue) pending() int { return len(q.steps) + len(q.large) + len(q.last) }
+func (q *queue) pending() int {
+	waiting := len(q.steps) + len(q.large) + len(q.last)
+	for i := range q.steps {
+		if b := q.steps[i].brood; b != nil {
+			waiting += len(b.left) - 1
+		}
+	}
+	return waiting
+}
 
 // task is a step and the nodes that wait for it.
 type task struct {
 	kind  taskKind
-	files []nodeFiles        // at least one; of a visit and of deletions one without files
+	files []nodeFiles        // at least one, but none with a brood; of a visit and of deletions one without files
+	brood *brood             // the directories of visits; nil: there is one, or none. take returns no such task
 	found *work.LeavingFiles // of takeOverTask
 	large bool               // it fetches one large file
 }
@@ -132,10 +141,21 @@ func (q *queue) flush(b *batch, kind taskKind) {
 	}
 }
 
-// addVisit adds the visit of a new node.
-func (q *queue) addVisit(n *node) {
+// visitOf returns the task to visit a new node.
+func visitOf(n *node) task {
 	n.open++
-	q.steps = append(q.steps, task{kind: visitTask, files: []nodeFiles{{n: n}}})
+	return task{kind: visitTask, files: []nodeFiles{{n: n}}}
+}
+
+// addVisit adds the visit of the root.
+func (q *queue) addVisit(root *node) { q.steps = append(q.steps, visitOf(root)) }
+
+// addBrood adds the visits of directories below a node, which waits for them.
+func (q *queue) addBrood(b *brood) {
+	if len(b.left) > 0 {
+		b.up.open += len(b.left)
+		q.steps = append(q.steps, task{kind: visitTask, brood: b})
+	}
 }
 
 // take returns the next task: the one that was added last, or else the files in a
@@ -154,6 +174,12 @@ func (q *queue) take(running, largeRunning, jobs int) (task, bool) {
 		return task{}, false
 	}
 	t := q.steps[n-1]
+	if b := t.brood; b != nil {
+		t = visitOf(b.next())
+		if len(b.left) > 0 {
+			return t, true
+		}
+	}
 	q.steps[n-1] = task{}
 	q.steps = q.steps[:n-1]
 	return t, true

@@ -3,12 +3,15 @@ package pass
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
 
@@ -40,6 +43,54 @@ func TestFewChangesHoldNoListing(t *testing.T) {
 	require.Equal(t, l.ID, p.ready[0].Record.ID)
 	all := []mtree.Change{{What: mtree.Content, Have: &l.Entries[1], Want: &l.Entries[2]}}
 	require.Equal(t, l.Entries[2].Name, detached(all)[0].Want.Name)
+}
+
+// Each directory that waited for its visit took half a kilobyte and its whole path: a tree
+// without an end ten kilobytes for each that was visited, a directory with a million others
+// half a gigabyte.
+func TestDirectoriesThatWaitTakeLittle(t *testing.T) {
+	const count = 20_000
+	l := mtree.Listing{}
+	for i := range count {
+		l.Entries = append(l.Entries, mtree.Entry{Name: fmt.Sprintf("%05d", i), Kind: mtree.Dir})
+	}
+	below := make([]mtree.Change, count)
+	for i := range below {
+		below[i] = mtree.Change{What: mtree.Absent, Want: &l.Entries[i]}
+	}
+	up := &node{Target: work.Target{Path: strings.Repeat("long/", 800) + "end"}}
+	var q queue
+	runtime.GC()
+	var was, is runtime.MemStats
+	runtime.ReadMemStats(&was)
+	q.addBrood(newBrood(up, below, 0))
+	runtime.GC()
+	runtime.ReadMemStats(&is)
+	require.Less(t, int64(is.HeapAlloc)-int64(was.HeapAlloc), int64(count*100))
+	require.Equal(t, count, q.pending())
+	require.Equal(t, count, up.open)
+	for i := range count {
+		task, ok := q.take(0, 0, 1)
+		require.True(t, ok)
+		require.Equal(t, l.Entries[i].Name, mtree.BaseName(task.files[0].n.Path))
+	}
+	_, ok := q.take(0, 0, 1)
+	require.False(t, ok)
+}
+
+// A pass that is stopped leaves them without making nodes.
+func TestDirectoriesThatWaitAreAbandoned(t *testing.T) {
+	e := mtree.Entry{Name: "d", Kind: mtree.Dir}
+	below := []mtree.Change{{What: mtree.Absent, Want: &e}, {What: mtree.Absent, Want: &e}}
+	for doubts, nodes := range map[replica.Doubts]int{0: 1, replica.DoubtBelow: 3} {
+		p := pass{env: &work.Env{Root: &source.Root{}}, options: &Options{Jobs: 1}}
+		root := &node{visited: true}
+		p.queue.addBrood(newBrood(root, below, doubts))
+		p.abandon()
+		require.True(t, root.blocked)
+		require.Len(t, p.incomplete, nodes)
+		require.Equal(t, int64(3-nodes), p.result.Incomplete)
+	}
 }
 
 // A directory that the source may not read is no reason to look again.

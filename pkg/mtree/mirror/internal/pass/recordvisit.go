@@ -3,7 +3,6 @@ package pass
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -89,14 +88,11 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 }
 
 // addFound adds the tasks that follow from a visit. Tasks are taken from the end, so the
-// directories below are added first, in reverse. So the files of this directory come
+// directories below are added first. So the files of this directory come
 // first, then the directories in the order in which a source sends their listings in
 // advance.
 func (p *pass) addFound(n *node, v *work.VisitResult) {
-	for _, c := range slices.Backward(v.Below) {
-		n.open++
-		p.queue.addVisit(newNode(n, c.Want, v.DoubtsBelow, work.IsFresh(c)))
-	}
+	p.queue.addBrood(newBrood(n, v.Below, v.DoubtsBelow))
 	if p.env.DryRun {
 		return
 	}

@@ -21,7 +21,7 @@ func (p *pass) done(n *node) {
 	if n.blocked || !n.visited {
 		n.blocked = true
 		p.incomplete = append(p.incomplete, n)
-	} else {
+	} else if !p.env.DryRun {
 		p.ready = append(p.ready, n)
 	}
 	p.settle(n)

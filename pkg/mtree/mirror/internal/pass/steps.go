@@ -30,7 +30,7 @@ func (p *pass) takeSteps(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			p.halt(err)
 		}
-		p.commitInBetween()
+		p.commitInBetween(ctx)
 		p.report(false)
 	}
 }
@@ -131,6 +131,7 @@ func (p *pass) await() func() {
 // abandon ends the tasks that a halted pass did not begin: their nodes are incomplete.
 func (p *pass) abandon() {
 	p.queue.steps, p.queue.last = append(p.queue.steps, p.queue.last...), nil
+	p.abandonBroods()
 	for {
 		t, ok := p.queue.take(p.running, p.largeRunning, p.options.Jobs)
 		if !ok {
@@ -141,5 +142,23 @@ func (p *pass) abandon() {
 			n.blocked, n.uncompared = true, true
 			p.done(n)
 		}
+	}
+}
+
+// abandonBroods ends the visits that were not begun and leave no mark in the copy, so that
+// no node is made for them. With doubts of what is below there is one.
+func (p *pass) abandonBroods() {
+	steps := p.queue.steps
+	p.queue.steps = nil
+	for _, t := range steps {
+		b := t.brood
+		if b == nil || b.doubts.Below() {
+			p.queue.steps = append(p.queue.steps, t)
+			continue
+		}
+		p.result.Incomplete += int64(len(b.left))
+		b.up.blocked = true
+		b.up.open -= len(b.left) - 1
+		p.done(b.up)
 	}
 }

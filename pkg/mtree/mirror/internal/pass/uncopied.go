@@ -2,11 +2,13 @@ package pass
 
 import (
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
 )
 
 // noteUncopied records how many entries of a compared directory are not copied.
 func (p *pass) noteUncopied(path string, count int64) {
-	if count > 0 || p.env.Replica.Uncopied()[path] > 0 {
+	room := len(p.uncopied) < replica.MostUncopied // in a tree without an end most directories are too deep
+	if count > 0 && room || p.env.Replica.Uncopied()[path] > 0 {
 		p.uncopied[path] = count
 	}
 }

@@ -76,7 +76,7 @@ func FuzzUncopied(f *testing.F) {
 		require.NoError(t, os.WriteFile(m.Dir().Path()+"/"+uncopiedName, text, 0o644))
 		u, err := readUncopied(m)
 		require.NoError(t, err)
-		require.LessOrEqual(t, len(u), mostUncopied)
+		require.LessOrEqual(t, len(u), MostUncopied)
 		for path, n := range u {
 			require.Positive(t, n)
 			require.NoError(t, mtree.CheckPath(path))

@@ -62,7 +62,7 @@ func (r *Replica) UpdateUncopied(compared Uncopied, isDeleted func(path string) 
 		}
 	}
 	for path, count := range compared {
-		if delete(next, path); count > 0 && len(next) < mostUncopied {
+		if delete(next, path); count > 0 && len(next) < MostUncopied {
 			next[path] = count
 		}
 	}

@@ -21,8 +21,8 @@ import (
 // pass sees only what changed.
 const uncopiedName = "uncopied"
 
-// mostUncopied bounds the directories in memory and file; further ones are not counted.
-const mostUncopied = 10_000
+// MostUncopied bounds the directories in memory and file; further ones are not counted.
+const MostUncopied = 10_000
 
 // Uncopied maps the path of a directory to the number of its entries that are not copied.
 type Uncopied map[string]int64
@@ -56,7 +56,7 @@ func readUncopied(m *state.Marker) (Uncopied, error) {
 	}
 	defer f.Close()
 	in := bufio.NewScanner(f)
-	for in.Scan() && len(u) < mostUncopied {
+	for in.Scan() && len(u) < MostUncopied {
 		count, escaped, _ := strings.Cut(in.Text(), " ")
 		n, countErr := strconv.ParseInt(count, 10, 64)
 		path, pathErr := mtree.UnescapeName(strings.TrimPrefix(escaped, "./"))

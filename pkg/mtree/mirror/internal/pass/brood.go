@@ -1,0 +1,50 @@
+package pass
+
+import (
+	"slices"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/work"
+)
+
+// brood is directories that wait for their visits, all below one node. Each gets a node
+// when it is its turn: a node takes half a kilobyte and its whole path, and a directory
+// may have a million others in it.
+type brood struct {
+	up     *node
+	doubts replica.Doubts // what is not trusted of them
+	left   []child        // the next one at the end
+}
+
+// child is what the listing above says of a directory.
+type child struct {
+	name    string
+	mtime   mtree.Stamp
+	mode    uint32
+	hasMode bool // it is listed with a mode
+	fresh   bool // as in work.Target
+}
+
+// newBrood returns the directories below up. It shares no memory with the listing.
+func newBrood(up *node, below []mtree.Change, doubts replica.Doubts) *brood {
+	b := &brood{up: up, doubts: doubts, left: make([]child, 0, len(below))}
+	for _, c := range slices.Backward(below) {
+		e := c.Want
+		b.left = append(b.left, child{strings.Clone(e.Name), e.MTime, e.Mode, e.Has&mtree.HasMode != 0, work.IsFresh(c)})
+	}
+	return b
+}
+
+// next takes the next directory out, and returns its node.
+func (b *brood) next() *node {
+	last := len(b.left) - 1
+	c := b.left[last]
+	b.left[last] = child{}
+	b.left = b.left[:last]
+	return &node{
+		Target: work.Target{Path: mtree.JoinPath(b.up.Path, c.name), Listed: c.mtime, Doubts: b.doubts, Fresh: c.fresh, Nested: b.up.Nested},
+		parent: b.up, mode: c.mode, hasMode: c.hasMode,
+	}
+}
