@@ -1,9 +1,11 @@
 package watch_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -206,4 +208,39 @@ func testArrivedIsStampedThroughout(t *testing.T, backend string) {
 	r.sync()
 	seen.fresh("mv next current", "current/sub/deep")
 	seen.fresh("mv current old", "old/sub/deep")
+}
+
+// A directory arrived at a name below which another had been seen at a time that watch had not
+// published yet. The latest time in the new one was that very time, as both had changed in one
+// tick of the clock, and the directory in question showed only older ones itself. So that time
+// became its stamp, and readers who had looked before kept what the other one had had.
+func TestArrivedWithATimeThatItsNameShowed(t *testing.T) {
+	for _, backend := range append(slices.Clone(backends), "none") {
+		for _, places := range [][]string{{"current"}, {"current", "current/sub"}} {
+			t.Run(fmt.Sprint(backend, " ", len(places)), func(t *testing.T) { testArrivedWithATimeThatItsNameShowed(t, backend, places) })
+		}
+	}
+}
+
+func testArrivedWithATimeThatItsNameShowed(t *testing.T, backend string, places []string) {
+	const deep = "current/sub/deep"
+	root, outside := newTree(t, deep+"/f = a"), newTree(t, deep+"/f = b", "next/"+deep+"/f = c")
+	r := start(t, watch.Config{Root: root, Backend: backend, Settle: 50 * time.Millisecond})
+	r.sync()
+	seen := logStamps(t, root)
+	in := func(path string) string { return filepath.Join(root, path) }
+	for _, place := range places {
+		for was := stampOf(t, root, "."); !stampOf(t, root, deep).After(was); { // a later tick than that of the move before
+			must(t, os.WriteFile(in(deep+"/new"), nil, 0o644))
+			must(t, os.Remove(in(deep+"/new")))
+		}
+		seen.note()
+		tick := stampOf(t, root, deep).Time()
+		must(t, os.Chtimes(filepath.Join(outside, deep, "f"), tick, tick))
+		must(t, os.Rename(in(place), filepath.Join(outside, "old")))
+		must(t, os.Rename(filepath.Join(outside, place), in(place)))
+		outside = filepath.Join(outside, "next")
+	}
+	r.sync()
+	seen.fresh("mv next current", deep)
 }

@@ -94,6 +94,7 @@ func init() {
 		{"a loss in an audit", 3, (*simulation).lossInAnAudit},
 		{"across the tick", 3, (*simulation).acrossTheTick},
 		{"behind a stamp", 3, (*simulation).behindAStamp},
+		{"arrives in the tick", 3, (*simulation).arrivesInTheTick},
 		{"a closed directory", 2, (*simulation).closed},
 		{"once", 4, (*simulation).once},
 		{"without events", 2, (*simulation).withoutEvents},

@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"math/rand/v2"
+	"path"
 	"strings"
 	"time"
 
@@ -128,4 +129,31 @@ func (s *simulation) behindAStamp(rng *rand.Rand) {
 	if rng.IntN(2) == 0 {
 		s.again(rng)
 	}
+}
+
+// arrivesInTheTick moves a directory to the place of another that was changed a moment ago. A
+// reader may know that change, of which watch has not published anything; the latest time below
+// the new one is the time that the old one showed.
+func (s *simulation) arrivesInTheTick(rng *rand.Rand) {
+	dir, twin := simSub(rng), []string{simOut(rng), simRoot + "/twin"}[rng.IntN(2)]
+	if !s.twins(rng, dir, twin) {
+		return
+	}
+	if rng.IntN(2) == 0 {
+		s.withoutEvents(rng)
+		s.order.Settle(100*time.Millisecond, 3000)
+	}
+	below := "/" + s.shell.Names(dir)[0]
+	for up := dir + below; up != "/"; up = path.Dir(up) { // or no reader would go down
+		_ = s.shell.Write(up+"/new", simText(rng))
+	}
+	s.reader.begin()
+	for range rng.IntN(500) {
+		s.order.Step()
+	}
+	if mtime, _, err := s.shell.Times(dir + below); err == nil {
+		_ = s.shell.Touch(twin+below+"/f", mtime, false)
+	}
+	_ = s.shell.Rename(dir, twin, unix.RENAME_EXCHANGE)
+	s.order.Settle(3*time.Second, 3000) // a watch that hears nothing looks once a second
 }

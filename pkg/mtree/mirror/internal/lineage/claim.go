@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
@@ -127,7 +126,7 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 		// Every serve of the copy must know before anything in the copy changes by it. Else a
 		// reader would take what comes with the new options for what the old ones showed; and
 		// if those were back before it asks again, it would never learn of the new ones.
-		<-time.After(state.StatusLag)
+		l.pause(state.StatusLag)
 	}
 	return err
 }

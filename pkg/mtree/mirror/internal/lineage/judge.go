@@ -31,8 +31,7 @@ func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 	elsewhere := t.NoID && t.Place != "" && root.Place != "" && t.Place != root.Place
 	otherDir := t.Path != "" && root.TreePath != "" && root.TreePath != t.Path
 	switch {
-	case t.ID == "" || l.adopts():
-		return "", nil
+	case t.ID == "" || l.adopts(): // any source will do
 	case t.NoID && state.SourceName(t.Upstream) != name:
 		return "", l.refuse(fmt.Errorf("the copy was made from %q, which had no tree id", t.Upstream), "give that source")
 	case elsewhere && root.Tree.ID != "":
@@ -40,7 +39,6 @@ func (l *Lineage) judge(root *source.Root) (holdAll string, err error) {
 	case elsewhere: // guard: TestALocalSourceThatIsAnotherDirectory
 		return fmt.Sprintf("%q is another directory than the copy was made from: replaced, or not mounted", name), nil
 	case t.NoID && (!otherDir || root.Tree.ID != ""): // guard (always): TestAPageOfAnotherDirectoryOfAnUnwatchedTree
-		return "", nil
 	case t.NoID:
 		return "", l.refuseDir(t.Path, root.TreePath)
 	case root.OtherServer:

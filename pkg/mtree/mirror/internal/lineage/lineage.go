@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"log/slog"
+	"time"
 
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/overlap"
@@ -28,10 +29,14 @@ type Lineage struct {
 	summed   bool // Sums was carried out
 	outside  bool // the source lost its id, and was found not to be within the copy
 	flapping flapping
+
+	pause func(time.Duration) // tests note it
 }
 
 // New returns the lineage of a copy of src. SetReplica must follow.
-func New(o Options, src overlap.Source) *Lineage { return &Lineage{Options: o, source: src} }
+func New(o Options, src overlap.Source) *Lineage {
+	return &Lineage{Options: o, source: src, pause: func(d time.Duration) { <-time.After(d) }}
+}
 
 // Guard returns the guard that refuses a copy that would be copied into itself.
 func (l *Lineage) Guard() *overlap.Guard { return l.guard }
@@ -40,10 +45,10 @@ func (l *Lineage) Guard() *overlap.Guard { return l.guard }
 // without Adopt is written down, so that a later start with it counts again.
 func (l *Lineage) SetReplica(r *replica.Replica) error {
 	l.replica, l.guard = r, &overlap.Guard{Source: l.source, Replica: r, DryRun: r.ReadOnly}
-	t := r.Tree()
-	if t.Adopted == "" || l.Adopt || r.ReadOnly {
+	if l.Adopt || r.ReadOnly {
 		return nil
 	}
+	t := r.Tree()
 	t.Adopted = ""
 	return exit.With(exit.Local, r.SetTree(t), "")
 }

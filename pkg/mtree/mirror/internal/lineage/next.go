@@ -22,14 +22,12 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	}
 	same := is.ID == was.ID && is.NoID == was.NoID && !l.adopts()
 	switch {
-	case !same || root.Tree.Epoch > was.Epoch:
+	case !same || root.Tree.Epoch >= was.Epoch:
 		is.Epoch, is.Older = root.Tree.Epoch, 0
-	case root.Tree.Epoch == was.Epoch:
-		is.Older = 0
 	case root.Tree.Epoch != 0:
 		is.Older = root.Tree.Epoch
 	}
-	if !same || was.Path == "" || root.TreePath != "" {
+	if !same || root.TreePath != "" {
 		is.Path = root.TreePath
 	}
 	if !is.NoID {

@@ -123,11 +123,18 @@ func (s *scan) border(v *visit, info disk.Info) {
 // list reads v, pushes its subdirectories and reports a finding if v changed.
 func (s *scan) list(v *visit) error {
 	now := s.Now()
-	f := Finding{MTime: mtree.MinStamp, CTime: mtree.MinStamp}
+	f := Finding{MTime: mtree.MinStamp, CTime: mtree.MinStamp, Came: mtree.MinStamp}
 	if v.info.CTime.Add(wire.ClockLag).Before(now) { // else a later change may show the same ctime
 		v.judged = v.info.CTime
 	}
 	changed := s.judgeSelf(v, now)
+	v.came = stamprule.Past(v.info.CTime, mtree.MinStamp, now)
+	if v.parent != nil {
+		v.came = mtree.Later(v.came, v.parent.came)
+	}
+	if v.arrived {
+		f.Came = v.came // guard: TestArrivedWithATimeThatItsNameShowed
+	}
 	v.raise(stamprule.Past(v.info.MTime, v.info.CTime, now))
 	var below []*visit
 	err := v.dir.ScanStat(func(name []byte, info disk.Info) error {

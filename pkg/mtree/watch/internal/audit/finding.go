@@ -12,6 +12,10 @@ type Finding struct {
 	MTime, CTime mtree.Stamp // the latest times of the changed entries, except future ones
 	Judged       mtree.Stamp // its ctime in the scan; zero if it was too young to tell
 
+	// Came is set if it may have arrived under its name: the latest ctime of it and of the
+	// directories above it. Before it arrived, another one may have shown any time up to that.
+	Came mtree.Stamp
+
 	ShowOnly bool // it refused its time: it only has to show the stamp that is published
 
 	// Only on the first run on a tree: the stamp for the directory, if it still shows

@@ -10,12 +10,10 @@ import (
 // the root cannot arrive.
 func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
 	switch {
-	case s.All:
-		return true
 	case !v.info.CTime.Before(s.Since) && !s.OwnWrites.Stayed(v.dir, v.info): // guard (without !s.OwnWrites): TestGroundsOfADirectory
 		v.arrived = v.parent != nil // guard: TestGroundsOfADirectory
 		return true
-	case v.arrived: // guard: TestGroundsOfADirectory
+	case v.arrived, s.All: // guard: TestGroundsOfADirectory
 		return true
 	}
 	return v.info.MTime.After(now) && v.info.MTime.After(s.Floor) // guard (returns false): TestGroundsOfADirectory

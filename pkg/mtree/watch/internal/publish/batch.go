@@ -84,6 +84,7 @@ func (b *Batch) AddFindings(findings []audit.Finding) {
 			c.found = f
 		case !f.First:
 			c.found.MTime, c.found.CTime = mtree.Later(c.found.MTime, f.MTime), mtree.Later(c.found.CTime, f.CTime)
+			c.found.Came = mtree.Later(c.found.Came, f.Came)
 		}
 	}
 }

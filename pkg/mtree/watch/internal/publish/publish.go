@@ -66,7 +66,11 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 		}
 		return stamp, false
 	}
-	stamp = p.write(d, path, top, c.found, since)
+	came := mtree.MinStamp
+	if c.found != nil {
+		came = c.found.Came
+	}
+	stamp = p.write(d, path, top, c.found, came, since)
 	p.listChanges(c, path, stamp)
 	return stamp, true
 }
@@ -144,7 +148,7 @@ func (p *publisher) reopen(d *disk.Dir, self disk.Info, ref notify.Ref, name, pa
 	if err != nil && !disk.IsGone(err) {
 		return mtree.Stamp{}, false
 	}
-	return p.arrived(d, self, ref, name, path)
+	return p.arrived(d, self, ref, name, path, p.past(self.CTime))
 }
 
 // entry returns the value of one changed name in d.
@@ -153,7 +157,7 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 		return p.markerChanged(d, self, ref, path)
 	}
 	if e.Arrived {
-		return p.arrived(d, self, ref, e.Name, mtree.JoinPath(path, e.Name))
+		return p.arrived(d, self, ref, e.Name, mtree.JoinPath(path, e.Name), p.past(self.CTime))
 	}
 	info, err := d.Stat(e.Name)
 	switch {
@@ -181,7 +185,7 @@ func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, p
 	if path == "" {
 		return mtree.Stamp{}, false
 	}
-	return p.inside(d, self, ref, path, false), true // guard (returns mtree.Stamp{}, false): TestBorder
+	return p.inside(d, self, ref, path, p.past(self.CTime), false), true // guard (returns mtree.Stamp{}, false): TestBorder
 }
 
 // self returns the value of d itself if somebody else set its mode, owner or times. If
@@ -199,8 +203,9 @@ func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 }
 
 // arrived stamps the directory that arrived at name, and every directory below it: their
-// times may equal those that a reader remembers for these names.
-func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
+// times may equal those that a reader remembers for these names. came is the latest ctime of
+// the directories above it: before it arrived, its name cannot have shown a later time.
+func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string, came mtree.Stamp) (mtree.Stamp, bool) {
 	child, err := d.OpenDir(name)
 	if disk.IsGone(err) {
 		p.Health.Exceptions.SetReadable(path)
@@ -227,14 +232,15 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 		// guard: TestBorderFromTheStart
 		return top, true // armed because its watcher may end
 	}
-	top = mtree.Later(top, p.inside(child, info, own, path, fresh)) // guard: TestUnreadIsTried
-	return p.write(child, path, top, nil, since), true
+	came = mtree.Later(came, p.past(info.CTime))                          // guard: TestArrivedWithATimeThatItsNameShowed
+	top = mtree.Later(top, p.inside(child, info, own, path, came, fresh)) // guard: TestUnreadIsTried
+	return p.write(child, path, top, nil, came, since), true
 }
 
 // inside arms and stamps all directories in d, which is armed itself. It returns the
 // greatest value among them. With files, the files of d count, too: d was not heard so
 // far.
-func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path string, files bool) mtree.Stamp {
+func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path string, came mtree.Stamp, files bool) mtree.Stamp {
 	top := p.rule.Least()
 	var names []string
 	err := d.Scan(func(name []byte, kind mtree.Kind) error {
@@ -265,11 +271,16 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 		if p.Exclude.Excluded(at, true) {
 			continue
 		}
-		if stamp, ok := p.arrived(d, self, ref, name, at); ok {
+		if stamp, ok := p.arrived(d, self, ref, name, at, came); ok {
 			top = mtree.Later(top, stamp)
 		}
 	}
 	return top
+}
+
+// past returns a time that is not later than now.
+func (p *publisher) past(t mtree.Stamp) mtree.Stamp {
+	return stamprule.Past(t, mtree.MinStamp, p.Clock.Now())
 }
 
 // arm begins to hear a directory that arrived. If no watch is left, it goes on without

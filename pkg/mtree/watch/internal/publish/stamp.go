@@ -28,7 +28,8 @@ type publisher struct {
 
 // write gives d its stamp: top, or more if d already shows that much. A directory that
 // refuses its stamp counts as stamped, so that the floor and the stamps above it move on.
-// since is health.Exceptions.Placed before anything below d was stamped.
+// since is health.Exceptions.Placed before anything below d was stamped. came is the latest
+// time that another directory may have shown under its name; see Finding.
 // System calls:
 //
 //	fstat, utimensat, fstat
@@ -36,7 +37,7 @@ type publisher struct {
 // A stamp that equals the ctime which writing it leaves is written again, one granule
 // more. A create or delete in the same tick shows the same, so the stamp could not be
 // remembered as ours, and an audit could not tell our write from theirs.
-func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding, since int64) mtree.Stamp {
+func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding, came mtree.Stamp, since int64) mtree.Stamp {
 	if !p.Health.Exceptions.Saved(since) { // guard: TestToldBeforeWhatIsAbove
 		p.SaveExceptions()
 	}
@@ -48,7 +49,7 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Fi
 		p.Health.Overflow(err)
 		return top
 	}
-	stamp := p.rule.Stamp(top, before.MTime, before.CTime, p.Clock.Now())
+	stamp := p.rule.Stamp(top, p.Clock.Now(), before.MTime, before.CTime, came)
 	after, err := p.set(d, stamp)
 	if err == nil && after.MTime == stamp && after.CTime == stamp { // guard: TestStampedInTheTickOfTheChange
 		stamp = stamp.Add(p.rule.Granule)

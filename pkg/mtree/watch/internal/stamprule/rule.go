@@ -30,19 +30,17 @@ func (r Rule) Value(mtime, ctime, now mtree.Stamp) mtree.Stamp {
 }
 
 // Stamp returns the stamp for a directory. That is top, the greatest value in the
-// directory and below it. But if the directory already shows that much, it is one
-// granule more than the directory shows: the kernel moves a directory's mtime
-// before we do, and a mirror may have read it.
+// directory and below it. But if readers may have seen that much, it is one granule more
+// than they may have seen: the kernel moves a directory's mtime before we do, and a mirror
+// may have read it.
 //
-// mtime and ctime are the times of the directory immediately before the write, now
-// is a clock reading taken after that.
-func (r Rule) Stamp(top, mtime, ctime, now mtree.Stamp) mtree.Stamp {
+// shown are the times that they may have seen: those of the directory immediately before
+// the write and, if it arrived under its name, those that another one may have shown there.
+// now is a clock reading taken after that.
+func (r Rule) Stamp(top, now mtree.Stamp, shown ...mtree.Stamp) mtree.Stamp {
 	shows := mtree.MinStamp
-	if !mtime.After(now) { // guard (always): TestStamp
-		shows = mtime
-	}
-	if !ctime.After(now) { // guard (always): TestStamp
-		shows = mtree.Later(shows, ctime) // guard: TestStamp
+	for _, t := range shown {
+		shows = mtree.Later(shows, Past(t, mtree.MinStamp, now)) // guard: TestStamp
 	}
 	stamp := top.Floor(r.Granule)
 	if !stamp.After(shows) { // guard: TestStamp

@@ -51,16 +51,16 @@ func TestStamp(t *testing.T) {
 		{"the later of the two counts", at(110), at(115), at(112), mtree.Unix(115, 1)},
 		{"a time of now counts", at(110), at(120), at(95), mtree.Unix(120, 1)},
 	} {
-		require.Equal(t, c.want, r.Stamp(c.top, c.mtime, c.ctime, at(120)), c.name)
+		require.Equal(t, c.want, r.Stamp(c.top, at(120), c.mtime, c.ctime), c.name)
 	}
 }
 
 func TestCoarseStamp(t *testing.T) {
 	r := stamprule.Rule{Floor: at(100), Granule: time.Second}
 	require.Equal(t, at(101), r.Least())
-	require.Equal(t, at(111), r.Stamp(at(110), at(110), at(110), at(120)))
-	require.Equal(t, at(110), r.Stamp(mtree.Unix(110, 5), at(90), at(90), at(120)), "what is stored is what was meant")
-	require.Equal(t, at(111), r.Stamp(at(110), at(90), at(90), mtree.Unix(110, 5)), "not what a change in this second would show")
+	require.Equal(t, at(111), r.Stamp(at(110), at(120), at(110), at(110)))
+	require.Equal(t, at(110), r.Stamp(mtree.Unix(110, 5), at(120), at(90), at(90)), "what is stored is what was meant")
+	require.Equal(t, at(111), r.Stamp(at(110), mtree.Unix(110, 5), at(90), at(90)), "not what a change in this second would show")
 }
 
 func TestClockSetBack(t *testing.T) {

@@ -1,0 +1,398 @@
+package lineage
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/internal/sys/simkernel"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
+)
+
+var same = func(*source.Root) {}
+
+// doubts returns the doubts about the copy; none if it is complete.
+func (b *bench) doubts() (all replica.Doubts) {
+	for d := replica.DoubtBelow; d <= replica.DoubtClock; d <<= 1 {
+		if b.replica.IsDoubted(d) {
+			all |= d
+		}
+	}
+	return all
+}
+
+// What a claim doubts in the copy. A full walk is due exactly if it doubts anything.
+func TestWhatAClaimDoubts(t *testing.T) {
+	const below = replica.DoubtBelow
+	for name, c := range map[string]struct {
+		set    func(b *bench)
+		root   func(*source.Root)
+		doubts replica.Doubts
+		pauses int
+	}{
+		"nothing new":          {},
+		"another epoch":        {root: func(r *source.Root) { r.Tree.Epoch = 6 }, doubts: below | replica.DoubtRecent | replica.DoubtClock},
+		"the first epoch":      {set: func(b *bench) { b.set(func(t *state.Tree) { t.Epoch = 0 }) }, doubts: below | replica.DoubtClock},
+		"an older lineage":     {root: func(r *source.Root) { r.Tree.Epoch = 4 }, doubts: below | replica.DoubtClock},
+		"other options":        {root: func(r *source.Root) { r.Fingerprint = "f" }, doubts: below},
+		"other filters":        {set: func(b *bench) { b.Selection = []string{"- a"} }, doubts: below | replica.DoubtHidden, pauses: 1},
+		"a rolled back source": {root: func(r *source.Root) { r.Runs = []wire.Run{{ID: "000000000000000b"}} }, doubts: below | replica.DoubtBytes},
+		"a copied copy":        {set: func(b *bench) { b.set(func(t *state.Tree) { t.Inode++ }) }, doubts: below | replica.DoubtHidden},
+		"a status that was lost": {set: func(b *bench) {
+			require.NoError(b.t, b.replica.UpdateStatus(func(s *state.Status) bool { s.State = ""; return true }))
+		}, doubts: below},
+		"sums":    {set: func(b *bench) { b.Sums, b.summed = true, false }, doubts: below | replica.DoubtBytes},
+		"adopted": {set: func(b *bench) { b.Adopt, b.adopted = true, false }, doubts: below | replica.DoubtClock},
+		"adopted from another tree": {set: func(b *bench) { b.Adopt, b.adopted = true, false },
+			root: func(r *source.Root) { r.Tree = source.Tree{ID: theirs, Epoch: 9} }, doubts: below | replica.DoubtClock, pauses: 1},
+	} {
+		b := made(t, Options{})
+		if c.set != nil {
+			c.set(b)
+		}
+		if c.root == nil {
+			c.root = same
+		}
+		for again := range 2 { // and as it will be the next time, nothing is new
+			claim := b.claim(rootOf(c.root))
+			require.Equal(t, name == "an older lineage", claim.HoldAll != "", name)
+			require.False(t, claim.Walk, "the copy is marked instead")
+			require.Equal(t, c.doubts, b.doubts(), name)
+			require.Equal(t, c.pauses, b.pauses, name)
+			tree := b.replica.Tree()
+			require.True(t, tree.BoundTo(b.replica.Self))
+			require.Equal(t, rootOf(c.root).Tree.ID, tree.ID)
+			require.NotEmpty(t, b.replica.Status().State)
+			if again == 0 {
+				require.Equal(t, c.doubts != 0, b.log.Len() > 0, "%s: the log says why: %s", name, b.log)
+			}
+			b.complete()
+			c.doubts, c.pauses = 0, 0
+		}
+	}
+}
+
+// A copy that is new is not doubted, waits for nobody, and says nothing. One of another tree
+// forgets what it noted of deletions.
+func TestTheFirstClaim(t *testing.T) {
+	b := newBench(t, "", Options{Selection: []string{"- a"}, Sums: true}, replica.Options{})
+	b.claim(rootOf(same))
+	require.Zero(t, b.doubts())
+	require.Zero(t, b.pauses)
+	require.Empty(t, b.log.String())
+	require.Equal(t, wire.Filling, b.replica.Status().State)
+	b.complete()
+	b.claim(rootOf(same))
+	require.Zero(t, b.doubts(), "sums were asked for once")
+
+	for _, id := range []string{ours, theirs} {
+		b := made(t, Options{})
+		require.NoError(t, b.replica.UpdateStatus(func(s *state.Status) bool {
+			s.State, s.Deletions = wire.Mirrored, &state.Deletions{Base: 7}
+			return true
+		}))
+		b.Adopt, b.adopted = true, false
+		b.claim(rootOf(func(r *source.Root) { r.Tree.ID = id }))
+		require.Equal(t, id == ours, b.replica.Status().Deletions != nil)
+	}
+}
+
+// What an adoption that compares no bytes takes for granted is said.
+func TestAnAdoptionSaysWhatItTrusts(t *testing.T) {
+	for _, c := range []struct{ adopt, sums, says bool }{{true, false, true}, {true, true, false}, {false, false, false}} {
+		b := made(t, Options{})
+		b.Adopt, b.adopted, b.Sums, b.summed = c.adopt, false, c.sums, false
+		b.claim(rootOf(func(r *source.Root) { r.Tree.Epoch = 9 }))
+		require.Equal(t, c.says, strings.Contains(b.log.String(), "adopted: files of equal size"), b.log)
+	}
+}
+
+// A source that is new is looked for within the copy, which costs a look at all of it; one
+// that is known is not.
+func TestASourceWithinTheCopy(t *testing.T) {
+	b := made(t, Options{})
+	here := func(change func(*source.Root)) *source.Root {
+		return rootOf(func(r *source.Root) { r.Node = b.replica.Self.Node; change(r) })
+	}
+	b.claim(here(same))
+	for _, change := range []func(*source.Root){
+		func(r *source.Root) { r.Tree.Epoch = 6 },
+		func(r *source.Root) { r.Tree = source.Tree{} },
+	} {
+		was := b.replica.Tree()
+		claim, err := b.Claim(context.Background(), here(change))
+		require.Equal(t, exit.Refused, exit.Of(err))
+		require.ErrorContains(t, err, "is the source itself")
+		require.False(t, claim.Walk)
+		require.Equal(t, was, b.replica.Tree())
+		require.Zero(t, b.doubts())
+	}
+	b.claim(rootOf(func(r *source.Root) { r.Tree = source.Tree{} }))
+	b.claim(here(func(r *source.Root) { r.Tree = source.Tree{} })) // it was found not to be there
+}
+
+// A source that lost its id is followed without deletions; new options of either side are
+// taken over, and its runs.
+func TestASourceThatLostItsID(t *testing.T) {
+	lost := func(change func(*source.Root)) *source.Root {
+		return rootOf(func(r *source.Root) { r.Tree = source.Tree{}; change(r) })
+	}
+	b := made(t, Options{})
+	claim := b.claim(lost(same))
+	require.Equal(t, Claim{HoldAll: lostID}, claim)
+	require.Zero(t, b.doubts())
+	b.claim(lost(func(r *source.Root) { r.Fingerprint = "" }))
+	require.Zero(t, b.doubts())
+	require.Equal(t, "e", b.replica.Tree().Fingerprint)
+	claim = b.claim(lost(func(r *source.Root) { r.Fingerprint, r.Runs = "f", []wire.Run{{ID: "000000000000000c"}} }))
+	require.Equal(t, Claim{HoldAll: lostID}, claim)
+	require.Equal(t, replica.DoubtBelow, b.doubts())
+	require.Equal(t, "f", b.replica.Tree().Fingerprint)
+	require.Equal(t, ours, b.replica.Tree().ID)
+	require.Equal(t, "000000000000000c", b.replica.Status().SourceRun)
+	b.complete()
+	b.Selection = []string{"- a"}
+	b.claim(lost(func(r *source.Root) { r.Fingerprint = "f" }))
+	require.Equal(t, replica.DoubtBelow|replica.DoubtHidden, b.doubts())
+	require.Equal(t, []string{"- a"}, b.replica.Tree().Filters)
+
+	dry := dryOf(t, b)
+	dry.Selection = b.Selection
+	require.Equal(t, Claim{HoldAll: lostID}, dry.claim(lost(func(r *source.Root) { r.Fingerprint = "f" })))
+	require.Equal(t, Claim{HoldAll: lostID, Walk: true}, dry.claim(lost(func(r *source.Root) { r.Fingerprint = "g" })))
+	require.Equal(t, "f", dry.replica.Tree().Fingerprint)
+}
+
+// dryOf opens the copy of b for reading only.
+func dryOf(t *testing.T, b *bench) *bench {
+	return newBench(t, b.path, Options{}, replica.Options{ReadOnly: true})
+}
+
+// A dry run says that a walk is due, and writes nothing.
+func TestADryRunMarksNothing(t *testing.T) {
+	b := made(t, Options{})
+	b.set(func(t *state.Tree) { t.Adopted = from })
+	dry := dryOf(t, b)
+	require.Equal(t, from, dry.replica.Tree().Adopted)
+	require.Equal(t, Claim{}, dry.claim(rootOf(same)))
+	require.Equal(t, Claim{Walk: true}, dry.claim(rootOf(func(r *source.Root) { r.Fingerprint = "f" })))
+	require.True(t, b.replica.Tree().Same(dry.replica.Tree()))
+	require.Zero(t, dry.doubts())
+	require.NoError(t, dry.Listed(rootOf(func(r *source.Root) { r.Runs = []wire.Run{{ID: "000000000000000d"}} }), &mtree.Listing{}))
+	require.Equal(t, "0000000000000001", dry.replica.Status().SourceRun)
+}
+
+// A start without --adopt is written down, so that a later one with it counts again.
+func TestAStartWithoutAdopt(t *testing.T) {
+	b := made(t, Options{})
+	for _, adopt := range []bool{true, false} {
+		b.set(func(t *state.Tree) { t.Adopted = from })
+		b.Adopt = adopt
+		require.NoError(t, b.SetReplica(b.replica))
+		require.Equal(t, adopt, b.replica.Tree().Adopted == from)
+	}
+}
+
+// Serves of different options that answer by turns are named once.
+func TestServesByTurnsAreNamed(t *testing.T) {
+	b := made(t, Options{})
+	named := 0
+	for _, e := range []string{"f", "e", "f", "e"} {
+		b.claim(rootOf(func(r *source.Root) { r.Fingerprint = e }))
+		if strings.Contains(b.log.String(), "by turns") {
+			named++
+		}
+		b.complete()
+	}
+	require.Equal(t, 1, named)
+}
+
+// At the end of a pass the copy takes over runs; lineage and place of its source only if no
+// deletion is held.
+func TestCompleted(t *testing.T) {
+	runs := []wire.Run{{ID: "000000000000000e"}}
+	for _, held := range []int64{0, 1} {
+		b := made(t, Options{})
+		b.set(func(t *state.Tree) { t.Older, t.NoID, t.Place = 3, true, "here" })
+		require.NoError(t, b.Completed(rootOf(func(r *source.Root) { r.Runs, r.Place = runs, "there" }), held))
+		tree := b.replica.Tree()
+		require.Equal(t, runs, tree.Runs)
+		require.Equal(t, held == 0, tree.Epoch == 3 && tree.Older == 0 && tree.Place == "there")
+		require.Equal(t, held == 1, tree.Epoch == 5 && tree.Older == 3 && tree.Place == "here")
+		require.NoError(t, b.Completed(rootOf(func(r *source.Root) { r.Runs, r.Place = nil, "" }), held))
+		require.Equal(t, runs, b.replica.Tree().Runs)
+		require.Equal(t, tree.Place, b.replica.Tree().Place)
+		require.Equal(t, tree.Epoch, b.replica.Tree().Epoch)
+		b.set(func(t *state.Tree) { t.NoID = false })
+		require.NoError(t, b.Completed(rootOf(func(r *source.Root) { r.Place = "elsewhere" }), held))
+		require.Equal(t, tree.Place, b.replica.Tree().Place)
+	}
+}
+
+// What cannot be written ends a claim with the disk's error, and is done again the next
+// time.
+func TestAClaimThatIsNotWritten(t *testing.T) {
+	for name, act := range map[string]func(b *bench) error{
+		"claim": func(b *bench) error {
+			_, err := b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Fingerprint = "f" }))
+			return err
+		},
+		"claim without a walk": func(b *bench) error {
+			_, err := b.Claim(context.Background(), rootOf(func(r *source.Root) {
+				r.Runs = append(r.Runs, wire.Run{ID: "000000000000000f"})
+				r.Runs[0].Floor = &r.Stamp
+			}))
+			return err
+		},
+		"without an id": func(b *bench) error {
+			claim, err := b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Fingerprint, r.Tree = "f", source.Tree{} }))
+			require.False(b.t, claim.Walk)
+			return err
+		},
+		"completed": func(b *bench) error {
+			return exit.With(exit.Local, b.Completed(rootOf(func(r *source.Root) { r.Runs = append(r.Runs, wire.Run{ID: "000000000000000f"}) }), 0), "")
+		},
+		"not adopted": func(b *bench) error { return b.SetReplica(b.replica) },
+	} {
+		b := made(t, Options{})
+		b.set(func(t *state.Tree) { t.Adopted = from })
+		was := b.replica.Tree()
+		require.NoError(t, os.Rename(b.path+"/.tidemark", b.path+"/.moved"))
+		require.NoError(t, os.RemoveAll(b.path+"/.moved"))
+		err := act(b)
+		require.Error(t, err, name)
+		require.Equal(t, exit.Local, exit.Of(err), name)
+		require.Equal(t, was, b.replica.Tree(), name)
+	}
+}
+
+// A status remembers the latest run of the source's watch, and the highest stamp that it
+// showed.
+func TestRunsThatWereListed(t *testing.T) {
+	b := made(t, Options{})
+	at := func(run string, stamp mtree.Stamp, state wire.State) {
+		t.Helper()
+		require.NoError(t, b.Listed(rootOf(func(r *source.Root) { r.State, r.Runs = state, runsOf(run) }), &mtree.Listing{Stamp: stamp}))
+	}
+	is := func(run string, top mtree.Stamp) {
+		t.Helper()
+		require.Equal(t, run, b.replica.Status().SourceRun)
+		require.Equal(t, top, *b.replica.Status().SourceTop)
+	}
+	one, two := "0000000000000001", "0000000000000002"
+	is(one, mtree.Unix(100, 0))
+	for _, s := range []wire.State{wire.Watched, wire.Auditing, wire.Degraded, wire.Mirrored} {
+		top := b.replica.Status().SourceTop.Add(1)
+		at(one, top, s)
+		is(one, top)
+		updated := b.replica.Status().Updated
+		at(one, top.Add(-1), s)
+		is(one, top)
+		require.Equal(t, updated, b.replica.Status().Updated, "nothing was written")
+		for _, no := range []wire.State{wire.Audited, wire.Unwatched, wire.Stale, wire.Filling} {
+			at(one, top.Add(9), no)
+			is(one, top)
+		}
+	}
+	at("", mtree.Unix(200, 0), wire.Watched)
+	is(one, mtree.Unix(200, 0))
+	at(two, mtree.Unix(50, 0), wire.Watched)
+	is(two, mtree.Unix(50, 0))
+	at("0000000000000003", mtree.Unix(300, 0), wire.Audited)
+	is("0000000000000003", mtree.MinStamp)
+
+	require.NoError(t, b.replica.UpdateStatus(func(s *state.Status) bool { s.SourceTop = nil; return true }))
+	at("0000000000000003", mtree.Unix(5, 0), wire.Watched)
+	is("0000000000000003", mtree.Unix(5, 0))
+	require.NoError(t, b.replica.UpdateStatus(func(s *state.Status) bool { s.SourceRun, s.SourceTop = "", nil; return true }))
+	updated := b.replica.Status().Updated
+	at("", mtree.Unix(5, 0), wire.Watched)
+	require.Nil(t, b.replica.Status().SourceTop, "there are no runs")
+	require.Equal(t, updated, b.replica.Status().Updated, "nothing was written")
+}
+
+// full is a machine whose disk is full from some time on.
+type full struct {
+	sys.Kernel
+	is bool
+}
+
+func (k *full) Pwrite(fd int, p []byte, offset int64) (int, error) {
+	if k.is {
+		return 0, unix.ENOSPC
+	}
+	return k.Kernel.Pwrite(fd, p, offset)
+}
+
+// Nothing is taken from a listing whose run could not be noted: after a kill the copy would
+// not know that it has what came with that run.
+func TestARunThatIsNotNoted(t *testing.T) {
+	k := &full{Kernel: simkernel.New(simkernel.Options{}).Start("mirror", 0)}
+	t.Cleanup(sys.Simulate(k))
+	b := newBench(t, "/copy", Options{}, replica.Options{})
+	b.claim(rootOf(same))
+	k.is = true
+	err := b.Listed(rootOf(func(r *source.Root) { r.Runs = runsOf("000000000000000a") }), &mtree.Listing{})
+	require.ErrorIs(t, err, unix.ENOSPC)
+	_, err = b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Runs = runsOf("000000000000000a"); r.Tree = source.Tree{} }))
+	require.ErrorIs(t, err, unix.ENOSPC)
+}
+
+// The wait for readers of the status is as long as it is asked for.
+func TestThePause(t *testing.T) {
+	began := time.Now()
+	New(Options{}, nowhere{}).pause(20 * time.Millisecond)
+	require.GreaterOrEqual(t, time.Since(began), 20*time.Millisecond)
+}
+
+func runsOf(id string) []wire.Run {
+	if id == "" {
+		return nil
+	}
+	return []wire.Run{{ID: id}}
+}
+
+// A source was rolled back if it no longer knows the run that was listed, or ended it below
+// what was listed. Another tree, and a source without runs, says nothing of that.
+func TestRolledBack(t *testing.T) {
+	top := mtree.Unix(100, 0)
+	low := top.Add(-1)
+	for _, c := range []struct {
+		change func(s *state.Status)
+		root   func(*source.Root)
+		back   bool
+	}{
+		{nil, same, false},
+		{nil, func(r *source.Root) { r.Runs = runsOf("000000000000000a") }, true},
+		{nil, func(r *source.Root) {
+			r.Runs = append(r.Runs, wire.Run{ID: "000000000000000a"})
+			r.Runs[0].Floor = &low
+		}, true},
+		{nil, func(r *source.Root) {
+			r.Runs = append(r.Runs, wire.Run{ID: "000000000000000a"})
+			r.Runs[0].Floor = &top
+		}, false},
+		{nil, func(r *source.Root) { r.Runs = nil }, false},
+		{nil, func(r *source.Root) { r.Runs, r.Tree.ID = runsOf("000000000000000a"), theirs }, false},
+		{func(s *state.Status) { s.SourceRun = "" }, func(r *source.Root) { r.Runs = runsOf("000000000000000a") }, false},
+		{func(s *state.Status) { s.SourceTop = nil }, func(r *source.Root) { r.Runs = runsOf("000000000000000a") }, false},
+	} {
+		b := made(t, Options{})
+		if c.change != nil {
+			require.NoError(t, b.replica.UpdateStatus(func(s *state.Status) bool { c.change(s); return true }))
+		}
+		require.Equal(t, c.back, b.rolledBack(rootOf(c.root)) == replica.DoubtBytes)
+		require.Equal(t, !c.back, b.rolledBack(rootOf(c.root)) == 0)
+	}
+}
