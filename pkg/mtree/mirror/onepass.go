@@ -41,7 +41,9 @@ func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.R
 		return r, err
 	}
 	if r.Complete {
-		m.confirm(began)
+		if !root.Repeated {
+			m.confirm(began)
+		}
 		err = errors.Join(err, replica.Local(m.lineage.Completed(&root, r.Held)))
 	}
 	return r, errors.Join(err, m.replica.UpdateUncopied(r.Uncopied, r.IsDeleted, r.Complete && r.Full), m.publish(r, &root, err))

@@ -22,6 +22,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
 	"tidemark/pkg/mtree/wire"
 )
@@ -173,6 +174,23 @@ func TestIdleIsNotDead(t *testing.T) {
 	require.NoError(t, r.stop())
 	require.Zero(t, told())
 	require.Contains(t, b.printStatus(), "confirmed until: 2033-05-18T03:35:35Z\n", "it is kept for later")
+}
+
+// An answer that a cache gave before does not tell how the source is now.
+func TestARepeatedAnswerConfirmsNothing(t *testing.T) {
+	s, b := overHTTP(t, "a = x")
+	b.equal(s)
+	m, err := open(b.config)
+	require.NoError(t, err)
+	defer m.close()
+	d := &daemon{mirror: m, complete: true}
+	d.known.state = wire.Watched
+	before := b.stats.Confirmed.Load()
+	m.config.Now = func() mtree.Stamp { return mtree.Unix(2_000_000_000, 0) }
+	d.heard(&news{Root: source.Root{Unchanged: true, Repeated: true}})
+	require.Equal(t, before, b.stats.Confirmed.Load())
+	d.heard(&news{Root: source.Root{Unchanged: true}})
+	require.EqualValues(t, 2_000_000_000, b.stats.Confirmed.Load())
 }
 
 // An outage was not visible: errors_total stayed 0, and --status said "mirrored".

@@ -28,7 +28,7 @@ func (d *daemon) heard(a *news) {
 		return
 	}
 	d.mirror.config.Stats.Up.Store(1)
-	if a.Unchanged && d.complete && !d.again && d.known.state.Prunes() {
+	if a.Unchanged && !a.Repeated && d.complete && !d.again && d.known.state.Prunes() {
 		d.mirror.confirm(d.mirror.config.Now())
 	}
 	if d.away = nil; a.Unchanged && d.mirror.replica.Status().Away != nil {

@@ -42,6 +42,8 @@ type Approx = autoindex.Approx
 type Root struct {
 	Dir         // no listing if Unchanged
 	Unchanged   bool
+	Answered    string // the source's clock as the answer gives it; "": not known
+	Repeated    bool   // the same answer came before, from a cache: it does not tell how the source is now
 	Validator   string // for Poll.Known; "": the source cannot be polled
 	State       wire.State
 	Unread      int        // directories of the tree that it does not publish, because its watch may not read them

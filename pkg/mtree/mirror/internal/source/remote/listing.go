@@ -14,6 +14,7 @@ import (
 func head(resp *http.Response) (root source.Root, err error) {
 	h := resp.Header
 	root.Validator, root.State = h.Get("ETag"), wire.State(h.Get(wire.HeaderState))
+	root.Answered = h.Get(wire.HeaderNow)
 	root.Unread = wire.ParseUnread(h.Get(wire.HeaderUnread))
 	root.Server, root.Upstreams = h.Get("Server"), wire.FormatUpstreams(wire.ParseUpstreams(h.Get(wire.HeaderUpstream)))
 	if isServe(resp) {

@@ -46,6 +46,7 @@ type Source struct {
 	*client
 	prefetched prefetch.Store
 	treePath   atomic.Pointer[string] // root.TreePath of the last answer; nil: none yet
+	answered   string                 // root.Answered of the last answer; "": none yet
 	newest     mtree.Listing          // of the root, without entries: the one that was read last
 	newestTree source.Tree            // it is of this tree
 	other      atomic.Bool            // the last listing of the root came from a server of another kind

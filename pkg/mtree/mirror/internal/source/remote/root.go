@@ -32,6 +32,8 @@ func (s *Source) Root(ctx context.Context, poll source.Poll) (source.Root, error
 		s.other.Store(false)
 		s.treePath.Store(&root.TreePath)
 		s.noteRoot(&root)
+		root.Repeated = root.Answered != "" && root.Answered == s.answered
+		s.answered = root.Answered
 	}
 	return root, err
 }

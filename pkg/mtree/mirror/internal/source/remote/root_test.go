@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/fastpath/fastpathtest"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
 )
 
 // All that an answer to ?since tells, its continuation included, is there
@@ -73,6 +74,31 @@ func TestARootOfThePast(t *testing.T) {
 		s.Close()
 		server.Close()
 	}
+}
+
+// A cache gave the same answer to each poll: the copy counted as confirmed all the time, while
+// its source had changed.
+func TestAnAnswerThatCameBefore(t *testing.T) {
+	now := mtree.Unix(2_000, 0)
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(wire.HeaderVersion, "1")
+		w.Header().Set(wire.HeaderNow, now.String())
+		w.WriteHeader(http.StatusNotModified)
+	}))
+	defer server.Close()
+	s, err := Open(Config{URL: server.URL})
+	require.NoError(t, err)
+	defer s.Close()
+	ask := func() bool {
+		root, err := s.Root(t.Context(), source.Poll{Known: `"x"`, Wait: time.Second, Since: &mtree.Stamp{}})
+		require.NoError(t, err)
+		require.True(t, root.Unchanged)
+		return root.Repeated
+	}
+	require.False(t, ask())
+	require.True(t, ask())
+	now = mtree.Unix(2_000, 1)
+	require.False(t, ask())
 }
 
 // An answer to ?since was cut, and another serve continued it: what that one left out would
