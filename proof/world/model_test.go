@@ -52,6 +52,16 @@ func TestTheModelIsMadeAnewWhenAllAreDone(t *testing.T) {
 	require.False(t, w.stale)
 }
 
+// A snapshot of when watch ran as an ordinary user was put back under a watch with few inotify
+// watches, which is root of a user namespace, and nobody else's files are its own there. It
+// could not write to .tidemark, and was taken for a finding.
+func TestWhoOwnsWhatIsWrittenInANamespace(t *testing.T) {
+	for want, p := range map[int]program{0: {user: user, limit: 20}, user: {user: user}} {
+		require.Equal(t, want, p.runsAs())
+	}
+	require.Zero(t, (&program{user: user, queue: 5}).runsAs())
+}
+
 // TestStepsAreLines reads what was written.
 func TestStepsAreLines(t *testing.T) {
 	for seed := range uint64(5) {

@@ -34,18 +34,28 @@ type program struct {
 // mirror2 copies that copy from serve2.
 var names = []string{"watch", "serve", "mirror", "serve2", "mirror2"}
 
+// limited reports whether it is in a user namespace.
+func (p *program) limited() bool { return p.limit != 0 || p.queue != 0 }
+
+// runsAs is its user outside of its namespace. In one it is root, and that of nobody else's
+// files: what it writes to must belong to root.
+func (p *program) runsAs() int {
+	if p.limited() {
+		return 0
+	}
+	return p.user
+}
+
 // launch starts the program with its arguments.
 func (p *program) launch(args []string) error {
-	user := p.user
-	if p.limit != 0 || p.queue != 0 {
+	if p.limited() {
 		script := ""
 		if p.limit != 0 {
 			script += fmt.Sprintf("echo %d >/proc/sys/user/max_inotify_watches; ", p.limit)
 		}
 		args = append([]string{"unshare", "-U", "-r", "sh", "-c", script + `exec "$@"`, "sh"}, args...)
-		user = 0
 	}
-	process, err := proof.Launch(proof.Command{Args: args, Log: p.log, User: user, Dir: "/"})
+	process, err := proof.Launch(proof.Command{Args: args, Log: p.log, User: p.runsAs(), Dir: "/"})
 	p.process, p.down, p.frozen = process, false, false
 	return err
 }

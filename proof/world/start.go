@@ -139,8 +139,8 @@ func (w *World) start(name string, more ...string) error {
 	}
 	args := w.args(p)
 	args = append(append(slices.Clone(args[:1]), more...), args[1:]...)
-	if p.user != 0 && name == "watch" {
-		if err := w.giveAway(p.user); err != nil && !w.faults.sourceTrouble {
+	if name == "watch" && (p.user != 0 || p.limited()) {
+		if err := w.giveAway(p.runsAs()); err != nil && !w.faults.sourceTrouble {
 			return err
 		}
 	}
