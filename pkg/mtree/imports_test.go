@@ -80,7 +80,7 @@ func TestPurePackages(t *testing.T) {
 }
 
 func TestLibrariesInTheirPlaces(t *testing.T) {
-	callers := []string{"tidemark/proof/calls", "tidemark/proof/world", sys, sys + "/simkernel", beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
+	callers := []string{"tidemark/proof/calls", "tidemark/proof/world", sys, sys + "/simkernel", sys + "/faultkernel", beneath, disk, state, records, machine, dirwatch, notify, handles, notify + "/notifytest", "tidemark/e2e/refuse"}
 	for path, p := range listPackages(t) {
 		if !slices.Contains(callers, path) {
 			require.NotContains(t, p.Imports, unix, "%s: only %s make system calls by number", path, callers)

@@ -61,7 +61,7 @@ func TestPlaceWithoutAFileSystem(t *testing.T) {
 		return place
 	}
 	require.True(t, strings.HasSuffix(place(), " "+root.FS))
-	k.fail = func(call string) error {
+	k.Fail = func(call string) error {
 		if strings.HasPrefix(call, "statfs") || strings.HasPrefix(call, "proc") {
 			return unix.EIO
 		}

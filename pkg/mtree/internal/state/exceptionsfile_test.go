@@ -70,7 +70,7 @@ func TestHasExceptions(t *testing.T) {
 // written: serve asks at each request.
 func TestWhatExceptionsCost(t *testing.T) {
 	k, m := newFaulty(t)
-	k.calls = nil
+	k.Calls = nil
 	stamps, unread := map[string]Refusal{}, map[string]Unread{}
 	for i := range 100 {
 		name := strings.Repeat("n", 50) + string(rune('0'+i))
@@ -78,32 +78,32 @@ func TestWhatExceptionsCost(t *testing.T) {
 	}
 	require.NoError(t, m.WriteStamps(stamps, 1, false))
 	require.NoError(t, m.WriteUnread(unread, 1, false))
-	require.Zero(t, k.made("fsync"))
+	require.Zero(t, k.Made("fsync"))
 	require.NoError(t, m.WriteStamps(stamps, 2, true))
-	require.Equal(t, 2, k.made("fsync"), "the file, and its directory")
+	require.Equal(t, 2, k.Made("fsync"), "the file, and its directory")
 	require.NoError(t, m.WriteUnread(unread, 2, true))
-	require.Equal(t, 2, k.made("fsync"))
+	require.Equal(t, 2, k.Made("fsync"))
 	var r ExceptionsReader
 	first, err := r.Read(m.root, "")
 	require.NoError(t, err)
-	k.read = 0
+	k.Bytes = 0
 	again, err := r.Read(m.root, "")
 	require.NoError(t, err)
 	require.Equal(t, first, again)
-	require.LessOrEqual(t, k.read, 2*64)
+	require.LessOrEqual(t, k.Bytes, 2*64)
 }
 
 // What the disk does not tell of an unread directory lets nobody trust it. One that is gone
 // is not in anybody's way.
 func TestVouchedWithoutAnAnswer(t *testing.T) {
 	k, m := newFaulty(t)
-	require.NoError(t, k.shell.Mkdir("/tree/a", 0o755))
+	require.NoError(t, k.Shell.Mkdir("/tree/a", 0o755))
 	for _, inode := range []uint64{0, 1 << 40} {
 		a := &Exceptions{Unread: map[string]Unread{"a": {Inode: inode}, "gone": {Inode: inode}}}
 		require.NoError(t, a.Vouched(m.root, "gone"))
 		require.NoError(t, a.Vouched(m.root, "gone/b"))
-		k.fail = func(string) error { return unix.EIO }
+		k.Fail = func(string) error { return unix.EIO }
 		require.ErrorIs(t, a.Vouched(m.root, "a"), ErrUnread)
-		k.fail = nil
+		k.Fail = nil
 	}
 }

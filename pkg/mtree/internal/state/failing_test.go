@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -169,16 +171,16 @@ func TestEveryCallThatFails(t *testing.T) {
 			require.NoError(t, m.WriteTree(Tree{ID: NewTreeID(), Epoch: 7}))
 			require.NoError(t, WriteFile(m.dir, "old", nil))
 			require.NoError(t, m.Remove(".gitignore"))
-			require.NoError(t, k.shell.Mkdir("/a", 0o755))
-			require.NoError(t, k.shell.Symlink("x", "/tree/.tidemark/link"))
-			require.NoError(t, k.shell.Write("/tree/.tidemark/left.0", strings.Repeat("x", ownWriteSize)))
-			require.NoError(t, k.shell.Write("/tree/.tidemark/status.json", strings.Repeat("x", statusSize+1)))
+			require.NoError(t, k.Shell.Mkdir("/a", 0o755))
+			require.NoError(t, k.Shell.Symlink("x", "/tree/.tidemark/link"))
+			require.NoError(t, k.Shell.Write("/tree/.tidemark/left.0", strings.Repeat("x", ownWriteSize)))
+			require.NoError(t, k.Shell.Write("/tree/.tidemark/status.json", strings.Repeat("x", statusSize+1)))
 			if op.name == "what is published" {
-				require.NoError(t, k.shell.Remove("/tree/.tidemark/status.json"))
+				require.NoError(t, k.Shell.Remove("/tree/.tidemark/status.json"))
 			}
-			before, made := maps.Clone(k.open), 0
+			before, made := maps.Clone(k.Open), 0
 			failed = "" // the last time none fails
-			k.fail = func(call string) error {
+			k.Fail = func(call string) error {
 				if made++; made != n+1 {
 					return nil
 				}
@@ -189,8 +191,8 @@ func TestEveryCallThatFails(t *testing.T) {
 			if err != nil || !mayFail(op.may, failed) {
 				require.ErrorIs(t, err, unix.EIO, "%s: %s", op.name, failed)
 			}
-			require.Equal(t, before, k.open, "%s: %s", op.name, failed)
-			k.fail = nil
+			require.Equal(t, before, k.Open, "%s: %s", op.name, failed)
+			k.Fail = nil
 			require.NoError(t, op.do(m), "%s, again after %s", op.name, failed)
 			_, err = m.ReadTree()
 			require.NoError(t, err)
@@ -203,7 +205,7 @@ func TestEveryCallThatFails(t *testing.T) {
 func mayFail(may, call string) bool {
 	what, name, _ := strings.Cut(call, " ")
 	switch what {
-	case "close", "setxattr", "": // "": none failed
+	case "close", "setxattr", "getxattr", "": // "": none failed
 		return true
 	}
 	return strings.Contains(" "+may+" ", " "+what+" "+name+" ")
@@ -227,9 +229,20 @@ func TestClosingTells(t *testing.T) {
 		{"close status.json", status.Close}, {"close left.0", log.Close}, {"close confirmed", beacon.Close},
 		{"close lock", lock.Unlock}, {"close .tidemark", m.Close},
 	} {
-		k.refuse(c.call, unix.EIO, 1)
+		k.Refuse(c.call, unix.EIO, 1)
 		require.ErrorIs(t, c.close(), unix.EIO, c.call)
 	}
 	require.NoError(t, log.Close(), "closed already")
-	require.Equal(t, []string{"tree"}, slices.Collect(maps.Values(k.open)))
+	require.Equal(t, []string{"tree"}, slices.Collect(maps.Values(k.Open)))
+}
+
+// newFaulty simulates a machine with a tree, and returns it with the tree's marker.
+func newFaulty(t *testing.T) (*faultkernel.Kernel, *Marker) {
+	k := faultkernel.New(t, 0)
+	require.NoError(t, k.Shell.Mkdir("/tree", 0o755))
+	root, err := disk.OpenRoot("/tree")
+	require.NoError(t, err)
+	m, err := CreateMarker(root, "")
+	require.NoError(t, err)
+	return k, m
 }

@@ -36,13 +36,13 @@ func TestALockWithOtherNames(t *testing.T) {
 // Nor is it where the disk does not tell how many names the file has.
 func TestALockWithNamesUnknown(t *testing.T) {
 	k, m := newFaulty(t)
-	require.NoError(t, k.shell.Write("/tree/other", "text"))
-	require.NoError(t, k.shell.Link("/tree/other", "/tree/.tidemark/lock"))
+	require.NoError(t, k.Shell.Write("/tree/other", "text"))
+	require.NoError(t, k.Shell.Link("/tree/other", "/tree/.tidemark/lock"))
 	for n := range 5 {
 		fd, err := k.Kernel.Openat(m.root.FD(), "other", unix.O_RDONLY, 0)
 		require.NoError(t, err)
 		require.NoError(t, k.Kernel.Fchmodat(fd, "", 0o600, unix.AT_EMPTY_PATH))
-		k.refuseNth("statx lock", n, unix.EIO)
+		k.RefuseNth("statx lock", n, unix.EIO)
 		if lock, err := m.Lock(); err == nil {
 			require.NoError(t, lock.Unlock())
 		}
@@ -96,20 +96,20 @@ func TestALockThatIsReplaced(t *testing.T) {
 // away. Some systems say EACCES of a lock that is taken.
 func TestOneLockWithoutTheRoots(t *testing.T) {
 	k, m := newFaulty(t)
-	k.refuse("flock tree", unix.ENOLCK, -1)
+	k.Refuse("flock tree", unix.ENOLCK, -1)
 	lock, err := m.Lock()
 	require.NoError(t, err)
-	open := len(k.open)
+	open := len(k.Open)
 	_, err = m.Lock()
 	require.ErrorIs(t, err, ErrLocked)
-	require.Len(t, k.open, open)
+	require.Len(t, k.Open, open)
 	require.NoError(t, lock.Unlock())
-	require.Len(t, k.open, open-1)
+	require.Len(t, k.Open, open-1)
 
-	k.refuse("fcntl lock", unix.EACCES, 1)
+	k.Refuse("fcntl lock", unix.EACCES, 1)
 	_, err = m.Lock()
 	require.ErrorIs(t, err, ErrLocked)
-	k.refuse("open lock", unix.EACCES, 1)
+	k.Refuse("open lock", unix.EACCES, 1)
 	_, err = m.Lock()
 	require.NotErrorIs(t, err, ErrLocked)
 	require.ErrorIs(t, err, unix.EACCES)
@@ -117,15 +117,15 @@ func TestOneLockWithoutTheRoots(t *testing.T) {
 	// What failed in the marker leaves the root to others.
 	other, err := CreateMarker(m.root, "/other")
 	require.NoError(t, err)
-	k.refuse("fcntl lock", unix.EIO, 1)
+	k.Refuse("fcntl lock", unix.EIO, 1)
 	_, err = m.Lock()
 	require.ErrorIs(t, err, unix.EIO)
 	lock, err = other.Lock()
 	require.NoError(t, err)
-	open = len(k.open)
+	open = len(k.Open)
 	_, err = m.Lock()
 	require.ErrorIs(t, err, ErrLocked)
-	require.Len(t, k.open, open)
+	require.Len(t, k.Open, open)
 	require.NoError(t, lock.Unlock())
 	require.NoError(t, other.Close())
 }
@@ -152,7 +152,7 @@ func TestANumberThatIsNotAnnounced(t *testing.T) {
 		require.NoError(t, b.Announce(n))
 		require.EqualValues(t, 7, announced())
 	}
-	k.refuse("fcntl confirmed", unix.ENOLCK, 1)
+	k.Refuse("fcntl confirmed", unix.ENOLCK, 1)
 	require.ErrorIs(t, b.Announce(9), unix.ENOLCK)
 	require.EqualValues(t, 7, announced())
 	require.NoError(t, b.Announce(9))

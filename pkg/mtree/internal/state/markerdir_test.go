@@ -54,44 +54,44 @@ func TestWhatTheDiskDoesNotTell(t *testing.T) {
 	status, err := m.CreateStatus()
 	require.NoError(t, err)
 	for _, call := range []string{"open lock", "fcntl lock"} {
-		k.refuse(call, unix.EIO, 1)
+		k.Refuse(call, unix.EIO, 1)
 		held, err := m.Locked()
 		require.ErrorIs(t, err, unix.EIO)
 		require.False(t, held)
-		k.refuse(call, unix.EIO, 1)
+		k.Refuse(call, unix.EIO, 1)
 		require.False(t, IsLiveTree(m.root))
 	}
 	require.True(t, IsLiveTree(m.root))
-	k.refuse("statx lock", unix.EIO, -1)
+	k.Refuse("statx lock", unix.EIO, -1)
 	require.True(t, lock.StillIn(m))
 	for n := range 2 { // the descriptor, and the name
-		k.refuseNth("statx status.json", n+1, unix.EIO)
+		k.RefuseNth("statx status.json", n+1, unix.EIO)
 		require.True(t, status.StillIn(m))
-		k.refuseNth("statx status.json", n+1, unix.EIO)
+		k.RefuseNth("statx status.json", n+1, unix.EIO)
 		require.False(t, status.Displaced(m))
 	}
-	k.refuse("statx .tidemark", unix.EIO, 1)
+	k.Refuse("statx .tidemark", unix.EIO, 1)
 	require.True(t, m.IsThere())
-	k.refuseNth("statx .tidemark", 2, unix.EIO)
+	k.RefuseNth("statx .tidemark", 2, unix.EIO)
 	require.True(t, m.IsThere())
-	k.refuse("statx tree", unix.EIO, -1) // it is not even there
+	k.Refuse("statx tree", unix.EIO, -1) // it is not even there
 	require.True(t, m.Has("tree"))
 
 	outside, err := CreateMarker(m.root, "/state")
 	require.NoError(t, err)
-	k.refuse("statx state", unix.EIO, 1)
+	k.Refuse("statx state", unix.EIO, 1)
 	require.True(t, outside.IsThere())
 
 	// On some FUSE file systems an open file that was removed cannot be looked at.
-	k.refuse("statx status.json", unix.ENOENT, 2)
+	k.Refuse("statx status.json", unix.ENOENT, 2)
 	require.False(t, status.StillIn(m))
-	k.refuse("", nil, 0)
-	require.NoError(t, k.shell.Rename("/tree/.tidemark/status.json", "/tree/.tidemark/moved", 0))
+	k.Refuse("", nil, 0)
+	require.NoError(t, k.Shell.Rename("/tree/.tidemark/status.json", "/tree/.tidemark/moved", 0))
 	require.True(t, status.Displaced(m))
-	k.refuse("statx status.json", unix.EIO, 1)
+	k.Refuse("statx status.json", unix.EIO, 1)
 	require.False(t, status.Displaced(m), "its own file")
-	require.NoError(t, k.shell.Write("/tree/.tidemark/status.json", ""))
-	k.refuse("statx status.json", unix.EIO, 1)
+	require.NoError(t, k.Shell.Write("/tree/.tidemark/status.json", ""))
+	k.Refuse("statx status.json", unix.EIO, 1)
 	require.False(t, status.Displaced(m), "its own file, beside another one")
 }
 

@@ -74,32 +74,32 @@ func TestANameThatIsTaken(t *testing.T) {
 	open := func() error {
 		fd, err := openOwn(m.dir, "file", true)
 		if err == nil {
-			delete(k.open, fd)
+			delete(k.Open, fd)
 		}
 		return err
 	}
-	began := len(k.open)
-	k.refuse("open file", unix.ELOOP, ownTries-1)
+	began := len(k.Open)
+	k.Refuse("open file", unix.ELOOP, ownTries-1)
 	require.NoError(t, open())
-	k.refuse("open file", unix.ELOOP, ownTries)
+	k.Refuse("open file", unix.ELOOP, ownTries)
 	require.ErrorIs(t, open(), ErrInTheWay)
 
 	fifos := 0 // looked at by a name, it is a file, and then by its descriptor a FIFO
 	seen := ""
-	k.show = func(call string, stx *unix.Statx_t) {
+	k.Show = func(call string, stx *unix.Statx_t) {
 		if call == "statx file" && seen == "open file" && fifos > 0 {
 			fifos--
 			stx.Mode = unix.S_IFIFO | 0o644
 		}
 	}
-	k.fail = func(string) error { seen = last(k.calls); return nil }
+	k.Fail = func(string) error { seen = last(k.Calls); return nil }
 	fifos = ownTries - 1
 	require.NoError(t, open())
-	require.Len(t, k.open, began)
+	require.Len(t, k.Open, began)
 	fifos = ownTries
 	require.ErrorIs(t, open(), ErrInTheWay)
-	require.Len(t, k.open, began)
-	k.show = nil
+	require.Len(t, k.Open, began)
+	k.Show = nil
 
 	mkdir := func() error {
 		d, err := makeOwn(m.dir, "dir", 0o700)
@@ -109,16 +109,16 @@ func TestANameThatIsTaken(t *testing.T) {
 		return err
 	}
 	require.NoError(t, mkdir())
-	require.NoError(t, k.shell.Write("/tree/.tidemark/dir/mine", "text"))
-	k.refuse("open dir", unix.ENOTDIR, ownTries-1)
+	require.NoError(t, k.Shell.Write("/tree/.tidemark/dir/mine", "text"))
+	k.Refuse("open dir", unix.ENOTDIR, ownTries-1)
 	require.NoError(t, mkdir(), "it is a directory again")
-	require.Equal(t, []string{"mine"}, k.shell.Names("/tree/.tidemark/dir"))
-	k.refuse("open dir", unix.ENOTDIR, ownTries)
+	require.Equal(t, []string{"mine"}, k.Shell.Names("/tree/.tidemark/dir"))
+	k.Refuse("open dir", unix.ENOTDIR, ownTries)
 	require.ErrorIs(t, mkdir(), ErrInTheWay)
-	require.Equal(t, []string{"mine"}, k.shell.Names("/tree/.tidemark/dir"))
+	require.Equal(t, []string{"mine"}, k.Shell.Names("/tree/.tidemark/dir"))
 
 	n := 0
-	k.fail = func(call string) error {
+	k.Fail = func(call string) error {
 		switch n++; call {
 		case "open dir":
 			if n < 4 {
@@ -130,7 +130,7 @@ func TestANameThatIsTaken(t *testing.T) {
 		return nil
 	}
 	require.NoError(t, mkdir(), "it was a link, and is gone")
-	k.fail = func(call string) error {
+	k.Fail = func(call string) error {
 		switch call {
 		case "open dir":
 			return unix.ENOTDIR
@@ -140,7 +140,7 @@ func TestANameThatIsTaken(t *testing.T) {
 		return nil
 	}
 	require.ErrorIs(t, mkdir(), unix.EIO)
-	require.Equal(t, []string{"mine"}, k.shell.Names("/tree/.tidemark/dir"))
+	require.Equal(t, []string{"mine"}, k.Shell.Names("/tree/.tidemark/dir"))
 }
 
 // last returns the call before the one that is asked about.

@@ -16,7 +16,7 @@ import (
 func TestGranuleOfAnotherFileSystem(t *testing.T) {
 	k, m := newFaulty(t)
 	away := false
-	k.show = func(call string, stx *unix.Statx_t) {
+	k.Show = func(call string, stx *unix.Statx_t) {
 		switch call {
 		case "statx .tidemark":
 			if away {
@@ -40,7 +40,7 @@ func TestGranuleOfAnotherFileSystem(t *testing.T) {
 // A file system that stores another time altogether is no one that we can use.
 func TestNoGranule(t *testing.T) {
 	k, m := newFaulty(t)
-	k.show = func(call string, stx *unix.Statx_t) {
+	k.Show = func(call string, stx *unix.Statx_t) {
 		if call == "statx probe" {
 			stx.Mtime.Sec = 77
 		}
@@ -57,13 +57,13 @@ func TestTimesThatAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	for n := 2; n < 12; n++ { // the first is that of Granule
 		for _, errno := range []unix.Errno{unix.EINVAL, unix.EACCES} {
-			k.refuseNth("utimes probe", n, errno)
+			k.RefuseNth("utimes probe", n, errno)
 			got, err := m.TimeRange()
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 		}
 		tries := 0
-		k.fail = func(call string) error {
+		k.Fail = func(call string) error {
 			if call == "utimes probe" {
 				if tries++; tries == n || tries == n+1 {
 					return unix.EROFS
@@ -75,11 +75,11 @@ func TestTimesThatAreRefused(t *testing.T) {
 		require.ErrorIs(t, err, unix.EROFS)
 	}
 	tries := 0
-	k.fail = func(call string) error { // only what is asked after a time was set
+	k.Fail = func(call string) error { // only what is asked after a time was set
 		if call == "utimes probe" {
 			tries++
 		}
-		if n := len(k.calls); tries == 2 && n > 1 && k.calls[n-2] == "utimes probe" {
+		if n := len(k.Calls); tries == 2 && n > 1 && k.Calls[n-2] == "utimes probe" {
 			return unix.EIO
 		}
 		return nil
@@ -99,11 +99,11 @@ func TestADiskThatFailsWhileTimesAreMeasured(t *testing.T) {
 	k, m := newFaulty(t)
 	_, err := m.TimeRange()
 	require.NoError(t, err)
-	k.calls = nil
+	k.Calls = nil
 	_, err = m.TimeRange()
 	require.NoError(t, err)
-	sets := k.made("utimes")
-	k.fail = func(call string) error {
+	sets := k.Made("utimes")
+	k.Fail = func(call string) error {
 		if call == "utimes probe" {
 			if sets--; sets <= 0 {
 				return unix.EROFS
@@ -119,23 +119,23 @@ func TestADiskThatFailsWhileTimesAreMeasured(t *testing.T) {
 // disk's own reason is told; another error does not touch the lock.
 func TestScratchOnAFullDisk(t *testing.T) {
 	k, m := newFaulty(t)
-	k.refuse("open probe", unix.ENOSPC, -1)
+	k.Refuse("open probe", unix.ENOSPC, -1)
 	_, err := m.Granule()
 	require.ErrorIs(t, err, unix.ENOSPC)
 	lock, err := m.Lock()
 	require.NoError(t, err)
 	at := mtree.Unix(1_234_567, 89)
 	require.NoError(t, disk.SetTimeFD(lock.fd, at))
-	began := len(k.open)
+	began := len(k.Open)
 	g, err := m.Granule()
 	require.NoError(t, err)
 	require.Equal(t, time.Duration(1), g)
 	info, err := disk.StatFD(lock.fd)
 	require.NoError(t, err)
 	require.Equal(t, at, info.MTime)
-	require.Len(t, k.open, began)
+	require.Len(t, k.Open, began)
 
-	k.fail = func(call string) error {
+	k.Fail = func(call string) error {
 		switch call {
 		case "open probe":
 			return unix.ENOSPC
@@ -146,8 +146,8 @@ func TestScratchOnAFullDisk(t *testing.T) {
 	}
 	_, err = m.Granule()
 	require.ErrorIs(t, err, unix.ENOSPC)
-	require.Len(t, k.open, began)
-	k.refuse("open probe", unix.EIO, -1)
+	require.Len(t, k.Open, began)
+	k.Refuse("open probe", unix.EIO, -1)
 	_, err = m.Granule()
 	require.ErrorIs(t, err, unix.EIO)
 	require.NoError(t, lock.Unlock())

@@ -143,6 +143,6 @@ func TestACheckpointWithoutABoot(t *testing.T) {
 	k, _ := newFaulty(t)
 	at := mtree.Unix(1, 0)
 	require.NotEmpty(t, machine.BootID())
-	k.refuse("proc boot_id", unix.EIO, -1)
+	k.Refuse("proc boot_id", unix.EIO, -1)
 	require.False(t, (&Status{Checkpoint: &at}).CheckpointHolds(""))
 }

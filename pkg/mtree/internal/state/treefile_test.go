@@ -56,13 +56,13 @@ func TestTheNoteIsWrittenOnce(t *testing.T) {
 	k, m := newFaulty(t)
 	tree := Tree{ID: NewTreeID()}
 	require.NoError(t, m.WriteTree(tree))
-	require.Equal(t, 1, k.made("setxattr"))
+	require.Equal(t, 1, k.Made("setxattr"))
 	tree.Epoch++
 	require.NoError(t, m.WriteTree(tree))
-	require.Zero(t, k.made("setxattr"))
+	require.Zero(t, k.Made("setxattr"))
 	tree.Role = Copy
 	require.NoError(t, m.WriteTree(tree))
-	require.Equal(t, 1, k.made("setxattr"))
+	require.Equal(t, 1, k.Made("setxattr"))
 }
 
 // The attribute changes with a reboot only where nothing else identifies the root.
