@@ -187,6 +187,22 @@ func (k *Kernel) Fsetxattr(fd int, name string, value []byte, flags int) error {
 	return k.Kernel.Fsetxattr(fd, name, value, flags)
 }
 
+// Fgetxattr implements sys.Kernel.
+func (k *Kernel) Fgetxattr(fd int, name string) (string, error) {
+	if _, err := k.asked("getxattr", fd, ""); err != nil {
+		return "", err
+	}
+	return k.Kernel.Fgetxattr(fd, name)
+}
+
+// Getdents implements sys.Kernel.
+func (k *Kernel) Getdents(fd, room int) ([]byte, error) {
+	if _, err := k.asked("list", fd, ""); err != nil {
+		return nil, err
+	}
+	return k.Kernel.Getdents(fd, room)
+}
+
 // Pread implements sys.Kernel.
 func (k *Kernel) Pread(fd, room int, offset int64) ([]byte, error) {
 	if _, err := k.asked("read", fd, ""); err != nil {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+	"io/fs"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -34,17 +35,20 @@ func (r *Replica) count(dir *disk.Dir, name, path string) (disk.Count, error) {
 	return dir.CountPruned(name, disk.Prune{Path: path, Keep: r.Filters.Excluded})
 }
 
-// CountAll counts the entries of the copy, as far as they can be read. Cost: one
-// openat, getdents64 and statx per directory and entry.
+// CountAll counts the entries of the copy, as far as they can be read, without what filters
+// exclude. Cost: one openat, getdents64 and statx per directory and entry.
 func (r *Replica) CountAll() (total int64) {
 	if r.Root == nil {
 		return 0
 	}
-	names, _ := r.Root.Names()
-	for _, name := range names {
-		n, _ := r.count(r.Root, name, name)
-		total += n.Entries
-	}
+	_ = r.Root.ScanStat(func(raw []byte, info disk.Info) error {
+		name := string(raw)
+		if !r.Filters.Excluded(name, info.Kind == mtree.Dir) {
+			n, _ := r.count(r.Root, name, name)
+			total += n.Entries
+		}
+		return nil
+	})
 	return total
 }
 
@@ -74,8 +78,11 @@ func (r *Replica) remove(dir *disk.Dir, d *Deletion) (n int64, err error) {
 	trees := d.Why == WhyTree
 	switch {
 	case d.Kind != mtree.Dir:
-		n, err := dir.ClearTree(d.Name(), trees)
-		return max(n, 1), err
+		err := dir.Unlink(d.Name()) // not ClearTree: it may be a directory now, which nobody measured
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return 1, err
 	case !r.Filters.Empty():
 		count, err := dir.PruneTree(d.Name(), disk.Prune{Path: d.Path, Keep: r.Filters.Excluded, Trees: trees, Stays: r.finish})
 		if disk.IsGone(err) {
@@ -84,9 +91,7 @@ func (r *Replica) remove(dir *disk.Dir, d *Deletion) (n int64, err error) {
 		return count.Entries, err
 	}
 	name := r.Staging.Name()
-	if err := dir.Rename(d.Name(), r.Staging.Dir(), name); disk.IsGone(err) {
-		return d.Entries, nil
-	} else if err != nil {
+	if err := dir.Rename(d.Name(), r.Staging.Dir(), name); err != nil && !disk.IsGone(err) {
 		return dir.ClearTree(d.Name(), trees)
 	}
 	if n, err = r.Staging.Dir().ClearTree(name, trees); err != nil {

@@ -108,7 +108,6 @@ func readHeld(m *state.Marker, name string) (HeldList, error) {
 	defer f.Close()
 	reason := ""
 	in := bufio.NewScanner(f)
-	in.Buffer(nil, 64<<10)
 	in.Split(wholeLines)
 	for in.Scan() {
 		if why, ok := strings.CutPrefix(in.Text(), "#held "); ok {
@@ -133,7 +132,7 @@ func readHeld(m *state.Marker, name string) (HeldList, error) {
 // may have been cut to that of another entry.
 func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	advance, token, err = bufio.ScanLines(data, atEOF)
-	if err == nil && advance > 0 && data[advance-1] != '\n' {
+	if advance > 0 && data[advance-1] != '\n' {
 		err = io.ErrUnexpectedEOF
 	}
 	return advance, token, err

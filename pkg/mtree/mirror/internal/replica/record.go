@@ -176,7 +176,7 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 		in, _ = begunIn(record) // not all files may be compared yet
 	}
 	to := doubts.stamp(in)
-	shows := known && listed.Stamp != mtree.Stamp{} && (listed.Fingerprint != record.Fingerprint || listed.Excluded < record.Excluded)
+	shows := listed.Stamp != mtree.Stamp{} && (listed.Fingerprint != record.Fingerprint || listed.Excluded < record.Excluded)
 	lacks := record.Now == mtree.Stamp{} && listed.Now != mtree.Stamp{} || record.ID == "" && listed.ID != ""
 	if known && record.Stamp == to && !shows && !lacks {
 		return nil
@@ -197,8 +197,8 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 func (r *Replica) Recovered(dir *disk.Dir, path string) error {
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
-	record, known := r.Record(dir, path)
-	if !known || !r.MayBeLost(record) {
+	record, _ := r.Record(dir, path)
+	if !r.MayBeLost(record) {
 		return nil
 	}
 	doubts, _ := DoubtsOf(record)
@@ -228,9 +228,9 @@ func (r *Replica) IsDoubted(doubts Doubts) bool {
 	if r.Root == nil {
 		return false
 	}
-	record, ok := r.Record(r.Root, "")
-	had, begun := DoubtsOf(record)
-	return ok && begun && had&doubts != 0
+	record, _ := r.Record(r.Root, "")
+	had, _ := DoubtsOf(record)
+	return had&doubts != 0
 }
 
 // Distrust marks the whole copy: its records are not trusted until a full walk has

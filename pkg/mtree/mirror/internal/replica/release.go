@@ -20,14 +20,14 @@ func (r *Replica) Release(held *HeldList) (deleted int64, kept HeldList, err err
 	var errs []error
 	for i := range held.Entries {
 		d := &held.Entries[i]
-		switch gone, err := r.releaseOne(held, d); {
-		case err != nil:
+		switch err := r.releaseOne(held, d); {
+		case err == nil:
+			deleted += d.Entries
+		case err == errChanged:
+			r.log.Warn("changed since it was held, so it stays", "path", mtree.QuotePath(d.Path))
+		default:
 			errs = append(errs, exit.With(exit.Local, fmt.Errorf("%s: %w", mtree.QuotePath(d.Path), err), ""))
 			kept.Entries = append(kept.Entries, *d)
-		case gone:
-			deleted += d.Entries
-		default:
-			r.log.Warn("changed since it was held, so it stays", "path", mtree.QuotePath(d.Path))
 		}
 	}
 	if err := r.storeReleased(&kept, deleted); err != nil {
@@ -36,39 +36,41 @@ func (r *Replica) Release(held *HeldList) (deleted int64, kept HeldList, err err
 	return deleted, kept, errors.Join(errs...)
 }
 
-// releaseOne deletes one entry if it has not changed since it was held.
-func (r *Replica) releaseOne(held *HeldList, was *Deletion) (gone bool, err error) {
+// errChanged says that an entry is not what it was when it was held.
+var errChanged = errors.New("changed since it was held")
+
+// releaseOne deletes one entry, or returns errChanged.
+func (r *Replica) releaseOne(held *HeldList, was *Deletion) error {
 	up := mtree.ParentPath(was.Path)
 	dir, err := r.Dir(up)
 	if disk.IsGone(err) {
-		return false, nil
+		return errChanged
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer dir.Close()
 	info, err := dir.Stat(was.Name())
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return errChanged
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	d, _, err := r.Measure(dir, was.Path, info.Kind, info.MTime)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if !held.Has(&d) {
-		return false, nil
+		return errChanged
 	}
 	if err := r.Begin(dir, up, records.Record{}, 0); err != nil {
-		return false, err
+		return err
 	}
-	d.Why = was.Why
 	if _, _, err := r.Delete(dir, &d); err != nil {
-		return false, err
+		return err
 	}
-	return true, dir.SetTime(machine.Now())
+	return dir.SetTime(machine.Now())
 }
 
 // storeReleased writes what is held now, and the status that goes with it.

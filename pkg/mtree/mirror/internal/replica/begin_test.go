@@ -1,0 +1,245 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/sys/simkernel"
+)
+
+// listed is a record as a listing gives it.
+var listed = records.Record{Stamp: mtree.Unix(1_000, 5), Now: mtree.Unix(1_001, 0), ID: "0123456789abcdef", Excluded: 2, Fingerprint: "e"}
+
+// with returns the record of a listing, changed.
+func with(change func(r *records.Record)) records.Record {
+	r := listed
+	change(&r)
+	return r
+}
+
+// unfinished returns that record as it is while the directory is unfinished.
+func unfinished(in stay, d Doubts) records.Record {
+	return with(func(r *records.Record) { r.Stamp = d.stamp(in) })
+}
+
+// The least stamps stand for directories that are unfinished: for what is doubted in them,
+// and for the stay in which they were begun. All others are a source's.
+func TestWhatAStampStandsFor(t *testing.T) {
+	r := &Replica{stay: 7}
+	for _, in := range []stay{0, 1, 7, 1<<stayBits - 1} {
+		for _, d := range []Doubts{0, DoubtBelow, DoubtClock, DoubtBelow | DoubtBytes | DoubtHidden | DoubtRecent | DoubtClock} {
+			record := records.Record{Stamp: d.stamp(in)}
+			doubts, begun := DoubtsOf(record)
+			require.True(t, begun)
+			require.Equal(t, d, doubts)
+			require.Equal(t, in != 7, r.MayBeLost(record))
+			require.Equal(t, d != 0 && d != DoubtClock, d.Below())
+		}
+	}
+	for _, stamp := range []mtree.Stamp{mtree.MinStamp.Add(1 << (stayShift + stayBits)), {}, mtree.Unix(-5, 0), mtree.Unix(1_000, 1), mtree.MaxStamp} {
+		doubts, begun := DoubtsOf(records.Record{Stamp: stamp})
+		require.False(t, begun, stamp)
+		require.Zero(t, doubts)
+		require.False(t, r.MayBeLost(records.Record{Stamp: stamp}), "it was complete, so it was flushed")
+	}
+}
+
+// What Begin makes of a record, of a listing and of doubts. It is written once.
+func TestWhatBeginWrites(t *testing.T) {
+	const present, earlier = 7, 3
+	newer := with(func(r *records.Record) {
+		r.Stamp, r.Now, r.ID = mtree.Unix(2_000, 0), mtree.Unix(2_001, 0), "fedcba9876543210"
+	})
+	for name, c := range map[string]struct {
+		had    *records.Record // nil: none
+		listed records.Record
+		doubts Doubts
+		want   *records.Record // nil: none
+	}{
+		"it had none":      {listed: listed, want: ptr(unfinished(present, 0))},
+		"none, and doubts": {listed: listed, doubts: DoubtBytes, want: ptr(unfinished(present, DoubtBytes))},
+		"none, and left out by whom": {listed: with(func(r *records.Record) { r.Fingerprint = "" }),
+			want: ptr(with(func(r *records.Record) { r.Stamp, r.Fingerprint = Doubts(0).stamp(present), "" }))},
+		"none, no listing":            {},
+		"none, no listing and doubts": {doubts: DoubtBelow, want: &records.Record{Stamp: DoubtBelow.stamp(present)}},
+		"none, and a stamp of ours":   {listed: unfinished(present, 0), want: ptr(unfinished(present, 0))},
+		"a complete one":              {had: &listed, listed: newer, want: ptr(unfinished(present, 0))},
+		"a complete one, no listing":  {had: &listed, want: ptr(unfinished(present, 0))},
+		"doubts are added":            {had: ptr(unfinished(present, DoubtBytes)), listed: newer, doubts: DoubtHidden, want: ptr(unfinished(present, DoubtBytes|DoubtHidden))},
+		"begun in an earlier stay":    {had: ptr(unfinished(earlier, 0)), listed: newer, doubts: DoubtHidden, want: ptr(unfinished(earlier, DoubtHidden))},
+		"begun already":               {had: ptr(unfinished(present, DoubtBytes)), listed: newer, want: ptr(unfinished(present, DoubtBytes))},
+		"more is left out now": {had: ptr(unfinished(present, 0)), listed: with(func(r *records.Record) { r.Excluded = 3 }),
+			want: ptr(unfinished(present, 0))},
+		"less is left out now": {had: ptr(unfinished(present, 0)), listed: with(func(r *records.Record) { r.Excluded = 1 }),
+			want: ptr(with(func(r *records.Record) { r.Stamp, r.Excluded = Doubts(0).stamp(present), 1 }))},
+		"others leave it out": {had: ptr(unfinished(present, 0)), listed: with(func(r *records.Record) { r.Excluded, r.Fingerprint = 9, "f" }),
+			want: ptr(with(func(r *records.Record) { r.Stamp, r.Excluded, r.Fingerprint = Doubts(0).stamp(present), 9, "f" }))},
+		"it lacks now": {had: ptr(with(func(r *records.Record) { r.Stamp, r.Now = Doubts(0).stamp(present), mtree.Stamp{} })), listed: listed,
+			want: ptr(unfinished(present, 0))},
+		"it lacks an id": {had: ptr(with(func(r *records.Record) { r.Stamp, r.ID = Doubts(0).stamp(present), "" })), listed: listed,
+			want: ptr(unfinished(present, 0))},
+		"nobody has now and id": {had: ptr(with(func(r *records.Record) { r.Stamp, r.Now, r.ID = Doubts(0).stamp(present), mtree.Stamp{}, "" })),
+			listed: with(func(r *records.Record) { r.Now, r.ID = mtree.Stamp{}, "" }),
+			want:   ptr(with(func(r *records.Record) { r.Stamp, r.Now, r.ID = Doubts(0).stamp(present), mtree.Stamp{}, "" }))},
+	} {
+		k, r := simulated(t)
+		r.stay = present
+		if c.had != nil {
+			require.NoError(t, r.SetRecord(r.Root, "", *c.had))
+		}
+		k.Made("")
+		for again := range 2 {
+			require.NoError(t, r.Begin(r.Root, "", c.listed, c.doubts), name)
+			got, known := r.Record(r.Root, "")
+			require.Equal(t, c.want != nil, known, name)
+			if c.want != nil {
+				require.Equal(t, *c.want, got, name)
+			}
+			writes := 0
+			if again == 0 && c.want != nil && (c.had == nil || *c.had != *c.want) {
+				writes = 1
+			}
+			require.Equal(t, writes, k.Made("setxattr"), name)
+		}
+	}
+}
+
+func ptr[T any](x T) *T { return &x }
+
+// What cannot be written is told: nothing may be changed in a directory that was not begun.
+func TestARecordThatIsNotWritten(t *testing.T) {
+	for _, o := range []simkernel.Options{{}, {NoXattrs: true}} {
+		k := newFaulty(t, o, 0)
+		r := k.replica()
+		call := "setxattr copy"
+		if o.NoXattrs {
+			call = "write records"
+		}
+		require.NoError(t, r.SetRecord(r.Root, "", with(func(r *records.Record) { r.Stamp = Doubts(0).stamp(1) })))
+		for name, do := range map[string]func() error{
+			"SetRecord": func() error { return r.SetRecord(r.Root, "", listed) },
+			"Begin":     func() error { return r.Begin(r.Root, "", listed, DoubtBytes) },
+			"Distrust":  func() error { return r.Distrust(0) },
+			"SetNow":    func() error { return r.SetNow(r.Root, "", mtree.Unix(5, 5)) },
+			"Recovered": func() error { return r.Recovered(r.Root, "") },
+		} {
+			k.Refuse(call, unix.EIO, -1)
+			require.ErrorIs(t, do(), unix.EIO, name)
+		}
+	}
+}
+
+// The doubts about a whole copy are on disk before anything else is done.
+func TestDistrustIsOnDisk(t *testing.T) {
+	k, r := simulated(t)
+	k.Refuse("fsync copy", unix.EIO, 1)
+	require.ErrorIs(t, r.Distrust(DoubtBytes), unix.EIO)
+	require.NoError(t, r.Distrust(DoubtBytes))
+	require.True(t, r.IsDoubted(DoubtBelow))
+	require.True(t, r.IsDoubted(DoubtBytes|DoubtClock))
+	require.False(t, r.IsDoubted(DoubtClock))
+	require.NoError(t, r.SetRecord(r.Root, "", listed))
+	require.False(t, r.IsDoubted(DoubtBelow|DoubtBytes), "it is complete")
+	require.NoError(t, records.Drop(r.Root))
+	require.False(t, r.IsDoubted(DoubtBelow|DoubtBytes), "there is no record")
+	require.False(t, (&Replica{}).IsDoubted(DoubtBelow), "there is no copy")
+}
+
+// All above a directory that is marked is unfinished, too; what has no record gets none.
+func TestMarkUnfinished(t *testing.T) {
+	k, r := simulated(t)
+	k.tree("a/", "a/b/", "a/b/c/", "d/")
+	for _, path := range []string{"", "a", "a/b/c", "d"} {
+		require.NoError(t, r.SetRecord(k.dir(r, path), path, listed))
+	}
+	calls := 0
+	k.Fail = func(string) error {
+		if calls++; calls > 1000 {
+			panic("it does not end")
+		}
+		return nil
+	}
+	require.NoError(t, r.MarkUnfinished("a/b/c"))
+	for path, begun := range map[string]bool{"": true, "a": true, "a/b/c": true, "d": false} {
+		record, known := k.record(r, path)
+		_, is := DoubtsOf(record)
+		require.True(t, known, path)
+		require.Equal(t, begun, is, path)
+	}
+	_, known := k.record(r, "a/b")
+	require.False(t, known)
+
+	require.ErrorIs(t, r.MarkUnfinished("a/x"), unix.ENOENT)
+	require.NoError(t, r.SetRecord(k.dir(r, "d"), "d", listed))
+	k.Refuse("setxattr d", unix.EIO, 1)
+	require.ErrorIs(t, r.MarkUnfinished("d"), unix.EIO)
+}
+
+// Files that were compared in this stay are known by size and time from then on; the
+// doubts stay.
+func TestRecovered(t *testing.T) {
+	k, r := simulated(t)
+	r.stay = 7
+	for _, c := range []struct{ had, want *records.Record }{
+		{nil, nil},
+		{&listed, &listed},
+		{ptr(unfinished(7, DoubtBytes)), ptr(unfinished(7, DoubtBytes))},
+		{ptr(unfinished(3, DoubtBytes)), ptr(unfinished(7, DoubtBytes))},
+	} {
+		if c.had != nil {
+			require.NoError(t, r.SetRecord(r.Root, "", *c.had))
+		}
+		k.Made("")
+		require.NoError(t, r.Recovered(r.Root, ""))
+		require.Equal(t, c.had != c.want && *c.had != *c.want, k.Made("setxattr") == 1)
+		got, known := r.Record(r.Root, "")
+		require.Equal(t, c.want != nil, known)
+		if known {
+			require.Equal(t, *c.want, got)
+		}
+	}
+}
+
+// Only the clock of a record changes, and only of one that is there.
+func TestSetNow(t *testing.T) {
+	k, r := simulated(t)
+	require.NoError(t, r.SetNow(r.Root, "", mtree.Unix(5, 5)))
+	_, known := r.Record(r.Root, "")
+	require.False(t, known)
+	require.NoError(t, r.SetRecord(r.Root, "", listed))
+	k.Made("")
+	require.NoError(t, r.SetNow(r.Root, "", listed.Now))
+	require.Zero(t, k.Made("setxattr"))
+	now := listed.Now.Add(-time.Second)
+	require.NoError(t, r.SetNow(r.Root, "", now))
+	got, _ := r.Record(r.Root, "")
+	require.Equal(t, with(func(r *records.Record) { r.Now = now }), got)
+}
+
+// A copy is new while it has neither a record nor an entry.
+func TestIsNew(t *testing.T) {
+	k, r := simulated(t)
+	isNew := func() bool {
+		is, err := r.IsNew()
+		require.NoError(t, err)
+		return is
+	}
+	require.True(t, isNew())
+	require.NoError(t, r.SetRecord(r.Root, "", listed))
+	require.False(t, isNew(), "the source had no entry")
+	require.NoError(t, records.Drop(r.Root))
+	k.tree("lost+found/")
+	require.True(t, isNew(), "mkfs made it")
+	k.tree("f")
+	require.False(t, isNew())
+	require.NoError(t, k.Shell.Remove("/copy/lost+found"))
+	require.False(t, isNew())
+	k.Refuse("list copy", unix.EIO, 1)
+	_, err := r.IsNew()
+	require.ErrorIs(t, err, unix.EIO)
+}

@@ -1,0 +1,287 @@
+package replica
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/glob"
+)
+
+// measured returns the deletion of an entry of the copy, and whether it stays.
+func (k *faulty) measured(r *Replica, path string) (*disk.Dir, Deletion, bool) {
+	k.t.Helper()
+	dir := k.dir(r, mtree.ParentPath(path))
+	info, err := dir.Stat(mtree.BaseName(path))
+	require.NoError(k.t, err)
+	d, stays, err := r.Measure(dir, path, info.Kind, info.MTime)
+	require.NoError(k.t, err)
+	require.Equal(k.t, Deletion{Path: path, Kind: info.Kind, MTime: info.MTime, Entries: d.Entries, Why: d.Why}, d)
+	return dir, d, stays
+}
+
+// excluded returns filters.
+func excluded(t *testing.T, rules ...string) *glob.List {
+	filters, err := glob.New(rules)
+	require.NoError(t, err)
+	return filters
+}
+
+// names returns the paths below a directory of the copy, without the marker.
+func (k *faulty) names(path string) (all []string) {
+	for _, name := range k.Shell.Names("/copy" + path) {
+		if name != mtree.MarkerName || path != "" {
+			all = append(all, path+"/"+name)
+			all = append(all, k.names(path+"/"+name)...)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// What a deletion takes away, and what it leaves.
+func TestADeletion(t *testing.T) {
+	for name, c := range map[string]struct {
+		make    []string
+		exclude string
+		delete  string
+		entries int64
+		why     string
+		stays   bool
+		left    []string
+	}{
+		"a file":                   {make: []string{"f", "g"}, delete: "f", entries: 1, left: []string{"/g"}},
+		"a directory":              {make: []string{"d/", "d/a", "d/b/", "d/b/c", "g"}, delete: "d", entries: 4, left: []string{"/g"}},
+		"a tree of somebody":       {make: []string{"d/", "d/.tidemark/", "d/a"}, delete: "d", entries: 2, why: WhyTree},
+		"a tree below":             {make: []string{"d/", "d/e/", "d/e/.tidemark/", "d/e/a"}, delete: "d", entries: 3, why: WhyTree},
+		"a file, with filters":     {make: []string{"f", "x"}, exclude: "- x", delete: "f", entries: 1, left: []string{"/x"}},
+		"nothing excluded in it":   {make: []string{"d/", "d/a", "d/e/"}, exclude: "- x", delete: "d", entries: 3},
+		"with something excluded":  {make: []string{"d/", "d/a", "d/x", "d/e/", "d/e/b"}, exclude: "- x", delete: "d", entries: 3, stays: true, left: []string{"/d", "/d/x"}},
+		"by its path":              {make: []string{"d/", "d/e/", "d/e/x", "d/x"}, exclude: "- /d/e/x", delete: "d", entries: 1, stays: true, left: []string{"/d", "/d/e", "/d/e/x"}},
+		"a tree, and an exclusion": {make: []string{"d/", "d/x", "d/t/", "d/t/.tidemark/", "d/t/a"}, exclude: "- x", delete: "d", entries: 2, why: WhyTree, stays: true, left: []string{"/d", "/d/x"}},
+	} {
+		k, r := simulated(t)
+		k.tree(c.make...)
+		if c.exclude != "" {
+			r.Filters = excluded(t, c.exclude)
+		}
+		dir, d, stays := k.measured(r, c.delete)
+		require.Equal(t, c.entries, d.Entries, name)
+		require.Equal(t, c.why, d.Why, name)
+		require.Equal(t, c.stays, stays, name)
+		require.False(t, d.IsReplacement())
+		if d.Why == WhyTree {
+			allowed := d.Why
+			d.Why = "another reason"
+			_, _, err := r.Delete(dir, &d)
+			require.ErrorContains(t, err, ".tidemark", "%s: a tree is deleted only if that was allowed", name)
+			require.Contains(t, k.names(""), "/"+c.delete)
+			d.Why = allowed
+		}
+		was := k.names("")
+		entries, replaced, err := r.Delete(dir, &d)
+		require.NoError(t, err, name)
+		require.False(t, replaced)
+		require.Equal(t, c.left, k.names(""), name)
+		if c.why == "" {
+			require.EqualValues(t, len(was)-len(c.left), entries, name)
+			require.Equal(t, c.entries, entries, name)
+		}
+		require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"), name)
+	}
+}
+
+// What is gone already counts as deleted, and is no error.
+func TestADeletionOfWhatIsGone(t *testing.T) {
+	for _, c := range []struct {
+		exclude string
+		path    string
+		entries int64
+	}{{path: "f", entries: 1}, {path: "d", entries: 3}, {exclude: "- x", path: "d"}, {exclude: "- x", path: "f", entries: 1}} {
+		k, r := simulated(t)
+		k.tree("f", "d/", "d/a", "d/b")
+		if c.exclude != "" {
+			r.Filters = excluded(t, c.exclude)
+		}
+		dir, d, _ := k.measured(r, c.path)
+		require.NoError(t, k.Shell.Remove("/copy/"+c.path))
+		entries, _, err := r.Delete(dir, &d)
+		require.NoError(t, err)
+		require.Equal(t, c.entries, entries)
+	}
+}
+
+// A directory that had taken the name of a file since the file was compared was deleted
+// with all in it, what filters exclude included. Nobody had counted that.
+func TestADirectoryInPlaceOfTheFile(t *testing.T) {
+	for _, exclude := range []string{"", "- x"} {
+		k, r := simulated(t)
+		k.tree("f")
+		if exclude != "" {
+			r.Filters = excluded(t, exclude)
+		}
+		dir, d, _ := k.measured(r, "f")
+		require.NoError(t, k.Shell.Remove("/copy/f"))
+		k.tree("f/", "f/x", "f/y")
+		_, _, err := r.Delete(dir, &d)
+		require.ErrorIs(t, err, unix.EISDIR)
+		require.Equal(t, []string{"/f", "/f/x", "/f/y"}, k.names(""))
+	}
+}
+
+// A directory goes as a whole or not at all, whatever fails; where it cannot be moved
+// away, it goes piece by piece.
+func TestADeletionThatFails(t *testing.T) {
+	k, r := simulated(t)
+	k.tree("d/", "d/a", "d/b", "f")
+	dir, d, _ := k.measured(r, "d")
+	k.Refuse("unlink b", unix.EIO, 1)
+	_, _, err := r.Delete(dir, &d)
+	require.ErrorIs(t, err, unix.EIO)
+	require.Equal(t, []string{"/d", "/d/b", "/f"}, k.names(""), "what is left has its name again")
+	require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"))
+
+	gone := 0
+	k.Fail = func(call string) error {
+		switch call {
+		case "unlink b":
+			return unix.EIO
+		case "rename d":
+			gone++
+			return unix.ENOSPC
+		}
+		return nil
+	}
+	_, _, err = r.Delete(dir, &d)
+	require.ErrorIs(t, err, unix.EIO)
+	require.ErrorIs(t, err, unix.ENOSPC, "where it is now is told, too")
+	require.Equal(t, 1, gone)
+
+	k, r = simulated(t)
+	k.tree("d/", "d/a", "d/b", "f")
+	dir, d, _ = k.measured(r, "d")
+	k.Fail = func(call string) error {
+		if call == "rename 2" || call == "rename 1" {
+			return unix.EXDEV
+		}
+		return nil
+	}
+	entries, _, err := r.Delete(dir, &d)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, entries)
+	require.Equal(t, []string{"/f"}, k.names(""))
+
+	dir, d, _ = k.measured(r, "f")
+	k.Refuse("unlink f", unix.EIO, 1)
+	_, _, err = r.Delete(dir, &d)
+	require.ErrorIs(t, err, unix.EIO)
+
+	k.tree("d/", "d/a", "d/x")
+	r.Filters = excluded(t, "- x")
+	dir, d, _ = k.measured(r, "d")
+	k.Refuse("unlink a", unix.EIO, 1)
+	_, _, err = r.Delete(dir, &d)
+	require.ErrorIs(t, err, unix.EIO)
+}
+
+// A directory that stays for what filters exclude in it is complete: nothing else would
+// ever complete it.
+func TestADirectoryThatStaysIsComplete(t *testing.T) {
+	k, r := simulated(t)
+	k.tree("d/", "d/a", "d/x", "d/e/", "d/e/x")
+	r.Filters = excluded(t, "- x")
+	for _, path := range []string{"", "d", "d/e"} {
+		require.NoError(t, r.SetRecord(k.dir(r, path), path, unfinished(1, DoubtBytes)))
+	}
+	dir, d, _ := k.measured(r, "d")
+	from := r.Now()
+	_, _, err := r.Delete(dir, &d)
+	require.NoError(t, err)
+	for _, path := range []string{"d", "d/e"} {
+		record, known := k.record(r, path)
+		require.True(t, known)
+		info, err := k.dir(r, path).Self()
+		require.NoError(t, err)
+		require.Equal(t, info.MTime, record.Stamp)
+		require.False(t, record.Stamp.Before(from))
+		require.True(t, r.IsCompleted(record, info, record.Stamp))
+	}
+	for _, call := range []string{"setxattr e", "utimes e"} {
+		k.Refuse(call, unix.EIO, 1)
+		_, _, err := r.Delete(dir, &d)
+		require.ErrorIs(t, err, unix.EIO, call)
+	}
+}
+
+// What replaces a directory takes its name at once. It is removed if it is not wanted any
+// more.
+func TestAReplacement(t *testing.T) {
+	for _, trees := range []bool{false, true} {
+		k, r := simulated(t)
+		k.tree("d/", "d/a", "d/b")
+		if trees {
+			k.tree("d/.tidemark/")
+		}
+		dir, d, _ := k.measured(r, "d")
+		staged, err := r.Staging.Symlink("x")
+		require.NoError(t, err)
+		d.Staged = staged
+		require.True(t, d.IsReplacement())
+
+		k.Refuse("rename d", unix.EIO, 1)
+		_, replaced, err := r.Delete(dir, &d)
+		require.ErrorIs(t, err, unix.EIO)
+		require.False(t, replaced)
+		require.Contains(t, k.names(""), "/d/a")
+
+		why := d.Why
+		d.Why = ""
+		if trees {
+			_, replaced, err = r.Delete(dir, &d)
+			require.ErrorContains(t, err, ".tidemark")
+			require.True(t, replaced)
+			require.NoError(t, r.Staging.Exchange(staged, dir, "d"))
+		}
+		d.Why = why
+		entries, replaced, err := r.Delete(dir, &d)
+		require.NoError(t, err)
+		require.True(t, replaced)
+		require.EqualValues(t, 3, entries)
+		require.Equal(t, []string{"/d"}, k.names(""))
+		require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"))
+	}
+
+	k, r := simulated(t)
+	k.tree("d/")
+	staged, err := r.Staging.Symlink("x")
+	require.NoError(t, err)
+	r.Abandon(&Deletion{Path: "d", Staged: staged})
+	require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"))
+	(&Replica{}).Abandon(&Deletion{Path: "d"}) // of a dry run
+}
+
+// The entries of a copy are counted as far as they can be read, without what filters
+// exclude. A directory that is excluded at the root had been counted with all in it, so
+// that --max-delete let the whole rest go: it was a small part of that.
+func TestCountAll(t *testing.T) {
+	k, r := simulated(t)
+	k.tree("d/", "d/a", "d/e/", "d/e/x", "x/", "x/a", "x/b", "f", "y")
+	require.EqualValues(t, 9, r.CountAll())
+	k.Refuse("open e", unix.EIO, 1)
+	require.Less(t, r.CountAll(), int64(9))
+	r.Filters = excluded(t, "- x/", "- y/")
+	require.EqualValues(t, 6, r.CountAll())
+	require.Zero(t, (&Replica{}).CountAll())
+}
+
+// Reasons of its own hold a deletion regardless of others. Sums count entries.
+func TestReasons(t *testing.T) {
+	for why, own := range map[string]bool{WhyTree: true, WhyEmptied: true, "": false, "too many": false} {
+		require.Equal(t, own, (&Deletion{Why: why}).HasOwnReason(), why)
+	}
+	require.EqualValues(t, 7, CountDeletions([]Deletion{{Entries: 5}, {Entries: 2}}))
+}
