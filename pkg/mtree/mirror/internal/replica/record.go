@@ -44,8 +44,7 @@ func (d Doubts) stamp(in stay) mtree.Stamp {
 
 // begunIn returns the stay in which a directory was begun; false if it was not.
 func begunIn(r records.Record) (in stay, begun bool) {
-	since := r.Stamp.Sub(mtree.MinStamp)
-	return stay(since >> stayShift), since < 1<<(stayShift+stayBits)
+	return stay(r.Stamp.Sub(mtree.MinStamp) >> stayShift), r.IsUnfinished()
 }
 
 // MayBeLost reports whether the directory with this record was begun in another stay, so

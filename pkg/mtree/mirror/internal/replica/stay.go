@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // stay is a time in which a disk loses nothing that was written, flushed or not. Zero stands for
@@ -13,7 +14,7 @@ import (
 type stay uint32
 
 // stayBits is how many bits of a stay there are.
-const stayBits = 20
+const stayBits = records.UnfinishedBits - stayShift
 
 // stayOf returns the stay that a text stands for.
 func stayOf(text string) stay {
