@@ -85,6 +85,17 @@ func (w *World) thaw() {
 	}
 }
 
+// thawSoon continues what was stopped in a moment. mirror --once waits two minutes for a server
+// that stands still: longer than a world does.
+func (w *World) thawSoon() (done <-chan struct{}) {
+	ended := make(chan struct{})
+	time.AfterFunc(300*time.Millisecond, func() {
+		defer close(ended)
+		w.thaw()
+	})
+	return ended
+}
+
 // hangUp asks watch for an audit.
 func (w *World) hangUp() {
 	p := w.programs["watch"]

@@ -85,7 +85,9 @@ var programTransitions = []transition{
 			return err
 		}
 		args := w.args(w.programs["mirror"])
+		thawed := w.thawSoon()
 		out, code := askAs(w.user, patience, append([]string{args[0], "--once"}, args[1:]...)...)
+		<-thawed
 		w.say("mirror --once: code %d", code)
 		if code == 2 || code < 0 || strings.Contains(out, "goroutine ") {
 			w.finding("once", "mirror --once: code %d: %s", code, tail(out, 600))

@@ -51,6 +51,10 @@ func TestSimulationFound(t *testing.T) {
 		// serve's options.
 		"empty copy": "exclude f; write f; publish; pass",
 
+		// The simulation itself was wrong: it expected a file below directories that show a move
+		// only when it is published.
+		"moved two down": "write a; mkdir b; mkdir b/e; pass; mv a b/e/g; pass",
+
 		// A full walk that found nothing was not written down: the next pass was one again.
 		"idle walk": "mkdir b; publish; pass; local-rm f",
 
