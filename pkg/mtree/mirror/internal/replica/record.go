@@ -33,10 +33,6 @@ const (
 // its disk. After another one, the disk may have kept size and time of a file and lost its
 // bytes, if they were not flushed; and only a complete directory is known to be flushed.
 
-// A stamp of an unfinished directory is the least one, plus nanoseconds: the doubts, and from
-// this bit on the stay.
-const stayShift = 8
-
 // stamp returns the stamp that stands for these doubts in a record that was begun in a stay.
 func (d Doubts) stamp(in stay) mtree.Stamp {
 	return mtree.MinStamp.Add(time.Duration(in)<<stayShift | time.Duration(d))

@@ -13,8 +13,12 @@ import (
 // one that is not known.
 type stay uint32
 
-// stayBits is how many bits of a stay there are.
-const stayBits = records.UnfinishedBits - stayShift
+// A stamp of an unfinished directory is the least one, plus nanoseconds: the doubts, and from
+// the bit stayShift on the stay, which has stayBits.
+const (
+	stayShift = 8
+	stayBits  = records.UnfinishedBits - stayShift
+)
 
 // stayOf returns the stay that a text stands for.
 func stayOf(text string) stay {
