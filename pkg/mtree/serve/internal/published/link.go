@@ -65,12 +65,16 @@ func (t *Tree) follow(path string) (real string, info disk.Info, err error) {
 		if err != nil && !disk.IsGone(err) {
 			return "", other, unknown(err)
 		}
-		if err == nil && (t.Hides(real, info.Kind == mtree.Dir) || t.vouched(mtree.ParentPath(real)) != nil) {
+		if err != nil || info.Kind == mtree.Symlink {
+			continue
+		}
+		if t.Hides(real, info.Kind == mtree.Dir) {
 			break
 		}
-		if err == nil && info.Kind != mtree.Symlink {
-			return real, info, nil
+		if err := t.vouched(mtree.ParentPath(real)); err != nil {
+			return "", other, unknown(err) // guard (returns "", other, nil): TestLinksWhileExceptionsCannotBeRead
 		}
+		return real, info, nil
 	}
 	return "", other, nil
 }
@@ -81,7 +85,7 @@ func unknown(err error) error {
 	if disk.IsAbsent(err) || disk.IsDenied(err) {
 		return nil
 	}
-	return err // guard (returns nil): TestFound
+	return err // guard (returns nil): TestLinksOnADiskThatFails
 }
 
 // Relative returns the href of the directory to on the page of the directory from. It is

@@ -35,7 +35,7 @@ func (t *Tree) OpenRegular(path string) (*disk.Regular, disk.Info, error) {
 func (t *Tree) OpenFile(path string) (f *disk.Regular, real string, info disk.Info, err error) {
 	for nowhere, try := 0, 1; ; try++ {
 		f, info, err := t.OpenRegular(path)
-		if err == nil || !MayBeLink(info, err) {
+		if !MayBeLink(info, err) {
 			return f, path, info, t.above(path, err)
 		}
 		real, kind, unsure := t.Resolve(path)
@@ -63,7 +63,7 @@ func (t *Tree) OpenFile(path string) (f *disk.Regular, real string, info disk.In
 const FollowTries = 3
 
 // MayBeLink reports whether opening failed because of a symlink, as the last component or
-// on the way.
+// on the way: not if there is no error.
 func MayBeLink(info disk.Info, err error) bool {
 	return info.Kind == mtree.Symlink || disk.IsLink(err)
 }
@@ -99,6 +99,6 @@ func (t *Tree) vouched(path string) error {
 // Refuses reports whether the directory at path refuses its stamp. Then watch keeps the
 // stamp elsewhere, and no event of the directory shows a new one.
 func (t *Tree) Refuses(path string) bool {
-	exceptions, err := t.exceptions()
-	return err == nil && exceptions.Refuses(path)
+	exceptions, _ := t.exceptions() // nil with an error
+	return exceptions.Refuses(path)
 }

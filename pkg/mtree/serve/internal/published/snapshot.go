@@ -1,6 +1,7 @@
 package published
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,7 +43,7 @@ func (s *Snapshot) Same(t *Snapshot) bool {
 	return s.State == t.State && s.Fingerprint == t.Fingerprint && s.Replaced == t.Replaced && s.Status.Exceptions == t.Status.Exceptions
 }
 
-// Now returns a snapshot that is at most snapshotAge old, or twice that while another
+// Now returns a snapshot that is younger than snapshotAge, or than twice that while another
 // goroutine reads a new one. It costs no system call unless the last snapshot is older.
 func (t *Tree) Now() *Snapshot {
 	s := t.latest.Load()
@@ -71,13 +72,18 @@ func (t *Tree) Reread() *Snapshot {
 }
 
 // exceptions returns what watch says of directories that their times do not show, as it
-// is after the call; nil if there is nothing. On most trees it costs no system call: a
-// snapshot is younger than state.StatusAge.
+// is after the call; nil if there is nothing, or with an error. On most trees it costs no
+// system call: a snapshot is younger than state.StatusAge.
 func (t *Tree) exceptions() (*state.Exceptions, error) {
 	if !t.Now().hasExceptions {
 		return nil, nil
 	}
-	return t.exceptionsReader.Read(t.root, t.cfg.StateDir)
+	exceptions, err := t.exceptionsReader.Read(t.root, t.cfg.StateDir)
+	if err != nil && !disk.IsOutOfResources(err) {
+		// Without its errno: what is missing or refused is not what was asked for.
+		err = errors.New(err.Error())
+	}
+	return exceptions, err
 }
 
 // RunsAt returns the value of Tidemark-Runs for an answer that shows the root with this

@@ -84,7 +84,7 @@ func (t *Tree) Close() error { return t.root.Close() }
 func (t *Tree) Root() *disk.Dir { return t.root }
 
 // Crosses reports whether directories beyond mounts are published at the moment.
-func (t *Tree) Crosses() bool { return t.cfg.CrossMounts && t.latest.Load().crosses }
+func (t *Tree) Crosses() bool { return t.latest.Load().crosses }
 
 // Hides reports whether path is too long, or it or a directory above it is not published.
 func (t *Tree) Hides(path string, isDir bool) bool {
@@ -134,9 +134,26 @@ func (t *Tree) Lister(s *Snapshot) *lister.Lister {
 // begin at the root: the place of the tree on this host stays out of the log.
 func (t *Tree) Quoted(err error) string {
 	text := err.Error()
-	if root := strings.TrimSuffix(t.cfg.Root, "/"); strings.HasPrefix(root, "/") {
-		text = strings.ReplaceAll(text, root+"/", "/")
-		text = strings.ReplaceAll(text, root, "/")
+	root := strings.TrimSuffix(t.cfg.Root, "/")
+	if !strings.HasPrefix(root, "/") {
+		return strconv.Quote(text)
 	}
-	return strconv.Quote(text)
+	var out []byte
+	for i := 0; i < len(text); {
+		rest, is := strings.CutPrefix(text[i:], root)
+		begins, ends := i == 0 || besidePaths(text[i-1]), rest == "" || rest[0] == '/' || besidePaths(rest[0])
+		if !is || !begins || !ends { // something else, perhaps a part of another path
+			out = append(out, text[i])
+			i++
+			continue
+		}
+		if !strings.HasPrefix(rest, "/") {
+			out = append(out, '/')
+		}
+		i += len(root)
+	}
+	return strconv.Quote(string(out))
 }
+
+// besidePaths reports whether a byte of a message stands before or after a path in it.
+func besidePaths(b byte) bool { return strings.IndexByte(" :,;=()\"'", b) >= 0 }
