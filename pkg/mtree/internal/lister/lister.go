@@ -3,7 +3,6 @@ package lister
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
@@ -76,7 +75,7 @@ func (l *Lister) recorded(d *disk.Dir, path string, mtime mtree.Stamp) mtree.Sta
 	if !ok && l.Log != nil {
 		record, ok = l.Log.Get(path)
 	}
-	if ok && filetime.SameStored(mtime, record.Stamp) {
+	if ok && record.IsStored(mtime) {
 		return record.Stamp
 	}
 	return mtime
@@ -92,5 +91,5 @@ func (l *Lister) Finished(d *disk.Dir, path string, info disk.Info) bool {
 		return false
 	}
 	record, ok := l.Log.Get(path)
-	return ok && filetime.SameStored(info.MTime, record.Stamp)
+	return ok && record.IsStored(info.MTime)
 }

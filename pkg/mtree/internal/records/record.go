@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/filetime"
 )
 
 // Record is what a copy remembers of the listing from which a directory was completed.
@@ -18,6 +19,23 @@ type Record struct {
 	// that time. If Excluded is 0 and Fingerprint "", nothing is known of either.
 	Excluded    int64
 	Fingerprint string
+}
+
+// UnfinishedBits is how many bits of nanoseconds above the least stamp the stamps have that
+// mark unfinished directories: package replica of mirror says what they stand for. No
+// source lists them.
+const UnfinishedBits = 28
+
+// IsUnfinished reports whether the record marks a directory as unfinished.
+func (r Record) IsUnfinished() bool {
+	return r.Stamp.Sub(mtree.MinStamp) < 1<<UnfinishedBits
+}
+
+// IsStored reports whether a directory with this record and mtime is complete: the mtime is
+// still the stamp, as far as some file system can store it. Those show 1970, say, for all
+// that lies before, and so for the stamps of unfinished directories.
+func (r Record) IsStored(mtime mtree.Stamp) bool {
+	return !r.IsUnfinished() && filetime.SameStored(mtime, r.Stamp) // guard (without !r.IsUnfinished()): TestUnfinishedIsNotStored
 }
 
 // String returns "STAMP NOW ID", with "-" for no id, and then " EXCLUDED/FINGERPRINT" if

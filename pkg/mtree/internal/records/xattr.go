@@ -6,7 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/sys"
 )
 
@@ -32,7 +31,7 @@ func Of(d *disk.Dir) (Record, bool) {
 // fgetxattr.
 func Complete(d *disk.Dir, info disk.Info) bool {
 	record, ok := Of(d)
-	return ok && filetime.SameStored(info.MTime, record.Stamp)
+	return ok && record.IsStored(info.MTime)
 }
 
 // Set writes the record on a directory; ErrNoXattr where that is impossible. Cost: one

@@ -142,6 +142,14 @@ func (k *Kernel) Renameat2(olddirfd int, oldpath string, newdirfd int, newpath s
 	return k.Kernel.Renameat2(olddirfd, oldpath, newdirfd, newpath, flags)
 }
 
+// Symlinkat implements sys.Kernel.
+func (k *Kernel) Symlinkat(target string, dirfd int, path string) error {
+	if _, err := k.asked("symlink", dirfd, path); err != nil {
+		return err
+	}
+	return k.Kernel.Symlinkat(target, dirfd, path)
+}
+
 // Statx implements sys.Kernel.
 func (k *Kernel) Statx(dirfd int, path string, flags, mask int) (unix.Statx_t, error) {
 	call, err := k.asked("statx", dirfd, path)

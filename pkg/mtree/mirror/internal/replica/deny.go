@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
-	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -36,7 +35,7 @@ func (r *Replica) Deny(path string) {
 	if err != nil {
 		return
 	}
-	if record, had := r.Record(dir, path); !had || !filetime.SameStored(info.MTime, record.Stamp) {
+	if record, had := r.Record(dir, path); !had || !record.IsStored(info.MTime) {
 		r.unread.deny(path, info.Node.Ino)
 	}
 }
@@ -50,7 +49,7 @@ func (r *Replica) Give(path string) { r.unread.give(path) }
 // the status now and then. So the first time, WriteUnread waits for them, about 300 ms.
 func (r *Replica) WriteUnread() error {
 	u := &r.unread
-	if !u.dirty || r.ReadOnly {
+	if !u.dirty {
 		return nil
 	}
 	u.number = max(u.number+1, time.Now().UnixNano())

@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys/faultkernel"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
 )
@@ -92,4 +93,13 @@ func (k *faulty) entry(dir *disk.Dir, name string) *mtree.Entry {
 	info, err := dir.Stat(name)
 	require.NoError(k.t, err)
 	return &mtree.Entry{Name: name, Kind: info.Kind, MTime: info.MTime, CTime: info.CTime, Has: mtree.HasCTime}
+}
+
+// claimed makes it a copy, as the first claim does.
+func (k *faulty) claimed(r *Replica) state.Tree {
+	k.t.Helper()
+	tree := state.Tree{ID: state.NewTreeID(), Role: state.Copy}
+	tree.Bind(r.Self)
+	require.NoError(k.t, r.SetTree(tree))
+	return tree
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"path/filepath"
 
 	"tidemark/pkg/mtree/exit"
@@ -11,8 +12,11 @@ import (
 
 // CheckStateDir refuses a state directory within root, which is DEST or a local SOURCE.
 func CheckStateDir(root *disk.Dir, stateDir string) error {
-	return exit.With(exit.Usage, state.CheckDir(root, stateDir, false),
-		"give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
+	err := state.CheckDir(root, stateDir, false)
+	if errors.Is(err, state.ErrWithin) {
+		return exit.With(exit.Usage, err, "give a --state-dir outside of SOURCE and DEST, or none: DEST/.tidemark is not published")
+	}
+	return exit.With(exit.Local, err, "")
 }
 
 // nameOf returns the name of a directory on its file system, also if it is reached

@@ -9,7 +9,6 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
@@ -68,7 +67,7 @@ func (l *Look) Uncopied() (Uncopied, error) { return readUncopied(l.marker) }
 // the local clock: what a live mirror announces, else what was written last; nil if that
 // is not known.
 func (l *Look) Confirmed() *mtree.Stamp {
-	if told, err := l.marker.Announced(); err == nil && told != 0 {
+	if told, _ := l.marker.Announced(); told != 0 {
 		at := mtree.Unix(told, 0)
 		return &at
 	}
@@ -124,7 +123,7 @@ const aheadSlack = 2 * time.Second
 // system calls.
 func (l *Look) HasReached(stamp mtree.Stamp) (bool, error) {
 	root, err := l.completed()
-	if err != nil || root == nil {
+	if root == nil {
 		return false, err
 	}
 	return *root == stamp || root.After(stamp) && !l.isAhead(*root), nil
@@ -133,8 +132,8 @@ func (l *Look) HasReached(stamp mtree.Stamp) (bool, error) {
 // isAhead reports whether a stamp of the root lies in the source's future, as far as
 // the copy knows the source's clock.
 func (l *Look) isAhead(root mtree.Stamp) bool {
-	status, err := l.marker.ReadStatus()
-	return err == nil && status.Checkpoint != nil && root.After(status.Checkpoint.Add(wire.ClockLag+aheadSlack))
+	status, _ := l.marker.ReadStatus()
+	return status.Checkpoint != nil && root.After(status.Checkpoint.Add(wire.ClockLag+aheadSlack))
 }
 
 // completed returns the stamp that the copy's root was completed with, nil while it
@@ -147,12 +146,12 @@ func (l *Look) completed() (*mtree.Stamp, error) {
 	record, ok := records.Of(l.root)
 	if !ok && errors.Is(records.Probe(l.root), records.ErrNoXattr) {
 		status, err := l.marker.ReadStatus()
-		if err != nil || status.Root == nil {
+		if status.Root == nil {
 			return nil, err
 		}
 		record, ok = records.Record{Stamp: *status.Root}, true
 	}
-	if !ok || !filetime.SameStored(info.MTime, record.Stamp) {
+	if !ok || !record.IsStored(info.MTime) {
 		return nil, nil
 	}
 	return &record.Stamp, nil
@@ -174,6 +173,6 @@ func IsBeingMade(path, stateDir string) bool {
 	if _, err := m.ReadTree(); !errors.Is(err, state.ErrNoTree) {
 		return false
 	}
-	locked, err := m.Locked()
-	return err == nil && locked
+	locked, _ := m.Locked()
+	return locked
 }

@@ -73,26 +73,35 @@ func openReadOnly(o *Options) (*Replica, error) {
 		return nil, exit.With(exit.Local, err, remedyOpening(err))
 	}
 	r.Root, r.stay = root, stayOf(presentStay(root))
-	if r.Self, err = state.RootOf(root); err != nil {
-		return nil, exit.With(exit.Local, err, "")
-	}
-	if err := errors.Join(CheckStateDir(root, o.StateDir), r.mayTake(o)); err != nil {
+	if err := r.look(o); err != nil {
 		r.Close()
 		return nil, err
 	}
-	m, err := state.OpenMarker(root, o.StateDir)
-	if err != nil {
-		return r, nil // it is not a copy yet, so there is nothing to read
+	return r, nil
+}
+
+// look decides whether the root may be a copy, and reads what an earlier mirror left.
+func (r *Replica) look(o *Options) (err error) {
+	if r.Self, err = state.RootOf(r.Root); err != nil {
+		return exit.With(exit.Local, err, "")
 	}
-	r.marker = m
-	if r.status, err = m.ReadStatus(); err != nil {
-		r.status = state.Status{}
+	if err := CheckStateDir(r.Root, o.StateDir); err != nil {
+		return err
 	}
-	r.NoLinks = CountersOf(&r.status).NoLinks
-	if errors.Is(records.Probe(root), records.ErrNoXattr) {
-		r.records, err = records.ReadLog(m)
+	if err := r.mayTake(o); err != nil {
+		return err
 	}
-	return r, err
+	if r.marker, err = state.OpenMarker(r.Root, o.StateDir); errors.Is(err, fs.ErrNotExist) {
+		return nil // it is not a copy yet, so there is nothing to read
+	}
+	if err == nil {
+		r.status, _ = r.marker.ReadStatus() // empty, if it cannot be read
+		r.NoLinks = CountersOf(&r.status).NoLinks
+		if errors.Is(records.Probe(r.Root), records.ErrNoXattr) {
+			r.records, err = records.ReadLog(r.marker)
+		}
+	}
+	return exit.With(exit.Local, err, remedyOpening(err))
 }
 
 // claim takes the root for a copy: it decides whether the root may be one, makes the
@@ -134,7 +143,10 @@ func (r *Replica) mayTake(o *Options) error {
 	tree, err := readTree(r.Root, o.StateDir)
 	if o.StateDir != "" {
 		own, ownErr := state.OwnTree(r.Root)
-		if ownErr == nil && (own.Role != state.Copy || errors.Is(err, state.ErrNoTree)) {
+		switch {
+		case disk.Errno(ownErr) != 0:
+			err = ownErr
+		case ownErr == nil && (own.Role != state.Copy || errors.Is(err, state.ErrNoTree)):
 			tree, err = own, nil
 		}
 	}
@@ -219,9 +231,7 @@ func (r *Replica) prepare(o *Options) (err error) {
 	if r.Times, err = inRoot.TimeRange(); err != nil {
 		return err
 	}
-	if r.status, err = r.marker.ReadStatus(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.status = state.Status{} // if it cannot be read, a full walk makes a new one
-	}
+	r.status, _ = r.marker.ReadStatus() // if it cannot be read, a full walk makes a new one
 	// These files are written later, and that must not fail.
 	if err := r.marker.Vacate(heldName, uncopiedName, records.LogName); err != nil {
 		return err

@@ -33,10 +33,6 @@ const (
 // its disk. After another one, the disk may have kept size and time of a file and lost its
 // bytes, if they were not flushed; and only a complete directory is known to be flushed.
 
-// A stamp of an unfinished directory is the least one, plus nanoseconds: the doubts, and from
-// this bit on the stay.
-const stayShift = 8
-
 // stamp returns the stamp that stands for these doubts in a record that was begun in a stay.
 func (d Doubts) stamp(in stay) mtree.Stamp {
 	return mtree.MinStamp.Add(time.Duration(in)<<stayShift | time.Duration(d))
@@ -44,8 +40,7 @@ func (d Doubts) stamp(in stay) mtree.Stamp {
 
 // begunIn returns the stay in which a directory was begun; false if it was not.
 func begunIn(r records.Record) (in stay, begun bool) {
-	since := r.Stamp.Sub(mtree.MinStamp)
-	return stay(since >> stayShift), since < 1<<(stayShift+stayBits)
+	return stay(r.Stamp.Sub(mtree.MinStamp) >> stayShift), r.IsUnfinished()
 }
 
 // MayBeLost reports whether the directory with this record was begun in another stay, so

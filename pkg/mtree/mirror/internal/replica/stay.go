@@ -6,14 +6,19 @@ import (
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
 )
 
 // stay is a time in which a disk loses nothing that was written, flushed or not. Zero stands for
 // one that is not known.
 type stay uint32
 
-// stayBits is how many bits of a stay there are.
-const stayBits = 20
+// A stamp of an unfinished directory is the least one, plus nanoseconds: the doubts, and from
+// the bit stayShift on the stay, which has stayBits.
+const (
+	stayShift = 8
+	stayBits  = records.UnfinishedBits - stayShift
+)
 
 // stayOf returns the stay that a text stands for.
 func stayOf(text string) stay {

@@ -56,7 +56,10 @@ func readUncopied(m *state.Marker) (Uncopied, error) {
 	}
 	defer f.Close()
 	in := bufio.NewScanner(f)
-	for in.Scan() && len(u) < MostUncopied {
+	for in.Scan() {
+		if len(u) == MostUncopied {
+			break
+		}
 		count, escaped, _ := strings.Cut(in.Text(), " ")
 		n, countErr := strconv.ParseInt(count, 10, 64)
 		path, pathErr := mtree.UnescapeName(strings.TrimPrefix(escaped, "./"))

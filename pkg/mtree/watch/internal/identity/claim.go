@@ -19,6 +19,9 @@ func OpenRoot(path, stateDir string, crossMounts bool) (*disk.Dir, error) {
 	}
 	if err := state.CheckDir(root, stateDir, crossMounts); err != nil {
 		_ = root.Close()
+		if !errors.Is(err, state.ErrWithin) {
+			return nil, exit.With(exit.Local, err, "")
+		}
 		return nil, exit.With(exit.Usage, err, "give a --state-dir outside of DIR, or none: DIR/.tidemark is not published")
 	}
 	return root, nil

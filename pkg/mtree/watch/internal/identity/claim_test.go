@@ -6,12 +6,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 )
 
 // Two watchers of one tree would each take the stamps of the other for changes. A copy is
@@ -84,4 +86,17 @@ func TestOpenRoot(t *testing.T) {
 	root, err := OpenRoot(top, "", false)
 	require.NoError(t, err)
 	require.NoError(t, root.Close())
+}
+
+// A disk that failed while the state directory was looked at counted as wrong use: systemd
+// does not start the service again after that.
+func TestAFailingDiskIsNoWrongUse(t *testing.T) {
+	k := faultkernel.New(t, 0)
+	require.NoError(t, k.Shell.Mkdir("/tree", 0o755))
+	require.NoError(t, k.Shell.Mkdir("/state", 0o755))
+	k.Refuse("statx tree", unix.EIO, 1)
+	_, err := OpenRoot("/tree", "/state", false)
+	require.ErrorIs(t, err, unix.EIO)
+	require.Equal(t, exit.Local, exit.Of(err))
+	require.Empty(t, k.Open)
 }
