@@ -31,6 +31,9 @@ type desk struct {
 	wrote int         // times that the source was told of
 }
 
+// here is the place of the directory.
+const here ownwrites.Place = 5
+
 // heard is a source that counts what it is told.
 type heard struct {
 	notify.Source
@@ -63,7 +66,7 @@ func newDesk(t *testing.T) *desk {
 
 // write gives the directory a stamp, as the rule has it.
 func (d *desk) write(top mtree.Stamp) mtree.Stamp {
-	return d.publisher.write(d.dir, "d", top, nil, mtree.MinStamp, 0)
+	return d.publisher.write(d.dir, "d", here, top, nil, mtree.MinStamp, 0)
 }
 
 // shows is fstat of the directory.
@@ -90,6 +93,27 @@ func TestWrite(t *testing.T) {
 	_, refused := d.refused(t)
 	require.False(t, refused)
 	require.Equal(t, []any{1, true, stamp, 1, 1}, []any{d.Stamped, d.Changed, d.Top, d.set, d.wrote})
+}
+
+// What refused below a directory is saved before the directory gets its stamp: a reader who
+// sees that one finds it. What refused elsewhere can wait.
+func TestSavedBeforeTheStampAbove(t *testing.T) {
+	for _, below := range []bool{true, false} {
+		d := newDesk(t)
+		saved := 0
+		d.SaveExceptions = func() {
+			saved++
+			require.Equal(t, 0, d.set)
+		}
+		since := d.Health.Exceptions.Placed()
+		d.Health.Refuse("d/below", disk.Node{Ino: 5}, mtree.Unix(3000, 0), unix.EPERM)
+		if !below {
+			since = d.Health.Exceptions.Placed()
+		}
+		d.publisher.write(d.dir, "d", here, d.now.Add(-time.Second), nil, mtree.MinStamp, since)
+		require.Equal(t, below, saved == 1)
+		require.Equal(t, 1, d.set)
+	}
 }
 
 // A directory that cannot be looked at is not stamped. Nothing says what its readers have, so
@@ -189,7 +213,7 @@ func TestWritesBesideOthers(t *testing.T) {
 		after := before
 		after.MTime = mtree.Unix(5000, 0)
 		change(&after)
-		d.remember("d", mtree.Unix(5000, 0), before, after, nil)
+		d.remember("d", here, mtree.Unix(5000, 0), before, after, nil)
 		require.Equal(t, what == "nothing", d.OwnWrites.Has(after), what)
 		require.Equal(t, 1, d.Stamped)
 	}
@@ -215,11 +239,12 @@ func TestFirstThatShowsItAlready(t *testing.T) {
 			f.Judged = shows.CTime
 		}
 		d.now = shows.CTime.Add(c.age)
-		d.stampFirst(d.dir, "d", f)
+		d.stampFirst(d.dir, "d", here, f)
 		require.Equal(t, c.ours, d.OwnWrites.Has(shows), c)
 		require.Equal(t, []any{0, 0, false, shows.MTime, 0}, []any{d.set, d.Stamped, d.Changed, d.Top, len(d.Changes)})
 		if c.ours {
-			require.Equal(t, ownwrites.Judged, d.OwnWrites.ProofOf(shows))
+			require.Equal(t, ownwrites.Judged, d.OwnWrites.ProofOf(shows, here))
+			require.Equal(t, ownwrites.Unproven, d.OwnWrites.ProofOf(shows, here+1), "at its place only")
 		}
 	}
 }
@@ -235,11 +260,11 @@ func TestFirstThatIsLeftAlone(t *testing.T) {
 		case "changed":
 			require.NoError(t, d.dir.SetTime(mtree.Unix(6000, 0)))
 		case "ours":
-			d.OwnWrites.Put(d.shows(t), ownwrites.Proven, true)
+			d.OwnWrites.Put(d.shows(t), here, ownwrites.Proven, true)
 		case "unknown":
 			d.Refuse("statx d", unix.EIO, 1)
 		}
-		d.stampFirst(d.dir, "d", &audit.Finding{First: true, Value: mtree.Unix(5000, 0), Showed: showed})
+		d.stampFirst(d.dir, "d", here, &audit.Finding{First: true, Value: mtree.Unix(5000, 0), Showed: showed})
 		require.Equal(t, why == "", d.Changed, why)
 		require.Equal(t, why == "", d.shows(t).MTime == mtree.Unix(5000, 0), why)
 		require.Equal(t, why == "", d.set == 1)
@@ -250,7 +275,7 @@ func TestFirstThatIsLeftAlone(t *testing.T) {
 func TestFirstThatIsRefused(t *testing.T) {
 	d := newDesk(t)
 	d.Refuse("utimes d", unix.EPERM, -1)
-	d.stampFirst(d.dir, "d", &audit.Finding{First: true, Value: mtree.Unix(5000, 0), Showed: d.shows(t).MTime})
+	d.stampFirst(d.dir, "d", here, &audit.Finding{First: true, Value: mtree.Unix(5000, 0), Showed: d.shows(t).MTime})
 	have, refused := d.refused(t)
 	require.True(t, refused)
 	require.Equal(t, mtree.Unix(5000, 0), have)
@@ -279,7 +304,7 @@ func TestShowPublished(t *testing.T) {
 		before := d.shows(t)
 		d.Health.Refuse("d", before.Node, published, unix.EPERM)
 		c.prepared(d, before.Node)
-		d.showPublished(d.dir, "d")
+		d.showPublished(d.dir, "d", here)
 		d.Fail = nil
 		stamps, _, _ := d.Health.Exceptions.Counts()
 		require.Equal(t, c.apart, stamps == 1, c.what)
