@@ -88,6 +88,34 @@ func TestOptionsThatComeAndGo(t *testing.T) {
 	second.equal(s)
 }
 
+// The source's serve left out a directory for less than a pass of the copy, which completed the
+// directory above it meanwhile. A copy of that copy listed it, and what came later to the one that
+// had been left out moved no stamp above it.
+func TestOptionsOfTheSourceThatComeAndGo(t *testing.T) {
+	s, first := served(t, serve.Config{}, "s/k/f = x", "s/g = y", "z/h = z")
+	first.equal(s)
+	second := copyOf(t, first)
+	second.equal(s)
+	s.change("s/k/f = changed", "s/g = changed", "z/h = changed")
+	first.server.reopen(serve.Config{Root: s.root, Exclude: []string{"k/"}})
+	first.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/z/" {
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	require.Error(t, first.once())
+	require.Error(t, second.once(), "the first one is not complete")
+	require.Equal(t, "changed", second.read("s/g"))
+	require.Equal(t, "x", second.read("s/k/f"))
+	first.server.interfere(nil)
+	first.server.reopen(serve.Config{Root: s.root})
+	first.equal(s)
+	second.anew(first.config.Dest)
+	second.equal(s)
+}
+
 // The same between the root and a directory, in one pass of the copy of the copy.
 func TestOtherOptionsOfACopyInMidPass(t *testing.T) {
 	s, first := overHTTP(t, "a/f = x", "a/l -> f")

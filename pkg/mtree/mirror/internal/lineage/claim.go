@@ -104,6 +104,9 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	if !slices.Equal(was.Filters, next.Filters) { // guard: TestSimulationFound
 		more |= replica.DoubtHidden // what was filtered is not counted among what the copy has and the source hides
 	}
+	if was.Fingerprint != next.Fingerprint && was.Fingerprint != "" { // guard: TestOptionsOfTheSourceThatComeAndGo
+		next.Turns++
+	}
 	isNew, err := r.IsNew()
 	if err != nil {
 		return err

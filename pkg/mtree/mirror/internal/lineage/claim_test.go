@@ -204,6 +204,20 @@ func TestAStartWithoutAdopt(t *testing.T) {
 	}
 }
 
+// Each other set of the source's options is told to copies of the copy, also one that was gone
+// before a pass was complete.
+func TestOptionsAreCounted(t *testing.T) {
+	b := made(t, Options{})
+	require.Equal(t, "e", ptr(b.replica.Tree()).PublishedFingerprint())
+	for i, c := range []struct{ e, published string }{{"e", "e"}, {"f", "f-1"}, {"f", "f-1"}, {"e", "e-2"}, {"", "e-2"}, {"f", "f-3"}} {
+		b.claim(rootOf(func(r *source.Root) { r.Fingerprint = c.e }))
+		require.Equal(t, c.published, ptr(b.replica.Tree()).PublishedFingerprint(), "%d", i)
+	}
+	b.set(func(t *state.Tree) { t.Fingerprint, t.Turns = "", 0 })
+	b.claim(rootOf(func(r *source.Root) { r.Fingerprint = "f" }))
+	require.Equal(t, "f", ptr(b.replica.Tree()).PublishedFingerprint(), "it had not been known")
+}
+
 // Serves of different options that answer by turns are named once.
 func TestServesByTurnsAreNamed(t *testing.T) {
 	b := made(t, Options{})
