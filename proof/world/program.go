@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -58,6 +59,19 @@ func (p *program) launch(args []string) error {
 	process, err := proof.Launch(proof.Command{Args: args, Log: p.log, User: p.runsAs(), Dir: "/"})
 	p.process, p.down, p.frozen = process, false, false
 	return err
+}
+
+// entered waits until the program runs in its namespace: unshare and a shell make that before.
+// It reports false if it ends before.
+func (p *program) entered() bool {
+	for p.alive() {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.process.Cmd.Process.Pid))
+		if err == nil && filepath.Base(exe) == p.name {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }
 
 // alive reports whether it runs; also if it is frozen.

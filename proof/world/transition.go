@@ -131,6 +131,9 @@ var optionTransitions = []transition{
 		if p.limit == 0 || !p.alive() || p.frozen {
 			return nil
 		}
+		if !p.entered() {
+			return nil
+		}
 		p.limit = 100000
 		err := run("nsenter", "-U", "-t", fmt.Sprint(p.process.Cmd.Process.Pid), "--preserve-credentials", "sh", "-c", "echo 100000 >/proc/sys/user/max_inotify_watches")
 		w.hangUp()

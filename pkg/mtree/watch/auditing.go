@@ -85,7 +85,7 @@ func (w *watcher) startAudit(r auditRequest) {
 // auditedTree returns the tree that an audit scans.
 func (w *watcher) auditedTree() audit.Tree {
 	return audit.Tree{
-		Root: w.root, Source: w.source, Exclude: w.exclude, CrossMounts: w.CrossMounts, Now: w.Now,
+		Root: w.root, Source: w.source, Exclude: w.exclude, CrossMounts: w.CrossMounts, Granule: w.granule, Now: w.Now,
 		OwnWrites: w.ownWrites, Health: w.health, Borders: w.borders, Earlier: w.earlier,
 	}
 }

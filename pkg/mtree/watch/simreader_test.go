@@ -25,8 +25,10 @@ type simReader struct {
 	s       *simulation
 	process *simkernel.Process
 	known   map[string]*believed
-	epoch   string // of the tree, when the reader was last complete
-	full    bool   // nothing is passed over until the reader is complete
+	epoch   string      // of the tree, when the reader was last complete
+	run     string      // of watch, which was listed last
+	top     mtree.Stamp // the highest time that the root showed in it
+	full    bool        // nothing is passed over until the reader is complete
 	busy    atomic.Bool
 	done    bool // the last pass was complete
 	pruned  bool // and passed over what it could
@@ -90,6 +92,9 @@ func (r *simReader) pass(root *disk.Dir) bool {
 	if epoch != r.epoch {
 		r.full = true
 	}
+	if r.rolledBack(root, published.Tree.Runs) {
+		r.full = true
+	}
 	w := &simWalk{simReader: r, root: root, prunes: published.State.Prunes() && !r.full}
 	w.lister = lister.Lister{Hidden: true, Exceptions: func() (*state.Exceptions, error) {
 		if published.State == wire.Unwatched {
@@ -106,6 +111,21 @@ func (r *simReader) pass(root *disk.Dir) bool {
 	}
 	r.full, r.epoch, r.pruned = false, epoch, w.prunes
 	return true
+}
+
+// rolledBack reports whether the source went back to a time before what the reader saw: what it
+// listed while nobody watched may be lost with the power. It notes the run and the root's time.
+func (r *simReader) rolledBack(root *disk.Dir, runs []wire.Run) bool {
+	info, err := root.Self()
+	if err != nil {
+		return false
+	}
+	back := r.run != "" && len(runs) > 0 && !wire.RunReached(runs, r.run, r.top)
+	if run := wire.LatestRun(runs); run != r.run {
+		r.run, r.top = run, info.MTime
+	}
+	r.top = mtree.Later(r.top, info.MTime)
+	return back
 }
 
 // simWalk is one pass.

@@ -15,11 +15,12 @@ import (
 type OwnWrite struct {
 	Inode        uint64
 	MTime, CTime mtree.Stamp
+	Place        uint64 // where it was then: see package ownwrites
 }
 
 // OwnWriteLog is the two files .tidemark/left.0 and left.1, with the own writes of the
 // last batches as fixed records: inode u64, then seconds s64 and nanoseconds u32 of
-// mtime and of ctime, little endian. One file is appended to. When it has maxOwnWrites
+// mtime and of ctime, then place u64, little endian. One file is appended to. When it has maxOwnWrites
 // records, and at each start, the other is emptied and takes over: so the last batches
 // are always there, and not much more. Only the holder of the lock has it open.
 type OwnWriteLog struct {
@@ -32,8 +33,8 @@ type OwnWriteLog struct {
 var ownWriteNames = [2]string{"left.0", "left.1"}
 
 const (
-	ownWriteSize = 32
-	maxOwnWrites = 1 << 15 // records in one file: 1 MiB
+	ownWriteSize = 40
+	maxOwnWrites = 1 << 15 // records in one file: 1.25 MiB
 )
 
 // OpenOwnWrites opens the log and returns what it holds, in no order. A record that is
@@ -71,7 +72,7 @@ func parseOwnWrites(all []OwnWrite, text []byte) []OwnWrite {
 		at := func(i int) mtree.Stamp {
 			return mtree.Unix(int64(binary.LittleEndian.Uint64(text[i:])), int64(binary.LittleEndian.Uint32(text[i+8:])))
 		}
-		all = append(all, OwnWrite{Inode: binary.LittleEndian.Uint64(text), MTime: at(8), CTime: at(20)})
+		all = append(all, OwnWrite{Inode: binary.LittleEndian.Uint64(text), MTime: at(8), CTime: at(20), Place: binary.LittleEndian.Uint64(text[32:])})
 	}
 	return all
 }
@@ -93,6 +94,7 @@ func (l *OwnWriteLog) Append(records []OwnWrite) error {
 			l.buf = binary.LittleEndian.AppendUint64(l.buf, uint64(sec))
 			l.buf = binary.LittleEndian.AppendUint32(l.buf, uint32(nsec))
 		}
+		l.buf = binary.LittleEndian.AppendUint64(l.buf, r.Place)
 	}
 	n, err := l.files[l.now].WriteAt(l.buf, l.size)
 	l.size += int64(n)

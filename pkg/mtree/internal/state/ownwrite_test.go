@@ -19,7 +19,7 @@ func TestOwnWriteLog(t *testing.T) {
 	writes := func(n int) (all []OwnWrite) {
 		for range n {
 			next++
-			all = append(all, OwnWrite{Inode: next, MTime: mtree.Unix(int64(next)-5, 999_999_999), CTime: mtree.Unix(1<<40, int64(next))})
+			all = append(all, OwnWrite{Inode: next, MTime: mtree.Unix(int64(next)-5, 999_999_999), CTime: mtree.Unix(1<<40, int64(next)), Place: 1<<63 - next})
 		}
 		return all
 	}

@@ -8,7 +8,6 @@ import (
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
-	"tidemark/pkg/mtree/wire"
 )
 
 // visit opens, arms, lists and judges one directory.
@@ -124,9 +123,7 @@ func (s *scan) border(v *visit, info disk.Info) {
 func (s *scan) list(v *visit) error {
 	now := s.Now()
 	f := Finding{MTime: mtree.MinStamp, CTime: mtree.MinStamp, Came: mtree.MinStamp}
-	if v.info.CTime.Add(wire.ClockLag).Before(now) { // else a later change may show the same ctime
-		v.judged = v.info.CTime
-	}
+	v.judged = s.judged(v.info.CTime, now)
 	changed := s.judgeSelf(v, now)
 	v.came = stamprule.Past(v.info.CTime, mtree.MinStamp, now)
 	if v.parent != nil {

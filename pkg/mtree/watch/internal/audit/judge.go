@@ -3,6 +3,7 @@ package audit
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/wire"
 )
 
 // judgeSelf decides by the attributes of v itself whether v changed. A young ctime means
@@ -10,7 +11,7 @@ import (
 // the root cannot arrive.
 func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
 	switch {
-	case !v.info.CTime.Before(s.Since) && !s.OwnWrites.Stayed(v.dir, v.info): // guard (without !s.OwnWrites): TestGroundsOfADirectory
+	case !v.info.CTime.Before(s.Since) && !s.OwnWrites.Stayed(v.dir, v.info, v.place()): // guard (without !s.OwnWrites): TestGroundsOfADirectory
 		v.arrived = v.parent != nil // guard: TestGroundsOfADirectory
 		return true
 	case v.arrived, s.All: // guard: TestGroundsOfADirectory
@@ -25,4 +26,13 @@ func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
 func (s *scan) judge(v *visit, info disk.Info) bool {
 	return !info.CTime.Before(s.Since) || // guard (without !info.CTime): TestGroundsOfAnEntry
 		info.CTime.After(v.info.MTime) && info.CTime.After(s.Before) // guard: TestGroundsOfAnEntry
+}
+
+// judged returns the ctime of a directory as that which a scan judges, at a time read before.
+// It is zero if it is so young that a later change may leave the same one.
+func (s *scan) judged(ctime, now mtree.Stamp) mtree.Stamp {
+	if ctime.Add(s.Granule + wire.ClockLag).Before(now) { // guard (without s.Granule): TestTooYoungToBeJudged
+		return ctime
+	}
+	return mtree.Stamp{}
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -9,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/wire"
 )
 
 // An audit takes a directory for changed by an entry's ctime: at or after the checkpoint
@@ -65,7 +67,7 @@ func TestGroundsOfADirectory(t *testing.T) {
 	published := old
 	published.Floor = ahead.MTime
 	require.False(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: published}).judgeSelf(child(ahead), now), "our own, from a floor ahead")
-	w.Put(shows, ownwrites.Proven, true)
+	w.Put(shows, 0, ownwrites.Proven, true)
 	v = child(shows)
 	require.False(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: recent}).judgeSelf(v, now), "what our last batch left")
 	require.False(t, v.arrived)
@@ -86,7 +88,7 @@ func TestOurWriteHidesARename(t *testing.T) {
 		return s.judgeSelf(v, machine.Now()) && v.arrived
 	}
 	l := ownwrites.New(nil, nil, at(0))
-	l.Put(shows, ownwrites.Unproven, true)
+	l.Put(shows, 0, ownwrites.Unproven, true)
 	require.True(t, l.Untouched(dir, shows), "our own event is known at once")
 	require.True(t, arrived(l))
 	require.True(t, l.EndTake(true), "it waits for a Take")
@@ -98,11 +100,21 @@ func TestOurWriteHidesARename(t *testing.T) {
 	require.False(t, arrived(l))
 
 	l = ownwrites.New(nil, nil, at(0))
-	l.Put(shows, ownwrites.Unproven, true)
+	l.Put(shows, 0, ownwrites.Unproven, true)
 	l.BeginTake()
 	l.Lost()
 	l.EndTake(true)
 	require.True(t, arrived(l))
+}
+
+// On a file system that keeps whole seconds, a ctime was judged while it could still be that of
+// a later rename: what arrived in that second passed for what had been there.
+func TestTooYoungToBeJudged(t *testing.T) {
+	fine, coarse := &scan{Tree: Tree{Granule: 1}}, &scan{Tree: Tree{Granule: time.Second}}
+	require.Equal(t, at(5), fine.judged(at(5), at(5).Add(100*time.Millisecond)))
+	require.Zero(t, fine.judged(at(5), at(5).Add(wire.ClockLag)))
+	require.Zero(t, coarse.judged(at(5), at(6).Add(wire.ClockLag)))
+	require.Equal(t, at(5), coarse.judged(at(5), at(6).Add(wire.ClockLag+1)))
 }
 
 func selfOf(t *testing.T, d *disk.Dir) disk.Info {

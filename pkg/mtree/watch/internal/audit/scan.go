@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -20,7 +21,8 @@ type Tree struct {
 	Root        *disk.Dir
 	Source      notify.Source // where directories are armed
 	Exclude     *glob.List
-	CrossMounts bool // enter directories on other file systems
+	CrossMounts bool          // enter directories on other file systems
+	Granule     time.Duration // the smallest step of time that the file system stores
 	Now         func() mtree.Stamp
 
 	OwnWrites *ownwrites.Memory
@@ -128,6 +130,14 @@ func (v *visit) path() string {
 		}
 	}
 	return string(path)
+}
+
+// place returns where v is, for ownwrites; the root is always at its own.
+func (v *visit) place() ownwrites.Place {
+	if v.parent == nil {
+		return 0
+	}
+	return ownwrites.PlaceOf(v.parent.info, v.name, v.info)
 }
 
 // push puts the subdirectories of v on the stack.

@@ -4,4 +4,9 @@
 // is that of our write, not of somebody else's. And an audit need not count such a
 // directory as arrived under its name: its young ctime is ours. The second is safe only
 // with a proof; see Memory.
+//
+// Its files stand in layers. Each uses what stands below it:
+//
+//	memory.go
+//	place.go
 package ownwrites

@@ -23,6 +23,7 @@ type write struct {
 	mtime, ctime   mtree.Stamp
 	mode, uid, gid uint32
 	whole          bool // mode and owner are known: it was not read from the log
+	place          Place
 	proof          Proof
 }
 
@@ -36,8 +37,8 @@ const (
 	Proven                // the directory did not arrive
 )
 
-func writeOf(info disk.Info, p Proof) write {
-	return write{info.MTime, info.CTime, info.Mode, info.UID, info.GID, true, p}
+func writeOf(info disk.Info, at Place, p Proof) write {
+	return write{info.MTime, info.CTime, info.Mode, info.UID, info.GID, true, at, p}
 }
 
 func (w write) shows(info disk.Info) bool {
@@ -55,6 +56,9 @@ func (w write) shows(info disk.Info) bool {
 // is young at first: good enough to recognise our own events. Only after a later Take,
 // which has reported all such renames, does it prove to an audit that the directory did
 // not arrive (BeginTake, EndTake).
+//
+// A rename in the tick of our write, but after it, leaves the very ctime that the write
+// left. So a write proves something only at the place where it was made.
 //
 // If something cannot be heard, or without events, no Take reports all renames. There a
 // write is proof if what it overwrote was proof: the directory showed our own earlier
@@ -81,7 +85,7 @@ func New(log *state.OwnWriteLog, known []state.OwnWrite, now mtree.Stamp) *Memor
 	}
 	for _, k := range known {
 		if have, ok := m.older[k.Inode]; !ok || have.ctime.Before(k.CTime) { // guard (always): TestTheLaterRecordCounts
-			m.older[k.Inode] = write{mtime: k.MTime, ctime: k.CTime, proof: Proven}
+			m.older[k.Inode] = write{mtime: k.MTime, ctime: k.CTime, place: Place(k.Place), proof: Proven}
 		}
 	}
 	return m
@@ -93,10 +97,10 @@ func (m *Memory) Lock() { m.mu.Lock() }
 // Unlock ends Lock.
 func (m *Memory) Unlock() { m.mu.Unlock() }
 
-// Put records a write, and how far it is proof already. heard says that a later Take can
-// prove more. The caller holds the lock.
-func (m *Memory) Put(info disk.Info, p Proof, heard bool) {
-	have := writeOf(info, p)
+// Put records a write, where it was made, and how far it is proof already. heard says that
+// a later Take can prove more. The caller holds the lock.
+func (m *Memory) Put(info disk.Info, at Place, p Proof, heard bool) {
+	have := writeOf(info, at, p)
 	if p == Proven || !heard { // guard (without !heard): TestWhichTakeProves
 		m.keep(info.Node.Ino, have)
 		return
@@ -113,7 +117,7 @@ func (m *Memory) keep(inode uint64, have write) {
 	if len(m.unsent) >= 2*size {
 		m.unsent = append(m.unsent[:0], m.unsent[size:]...) // guard: TestOwnWritesAge
 	}
-	m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+	m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime, Place: uint64(have.place)})
 }
 
 // BeginTake says that a Take begins now, after everything that was put so far.
@@ -173,10 +177,10 @@ func (m *Memory) Lost() {
 // earlier fstat; if the directory was stamped after it, the directory is looked at again.
 func (m *Memory) Untouched(d *disk.Dir, info disk.Info) bool { return m.still(d, info, m.Has) }
 
-// Stayed reports whether the directory is untouched, and did not arrive under its
-// name since the write.
-func (m *Memory) Stayed(d *disk.Dir, info disk.Info) bool {
-	return m.still(d, info, func(info disk.Info) bool { return m.ProofOf(info) == Proven })
+// Stayed reports whether the directory, which is at a place, is untouched, and did not
+// arrive there since the write.
+func (m *Memory) Stayed(d *disk.Dir, info disk.Info, at Place) bool {
+	return m.still(d, info, func(info disk.Info) bool { return m.ProofOf(info, at) == Proven })
 }
 
 // still reports whether shows is true for info, or for a new fstat of the directory.
@@ -203,9 +207,13 @@ func (m *Memory) Has(info disk.Info) bool {
 	return ok
 }
 
-// ProofOf returns the proof of the write that left info. The caller holds the lock.
-func (m *Memory) ProofOf(info disk.Info) Proof {
+// ProofOf returns the proof of the write that left info, for a directory at a place. The
+// caller holds the lock.
+func (m *Memory) ProofOf(info disk.Info, at Place) Proof {
 	have, _ := m.find(info)
+	if !have.place.may(at) { // guard: TestMovedInTheTickOfItsStamp
+		return Unproven
+	}
 	return have.proof
 }
 
@@ -249,7 +257,7 @@ func (m *Memory) SwitchLog(log *state.OwnWriteLog) {
 	m.log = log
 	for inode, have := range m.recent {
 		if have.proof == Proven { // guard (always): TestANewLogGetsWhatIsProven
-			m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime})
+			m.unsent = append(m.unsent, state.OwnWrite{Inode: inode, MTime: have.mtime, CTime: have.ctime, Place: uint64(have.place)})
 		}
 	}
 }

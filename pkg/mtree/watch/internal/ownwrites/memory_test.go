@@ -21,7 +21,7 @@ func TestOwnWriteIsToldFromOthers(t *testing.T) {
 	require.NoError(t, dir.SetTime(at(1_000_000_000)))
 	info, err := dir.Self()
 	require.NoError(t, err)
-	l.Put(info, ownwrites.Proven, true)
+	l.Put(info, 0, ownwrites.Proven, true)
 	require.True(t, l.Untouched(dir, info))
 	for _, change := range []func() error{
 		func() error { return os.Chtimes(path, time.Time{}, time.Unix(981_173_106, 789)) },
@@ -31,13 +31,55 @@ func TestOwnWriteIsToldFromOthers(t *testing.T) {
 		now, err := dir.Self()
 		require.NoError(t, err)
 		require.False(t, l.Untouched(dir, now))
-		l.Put(now, ownwrites.Proven, true)
+		l.Put(now, 0, ownwrites.Proven, true)
 		require.True(t, l.Untouched(dir, now))
 	}
 	other := info
 	other.Mode = 0o711
-	l.Put(info, ownwrites.Proven, true)
+	l.Put(info, 0, ownwrites.Proven, true)
 	require.False(t, l.Shows(other), "the same tick on a kernel with coarse times")
+}
+
+// Two directories were exchanged after both had got their stamps, in the tick of the writes: each
+// showed what a write of ours had left. Without events no audit found it, and readers kept
+// what they had of these names. A write proves something at its own place only.
+func TestMovedInTheTickOfItsStamp(t *testing.T) {
+	_, dir, shows := openDir(t)
+	var parent disk.Info
+	parent.Node.Ino = 7
+	here, there := ownwrites.PlaceOf(parent, "a", shows), ownwrites.PlaceOf(parent, "b", shows)
+	require.NotEqual(t, here, there)
+	require.Equal(t, here, ownwrites.PlaceOf(parent, "a", shows))
+	parent.Node.Ino = 8
+	require.NotEqual(t, here, ownwrites.PlaceOf(parent, "a", shows))
+
+	marker, log := openLog(t)
+	l := ownwrites.New(log, nil, at(0))
+	for range 2 {
+		l.Put(shows, here, ownwrites.Proven, true)
+		require.True(t, l.Stayed(dir, shows, here))
+		require.False(t, l.Stayed(dir, shows, there))
+		require.Equal(t, ownwrites.Unproven, l.ProofOf(shows, there))
+		require.True(t, l.Untouched(dir, shows), "it is our write, wherever it is")
+		require.NoError(t, l.Save())
+		require.NoError(t, log.Close())
+		next, known, err := marker.OpenOwnWrites() // the next start
+		require.NoError(t, err)
+		log = next
+		l = ownwrites.New(log, known, at(0))
+		require.True(t, l.Stayed(dir, shows, here))
+		require.False(t, l.Stayed(dir, shows, there))
+	}
+	require.NoError(t, log.Close())
+
+	mounted := shows
+	mounted.MountRoot = true
+	require.Zero(t, ownwrites.PlaceOf(parent, "a", mounted), "it may be mounted twice")
+	l = ownwrites.New(nil, nil, at(0))
+	l.Put(shows, 0, ownwrites.Proven, true)
+	require.True(t, l.Stayed(dir, shows, there))
+	l.Put(shows, here, ownwrites.Proven, true)
+	require.True(t, l.Stayed(dir, shows, 0))
 }
 
 // What an audit has judged is no proof before that audit is done: the directory was stamped,
@@ -46,27 +88,27 @@ func TestProofWaitsForTheAudit(t *testing.T) {
 	_, dir, shows := openDir(t)
 	for _, heard := range []bool{true, false} {
 		l := ownwrites.New(nil, nil, at(0))
-		l.Put(shows, ownwrites.Judged, heard)
+		l.Put(shows, 0, ownwrites.Judged, heard)
 		require.True(t, l.Untouched(dir, shows))
-		require.False(t, l.Stayed(dir, shows))
+		require.False(t, l.Stayed(dir, shows, 0))
 		l.EndAudit(true)
-		require.True(t, l.Stayed(dir, shows))
+		require.True(t, l.Stayed(dir, shows, 0))
 		require.Equal(t, 1, l.Unsaved())
 
 		l = ownwrites.New(nil, nil, at(0))
-		l.Put(shows, ownwrites.Judged, heard)
+		l.Put(shows, 0, ownwrites.Judged, heard)
 		l.EndAudit(false)
 		l.EndAudit(true)
 		require.True(t, l.Untouched(dir, shows))
-		require.False(t, l.Stayed(dir, shows), "another audit's")
+		require.False(t, l.Stayed(dir, shows, 0), "another audit's")
 		require.Zero(t, l.Unsaved())
 	}
 	l := ownwrites.New(nil, nil, at(0))
-	l.Put(shows, ownwrites.Unproven, true)
+	l.Put(shows, 0, ownwrites.Unproven, true)
 	l.BeginTake()
 	l.EndTake(false)
 	require.True(t, l.Untouched(dir, shows))
-	require.False(t, l.Stayed(dir, shows), "the Take heard only a part")
+	require.False(t, l.Stayed(dir, shows, 0), "the Take heard only a part")
 }
 
 // A directory shows our write only with both times, and with mode and owner where they are
@@ -74,7 +116,7 @@ func TestProofWaitsForTheAudit(t *testing.T) {
 func TestOwnWriteShowsEverything(t *testing.T) {
 	_, _, ours := openDir(t)
 	l := ownwrites.New(nil, []state.OwnWrite{{Inode: 7, MTime: ours.MTime, CTime: ours.CTime}}, at(0))
-	l.Put(ours, ownwrites.Proven, true)
+	l.Put(ours, 0, ownwrites.Proven, true)
 	require.True(t, l.Shows(ours))
 	for what, change := range map[string]func(*disk.Info){
 		"mtime": func(i *disk.Info) { i.MTime = i.MTime.Add(1) },
@@ -112,19 +154,19 @@ func TestLostForgetsWhatWaits(t *testing.T) {
 	_, dir, shows := openDir(t)
 	for _, begun := range []bool{false, true} {
 		l := ownwrites.New(nil, nil, at(0))
-		l.Put(shows, ownwrites.Unproven, true)
+		l.Put(shows, 0, ownwrites.Unproven, true)
 		if begun {
 			l.BeginTake()
 		}
 		l.Lost()
 		require.False(t, l.Untouched(dir, shows))
 		l.EndTake(true)
-		require.False(t, l.Stayed(dir, shows))
+		require.False(t, l.Stayed(dir, shows, 0))
 	}
 	l := ownwrites.New(nil, nil, at(0))
-	l.Put(shows, ownwrites.Proven, true)
+	l.Put(shows, 0, ownwrites.Proven, true)
 	l.Lost()
-	require.True(t, l.Stayed(dir, shows))
+	require.True(t, l.Stayed(dir, shows, 0))
 }
 
 // A later Take proves a write only if it was put before that Take began. Where something
@@ -133,20 +175,20 @@ func TestWhichTakeProves(t *testing.T) {
 	_, dir, shows := openDir(t)
 	l := ownwrites.New(nil, nil, at(0))
 	l.BeginTake()
-	l.Put(shows, ownwrites.Unproven, true)
+	l.Put(shows, 0, ownwrites.Unproven, true)
 	require.True(t, l.EndTake(true), "it waits for the next")
-	require.False(t, l.Stayed(dir, shows))
+	require.False(t, l.Stayed(dir, shows, 0))
 	l.BeginTake()
 	require.False(t, l.EndTake(true))
-	require.True(t, l.Stayed(dir, shows))
+	require.True(t, l.Stayed(dir, shows, 0))
 	require.Equal(t, 1, l.Unsaved())
 
 	l = ownwrites.New(nil, nil, at(0))
-	l.Put(shows, ownwrites.Unproven, false)
+	l.Put(shows, 0, ownwrites.Unproven, false)
 	l.BeginTake()
 	require.False(t, l.EndTake(true))
 	require.True(t, l.Untouched(dir, shows))
-	require.False(t, l.Stayed(dir, shows))
+	require.False(t, l.Stayed(dir, shows, 0))
 }
 
 // A directory that was stamped between a caller's fstat and its question shows our write
@@ -157,11 +199,11 @@ func TestStampedAfterTheFstat(t *testing.T) {
 	before.MTime = before.MTime.Add(-time.Second)
 	l := ownwrites.New(nil, nil, at(0))
 	require.False(t, l.Untouched(dir, before))
-	l.Put(shows, ownwrites.Unproven, false)
+	l.Put(shows, 0, ownwrites.Unproven, false)
 	require.True(t, l.Untouched(dir, before))
-	require.False(t, l.Stayed(dir, before), "it is not proven")
-	l.Put(shows, ownwrites.Proven, false)
-	require.True(t, l.Stayed(dir, before))
+	require.False(t, l.Stayed(dir, before, 0), "it is not proven")
+	l.Put(shows, 0, ownwrites.Proven, false)
+	require.True(t, l.Stayed(dir, before, 0))
 }
 
 // A new log gets all that is proven, and nothing that is not: .tidemark was removed and
@@ -173,8 +215,8 @@ func TestANewLogGetsWhatIsProven(t *testing.T) {
 	l := ownwrites.New(before, nil, at(0))
 	other := shows
 	other.Node.Ino++
-	l.Put(shows, ownwrites.Proven, true)
-	l.Put(other, ownwrites.Unproven, false)
+	l.Put(shows, 0, ownwrites.Proven, true)
+	l.Put(other, 0, ownwrites.Unproven, false)
 	require.NoError(t, l.Save())
 	require.Zero(t, l.Unsaved())
 	l.SwitchLog(log)
@@ -194,12 +236,12 @@ func TestANewLogGetsWhatIsProven(t *testing.T) {
 func TestOwnWritesAge(t *testing.T) {
 	_, _, first := openDir(t)
 	l := ownwrites.New(nil, nil, at(0))
-	l.Put(first, ownwrites.Unproven, false)
+	l.Put(first, 0, ownwrites.Unproven, false)
 	fill := func(from uint64, n int) {
 		for i := range n {
 			info := first
 			info.Node.Ino = from + uint64(i)
-			l.Put(info, ownwrites.Proven, false)
+			l.Put(info, 0, ownwrites.Proven, false)
 		}
 	}
 	fill(1<<40, ownwrites.Size-2)

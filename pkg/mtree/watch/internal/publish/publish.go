@@ -9,6 +9,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
@@ -21,13 +22,13 @@ func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Resul
 	if err != nil {
 		return p.Result, err
 	}
-	p.within(t.Root, info, &b.top, "")
+	p.within(t.Root, info, &b.top, "", 0)
 	return p.Result, nil
 }
 
 // within stamps the directories of the batch at and below d. stamp is that of d; ok is
 // false if nothing in d changed.
-func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path string) (stamp mtree.Stamp, ok bool) {
+func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path string, at ownwrites.Place) (stamp mtree.Stamp, ok bool) {
 	top, since := mtree.MinStamp, p.Health.Exceptions.Placed()
 	raise := func(value mtree.Stamp, changed bool) {
 		if changed {
@@ -60,9 +61,9 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 	}
 	if !ok {
 		if c.found != nil { // and it is of the first run
-			p.stampFirst(d, path, c.found)
+			p.stampFirst(d, path, at, c.found)
 		} else if c.showOnly {
-			p.showPublished(d, path) // guard: TestARefusalEndsWhileNobodyWatches
+			p.showPublished(d, path, at) // guard: TestARefusalEndsWhileNobodyWatches
 		}
 		return stamp, false
 	}
@@ -70,7 +71,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 	if c.found != nil {
 		came = c.found.Came
 	}
-	stamp = p.write(d, path, top, c.found, came, since)
+	stamp = p.write(d, path, at, top, c.found, came, since)
 	p.listChanges(c, path, stamp)
 	return stamp, true
 }
@@ -99,7 +100,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, pat
 	if p.isBorder(child, path) { // only its entry in d counts, nothing inside
 		return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), c.self || c.found != nil || c.touches(mtree.MarkerName)
 	}
-	return p.within(child, info, c, path)
+	return p.within(child, info, c, path, ownwrites.PlaceOf(parent, name, info))
 }
 
 // unopened handles a directory name in d that cannot be opened: it is no longer
@@ -234,7 +235,7 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	}
 	came = mtree.Later(came, p.past(info.CTime))                          // guard: TestArrivedWithATimeThatItsNameShowed
 	top = mtree.Later(top, p.inside(child, info, own, path, came, fresh)) // guard: TestUnreadIsTried
-	return p.write(child, path, top, nil, came, since), true
+	return p.write(child, path, ownwrites.PlaceOf(self, name, info), top, nil, came, since), true
 }
 
 // inside arms and stamps all directories in d, which is armed itself. It returns the

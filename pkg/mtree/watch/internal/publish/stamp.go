@@ -37,7 +37,7 @@ type publisher struct {
 // A stamp that equals the ctime which writing it leaves is written again, one granule
 // more. A create or delete in the same tick shows the same, so the stamp could not be
 // remembered as ours, and an audit could not tell our write from theirs.
-func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Finding, came mtree.Stamp, since int64) mtree.Stamp {
+func (p *publisher) write(d *disk.Dir, path string, at ownwrites.Place, top mtree.Stamp, f *audit.Finding, came mtree.Stamp, since int64) mtree.Stamp {
 	if !p.Health.Exceptions.Saved(since) { // guard: TestToldBeforeWhatIsAbove
 		p.SaveExceptions()
 	}
@@ -60,7 +60,7 @@ func (p *publisher) write(d *disk.Dir, path string, top mtree.Stamp, f *audit.Fi
 		p.Health.Refuse(path, before.Node, stamp, err) // guard: TestARefusalEndsWhileNobodyWatches
 		return stamp
 	}
-	p.remember(path, stamp, before, after, f)
+	p.remember(path, at, stamp, before, after, f)
 	return stamp
 }
 
@@ -86,19 +86,19 @@ func (p *publisher) set(d *disk.Dir, stamp mtree.Stamp) (after disk.Info, err er
 // remember records the result of a write, so that its event is known as ours. If somebody
 // changed the directory between the two fstat, nothing is recorded and the event counts
 // as theirs. Nor is a stamp recorded that equals the ctime.
-func (p *publisher) remember(path string, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
+func (p *publisher) remember(path string, at ownwrites.Place, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
 	p.Stamped++
 	p.Health.Accept(path) // guard: TestARefusalEndsWhileNobodyWatches
 	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
-		p.OwnWrites.Put(after, p.proofOf(before, f), p.Hears)
+		p.OwnWrites.Put(after, at, p.proofOf(before, at, f), p.Hears)
 	}
 }
 
 // proofOf returns how far a write proves that its directory did not arrive: see
 // ownwrites.Memory. shows are the attributes that it overwrites. f is the finding that
 // led to the write, if any.
-func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
-	if have := p.OwnWrites.ProofOf(shows); have != ownwrites.Unproven { // guard: TestProofOfAWrite
+func (p *publisher) proofOf(shows disk.Info, at ownwrites.Place, f *audit.Finding) ownwrites.Proof {
+	if have := p.OwnWrites.ProofOf(shows, at); have != ownwrites.Unproven { // guard: TestProofOfAWrite
 		return have
 	}
 	if p.until != nil && shows.CTime.Before(p.until.Add(-stamprule.LookBack)) { // guard (without shows.CTime): TestProofOfAWrite
@@ -113,7 +113,7 @@ func (p *publisher) proofOf(shows disk.Info, f *audit.Finding) ownwrites.Proof {
 // stampFirst gives a directory its stamp on the very first run: the greatest mtime at or
 // below it. If the directory changed since the scan, the event of that change is on its
 // way, and nothing is written.
-func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
+func (p *publisher) stampFirst(d *disk.Dir, path string, at ownwrites.Place, f *audit.Finding) {
 	if p.batch.Paths {
 		p.Changes = append(p.Changes, trigger.Change{Path: mtree.DirPath(path), Stamp: f.Value})
 	}
@@ -128,7 +128,7 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 		now := p.Clock.Now()
 		past := before.CTime.Add(p.rule.Granule + wire.ClockLag).Before(now)                        // else a later change may show the same ctime
 		if past && before.CTime == f.Judged && before.CTime.After(now.Add(-2*stamprule.LookBack)) { // guard: TestConfirmedBeforeIdle
-			p.OwnWrites.Put(before, ownwrites.Judged, p.Hears) // as good as written: the next start need not take it for arrived
+			p.OwnWrites.Put(before, at, ownwrites.Judged, p.Hears) // as good as written: the next start need not take it for arrived
 		}
 		return
 	}
@@ -138,12 +138,12 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, f *audit.Finding) {
 		p.Health.Refuse(path, before.Node, f.Value, err) // guard: TestReadOnlyStart
 		return
 	}
-	p.remember(path, f.Value, before, after, f)
+	p.remember(path, at, f.Value, before, after, f)
 }
 
 // showPublished gives a directory that refused its time its published stamp, if the
 // directory takes it now. For readers nothing changes.
-func (p *publisher) showPublished(d *disk.Dir, path string) {
+func (p *publisher) showPublished(d *disk.Dir, path string, at ownwrites.Place) {
 	p.OwnWrites.Lock()
 	defer p.OwnWrites.Unlock()
 	before, err := d.Self()
@@ -156,6 +156,6 @@ func (p *publisher) showPublished(d *disk.Dir, path string) {
 		return
 	}
 	if after, err := p.set(d, stamp); err == nil {
-		p.remember(path, stamp, before, after, nil)
+		p.remember(path, at, stamp, before, after, nil)
 	}
 }

@@ -23,18 +23,18 @@ func TestProofOfAWrite(t *testing.T) {
 	shows, err := dir.Self()
 	require.NoError(t, err)
 	p := &publisher{Tree: &Tree{OwnWrites: ownwrites.New(nil, nil, mtree.Unix(0, 0))}}
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &audit.Finding{}), "too young for the scan to tell")
-	require.Equal(t, ownwrites.Judged, p.proofOf(shows, &audit.Finding{Judged: shows.CTime}))
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, &audit.Finding{Judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, 0, nil))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, 0, &audit.Finding{}), "too young for the scan to tell")
+	require.Equal(t, ownwrites.Judged, p.proofOf(shows, 0, &audit.Finding{Judged: shows.CTime}))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, 0, &audit.Finding{Judged: shows.CTime.Add(1)}), "moved since the scan, perhaps")
 	checkpoint := shows.CTime.Add(stamprule.LookBack)
 	p.until = &checkpoint
-	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, nil))
+	require.Equal(t, ownwrites.Unproven, p.proofOf(shows, 0, nil))
 	checkpoint = checkpoint.Add(1)
-	require.Equal(t, ownwrites.Proven, p.proofOf(shows, nil), "nobody has touched it since before the checkpoint")
+	require.Equal(t, ownwrites.Proven, p.proofOf(shows, 0, nil), "nobody has touched it since before the checkpoint")
 	p.until = nil
-	p.OwnWrites.Put(shows, ownwrites.Judged, true)
-	require.Equal(t, ownwrites.Judged, p.proofOf(shows, nil), "as good as what it overwrites")
+	p.OwnWrites.Put(shows, 0, ownwrites.Judged, true)
+	require.Equal(t, ownwrites.Judged, p.proofOf(shows, 0, nil), "as good as what it overwrites")
 }
 
 // A stamp that equals the ctime which writing it left is not remembered as ours: a change in the
@@ -51,9 +51,9 @@ func TestAStampThatEqualsItsCTimeIsNotOurs(t *testing.T) {
 	}}
 	after := shows
 	after.MTime = after.CTime
-	p.remember("d", after.MTime, shows, after, nil)
+	p.remember("d", 0, after.MTime, shows, after, nil)
 	require.False(t, p.OwnWrites.Has(after))
 	after.MTime = after.CTime.Add(1)
-	p.remember("d", after.MTime, shows, after, nil)
+	p.remember("d", 0, after.MTime, shows, after, nil)
 	require.True(t, p.OwnWrites.Has(after))
 }
