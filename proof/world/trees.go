@@ -161,7 +161,7 @@ var treeChanges = []change{
 			if err := absent(s, a); err != nil {
 				return err
 			}
-			return run("sh", "-c", `mkdir -- "$2" && tar c --exclude=.tidemark -C "$1" . | tar xp -C "$2"`, "sh", s.path(a[0]), s.path(a[1]))
+			return run("bash", "-c", `set -o pipefail; mkdir -- "$2" && tar c --exclude=.tidemark -C "$1" . | tar xp -C "$2"`, "bash", s.path(a[0]), s.path(a[1]))
 		},
 		grows: func(m *model, a []string) map[string]growth { return m.copied(a[0], a[1]) },
 	}, {

@@ -30,6 +30,7 @@
 //	marked.go            each marked guard with its tests
 //	generated.go         each generated mutant with the tests that reach it
 //	report.go            the table
+//	killers.go           tests that killed in an earlier run
 //	cache.go             results of earlier runs
 //	binary.go            tests that are compiled and run with one mutant
 //	overlay.go           the sources with all mutations in them

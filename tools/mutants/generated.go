@@ -14,13 +14,6 @@ import (
 	"time"
 )
 
-// reach is a test that reaches a mutant.
-type reach struct {
-	binary *binary
-	test   string
-	took   time.Duration
-}
-
 // generatedRun runs the generated mutants.
 type generatedRun struct {
 	options
@@ -278,7 +271,7 @@ func (g *generatedRun) try(ctx context.Context, m *mutant) (row, error) {
 	}
 	triedKey := keyOf(triedText...)
 	if !g.fresh && g.budget == 0 {
-		if by, ok := g.cache.get(killedKey); ok && by != "" {
+		if by := earlierKiller(g.cache, g.index, g.reaches[m.id], killedKey); by != "" {
 			x.killed, x.cached = by, true
 			g.noteKiller(m, by)
 			return x, nil
@@ -312,7 +305,7 @@ func (g *generatedRun) try(ctx context.Context, m *mutant) (row, error) {
 		tried += len(batch)
 		if o.failed {
 			x.killed, x.took = killerName(b, o.killer), time.Since(begun)
-			g.cache.put(killedKey, x.killed)
+			g.cache.put(killedKey, killedBy(g.index, reach{binary: b, test: o.killer}))
 			g.noteKiller(m, x.killed)
 			return x, nil
 		}
@@ -358,9 +351,6 @@ func (g *generatedRun) noteKiller(m *mutant, name string) {
 		g.killers[key][name] = true
 	}
 }
-
-// killerName names a test as the table does.
-func killerName(b *binary, test string) string { return filepath.Base(b.dir) + "." + test }
 
 func (g *generatedRun) dirsOf(reaches []reach) []string {
 	var dirs []string

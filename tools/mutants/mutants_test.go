@@ -104,6 +104,33 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
+// A mutant that a test of another package had killed counted as killed when that package no
+// longer counted: survivors of ten minutes' work were not shown.
+func TestAnEarlierKillerHasToCount(t *testing.T) {
+	root := t.TempDir()
+	test := testAt{dir: "pkg/a", path: filepath.Join(root, "a_test.go")}
+	write := func(text string) {
+		if err := os.WriteFile(test.path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("func TestX")
+	x := &testIndex{tests: map[string][]testAt{"TestX": {test}}}
+	r, other := reach{binary: &binary{dir: "pkg/a"}, test: "TestX"}, reach{binary: &binary{dir: "pkg/a"}, test: "TestY"}
+	c := &cache{have: map[string]string{"key": killedBy(x, r)}}
+	check := func(want, key string, count ...reach) {
+		t.Helper()
+		if by := earlierKiller(c, x, count, key); by != want {
+			t.Errorf("killed by %q, not %q", by, want)
+		}
+	}
+	check("a.TestX", "key", other, r)
+	check("", "nobody tried it", r)
+	check("", "key", other)
+	write("func TestX, changed")
+	check("", "key", r)
+}
+
 // Comments change no result of an earlier run.
 func TestCommentsAreNoCode(t *testing.T) {
 	one := sourceOf(t, "func g(a bool) {", "\tif a {", "\t}", "}")

@@ -44,7 +44,7 @@ func noted(t *testing.T, root, path string) bool {
 	for _, name := range []string{"left.0", "left.1"} {
 		text, err := os.ReadFile(filepath.Join(root, ".tidemark", name))
 		must(t, err)
-		for ; len(text) >= 32; text = text[32:] {
+		for ; len(text) >= 40; text = text[40:] {
 			ctime := mtree.Unix(int64(binary.LittleEndian.Uint64(text[20:])), int64(binary.LittleEndian.Uint32(text[28:])))
 			if binary.LittleEndian.Uint64(text) == shows.Node.Ino && ctime == shows.CTime {
 				return true

@@ -111,6 +111,11 @@ func TestAddFindings(t *testing.T) {
 		}
 		require.False(t, b.at("d").showOnly)
 	}
+	for _, came := range [][2]int64{{3, 7}, {7, 3}, {0, 7}, {7, 0}} { // it may have arrived twice
+		b := Batch{}
+		b.AddFindings([]audit.Finding{{Path: "d", Came: at(came[0])}, {Path: "d", Came: at(came[1])}})
+		require.Equal(t, at(7), b.at("d").found.Came, came)
+	}
 	b := Batch{}
 	b.AddFindings([]audit.Finding{{Path: "d", ShowOnly: true}})
 	require.True(t, b.at("d").showOnly)

@@ -1,0 +1,316 @@
+package publish
+
+import (
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/notify"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
+	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/health"
+	"tidemark/pkg/mtree/watch/internal/ownwrites"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
+)
+
+// desk is a publisher in a machine in memory, with one directory to be stamped.
+type desk struct {
+	*faultkernel.Kernel
+	*publisher
+	dir   *disk.Dir
+	now   mtree.Stamp // what the clock says
+	set   int         // times that were set
+	wrote int         // times that the source was told of
+}
+
+// here is the place of the directory.
+const here ownwrites.Place = 5
+
+// heard is a source that counts what it is told.
+type heard struct {
+	notify.Source
+	desk *desk
+}
+
+func (h heard) Wrote() { h.desk.wrote++ }
+
+func newDesk(t *testing.T) *desk {
+	k := faultkernel.New(t, 0)
+	require.NoError(t, k.Shell.Mkdir("/d", 0o755))
+	dir, err := disk.OpenRoot("/d")
+	require.NoError(t, err)
+	d := &desk{Kernel: k, dir: dir, now: mtree.Unix(time.Now().Unix()+100, 0)}
+	clock := stamprule.NewClock(func() mtree.Stamp { return d.now })
+	d.publisher = &publisher{
+		Tree: &Tree{
+			Source: heard{desk: d}, Clock: &clock, SaveExceptions: func() {},
+			SetTime: func(dir *disk.Dir, stamp mtree.Stamp) error {
+				d.set++
+				return dir.SetTime(stamp)
+			},
+			OwnWrites: ownwrites.New(nil, nil, mtree.Unix(0, 0)),
+			Health:    health.NewMonitor(slog.New(slog.DiscardHandler), new(atomic.Int64), new(atomic.Int64)),
+		},
+		rule: stamprule.Rule{Floor: mtree.Unix(4000, 0), Granule: 1}, batch: &Batch{},
+	}
+	return d
+}
+
+// write gives the directory a stamp, as the rule has it.
+func (d *desk) write(top mtree.Stamp) mtree.Stamp {
+	return d.publisher.write(d.dir, "d", here, top, nil, mtree.MinStamp, 0)
+}
+
+// shows is fstat of the directory.
+func (d *desk) shows(t *testing.T) disk.Info {
+	info, err := d.dir.Self()
+	require.NoError(t, err)
+	return info
+}
+
+// refused returns the stamp that .tidemark/stamps is to have for the directory.
+func (d *desk) refused(t *testing.T) (mtree.Stamp, bool) {
+	return d.Health.Exceptions.StampOf("d", d.shows(t).Node.Ino)
+}
+
+// A directory that is stamped shows it, and the write is known as ours. What it refused
+// before is forgotten.
+func TestWrite(t *testing.T) {
+	d := newDesk(t)
+	d.Health.Refuse("d", d.shows(t).Node, mtree.Unix(3000, 0), unix.EPERM)
+	stamp := d.write(d.now.Add(-time.Second))
+	require.Equal(t, d.now.Add(-time.Second), stamp)
+	require.Equal(t, stamp, d.shows(t).MTime)
+	require.True(t, d.OwnWrites.Has(d.shows(t)))
+	_, refused := d.refused(t)
+	require.False(t, refused)
+	require.Equal(t, []any{1, true, stamp, 1, 1}, []any{d.Stamped, d.Changed, d.Top, d.set, d.wrote})
+}
+
+// What refused below a directory is saved before the directory gets its stamp: a reader who
+// sees that one finds it. What refused elsewhere can wait.
+func TestSavedBeforeTheStampAbove(t *testing.T) {
+	for _, below := range []bool{true, false} {
+		d := newDesk(t)
+		saved := 0
+		d.SaveExceptions = func() {
+			saved++
+			require.Equal(t, 0, d.set)
+		}
+		since := d.Health.Exceptions.Placed()
+		d.Health.Refuse("d/below", disk.Node{Ino: 5}, mtree.Unix(3000, 0), unix.EPERM)
+		if !below {
+			since = d.Health.Exceptions.Placed()
+		}
+		d.publisher.write(d.dir, "d", here, d.now.Add(-time.Second), nil, mtree.MinStamp, since)
+		require.Equal(t, below, saved == 1)
+		require.Equal(t, 1, d.set)
+	}
+}
+
+// A directory that cannot be looked at is not stamped. Nothing says what its readers have, so
+// the tree is degraded.
+func TestWriteWithoutALook(t *testing.T) {
+	d := newDesk(t)
+	d.Refuse("statx d", unix.EIO, 1)
+	top := d.now.Add(-time.Second)
+	require.Equal(t, top, d.write(top))
+	require.True(t, d.Health.Overflowed())
+	require.True(t, d.Changed)
+	require.Equal(t, 0, d.set)
+}
+
+// A stamp that equals the ctime which writing it leaves is written again, one granule more.
+// One that is shown otherwise is not.
+func TestWriteInTheTickOfTheChange(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		d := newDesk(t)
+		top := d.now.Add(-time.Second).Add(5)
+		sec, nsec := top.Unix()
+		d.Show = func(_ string, stx *unix.Statx_t) {
+			if stx.Mtime.Sec == sec && int64(stx.Mtime.Nsec) == int64(nsec) {
+				stx.Ctime = stx.Mtime
+				if whole {
+					stx.Mtime.Nsec = 0
+				}
+			}
+		}
+		stamp := d.write(top)
+		if whole {
+			require.Equal(t, top, stamp)
+			require.Equal(t, 1, d.set)
+			continue
+		}
+		require.Equal(t, top.Add(1), stamp)
+		require.Equal(t, stamp, d.shows(t).MTime)
+		require.Equal(t, stamp, d.Top)
+		require.Equal(t, 2, d.set)
+		require.True(t, d.OwnWrites.Has(d.shows(t)))
+	}
+}
+
+// A time that somebody changes just after us is set again, at most ten times. Then it does
+// not hold, which counts as refused.
+func TestTimesThatOthersSet(t *testing.T) {
+	for times, holds := range map[int]bool{0: true, 1: true, 9: true, 10: false} {
+		d := newDesk(t)
+		set := d.SetTime
+		d.SetTime = func(dir *disk.Dir, stamp mtree.Stamp) error {
+			err := set(dir, stamp)
+			if d.set <= times {
+				err = errors.Join(err, d.Shell.Touch("/d", time.Unix(1000, 0), true))
+			}
+			return err
+		}
+		stamp := d.write(d.now.Add(-time.Second))
+		require.Equal(t, min(times+1, 10), d.set)
+		require.Equal(t, d.set, d.wrote)
+		require.Equal(t, holds, d.shows(t).MTime == stamp)
+		require.Equal(t, !holds, d.Health.DoesNotHold("d"), times)
+		have, refused := d.refused(t)
+		require.Equal(t, !holds, refused)
+		require.Equal(t, !holds, have == stamp)
+		require.Equal(t, stamp, d.Top)
+	}
+}
+
+// A time that is refused, and one of which is not known whether it holds, is not tried again:
+// .tidemark/stamps has it.
+func TestTimesThatAreRefused(t *testing.T) {
+	for call, nth := range map[string]int{"utimes d": 1, "statx d": 3} { // the third look is that after the time was set
+		d := newDesk(t)
+		d.RefuseNth(call, nth, unix.EIO)
+		stamp := d.write(d.now.Add(-time.Second))
+		require.Equal(t, 1, d.set, call)
+		d.Fail = nil
+		require.False(t, d.Health.DoesNotHold("d"))
+		have, refused := d.refused(t)
+		require.True(t, refused, call)
+		require.Equal(t, stamp, have)
+		require.False(t, d.OwnWrites.Has(d.shows(t)))
+		require.Equal(t, 0, d.Stamped)
+	}
+}
+
+// If somebody changed the directory between the two looks, the write is not known as ours:
+// their event counts.
+func TestWritesBesideOthers(t *testing.T) {
+	for what, change := range map[string]func(after *disk.Info){
+		"mode": func(after *disk.Info) { after.Mode ^= 0o20 }, "owner": func(after *disk.Info) { after.UID++ },
+		"group": func(after *disk.Info) { after.GID++ }, "time": func(after *disk.Info) { after.MTime = after.MTime.Add(-1) },
+		"nothing": func(*disk.Info) {},
+	} {
+		d := newDesk(t)
+		before := d.shows(t)
+		after := before
+		after.MTime = mtree.Unix(5000, 0)
+		change(&after)
+		d.remember("d", here, mtree.Unix(5000, 0), before, after, nil)
+		require.Equal(t, what == "nothing", d.OwnWrites.Has(after), what)
+		require.Equal(t, 1, d.Stamped)
+	}
+}
+
+// On the first run a directory that shows its stamp already is not written. It is known as
+// ours if the scan has judged it by this ctime, not too young for later changes to show
+// another, and not too old for the next start to ask.
+func TestFirstThatShowsItAlready(t *testing.T) {
+	for _, c := range []struct {
+		age    time.Duration // of its ctime
+		judged bool
+		ours   bool
+	}{
+		{5 * time.Second, true, true}, {5 * time.Second, false, false},
+		{wire.ClockLag + 1, true, false}, {wire.ClockLag + 2, true, true},
+		{2*stamprule.LookBack - 1, true, true}, {2 * stamprule.LookBack, true, false},
+	} {
+		d := newDesk(t)
+		shows := d.shows(t)
+		f := &audit.Finding{First: true, Value: shows.MTime, Showed: shows.MTime}
+		if c.judged {
+			f.Judged = shows.CTime
+		}
+		d.now = shows.CTime.Add(c.age)
+		d.stampFirst(d.dir, "d", here, f)
+		require.Equal(t, c.ours, d.OwnWrites.Has(shows), c)
+		require.Equal(t, []any{0, 0, false, shows.MTime, 0}, []any{d.set, d.Stamped, d.Changed, d.Top, len(d.Changes)})
+		if c.ours {
+			require.Equal(t, ownwrites.Judged, d.OwnWrites.ProofOf(shows, here))
+			require.Equal(t, ownwrites.Unproven, d.OwnWrites.ProofOf(shows, here+1), "at its place only")
+		}
+	}
+}
+
+// On the first run a directory is left alone that changed since the scan, that a batch has
+// stamped, or that cannot be looked at.
+func TestFirstThatIsLeftAlone(t *testing.T) {
+	for _, why := range []string{"changed", "ours", "unknown", ""} {
+		d := newDesk(t)
+		showed := mtree.Unix(0, 0)
+		require.NoError(t, d.dir.SetTime(showed))
+		switch why {
+		case "changed":
+			require.NoError(t, d.dir.SetTime(mtree.Unix(6000, 0)))
+		case "ours":
+			d.OwnWrites.Put(d.shows(t), here, ownwrites.Proven, true)
+		case "unknown":
+			d.Refuse("statx d", unix.EIO, 1)
+		}
+		d.stampFirst(d.dir, "d", here, &audit.Finding{First: true, Value: mtree.Unix(5000, 0), Showed: showed})
+		require.Equal(t, why == "", d.Changed, why)
+		require.Equal(t, why == "", d.shows(t).MTime == mtree.Unix(5000, 0), why)
+		require.Equal(t, why == "", d.set == 1)
+	}
+}
+
+// A directory that refuses its first stamp is one of those that .tidemark/stamps has.
+func TestFirstThatIsRefused(t *testing.T) {
+	d := newDesk(t)
+	d.Refuse("utimes d", unix.EPERM, -1)
+	d.stampFirst(d.dir, "d", here, &audit.Finding{First: true, Value: mtree.Unix(5000, 0), Showed: d.shows(t).MTime})
+	have, refused := d.refused(t)
+	require.True(t, refused)
+	require.Equal(t, mtree.Unix(5000, 0), have)
+	require.Equal(t, []any{true, 0, mtree.Unix(5000, 0)}, []any{d.Changed, d.Stamped, d.Top})
+}
+
+// A directory that refused its stamp shows it as soon as it takes it, and then no longer
+// stands apart. Readers see nothing new.
+func TestShowPublished(t *testing.T) {
+	published := mtree.Unix(5000, 0)
+	for _, c := range []struct {
+		what     string
+		apart    bool // afterwards
+		shown    bool
+		prepared func(d *desk, node disk.Node)
+	}{
+		{"it takes it", false, true, func(*desk, disk.Node) {}},
+		{"it refuses it", true, false, func(d *desk, _ disk.Node) { d.Refuse("utimes d", unix.EPERM, -1) }},
+		{"it cannot be looked at", true, false, func(d *desk, _ disk.Node) { d.Refuse("statx d", unix.EIO, 1) }},
+		{"another directory", false, false, func(d *desk, node disk.Node) {
+			node.Ino++
+			d.Health.Refuse("d", node, published, unix.EPERM)
+		}},
+	} {
+		d := newDesk(t)
+		before := d.shows(t)
+		d.Health.Refuse("d", before.Node, published, unix.EPERM)
+		c.prepared(d, before.Node)
+		d.showPublished(d.dir, "d", here)
+		d.Fail = nil
+		stamps, _, _ := d.Health.Exceptions.Counts()
+		require.Equal(t, c.apart, stamps == 1, c.what)
+		require.Equal(t, c.shown, d.shows(t).MTime == published, c.what)
+		require.Equal(t, c.shown, d.OwnWrites.Has(d.shows(t)), c.what)
+		require.Equal(t, c.shown || c.what == "it refuses it", d.set == 1, c.what)
+		require.False(t, d.Changed, c.what)
+	}
+}
