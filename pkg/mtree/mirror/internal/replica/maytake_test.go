@@ -67,6 +67,7 @@ func TestWhatMayBeACopy(t *testing.T) {
 		"one whose identity cannot be read":    {set: func(f *found) { f.Refuse("statx copy", unix.EIO, -1) }, code: exit.Local, adopted: exit.Local, says: "input/output error"},
 		"a state within it":                    {set: func(f *found) { f.tree("s/") }, stateDir: "/copy/s", code: exit.Usage, adopted: exit.Usage, says: "--state-dir"},
 		"a state elsewhere":                    {set: func(f *found) { f.tree("f"); f.writes("/state", state.Copy, bound); f.lose() }, stateDir: "/state", code: yes, isCopy: true},
+		"a state elsewhere, no attributes":     {set: func(f *found) { f.Machine.NoXattrs = true; f.tree("f"); f.writes("/state", state.Copy, bound) }, stateDir: "/state", code: yes, isCopy: true},
 		"a state, and a source":                {set: func(f *found) { f.writes("/state", state.Copy, bound); f.writes("", state.Source, bound) }, stateDir: "/state", code: no, adopted: no, says: "is a source"},
 		"a state of another, a copy itself":    {set: func(f *found) { f.tree("f"); f.writes("/state", state.Copy, unbound); f.writes("", state.Copy, bound) }, stateDir: "/state", code: no, says: "not the directory"},
 		"an empty state, a copy itself":        {set: func(f *found) { f.tree("f"); f.writes("", state.Copy, bound) }, stateDir: "/state", code: yes, isCopy: true},
@@ -114,8 +115,8 @@ func (f *found) damage(text string) {
 // lose removes the marker, as rsync --delete does.
 func (f *found) lose() { _ = f.Shell.Remove("/copy/.tidemark") }
 
-// With a state directory, the .tidemark of a source that could not be read counted as none:
-// with --adopt the source became a copy.
+// With a state directory, the .tidemark of a source that could not be read, or not be
+// understood, counted as none: with --adopt the source became a copy.
 func TestASourceThatCannotBeRead(t *testing.T) {
 	k := newFaulty(t, simkernel.Options{}, 0)
 	root, err := disk.OpenRoot("/copy")
@@ -130,4 +131,10 @@ func TestASourceThatCannotBeRead(t *testing.T) {
 	_, err = Open(o)
 	require.ErrorIs(t, err, unix.EIO)
 	require.Equal(t, exit.Local, exit.Of(err))
+	for text, says := range map[string]string{"x": "repair", `{"format":99}`: "update tidemark"} {
+		f.damage(text)
+		_, err = Open(o)
+		require.Equal(t, exit.Refused, exit.Of(err))
+		require.ErrorContains(t, err, says)
+	}
 }

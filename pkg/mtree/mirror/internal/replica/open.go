@@ -144,8 +144,8 @@ func (r *Replica) mayTake(o *Options) error {
 	if o.StateDir != "" {
 		own, ownErr := state.OwnTree(r.Root)
 		switch {
-		case disk.Errno(ownErr) != 0:
-			err = ownErr
+		case ownErr != nil && !errors.Is(ownErr, state.ErrNoTree):
+			err = ownErr // what it is is not known
 		case ownErr == nil && (own.Role != state.Copy || errors.Is(err, state.ErrNoTree)):
 			tree, err = own, nil
 		}

@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
@@ -99,4 +100,38 @@ func TestAFailingDiskIsNoWrongUse(t *testing.T) {
 	require.ErrorIs(t, err, unix.EIO)
 	require.Equal(t, exit.Local, exit.Of(err))
 	require.Empty(t, k.Open)
+}
+
+// What is a copy now, and was a source of which a state directory still knows, is refused.
+// If its .tidemark could not be read for a moment, it became a source again.
+func TestARootThatCannotBeRead(t *testing.T) {
+	k := faultkernel.New(t, 0)
+	require.NoError(t, k.Shell.Mkdir("/root", 0o755))
+	root, err := disk.OpenRoot("/root")
+	require.NoError(t, err)
+	self, err := state.RootOf(root)
+	require.NoError(t, err)
+	for dir, role := range map[string]state.Role{"/state": state.Source, "": state.Copy} {
+		m, err := state.CreateMarker(root, dir)
+		require.NoError(t, err)
+		tree := state.Tree{ID: state.NewTreeID(), Epoch: 7, Role: role}
+		tree.Bind(self)
+		require.NoError(t, m.WriteTree(tree))
+		require.NoError(t, m.Close())
+	}
+	o := Options{Now: func() mtree.Stamp { return clock }, Log: slog.New(slog.DiscardHandler), StateDir: "/state"}
+	_, _, _, err = Claim(o, root)
+	require.Equal(t, exit.Refused, exit.Of(err))
+	opened := 0
+	k.Fail = func(call string) error {
+		if call == "open tree" {
+			if opened++; opened%2 == 0 { // after the state directory's
+				return unix.EIO
+			}
+		}
+		return nil
+	}
+	_, _, _, err = Claim(o, root)
+	require.ErrorIs(t, err, unix.EIO)
+	require.Equal(t, exit.Local, exit.Of(err))
 }

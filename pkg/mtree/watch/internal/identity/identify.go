@@ -52,7 +52,7 @@ func readTree(o Options, root *disk.Dir, m *state.Marker) (state.Tree, error) {
 	}
 	own, ownErr := state.OwnTree(root)
 	switch {
-	case errors.Is(ownErr, state.ErrNewerFormat), ownErr == nil && own.Role == state.Copy:
+	case errors.Is(ownErr, state.ErrNewerFormat), disk.Errno(ownErr) != 0, ownErr == nil && own.Role == state.Copy:
 		return own, ownErr
 	case err != nil && ownErr == nil && own.Epoch != 0: // not from the attribute, which has no epoch
 		return own, nil
