@@ -87,6 +87,31 @@ func TestAPageOfAnotherDirectoryOfAnUnwatchedTree(t *testing.T) {
 	}
 }
 
+// A proxy gave the answer of another file, which had the same size and times, and so the same
+// ETag: its bytes were stored, under the right stamp.
+func TestAnAnswerOfAnotherFile(t *testing.T) {
+	const at = " @1700000000.5"
+	s, b := overHTTP(t, "d/a = one"+at, "d/b = two"+at)
+	b.equal(s)
+	s.change("d/a = new"+at, "d/b = old"+at)
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		other, ok := map[string]string{"/d/a": "/d/b", "/d/b": "/d/a"}[r.URL.Path]
+		switch {
+		case r.Method == http.MethodPost:
+			w.WriteHeader(http.StatusNotImplemented) // one by one
+		case ok:
+			r.URL.Path, r.RequestURI = other, other
+			b.server.present().ServeHTTP(w, r)
+		}
+		return ok || r.Method == http.MethodPost
+	})
+	require.ErrorContains(t, b.once(), "it is of \"/d/")
+	require.Equal(t, "one", b.read("d/a"))
+	require.Equal(t, "two", b.read("d/b"))
+	b.server.interfere(nil)
+	b.equal(s)
+}
+
 // The same with the right header before the listing of another directory.
 func TestAListingWithTheHeaderOfAnother(t *testing.T) {
 	s, b := overHTTP(t, "a/1 = x", "a/2 = y", "b/4 = w")

@@ -22,7 +22,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, t *target) {
 	}
 	defer f.Close()
 	date, open := negotiate.FileDate(info.MTime, h.now())
-	a := &reply{from: ledTo(t, real), tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
+	a := &reply{at: treePath(h.tree.Now(), t.path), from: ledTo(t, real), tag: tagOf(info).String(), date: negotiate.HTTPDate(date), cache: h.caching("public, no-cache"), ranges: "bytes"}
 	switch negotiate.Precondition(r, a.tag, date, open) {
 	case http.StatusPreconditionFailed:
 		// A change of which watch heard nothing, such as another hard link, moves no stamp:

@@ -42,6 +42,14 @@ func TestPathInAnUnwatchedTree(t *testing.T) {
 	}
 }
 
+// A file says which one it is: two files may have the same size and times, and so the same ETag.
+func TestPathOfAFile(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"a b/c/f": "x", "g": "y"})
+	for target, want := range map[string]string{"/g": "/g", "/a%20b/c/f": "/a%20b/c/f", "/a%20b//c/f": "/a%20b/c/f"} {
+		require.Equal(t, want, s.get(target).Header.Get("Tidemark-Path"), target)
+	}
+}
+
 // The root names the runs of its watch, in its 304 too; the list always has the run that
 // set the stamp which is shown.
 func TestRunsAreTold(t *testing.T) {

@@ -30,6 +30,7 @@ type reply struct {
 	part   string        // Content-Range; "": none
 
 	location  string // Location of a redirection
+	at        string // Tidemark-Path of a file; "": not said
 	from      string // Content-Location: where symlinks led; "": nowhere else
 	allow     string // Allow
 	retry     string // Retry-After, in seconds; "": not said
@@ -101,7 +102,7 @@ func (h *Handler) send(w http.ResponseWriter, a *reply) {
 // start writes the status and the header of an answer, and counts it. Its body, if it has
 // one, is to be written next. Nothing else touches the header of a ResponseWriter.
 func (h *Handler) start(w http.ResponseWriter, a *reply) {
-	f := fields{w.Header(), make([]string, 0, 14)}
+	f := fields{w.Header(), make([]string, 0, 15)}
 	f.share(wire.HeaderVersion, versionOne)
 	f.share("X-Content-Type-Options", noSniff)
 	f.share("Referrer-Policy", noReferrer)
@@ -119,6 +120,7 @@ func (h *Handler) start(w http.ResponseWriter, a *reply) {
 	f.set("Accept-Ranges", a.ranges)
 	f.set("Content-Range", a.part)
 	f.set("Location", a.location)
+	f.set(wire.HeaderPath, a.at)
 	f.set("Content-Location", a.from)
 	f.set("Allow", a.allow)
 	f.set("Retry-After", a.retry)
@@ -181,15 +183,22 @@ func (f *fields) setAbout(a *about) {
 	f.share(wire.HeaderUnread, s.Unreads)
 	f.set(wire.HeaderNow, a.now.String())
 	f.set(wire.HeaderUpstream, s.Chain)
-	if at := s.Tree.At(a.path); at != "" {
-		f.set(wire.HeaderPath, wire.FormatTreePath(at))
-	}
+	f.set(wire.HeaderPath, treePath(s, a.path))
 	if s.Tree.ID == "" {
 		return
 	}
 	f.share(wire.HeaderTree, s.IDs)
 	f.share(wire.HeaderEpoch, s.Epochs)
 	f.share(wire.HeaderRuns, a.runs)
+}
+
+// treePath returns the value of Tidemark-Path for a file or directory; "": it is not known.
+func treePath(s *published.Snapshot, path string) string {
+	at := s.Tree.At(path)
+	if at == "" {
+		return ""
+	}
+	return wire.FormatTreePath(at)
 }
 
 // Values of headers that many answers have.
