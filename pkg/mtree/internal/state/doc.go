@@ -33,6 +33,7 @@
 //	lock.go           lock
 //	treefile.go       tree
 //	note.go           the attribute of the root
+//	treetext.go       the tree file as JSON
 //	tree.go           Tree
 //	marker.go         Marker
 //	dircheck.go       is a --state-dir outside of the tree?

@@ -24,6 +24,7 @@
 //	bulk.go                Fetch: small files in one tar stream
 //	sums.go                Sums
 //	post.go                POST, where it goes through
+//	question.go            whether an answer is to what was asked
 //	answer.go              a file as an answer describes it
 //	body.go                the body of a file whose length is known
 //	remote.go, client.go, listing.go, status.go, remedy.go

@@ -2,9 +2,6 @@ package remote
 
 import (
 	"context"
-	"fmt"
-	"net/http"
-	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -55,22 +52,4 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 		return err
 	})
 	return l, err
-}
-
-// isOf returns an error if an answer says that it is of another directory than the one at
-// path: a proxy that mixes up answers would have everything deleted that the other one
-// lacks.
-func (s *Source) isOf(resp *http.Response, path string) error {
-	root, is := s.treePath.Load(), wire.ParseTreePath(resp.Header.Get(wire.HeaderPath))
-	if root == nil || *root == "" || is == "" {
-		return nil // it does not say so
-	}
-	want := *root
-	if path != "" {
-		want = strings.TrimSuffix(want, "/") + "/" + path
-	}
-	if is != want {
-		return fmt.Errorf("%w: it is of %q", mtree.ErrListing, is)
-	}
-	return nil
 }

@@ -1,0 +1,29 @@
+package state
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The path of a source whose name is not UTF-8 lost its bytes in the tree file: each later start
+// took the source for another directory.
+func TestTextsThatAreNotUTF8(t *testing.T) {
+	for _, text := range []string{"", "/", "/a b/ü%", "/caf\xe9", "/\xff\xfe\n/b"} {
+		was := Tree{ID: NewTreeID(), Path: text, Upstream: text, Place: text, Adopted: text, Options: text, Filters: []string{"- " + text, "- b"}}
+		data, err := json.Marshal(was)
+		require.NoError(t, err)
+		var is Tree
+		require.NoError(t, json.Unmarshal(data, &is))
+		require.Equal(t, was, is)
+		require.Equal(t, "- "+text, was.Filters[0], "nothing of the original changes")
+	}
+	require.False(t, Tree{Path: "/caf\xe8"}.Same(Tree{Path: "/caf\xe9"}))
+
+	var is Tree
+	require.NoError(t, json.Unmarshal([]byte(`{"path": "/caf\ufffd"}`), &is))
+	require.Empty(t, is.Path, "written before: it is not known")
+	require.Error(t, json.Unmarshal([]byte(`{"place": "\u0000%"}`), &is))
+	require.Error(t, json.Unmarshal([]byte(`{"place": 5}`), &is))
+}
