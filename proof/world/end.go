@@ -43,6 +43,15 @@ func (p *program) readyOnce() chan struct{} {
 	return p.process.Ready
 }
 
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 func (p *program) ready() chan struct{} {
 	if !p.alive() || p.frozen {
 		return closed
@@ -96,9 +105,13 @@ func (w *World) thawSoon() (done <-chan struct{}) {
 	return ended
 }
 
-// hangUp asks watch for an audit.
+// hangUp asks watch for an audit, if it takes signals: one that was stopped while it starts
+// would end by it.
 func (w *World) hangUp() {
 	p := w.programs["watch"]
+	if p.frozen && !isClosed(p.readyOnce()) {
+		return
+	}
 	select {
 	case <-p.ready():
 		p.signal(syscall.SIGHUP)
