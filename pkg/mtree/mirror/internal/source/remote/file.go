@@ -73,9 +73,9 @@ func (s *Source) doFile(ctx context.Context, r request, w *source.Wanted) (*http
 	if err != nil {
 		return nil, err
 	}
-	if err := askedFor(resp, s.isOf(resp, w.Path)); err != nil { // guard: TestAnAnswerOfAnotherFile
+	if is := s.otherThan(resp, w.Path); is != "" { // guard: TestAnAnswerOfAnotherFile
 		_ = resp.Body.Close()
-		return nil, err
+		return nil, fmt.Errorf("%w: %s: the answer is of %q", source.ErrMoved, resp.Request.URL.Redacted(), is)
 	}
 	to := resp.Header.Get("Content-Location")
 	if _, approx := w.Approx.Of(w.Name); to == "" || approx || !isServe(resp) { // guard (always): TestALinkThatTookAFilesPlace, TestAFileBehindASymlinkIsGone

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
@@ -47,7 +48,9 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 		}
 		l.Fingerprint = fingerprintOf(resp)
 		if l.Listing, err = readListing(resp, room); err == nil {
-			err = askedFor(resp, s.isOf(resp, path))
+			if is := s.otherThan(resp, path); is != "" {
+				err = askedFor(resp, fmt.Errorf("%w: it is of %q", mtree.ErrListing, is))
+			}
 		}
 		return err
 	})
