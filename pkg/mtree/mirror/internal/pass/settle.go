@@ -35,10 +35,10 @@ func (p *pass) settle(n *node) {
 	}
 	up.changed = up.changed || n.changed
 	up.failed = up.failed || n.failed // guard: TestSimulatedGuards/moved_down
-	// guard (without n.blocked): TestSimulatedGuards/child_failed
 	if n.unreadable && p.guard.holdsIn(n.Path) { // guard: TestAHoldOutlivesADirectoryNobodyMayRead
 		up.blocked = true // and all above: the next pass looks again
 	}
+	// guard (without n.blocked): TestSimulatedGuards/child_failed
 	if !n.unreadable && (n.blocked || n.Record.Stamp != n.Listed && !p.env.Root.OtherServer) {
 		// Its stamp is not the one that the parent lists: the parent's listing is older,
 		// or this one came from a cache.

@@ -31,7 +31,7 @@ func (s *scan) judge(v *visit, info disk.Info) bool {
 // judged returns the ctime of a directory as that which a scan judges, at a time read before.
 // It is zero if it is so young that a later change may leave the same one.
 func (s *scan) judged(ctime, now mtree.Stamp) mtree.Stamp {
-	if ctime.Add(s.Granule + wire.ClockLag).Before(now) { // guard (without s.Granule): TestTooYoungToBeJudged
+	if ctime.Add(s.Granule + wire.ClockLag).Before(now) { // guard (s.Granule + wire.ClockLag -> wire.ClockLag): TestTooYoungToBeJudged
 		return ctime
 	}
 	return mtree.Stamp{}
