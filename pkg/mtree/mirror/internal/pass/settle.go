@@ -34,7 +34,7 @@ func (p *pass) settle(n *node) {
 		return
 	}
 	up.changed = up.changed || n.changed
-	up.failed = up.failed || n.failed // guard: TestSimulatedGuards/moved_down
+	up.failed = up.failed || n.failed            // guard: TestSimulatedGuards/moved_down
 	if n.unreadable && p.guard.holdsIn(n.Path) { // guard: TestAHoldOutlivesADirectoryNobodyMayRead
 		up.blocked = true // and all above: the next pass looks again
 	}
