@@ -189,6 +189,17 @@ func TestARepeatedAnswerConfirmsNothing(t *testing.T) {
 	m.config.Now = func() mtree.Stamp { return mtree.Unix(2_000_000_000, 0) }
 	d.heard(&news{Root: source.Root{Unchanged: true, Repeated: true}})
 	require.Equal(t, before, b.stats.Confirmed.Load())
+	for repeated, want := range map[bool]int64{true: before, false: 2_000_000_000} {
+		root, err := m.source.Root(t.Context(), source.Poll{})
+		require.NoError(t, err)
+		root.Repeated = repeated
+		b.stats.Confirmed.Store(before)
+		r, err := m.pass(t.Context(), root, false)
+		require.NoError(t, err)
+		require.True(t, r.Complete)
+		require.Equal(t, want, b.stats.Confirmed.Load(), "after a pass")
+	}
+	b.stats.Confirmed.Store(before)
 	d.heard(&news{Root: source.Root{Unchanged: true}})
 	require.EqualValues(t, 2_000_000_000, b.stats.Confirmed.Load())
 }
