@@ -21,6 +21,7 @@ type Kernel struct {
 	Shell   simkernel.Shell                      // of user 0
 	Fail    func(call string) error              // called before each call, which others may precede here; nil: none fails
 	Show    func(call string, stx *unix.Statx_t) // changes what statx says
+	ShowFS  func(st *unix.Statfs_t)              // changes what statfs says
 	Calls   []string
 	Open    map[int]string // last parts of the paths of descriptors
 	Bytes   int            // that were read
@@ -56,6 +57,9 @@ func (k *Kernel) RefuseNth(call string, n int, err error) {
 		return nil
 	}
 }
+
+// Processors implements sys.Kernel: with one, the calls of a program are made one by one.
+func (k *Kernel) Processors() int { return 1 }
 
 // asked notes a call, and returns the error with which it is to fail.
 func (k *Kernel) asked(what string, fd int, name string) (call string, err error) {
@@ -168,7 +172,11 @@ func (k *Kernel) Fstatfs(fd int) (unix.Statfs_t, error) {
 	if _, err := k.asked("statfs", fd, ""); err != nil {
 		return unix.Statfs_t{}, err
 	}
-	return k.Kernel.Fstatfs(fd)
+	st, err := k.Kernel.Fstatfs(fd)
+	if k.ShowFS != nil {
+		k.ShowFS(&st)
+	}
+	return st, err
 }
 
 // Fchmodat implements sys.Kernel.
