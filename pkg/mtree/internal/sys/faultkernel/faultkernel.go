@@ -276,3 +276,11 @@ func (k *Kernel) ReadFile(path string) ([]byte, error) {
 	}
 	return k.Kernel.ReadFile(path)
 }
+
+// Readlink implements sys.Kernel.
+func (k *Kernel) Readlink(path string) (string, error) {
+	if _, err := k.asked("proc", -1, path); err != nil {
+		return "", err
+	}
+	return k.Kernel.Readlink(path)
+}
