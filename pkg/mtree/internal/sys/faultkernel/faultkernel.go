@@ -22,6 +22,7 @@ type Kernel struct {
 	Shell   simkernel.Shell                      // of user 0
 	Fail    func(call string) error              // called before each call, which others may precede here; nil: none fails
 	Show    func(call string, stx *unix.Statx_t) // changes what statx says
+	ShowFS  func(st *unix.Statfs_t)              // changes what statfs says
 	Calls   []string
 	Open    map[int]string // last parts of the paths of descriptors
 	Bytes   int            // that were read
@@ -59,6 +60,9 @@ func (k *Kernel) RefuseNth(call string, n int, err error) {
 		return nil
 	}
 }
+
+// Processors implements sys.Kernel: with one, the calls of a program are made one by one.
+func (k *Kernel) Processors() int { return 1 }
 
 // asked notes a call, and returns the error with which it is to fail.
 func (k *Kernel) asked(what string, fd int, name string) (call string, err error) {
@@ -177,7 +181,11 @@ func (k *Kernel) Fstatfs(fd int) (unix.Statfs_t, error) {
 	if _, err := k.asked("statfs", fd, ""); err != nil {
 		return unix.Statfs_t{}, err
 	}
-	return k.Kernel.Fstatfs(fd)
+	st, err := k.Kernel.Fstatfs(fd)
+	if k.ShowFS != nil {
+		k.ShowFS(&st)
+	}
+	return st, err
 }
 
 // Fchmodat implements sys.Kernel.
@@ -278,4 +286,12 @@ func (k *Kernel) ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	return k.Kernel.ReadFile(path)
+}
+
+// Readlink implements sys.Kernel.
+func (k *Kernel) Readlink(path string) (string, error) {
+	if _, err := k.asked("proc", -1, path); err != nil {
+		return "", err
+	}
+	return k.Kernel.Readlink(path)
 }
