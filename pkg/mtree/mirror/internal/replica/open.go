@@ -178,7 +178,10 @@ var errSource = errors.New("a source that watch keeps, or kept until its .tidema
 // the root, which outlive its .tidemark. Attributes that were copied with another
 // directory prove nothing.
 func (r *Replica) mayTakeUnmarked(o *Options) error {
-	known, proven := state.Noted(r.Root)
+	known, proven, err := state.Noted(r.Root)
+	if err != nil {
+		return exit.With(exit.Local, err, remedyOpening(err)) // what it is is not known
+	}
 	empty, err := r.IsEmpty()
 	switch {
 	case err != nil:
