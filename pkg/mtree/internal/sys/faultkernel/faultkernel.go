@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,8 @@ type Kernel struct {
 	Calls   []string
 	Open    map[int]string // last parts of the paths of descriptors
 	Bytes   int            // that were read
+
+	mu sync.Mutex // of Calls, Open and Bytes: several goroutines may make calls
 }
 
 // New simulates a machine until the end of the test. uid is the user of the program.
@@ -63,11 +66,13 @@ func (k *Kernel) Processors() int { return 1 }
 
 // asked notes a call, and returns the error with which it is to fail.
 func (k *Kernel) asked(what string, fd int, name string) (call string, err error) {
+	k.mu.Lock()
 	if name = path.Base(name); name == "." || name == "" {
 		name = k.Open[fd]
 	}
 	call = what + " " + name
 	k.Calls = append(k.Calls, call)
+	k.mu.Unlock()
 	if k.Fail != nil {
 		err = k.Fail(call)
 	}
@@ -87,6 +92,8 @@ func (k *Kernel) Made(begin string) (n int) {
 
 func (k *Kernel) opened(fd int, call string, err error) (int, error) {
 	if err == nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
 		_, k.Open[fd], _ = strings.Cut(call, " ")
 	}
 	return fd, err
@@ -115,7 +122,9 @@ func (k *Kernel) Openat2(dirfd int, path string, how unix.OpenHow) (int, error) 
 // Close implements sys.Kernel. It closes, also when it fails.
 func (k *Kernel) Close(fd int) error {
 	_, err := k.asked("close", fd, "")
+	k.mu.Lock()
 	delete(k.Open, fd)
+	k.mu.Unlock()
 	if closeErr := k.Kernel.Close(fd); closeErr != nil {
 		return fmt.Errorf("closed twice: %w", closeErr)
 	}
@@ -225,6 +234,8 @@ func (k *Kernel) Pread(fd, room int, offset int64) ([]byte, error) {
 		return nil, err
 	}
 	text, err := k.Kernel.Pread(fd, room, offset)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.Bytes += len(text)
 	return text, err
 }
