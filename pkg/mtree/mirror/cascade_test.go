@@ -116,6 +116,28 @@ func TestOptionsOfTheSourceThatComeAndGo(t *testing.T) {
 	second.equal(s)
 }
 
+// The same, and the copy lost its .tidemark before it was complete again: it published the options of
+// before, as if they had never been others.
+func TestACopyThatForgotItsOptions(t *testing.T) {
+	s, first := served(t, serve.Config{}, "s/k/f = x", "s/g = y", "z/h = z")
+	first.equal(s)
+	second := copyOf(t, first)
+	second.equal(s)
+	s.change("s/k/f = changed", "s/g = changed", "z/h = changed")
+	first.server.reopen(serve.Config{Root: s.root, Exclude: []string{"k/"}})
+	first.server.answer("/z/?txt", http.StatusInternalServerError, "")
+	require.Error(t, first.once())
+	require.Error(t, second.once(), "the first one is not complete")
+	require.Equal(t, "x", second.read("s/k/f"))
+	first.server.interfere(nil)
+	first.server.reopen(serve.Config{Root: s.root})
+	require.NoError(t, os.RemoveAll(first.path(".tidemark")))
+	first.config.Adopt = true
+	first.equal(s)
+	second.anew(first.config.Dest)
+	second.equal(s)
+}
+
 // The same between the root and a directory, in one pass of the copy of the copy.
 func TestOtherOptionsOfACopyInMidPass(t *testing.T) {
 	s, first := overHTTP(t, "a/f = x", "a/l -> f")

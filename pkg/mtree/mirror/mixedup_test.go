@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
@@ -110,6 +111,39 @@ func TestAnAnswerOfAnotherFile(t *testing.T) {
 	require.Equal(t, "two", b.read("d/b"))
 	b.server.interfere(nil)
 	b.equal(s)
+}
+
+// Two files of one ETag were exchanged, and a proxy that refused the request for sums mixed up the
+// answers from which they were made then: the copy kept the two as they had been, for good.
+func TestTheSumOfAnotherFile(t *testing.T) {
+	const at = " @1700000000.5"
+	s, b := overHTTP(t, "d/a = one"+at, "d/b = two"+at)
+	b.equal(s)
+	tagOf := func(name string) string { return b.server.recorded(name).Header().Get("ETag") }
+	require.Eventually(t, func() bool { // in one tick, and an odd number of times
+		require.NoError(t, unix.Renameat2(unix.AT_FDCWD, s.path("d/a"), unix.AT_FDCWD, s.path("d/b"), unix.RENAME_EXCHANGE))
+		text, err := os.ReadFile(s.path("d/a"))
+		require.NoError(t, err)
+		return string(text) == "two" && tagOf("/d/a") == tagOf("/d/b")
+	}, 30*time.Second, time.Millisecond)
+	s.change("d/c = new")
+	mixes := true
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		other, ok := map[string]string{"/d/a": "/d/b", "/d/b": "/d/a"}[r.URL.Path]
+		ok = ok && mixes
+		switch {
+		case r.Method == http.MethodPost:
+			w.WriteHeader(http.StatusNotImplemented) // one by one
+		case ok:
+			r.URL.Path, r.RequestURI = other, other
+			b.server.present().ServeHTTP(w, r)
+		}
+		return ok || r.Method == http.MethodPost
+	})
+	require.Error(t, b.once())
+	mixes = false
+	b.equal(s)
+	require.Equal(t, "two", b.read("d/a"))
 }
 
 // The same with the right header before the listing of another directory.

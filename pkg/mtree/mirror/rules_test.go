@@ -400,6 +400,29 @@ func TestDeniedIsSkipped(t *testing.T) {
 	b.equal(s)
 }
 
+// A serve with other rights answered for a moment, in the middle of a pass, and refused what those of
+// before and after may read: the pass completed the directory without it, and no stamp moved
+// when it could be read again.
+func TestOtherRightsInMidPass(t *testing.T) {
+	for _, path := range []string{"/a/f", "/a/b/"} {
+		s, b := overHTTP(t, "a/f = one", "a/b/g = one")
+		b.equal(s)
+		s.change("a/f = two", "a/b/g = two")
+		b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+			refused := r.URL.Path == path
+			if refused {
+				w.Header().Set("Tidemark-Version", "1")
+				w.Header().Set("Tidemark-Options", "c0ffee")
+				w.WriteHeader(http.StatusForbidden)
+			}
+			return refused
+		})
+		require.Error(t, b.once(), path)
+		b.server.interfere(nil)
+		b.equal(s)
+	}
+}
+
 // A directory that always fails does not stop those beside it, but nothing above it is complete.
 func TestAFailingDirectoryIsContained(t *testing.T) {
 	s, b := overHTTP(t, "a/b/f = one", "c/g = x", "gone = x")

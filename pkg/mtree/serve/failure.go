@@ -17,7 +17,10 @@ func (h *Handler) fail(w http.ResponseWriter, a *reply, err error) {
 	if errors.Is(err, context.Canceled) {
 		h.abort(err)
 	}
-	h.send(w, a.refused(h.explain(err)))
+	if a.refused(h.explain(err)); a.status == http.StatusForbidden {
+		a.options = h.tree.Now().Fingerprint // another user may read it
+	}
+	h.send(w, a)
 }
 
 // explain returns how an error is answered. It logs errors that an operator can fix.

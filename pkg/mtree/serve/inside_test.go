@@ -22,6 +22,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
+	"tidemark/pkg/mtree/wire"
 )
 
 // raw sends bytes as they are and returns the status.
@@ -276,8 +277,12 @@ func TestUnreadable(t *testing.T) {
 	require.NoError(t, os.Chmod(s.path("d"), 0))
 	require.NoError(t, os.Chmod(s.path("f"), 0))
 	t.Cleanup(func() { _ = os.Chmod(s.path("d"), 0o755) })
+	root, ok := wire.ParseListingTag(s.get("/?txt").Header.Get("Etag"))
+	require.True(t, ok)
 	for _, target := range []string{"/d/?txt", "/d/x", "/f", "/d/?json", "/d/?sums"} {
-		require.Equal(t, 403, s.get(target).StatusCode, target)
+		a := s.get(target)
+		require.Equal(t, 403, a.StatusCode, target)
+		require.Equal(t, root.Fingerprint, a.Header.Get("Tidemark-Options"), "whose rights did not suffice")
 	}
 	require.NoError(t, os.Chmod(s.path("d"), 0o400)) // names may be read, entries may not
 	require.Equal(t, 403, s.get("/d/?txt").StatusCode)

@@ -32,6 +32,7 @@ type reply struct {
 	location  string // Location of a redirection
 	at        string // Tidemark-Path of a file; "": not said
 	from      string // Content-Location: where symlinks led; "": nowhere else
+	options   string // Tidemark-Options; "": not said
 	allow     string // Allow
 	retry     string // Retry-After, in seconds; "": not said
 	challenge bool   // WWW-Authenticate is sent: it names the ways to send a token
@@ -122,6 +123,7 @@ func (h *Handler) start(w http.ResponseWriter, a *reply) {
 	f.set("Location", a.location)
 	f.set(wire.HeaderPath, a.at)
 	f.set("Content-Location", a.from)
+	f.set(wire.HeaderOptions, a.options)
 	f.set("Allow", a.allow)
 	f.set("Retry-After", a.retry)
 	if a.challenge {

@@ -48,6 +48,9 @@ var anyDir = Ref{&node{}}
 // directory that the kernel knows of. Events of writes to it have the handle of the file
 // alone; changes of its attributes are heard from Linux 5.17 on.
 func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
+	if err := throughProc(root); err != nil {
+		return nil, err
+	}
 	own, err := unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, fmt.Errorf("dup: %w", err)

@@ -67,6 +67,10 @@ func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify_init1: %w", err)
 	}
+	if err := throughProc(fd); err != nil && !markerOnly { // guard: TestSourcesWithoutProc
+		_ = sys.Close(fd)
+		return nil, err
+	}
 	s := &inotify{markerOnly: markerOnly, nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
 	s.queue.compress = s.compress
 	if err := s.queue.start(fd, "inotify", limit.InotifyQueue, wake); err != nil {

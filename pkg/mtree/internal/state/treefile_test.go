@@ -164,3 +164,18 @@ func TestHostOf(t *testing.T) {
 		require.Equal(t, want, SourceName(source), source)
 	}
 }
+
+// What is UTF-8 stands in the tree file as it is: people and earlier versions read it.
+func TestTextsOfTheTreeFile(t *testing.T) {
+	top, m := newMarker(t)
+	require.NoError(t, m.WriteTree(Tree{ID: NewTreeID(), Path: "/ä b%", Filters: []string{"ö c"}}))
+	text := read(t, filepath.Join(top, mtree.MarkerName, treeName))
+	require.Contains(t, text, `"/ä b%"`)
+	require.Contains(t, text, `"ö c"`)
+}
+
+// A copy publishes the options of its source, and when they became others.
+func TestPublishedFingerprint(t *testing.T) {
+	require.Equal(t, "e", (&Tree{Fingerprint: "e"}).PublishedFingerprint())
+	require.Equal(t, "e-2", (&Tree{Fingerprint: "e", Turns: 2}).PublishedFingerprint())
+}

@@ -10,10 +10,11 @@ import (
 )
 
 // JSON has no texts that are not UTF-8, but paths may be any bytes. Such a text is written
-// as NUL, which no path has, and then escaped as in listings.
+// as NUL, which no path has, and then escaped as in listings. So is one with U+FFFD: earlier
+// versions wrote that for each byte that is not UTF-8.
 
 func toText(text string) string {
-	if utf8.ValidString(text) {
+	if !strings.ContainsRune(text, utf8.RuneError) { // which stands for both
 		return text
 	}
 	return "\x00" + mtree.EscapeName(text)
@@ -53,8 +54,8 @@ func (t *Tree) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, (*treeText)(t)); err != nil {
 		return err
 	}
-	if strings.ContainsRune(t.Path, utf8.RuneError) {
-		t.Path = "" // by an earlier version, of a path that was not UTF-8: not known
+	if !strings.HasPrefix(t.Path, "\x00") && strings.ContainsRune(t.Path, utf8.RuneError) {
+		t.Path = "" // by an earlier version, and perhaps of a path that was not UTF-8: not known
 	}
 	for _, text := range t.texts() {
 		var err error

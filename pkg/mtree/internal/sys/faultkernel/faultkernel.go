@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +22,12 @@ type Kernel struct {
 	Shell   simkernel.Shell                      // of user 0
 	Fail    func(call string) error              // called before each call, which others may precede here; nil: none fails
 	Show    func(call string, stx *unix.Statx_t) // changes what statx says
+	ShowFS  func(st *unix.Statfs_t)              // changes what statfs says
 	Calls   []string
 	Open    map[int]string // last parts of the paths of descriptors
 	Bytes   int            // that were read
+
+	mu sync.Mutex // of Calls, Open and Bytes: several goroutines may make calls
 }
 
 // New simulates a machine until the end of the test. uid is the user of the program.
@@ -57,13 +61,18 @@ func (k *Kernel) RefuseNth(call string, n int, err error) {
 	}
 }
 
+// Processors implements sys.Kernel: with one, the calls of a program are made one by one.
+func (k *Kernel) Processors() int { return 1 }
+
 // asked notes a call, and returns the error with which it is to fail.
 func (k *Kernel) asked(what string, fd int, name string) (call string, err error) {
+	k.mu.Lock()
 	if name = path.Base(name); name == "." || name == "" {
 		name = k.Open[fd]
 	}
 	call = what + " " + name
 	k.Calls = append(k.Calls, call)
+	k.mu.Unlock()
 	if k.Fail != nil {
 		err = k.Fail(call)
 	}
@@ -83,6 +92,8 @@ func (k *Kernel) Made(begin string) (n int) {
 
 func (k *Kernel) opened(fd int, call string, err error) (int, error) {
 	if err == nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
 		_, k.Open[fd], _ = strings.Cut(call, " ")
 	}
 	return fd, err
@@ -111,7 +122,9 @@ func (k *Kernel) Openat2(dirfd int, path string, how unix.OpenHow) (int, error) 
 // Close implements sys.Kernel. It closes, also when it fails.
 func (k *Kernel) Close(fd int) error {
 	_, err := k.asked("close", fd, "")
+	k.mu.Lock()
 	delete(k.Open, fd)
+	k.mu.Unlock()
 	if closeErr := k.Kernel.Close(fd); closeErr != nil {
 		return fmt.Errorf("closed twice: %w", closeErr)
 	}
@@ -168,7 +181,11 @@ func (k *Kernel) Fstatfs(fd int) (unix.Statfs_t, error) {
 	if _, err := k.asked("statfs", fd, ""); err != nil {
 		return unix.Statfs_t{}, err
 	}
-	return k.Kernel.Fstatfs(fd)
+	st, err := k.Kernel.Fstatfs(fd)
+	if k.ShowFS != nil {
+		k.ShowFS(&st)
+	}
+	return st, err
 }
 
 // Fchmodat implements sys.Kernel.
@@ -217,6 +234,8 @@ func (k *Kernel) Pread(fd, room int, offset int64) ([]byte, error) {
 		return nil, err
 	}
 	text, err := k.Kernel.Pread(fd, room, offset)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.Bytes += len(text)
 	return text, err
 }
@@ -267,4 +286,12 @@ func (k *Kernel) ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	return k.Kernel.ReadFile(path)
+}
+
+// Readlink implements sys.Kernel.
+func (k *Kernel) Readlink(path string) (string, error) {
+	if _, err := k.asked("proc", -1, path); err != nil {
+		return "", err
+	}
+	return k.Kernel.Readlink(path)
 }

@@ -51,6 +51,10 @@ func (p *Process) Readlink(path string) (target string, err error) {
 		if err != nil {
 			return unix.ENOENT
 		}
+		if h.events != nil {
+			target = "anon_inode:inotify"
+			return nil
+		}
 		target = h.node.path()
 		if !h.node.isDir() && h.at != nil {
 			target = strings.TrimSuffix(h.at.parent.path(), "/") + "/" + h.at.name

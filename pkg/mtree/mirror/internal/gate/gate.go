@@ -74,12 +74,17 @@ func (g *Gate) recent(now mtree.Stamp) (total int64) {
 	return total
 }
 
-// note counts n deletions, and forgets those that are no longer recent.
-func (g *Gate) note(n int64, now mtree.Stamp) {
-	minute := minuteOf(now)
+// forget forgets deletions that are no longer recent, unless they are why deletions are held.
+func (g *Gate) forget(minute int64) {
 	if !g.now.Shut { // guard (always): TestWhatIsRemembered
 		g.now.Recent = slices.DeleteFunc(g.now.Recent, func(r [2]int64) bool { return !isRecent(r[0], minute) })
 	}
+}
+
+// note counts n deletions, and forgets those that are no longer recent.
+func (g *Gate) note(n int64, now mtree.Stamp) {
+	minute := minuteOf(now)
+	g.forget(minute)
 	for i := range g.now.Recent {
 		if g.now.Recent[i][0] == minute {
 			g.now.Recent[i][1] += n
@@ -128,6 +133,7 @@ func (g *Gate) Refuse(total, made int64, released bool) string {
 		g.now.Shut = false
 		return ""
 	}
+	g.forget(minuteOf(g.replica.Now())) // guard: TestAHoldCountsNothingOld
 	g.now.Shut, g.now.Base = true, base // guard: TestRefusal
 	if recent > 0 {
 		return fmt.Sprintf("%d of %d entries would go, %d went in the last ten minutes, --max-delete is %s", total, base, recent, g.limit)

@@ -94,6 +94,19 @@ func TestAHoldStays(t *testing.T) {
 	require.False(t, r.Status().Deletions.Shut)
 }
 
+// A hold began to count what had been deleted more than ten minutes before it, because nothing
+// had been deleted since: it stayed, though the source had enough of the entries again.
+func TestAHoldCountsNothingOld(t *testing.T) {
+	now := mtree.Unix(1_000_000_000, 0)
+	g := New(copyOf(t, 1000, &now), limit(t, "10"))
+	g.Deleted(9)
+	now = now.Add(20 * time.Minute)
+	for range 2 {
+		require.Equal(t, "12 of 1000 entries would go, --max-delete is 10", g.Refuse(12, 0, false))
+	}
+	require.Empty(t, g.Refuse(8, 0, false))
+}
+
 // Where the status is lost, the list of held deletions says that there was a hold.
 func TestAHoldIsRecalled(t *testing.T) {
 	now := mtree.Unix(1_000_000_000, 0)

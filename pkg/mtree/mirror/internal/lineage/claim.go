@@ -104,12 +104,14 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	if !slices.Equal(was.Filters, next.Filters) { // guard: TestSimulationFound
 		more |= replica.DoubtHidden // what was filtered is not counted among what the copy has and the source hides
 	}
-	if was.Fingerprint != next.Fingerprint && was.Fingerprint != "" { // guard: TestOptionsOfTheSourceThatComeAndGo
-		next.Turns++
-	}
 	isNew, err := r.IsNew()
 	if err != nil {
 		return err
+	}
+	forgot := was.Fingerprint == "" || !was.BoundTo(r.Self)        // guard: TestACopyThatForgotItsOptions
+	if !isNew && (was.Fingerprint != next.Fingerprint || forgot) { // guard: TestOptionsOfTheSourceThatComeAndGo
+		sec, nsec := r.Now().Unix()
+		next.Turns = max(was.Turns+1, uint64(max(sec, 0))*1e9+uint64(nsec)) // none of before, which may be lost
 	}
 	if !isNew {
 		l.Log.Info("everything is compared once", "why", l.reason(&was, &next, more))

@@ -52,7 +52,6 @@ func (p *pass) lastCommit(ctx context.Context) error {
 		for _, n := range p.ready {
 			p.markIncomplete(n)
 		}
-		p.ready = nil
 		return nil
 	}
 	return p.commit(ctx)
@@ -81,7 +80,8 @@ func (p *pass) commit(ctx context.Context) error {
 		return err
 	}
 	for _, n := range ready {
-		if n.blocked || p.isLate(ctx) { // guard (without n.blocked): TestADirectoryThatIsGoneBeforeTheFlush
+		// guard (without n.blocked): TestADirectoryThatIsGoneBeforeTheFlush
+		if n.blocked || p.isLate(ctx) { // guard (without p.isLate): TestAStoppedPassStampsForAMoment
 			p.markIncomplete(n)
 			continue
 		}
@@ -106,7 +106,7 @@ func (p *pass) isLate(ctx context.Context) bool {
 
 // markIncomplete leaves n and all nodes above it without stamps.
 func (p *pass) markIncomplete(n *node) {
-	for up := n; up != nil && !(up.blocked && up != n); up = up.parent {
+	for up := n; up != nil; up = up.parent {
 		up.blocked = true // guard: TestADirectoryThatIsGoneBeforeTheFlush
 	}
 	p.incomplete = append(p.incomplete, n)
@@ -121,7 +121,7 @@ func (p *pass) unflushed(ready []*node) bool {
 
 // flush makes durable everything that was touched; with all, everything there is.
 func (p *pass) flush(all bool) error {
-	if len(p.touched) == 0 && !all || p.options.NoFlush {
+	if p.options.NoFlush {
 		p.touched = nil
 		return nil
 	}
@@ -191,10 +191,9 @@ func (p *pass) distrust(ready []*node) {
 			continue
 		}
 		for _, name := range t.names {
-			if info, err := dir.Stat(name); err != nil || info.Kind != mtree.File {
-				continue
+			if info, _ := dir.Stat(name); info.Kind == mtree.File {
+				_ = dir.SetEntryTime(name, replica.Doubtful) // guard: TestAFailedFlushStampsNothing
 			}
-			_ = dir.SetEntryTime(name, replica.Doubtful) // guard: TestAFailedFlushStampsNothing
 		}
 		_ = dir.Close()
 	}
@@ -225,7 +224,7 @@ func (p *pass) stamp(n *node) error {
 	if err := p.restoreMode(n, dir, info); err != nil {
 		return err
 	}
-	if same && info.MTime == p.env.Replica.Times.Stored(n.Record.Stamp) {
+	if same {
 		return nil
 	}
 	return dir.SetTime(p.env.Replica.Times.Stored(n.Record.Stamp))
@@ -233,7 +232,7 @@ func (p *pass) stamp(n *node) error {
 
 // restoreMode gives a directory its listed mode, because it may have been made writable.
 func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
-	if n.parent == nil || !n.hasMode || (info.Mode^n.mode)&0o777 == 0 { // guard (always): TestOnceRestoresReadOnlyDirectories
+	if !n.hasMode || (info.Mode^n.mode)&0o777 == 0 { // guard (always): TestOnceRestoresReadOnlyDirectories
 		return nil
 	}
 	return dir.ChmodKept(n.mode)
@@ -260,24 +259,41 @@ func (p *pass) leaveIncomplete(ctx context.Context) {
 		if !n.changed && !unmarked && !recovered && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
 			continue
 		}
-		dir, err := p.env.Replica.Dir(n.Path)
-		if err != nil {
-			continue
-		}
-		doubts := n.Doubts
-		if !n.changed && n.visited { // guard (always): TestADirectoryDeniedDuringAFullWalk
-			doubts &^= replica.DoubtBelow
-		}
-		err = p.env.Replica.Begin(dir, n.Path, n.Record, doubts)
-		if recovered && err == nil {
-			err = p.env.Replica.Recovered(dir, n.Path)
-		}
-		if info, statErr := dir.Self(); err == nil && statErr == nil && n.changed {
-			err = errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.options.Now()))
-		}
-		_ = dir.Close()
-		if err != nil {
+		if err := p.markUnfinished(n, recovered); err != nil {
 			p.env.Log.Warn("an incomplete directory could not be marked", "path", mtree.QuotePath(n.Path), "error", err)
 		}
 	}
+}
+
+// markUnfinished does for one directory what leaveIncomplete says. recovered says that all its
+// files were compared in this stay, or written.
+func (p *pass) markUnfinished(n *node, recovered bool) error {
+	dir, err := p.env.Replica.Dir(n.Path)
+	if disk.IsGone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	doubts := n.Doubts
+	if !n.changed && n.visited { // guard (always): TestADirectoryDeniedDuringAFullWalk
+		doubts &^= replica.DoubtBelow
+	}
+	if err := p.env.Replica.Begin(dir, n.Path, n.Record, doubts); err != nil {
+		return err
+	}
+	if recovered {
+		if err := p.env.Replica.Recovered(dir, n.Path); err != nil {
+			return err
+		}
+	}
+	if !n.changed {
+		return nil
+	}
+	info, err := dir.Self()
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.options.Now()))
 }

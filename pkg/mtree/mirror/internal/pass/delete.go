@@ -18,14 +18,12 @@ func (p *pass) delete(ctx context.Context) error {
 	p.markReleased(nodes)
 	p.carry(nodes) // guard: TestAHoldOutlivesADirectoryInTrouble
 	p.refuse(nodes, p.reasonToHold(nodes))
-	for len(nodes) > 0 {
-		level := 0
-		for level < len(nodes) && nodes[level].depth() == nodes[0].depth() {
-			p.carryOut(nodes[level])
-			level++
+	for i, n := range nodes {
+		p.carryOut(n)
+		p.deleting = nodes[i+1:]
+		if i+1 < len(nodes) && nodes[i+1].depth() == n.depth() {
+			continue // deletions of one depth are carried out beside each other
 		}
-		nodes = nodes[level:]
-		p.deleting = nodes
 		if err := p.takeSteps(ctx); err != nil {
 			return err
 		}
@@ -68,19 +66,9 @@ func (p *pass) abandonDeletions() {
 		d.n.blocked = true
 		p.done(d.n)
 	}
-	p.queue.deferred = nil
 	for _, n := range p.deleting {
 		n.blocked = true
 		p.dropDeletions(n)
 		p.done(n)
 	}
-	p.deleting = nil
-}
-
-// dropDeletions drops the deletions of n, and the files that were to replace directories.
-func (p *pass) dropDeletions(n *node) {
-	for i := range n.deletions {
-		p.env.Replica.Abandon(&n.deletions[i])
-	}
-	n.deletions = nil
 }

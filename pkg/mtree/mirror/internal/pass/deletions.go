@@ -42,3 +42,10 @@ func (p *pass) recordDeletions(n *node, r *work.DeleteResult) {
 		p.fail(n, f.Path, f.Err)
 	}
 }
+
+// dropDeletions drops the deletions of n, and the files that were to replace directories.
+func (p *pass) dropDeletions(n *node) {
+	for i := range n.deletions {
+		p.env.Replica.Abandon(&n.deletions[i])
+	}
+}

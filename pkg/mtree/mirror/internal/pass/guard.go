@@ -8,8 +8,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// reasonToHold says why the deletions that wait are held; "" if they go on. Deletions
-// that were released, or that have a reason of their own to be held, do not count.
+// reasonToHold says why the deletions that wait are held, if there are any; "" if they go
+// on. Deletions that were released, or that have a reason of their own to be held, do not
+// count.
 func (p *pass) reasonToHold(waiting []*node) string {
 	total := p.guard.carried
 	released := false
@@ -28,11 +29,9 @@ func (p *pass) reasonToHold(waiting []*node) string {
 	}
 	why := p.guard.gate.Refuse(total, made, released)
 	switch {
-	case total == 0:
-		return ""
 	case p.options.HoldAll != "": // guard: TestALostTreeIDDeletesNothing
 		return p.options.HoldAll
-	case p.emptiesRoot(waiting) && p.guard.emptyRoot: // guard: TestWhatHadTheNameOfASkippedSymlink
+	case p.guard.emptyRoot: // guard: TestWhatHadTheNameOfASkippedSymlink
 		return "the source's root is empty"
 	case p.emptiesRoot(waiting): // guard: TestTheLastEntryOfTheRootStays
 		return "nothing would be left in the root"
@@ -43,36 +42,22 @@ func (p *pass) reasonToHold(waiting []*node) string {
 }
 
 // emptiesRoot reports whether nothing would be left in the copy's root, because the
-// source has nothing there, or nothing that a copy can have.
+// source has nothing there that could be copied.
 func (p *pass) emptiesRoot(waiting []*node) bool {
 	i := slices.IndexFunc(waiting, func(n *node) bool { return n.parent == nil })
 	if i < 0 {
 		return false
 	}
-	gone := make([]*replica.Deletion, 0, len(waiting[i].deletions))
-	for j := range waiting[i].deletions {
-		if d := &waiting[i].deletions[j]; !d.IsReplacement() { // guard (always): TestWhatCannotBeSweptStays
-			gone = append(gone, d)
-		}
-	}
-	if len(gone) == 0 {
-		return false
-	}
-	if p.guard.emptyRoot {
-		return slices.ContainsFunc(gone, func(d *replica.Deletion) bool { return !d.Released && d.Why == "" })
-	}
-	if int64(len(gone)) < p.guard.inRoot || p.result.NoRoom != nil { // guard: TestAFullDiskIsMended
+	if p.result.NoRoom != nil { // guard: TestAFullDiskIsMended
 		return false // new entries had no room yet
 	}
-	left := map[string]bool{}
-	names, err := p.env.Replica.Root.Names()
-	for _, name := range names {
-		left[name] = true
+	left := p.env.InRoot() // if they cannot be read, nothing may be left
+	for j := range waiting[i].deletions {
+		if d := &waiting[i].deletions[j]; !d.IsReplacement() { // guard (always): TestWhatCannotBeSweptStays
+			delete(left, d.Name()) // guard: TestTheLastEntryOfTheRootStays
+		}
 	}
-	for _, d := range gone {
-		delete(left, d.Name()) // guard: TestTheLastEntryOfTheRootStays
-	}
-	return err == nil && len(left) == 0
+	return len(left) == 0
 }
 
 // refuse holds the deletions for which there is a reason, but not those that were
@@ -136,12 +121,8 @@ func (p *pass) carry(waiting []*node) {
 		}
 	}
 	for _, e := range p.guard.was.Entries {
-		n := p.unseenAt(e.Path)
-		if now[e.Path] || n == nil {
+		if now[e.Path] || !p.isUnseen(e.Path) {
 			continue
-		}
-		for ; n != nil; n = n.parent {
-			n.blocked = true // also above a directory that serve may not read: the next pass looks again
 		}
 		p.hold(e)
 		if !e.HasOwnReason() {
@@ -150,13 +131,12 @@ func (p *pass) carry(waiting []*node) {
 	}
 }
 
-// unseenAt returns the node at or above path that could not be read; nil if there is
-// none.
-func (p *pass) unseenAt(path string) *node {
-	for {
-		if n := p.guard.unseen[path]; n != nil || path == "" {
-			return n
+// isUnseen reports whether what is at path, or a directory above it, could not be read.
+func (p *pass) isUnseen(path string) bool {
+	for ; path != ""; path = mtree.ParentPath(path) {
+		if p.guard.unseen[path] {
+			return true
 		}
-		path = mtree.ParentPath(path)
 	}
+	return p.guard.unseen[""]
 }

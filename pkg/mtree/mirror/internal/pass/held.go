@@ -28,7 +28,7 @@ func (p *pass) writeHeld() error {
 	}
 	p.env.Log.Warn("deletions held", "count", now.Total(), "why", p.result.HeldWhy,
 		"remedy", "look at mirror --status DEST; mirror --release DEST carries them out")
-	if !p.guard.wasUnread && string(now.Format()) == string(p.guard.was.Format()) {
+	if string(now.Format()) == string(p.guard.was.Format()) {
 		return nil
 	}
 	return replica.Local(p.env.Replica.SetHeld(&now))
@@ -42,15 +42,14 @@ func (p *pass) recallHeld() {
 		p.env.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
 	}
 	p.guard.gate.Recall(&p.guard.was)
-	if p.env.DryRun {
+	if p.env.DryRun || !p.env.Replica.HasRelease() {
 		return
 	}
 	list, err := p.env.Replica.Released()
-	switch {
-	case err == nil && len(list.Entries) > 0:
-		p.guard.release = &list
-	case err != nil:
+	if err != nil {
 		// It releases nothing, and a running mirror would find it again every second.
 		p.env.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.env.Replica.RemoveRelease()))
+		return
 	}
+	p.guard.release = &list // guard: TestAReleaseThatNamesNothing
 }

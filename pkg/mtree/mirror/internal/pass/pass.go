@@ -55,14 +55,13 @@ type touch struct {
 type guard struct {
 	gate      *gate.Gate // of --max-delete
 	emptyRoot bool       // the source's root has nothing that a copy can have
-	inRoot    int64      // number of entries in the copy's root
 
 	was       replica.HeldList   // what was held when the pass began
 	wasUnread bool               // was could not be read
 	release   *replica.HeldList  // deletions that somebody released; nil: none
 	holding   []replica.Deletion // what is held from now on
 	carried   int64              // entries that stay held because the source's directory could not be read
-	unseen    map[string]*node   // by path: directories, and entries of directories, that could not be read
+	unseen    map[string]bool    // by path: directories, and entries of directories, that could not be read
 }
 
 // holdsIn reports whether something at or below path was held when the pass began.

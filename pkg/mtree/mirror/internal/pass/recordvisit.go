@@ -15,9 +15,8 @@ import (
 // recordVisit records what a visit found and adds the tasks that follow from it.
 func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	if v.Err != nil {
-		p.guard.unseen[n.Path] = n // guard: TestAHoldOutlivesADirectoryInTrouble
+		p.guard.unseen[n.Path] = true // guard: TestAHoldOutlivesADirectoryInTrouble
 		if errors.Is(v.Err, overlap.Err) {
-			n.blocked = true
 			p.halt(v.Err)
 			return
 		}
@@ -49,11 +48,10 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 
 // recordRoot records what only the visit of the root shows.
 func (p *pass) recordRoot(n *node, v *work.VisitResult) {
-	p.full = p.full || n.Doubts.Below() // the root's record says so, or there is none
+	p.full = n.Doubts.Below() // the root's record says so, or there is none
 	if n.had {
 		p.guard.gate.FoundRecord()
 	}
-	p.guard.inRoot = v.InCopy
 	p.guard.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
 }
 
@@ -66,21 +64,21 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	p.result.Seen += v.InCopy
 	p.result.Made += v.Made()
 	p.noteUncopied(n.Path, int64(len(v.Plan.SkippedLinks)+len(v.Plan.TooDeep)))
-	n.changed = n.changed || v.Changed
+	n.changed = v.Changed
 	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
 	n.mayBeLost, n.unflushed = v.MayBeLost, v.Unflushed
-	n.blocked = n.blocked || v.Past // guard: TestSimulationFound
+	n.blocked = v.Past // guard: TestSimulationFound
 	p.addDeletions(n, v.Deletions)
 	if v.Changed {
 		p.touch(n.Path)
 	}
 	if v.IsHot() { // guard: TestAHotListing
 		n.blocked = true
-		p.guard.unseen[n.Path] = n // guard: TestAHoldOutlivesADirectoryInTrouble
+		p.guard.unseen[n.Path] = true // guard: TestAHoldOutlivesADirectoryInTrouble
 	}
 	for _, f := range v.Failed {
 		p.fail(n, f.Path, f.Err)
-		p.guard.unseen[f.Path] = n
+		p.guard.unseen[f.Path] = true
 	}
 	for _, e := range v.Plan.NotUnderstood {
 		p.fail(n, mtree.JoinPath(n.Path, e.Name), notUnderstood(e)) // guard: TestWhatIsNotUnderstoodIsKept
@@ -125,7 +123,6 @@ func (p *pass) reportVisit(n *node, v *work.VisitResult) {
 // recordUnlisted records that a directory could not be listed. Nothing in it changes;
 // its siblings go on.
 func (p *pass) recordUnlisted(n *node, err error) {
-	n.blocked = true
 	switch {
 	case errors.Is(err, source.ErrDenied) && n.parent != nil:
 		// Its parent may be completed: to make the directory readable moves the parent's
@@ -173,7 +170,7 @@ func (p *pass) addFetches(n *node, changes []mtree.Change) {
 		p.result.wantFiles++
 		p.result.wantBytes += c.Want.Size
 		switch {
-		case !p.env.DryRun && p.options.Memory.fullDisk.lacks(p.env.Replica, c.Want.Size):
+		case p.options.Memory.fullDisk.lacks(p.env.Replica, c.Want.Size):
 			p.fail(n, mtree.JoinPath(n.Path, c.Want.Name), errNoRoom)
 		case p.options.Last.Excluded(mtree.JoinPath(n.Path, c.Want.Name), false):
 			last = append(last, c)

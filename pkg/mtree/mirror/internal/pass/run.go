@@ -25,7 +25,7 @@ func newPass(env *work.Env, o *Options) *pass {
 	now := time.Now()
 	p := &pass{
 		options: o, full: o.Full, start: now, committed: now, reported: now,
-		guard:    guard{gate: gate.New(env.Replica, o.Limit), unseen: map[string]*node{}},
+		guard:    guard{gate: gate.New(env.Replica, o.Limit), unseen: map[string]bool{}},
 		uncopied: replica.Uncopied{}, goneDirs: map[string]bool{},
 		records: make(chan func(), o.Jobs),
 	}

@@ -17,6 +17,9 @@ func (env *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 	r := &DeleteResult{}
 	dir, err := env.openToChange(&t)
 	if err != nil {
+		for i := range deletions {
+			env.Replica.Abandon(&deletions[i]) // guard: TestWhatReplacesNothingIsDropped
+		}
 		r.Failed = append(r.Failed, Failure{t.Path, replica.Local(err)})
 		return r
 	}
@@ -30,6 +33,8 @@ func (env *Env) Delete(t Target, deletions []replica.Deletion) *DeleteResult {
 		}
 		if replaced {
 			r.Replaced++
+		} else if err != nil {
+			env.Replica.Abandon(d) // guard: TestWhatReplacesNothingIsDropped
 		}
 		if err != nil {
 			r.Failed = append(r.Failed, Failure{d.Path, replica.Local(err)})

@@ -32,6 +32,18 @@ func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) (hav
 	return have, files, dirs, err
 }
 
+// InRoot returns the names that the copy has in its root now, without those that are none
+// of a copy: what filters exclude, and a lost+found that the source does not list. What cannot
+// be read is left out.
+func (env *Env) InRoot() map[string]bool {
+	names := map[string]bool{}
+	have, _, _, _ := env.present(env.Replica.Root, "", &env.Root.Listing)
+	for i := range have {
+		names[have[i].Name] = true
+	}
+	return names
+}
+
 // withoutLostFound drops the lost+found that mkfs made, unless the source has one.
 func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
 	for i := range listing.Entries {

@@ -91,12 +91,13 @@ func (env *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (re
 		_ = env.Replica.Staging.Dir().Unlink(staged)
 		return replica.Deletion{}, fmt.Errorf("a directory has the name of what is no directory at the source, and nothing is deleted (--no-delete)")
 	}
+	var d replica.Deletion
+	stays := false
 	info, err := dir.Stat(mtree.BaseName(path))
-	if err != nil {
-		return replica.Deletion{}, err
+	if err == nil {
+		d, stays, err = env.Replica.Measure(dir, path, mtree.Dir, info.MTime)
 	}
-	d, stays, err := env.Replica.Measure(dir, path, mtree.Dir, info.MTime)
-	if err == nil && stays {
+	if stays {
 		err = errors.New("a directory that holds what filters exclude has the name of what is no directory at the source")
 	}
 	if err != nil {

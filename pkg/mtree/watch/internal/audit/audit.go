@@ -21,8 +21,6 @@ func Run(ctx context.Context, t Tree, scope Scope, findings chan<- []Finding) Re
 	if scope.Slow {
 		workers, work = 1, func() { machine.AfterOthers(s.work) }
 	}
-	stop := context.AfterFunc(ctx, s.wakeAll)
-	defer stop()
 	var done sync.WaitGroup
 	for range workers {
 		done.Go(work)
@@ -39,22 +37,15 @@ func Run(ctx context.Context, t Tree, scope Scope, findings chan<- []Finding) Re
 	return r
 }
 
-func (s *scan) wakeAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ready.Broadcast()
-}
-
 // work takes directories from the stack until none is left and nobody can push
 // another. The stack is last in, first out: few directories stay open.
 func (s *scan) work() {
 	for {
 		s.mu.Lock()
-		for len(s.stack) == 0 && s.busy > 0 && s.ctx.Err() == nil {
+		for len(s.stack) == 0 && s.busy > 0 {
 			s.ready.Wait()
 		}
 		if len(s.stack) == 0 || s.ctx.Err() != nil {
-			s.ready.Broadcast()
 			s.mu.Unlock()
 			return
 		}
@@ -67,8 +58,8 @@ func (s *scan) work() {
 
 		s.mu.Lock()
 		s.busy--
-		if s.busy == 0 || len(s.stack) > 0 {
-			s.ready.Broadcast()
+		if s.busy == 0 {
+			s.ready.Broadcast() // those who wait end, too
 		}
 		s.mu.Unlock()
 	}

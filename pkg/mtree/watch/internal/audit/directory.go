@@ -18,7 +18,7 @@ func (s *scan) visit(v *visit) {
 	if v.parent != nil {
 		v.parent.opened()
 	}
-	if err == nil && v.dir != nil {
+	if v.dir != nil {
 		err = s.list(v)
 	}
 	if err != nil {
@@ -38,27 +38,15 @@ func (s *scan) open(v *visit) (err error) {
 	} else {
 		dir, err = v.parent.dir.OpenDir(v.name)
 	}
-	if disk.IsGone(err) && v.parent != nil {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
 	info, err := dir.Self()
-	if err == nil && v.parent != nil && (s.beyond(v.parent.info, info) || dir.IsPlaceholder(info)) {
-		return dir.Close()
-	}
+	enters := false
 	if err == nil {
-		err = s.arm(v, dir)
+		enters, err = s.enters(v, dir, info)
 	}
-	if errors.Is(err, notify.ErrGone) {
-		return dir.Close()
-	}
-	if err == nil && v.parent != nil && state.IsLiveTree(dir) {
-		s.border(v, info)
-		return dir.Close() // armed because its watcher may end
-	}
-	if err != nil {
+	if !enters {
 		_ = dir.Close()
 		return err
 	}
@@ -71,6 +59,21 @@ func (s *scan) open(v *visit) (err error) {
 	v.arrived = s.isNew(v) || v.arrived // isNew first: it also tells the exceptions that v is read
 	s.directories.Add(1)
 	return nil
+}
+
+// enters arms v, unless another file system begins there, and reports whether v is scanned.
+func (s *scan) enters(v *visit, dir *disk.Dir, info disk.Info) (bool, error) {
+	if v.parent != nil && (s.beyond(v.parent.info, info) || dir.IsPlaceholder(info)) {
+		return false, nil
+	}
+	if err := s.arm(v, dir); err != nil {
+		return false, err
+	}
+	if v.parent != nil && state.IsLiveTree(dir) {
+		s.border(v, info)
+		return false, nil // armed because its watcher may end
+	}
+	return true, nil
 }
 
 // beyond reports whether another file system begins at child, which is not entered.
@@ -174,15 +177,16 @@ func (s *scan) skips(v *visit, name []byte, info disk.Info) bool {
 }
 
 // unreadable handles a directory that could not be opened or read. If it was read before, it
-// is no longer published: by that the directories above it change, once.
+// is no longer published: by that the directories above it change, once. One that is gone has
+// an event of that.
 func (s *scan) unreadable(v *visit, err error) {
-	if disk.IsGone(err) && v.parent != nil {
-		return
-	}
 	if v.parent == nil {
 		s.mu.Lock()
 		s.failed = err
 		s.mu.Unlock()
+		return
+	}
+	if disk.IsGone(err) || errors.Is(err, notify.ErrGone) {
 		return
 	}
 	if s.Health.CannotRead(v.path(), v.inode, err) && !s.First { // guard (returns ): TestAnAuditPublishesThatADirectoryCannotBeRead

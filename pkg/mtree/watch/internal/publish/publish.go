@@ -118,11 +118,9 @@ func (p *publisher) unopened(d *disk.Dir, c *dirChange, name, path string, err e
 // were to be looked at.
 func (p *publisher) forget(c *dirChange, path string) {
 	p.Health.Accept(path)
+	p.Health.Exceptions.SetReadable(path)
 	if c == nil {
 		return
-	}
-	if c.retry {
-		p.Health.Exceptions.SetReadable(path)
 	}
 	for name, below := range c.below {
 		p.forget(below, mtree.JoinPath(path, name))
@@ -149,7 +147,7 @@ func (p *publisher) reopen(d *disk.Dir, self disk.Info, ref notify.Ref, name, pa
 	if err != nil && !disk.IsGone(err) {
 		return mtree.Stamp{}, false
 	}
-	return p.arrived(d, self, ref, name, path, p.past(self.CTime))
+	return p.arrived(d, self, ref, name, path, p.past(self.CTime)), true
 }
 
 // entry returns the value of one changed name in d.
@@ -158,22 +156,23 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 		return p.markerChanged(d, self, ref, path)
 	}
 	if e.Arrived {
-		return p.arrived(d, self, ref, e.Name, mtree.JoinPath(path, e.Name), p.past(self.CTime))
+		return p.arrived(d, self, ref, e.Name, mtree.JoinPath(path, e.Name), p.past(self.CTime)), true
 	}
-	info, err := d.Stat(e.Name)
-	switch {
-	case p.Health.Exceptions.IsUnread(path, e.Name): // guard: TestUnreadIsReadAgain
+	if p.Health.Exceptions.IsUnread(path, e.Name) { // guard: TestUnreadIsReadAgain
 		stamp, ok := p.reopen(d, self, p.Source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
 		if !ok {
 			stamp = p.rule.Least()
 		}
 		return stamp, true
-	case err != nil:
+	}
+	info, err := d.Stat(e.Name)
+	if err != nil {
 		if p.Health.Exceptions.AnyRefuses() {
 			p.Health.Accept(mtree.JoinPath(path, e.Name))
 		}
 		return p.rule.Least(), true // gone, or not to be looked at: the name changed
-	case info.Kind == mtree.Dir && (p.OwnWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))):
+	}
+	if info.Kind == mtree.Dir && (p.OwnWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))) {
 		return mtree.Stamp{}, false
 	}
 	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
@@ -206,24 +205,20 @@ func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
 // arrived stamps the directory that arrived at name, and every directory below it: their
 // times may equal those that a reader remembers for these names. came is the latest ctime of
 // the directories above it: before it arrived, its name cannot have shown a later time.
-func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string, came mtree.Stamp) (mtree.Stamp, bool) {
+func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string, came mtree.Stamp) mtree.Stamp {
 	child, err := d.OpenDir(name)
-	if disk.IsGone(err) {
-		p.Health.Exceptions.SetReadable(path)
-		return p.rule.Least(), true // it left again, or something else has the name
-	}
 	if err != nil {
-		p.unopened(d, nil, name, path, err)
-		return p.rule.Least(), true
+		p.unopened(d, nil, name, path, err) // perhaps it left again, or something else has the name
+		return p.rule.Least()
 	}
 	defer child.Close()
 	info, err := child.Self()
 	if err != nil {
 		p.unopened(d, nil, name, path, err)
-		return p.rule.Least(), true
+		return p.rule.Least()
 	}
 	if p.passesOver(self, info, path) || child.IsPlaceholder(info) {
-		return p.rule.Least(), true // the kernel moved the time of d with it
+		return p.rule.Least() // the kernel moved the time of d with it
 	}
 	since := p.Health.Exceptions.Placed()
 	own, fresh := p.arm(ref, d, name, child)
@@ -231,11 +226,11 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	if p.isBorder(child, path) {
 		p.Health.Exceptions.SetReadable(path)
 		// guard: TestBorderFromTheStart
-		return top, true // armed because its watcher may end
+		return top // armed because its watcher may end
 	}
 	came = mtree.Later(came, p.past(info.CTime))                          // guard: TestArrivedWithATimeThatItsNameShowed
 	top = mtree.Later(top, p.inside(child, info, own, path, came, fresh)) // guard: TestUnreadIsTried
-	return p.write(child, path, ownwrites.PlaceOf(self, name, info), top, nil, came, since), true
+	return p.write(child, path, ownwrites.PlaceOf(self, name, info), top, nil, came, since)
 }
 
 // inside arms and stamps all directories in d, which is armed itself. It returns the
@@ -269,11 +264,8 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 	}
 	for _, name := range names {
 		at := mtree.JoinPath(path, name)
-		if p.Exclude.Excluded(at, true) {
-			continue
-		}
-		if stamp, ok := p.arrived(d, self, ref, name, at, came); ok {
-			top = mtree.Later(top, stamp)
+		if !p.Exclude.Excluded(at, true) {
+			top = mtree.Later(top, p.arrived(d, self, ref, name, at, came))
 		}
 	}
 	return top
@@ -287,12 +279,12 @@ func (p *publisher) past(t mtree.Stamp) mtree.Stamp {
 // arm begins to hear a directory that arrived. If no watch is left, it goes on without
 // one. fresh says that the directory was not heard before.
 func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk.Dir) (ref notify.Ref, fresh bool) {
-	if parent == (notify.Ref{}) {
-		return ref, false
-	}
-	ref, fresh, err := p.Source.Arm(parent, d.FD(), name, child.FD())
-	if err != nil && !errors.Is(err, notify.ErrGone) {
-		p.Health.CannotHear(err)
+	if parent != (notify.Ref{}) {
+		var err error
+		ref, fresh, err = p.Source.Arm(parent, d.FD(), name, child.FD())
+		if err != nil && !errors.Is(err, notify.ErrGone) {
+			p.Health.CannotHear(err)
+		}
 	}
 	return ref, fresh
 }

@@ -44,6 +44,8 @@ type client struct {
 	patience   time.Duration // HeaderTimeout, or what takes its place
 	streams    int
 
+	rootOptions atomic.Pointer[string] // with which serve listed the root last; nil: not yet
+
 	credentials func() (*tls.Config, string)
 
 	mu    sync.Mutex // guards the credentials of the last request, which follow
@@ -191,7 +193,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 		return resp, nil
 	}
 	guard.stall = restTimeout // nobody needs the body of a refusal
-	refused := refusal(resp)
+	refused := refusal(resp, c.rootOptions.Load())
 	_ = resp.Body.Close()
 	return nil, refused
 }

@@ -20,9 +20,9 @@
 //	root.go                Root, alone or with the listings of all that changed
 //	list.go                List
 //	otherserver.go         listings of servers of other kinds
+//	sums.go                Sums
 //	file.go                Fetch: the version of a file that is wanted
 //	bulk.go                Fetch: small files in one tar stream
-//	sums.go                Sums
 //	post.go                POST, where it goes through
 //	question.go            whether an answer is to what was asked
 //	answer.go              a file as an answer describes it

@@ -31,6 +31,7 @@ func (s *Source) Root(ctx context.Context, poll source.Poll) (source.Root, error
 	if err == nil {
 		s.other.Store(false)
 		s.treePath.Store(&root.TreePath)
+		s.rootOptions.Store(&root.Fingerprint)
 		s.noteRoot(&root)
 		root.Repeated = root.Answered != "" && root.Answered == s.answered
 		s.answered = root.Answered

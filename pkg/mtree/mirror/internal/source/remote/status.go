@@ -13,6 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
 )
 
 // StatusError is an answer with a status that the request did not ask for. It is
@@ -23,6 +24,7 @@ type StatusError struct {
 
 	what     string // the message
 	byServe  bool   // it comes from serve, not from a proxy
+	byOther  bool   // it comes from a serve with other options or rights than the root's
 	location string // of a redirection; "": not a redirection
 	https    bool   // the answer says that the server speaks HTTPS
 }
@@ -33,7 +35,9 @@ func (e *StatusError) Error() string { return e.what }
 func (e *StatusError) Is(target error) bool {
 	switch e.Status {
 	case http.StatusForbidden:
-		return target == source.ErrDenied && e.byServe // a proxy's refusal says nothing about the tree
+		// A proxy's refusal says nothing about the tree. One of a serve with other rights says
+		// nothing of what may be read with those of the root: no stamp moves when they are back.
+		return e.byServe && (target == source.ErrDenied && !e.byOther || target == source.ErrMoved && e.byOther) // guard (without && !e.byOther): TestOtherRightsInMidPass
 	case http.StatusNotFound, http.StatusGone:
 		return target == source.ErrGone
 	case http.StatusPreconditionFailed:
@@ -43,12 +47,14 @@ func (e *StatusError) Is(target error) bool {
 }
 
 // refusal returns the error for a status, wrapped by backoff.Permanent unless the reason
-// may pass.
-func refusal(resp *http.Response) error {
+// may pass. options are the fingerprint of those with which the root was listed; nil or "": not known.
+func refusal(resp *http.Response, options *string) error {
 	e := &StatusError{
 		Status: resp.StatusCode,
 		what:   fmt.Sprintf("%s %s: %s", resp.Request.Method, resp.Request.URL.Redacted(), resp.Status),
 	}
+	by := resp.Header.Get(wire.HeaderOptions)
+	e.byOther = options != nil && *options != "" && by != "" && by != *options
 	if e.byServe = isServe(resp); !e.byServe && e.Status == http.StatusBadRequest {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 		e.https = speaksTLS.Match(text)

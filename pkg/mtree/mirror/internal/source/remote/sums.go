@@ -70,7 +70,7 @@ func (s *Source) sumEach(ctx context.Context, paths []string, into map[string]so
 
 // sumOf reads a file, whose length must be known, and hashes it.
 func (s *Source) sumOf(ctx context.Context, path string) (got source.Sum, err error) {
-	resp, err := s.do(ctx, request{path: wire.URLPath(path), plain: true})
+	resp, err := s.doFile(ctx, request{path: wire.URLPath(path), plain: true}, &source.Wanted{Entry: &mtree.Entry{}, Path: path})
 	if err != nil {
 		return got, err
 	}

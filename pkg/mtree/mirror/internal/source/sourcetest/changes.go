@@ -71,6 +71,15 @@ func (t *Tree) WriteOld(path string) bool {
 	return t.write(path, t.serial(), &old)
 }
 
+// Enlarge makes a file that large, in place.
+func (t *Tree) Enlarge(path string, size int) bool {
+	n := t.at(path)
+	if n == nil || n.kind != mtree.File || len(n.text) > size {
+		return false
+	}
+	return t.write(path, t.serial()+strings.Repeat("+", size-8), nil)
+}
+
 // Replace moves a new file into the place of what has the name.
 func (t *Tree) Replace(path string) bool {
 	if n := t.at(path); n != nil && n.kind == mtree.Dir {

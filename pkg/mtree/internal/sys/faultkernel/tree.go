@@ -1,0 +1,57 @@
+package faultkernel
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Make makes files, and directories, whose names end in a slash, with those above them.
+func (k *Kernel) Make(t testing.TB, paths ...string) {
+	for _, path := range paths {
+		for i := range path {
+			if path[i] == '/' && i > 0 {
+				_ = k.Shell.Mkdir(path[:i], 0o755)
+			}
+		}
+		if !strings.HasSuffix(path, "/") {
+			check(t, k.Shell.Write(path, "x"))
+		}
+	}
+}
+
+// Age gives everything at and below a path an mtime of long ago.
+func (k *Kernel) Age(t testing.TB, path string) {
+	for _, name := range k.Shell.Names(path) {
+		k.Age(t, path+"/"+name)
+	}
+	check(t, k.Shell.Touch(path, time.Unix(1000, 0), true))
+}
+
+func check(t testing.TB, err error) {
+	if err != nil {
+		t.Helper()
+		t.Fatal(err)
+	}
+}
+
+// Mount lets everything of that name be something that is mounted.
+func (k *Kernel) Mount(name string) {
+	k.show(name, func(stx *unix.Statx_t) { stx.Attributes |= unix.STATX_ATTR_MOUNT_ROOT })
+}
+
+// Placehold lets every directory of that name stand for a subvolume in a snapshot of btrfs.
+func (k *Kernel) Placehold(name string) {
+	k.show(name, func(stx *unix.Statx_t) { stx.Ino = 2 })
+	k.ShowFS = func(st *unix.Statfs_t) { st.Type = unix.BTRFS_SUPER_MAGIC }
+}
+
+func (k *Kernel) show(name string, change func(stx *unix.Statx_t)) {
+	k.Show = func(call string, stx *unix.Statx_t) {
+		if call == "statx "+name {
+			change(stx)
+		}
+	}
+}

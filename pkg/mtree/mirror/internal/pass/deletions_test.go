@@ -1,0 +1,127 @@
+package pass
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// What deletions add to the counts of a pass: what is deleted with all below it, and names
+// that something else got.
+func TestWhatDeletionsCount(t *testing.T) {
+	simulate(t, "", "a/f a/d/x a/d/e/y a/g d/x old", func(t *testing.T, r *rig) {
+		r.remove("a/d a/g d old")
+		r.write("d f")
+		r.options.Jobs = 2
+		p := r.complete()
+		require.Equal(t, "a/ a/f d f", r.paths())
+		require.Equal(t, int64(8), p.Deleted)
+		require.Equal(t, int64(8), r.options.Counters.Deleted.Load())
+		require.Equal(t, int64(2), p.Made)
+		require.Equal(t, int64(3+3+3+1), p.Seen, "in the root and in a; below a/d and d")
+		require.Equal(t, int64(4), r.replica.CountAll())
+		require.Equal(t, int64(4), r.replica.Counters().Entries)
+		require.True(t, p.Changed)
+		require.Equal(t, int64(8), r.recent())
+	})
+}
+
+// recent counts what the guard of --max-delete remembers of the last minutes.
+func (r *rig) recent() (n int64) {
+	for _, minute := range r.replica.Status().Deletions.Recent {
+		n += minute[1]
+	}
+	return n
+}
+
+// No directory gets its stamp while something waits to be deleted in it, also if the pass
+// commits after each deletion.
+func TestDeletionsComeBeforeTheStamp(t *testing.T) {
+	simulate(t, "", "a/x b/y", func(t *testing.T, r *rig) {
+		r.remove("a/x b/y")
+		r.options.CommitFiles = 1
+		r.complete()
+		stamps := 0
+		for _, call := range r.Calls {
+			if call == "utimes a" || call == "utimes b" {
+				stamps++
+			}
+		}
+		require.Equal(t, 2, stamps)
+	})
+}
+
+// Deletions that somebody released do not count for --max-delete.
+func TestReleasedDeletionsDoNotCountForTheLimit(t *testing.T) {
+	simulate(t, "", "f a/f a/old1 b/f b/old2", func(t *testing.T, r *rig) {
+		r.remove("a/old1")
+		r.options.HoldAll = "a reason"
+		require.Equal(t, int64(1), r.pass().Held)
+		r.options.HoldAll = ""
+		r.release()
+		r.remove("b/old2")
+		p := r.complete()
+		require.Equal(t, int64(2), p.Deleted)
+		require.Equal(t, int64(1), r.recent())
+	})
+}
+
+// A directory in which entries were deleted changed, and is flushed, also if nothing else
+// happened there.
+func TestADirectoryWithDeletionsIsFlushed(t *testing.T) {
+	simulate(t, "", "a/f a/old f", func(t *testing.T, r *rig) {
+		r.remove("a/old")
+		p := r.complete()
+		require.True(t, p.Changed)
+		require.Equal(t, int64(1), p.Deleted)
+		require.Equal(t, 1, r.Made("fsync a"))
+	})
+}
+
+// A file that could not be deleted counted as deleted: the user read "deleted 1 ... failed 1",
+// and with each pass the copy was counted smaller, so that --max-delete allowed less.
+func TestADeletionThatFailsIsNotCounted(t *testing.T) {
+	simulate(t, "", "a/f a/old f", func(t *testing.T, r *rig) {
+		r.remove("a/old")
+		r.Refuse("unlink old", unix.EIO, 2)
+		for range 2 {
+			p := r.pass()
+			require.Zero(t, p.Deleted)
+			require.False(t, p.Changed)
+			require.False(t, p.Complete)
+			require.Equal(t, int64(1), p.Failed)
+			require.ErrorIs(t, p.Errs[0], unix.EIO)
+			require.ErrorContains(t, p.Errs[0], "a/old")
+			require.Equal(t, "/ a/", r.behind())
+			require.Equal(t, int64(4), r.replica.Counters().Entries)
+		}
+		require.Equal(t, int64(1), r.complete().Deleted)
+		require.Equal(t, int64(3), r.replica.Counters().Entries)
+	})
+}
+
+// What was not copied in a directory is forgotten with it, and with one above it.
+func TestWhatIsNotCopiedGoesWithItsDirectory(t *testing.T) {
+	simulate(t, "", "a/b/f c/f d/f f", func(t *testing.T, r *rig) {
+		r.env.NoLinks = true
+		for _, dir := range []string{"a/b", "c", "d"} {
+			require.True(t, r.Tree.Link(dir+"/link"))
+		}
+		r.Tree.Publish()
+		r.complete()
+		require.Equal(t, replica.Uncopied{"a/b": 1, "c": 1, "d": 1}, r.replica.Uncopied())
+		require.NoError(t, r.Shell.Write("/copy/old", "x"))
+		r.remove("a c")
+		p := r.complete()
+		require.Equal(t, replica.Uncopied{"d": 1}, r.replica.Uncopied())
+		for path, is := range map[string]bool{"a": true, "a/b": true, "c": true, "d": false, "old": false, "": false} {
+			require.Equal(t, is, p.IsDeleted(path), path)
+		}
+		r.remove("d/link")
+		r.complete()
+		require.Empty(t, r.replica.Uncopied())
+	})
+}

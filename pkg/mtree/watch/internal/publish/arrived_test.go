@@ -1,0 +1,177 @@
+package publish
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/notify"
+)
+
+// bring makes directories and files in the tree that are not heard so far.
+func (g *ground) bring(paths ...string) {
+	g.make(paths...)
+	g.Age(g.t, "/tree/x")
+	g.ear.DisarmAll("/tree/x")
+}
+
+// timesOf returns mtime and ctime.
+func (g *ground) timesOf(at string) (mtime, ctime mtree.Stamp) {
+	m, c, err := g.Shell.Times("/tree/" + at)
+	require.NoError(g.t, err)
+	return mtree.Unix(m.Unix(), int64(m.Nanosecond())), mtree.Unix(c.Unix(), int64(c.Nanosecond()))
+}
+
+// A directory that arrived is stamped with all directories below it, and heard from now on.
+// Its stamp is above the times of its files, and of the directories that arrived with it:
+// their names may have shown such times before.
+func TestArrived(t *testing.T) {
+	g := newGround(t, "a/")
+	g.bring("x/y/z/", "x/y/f", "x/w/")
+	require.NoError(t, g.Shell.Append("/tree/x/y/f", "more"))
+	require.NoError(t, g.Shell.Chmod("/tree/x", 0o700))
+	fileTime, _ := g.timesOf("x/y/f")
+	_, above := g.timesOf("x")
+	require.Equal(t, "x/w x/y/z x/y x .", g.publish(arrival("x")))
+	require.Equal(t, []string{"x", "w", "y", "z"}, g.ear.Names)
+	require.False(t, g.stamps["x/y"].Before(fileTime))
+	for _, at := range []string{"x", "x/w", "x/y", "x/y/z"} {
+		require.True(t, g.stamps[at].After(above), at)
+		require.False(t, g.isUnread(at))
+	}
+	require.True(t, g.Health.HearsAll())
+	require.Equal(t, int64(0), g.foreign.Load())
+}
+
+// The stamp of what arrived counts its files if nobody heard them. Where a directory was
+// heard before, they are not looked at: their changes have their own events.
+func TestFilesOfWhatArrived(t *testing.T) {
+	for _, heard := range []bool{false, true} {
+		g := newGround(t, "x/y/", "x/f")
+		require.NoError(t, g.Shell.Symlink("f", "/tree/x/l"))
+		require.NoError(t, g.Shell.Rename("/tree/x", "/tree/z", 0))
+		require.NoError(t, g.Shell.Append("/tree/z/f", "more"))
+		if !heard {
+			g.ear.DisarmAll("/tree/z")
+		}
+		mtime, _ := g.timesOf("z/f")
+		require.Equal(t, "z/y z .", g.publish(arrival("z")))
+		looks := 2
+		if heard {
+			looks = 0
+		} else {
+			require.False(t, g.stamps["z"].Before(mtime))
+		}
+		require.Equal(t, looks, len(made(g, "statx f"))+len(made(g, "statx l")))
+	}
+}
+
+// made returns the calls of that name.
+func made(g *ground, name string) (calls []string) {
+	for _, call := range g.Calls {
+		if call == name {
+			calls = append(calls, call)
+		}
+	}
+	return calls
+}
+
+// The directory in which something arrived changes, also if that left again, cannot be read
+// or is not published; and only then can what arrived be without a stamp.
+func TestArrivedWithoutAStamp(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		prepare func(g *ground)
+		unread  bool
+		armed   int
+	}{
+		{"it left again", func(g *ground) { require.NoError(t, g.Shell.Remove("/tree/x")) }, false, 0},
+		{"it cannot be opened", func(g *ground) { g.Refuse("open x", unix.EACCES, -1) }, true, 0},
+		{"it cannot be looked at", func(g *ground) { g.RefuseNth("statx x", 1, unix.EIO) }, true, 0},
+		{"it left while it was looked at", func(g *ground) {
+			g.Fail = func(call string) error {
+				if call != "open x" {
+					return nil
+				}
+				require.NoError(t, g.Shell.Remove("/tree/x"))
+				return unix.EIO
+			}
+		}, false, 0},
+		{"it is on another file system", func(g *ground) { g.Mount("x") }, false, 0},
+		{"it stands for a subvolume", func(g *ground) { g.Placehold("x") }, false, 0},
+		{"another watch runs in it", func(g *ground) { g.live("x"); g.ear.DisarmAll("/tree/x") }, false, 1},
+	} {
+		g := newGround(t, "a/")
+		g.bring("x/y/")
+		g.refused("x")
+		c.prepare(g)
+		require.Equal(t, ".", g.publish(arrival("x")), c.what)
+		require.Equal(t, c.unread, g.isUnread("x"), c.what)
+		require.Len(t, g.ear.Names, c.armed, c.what)
+	}
+}
+
+// Where another watch runs, nothing is unread by this one.
+func TestArrivedUnreadBorder(t *testing.T) {
+	g := newGround(t, "x/y/")
+	g.live("x")
+	g.unread("x")
+	require.Equal(t, ".", g.publish(arrival("x")))
+	require.False(t, g.isUnread("x"))
+	require.Equal(t, []string{"x"}, g.Borders.List(nil))
+}
+
+// A directory that arrived and cannot be listed is one that cannot be read. If it was removed
+// meanwhile, its removal has its own event, as has that of a single name.
+func TestArrivedAndNotListed(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		call    string
+		err     error
+		stamped string
+		unread  bool
+	}{
+		{"it cannot be listed", "list x", unix.EIO, "x .", true},
+		{"it was removed", "list x", unix.ENOENT, "x .", false},
+		{"a name cannot be looked at", "statx v", unix.EIO, "x/u x .", true},
+		{"a name was removed", "statx v", unix.ENOENT, "x/u x/w x .", false},
+	} {
+		g := newGround(t, "a/")
+		g.bring("x/u/", "x/v/", "x/w/")
+		g.Refuse(c.call, c.err, 1)
+		require.Equal(t, c.stamped, g.publish(arrival("x")), c.what)
+		require.Equal(t, c.unread, g.isUnread("x"), c.what)
+	}
+}
+
+// Directories that are excluded arrive unnoticed.
+func TestArrivedAndExcluded(t *testing.T) {
+	g := newGround(t, "a/")
+	g.bring("x/skip/y/", "x/z/")
+	exclude, err := glob.Excluding([]string{"skip"})
+	require.NoError(t, err)
+	g.Exclude = exclude
+	require.Equal(t, "x/z x .", g.publish(arrival("x")))
+	require.Equal(t, []string{"x", "z"}, g.ear.Names)
+}
+
+// What cannot be heard is stamped nevertheless. Only frequent audits find its changes, unless
+// it has left again.
+func TestArrivedAndNotHeard(t *testing.T) {
+	for err, hears := range map[error]bool{notify.ErrLimit: false, errors.New("other"): false, notify.ErrGone: true} {
+		g := newGround(t, "a/")
+		g.bring("x/y/")
+		g.ear.Arming = func(string) error { return err }
+		require.Equal(t, "x/y x .", g.publish(arrival("x")), err)
+		require.Equal(t, hears, g.Health.HearsAll(), err)
+	}
+	g := newGround(t, "a/")
+	g.bring("x/y/")
+	g.ear.DisarmAll("/tree") // nothing is heard at all
+	require.Equal(t, "x/y x .", g.publish(arrival("x")))
+	require.Empty(t, g.ear.Names)
+}
