@@ -51,14 +51,16 @@ type bench struct {
 
 // newBench returns a bench on which mirror runs as that user. The copy of d is complete with
 // the listing: it has the paths, those with a slash at the end as directories.
-func newBench(t *testing.T, uid uint32, paths string) *bench {
+func newBench(t *testing.T, uid uint32, paths string) *bench { return newBenchOn(t, uid, paths, false) }
+
+// newBenchOn is newBench on a disk that may hold no attributes.
+func newBenchOn(t *testing.T, uid uint32, paths string, noXattrs bool) *bench {
 	b := &bench{Kernel: faultkernel.New(t, uid), t: t}
+	b.Machine.NoXattrs = noXattrs
 	require.NoError(t, b.Shell.Mkdir("/copy", 0o755))
 	require.NoError(t, b.Shell.Chown("/copy", int(uid)))
 	log := slog.New(slog.NewTextHandler(&b.log, nil))
-	r, err := replica.Open(&replica.Options{Path: "/copy", Log: log, Now: func() mtree.Stamp { return now }})
-	require.NoError(t, err)
-	t.Cleanup(r.Close)
+	r := b.open(log)
 	tree := state.Tree{ID: state.NewTreeID(), Role: state.Copy, Epoch: 5}
 	tree.Bind(r.Self)
 	require.NoError(t, r.SetTree(tree))
@@ -79,6 +81,15 @@ func newBench(t *testing.T, uid uint32, paths string) *bench {
 	b.record(records.Record{Stamp: before, Now: before, ID: ours})
 	b.Calls = nil
 	return b
+}
+
+// open opens the copy.
+func (b *bench) open(log *slog.Logger) *replica.Replica {
+	b.t.Helper()
+	r, err := replica.Open(&replica.Options{Path: "/copy", Log: log, Now: func() mtree.Stamp { return now }})
+	require.NoError(b.t, err)
+	b.t.Cleanup(r.Close)
+	return r
 }
 
 // make makes paths in a directory of the copy.

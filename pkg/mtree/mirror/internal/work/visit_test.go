@@ -232,6 +232,24 @@ func TestWhatARecordLeavesInDoubt(t *testing.T) {
 	}
 }
 
+// Where the log of the records may lack lines since the machine was booted, a directory that is
+// complete by its line lost nothing; one that was touched since may have been begun.
+func TestADirectoryThatIsWholeLostNothing(t *testing.T) {
+	b := newBenchOn(t, 0, "f", true)
+	b.env.Replica.Close()
+	b.Refuse("proc boot_id", unix.EIO, 100)
+	b.env.Replica = b.open(b.env.Log)
+	b.Fail = nil
+	v := b.visit()
+	require.True(t, v.Had)
+	require.False(t, v.MayBeLost)
+	require.Empty(t, v.Plan.Check)
+	require.NoError(t, b.Shell.Touch("/copy/d", time.Unix(77, 0), false))
+	v = b.visit()
+	require.True(t, v.MayBeLost)
+	require.Equal(t, "f", namesOf(v.Plan.Check))
+}
+
 // begin marks d as unfinished.
 func (b *bench) begin(doubts replica.Doubts) {
 	b.t.Helper()
