@@ -9,6 +9,8 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 )
 
 // The step of time is measured where the marker is. A marker on another file system says
@@ -92,6 +94,28 @@ func TestTimesThatAreRefused(t *testing.T) {
 		require.True(t, isRefusal(errno))
 	}
 	require.False(t, isRefusal(nil) || isRefusal(unix.EROFS) || isRefusal(unix.ENOSPC))
+}
+
+// since1970 is a file system in user space that refuses times before 1970.
+type since1970 struct{ *faultkernel.Kernel }
+
+func (k since1970) Utimensat(dirfd int, path string, times [2]unix.Timespec, flags int) error {
+	if times[1].Sec < 0 {
+		return unix.EINVAL
+	}
+	return k.Kernel.Utimensat(dirfd, path, times, flags)
+}
+
+// Times that are refused are none that the file system stores.
+func TestARangeOfTimesThatAreTaken(t *testing.T) {
+	k, m := newFaulty(t)
+	all, err := m.TimeRange()
+	require.NoError(t, err)
+	t.Cleanup(sys.Simulate(since1970{k}))
+	r, err := m.TimeRange()
+	require.NoError(t, err)
+	require.Equal(t, mtree.Unix(0, 0), r.Min)
+	require.Equal(t, all.Max, r.Max)
 }
 
 // The disk that begins to fail at the end would seem to keep no times.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -79,6 +80,36 @@ func TestAStatusThatIsTooLong(t *testing.T) {
 	require.True(t, kept > 10 && dropped > 10 && refused > 10)
 }
 
+// A text that fills the page has no room for the end of the line: it is too long, too.
+func TestAStatusThatJustFits(t *testing.T) {
+	_, m := newMarker(t)
+	f, err := m.CreateStatus()
+	require.NoError(t, err)
+	defer f.Close()
+	for _, long := range []func(text string) Status{
+		func(text string) Status { return Status{State: wire.Watched, Error: text} },
+		func(text string) Status { return Status{State: wire.Watched, Boot: text} },
+	} {
+		text, err := statusText(long("x"))
+		require.NoError(t, err)
+		for n := statusSize - len(text) - 3; n < statusSize-len(text)+3; n++ {
+			for range 40 { // the sum in it has ten digits, or less
+				last := Status{State: wire.Audited}
+				require.NoError(t, f.Write(last))
+				if want := long(strings.Repeat("x", n)); f.Write(want) == nil {
+					last = want
+				}
+				got, err := m.ReadStatus()
+				require.NoError(t, err)
+				if got.Error == "" {
+					last.Error = ""
+				}
+				require.Equal(t, last, got)
+			}
+		}
+	}
+}
+
 // A status file of another length: what follows the page is cut, what is short stays as it
 // is until it is written.
 func TestAStatusOfAnotherLength(t *testing.T) {
@@ -100,11 +131,27 @@ func TestAStatusOfAnotherLength(t *testing.T) {
 // A writer that lost its processor in the middle of a status has 50 ms to end it.
 func TestAWriterThatIsSlow(t *testing.T) {
 	_, m := newMarker(t)
-	require.NoError(t, WriteFile(m.dir, statusName, []byte(`{"begin":1,"end":2}`)))
-	began := time.Now()
-	_, err := m.ReadStatus()
-	require.ErrorIs(t, err, errTorn)
-	require.GreaterOrEqual(t, time.Since(began), 49*time.Millisecond)
+	for ends, whole := range map[time.Duration]bool{0: true, 20 * time.Millisecond: true, 48500 * time.Microsecond: true, time.Second: false} {
+		require.NoError(t, WriteFile(m.dir, statusName, []byte(`{"begin":1,"end":2}`)))
+		f, err := m.CreateStatus()
+		require.NoError(t, err)
+		synctest.Test(t, func(t *testing.T) {
+			began, wrote := time.Now(), make(chan error, 1)
+			time.AfterFunc(ends, func() { wrote <- f.Write(Status{State: wire.Watched}) })
+			synctest.Wait()
+			got, err := m.ReadStatus()
+			if whole {
+				require.NoError(t, err)
+				require.NoError(t, <-wrote)
+				require.Equal(t, wire.Watched, got.State)
+				require.Less(t, time.Since(began)-ends, 2*time.Millisecond)
+				return
+			}
+			require.ErrorIs(t, err, errTorn)
+			require.Equal(t, 49*time.Millisecond, time.Since(began))
+		})
+		require.NoError(t, f.Close())
+	}
 }
 
 // What a mirror announces counts in its running copy alone. A tree whose id a mirror made

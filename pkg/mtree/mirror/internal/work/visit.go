@@ -59,7 +59,8 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		v.Same = true
 		return nil
 	}
-	v.MayBeLost = v.Had && env.Replica.MayBeLost(v.Before)
+	isWhole := v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp) // with another stamp than the listing's
+	v.MayBeLost = !isWhole && env.Replica.MayBeLost(v.Before, v.Had)
 	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
 	var have []mtree.Entry
 	var filtered []string
@@ -69,7 +70,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		}
 	}
 	v.doubt(len(have) > 0)
-	v.Unflushed = hasFiles(have) && !(v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)) // guard: TestWhatAKilledMirrorWroteIsFlushed
+	v.Unflushed = hasFiles(have) && !isWhole // guard: TestWhatAKilledMirrorWroteIsFlushed
 	if have, err = env.respell(dir, t, v, have); err != nil {
 		return replica.Local(err)
 	}
