@@ -3,7 +3,6 @@ package world
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,20 +151,6 @@ func (w *World) start(name string, more ...string) error {
 // giveAway gives the root and the state of the source to a user.
 func (w *World) giveAway(user int) error {
 	return errors.Join(os.Chown(w.src, user, user), giveAll(w.src+"/.tidemark", user))
-}
-
-// giveAll gives everything in a directory to a user. What goes meanwhile is left out: a watch
-// that still runs replaces its files.
-func giveAll(dir string, user int) error {
-	return filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			err = os.Lchown(name, user, user)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
 }
 
 // attend looks at what ended by itself. What the state of the world explains is started

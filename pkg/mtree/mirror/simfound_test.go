@@ -150,6 +150,14 @@ func TestBytesThatTheCopyLost(t *testing.T) {
 	}
 }
 
+// As many names were left out as before, but another one: what was mounted over a file, or
+// over a directory, deleted it from the copy.
+func TestAMountInPlaceOfAnExcludedName(t *testing.T) {
+	simulateHistory(t, strings.Split("mkdir a; write a/f; at 36 exclude g; write a/g; pass; mount a/f; rm a/g", "; "))
+	simulateHistory(t, strings.Split("exclude g; mkdir a; mkdir a/d; write a/d/f; write a/g; pass; mount a/d; rm a/g", "; "))
+	simulateHistory(t, strings.Split("mkdir a; mkdir a/d; mkdir a/e; write a/d/f; write a/e/f; pass; mount a/d; pass; unmount a/d; pass; mount a/e; pass; mount a/d; unmount a/e; pass", "; "))
+}
+
 // Without extended attributes the power cut took the last lines of the log, too: nothing said
 // that the directory was begun, and zeros of the right size and time were kept for ever.
 func TestLinesThatTheLogLost(t *testing.T) {

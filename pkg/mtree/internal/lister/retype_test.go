@@ -153,6 +153,30 @@ func TestCoveredFilesAreCounted(t *testing.T) {
 	}
 }
 
+// A listing tells which of the names that it leaves out are mount points: others, another
+// text.
+func TestWhichNamesAreMountPoints(t *testing.T) {
+	k := simulated(t, simkernel.Options{}, func(s simkernel.Shell) {
+		for _, name := range []string{"/f", "/g", "/x"} {
+			require.NoError(t, s.Write(name, ""))
+		}
+		require.NoError(t, s.Mkdir("/d", 0o755))
+	})
+	d := openRoot(t)
+	seen := map[string]string{}
+	for _, name := range []string{"", "f", "g", "d", "f"} {
+		k.mounted = name
+		l, err := (&Lister{Exclude: func(path string, _ bool) bool { return path == "x" }}).Read(d, "")
+		require.NoError(t, err)
+		require.Equal(t, name != "", l.Mounts != "", name)
+		if was, ok := seen[l.Mounts]; ok {
+			require.Equal(t, was, name)
+		}
+		seen[l.Mounts] = name
+	}
+	require.Len(t, seen, 4)
+}
+
 // On a file system with whole seconds the entry of a directory in a copy has the recorded
 // stamp. Its time alone would make a mirror of the copy take two stamps for one.
 func TestEntriesOfACoarseCopy(t *testing.T) {

@@ -139,7 +139,7 @@ const aheadOfUs = time.Minute
 
 // ask returns the listing of a target. It must be of the tree that the pass began with. If
 // serve was started with other options since then, the listing is hot if it leaves out
-// anything. If the source is a copy that is made with others since, it is hot in any case:
+// anything, which may also be the owners. If the source is a copy that is made with others since, it is hot in any case:
 // it does not tell of what its mirror leaves out. What it shows comes under stamps that
 // showed something else, and the options may be the old ones again before the root is asked.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
@@ -147,7 +147,7 @@ func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
-	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "") { // guard: TestOtherOptionsInMidPass
+	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "" || env.Owner) { // guard: TestOtherOptionsInMidPass
 		l.Hot = true
 	}
 	return l, err
