@@ -51,6 +51,7 @@ func TestAListingByOtherOptions(t *testing.T) {
 	for name, c := range map[string]struct {
 		fingerprint, upstreams string
 		hidden                 int64
+		owner                  bool // owners are copied
 		hot                    bool
 	}{
 		"the same":          {fingerprint: "e", hidden: 1, upstreams: "u"},
@@ -58,10 +59,13 @@ func TestAListingByOtherOptions(t *testing.T) {
 		"others, of a copy": {fingerprint: "f", upstreams: "u", hot: true},
 		"others, leave out": {fingerprint: "f", hidden: 1, hot: true},
 		"others, all":       {fingerprint: "f"},
+		"others, of owners": {fingerprint: "f", owner: true, hot: true},
+		"the same, owners":  {fingerprint: "e", owner: true},
 	} {
 		b := newBench(t, 0, "f old")
 		b.list(gone("old"), file("new"))
 		b.listing.Fingerprint, b.env.Root.Upstreams, b.listing.Hidden = c.fingerprint, c.upstreams, c.hidden
+		b.env.Owner = c.owner
 		v := b.visit()
 		require.Equal(t, c.hot, v.IsHot(), name)
 		require.Equal(t, c.hot, v.goes() == "", name)
