@@ -310,3 +310,19 @@ func (k *Kernel) Readlink(path string) (string, error) {
 	}
 	return k.Kernel.Readlink(path)
 }
+
+// InotifyInit1 implements sys.Kernel.
+func (k *Kernel) InotifyInit1(flags int) (int, error) {
+	if _, err := k.asked("inotify", -1, ""); err != nil {
+		return -1, err
+	}
+	return k.Kernel.InotifyInit1(flags)
+}
+
+// InotifyAddWatch implements sys.Kernel.
+func (k *Kernel) InotifyAddWatch(fd int, path string, mask uint32) (int, error) {
+	if _, err := k.asked("watch", -1, path); err != nil {
+		return -1, err
+	}
+	return k.Kernel.InotifyAddWatch(fd, path, mask)
+}
