@@ -33,6 +33,7 @@ type post struct {
 	later   time.Duration   // how far its clock is ahead
 	told    []string        // to systemd
 	options Config
+	chunks  int // of findings
 }
 
 // tower is a source of events that the test gives it.
@@ -122,6 +123,12 @@ func (p *post) begin() {
 	p.watcher = w
 	w.beginAudits(p.ctx)
 	p.audit()
+	require.Equal(p.t, int64(1), w.Stats.Audits.Load())
+	for range 2 { // until what the start has stamped is older than what audits look at
+		p.sleep(time.Hour)
+		w.requestAudit(w.auditScope("asked for"))
+		p.audit()
+	}
 	require.Equal(p.t, wire.Watched, p.status(p.t).State)
 }
 
@@ -129,7 +136,7 @@ func (p *post) begin() {
 func (p *post) forget() {
 	p.Made("")
 	p.text.Reset()
-	p.told, p.tower.taken, p.tower.marked, p.tower.Names = nil, 0, 0, nil
+	p.told, p.chunks, p.tower.taken, p.tower.marked, p.tower.Names = nil, 0, 0, 0, nil
 }
 
 // audit takes what the running audits find, until they are done.
@@ -137,6 +144,7 @@ func (p *post) audit() {
 	for p.audits.running {
 		select {
 		case findings := <-p.audits.findings:
+			p.chunks++
 			require.NoError(p.t, p.publishFindings(p.ctx, findings))
 		case r := <-p.audits.reports:
 			require.NoError(p.t, p.finishAudit(p.ctx, r))
