@@ -108,7 +108,7 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	if err != nil {
 		return err
 	}
-	forgot := was.Fingerprint == "" || !was.BoundTo(r.Self)        // guard: TestACopyThatForgotItsOptions
+	forgot := was.Fingerprint == "" || !was.BoundTo(r.Self)        // guard (without !was.BoundTo(r.Self)): TestACopyThatForgotItsOptions
 	if !isNew && (was.Fingerprint != next.Fingerprint || forgot) { // guard: TestOptionsOfTheSourceThatComeAndGo
 		sec, nsec := r.Now().Unix()
 		next.Turns = max(was.Turns+1, uint64(max(sec, 0))*1e9+uint64(nsec)) // none of before, which may be lost
