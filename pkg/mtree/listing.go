@@ -40,5 +40,9 @@ type Listing struct {
 	// Excluded mount points are directories.
 	Covered int64
 
+	// Mounts tells which of the Excluded names are mount points: another text, others. It is
+	// "" if none is, or if the server does not say. It has at most MaxMounts hex digits.
+	Mounts string
+
 	Entries []Entry // ascending bytewise by Name, no name twice
 }

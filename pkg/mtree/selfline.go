@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// MaxMounts is how many digits Listing.Mounts has at most.
+const MaxMounts = 16
+
 // AppendSelf appends the first line of a listing; it does not use l.Entries.
 // With AppendEntry and AppendEnd a writer can stream a listing of any length.
 func AppendSelf(dst []byte, l Listing) []byte {
@@ -30,6 +33,9 @@ func AppendSelf(dst []byte, l Listing) []byte {
 	}
 	if l.Covered != 0 {
 		dst = strconv.AppendInt(append(dst, "\tcovered="...), l.Covered, 10)
+	}
+	if l.Mounts != "" {
+		dst = append(append(dst, "\tmounts="...), l.Mounts...)
 	}
 	if l.Hot {
 		dst = append(dst, "\thot=1"...)
@@ -66,6 +72,11 @@ func parseSelf(line string) (Listing, error) {
 			l.Excluded, err = parseSize(value)
 		case "covered":
 			l.Covered, err = parseSize(value)
+		case "mounts":
+			if len(value) > MaxMounts || strings.Trim(value, "0123456789abcdef") != "" {
+				return fmt.Errorf("mounts %.40q: want at most %d hex digits", value, MaxMounts)
+			}
+			l.Mounts = strings.Clone(value) // kept longer than the rest
 		case "hot":
 			l.Hot = value == "1"
 		default:

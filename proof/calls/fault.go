@@ -2,6 +2,7 @@ package calls
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -111,6 +112,8 @@ func (c *Call) CanFailWith() []string {
 		what = append(what, changing...)
 	case "inotify_add_watch", "fanotify_mark":
 		what = append(what, "ENOSPC")
+	case "fcntl": // fcntl(2): it says that somebody else has the lock
+		what = slices.DeleteFunc(what, func(w string) bool { return w == "EACCES" })
 	}
 	if c.CanBeShort() {
 		what = append(what, "short")

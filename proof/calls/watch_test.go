@@ -235,12 +235,15 @@ func (w *watched) converge(t *testing.T, f *fault, p *proof.Process) {
 	t.Helper()
 	audit := func() { _ = p.Cmd.Process.Signal(syscall.SIGHUP) } // else the next one of a degraded tree is a minute away
 	audit()
-	require.Eventually(t, func() bool {
+	isWatched := func() bool {
 		if f.hit() && !f.over.Swap(true) { // not before now
 			audit()
 		}
 		return !p.Alive() || w.state() == "watched"
-	}, patience, 20*time.Millisecond, "state %s\n%s", w.state(), p.Logged())
+	}
+	require.Eventually(t, isWatched, patience, 20*time.Millisecond, "state %s\n%s", w.state(), p.Logged())
+	w.sync(t, 2*time.Second) // a fault that lasts may begin only now
+	require.Eventually(t, isWatched, patience, 20*time.Millisecond, "state %s\n%s", w.state(), p.Logged())
 	if !p.Alive() {
 		return
 	}

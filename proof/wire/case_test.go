@@ -92,6 +92,7 @@ func (c *testCase) play(p *place, o *outcome) error {
 	p.proxy.requests()
 	p.log.take()
 	p.proxy.arm(c.fault, c.n, c.on)
+	p.blind = c.expected(true).blind
 	p.endless = c.fault != nil && c.fault.endlessElsewhere && c.on && !c.kind.ours
 	fmt.Fprintln(&p.log, "with the fault:")
 	err, hung := c.session.run(p, p.faulty())

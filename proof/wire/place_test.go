@@ -39,6 +39,7 @@ type place struct {
 	states   int
 	movedOn  bool
 	endless  bool // the source is a tree without an end, for now
+	blind    bool // nothing shows the fault: what it spoiled only --verify finds
 	known    history
 	old      [2]map[string]*answer // what the server answered in the first and the second state
 	config   mirror.Config

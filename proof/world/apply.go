@@ -179,7 +179,7 @@ func (w *World) unmountInside() error {
 
 // giveBack makes the ordinary user the owner of everything, with the right to read it.
 func (w *World) giveBack() error {
-	err := run("chown", "-R", "-h", fmt.Sprintf("%d:%d", w.user, w.user), w.src)
+	err := giveAll(w.src, w.user)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := w.model.clone()

@@ -340,7 +340,7 @@ func (w *World) promoteCopy() error {
 	}
 	w.permits["adopt"], w.permits["adopt2"], w.faults.lost = true, true, true
 	if w.user != 0 {
-		if err := run("chown", "-R", fmt.Sprintf("%d:%d", w.user, w.user), w.copies[0]); err != nil {
+		if err := giveAll(w.copies[0], w.user); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"strconv"
 	"strings"
@@ -100,6 +101,20 @@ func run(name string, args ...string) error {
 		return errors.Join(err, errors.New(string(out)))
 	}
 	return nil
+}
+
+// giveAll gives everything in a directory to a user. What goes meanwhile is left out: a watch
+// that still runs replaces its files.
+func giveAll(dir string, user int) error {
+	return filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = os.Lchown(name, user, user)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
 }
 
 // plain reports an error that leaves everything as it was.

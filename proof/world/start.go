@@ -150,12 +150,7 @@ func (w *World) start(name string, more ...string) error {
 
 // giveAway gives the root and the state of the source to a user.
 func (w *World) giveAway(user int) error {
-	id := fmt.Sprintf("%d:%d", user, user)
-	err := run("chown", id, w.src)
-	if err == nil && exists(w.src+"/.tidemark") {
-		err = run("chown", "-R", id, w.src+"/.tidemark")
-	}
-	return err
+	return errors.Join(os.Chown(w.src, user, user), giveAll(w.src+"/.tidemark", user))
 }
 
 // attend looks at what ended by itself. What the state of the world explains is started

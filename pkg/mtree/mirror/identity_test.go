@@ -58,7 +58,8 @@ func TestTheIDOfAnEarlierVersion(t *testing.T) {
 	d, err := disk.OpenRoot(b.config.Dest)
 	require.NoError(t, err)
 	defer d.Close()
-	_, proven := state.Noted(d)
+	_, proven, err := state.Noted(d)
+	require.NoError(t, err)
 	require.True(t, proven)
 }
 

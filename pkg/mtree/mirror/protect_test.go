@@ -149,6 +149,29 @@ func TestOtherOptionsInMidPass(t *testing.T) {
 	b.requireIdle()
 }
 
+// The same with --owner: a directory was completed by a listing without owners, and what had been
+// given to another user was never given to them in the copy.
+func TestOwnersAreLeftOutInMidPass(t *testing.T) {
+	s, b := served(t, serve.Config{Owner: true}, "d/f = x")
+	b.config.Owner = true
+	require.NoError(t, b.once())
+	other, err := serve.New(serve.Config{Root: s.root})
+	require.NoError(t, err)
+	t.Cleanup(func() { other.Release(); _ = other.Close() })
+	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/d/" {
+			return false
+		}
+		other.ServeHTTP(w, r)
+		return true
+	})
+	s.publish("d/f") // as chown does
+	require.ErrorContains(t, b.once(), "incomplete")
+	b.server.interfere(nil)
+	require.NoError(t, b.once())
+	b.requireIdle()
+}
+
 // If entries were left out from the beginning, all others are deleted as usual. The same holds
 // if more are left out each time, because none of them was ever here.
 func TestWhatWasAlwaysExcludedHoldsNothing(t *testing.T) {

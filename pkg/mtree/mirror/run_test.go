@@ -315,6 +315,23 @@ func TestRunMakesItsMarkerAnewMoreThanOnce(t *testing.T) {
 	require.NoError(t, r.stop())
 }
 
+// While nothing changed at the source it stayed away, for up to a week: the copy had no status, and
+// for copies of it no stamps that prune.
+func TestRunMakesItsMarkerAnewWhileIdle(t *testing.T) {
+	s := watched(t, "a/b = one")
+	b := newBench(t, s.root)
+	b.config.Interval = time.Millisecond
+	r := b.start()
+	b.eventually(s)
+	require.True(t, assertEventually(func() bool { return os.RemoveAll(b.path(".tidemark")) == nil }))
+	require.True(t, assertEventually(func() bool {
+		_, err := os.Stat(b.path(".tidemark/tree"))
+		return err == nil
+	}))
+	b.eventually(s)
+	require.NoError(t, r.stop())
+}
+
 // The safety net: after some time a full walk is due, without a change at the source, and finds
 // changes that no stamp showed.
 func TestRunWalksWhenItIsTime(t *testing.T) {

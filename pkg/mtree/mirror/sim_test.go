@@ -64,7 +64,7 @@ type sim struct {
 	went    []simWent       // deletions that count together
 	out     bytes.Buffer
 	cuts    int   // how often the power was cut
-	bare    bool  // the disk has no attributes: without .tidemark, or what it lost in a cut, no ctime proves anything
+	bare    bool  // the disk has no attributes: without .tidemark no ctime proves anything
 	setBack bool  // somebody set the source's clock back
 	stepped bool  // somebody set a clock
 	calm    bool  // since the last pass nothing happened that may end a hold
@@ -222,7 +222,7 @@ func (s *sim) pass(end ending) {
 	b := s.before()
 	s.site.Asked = nil
 	s.out.Reset()
-	if end.how == "cut" && (s.config.Durability == None || s.bare) {
+	if end.how == "cut" && s.config.Durability == None {
 		end.how = "kill" // nothing was promised
 	}
 	if end.how == "cut" {

@@ -150,6 +150,30 @@ func TestBytesThatTheCopyLost(t *testing.T) {
 	}
 }
 
+// As many names were left out as before, but another one: what was mounted over a file, or
+// over a directory, deleted it from the copy.
+func TestAMountInPlaceOfAnExcludedName(t *testing.T) {
+	simulateHistory(t, strings.Split("mkdir a; write a/f; at 36 exclude g; write a/g; pass; mount a/f; rm a/g", "; "))
+	simulateHistory(t, strings.Split("exclude g; mkdir a; mkdir a/d; write a/d/f; write a/g; pass; mount a/d; rm a/g", "; "))
+	simulateHistory(t, strings.Split("mkdir a; mkdir a/d; mkdir a/e; write a/d/f; write a/e/f; pass; mount a/d; pass; unmount a/d; pass; mount a/e; pass; mount a/d; unmount a/e; pass", "; "))
+}
+
+// Without extended attributes the power cut took the last lines of the log, too: nothing said
+// that the directory was begun, and zeros of the right size and time were kept for ever.
+func TestLinesThatTheLogLost(t *testing.T) {
+	for _, seed := range []int{1, 4, 10} {
+		lost := func(call int) string {
+			return fmt.Sprintf("seed %d; machine noxattrs; mkdir a; write a/f; write a/g; wait 1m; publish; cut %d", seed, call)
+		}
+		for call := 222; call < 240; call++ { // as the files are written and flushed
+			simulateHistory(t, strings.Split(lost(call), "; "))
+		}
+		for call := 190; call < 240; call++ { // the next mirror is killed
+			simulateHistory(t, strings.Split(fmt.Sprint(lost(231), "; kill ", call), "; "))
+		}
+	}
+}
+
 // What may be lost stays so until it was compared: after a kill, and after sums that the source
 // did not send.
 func TestWhatMayBeLostStaysSo(t *testing.T) {

@@ -31,6 +31,7 @@ type rule struct {
 	dirOnly bool
 	base    bool   // match the base name only
 	pattern string // for doublestar
+	itself  string // what stands before a "/**" at its end, "" if there is none
 }
 
 // New compiles rules of the form "+ GLOB" (include) and "- GLOB" (exclude).
@@ -96,7 +97,17 @@ func compile(text string) (rule, error) {
 		pattern = "**/" + pattern
 	}
 	r.pattern = pattern
+	if itself, ok := strings.CutSuffix(pattern, "/**"); ok && doublestar.ValidatePattern(itself) {
+		r.itself = itself
+	}
 	return r, nil
+}
+
+// matches reports whether the pattern selects a path, or a base name. "a/**" is a itself, too;
+// doublestar says so, but not where a star before the slash stands for nothing, as in "a*/**".
+func (r *rule) matches(subject string) bool {
+	return doublestar.MatchUnvalidated(r.pattern, subject) ||
+		r.itself != "" && doublestar.MatchUnvalidated(r.itself, subject)
 }
 
 // Empty reports whether there is no rule.
@@ -118,7 +129,7 @@ func (l *List) Excluded(path string, isDir bool) bool {
 		if r.base {
 			subject = base
 		}
-		if doublestar.MatchUnvalidated(r.pattern, subject) {
+		if r.matches(subject) {
 			return !r.include
 		}
 	}

@@ -1,6 +1,8 @@
 package glob
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,5 +61,20 @@ func TestBadGlobs(t *testing.T) {
 	for _, bad := range []string{"", "- ", "- /", "x a", "- [", "-a"} {
 		_, err := New([]string{bad})
 		require.Error(t, err, "%q", bad)
+	}
+}
+
+// "cache*/**" left out all below the directory "cache1" and the directory itself, but of the
+// directory "cache" only what was below it.
+func TestWhatStandsBeforeTheLastStars(t *testing.T) {
+	for pattern, selected := range map[string]string{
+		"cache*/**": "cache cache1 a/cache a/cache/f", "/cache*/**": "cache cache1", "cache/**": "cache a/cache a/cache/f",
+		"a/**": "a a/cache a/cache/f", "/**": "a cache cache1 a/cache a/cache/f other",
+	} {
+		l, err := Excluding([]string{pattern})
+		require.NoError(t, err)
+		for _, path := range []string{"a", "cache", "cache1", "a/cache", "a/cache/f", "other"} {
+			require.Equal(t, slices.Contains(strings.Fields(selected), path), l.Excluded(path, true), "%q of %q", pattern, path)
+		}
 	}
 }

@@ -49,8 +49,8 @@ func TestDispose(t *testing.T) {
 		{Lister{CopyFilter: onlyDir("d/x")}, "d", "x", info(mtree.Dir, 1, false), excluded, false},
 		{Lister{CopyFilter: onlyDir("d/x")}, "d", "x", info(mtree.File, 1, false), listed, false},
 		{Lister{CopyFilter: onlyDir("d/x")}, "d", "y", info(mtree.Dir, 1, false), listed, false},
-		{Lister{}, "d", "m", info(mtree.Dir, 9, false), excluded, true},
-		{Lister{}, "d", "m", info(mtree.Dir, 1, true), excluded, true},
+		{Lister{}, "d", "m", info(mtree.Dir, 9, false), border, true},
+		{Lister{}, "d", "m", info(mtree.Dir, 1, true), border, true},
 		{Lister{}, "d", "m", info(mtree.File, 1, true), covered, true},
 		{Lister{Mounts: true}, "d", "m", info(mtree.Dir, 9, false), listed, false},
 	} {

@@ -127,7 +127,7 @@ func (l *Lister) dispose(path, text string, self, info disk.Info) disposition {
 			l.OtherFileSystem(mtree.JoinPath(path, text))
 		}
 		if info.Kind == mtree.Dir {
-			return excluded
+			return border
 		}
 		return covered
 	}

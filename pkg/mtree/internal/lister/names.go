@@ -37,7 +37,8 @@ const (
 	unlisted disposition = iota // vanished, or no file, directory or symlink
 	listed
 	dotted   // left out because its name begins with a dot
-	excluded // left out by a rule, or a directory on another file system
+	excluded // left out by a rule
+	border   // left out because it is a directory on another file system
 	covered  // left out because something that is no directory is mounted there
 	retyped  // had another type each time it was looked at
 )

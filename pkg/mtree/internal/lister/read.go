@@ -1,6 +1,8 @@
 package lister
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 
 	"tidemark/pkg/mtree"
@@ -89,12 +91,17 @@ func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtre
 		return false, err
 	}
 	kept := entries[:0]
+	var mounts []byte
 	for i, n := range t.names {
 		switch n.disposition {
 		case listed:
 			kept = append(kept, entries[i])
-		case covered:
-			listing.Covered++
+		case covered, border:
+			mounts = append(mounts, t.bytes(n)...)
+			mounts = append(mounts, 0)
+			if n.disposition == covered {
+				listing.Covered++
+			}
 			fallthrough
 		case excluded:
 			listing.Excluded++
@@ -108,8 +115,15 @@ func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtre
 	if len(kept) > 0 {
 		listing.Entries = kept
 	}
+	if mounts != nil {
+		sum := sha256.Sum256(mounts)
+		listing.Mounts = hex.EncodeToString(sum[:mountsSize])
+	}
 	return restless, nil
 }
+
+// mountsSize is how many bytes of a sum tell which names are mount points.
+const mountsSize = 4
 
 // setExceptions gives the entries of the directory at path the stamps that exceptions
 // has for them. Cost: statx for each of these.

@@ -2,6 +2,7 @@ package records
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -24,10 +25,14 @@ const LogName = "records"
 // path is escaped and begins with "./", the root being "./". The last line of a path
 // counts. A line that a crash cut off is dropped when the log is opened. All records
 // are in memory, about 200 bytes each. It may be used by several goroutines at once.
+//
+// A power cut may take the last lines, and leave what was done after they were written. So
+// a line "stay N" says in which stay of the disk none is missing.
 type Log struct {
 	mu      sys.Mutex
 	file    sys.File
 	records map[string]Record
+	stay    string
 }
 
 // OpenLog reads the log of a copy and opens it for appending. If it is damaged, or most
@@ -91,7 +96,9 @@ func (l *Log) load() (lines int, torn bool, err error) {
 			return lines, false, err
 		}
 		lines++
-		if path, r, ok := parseRecordLine(string(line[:len(line)-1])); ok && !long {
+		if stay, ok := bytes.CutPrefix(line, []byte(stayWord)); ok && !long {
+			l.stay = string(bytes.TrimSuffix(stay, []byte("\n")))
+		} else if path, r, ok := parseRecordLine(string(line[:len(line)-1])); ok && !long {
 			l.records[path] = r
 		}
 		long = false
@@ -102,6 +109,9 @@ func (l *Log) load() (lines int, torn bool, err error) {
 // state.WriteFile, then openat.
 func (l *Log) rewrite(m *state.Marker) error {
 	var out []byte
+	if l.stay != "" {
+		out = append(out, stayLine(l.stay)...)
+	}
 	for path, r := range l.records {
 		out = append(out, recordLine(path, r)...)
 	}
@@ -116,6 +126,11 @@ func (l *Log) rewrite(m *state.Marker) error {
 	l.file = sys.NewFile(uintptr(fd), m.Dir().Path()+"/"+LogName)
 	return nil
 }
+
+// stayWord begins a line that says in which stay no line is missing.
+const stayWord = "stay "
+
+func stayLine(stay string) string { return stayWord + stay + "\n" }
 
 func recordLine(path string, r Record) string {
 	return r.String() + " " + mtree.EscapeName(mtree.JoinPath(".", path)) + "\n"
@@ -151,6 +166,27 @@ func (l *Log) Set(path string, r Record) error {
 		return err
 	}
 	l.records[path] = r
+	return nil
+}
+
+// Stay returns the stay of the disk in which no line is missing, "" if it is not known.
+func (l *Log) Stay() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stay
+}
+
+// SetStay says in which stay of the disk no line is missing. It is a word without blanks.
+func (l *Log) SetStay(stay string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stay == stay {
+		return nil
+	}
+	if _, err := l.file.WriteString(stayLine(stay)); err != nil {
+		return err
+	}
+	l.stay = stay
 	return nil
 }
 

@@ -31,3 +31,53 @@ func TestLongRecordLine(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, info.Size, int64(maxRecordLine), "rewritten without it")
 }
+
+// The stay is kept with the records, also when the log is rewritten; of several the last one
+// counts, and one that a crash cut off does not. Lines that are not understood are none.
+func TestTheStayOfALog(t *testing.T) {
+	root, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	record := Record{Stamp: mtree.Unix(1, 2), Now: mtree.Unix(3, 4)}
+	long := "stay " + strings.Repeat("x", 3*maxRecordLine) + "\n"
+	for text, stay := range map[string]string{
+		"":                                   "",
+		recordLine("a", record):              "",
+		"stay 7\n" + recordLine("a", record): "7",
+		"stay 7\nstay 12\n":                  "12",
+		recordLine("stay 1", record) + "stay 7\n": "7",
+		"stay 7\nstay 12":                         "7",
+		"stay 7\n" + long:                         "7",
+		"\x00\x00stay 7\n":                        "",
+	} {
+		require.NoError(t, state.WriteFile(m.Dir(), LogName, []byte(text)))
+		l, err := OpenLog(m)
+		require.NoError(t, err)
+		require.Equal(t, stay, l.Stay(), text)
+		require.NoError(t, l.Close())
+	}
+	l, err := OpenLog(m)
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, l.SetStay("5"))
+	}
+	require.Equal(t, "5", l.Stay())
+	for i := range 3000 { // as many as make it worth rewriting
+		record.Now = mtree.Unix(5, int64(i))
+		require.NoError(t, l.Set("a", record))
+	}
+	require.NoError(t, l.Close())
+	for range 2 {
+		l, err = OpenLog(m)
+		require.NoError(t, err)
+		require.Equal(t, "5", l.Stay())
+		require.Equal(t, map[string]Record{"a": record}, l.records)
+		require.NoError(t, l.Close())
+	}
+	info, err := m.Dir().Stat(LogName)
+	require.NoError(t, err)
+	require.Less(t, info.Size, int64(200))
+}

@@ -105,7 +105,7 @@ func FuzzTree(f *testing.F) {
 		again, err := m.ReadTree()
 		require.NoError(t, err)
 		require.True(t, tree.Same(again), "%+v\n%+v", tree, again)
-		noted, _ := Noted(m.root)
+		noted, _, _ := Noted(m.root)
 		require.Equal(t, tree.ID, noted.ID, "the note on the root says the same")
 	})
 }

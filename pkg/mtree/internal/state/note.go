@@ -2,6 +2,10 @@ package state
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -40,20 +44,22 @@ func note(root *disk.Dir, t *Tree) {
 // Noted returns the tree in the attribute of root: it remains when .tidemark is
 // deleted. proven says that it was written for this very directory. Copies of the
 // directory carry the attribute, too: in them it proves nothing. Nor does an attribute
-// of an earlier version, which holds the id alone. Without an attribute t.ID is "".
-func Noted(root *disk.Dir) (t Tree, proven bool) {
+// of an earlier version, which holds the id alone. Without an attribute t.ID is "". An error
+// means that it is not known what the directory is.
+func Noted(root *disk.Dir) (t Tree, proven bool, err error) {
 	text, err := readNote(root)
-	if err != nil {
-		return Tree{}, false
+	isNone := errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ERANGE) // or is longer than ours
+	if err != nil && !isNone {
+		return Tree{}, false, fmt.Errorf("reading %s of %q: %w", idXattr, root.Path(), err)
 	}
 	if validTreeID(string(text)) {
-		return Tree{ID: string(text)}, false
+		return Tree{ID: string(text)}, false, nil
 	}
 	if json.Unmarshal(text, &t) != nil || t.Format > treeFormat || !validTreeID(t.ID) {
-		return Tree{}, false
+		return Tree{}, false, nil
 	}
 	self, err := RootOf(root)
-	return t, err == nil && t.BoundTo(self)
+	return t, err == nil && t.BoundTo(self), err
 }
 
 func readNote(root *disk.Dir) ([]byte, error) {

@@ -55,11 +55,11 @@ type Tree struct {
 	Filters     []string `json:"filters,omitempty"`
 	Copy        string   `json:"copy,omitempty"`  // 16 hex digits that distinguish this copy from others of the tree
 	Fingerprint string   `json:"e,omitempty"`     // E of the ETags of the source's listings (docs/protocol.md); "": the source sent none
-	Turns       uint64   `json:"turns,omitempty"` // when that became another one, in Unix nanoseconds at least, or the copy forgot it; 0: never
+	Turns       uint64   `json:"turns,omitempty"` // how often that was another one, counted from the clock's nanoseconds if the copy forgot it
 }
 
 // PublishedFingerprint returns what a copy that is complete publishes of its source's
-// options: Fingerprint, and a number that is another one after each change. If the options were others for less than
+// options: Fingerprint, and how often it changed. If the options were others for less than
 // a pass, directories were completed with those, and copies of the copy may have listed them.
 func (t *Tree) PublishedFingerprint() string {
 	if t.Turns == 0 {

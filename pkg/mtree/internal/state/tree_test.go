@@ -36,7 +36,8 @@ func TestTheNoteOnARoot(t *testing.T) {
 	other := disktest.OpenRoot(t, top+".copy")
 	for _, at := range []*disk.Dir{d, other} {
 		require.NoError(t, os.RemoveAll(filepath.Join(at.Path(), mtree.MarkerName)))
-		noted, proven := state.Noted(at)
+		noted, proven, err := state.Noted(at)
+		require.NoError(t, err)
 		require.Equal(t, at == d, proven)
 		require.Equal(t, tree.ID, noted.ID)
 		require.Equal(t, state.Copy, noted.Role)
@@ -51,12 +52,14 @@ func TestTheNoteOnARoot(t *testing.T) {
 
 	// an earlier version left the id alone
 	require.NoError(t, syscall.Setxattr(top, "user.tidemark.id", []byte(tree.ID), 0))
-	noted, proven := state.Noted(d)
+	noted, proven, err := state.Noted(d)
+	require.NoError(t, err)
 	require.False(t, proven)
 	require.Equal(t, state.Tree{ID: tree.ID}, noted)
 	for _, bad := range []string{"", "x", `{"format":99,"id":"` + tree.ID + `"}`, `{"id":"x"}`} {
 		require.NoError(t, syscall.Setxattr(top, "user.tidemark.id", []byte(bad), 0))
-		noted, proven := state.Noted(d)
+		noted, proven, err := state.Noted(d)
+		require.NoError(t, err)
 		require.False(t, proven)
 		require.Empty(t, noted.ID, bad)
 	}
@@ -170,7 +173,8 @@ func TestMarker(t *testing.T) {
 	got, err := m.ReadTree()
 	require.NoError(t, err)
 	require.Equal(t, tree, got)
-	noted, proven := state.Noted(d)
+	noted, proven, err := state.Noted(d)
+	require.NoError(t, err)
 	require.True(t, proven, "the id is kept a second time")
 	require.Equal(t, tree.ID, noted.ID)
 	require.True(t, got.BoundTo(root))

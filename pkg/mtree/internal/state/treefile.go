@@ -71,8 +71,8 @@ func OwnTree(root *disk.Dir) (Tree, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return Tree{}, err
 	}
-	if t, proven := Noted(root); proven {
-		return t, nil
+	if t, proven, err := Noted(root); proven || err != nil {
+		return t, err
 	}
 	return Tree{}, ErrNoTree
 }

@@ -18,7 +18,8 @@ func TestOwnTree(t *testing.T) {
 	top, m := newMarker(t)
 	root, err := RootOf(m.root)
 	require.NoError(t, err)
-	_, proven := Noted(m.root)
+	_, proven, err := Noted(m.root)
+	require.NoError(t, err)
 	require.False(t, proven, "no attribute")
 	_, err = OwnTree(m.root)
 	require.ErrorIs(t, err, ErrNoTree)
@@ -45,7 +46,8 @@ func TestOwnTree(t *testing.T) {
 func TestANoteThatIsHalfRead(t *testing.T) {
 	top, m := newMarker(t)
 	require.NoError(t, unix.Setxattr(top, idXattr, []byte(`{"format":1,"id":"`+NewTreeID()+`","epoch":"x"}`), 0))
-	noted, proven := Noted(m.root)
+	noted, proven, err := Noted(m.root)
+	require.NoError(t, err)
 	require.False(t, proven)
 	require.Empty(t, noted.ID)
 }
@@ -63,6 +65,45 @@ func TestTheNoteIsWrittenOnce(t *testing.T) {
 	tree.Role = Copy
 	require.NoError(t, m.WriteTree(tree))
 	require.Equal(t, 1, k.Made("setxattr"))
+}
+
+// An attribute that is not there, not possible or not ours says nothing; one that cannot be
+// read is an error, and so is a directory that cannot be compared with it.
+func TestANoteThatCannotBeRead(t *testing.T) {
+	k, m := newFaulty(t)
+	require.NoError(t, m.WriteTree(Tree{ID: NewTreeID()}))
+	for errno, fails := range map[unix.Errno]bool{unix.ENODATA: false, unix.EOPNOTSUPP: false, unix.ERANGE: false, unix.EIO: true, unix.EACCES: true} {
+		k.Refuse("getxattr "+mtree.BaseName(m.root.Path()), errno, -1)
+		noted, proven, err := Noted(m.root)
+		require.Equal(t, fails, err != nil, errno)
+		require.NoError(t, m.dir.Unlink(treeName))
+		_, ownErr := OwnTree(m.root)
+		if fails {
+			require.ErrorIs(t, ownErr, errno)
+		} else {
+			require.ErrorIs(t, ownErr, ErrNoTree)
+		}
+		require.NoError(t, m.WriteTree(Tree{ID: NewTreeID()}))
+		if fails {
+			require.ErrorIs(t, err, errno)
+		}
+		require.False(t, proven)
+		require.Empty(t, noted)
+	}
+	k.Fail = nil
+	tree, err := m.ReadTree()
+	require.NoError(t, err)
+	self, err := RootOf(m.root)
+	require.NoError(t, err)
+	tree.Bind(self)
+	require.NoError(t, m.WriteTree(tree))
+	_, proven, err := Noted(m.root)
+	require.NoError(t, err)
+	require.True(t, proven)
+	k.Refuse("statx "+mtree.BaseName(m.root.Path()), unix.EIO, -1)
+	_, proven, err = Noted(m.root)
+	require.ErrorIs(t, err, unix.EIO)
+	require.False(t, proven)
 }
 
 // The attribute changes with a reboot only where nothing else identifies the root.

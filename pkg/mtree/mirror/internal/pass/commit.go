@@ -217,7 +217,7 @@ func (p *pass) stamp(n *node) error {
 	same := n.had && n.before == news &&
 		info.MTime == p.env.Replica.Times.Stored(n.Record.Stamp)
 	if !same || n.changed || n.begun || n.proved || n.Record.Now.Before(n.before.Now) { // guard: TestAdoptBySums
-		if err := p.env.Replica.SetRecord(dir, n.Path, n.Record); err != nil {
+		if err := p.env.Replica.Complete(dir, n.Path, n.Record); err != nil {
 			return err
 		}
 	}

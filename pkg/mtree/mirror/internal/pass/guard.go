@@ -51,13 +51,13 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 	if p.result.NoRoom != nil { // guard: TestAFullDiskIsMended
 		return false // new entries had no room yet
 	}
-	left := p.env.InRoot() // if they cannot be read, nothing may be left
+	goes := map[string]bool{}
 	for j := range waiting[i].deletions {
 		if d := &waiting[i].deletions[j]; !d.IsReplacement() { // guard (always): TestWhatCannotBeSweptStays
-			delete(left, d.Name()) // guard: TestTheLastEntryOfTheRootStays
+			goes[d.Name()] = true // guard: TestTheLastEntryOfTheRootStays
 		}
 	}
-	return len(left) == 0
+	return !p.env.RootKeeps(goes) // if it cannot be read, nothing may be left
 }
 
 // refuse holds the deletions for which there is a reason, but not those that were

@@ -138,3 +138,37 @@ func TestASourceThatCannotBeRead(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
+
+// A copy whose marker was removed is known by its attribute. A read error while that was
+// compared with the directory made it "no copy of ours": exit code 4, which systemd does not
+// try again.
+func TestWhatIsNotKnownIsNoRefusal(t *testing.T) {
+	for _, call := range []string{"getxattr copy", "statx copy"} {
+		k := newFaulty(t, simkernel.Options{}, 0)
+		root, err := disk.OpenRoot("/copy")
+		require.NoError(t, err)
+		f := &found{faulty: k, root: root}
+		f.tree("f")
+		f.writes("", state.Copy, bound)
+		tree, err := state.OwnTree(root)
+		require.NoError(t, err)
+		f.lose()
+		require.NoError(t, root.Close())
+		failed := 0
+		for n := 1; n < 16; n++ { // each read of the attribute, and of the identity
+			o := k.options()
+			o.ReadOnly = n%2 == 0 // then it looks once
+			k.RefuseNth(call, (n+1)/2, unix.EIO)
+			r, err := Open(o)
+			if err == nil {
+				require.Equal(t, tree.ID, r.Tree().ID, "%s %d", call, n)
+				r.Close()
+				continue
+			}
+			failed++
+			require.ErrorIs(t, err, unix.EIO, "%s %d", call, n)
+			require.Equal(t, exit.Local, exit.Of(err), "%s %d", call, n)
+		}
+		require.Positive(t, failed, call)
+	}
+}

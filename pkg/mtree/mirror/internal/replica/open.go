@@ -98,7 +98,9 @@ func (r *Replica) look(o *Options) (err error) {
 		r.status, _ = r.marker.ReadStatus() // empty, if it cannot be read
 		r.NoLinks = CountersOf(&r.status).NoLinks
 		if errors.Is(records.Probe(r.Root), records.ErrNoXattr) {
-			r.records, err = records.ReadLog(r.marker)
+			if r.records, err = records.ReadLog(r.marker); err == nil {
+				r.linesLost.Store(r.records.Stay() != r.stay.String())
+			}
 		}
 	}
 	return exit.With(exit.Local, err, remedyOpening(err))
@@ -176,7 +178,10 @@ var errSource = errors.New("a source that watch keeps, or kept until its .tidema
 // the root, which outlive its .tidemark. Attributes that were copied with another
 // directory prove nothing.
 func (r *Replica) mayTakeUnmarked(o *Options) error {
-	known, proven := state.Noted(r.Root)
+	known, proven, err := state.Noted(r.Root)
+	if err != nil {
+		return exit.With(exit.Local, err, remedyOpening(err)) // what it is is not known
+	}
 	empty, err := r.IsEmpty()
 	switch {
 	case err != nil:
@@ -245,12 +250,24 @@ func (r *Replica) prepare(o *Options) (err error) {
 	}
 	r.beacon, _ = r.marker.CreateBeacon() // on a full disk it may be missing
 	if err := records.Probe(r.Root); errors.Is(err, records.ErrNoXattr) {
-		r.records, err = records.OpenLog(r.marker)
-		return err
+		return r.openLog()
 	} else if err != nil {
 		return err
 	}
 	return nil
+}
+
+// openLog opens the log of the records. A copy that was one before may have lost lines of
+// it, unless the log is of this stay.
+func (r *Replica) openLog() (err error) {
+	if r.records, err = records.OpenLog(r.marker); err != nil {
+		return err
+	}
+	if r.tree.Role == state.Copy && r.records.Stay() != r.stay.String() { // guard: TestLinesThatTheLogLost
+		r.linesLost.Store(true)
+		return nil
+	}
+	return r.records.SetStay(r.stay.String())
 }
 
 // ErrUnmarked says that the copy lost its .tidemark under a running mirror.

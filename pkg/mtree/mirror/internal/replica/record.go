@@ -43,11 +43,14 @@ func begunIn(r records.Record) (in stay, begun bool) {
 	return stay(r.Stamp.Sub(mtree.MinStamp) >> stayShift), r.IsUnfinished()
 }
 
-// MayBeLost reports whether the directory with this record was begun in another stay, so
-// that files in it may lack bytes.
+// MayBeLost reports whether a directory that is not complete was begun in another stay, so
+// that files in it may lack bytes. Without a record, record is the zero value. Where the line
+// that says so may be lost, all such directories count.
 func (r *Replica) MayBeLost(record records.Record) bool {
-	in, begun := begunIn(record)
-	return begun && in != r.stay // guard (returns false): TestBytesThatTheCopyLost
+	if in, begun := begunIn(record); begun {
+		return in != r.stay // guard (returns false): TestBytesThatTheCopyLost
+	}
+	return r.linesLost.Load() // guard (returns false): TestLinesThatTheLogLost
 }
 
 // Below reports whether no directory below is taken for complete.
@@ -97,6 +100,19 @@ func (r *Replica) SetRecord(dir *disk.Dir, path string, record records.Record) e
 		return err
 	}
 	return errors.Join(records.Set(dir, record), dir.Chmod(info.Mode))
+}
+
+// Complete writes the record of the directory dir at path, which is complete. Once the root
+// is, each directory was compared or completed in this stay, and no line of the log is
+// missed any more.
+func (r *Replica) Complete(dir *disk.Dir, path string, record records.Record) error {
+	err := r.SetRecord(dir, path, record)
+	if err == nil && path == "" && r.linesLost.Load() {
+		if err = r.records.SetStay(r.stay.String()); err == nil {
+			r.linesLost.Store(false)
+		}
+	}
+	return err
 }
 
 // IsCompleted reports whether a directory with this record and info was completed
@@ -161,6 +177,9 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 	defer r.beginning.Unlock()
 	record, known := r.Record(dir, path)
 	in := r.stay
+	if r.linesLost.Load() { // guard: TestLinesThatTheLogLost
+		in = 0 // not all files may be compared yet
+	}
 	if !known {
 		if listed == (records.Record{}) && doubts == 0 {
 			return nil
@@ -193,7 +212,7 @@ func (r *Replica) Recovered(dir *disk.Dir, path string) error {
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
 	record, _ := r.Record(dir, path)
-	if !r.MayBeLost(record) {
+	if in, begun := begunIn(record); !begun || in == r.stay {
 		return nil
 	}
 	doubts, _ := DoubtsOf(record)

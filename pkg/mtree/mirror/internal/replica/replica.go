@@ -63,6 +63,7 @@ type Replica struct {
 	records   *records.Log // used where there are no extended attributes; else nil
 	beginning sys.Mutex    // held while a record is read and then written
 	stay      stay         // the present one
+	linesLost atomic.Bool  // the log of the records may lack lines of another stay
 	proven    proven
 
 	tree     state.Tree // as in the marker; ID is "" before the first claim

@@ -3,6 +3,7 @@ package replica
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strconv"
 
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/machine"
@@ -25,6 +26,9 @@ func stayOf(text string) stay {
 	sum := sha256.Sum256([]byte(text))
 	return max(stay(binary.BigEndian.Uint32(sum[:])>>(32-stayBits)), 1)
 }
+
+// String returns the stay as the log has it.
+func (s stay) String() string { return strconv.FormatUint(uint64(s), 10) }
 
 // presentStay is another text after the disk of root may have lost what was not flushed.
 func presentStay(root *disk.Dir) string { return machine.BootID() + machine.Stay(root.FD()) }

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -32,16 +33,27 @@ func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) (hav
 	return have, files, dirs, err
 }
 
-// InRoot returns the names that the copy has in its root now, without those that are none
-// of a copy: what filters exclude, and a lost+found that the source does not list. What cannot
-// be read is left out.
-func (env *Env) InRoot() map[string]bool {
-	names := map[string]bool{}
-	have, _, _, _ := env.present(env.Replica.Root, "", &env.Root.Listing)
-	for i := range have {
-		names[have[i].Name] = true
-	}
-	return names
+// RootKeeps reports whether the copy's root has an entry besides those that go. What is none
+// of a copy does not count: what filters exclude, and a lost+found that the source does not
+// list. Nor does what cannot be read. Cost: getdents64 up to the first such entry.
+func (env *Env) RootKeeps(goes map[string]bool) (keeps bool) {
+	root := env.Replica.Root
+	_ = root.Scan(func(raw []byte, kind mtree.Kind) error {
+		name := string(raw)
+		if goes[name] {
+			return nil
+		}
+		if kind == mtree.Other { // perhaps this file system does not show what it is
+			info, _ := root.Stat(name)
+			kind = info.Kind
+		}
+		e := []mtree.Entry{{Name: name, Kind: kind}}
+		if keeps = !env.Filters.Excluded(name, kind == mtree.Dir) && len(withoutLostFound(e, &env.Root.Listing)) > 0; keeps {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return keeps
 }
 
 // withoutLostFound drops the lost+found that mkfs made, unless the source has one.

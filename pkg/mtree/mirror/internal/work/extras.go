@@ -43,13 +43,13 @@ func (env *Env) findDeletions(t *Target, v *VisitResult, dir *disk.Dir) {
 // is empty or has a few files, which somebody may have written to the bare mount point.
 // If it has files, the deletions must be many, or some of them held before.
 func (env *Env) isEmptied(t *Target, v *VisitResult, gone []replica.Deletion) bool {
-	if len(gone) == 0 || v.Before.ID == "" || v.Before.ID == v.Listing.ID || !v.hasFewFiles(gone) {
+	if v.Before.ID == v.Listing.ID || !v.hasFewFiles(gone) {
 		return false
 	}
 	if env.wasHeldEmptied(t, v, gone) { // guard: TestAnotherDirectoryWithoutAnything
 		return true
 	}
-	another := v.Had && isReplaced(v.Before, &v.Listing) && v.InCopy == int64(len(v.Plan.Extra)+len(v.Plan.Kept))
+	another := isReplaced(v.Before, &v.Listing) && v.InCopy == int64(len(v.Plan.Extra)+len(v.Plan.Kept))
 	return another && (len(v.Listing.Entries) == 0 || replica.CountDeletions(gone) > replica.Few)
 }
 

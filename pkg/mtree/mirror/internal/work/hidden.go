@@ -2,6 +2,7 @@ package work
 
 import (
 	"cmp"
+	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
@@ -23,8 +24,11 @@ func (env *Env) fingerprint() string {
 // the record keeps the number from when the copy last had only listed entries. If the
 // source leaves out more now, or others, then one of them may be in the copy.
 func (env *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
-	switch known := env.knowsHidden(before, trusted); {
-	case known && l.Excluded <= before.Excluded, l.Excluded == 0:
+	known := env.knowsHidden(before, trusted)
+	_, mounts, _ := strings.Cut(before.Fingerprint, mountsMark)
+	isLater := l.Mounts != "" && l.Mounts != mounts // one may have come in the place of a name that went: TestAnotherMount
+	switch {
+	case known && l.Excluded <= before.Excluded && !isLater, l.Excluded == 0:
 		return plan.HiddenNone
 	case known && l.Covered == 0:
 		return plan.HiddenDirs
@@ -35,11 +39,15 @@ func (env *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) pl
 // knowsHidden reports whether a record counts what the present serve, or a serve with
 // the same options, left out.
 func (env *Env) knowsHidden(before records.Record, trusted bool) bool {
-	if before.Fingerprint == "" {
+	options, _, _ := strings.Cut(before.Fingerprint, mountsMark)
+	if options == "" {
 		return trusted // after a change of options there is a full walk
 	}
-	return before.Fingerprint == env.fingerprint()
+	return options == env.fingerprint()
 }
+
+// mountsMark stands in a record between the fingerprint and which names were mount points.
+const mountsMark = "+"
 
 // isOfOtherOptions reports whether a serve with other options than those that the root tells
 // of gave the listing, perhaps through a cache.
@@ -64,6 +72,8 @@ func (env *Env) recordHidden(v *VisitResult) {
 	case len(v.Plan.Kept) > 0:
 		r.Fingerprint = otherFingerprint
 	case v.Listing.Excluded > 0:
-		r.Excluded, r.Fingerprint = v.Listing.Excluded, env.fingerprint()
+		if r.Excluded, r.Fingerprint = v.Listing.Excluded, env.fingerprint(); v.Listing.Mounts != "" {
+			r.Fingerprint += mountsMark + v.Listing.Mounts
+		}
 	}
 }

@@ -40,3 +40,27 @@ func TestHides(t *testing.T) {
 		require.Equal(t, tc.want, env.hidden(&l, tc.before, tc.had && !tc.deep), "%d", i)
 	}
 }
+
+// A file that serve left out went, and something was mounted over another one: as many were
+// left out as before, and the second was deleted from the copy.
+func TestAnotherMount(t *testing.T) {
+	env := &Env{Root: &source.Root{Dir: source.Dir{Fingerprint: "e"}}, Replica: &replica.Replica{}}
+	for _, tc := range []struct {
+		now, before string
+		covered     int64
+		want        plan.Hidden
+	}{
+		{"", "e", 0, plan.HiddenNone}, {"", "e+ab", 0, plan.HiddenNone}, {"ab", "e+ab", 1, plan.HiddenNone},
+		{"ab", "e", 0, plan.HiddenDirs}, {"ab", "e+cd", 0, plan.HiddenDirs}, {"ab", "e", 1, plan.HiddenAny}, {"ab", "e+cd", 1, plan.HiddenAny},
+		{"ab", "f+ab", 0, plan.HiddenAny}, {"ab", "+ab", 0, plan.HiddenNone},
+	} {
+		l := mtree.Listing{Excluded: 2, Covered: tc.covered, Mounts: tc.now}
+		require.Equal(t, tc.want, env.hidden(&l, records.Record{Excluded: 2, Fingerprint: tc.before}, true), "%+v", tc)
+	}
+	for mounts, noted := range map[string]string{"": "e", "ab": "e+ab"} {
+		v := VisitResult{}
+		v.Listing.Excluded, v.Listing.Mounts = 2, mounts
+		env.recordHidden(&v)
+		require.Equal(t, records.Record{Excluded: 2, Fingerprint: noted}, v.Record)
+	}
+}

@@ -59,7 +59,8 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		v.Same = true
 		return nil
 	}
-	v.MayBeLost = v.Had && env.Replica.MayBeLost(v.Before)
+	isWhole := v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp) // with another stamp than the listing's
+	v.MayBeLost = !isWhole && env.Replica.MayBeLost(v.Before)
 	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
 	var have []mtree.Entry
 	var filtered []string
@@ -69,7 +70,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		}
 	}
 	v.doubt(len(have) > 0)
-	v.Unflushed = hasFiles(have) && !(v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)) // guard: TestWhatAKilledMirrorWroteIsFlushed
+	v.Unflushed = hasFiles(have) && !isWhole // guard: TestWhatAKilledMirrorWroteIsFlushed
 	if have, err = env.respell(dir, t, v, have); err != nil {
 		return replica.Local(err)
 	}
@@ -81,20 +82,22 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return ErrPast
 	}
 	if !env.DryRun {
-		err = errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(t, v, dir, info))
+		if err := errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(t, v, dir, info)); err != nil {
+			return err
+		}
 	}
-	if err == nil && !v.Listing.Hot { // guard (without !v.Listing.Hot): TestAHotListing
+	if !v.Listing.Hot { // guard (always): TestAHotListing
 		env.findDeletions(t, v, dir)
 	}
-	return err
+	return nil
 }
 
 // isOlder reports whether the listing is from before the directory was copied: the
 // source was rolled back, and files that were copied since may be equal in size and
-// time. Or its clock was set back: then a ctime does not say what changed since.
+// time. Or its clock was set back: then a ctime does not say what changed since. No stamp lies
+// before that of an unfinished directory.
 func (env *Env) isOlder(v *VisitResult) bool {
-	_, began := replica.DoubtsOf(v.Before)
-	return v.Had && !env.Root.OtherServer && (!began && v.Listing.Stamp.Before(v.Before.Stamp) ||
+	return v.Had && !env.Root.OtherServer && (v.Listing.Stamp.Before(v.Before.Stamp) ||
 		v.Listing.HasNow && v.Listing.Now.Before(v.Before.Now)) // guard: TestAClockSetBackProvesNoBytes
 }
 
@@ -136,7 +139,7 @@ const aheadOfUs = time.Minute
 
 // ask returns the listing of a target. It must be of the tree that the pass began with. If
 // serve was started with other options since then, the listing is hot if it leaves out
-// anything. If the source is a copy that is made with others since, it is hot in any case:
+// anything, which may also be the owners. If the source is a copy that is made with others since, it is hot in any case:
 // it does not tell of what its mirror leaves out. What it shows comes under stamps that
 // showed something else, and the options may be the old ones again before the root is asked.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
@@ -144,7 +147,7 @@ func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
-	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "") { // guard: TestOtherOptionsInMidPass
+	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "" || env.Owner) { // guard: TestOtherOptionsInMidPass
 		l.Hot = true
 	}
 	return l, err
@@ -154,7 +157,7 @@ func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 // nil if the copy has no such directory; that happens in a dry run only.
 func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.Entry) {
 	v.Listing.Entries = env.wanted(t.Path, v.Listing.Entries)
-	another := v.Had && isReplaced(v.Before, &v.Listing)
+	another := isReplaced(v.Before, &v.Listing)
 	// The copy's files may come from another directory, or from another time. This doubt is
 	// not passed down: each directory below is checked for it by itself.
 	v.DoubtsBelow = v.Doubts
@@ -166,9 +169,9 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		// guard: TestALostDirectoryIDIsKept
 		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
-	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.Had && !v.Doubts.Below()))
+	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, !v.Doubts.Below()))
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
-	o.ByCTime, o.Listed = v.Had && v.Before.Now != mtree.Stamp{}, v.Before.Now
+	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{}, v.Before.Now
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {
 		o.Slack, o.Verified = plan.LossSlack, nil                           // what was compared may be lost since
 		o.Listed = mtree.Earlier(o.Listed, epochBegan(env.Root.Tree.Epoch)) // guard: TestSimulationFound

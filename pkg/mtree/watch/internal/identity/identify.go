@@ -63,7 +63,10 @@ func readTree(o Options, root *disk.Dir, m *state.Marker) (state.Tree, error) {
 // unmarked identifies a tree without a tree file. If .tidemark was removed, the root's
 // attributes say which tree it is; else it is a new one.
 func unmarked(o Options, root *disk.Dir, at state.Root) (id Identity, err error) {
-	known, proven := state.Noted(root)
+	known, proven, err := state.Noted(root)
+	if err != nil {
+		return id, exit.With(exit.Local, err, "")
+	}
 	_, completed := records.Of(root)
 	isMirrors := completed && !proven || proven && known.Role == state.Copy
 	switch {

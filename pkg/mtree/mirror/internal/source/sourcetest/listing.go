@@ -6,6 +6,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
 )
 
 // errAbove says that serve may not read a directory further up: an answer 503.
@@ -73,10 +74,13 @@ func (t *Tree) list(path string) (mtree.Listing, error) {
 // add adds an entry to a listing, or counts it as left out.
 func (t *Tree) add(l *mtree.Listing, name string, n *node) {
 	switch {
-	case n.mounted && n.kind != mtree.Dir:
-		l.Covered++
+	case n.mounted:
+		if n.kind != mtree.Dir {
+			l.Covered++
+		}
+		l.Mounts = wire.Fingerprint([]byte(l.Mounts + "/" + name))
 		fallthrough
-	case n.mounted, t.excluded[name]:
+	case t.excluded[name]:
 		l.Excluded++
 		l.Hidden++
 	default:
