@@ -1,6 +1,8 @@
 package lister
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ type retyping struct {
 	calls    int
 	unlisted error  // that of getdents64
 	huge     bool   // directories say that they are of a size that cannot be
-	mounted  string // a mount begins at this name
+	mounted  string // mounts begin at these names
 }
 
 func (k *retyping) Getdents(fd, room int) ([]byte, error) {
@@ -37,7 +39,7 @@ func (k *retyping) Statx(dirfd int, path string, flags, mask int) (unix.Statx_t,
 	if k.huge {
 		st.Size = 1 << 60
 	}
-	if st.Attributes_mask |= unix.STATX_ATTR_MOUNT_ROOT; k.mounted != "" && path == k.mounted {
+	if st.Attributes_mask |= unix.STATX_ATTR_MOUNT_ROOT; slices.Contains(strings.Fields(k.mounted), path) {
 		st.Attributes |= unix.STATX_ATTR_MOUNT_ROOT
 	}
 	return st, err
@@ -157,14 +159,14 @@ func TestCoveredFilesAreCounted(t *testing.T) {
 // text.
 func TestWhichNamesAreMountPoints(t *testing.T) {
 	k := simulated(t, simkernel.Options{}, func(s simkernel.Shell) {
-		for _, name := range []string{"/f", "/g", "/x"} {
+		for _, name := range []string{"/f", "/g", "/fg", "/x", "/gg"} {
 			require.NoError(t, s.Write(name, ""))
 		}
 		require.NoError(t, s.Mkdir("/d", 0o755))
 	})
 	d := openRoot(t)
 	seen := map[string]string{}
-	for _, name := range []string{"", "f", "g", "d", "f"} {
+	for _, name := range []string{"", "f", "g", "d", "f", "f gg", "fg g"} {
 		k.mounted = name
 		l, err := (&Lister{Exclude: func(path string, _ bool) bool { return path == "x" }}).Read(d, "")
 		require.NoError(t, err)
@@ -174,7 +176,7 @@ func TestWhichNamesAreMountPoints(t *testing.T) {
 		}
 		seen[l.Mounts] = name
 	}
-	require.Len(t, seen, 4)
+	require.Len(t, seen, 6)
 }
 
 // On a file system with whole seconds the entry of a directory in a copy has the recorded

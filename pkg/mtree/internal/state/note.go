@@ -48,12 +48,11 @@ func note(root *disk.Dir, t *Tree) {
 // means that it is not known what the directory is.
 func Noted(root *disk.Dir) (t Tree, proven bool, err error) {
 	text, err := readNote(root)
-	switch {
-	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ERANGE):
-		return Tree{}, false, nil // none, none is possible, or a longer one than any of ours
-	case err != nil:
-		return Tree{}, false, fmt.Errorf("reading %s of %q: %w", idXattr, root.Path(), err) // guard: TestWhatIsNotKnownIsNoRefusal
-	case validTreeID(string(text)):
+	isNone := errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ERANGE) // or is longer than ours
+	if err != nil && !isNone {
+		return Tree{}, false, fmt.Errorf("reading %s of %q: %w", idXattr, root.Path(), err)
+	}
+	if validTreeID(string(text)) {
 		return Tree{ID: string(text)}, false, nil
 	}
 	if json.Unmarshal(text, &t) != nil || t.Format > treeFormat || !validTreeID(t.ID) {

@@ -76,6 +76,14 @@ func TestANoteThatCannotBeRead(t *testing.T) {
 		k.Refuse("getxattr "+mtree.BaseName(m.root.Path()), errno, -1)
 		noted, proven, err := Noted(m.root)
 		require.Equal(t, fails, err != nil, errno)
+		require.NoError(t, m.dir.Unlink(treeName))
+		_, ownErr := OwnTree(m.root)
+		if fails {
+			require.ErrorIs(t, ownErr, errno)
+		} else {
+			require.ErrorIs(t, ownErr, ErrNoTree)
+		}
+		require.NoError(t, m.WriteTree(Tree{ID: NewTreeID()}))
 		if fails {
 			require.ErrorIs(t, err, errno)
 		}

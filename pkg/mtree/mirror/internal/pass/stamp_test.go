@@ -161,7 +161,7 @@ func TestWhatAStayRecovers(t *testing.T) {
 			require.NoError(t, r.replica.MarkUnfinished("a"))
 			r.reboot()
 			was, _ := r.record("a")
-			require.True(t, r.replica.MayBeLost(was, true))
+			require.True(t, r.replica.MayBeLost(was))
 			p := r.begun("a")
 			n := p.ready[0]
 			n.mayBeLost = true
@@ -174,7 +174,7 @@ func TestWhatAStayRecovers(t *testing.T) {
 			defer stop()
 			p.leaveIncomplete(ctx)
 			is, _ := r.record("a")
-			require.Equal(t, !c.recovered, r.replica.MayBeLost(is, true))
+			require.Equal(t, !c.recovered, r.replica.MayBeLost(is))
 			require.Equal(t, !c.recovered, was == is)
 		})
 	}

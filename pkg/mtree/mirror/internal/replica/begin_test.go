@@ -37,7 +37,7 @@ func TestWhatAStampStandsFor(t *testing.T) {
 			doubts, begun := DoubtsOf(record)
 			require.True(t, begun)
 			require.Equal(t, d, doubts)
-			require.Equal(t, in != 7, r.MayBeLost(record, true))
+			require.Equal(t, in != 7, r.MayBeLost(record))
 			require.Equal(t, d != 0 && d != DoubtClock, d.Below())
 		}
 	}
@@ -45,7 +45,7 @@ func TestWhatAStampStandsFor(t *testing.T) {
 		doubts, begun := DoubtsOf(records.Record{Stamp: stamp})
 		require.False(t, begun, stamp)
 		require.Zero(t, doubts)
-		require.False(t, r.MayBeLost(records.Record{Stamp: stamp}, true), "it was complete, so it was flushed")
+		require.False(t, r.MayBeLost(records.Record{Stamp: stamp}), "it was complete, so it was flushed")
 	}
 }
 

@@ -150,13 +150,18 @@ func TestWhatIsNotKnownIsNoRefusal(t *testing.T) {
 		f := &found{faulty: k, root: root}
 		f.tree("f")
 		f.writes("", state.Copy, bound)
+		tree, err := state.OwnTree(root)
+		require.NoError(t, err)
 		f.lose()
 		require.NoError(t, root.Close())
 		failed := 0
-		for n := 1; n < 8; n++ { // each read of the attribute, and of the identity
-			k.RefuseNth(call, n, unix.EIO)
-			r, err := Open(k.options())
+		for n := 1; n < 16; n++ { // each read of the attribute, and of the identity
+			o := k.options()
+			o.ReadOnly = n%2 == 0 // then it looks once
+			k.RefuseNth(call, (n+1)/2, unix.EIO)
+			r, err := Open(o)
 			if err == nil {
+				require.Equal(t, tree.ID, r.Tree().ID, "%s %d", call, n)
 				r.Close()
 				continue
 			}

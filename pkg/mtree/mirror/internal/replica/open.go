@@ -263,8 +263,8 @@ func (r *Replica) openLog() (err error) {
 	if r.records, err = records.OpenLog(r.marker); err != nil {
 		return err
 	}
-	if r.tree.Role == state.Copy && r.records.Stay() != r.stay.String() {
-		r.linesLost.Store(true) // guard (always): TestLinesThatTheLogLost
+	if r.tree.Role == state.Copy && r.records.Stay() != r.stay.String() { // guard: TestLinesThatTheLogLost
+		r.linesLost.Store(true)
 		return nil
 	}
 	return r.records.SetStay(r.stay.String())

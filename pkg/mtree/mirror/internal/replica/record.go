@@ -44,10 +44,10 @@ func begunIn(r records.Record) (in stay, begun bool) {
 }
 
 // MayBeLost reports whether a directory that is not complete was begun in another stay, so
-// that files in it may lack bytes. known says whether it has a record. Where the line that
-// says so may be lost, all such directories count.
-func (r *Replica) MayBeLost(record records.Record, known bool) bool {
-	if in, begun := begunIn(record); known && begun {
+// that files in it may lack bytes. Without a record, record is the zero value. Where the line
+// that says so may be lost, all such directories count.
+func (r *Replica) MayBeLost(record records.Record) bool {
+	if in, begun := begunIn(record); begun {
 		return in != r.stay // guard (returns false): TestBytesThatTheCopyLost
 	}
 	return r.linesLost.Load() // guard (returns false): TestLinesThatTheLogLost
@@ -211,8 +211,8 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 func (r *Replica) Recovered(dir *disk.Dir, path string) error {
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
-	record, known := r.Record(dir, path)
-	if in, begun := begunIn(record); !known || !begun || in == r.stay {
+	record, _ := r.Record(dir, path)
+	if in, begun := begunIn(record); !begun || in == r.stay {
 		return nil
 	}
 	doubts, _ := DoubtsOf(record)

@@ -29,19 +29,19 @@ func (k *faulty) inAnotherStay(r *Replica) *Replica {
 func TestTheStayOfTheLog(t *testing.T) {
 	k, r := bare(t)
 	nothing := records.Record{}
-	require.False(t, r.MayBeLost(nothing, false))
+	require.False(t, r.MayBeLost(nothing))
 	require.Equal(t, r.stay.String(), r.records.Stay())
 	k.claimed(r)
 	r.Close()
 	r = k.replica()
-	require.False(t, r.MayBeLost(nothing, false))
-	require.False(t, r.MayBeLost(listed, true))
+	require.False(t, r.MayBeLost(nothing))
+	require.False(t, r.MayBeLost(listed))
 
 	r = k.inAnotherStay(r)
-	require.True(t, r.MayBeLost(nothing, false))
-	require.True(t, r.MayBeLost(listed, true), "the line of its beginning is lost")
-	require.False(t, r.MayBeLost(unfinished(r.stay, 0), true), "it was compared in this stay")
-	require.True(t, r.MayBeLost(unfinished(12, 0), true))
+	require.True(t, r.MayBeLost(nothing))
+	require.True(t, r.MayBeLost(listed), "the line of its beginning is lost")
+	require.False(t, r.MayBeLost(unfinished(r.stay, 0)), "it was compared in this stay")
+	require.True(t, r.MayBeLost(unfinished(12, 0)))
 	require.Equal(t, "12", r.records.Stay())
 	r.Close()
 	o := k.options()
@@ -49,11 +49,19 @@ func TestTheStayOfTheLog(t *testing.T) {
 	dry, err := Open(o)
 	require.NoError(t, err)
 	defer dry.Close()
-	require.True(t, dry.MayBeLost(nothing, false), "a dry run compares what a pass compares")
+	require.True(t, dry.MayBeLost(nothing), "a dry run compares what a pass compares")
 
 	require.NoError(t, k.Shell.Remove("/copy/.tidemark/"+records.LogName))
 	r = k.replica()
-	require.True(t, r.MayBeLost(nothing, false), "the log itself is lost")
+	require.True(t, r.MayBeLost(nothing), "the log itself is lost")
+}
+
+// A log that cannot say in which stay it lacks nothing is not used.
+func TestAStayThatIsNotWritten(t *testing.T) {
+	k := newFaulty(t, simkernel.Options{NoXattrs: true}, 0)
+	k.Refuse("write "+records.LogName, unix.ENOSPC, -1)
+	_, err := Open(k.options())
+	require.ErrorIs(t, err, unix.ENOSPC)
 }
 
 // A copy that has attributes has no log that could lose a line.
@@ -62,7 +70,8 @@ func TestAttributesAreNotLost(t *testing.T) {
 	k.claimed(r)
 	r.Close()
 	r = k.replica()
-	require.False(t, r.MayBeLost(records.Record{}, false))
+	require.False(t, r.MayBeLost(records.Record{}))
+	require.NoError(t, r.Complete(r.Root, "", listed))
 }
 
 // While lines may be missing, a directory that is begun is not of this stay until it was
@@ -74,26 +83,29 @@ func TestLinesAreMissedUntilTheRootIsComplete(t *testing.T) {
 	r = k.inAnotherStay(r)
 	dir := k.dir(r, "d")
 	require.NoError(t, r.Begin(dir, "d", listed, 0))
-	record, known := r.Record(dir, "d")
-	require.True(t, r.MayBeLost(record, known))
+	record, _ := r.Record(dir, "d")
+	require.True(t, r.MayBeLost(record))
 	require.NoError(t, r.Recovered(dir, "d"))
-	record, known = r.Record(dir, "d")
-	require.False(t, r.MayBeLost(record, known))
+	record, _ = r.Record(dir, "d")
+	require.False(t, r.MayBeLost(record))
 
 	require.NoError(t, r.Complete(dir, "d", listed))
 	record, _ = r.Record(dir, "d")
 	require.Equal(t, listed, record)
-	require.True(t, r.MayBeLost(records.Record{}, false))
+	require.True(t, r.MayBeLost(records.Record{}))
+	k.RefuseNth("write "+records.LogName, 1, unix.ENOSPC)
+	require.ErrorIs(t, r.Complete(r.Root, "", listed), unix.ENOSPC)
+	require.True(t, r.MayBeLost(records.Record{}))
 	k.RefuseNth("write "+records.LogName, 2, unix.ENOSPC) // the record is written, the stay is not
 	require.ErrorIs(t, r.Complete(r.Root, "", listed), unix.ENOSPC)
-	require.True(t, r.MayBeLost(records.Record{}, false))
+	require.True(t, r.MayBeLost(records.Record{}))
 	k.Fail = nil
 	require.NoError(t, r.Complete(r.Root, "", listed))
-	require.False(t, r.MayBeLost(records.Record{}, false))
+	require.False(t, r.MayBeLost(records.Record{}))
 	require.NoError(t, r.Begin(dir, "d", listed, 0))
-	record, known = r.Record(dir, "d")
-	require.False(t, r.MayBeLost(record, known))
+	record, _ = r.Record(dir, "d")
+	require.False(t, r.MayBeLost(record))
 	r.Close()
 	r = k.replica()
-	require.False(t, r.MayBeLost(records.Record{}, false))
+	require.False(t, r.MayBeLost(records.Record{}))
 }

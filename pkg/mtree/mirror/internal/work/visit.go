@@ -60,7 +60,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return nil
 	}
 	isWhole := v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp) // with another stamp than the listing's
-	v.MayBeLost = !isWhole && env.Replica.MayBeLost(v.Before, v.Had)
+	v.MayBeLost = !isWhole && env.Replica.MayBeLost(v.Before)
 	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
 	var have []mtree.Entry
 	var filtered []string

@@ -37,7 +37,7 @@ func (e *StatusError) Is(target error) bool {
 	case http.StatusForbidden:
 		// A proxy's refusal says nothing about the tree. One of a serve with other rights says
 		// nothing of what may be read with those of the root: no stamp moves when they are back.
-		return e.byServe && (target == source.ErrDenied && !e.byOther || target == source.ErrMoved && e.byOther) // guard (without && !e.byOther): TestOtherRightsInMidPass
+		return e.byServe && (target == source.ErrDenied && !e.byOther || target == source.ErrMoved && e.byOther) // guard (without !e.byOther): TestOtherRightsInMidPass
 	case http.StatusNotFound, http.StatusGone:
 		return target == source.ErrGone
 	case http.StatusPreconditionFailed:
