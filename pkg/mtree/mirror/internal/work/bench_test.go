@@ -3,6 +3,7 @@ package work
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"iter"
 	"log/slog"
@@ -213,6 +214,27 @@ func (b *bench) Sums(context.Context, []string) (map[string]source.Sum, error)  
 
 // Serves implements overlap.Source.
 func (b *bench) Serves(context.Context, string, []byte) bool { return false }
+
+// count reports how many calls since the last Made begin so.
+func (b *bench) count(begin string) (n int) {
+	for _, call := range b.Calls {
+		if strings.HasPrefix(call, begin) {
+			n++
+		}
+	}
+	return n
+}
+
+// untyped is a file system whose directories do not show what their entries are.
+type untyped struct{ *faultkernel.Kernel }
+
+func (u untyped) Getdents(fd, room int) ([]byte, error) {
+	buf, err := u.Kernel.Getdents(fd, room)
+	for at := 0; at < len(buf); at += int(binary.NativeEndian.Uint16(buf[at+16:])) {
+		buf[at+18] = 0
+	}
+	return buf, err
+}
 
 // namesOf returns the names of changes.
 func namesOf(changes []mtree.Change) string {

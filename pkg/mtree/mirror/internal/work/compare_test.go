@@ -130,6 +130,11 @@ func TestWhatADirectoryIsCompletedWith(t *testing.T) {
 		"entries left out":  {set: func(b *bench) { b.listing.Excluded = 2 }, want: with(func(r *records.Record) { r.Excluded, r.Fingerprint = 2, "e" })},
 		"files that we exclude": {set: func(b *bench) { b.exclude("mine"); b.make("d", "mine") },
 			want: with(func(r *records.Record) { r.Now = before })},
+		"files that we exclude, no time": {set: func(b *bench) {
+			b.record(records.Record{Stamp: before, ID: ours})
+			b.exclude("mine")
+			b.make("d", "mine")
+		}, want: listed},
 		"directories that we exclude": {set: func(b *bench) { b.exclude("mine"); b.make("d", "mine/") }, want: listed},
 		"dotfiles that serve leaves out": {set: func(b *bench) { b.listing.Hidden = 1; b.make("d", ".x") },
 			want: with(func(r *records.Record) { r.Now = before })},

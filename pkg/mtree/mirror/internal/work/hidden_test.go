@@ -64,3 +64,41 @@ func TestAnotherMount(t *testing.T) {
 		require.Equal(t, records.Record{Excluded: 2, Fingerprint: noted}, v.Record)
 	}
 }
+
+// What a record says of entries left out: their number, if the copy has none of them; if it may
+// have some, what it said before, as long as that is of the same options.
+func TestWhatIsRecordedOfWhatIsLeftOut(t *testing.T) {
+	was := records.Record{Excluded: 1, Fingerprint: "e"}
+	kept := []*mtree.Entry{{}}
+	for name, c := range map[string]struct {
+		had    bool
+		before records.Record
+		doubts replica.Doubts
+		kept   []*mtree.Entry
+		other  bool
+		want   records.Record
+	}{
+		"none kept":                         {had: true, before: was, want: records.Record{Excluded: 2, Fingerprint: "e"}},
+		"kept":                              {had: true, before: was, kept: kept, want: was},
+		"kept, not counted before":          {had: true, kept: kept},
+		"kept, not counted and doubted":     {had: true, doubts: replica.DoubtBelow, kept: kept, want: records.Record{Fingerprint: otherFingerprint}},
+		"kept, by other options":            {had: true, before: records.Record{Excluded: 1, Fingerprint: "f"}, kept: kept, want: records.Record{Fingerprint: otherFingerprint}},
+		"kept, without a record":            {kept: kept, want: records.Record{Fingerprint: otherFingerprint}},
+		"a serve with other options":        {had: true, before: was, other: true, want: records.Record{Fingerprint: otherFingerprint}},
+		"a serve with other options, kept":  {had: true, before: was, kept: kept, other: true, want: records.Record{Fingerprint: otherFingerprint}},
+		"counted before, and doubted below": {had: true, before: was, doubts: replica.DoubtBelow, kept: kept, want: was},
+	} {
+		env := &Env{Root: &source.Root{Dir: source.Dir{Fingerprint: "e"}}, Replica: &replica.Replica{}}
+		v := &VisitResult{Had: c.had, Before: c.before, Doubts: c.doubts, Other: c.other}
+		v.Plan.Kept, v.Listing.Excluded = c.kept, 2
+		env.recordHidden(v)
+		require.Equal(t, c.want, v.Record, name)
+	}
+	for _, c := range []struct {
+		root, listed string
+		other        bool
+	}{{"e", "e", false}, {"e", "f", true}, {"", "f", false}, {"e", "", false}} {
+		env := &Env{Root: &source.Root{Dir: source.Dir{Fingerprint: c.root}}}
+		require.Equal(t, c.other, env.isOfOtherOptions(&source.Dir{Fingerprint: c.listed}))
+	}
+}

@@ -47,7 +47,7 @@ func (v *VisitResult) isUnproved(have []mtree.Entry) bool {
 		return true
 	}
 	_, began := replica.DoubtsOf(v.Before)
-	return v.Had && began && v.Before.Now == mtree.Stamp{} && v.Listing.HasNow && len(have) > 0
+	return began && v.Before.Now == mtree.Stamp{} && v.Listing.HasNow && len(have) > 0
 }
 
 // IsHot reports whether the listing, or an entry in it, may not match its stamp: it
@@ -103,9 +103,8 @@ func (v *VisitResult) doubt(hasEntries bool) {
 	if !v.Had && hasEntries {
 		v.Doubts |= replica.DoubtBelow
 	}
-	if began, ok := replica.DoubtsOf(v.Before); v.Had && ok {
-		v.Doubts |= began
-	}
+	began, _ := replica.DoubtsOf(v.Before)
+	v.Doubts |= began
 	if v.Doubts&replica.DoubtHidden != 0 {
 		v.Before.Excluded, v.Before.Fingerprint = 0, ""
 	}

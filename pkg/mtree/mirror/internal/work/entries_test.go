@@ -1,0 +1,98 @@
+package work
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/sys"
+)
+
+// What a visit sees of the copy: all but what filters exclude, and in the root all but the
+// lost+found of mkfs. It tells whether files were excluded, and which directories.
+func TestWhatAVisitSees(t *testing.T) {
+	b := newBench(t, 0, "f mine1 mine2/ lost+found/")
+	b.make("", "lost+found/ f mine3/ mine4")
+	b.exclude("mine*")
+	see := func(path string, listing *mtree.Listing) (names []string, files bool, dirs []string) {
+		d, err := b.env.Replica.Dir(path)
+		require.NoError(t, err)
+		defer d.Close()
+		have, files, dirs, err := b.env.present(d, path, listing)
+		require.NoError(t, err)
+		for i := range have {
+			names = append(names, have[i].Name)
+		}
+		return names, files, dirs
+	}
+	names, files, dirs := see("d", &mtree.Listing{})
+	require.Equal(t, []string{"f", "lost+found"}, names)
+	require.True(t, files)
+	require.Equal(t, []string{"mine2"}, dirs)
+	names, _, _ = see("", &mtree.Listing{})
+	require.Equal(t, []string{"d", "f"}, names)
+	names, _, _ = see("", &mtree.Listing{Entries: []mtree.Entry{dir("a")}})
+	require.Equal(t, []string{"d", "f"}, names)
+	names, _, _ = see("", &mtree.Listing{Entries: []mtree.Entry{dir("a"), dir("lost+found")}})
+	require.Equal(t, []string{"d", "f", "lost+found"}, names)
+	b.exclude("mine2")
+	_, files, dirs = see("d", &mtree.Listing{})
+	require.False(t, files)
+	require.Equal(t, []string{"mine2"}, dirs)
+	b.exclude("mine1", "f")
+	_, files, dirs = see("d", &mtree.Listing{})
+	require.True(t, files)
+	require.Empty(t, dirs)
+}
+
+// Whether the copy's root keeps an entry besides those that go.
+func TestWhatTheRootKeeps(t *testing.T) {
+	for name, c := range map[string]struct {
+		paths   string
+		goes    []string
+		listed  string
+		exclude string
+		keeps   bool
+	}{
+		"all go":                         {paths: "f", goes: []string{"d", "f"}},
+		"one stays":                      {paths: "f", goes: []string{"f"}, keeps: true},
+		"lost+found stays":               {paths: "lost+found/", goes: []string{"d"}},
+		"a file of that name":            {paths: "lost+found", goes: []string{"d"}, keeps: true},
+		"the source has it, too":         {paths: "lost+found/", goes: []string{"d"}, listed: "lost+found", keeps: true},
+		"what is excluded stays":         {paths: "mine", goes: []string{"d"}, exclude: "mine"},
+		"a directory is excluded":        {paths: "mine/", goes: []string{"d"}, exclude: "mine/"},
+		"only directories are":           {paths: "mine", goes: []string{"d"}, exclude: "mine/", keeps: true},
+		"excluded, and one stays":        {paths: "mine f", goes: []string{"d"}, exclude: "mine", keeps: true},
+		"one stays, among excluded ones": {paths: "a m z", goes: []string{"d"}, exclude: "[az]", keeps: true},
+		"one stays before one goes":      {paths: "a z", goes: []string{"d", "z"}, keeps: true},
+	} {
+		b := newBench(t, 0, "")
+		b.make("", c.paths)
+		if c.exclude != "" {
+			b.exclude(c.exclude)
+		}
+		if c.listed != "" {
+			b.env.Root.Entries = []mtree.Entry{dir(c.listed)}
+		}
+		goes := map[string]bool{}
+		for _, name := range c.goes {
+			goes[name] = true
+		}
+		b.Made("")
+		require.Equal(t, c.keeps, b.env.RootKeeps(goes), name)
+		require.Zero(t, b.Made("statx"))
+		restore := sys.Simulate(untyped{b.Kernel})
+		require.Equal(t, c.keeps, b.env.RootKeeps(goes), name)
+		restore()
+	}
+}
+
+// Filters see of a listing whether an entry is a directory.
+func TestFiltersOfAListing(t *testing.T) {
+	b := newBench(t, 0, "")
+	b.exclude("x/")
+	entries := []mtree.Entry{file("f"), file("x")}
+	require.Equal(t, entries, b.env.wanted("d", entries))
+	require.Equal(t, entries[:1], b.env.wanted("d", []mtree.Entry{file("f"), dir("x")}))
+}

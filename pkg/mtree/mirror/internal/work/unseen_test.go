@@ -1,0 +1,107 @@
+package work
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/records"
+	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/mirror/internal/plan"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// Which `now` a record gets if not all files are compared with a listing.
+func TestTheTimeOfAPart(t *testing.T) {
+	for name, c := range map[string]struct {
+		had, all, byCTime, hasNow bool
+		want                      mtree.Stamp
+	}{
+		"known by time":                  {had: true, byCTime: true, hasNow: true, want: before},
+		"known by nothing":               {had: true, hasNow: true},
+		"all are compared":               {had: true, all: true, byCTime: true, hasNow: true, want: never},
+		"all are compared, no time":      {had: true, all: true, hasNow: true, want: never},
+		"all, and it tells no time now":  {had: true, all: true, byCTime: true, want: never},
+		"all, and there was no time":     {had: true, all: true},
+		"all are compared, not recorded": {all: true, hasNow: true},
+	} {
+		v := &VisitResult{Had: c.had}
+		v.Listing.HasNow = c.hasNow
+		o := plan.Options{CheckAll: c.all, ByCTime: c.byCTime, Slack: plan.CTimeSlack}
+		if c.byCTime {
+			o.Listed = before
+		}
+		require.Equal(t, c.want, v.knownBy(&o), name)
+	}
+	v := &VisitResult{Had: true}
+	require.Zero(t, v.knownBy(&plan.Options{Slack: plan.LossSlack}))
+	require.Equal(t, before.Add(10*time.Second-5*time.Minute), v.knownBy(&plan.Options{ByCTime: true, Listed: before, Slack: plan.LossSlack}))
+}
+
+// Directories of the copy that a visit leads to none of are doubted as those that it leads to:
+// extra ones, and those that filters exclude, with all below them that are ours.
+func TestDirectoriesThatAreNotSeen(t *testing.T) {
+	for doubts, doubted := range map[replica.Doubts]bool{0: false, replica.DoubtBytes: true, replica.DoubtRecent: true, replica.DoubtBelow: false} {
+		b := newBench(t, 0, "f seen/ extra/ extra/below/ extra/below/file extra/bare/ extra/bare/below/ extra/tree/ extra/tree/.tidemark/ mine/ done/")
+		b.exclude("mine")
+		all := []string{"seen", "extra/below", "extra", "extra/bare/below", "extra/tree", "mine"}
+		for _, path := range all {
+			b.recordAt("d/"+path, records.Record{Stamp: before, Now: before, ID: ours})
+		}
+		b.recordAt("d/done", records.Record{Stamp: before, Now: never})
+		b.list(gone("extra"), gone("mine"), gone("done"))
+		b.changes = 0
+		b.Made("")
+		v := b.try(Target{Path: "d", Doubts: doubts})
+		require.NoError(t, v.Err)
+		for _, path := range all {
+			is := doubted && (path == "extra" || path == "extra/below" || path == "mine")
+			record := b.recorded("d/" + path)
+			require.Equal(t, is, record.Now == never, "%d %s", doubts, path)
+			require.Equal(t, before, record.Stamp, "a copy of the copy may have it")
+		}
+		require.Equal(t, doubted, b.changes > 1)
+		require.Zero(t, b.count("open file")+b.count("setxattr done"))
+		require.Equal(t, 1, b.count("list done"), "to measure it")
+	}
+	b := newBench(t, 0, "f extra/ extra/below/")
+	b.recordAt("d/extra/below", records.Record{Stamp: before, Now: before})
+	b.recordAt("d/extra", records.Record{Stamp: before, Now: before})
+	b.list(gone("extra"))
+	t.Cleanup(sys.Simulate(untyped{b.Kernel}))
+	require.NoError(t, b.try(Target{Path: "d", Doubts: replica.DoubtBytes}).Err)
+	require.Equal(t, never, b.recorded("d/extra/below").Now)
+}
+
+// What is gone, or may not be read, is nothing to doubt. Any other error ends the visit.
+func TestDirectoriesThatCannotBeDoubted(t *testing.T) {
+	for call, c := range map[string]struct {
+		errno unix.Errno
+		fails bool
+	}{
+		"open extra":     {unix.ENOENT, false},
+		"open mine":      {unix.EACCES, false},
+		"open below":     {unix.EIO, true},
+		"list extra":     {unix.EIO, true},
+		"setxattr below": {unix.EIO, true},
+		"setxattr mine":  {unix.EIO, true},
+	} {
+		b := newBench(t, 0, "f extra/ extra/below/ mine/")
+		b.exclude("mine")
+		for _, path := range []string{"extra/below", "extra", "mine"} {
+			b.recordAt("d/"+path, records.Record{Stamp: before, Now: before, ID: ours})
+		}
+		b.list(gone("extra"), gone("mine"))
+		b.Refuse(call, c.errno, 1)
+		v := b.try(Target{Path: "d", Doubts: replica.DoubtBytes})
+		require.Equal(t, c.fails, v.Err != nil, call)
+		if c.fails {
+			require.ErrorIs(t, v.Err, c.errno)
+			require.True(t, replica.IsLocal(v.Err))
+			require.NotEqual(t, never, b.recorded("d/extra").Now, "what is below is done first")
+		}
+	}
+}
