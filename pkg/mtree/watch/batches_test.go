@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -234,7 +235,7 @@ func TestTriggers(t *testing.T) {
 		require.NoError(t, p.trigger(nil))
 		p.hear(&notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "f"}}})
 		require.NoError(t, p.publishEvents(p.ctx))
-		p.sleep(time.Second)
+		synctest.Wait()
 		require.Contains(t, lines.String(), "\ta/f\n")
 		require.True(t, gives(p.hook.Done(), time.Hour))
 		require.NoError(t, reader.Close())
