@@ -32,8 +32,7 @@ func (w *watcher) beginAudits(ctx context.Context) {
 	a := &w.audits
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.findings, a.reports = make(chan []audit.Finding), make(chan auditReport, 1)
-	a.timer = time.NewTimer(time.Hour)
-	a.timer.Stop()
+	a.timer = time.NewTimer(time.Hour) // requestAudit stops it
 	first := *a.next
 	a.next = nil
 	w.requestAudit(first)

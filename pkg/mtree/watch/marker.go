@@ -32,7 +32,7 @@ func (w *watcher) restoreMarker() (err error) {
 		if err = w.makeMarker(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err == nil && w.markerIsWhole() {
+		if w.markerIsWhole() {
 			return nil
 		}
 	}

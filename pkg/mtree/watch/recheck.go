@@ -57,7 +57,6 @@ func (w *watcher) checkBorders(ctx context.Context) error {
 	if err := w.write(b); err != nil {
 		return err
 	}
-	w.recordBorders()
 	w.endBatch(true)
 	return nil
 }

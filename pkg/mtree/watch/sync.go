@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -39,24 +40,52 @@ func Sync(ctx context.Context, root, stateDir string) (mtree.Stamp, error) {
 	if err != nil {
 		return mtree.Stamp{}, exit.With(exit.Local, err, "")
 	}
-	stop := context.AfterFunc(ctx, func() { _ = events.Close() })
-	defer func() { stop(); _ = events.Close() }()
+	defer events.Close()
+	defer context.AfterFunc(ctx, func() { _ = events.Close() })()
 	if _, err := events.Add(m.Dir(), dirwatch.AnyChange); err != nil {
 		return mtree.Stamp{}, exit.With(exit.Local, err, "")
 	}
-	if err := answerable(dir, m); err != nil {
-		return mtree.Stamp{}, err
-	}
-	cookie := cookiePrefix + rand.Text()
-	if err := state.WriteFile(m.Dir(), cookie, nil); err != nil {
-		return mtree.Stamp{}, exit.With(exit.Local, err, remedyCookie(err))
-	}
-	if err := waitAnswer(ctx, dir, m, events, cookie); err != nil {
-		_ = m.Dir().Unlink(cookie)
+	q := question{dir: dir, marker: m, cookie: cookiePrefix + rand.Text(), wait: func() error { return waitEvent(events, syncLook) }}
+	if err := q.ask(ctx); err != nil {
 		return mtree.Stamp{}, err
 	}
 	info, err := dir.Self()
 	return info.MTime, err
+}
+
+// waitEvent returns when something happened, or when much time has passed.
+func waitEvent(events *dirwatch.Watch, much time.Duration) error {
+	err := events.WakeAt(time.Now().Add(much))
+	if err == nil {
+		_, err = events.Next(nil)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// question is what a --sync asks the watcher of a tree.
+type question struct {
+	dir    *disk.Dir
+	marker *state.Marker
+	cookie string
+	wait   func() error // until something may have happened to the cookie
+}
+
+// ask makes the cookie, and returns when it is answered.
+func (q *question) ask(ctx context.Context) error {
+	if err := answerable(q.dir, q.marker); err != nil {
+		return err
+	}
+	if err := state.WriteFile(q.marker.Dir(), q.cookie, nil); err != nil {
+		return exit.With(exit.Local, err, remedyCookie(err))
+	}
+	err := q.waitAnswer(ctx)
+	if err != nil {
+		_ = q.marker.Dir().Unlink(q.cookie)
+	}
+	return err
 }
 
 // remedyCookie says what to do where --sync cannot make its file.
@@ -79,12 +108,11 @@ const (
 
 // waitAnswer returns when the cookie is answered, or when no watcher is left to answer. A
 // cookie that vanished without an answer was removed with .tidemark.
-func waitAnswer(ctx context.Context, dir *disk.Dir, m *state.Marker, watch *dirwatch.Watch, cookie string) error {
-	var events []dirwatch.Event
+func (q *question) waitAnswer(ctx context.Context) error {
 	for again := time.Now().Add(syncAgain); ; {
-		_, err := m.Dir().Stat(cookie)
+		_, err := q.marker.Dir().Stat(q.cookie)
 		if errors.Is(err, fs.ErrNotExist) {
-			if m.Dir().Unlink(answerOf(cookie)) == nil {
+			if q.marker.Dir().Unlink(answerOf(q.cookie)) == nil {
 				return nil
 			}
 			return exit.With(exit.Failed, errors.New("the tree's .tidemark was removed meanwhile"), "sync again")
@@ -92,44 +120,38 @@ func waitAnswer(ctx context.Context, dir *disk.Dir, m *state.Marker, watch *dirw
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
-		if err := answerable(dir, m); err != nil {
+		if err := answerable(q.dir, q.marker); err != nil {
 			return err
 		}
 		if time.Now().After(again) {
 			again = time.Now().Add(syncAgain)
-			if err := remake(m, cookie); err != nil {
-				return err
+			if err := q.remake(); err != nil {
+				return exit.With(exit.Local, err, "")
 			}
 		}
-		if err := watch.WakeAt(time.Now().Add(syncLook)); err != nil && ctx.Err() == nil {
-			return exit.With(exit.Local, err, "")
-		}
-		if events, err = watch.Next(events[:0]); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return exit.With(exit.Local, err, "")
+		if err := q.wait(); err != nil {
+			return cmp.Or(ctx.Err(), exit.With(exit.Local, err, ""))
 		}
 	}
 }
 
-// remake makes a cookie anew, unless it was answered just now.
-func remake(m *state.Marker, cookie string) error {
-	err := m.Dir().Unlink(cookie)
+// remake makes the cookie anew, unless it was answered just now.
+func (q *question) remake() error {
+	err := q.marker.Dir().Unlink(q.cookie)
 	if err == nil {
-		err = state.WriteFile(m.Dir(), cookie, nil)
+		err = state.WriteFile(q.marker.Dir(), q.cookie, nil)
 	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the next look tells
 	}
-	return exit.With(exit.Local, err, "")
+	return err
 }
 
 // answerable returns why a cookie will not be answered, nil if it will. The lock of a
 // copy is a mirror's.
 func answerable(dir *disk.Dir, m *state.Marker) error {
 	for _, read := range []func() (state.Tree, error){m.ReadTree, func() (state.Tree, error) { return state.OwnTree(dir) }} {
-		if tree, err := read(); err == nil && tree.Role == state.Copy {
+		if tree, _ := read(); tree.Role == state.Copy {
 			return exit.With(exit.Refused, errors.New("this is a copy: a mirror keeps it, and no watch"),
 				"sync at the source, and give what that prints to mirror --wait-for STAMP here")
 		}

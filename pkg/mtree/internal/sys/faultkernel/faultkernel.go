@@ -26,6 +26,8 @@ type Kernel struct {
 	Calls   []string
 	Open    map[int]string // last parts of the paths of descriptors
 	Bytes   int            // that were read
+	Mounts  string         // lines of the mount table after that of the root
+	Mounted bool           // mounts came or went since somebody asked
 
 	mu sync.Mutex // of Calls, Open and Bytes: several goroutines may make calls
 }
@@ -81,6 +83,8 @@ func (k *Kernel) asked(what string, fd int, name string) (call string, err error
 
 // Made reports how many of the calls since the last time begin so.
 func (k *Kernel) Made(begin string) (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for _, call := range k.Calls {
 		if strings.HasPrefix(call, begin) {
 			n++
@@ -285,7 +289,18 @@ func (k *Kernel) ReadFile(path string) ([]byte, error) {
 	if _, err := k.asked("proc", -1, path); err != nil {
 		return nil, err
 	}
-	return k.Kernel.ReadFile(path)
+	text, err := k.Kernel.ReadFile(path)
+	if path == "/proc/self/mountinfo" {
+		text = append(text, k.Mounts...)
+	}
+	return text, err
+}
+
+// MountsChanged implements sys.Kernel.
+func (k *Kernel) MountsChanged() bool {
+	changed := k.Mounted
+	k.Mounted = false
+	return changed
 }
 
 // Readlink implements sys.Kernel.
@@ -294,4 +309,20 @@ func (k *Kernel) Readlink(path string) (string, error) {
 		return "", err
 	}
 	return k.Kernel.Readlink(path)
+}
+
+// InotifyInit1 implements sys.Kernel.
+func (k *Kernel) InotifyInit1(flags int) (int, error) {
+	if _, err := k.asked("inotify", -1, ""); err != nil {
+		return -1, err
+	}
+	return k.Kernel.InotifyInit1(flags)
+}
+
+// InotifyAddWatch implements sys.Kernel.
+func (k *Kernel) InotifyAddWatch(fd int, path string, mask uint32) (int, error) {
+	if _, err := k.asked("watch", -1, path); err != nil {
+		return -1, err
+	}
+	return k.Kernel.InotifyAddWatch(fd, path, mask)
 }

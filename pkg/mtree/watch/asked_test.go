@@ -1,0 +1,253 @@
+package watch
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/watch/internal/audit"
+	"tidemark/pkg/mtree/watch/internal/stamprule"
+	"tidemark/pkg/mtree/wire"
+)
+
+// fires reports whether the next audit becomes due within a day.
+func (p *post) fires() bool {
+	p.sleep(25 * time.Hour)
+	select {
+	case <-p.audits.timer.C:
+		return true
+	default:
+		return false
+	}
+}
+
+// An audit that is asked for begins at once, and no other one is due while it runs. It hears
+// .tidemark anew, knows the floor, and tells nothing if nothing changed.
+func TestAuditThatIsAskedFor(t *testing.T) {
+	manned(t, []string{"a/"}, func(t *testing.T, p *post) {
+		p.forget()
+		p.sleep(time.Hour)
+		p.requestAudit(p.auditScope("asked for"))
+		require.True(t, p.audits.running)
+		require.Equal(t, 1, p.tower.marked)
+		require.Equal(t, "asked for", p.audits.current.reason)
+		require.Equal(t, p.floor, p.audits.current.Floor)
+		require.Equal(t, p.now(), p.audits.current.start)
+		require.False(t, p.fires())
+		p.audit()
+		require.Equal(t, 0, p.chunks)
+		require.Equal(t, wire.Watched, p.status(t).State)
+	})
+}
+
+// One that makes up for a loss is owed until it is done, whatever is asked for meanwhile.
+func TestAuditThatIsOwed(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		p.again(func() { require.False(t, p.audits.owed) })
+		lost := p.auditScope("lost")
+		lost.loss = true
+		p.requestAudit(lost)
+		require.True(t, p.audits.owed)
+		p.requestAudit(p.auditScope("asked for"))
+		require.True(t, p.audits.owed)
+		p.audit()
+		require.False(t, p.audits.owed)
+	})
+}
+
+// While an audit runs, several that are asked for become one, which follows it.
+func TestAuditsThatAreJoined(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		audits := p.Stats.Audits.Load()
+		p.again(func() {
+			for _, all := range []bool{false, true, false} {
+				r := p.auditScope("asked for")
+				r.All = all
+				p.requestAudit(r)
+				require.True(t, p.audits.running)
+			}
+			require.True(t, p.audits.next.All)
+			require.False(t, p.audits.current.All)
+		})
+		require.Equal(t, audits+2, p.Stats.Audits.Load())
+	})
+}
+
+// A --sync that waits in .tidemark when an audit begins waits for the queue, too; where nothing
+// is heard, for the audit alone.
+func TestCookiesThatAnAuditFinds(t *testing.T) {
+	for _, hears := range []bool{true, false} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			if !hears {
+				p.backend = "none"
+			}
+			require.NoError(t, p.Shell.Write(markerPath+"/sync-1", ""))
+			p.requestAudit(p.auditScope("asked for"))
+			require.Equal(t, hears, len(p.found) == 1)
+			require.Equal(t, !hears, len(p.cookies) == 1)
+			require.Equal(t, p.cookies, p.audits.cookies)
+			p.audit()
+			require.Contains(t, p.Shell.Names(markerPath), "synced-1")
+		})
+	}
+}
+
+// What an audit could not name before counts no more once another one finds nothing of the
+// kind. Directories that refused their time show their stamp as soon as they take it.
+func TestAuditEndsTrouble(t *testing.T) {
+	manned(t, []string{"a/"}, func(t *testing.T, p *post) {
+		p.again(func() { p.health.Overflow(unix.EACCES) })
+		require.Equal(t, wire.Degraded, p.status(t).State)
+		stamp := p.now().Add(-time.Minute)
+		p.health.Refuse("a", disk.Node{Dev: 1, Ino: p.inode("a")}, stamp, unix.EPERM)
+		p.again(func() {})
+		require.Equal(t, wire.Watched, p.status(t).State)
+		require.Equal(t, stamp, p.shows("a"))
+		require.False(t, p.exceptions.AnyRefuses())
+	})
+}
+
+// When watch ends, the running audit is broken off, and its end waited for. No other follows.
+func TestAuditsEnd(t *testing.T) {
+	manned(t, []string{"a/"}, func(t *testing.T, p *post) {
+		everything := p.auditScope("asked for")
+		everything.All = true
+		p.scheduleAudit(p.audits.last)
+		p.requestAudit(everything)
+		p.endAudits()
+		require.False(t, p.audits.running)
+		synctest.Wait()
+		require.Empty(t, p.audits.reports)
+		p.scheduleAudit(p.audits.last)
+		p.endAudits()
+		require.False(t, p.fires())
+	})
+}
+
+// How far an audit looks back: to the checkpoint, or to the start of the one that runs, if that
+// is earlier; the bound for entries is the start of the last that left nothing out unnamed.
+// Only the audit for which nobody waits is slow.
+func TestScopeOfAnAudit(t *testing.T) {
+	at := func(sec int64) *mtree.Stamp { s := mtree.Unix(sec, 0); return &s }
+	back := func(sec int64) mtree.Stamp { return mtree.Unix(sec, 0).Add(-stamprule.LookBack) }
+	running := auditRequest{Scope: audit.Scope{Since: *at(50), Before: *at(40)}, start: *at(300)}
+	for i, c := range []struct {
+		checkpoint, audited, swept *mtree.Stamp
+		running                    bool
+		since, before              mtree.Stamp
+	}{
+		{since: mtree.MinStamp},
+		{running: true, since: *at(50), before: *at(40)},
+		{checkpoint: at(500), since: back(500), before: *at(500)},
+		{checkpoint: at(500), running: true, since: back(500), before: *at(500)},
+		{checkpoint: at(500), audited: at(400), since: back(500), before: *at(400)},
+		{checkpoint: at(500), audited: at(400), swept: at(450), since: back(500), before: *at(450)},
+		{checkpoint: at(500), audited: at(400), swept: at(350), since: back(500), before: *at(400)},
+		{swept: at(350), since: back(350), before: *at(350)},
+	} {
+		w := &watcher{}
+		w.status.Checkpoint, w.status.Audit, w.audits.swept = c.checkpoint, c.audited, c.swept
+		w.audits.running, w.audits.current = c.running, running
+		r := w.auditScope("asked for")
+		require.Equal(t, []any{c.since, c.before, false}, []any{r.Since, r.Before, r.Slow}, i)
+		require.True(t, w.auditScope(periodic).Slow)
+	}
+	w := &watcher{}
+	w.audits.running, w.audits.current = true, auditRequest{Scope: audit.Scope{Since: *at(500)}, start: *at(300)}
+	require.Equal(t, back(300), w.auditScope("asked for").Since)
+}
+
+// A floor that lies more than a minute ahead of the clock is given up, and readers are told by
+// the epoch, once.
+func TestFloorThatIsAhead(t *testing.T) {
+	manned(t, nil, func(t *testing.T, p *post) {
+		for _, c := range []struct {
+			ahead     time.Duration
+			raised    bool // before
+			abandoned bool
+		}{{0, false, false}, {floorAhead, false, false}, {floorAhead + 1, false, true}, {time.Hour, true, true}} {
+			epoch, ahead := p.tree.Epoch, p.clock.Now().Add(c.ahead)
+			p.floor = ahead
+			p.requestAudit(auditRequest{Scope: p.auditScope("asked for").Scope, epochRaised: c.raised})
+			require.Equal(t, c.abandoned, p.floor != ahead, c)
+			require.Equal(t, c.abandoned, p.floor == p.clock.Now() && c.ahead > 0, c)
+			require.Equal(t, c.abandoned && !c.raised, p.tree.Epoch > epoch, c)
+			require.Equal(t, p.floor, p.audits.current.Floor, c)
+			p.audit()
+		}
+	})
+}
+
+// Audits come once a day. Where something is not heard they come more often, with pauses of
+// twenty times their length, of a minute at least, or of a second where nothing is heard.
+func TestPauseOfAudits(t *testing.T) {
+	for _, c := range []struct {
+		hears, degraded bool
+		took, pause     time.Duration
+	}{
+		{true, false, time.Hour, 24 * time.Hour},
+		{true, true, time.Second, time.Minute}, {true, true, 10 * time.Second, 200 * time.Second}, {true, true, 2 * time.Hour, 24 * time.Hour},
+		{false, false, time.Millisecond, time.Second}, {false, true, time.Second, 20 * time.Second}, {false, false, 2 * time.Hour, 24 * time.Hour},
+	} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			if !c.hears {
+				p.backend = "none"
+			}
+			if c.degraded {
+				p.watcher.status.State = wire.Degraded
+			}
+			p.scheduleAudit(auditReport{Report: audit.Report{Elapsed: c.took}})
+			require.Equal(t, c.pause, waits(func() { <-p.audits.timer.C }), c)
+		})
+	}
+}
+
+// After a loss an audit begins, and the state says so. If readers cannot rely on what they
+// have, the checkpoint is gone before they see another epoch: a kill in between must not leave
+// the one with the other. The clock may have been set back.
+func TestLosses(t *testing.T) {
+	for _, newEpoch := range []bool{false, true} {
+		manned(t, nil, func(t *testing.T, p *post) {
+			epoch, losses, before := p.tree.Epoch, p.Stats.Losses.Load(), p.status(t)
+			p.forget()
+			p.later = -time.Minute
+			p.Fail = func(call string) error {
+				if call == "rename tree" {
+					s := p.status(t)
+					require.Equal(t, wire.Auditing, s.State)
+					require.Nil(t, s.Checkpoint)
+					require.Nil(t, s.Audit)
+				}
+				return nil
+			}
+			p.lose("overflow", newEpoch)
+			p.Fail = nil
+			require.Equal(t, losses+1, p.Stats.Losses.Load())
+			require.Contains(t, p.text.String(), "overflow")
+			require.Equal(t, []string{string(wire.Auditing)}, p.told)
+			require.Equal(t, wire.Auditing, p.status(t).State)
+			require.True(t, p.audits.running && p.audits.owed && p.audits.current.loss)
+			require.False(t, p.audits.current.Slow)
+			require.Equal(t, newEpoch, p.audits.current.All)
+			require.Equal(t, newEpoch, p.audits.current.epochRaised)
+			require.Equal(t, newEpoch, p.treeFile().Epoch > epoch)
+			require.Equal(t, newEpoch, p.clock.Now() == p.now(), "a new start")
+			require.Equal(t, !newEpoch, p.audits.swept != nil)
+			if !newEpoch {
+				require.Equal(t, *before.Checkpoint, *p.status(t).Checkpoint)
+			}
+			p.audit()
+			require.Equal(t, wire.Watched, p.status(t).State)
+		})
+	}
+	manned(t, nil, func(t *testing.T, p *post) {
+		p.lose(periodic, false)
+		require.False(t, p.audits.current.Slow, "somebody waits for it")
+		p.audit()
+	})
+}
