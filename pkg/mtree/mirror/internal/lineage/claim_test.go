@@ -200,43 +200,6 @@ func TestAStartWithoutAdopt(t *testing.T) {
 	}
 }
 
-// Each other set of the source's options is told to copies of the copy, also one that was gone
-// before a pass was complete.
-func TestOptionsAreCounted(t *testing.T) {
-	b := made(t, Options{})
-	require.Equal(t, "e", ptr(b.replica.Tree()).PublishedFingerprint())
-	published := map[string]bool{"e": true}
-	last := "e"
-	for i, c := range []struct {
-		e    string
-		turn bool
-	}{{"e", false}, {"f", true}, {"f", false}, {"e", true}, {"", false}, {"f", true}} {
-		b.claim(rootOf(func(r *source.Root) { r.Fingerprint = c.e }))
-		is := ptr(b.replica.Tree()).PublishedFingerprint()
-		require.Equal(t, c.turn, is != last, "%d", i)
-		require.Equal(t, c.turn, !published[is], "%d", i)
-		published[is], last = true, is
-	}
-	b.claim(rootOf(func(r *source.Root) { r.Fingerprint, r.Tree.Epoch = "f", 9 }))
-	require.Equal(t, uint64(9), b.replica.Tree().Epoch)
-	require.Equal(t, last, ptr(b.replica.Tree()).PublishedFingerprint(), "another epoch, and no other options")
-	for _, forget := range []func(*state.Tree){func(t *state.Tree) { t.Fingerprint, t.Turns = "", 0 }, func(t *state.Tree) { t.Inode++ }} {
-		was := ptr(b.replica.Tree()).PublishedFingerprint()
-		b.set(forget)
-		b.claim(rootOf(func(r *source.Root) { r.Fingerprint = "f" }))
-		require.NotEqual(t, was, ptr(b.replica.Tree()).PublishedFingerprint(), "how often is not known any more")
-	}
-	for i, change := range []func(*state.Tree){
-		func(t *state.Tree) { t.Fingerprint, t.Turns = "", 0 }, // nor does the source say what they are
-		func(t *state.Tree) { t.Fingerprint, t.Turns = "g", 1<<62 },
-	} {
-		b.set(change)
-		was := b.replica.Tree().Turns
-		b.claim(rootOf(func(r *source.Root) { r.Fingerprint, r.Tree.Epoch = []string{"", "h"}[i], uint64(10+i) }))
-		require.Greater(t, b.replica.Tree().Turns, was, "also if the clock was set back")
-	}
-}
-
 // Serves of different options that answer by turns are named once.
 func TestServesByTurnsAreNamed(t *testing.T) {
 	b := made(t, Options{})

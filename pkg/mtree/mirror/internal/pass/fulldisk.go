@@ -39,7 +39,7 @@ func (c *fullDisk) note(r *Result) {
 // lacks reports whether a file of that size need not be tried. Cost: one statfs for each
 // pass.
 func (c *fullDisk) lacks(d *replica.Replica, size int64) bool {
-	if c.at.IsZero() || time.Since(c.at) > fullFor {
+	if time.Since(c.at) > fullFor {
 		return false
 	}
 	if c.free < 0 {

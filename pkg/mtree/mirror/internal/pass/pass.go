@@ -66,8 +66,5 @@ type guard struct {
 
 // holdsIn reports whether something at or below path was held when the pass began.
 func (g *guard) holdsIn(path string) bool {
-	return slices.ContainsFunc(g.was.Entries, func(e replica.Deletion) bool {
-		rest, ok := strings.CutPrefix(e.Path, path)
-		return ok && (rest == "" || rest[0] == '/')
-	})
+	return slices.ContainsFunc(g.was.Entries, func(e replica.Deletion) bool { return strings.HasPrefix(e.Path+"/", path+"/") })
 }

@@ -196,7 +196,7 @@ func (q *queue) addFiles(n *node, changes []mtree.Change) {
 	})
 	from, bytes := 0, int64(0)
 	for i := range changes {
-		if i-from == batchFiles || i > from && bytes+changes[i].Want.Size > batchBytes {
+		if i-from == batchFiles || bytes+changes[i].Want.Size > batchBytes {
 			q.addFetch(nodeFiles{n: n, changes: changes[from:i]})
 			from, bytes = i, 0
 		}

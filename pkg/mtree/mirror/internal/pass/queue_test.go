@@ -84,10 +84,12 @@ func TestDirectoriesThatWaitAreAbandoned(t *testing.T) {
 	below := []mtree.Change{{What: mtree.Absent, Want: &e}, {What: mtree.Absent, Want: &e}}
 	for doubts, nodes := range map[replica.Doubts]int{0: 1, replica.DoubtBelow: 3} {
 		p := pass{env: &work.Env{Root: &source.Root{}}, options: &Options{Jobs: 1}}
-		root := &node{visited: true}
+		root := &node{visited: true, open: 1}
 		p.queue.addBrood(newBrood(root, below, doubts))
 		p.abandon()
 		require.True(t, root.blocked)
+		require.Equal(t, 1, root.open, "it waits for another step")
+		p.done(root)
 		require.Len(t, p.incomplete, nodes)
 		require.Equal(t, int64(3-nodes), p.result.Incomplete)
 	}

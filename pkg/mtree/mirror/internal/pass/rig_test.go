@@ -36,6 +36,7 @@ type rig struct {
 	ctx     context.Context
 	wait    time.Duration                    // before each pass; so that no file is suspicious for a young ctime, it is an hour
 	show    func(path string, l *source.Dir) // what the source lists otherwise; nil: nothing
+	yield   func(what string)                // called by the source between any two steps; may be nil
 	other   bool                             // the source is another server than serve
 	replica *replica.Replica
 	env     work.Env
@@ -80,7 +81,11 @@ func newRig(t *testing.T, uid uint32) *rig {
 	r := &rig{Kernel: faultkernel.New(t, uid), t: t, ctx: t.Context(), wait: time.Hour}
 	require.NoError(t, r.Shell.Mkdir("/copy", 0o755))
 	require.NoError(t, r.Shell.Chown("/copy", int(uid)))
-	r.Site = &sourcetest.Site{Tree: sourcetest.NewTree(state.NewTreeID(), machine.Now, nil)}
+	r.Site = &sourcetest.Site{Tree: sourcetest.NewTree(state.NewTreeID(), machine.Now, func(what string) {
+		if r.yield != nil {
+			r.yield(what)
+		}
+	})}
 	log := slog.New(slog.NewTextHandler(&r.log, nil))
 	r.env = work.Env{Source: r, Verified: &work.VerifiedFiles{}, Log: log}
 	limit, err := gate.ParseLimit("100%")

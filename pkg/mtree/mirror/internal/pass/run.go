@@ -30,10 +30,7 @@ func newPass(env *work.Env, o *Options) *pass {
 		records: make(chan func(), o.Jobs),
 	}
 	own := *env
-	own.Held, own.BeforeChange = &p.guard.was, p.guard.gate.Begin
-	if o.Progress != nil {
-		own.Arriving = &p.arriving
-	}
+	own.Held, own.BeforeChange, own.Arriving = &p.guard.was, p.guard.gate.Begin, &p.arriving
 	p.env = &own
 	return p
 }

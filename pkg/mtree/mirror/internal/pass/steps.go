@@ -140,9 +140,7 @@ func (p *pass) abandon() {
 		for i := range t.files {
 			n := t.files[i].n
 			n.blocked, n.uncompared = true, true
-			if t.kind == deleteTask { // guard: TestWhatReplacesNothingIsDropped
-				p.dropDeletions(n)
-			}
+			p.dropDeletions(n) // guard: TestWhatReplacesNothingIsDropped
 			p.done(n)
 		}
 	}

@@ -32,7 +32,7 @@ func (t *Tree) openFile(ctx context.Context, cut error, w *source.Wanted, demand
 	return source.Opened{File: source.File{Got: got, Body: b}, Failed: &b.failed, Close: func() {}}, nil
 }
 
-// body gives a file in two parts. Between them others may change it.
+// body gives a file in two parts; a large one in more. Between them others may change it.
 type body struct {
 	tree   *Tree
 	ctx    context.Context
@@ -43,6 +43,7 @@ type body struct {
 	cut    error       // the connection ends after the first part; nil: it does not
 	read   string
 	parts  int
+	more   bool // the second part did not fit into a buffer
 	failed error
 }
 
@@ -68,10 +69,11 @@ func (b *body) next(buf []byte) (int, error) {
 		return copy(buf, b.read), nil
 	case b.parts == 2 && b.cut != nil:
 		return 0, b.cut
-	case len(b.read) < len(text) && b.parts == 2:
-		part := text[len(b.read):]
-		b.read += part
-		return copy(buf, part), nil
+	case len(b.read) < len(text) && (b.parts == 2 || b.more):
+		n := copy(buf, text[len(b.read):])
+		b.read += text[len(b.read):][:n]
+		b.more = len(b.read) < len(text)
+		return n, nil
 	case !b.loose && !source.SameFile(&b.got, &now):
 		return 0, source.ErrMoved
 	}
