@@ -138,6 +138,34 @@ func TestACopyThatForgotItsOptions(t *testing.T) {
 	second.equal(s)
 }
 
+// Two copies that stand behind one address, of which one was away while the source had other
+// options, told of different ones for ever: a mirror of the two walked without an end.
+func TestCopiesThatMissedOptionsAreAlike(t *testing.T) {
+	s, first := served(t, serve.Config{}, "a/f = x", "g = y")
+	first.equal(s)
+	other := newBench(t, first.config.Source)
+	other.server = first.server
+	other.equal(s)
+	first.server.reopen(serve.Config{Root: s.root, Exclude: []string{"g"}})
+	require.NoError(t, first.once())
+	first.server.reopen(serve.Config{Root: s.root})
+	first.equal(s)
+	other.equal(s)
+	later := newBench(t, first.config.Source)
+	later.server = first.server
+	later.equal(s)
+	options := func(b *bench) string {
+		resp, err := http.Get(copyOf(t, b).config.Source + "?txt")
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		tag, ok := wire.ParseListingTag(resp.Header.Get("ETag"))
+		require.True(t, ok)
+		return tag.Fingerprint
+	}
+	require.Equal(t, options(first), options(other))
+	require.Equal(t, options(first), options(later))
+}
+
 // The same between the root and a directory, in one pass of the copy of the copy.
 func TestOtherOptionsOfACopyInMidPass(t *testing.T) {
 	s, first := overHTTP(t, "a/f = x", "a/l -> f")

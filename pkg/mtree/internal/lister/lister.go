@@ -24,6 +24,11 @@ type Lister struct {
 	CopyFilter func(path string, isDir bool) bool // true: the copy's mirror excludes the entry, which is left out; nil: it excludes nothing
 	Log        *records.Log                       // the records where there are no extended attributes; nil: none
 
+	// Root is the root of a tree that is a copy, or may be one that lost its marker; else nil.
+	// While nothing below it is trusted, what directories show may come from other options of
+	// the source than those that the copy tells of: all are hot.
+	Root *disk.Dir
+
 	// Exceptions returns the stamps that watch keeps for directories that refuse them,
 	// as they are after the call; nil: there are none.
 	Exceptions func() (*state.Exceptions, error)
@@ -79,6 +84,18 @@ func (l *Lister) recorded(d *disk.Dir, path string, mtime mtree.Stamp) mtree.Sta
 		return record.Stamp
 	}
 	return mtime
+}
+
+// isDoubted reports whether nothing in the copy is trusted. Cost: one fgetxattr.
+func (l *Lister) isDoubted() bool {
+	if l.Root == nil {
+		return false
+	}
+	record, ok := records.Of(l.Root)
+	if !ok && l.Log != nil {
+		record, ok = l.Log.Get("")
+	}
+	return ok && record.IsDoubtedBelow()
 }
 
 // Finished reports whether the directory at path in a copy is complete: by its extended

@@ -93,6 +93,50 @@ func TestUnfinishedDirectoryOfACopyIsHot(t *testing.T) {
 	require.NoError(t, records.Drop(d), "twice is no error")
 }
 
+// While nothing in a copy is trusted, all that it shows is hot, complete or not: it may come
+// from options of the source that are gone. That counts before a directory is read and
+// afterwards.
+func TestACopyInDoubtIsHot(t *testing.T) {
+	top := t.TempDir()
+	disktest.Write(t, top+"/d/f", "x")
+	root, d := disktest.OpenRoot(t, top), disktest.OpenRoot(t, top+"/d")
+	record := records.Record{Stamp: mtree.Unix(1000, 5), Now: mtree.Unix(2000, 0), ID: "00ff"}
+	require.NoError(t, records.Set(d, record))
+	require.NoError(t, d.SetTime(record.Stamp))
+	in, trusted := mtree.MinStamp.Add(2<<8|records.DoubtBelow), mtree.MinStamp.Add(2<<8)
+	doubt := func(stamp mtree.Stamp) { require.NoError(t, records.Set(root, records.Record{Stamp: stamp})) }
+	hot := func(reader lister.Lister, path string) bool {
+		l, err := reader.Read(d, path)
+		require.NoError(t, err)
+		return l.Hot
+	}
+	for _, stamp := range []mtree.Stamp{trusted, record.Stamp, in} {
+		doubt(stamp)
+		require.Equal(t, stamp == in, hot(lister.Lister{Copy: true, Root: root}, "d"))
+		require.Equal(t, stamp == in, hot(lister.Lister{Root: root}, "d"), "its marker may be lost")
+		require.False(t, hot(lister.Lister{Copy: true}, "d"))
+	}
+	for _, change := range [][2]mtree.Stamp{{in, trusted}, {trusted, in}} { // meanwhile
+		doubt(change[0])
+		require.True(t, hot(lister.Lister{Copy: true, Root: root, Hidden: true, Exclude: func(string, bool) bool {
+			doubt(change[1])
+			return false
+		}}, "d"))
+	}
+
+	require.NoError(t, records.Drop(root))
+	require.False(t, hot(lister.Lister{Root: root}, "d"))
+	m, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	defer m.Close()
+	log, err := records.OpenLog(m)
+	require.NoError(t, err)
+	defer log.Close()
+	require.False(t, hot(lister.Lister{Root: root, Log: log}, "d"))
+	require.NoError(t, log.Set("", records.Record{Stamp: in}))
+	require.True(t, hot(lister.Lister{Root: root, Log: log}, "d"))
+}
+
 func TestDirIDTellsDirectoriesApart(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, os.Mkdir(top+"/a", 0o755))

@@ -29,7 +29,7 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 		now = machine.Now
 	}
 	for try := 1; ; try++ {
-		listing := mtree.Listing{Now: now(), HasNow: true}
+		listing := mtree.Listing{Now: now(), HasNow: true, Hot: l.isDoubted()}
 		before, exceptions, err := l.self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
@@ -52,7 +52,7 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 			listing.Stamp = mtree.Earlier(before.MTime, after.MTime) // guard: TestChangingDirectoryIsHot
 			listing.Hot = true                                       // guard: TestChangingDirectoryIsHot
 		}
-		if l.Copy && !l.Finished(d, path, after) { // guard: TestUnfinishedDirectoryOfACopyIsHot
+		if l.Copy && !l.Finished(d, path, after) || l.isDoubted() { // guard: TestUnfinishedDirectoryOfACopyIsHot
 			listing.Hot = true
 		}
 		return listing, nil

@@ -59,6 +59,7 @@ func TestTheStayOfALog(t *testing.T) {
 		require.Equal(t, stay, l.Stay(), text)
 		require.NoError(t, l.Close())
 	}
+	require.NoError(t, state.WriteFile(m.Dir(), LogName, nil))
 	l, err := OpenLog(m)
 	require.NoError(t, err)
 	for range 2 {

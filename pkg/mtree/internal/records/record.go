@@ -31,6 +31,15 @@ func (r Record) IsUnfinished() bool {
 	return r.Stamp.Sub(mtree.MinStamp) < 1<<UnfinishedBits
 }
 
+// DoubtBelow is the nanosecond in the stamp of an unfinished record that says: nothing below
+// the directory is trusted until it is complete.
+const DoubtBelow = 1
+
+// IsDoubtedBelow reports whether nothing below the directory is trusted.
+func (r Record) IsDoubtedBelow() bool {
+	return r.IsUnfinished() && r.Stamp.Sub(mtree.MinStamp)&DoubtBelow != 0
+}
+
 // IsStored reports whether a directory with this record and mtime is complete: the mtime is
 // still the stamp, as far as some file system can store it. Those show 1970, say, for all
 // that lies before, and so for the stamps of unfinished directories.

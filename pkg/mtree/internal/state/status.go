@@ -45,7 +45,7 @@ type Status struct {
 	Unread            int              `json:"unread,omitempty"`   // lines of .tidemark/unread
 	Exceptions        int64            `json:"apart,omitempty"`    // changes whenever one of these gets or loses a directory
 	Upstreams         string           `json:"chain,omitempty"`    // wire.FormatUpstreams of a copy's source
-	SourceFingerprint string           `json:"source_e,omitempty"` // of a copy: Tree.PublishedFingerprint when it was last complete
+	SourceFingerprint string           `json:"source_e,omitempty"` // of a copy: Tree.Fingerprint when it was last complete
 
 	// Of a copy: what its source said of itself, when the last pass began.
 	SourceState  wire.State `json:"source_state,omitempty"`

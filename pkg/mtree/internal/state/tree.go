@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -53,19 +52,8 @@ type Tree struct {
 	Older       uint64   `json:"older,omitempty"`    // epoch of an older lineage to which the source belongs now; 0: it does not
 	Adopted     string   `json:"adopted,omitempty"`  // SOURCE for which --adopt was carried out, if every start since had this option
 	Filters     []string `json:"filters,omitempty"`
-	Copy        string   `json:"copy,omitempty"`  // 16 hex digits that distinguish this copy from others of the tree
-	Fingerprint string   `json:"e,omitempty"`     // E of the ETags of the source's listings (docs/protocol.md); "": the source sent none
-	Turns       uint64   `json:"turns,omitempty"` // how often that was another one, counted from the clock's nanoseconds if the copy forgot it
-}
-
-// PublishedFingerprint returns what a copy that is complete publishes of its source's
-// options: Fingerprint, and how often it changed. If the options were others for less than
-// a pass, directories were completed with those, and copies of the copy may have listed them.
-func (t *Tree) PublishedFingerprint() string {
-	if t.Turns == 0 {
-		return t.Fingerprint
-	}
-	return fmt.Sprintf("%s-%d", t.Fingerprint, t.Turns)
+	Copy        string   `json:"copy,omitempty"` // 16 hex digits that distinguish this copy from others of the tree
+	Fingerprint string   `json:"e,omitempty"`    // E of the ETags of the source's listings (docs/protocol.md); "": the source sent none
 }
 
 // NewTreeID returns 128 random bits as 32 hex digits.

@@ -181,9 +181,3 @@ func TestTextsOfTheTreeFile(t *testing.T) {
 	require.Contains(t, text, `"/ä b%"`)
 	require.Contains(t, text, `"ö c"`)
 }
-
-// A copy publishes the options of its source, and when they became others.
-func TestPublishedFingerprint(t *testing.T) {
-	require.Equal(t, "e", (&Tree{Fingerprint: "e"}).PublishedFingerprint())
-	require.Equal(t, "e-2", (&Tree{Fingerprint: "e", Turns: 2}).PublishedFingerprint())
-}

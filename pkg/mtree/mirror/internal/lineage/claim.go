@@ -108,13 +108,6 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 	if err != nil {
 		return err
 	}
-	switch forgot := was.Fingerprint == "" || !was.BoundTo(r.Self); {
-	case !isNew && forgot: // guard: TestACopyThatForgotItsOptions
-		sec, nsec := r.Now().Unix()
-		next.Turns = max(was.Turns+1, uint64(max(sec, 0))*1e9+uint64(nsec)) // none of those before
-	case !forgot && was.Fingerprint != next.Fingerprint: // guard: TestOptionsOfTheSourceThatComeAndGo
-		next.Turns++ // other copies of the source count alike
-	}
 	if !isNew {
 		l.Log.Info("everything is compared once", "why", l.reason(&was, &next, more))
 		if l.adopts() && more&replica.DoubtBytes == 0 {

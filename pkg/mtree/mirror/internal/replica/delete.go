@@ -64,7 +64,11 @@ func (r *Replica) Delete(dir *disk.Dir, d *Deletion) (entries int64, replaced bo
 		entries, err = r.remove(dir, d)
 		return entries, false, err
 	}
-	if err := r.Staging.Exchange(d.Staged, dir, d.Name()); err != nil {
+	err = r.Staging.Exchange(d.Staged, dir, d.Name())
+	if disk.IsDenied(err) && dir.ChmodEntry(d.Name(), 0o700) == nil { // a directory that is moved is written to: its ".."
+		err = r.Staging.Exchange(d.Staged, dir, d.Name())
+	}
+	if err != nil {
 		return 0, false, err
 	}
 	entries, err = r.Staging.Dir().ClearTree(d.Staged, d.Why == WhyTree)

@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/sys/simkernel"
 )
 
 // measured returns the deletion of an entry of the copy, and whether it stays.
@@ -214,6 +215,34 @@ func TestADirectoryThatStaysIsComplete(t *testing.T) {
 		k.Refuse(call, unix.EIO, 1)
 		_, _, err := r.Delete(dir, &d)
 		require.ErrorIs(t, err, unix.EIO, call)
+	}
+}
+
+// A directory that its owner may not write to was never replaced by a file or a symlink, where
+// mirror was not root: a pass failed for ever.
+func TestAReplacementOfAReadOnlyDirectory(t *testing.T) {
+	for _, mode := range []uint32{0, 0o555, 0o755} {
+		k := newFaulty(t, simkernel.Options{}, 1000)
+		r := k.replica()
+		require.NoError(t, k.Mkdirat(r.Root.FD(), "d", 0o755))
+		dir, d, _ := k.measured(r, "d")
+		require.NoError(t, dir.ChmodEntry("d", mode))
+		var err error
+		d.Staged, err = r.Staging.Symlink("x")
+		require.NoError(t, err)
+		k.Refuse("chmod d", unix.EIO, -1)
+		_, replaced, err := r.Delete(dir, &d)
+		require.Equal(t, mode == 0o755, replaced)
+		if !replaced {
+			require.ErrorIs(t, err, unix.EACCES)
+			k.Fail = nil
+			_, replaced, err = r.Delete(dir, &d)
+		}
+		require.NoError(t, err)
+		require.True(t, replaced)
+		info, err := dir.Stat("d")
+		require.NoError(t, err)
+		require.Equal(t, mtree.Symlink, info.Kind)
 	}
 }
 

@@ -16,7 +16,7 @@ type Doubts uint8
 
 // What may be doubted.
 const (
-	DoubtBelow  Doubts = 1 << iota // no directory below is taken for complete
+	DoubtBelow  Doubts = records.DoubtBelow << iota // no directory below is taken for complete
 	DoubtBytes                     // files of equal size and mtime are compared by their sums
 	DoubtHidden                    // what records say of entries left out is not true of this copy
 	DoubtRecent                    // the source may have lost bytes under times that it kept: plan.LossSlack

@@ -188,7 +188,7 @@ func (r *Replica) Publish(o *Outcome) error {
 	next.SourceState, next.SourceUnread = o.SourceState, o.SourceUnread
 	if o.Complete {
 		next.State, next.Walked = wire.Mirrored, o.Walked
-		next.Root, next.Upstreams, next.SourceFingerprint = &o.Root, o.Upstreams, r.tree.PublishedFingerprint()
+		next.Root, next.Upstreams, next.SourceFingerprint = &o.Root, o.Upstreams, r.tree.Fingerprint
 		if o.Until != nil {
 			next.Checkpoint = o.Until
 		}

@@ -126,6 +126,8 @@ func (t *Tree) Lister(s *Snapshot) *lister.Lister {
 	}
 	if s.Tree.Role == state.Source {
 		l.Exceptions = t.exceptions
+	} else {
+		l.Root = t.root
 	}
 	return l
 }

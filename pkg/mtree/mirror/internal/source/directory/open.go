@@ -65,6 +65,8 @@ func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, e
 	}
 	if p.Tree.Role == state.Source {
 		l.Exceptions = func() (*state.Exceptions, error) { return s.readExceptions(read) }
+	} else {
+		l.Root = s.root
 	}
 	if !l.Copy {
 		return l, nil
