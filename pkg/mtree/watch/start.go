@@ -76,8 +76,8 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	id.First = id.First || id.Tree.Epoch == 0 && !id.Doubt // the first audit was never finished
 	doubts := id.Doubts(now)
 	w.resume(id, now)
-	if lost := w.loadExceptions(&id); doubts == "" && !id.First {
-		doubts = lost
+	if lost := w.loadExceptions(&id); doubts == "" {
+		doubts = lost // none on the first run
 	}
 	w.audits.next = w.scopeAtStart(id, doubts, now)
 	if doubts == "" && !id.First {
@@ -211,7 +211,7 @@ func (w *watcher) dropCopy() {
 		return // it has none
 	}
 	defer own.Close()
-	if t, err := own.ReadTree(); errors.Is(err, state.ErrNoTree) || err == nil && t.Role == state.Copy {
+	if t, err := own.ReadTree(); errors.Is(err, state.ErrNoTree) || t.Role == state.Copy {
 		if err := own.WriteTree(w.tree); err != nil {
 			w.Log.Warn("the root's own .tidemark still says that it is a copy: --promote is needed at each start", "error", err)
 		}

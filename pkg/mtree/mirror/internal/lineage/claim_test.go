@@ -5,16 +5,12 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/internal/sys"
-	"tidemark/pkg/mtree/internal/sys/simkernel"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
@@ -274,125 +270,5 @@ func TestAClaimThatIsNotWritten(t *testing.T) {
 		require.Error(t, err, name)
 		require.Equal(t, exit.Local, exit.Of(err), name)
 		require.Equal(t, was, b.replica.Tree(), name)
-	}
-}
-
-// A status remembers the latest run of the source's watch, and the highest stamp that it
-// showed.
-func TestRunsThatWereListed(t *testing.T) {
-	b := made(t, Options{})
-	at := func(run string, stamp mtree.Stamp, state wire.State) {
-		t.Helper()
-		require.NoError(t, b.Listed(rootOf(func(r *source.Root) { r.State, r.Runs = state, runsOf(run) }), &mtree.Listing{Stamp: stamp}))
-	}
-	is := func(run string, top mtree.Stamp) {
-		t.Helper()
-		require.Equal(t, run, b.replica.Status().SourceRun)
-		require.Equal(t, top, *b.replica.Status().SourceTop)
-	}
-	one, two := "0000000000000001", "0000000000000002"
-	is(one, mtree.Unix(100, 0))
-	for _, s := range []wire.State{wire.Watched, wire.Auditing, wire.Degraded, wire.Mirrored} {
-		top := b.replica.Status().SourceTop.Add(1)
-		at(one, top, s)
-		is(one, top)
-		updated := b.replica.Status().Updated
-		at(one, top.Add(-1), s)
-		is(one, top)
-		require.Equal(t, updated, b.replica.Status().Updated, "nothing was written")
-		for _, no := range []wire.State{wire.Audited, wire.Unwatched, wire.Stale, wire.Filling} {
-			at(one, top.Add(9), no)
-			is(one, top)
-		}
-	}
-	at("", mtree.Unix(200, 0), wire.Watched)
-	is(one, mtree.Unix(200, 0))
-	at(two, mtree.Unix(50, 0), wire.Watched)
-	is(two, mtree.Unix(50, 0))
-	at("0000000000000003", mtree.Unix(300, 0), wire.Audited)
-	is("0000000000000003", mtree.MinStamp)
-
-	require.NoError(t, b.replica.UpdateStatus(func(s *state.Status) bool { s.SourceTop = nil; return true }))
-	at("0000000000000003", mtree.Unix(5, 0), wire.Watched)
-	is("0000000000000003", mtree.Unix(5, 0))
-	require.NoError(t, b.replica.UpdateStatus(func(s *state.Status) bool { s.SourceRun, s.SourceTop = "", nil; return true }))
-	updated := b.replica.Status().Updated
-	at("", mtree.Unix(5, 0), wire.Watched)
-	require.Nil(t, b.replica.Status().SourceTop, "there are no runs")
-	require.Equal(t, updated, b.replica.Status().Updated, "nothing was written")
-}
-
-// full is a machine whose disk is full from some time on.
-type full struct {
-	sys.Kernel
-	is bool
-}
-
-func (k *full) Pwrite(fd int, p []byte, offset int64) (int, error) {
-	if k.is {
-		return 0, unix.ENOSPC
-	}
-	return k.Kernel.Pwrite(fd, p, offset)
-}
-
-// Nothing is taken from a listing whose run could not be noted: after a kill the copy would
-// not know that it has what came with that run.
-func TestARunThatIsNotNoted(t *testing.T) {
-	k := &full{Kernel: simkernel.New(simkernel.Options{}).Start("mirror", 0)}
-	t.Cleanup(sys.Simulate(k))
-	b := newBench(t, "/copy", Options{}, replica.Options{})
-	b.claim(rootOf(same))
-	k.is = true
-	err := b.Listed(rootOf(func(r *source.Root) { r.Runs = runsOf("000000000000000a") }), &mtree.Listing{})
-	require.ErrorIs(t, err, unix.ENOSPC)
-	_, err = b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Runs = runsOf("000000000000000a"); r.Tree = source.Tree{} }))
-	require.ErrorIs(t, err, unix.ENOSPC)
-}
-
-// The wait for readers of the status is as long as it is asked for.
-func TestThePause(t *testing.T) {
-	began := time.Now()
-	New(Options{}, nowhere{}).pause(20 * time.Millisecond)
-	require.GreaterOrEqual(t, time.Since(began), 20*time.Millisecond)
-}
-
-func runsOf(id string) []wire.Run {
-	if id == "" {
-		return nil
-	}
-	return []wire.Run{{ID: id}}
-}
-
-// A source was rolled back if it no longer knows the run that was listed, or ended it below
-// what was listed. Another tree, and a source without runs, says nothing of that.
-func TestRolledBack(t *testing.T) {
-	top := mtree.Unix(100, 0)
-	low := top.Add(-1)
-	for _, c := range []struct {
-		change func(s *state.Status)
-		root   func(*source.Root)
-		back   bool
-	}{
-		{nil, same, false},
-		{nil, func(r *source.Root) { r.Runs = runsOf("000000000000000a") }, true},
-		{nil, func(r *source.Root) {
-			r.Runs = append(r.Runs, wire.Run{ID: "000000000000000a"})
-			r.Runs[0].Floor = &low
-		}, true},
-		{nil, func(r *source.Root) {
-			r.Runs = append(r.Runs, wire.Run{ID: "000000000000000a"})
-			r.Runs[0].Floor = &top
-		}, false},
-		{nil, func(r *source.Root) { r.Runs = nil }, false},
-		{nil, func(r *source.Root) { r.Runs, r.Tree.ID = runsOf("000000000000000a"), theirs }, false},
-		{func(s *state.Status) { s.SourceRun = "" }, func(r *source.Root) { r.Runs = runsOf("000000000000000a") }, false},
-		{func(s *state.Status) { s.SourceTop = nil }, func(r *source.Root) { r.Runs = runsOf("000000000000000a") }, false},
-	} {
-		b := made(t, Options{})
-		if c.change != nil {
-			require.NoError(t, b.replica.UpdateStatus(func(s *state.Status) bool { c.change(s); return true }))
-		}
-		require.Equal(t, c.back, b.rolledBack(rootOf(c.root)) == replica.DoubtBytes)
-		require.Equal(t, !c.back, b.rolledBack(rootOf(c.root)) == 0)
 	}
 }
