@@ -100,7 +100,9 @@ func (c trial) run(t *testing.T) {
 		stamp := w.sync()
 		stop()
 		reading.Wait()
-		require.Equal(t, stamp, stampOf(t, root, "."), "%s: the root moved after --sync", about)
+		if is := stampOf(t, root, "."); c.backend != "none" || !is.After(stamp) { // audits stamp again what was too young to be judged
+			require.Equal(t, stamp, is, "%s: the root moved after --sync", about)
+		}
 		require.False(t, stamp.After(machine.Now().Add(2*w.granule())), about)
 		r.catchesUp(dir, about)
 		look.judge(about)

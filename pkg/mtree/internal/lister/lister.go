@@ -91,11 +91,12 @@ func (l *Lister) isDoubted() bool {
 	if l.Root == nil {
 		return false
 	}
-	record, ok := records.Of(l.Root)
-	if !ok && l.Log != nil {
-		record, ok = l.Log.Get("")
+	record, _ := records.Of(l.Root)
+	var logged records.Record
+	if l.Log != nil {
+		logged, _ = l.Log.Get("")
 	}
-	return ok && record.IsDoubtedBelow()
+	return record.IsDoubtedBelow() || logged.IsDoubtedBelow()
 }
 
 // Finished reports whether the directory at path in a copy is complete: by its extended

@@ -135,6 +135,9 @@ func TestACopyInDoubtIsHot(t *testing.T) {
 	require.False(t, hot(lister.Lister{Root: root, Log: log}, "d"))
 	require.NoError(t, log.Set("", records.Record{Stamp: in}))
 	require.True(t, hot(lister.Lister{Root: root, Log: log}, "d"))
+	require.NoError(t, log.Set("", records.Record{Stamp: trusted})) // one that an earlier file system needed
+	doubt(in)
+	require.True(t, hot(lister.Lister{Root: root, Log: log}, "d"))
 }
 
 func TestDirIDTellsDirectoriesApart(t *testing.T) {

@@ -65,7 +65,8 @@ func (r *Replica) Delete(dir *disk.Dir, d *Deletion) (entries int64, replaced bo
 		return entries, false, err
 	}
 	err = r.Staging.Exchange(d.Staged, dir, d.Name())
-	if disk.IsDenied(err) && dir.ChmodEntry(d.Name(), 0o700) == nil { // a directory that is moved is written to: its ".."
+	if disk.IsDenied(err) { // a directory that is moved is written to: its ".."
+		_ = dir.ChmodEntry(d.Name(), 0o700)
 		err = r.Staging.Exchange(d.Staged, dir, d.Name())
 	}
 	if err != nil {
@@ -82,11 +83,7 @@ func (r *Replica) remove(dir *disk.Dir, d *Deletion) (n int64, err error) {
 	trees := d.Why == WhyTree
 	switch {
 	case d.Kind != mtree.Dir:
-		err := dir.Unlink(d.Name()) // not ClearTree: it may be a directory now, which nobody measured
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return 0, err // guard: TestADeletionThatFailsIsNotCounted
-		}
-		return 1, nil
+		return unlink(dir, d.Name()) // not ClearTree: it may be a directory now, which nobody measured
 	case !r.Filters.Empty():
 		count, err := dir.PruneTree(d.Name(), disk.Prune{Path: d.Path, Keep: r.Filters.Excluded, Trees: trees, Stays: r.finish})
 		if disk.IsGone(err) {
@@ -102,6 +99,15 @@ func (r *Replica) remove(dir *disk.Dir, d *Deletion) (n int64, err error) {
 		return n, errors.Join(err, r.Staging.Dir().Rename(name, dir, d.Name()))
 	}
 	return d.Entries, nil
+}
+
+// unlink deletes what is no directory, and returns how many entries went.
+func unlink(dir *disk.Dir, name string) (int64, error) {
+	err := dir.Unlink(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // guard: TestADeletionThatFailsIsNotCounted
+		return 0, err
+	}
+	return 1, nil
 }
 
 // finish completes a directory that stays although the source no longer has it. Nothing

@@ -17,10 +17,10 @@ type Doubts uint8
 // What may be doubted.
 const (
 	DoubtBelow  Doubts = records.DoubtBelow << iota // no directory below is taken for complete
-	DoubtBytes                     // files of equal size and mtime are compared by their sums
-	DoubtHidden                    // what records say of entries left out is not true of this copy
-	DoubtRecent                    // the source may have lost bytes under times that it kept: plan.LossSlack
-	DoubtClock                     // the `now` in records may be of another clock than the source's
+	DoubtBytes                                      // files of equal size and mtime are compared by their sums
+	DoubtHidden                                     // what records say of entries left out is not true of this copy
+	DoubtRecent                                     // the source may have lost bytes under times that it kept: plan.LossSlack
+	DoubtClock                                      // the `now` in records may be of another clock than the source's
 )
 
 // A directory of the copy is complete if its record has the stamp that the source lists
