@@ -225,8 +225,9 @@ func (w *watcher) trigger(changes []trigger.Change) error {
 	return nil
 }
 
-// endBatch writes the status after a batch that stamped something, so that an idle tree
-// sees no writes. It answers the cookies that waited for the batch.
+// endBatch writes the status after a batch that stamped something, or changed what is told
+// apart, so that an idle tree sees no writes. It answers the cookies that waited for the
+// batch.
 func (w *watcher) endBatch(wrote bool) {
 	state := w.state()
 	switch {
@@ -235,7 +236,7 @@ func (w *watcher) endBatch(wrote bool) {
 		if !w.audits.running {
 			w.scheduleAudit(w.audits.last)
 		}
-	case wrote:
+	case wrote, w.toldAnew(): // guard (without w.toldAnew()): TestWhatWasUnreadIsGone
 		w.writeStatus()
 	}
 	if w.health.Mended() {

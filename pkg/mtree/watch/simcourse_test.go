@@ -22,10 +22,10 @@ func simulated(t *testing.T, f func(s *simulation)) {
 	defer sys.Simulate(nil)()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimulation(1)
+		defer s.reader.end()
+		defer s.kill()
 		s.quiet()
 		f(s)
-		s.kill()
-		s.reader.end()
 		require.Empty(t, s.problem, s.log.String())
 	})
 }
@@ -113,6 +113,34 @@ func TestReadAgainWhileAReaderLooks(t *testing.T) {
 		mtime, _, err := s.shell.Times(simRoot + "/b")
 		must(t, err)
 		require.NotContains(t, seen, mtime)
+	})
+}
+
+// A directory that could not be read left the tree with the one above it. A minute later watch
+// noticed, and took it out of .tidemark/unread, but not out of the status: --status, --json and
+// mirrors went on saying that a directory of the tree cannot be read, until the next change or
+// audit.
+func TestWhatWasUnreadIsGone(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		must(t, s.shell.Mkdir(simRoot+"/b/new", 0o755))
+		s.faults, s.fails, s.only, s.trouble = 1, unix.EIO, `, "new", r)`, true
+		s.settle()
+		require.Contains(t, s.unread(), "b/new")
+		must(t, s.shell.Rename(simRoot+"/b", "/outside/o", 0))
+		s.rest()
+	})
+}
+
+// The kernel could not say, for want of memory, which of the directories that are heard is the
+// one in which another arrived. So that one was not heard, and nothing said so: the state was
+// "watched", and what changed there was published by the next audit.
+func TestWhatArrivesWhereNothingIsKnown(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		must(t, s.shell.Mkdir(simRoot+"/b/new", 0o755))
+		s.faults, s.fails, s.only, s.trouble = 1, unix.ENOMEM, "inotify_add_watch(", true
+		s.settle()
+		require.Contains(t, s.log.String(), "cannot hear all directories")
+		s.rest()
 	})
 }
 

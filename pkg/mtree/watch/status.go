@@ -64,6 +64,14 @@ func (w *watcher) writeStatus() {
 	}
 }
 
+// toldAnew reports whether .tidemark/stamps and unread have other directories than the
+// status says.
+func (w *watcher) toldAnew() bool {
+	stamps, unread, changes := w.exceptions.Counts()
+	s := &w.status
+	return stamps != s.Stamps || unread != s.Unread || changes != s.Exceptions
+}
+
 // statusPause is between tries to write the status.
 const statusPause = time.Second
 

@@ -175,7 +175,7 @@ func (s *fanotify) Remounted() {
 }
 
 // Known implements Source.
-func (s *fanotify) Known(int) Ref { return anyDir }
+func (s *fanotify) Known(int) (Ref, error) { return anyDir, nil }
 
 // Wrote implements Source.
 func (s *fanotify) Wrote() { s.queue.wrote() }

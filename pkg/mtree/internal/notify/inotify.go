@@ -133,21 +133,21 @@ func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool,
 
 // Known implements Source. System call: inotify_add_watch, which returns the number of a
 // watch that is there already.
-func (s *inotify) Known(fd int) Ref {
+func (s *inotify) Known(fd int) (Ref, error) {
 	if s.markerOnly {
-		return Ref{}
+		return Ref{}, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wd, err := s.add(fd, treeMask|unix.IN_MASK_ADD) // the watch of the root has more
-	if err != nil {
-		return Ref{}
+	if err != nil {                                 // guard: TestKnown
+		return Ref{}, err
 	}
 	n := s.nodes.byWD[wd]
 	if n == nil {
 		s.remove(wd)
 	}
-	return Ref{n}
+	return Ref{n}, nil
 }
 
 // armRoot arms the root, which begins a scan.

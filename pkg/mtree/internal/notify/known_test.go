@@ -33,9 +33,13 @@ func TestKnown(t *testing.T) {
 	inner, _, err := s.Arm(top, root, "a", a)
 	require.NoError(t, err)
 	require.NoError(t, os.Rename(dir+"/a", dir+"/elsewhere"))
-	require.Equal(t, inner, s.Known(a))
-	require.Equal(t, top, s.Known(root))
-	require.Equal(t, Ref{}, s.Known(b))
+	for fd, is := range map[int]Ref{a: inner, root: top, b: {}} {
+		have, err := s.Known(fd)
+		require.NoError(t, err)
+		require.Equal(t, is, have)
+	}
+	_, err = s.Known(-1)
+	require.ErrorIs(t, err, ErrGone)
 	require.Equal(t, 2, watches(t, fd))
 	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
 	require.NoError(t, err)

@@ -14,8 +14,8 @@ type Source interface {
 	Arm(parent Ref, parentFD int, name string, fd int) (armed Ref, fresh bool, err error)
 
 	// Known returns the directory open as fd, the zero Ref if it is not armed. Take names a
-	// directory by its path, where another one may be by now.
-	Known(fd int) Ref
+	// directory by its path, where another one may be by now. ErrGone: it was removed.
+	Known(fd int) (Ref, error)
 
 	// Take returns the events since the last Take, without waiting.
 	Take() Events

@@ -49,12 +49,12 @@ func (e *Ear) check(is bool, name string, why any) {
 }
 
 // Known implements notify.Source.
-func (e *Ear) Known(fd int) notify.Ref {
+func (e *Ear) Known(fd int) (notify.Ref, error) {
 	e.Asked++
 	if e.armed[e.inode(fd, "")] {
-		return armed
+		return armed, nil
 	}
-	return notify.Ref{}
+	return notify.Ref{}, nil
 }
 
 // Arm implements notify.Source.

@@ -43,7 +43,7 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 	}
 	var ref notify.Ref                        // of d itself; another directory may have been heard here
 	if slices.ContainsFunc(c.entries, arms) { // guard: TestCopiedTreeIsNoBorder
-		ref = p.Source.Known(d.FD())
+		ref = p.known(d)
 	}
 	for _, e := range c.entries {
 		raise(p.entry(d, info, ref, e, path))
@@ -134,7 +134,7 @@ func (p *publisher) retryUnread(d *disk.Dir, self disk.Info, c *dirChange, name,
 	if !c.self && !c.retry { // guard (without !c.retry): TestUnreadIsTried
 		return mtree.Stamp{}, false
 	}
-	return p.reopen(d, self, p.Source.Known(d.FD()), name, path)
+	return p.reopen(d, self, p.known(d), name, path)
 }
 
 // reopen tries to read the directory name in d, which could not be read.
@@ -159,7 +159,7 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 		return p.arrived(d, self, ref, e.Name, mtree.JoinPath(path, e.Name), p.past(self.CTime)), true
 	}
 	if p.Health.Exceptions.IsUnread(path, e.Name) { // guard: TestUnreadIsReadAgain
-		stamp, ok := p.reopen(d, self, p.Source.Known(d.FD()), e.Name, mtree.JoinPath(path, e.Name))
+		stamp, ok := p.reopen(d, self, p.known(d), e.Name, mtree.JoinPath(path, e.Name))
 		if !ok {
 			stamp = p.rule.Least()
 		}
@@ -274,6 +274,16 @@ func (p *publisher) inside(d *disk.Dir, self disk.Info, ref notify.Ref, path str
 // past returns a time that is not later than now.
 func (p *publisher) past(t mtree.Stamp) mtree.Stamp {
 	return stamprule.Past(t, mtree.MinStamp, p.Clock.Now())
+}
+
+// known returns d as the source knows it. If that cannot be found out, what arrives in d is not
+// heard.
+func (p *publisher) known(d *disk.Dir) notify.Ref {
+	ref, err := p.Source.Known(d.FD())
+	if err != nil && !errors.Is(err, notify.ErrGone) { // guard: TestWhatArrivesWhereNothingIsKnown
+		p.Health.CannotHear(err)
+	}
+	return ref
 }
 
 // arm begins to hear a directory that arrived. If no watch is left, it goes on without
