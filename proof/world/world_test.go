@@ -44,7 +44,7 @@ func TestWorld(t *testing.T) {
 		if len(found.Found) > 0 && proof.Budget(t) > 0 {
 			smallest, times, tries := Shrink(steps, found, proof.Shrinking(t, 4*time.Minute))
 			name := filepath.Join(os.TempDir(), fmt.Sprintf("tidemark-world-%d.steps", seed))
-			text := fmt.Sprintf("# Seed %d. It failed %d of %d times with these %d steps:\n# %s\n", seed, times, tries, len(smallest), strings.Join(found.Found, "\n# "))
+			text := fmt.Sprintf("# Seed %d. It failed %d of %d times with these %d steps:\n# %s\n", seed, times, tries, len(smallest), strings.ReplaceAll(strings.Join(found.Found, "\n"), "\n", "\n# "))
 			require.NoError(t, os.WriteFile(name, []byte(text+Format(smallest)), 0o644))
 			t.Logf("shrunk: %s\n%s%s", proof.ReplayCase(t.Name(), name), text, Format(smallest))
 		}
