@@ -96,7 +96,7 @@ func (r *simReader) pass(root *disk.Dir) bool {
 		r.full = true
 	}
 	w := &simWalk{simReader: r, root: root, prunes: published.State.Prunes() && !r.full}
-	w.lister = lister.Lister{Hidden: true, Exceptions: func() (*state.Exceptions, error) {
+	w.lister = lister.Lister{Root: root, Hidden: true, Exceptions: func() (*state.Exceptions, error) {
 		if published.State == wire.Unwatched {
 			return nil, nil
 		}

@@ -8,8 +8,9 @@
 // at or below v. Read therefore reads the directory's stamp first, then the names,
 // and then the stamp again. If the two stamps differ, it reads again, three times at
 // most, and then gives out the earlier stamp and marks the listing hot: readers do
-// not rely on its stamp. Read never returns a short listing: any error means that
-// nothing is known.
+// not rely on its stamp. So it does if the directory was moved away while it was open: a
+// stamp that it was given at its new path says nothing of the old one. Read never returns a
+// short listing: any error means that nothing is known.
 //
 // The stamp of a directory is its mtime, with two exceptions. watch keeps the stamps
 // of directories that refuse their mtime (state.Exceptions), and a copy on a file system

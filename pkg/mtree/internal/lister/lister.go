@@ -19,15 +19,19 @@ type Lister struct {
 	OtherFileSystem func(path string)                  // called for each entry that is left out because of its file system; nil: not called
 	Now             func() mtree.Stamp                 // the clock; nil: the real one
 
+	// Root is the root of the tree. With it, a directory to which its path no longer leads once
+	// it was read counts as hot. nil: that goes unnoticed.
+	Root *disk.Dir
+
 	// For a tree that is a copy.
 	Copy       bool                               // directories that are not complete are hot
 	CopyFilter func(path string, isDir bool) bool // true: the copy's mirror excludes the entry, which is left out; nil: it excludes nothing
 	Log        *records.Log                       // the records where there are no extended attributes; nil: none
 
-	// Root is the root of a tree that is a copy, or may be one that lost its marker; else nil.
-	// While nothing below it is trusted, what directories show may come from other options of
-	// the source than those that the copy tells of: all are hot.
-	Root *disk.Dir
+	// MayBeCopy says that the tree is a copy, or may be one that lost its marker. It needs Root.
+	// While nothing below the root is trusted, what directories show may come from other options
+	// of the source than those that the copy tells of: all are hot.
+	MayBeCopy bool
 
 	// Exceptions returns the stamps that watch keeps for directories that refuse them,
 	// as they are after the call; nil: there are none.
@@ -65,6 +69,17 @@ func (l *Lister) self(d *disk.Dir, path string) (info disk.Info, exceptions *sta
 	return info, exceptions, err
 }
 
+// hasMoved reports whether path does not lead to the directory with these attributes any more,
+// which were read before: then the stamp in them may have been given to it at another path. The
+// directory that is at path now may have the same stamp, of the same batch. Cost: as StatPath.
+func (l *Lister) hasMoved(path string, info disk.Info) bool {
+	if l.Root == nil || path == "" {
+		return false
+	}
+	there, err := l.Root.StatPath(path, l.Mounts)
+	return err != nil || there.Node != info.Node
+}
+
 // isCoarse reports whether info may be of a file system that stores whole seconds. On
 // others a ctime is hardly ever a whole second.
 func isCoarse(info disk.Info) bool {
@@ -88,7 +103,7 @@ func (l *Lister) recorded(d *disk.Dir, path string, mtime mtree.Stamp) mtree.Sta
 
 // isDoubted reports whether nothing in the copy is trusted. Cost: one fgetxattr.
 func (l *Lister) isDoubted() bool {
-	if l.Root == nil {
+	if !l.MayBeCopy {
 		return false
 	}
 	record, _ := records.Of(l.Root)

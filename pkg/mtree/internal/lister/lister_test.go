@@ -112,32 +112,32 @@ func TestACopyInDoubtIsHot(t *testing.T) {
 	}
 	for _, stamp := range []mtree.Stamp{trusted, record.Stamp, in} {
 		doubt(stamp)
-		require.Equal(t, stamp == in, hot(lister.Lister{Copy: true, Root: root}, "d"))
-		require.Equal(t, stamp == in, hot(lister.Lister{Root: root}, "d"), "its marker may be lost")
+		require.Equal(t, stamp == in, hot(lister.Lister{Copy: true, MayBeCopy: true, Root: root}, "d"))
+		require.Equal(t, stamp == in, hot(lister.Lister{MayBeCopy: true, Root: root}, "d"), "its marker may be lost")
 		require.False(t, hot(lister.Lister{Copy: true}, "d"))
 	}
 	for _, change := range [][2]mtree.Stamp{{in, trusted}, {trusted, in}} { // meanwhile
 		doubt(change[0])
-		require.True(t, hot(lister.Lister{Copy: true, Root: root, Hidden: true, Exclude: func(string, bool) bool {
+		require.True(t, hot(lister.Lister{Copy: true, MayBeCopy: true, Root: root, Hidden: true, Exclude: func(string, bool) bool {
 			doubt(change[1])
 			return false
 		}}, "d"))
 	}
 
 	require.NoError(t, records.Drop(root))
-	require.False(t, hot(lister.Lister{Root: root}, "d"))
+	require.False(t, hot(lister.Lister{MayBeCopy: true, Root: root}, "d"))
 	m, err := state.CreateMarker(root, "")
 	require.NoError(t, err)
 	defer m.Close()
 	log, err := records.OpenLog(m)
 	require.NoError(t, err)
 	defer log.Close()
-	require.False(t, hot(lister.Lister{Root: root, Log: log}, "d"))
+	require.False(t, hot(lister.Lister{MayBeCopy: true, Root: root, Log: log}, "d"))
 	require.NoError(t, log.Set("", records.Record{Stamp: in}))
-	require.True(t, hot(lister.Lister{Root: root, Log: log}, "d"))
+	require.True(t, hot(lister.Lister{MayBeCopy: true, Root: root, Log: log}, "d"))
 	require.NoError(t, log.Set("", records.Record{Stamp: trusted})) // one that an earlier file system needed
 	doubt(in)
-	require.True(t, hot(lister.Lister{Root: root, Log: log}, "d"))
+	require.True(t, hot(lister.Lister{MayBeCopy: true, Root: root, Log: log}, "d"))
 }
 
 func TestDirIDTellsDirectoriesApart(t *testing.T) {

@@ -20,8 +20,8 @@ const readTries = 3
 // vanishes while it is read is left out. One that has another type at each look is
 // left out too, and the directory counts as changed.
 //
-// Cost: 2 fstat, 1 getdents64 per 64 KiB of names, 1 statx per entry, by several
-// goroutines where there are thousands; three times that at most if the directory
+// Cost: 2 fstat, 1 StatPath with Root, 1 getdents64 per 64 KiB of names, 1 statx per entry, by
+// several goroutines where there are thousands; three times that at most if the directory
 // keeps changing. Memory: some 140 bytes an entry.
 func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 	now := l.Now
@@ -51,6 +51,9 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 			}
 			listing.Stamp = mtree.Earlier(before.MTime, after.MTime) // guard: TestChangingDirectoryIsHot
 			listing.Hot = true                                       // guard: TestChangingDirectoryIsHot
+		}
+		if l.hasMoved(path, after) { // guard: TestADirectoryThatMovedAway
+			listing.Hot = true
 		}
 		if l.Copy && !l.Finished(d, path, after) || l.isDoubted() { // guard: TestUnfinishedDirectoryOfACopyIsHot
 			listing.Hot = true

@@ -107,6 +107,7 @@ func hasDot(path string) bool {
 // Lister returns how directories are read for answers under s.
 func (t *Tree) Lister(s *Snapshot) *lister.Lister {
 	l := &lister.Lister{
+		Root:   t.root,
 		TreeID: s.Tree.ID,
 		Hidden: t.cfg.Hidden,
 		Owner:  t.cfg.Owner,
@@ -127,7 +128,7 @@ func (t *Tree) Lister(s *Snapshot) *lister.Lister {
 	if s.Tree.Role == state.Source {
 		l.Exceptions = t.exceptions
 	} else {
-		l.Root = t.root
+		l.MayBeCopy = true
 	}
 	return l
 }

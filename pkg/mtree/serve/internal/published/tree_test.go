@@ -82,6 +82,7 @@ func TestLister(t *testing.T) {
 		tree := w.open(Config{})
 		l := tree.Lister(tree.Now())
 		require.False(t, l.Hidden || l.Owner || l.Mounts || l.Copy)
+		require.Same(t, tree.Root(), l.Root, "or a directory that moves away goes unnoticed")
 		require.True(t, l.Exclude == nil && l.CopyFilter == nil && l.Log == nil && l.Exceptions == nil)
 		l.OtherFileSystem("mnt")
 		require.Equal(t, 1, w.logged("another file system"))

@@ -93,3 +93,23 @@ func TestARunThatBeginsMeanwhile(t *testing.T) {
 	require.Equal(t, tree.ID, got.Tree.ID)
 	require.Equal(t, "00000000000000bb", wire.LatestRun(got.Runs))
 }
+
+// A directory that is moved away while it is open may have got the stamp of the one that is at
+// its path by then.
+func TestADirectoryThatMovesAway(t *testing.T) {
+	path := t.TempDir()
+	require.NoError(t, os.Mkdir(path+"/a", 0o755))
+	src, err := Open(Config{Path: path})
+	require.NoError(t, err)
+	defer src.Close()
+	d, err := src.open("a")
+	require.NoError(t, err)
+	defer d.Close()
+	listed, err := d.list()
+	require.NoError(t, err)
+	require.False(t, listed.Listing.Hot)
+	require.NoError(t, os.Rename(path+"/a", path+"/b"))
+	listed, err = d.list()
+	require.NoError(t, err)
+	require.True(t, listed.Listing.Hot)
+}

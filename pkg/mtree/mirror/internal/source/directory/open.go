@@ -60,13 +60,13 @@ func (s *Source) open(path string) (d openDir, err error) {
 // listerFor returns a lister for the tree. read is when p was read.
 func (s *Source) listerFor(p *state.Published, read time.Time) (lister.Lister, error) {
 	l := lister.Lister{
-		TreeID: p.Tree.ID, Hidden: true, Owner: s.config.Owner,
+		Root: s.root, TreeID: p.Tree.ID, Hidden: true, Owner: s.config.Owner,
 		Copy: p.IsCopy(), Mounts: s.config.CrossMounts, Now: s.now,
 	}
 	if p.Tree.Role == state.Source {
 		l.Exceptions = func() (*state.Exceptions, error) { return s.readExceptions(read) }
 	} else {
-		l.Root = s.root
+		l.MayBeCopy = true
 	}
 	if !l.Copy {
 		return l, nil
