@@ -144,6 +144,31 @@ func TestWhatArrivesWhereNothingIsKnown(t *testing.T) {
 	})
 }
 
+// Somebody set the mode of a directory that watch may not read, and it still may not. The
+// directory above lists that mode, and got no stamp: copies kept the old one for good. An audit
+// did not look at it either.
+func TestModeOfWhatCannotBeRead(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		simulated(t, func(s *simulation) {
+			s.terminate()
+			s.uid = 1000
+			s.own()
+			s.quiet()
+			must(t, s.shell.Chown(simRoot+"/a/a", 7))
+			must(t, s.shell.Chmod(simRoot+"/a/a", 0))
+			s.rest()
+			require.Contains(t, s.unread(), "a/a")
+			if away {
+				s.kill()
+			}
+			must(t, s.shell.Chmod(simRoot+"/a/a", 0o700))
+			s.order.Settle(simLong, 3000)
+			s.rest()
+			require.Contains(t, s.unread(), "a/a")
+		})
+	}
+}
+
 // unread returns the directories that are not published.
 func (s *simulation) unread() (paths []string) {
 	fd, err := s.kernel.Start("judge", 0).Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)

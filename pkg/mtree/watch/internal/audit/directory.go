@@ -142,7 +142,7 @@ func (s *scan) list(v *visit) error {
 			return nil
 		}
 		if info.Kind == mtree.Dir {
-			below = append(below, &visit{parent: v, name: string(name), inode: info.Node.Ino, arrived: v.arrived, greatest: mtree.MinStamp})
+			below = append(below, &visit{parent: v, name: string(name), inode: info.Node.Ino, ctime: info.CTime, arrived: v.arrived, greatest: mtree.MinStamp})
 			return nil
 		}
 		s.files.Add(1)
@@ -177,8 +177,9 @@ func (s *scan) skips(v *visit, name []byte, info disk.Info) bool {
 }
 
 // unreadable handles a directory that could not be opened or read. If it was read before, it
-// is no longer published: by that the directories above it change, once. One that is gone has
-// an event of that.
+// is no longer published: by that the directories above it change, once. Its mode and owner are
+// published still; if the directory that it is in was written since they were set, they are.
+// One that is gone has an event of that.
 func (s *scan) unreadable(v *visit, err error) {
 	if v.parent == nil {
 		s.mu.Lock()
@@ -189,7 +190,10 @@ func (s *scan) unreadable(v *visit, err error) {
 	if disk.IsGone(err) || errors.Is(err, notify.ErrGone) {
 		return
 	}
-	if s.Health.CannotRead(v.path(), v.inode, err) && !s.First { // guard (returns ): TestAnAuditPublishesThatADirectoryCannotBeRead
+	isNew := s.Health.CannotRead(v.path(), v.inode, err)
+	changed := !v.ctime.Before(s.Since)             // guard (!v.ctime.Before(s.Since) -> false): TestModeOfWhatCannotBeRead
+	written := v.parent.info.CTime.After(v.ctime)   // guard (v.parent.info.CTime.After(v.ctime) -> false): TestUnreadIsReadAgain
+	if !s.First && (isNew || changed && !written) { // guard (without isNew): TestUnreadable
 		s.report(Finding{Path: v.parent.path(), MTime: mtree.MinStamp, CTime: mtree.MinStamp})
 	}
 }

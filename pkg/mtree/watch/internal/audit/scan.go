@@ -83,9 +83,10 @@ type scan struct {
 type visit struct {
 	parent   *visit
 	name     string
-	inode    uint64    // when it was listed
-	dir      *disk.Dir // open while children wait to be opened
-	info     disk.Info // of dir
+	inode    uint64      // when it was listed
+	ctime    mtree.Stamp // the same
+	dir      *disk.Dir   // open while children wait to be opened
+	info     disk.Info   // of dir
 	ref      notify.Ref
 	arrived  bool         // it or a directory above it may have got another name
 	came     mtree.Stamp  // the latest ctime of it and of those above it

@@ -129,12 +129,15 @@ func (p *publisher) forget(c *dirChange, path string) {
 
 // retryUnread looks at a directory that could not be read, if something happened to the
 // directory itself. Once it can be read, everything below it counts as arrived; until
-// then its contents are not published.
+// then its contents are not published, but its mode and owner are.
 func (p *publisher) retryUnread(d *disk.Dir, self disk.Info, c *dirChange, name, path string) (mtree.Stamp, bool) {
 	if !c.self && !c.retry { // guard (without !c.retry): TestUnreadIsTried
 		return mtree.Stamp{}, false
 	}
-	return p.reopen(d, self, p.known(d), name, path)
+	if stamp, ok := p.reopen(d, self, p.known(d), name, path); ok {
+		return stamp, true
+	}
+	return p.rule.Least(), c.self // guard (c.self -> false): TestModeOfWhatCannotBeRead
 }
 
 // reopen tries to read the directory name in d, which could not be read.
