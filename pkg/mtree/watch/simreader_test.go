@@ -33,7 +33,11 @@ type simReader struct {
 	done    bool // the last pass was complete
 	pruned  bool // and passed over what it could
 	passes  int
-	stamped map[string]map[mtree.Stamp]digest // by path: what a stamp stood for at a moment of rest
+
+	// By path: what a stamp stood for at a moment of rest, in one epoch. In another one, readers
+	// look at every directory even where stamps are equal.
+	stamped map[string]map[mtree.Stamp]digest
+	of      string // the epoch
 }
 
 // believed is what the reader knows of a directory.
@@ -211,6 +215,9 @@ func (r *simReader) judge() {
 	}
 	root := disk.NewDir(fd, simRoot)
 	defer func() { _ = root.Close() }()
+	if r.of != r.epoch {
+		r.of, r.stamped = r.epoch, map[string]map[mtree.Stamp]digest{}
+	}
 	w := &simWalk{simReader: r, root: root}
 	w.lister = lister.Lister{Hidden: true, Exceptions: func() (*state.Exceptions, error) { return w.exceptions.Read(root, "") }}
 	w.compare(root, "")
