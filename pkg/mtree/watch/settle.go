@@ -254,7 +254,7 @@ func (w *watcher) endBatch(wrote bool) {
 		if !w.audits.running {
 			w.scheduleAudit(w.audits.last)
 		}
-	case wrote, w.toldAnew(): // guard (without w.toldAnew()): TestWhatWasUnreadIsGone
+	case wrote || w.toldAnew(): // guard (without w.toldAnew()): TestWhatWasUnreadIsGone
 		w.writeStatus()
 	}
 	if w.health.Mended() {
