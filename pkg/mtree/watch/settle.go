@@ -57,6 +57,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	b := w.newBatch()
 	b.AddEvents(append(w.mounts.Everywhere(events.Dirs), w.mountEvents...), w.exclude.Hides)
 	w.mountEvents = nil
+	w.arriveAgain(&events, b)
 	if err := w.handleMarker(events.Marker, b); err != nil {
 		return err
 	}
@@ -73,6 +74,22 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 	w.recordMounts()
 	w.endBatch(b.Size > 0)
 	return nil
+}
+
+// arriveAgain adds the directories that earlier batches began to hear, if a directory was moved
+// meanwhile to where nothing was heard. It may have been in one of them before that was heard,
+// have shown the stamp that it was given in the same batch, and have left again: what is at
+// its place then was given the same stamp.
+func (w *watcher) arriveAgain(events *notify.Events, b *publish.Batch) {
+	if !events.Drained {
+		return
+	}
+	if events.Strayed || events.Lost != "" { // guard (without events.Strayed): TestMovedThroughWhatArrives
+		for _, path := range w.fresh {
+			b.AddArrival(path)
+		}
+	}
+	w.fresh = nil
 }
 
 // take takes the events so far and reacts to losses; read is a clock reading taken just
@@ -208,6 +225,7 @@ func (w *watcher) publish(b *publish.Batch) (publish.Result, error) {
 		return r, err
 	}
 	w.floor = mtree.Later(w.floor, r.Top)
+	w.fresh = append(w.fresh, r.Fresh...)
 	w.exceptions.DropReadable()
 	w.saveExceptions()
 	return r, nil
@@ -236,7 +254,7 @@ func (w *watcher) endBatch(wrote bool) {
 		if !w.audits.running {
 			w.scheduleAudit(w.audits.last)
 		}
-	case wrote, w.toldAnew(): // guard (without w.toldAnew()): TestWhatWasUnreadIsGone
+	case wrote || w.toldAnew(): // guard (without w.toldAnew()): TestWhatWasUnreadIsGone
 		w.writeStatus()
 	}
 	if w.health.Mended() {

@@ -17,11 +17,14 @@ import (
 )
 
 // simulated runs f with a small tree that is watched and published, on a machine in memory.
-func simulated(t *testing.T, f func(s *simulation)) {
+func simulated(t *testing.T, f func(s *simulation)) { simulatedBy(t, 1, f) }
+
+// simulatedBy does so on the machine of a seed.
+func simulatedBy(t *testing.T, seed uint64, f func(s *simulation)) {
 	tryOpenat2(t)
 	defer sys.Simulate(nil)()
 	synctest.Test(t, func(t *testing.T) {
-		s := newSimulation(1)
+		s := newSimulation(seed)
 		defer s.reader.end()
 		defer s.kill()
 		s.quiet()

@@ -4,8 +4,10 @@ import (
 	"math/rand/v2"
 	"path"
 	"strings"
+	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
@@ -156,4 +158,38 @@ func (s *simulation) arrivesInTheTick(rng *rand.Rand) {
 	}
 	_ = s.shell.Rename(dir, twin, unix.RENAME_EXCHANGE)
 	s.order.Settle(3*time.Second, 3000) // a watch that hears nothing looks once a second
+}
+
+// While a batch was stamped, a directory that had its stamp already was moved into one that had
+// just arrived and was not heard yet, was listed there, and left again. What was at its place
+// when the batch came there got the same stamp, on a disk with whole seconds: who had listed the
+// other one was complete without it, for good.
+func TestMovedThroughWhatArrives(t *testing.T) {
+	seed := uint64(1)
+	for ; ; seed++ {
+		if r := rand.New(rand.NewPCG(seed, 1)); r.IntN(4) == 3 { // whole seconds: see newSimulation
+			break
+		}
+	}
+	simulatedBy(t, seed, func(s *simulation) {
+		require.Equal(t, time.Second, s.kernel.Granule)
+		s.order.Settle(simLong, 3000)
+		must(t, s.shell.Write(simRoot+"/new", "or no reader would go down"))
+		must(t, s.shell.Mkdir(simRoot+"/b/p", 0o755))
+		must(t, s.shell.Mkdir(simRoot+"/b/q", 0o755))
+		s.untilStamp() // of p
+		require.False(t, s.stamped("b/q"))
+		must(t, s.shell.Rename(simRoot+"/b/p", simRoot+"/b/q/p", 0))
+		s.reader.look()
+		must(t, s.shell.Rename(simRoot+"/b/q/p", "/outside/o", 0))
+		must(t, s.shell.Mkdir(simRoot+"/b/q/p", 0o755))
+		must(t, s.shell.Write(simRoot+"/b/q/p/g", "of another"))
+		s.rest()
+	})
+}
+
+// stamped reports whether a directory shows another time than that of the clock.
+func (s *simulation) stamped(path string) bool {
+	mtime, _, err := s.shell.Times(simRoot + "/" + path)
+	return err == nil && mtime.After(s.now())
 }

@@ -53,6 +53,7 @@ type watcher struct {
 
 	wake    chan struct{} // from source: there is something to take
 	batch   settling
+	fresh   []string // directories that are heard since batches after the last Take that drained the queue
 	cookies []string // of --sync, that wait for their batch
 	found   []string // of --sync, found when an audit began; they wait for a Take
 	hook    *trigger.Hook

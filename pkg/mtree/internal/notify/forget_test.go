@@ -19,7 +19,7 @@ func TestForget(t *testing.T) {
 	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	require.NoError(t, err)
-	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
+	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
 	s.queue.file = os.NewFile(uintptr(fd), "inotify") // which nobody reads: all is lost
 	defer s.queue.file.Close()
 	scan := func(paths ...string) {

@@ -41,9 +41,10 @@ type inotify struct {
 
 	markerWD atomic.Int32
 
-	mu        sys.Mutex // of nodes, moving and displaced; never held while waiting
+	mu        sys.Mutex // of nodes, moving, leaving and displaced; never held while waiting
 	nodes     nodes
 	moving    map[uint32]*node // detached by IN_MOVED_FROM, by cookie
+	leaving   map[uint32]bool  // cookies of IN_MOVED_FROM of directories, without their IN_MOVED_TO so far
 	displaced []*node          // detached because another one took the place
 
 	compressed map[int32]struct{} // directories whose events were compressed away, under queue.mu
@@ -71,7 +72,7 @@ func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 		_ = sys.Close(fd)
 		return nil, err
 	}
-	s := &inotify{markerOnly: markerOnly, nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
+	s := &inotify{markerOnly: markerOnly, nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
 	s.queue.compress = s.compress
 	if err := s.queue.start(fd, "inotify", limit.InotifyQueue, wake); err != nil {
 		return nil, err

@@ -97,11 +97,13 @@ func (t *inotifyTake) directory(n *node, name string, e event) bool {
 			t.drop(child) // if it is a later directory of that name, the event of its arrival is still to come
 		}
 	case e.mask&unix.IN_MOVED_FROM != 0:
+		t.leaving[e.cookie] = true
 		if child != nil {
 			t.nodes.detach(child)
 			t.moving[e.cookie] = child
 		}
 	case e.mask&unix.IN_MOVED_TO != 0:
+		delete(t.leaving, e.cookie) // guard: TestStrayed
 		t.movedTo(n, name, child, e.cookie)
 	}
 	return false
@@ -133,7 +135,9 @@ func (t *inotifyTake) dropGone(displaced []*node) {
 		for _, cookie := range slices.Sorted(maps.Keys(t.moving)) {
 			displaced = append(displaced, t.moving[cookie])
 		}
+		t.Strayed = len(t.leaving) > 0
 		clear(t.moving)
+		clear(t.leaving)
 	}
 	for _, n := range displaced {
 		if !n.dead && n.parent == nil && n != t.nodes.root {

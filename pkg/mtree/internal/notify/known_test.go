@@ -25,7 +25,7 @@ func TestKnown(t *testing.T) {
 	root, a, b := int(files[0].Fd()), int(files[1].Fd()), int(files[2].Fd())
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	require.NoError(t, err)
-	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
+	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
 	s.queue.file = os.NewFile(uintptr(fd), "inotify")
 	defer s.queue.file.Close()
 	top, _, err := s.Arm(Ref{}, -1, "", root)
@@ -55,7 +55,7 @@ func TestArmWhatCannotBeFound(t *testing.T) {
 	require.NoError(t, os.MkdirAll(dir+"/a", 0o755))
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	require.NoError(t, err)
-	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
+	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
 	s.queue.file = os.NewFile(uintptr(fd), "inotify")
 	defer s.queue.file.Close()
 	root, err := os.Open(dir)
@@ -74,4 +74,40 @@ func TestArmWhatCannotBeFound(t *testing.T) {
 	_, _, err = s.Arm(top, int(root.Fd()), "a", int(a.Fd()))
 	require.ErrorIs(t, err, ErrGone)
 	require.Equal(t, 1, watches(t, fd))
+}
+
+// A directory that is moved to where nothing is heard strayed: out of the tree, or into a
+// directory that is not armed. One that is moved to where its arrival is heard did not, nor did
+// a file.
+func TestStrayed(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	for _, path := range []string{"/a", "/b", "/c/deaf"} {
+		require.NoError(t, os.MkdirAll(dir+path, 0o755))
+	}
+	require.NoError(t, os.WriteFile(dir+"/f", nil, 0o644))
+	wake := make(chan struct{}, 1)
+	s, err := Inotify(wake)
+	require.NoError(t, err)
+	defer s.Close()
+	at, err := os.Open(dir)
+	require.NoError(t, err)
+	defer at.Close()
+	_, _, err = s.Arm(Ref{}, -1, "", int(at.Fd()))
+	require.NoError(t, err)
+	strayed := func(from, to string) bool {
+		require.NoError(t, os.Rename(from, to))
+		for count := 0; ; {
+			<-wake
+			events := s.Take()
+			require.True(t, events.Drained || !events.Strayed)
+			if count += events.Count; count > 0 && events.Drained {
+				return events.Strayed
+			}
+		}
+	}
+	require.False(t, strayed(dir+"/a", dir+"/d"))
+	require.True(t, strayed(dir+"/d", dir+"/c/deaf/d"))
+	require.True(t, strayed(dir+"/b", outside+"/b"))
+	require.False(t, strayed(outside+"/b", dir+"/b"))
+	require.False(t, strayed(dir+"/f", outside+"/f"))
 }

@@ -54,6 +54,7 @@ type Events struct {
 	Lost     string       // why something was lost, "" if nothing was
 	RootGone bool         // the root was moved, deleted or unmounted
 	Drained  bool         // the kernel held nothing more when this was taken
+	Strayed  bool         // Drained, and since the last such Take a directory was moved to where nothing is heard: out of the tree, or into a directory that was not armed yet
 	Count    int          // number of kernel events
 }
 

@@ -18,7 +18,7 @@ func TestOwnWritesMakeRoom(t *testing.T) {
 	require.NoError(t, err)
 	defer root.Close()
 	require.NoError(t, os.Mkdir(dir+"/d", 0o755))
-	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, compressed: map[int32]struct{}{}}
+	s := &inotify{nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
 	s.queue.compress = s.compress
 	path := "/proc/sys/fs/inotify/max_queued_events"
 	before, err := os.ReadFile(path)

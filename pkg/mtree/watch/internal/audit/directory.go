@@ -193,7 +193,7 @@ func (s *scan) unreadable(v *visit, err error) {
 	isNew := s.Health.CannotRead(v.path(), v.inode, err)
 	changed := !v.ctime.Before(s.Since)             // guard (!v.ctime.Before(s.Since) -> false): TestModeOfWhatCannotBeRead
 	written := v.parent.info.CTime.After(v.ctime)   // guard (v.parent.info.CTime.After(v.ctime) -> false): TestUnreadIsReadAgain
-	if !s.First && (isNew || changed && !written) { // guard (without isNew): TestUnreadable
+	if !s.First && (isNew || changed && !written) { // guard (without isNew): TestWhatAnAuditCannotRead
 		s.report(Finding{Path: v.parent.path(), MTime: mtree.MinStamp, CTime: mtree.MinStamp})
 	}
 }

@@ -167,7 +167,7 @@ func TestRootThatCannotBeRead(t *testing.T) {
 
 // A directory that cannot be read is no longer published: the one that it is in changes by
 // that, once, and not on the first run, when nothing was published.
-func TestUnreadable(t *testing.T) {
+func TestWhatAnAuditCannotRead(t *testing.T) {
 	for _, first := range []bool{false, true} {
 		for _, fail := range []struct {
 			call string

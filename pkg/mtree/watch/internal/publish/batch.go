@@ -96,6 +96,13 @@ func (b *Batch) AddEntry(path, name string) {
 	b.Size++
 }
 
+// AddArrival adds a directory that counts as arrived.
+func (b *Batch) AddArrival(path string) {
+	c := b.at(mtree.ParentPath(path))
+	c.entries = append(c.entries, notify.Entry{Name: mtree.BaseName(path), Arrived: true})
+	b.Size++
+}
+
 // AddReadable adds a directory that is published from now on: whatever it shows itself, the
 // directory that it is in gets a new stamp. A reader may have listed that one while the
 // entry could not be followed.

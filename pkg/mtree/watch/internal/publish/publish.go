@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -225,6 +226,9 @@ func (p *publisher) arrived(d *disk.Dir, self disk.Info, ref notify.Ref, name, p
 	}
 	since := p.Health.Exceptions.Placed()
 	own, fresh := p.arm(ref, d, name, child)
+	if n := len(p.Fresh); fresh && (n == 0 || !strings.HasPrefix(path, p.Fresh[n-1]+"/")) {
+		p.Fresh = append(p.Fresh, path)
+	}
 	top := p.rule.Value(info.MTime, info.CTime, p.Clock.Now())
 	if p.isBorder(child, path) {
 		p.Health.Exceptions.SetReadable(path)

@@ -32,5 +32,6 @@ type Result struct {
 	Stamped int              // directories written
 	Top     mtree.Stamp      // highest stamp given, also where it was refused; at least the floor
 	Changed bool             // something was stamped or refused
+	Fresh   []string         // directories that were not heard before; with each of them those below it
 	Changes []trigger.Change // if Batch.Paths
 }
