@@ -42,14 +42,17 @@ func (p *pass) recallHeld() {
 		p.env.Log.Warn("held deletions are unreadable, writing them anew", "error", err)
 	}
 	p.guard.gate.Recall(&p.guard.was)
-	if p.env.DryRun || !p.env.Replica.HasRelease() {
+	if p.env.DryRun {
 		return
 	}
+	has := p.env.Replica.HasRelease()
 	list, err := p.env.Replica.Released()
 	if err != nil {
-		// It releases nothing, and a running mirror would find it again every second.
+		// It releases nothing, or is no file at all.
 		p.env.Log.Warn("a release is unreadable: it is dropped", "error", errors.Join(err, p.env.Replica.RemoveRelease()))
 		return
 	}
-	p.guard.release = &list // guard: TestAReleaseThatNamesNothing
+	if has { // guard: TestAReleaseThatNamesNothing
+		p.guard.release = &list
+	}
 }
