@@ -11,15 +11,21 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 )
 
+// marker returns that of a new copy.
+func marker(t *testing.T) *state.Marker {
+	root, err := disk.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = root.Close() })
+	m, err := state.CreateMarker(root, "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
 // The log was read in lines of any length, so that a file of a gigabyte without a line
 // end was read into memory.
 func TestLongRecordLine(t *testing.T) {
-	root, err := disk.OpenRoot(t.TempDir())
-	require.NoError(t, err)
-	defer root.Close()
-	m, err := state.CreateMarker(root, "")
-	require.NoError(t, err)
-	defer m.Close()
+	m := marker(t)
 	want := Record{Stamp: mtree.Unix(1, 2), Now: mtree.Unix(3, 4)}
 	text := recordLine("a", want) + strings.Repeat("x", 3*maxRecordLine) + recordLine("b", want) + recordLine("c", want)
 	require.NoError(t, state.WriteFile(m.Dir(), LogName, []byte(text)))
@@ -35,12 +41,7 @@ func TestLongRecordLine(t *testing.T) {
 // The stay is kept with the records, also when the log is rewritten; of several the last one
 // counts, and one that a crash cut off does not. Lines that are not understood are none.
 func TestTheStayOfALog(t *testing.T) {
-	root, err := disk.OpenRoot(t.TempDir())
-	require.NoError(t, err)
-	defer root.Close()
-	m, err := state.CreateMarker(root, "")
-	require.NoError(t, err)
-	defer m.Close()
+	m := marker(t)
 	record := Record{Stamp: mtree.Unix(1, 2), Now: mtree.Unix(3, 4)}
 	long := "stay " + strings.Repeat("x", 3*maxRecordLine) + "\n"
 	for text, stay := range map[string]string{
