@@ -280,7 +280,7 @@ func (p *pass) markUnfinished(n *node, recovered bool) error {
 	if !n.changed && n.visited { // guard (always): TestADirectoryDeniedDuringAFullWalk
 		doubts &^= replica.DoubtBelow
 	}
-	if err := p.env.Replica.Begin(dir, n.Path, n.Record, doubts); err != nil {
+	if err := p.env.Replica.Begin(dir, n.Path, n.Begun(), doubts); err != nil {
 		return err
 	}
 	if recovered {

@@ -198,7 +198,7 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 	if want.LooksLike(got) {
 		// The next listing may show the file that was listed now, which equals this one
 		// in size and time.
-		if err := env.Replica.Begin(dir, t.Path, t.Record, t.Doubts|replica.DoubtBytes); err != nil {
+		if err := env.Replica.Begin(dir, t.Path, t.Begun(), t.Doubts|replica.DoubtBytes); err != nil {
 			return replica.Local(err)
 		}
 	}
