@@ -64,6 +64,10 @@ type Target struct {
 	Unlisted bool           // it has entries to delete that a serve with the present options may never have listed
 }
 
+// otherFingerprint is recorded for a directory if the copy has entries there that a serve
+// with other options may leave out.
+const otherFingerprint = "-"
+
 // Begun returns what the record of the directory says until it is complete. What waits to
 // be deleted is still there: serve may leave it out by the time that it is looked at again.
 func (t *Target) Begun() records.Record {

@@ -56,10 +56,6 @@ func (env *Env) isOfOtherOptions(l *source.Dir) bool {
 	return root != "" && l.Fingerprint != "" && l.Fingerprint != root
 }
 
-// otherFingerprint is recorded for a directory if the copy has entries there that a serve
-// with other options may leave out.
-const otherFingerprint = "-"
-
 // recordHidden stores in the record how many entries the source leaves out, if the copy
 // has none of them once what the plan deletes is gone.
 func (env *Env) recordHidden(v *VisitResult) {
