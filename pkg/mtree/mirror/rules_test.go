@@ -162,6 +162,29 @@ func TestAFileThatChangesAfterItWasListed(t *testing.T) {
 	b.requireIdle()
 }
 
+// So with a file that takes the place of a directory: its directory was complete, with what was
+// listed.
+func TestAFileInPlaceOfADirectoryThatChangesAfterItWasListed(t *testing.T) {
+	s, b := overHTTP(t, "a/f/x = x", "b/g = x")
+	b.equal(s)
+	require.NoError(t, os.RemoveAll(s.path("a/f")))
+	s.change("a/f = one")
+	b.server.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/a/f" {
+			testtree.Make(t, s.root, "a/f = longer")
+		}
+		return false
+	})
+	p := b.pass()
+	require.False(t, p.Complete)
+	require.EqualValues(t, 1, p.Moved+p.Unsettled)
+	require.Equal(t, "longer", b.read("a/f"))
+	b.server.interfere(nil)
+	s.publish("a/f")
+	b.equal(s)
+	b.requireIdle()
+}
+
 // A file whose mode changes while it is sent is cut off each time it is requested by its tag,
 // for the ctime is part of the tag. The pass ends nevertheless, and has the file. When the mode
 // no longer changes, the copy is complete.

@@ -103,6 +103,14 @@ func TestSimulationFound(t *testing.T) {
 		"changed while excluded, without deletions":   "mkdir a; old a/g; pass; exclude g; set no-delete; rewrite a/g",
 		"excluded, and without deletions for a while": "mkdir a; write a/f; write a/g; publish; pass; set no-delete; exclude g; publish; wait 1m; pass; set no-delete; write a/f; publish; pass",
 
+		// Somebody put a tree into a directory after it was measured, and before a file took its
+		// place. The tree was not deleted, but stayed in the staging directory.
+		"a tree in the place of a file": "mkdir a; mkdir a/d; mkdir b; write f; pass; rm a; old a; at 213 local-tree a/d; pass",
+
+		// What was held counted as gone in the record of its directory. Serve left its name out
+		// under other options, the file was there again, and its copy was deleted without a release.
+		"held and hidden": "write f; mkdir b; pass; exclude f; pass; rm f; rm b; pass; write f",
+
 		// A file that replaced a directory was staged, the pass committed in between and
 		// flushed the directory, and then stamped what a power cut emptied.
 		"replacement over a commit": "write f; mkdir b; mkdir b/f; pass; rm b/f; set commit=1; publish; replace b/f; pass; rm f; pass; cut 12",

@@ -60,13 +60,22 @@ func (p *pass) lastCommit(ctx context.Context) error {
 // commit makes durable what was written and then stamps the directories that are
 // complete, children first. File systems with a journal keep the order of these
 // changes: if a stamp is on disk, all stamps below it are. After a flush that failed,
-// nothing is stamped. If the pass is stopped, it stamps what it can in a moment. System calls:
+// nothing is stamped, nor by a later commit of the pass: steps that were under way may have
+// completed a directory in which a file is not trusted. If the pass is stopped, it stamps what
+// it can in a moment. System calls:
 //
 //	syncfs, or fsync of few; then for each: fsetxattr, fchmod if it differs, utimensat
 func (p *pass) commit(ctx context.Context) error {
 	ready := p.ready
 	p.ready, p.written, p.committed = nil, 0, time.Now()
+	if p.distrusted { // guard: TestNothingIsStampedAfterAFailedFlush
+		for _, n := range ready {
+			p.markIncomplete(n)
+		}
+		return nil
+	}
 	if err := p.flush(p.unflushed(ready)); err != nil {
+		p.distrusted = true
 		p.distrust(ready) // guard: TestAFailedFlushStampsNothing
 		for _, n := range ready {
 			p.markIncomplete(n)
@@ -280,7 +289,7 @@ func (p *pass) markUnfinished(n *node, recovered bool) error {
 	if !n.changed && n.visited { // guard (always): TestADirectoryDeniedDuringAFullWalk
 		doubts &^= replica.DoubtBelow
 	}
-	if err := p.env.Replica.Begin(dir, n.Path, n.Record, doubts); err != nil {
+	if err := p.env.Replica.Begin(dir, n.Path, n.Begun(), doubts); err != nil {
 		return err
 	}
 	if recovered {

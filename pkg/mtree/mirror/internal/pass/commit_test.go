@@ -148,6 +148,24 @@ func TestTheLastFlushFails(t *testing.T) {
 	})
 }
 
+// Steps that were under way when a flush failed completed a directory in which files were no
+// longer trusted, and the last commit of the pass stamped it.
+func TestNothingIsStampedAfterAFailedFlush(t *testing.T) {
+	simulate(t, "", "a/f b/f", func(t *testing.T, r *rig) {
+		p := r.begun("a", "b")
+		late := p.ready[1:]
+		p.ready = p.ready[:1]
+		p.touch("a")
+		p.touch("b", "f")
+		r.Refuse("fsync a", unix.EIO, 1)
+		require.ErrorIs(t, p.commit(r.ctx), ErrFlush)
+		p.ready = late
+		require.NoError(t, p.lastCommit(r.ctx), "it was told")
+		require.Empty(t, r.stamped())
+		require.Len(t, p.incomplete, 3)
+	})
+}
+
 // A flush that fails in between ends the pass; it is not tried again for the same files.
 func TestAFlushInBetweenFails(t *testing.T) {
 	simulate(t, "", "a/f b/f", func(t *testing.T, r *rig) {

@@ -31,6 +31,7 @@ type pass struct {
 	touched    []touch // what changed since the last flush
 	written    int     // files written since the last commit
 	committed  time.Time
+	distrusted bool      // a flush failed: nothing is stamped any more
 	stopped    time.Time // when it was found to be stopped
 
 	guard    guard

@@ -54,7 +54,8 @@ func (r *Replica) CountAll() (total int64) {
 
 // Delete carries out a deletion in dir. It returns how many entries were deleted, and
 // whether something else has the name now. A replacement and the directory exchange their
-// names, so that the name is never free. System calls:
+// names, so that the name is never free, and once more if the directory cannot be deleted.
+// System calls:
 //
 //	a replacement: renameat2(RENAME_EXCHANGE), then unlinkat for all below
 //	else: unlinkat, or renameat into Staging and unlinkat for all below
@@ -72,8 +73,14 @@ func (r *Replica) Delete(dir *disk.Dir, d *Deletion) (entries int64, replaced bo
 	if err != nil {
 		return 0, false, err
 	}
-	entries, err = r.Staging.Dir().ClearTree(d.Staged, d.Why == WhyTree)
-	return entries, true, err
+	if entries, err = r.Staging.Dir().ClearTree(d.Staged, d.Why == WhyTree); err == nil {
+		return entries, true, nil
+	}
+	if back := r.Staging.Exchange(d.Staged, dir, d.Name()); back != nil { // guard (back != nil -> true): TestSimulationFound
+		return entries, true, errors.Join(err, back)
+	}
+	r.Abandon(d)
+	return entries, false, err
 }
 
 // remove deletes an entry of dir. Unless filters may exclude something in a tree, it is

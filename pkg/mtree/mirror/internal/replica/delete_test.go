@@ -272,8 +272,11 @@ func TestAReplacement(t *testing.T) {
 		if trees {
 			_, replaced, err = r.Delete(dir, &d)
 			require.ErrorContains(t, err, ".tidemark")
-			require.True(t, replaced)
-			require.NoError(t, r.Staging.Exchange(staged, dir, "d"))
+			require.False(t, replaced)
+			require.Contains(t, k.names(""), "/d/a", "it is put back")
+			require.Empty(t, k.Shell.Names("/copy/.tidemark/tmp"))
+			d.Staged, err = r.Staging.Symlink("x")
+			require.NoError(t, err)
 		}
 		d.Why = why
 		entries, replaced, err := r.Delete(dir, &d)

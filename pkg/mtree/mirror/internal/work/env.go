@@ -55,12 +55,27 @@ type Env struct {
 // Target is a directory of the copy that a step works on, and what its pass knows
 // of it.
 type Target struct {
-	Path   string         // "" is the root
-	Listed mtree.Stamp    // as its parent lists it; zero for the root
-	Doubts replica.Doubts // what is not trusted in it and below it
-	Fresh  bool           // it was made in this pass
-	Nested bool           // in the copy, it or a directory above it is the root of another tree or copy
-	Record records.Record // what it will be completed with; known after its visit
+	Path     string         // "" is the root
+	Listed   mtree.Stamp    // as its parent lists it; zero for the root
+	Doubts   replica.Doubts // what is not trusted in it and below it
+	Fresh    bool           // it was made in this pass
+	Nested   bool           // in the copy, it or a directory above it is the root of another tree or copy
+	Record   records.Record // what it will be completed with; known after its visit
+	Unlisted bool           // it has entries to delete that a serve with the present options may never have listed
+}
+
+// otherFingerprint is recorded for a directory if the copy has entries there that a serve
+// with other options may leave out.
+const otherFingerprint = "-"
+
+// Begun returns what the record of the directory says until it is complete. What waits to
+// be deleted is still there: serve may leave it out by the time that it is looked at again.
+func (t *Target) Begun() records.Record {
+	r := t.Record
+	if t.Unlisted { // guard: TestSimulationFound
+		r.Excluded, r.Fingerprint = 0, otherFingerprint
+	}
+	return r
 }
 
 // FileGroup is files of one directory to fetch, or to compare by their sums.
@@ -121,7 +136,7 @@ func (env *Env) makeReady(dir *disk.Dir, info disk.Info, t *Target) error {
 			return err
 		}
 	}
-	return env.Replica.Begin(dir, t.Path, t.Record, t.Doubts)
+	return env.Replica.Begin(dir, t.Path, t.Begun(), t.Doubts)
 }
 
 // openToChange opens the directory of a target for a step that follows its visit.

@@ -198,22 +198,24 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 	if want.LooksLike(got) {
 		// The next listing may show the file that was listed now, which equals this one
 		// in size and time.
-		if err := env.Replica.Begin(dir, t.Path, t.Record, t.Doubts|replica.DoubtBytes); err != nil {
+		if err := env.Replica.Begin(dir, t.Path, t.Begun(), t.Doubts|replica.DoubtBytes); err != nil {
 			return replica.Local(err)
 		}
 	}
-	if c.Have != nil && c.Have.Kind == mtree.Dir {
-		return replica.Local(env.stageFile(dir, want.Path, temp, t.Nested, h))
-	}
-	if err := temp.Place(dir, c.Want.Name); err != nil {
-		return replica.Local(err)
+	replaces := c.Have != nil && c.Have.Kind == mtree.Dir
+	if replaces {
+		err = env.stageFile(dir, want.Path, temp, t.Nested, h)
+	} else {
+		err = temp.Place(dir, c.Want.Name)
 	}
 	switch {
+	case err != nil:
+		return replica.Local(err)
 	case got.Hot:
 		h.Unsettled++
 	case !want.Is(got):
 		h.Moved++
-	default:
+	case !replaces: // else it does not have its name yet
 		h.Verified = append(h.Verified, c.Want)
 	}
 	return nil

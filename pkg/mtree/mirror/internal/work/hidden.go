@@ -56,18 +56,15 @@ func (env *Env) isOfOtherOptions(l *source.Dir) bool {
 	return root != "" && l.Fingerprint != "" && l.Fingerprint != root
 }
 
-// otherFingerprint is recorded for a directory if the copy has entries there that a serve
-// with other options may leave out.
-const otherFingerprint = "-"
-
 // recordHidden stores in the record how many entries the source leaves out, if the copy
-// has none of them.
+// has none of them once what the plan deletes is gone.
 func (env *Env) recordHidden(v *VisitResult) {
-	r := &v.Record
+	r, known := &v.Record, env.knowsHidden(v.Before, v.trusts())
+	v.Unlisted = len(v.Plan.Extra) > 0 && !known // guard (without !known): TestWhatIsRecordedOfWhatIsLeftOut
 	switch {
 	case v.Other:
 		r.Fingerprint = otherFingerprint // guard: TestSimulationFound
-	case len(v.Plan.Kept) > 0 && env.knowsHidden(v.Before, v.Had && !v.Doubts.Below()):
+	case len(v.Plan.Kept) > 0 && known:
 		r.Excluded, r.Fingerprint = v.Before.Excluded, v.Before.Fingerprint
 	case len(v.Plan.Kept) > 0:
 		r.Fingerprint = otherFingerprint

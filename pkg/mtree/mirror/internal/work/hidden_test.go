@@ -1,6 +1,7 @@
 package work
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,33 +67,44 @@ func TestAnotherMount(t *testing.T) {
 }
 
 // What a record says of entries left out: their number, if the copy has none of them; if it may
-// have some, what it said before, as long as that is of the same options.
+// have some, what it said before, as long as that is of the same options. What is to be deleted
+// counted as gone before it was: if it was held, and serve left its name out meanwhile, it was
+// deleted though the source had it again.
 func TestWhatIsRecordedOfWhatIsLeftOut(t *testing.T) {
 	was := records.Record{Excluded: 1, Fingerprint: "e"}
+	counted, unknown := records.Record{Excluded: 2, Fingerprint: "e"}, records.Record{Fingerprint: otherFingerprint}
 	kept := []*mtree.Entry{{}}
 	for name, c := range map[string]struct {
 		had    bool
 		before records.Record
 		doubts replica.Doubts
 		kept   []*mtree.Entry
+		extra  []*mtree.Entry
 		other  bool
 		want   records.Record
+		begun  records.Record // until it is complete; zero: the same
 	}{
-		"none kept":                         {had: true, before: was, want: records.Record{Excluded: 2, Fingerprint: "e"}},
+		"none kept":                         {had: true, before: was, want: counted},
 		"kept":                              {had: true, before: was, kept: kept, want: was},
 		"kept, not counted before":          {had: true, kept: kept},
-		"kept, not counted and doubted":     {had: true, doubts: replica.DoubtBelow, kept: kept, want: records.Record{Fingerprint: otherFingerprint}},
-		"kept, by other options":            {had: true, before: records.Record{Excluded: 1, Fingerprint: "f"}, kept: kept, want: records.Record{Fingerprint: otherFingerprint}},
-		"kept, without a record":            {kept: kept, want: records.Record{Fingerprint: otherFingerprint}},
-		"a serve with other options":        {had: true, before: was, other: true, want: records.Record{Fingerprint: otherFingerprint}},
-		"a serve with other options, kept":  {had: true, before: was, kept: kept, other: true, want: records.Record{Fingerprint: otherFingerprint}},
+		"kept, not counted and doubted":     {had: true, doubts: replica.DoubtBelow, kept: kept, want: unknown},
+		"kept, by other options":            {had: true, before: records.Record{Excluded: 1, Fingerprint: "f"}, kept: kept, want: unknown},
+		"kept, without a record":            {kept: kept, want: unknown},
+		"a serve with other options":        {had: true, before: was, other: true, want: unknown},
+		"a serve with other options, kept":  {had: true, before: was, kept: kept, other: true, want: unknown},
 		"counted before, and doubted below": {had: true, before: was, doubts: replica.DoubtBelow, kept: kept, want: was},
+		"kept, of another copy":             {had: true, doubts: replica.DoubtHidden, kept: kept, want: unknown},
+		"to be deleted":                     {had: true, before: was, extra: kept, want: counted},
+		"to be deleted, by other options":   {had: true, before: records.Record{Excluded: 1, Fingerprint: "f"}, extra: kept, want: counted, begun: unknown},
+		"to be deleted, of another copy":    {had: true, doubts: replica.DoubtHidden, extra: kept, want: counted, begun: unknown},
+		"to be deleted, without a record":   {extra: kept, want: counted, begun: unknown},
 	} {
 		env := &Env{Root: &source.Root{Dir: source.Dir{Fingerprint: "e"}}, Replica: &replica.Replica{}}
 		v := &VisitResult{Had: c.had, Before: c.before, Doubts: c.doubts, Other: c.other}
-		v.Plan.Kept, v.Listing.Excluded = c.kept, 2
+		v.Plan.Kept, v.Plan.Extra, v.Listing.Excluded = c.kept, c.extra, 2
 		env.recordHidden(v)
 		require.Equal(t, c.want, v.Record, name)
+		require.Equal(t, cmp.Or(c.begun, c.want), v.asTarget(&Target{}).Begun(), name)
 	}
 	for _, c := range []struct {
 		root, listed string

@@ -39,7 +39,7 @@ func (f *fetching) openStaged(t *Target) *disk.TempDir {
 	if err != nil {
 		return nil
 	}
-	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.Path, t.Record, t.Doubts) != nil {
+	if temp.Inherit(dir) != nil || !dir.InheritsNothing(temp, records.XattrName) || dest.Begin(temp.Dir, t.Path, t.Begun(), t.Doubts) != nil {
 		temp.Discard()
 		return nil
 	}

@@ -169,7 +169,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 		// guard: TestALostDirectoryIDIsKept
 		v.Record.ID = v.Before.ID // a proxy may have removed it
 	}
-	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, !v.Doubts.Below()))
+	o := env.planOptions(t.Path, env.hidden(&v.Listing, v.Before, v.trusts()))
 	o.CheckAll = v.Doubts&replica.DoubtBytes != 0 || v.MayBeLost
 	o.ByCTime, o.Listed = v.Before.Now != mtree.Stamp{}, v.Before.Now
 	if o.Slack, o.Verified = plan.CTimeSlack, env.Verified.has; v.Doubts&replica.DoubtRecent != 0 {

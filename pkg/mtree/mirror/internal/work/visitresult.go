@@ -20,6 +20,7 @@ type VisitResult struct {
 	Before      records.Record // what the copy had
 	Had         bool           // it had a record
 	Record      records.Record // what the directory will be completed with
+	Unlisted    bool           // as in Target
 	Doubts      replica.Doubts // what is not trusted of it
 	MayBeLost   bool           // the copy's files may lack bytes: Replica.MayBeLost
 	Unflushed   bool           // it was unfinished and has files: a mirror that was killed may have written them
@@ -64,7 +65,7 @@ func (v *VisitResult) IsHot() bool {
 // asTarget returns t as the steps after the visit know it.
 func (v *VisitResult) asTarget(t *Target) *Target {
 	next := *t
-	next.Record, next.Doubts, next.Nested = v.Record, v.Doubts, v.Nested
+	next.Record, next.Unlisted, next.Doubts, next.Nested = v.Record, v.Unlisted, v.Doubts, v.Nested
 	return &next
 }
 
@@ -75,6 +76,12 @@ func (v *VisitResult) note(t *Target, name string, err error) {
 	} else {
 		v.Failed = append(v.Failed, Failure{mtree.JoinPath(t.Path, name), replica.Local(err)})
 	}
+}
+
+// trusts reports whether a record that names no options holds for the present ones. After a
+// change of options there is a full walk, and what is held when it has ended is still there.
+func (v *VisitResult) trusts() bool {
+	return v.Had && v.Doubts&(replica.DoubtBelow|replica.DoubtHidden) == 0 // guard (replica.DoubtBelow|replica.DoubtHidden -> replica.DoubtBelow): TestWhatIsRecordedOfWhatIsLeftOut
 }
 
 // removes reports whether the plan deletes an entry, or puts one of another kind in its place.
