@@ -110,6 +110,40 @@ func (r *Replica) Dir(path string) (*disk.Dir, error) {
 	return r.Root.OpenDirPath(path, false)
 }
 
+// Enter opens the directory at path to look into it. Those above it, and itself, are made
+// accessible if their owner may not read or enter them; they get their modes back with their stamps.
+func (r *Replica) Enter(path string) (*disk.Dir, error) {
+	dir, err := r.Dir(path)
+	if err == nil || !disk.IsDenied(err) || path == "" {
+		return dir, err
+	}
+	up, upErr := r.Enter(mtree.ParentPath(path))
+	if upErr != nil {
+		return nil, err
+	}
+	defer up.Close()
+	name := mtree.BaseName(path)
+	if above, infoErr := up.Self(); infoErr != nil || allow(up, above) != nil {
+		return nil, err
+	}
+	info, statErr := up.Stat(name)
+	if statErr != nil || info.Kind != mtree.Dir {
+		return nil, err
+	}
+	if err := up.ChmodEntry(name, info.Mode|0o700); err != nil {
+		return nil, err
+	}
+	return r.Dir(path)
+}
+
+// allow makes a directory accessible to its owner.
+func allow(dir *disk.Dir, info disk.Info) error {
+	if info.Mode&0o700 == 0o700 {
+		return nil
+	}
+	return dir.Chmod(info.Mode | 0o700)
+}
+
 // IsEmpty reports whether the root has no entry except the marker and a lost+found.
 func (r *Replica) IsEmpty() (bool, error) {
 	names, err := r.Root.Names()
