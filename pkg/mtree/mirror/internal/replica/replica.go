@@ -63,6 +63,7 @@ type Replica struct {
 	records   *records.Log // used where there are no extended attributes; else nil
 	beginning sys.Mutex    // held while a record is read and then written
 	stay      stay         // the present one
+	removed   atomic.Bool  // directories were deleted since forget
 	linesLost atomic.Bool  // the log of the records may lack lines of another stay
 	proven    proven
 
