@@ -283,6 +283,11 @@ func (r *Replica) StillAt() error {
 	if !r.marker.IsThere() || !r.lock.StillIn(r.marker) {
 		return fmt.Errorf("%w: %q", ErrUnmarked, filepath.Join(r.Path, mtree.MarkerName))
 	}
+	if r.records != nil {
+		if err := r.records.Mend(r.marker); err != nil {
+			return err
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.file.Displaced(r.marker) {
