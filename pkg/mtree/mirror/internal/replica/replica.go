@@ -22,6 +22,8 @@ type Options struct {
 	ReadOnly bool   // nothing is made, locked or written; a missing copy is taken for an empty one
 	Adopt    bool   // a directory that is neither empty nor a copy becomes one
 
+	Before *Replica // closed now, and the copy lost its .tidemark meanwhile; else nil
+
 	Log *slog.Logger       // needed
 	Now func() mtree.Stamp // the local clock; needed
 
