@@ -35,7 +35,7 @@ func (r *Replica) Deny(path string) {
 	if err != nil {
 		return
 	}
-	if record, had := r.Record(dir, path); !had || !record.IsStored(info.MTime) {
+	if record, had, _ := r.Record(dir, path); !had || !record.IsStored(info.MTime) {
 		r.unread.deny(path, info.Node.Ino)
 	}
 }
