@@ -48,7 +48,7 @@ func open(c Config) (*mirror, error) {
 	m.lineage = lineage.New(lineage.Options{
 		Upstream: state.SourceName(c.Source), Selection: c.selection().Rules(), Adopt: c.Adopt, Sums: c.Sums, Log: c.Log,
 	}, m.source)
-	if err := m.openReplica(); err != nil {
+	if err := m.openReplica(nil); err != nil {
 		m.source.Close()
 		return nil, err
 	}
@@ -58,9 +58,11 @@ func open(c Config) (*mirror, error) {
 	return m, nil
 }
 
-// openReplica opens the copy.
-func (m *mirror) openReplica() error {
-	r, err := replica.Open(m.config.replicaOptions())
+// openReplica opens the copy. before is what it was until it lost its .tidemark, or nil.
+func (m *mirror) openReplica(before *replica.Replica) error {
+	o := m.config.replicaOptions()
+	o.Before = before
+	r, err := replica.Open(o)
 	if err != nil {
 		return err
 	}

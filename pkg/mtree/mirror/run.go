@@ -131,7 +131,7 @@ func (d *daemon) reopen() error {
 	d.mirror.config.Log.Warn("the copy's .tidemark was removed: it is made anew, and everything compared once")
 	was := d.mirror.replica
 	was.Close()
-	if err := d.mirror.openReplica(); err != nil {
+	if err := d.mirror.openReplica(was); err != nil {
 		return err
 	}
 	d.mirror.replica.RecallDeletions(was)

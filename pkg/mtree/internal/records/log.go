@@ -33,6 +33,7 @@ type Log struct {
 	file    sys.File
 	records map[string]Record
 	stay    string
+	size    int64 // of the file, as far as it was read and written
 }
 
 // OpenLog reads the log of a copy and opens it for appending. If it is damaged, or most
@@ -86,6 +87,7 @@ func (l *Log) load() (lines int, torn bool, err error) {
 	in := bufio.NewReaderSize(l.file, maxRecordLine)
 	for long := false; ; {
 		line, err := in.ReadSlice('\n')
+		l.size += int64(len(line))
 		switch {
 		case err == io.EOF:
 			return lines, torn || len(line) > 0, nil
@@ -123,8 +125,27 @@ func (l *Log) rewrite(m *state.Marker) error {
 		return m.Dir().PathError("open", LogName, err)
 	}
 	_ = l.file.Close()
-	l.file = sys.NewFile(uintptr(fd), m.Dir().Path()+"/"+LogName)
+	l.file, l.size = sys.NewFile(uintptr(fd), m.Dir().Path()+"/"+LogName), int64(len(out))
 	return nil
+}
+
+// Mend replaces the log by one with the present records if it was removed, replaced or cut, or
+// if a full disk left a line without its end. Cost: fstat, statx.
+func (l *Log) Mend(m *state.Marker) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own, err := disk.StatFile(l.file)
+	if err != nil {
+		return err
+	}
+	there, err := m.Dir().Stat(LogName)
+	switch {
+	case disk.IsUnsure(err):
+		return err
+	case err == nil && own.Node == there.Node && own.Size == l.size:
+		return nil
+	}
+	return l.rewrite(m)
 }
 
 // stayWord begins a line that says in which stay no line is missing.
@@ -162,11 +183,20 @@ func (l *Log) Set(path string, r Record) error {
 	if old, ok := l.records[path]; ok && old == r {
 		return nil
 	}
-	if _, err := l.file.WriteString(recordLine(path, r)); err != nil {
+	if err := l.append(recordLine(path, r)); err != nil {
 		return err
 	}
 	l.records[path] = r
 	return nil
+}
+
+// append writes a line.
+func (l *Log) append(line string) error {
+	n, err := l.file.WriteString(line)
+	if err == nil {
+		l.size += int64(n)
+	}
+	return err
 }
 
 // Stay returns the stay of the disk in which no line is missing, "" if it is not known.
@@ -183,7 +213,7 @@ func (l *Log) SetStay(stay string) error {
 	if l.stay == stay {
 		return nil
 	}
-	if _, err := l.file.WriteString(stayLine(stay)); err != nil {
+	if err := l.append(stayLine(stay)); err != nil {
 		return err
 	}
 	l.stay = stay

@@ -1,6 +1,8 @@
 package records
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -82,4 +84,53 @@ func TestTheStayOfALog(t *testing.T) {
 	info, err := m.Dir().Stat(LogName)
 	require.NoError(t, err)
 	require.Less(t, info.Size, int64(200))
+}
+
+// A log that was removed, cut, or replaced under a running mirror, or that a full disk left with a
+// line without its end, stayed so: for serve the directories of the copy were unfinished until
+// mirror ended, and copies of the copy were never complete.
+func TestALogIsMended(t *testing.T) {
+	m := marker(t)
+	path := m.Dir().Path() + "/" + LogName
+	l, err := OpenLog(m)
+	require.NoError(t, err)
+	defer l.Close()
+	record := Record{Stamp: mtree.Unix(1, 2), Now: mtree.Unix(3, 4)}
+	require.NoError(t, l.SetStay("7"))
+	require.NoError(t, l.Set("a", record))
+	inode := func() uint64 {
+		info, err := m.Dir().Stat(LogName)
+		require.NoError(t, err)
+		return info.Node.Ino
+	}
+	was := inode()
+	require.NoError(t, l.Mend(m))
+	require.Equal(t, was, inode(), "nothing to mend")
+	for _, spoil := range []func() error{
+		func() error { return os.Remove(path) },
+		func() error { return os.Truncate(path, 5) },
+		func() error { return os.Truncate(path, 0) },
+		func() error { return errors.Join(os.Remove(path), os.WriteFile(path, []byte("x"), 0o644)) },
+		func() error { // as after a write that a full disk cut: the next line joins it
+			_, err := l.file.WriteString(recordLine("b", record)[:9])
+			return errors.Join(err, l.Set("b", record))
+		},
+	} {
+		require.NoError(t, spoil())
+		require.NoError(t, l.Mend(m))
+		require.NoError(t, l.Set("c", record), "it is written on")
+		there, err := ReadLog(m)
+		require.NoError(t, err)
+		require.Equal(t, l.records, there.records)
+		require.Equal(t, "7", there.Stay())
+		require.NoError(t, there.Close())
+		was = inode()
+		require.NoError(t, l.Mend(m))
+		require.Equal(t, was, inode(), "mended once")
+	}
+	again, err := OpenLog(m)
+	require.NoError(t, err)
+	defer again.Close()
+	require.NoError(t, again.Mend(m))
+	require.Equal(t, was, inode(), "one that was read is whole")
 }

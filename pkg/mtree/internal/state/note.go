@@ -19,10 +19,10 @@ const idXattr = "user.tidemark.id"
 // maxNote is how much of the attribute is read, in bytes.
 const maxNote = 8 << 10
 
-// noted is the part of t that the attribute holds: everything that must outlive the
+// Lasting is the part of t that the attribute holds: everything that must outlive the
 // tree file. It changes as seldom as possible, because writing it moves the root's
 // ctime.
-func (t *Tree) noted() Tree {
+func (t *Tree) Lasting() Tree {
 	n := Tree{
 		Format: t.Format, ID: t.ID, Role: t.Role, FS: t.FS, Inode: t.Inode, Born: t.Born, Minted: t.Minted,
 		Upstream: t.Upstream, NoID: t.NoID, Place: t.Place, Path: t.Path, Adopted: t.Adopted,
@@ -35,7 +35,7 @@ func (t *Tree) noted() Tree {
 
 // note writes the attribute of root, where the file system has extended attributes.
 func note(root *disk.Dir, t *Tree) {
-	text, _ := json.Marshal(t.noted()) // never fails: it has only texts and numbers
+	text, _ := json.Marshal(t.Lasting()) // never fails: it has only texts and numbers
 	if old, _ := readNote(root); string(old) != string(text) {
 		_ = sys.Fsetxattr(root.FD(), idXattr, text, 0) // only a second copy of the tree file
 	}

@@ -115,7 +115,7 @@ func TestWhatIsNoted(t *testing.T) {
 	}{
 		{Tree{Dev: 7}, 7}, {Tree{Dev: 7, FS: "f"}, 0}, {Tree{Dev: 7, Born: born}, 0}, {Tree{Dev: 7, FS: "f", Born: born}, 0},
 	} {
-		require.Equal(t, c.dev, c.tree.noted().Dev, "%+v", c.tree)
+		require.Equal(t, c.dev, c.tree.Lasting().Dev, "%+v", c.tree)
 	}
 }
 

@@ -61,6 +61,9 @@ func (r *Replica) CountAll() (total int64) {
 //	else: unlinkat, or renameat into Staging and unlinkat for all below
 //	with filters: unlinkat for everything that they do not exclude
 func (r *Replica) Delete(dir *disk.Dir, d *Deletion) (entries int64, replaced bool, err error) {
+	if d.Kind == mtree.Dir {
+		defer r.removed.Store(true) // after it is gone, or some of it
+	}
 	if !d.IsReplacement() {
 		entries, err = r.remove(dir, d)
 		return entries, false, err

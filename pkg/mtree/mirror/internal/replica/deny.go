@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -16,7 +17,22 @@ func (r *Replica) readUnread() {
 	case err != nil || r.tree.Role == state.Source:
 		r.unread.dirty = true
 	case len(left.Unread) > 0:
+		r.removed.Store(true) // perhaps: the earlier mirror may have been killed
 		r.unread.lines, r.unread.known = left.Unread, r.status.Unread > 0
+	}
+}
+
+// forget takes directories off the list that the copy no longer has, or has no more as what
+// they were: else it would be full one day. Cost, if a directory was deleted: an openat2 and a
+// statx for each.
+func (r *Replica) forget() {
+	if len(r.unread.lines) == 0 || !r.removed.Swap(false) {
+		return
+	}
+	for path, line := range r.unread.lines {
+		if info, err := r.Root.StatPath(path, false); disk.IsGone(err) || err == nil && info.Node.Ino != line.Inode {
+			r.unread.give(path)
+		}
 	}
 }
 
@@ -36,6 +52,9 @@ func (r *Replica) Deny(path string) {
 		return
 	}
 	if record, had, _ := r.Record(dir, path); !had || !record.IsStored(info.MTime) {
+		if len(r.unread.lines) >= state.MaxUnread {
+			r.forget()
+		}
 		r.unread.deny(path, info.Node.Ino)
 	}
 }
@@ -49,7 +68,7 @@ func (r *Replica) Give(path string) { r.unread.give(path) }
 // the status now and then. So the first time, WriteUnread waits for them, about 300 ms.
 func (r *Replica) WriteUnread() error {
 	u := &r.unread
-	if !u.dirty {
+	if r.forget(); !u.dirty {
 		return nil
 	}
 	u.number = max(u.number+1, time.Now().UnixNano())

@@ -188,6 +188,8 @@ func (r *Replica) mayTakeUnmarked(o *Options) error {
 		return exit.With(exit.Local, err, "")
 	case proven && known.Role == state.Copy:
 		r.tree = known // only the trust in its records is lost
+	case !proven && o.Before != nil && o.Before.isAt(r.Self): // guard: TestAMarkerIsLostWhereNoAttributeProvesTheCopy
+		r.tree = o.Before.tree.Lasting() // likewise
 	case o.Adopt, empty:
 	case proven:
 		return exit.With(exit.Refused, fmt.Errorf("%q is %w", o.Path, errSource),
@@ -197,6 +199,11 @@ func (r *Replica) mayTakeUnmarked(o *Options) error {
 			"give an empty directory, or --adopt to make this one equal to the source")
 	}
 	return nil
+}
+
+// isAt reports whether the copy was the directory self.
+func (r *Replica) isAt(self state.Root) bool {
+	return r.Self.Node == self.Node && r.Self.BTime == self.BTime && r.Self.FS == self.FS
 }
 
 // readTree reads which tree the directory is, or is a copy of; state.ErrNoTree if
@@ -274,14 +281,19 @@ func (r *Replica) openLog() (err error) {
 var ErrUnmarked = errors.New("the copy's marker was removed")
 
 // StillAt returns an error if the copy is no longer at its path: the path now names
-// another directory, or the marker was removed or renamed (ErrUnmarked). If the status
-// was removed, StillAt writes it again.
+// another directory, or the marker was removed or renamed (ErrUnmarked). If the status or the
+// log of the records was removed, StillAt writes it again.
 func (r *Replica) StillAt() error {
 	if err := r.Root.StillAt(r.Path); err != nil {
 		return err
 	}
 	if !r.marker.IsThere() || !r.lock.StillIn(r.marker) {
 		return fmt.Errorf("%w: %q", ErrUnmarked, filepath.Join(r.Path, mtree.MarkerName))
+	}
+	if r.records != nil {
+		if err := r.records.Mend(r.marker); err != nil {
+			return err
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
 	"tidemark/pkg/mtree/wire"
@@ -293,4 +294,32 @@ func TestADryRun(t *testing.T) {
 	require.True(t, known)
 	require.Equal(t, listed, record)
 	dry.Close()
+}
+
+// Without extended attributes nothing proved that a directory was a copy when its .tidemark was removed
+// under a running mirror. That ended, with 4. It knows what it kept, but not what is there instead.
+func TestAMarkerIsLostWhereNoAttributeProvesTheCopy(t *testing.T) {
+	k, r := bare(t)
+	tree := k.claimed(r)
+	k.tree("f")
+	require.NoError(t, k.Shell.Remove("/copy/.tidemark"))
+	require.ErrorIs(t, r.StillAt(), ErrUnmarked)
+	r.Close()
+	_, err := Open(k.options())
+	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
+	o := k.options()
+	o.Before = r
+	again, err := Open(o)
+	require.NoError(t, err)
+	require.Equal(t, []any{tree.ID, state.Copy}, []any{again.Tree().ID, again.Tree().Role})
+	_, known := k.record(again, "")
+	require.False(t, known)
+	require.True(t, again.MayBeLost(records.Record{}), "its files are compared by their sums")
+	again.Close()
+
+	require.NoError(t, k.Shell.Rename("/copy", "/away", 0))
+	require.NoError(t, k.Shell.Mkdir("/copy", 0o755))
+	k.tree("g")
+	_, err = Open(o)
+	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
 }

@@ -42,7 +42,7 @@ var errChanged = errors.New("changed since it was held")
 // releaseOne deletes one entry, or returns errChanged.
 func (r *Replica) releaseOne(held *HeldList, was *Deletion) error {
 	up := mtree.ParentPath(was.Path)
-	dir, err := r.Dir(up)
+	dir, err := r.Enter(up)
 	if disk.IsGone(err) {
 		return errChanged
 	}
@@ -50,6 +50,9 @@ func (r *Replica) releaseOne(held *HeldList, was *Deletion) error {
 		return err
 	}
 	defer dir.Close()
+	if err := r.makeReady(dir, up); err != nil {
+		return err
+	}
 	info, err := dir.Stat(was.Name())
 	if errors.Is(err, fs.ErrNotExist) {
 		return errChanged
@@ -71,6 +74,16 @@ func (r *Replica) releaseOne(held *HeldList, was *Deletion) error {
 		return err
 	}
 	return dir.SetTime(machine.Now())
+}
+
+// makeReady makes a directory writable for its owner, who may lack that right. It is unfinished
+// then, and gets its mode back with its stamp.
+func (r *Replica) makeReady(dir *disk.Dir, path string) error {
+	info, err := dir.Self()
+	if err != nil || info.Mode&0o700 == 0o700 {
+		return err
+	}
+	return errors.Join(r.Begin(dir, path, records.Record{}, 0), allow(dir, info))
 }
 
 // storeReleased writes what is held now, and the status that goes with it.

@@ -22,6 +22,8 @@ type Options struct {
 	ReadOnly bool   // nothing is made, locked or written; a missing copy is taken for an empty one
 	Adopt    bool   // a directory that is neither empty nor a copy becomes one
 
+	Before *Replica // closed now, and the copy lost its .tidemark meanwhile; else nil
+
 	Log *slog.Logger       // needed
 	Now func() mtree.Stamp // the local clock; needed
 
@@ -63,6 +65,7 @@ type Replica struct {
 	records   *records.Log // used where there are no extended attributes; else nil
 	beginning sys.Mutex    // held while a record is read and then written
 	stay      stay         // the present one
+	removed   atomic.Bool  // directories were deleted since forget
 	linesLost atomic.Bool  // the log of the records may lack lines of another stay
 	proven    proven
 
@@ -108,6 +111,40 @@ func (r *Replica) Dir(path string) (*disk.Dir, error) {
 		return nil, fs.ErrNotExist
 	}
 	return r.Root.OpenDirPath(path, false)
+}
+
+// Enter opens the directory at path to look into it. Those above it, and itself, are made
+// accessible if their owner may not read or enter them; they get their modes back with their stamps.
+func (r *Replica) Enter(path string) (*disk.Dir, error) {
+	dir, err := r.Dir(path)
+	if err == nil || !disk.IsDenied(err) || path == "" {
+		return dir, err
+	}
+	up, upErr := r.Enter(mtree.ParentPath(path))
+	if upErr != nil {
+		return nil, err
+	}
+	defer up.Close()
+	name := mtree.BaseName(path)
+	if above, infoErr := up.Self(); infoErr != nil || allow(up, above) != nil {
+		return nil, err
+	}
+	info, statErr := up.Stat(name)
+	if statErr != nil || info.Kind != mtree.Dir {
+		return nil, err
+	}
+	if err := up.ChmodEntry(name, info.Mode|0o700); err != nil {
+		return nil, err
+	}
+	return r.Dir(path)
+}
+
+// allow makes a directory accessible to its owner.
+func allow(dir *disk.Dir, info disk.Info) error {
+	if info.Mode&0o700 == 0o700 {
+		return nil
+	}
+	return dir.Chmod(info.Mode | 0o700)
 }
 
 // IsEmpty reports whether the root has no entry except the marker and a lost+found.

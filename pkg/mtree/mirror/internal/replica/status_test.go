@@ -11,6 +11,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
@@ -168,4 +169,21 @@ func TestStillAtIsNot(t *testing.T) {
 		require.Error(t, err, name)
 		require.Equal(t, c.unmarked, errors.Is(err, ErrUnmarked), "%s: %v", name, err)
 	}
+}
+
+// The log of the records is there again if it was removed under a running mirror: for serve no
+// directory of the copy was finished.
+func TestStillAtMendsTheLog(t *testing.T) {
+	k, r := bare(t)
+	require.NoError(t, r.SetRecord(r.Root, "", listed))
+	require.NoError(t, k.Shell.Remove("/copy/.tidemark/"+records.LogName))
+	k.Refuse("rename "+records.LogName, unix.EIO, 1)
+	require.ErrorIs(t, r.StillAt(), unix.EIO)
+	require.NoError(t, r.StillAt())
+	l, err := records.ReadLog(r.marker)
+	require.NoError(t, err)
+	defer l.Close()
+	record, ok := l.Get("")
+	require.True(t, ok)
+	require.Equal(t, listed, record)
 }

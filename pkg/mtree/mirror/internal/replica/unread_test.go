@@ -172,3 +172,51 @@ func TestReadUnread(t *testing.T) {
 		require.Len(t, r.unread.lines, c.lines+1, name)
 	}
 }
+
+// Directories stayed on the list after they were gone from source and copy. It counted them for copies of
+// the copy, and after a thousand of them no other one had a place: it was published as unfinished, and no
+// copy of the copy was ever complete again.
+func TestTheListForgetsWhatIsGone(t *testing.T) {
+	k, r := simulated(t)
+	k.claimed(r)
+	k.tree("d/", "d/gone/", "stays/", "other/", "file/")
+	for _, path := range []string{"d/gone", "stays", "other", "file"} {
+		r.Deny(path)
+	}
+	r.unread.deny("away/x", 9)
+	require.NoError(t, r.WriteUnread())
+	require.Len(t, r.unread.lines, 5)
+	require.NoError(t, k.Shell.Remove("/copy/other"))
+	require.NoError(t, k.Shell.Remove("/copy/file"))
+	k.tree("more/", "other/", "file")
+	require.NoError(t, r.WriteUnread())
+	require.Len(t, r.unread.lines, 5, "the mirror itself deleted nothing")
+
+	dir, d, _ := k.measured(r, "d/gone")
+	_, _, err := r.Delete(dir, &d)
+	require.NoError(t, err)
+	k.Refuse("openat2 stays", unix.EIO, 1)
+	require.NoError(t, r.WriteUnread())
+	info, err := k.dir(r, "stays").Self()
+	require.NoError(t, err)
+	require.Equal(t, map[string]state.Unread{"stays": {Inode: info.Node.Ino}}, r.unread.lines)
+	there, err := r.marker.ReadExceptions()
+	require.NoError(t, err)
+	require.Equal(t, r.unread.lines, there.Unread)
+
+	for i := range state.MaxUnread {
+		r.unread.deny(strconv.Itoa(i), 1)
+	}
+	r.Deny("more")
+	require.NotContains(t, r.unread.lines, "more")
+	r.removed.Store(true)
+	r.Deny("more")
+	require.Len(t, r.unread.lines, 2, "there is room again")
+	require.Contains(t, r.unread.lines, "more")
+	r.unread.deny("an earlier one", 1)
+	require.NoError(t, r.WriteUnread())
+	r.Close()
+	r = k.replica()
+	require.NoError(t, r.WriteUnread())
+	require.Len(t, r.unread.lines, 2, "a mirror that was killed may have left more")
+}

@@ -92,27 +92,12 @@ type Failure struct {
 	Err  error
 }
 
-// openCopy opens the directory of the copy at path. If its owner may not read or enter
-// it, it is made accessible; it gets its mode back with its stamp.
+// openCopy opens the directory of the copy at path.
 func (env *Env) openCopy(path string) (*disk.Dir, error) {
-	dir, err := env.Replica.Dir(path)
-	if err == nil || !disk.IsDenied(err) || path == "" || env.DryRun {
-		return dir, err
+	if env.DryRun {
+		return env.Replica.Dir(path)
 	}
-	up, upErr := env.Replica.Dir(mtree.ParentPath(path))
-	if upErr != nil {
-		return nil, err
-	}
-	defer up.Close()
-	name := mtree.BaseName(path)
-	info, statErr := up.Stat(name)
-	if statErr != nil || info.Kind != mtree.Dir {
-		return nil, err
-	}
-	if err := up.ChmodEntry(name, info.Mode|0o700); err != nil {
-		return nil, err
-	}
-	return env.Replica.Dir(path)
+	return env.Replica.Enter(path)
 }
 
 // enter makes a directory accessible that its owner may read and not enter. It gets its mode
