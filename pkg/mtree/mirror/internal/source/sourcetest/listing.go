@@ -60,12 +60,12 @@ func (t *Tree) list(path string) (mtree.Listing, error) {
 				t.yield("after " + name + " in " + quoted(path))
 			}
 		}
-		if dir.mtime == l.Stamp {
-			return l, nil
-		}
-		if try == readTries {
+		if try == readTries && dir.mtime != l.Stamp {
 			l.Hot = true
 			l.Stamp = mtree.Earlier(l.Stamp, dir.mtime)
+		}
+		if l.Hot || dir.mtime == l.Stamp {
+			t.showed(path, &l)
 			return l, nil
 		}
 	}

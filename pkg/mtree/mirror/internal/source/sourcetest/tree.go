@@ -29,6 +29,7 @@ type Tree struct {
 	floor    mtree.Stamp    // the highest stamp published
 	pending  map[*node]bool // directories with changes that are not published; true: it arrived
 	setBack  bool           // somebody set the clock back, which no watch has found out yet
+	shots    []*Snapshot
 	excluded map[string]bool
 	trusted  bool            // serve runs as a user who may read everything
 	lacks    map[string]bool // paths that are not copied yet: the tree is a copy that is filled
