@@ -32,6 +32,7 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	next := w.audits.next
 	w.audits.next = nil
 	if next != nil && next.loss { // lost while this audit ran, which so proves nothing
+		next.raiseAgain = next.raiseAgain || r.raiseAgain
 		w.ownWrites.EndAudit(false)
 		w.startAudit(*next)
 		return nil
@@ -65,9 +66,9 @@ func (w *watcher) recordAudit(r auditReport) {
 	if w.borders.Changed() {
 		w.borders.Wait()
 	}
-	if w.firstAudit {
+	if w.firstAudit || r.raiseAgain { // guard (without r.raiseAgain): TestStampsOfAnHourThatComesAgain
 		w.firstAudit = false
-		w.raiseEpoch() // readers may have completed directories by times that were no stamps
+		w.raiseEpoch() // readers may have completed directories by times that were no stamps, or that come again
 	}
 	stampedAll := w.health.Unpublished() == ""
 	if stampedAll {

@@ -12,10 +12,6 @@ import (
 )
 
 const (
-	// floorAhead is how far the floor may be ahead of the clock before it is abandoned:
-	// else one stamp of a wrong clock could decide for years.
-	floorAhead = time.Minute
-
 	// Without events, or with directories that cannot be heard, the pause before the next
 	// audit is auditPace times as long as the last one took.
 	auditPace     = 20
@@ -136,14 +132,17 @@ const (
 )
 
 // abandonFloor gives up a floor that is far ahead of the clock. Stamps start again from
-// the clock; the epoch tells readers so.
+// the clock, or from the root's if that one is not far ahead; the epoch tells readers so.
 func (w *watcher) abandonFloor(r *auditRequest) {
 	now := w.clock.Now()
 	if w.floor.Sub(now) <= floorAhead {
 		return
 	}
 	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String())
-	w.floor = now
+	w.floor, r.raiseAgain = now, true
+	if root, err := w.root.Self(); err == nil && root.MTime.Sub(now) <= floorAhead {
+		w.floor = mtree.Later(now, root.MTime) // guard: TestKilledInTheSecondOfANewEpoch
+	}
 	if !r.epochRaised {
 		w.raiseEpoch()
 	}
@@ -170,7 +169,9 @@ func (w *watcher) lose(why string, newEpoch bool) {
 	r := w.auditScope(why)
 	r.loss, r.Slow = true, false
 	if newEpoch {
-		r.All, r.epochRaised = true, true
+		w.lookAtClock()
+		r.All, r.epochRaised, r.raiseAgain = true, true, w.farBack
+		w.farBack = false
 		w.clock.Restart()
 		w.status.Checkpoint, w.status.Audit, w.audits.swept = nil, nil, nil // they lie ahead now
 		w.audits.owed = true                                                // who sees the new epoch must see that state, too

@@ -30,6 +30,7 @@ type auditRequest struct {
 	reason      string
 	loss        bool        // nothing is known until it is done: state auditing
 	epochRaised bool        // for this one
+	raiseAgain  bool        // its end raises the epoch: until then directories may show times that come again
 	start       mtree.Stamp // when it began
 }
 
@@ -37,6 +38,7 @@ type auditRequest struct {
 func (r auditRequest) join(later auditRequest) auditRequest {
 	later.Scope = r.Scope.Join(later.Scope)
 	later.loss, later.epochRaised = r.loss || later.loss, r.epochRaised || later.epochRaised
+	later.raiseAgain = r.raiseAgain || later.raiseAgain
 	return later
 }
 

@@ -122,14 +122,20 @@ func TestStartTakesOver(t *testing.T) {
 		require.NoError(t, d.Close())
 		require.NoError(t, m.Close())
 
-		s.change(nil, func(st *state.Status) {
+		for _, clean := range []bool{true, false} {
+			s.change(nil, func(st *state.Status) {
+				floor := w.clock.Now().Add(time.Minute)
+				st.Floor, st.Audit, st.Clean = &floor, nil, clean
+			})
+			w = s.open()
 			floor := w.clock.Now().Add(time.Minute)
-			st.Floor, st.Audit = &floor, nil
-		})
-		w = s.open()
-		require.Equal(t, w.clock.Now().Add(time.Minute), w.floor)
-		require.Equal(t, *was.Checkpoint, w.audits.next.Before, "no audit is known")
-		require.NoError(t, w.close())
+			if !clean {
+				floor = floor.Add(w.granule)
+			}
+			require.Equal(t, floor, w.floor, "a batch that was broken off may have given one more")
+			require.Equal(t, *was.Checkpoint, w.audits.next.Before, "no audit is known")
+			require.NoError(t, w.close())
+		}
 	})
 }
 

@@ -36,6 +36,7 @@
 //	exceptions.go    .tidemark/stamps and .tidemark/unread
 //	tree.go          the tree file
 //	status.go        the published state and the checkpoint
+//	clock.go         was the clock set back?
 //	watcher.go       what the goroutine owns
 //	audits.go        the running audit, the next one and the last one
 //	settling.go      the time of the batch that is being gathered

@@ -13,7 +13,9 @@ import (
 // checkClock reads the clock after somebody set it. A clock that was set back is a loss,
 // at once.
 func (w *watcher) checkClock(ctx context.Context) error {
-	if w.clock.Now(); !w.clock.SetBack() {
+	w.lookAtClock()
+	if w.clock.Now(); !w.clockSetBack() {
+		w.writeStatus() // guard: TestSetForwardAndBack
 		return nil
 	}
 	return w.publishEvents(ctx)

@@ -41,7 +41,8 @@ func (w *watcher) settle(ctx context.Context) error {
 func (w *watcher) publishEvents(ctx context.Context) error {
 	w.batch.timer.Stop()
 	w.batch.open = false
-	if w.clock.Now(); !w.clock.SetBack() { // if it was set back, the audit sets the floor
+	w.lookAtClock()
+	if w.clock.Now(); !w.clockSetBack() { // if it was set back, the audit sets the floor
 		w.waitForClock(ctx)
 	}
 	began := time.Now()
@@ -95,7 +96,7 @@ func (w *watcher) arriveAgain(events *notify.Events, b *publish.Batch) {
 // take takes the events so far and reacts to losses; read is a clock reading taken just
 // before.
 func (w *watcher) take(read mtree.Stamp) (notify.Events, error) {
-	if w.clock.SetBack() {
+	if w.clockSetBack() {
 		w.lose("the clock was set back", true)
 	}
 	w.ownWrites.BeginTake()
@@ -167,6 +168,7 @@ func (w *watcher) handleMarker(names []string, b *publish.Batch) error {
 
 // publishFindings publishes findings of an audit.
 func (w *watcher) publishFindings(ctx context.Context, findings []audit.Finding) error {
+	w.lookAtClock()
 	w.waitForClock(ctx)
 	b := w.newBatch()
 	b.AddFindings(findings)

@@ -56,11 +56,14 @@ type simWatcher struct {
 
 const simRoot = "/tree"
 
+// simGranules are those of the machines.
+var simGranules = []time.Duration{1, 1, time.Microsecond, time.Second, 2 * time.Second}
+
 // newSimulation makes a machine with a small tree.
 func newSimulation(seed uint64) *simulation {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	o := simkernel.Options{
-		Granule:  []time.Duration{1, 1, time.Microsecond, time.Second}[rng.IntN(4)],
+		Granule:  simGranules[rng.IntN(len(simGranules))],
 		Tick:     []time.Duration{0, 4 * time.Millisecond, 10 * time.Millisecond}[rng.IntN(3)],
 		OldTimes: rng.IntN(2) == 0,
 		Batch:    []int{0, 1, 3}[rng.IntN(3)],
@@ -160,11 +163,13 @@ func (s *simulation) kill() {
 	}
 }
 
-// await drains the calls of killed processes until they are gone.
+// await drains the calls of killed processes until they are gone. For the machine no time passes.
 func (s *simulation) await(gone func() bool) {
+	began := time.Now()
 	for s.order.Drain(); !gone(); s.order.Drain() {
 		s.order.Pass(time.Second)
 	}
+	s.kernel.StandStill(time.Since(began))
 }
 
 // crash cuts the power.

@@ -89,6 +89,7 @@ func init() {
 		{"deaf for long", 3, (*simulation).deafForLong},
 		{"excluded for long", 2, (*simulation).excludedForLong},
 		{"the clock is set back while away", 2, (*simulation).clockBackWhileAway},
+		{"time comes again", 4, (*simulation).timeComesAgain},
 		{"touched back", 3, (*simulation).touchedBack},
 		{"a twin arrives", 3, (*simulation).twinArrives},
 		{"a loss in an audit", 3, (*simulation).lossInAnAudit},
@@ -110,7 +111,7 @@ func init() {
 			s.options([][]string{nil, {excludedPrefix + "*"}}[rng.IntN(2)]...)
 		}},
 		{"the clock steps", 1, func(s *simulation, rng *rand.Rand) {
-			s.kernel.StepClock([]time.Duration{-time.Hour, -time.Second, -time.Millisecond, time.Second, time.Hour}[rng.IntN(5)])
+			s.stepClock([]time.Duration{-time.Hour, -time.Second, -time.Millisecond, time.Second, time.Hour}[rng.IntN(5)])
 		}},
 		{"sync", 3, (*simulation).sync},
 		{"in the tick of a stamp", 3, (*simulation).inTheTick},
@@ -141,6 +142,32 @@ func simHistory(seed uint64) (events []simEvent) {
 		n := rng.IntN(sum)
 		for i := range simKinds {
 			if n -= weights[i]; n < 0 {
+				events = append(events, simEvent{&simKinds[i], rng.Uint64() >> 40, rng.IntN(hasty)})
+				break
+			}
+		}
+	}
+	return events
+}
+
+// chosen returns n events: changes, and those of some kinds, as often as their weights say.
+func chosen(seed uint64, n int, weights map[string]int) (events []simEvent) {
+	rng := rand.New(rand.NewPCG(seed, 4))
+	of := func(i int) int {
+		if i < simChanges {
+			return max(simKinds[i].weight, weights[simKinds[i].name])
+		}
+		return weights[simKinds[i].name]
+	}
+	sum := 0
+	for i := range simKinds {
+		sum += of(i)
+	}
+	hasty := 1 << rng.IntN(9)
+	for range n {
+		choice := rng.IntN(sum)
+		for i := range simKinds {
+			if choice -= of(i); choice < 0 {
 				events = append(events, simEvent{&simKinds[i], rng.Uint64() >> 40, rng.IntN(hasty)})
 				break
 			}

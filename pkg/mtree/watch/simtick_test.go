@@ -165,15 +165,7 @@ func (s *simulation) arrivesInTheTick(rng *rand.Rand) {
 // when the batch came there got the same stamp, on a disk with whole seconds: who had listed the
 // other one was complete without it, for good.
 func TestMovedThroughWhatArrives(t *testing.T) {
-	seed := uint64(1)
-	for ; ; seed++ {
-		if r := rand.New(rand.NewPCG(seed, 1)); r.IntN(4) == 3 { // whole seconds: see newSimulation
-			break
-		}
-	}
-	simulatedBy(t, seed, func(s *simulation) {
-		require.Equal(t, time.Second, s.kernel.Granule)
-		s.order.Settle(simLong, 3000)
+	wholeSeconds(t, func(s *simulation) {
 		must(t, s.shell.Write(simRoot+"/new", "or no reader would go down"))
 		must(t, s.shell.Mkdir(simRoot+"/b/p", 0o755))
 		must(t, s.shell.Mkdir(simRoot+"/b/q", 0o755))

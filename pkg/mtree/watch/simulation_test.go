@@ -22,12 +22,15 @@ import (
 // simkernel makes it. Each seed runs twice, with equal traces. At each moment of rest the
 // reader believes what is there, no stamp stands for two contents, and the tree is watched.
 // A history that fails is shrunk, and printed with its trace.
-func TestSimulation(t *testing.T) {
+func TestSimulation(t *testing.T) { simulateAll(t, simRounds, simHistory) }
+
+// simulateAll runs the histories of seeds.
+func simulateAll(t *testing.T, rounds int, history func(seed uint64) []simEvent) {
 	tryOpenat2(t)
 	seeds, forks := 0, []string{} // those whose two runs differed
-	proof.Rounds(t, simRounds, func(t *testing.T, seed uint64) {
+	proof.Rounds(t, rounds, func(t *testing.T, seed uint64) {
 		seeds++
-		events := simHistory(seed)
+		events := history(seed)
 		first := simulate(t, seed, events)
 		second := simulate(t, seed, events)
 		proof.Count("simulated runs of watch", 2)

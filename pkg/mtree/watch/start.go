@@ -79,6 +79,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	if lost := w.loadExceptions(&id); doubts == "" {
 		doubts = lost // none on the first run
 	}
+	w.aboveEarlier(id)
 	w.audits.next = w.scopeAtStart(id, doubts, now)
 	if doubts == "" && !id.First {
 		w.ownWrites = ownwrites.New(w.ownWritesLog, known, now)
@@ -139,6 +140,8 @@ func (w *watcher) resume(id identity.Identity, now mtree.Stamp) {
 // scopeAtStart returns the request for the start audit.
 func (w *watcher) scopeAtStart(id identity.Identity, doubts string, now mtree.Stamp) *auditRequest {
 	r := &auditRequest{reason: atStart, loss: true, epochRaised: doubts != ""}
+	r.raiseAgain = doubts != "" && (w.farBack || id.Status.Checkpoint == nil || id.Status.Checkpoint.After(now))
+	w.farBack = false
 	r.Scope = audit.Scope{First: id.First, All: doubts != "", Since: now, Before: now}
 	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {
 		w.Log.Info("other options than before: every directory is stamped anew", "before", was, "now", w.options())

@@ -40,6 +40,8 @@ type watcher struct {
 	clock     stamprule.Clock
 	steps     *machine.ClockSteps // nil if the kernel has none
 	floor     mtree.Stamp         // the highest stamp published
+	reading   reading             // the last look at the clock
+	farBack   bool                // the clock was set back, by more than the floor may be ahead
 
 	lock         *state.Lock
 	marker       *state.Marker
@@ -69,6 +71,12 @@ type watcher struct {
 	mountsRecorded bool                // the tree file has the present mounts
 	missedMounts   []audit.Finding     // parents of places where mounts came or went while no watch ran
 	earlier        map[string]bool     // borders when the last watcher ran; nil once an audit is done
+}
+
+// reading is what the clock showed at an uptime; zero: nothing is known.
+type reading struct {
+	clock mtree.Stamp
+	up    time.Duration
 }
 
 // options returns a text of the options that decide which changes are published.

@@ -90,6 +90,15 @@ func (k *Kernel) StepClock(by time.Duration) {
 	}
 }
 
+// StandStill takes back d, which has just passed while only killed processes ended: a kill takes
+// no time on a real machine, and here their goroutines may sleep.
+func (k *Kernel) StandStill(d time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.offset -= d
+	k.began = k.began.Add(d)
+}
+
 // Note adds a line to the trace.
 func (k *Kernel) Note(format string, args ...any) {
 	k.mu.Lock()

@@ -1,0 +1,49 @@
+package watch
+
+import (
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/watch/internal/identity"
+)
+
+// floorAhead is how far the floor may be ahead of the clock before it is abandoned:
+// else one stamp of a wrong clock could decide for years.
+const floorAhead = time.Minute
+
+// aboveEarlier raises the floor to all that directories may show since an earlier watcher: the
+// clock may have been set back, and a batch that was broken off may have given one stamp more than
+// was recorded, or than the clock showed then.
+func (w *watcher) aboveEarlier(id identity.Identity) {
+	s := &id.Status
+	if s.Updated != nil && s.Boot == machine.BootID() {
+		w.reading = reading{*s.Updated, s.Up}
+	}
+	w.lookAtClock() // guard: TestKilledAndSetBackALittle
+	if !s.Clean {
+		w.floor = w.rule().Least() // guard: TestKilledInABatchOfASecond
+	}
+}
+
+// lookAtClock finds out whether the clock was set back since the last look. Until then the
+// kernel may have given any time to a directory up to that which the clock would show now, and a
+// reader may know it. So the floor is raised to that, and it does not come again as a stamp. If
+// it lies too far ahead for that, the floor stays, and farBack is set.
+func (w *watcher) lookAtClock() {
+	up, was := machine.Uptime(), w.reading
+	now := w.Now()
+	w.reading = reading{now, machine.Uptime()} // up is the earlier one now and the later one next time: no delay counts
+	if was.up == 0 || up < was.up {
+		return
+	}
+	switch would := was.clock.Add(up - was.up); {
+	case would.Sub(now) > floorAhead: // guard: TestSetBackInAQuietTree
+		w.farBack = true
+	case would.After(now):
+		w.floor = mtree.Later(w.floor, would) // guard: TestTimesOfSecondsThatComeAgain
+	}
+}
+
+// clockSetBack reports whether the clock was set back, which an audit has to mend.
+func (w *watcher) clockSetBack() bool { return w.clock.SetBack() || w.farBack }
