@@ -51,6 +51,18 @@ type node struct {
 	mounted      bool // something is mounted on it: it is not listed
 }
 
+// Snapshot is a tree as it once was.
+type Snapshot struct {
+	root  *node
+	floor mtree.Stamp
+	epoch uint64
+	runs  []wire.Run
+	left  map[string]bool // by path: what waited to be published
+
+	ahead  bool // a listing under a stamp that it has showed what came later
+	passed bool // a later stamp was listed
+}
+
 // NewTree returns an empty tree that is watched and published. now is the clock of its
 // machine. yield is called where others may act; it may be nil.
 func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
