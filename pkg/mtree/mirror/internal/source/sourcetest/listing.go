@@ -87,15 +87,3 @@ func (t *Tree) add(l *mtree.Listing, name string, n *node) {
 		l.Entries = append(l.Entries, n.entry(name))
 	}
 }
-
-// entry returns the entry of a node.
-func (n *node) entry(name string) mtree.Entry {
-	e := mtree.Entry{Name: name, Kind: n.kind, Has: mtree.HasMode | mtree.HasCTime, Mode: n.mode, MTime: n.mtime, CTime: n.ctime}
-	switch n.kind {
-	case mtree.File:
-		e.Size = int64(len(n.text))
-	case mtree.Symlink:
-		e.Link = n.text
-	}
-	return e
-}

@@ -132,6 +132,18 @@ func (n *node) walk(path string, visit func(path string, n *node)) {
 	}
 }
 
+// entry returns the entry of a node.
+func (n *node) entry(name string) mtree.Entry {
+	e := mtree.Entry{Name: name, Kind: n.kind, Has: mtree.HasMode | mtree.HasCTime, Mode: n.mode, MTime: n.mtime, CTime: n.ctime}
+	switch n.kind {
+	case mtree.File:
+		e.Size = int64(len(n.text))
+	case mtree.Symlink:
+		e.Link = n.text
+	}
+	return e
+}
+
 // clone copies a node with everything below it.
 func (n *node) clone() *node {
 	c := *n
