@@ -51,7 +51,7 @@ func (r *Replica) Deny(path string) {
 	if err != nil {
 		return
 	}
-	if record, had := r.Record(dir, path); !had || !record.IsStored(info.MTime) {
+	if record, had, _ := r.Record(dir, path); !had || !record.IsStored(info.MTime) {
 		if len(r.unread.lines) >= state.MaxUnread {
 			r.forget()
 		}
