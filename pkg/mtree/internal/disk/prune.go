@@ -16,6 +16,10 @@ type Prune struct {
 	Keep  func(path string, isDir bool) bool // true: the entry stays; not called for the top; nil: nothing stays
 	Trees bool                               // remove the roots of trees and copies, too
 
+	// Enter makes directories accessible while they are counted, if their owner lacks r or x: a
+	// removal would do so, too. They get their modes back.
+	Enter bool
+
 	// Stays is called for each directory that PruneTree leaves because of what is in
 	// it, children first; nil: not called.
 	Stays func(dir *Dir, path string) error
@@ -39,13 +43,9 @@ func (c *Count) add(more Count) {
 // first error. The root of a tree or copy is an error, unless p.Trees.
 func (d *Dir) PruneTree(name string, p Prune) (Count, error) { return d.prune(name, p, false) }
 
-// CountPruned returns what PruneTree would remove.
+// CountPruned returns what PruneTree would remove. It fails if some of it is on another file
+// system. Cost: one openat, getdents64 and two statx per directory, one statx per entry.
 func (d *Dir) CountPruned(name string, p Prune) (Count, error) { return d.prune(name, p, true) }
-
-// CountTree returns how many entries stand at and below the entry name. It fails if
-// one of them is on another file system. Cost: one openat, getdents64 and two statx
-// per directory, one statx per entry.
-func (d *Dir) CountTree(name string) (Count, error) { return d.prune(name, Prune{}, true) }
 
 func (d *Dir) prune(name string, p Prune, dry bool) (c Count, err error) {
 	info, err := d.Stat(name)
@@ -77,6 +77,10 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 	}
 	var dir *Dir
 	if dry {
+		const look = 0o500
+		if p.Enter && info.Mode&look != look && sys.Geteuid() != 0 && d.ChmodEntry(name, info.Mode|look) == nil { // guard (without p.Enter): ordinary-user.txtar
+			defer func() { _ = d.ChmodEntry(name, info.Mode) }()
+		}
 		if dir, err = d.OpenDir(name); errors.Is(err, fs.ErrPermission) {
 			return c, nil // the removal will make it accessible, if it is allowed to
 		}
