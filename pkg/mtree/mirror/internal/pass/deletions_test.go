@@ -1,12 +1,14 @@
 package pass
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // What deletions add to the counts of a pass: what is deleted with all below it, and names
@@ -52,6 +54,44 @@ func TestDeletionsComeBeforeTheStamp(t *testing.T) {
 		}
 		require.Equal(t, 2, stamps)
 	})
+}
+
+// The base of --max-delete after a full walk was what the source listed, without what is below
+// directories that the copy keeps though no listing names them, or that the source may not
+// read: of a copy of 167 entries of which serve excluded most, 98 went without a release, since
+// they were few. What is counted is counted once, and nothing if there are none.
+func TestTheCountOfWhatIsKept(t *testing.T) {
+	hideDots := func(path string, l *source.Dir) {
+		for i := range l.Entries {
+			if l.Entries[i].Name == ".dots" {
+				l.Entries, l.Hidden = slices.Delete(l.Entries, i, i+1), 1
+				return
+			}
+		}
+	}
+	for name, change := range map[string]func(r *rig){
+		"nothing":                func(*rig) {},
+		"excluded by serve":      func(r *rig) { r.Tree.Exclude("some") },
+		"a mount covers it":      func(r *rig) { r.Tree.Mount("a/some") },
+		"hidden dotfiles":        func(r *rig) { r.show = hideDots },
+		"the source may not":     func(r *rig) { r.Tree.Deny("a/some"); r.Tree.Publish() },
+		"nothing is deleted":     func(r *rig) { r.env.NoDelete = true; r.remove("a/some") },
+		"everything of it again": func(r *rig) { r.Tree.Exclude("some"); r.full(); r.Tree.Exclude("some") },
+	} {
+		simulate(t, name, "a/f a/some/x a/some/d/y a/some/d/z .dots/x .dots/d/y b/g", func(t *testing.T, r *rig) {
+			change(r)
+			p := r.full()
+			require.True(t, p.Complete, r.log.String())
+			require.EqualValues(t, 13, r.replica.CountAll())
+			require.EqualValues(t, 13, p.Seen)
+			require.EqualValues(t, 13, r.replica.Counters().Entries)
+			require.EqualValues(t, 13, r.replica.Status().Deletions.Base)
+			r.full()
+			for _, dir := range []string{"b", "some", ".dots"} {
+				require.Equal(t, 2, r.count("list "+dir), "%s is read once: all of it, and the end", dir)
+			}
+		})
+	}
 }
 
 // Deletions that somebody released do not count for --max-delete.

@@ -37,16 +37,21 @@ func (r *Replica) count(dir *disk.Dir, name, path string, enter bool) (disk.Coun
 	return dir.CountPruned(name, p)
 }
 
-// CountAll counts the entries of the copy, as far as they can be read, without what filters
-// exclude. Cost: one openat, getdents64 and statx per directory and entry.
-func (r *Replica) CountAll() (total int64) {
-	if r.Root == nil {
+// CountAll counts the entries of the copy, as CountIn does.
+func (r *Replica) CountAll() int64 { return r.CountIn("") }
+
+// CountIn counts the entries below a directory of the copy, as far as they can be read,
+// without what filters exclude. Cost: one openat, getdents64 and statx per directory and entry.
+func (r *Replica) CountIn(path string) (total int64) {
+	dir, err := r.Dir(path)
+	if err != nil {
 		return 0
 	}
-	_ = r.Root.ScanStat(func(raw []byte, info disk.Info) error {
-		name := string(raw)
-		if !r.Filters.Excluded(name, info.Kind == mtree.Dir) {
-			n, _ := r.count(r.Root, name, name, false)
+	defer dir.Close()
+	_ = dir.ScanStat(func(raw []byte, info disk.Info) error {
+		below := mtree.JoinPath(path, string(raw))
+		if !r.Filters.Excluded(below, info.Kind == mtree.Dir) {
+			n, _ := r.count(dir, string(raw), below, false)
 			total += n.Entries
 		}
 		return nil

@@ -32,6 +32,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if given != nil {
 		l = given.Dir
 	} else if l, err = env.ask(ctx, t); err != nil {
+		if errors.Is(err, source.ErrDenied) && t.Doubts.Below() { // guard: TestTheCountOfWhatIsKept
+			v.Inside = env.Replica.CountIn(t.Path)
+		}
 		return err
 	}
 	v.Listing, v.Approx, v.Past, v.Other = l.Listing, l.Approx, l.Past, env.isOfOtherOptions(&l)
@@ -90,6 +93,11 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	}
 	if !v.Listing.Hot { // guard (always): TestAHotListing
 		env.findDeletions(t, v, dir)
+	}
+	if v.Doubts.Below() {
+		for _, e := range v.Plan.Unvisited { // guard: TestTheCountOfWhatIsKept
+			v.Inside += env.Replica.CountIn(mtree.JoinPath(t.Path, e.Name))
+		}
 	}
 	return nil
 }
