@@ -3,6 +3,7 @@ package pass
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -164,4 +165,48 @@ func TestWhatIsNotCopiedGoesWithItsDirectory(t *testing.T) {
 		r.complete()
 		require.Empty(t, r.replica.Uncopied())
 	})
+}
+
+// What an ordinary user may not count counted as one entry: a directory of another user whose
+// rights it lacks, with thousands below it, was within each --max-delete. Nothing next to it is
+// deleted, either, and the failure names it. What the user may make accessible is counted, and
+// gets its mode back.
+func TestWhatNobodyMayCountStays(t *testing.T) {
+	for name, mode := range map[string]uint32{"not read": 0o711, "not entered": 0o744, "neither": 0o700} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 1000)
+			r.write("f a/f a/old/f a/old/d/x a/old/d/y")
+			r.complete()
+			require.NoError(t, r.Shell.Mkdir("/copy/a/old/root", 0o755))
+			for _, file := range []string{"1", "2", "3"} {
+				require.NoError(t, r.Shell.Write("/copy/a/old/root/"+file, "x"))
+			}
+			require.NoError(t, r.Shell.Chmod("/copy/a/old/root", mode))
+			was := r.paths()
+			r.remove("a/old")
+			for range 2 {
+				p := r.pass()
+				require.Zero(t, p.Deleted, name)
+				require.Equal(t, int64(1), p.Failed, name)
+				require.ErrorIs(t, p.Errs[0], unix.EACCES, name)
+				require.ErrorContains(t, p.Errs[0], "a/old", name)
+				require.Equal(t, was, r.paths(), name)
+			}
+			require.NoError(t, r.Shell.Chown("/copy/a/old/root", 1000))
+			require.NoError(t, r.Shell.Chmod("/copy/a/old/root", mode&^0o700))
+			require.NoError(t, r.Shell.Chmod("/copy/a/old/d", 0o311))
+			r.limit("8")
+			r.requireHeld("a/old", "9 of 8 entries would go, --max-delete is 8")
+			old, err := r.replica.Dir("a/old")
+			require.NoError(t, err)
+			for dir, want := range map[string]uint32{"root": mode &^ 0o700, "d": 0o311} {
+				info, err := old.Stat(dir)
+				require.NoError(t, err)
+				require.Equal(t, want, info.Mode, name)
+			}
+			require.NoError(t, old.Close())
+			r.limit("9")
+			require.Equal(t, int64(9), r.complete().Deleted, name)
+		})
+	}
 }
