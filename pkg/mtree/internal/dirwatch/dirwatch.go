@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +51,8 @@ func New() (*Watch, error) {
 
 // Add begins to hear d, or changes what is heard of it, and returns an id that is the
 // same for the same directory. d may be closed afterwards. If the user has no more
-// watches, the error names the sysctl. System calls: inotify_add_watch.
+// watches, the error names the sysctl. Without /proc d is found by its path. System calls:
+// inotify_add_watch.
 func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 	// Setting the mtime alone, as SetTime does, is IN_MODIFY to the kernel;
 	// together with the atime it is IN_ATTRIB (fsnotify_change).
@@ -64,12 +64,14 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 		mask |= entries
 	}
 	// By descriptor, so that the directory that is heard is the one that was looked at.
-	path := "/proc/self/fd/" + strconv.Itoa(d.FD())
-	err = w.control(func(fd int) error {
-		wd, err := sys.InotifyAddWatch(fd, path, mask)
-		id = int32(wd)
-		return err
-	})
+	id, err = w.add(sys.FDPath(d.FD()), mask)
+	if err == unix.ENOENT && sys.ThroughProc(d.FD()) != nil { // guard: TestHearingWithoutProc
+		if id, err = w.add(d.Path(), mask); err == nil {
+			if err = d.StillAt(d.Path()); err != nil {
+				w.Remove(id)
+			}
+		}
+	}
 	if err == unix.ENOSPC {
 		err = limit.NoWatch(0)
 	}
@@ -77,6 +79,16 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 		return 0, &fs.PathError{Op: "inotify_add_watch", Path: d.Path(), Err: err}
 	}
 	return id, nil
+}
+
+// add sets a watch by path.
+func (w *Watch) add(path string, mask uint32) (id int32, err error) {
+	err = w.control(func(fd int) error {
+		wd, err := sys.InotifyAddWatch(fd, path, mask)
+		id = int32(wd)
+		return err
+	})
+	return id, err
 }
 
 // Remove stops hearing a directory. Next may still return events that happened before.

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +67,7 @@ func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify_init1: %w", err)
 	}
-	if err := throughProc(fd); err != nil && !markerOnly { // guard: TestSourcesWithoutProc
+	if err := sys.ThroughProc(fd); err != nil && !markerOnly { // guard: TestSourcesWithoutProc
 		_ = sys.Close(fd)
 		return nil, err
 	}
@@ -84,7 +83,7 @@ func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 // to compare.
 func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool, error) {
 	if parent == Marker {
-		return s.armMarker(fd)
+		return s.armMarker(name, fd)
 	}
 	if s.markerOnly {
 		return Ref{}, false, nil
@@ -167,11 +166,20 @@ func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	return Ref{n}, true, nil
 }
 
-// armMarker arms the marker directory.
-func (s *inotify) armMarker(fd int) (Ref, bool, error) {
+// armMarker arms the marker directory: without /proc by its path. What is heard of it only
+// wakes; whether it is there and what is in it is looked at.
+func (s *inotify) armMarker(path string, fd int) (Ref, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wd, err := s.add(fd, markerMask)
+	if errors.Is(err, sys.ErrNoProc) { // guard: TestMarkerWithoutProc
+		path += "/."
+		if wd, err = s.addPath(path, markerMask); err == nil {
+			if err = isThere(unix.AT_FDCWD, path, fd); err != nil {
+				s.remove(wd)
+			}
+		}
+	}
 	if err == nil {
 		s.markerWD.Store(wd)
 	}
@@ -179,9 +187,20 @@ func (s *inotify) armMarker(fd int) (Ref, bool, error) {
 }
 
 // add sets a watch by descriptor: the directory that was opened is the one that
-// is heard. The trailing "/." makes the last component no symlink.
+// is heard. The trailing "/." makes the last component no symlink. ErrGone: it was removed;
+// where /proc went, that would be said of every directory, and nobody would miss their events.
 func (s *inotify) add(fd int, mask uint32) (wd int32, err error) {
-	path := "/proc/self/fd/" + strconv.Itoa(fd) + "/."
+	wd, err = s.addPath(sys.FDPath(fd)+"/.", mask)
+	if err == ErrGone {
+		if missing := sys.ThroughProc(fd); missing != nil { // guard: TestProcIsUnmounted
+			return 0, missing
+		}
+	}
+	return wd, err
+}
+
+// addPath sets a watch by path.
+func (s *inotify) addPath(path string, mask uint32) (wd int32, err error) {
 	err = s.queue.control(func(queue int) error {
 		n, err := sys.InotifyAddWatch(queue, path, mask)
 		wd = int32(n)

@@ -30,5 +30,6 @@ type Report struct {
 	Directories int64
 	Files       int64 // other entries
 	Found       int64 // findings
+	Mounted     bool  // Tree.Unfollowed, and something is mounted below the root
 	Elapsed     time.Duration
 }
