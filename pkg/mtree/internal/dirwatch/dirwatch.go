@@ -65,18 +65,29 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 	}
 	// By descriptor, so that the directory that is heard is the one that was looked at.
 	id, err = w.add(sys.FDPath(d.FD()), mask)
-	if err == unix.ENOENT && sys.ThroughProc(d.FD()) != nil { // guard: TestHearingWithoutProc
-		if id, err = w.add(d.Path(), mask); err == nil {
-			if err = d.StillAt(d.Path()); err != nil {
-				w.Remove(id)
-			}
-		}
+	if err == unix.ENOENT && sys.ThroughProc(d.FD()) != nil { // guard: TestAddWithoutProc
+		id, err = w.addByPath(d, mask)
 	}
 	if err == unix.ENOSPC {
 		err = limit.NoWatch(0)
 	}
 	if err != nil {
 		return 0, &fs.PathError{Op: "inotify_add_watch", Path: d.Path(), Err: err}
+	}
+	return id, nil
+}
+
+// addByPath is add without /proc: it fails with sys.ErrNoProc where the path of d leads to
+// another directory by now, or to none.
+func (w *Watch) addByPath(d *disk.Dir, mask uint32) (id int32, err error) {
+	if id, err = w.add(d.Path(), mask); err == unix.ENOSPC {
+		return 0, err
+	} else if err != nil {
+		return 0, sys.ErrNoProc
+	}
+	if d.StillAt(d.Path()) != nil { // guard: TestHearingWithoutProc
+		w.Remove(id)
+		return 0, sys.ErrNoProc
 	}
 	return id, nil
 }

@@ -14,6 +14,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/sys"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 )
 
 // With OwnTimes only a directory's own times are heard, with AnyChange also its
@@ -98,6 +99,31 @@ func TestHearingWithoutProc(t *testing.T) {
 	require.NoError(t, os.Rename(filepath.Join(top, "a"), filepath.Join(top, "b")))
 	require.NoError(t, os.Mkdir(filepath.Join(top, "a"), 0o755))
 	_, err = w.Add(d, AnyChange)
-	require.ErrorIs(t, err, disk.ErrReplaced)
+	require.ErrorIs(t, err, sys.ErrNoProc)
 	require.NoError(t, d.Close())
+}
+
+// Without /proc, as in a chroot, watch --sync said that .tidemark was not there.
+func TestAddWithoutProc(t *testing.T) {
+	k := faultkernel.New(t, 0)
+	d, err := disk.OpenRoot("/")
+	require.NoError(t, err)
+	defer d.Close()
+	null, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	w := &Watch{null}
+	defer w.Close()
+	missing := "watch "
+	k.Fail = func(call string) error {
+		if strings.HasPrefix(call, missing) {
+			return unix.ENOENT
+		}
+		return nil
+	}
+	_, err = w.Add(d, OwnTimes)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	missing = ""
+	_, err = w.Add(d, OwnTimes)
+	require.ErrorContains(t, err, "/proc")
+	require.NotErrorIs(t, err, fs.ErrNotExist)
 }

@@ -55,7 +55,7 @@ type inotify struct {
 func Inotify(wake chan<- struct{}) (Source, error) { return newInotify(wake, false) }
 
 // None returns a Source that hears the marker directory only, for file systems
-// that send no events: the tree is known by scans alone.
+// that send no events: the tree is known by scans alone. Without /proc it may not hear that.
 func None(wake chan<- struct{}) (Source, error) { return newInotify(wake, true) }
 
 // newInotify returns a Source, not an *inotify: a nil *inotify in a Source would not be nil.
@@ -167,7 +167,7 @@ func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 }
 
 // armMarker arms the marker directory: without /proc by its path. What is heard of it only
-// wakes; whether it is there and what is in it is looked at.
+// wakes, so None does without it; whether it is there and what is in it is looked at.
 func (s *inotify) armMarker(path string, fd int) (Ref, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,6 +178,9 @@ func (s *inotify) armMarker(path string, fd int) (Ref, bool, error) {
 			if err = isThere(unix.AT_FDCWD, path, fd); err != nil {
 				s.remove(wd)
 			}
+		}
+		if s.markerOnly && errors.Is(err, ErrGone) { // guard: TestSourcesWithoutProc
+			return Marker, false, nil
 		}
 	}
 	if err == nil {

@@ -32,4 +32,8 @@ type Report struct {
 	Found       int64 // findings
 	Mounted     bool  // Tree.Unfollowed, and something is mounted below the root
 	Elapsed     time.Duration
+	Waited      time.Duration // of that, for the writer, who may wait for the clock
 }
+
+// Took returns how long the scan itself took.
+func (r Report) Took() time.Duration { return max(0, r.Elapsed-r.Waited) }

@@ -78,7 +78,8 @@ type scan struct {
 
 	mounted atomic.Bool // something is mounted below the root, and not excluded
 
-	sending sys.Mutex // held until the writer took a chunk
+	sending sys.Mutex     // held until the writer took a chunk
+	waited  time.Duration // for the writer
 
 	directories, files, found atomic.Int64
 }
@@ -201,8 +202,10 @@ func (s *scan) send(last bool) {
 	if len(chunk) == 0 {
 		return
 	}
+	began := time.Now()
 	select {
 	case s.findings <- chunk:
 	case <-s.ctx.Done():
 	}
+	s.waited += time.Since(began)
 }
