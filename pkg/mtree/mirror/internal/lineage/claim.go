@@ -26,6 +26,9 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	if err != nil {
 		return Claim{}, err
 	}
+	if l.older = l.isOlder(root); l.older {
+		holdAll = cmp.Or(holdAll, olderState)
+	}
 	claim := Claim{HoldAll: holdAll}
 	if holdAll == lostID {
 		claim.Walk, err = l.claimNameless(ctx, root)
@@ -60,6 +63,9 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 		err = l.retake(next, more)
 	} else {
 		err = r.SetTree(next)
+	}
+	if err == nil && was.Epoch != next.Epoch {
+		err = l.forgetTop()
 	}
 	if err == nil {
 		l.adopted, l.summed = true, true
@@ -136,7 +142,7 @@ func (l *Lineage) retake(next state.Tree, more replica.Doubts) error {
 // runs. If nothing is held, the copy takes over the source's lineage and directory.
 func (l *Lineage) Completed(root *source.Root, held int64) error {
 	t := l.replica.Tree()
-	if root.Runs != nil {
+	if root.Runs != nil && !l.older {
 		t.Runs = root.Runs
 	}
 	if held == 0 && t.Older != 0 {

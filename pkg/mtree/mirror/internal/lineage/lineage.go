@@ -28,6 +28,7 @@ type Lineage struct {
 	adopted  bool // Adopt was carried out, now or by an earlier start
 	summed   bool // Sums was carried out
 	outside  bool // the source lost its id, and was found not to be within the copy
+	older    bool // the source shows an older state: Lineage.isOlder
 	flapping flapping
 
 	pause func(time.Duration) // tests note it

@@ -136,3 +136,58 @@ func TestRolledBack(t *testing.T) {
 		require.Equal(t, !c.back, b.rolledBack(rootOf(c.root)) == 0)
 	}
 }
+
+// Two copies stood behind one address, and the mirror of one of them stood still: what had come
+// since was deleted from the copy of theirs when that one answered, and fetched again when the
+// other one did.
+func TestAnOlderState(t *testing.T) {
+	one, two, other := "0000000000000001", "0000000000000002", "0000000000000009"
+	for name, c := range map[string]struct {
+		root  func(r *source.Root)
+		older bool
+	}{
+		"as before":              {root: func(r *source.Root) { r.Runs = runsOf(two) }},
+		"later":                  {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(two), mtree.Unix(300, 0) }},
+		"earlier":                {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(two), mtree.Unix(150, 0) }, older: true},
+		"earlier, and no copy":   {root: func(r *source.Root) { r.Upstreams, r.Runs, r.Stamp = "", runsOf(two), mtree.Unix(150, 0) }},
+		"earlier, not complete":  {root: func(r *source.Root) { r.Hot, r.Runs, r.Stamp = true, runsOf(two), mtree.Unix(150, 0) }},
+		"earlier, another epoch": {root: func(r *source.Root) { r.Tree.Epoch, r.Runs, r.Stamp = 6, runsOf(two), mtree.Unix(150, 0) }},
+		"another tree":           {root: func(r *source.Root) { r.Tree.ID, r.Runs, r.Stamp = theirs, runsOf(two), mtree.Unix(150, 0) }},
+		"of a run before":        {root: func(r *source.Root) { r.Runs = runsOf(one) }, older: true},
+		"rolled back":            {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(other), mtree.Unix(150, 0) }},
+		"without runs":           {root: func(r *source.Root) { r.Runs, r.Stamp = nil, mtree.Unix(150, 0) }},
+	} {
+		b := made(t, Options{})
+		seen := rootOf(func(r *source.Root) { r.Upstreams, r.Stamp = "host", mtree.Unix(200, 0) })
+		seen.Runs = append(runsOf(one), runsOf(two)...)
+		b.claim(seen)
+		b.complete()
+		require.NoError(t, b.Completed(seen, 0))
+		was, top := b.replica.Tree(), *b.replica.Status().SourceTop
+		root := rootOf(func(r *source.Root) { r.Upstreams, r.Stamp = "host", mtree.Unix(200, 0); c.root(r) })
+		require.Equal(t, c.older, b.isOlder(root), name)
+		if !c.older {
+			continue
+		}
+		for range 2 { // it does not lapse
+			require.Equal(t, olderState, b.claim(root).HoldAll, name)
+			require.NoError(t, b.Listed(root, &mtree.Listing{Stamp: mtree.Unix(150, 0)}))
+			require.NoError(t, b.Completed(root, 1))
+			require.Equal(t, was.Runs, b.replica.Tree().Runs, name)
+			require.Equal(t, two, b.replica.Status().SourceRun, name)
+			require.Equal(t, top, *b.replica.Status().SourceTop, name)
+		}
+		require.Empty(t, b.claim(seen).HoldAll, name)
+	}
+}
+
+// In another epoch the clock of the source may be another one: what was seen in the last one says
+// nothing.
+func TestTheTopOfAnotherEpoch(t *testing.T) {
+	b := made(t, Options{})
+	b.claim(rootOf(func(r *source.Root) { r.Upstreams, r.Stamp = "host", mtree.Unix(900, 0) }))
+	back := rootOf(func(r *source.Root) { r.Upstreams, r.Tree.Epoch, r.Stamp = "host", 6, mtree.Unix(150, 0) })
+	require.Empty(t, b.claim(back).HoldAll)
+	require.Equal(t, mtree.Unix(150, 0), *b.replica.Status().SourceTop)
+	require.Empty(t, b.claim(back).HoldAll)
+}

@@ -37,7 +37,7 @@ func (l *Lineage) next(root *source.Root, more replica.Doubts) state.Tree {
 	}
 	// While the copy may have bytes from before the source was rolled back, copies of this
 	// copy do not learn of the later run.
-	if !same || root.Runs != nil && more == 0 && !l.replica.IsDoubted(replica.DoubtBytes) {
+	if !same || root.Runs != nil && more == 0 && !l.older && !l.replica.IsDoubted(replica.DoubtBytes) {
 		is.Runs = root.Runs
 	}
 	if root.Fingerprint != "" {

@@ -1,6 +1,8 @@
 package lineage
 
 import (
+	"slices"
+
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
@@ -20,6 +22,24 @@ func (l *Lineage) rolledBack(root *source.Root) replica.Doubts {
 		return 0
 	}
 	return replica.DoubtBytes // guard (returns 0): TestRolledBackAndWatched
+}
+
+// olderState says why nothing is deleted while the source shows what was before.
+const olderState = "the source, itself a copy, shows an older state of the tree than this copy has seen"
+
+// isOlder reports whether the source is a copy that shows an older state of the tree than
+// this copy has seen: one of several behind an address whose mirror stands still, or one that
+// was put back. Within a run of watch no stamp of the root goes back; and a source that was
+// rolled back has a run that nobody has seen.
+func (l *Lineage) isOlder(root *source.Root) bool {
+	t, s, run := l.replica.Tree(), l.replica.Status(), wire.LatestRun(root.Runs)
+	switch {
+	case root.Upstreams == "" || root.Hot || run == "" || root.Tree.ID != t.ID || root.Tree.Epoch != t.Epoch:
+		return false
+	case run == s.SourceRun:
+		return s.SourceTop != nil && root.Stamp.Before(*s.SourceTop) // guard (returns false): TestAnOlderState
+	}
+	return slices.ContainsFunc(t.Runs, func(r wire.Run) bool { return r.ID == run }) // guard (returns false): TestAnOlderState
 }
 
 // Listed notes, before anything is taken from the listing of a directory below the
@@ -46,7 +66,7 @@ func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 // noteRun notes that the present run of the source's watch was listed; up to stamp, if
 // isStamp is true.
 func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) error {
-	if l.replica.ReadOnly {
+	if l.replica.ReadOnly || l.older { // guard (without l.older): TestAnOlderState
 		return nil
 	}
 	top := mtree.MinStamp
@@ -65,5 +85,14 @@ func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) er
 			return false
 		}
 		return true
+	})
+}
+
+// forgetTop forgets the highest stamp of another epoch: its clock may be another one.
+func (l *Lineage) forgetTop() error {
+	return l.replica.UpdateStatus(func(s *state.Status) bool {
+		had := s.SourceTop != nil
+		s.SourceTop = nil
+		return had
 	})
 }
