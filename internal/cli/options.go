@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -220,13 +221,16 @@ func (s *Strings) Repeatable() {}
 // 24h, 7d, 1d12h. It is never negative.
 type Duration time.Duration
 
+// maxDays is how many days a time.Duration holds.
+const maxDays = math.MaxInt64 / (24 * time.Hour)
+
 // Set reads a time.
 func (d *Duration) Set(text string) error {
 	var days time.Duration
 	rest := text
 	if before, after, ok := strings.Cut(text, "d"); ok {
 		n, err := strconv.ParseFloat(before, 64)
-		if err != nil || !(n >= 0 && n <= 36500) { // it may be NaN
+		if err != nil || !(n >= 0 && n <= float64(maxDays)) { // it may be NaN
 			return badDuration(text)
 		}
 		days, rest = time.Duration(n*24*float64(time.Hour)), after

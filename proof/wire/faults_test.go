@@ -39,6 +39,8 @@ type fault struct {
 	// stranger: the answer is a whole listing of another tree. Who has no copy yet takes what
 	// answers for its source.
 	stranger bool
+	// names: the answer names another tree. A source that named none so far may be that tree.
+	names bool
 }
 
 // faults are all of them.

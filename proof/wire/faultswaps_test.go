@@ -35,13 +35,13 @@ var swaps = []fault{
 	{name: "moves-on", prep: moveOn, moves: true},
 	{name: "newer-files", only: []string{isFile}, prep: moveOn, moves: true},
 	{name: "newer-listing", only: []string{isListing}, prep: moveOn, moves: true},
-	{name: "other-tree", only: []string{isListing}, ours: true, stranger: true, make: changed(func(a *answer) {
+	{name: "other-tree", only: []string{isListing}, ours: true, stranger: true, names: true, make: changed(func(a *answer) {
 		a.header.Set("Tidemark-Tree", strings.Repeat("0123456789abcdef", 2))
 		if a.isText() {
 			a.body = []byte("1700000000.000000000 ./\t-\tid=0123456789abcdef\tnow=1700000000.000000000\n#end 0\n")
 		}
 	})},
-	{name: "other-tree-id", only: []string{isListing}, ours: true, make: changed(func(a *answer) {
+	{name: "other-tree-id", only: []string{isListing}, ours: true, names: true, make: changed(func(a *answer) {
 		a.header.Set("Tidemark-Tree", strings.Repeat("0123456789abcdef", 2))
 	})},
 }

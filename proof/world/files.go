@@ -1,7 +1,10 @@
 package world
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"syscall"
 
@@ -261,8 +264,8 @@ func resized(data []byte, size int) []byte {
 	return slices.Concat(data, make([]byte, size-len(data)))
 }
 
-// mapped writes to a file by mmap(2) and msync(2).
-func mapped(name string, version int) error {
+// mapped writes to a file by mmap(2) and msync(2). On a full disk that is a fault.
+func mapped(name string, version int) (err error) {
 	f, err := os.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -276,10 +279,13 @@ func mapped(name string, version int) error {
 	if err != nil {
 		return err
 	}
+	defer func(before bool) {
+		debug.SetPanicOnFault(before)
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("%s: %v", name, fault)
+		}
+		err = errors.Join(err, unix.Munmap(m))
+	}(debug.SetPanicOnFault(true))
 	copy(m, content(version, len(m)))
-	err = unix.Msync(m, unix.MS_SYNC)
-	if e := unix.Munmap(m); err == nil {
-		err = e
-	}
-	return err
+	return unix.Msync(m, unix.MS_SYNC)
 }

@@ -148,7 +148,7 @@ func (s *sim) change(verb string, args []string) {
 	case verb == "snapshot":
 		s.shots = append(s.shots, t.Snapshot())
 	case verb == "restore":
-		if n := len(s.shots); n > 0 {
+		if n := len(s.shots); n > 0 && t.IsNoticed(s.shots[n-1]) {
 			shot := s.shots[n-1]
 			s.meanwhile(func() { t.Restore(shot) })
 		}

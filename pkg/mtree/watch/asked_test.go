@@ -185,7 +185,8 @@ func TestFloorThatIsAhead(t *testing.T) {
 }
 
 // Audits come once a day. Where something is not heard they come more often, with pauses of
-// twenty times their length, of a minute at least, or of a second where nothing is heard.
+// twenty times their length, of a minute at least, or of a second where nothing is heard. An audit
+// that waited two minutes for the clock had the next one wait for 40.
 func TestPauseOfAudits(t *testing.T) {
 	for _, c := range []struct {
 		hears, degraded bool
@@ -202,7 +203,7 @@ func TestPauseOfAudits(t *testing.T) {
 			if c.degraded {
 				p.watcher.status.State = wire.Degraded
 			}
-			p.scheduleAudit(auditReport{Report: audit.Report{Elapsed: c.took}})
+			p.scheduleAudit(auditReport{Report: audit.Report{Elapsed: c.took + time.Hour, Waited: time.Hour}})
 			require.Equal(t, c.pause, waits(func() { <-p.audits.timer.C }), c)
 		})
 	}

@@ -13,7 +13,7 @@ import (
 
 const (
 	// Without events, or with directories that cannot be heard, the pause before the next
-	// audit is auditPace times as long as the last one took.
+	// audit is auditPace times as long as the scan of the last one took.
 	auditPace     = 20
 	minDeafPause  = time.Minute // between audits of a degraded tree
 	minAuditPause = time.Second // between audits without events
@@ -153,9 +153,9 @@ func (w *watcher) scheduleAudit(last auditReport) {
 	pause := w.AuditInterval
 	switch {
 	case !w.hears():
-		pause = min(pause, max(minAuditPause, auditPace*last.Elapsed))
+		pause = min(pause, max(minAuditPause, auditPace*last.Took()))
 	case w.status.State == wire.Degraded:
-		pause = min(pause, max(minDeafPause, auditPace*last.Elapsed))
+		pause = min(pause, max(minDeafPause, auditPace*last.Took()))
 	}
 	w.audits.timer.Reset(pause)
 }

@@ -260,7 +260,7 @@ func (w *watcher) endBatch(wrote bool) {
 		w.writeStatus()
 	}
 	if w.health.Mended() {
-		w.audits.timer.Reset(auditPace * w.audits.last.Elapsed)
+		w.audits.timer.Reset(auditPace * w.audits.last.Took())
 	}
 	w.answerCookies()
 }

@@ -2,6 +2,7 @@ package dirwatch
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -70,13 +71,25 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 		id = int32(wd)
 		return err
 	})
-	if err == unix.ENOSPC {
+	switch {
+	case err == unix.ENOSPC:
 		err = limit.NoWatch(0)
+	case err == unix.ENOENT && !hasProc(d.FD()): // guard: TestAddWithoutProc
+		err = errNoProc
 	}
 	if err != nil {
 		return 0, &fs.PathError{Op: "inotify_add_watch", Path: d.Path(), Err: err}
 	}
 	return id, nil
+}
+
+// errNoProc is no fs.ErrNotExist: d is there.
+var errNoProc = errors.New("it takes /proc, which does not work here")
+
+// hasProc reports whether /proc leads to open descriptors. It is missing in a chroot.
+func hasProc(fd int) bool {
+	_, err := sys.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	return err == nil
 }
 
 // Remove stops hearing a directory. Next may still return events that happened before.

@@ -4,13 +4,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/sys/faultkernel"
 )
 
 // With OwnTimes only a directory's own times are heard, with AnyChange also its
@@ -48,4 +51,29 @@ func TestHearing(t *testing.T) {
 	require.NoError(t, w.Close())
 	_, err = w.Next(nil)
 	require.ErrorIs(t, err, fs.ErrClosed)
+}
+
+// Without /proc, as in a chroot, watch --sync said that .tidemark was not there.
+func TestAddWithoutProc(t *testing.T) {
+	k := faultkernel.New(t, 0)
+	d, err := disk.OpenRoot("/")
+	require.NoError(t, err)
+	defer d.Close()
+	null, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	w := &Watch{null}
+	defer w.Close()
+	missing := "watch "
+	k.Fail = func(call string) error {
+		if strings.HasPrefix(call, missing) {
+			return unix.ENOENT
+		}
+		return nil
+	}
+	_, err = w.Add(d, OwnTimes)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	missing = ""
+	_, err = w.Add(d, OwnTimes)
+	require.ErrorContains(t, err, "/proc")
+	require.NotErrorIs(t, err, fs.ErrNotExist)
 }

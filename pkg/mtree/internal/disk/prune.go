@@ -16,6 +16,11 @@ type Prune struct {
 	Keep  func(path string, isDir bool) bool // true: the entry stays; not called for the top; nil: nothing stays
 	Trees bool                               // remove the roots of trees and copies, too
 
+	// Enter makes directories accessible while they are counted, if their owner lacks r or x: a
+	// removal would do so, too. They get their modes back. Where that is not allowed, the count
+	// fails; without Enter, what is below such a directory is not counted.
+	Enter bool
+
 	// Stays is called for each directory that PruneTree leaves because of what is in
 	// it, children first; nil: not called.
 	Stays func(dir *Dir, path string) error
@@ -39,13 +44,9 @@ func (c *Count) add(more Count) {
 // first error. The root of a tree or copy is an error, unless p.Trees.
 func (d *Dir) PruneTree(name string, p Prune) (Count, error) { return d.prune(name, p, false) }
 
-// CountPruned returns what PruneTree would remove.
+// CountPruned returns what PruneTree would remove. It fails if some of it is on another file
+// system. Cost: one openat, getdents64 and two statx per directory, one statx per entry.
 func (d *Dir) CountPruned(name string, p Prune) (Count, error) { return d.prune(name, p, true) }
-
-// CountTree returns how many entries stand at and below the entry name. It fails if
-// one of them is on another file system. Cost: one openat, getdents64 and two statx
-// per directory, one statx per entry.
-func (d *Dir) CountTree(name string) (Count, error) { return d.prune(name, Prune{}, true) }
 
 func (d *Dir) prune(name string, p Prune, dry bool) (c Count, err error) {
 	info, err := d.Stat(name)
@@ -77,7 +78,10 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 	}
 	var dir *Dir
 	if dry {
-		if dir, err = d.OpenDir(name); errors.Is(err, fs.ErrPermission) {
+		if p.Enter && d.openForCount(name, info) { // guard (without p.Enter): ordinary-user.txtar
+			defer func() { _ = d.ChmodEntry(name, info.Mode) }()
+		}
+		if dir, err = d.OpenDir(name); errors.Is(err, fs.ErrPermission) && !p.Enter {
 			return c, nil // the removal will make it accessible, if it is allowed to
 		}
 	} else {
@@ -108,7 +112,7 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 		}
 		return nil
 	})
-	if dry && errors.Is(err, fs.ErrPermission) { // guard: ordinary-user.txtar
+	if dry && !p.Enter && errors.Is(err, fs.ErrPermission) { // guard (without !p.Enter): TestWhatNobodyMayCountStays
 		return dir.countNames(p) // likewise; there is no right to look at what is in it
 	}
 	for _, name := range gone {
@@ -127,6 +131,23 @@ func (d *Dir) pruneBelow(name string, info Info, p Prune, dry bool) (c Count, er
 		err = p.Stays(dir, p.Path)
 	}
 	return c, err
+}
+
+// openForCount makes the directory name accessible if it is not, and reports whether it did: then
+// its mode is another one than info says.
+func (d *Dir) openForCount(name string, info Info) bool {
+	const look = 0o500
+	if info.Mode&look == look {
+		return false
+	}
+	if dir, err := d.OpenDir(name); err == nil {
+		_, err = dir.Stat(mtree.MarkerName)
+		_ = dir.Close()
+		if !IsDenied(err) {
+			return false // there are rights besides the owner's
+		}
+	}
+	return d.ChmodEntry(name, info.Mode|look) == nil
 }
 
 // countNames counts the entries of a directory that may be read and not entered, without

@@ -101,17 +101,17 @@ func (l *Lister) recorded(d *disk.Dir, path string, mtime mtree.Stamp) mtree.Sta
 	return mtime
 }
 
-// isDoubted reports whether nothing in the copy is trusted. Cost: one fgetxattr.
+// isDoubted reports whether nothing in the copy is trusted, or nobody knows. Cost: one fgetxattr.
 func (l *Lister) isDoubted() bool {
 	if !l.MayBeCopy {
 		return false
 	}
-	record, _ := records.Of(l.Root)
+	record, _, err := records.Read(l.Root)
 	var logged records.Record
 	if l.Log != nil {
 		logged, _ = l.Log.Get("")
 	}
-	return record.IsDoubtedBelow() || logged.IsDoubtedBelow()
+	return record.IsDoubtedBelow() || logged.IsDoubtedBelow() || err != nil
 }
 
 // Finished reports whether the directory at path in a copy is complete: by its extended

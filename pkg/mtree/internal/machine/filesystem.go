@@ -34,6 +34,23 @@ const zfsMagic = 0x2fc12fc1
 // getUUID is FS_IOC_GETFSUUID of linux/fs.h.
 const getUUID = 0x80111500
 
+// btrfsInfo is BTRFS_IOC_FS_INFO of linux/btrfs.h.
+const btrfsInfo = 0x8400941f
+
+// btrfsID returns the id under which the kernel has a file system of btrfs. That is its UUID,
+// or another one if a clone of it is mounted, too. btrfs does not answer getUUID.
+func btrfsID(fd int) string {
+	var info struct {
+		maxID, devices uint64
+		id             [16]byte
+		_              [1024 - 32]byte
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), btrfsInfo, uintptr(unsafe.Pointer(&info))); errno != 0 {
+		return ""
+	}
+	return hex.EncodeToString(info.id[:])
+}
+
 // uuid returns the file system's UUID, since Linux 6.9.
 func uuid(fd int) string {
 	var u struct {

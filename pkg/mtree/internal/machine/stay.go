@@ -16,7 +16,7 @@ import (
 //
 // It is the number of the directory that the file system has in sysfs as long as it is
 // mounted. The kernel does not give a number again before it ran out of them. Cost: fstat,
-// fstatfs, readlink and a few statx.
+// fstatfs, readlink or an ioctl, and a few statx.
 func Stay(fd int) string {
 	var st unix.Stat_t
 	var fs unix.Statfs_t
@@ -24,7 +24,7 @@ func Stay(fd int) string {
 		return ""
 	}
 	if fs.Type == unix.BTRFS_SUPER_MAGIC {
-		if u := uuid(fd); len(u) == 32 {
+		if u := btrfsID(fd); u != "" {
 			return inSysfs("btrfs", u[:8]+"-"+u[8:12]+"-"+u[12:16]+"-"+u[16:20]+"-"+u[20:])
 		}
 		return ""

@@ -38,6 +38,7 @@ const arrivals = unix.IN_CREATE | unix.IN_MOVED_TO
 type inotify struct {
 	queue      queue
 	markerOnly bool // hear the marker directory only
+	deaf       bool // without /proc not even that can be armed
 
 	markerWD atomic.Int32
 
@@ -56,7 +57,7 @@ type inotify struct {
 func Inotify(wake chan<- struct{}) (Source, error) { return newInotify(wake, false) }
 
 // None returns a Source that hears the marker directory only, for file systems
-// that send no events: the tree is known by scans alone.
+// that send no events: the tree is known by scans alone. Without /proc it hears nothing.
 func None(wake chan<- struct{}) (Source, error) { return newInotify(wake, true) }
 
 // newInotify returns a Source, not an *inotify: a nil *inotify in a Source would not be nil.
@@ -68,11 +69,12 @@ func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify_init1: %w", err)
 	}
-	if err := throughProc(fd); err != nil && !markerOnly { // guard: TestSourcesWithoutProc
+	noProc := throughProc(fd)
+	if noProc != nil && !markerOnly { // guard: TestSourcesWithoutProc
 		_ = sys.Close(fd)
-		return nil, err
+		return nil, noProc
 	}
-	s := &inotify{markerOnly: markerOnly, nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
+	s := &inotify{markerOnly: markerOnly, deaf: noProc != nil, nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
 	s.queue.compress = s.compress
 	if err := s.queue.start(fd, "inotify", limit.InotifyQueue, wake); err != nil {
 		return nil, err
@@ -169,6 +171,9 @@ func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 
 // armMarker arms the marker directory.
 func (s *inotify) armMarker(fd int) (Ref, bool, error) {
+	if s.deaf { // guard: TestSourcesWithoutProc
+		return Marker, false, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wd, err := s.add(fd, markerMask)

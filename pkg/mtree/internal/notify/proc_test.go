@@ -28,7 +28,13 @@ func TestSourcesWithoutProc(t *testing.T) {
 	require.ErrorContains(t, err, "/proc")
 	require.NotErrorIs(t, err, fs.ErrNotExist, "a start would try again")
 	require.Equal(t, 1, k.Made("close"), "nothing stays open")
+
+	// None could not arm the marker, which counted as a directory that has to be looked at often: the
+	// tree was degraded for good, and watch --once ended with 1.
 	none, err := notify.None(wake)
 	require.NoError(t, err)
+	ref, _, err := none.Arm(notify.Marker, -1, ".tidemark", -1)
+	require.NoError(t, err)
+	require.Equal(t, notify.Marker, ref)
 	require.NoError(t, none.Close())
 }

@@ -15,15 +15,25 @@ const XattrName = "user.tidemark"
 // ErrNoXattr says that the file system keeps no user extended attributes.
 var ErrNoXattr = errors.New("no user extended attributes here")
 
-// Of returns the record on a directory; false if there is none or it makes no sense.
-// Cost: one fgetxattr.
+// Of is Read for those to whom a record that cannot be read is none.
 func Of(d *disk.Dir) (Record, bool) {
+	r, ok, _ := Read(d)
+	return r, ok
+}
+
+// Read returns the record on a directory; false if there is none or it makes no sense. After
+// an error nobody knows. Cost: one fgetxattr.
+func Read(d *disk.Dir) (r Record, ok bool, err error) {
 	var buf [256]byte
 	n, err := sys.Fgetxattr(d.FD(), XattrName, buf[:])
-	if err != nil {
-		return Record{}, false
+	switch err {
+	case nil:
+		r, ok = parse(string(buf[:n]))
+		return r, ok, nil
+	case unix.ENODATA, unix.ENOTSUP, unix.ERANGE:
+		return r, false, nil
 	}
-	return parse(string(buf[:n]))
+	return r, false, d.PathError("getxattr", ".", err)
 }
 
 // Complete reports whether a directory of a copy is complete by the record on it: its

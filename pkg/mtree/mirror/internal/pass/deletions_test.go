@@ -1,12 +1,15 @@
 package pass
 
 import (
+	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // What deletions add to the counts of a pass: what is deleted with all below it, and names
@@ -52,6 +55,44 @@ func TestDeletionsComeBeforeTheStamp(t *testing.T) {
 		}
 		require.Equal(t, 2, stamps)
 	})
+}
+
+// The base of --max-delete after a full walk was what the source listed, without what is below
+// directories that the copy keeps though no listing names them, or that the source may not
+// read: of a copy of 167 entries of which serve excluded most, 98 went without a release, since
+// they were few. What is counted is counted once, and nothing if there are none.
+func TestTheCountOfWhatIsKept(t *testing.T) {
+	hideDots := func(path string, l *source.Dir) {
+		for i := range l.Entries {
+			if l.Entries[i].Name == ".dots" {
+				l.Entries, l.Hidden = slices.Delete(l.Entries, i, i+1), 1
+				return
+			}
+		}
+	}
+	for name, change := range map[string]func(r *rig){
+		"nothing":                func(*rig) {},
+		"excluded by serve":      func(r *rig) { r.Tree.Exclude("some") },
+		"a mount covers it":      func(r *rig) { r.Tree.Mount("a/some") },
+		"hidden dotfiles":        func(r *rig) { r.show = hideDots },
+		"the source may not":     func(r *rig) { r.Tree.Deny("a/some"); r.Tree.Publish() },
+		"nothing is deleted":     func(r *rig) { r.env.NoDelete = true; r.remove("a/some") },
+		"everything of it again": func(r *rig) { r.Tree.Exclude("some"); r.full(); r.Tree.Exclude("some") },
+	} {
+		simulate(t, name, "a/f a/some/x a/some/d/y a/some/d/z .dots/x .dots/d/y b/g", func(t *testing.T, r *rig) {
+			change(r)
+			p := r.full()
+			require.True(t, p.Complete, r.log.String())
+			require.EqualValues(t, 13, r.replica.CountAll())
+			require.EqualValues(t, 13, p.Seen)
+			require.EqualValues(t, 13, r.replica.Counters().Entries)
+			require.EqualValues(t, 13, r.replica.Status().Deletions.Base)
+			r.full()
+			for _, dir := range []string{"b", "some", ".dots"} {
+				require.Equal(t, 2, r.count("list "+dir), "%s is read once: all of it, and the end", dir)
+			}
+		})
+	}
 }
 
 // Deletions that somebody released do not count for --max-delete.
@@ -124,4 +165,48 @@ func TestWhatIsNotCopiedGoesWithItsDirectory(t *testing.T) {
 		r.complete()
 		require.Empty(t, r.replica.Uncopied())
 	})
+}
+
+// What an ordinary user may not count counted as one entry: a directory of another user whose
+// rights it lacks, with thousands below it, was within each --max-delete. Nothing next to it is
+// deleted, either, and the failure names it. What the user may make accessible is counted, and
+// gets its mode back.
+func TestWhatNobodyMayCountStays(t *testing.T) {
+	for name, mode := range map[string]uint32{"not read": 0o711, "not entered": 0o744, "neither": 0o700} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 1000)
+			r.write("f a/f a/old/f a/old/d/x a/old/d/y")
+			r.complete()
+			require.NoError(t, r.Shell.Mkdir("/copy/a/old/root", 0o755))
+			for _, file := range []string{"1", "2", "3"} {
+				require.NoError(t, r.Shell.Write("/copy/a/old/root/"+file, "x"))
+			}
+			require.NoError(t, r.Shell.Chmod("/copy/a/old/root", mode))
+			was := r.paths()
+			r.remove("a/old")
+			for range 2 {
+				p := r.pass()
+				require.Zero(t, p.Deleted, name)
+				require.Equal(t, int64(1), p.Failed, name)
+				require.ErrorIs(t, p.Errs[0], unix.EACCES, name)
+				require.ErrorContains(t, p.Errs[0], "a/old", name)
+				require.Equal(t, was, r.paths(), name)
+			}
+			require.NoError(t, r.Shell.Chown("/copy/a/old/root", 1000))
+			require.NoError(t, r.Shell.Chmod("/copy/a/old/root", mode&^0o700))
+			require.NoError(t, r.Shell.Chmod("/copy/a/old/d", 0o311))
+			r.limit("8")
+			r.requireHeld("a/old", "9 of 8 entries would go, --max-delete is 8")
+			old, err := r.replica.Dir("a/old")
+			require.NoError(t, err)
+			for dir, want := range map[string]uint32{"root": mode &^ 0o700, "d": 0o311} {
+				info, err := old.Stat(dir)
+				require.NoError(t, err)
+				require.Equal(t, want, info.Mode, name)
+			}
+			require.NoError(t, old.Close())
+			r.limit("9")
+			require.Equal(t, int64(9), r.complete().Deleted, name)
+		})
+	}
 }

@@ -14,6 +14,7 @@ import (
 
 // recordVisit records what a visit found and adds the tasks that follow from it.
 func (p *pass) recordVisit(n *node, v *work.VisitResult) {
+	p.result.Seen += v.Inside
 	if v.Err != nil {
 		p.guard.unseen[n.Path] = true // guard: TestAHoldOutlivesADirectoryInTrouble
 		if errors.Is(v.Err, overlap.Err) {

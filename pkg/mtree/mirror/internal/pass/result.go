@@ -39,7 +39,8 @@ type Result struct {
 	tried  bool    // such a failure came from the disk, not from what an earlier pass remembered
 
 	// Seen is how many entries the copy had in the directories compared, and below extra
-	// ones. After a complete full walk, that is all entries of the copy.
+	// ones; in a full walk also below those that stay, though no listing shows what is in them.
+	// After a complete full walk, that is all entries of the copy.
 	Seen int64
 
 	Gate      *gate.Gate             // what the guard of --max-delete has to remember

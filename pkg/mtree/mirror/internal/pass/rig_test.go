@@ -236,7 +236,7 @@ func (r *rig) record(path string) (records.Record, bool) {
 	defer dir.Close()
 	info, err := dir.Self()
 	require.NoError(r.t, err)
-	record, ok := r.replica.Record(dir, path)
+	record, ok, _ := r.replica.Record(dir, path)
 	return record, ok && record.IsStored(info.MTime)
 }
 

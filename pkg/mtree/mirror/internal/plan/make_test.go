@@ -48,7 +48,7 @@ func describe(p *Plan) string {
 		word    string
 		entries []*mtree.Entry
 	}{
-		{"delete", p.Extra}, {"keep", p.Kept}, {"unknown", p.NotUnderstood}, {"skip", p.SkippedLinks}, {"deep", p.TooDeep},
+		{"delete", p.Extra}, {"keep", p.Kept}, {"unknown", p.NotUnderstood}, {"skip", p.SkippedLinks}, {"deep", p.TooDeep}, {"unvisited", p.Unvisited},
 	} {
 		for _, e := range list.entries {
 			words = append(words, list.word+":"+e.Name)
@@ -102,7 +102,7 @@ func TestMake(t *testing.T) {
 		{"held before, so NoDelete does not apply", &f, &l, Options{NoLinks: true, NoDelete: true, WasHeld: func(string) bool { return true }}, "delete:n skip:n"},
 
 		{"not understood", nil, with(f, func(e *mtree.Entry) { e.NotUnderstood = "New" }), Options{}, "unknown:n"},
-		{"not understood, and something else here", &d, with(f, func(e *mtree.Entry) { e.NotUnderstood = "New" }), Options{}, "unknown:n"},
+		{"not understood, and something else here", &d, with(f, func(e *mtree.Entry) { e.NotUnderstood = "New" }), Options{}, "unknown:n unvisited:n"},
 
 		{"extra", &f, nil, Options{}, "delete:n"},
 		{"an extra directory", &d, nil, Options{}, "delete:n"},
@@ -110,7 +110,11 @@ func TestMake(t *testing.T) {
 		{"held before", &f, nil, Options{Dir: "a", NoDelete: true, WasHeld: func(path string) bool { return path == "a/n" }}, "delete:n"},
 		{"another one was held before", &f, nil, Options{Dir: "a", NoDelete: true, WasHeld: func(path string) bool { return path == "n" }}, ""},
 		{"an extra file where directories may be hidden", &f, nil, Options{Hidden: HiddenDirs}, "delete:n"},
-		{"an extra directory where directories may be hidden", &d, nil, Options{Hidden: HiddenDirs}, "keep:n"},
+		{"an extra directory where directories may be hidden", &d, nil, Options{Hidden: HiddenDirs}, "keep:n unvisited:n"},
+		{"an extra directory with NoDelete", &d, nil, Options{NoDelete: true}, "unvisited:n"},
+		{"a directory that has the name of a link that is left out", &d, &l, Options{NoLinks: true}, "delete:n skip:n"},
+		{"but not with NoDelete, either", &d, &l, Options{NoLinks: true, NoDelete: true}, "skip:n unvisited:n"},
+		{"a directory in the way of a link", &d, &l, Options{}, "link:n"},
 		{"an extra file where anything may be hidden", &f, nil, Options{Hidden: HiddenAny}, "keep:n"},
 		{"what may be hidden counts before NoDelete", &f, nil, Options{Hidden: HiddenAny, NoDelete: true}, "keep:n"},
 	} {
@@ -158,7 +162,7 @@ func TestTooDeep(t *testing.T) {
 	}{
 		{just, nil, "mkdir:n dir:n"},
 		{just + "d", nil, "deep:n"},
-		{just + "d", &d, "deep:n"},
+		{just + "d", &d, "deep:n unvisited:n"},
 		{just + "d", &f, "delete:n deep:n"},
 	} {
 		var have []mtree.Entry

@@ -7,8 +7,8 @@ import (
 )
 
 // Plan is what makes one directory of the copy equal to a listing. An entry is in one
-// list only, with two exceptions: directories in MakeDirs and SetModes are also in Dirs,
-// and what stands in the way of an entry that is left out is also in Extra.
+// list only, with three exceptions: directories in MakeDirs and SetModes are also in Dirs,
+// what stands in the way of an entry that is left out is also in Extra, and see Unvisited.
 type Plan struct {
 	MakeDirs  []mtree.Change // directories that are missing; Have is what stands in the way
 	MakeLinks []mtree.Change // symlinks that are missing or differ
@@ -22,6 +22,7 @@ type Plan struct {
 	NotUnderstood []*mtree.Entry // of a kind that this version does not know: neither fetched nor deleted
 	SkippedLinks  []*mtree.Entry // unsafe symlinks, or all of them with NoLinks
 	TooDeep       []*mtree.Entry // directories with paths above MaxPath
+	Unvisited     []*mtree.Entry // directories of the copy that stay, and that no visit leads to
 
 	Entries int64 // number of entries in the listing
 	Unseen  bool  // the copy has files that the source may have without listing them
@@ -78,6 +79,7 @@ func Make(have []mtree.Entry, want *mtree.Listing, o *Options) Plan {
 	p := planner{Options: o, hidesDotfiles: want.Hidden > want.Excluded}
 	p.Entries = int64(len(want.Entries))
 	for c := range mtree.Diff(have, want.Entries, o.Stored) {
+		leading := p.leading()
 		switch {
 		case c.What == mtree.Extra:
 			p.addExtra(c.Have)
@@ -90,6 +92,9 @@ func Make(have []mtree.Entry, want *mtree.Listing, o *Options) Plan {
 		default:
 			p.addFile(c)
 		}
+		if c.Have != nil && c.Have.Kind == mtree.Dir && p.leading() == leading { // guard: TestTheCountOfWhatIsKept
+			p.Unvisited = append(p.Unvisited, c.Have)
+		}
 	}
 	return p.Plan
 }
@@ -99,6 +104,11 @@ type planner struct {
 	*Options
 	Plan
 	hidesDotfiles bool // the source has dotfiles that it does not list
+}
+
+// leading counts the entries that a visit, a deletion or a replacement leads to.
+func (p *planner) leading() int {
+	return len(p.Dirs) + len(p.Extra) + len(p.MakeLinks) + len(p.Fetch)
 }
 
 // addExtra plans for an entry that the source does not list.

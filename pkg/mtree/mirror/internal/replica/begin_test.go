@@ -95,7 +95,7 @@ func TestWhatBeginWrites(t *testing.T) {
 		k.Made("")
 		for again := range 2 {
 			require.NoError(t, r.Begin(r.Root, "", c.listed, c.doubts), name)
-			got, known := r.Record(r.Root, "")
+			got, known, _ := r.Record(r.Root, "")
 			require.Equal(t, c.want != nil, known, name)
 			if c.want != nil {
 				require.Equal(t, *c.want, got, name)
@@ -131,6 +131,34 @@ func TestARecordThatIsNotWritten(t *testing.T) {
 			k.Refuse(call, unix.EIO, -1)
 			require.ErrorIs(t, do(), unix.EIO, name)
 		}
+	}
+}
+
+// A record that could not be read counted as none: a repair left a directory complete in which it
+// had spoiled a file, and what was doubted, and since when a file is known, was forgotten.
+func TestARecordThatCannotBeRead(t *testing.T) {
+	k, r := simulated(t)
+	require.NoError(t, r.SetRecord(r.Root, "", listed))
+	for name, do := range map[string]func() error{
+		"Begin":          func() error { return r.Begin(r.Root, "", listed, DoubtBytes) },
+		"MarkUnfinished": func() error { return r.MarkUnfinished("") },
+		"SetNow":         func() error { return r.SetNow(r.Root, "", mtree.Unix(5, 5)) },
+		"Recovered":      func() error { return r.Recovered(r.Root, "") },
+		"IsNew":          func() error { _, err := r.IsNew(); return err },
+	} {
+		k.Refuse("getxattr copy", unix.ENOMEM, 1)
+		require.ErrorIs(t, do(), unix.ENOMEM, name)
+		record, ok := k.record(r, "")
+		require.True(t, ok && record == listed, name)
+	}
+	k.Refuse("getxattr copy", unix.ENOMEM, 1)
+	require.True(t, r.IsDoubted(DoubtBelow))
+	require.False(t, r.IsDoubted(DoubtBelow))
+	require.NoError(t, records.Drop(r.Root))
+	for _, none := range []error{unix.ENODATA, unix.ENOTSUP, unix.ERANGE} {
+		k.Refuse("getxattr copy", none, 1)
+		_, ok := k.record(r, "")
+		require.False(t, ok)
 	}
 }
 
@@ -197,7 +225,7 @@ func TestRecovered(t *testing.T) {
 		k.Made("")
 		require.NoError(t, r.Recovered(r.Root, ""))
 		require.Equal(t, c.had != c.want && *c.had != *c.want, k.Made("setxattr") == 1)
-		got, known := r.Record(r.Root, "")
+		got, known, _ := r.Record(r.Root, "")
 		require.Equal(t, c.want != nil, known)
 		if known {
 			require.Equal(t, *c.want, got)
@@ -209,7 +237,7 @@ func TestRecovered(t *testing.T) {
 func TestSetNow(t *testing.T) {
 	k, r := simulated(t)
 	require.NoError(t, r.SetNow(r.Root, "", mtree.Unix(5, 5)))
-	_, known := r.Record(r.Root, "")
+	_, known, _ := r.Record(r.Root, "")
 	require.False(t, known)
 	require.NoError(t, r.SetRecord(r.Root, "", listed))
 	k.Made("")
@@ -217,7 +245,7 @@ func TestSetNow(t *testing.T) {
 	require.Zero(t, k.Made("setxattr"))
 	now := listed.Now.Add(-time.Second)
 	require.NoError(t, r.SetNow(r.Root, "", now))
-	got, _ := r.Record(r.Root, "")
+	got, _, _ := r.Record(r.Root, "")
 	require.Equal(t, with(func(r *records.Record) { r.Now = now }), got)
 }
 

@@ -16,10 +16,11 @@ import (
 
 // Measure returns the deletion of an entry of dir, with the number of entries that it
 // takes away, and whether the entry itself stays because filters exclude something in
-// it. Cost: a statx for each entry below.
+// it. Directories that their owner may not look into are made accessible meanwhile, but not
+// by a dry run. Cost: a statx for each entry below.
 func (r *Replica) Measure(dir *disk.Dir, path string, kind mtree.Kind, mtime mtree.Stamp) (d Deletion, stays bool, err error) {
 	d = Deletion{Path: path, Kind: kind, MTime: mtime}
-	count, err := r.count(dir, d.Name(), path)
+	count, err := r.count(dir, d.Name(), path, !r.ReadOnly)
 	d.Entries = count.Entries
 	if count.Tree {
 		d.Why = WhyTree
@@ -28,23 +29,29 @@ func (r *Replica) Measure(dir *disk.Dir, path string, kind mtree.Kind, mtime mtr
 }
 
 // count counts what a deletion would take away.
-func (r *Replica) count(dir *disk.Dir, name, path string) (disk.Count, error) {
-	if r.Filters.Empty() {
-		return dir.CountTree(name)
+func (r *Replica) count(dir *disk.Dir, name, path string, enter bool) (disk.Count, error) {
+	p := disk.Prune{Path: path, Enter: enter}
+	if !r.Filters.Empty() {
+		p.Keep = r.Filters.Excluded
 	}
-	return dir.CountPruned(name, disk.Prune{Path: path, Keep: r.Filters.Excluded})
+	return dir.CountPruned(name, p)
 }
 
-// CountAll counts the entries of the copy, as far as they can be read, without what filters
-// exclude. Cost: one openat, getdents64 and statx per directory and entry.
-func (r *Replica) CountAll() (total int64) {
-	if r.Root == nil {
+// CountAll counts the entries of the copy, as CountIn does.
+func (r *Replica) CountAll() int64 { return r.CountIn("") }
+
+// CountIn counts the entries below a directory of the copy, as far as they can be read,
+// without what filters exclude. Cost: one openat, getdents64 and statx per directory and entry.
+func (r *Replica) CountIn(path string) (total int64) {
+	dir, err := r.Dir(path)
+	if err != nil {
 		return 0
 	}
-	_ = r.Root.ScanStat(func(raw []byte, info disk.Info) error {
-		name := string(raw)
-		if !r.Filters.Excluded(name, info.Kind == mtree.Dir) {
-			n, _ := r.count(r.Root, name, name)
+	defer dir.Close()
+	_ = dir.ScanStat(func(raw []byte, info disk.Info) error {
+		below := mtree.JoinPath(path, string(raw))
+		if !r.Filters.Excluded(below, info.Kind == mtree.Dir) {
+			n, _ := r.count(dir, string(raw), below, false)
 			total += n.Entries
 		}
 		return nil

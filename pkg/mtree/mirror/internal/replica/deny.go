@@ -2,6 +2,8 @@ package replica
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"tidemark/pkg/mtree/exit"
@@ -29,7 +31,8 @@ func (r *Replica) forget() {
 	if len(r.unread.lines) == 0 || !r.removed.Swap(false) {
 		return
 	}
-	for path, line := range r.unread.lines {
+	for _, path := range slices.Sorted(maps.Keys(r.unread.lines)) {
+		line := r.unread.lines[path]
 		if info, err := r.Root.StatPath(path, false); disk.IsGone(err) || err == nil && info.Node.Ino != line.Inode {
 			r.unread.give(path)
 		}
@@ -51,7 +54,7 @@ func (r *Replica) Deny(path string) {
 	if err != nil {
 		return
 	}
-	if record, had := r.Record(dir, path); !had || !record.IsStored(info.MTime) {
+	if record, had, _ := r.Record(dir, path); !had || !record.IsStored(info.MTime) {
 		if len(r.unread.lines) >= state.MaxUnread {
 			r.forget()
 		}

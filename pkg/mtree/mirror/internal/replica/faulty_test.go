@@ -76,7 +76,9 @@ func (k *faulty) dir(r *Replica, path string) *disk.Dir {
 
 // record returns the record of a directory of the copy.
 func (k *faulty) record(r *Replica, path string) (records.Record, bool) {
-	return r.Record(k.dir(r, path), path)
+	record, ok, err := r.Record(k.dir(r, path), path)
+	require.NoError(k.t, err)
+	return record, ok
 }
 
 // complete gives a directory a record, and its stamp as mtime.

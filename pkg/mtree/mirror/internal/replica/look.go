@@ -143,7 +143,10 @@ func (l *Look) completed() (*mtree.Stamp, error) {
 	if err != nil {
 		return nil, err
 	}
-	record, ok := records.Of(l.root)
+	record, ok, err := records.Read(l.root)
+	if err != nil {
+		return nil, err
+	}
 	if !ok && errors.Is(records.Probe(l.root), records.ErrNoXattr) {
 		status, err := l.marker.ReadStatus()
 		if status.Root == nil {

@@ -257,7 +257,7 @@ func TestADryRun(t *testing.T) {
 	require.Equal(t, r.stay, dry.stay)
 	require.Equal(t, r.Self.Node, dry.Self.Node)
 	require.Equal(t, mtree.MaxStamp, dry.Times.Stored(mtree.MaxStamp))
-	record, known := dry.Record(dry.Root, "")
+	record, known, _ := dry.Record(dry.Root, "")
 	require.True(t, known)
 	require.Equal(t, listed, record)
 	require.NotEmpty(t, dry.TreeFile())
@@ -290,7 +290,7 @@ func TestADryRun(t *testing.T) {
 	o.ReadOnly = true
 	dry, err = Open(o)
 	require.NoError(t, err)
-	record, known = dry.Record(dry.Root, "")
+	record, known, _ = dry.Record(dry.Root, "")
 	require.True(t, known)
 	require.Equal(t, listed, record)
 	dry.Close()

@@ -65,21 +65,23 @@ func DoubtsOf(r records.Record) (d Doubts, begun bool) {
 	return Doubts(r.Stamp.Sub(mtree.MinStamp) & (1<<stayShift - 1)), true
 }
 
-// Record returns the record of the directory dir at path; false if it has none. Cost: one
+// Record returns the record of the directory dir at path; false if it has none. After an error
+// nobody knows: to take it for none would forget what is doubted, and since when. Cost: one
 // getxattr, or nothing where there are no extended attributes.
-func (r *Replica) Record(dir *disk.Dir, path string) (records.Record, bool) {
+func (r *Replica) Record(dir *disk.Dir, path string) (record records.Record, ok bool, err error) {
 	if r.records != nil {
-		return r.records.Get(path)
+		record, ok = r.records.Get(path)
+		return record, ok, nil
 	}
-	return records.Of(dir)
+	return records.Read(dir)
 }
 
 // IsNew reports whether nothing was ever copied here: the root has neither an entry nor a
 // record. A copy without entries may be complete, if the source had none or all of them
 // were left out.
 func (r *Replica) IsNew() (bool, error) {
-	if _, ok := r.Record(r.Root, ""); ok {
-		return false, nil
+	if _, ok, err := r.Record(r.Root, ""); ok || err != nil {
+		return false, err
 	}
 	return r.IsEmpty()
 }
@@ -141,8 +143,8 @@ func (r *Replica) IsComplete(dir *disk.Dir, parent string, stamp mtree.Stamp, ha
 	if err != nil {
 		return false
 	}
-	record, ok := r.Record(sub, path)
-	if !ok || !r.IsCompleted(record, info, stamp) {
+	record, ok, err := r.Record(sub, path)
+	if err != nil || !ok || !r.IsCompleted(record, info, stamp) {
 		return false
 	}
 	r.proven.add(path, record, info)
@@ -153,9 +155,9 @@ func (r *Replica) IsComplete(dir *disk.Dir, parent string, stamp mtree.Stamp, ha
 func (r *Replica) SetNow(dir *disk.Dir, path string, now mtree.Stamp) error {
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
-	record, known := r.Record(dir, path)
-	if !known || record.Now == now {
-		return nil
+	record, known, err := r.Record(dir, path)
+	if err != nil || !known || record.Now == now {
+		return err
 	}
 	record.Now = now
 	return r.SetRecord(dir, path, record)
@@ -175,7 +177,10 @@ func (r *Replica) SetNow(dir *disk.Dir, path string, now mtree.Stamp) error {
 func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubts Doubts) error {
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
-	record, known := r.Record(dir, path)
+	record, known, err := r.Record(dir, path)
+	if err != nil { // guard: TestARecordThatCannotBeRead
+		return err
+	}
 	in := r.stay
 	if r.linesLost.Load() { // guard: TestLinesThatTheLogLost
 		in = 0 // not all files may be compared yet
@@ -211,9 +216,9 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 func (r *Replica) Recovered(dir *disk.Dir, path string) error {
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
-	record, _ := r.Record(dir, path)
+	record, _, err := r.Record(dir, path)
 	if in, begun := begunIn(record); !begun || in == r.stay {
-		return nil
+		return err
 	}
 	doubts, _ := DoubtsOf(record)
 	record.Stamp = doubts.stamp(r.stay)
@@ -236,15 +241,15 @@ func (r *Replica) MarkUnfinished(path string) error {
 	}
 }
 
-// IsDoubted reports whether the root has any of these doubts: then the copy may still
-// have what caused them.
+// IsDoubted reports whether the root has any of these doubts, or may have: then the copy may
+// still have what caused them.
 func (r *Replica) IsDoubted(doubts Doubts) bool {
 	if r.Root == nil {
 		return false
 	}
-	record, _ := r.Record(r.Root, "")
+	record, _, err := r.Record(r.Root, "")
 	had, _ := DoubtsOf(record)
-	return had&doubts != 0
+	return had&doubts != 0 || err != nil
 }
 
 // Distrust marks the whole copy: its records are not trusted until a full walk has

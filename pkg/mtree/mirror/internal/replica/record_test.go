@@ -43,7 +43,7 @@ func TestBeginKeepsDistrust(t *testing.T) {
 		{0, 0}, {DoubtBelow, DoubtBelow}, {0, DoubtBelow}, {DoubtBytes, DoubtBelow | DoubtBytes}, {DoubtBelow, DoubtBelow | DoubtBytes},
 	} {
 		require.NoError(t, r.Begin(r.Root, "", records.Record{}, step.doubts))
-		record, ok := r.Record(r.Root, "")
+		record, ok, _ := r.Record(r.Root, "")
 		require.True(t, ok)
 		require.Equal(t, step.want.stamp(r.stay), record.Stamp)
 		doubts, begun := DoubtsOf(record)

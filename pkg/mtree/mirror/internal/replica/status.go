@@ -147,7 +147,7 @@ type Outcome struct {
 	Changed  bool // something in the copy changed, even if only a mode
 	NoDelete bool // deletions are not allowed
 
-	Seen       int64 // entries of the copy that were compared, and all below those that the source does not have
+	Seen       int64 // entries of the copy that were compared, and all below those that the source does not have, or does not show
 	Made       int64 // entries under names that were free
 	Deleted    int64 // entries
 	Held       int64 // entries whose deletion is held

@@ -145,7 +145,7 @@ func (b *bench) recorded(path string) records.Record {
 	dir, err := b.env.Replica.Dir(path)
 	require.NoError(b.t, err)
 	defer dir.Close()
-	record, _ := b.env.Replica.Record(dir, path)
+	record, _, _ := b.env.Replica.Record(dir, path)
 	return record
 }
 

@@ -79,8 +79,8 @@ func (env *Env) unknow(path string) error {
 		return err
 	}
 	defer dir.Close()
-	if record, ok := env.Replica.Record(dir, path); !ok || record.Now == never || dir.HasMarker() {
-		return nil
+	if record, ok, err := env.Replica.Record(dir, path); err != nil || !ok || record.Now == never || dir.HasMarker() {
+		return err
 	}
 	var below []string
 	err = dir.Scan(func(name []byte, kind mtree.Kind) error {

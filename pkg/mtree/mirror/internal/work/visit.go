@@ -32,6 +32,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if given != nil {
 		l = given.Dir
 	} else if l, err = env.ask(ctx, t); err != nil {
+		if errors.Is(err, source.ErrDenied) && t.Doubts.Below() { // guard: TestTheCountOfWhatIsKept
+			v.Inside = env.Replica.CountIn(t.Path)
+		}
 		return err
 	}
 	v.Listing, v.Approx, v.Past, v.Other = l.Listing, l.Approx, l.Past, env.isOfOtherOptions(&l)
@@ -54,7 +57,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if err := env.enter(dir, info); err != nil {
 		return replica.Local(err)
 	}
-	v.Before, v.Had = env.Replica.Record(dir, t.Path)
+	if v.Before, v.Had, err = env.Replica.Record(dir, t.Path); err != nil { // guard: TestAVisitNeedsItsRecord
+		return replica.Local(err)
+	}
 	if v.Had && !t.Doubts.Below() && env.Root.State.Prunes() && env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing) {
 		v.Same = true
 		return nil
@@ -88,6 +93,11 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	}
 	if !v.Listing.Hot { // guard (always): TestAHotListing
 		env.findDeletions(t, v, dir)
+	}
+	if v.Doubts.Below() {
+		for _, e := range v.Plan.Unvisited { // guard: TestTheCountOfWhatIsKept
+			v.Inside += env.Replica.CountIn(mtree.JoinPath(t.Path, e.Name))
+		}
 	}
 	return nil
 }
@@ -205,7 +215,10 @@ func (env *Env) PlanToVerify(dir *disk.Dir, path string, l *source.Dir) (plan.Pl
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	before, had := env.Replica.Record(dir, path)
+	before, had, err := env.Replica.Record(dir, path)
+	if err != nil {
+		return plan.Plan{}, err
+	}
 	o := env.planOptions(path, env.hidden(&l.Listing, before, had))
 	o.CheckAll = true
 	kept := l.Listing

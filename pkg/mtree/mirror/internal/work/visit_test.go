@@ -97,6 +97,18 @@ func TestADirectoryThatTheCopyLacks(t *testing.T) {
 	}
 }
 
+// What a record says is not forgotten when it cannot be read once: the directory fails.
+func TestAVisitNeedsItsRecord(t *testing.T) {
+	b := newBench(t, 0, "f")
+	b.list(file("f"))
+	b.Refuse("getxattr d", unix.ENOMEM, 1)
+	v := b.try(Target{Path: "d"})
+	require.ErrorIs(t, v.Err, unix.ENOMEM)
+	require.True(t, replica.IsLocal(v.Err))
+	require.Zero(t, b.Made("setxattr")+b.changes)
+	require.NoError(t, b.visit().Err)
+}
+
 // A dry run compares, counts deletions, and begins nothing.
 func TestADryRunBeginsNothing(t *testing.T) {
 	b := newBench(t, 0, "f old")

@@ -12,7 +12,7 @@ import (
 
 // VisitResult is what a visit found and did.
 type VisitResult struct {
-	Err         error          // if set, the rest is not valid
+	Err         error          // if set, the rest is not valid, except Inside
 	Same        bool           // it is complete already; only Past, Before, Had, Doubts and Nested are valid
 	Listing     mtree.Listing  // without the entries that filters exclude
 	Past        bool           // as in source.Dir
@@ -27,6 +27,7 @@ type VisitResult struct {
 	Nested      bool           // as in Target; also set if the directory itself has a marker
 	Plan        plan.Plan
 	InCopy      int64              // entries of the copy
+	Inside      int64              // entries of the copy below directories that no visit leads to, counted in a full walk; also set with Err
 	Stays       int64              // directories that the source no longer has, which stay for what is excluded in them
 	Unseen      bool               // the copy has files that our filters exclude
 	Known       mtree.Stamp        // `now` for the record if not all files are compared: VisitResult.knownBy; zero: the listing's

@@ -28,7 +28,7 @@ func Run(ctx context.Context, t Tree, scope Scope, findings chan<- []Finding) Re
 	done.Wait()
 	s.send(true)
 	r := Report{
-		Err: s.failed, Elapsed: time.Since(began),
+		Err: s.failed, Elapsed: time.Since(began), Waited: s.waited,
 		Directories: s.directories.Load(), Files: s.files.Load(), Found: s.found.Load(),
 	}
 	if ctx.Err() != nil {

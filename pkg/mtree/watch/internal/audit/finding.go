@@ -31,4 +31,8 @@ type Report struct {
 	Files       int64 // other entries
 	Found       int64 // findings
 	Elapsed     time.Duration
+	Waited      time.Duration // of that, for the writer, who may wait for the clock
 }
+
+// Took returns how long the scan itself took.
+func (r Report) Took() time.Duration { return max(0, r.Elapsed-r.Waited) }

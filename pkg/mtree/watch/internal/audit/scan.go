@@ -74,7 +74,8 @@ type scan struct {
 	chunk  []Finding
 	failed error
 
-	sending sys.Mutex // held until the writer took a chunk
+	sending sys.Mutex     // held until the writer took a chunk
+	waited  time.Duration // for the writer
 
 	directories, files, found atomic.Int64
 }
@@ -197,8 +198,10 @@ func (s *scan) send(last bool) {
 	if len(chunk) == 0 {
 		return
 	}
+	began := time.Now()
 	select {
 	case s.findings <- chunk:
 	case <-s.ctx.Done():
 	}
+	s.waited += time.Since(began)
 }

@@ -67,7 +67,10 @@ func unmarked(o Options, root *disk.Dir, at state.Root) (id Identity, err error)
 	if err != nil {
 		return id, exit.With(exit.Local, err, "")
 	}
-	_, completed := records.Of(root)
+	_, completed, err := records.Read(root)
+	if err != nil {
+		return id, exit.With(exit.Local, err, "")
+	}
 	isMirrors := completed && !proven || proven && known.Role == state.Copy
 	switch {
 	case o.NewTree && !(proven && (known.Minted || known.Role == state.Copy && !o.Promote)):

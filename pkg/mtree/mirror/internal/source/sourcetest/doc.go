@@ -21,7 +21,8 @@
 //	site.go      a source as a mirror asks it: Root, List, Fetch, Sums; faults
 //	files.go     bytes of files, which may change while they are read; sums
 //	listing.go   directories, by the reading rule
-//	publish.go   watch: stamps, runs, states, snapshots
+//	publish.go   watch: stamps, runs, states, snapshots that are put back
+//	snapshot.go  whether mirrors notice that one is
 //	changes.go   what users do
 //	tree.go      nodes, times, and the history of each path
 package sourcetest

@@ -60,12 +60,12 @@ func (t *Tree) list(path string) (mtree.Listing, error) {
 				t.yield("after " + name + " in " + quoted(path))
 			}
 		}
-		if dir.mtime == l.Stamp {
-			return l, nil
-		}
-		if try == readTries {
+		if try == readTries && dir.mtime != l.Stamp {
 			l.Hot = true
 			l.Stamp = mtree.Earlier(l.Stamp, dir.mtime)
+		}
+		if l.Hot || dir.mtime == l.Stamp {
+			t.showed(path, &l)
 			return l, nil
 		}
 	}
@@ -86,16 +86,4 @@ func (t *Tree) add(l *mtree.Listing, name string, n *node) {
 	default:
 		l.Entries = append(l.Entries, n.entry(name))
 	}
-}
-
-// entry returns the entry of a node.
-func (n *node) entry(name string) mtree.Entry {
-	e := mtree.Entry{Name: name, Kind: n.kind, Has: mtree.HasMode | mtree.HasCTime, Mode: n.mode, MTime: n.mtime, CTime: n.ctime}
-	switch n.kind {
-	case mtree.File:
-		e.Size = int64(len(n.text))
-	case mtree.Symlink:
-		e.Link = n.text
-	}
-	return e
 }

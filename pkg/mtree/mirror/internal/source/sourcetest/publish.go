@@ -161,18 +161,10 @@ func (t *Tree) Fill() {
 	t.record()
 }
 
-// Snapshot is a tree as it once was.
-type Snapshot struct {
-	root  *node
-	floor mtree.Stamp
-	epoch uint64
-	runs  []wire.Run
-	left  map[string]bool // by path: what waited to be published
-}
-
 // Snapshot returns the present tree.
 func (t *Tree) Snapshot() *Snapshot {
 	s := &Snapshot{root: t.root.clone(), floor: t.floor, epoch: t.Epoch, runs: slices.Clone(t.Runs), left: map[string]bool{}}
+	t.shots = append(t.shots, s)
 	t.root.walk("", func(path string, n *node) {
 		if arrived, is := t.pending[n]; is {
 			s.left[path] = arrived

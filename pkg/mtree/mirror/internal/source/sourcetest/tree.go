@@ -29,6 +29,7 @@ type Tree struct {
 	floor    mtree.Stamp    // the highest stamp published
 	pending  map[*node]bool // directories with changes that are not published; true: it arrived
 	setBack  bool           // somebody set the clock back, which no watch has found out yet
+	shots    []*Snapshot
 	excluded map[string]bool
 	trusted  bool            // serve runs as a user who may read everything
 	lacks    map[string]bool // paths that are not copied yet: the tree is a copy that is filled
@@ -48,6 +49,18 @@ type node struct {
 	below        map[string]*node
 	denied       bool // serve may not read it
 	mounted      bool // something is mounted on it: it is not listed
+}
+
+// Snapshot is a tree as it once was.
+type Snapshot struct {
+	root  *node
+	floor mtree.Stamp
+	epoch uint64
+	runs  []wire.Run
+	left  map[string]bool // by path: what waited to be published
+
+	ahead  bool // a listing under a stamp that it has showed what came later
+	passed bool // a later stamp was listed
 }
 
 // NewTree returns an empty tree that is watched and published. now is the clock of its
@@ -117,6 +130,18 @@ func (n *node) walk(path string, visit func(path string, n *node)) {
 	for _, name := range n.names() {
 		n.below[name].walk(mtree.JoinPath(path, name), visit)
 	}
+}
+
+// entry returns the entry of a node.
+func (n *node) entry(name string) mtree.Entry {
+	e := mtree.Entry{Name: name, Kind: n.kind, Has: mtree.HasMode | mtree.HasCTime, Mode: n.mode, MTime: n.mtime, CTime: n.ctime}
+	switch n.kind {
+	case mtree.File:
+		e.Size = int64(len(n.text))
+	case mtree.Symlink:
+		e.Link = n.text
+	}
+	return e
 }
 
 // clone copies a node with everything below it.
