@@ -61,6 +61,7 @@ func (m *mirror) publish(r *pass.Result, a *source.Root, passErr error) error {
 	err := m.replica.Publish(&o)
 	s := m.replica.Status()
 	m.config.Stats.State.Store(stateNumber(&s))
+	m.config.Stats.Unread.Store(int64(s.Unread))
 	return err
 }
 

@@ -417,10 +417,24 @@ func TestDeniedIsSkipped(t *testing.T) {
 	require.NoError(t, b.once())
 	require.Contains(t, b.out.String(), "skipped 2, failed 0")
 	b.requireIdle()
+	b.requireStatus("incomplete: 0\n", "not copied: 2\n", "not readable at the source: 1 directories")
+	s.change("b/f = another")
+	require.NoError(t, b.once())
+	b.requireStatus("incomplete: 0\n", "not copied: 2\n", "not readable at the source: 1 directories")
 	b.server.interfere(nil)
 	s.publish("a/secret")
 	s.publish("locked/f")
 	b.equal(s)
+	b.requireStatus("incomplete: 0\n", "not copied: 0\n")
+	require.NotContains(t, b.printStatus(), "not readable")
+}
+
+// requireStatus requires that --status says all of it.
+func (b *bench) requireStatus(says ...string) {
+	b.t.Helper()
+	for _, text := range says {
+		require.Contains(b.t, b.printStatus(), text)
+	}
 }
 
 // A serve with other rights answered for a moment, in the middle of a pass, and refused what those of

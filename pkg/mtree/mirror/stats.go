@@ -22,6 +22,7 @@ type Stats struct {
 	Failed     atomic.Int64 // paths that failed
 	Unsettled  atomic.Int64 // files kept as they were read because they changed again and again
 	Incomplete atomic.Int64 // directories left incomplete by the last pass
+	Unread     atomic.Int64 // directories that the source may not read and that the copy never had whole, 1,000 at most
 	RootStamp  atomic.Int64 // the root's stamp in the copy, Unix seconds
 	LastPass   atomic.Int64 // when the last pass ended, Unix seconds
 	Errors     atomic.Int64 // passes that ended early, or could not begin, because of the source or the local disk
@@ -53,6 +54,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("failed_total", "Paths that failed.", s.Failed.Load())
 	yield("unsettled_total", "Files that changed while they were read, again and again.", s.Unsettled.Load())
 	yield("incomplete", "Directories that the last pass left incomplete.", s.Incomplete.Load())
+	yield("unread_directories", "Directories that the source may not read and the copy never had whole.", s.Unread.Load())
 	yield("root_stamp_seconds", "Stamp of the copy's root, Unix seconds.", s.RootStamp.Load())
 	yield("last_pass_seconds", "When the last pass ended, Unix seconds.", s.LastPass.Load())
 	yield("errors_total", "Passes that ended early or could not begin.", s.Errors.Load())

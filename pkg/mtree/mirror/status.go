@@ -53,6 +53,9 @@ func PrintStatus(w io.Writer, dest, stateDir string) error {
 		fmt.Fprintf(w, "error: %q\n", s.Error)
 	}
 	fmt.Fprintf(w, "not copied: %d\n", uncopied.Total())
+	if s.Unread > 0 {
+		fmt.Fprintf(w, "not readable at the source: %d directories, which the copy never had whole\n", s.Unread)
+	}
 	fmt.Fprintf(w, "held: %d\n", held.Total())
 	for i := range held.Entries {
 		e := &held.Entries[i]

@@ -257,8 +257,12 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // A pass that was stopped marks what it can in a moment. It may be killed here as well as
 // anywhere; the rest then stays as it was begun.
 func (p *pass) leaveIncomplete(ctx context.Context) {
-	p.result.Incomplete += int64(len(p.incomplete))
 	began := time.Now()
+	for _, n := range p.incomplete {
+		if !n.unreadable { // guard (always): TestWhatTheSourceMayNotRead
+			p.result.Incomplete++
+		}
+	}
 	for _, n := range p.incomplete {
 		if ctx.Err() != nil && time.Since(began) > stopPatience {
 			return

@@ -130,6 +130,7 @@ func (p *pass) recordUnlisted(n *node, err error) {
 		// stamp.
 		n.unreadable = true
 		p.env.Replica.Deny(n.Path)
+		p.addUncopied(n.parent.Path, 1) // guard: TestWhatTheSourceMayNotRead
 		p.skip(n, 1, "directories the source may not read")
 	case (errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrMoved)) && n.parent != nil:
 		// An entry that is missing above may have moved down here.

@@ -30,7 +30,7 @@ type Result struct {
 	Failed     int64    // paths that failed
 	Unsettled  int64    // files that kept changing and were stored as read
 	Moved      int64    // entries that changed or vanished before they were fetched
-	Incomplete int64    // directories left incomplete
+	Incomplete int64    // directories left incomplete, without those that the source may not read
 	Retry      []string // paths of those that may be completed by looking again
 
 	Errs   []error // of the first paths that failed

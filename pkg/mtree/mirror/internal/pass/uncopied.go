@@ -13,6 +13,14 @@ func (p *pass) noteUncopied(path string, count int64) {
 	}
 }
 
+// addUncopied records that entries of a compared directory are not copied that the source may
+// not read: that shows only when they are asked for.
+func (p *pass) addUncopied(path string, count int64) {
+	if count > 0 {
+		p.noteUncopied(path, p.uncopied[path]+count)
+	}
+}
+
 // isDeleted reports whether the pass deleted the directory at path, or one above it.
 func (p *pass) isDeleted(path string) bool {
 	for ; path != ""; path = mtree.ParentPath(path) {

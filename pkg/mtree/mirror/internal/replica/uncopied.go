@@ -15,8 +15,9 @@ import (
 )
 
 // uncopiedName is a file in the marker, for --status. It counts the symlinks that are not
-// copied because they are unsafe or not wanted, and the directories that are not copied
-// because their paths are too long. Each directory with such entries has a line
+// copied because they are unsafe or not wanted, the directories that are not copied
+// because their paths are too long, and the files and directories that are not copied as they
+// are now because the source may not read them. Each directory with such entries has a line
 // "COUNT PATH"; the path is escaped, and "./" is the root. The file is needed because a
 // pass sees only what changed.
 const uncopiedName = "uncopied"
