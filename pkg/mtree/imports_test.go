@@ -187,7 +187,7 @@ func TestAllowedImports(t *testing.T) {
 		watch + "ownwrites": {core, sys, disk, state},
 		watch + "health":    {core, sys, disk, notify, state},
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
-		watch + "mounts":    {core, disk, machine, notify, state},
+		watch + "mounts":    {core, sys, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
 		watch + "publish": {core, disk, core + "/internal/glob", filetime, notify, state, wire,
 			watch + "audit", watch + "health", watch + "ownwrites", watch + "stamprule", watch + "trigger"},

@@ -29,6 +29,7 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	if err := w.publishReadable(ctx, w.health.EndAudit(r.Directories)); err != nil {
 		return err
 	}
+	w.sawMounts(r)
 	next := w.audits.next
 	w.audits.next = nil
 	if next != nil && next.loss { // lost while this audit ran, which so proves nothing

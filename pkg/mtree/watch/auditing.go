@@ -81,7 +81,7 @@ func (w *watcher) startAudit(r auditRequest) {
 func (w *watcher) auditedTree() audit.Tree {
 	return audit.Tree{
 		Root: w.root, Source: w.source, Exclude: w.exclude, CrossMounts: w.CrossMounts, Granule: w.granule, Now: w.Now,
-		OwnWrites: w.ownWrites, Health: w.health, Borders: w.borders, Earlier: w.earlier,
+		OwnWrites: w.ownWrites, Health: w.health, Borders: w.borders, Earlier: w.earlier, Unfollowed: w.unfollowed,
 	}
 }
 
@@ -91,6 +91,26 @@ func (w *watcher) retries() (findings []audit.Finding) {
 		findings = append(findings, audit.Finding{Path: r.Path, ShowOnly: r.ShowOnly})
 	}
 	return findings
+}
+
+// sawMounts handles what an audit saw where mounts are not followed. While something is mounted
+// the tree is degraded, and the tree file says so to the next start. After an audit that sees no
+// mount any more, another one stamps everything: readers know what was mounted.
+func (w *watcher) sawMounts(seen auditReport) {
+	went := w.mounts.Saw(seen.Mounted)
+	if seen.Mounted { // guard: TestMountsComeAndGoUnheard
+		w.setMounts()
+		_ = w.writeTree()
+	}
+	if !went {
+		return
+	}
+	a, r := &w.audits, w.auditScope("what was mounted below the root has gone")
+	r.All, r.loss = true, true
+	if a.next != nil {
+		r = a.next.join(r)
+	}
+	a.next, a.owed = &r, true
 }
 
 // endAudits breaks off a running audit and waits for its end. It proves nothing then.

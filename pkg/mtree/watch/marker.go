@@ -68,7 +68,7 @@ func (w *watcher) makeMarker() error {
 		w.marker = m
 		// Before the lock: a --sync that sees the lock writes a cookie, and would wait for an
 		// event of a directory that is not armed. rewriteMarker reports errors.
-		_, _, _ = w.source.Arm(notify.Marker, -1, "", m.Dir().FD()) // guard: TestArmedBeforeItsLockIsSeen
+		_, _, _ = w.source.Arm(notify.Marker, -1, m.Dir().Path(), m.Dir().FD()) // guard: TestArmedBeforeItsLockIsSeen
 	}
 	if !isThere || !w.lock.StillIn(w.marker) {
 		err := w.lock.Move(w.marker)
@@ -104,7 +104,7 @@ func (w *watcher) rewriteMarker() error {
 // armMarker begins to hear .tidemark. Each audit does so again, before it looks for cookies: as
 // the tree counts as heard after it, unless it finds something that cannot be heard.
 func (w *watcher) armMarker() {
-	_, _, err := w.source.Arm(notify.Marker, -1, "", w.marker.Dir().FD())
+	_, _, err := w.source.Arm(notify.Marker, -1, w.marker.Dir().Path(), w.marker.Dir().FD())
 	if err != nil && w.marker.IsThere() {
 		w.health.CannotHear(err)
 	}

@@ -142,13 +142,18 @@ func (p *post) forget() {
 // audit takes what the running audits find, until they are done.
 func (p *post) audit() {
 	for p.audits.running {
-		select {
-		case findings := <-p.audits.findings:
-			p.chunks++
-			require.NoError(p.t, p.publishFindings(p.ctx, findings))
-		case r := <-p.audits.reports:
-			require.NoError(p.t, p.finishAudit(p.ctx, r))
-		}
+		p.takeOfAudit()
+	}
+}
+
+// takeOfAudit takes what the running audit has next.
+func (p *post) takeOfAudit() {
+	select {
+	case findings := <-p.audits.findings:
+		p.chunks++
+		require.NoError(p.t, p.publishFindings(p.ctx, findings))
+	case r := <-p.audits.reports:
+		require.NoError(p.t, p.finishAudit(p.ctx, r))
 	}
 }
 

@@ -221,7 +221,7 @@ func (s *simulation) rest() {
 		if !s.settle() {
 			return
 		}
-		if s.reader.done {
+		if s.reader.done && (s.sawRoot() || pass == 4) { // else watch published something since: a directory that it could not read before
 			break
 		}
 		if pass == 4 {
@@ -278,6 +278,21 @@ func (s *simulation) state() (wire.State, string) {
 		return "", err.Error()
 	}
 	return published.State, published.Status.Error
+}
+
+// sawRoot reports whether the root still has the stamp with which the reader saw it last.
+func (s *simulation) sawRoot() bool {
+	judge := s.kernel.Start("judge", 0)
+	defer s.as(judge)()
+	fd, err := judge.Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return false
+	}
+	root := disk.NewDir(fd, simRoot)
+	defer func() { _ = root.Close() }()
+	info, err := root.Self()
+	have := s.reader.known[""]
+	return err == nil && have != nil && have.stamp == info.MTime
 }
 
 // published returns what readers see of the tree.

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -92,6 +93,9 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 	if err := w.listen(); err != nil { // first: a start that fails here must not raise the epoch
 		return err
 	}
+	if w.unfollowed != nil && w.hears() {
+		w.stampAll(w.unfollowed) // without events only audits publish, and they see what is mounted
+	}
 	w.published = &publish.Tree{
 		Root: w.root, Source: w.source, Hears: w.hears(), Exclude: w.exclude, CrossMounts: w.CrossMounts,
 		Clock: &w.clock, SetTime: w.setTime,
@@ -161,10 +165,11 @@ func (w *watcher) scopeAtStart(id identity.Identity, doubts string, now mtree.St
 // last run recorded, or nothing, everything below counts as arrived.
 func (w *watcher) followMounts(id identity.Identity) {
 	var err error
-	if w.mounts, err = mounts.Follow(w.root, w.CrossMounts, w.hides); err != nil {
-		w.Log.Warn("cannot tell which mounts came or went below the root: every directory is stamped anew", "error", err)
-		w.audits.next.All = true
+	if w.mounts, err = mounts.Follow(w.root, w.CrossMounts, w.hides); err != nil && w.mounts.Follows() {
+		w.stampAll(err)
 		return
+	} else if err != nil {
+		w.unfollowed = fmt.Errorf("what is mounted below the root may come and go unheard: %w", err)
 	}
 	if id.First {
 		return // everything is stamped anyway
@@ -173,6 +178,12 @@ func (w *watcher) followMounts(id identity.Identity) {
 		w.earlier[path] = true
 		w.missedMounts = append(w.missedMounts, audit.Finding{Path: mtree.ParentPath(path)})
 	}
+}
+
+// stampAll makes the start audit stamp everything, where mounts may have come or gone unheard.
+func (w *watcher) stampAll(err error) {
+	w.Log.Warn("cannot tell which mounts came or went below the root: every directory is stamped anew", "error", err)
+	w.audits.next.All = true
 }
 
 // declare writes that this watcher keeps the tree, and in which epoch. The status is

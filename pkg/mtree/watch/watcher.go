@@ -67,6 +67,7 @@ type watcher struct {
 	losses     int       // since then
 
 	mounts         *mounts.Follower
+	unfollowed     error               // why mounts are not followed; nil: they are
 	mountEvents    []*notify.DirEvents // where mounts came or went, not published
 	mountsRecorded bool                // the tree file has the present mounts
 	missedMounts   []audit.Finding     // parents of places where mounts came or went while no watch ran

@@ -2,11 +2,9 @@ package dirwatch
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,7 +51,8 @@ func New() (*Watch, error) {
 
 // Add begins to hear d, or changes what is heard of it, and returns an id that is the
 // same for the same directory. d may be closed afterwards. If the user has no more
-// watches, the error names the sysctl. System calls: inotify_add_watch.
+// watches, the error names the sysctl. Without /proc d is found by its path. System calls:
+// inotify_add_watch.
 func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 	// Setting the mtime alone, as SetTime does, is IN_MODIFY to the kernel;
 	// together with the atime it is IN_ATTRIB (fsnotify_change).
@@ -65,17 +64,12 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 		mask |= entries
 	}
 	// By descriptor, so that the directory that is heard is the one that was looked at.
-	path := "/proc/self/fd/" + strconv.Itoa(d.FD())
-	err = w.control(func(fd int) error {
-		wd, err := sys.InotifyAddWatch(fd, path, mask)
-		id = int32(wd)
-		return err
-	})
-	switch {
-	case err == unix.ENOSPC:
+	id, err = w.add(sys.FDPath(d.FD()), mask)
+	if err == unix.ENOENT && sys.ThroughProc(d.FD()) != nil { // guard: TestAddWithoutProc
+		id, err = w.addByPath(d, mask)
+	}
+	if err == unix.ENOSPC {
 		err = limit.NoWatch(0)
-	case err == unix.ENOENT && !hasProc(d.FD()): // guard: TestAddWithoutProc
-		err = errNoProc
 	}
 	if err != nil {
 		return 0, &fs.PathError{Op: "inotify_add_watch", Path: d.Path(), Err: err}
@@ -83,13 +77,29 @@ func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
 	return id, nil
 }
 
-// errNoProc is no fs.ErrNotExist: d is there.
-var errNoProc = errors.New("it takes /proc, which does not work here")
+// addByPath is add without /proc: it fails with sys.ErrNoProc where the path of d leads to
+// another directory by now, or to none.
+func (w *Watch) addByPath(d *disk.Dir, mask uint32) (id int32, err error) {
+	if id, err = w.add(d.Path(), mask); err == unix.ENOSPC {
+		return 0, err
+	} else if err != nil {
+		return 0, sys.ErrNoProc
+	}
+	if d.StillAt(d.Path()) != nil { // guard: TestHearingWithoutProc
+		w.Remove(id)
+		return 0, sys.ErrNoProc
+	}
+	return id, nil
+}
 
-// hasProc reports whether /proc leads to open descriptors. It is missing in a chroot.
-func hasProc(fd int) bool {
-	_, err := sys.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
-	return err == nil
+// add sets a watch by path.
+func (w *Watch) add(path string, mask uint32) (id int32, err error) {
+	err = w.control(func(fd int) error {
+		wd, err := sys.InotifyAddWatch(fd, path, mask)
+		id = int32(wd)
+		return err
+	})
+	return id, err
 }
 
 // Remove stops hearing a directory. Next may still return events that happened before.

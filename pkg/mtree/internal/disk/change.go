@@ -1,9 +1,9 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -106,8 +106,8 @@ func (d *Dir) ChmodKept(mode uint32) error {
 }
 
 // ChmodEntry sets the permission bits of the entry name, which must not be a symlink:
-// statx, then fchmodat2(2), or before Linux 6.6 through an O_PATH descriptor. It fails
-// where something is mounted.
+// statx, then fchmodat2(2), or before Linux 6.6 through an O_PATH descriptor and /proc. It
+// fails where something is mounted.
 func (d *Dir) ChmodEntry(name string, mode uint32) error {
 	if err := d.notMounted(name); err != nil {
 		return d.PathError("chmod", name, err)
@@ -126,7 +126,10 @@ func (d *Dir) ChmodEntry(name string, mode uint32) error {
 		err = unix.EOPNOTSUPP
 	}
 	if err == nil {
-		err = sys.Fchmodat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), mode, 0)
+		err = sys.Fchmodat(unix.AT_FDCWD, sys.FDPath(fd), mode, 0)
+		if err == unix.ENOENT {
+			err = cmp.Or(sys.ThroughProc(fd), err)
+		}
 	}
 	return d.PathError("chmod", name, err)
 }

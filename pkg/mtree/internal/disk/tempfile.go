@@ -1,8 +1,6 @@
 package disk
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree"
@@ -200,5 +198,5 @@ func (f *TempFile) link(dir *Dir, name string) error {
 		}
 		f.staging.noEmpty.Store(true)
 	}
-	return sys.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), dir.fd, name, unix.AT_SYMLINK_FOLLOW)
+	return sys.Linkat(unix.AT_FDCWD, sys.FDPath(fd), dir.fd, name, unix.AT_SYMLINK_FOLLOW)
 }

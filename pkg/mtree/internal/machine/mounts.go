@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path"
@@ -21,7 +22,8 @@ type MountTable struct {
 	done  chan struct{}
 }
 
-// NewMountTable begins to listen, with a goroutine that ends with Close.
+// NewMountTable begins to listen, with a goroutine that ends with Close. The error may be
+// sys.ErrNoProc.
 func NewMountTable() (*MountTable, error) {
 	if k := sys.Simulated(); k != nil {
 		return &MountTable{C: k.MountChanges()}, nil
@@ -43,6 +45,9 @@ func NewMountTable() (*MountTable, error) {
 
 func openMountInfo(flags int) (*os.File, error) {
 	fd, err := unix.Open(mountInfo, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+	if err == unix.ENOENT {
+		return nil, sys.ErrNoProc
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: mountInfo, Err: err}
 	}
@@ -104,9 +109,9 @@ type Mounted struct {
 // directory itself, with the mounts at and above it. Cost: reads the table, and a
 // statx(2) for each mount below.
 func Mounts(fd int) (map[string]Mounted, error) {
-	top, err := sys.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	top, err := sys.Readlink(sys.FDPath(fd))
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(sys.ThroughProc(fd), err)
 	}
 	lines, err := readMounts()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"tidemark/pkg/mtree/internal/limit"
 	"tidemark/pkg/mtree/internal/notify/internal/handles"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // fanotify is a Source with one mark on the whole file system: no cost per directory, and
@@ -48,7 +49,7 @@ var anyDir = Ref{&node{}}
 // directory that the kernel knows of. Events of writes to it have the handle of the file
 // alone; changes of its attributes are heard from Linux 5.17 on.
 func Fanotify(root int, others bool, wake chan<- struct{}) (Source, error) {
-	if err := throughProc(root); err != nil {
+	if err := sys.ThroughProc(root); err != nil {
 		return nil, err
 	}
 	own, err := unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 3)

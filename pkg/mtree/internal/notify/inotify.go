@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +37,6 @@ const arrivals = unix.IN_CREATE | unix.IN_MOVED_TO
 type inotify struct {
 	queue      queue
 	markerOnly bool // hear the marker directory only
-	deaf       bool // without /proc not even that can be armed
 
 	markerWD atomic.Int32
 
@@ -57,7 +55,7 @@ type inotify struct {
 func Inotify(wake chan<- struct{}) (Source, error) { return newInotify(wake, false) }
 
 // None returns a Source that hears the marker directory only, for file systems
-// that send no events: the tree is known by scans alone. Without /proc it hears nothing.
+// that send no events: the tree is known by scans alone. Without /proc it may not hear that.
 func None(wake chan<- struct{}) (Source, error) { return newInotify(wake, true) }
 
 // newInotify returns a Source, not an *inotify: a nil *inotify in a Source would not be nil.
@@ -69,12 +67,11 @@ func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify_init1: %w", err)
 	}
-	noProc := throughProc(fd)
-	if noProc != nil && !markerOnly { // guard: TestSourcesWithoutProc
+	if err := sys.ThroughProc(fd); err != nil && !markerOnly { // guard: TestSourcesWithoutProc
 		_ = sys.Close(fd)
-		return nil, noProc
+		return nil, err
 	}
-	s := &inotify{markerOnly: markerOnly, deaf: noProc != nil, nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
+	s := &inotify{markerOnly: markerOnly, nodes: newNodes(), moving: map[uint32]*node{}, leaving: map[uint32]bool{}, compressed: map[int32]struct{}{}}
 	s.queue.compress = s.compress
 	if err := s.queue.start(fd, "inotify", limit.InotifyQueue, wake); err != nil {
 		return nil, err
@@ -86,7 +83,7 @@ func newInotify(wake chan<- struct{}, markerOnly bool) (Source, error) {
 // to compare.
 func (s *inotify) Arm(parent Ref, parentFD int, name string, fd int) (Ref, bool, error) {
 	if parent == Marker {
-		return s.armMarker(fd)
+		return s.armMarker(name, fd)
 	}
 	if s.markerOnly {
 		return Ref{}, false, nil
@@ -169,14 +166,23 @@ func (s *inotify) armRoot(fd int) (Ref, bool, error) {
 	return Ref{n}, true, nil
 }
 
-// armMarker arms the marker directory.
-func (s *inotify) armMarker(fd int) (Ref, bool, error) {
-	if s.deaf { // guard: TestSourcesWithoutProc
-		return Marker, false, nil
-	}
+// armMarker arms the marker directory: without /proc by its path. What is heard of it only
+// wakes, so None does without it; whether it is there and what is in it is looked at.
+func (s *inotify) armMarker(path string, fd int) (Ref, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wd, err := s.add(fd, markerMask)
+	if errors.Is(err, sys.ErrNoProc) { // guard: TestMarkerWithoutProc
+		path += "/."
+		if wd, err = s.addPath(path, markerMask); err == nil {
+			if err = isThere(unix.AT_FDCWD, path, fd); err != nil {
+				s.remove(wd)
+			}
+		}
+		if s.markerOnly && errors.Is(err, ErrGone) { // guard: TestSourcesWithoutProc
+			return Marker, false, nil
+		}
+	}
 	if err == nil {
 		s.markerWD.Store(wd)
 	}
@@ -184,9 +190,20 @@ func (s *inotify) armMarker(fd int) (Ref, bool, error) {
 }
 
 // add sets a watch by descriptor: the directory that was opened is the one that
-// is heard. The trailing "/." makes the last component no symlink.
+// is heard. The trailing "/." makes the last component no symlink. ErrGone: it was removed;
+// where /proc went, that would be said of every directory, and nobody would miss their events.
 func (s *inotify) add(fd int, mask uint32) (wd int32, err error) {
-	path := "/proc/self/fd/" + strconv.Itoa(fd) + "/."
+	wd, err = s.addPath(sys.FDPath(fd)+"/.", mask)
+	if err == ErrGone {
+		if missing := sys.ThroughProc(fd); missing != nil { // guard: TestProcIsUnmounted
+			return 0, missing
+		}
+	}
+	return wd, err
+}
+
+// addPath sets a watch by path.
+func (s *inotify) addPath(path string, mask uint32) (wd int32, err error) {
 	err = s.queue.control(func(queue int) error {
 		n, err := sys.InotifyAddWatch(queue, path, mask)
 		wd = int32(n)

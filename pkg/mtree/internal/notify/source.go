@@ -8,6 +8,7 @@ type Source interface {
 	// directory is listed: what happened before Arm is in the listing, what
 	// happens afterwards is heard. Arming a directory again is allowed; then
 	// the Source knows where it is now. fresh says that it was not armed before.
+	// The name of a Marker is its path.
 	//
 	// ErrGone: it is no longer there; the parent has an event about that.
 	// ErrLimit: the kernel allows no more, see its text for the remedy.

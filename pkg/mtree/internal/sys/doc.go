@@ -13,6 +13,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	file.go                                  an open file, instead of os.File
+//	proc.go                                  the way from /proc to what is open
 //	names.go, attributes.go, content.go      system calls
 //	locks.go, inotify.go, process.go, select.go
 //	again.go                                 calls that a signal interrupted

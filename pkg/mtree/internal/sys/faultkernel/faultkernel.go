@@ -28,6 +28,7 @@ type Kernel struct {
 	Bytes   int            // that were read
 	Mounts  string         // lines of the mount table after that of the root
 	Mounted bool           // mounts came or went since somebody asked
+	NoProc  bool           // nothing is mounted at /proc, and the program has no capabilities
 
 	mu sync.Mutex // of Calls, Open and Bytes: several goroutines may make calls
 }
@@ -214,6 +215,9 @@ func (k *Kernel) Fchmodat(dirfd int, path string, mode uint32, flags int) error 
 	if _, err := k.asked("chmod", dirfd, path); err != nil {
 		return err
 	}
+	if k.lacks(path) {
+		return unix.ENOENT
+	}
 	return k.Kernel.Fchmodat(dirfd, path, mode, flags)
 }
 
@@ -306,6 +310,9 @@ func (k *Kernel) ReadFile(path string) ([]byte, error) {
 	if _, err := k.asked("proc", -1, path); err != nil {
 		return nil, err
 	}
+	if k.lacks(path) {
+		return nil, unix.ENOENT
+	}
 	text, err := k.Kernel.ReadFile(path)
 	if path == "/proc/self/mountinfo" {
 		text = append(text, k.Mounts...)
@@ -325,6 +332,9 @@ func (k *Kernel) Readlink(path string) (string, error) {
 	if _, err := k.asked("proc", -1, path); err != nil {
 		return "", err
 	}
+	if k.lacks(path) {
+		return "", unix.ENOENT
+	}
 	return k.Kernel.Readlink(path)
 }
 
@@ -340,6 +350,9 @@ func (k *Kernel) InotifyInit1(flags int) (int, error) {
 func (k *Kernel) InotifyAddWatch(fd int, path string, mask uint32) (int, error) {
 	if _, err := k.asked("watch", -1, path); err != nil {
 		return -1, err
+	}
+	if k.lacks(path) {
+		return -1, unix.ENOENT
 	}
 	return k.Kernel.InotifyAddWatch(fd, path, mask)
 }

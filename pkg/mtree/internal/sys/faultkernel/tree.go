@@ -55,3 +55,14 @@ func (k *Kernel) show(name string, change func(stx *unix.Statx_t)) {
 		}
 	}
 }
+
+// lacks reports whether a path leads to where /proc is missing.
+func (k *Kernel) lacks(path string) bool { return k.NoProc && strings.HasPrefix(path, "/proc/") }
+
+// Linkat implements sys.Kernel: by an empty path only with capabilities, as before Linux 6.10.
+func (k *Kernel) Linkat(olddirfd int, oldpath string, newdirfd int, newpath string, flags int) error {
+	if k.lacks(oldpath) || k.NoProc && flags&unix.AT_EMPTY_PATH != 0 {
+		return unix.ENOENT
+	}
+	return k.Kernel.Linkat(olddirfd, oldpath, newdirfd, newpath, flags)
+}

@@ -52,7 +52,7 @@ func (r *Replica) CountIn(path string) (total int64) {
 		below := mtree.JoinPath(path, string(raw))
 		if !r.Filters.Excluded(below, info.Kind == mtree.Dir) {
 			n, _ := r.count(dir, string(raw), below, false)
-			total += n.Entries
+			total += n.Entries + n.Staying
 		}
 		return nil
 	})

@@ -298,7 +298,8 @@ func TestAReplacement(t *testing.T) {
 
 // The entries of a copy are counted as far as they can be read, without what filters
 // exclude. A directory that is excluded at the root had been counted with all in it, so
-// that --max-delete let the whole rest go: it was a small part of that.
+// that --max-delete let the whole rest go: it was a small part of that. Directories in which
+// something is excluded were not counted themselves, unlike in a full walk.
 func TestCountAll(t *testing.T) {
 	k, r := simulated(t)
 	k.tree("d/", "d/a", "d/e/", "d/e/x", "x/", "x/a", "x/b", "f", "y")
@@ -307,6 +308,9 @@ func TestCountAll(t *testing.T) {
 	require.Less(t, r.CountAll(), int64(9))
 	r.Filters = excluded(t, "- x/", "- y/")
 	require.EqualValues(t, 6, r.CountAll())
+	r.Filters = excluded(t, "- a")
+	require.EqualValues(t, 7, r.CountAll())
+	require.EqualValues(t, 2, r.CountIn("d"))
 	require.Zero(t, (&Replica{}).CountAll())
 }
 

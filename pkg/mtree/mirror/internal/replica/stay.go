@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"strconv"
@@ -30,5 +31,12 @@ func stayOf(text string) stay {
 // String returns the stay as the log has it.
 func (s stay) String() string { return strconv.FormatUint(uint64(s), 10) }
 
-// presentStay is another text after the disk of root may have lost what was not flushed.
-func presentStay(root *disk.Dir) string { return machine.BootID() + machine.Stay(root.FD()) }
+// presentStay is another text after the disk of root may have lost what was not flushed. Where
+// the boot is not known, as without /proc, it is another one each time.
+func presentStay(root *disk.Dir) string {
+	boot := machine.BootID()
+	if boot == "" { // guard: TestStayOfAnUnknownBoot
+		boot = rand.Text()
+	}
+	return boot + machine.Stay(root.FD())
+}

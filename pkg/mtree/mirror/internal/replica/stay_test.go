@@ -109,3 +109,19 @@ func TestLinesAreMissedUntilTheRootIsComplete(t *testing.T) {
 	r = k.replica()
 	require.False(t, r.MayBeLost(records.Record{}))
 }
+
+// Where the boot is not known, as without /proc, a power cut may lie before each start. All had
+// one stay: after the cut, files of the right size and time that the disk had lost were kept.
+func TestStayOfAnUnknownBoot(t *testing.T) {
+	for _, missing := range []bool{true, false} {
+		k, r := simulated(t)
+		k.NoProc = missing
+		var stays []stay
+		for range 2 {
+			r.Close()
+			r = k.replica()
+			stays = append(stays, r.stay)
+		}
+		require.Equal(t, !missing, stays[0] == stays[1])
+	}
+}

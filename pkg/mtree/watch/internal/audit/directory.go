@@ -169,6 +169,10 @@ func (s *scan) skips(v *visit, name []byte, info disk.Info) bool {
 	if !s.Exclude.Empty() && s.Exclude.Excluded(mtree.JoinPath(v.path(), string(name)), isDir) {
 		return true
 	}
+	if info.MountRoot && s.Unfollowed != nil { // guard: TestMountsThatNobodyFollows
+		s.mounted.Store(true)
+		s.Health.CannotHear(s.Unfollowed)
+	}
 	if isDir && s.beyond(v.info, info) {
 		s.Health.PassOver(mtree.JoinPath(v.path(), string(name)))
 		return true

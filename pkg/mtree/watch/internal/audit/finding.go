@@ -30,6 +30,7 @@ type Report struct {
 	Directories int64
 	Files       int64 // other entries
 	Found       int64 // findings
+	Mounted     bool  // Tree.Unfollowed, and something is mounted below the root
 	Elapsed     time.Duration
 	Waited      time.Duration // of that, for the writer, who may wait for the clock
 }

@@ -29,6 +29,8 @@ type Tree struct {
 	Health    *health.Monitor
 	Borders   *health.Borders
 	Earlier   map[string]bool // borders of an earlier run, by path; "" is every directory
+
+	Unfollowed error // why nobody tells when mounts come or go; nil: somebody does
 }
 
 // Scope says which times an audit takes for changes.
@@ -73,6 +75,8 @@ type scan struct {
 	busy   int      // workers that may still push
 	chunk  []Finding
 	failed error
+
+	mounted atomic.Bool // something is mounted below the root, and not excluded
 
 	sending sys.Mutex     // held until the writer took a chunk
 	waited  time.Duration // for the writer

@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // One audit in place of two looks for what either of them would have found. It is slow only
@@ -29,4 +32,31 @@ func TestPaths(t *testing.T) {
 	b := &visit{parent: a, name: "bcd"}
 	c := &visit{parent: b, name: "e"}
 	require.Equal(t, []string{"", "a", "a/bcd", "a/bcd/e"}, []string{root.path(), a.path(), b.path(), c.path()})
+}
+
+// Where nobody tells when mounts come or go, a tree in which something is mounted is degraded:
+// its stamps say nothing of that. What is excluded makes no difference.
+func TestMountsThatNobodyFollows(t *testing.T) {
+	for _, c := range []struct {
+		mounted, exclude string
+		followed, sees   bool
+	}{{mounted: "b", sees: true}, {mounted: "f", sees: true}, {mounted: "b", exclude: "b"}, {mounted: "b", followed: true}, {mounted: "nothing"}} {
+		for _, cross := range []bool{true, false} {
+			s := newSurvey(t, "a/b/g", "a/f")
+			s.CrossMounts = cross
+			if !c.followed {
+				s.Unfollowed = sys.ErrNoProc
+			}
+			if c.exclude != "" {
+				var err error
+				s.Exclude, err = glob.Excluding([]string{c.exclude})
+				require.NoError(t, err)
+			}
+			s.Mount(c.mounted)
+			s.run()
+			require.Equal(t, c.sees, s.report.Mounted, c)
+			s.Health.EndAudit(0)
+			require.Equal(t, c.sees, s.Health.Degraded() == sys.ErrNoProc.Error(), c)
+		}
+	}
 }

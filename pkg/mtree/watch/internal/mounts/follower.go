@@ -1,6 +1,7 @@
 package mounts
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/internal/sys"
 )
 
 // Follower knows the mounts below a root. One goroutine uses it.
@@ -17,14 +19,15 @@ type Follower struct {
 	crossMounts bool
 	hidden      func(path string) bool
 
-	table       *machine.MountTable // nil: the kernel does not report changes of mounts
+	table       *machine.MountTable // nil: changes of mounts are not known, except by audits
+	seen        bool                // then: the last audit saw something mounted below the root
 	at          table
 	overlapping bool // something is in the tree at more than one place
 	unread      bool // the table could not be read since it changed: it is tried again
 }
 
 // Follow begins to follow the mounts below root. hidden reports whether a mount at a path
-// makes no difference. An error means that changes of mounts cannot be known; the
+// makes no difference. An error means that changes of mounts cannot be known, or not yet; the
 // Follower may still be used.
 func Follow(root *disk.Dir, crossMounts bool, hidden func(path string) bool) (f *Follower, err error) {
 	f = &Follower{root: root, crossMounts: crossMounts, hidden: hidden}
@@ -32,8 +35,24 @@ func Follow(root *disk.Dir, crossMounts bool, hidden func(path string) bool) (f 
 		return f, err
 	}
 	err = f.read()
+	if errors.Is(err, sys.ErrNoProc) {
+		_ = f.Close()
+		f.table = nil
+		return f, err
+	}
 	f.unread = err != nil
 	return f, err
+}
+
+// Follows reports whether mounts are followed. If not, audits are to say what they Saw.
+func (f *Follower) Follows() bool { return f.table != nil }
+
+// Saw takes over whether an audit saw anything mounted below the root. It reports whether
+// the one before did, and this one did not: what lies there now is not what readers know.
+func (f *Follower) Saw(mounted bool) (went bool) {
+	went = f.seen && !mounted
+	f.seen = mounted
+	return went
 }
 
 // Close ends the following.
@@ -56,8 +75,12 @@ func (f *Follower) C() <-chan struct{} {
 // Known reports whether the present mounts are known.
 func (f *Follower) Known() bool { return !f.unread }
 
-// Record returns the mounts for the tree file.
+// Record returns the mounts for the tree file. Where they are not followed, something that is
+// mounted makes it one at the root, below which everything is to be looked at.
 func (f *Follower) Record() (all []state.Mount) {
+	if f.seen {
+		return []state.Mount{{}}
+	}
 	for _, path := range slices.Sorted(maps.Keys(f.at)) {
 		if path != "" && !f.hidden(path) {
 			all = append(all, state.MountAt(f.root, path, f.crossMounts))
