@@ -160,11 +160,18 @@ func TestStartWithABackend(t *testing.T) {
 }
 
 // Where continuity is in doubt nothing of the last run counts, and readers are told by another
-// epoch, after the checkpoint is gone.
+// epoch, after the checkpoint is gone. Where directories may show times above the floor they are
+// told again at the end of the audit.
 func TestStartInDoubt(t *testing.T) {
+	again := map[string]bool{"no checkpoint": true, "clock set back": true, "clock set back in another boot": true, "options in doubt": true}
 	for what, prepare := range map[string]func(s *start){
-		"no checkpoint":  func(s *start) { s.change(nil, func(st *state.Status) { st.Checkpoint = nil }) },
-		"clock set back": func(s *start) { s.later = -24 * time.Hour },
+		"no checkpoint":           func(s *start) { s.change(nil, func(st *state.Status) { st.Checkpoint = nil }) },
+		"clock set back":          func(s *start) { s.later = -24 * time.Hour },
+		"clock set back a little": func(s *start) { s.later = -30 * time.Second },
+		"clock set back in another boot": func(s *start) {
+			s.later = -24 * time.Hour
+			s.change(nil, func(st *state.Status) { st.Clean, st.Boot = true, "another" })
+		},
 		"lost exceptions": func(s *start) {
 			s.change(nil, func(st *state.Status) { st.Stamps = 1 })
 			_ = s.Shell.Remove("/tree/.tidemark/stamps")
@@ -204,6 +211,7 @@ func TestStartInDoubt(t *testing.T) {
 			require.Equal(t, what == "another options", strings.Contains(s.text.String(), "other options"), what)
 			require.True(t, w.audits.next.All, what)
 			require.Equal(t, doubt, w.audits.next.epochRaised, what)
+			require.Equal(t, again[what], w.audits.next.raiseAgain, what)
 			require.Equal(t, doubt, !w.audits.next.Since.Before(w.audits.next.Before), what)
 			require.False(t, w.audits.next.First)
 			require.NoError(t, w.close())

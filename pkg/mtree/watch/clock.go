@@ -26,6 +26,15 @@ func (w *watcher) aboveEarlier(id identity.Identity) {
 	}
 }
 
+// mayShowMore reports whether directories may show times above the floor that an earlier watcher
+// left, now being the clock: it was set back too far, or in another boot, or the audit after that
+// was not finished.
+func (w *watcher) mayShowMore(id identity.Identity, now mtree.Stamp) bool {
+	s := &id.Status
+	// guard (without s.Checkpoint == nil): TestStartInDoubt
+	return w.farBack || s.Checkpoint == nil || s.Boot != machine.BootID() && s.Checkpoint.After(now)
+}
+
 // lookAtClock finds out whether the clock was set back since the last look. Until then the
 // kernel may have given any time to a directory up to that which the clock would show now, and a
 // reader may know it. So the floor is raised to that, and it does not come again as a stamp. If

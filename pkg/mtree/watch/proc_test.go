@@ -100,6 +100,13 @@ func TestMountsComeAndGoUnheard(t *testing.T) {
 		require.Equal(t, wire.Audited, p.status(t).State)
 		require.Empty(t, p.treeFile().Mounts)
 		p.Mount("b")
+		p.requestAudit(p.auditScope("asked for"))
+		p.lose("a loss", false)
+		for p.audits.current.reason == "asked for" {
+			p.takeOfAudit()
+		}
+		require.Equal(t, []state.Mount{{}}, p.treeFile().Mounts, "a kill may come before the next audit is done")
+		p.audit()
 		for range 2 {
 			require.Empty(t, p.changes(func() { p.again(func() {}) }, "", "a", "a/b", "x"))
 			require.Equal(t, wire.Degraded, p.status(t).State)

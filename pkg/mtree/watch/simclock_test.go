@@ -42,7 +42,12 @@ func (s *simulation) timeComesAgain(rng *rand.Rand) {
 		s.untilStamp()
 	}
 	at, steps := s.now(), []func(){
-		func() { s.kernel.StepClock(-simBacks[rng.IntN(len(simBacks))]) },
+		func() {
+			if rng.IntN(2) == 0 {
+				s.untilCall(simMoments[rng.IntN(len(simMoments))])
+			}
+			s.kernel.StepClock(-simBacks[rng.IntN(len(simBacks))])
+		},
 		func() { s.reader.look() },
 	}
 	if rng.IntN(3) > 0 {
@@ -99,6 +104,10 @@ func (s *simulation) stepClock(by time.Duration) {
 
 // simBacks are by how much the clock is set back.
 var simBacks = []time.Duration{0, time.Millisecond, time.Second, 3 * time.Second, 4 * time.Second, 20 * time.Second, 2 * time.Minute, time.Hour}
+
+// simMoments are calls just before which the clock is set back: a stamp, a tree file with another
+// epoch, the status with the checkpoint, the start of an audit.
+var simMoments = []string{"utimensat(", "renameat2(", "write(", "fsync(", "getdents64(", "openat("}
 
 // killedAbove kills watch in a batch, when it has stamped the directory a, but not the root.
 func (s *simulation) killedAbove(t *testing.T) {

@@ -144,7 +144,7 @@ func (w *watcher) resume(id identity.Identity, now mtree.Stamp) {
 // scopeAtStart returns the request for the start audit.
 func (w *watcher) scopeAtStart(id identity.Identity, doubts string, now mtree.Stamp) *auditRequest {
 	r := &auditRequest{reason: atStart, loss: true, epochRaised: doubts != ""}
-	r.raiseAgain = doubts != "" && (w.farBack || id.Status.Checkpoint == nil || id.Status.Checkpoint.After(now))
+	r.raiseAgain = doubts != "" && w.mayShowMore(id, now)
 	w.farBack = false
 	r.Scope = audit.Scope{First: id.First, All: doubts != "", Since: now, Before: now}
 	if was := id.Tree.Options; !id.First && doubts == "" && was != w.options() {

@@ -24,7 +24,7 @@ type Staging struct {
 	parts      string // how the names of partial files begin that may be continued
 	sweepError error  // why something from an earlier run is still there
 	last       atomic.Uint64
-	named      atomic.Bool // files without a name do not work here
+	named      atomic.Bool // O_TMPFILE does not work here, or TempFile.link may not
 	noEmpty    atomic.Bool // AT_EMPTY_PATH is not allowed
 
 	// Folds says that the file system ignores case in names: Place then checks the name
@@ -43,7 +43,7 @@ func OpenStaging(dir *Dir, stay string) (*Staging, error) {
 		_ = dir.Close()
 		return nil, err
 	}
-	s.named.Store(sys.ThroughProc(dir.fd) != nil) // guard: TestFilesWithoutProc: else a file may get no name by TempFile.link
+	s.named.Store(sys.ThroughProc(dir.fd) != nil) // guard: TestFilesWithoutProc
 	return s, nil
 }
 

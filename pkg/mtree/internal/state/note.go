@@ -1,6 +1,8 @@
 package state
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +32,25 @@ func (t *Tree) Lasting() Tree {
 	if n.FS == "" && n.Born == (mtree.Stamp{}) {
 		n.Dev = t.Dev // changes with a reboot, but is the only identity there is
 	}
+	if t.Role == Copy {
+		n.Made = t.made()
+	}
 	return n
+}
+
+// made is a digest of the options under which a copy is made. What else the tree file says of the
+// source only rises.
+func (t *Tree) made() string {
+	text, _ := json.Marshal([]any{append([]string{}, t.Filters...), t.Fingerprint}) // never fails, as above
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// IsEarlier reports whether a tree file is not the one that was written last, for a copy whose
+// attribute is noted: somebody put an earlier one back. What came since then came under
+// options that the file does not know.
+func (t *Tree) IsEarlier(noted *Tree) bool {
+	return t.Role == Copy && noted.Role == Copy && noted.Made != "" && noted.Made != t.made()
 }
 
 // note writes the attribute of root, where the file system has extended attributes.

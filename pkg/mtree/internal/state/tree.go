@@ -54,6 +54,9 @@ type Tree struct {
 	Filters     []string `json:"filters,omitempty"`
 	Copy        string   `json:"copy,omitempty"` // 16 hex digits that distinguish this copy from others of the tree
 	Fingerprint string   `json:"e,omitempty"`    // E of the ETags of the source's listings (docs/protocol.md); "": the source sent none
+
+	// In the attribute of a copy only: a digest of filters and e.
+	Made string `json:"made,omitempty"`
 }
 
 // NewTreeID returns 128 random bits as 32 hex digits.
@@ -125,6 +128,7 @@ func (t *Tree) BoundTo(root Root) bool {
 // Same reports whether two trees have the same file.
 func (t Tree) Same(u Tree) bool {
 	t.Format, u.Format = treeFormat, treeFormat
+	t.Made, u.Made = "", ""
 	a, _ := json.Marshal(t) // never fails: it has only texts and numbers
 	b, _ := json.Marshal(u)
 	return string(a) == string(b)

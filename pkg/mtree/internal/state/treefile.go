@@ -46,7 +46,7 @@ func (m *Marker) ReadTree() (Tree, error) {
 // where the file system has extended attributes. System calls: see WriteFile, then
 // fgetxattr; fsetxattr if the attribute changes.
 func (m *Marker) WriteTree(t Tree) error {
-	t.Format = treeFormat
+	t.Format, t.Made = treeFormat, ""
 	text, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {
 		return err

@@ -88,8 +88,9 @@ func TestTheCountOfWhatIsKept(t *testing.T) {
 			require.EqualValues(t, 13, r.replica.Counters().Entries)
 			require.EqualValues(t, 13, r.replica.Status().Deletions.Base)
 			r.full()
-			for _, dir := range []string{"b", "some", ".dots"} {
-				require.Equal(t, 2, r.count("list "+dir), "%s is read once: all of it, and the end", dir)
+			for dir, most := range map[string]int{"b": 2, "some": 4, ".dots": 4} {
+				n := r.count("list " + dir)
+				require.True(t, n == 2 || n == most, "%s is read once, and once for its records: all of it, and the end: %d", dir, n)
 			}
 		})
 	}

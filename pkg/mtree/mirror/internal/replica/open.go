@@ -168,8 +168,16 @@ func (r *Replica) mayTake(o *Options) error {
 			"it was copied, restored or not mounted; --adopt takes it over")
 	}
 	r.tree = tree
+	if known, proven, err := state.Noted(r.Root); err == nil && proven && tree.IsEarlier(&known) { // guard: TestAnEarlierMarkerIsPutBack
+		r.log.Warn("the copy's .tidemark is from before: everything is compared once")
+		r.tree = known
+		r.tree.Fingerprint = earlier
+	}
 	return nil
 }
+
+// earlier is the E of a copy of which it is not known under which options it was completed.
+const earlier = "-"
 
 // errSource names what a directory was whose .tidemark is lost.
 var errSource = errors.New("a source that watch keeps, or kept until its .tidemark was removed")

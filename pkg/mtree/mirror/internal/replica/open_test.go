@@ -323,3 +323,49 @@ func TestAMarkerIsLostWhereNoAttributeProvesTheCopy(t *testing.T) {
 	_, err = Open(o)
 	require.Equal(t, exit.Refused, exit.Of(err), "%v", err)
 }
+
+// The .tidemark of a copy, or its tree file alone, was put back from a backup. What had come in between under
+// other options of serve or mirror was taken for what the present ones show: old files stayed under
+// stamps that were complete, in copies of the copy, too. The attribute of the root knows better.
+func TestAnEarlierMarkerIsPutBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		change  func(t *state.Tree)
+		earlier bool
+	}{
+		"the same":   {func(*state.Tree) {}, false},
+		"no filters": {func(t *state.Tree) { t.Filters = []string{} }, false},
+		"other runs": {func(t *state.Tree) { t.BeginRun(mtree.Unix(5, 0)) }, false},
+		"options":    {func(t *state.Tree) { t.Fingerprint = "bbbbbb" }, true},
+		"filters":    {func(t *state.Tree) { t.Filters = []string{"-x"} }, true},
+	} {
+		k, r := simulated(t)
+		tree := k.claimed(r)
+		tree.Fingerprint, tree.Epoch, tree.Copy = "aaaaaa", 5, "0123456789abcdef"
+		require.NoError(t, r.SetTree(tree))
+		backup := r.TreeFile()
+		c.change(&tree)
+		require.NoError(t, r.SetTree(tree))
+		require.NotContains(t, string(r.TreeFile()), `"made"`)
+		r.Close()
+		r = k.replica()
+		require.Equal(t, tree.Fingerprint, r.Tree().Fingerprint, name)
+		require.NoError(t, state.WriteFile(r.marker.Dir(), "tree", backup))
+		r.Close()
+		k.log.Reset()
+		k.Refuse("getxattr copy", unix.EIO, 2)
+		r = k.replica()
+		require.Equal(t, "aaaaaa", r.Tree().Fingerprint, "what cannot be read says nothing")
+		k.Fail = nil
+		r.Close()
+		r = k.replica()
+		require.Equal(t, tree.ID, r.Tree().ID)
+		require.Equal(t, state.Copy, r.Tree().Role)
+		require.Equal(t, c.earlier, k.log.Len() > 0, name)
+		if c.earlier {
+			require.Equal(t, earlier, r.Tree().Fingerprint, name)
+			require.Empty(t, r.Tree().Copy, "copies of it must not take it for what it was")
+		} else {
+			require.Equal(t, "aaaaaa", r.Tree().Fingerprint, name)
+		}
+	}
+}

@@ -163,6 +163,19 @@ func (r *Replica) SetNow(dir *disk.Dir, path string, now mtree.Stamp) error {
 	return r.SetRecord(dir, path, record)
 }
 
+// SetOptions says under which options of serve the entries of a directory were listed, and that
+// none was left out. Cost: one getxattr, one setxattr.
+func (r *Replica) SetOptions(dir *disk.Dir, path, fingerprint string) error {
+	r.beginning.Lock()
+	defer r.beginning.Unlock()
+	record, known, err := r.Record(dir, path)
+	if err != nil || !known {
+		return err
+	}
+	record.Excluded, record.Fingerprint = 0, fingerprint
+	return r.SetRecord(dir, path, record)
+}
+
 // Begin notes that something in dir is about to change, and what is doubted in it from
 // now on. listed is the record that it will have once it is complete with this listing.
 //

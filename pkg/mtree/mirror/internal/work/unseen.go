@@ -42,9 +42,12 @@ func (env *Env) keepKnown(v *VisitResult, o *plan.Options) {
 }
 
 // doubtUnseen does the same for directories of the copy that the visit leads to none of: have
-// are its entries, filtered the names of those that filters exclude.
+// are its entries, filtered the names of those that filters exclude. Other options of serve are
+// no reason to compare these later, if they come back into sight under the same ones: so their records say
+// now that they are from before.
 func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filtered []string) error {
-	if v.Doubts&(replica.DoubtBytes|replica.DoubtRecent) == 0 {
+	d := unknown{bytes: v.Doubts&(replica.DoubtBytes|replica.DoubtRecent) != 0, options: v.Doubts&(replica.DoubtBelow|replica.DoubtHidden) != 0}
+	if d == (unknown{}) {
 		return nil
 	}
 	seen := map[string]bool{}
@@ -60,17 +63,23 @@ func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filte
 		}
 	}
 	for _, name := range unseen {
-		if err := env.unknow(mtree.JoinPath(t.Path, name)); err != nil {
+		if err := env.unknow(mtree.JoinPath(t.Path, name), d); err != nil {
 			return replica.Local(err)
 		}
 	}
 	return nil
 }
 
-// unknow notes that no file in and below a directory is known by size and time. Its stamps
+// unknown says what is not known of directories.
+type unknown struct {
+	bytes   bool // no file is known by size and time
+	options bool // of no entry it is known whether the present serve ever listed it
+}
+
+// unknow notes what is not known in and below a directory. Its stamps
 // stay: a copy of the copy may have it. Directories without records, and copies of others,
 // are not ours. What is below is done first, so that it is done if the directory is.
-func (env *Env) unknow(path string) error {
+func (env *Env) unknow(path string, d unknown) error {
 	dir, err := env.Replica.Dir(path)
 	if disk.IsAbsent(err) || disk.IsDenied(err) {
 		return nil
@@ -79,7 +88,8 @@ func (env *Env) unknow(path string) error {
 		return err
 	}
 	defer dir.Close()
-	if record, ok, err := env.Replica.Record(dir, path); err != nil || !ok || record.Now == never || dir.HasMarker() {
+	record, ok, err := env.Replica.Record(dir, path)
+	if d.bytes = d.bytes && record.Now != never; err != nil || !ok || d == (unknown{}) || dir.HasMarker() {
 		return err
 	}
 	var below []string
@@ -91,12 +101,19 @@ func (env *Env) unknow(path string) error {
 	})
 	for _, name := range below {
 		if err == nil {
-			err = env.unknow(mtree.JoinPath(path, name))
+			err = env.unknow(mtree.JoinPath(path, name), d)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	env.BeforeChange()
-	return env.Replica.SetNow(dir, path, never) // guard (returns nil): TestSimulationFound
+	if d.options && record.Fingerprint != otherFingerprint { // guard (always false): TestOptionsOfDirectoriesThatAreNotSeen
+		env.BeforeChange()
+		err = env.Replica.SetOptions(dir, path, otherFingerprint)
+	}
+	if d.bytes && err == nil {
+		env.BeforeChange()
+		err = env.Replica.SetNow(dir, path, never) // guard (returns nil): TestSimulationFound
+	}
+	return err
 }
