@@ -86,7 +86,7 @@ func (r *Replica) Delete(dir *disk.Dir, d *Deletion) (entries int64, replaced bo
 	if entries, err = r.Staging.Dir().ClearTree(d.Staged, d.Why == WhyTree); err == nil {
 		return entries, true, nil
 	}
-	if back := r.Staging.Exchange(d.Staged, dir, d.Name()); back != nil { // guard (back != nil -> true): TestSimulationFound
+	if back := r.Staging.Exchange(d.Staged, dir, d.Name()); back != nil { // guard (back != nil -> true): TestAReplacement
 		return entries, true, errors.Join(err, back)
 	}
 	r.Abandon(d)

@@ -195,7 +195,7 @@ func (r *Replica) Begin(dir *disk.Dir, path string, listed records.Record, doubt
 		return err
 	}
 	in := r.stay
-	if r.linesLost.Load() { // guard: TestLinesThatTheLogLost
+	if r.linesLost.Load() { // guard: TestLinesAreMissedUntilTheRootIsComplete
 		in = 0 // not all files may be compared yet
 	}
 	if !known {

@@ -107,13 +107,13 @@ func (env *Env) unknow(path string, d unknown) error {
 	if err != nil {
 		return err
 	}
-	if d.options && record.Fingerprint != otherFingerprint { // guard (always false): TestOptionsOfDirectoriesThatAreNotSeen
+	if d.options && record.Fingerprint != otherFingerprint { // guard: TestOptionsOfDirectoriesThatAreNotSeen
 		env.BeforeChange()
 		err = env.Replica.SetOptions(dir, path, otherFingerprint)
 	}
 	if d.bytes && err == nil {
 		env.BeforeChange()
-		err = env.Replica.SetNow(dir, path, never) // guard (returns nil): TestSimulationFound
+		err = env.Replica.SetNow(dir, path, never) // guard: TestSimulationFound
 	}
 	return err
 }
