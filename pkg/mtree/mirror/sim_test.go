@@ -92,11 +92,11 @@ func (f *simFault) next() error {
 	return nil
 }
 
-// cached is how many listings ago a cache answers now; 0: it asks. After a power cut a copy
-// without attributes may have lost what it knew, as when .tidemark is removed there: then nothing
-// shows that a listing is of before.
+// cached is how many listings ago a cache answers now; 0: it asks. After a power cut a copy may
+// have entries and not the record that came with them: then nothing shows that a listing is of
+// before them.
 func (s *sim) cached() int {
-	if s.cache.next() != nil && !(s.bare && s.cuts > 0) {
+	if s.cache.next() != nil && s.cuts == 0 {
 		return s.back
 	}
 	return 0
