@@ -158,7 +158,11 @@ func (w *World) giveAway(user int) error {
 func (w *World) attend() {
 	for _, name := range append([]string{"other"}, names...) {
 		p := w.programs[name]
-		if p.down || p.alive() || time.Now().Before(p.retry) {
+		if p.down || time.Now().Before(p.retry) {
+			continue
+		}
+		if p.alive() {
+			w.insist(p)
 			continue
 		}
 		said, code := p.said(), p.code()
@@ -172,6 +176,24 @@ func (w *World) attend() {
 		}
 		p.retry = time.Now().Add(300 * time.Millisecond)
 	}
+}
+
+// insist starts a mirror anew with --adopt if it runs and waits for the right source, as its
+// status says, and the world permits that.
+func (w *World) insist(p *program) {
+	if !(p.name == "mirror" && w.permits["adopt"] || p.name == "mirror2" && w.permits["adopt2"]) {
+		return
+	}
+	p.retry = time.Now().Add(time.Second)
+	said := p.said()
+	if asked := strings.LastIndex(said, "or --adopt to make the copy equal"); asked < 0 || asked < strings.LastIndex(said, "listed ") {
+		return
+	}
+	w.say("%s is refused: --adopt", p.name)
+	if err := errors.Join(w.endBy(p.name, "term"), w.start(p.name, "--adopt")); err != nil {
+		w.finding("rig", "%v", err)
+	}
+	p.retry = time.Now().Add(5 * time.Second)
 }
 
 // remedy is what the log asks for, if the world permits it.
