@@ -190,7 +190,8 @@ func (w *World) insist(p *program) {
 		return
 	}
 	w.say("%s is refused: --adopt", p.name)
-	if err := errors.Join(w.endBy(p.name, "term"), w.start(p.name, "--adopt")); err != nil {
+	p.kill()
+	if err := w.start(p.name, "--adopt"); err != nil {
 		w.finding("rig", "%v", err)
 	}
 	p.retry = time.Now().Add(5 * time.Second)
