@@ -3,6 +3,7 @@ package watch_test
 import (
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -169,6 +170,7 @@ func TestKilledInTheSecondOfANewEpoch(t *testing.T) {
 
 // epoch returns the epoch of the tree.
 func (s *simulation) epoch(t *testing.T) uint64 {
+	synctest.Wait() // a watch that begins makes its first calls as itself, not as the one who looks
 	published, err := s.published()
 	must(t, err)
 	return published.Tree.Epoch
