@@ -14,8 +14,8 @@ var ErrNoProc = errors.New("/proc is missing: mount it, for a chroot at DIR by: 
 // FDPath returns the path by which /proc leads to what is open as fd.
 func FDPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
-// ThroughProc returns ErrNoProc if FDPath leads nowhere because there is no /proc. After ENOENT for such a path it tells that from a directory that was
-// removed.
+// ThroughProc returns ErrNoProc if FDPath leads nowhere because there is no /proc. ENOENT for
+// such a path may also mean that the directory was removed: then ThroughProc returns nil.
 func ThroughProc(fd int) error {
 	_, err := Readlink(FDPath(fd))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -43,7 +43,7 @@ func (env *Env) knowsHidden(before records.Record, trusted bool) bool {
 	if options == "" {
 		return trusted // after a change of options there is a full walk
 	}
-	return options == env.fingerprint()
+	return options == env.fingerprint() && options != otherFingerprint // guard (without options != otherFingerprint): TestWhatOfNoOptionsIsNeverKnown
 }
 
 // mountsMark stands in a record between the fingerprint and which names were mount points.

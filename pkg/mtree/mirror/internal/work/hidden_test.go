@@ -66,6 +66,16 @@ func TestAnotherMount(t *testing.T) {
 	}
 }
 
+// After an earlier .tidemark was put back, the copy's own fingerprint is the one that stands for
+// options that nobody knows. If a proxy removes the source's, records of such directories must not
+// count as of the present options: what is hidden there would be deleted.
+func TestWhatOfNoOptionsIsNeverKnown(t *testing.T) {
+	env := &Env{Root: &source.Root{Dir: source.Dir{Fingerprint: otherFingerprint}}, Replica: &replica.Replica{}}
+	require.False(t, env.knowsHidden(records.Record{Fingerprint: otherFingerprint}, true))
+	env.Root.Fingerprint = "e"
+	require.True(t, env.knowsHidden(records.Record{Fingerprint: "e"}, false))
+}
+
 // What a record says of entries left out: their number, if the copy has none of them; if it may
 // have some, what it said before, as long as that is of the same options. What is to be deleted
 // counted as gone before it was: if it was held, and serve left its name out meanwhile, it was

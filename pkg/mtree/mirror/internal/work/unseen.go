@@ -42,9 +42,9 @@ func (env *Env) keepKnown(v *VisitResult, o *plan.Options) {
 }
 
 // doubtUnseen does the same for directories of the copy that the visit leads to none of: have
-// are its entries, filtered the names of those that filters exclude. Other options of serve are
-// no reason to compare these later, if they come back into sight under the same ones: so their records say
-// now that they are from before.
+// are its entries, filtered the names of those that filters exclude. If serve has other options
+// than before, nobody will know that when such a directory comes into sight again. So its record
+// says now that it is from before.
 func (env *Env) doubtUnseen(t *Target, v *VisitResult, have []mtree.Entry, filtered []string) error {
 	d := unknown{bytes: v.Doubts&(replica.DoubtBytes|replica.DoubtRecent) != 0, options: v.Doubts&(replica.DoubtBelow|replica.DoubtHidden) != 0}
 	if d == (unknown{}) {
@@ -76,9 +76,9 @@ type unknown struct {
 	options bool // of no entry it is known whether the present serve ever listed it
 }
 
-// unknow notes what is not known in and below a directory. Its stamps
-// stay: a copy of the copy may have it. Directories without records, and copies of others,
-// are not ours. What is below is done first, so that it is done if the directory is.
+// unknow notes what is not known in and below a directory. Its stamps stay: a copy of the copy
+// may have it. Directories without records, and copies of others, are not ours. What is below
+// is done first, so that it is done if the directory is.
 func (env *Env) unknow(path string, d unknown) error {
 	dir, err := env.Replica.Dir(path)
 	if disk.IsAbsent(err) || disk.IsDenied(err) {

@@ -78,9 +78,9 @@ func TestDirectoriesThatAreNotSeen(t *testing.T) {
 	require.Equal(t, never, b.recorded("d/extra/below").Now)
 }
 
-// A directory was out of sight, below something that was mounted at the source, while serve was started with
-// other options; it was in sight again, under these options, and the files in it that they
-// exclude were deleted. The source had them all the time.
+// Something was mounted over a directory of the source while serve was started with other
+// options. When the directory was in sight again, the files in it that these options exclude were
+// deleted. The source had them all the time.
 func TestOptionsOfDirectoriesThatAreNotSeen(t *testing.T) {
 	for doubts, doubted := range map[replica.Doubts]bool{0: false, replica.DoubtBytes: false, replica.DoubtBelow: true, replica.DoubtHidden: true} {
 		b := newBench(t, 0, "f seen/ extra/ extra/below/ extra/below/deep/ extra/bare/ extra/tree/ extra/tree/.tidemark/ mine/")
