@@ -51,10 +51,11 @@ type Status struct {
 	SourceState  wire.State `json:"source_state,omitempty"`
 	SourceUnread int        `json:"source_unread,omitempty"` // directories that its watch may not read
 
-	// Of a copy: the run of the source's watch that it listed last, and the highest
-	// stamp that it listed in that run.
-	SourceRun string       `json:"source_run,omitempty"`
-	SourceTop *mtree.Stamp `json:"source_top,omitempty"`
+	// Of a copy: the run of the source's watch that it listed last, and in that run the highest
+	// stamp that it listed, and the highest of a root with everything below it.
+	SourceRun   string       `json:"source_run,omitempty"`
+	SourceTop   *mtree.Stamp `json:"source_top,omitempty"`
+	SourceWhole *mtree.Stamp `json:"source_whole,omitempty"`
 
 	Deletions *Deletions `json:"deletions,omitempty"` // copy only
 

@@ -146,16 +146,20 @@ func TestAnOlderState(t *testing.T) {
 		root  func(r *source.Root)
 		older bool
 	}{
-		"as before":              {root: func(r *source.Root) { r.Runs = runsOf(two) }},
-		"later":                  {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(two), mtree.Unix(300, 0) }},
-		"earlier":                {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(two), mtree.Unix(150, 0) }, older: true},
-		"earlier, and no copy":   {root: func(r *source.Root) { r.Upstreams, r.Runs, r.Stamp = "", runsOf(two), mtree.Unix(150, 0) }},
-		"earlier, not complete":  {root: func(r *source.Root) { r.Hot, r.Runs, r.Stamp = true, runsOf(two), mtree.Unix(150, 0) }},
-		"earlier, another epoch": {root: func(r *source.Root) { r.Tree.Epoch, r.Runs, r.Stamp = 6, runsOf(two), mtree.Unix(150, 0) }},
-		"another tree":           {root: func(r *source.Root) { r.Tree.ID, r.Runs, r.Stamp = theirs, runsOf(two), mtree.Unix(150, 0) }},
-		"of a run before":        {root: func(r *source.Root) { r.Runs = runsOf(one) }, older: true},
-		"rolled back":            {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(other), mtree.Unix(150, 0) }},
-		"without runs":           {root: func(r *source.Root) { r.Runs, r.Stamp = nil, mtree.Unix(150, 0) }},
+		"as before":                      {root: func(r *source.Root) { r.Runs = runsOf(two) }},
+		"later":                          {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(two), mtree.Unix(300, 0) }},
+		"earlier":                        {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(two), mtree.Unix(150, 0) }, older: true},
+		"earlier, and no copy":           {root: func(r *source.Root) { r.Upstreams, r.Runs, r.Stamp = "", runsOf(two), mtree.Unix(150, 0) }},
+		"earlier, not complete":          {root: unfinished(150), older: true},
+		"the same, not complete":         {root: unfinished(200)},
+		"later, not complete":            {root: unfinished(300)},
+		"never complete":                 {root: unfinished(0)},
+		"not complete, and says nothing": {root: func(r *source.Root) { r.Hot, r.Runs, r.Stamp = true, runsOf(two), mtree.Unix(150, 0) }},
+		"earlier, another epoch":         {root: func(r *source.Root) { r.Tree.Epoch, r.Runs, r.Stamp = 6, runsOf(two), mtree.Unix(150, 0) }},
+		"another tree":                   {root: func(r *source.Root) { r.Tree.ID, r.Runs, r.Stamp = theirs, runsOf(two), mtree.Unix(150, 0) }},
+		"of a run before":                {root: func(r *source.Root) { r.Runs = runsOf(one) }, older: true},
+		"rolled back":                    {root: func(r *source.Root) { r.Runs, r.Stamp = runsOf(other), mtree.Unix(150, 0) }},
+		"without runs":                   {root: func(r *source.Root) { r.Runs, r.Stamp = nil, mtree.Unix(150, 0) }},
 	} {
 		b := made(t, Options{})
 		seen := rootOf(func(r *source.Root) { r.Upstreams, r.Stamp = "host", mtree.Unix(200, 0) })
@@ -179,6 +183,36 @@ func TestAnOlderState(t *testing.T) {
 		}
 		require.Empty(t, b.claim(seen).HoldAll, name)
 	}
+}
+
+// unfinished changes a root to that of a copy which is not complete, and was with the root of
+// that second last; 0: never.
+func unfinished(sec int64) func(*source.Root) {
+	return func(r *source.Root) {
+		up := wire.Upstream{Host: "host"}
+		if sec > 0 {
+			up.Root = mtree.Unix(sec, 0)
+		}
+		r.Hot, r.Runs, r.Stamp = true, runsOf("0000000000000002"), mtree.Unix(900, 0)
+		r.Upstreams = wire.FormatUpstreams([]wire.Upstream{up})
+	}
+}
+
+// A copy that completes a change shows its directories before the root: these are later than the
+// root of which it was complete last, and no reason to hold what it shows.
+func TestACopyInMidPassShowsNoOlderState(t *testing.T) {
+	b := made(t, Options{})
+	two := "0000000000000002"
+	seen := rootOf(func(r *source.Root) { r.Upstreams, r.Stamp, r.Runs = "host", mtree.Unix(200, 0), runsOf(two) })
+	b.claim(seen)
+	b.complete()
+	require.NoError(t, b.Completed(seen, 0))
+	root := rootOf(func(r *source.Root) { r.State = wire.Mirrored; unfinished(200)(r) })
+	require.Empty(t, b.claim(root).HoldAll)
+	require.NoError(t, b.Listed(root, &mtree.Listing{Stamp: mtree.Unix(250, 0)}))
+	require.Equal(t, mtree.Unix(250, 0), *b.replica.Status().SourceTop)
+	require.Equal(t, mtree.Unix(200, 0), *b.replica.Status().SourceWhole)
+	require.Empty(t, b.claim(root).HoldAll)
 }
 
 // In another epoch the clock of the source may be another one: what was seen in the last one says

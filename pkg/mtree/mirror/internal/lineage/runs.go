@@ -30,16 +30,36 @@ const olderState = "the source, itself a copy, shows an older state of the tree 
 // isOlder reports whether the source is a copy that shows an older state of the tree than
 // this copy has seen: one of several behind an address whose mirror stands still, or one that
 // was put back. Within a run of watch no stamp of the root goes back; and a source that was
-// rolled back has a run that nobody has seen.
+// rolled back has a run that nobody has seen. The time of an unfinished root is no stamp: then
+// the root counts of which the source was complete last, against those that were complete.
 func (l *Lineage) isOlder(root *source.Root) bool {
 	t, s, run := l.replica.Tree(), l.replica.Status(), wire.LatestRun(root.Runs)
 	switch {
-	case root.Upstreams == "" || root.Hot || run == "" || root.Tree.ID != t.ID || root.Tree.Epoch != t.Epoch:
+	case root.Upstreams == "" || run == "" || root.Tree.ID != t.ID || root.Tree.Epoch != t.Epoch:
 		return false
-	case run == s.SourceRun:
-		return s.SourceTop != nil && root.Stamp.Before(*s.SourceTop) // guard (returns false): TestAnOlderState
+	case run != s.SourceRun:
+		return slices.ContainsFunc(t.Runs, func(r wire.Run) bool { return r.ID == run }) // guard (returns false): TestAnOlderState
+	case root.Hot:
+		whole := wholeRoot(root)
+		return whole != nil && s.SourceWhole != nil && whole.Before(*s.SourceWhole) // guard (returns false): TestAnOlderState
 	}
-	return slices.ContainsFunc(t.Runs, func(r wire.Run) bool { return r.ID == run }) // guard (returns false): TestAnOlderState
+	return s.SourceTop != nil && root.Stamp.Before(*s.SourceTop) // guard (returns false): TestAnOlderState
+}
+
+// wholeRoot returns the latest stamp of the root of which the source, a copy, certainly shows
+// everything below it; nil: none is known, or the source is no copy.
+func wholeRoot(root *source.Root) *mtree.Stamp {
+	up := wire.ParseUpstreams(root.Upstreams)
+	switch {
+	case root.Upstreams == "":
+		return nil
+	case !root.Hot:
+		stamp := root.Stamp
+		return &stamp
+	case len(up) == 0 || up[0].Root == mtree.Stamp{}:
+		return nil
+	}
+	return &up[0].Root
 }
 
 // Listed notes, before anything is taken from the listing of a directory below the
@@ -64,7 +84,7 @@ func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 }
 
 // noteRun notes that the present run of the source's watch was listed; up to stamp, if
-// isStamp is true.
+// isStamp is true. With it goes the latest root of which the source was complete, if it is a copy.
 func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) error {
 	if l.replica.ReadOnly || l.older { // guard (without l.older): TestAnOlderState
 		return nil
@@ -73,26 +93,30 @@ func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) er
 	if isStamp {
 		top = stamp
 	}
-	return l.replica.UpdateStatus(func(s *state.Status) bool {
+	whole := wholeRoot(root)
+	return l.replica.UpdateStatus(func(s *state.Status) (changed bool) {
 		switch run := wire.LatestRun(root.Runs); {
 		case run == "" && s.SourceRun == "":
 			return false
 		case run != "" && run != s.SourceRun:
-			s.SourceRun, s.SourceTop = run, &top
-		case s.SourceTop == nil || top.After(*s.SourceTop): // guard (without top.After): TestSimulatedGuards/rollback
-			s.SourceTop = &top
-		default:
-			return false
+			s.SourceRun, s.SourceTop, s.SourceWhole = run, &top, whole
+			return true
 		}
-		return true
+		if s.SourceTop == nil || top.After(*s.SourceTop) { // guard (without top.After): TestSimulatedGuards/rollback
+			s.SourceTop, changed = &top, true
+		}
+		if whole != nil && (s.SourceWhole == nil || whole.After(*s.SourceWhole)) {
+			s.SourceWhole, changed = whole, true
+		}
+		return changed
 	})
 }
 
-// forgetTop forgets the highest stamp of another epoch: its clock may be another one.
+// forgetTop forgets the highest stamps of another epoch: its clock may be another one.
 func (l *Lineage) forgetTop() error {
 	return l.replica.UpdateStatus(func(s *state.Status) bool {
-		had := s.SourceTop != nil
-		s.SourceTop = nil
+		had := s.SourceTop != nil || s.SourceWhole != nil
+		s.SourceTop, s.SourceWhole = nil, nil
 		return had
 	})
 }

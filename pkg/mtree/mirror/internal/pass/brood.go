@@ -44,7 +44,7 @@ func (b *brood) next() *node {
 	b.left[last] = child{}
 	b.left = b.left[:last]
 	return &node{
-		Target: work.Target{Path: mtree.JoinPath(b.up.Path, c.name), Listed: c.mtime, Doubts: b.doubts, Fresh: c.fresh, Nested: b.up.Nested},
+		Target: work.Target{Path: mtree.JoinPath(b.up.Path, c.name), Listed: c.mtime, Doubts: b.doubts, Fresh: c.fresh, Past: b.up.Past, Nested: b.up.Nested},
 		parent: b.up, mode: c.mode, hasMode: c.hasMode,
 	}
 }

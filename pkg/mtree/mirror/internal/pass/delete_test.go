@@ -67,6 +67,24 @@ func TestNothingIsDeletedAboveAListingOfThePast(t *testing.T) {
 	})
 }
 
+// Of two copies behind one address one stood still. The root came from the other one, and what is
+// below from that. In a directory of which nothing was gone there, the listing of the past was
+// noticed and deleted nothing; but below it no stamp tells, as those listings agree with it, and
+// what had come since was deleted.
+func TestNothingIsDeletedBelowAListingOfThePast(t *testing.T) {
+	simulate(t, "", "a/f a/b/new a/b/c/new d/old", func(t *testing.T, r *rig) {
+		r.remove("a/b/new a/b/c/new d/old")
+		r.show = func(path string, l *source.Dir) { l.Past = path == "a" }
+		p := r.pass()
+		require.False(t, p.Complete)
+		require.Equal(t, "a/ a/b/ a/b/c/ a/b/c/new a/b/new a/f d/", r.paths())
+		require.ErrorIs(t, p.Past, work.ErrPast)
+		r.show = nil
+		r.complete()
+		require.Equal(t, "a/ a/b/ a/b/c/ a/f d/", r.paths())
+	})
+}
+
 // Deletions of one depth are carried out beside each other, and those of different depths
 // one after the other.
 func TestDeletionsBesideEachOther(t *testing.T) {

@@ -24,7 +24,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		p.recordUnlisted(n, v.Err)
 		return
 	}
-	n.visited, n.Doubts, n.Nested = true, v.Doubts, v.Nested
+	n.visited, n.Doubts, n.Past, n.Nested = true, v.Doubts, v.Past, v.Nested
 	n.before, n.had, n.Record, n.Unlisted, n.known = v.Before, v.Had, v.Record, v.Unlisted, v.Known
 	// What is missing above may have moved down here since.
 	n.failed = v.Past // guard: TestSimulationFound

@@ -59,6 +59,7 @@ type Target struct {
 	Listed   mtree.Stamp    // as its parent lists it; zero for the root
 	Doubts   replica.Doubts // what is not trusted in it and below it
 	Fresh    bool           // it was made in this pass
+	Past     bool           // the listing of a directory above is of the past: source.Dir.Past
 	Nested   bool           // in the copy, it or a directory above it is the root of another tree or copy
 	Record   records.Record // what it will be completed with; known after its visit
 	Unlisted bool           // it has entries to delete that a serve with the present options may never have listed

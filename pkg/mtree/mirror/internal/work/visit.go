@@ -37,7 +37,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		}
 		return err
 	}
-	v.Listing, v.Approx, v.Past, v.Other = l.Listing, l.Approx, l.Past, env.isOfOtherOptions(&l)
+	v.Listing, v.Approx, v.Other = l.Listing, l.Approx, env.isOfOtherOptions(&l)
+	// What a listing of the past lists below it may be of the past, too, and no stamp tells.
+	v.Past = l.Past || t.Past // guard (without t.Past): TestNothingIsDeletedBelowAListingOfThePast
 	if err := env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded); err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	// If size and time do not prove the copy's files, "not modified" does not either.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost)
 	env.compare(t, v, dir, have)
-	if (l.Past || env.isPast(v)) && v.removes() {
+	if (v.Past || env.isPast(v)) && v.removes() {
 		return ErrPast
 	}
 	if !env.DryRun {

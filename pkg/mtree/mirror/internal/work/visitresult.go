@@ -15,7 +15,7 @@ type VisitResult struct {
 	Err         error          // if set, the rest is not valid, except Inside
 	Same        bool           // it is complete already; only Past, Before, Had, Doubts and Nested are valid
 	Listing     mtree.Listing  // without the entries that filters exclude
-	Past        bool           // as in source.Dir
+	Past        bool           // as in source.Dir; also set if a listing above is of the past
 	Other       bool           // a serve with other options gave the listing: Env.isOfOtherOptions
 	Before      records.Record // what the copy had
 	Had         bool           // it had a record
