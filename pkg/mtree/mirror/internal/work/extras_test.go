@@ -10,6 +10,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Which extra entries become deletions, with all below them, and which reasons of their own
@@ -78,7 +79,9 @@ func TestWhatIsInAnotherTree(t *testing.T) {
 }
 
 // Whether a directory came back as another one, without what it had: a disk may not be mounted
-// there. Then nothing of it goes, until the entries are back, or it is filled.
+// there. Then nothing of it goes, until the entries are back, or it is filled. Of two copies behind
+// one address each has directories of its own: what was deleted while one of them went away for
+// good was held for good.
 func TestADirectoryThatWasEmptied(t *testing.T) {
 	files := func(n int) (l []mtree.Entry) {
 		for i := range n {
@@ -100,6 +103,7 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 		stay    int64 // entries of the copy that would not
 		kept    int   // of these, those that the source may hide
 		held    []replica.Deletion
+		copy    wire.State // of a source that is a copy
 		want    bool
 	}{
 		"another, empty":                       {was: ours, is: theirs, gone: 1, want: true},
@@ -120,6 +124,9 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 		"held before, and filled":              {was: ours, is: theirs, listed: files(6), gone: 50, stay: 1, held: held(replica.WhyEmptied, "d/old")},
 		"held before, and one is back":         {was: ours, is: theirs, listed: files(1), gone: 50, stay: 1, held: held(replica.WhyEmptied, "d/a", "d/old")},
 		"held for something else":              {was: ours, is: theirs, listed: files(1), gone: 50, stay: 1, held: held("a reason", "d/old")},
+		"of a copy":                            {was: ours, is: theirs, gone: 1, copy: wire.Mirrored},
+		"of a copy, held before":               {was: ours, is: theirs, gone: 1, copy: wire.Stale, held: held(replica.WhyEmptied, "d/old")},
+		"of a copy that was copied":            {was: ours, is: theirs, gone: 1, copy: wire.Unwatched, want: true},
 		"held elsewhere":                       {was: ours, is: theirs, listed: files(1), gone: 50, stay: 1, held: held(replica.WhyEmptied, "e/old")},
 	} {
 		b := newBench(t, 0, "")
@@ -128,6 +135,10 @@ func TestADirectoryThatWasEmptied(t *testing.T) {
 		list, err := b.env.Replica.Held()
 		require.NoError(t, err)
 		b.env.Held = &list
+		root := *b.env.Root
+		if b.env.Root = &root; c.copy != "" {
+			root.Upstreams, root.State = "host 1.000000000 -", c.copy
+		}
 		v := &VisitResult{Before: records.Record{ID: c.was}, Had: true, InCopy: 1 + c.stay}
 		v.Listing.ID, v.Listing.Entries = c.is, c.listed
 		v.Plan.Extra = []*mtree.Entry{{Name: "old"}}
