@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"tidemark/internal/testfs"
 	"tidemark/internal/testtree"
@@ -192,6 +193,44 @@ func TestSubvolumeArrives(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestExchangedFiles: xfs moves no ctime where two files are exchanged. If they had one size and
+// one mtime, too, nothing showed a reader that their bytes were others.
+func TestExchangedFiles(t *testing.T) {
+	t.Parallel()
+	for _, fs := range fileSystems {
+		for _, backend := range fs.backends() {
+			t.Run(fs.name+"/"+backend, func(t *testing.T) {
+				t.Parallel()
+				root := newTreeIn(t, fs.make(t), "a/f = one @1000", "b/f = two @1000", "b/g = six @1000")
+				r := start(t, watch.Config{Root: root, Backend: backend})
+				was := ctimes(t, root, "a/f", "b/f", "b/g")
+				require.Eventually(t, func() bool { return time.Since(was[0]) > 8*time.Second }, time.Minute, time.Second/10)
+				r.sync()
+				seen := logStamps(t, root)
+				for _, names := range [][2]string{{"a/f", "b/f"}, {"b/f", "b/g"}} {
+					seen.note()
+					must(t, unix.Renameat2(unix.AT_FDCWD, filepath.Join(root, names[0]), unix.AT_FDCWD, filepath.Join(root, names[1]), unix.RENAME_EXCHANGE))
+					r.sync()
+					seen.fresh("exchange", "b")
+				}
+				for i, is := range ctimes(t, root, "a/f", "b/f", "b/g") {
+					require.NotContains(t, was, is, i)
+				}
+			})
+		}
+	}
+}
+
+// ctimes returns the ctimes of entries.
+func ctimes(t *testing.T, root string, paths ...string) (times []time.Time) {
+	for _, path := range paths {
+		info, err := os.Lstat(filepath.Join(root, path))
+		must(t, err)
+		times = append(times, time.Unix(info.Sys().(*syscall.Stat_t).Ctim.Unix()))
+	}
+	return times
 }
 
 // TestOnFUSE: a FUSE mount sends no events for changes that its server makes by itself. auto

@@ -90,6 +90,21 @@ func (d *Dir) SetEntryTime(name string, mtime mtree.Stamp) error {
 	return d.PathError("utimensat", name, sys.UtimesNanoAt(d.fd, name, times[:], unix.AT_SYMLINK_NOFOLLOW))
 }
 
+// MoveCTime lets the ctime of the entry name be the present time, also that of a symlink
+// itself, by giving it the atime that it has. Nothing else changes, and no event tells it but
+// one of access. It needs ownership or CAP_FOWNER (EPERM, EROFS).
+func (d *Dir) MoveCTime(name string) error {
+	if err := checkComponent(name); err != nil {
+		return d.PathError("utimensat", name, err)
+	}
+	var st unix.Stat_t
+	if err := sys.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return d.PathError("stat", name, err)
+	}
+	times := []unix.Timespec{st.Atim, {Nsec: unix.UTIME_OMIT}}
+	return d.PathError("utimensat", name, sys.UtimesNanoAt(d.fd, name, times, unix.AT_SYMLINK_NOFOLLOW))
+}
+
 // Chmod sets the directory's own permission bits, 07777.
 func (d *Dir) Chmod(mode uint32) error {
 	return d.PathError("chmod", ".", sys.Fchmod(d.fd, mode))

@@ -86,7 +86,7 @@ func (t *fanotifyTake) event(e fanEvent) {
 			t.of(e.dir).Self = true
 		}
 	default:
-		t.of(e.dir).add(e.name, e.isDir() && e.mask&(unix.FAN_CREATE|unix.FAN_MOVED_TO) != 0)
+		t.of(e.dir).add(e.name).happened(e.isDir(), e.mask&unix.FAN_CREATE != 0, e.mask&unix.FAN_MOVED_TO != 0)
 	}
 }
 
@@ -168,7 +168,7 @@ func (t *fanotifyTake) tryFiles() int {
 		case err != nil:
 			t.loseFile(err)
 		case name != "":
-			t.foundIn(dir).add([]byte(name), false)
+			t.foundIn(dir).add([]byte(name))
 		}
 	}
 	t.queue.mu.Lock()
@@ -209,7 +209,7 @@ func (t *fanotifyTake) finish() Events {
 		}
 		if found := t.found[path]; found != nil {
 			for _, e := range found.Entries {
-				m.add([]byte(e.Name), false)
+				m.add([]byte(e.Name))
 			}
 			delete(t.found, path)
 		}

@@ -30,9 +30,6 @@ const (
 // an mtime without an atime is IN_MODIFY (fsnotify_change in the kernel).
 const attributes = unix.IN_ATTRIB | unix.IN_MODIFY
 
-// arrivals are the events after which another directory may stand at a name.
-const arrivals = unix.IN_CREATE | unix.IN_MOVED_TO
-
 // inotify is a Source with a watch on each directory.
 type inotify struct {
 	queue      queue

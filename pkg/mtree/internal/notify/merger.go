@@ -9,8 +9,8 @@ type merger struct {
 // Up to searched names are compared one by one, which is faster than a map.
 const searched = 8
 
-// add adds an event of a name.
-func (m *merger) add(name []byte, arrived bool) {
+// add adds an event of a name. It returns the Entry, until the next one is added.
+func (m *merger) add(name []byte) *Entry {
 	i := m.find(name)
 	if i < 0 {
 		i = len(m.Entries)
@@ -19,7 +19,13 @@ func (m *merger) add(name []byte, arrived bool) {
 			m.index[m.Entries[i].Name] = i
 		}
 	}
-	m.Entries[i].Arrived = m.Entries[i].Arrived || arrived
+	return &m.Entries[i]
+}
+
+// happened adds what happened to the entry.
+func (e *Entry) happened(isDir, made, moved bool) {
+	e.Arrived = e.Arrived || isDir && (made || moved)
+	e.Renamed = e.Renamed || !isDir && moved
 }
 
 // find returns the index of the name in Entries, -1 if it is not there.

@@ -71,4 +71,5 @@ type DirEvents struct {
 type Entry struct {
 	Name    string
 	Arrived bool // a directory arrived here: made, moved in, exchanged
+	Renamed bool // what is no directory got this name by a rename
 }

@@ -17,6 +17,7 @@ type Options struct {
 	Queue      int           // fs.inotify.max_queued_events; 0: 16384
 	MaxWatches int           // fs.inotify.max_user_watches; 0: 100000
 	NoXattrs   bool          // user attributes are refused
+	XFS        bool          // files that are exchanged keep their ctimes, and directories within one parent
 	Batch      int           // names that one getdents64 returns at most; 0: as many as fit
 }
 

@@ -139,8 +139,10 @@ func (k *Kernel) exchange(a, b *dentry) {
 			}
 		}
 	}
-	k.changed(a.node, false)
-	k.changed(b.node, false)
+	if !k.XFS || aDir != bDir && (a.node.isDir() || b.node.isDir()) { // as xfs_cross_rename does
+		k.changed(a.node, false)
+		k.changed(b.node, false)
+	}
 	k.tellMoved(aDir, aName, bDir, bName, a.node)
 	k.tellMoved(bDir, bName, aDir, aName, b.node)
 }

@@ -222,6 +222,12 @@ func (m *Monitor) PassOver(path string) {
 	}
 }
 
+// CannotMoveCTime logs that a file was renamed, and shows that by nothing that mirrors compare.
+func (m *Monitor) CannotMoveCTime(err error) {
+	m.log.Warn("a file was renamed and its file system left its ctime, which cannot be moved (that takes the file's owner or CAP_FOWNER): if another file had the name before, with the same size and mtime, mirrors keep its bytes until mirror --verify",
+		"error", err)
+}
+
 // Degraded returns why the tree is degraded, in one line without paths; "" if it is
 // not.
 func (m *Monitor) Degraded() string {

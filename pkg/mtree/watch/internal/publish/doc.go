@@ -8,6 +8,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	publish.go    one batch, down from the root
+//	renamed.go    the ctime of one file
 //	stamp.go      the time of one directory
 //	tree.go       where batches are published, and the result
 //	batch.go      the changes that are published together

@@ -176,6 +176,9 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 		}
 		return p.rule.Least(), true // gone, or not to be looked at: the name changed
 	}
+	if e.Renamed {
+		info = p.renamed(d, e.Name, info)
+	}
 	if info.Kind == mtree.Dir && (p.OwnWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))) {
 		return mtree.Stamp{}, false
 	}
