@@ -62,6 +62,11 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if v.Before, v.Had, err = env.Replica.Record(dir, t.Path); err != nil { // guard: TestAVisitNeedsItsRecord
 		return replica.Local(err)
 	}
+	if l.Past && given != nil || env.isPast(v) { // guard: TestAListingOfThePastIsReadAnew
+		if err := env.readAnew(ctx, t, given, v); err != nil {
+			return err
+		}
+	}
 	if v.Had && !t.Doubts.Below() && env.Root.State.Prunes() && env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing) {
 		v.Same = true
 		return nil
@@ -144,6 +149,19 @@ func (env *Env) isPast(v *VisitResult) bool {
 		return false
 	}
 	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp // guard (returns false): TestSimulatedGuards/root_of_the_past
+}
+
+// readAnew asks again for a directory whose listing is of the past. A serve that keeps listings in
+// memory may have read this one long ago, while another one at its address answered since; asked
+// so, it reads the directory. Of the root only the time may be another: the pass began with it.
+func (env *Env) readAnew(ctx context.Context, t *Target, given *source.Root, v *VisitResult) error {
+	l, err := env.ask(ctx, &Target{Path: t.Path, Listed: source.Fresh})
+	if err != nil || !l.HasNow || !l.Now.After(v.Listing.Now) || given != nil && l.Stamp != v.Listing.Stamp {
+		return nil // what came first has to do, and deletes nothing
+	}
+	v.Listing, v.Approx, v.Other = l.Listing, l.Approx, env.isOfOtherOptions(&l)
+	v.Past = t.Past || given == nil && l.Stamp.Before(t.Listed)
+	return env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded)
 }
 
 // aheadOfUs is by how much the clock of a source may be ahead of ours.
