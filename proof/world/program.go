@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -171,13 +172,20 @@ func (s status) brief() string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(s[""], "\n", ", ")), " ")
 }
 
-// freePort is a port below those that the kernel gives to clients.
+// addresses are those of all worlds of this process. That of a server that does not run now is
+// free, and yet taken: another world took it, and the server could not start again.
+var addresses sync.Map
+
+// freePort is a port below those that the kernel gives to clients, and of no other world.
 func freePort(next func(int) int) string {
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 10000+next(20000))
 		l, err := net.Listen("tcp", address)
-		if err == nil {
-			_ = l.Close()
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		if _, taken := addresses.LoadOrStore(address, true); !taken {
 			return address
 		}
 	}

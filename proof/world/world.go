@@ -76,6 +76,9 @@ func (w *World) end(logs string) error {
 			_ = run("cp", p.log, logs)
 		}
 	}
+	for _, address := range w.address {
+		addresses.Delete(address)
+	}
 	unmountAll(w.top)
 	return os.RemoveAll(w.top)
 }
