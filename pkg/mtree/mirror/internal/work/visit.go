@@ -159,8 +159,8 @@ func (env *Env) isPast(v *VisitResult) bool {
 // unfinished copies is newer. But within a run of watch no stamp of a directory goes back; and
 // after a roll-back a full walk is due.
 func (env *Env) goesBack(v *VisitResult) bool {
-	return env.Root.Upstreams != "" && env.Root.Hot && env.Root.State.Prunes() &&
-		v.Had && !v.Doubts.Below() && !v.Listing.Hot && v.Listing.Stamp.Before(v.Before.Stamp) // guard (returns false): TestWhichListingIsOlder
+	unfinished := env.Root.Upstreams != "" && env.Root.Hot && env.Root.State.Prunes() && !v.Doubts.Below()
+	return unfinished && v.Had && !v.Listing.Hot && v.Listing.Stamp.Before(v.Before.Stamp) // guard (returns false): TestWhichListingIsOlder
 }
 
 // readAnew asks again for a directory whose listing is of the past. A serve that keeps listings in
