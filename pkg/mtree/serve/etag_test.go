@@ -323,6 +323,18 @@ func TestCache(t *testing.T) {
 	require.EqualValues(t, 3, stats.Listings.Load())
 }
 
+// A client that wants no answer out of a cache gets a listing that was read now: the one in memory
+// may be from before that of another server, so that it proves nothing there.
+func TestCacheIsPassedBy(t *testing.T) {
+	s := publishWatched(t, serve.Config{}, map[string]string{"d/a": "1"})
+	first := s.list("/d/").Now
+	require.Equal(t, first, s.list("/d/").Now)
+	l, err := mtree.ParseListing([]byte(s.get("/d/?txt", "Cache-Control", "no-cache").body))
+	require.NoError(t, err)
+	require.True(t, l.Now.After(first))
+	require.Equal(t, l.Now, s.list("/d/").Now)
+}
+
 // Another hard link moves a file's ctime and no stamp. The listing in the cache named the
 // old ctime until the next stamp, so that no new copy could be completed.
 func TestACachedListingThatNamesAnOldFile(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -12,12 +13,13 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// page returns the listing of dir, ready to be sent: from the cache, or made once for all
-// requests that want it now.
+// page returns the listing of dir, ready to be sent: from the cache, unless the client wants it
+// read now, or made once for all requests that want it now.
 func (h *Handler) page(r *http.Request, q *dirRequest, dir *disk.Dir) (*pages.Page, error) {
 	key, time := pages.FlightKey{Key: q.key(), Fingerprint: q.snap.Fingerprint, State: q.snap.State}, pages.Time{}
 	if q.snap.State == wire.Watched {
-		if p := h.cache.Get(q.key(), q.time()); p != nil {
+		p := h.cache.Get(q.key(), q.time())
+		if p != nil && !strings.Contains(negotiate.Field(r, "Cache-Control"), "no-cache") { // guard (without !strings.Contains): TestCacheIsPassedBy
 			h.cfg.Stats.Cached.Add(1)
 			return p, nil
 		}

@@ -43,8 +43,9 @@ type bench struct {
 	*faultkernel.Kernel
 	t       *testing.T
 	listing source.Dir
-	err     error    // the source's
-	asked   []string // what it was asked for
+	anew    func(l *source.Dir) // what is read anew, and comes from no cache
+	err     error               // the source's
+	asked   []string            // what it was asked for
 	env     Env
 	changes int // how often a change was announced
 	log     bytes.Buffer
@@ -205,6 +206,9 @@ func (b *bench) List(_ context.Context, path string, least mtree.Stamp) (source.
 	}
 	l := b.listing
 	l.Entries = slices.Clone(l.Entries)
+	if least == source.Fresh && b.anew != nil {
+		b.anew(&l)
+	}
 	return l, nil
 }
 

@@ -16,16 +16,22 @@ import (
 
 // What a listing and the record of its directory say of time: whether the listing is older than
 // the copy, whether the copy may go back by it, and whether it is one of the past, which deletes
-// nothing.
+// nothing. Of two copies behind one address both were unfinished, and complete last with the same
+// root: what came from the one was deleted because the other did not have it yet.
 func TestWhichListingIsOlder(t *testing.T) {
 	for name, c := range map[string]struct {
 		set               func(v *VisitResult)
 		other             bool
+		copy              bool // the source is one, and not complete
 		older, back, past bool
 	}{
 		"later":                      {set: func(*VisitResult) {}},
 		"the same":                   {set: func(v *VisitResult) { v.Listing.Stamp, v.Listing.Now = before, before }},
 		"an older stamp":             {set: func(v *VisitResult) { v.Listing.Stamp = before.Add(-1) }, older: true, back: true},
+		"so, of an unfinished copy":  {set: func(v *VisitResult) { v.Listing.Stamp = before.Add(-1) }, copy: true, older: true, back: true, past: true},
+		"so, in a full walk":         {set: func(v *VisitResult) { v.Listing.Stamp, v.Doubts = before.Add(-1), replica.DoubtBelow }, copy: true, older: true, back: true},
+		"so, and unfinished itself":  {set: func(v *VisitResult) { v.Listing.Stamp, v.Listing.Hot = before.Add(-1), true }, copy: true, older: true, back: true},
+		"later, of such a copy":      {set: func(*VisitResult) {}, copy: true},
 		"so, of another server":      {set: func(v *VisitResult) { v.Listing.Stamp = before.Add(-1) }, other: true},
 		"read before":                {set: func(v *VisitResult) { v.Listing.Now = before.Add(-1) }, older: true, back: true, past: true},
 		"read before, of this stamp": {set: func(v *VisitResult) { v.Listing.Stamp, v.Listing.Now = before, before.Add(-1) }, older: true, back: true},
@@ -46,7 +52,9 @@ func TestWhichListingIsOlder(t *testing.T) {
 		"by one that may be ahead":    {set: func(v *VisitResult) { v.Before.Now = now.Add(aheadOfUs) }, older: true, back: true, past: true},
 	} {
 		b := newBench(t, 0, "")
-		b.env.Root.OtherServer = c.other
+		if b.env.Root.OtherServer = c.other; c.copy {
+			b.env.Root.Upstreams, b.env.Root.Hot = "host", true
+		}
 		v := &VisitResult{Before: records.Record{Stamp: before, Now: before, ID: ours}, Had: true}
 		v.Listing = mtree.Listing{Stamp: now, Now: now, HasNow: true}
 		c.set(v)

@@ -62,6 +62,11 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if v.Before, v.Had, err = env.Replica.Record(dir, t.Path); err != nil { // guard: TestAVisitNeedsItsRecord
 		return replica.Local(err)
 	}
+	if l.Past && given != nil || env.isPast(v) { // guard: TestAListingOfThePastIsReadAnew
+		if err := env.readAnew(ctx, t, given, v); err != nil {
+			return err
+		}
+	}
 	if v.Had && !t.Doubts.Below() && env.Root.State.Prunes() && env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing) {
 		v.Same = true
 		return nil
@@ -132,7 +137,7 @@ func epochBegan(epoch uint64) mtree.Stamp {
 
 // ErrPast is the error of a directory from which a listing of the past would remove
 // something: what came since is not in that listing.
-var ErrPast = fmt.Errorf("%w: a cache answered with a listing from before, or its clock was set back: it deletes nothing", source.ErrMoved)
+var ErrPast = fmt.Errorf("%w: a cache or an older copy answered with a listing from before, or its clock was set back: it deletes nothing", source.ErrMoved)
 
 // isPast reports whether the source had read the listing before the one from which the
 // directory was completed last, and with another stamp. If the source became another one,
@@ -140,10 +145,35 @@ var ErrPast = fmt.Errorf("%w: a cache answered with a listing from before, or it
 // nothing of clocks. A recorded `now` that lies ahead of our own clock proves nothing: the
 // source's clock was wrong then.
 func (env *Env) isPast(v *VisitResult) bool {
+	if env.goesBack(v) {
+		return true
+	}
 	if !v.Had || v.Doubts&replica.DoubtClock != 0 || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(aheadOfUs)) {
 		return false
 	}
 	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp // guard (returns false): TestSimulatedGuards/root_of_the_past
+}
+
+// goesBack reports whether the source, a copy in mid-pass or one whose mirror stands still,
+// is older here than another copy at its address. Nothing tells of the tree which of two
+// unfinished copies is newer. But within a run of watch no stamp of a directory goes back; and
+// after a roll-back a full walk is due.
+func (env *Env) goesBack(v *VisitResult) bool {
+	return env.Root.Upstreams != "" && env.Root.Hot && env.Root.State.Prunes() &&
+		v.Had && !v.Doubts.Below() && !v.Listing.Hot && v.Listing.Stamp.Before(v.Before.Stamp) // guard (returns false): TestWhichListingIsOlder
+}
+
+// readAnew asks again for a directory whose listing is of the past. A serve that keeps listings in
+// memory may have read this one long ago, while another one at its address answered since; asked
+// so, it reads the directory. Of the root only the time may be another: the pass began with it.
+func (env *Env) readAnew(ctx context.Context, t *Target, given *source.Root, v *VisitResult) error {
+	l, err := env.ask(ctx, &Target{Path: t.Path, Listed: source.Fresh})
+	if err != nil || !l.HasNow || !l.Now.After(v.Listing.Now) || given != nil && l.Stamp != v.Listing.Stamp {
+		return nil // what came first has to do, and deletes nothing
+	}
+	v.Listing, v.Approx, v.Other = l.Listing, l.Approx, env.isOfOtherOptions(&l)
+	v.Past = t.Past || given == nil && l.Stamp.Before(t.Listed)
+	return env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded)
 }
 
 // aheadOfUs is by how much the clock of a source may be ahead of ours.

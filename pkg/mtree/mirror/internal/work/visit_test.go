@@ -309,33 +309,6 @@ func inAnotherStay() records.Record {
 	return records.Record{Stamp: mtree.MinStamp.Add(3 << stayShift), Now: before, ID: ours}
 }
 
-// A listing of the past removes nothing: neither an entry, nor one of another kind. What it adds
-// is added.
-func TestAListingOfThePast(t *testing.T) {
-	for name, c := range map[string]struct {
-		set  func(b *bench)
-		past bool
-	}{
-		"a later one":                    {set: func(b *bench) { b.list(gone("old")) }},
-		"out of a cache":                 {set: func(b *bench) { b.list(gone("old")); b.listing.Past = true }, past: true},
-		"an earlier one":                 {set: func(b *bench) { b.list(gone("old")); b.listing.Now = before.Add(-1) }, past: true},
-		"something has another kind":     {set: func(b *bench) { b.list(dir("old")); b.listing.Past = true }, past: true},
-		"out of a cache, nothing goes":   {set: func(b *bench) { b.list(file("new")); b.listing.Past = true }},
-		"an earlier one, something came": {set: func(b *bench) { b.list(file("new")); b.listing.Now = before.Add(-1) }},
-	} {
-		b := newBench(t, 0, "f old")
-		c.set(b)
-		v := b.try(Target{Path: "d"})
-		if c.past {
-			require.ErrorIs(t, v.Err, ErrPast, name)
-			require.ErrorIs(t, v.Err, source.ErrMoved)
-			require.Zero(t, b.changes, name)
-			continue
-		}
-		require.NoError(t, v.Err, name)
-	}
-}
-
 // A directory is begun, once, before anything in it changes: what is missing or extra, or other
 // modes; if it was just made; and if it may go back in time.
 func TestWhatBeginsADirectory(t *testing.T) {
