@@ -280,7 +280,8 @@ func (s *sim) checkDeletions(b simBefore, now map[string]simEntry) {
 			s.wrong("/%s went, which is excluded", path)
 		}
 		if !follows {
-			if b.id != "" && b.id != s.tree().ID && !s.config.Adopt && b.tree == s.tree() {
+			// What the source has as another kind takes its place, as another version does.
+			if !has && b.id != "" && b.id != s.tree().ID && !s.config.Adopt && b.tree == s.tree() {
 				s.wrong("/%s went: the source is another tree", path)
 			}
 			continue

@@ -45,6 +45,7 @@ type believed struct {
 	stamp   mtree.Stamp
 	entries map[string]string // name -> what shows; a directory: "dir MODE"
 	denied  bool              // watch may not read it
+	own     bool              // stamp is its own time, of a directory that refuses its stamp: nobody watched
 }
 
 func newSimReader(s *simulation) *simReader {
@@ -99,9 +100,9 @@ func (r *simReader) pass(root *disk.Dir) bool {
 	if r.rolledBack(root, published.Tree.Runs) {
 		r.full = true
 	}
-	w := &simWalk{simReader: r, root: root, prunes: published.State.Prunes() && !r.full}
+	w := &simWalk{simReader: r, root: root, prunes: published.State.Prunes() && !r.full, unwatched: published.State == wire.Unwatched}
 	w.lister = lister.Lister{Root: root, Hidden: true, Exceptions: func() (*state.Exceptions, error) {
-		if published.State == wire.Unwatched {
+		if w.unwatched {
 			return nil, nil
 		}
 		return w.exceptions.Read(root, "")
@@ -137,6 +138,7 @@ type simWalk struct {
 	*simReader
 	root       *disk.Dir
 	prunes     bool
+	unwatched  bool
 	lister     lister.Lister
 	exceptions state.ExceptionsReader
 }
@@ -160,7 +162,7 @@ func (w *simWalk) descend(d *disk.Dir, path string) bool {
 	if err != nil || listing.Hot {
 		return false
 	}
-	now, complete := &believed{stamp: listing.Stamp, entries: map[string]string{}}, true
+	now, complete := &believed{stamp: listing.Stamp, entries: map[string]string{}, own: w.showsItsOwn(path)}, true
 	delete(w.known, path)
 	for _, e := range listing.Entries {
 		if now.entries[e.Name], err = w.show(d, e); err != nil {
@@ -174,6 +176,16 @@ func (w *simWalk) descend(d *disk.Dir, path string) bool {
 		w.known[path] = now
 	}
 	return complete
+}
+
+// showsItsOwn reports whether a directory refuses its stamp, and shows its own time since nobody
+// watches.
+func (w *simWalk) showsItsOwn(path string) bool {
+	if !w.unwatched {
+		return false
+	}
+	refused, err := w.exceptions.Read(w.root, "")
+	return err == nil && refused.Refuses(path)
 }
 
 // child goes down to a directory. It is complete if it has the stamp that was listed for it.
@@ -256,9 +268,10 @@ func (w *simWalk) compare(d *disk.Dir, path string) (whole digest) {
 		}
 	}
 	w.differ(path, have.entries, is)
-	// A stamp in .tidemark/stamps counts only from the moment that the tree is watched, and
-	// what is excluded moves a time without being published.
-	if have.stamp != listing.Stamp && !except.Refuses(path) && len(w.s.exclude) == 0 {
+	// A stamp in .tidemark/stamps counts only from the moment that the tree is watched; if the
+	// directory takes it then, no other stamp tells. What is excluded moves a time without being
+	// published.
+	if have.stamp != listing.Stamp && !except.Refuses(path) && !have.own && len(w.s.exclude) == 0 {
 		w.s.fail("%q: the reader has the stamp %s, there is %s", path, have.stamp, listing.Stamp)
 	}
 	hash.Sum(whole[:0])
