@@ -42,12 +42,12 @@ func Errno(err error) unix.Errno {
 
 // IsGone and IsAbsent are a pair. IsGone is for an entry of a directory that was seen
 // before: it is no longer there. IsAbsent is for a path that somebody asked for: it
-// does not lead to anything that may be opened. What is gone is absent, too.
+// does not lead to anything that may be opened. What is gone is absent, too. ESTALE says neither:
+// NFS answers with it for everything after its server lost the handles. An audit that took all of
+// that for removed would prove what it never saw, and a listing would lack it.
 
 // IsGone reports whether err says that the file or directory is no longer there under
-// that name, or has another type now. ESTALE does not say so: NFS answers with it for
-// everything after its server lost the handles, and an audit that took all of that for
-// removed would prove what it never saw.
+// that name, or has another type now.
 func IsGone(err error) bool {
 	switch Errno(err) {
 	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
@@ -60,7 +60,7 @@ func IsGone(err error) bool {
 // below its directory: it is gone, has another type, leads outside, or cannot exist.
 func IsAbsent(err error) bool {
 	switch Errno(err) {
-	case unix.EXDEV, unix.ENAMETOOLONG, unix.EINVAL, unix.ENXIO, unix.ESTALE:
+	case unix.EXDEV, unix.ENAMETOOLONG, unix.EINVAL, unix.ENXIO:
 		return true
 	}
 	return IsGone(err) || errors.Is(err, ErrNotRegular) || errors.Is(err, mtree.ErrName) || errors.Is(err, fs.ErrNotExist)
