@@ -55,7 +55,7 @@ func (m *mirror) passOptions(root *source.Root, full bool, holdAll string) *pass
 	o := &pass.Options{
 		Full: full, Sums: c.Sums, HoldAll: holdAll,
 		Jobs: c.Jobs, CommitFiles: c.commitFiles, NoFlush: c.Durability == None, Last: m.rules.last, Limit: m.rules.limit,
-		Listed: func(l *mtree.Listing) error { return m.lineage.Listed(root, l) },
+		Listed: func(l *mtree.Listing, elsewhere bool) error { return m.lineage.Listed(root, l, elsewhere) },
 		Now:    c.Now, Out: c.Out, Counters: c.Stats.ofPass(), Memory: &m.memory, BeforeDelete: c.beforeDelete,
 	}
 	if c.Progress != nil {

@@ -185,7 +185,7 @@ func TestADryRunMarksNothing(t *testing.T) {
 	require.Equal(t, Claim{Walk: true}, dry.claim(rootOf(func(r *source.Root) { r.Fingerprint = "f" })))
 	require.True(t, b.replica.Tree().Same(dry.replica.Tree()))
 	require.Zero(t, dry.doubts())
-	require.NoError(t, dry.Listed(rootOf(func(r *source.Root) { r.Runs = []wire.Run{{ID: "000000000000000d"}} }), &mtree.Listing{}))
+	require.NoError(t, dry.Listed(rootOf(func(r *source.Root) { r.Runs = []wire.Run{{ID: "000000000000000d"}} }), &mtree.Listing{}, false))
 	require.Equal(t, "0000000000000001", dry.replica.Status().SourceRun)
 }
 

@@ -6,7 +6,7 @@
 //	l := lineage.New(lineage.Options{Upstream: state.SourceName(url), Log: log}, src)
 //	l.SetReplica(copy)
 //	claim, err := l.Claim(ctx, &root)    // before each pass
-//	err = l.Listed(&root, &listing)      // before anything is taken from a listing
+//	err = l.Listed(&root, &listing, false)   // before anything is taken from a listing
 //	err = l.Completed(&root, held)       // after a pass that made the copy equal
 //
 // What it promises: a copy is never made equal to another tree without Adopt; deletions

@@ -23,7 +23,7 @@ func TestRunsThatWereListed(t *testing.T) {
 	b := made(t, Options{})
 	at := func(run string, stamp mtree.Stamp, state wire.State) {
 		t.Helper()
-		require.NoError(t, b.Listed(rootOf(func(r *source.Root) { r.State, r.Runs = state, runsOf(run) }), &mtree.Listing{Stamp: stamp}))
+		require.NoError(t, b.Listed(rootOf(func(r *source.Root) { r.State, r.Runs = state, runsOf(run) }), &mtree.Listing{Stamp: stamp}, false))
 	}
 	is := func(run string, top mtree.Stamp) {
 		t.Helper()
@@ -83,7 +83,7 @@ func TestARunThatIsNotNoted(t *testing.T) {
 	b := newBench(t, "/copy", Options{}, replica.Options{})
 	b.claim(rootOf(same))
 	k.is = true
-	err := b.Listed(rootOf(func(r *source.Root) { r.Runs = runsOf("000000000000000a") }), &mtree.Listing{})
+	err := b.Listed(rootOf(func(r *source.Root) { r.Runs = runsOf("000000000000000a") }), &mtree.Listing{}, false)
 	require.ErrorIs(t, err, unix.ENOSPC)
 	_, err = b.Claim(context.Background(), rootOf(func(r *source.Root) { r.Runs = runsOf("000000000000000a"); r.Tree = source.Tree{} }))
 	require.ErrorIs(t, err, unix.ENOSPC)
@@ -175,7 +175,7 @@ func TestAnOlderState(t *testing.T) {
 		}
 		for range 2 { // it does not lapse
 			require.Equal(t, olderState, b.claim(root).HoldAll, name)
-			require.NoError(t, b.Listed(root, &mtree.Listing{Stamp: mtree.Unix(150, 0)}))
+			require.NoError(t, b.Listed(root, &mtree.Listing{Stamp: mtree.Unix(150, 0)}, false))
 			require.NoError(t, b.Completed(root, 1))
 			require.Equal(t, was.Runs, b.replica.Tree().Runs, name)
 			require.Equal(t, two, b.replica.Status().SourceRun, name)
@@ -209,7 +209,7 @@ func TestACopyInMidPassShowsNoOlderState(t *testing.T) {
 	require.NoError(t, b.Completed(seen, 0))
 	root := rootOf(func(r *source.Root) { r.State = wire.Mirrored; unfinished(200)(r) })
 	require.Empty(t, b.claim(root).HoldAll)
-	require.NoError(t, b.Listed(root, &mtree.Listing{Stamp: mtree.Unix(250, 0)}))
+	require.NoError(t, b.Listed(root, &mtree.Listing{Stamp: mtree.Unix(250, 0)}, false))
 	require.Equal(t, mtree.Unix(250, 0), *b.replica.Status().SourceTop)
 	require.Equal(t, mtree.Unix(200, 0), *b.replica.Status().SourceWhole)
 	require.Empty(t, b.claim(root).HoldAll)

@@ -268,7 +268,7 @@ func TestAPassThatEndsEarlyCompletesNothingThatWaits(t *testing.T) {
 	simulate(t, "deletions", "a/f a/old b/f", func(t *testing.T, r *rig) {
 		r.remove("a/old")
 		r.write("b/g")
-		r.options.Listed = func(l *mtree.Listing) error {
+		r.options.Listed = func(l *mtree.Listing, _ bool) error {
 			if len(l.Entries) == 2 && l.Entries[1].Name == "g" {
 				return ended
 			}
@@ -292,7 +292,7 @@ func TestAPassThatEndsEarlyCompletesNothingThatWaits(t *testing.T) {
 			}
 		}
 		listed := 0
-		r.options.Listed = func(*mtree.Listing) error {
+		r.options.Listed = func(*mtree.Listing, bool) error {
 			if listed++; listed == 3 {
 				return ended
 			}

@@ -22,10 +22,10 @@ type Options struct {
 	Last        *glob.List // files that are fetched after everything else
 	Limit       gate.Limit // --max-delete
 
-	Listed   func(*mtree.Listing) error // called with each listing before it is used
-	Now      func() mtree.Stamp         // the local clock
-	Out      io.Writer                  // gets the lines of a dry run
-	Progress func(Progress)             // called a few times a second; may be nil
+	Listed   func(l *mtree.Listing, elsewhere bool) error // called with each listing before it is used; elsewhere: work.VisitResult.HotElsewhere
+	Now      func() mtree.Stamp                           // the local clock
+	Out      io.Writer                                    // gets the lines of a dry run
+	Progress func(Progress)                               // called a few times a second; may be nil
 	Counters Counters
 	Memory   *Memory
 

@@ -36,7 +36,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		n.Record = v.Before
 		return
 	}
-	if err := p.options.Listed(&v.Listing); err != nil {
+	if err := p.options.Listed(&v.Listing, v.HotElsewhere); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
 	p.recordFound(n, v)

@@ -93,7 +93,7 @@ func newRig(t *testing.T, uid uint32) *rig {
 	n := func() *atomic.Int64 { return &atomic.Int64{} }
 	r.options = Options{
 		Jobs: 1, CommitFiles: 1000, Limit: limit, Now: machine.Now, Out: &r.out, Memory: &Memory{},
-		Listed:   func(*mtree.Listing) error { return nil },
+		Listed:   func(*mtree.Listing, bool) error { return nil },
 		Counters: Counters{n(), n(), n(), n(), n(), n(), n(), n(), n()},
 	}
 	r.open(replica.Options{})

@@ -32,7 +32,8 @@ type Dir struct {
 	Approx *Approx   // what the listing leaves open; nil: nothing
 	Past   bool      // the source has listed it later already, or has a later stamp for it: this comes from a cache
 
-	Fingerprint string // of the options and rights of serve when it answered; "": not known
+	Fingerprint  string // of the options and rights of serve when it answered; "": not known
+	HotElsewhere bool   // it came hot from a serve with other options than the root's; the reader finds that out
 }
 
 // Approx is what the listing of a server other than serve leaves open.

@@ -37,7 +37,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		}
 		return err
 	}
-	v.Listing, v.Approx, v.Other = l.Listing, l.Approx, env.isOfOtherOptions(&l)
+	env.take(v, &l)
 	// What a listing of the past lists below it may be of the past, too, and no stamp tells.
 	v.Past = l.Past || t.Past // guard (without t.Past): TestNothingIsDeletedBelowAListingOfThePast
 	if err := env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded); err != nil {
@@ -109,6 +109,11 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	return nil
 }
 
+// take makes a listing the one that a visit compares with.
+func (env *Env) take(v *VisitResult, l *source.Dir) {
+	v.Listing, v.Approx, v.Other, v.HotElsewhere = l.Listing, l.Approx, env.isOfOtherOptions(l), l.HotElsewhere
+}
+
 // isOlder reports whether the listing is from before the directory was copied: the
 // source was rolled back, and files that were copied since may be equal in size and
 // time. Or its clock was set back: then a ctime does not say what changed since. No stamp lies
@@ -171,7 +176,7 @@ func (env *Env) readAnew(ctx context.Context, t *Target, given *source.Root, v *
 	if err != nil || !l.HasNow || !l.Now.After(v.Listing.Now) || given != nil && l.Stamp != v.Listing.Stamp {
 		return nil // what came first has to do, and deletes nothing
 	}
-	v.Listing, v.Approx, v.Other = l.Listing, l.Approx, env.isOfOtherOptions(&l)
+	env.take(v, &l)
 	v.Past = t.Past || given == nil && l.Stamp.Before(t.Listed)
 	return env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded)
 }
@@ -189,6 +194,7 @@ func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
+	l.HotElsewhere = l.Hot && env.isOfOtherOptions(&l)
 	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "" || env.Owner) { // guard: TestOtherOptionsInMidPass
 		l.Hot = true
 	}

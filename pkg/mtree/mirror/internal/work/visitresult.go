@@ -12,33 +12,34 @@ import (
 
 // VisitResult is what a visit found and did.
 type VisitResult struct {
-	Err         error          // if set, the rest is not valid, except Inside
-	Same        bool           // it is complete already; only Past, Before, Had, Doubts and Nested are valid
-	Listing     mtree.Listing  // without the entries that filters exclude
-	Past        bool           // as in source.Dir; also set if a listing above is of the past
-	Other       bool           // a serve with other options gave the listing: Env.isOfOtherOptions
-	Before      records.Record // what the copy had
-	Had         bool           // it had a record
-	Record      records.Record // what the directory will be completed with
-	Unlisted    bool           // as in Target
-	Doubts      replica.Doubts // what is not trusted of it
-	MayBeLost   bool           // the copy's files may lack bytes: Replica.MayBeLost
-	Unflushed   bool           // it was unfinished and has files: a mirror that was killed may have written them
-	Nested      bool           // as in Target; also set if the directory itself has a marker
-	Plan        plan.Plan
-	InCopy      int64              // entries of the copy
-	Inside      int64              // entries of the copy below directories that no visit leads to, counted in a full walk; also set with Err
-	Stays       int64              // directories that the source no longer has, which stay for what is excluded in them
-	Unseen      bool               // the copy has files that our filters exclude
-	Known       mtree.Stamp        // `now` for the record if not all files are compared: VisitResult.knownBy; zero: the listing's
-	Begun       bool               // its record says that it is unfinished
-	Changed     bool               // directories, symlinks or modes were made
-	Proved      bool               // files are compared by sums: the record gets the listing's `now`
-	Below       []mtree.Change     // directories to visit
-	DoubtsBelow replica.Doubts     // what is not trusted of them
-	Deletions   []replica.Deletion // what is extra, and directories that something else replaces
-	Failed      []Failure
-	Approx      *source.Approx // how well the source knows the files; nil: exactly
+	Err          error          // if set, the rest is not valid, except Inside
+	Same         bool           // it is complete already; only Past, Before, Had, Doubts and Nested are valid
+	Listing      mtree.Listing  // without the entries that filters exclude
+	Past         bool           // as in source.Dir; also set if a listing above is of the past
+	Other        bool           // a serve with other options gave the listing: Env.isOfOtherOptions
+	HotElsewhere bool           // so, and it was hot there: if that is a copy, in mid-pass, its time is no stamp
+	Before       records.Record // what the copy had
+	Had          bool           // it had a record
+	Record       records.Record // what the directory will be completed with
+	Unlisted     bool           // as in Target
+	Doubts       replica.Doubts // what is not trusted of it
+	MayBeLost    bool           // the copy's files may lack bytes: Replica.MayBeLost
+	Unflushed    bool           // it was unfinished and has files: a mirror that was killed may have written them
+	Nested       bool           // as in Target; also set if the directory itself has a marker
+	Plan         plan.Plan
+	InCopy       int64              // entries of the copy
+	Inside       int64              // entries of the copy below directories that no visit leads to, counted in a full walk; also set with Err
+	Stays        int64              // directories that the source no longer has, which stay for what is excluded in them
+	Unseen       bool               // the copy has files that our filters exclude
+	Known        mtree.Stamp        // `now` for the record if not all files are compared: VisitResult.knownBy; zero: the listing's
+	Begun        bool               // its record says that it is unfinished
+	Changed      bool               // directories, symlinks or modes were made
+	Proved       bool               // files are compared by sums: the record gets the listing's `now`
+	Below        []mtree.Change     // directories to visit
+	DoubtsBelow  replica.Doubts     // what is not trusted of them
+	Deletions    []replica.Deletion // what is extra, and directories that something else replaces
+	Failed       []Failure
+	Approx       *source.Approx // how well the source knows the files; nil: exactly
 }
 
 // isUnproved reports whether the origin of the copy's files is unknown: either the
