@@ -52,9 +52,11 @@ type Status struct {
 	SourceUnread int        `json:"source_unread,omitempty"` // directories that its watch may not read
 
 	// Of a copy: the run of the source's watch that it listed last, and in that run the highest
-	// stamp that it listed, and the highest of a root with everything below it.
+	// time that it listed which may be a stamp, the highest that cannot be anything else, and the
+	// highest of a root with everything below it.
 	SourceRun   string       `json:"source_run,omitempty"`
 	SourceTop   *mtree.Stamp `json:"source_top,omitempty"`
+	SourceSure  *mtree.Stamp `json:"source_sure,omitempty"`
 	SourceWhole *mtree.Stamp `json:"source_whole,omitempty"`
 
 	Deletions *Deletions `json:"deletions,omitempty"` // copy only

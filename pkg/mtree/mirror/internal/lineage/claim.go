@@ -69,7 +69,7 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	}
 	if err == nil {
 		l.adopted, l.summed = true, true
-		err = l.noteRun(root, root.Stamp, isStamp(root, &root.Listing, true))
+		err = l.noteRun(root, &root.Listing, isStamp(root, &root.Listing, true))
 	}
 	return claim, exit.With(exit.Local, err, "")
 }
@@ -95,7 +95,7 @@ func (l *Lineage) claimNameless(ctx context.Context, root *source.Root) (walk bo
 		err = l.retake(next, 0)
 	}
 	if err == nil {
-		err = l.noteRun(root, root.Stamp, isStamp(root, &root.Listing, true))
+		err = l.noteRun(root, &root.Listing, isStamp(root, &root.Listing, true))
 	}
 	return false, exit.With(exit.Local, err, "")
 }

@@ -225,3 +225,26 @@ func TestTheTopOfAnotherEpoch(t *testing.T) {
 	require.Equal(t, mtree.Unix(150, 0), *b.replica.Status().SourceTop)
 	require.Empty(t, b.claim(back).HoldAll)
 }
+
+// A source and its copy answered in turn at one address, and somebody set the time of a directory
+// of the source to an hour ahead. It was listed before its watch heard of that, and counted as a
+// stamp: where only the copy was left, it was older than that for an hour or for good, and all
+// deletions were held.
+func TestATimeOfTheFutureIsNoState(t *testing.T) {
+	b := made(t, Options{})
+	two, now := "0000000000000002", mtree.Unix(200, 0)
+	seen := rootOf(func(r *source.Root) { r.State, r.Stamp, r.Runs = wire.Watched, now.Add(-2), runsOf(two) })
+	b.claim(seen)
+	b.complete()
+	require.NoError(t, b.Listed(seen, &mtree.Listing{Stamp: now.Add(-1), Now: now, HasNow: true}, false))
+	require.NoError(t, b.Listed(seen, &mtree.Listing{Stamp: now.Add(time.Hour), Now: now, HasNow: true}, false))
+	require.NoError(t, b.Completed(seen, 0))
+	require.Equal(t, now.Add(time.Hour), *b.replica.Status().SourceTop, "a roll-back may be seen by it")
+	of := func(at mtree.Stamp) *source.Root {
+		return rootOf(func(r *source.Root) { r.Upstreams, r.State, r.Stamp, r.Runs = "host", wire.Mirrored, at, runsOf(two) })
+	}
+	require.Equal(t, olderState, b.claim(of(now.Add(-2))).HoldAll)
+	require.Empty(t, b.claim(of(now.Add(-1))).HoldAll)
+	require.NoError(t, b.Listed(of(now.Add(-1)), &mtree.Listing{Stamp: now.Add(1), Now: now, HasNow: true}, false))
+	require.Equal(t, olderState, b.claim(of(now)).HoldAll, "a copy has no times but stamps; its clock may be another")
+}

@@ -43,7 +43,7 @@ func (l *Lineage) isOlder(root *source.Root) bool {
 		whole := wholeRoot(root)
 		return whole != nil && s.SourceWhole != nil && whole.Before(*s.SourceWhole) // guard (returns false): TestAnOlderState
 	}
-	return s.SourceTop != nil && root.Stamp.Before(*s.SourceTop) // guard (returns false): TestAnOlderState
+	return s.SourceSure != nil && root.Stamp.Before(*s.SourceSure) // guard (returns false): TestAnOlderState
 }
 
 // wholeRoot returns the latest stamp of the root of which the source, a copy, certainly shows
@@ -67,7 +67,7 @@ func wholeRoot(root *source.Root) *mtree.Stamp {
 // came hot from elsewhere than the root, it may be that of an unfinished copy of the source, and
 // have no stamp.
 func (l *Lineage) Listed(root *source.Root, listing *mtree.Listing, elsewhere bool) error {
-	return l.noteRun(root, listing.Stamp, !elsewhere && isStamp(root, listing, false)) // guard (without !elsewhere): TestTheTimeOfAnUnfinishedCopyBehindItsSource
+	return l.noteRun(root, listing, !elsewhere && isStamp(root, listing, false)) // guard (without !elsewhere): TestTheTimeOfAnUnfinishedCopyBehindItsSource
 }
 
 // isStamp reports whether the time of a listing can be a stamp of the source's watch. If
@@ -85,15 +85,25 @@ func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 	return root.State == wire.Watched || root.State == wire.Auditing || root.State == wire.Degraded || root.State == wire.Mirrored
 }
 
-// noteRun notes that the present run of the source's watch was listed; up to stamp, if
+// isSure reports whether a stamp is one that no copy can be without which is as new. At the source
+// itself anybody may set a time, until its watch hears of it. What it sets is no later than its
+// clock, and what others set it outdoes, if that is no later either.
+func isSure(root *source.Root, l *mtree.Listing) bool {
+	return root.Upstreams != "" || !l.HasNow || !l.Stamp.After(l.Now) // guard (returns true): TestATimeOfTheFutureIsNoState
+}
+
+// noteRun notes that the present run of the source's watch was listed; up to a listing's stamp, if
 // isStamp is true. With it goes the latest root of which the source was complete, if it is a copy.
-func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) error {
+func (l *Lineage) noteRun(root *source.Root, listing *mtree.Listing, isStamp bool) error {
 	if l.replica.ReadOnly || l.older { // guard (without l.older): TestAnOlderState
 		return nil
 	}
-	top := mtree.MinStamp
+	top, sure := mtree.MinStamp, mtree.MinStamp
 	if isStamp {
-		top = stamp
+		top = listing.Stamp
+		if isSure(root, listing) {
+			sure = top
+		}
 	}
 	whole := wholeRoot(root)
 	return l.replica.UpdateStatus(func(s *state.Status) (changed bool) {
@@ -101,11 +111,14 @@ func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) er
 		case run == "" && s.SourceRun == "":
 			return false
 		case run != "" && run != s.SourceRun:
-			s.SourceRun, s.SourceTop, s.SourceWhole = run, &top, whole
+			s.SourceRun, s.SourceTop, s.SourceSure, s.SourceWhole = run, &top, &sure, whole
 			return true
 		}
 		if s.SourceTop == nil || top.After(*s.SourceTop) { // guard (without top.After): TestSimulatedGuards/rollback
 			s.SourceTop, changed = &top, true
+		}
+		if s.SourceSure == nil || sure.After(*s.SourceSure) {
+			s.SourceSure, changed = &sure, true
 		}
 		if whole != nil && (s.SourceWhole == nil || whole.After(*s.SourceWhole)) {
 			s.SourceWhole, changed = whole, true
@@ -117,8 +130,8 @@ func (l *Lineage) noteRun(root *source.Root, stamp mtree.Stamp, isStamp bool) er
 // forgetTop forgets the highest stamps of another epoch: its clock may be another one.
 func (l *Lineage) forgetTop() error {
 	return l.replica.UpdateStatus(func(s *state.Status) bool {
-		had := s.SourceTop != nil || s.SourceWhole != nil
-		s.SourceTop, s.SourceWhole = nil, nil
+		had := s.SourceTop != nil || s.SourceSure != nil || s.SourceWhole != nil
+		s.SourceTop, s.SourceSure, s.SourceWhole = nil, nil, nil
 		return had
 	})
 }

@@ -157,6 +157,7 @@ func TestWhatIsWorthWriting(t *testing.T) {
 	for name, change := range map[string]func(s *state.Status){
 		"the source's run":         func(s *state.Status) { s.SourceRun = "r" },
 		"its highest stamp":        func(s *state.Status) { s.SourceTop = ptr(mtree.Unix(5, 0)) },
+		"its latest sure stamp":    func(s *state.Status) { s.SourceSure = ptr(mtree.Unix(5, 0)) },
 		"its latest whole root":    func(s *state.Status) { s.SourceWhole = ptr(mtree.Unix(5, 0)) },
 		"its fingerprint":          func(s *state.Status) { s.SourceFingerprint = "e" },
 		"that it is away":          func(s *state.Status) { s.Away = ptr(mtree.Unix(5, 0)) },
