@@ -229,7 +229,7 @@ func TestTheTopOfAnotherEpoch(t *testing.T) {
 // A source and its copy answered in turn at one address, and somebody set the time of a directory
 // of the source to an hour ahead. It was listed before its watch heard of that, and counted as a
 // stamp: where only the copy was left, it was older than that for an hour or for good, and all
-// deletions were held.
+// deletions were held. So they were if the copy had copied that time meanwhile.
 func TestATimeOfTheFutureIsNoState(t *testing.T) {
 	b := made(t, Options{})
 	two, now := "0000000000000002", mtree.Unix(200, 0)
@@ -246,5 +246,10 @@ func TestATimeOfTheFutureIsNoState(t *testing.T) {
 	require.Equal(t, olderState, b.claim(of(now.Add(-2))).HoldAll)
 	require.Empty(t, b.claim(of(now.Add(-1))).HoldAll)
 	require.NoError(t, b.Listed(of(now.Add(-1)), &mtree.Listing{Stamp: now.Add(1), Now: now, HasNow: true}, false))
-	require.Equal(t, olderState, b.claim(of(now)).HoldAll, "a copy has no times but stamps; its clock may be another")
+	require.Equal(t, olderState, b.claim(of(now)).HoldAll, "the clock of a copy may be behind")
+	ahead := b.replica.Now().Add(time.Hour)
+	require.NoError(t, b.Listed(of(now.Add(1)), &mtree.Listing{Stamp: ahead, Now: now, HasNow: true}, false))
+	require.Empty(t, b.claim(of(now.Add(1))).HoldAll)
+	require.NoError(t, b.Listed(of(now.Add(1)), &mtree.Listing{Stamp: ahead, Now: ahead, HasNow: true}, false))
+	require.Equal(t, olderState, b.claim(of(now.Add(1))).HoldAll, "our clock may be behind")
 }

@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"slices"
+	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
@@ -88,9 +89,16 @@ func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 // isSure reports whether a stamp is one that no copy can be without which is as new. At the source
 // itself anybody may set a time, until its watch hears of it. What it sets is no later than its
 // clock, and what others set it outdoes, if that is no later either.
-func isSure(root *source.Root, l *mtree.Listing) bool {
-	return root.Upstreams != "" || !l.HasNow || !l.Stamp.After(l.Now) // guard (returns true): TestATimeOfTheFutureIsNoState
+// A copy may have copied such a time; its own clock may be behind, and then ours, now, counts.
+func isSure(root *source.Root, l *mtree.Listing, now mtree.Stamp) bool {
+	if root.Upstreams != "" && !l.Stamp.After(now.Add(aheadOfUs)) { // guard: TestATimeOfTheFutureIsNoState
+		return true
+	}
+	return !l.HasNow || !l.Stamp.After(l.Now) // guard (returns true): TestATimeOfTheFutureIsNoState
 }
+
+// aheadOfUs is by how much the clock of a source may be ahead of ours.
+const aheadOfUs = time.Minute
 
 // noteRun notes that the present run of the source's watch was listed; up to a listing's stamp, if
 // isStamp is true. With it goes the latest root of which the source was complete, if it is a copy.
@@ -101,7 +109,7 @@ func (l *Lineage) noteRun(root *source.Root, listing *mtree.Listing, isStamp boo
 	top, sure := mtree.MinStamp, mtree.MinStamp
 	if isStamp {
 		top = listing.Stamp
-		if isSure(root, listing) {
+		if isSure(root, listing, l.replica.Now()) {
 			sure = top
 		}
 	}
