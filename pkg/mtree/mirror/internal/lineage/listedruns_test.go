@@ -247,6 +247,7 @@ func TestATimeOfTheFutureIsNoState(t *testing.T) {
 	require.Empty(t, b.claim(of(now.Add(-1))).HoldAll)
 	require.NoError(t, b.Listed(of(now.Add(-1)), &mtree.Listing{Stamp: now.Add(1), Now: now, HasNow: true}, false))
 	require.Equal(t, olderState, b.claim(of(now)).HoldAll, "the clock of a copy may be behind")
+	require.Empty(t, b.claim(of(now.Add(1))).HoldAll)
 	ahead := b.replica.Now().Add(time.Hour)
 	require.NoError(t, b.Listed(of(now.Add(1)), &mtree.Listing{Stamp: ahead, Now: now, HasNow: true}, false))
 	require.Empty(t, b.claim(of(now.Add(1))).HoldAll)
