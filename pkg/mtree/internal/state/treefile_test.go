@@ -119,6 +119,35 @@ func TestWhatIsNoted(t *testing.T) {
 	}
 }
 
+// The attribute of a copy says under which options the copy was made last. A tree file with other
+// ones is an earlier one, if both are of a copy; what an attribute does not say proves nothing.
+func TestIsEarlier(t *testing.T) {
+	now := Tree{Role: Copy, Filters: []string{"- *.o"}, Fingerprint: "0123456789abcdef"}
+	noted := now.Lasting()
+	require.NotEmpty(t, noted.Made)
+	require.False(t, now.IsEarlier(&noted))
+	for name, c := range map[string]struct {
+		file, noted func(*Tree)
+		earlier     bool
+	}{
+		"other filters":          {file: func(f *Tree) { f.Filters = nil }, earlier: true},
+		"other options of serve": {file: func(f *Tree) { f.Fingerprint = "" }, earlier: true},
+		"a source":               {file: func(f *Tree) { f.Role, f.Filters = Source, nil }},
+		"noted as a source":      {file: func(f *Tree) { f.Filters = nil }, noted: func(n *Tree) { n.Role = Source }},
+		"not noted":              {file: func(f *Tree) { f.Filters = nil }, noted: func(n *Tree) { n.Made = "" }},
+	} {
+		file, n := now, noted
+		c.file(&file)
+		if c.noted != nil {
+			c.noted(&n)
+		}
+		require.Equal(t, c.earlier, file.IsEarlier(&n), name)
+	}
+	source := Tree{Role: Source, Filters: now.Filters}
+	require.Empty(t, source.Lasting().Made, "a source has no options")
+	require.True(t, now.Same(Tree{Role: Copy, Filters: now.Filters, Fingerprint: now.Fingerprint, Made: noted.Made}), "the file has no digest")
+}
+
 func TestTreeIDs(t *testing.T) {
 	require.NotEqual(t, NewTreeID(), NewTreeID())
 	for id, valid := range map[string]bool{NewTreeID(): true, "": false, NewTreeID()[2:]: false, NewTreeID() + "00": false, NewTreeID() + "x": false, NewTreeID() + "0": false} {

@@ -95,6 +95,18 @@ func TestDirectoriesThatWaitAreAbandoned(t *testing.T) {
 	}
 }
 
+// What was to replace a directory at the end of a pass that failed before does not stay.
+func TestAbandonedReplacementsAreRemoved(t *testing.T) {
+	bubble(t, "", func(t *testing.T, r *rig) {
+		const staged = "/copy/.tidemark/tmp/7"
+		require.NoError(t, r.Shell.Write(staged, "new"))
+		n := &node{parent: &node{open: 2}, open: 1, deletions: []replica.Deletion{{Staged: "7"}}}
+		p := &pass{env: &work.Env{Replica: r.replica}, deleting: []*node{n}}
+		p.abandonDeletions()
+		require.NotContains(t, r.Shell.Names("/copy/.tidemark/tmp"), "7")
+	})
+}
+
 // A directory that the source may not read is no reason to look again.
 func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
 	var p pass
