@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,10 +73,9 @@ func TestAnAnswerThatBreaksOffWhereTheFileEnds(t *testing.T) {
 	require.True(t, isUnfinished(record), "it is looked at again")
 
 	s, b = setUp()
-	times := 0
+	var times atomic.Int64 // answers come from two of serve's goroutines
 	shrinking(s, b, func(int) {
-		times++
-		at := mtree.Unix(1_700_000_000+int64(times), 0).Time()
+		at := mtree.Unix(1_700_000_000+times.Add(1), 0).Time()
 		require.NoError(t, os.Chtimes(s.path("d/f"), time.Time{}, at))
 	})
 	require.Equal(t, exit.Failed, exit.Of(b.once()))
