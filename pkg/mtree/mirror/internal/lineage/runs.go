@@ -2,7 +2,6 @@ package lineage
 
 import (
 	"slices"
-	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/state"
@@ -86,19 +85,16 @@ func isStamp(root *source.Root, l *mtree.Listing, isRoot bool) bool {
 	return root.State == wire.Watched || root.State == wire.Auditing || root.State == wire.Degraded || root.State == wire.Mirrored
 }
 
-// isSure reports whether a stamp is one that no copy can be without which is as new. At the source
-// itself anybody may set a time, until its watch hears of it. What it sets is no later than its
-// clock, and what others set it outdoes, if that is no later either.
-// A copy may have copied such a time; its own clock may be behind, and then ours, now, counts.
+// isSure reports whether every copy that is as new as this listing shows the listing's stamp or a
+// later one. A time later than the source's clock is not sure: anybody may have set it, and watch,
+// once it hears of that, gives an earlier stamp in its place. A copy may have copied such a time.
+// The clock of a copy may be behind that of its source, so there our clock, now, counts as well.
 func isSure(root *source.Root, l *mtree.Listing, now mtree.Stamp) bool {
-	if root.Upstreams != "" && !l.Stamp.After(now.Add(aheadOfUs)) { // guard: TestATimeOfTheFutureIsNoState
+	if root.Upstreams != "" && !l.Stamp.After(now.Add(source.AheadOfUs)) { // guard: TestATimeOfTheFutureIsNoState
 		return true
 	}
 	return !l.HasNow || !l.Stamp.After(l.Now) // guard (returns true): TestATimeOfTheFutureIsNoState
 }
-
-// aheadOfUs is by how much the clock of a source may be ahead of ours.
-const aheadOfUs = time.Minute
 
 // noteRun notes that the present run of the source's watch was listed; up to a listing's stamp, if
 // isStamp is true. With it goes the latest root of which the source was complete, if it is a copy.

@@ -9,6 +9,9 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
+// AheadOfUs is by how much the clock of a source may be ahead of ours.
+const AheadOfUs = time.Minute
+
 // Poll says what the caller knows of the root, and how long the source may wait for
 // news. The zero value asks for the root as it is now.
 type Poll struct {

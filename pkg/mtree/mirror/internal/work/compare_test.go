@@ -11,6 +11,7 @@ import (
 	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -48,8 +49,8 @@ func TestWhichListingIsOlder(t *testing.T) {
 		"another clock, read before":  {set: func(v *VisitResult) { v.Doubts, v.Listing.Now = replica.DoubtClock, before.Add(-1) }, older: true, back: true},
 		"another clock, no record":    {set: func(v *VisitResult) { v.Doubts, v.Had, v.Before = replica.DoubtClock, false, records.Record{} }},
 		"other doubts":                {set: func(v *VisitResult) { v.Doubts = replica.DoubtBytes | replica.DoubtBelow }},
-		"read by a clock ahead of us": {set: func(v *VisitResult) { v.Before.Now = now.Add(aheadOfUs + 1) }, older: true, back: true},
-		"by one that may be ahead":    {set: func(v *VisitResult) { v.Before.Now = now.Add(aheadOfUs) }, older: true, back: true, past: true},
+		"read by a clock ahead of us": {set: func(v *VisitResult) { v.Before.Now = now.Add(source.AheadOfUs + 1) }, older: true, back: true},
+		"by one that may be ahead":    {set: func(v *VisitResult) { v.Before.Now = now.Add(source.AheadOfUs) }, older: true, back: true, past: true},
 	} {
 		b := newBench(t, 0, "")
 		if b.env.Root.OtherServer = c.other; c.copy {

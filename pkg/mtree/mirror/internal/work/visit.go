@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"math"
 	"slices"
-	"time"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -153,7 +152,7 @@ func (env *Env) isPast(v *VisitResult) bool {
 	if env.goesBack(v) {
 		return true
 	}
-	if !v.Had || v.Doubts&replica.DoubtClock != 0 || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(aheadOfUs)) {
+	if !v.Had || v.Doubts&replica.DoubtClock != 0 || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(source.AheadOfUs)) {
 		return false
 	}
 	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp // guard (returns false): TestSimulatedGuards/root_of_the_past
@@ -180,9 +179,6 @@ func (env *Env) readAnew(ctx context.Context, t *Target, given *source.Root, v *
 	v.Past = t.Past || given == nil && l.Stamp.Before(t.Listed)
 	return env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded)
 }
-
-// aheadOfUs is by how much the clock of a source may be ahead of ours.
-const aheadOfUs = time.Minute
 
 // ask returns the listing of a target. It must be of the tree that the pass began with. If
 // serve was started with other options since then, the listing is hot if it leaves out
