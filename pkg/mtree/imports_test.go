@@ -32,6 +32,7 @@ const (
 	disk     = core + "/internal/disk"
 	state    = core + "/internal/state"
 	records  = core + "/internal/records"
+	journal  = core + "/internal/journal"
 	lister   = core + "/internal/lister"
 	machine  = core + "/internal/machine"
 	dirwatch = core + "/internal/dirwatch"
@@ -159,7 +160,7 @@ func TestAllowedImports(t *testing.T) {
 		negotiate: {core, wire, render},
 		pages:     {core, wire, disk, render},
 		longpoll:  {wire, dirwatch, disk},
-		published: {core, wire, core + "/internal/glob", disk, filetime, lister, machine, records, state},
+		published: {core, wire, core + "/internal/glob", disk, filetime, journal, lister, machine, records, state},
 
 		filetime: {core},
 		machine:  {core, sys},
@@ -167,6 +168,7 @@ func TestAllowedImports(t *testing.T) {
 		dirwatch: {disk, limit, sys},
 		state:    {core, sys, wire, disk, filetime, machine},
 		records:  {core, sys, disk, filetime, state},
+		journal:  {core, disk, machine, state, sys},
 		lister:   {core, disk, filetime, machine, records, state},
 		notify:   {core, sys, limit, handles},
 		handles:  {core},
