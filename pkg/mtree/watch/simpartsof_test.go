@@ -1,0 +1,153 @@
+package watch_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// TestSimulatedParts runs histories in which the reader follows by parts: it takes the names
+// that the journal tells, and nothing else of a directory, wherever its own record and the
+// spans of the journal say that this suffices.
+func TestSimulatedParts(t *testing.T) {
+	simulateAll(t, partsRounds, partsHistory, func(s *simulation) { s.reader.parts = newSimParts(s.seed, planted{}) })
+}
+
+const partsRounds = 60
+
+// partsHistory returns the events of a seed: first everything is published and seen once.
+func partsHistory(seed uint64) []simEvent {
+	quiet := simEvent{kind: simKindOf("quiet")}
+	return append([]simEvent{quiet}, chosen(seed, 3+int(seed%12), partsKinds)...)
+}
+
+// simKindOf returns the kind with a name.
+func simKindOf(name string) *simKind {
+	for i := range simKinds {
+		if simKinds[i].name == name {
+			return &simKinds[i]
+		}
+	}
+	return nil
+}
+
+// partsKinds are the kinds of events of TestSimulatedParts besides changes, and how often.
+var partsKinds = map[string]int{
+	"quiet": 40, "reader passes": 70, "a long while": 20, "in the tick of a stamp": 10, "behind a stamp": 3, "across the tick": 5, "arrives in the tick": 3,
+	"touched back": 5, "a twin arrives": 3, "time comes again": 5, "the clock steps": 3, "a loss in an audit": 2, "away for long": 4, "audit": 3,
+	"kill and start": 5, "terminate": 2, "start": 5, "crash": 1, "sync": 10, "rest": 6, "journal": 3, "once": 1, "calls fail": 2,
+	"links": 8, "journal removed": 3, "journal put back": 3, "journals exchanged": 2, "marker put back": 1, "full for a moment": 4, "writes fail": 4,
+}
+
+// links writes through one of several names of a file in one directory.
+func (s *simulation) links(rng *rand.Rand) {
+	dir := simDir(rng)
+	if _, _, err := s.shell.Times(dir + "/l2"); err != nil {
+		_ = s.shell.Write(dir+"/l1", simText(rng))
+		_ = s.shell.Link(dir+"/l1", dir+"/l2")
+		if rng.IntN(2) == 0 {
+			s.quiet()
+		}
+	}
+	_ = s.shell.Append(dir+[]string{"/l1", "/l2"}[rng.IntN(2)], simText(rng))
+}
+
+// simJournalFile returns a file of the journal.
+func simJournalFile(rng *rand.Rand) string { return simMarker + fmt.Sprint("journal.", rng.IntN(2)) }
+
+func (s *simulation) journalRemoved(rng *rand.Rand) {
+	_ = s.shell.Unlinkat(here, simJournalFile(rng), 0)
+}
+
+func (s *simulation) journalsExchanged(rng *rand.Rand) {
+	_ = s.shell.Rename(simMarker+"journal.0", simMarker+"journal.1", unix.RENAME_EXCHANGE)
+}
+
+// meanwhile lets things change, and be published in part or as a whole.
+func (s *simulation) meanwhile(rng *rand.Rand) {
+	for range 1 + rng.IntN(3) {
+		s.change(rng)
+		if rng.IntN(2) == 0 {
+			s.order.Settle(300*time.Millisecond, 3000)
+		}
+		if rng.IntN(4) == 0 {
+			s.reader.look()
+		}
+	}
+	for range rng.IntN(100) {
+		s.order.Step()
+	}
+}
+
+// journalPutBack puts back a file of the journal as it was, under its own inode or another.
+func (s *simulation) journalPutBack(rng *rand.Rand) {
+	name := simJournalFile(rng)
+	text, err := s.shell.Read(name)
+	if err != nil {
+		return
+	}
+	s.meanwhile(rng)
+	if rng.IntN(2) == 0 {
+		_ = s.shell.Write(name, text)
+		return
+	}
+	_ = s.shell.Write("/outside/journal", text)
+	_ = s.shell.Rename("/outside/journal", name, 0)
+	s.own()
+}
+
+// markerPutBack puts back .tidemark as it was.
+func (s *simulation) markerPutBack(rng *rand.Rand) {
+	const at = "/outside/marker/"
+	marker := strings.TrimSuffix(simMarker, "/")
+	_ = s.shell.Remove("/outside/marker")
+	if s.shell.Mkdir("/outside/marker", 0o755) != nil {
+		return
+	}
+	for _, name := range s.shell.Names(marker) {
+		if text, err := s.shell.Read(simMarker + name); err == nil {
+			_ = s.shell.Write(at+name, text)
+		}
+	}
+	s.meanwhile(rng)
+	_ = s.shell.Remove(marker)
+	_ = s.shell.Rename("/outside/marker", marker, 0)
+	s.own()
+}
+
+// fullForAMoment lets the disk be full while things change.
+func (s *simulation) fullForAMoment(rng *rand.Rand) {
+	s.kernel.Full, s.trouble = true, true
+	s.meanwhile(rng)
+	if rng.IntN(2) == 0 {
+		s.reader.look()
+	}
+	s.kernel.Full = false
+}
+
+// writesFail lets writes of watch fail, and its locks.
+func (s *simulation) writesFail(rng *rand.Rand) {
+	s.only = []string{"write(", "fcntl(", "statx(", "openat("}[rng.IntN(4)]
+	s.fails = []unix.Errno{unix.EIO, unix.ENOSPC, unix.EMFILE}[rng.IntN(3)]
+	s.faults, s.skip, s.trouble = 1+rng.IntN(3), rng.IntN(4), true
+	s.meanwhile(rng)
+	s.only, s.faults = "", 0
+}
+
+// A reader by parts takes parts.
+func TestSimulatedPartsAreTaken(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		s.reader.parts = newSimParts(1, planted{})
+		for i := range 10 {
+			must(t, s.shell.Write(simRoot+"/a/f", fmt.Sprint(i)))
+			s.quiet()
+		}
+		s.rest()
+		require.Greater(t, s.reader.parts.used, 10)
+	})
+}
