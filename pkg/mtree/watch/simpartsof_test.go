@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,15 +14,15 @@ import (
 // that the journal tells, and nothing else of a directory, wherever its own record and the
 // spans of the journal say that this suffices.
 func TestSimulatedParts(t *testing.T) {
-	simulateAll(t, partsRounds, partsHistory, func(s *simulation) { s.reader.parts = newSimParts(s.seed, planted{}) })
+	simulateAll(t, partsRounds, func(seed uint64) []simEvent { return partsHistory(seed, partsKinds) }, func(s *simulation) { s.reader.parts = newSimParts(s.seed, planted{}) })
 }
 
 const partsRounds = 60
 
 // partsHistory returns the events of a seed: first everything is published and seen once.
-func partsHistory(seed uint64) []simEvent {
+func partsHistory(seed uint64, kinds map[string]int) []simEvent {
 	quiet := simEvent{kind: simKindOf("quiet")}
-	return append([]simEvent{quiet}, chosen(seed, 3+int(seed%12), partsKinds)...)
+	return append([]simEvent{quiet}, chosen(seed, 3+int(seed%12), kinds)...)
 }
 
 // simKindOf returns the kind with a name.
@@ -137,17 +136,4 @@ func (s *simulation) writesFail(rng *rand.Rand) {
 	s.faults, s.skip, s.trouble = 1+rng.IntN(3), rng.IntN(4), true
 	s.meanwhile(rng)
 	s.only, s.faults = "", 0
-}
-
-// A reader by parts takes parts.
-func TestSimulatedPartsAreTaken(t *testing.T) {
-	simulated(t, func(s *simulation) {
-		s.reader.parts = newSimParts(1, planted{})
-		for i := range 10 {
-			must(t, s.shell.Write(simRoot+"/a/f", fmt.Sprint(i)))
-			s.quiet()
-		}
-		s.rest()
-		require.Greater(t, s.reader.parts.used, 10)
-	})
 }
