@@ -35,6 +35,7 @@
 //	cookies.go       it answers --sync
 //	exceptions.go    .tidemark/stamps and .tidemark/unread
 //	tree.go          the tree file
+//	journal.go       the journal: begun, and one warning if it cannot be written
 //	status.go        the published state and the checkpoint
 //	clock.go         was the clock set back?
 //	watcher.go       what the goroutine owns

@@ -17,6 +17,7 @@ import (
 // run is the one goroutine that stamps. While the tree is idle, it waits, and only the
 // timer of the next audit runs.
 func (w *watcher) run(ctx context.Context) error {
+	w.keepJournal()
 	w.beginAudits(ctx)
 	err := w.loop(ctx)
 	w.endAudits()

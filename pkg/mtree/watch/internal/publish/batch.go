@@ -12,8 +12,9 @@ import (
 // Batch is the changes that are published together: a tree of the directories in which
 // something changed, and of those above them.
 type Batch struct {
-	Size  int  // changed entries and directories
-	Paths bool // somebody needs the paths of the changes: Result.Changes
+	Size   int  // changed entries and directories
+	Paths  bool // somebody needs the paths of the changes: Result.Changes
+	Unsure bool // there may be changes that nobody heard, and no audit has found yet
 
 	top dirChange
 }
@@ -27,6 +28,8 @@ type dirChange struct {
 	found    *audit.Finding // by an audit
 	showOnly bool           // it refused its time: it only has to show its published stamp
 	retry    bool           // it could not be read: it is tried again
+
+	plan plan
 }
 
 // at returns the change of the directory at path, and makes it and those above it.
@@ -85,6 +88,7 @@ func (b *Batch) AddFindings(findings []audit.Finding) {
 		case !f.First:
 			c.found.MTime, c.found.CTime = mtree.Later(c.found.MTime, f.MTime), mtree.Later(c.found.CTime, f.CTime)
 			c.found.Came = mtree.Later(c.found.Came, f.Came)
+			c.found.Below = c.found.Below || f.Below
 		}
 	}
 }

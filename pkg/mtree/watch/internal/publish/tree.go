@@ -11,7 +11,8 @@ import (
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
-// Tree is where batches are published. Its fields stay the same while a watcher runs.
+// Tree is where batches are published. Its fields stay the same while a watcher runs, but for
+// Given, which belongs to it, and Journal.
 type Tree struct {
 	Root        *disk.Dir
 	Source      notify.Source // where directories that arrive are armed
@@ -23,8 +24,11 @@ type Tree struct {
 
 	OwnWrites      *ownwrites.Memory
 	Health         *health.Monitor
+	Given          ownwrites.Given
 	Borders        *health.Borders
 	SaveExceptions func() // called before a stamp, if exceptions are not saved
+
+	Journal Journal // nil: nothing is written down
 }
 
 // Result is what Publish did.
