@@ -147,6 +147,7 @@ func newSim(history []string) *sim {
 	s.shell = s.kernel.Shell(0)
 	s.plantOutside()
 	s.site = &sourcetest.Site{Fault: func(string) error { return s.fault.next() }, Cache: s.cached}
+	s.refuse(5)
 	s.newTree()
 	s.config = Config{
 		Source: "http://simulated/", Dest: simDest, Jobs: 1, Out: &s.out, Log: slog.New(slog.DiscardHandler),
@@ -154,6 +155,14 @@ func newSim(history []string) *sim {
 		vary: func(d time.Duration) time.Duration { return d / 2 },
 	}
 	return s
+}
+
+// refuse lets the source tell one of n listings whole that it may tell as a part; 0: all.
+func (s *sim) refuse(n int) {
+	s.site.Parts = nil
+	if rng := rand.New(rand.NewPCG(uint64(n), 9)); n > 0 {
+		s.site.Parts = func(string) bool { return rng.IntN(n) > 0 }
+	}
 }
 
 // history carries out the steps.

@@ -68,6 +68,9 @@ func randomHistory(r *rand.Rand) (history []string) {
 	if r.IntN(2) == 0 {
 		history = append(history, "set jobs=4")
 	}
+	if r.IntN(4) == 0 {
+		history = append(history, "parts "+g.pick("0", "2", "8"))
+	}
 	for _, n := range simNames {
 		if r.IntN(2) == 0 {
 			history = append(history, g.pick("write", "mkdir", "mkdir")+" "+n)
@@ -138,10 +141,27 @@ func (g *simGenerator) busy() (steps []string) {
 
 // around is a step of all others, or a pass.
 func (g *simGenerator) around() []string {
-	if g.IntN(20) == 0 {
+	switch g.IntN(20) {
+	case 0:
 		return g.busy()
+	case 1, 2:
+		return g.followed()
 	}
 	return []string{g.one()}
+}
+
+// followed is a mirror that keeps running while the source publishes one change after the other,
+// some of them in the midst of a pass: it gets parts of listings.
+func (g *simGenerator) followed() (steps []string) {
+	call := 1500
+	for range 2 + g.IntN(9) {
+		for range 1 + g.IntN(3) {
+			steps = append(steps, fmt.Sprintf("at %d %s", call, g.change()))
+		}
+		steps = append(steps, fmt.Sprintf("at %d publish", call))
+		call += 1 + g.IntN(2)*g.IntN(120)
+	}
+	return append(steps, "run 2m")
 }
 
 // one is such a step.

@@ -15,6 +15,7 @@ import (
 // The steps of a history:
 //
 //	seed N, machine coarse|old|noxattrs|few   at the beginning: the order of calls; the disk
+//	parts N                                   the source refuses one of N parts; 0: all
 //	write, rewrite, old, replace, more PATH   other bytes: of another size, of the same size
 //	                                          and time, of a certain old date, in a new file,
 //	                                          by a write that goes on
@@ -74,6 +75,8 @@ func (s *sim) do(step string) {
 	s.log("%s", step)
 	switch verb {
 	case "seed", "machine":
+	case "parts":
+		s.refuse(number(0))
 	case "pass":
 		s.pass(ending{})
 	case "break", "kill", "cut":

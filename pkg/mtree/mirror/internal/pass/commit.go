@@ -252,7 +252,8 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // If something in or below a directory changed, it gets the present time, else a copy of
 // this copy would not look there. A directory that could not be listed keeps the doubts
 // about what is below it. If a full walk found a directory incomplete that has its stamp
-// already, its record says so from now on, else the next pass would take it for complete.
+// already, its record says so from now on, else the next pass would take it for complete. So
+// does that of a directory that was looked at by a part: the whole listing comes next.
 //
 // A pass that was stopped marks what it can in a moment. It may be killed here as well as
 // anywhere; the rest then stays as it was begun.
@@ -269,7 +270,8 @@ func (p *pass) leaveIncomplete(ctx context.Context) {
 		}
 		recovered := n.mayBeLost && !n.uncompared && ctx.Err() == nil
 		unmarked := n.visited && n.had && n.before.Stamp == n.Record.Stamp
-		if !n.changed && !unmarked && !recovered && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
+		// guard (without !n.part): TestAPartThatFailsLeavesItsDirectoryBegun
+		if !n.changed && !n.part && !unmarked && !recovered && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
 			continue
 		}
 		if err := p.markUnfinished(n, recovered); err != nil {

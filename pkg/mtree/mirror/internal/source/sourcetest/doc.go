@@ -21,6 +21,7 @@
 //	site.go      a source as a mirror asks it: Root, List, Fetch, Sums; faults
 //	files.go     bytes of files, which may change while they are read; sums
 //	listing.go   directories, by the reading rule
+//	journal.go   parts of listings, and the journal that they come from
 //	publish.go   watch: stamps, runs, states, snapshots that are put back
 //	snapshot.go  whether mirrors notice that one is
 //	changes.go   what users do

@@ -22,6 +22,7 @@ func (t *Tree) Publish() {
 		return
 	}
 	batch := t.batch()
+	t.writeDown(batch)
 	clear(t.pending)
 	value := t.tick // the time of the last change
 	if !value.After(t.floor) {
@@ -37,7 +38,7 @@ func (t *Tree) Publish() {
 		} else {
 			s.n.mtime = s.n.mtime.Add(1) // somebody may have read the time that the kernel gave
 		}
-		t.floor = mtree.Later(t.floor, s.n.mtime)
+		t.floor, t.given[s.n] = mtree.Later(t.floor, s.n.mtime), s.n.mtime
 		s.n.ctime = t.kernelTime()
 		t.record()
 	}
@@ -47,8 +48,8 @@ func (t *Tree) Publish() {
 func (t *Tree) batch() []stamped {
 	want := map[string]*node{}
 	t.root.walk("", func(path string, n *node) {
-		arrived, is := t.pending[n]
-		if !is || n.kind != mtree.Dir {
+		c := t.pending[n]
+		if c == nil || n.kind != mtree.Dir {
 			return
 		}
 		for up := path; ; up = mtree.ParentPath(up) {
@@ -57,7 +58,7 @@ func (t *Tree) batch() []stamped {
 				break
 			}
 		}
-		if arrived {
+		if c.arrived {
 			n.walk(path, func(path string, n *node) {
 				if n.kind == mtree.Dir {
 					want[path] = n
@@ -116,10 +117,11 @@ func (t *Tree) SetClock(by time.Duration) {
 func (t *Tree) lose() {
 	sec, _ := t.now().Unix()
 	t.Epoch, t.setBack = max(t.Epoch+1, uint64(sec)), false
+	t.beginJournal()
 	if t.floor.Sub(t.now()) > time.Minute {
 		t.floor = t.now()
 	}
-	t.heard(t.root, true)
+	t.arrived(t.root)
 }
 
 // Start begins another run of watch, which publishes what changed meanwhile. If lost is
@@ -133,10 +135,11 @@ func (t *Tree) Start(lost bool) {
 	t.Runs = append(t.Runs, wire.Run{ID: t.newRun()})
 	t.Runs = t.Runs[max(0, len(t.Runs)-wire.MaxRuns):]
 	t.floor = mtree.Later(top, t.now())
+	t.beginJournal()
 	t.State = wire.Auditing
 	if len(t.lacks) > 0 {
 		t.lacks = nil
-		t.heard(t.root, true)
+		t.arrived(t.root)
 		t.record()
 	}
 	if lost || t.setBack {
@@ -157,7 +160,7 @@ func (t *Tree) Fill() {
 		}
 	})
 	t.State = wire.Filling
-	t.heard(t.root, true)
+	t.arrived(t.root)
 	t.record()
 }
 
@@ -166,8 +169,8 @@ func (t *Tree) Snapshot() *Snapshot {
 	s := &Snapshot{root: t.root.clone(), floor: t.floor, epoch: t.Epoch, runs: slices.Clone(t.Runs), left: map[string]bool{}}
 	t.shots = append(t.shots, s)
 	t.root.walk("", func(path string, n *node) {
-		if arrived, is := t.pending[n]; is {
-			s.left[path] = arrived
+		if c := t.pending[n]; c != nil {
+			s.left[path] = c.arrived
 		}
 	})
 	return s
@@ -179,7 +182,9 @@ func (t *Tree) Restore(s *Snapshot) {
 	t.State = wire.Audited
 	clear(t.pending)
 	for path, arrived := range s.left {
-		t.pending[t.at(path)] = arrived
+		if t.heard(t.at(path)); arrived {
+			t.arrived(t.at(path))
+		}
 	}
 	t.record()
 	t.Start(false)

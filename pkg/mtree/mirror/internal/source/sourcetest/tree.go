@@ -26,9 +26,11 @@ type Tree struct {
 	made  int         // counts contents and directories, so that no two are alike
 
 	root     *node
-	floor    mtree.Stamp    // the highest stamp published
-	pending  map[*node]bool // directories with changes that are not published; true: it arrived
-	setBack  bool           // somebody set the clock back, which no watch has found out yet
+	floor    mtree.Stamp           // the highest stamp published
+	pending  map[*node]*change     // directories with changes that are not published
+	journal  []batch               // what the present run of watch wrote down
+	given    map[*node]mtree.Stamp // the stamps that it gave directories
+	setBack  bool                  // somebody set the clock back, which no watch has found out yet
 	shots    []*Snapshot
 	excluded map[string]bool
 	trusted  bool            // serve runs as a user who may read everything
@@ -71,7 +73,7 @@ func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
 	}
 	t := &Tree{
 		ID: id, Epoch: 1, State: wire.Watched, clock: now, yield: yield,
-		pending: map[*node]bool{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{},
+		pending: map[*node]*change{}, given: map[*node]mtree.Stamp{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{},
 	}
 	t.Runs = []wire.Run{{ID: t.newRun()}}
 	t.root = t.newDir()
