@@ -40,11 +40,17 @@ func AppendEnd(dst []byte, n int) []byte {
 const shortLine = 32
 
 // ParseListing reads exactly one whole listing. Errors wrap ErrListing; a text
-// cut short gives ErrTruncated. A part is an error: a Decoder reads those.
+// cut short gives ErrTruncated. A part is an error: ParseAny and a Decoder read those.
 //
 // Cost: a copy of the text, which the names share, and room for the entries.
-func ParseListing(text []byte) (Listing, error) {
+func ParseListing(text []byte) (Listing, error) { return parseListing(text, false) }
+
+// ParseAny is ParseListing for who understands parts.
+func ParseAny(text []byte) (Listing, error) { return parseListing(text, true) }
+
+func parseListing(text []byte, parts bool) (Listing, error) {
 	d := &Decoder{
+		Parts: parts,
 		text:  string(text),
 		guess: max(min(bytes.Count(text, []byte{'\n'})-2, len(text)/shortLine), 0),
 	}
