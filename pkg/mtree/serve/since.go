@@ -78,6 +78,18 @@ func otherEpoch(r *http.Request, q *dirRequest) bool {
 
 // sendSince sends the listings that changed since from, after the path after.
 func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirRequest, a *reply, from mtree.Stamp, after string) {
+	if q.query["part"] == "1" {
+		p, err := h.sharedSince(r, q, from, after)
+		switch {
+		case err == nil:
+			a.about.stamp = p.Stamp
+			h.sendPage(w, p, a)
+			return
+		case err != errNotShared:
+			h.fail(w, a, err)
+			return
+		}
+	}
 	if q.coding == render.Gzip {
 		one, err := h.room.Take(&pages.Load{Bytes: render.GzipMemory}, cutting(w))
 		if err != nil {
@@ -88,11 +100,9 @@ func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirReques
 	}
 	out := h.newSink(w, a)
 	defer out.release()
-	s := &sinceWalk{h: h, r: r, lister: h.tree.Lister(q.snap), root: q.path, from: from, after: after, out: out}
-	var err error
-	if q.self.MTime.After(from) {
-		err = s.walk("", nil)
-	}
+	s := h.newSinceWalk(r, q, from, after)
+	s.out = out
+	err := s.run(q)
 	if err != nil && !out.sent {
 		h.fail(w, a, err)
 		return
@@ -104,4 +114,19 @@ func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirReques
 	if err != nil {
 		h.abort(err)
 	}
+}
+
+func (h *Handler) newSinceWalk(r *http.Request, q *dirRequest, from mtree.Stamp, after string) *sinceWalk {
+	return &sinceWalk{h: h, r: r, lister: h.tree.Lister(q.snap), root: q.path, from: from, after: after}
+}
+
+// run writes all listings, or parts if they were asked for.
+func (s *sinceWalk) run(q *dirRequest) error {
+	switch {
+	case !q.self.MTime.After(s.from):
+		return nil
+	case q.query["part"] == "1":
+		return s.walkParts(q.snap, q.self.MTime)
+	}
+	return s.walk("", nil)
 }

@@ -1,0 +1,133 @@
+package lister
+
+import (
+	"errors"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// ErrWhole says that a part cannot tell what must be told of a directory: its whole listing
+// is needed.
+var ErrWhole = errors.New("only a whole listing tells it")
+
+// PartReading is the reading of a part of a directory: see [Lister.BeginPart].
+type PartReading struct {
+	l          *Lister
+	d          *disk.Dir
+	path       string
+	self       disk.Info // s0 is its mtime
+	now        mtree.Stamp
+	exceptions *state.Exceptions
+}
+
+// BeginPart reads the stamp of the directory at path, for a part. The caller then finds out
+// which names have changed, **after** this call, and calls Read with them. The directory must
+// stay open until then. ErrWhole: it has no parts. Cost: fstat; in a copy more.
+func (l *Lister) BeginPart(d *disk.Dir, path string) (*PartReading, error) {
+	r := &PartReading{l: l, d: d, path: path, now: l.clock()}
+	var err error
+	if r.self, r.exceptions, err = l.self(d, path); err != nil {
+		return nil, err
+	}
+	if r.exceptions.Refuses(path) || l.Copy && isCoarse(r.self) {
+		return nil, ErrWhole // its time is not its stamp
+	}
+	return r, nil
+}
+
+// Stamp returns the stamp that was read.
+func (r *PartReading) Stamp() mtree.Stamp { return r.self.MTime }
+
+// Read looks at names, which ascend, each once. The listing that it returns has no spans yet:
+// a name that is not there is in Gone, one that by its bytes may not be published is in
+// neither. settled is false if the directory has another stamp by now: the caller begins
+// again, or marks the listing as hot; its stamp is the earlier one.
+//
+// ErrWhole is returned if one of the names is there and not published, if its type decides
+// whether it is, if the directory is not at its path any more, or not complete in a copy. Any
+// other error means that nothing is known. Cost: a statx for each name, readlinkat for a
+// symlink; fstat, StatPath.
+func (r *PartReading) Read(names []string) (listing mtree.Listing, settled bool, err error) {
+	l := r.l
+	listing = mtree.Listing{Stamp: r.self.MTime, Now: r.now, HasNow: true, ID: DirID(l.TreeID, r.self)}
+	if err := r.names(names, &listing); err != nil {
+		return mtree.Listing{}, false, err
+	}
+	after, err := l.Self(r.d, r.path)
+	switch {
+	case err != nil:
+		return mtree.Listing{}, false, err
+	case l.hasMoved(r.path, after), // guard: TestPartOfADirectoryThatMovedAway
+		l.Copy && !l.Finished(r.d, r.path, after), // guard: TestNoPartOfAnUnfinishedDirectory
+		l.isDoubted():
+		return mtree.Listing{}, false, ErrWhole
+	}
+	listing.Stamp = mtree.Earlier(r.self.MTime, after.MTime)
+	return listing, r.self.MTime == after.MTime, nil
+}
+
+// names fills in what became of the names.
+func (r *PartReading) names(names []string, listing *mtree.Listing) error {
+	t := &nameTable{}
+	for _, text := range names {
+		told, err := r.l.tells(r.path, text)
+		switch {
+		case err != nil:
+			return err
+		case r.isException(text):
+			return ErrWhole
+		case told:
+			t.add(text)
+		}
+	}
+	entries, err := r.l.look(r.d, r.path, r.self, t)
+	if err != nil {
+		return err
+	}
+	for i, n := range t.names {
+		switch n.disposition {
+		case listed:
+			listing.Entries = append(listing.Entries, entries[i])
+		case vanished:
+			listing.Gone = append(listing.Gone, string(t.bytes(n)))
+		default: // a reader may have what it was before
+			return ErrWhole // guard (continue): TestPartOfWhatIsNotPublished
+		}
+	}
+	return nil
+}
+
+// isException reports whether the entry of this name has another stamp than its time, or is
+// not published.
+func (r *PartReading) isException(text string) bool {
+	if r.exceptions == nil {
+		return false
+	}
+	path := mtree.JoinPath(r.path, text)
+	_, unread := r.exceptions.Unread[path]
+	return unread || r.exceptions.Refuses(path)
+}
+
+// tells reports whether a name may be told, there or gone, by its bytes alone. ErrWhole: its
+// type decides that.
+func (l *Lister) tells(dir, text string) (bool, error) {
+	if mtree.CheckName(text) != nil || !l.Hidden && text[0] == '.' { // guard (mtree.CheckName(text) != nil): TestPartsTellNoHiddenName
+		return false, nil
+	}
+	path := mtree.JoinPath(dir, text)
+	for _, excludes := range []func(path string, isDir bool) bool{l.Exclude, l.CopyFilter} {
+		if excludes == nil {
+			continue
+		}
+		asDir, asFile := excludes(path, true), excludes(path, false)
+		switch {
+		case asDir && asFile: // guard (false): TestPartsTellNoExcludedName
+			return false, nil
+		case asDir || asFile: // guard (false): TestPartOfWhatIsNotPublished
+			return false, ErrWhole
+		}
+	}
+	return true, nil
+}

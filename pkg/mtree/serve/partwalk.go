@@ -1,0 +1,252 @@
+package serve
+
+import (
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
+)
+
+// partWalk is the walk for one answer to ?since with part=1: it goes to the directories that
+// the journal names, without reading any other, and tells of each the names that changed. Where
+// anything is unproved, it tells the whole listing; where the journal knows nothing of the
+// directories below, it goes down by their stamps.
+type partWalk struct {
+	*sinceWalk
+	snap  *published.Snapshot
+	until mtree.Stamp // stamp of the directory that was asked about, as the answer tells it
+	dirs  []string    // full paths of the directories with lines, in the order of a walk
+	queue []*partStep // still to do, in this order, too
+	open  []*partStep // those with an open directory
+}
+
+// partStep is a directory to be told.
+type partStep struct {
+	path     string              // relative to the directory that was asked about
+	byStamps bool                // go down by the stamps: the journal has no line of it
+	begun    bool                // it was opened, or that failed with err
+	dir      *disk.Dir           // nil: not open
+	reading  *lister.PartReading // begun before view was read
+	view     journal.View
+	err      error
+}
+
+// partsAhead is how many directories are opened at once, so that the journal is read once
+// for all of them, after their stamps.
+const partsAhead = 16
+
+// partTries is how often a directory that is stamped meanwhile is looked at before its part
+// is told as hot.
+const partTries = 3
+
+// walkParts writes what changed since s.from, as parts where the journal allows that. until is
+// the stamp of the directory that was asked about, which was read before.
+func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error {
+	view, err := s.h.tree.Journal(snap)
+	if err != nil || !view.Reaches(s.from) || view.Told(s.root, s.from).Below { // guard (err != nil): TestPartsBelowWhatArrived
+		return s.walk("", nil)
+	}
+	dirs, ok := view.Dirs(s.root, s.from)
+	if !ok {
+		return s.walk("", nil)
+	}
+	p := &partWalk{sinceWalk: s, snap: snap, until: until, dirs: dirs}
+	defer p.close()
+	for _, dir := range dirs {
+		if s.h.tree.TellsDir(dir) { // guard (true): TestPartsTellNoHiddenName
+			p.queue = append(p.queue, &partStep{path: beneath(s.root, dir), view: view})
+		}
+	}
+	return p.run()
+}
+
+// beneath returns the path of dir relative to root, which is dir or above it.
+func beneath(root, dir string) string {
+	switch {
+	case root == "":
+		return dir
+	case dir == root:
+		return ""
+	}
+	return dir[len(root)+1:]
+}
+
+// run does the steps.
+func (p *partWalk) run() error {
+	for len(p.queue) > 0 && !p.cut {
+		step := p.queue[0]
+		p.queue = p.queue[1:]
+		err := p.do(step)
+		p.release(step)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// do does one step, unless the part of the answer before this one had it.
+func (p *partWalk) do(step *partStep) error {
+	if p.after != "" && mtree.TreeOrder(step.path, p.after) <= 0 {
+		if isWithin(p.after, step.path) && (step.byStamps || step.view.Told(p.full(step), p.from).Below) {
+			return p.descend(step)
+		}
+		return nil
+	}
+	switch {
+	case p.written > maxSince && p.last != "":
+		p.cut = true
+		return nil
+	case step.byStamps:
+		return p.descend(step)
+	case !step.begun:
+		p.begin(step)
+	}
+	switch {
+	case step.path != "" && (disk.IsAbsent(step.err) || disk.IsDenied(step.err)):
+		return nil // as in walk
+	case step.err != nil:
+		return p.whole(step, false)
+	case !step.reading.Stamp().After(p.from):
+		return nil // it will be stamped, and so will be what is above it
+	}
+	return p.tell(step)
+}
+
+// full returns the path of a step below the root of the tree.
+func (p *partWalk) full(step *partStep) string { return joined(p.root, step.path) }
+
+// begin opens the directory of a step and of some that follow, reads their stamps, and then the
+// journal, once for all of them.
+func (p *partWalk) begin(first *partStep) {
+	steps := []*partStep{first}
+	for _, step := range p.queue {
+		if len(steps) == partsAhead {
+			break
+		}
+		if !step.byStamps && !step.begun {
+			steps = append(steps, step)
+		}
+	}
+	for _, step := range steps {
+		step.begun = true
+		if step.dir, step.err = p.h.tree.OpenDir(p.full(step)); step.err == nil {
+			p.open = append(p.open, step)
+			step.reading, step.err = p.lister.BeginPart(step.dir, p.full(step))
+		}
+	}
+	view, err := p.h.tree.Journal(p.snap) // after the stamps: what was stamped by then is in it
+	for _, step := range steps {
+		if step.view = view; step.err == nil {
+			step.err = err
+		}
+	}
+}
+
+// tell tells the part of a directory, or its whole listing.
+func (p *partWalk) tell(step *partStep) error {
+	for try := 1; ; try++ {
+		told := step.view.Told(p.full(step), p.from)
+		if told.Whole || len(told.Spans) == 0 { // without a line it is not in the index any more
+			return p.whole(step, told.Below)
+		}
+		part, settled, err := step.reading.Read(told.Names)
+		if err != nil {
+			return p.whole(step, false)
+		}
+		if settled || try == partTries {
+			part.Hot = !settled // guard (part.Hot = false): TestPartOfAChangingDirectoryIsHot
+			return p.writePart(step, &part, told.Spans)
+		}
+		if step.reading, err = p.lister.BeginPart(step.dir, p.full(step)); err == nil {
+			step.view, err = p.h.tree.Journal(p.snap)
+		}
+		if err != nil {
+			return p.whole(step, false)
+		}
+	}
+}
+
+// writePart writes a part, unless it has too many spans for its line.
+func (p *partWalk) writePart(step *partStep, part *mtree.Listing, spans []journal.Span) error {
+	part.Path = step.path
+	for _, s := range spans {
+		part.Part = append(part.Part, mtree.Span{From: s.From, To: s.To})
+	}
+	if len(part.Part) > mtree.MaxSpans || len(mtree.AppendSelf(nil, *part)) > mtree.MaxPartLine {
+		return p.whole(step, false)
+	}
+	p.last = step.path
+	p.h.cfg.Stats.Parts.Add(1)
+	p.hot = p.hot || part.Hot
+	if err := p.put(mtree.FormatListing(*part)); err != nil {
+		return err
+	}
+	p.addUnlined(step, pages.Subdirs(part, p.from))
+	return nil
+}
+
+// whole tells the whole listing of a directory, and then what is below it: by the stamps, if
+// nothing is known of that.
+func (p *partWalk) whole(step *partStep, below bool) error {
+	if below {
+		return p.descend(step)
+	}
+	page, ok, err := p.list(step.path, nil)
+	if err != nil || !ok {
+		return err
+	}
+	if err := p.write(step.path, page); err != nil {
+		return err
+	}
+	p.addUnlined(step, page.Below)
+	return nil
+}
+
+// descend goes down by the stamps, beginning with the directory of a step.
+func (p *partWalk) descend(step *partStep) error {
+	for len(p.queue) > 0 && isWithin(p.queue[0].path, step.path) {
+		p.release(p.queue[0])
+		p.queue = p.queue[1:]
+	}
+	return p.walk(step.path, nil)
+}
+
+// addUnlined adds a step for each of these directories, entries of that of a step, that has a
+// new stamp but no line in the journal: another watch runs there, or it is beyond a mount.
+func (p *partWalk) addUnlined(step *partStep, below []pages.Subdir) {
+	for _, dir := range below {
+		path := mtree.JoinPath(step.path, dir.Name)
+		full := joined(p.root, path)
+		if !dir.Stamp.After(p.from) || dir.Stamp.After(p.until) {
+			continue
+		}
+		if _, lined := slices.BinarySearchFunc(p.dirs, full, mtree.TreeOrder); lined {
+			continue
+		}
+		if told := step.view.Told(full, p.from); told.Whole || len(told.Spans) > 0 {
+			continue // by now it has a line: the next answer will tell it
+		}
+		at, _ := slices.BinarySearchFunc(p.queue, path, func(s *partStep, path string) int { return mtree.TreeOrder(s.path, path) })
+		p.queue = slices.Insert(p.queue, at, &partStep{path: path, byStamps: true})
+	}
+}
+
+// release closes the directory of a step.
+func (p *partWalk) release(step *partStep) {
+	if step.dir != nil {
+		_ = step.dir.Close()
+		step.dir = nil
+	}
+}
+
+// close closes all directories.
+func (p *partWalk) close() {
+	for _, step := range p.open {
+		p.release(step)
+	}
+}
