@@ -41,11 +41,11 @@ type sight struct {
 
 // doubt is something that must not be, unless a change that is under way explains it.
 type doubt struct {
-	copy  int
-	path  string
-	node  *node // nil: it is missing
-	since time.Time
-	at    time.Time
+	copy int
+	path string
+	node *node // nil: it is missing
+	was  sight // if it is missing
+	at   time.Time
 }
 
 // open begins to look.
@@ -100,11 +100,13 @@ func (e *eye) look() {
 		seen := m.entries()
 		for p, n := range seen {
 			if !e.w.history.everWas(p, n, 0) {
-				e.doubts = append(e.doubts, doubt{i, p, n, now, now})
+				e.doubts = append(e.doubts, doubt{i, p, n, sight{}, now})
 			}
-			if _, ok := e.since[i][p]; !ok {
-				e.since[i][p] = sight{n.kind, now}
+			was, ok := e.since[i][p]
+			if !ok {
+				was.since = now
 			}
+			e.since[i][p] = sight{n.kind, was.since}
 		}
 		for p, was := range e.since[i] {
 			if seen[p] == nil {
@@ -112,7 +114,7 @@ func (e *eye) look() {
 				if i == 1 && e.cameToCopy1(p, now) || was.kind == link && e.w.linkless.Load() {
 					continue
 				}
-				e.doubts = append(e.doubts, doubt{i, p, nil, was.since, now})
+				e.doubts = append(e.doubts, doubt{i, p, nil, was, now})
 			}
 		}
 		if promised {
@@ -193,7 +195,7 @@ func (e *eye) judge() {
 		switch {
 		case d.node == nil:
 			name := e.w.copies[d.copy] + "/" + d.path
-			if !exists(name) && !e.w.history.mayLack(d.path, d.since.Add(-slack)) {
+			if !exists(name) && !e.w.history.mayLack(d.path, d.was.kind, d.was.since.Add(-slack)) {
 				e.tell("deleted", fmt.Sprintf("%q has gone from copy %d, the source always had it", d.path, d.copy+1))
 			}
 		case e.w.unsure.Load() || e.w.history.everWas(d.path, d.node, 0):

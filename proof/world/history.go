@@ -25,7 +25,8 @@ type place struct {
 	growing  []growth
 	absences []absence
 	there    bool
-	first    int // the change by which it first came
+	kind     kind // while it is there
+	first    int  // the change by which it first came
 }
 
 // growth is a file that is written by and by: by tar as the blocks of its archive come, by cp
@@ -151,18 +152,18 @@ func (h *history) done(before, after *model, away []string) {
 			h.leave(p, now)
 		} else if is[p].kind != n.kind {
 			h.leave(p, now)
-			h.arrive(p, now)
+			h.arrive(p, is[p].kind, now)
 		}
 		for _, top := range away {
 			if within(p, top) && is[p] != nil {
 				h.leave(p, now)
-				h.arrive(p, now)
+				h.arrive(p, is[p].kind, now)
 			}
 		}
 	}
-	for p := range is {
+	for p, n := range is {
 		if was[p] == nil {
-			h.arrive(p, now)
+			h.arrive(p, n.kind, now)
 		}
 	}
 }
@@ -173,9 +174,9 @@ func (h *history) leave(p string, now time.Time) {
 	at.absences = append(at.absences, absence{from: now, fromSeq: h.seq})
 }
 
-func (h *history) arrive(p string, now time.Time) {
+func (h *history) arrive(p string, k kind, now time.Time) {
 	at := h.place(p)
-	at.there = true
+	at.there, at.kind = true, k
 	if at.first == 0 {
 		at.first = h.seq
 	}
@@ -215,12 +216,13 @@ func (h *history) everWas(p string, n *node, since int) bool {
 	return ok && last >= since
 }
 
-// mayLack reports whether p was absent at some time at or after since.
-func (h *history) mayLack(p string, since time.Time) bool {
+// mayLack reports whether p was absent at some time at or after since, or is of another kind
+// than a copy had: a FIFO in the place of a file may be there for long when the copy hears of it.
+func (h *history) mayLack(p string, had kind, since time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := h.places[p]
-	if at == nil || h.going[p] > 0 || !at.there && len(at.absences) == 0 {
+	if at == nil || h.going[p] > 0 || !at.there && len(at.absences) == 0 || at.there && at.kind != had {
 		return true
 	}
 	for _, a := range at.absences {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -140,4 +141,19 @@ func TestWhatAWriteShowsByAndBy(t *testing.T) {
 		require.True(t, h.everWas("f", newFile(c.shown), 0), c.name)
 		require.False(t, h.everWas("f", newFile(c.torn), 0), c.name)
 	}
+}
+
+// A FIFO had taken the place of a file more than ten seconds before a copy, on a disk that was
+// read-only meanwhile, could hear of it: "deleted: the source always had it".
+func TestAnotherKindMayBeLacked(t *testing.T) {
+	before, after := newModel(), newModel()
+	require.NoError(t, before.put("f", newFile([]byte("x"))))
+	require.NoError(t, after.put("f", &node{kind: fifo}))
+	h := newHistory()
+	h.done(newModel(), before, nil)
+	later := time.Now().Add(time.Hour)
+	require.False(t, h.mayLack("f", file, later))
+	h.done(before, after, nil)
+	require.True(t, h.mayLack("f", file, later))
+	require.False(t, h.mayLack("f", fifo, later))
 }
