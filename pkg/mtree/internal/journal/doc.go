@@ -40,10 +40,11 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	writer.go    Writer: the one who writes
-//	follower.go  Follower: reads what is new
-//	view.go      View: what readers ask
-//	index.go     Index: directory to lines, bounded in bytes
+//	follower.go, reading.go
+//	             Follower, and its readings, in the order that proves that they are whole
 //	files.go     names, modes and locks of the two files
+//	view.go      View: what readers ask
+//	index.go     directory to lines, bounded in bytes
 //	parse.go     text to heads and batches
 //	format.go    heads and batches as text
 //	batch.go     Head, Batch, Line, Span

@@ -205,7 +205,7 @@ func TestWhatIsNoJournal(t *testing.T) {
 	for _, bad := range []string{
 		"", "#journal 2\t" + strings.Join(columns[1:], "\t"), strings.Join(columns[:5], "\t"), good + "\t",
 		strings.Replace(good, "a1a1", "a1", 1), strings.Replace(good, "a1a1", "zza1", 1), strings.Replace(good, "1700000000", "-1", 1),
-		strings.Replace(good, "\t7", "\t07", 1), strings.Replace(good, columns[3], "", 1), strings.Replace(good, "cdef", "cde", 1),
+		strings.Replace(good, "\t7", "\t07", 1), strings.Replace(good, "\t7", "\t0", 1), strings.Replace(good, columns[3], "", 1), strings.Replace(good, "cdef", "cde", 1),
 	} {
 		_, _, err := ParseHead([]byte(bad + "\n"))
 		require.ErrorIs(t, err, errBad, "%q", bad)

@@ -39,7 +39,7 @@ func ParseHead(text []byte) (h Head, length int, err error) {
 	if h.Epoch, ok = parseNumber(columns[1]); !ok {
 		return Head{}, 0, errBad
 	}
-	if h.Number, ok = parseNumber(columns[4]); !ok {
+	if h.Number, ok = parseNumber(columns[4]); !ok || h.Number == 0 {
 		return Head{}, 0, errBad
 	}
 	return h, end + 1, nil
