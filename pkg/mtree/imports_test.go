@@ -191,7 +191,7 @@ func TestAllowedImports(t *testing.T) {
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
 		watch + "mounts":    {core, sys, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
-		watch + "publish": {core, disk, core + "/internal/glob", filetime, notify, state, wire,
+		watch + "publish": {core, disk, core + "/internal/glob", filetime, journal, notify, state, wire,
 			watch + "audit", watch + "health", watch + "ownwrites", watch + "stamprule", watch + "trigger"},
 		watch + "audit": {core, sys, wire, disk, core + "/internal/glob", machine, notify, state,
 			watch + "health", watch + "ownwrites", watch + "stamprule"},
