@@ -15,7 +15,7 @@ import (
 // tar | tar. Each build has a tree, and the peers run beside its servers.
 func (b *bench) firstCopy(work string) error {
 	note("first copies of %d files", b.copied)
-	var wall, cpu, toRsync, toTar [2][]float64
+	var wall, cpu, served, toRsync, toTar [2][]float64
 	var sites [2]*site
 	for i, build := range b.builds {
 		s := &site{place: place{build: build, source: filepath.Join(work, build.name, "source"), logs: filepath.Join(work, build.name)}}
@@ -25,12 +25,14 @@ func (b *bench) firstCopy(work string) error {
 		sites[i] = s
 	}
 	err := turns(2*b.rounds-1, func(i int) error {
-		costs, err := sites[i].copies()
+		costs, sent, err := sites[i].copies()
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.builds[i].name, err)
 		}
 		ours := costs[0].Wall.Seconds()
-		wall[i], cpu[i] = append(wall[i], ours), append(cpu[i], float64(costs[0].CPU.Microseconds())/float64(b.copied))
+		wall[i] = append(wall[i], ours)
+		cpu[i] = append(cpu[i], float64(costs[0].CPU.Microseconds())/float64(b.copied))
+		served[i] = append(served[i], float64(sent.Microseconds())/float64(b.copied))
 		toRsync[i] = append(toRsync[i], ours/costs[1].Wall.Seconds())
 		toTar[i] = append(toTar[i], ours/costs[2].Wall.Seconds())
 		return nil
@@ -43,23 +45,24 @@ func (b *bench) firstCopy(work string) error {
 	medians(what+"beside rsync's daemon", "≤ 0.45 ×", "%.2f ×", toRsync)
 	medians(what+"beside tar \\| tar", "≤ 0.9 ×", "%.2f ×", toTar)
 	medians(what+"processor time of mirror a file", "", "%.1f µs", cpu)
+	medians(what+"processor time of serve a file", "", "%.1f µs", served)
 	return nil
 }
 
 // site is a place of a first copy.
 type site struct{ place }
 
-// copies makes one with mirror, one with rsync and one with tar, and returns what they
-// cost.
-func (s *site) copies() (costs [3]rig.Cost, err error) {
+// copies makes one with mirror, one with rsync and one with tar. It returns what they cost,
+// and the processor time of serve for the first.
+func (s *site) copies() (costs [3]rig.Cost, sent time.Duration, err error) {
 	t, err := s.start(false, nil)
 	if err != nil {
-		return costs, err
+		return costs, sent, err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
 	daemon, port, err := s.daemon()
 	if err != nil {
-		return costs, err
+		return costs, sent, err
 	}
 	defer daemon.Stop()
 	to := filepath.Join(s.logs, "copy")
@@ -69,17 +72,23 @@ func (s *site) copies() (costs [3]rig.Cost, err error) {
 		{"sh", "-c", `tar -C "$1" --exclude ./.tidemark -cf - . | tar -C "$2" -xf -`, "tar", s.source, to},
 	} {
 		if err := os.Mkdir(to, 0o755); err != nil {
-			return costs, err
+			return costs, sent, err
 		}
-		if costs[i], err = rig.Command(command...); err != nil {
-			return costs, err
+		before, err1 := t.counts()
+		costs[i], err = rig.Command(command...)
+		after, err2 := t.counts()
+		if err := errors.Join(err, err1, err2); err != nil {
+			return costs, sent, err
+		}
+		if i == 0 {
+			sent = after[1].CPU - before[1].CPU
 		}
 		if err := errors.Join(rig.SameSize(s.source, to), os.RemoveAll(to)); err != nil {
-			return costs, err
+			return costs, sent, err
 		}
 		<-time.After(200 * time.Millisecond) // the kernel frees memory meanwhile
 	}
-	return costs, nil
+	return costs, sent, nil
 }
 
 // daemon starts rsync's daemon.
