@@ -57,38 +57,44 @@ type site struct{ place }
 func (s *site) copies() (costs [3]rig.Cost, sent time.Duration, err error) {
 	t, err := s.start(false, nil)
 	if err != nil {
-		return costs, sent, err
+		return costs, 0, err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
 	daemon, port, err := s.daemon()
 	if err != nil {
-		return costs, sent, err
+		return costs, 0, err
 	}
 	defer daemon.Stop()
-	to := filepath.Join(s.logs, "copy")
-	for i, command := range [][]string{
-		{s.program("mirror"), "--once", "http://" + t.address + "/", to},
-		{"rsync", "-a", "rsync://127.0.0.1:" + port + "/tree/", to + "/"},
-		{"sh", "-c", `tar -C "$1" --exclude ./.tidemark -cf - . | tar -C "$2" -xf -`, "tar", s.source, to},
-	} {
-		if err := os.Mkdir(to, 0o755); err != nil {
-			return costs, sent, err
-		}
-		before, err1 := t.counts()
-		costs[i], err = rig.Command(command...)
-		after, err2 := t.counts()
-		if err := errors.Join(err, err1, err2); err != nil {
-			return costs, sent, err
-		}
-		if i == 0 {
-			sent = after[1].CPU - before[1].CPU
-		}
-		if err := errors.Join(rig.SameSize(s.source, to), os.RemoveAll(to)); err != nil {
-			return costs, sent, err
-		}
-		<-time.After(200 * time.Millisecond) // the kernel frees memory meanwhile
+	before, err := t.counts()
+	if err != nil {
+		return costs, 0, err
 	}
-	return costs, sent, nil
+	to := filepath.Join(s.logs, "copy")
+	if costs[0], err = s.into(to, s.program("mirror"), "--once", "http://"+t.address+"/", to); err != nil {
+		return costs, 0, err
+	}
+	after, err := t.counts()
+	if err != nil {
+		return costs, 0, err
+	}
+	if costs[1], err = s.into(to, "rsync", "-a", "rsync://127.0.0.1:"+port+"/tree/", to+"/"); err != nil {
+		return costs, 0, err
+	}
+	costs[2], err = s.into(to, "sh", "-c", `tar -C "$1" --exclude ./.tidemark -cf - . | tar -C "$2" -xf -`, "tar", s.source, to)
+	return costs, after[1].CPU - before[1].CPU, err
+}
+
+// into runs a command that copies the tree into a new directory, and removes the copy.
+func (s *site) into(to string, command ...string) (cost rig.Cost, err error) {
+	if err := os.Mkdir(to, 0o755); err != nil {
+		return cost, err
+	}
+	if cost, err = rig.Command(command...); err != nil {
+		return cost, err
+	}
+	err = errors.Join(rig.SameSize(s.source, to), os.RemoveAll(to))
+	<-time.After(200 * time.Millisecond) // the kernel frees memory meanwhile
+	return cost, err
 }
 
 // daemon starts rsync's daemon.
