@@ -141,7 +141,7 @@ func (s *Store) Take(ctx context.Context, path string, least mtree.Stamp) (d sou
 	}
 	parse := mtree.ParseListing
 	if parts {
-		parse = mtree.ParsePart
+		parse = mtree.ParseAny
 	}
 	l, err := parse(text)
 	if err != nil || l.Stamp.Before(least) {
