@@ -38,7 +38,7 @@ func main() {
 
 func (o *options) define(f *pflag.FlagSet) {
 	f.StringVar(&o.Backend, "backend", "auto", "where events come from: `auto|fanotify|inotify|none`")
-	f.Var(cli.DurationVar(&o.Settle, 5*time.Millisecond), "settle", "quiet TIME that ends a batch; a batch never waits longer than 10 times that")
+	f.Var(cli.DurationVar(&o.Settle, 5*time.Millisecond), "settle", "quiet TIME that ends a batch; a batch never waits longer than 10 times that, and not at all if it comes after such a TIME and its files are closed")
 	f.Var(cli.DurationVar(&o.AuditInterval, 24*time.Hour), "audit-interval", "TIME between full scans")
 	f.BoolVar(&o.once, "once", false, "audit, publish and exit")
 	f.Var(&cli.Strings{List: &o.Exclude, Name: "GLOB"}, "exclude", "changes there wake nobody (repeatable)")

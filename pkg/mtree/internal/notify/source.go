@@ -21,6 +21,12 @@ type Source interface {
 	// Take returns the events since the last Take, without waiting.
 	Take() Events
 
+	// Waiting looks at the events that the next Take would return, and takes none. Where it
+	// does not know, it says that something is open. More may come before the Take. Cost: one
+	// read, and one more system call; a few more for each directory in which names were
+	// made.
+	Waiting() Waiting
+
 	// Wrote is called after each directory time that the owner set itself, so
 	// that the events of its own writes do not fill the kernel's queue. Cost:
 	// one read every few thousand calls.
