@@ -27,7 +27,7 @@ func (w *watcher) openBatch() {
 // all of it is complete by itself: what comes then is a batch of its own.
 func (w *watcher) heard(ctx context.Context) error {
 	w.openBatch()
-	if !w.batch.isQuiet(w.Settle) {
+	if !w.batch.isQuiet(w.Settle) { // guard: TestBurstsAreGathered
 		return nil
 	}
 	return w.look(ctx)

@@ -19,7 +19,7 @@ var lookPauses = [...]time.Duration{1, 3}
 
 // isQuiet reports whether what comes now comes after a moment without batches.
 func (s *settling) isQuiet(settle time.Duration) bool {
-	return time.Since(s.ended) >= max(settle, s.cost) // guard: TestBurstsAreGathered
+	return time.Since(s.ended) >= max(settle, s.cost)
 }
 
 // nextLook returns the pause before the next look at the batch, or the rest of the settle
