@@ -23,7 +23,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	watch.go         Run, Once
-//	sync.go          Sync; printstatus.go: what others ask a running watcher, from outside
+//	sync.go          Sync; since.go, printstatus.go: what others ask a running watcher, from outside
 //	loop.go          the goroutine: what it waits for
 //	start.go         how a watcher takes possession of a tree
 //	backend.go       where it hears
@@ -53,6 +53,7 @@
 //	health          what cannot be heard, read or stamped
 //	ownwrites       what our own writes left
 //	trigger         --exec and --print
+//	since           what changed since a stamp
 //	stamprule       the rule by which values become stamps
 //
 // # What holds
