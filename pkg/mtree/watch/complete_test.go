@@ -77,6 +77,11 @@ func TestBurstsAreGathered(t *testing.T) {
 		require.Equal(t, p.Settle, publish(), "it was expensive")
 
 		p.sleep(time.Minute)
+		p.audits.running = true
+		require.Equal(t, p.Settle, publish(), "an audit runs")
+		p.audits.running = false
+
+		p.sleep(time.Minute)
 		require.Zero(t, p.takesAfter(notify.Waiting{}), "nothing is stamped")
 		require.Zero(t, publish(notify.Waiting{}))
 	})

@@ -24,10 +24,11 @@ func (w *watcher) openBatch() {
 }
 
 // heard begins a batch with what was heard. After a quiet moment the batch need not settle if
-// all of it is complete by itself: what comes then is a batch of its own.
+// all of it is complete by itself: what comes then is a batch of its own. While an audit runs
+// nothing is quiet: its findings are batches, too.
 func (w *watcher) heard(ctx context.Context) error {
 	w.openBatch()
-	if !w.batch.isQuiet(w.Settle) { // guard: TestBurstsAreGathered
+	if w.audits.running || !w.batch.isQuiet(w.Settle) { // guard (without w.audits.running): TestBurstsAreGathered // guard (without !w.batch): TestBurstsAreGathered
 		return nil
 	}
 	return w.look(ctx)
