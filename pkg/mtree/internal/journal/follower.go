@@ -50,7 +50,8 @@ func (f *Follower) Read(m *state.Marker, tree Tree) (View, error) {
 	asked := f.asked.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.covered >= asked && f.tree == tree { // guard (without f.covered): TestReadingsAreShared // guard (without f.tree): TestReadingsAreShared
+	if f.tree == tree && // guard: TestReadingsAreShared
+		f.covered >= asked { // guard: TestReadingsBeforeACall
 		return f.view, f.err
 	}
 	f.covered, f.tree = f.asked.Load(), tree

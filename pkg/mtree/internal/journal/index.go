@@ -83,7 +83,8 @@ func (x *index) add(b Batch, length int) {
 	if b.Number <= x.last {
 		return
 	}
-	if n := len(x.batches); b.Number != x.last+1 || n > 0 && b.Floor.Before(x.batches[n-1].Floor) { // guard (without n > 0): TestIndexWithAGap // guard (without b.Number): TestIndexWithAGap
+	if n := len(x.batches); b.Number != x.last+1 || // guard: TestIndexWithAGap
+		n > 0 && b.Floor.Before(x.batches[n-1].Floor) { // guard: TestIndexWithAGap
 		x.clear(x.run, b.Number-1)
 	}
 	size := 2 * int64(length) // names that are escaped are there twice

@@ -41,7 +41,9 @@ func (f *Follower) readOnce(m *state.Marker, tree Tree) error {
 		return err
 	}
 	head := r.heads[now]
-	if head.Tree != tree || head.Boot != f.boot || f.boot == "" { // guard (without head.Tree): TestJournalOfOthers // guard (without head.Boot): TestJournalOfOthers
+	if head.Tree != tree || // guard: TestJournalOfOthers
+		head.Boot != f.boot || // guard: TestJournalOfOthers
+		f.boot == "" {
 		return errOthers
 	}
 	if err := f.takeBoth(r, now); err != nil {
@@ -55,11 +57,13 @@ func (f *Follower) readOnce(m *state.Marker, tree Tree) error {
 // after that: a file that was emptied meanwhile has another one.
 func (f *Follower) prove(r *reading, now int) error {
 	at, number, err := r.locked()
-	if err != nil { // guard: TestLockRules
+	if err != nil { // guard: TestLockThatIsGivenUpMeanwhile
 		return err
 	}
 	_, last := f.index.isAt()
-	if at != now || number > last || number+1 < last { // guard (without number > last): TestCutWhileItIsWritten
+	if at != now || // guard (without at != now): TestLockThatMovesMeanwhile
+		number > last || // guard: TestCutWhileItIsWritten
+		number+1 < last { // guard: TestLockThatMovesMeanwhile
 		return errAgain // a batch is announced after it was written, and before the next one is
 	}
 	for i := range r.files {

@@ -110,7 +110,8 @@ func tell(refs []ref) Told {
 		slices.Sort(t.Names)
 		t.Names = slices.Compact(t.Names)
 	}
-	if len(t.Names) > MaxNames || len(refs) > 0 && len(t.Spans) == 0 { // guard (without len(t.Names)): TestToldIsBounded // guard (without len(refs)): TestIndexAgainstAModel
+	if len(t.Names) > MaxNames || // guard: TestToldIsBounded
+		len(refs) > 0 && len(t.Spans) == 0 { // guard: TestIndexAgainstAModel
 		return Told{Whole: true}
 	}
 	return t

@@ -104,7 +104,9 @@ func (w *Writer) Write(floor mtree.Stamp, lines []Line) error {
 	if w.failed != nil && machine.Uptime()-w.tried < retryAfter {
 		return w.failed
 	}
-	if w.failed != nil || floor.Before(w.floor) || !w.files[w.now].isAt(w.marker, names[w.now]) { // guard (without floor.Before): TestFloorGoesBack // guard (without !w.files): TestFilesThatAreReplaced
+	if w.failed != nil ||
+		floor.Before(w.floor) || // guard: TestFloorGoesBack
+		!w.files[w.now].isAt(w.marker, names[w.now]) { // guard: TestFilesThatAreReplaced
 		if err := w.begin(w.number); err != nil {
 			return err
 		}
