@@ -55,7 +55,7 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 	if err == nil && !a.Unchanged && d.isKnown(&a.Root) {
 		a.Unchanged = true // a proxy removed its validator
 	}
-	if err == nil && len(a.Part) > 0 && !d.isOfSameTree(&a.Root) { // guard: TestAPartOfAnotherTree
+	if err == nil && a.IsPart() && !d.isOfSameTree(&a.Root) { // guard: TestAPartOfAnotherTree
 		return d.look(ctx)
 	}
 	if err != nil || !a.Unchanged {

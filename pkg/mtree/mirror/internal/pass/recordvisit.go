@@ -24,7 +24,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		p.recordUnlisted(n, v.Err)
 		return
 	}
-	n.part, n.later = v.IsPart(), v.Later
+	n.part, n.later = v.Listing.IsPart(), v.Later
 	n.visited, n.Doubts, n.Past, n.Nested = true, v.Doubts, v.Past, v.Nested
 	n.before, n.had, n.Record, n.Unlisted, n.known = v.Before, v.Had, v.Record, v.Unlisted, v.Known
 	// What is missing above may have moved down here since.
@@ -54,8 +54,8 @@ func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 	if n.had {
 		p.guard.gate.FoundRecord()
 	}
-	// guard (without !v.IsPart()): TestTheRootByAPart
-	p.guard.emptyRoot = !v.IsPart() && len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
+	// guard (without !v.Listing.IsPart()): TestTheRootByAPart
+	p.guard.emptyRoot = !v.Listing.IsPart() && len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
 }
 
 // recordFound records what a visit found in a directory, what it did there, and what

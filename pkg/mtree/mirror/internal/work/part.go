@@ -23,9 +23,6 @@ var errPart = errors.New("a part does not suffice")
 // Only a whole listing shows what watch does not hear: a write through mmap or another hard link, a mount.
 const wholeEvery = 24 * time.Hour
 
-// IsPart reports whether the listing is a part of one.
-func (v *VisitResult) IsPart() bool { return len(v.Listing.Part) > 0 }
-
 // suffices reports whether a part is enough to make the copy of a directory equal to the source's:
 // the copy is complete with a stamp that the part begins with, nobody touched it since, nothing in
 // it or below it is doubted or unfinished, and its record speaks of this directory, listed with
@@ -36,24 +33,13 @@ func (env *Env) suffices(t *Target, v *VisitResult, info disk.Info) bool {
 		!t.Open && // guard: TestWhichPartsSuffice
 		v.Doubts == 0 && // guard: TestWhichPartsSuffice
 		env.Replica.IsCompleted(r, info, r.Stamp) && // guard: TestWhichPartsSuffice
-		isWithin(r.Stamp, l.Part) && // guard: TestWhichPartsSuffice
+		l.Suffices(r.Stamp) && // guard: TestWhichPartsSuffice
 		!l.Stamp.Before(r.Stamp) && // guard: TestWhichPartsSuffice
 		l.ID != "" && l.ID == r.ID && // guard: TestWhichPartsSuffice
 		env.isOfOurOptions(v) && // guard: TestWhichPartsSuffice
 		l.HasNow && !l.Now.Before(r.Now) && // guard: TestWhichPartsSuffice
 		l.Now.Sub(r.Now) < wholeEvery && // guard: TestWhichPartsSuffice
 		env.Replica.Uncopied()[t.Path] == 0 // guard: TestWhichPartsSuffice
-}
-
-// isWithin reports whether a reader that listed a directory with this stamp needs no more names
-// than those of a part.
-func isWithin(stamp mtree.Stamp, part []mtree.Span) bool {
-	for _, s := range part {
-		if !stamp.Before(s.From) && !stamp.After(s.To) {
-			return true
-		}
-	}
-	return false
 }
 
 // isOfOurOptions reports whether a serve with the same options gave the part, the root and what
@@ -79,7 +65,7 @@ func recordOfPart(v *VisitResult) records.Record {
 // have reads the entries of the copy at path that a listing is compared with: all, or those
 // that a part tells of. What it returns is as in present.
 func (env *Env) have(dir *disk.Dir, path string, l *mtree.Listing) (have []mtree.Entry, files bool, dirs []string, err error) {
-	if len(l.Part) == 0 {
+	if !l.IsPart() {
 		return env.present(dir, path, l)
 	}
 	have, err = env.named(dir, path, l)

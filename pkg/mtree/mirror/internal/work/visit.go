@@ -68,7 +68,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if v.Before, v.Had, err = env.Replica.Record(dir, t.Path); err != nil { // guard: TestAVisitNeedsItsRecord
 		return replica.Local(err)
 	}
-	if v.IsPart() && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
+	if v.Listing.IsPart() && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
 		return errPart
 	}
 	if l.Past && given != nil || env.isPast(v) { // guard: TestAListingOfThePastIsReadAnew
@@ -99,7 +99,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	// If size and time do not prove the copy's files, "not modified" does not either.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost)
 	env.compare(t, v, dir, have)
-	if v.IsPart() && v.leavesOut() { // guard: TestWhichPartsSuffice
+	if v.Listing.IsPart() && v.leavesOut() { // guard: TestWhichPartsSuffice
 		return errPart
 	}
 	if (v.Past || env.isPast(v)) && v.removes() {
@@ -252,7 +252,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	v.Known = v.knownBy(&o)
 	v.Plan = plan.Make(have, &v.Listing, &o)
 	env.recordHidden(v)
-	if v.IsPart() {
+	if v.Listing.IsPart() {
 		v.Record = recordOfPart(v) // guard: TestAPartMovesTheStampOnly
 	}
 	if v.Unseen || v.Plan.Unseen {
