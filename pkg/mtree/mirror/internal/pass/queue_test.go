@@ -109,7 +109,7 @@ func TestAbandonedReplacementsAreRemoved(t *testing.T) {
 
 // A directory that the source may not read is no reason to look again.
 func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
-	var p pass
+	p := pass{options: &Options{Memory: &Memory{}}}
 	p.incomplete = []*node{{Target: work.Target{Path: "a/denied"}, unreadable: true}, {Target: work.Target{Path: "a"}}}
 	p.sumUp(&node{blocked: true}, nil)
 	require.Equal(t, []string{"a"}, p.result.Retry)
