@@ -279,7 +279,7 @@ func (s *sim) keep(after time.Duration) {
 func (s *sim) follows() {
 	id, held := s.marker()
 	switch t := s.tree(); {
-	case id != t.ID || s.site.Nameless || t.State != wire.Watched || !t.Published() || len(held.Entries) > 0:
+	case id != t.ID || s.site.Nameless || t.State != wire.Watched || !t.IsPublished() || len(held.Entries) > 0:
 	case len(s.loose) > 0 || s.setBack || s.config.NoDelete || len(s.config.Filters) > 0:
 	default:
 		if why := s.differs(false); why != "" {

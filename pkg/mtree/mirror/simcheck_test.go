@@ -32,7 +32,7 @@ type simBefore struct {
 
 // before notes how things stand.
 func (s *sim) before() simBefore {
-	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn(), published: s.tree().Published()}
+	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn(), published: s.tree().IsPublished()}
 	b.id, b.held = s.marker()
 	b.epoch = s.follow()
 	return b
@@ -156,7 +156,11 @@ func (s *sim) checkComplete(path string, now map[string]simEntry) {
 				continue
 			}
 			key := path + "\x00" + stamp.String()
-			if why = s.older(t, path, span.Begin, now, !s.stamped[key]); why == "" {
+			turn := span.Begin
+			if s.site.Parts != nil {
+				turn = t.Published(path, &span) // a part has no more
+			}
+			if why = s.older(t, path, turn, now, !s.stamped[key]); why == "" {
 				s.stamped[key] = true
 				return
 			}

@@ -23,7 +23,7 @@ func (t *Tree) up(path string) (*node, string) {
 // changed notes a change of names in a directory: the kernel moves its time.
 func (t *Tree) changed(dir *node, names ...string) {
 	dir.mtime = t.kernelTime()
-	dir.ctime = dir.mtime
+	dir.ctime, dir.stamped = dir.mtime, false
 	t.heard(dir, names...)
 }
 

@@ -16,8 +16,21 @@ type stamped struct {
 }
 
 // Publish stamps what changed: the deepest directories first, the root last. It yields
-// before each stamp. Changes that come meanwhile wait for the next batch.
+// before each stamp. Changes that come meanwhile wait for the next batch, and so does a call
+// meanwhile: one watch publishes one batch after the other.
 func (t *Tree) Publish() {
+	if t.again = true; t.publishing {
+		return
+	}
+	t.publishing = true
+	for t.again {
+		t.again = false
+		t.publish()
+	}
+	t.publishing = false
+}
+
+func (t *Tree) publish() {
 	if len(t.pending) == 0 {
 		return
 	}
@@ -39,7 +52,7 @@ func (t *Tree) Publish() {
 			s.n.mtime = s.n.mtime.Add(1) // somebody may have read the time that the kernel gave
 		}
 		t.floor, t.given[s.n] = mtree.Later(t.floor, s.n.mtime), s.n.mtime
-		s.n.ctime = t.kernelTime()
+		s.n.ctime, s.n.stamped = t.kernelTime(), true
 		t.record()
 	}
 }
@@ -88,8 +101,8 @@ func depth(path string) int {
 
 func quoted(path string) string { return "/" + path }
 
-// Published reports whether nothing waits to be published.
-func (t *Tree) Published() bool { return len(t.pending) == 0 }
+// IsPublished reports whether nothing waits to be published.
+func (t *Tree) IsPublished() bool { return len(t.pending) == 0 }
 
 // Stop ends watch: what changes from now on is published by the next one.
 func (t *Tree) Stop() {

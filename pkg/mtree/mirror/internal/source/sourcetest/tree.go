@@ -25,16 +25,18 @@ type Tree struct {
 	tick  mtree.Stamp // the last time that the kernel gave
 	made  int         // counts contents and directories, so that no two are alike
 
-	root     *node
-	floor    mtree.Stamp           // the highest stamp published
-	pending  map[*node]*change     // directories with changes that are not published
-	journal  []batch               // what the present run of watch wrote down
-	given    map[*node]mtree.Stamp // the stamps that it gave directories
-	setBack  bool                  // somebody set the clock back, which no watch has found out yet
-	shots    []*Snapshot
-	excluded map[string]bool
-	trusted  bool            // serve runs as a user who may read everything
-	lacks    map[string]bool // paths that are not copied yet: the tree is a copy that is filled
+	root       *node
+	floor      mtree.Stamp           // the highest stamp published
+	pending    map[*node]*change     // directories with changes that are not published
+	journal    []batch               // what the present run of watch wrote down
+	given      map[*node]mtree.Stamp // the stamps that it gave directories
+	publishing bool                  // a batch is
+	again      bool                  // another one is due after it
+	setBack    bool                  // somebody set the clock back, which no watch has found out yet
+	shots      []*Snapshot
+	excluded   map[string]bool
+	trusted    bool            // serve runs as a user who may read everything
+	lacks      map[string]bool // paths that are not copied yet: the tree is a copy that is filled
 
 	turn int // counts changes
 	past map[string][]Span
@@ -51,6 +53,7 @@ type node struct {
 	below        map[string]*node
 	denied       bool // serve may not read it
 	mounted      bool // something is mounted on it: it is not listed
+	stamped      bool // a directory: watch gave it its time
 }
 
 // Snapshot is a tree as it once was.
@@ -166,6 +169,7 @@ type Version struct {
 	Text     string      // bytes of a file, target of a symlink, id of a directory
 	Denied   bool        // serve may not read it, or a directory above it
 	Unlisted bool        // it is there, or something above it, and not listed
+	Stamped  bool        // of a directory: watch gave it MTime; else it is of the kernel, and what it did then may be unpublished
 }
 
 // Span is a version and when it was there: from the turn Begin up to before End; End is
@@ -184,6 +188,19 @@ func (t *Tree) Past(path string) []Span {
 		return spans
 	}
 	return []Span{{End: -1}}
+}
+
+// Published returns the turn by which everything was published that a reader knows who listed the
+// directory at path with this version of it, though maybe by a part: that is when watch gave it a
+// time.
+func (t *Tree) Published(path string, s *Span) int {
+	turn := s.Begin
+	for _, was := range t.Past(path) {
+		if was.Begin <= s.Begin && was.Stamped && was.Text == s.Text && !s.Stamped {
+			turn = was.Begin
+		}
+	}
+	return turn
 }
 
 // Turn returns how many changes there were.
@@ -212,7 +229,7 @@ func (t *Tree) record() {
 		if path != "" {
 			up = t.last(mtree.ParentPath(path)).Version
 		}
-		v := Version{Kind: n.kind, Mode: n.mode, MTime: n.mtime, Text: n.text, Denied: n.denied && !t.trusted || up.Denied}
+		v := Version{Kind: n.kind, Mode: n.mode, MTime: n.mtime, Text: n.text, Stamped: n.stamped, Denied: n.denied && !t.trusted || up.Denied}
 		v.Unlisted = up.Unlisted || n.mounted || t.lacks[path] || path != "" && t.excluded[mtree.BaseName(path)]
 		hidden[n] = v.Unlisted
 		seen[path] = true
