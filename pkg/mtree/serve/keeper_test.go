@@ -3,6 +3,7 @@ package serve_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ type keeper struct {
 	floor  mtree.Stamp
 	given  map[string]mtree.Stamp // the stamps of directories that it remembers
 
+	ticks        bool   // after each batch wait until the kernel's clock is beyond its stamp
 	beforeStamps func() // called between the journal and the stamps of a batch; nil: nothing
 }
 
@@ -40,7 +42,7 @@ func publishKept(t *testing.T, cfg serve.Config, files map[string]string) *keepe
 	if cfg.Root == "" {
 		cfg.Root = inMemory(t)
 	}
-	k := &keeper{site: publishWatched(t, cfg, files)}
+	k := &keeper{site: publishWatched(t, cfg, files), ticks: true}
 	var err error
 	k.dir, err = disk.OpenRoot(k.root)
 	require.NoError(t, err)
@@ -135,7 +137,24 @@ func (k *keeper) stampAll(lines []journal.Line) mtree.Stamp {
 		k.stamp(line.Path, k.floor)
 		k.given[line.Path] = k.floor
 	}
+	if k.ticks {
+		k.tick()
+	}
 	return k.floor
+}
+
+// tick waits until what the kernel stamps is later than the last batch: its clock goes in steps of
+// milliseconds.
+func (k *keeper) tick() {
+	k.Helper()
+	file := filepath.Join(k.TempDir(), "tick")
+	require.Eventually(k, func() bool {
+		if err := os.WriteFile(file, []byte("1"), 0o644); err != nil {
+			return false
+		}
+		info, err := os.Stat(file)
+		return err == nil && mtree.FromTime(info.ModTime()).After(k.floor)
+	}, longest, time.Millisecond)
 }
 
 // parts gets the answer to ?since, with parts: the blocks by path, in order.
@@ -200,4 +219,4 @@ func wide(dir string, n int) map[string]string {
 }
 
 // longest is how long a test waits for anything.
-const longest = 20*time.Second
+const longest = time.Minute

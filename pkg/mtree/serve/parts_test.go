@@ -192,39 +192,6 @@ func TestPartOfAFIFO(t *testing.T) {
 	require.Equal(t, []string{"./ part d", "d/ whole"}, brief(blocks))
 }
 
-// A directory that is stamped each time while its names are looked at is told as hot.
-func TestPartOfAChangingDirectoryIsHot(t *testing.T) {
-	k := publishKept(t, serve.Config{}, wide("d", 900))
-	first := k.shows("")
-	var names []string
-	for name := range wide("d", 900) {
-		names = append(names, name)
-	}
-	k.publish(names...)
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				k.stamp("d", k.floor.Add(time.Duration(i)))
-			}
-		}
-	}()
-	defer func() {
-		close(stop)
-		<-done
-	}()
-	require.Eventually(t, func() bool {
-		blocks, _ := k.parts(since("/", first))
-		require.Len(t, blocks, 2)
-		require.True(t, blocks[1].IsPart())
-		return blocks[1].Hot
-	}, longest, time.Millisecond)
-}
-
 // A stamp that is not in the journal leads to whole listings: the last numbers are missing.
 func TestPartsWithAGap(t *testing.T) {
 	k := publishKept(t, serve.Config{}, map[string]string{"a/x": "1", "b/x": "1"})

@@ -154,12 +154,11 @@ func (p *partWalk) tell(step *partStep) error {
 		if told.Whole || len(told.Spans) == 0 { // without a line it is not in the index any more
 			return p.whole(step, told.Below)
 		}
-		part, settled, err := step.reading.Read(told.Names)
+		part, err := step.reading.Read(told.Names)
 		if err != nil {
 			return p.whole(step, false)
 		}
-		if settled || try == partTries {
-			part.Hot = !settled // guard (part.Hot = false): TestPartOfAChangingDirectoryIsHot
+		if !part.Hot || try == partTries {
 			return p.writePart(step, &part, told.Spans)
 		}
 		if step.reading, err = p.lister.BeginPart(step.dir, p.full(step)); err == nil {

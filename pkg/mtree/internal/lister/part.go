@@ -42,30 +42,31 @@ func (r *PartReading) Stamp() mtree.Stamp { return r.self.MTime }
 
 // Read looks at names, which ascend, each once. The listing that it returns has no spans yet:
 // a name that is not there is in Gone, one that by its bytes may not be published is in
-// neither. settled is false if the directory has another stamp by now: the caller begins
-// again, or marks the listing as hot; its stamp is the earlier one.
+// neither. It is hot if the directory has another stamp by now, and then has the earlier one: the
+// caller begins again, or tells it so.
 //
 // ErrWhole is returned if one of the names is there and not published, if its type decides
 // whether it is, if the directory is not at its path any more, or not complete in a copy. Any
 // other error means that nothing is known. Cost: a statx for each name, readlinkat for a
 // symlink; fstat, StatPath.
-func (r *PartReading) Read(names []string) (listing mtree.Listing, settled bool, err error) {
+func (r *PartReading) Read(names []string) (listing mtree.Listing, err error) {
 	l := r.l
 	listing = mtree.Listing{Stamp: r.self.MTime, Now: r.now, HasNow: true, ID: DirID(l.TreeID, r.self)}
 	if err := r.names(names, &listing); err != nil {
-		return mtree.Listing{}, false, err
+		return mtree.Listing{}, err
 	}
 	after, err := l.Self(r.d, r.path)
 	switch {
 	case err != nil:
-		return mtree.Listing{}, false, err
+		return mtree.Listing{}, err
 	case l.hasMoved(r.path, after), // guard: TestPartOfADirectoryThatMovedAway
 		l.Copy && !l.Finished(r.d, r.path, after), // guard: TestNoPartOfAnUnfinishedDirectory
 		l.isDoubted():
-		return mtree.Listing{}, false, ErrWhole
+		return mtree.Listing{}, ErrWhole
 	}
-	listing.Stamp = mtree.Earlier(r.self.MTime, after.MTime)
-	return listing, r.self.MTime == after.MTime, nil
+	listing.Stamp = mtree.Earlier(r.self.MTime, after.MTime) // guard: TestPartOfADirectoryThatIsStamped
+	listing.Hot = r.self.MTime != after.MTime                // guard: TestPartOfADirectoryThatIsStamped
+	return listing, nil
 }
 
 // names fills in what became of the names.

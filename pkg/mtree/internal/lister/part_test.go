@@ -16,7 +16,7 @@ import (
 )
 
 // readPart reads a part of these names.
-func readPart(t *testing.T, l *lister.Lister, d *disk.Dir, path string, names ...string) (mtree.Listing, bool, error) {
+func readPart(t *testing.T, l *lister.Lister, d *disk.Dir, path string, names ...string) (mtree.Listing, error) {
 	t.Helper()
 	reading, err := l.BeginPart(d, path)
 	require.NoError(t, err)
@@ -35,17 +35,17 @@ func TestPart(t *testing.T) {
 	l := lister.Lister{TreeID: state.NewTreeID(), Owner: true, Now: func() mtree.Stamp { return mtree.Unix(7, 0) }}
 	whole, err := l.Read(d, "")
 	require.NoError(t, err)
-	part, settled, err := readPart(t, &l, d, "", "a b", "aa", "d", "link", "zz", "\xff")
+	part, err := readPart(t, &l, d, "", "a b", "aa", "d", "link", "zz", "\xff")
 	require.NoError(t, err)
-	require.True(t, settled)
+	require.False(t, part.Hot)
 	want := whole
 	want.Gone = []string{"aa", "zz"}
 	want.Entries = append(append([]mtree.Entry(nil), whole.Entries[0]), whole.Entries[3:]...)
 	require.Equal(t, want, part)
 
-	part, settled, err = readPart(t, &l, d, "")
+	part, err = readPart(t, &l, d, "")
 	require.NoError(t, err)
-	require.True(t, settled)
+	require.False(t, part.Hot)
 	require.Empty(t, part.Entries, "no names, no entries")
 }
 
@@ -57,13 +57,13 @@ func TestPartsTellNoHiddenName(t *testing.T) {
 	disktest.Write(t, top+"/plain", "")
 	d := disktest.OpenRoot(t, top)
 	l := lister.Lister{}
-	part, _, err := readPart(t, &l, d, "", ".dot", ".gone", ".tidemark", "gone", "plain")
+	part, err := readPart(t, &l, d, "", ".dot", ".gone", ".tidemark", "gone", "plain")
 	require.NoError(t, err)
 	require.Equal(t, []string{"gone"}, part.Gone)
 	require.Len(t, part.Entries, 1)
 
 	l.Hidden = true
-	part, _, err = readPart(t, &l, d, "", ".dot", ".gone", ".tidemark", "gone", "plain")
+	part, err = readPart(t, &l, d, "", ".dot", ".gone", ".tidemark", "gone", "plain")
 	require.NoError(t, err)
 	require.Equal(t, []string{".gone", "gone"}, part.Gone)
 	require.Len(t, part.Entries, 2, "but never the marker")
@@ -75,7 +75,7 @@ func TestPartsTellNoExcludedName(t *testing.T) {
 	d := disktest.OpenRoot(t, top+"/d")
 	excludes := func(path string, _ bool) bool { return strings.HasPrefix(path, "d/x.") }
 	for _, l := range []lister.Lister{{Exclude: excludes}, {CopyFilter: excludes}} {
-		part, _, err := readPart(t, &l, d, "d", "gone", "x.gone", "x.tmp")
+		part, err := readPart(t, &l, d, "d", "gone", "x.gone", "x.tmp")
 		require.NoError(t, err)
 		require.Equal(t, []string{"gone"}, part.Gone)
 		require.Empty(t, part.Entries)
@@ -90,14 +90,14 @@ func TestPartOfWhatIsNotPublished(t *testing.T) {
 	disktest.Write(t, top+"/x", "")
 	d := disktest.OpenRoot(t, top)
 	l := lister.Lister{}
-	_, _, err := readPart(t, &l, d, "", "fifo")
+	_, err := readPart(t, &l, d, "", "fifo")
 	require.ErrorIs(t, err, lister.ErrWhole)
-	_, _, err = readPart(t, &l, disktest.OpenRoot(t, "/"), "", "proc")
+	_, err = readPart(t, &l, disktest.OpenRoot(t, "/"), "", "proc")
 	require.ErrorIs(t, err, lister.ErrWhole)
 
 	l.Exclude = func(path string, isDir bool) bool { return isDir }
 	for _, name := range []string{"x", "gone"} {
-		_, _, err = readPart(t, &l, d, "", name)
+		_, err = readPart(t, &l, d, "", name)
 		require.ErrorIs(t, err, lister.ErrWhole, name)
 	}
 }
@@ -114,10 +114,10 @@ func TestPartWithExceptions(t *testing.T) {
 	}
 	l := lister.Lister{Exceptions: func() (*state.Exceptions, error) { return exceptions, nil }}
 	for _, name := range []string{"refuses", "unread"} {
-		_, _, err := readPart(t, &l, d, "d", name)
+		_, err := readPart(t, &l, d, "d", name)
 		require.ErrorIs(t, err, lister.ErrWhole, name)
 	}
-	part, _, err := readPart(t, &l, d, "d", "x")
+	part, err := readPart(t, &l, d, "d", "x")
 	require.NoError(t, err)
 	require.Len(t, part.Entries, 1)
 	_, err = l.BeginPart(disktest.OpenRoot(t, top+"/d/refuses"), "d/refuses")
@@ -128,15 +128,17 @@ func TestPartOfADirectoryThatIsStamped(t *testing.T) {
 	top := t.TempDir()
 	disktest.Write(t, top+"/f", "")
 	d := disktest.OpenRoot(t, top)
-	require.NoError(t, d.SetTime(mtree.Unix(1000, 0)))
-	l := lister.Lister{Exclude: func(string, bool) bool {
-		require.NoError(t, d.SetTime(mtree.Unix(1001, 0)))
-		return false
-	}}
-	part, settled, err := readPart(t, &l, d, "", "f")
-	require.NoError(t, err)
-	require.False(t, settled)
-	require.Equal(t, mtree.Unix(1000, 0), part.Stamp)
+	for _, later := range []int64{1001, 999} {
+		require.NoError(t, d.SetTime(mtree.Unix(1000, 0)))
+		l := lister.Lister{Exclude: func(string, bool) bool {
+			require.NoError(t, d.SetTime(mtree.Unix(later, 0)))
+			return false
+		}}
+		part, err := readPart(t, &l, d, "", "f")
+		require.NoError(t, err)
+		require.True(t, part.Hot)
+		require.Equal(t, mtree.Unix(min(later, 1000), 0), part.Stamp)
+	}
 }
 
 func TestPartOfADirectoryThatMovedAway(t *testing.T) {
@@ -146,10 +148,10 @@ func TestPartOfADirectoryThatMovedAway(t *testing.T) {
 	l := lister.Lister{Root: root}
 	reading, err := l.BeginPart(d, "d")
 	require.NoError(t, err)
-	_, _, err = reading.Read([]string{"f"})
+	_, err = reading.Read([]string{"f"})
 	require.NoError(t, err)
 	require.NoError(t, os.Rename(top+"/d", top+"/e"))
-	_, _, err = reading.Read([]string{"f"})
+	_, err = reading.Read([]string{"f"})
 	require.ErrorIs(t, err, lister.ErrWhole)
 }
 
@@ -160,7 +162,7 @@ func TestNoPartOfAnUnfinishedDirectory(t *testing.T) {
 	l := lister.Lister{Copy: true}
 	reading, err := l.BeginPart(d, "")
 	require.NoError(t, err)
-	_, _, err = reading.Read([]string{"f"})
+	_, err = reading.Read([]string{"f"})
 	require.ErrorIs(t, err, lister.ErrWhole)
 	require.NoError(t, d.SetTime(mtree.Unix(1000, 0)))
 	_, err = l.BeginPart(d, "")
