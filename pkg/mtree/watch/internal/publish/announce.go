@@ -39,6 +39,13 @@ func (n *names) add(name string, isDir bool) {
 // star says that names are not known.
 func (n *names) star() { n.changes, n.unknown = true, true }
 
+// starred reports whether the names in the directory cannot be told.
+func (n *names) starred() bool {
+	return n.below || n.unknown ||
+		n.set || // guard: TestJournalAfterATool
+		len(n.list) > journal.MaxNames // guard: TestJournalOfUnknownNames
+}
+
 // sorted returns the names in order, each once. A name that is that of a directory, too, is
 // its.
 func (n *names) sorted() []string {
@@ -58,13 +65,8 @@ type announced struct {
 
 // announce adds a line of a directory that will be stamped. info is fstat of it now.
 func (p *publisher) announce(path string, info disk.Info, at ownwrites.Place, n *names) {
-	line, since := journal.Line{Path: path}, p.Given.Since(info, at, p.batch.Unsure)
-	switch {
-	case n.below:
-		line.Unknown, line.Below = true, true
-	case n.unknown, n.set, since.Refused, len(n.list) > journal.MaxNames, p.refuses(path, info): // guard (without since.Refused): TestJournalOfWhatRefused
-		line.Unknown = true
-	default:
+	line, since := journal.Line{Path: path, Below: n.below}, p.Given.Since(info, at, p.batch.Unsure)
+	if line.Unknown = n.starred() || since.Refused || p.refuses(path, info); !line.Unknown { // guard (without since.Refused): TestJournalOfWhatRefused
 		line.Names = n.sorted()
 		line.From, line.To, line.Known = since.From, since.To, since.Known
 	}

@@ -301,6 +301,17 @@ func TestJournalOfWhatRefused(t *testing.T) {
 	g = newGround(t, "a/f")
 	g.refused("a")
 	require.Equal(t, ". = a/, a *", g.writes(entry("a/f")), "in an earlier run")
+
+	for _, at := range []string{"a", ""} { // the root is not told apart from its time
+		g = newGround(t, "a/f")
+		g.SetTime = func(*disk.Dir, mtree.Stamp) error { return unix.EPERM }
+		g.publishBatch(batchOf(dirty(at)))
+		g.SetTime = (*disk.Dir).SetTime
+		g.publishBatch(batchOf(func(b *Batch) { b.AddFindings([]audit.Finding{{Path: at, ShowOnly: true}}) }))
+		require.Equal(t, "", g.book.text(), "for readers nothing changes")
+		g.publishBatch(batchOf(entry(path.Join(at, "f"))))
+		require.Contains(t, strings.Split(g.book.text(), ", "), path.Join(".", at)+" *", "it shows its stamp by now")
+	}
 }
 
 func batchOf(fill func(b *Batch)) *Batch {

@@ -55,7 +55,7 @@ func (p *publisher) look(d *disk.Dir, info disk.Info, c *dirChange, path string,
 	n := names{}
 	c.plan.info = info
 	for _, name := range slices.Sorted(maps.Keys(c.below)) {
-		if c.arrives(name) { // guard: TestStampedInTheTickOfTheChange
+		if c.arrives(name) { // guard: TestArrivedWithChangesBelow
 			continue // it is stamped with everything below it anyway
 		}
 		c.plan.order = append(c.plan.order, name)
@@ -152,7 +152,7 @@ func (p *publisher) lookAtUnread(d *disk.Dir, c *dirChange, name, path string) b
 		p.announceBelow(path)
 		return true
 	}
-	return c.self // guard (c.self -> false): TestModeOfWhatCannotBeRead
+	return c.self // guard (c.self -> false): TestJournalOfUnread
 }
 
 // canRead reports whether the directory name in d, which could not be read, can be now; or

@@ -24,7 +24,7 @@ func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Resul
 	}
 	defer p.release()
 	p.look(t.Root, info, &b.top, "", 0)
-	p.writeDown()
+	p.writeDown() // guard: TestJournalBeforeTheStamps
 	p.within(t.Root, &b.top, "", 0)
 	return p.Result, nil
 }
@@ -90,7 +90,7 @@ func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, pat
 	case closed:
 		return p.rule.Least(), p.Health.CannotRead(path, c.plan.info.Node.Ino, c.plan.err)
 	case unread:
-		return p.rule.Least(), c.self
+		return p.rule.Least(), c.self // guard (c.self -> false): TestModeOfWhatCannotBeRead
 	case readable:
 		return p.reopen(d, parent, p.known(d), name, path), true
 	}
