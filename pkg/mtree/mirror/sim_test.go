@@ -38,6 +38,7 @@ type sim struct {
 	remote *simkernel.Process // the source's machine
 	rng    *rand.Rand
 	last   string // the call that was made last
+	call   int    // how many there were in this pass
 
 	site   *sourcetest.Site
 	trees  []*sourcetest.Tree // all that were at the address; the last one is there now
@@ -120,6 +121,7 @@ func simulate(t *testing.T, history []string, keep bool) (sum uint64, lines []st
 	simWarm.Do(func() { synctest.Test(t, func(*testing.T) { newSim(nil).history([]string{"pass"}) }) })
 	synctest.Test(t, func(*testing.T) {
 		s := newSim(history)
+		s.tree().Mistake = mistakeOf(history)
 		if keep {
 			s.kernel.Keep()
 		}
@@ -308,6 +310,7 @@ func (s *sim) run(end ending, program func(ctx context.Context) error) error {
 			return err
 		default:
 		}
+		s.call = calls
 		s.intervene(p, calls)
 		if calls == end.call {
 			s.log("%s", end.how)

@@ -103,7 +103,7 @@ func (g *simGenerator) name() string { return g.pick(simNames...) }
 func (g *simGenerator) change() string {
 	switch n := g.IntN(100); {
 	case n < 26:
-		return g.pick("write", "rewrite", "old", "replace", "more") + " " + g.name()
+		return g.pick("write", "rewrite", "old", "replace", "more", "unheard") + " " + g.name()
 	case n < 38:
 		return "rm " + g.name()
 	case n < 48:
@@ -155,11 +155,16 @@ func (g *simGenerator) around() []string {
 func (g *simGenerator) followed() (steps []string) {
 	call := 1500
 	for range 2 + g.IntN(9) {
-		for range 1 + g.IntN(3) {
-			steps = append(steps, fmt.Sprintf("at %d %s", call, g.change()))
+		soon, n := "", 0
+		for range 1 + g.IntN(4) {
+			for range 1 + g.IntN(2) {
+				steps = append(steps, fmt.Sprintf("at %d %s%s", call, soon, g.change()))
+			}
+			steps = append(steps, fmt.Sprintf("at %d %spublish", call, soon))
+			n += 1 + g.IntN(1+g.IntN(80))
+			soon = fmt.Sprintf("soon %d ", n)
 		}
-		steps = append(steps, fmt.Sprintf("at %d publish", call))
-		call += 1 + g.IntN(2)*g.IntN(120)
+		call++
 	}
 	return append(steps, "run 2m")
 }

@@ -139,6 +139,24 @@ func (t *Tree) write(path, text string, mtime *mtree.Stamp) bool {
 	return true
 }
 
+// WriteUnheard is Write, and no event tells of it: watch finds it in an audit.
+func (t *Tree) WriteUnheard(path string) bool {
+	dir, _ := t.up(path)
+	if dir == nil || t.at(path) == nil {
+		return false
+	}
+	had := t.pending[dir]
+	delete(t.pending, dir)
+	ok := t.Write(path)
+	if t.pending[dir] = had; had == nil {
+		delete(t.pending, dir)
+	}
+	if ok {
+		t.waiting(dir).found = true
+	}
+	return ok
+}
+
 // WriteOn goes on with a write: the bytes change, length and times stay.
 func (t *Tree) WriteOn(path string) bool {
 	n := t.at(path)

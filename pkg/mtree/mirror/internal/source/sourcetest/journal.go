@@ -30,8 +30,19 @@ func (t *Tree) beginJournal() {
 	clear(t.given)
 }
 
-// writeDown writes a batch into the journal.
-func (t *Tree) writeDown(stamps []stamped) {
+// Mistake is one that watch or serve makes with the journal: a test shows that it is found.
+type Mistake string
+
+// What a watch or a serve can do wrong.
+const (
+	LateJournal  Mistake = "a batch is written down after its stamps"
+	EarlyTail    Mistake = "the journal is read before the directory's stamp"
+	NoChildren   Mistake = "directories that a batch stamps are not named"
+	NamedFinding Mistake = "what an audit finds counts as named"
+)
+
+// plan returns what is written down of a batch.
+func (t *Tree) plan(stamps []stamped) batch {
 	b := batch{floor: t.floor, lines: map[string]line{}}
 	for _, s := range stamps {
 		l := line{span: mtree.Span{From: s.n.mtime, To: s.n.mtime}, known: true, names: map[string]bool{}}
@@ -39,16 +50,16 @@ func (t *Tree) writeDown(stamps []stamped) {
 			l.span.From, l.known = gave, !s.n.mtime.Before(gave)
 		}
 		if c := t.pending[s.n]; c != nil {
-			l.names, l.more, l.deep = c.names, c.found, c.arrived
+			l.names, l.more, l.deep = c.names, c.found && t.Mistake != NamedFinding, c.arrived
 		}
 		b.lines[s.path] = l
 	}
 	for _, s := range stamps {
-		if s.path != "" {
+		if s.path != "" && t.Mistake != NoChildren {
 			b.lines[mtree.ParentPath(s.path)].names[mtree.BaseName(s.path)] = true
 		}
 	}
-	t.journal = append(t.journal, b)
+	return b
 }
 
 // told returns the lines of the batches that a reader may not have, who listed the root with that
@@ -82,8 +93,14 @@ func (t *Tree) part(path string, since mtree.Stamp) (l mtree.Listing, ok bool) {
 			return l, false
 		}
 		l = mtree.Listing{Now: t.now(), HasNow: true, Stamp: dir.mtime, ID: dir.text}
-		t.yield("journal for " + quoted(path))
+		if t.Mistake != EarlyTail {
+			t.yield("journal for " + quoted(path))
+		}
 		names, ok := t.namesOf(path, since, &l)
+		if t.Mistake == EarlyTail {
+			t.yield("stamp of " + quoted(path))
+			l.Stamp = dir.mtime
+		}
 		if !ok {
 			return l, false
 		}

@@ -35,7 +35,12 @@ func (t *Tree) publish() {
 		return
 	}
 	batch := t.batch()
-	t.writeDown(batch)
+	planned := t.plan(batch)
+	if t.Mistake == LateJournal {
+		defer func() { t.journal = append(t.journal, planned) }()
+	} else {
+		t.journal = append(t.journal, planned)
+	}
 	clear(t.pending)
 	value := t.tick // the time of the last change
 	if !value.After(t.floor) {

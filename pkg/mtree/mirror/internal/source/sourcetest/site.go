@@ -19,6 +19,7 @@ type Site struct {
 	Nameless  bool                    // the tree's id, epoch and runs are not sent: its .tidemark was lost
 	Upstreams string                  // of a copy
 	Fault     func(call string) error // called at the beginning of each call, and for each file; nil: no faults
+	Told      int                     // how many parts were given out
 	Asked     []string                // all calls
 	Parts     func(path string) bool  // whether an answer has a part of a listing, where one suffices for some; nil: it has none
 	Cache     func() int              // how many listings ago a cache answers a call; 0, or nil: as it is now
@@ -155,6 +156,7 @@ func (s *Site) List(ctx context.Context, path string, least mtree.Stamp) (source
 	delete(s.ahead, path)
 	s.mu.Unlock()
 	if came && least != source.Fresh && !part.Stamp.Before(least) {
+		s.Told++
 		return part, nil
 	}
 	if back := s.back(); back > 0 && len(was) > 0 {

@@ -19,6 +19,8 @@ type Tree struct {
 	State wire.State
 	Runs  []wire.Run
 
+	Mistake Mistake // of watch or serve; "": they make none
+
 	clock func() mtree.Stamp
 	shift time.Duration // by which somebody set the clock
 	yield func(what string)
