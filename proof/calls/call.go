@@ -186,11 +186,13 @@ func remote(at uint64, n int) []unix.RemoteIovec {
 var (
 	unnamed = regexp.MustCompile(`/#\d+ \(deleted\)$`) // O_TMPFILE
 	counted = regexp.MustCompile(`^(.*/\.tidemark/tmp/)\d+`)
+	cookie  = regexp.MustCompile(`(/\.tidemark/\.?[a-z]+-)[A-Z2-7]{26}`) // of watch --sync
 )
 
 // stableName returns the path with all that differs from run to run left out.
 func stableName(path string) string {
 	path = unnamed.ReplaceAllString(path, "/(unnamed)")
 	path = strings.TrimSuffix(path, " (deleted)")
+	path = cookie.ReplaceAllString(path, "${1}N")
 	return counted.ReplaceAllString(path, "${1}N")
 }
