@@ -22,6 +22,9 @@ type partWalk struct {
 	dirs  []string    // full paths of the directories with lines, in the order of a walk
 	queue []*partStep // still to do, in this order, too
 	open  []*partStep // those with an open directory
+
+	view journal.View // as of the last reading of the journal
+	err  error        // of that reading
 }
 
 // partStep is a directory to be told.
@@ -30,8 +33,7 @@ type partStep struct {
 	byStamps bool                // go down by the stamps: the journal has no line of it
 	begun    bool                // it was opened, or that failed with err
 	dir      *disk.Dir           // nil: not open
-	reading  *lister.PartReading // begun before view was read
-	view     journal.View
+	reading  *lister.PartReading // begun before the journal was read
 	err      error
 }
 
@@ -46,23 +48,24 @@ const partTries = 3
 // walkParts writes what changed since s.from, as parts where the journal allows that. until is
 // the stamp of the directory that was asked about, which was read before.
 func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error {
-	view, err := s.h.tree.Journal(snap)
-	if err != nil || !view.Reaches(s.from) || view.Told(s.root, s.from).Below { // guard (err != nil): TestPartsBelowWhatArrived
-		return s.walk("", nil)
-	}
-	dirs, ok := view.Dirs(s.root, s.from)
-	if !ok {
-		return s.walk("", nil)
-	}
-	p := &partWalk{sinceWalk: s, snap: snap, until: until, dirs: dirs}
+	p := &partWalk{sinceWalk: s, snap: snap, until: until}
 	defer p.close()
+	p.readJournal()
+	dirs, ok := p.view.Dirs(s.root, s.from)
+	if !ok || p.view.Told(s.root, s.from).Below { // guard (without p.view): TestPartsBelowWhatArrived
+		return s.walk("", nil)
+	}
+	p.dirs = dirs
 	for _, dir := range dirs {
-		if s.h.tree.TellsDir(dir) { // guard (true): TestPartsTellNoHiddenName
-			p.queue = append(p.queue, &partStep{path: beneath(s.root, dir), view: view})
+		if s.h.tree.TellsDir(dir) { // guard (always): TestPartsTellNoHiddenName
+			p.queue = append(p.queue, &partStep{path: beneath(s.root, dir)})
 		}
 	}
 	return p.run()
 }
+
+// readJournal reads what is new in the journal.
+func (p *partWalk) readJournal() { p.view, p.err = p.h.tree.Journal(p.snap) }
 
 // beneath returns the path of dir relative to root, which is dir or above it.
 func beneath(root, dir string) string {
@@ -92,7 +95,7 @@ func (p *partWalk) run() error {
 // do does one step, unless the part of the answer before this one had it.
 func (p *partWalk) do(step *partStep) error {
 	if p.after != "" && mtree.TreeOrder(step.path, p.after) <= 0 {
-		if isWithin(p.after, step.path) && (step.byStamps || step.view.Told(p.full(step), p.from).Below) {
+		if isWithin(p.after, step.path) && (step.byStamps || p.view.Told(p.full(step), p.from).Below) {
 			return p.descend(step)
 		}
 		return nil
@@ -121,7 +124,7 @@ func (p *partWalk) do(step *partStep) error {
 func (p *partWalk) full(step *partStep) string { return joined(p.root, step.path) }
 
 // begin opens the directory of a step and of some that follow, reads their stamps, and then the
-// journal, once for all of them.
+// journal, once for all of them: what had been stamped by then is in it.
 func (p *partWalk) begin(first *partStep) {
 	steps := []*partStep{first}
 	for _, step := range p.queue {
@@ -139,19 +142,14 @@ func (p *partWalk) begin(first *partStep) {
 			step.reading, step.err = p.lister.BeginPart(step.dir, p.full(step))
 		}
 	}
-	view, err := p.h.tree.Journal(p.snap) // after the stamps: what was stamped by then is in it
-	for _, step := range steps {
-		if step.view = view; step.err == nil {
-			step.err = err
-		}
-	}
+	p.readJournal() // guard: TestPartOfWhatIsStampedMeanwhile
 }
 
 // tell tells the part of a directory, or its whole listing.
 func (p *partWalk) tell(step *partStep) error {
 	for try := 1; ; try++ {
-		told := step.view.Told(p.full(step), p.from)
-		if told.Whole || len(told.Spans) == 0 { // without a line it is not in the index any more
+		told := p.view.Told(p.full(step), p.from)
+		if p.err != nil || told.Whole || len(told.Spans) == 0 { // without a line it is not in the index any more
 			return p.whole(step, told.Below)
 		}
 		part, err := step.reading.Read(told.Names)
@@ -161,12 +159,10 @@ func (p *partWalk) tell(step *partStep) error {
 		if !part.Hot || try == partTries {
 			return p.writePart(step, &part, told.Spans)
 		}
-		if step.reading, err = p.lister.BeginPart(step.dir, p.full(step)); err == nil {
-			step.view, err = p.h.tree.Journal(p.snap)
-		}
-		if err != nil {
+		if step.reading, err = p.lister.BeginPart(step.dir, p.full(step)); err != nil {
 			return p.whole(step, false)
 		}
+		p.readJournal()
 	}
 }
 
@@ -227,7 +223,7 @@ func (p *partWalk) addUnlined(step *partStep, below []pages.Subdir) {
 		if _, lined := slices.BinarySearchFunc(p.dirs, full, mtree.TreeOrder); lined {
 			continue
 		}
-		if told := step.view.Told(full, p.from); told.Whole || len(told.Spans) > 0 {
+		if told := p.view.Told(full, p.from); told.Whole || len(told.Spans) > 0 {
 			continue // by now it has a line: the next answer will tell it
 		}
 		at, _ := slices.BinarySearchFunc(p.queue, path, func(s *partStep, path string) int { return mtree.TreeOrder(s.path, path) })
