@@ -30,7 +30,7 @@ func (n *names) Drop() { n.writer.Drop() }
 
 // result logs the first of several failures, and reports whether there was none.
 func (n *names) result(err error) (ok bool) {
-	if err != nil && !n.failed {
+	if err != nil && !n.failed { // guard (without !n.failed): TestJournalThatCannotBeWritten
 		n.log(err)
 	}
 	n.failed = err != nil

@@ -105,7 +105,7 @@ func (w *watcher) hears() bool { return w.backend != "none" }
 
 // newBatch returns an empty batch.
 func (w *watcher) newBatch() *publish.Batch {
-	return &publish.Batch{Paths: w.Exec != "" || w.Print != nil, Unsure: w.audits.owed}
+	return &publish.Batch{Paths: w.Exec != "" || w.Print != nil, Unsure: w.audits.owed} // guard (w.audits.owed -> false): TestGivenAfterALoss
 }
 
 // sleep lets d pass.
