@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"tidemark/internal/proof"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/journal"
@@ -64,14 +66,17 @@ func (s *simParts) restart() {
 // beginParts begins a pass. It reports whether parts may be asked for.
 func (w *simWalk) beginParts(published *state.Published) bool {
 	s := w.parts
-	if s == nil || !w.prunes || published.State != wire.Watched && published.State != wire.Auditing {
+	if s == nil {
+		return false
+	}
+	s.tree = journal.Tree{ID: published.Tree.ID, Epoch: published.Tree.Epoch}
+	w.fetched = map[string]*seen{}
+	if !w.prunes || published.State != wire.Watched && published.State != wire.Auditing {
 		return false
 	}
 	if s.rng.IntN(8) == 0 {
 		s.restart()
 	}
-	s.tree = journal.Tree{ID: published.Tree.ID, Epoch: published.Tree.Epoch}
-	w.fetched = map[string]*seen{}
 	if s.rng.IntN(4) == 0 {
 		return true // what it needs it asks for one by one
 	}
@@ -127,10 +132,12 @@ func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 			j.top = w.rootStamp()
 		}
 		if !early && !s.journal.read(w.process, w.root, s.tree) {
+			s.why("the journal proves nothing")
 			return nil
 		}
 		told := s.journal.told(path, since)
 		if told.Whole || len(told.Spans) == 0 {
+			s.why(fmt.Sprintf("whole %v, %d spans %s", told.Whole, len(told.Spans), told.Names))
 			return nil
 		}
 		p.stamp, p.id, p.spans = before.MTime, lister.DirID(s.tree.ID, before), told.Spans
@@ -141,7 +148,7 @@ func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 		if err != nil {
 			return nil
 		}
-		if after.MTime != before.MTime && !s.planted.stampOnce {
+		if after.MTime != before.MTime {
 			continue
 		}
 		if there, err := w.root.StatPath(path, true); path != "" && (err != nil || there.Node != after.Node) {
@@ -246,7 +253,7 @@ func (w *simWalk) visit(d *disk.Dir, path string) bool {
 		if err != nil {
 			return false
 		}
-		if have != nil && have.stamp == info.MTime && !have.denied {
+		if w.prunes && have != nil && have.stamp == info.MTime && !have.denied {
 			return true
 		}
 	}
@@ -256,10 +263,10 @@ func (w *simWalk) visit(d *disk.Dir, path string) bool {
 		w.known[path] = &believed{denied: true}
 		return true
 	}
-	if p == nil && s.rng.IntN(2) == 0 {
+	if p == nil && w.byParts && s.rng.IntN(2) == 0 {
 		p = w.part(d, path, w.sinceWhen())
 	}
-	if p != nil && have != nil && !have.denied && !p.hot && have.stamp == p.stamp {
+	if p != nil && have != nil && !have.denied && !p.hot && have.stamp == p.stamp { // of byParts
 		return true // nothing is to be done
 	}
 	if p == nil || p.hot || !p.whole && !w.suffices(have, p) {
@@ -274,12 +281,16 @@ func (w *simWalk) visit(d *disk.Dir, path string) bool {
 	return !p.hot && w.take(d, path, have, p)
 }
 
+func (s *simParts) why(text string) { proof.Count("parts: "+text, 1) }
+
 // suffices reports whether what the reader has of a directory and a part are all of it.
 func (w *simWalk) suffices(have *believed, p *seen) bool {
 	if have == nil || have.denied || have.own || have.id != p.id || p.now.Sub(have.now) >= w.parts.day {
+		w.parts.why(fmt.Sprint("no record: ", have == nil))
 		return false
 	}
 	if !slices.ContainsFunc(p.spans, func(s journal.Span) bool { return s.Has(have.stamp) }) && !w.parts.planted.anyRecord {
+		w.parts.why("record outside")
 		return false
 	}
 	w.parts.used++
@@ -314,7 +325,7 @@ func (w *simWalk) listed(d *disk.Dir, e mtree.Entry, path string) bool {
 		return false
 	}
 	defer func() { _ = child.Close() }()
-	if have := w.known[path]; have != nil && !have.denied && have.stamp == e.MTime {
+	if have := w.known[path]; w.prunes && have != nil && !have.denied && have.stamp == e.MTime {
 		return true
 	}
 	if w.fetched[path] != nil && w.visit(child, path) && w.suits(e, path) {
@@ -338,7 +349,6 @@ func (w *simWalk) suits(e mtree.Entry, path string) bool {
 type planted struct {
 	after       bool // the journal is written after the stamps
 	tailFirst   bool // the tail is read before s0
-	stampOnce   bool // s1 is not read
 	ignoresGaps bool // a batch is missing, which goes unnoticed
 	noChildren  bool // child directories that are stamped are not named
 	noArrivals  bool // what arrived is no "**"

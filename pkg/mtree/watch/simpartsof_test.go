@@ -2,11 +2,13 @@ package watch_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +24,7 @@ const partsRounds = 60
 // partsHistory returns the events of a seed: first everything is published and seen once.
 func partsHistory(seed uint64, kinds map[string]int) []simEvent {
 	quiet := simEvent{kind: simKindOf("quiet")}
-	return append([]simEvent{quiet}, chosen(seed, 3+int(seed%12), kinds)...)
+	return append([]simEvent{quiet}, chosen(seed, 4+int(seed%24), kinds)...)
 }
 
 // simKindOf returns the kind with a name.
@@ -37,10 +39,68 @@ func simKindOf(name string) *simKind {
 
 // partsKinds are the kinds of events of TestSimulatedParts besides changes, and how often.
 var partsKinds = map[string]int{
-	"quiet": 40, "reader passes": 70, "a long while": 20, "in the tick of a stamp": 10, "behind a stamp": 3, "across the tick": 5, "arrives in the tick": 3,
+	"heard": 200, "quiet": 30, "reader passes": 60, "reader looks": 60, "a long while": 20, "in the tick of a stamp": 10, "behind a stamp": 3, "across the tick": 5, "arrives in the tick": 3,
 	"touched back": 5, "a twin arrives": 3, "time comes again": 5, "the clock steps": 3, "a loss in an audit": 2, "away for long": 4, "audit": 3,
 	"kill and start": 5, "terminate": 2, "start": 5, "crash": 1, "sync": 10, "rest": 6, "journal": 3, "once": 1, "calls fail": 2,
 	"links": 8, "journal removed": 3, "journal put back": 3, "journals exchanged": 2, "marker put back": 1, "full for a moment": 4, "writes fail": 4,
+}
+
+// heard changes files of directories that are there, while watch runs. Readers look in between.
+func (s *simulation) heard(rng *rand.Rand) {
+	s.start()
+	for range 1 + rng.IntN(4) {
+		s.changeFile(rng)
+		switch rng.IntN(6) {
+		case 0:
+			s.untilStamp()
+		case 1:
+			s.reader.look()
+		case 2:
+			s.reader.begin()
+		case 3:
+			s.order.Settle(100*time.Millisecond, 300)
+		case 4:
+			for range rng.IntN(30) {
+				s.order.Step()
+			}
+		}
+	}
+	if rng.IntN(2) == 0 {
+		s.order.Settle(time.Second, 3000)
+	}
+}
+
+// changeFile changes a file in one of the directories.
+func (s *simulation) changeFile(rng *rand.Rand) {
+	var dirs []string
+	for _, path := range s.paths(simRoot) {
+		if !strings.HasPrefix(path, strings.TrimSuffix(simMarker, "/")) && len(s.shell.Names(path)) > 0 {
+			dirs = append(dirs, path)
+		}
+	}
+	if len(dirs) == 0 {
+		return
+	}
+	at := func() string {
+		return dirs[rng.IntN(len(dirs))] + []string{"/f", "/g", "/h", "/l1", "/l2"}[rng.IntN(5)]
+	}
+	switch f := at(); rng.IntN(10) {
+	case 0, 1, 2, 3:
+		_ = s.shell.Write(f, simText(rng))
+	case 4:
+		_ = s.shell.Append(f, simText(rng))
+	case 5, 6:
+		_ = s.shell.Unlinkat(here, f, 0)
+	case 7:
+		_ = s.shell.Chmod(f, 0o600+uint32(rng.IntN(2)*0o44))
+	case 8:
+		_ = s.shell.Touch(f, simPast(rng), true)
+	case 9:
+		if strings.HasSuffix(f, "/l1") || strings.HasSuffix(f, "/l2") {
+			return // another change may move that name to where no name of the file is heard
+		}
+		_ = s.shell.Rename(f, f[:strings.LastIndexByte(f, '/')]+[]string{"/f", "/g", "/h"}[rng.IntN(3)], 0)
+	}
 }
 
 // links writes through one of several names of a file in one directory.
@@ -137,3 +197,51 @@ func (s *simulation) writesFail(rng *rand.Rand) {
 	s.meanwhile(rng)
 	s.only, s.faults = "", 0
 }
+
+// A reader by parts takes parts.
+func TestSimulatedPartsAreTaken(t *testing.T) {
+	simulated(t, func(s *simulation) {
+		s.reader.parts = newSimParts(1, planted{})
+		for i := range 10 {
+			must(t, s.shell.Write(simRoot+"/a/f", fmt.Sprint(i)))
+			s.quiet()
+		}
+		s.rest()
+		require.Greater(t, s.reader.parts.used, 5)
+	})
+}
+
+// TestPlantedInParts plants one mistake after the other in the reader or in the journal: histories
+// of TestSimulatedParts must find each. So a rule that is left out would be noticed.
+func TestPlantedInParts(t *testing.T) {
+	tryOpenat2(t)
+	for _, c := range []struct {
+		name    string
+		planted planted
+		kinds   map[string]int // of which there are more
+	}{
+		{"journal after the stamps", planted{after: true}, nil},
+		{"tail before s0", planted{tailFirst: true}, nil},
+		{"a gap unnoticed", planted{ignoresGaps: true}, nil},
+		{"a child directory is not named", planted{noChildren: true}, nil},
+		{"what arrives is no **", planted{noArrivals: true}, nil},
+		{"what is found is no *", planted{noUnknown: true}, nil},
+		{"a record outside of FROM:TO", planted{anyRecord: true}, nil},
+		{"the lock is ignored", planted{ignoresLock: true}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			kinds := maps.Clone(partsKinds)
+			maps.Copy(kinds, c.kinds)
+			for seed := uint64(1); seed <= plantedRounds; seed++ {
+				r := simulate(t, seed, partsHistory(seed, kinds), func(s *simulation) { s.reader.parts = newSimParts(seed, c.planted) })
+				if r.problem != "" {
+					t.Logf("seed %d: %s", seed, r.problem)
+					return
+				}
+			}
+			t.Fatalf("%d histories do not find it", plantedRounds)
+		})
+	}
+}
+
+const plantedRounds = 1000

@@ -148,12 +148,12 @@ type simWalk struct {
 	lister     lister.Lister
 	exceptions state.ExceptionsReader
 
-	byParts bool
+	byParts bool // parts may be asked for
 	fetched map[string]*seen
 }
 
 func (w *simWalk) descend(d *disk.Dir, path string) bool {
-	if w.byParts {
+	if w.parts != nil {
 		return w.visit(d, path)
 	}
 	info, err := w.lister.Self(d, path)
