@@ -125,8 +125,9 @@ func init() {
 		{"rest", 2, func(s *simulation, rng *rand.Rand) { s.rest() }},
 
 		{"quiet", 0, func(s *simulation, rng *rand.Rand) { s.quiet() }}, // these only where they are asked for
-		{"reader looks", 0, func(s *simulation, rng *rand.Rand) { s.reader.look() }},
+		{"reader looks", 0, func(s *simulation, rng *rand.Rand) { s.reader.lookSlowly() }},
 		{"heard", 0, (*simulation).heard},
+		{"in a batch", 0, (*simulation).inABatch},
 		{"links", 0, (*simulation).links},
 		{"journal removed", 0, (*simulation).journalRemoved},
 		{"journal put back", 0, (*simulation).journalPutBack},

@@ -30,6 +30,7 @@ type simParts struct {
 	later   bool          // a child that is later than listed does not block
 	tree    journal.Tree
 	day     time.Duration // what was listed whole so long ago is listed whole again
+	slow    bool          // things happen between the steps of a pass
 
 	told, used int // parts; of them those that were taken
 }
@@ -120,6 +121,7 @@ func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 	s := w.parts
 	for range 3 {
 		early := s.planted.tailFirst && s.journal.read(w.process, w.root, s.tree)
+		w.pause()
 		p := &seen{now: mtree.FromTime(w.process.Now()), shows: map[string]string{}}
 		before, err := w.lister.Self(d, path)
 		if err != nil {
@@ -128,6 +130,7 @@ func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 		if except, err := w.lister.Exceptions(); err != nil || touches(except, path) {
 			return nil
 		}
+		w.pause()
 		if j, ok := s.journal.(*plain); ok && s.planted.after {
 			j.top = w.rootStamp()
 		}
@@ -140,10 +143,12 @@ func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 			s.why(fmt.Sprintf("whole %v, %d spans %s", told.Whole, len(told.Spans), told.Names))
 			return nil
 		}
+		w.pause()
 		p.stamp, p.id, p.spans = before.MTime, lister.DirID(s.tree.ID, before), told.Spans
 		if !w.look(d, told.Names, p) {
 			return nil
 		}
+		w.pause()
 		after, err := w.lister.Self(d, path)
 		if err != nil {
 			return nil
@@ -158,6 +163,34 @@ func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 		return p
 	}
 	return nil
+}
+
+// lookSlowly is look, and other things happen meanwhile.
+func (r *simReader) lookSlowly() bool {
+	if r.parts != nil && !r.busy.Load() {
+		r.parts.slow = true
+		defer func() { r.parts.slow = false }()
+	}
+	return r.look()
+}
+
+// pause lets other things happen.
+func (w *simWalk) pause() {
+	s, rng := w.s, w.parts.rng
+	if !w.parts.slow || rng.IntN(3) > 0 {
+		return
+	}
+	if s.watcher != nil {
+		defer s.as(s.watcher.process)()
+	}
+	if rng.IntN(3) == 0 {
+		s.changeFile(rng)
+	}
+	for range rng.IntN(60) {
+		if !s.order.Step() {
+			s.order.Pass(simPause(rng))
+		}
+	}
 }
 
 // rootStamp returns the root's time as it is.

@@ -39,7 +39,7 @@ func simKindOf(name string) *simKind {
 
 // partsKinds are the kinds of events of TestSimulatedParts besides changes, and how often.
 var partsKinds = map[string]int{
-	"heard": 200, "quiet": 30, "reader passes": 60, "reader looks": 60, "a long while": 20, "in the tick of a stamp": 10, "behind a stamp": 3, "across the tick": 5, "arrives in the tick": 3,
+	"heard": 200, "in a batch": 50, "quiet": 30, "reader passes": 60, "reader looks": 60, "a long while": 20, "in the tick of a stamp": 10, "behind a stamp": 3, "across the tick": 5, "arrives in the tick": 3,
 	"touched back": 5, "a twin arrives": 3, "time comes again": 5, "the clock steps": 3, "a loss in an audit": 2, "away for long": 4, "audit": 3,
 	"kill and start": 5, "terminate": 2, "start": 5, "crash": 1, "sync": 10, "rest": 6, "journal": 3, "once": 1, "calls fail": 2,
 	"links": 8, "journal removed": 3, "journal put back": 3, "journals exchanged": 2, "marker put back": 1, "full for a moment": 4, "writes fail": 4,
@@ -54,7 +54,7 @@ func (s *simulation) heard(rng *rand.Rand) {
 		case 0:
 			s.untilStamp()
 		case 1:
-			s.reader.look()
+			s.reader.lookSlowly()
 		case 2:
 			s.reader.begin()
 		case 3:
@@ -67,6 +67,30 @@ func (s *simulation) heard(rng *rand.Rand) {
 	}
 	if rng.IntN(2) == 0 {
 		s.order.Settle(time.Second, 3000)
+	}
+}
+
+// inABatch lets a reader look while a batch is published. What it knows of the directories above
+// is older than the batch before, so that it goes down.
+func (s *simulation) inABatch(rng *rand.Rand) {
+	s.start()
+	dir := simDir(rng)
+	_ = s.shell.Write(dir+"/f", simText(rng))
+	s.order.Settle(time.Second, 3000)
+	for range 1 + rng.IntN(3) {
+		_ = s.shell.Write(dir+"/"+[]string{"f", "g"}[rng.IntN(2)], simText(rng))
+		s.untilCall([]string{"write(", "utimensat(", "openat("}[rng.IntN(3)])
+		for range rng.IntN(12) {
+			s.order.Step()
+		}
+		if rng.IntN(2) == 0 {
+			s.reader.lookSlowly()
+		} else {
+			s.reader.begin()
+		}
+		if rng.IntN(2) == 0 {
+			s.order.Settle(time.Second, 3000)
+		}
 	}
 }
 
@@ -135,7 +159,7 @@ func (s *simulation) meanwhile(rng *rand.Rand) {
 			s.order.Settle(300*time.Millisecond, 3000)
 		}
 		if rng.IntN(4) == 0 {
-			s.reader.look()
+			s.reader.lookSlowly()
 		}
 	}
 	for range rng.IntN(100) {
@@ -184,7 +208,7 @@ func (s *simulation) fullForAMoment(rng *rand.Rand) {
 	s.kernel.Full, s.trouble = true, true
 	s.meanwhile(rng)
 	if rng.IntN(2) == 0 {
-		s.reader.look()
+		s.reader.lookSlowly()
 	}
 	s.kernel.Full = false
 }
@@ -220,14 +244,14 @@ func TestPlantedInParts(t *testing.T) {
 		planted planted
 		kinds   map[string]int // of which there are more
 	}{
-		{"journal after the stamps", planted{after: true}, nil},
-		{"tail before s0", planted{tailFirst: true}, nil},
+		{"journal after the stamps", planted{after: true}, map[string]int{"in a batch": 600}},
+		{"tail before s0", planted{tailFirst: true}, map[string]int{"in a batch": 600}},
 		{"a gap unnoticed", planted{ignoresGaps: true}, nil},
 		{"a child directory is not named", planted{noChildren: true}, nil},
 		{"what arrives is no **", planted{noArrivals: true}, nil},
 		{"what is found is no *", planted{noUnknown: true}, nil},
 		{"a record outside of FROM:TO", planted{anyRecord: true}, nil},
-		{"the lock is ignored", planted{ignoresLock: true}, nil},
+		{"the lock is ignored", planted{ignoresLock: true}, map[string]int{"full for a moment": 200}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			kinds := maps.Clone(partsKinds)
