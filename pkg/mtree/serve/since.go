@@ -28,13 +28,13 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 		return
 	}
 	q.noStore = true
-	end := differs
-	if _, wait := q.query.Wait(); wait {
+	end, looked := differs, false
+	if _, looked = q.query.Wait(); looked {
 		end = h.await(w, r, q, func(*disk.Dir) (bool, error) {
 			return q.self.MTime != from || !q.snap.State.Prunes() || otherEpoch(r, q), nil
 		})
 	}
-	if end == answered || !h.lookForSince(w, q) {
+	if end == answered || !(looked && end == differs) && !h.lookForSince(w, q) {
 		return
 	}
 	a := h.listingReply(q)

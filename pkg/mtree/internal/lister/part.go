@@ -31,8 +31,10 @@ func (l *Lister) BeginPart(d *disk.Dir, path string) (*PartReading, error) {
 	if r.self, r.exceptions, err = l.self(d, path); err != nil {
 		return nil, err
 	}
-	if r.exceptions.Refuses(path) || l.Copy && isCoarse(r.self) {
-		return nil, ErrWhole // its time is not its stamp
+	if r.exceptions.Refuses(path) || // guard: TestPartWithExceptions
+		l.Copy && isCoarse(r.self) || // guard: TestPartOfACoarseCopy
+		l.isDoubted() { // guard: TestPartOfACopyInDoubt
+		return nil, ErrWhole // its time is not its stamp, or not trusted
 	}
 	return r, nil
 }
@@ -60,7 +62,8 @@ func (r *PartReading) Read(names []string) (listing mtree.Listing, err error) {
 		return mtree.Listing{}, err
 	}
 	if l.hasMoved(r.path, after) || // guard: TestPartOfADirectoryThatMovedAway
-		l.Copy && !l.Finished(r.d, r.path, after) || l.isDoubted() { // guard: TestNoPartOfAnUnfinishedDirectory
+		l.Copy && !l.Finished(r.d, r.path, after) || // guard: TestNoPartOfAnUnfinishedDirectory
+		l.isDoubted() { // guard: TestPartOfACopyInDoubt
 		return mtree.Listing{}, ErrWhole
 	}
 	listing.Stamp = mtree.Earlier(r.self.MTime, after.MTime) // guard: TestPartOfADirectoryThatIsStamped
@@ -135,7 +138,8 @@ func (r *PartReading) isException(text string) bool {
 // tells reports whether a name may be told, there or gone, by its bytes alone. It is not sure
 // if the type decides that, and then false.
 func (l *Lister) tells(dir, text string) (told, sure bool) {
-	if mtree.CheckName(text) != nil || !l.Hidden && text[0] == '.' { // guard (without mtree.CheckName): lister_test.TestPartsTellNoHiddenName // guard (without !l.Hidden): lister_test.TestPartsTellNoHiddenName
+	if mtree.CheckName(text) != nil || // guard: TestPartTellsNoHiddenName
+		!l.Hidden && text[0] == '.' { // guard: TestPartTellsNoHiddenName
 		return false, true
 	}
 	path, sure := mtree.JoinPath(dir, text), true

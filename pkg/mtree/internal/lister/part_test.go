@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/disk/disktest"
 	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -50,7 +51,7 @@ func TestPart(t *testing.T) {
 }
 
 // Whatever an option keeps out of listings by the name alone is in no part, there or gone.
-func TestPartsTellNoHiddenName(t *testing.T) {
+func TestPartTellsNoHiddenName(t *testing.T) {
 	top := t.TempDir()
 	disktest.Write(t, top+"/.dot", "")
 	disktest.Write(t, top+"/.tidemark/tree", "")
@@ -167,6 +168,35 @@ func TestNoPartOfAnUnfinishedDirectory(t *testing.T) {
 	require.NoError(t, d.SetTime(mtree.Unix(1000, 0)))
 	_, err = l.BeginPart(d, "")
 	require.NoError(t, err, "its ctime is no whole second")
+}
+
+// While nothing in a copy is trusted, it has no parts: that counts before the names are read, and
+// afterwards.
+func TestPartOfACopyInDoubt(t *testing.T) {
+	top := t.TempDir()
+	disktest.Write(t, top+"/d/f", "x")
+	root, d := disktest.OpenRoot(t, top), disktest.OpenRoot(t, top+"/d")
+	doubt := func(in bool) {
+		stamp := mtree.MinStamp.Add(2 << 8)
+		if in {
+			stamp = stamp.Add(records.DoubtBelow)
+		}
+		require.NoError(t, records.Set(root, records.Record{Stamp: stamp}))
+	}
+	l := lister.Lister{MayBeCopy: true, Root: root}
+	read := func(before, after bool) error {
+		doubt(before)
+		reading, err := l.BeginPart(d, "d")
+		if err != nil {
+			return err
+		}
+		doubt(after)
+		_, err = reading.Read([]string{"f"})
+		return err
+	}
+	require.NoError(t, read(false, false))
+	require.ErrorIs(t, read(true, false), lister.ErrWhole)
+	require.ErrorIs(t, read(false, true), lister.ErrWhole)
 }
 
 // Names tells what may be told, and leaves out what may not.
