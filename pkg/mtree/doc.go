@@ -53,9 +53,8 @@
 //	listingtext.go  a listing as text and back
 //	decoder.go      listings from a stream, with pieces.go: memory of large ones
 //	selfline.go, entryline.go, trailer.go  the lines of the text
-//	part.go         what parts have besides: spans, and names that are gone
 //	attr.go         KEY=VALUE in these
-//	listing.go      Listing, errors
+//	listing.go, part.go  Listing, errors; what parts have besides: spans, and names that are gone
 //	entry.go        Entry
 //	name.go         names and paths
 //	stamp.go        Stamp

@@ -167,11 +167,9 @@ func (p *partWalk) tell(step *partStep) error {
 }
 
 // writePart writes a part, unless it has too many spans for its line.
-func (p *partWalk) writePart(step *partStep, part *mtree.Listing, spans []journal.Span) error {
+func (p *partWalk) writePart(step *partStep, part *mtree.Listing, spans []mtree.Span) error {
 	part.Path = step.path
-	for _, s := range spans {
-		part.Part = append(part.Part, mtree.Span{From: s.From, To: s.To})
-	}
+	part.Part = spans
 	if len(part.Part) > mtree.MaxSpans || len(mtree.AppendSelf(nil, *part)) > mtree.MaxPartLine {
 		return p.whole(step, false)
 	}

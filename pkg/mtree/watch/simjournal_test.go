@@ -228,7 +228,7 @@ func (j *plain) told(path string, s mtree.Stamp) (t journal.Told) {
 				continue
 			}
 			if l.Known {
-				t.Spans = append(t.Spans, journal.Span{From: l.From, To: l.To})
+				t.Spans = append(t.Spans, mtree.Span{From: l.From, To: l.To})
 			}
 			for _, name := range l.Names {
 				names[strings.TrimSuffix(name, "/")] = true

@@ -41,7 +41,7 @@ type seen struct {
 	id         string
 	hot        bool
 	whole      bool
-	spans      []journal.Span
+	spans      []mtree.Span
 	shows      map[string]string // by name: what shows
 	dirs       []mtree.Entry     // the directories among them
 	gone       []string
@@ -322,7 +322,7 @@ func (w *simWalk) suffices(have *believed, p *seen) bool {
 		w.parts.why(fmt.Sprint("no record: ", have == nil))
 		return false
 	}
-	if !slices.ContainsFunc(p.spans, func(s journal.Span) bool { return s.Has(have.stamp) }) && !w.parts.planted.anyRecord {
+	if !slices.ContainsFunc(p.spans, func(s mtree.Span) bool { return s.Contains(have.stamp) }) && !w.parts.planted.anyRecord {
 		w.parts.why("record outside")
 		return false
 	}

@@ -48,9 +48,3 @@ type Line struct {
 	Unknown bool // "*": the names are not known, Names is empty
 	Below   bool // "**": nor is anything known of the directories below. Unknown is true, too
 }
-
-// Span is From and To of one line or of several.
-type Span struct{ From, To mtree.Stamp }
-
-// Has reports whether a reader whose record has the stamp s may use the names.
-func (s Span) Has(stamp mtree.Stamp) bool { return !stamp.Before(s.From) && !stamp.After(s.To) }

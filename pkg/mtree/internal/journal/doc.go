@@ -47,7 +47,7 @@
 //	index.go     directory to lines, bounded in bytes
 //	parse.go     text to heads and batches
 //	format.go    heads and batches as text
-//	batch.go     Head, Batch, Line, Span
+//	batch.go     Head, Batch, Line
 //
 // # Example
 //

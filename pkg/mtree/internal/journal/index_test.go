@@ -107,7 +107,7 @@ func (m *model) told(dir string, s mtree.Stamp) (t Told) {
 		if n := len(t.Spans); l.Known && n > 0 && t.Spans[n-1].To == l.To {
 			t.Spans[n-1].From = mtree.Earlier(t.Spans[n-1].From, l.From)
 		} else if l.Known {
-			t.Spans = append(t.Spans, Span{l.From, l.To})
+			t.Spans = append(t.Spans, mtree.Span{From: l.From, To: l.To})
 		}
 	}
 	for name := range unique {
@@ -288,7 +288,7 @@ func TestLinesWithOneToAreToldTogether(t *testing.T) {
 		l.Path = "d"
 		x.add(Batch{Number: uint64(i + 1), Floor: at(10 * (i + 1)), Lines: []Line{l}}, 100)
 	}
-	require.Equal(t, Told{Spans: []Span{{at(3), at(5)}}, Names: []string{"a", "b", "c"}}, view.Told("d", at(40)))
+	require.Equal(t, Told{Spans: []mtree.Span{{From: at(3), To: at(5)}}, Names: []string{"a", "b", "c"}}, view.Told("d", at(40)))
 }
 
 func TestToldIsBounded(t *testing.T) {

@@ -29,8 +29,8 @@ type Told struct {
 	// above it, has "**". Whole is true, too.
 	Below bool
 
-	Spans []Span   // in the order in which they were written, those with the same To as one
-	Names []string // the names of all these lines, ascending, each once, without slashes
+	Spans []mtree.Span // in the order in which they were written, those with the same To as one
+	Names []string     // the names of all these lines, ascending, each once, without slashes
 }
 
 // Last returns the run and the number of its last batch, 0 if there was none ever.
@@ -100,7 +100,7 @@ func tell(refs []ref) Told {
 			return Told{Whole: true}
 		}
 		if t.Names = append(t.Names, l.Names...); l.Known {
-			t.addSpan(Span{l.From, l.To})
+			t.addSpan(mtree.Span{From: l.From, To: l.To})
 		}
 	}
 	for i, name := range t.Names {
@@ -117,7 +117,7 @@ func tell(refs []ref) Told {
 	return t
 }
 
-func (t *Told) addSpan(s Span) {
+func (t *Told) addSpan(s mtree.Span) {
 	if n := len(t.Spans); n > 0 && t.Spans[n-1].To == s.To {
 		t.Spans[n-1].From = mtree.Earlier(t.Spans[n-1].From, s.From)
 		return

@@ -104,7 +104,7 @@ func (t *telling) batches(p state.Published, root mtree.Stamp) (batches []journa
 func hadStamp(batches []journal.Batch, s mtree.Stamp) bool {
 	for _, b := range batches {
 		for _, l := range b.Lines {
-			if l.Path == "" && l.Known && (journal.Span{From: l.From, To: l.To}).Has(s) {
+			if l.Path == "" && l.Known && (mtree.Span{From: l.From, To: l.To}).Contains(s) {
 				return true
 			}
 		}
