@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -278,4 +279,19 @@ func TestPartsWithStampsToldApart(t *testing.T) {
 	blocks, _ := k.parts(since("/", first))
 	require.Equal(t, []string{"./ part a", "a/ whole", "a/b/ whole", "a/c/ part x"}, brief(blocks))
 	require.Equal(t, stamp.Add(1), blocks[2].Stamp)
+}
+
+// An answer that is too long to be made for several requests is sent as it is made. A long
+// listing in it is not read twice.
+func TestPartsInALongAnswer(t *testing.T) {
+	k := publishKept(t, serve.Config{}, map[string]string{"a/x": "1", "b/x": "1", "c/x": "1"})
+	for i := range 5000 {
+		require.NoError(t, os.Symlink("x", k.path(fmt.Sprint("b/", strings.Repeat("\xff", 240), i))))
+	}
+	first := k.shows("")
+	k.publish("a/x", "b/*", "c/x")
+	read := k.cfg.Stats.Listings.Load()
+	blocks, _ := k.parts(since("/", first))
+	require.Equal(t, []string{"./ part a b c", "a/ part x", "b/ whole", "c/ part x"}, brief(blocks))
+	require.EqualValues(t, 1, k.cfg.Stats.Listings.Load()-read)
 }

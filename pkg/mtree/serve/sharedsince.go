@@ -43,6 +43,7 @@ func (h *Handler) makeSince(r *http.Request, q *dirRequest, key pages.Key, from 
 	}
 	s := h.newSinceWalk(r, q, from, after)
 	if err := s.run(q); err != nil {
+		q.kept = s.kept
 		return nil, err
 	}
 	body := mtree.AppendTrailer(s.body, mtree.Trailer{Stamp: q.self.MTime, More: s.cut, After: s.last})

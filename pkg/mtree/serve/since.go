@@ -101,7 +101,7 @@ func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirReques
 	out := h.newSink(w, a)
 	defer out.release()
 	s := h.newSinceWalk(r, q, from, after)
-	s.out = out
+	s.out, s.kept = out, q.kept
 	err := s.run(q)
 	if err != nil && !out.sent {
 		h.fail(w, a, err)

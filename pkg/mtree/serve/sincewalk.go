@@ -31,6 +31,7 @@ type sinceWalk struct {
 	last    string      // path of the last listing written
 	cut     bool        // there is more
 	hot     bool        // a listing or a part was hot
+	kept    *pages.Page // the listing that was too long for body, to be sent by another walk; nil: none
 }
 
 // walk writes the directory at path, relative to the one that was asked about, and then
@@ -111,6 +112,7 @@ func (s *sinceWalk) write(path string, page *pages.Page) error {
 	}
 	for _, piece := range page.Pieces {
 		if err := s.put(piece); err != nil {
+			s.kept = page
 			return err
 		}
 	}
@@ -172,9 +174,13 @@ func (p *prefetch) wait() {
 // errLarge says that a directory is too large to be read ahead of its turn.
 var errLarge = errors.New("not read ahead")
 
-// take returns the listing of the directory at path: from ahead, unless that is nil or
-// the directory was too large for it.
+// take returns the listing of the directory at path: the one that was kept, or from ahead, unless
+// that is nil or the directory was too large for it.
 func (s *sinceWalk) take(path string, ahead *prefetch) (*pages.Page, error) {
+	if p := s.kept; p != nil && p.Key == sinceKey(path, joined(s.root, path)) {
+		s.kept = nil
+		return p, nil
+	}
 	if ahead != nil {
 		if ahead.wait(); ahead.err != errLarge {
 			return ahead.page, ahead.err
