@@ -192,7 +192,7 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 		return seen{fate: absent} // or not to be looked at: the name changed
 	}
 	isDir := info.Kind == mtree.Dir
-	if isDir && (p.OwnWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))) {
+	if isDir && (p.OwnWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))) { // guard (without p.OwnWrites): TestNothingToWriteDown
 		return seen{fate: nothing}
 	}
 	n.add(e.Name, isDir)
