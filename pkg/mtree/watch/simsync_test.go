@@ -25,7 +25,7 @@ const simPatience = 2000
 // before: nothing else was done since. If the answer comes later, the next rest looks for it.
 func (s *simulation) sync(rng *rand.Rand) {
 	name := fmt.Sprint(rng.IntN(1 << 30))
-	if s.watcher == nil || s.watcher.once || s.trouble || !isLive() { // --sync looks for that, too
+	if s.watcher == nil || s.watcher.once || s.trouble || !s.isLive() { // --sync looks for that, too
 		return
 	}
 	if s.shell.Write(simMarker+watch.CookiePrefix+name, "") != nil {
@@ -43,7 +43,9 @@ func (s *simulation) sync(rng *rand.Rand) {
 }
 
 // isLive reports whether a watcher holds the lock of the tree, where .tidemark is now.
-func isLive() bool {
+func (s *simulation) isLive() bool {
+	p := s.kernel.Start("sync", 0)
+	defer s.as(p)()
 	root, err := disk.OpenRoot(simRoot)
 	if err != nil {
 		return false
