@@ -31,6 +31,9 @@ func TestParts(t *testing.T) {
 
 	a := k.get(since("/", first))
 	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+	tag, ok := wire.ParseListingTag(k.get("/?txt").Header.Get("ETag"))
+	require.True(t, ok)
+	require.Equal(t, tag.Fingerprint, a.Header.Get("Tidemark-Options"), "a part counts only for whose record has it")
 	require.Less(t, len(a.body), 1000)
 	blocks, trailer := decodeParts(t, a.body)
 	require.Equal(t, mtree.Trailer{Stamp: stamp}, trailer)

@@ -160,6 +160,7 @@ func TestPartsAreAskedFor(t *testing.T) {
 	var asked []string
 	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.RequestURI())
+		w.Header().Set("Tidemark-Options", "aaaaaa")
 		trailer := mtree.Trailer{Stamp: now}
 		switch {
 		case !strings.Contains(r.URL.RawQuery, "since="):
@@ -181,6 +182,7 @@ func TestPartsAreAskedFor(t *testing.T) {
 	root, err := s.Root(t.Context(), poll)
 	require.NoError(t, err)
 	require.True(t, root.IsPart() && root.Direct)
+	require.Equal(t, "aaaaaa", root.Fingerprint)
 	for _, path := range []string{"a", "b", "c"} {
 		l, err := s.List(t.Context(), path, now)
 		require.NoError(t, err)
