@@ -31,8 +31,9 @@
 //	pass.go                      the state of a pass
 //	queue.go, large.go           tasks that wait
 //	brood.go                     directories that wait
-//	node.go                      a directory of the pass
 //	options.go                   what Run is given
+//	unfinished.go                what earlier passes left incomplete
+//	node.go                      a directory of the pass
 //	fulldisk.go                  what is remembered of a full disk
 //	result.go                    what Run returns
 package pass
