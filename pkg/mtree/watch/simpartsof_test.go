@@ -137,7 +137,15 @@ func (s *simulation) links(rng *rand.Rand) {
 			s.quiet()
 		}
 	}
-	_ = s.shell.Append(dir+[]string{"/l1", "/l2"}[rng.IntN(2)], simText(rng))
+	name := dir + []string{"/l1", "/l2"}[rng.IntN(2)]
+	_ = s.shell.Append(name, simText(rng))
+	switch rng.IntN(5) {
+	case 0:
+		_ = s.shell.Unlinkat(here, name, 0)
+	case 1:
+		_ = s.shell.Write(dir+"/new", simText(rng))
+		_ = s.shell.Rename(dir+"/new", name, 0)
+	}
 }
 
 // simJournalFile returns a file of the journal.
@@ -270,3 +278,25 @@ func TestPlantedInParts(t *testing.T) {
 }
 
 const plantedRounds = 1000
+
+// A file with two names in one directory was written under one of them, and that name was
+// removed, or given to another file, before the batch: the name that was heard says nothing of
+// the other one.
+func TestLinksThatAreWrittenAndRemoved(t *testing.T) {
+	for i := range uint64(16) { // readers that ask in different ways
+		replaced := i%2 == 0
+		simulated(t, func(s *simulation) {
+			s.reader.parts = newSimParts(i, planted{})
+			must(t, s.shell.Write(simRoot+"/a/l1", "one"))
+			must(t, s.shell.Link(simRoot+"/a/l1", simRoot+"/a/l2"))
+			s.rest()
+			must(t, s.shell.Append(simRoot+"/a/l1", "two"))
+			if replaced {
+				must(t, s.shell.Rename(simRoot+"/a/f", simRoot+"/a/l1", 0))
+			} else {
+				must(t, s.shell.Unlinkat(here, simRoot+"/a/l1", 0))
+			}
+			s.rest()
+		})
+	}
+}

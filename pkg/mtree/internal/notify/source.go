@@ -78,4 +78,10 @@ type Entry struct {
 	Name    string
 	Arrived bool // a directory arrived here: made, moved in, exchanged
 	Renamed bool // what is no directory got this name by a rename
+
+	// Written says that what had this name before was written, or its attributes were set;
+	// Replaced, that something else got the name after that.
+	Written, Replaced bool
+
+	fresh bool // it got the name a moment ago: what is written has no other name, most likely
 }
