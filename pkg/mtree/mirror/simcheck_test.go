@@ -197,6 +197,7 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 			continue
 		}
 		ok, was := false, ""
+		later, mode := false, false // a directory may be later than its parent lists it, with the mode that this lists
 		for _, span := range t.Past(p) {
 			if !span.Since(turn) {
 				continue
@@ -207,6 +208,10 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 				break
 			}
 			was = span.Version.String()
+			if has && is.kind == mtree.Dir && span.Kind == mtree.Dir && is.complete {
+				later, mode = later || filetime.SameStored(is.mtime, span.MTime), mode || is.mode == span.Mode
+				ok = later && mode
+			}
 		}
 		if !ok && has && (s.had.NoDelete || s.everHid(t, path) || is.kind == mtree.Dir && len(s.had.Filters) > 0) {
 			ok = true // an entry that stays
