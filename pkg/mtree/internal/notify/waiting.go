@@ -10,16 +10,6 @@ import (
 	"tidemark/pkg/mtree"
 )
 
-// Waiting says what is under way among the events that a Take would return.
-type Waiting struct {
-	// Open: something is half done, or this is not known. A file was written and not
-	// closed; a name went and its new place was not heard; events were lost, or are many.
-	Open bool
-	// Made are the paths of names that came, and were neither written nor closed: files that
-	// are about to be written, or links, which are complete.
-	Made []string
-}
-
 // Bounds of what is looked at. Where more waits, a burst is under way, and what comes next
 // is better gathered.
 const (
