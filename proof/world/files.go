@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -248,6 +250,18 @@ func (m *model) copied(from, to string) map[string]growth {
 		}
 	}
 	return copies
+}
+
+// placeholders are the symlinks that GNU tar makes last, because they may lead out of where it
+// extracts: until then it keeps an empty file in the place of each.
+func (m *model) placeholders(from, to string) map[string][][]byte {
+	empty := map[string][][]byte{}
+	for p, n := range m.entries() {
+		if within(p, from) && n.kind == link && (path.IsAbs(n.target) || slices.Contains(strings.Split(n.target, "/"), "..")) {
+			empty[to+p[len(from):]] = [][]byte{nil}
+		}
+	}
+	return empty
 }
 
 func (m *model) exists(p string) error {

@@ -114,6 +114,24 @@ func TestWhatTarWritesByAndBy(t *testing.T) {
 	}
 }
 
+// tar had put an empty file in the place of a symlink that leads out of where it extracts, and
+// a copy of that was "torn".
+func TestWhatTarKeepsThePlaceOf(t *testing.T) {
+	m := newModel()
+	require.NoError(t, m.makeDirs("d"))
+	for name, target := range map[string]string{"out": "/etc/passwd", "up": "../f", "in": "f"} {
+		require.NoError(t, m.put("d/"+name, newLink(target)))
+	}
+	tar := changeOf("tar")
+	next, args, h := m.clone(), []string{"d", "t"}, newHistory()
+	require.NoError(t, tar.model(next, args))
+	h.coming(m, next, tar.moments(m, args))
+	for name, empty := range map[string]bool{"out": true, "up": true, "in": false} {
+		require.Equal(t, empty, h.everWas("t/"+name, newFile(nil), 0), name)
+		require.True(t, h.everWas("t/"+name, next.find("t/"+name), 0), name)
+	}
+}
+
 // A write(2) is not one step for those who read meanwhile: the kernel shows a page after the
 // other, under one mtime. So a reader of the source has half of it, or a mixture.
 func TestWhatAWriteShowsByAndBy(t *testing.T) {

@@ -161,7 +161,8 @@ var treeChanges = []change{
 			}
 			return run("bash", "-c", `set -o pipefail; mkdir -- "$2" && tar c --exclude=.tidemark -C "$1" . | tar xp -C "$2"`, "bash", s.path(a[0]), s.path(a[1]))
 		},
-		grows: func(m *model, a []string) map[string]growth { return m.copied(a[0], a[1]) },
+		grows:   func(m *model, a []string) map[string]growth { return m.copied(a[0], a[1]) },
+		moments: func(m *model, a []string) map[string][][]byte { return m.placeholders(a[0], a[1]) },
 	}, {
 		name: "clone", weight: 2, rough: true, // cp -a, with what is in .tidemark of a tree within
 		draw:  func(d *drawer) []string { return d.args(d.loose(dir), d.fresh()) },
