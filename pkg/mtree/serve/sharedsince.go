@@ -52,7 +52,7 @@ func (h *Handler) makeSince(r *http.Request, q *dirRequest, key pages.Key, from 
 	}
 	p := &pages.Page{Key: key, Pieces: [][]byte{body}, Size: int64(cap(body)), Stamp: q.self.MTime, Hot: s.hot, Whole: true}
 	p.Load.Bytes, p.Key.Path = p.Size, strings.Clone(key.Path) // it may be a piece of a request's header
-	if !s.hot && q.snap.State == wire.Watched {
+	if !s.hot && !s.cut && after == "" && q.snap.State == wire.Watched {
 		h.answers.Put(key, q.time(), p)
 	}
 	return p, nil
