@@ -221,9 +221,9 @@ func (j *plain) told(path string, s mtree.Stamp) (t journal.Told) {
 		for _, l := range b.Lines {
 			switch {
 			case l.Path == path && l.Unknown:
-				return journal.Told{Whole: true, Names: []string{"*"}}
+				return journal.Told{Whole: true}
 			case l.Below && (l.Path == "" || strings.HasPrefix(path, l.Path+"/")):
-				return journal.Told{Whole: true, Below: true, Names: []string{"**"}}
+				return journal.Told{Whole: true, Below: true}
 			case l.Path != path:
 				continue
 			}

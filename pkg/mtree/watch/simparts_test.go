@@ -2,7 +2,6 @@ package watch_test
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"tidemark/internal/proof"
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/journal"
@@ -119,6 +117,9 @@ func (w *simWalk) prefetch(path string, since mtree.Stamp) {
 // part is what serve does: nil if all must be listed.
 func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 	s := w.parts
+	if f, ok := s.journal.(*followed); ok {
+		return w.listedPart(f, d, path, since)
+	}
 	for range 3 {
 		early := s.planted.tailFirst && s.journal.read(w.process, w.root, s.tree)
 		w.pause()
@@ -135,12 +136,10 @@ func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 			j.top = w.rootStamp()
 		}
 		if !early && !s.journal.read(w.process, w.root, s.tree) {
-			s.why("the journal proves nothing")
 			return nil
 		}
 		told := s.journal.told(path, since)
 		if told.Whole || len(told.Spans) == 0 {
-			s.why(fmt.Sprintf("whole %v, %d spans %s", told.Whole, len(told.Spans), told.Names))
 			return nil
 		}
 		w.pause()
@@ -163,6 +162,34 @@ func (w *simWalk) part(d *disk.Dir, path string, since mtree.Stamp) *seen {
 		return p
 	}
 	return nil
+}
+
+// listedPart is part as package lister reads it.
+func (w *simWalk) listedPart(f *followed, d *disk.Dir, path string, since mtree.Stamp) *seen {
+	l := w.lister
+	l.TreeID = w.parts.tree.ID
+	reading, err := l.BeginPart(d, path)
+	w.pause()
+	if err != nil || !f.read(w.process, w.root, w.parts.tree) {
+		return nil
+	}
+	told := f.told(path, since)
+	w.pause()
+	if told.Whole || len(told.Spans) == 0 {
+		return nil
+	}
+	part, err := reading.Read(told.Names)
+	if err != nil {
+		return nil
+	}
+	p := &seen{stamp: part.Stamp, now: part.Now, id: part.ID, hot: part.Hot, spans: told.Spans, gone: part.Gone, shows: map[string]string{}}
+	for _, e := range part.Entries {
+		if !w.add(d, p, e) {
+			return nil
+		}
+	}
+	w.parts.told++
+	return p
 }
 
 // lookSlowly is look, and other things happen meanwhile.
@@ -314,16 +341,12 @@ func (w *simWalk) visit(d *disk.Dir, path string) bool {
 	return !p.hot && w.take(d, path, have, p)
 }
 
-func (s *simParts) why(text string) { proof.Count("parts: "+text, 1) }
-
 // suffices reports whether what the reader has of a directory and a part are all of it.
 func (w *simWalk) suffices(have *believed, p *seen) bool {
 	if have == nil || have.denied || have.own || have.id != p.id || p.now.Sub(have.now) >= w.parts.day {
-		w.parts.why(fmt.Sprint("no record: ", have == nil))
 		return false
 	}
 	if !slices.ContainsFunc(p.spans, func(s mtree.Span) bool { return s.Contains(have.stamp) }) && !w.parts.planted.anyRecord {
-		w.parts.why("record outside")
 		return false
 	}
 	w.parts.used++
