@@ -11,8 +11,9 @@
 //	publish.go    one batch, down from the root
 //	plan.go       what the batch will stamp, before it does
 //	renamed.go    the ctime of one file
-//	stamp.go      the time of one directory
-//	announce.go   what is written to the journal, and what each directory was given
+//	stamp.go, announce.go
+//	              the time of one directory; what is written of it to the journal before, and
+//	              what it was given
 //	tree.go       where batches are published, and the result
 //	batch.go      the changes that are published together
 package publish

@@ -8,7 +8,6 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
-	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
@@ -275,25 +274,6 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 		}
 	}
 	return ref, fresh
-}
-
-// passesOver reports whether another file system begins at child, which is then neither
-// watched nor written, and remembers the directory.
-func (p *publisher) passesOver(parent, child disk.Info, path string) bool {
-	if p.CrossMounts || !disk.IsBorder(parent, child) { // guard (always): TestSubvolumeBelow
-		return false
-	}
-	p.Health.PassOver(path)
-	return true
-}
-
-// isBorder reports whether another watch or mirror runs in d, and remembers it.
-func (p *publisher) isBorder(d *disk.Dir, path string) bool {
-	if !state.IsLiveTree(d) {
-		return false
-	}
-	p.Borders.Add(path) // guard: TestBorder
-	return true
 }
 
 // listChanges lists the changes in one directory, for the triggers.

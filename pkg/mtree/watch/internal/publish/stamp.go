@@ -5,6 +5,7 @@ import (
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
 	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
@@ -165,4 +166,23 @@ func (p *publisher) showPublished(d *disk.Dir, path string, at ownwrites.Place) 
 	if after, err := p.set(d, stamp); err == nil {
 		p.remember(path, at, stamp, before, after, nil)
 	}
+}
+
+// passesOver reports whether another file system begins at child, which is then neither
+// watched nor written, and remembers the directory.
+func (p *publisher) passesOver(parent, child disk.Info, path string) bool {
+	if p.CrossMounts || !disk.IsBorder(parent, child) { // guard (always): TestSubvolumeBelow
+		return false
+	}
+	p.Health.PassOver(path)
+	return true
+}
+
+// isBorder reports whether another watch or mirror runs in d, and remembers it.
+func (p *publisher) isBorder(d *disk.Dir, path string) bool {
+	if !state.IsLiveTree(d) {
+		return false
+	}
+	p.Borders.Add(path) // guard: TestBorder
+	return true
 }
