@@ -11,13 +11,6 @@ import (
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 )
 
-// Journal is where the names of a batch are written down before it is stamped. If that fails,
-// nobody relies on the journal any more when the method returns.
-type Journal interface {
-	Write(floor mtree.Stamp, lines []journal.Line)
-	Drop() // something will be stamped that is not written down
-}
-
 // names are the names in one directory at which something happened, as they are found out.
 type names struct {
 	list    []string // those of directories end in a slash

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
 )
@@ -30,6 +31,36 @@ type dirChange struct {
 	retry    bool           // it could not be read: it is tried again
 
 	plan plan
+}
+
+// plan is what was found out of one directory of a batch, before the batch is stamped.
+type plan struct {
+	fate  fate
+	dir   *disk.Dir   // nil: it is to be opened again
+	info  disk.Info   // of it
+	order []string    // the directories below that are gone down to
+	seen  []seen      // of each entry
+	value mtree.Stamp // what it counts for in the directory above, if it is not entered
+	err   error       // why it cannot be opened
+}
+
+// fate says what becomes of a directory below another one in a batch.
+type fate int8
+
+const (
+	entered  fate = iota
+	nothing       // it does not count, nor anything below it
+	asEntry       // it counts as an entry of the directory above
+	absent        // it is gone
+	closed        // it cannot be opened
+	unread        // it could not be read before, and cannot be now
+	readable      // it can be read again
+)
+
+// seen is what was found out of one changed name.
+type seen struct {
+	fate fate
+	info disk.Info // if it is entered, which is the usual fate
 }
 
 // at returns the change of the directory at path, and makes it and those above it.

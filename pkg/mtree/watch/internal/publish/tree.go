@@ -4,12 +4,20 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/journal"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
+
+// Journal is where the names of a batch are written down before it is stamped. If that fails,
+// nobody relies on the journal any more when the method returns.
+type Journal interface {
+	Write(floor mtree.Stamp, lines []journal.Line)
+	Drop() // something will be stamped that is not written down
+}
 
 // Tree is where batches are published. Its fields stay the same while a watcher runs, but for
 // Given, which belongs to it, and Journal.
