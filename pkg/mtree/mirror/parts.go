@@ -14,7 +14,7 @@ import (
 // that keeps names and times as they are.
 func (d *daemon) takesParts() bool {
 	r := d.mirror.replica
-	return !d.held && // guard: TestWhenPartsAreAskedFor
+	return !d.held && // guard (without !d.held): TestWhenPartsAreAskedFor
 		!r.Staging.Folds && // guard: TestWhenPartsAreAskedFor
 		r.Times.Granule <= time.Nanosecond // guard: TestWhenPartsAreAskedFor
 }

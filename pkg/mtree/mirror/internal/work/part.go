@@ -37,7 +37,7 @@ func (env *Env) suffices(t *Target, v *VisitResult, info disk.Info) bool {
 		!l.Stamp.Before(r.Stamp) && // guard: TestWhichPartsSuffice
 		l.ID != "" && l.ID == r.ID && // guard: TestWhichPartsSuffice
 		env.isOfOurOptions(v) && // guard: TestWhichPartsSuffice
-		l.HasNow && !l.Now.Before(r.Now) && // guard: TestWhichPartsSuffice
+		l.HasNow && !l.Now.Before(r.Now) &&
 		l.Now.Sub(r.Now) < wholeEvery && // guard: TestWhichPartsSuffice
 		env.Replica.Uncopied()[t.Path] == 0 // guard: TestWhichPartsSuffice
 }
