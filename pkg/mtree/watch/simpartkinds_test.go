@@ -2,7 +2,6 @@ package watch_test
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -242,42 +241,6 @@ func TestSimulatedPartsAreTaken(t *testing.T) {
 		require.Greater(t, s.reader.parts.used, 5)
 	})
 }
-
-// TestPlantedInParts plants one mistake after the other in the reader or in the journal: histories
-// of TestSimulatedParts must find each. So a rule that is left out would be noticed.
-func TestPlantedInParts(t *testing.T) {
-	tryOpenat2(t)
-	for _, c := range []struct {
-		name    string
-		planted planted
-		kinds   map[string]int // of which there are more
-		from    uint64         // the first seed: one that found it lies behind it
-	}{
-		{"journal after the stamps", planted{after: true}, map[string]int{"in a batch": 600}, 215},
-		{"tail before s0", planted{tailFirst: true}, map[string]int{"in a batch": 600}, 110},
-		{"a gap unnoticed", planted{ignoresGaps: true}, nil, 1},
-		{"a child directory is not named", planted{noChildren: true}, nil, 1},
-		{"what arrives is no **", planted{noArrivals: true}, nil, 1},
-		{"what is found is no *", planted{noUnknown: true}, nil, 1},
-		{"a record outside of FROM:TO", planted{anyRecord: true}, nil, 1},
-		{"the lock is ignored", planted{ignoresLock: true}, map[string]int{"full for a moment": 200}, 1},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			kinds := maps.Clone(partsKinds)
-			maps.Copy(kinds, c.kinds)
-			for seed := c.from; seed < c.from+plantedRounds; seed++ {
-				r := simulate(t, seed, partsHistory(seed, kinds), func(s *simulation) { s.reader.parts = newSimParts(seed, c.planted) })
-				if r.problem != "" {
-					t.Logf("seed %d: %s", seed, r.problem)
-					return
-				}
-			}
-			t.Fatalf("%d histories do not find it", plantedRounds)
-		})
-	}
-}
-
-const plantedRounds = 1000
 
 // A file with two names in one directory was written under one of them, and that name was
 // removed, or given to another file, before the batch: the name that was heard says nothing of
