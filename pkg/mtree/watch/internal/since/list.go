@@ -2,6 +2,7 @@ package since
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"log/slog"
 	"strings"
@@ -70,4 +71,15 @@ func (l *list) end() error {
 		l.err = err
 	}
 	return l.err
+}
+
+// telling is one answer.
+type telling struct {
+	Question
+	*list
+	ctx        context.Context
+	tree       state.Tree
+	exceptions *state.Exceptions
+	borders    map[string]bool
+	unreadable int // directories that could not be read
 }

@@ -12,17 +12,6 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// telling is one answer.
-type telling struct {
-	Question
-	*list
-	ctx        context.Context
-	tree       state.Tree
-	exceptions *state.Exceptions
-	borders    map[string]bool
-	unreadable int // directories that could not be read
-}
-
 // Tell writes the paths. Errors carry an exit code: exit.Refused on a copy, exit.Failed if
 // directories could not be read, and all else was told. Cost by the journal: its new part, at
 // most 8 MiB, and one open for each directory in which something changed. Else: a statx for
