@@ -35,12 +35,13 @@
 //	cookies.go       it answers --sync
 //	exceptions.go    .tidemark/stamps and .tidemark/unread
 //	tree.go          the tree file
-//	journal.go       the journal: begun, and one warning if it cannot be written
+//	journal.go       the journal is begun
 //	status.go        the published state and the checkpoint
 //	clock.go         was the clock set back?
 //	watcher.go       what the goroutine owns
 //	audits.go        the running audit, the next one and the last one
 //	settling.go      the time of the batch that is being gathered
+//	names.go         the journal, as publish writes it
 //	config.go
 //	stats.go
 //
