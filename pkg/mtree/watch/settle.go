@@ -28,7 +28,8 @@ func (w *watcher) openBatch() {
 // nothing is quiet: its findings are batches, too.
 func (w *watcher) heard(ctx context.Context) error {
 	w.openBatch()
-	if w.audits.running || !w.batch.isQuiet(w.Settle) { // guard (without w.audits.running): TestBurstsAreGathered // guard (without !w.batch): TestBurstsAreGathered
+	// guard (without w.audits.running): TestBurstsAreGathered
+	if w.audits.running || !w.batch.isQuiet(w.Settle) { // guard (without !w.batch): TestBurstsAreGathered
 		return nil
 	}
 	return w.look(ctx)

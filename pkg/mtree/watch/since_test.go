@@ -203,6 +203,36 @@ func TestSinceRefuses(t *testing.T) {
 	require.ElementsMatch(t, []string{"./\n", "./a/\n", "./a/f\n", "./a/x%0Ay\n", ""}, strings.SplitAfter(out.String(), "\n"), "everything")
 }
 
+// A stamp of a clock that was set back since. When the clock has passed it again, the journal seems
+// to reach back to it.
+func TestStampOfAnEarlierClock(t *testing.T) {
+	root := newTree(t, "a/f = f", "b/g = g")
+	var clock movable
+	clock.ahead.Store(int64(30 * time.Minute))
+	r := start(t, watch.Config{Root: root, Now: clock.now})
+	must(t, os.Chtimes(root+"/a/f", time.Time{}, clock.now().Time()))
+	stamp := r.sync()
+	for _, ahead := range []time.Duration{10 * time.Minute, 40 * time.Minute} {
+		clock.ahead.Store(int64(ahead))
+		write(t, root+"/a/new"+fmt.Sprint(ahead), "new")
+		must(t, os.Chtimes(root+"/a/f", time.Time{}, clock.now().Time()))
+		r.sync()
+		r.await(wire.Watched)
+	}
+	require.Contains(t, paths(tellSince(t, watch.Config{Root: root}, stamp)), "./a/new10m0s")
+}
+
+// While a tree is degraded, nothing but all of it is told.
+func TestSinceOfADegradedTree(t *testing.T) {
+	root := newTree(t, "a/f = f", "b/g = g")
+	r := start(t, watch.Config{Root: root})
+	stamp := r.sync()
+	write(t, root+"/a/f", "new")
+	r.sync()
+	editStatus(t, root, func(s *state.Status) { s.State = wire.Degraded })
+	require.Contains(t, paths(tellSince(t, watch.Config{Root: root}, stamp)), "./b/g")
+}
+
 // Where the clock is set back, stamps come that may have come before. Those are recorded: what
 // was done since such a stamp cannot be told from the stamps alone. Names of the journal can, if
 // the root had the stamp in this run.

@@ -39,7 +39,7 @@ type openName struct {
 
 // event adds an event of a name in a directory. The slices are kept.
 func (o *openNames) event(dir, name []byte, mask uint64) {
-	if mask&unix.IN_MOVED_FROM != 0 {
+	if mask&unix.IN_MOVED_FROM != 0 { // guard: TestWaiting
 		o.left = append(o.left, dir)
 	}
 	if mask&unix.IN_MOVED_TO != 0 {
@@ -75,7 +75,7 @@ func (o *openNames) waiting(of pathOf) (w Waiting) {
 		w.Open = w.Open || err != nil
 		return ok
 	}
-	if count(o.left, inside) > count(o.entered, inside) {
+	if count(o.left, inside) > count(o.entered, inside) { // guard: TestWaiting
 		w.Open = true
 	}
 	for _, n := range o.names {

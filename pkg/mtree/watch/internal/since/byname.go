@@ -67,7 +67,7 @@ func isBelow(changed map[string]*dirChange, path string) bool {
 // change tells of one directory.
 func (t *telling) change(path string, changed map[string]*dirChange) error {
 	c := changed[path]
-	if gone := t.gone(path); gone != "" {
+	if gone := t.gone(path); gone != "" { // guard: TestToldIsGone
 		t.name(gone)
 		return nil
 	}

@@ -43,7 +43,7 @@ func (t *telling) everything(root disk.Info) error { return t.visit(t.Root, root
 // isStamped reports whether the directory at path has a stamp above the one asked for.
 func (t *telling) isStamped(path string, info disk.Info) bool {
 	stamp, ok := t.exceptions.StampOf(path, info.Node.Ino)
-	if !ok {
+	if !ok { // guard (always): TestToldByStamp
 		stamp = info.MTime
 	}
 	return stamp.After(t.Since)
@@ -87,7 +87,8 @@ func (t *telling) visit(dir *disk.Dir, self disk.Info, path string, d depth) err
 		switch {
 		case t.Exclude.Hides(below, info.Kind == mtree.Dir), disk.IsBorder(self, info) && !t.CrossMounts, t.borders[below]:
 		case info.Kind != mtree.Dir:
-			if d == all || t.isRecent(info) {
+			// guard (without d == all): TestToldByName
+			if d == all || t.isRecent(info) { // guard (without t.isRecent): TestToldByStamp
 				t.name(below)
 			}
 		case d == all || d == stamped && t.isStamped(below, info):

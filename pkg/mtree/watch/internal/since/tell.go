@@ -21,7 +21,7 @@ func Tell(ctx context.Context, q Question) error {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
-	if p.Tree.Role == state.Copy {
+	if p.Tree.Role == state.Copy { // guard: TestToldCannotBeWritten
 		return exit.With(exit.Refused, errors.New("this is a copy: its times are not those of its stamps"), "ask at the source")
 	}
 	if p.Status.CrossMounts != nil {
@@ -59,11 +59,11 @@ func (t *telling) tell(p state.Published) error {
 	switch {
 	case why == "" && !ahead: // guard (without !ahead): TestSinceRefuses
 		return t.byName(batches)
-	case !p.State.Prunes():
+	case !p.State.Prunes(): // guard: TestSinceOfADegradedTree
 		t.Log.Warn("everything is told: the stamps of this tree prove nothing now", "state", p.State)
 	case ahead: // guard: TestSinceRefuses
 		t.Log.Warn("everything is told: the tree never had this stamp, or its clock was set back since", "stamp", t.Since.String(), "root", root.MTime.String())
-	case t.tree.Again.Has(t.Since): // guard: TestStampsThatComeAgain
+	case t.tree.Again.Has(t.Since): // guard: TestStampsThatComeAgainAreRecorded
 		t.Log.Warn("everything is told: the stamp may be from before the clock was set back", "stamp", t.Since.String())
 	default:
 		t.Log.Info("going by the stamps: what is gone, and what came with older times, is told by its directory only", "why", why)
@@ -75,7 +75,7 @@ func (t *telling) tell(p state.Published) error {
 // batches returns the batches of the journal since the stamp, or why they do not suffice. A
 // stamp that may have come twice counts if the journal shows that the root had it in this run.
 func (t *telling) batches(p state.Published) (batches []journal.Batch, why string) {
-	if p.State != wire.Watched && p.State != wire.Auditing {
+	if p.State != wire.Watched && p.State != wire.Auditing { // guard: TestSinceOfADegradedTree
 		return nil, "no watch hears everything now"
 	}
 	var follower journal.Follower
@@ -87,7 +87,7 @@ func (t *telling) batches(p state.Published) (batches []journal.Batch, why strin
 	if !ok {
 		return nil, "the journal does not reach back to this stamp"
 	}
-	if t.tree.Again.Has(t.Since) && !hadStamp(batches, t.Since) { // guard: TestStampsThatComeAgain
+	if t.tree.Again.Has(t.Since) && !hadStamp(batches, t.Since) { // guard: TestStampOfAnEarlierClock
 		return nil, "the stamp may be from before the clock was set back"
 	}
 	return batches, ""
