@@ -48,13 +48,6 @@ func (t *Tree) waiting(dir *node) *change {
 	return t.pending[dir]
 }
 
-// change is what waits to be published of a directory.
-type change struct {
-	names   map[string]bool // entries that changed
-	found   bool            // others may have, too: an audit found it
-	arrived bool            // it arrived under its name: all below counts
-}
-
 // place gives a node a name. What had the name is gone.
 func (t *Tree) place(path string, n *node) bool {
 	dir, name := t.up(path)

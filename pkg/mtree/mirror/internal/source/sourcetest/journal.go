@@ -8,60 +8,6 @@ import (
 	"tidemark/pkg/mtree/wire"
 )
 
-// batch is what watch writes down before it stamps: which names changed, and which stamps a reader
-// may have for these to suffice.
-type batch struct {
-	floor mtree.Stamp // before it
-	lines map[string]line
-}
-
-// line is what a batch says of a directory.
-type line struct {
-	span  mtree.Span
-	known bool            // span is
-	names map[string]bool // entries that changed, directories that the batch stamps among them
-	more  bool            // others may have changed, too
-	deep  bool            // so may have all below
-}
-
-// beginJournal begins a new one: what was given before is not remembered.
-func (t *Tree) beginJournal() {
-	t.journal = nil
-	clear(t.given)
-}
-
-// Mistake is one that watch or serve makes with the journal: a test shows that it is found.
-type Mistake string
-
-// What a watch or a serve can do wrong.
-const (
-	LateJournal  Mistake = "a batch is written down after its stamps"
-	EarlyTail    Mistake = "the journal is read before the directory's stamp"
-	NoChildren   Mistake = "directories that a batch stamps are not named"
-	NamedFinding Mistake = "what an audit finds counts as named"
-)
-
-// plan returns what is written down of a batch.
-func (t *Tree) plan(stamps []stamped) batch {
-	b := batch{floor: t.floor, lines: map[string]line{}}
-	for _, s := range stamps {
-		l := line{span: mtree.Span{From: s.n.mtime, To: s.n.mtime}, known: true, names: map[string]bool{}}
-		if gave, ok := t.given[s.n]; ok {
-			l.span.From, l.known = gave, !s.n.mtime.Before(gave)
-		}
-		if c := t.pending[s.n]; c != nil {
-			l.names, l.more, l.deep = c.names, c.found && t.Mistake != NamedFinding, c.arrived
-		}
-		b.lines[s.path] = l
-	}
-	for _, s := range stamps {
-		if s.path != "" && t.Mistake != NoChildren {
-			b.lines[mtree.ParentPath(s.path)].names[mtree.BaseName(s.path)] = true
-		}
-	}
-	return b
-}
-
 // told returns the lines of the batches that a reader may not have, who listed the root with that
 // stamp.
 func (t *Tree) told(since mtree.Stamp) (batches []map[string]line) {

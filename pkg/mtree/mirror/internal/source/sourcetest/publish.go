@@ -207,3 +207,30 @@ func (t *Tree) Restore(s *Snapshot) {
 	t.record()
 	t.Start(false)
 }
+
+// beginJournal begins a new one: what was given before is not remembered.
+func (t *Tree) beginJournal() {
+	t.journal = nil
+	clear(t.given)
+}
+
+// plan returns what is written down of a batch.
+func (t *Tree) plan(stamps []stamped) batch {
+	b := batch{floor: t.floor, lines: map[string]line{}}
+	for _, s := range stamps {
+		l := line{span: mtree.Span{From: s.n.mtime, To: s.n.mtime}, known: true, names: map[string]bool{}}
+		if gave, ok := t.given[s.n]; ok {
+			l.span.From, l.known = gave, !s.n.mtime.Before(gave)
+		}
+		if c := t.pending[s.n]; c != nil {
+			l.names, l.more, l.deep = c.names, c.found && t.Mistake != NamedFinding, c.arrived
+		}
+		b.lines[s.path] = l
+	}
+	for _, s := range stamps {
+		if s.path != "" && t.Mistake != NoChildren {
+			b.lines[mtree.ParentPath(s.path)].names[mtree.BaseName(s.path)] = true
+		}
+	}
+	return b
+}

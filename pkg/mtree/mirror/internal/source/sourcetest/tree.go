@@ -46,6 +46,40 @@ type Tree struct {
 	gave map[string]bool // path and bytes of all that was read
 }
 
+// Mistake is one that watch or serve makes with the journal: a test shows that it is found.
+type Mistake string
+
+// What a watch or a serve can do wrong.
+const (
+	LateJournal  Mistake = "a batch is written down after its stamps"
+	EarlyTail    Mistake = "the journal is read before the directory's stamp"
+	NoChildren   Mistake = "directories that a batch stamps are not named"
+	NamedFinding Mistake = "what an audit finds counts as named"
+)
+
+// change is what waits to be published of a directory.
+type change struct {
+	names   map[string]bool // entries that changed
+	found   bool            // others may have, too: an audit found it
+	arrived bool            // it arrived under its name: all below counts
+}
+
+// batch is what watch writes down before it stamps: which names changed, and which stamps a reader
+// may have for these to suffice.
+type batch struct {
+	floor mtree.Stamp // before it
+	lines map[string]line
+}
+
+// line is what a batch says of a directory.
+type line struct {
+	span  mtree.Span
+	known bool            // span is
+	names map[string]bool // entries that changed, directories that the batch stamps among them
+	more  bool            // others may have changed, too
+	deep  bool            // so may have all below
+}
+
 // node is a file, a directory or a symlink.
 type node struct {
 	kind         mtree.Kind
