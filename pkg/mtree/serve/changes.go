@@ -34,7 +34,7 @@ func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q *dirRequest)
 			return
 		}
 	}
-	if !h.lookForSince(w, q) {
+	if !h.ready(w, q) {
 		return
 	}
 	leave, ok := h.enter(w, r, q)

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"net/http"
 	"slices"
 
 	"tidemark/pkg/mtree"
@@ -44,6 +45,22 @@ const partsAhead = 16
 // partTries is how often a directory that is stamped meanwhile is looked at before its part
 // is told as hot.
 const partTries = 3
+
+// newSinceWalk returns a walk for an answer to q.
+func (h *Handler) newSinceWalk(r *http.Request, q *dirRequest, from mtree.Stamp, after string) *sinceWalk {
+	return &sinceWalk{h: h, r: r, lister: h.tree.Lister(q.snap), root: q.path, from: from, after: after}
+}
+
+// run writes all listings, or parts if they were asked for.
+func (s *sinceWalk) run(q *dirRequest) error {
+	switch {
+	case !q.self.MTime.After(s.from):
+		return nil
+	case q.query["part"] == "1":
+		return s.walkParts(q.snap, q.self.MTime)
+	}
+	return s.walk("", nil)
+}
 
 // walkParts writes what changed since s.from, as parts where the journal allows that. until is
 // the stamp of the directory that was asked about, which was read before.

@@ -116,18 +116,3 @@ func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirReques
 		h.abort(err)
 	}
 }
-
-func (h *Handler) newSinceWalk(r *http.Request, q *dirRequest, from mtree.Stamp, after string) *sinceWalk {
-	return &sinceWalk{h: h, r: r, lister: h.tree.Lister(q.snap), root: q.path, from: from, after: after}
-}
-
-// run writes all listings, or parts if they were asked for.
-func (s *sinceWalk) run(q *dirRequest) error {
-	switch {
-	case !q.self.MTime.After(s.from):
-		return nil
-	case q.query["part"] == "1":
-		return s.walkParts(q.snap, q.self.MTime)
-	}
-	return s.walk("", nil)
-}
