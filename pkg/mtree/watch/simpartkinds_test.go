@@ -41,6 +41,8 @@ var partsKinds = map[string]int{
 	"heard": 200, "in a batch": 50, "quiet": 30, "reader passes": 60, "reader looks": 60, "a long while": 20, "in the tick of a stamp": 10, "behind a stamp": 3, "across the tick": 5, "arrives in the tick": 3,
 	"touched back": 5, "a twin arrives": 3, "time comes again": 5, "the clock steps": 3, "a loss in an audit": 2, "away for long": 4, "audit": 3,
 	"kill and start": 5, "terminate": 2, "start": 5, "crash": 1, "sync": 10, "rest": 6, "journal": 3, "once": 1, "calls fail": 2,
+	"other rights": 2, "root given away": 2, "a closed directory": 2, "without events": 2, "deaf for long": 2, "excluded for long": 2,
+	"other options": 1, "full": 1, "room": 2, "read-only": 1, "writable": 3, "kill": 2, "the clock is set back while away": 2,
 	"links": 8, "journal removed": 3, "journal put back": 3, "journals exchanged": 2, "marker put back": 1, "full for a moment": 4, "writes fail": 4,
 }
 
