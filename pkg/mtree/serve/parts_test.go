@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -100,6 +101,34 @@ func TestPartOfWhatIsStampedMeanwhile(t *testing.T) {
 		k.publish("d/f001")
 	}
 	require.GreaterOrEqual(t, told, 2)
+}
+
+// A directory that is stamped after the walk began, but before its parent's part is read, is told
+// as well: a reader that is shown its new stamp would ask for all of it.
+func TestPartsTellWhatTheyList(t *testing.T) {
+	var k *keeper
+	var calls atomic.Int32
+	now := func() mtree.Stamp {
+		if calls.Add(-1) == 0 {
+			k.publish("b/c/x")
+		}
+		return machine.Now()
+	}
+	k = publishKept(t, serve.Config{Now: now}, map[string]string{"a/x": "1", "b/c/x": "1"})
+	late := 0
+	for n := range int32(5) {
+		first := k.shows("")
+		k.publish("a/x")
+		stamp := k.floor
+		calls.Store(n + 1)
+		blocks, _ := k.parts(since("/", first))
+		calls.Store(0)
+		if b := slices.IndexFunc(blocks[0].Entries, func(e mtree.Entry) bool { return e.Name == "b" && e.MTime.After(stamp) }); b >= 0 {
+			late++
+			require.Equal(t, []string{"./ part a b", "a/ part x", "b/ part c", "b/c/ part x"}, brief(blocks), "%d", n)
+		}
+	}
+	require.GreaterOrEqual(t, late, 1)
 }
 
 // Of a directory that arrived, and of what is below it, whole listings are told, by the stamps;

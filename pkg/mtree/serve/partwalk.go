@@ -196,7 +196,7 @@ func (p *partWalk) writePart(step *partStep, part *mtree.Listing, spans []mtree.
 	if err := p.put(mtree.FormatListing(*part)); err != nil {
 		return err
 	}
-	p.addUnlined(step, pages.Subdirs(part, p.from))
+	p.addBelow(step, pages.Subdirs(part, p.from))
 	return nil
 }
 
@@ -213,7 +213,7 @@ func (p *partWalk) whole(step *partStep, below bool) error {
 	if err := p.write(step.path, page); err != nil {
 		return err
 	}
-	p.addUnlined(step, page.Below)
+	p.addBelow(step, page.Below)
 	return nil
 }
 
@@ -226,23 +226,27 @@ func (p *partWalk) descend(step *partStep) error {
 	return p.walk(step.path, nil)
 }
 
-// addUnlined adds a step for each of these directories, entries of that of a step, that has a
-// new stamp but no line in the journal: another watch runs there, or it is beyond a mount.
-func (p *partWalk) addUnlined(step *partStep, below []pages.Subdir) {
+// addBelow adds a step for each of these directories, entries of that of a step, that has a new
+// stamp and no step: it was stamped since the walk began, and a reader that is shown its new
+// stamp wants it, too; or it has no line in the journal, for another watch runs there, or it is
+// beyond a mount.
+func (p *partWalk) addBelow(step *partStep, below []pages.Subdir) {
 	for _, dir := range below {
 		path := mtree.JoinPath(step.path, dir.Name)
 		full := joined(p.root, path)
-		if !dir.Stamp.After(p.from) || dir.Stamp.After(p.until) {
+		if !dir.Stamp.After(p.from) {
 			continue
 		}
 		if _, lined := slices.BinarySearchFunc(p.dirs, full, mtree.TreeOrder); lined {
 			continue
 		}
-		if told := p.view.Told(full, p.from); told.Whole || len(told.Spans) > 0 {
-			continue // by now it has a line: the next answer will tell it
+		told := p.view.Told(full, p.from)
+		byStamps := !told.Whole && len(told.Spans) == 0
+		if byStamps && dir.Stamp.After(p.until) {
+			continue // it has a line that was not read yet: the next answer will tell it
 		}
 		at, _ := slices.BinarySearchFunc(p.queue, path, func(s *partStep, path string) int { return mtree.TreeOrder(s.path, path) })
-		p.queue = slices.Insert(p.queue, at, &partStep{path: path, byStamps: true})
+		p.queue = slices.Insert(p.queue, at, &partStep{path: path, byStamps: byStamps})
 	}
 }
 
