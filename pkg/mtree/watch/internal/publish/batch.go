@@ -59,8 +59,9 @@ const (
 
 // seen is what was found out of one changed name.
 type seen struct {
-	fate fate
-	info disk.Info // if it is entered, which is the usual fate
+	fate         fate
+	kind         mtree.Kind // if it is entered, which is the usual fate
+	mtime, ctime mtree.Stamp
 }
 
 // at returns the change of the directory at path, and makes it and those above it.

@@ -22,7 +22,7 @@ const maxHeld = 256
 // look plans the directory d and those below it, and adds their lines. It reports whether d
 // will be stamped.
 func (p *publisher) look(d *disk.Dir, info disk.Info, c *dirChange, path string, at ownwrites.Place) bool {
-	n := names{}
+	n := names{list: make([]string, 0, len(c.below)+len(c.entries))}
 	c.plan.info = info
 	for _, name := range slices.Sorted(maps.Keys(c.below)) {
 		if c.arrives(name) { // guard: TestArrivedWithChangesBelow
@@ -172,7 +172,7 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 	if !isDir && info.Links > 1 { // guard: TestJournalOfHardLinks
 		n.star() // it may have other names in d, at which nothing was heard
 	}
-	return seen{info: info}
+	return seen{kind: info.Kind, mtime: info.MTime, ctime: info.CTime}
 }
 
 // release closes the directories that are still open.

@@ -146,7 +146,6 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 	case e.Arrived:
 		return p.arrived(d, self, ref, e.Name, mtree.JoinPath(path, e.Name), p.past(self.CTime)), true
 	}
-	info := now.info
 	switch now.fate {
 	case nothing:
 		return mtree.Stamp{}, false
@@ -161,9 +160,9 @@ func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.
 		return p.rule.Least(), true
 	}
 	if e.Renamed {
-		info = p.renamed(d, e.Name, info)
+		now = p.renamed(d, e.Name, now)
 	}
-	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
+	return p.rule.Value(now.mtime, now.ctime, p.Clock.Now()), true
 }
 
 // markerChanged handles a .tidemark that came or went in d, or whose watcher or mirror
