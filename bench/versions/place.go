@@ -42,7 +42,7 @@ func (b *bench) places(work string, fill func(root string) ([]string, error)) (b
 		note("first copy of the build %s", p.name)
 		t, err := p.start(true, nil)
 		if err == nil {
-			err = t.stop()
+			err = errors.Join(t.quiet(), t.stop())
 		}
 		if err != nil {
 			return both, fmt.Errorf("%s: %w", p.name, err)
@@ -65,7 +65,7 @@ type trio struct {
 }
 
 // start starts the programs and waits until what is written to the source arrives in the
-// copy. through gives the address that mirror shall ask instead of serve's; nil: serve's.
+// copy, and a pass has ended. through gives the address that mirror shall ask instead of serve's; nil: serve's.
 func (p *place) start(mirror bool, through func(address string) (string, error)) (t *trio, err error) {
 	t = &trio{place: p}
 	defer func() {
@@ -90,7 +90,10 @@ func (p *place) start(mirror bool, through func(address string) (string, error))
 	if err = t.run("", "mirror", "http://"+asked+"/", p.copy); err != nil {
 		return t, err
 	}
-	return t, rig.Probe(p.source, p.copy)
+	if err = rig.Probe(p.source, p.copy); err != nil { // it may arrive in the middle of a first copy
+		return t, err
+	}
+	return t, t.programs[2].WaitFor("listed [0-9]+ dir")
 }
 
 func (t *trio) run(says, name string, args ...string) error {
