@@ -3,7 +3,9 @@ package remote
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,9 +159,9 @@ func TestPartsAreAskedFor(t *testing.T) {
 	part := func(path string) string {
 		return string(mtree.FormatListing(mtree.Listing{Path: path, Stamp: now, Part: []mtree.Span{{From: was, To: was}}, Gone: []string{"g"}}))
 	}
-	var asked []string
+	var asked requests
 	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.URL.RequestURI())
+		asked.add(r.URL.RequestURI())
 		w.Header().Set("Tidemark-Options", "aaaaaa")
 		trailer := mtree.Trailer{Stamp: now}
 		switch {
@@ -193,12 +195,12 @@ func TestPartsAreAskedFor(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "whole", l.Entries[0].Name)
 	require.False(t, l.Direct, "a cache may have it")
-	require.Equal(t, []string{"/?txt&since=1000.000000000&part=1&wait=1", "/?txt&since=1000.000000000&part=1&after=a", "/a/?txt"}, asked)
+	require.Equal(t, []string{"/?txt&since=1000.000000000&part=1&wait=1", "/?txt&since=1000.000000000&part=1&after=a", "/a/?txt"}, asked.all())
 
 	poll.Parts = false
 	_, err = s.Root(t.Context(), poll)
 	require.ErrorIs(t, err, mtree.ErrListing)
-	require.Contains(t, asked[3:], "/?txt&since=1000.000000000&wait=1")
+	require.Contains(t, asked.all()[3:], "/?txt&since=1000.000000000&wait=1")
 }
 
 // A listing that is later than its parent lists may come from a cache, and somebody may have set
@@ -216,10 +218,10 @@ func TestALaterListingComesPastCaches(t *testing.T) {
 		"later, out of cache": {stamps: []mtree.Stamp{now.Add(1), now}, asked: 2, direct: true},
 		"earlier":             {stamps: []mtree.Stamp{now.Add(-1), now.Add(-1)}, asked: 2, direct: true, past: true},
 	} {
-		var asked []string
+		var asked requests
 		server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked = append(asked, r.Header.Get("Cache-Control"))
-			_, _ = fmt.Fprint(w, block("", c.stamps[len(asked)-1]))
+			n := asked.add(r.Header.Get("Cache-Control"))
+			_, _ = fmt.Fprint(w, block("", c.stamps[n-1]))
 		}))
 		s, err := Open(Config{URL: server.URL})
 		require.NoError(t, err)
@@ -228,8 +230,28 @@ func TestALaterListingComesPastCaches(t *testing.T) {
 		require.Equal(t, c.stamps[len(c.stamps)-1], l.Stamp, name)
 		require.Equal(t, c.direct, l.Direct, name)
 		require.Equal(t, c.past, l.Past, name)
-		require.Equal(t, []string{"", "no-cache"}[:c.asked], asked, name)
+		require.Equal(t, []string{"", "no-cache"}[:c.asked], asked.all(), name)
 		s.Close()
 		server.Close()
 	}
+}
+
+// requests are what a server was asked for.
+type requests struct {
+	mu  sync.Mutex
+	are []string
+}
+
+// add adds one, and returns how many there are.
+func (r *requests) add(what string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.are = append(r.are, what)
+	return len(r.are)
+}
+
+func (r *requests) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.are)
 }

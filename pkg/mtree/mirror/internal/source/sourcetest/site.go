@@ -58,7 +58,9 @@ func (s *Site) id() source.Tree {
 
 // Root is the method of a source. With poll.Wait it waits for another stamp of the root.
 func (s *Site) Root(ctx context.Context, poll source.Poll) (source.Root, error) {
-	clear(s.ahead)
+	s.mu.Lock()
+	s.ahead = nil
+	s.mu.Unlock()
 	if err := s.call(ctx, "root"); err != nil {
 		return source.Root{}, err
 	}
@@ -122,7 +124,7 @@ func (s *Site) validator(root *source.Root) string {
 // addParts reads parts of listings, as they come with a root: that of the root first, which takes
 // the place of the whole.
 func (s *Site) addParts(root *source.Root, since mtree.Stamp) {
-	s.ahead = map[string]source.Dir{}
+	ahead := map[string]source.Dir{}
 	for _, path := range s.Tree.changedSince(since) {
 		if s.Parts == nil || !s.Parts(path) {
 			continue
@@ -135,9 +137,12 @@ func (s *Site) addParts(root *source.Root, since mtree.Stamp) {
 			root.Dir = is
 			root.Validator = s.validator(root)
 		default:
-			s.ahead[path] = is
+			ahead[path] = is
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead = ahead
 }
 
 // fingerprint is that of the options of serve.
@@ -154,9 +159,11 @@ func (s *Site) List(ctx context.Context, path string, least mtree.Stamp) (source
 	was := s.dirs[path]
 	part, came := s.ahead[path]
 	delete(s.ahead, path)
-	s.mu.Unlock()
-	if came && least != source.Fresh && !part.Stamp.Before(least) {
+	if came = came && least != source.Fresh && !part.Stamp.Before(least); came {
 		s.Told++
+	}
+	s.mu.Unlock()
+	if came {
 		return part, nil
 	}
 	if back := s.back(); back > 0 && len(was) > 0 {
