@@ -10,9 +10,9 @@ import (
 	"tidemark/pkg/mtree/internal/journal"
 )
 
-// TestPlantedInParts plants one mistake after the other in the reader or in the journal: histories
+// TestSimulatedPartsPlanted plants one mistake after the other in the reader or in the journal: histories
 // of TestSimulatedParts must find each. So a rule that is left out would be noticed.
-func TestPlantedInParts(t *testing.T) {
+func TestSimulatedPartsPlanted(t *testing.T) {
 	tryOpenat2(t)
 	for _, c := range []struct {
 		name    string
