@@ -374,7 +374,7 @@ func TestPartsOfAWatchedTree(t *testing.T) {
 	proof.Rounds(t, 2, func(t *testing.T, seed uint64) {
 		root := inMemory(t)
 		m := newMischief(seed, root)
-		run(t, watch.Config{Root: root, Backend: "inotify"})
+		keepWatch(t, watch.Config{Root: root, Backend: "inotify"})
 		s := &site{T: t, root: root, cfg: serve.Config{Root: root, Stats: &serve.Stats{}}}
 		s.start()
 		require.Eventually(t, func() bool { return s.get("/").Header.Get("Tidemark-State") == string(wire.Watched) }, longest, time.Millisecond)
@@ -405,8 +405,8 @@ func TestPartsOfAWatchedTree(t *testing.T) {
 	})
 }
 
-// run runs a watch until the end of the test.
-func run(t *testing.T, c watch.Config) (stop func()) {
+// keepWatch runs a watch until the end of the test.
+func keepWatch(t *testing.T, c watch.Config) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended, ready := make(chan error, 1), make(chan struct{})

@@ -61,7 +61,7 @@ func TestPartsFromSeveralServes(t *testing.T) {
 	before := publishAt()
 	require.Equal(t, "unwatched", before.get("/").Header.Get("Tidemark-State"))
 	config := watch.Config{Root: root, StateDir: stateDir, Backend: "inotify"}
-	stop := run(t, config)
+	stop := keepWatch(t, config)
 	after := publishAt()
 	for _, s := range []*site{before, after} {
 		s.inState(wire.Watched)
@@ -72,7 +72,7 @@ func TestPartsFromSeveralServes(t *testing.T) {
 	after.inState(wire.Audited)
 	blocks, _ := decodeParts(t, after.get(since("/", from.Add(-1))).body)
 	require.False(t, blocks[0].IsPart(), "nobody runs")
-	run(t, config)
+	keepWatch(t, config)
 	for _, s := range []*site{before, after} {
 		s.inState(wire.Watched)
 		s.isPart()
