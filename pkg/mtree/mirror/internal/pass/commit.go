@@ -88,6 +88,7 @@ func (p *pass) commit(ctx context.Context) error {
 		}
 		return err
 	}
+	p.announce(ready) // guard: TestTheJournalOfACopy
 	for _, n := range ready {
 		// guard (without n.blocked): TestADirectoryThatIsGoneBeforeTheFlush
 		if n.blocked || p.isLate(ctx) { // guard (without p.isLate): TestAStoppedPassStampsForAMoment
@@ -234,9 +235,14 @@ func (p *pass) stamp(n *node) error {
 		return err
 	}
 	if same {
+		p.retain(n)
 		return nil
 	}
-	return dir.SetTime(p.env.Replica.Times.Stored(n.Record.Stamp))
+	if err := p.env.Replica.Stamp(dir, n.Path, p.env.Replica.Times.Stored(n.Record.Stamp)); err != nil {
+		return err
+	}
+	p.env.Replica.Remember(n.Path, n.Record.Stamp, n.Fresh)
+	return nil
 }
 
 // restoreMode gives a directory its listed mode, because it may have been made writable.
@@ -310,5 +316,5 @@ func (p *pass) markUnfinished(n *node, recovered bool) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.options.Now()))
+	return errors.Join(p.restoreMode(n, dir, info), p.env.Replica.Stamp(dir, n.Path, p.options.Now()))
 }

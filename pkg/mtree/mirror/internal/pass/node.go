@@ -35,6 +35,8 @@ type node struct {
 	unflushed  bool               // as in work.VisitResult
 	before     records.Record     // its record before the pass
 	had        bool               // it had a record
+	intact     bool               // as in work.VisitResult
+	news       news               // what changes in it
 	known      mtree.Stamp        // as in work.VisitResult
 	deletions  []replica.Deletion // what must go before it is complete
 	approx     *source.Approx     // how well the source knows its files; nil: exactly

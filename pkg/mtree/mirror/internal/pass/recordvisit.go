@@ -25,6 +25,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		return
 	}
 	n.part, n.later = v.Listing.IsPart(), v.Later
+	n.intact = v.Intact
 	n.visited, n.Doubts, n.Past, n.Nested = true, v.Doubts, v.Past, v.Nested
 	n.before, n.had, n.Record, n.Unlisted, n.known = v.Before, v.Had, v.Record, v.Unlisted, v.Known
 	// What is missing above may have moved down here since.
@@ -37,6 +38,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		n.Record = v.Before
 		return
 	}
+	p.noteNews(n, v)
 	if err := p.options.Listed(&v.Listing, v.HotElsewhere); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
@@ -50,6 +52,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 
 // recordRoot records what only the visit of the root shows.
 func (p *pass) recordRoot(n *node, v *work.VisitResult) {
+	p.announces = p.mayAnnounce(n)
 	p.full = n.Doubts.Below() // the root's record says so, or there is none
 	if n.had {
 		p.guard.gate.FoundRecord()

@@ -25,6 +25,7 @@
 //	deny.go                          directories that the source does not give
 //	status.go                        what is published of the copy
 //	delete.go                        measuring a deletion, and carrying it out
+//	announce.go                      the journal of the copy, and the stamps that it tells of
 //	record.go, lists.go              what is known of a directory and what is doubted; lists in files
 //	replica.go                       Replica, and what it is a copy of
 //	held.go, uncopied.go, unread.go  the lists: held deletions, entries left out, directories not given

@@ -68,6 +68,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if v.Before, v.Had, err = env.Replica.Record(dir, t.Path); err != nil { // guard: TestAVisitNeedsItsRecord
 		return replica.Local(err)
 	}
+	v.Intact = v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)
 	if v.Listing.IsPart() && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
 		return errPart
 	}

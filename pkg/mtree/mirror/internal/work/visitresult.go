@@ -21,6 +21,7 @@ type VisitResult struct {
 	HotElsewhere bool           // so, and it was hot there: if that is a copy, in mid-pass, its time is no stamp
 	Before       records.Record // what the copy had
 	Had          bool           // it had a record
+	Intact       bool           // it was complete with the stamp of its record, and nobody has touched it since
 	Record       records.Record // what the directory will be completed with
 	Unlisted     bool           // as in Target
 	Doubts       replica.Doubts // what is not trusted of it

@@ -1,0 +1,135 @@
+package replica
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/sys"
+)
+
+// announcer keeps the journal of the copy: which names changed, written down before the
+// directories are stamped. By it copies of this copy need no whole listings.
+//
+// A reader that has a directory with the stamp that we gave it last has all that was in it then.
+// What changed since is known only if each change came by one pass that gives the directory a
+// later stamp. So a directory is forgotten with each visit, and remembered with each later stamp.
+type announcer struct {
+	mu     sys.Mutex // steps of a pass stamp directories, too
+	writer journal.Writer
+	begun  journal.Tree     // whose journal was begun; the zero value: none was
+	told   map[string]bool  // directories of the last batch that were not stamped since
+	given  map[string]given // by path; at most mostGiven
+	warned bool             // since a batch was written
+}
+
+// given is what is known of the stamps of a directory.
+type given struct {
+	stamp mtree.Stamp // the highest that it was complete with
+	whole bool        // it has that stamp now, and whoever listed it with that has all that is in it
+}
+
+// mostGiven bounds how many directories are remembered: some 4 MB.
+const mostGiven = 20_000
+
+// mayAnnounce reports whether the copy has a journal. Copies of a copy without attributes have
+// no parts; nor does a folding one tell all the names that it changes.
+func (r *Replica) mayAnnounce() bool {
+	return !r.ReadOnly && r.tree.ID != "" && r.records == nil && !r.Staging.Folds
+}
+
+// Announce writes down that these directories are about to be stamped, and which names changed
+// in them. floor is the stamp with which the copy was complete before. If it cannot be written,
+// nobody uses the journal, and everything may be stamped all the same. Cost: see
+// [journal.Writer.Write].
+func (r *Replica) Announce(floor mtree.Stamp, lines []journal.Line) {
+	if len(lines) == 0 || !r.mayAnnounce() {
+		return
+	}
+	a := &r.announcer
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	tree := journal.Tree{ID: r.tree.ID, Epoch: r.tree.Epoch}
+	if a.begun != tree {
+		a.begun = tree
+		_ = a.writer.Begin(r.marker, tree) // Write tries again
+	}
+	a.told = make(map[string]bool, len(lines))
+	for i := range lines {
+		a.told[lines[i].Path] = true
+	}
+	err := a.writer.Write(floor, lines)
+	if err != nil && !a.warned {
+		r.log.Warn("cannot write which names change to .tidemark/journal.0 and .1: copies of this copy list changed directories whole, until there is room and the right to write there", "error", err)
+	}
+	a.warned = err != nil
+}
+
+// Stamp gives the directory dir at path a time that copies of this copy may see. All such
+// times are given here. If it was not announced, nobody uses the journal from before it on.
+// Cost: utimensat.
+func (r *Replica) Stamp(dir *disk.Dir, path string, to mtree.Stamp) error {
+	a := &r.announcer
+	a.mu.Lock()
+	if !a.told[path] {
+		a.writer.Drop() // guard: TestAStampThatWasNotAnnounced
+	}
+	delete(a.told, path) // guard: TestAStampThatWasNotAnnounced
+	a.mu.Unlock()
+	return dir.SetTime(to)
+}
+
+// Recall reports whether a reader that has the directory at path with the stamp before has all
+// that is in it. That is forgotten then: something may change from now on. before is the stamp of
+// its record; the zero value if that has none of the source's.
+func (r *Replica) Recall(path string, before mtree.Stamp) bool {
+	a := &r.announcer
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	was, ok := a.given[path]
+	switch {
+	case ok:
+		a.given[path] = given{stamp: was.stamp} // guard: TestWhatWasVisitedSince
+	case before != mtree.Stamp{}:
+		a.keep(path, given{stamp: before})
+	}
+	return was.whole && was.stamp == before // guard (without was.stamp): TestWhatWasVisitedSince
+}
+
+// Retain takes back what Recall forgot: nothing in the directory was changed. It had that stamp.
+func (r *Replica) Retain(path string, stamp mtree.Stamp) {
+	a := &r.announcer
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keep(path, given{stamp, true})
+}
+
+// Remember notes that the directory at path is complete with the stamp that it was given. If it
+// had that stamp before, or may have had it, readers may have it with something else in it. A
+// directory that is fresh had none.
+func (r *Replica) Remember(path string, stamp mtree.Stamp, fresh bool) {
+	a := &r.announcer
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	was, ok := a.given[path]
+	next := given{stamp, fresh || ok && stamp.After(was.stamp)} // guard (true): TestAStampThatIsGivenAgain
+	if ok && !fresh && was.stamp.After(stamp) {
+		next.stamp = was.stamp
+	}
+	a.keep(path, next)
+}
+
+func (a *announcer) keep(path string, g given) {
+	if len(a.given) >= mostGiven || a.given == nil {
+		a.given = map[string]given{}
+	}
+	a.given[path] = g
+}
+
+// forgetStamps is for another tree or epoch: the same stamps may come again.
+func (r *Replica) forgetStamps() {
+	a := &r.announcer
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.writer.Drop()
+	a.given = nil
+}
