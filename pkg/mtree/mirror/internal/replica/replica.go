@@ -87,7 +87,7 @@ func (r *Replica) Close() {
 		_ = r.file.Close()
 	}
 	_ = r.beacon.Close()
-	_ = r.announcer.writer.Close()
+	r.announcer.close()
 	if r.records != nil {
 		_ = r.records.Close()
 	}
@@ -171,7 +171,7 @@ func (r *Replica) SetTree(next state.Tree) error {
 		return err
 	}
 	r.tree = next
-	r.forgetStamps()
+	r.announcer.forget()
 	return nil
 }
 
