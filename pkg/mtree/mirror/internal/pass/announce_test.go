@@ -17,6 +17,7 @@ import (
 	"tidemark/pkg/mtree/internal/journal"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // view reads the journal of the copy, as serve does.
@@ -246,7 +247,7 @@ func (f *follower) change(random *rand.Rand) string {
 // pass runs a pass in one of the ways in which one may end.
 func (f *follower) pass(random *rand.Rand) string {
 	r, what := f.r, "pass"
-	r.Fail, r.Fault = nil, nil
+	r.Fail, r.Fault, r.options.CommitFiles = nil, nil, 1000
 	switch n := random.IntN(12); n {
 	case 0:
 		what = "reopened"
@@ -277,8 +278,18 @@ func (f *follower) pass(random *rand.Rand) string {
 	case 5:
 		r.options.CommitFiles = 1 + random.IntN(4)
 	}
-	_, err := r.try()
-	r.Fail, r.Fault, r.options.Full = nil, nil, false
+	var err error
+	if random.IntN(2) == 0 {
+		_, err = r.try()
+	} else {
+		what += " by parts"
+		r.Parts = func(string) bool { return true }
+		<-time.After(r.wait)
+		root, rootErr := r.Root(r.ctx, source.Poll{Known: "-", Since: &r.top, Parts: true})
+		require.NoError(r.t, rootErr)
+		_, err = r.tryFrom(&root)
+	}
+	r.Fail, r.Fault, r.Parts, r.options.Full = nil, nil, nil, false
 	return fmt.Sprint(what, " ", err)
 }
 
@@ -286,7 +297,7 @@ func (f *follower) pass(random *rand.Rand) string {
 // shows now, whatever happens to the passes.
 func TestFollowersOfACopy(t *testing.T) {
 	parted := 0
-	for seed := range uint64(40) {
+	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 15))
 			f := &follower{r: newRig(t, 0), had: map[string]map[mtree.Stamp][]copied{}}
