@@ -38,7 +38,7 @@ func (p *pass) noteNews(n *node, v *work.VisitResult) {
 // retain is for a directory that keeps its stamp: if nothing changed in it either, it is still
 // known with that.
 func (p *pass) retain(n *node) {
-	if n.news.isGiven && n.news.isEmpty() { // guard (without n.news.isEmpty): TestAStampThatIsGivenAgain
+	if n.news.isGiven && n.news.isEmpty() { // guard (without n.news.isEmpty): TestAWalkThatComesBeforeAStamp
 		p.env.Replica.Retain(n.Path, n.Record.Stamp)
 	}
 }

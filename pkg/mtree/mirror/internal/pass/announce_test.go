@@ -115,6 +115,27 @@ func TestLinesOfACopy(t *testing.T) {
 	})
 }
 
+// A full walk copies what the source has not published yet, under the stamps that directories have.
+// With these, readers may lack it: so the next pass, which finds it there, tells no names.
+func TestAWalkThatComesBeforeAStamp(t *testing.T) {
+	simulate(t, "", "a/b/f", func(t *testing.T, r *rig) {
+		for range 2 {
+			r.write("a/b/f")
+			r.complete()
+		}
+		r.Tree.Write("a/b/f") // in place: the kernel moves no time
+		r.full()
+		root, _ := r.record("")
+		r.Tree.Publish()
+		r.complete()
+		require.Equal(t, []string{"/a/b *", "/a *", "/ *"}, r.lines(root.Stamp))
+		root, _ = r.record("")
+		r.write("a/b/f")
+		r.complete()
+		require.Equal(t, []string{"/a/b f", "/a b/", "/ a/"}, r.lines(root.Stamp))
+	})
+}
+
 // copied is what a reader of the copy may have of a directory: what it showed with one stamp.
 type copied map[string]disk.Info
 

@@ -86,7 +86,8 @@ func (r *Replica) Remember(path string, stamp mtree.Stamp, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	was, ok := a.given[path]
-	next := given{stamp, fresh || ok && stamp.After(was.stamp)} // guard (true): TestAStampThatIsGivenAgain
+	next := given{stamp: stamp}
+	next.whole = fresh || ok && stamp.After(was.stamp) // guard (without stamp.After): TestAStampThatIsGivenAgain
 	if ok && !fresh && was.stamp.After(stamp) {
 		next.stamp = was.stamp
 	}
