@@ -172,6 +172,38 @@ func TestModeOfWhatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A file was removed from a directory after an audit had looked at the directory's own times, and
+// before it was heard: no event told that, no entry showed it, and the times that the audit
+// judged by were from before.
+func TestRemovedBeforeItIsHeard(t *testing.T) {
+	for n := range 12 { // which of the directories is about to be armed
+		simulated(t, func(s *simulation) {
+			s.movesOn(rand.New(rand.NewPCG(1, 1))) // all else is older than an audit looks back
+			s.terminate()
+			s.start()
+			s.untilArmed(n)
+			for _, dir := range []string{"/a/a", "/b/a", "/b/b"} { // with nothing below for which they would be stamped
+				_ = s.shell.Unlinkat(here, simRoot+dir+"/f", 0)
+			}
+			s.rest()
+		})
+	}
+}
+
+// untilArmed waits until the n-th directory is about to be armed.
+func (s *simulation) untilArmed(n int) {
+	for range n {
+		s.untilCall("inotify_add_watch(")
+		for range 100 {
+			if !s.order.Waits("inotify_add_watch(") {
+				break
+			}
+			s.order.Step()
+		}
+	}
+	s.untilCall("inotify_add_watch(")
+}
+
 // unread returns the directories that are not published.
 func (s *simulation) unread() (paths []string) {
 	fd, err := s.kernel.Start("judge", 0).Openat(here, simRoot, unix.O_RDONLY|unix.O_DIRECTORY, 0)

@@ -46,6 +46,10 @@ func (s *scan) open(v *visit) (err error) {
 	if err == nil {
 		enters, err = s.enters(v, dir, info)
 	}
+	if enters && v.fresh { // guard: TestRemovedBeforeItIsHeard
+		info, err = dir.Self() // what was removed since the first look, no event tells and no entry shows
+		enters = err == nil
+	}
 	if !enters {
 		_ = dir.Close()
 		return err
@@ -84,9 +88,9 @@ func (s *scan) beyond(parent, child disk.Info) bool {
 // arm begins to hear v. If v cannot be heard, it is still scanned.
 func (s *scan) arm(v *visit, dir *disk.Dir) (err error) {
 	if v.parent == nil {
-		v.ref, _, err = s.Source.Arm(notify.Ref{}, -1, "", dir.FD())
+		v.ref, v.fresh, err = s.Source.Arm(notify.Ref{}, -1, "", dir.FD())
 	} else if v.parent.ref != (notify.Ref{}) {
-		v.ref, _, err = s.Source.Arm(v.parent.ref, v.parent.dir.FD(), v.name, dir.FD())
+		v.ref, v.fresh, err = s.Source.Arm(v.parent.ref, v.parent.dir.FD(), v.name, dir.FD())
 	}
 	if err == nil || errors.Is(err, notify.ErrGone) {
 		return err

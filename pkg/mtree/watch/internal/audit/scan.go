@@ -93,6 +93,7 @@ type visit struct {
 	dir      *disk.Dir   // open while children wait to be opened
 	info     disk.Info   // of dir
 	ref      notify.Ref
+	fresh    bool         // it is heard from this visit on
 	arrived  bool         // it or a directory above it may have got another name
 	came     mtree.Stamp  // the latest ctime of it and of those above it
 	judged   mtree.Stamp  // see Finding
