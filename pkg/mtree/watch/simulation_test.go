@@ -56,8 +56,8 @@ func simulateAll(t *testing.T, rounds int, history func(seed uint64) []simEvent)
 }
 
 // mostAgree runs a history of which two runs differed three times more, and reports whether four
-// of the five were equal. Under load the Go runtime preempts a goroutine now and then, and one
-// run in some fifty is another one. What depends on chance differs in more of them.
+// of the five were equal. Under load the Go runtime preempts a goroutine now and then, and one run
+// in fifty or so takes another course. If the course depends on chance, more of the five differ.
 func mostAgree(one, other uint64, run func() uint64) bool {
 	sums := map[uint64]int{one: 1, other: 1}
 	for range 3 {
