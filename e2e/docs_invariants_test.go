@@ -33,7 +33,7 @@ func TestInvariantsTellTheirSorts(t *testing.T) {
 	require.NoError(t, err)
 	marked := testsOfMarks(t)
 	var table strings.Builder
-	for _, row := range regexp.MustCompile(`(?m)^\| ([WSM]\d+) \| \*\*([^*]+?):?\*\*.*\| (.*) \|$`).FindAllStringSubmatch(string(text), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| ([WSMJ]\d+) \| \*\*([^*]+?):?\*\*.*\| (.*) \|$`).FindAllStringSubmatch(string(text), -1) {
 		names := regexp.MustCompile(`\w[\w-]*\.txtar|(Test|Fuzz)[A-Z]\w+`).FindAllString(row[3], -1)
 		_, _ = fmt.Fprintf(&table, "| %s %s |", row[1], strings.ToLower(row[2]))
 		has := map[string]bool{}

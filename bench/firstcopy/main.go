@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"tidemark/bench/rig"
@@ -163,28 +162,10 @@ func copyOnce(source, to string, command []string, again bool) (cost rig.Cost, e
 	if cost, err = rig.Command(command...); err != nil {
 		return cost, err
 	}
-	if err := sameSize(source, to); err != nil || again {
+	if err := rig.SameSize(source, to); err != nil || again {
 		return cost, err
 	}
 	err = os.RemoveAll(to)
 	<-time.After(200 * time.Millisecond) // the kernel frees memory meanwhile
 	return cost, err
-}
-
-// sameSize compares two trees by the number of files and of bytes in them.
-func sameSize(a, b string) error {
-	count := func(root string) string {
-		command := "find . -path ./.tidemark -prune -o -type f -printf '%s\\n' | awk '{ n++; s += $1 } END { print n, s }'"
-		cmd := exec.Command("sh", "-c", command)
-		cmd.Dir = root
-		out, err := cmd.Output()
-		if err != nil {
-			return err.Error()
-		}
-		return strings.TrimSpace(string(out))
-	}
-	if x, y := count(a), count(b); x != y {
-		return fmt.Errorf("the copy is not whole: %s and %s (files and bytes)", x, y)
-	}
-	return nil
 }

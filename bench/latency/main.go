@@ -13,12 +13,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -87,11 +84,6 @@ func run(o *options) error {
 	return nil
 }
 
-// tooNew is how old files must be before their times prove their contents. mirror
-// compares files that are younger by sums, and no tree in use has so large a share of
-// them as one that was just made.
-const tooNew = 11 * time.Second
-
 // measure lets one tool keep a copy of a new tree, and writes to the tree.
 func measure(o *options, commands func(source, copy, work string) [][]string) (took []time.Duration, err error) {
 	work, copies, remove, err := o.Scratch()
@@ -103,11 +95,11 @@ func measure(o *options, commands func(source, copy, work string) [][]string) (t
 	if err := errors.Join(os.Mkdir(copy, 0o755), rig.Source(source, o.Files)); err != nil {
 		return nil, err
 	}
-	files, err := filesOf(source)
+	files, err := rig.FilesOf(source)
 	if err != nil {
 		return nil, err
 	}
-	<-time.After(tooNew)
+	<-time.After(rig.TooNew)
 	var programs []*rig.Program
 	defer func() {
 		for _, p := range programs {
@@ -128,17 +120,17 @@ func measure(o *options, commands func(source, copy, work string) [][]string) (t
 			return nil, err
 		}
 	}
-	if err := probe(source, copy); err != nil {
+	if err := rig.Probe(source, copy); err != nil {
 		return nil, fmt.Errorf("first copy: %w", err)
 	}
 	o.Hold()
 	before := cpuOf(programs)
 	began := time.Now()
-	w := &writer{source, copy, files, rand.New(rand.NewPCG(o.seed, 0))}
+	w := &rig.Writer{Source: source, Copy: copy, Files: files, Random: rand.New(rand.NewPCG(o.seed, 0))}
 	if o.rate > 0 {
-		took, err = w.atRate(o.rate, o.length)
+		took, err = w.AtRate(o.rate, o.length)
 	} else {
-		took, err = w.oneByOne(o.changes)
+		took, err = w.OneByOne(o.changes, 0)
 	}
 	tellShares(programs, before, time.Since(began))
 	return took, err
@@ -166,113 +158,4 @@ func tellShares(programs []*rig.Program, before []time.Duration, took time.Durat
 		fmt.Fprintf(os.Stderr, "%s: %.0f%% of a processor, most memory %.1f MB\n", p.Name, share(i), float64(c.Peak)/1e6)
 	}
 	fmt.Fprintf(os.Stderr, "this: %.0f%% of a processor\n", share(len(programs)))
-}
-
-// writer writes to files of source and looks for the writes in copy.
-type writer struct {
-	source, copy string
-	files        []string
-	random       *rand.Rand
-}
-
-func (w *writer) write(name, text string) (time.Time, error) {
-	began := time.Now()
-	return began, os.WriteFile(filepath.Join(w.source, name), []byte(text), 0o644)
-}
-
-func (w *writer) arrived(name, text string) bool {
-	got, err := os.ReadFile(filepath.Join(w.copy, name))
-	return err == nil && string(got) == text
-}
-
-func (w *writer) any() string { return w.files[w.random.IntN(len(w.files))] }
-
-func (w *writer) oneByOne(changes int) (took []time.Duration, err error) {
-	for i := range changes {
-		name, text := w.any(), fmt.Sprintf("change %d\n", i)
-		began, err := w.write(name, text)
-		if err != nil {
-			return nil, err
-		}
-		if err := rig.Await(func() bool { return w.arrived(name, text) }); err != nil {
-			return nil, fmt.Errorf("change %d: %w", i, err)
-		}
-		took = append(took, time.Since(began))
-		<-time.After(time.Duration(20+w.random.IntN(30)) * time.Millisecond)
-	}
-	return took, nil
-}
-
-// flight is a write that has not arrived yet.
-type flight struct {
-	name, text string
-	began      time.Time
-}
-
-// atRate writes at a rate and times every fiftieth write, to 5 ms: timing more of them
-// would take a share of the machine that matters.
-func (w *writer) atRate(rate int, length time.Duration) (took []time.Duration, err error) {
-	var flying []flight
-	start, done := time.Now(), 0
-	for ; time.Since(start) < length || len(flying) > 0; <-time.After(5 * time.Millisecond) {
-		elapsed := min(time.Since(start), length)
-		for ; done < int(elapsed.Seconds()*float64(rate)); done++ {
-			name, text := w.any(), fmt.Sprintf("change %d\n", done)
-			began, err := w.write(name, text)
-			if err != nil {
-				return nil, err
-			}
-			if flying = slices.DeleteFunc(flying, func(f flight) bool { return f.name == name }); done%50 == 0 {
-				flying = append(flying, flight{name, text, began})
-			}
-		}
-		flying = slices.DeleteFunc(flying, func(f flight) bool {
-			here := w.arrived(f.name, f.text)
-			if here {
-				took = append(took, time.Since(f.began))
-			}
-			return here
-		})
-		if len(flying) > 0 && time.Since(flying[0].began) > rig.Patience {
-			return took, fmt.Errorf("%s: %q not there after %s", flying[0].name, flying[0].text, rig.Patience)
-		}
-	}
-	fmt.Fprintf(os.Stderr, "%d writes in %s\n", done, time.Since(start).Round(time.Millisecond))
-	return took, nil
-}
-
-// probe writes until something arrives: a tool that arms its watches after its first
-// copy misses what is written between the two.
-func probe(source, copy string) error {
-	last := time.Time{}
-	n := 0
-	return rig.Await(func() bool {
-		if _, err := os.Stat(filepath.Join(copy, "tidemark-probe")); err == nil {
-			return true
-		}
-		if time.Since(last) > time.Second {
-			last = time.Now()
-			n++
-			_ = os.WriteFile(filepath.Join(source, "tidemark-probe"), fmt.Appendf(nil, "%d\n", n), 0o644) // tried again
-		}
-		return false
-	})
-}
-
-func filesOf(root string) (files []string, err error) {
-	err = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil && e.Name() == ".tidemark" {
-			return filepath.SkipDir
-		}
-		if err == nil && e.Type().IsRegular() {
-			name, err := filepath.Rel(root, path)
-			files = append(files, name)
-			return err
-		}
-		return err
-	})
-	return files, err
 }

@@ -116,10 +116,15 @@ func peakOf(pid int, ended <-chan struct{}) (most int64) {
 	}
 }
 
-// Await tests a condition every half millisecond.
-func Await(condition func() bool) error {
+// Await tests a condition every half millisecond. The first error of failed ends it.
+func Await(condition func() bool, failed ...func() error) error {
 	deadline := time.Now().Add(Patience)
 	for !condition() {
+		for _, check := range failed {
+			if err := check(); err != nil {
+				return err
+			}
+		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not there after %s", Patience)
 		}

@@ -181,53 +181,18 @@ func (b *bench) flood() error {
 // overwrite writes for a while, prints what that cost p, and returns the processor time
 // for each write in microseconds.
 func (b *bench) overwrite(p *rig.Program, name string, leaves []string) (each float64, err error) {
-	before, err := p.Counts()
+	made, spent, err := rig.Overwrite(p, leaves, b.events, b.length)
 	if err != nil {
 		return 0, err
 	}
-	made, err := b.write(leaves, b.events)
+	c, err := p.Counts()
 	if err != nil {
 		return 0, err
 	}
-	<-time.After(500 * time.Millisecond) // p still works on the last events
-	after, err := p.Counts()
-	if err != nil {
-		return 0, err
-	}
-	spent := after.CPU - before.CPU
 	each = float64(spent.Microseconds()) / float64(made)
 	fmt.Printf("%d writes in %s  %-12s processor %.2f s = %.2f µs a write  most memory %.1f MB", made, b.length, name,
-		spent.Seconds(), each, float64(after.Peak)/1e6)
+		spent.Seconds(), each, float64(c.Peak)/1e6)
 	return each, nil
-}
-
-// write overwrites files of all leaves in turn, rate times a second in bursts of
-// a millisecond, and returns how many writes there were. The files stay open, so each
-// write is one event.
-func (b *bench) write(leaves []string, rate int) (made int, err error) {
-	var files []*os.File
-	for k := range 10 {
-		for _, leaf := range leaves {
-			f, err := os.OpenFile(fmt.Sprintf("%s/f%05d", leaf, k), os.O_WRONLY, 0)
-			if err != nil {
-				return 0, err
-			}
-			defer f.Close()
-			files = append(files, f)
-		}
-	}
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	began := time.Now()
-	for time.Since(began) < b.length {
-		<-tick.C
-		for due := int(time.Since(began).Seconds() * float64(rate)); made < due; made++ {
-			if _, err := files[made%len(files)].WriteAt([]byte("x"), 0); err != nil {
-				return made, err
-			}
-		}
-	}
-	return made, nil
 }
 
 // latency writes at a rate and times until the root's stamp has passed the

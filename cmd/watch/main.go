@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"tidemark/internal/cli"
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/watch"
 )
 
@@ -18,6 +20,8 @@ import (
 type options struct {
 	watch.Config
 	once, print, status, sync bool
+	since                     string
+	null                      bool
 	hangups                   chan struct{}
 }
 
@@ -38,7 +42,7 @@ func main() {
 
 func (o *options) define(f *pflag.FlagSet) {
 	f.StringVar(&o.Backend, "backend", "auto", "where events come from: `auto|fanotify|inotify|none`")
-	f.Var(cli.DurationVar(&o.Settle, 5*time.Millisecond), "settle", "quiet TIME that ends a batch; a batch never waits longer than 10 times that")
+	f.Var(cli.DurationVar(&o.Settle, 5*time.Millisecond), "settle", "quiet TIME that ends a batch; a batch never waits longer than 10 times that, and not at all if it comes after such a TIME and its files are closed")
 	f.Var(cli.DurationVar(&o.AuditInterval, 24*time.Hour), "audit-interval", "TIME between full scans")
 	f.BoolVar(&o.once, "once", false, "audit, publish and exit")
 	f.Var(&cli.Strings{List: &o.Exclude, Name: "GLOB"}, "exclude", "changes there wake nobody (repeatable)")
@@ -50,6 +54,8 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.CrossMounts, "cross-mounts", false, "enter directories on other file systems")
 	f.StringVar(&o.StateDir, "state-dir", "", "keep the state in `DIR` instead of .tidemark, where the root is not writable")
 	f.BoolVar(&o.status, "status", false, "print the state of DIR's watcher and exit")
+	f.StringVar(&o.since, "since", "", "print the paths of what changed since --sync printed `STAMP`, and exit")
+	f.BoolVarP(&o.null, "null", "0", false, "with --since: end each path with a NUL, and escape nothing")
 	f.BoolVar(&o.sync, "sync", false, "wait until everything done so far is published, print the root's stamp and exit")
 }
 
@@ -59,6 +65,12 @@ func (o *options) run(ctx context.Context, env *cli.Env) error {
 	switch {
 	case o.status:
 		return watch.PrintStatus(env.Stdout, o.Root, o.StateDir)
+	case o.since != "":
+		stamp, err := mtree.ParseStamp(o.since)
+		if err != nil {
+			return exit.With(exit.Usage, err, "give a STAMP that --sync printed")
+		}
+		return watch.Since(ctx, o.Config, stamp, o.null, env.Stdout)
 	case o.sync:
 		stamp, err := watch.Sync(ctx, o.Root, o.StateDir)
 		if err == nil {

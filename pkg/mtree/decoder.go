@@ -14,11 +14,6 @@ import (
 // values. More is an error, never a truncation.
 const MaxEntries = 4 << 20
 
-// maxLine bounds one line of a listing, in bytes: a name of MaxName and a link
-// target of 4095 bytes (PATH_MAX), all escaped threefold, and 3 KiB for
-// attributes of versions to come.
-const maxLine = 16 << 10
-
 // maxComments bounds the comment lines of a listing. No version writes more than one;
 // without a bound a compressed answer of half a megabyte takes a minute to read.
 const maxComments = 100_000
@@ -29,6 +24,10 @@ const maxComments = 100_000
 type Decoder struct {
 	// MaxEntries bounds the entries of one listing; 0 means MaxEntries.
 	MaxEntries int
+
+	// Parts is whether parts are understood. Else a part is an error, because its reader
+	// would take it for a whole listing.
+	Parts bool
 
 	// Room is called before entries are kept that need so much more memory, in
 	// bytes, in steps of 64 KiB or more. Its error ends the listing. nil: there is
@@ -59,7 +58,7 @@ func (d *Decoder) Next() (Listing, error) {
 	if err != nil {
 		return Listing{}, err
 	}
-	l, err := parseSelf(line)
+	l, err := parseSelf(line, d.Parts)
 	if err != nil {
 		return Listing{}, d.wrong(err)
 	}
@@ -70,46 +69,78 @@ func (d *Decoder) Next() (Listing, error) {
 	if d.guess > 0 {
 		l.Entries = make([]Entry, 0, min(d.guess, most))
 	}
+	if err := d.body(&l, most); err != nil {
+		return Listing{}, err
+	}
+	return l, nil
+}
+
+// body reads the lines of l after the first, through its end mark: at most most of them.
+func (d *Decoder) body(l *Listing, most int) error {
 	var pieces pieces
+	last, count := "", 0
 	for {
 		line, err := d.readLine()
 		if err == io.EOF {
-			return Listing{}, ErrTruncated
+			return ErrTruncated
 		}
 		if err != nil {
-			return Listing{}, err
+			return err
 		}
-		if line[0] == '#' {
-			if count, ok := strings.CutPrefix(line, "#end "); ok {
-				if n := pieces.count + len(l.Entries); count != strconv.Itoa(n) {
-					return Listing{}, d.wrong(fmt.Errorf("the end mark counts %.20q, there were %d", count, n))
-				}
-				l.Entries = pieces.join(l.Entries)
-				return l, nil
+		e, is, end, err := d.parseLine(line, l.IsPart())
+		switch {
+		case err != nil:
+			return d.wrong(err)
+		case end != "":
+			if end != strconv.Itoa(count) {
+				return d.wrong(fmt.Errorf("the end mark counts %.20q, there were %d", end, count))
 			}
+			l.Entries = pieces.join(l.Entries)
+			return nil
+		case !is:
 			continue
+		case count >= most:
+			return d.wrong(fmt.Errorf("more than %d entries", most))
+		case last >= e.Name:
+			return d.wrong(fmt.Errorf("%q is out of order or twice", e.Name))
 		}
-		if pieces.count+len(l.Entries) >= most {
-			return Listing{}, d.wrong(fmt.Errorf("more than %d entries", most))
-		}
-		e, err := parseEntry(line)
-		if err != nil {
-			return Listing{}, d.wrong(err)
-		}
-		if d.in != nil {
-			e.Name, e.Link = strings.Clone(e.Name), strings.Clone(e.Link) // not the whole line
-		}
-		if n := len(l.Entries); n > 0 && l.Entries[n-1].Name >= e.Name {
-			return Listing{}, d.wrong(fmt.Errorf("%q is out of order or twice", e.Name))
-		}
+		last = e.Name
+		count++
 		if err := d.makeRoom(&e); err != nil {
-			return Listing{}, err
+			return err
+		}
+		if e.Kind == Other {
+			l.Gone = append(l.Gone, e.Name)
+			continue
 		}
 		if len(l.Entries) >= pieceSize && d.in != nil {
 			l.Entries = pieces.keep(l.Entries)
 		}
 		l.Entries = append(l.Entries, e)
 	}
+}
+
+// parseLine reads a line of a body: an entry (is), a name that is gone (is, of kind Other),
+// the count of the end mark, which is never empty, or a comment.
+func (d *Decoder) parseLine(line string, part bool) (e Entry, is bool, end string, err error) {
+	if line[0] != '#' {
+		e, err = parseEntry(line)
+		if d.in != nil {
+			e.Name, e.Link = strings.Clone(e.Name), strings.Clone(e.Link) // not the whole line
+		}
+		return e, true, "", err
+	}
+	if count, ok := strings.CutPrefix(line, "#end "); ok {
+		if count == "" {
+			err = errors.New("an end mark without a count")
+		}
+		return Entry{}, false, count, err
+	}
+	if name, ok := strings.CutPrefix(line, gonePrefix); ok && part {
+		e.Name, err = parseGone(name)
+		return e, true, "", err
+	}
+	return Entry{}, false, "", nil
 }
 
 // Trailer returns the "#stamp" or "#more" line that came after the listings read so

@@ -35,7 +35,8 @@
 //
 // Entries stand in bytewise order of their names. A listing without its end
 // mark, or with another count, is incomplete and says nothing about what is
-// not there. Unknown attributes are skipped, unless their key begins with a
+// not there. A part, which only an answer to "changes since" has, and only for those who
+// asked for parts, speaks of some names alone: see Listing.Part. Unknown attributes are skipped, unless their key begins with a
 // capital; "#" lines are comments. docs/protocol.md is the whole protocol, and
 // testdata/ holds vectors for other implementations.
 //
@@ -53,7 +54,7 @@
 //	decoder.go      listings from a stream, with pieces.go: memory of large ones
 //	selfline.go, entryline.go, trailer.go  the lines of the text
 //	attr.go         KEY=VALUE in these
-//	listing.go      Listing, errors
+//	listing.go, part.go  Listing, errors; what parts have besides: spans, and names that are gone
 //	entry.go        Entry
 //	name.go         names and paths
 //	stamp.go        Stamp

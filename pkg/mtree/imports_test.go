@@ -32,6 +32,7 @@ const (
 	disk     = core + "/internal/disk"
 	state    = core + "/internal/state"
 	records  = core + "/internal/records"
+	journal  = core + "/internal/journal"
 	lister   = core + "/internal/lister"
 	machine  = core + "/internal/machine"
 	dirwatch = core + "/internal/dirwatch"
@@ -159,7 +160,7 @@ func TestAllowedImports(t *testing.T) {
 		negotiate: {core, wire, render},
 		pages:     {core, wire, disk, render},
 		longpoll:  {wire, dirwatch, disk},
-		published: {core, wire, core + "/internal/glob", disk, filetime, lister, machine, records, state},
+		published: {core, wire, core + "/internal/glob", disk, filetime, journal, lister, machine, records, state},
 
 		filetime: {core},
 		machine:  {core, sys},
@@ -167,6 +168,7 @@ func TestAllowedImports(t *testing.T) {
 		dirwatch: {disk, limit, sys},
 		state:    {core, sys, wire, disk, filetime, machine},
 		records:  {core, sys, disk, filetime, state},
+		journal:  {core, disk, machine, state, sys},
 		lister:   {core, disk, filetime, machine, records, state},
 		notify:   {core, sys, limit, handles},
 		handles:  {core},
@@ -174,13 +176,13 @@ func TestAllowedImports(t *testing.T) {
 		// In mirror each uses what stands above it: a source nothing of the copy, work no
 		// pass, and package mirror all of them.
 		plan:                         {core},
-		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, lister, machine, records, state, sys},
+		mirror + "/internal/replica": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, filetime, journal, lister, machine, records, state, sys},
 		mirror + "/internal/gate":    {core, state, sys, mirror + "/internal/replica"},
 		mirror + "/internal/overlap": {core, core + "/exit", disk, lister, machine, state, mirror + "/internal/replica", source},
 		mirror + "/internal/lineage": {core, core + "/exit", core + "/wire", state, mirror + "/internal/replica", source, mirror + "/internal/overlap"},
 		mirror + "/internal/work": {core, core + "/wire", core + "/internal/glob", disk, lister, records, sys,
 			plan, mirror + "/internal/replica", mirror + "/internal/overlap", source, source + "/directory"},
-		mirror + "/internal/pass": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, records,
+		mirror + "/internal/pass": {core, core + "/exit", core + "/wire", core + "/internal/glob", disk, journal, records,
 			plan, mirror + "/internal/replica", mirror + "/internal/gate", mirror + "/internal/overlap", source, mirror + "/internal/work"},
 
 		watch + "stamprule": {core},
@@ -189,7 +191,7 @@ func TestAllowedImports(t *testing.T) {
 		watch + "identity":  {core, core + "/exit", disk, machine, records, state, watch + "stamprule"},
 		watch + "mounts":    {core, sys, disk, machine, notify, state},
 		watch + "trigger":   {core, core + "/exit", machine, "tidemark/internal/outlet"},
-		watch + "publish": {core, disk, core + "/internal/glob", filetime, notify, state, wire,
+		watch + "publish": {core, disk, core + "/internal/glob", filetime, journal, notify, state, wire,
 			watch + "audit", watch + "health", watch + "ownwrites", watch + "stamprule", watch + "trigger"},
 		watch + "audit": {core, sys, wire, disk, core + "/internal/glob", machine, notify, state,
 			watch + "health", watch + "ownwrites", watch + "stamprule"},

@@ -8,6 +8,11 @@ import (
 // ListingType is the media type of a text listing.
 const ListingType = "text/plain; charset=utf-8"
 
+// maxLine bounds one line of a listing, in bytes: a name of MaxName and a link
+// target of 4095 bytes (PATH_MAX), all escaped threefold, and 3 KiB for
+// attributes of versions to come.
+const maxLine = 16 << 10
+
 // Errors of reading a listing. ErrTruncated is an ErrListing.
 var (
 	ErrListing   = errors.New("not a listing")
@@ -45,4 +50,14 @@ type Listing struct {
 	Mounts string
 
 	Entries []Entry // ascending bytewise by Name, no name twice
+
+	// Part is not empty if this is a part: Entries and Gone are then the names that changed
+	// for readers whose record of the directory lies within one of these spans. Of all
+	// other names it says nothing, and Hidden, Excluded, Covered and Mounts are not given.
+	// It has at most MaxSpans.
+	Part []Span
+
+	// Gone are the names of a part that do not exist, ascending bytewise; none is in
+	// Entries. A whole listing has none.
+	Gone []string
 }

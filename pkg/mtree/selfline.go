@@ -1,6 +1,7 @@
 package mtree
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,7 +10,7 @@ import (
 // MaxMounts is how many digits Listing.Mounts has at most.
 const MaxMounts = 16
 
-// AppendSelf appends the first line of a listing; it does not use l.Entries.
+// AppendSelf appends the first line of a listing; it does not use l.Entries and l.Gone.
 // With AppendEntry and AppendEnd a writer can stream a listing of any length.
 func AppendSelf(dst []byte, l Listing) []byte {
 	dst = l.Stamp.Append(dst)
@@ -19,6 +20,9 @@ func AppendSelf(dst []byte, l Listing) []byte {
 		dst = append(dst, '/')
 	}
 	dst = append(dst, "\t-"...)
+	if l.IsPart() {
+		dst = appendSpans(append(dst, "\tPart="...), l.Part)
+	}
 	if l.ID != "" {
 		dst = AppendEscaped(append(dst, "\tid="...), l.ID)
 	}
@@ -43,8 +47,23 @@ func AppendSelf(dst []byte, l Listing) []byte {
 	return append(dst, '\n')
 }
 
-// parseSelf is the inverse of AppendSelf, without the LF.
-func parseSelf(line string) (Listing, error) {
+// ParseSelf reads the first line of a listing or of a part, with its LF. Errors wrap
+// ErrListing.
+func ParseSelf(line []byte) (Listing, error) {
+	text, ended := strings.CutSuffix(string(line), "\n")
+	if !ended || len(line) > maxLine {
+		return Listing{}, fmt.Errorf("%w: not one line", ErrListing)
+	}
+	l, err := parseSelf(text, true)
+	if err != nil {
+		return Listing{}, fmt.Errorf("%w: %w", ErrListing, err)
+	}
+	return l, nil
+}
+
+// parseSelf is the inverse of AppendSelf, without the LF. A part is an error unless parts
+// are understood.
+func parseSelf(line string, parts bool) (Listing, error) {
 	stamp, name, size, attrs, err := cutColumns(line)
 	if err != nil {
 		return Listing{}, err
@@ -59,33 +78,47 @@ func parseSelf(line string) (Listing, error) {
 			return Listing{}, err
 		}
 	}
-	return l, eachAttr(attrs, func(key, value string) (err error) {
-		switch key {
-		case "id":
-			l.ID = strings.Clone(value) // kept longer than the rest
-		case "now":
-			l.Now, err = ParseStamp(value)
-			l.HasNow = true
-		case "hidden":
-			l.Hidden, err = parseSize(value)
-		case "excluded":
-			l.Excluded, err = parseSize(value)
-		case "covered":
-			l.Covered, err = parseSize(value)
-		case "mounts":
-			if len(value) > MaxMounts || strings.Trim(value, "0123456789abcdef") != "" {
-				return fmt.Errorf("mounts %.40q: want at most %d hex digits", value, MaxMounts)
-			}
-			l.Mounts = strings.Clone(value) // kept longer than the rest
-		case "hot":
-			l.Hot = value == "1"
-		default:
-			if isCapital(key) {
-				return fmt.Errorf("attribute %q of the directory is not understood: a newer tidemark is needed", key)
-			}
+	err = eachAttr(attrs, func(key, value string) error {
+		if key == "Part" && (!parts || l.IsPart()) {
+			return errors.New("a part where a whole listing was asked for, or twice one")
 		}
-		return err
+		return l.setAttr(key, value)
 	})
+	if err == nil && l.IsPart() {
+		err = checkPart(&l)
+	}
+	return l, err
+}
+
+// setAttr sets what one attribute says.
+func (l *Listing) setAttr(key, value string) (err error) {
+	switch key {
+	case "Part":
+		l.Part, err = parseSpans(value)
+	case "id":
+		l.ID = strings.Clone(value) // kept longer than the rest
+	case "now":
+		l.Now, err = ParseStamp(value)
+		l.HasNow = true
+	case "hidden":
+		l.Hidden, err = parseSize(value)
+	case "excluded":
+		l.Excluded, err = parseSize(value)
+	case "covered":
+		l.Covered, err = parseSize(value)
+	case "mounts":
+		if len(value) > MaxMounts || strings.Trim(value, "0123456789abcdef") != "" {
+			return fmt.Errorf("mounts %.40q: want at most %d hex digits", value, MaxMounts)
+		}
+		l.Mounts = strings.Clone(value) // kept longer than the rest
+	case "hot":
+		l.Hot = value == "1"
+	default:
+		if isCapital(key) {
+			return fmt.Errorf("attribute %q of the directory is not understood: a newer tidemark is needed", key)
+		}
+	}
+	return err
 }
 
 // parsePath decodes "a/b/", component by component.

@@ -24,6 +24,7 @@ var parts = []part{
 	{"world", 14, test("./proof/world", "-run", "^TestWorld$")},
 	{"watch-simulation", 4, test("./pkg/mtree/watch", "-run", "^TestSimulation$")},
 	{"watch-clock", 1, test("./pkg/mtree/watch", "-run", "^TestSimulatedClock$")},
+	{"watch-parts", 3, test("./pkg/mtree/watch", "-run", "^TestSimulatedParts$")},
 	{"mirror-simulation", 4, test("./pkg/mtree/mirror", "-run", "^TestSimulatedHistories$")},
 	{"small-sequences", 2, test("./pkg/mtree/mirror", "-run", "^TestSimulatedSmallSequences$")},
 	{"wire", 7, test("./proof/wire", "-run", "^TestWire$")},

@@ -14,6 +14,14 @@ const (
 	pollWait    = wire.MaxWait // how long the source is asked to hold a poll
 	releaseLook = time.Second  // how often to look for a release while deletions are held, and for other credentials
 	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do now
+
+	// stateWait is how long a poll is held where stamps do not prune. It ends when the source's state
+	// changes; but a proxy that hid the state, or told another, may stop doing so without a word.
+	stateWait = 10 * time.Second
+
+	// passGap is the least time between the beginnings of two passes: a change that comes alone does
+	// not wait, and of a thousand a second some twenty share the cost of a pass.
+	passGap = 20 * time.Millisecond
 )
 
 // news is the answer to a request for the root.
@@ -45,10 +53,14 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 	if !due.IsZero() {
 		wait = min(wait, time.Until(due)+time.Second)
 	}
+	d.pause(ctx, passGap-time.Since(d.started))
 	start := time.Now()
-	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: wait, Since: &d.known.stamp})
+	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: wait, Since: &d.known.stamp, Parts: d.takesParts()})
 	if err == nil && !a.Unchanged && d.isKnown(&a.Root) {
 		a.Unchanged = true // a proxy removed its validator
+	}
+	if err == nil && a.IsPart() && !d.isOfSameTree(&a.Root) { // guard: TestAPartOfAnotherTree
+		return d.look(ctx)
 	}
 	if err != nil || !a.Unchanged {
 		return a, err
@@ -77,7 +89,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 		return d.awaitServe(ctx)
 	}
 	start := time.Now()
-	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: min(pollWait, time.Until(d.walk)+time.Second)})
+	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: min(stateWait, time.Until(d.walk)+time.Second)})
 	switch {
 	case err != nil:
 		return a, err

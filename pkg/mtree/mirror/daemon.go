@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -15,8 +16,9 @@ type daemon struct {
 
 	begun    bool // one pass has ended; false again after the copy was opened anew
 	known    known
-	complete bool // the last pass completed the copy
-	held     bool // it left deletions held
+	complete bool      // the last pass completed the copy
+	held     bool      // it left deletions held
+	started  time.Time // when it began
 
 	walk    time.Time // when the next full walk is due; zero: the source's stamps prune
 	retries retries   // when to look again at what the last pass left incomplete
@@ -32,8 +34,20 @@ type known struct {
 	validator   string
 	stamp       mtree.Stamp
 	state       wire.State
+	tree        string
+	path        string // which directory of the tree it is
+	fingerprint string
 	epoch       uint64
 	run         string // the latest run of the source's watch
 	unread      int    // how many directories the source does not publish
 	otherServer bool   // no serve answered: no watch can make these stamps prune
+}
+
+// knownOf returns what is known of the source after a pass over root.
+func knownOf(root *source.Root) known {
+	return known{
+		validator: root.Validator, stamp: root.Stamp, state: root.State,
+		tree: root.Tree.ID, path: root.TreePath, fingerprint: root.Fingerprint, epoch: root.Tree.Epoch,
+		run: wire.LatestRun(root.Runs), unread: root.Unread, otherServer: root.OtherServer,
+	}
 }

@@ -28,6 +28,7 @@
 //
 //	run.go                       Run: the turns of a mirror that keeps running
 //	await.go, trouble.go         waiting for news of the source; pauses after trouble
+//	parts.go                     when listings may be parts
 //	schedule.go                  when the next pass is due
 //	daemon.go, retries.go        what such a mirror knows between two turns; when to look again
 //	verify.go                    Verify: every byte compared

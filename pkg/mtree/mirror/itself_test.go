@@ -121,6 +121,7 @@ func TestARingThatIsClosedLater(t *testing.T) {
 	copied := newBench(t, serveTree(t, a.config.Dest).URL)
 	require.NoError(t, copied.once())
 	chain := wire.FormatUpstreams(func() []wire.Upstream { p := copied.published(); return p.Upstreams() }())
+	a.server.awaitPoll()
 	a.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Tidemark-Upstream", chain)
 		return false

@@ -11,7 +11,6 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
-	"tidemark/pkg/mtree/wire"
 )
 
 // Run keeps Dest equal to Source until ctx ends, which is no error. If the source is away,
@@ -102,11 +101,8 @@ func (d *daemon) turn(ctx context.Context) error {
 func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, began time.Time) {
 	sameStamp := d.begun && d.known.stamp == root.Stamp
 	d.begun, d.again, d.tries = true, r.MadeRoom(), 0
-	d.known = known{
-		validator: root.Validator, stamp: root.Stamp, state: root.State, epoch: root.Tree.Epoch,
-		run: wire.LatestRun(root.Runs), unread: root.Unread, otherServer: root.OtherServer,
-	}
-	d.complete, d.held = r.Complete, r.Held > 0
+	d.known = knownOf(root)
+	d.complete, d.held, d.started = r.Complete, r.Held > 0, began
 	d.schedule(r, began)
 	d.mirror.config.Notify(statusText(r))
 	if sameStamp {

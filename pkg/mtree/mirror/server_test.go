@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -17,6 +18,7 @@ type server struct {
 	t testing.TB
 	*fastpathtest.Server
 	handler *serve.Handler
+	stats   serve.Stats // of the handlers that restart made
 	mu      sync.Mutex
 	asked   []string
 	meddle  func(w http.ResponseWriter, r *http.Request) bool
@@ -30,7 +32,7 @@ func serveTree(t testing.TB, root string) *server {
 
 // restart serves the tree anew, at another address.
 func (s *server) restart(root string) {
-	h, err := serve.New(serve.Config{Root: root, Hidden: true})
+	h, err := serve.New(serve.Config{Root: root, Hidden: true, Stats: &s.stats})
 	require.NoError(s.t, err)
 	s.handler = h
 	s.Server = fastpathtest.NewServer(s.t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,6 +68,11 @@ func (s *server) present() *serve.Handler {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.handler
+}
+
+// awaitPoll waits until a request waits for a change.
+func (s *server) awaitPoll() {
+	require.Eventually(s.t, func() bool { return s.stats.Waiting.Load() > 0 }, 20*time.Second, time.Millisecond)
 }
 
 // requests returns the requests since the last call.

@@ -38,6 +38,7 @@ type sim struct {
 	remote *simkernel.Process // the source's machine
 	rng    *rand.Rand
 	last   string // the call that was made last
+	call   int    // how many there were in this pass
 
 	site   *sourcetest.Site
 	trees  []*sourcetest.Tree // all that were at the address; the last one is there now
@@ -120,6 +121,7 @@ func simulate(t *testing.T, history []string, keep bool) (sum uint64, lines []st
 	simWarm.Do(func() { synctest.Test(t, func(*testing.T) { newSim(nil).history([]string{"pass"}) }) })
 	synctest.Test(t, func(*testing.T) {
 		s := newSim(history)
+		s.tree().Mistake = mistakeOf(history)
 		if keep {
 			s.kernel.Keep()
 		}
@@ -147,6 +149,7 @@ func newSim(history []string) *sim {
 	s.shell = s.kernel.Shell(0)
 	s.plantOutside()
 	s.site = &sourcetest.Site{Fault: func(string) error { return s.fault.next() }, Cache: s.cached}
+	s.refuse(5)
 	s.newTree()
 	s.config = Config{
 		Source: "http://simulated/", Dest: simDest, Jobs: 1, Out: &s.out, Log: slog.New(slog.DiscardHandler),
@@ -154,6 +157,14 @@ func newSim(history []string) *sim {
 		vary: func(d time.Duration) time.Duration { return d / 2 },
 	}
 	return s
+}
+
+// refuse lets the source tell one of n listings whole that it may tell as a part; 0: all.
+func (s *sim) refuse(n int) {
+	s.site.Parts = nil
+	if rng := rand.New(rand.NewPCG(uint64(n), 9)); n > 0 {
+		s.site.Parts = func(string) bool { return rng.IntN(n) > 0 }
+	}
 }
 
 // history carries out the steps.
@@ -270,7 +281,7 @@ func (s *sim) keep(after time.Duration) {
 func (s *sim) follows() {
 	id, held := s.marker()
 	switch t := s.tree(); {
-	case id != t.ID || s.site.Nameless || t.State != wire.Watched || !t.Published() || len(held.Entries) > 0:
+	case id != t.ID || s.site.Nameless || t.State != wire.Watched || !t.IsPublished() || len(held.Entries) > 0:
 	case len(s.loose) > 0 || s.setBack || s.config.NoDelete || len(s.config.Filters) > 0:
 	default:
 		if why := s.differs(false); why != "" {
@@ -299,6 +310,7 @@ func (s *sim) run(end ending, program func(ctx context.Context) error) error {
 			return err
 		default:
 		}
+		s.call = calls
 		s.intervene(p, calls)
 		if calls == end.call {
 			s.log("%s", end.how)

@@ -32,7 +32,7 @@ type simBefore struct {
 
 // before notes how things stand.
 func (s *sim) before() simBefore {
-	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn(), published: s.tree().Published()}
+	b := simBefore{copy: s.read(), tree: s.tree(), turn: s.tree().Turn(), published: s.tree().IsPublished()}
 	b.id, b.held = s.marker()
 	b.epoch = s.follow()
 	return b
@@ -156,7 +156,11 @@ func (s *sim) checkComplete(path string, now map[string]simEntry) {
 				continue
 			}
 			key := path + "\x00" + stamp.String()
-			if why = s.older(t, path, span.Begin, now, !s.stamped[key]); why == "" {
+			turn := span.Begin
+			if s.site.Parts != nil {
+				turn = t.Published(path, &span) // a part has no more
+			}
+			if why = s.older(t, path, turn, now, !s.stamped[key]); why == "" {
 				s.stamped[key] = true
 				return
 			}
@@ -193,6 +197,7 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 			continue
 		}
 		ok, was := false, ""
+		later, mode := false, false // a directory may be later than its parent lists it, with the mode that this lists
 		for _, span := range t.Past(p) {
 			if !span.Since(turn) {
 				continue
@@ -203,6 +208,10 @@ func (s *sim) older(t *sourcetest.Tree, path string, turn int, now map[string]si
 				break
 			}
 			was = span.Version.String()
+			if has && is.kind == mtree.Dir && span.Kind == mtree.Dir && is.complete {
+				later, mode = later || filetime.SameStored(is.mtime, span.MTime), mode || is.mode == span.Mode
+				ok = later && mode
+			}
 		}
 		if !ok && has && (s.had.NoDelete || s.everHid(t, path) || is.kind == mtree.Dir && len(s.had.Filters) > 0) {
 			ok = true // an entry that stays

@@ -68,6 +68,9 @@ func randomHistory(r *rand.Rand) (history []string) {
 	if r.IntN(2) == 0 {
 		history = append(history, "set jobs=4")
 	}
+	if r.IntN(4) == 0 {
+		history = append(history, "parts "+g.pick("0", "2", "8"))
+	}
 	for _, n := range simNames {
 		if r.IntN(2) == 0 {
 			history = append(history, g.pick("write", "mkdir", "mkdir")+" "+n)
@@ -100,7 +103,7 @@ func (g *simGenerator) name() string { return g.pick(simNames...) }
 func (g *simGenerator) change() string {
 	switch n := g.IntN(100); {
 	case n < 26:
-		return g.pick("write", "rewrite", "old", "replace", "more") + " " + g.name()
+		return g.pick("write", "rewrite", "old", "replace", "more", "unheard") + " " + g.name()
 	case n < 38:
 		return "rm " + g.name()
 	case n < 48:
@@ -138,10 +141,32 @@ func (g *simGenerator) busy() (steps []string) {
 
 // around is a step of all others, or a pass.
 func (g *simGenerator) around() []string {
-	if g.IntN(20) == 0 {
+	switch g.IntN(20) {
+	case 0:
 		return g.busy()
+	case 1, 2:
+		return g.followed()
 	}
 	return []string{g.one()}
+}
+
+// followed is a mirror that keeps running while the source publishes one change after the other,
+// some of them in the midst of a pass: it gets parts of listings.
+func (g *simGenerator) followed() (steps []string) {
+	call := 1500
+	for range 2 + g.IntN(9) {
+		soon, n := "", 0
+		for range 1 + g.IntN(4) {
+			for range 1 + g.IntN(2) {
+				steps = append(steps, fmt.Sprintf("at %d %s%s", call, soon, g.change()))
+			}
+			steps = append(steps, fmt.Sprintf("at %d %spublish", call, soon))
+			n += 1 + g.IntN(1+g.IntN(80))
+			soon = fmt.Sprintf("soon %d ", n)
+		}
+		call++
+	}
+	return append(steps, "run 2m")
 }
 
 // one is such a step.

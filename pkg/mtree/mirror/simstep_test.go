@@ -10,14 +10,18 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/sys/simkernel"
+	"tidemark/pkg/mtree/mirror/internal/source/sourcetest"
 )
 
 // The steps of a history:
 //
 //	seed N, machine coarse|old|noxattrs|few   at the beginning: the order of calls; the disk
+//	wrong MISTAKE                             at the beginning: of the source
+//	parts N                                   the source refuses one of N parts; 0: all
 //	write, rewrite, old, replace, more PATH   other bytes: of another size, of the same size
 //	                                          and time, of a certain old date, in a new file,
 //	                                          by a write that goes on
+//	unheard PATH                              other bytes, which only an audit finds
 //	mkdir, link, rm, chmod PATH; mv, swap A B
 //	deny, allow, mount, unmount PATH          what serve may read, what it lists
 //	exclude NAME, trust                       serve with other options, as another user
@@ -28,6 +32,7 @@ import (
 //	pass; break, kill, cut N                  a pass; one that ends at its N-th call
 //	run D                                     a mirror that keeps running, until D after the last of others
 //	at N STEP                                 meanwhile, at the N-th call of the next pass
+//	soon N STEP                               meanwhile, N calls after now
 //	fail N [M], errno NAME N [M]              in the next pass: the source's calls, system calls
 //	cache BACK N [M]                          in the next pass: listings from before
 //	set OPTION[=VALUE], release, wait D, clock D
@@ -53,6 +58,16 @@ func simMachine(history []string) (o simkernel.Options, seed uint64) {
 	return o, seed
 }
 
+// mistakeOf reads the step that says which mistake the source makes.
+func mistakeOf(history []string) (is sourcetest.Mistake) {
+	for _, step := range history {
+		if what, ok := strings.CutPrefix(step, "wrong "); ok {
+			is = sourcetest.Mistake(what)
+		}
+	}
+	return is
+}
+
 // do carries out one step.
 func (s *sim) do(step string) {
 	words := strings.Fields(step)
@@ -67,13 +82,20 @@ func (s *sim) do(step string) {
 		n, _ := strconv.Atoi(args[i])
 		return n
 	}
+	if verb == "soon" {
+		call := s.call + number(0)
+		s.at[call] = append(s.at[call], strings.Join(args[1:], " "))
+		return
+	}
 	if verb == "at" {
 		s.at[number(0)] = append(s.at[number(0)], strings.Join(args[1:], " "))
 		return
 	}
 	s.log("%s", step)
 	switch verb {
-	case "seed", "machine":
+	case "seed", "machine", "wrong":
+	case "parts":
+		s.refuse(number(0))
 	case "pass":
 		s.pass(ending{})
 	case "break", "kill", "cut":
@@ -119,7 +141,7 @@ var simErrnos = map[string]error{
 func (s *sim) change(verb string, args []string) {
 	t := s.tree()
 	one := map[string]func(string) bool{
-		"write": t.Write, "rewrite": t.Rewrite, "old": t.WriteOld, "replace": t.Replace, "more": t.WriteOn, "mkdir": t.Mkdir, "link": t.Link,
+		"write": t.Write, "rewrite": t.Rewrite, "old": t.WriteOld, "replace": t.Replace, "unheard": t.WriteUnheard, "more": t.WriteOn, "mkdir": t.Mkdir, "link": t.Link,
 		"rm": t.Remove, "chmod": t.Chmod, "deny": t.Deny, "allow": t.Allow, "mount": t.Mount, "unmount": t.Unmount, "exclude": t.Exclude,
 	}[verb]
 	two := map[string]func(a, b string) bool{"mv": t.Move, "swap": t.Swap}[verb]

@@ -25,13 +25,14 @@ type dirRequest struct {
 	self disk.Info // of the directory as it was looked at last
 	hot  bool      // the directory of a copy is unfinished
 
-	close   bool   // the connection ends after the answer
-	retry   string // Retry-After of the answer, in seconds; "": not said
-	noStore bool   // the answer holds for this request only
-	search  bool   // the entries are files found below, named by their paths
-	seen    string // tag of the listing that was read while waiting, if no stamp proves it
-	place   *place // in bulkLimit
-	linkErr error  // a symlink of the listing could not be followed, and what is there is not known
+	close   bool        // the connection ends after the answer
+	retry   string      // Retry-After of the answer, in seconds; "": not said
+	noStore bool        // the answer holds for this request only
+	search  bool        // the entries are files found below, named by their paths
+	seen    string      // tag of the listing that was read while waiting, if no stamp proves it
+	place   *place      // in bulkLimit
+	kept    *pages.Page // a listing that was read for this answer; nil: none
+	linkErr error       // a symlink of the listing could not be followed, and what is there is not known
 }
 
 func (h *Handler) newDirRequest(r *http.Request, t *target) *dirRequest {

@@ -30,7 +30,10 @@
 //	server.go                         the server
 //	route.go                          which endpoint answers
 //	listing.go, wait.go               listings, and a listing when it is new
-//	since.go, sincewalk.go            ?since: all listings that changed
+//	since.go                          ?since: all listings that changed
+//	sharedsince.go                    the same, made once for all who ask
+//	partwalk.go, sincewalk.go         going to them: by the journal, by the stamps
+//	changes.go, changednames.go       ?changes: the names that changed
 //	post.go                           receiving lists of paths
 //	tar.go, subtree.go, sums.go       streams of files and of sums
 //	recent.go, status.go              ?recent and ?status

@@ -29,6 +29,7 @@ type Handler struct {
 
 	hub      *longpoll.Hub
 	cache    *pages.Cache
+	answers  *pages.Cache // to ?since with part=1
 	linkless *pages.Linkless
 	flights  *pages.Flights
 	live     *pages.Live
@@ -61,7 +62,7 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: c, tree: t, guard: newGuard(&c), pagePolicy: render.PagePolicy(),
-		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), linkless: pages.NewLinkless(),
+		cache: pages.NewCache(c.CacheBytes, &c.Stats.CacheBytes), answers: pages.NewCache(answersBytes, new(atomic.Int64)), linkless: pages.NewLinkless(),
 		flights: pages.NewFlights(), live: pages.NewLive(), room: pages.NewRoom(pages.RoomBytes),
 		bulkLimit: newLimiter(bulkMost, bulkShare), largeLimit: newLimiter(largeMost, largeShare), pollLimit: newLimiter(bulkMost, bulkShare),
 		largeSize: largeSize, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), freeTails: freeTails,

@@ -45,6 +45,8 @@ func (h *Handler) special(q *dirRequest) func(http.ResponseWriter, *http.Request
 	case len(q.query) == 0:
 	case q.has("since"):
 		return h.since
+	case q.has("changes"):
+		return h.changes
 	case q.has("tar"):
 		return h.subtree
 	case q.has("sums"):

@@ -28,13 +28,13 @@ func (h *Handler) since(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 		return
 	}
 	q.noStore = true
-	end := differs
-	if _, wait := q.query.Wait(); wait {
+	end, looked := differs, false
+	if _, looked = q.query.Wait(); looked {
 		end = h.await(w, r, q, func(*disk.Dir) (bool, error) {
 			return q.self.MTime != from || !q.snap.State.Prunes() || otherEpoch(r, q), nil
 		})
 	}
-	if end == answered || !h.lookForSince(w, q) {
+	if end == answered || !(looked && end == differs) && !h.lookForSince(w, q) {
 		return
 	}
 	a := h.listingReply(q)
@@ -78,6 +78,19 @@ func otherEpoch(r *http.Request, q *dirRequest) bool {
 
 // sendSince sends the listings that changed since from, after the path after.
 func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirRequest, a *reply, from mtree.Stamp, after string) {
+	if q.query["part"] == "1" {
+		a.options = q.snap.Fingerprint
+		p, err := h.sharedSince(r, q, from, after)
+		switch {
+		case err == nil:
+			a.about.stamp = p.Stamp
+			h.sendPage(w, p, a)
+			return
+		case err != errNotShared:
+			h.fail(w, a, err)
+			return
+		}
+	}
 	if q.coding == render.Gzip {
 		one, err := h.room.Take(&pages.Load{Bytes: render.GzipMemory}, cutting(w))
 		if err != nil {
@@ -88,11 +101,9 @@ func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirReques
 	}
 	out := h.newSink(w, a)
 	defer out.release()
-	s := &sinceWalk{h: h, r: r, lister: h.tree.Lister(q.snap), root: q.path, from: from, after: after, out: out}
-	var err error
-	if q.self.MTime.After(from) {
-		err = s.walk("", nil)
-	}
+	s := h.newSinceWalk(r, q, from, after)
+	s.out, s.kept = out, q.kept
+	err := s.run(q)
 	if err != nil && !out.sent {
 		h.fail(w, a, err)
 		return

@@ -25,11 +25,13 @@ type sinceWalk struct {
 	root    string      // path of the directory that was asked about
 	from    mtree.Stamp // write directories with stamps above this
 	after   string      // write directories that come after this path; "": all
-	out     *sink
-	body    []byte // not yet in out
-	written int    // bytes of listings
-	last    string // path of the last listing written
-	cut     bool   // there is more
+	out     *sink       // nil: all is kept in body, up to maxShared bytes
+	body    []byte      // not yet in out
+	written int         // bytes of listings
+	last    string      // path of the last listing written
+	cut     bool        // there is more
+	hot     bool        // a listing or a part was hot
+	kept    *pages.Page // the listing that was too long for body, to be sent by another walk; nil: none
 }
 
 // walk writes the directory at path, relative to the one that was asked about, and then
@@ -46,14 +48,8 @@ func (s *sinceWalk) walk(path string, ahead *prefetch) error {
 		s.cut = true
 		return nil
 	}
-	page, err := s.take(path, ahead)
-	switch {
-	case path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)):
-		return nil
-	case err == errBusy && s.last != "":
-		s.cut = true
-		return nil
-	case err != nil:
+	page, ok, err := s.list(path, ahead)
+	if err != nil || !ok {
 		return err
 	}
 	if order > 0 || s.after == "" {
@@ -62,6 +58,19 @@ func (s *sinceWalk) walk(path string, ahead *prefetch) error {
 		}
 	}
 	return s.walkEach(path, s.changed(page.Below))
+}
+
+// list returns the listing of the directory at path, or false if there is none to be told now.
+func (s *sinceWalk) list(path string, ahead *prefetch) (page *pages.Page, ok bool, err error) {
+	page, err = s.take(path, ahead)
+	switch {
+	case path != "" && (disk.IsAbsent(err) || disk.IsDenied(err)):
+		return nil, false, nil
+	case err == errBusy && s.last != "":
+		s.cut = true
+		return nil, false, nil
+	}
+	return page, err == nil, err
 }
 
 // walkEach walks the directories of these names in the directory at path.
@@ -91,26 +100,46 @@ func (s *sinceWalk) changed(below []pages.Subdir) (names []string) {
 }
 
 // write writes the listing of the directory at path.
-func (s *sinceWalk) write(path string, page *pages.Page) (err error) {
+func (s *sinceWalk) write(path string, page *pages.Page) error {
 	s.last = path
-	give, err := s.h.hold(s.out.w, page)
-	if err != nil {
-		return err
-	}
-	defer give()
-	for _, piece := range page.Pieces {
-		s.written += len(piece)
-		if len(piece) < sinkPiece {
-			s.body, err = s.out.write(append(s.body, piece...))
-		} else {
-			err = errors.Join(s.out.flush(s.body), s.out.flush(piece))
-			s.body = s.body[:0]
-		}
+	s.hot = s.hot || page.Hot
+	if s.out != nil {
+		give, err := s.h.hold(s.out.w, page)
 		if err != nil {
+			return err
+		}
+		defer give()
+	}
+	for _, piece := range page.Pieces {
+		if err := s.put(piece); err != nil {
+			s.kept = page
 			return err
 		}
 	}
 	return nil
+}
+
+// maxShared is how many bytes an answer that is made for several requests may have.
+const maxShared = 1 << 20
+
+// errNotShared says that an answer is too long to be made for several requests.
+var errNotShared = errors.New("too long for one answer to several requests")
+
+// put writes a piece of the body.
+func (s *sinceWalk) put(piece []byte) (err error) {
+	s.written += len(piece)
+	switch {
+	case s.out == nil && len(s.body)+len(piece) > maxShared:
+		return errNotShared
+	case s.out == nil:
+		s.body = append(s.body, piece...)
+	case len(piece) < sinkPiece:
+		s.body, err = s.out.write(append(s.body, piece...))
+	default:
+		err = errors.Join(s.out.flush(s.body), s.out.flush(piece))
+		s.body = s.body[:0]
+	}
+	return err
 }
 
 // prefetch is a directory that is read in a goroutine of its own.
@@ -145,9 +174,13 @@ func (p *prefetch) wait() {
 // errLarge says that a directory is too large to be read ahead of its turn.
 var errLarge = errors.New("not read ahead")
 
-// take returns the listing of the directory at path: from ahead, unless that is nil or
-// the directory was too large for it.
+// take returns the listing of the directory at path: the one that was kept, or from ahead, unless
+// that is nil or the directory was too large for it.
 func (s *sinceWalk) take(path string, ahead *prefetch) (*pages.Page, error) {
+	if p := s.kept; p != nil && p.Key == sinceKey(path, joined(s.root, path)) {
+		s.kept = nil
+		return p, nil
+	}
 	if ahead != nil {
 		if ahead.wait(); ahead.err != errLarge {
 			return ahead.page, ahead.err

@@ -7,6 +7,7 @@ type Stats struct {
 	Requests         atomic.Int64 // all that came in
 	Fast             atomic.Int64 // of these: those that package fastpath read and answered
 	Listings         atomic.Int64 // directories read from disk
+	Parts            atomic.Int64 // parts of directories made in place of listings
 	Cached           atomic.Int64 // listings answered from memory
 	NotModified      atomic.Int64 // 304 answers
 	Files            atomic.Int64 // files sent, whole or in part
@@ -26,6 +27,7 @@ func (s *Stats) Each(yield func(name, help string, value int64)) {
 	yield("requests_total", "Requests that came in.", s.Requests.Load())
 	yield("requests_fast_total", "Requests that took the short way of --http fast.", s.Fast.Load())
 	yield("listings_total", "Directories read from disk.", s.Listings.Load())
+	yield("parts_total", "Parts of directories made in place of their listings.", s.Parts.Load())
 	yield("listings_cached_total", "Listings answered from memory.", s.Cached.Load())
 	yield("not_modified_total", "Requests answered 304.", s.NotModified.Load())
 	yield("files_total", "Files sent, whole or in part.", s.Files.Load())

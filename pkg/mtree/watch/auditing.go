@@ -159,6 +159,7 @@ func (w *watcher) abandonFloor(r *auditRequest) {
 		return
 	}
 	w.Log.Warn("the latest stamp lies far ahead of the clock: starting again from the clock", "stamp", w.floor.String())
+	w.tree.SetBack(now, w.floor) // guard: TestStampsThatComeAgainAreRecorded
 	w.floor, r.raiseAgain = now, true
 	if root, err := w.root.Self(); err == nil && root.MTime.Sub(now) <= floorAhead {
 		w.floor = mtree.Later(now, root.MTime) // guard: TestKilledInTheSecondOfANewEpoch

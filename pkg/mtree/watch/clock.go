@@ -49,6 +49,7 @@ func (w *watcher) lookAtClock() {
 	switch would := was.clock.Add(up - was.up); {
 	case would.Sub(now) > floorAhead: // guard: TestSetBackInAQuietTree
 		w.farBack = true
+		w.tree.SetBack(now, would) // guard: TestStampsThatComeAgainAreRecorded
 	case would.After(now):
 		w.floor = mtree.Later(w.floor, would) // guard: TestTimesOfSecondsThatComeAgain
 	}

@@ -21,7 +21,7 @@ type Config struct {
 	StateDir string // instead of .tidemark in the root; "": that
 
 	Backend       string        // "auto", "fanotify", "inotify" or "none"; "" is auto
-	Settle        time.Duration // quiet time that ends a batch, which never waits longer than 10 times that; 0: 5 ms
+	Settle        time.Duration // quiet time that ends a batch, which never waits longer than 10 times that, nor if it is complete after a quiet time; 0: 5 ms
 	AuditInterval time.Duration // between full scans; 0: 24 h
 	Exclude       []string      // globs: changes there are not published
 	CrossMounts   bool          // enter directories on other file systems

@@ -23,7 +23,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	watch.go         Run, Once
-//	sync.go          Sync; printstatus.go: what others ask a running watcher, from outside
+//	sync.go          Sync; since.go, printstatus.go: what others ask a running watcher, from outside
 //	loop.go          the goroutine: what it waits for
 //	start.go         how a watcher takes possession of a tree
 //	backend.go       where it hears
@@ -35,11 +35,13 @@
 //	cookies.go       it answers --sync
 //	exceptions.go    .tidemark/stamps and .tidemark/unread
 //	tree.go          the tree file
+//	journal.go       the journal is begun
 //	status.go        the published state and the checkpoint
 //	clock.go         was the clock set back?
 //	watcher.go       what the goroutine owns
 //	audits.go        the running audit, the next one and the last one
 //	settling.go      the time of the batch that is being gathered
+//	names.go         the journal, as publish writes it
 //	config.go
 //	stats.go
 //
@@ -52,6 +54,7 @@
 //	health          what cannot be heard, read or stamped
 //	ownwrites       what our own writes left
 //	trigger         --exec and --print
+//	since           what changed since a stamp
 //	stamprule       the rule by which values become stamps
 //
 // # What holds

@@ -124,7 +124,7 @@ func testIDSurvives(t *testing.T, backend string) {
 	r := start(t, watch.Config{Root: root, Backend: backend})
 	id, epoch := r.status().Tree.ID, r.status().Tree.Epoch
 	for range 3 {
-		must(t, os.RemoveAll(filepath.Join(root, mtree.MarkerName)))
+		must(t, removeMarker(root))
 		require.Eventually(t, func() bool { return r.status().State == wire.Watched }, deadline, time.Millisecond)
 		require.Equal(t, id, r.status().Tree.ID)
 		require.Equal(t, epoch, r.status().Tree.Epoch)

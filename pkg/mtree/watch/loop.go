@@ -17,6 +17,7 @@ import (
 // run is the one goroutine that stamps. While the tree is idle, it waits, and only the
 // timer of the next audit runs.
 func (w *watcher) run(ctx context.Context) error {
+	w.keepJournal()
 	w.beginAudits(ctx)
 	err := w.loop(ctx)
 	w.endAudits()
@@ -56,7 +57,7 @@ func (w *watcher) next(ctx context.Context, steps <-chan struct{}) error {
 	}
 	return sys.Select(
 		sys.On(ctx.Done(), func(struct{}) error { return errStop }),
-		sys.On(wake, func(struct{}) error { w.openBatch(); return nil }),
+		sys.On(wake, func(struct{}) error { return w.heard(ctx) }),
 		sys.On(w.batch.timer.C, func(time.Time) error { return w.settle(ctx) }),
 		sys.On(w.audits.findings, func(f []audit.Finding) error { return w.publishFindings(ctx, f) }),
 		sys.On(w.audits.reports, func(r auditReport) error { return w.finishAudit(ctx, r) }),

@@ -64,7 +64,8 @@ func (w *watcher) makeMarker() error {
 		if err != nil {
 			return exit.With(exit.Local, err, "")
 		}
-		_ = w.marker.Close() // the directory has no name any more
+		_ = w.names.writer.Close() // nor have its files
+		_ = w.marker.Close()       // the directory has no name any more
 		w.marker = m
 		// Before the lock: a --sync that sees the lock writes a cookie, and would wait for an
 		// event of a directory that is not armed. rewriteMarker reports errors.
@@ -98,6 +99,7 @@ func (w *watcher) rewriteMarker() error {
 	}
 	w.armMarker()
 	w.writeStatus()
+	w.beginJournal() // guard: TestAnotherJournal
 	return nil
 }
 

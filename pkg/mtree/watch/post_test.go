@@ -44,6 +44,7 @@ type tower struct {
 	marked  int             // how often .tidemark was armed
 	deaf    error           // with which arming it fails
 	forgot  int
+	waiting []notify.Waiting // of the next looks; then there are none
 	mounted int
 }
 
@@ -53,6 +54,11 @@ func (s *tower) Take() (e notify.Events) {
 	}
 	e, s.events = s.events[0], s.events[1:]
 	return e
+}
+
+func (s *tower) Waiting() (w notify.Waiting) {
+	w, s.waiting = s.waiting[0], s.waiting[1:]
+	return w
 }
 
 func (s *tower) Arm(parent notify.Ref, parentFD int, name string, fd int) (notify.Ref, bool, error) {

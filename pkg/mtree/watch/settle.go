@@ -23,9 +23,53 @@ func (w *watcher) openBatch() {
 	w.batch.timer.Reset(w.Settle)
 }
 
+// heard begins a batch with what was heard. After a quiet moment the batch need not settle if
+// all of it is complete by itself: what comes then is a batch of its own. While an audit runs
+// nothing is quiet: its findings are batches, too.
+func (w *watcher) heard(ctx context.Context) error {
+	w.openBatch()
+	// guard (without w.audits.running): TestBurstsAreGathered
+	if w.audits.running || !w.batch.isQuiet(w.Settle) { // guard (without !w.batch): TestBurstsAreGathered
+		return nil
+	}
+	return w.look(ctx)
+}
+
+// look publishes the batch if all of it is complete by itself.
+func (w *watcher) look(ctx context.Context) error {
+	if w.isComplete() {
+		return w.publishEvents(ctx)
+	}
+	w.batch.timer.Reset(w.batch.nextLook(w.Settle))
+	return nil
+}
+
+// maxMade bounds how many names are looked at to see what was made.
+const maxMade = 8
+
+// isComplete reports whether no change that waits is half done: no file was made or written
+// and is still open, as far as the events say. What was made and not written may be a link: a
+// symlink, a device, a file that has other names.
+func (w *watcher) isComplete() bool {
+	waiting := w.source.Waiting()
+	if waiting.Open || len(waiting.Made) > maxMade {
+		return false
+	}
+	for _, path := range waiting.Made {
+		info, err := w.root.StatPath(path, w.CrossMounts)
+		if err != nil || info.Kind == mtree.File && info.Links == 1 { // guard: TestWhatIsOpenSettles
+			return false
+		}
+	}
+	return true
+}
+
 // settle publishes the batch if nothing came since its timer was set, or if it has waited
 // long enough.
 func (w *watcher) settle(ctx context.Context) error {
+	if w.batch.looks > 0 {
+		return w.look(ctx)
+	}
 	select {
 	case <-w.wake:
 		if wait := min(w.Settle, time.Until(w.batch.limit)); wait > 0 {
@@ -40,7 +84,7 @@ func (w *watcher) settle(ctx context.Context) error {
 // publishEvents takes the events so far and publishes the changes.
 func (w *watcher) publishEvents(ctx context.Context) error {
 	w.batch.timer.Stop()
-	w.batch.open = false
+	w.batch.open, w.batch.looks = false, 0
 	w.lookAtClock()
 	if w.clock.Now(); !w.clockSetBack() { // if it was set back, the audit sets the floor
 		w.waitForClock(ctx)
@@ -249,6 +293,9 @@ func (w *watcher) trigger(changes []trigger.Change) error {
 // apart, so that an idle tree sees no writes. It answers the cookies that waited for the
 // batch.
 func (w *watcher) endBatch(wrote bool) {
+	if wrote {
+		w.batch.ended = time.Now()
+	}
 	state := w.state()
 	switch {
 	case w.status.State != state:

@@ -182,6 +182,9 @@ func (s *simulation) crash(rng *rand.Rand) {
 		s.await(func() bool { return len(w.ended) > 0 })
 	}
 	s.await(func() bool { return !s.reader.busy.Load() })
+	if s.reader.parts != nil {
+		s.reader.parts.restart()
+	}
 	s.shell = s.kernel.Shell(0)
 	s.own() // a change of rights may have been lost
 }

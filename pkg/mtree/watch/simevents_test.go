@@ -123,6 +123,18 @@ func init() {
 		{"writable", 3, func(s *simulation, rng *rand.Rand) { s.kernel.ReadOnly = false }},
 		{"calls fail", 2, (*simulation).fault},
 		{"rest", 2, func(s *simulation, rng *rand.Rand) { s.rest() }},
+
+		{"quiet", 0, func(s *simulation, rng *rand.Rand) { s.quiet() }}, // these only where they are asked for
+		{"reader looks", 0, func(s *simulation, rng *rand.Rand) { s.reader.lookSlowly() }},
+		{"heard", 0, (*simulation).heard},
+		{"in a batch", 0, (*simulation).inABatch},
+		{"links", 0, (*simulation).links},
+		{"journal removed", 0, (*simulation).journalRemoved},
+		{"journal put back", 0, (*simulation).journalPutBack},
+		{"journals exchanged", 0, (*simulation).journalsExchanged},
+		{"marker put back", 0, (*simulation).markerPutBack},
+		{"full for a moment", 0, (*simulation).fullForAMoment},
+		{"writes fail", 0, (*simulation).writesFail},
 	}
 	simChanges = slices.IndexFunc(simKinds, func(k simKind) bool { return k.name == "reader passes" })
 }
@@ -134,6 +146,9 @@ func simHistory(seed uint64) (events []simEvent) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	sum, weights := 0, make([]int, len(simKinds))
 	for i, k := range simKinds {
+		if k.weight == 0 {
+			continue
+		}
 		weights[i] = k.weight * []int{0, 1, 1, 5}[rng.IntN(4)] // some kinds often, some never
 		sum += weights[i]
 	}

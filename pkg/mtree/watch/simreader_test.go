@@ -33,6 +33,7 @@ type simReader struct {
 	done    bool // the last pass was complete
 	pruned  bool // and passed over what it could
 	passes  int
+	parts   *simParts // nil: it lists whole directories only
 
 	// By path: what a stamp stood for at a moment of rest, in one epoch. In another one, readers
 	// look at every directory even where stamps are equal.
@@ -46,6 +47,10 @@ type believed struct {
 	entries map[string]string // name -> what shows; a directory: "dir MODE"
 	denied  bool              // watch may not read it
 	own     bool              // stamp is its own time, of a directory that refuses its stamp: nobody watched
+
+	// Of a reader by parts: id of the directory, when it was listed whole, when it was listed.
+	id        string
+	now, came mtree.Stamp
 }
 
 func newSimReader(s *simulation) *simReader {
@@ -107,6 +112,7 @@ func (r *simReader) pass(root *disk.Dir) bool {
 		}
 		return w.exceptions.Read(root, "")
 	}}
+	w.byParts = w.beginParts(&published)
 	if !w.descend(root, "") {
 		return false
 	}
@@ -141,9 +147,15 @@ type simWalk struct {
 	unwatched  bool
 	lister     lister.Lister
 	exceptions state.ExceptionsReader
+
+	byParts bool // parts may be asked for
+	fetched map[string]*seen
 }
 
 func (w *simWalk) descend(d *disk.Dir, path string) bool {
+	if w.parts != nil {
+		return w.visit(d, path)
+	}
 	info, err := w.lister.Self(d, path)
 	if err != nil {
 		return false

@@ -3,7 +3,6 @@ package watch_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/watch"
 	"tidemark/pkg/mtree/wire"
@@ -24,7 +25,7 @@ const simPatience = 2000
 // before: nothing else was done since. If the answer comes later, the next rest looks for it.
 func (s *simulation) sync(rng *rand.Rand) {
 	name := fmt.Sprint(rng.IntN(1 << 30))
-	if s.watcher == nil || s.watcher.once || s.trouble || !slices.Contains(s.shell.Names(simRoot+"/.tidemark"), "lock") { // --sync looks for that, too
+	if s.watcher == nil || s.watcher.once || s.trouble || !s.isLive() { // --sync looks for that, too
 		return
 	}
 	if s.shell.Write(simMarker+watch.CookiePrefix+name, "") != nil {
@@ -39,6 +40,18 @@ func (s *simulation) sync(rng *rand.Rand) {
 			s.order.Pass(simPause(rng))
 		}
 	}
+}
+
+// isLive reports whether a watcher holds the lock of the tree, where .tidemark is now.
+func (s *simulation) isLive() bool {
+	p := s.kernel.Start("sync", 0)
+	defer s.as(p)()
+	root, err := disk.OpenRoot(simRoot)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = root.Close() }()
+	return state.IsLiveTree(root)
 }
 
 const simMarker = simRoot + "/.tidemark/"

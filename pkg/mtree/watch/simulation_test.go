@@ -24,8 +24,11 @@ import (
 // A history that fails is shrunk, and printed with its trace.
 func TestSimulation(t *testing.T) { simulateAll(t, simRounds, simHistory) }
 
-// simulateAll runs the histories of seeds.
-func simulateAll(t *testing.T, rounds int, history func(seed uint64) []simEvent) {
+// simulateAll runs the histories of seeds. Before each, prepare may alter what is there.
+func simulateAll(t *testing.T, rounds int, history func(seed uint64) []simEvent, prepare ...func(*simulation)) {
+	simulate := func(t *testing.T, seed uint64, events []simEvent) simResult {
+		return simulate(t, seed, events, prepare...)
+	}
 	tryOpenat2(t)
 	seeds, forks := 0, []string{} // those whose two runs differed
 	proof.Rounds(t, rounds, func(t *testing.T, seed uint64) {
@@ -35,6 +38,8 @@ func simulateAll(t *testing.T, rounds int, history func(seed uint64) []simEvent)
 		second := simulate(t, seed, events)
 		proof.Count("simulated runs of watch", 2)
 		proof.Count("simulated system calls of watch", first.calls)
+		proof.Count("simulated parts", first.told)
+		proof.Count("simulated parts that were taken", first.used)
 		if first.sum != second.sum {
 			proof.Count("simulated seeds of watch whose runs differed", 1)
 			if !mostAgree(first.sum, second.sum, func() uint64 { return simulate(t, seed, events).sum }) {
@@ -88,14 +93,19 @@ type simResult struct {
 	lines   []string
 	calls   int
 	log     string
+
+	told, used int // parts
 }
 
 // simulate runs a history.
-func simulate(t *testing.T, seed uint64, events []simEvent) (r simResult) {
+func simulate(t *testing.T, seed uint64, events []simEvent, prepare ...func(*simulation)) (r simResult) {
 	defer sys.Simulate(nil)()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines that one call sets free run one after the other
 	synctest.Test(t, func(*testing.T) {
 		s := newSimulation(seed)
+		for _, f := range prepare {
+			f(s)
+		}
 		for _, e := range events {
 			if s.happen(e); s.problem != "" {
 				break
@@ -108,6 +118,9 @@ func simulate(t *testing.T, seed uint64, events []simEvent) (r simResult) {
 		r.problem, r.calls, r.log = s.problem, s.kernel.Calls(), s.log.String()
 		s.kill()
 		s.reader.end()
+		if p := s.reader.parts; p != nil {
+			r.told, r.used = p.told, p.used
+		}
 	})
 	return r
 }

@@ -244,6 +244,7 @@ func (w *watcher) close() error {
 	if w.mounts != nil {
 		errs = append(errs, w.mounts.Close())
 	}
+	errs = append(errs, w.names.writer.Close())
 	if w.ownWritesLog != nil {
 		errs = append(errs, w.ownWritesLog.Close())
 	}

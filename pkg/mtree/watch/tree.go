@@ -30,6 +30,8 @@ func (w *watcher) raiseEpoch() {
 	}
 	w.tree.RaiseEpoch(w.Now())
 	_ = w.writeTree()
+	w.forgetGiven()  // guard: TestGivenInAnotherEpoch
+	w.beginJournal() // guard: TestAnotherJournal
 }
 
 // recordBorders writes which borders there are, before the checkpoint can move: a border

@@ -37,6 +37,7 @@ type watcher struct {
 	borders    *health.Borders
 
 	published *publish.Tree
+	names     names // of the journal
 	clock     stamprule.Clock
 	steps     *machine.ClockSteps // nil if the kernel has none
 	floor     mtree.Stamp         // the highest stamp published
@@ -104,7 +105,7 @@ func (w *watcher) hears() bool { return w.backend != "none" }
 
 // newBatch returns an empty batch.
 func (w *watcher) newBatch() *publish.Batch {
-	return &publish.Batch{Paths: w.Exec != "" || w.Print != nil}
+	return &publish.Batch{Paths: w.Exec != "" || w.Print != nil, Unsure: w.audits.owed} // guard (w.audits.owed -> false): TestGivenAfterALoss
 }
 
 // sleep lets d pass.

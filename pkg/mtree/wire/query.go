@@ -19,6 +19,7 @@ const (
 // listings that changed (docs/protocol.md, "Long poll" and "Changes since").
 type ListingQuery struct {
 	Since *mtree.Stamp  // ask for every directory with a stamp above this; nil: for one listing
+	Parts bool          // with Since: parts of listings are understood
 	After string        // with Since: continue after this path; "": from the beginning
 	Wait  time.Duration // how long the server may hold the request; 0: not at all
 }
@@ -28,6 +29,9 @@ func (q ListingQuery) String() string {
 	text := "txt"
 	if q.Since != nil {
 		text += "&since=" + q.Since.String()
+		if q.Parts {
+			text += "&part=1"
+		}
 	}
 	if q.After != "" {
 		text += "&after=" + URLPath(q.After)

@@ -10,7 +10,7 @@ import (
 )
 
 // SinceReader reads an answer to ?since (docs/protocol.md, "Changes since"): one
-// whole listing for each directory that changed, parents first, whose first line
+// whole listing, or a part, for each directory that changed, parents first, whose first line
 // has the relative path; then a trailer. The writer's end is in package mtree:
 // mtree.AppendListing with Listing.Path set, and mtree.AppendTrailer.
 //
@@ -48,8 +48,8 @@ func (r *SinceReader) Next() (path string, block *SinceBlock, err error) {
 			return "", nil, lineError(err)
 		}
 		if line[0] != '#' {
-			path, err = pathOf(line)
-			return path, &SinceBlock{in: r.in, first: line}, err
+			l, err := mtree.ParseSelf(line)
+			return l.Path, &SinceBlock{in: r.in, first: line, part: l.IsPart()}, err
 		}
 		if r.remarks++; r.remarks > maxSinceComments {
 			return "", nil, fmt.Errorf("%w: more than %d comments", mtree.ErrListing, maxSinceComments)
@@ -70,20 +70,18 @@ func (r *SinceReader) noteTrailer(line []byte) {
 	}
 }
 
-// pathOf reads the line that a listing begins with.
-func pathOf(line []byte) (string, error) {
-	text := append(bytes.Clone(line), "#end 0\n"...)
-	l, err := mtree.ParseListing(text)
-	return l.Path, err
-}
-
 // SinceBlock gives one listing of several, line by line, through its #end.
 type SinceBlock struct {
 	in    *bufio.Reader
 	first []byte // not given yet
 	left  []byte // of the present line
 	ended bool
+	part  bool
 }
+
+// IsPart reports whether this is a part (mtree.Listing.Part). Only answers to requests with
+// part=1 have any, and a mtree.Decoder reads them only if it is told to.
+func (b *SinceBlock) IsPart() bool { return b.part }
 
 // Read gives the text of the listing.
 func (b *SinceBlock) Read(p []byte) (int, error) {

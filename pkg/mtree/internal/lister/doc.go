@@ -12,6 +12,9 @@
 // stamp that it was given at its new path says nothing of the old one. Read never returns a
 // short listing: any error means that nothing is known.
 //
+// A part of a listing, for readers who lack only the names that changed since, is read in the
+// same way: the stamp, then (by the caller) which names those are, the names, the stamp again.
+//
 // The stamp of a directory is its mtime, with two exceptions. watch keeps the stamps
 // of directories that refuse their mtime (state.Exceptions), and a copy on a file system
 // with whole seconds keeps the exact stamps in its records.
@@ -21,6 +24,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	read.go     the reading rule
+//	part.go     some names of a directory, by the same rule
 //	look.go     one look at each name: is it listed, and as what
 //	lister.go   Lister: what is listed, and the stamp of a directory
 //	names.go    nameTable: all names of a directory in one piece of memory, sorted

@@ -3,6 +3,7 @@ package lister
 import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/internal/state"
 )
@@ -78,6 +79,14 @@ func (l *Lister) hasMoved(path string, info disk.Info) bool {
 	}
 	there, err := l.Root.StatPath(path, l.Mounts)
 	return err != nil || there.Node != info.Node
+}
+
+// clock returns the time.
+func (l *Lister) clock() mtree.Stamp {
+	if l.Now == nil {
+		return machine.Now()
+	}
+	return l.Now()
 }
 
 // isCoarse reports whether info may be of a file system that stores whole seconds. On

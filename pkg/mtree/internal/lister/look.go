@@ -77,7 +77,7 @@ func (l *Lister) lookAt(d *disk.Dir, pace *disk.StatPace, path, text string, sel
 		var err error
 		if info, err = pace.Stat(d, unsafe.StringData(text)); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
-				n.disposition = unlisted
+				n.disposition = vanished
 				return nil
 			}
 			return d.PathError("stat", text, err)

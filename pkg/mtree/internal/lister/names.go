@@ -34,7 +34,8 @@ type name struct {
 type disposition uint8
 
 const (
-	unlisted disposition = iota // vanished, or no file, directory or symlink
+	unlisted disposition = iota // no file, directory or symlink
+	vanished
 	listed
 	dotted   // left out because its name begins with a dot
 	excluded // left out by a rule
@@ -71,6 +72,12 @@ func readNames(d *disk.Dir, size int64) (*nameTable, error) {
 	})
 	t.sort()
 	return t, err
+}
+
+// add adds a name that comes after those that are there.
+func (t *nameTable) add(text string) {
+	t.names = append(t.names, name{start: uint32(len(t.slab)), size: uint8(len(text))})
+	t.slab = append(append(t.slab, text...), 0)
 }
 
 // text returns all names as one string, each followed by a NUL. The slab must not

@@ -7,7 +7,6 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 )
 
@@ -24,12 +23,8 @@ const readTries = 3
 // several goroutines where there are thousands; three times that at most if the directory
 // keeps changing. Memory: some 140 bytes an entry.
 func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
-	now := l.Now
-	if now == nil {
-		now = machine.Now
-	}
 	for try := 1; ; try++ {
-		listing := mtree.Listing{Now: now(), HasNow: true, Hot: l.isDoubted()}
+		listing := mtree.Listing{Now: l.clock(), HasNow: true, Hot: l.isDoubted()}
 		before, exceptions, err := l.self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err

@@ -202,3 +202,21 @@ func TestEntriesOfACoarseCopy(t *testing.T) {
 		require.Equal(t, isCopy, self.MTime == record.Stamp)
 	}
 }
+
+// In such a copy the time of a directory is not its stamp: there are no parts.
+func TestPartOfACoarseCopy(t *testing.T) {
+	for _, granule := range []time.Duration{time.Second, 1} {
+		simulated(t, simkernel.Options{Granule: granule}, func(s simkernel.Shell) {
+			require.NoError(t, s.Write("/f", ""))
+		})
+		d := openRoot(t)
+		_, err := (&Lister{}).BeginPart(d, "")
+		require.NoError(t, err)
+		_, err = (&Lister{Copy: true}).BeginPart(d, "")
+		if granule == time.Second {
+			require.ErrorIs(t, err, ErrWhole)
+		} else {
+			require.NoError(t, err)
+		}
+	}
+}

@@ -27,6 +27,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	fanotifytake.go, inotifytake.go    from the kernel's events to Events
+//	waiting.go                         is something half done?
 //	fanotify.go, inotify.go            what is armed, and what is kept of the kernel's events
 //	linkcounts.go                      events that explain others
 //	fanevent.go                        the kernel's structs

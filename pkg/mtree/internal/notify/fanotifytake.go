@@ -86,7 +86,7 @@ func (t *fanotifyTake) event(e fanEvent) {
 			t.of(e.dir).Self = true
 		}
 	default:
-		t.of(e.dir).add(e.name).happened(e.isDir(), e.mask&unix.FAN_CREATE != 0, e.mask&unix.FAN_MOVED_TO != 0)
+		t.of(e.dir).add(e.name).happened(e.isDir(), e.mask)
 	}
 }
 

@@ -79,7 +79,7 @@ func (t *inotifyTake) named(n *node, e event) {
 	if directory && t.directory(n, string(e.name), e) {
 		return
 	}
-	t.of(n).add(e.name).happened(directory, e.mask&unix.IN_CREATE != 0, e.mask&unix.IN_MOVED_TO != 0)
+	t.of(n).add(e.name).happened(directory, uint64(e.mask))
 }
 
 // directory follows an event of the directory name in n. It reports true if n itself did

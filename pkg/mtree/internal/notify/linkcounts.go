@@ -68,6 +68,12 @@ func (l *linkCounts) explain(e fanEvent, later []byte) bool {
 			return true
 		}
 	}
+	return e.isExplainedBy(later)
+}
+
+// isExplainedBy reports whether one of the next events names a file that came or went: that of
+// the link count e.
+func (e fanEvent) isExplainedBy(later []byte) bool {
 	for range nearby {
 		next, size := nextFanEvent(later)
 		if size == 0 {

@@ -1,5 +1,7 @@
 package notify
 
+import "golang.org/x/sys/unix"
+
 // merger merges the events of one directory: each name once.
 type merger struct {
 	DirEvents
@@ -22,8 +24,17 @@ func (m *merger) add(name []byte) *Entry {
 	return &m.Entries[i]
 }
 
-// happened adds what happened to the entry.
-func (e *Entry) happened(isDir, made, moved bool) {
+// writes are the events of a file that was written, or whose attributes were set. For this
+// package, fanotify has the same bits as inotify.
+const writes = unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
+
+// happened adds what happened to the entry: an event's mask.
+func (e *Entry) happened(isDir bool, mask uint64) {
+	made, moved := mask&unix.IN_CREATE != 0, mask&unix.IN_MOVED_TO != 0
+	if made || moved {
+		e.Replaced, e.fresh = e.Replaced || e.Written, true
+	}
+	e.Written = e.Written || mask&writes != 0 && !isDir && !e.fresh
 	e.Arrived = e.Arrived || isDir && (made || moved)
 	e.Renamed = e.Renamed || !isDir && moved
 }

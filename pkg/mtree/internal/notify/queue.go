@@ -290,6 +290,24 @@ func (q *queue) take() (events []byte, lost string, drained bool) {
 	return events, lost, q.failed.IsZero() && q.waiting() == 0
 }
 
+// peek reads the waiting events and shows them, without taking them. whole says that these
+// are all, that they are no more than most bytes, and that nothing was lost; else nothing
+// is shown. mu is held meanwhile, and the slice is valid until look returns.
+func (q *queue) peek(most int, look func(events []byte)) (whole bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for range takeReads {
+		if len(q.buf) > most || time.Since(q.failed) < failPause || q.read() <= 0 {
+			break
+		}
+	}
+	if len(q.buf) > most || q.lost != "" || !q.failed.IsZero() || q.waiting() != 0 {
+		return false
+	}
+	look(q.buf)
+	return true
+}
+
 // waiting returns how many bytes the kernel holds, -1 if it does not say.
 func (q *queue) waiting() int {
 	waiting := -1

@@ -21,6 +21,12 @@ type Source interface {
 	// Take returns the events since the last Take, without waiting.
 	Take() Events
 
+	// Waiting looks at the events that the next Take would return, and takes none. Where it
+	// does not know, it says that something is open. More may come before the Take. Cost: one
+	// read, and one more system call; a few more for each directory in which names were
+	// made.
+	Waiting() Waiting
+
 	// Wrote is called after each directory time that the owner set itself, so
 	// that the events of its own writes do not fill the kernel's queue. Cost:
 	// one read every few thousand calls.
@@ -38,6 +44,16 @@ type Source interface {
 
 	// Close ends the hearing and all goroutines of the Source.
 	Close() error
+}
+
+// Waiting says what is under way among the events that a Take would return.
+type Waiting struct {
+	// Open: something is half done, or this is not known. A file was written and not
+	// closed; a name went and its new place was not heard; events were lost, or are many.
+	Open bool
+	// Made are the paths of names that came, and were neither written nor closed: files that
+	// are about to be written, or links, which are complete.
+	Made []string
 }
 
 // Ref is a directory as a Source knows it, independent of its path. The zero Ref is the
@@ -72,4 +88,10 @@ type Entry struct {
 	Name    string
 	Arrived bool // a directory arrived here: made, moved in, exchanged
 	Renamed bool // what is no directory got this name by a rename
+
+	// Written says that what had this name before was written, or its attributes were set;
+	// Replaced, that something else got the name after that.
+	Written, Replaced bool
+
+	fresh bool // it got the name a moment ago: what is written has no other name, most likely
 }

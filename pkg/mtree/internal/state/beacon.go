@@ -34,16 +34,12 @@ func (b *Beacon) Announce(n int64) error {
 	if b == nil || n == b.at || n <= 0 {
 		return nil
 	}
-	if err := b.lock(unix.F_WRLCK, n); err != nil {
+	if err := LockOffset(b.fd, n); err != nil {
 		return err // the earlier number stays, and n is tried again
 	}
 	was := b.at
 	b.at = n
-	return b.lock(unix.F_UNLCK, was) // 0: nothing is locked there
-}
-
-func (b *Beacon) lock(kind int16, at int64) error {
-	return sys.FcntlFlock(uintptr(b.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: at, Len: 1})
+	return UnlockOffset(b.fd, was) // 0: nothing is locked there
 }
 
 // Close withdraws the number, as the end of the process does.
@@ -51,7 +47,7 @@ func (b *Beacon) Close() error {
 	if b == nil {
 		return nil
 	}
-	_ = sys.FcntlFlock(uintptr(b.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK}) // see Lock.Unlock
+	_ = UnlockOffsets(b.fd)
 	return sys.Close(b.fd)
 }
 
@@ -66,9 +62,9 @@ func (m *Marker) Announced() (int64, error) {
 		return 0, m.dir.PathError("open", beaconName, err)
 	}
 	defer sys.Close(fd)
-	ask := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := sys.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &ask); err != nil {
+	n, _, err := LockedOffset(fd) // 0 if nobody has a lock
+	if err != nil {
 		return 0, m.dir.PathError("lock", beaconName, err)
 	}
-	return ask.Start, nil // still 0 if nobody has a lock
+	return n, nil
 }

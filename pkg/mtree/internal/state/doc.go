@@ -10,6 +10,7 @@
 //	stamps, unread   Exceptions: directories without their stamp. Replaced.
 //	left.0, left.1   OwnWriteLog: what the writes of watch left. Appended to.
 //	confirmed        Beacon: a number that ends with its process. Never written.
+//	journal.0, .1    names that changed: package journal
 //	records          the records of a copy without xattrs: package records
 //	tmp              files of a copy before they have their names: disk.Staging
 //
@@ -30,6 +31,7 @@
 //	ownwrite.go       left.0 and left.1
 //	timerange.go      which times the tree's file system stores
 //	beacon.go         confirmed
+//	offsetlock.go     a number that is the offset of a lock
 //	lock.go           lock
 //	treefile.go       tree
 //	note.go           the attribute of the root

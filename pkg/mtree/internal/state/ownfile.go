@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -37,7 +38,10 @@ func ReadFile(dir *disk.Dir, name string) ([]byte, error) {
 	if info.Size > maxSmall {
 		return nil, dir.PathError("read", name, ErrInTheWay)
 	}
-	return io.ReadAll(io.LimitReader(f, maxSmall))
+	var text bytes.Buffer
+	text.Grow(int(info.Size) + bytes.MinRead) // so one read(2) brings it, and one its end
+	_, err = text.ReadFrom(io.LimitReader(f, maxSmall))
+	return text.Bytes(), err
 }
 
 // WriteFile replaces the file name in dir with text, mode 0644, durably: after a crash

@@ -43,6 +43,7 @@ type Tree struct {
 	Options string   `json:"options,omitempty"` // the --exclude and --cross-mounts with which everything was published last
 	Borders []string `json:"borders,omitempty"` // directories in which another watch or mirror was running, escaped
 	Mounts  []Mount  `json:"mounts,omitempty"`  // below the root, with everything in them published
+	Again   *Repeat  `json:"again,omitempty"`   // stamps that may have come twice; nil: none
 
 	// In a copy only.
 	Upstream    string   `json:"upstream,omitempty"` // SourceName of SOURCE
@@ -57,6 +58,26 @@ type Tree struct {
 
 	// In the attribute of a copy only: a digest of filters and e.
 	Made string `json:"made,omitempty"`
+}
+
+// Repeat are the times from From to To, both included. Where a clock was set back, the root may
+// have shown them before, and shows them again: a stamp among them does not say which.
+type Repeat struct {
+	From mtree.Stamp `json:"from"`
+	To   mtree.Stamp `json:"to"`
+}
+
+// Has reports whether a stamp may have come twice.
+func (r *Repeat) Has(s mtree.Stamp) bool { return r != nil && !s.Before(r.From) && !s.After(r.To) }
+
+// SetBack records that the clock was set back to a time, after directories may have shown
+// times up to top.
+func (t *Tree) SetBack(to, top mtree.Stamp) {
+	again := Repeat{From: to, To: top}
+	if was := t.Again; was != nil {
+		again = Repeat{From: mtree.Earlier(to, was.From), To: mtree.Later(top, was.To)}
+	}
+	t.Again = &again
 }
 
 // NewTreeID returns 128 random bits as 32 hex digits.

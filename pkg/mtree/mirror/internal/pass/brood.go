@@ -15,6 +15,7 @@ import (
 type brood struct {
 	up     *node
 	doubts replica.Doubts // what is not trusted of them
+	open   *unfinished    // as in Memory
 	left   []child        // the next one at the end
 }
 
@@ -28,8 +29,8 @@ type child struct {
 }
 
 // newBrood returns the directories below up. It shares no memory with the listing.
-func newBrood(up *node, below []mtree.Change, doubts replica.Doubts) *brood {
-	b := &brood{up: up, doubts: doubts, left: make([]child, 0, len(below))}
+func newBrood(up *node, below []mtree.Change, doubts replica.Doubts, open *unfinished) *brood {
+	b := &brood{up: up, doubts: doubts, open: open, left: make([]child, 0, len(below))}
 	for _, c := range slices.Backward(below) {
 		e := c.Want
 		b.left = append(b.left, child{strings.Clone(e.Name), e.MTime, e.Mode, e.Has&mtree.HasMode != 0, work.IsFresh(c)})
@@ -43,8 +44,9 @@ func (b *brood) next() *node {
 	c := b.left[last]
 	b.left[last] = child{}
 	b.left = b.left[:last]
+	path := mtree.JoinPath(b.up.Path, c.name)
 	return &node{
-		Target: work.Target{Path: mtree.JoinPath(b.up.Path, c.name), Listed: c.mtime, Doubts: b.doubts, Fresh: c.fresh, Past: b.up.Past, Nested: b.up.Nested},
+		Target: work.Target{Path: path, Listed: c.mtime, Doubts: b.doubts, Fresh: c.fresh, Past: b.up.Past, Nested: b.up.Nested, Open: b.open.has(path)},
 		parent: b.up, mode: c.mode, hasMode: c.hasMode,
 	}
 }

@@ -88,6 +88,7 @@ func (p *pass) commit(ctx context.Context) error {
 		}
 		return err
 	}
+	p.announce(ready) // guard: TestTheJournalOfACopy
 	for _, n := range ready {
 		// guard (without n.blocked): TestADirectoryThatIsGoneBeforeTheFlush
 		if n.blocked || p.isLate(ctx) { // guard (without p.isLate): TestAStoppedPassStampsForAMoment
@@ -234,9 +235,14 @@ func (p *pass) stamp(n *node) error {
 		return err
 	}
 	if same {
+		p.retain(n)
 		return nil
 	}
-	return dir.SetTime(p.env.Replica.Times.Stored(n.Record.Stamp))
+	if err := p.env.Replica.Stamp(dir, n.Path, p.env.Replica.Times.Stored(n.Record.Stamp)); err != nil {
+		return err
+	}
+	p.env.Replica.Remember(n.Path, n.Record.Stamp, n.Fresh)
+	return nil
 }
 
 // restoreMode gives a directory its listed mode, because it may have been made writable.
@@ -252,7 +258,8 @@ func (p *pass) restoreMode(n *node, dir *disk.Dir, info disk.Info) error {
 // If something in or below a directory changed, it gets the present time, else a copy of
 // this copy would not look there. A directory that could not be listed keeps the doubts
 // about what is below it. If a full walk found a directory incomplete that has its stamp
-// already, its record says so from now on, else the next pass would take it for complete.
+// already, its record says so from now on, else the next pass would take it for complete. So
+// does that of a directory that was looked at by a part: the whole listing comes next.
 //
 // A pass that was stopped marks what it can in a moment. It may be killed here as well as
 // anywhere; the rest then stays as it was begun.
@@ -269,7 +276,8 @@ func (p *pass) leaveIncomplete(ctx context.Context) {
 		}
 		recovered := n.mayBeLost && !n.uncompared && ctx.Err() == nil
 		unmarked := n.visited && n.had && n.before.Stamp == n.Record.Stamp
-		if !n.changed && !unmarked && !recovered && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
+		// guard (without !n.part): TestAPartThatFailsLeavesItsDirectoryBegun
+		if !n.changed && !n.part && !unmarked && !recovered && (!n.Doubts.Below() || n.visited) { // guard (without !unmarked): TestAHoldOfAWalkStays
 			continue
 		}
 		if err := p.markUnfinished(n, recovered); err != nil {
@@ -308,5 +316,5 @@ func (p *pass) markUnfinished(n *node, recovered bool) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.restoreMode(n, dir, info), dir.SetTime(p.options.Now()))
+	return errors.Join(p.restoreMode(n, dir, info), p.env.Replica.Stamp(dir, n.Path, p.options.Now()))
 }

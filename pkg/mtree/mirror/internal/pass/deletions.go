@@ -15,6 +15,7 @@ func (p *pass) addDeletions(n *node, some []replica.Deletion) {
 		p.result.Seen += some[i].Entries - 1
 	}
 	n.deletions = append(n.deletions, some...)
+	n.news.addDeletions(some)
 	if !n.waits {
 		n.waits = true
 		n.open++

@@ -22,6 +22,7 @@
 //	recordvisit.go               what follows from a visit
 //	deletions.go                 deletions found, deletions carried out
 //	commit.go                    flush, stamps, directories that stay incomplete
+//	announce.go                  which names changed, written down before the stamps
 //	guard.go                     which deletions are held
 //	held.go                      what is held, from pass to pass
 //	settle.go                    nodes that are done, paths that failed
@@ -31,8 +32,10 @@
 //	pass.go                      the state of a pass
 //	queue.go, large.go           tasks that wait
 //	brood.go                     directories that wait
-//	node.go                      a directory of the pass
 //	options.go                   what Run is given
+//	unfinished.go                what earlier passes left incomplete
+//	node.go                      a directory of the pass
+//	news.go                      the names that change in it
 //	fulldisk.go                  what is remembered of a full disk
 //	result.go                    what Run returns
 package pass

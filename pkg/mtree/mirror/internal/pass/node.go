@@ -26,6 +26,8 @@ type node struct {
 	begun      bool               // its record says that it is unfinished, even if nothing in it was changed since
 	proved     bool               // files of it were compared by sums: its record gets the listing's `now`
 	visited    bool               // its listing arrived
+	part       bool               // that is a part: it is not looked at by another one before it is complete
+	later      bool               // as in work.VisitResult
 	entries    int                // number of entries in its listing that no filter excludes
 	now        mtree.Stamp        // of its listing
 	mayBeLost  bool               // as in work.VisitResult
@@ -33,6 +35,8 @@ type node struct {
 	unflushed  bool               // as in work.VisitResult
 	before     records.Record     // its record before the pass
 	had        bool               // it had a record
+	intact     bool               // as in work.VisitResult
+	news       news               // what changes in it
 	known      mtree.Stamp        // as in work.VisitResult
 	deletions  []replica.Deletion // what must go before it is complete
 	approx     *source.Approx     // how well the source knows its files; nil: exactly

@@ -38,6 +38,8 @@ type Memory struct {
 	fullDisk fullDisk
 	warned   warned
 	flushed  bool // everything that earlier mirrors wrote is on disk
+
+	unfinished unfinished // what passes left incomplete
 }
 
 // Counters counts what passes do, while they do it. No pointer may be nil.

@@ -63,7 +63,7 @@ func TestDirectoriesThatWaitTakeLittle(t *testing.T) {
 	runtime.GC()
 	var was, is runtime.MemStats
 	runtime.ReadMemStats(&was)
-	q.addBrood(newBrood(up, below, 0))
+	q.addBrood(newBrood(up, below, 0, &unfinished{}))
 	runtime.GC()
 	runtime.ReadMemStats(&is)
 	require.Less(t, int64(is.HeapAlloc)-int64(was.HeapAlloc), int64(count*100))
@@ -85,7 +85,7 @@ func TestDirectoriesThatWaitAreAbandoned(t *testing.T) {
 	for doubts, nodes := range map[replica.Doubts]int{0: 1, replica.DoubtBelow: 3} {
 		p := pass{env: &work.Env{Root: &source.Root{}}, options: &Options{Jobs: 1}}
 		root := &node{visited: true, open: 1}
-		p.queue.addBrood(newBrood(root, below, doubts))
+		p.queue.addBrood(newBrood(root, below, doubts, &unfinished{}))
 		p.abandon()
 		require.True(t, root.blocked)
 		require.Equal(t, 1, root.open, "it waits for another step")
@@ -109,7 +109,7 @@ func TestAbandonedReplacementsAreRemoved(t *testing.T) {
 
 // A directory that the source may not read is no reason to look again.
 func TestUnreadableDirectoriesAreNotRetried(t *testing.T) {
-	var p pass
+	p := pass{options: &Options{Memory: &Memory{}}}
 	p.incomplete = []*node{{Target: work.Target{Path: "a/denied"}, unreadable: true}, {Target: work.Target{Path: "a"}}}
 	p.sumUp(&node{blocked: true}, nil)
 	require.Equal(t, []string{"a"}, p.result.Retry)

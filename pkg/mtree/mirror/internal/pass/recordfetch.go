@@ -16,6 +16,7 @@ func (p *pass) recordFetch(n *node, h *work.FetchResult) {
 	if len(h.Names) > 0 {
 		n.changed = true
 		p.touch(n.Path, h.Names...)
+		n.news.add(h.Names...)
 	}
 	if h.Replaced {
 		p.touch(n.parent.Path)

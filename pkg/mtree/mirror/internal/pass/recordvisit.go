@@ -24,6 +24,8 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		p.recordUnlisted(n, v.Err)
 		return
 	}
+	n.part, n.later = v.Listing.IsPart(), v.Later
+	n.intact = v.Intact
 	n.visited, n.Doubts, n.Past, n.Nested = true, v.Doubts, v.Past, v.Nested
 	n.before, n.had, n.Record, n.Unlisted, n.known = v.Before, v.Had, v.Record, v.Unlisted, v.Known
 	// What is missing above may have moved down here since.
@@ -36,6 +38,7 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 		n.Record = v.Before
 		return
 	}
+	p.noteNews(n, v)
 	if err := p.options.Listed(&v.Listing, v.HotElsewhere); err != nil {
 		p.halt(exit.With(exit.Local, err, ""))
 	}
@@ -49,11 +52,13 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 
 // recordRoot records what only the visit of the root shows.
 func (p *pass) recordRoot(n *node, v *work.VisitResult) {
+	p.announces = p.mayAnnounce(n)
 	p.full = n.Doubts.Below() // the root's record says so, or there is none
 	if n.had {
 		p.guard.gate.FoundRecord()
 	}
-	p.guard.emptyRoot = len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
+	// guard (without !v.Listing.IsPart()): TestTheRootByAPart
+	p.guard.emptyRoot = !v.Listing.IsPart() && len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
 }
 
 // recordFound records what a visit found in a directory, what it did there, and what
@@ -91,7 +96,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 // first, then the directories in the order in which a source sends their listings in
 // advance.
 func (p *pass) addFound(n *node, v *work.VisitResult) {
-	p.queue.addBrood(newBrood(n, v.Below, v.DoubtsBelow))
+	p.queue.addBrood(newBrood(n, v.Below, v.DoubtsBelow, &p.options.Memory.unfinished))
 	if p.env.DryRun {
 		return
 	}

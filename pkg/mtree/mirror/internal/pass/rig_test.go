@@ -38,6 +38,7 @@ type rig struct {
 	show    func(path string, l *source.Dir) // what the source lists otherwise; nil: nothing
 	yield   func(what string)                // called by the source between any two steps; may be nil
 	other   bool                             // the source is another server than serve
+	top     mtree.Stamp                      // of the root, as it was listed last
 	replica *replica.Replica
 	env     work.Env
 	options Options
@@ -152,9 +153,22 @@ func (r *rig) try() (*Result, error) {
 	return r.tryFrom(&root)
 }
 
+// follow runs a pass by parts, as a mirror does that keeps running. It returns what was asked for.
+func (r *rig) follow() (*Result, []string) {
+	r.t.Helper()
+	r.Parts = func(string) bool { return true }
+	<-time.After(r.wait)
+	r.Asked = nil
+	root, err := r.Root(r.ctx, source.Poll{Known: "-", Since: &r.top, Parts: true})
+	require.NoError(r.t, err)
+	p, err := r.tryFrom(&root)
+	require.NoError(r.t, err)
+	return p, r.Asked
+}
+
 // tryFrom runs a pass from that root.
 func (r *rig) tryFrom(root *source.Root) (*Result, error) {
-	r.env.Root, r.Calls = root, nil
+	r.env.Root, r.Calls, r.top = root, nil, root.Stamp
 	r.log.Reset()
 	p, err := Run(r.ctx, &r.env, &r.options)
 	if r.env.DryRun {

@@ -72,7 +72,7 @@ func (p *pass) run(ctx context.Context) error {
 
 // begin adds the visit of the root, from which all other steps follow.
 func (p *pass) begin() *node {
-	root := &node{}
+	root := &node{Target: work.Target{Open: p.options.Memory.unfinished.has("")}}
 	if p.full {
 		root.Doubts |= replica.DoubtBelow
 		if p.env.DryRun {
@@ -93,6 +93,7 @@ func (p *pass) sumUp(root *node, err error) {
 	r.Changed, r.Gate = root.changed, p.guard.gate
 	r.Uncopied, r.IsDeleted = p.uncopied, p.isDeleted
 	r.Root = root.Record.Stamp
+	p.options.Memory.unfinished.note(r.Complete, p.incomplete)
 	r.Took = time.Since(p.start)
 	for _, n := range p.incomplete {
 		if !n.unreadable {

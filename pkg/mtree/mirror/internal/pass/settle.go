@@ -39,9 +39,9 @@ func (p *pass) settle(n *node) {
 		up.blocked = true // and all above: the next pass looks again
 	}
 	// guard (without n.blocked): TestSimulatedGuards/child_failed
-	if !n.unreadable && (n.blocked || n.Record.Stamp != n.Listed && !p.env.Root.OtherServer) {
-		// Its stamp is not the one that the parent lists: the parent's listing is older,
-		// or this one came from a cache.
+	if !n.unreadable && (n.blocked || n.Record.Stamp != n.Listed && !n.later && !p.env.Root.OtherServer) { // guard (without !n.later): TestADirectoryThatIsLaterBlocksNothing
+		// Its stamp is not the one that the parent lists, nor one that the next pass finds
+		// from there: this one came from a cache, or somebody set it.
 		up.blocked = true
 	}
 	p.done(up)

@@ -133,7 +133,7 @@ func (r *Replica) finish(dir *disk.Dir, path string) error {
 	at := machine.Now()
 	err := r.SetRecord(dir, path, records.Record{Stamp: at})
 	if err == nil {
-		err = dir.SetTime(at)
+		err = r.Stamp(dir, path, at)
 	}
 	return err
 }

@@ -73,7 +73,7 @@ func (r *Replica) releaseOne(held *HeldList, was *Deletion) error {
 	if _, _, err := r.Delete(dir, &d); err != nil {
 		return err
 	}
-	return dir.SetTime(machine.Now())
+	return r.Stamp(dir, up, machine.Now())
 }
 
 // makeReady makes a directory writable for its owner, who may lack that right. It is unfinished

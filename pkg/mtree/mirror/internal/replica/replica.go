@@ -69,6 +69,8 @@ type Replica struct {
 	linesLost atomic.Bool  // the log of the records may lack lines of another stay
 	proven    proven
 
+	announcer announcer
+
 	tree     state.Tree // as in the marker; ID is "" before the first claim
 	uncopied Uncopied   // as in its file
 	unread   unread
@@ -85,6 +87,7 @@ func (r *Replica) Close() {
 		_ = r.file.Close()
 	}
 	_ = r.beacon.Close()
+	r.announcer.close()
 	if r.records != nil {
 		_ = r.records.Close()
 	}
@@ -168,6 +171,7 @@ func (r *Replica) SetTree(next state.Tree) error {
 		return err
 	}
 	r.tree = next
+	r.announcer.forget()
 	return nil
 }
 

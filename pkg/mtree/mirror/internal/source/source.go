@@ -18,6 +18,7 @@ type Poll struct {
 	Known string        // Root.Validator of the last answer; "": none
 	Wait  time.Duration // with Known: how long the source may wait for a change
 	Since *mtree.Stamp  // with Wait: the source may send all listings after this stamp along; nil: only the root's
+	Parts bool          // with Since: these listings may be parts (mtree.Listing.Part), the root's, too
 	Once  bool          // a request that fails is not repeated
 }
 
@@ -34,6 +35,7 @@ type Dir struct {
 	Node   disk.Node // of the directory; zero unless it is on this machine
 	Approx *Approx   // what the listing leaves open; nil: nothing
 	Past   bool      // the source has listed it later already, or has a later stamp for it: this comes from a cache
+	Direct bool      // it came past every cache: the source read it after it was asked
 
 	Fingerprint  string // of the options and rights of serve when it answered; "": not known
 	HotElsewhere bool   // it came hot from a serve with other options than the root's; the reader finds that out

@@ -43,6 +43,7 @@ type bench struct {
 	*faultkernel.Kernel
 	t       *testing.T
 	listing source.Dir
+	part    *mtree.Listing      // comes first, and once; nil: none does
 	anew    func(l *source.Dir) // what is read anew, and comes from no cache
 	err     error               // the source's
 	asked   []string            // what it was asked for
@@ -205,6 +206,10 @@ func (b *bench) List(_ context.Context, path string, least mtree.Stamp) (source.
 		return source.Dir{}, b.err
 	}
 	l := b.listing
+	if b.part != nil {
+		l.Listing, b.part = *b.part, nil
+		return l, nil
+	}
 	l.Entries = slices.Clone(l.Entries)
 	if least == source.Fresh && b.anew != nil {
 		b.anew(&l)

@@ -18,7 +18,7 @@
 //
 // Its files stand in layers. Each uses what stands below it:
 //
-//	visit.go                     one directory: compare, make, find what else is to do
+//	visit.go, part.go            one directory: compare, make, find what else is to do; by a part of its listing
 //	extras.go                    deletions, as a visit finds them
 //	unseen.go                    what a visit does not compare
 //	hidden.go                    entries that the source may have and not list

@@ -60,6 +60,7 @@ type Target struct {
 	Doubts   replica.Doubts // what is not trusted in it and below it
 	Fresh    bool           // it was made in this pass
 	Past     bool           // the listing of a directory above is of the past: source.Dir.Past
+	Open     bool           // an earlier pass left it or something below it incomplete, and none has completed it since
 	Nested   bool           // in the copy, it or a directory above it is the root of another tree or copy
 	Record   records.Record // what it will be completed with; known after its visit
 	Unlisted bool           // it has entries to delete that a serve with the present options may never have listed

@@ -17,11 +17,18 @@ import (
 
 // Visit compares one directory with its listing. It makes directories and symlinks there,
 // and sets modes. Other steps fetch and compare files, and delete. given has the root's
-// listing; if it is nil, Visit asks the source for the listing. Cost: a request, openat,
-// getdents64, a statx for each entry, and what is made.
+// listing; if it is nil, Visit asks the source for the listing. If that is a part of one which
+// does not prove enough (suffices), Visit asks once more, for the whole. Cost: a request, openat,
+// getdents64, a statx for each entry, and what is made; by a part no getdents64, and a statx
+// for each of its names only.
 func (env *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitResult {
 	v := &VisitResult{Doubts: t.Doubts, Nested: t.Nested}
-	v.Err = env.look(ctx, &t, given, v)
+	if v.Err = env.look(ctx, &t, given, v); v.Err == errPart {
+		v = &VisitResult{Doubts: t.Doubts, Nested: t.Nested}
+		if v.Err = env.look(ctx, &t, nil, v); v.Err == errPart {
+			v.Err = fmt.Errorf("%w: a part where the whole was asked for", mtree.ErrListing)
+		}
+	}
 	return v
 }
 
@@ -36,7 +43,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		}
 		return err
 	}
-	env.take(v, &l)
+	env.take(t, v, &l)
 	// What a listing of the past lists below it may be of the past, too, and no stamp tells.
 	v.Past = l.Past || t.Past // guard (without t.Past): TestNothingIsDeletedBelowAListingOfThePast
 	if err := env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded); err != nil {
@@ -61,6 +68,10 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	if v.Before, v.Had, err = env.Replica.Record(dir, t.Path); err != nil { // guard: TestAVisitNeedsItsRecord
 		return replica.Local(err)
 	}
+	v.Intact = v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)
+	if v.Listing.IsPart() && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
+		return errPart
+	}
 	if l.Past && given != nil || env.isPast(v) { // guard: TestAListingOfThePastIsReadAnew
 		if err := env.readAnew(ctx, t, given, v); err != nil {
 			return err
@@ -76,7 +87,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	var have []mtree.Entry
 	var filtered []string
 	if !t.Fresh {
-		if have, v.Unseen, filtered, err = env.present(dir, t.Path, &v.Listing); err != nil {
+		if have, v.Unseen, filtered, err = env.have(dir, t.Path, &v.Listing); err != nil {
 			return replica.Local(err)
 		}
 	}
@@ -89,6 +100,9 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	// If size and time do not prove the copy's files, "not modified" does not either.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost)
 	env.compare(t, v, dir, have)
+	if v.Listing.IsPart() && v.leavesOut() { // guard: TestWhichPartsSuffice
+		return errPart
+	}
 	if (v.Past || env.isPast(v)) && v.removes() {
 		return ErrPast
 	}
@@ -109,8 +123,19 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 }
 
 // take makes a listing the one that a visit compares with.
-func (env *Env) take(v *VisitResult, l *source.Dir) {
+func (env *Env) take(t *Target, v *VisitResult, l *source.Dir) {
 	v.Listing, v.Approx, v.Other, v.HotElsewhere = l.Listing, l.Approx, env.isOfOtherOptions(l), l.HotElsewhere
+	v.Later = env.isLater(t, l)
+}
+
+// isLater reports whether a directory has another stamp than its parent lists, and the parent will
+// be stamped above what was listed: the batch that stamps a directory later stamps what is above it
+// after that, so the next pass looks there. A stamp that somebody set ahead may be larger and
+// older, and so may one out of a cache.
+func (env *Env) isLater(t *Target, l *source.Dir) bool {
+	return l.Direct && l.HasNow && env.Root.State.Prunes() && // guard (without l.Direct): TestADirectoryThatIsLaterThanListed
+		l.Stamp.After(t.Listed) && // guard: TestADirectoryThatIsLaterThanListed
+		!l.Stamp.After(l.Now) // guard: TestADirectoryThatIsLaterThanListed
 }
 
 // isOlder reports whether the listing is from before the directory was copied: the
@@ -175,7 +200,7 @@ func (env *Env) readAnew(ctx context.Context, t *Target, given *source.Root, v *
 	if err != nil || !l.HasNow || !l.Now.After(v.Listing.Now) || given != nil && l.Stamp != v.Listing.Stamp {
 		return nil // what came first has to do, and deletes nothing
 	}
-	env.take(v, &l)
+	env.take(t, v, &l)
 	v.Past = t.Past || given == nil && l.Stamp.Before(t.Listed)
 	return env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded)
 }
@@ -186,7 +211,11 @@ func (env *Env) readAnew(ctx context.Context, t *Target, given *source.Root, v *
 // it does not tell of what its mirror leaves out. What it shows comes under stamps that
 // showed something else, and the options may be the old ones again before the root is asked.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
-	l, err := env.Source.List(ctx, t.Path, t.Listed)
+	least := t.Listed
+	if t.Path == "" {
+		least = source.Fresh // nothing lists the root
+	}
+	l, err := env.Source.List(ctx, t.Path, least)
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
@@ -224,6 +253,9 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	v.Known = v.knownBy(&o)
 	v.Plan = plan.Make(have, &v.Listing, &o)
 	env.recordHidden(v)
+	if v.Listing.IsPart() {
+		v.Record = recordOfPart(v) // guard: TestAPartMovesTheStampOnly
+	}
 	if v.Unseen || v.Plan.Unseen {
 		env.keepKnown(v, &o)
 	}

@@ -13,13 +13,15 @@ import (
 // VisitResult is what a visit found and did.
 type VisitResult struct {
 	Err          error          // if set, the rest is not valid, except Inside
-	Same         bool           // it is complete already; only Past, Before, Had, Doubts and Nested are valid
+	Same         bool           // it is complete already; only Past, Later, Before, Had, Doubts and Nested are valid
 	Listing      mtree.Listing  // without the entries that filters exclude
 	Past         bool           // as in source.Dir; also set if a listing above is of the past
+	Later        bool           // the directory was stamped after its parent was listed: its parent will be, too
 	Other        bool           // a serve with other options gave the listing: Env.isOfOtherOptions
 	HotElsewhere bool           // so, and it was hot there: if that is a copy, in mid-pass, its time is no stamp
 	Before       records.Record // what the copy had
 	Had          bool           // it had a record
+	Intact       bool           // it was complete with the stamp of its record, and nobody has touched it since
 	Record       records.Record // what the directory will be completed with
 	Unlisted     bool           // as in Target
 	Doubts       replica.Doubts // what is not trusted of it

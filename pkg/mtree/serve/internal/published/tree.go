@@ -12,6 +12,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/journal"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/records"
@@ -44,6 +45,7 @@ type Tree struct {
 	latest           atomic.Pointer[Snapshot]
 	log              records.LogReader // of a copy without xattrs
 	exceptionsReader state.ExceptionsReader
+	journal          journal.Follower
 
 	mu         sync.Mutex // held while a new snapshot is read; guards lastReport
 	lastReport string     // the error of the last read, logged once while it lasts

@@ -159,7 +159,7 @@ func (s *scan) list(v *visit) error {
 		return nil
 	})
 	if changed {
-		f.Path, f.Judged = v.path(), v.judged
+		f.Path, f.Judged, f.Below = v.path(), v.judged, v.below
 		s.report(f)
 	}
 	s.push(v, below)

@@ -16,6 +16,10 @@ type Finding struct {
 	// directories above it. Before it arrived, another one may have shown any time up to that.
 	Came mtree.Stamp
 
+	// Below is set if nothing is known of the directories below it either: it may have arrived
+	// under its name, its own ctime is young, or everything counts as changed.
+	Below bool
+
 	ShowOnly bool // it refused its time: it only has to show the stamp that is published
 
 	// Only on the first run on a tree: the stamp for the directory, if it still shows

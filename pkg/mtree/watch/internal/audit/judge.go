@@ -13,8 +13,10 @@ func (s *scan) judgeSelf(v *visit, now mtree.Stamp) bool {
 	switch {
 	case !v.info.CTime.Before(s.Since) && !s.OwnWrites.Stayed(v.dir, v.info, v.place()): // guard (without !s.OwnWrites): TestGroundsOfADirectory
 		v.arrived = v.parent != nil // guard: TestGroundsOfADirectory
+		v.below = true              // guard: TestGroundsOfADirectory
 		return true
 	case v.arrived, s.All: // guard: TestGroundsOfADirectory
+		v.below = true // guard: TestGroundsOfADirectory
 		return true
 	}
 	return v.info.MTime.After(now) && v.info.MTime.After(s.Floor) // guard (returns false): TestGroundsOfADirectory

@@ -49,21 +49,28 @@ func TestGroundsOfADirectory(t *testing.T) {
 
 	v := child(shows)
 	require.False(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: old}).judgeSelf(v, now), "nothing since the checkpoint")
+	require.False(t, v.below)
 	v = child(shows)
 	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: Scope{All: true}}).judgeSelf(v, now), "continuity in doubt")
+	require.True(t, v.below)
 	recent := Scope{Since: shows.CTime, Floor: at(0)}
 	v = child(shows)
 	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: recent}).judgeSelf(v, now))
 	require.True(t, v.arrived, "its ctime may mean that it was moved here")
+	require.True(t, v.below)
 	v = &visit{dir: dir, info: shows}
 	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: recent}).judgeSelf(v, now))
 	require.False(t, v.arrived, "the root cannot arrive")
+	require.True(t, v.below, "but what is in it may be anything")
 	v = child(shows)
 	v.arrived = true
 	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: old}).judgeSelf(v, now), "one above it arrived")
+	require.True(t, v.below)
 	ahead := shows
 	ahead.MTime = now.Add(1e9)
-	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: old}).judgeSelf(child(ahead), now), "above the clock and the floor")
+	v = child(ahead)
+	require.True(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: old}).judgeSelf(v, now), "above the clock and the floor")
+	require.False(t, v.below)
 	published := old
 	published.Floor = ahead.MTime
 	require.False(t, (&scan{Tree: Tree{OwnWrites: w}, Scope: published}).judgeSelf(child(ahead), now), "our own, from a floor ahead")

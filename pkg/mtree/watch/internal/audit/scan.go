@@ -95,6 +95,7 @@ type visit struct {
 	ref      notify.Ref
 	fresh    bool         // it is heard from this visit on
 	arrived  bool         // it or a directory above it may have got another name
+	below    bool         // see Finding
 	came     mtree.Stamp  // the latest ctime of it and of those above it
 	judged   mtree.Stamp  // see Finding
 	waiting  atomic.Int64 // children not yet opened, +1 while it is listed itself

@@ -5,8 +5,11 @@
 // directory as arrived under its name: its young ctime is ours. The second is safe only
 // with a proof; see Memory.
 //
+// Given remembers which stamp each directory was given last, for the journal.
+//
 // Its files stand in layers. Each uses what stands below it:
 //
+//	given.go
 //	memory.go
 //	place.go
 package ownwrites

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
 )
@@ -12,8 +13,9 @@ import (
 // Batch is the changes that are published together: a tree of the directories in which
 // something changed, and of those above them.
 type Batch struct {
-	Size  int  // changed entries and directories
-	Paths bool // somebody needs the paths of the changes: Result.Changes
+	Size   int  // changed entries and directories
+	Paths  bool // somebody needs the paths of the changes: Result.Changes
+	Unsure bool // there may be changes that nobody heard, and no audit has found yet
 
 	top dirChange
 }
@@ -27,6 +29,39 @@ type dirChange struct {
 	found    *audit.Finding // by an audit
 	showOnly bool           // it refused its time: it only has to show its published stamp
 	retry    bool           // it could not be read: it is tried again
+
+	plan plan
+}
+
+// plan is what was found out of one directory of a batch, before the batch is stamped.
+type plan struct {
+	fate  fate
+	dir   *disk.Dir   // nil: it is to be opened again
+	info  disk.Info   // of it
+	order []string    // the directories below that are gone down to
+	seen  []seen      // of each entry
+	value mtree.Stamp // what it counts for in the directory above, if it is not entered
+	err   error       // why it cannot be opened
+}
+
+// fate says what becomes of a directory below another one in a batch.
+type fate int8
+
+const (
+	entered  fate = iota
+	nothing       // it does not count, nor anything below it
+	asEntry       // it counts as an entry of the directory above
+	absent        // it is gone
+	closed        // it cannot be opened
+	unread        // it could not be read before, and cannot be now
+	readable      // it can be read again
+)
+
+// seen is what was found out of one changed name.
+type seen struct {
+	fate         fate
+	kind         mtree.Kind // if it is entered, which is the usual fate
+	mtime, ctime mtree.Stamp
 }
 
 // at returns the change of the directory at path, and makes it and those above it.
@@ -85,6 +120,7 @@ func (b *Batch) AddFindings(findings []audit.Finding) {
 		case !f.First:
 			c.found.MTime, c.found.CTime = mtree.Later(c.found.MTime, f.MTime), mtree.Later(c.found.CTime, f.CTime)
 			c.found.Came = mtree.Later(c.found.Came, f.Came)
+			c.found.Below = c.found.Below || f.Below
 		}
 	}
 }

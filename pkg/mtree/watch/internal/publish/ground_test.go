@@ -35,6 +35,8 @@ type ground struct {
 	order   []string               // in which they were
 	foreign atomic.Int64
 	ear     *notifytest.Ear
+	book    *book
+	during  func() // called when a batch is written down; nil: nothing
 }
 
 // newGround makes a tree with some directories, whose names end in /, and files, and all
@@ -52,6 +54,8 @@ func newGround(t *testing.T, paths ...string) *ground {
 		OwnWrites: ownwrites.New(nil, nil, mtree.Unix(0, 0)), Health: health.NewMonitor(log, new(atomic.Int64), &g.foreign),
 		Borders: health.NewBorders(log, new(atomic.Int64)), SaveExceptions: func() {},
 	}
+	g.book = &book{g: g}
+	g.Journal = g.book
 	g.settle()
 	return g
 }
@@ -105,8 +109,12 @@ func (g *ground) publishBatch(b *Batch) Result {
 	g.t.Helper()
 	g.order, g.stamps = nil, map[string]mtree.Stamp{}
 	g.Calls, g.ear.Names, g.ear.Asked = nil, nil, 0
+	*g.book = book{g: g}
 	result, err := g.Publish(b, stamprule.Rule{Floor: g.floor, Granule: 1}, nil)
 	require.NoError(g.t, err)
+	if result.Stamped > 0 && len(g.book.lines) > 0 || result.Changed {
+		g.book.requireAll(g.order)
+	}
 	return result
 }
 

@@ -2,14 +2,12 @@ package publish
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/notify"
-	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
 	"tidemark/pkg/mtree/watch/internal/stamprule"
 	"tidemark/pkg/mtree/watch/internal/trigger"
@@ -23,39 +21,37 @@ func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Resul
 	if err != nil {
 		return p.Result, err
 	}
-	p.within(t.Root, info, &b.top, "", 0)
+	defer p.release()
+	p.look(t.Root, info, &b.top, "", 0)
+	p.writeDown() // guard: TestJournalBeforeTheStamps
+	p.within(t.Root, &b.top, "", 0)
 	return p.Result, nil
 }
 
 // within stamps the directories of the batch at and below d. stamp is that of d; ok is
 // false if nothing in d changed.
-func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path string, at ownwrites.Place) (stamp mtree.Stamp, ok bool) {
-	top, since := mtree.MinStamp, p.Health.Exceptions.Placed()
+func (p *publisher) within(d *disk.Dir, c *dirChange, path string, at ownwrites.Place) (stamp mtree.Stamp, ok bool) {
+	top, since, info := mtree.MinStamp, p.Health.Exceptions.Placed(), c.plan.info
 	raise := func(value mtree.Stamp, changed bool) {
 		if changed {
 			top, ok = mtree.Later(top, value), true
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.below)) {
-		// guard: TestStampedInTheTickOfTheChange
-		if !c.arrives(name) { // an arrived directory is stamped with everything below it anyway
-			raise(p.below(d, info, c.below[name], name, mtree.JoinPath(path, name)))
-		}
+	for _, name := range c.plan.order {
+		raise(p.below(d, info, c.below[name], name, mtree.JoinPath(path, name)))
 	}
 	var ref notify.Ref                        // of d itself; another directory may have been heard here
 	if slices.ContainsFunc(c.entries, arms) { // guard: TestCopiedTreeIsNoBorder
 		ref = p.known(d)
 	}
-	for _, e := range c.entries {
-		raise(p.entry(d, info, ref, e, path))
+	for i, e := range c.entries {
+		raise(p.entry(d, info, ref, e, c.plan.seen[i], path))
 	}
 	if c.dirty { // guard: TestNamesThatWereNotKept
 		raise(p.rule.Least(), true)
 	}
 	if c.self {
-		var value mtree.Stamp
-		value, c.self = p.self(d, path)
-		raise(value, c.self)
+		raise(p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true)
 	}
 	if f := c.found; f != nil && !f.First { // guard (without !f.First): TestFirstAuditKeepsStamps
 		raise(p.rule.Value(f.MTime, f.CTime, p.Clock.Now()), true)
@@ -80,28 +76,37 @@ func (p *publisher) within(d *disk.Dir, info disk.Info, c *dirChange, path strin
 // arms reports whether e makes the publisher arm directories.
 func arms(e notify.Entry) bool { return e.Arrived || e.Name == mtree.MarkerName } // guard (without e.Name): TestBorderFromTheStart
 
-// below goes down to the directory name in d.
+// below goes down to the directory name in d, as it was planned.
 func (p *publisher) below(d *disk.Dir, parent disk.Info, c *dirChange, name, path string) (mtree.Stamp, bool) {
-	if p.Health.Exceptions.IsUnread(mtree.ParentPath(path), name) {
-		return p.retryUnread(d, parent, c, name, path)
+	switch c.plan.fate {
+	case nothing:
+		return mtree.Stamp{}, false
+	case asEntry:
+		return c.plan.value, true
+	case absent:
+		p.forget(c, path)
+		return mtree.Stamp{}, false
+	case closed:
+		return p.rule.Least(), p.Health.CannotRead(path, c.plan.info.Node.Ino, c.plan.err)
+	case unread:
+		return p.rule.Least(), c.self // guard (c.self -> false): TestModeOfWhatCannotBeRead
+	case readable:
+		return p.reopen(d, parent, p.known(d), name, path), true
 	}
-	child, err := d.OpenDir(name)
-	if err != nil {
-		return p.unopened(d, c, name, path, err)
+	child := c.plan.dir
+	if c.plan.dir = nil; child == nil {
+		var err error
+		var info disk.Info
+		if child, info, err = openDir(d, name); err != nil {
+			return p.unopened(d, c, name, path, err)
+		}
+		if info.Node != c.plan.info.Node { // guard: TestReplacedSinceThePlan
+			_ = child.Close()
+			return mtree.Stamp{}, false // the one that is there by now has its own event
+		}
 	}
 	defer child.Close()
-	info, err := child.Self()
-	if err != nil {
-		return p.unopened(d, c, name, path, err)
-	}
-	if p.passesOver(parent, info, path) || child.IsPlaceholder(info) {
-		return mtree.Stamp{}, false
-	}
-	// guard: TestBorder
-	if p.isBorder(child, path) { // only its entry in d counts, nothing inside
-		return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), c.self || c.found != nil || c.touches(mtree.MarkerName)
-	}
-	return p.within(child, info, c, path, ownwrites.PlaceOf(parent, name, info))
+	return p.within(child, c, path, ownwrites.PlaceOf(parent, name, c.plan.info))
 }
 
 // unopened handles a directory name in d that cannot be opened: it is no longer
@@ -128,61 +133,36 @@ func (p *publisher) forget(c *dirChange, path string) {
 	}
 }
 
-// retryUnread looks at a directory that could not be read, if something happened to the
-// directory itself. Once it can be read, everything below it counts as arrived; until
-// then its contents are not published, but its mode and owner are.
-func (p *publisher) retryUnread(d *disk.Dir, self disk.Info, c *dirChange, name, path string) (mtree.Stamp, bool) {
-	if !c.self && !c.retry { // guard (without !c.retry): TestUnreadIsTried
-		return mtree.Stamp{}, false
-	}
-	if stamp, ok := p.reopen(d, self, p.known(d), name, path); ok {
-		return stamp, true
-	}
-	return p.rule.Least(), c.self // guard (c.self -> false): TestModeOfWhatCannotBeRead
+// reopen stamps the directory name in d, which can be read again.
+func (p *publisher) reopen(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) mtree.Stamp {
+	return p.arrived(d, self, ref, name, path, p.past(self.CTime))
 }
 
-// reopen tries to read the directory name in d, which could not be read.
-func (p *publisher) reopen(d *disk.Dir, self disk.Info, ref notify.Ref, name, path string) (mtree.Stamp, bool) {
-	child, err := d.OpenDir(name)
-	if err == nil {
-		err = child.ScanStat(func([]byte, disk.Info) error { return nil })
-		_ = child.Close()
-	}
-	if err != nil && !disk.IsGone(err) {
-		return mtree.Stamp{}, false
-	}
-	return p.arrived(d, self, ref, name, path, p.past(self.CTime)), true
-}
-
-// entry returns the value of one changed name in d.
-func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.Entry, path string) (mtree.Stamp, bool) {
-	if e.Name == mtree.MarkerName { // guard: TestBorder
+// entry returns the value of one changed name in d, as it was planned.
+func (p *publisher) entry(d *disk.Dir, self disk.Info, ref notify.Ref, e notify.Entry, now seen, path string) (mtree.Stamp, bool) {
+	switch {
+	case e.Name == mtree.MarkerName: // guard: TestBorder
 		return p.markerChanged(d, self, ref, path)
-	}
-	if e.Arrived {
+	case e.Arrived:
 		return p.arrived(d, self, ref, e.Name, mtree.JoinPath(path, e.Name), p.past(self.CTime)), true
 	}
-	if p.Health.Exceptions.IsUnread(path, e.Name) { // guard: TestUnreadIsReadAgain
-		stamp, ok := p.reopen(d, self, p.known(d), e.Name, mtree.JoinPath(path, e.Name))
-		if !ok {
-			stamp = p.rule.Least()
-		}
-		return stamp, true
-	}
-	info, err := d.Stat(e.Name)
-	if err != nil {
+	switch now.fate {
+	case nothing:
+		return mtree.Stamp{}, false
+	case unread:
+		return p.rule.Least(), true
+	case readable:
+		return p.reopen(d, self, p.known(d), e.Name, mtree.JoinPath(path, e.Name)), true
+	case absent:
 		if p.Health.Exceptions.AnyRefuses() {
 			p.Health.Accept(mtree.JoinPath(path, e.Name))
 		}
-		return p.rule.Least(), true // gone, or not to be looked at: the name changed
+		return p.rule.Least(), true
 	}
 	if e.Renamed {
-		info = p.renamed(d, e.Name, info)
+		now = p.renamed(d, e.Name, now)
 	}
-	if info.Kind == mtree.Dir && (p.OwnWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))) {
-		return mtree.Stamp{}, false
-	}
-	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
+	return p.rule.Value(now.mtime, now.ctime, p.Clock.Now()), true
 }
 
 // markerChanged handles a .tidemark that came or went in d, or whose watcher or mirror
@@ -193,20 +173,6 @@ func (p *publisher) markerChanged(d *disk.Dir, self disk.Info, ref notify.Ref, p
 		return mtree.Stamp{}, false
 	}
 	return p.inside(d, self, ref, path, p.past(self.CTime), false), true // guard (returns mtree.Stamp{}, false): TestBorder
-}
-
-// self returns the value of d itself if somebody else set its mode, owner or times. If
-// times do not hold, it cannot be known whose event it was, and another stamp would cause
-// one more event: an audit finds the next change of such a directory.
-func (p *publisher) self(d *disk.Dir, path string) (mtree.Stamp, bool) {
-	info, err := d.Self()
-	if err != nil {
-		return p.rule.Least(), true // not to be looked at: its event says that it changed
-	}
-	if p.OwnWrites.Untouched(d, info) || p.Health.DoesNotHold(path) { // guard (without p.Health): TestTimeThatDoesNotHold
-		return mtree.Stamp{}, false
-	}
-	return p.rule.Value(info.MTime, info.CTime, p.Clock.Now()), true
 }
 
 // arrived stamps the directory that arrived at name, and every directory below it: their
@@ -307,25 +273,6 @@ func (p *publisher) arm(parent notify.Ref, d *disk.Dir, name string, child *disk
 		}
 	}
 	return ref, fresh
-}
-
-// passesOver reports whether another file system begins at child, which is then neither
-// watched nor written, and remembers the directory.
-func (p *publisher) passesOver(parent, child disk.Info, path string) bool {
-	if p.CrossMounts || !disk.IsBorder(parent, child) { // guard (always): TestSubvolumeBelow
-		return false
-	}
-	p.Health.PassOver(path)
-	return true
-}
-
-// isBorder reports whether another watch or mirror runs in d, and remembers it.
-func (p *publisher) isBorder(d *disk.Dir, path string) bool {
-	if !state.IsLiveTree(d) {
-		return false
-	}
-	p.Borders.Add(path) // guard: TestBorder
-	return true
 }
 
 // listChanges lists the changes in one directory, for the triggers.

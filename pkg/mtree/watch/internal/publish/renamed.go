@@ -16,16 +16,16 @@ const maxRenameLag = 5 * time.Second
 // systems move a file's ctime then, and by that a mirror knows that a file of equal size
 // and mtime may hold other bytes. If this one did not, it is moved here. Linux' xfs does not
 // where two files are exchanged (fs/xfs/xfs_inode.c, xfs_cross_rename).
-func (p *publisher) renamed(d *disk.Dir, name string, info disk.Info) disk.Info {
-	if info.Kind != mtree.File || !info.CTime.Before(p.Clock.Now().Add(-maxRenameLag)) { // guard: TestARenameThatMovesNoCTime
-		return info
+func (p *publisher) renamed(d *disk.Dir, name string, now seen) seen {
+	if now.kind != mtree.File || !now.ctime.Before(p.Clock.Now().Add(-maxRenameLag)) { // guard: TestARenameThatMovesNoCTime
+		return now
 	}
 	if err := d.MoveCTime(name); err != nil && !disk.IsGone(err) {
 		p.Health.CannotMoveCTime(err)
-		return info
+		return now
 	}
 	if after, err := d.Stat(name); err == nil {
-		return after
+		now.mtime, now.ctime = after.MTime, after.CTime
 	}
-	return info
+	return now
 }

@@ -4,6 +4,8 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/filetime"
+	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/watch/internal/audit"
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
@@ -24,6 +26,10 @@ type publisher struct {
 	rule  stamprule.Rule
 	until *mtree.Stamp // everything up to it is published; nil: unknown
 	batch *Batch
+
+	lines     []journal.Line       // of the journal, not written yet
+	announced map[string]announced // by path: the directories that have lines
+	held      []*dirChange         // those whose directories stay open
 }
 
 // write gives d its stamp: top, or more if d already shows that much. A directory that
@@ -41,6 +47,7 @@ func (p *publisher) write(d *disk.Dir, path string, at ownwrites.Place, top mtre
 	if !p.Health.Exceptions.Saved(since) { // guard: TestToldBeforeWhatIsAbove
 		p.SaveExceptions()
 	}
+	p.check(path)
 	p.OwnWrites.Lock()
 	defer p.OwnWrites.Unlock()
 	p.Changed = true
@@ -56,6 +63,7 @@ func (p *publisher) write(d *disk.Dir, path string, at ownwrites.Place, top mtre
 		after, err = p.set(d, stamp)
 	}
 	p.Top = mtree.Later(p.Top, stamp) // guard: TestRunsOfWatch
+	p.gave(path, at, before, stamp, err)
 	if err != nil {
 		p.Health.Refuse(path, before.Node, stamp, err) // guard: TestARefusalEndsWhileNobodyWatches
 		return stamp
@@ -158,4 +166,23 @@ func (p *publisher) showPublished(d *disk.Dir, path string, at ownwrites.Place) 
 	if after, err := p.set(d, stamp); err == nil {
 		p.remember(path, at, stamp, before, after, nil)
 	}
+}
+
+// passesOver reports whether another file system begins at child, which is then neither
+// watched nor written, and remembers the directory.
+func (p *publisher) passesOver(parent, child disk.Info, path string) bool {
+	if p.CrossMounts || !disk.IsBorder(parent, child) { // guard (always): TestSubvolumeBelow
+		return false
+	}
+	p.Health.PassOver(path)
+	return true
+}
+
+// isBorder reports whether another watch or mirror runs in d, and remembers it.
+func (p *publisher) isBorder(d *disk.Dir, path string) bool {
+	if !state.IsLiveTree(d) {
+		return false
+	}
+	p.Borders.Add(path) // guard: TestBorder
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/journal"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/health"
 	"tidemark/pkg/mtree/watch/internal/ownwrites"
@@ -11,7 +12,15 @@ import (
 	"tidemark/pkg/mtree/watch/internal/trigger"
 )
 
-// Tree is where batches are published. Its fields stay the same while a watcher runs.
+// Journal is where the names of a batch are written down before it is stamped. If that fails,
+// nobody relies on the journal any more when the method returns.
+type Journal interface {
+	Write(floor mtree.Stamp, lines []journal.Line)
+	Drop() // something will be stamped that is not written down
+}
+
+// Tree is where batches are published. Its fields stay the same while a watcher runs, but for
+// Given, which belongs to it, and Journal.
 type Tree struct {
 	Root        *disk.Dir
 	Source      notify.Source // where directories that arrive are armed
@@ -23,8 +32,11 @@ type Tree struct {
 
 	OwnWrites      *ownwrites.Memory
 	Health         *health.Monitor
+	Given          ownwrites.Given
 	Borders        *health.Borders
 	SaveExceptions func() // called before a stamp, if exceptions are not saved
+
+	Journal Journal // nil: nothing is written down
 }
 
 // Result is what Publish did.

@@ -117,7 +117,7 @@ func (d *openDir) tree() source.Tree {
 
 // list reads the directory.
 func (d *openDir) list() (out source.Dir, err error) {
-	out.Tree, out.Node, out.Fingerprint = d.tree(), d.node, d.fingerprint
+	out.Tree, out.Node, out.Fingerprint, out.Direct = d.tree(), d.node, d.fingerprint, true
 	if out.Listing, err = d.lister.Read(d.Dir, d.path); err != nil {
 		return out, named(err)
 	}

@@ -41,7 +41,7 @@ func TestReaderAndStoreAreStrict(t *testing.T) {
 	}
 	text := block("", now, "a") + block("a", now, "b", "c") + block("d", now)
 	read := func(text string) error {
-		r := NewReader(strings.NewReader(text), anyRoom)
+		r := NewReader(strings.NewReader(text), false, anyRoom)
 		_, _, err := r.Root()
 		return errors.Join(err, r.Read(t.Context(), &Store{}))
 	}
@@ -57,10 +57,10 @@ func TestReaderAndStoreAreStrict(t *testing.T) {
 // "nothing changed".
 func TestNothingIsNoAnswerToSince(t *testing.T) {
 	for _, text := range []string{"", "\n", "# a comment\n", "#stamp"} {
-		_, _, err := NewReader(strings.NewReader(text), anyRoom).Root()
+		_, _, err := NewReader(strings.NewReader(text), false, anyRoom).Root()
 		require.ErrorIs(t, err, mtree.ErrListing, "%q", text)
 	}
-	_, changed, err := NewReader(strings.NewReader("#stamp 5.000000000\n"), anyRoom).Root()
+	_, changed, err := NewReader(strings.NewReader("#stamp 5.000000000\n"), false, anyRoom).Root()
 	require.NoError(t, err)
 	require.False(t, changed)
 }
@@ -70,7 +70,7 @@ func TestNothingIsNoAnswerToSince(t *testing.T) {
 func TestTakeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Store
-		done := s.Open(&source.Dir{}, nil)
+		done := s.Open(&source.Dir{}, false, nil)
 		got := map[string]bool{}
 		var mu sync.Mutex
 		ctx, cancel := context.WithCancel(t.Context())
@@ -113,7 +113,7 @@ func TestStoreIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Store
 		ctx, stop := context.WithCancel(t.Context())
-		done := s.Open(&source.Dir{}, stop)
+		done := s.Open(&source.Dir{}, false, stop)
 		size := MaxKept / 4
 		come := make(chan string, 9)
 		go func() {
@@ -129,14 +129,14 @@ func TestStoreIsBounded(t *testing.T) {
 		synctest.Wait()
 		require.Empty(t, come)
 		require.Equal(t, MaxKept, s.bytes)
-		_, _, ok := s.take(t.Context(), "b")
+		_, _, _, ok := s.take(t.Context(), "b")
 		require.True(t, ok)
 		require.Equal(t, "e", <-come)
 		synctest.Wait()
 		require.Len(t, s.texts, 4)
 		taken := make(chan bool)
 		go func() {
-			_, _, ok := s.take(t.Context(), "g")
+			_, _, _, ok := s.take(t.Context(), "g")
 			taken <- ok
 		}()
 		require.Equal(t, "f", <-come)

@@ -12,15 +12,16 @@ import (
 
 // Reader reads an answer to ?since.
 type Reader struct {
-	in   *wire.SinceReader
-	room func(bytes int) error
-	text []byte // of the listing that was read last
+	in    *wire.SinceReader
+	parts bool // it was asked for parts
+	room  func(bytes int) error
+	text  []byte // of the listing that was read last
 }
 
-// NewReader returns a reader of an answer. room is called for the memory that the
-// root's listing takes; its error ends the reading.
-func NewReader(in io.Reader, room func(bytes int) error) *Reader {
-	return &Reader{in: wire.NewSinceReader(in), room: room}
+// NewReader returns a reader of an answer, which may have parts of listings if it was asked for
+// parts. room is called for the memory that the root's listing takes; its error ends the reading.
+func NewReader(in io.Reader, parts bool, room func(bytes int) error) *Reader {
+	return &Reader{in: wire.NewSinceReader(in), parts: parts, room: room}
 }
 
 // Root reads the listing of the root, which comes first. changed is false if the answer
@@ -40,7 +41,7 @@ func (r *Reader) Root() (l mtree.Listing, changed bool, err error) {
 		return l, false, fmt.Errorf("%w: it does not begin with the directory that was asked for", mtree.ErrListing)
 	}
 	d := mtree.NewDecoder(block)
-	d.Room = r.room
+	d.Room, d.Parts = r.room, r.parts
 	l, err = d.Next()
 	return l, err == nil, err
 }

@@ -24,6 +24,7 @@ type Store struct {
 	at      string          // the last path that came: all before it in tree order are here, or will not come
 	stream  *stream         // the answer that is being read; nil: none
 	of      source.Dir      // what the answer that was read last says of all its listings
+	parts   bool            // they may be parts
 	awaited map[string]bool // somebody waits for these
 	moved   chan struct{}   // closed with the next change of any of this; nil: no Take waits
 }
@@ -35,12 +36,14 @@ type stream struct {
 }
 
 // Open records that an answer is being read, which says of all its listings what it says
-// of the root. stop ends the reading; its reader calls done at the end.
-func (s *Store) Open(root *source.Dir, stop context.CancelFunc) (done func()) {
+// of the root; parts that they may be parts. stop ends the reading; its reader calls done at the
+// end.
+func (s *Store) Open(root *source.Dir, parts bool, stop context.CancelFunc) (done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := &stream{stop, make(chan struct{})}
-	s.stream, s.of = one, source.Dir{Tree: root.Tree, Fingerprint: root.Fingerprint}
+	s.stream, s.parts = one, parts
+	s.of = source.Dir{Tree: root.Tree, Fingerprint: root.Fingerprint, Direct: true} // no cache keeps such an answer
 	return func() {
 		s.close()
 		close(one.ended)
@@ -126,16 +129,21 @@ func (s *Store) drop(path string) {
 
 // Take returns the listing of a directory, once. ok is false if it did not come, is older
 // than least, or is not a listing; a request for this directory alone then shows why.
-// Take waits while the listing may still come.
+// Take waits while the listing may still come. Once it took one, it has none for that directory:
+// who cannot use a part asks for the whole.
 func (s *Store) Take(ctx context.Context, path string, least mtree.Stamp) (d source.Dir, ok bool) {
 	if least == source.Fresh {
 		return d, false
 	}
-	text, d, ok := s.take(ctx, path)
+	text, d, parts, ok := s.take(ctx, path)
 	if !ok {
 		return d, false
 	}
-	l, err := mtree.ParseListing(text)
+	parse := mtree.ParseListing
+	if parts {
+		parse = mtree.ParseAny
+	}
+	l, err := parse(text)
 	if err != nil || l.Stamp.Before(least) {
 		return d, false
 	}
@@ -144,17 +152,17 @@ func (s *Store) Take(ctx context.Context, path string, least mtree.Stamp) (d sou
 }
 
 // take returns the text of a listing, and what its answer says of it.
-func (s *Store) take(ctx context.Context, path string) (text []byte, of source.Dir, ok bool) {
+func (s *Store) take(ctx context.Context, path string) (text []byte, of source.Dir, parts, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for asked := false; ; {
 		if text, ok = s.texts[path]; ok {
 			s.drop(path)
 			s.wake()
-			return text, s.of, true
+			return text, s.of, s.parts, true
 		}
 		if s.stream == nil || mtree.TreeOrder(s.at, path) >= 0 || ctx.Err() != nil {
-			return nil, of, false
+			return nil, of, false, false
 		}
 		if !asked {
 			asked = true

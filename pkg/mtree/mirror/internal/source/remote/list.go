@@ -10,9 +10,10 @@ import (
 )
 
 // List asks for a directory: one GET, or none if the listing came with the last answer to
-// ?since. A listing older than least comes from a cache; then List asks once more. least
-// is the stamp that its parent lists, or source.Fresh. If it is older all the same, it is
-// marked as past. Errors are those of Root.
+// ?since, of which it takes each but once. A listing older than least, the stamp that its parent
+// lists, comes from a cache; a later one may, with a stamp that somebody set ahead: then List
+// asks once more, past every cache, as it does where least is source.Fresh. If the listing is
+// older all the same, it is marked as past. Errors are those of Root.
 func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	if l, ok := s.prefetched.Take(ctx, path, least); ok {
 		return l, nil
@@ -24,7 +25,8 @@ func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (sour
 		}
 	}
 	l, err := s.serveListing(ctx, path, least == source.Fresh)
-	if err == nil && least != source.Fresh && l.Stamp.Before(least) {
+	known := least != source.Fresh && least != mtree.Stamp{}
+	if err == nil && known && l.Stamp != least { // guard (l.Stamp != least -> l.Stamp.Before(least)): TestALaterListingComesPastCaches
 		l, err = s.serveListing(ctx, path, true)
 		l.Past = l.Stamp.Before(least)
 	}
@@ -37,6 +39,7 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 	if fresh {
 		r.header["Cache-Control"] = "no-cache"
 	}
+	l.Direct = fresh
 	err = s.turn.inTurn(ctx, func(room *room) error {
 		resp, err := s.do(ctx, r)
 		if err != nil {

@@ -26,10 +26,13 @@ func head(resp *http.Response) (root source.Root, err error) {
 	return root, err
 }
 
-// fingerprintOf reads with which options and rights serve answered; "" if that is not known.
+// fingerprintOf reads with which options and rights serve answered; "" if that is not known. An
+// answer with parts has no ETag.
 func fingerprintOf(resp *http.Response) string {
-	tag, _ := wire.ParseListingTag(resp.Header.Get("ETag"))
-	return tag.Fingerprint
+	if tag, ok := wire.ParseListingTag(resp.Header.Get("ETag")); ok {
+		return tag.Fingerprint
+	}
+	return resp.Header.Get(wire.HeaderOptions)
 }
 
 // treeOf reads which tree an answer belongs to.

@@ -62,7 +62,7 @@ func (s *Source) serveRoot(ctx context.Context, poll source.Poll) (source.Root, 
 		r.header["If-None-Match"] = poll.Known
 		if poll.Wait > 0 {
 			r.wait, r.once = poll.Wait, true
-			r.query = wire.ListingQuery{Since: poll.Since, Wait: poll.Wait}.String()
+			r.query = wire.ListingQuery{Since: poll.Since, Parts: poll.Parts && poll.Since != nil, Wait: poll.Wait}.String()
 			if poll.Since != nil {
 				return s.rootSince(ctx, poll, r)
 			}
@@ -121,7 +121,7 @@ func (s *Source) rootSince(ctx context.Context, poll source.Poll, r request) (so
 	}
 	// The root is read between passes, when nobody else reads a listing.
 	room := &room{turn: s.turn, large: true}
-	reader := prefetch.NewReader(&bounded{resp.Body, maxPrefetch + maxListing}, room.take)
+	reader := prefetch.NewReader(&bounded{resp.Body, maxPrefetch + maxListing}, poll.Parts, room.take)
 	var changed bool
 	root.Listing, changed, err = reader.Root()
 	root.Unchanged = !changed
@@ -129,29 +129,29 @@ func (s *Source) rootSince(ctx context.Context, poll source.Poll, r request) (so
 		end()
 		return root, askedFor(resp, errors.Join(err, ctx.Err()))
 	}
+	root.Direct = true
 	since := *poll.Since // the caller may change it while the answer still comes
-	done := s.prefetched.Open(&root.Dir, stop)
+	rest := wire.ListingQuery{Since: &since, Parts: poll.Parts}
+	done := s.prefetched.Open(&root.Dir, poll.Parts, stop)
 	go func() {
 		defer done()
-		s.readOn(life, reader, room, since, &root.Dir)
+		s.readOn(life, reader, room, rest, &root.Dir)
 		end()
 	}()
 	return root, nil
 }
 
-// readOn reads what follows the root's listing, and asks for the rest if the answer was
-// cut. It returns no error: what does not come is asked for when it is needed, and so is
+// readOn reads what follows the root's listing, and asks for the rest by that query if the answer
+// was cut. It returns no error: what does not come is asked for when it is needed, and so is
 // what comes from another tree, or from a serve with other options, than the beginning.
-func (s *Source) readOn(ctx context.Context, r *prefetch.Reader, room *room, since mtree.Stamp, begun *source.Dir) {
+func (s *Source) readOn(ctx context.Context, r *prefetch.Reader, room *room, rest wire.ListingQuery, begun *source.Dir) {
 	for before := ""; r.Read(ctx, &s.prefetched) == nil; {
 		after, cut := r.Cut()
 		if !cut || after == before {
 			return
 		}
-		before = after
-		resp, err := s.do(ctx, request{
-			query: wire.ListingQuery{Since: &since, After: after}.String(), once: true, plain: s.near,
-		})
+		before, rest.After = after, after
+		resp, err := s.do(ctx, request{query: rest.String(), once: true, plain: s.near})
 		if err != nil {
 			return
 		}
@@ -159,6 +159,6 @@ func (s *Source) readOn(ctx context.Context, r *prefetch.Reader, room *room, sin
 		if tree, err := treeOf(resp); err != nil || tree != begun.Tree || fingerprintOf(resp) != begun.Fingerprint { // guard: TestAnotherServeInMidAnswer
 			return
 		}
-		r = prefetch.NewReader(&bounded{resp.Body, maxPrefetch}, room.take)
+		r = prefetch.NewReader(&bounded{resp.Body, maxPrefetch}, rest.Parts, room.take)
 	}
 }

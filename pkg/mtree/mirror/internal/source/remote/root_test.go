@@ -3,7 +3,9 @@ package remote
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -148,4 +150,108 @@ func block(path string, stamp mtree.Stamp, names ...string) string {
 		l.Entries = append(l.Entries, mtree.Entry{Name: name, Kind: mtree.File, MTime: stamp})
 	}
 	return string(mtree.AppendListing(nil, l))
+}
+
+// Parts of listings come where they were asked for, and each is taken once: who cannot use it asks
+// for the whole. Whoever asked for none refuses them.
+func TestPartsAreAskedFor(t *testing.T) {
+	was, now := mtree.Unix(1_000, 0), mtree.Unix(2_000, 5)
+	part := func(path string) string {
+		return string(mtree.FormatListing(mtree.Listing{Path: path, Stamp: now, Part: []mtree.Span{{From: was, To: was}}, Gone: []string{"g"}}))
+	}
+	var asked requests
+	server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.add(r.URL.RequestURI())
+		w.Header().Set("Tidemark-Options", "aaaaaa")
+		trailer := mtree.Trailer{Stamp: now}
+		switch {
+		case !strings.Contains(r.URL.RawQuery, "since="):
+			_, _ = fmt.Fprint(w, block("", now, "whole"))
+			return
+		case !strings.Contains(r.URL.RawQuery, "after="):
+			trailer.More, trailer.After = true, "a"
+			_, _ = fmt.Fprint(w, part(""), part("a"))
+		default:
+			_, _ = fmt.Fprint(w, part("b"), block("c", now, "f"))
+		}
+		_, _ = w.Write(mtree.AppendTrailer(nil, trailer))
+	}))
+	defer server.Close()
+	s, err := Open(Config{URL: server.URL})
+	require.NoError(t, err)
+	defer s.Close()
+	poll := source.Poll{Known: `"x"`, Wait: time.Second, Since: &was, Parts: true}
+	root, err := s.Root(t.Context(), poll)
+	require.NoError(t, err)
+	require.True(t, root.IsPart() && root.Direct)
+	require.Equal(t, "aaaaaa", root.Fingerprint)
+	for _, path := range []string{"a", "b", "c"} {
+		l, err := s.List(t.Context(), path, now)
+		require.NoError(t, err)
+		require.Equal(t, path != "c", l.IsPart(), path)
+		require.True(t, l.Direct)
+	}
+	l, err := s.List(t.Context(), "a", now)
+	require.NoError(t, err)
+	require.Equal(t, "whole", l.Entries[0].Name)
+	require.False(t, l.Direct, "a cache may have it")
+	require.Equal(t, []string{"/?txt&since=1000.000000000&part=1&wait=1", "/?txt&since=1000.000000000&part=1&after=a", "/a/?txt"}, asked.all())
+
+	poll.Parts = false
+	_, err = s.Root(t.Context(), poll)
+	require.ErrorIs(t, err, mtree.ErrListing)
+	require.Contains(t, asked.all()[3:], "/?txt&since=1000.000000000&wait=1")
+}
+
+// A listing that is later than its parent lists may come from a cache, and somebody may have set
+// its stamp ahead: it is asked for once more, past every cache.
+func TestALaterListingComesPastCaches(t *testing.T) {
+	now := mtree.Unix(2_000, 5)
+	for name, c := range map[string]struct {
+		stamps []mtree.Stamp
+		asked  int
+		direct bool
+		past   bool
+	}{
+		"as listed":           {stamps: []mtree.Stamp{now}, asked: 1},
+		"later":               {stamps: []mtree.Stamp{now.Add(1), now.Add(2)}, asked: 2, direct: true},
+		"later, out of cache": {stamps: []mtree.Stamp{now.Add(1), now}, asked: 2, direct: true},
+		"earlier":             {stamps: []mtree.Stamp{now.Add(-1), now.Add(-1)}, asked: 2, direct: true, past: true},
+	} {
+		var asked requests
+		server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n := asked.add(r.Header.Get("Cache-Control"))
+			_, _ = fmt.Fprint(w, block("", c.stamps[n-1]))
+		}))
+		s, err := Open(Config{URL: server.URL})
+		require.NoError(t, err)
+		l, err := s.List(t.Context(), "a", now)
+		require.NoError(t, err, name)
+		require.Equal(t, c.stamps[len(c.stamps)-1], l.Stamp, name)
+		require.Equal(t, c.direct, l.Direct, name)
+		require.Equal(t, c.past, l.Past, name)
+		require.Equal(t, []string{"", "no-cache"}[:c.asked], asked.all(), name)
+		s.Close()
+		server.Close()
+	}
+}
+
+// requests are what a server was asked for.
+type requests struct {
+	mu  sync.Mutex
+	are []string
+}
+
+// add adds one, and returns how many there are.
+func (r *requests) add(what string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.are = append(r.are, what)
+	return len(r.are)
+}
+
+func (r *requests) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.are)
 }

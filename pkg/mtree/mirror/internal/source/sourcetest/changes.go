@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Each change is one that a process can make at once. It reports whether it was possible:
@@ -20,14 +21,32 @@ func (t *Tree) up(path string) (*node, string) {
 }
 
 // changed notes a change of names in a directory: the kernel moves its time.
-func (t *Tree) changed(dir *node) {
+func (t *Tree) changed(dir *node, names ...string) {
 	dir.mtime = t.kernelTime()
-	dir.ctime = dir.mtime
-	t.heard(dir, false)
+	dir.ctime, dir.stamped = dir.mtime, false
+	t.heard(dir, names...)
 }
 
-// heard notes that watch must publish a change in a directory.
-func (t *Tree) heard(dir *node, arrived bool) { t.pending[dir] = t.pending[dir] || arrived }
+// heard notes that watch must publish a change of these names in a directory. What changes while
+// no watch runs, the next one finds without its name.
+func (t *Tree) heard(dir *node, names ...string) {
+	c := t.waiting(dir)
+	c.found = c.found || t.State != wire.Watched
+	for _, name := range names {
+		c.names[name] = true
+	}
+}
+
+// arrived notes that watch must publish a directory with everything below it.
+func (t *Tree) arrived(dir *node) { t.waiting(dir).arrived = true }
+
+// waiting returns what waits to be published of a directory.
+func (t *Tree) waiting(dir *node) *change {
+	if t.pending[dir] == nil {
+		t.pending[dir] = &change{names: map[string]bool{}}
+	}
+	return t.pending[dir]
+}
 
 // place gives a node a name. What had the name is gone.
 func (t *Tree) place(path string, n *node) bool {
@@ -36,9 +55,9 @@ func (t *Tree) place(path string, n *node) bool {
 		return false
 	}
 	dir.below[name] = n
-	t.changed(dir)
+	t.changed(dir, name)
 	if n.kind == mtree.Dir {
-		t.heard(n, true)
+		t.arrived(n)
 	}
 	t.record()
 	return true
@@ -107,10 +126,28 @@ func (t *Tree) write(path, text string, mtime *mtree.Stamp) bool {
 	if mtime != nil {
 		n.mtime = *mtime
 	}
-	dir, _ := t.up(path)
-	t.heard(dir, false)
+	dir, name := t.up(path)
+	t.heard(dir, name)
 	t.record()
 	return true
+}
+
+// WriteUnheard is Write, and no event tells of it: watch finds it in an audit.
+func (t *Tree) WriteUnheard(path string) bool {
+	dir, _ := t.up(path)
+	if dir == nil || t.at(path) == nil {
+		return false
+	}
+	had := t.pending[dir]
+	delete(t.pending, dir)
+	ok := t.Write(path)
+	if t.pending[dir] = had; had == nil {
+		delete(t.pending, dir)
+	}
+	if ok {
+		t.waiting(dir).found = true
+	}
+	return ok
 }
 
 // WriteOn goes on with a write: the bytes change, length and times stay.
@@ -123,8 +160,8 @@ func (t *Tree) WriteOn(path string) bool {
 		return false // a kernel moves the times of a write at its start
 	}
 	n.text = t.serial() + strings.Repeat("+", max(len(n.text)-8, 0))
-	dir, _ := t.up(path)
-	t.heard(dir, false)
+	dir, name := t.up(path)
+	t.heard(dir, name)
 	t.record()
 	return true
 }
@@ -158,7 +195,7 @@ func (t *Tree) Remove(path string) bool {
 		}
 	}
 	delete(dir.below, name)
-	t.changed(dir)
+	t.changed(dir, name)
 	t.record()
 	return true
 }
@@ -176,7 +213,7 @@ func (t *Tree) Move(from, to string) bool {
 	}
 	delete(old.below, oldName)
 	n.ctime = t.kernelTime()
-	t.changed(old)
+	t.changed(old, oldName)
 	return t.place(to, n)
 }
 
@@ -192,11 +229,11 @@ func (t *Tree) Swap(a, b string) bool {
 	for _, n := range []*node{dirA.below[nameA], dirB.below[nameB]} {
 		n.ctime = t.kernelTime()
 		if n.kind == mtree.Dir {
-			t.heard(n, true)
+			t.arrived(n)
 		}
 	}
-	t.changed(dirA)
-	t.changed(dirB)
+	t.changed(dirA, nameA)
+	t.changed(dirB, nameB)
 	t.record()
 	return true
 }
@@ -236,9 +273,9 @@ func (t *Tree) touch(path string, change func(n *node) bool) bool {
 	}
 	n := dir.below[name]
 	n.ctime = t.kernelTime()
-	t.heard(dir, false)
+	t.heard(dir, name)
 	if n.kind == mtree.Dir {
-		t.heard(n, true)
+		t.arrived(n)
 	}
 	t.record()
 	return true

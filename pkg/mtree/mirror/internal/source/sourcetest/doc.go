@@ -20,8 +20,9 @@
 //
 //	site.go      a source as a mirror asks it: Root, List, Fetch, Sums; faults
 //	files.go     bytes of files, which may change while they are read; sums
+//	journal.go   parts of listings, by the journal
 //	listing.go   directories, by the reading rule
-//	publish.go   watch: stamps, runs, states, snapshots that are put back
+//	publish.go   watch: stamps, runs, states, snapshots that are put back; the journal
 //	snapshot.go  whether mirrors notice that one is
 //	changes.go   what users do
 //	tree.go      nodes, times, and the history of each path

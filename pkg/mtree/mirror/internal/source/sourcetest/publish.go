@@ -16,12 +16,31 @@ type stamped struct {
 }
 
 // Publish stamps what changed: the deepest directories first, the root last. It yields
-// before each stamp. Changes that come meanwhile wait for the next batch.
+// before each stamp. Changes that come meanwhile wait for the next batch, and so does a call
+// meanwhile: one watch publishes one batch after the other.
 func (t *Tree) Publish() {
+	if t.again = true; t.publishing {
+		return
+	}
+	t.publishing = true
+	for t.again {
+		t.again = false
+		t.publish()
+	}
+	t.publishing = false
+}
+
+func (t *Tree) publish() {
 	if len(t.pending) == 0 {
 		return
 	}
 	batch := t.batch()
+	planned := t.plan(batch)
+	if t.Mistake == LateJournal {
+		defer func() { t.journal = append(t.journal, planned) }()
+	} else {
+		t.journal = append(t.journal, planned)
+	}
 	clear(t.pending)
 	value := t.tick // the time of the last change
 	if !value.After(t.floor) {
@@ -37,8 +56,8 @@ func (t *Tree) Publish() {
 		} else {
 			s.n.mtime = s.n.mtime.Add(1) // somebody may have read the time that the kernel gave
 		}
-		t.floor = mtree.Later(t.floor, s.n.mtime)
-		s.n.ctime = t.kernelTime()
+		t.floor, t.given[s.n] = mtree.Later(t.floor, s.n.mtime), s.n.mtime
+		s.n.ctime, s.n.stamped = t.kernelTime(), true
 		t.record()
 	}
 }
@@ -47,8 +66,8 @@ func (t *Tree) Publish() {
 func (t *Tree) batch() []stamped {
 	want := map[string]*node{}
 	t.root.walk("", func(path string, n *node) {
-		arrived, is := t.pending[n]
-		if !is || n.kind != mtree.Dir {
+		c := t.pending[n]
+		if c == nil || n.kind != mtree.Dir {
 			return
 		}
 		for up := path; ; up = mtree.ParentPath(up) {
@@ -57,7 +76,7 @@ func (t *Tree) batch() []stamped {
 				break
 			}
 		}
-		if arrived {
+		if c.arrived {
 			n.walk(path, func(path string, n *node) {
 				if n.kind == mtree.Dir {
 					want[path] = n
@@ -87,8 +106,8 @@ func depth(path string) int {
 
 func quoted(path string) string { return "/" + path }
 
-// Published reports whether nothing waits to be published.
-func (t *Tree) Published() bool { return len(t.pending) == 0 }
+// IsPublished reports whether nothing waits to be published.
+func (t *Tree) IsPublished() bool { return len(t.pending) == 0 }
 
 // Stop ends watch: what changes from now on is published by the next one.
 func (t *Tree) Stop() {
@@ -116,10 +135,11 @@ func (t *Tree) SetClock(by time.Duration) {
 func (t *Tree) lose() {
 	sec, _ := t.now().Unix()
 	t.Epoch, t.setBack = max(t.Epoch+1, uint64(sec)), false
+	t.beginJournal()
 	if t.floor.Sub(t.now()) > time.Minute {
 		t.floor = t.now()
 	}
-	t.heard(t.root, true)
+	t.arrived(t.root)
 }
 
 // Start begins another run of watch, which publishes what changed meanwhile. If lost is
@@ -133,10 +153,11 @@ func (t *Tree) Start(lost bool) {
 	t.Runs = append(t.Runs, wire.Run{ID: t.newRun()})
 	t.Runs = t.Runs[max(0, len(t.Runs)-wire.MaxRuns):]
 	t.floor = mtree.Later(top, t.now())
+	t.beginJournal()
 	t.State = wire.Auditing
 	if len(t.lacks) > 0 {
 		t.lacks = nil
-		t.heard(t.root, true)
+		t.arrived(t.root)
 		t.record()
 	}
 	if lost || t.setBack {
@@ -157,7 +178,7 @@ func (t *Tree) Fill() {
 		}
 	})
 	t.State = wire.Filling
-	t.heard(t.root, true)
+	t.arrived(t.root)
 	t.record()
 }
 
@@ -166,8 +187,8 @@ func (t *Tree) Snapshot() *Snapshot {
 	s := &Snapshot{root: t.root.clone(), floor: t.floor, epoch: t.Epoch, runs: slices.Clone(t.Runs), left: map[string]bool{}}
 	t.shots = append(t.shots, s)
 	t.root.walk("", func(path string, n *node) {
-		if arrived, is := t.pending[n]; is {
-			s.left[path] = arrived
+		if c := t.pending[n]; c != nil {
+			s.left[path] = c.arrived
 		}
 	})
 	return s
@@ -179,8 +200,37 @@ func (t *Tree) Restore(s *Snapshot) {
 	t.State = wire.Audited
 	clear(t.pending)
 	for path, arrived := range s.left {
-		t.pending[t.at(path)] = arrived
+		if t.heard(t.at(path)); arrived {
+			t.arrived(t.at(path))
+		}
 	}
 	t.record()
 	t.Start(false)
+}
+
+// beginJournal begins a new one: what was given before is not remembered.
+func (t *Tree) beginJournal() {
+	t.journal = nil
+	clear(t.given)
+}
+
+// plan returns what is written down of a batch.
+func (t *Tree) plan(stamps []stamped) batch {
+	b := batch{floor: t.floor, lines: map[string]line{}}
+	for _, s := range stamps {
+		l := line{span: mtree.Span{From: s.n.mtime, To: s.n.mtime}, known: true, names: map[string]bool{}}
+		if gave, ok := t.given[s.n]; ok {
+			l.span.From, l.known = gave, !s.n.mtime.Before(gave)
+		}
+		if c := t.pending[s.n]; c != nil {
+			l.names, l.more, l.deep = c.names, c.found && t.Mistake != NamedFinding, c.arrived
+		}
+		b.lines[s.path] = l
+	}
+	for _, s := range stamps {
+		if s.path != "" && t.Mistake != NoChildren {
+			b.lines[mtree.ParentPath(s.path)].names[mtree.BaseName(s.path)] = true
+		}
+	}
+	return b
 }

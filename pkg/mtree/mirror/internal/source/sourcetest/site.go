@@ -19,9 +19,12 @@ type Site struct {
 	Nameless  bool                    // the tree's id, epoch and runs are not sent: its .tidemark was lost
 	Upstreams string                  // of a copy
 	Fault     func(call string) error // called at the beginning of each call, and for each file; nil: no faults
+	Told      int                     // how many parts were given out
 	Asked     []string                // all calls
+	Parts     func(path string) bool  // whether an answer has a part of a listing, where one suffices for some; nil: it has none
 	Cache     func() int              // how many listings ago a cache answers a call; 0, or nil: as it is now
 
+	ahead map[string]source.Dir   // parts that came with the root, by path
 	dirs  map[string][]source.Dir // what was listed, by path: the newest last
 	roots []source.Root
 	mu    sync.Mutex // what a test killed is left to run out, several goroutines at once
@@ -55,6 +58,9 @@ func (s *Site) id() source.Tree {
 
 // Root is the method of a source. With poll.Wait it waits for another stamp of the root.
 func (s *Site) Root(ctx context.Context, poll source.Poll) (source.Root, error) {
+	s.mu.Lock()
+	s.ahead = nil
+	s.mu.Unlock()
 	if err := s.call(ctx, "root"); err != nil {
 		return source.Root{}, err
 	}
@@ -68,6 +74,9 @@ func (s *Site) Root(ctx context.Context, poll source.Poll) (source.Root, error) 
 		}
 		if root.Validator != poll.Known {
 			s.roots = append(s.roots, root)
+			if poll.Parts {
+				s.addParts(&root, *poll.Since)
+			}
 			return root, nil
 		}
 		if !time.Now().Before(end) {
@@ -98,13 +107,42 @@ func (s *Site) root() (root source.Root, err error) {
 	if s.Nameless {
 		root.ID = ""
 	}
+	root.Validator = s.validator(&root)
+	return root, nil
+}
+
+// validator names the answer with that root.
+func (s *Site) validator(root *source.Root) string {
 	validator := root.Stamp.String()
 	if !root.State.Prunes() {
 		sum := sha256.Sum256(fmt.Append(nil, root.Entries))
 		validator = fmt.Sprintf("h%x", sum[:6])
 	}
-	root.Validator = fmt.Sprintf("%s-%s-%t", validator, root.Fingerprint, root.Hot)
-	return root, nil
+	return fmt.Sprintf("%s-%s-%t", validator, root.Fingerprint, root.Hot)
+}
+
+// addParts reads parts of listings, as they come with a root: that of the root first, which takes
+// the place of the whole.
+func (s *Site) addParts(root *source.Root, since mtree.Stamp) {
+	ahead := map[string]source.Dir{}
+	for _, path := range s.Tree.changedSince(since) {
+		if s.Parts == nil || !s.Parts(path) {
+			continue
+		}
+		part, ok := s.Tree.part(path, since)
+		is := source.Dir{Listing: part, Tree: s.id(), Fingerprint: s.fingerprint(), Direct: true}
+		switch {
+		case !ok || is.Tree != root.Tree || is.Fingerprint != root.Fingerprint:
+		case path == "":
+			root.Dir = is
+			root.Validator = s.validator(root)
+		default:
+			ahead[path] = is
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead = ahead
 }
 
 // fingerprint is that of the options of serve.
@@ -119,17 +157,25 @@ func (s *Site) List(ctx context.Context, path string, least mtree.Stamp) (source
 	}
 	s.mu.Lock()
 	was := s.dirs[path]
+	part, came := s.ahead[path]
+	delete(s.ahead, path)
+	if came = came && least != source.Fresh && !part.Stamp.Before(least); came {
+		s.Told++
+	}
 	s.mu.Unlock()
+	if came {
+		return part, nil
+	}
 	if back := s.back(); back > 0 && len(was) > 0 {
 		l := was[max(0, len(was)-back)]
-		l.Past = least != source.Fresh && l.Stamp.Before(least)
+		l.Past, l.Direct = least != source.Fresh && l.Stamp.Before(least), false
 		return l, nil
 	}
 	l, err := s.Tree.list(path)
 	if s.Nameless {
 		l.ID = ""
 	}
-	dir := source.Dir{Listing: l, Tree: s.id(), Fingerprint: s.fingerprint()}
+	dir := source.Dir{Listing: l, Tree: s.id(), Fingerprint: s.fingerprint(), Direct: true}
 	if err == nil {
 		s.keep(path, dir)
 	}

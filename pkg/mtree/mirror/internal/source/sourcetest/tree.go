@@ -19,25 +19,65 @@ type Tree struct {
 	State wire.State
 	Runs  []wire.Run
 
+	Mistake Mistake // of watch or serve; "": they make none
+
 	clock func() mtree.Stamp
 	shift time.Duration // by which somebody set the clock
 	yield func(what string)
 	tick  mtree.Stamp // the last time that the kernel gave
 	made  int         // counts contents and directories, so that no two are alike
 
-	root     *node
-	floor    mtree.Stamp    // the highest stamp published
-	pending  map[*node]bool // directories with changes that are not published; true: it arrived
-	setBack  bool           // somebody set the clock back, which no watch has found out yet
-	shots    []*Snapshot
-	excluded map[string]bool
-	trusted  bool            // serve runs as a user who may read everything
-	lacks    map[string]bool // paths that are not copied yet: the tree is a copy that is filled
+	root       *node
+	floor      mtree.Stamp           // the highest stamp published
+	pending    map[*node]*change     // directories with changes that are not published
+	journal    []batch               // what the present run of watch wrote down
+	given      map[*node]mtree.Stamp // the stamps that it gave directories
+	publishing bool                  // a batch is
+	again      bool                  // another one is due after it
+	setBack    bool                  // somebody set the clock back, which no watch has found out yet
+	shots      []*Snapshot
+	excluded   map[string]bool
+	trusted    bool            // serve runs as a user who may read everything
+	lacks      map[string]bool // paths that are not copied yet: the tree is a copy that is filled
 
 	turn int // counts changes
 	past map[string][]Span
 	mu   sync.Mutex      // of gave
 	gave map[string]bool // path and bytes of all that was read
+}
+
+// Mistake is one that watch or serve makes with the journal: a test shows that it is found.
+type Mistake string
+
+// What a watch or a serve can do wrong.
+const (
+	LateJournal  Mistake = "a batch is written down after its stamps"
+	EarlyTail    Mistake = "the journal is read before the directory's stamp"
+	NoChildren   Mistake = "directories that a batch stamps are not named"
+	NamedFinding Mistake = "what an audit finds counts as named"
+)
+
+// change is what waits to be published of a directory.
+type change struct {
+	names   map[string]bool // entries that changed
+	found   bool            // others may have, too: an audit found it
+	arrived bool            // it arrived under its name: all below counts
+}
+
+// batch is what watch writes down before it stamps: which names changed, and which stamps a reader
+// may have for these to suffice.
+type batch struct {
+	floor mtree.Stamp // before it
+	lines map[string]line
+}
+
+// line is what a batch says of a directory.
+type line struct {
+	span  mtree.Span
+	known bool            // span is
+	names map[string]bool // entries that changed, directories that the batch stamps among them
+	more  bool            // others may have changed, too
+	deep  bool            // so may have all below
 }
 
 // node is a file, a directory or a symlink.
@@ -49,6 +89,7 @@ type node struct {
 	below        map[string]*node
 	denied       bool // serve may not read it
 	mounted      bool // something is mounted on it: it is not listed
+	stamped      bool // a directory: watch gave it its time
 }
 
 // Snapshot is a tree as it once was.
@@ -71,7 +112,7 @@ func NewTree(id string, now func() mtree.Stamp, yield func(what string)) *Tree {
 	}
 	t := &Tree{
 		ID: id, Epoch: 1, State: wire.Watched, clock: now, yield: yield,
-		pending: map[*node]bool{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{},
+		pending: map[*node]*change{}, given: map[*node]mtree.Stamp{}, excluded: map[string]bool{}, past: map[string][]Span{}, gave: map[string]bool{},
 	}
 	t.Runs = []wire.Run{{ID: t.newRun()}}
 	t.root = t.newDir()
@@ -164,6 +205,7 @@ type Version struct {
 	Text     string      // bytes of a file, target of a symlink, id of a directory
 	Denied   bool        // serve may not read it, or a directory above it
 	Unlisted bool        // it is there, or something above it, and not listed
+	Stamped  bool        // of a directory: watch gave it MTime; else it is of the kernel, and what it did then may be unpublished
 }
 
 // Span is a version and when it was there: from the turn Begin up to before End; End is
@@ -182,6 +224,19 @@ func (t *Tree) Past(path string) []Span {
 		return spans
 	}
 	return []Span{{End: -1}}
+}
+
+// Published returns the turn by which everything was published that a reader knows who listed the
+// directory at path with this version of it, though maybe by a part: that is when watch gave it a
+// time.
+func (t *Tree) Published(path string, s *Span) int {
+	turn := s.Begin
+	for _, was := range t.Past(path) {
+		if was.Begin <= s.Begin && was.Stamped && was.Text == s.Text && !s.Stamped {
+			turn = was.Begin
+		}
+	}
+	return turn
 }
 
 // Turn returns how many changes there were.
@@ -210,7 +265,7 @@ func (t *Tree) record() {
 		if path != "" {
 			up = t.last(mtree.ParentPath(path)).Version
 		}
-		v := Version{Kind: n.kind, Mode: n.mode, MTime: n.mtime, Text: n.text, Denied: n.denied && !t.trusted || up.Denied}
+		v := Version{Kind: n.kind, Mode: n.mode, MTime: n.mtime, Text: n.text, Stamped: n.stamped, Denied: n.denied && !t.trusted || up.Denied}
 		v.Unlisted = up.Unlisted || n.mounted || t.lacks[path] || path != "" && t.excluded[mtree.BaseName(path)]
 		hidden[n] = v.Unlisted
 		seen[path] = true

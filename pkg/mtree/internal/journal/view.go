@@ -1,0 +1,193 @@
+package journal
+
+import (
+	"slices"
+	"strings"
+
+	"tidemark/pkg/mtree"
+)
+
+// maxLines is how many lines are told of one directory.
+const maxLines = 256
+
+// View is the index of a Follower, as its caller may use it after [Follower.Read]: it goes
+// on growing while others read, and answers nothing any more ("whole", false) once another
+// run has taken its place. It is a small value. Safe for use by several goroutines.
+type View struct {
+	index *index
+	run   string
+}
+
+// Told is what the journal tells of one directory.
+type Told struct {
+	// Whole says that the names are not known, that nobody's record would suffice, or that
+	// there are more than 1,000 names or 256 lines. Spans and Names are empty then. A
+	// directory without any line since S is not whole, and has no spans.
+	Whole bool
+
+	// Below says that nothing is known of the directories below either: the directory, or one
+	// above it, has "**". Whole is true, too.
+	Below bool
+
+	Spans []mtree.Span // in the order in which they were written, those with the same To as one
+	Names []string     // the names of all these lines, ascending, each once, without slashes
+}
+
+// Last returns the run and the number of its last batch, 0 if there was none ever.
+func (v View) Last() (run string, number uint64) {
+	if v.index != nil {
+		if at, last := v.index.isAt(); at == v.run {
+			number = last
+		}
+	}
+	return v.run, number
+}
+
+// lock locks the index for reading, and reports whether it still has the run of the view.
+// Only then it must be unlocked.
+func (v View) lock() bool {
+	if v.index == nil {
+		return false
+	}
+	v.index.mu.RLock()
+	if v.index.run != v.run { // guard: TestViewOfAnotherRun
+		v.index.mu.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (v View) unlock() { v.index.mu.RUnlock() }
+
+// Reaches reports whether all that was stamped above s is in the index. If it is false, no
+// other answer for s has a meaning but "whole".
+func (v View) Reaches(s mtree.Stamp) bool {
+	if !v.lock() {
+		return false
+	}
+	defer v.unlock()
+	return v.index.reaches(s)
+}
+
+// Told returns what is told to a reader that knows the stamp s: the lines of all batches
+// that may have given a stamp above s, and those before them that the reader would need
+// with them. Cost: some map accesses, one for each directory above it, and the lines.
+func (v View) Told(dir string, s mtree.Stamp) Told {
+	if !v.lock() {
+		return Told{Whole: true, Below: true}
+	}
+	defer v.unlock()
+	x := v.index
+	if !x.reaches(s) { // guard: TestIndexReachesBack
+		return Told{Whole: true, Below: true}
+	}
+	from := x.batches[x.first(s)].Number
+	if x.isCovered(dir, from) { // guard: TestIndexAgainstAModel
+		return Told{Whole: true, Below: true}
+	}
+	return tell(x.told(dir, from))
+}
+
+// tell makes one answer of the lines of a directory.
+func tell(refs []ref) Told {
+	if len(refs) > maxLines { // guard: TestToldIsBounded
+		return Told{Whole: true}
+	}
+	var t Told
+	for _, r := range refs {
+		l := r.line
+		if l.Unknown { // guard: TestIndexAgainstAModel
+			return Told{Whole: true}
+		}
+		if t.Names = append(t.Names, l.Names...); l.Known {
+			t.addSpan(mtree.Span{From: l.From, To: l.To})
+		}
+	}
+	for i, name := range t.Names {
+		t.Names[i] = bare(name)
+	}
+	if len(refs) > 1 {
+		slices.Sort(t.Names)
+		t.Names = slices.Compact(t.Names)
+	}
+	if len(t.Names) > MaxNames || // guard: TestToldIsBounded
+		len(refs) > 0 && len(t.Spans) == 0 { // guard: TestIndexAgainstAModel
+		return Told{Whole: true}
+	}
+	return t
+}
+
+func (t *Told) addSpan(s mtree.Span) {
+	if n := len(t.Spans); n > 0 && t.Spans[n-1].To == s.To {
+		t.Spans[n-1].From = mtree.Earlier(t.Spans[n-1].From, s.From)
+		return
+	}
+	t.Spans = append(t.Spans, s)
+}
+
+// Dirs returns the directories that have lines in the batches that may have given a stamp
+// above s, at or below the directory under ("" is the root), in the order of a walk
+// (mtree.TreeOrder). Those below a directory of which "**" is told are among them, if they
+// have lines. false: the index does not reach back to s. Cost: as many steps as lines.
+func (v View) Dirs(under string, s mtree.Stamp) (dirs []string, ok bool) {
+	if !v.lock() {
+		return nil, false
+	}
+	defer v.unlock()
+	x := v.index
+	if !x.reaches(s) { // guard: TestIndexReachesBack
+		return nil, false
+	}
+	for _, b := range x.batches[x.first(s):] {
+		for _, l := range b.Lines {
+			if isBelow(l.Path, under) {
+				dirs = append(dirs, l.Path)
+			}
+		}
+	}
+	slices.SortFunc(dirs, mtree.TreeOrder)
+	return slices.Compact(dirs), true
+}
+
+// isBelow reports whether path is the directory dir, or below it.
+func isBelow(path, dir string) bool {
+	rest, ok := strings.CutPrefix(path, dir)
+	return ok && (dir == "" || rest == "" || rest[0] == '/')
+}
+
+// Since returns the batches that may have given a stamp above s, the oldest first. What it
+// returns must not be changed. false: the index does not reach back to s.
+func (v View) Since(s mtree.Stamp) (batches []Batch, ok bool) {
+	if !v.lock() {
+		return nil, false
+	}
+	defer v.unlock()
+	x := v.index
+	if !x.reaches(s) { // guard: TestIndexReachesBack
+		return nil, false
+	}
+	return clone(x.batches[x.first(s):]), true
+}
+
+// After returns the batches after the one with this number in this run, the oldest first. What
+// it returns must not be changed. false: they are not all in the index, the run is another, or
+// there is no such batch yet.
+func (v View) After(run string, number uint64) (batches []Batch, ok bool) {
+	if run != v.run || !v.lock() {
+		return nil, false
+	}
+	defer v.unlock()
+	x := v.index
+	if number < x.behind || number > x.last { // guard: TestIndexAgainstAModel
+		return nil, false
+	}
+	return clone(x.batches[uint64(len(x.batches))-(x.last-number):]), true
+}
+
+func clone(all []indexed) []Batch {
+	batches := make([]Batch, len(all))
+	for i, b := range all {
+		batches[i] = b.Batch
+	}
+	return batches
+}

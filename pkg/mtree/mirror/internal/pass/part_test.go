@@ -1,0 +1,161 @@
+package pass
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/mirror/internal/work"
+)
+
+// A pass by parts makes the copy equal, and asks for nothing else.
+func TestAPassByParts(t *testing.T) {
+	simulate(t, "", "a/b/f a/b/g a/h c/i", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.Tree.Write("a/b/new")
+		r.Tree.Mkdir("a/d")
+		r.remove("a/b/f")
+		p, asked := r.follow()
+		require.True(t, p.Complete)
+		require.Empty(t, r.behind())
+		require.Equal(t, "a/ a/b/ a/b/g a/b/new a/d/ a/h c/ c/i", r.paths())
+		require.Equal(t, []string{"root", "list /a", "list /a/b", "list /a/d", "fetch /a/b/new"}, asked)
+		require.Equal(t, int64(1), p.Deleted)
+		r.write("c/i")
+		p, asked = r.follow()
+		require.True(t, p.Complete)
+		require.Equal(t, []string{"root", "list /c", "fetch /c/i"}, asked)
+		require.Zero(t, r.Made("list "))
+	})
+}
+
+// How many calls a pass makes for one file does not depend on how many others there are.
+func TestAPassByPartsLooksAtWhatChanged(t *testing.T) {
+	counts := map[int]int{}
+	for _, width := range []int{2, 200} {
+		simulate(t, fmt.Sprint(width), "a/f", func(t *testing.T, r *rig) {
+			r.wait = 0
+			for i := range width {
+				r.Tree.Write(fmt.Sprintf("a/n%03d", i))
+				r.Tree.Write(fmt.Sprintf("m%03d", i))
+			}
+			r.Tree.Publish()
+			r.complete()
+			r.write("a/f")
+			r.Calls = nil
+			p, _ := r.follow()
+			counts[width] = len(r.Calls)
+			require.True(t, p.Complete)
+			require.Empty(t, r.behind())
+		})
+	}
+	require.Equal(t, counts[2], counts[200])
+}
+
+// The root's part says nothing of how many other entries the source has. The last one of the
+// copy stays.
+func TestTheRootByAPart(t *testing.T) {
+	simulate(t, "", "f g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.remove("f")
+		p, _ := r.follow()
+		require.Equal(t, int64(1), p.Deleted)
+		require.Equal(t, "g", r.paths())
+		r.remove("g")
+		p, _ = r.follow()
+		require.Equal(t, int64(1), p.Held)
+		require.Equal(t, "nothing would be left in the root", p.HeldWhy)
+		require.Equal(t, "g", r.paths())
+		p, asked := r.follow()
+		require.Equal(t, int64(1), p.Held, "it stays held")
+		require.Contains(t, asked, "list /", "the root is unfinished: it is listed whole")
+	})
+}
+
+// What a part left to do below other names, and was not done, the next part does not tell of.
+func TestAPartThatFailsLeavesItsDirectoryBegun(t *testing.T) {
+	simulate(t, "", "a/b/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.write("a/b/f")
+		r.lose(errors.New("away"), "list /a/b")
+		p, _ := r.follow()
+		require.False(t, p.Complete)
+		for _, path := range []string{"", "a"} {
+			record, _ := r.record(path)
+			require.True(t, record.IsUnfinished(), path)
+		}
+		r.Fault = nil
+		r.write("a/g")
+		p, _ = r.follow()
+		require.True(t, p.Complete)
+		require.Empty(t, r.behind())
+	})
+}
+
+// A directory that a pass left incomplete is not looked at by a part, until a pass completes the
+// copy. If there are too many, none is.
+func TestWhatStaysUnfinished(t *testing.T) {
+	left := func(path string) *node { return &node{Target: work.Target{Path: path}} }
+	var u unfinished
+	u.note(true, nil)
+	require.False(t, u.has(""))
+	u.note(false, nil)
+	require.True(t, u.has(""), "an early end leaves the root")
+	require.False(t, u.has("a"))
+	u.note(false, []*node{left("a/b"), left("a")})
+	u.note(false, []*node{left("c")})
+	require.True(t, u.has("a/b") && u.has("a") && u.has("c"))
+	require.False(t, u.has("a/c"))
+	many := make([]*node, mostUnfinished)
+	for i := range many {
+		many[i] = left("x")
+	}
+	u.note(false, many)
+	require.True(t, u.has("anything"))
+	u.note(false, nil)
+	require.True(t, u.has("anything"))
+	u.note(true, nil)
+	require.False(t, u.has("a") || u.has(""))
+
+	simulate(t, "", "a/b/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.options.Memory.unfinished.note(false, []*node{left("a")})
+		r.write("a/b/f")
+		p, asked := r.follow()
+		require.True(t, p.Complete)
+		require.Equal(t, []string{"root", "list /", "list /a", "list /a", "list /a/b", "fetch /a/b/f"}, asked)
+		r.write("a/b/f")
+		_, asked = r.follow()
+		require.Equal(t, []string{"root", "list /a", "list /a/b", "fetch /a/b/f"}, asked)
+	})
+}
+
+// A directory that was stamped after its parent was listed does not keep the parent incomplete:
+// the parent is stamped, too, and the next pass looks there.
+func TestADirectoryThatIsLaterBlocksNothing(t *testing.T) {
+	for name, cached := range map[string]bool{"": false, "out of a cache": true} {
+		simulate(t, name, "a/f b/g", func(t *testing.T, r *rig) {
+			r.wait = 0
+			r.write("a/f")
+			written := false
+			r.yield = func(what string) {
+				if what == "list /a" && !written {
+					written = true
+					r.write("a/f")
+					<-time.After(time.Millisecond)
+				}
+			}
+			r.show = func(_ string, l *source.Dir) { l.Direct = l.Direct && !cached }
+			p := r.pass()
+			require.Equal(t, !cached, p.Complete)
+			record, complete := r.record("")
+			require.Equal(t, !cached, complete && record.Stamp == p.Root)
+			require.Equal(t, "/", r.behind())
+			r.complete()
+		})
+	}
+}

@@ -1,0 +1,148 @@
+package serve
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/published"
+)
+
+// changedNames are the names of some batches of a journal, by directory, and what is told of
+// them: only what a listing would show now, or could have shown.
+type changedNames struct {
+	tree   *published.Tree
+	lister *lister.Lister
+	dirs   map[string]*changedDir
+	count  int // names and lines
+
+	text []byte
+	told map[string]struct{} // the lines in text
+}
+
+// changedDir is what the journal says of one directory.
+type changedDir struct {
+	names   map[string]bool // true: a directory
+	unknown bool            // its names are not known
+	below   bool            // nor what changed below it
+}
+
+// add adds a batch.
+func (c *changedNames) add(b *journal.Batch) {
+	for i := range b.Lines {
+		line := &b.Lines[i]
+		dir := c.dirs[line.Path]
+		if dir == nil {
+			dir = &changedDir{names: map[string]bool{}}
+			c.dirs[line.Path] = dir
+		}
+		dir.unknown, dir.below = dir.unknown || line.Unknown, dir.below || line.Below
+		for _, name := range line.Names {
+			bare, isDir := strings.CutSuffix(name, "/")
+			dir.names[bare] = isDir
+		}
+		c.count += 1 + len(line.Names)
+	}
+}
+
+// tell appends a line for each name that may be told.
+func (c *changedNames) tell() error {
+	for _, path := range slices.SortedFunc(maps.Keys(c.dirs), mtree.TreeOrder) {
+		if !c.tree.TellsDir(path) { // guard: TestChangesTellNoHiddenName
+			continue
+		}
+		if err := c.tellDir(path, c.dirs[path]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellDir tells what changed in a directory. If serve cannot read it, a listing of what is above
+// it shows that, and no more.
+func (c *changedNames) tellDir(path string, dir *changedDir) error {
+	d, err := c.tree.OpenDir(path)
+	if err != nil {
+		return c.tellAbove(path, err)
+	}
+	defer d.Close()
+	self := mtree.AppendEscaped(nil, mtree.DirPath(path))
+	if dir.below {
+		c.line(append(self, "**"...))
+	} else if dir.unknown {
+		c.line(self)
+	}
+	names := slices.Sorted(maps.Keys(dir.names))
+	looked, err := c.lister.Names(d, path, names)
+	if disk.IsDenied(err) { // it may be read, but not searched
+		return c.tellAbove(path, err)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range looked.Entries {
+		e := &looked.Entries[i]
+		c.name(path, e.Name, e.Kind == mtree.Dir)
+	}
+	for _, name := range looked.Gone {
+		c.name(path, name, dir.names[name])
+	}
+	return nil
+}
+
+// tellAbove tells the name of the directory at path, which could not be opened because of err,
+// or that of the highest directory above it that cannot be opened either.
+func (c *changedNames) tellAbove(path string, err error) error {
+	if path == "" || !disk.IsAbsent(err) && !disk.IsDenied(err) && !errors.Is(err, published.ErrAbove) {
+		return err
+	}
+	above := mtree.ParentPath(path)
+	d, err := c.tree.OpenDir(above)
+	if err != nil {
+		return c.tellAbove(above, err)
+	}
+	defer d.Close()
+	name := mtree.BaseName(path)
+	looked, err := c.lister.Names(d, above, []string{name})
+	switch {
+	case disk.IsDenied(err):
+		return c.tellAbove(above, err)
+	case err != nil:
+		return err
+	case len(looked.Gone) > 0:
+		c.name(above, name, true)
+	case len(looked.Entries) > 0:
+		c.name(above, name, looked.Entries[0].Kind == mtree.Dir)
+	}
+	return nil
+}
+
+// name tells the name of an entry of the directory at dir.
+func (c *changedNames) name(dir, name string, isDir bool) {
+	text := mtree.AppendEscaped(nil, dir)
+	if dir != "" {
+		text = append(text, '/')
+	}
+	if name == "**" { // else it would say that nothing is known below dir
+		text = append(text, "%2A%2A"...)
+	} else {
+		text = mtree.AppendEscaped(text, name)
+	}
+	if isDir {
+		text = append(text, '/')
+	}
+	c.line(text)
+}
+
+// line appends a line, unless it is there.
+func (c *changedNames) line(text []byte) {
+	if _, twice := c.told[string(text)]; !twice {
+		c.told[string(text)] = struct{}{}
+		c.text = append(append(c.text, text...), '\n')
+	}
+}

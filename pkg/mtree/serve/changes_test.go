@@ -1,0 +1,134 @@
+package serve_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/serve"
+)
+
+// changed gets the names that changed after a position, and the next position.
+func (k *keeper) changed(after string) (names []string, next string) {
+	k.Helper()
+	target := "/?changes"
+	if after != "" {
+		target += "&after=" + after
+	}
+	a := k.get(target)
+	require.Equal(k, 200, a.StatusCode, a.body)
+	return changedNames(k.T, a)
+}
+
+// changedNames reads an answer to ?changes.
+func changedNames(t *testing.T, a answer) (names []string, next string) {
+	t.Helper()
+	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+	lines := strings.Split(strings.TrimSuffix(a.body, "\n"), "\n")
+	next, ok := strings.CutPrefix(lines[len(lines)-1], "#next ")
+	require.True(t, ok, a.body)
+	return lines[:len(lines)-1], next
+}
+
+func TestChanges(t *testing.T) {
+	k := publishKept(t, serve.Config{}, map[string]string{"a/b/x y": "1", "a/b/z": "1", "c/x": "1", "d/e/x": "1", "**": "1"})
+	names, start := k.changed("")
+	require.Empty(t, names, "only where to begin")
+	names, next := k.changed(start)
+	require.Empty(t, names)
+	require.Equal(t, start, next)
+
+	require.NoError(t, os.Remove(k.path("a/b/z")))
+	k.publish("a/b/x y", "a/b/z")
+	k.publish("a/b/x y", "c/*", "d/**", "**")
+	names, next = k.changed(start)
+	require.ElementsMatch(t, []string{"a/", "a/b/", "a/b/x%20y", "a/b/z", "c/", "d/", "d/**", "%2A%2A"}, names)
+	names, again := k.changed(next)
+	require.Empty(t, names)
+	require.Equal(t, next, again)
+
+	for _, target := range []string{"/?changes&after=x", "/?changes&after=.1", "/?changes&after=0123456789abcdef", "/a/?changes", "/?changes&after=a.-1"} {
+		require.Equal(t, 400, k.get(target).StatusCode, target)
+	}
+	run, _, _ := strings.Cut(next, ".")
+	for _, gone := range []string{"0123456789abcdef.0", run + ".99"} {
+		require.Equal(t, 410, k.get("/?changes&after="+gone).StatusCode, gone)
+	}
+	require.NoError(t, os.RemoveAll(k.path("d")))
+	k.publish("d/")
+	k.begin()
+	require.Equal(t, 410, k.get("/?changes&after="+next).StatusCode, "another run")
+}
+
+// What a listing would not show is not told: no hidden or excluded name, no FIFO, nothing of a
+// directory that serve, or watch, may not read.
+func TestChangesTellNoHiddenName(t *testing.T) {
+	k := publishKept(t, serve.Config{Exclude: []string{"*.key", "secret/"}}, map[string]string{
+		"a/.dot": "1", ".d/x": "1", "a/x.key": "1", "a/secret/x": "1", "a/x": "1", "closed/in/x": "1", "gone/x": "1", "link/x": "1",
+	})
+	require.NoError(t, syscall.Mkfifo(k.path("a/fifo"), 0o644))
+	_, start := k.changed("")
+	k.tell(nil, "closed")
+	require.NoError(t, os.Rename(k.path("gone"), k.path(".moved")))
+	require.NoError(t, os.Rename(k.path("link"), k.path(".link")))
+	changed := []string{
+		"a/.dot", ".d/x", "a/x.key", "a/gone.key", "a/.gone", "a/secret/x", "a/secret/*", "a/x", "a/fifo", "closed/in/x", "closed/in/gone",
+	}
+	k.publish(changed...)
+	require.NoError(t, os.Rename(k.path(".moved"), k.path("gone")))
+	require.NoError(t, os.Rename(k.path(".link"), k.path("link")))
+	k.publish("gone/x", "gone/hidden", "link/x")
+	require.NoError(t, os.RemoveAll(k.path("gone")))
+	require.NoError(t, os.Rename(k.path("link"), k.path(".link")))
+	require.NoError(t, os.Symlink("a", k.path("link")))
+	require.Eventually(t, func() bool { return k.get("/closed/").StatusCode == 403 }, longest, time.Millisecond)
+	names, _ := k.changed(start)
+	require.ElementsMatch(t, []string{"a/", "a/x", "closed/", "gone/", "link"}, names)
+}
+
+// With wait, the answer comes with the next batch.
+func TestChangesWait(t *testing.T) {
+	k := publishKept(t, serve.Config{}, map[string]string{"a/x": "1"})
+	_, start := k.changed("")
+	came := make(chan answer)
+	go func() { came <- k.get("/?changes&wait=45&after=" + start) }()
+	k.waiting(1)
+	k.publish("a/x")
+	names, next := changedNames(t, <-came)
+	require.ElementsMatch(t, []string{"a/", "a/x"}, names)
+	names, again := changedNames(t, k.get("/?changes&wait=0.01&after="+next))
+	require.Empty(t, names)
+	require.Equal(t, next, again)
+	go func() { came <- k.get("/?changes&wait=45&after=" + next) }()
+	k.waiting(1)
+	k.begin()
+	k.publish("a/x")
+	require.Equal(t, 410, (<-came).StatusCode)
+}
+
+// An answer is cut between two batches, and the next one goes on.
+func TestChangesAreCut(t *testing.T) {
+	k := publishKept(t, serve.Config{}, map[string]string{"x": "1"})
+	_, next := k.changed("")
+	want := 0
+	for b := range 130 {
+		var names []string
+		for i := range 900 {
+			names = append(names, fmt.Sprintf("b%03d-%03d", b, i))
+		}
+		k.publish(names...)
+		want += len(names)
+	}
+	rounds := 0
+	for got := 0; got < want; rounds++ {
+		names, after := k.changed(next)
+		require.NotEqual(t, next, after)
+		got, next = got+len(names), after
+	}
+	require.Equal(t, 2, rounds)
+}

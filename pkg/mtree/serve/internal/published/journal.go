@@ -1,0 +1,47 @@
+package published
+
+import (
+	"fmt"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/wire"
+)
+
+// Journal returns what the keeper of the tree wrote down of changed names until now: all that
+// had been stamped before the call. Only what Tells allows may be told of it. The error is
+// journal.ErrUnproved where it proves nothing, as in a state in which no live program keeps
+// the stamps. Cost: some 20 system calls.
+func (t *Tree) Journal(s *Snapshot) (journal.View, error) {
+	if s.Tree.ID == "" || s.Replaced || s.Unread || !isKept(s.State) { // guard: TestPartsWhereNobodyKeepsTheStamps
+		return journal.View{}, fmt.Errorf("%w: nobody keeps the stamps of the tree now", journal.ErrUnproved)
+	}
+	m, err := state.OpenMarker(t.root, t.cfg.StateDir)
+	if err != nil {
+		return journal.View{}, err
+	}
+	defer m.Close()
+	return t.journal.Read(m, journal.Tree{ID: s.Tree.ID, Epoch: s.Tree.Epoch})
+}
+
+// isKept reports whether a live program keeps the stamps of a tree in this state, and hears
+// everything.
+func isKept(s wire.State) bool {
+	return s == wire.Watched || s == wire.Auditing || s == wire.Mirrored
+}
+
+// Tells reports whether the path of a changed name, or of a changed directory, may be told: not
+// if by its bytes it is not published, whatever it is or was.
+func (t *Tree) Tells(path string) bool {
+	if t.Hides(path, true) || t.Hides(path, false) || mtree.CheckPath(path) != nil {
+		return false
+	}
+	filters := t.Now().filters
+	return !filters.Hides(path, true) && !filters.Hides(path, false)
+}
+
+// TellsDir is Tells for the path of a directory.
+func (t *Tree) TellsDir(path string) bool {
+	return !t.Hides(path, true) && mtree.CheckPath(path) == nil && !t.Now().filters.Hides(path, true)
+}

@@ -1,0 +1,266 @@
+package serve
+
+import (
+	"net/http"
+	"slices"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/lister"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
+)
+
+// partWalk is the walk for one answer to ?since with part=1: it goes to the directories that
+// the journal names, without reading any other, and tells of each the names that changed. Where
+// anything is unproved, it tells the whole listing; where the journal knows nothing of the
+// directories below, it goes down by their stamps.
+type partWalk struct {
+	*sinceWalk
+	snap  *published.Snapshot
+	until mtree.Stamp // stamp of the directory that was asked about, as the answer tells it
+	dirs  []string    // full paths of the directories with lines, in the order of a walk
+	queue []*partStep // still to do, in this order, too
+	open  []*partStep // those with an open directory
+
+	view journal.View // as of the last reading of the journal
+	err  error        // of that reading
+}
+
+// partStep is a directory to be told.
+type partStep struct {
+	path     string              // relative to the directory that was asked about
+	byStamps bool                // go down by the stamps: the journal has no line of it
+	begun    bool                // it was opened, or that failed with err
+	dir      *disk.Dir           // nil: not open
+	reading  *lister.PartReading // begun before the journal was read
+	err      error
+}
+
+// partsAhead is how many directories are opened at once, so that the journal is read once
+// for all of them, after their stamps.
+const partsAhead = 16
+
+// partTries is how often a directory that is stamped meanwhile is looked at before its part
+// is told as hot.
+const partTries = 3
+
+// newSinceWalk returns a walk for an answer to q.
+func (h *Handler) newSinceWalk(r *http.Request, q *dirRequest, from mtree.Stamp, after string) *sinceWalk {
+	return &sinceWalk{h: h, r: r, lister: h.tree.Lister(q.snap), root: q.path, from: from, after: after}
+}
+
+// run writes all listings, or parts if they were asked for.
+func (s *sinceWalk) run(q *dirRequest) error {
+	switch {
+	case !q.self.MTime.After(s.from):
+		return nil
+	case q.query["part"] == "1":
+		return s.walkParts(q.snap, q.self.MTime)
+	}
+	return s.walk("", nil)
+}
+
+// walkParts writes what changed since s.from, as parts where the journal allows that. until is
+// the stamp of the directory that was asked about, which was read before.
+func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error {
+	p := &partWalk{sinceWalk: s, snap: snap, until: until}
+	defer p.close()
+	p.readJournal()
+	dirs, ok := p.view.Dirs(s.root, s.from)
+	if !ok || p.view.Told(s.root, s.from).Below { // guard (without p.view): TestPartsBelowWhatArrived
+		return s.walk("", nil)
+	}
+	p.dirs = dirs
+	for _, dir := range dirs {
+		if s.h.tree.TellsDir(dir) { // guard (always): TestPartsTellNoHiddenName
+			p.queue = append(p.queue, &partStep{path: beneath(s.root, dir)})
+		}
+	}
+	return p.run()
+}
+
+// readJournal reads what is new in the journal.
+func (p *partWalk) readJournal() { p.view, p.err = p.h.tree.Journal(p.snap) }
+
+// beneath returns the path of dir relative to root, which is dir or above it.
+func beneath(root, dir string) string {
+	switch {
+	case root == "":
+		return dir
+	case dir == root:
+		return ""
+	}
+	return dir[len(root)+1:]
+}
+
+// run does the steps.
+func (p *partWalk) run() error {
+	for len(p.queue) > 0 && !p.cut {
+		step := p.queue[0]
+		p.queue = p.queue[1:]
+		err := p.do(step)
+		p.release(step)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// do does one step, unless the part of the answer before this one had it.
+func (p *partWalk) do(step *partStep) error {
+	if p.after != "" && mtree.TreeOrder(step.path, p.after) <= 0 {
+		if isWithin(p.after, step.path) && (step.byStamps || p.view.Told(p.full(step), p.from).Below) {
+			return p.descend(step)
+		}
+		return nil
+	}
+	switch {
+	case p.written > maxSince && p.last != "":
+		p.cut = true
+		return nil
+	case step.byStamps:
+		return p.descend(step)
+	case !step.begun:
+		p.begin(step)
+	}
+	switch {
+	case step.path != "" && (disk.IsAbsent(step.err) || disk.IsDenied(step.err)):
+		return nil // as in walk
+	case step.err != nil:
+		return p.whole(step, false)
+	case !step.reading.Stamp().After(p.from):
+		return nil // it will be stamped, and so will be what is above it
+	}
+	return p.tell(step)
+}
+
+// full returns the path of a step below the root of the tree.
+func (p *partWalk) full(step *partStep) string { return joined(p.root, step.path) }
+
+// begin opens the directory of a step and of some that follow, reads their stamps, and then the
+// journal, once for all of them: what had been stamped by then is in it.
+func (p *partWalk) begin(first *partStep) {
+	steps := []*partStep{first}
+	for _, step := range p.queue {
+		if len(steps) == partsAhead {
+			break
+		}
+		if !step.byStamps && !step.begun {
+			steps = append(steps, step)
+		}
+	}
+	for _, step := range steps {
+		step.begun = true
+		if step.dir, step.err = p.h.tree.OpenDir(p.full(step)); step.err == nil {
+			p.open = append(p.open, step)
+			step.reading, step.err = p.lister.BeginPart(step.dir, p.full(step))
+		}
+	}
+	p.readJournal() // guard: TestPartOfWhatIsStampedMeanwhile
+}
+
+// tell tells the part of a directory, or its whole listing.
+func (p *partWalk) tell(step *partStep) error {
+	for try := 1; ; try++ {
+		told := p.view.Told(p.full(step), p.from)
+		if p.err != nil || told.Whole || len(told.Spans) == 0 { // without a line it is not in the index any more
+			return p.whole(step, told.Below)
+		}
+		part, err := step.reading.Read(told.Names)
+		if err != nil {
+			return p.whole(step, false)
+		}
+		if !part.Hot || try == partTries {
+			return p.writePart(step, &part, told.Spans)
+		}
+		if step.reading, err = p.lister.BeginPart(step.dir, p.full(step)); err != nil {
+			return p.whole(step, false)
+		}
+		p.readJournal()
+	}
+}
+
+// writePart writes a part, unless it has too many spans for its line.
+func (p *partWalk) writePart(step *partStep, part *mtree.Listing, spans []mtree.Span) error {
+	part.Path = step.path
+	part.Part = spans
+	if len(part.Part) > mtree.MaxSpans || len(mtree.AppendSelf(nil, *part)) > mtree.MaxPartLine {
+		return p.whole(step, false)
+	}
+	p.last = step.path
+	p.h.cfg.Stats.Parts.Add(1)
+	p.hot = p.hot || part.Hot
+	if err := p.put(mtree.FormatListing(*part)); err != nil {
+		return err
+	}
+	p.addBelow(step, pages.Subdirs(part, p.from))
+	return nil
+}
+
+// whole tells the whole listing of a directory, and then what is below it: by the stamps, if
+// nothing is known of that.
+func (p *partWalk) whole(step *partStep, below bool) error {
+	if below {
+		return p.descend(step)
+	}
+	page, ok, err := p.list(step.path, nil)
+	if err != nil || !ok {
+		return err
+	}
+	if err := p.write(step.path, page); err != nil {
+		return err
+	}
+	p.addBelow(step, page.Below)
+	return nil
+}
+
+// descend goes down by the stamps, beginning with the directory of a step.
+func (p *partWalk) descend(step *partStep) error {
+	for len(p.queue) > 0 && isWithin(p.queue[0].path, step.path) {
+		p.release(p.queue[0])
+		p.queue = p.queue[1:]
+	}
+	return p.walk(step.path, nil)
+}
+
+// addBelow adds a step for each of these directories, entries of that of a step, that has a new
+// stamp and no step: it was stamped since the walk began, and a reader that is shown its new
+// stamp wants it, too; or it has no line in the journal, for another watch runs there, or it is
+// beyond a mount.
+func (p *partWalk) addBelow(step *partStep, below []pages.Subdir) {
+	for _, dir := range below {
+		path := mtree.JoinPath(step.path, dir.Name)
+		full := joined(p.root, path)
+		if !dir.Stamp.After(p.from) {
+			continue
+		}
+		if _, lined := slices.BinarySearchFunc(p.dirs, full, mtree.TreeOrder); lined {
+			continue
+		}
+		told := p.view.Told(full, p.from)
+		byStamps := !told.Whole && len(told.Spans) == 0
+		if byStamps && dir.Stamp.After(p.until) {
+			continue // it has a line that was not read yet: the next answer will tell it
+		}
+		at, _ := slices.BinarySearchFunc(p.queue, path, func(s *partStep, path string) int { return mtree.TreeOrder(s.path, path) })
+		p.queue = slices.Insert(p.queue, at, &partStep{path: path, byStamps: byStamps})
+	}
+}
+
+// release closes the directory of a step.
+func (p *partWalk) release(step *partStep) {
+	if step.dir != nil {
+		_ = step.dir.Close()
+		step.dir = nil
+	}
+}
+
+// close closes all directories.
+func (p *partWalk) close() {
+	for _, step := range p.open {
+		p.release(step)
+	}
+}
