@@ -343,6 +343,21 @@ func TestTheCheckpointIsReadBeforeTheTake(t *testing.T) {
 	require.False(t, w.status.Checkpoint.After(began))
 }
 
+// That stamps may come again is on the disk before the first of them: where watch was killed in the
+// audit that gives them, nothing else shows it any more.
+func TestStampsThatMayComeAgainAreRecordedFirst(t *testing.T) {
+	root := memTree(t)
+	w, err := open(Config{Root: root}, "none")
+	require.NoError(t, err)
+	defer w.close()
+	w.firstAudit, w.floor = false, machine.Now().Add(time.Hour)
+	given := w.floor.Add(-time.Minute)
+	w.abandonFloor(&auditRequest{epochRaised: true})
+	read, err := state.ReadPublished(w.root, "")
+	require.NoError(t, err)
+	require.True(t, read.Tree.Again.Has(given))
+}
+
 // Where no directory takes its time, not even the root, a stamp that was told is still never
 // told again: the floor is not below it.
 func TestARefusedStampRaisesTheFloor(t *testing.T) {

@@ -139,13 +139,19 @@ func (s *simulation) links(rng *rand.Rand) {
 		}
 	}
 	name := dir + []string{"/l1", "/l2"}[rng.IntN(2)]
+	_ = s.shell.Write(dir+"/new", simText(rng))
 	_ = s.shell.Append(name, simText(rng))
-	switch rng.IntN(5) {
+	for range rng.IntN(2) * rng.IntN(20) { // between the events and the look at the name, if it is so
+		s.order.Step()
+	}
+	switch rng.IntN(6) {
 	case 0:
 		_ = s.shell.Unlinkat(here, name, 0)
 	case 1:
-		_ = s.shell.Write(dir+"/new", simText(rng))
 		_ = s.shell.Rename(dir+"/new", name, 0)
+	case 2:
+		_ = s.shell.Unlinkat(here, name, 0)
+		_ = s.shell.Mkdir(name, 0o755)
 	}
 }
 
@@ -245,21 +251,25 @@ func TestSimulatedPartsAreTaken(t *testing.T) {
 }
 
 // A file with two names in one directory was written under one of them, and that name was
-// removed, or given to another file, before the batch: the name that was heard says nothing of
+// removed, or given to another file or a directory, before the batch: the name that was heard says nothing of
 // the other one.
 func TestLinksThatAreWrittenAndRemoved(t *testing.T) {
 	for i := range uint64(16) { // readers that ask in different ways
-		replaced := i%2 == 0
+		how := i % 3
 		simulated(t, func(s *simulation) {
 			s.reader.parts = newSimParts(i, planted{})
 			must(t, s.shell.Write(simRoot+"/a/l1", "one"))
 			must(t, s.shell.Link(simRoot+"/a/l1", simRoot+"/a/l2"))
 			s.rest()
 			must(t, s.shell.Append(simRoot+"/a/l1", "two"))
-			if replaced {
+			switch how {
+			case 0:
 				must(t, s.shell.Rename(simRoot+"/a/f", simRoot+"/a/l1", 0))
-			} else {
+			case 1:
 				must(t, s.shell.Unlinkat(here, simRoot+"/a/l1", 0))
+			case 2:
+				must(t, s.shell.Unlinkat(here, simRoot+"/a/l1", 0))
+				must(t, s.shell.Mkdir(simRoot+"/a/l1", 0o755))
 			}
 			s.rest()
 		})

@@ -168,7 +168,7 @@ func (t *fanotifyTake) tryFiles() int {
 		case err != nil:
 			t.loseFile(err)
 		case name != "":
-			t.foundIn(dir).add([]byte(name))
+			t.foundIn(dir).add([]byte(name)).happened(false, unix.IN_MODIFY)
 		}
 	}
 	t.queue.mu.Lock()
@@ -209,7 +209,7 @@ func (t *fanotifyTake) finish() Events {
 		}
 		if found := t.found[path]; found != nil {
 			for _, e := range found.Entries {
-				m.add([]byte(e.Name))
+				m.add([]byte(e.Name)).happened(false, unix.IN_MODIFY)
 			}
 			delete(t.found, path)
 		}

@@ -32,9 +32,9 @@ const writes = unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
 func (e *Entry) happened(isDir bool, mask uint64) {
 	made, moved := mask&unix.IN_CREATE != 0, mask&unix.IN_MOVED_TO != 0
 	if made || moved {
-		e.Replaced, e.fresh = e.Replaced || e.Written, true
+		e.Replaced, e.Came = e.Replaced || e.Written, true
 	}
-	e.Written = e.Written || mask&writes != 0 && !isDir && !e.fresh
+	e.Written = e.Written || mask&writes != 0 && !isDir && !e.Came
 	e.Arrived = e.Arrived || isDir && (made || moved)
 	e.Renamed = e.Renamed || !isDir && moved
 }

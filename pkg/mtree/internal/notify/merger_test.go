@@ -27,7 +27,7 @@ func TestMergedOnce(t *testing.T) {
 		}
 		require.Len(t, m.Entries, n)
 		for i, e := range m.Entries {
-			e.fresh = false
+			e.Came = false
 			require.Equal(t, Entry{Name: fmt.Sprint(i), Arrived: i%4 == 0, Renamed: i%8 == 1}, e)
 		}
 	}

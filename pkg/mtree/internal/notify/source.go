@@ -93,5 +93,5 @@ type Entry struct {
 	// Replaced, that something else got the name after that.
 	Written, Replaced bool
 
-	fresh bool // it got the name a moment ago: what is written has no other name, most likely
+	Came bool // something got the name: what is written after that has no other name, most likely
 }

@@ -138,6 +138,7 @@ func (s *inotify) addOpen(o *openNames, raw []byte) {
 
 // Waiting implements Source.
 func (s *fanotify) Waiting() Waiting {
+	s.resolver.Begin() // guard: TestWaitingAfterTheRootMoved
 	return s.queue.lookAt(s.addOpen, func(dir []byte) (string, bool, error) { return s.resolver.Dir(string(dir)) })
 }
 

@@ -103,12 +103,31 @@ func TestWaiting(t *testing.T) {
 				have := source.Waiting()
 				if name != "fanotify" || !have.Open || !slices.Contains(countsLinks, c.what) {
 					require.Equal(t, c.want, have)
+					require.Equal(t, have, source.Waiting())
 				}
-				require.Equal(t, have.Open, source.Waiting().Open)
 				require.Equal(t, c.what != "nothing", source.Take().Count > 0)
 				require.Equal(t, notify.Waiting{}, source.Waiting(), "all was taken")
 			})
 		}
+	}
+}
+
+// A directory above the root was renamed. Waiting looks up paths, too, and must not take what is in
+// the tree for outside: its events would be dropped from then on.
+func TestWaitingAfterTheRootMoved(t *testing.T) {
+	above := t.TempDir()
+	dir := above + "/was/tree"
+	require.NoError(t, os.MkdirAll(dir+"/d", 0o755))
+	source := armed(t, dir, openFanotify)
+	begin(t, dir+"/f")
+	require.True(t, source.Waiting().Open)
+	require.NotEmpty(t, source.Take().Dirs)
+	require.NoError(t, os.Rename(above+"/was", above+"/is"))
+	dir = above + "/is/tree"
+	for range 2 {
+		begin(t, dir+"/d/f")
+		require.True(t, source.Waiting().Open)
+		require.NotEmpty(t, source.Take().Dirs)
 	}
 }
 

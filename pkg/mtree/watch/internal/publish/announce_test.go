@@ -148,7 +148,6 @@ func TestJournalOfWhatReadersHave(t *testing.T) {
 	require.True(t, shows.After(gave))
 	require.Equal(t, ". = a/, a < new", g.writes(entry("a/new")))
 	require.Equal(t, []mtree.Stamp{gave, shows}, []mtree.Stamp{line().From, line().To})
-	gave = g.stamps["a"]
 
 	g.floor = machine.Now()
 	require.NoError(t, g.Shell.Touch("/tree/a", time.Unix(1000, 0), true))
@@ -279,6 +278,48 @@ func TestJournalOfHardLinks(t *testing.T) {
 	require.NoError(t, g.Shell.Link("/tree/a/f", "/tree/a/h"))
 	require.Equal(t, ". = a/, a *", g.writes(entry("a/f")))
 	require.Equal(t, ". = a/, a = g", g.writes(entry("a/g")))
+}
+
+// A name was written, and something else got it. What was written may have other names in the
+// directory, at which nothing was heard: also where a directory got the name.
+func TestReplacedInTheEvents(t *testing.T) {
+	for _, e := range []notify.Entry{{}, {Arrived: true}} {
+		g := newGround(t, "a/f")
+		if e.Name, e.Written, e.Replaced, e.Came = "f", true, true, true; e.Arrived {
+			require.NoError(t, g.Shell.Remove("/tree/a/f"))
+			g.make("a/f/")
+		}
+		require.Contains(t, g.writes(named("a", e, true)), "a *")
+	}
+}
+
+// A name was written, and after the events of that were taken something else got it, before the
+// plan looked at it. The event of that comes in the next batch, or in a later one if the kernel
+// held more events.
+func TestReplacedBehindTheEvents(t *testing.T) {
+	written, came := notify.Entry{Name: "f", Written: true}, notify.Entry{Name: "f", Came: true}
+	g := newGround(t, "a/f", "a/g", "b/f")
+	require.Equal(t, ". = a/, a = f", g.writes(named("a", written, true)))
+	require.Equal(t, ". = a/ b/, a *, b = f", g.writes(both(named("a", came, true), named("b", came, true))))
+	require.Equal(t, ". = a/, a = f", g.writes(named("a", came, true)), "all events up to the plan were taken")
+
+	require.Equal(t, ". = a/, a = f", g.writes(named("a", written, true)))
+	require.Equal(t, ". = a/, a = g", g.writes(named("a", notify.Entry{Name: "g"}, false)))
+	require.Equal(t, ". = a/, a *", g.writes(named("a", came, true)))
+
+	require.Equal(t, ". = a/, a = f", g.writes(named("a", written, true)))
+	for i := range latelySize {
+		g.lately.add("b", fmt.Sprint(i))
+	}
+	require.Equal(t, ". = b/, b *", g.writes(named("b", came, false)), "there are more than are kept")
+}
+
+// named adds a name to a batch, and whether all events are in it.
+func named(dir string, e notify.Entry, drained bool) func(b *Batch) {
+	return func(b *Batch) {
+		b.Drained = drained
+		events(b, notify.DirEvents{Path: dir, Entries: []notify.Entry{e}})
+	}
 }
 
 // Of a directory that refused its stamp readers may have listings with the time that it

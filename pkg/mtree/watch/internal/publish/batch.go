@@ -17,6 +17,8 @@ type Batch struct {
 	Paths  bool // somebody needs the paths of the changes: Result.Changes
 	Unsure bool // there may be changes that nobody heard, and no audit has found yet
 
+	Drained bool // all events so far are in it, or were in earlier ones
+
 	top dirChange
 }
 

@@ -10,6 +10,7 @@
 //
 //	publish.go    one batch, down from the root
 //	plan.go       what the batch will stamp, before it does
+//	lately.go     which names were written a moment ago
 //	renamed.go    the ctime of one file
 //	stamp.go, announce.go
 //	              the time of one directory; what is written of it to the journal before, and

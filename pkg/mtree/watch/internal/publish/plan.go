@@ -138,6 +138,10 @@ func (p *publisher) canRead(d *disk.Dir, name string) bool {
 
 // lookAt plans one changed name in d.
 func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path string, n *names) seen {
+	// guard (without e.Replaced): TestReplacedInTheEvents
+	if e.Replaced || e.Came && p.lately.has(path, e.Name) { // guard: TestReplacedBehindTheEvents
+		n.star() // what was written there may have other names in d, at which nothing was heard
+	}
 	switch {
 	case e.Name == mtree.MarkerName:
 		if path != "" { // everything below d will count as arrived
@@ -157,8 +161,8 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 		return seen{fate: readable}
 	}
 	info, err := d.Stat(e.Name)
-	if e.Replaced || err != nil && e.Written { // guard: TestLinksThatAreWrittenAndRemoved
-		n.star() // what was written there may have other names in d, at which nothing was heard
+	if err != nil && e.Written { // guard: TestLinksThatAreWrittenAndRemoved
+		n.star() // as above
 	}
 	if err != nil {
 		n.add(e.Name, false)
@@ -169,6 +173,9 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 		return seen{fate: nothing}
 	}
 	n.add(e.Name, isDir)
+	if e.Written && !isDir {
+		p.written.add(path, e.Name)
+	}
 	if !isDir && info.Links > 1 { // guard: TestJournalOfHardLinks
 		n.star() // it may have other names in d, at which nothing was heard
 	}

@@ -23,6 +23,10 @@ func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Resul
 	}
 	defer p.release()
 	p.look(t.Root, info, &b.top, "", 0)
+	if b.Drained { // guard: TestReplacedBehindTheEvents
+		t.lately = lately{}
+	}
+	t.lately.join(p.written)
 	p.writeDown() // guard: TestJournalBeforeTheStamps
 	p.within(t.Root, &b.top, "", 0)
 	return p.Result, nil

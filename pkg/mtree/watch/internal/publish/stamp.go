@@ -30,6 +30,7 @@ type publisher struct {
 	lines     []journal.Line       // of the journal, not written yet
 	announced map[string]announced // by path: the directories that have lines
 	held      []*dirChange         // those whose directories stay open
+	written   lately               // the names of files that were written
 }
 
 // write gives d its stamp: top, or more if d already shows that much. A directory that

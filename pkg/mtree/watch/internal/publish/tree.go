@@ -20,7 +20,7 @@ type Journal interface {
 }
 
 // Tree is where batches are published. Its fields stay the same while a watcher runs, but for
-// Given, which belongs to it, and Journal.
+// Given and lately, which belong to it, and Journal.
 type Tree struct {
 	Root        *disk.Dir
 	Source      notify.Source // where directories that arrive are armed
@@ -37,6 +37,8 @@ type Tree struct {
 	SaveExceptions func() // called before a stamp, if exceptions are not saved
 
 	Journal Journal // nil: nothing is written down
+
+	lately lately
 }
 
 // Result is what Publish did.
