@@ -42,7 +42,7 @@ func TestWhatLeftUnheardIsForgotten(t *testing.T) {
 		must(t, s.shell.Rename(simRoot+"/a", "/outside/o", 0))
 		s.settle()
 		require.Contains(t, s.log.String(), "lost track")
-		require.Equal(t, s.directories(simRoot), s.watcher.process.Watches())
+		require.Equal(t, s.directories(simRoot), s.kernel.Watches())
 	})
 }
 

@@ -268,8 +268,8 @@ func (s *simulation) judgeState() {
 		s.fail("watch ended: %s", s.log.String())
 	case state != wire.Watched:
 		s.fail("%s after a rest: %s", state, why)
-	case s.uid == 0 && len(s.exclude) == 0 && !strings.Contains(s.log.String(), "cannot read a directory") && s.watcher.process.Watches() != s.directories(simRoot):
-		s.fail("%d directories are heard after a rest, there are %d", s.watcher.process.Watches(), s.directories(simRoot))
+	case s.uid == 0 && len(s.exclude) == 0 && !strings.Contains(s.log.String(), "cannot read a directory") && s.kernel.Watches() != s.directories(simRoot):
+		s.fail("%d directories are heard after a rest, there are %d", s.kernel.Watches(), s.directories(simRoot))
 	}
 }
 

@@ -82,7 +82,7 @@ func (s *simulation) deafForLong(rng *rand.Rand) {
 	if s.watcher == nil {
 		return
 	}
-	s.kernel.MaxWatches = s.watcher.process.Watches()
+	s.kernel.MaxWatches = s.kernel.Watches()
 	dir := fmt.Sprint(simDir(rng), "/deaf", rng.IntN(1000))
 	_ = s.shell.Mkdir(dir, 0o755)
 	s.order.Settle(time.Second, 3000)

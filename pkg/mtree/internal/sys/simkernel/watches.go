@@ -123,14 +123,20 @@ func (p *Process) Await(fd int) error {
 	}
 }
 
-// Watches returns how many inodes the process watches.
-func (p *Process) Watches() (n int) {
-	p.k.mu.Lock()
-	defer p.k.mu.Unlock()
-	for _, h := range p.fds {
-		if h != nil && h.events != nil {
-			n += len(h.events.watches)
+// Watches returns how many inodes are watched, whoever does: inotify_init1 names no descriptor, and
+// is made by the process in front, which may be another one than meant.
+func (k *Kernel) Watches() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	nodes := map[*inode]bool{}
+	for _, p := range k.procs {
+		for _, h := range p.fds {
+			if h != nil && h.events != nil {
+				for _, w := range h.events.watches {
+					nodes[w.node] = true
+				}
+			}
 		}
 	}
-	return n
+	return len(nodes)
 }

@@ -10,11 +10,11 @@
 //
 //	publish.go    one batch, down from the root
 //	plan.go       what the batch will stamp, before it does
-//	lately.go     which names were written a moment ago
 //	renamed.go    the ctime of one file
 //	stamp.go, announce.go
 //	              the time of one directory; what is written of it to the journal before, and
 //	              what it was given
 //	tree.go       where batches are published, and the result
+//	lately.go     which names were written a moment ago
 //	batch.go      the changes that are published together
 package publish
