@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/journal"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/serve"
@@ -150,6 +151,34 @@ func TestPartsBelowWhatArrived(t *testing.T) {
 	require.Equal(t, []string{"./ whole", "c/ whole"}, brief(blocks), "what was asked about is below it, too")
 	blocks, _ = k.parts(since("/", stamp))
 	require.Equal(t, []string{"./ part a f", "a/ part e", "a/e/ part x", "f/ whole"}, brief(blocks))
+}
+
+// A directory that is asked about is told first, also if it has a new stamp and no line: so it is
+// before its batch is written, and in a copy in mid-pass. Its readers refused the answer.
+func TestPartsOfADirectoryWithoutALine(t *testing.T) {
+	k := publishKept(t, serve.Config{}, map[string]string{"a/x": "1", "a/n/x": "1", "b/x": "1", "u/x": "1"})
+	k.publish("a/n/x")
+	k.begin()
+	from := k.publish("b/x")
+	stamp := k.publish("b/x")
+	k.stamp("a", stamp) // as the kernel does
+	blocks, _ := k.parts(since("/a/", from))
+	require.Equal(t, []string{"./ whole"}, brief(blocks))
+
+	require.NoError(t, k.w.Write(k.floor, []journal.Line{ // a commit of a copy in mid-pass
+		{Path: "a", Known: true, From: stamp, To: stamp, Names: []string{"n/", "x"}},
+		{Path: "a/n", Known: true, From: stamp, To: stamp, Names: []string{"x"}},
+	}))
+	k.floor = mtree.Later(machine.Now(), k.floor.Add(1))
+	for _, dir := range []string{"a/n", "a", "u", ""} {
+		k.stamp(dir, k.floor)
+	}
+	all, _ := k.parts(since("/", stamp))
+	require.Equal(t, []string{"./ whole", "a/ part n x", "a/n/ part x", "u/ whole"}, brief(all))
+	for i := range all[1:] {
+		rest, _ := k.parts(since("/", stamp) + "&after=" + all[i+1].Path)
+		require.Equal(t, strings.Join(brief(all)[i+2:], ","), strings.Join(brief(rest), ","))
+	}
 }
 
 // since: after=PATH continues after PATH, with parts as well.

@@ -15,12 +15,13 @@ import (
 // partWalk is the walk for one answer to ?since with part=1: it goes to the directories that
 // the journal names, without reading any other, and tells of each the names that changed. Where
 // anything is unproved, it tells the whole listing; where the journal knows nothing of the
-// directories below, it goes down by their stamps.
+// directories below, it goes down by their stamps. The directory that was asked about comes
+// first, with a line or without: its readers expect that.
 type partWalk struct {
 	*sinceWalk
 	snap  *published.Snapshot
 	until mtree.Stamp // stamp of the directory that was asked about, as the answer tells it
-	dirs  []string    // full paths of the directories with lines, in the order of a walk
+	dirs  []string    // full paths of the directories with lines, at or below the one that was asked about, in the order of a walk
 	queue []*partStep // still to do, in this order, too
 	open  []*partStep // those with an open directory
 
@@ -73,8 +74,9 @@ func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error
 		return s.walk("", nil)
 	}
 	p.dirs = dirs
+	p.queue = append(p.queue, &partStep{}) // guard: TestPartsOfADirectoryWithoutALine
 	for _, dir := range dirs {
-		if s.h.tree.TellsDir(dir) { // guard (always): TestPartsTellNoHiddenName
+		if dir != s.root && s.h.tree.TellsDir(dir) { // guard (without s.h): TestPartsTellNoHiddenName
 			p.queue = append(p.queue, &partStep{path: beneath(s.root, dir)})
 		}
 	}
@@ -112,10 +114,7 @@ func (p *partWalk) run() error {
 // do does one step, unless the part of the answer before this one had it.
 func (p *partWalk) do(step *partStep) error {
 	if p.after != "" && mtree.TreeOrder(step.path, p.after) <= 0 {
-		if isWithin(p.after, step.path) && (step.byStamps || p.view.Told(p.full(step), p.from).Below) {
-			return p.descend(step)
-		}
-		return nil
+		return p.pass(step)
 	}
 	switch {
 	case p.written > maxSince && p.last != "":
@@ -135,6 +134,30 @@ func (p *partWalk) do(step *partStep) error {
 		return nil // it will be stamped, and so will be what is above it
 	}
 	return p.tell(step)
+}
+
+// pass passes over a directory that the part of the answer before this one had, but not over
+// what is below it and known by its listing only.
+func (p *partWalk) pass(step *partStep) error {
+	switch {
+	case !isWithin(p.after, step.path):
+		return nil
+	case step.byStamps || p.view.Told(p.full(step), p.from).Below:
+		return p.descend(step)
+	case step.path == "" && !p.hasLine(p.root): // guard: TestPartsOfADirectoryWithoutALine
+		page, ok, err := p.list("", nil)
+		if ok {
+			p.addBelow(step, page.Below)
+		}
+		return err
+	}
+	return nil
+}
+
+// hasLine reports whether the directory at a full path had a line when the walk began.
+func (p *partWalk) hasLine(full string) bool {
+	_, has := slices.BinarySearchFunc(p.dirs, full, mtree.TreeOrder)
+	return has
 }
 
 // full returns the path of a step below the root of the tree.
@@ -234,10 +257,7 @@ func (p *partWalk) addBelow(step *partStep, below []pages.Subdir) {
 	for _, dir := range below {
 		path := mtree.JoinPath(step.path, dir.Name)
 		full := joined(p.root, path)
-		if !dir.Stamp.After(p.from) {
-			continue
-		}
-		if _, lined := slices.BinarySearchFunc(p.dirs, full, mtree.TreeOrder); lined {
+		if !dir.Stamp.After(p.from) || p.hasLine(full) {
 			continue
 		}
 		told := p.view.Told(full, p.from)
