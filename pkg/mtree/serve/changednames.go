@@ -18,6 +18,7 @@ import (
 type changedNames struct {
 	tree   *published.Tree
 	lister *lister.Lister
+	above  above
 	dirs   map[string]*changedDir
 	count  int // names and lines
 
@@ -66,6 +67,9 @@ func (c *changedNames) tell() error {
 // tellDir tells what changed in a directory. If serve cannot read it, a listing of what is above
 // it shows that, and no more.
 func (c *changedNames) tellDir(path string, dir *changedDir) error {
+	if closed, err := c.above.check(path); err != nil { // guard: TestChangesBelowWhatIsClosed
+		return c.tellAbove(closed, err)
+	}
 	d, err := c.tree.OpenDir(path)
 	if err != nil {
 		return c.tellAbove(path, err)

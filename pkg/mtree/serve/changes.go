@@ -94,7 +94,7 @@ func (h *Handler) changesAfter(snap *published.Snapshot, after position) ([]byte
 	if !ok {
 		return nil, fmt.Errorf("%w: not in the index", journal.ErrUnproved)
 	}
-	c := changedNames{tree: h.tree, lister: h.tree.Lister(snap), dirs: map[string]*changedDir{}, told: map[string]struct{}{}}
+	c := changedNames{tree: h.tree, lister: h.tree.Lister(snap), above: above{tree: h.tree}, dirs: map[string]*changedDir{}, told: map[string]struct{}{}}
 	for i := range batches {
 		if c.count >= maxChanges {
 			break

@@ -91,6 +91,34 @@ func TestChangesTellNoHiddenName(t *testing.T) {
 	require.ElementsMatch(t, []string{"a/", "a/x", "closed/", "gone/", "link"}, names)
 }
 
+// Nothing is told of what is below a directory that this user may not read, though it may be
+// open to who knows its name: that stopped at its name before there was a journal.
+func TestChangesBelowWhatIsClosed(t *testing.T) {
+	if os.Getuid() == 0 {
+		asNobody(t, t.Name())
+		return
+	}
+	k := publishKept(t, serve.Config{}, map[string]string{"a/secret/x": "1", "a/secret/in/x": "1"})
+	_, start := k.changed("")
+	k.publish("a/secret/x", "a/secret/in/x")
+	k.close("a/secret/in", 0)
+	k.close("a", 0o311)
+	names, _ := k.changed(start)
+	require.Equal(t, []string{"a/"}, names)
+	require.NoError(t, os.Chmod(k.path("a"), 0o755))
+	names, _ = k.changed(start)
+	require.ElementsMatch(t, []string{"a/", "a/secret/", "a/secret/x", "a/secret/in/"}, names)
+	k.close("", 0o311)
+	require.Equal(t, 403, k.get("/?changes&after="+start).StatusCode)
+}
+
+// close takes rights away from a directory until the test ends.
+func (k *keeper) close(dir string, mode os.FileMode) {
+	k.Helper()
+	require.NoError(k, os.Chmod(k.path(dir), mode))
+	k.Cleanup(func() { _ = os.Chmod(k.path(dir), 0o755) })
+}
+
 // With wait, the answer comes with the next batch.
 func TestChangesWait(t *testing.T) {
 	k := publishKept(t, serve.Config{}, map[string]string{"a/x": "1"})

@@ -46,6 +46,7 @@
 //	sink.go, failure.go               sending streams, and errors
 //	reply.go                          an answer, and writing it
 //	handler.go                        the Handler
+//	above.go                          what is above a directory opens for reading
 //	limiter.go, deadline.go           how many requests of a kind, and how long each
 //	target.go, version.go, auth.go    what a URL names; which version of a file; tokens
 //	config.go, stats.go               options and counters

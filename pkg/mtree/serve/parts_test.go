@@ -235,6 +235,30 @@ func TestPartsTellNoHiddenName(t *testing.T) {
 	require.Equal(t, []string{"./ part a", "a/ part x"}, brief(blocks))
 }
 
+// Nothing is told of what is below a directory that this user may not read, though it may be
+// open to who knows its name: a walk by the stamps stops there.
+func TestPartsBelowWhatIsClosed(t *testing.T) {
+	if os.Getuid() == 0 {
+		asNobody(t, t.Name())
+		return
+	}
+	k := publishKept(t, serve.Config{}, map[string]string{"a/secret/x": "1", "a/secret/in/sub/x": "1", "b/x": "1"})
+	first := k.shows("")
+	k.publish("a/secret/x", "a/secret/in/**", "b/x")
+	k.stamp("a/secret/in/sub", k.floor)
+	k.close("a", 0o311)
+	for target, want := range map[string][]string{
+		since("/", first):                             {"./ part a b", "b/ part x"},
+		since("/", first) + "&after=a":                {"b/ part x"},
+		since("/", first) + "&after=a/none":           {"b/ part x"},
+		since("/", first) + "&after=a/secret/in/none": {"b/ part x"},
+		since("/a/secret/", first):                    {"./ part in x", "in/ whole", "in/sub/ whole"},
+	} {
+		blocks, _ := k.parts(target)
+		require.Equal(t, want, brief(blocks), target)
+	}
+}
+
 // What has a name that a reader may have, and is not published, is told by the whole listing.
 func TestPartOfAFIFO(t *testing.T) {
 	k := publishKept(t, serve.Config{}, wide("d", 3))

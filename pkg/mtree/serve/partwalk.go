@@ -24,6 +24,7 @@ type partWalk struct {
 	dirs  []string    // full paths of the directories with lines, at or below the one that was asked about, in the order of a walk
 	queue []*partStep // still to do, in this order, too
 	open  []*partStep // those with an open directory
+	above above
 
 	view journal.View // as of the last reading of the journal
 	err  error        // of that reading
@@ -37,6 +38,7 @@ type partStep struct {
 	dir      *disk.Dir           // nil: not open
 	reading  *lister.PartReading // begun before the journal was read
 	err      error
+	isAbove  bool // it is the error of a directory above
 }
 
 // partsAhead is how many directories are opened at once, so that the journal is read once
@@ -66,11 +68,11 @@ func (s *sinceWalk) run(q *dirRequest) error {
 // walkParts writes what changed since s.from, as parts where the journal allows that. until is
 // the stamp of the directory that was asked about, which was read before.
 func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error {
-	p := &partWalk{sinceWalk: s, snap: snap, until: until}
+	p := &partWalk{sinceWalk: s, snap: snap, until: until, above: above{tree: s.h.tree, top: s.root}}
 	defer p.close()
 	p.readJournal()
 	dirs, ok := p.view.Dirs(s.root, s.from)
-	if !ok || p.view.Told(s.root, s.from).Below { // guard (without p.view): TestPartsBelowWhatArrived
+	if !ok {
 		return s.walk("", nil)
 	}
 	p.dirs = dirs
@@ -127,7 +129,10 @@ func (p *partWalk) do(step *partStep) error {
 	}
 	switch {
 	case step.path != "" && (disk.IsAbsent(step.err) || disk.IsDenied(step.err)):
+		p.dropBelow(step)
 		return nil // as in walk
+	case step.isAbove:
+		return step.err
 	case step.err != nil:
 		return p.whole(step, false)
 	case !step.reading.Stamp().After(p.from):
@@ -143,7 +148,14 @@ func (p *partWalk) pass(step *partStep) error {
 	case !isWithin(p.after, step.path):
 		return nil
 	case step.byStamps || p.view.Told(p.full(step), p.from).Below:
-		return p.descend(step)
+		_, err := p.above.check(p.full(step))
+		switch {
+		case err == nil: // guard (always): TestPartsBelowWhatIsClosed
+			return p.descend(step)
+		case disk.IsAbsent(err) || disk.IsDenied(err):
+			return nil
+		}
+		return err
 	case step.path == "" && !p.hasLine(p.root): // guard: TestPartsOfADirectoryWithoutALine
 		page, ok, err := p.list("", nil)
 		if ok {
@@ -176,13 +188,24 @@ func (p *partWalk) begin(first *partStep) {
 		}
 	}
 	for _, step := range steps {
-		step.begun = true
-		if step.dir, step.err = p.h.tree.OpenDir(p.full(step)); step.err == nil {
-			p.open = append(p.open, step)
-			step.reading, step.err = p.lister.BeginPart(step.dir, p.full(step))
-		}
+		p.beginOne(step)
 	}
 	p.readJournal() // guard: TestPartOfWhatIsStampedMeanwhile
+}
+
+// beginOne opens the directory of one step, unless one above it does not open.
+func (p *partWalk) beginOne(step *partStep) {
+	full := p.full(step)
+	step.begun = true
+	if _, step.err = p.above.check(full); step.err != nil { // guard: TestPartsBelowWhatIsClosed
+		step.isAbove = true
+		return
+	}
+	if step.dir, step.err = p.h.tree.OpenDir(full); step.err == nil {
+		p.above.add(full)
+		p.open = append(p.open, step)
+		step.reading, step.err = p.lister.BeginPart(step.dir, full)
+	}
 }
 
 // tell tells the part of a directory, or its whole listing.
@@ -242,11 +265,16 @@ func (p *partWalk) whole(step *partStep, below bool) error {
 
 // descend goes down by the stamps, beginning with the directory of a step.
 func (p *partWalk) descend(step *partStep) error {
+	p.dropBelow(step)
+	return p.walk(step.path, nil)
+}
+
+// dropBelow drops the steps below a directory.
+func (p *partWalk) dropBelow(step *partStep) {
 	for len(p.queue) > 0 && isWithin(p.queue[0].path, step.path) {
 		p.release(p.queue[0])
 		p.queue = p.queue[1:]
 	}
-	return p.walk(step.path, nil)
 }
 
 // addBelow adds a step for each of these directories, entries of that of a step, that has a new

@@ -3,7 +3,6 @@ package serve
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -244,9 +243,4 @@ func (s *sinceWalk) page(dir *disk.Dir, path, full string, from mtree.Stamp) (*p
 	p := pages.New(sinceKey(path, full), &l, render.New(render.Text, &l, render.Options{}), false)
 	p.Below = pages.Subdirs(&l, from)
 	return p, nil
-}
-
-// isWithin reports whether path is dir or below it.
-func isWithin(path, dir string) bool {
-	return dir == "" || path == dir || strings.HasPrefix(path, dir+"/")
 }
