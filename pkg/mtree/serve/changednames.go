@@ -82,12 +82,15 @@ func (c *changedNames) tellDir(path string, dir *changedDir) error {
 		c.line(self)
 	}
 	names := slices.Sorted(maps.Keys(dir.names))
-	looked, err := c.lister.Names(d, path, names)
+	looked, left, err := c.lister.Names(d, path, names)
 	if disk.IsDenied(err) { // it may be read, but not searched
 		return c.tellAbove(path, err)
 	}
 	if err != nil {
 		return err
+	}
+	if left {
+		c.line(self) // guard: TestChangesOfWhatIsNotPublished
 	}
 	for i := range looked.Entries {
 		e := &looked.Entries[i]
@@ -112,12 +115,14 @@ func (c *changedNames) tellAbove(path string, err error) error {
 	}
 	defer d.Close()
 	name := mtree.BaseName(path)
-	looked, err := c.lister.Names(d, above, []string{name})
+	looked, left, err := c.lister.Names(d, above, []string{name})
 	switch {
 	case disk.IsDenied(err):
 		return c.tellAbove(above, err)
 	case err != nil:
 		return err
+	case left:
+		c.line(mtree.AppendEscaped(nil, mtree.DirPath(above)))
 	case len(looked.Gone) > 0:
 		c.name(above, name, true)
 	case len(looked.Entries) > 0:

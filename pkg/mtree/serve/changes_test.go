@@ -91,6 +91,21 @@ func TestChangesTellNoHiddenName(t *testing.T) {
 	require.ElementsMatch(t, []string{"a/", "a/x", "closed/", "gone/", "link"}, names)
 }
 
+// A name that is not published any more, or whose type decides that, is not told, but that a name
+// in its directory changed: somebody may have what it was before.
+func TestChangesOfWhatIsNotPublished(t *testing.T) {
+	k := publishKept(t, serve.Config{Exclude: []string{"build/"}}, map[string]string{"x": "1", "build": "1", "y": "1"})
+	_, start := k.changed("")
+	require.NoError(t, os.Remove(k.path("x")))
+	require.NoError(t, syscall.Mkfifo(k.path("x"), 0o644))
+	for _, changed := range []string{"x", "build"} {
+		k.publish(changed, "y")
+		names, next := k.changed(start)
+		require.ElementsMatch(t, []string{"./", "y"}, names, changed)
+		start = next
+	}
+}
+
 // Nothing is told of what is below a directory that this user may not read, though it may be
 // open to who knows its name: that stopped at its name before there was a journal.
 func TestChangesBelowWhatIsClosed(t *testing.T) {

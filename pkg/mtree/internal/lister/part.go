@@ -78,36 +78,41 @@ func (r *PartReading) names(names []string, listing *mtree.Listing) error {
 			return ErrWhole
 		}
 	}
-	return r.l.namesOf(r.d, r.path, r.self, names, listing, true)
+	_, err := r.l.namesOf(r.d, r.path, r.self, names, listing, true)
+	return err
 }
 
 // Names returns which of these names of the directory at path may be told, as a listing would
-// tell them: as Entries or, if they are not there, in Gone. names ascend, each once. It is no
-// part: nothing says when each was so. Cost: fstat, and statx for each name.
-func (l *Lister) Names(d *disk.Dir, path string, names []string) (listing mtree.Listing, err error) {
+// tell them: as Entries or, if they are not there, in Gone. names ascend, each once. left says that
+// others of them may have been listed before, or are now. It is no part: nothing says when each was
+// so. Cost: fstat, and statx for each name.
+func (l *Lister) Names(d *disk.Dir, path string, names []string) (listing mtree.Listing, left bool, err error) {
 	self, err := d.Self()
 	if err != nil {
-		return listing, err
+		return listing, false, err
 	}
-	return listing, l.namesOf(d, path, self, names, &listing, false)
+	left, err = l.namesOf(d, path, self, names, &listing, false)
+	return listing, left, err
 }
 
-// namesOf fills in what became of the names that may be told. With strict, the others must not
-// have been told before either: else ErrWhole.
-func (l *Lister) namesOf(d *disk.Dir, path string, self disk.Info, names []string, listing *mtree.Listing, strict bool) error {
+// namesOf fills in what became of the names that may be told. left says that others may have been
+// told before. With strict, that is ErrWhole.
+func (l *Lister) namesOf(d *disk.Dir, path string, self disk.Info, names []string, listing *mtree.Listing, strict bool) (left bool, err error) {
 	t := &nameTable{}
 	for _, text := range names {
 		told, sure := l.tells(path, text)
 		switch {
 		case !sure && strict: // guard: TestPartOfWhatIsNotPublished
-			return ErrWhole
+			return true, ErrWhole
 		case told:
 			t.add(text)
+		case !sure:
+			left = true // guard: TestNames
 		}
 	}
 	entries, err := l.look(d, path, self, t)
 	if err != nil {
-		return err
+		return left, err
 	}
 	for i, n := range t.names {
 		switch n.disposition {
@@ -117,11 +122,12 @@ func (l *Lister) namesOf(d *disk.Dir, path string, self disk.Info, names []strin
 			listing.Gone = append(listing.Gone, string(t.bytes(n)))
 		default: // a reader may have what it was before
 			if strict { // guard: TestPartOfWhatIsNotPublished
-				return ErrWhole
+				return true, ErrWhole
 			}
+			left = true // guard: TestNames
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // isException reports whether the entry of this name has another stamp than its time, or is

@@ -199,7 +199,7 @@ func TestPartOfACopyInDoubt(t *testing.T) {
 	require.ErrorIs(t, read(false, true), lister.ErrWhole)
 }
 
-// Names tells what may be told, and leaves out what may not.
+// Names tells what may be told, and leaves out what may not. It says if that was told before, perhaps.
 func TestNames(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(top+"/fifo", 0o644))
@@ -207,8 +207,15 @@ func TestNames(t *testing.T) {
 	disktest.Write(t, top+"/x", "")
 	require.NoError(t, os.Mkdir(top+"/dir", 0o755))
 	l := lister.Lister{Exclude: func(path string, isDir bool) bool { return isDir && path == "dir" }}
-	got, err := l.Names(disktest.OpenRoot(t, top), "", []string{".dot", "dir", "fifo", "gone", "x"})
+	root := disktest.OpenRoot(t, top)
+	got, left, err := l.Names(root, "", []string{".dot", "dir", "fifo", "gone", "x"})
 	require.NoError(t, err)
+	require.True(t, left)
+	for name, want := range map[string]bool{".dot": false, "gone": false, "x": false, "dir": true, "fifo": true} {
+		_, left, err := l.Names(root, "", []string{name})
+		require.NoError(t, err)
+		require.Equal(t, want, left, name)
+	}
 	require.Equal(t, []string{"gone"}, got.Gone)
 	require.Len(t, got.Entries, 1)
 	require.Equal(t, "x", got.Entries[0].Name)
