@@ -21,7 +21,9 @@ type changedNames struct {
 	above  above
 	dirs   map[string]*changedDir
 	count  int // names and lines
+	bytes  int // what they may have as text, about
 
+	room []byte
 	text []byte
 	told map[string]struct{} // the lines in text
 }
@@ -29,6 +31,7 @@ type changedNames struct {
 // changedDir is what the journal says of one directory.
 type changedDir struct {
 	names   map[string]bool // true: a directory
+	bytes   int             // what they may have as text
 	unknown bool            // its names are not known
 	below   bool            // nor what changed below it
 }
@@ -42,13 +45,35 @@ func (c *changedNames) add(b *journal.Batch) {
 			dir = &changedDir{names: map[string]bool{}}
 			c.dirs[line.Path] = dir
 		}
+		prefix := c.escapedLen(line.Path) + 2
+		c.bytes += prefix
 		dir.unknown, dir.below = dir.unknown || line.Unknown, dir.below || line.Below
 		for _, name := range line.Names {
 			bare, isDir := strings.CutSuffix(name, "/")
+			size := prefix + c.escapedLen(name)
+			if c.bytes += size; !has(dir.names, bare) {
+				dir.bytes += size
+			}
 			dir.names[bare] = isDir
 		}
 		c.count += 1 + len(line.Names)
 	}
+}
+
+func has(names map[string]bool, name string) bool {
+	_, ok := names[name]
+	return ok
+}
+
+// escapedLen returns how many bytes a name or path has in an answer.
+func (c *changedNames) escapedLen(text string) int {
+	c.room = mtree.AppendEscaped(c.room[:0], text)
+	return len(c.room)
+}
+
+// isFull reports whether no other batch has room in the answer.
+func (c *changedNames) isFull() bool {
+	return c.count >= maxChanges || c.bytes >= maxChangesBytes // guard (without c.bytes): TestChangesAreCutByBytes
 }
 
 // tell appends a line for each name that may be told.
@@ -80,6 +105,11 @@ func (c *changedNames) tellDir(path string, dir *changedDir) error {
 		c.line(append(self, "**"...))
 	} else if dir.unknown {
 		c.line(self)
+	}
+	if dir.bytes > maxDirBytes || // guard: TestChangesAreCutByBytes
+		len(c.text) > maxChangesBytes { // guard: TestChangesAreCutByBytes
+		c.line(self)
+		return nil
 	}
 	names := slices.Sorted(maps.Keys(dir.names))
 	looked, left, err := c.lister.Names(d, path, names)

@@ -75,9 +75,15 @@ func parsePosition(text string) (p position, err error) {
 	return p, err
 }
 
-// maxChanges bounds the names in one answer to ?changes, besides those of its last batch. The
-// next request gets the rest.
-const maxChanges = 100_000
+// Bounds of one answer to ?changes, besides its last batch. The next request gets the rest. Each
+// name stands behind the path of its directory, which may have 4 KiB. So directories with many
+// are told without their names: those with more than maxDirBytes, and those that come after
+// maxChangesBytes, as one batch may have more.
+const (
+	maxChanges      = 100_000
+	maxChangesBytes = 8 << 20
+	maxDirBytes     = 1 << 20
+)
 
 // changesAfter returns the body of an answer to ?changes. journal.ErrUnproved: it is not known
 // what came after that.
@@ -96,7 +102,7 @@ func (h *Handler) changesAfter(snap *published.Snapshot, after position) ([]byte
 	}
 	c := changedNames{tree: h.tree, lister: h.tree.Lister(snap), above: above{tree: h.tree}, dirs: map[string]*changedDir{}, told: map[string]struct{}{}}
 	for i := range batches {
-		if c.count >= maxChanges {
+		if c.isFull() {
 			break
 		}
 		c.add(&batches[i])

@@ -175,3 +175,70 @@ func TestChangesAreCut(t *testing.T) {
 	}
 	require.Equal(t, 2, rounds)
 }
+
+// Each name stands behind a path that may have 4 KiB: a hundred thousand took gigabytes. What
+// has no room is told as names of its directory that are not known.
+func TestChangesAreCutByBytes(t *testing.T) {
+	const few, dirs, each = 200, 40, 900
+	part := "/" + strings.Repeat("d", 255)
+	deep := strings.Repeat(part, 15)[1:]
+	files := map[string]string{deep + "/x": "1"}
+	long := make([]string, dirs) // their names have less than 1 MiB each
+	for i := range long {
+		long[i] = fmt.Sprintf("%02d%s", i, strings.Repeat(part, 4))
+		files[long[i]+"/x"] = "1"
+	}
+	k := publishKept(t, serve.Config{}, files)
+	k.ticks = false
+	_, start := k.changed("")
+	want := map[string]string{} // the directories of the names
+	publish := func(n int, dirs ...string) {
+		var all []string
+		for _, dir := range dirs {
+			for i := range n {
+				name := fmt.Sprintf("%s/%03d", dir, i)
+				all, want[name] = append(all, name), dir+"/"
+			}
+		}
+		k.publish(all...)
+	}
+	told := map[string]bool{}
+	bring := func() (rounds int) {
+		clear(told)
+		for end := ""; ; rounds++ {
+			a := k.get("/?changes&after=" + start)
+			require.Equal(t, 200, a.StatusCode)
+			require.Less(t, len(a.body), 10<<20)
+			names, next := changedNames(t, a)
+			for _, name := range names {
+				told[name] = true
+			}
+			if end, start = start, next; end == next {
+				break
+			}
+		}
+		for name, dir := range want {
+			require.True(t, told[name] || told[dir], name[:10])
+		}
+		clear(want)
+		return rounds
+	}
+	publish(each, deep)
+	publish(few, deep)
+	require.Equal(t, 1, bring())
+	require.False(t, told[deep+"/000"])
+	publish(few, deep)
+	require.Equal(t, 1, bring())
+	require.True(t, told[deep+"/000"])
+
+	for _, dir := range long[:20] {
+		publish(each, dir)
+	}
+	require.Greater(t, bring(), 1)
+	require.True(t, told[long[0]+"/000"] && told[long[19]+"/899"])
+
+	publish(each, long...) // in one batch
+	require.Equal(t, 1, bring())
+	require.True(t, told[long[0]+"/000"])
+	require.False(t, told[long[dirs-1]+"/000"])
+}
