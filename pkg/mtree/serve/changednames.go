@@ -19,6 +19,7 @@ type changedNames struct {
 	tree   *published.Tree
 	lister *lister.Lister
 	above  above
+	failed func(error) // called with errors of the disk
 	dirs   map[string]*changedDir
 	count  int // names and lines
 	bytes  int // what they may have as text, about
@@ -113,11 +114,11 @@ func (c *changedNames) tellDir(path string, dir *changedDir) error {
 	}
 	names := slices.Sorted(maps.Keys(dir.names))
 	looked, left, err := c.lister.Names(d, path, names)
-	if disk.IsDenied(err) { // it may be read, but not searched
+	switch {
+	case disk.IsDenied(err): // it may be read, but not searched
 		return c.tellAbove(path, err)
-	}
-	if err != nil {
-		return err
+	case err != nil:
+		return c.tellUnknown(path, "", err)
 	}
 	if left {
 		c.line(self) // guard: TestChangesOfWhatIsNotPublished
@@ -135,7 +136,10 @@ func (c *changedNames) tellDir(path string, dir *changedDir) error {
 // tellAbove tells the name of the directory at path, which could not be opened because of err,
 // or that of the highest directory above it that cannot be opened either.
 func (c *changedNames) tellAbove(path string, err error) error {
-	if path == "" || !disk.IsAbsent(err) && !disk.IsDenied(err) && !errors.Is(err, published.ErrAbove) {
+	if !disk.IsAbsent(err) && !disk.IsDenied(err) && !errors.Is(err, published.ErrAbove) {
+		return c.tellUnknown(path, "**", err)
+	}
+	if path == "" {
 		return err
 	}
 	above := mtree.ParentPath(path)
@@ -150,7 +154,7 @@ func (c *changedNames) tellAbove(path string, err error) error {
 	case disk.IsDenied(err):
 		return c.tellAbove(above, err)
 	case err != nil:
-		return err
+		return c.tellUnknown(above, "", err)
 	case left:
 		c.line(mtree.AppendEscaped(nil, mtree.DirPath(above)))
 	case len(looked.Gone) > 0:
@@ -158,6 +162,17 @@ func (c *changedNames) tellAbove(path string, err error) error {
 	case len(looked.Entries) > 0:
 		c.name(above, name, looked.Entries[0].Kind == mtree.Dir)
 	}
+	return nil
+}
+
+// tellUnknown tells that the names in the directory at path are not known, because of err; with "**"
+// nor those below it. One name that cannot be looked at must not keep all others back, each time.
+func (c *changedNames) tellUnknown(path, below string, err error) error {
+	if disk.IsOutOfResources(err) { // guard: TestCallsOfChangesThatFail
+		return err
+	}
+	c.failed(err)
+	c.line(append(mtree.AppendEscaped(nil, mtree.DirPath(path)), below...))
 	return nil
 }
 

@@ -47,13 +47,21 @@ func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	body, err := h.changesAfter(q.snap, after)
 	leave() // the client may take long to read the answer
 	switch {
-	case errors.Is(err, journal.ErrUnproved):
+	case errors.Is(err, journal.ErrAgain): // guard: TestChangesWhileTheJournalIsBehind
+		h.send(w, a.refused(http.StatusServiceUnavailable, "the journal goes on: ask again"))
+	case isGone(err):
 		h.send(w, a.refused(http.StatusGone, "nothing is known after that: look at everything"))
 	case err != nil:
 		h.fail(w, a, err)
 	default:
 		h.send(w, a.withBody(body))
 	}
+}
+
+// isGone reports whether err says that the journal does not tell what changed, and will not
+// in a moment either.
+func isGone(err error) bool {
+	return errors.Is(err, journal.ErrUnproved) && !disk.IsOutOfResources(err) // guard (without !disk): TestCallsOfChangesThatFail
 }
 
 // position is a position in a journal: after the batch of this number in this run.
@@ -100,7 +108,10 @@ func (h *Handler) changesAfter(snap *published.Snapshot, after position) ([]byte
 	if !ok {
 		return nil, fmt.Errorf("%w: not in the index", journal.ErrUnproved)
 	}
-	c := changedNames{tree: h.tree, lister: h.tree.Lister(snap), above: above{tree: h.tree}, dirs: map[string]*changedDir{}, told: map[string]struct{}{}}
+	c := changedNames{
+		tree: h.tree, lister: h.tree.Lister(snap), above: above{tree: h.tree}, failed: h.logError,
+		dirs: map[string]*changedDir{}, told: map[string]struct{}{},
+	}
 	for i := range batches {
 		if c.isFull() {
 			break

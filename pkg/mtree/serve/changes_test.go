@@ -134,6 +134,23 @@ func (k *keeper) close(dir string, mode os.FileMode) {
 	k.Cleanup(func() { _ = os.Chmod(k.path(dir), 0o755) })
 }
 
+// A journal whose end cannot be read for the moment is no reason to look at everything.
+func TestChangesWhileTheJournalIsBehind(t *testing.T) {
+	k := publishKept(t, serve.Config{}, map[string]string{"x": "1"})
+	_, start := k.changed("")
+	k.publish("x")
+	file := k.path(".tidemark/journal.0")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(file, int64(len(text)-1)))
+	a := k.get("/?changes&after=" + start)
+	require.Equal(t, 503, a.StatusCode)
+	require.Equal(t, "5", a.Header.Get("Retry-After"))
+	require.NoError(t, os.WriteFile(file, text, 0o644))
+	names, _ := k.changed(start)
+	require.Equal(t, []string{"x"}, names)
+}
+
 // With wait, the answer comes with the next batch.
 func TestChangesWait(t *testing.T) {
 	k := publishKept(t, serve.Config{}, map[string]string{"a/x": "1"})

@@ -15,6 +15,9 @@ import (
 // The remedy is whole listings.
 var ErrUnproved = errors.New("the journal proves nothing")
 
+// ErrAgain is the reason of an ErrUnproved that the next reading may not give any more.
+var ErrAgain = errors.New("a batch is missing at its end, or it goes on faster than it can be read")
+
 // Follower follows the journal of one tree. It is safe for use by several goroutines. The
 // zero Follower is ready.
 type Follower struct {
@@ -44,7 +47,7 @@ type progress struct {
 // Read reads what is new. The View that it returns has everything that was written before
 // Read was called, and so everything that had been stamped by then: a caller reads the stamp
 // of a directory **first**, and calls Read then. Calls that wait for each other share one
-// reading. It needs no right to write. The error wraps ErrUnproved, and says why. Cost, if
+// reading. It needs no right to write. The error wraps ErrUnproved, and the reason. Cost, if
 // nothing is new: for each of the two files openat, statx, 2 or 3 pread, 1 or 2 fcntl, close.
 func (f *Follower) Read(m *state.Marker, tree Tree) (View, error) {
 	asked := f.asked.Add(1)
@@ -76,8 +79,8 @@ func (f *Follower) read(m *state.Marker, tree Tree) (View, error) {
 	if f.boot == "" {
 		f.boot = machine.BootID()
 	}
-	err := errAgain
-	for try := 0; err == errAgain && try < readTries; try++ {
+	err := ErrAgain
+	for try := 0; err == ErrAgain && try < readTries; try++ {
 		err = f.readOnce(m, tree)
 	}
 	if err != nil {

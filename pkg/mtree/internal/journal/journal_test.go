@@ -331,7 +331,7 @@ func TestDamagedBatch(t *testing.T) {
 	// Of the last one it is no gap that could be seen, but it is missing.
 	whole[len(whole)-12] ^= 1
 	require.NoError(t, os.WriteFile(b.name(0), whole, 0o644))
-	b.seesNothing(&Follower{}, errAgain)
+	b.seesNothing(&Follower{}, ErrAgain)
 }
 
 // When a file has 4 MiB the other one takes over, and readers follow.
@@ -431,7 +431,7 @@ func TestEmptiedWhileItIsRead(t *testing.T) {
 	b.sees(&f, 1, 2)
 	require.NoError(t, f.prove(r, 0))
 	require.NoError(t, b.Begin(b.marker, ours))
-	require.ErrorIs(t, f.prove(r, 0), errAgain, "the number of the lock is the same")
+	require.ErrorIs(t, f.prove(r, 0), ErrAgain, "the number of the lock is the same")
 }
 
 // What is no journal of ours is not read to its end.
@@ -477,10 +477,10 @@ func TestLockThatMovesMeanwhile(t *testing.T) {
 	require.NoError(t, state.LockOffset(int(b.files[0].Fd()), 2))
 	require.NoError(t, f.prove(r, 0), "the batch is written, and not announced yet")
 	require.NoError(t, state.LockOffset(int(b.files[0].Fd()), 1))
-	require.ErrorIs(t, f.prove(r, 0), errAgain)
+	require.ErrorIs(t, f.prove(r, 0), ErrAgain)
 	require.NoError(t, state.UnlockOffsets(int(b.files[0].Fd())))
 	require.NoError(t, state.LockOffset(int(b.files[1].Fd()), 3))
-	require.ErrorIs(t, f.prove(r, 0), errAgain, "the other file is appended to")
+	require.ErrorIs(t, f.prove(r, 0), ErrAgain, "the other file is appended to")
 	require.NoError(t, f.prove(r, 1))
 }
 

@@ -15,7 +15,6 @@ var (
 	errNobody = errors.New("nobody writes it, or it is not whole")
 	errOthers = errors.New("it is of another tree, epoch or boot")
 	errLarge  = errors.New("a file is too large")
-	errAgain  = errors.New("a batch is missing at its end, or it goes on faster than it can be read")
 )
 
 // chunk is how many bytes are read at once.
@@ -29,7 +28,7 @@ type reading struct {
 }
 
 // readOnce reads what is new, in the order that proves it: the tail, then the lock, then the
-// heads. It gives errAgain if the journal went on meanwhile.
+// heads. It gives ErrAgain if the journal went on meanwhile.
 func (f *Follower) readOnce(m *state.Marker, tree Tree) error {
 	r, err := openBoth(m)
 	if err != nil {
@@ -64,7 +63,7 @@ func (f *Follower) prove(r *reading, now int) error {
 	if at != now || // guard (without at != now): TestLockThatMovesMeanwhile
 		number > last || // guard: TestCutWhileItIsWritten
 		number+1 < last { // guard: TestLockThatMovesMeanwhile
-		return errAgain // a batch is announced after it was written, and before the next one is
+		return ErrAgain // a batch is announced after it was written, and before the next one is
 	}
 	for i := range r.files {
 		head, _, err := r.readHead(i)
@@ -72,7 +71,7 @@ func (f *Follower) prove(r *reading, now int) error {
 			return err
 		}
 		if head != r.heads[i] { // guard: TestEmptiedWhileItIsRead
-			return errAgain
+			return ErrAgain
 		}
 	}
 	return nil
