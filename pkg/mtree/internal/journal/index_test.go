@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -319,6 +320,23 @@ func TestToldIsBounded(t *testing.T) {
 	require.Equal(t, Told{Whole: true}, view.Told("d", at(1)))
 }
 
+// Readers ask for many directories while others wait: what has too many names is given up early.
+func TestToldGivesUpEarly(t *testing.T) {
+	x, view := newIndex(1 << 30)
+	for n := range maxLines {
+		var names []string
+		for i := range MaxNames {
+			names = append(names, fmt.Sprintf("%03d-%03d", n, i))
+		}
+		x.add(Batch{Number: uint64(n + 1), Floor: at(n), Lines: []Line{{Path: "d", Known: true, From: at(n), To: at(n), Names: names}}}, 100)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	require.Equal(t, Told{Whole: true}, view.Told("d", at(0)))
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
+}
+
 // The index stays within its bytes, and forgets nothing but the oldest batches.
 func TestIndexIsBounded(t *testing.T) {
 	x, view := newIndex(100_000)
@@ -359,6 +377,19 @@ func TestIndexForgets(t *testing.T) {
 	slices.Sort(paths)
 	require.Len(t, x.dirs, len(slices.Compact(paths)))
 	require.Len(t, x.covers, len(x.dirs))
+
+	x, _ = newIndex(2000)
+	first := Batch{Number: 1, Floor: at(1), Lines: []Line{{Unknown: true}}}
+	x.add(first, 100)
+	line := x.dirs[""][0].line
+	x.add(Batch{Number: 2, Floor: at(2), Lines: []Line{{Unknown: true}}}, 100)
+	array := x.dirs[""] // of the lines, with the first that goes
+	require.Same(t, line, array[0].line)
+	for i := 3; x.batches[0].Number == 1; i++ {
+		x.add(Batch{Number: uint64(i), Floor: at(i), Lines: []Line{{Path: "d", Unknown: true}}}, 100)
+	}
+	require.Nil(t, array[0].line, "its array keeps no line that went")
+	require.Same(t, array[1].line, x.dirs[""][0].line)
 }
 
 func TestViewOfAnotherRun(t *testing.T) {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -76,16 +77,27 @@ func (v View) Told(dir string, s mtree.Stamp) Told {
 	if !v.lock() {
 		return Told{Whole: true, Below: true}
 	}
-	defer v.unlock()
+	refs, ok := v.refs(dir, s)
+	v.unlock()
+	if !ok {
+		return Told{Whole: true, Below: true}
+	}
+	return tell(refs)
+}
+
+// refs returns the lines of which Told is made, more than maxLines if there are more. false:
+// nothing is known of the directory, nor of those below. The caller holds the lock.
+func (v View) refs(dir string, s mtree.Stamp) (refs []ref, ok bool) {
 	x := v.index
 	if !x.reaches(s) { // guard: TestIndexReachesBack
-		return Told{Whole: true, Below: true}
+		return nil, false
 	}
 	from := x.batches[x.first(s)].Number
 	if x.isCovered(dir, from) { // guard: TestIndexAgainstAModel
-		return Told{Whole: true, Below: true}
+		return nil, false
 	}
-	return tell(x.told(dir, from))
+	refs = x.told(dir, from)
+	return slices.Clone(refs[:min(len(refs), maxLines+1)]), true // the index goes on; the lines stay as they are
 }
 
 // tell makes one answer of the lines of a directory.
@@ -94,25 +106,30 @@ func tell(refs []ref) Told {
 		return Told{Whole: true}
 	}
 	var t Told
+	if len(refs) == 0 {
+		return t
+	}
+	names := map[string]struct{}{}
 	for _, r := range refs {
 		l := r.line
 		if l.Unknown { // guard: TestIndexAgainstAModel
 			return Told{Whole: true}
 		}
-		if t.Names = append(t.Names, l.Names...); l.Known {
+		for _, name := range l.Names {
+			names[bare(name)] = struct{}{}
+		}
+		if len(names) > MaxNames { // guard: TestToldIsBounded
+			return Told{Whole: true}
+		}
+		if l.Known {
 			t.addSpan(mtree.Span{From: l.From, To: l.To})
 		}
 	}
-	for i, name := range t.Names {
-		t.Names[i] = bare(name)
-	}
-	if len(refs) > 1 {
-		slices.Sort(t.Names)
-		t.Names = slices.Compact(t.Names)
-	}
-	if len(t.Names) > MaxNames || // guard: TestToldIsBounded
-		len(refs) > 0 && len(t.Spans) == 0 { // guard: TestIndexAgainstAModel
+	if len(t.Spans) == 0 { // guard: TestIndexAgainstAModel
 		return Told{Whole: true}
+	}
+	if len(names) > 0 {
+		t.Names = slices.Sorted(maps.Keys(names))
 	}
 	return t
 }
@@ -133,9 +150,9 @@ func (v View) Dirs(under string, s mtree.Stamp) (dirs []string, ok bool) {
 	if !v.lock() {
 		return nil, false
 	}
-	defer v.unlock()
 	x := v.index
 	if !x.reaches(s) { // guard: TestIndexReachesBack
+		v.unlock()
 		return nil, false
 	}
 	for _, b := range x.batches[x.first(s):] {
@@ -145,6 +162,7 @@ func (v View) Dirs(under string, s mtree.Stamp) (dirs []string, ok bool) {
 			}
 		}
 	}
+	v.unlock() // to sort them takes longer
 	slices.SortFunc(dirs, mtree.TreeOrder)
 	return slices.Compact(dirs), true
 }
