@@ -10,9 +10,9 @@ import (
 )
 
 // Journal returns what the keeper of the tree wrote down of changed names until now: all that
-// had been stamped before the call. Only what Tells allows may be told of it. The error is
-// journal.ErrUnproved where it proves nothing, as in a state in which no live program keeps
-// the stamps. Cost: some 20 system calls.
+// had been stamped before the call. Of it may be told what TellsDir allows, and of the names what
+// Lister does. The error is journal.ErrUnproved where it proves nothing, as in a state in which
+// no live program keeps the stamps. Cost: some 20 system calls.
 func (t *Tree) Journal(s *Snapshot) (journal.View, error) {
 	if s.Tree.ID == "" || s.Replaced || s.Unread || !isKept(s.State) { // guard: TestPartsWhereNobodyKeepsTheStamps
 		return journal.View{}, fmt.Errorf("%w: nobody keeps the stamps of the tree now", journal.ErrUnproved)
@@ -31,17 +31,8 @@ func isKept(s wire.State) bool {
 	return s == wire.Watched || s == wire.Auditing || s == wire.Mirrored
 }
 
-// Tells reports whether the path of a changed name, or of a changed directory, may be told: not
-// if by its bytes it is not published, whatever it is or was.
-func (t *Tree) Tells(path string) bool {
-	if t.Hides(path, true) || t.Hides(path, false) || mtree.CheckPath(path) != nil {
-		return false
-	}
-	filters := t.Now().filters
-	return !filters.Hides(path, true) && !filters.Hides(path, false)
-}
-
-// TellsDir is Tells for the path of a directory.
+// TellsDir reports whether the path of a changed directory may be told: not if by its bytes it is
+// not published.
 func (t *Tree) TellsDir(path string) bool {
 	return !t.Hides(path, true) && mtree.CheckPath(path) == nil && !t.Now().filters.Hides(path, true)
 }
