@@ -22,6 +22,7 @@ type partWalk struct {
 	snap  *published.Snapshot
 	until mtree.Stamp // stamp of the directory that was asked about, as the answer tells it
 	dirs  []string    // full paths of the directories with lines, at or below the one that was asked about, in the order of a walk
+	at    int         // those from here on have no step yet
 	queue []*partStep // still to do, in this order, too
 	open  []*partStep // those with an open directory
 	above above
@@ -77,10 +78,8 @@ func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error
 	}
 	p.dirs = dirs
 	p.queue = append(p.queue, &partStep{}) // guard: TestPartsOfADirectoryWithoutALine
-	for _, dir := range dirs {
-		if dir != s.root && s.h.tree.TellsDir(dir) { // guard (without s.h): TestPartsTellNoHiddenName
-			p.queue = append(p.queue, &partStep{path: beneath(s.root, dir)})
-		}
+	if p.hasLine(s.root) {
+		p.at++
 	}
 	return p.run()
 }
@@ -101,9 +100,7 @@ func beneath(root, dir string) string {
 
 // run does the steps.
 func (p *partWalk) run() error {
-	for len(p.queue) > 0 && !p.cut {
-		step := p.queue[0]
-		p.queue = p.queue[1:]
+	for step := p.next(); step != nil && !p.cut; step = p.next() {
 		err := p.do(step)
 		p.release(step)
 		if err != nil {
@@ -111,6 +108,38 @@ func (p *partWalk) run() error {
 		}
 	}
 	return nil
+}
+
+// next takes the next step from the queue or, if that comes first, of a directory with a line. It
+// returns nil at the end.
+func (p *partWalk) next() *partStep {
+	for p.at < len(p.dirs) && (len(p.queue) == 0 || mtree.TreeOrder(beneath(p.root, p.dirs[p.at]), p.queue[0].path) < 0) {
+		if step := p.advance(); step != nil {
+			return step
+		}
+	}
+	if len(p.queue) == 0 {
+		return nil
+	}
+	step := p.queue[0]
+	p.queue = p.queue[1:]
+	return step
+}
+
+// advance makes the step of the next directory with a line. It returns nil if that is not to be told.
+func (p *partWalk) advance() *partStep {
+	dir := p.dirs[p.at]
+	p.at++
+	if !p.h.tree.TellsDir(dir) { // guard: TestPartsTellNoHiddenName
+		return nil
+	}
+	return &partStep{path: beneath(p.root, dir)}
+}
+
+// insert puts a step into the queue.
+func (p *partWalk) insert(step *partStep) {
+	at, _ := slices.BinarySearchFunc(p.queue, step.path, func(s *partStep, path string) int { return mtree.TreeOrder(s.path, path) })
+	p.queue = slices.Insert(p.queue, at, step)
 }
 
 // do does one step, unless the part of the answer before this one had it.
@@ -187,6 +216,13 @@ func (p *partWalk) begin(first *partStep) {
 			steps = append(steps, step)
 		}
 	}
+	for p.at < len(p.dirs) && len(steps) < partsAhead {
+		if step := p.advance(); step != nil {
+			steps = append(steps, step)
+			p.insert(step)
+		}
+	}
+	p.open = slices.DeleteFunc(p.open, func(s *partStep) bool { return s.dir == nil })
 	for _, step := range steps {
 		p.beginOne(step)
 	}
@@ -275,6 +311,9 @@ func (p *partWalk) dropBelow(step *partStep) {
 		p.release(p.queue[0])
 		p.queue = p.queue[1:]
 	}
+	for p.at < len(p.dirs) && isWithin(p.dirs[p.at], p.full(step)) {
+		p.at++
+	}
 }
 
 // addBelow adds a step for each of these directories, entries of that of a step, that has a new
@@ -293,8 +332,7 @@ func (p *partWalk) addBelow(step *partStep, below []pages.Subdir) {
 		if byStamps && dir.Stamp.After(p.until) {
 			continue // it has a line that was not read yet: the next answer will tell it
 		}
-		at, _ := slices.BinarySearchFunc(p.queue, path, func(s *partStep, path string) int { return mtree.TreeOrder(s.path, path) })
-		p.queue = slices.Insert(p.queue, at, &partStep{path: path, byStamps: byStamps})
+		p.insert(&partStep{path: path, byStamps: byStamps})
 	}
 }
 
