@@ -70,6 +70,7 @@ func (s *sinceWalk) run(q *dirRequest) error {
 // the stamp of the directory that was asked about, which was read before.
 func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error {
 	p := &partWalk{sinceWalk: s, snap: snap, until: until, above: above{tree: s.h.tree, top: s.root}}
+	s.sending = p.close // guard: TestSlowReadersOfParts
 	defer p.close()
 	p.readJournal()
 	dirs, ok := p.view.Dirs(s.root, s.from)
@@ -344,9 +345,11 @@ func (p *partWalk) release(step *partStep) {
 	}
 }
 
-// close closes all directories.
+// close closes all directories. Those that were opened ahead will be opened anew.
 func (p *partWalk) close() {
 	for _, step := range p.open {
 		p.release(step)
+		step.begun = false
 	}
+	p.open = nil
 }

@@ -30,6 +30,7 @@ type sinceWalk struct {
 	last    string      // path of the last listing written
 	cut     bool        // there is more
 	hot     bool        // a listing or a part was hot
+	sending func()      // called before a piece is sent, which may take long; nil: nothing
 	kept    *pages.Page // the listing that was too long for body, to be sent by another walk; nil: none
 }
 
@@ -130,14 +131,19 @@ func (s *sinceWalk) put(piece []byte) (err error) {
 	switch {
 	case s.out == nil && len(s.body)+len(piece) > maxShared:
 		return errNotShared
-	case s.out == nil:
+	case s.out == nil || len(s.body)+len(piece) < sinkPiece:
 		s.body = append(s.body, piece...)
-	case len(piece) < sinkPiece:
-		s.body, err = s.out.write(append(s.body, piece...))
-	default:
-		err = errors.Join(s.out.flush(s.body), s.out.flush(piece))
-		s.body = s.body[:0]
+		return nil
 	}
+	if s.sending != nil {
+		s.sending()
+	}
+	if len(piece) < sinkPiece {
+		s.body, err = s.out.write(append(s.body, piece...))
+		return err
+	}
+	err = errors.Join(s.out.flush(s.body), s.out.flush(piece))
+	s.body = s.body[:0]
 	return err
 }
 

@@ -78,6 +78,51 @@ func TestSlowReadersShareOneListing(t *testing.T) {
 	}
 }
 
+// The directories that a walk opens ahead stayed open while their readers took nothing: sixteen
+// descriptors for each of them.
+func TestSlowReadersOfParts(t *testing.T) {
+	const dirs, names, readers = 200, 130, 5 // 6 MB: more than a socket's buffers
+	files := map[string]string{}
+	for d := range dirs {
+		files[fmt.Sprintf("%03d/x", d)] = "1"
+	}
+	k := publishKept(t, serve.Config{}, files)
+	k.ticks = false
+	first := k.shows("")
+	for d := range dirs {
+		var changed []string
+		for i := range names {
+			changed = append(changed, fmt.Sprintf("%03d/%0240d", d, i))
+		}
+		k.publish(changed...)
+	}
+	k.get("/?txt")
+	before := descriptors(t)
+	for range readers {
+		conn := k.request("GET " + since("/", first) + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		_, err := io.ReadFull(conn, make([]byte, 20))
+		require.NoError(t, err)
+	}
+	last, times := int64(-1), 0 // until all wait for their readers
+	require.Eventually(t, func() bool {
+		told := k.cfg.Stats.Parts.Load()
+		if times++; told != last {
+			last, times = told, 0
+		}
+		return times > 20
+	}, longest, 10*time.Millisecond)
+	require.Less(t, last, int64(2*readers*dirs), "they wait")
+	require.LessOrEqual(t, descriptors(t)-before, 3*readers, "two for each connection")
+}
+
+// descriptors returns how many descriptors this process has.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(entries)
+}
+
 // Two hundred lists of paths that withheld their last byte took 1.8 GB: they were
 // read before anything counted them. The clients that send slowest are cut, and one
 // that sends a short list is answered meanwhile.
