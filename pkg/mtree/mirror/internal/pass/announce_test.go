@@ -136,6 +136,27 @@ func TestAWalkThatComesBeforeAStamp(t *testing.T) {
 	})
 }
 
+// A pass announces a directory and cannot stamp it. A full walk that stamps it instead announces
+// nothing: readers do not take the line of the pass before for what the walk changed.
+func TestAWalkAfterAStampThatFailed(t *testing.T) {
+	simulate(t, "", "a/b/f", func(t *testing.T, r *rig) {
+		for range 2 {
+			r.write("a/b/f")
+			r.complete()
+		}
+		root, _ := r.record("")
+		r.Tree.Write("a/b/x")
+		r.Tree.Remove("a/b/x")
+		r.Tree.Publish()
+		r.Refuse("setxattr b", unix.EIO, 1)
+		require.False(t, r.pass().Complete)
+		require.Equal(t, []string{"/a/b ", "/a b/", "/ a/"}, r.lines(root.Stamp))
+		r.Tree.Write("a/g") // in place: the kernel moves no time
+		r.full()
+		require.Empty(t, r.lines(root.Stamp))
+	})
+}
+
 // copied is what a reader of the copy may have of a directory: what it showed with one stamp.
 type copied map[string]disk.Info
 

@@ -13,16 +13,18 @@ func (r *Replica) mayAnnounce() bool {
 }
 
 // Announce writes down that these directories are about to be stamped, and which names changed
-// in them. floor is the stamp with which the copy was complete before. If it cannot be written,
+// in them. floor is the stamp with which the copy was complete before. What was announced before
+// and not stamped since counts no more, even if there are no lines. If it cannot be written,
 // nobody uses the journal, and everything may be stamped all the same. Cost: see
 // [journal.Writer.Write].
 func (r *Replica) Announce(floor mtree.Stamp, lines []journal.Line) {
-	if len(lines) == 0 || !r.mayAnnounce() {
-		return
-	}
 	a := &r.announcer
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.told = nil // guard: TestAnAnnouncementThatWasTakenBack
+	if len(lines) == 0 || !r.mayAnnounce() {
+		return
+	}
 	tree := journal.Tree{ID: r.tree.ID, Epoch: r.tree.Epoch}
 	if a.begun != tree {
 		a.begun = tree

@@ -66,6 +66,17 @@ func TestAStampThatWasNotAnnounced(t *testing.T) {
 	}
 }
 
+// What was announced and not stamped counts until the next call only, also if that announces nothing.
+func TestAnAnnouncementThatWasTakenBack(t *testing.T) {
+	k, r := announced(t)
+	r.Announce(mtree.Unix(11, 0), nil)
+	_, err := k.view(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Stamp(k.dir(r, "a"), "a", mtree.Unix(12, 0)))
+	_, err = k.view(r)
+	require.ErrorIs(t, err, journal.ErrUnproved)
+}
+
 // A directory is known by its last stamp until it is visited.
 func TestWhatWasVisitedSince(t *testing.T) {
 	_, r := simulated(t)

@@ -16,7 +16,7 @@ type announcer struct {
 	mu     sys.Mutex // steps of a pass stamp directories, too
 	writer journal.Writer
 	begun  journal.Tree     // whose journal was begun; the zero value: none was
-	told   map[string]bool  // directories of the last batch that were not stamped since
+	told   map[string]bool  // directories of the last call of Announce that were not stamped since
 	given  map[string]given // by path; at most mostGiven
 	warned bool             // since a batch was written
 }
