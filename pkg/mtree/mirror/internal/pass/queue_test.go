@@ -37,7 +37,9 @@ func TestFewChangesHoldNoListing(t *testing.T) {
 		n := &node{Target: work.Target{Record: records.Record{Stamp: l.Stamp, Now: l.Now, ID: l.ID}}, entries: len(l.Entries)}
 		p.ready = append(p.ready, n)
 		e := &l.Entries[7]
-		p.queue.addFetch(nodeFiles{n: n, changes: []mtree.Change{{What: mtree.Content, Have: e, Want: e}}})
+		changes := []mtree.Change{{What: mtree.Content, Have: e, Want: e}}
+		n.news.addChanges(changes)
+		p.queue.addFetch(nodeFiles{n: n, changes: changes})
 	}
 	require.Less(t, used()-before, int64(4<<20)) // of 36 MB
 	require.Equal(t, l.ID, p.ready[0].Record.ID)
