@@ -126,6 +126,24 @@ func TestWhichPartsSuffice(t *testing.T) {
 	}
 }
 
+// A part with the stamp that the copy has: there is nothing to do, and nothing more to ask.
+func TestAPartOfWhatTheCopyHas(t *testing.T) {
+	b := newBench(t, 0, "f g old")
+	b.tells("old", file("new"))
+	r := b.recorded("d")
+	r.Stamp = now
+	b.record(r)
+	v := b.visit()
+	require.True(t, v.Same)
+	require.Zero(t, b.wholes())
+	require.Empty(t, v.goes())
+
+	r.ID = theirs
+	b.record(r)
+	require.False(t, b.visit().Same, "another directory")
+	require.Equal(t, 1, b.wholes())
+}
+
 // The record just within a day, and at each end of a span.
 func TestPartsThatJustSuffice(t *testing.T) {
 	for name, set := range map[string]func(b *bench, r *records.Record){

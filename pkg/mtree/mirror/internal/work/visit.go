@@ -69,7 +69,8 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return replica.Local(err)
 	}
 	v.Intact = v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)
-	if v.Listing.IsPart() && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
+	// guard (without env.isSame): TestAPartOfWhatTheCopyHas
+	if v.Listing.IsPart() && !env.isSame(t, v, info) && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
 		return errPart
 	}
 	if l.Past && given != nil || env.isPast(v) { // guard: TestAListingOfThePastIsReadAnew
@@ -77,7 +78,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 			return err
 		}
 	}
-	if v.Had && !t.Doubts.Below() && env.Root.State.Prunes() && env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing) {
+	if env.isSame(t, v, info) {
 		v.Same = true
 		return nil
 	}
@@ -120,6 +121,13 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		}
 	}
 	return nil
+}
+
+// isSame reports whether the directory is complete with the stamp of the listing, so that there is
+// nothing to do, whatever a part of it tells.
+func (env *Env) isSame(t *Target, v *VisitResult, info disk.Info) bool {
+	return v.Had && !t.Doubts.Below() && env.Root.State.Prunes() &&
+		env.Replica.IsCompleted(v.Before, info, v.Listing.Stamp) && !isReplaced(v.Before, &v.Listing)
 }
 
 // take makes a listing the one that a visit compares with.
