@@ -52,6 +52,7 @@ type sim struct {
 	back       int              // how many listings before
 	errno      simFault         // of the machine
 	running    bool             // a pass runs
+	ending     bool             // it was killed, and runs out
 	nap        time.Duration    // how long nothing was called, when last looked
 	failing    int              // the first call of the machine that fails in this pass; 0: none does
 	publishing int              // batches that are being published meanwhile
@@ -105,6 +106,10 @@ func (s *sim) cached() int {
 
 var errSimulated = errors.New("simulated failure")
 
+// errKilled is how a pass ended that was killed. It tells nobody anything: what it would have said
+// depends on which of its goroutines came to its end first.
+var errKilled = errors.New("killed")
+
 // simDest is the copy.
 const simDest = "/copy"
 
@@ -145,6 +150,13 @@ func newSim(history []string) *sim {
 	s.kernel.Before = func(p *simkernel.Process, call string) {
 		wait(p, call)
 		s.last = call
+	}
+	choose := s.kernel.Shuffle
+	s.kernel.Shuffle = func(n int) []int {
+		if s.ending { // how often it looks then is as little the same in two runs
+			return rand.New(rand.NewPCG(0, 0)).Perm(n)
+		}
+		return choose(n)
 	}
 	s.shell = s.kernel.Shell(0)
 	s.plantOutside()
@@ -314,10 +326,12 @@ func (s *sim) run(end ending, program func(ctx context.Context) error) error {
 		s.intervene(p, calls)
 		if calls == end.call {
 			s.log("%s", end.how)
+			s.ending = end.how != "break"
 			cancel()
 			if end.how != "break" {
 				restore()
-				return s.away(p, end.how, done)
+				s.away(p, end.how, done)
+				return errKilled
 			}
 		}
 		if called := s.step(); called {
@@ -378,7 +392,7 @@ func (s *sim) finish() {
 }
 
 // away ends a process, by the power if how is "cut", and waits until nothing is left of it.
-func (s *sim) away(p *simkernel.Process, how string, done chan error) error {
+func (s *sim) away(p *simkernel.Process, how string, done chan error) {
 	if how == "cut" {
 		s.kernel.Crash(s.rng)
 		s.shell = s.kernel.Shell(0)
@@ -389,9 +403,11 @@ func (s *sim) away(p *simkernel.Process, how string, done chan error) error {
 	for {
 		s.order.Drain()
 		select {
-		case err := <-done:
+		case <-done:
+			s.ending = false
+			s.out.Reset()
 			s.finish()
-			return err
+			return
 		default:
 			if !s.order.Step() {
 				s.order.Pass(time.Second)

@@ -57,6 +57,9 @@ func (b *body) Read(buf []byte) (n int, err error) {
 }
 
 func (b *body) next(buf []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
 	b.parts++
 	b.tree.yield("part of " + quoted(b.path))
 	if err := b.ctx.Err(); err != nil {

@@ -30,8 +30,11 @@ type Site struct {
 	mu    sync.Mutex // what a test killed is left to run out, several goroutines at once
 }
 
-// call notes a call, and returns the fault that it meets.
+// call notes a call, and returns the fault that it meets. Who was killed calls nothing.
 func (s *Site) call(ctx context.Context, what string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.Tree.yield(what)
 	if err := ctx.Err(); err != nil {
 		return err
