@@ -17,7 +17,7 @@ func (p *pass) delete(ctx context.Context) error {
 	slices.SortStableFunc(nodes, func(a, b *node) int { return b.depth() - a.depth() })
 	p.markReleased(nodes)
 	p.carry(nodes) // guard: TestAHoldOutlivesADirectoryInTrouble
-	p.refuse(nodes, p.reasonToHold(nodes))
+	p.refuse(nodes, p.reasonToHold(ctx, nodes))
 	for i, n := range nodes {
 		p.carryOut(n)
 		p.deleting = nodes[i+1:]

@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"context"
 	"slices"
 
 	"tidemark/pkg/mtree"
@@ -11,7 +12,7 @@ import (
 // reasonToHold says why the deletions that wait are held, if there are any; "" if they go
 // on. Deletions that were released, or that have a reason of their own to be held, do not
 // count.
-func (p *pass) reasonToHold(waiting []*node) string {
+func (p *pass) reasonToHold(ctx context.Context, waiting []*node) string {
 	total := p.guard.carried
 	released := false
 	for _, n := range waiting {
@@ -33,7 +34,7 @@ func (p *pass) reasonToHold(waiting []*node) string {
 		return p.options.HoldAll
 	case p.guard.emptyRoot: // guard: TestWhatHadTheNameOfASkippedSymlink
 		return "the source's root is empty"
-	case p.emptiesRoot(waiting): // guard: TestTheLastEntryOfTheRootStays
+	case p.emptiesRoot(ctx, waiting): // guard: TestTheLastEntryOfTheRootStays
 		return "nothing would be left in the root"
 	case p.env.Root.State == wire.Filling: // guard: TestAFillingSourceDeletesNothing
 		return "the source is a copy that is not complete yet"
@@ -43,7 +44,7 @@ func (p *pass) reasonToHold(waiting []*node) string {
 
 // emptiesRoot reports whether nothing would be left in the copy's root, because the
 // source has nothing there that could be copied.
-func (p *pass) emptiesRoot(waiting []*node) bool {
+func (p *pass) emptiesRoot(ctx context.Context, waiting []*node) bool {
 	i := slices.IndexFunc(waiting, func(n *node) bool { return n.parent == nil })
 	if i < 0 {
 		return false
@@ -57,7 +58,7 @@ func (p *pass) emptiesRoot(waiting []*node) bool {
 			goes[d.Name()] = true // guard: TestTheLastEntryOfTheRootStays
 		}
 	}
-	return !p.env.RootKeeps(goes) // if it cannot be read, nothing may be left
+	return !p.env.RootKeeps(ctx, goes) // if it cannot be read, nothing may be left
 }
 
 // refuse holds the deletions for which there is a reason, but not those that were

@@ -66,14 +66,37 @@ func TestTheRootByAPart(t *testing.T) {
 		require.Equal(t, int64(1), p.Deleted)
 		require.Equal(t, "g", r.paths())
 		r.remove("g")
-		p, _ = r.follow()
+		p, asked := r.follow()
 		require.Equal(t, int64(1), p.Held)
+		require.Equal(t, []string{"root"}, asked)
 		require.Equal(t, "nothing would be left in the root", p.HeldWhy)
 		require.Equal(t, "g", r.paths())
-		p, asked := r.follow()
+		p, asked = r.follow()
 		require.Equal(t, int64(1), p.Held, "it stays held")
 		require.Contains(t, asked, "list /", "the root is unfinished: it is listed whole")
 	})
+}
+
+// A lost+found that the source lists is an entry as others are, and a part does not tell of it. One
+// that only the copy has is none.
+func TestTheLostFoundOfASource(t *testing.T) {
+	for _, listed := range []bool{true, false} {
+		simulate(t, fmt.Sprint(listed), "f", func(t *testing.T, r *rig) {
+			r.wait = 0
+			if listed {
+				r.write("lost+found/")
+				r.complete()
+			} else {
+				require.NoError(t, r.Shell.Mkdir("/copy/lost+found", 0o700))
+				r.pass()
+			}
+			r.remove("f")
+			p, asked := r.follow()
+			require.Equal(t, listed, p.Deleted == 1)
+			require.Equal(t, !listed, p.Held == 1)
+			require.Equal(t, []string{"root", "list /"}, asked)
+		})
+	}
 }
 
 // What a part left to do below other names, and was not done, the next part does not tell of.

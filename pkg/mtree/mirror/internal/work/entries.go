@@ -1,6 +1,7 @@
 package work
 
 import (
+	"context"
 	"io/fs"
 	"slices"
 	"strings"
@@ -35,9 +36,11 @@ func (env *Env) present(dir *disk.Dir, path string, listing *mtree.Listing) (hav
 
 // RootKeeps reports whether the copy's root has an entry besides those that go. What is none
 // of a copy does not count: what filters exclude, and a lost+found that the source does not
-// list. Nor does what cannot be read. Cost: getdents64 up to the first such entry.
-func (env *Env) RootKeeps(goes map[string]bool) (keeps bool) {
-	root := env.Replica.Root
+// list. Nor does what cannot be read. Cost: getdents64 up to the first such entry. If the root was
+// listed by a part and there is only a lost+found, a request: a part does not say whether the source
+// lists that, too.
+func (env *Env) RootKeeps(ctx context.Context, goes map[string]bool) (keeps bool) {
+	root, listing, unsure := env.Replica.Root, &env.Root.Listing, false
 	_ = root.Scan(func(raw []byte, kind mtree.Kind) error {
 		name := string(raw)
 		if goes[name] {
@@ -47,21 +50,27 @@ func (env *Env) RootKeeps(goes map[string]bool) (keeps bool) {
 			info, _ := root.Stat(name)
 			kind = info.Kind
 		}
+		if env.Filters.Excluded(name, kind == mtree.Dir) {
+			return nil
+		}
 		e := []mtree.Entry{{Name: name, Kind: kind}}
-		if keeps = !env.Filters.Excluded(name, kind == mtree.Dir) && len(withoutLostFound(e, &env.Root.Listing)) > 0; keeps {
+		if keeps = len(withoutLostFound(e, listing)) > 0; keeps {
 			return fs.SkipAll
 		}
+		unsure = listing.IsPart()
 		return nil
 	})
-	return keeps
+	if keeps || !unsure {
+		return keeps
+	}
+	whole, err := env.ask(ctx, &Target{})
+	return err == nil && lists(&whole.Listing, lister.LostFound) // guard: TestTheLostFoundOfASource
 }
 
 // withoutLostFound drops the lost+found that mkfs made, unless the source has one.
 func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry {
-	for i := range listing.Entries {
-		if listing.Entries[i].Name == lister.LostFound {
-			return have
-		}
+	if lists(listing, lister.LostFound) {
+		return have
 	}
 	kept := have[:0]
 	for i := range have {
@@ -70,6 +79,11 @@ func withoutLostFound(have []mtree.Entry, listing *mtree.Listing) []mtree.Entry 
 		}
 	}
 	return kept
+}
+
+// lists reports whether a listing has an entry of that name.
+func lists(l *mtree.Listing, name string) bool {
+	return slices.ContainsFunc(l.Entries, func(e mtree.Entry) bool { return e.Name == name })
 }
 
 // hasFiles reports whether there is a file among entries.

@@ -80,10 +80,10 @@ func TestWhatTheRootKeeps(t *testing.T) {
 			goes[name] = true
 		}
 		b.Made("")
-		require.Equal(t, c.keeps, b.env.RootKeeps(goes), name)
+		require.Equal(t, c.keeps, b.env.RootKeeps(t.Context(), goes), name)
 		require.Zero(t, b.Made("statx"))
 		restore := sys.Simulate(untyped{b.Kernel})
-		require.Equal(t, c.keeps, b.env.RootKeeps(goes), name)
+		require.Equal(t, c.keeps, b.env.RootKeeps(t.Context(), goes), name)
 		restore()
 	}
 }
