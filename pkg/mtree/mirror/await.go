@@ -89,7 +89,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 		return d.awaitServe(ctx)
 	}
 	start := time.Now()
-	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: min(stateWait, time.Until(d.walk)+time.Second)})
+	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: min(stateWait, time.Until(d.walk)+time.Second)}) // guard (stateWait -> pollWait): TestAStateThatComesBackUnheard
 	switch {
 	case err != nil:
 		return a, err
