@@ -16,8 +16,9 @@ const (
 	stateLook   = time.Second  // where stamps do not prune: least time between looks whether they do now
 
 	// stateWait is how long a poll is held where stamps do not prune. It ends when the source's state
-	// changes; but a proxy that hid the state, or told another, may stop doing so without a word.
-	stateWait = 10 * time.Second
+	// changes; but a proxy that hid the state, or told another, may stop doing so without a word. Then
+	// the poll that is held may still be answered as before, and only the next one tells.
+	stateWait = 5 * time.Second
 
 	// passGap is the least time between the beginnings of two passes: a change that comes alone does
 	// not wait, and of a thousand a second some twenty share the cost of a pass.
