@@ -64,7 +64,7 @@ func (env *Env) RootKeeps(ctx context.Context, goes map[string]bool) (keeps bool
 		return keeps
 	}
 	whole, err := env.ask(ctx, &Target{})
-	return err == nil && lists(&whole.Listing, lister.LostFound) // guard: TestTheLostFoundOfASource
+	return err == nil && lists(&whole.Listing, lister.LostFound) // guard (returns false): TestTheLostFoundOfASource
 }
 
 // withoutLostFound drops the lost+found that mkfs made, unless the source has one.

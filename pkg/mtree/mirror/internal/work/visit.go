@@ -69,7 +69,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return replica.Local(err)
 	}
 	v.Intact = v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)
-	// guard (without env.isSame): TestAPartOfWhatTheCopyHas
+	// guard (without !env.isSame): TestAPartOfWhatTheCopyHas
 	if v.Listing.IsPart() && !env.isSame(t, v, info) && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
 		return errPart
 	}
