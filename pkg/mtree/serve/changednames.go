@@ -18,6 +18,8 @@ import (
 type changedNames struct {
 	tree   *published.Tree
 	lister *lister.Lister
+	view   journal.View
+	after  uint64 // number of the last batch that is not told
 	above  above
 	failed func(error) // called with errors of the disk
 	dirs   map[string]*changedDir
@@ -127,11 +129,19 @@ func (c *changedNames) tellDir(path string, dir *changedDir) error {
 		e := &looked.Entries[i]
 		c.name(path, e.Name, e.Kind == mtree.Dir)
 	}
+	if len(looked.Gone) > 0 && c.mayHide(path) { // guard (without c.mayHide): TestWhatCameAndWentWhileHidden
+		c.line(self)
+		return nil
+	}
 	for _, name := range looked.Gone {
 		c.name(path, name, dir.names[name])
 	}
 	return nil
 }
+
+// mayHide reports whether a name that is gone may have been in no listing of the directory at path: who
+// may read that, or one above it, may have been set since, or another one came.
+func (c *changedNames) mayHide(path string) bool { return c.view.IsStarred(path, c.after) }
 
 // tellAbove tells the name of the directory at path, which could not be opened because of err,
 // or that of the highest directory above it that cannot be opened either.
@@ -156,6 +166,8 @@ func (c *changedNames) tellAbove(path string, err error) error {
 	case err != nil:
 		return c.tellUnknown(above, "", err)
 	case left:
+		c.line(mtree.AppendEscaped(nil, mtree.DirPath(above)))
+	case len(looked.Gone) > 0 && c.mayHide(above):
 		c.line(mtree.AppendEscaped(nil, mtree.DirPath(above)))
 	case len(looked.Gone) > 0:
 		c.name(above, name, true)

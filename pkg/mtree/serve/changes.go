@@ -20,7 +20,7 @@ import (
 func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q *dirRequest) {
 	q.format, q.explicit, q.noStore = render.Text, true, true
 	after, err := parsePosition(q.query["after"])
-	if err != nil || q.path != "" {
+	if err != nil || q.path != "" || q.has("after") && after.run == "" { // guard (without q.has("after")): TestChanges
 		h.send(w, q.base().refused(http.StatusBadRequest, "want /?changes[&after=RUN.NUMBER][&wait=SECONDS]"))
 		return
 	}
@@ -43,7 +43,7 @@ func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	}
 	defer leave()
 	a := h.listingReply(q)
-	a.policy, a.coding = "", render.Identity
+	a.policy, a.coding, a.options = "", render.Identity, q.snap.Fingerprint
 	body, err := h.changesAfter(q.snap, after)
 	leave() // the client may take long to read the answer
 	switch {
@@ -109,7 +109,7 @@ func (h *Handler) changesAfter(snap *published.Snapshot, after position) ([]byte
 		return nil, fmt.Errorf("%w: not in the index", journal.ErrUnproved)
 	}
 	c := changedNames{
-		tree: h.tree, lister: h.tree.Lister(snap), above: above{tree: h.tree}, failed: h.logError,
+		tree: h.tree, lister: h.tree.Lister(snap), view: view, after: after.number, above: above{tree: h.tree}, failed: h.logError,
 		dirs: map[string]*changedDir{}, told: map[string]struct{}{},
 	}
 	for i := range batches {

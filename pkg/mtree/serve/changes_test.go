@@ -29,6 +29,7 @@ func (k *keeper) changed(after string) (names []string, next string) {
 func changedNames(t *testing.T, a answer) (names []string, next string) {
 	t.Helper()
 	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+	require.NotEmpty(t, a.Header.Get("Tidemark-Options"), "with others, other names are told")
 	lines := strings.Split(strings.TrimSuffix(a.body, "\n"), "\n")
 	next, ok := strings.CutPrefix(lines[len(lines)-1], "#next ")
 	require.True(t, ok, a.body)
@@ -52,7 +53,7 @@ func TestChanges(t *testing.T) {
 	require.Empty(t, names)
 	require.Equal(t, next, again)
 
-	for _, target := range []string{"/?changes&after=x", "/?changes&after=.1", "/?changes&after=0123456789abcdef", "/a/?changes", "/?changes&after=a.-1"} {
+	for _, target := range []string{"/?changes&after=x", "/?changes&after=.1", "/?changes&after=", "/?changes&after=0123456789abcdef", "/a/?changes", "/?changes&after=a.-1"} {
 		require.Equal(t, 400, k.get(target).StatusCode, target)
 	}
 	run, _, _ := strings.Cut(next, ".")
@@ -125,6 +126,29 @@ func TestChangesBelowWhatIsClosed(t *testing.T) {
 	require.ElementsMatch(t, []string{"a/", "a/secret/", "a/secret/x", "a/secret/in/"}, names)
 	k.close("", 0o311)
 	require.Equal(t, 403, k.get("/?changes&after="+start).StatusCode)
+}
+
+// Somebody set who may read a directory. A name that came and went before was in no listing,
+// and is not told now; nor is one of another directory that was at the same path.
+func TestWhatCameAndWentWhileHidden(t *testing.T) {
+	k := publishKept(t, serve.Config{}, map[string]string{"a/b/x": "1", "a/y": "1", "c/x": "1", "c/in/x": "1"})
+	_, start := k.changed("")
+	stamp := k.shows("")
+	k.publish("a/*")
+	k.publish("a/b/x", "a/b/secret", "a/secret", "c/x", "c/gone")
+	k.publish("a/*")
+	names, next := k.changed(start)
+	require.ElementsMatch(t, []string{"a/", "a/b/", "a/b/x", "c/", "c/x", "c/gone"}, names)
+	blocks, _ := k.parts(since("/", stamp))
+	require.Equal(t, []string{"./ part a c", "a/ whole", "a/b/ whole", "c/ part x -gone"}, brief(blocks))
+	k.publish("a/b/x", "a/b/gone")
+	names, next = k.changed(next)
+	require.ElementsMatch(t, []string{"a/", "a/b/", "a/b/x", "a/b/gone"}, names, "after that")
+
+	k.publish("c/salary", "c/in/plan")
+	k.publish("c/**")
+	names, _ = k.changed(next)
+	require.ElementsMatch(t, []string{"c/", "c/**", "c/in/"}, names)
 }
 
 // close takes rights away from a directory until the test ends.

@@ -253,7 +253,7 @@ func (p *partWalk) tell(step *partStep) error {
 			return p.whole(step, told.Below)
 		}
 		part, err := step.reading.Read(told.Names)
-		if err != nil {
+		if err != nil || told.MayHide && len(part.Gone) > 0 { // guard (without told.MayHide): TestWhatCameAndWentWhileHidden
 			return p.whole(step, false)
 		}
 		if !part.Hot || try == partTries {

@@ -183,6 +183,22 @@ func TestSinceTellsNames(t *testing.T) {
 // paths returns what ends in NULs.
 func paths(text string) []string { return strings.Split(strings.TrimSuffix(text, "\x00"), "\x00") }
 
+// While no watch runs, changes are not published, and so not told. That is said.
+func TestSinceWithoutAWatch(t *testing.T) {
+	root := newTree(t, "a/f = f")
+	r := start(t, watch.Config{Root: root})
+	stamp := r.sync()
+	r.stop()
+	write(t, root+"/a/f", "new")
+	var out bytes.Buffer
+	log := new(logged)
+	require.NoError(t, watch.Since(t.Context(), watch.Config{Root: root, Log: slog.New(slog.NewTextHandler(log, nil))}, stamp, true, &out))
+	require.Contains(t, log.String(), "level=WARN msg=\"no watch hears this tree now")
+	r = start(t, watch.Config{Root: root})
+	r.sync()
+	require.Contains(t, tellSince(t, watch.Config{Root: root}, stamp), "./a/f\x00")
+}
+
 // What Since refuses, and its text without NULs.
 func TestSinceRefuses(t *testing.T) {
 	root := newTree(t, "a/f = f")

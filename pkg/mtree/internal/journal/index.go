@@ -22,12 +22,13 @@ type index struct {
 
 	mu      sync.RWMutex
 	run     string
-	behind  uint64           // all batches of the run after this number, up to last, are here
-	last    uint64           // number of the last batch
-	batches []indexed        // the oldest first; their floors never fall
-	dirs    map[string][]ref // the lines of each directory, the oldest first; none is empty
-	covers  map[string]uint64
-	size    int64 // bytes, about
+	behind  uint64            // all batches of the run after this number, up to last, are here
+	last    uint64            // number of the last batch
+	batches []indexed         // the oldest first; their floors never fall
+	dirs    map[string][]ref  // the lines of each directory, the oldest first; none is empty
+	covers  map[string]uint64 // the last batch in which "**" was told of a directory
+	stars   map[string]uint64 // the last one in which "*" or "**" was
+	size    int64             // bytes, about
 }
 
 // indexed is a batch in the index.
@@ -58,7 +59,8 @@ func (x *index) reset(run string, behind uint64) {
 
 func (x *index) clear(run string, behind uint64) {
 	x.run, x.behind, x.last, x.size = run, behind, behind, 0
-	x.batches, x.dirs, x.covers = nil, map[string][]ref{}, map[string]uint64{}
+	x.batches, x.dirs = nil, map[string][]ref{}
+	x.covers, x.stars = map[string]uint64{}, map[string]uint64{}
 }
 
 // isAt returns what the index has: up to which batch of which run.
@@ -110,6 +112,9 @@ func (x *index) addLine(number uint64, l *Line) {
 	if l.Below {
 		x.covers[strings.Clone(l.Path)] = number
 	}
+	if l.Unknown {
+		x.stars[strings.Clone(l.Path)] = number
+	}
 }
 
 // drop removes the oldest batch.
@@ -126,6 +131,9 @@ func (x *index) drop() {
 		if l.Below && x.covers[l.Path] == b.Number {
 			delete(x.covers, l.Path)
 		}
+		if l.Unknown && x.stars[l.Path] == b.Number {
+			delete(x.stars, l.Path)
+		}
 	}
 	x.batches[0] = indexed{} // the array lives on
 	x.batches = x.batches[1:]
@@ -141,17 +149,28 @@ func (x *index) reaches(s mtree.Stamp) bool {
 
 // first returns the index of the oldest batch that may have given a stamp above s. A stamp
 // may lie between what a batch gave, because a reader listed a directory meanwhile, so the
-// floor that counts is that of the next batch.
+// floor that counts is that of the next batch with another one: all batches of one pass of a mirror
+// have the same.
 func (x *index) first(s mtree.Stamp) int {
-	n := len(x.batches) - 1
-	return sort.Search(n, func(i int) bool { return x.batches[i+1].Floor.After(s) })
+	last := len(x.batches) - 1
+	i := sort.Search(last, func(i int) bool { return x.batches[i+1].Floor.After(s) })
+	floor := x.batches[i].Floor
+	return sort.Search(i, func(j int) bool { return !x.batches[j].Floor.Before(floor) }) // guard (returns i): TestBatchesWithOneFloor
 }
 
 // isCovered reports whether "**" was told of the directory, or of one above it, in the
 // batches from this number on.
-func (x *index) isCovered(dir string, from uint64) bool {
+func (x *index) isCovered(dir string, from uint64) bool { return isWithin(x.covers, dir, from) }
+
+// isStarred reports whether "*" or "**" was told of the directory, or of one above it, in the
+// batches from this number on.
+func (x *index) isStarred(dir string, from uint64) bool { return isWithin(x.stars, dir, from) }
+
+// isWithin reports whether a directory, or one above it, was told of in the batches from this
+// number on.
+func isWithin(last map[string]uint64, dir string, from uint64) bool {
 	for {
-		if number, ok := x.covers[dir]; ok && number >= from { // guard (without number): TestIndexAgainstAModel
+		if number, ok := last[dir]; ok && number >= from { // guard (without number): TestIndexAgainstAModel
 			return true
 		}
 		if dir == "" {

@@ -53,7 +53,8 @@ func (m *model) counts(s mtree.Stamp) (batches []Batch, ok bool) {
 		return nil, false
 	}
 	for i, b := range m.batches {
-		if i == len(m.batches)-1 || m.batches[i+1].Floor.After(s) {
+		next := slices.IndexFunc(m.batches[i:], func(n Batch) bool { return n.Floor != b.Floor })
+		if next < 0 || m.batches[i+next].Floor.After(s) {
 			batches = append(batches, b)
 		}
 	}
@@ -65,6 +66,7 @@ func (m *model) told(dir string, s mtree.Stamp) (t Told) {
 	if !ok {
 		return Told{Whole: true, Below: true}
 	}
+	defer func() { t.MayHide = !t.Below && m.stars(dir, counts[0].Number) }()
 	var mine []Line
 	var since int // of mine, those that count
 	for _, b := range m.batches {
@@ -119,6 +121,19 @@ func (m *model) told(dir string, s mtree.Stamp) (t Told) {
 		return Told{Whole: true}
 	}
 	return t
+}
+
+// stars reports whether the names of the directory, or of one above it, are not known in a batch
+// from this number on.
+func (m *model) stars(dir string, from uint64) bool {
+	for _, b := range m.batches {
+		for _, l := range b.Lines {
+			if b.Number >= from && l.Unknown && isBelow(dir, l.Path) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // TestIndexAgainstAModel: whatever comes, the index answers as all batches would that it
@@ -275,6 +290,17 @@ func TestStampInTheMiddleOfABatch(t *testing.T) {
 	require.Equal(t, []string{"20", "30"}, names(at(20)))
 	require.Equal(t, []string{"30"}, names(at(30)))
 	require.Equal(t, []string{"30"}, names(at(99)), "the last one always counts")
+}
+
+// All batches of one pass of a mirror have the floor of that pass.
+func TestBatchesWithOneFloor(t *testing.T) {
+	x, view := newIndex(DefaultMemory)
+	for i, floor := range []int{10, 20, 20, 20, 30} {
+		x.add(Batch{Number: uint64(i + 1), Floor: at(floor), Lines: []Line{{Path: fmt.Sprint(i), Known: true}}}, 100)
+	}
+	dirs, ok := view.Dirs("", at(20))
+	require.True(t, ok)
+	require.Equal(t, []string{"1", "2", "3", "4"}, dirs)
 }
 
 // A stamp that was not written between two lines does not tell which of them a reader has.

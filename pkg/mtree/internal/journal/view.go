@@ -32,6 +32,10 @@ type Told struct {
 
 	Spans []mtree.Span // in the order in which they were written, those with the same To as one
 	Names []string     // the names of all these lines, ascending, each once, without slashes
+
+	// MayHide says that "*" is told of a directory above: somebody may have set who may read it, and
+	// a name that came and went meanwhile was in no listing.
+	MayHide bool
 }
 
 // Last returns the run and the number of its last batch, 0 if there was none ever.
@@ -78,11 +82,24 @@ func (v View) Told(dir string, s mtree.Stamp) Told {
 		return Told{Whole: true, Below: true}
 	}
 	refs, ok := v.refs(dir, s)
+	hidden := ok && v.index.isStarred(dir, v.index.batches[v.index.first(s)].Number)
 	v.unlock()
 	if !ok {
 		return Told{Whole: true, Below: true}
 	}
-	return tell(refs)
+	t := tell(refs)
+	t.MayHide = hidden
+	return t
+}
+
+// IsStarred reports whether "*" or "**" was told of the directory, or of one above it, in the batches
+// after the one with this number. Somebody may have set who may read it.
+func (v View) IsStarred(dir string, number uint64) bool {
+	if !v.lock() {
+		return true
+	}
+	defer v.unlock()
+	return v.index.isStarred(dir, number+1)
 }
 
 // refs returns the lines of which Told is made, more than maxLines if there are more. false:

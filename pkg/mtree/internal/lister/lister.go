@@ -91,10 +91,12 @@ func (l *Lister) clock() mtree.Stamp {
 
 // isCoarse reports whether info may be of a file system that stores whole seconds. On
 // others a ctime is hardly ever a whole second.
-func isCoarse(info disk.Info) bool {
-	_, m := info.MTime.Unix()
-	_, c := info.CTime.Unix()
-	return m == 0 && c == 0
+func isCoarse(info disk.Info) bool { return isWhole(info.MTime) && isWhole(info.CTime) }
+
+// isWhole reports whether a time is a whole second.
+func isWhole(t mtree.Stamp) bool {
+	_, nsec := t.Unix()
+	return nsec == 0
 }
 
 // recorded returns the stamp with which the directory at path was completed, if it is

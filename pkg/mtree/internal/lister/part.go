@@ -32,7 +32,7 @@ func (l *Lister) BeginPart(d *disk.Dir, path string) (*PartReading, error) {
 		return nil, err
 	}
 	if r.exceptions.Refuses(path) || // guard: TestPartWithExceptions
-		l.Copy && isCoarse(r.self) || // guard: TestPartOfACoarseCopy
+		l.Copy && isWhole(r.self.CTime) || // guard: TestPartOfACoarseCopy
 		l.isDoubted() { // guard: TestPartOfACopyInDoubt
 		return nil, ErrWhole // its time is not its stamp, or not trusted
 	}

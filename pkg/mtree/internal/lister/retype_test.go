@@ -210,6 +210,9 @@ func TestPartOfACoarseCopy(t *testing.T) {
 			require.NoError(t, s.Write("/f", ""))
 		})
 		d := openRoot(t)
+		record := records.Record{Stamp: mtree.Unix(1000, 7), Now: mtree.Unix(2000, 0), ID: "00ff"}
+		require.NoError(t, records.Set(d, record))
+		require.NoError(t, d.SetTime(record.Stamp))
 		_, err := (&Lister{}).BeginPart(d, "")
 		require.NoError(t, err)
 		_, err = (&Lister{Copy: true}).BeginPart(d, "")

@@ -53,7 +53,7 @@ func (t *telling) isStamped(path string, info disk.Info) bool {
 func (t *telling) open(path string, d depth) error {
 	dir, err := t.Root.OpenDirPath(path, t.CrossMounts)
 	if err != nil {
-		t.cannotRead(path, err)
+		t.cannotOpen(path, err)
 		return nil
 	}
 	defer dir.Close()
@@ -63,6 +63,14 @@ func (t *telling) open(path string, d depth) error {
 		return nil
 	}
 	return t.visit(dir, info, path, d)
+}
+
+// cannotOpen tells a directory that cannot be opened as a name of the one above it.
+func (t *telling) cannotOpen(path string, err error) {
+	if path != "" && !disk.IsGone(err) {
+		t.name(path) // guard: TestToldCannotBeRead
+	}
+	t.cannotRead(path, err)
 }
 
 // cannotRead counts a directory that could not be read, unless it is gone.
@@ -114,7 +122,7 @@ func (t *telling) visit(dir *disk.Dir, self disk.Info, path string, d depth) err
 func (t *telling) child(dir *disk.Dir, name, path string, d depth) error {
 	below, err := dir.OpenDir(name)
 	if err != nil {
-		t.cannotRead(path, err)
+		t.cannotOpen(path, err)
 		return nil
 	}
 	defer below.Close()

@@ -139,7 +139,7 @@ func TestToldByStamp(t *testing.T) {
 // What cannot be read is counted, unless it is gone.
 func TestToldCannotBeRead(t *testing.T) {
 	a := newAsked(t, "a/f")
-	a.cannotRead("a", os.ErrPermission)
+	require.Equal(t, []string{"./a"}, a.told(func() error { a.cannotOpen("a", os.ErrPermission); return nil }), "its name can be told")
 	require.Equal(t, 1, a.unreadable)
 	require.Equal(t, []string{"./gone"}, a.by(journal.Line{Path: "gone", Unknown: true}))
 	require.NoError(t, a.open("gone", all))

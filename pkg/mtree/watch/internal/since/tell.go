@@ -51,6 +51,9 @@ func (t *telling) tell(p state.Published) error {
 	if err != nil {
 		return exit.With(exit.Local, err, "")
 	}
+	if p.State != wire.Watched && p.State != wire.Auditing { // guard: TestSinceWithoutAWatch
+		t.Log.Warn("no watch hears this tree now: what it has not published is told after it ran again", "state", p.State)
+	}
 	if p.State.Prunes() && root.MTime == t.Since {
 		return nil // each change that is published moves it; the last batch of the journal may be older
 	}
