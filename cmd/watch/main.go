@@ -65,7 +65,7 @@ func (o *options) run(ctx context.Context, env *cli.Env) error {
 	switch {
 	case o.status:
 		return watch.PrintStatus(env.Stdout, o.Root, o.StateDir)
-	case env.Flags.Changed("since"): // also where it is empty: the STAMP got lost
+	case o.since != "":
 		stamp, err := mtree.ParseStamp(o.since)
 		if err != nil {
 			return exit.With(exit.Usage, err, "give a STAMP that --sync printed")
