@@ -90,7 +90,7 @@ func (d *daemon) awaitStamps(ctx context.Context) (news, error) {
 		return d.awaitServe(ctx)
 	}
 	start := time.Now()
-	wait := min(stateWait, time.Until(d.walk)+time.Second) // guard (stateWait -> pollWait): TestAStateThatComesBackUnheard
+	wait := min(stateWait, time.Until(d.walk)+time.Second) // guard (stateWait -> pollWait): TestSimulatedStateThatComesBackUnheard
 	a, err := d.poll(ctx, source.Poll{Known: d.known.validator, Wait: wait})
 	switch {
 	case err != nil:

@@ -11,7 +11,7 @@ import (
 
 // A proxy took away what the source says of itself, and stops doing so: nothing ends the poll that
 // is held then. The change that came meanwhile was copied 45 s later, or after a minute.
-func TestAStateThatComesBackUnheard(t *testing.T) {
+func TestSimulatedStateThatComesBackUnheard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(nil)
 		defer sys.Simulate(s.shell.Process)()
