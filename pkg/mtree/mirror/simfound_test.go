@@ -51,6 +51,10 @@ func TestSimulationFound(t *testing.T) {
 		// serve's options.
 		"empty copy": "exclude f; write f; publish; pass",
 
+		// A file that stayed by --no-delete was gone at the source while serve excluded its name, and came
+		// again with the size and time of ours. The directory's record did not say that it was left out.
+		"gone, excluded, come again": "set no-delete; at 1501 soon 16 old f; at 1501 soon 16 publish; at 1502 exclude f; at 1503 replace a; at 1503 soon 7 old f; at 1505 link b; at 1506 filling; run 2m",
+
 		// The simulation itself was wrong: it expected a file below directories that show a move
 		// only when it is published.
 		"moved two down": "write a; mkdir b; mkdir b/e; pass; mv a b/e/g; pass",

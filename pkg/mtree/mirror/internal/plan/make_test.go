@@ -220,4 +220,12 @@ func TestUnseen(t *testing.T) {
 		got := Make(c.have, &mtree.Listing{Hidden: c.dots}, &Options{Hidden: c.hidden})
 		require.Equal(t, c.want, got.Unseen, c.name)
 	}
+	// What stays by NoDelete may be among what is left out, even if all of that was known before: it may
+	// have been gone then, and have come again.
+	for _, excluded := range []int64{0, 1} {
+		for _, e := range []mtree.Entry{file("a"), dir("a")} {
+			got := Make([]mtree.Entry{e}, &mtree.Listing{Hidden: excluded, Excluded: excluded}, &Options{NoDelete: true})
+			require.Equal(t, excluded > 0 && e.Kind == mtree.File, got.Unseen, "%d %v", excluded, e.Kind)
+		}
+	}
 }

@@ -76,7 +76,7 @@ const MaxPath = 4095 - 1 - mtree.MaxName
 // of it. Both lists of entries are sorted by name. The plan points into them.
 func Make(have []mtree.Entry, want *mtree.Listing, o *Options) Plan {
 	// guard (want.Hidden > want.Excluded -> want.Hidden > 0): TestHiddenDotfilesAreKept
-	p := planner{Options: o, hidesDotfiles: want.Hidden > want.Excluded}
+	p := planner{Options: o, hidesDotfiles: want.Hidden > want.Excluded, hides: want.Excluded > 0}
 	p.Entries = int64(len(want.Entries))
 	for c := range mtree.Diff(have, want.Entries, o.Stored) {
 		leading := p.leading()
@@ -104,6 +104,7 @@ type planner struct {
 	*Options
 	Plan
 	hidesDotfiles bool // the source has dotfiles that it does not list
+	hides         bool // or other entries
 }
 
 // leading counts the entries that a visit, a deletion or a replacement leads to.
@@ -121,6 +122,7 @@ func (p *planner) addExtra(have *mtree.Entry) {
 		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
 		p.Kept = append(p.Kept, have)                  // with NoDelete, too: it may be hidden for longer than that is asked for
 	case p.keeps(have): // guard: TestMake
+		p.Unseen = p.Unseen || have.Kind == mtree.File && p.hides // guard (without p.hides): TestUnseen
 	default:
 		p.Extra = append(p.Extra, have)
 	}
