@@ -36,7 +36,7 @@ func (a *above) check(path string) (closed string, err error) {
 	for ; at != path; at = towards(at, path) {
 		dir, err := a.tree.OpenDir(at)
 		if err != nil {
-			if disk.IsAbsent(err) || disk.IsDenied(err) {
+			if !disk.IsOutOfResources(err) { // that may be over for the next path
 				a.closed, a.err = at, err
 			}
 			return at, err

@@ -108,7 +108,7 @@ func (k *keeper) plan(names []string) []journal.Line {
 		dir := line(mtree.ParentPath(bare))
 		switch {
 		case name != base && (base == "*" || base == "**"):
-			dir.Unknown, dir.Below = true, dir.Below || base == "**"
+			dir.Unknown, dir.Known, dir.Below = true, false, dir.Below || base == "**" // as where somebody set its mode
 		default:
 			dir.Names = append(dir.Names, mtree.BaseName(bare)+name[len(bare):])
 		}

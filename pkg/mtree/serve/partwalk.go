@@ -208,22 +208,22 @@ func (p *partWalk) full(step *partStep) string { return joined(p.root, step.path
 // begin opens the directory of a step and of some that follow, reads their stamps, and then the
 // journal, once for all of them: what had been stamped by then is in it.
 func (p *partWalk) begin(first *partStep) {
-	steps := []*partStep{first}
+	p.open = slices.DeleteFunc(p.open, func(s *partStep) bool { return s.dir == nil })
+	steps, room := []*partStep{first}, partsAhead-len(p.open)
 	for _, step := range p.queue {
-		if len(steps) == partsAhead {
+		if len(steps) >= room {
 			break
 		}
 		if !step.byStamps && !step.begun {
 			steps = append(steps, step)
 		}
 	}
-	for p.at < len(p.dirs) && len(steps) < partsAhead {
+	for p.at < len(p.dirs) && len(steps) < room {
 		if step := p.advance(); step != nil {
 			steps = append(steps, step)
 			p.insert(step)
 		}
 	}
-	p.open = slices.DeleteFunc(p.open, func(s *partStep) bool { return s.dir == nil })
 	for _, step := range steps {
 		p.beginOne(step)
 	}

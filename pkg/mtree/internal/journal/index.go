@@ -27,7 +27,7 @@ type index struct {
 	batches []indexed         // the oldest first; their floors never fall
 	dirs    map[string][]ref  // the lines of each directory, the oldest first; none is empty
 	covers  map[string]uint64 // the last batch in which "**" was told of a directory
-	stars   map[string]uint64 // the last one in which "*" or "**" was
+	stars   map[string]uint64 // the last one after which names may have been hidden: see mayHide
 	size    int64             // bytes, about
 }
 
@@ -104,18 +104,24 @@ func (x *index) add(b Batch, length int) {
 
 func (x *index) addLine(number uint64, l *Line) {
 	refs, ok := x.dirs[l.Path]
-	if !ok {
-		l.Path = strings.Clone(l.Path) // the key must not keep the text of this batch
+	if ok {
+		l.Path = refs[0].line.Path // guard: TestIndexForgets
+	} else {
+		l.Path = strings.Clone(l.Path) // the keys must not keep the text of this batch
 		x.size += dirSize + int64(len(l.Path))
 	}
 	x.dirs[l.Path] = append(refs, ref{number, l})
 	if l.Below {
-		x.covers[strings.Clone(l.Path)] = number
+		x.covers[l.Path] = number
 	}
-	if l.Unknown {
-		x.stars[strings.Clone(l.Path)] = number
+	if mayHide(l) {
+		x.stars[l.Path] = number
 	}
 }
+
+// mayHide reports whether somebody may have set who may read the directory of a line. If its names
+// are not known for another reason, it has a span all the same.
+func mayHide(l *Line) bool { return l.Unknown && (l.Below || !l.Known) } // guard (without !l.Known): TestStarsThatHideNothing
 
 // drop removes the oldest batch.
 func (x *index) drop() {
@@ -131,7 +137,7 @@ func (x *index) drop() {
 		if l.Below && x.covers[l.Path] == b.Number {
 			delete(x.covers, l.Path)
 		}
-		if l.Unknown && x.stars[l.Path] == b.Number {
+		if mayHide(&l) && x.stars[l.Path] == b.Number {
 			delete(x.stars, l.Path)
 		}
 	}
@@ -162,7 +168,7 @@ func (x *index) first(s mtree.Stamp) int {
 // batches from this number on.
 func (x *index) isCovered(dir string, from uint64) bool { return isWithin(x.covers, dir, from) }
 
-// isStarred reports whether "*" or "**" was told of the directory, or of one above it, in the
+// isStarred reports whether somebody may have set who may read the directory, or one above it, in the
 // batches from this number on.
 func (x *index) isStarred(dir string, from uint64) bool { return isWithin(x.stars, dir, from) }
 

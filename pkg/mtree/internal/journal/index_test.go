@@ -123,12 +123,12 @@ func (m *model) told(dir string, s mtree.Stamp) (t Told) {
 	return t
 }
 
-// stars reports whether the names of the directory, or of one above it, are not known in a batch
+// stars reports whether somebody may have set who may read the directory, or one above it, in a batch
 // from this number on.
 func (m *model) stars(dir string, from uint64) bool {
 	for _, b := range m.batches {
 		for _, l := range b.Lines {
-			if b.Number >= from && l.Unknown && isBelow(dir, l.Path) {
+			if b.Number >= from && l.Unknown && (l.Below || !l.Known) && isBelow(dir, l.Path) {
 				return true
 			}
 		}
@@ -290,6 +290,19 @@ func TestStampInTheMiddleOfABatch(t *testing.T) {
 	require.Equal(t, []string{"20", "30"}, names(at(20)))
 	require.Equal(t, []string{"30"}, names(at(30)))
 	require.Equal(t, []string{"30"}, names(at(99)), "the last one always counts")
+}
+
+// Names that are not known are no sign that others were hidden, where the line has a span.
+func TestStarsThatHideNothing(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		x, view := newIndex(DefaultMemory)
+		x.add(Batch{Number: 1, Floor: at(10), Lines: []Line{
+			{Path: "a/b", Known: true, Names: []string{"x"}}, {Path: "a", Known: known, Unknown: true},
+		}}, 100)
+		require.Equal(t, !known, view.Told("a/b", at(10)).MayHide)
+		require.Equal(t, !known, view.IsStarred("a/b", 0))
+		require.True(t, view.Told("a", at(10)).Whole)
+	}
 }
 
 // All batches of one pass of a mirror have the floor of that pass.

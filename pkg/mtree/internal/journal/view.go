@@ -33,8 +33,8 @@ type Told struct {
 	Spans []mtree.Span // in the order in which they were written, those with the same To as one
 	Names []string     // the names of all these lines, ascending, each once, without slashes
 
-	// MayHide says that "*" is told of a directory above: somebody may have set who may read it, and
-	// a name that came and went meanwhile was in no listing.
+	// MayHide says that somebody may have set who may read the directory, or one above it: a name
+	// that came and went meanwhile was in no listing.
 	MayHide bool
 }
 
@@ -92,8 +92,8 @@ func (v View) Told(dir string, s mtree.Stamp) Told {
 	return t
 }
 
-// IsStarred reports whether "*" or "**" was told of the directory, or of one above it, in the batches
-// after the one with this number. Somebody may have set who may read it.
+// IsStarred reports whether somebody may have set who may read the directory, or one above it, in the
+// batches after the one with this number.
 func (v View) IsStarred(dir string, number uint64) bool {
 	if !v.lock() {
 		return true

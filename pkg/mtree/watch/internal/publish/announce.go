@@ -18,6 +18,7 @@ type names struct {
 	unknown bool     // there are others, which are not known
 	below   bool     // nor is anything known of the directories below
 	set     bool     // somebody set its own times, mode or owner
+	linked  bool     // a file that changed may have other names in it, at which nothing was heard
 }
 
 // add adds a name.
@@ -32,9 +33,12 @@ func (n *names) add(name string, isDir bool) {
 // star says that names are not known.
 func (n *names) star() { n.changes, n.unknown = true, true }
 
+// link says that a file that changed may have other names.
+func (n *names) link() { n.changes, n.linked = true, true }
+
 // starred reports whether the names in the directory cannot be told.
 func (n *names) starred() bool {
-	return n.below || n.unknown ||
+	return n.below || n.unknown || n.linked ||
 		n.set || // guard: TestJournalAfterATool
 		len(n.list) > journal.MaxNames // guard: TestJournalOfUnknownNames
 }
@@ -59,8 +63,13 @@ type announced struct {
 // announce adds a line of a directory that will be stamped. info is fstat of it now.
 func (p *publisher) announce(path string, info disk.Info, at ownwrites.Place, n *names) {
 	line, since := journal.Line{Path: path, Below: n.below}, p.Given.Since(info, at, p.batch.Unsure)
-	if line.Unknown = n.starred() || since.Refused || p.refuses(path, info); !line.Unknown { // guard (without since.Refused): TestJournalOfWhatRefused
+	refused := since.Refused || p.refuses(path, info) // guard (without since.Refused): TestJournalOfWhatRefused
+	if line.Unknown = n.starred() || refused; !line.Unknown {
 		line.Names = n.sorted()
+	}
+	// Else somebody may have set who may read it: see docs/decisions.md, a name that is gone.
+	// guard (without !n.set): TestJournalAfterATool
+	if !refused && !n.below && !n.set && !n.unknown { // guard (without !n.unknown): TestJournalOfUnknownNames
 		line.From, line.To, line.Known = since.From, since.To, since.Known
 	}
 	p.lines = append(p.lines, line)

@@ -77,17 +77,18 @@ func (b *book) text() string {
 			dir = "."
 		}
 		switch {
-		case l.Below:
-			names = "**"
-		case l.Unknown:
-			names = "*"
 		case l.Known && l.From == l.To:
 			span = "="
 		case l.Known:
 			span = "<"
-		}
-		if l.Unknown {
+		case l.Unknown:
 			span = ""
+		}
+		switch {
+		case l.Below:
+			names = "**"
+		case l.Unknown:
+			names = "*"
 		}
 		all = append(all, strings.TrimSpace(dir+" "+strings.TrimSpace(span+" "+names)))
 	}
@@ -203,7 +204,7 @@ func TestJournalOfUnknownNames(t *testing.T) {
 	}
 	g.writes(many(journal.MaxNames))
 	require.Len(t, g.book.lines[0].Names, journal.MaxNames)
-	require.Equal(t, ". = a/, a *", g.writes(many(journal.MaxNames+1)))
+	require.Equal(t, ". = a/, a = *", g.writes(many(journal.MaxNames+1)), "nobody set who may read it")
 	require.Equal(t, ". *", g.writes(func(b *Batch) { b.AddReadable("a") }), "it could not be listed before")
 }
 
@@ -276,7 +277,7 @@ func TestJournalOfBorders(t *testing.T) {
 func TestJournalOfHardLinks(t *testing.T) {
 	g := newGround(t, "a/f", "a/g")
 	require.NoError(t, g.Shell.Link("/tree/a/f", "/tree/a/h"))
-	require.Equal(t, ". = a/, a *", g.writes(entry("a/f")))
+	require.Equal(t, ". = a/, a = *", g.writes(entry("a/f")))
 	require.Equal(t, ". = a/, a = g", g.writes(entry("a/g")))
 }
 
@@ -289,7 +290,7 @@ func TestReplacedInTheEvents(t *testing.T) {
 			require.NoError(t, g.Shell.Remove("/tree/a/f"))
 			g.make("a/f/")
 		}
-		require.Contains(t, g.writes(named("a", e, true)), "a *")
+		require.Contains(t, g.writes(named("a", e, true)), "a = *")
 	}
 }
 
@@ -300,18 +301,22 @@ func TestReplacedBehindTheEvents(t *testing.T) {
 	written, came := notify.Entry{Name: "f", Written: true}, notify.Entry{Name: "f", Came: true}
 	g := newGround(t, "a/f", "a/g", "b/f")
 	require.Equal(t, ". = a/, a = f", g.writes(named("a", written, true)))
-	require.Equal(t, ". = a/ b/, a *, b = f", g.writes(both(named("a", came, true), named("b", came, true))))
+	require.Equal(t, ". = a/ b/, a = *, b = f", g.writes(both(named("a", came, true), named("b", came, true))))
 	require.Equal(t, ". = a/, a = f", g.writes(named("a", came, true)), "all events up to the plan were taken")
 
 	require.Equal(t, ". = a/, a = f", g.writes(named("a", written, true)))
 	require.Equal(t, ". = a/, a = g", g.writes(named("a", notify.Entry{Name: "g"}, false)))
-	require.Equal(t, ". = a/, a *", g.writes(named("a", came, true)))
+	require.Equal(t, ". = a/, a = *", g.writes(named("a", came, true)))
 
 	require.Equal(t, ". = a/, a = f", g.writes(named("a", written, true)))
 	for i := range latelySize {
 		g.lately.add("b", fmt.Sprint(i))
 	}
-	require.Equal(t, ". = b/, b *", g.writes(named("b", came, false)), "there are more than are kept")
+	require.Equal(t, ". = b/, b = *", g.writes(named("b", came, false)), "there are more than are kept")
+
+	require.NoError(t, g.Shell.Remove("/tree/a/f"))
+	g.make("a/f/")
+	require.Equal(t, ". = a/, a < *", g.writes(named("a", written, true)), "a directory got the name")
 }
 
 // named adds a name to a batch, and whether all events are in it.

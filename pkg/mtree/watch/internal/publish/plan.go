@@ -140,7 +140,7 @@ func (p *publisher) canRead(d *disk.Dir, name string) bool {
 func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path string, n *names) seen {
 	// guard (without e.Replaced): TestReplacedInTheEvents
 	if e.Replaced || e.Came && p.lately.has(path, e.Name) { // guard: TestReplacedBehindTheEvents
-		n.star() // what was written there may have other names in d, at which nothing was heard
+		n.link() // what was written there may have other names in d, at which nothing was heard
 	}
 	switch {
 	case e.Name == mtree.MarkerName:
@@ -162,13 +162,16 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 	}
 	info, err := d.Stat(e.Name)
 	if err != nil && e.Written { // guard: TestLinksThatAreWrittenAndRemoved
-		n.star() // as above
+		n.link() // as above
 	}
 	if err != nil {
 		n.add(e.Name, false)
 		return seen{fate: absent} // or not to be looked at: the name changed
 	}
 	isDir := info.Kind == mtree.Dir
+	if isDir && e.Written { // guard: TestReplacedBehindTheEvents
+		n.link() // as above: a directory got the name
+	}
 	if isDir && (p.OwnWrites.Shows(info) || p.passesOver(self, info, mtree.JoinPath(path, e.Name))) { // guard (without p.OwnWrites): TestNothingToWriteDown
 		return seen{fate: nothing}
 	}
@@ -177,7 +180,7 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 		p.written.add(path, e.Name)
 	}
 	if !isDir && info.Links > 1 { // guard: TestJournalOfHardLinks
-		n.star() // it may have other names in d, at which nothing was heard
+		n.link() // it may have other names in d, at which nothing was heard
 	}
 	return seen{kind: info.Kind, mtime: info.MTime, ctime: info.CTime}
 }
