@@ -31,6 +31,7 @@
 //	partial.go                   files that broke off and are continued
 //	visitresult.go               what a visit found
 //	entries.go                   what the copy and the source have in a directory
+//	ask.go                       a listing of the tree that the pass began with
 //	env.go                       Env, Target, FileGroup; opening a directory to change it
 //	verified.go                  files whose bytes are known
 //	limit.go                     --bwlimit

@@ -7,7 +7,6 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/plan"
-	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 // fingerprint returns the fingerprint of the source's options, or the last one that
@@ -48,13 +47,6 @@ func (env *Env) knowsHidden(before records.Record, trusted bool) bool {
 
 // mountsMark stands in a record between the fingerprint and which names were mount points.
 const mountsMark = "+"
-
-// isOfOtherOptions reports whether a serve with other options than those that the root tells
-// of gave the listing, perhaps through a cache.
-func (env *Env) isOfOtherOptions(l *source.Dir) bool {
-	root := env.Root.Fingerprint
-	return root != "" && l.Fingerprint != "" && l.Fingerprint != root
-}
 
 // recordHidden stores in the record how many entries the source leaves out, if the copy
 // has none of them once what the plan deletes is gone.
