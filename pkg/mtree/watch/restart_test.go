@@ -240,3 +240,16 @@ func TestMissingRoot(t *testing.T) {
 	err = watch.Run(context.Background(), watch.Config{Root: t.TempDir(), Exclude: []string{"[a"}})
 	require.Equal(t, exit.Usage, exit.Of(err))
 }
+
+// Who removes .tidemark takes one file after the other, and leaves the rest where watch is faster: then
+// what went first comes back, too.
+func TestGitignoreComesBack(t *testing.T) {
+	t.Parallel()
+	root := newTree(t, "a/f = one")
+	r := start(t, watch.Config{Root: root})
+	hidden := filepath.Join(root, mtree.MarkerName, ".gitignore")
+	must(t, os.Remove(hidden))
+	r.sync()
+	require.FileExists(t, hidden)
+	require.Equal(t, wire.Watched, r.status().State)
+}

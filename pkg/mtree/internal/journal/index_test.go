@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -416,6 +417,13 @@ func TestIndexForgets(t *testing.T) {
 	slices.Sort(paths)
 	require.Len(t, x.dirs, len(slices.Compact(paths)))
 	require.Len(t, x.covers, len(x.dirs))
+
+	x, _ = newIndex(DefaultMemory)
+	for i := range 3 {
+		x.add(Batch{Number: uint64(i + 1), Floor: at(i), Lines: []Line{{Path: strings.Clone("a/directory")}}}, 100)
+	}
+	refs := x.dirs["a/directory"] // the key is that of the last line, and must not keep its batch's text
+	require.Same(t, unsafe.StringData(refs[0].line.Path), unsafe.StringData(refs[2].line.Path))
 
 	x, _ = newIndex(2000)
 	first := Batch{Number: 1, Floor: at(1), Lines: []Line{{Unknown: true}}}

@@ -55,7 +55,10 @@ func CreateMarker(root *disk.Dir, stateDir string) (*Marker, error) {
 		return nil, err
 	}
 	if m.inRoot {
-		err = m.hide()
+		err = m.dir.Chmod(0o755) // without the setgid bit, which what is made in tmp would inherit
+	}
+	if err == nil {
+		err = m.Hide()
 	}
 	if err != nil {
 		_ = m.Close()
@@ -64,9 +67,10 @@ func CreateMarker(root *disk.Dir, stateDir string) (*Marker, error) {
 	return m, nil
 }
 
-func (m *Marker) hide() error {
-	if err := m.dir.Chmod(0o755); err != nil { // without the setgid bit, which what is made in tmp would inherit
-		return err
+// Hide puts a .gitignore into the directory, if it lies in the tree and has none. Cost: statx.
+func (m *Marker) Hide() error {
+	if !m.inRoot {
+		return nil
 	}
 	if _, err := m.dir.Stat(".gitignore"); err == nil {
 		return nil

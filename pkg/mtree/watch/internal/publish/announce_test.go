@@ -162,6 +162,9 @@ func TestJournalOfWhatReadersHave(t *testing.T) {
 // The time that it shows says nothing then, nor in the first line after that.
 func TestJournalAfterATool(t *testing.T) {
 	g := newGround(t, "a/f")
+	require.NoError(t, g.Shell.Chmod("/tree/a", 0o700))
+	require.Equal(t, ". = a/, a *", g.writes(self("a")), "without a span: names may have been hidden")
+	g = newGround(t, "a/f")
 	g.writes(entry("a/f"))
 	require.NoError(t, g.Shell.Touch("/tree/a", time.Unix(1000, 0), true))
 	g.floor = machine.Now()
