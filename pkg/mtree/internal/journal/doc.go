@@ -19,8 +19,9 @@
 // that of the first batch in the file. Paths and names are escaped as in listings; the name
 // of a directory ends in a slash. "*" in the place of the names: they are not known. "**":
 // nor is anything known of the directories below. "-" for FROM and TO: no reader has a stamp
-// for which the names suffice. CRC32 (IEEE, 8 hex digits) is that of the batch from "+" to
-// the line end before "-".
+// for which the names suffice; with "*", that somebody may have set who may read the
+// directory. CRC32 (IEEE, 8 hex digits) is that of the batch from "+" to the line end before
+// "-".
 //
 // # What proves that the journal is whole
 //
