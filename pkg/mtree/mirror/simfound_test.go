@@ -55,6 +55,10 @@ func TestSimulationFound(t *testing.T) {
 		// again with the size and time of ours. The directory's record did not say that it was left out.
 		"gone, excluded, come again": "set no-delete; at 1501 soon 16 old f; at 1501 soon 16 publish; at 1502 exclude f; at 1503 replace a; at 1503 soon 7 old f; at 1505 link b; at 1506 filling; run 2m",
 
+		// Something was mounted at the source, so a directory that went was kept: that one might be covered,
+		// too. The mount went again, and a part told of that only.
+		"a part after a mount": "at 1500 soon 9 mkdir a; at 1500 soon 23 lose; at 1502 mount a; at 1505 mkdir b; at 1505 soon 16 rm b; at 1505 soon 16 publish; at 1506 rm a; at 1507 publish; run 2m",
+
 		// The simulation itself was wrong: it expected a file below directories that show a move
 		// only when it is published.
 		"moved two down": "write a; mkdir b; mkdir b/e; pass; mv a b/e/g; pass",

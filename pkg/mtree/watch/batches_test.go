@@ -176,7 +176,7 @@ func TestWhatABatchRecords(t *testing.T) {
 
 		p.health.CannotRead("c/d", p.inode("c/d"), unix.EACCES)
 		p.saveExceptions()
-		p.hear(&notify.DirEvents{Path: "c/d", Self: true})
+		p.hear(&notify.DirEvents{Path: "c/d", Self: 1})
 		require.NoError(t, p.Shell.Chmod("/tree/c/d", 0o700))
 		require.NoError(t, p.publishEvents(p.ctx))
 		require.Empty(t, exceptionsIn(t, p).Unread)

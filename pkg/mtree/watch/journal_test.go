@@ -109,7 +109,7 @@ func TestIdleJournal(t *testing.T) {
 		p.sleep(time.Hour)
 		p.forget()
 		for range 3 {
-			p.hear(&notify.DirEvents{Path: "a", Self: true}, &notify.DirEvents{Self: true, Entries: []notify.Entry{{Name: "a"}}})
+			p.hear(&notify.DirEvents{Path: "a", Self: 1}, &notify.DirEvents{Self: 1, Entries: []notify.Entry{{Name: "a"}}})
 			require.NoError(t, p.publishEvents(p.ctx))
 			p.sleep(time.Hour)
 			p.requestAudit(p.auditScope(periodic))
@@ -208,6 +208,29 @@ func TestGivenAfterALoss(t *testing.T) {
 				require.Equal(t, !lost, l.Known)
 			}
 			p.audit()
+		}
+	})
+}
+
+// Our own events are told from others by their number. Where events were lost, those may be ours:
+// then one of somebody else would pass for it.
+func TestOwnEventsAfterALoss(t *testing.T) {
+	manned(t, []string{"a/"}, func(t *testing.T, p *post) {
+		p.keepJournal()
+		p.tower.OwnEvents = true
+		p.saves("a/f")
+		for _, lost := range []string{"", "overflow"} {
+			if lost != "" {
+				p.tower.events = append(p.tower.events, notify.Events{Lost: lost})
+				require.NoError(t, p.publishEvents(p.ctx))
+				p.audit()
+			}
+			p.sleep(2 * time.Second)
+			require.NoError(t, p.Shell.Write("/tree/a/g"+lost, "new"))
+			p.hear(&notify.DirEvents{Path: "a", Self: 1, Entries: []notify.Entry{{Name: "g" + lost}}})
+			require.NoError(t, p.publishEvents(p.ctx))
+			_, text, _ := p.last()
+			require.Equal(t, map[string]string{"": "./ a/, ./a g", "overflow": "./ a/, ./a"}[lost], text, "no names are known after a loss")
 		}
 	})
 }

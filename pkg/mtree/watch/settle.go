@@ -154,6 +154,7 @@ func (w *watcher) take(read mtree.Stamp) (notify.Events, error) {
 	}
 	if events.Lost != "" {
 		w.ownWrites.Lost()
+		w.published.Awaited.Clear() // guard: TestOwnEventsAfterALoss
 		w.lose(events.Lost, false)
 	}
 	if events.Drained {

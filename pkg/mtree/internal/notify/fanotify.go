@@ -179,7 +179,10 @@ func (s *fanotify) Remounted() {
 func (s *fanotify) Known(int) (Ref, error) { return anyDir, nil }
 
 // Wrote implements Source.
-func (s *fanotify) Wrote() { s.queue.wrote() }
+func (s *fanotify) Wrote() bool {
+	s.queue.wrote()
+	return false // the kernel says which process wrote
+}
 
 // Forget implements Source: there is nothing to forget.
 func (s *fanotify) Forget() {}

@@ -83,7 +83,7 @@ func (t *fanotifyTake) event(e fanEvent) {
 	case t.resolver.IsOutside(e.dir):
 	case len(e.name) == 0 || string(e.name) == ".":
 		if e.mask&heardMask&^unix.FAN_ONDIR != 0 {
-			t.of(e.dir).Self = true
+			t.of(e.dir).Self++
 		}
 	default:
 		t.of(e.dir).add(e.name).happened(e.isDir(), e.mask)

@@ -252,7 +252,10 @@ func isThere(parentFD int, name string, fd int) error {
 }
 
 // Wrote implements Source.
-func (s *inotify) Wrote() { s.queue.wrote() }
+func (s *inotify) Wrote() bool {
+	s.queue.wrote()
+	return !s.markerOnly
+}
 
 // Forget implements Source.
 func (s *inotify) Forget() {

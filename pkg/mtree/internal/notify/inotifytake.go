@@ -59,7 +59,7 @@ func (t *inotifyTake) event(e event) {
 	case len(e.name) > 0:
 		t.named(n, e)
 	case e.mask&attributes != 0 && n == t.nodes.root:
-		t.of(n).Self = true // all others have an event in the parent
+		t.of(n).Self++ // all others have an event in the parent
 	}
 }
 
@@ -89,7 +89,7 @@ func (t *inotifyTake) directory(n *node, name string, e event) bool {
 	switch {
 	case e.mask&attributes != 0:
 		if child != nil {
-			t.of(child).Self = true
+			t.of(child).Self++
 			return true
 		}
 	case e.mask&unix.IN_DELETE != 0:

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -44,6 +45,40 @@ func TestKnown(t *testing.T) {
 	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
 	require.NoError(t, err)
 	require.Contains(t, string(info), "mask:4000fce", "the root still hears of its own end")
+}
+
+// Each time that is set on a directory has an event of its own, because its parent has another one
+// in between: the watcher counts them, to tell its own from others. Only those of the root may be
+// merged, and only where nothing else happened.
+func TestTimesThatAreSetAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(dir+"/a", 0o755))
+	root, err := os.Open(dir)
+	require.NoError(t, err)
+	defer root.Close()
+	a, err := os.Open(dir + "/a")
+	require.NoError(t, err)
+	defer a.Close()
+	s, err := Inotify(make(chan struct{}, 1))
+	require.NoError(t, err)
+	defer s.Close()
+	top, _, err := s.Arm(Ref{}, -1, "", int(root.Fd()))
+	require.NoError(t, err)
+	_, _, err = s.Arm(top, int(root.Fd()), "a", int(a.Fd()))
+	require.NoError(t, err)
+	for i := range 3 {
+		require.NoError(t, os.Chtimes(dir+"/a", time.Unix(1, 0), time.Unix(int64(i), 0)))
+	}
+	require.NoError(t, os.Chmod(dir+"/a", 0o700))
+	require.NoError(t, os.Chtimes(dir, time.Unix(1, 0), time.Unix(1, 0)))
+	require.NoError(t, os.WriteFile(dir+"/a/f", nil, 0o644))
+	require.NoError(t, os.Chtimes(dir, time.Unix(1, 0), time.Unix(2, 0)))
+	require.True(t, s.Wrote())
+	have := map[string]int{}
+	for _, d := range s.Take().Dirs {
+		have[d.Path] = d.Self
+	}
+	require.Equal(t, map[string]int{"": 2, "a": 4}, have)
 }
 
 // Whether an armed directory still has its name could not be found out: the kernel was out

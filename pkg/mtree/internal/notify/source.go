@@ -28,9 +28,10 @@ type Source interface {
 	Waiting() Waiting
 
 	// Wrote is called after each directory time that the owner set itself, so
-	// that the events of its own writes do not fill the kernel's queue. Cost:
-	// one read every few thousand calls.
-	Wrote()
+	// that the events of its own writes do not fill the kernel's queue. heard says that
+	// Take tells of that write, if the directory is armed. Cost: one read every few
+	// thousand calls.
+	Wrote() (heard bool)
 
 	// Forget gives up the directories that were not armed since the root was: those that
 	// left the tree while nothing was heard. It is called when the scan that armed all
@@ -78,7 +79,7 @@ type Events struct {
 // DirEvents are the events of one directory.
 type DirEvents struct {
 	Path    string  // below the root as of now, "" for the root
-	Self    bool    // its own mode, owner or times were set, perhaps by us
+	Self    int     // how many events say that its own mode, owner or times were set, perhaps by us
 	Dirty   bool    // entries changed whose names were not kept; none of them is a directory that came or went
 	Entries []Entry // each name once
 }

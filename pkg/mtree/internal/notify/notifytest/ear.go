@@ -16,6 +16,7 @@ type Ear struct {
 	Arming        func(name string) error // called before each Arm, which fails with its error; nil: none does
 	Names         []string                // of the directories that were armed, in order; "": the root
 	Asked         int                     // how often a directory was to be known
+	OwnEvents     bool                    // as if own writes were heard
 
 	t      testing.TB
 	kernel *faultkernel.Kernel
@@ -76,7 +77,7 @@ func (e *Ear) Arm(parent notify.Ref, parentFD int, name string, fd int) (notify.
 }
 
 // Wrote implements notify.Source.
-func (e *Ear) Wrote() {}
+func (e *Ear) Wrote() bool { return e.OwnEvents }
 
 // ArmAll arms everything at and below a path, without a word.
 func (e *Ear) ArmAll(path string) { e.setAll(path, true) }

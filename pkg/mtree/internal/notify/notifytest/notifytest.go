@@ -279,7 +279,7 @@ func (w *world) note(h *notify.DirEvents) {
 	if dir == "" {
 		dir = "."
 	}
-	if h.Self {
+	if h.Self > 0 {
 		w.heard[dir+"/."] = true
 	}
 	if h.Dirty {

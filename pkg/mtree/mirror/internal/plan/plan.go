@@ -24,6 +24,7 @@ type Plan struct {
 	TooDeep       []*mtree.Entry // directories with paths above MaxPath
 	Unvisited     []*mtree.Entry // directories of the copy that stay, and that no visit leads to
 
+	Hides   bool  // entries of the copy stay because the source may have them without listing them
 	Entries int64 // number of entries in the listing
 	Unseen  bool  // the copy has files that the source may have without listing them
 }
@@ -117,10 +118,10 @@ func (p *planner) addExtra(have *mtree.Entry) {
 	switch {
 	case p.hidesDotfiles && have.Name[0] == '.': // guard: TestHiddenDotfilesAreKept
 		// It may be one of those that the source does not list.
-		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
+		p.Unseen, p.Hides = p.Unseen || have.Kind == mtree.File, true // guard: TestUnseen
 	case p.Hidden == HiddenAny, p.Hidden == HiddenDirs && have.Kind == mtree.Dir: // guard: TestMake
-		p.Unseen = p.Unseen || have.Kind == mtree.File // guard: TestUnseen
-		p.Kept = append(p.Kept, have)                  // with NoDelete, too: it may be hidden for longer than that is asked for
+		p.Unseen, p.Hides = p.Unseen || have.Kind == mtree.File, true // guard: TestUnseen
+		p.Kept = append(p.Kept, have)                                 // with NoDelete, too: it may be hidden for longer than that is asked for
 	case p.keeps(have): // guard: TestMake
 		p.Unseen = p.Unseen || have.Kind == mtree.File && p.hides // guard (without p.hides): TestUnseen
 	default:

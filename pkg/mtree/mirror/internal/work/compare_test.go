@@ -146,7 +146,7 @@ func TestWhatADirectoryIsCompletedWith(t *testing.T) {
 		}, want: listed},
 		"directories that we exclude": {set: func(b *bench) { b.exclude("mine"); b.make("d", "mine/") }, want: listed},
 		"dotfiles that serve leaves out": {set: func(b *bench) { b.listing.Hidden = 1; b.make("d", ".x") },
-			want: with(func(r *records.Record) { r.Now = before })},
+			want: with(func(r *records.Record) { r.Now, r.Fingerprint = before, "!" })},
 		"files that we exclude, doubted": {set: func(b *bench) { b.exclude("mine"); b.make("d", "mine") }, doubts: replica.DoubtBytes,
 			want: with(func(r *records.Record) { r.Now = never }), clears: true},
 		"files that we exclude, power lost": {set: func(b *bench) { b.exclude("mine"); b.make("d", "mine") }, doubts: replica.DoubtRecent,

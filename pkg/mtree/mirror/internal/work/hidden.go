@@ -24,7 +24,7 @@ func (env *Env) fingerprint() string {
 // source leaves out more now, or others, then one of them may be in the copy.
 func (env *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) plan.Hidden {
 	known := env.knowsHidden(before, trusted)
-	_, mounts, _ := strings.Cut(before.Fingerprint, mountsMark)
+	_, mounts, _ := splitFingerprint(before.Fingerprint)
 	isLater := l.Mounts != "" && l.Mounts != mounts // one may have come in the place of a name that went: TestAnotherMount
 	switch {
 	case known && l.Excluded <= before.Excluded && !isLater, l.Excluded == 0:
@@ -38,15 +38,27 @@ func (env *Env) hidden(l *mtree.Listing, before records.Record, trusted bool) pl
 // knowsHidden reports whether a record counts what the present serve, or a serve with
 // the same options, left out.
 func (env *Env) knowsHidden(before records.Record, trusted bool) bool {
-	options, _, _ := strings.Cut(before.Fingerprint, mountsMark)
+	options, _, _ := splitFingerprint(before.Fingerprint)
 	if options == "" {
 		return trusted // after a change of options there is a full walk
 	}
 	return options == env.fingerprint() && options != otherFingerprint // guard (without options != otherFingerprint): TestWhatOfNoOptionsIsNeverKnown
 }
 
-// mountsMark stands in a record between the fingerprint and which names were mount points.
-const mountsMark = "+"
+// Marks in the fingerprint of a record: before which names were mount points; and at its end, if
+// the copy has entries that stayed because the source may have them without listing them.
+const (
+	mountsMark = "+"
+	staysMark  = "!"
+)
+
+// splitFingerprint returns what the fingerprint in a record says: of which options of serve it is,
+// which names were mount points, and whether entries stayed that the listing did not have.
+func splitFingerprint(recorded string) (options, mounts string, stayed bool) {
+	recorded, stayed = strings.CutSuffix(recorded, staysMark)
+	options, mounts, _ = strings.Cut(recorded, mountsMark)
+	return options, mounts, stayed
+}
 
 // recordHidden stores in the record how many entries the source leaves out, if the copy
 // has none of them once what the plan deletes is gone.
@@ -64,5 +76,8 @@ func (env *Env) recordHidden(v *VisitResult) {
 		if r.Excluded, r.Fingerprint = v.Listing.Excluded, env.fingerprint(); v.Listing.Mounts != "" {
 			r.Fingerprint += mountsMark + v.Listing.Mounts
 		}
+	}
+	if _, _, stayed := splitFingerprint(r.Fingerprint); v.Plan.Hides && !stayed && r.Fingerprint != otherFingerprint {
+		r.Fingerprint += staysMark // guard: TestWhatIsRecordedOfWhatIsLeftOut
 	}
 }

@@ -53,7 +53,7 @@ func TestAnotherMount(t *testing.T) {
 	}{
 		{"", "e", 0, plan.HiddenNone}, {"", "e+ab", 0, plan.HiddenNone}, {"ab", "e+ab", 1, plan.HiddenNone},
 		{"ab", "e", 0, plan.HiddenDirs}, {"ab", "e+cd", 0, plan.HiddenDirs}, {"ab", "e", 1, plan.HiddenAny}, {"ab", "e+cd", 1, plan.HiddenAny},
-		{"ab", "f+ab", 0, plan.HiddenAny}, {"ab", "+ab", 0, plan.HiddenNone},
+		{"ab", "f+ab", 0, plan.HiddenAny}, {"ab", "+ab", 0, plan.HiddenNone}, {"ab", "e+ab!", 1, plan.HiddenNone}, {"", "e!", 0, plan.HiddenNone}, {"", "!", 0, plan.HiddenNone},
 	} {
 		l := mtree.Listing{Excluded: 2, Covered: tc.covered, Mounts: tc.now}
 		require.Equal(t, tc.want, env.hidden(&l, records.Record{Excluded: 2, Fingerprint: tc.before}, true), "%+v", tc)
@@ -82,6 +82,7 @@ func TestWhatOfNoOptionsIsNeverKnown(t *testing.T) {
 // deleted though the source had it again.
 func TestWhatIsRecordedOfWhatIsLeftOut(t *testing.T) {
 	was := records.Record{Excluded: 1, Fingerprint: "e"}
+	stayed := records.Record{Excluded: 1, Fingerprint: "e!"}
 	counted, unknown := records.Record{Excluded: 2, Fingerprint: "e"}, records.Record{Fingerprint: otherFingerprint}
 	kept := []*mtree.Entry{{}}
 	for name, c := range map[string]struct {
@@ -95,14 +96,17 @@ func TestWhatIsRecordedOfWhatIsLeftOut(t *testing.T) {
 		begun  records.Record // until it is complete; zero: the same
 	}{
 		"none kept":                         {had: true, before: was, want: counted},
-		"kept":                              {had: true, before: was, kept: kept, want: was},
-		"kept, not counted before":          {had: true, kept: kept},
+		"kept":                              {had: true, before: was, kept: kept, want: stayed},
+		"kept again":                        {had: true, before: stayed, kept: kept, want: stayed},
+		"kept no longer":                    {had: true, before: stayed, want: counted},
+		"kept, not counted before":          {had: true, kept: kept, want: records.Record{Fingerprint: "!"}},
+		"kept again, not counted":           {had: true, before: records.Record{Fingerprint: "!"}, kept: kept, want: records.Record{Fingerprint: "!"}},
 		"kept, not counted and doubted":     {had: true, doubts: replica.DoubtBelow, kept: kept, want: unknown},
 		"kept, by other options":            {had: true, before: records.Record{Excluded: 1, Fingerprint: "f"}, kept: kept, want: unknown},
 		"kept, without a record":            {kept: kept, want: unknown},
 		"a serve with other options":        {had: true, before: was, other: true, want: unknown},
 		"a serve with other options, kept":  {had: true, before: was, kept: kept, other: true, want: unknown},
-		"counted before, and doubted below": {had: true, before: was, doubts: replica.DoubtBelow, kept: kept, want: was},
+		"counted before, and doubted below": {had: true, before: was, doubts: replica.DoubtBelow, kept: kept, want: stayed},
 		"kept, of another copy":             {had: true, doubts: replica.DoubtHidden, kept: kept, want: unknown},
 		"to be deleted":                     {had: true, before: was, extra: kept, want: counted},
 		"to be deleted, by other options":   {had: true, before: records.Record{Excluded: 1, Fingerprint: "f"}, extra: kept, want: counted, begun: unknown},
@@ -111,7 +115,7 @@ func TestWhatIsRecordedOfWhatIsLeftOut(t *testing.T) {
 	} {
 		env := &Env{Root: &source.Root{Dir: source.Dir{Fingerprint: "e"}}, Replica: &replica.Replica{}}
 		v := &VisitResult{Had: c.had, Before: c.before, Doubts: c.doubts, Other: c.other}
-		v.Plan.Kept, v.Plan.Extra, v.Listing.Excluded = c.kept, c.extra, 2
+		v.Plan.Kept, v.Plan.Hides, v.Plan.Extra, v.Listing.Excluded = c.kept, c.kept != nil, c.extra, 2
 		env.recordHidden(v)
 		require.Equal(t, c.want, v.Record, name)
 		require.Equal(t, cmp.Or(c.begun, c.want), v.asTarget(&Target{}).Begun(), name)

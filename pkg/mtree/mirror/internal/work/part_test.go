@@ -94,6 +94,8 @@ func TestWhichPartsSuffice(t *testing.T) {
 		"unknown options":               func(b *bench, _ *Target) { b.listing.Fingerprint, b.env.Root.Fingerprint = "", "" },
 		"recorded with other options":   record(func(r *records.Record) { r.Fingerprint, r.Excluded = "f", 1 }),
 		"recorded with unknown options": record(func(r *records.Record) { r.Fingerprint = otherFingerprint }),
+		"others stayed":                 record(func(r *records.Record) { r.Fingerprint = "!" }),
+		"others stayed, of options":     record(func(r *records.Record) { r.Fingerprint, r.Excluded = "e!", 1 }),
 		"listed by a clock ahead":       record(func(r *records.Record) { r.Now = later.Add(1) }),
 		"it tells no time":              func(b *bench, _ *Target) { b.part.HasNow, b.part.Now = false, mtree.Stamp{} },
 		"listed a day ago":              record(func(r *records.Record) { r.Now = later.Add(-24 * time.Hour) }),
@@ -102,6 +104,7 @@ func TestWhichPartsSuffice(t *testing.T) {
 			require.NoError(b.t, b.env.Replica.UpdateUncopied(replica.Uncopied{"d": 1}, func(string) bool { return false }, false))
 		},
 		"a symlink that leads out": func(b *bench, _ *Target) { b.part.Entries[0] = entry(mtree.Symlink, "f"); b.part.Entries[0].Link = "/" },
+		"what went may be hidden":  func(b *bench, _ *Target) { b.part.Excluded, b.part.Covered = 1, 1 },
 		"an attribute to come":     func(b *bench, _ *Target) { b.part.Entries[0].NotUnderstood = "New" },
 	} {
 		b := newBench(t, 0, "f g old")

@@ -101,7 +101,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	// If size and time do not prove the copy's files, "not modified" does not either.
 	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost)
 	env.compare(t, v, dir, have)
-	if v.Listing.IsPart() && v.leavesOut() { // guard: TestWhichPartsSuffice
+	if v.Listing.IsPart() && (v.leavesOut() || v.Plan.Hides) { // guard: TestWhichPartsSuffice
 		return errPart
 	}
 	if (v.Past || env.isPast(v)) && v.removes() {

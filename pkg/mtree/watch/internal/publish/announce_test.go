@@ -180,6 +180,46 @@ func TestJournalAfterATool(t *testing.T) {
 	}
 }
 
+// With inotify, our own stamp has an event. Other changes of the directory came with it, so it
+// did not show any more what we had written, and each such batch told no names: in a directory in
+// which files are made without a pause, nearly every one.
+func TestOwnEventsAmongOthers(t *testing.T) {
+	together := func(selves int, drained bool) func(b *Batch) {
+		return func(b *Batch) {
+			events(b, notify.DirEvents{Path: "a", Self: selves, Entries: []notify.Entry{{Name: "f"}}})
+			b.Drained = drained
+		}
+	}
+	for name, c := range map[string]struct {
+		before, then func(b *Batch)
+		unheard      bool
+		names        string
+	}{
+		"ours":                                 {then: together(1, true), names: "< f"},
+		"ours, and one of somebody else":       {then: together(2, true), names: "*"},
+		"more may be under way":                {then: together(1, false), names: "*"},
+		"ours came before":                     {before: together(1, true), then: together(2, true), names: "*"},
+		"a source that does not tell of us":    {unheard: true, then: together(1, true), names: "*"},
+		"ours was told of, nothing is to come": {before: func(b *Batch) { b.Drained = true }, then: together(1, true), names: "*"},
+	} {
+		g := newGround(t, "a/f", "a/g")
+		g.ear.OwnEvents = !c.unheard
+		g.Age(t, "/tree/a")
+		g.OwnWrites.Put(g.info("a"), 0, ownwrites.Unproven, true)
+		require.Equal(t, ". = a/, a = f", g.writes(entry("a/f")), name)
+		wrote := ""
+		for _, batch := range []func(b *Batch){c.before, c.then} {
+			if batch != nil {
+				require.NoError(t, g.Shell.Write("/tree/a/new", ""))
+				require.NoError(t, g.Shell.Remove("/tree/a/new"))
+				g.floor = machine.Now()
+				wrote = g.writes(batch)
+			}
+		}
+		require.Equal(t, ". = a/, a "+c.names, wrote, name)
+	}
+}
+
 // Our own writes are no changes: nothing is written down for them, nor for what a batch says
 // that is not so any more.
 func TestNothingToWriteDown(t *testing.T) {

@@ -27,6 +27,7 @@ type dirChange struct {
 	below    map[string]*dirChange // directories in it, by name
 	entries  []notify.Entry
 	self     bool           // its own mode, owner or times were set, perhaps by us
+	selves   int            // how many events said so
 	dirty    bool           // entries changed whose names are not known
 	found    *audit.Finding // by an audit
 	showOnly bool           // it refused its time: it only has to show its published stamp
@@ -99,11 +100,12 @@ func (b *Batch) AddEvents(dirs []*notify.DirEvents, excluded func(path string, i
 				entries = append(entries, e)
 			}
 		}
-		if len(entries) == 0 && !d.Self && !d.Dirty { // guard (without !d.Self): TestOwnEventsByPID
+		if len(entries) == 0 && d.Self == 0 && !d.Dirty { // guard (without d.Self): TestOwnEventsByPID
 			continue
 		}
 		c := b.at(d.Path)
-		c.self, c.dirty = c.self || d.Self, c.dirty || d.Dirty
+		c.selves += d.Self
+		c.self, c.dirty = c.selves > 0, c.dirty || d.Dirty
 		c.entries = append(c.entries, entries...)
 		b.Size += max(1, len(entries))
 	}

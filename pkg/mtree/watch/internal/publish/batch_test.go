@@ -24,9 +24,9 @@ func TestAddEvents(t *testing.T) {
 	}{
 		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "f"}, {Name: "x"}, {Name: "g"}}}, 2, "f g"},
 		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "x"}}}, 0, ""},
-		{notify.DirEvents{Path: "a", Self: true, Entries: []notify.Entry{{Name: "x"}}}, 1, ""},
+		{notify.DirEvents{Path: "a", Self: 1, Entries: []notify.Entry{{Name: "x"}}}, 1, ""},
 		{notify.DirEvents{Path: "a", Dirty: true}, 1, ""},
-		{notify.DirEvents{Path: "a", Self: true}, 1, ""},
+		{notify.DirEvents{Path: "a", Self: 1}, 1, ""},
 		{notify.DirEvents{Path: "a"}, 0, ""},
 		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "dir"}}}, 1, "dir"},             // a file of that name counts
 		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "dir", Arrived: true}}}, 0, ""}, // a directory does not
@@ -47,11 +47,12 @@ func TestAddEvents(t *testing.T) {
 			names = append(names, e.Name)
 		}
 		require.Equal(t, c.kept, strings.Join(names, " "), "%+v", c)
-		require.Equal(t, c.event.Self, change.self)
+		require.Equal(t, c.event.Self, change.selves)
+		require.Equal(t, c.event.Self > 0, change.self)
 		require.Equal(t, c.event.Dirty, change.dirty)
 	}
 	b, everything := Batch{}, func(path string, _ bool) bool { return path == "" }
-	b.AddEvents([]*notify.DirEvents{{Self: true}}, everything)
+	b.AddEvents([]*notify.DirEvents{{Self: 1}}, everything)
 	require.Equal(t, 1, b.Size, "the root is never excluded")
 }
 
@@ -59,11 +60,11 @@ func TestAddEvents(t *testing.T) {
 func TestEventsAddUp(t *testing.T) {
 	b := Batch{}
 	for _, d := range []*notify.DirEvents{
-		{Path: "a/b", Self: true},
+		{Path: "a/b", Self: 1},
 		{Path: "a/b", Entries: []notify.Entry{{Name: "f"}}},
 		{Path: "a/b", Dirty: true},
 		{Path: "a/b", Entries: []notify.Entry{{Name: "g", Arrived: true}}},
-		{Path: "a/c", Self: true},
+		{Path: "a/c", Self: 1},
 		{Path: "a", Dirty: true},
 	} {
 		b.AddEvents([]*notify.DirEvents{d}, func(string, bool) bool { return false })

@@ -130,7 +130,7 @@ func dirty(path string) func(b *Batch) {
 
 // self adds a directory to a batch whose own attributes were set.
 func self(path string) func(b *Batch) {
-	return func(b *Batch) { events(b, notify.DirEvents{Path: path, Self: true}) }
+	return func(b *Batch) { events(b, notify.DirEvents{Path: path, Self: 1}) }
 }
 
 // entry adds a name to a batch.

@@ -40,7 +40,7 @@ func (p *publisher) look(d *disk.Dir, info disk.Info, c *dirChange, path string,
 	if c.dirty {
 		n.star() // guard: TestJournalOfUnknownNames
 	}
-	if c.self = c.self && p.isSet(d, info, path); c.self {
+	if c.self = c.self && p.isSet(d, info, c, path); c.self {
 		n.changes, n.set = true, true
 	}
 	if f := c.found; f != nil && !f.First {
@@ -56,7 +56,10 @@ func (p *publisher) look(d *disk.Dir, info disk.Info, c *dirChange, path string,
 // isSet reports whether somebody else set the mode, owner or times of d. If times do not
 // hold, it cannot be known whose event it was, and another stamp would cause one more event:
 // an audit finds the next change of such a directory.
-func (p *publisher) isSet(d *disk.Dir, info disk.Info, path string) bool {
+func (p *publisher) isSet(d *disk.Dir, info disk.Info, c *dirChange, path string) bool {
+	if p.Awaited.Heard(info, c.selves) && p.batch.Drained { // guard (without p.batch): TestOwnEventsAmongOthers
+		return false
+	}
 	return !p.OwnWrites.Untouched(d, info) && !p.Health.DoesNotHold(path) // guard (without !p.Health): TestTimeThatDoesNotHold
 }
 

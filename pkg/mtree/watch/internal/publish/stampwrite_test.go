@@ -40,7 +40,10 @@ type heard struct {
 	desk *desk
 }
 
-func (h heard) Wrote() { h.desk.wrote++ }
+func (h heard) Wrote() bool {
+	h.desk.wrote++
+	return false
+}
 
 func newDesk(t *testing.T) *desk {
 	k := faultkernel.New(t, 0)

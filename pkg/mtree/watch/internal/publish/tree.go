@@ -20,7 +20,7 @@ type Journal interface {
 }
 
 // Tree is where batches are published. Its fields stay the same while a watcher runs, but for
-// Given and lately, which belong to it, and Journal.
+// Given, Awaited and lately, which belong to it, and Journal.
 type Tree struct {
 	Root        *disk.Dir
 	Source      notify.Source // where directories that arrive are armed
@@ -33,6 +33,7 @@ type Tree struct {
 	OwnWrites      *ownwrites.Memory
 	Health         *health.Monitor
 	Given          ownwrites.Given
+	Awaited        ownwrites.Awaited
 	Borders        *health.Borders
 	SaveExceptions func() // called before a stamp, if exceptions are not saved
 
