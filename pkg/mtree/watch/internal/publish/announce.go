@@ -55,9 +55,17 @@ func (n *names) sorted() []string {
 
 // announced is what was written down of a directory.
 type announced struct {
-	below  bool        // of those below, too
-	set    bool        // see names
-	showed mtree.Stamp // its mtime
+	below bool      // of those below, too
+	set   bool      // see names
+	info  disk.Info // of it then; zero: nothing of it
+}
+
+// isSetSince reports whether somebody set the mode, owner or times of a directory after the batch
+// was planned. now is fstat of it.
+func (a announced) isSetSince(now disk.Info) bool {
+	was := a.info
+	return was.Node == now.Node &&
+		(was.Mode != now.Mode || was.UID != now.UID || was.GID != now.GID || was.MTime == now.MTime && was.CTime != now.CTime)
 }
 
 // announce adds a line of a directory that will be stamped. info is fstat of it now.
@@ -73,13 +81,13 @@ func (p *publisher) announce(path string, info disk.Info, at ownwrites.Place, n 
 		line.From, line.To, line.Known = since.From, since.To, since.Known
 	}
 	p.lines = append(p.lines, line)
-	p.note(path, announced{line.Below, n.set, info.MTime})
+	p.note(path, announced{line.Below, n.set, info})
 }
 
 // announceBelow adds a line of a directory below which everything may be stamped.
 func (p *publisher) announceBelow(path string) {
 	p.lines = append(p.lines, journal.Line{Path: path, Unknown: true, Below: true})
-	p.note(path, announced{below: true, showed: mtree.MinStamp})
+	p.note(path, announced{below: true, info: disk.Info{MTime: mtree.MinStamp}})
 }
 
 func (p *publisher) note(path string, a announced) {
@@ -138,5 +146,5 @@ func (p *publisher) gave(path string, at ownwrites.Place, before disk.Info, stam
 	case a.set:
 		trust = ownwrites.Exact // guard: TestJournalAfterATool
 	}
-	p.Given.Put(before, at, stamp, a.showed, trust)
+	p.Given.Put(before, at, stamp, a.info.MTime, trust)
 }

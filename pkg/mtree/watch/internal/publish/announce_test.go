@@ -180,6 +180,29 @@ func TestJournalAfterATool(t *testing.T) {
 	}
 }
 
+// Somebody set who may read a directory after a batch was planned and before it was stamped. The
+// event of that came with the next batch, where the directory showed what we had written: nothing
+// was written down, and a reader was told of names that came and went while it was closed.
+func TestSetSinceThePlan(t *testing.T) {
+	for name, set := range map[string]func(g *ground){
+		"mode, and a file is made":  func(g *ground) { require.NoError(t, g.Shell.Chmod("/tree/a", 0o700)); g.make("a/new") },
+		"owner, and a file is made": func(g *ground) { require.NoError(t, g.Shell.Chown("/tree/a", 7)); g.make("a/new") },
+		"an access list, say":       func(g *ground) { require.NoError(t, g.Shell.Chmod("/tree/a", 0o755)) },
+		"":                          nil,
+	} {
+		g := newGround(t, "a/f")
+		g.during = func() {
+			if set != nil {
+				set(g)
+			}
+		}
+		g.writes(entry("a/f"))
+		g.during = nil
+		g.floor = machine.Now()
+		require.Equal(t, map[bool]string{true: ". = a/, a *", false: ""}[set != nil], g.writes(self("a")), name)
+	}
+}
+
 // With inotify, our own stamp has an event. Other changes of the directory came with it, so it
 // did not show any more what we had written, and each such batch told no names: in a directory in
 // which files are made without a pause, nearly every one.

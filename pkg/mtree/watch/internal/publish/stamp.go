@@ -97,12 +97,14 @@ func (p *publisher) set(d *disk.Dir, before disk.Info, stamp mtree.Stamp) (after
 }
 
 // remember records the result of a write, so that its event is known as ours. If somebody
-// changed the directory between the two fstat, nothing is recorded and the event counts
-// as theirs. Nor is a stamp recorded that equals the ctime.
+// changed the directory between the two fstat, or its mode since the batch was planned,
+// nothing is recorded and the event counts as theirs. Nor is a stamp recorded that equals the
+// ctime.
 func (p *publisher) remember(path string, at ownwrites.Place, stamp mtree.Stamp, before, after disk.Info, f *audit.Finding) {
 	p.Stamped++
 	p.Health.Accept(path) // guard: TestARefusalEndsWhileNobodyWatches
-	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID {
+	if after.MTime == stamp && after.MTime != after.CTime && after.Mode == before.Mode && after.UID == before.UID && after.GID == before.GID &&
+		!p.announced[path].isSetSince(before) { // guard: TestSetSinceThePlan
 		p.OwnWrites.Put(after, at, p.proofOf(before, at, f), p.Hears)
 	}
 }
