@@ -63,12 +63,13 @@ func (n *node) isNews() bool {
 }
 
 // line returns the line of n. Nothing is known below a directory that is new here, or that
-// somebody touched. No name is told of one that was not complete, or not by a stamp of ours.
+// somebody touched. No name is told of one that was not complete, or not by a stamp of ours; nor
+// of one of which the pass sets who may read it: see docs/decisions.md, a name that is gone.
 func (n *node) line() journal.Line {
 	switch {
 	case n.Fresh || !n.had || !n.intact: // guard: TestLinesOfACopy
 		return journal.Line{Path: n.Path, Unknown: true, Below: true}
-	case !n.news.isGiven || n.news.many || n.Doubts != 0: // guard: TestLinesOfACopy
+	case !n.news.isGiven || n.news.many || n.Doubts != 0 || n.set: // guard: TestLinesOfACopy
 		return journal.Line{Path: n.Path, Unknown: true}
 	}
 	return journal.Line{Path: n.Path, Known: true, From: n.before.Stamp, To: n.before.Stamp, Names: n.news.names}

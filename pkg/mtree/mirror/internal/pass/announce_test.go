@@ -93,6 +93,17 @@ func TestLinesOfACopy(t *testing.T) {
 		r.complete()
 		require.Equal(t, []string{"/a/b f", "/a **", "/ a/"}, r.lines(root.Stamp))
 
+		root, _ = r.record("")
+		r.Tree.Chmod("a/b")
+		r.write("a/b/f")
+		r.complete()
+		require.Equal(t, []string{"/a/b *", "/a b/", "/ a/"}, r.lines(root.Stamp), "who may read it was set")
+		root, _ = r.record("")
+		r.Tree.Chmod("a/g")
+		r.write("a/b/f")
+		r.complete()
+		require.Equal(t, []string{"/a/b f", "/a b/,g", "/ a/"}, r.lines(root.Stamp))
+
 		r.write("c/i")
 		r.full()
 		require.Empty(t, r.lines(root.Stamp))

@@ -26,14 +26,17 @@ type child struct {
 	mode    uint32
 	hasMode bool // it is listed with a mode
 	fresh   bool // as in work.Target
+	set     bool // the visit of up set its mode or owner
 }
 
-// newBrood returns the directories below up. It shares no memory with the listing.
-func newBrood(up *node, below []mtree.Change, doubts replica.Doubts, open *unfinished) *brood {
+// newBrood returns the directories below up; set are the entries whose mode or owner its visit set.
+// It shares no memory with the listing.
+func newBrood(up *node, below, set []mtree.Change, doubts replica.Doubts, open *unfinished) *brood {
 	b := &brood{up: up, doubts: doubts, open: open, left: make([]child, 0, len(below))}
 	for _, c := range slices.Backward(below) {
 		e := c.Want
-		b.left = append(b.left, child{strings.Clone(e.Name), e.MTime, e.Mode, e.Has&mtree.HasMode != 0, work.IsFresh(c)})
+		_, isSet := slices.BinarySearchFunc(set, e.Name, func(c mtree.Change, name string) int { return strings.Compare(c.Want.Name, name) })
+		b.left = append(b.left, child{strings.Clone(e.Name), e.MTime, e.Mode, e.Has&mtree.HasMode != 0, work.IsFresh(c), isSet})
 	}
 	return b
 }
@@ -47,6 +50,6 @@ func (b *brood) next() *node {
 	path := mtree.JoinPath(b.up.Path, c.name)
 	return &node{
 		Target: work.Target{Path: path, Listed: c.mtime, Doubts: b.doubts, Fresh: c.fresh, Past: b.up.Past, Nested: b.up.Nested, Open: b.open.has(path)},
-		parent: b.up, mode: c.mode, hasMode: c.hasMode,
+		parent: b.up, mode: c.mode, hasMode: c.hasMode, set: c.set,
 	}
 }

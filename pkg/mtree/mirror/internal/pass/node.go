@@ -16,6 +16,7 @@ type node struct {
 	parent  *node  // nil for the root
 	mode    uint32 // as its parent lists it
 	hasMode bool   // it is listed with a mode
+	set     bool   // the visit of its parent set its mode or owner
 
 	open       int                // how many steps and children it waits for
 	blocked    bool               // it cannot be completed in this pass
