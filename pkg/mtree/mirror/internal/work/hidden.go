@@ -67,7 +67,7 @@ func (env *Env) recordHidden(v *VisitResult) {
 	v.Unlisted = len(v.Plan.Extra) > 0 && !known // guard (without !known): TestWhatIsRecordedOfWhatIsLeftOut
 	switch {
 	case v.Other:
-		r.Fingerprint = otherFingerprint // guard: TestSimulationFound
+		r.Fingerprint = otherFingerprint // guard: TestWhatIsRecordedOfWhatIsLeftOut
 	case len(v.Plan.Kept) > 0 && known:
 		r.Excluded, r.Fingerprint = v.Before.Excluded, v.Before.Fingerprint
 	case len(v.Plan.Kept) > 0:

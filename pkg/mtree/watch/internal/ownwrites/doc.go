@@ -5,11 +5,12 @@
 // directory as arrived under its name: its young ctime is ours. The second is safe only
 // with a proof; see Memory.
 //
-// Given remembers which stamp each directory was given last, for the journal.
+// Given remembers which stamp each directory was given last, for the journal. Awaited counts the
+// writes whose events are still to come.
 //
 // Its files stand in layers. Each uses what stands below it:
 //
-//	given.go
+//	awaited.go, given.go
 //	memory.go
 //	place.go
 package ownwrites
