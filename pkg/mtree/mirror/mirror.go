@@ -22,6 +22,7 @@ type mirror struct {
 	limiter *rate.Limiter // of file contents; nil: no limit
 
 	verified work.VerifiedFiles
+	wholes   work.Wholes
 	memory   pass.Memory
 	reported wire.State // the source's state when full walks were last logged
 	hookDue  bool       // something changed since the --exec command ran

@@ -46,16 +46,25 @@ func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q *dirRequest)
 	a.policy, a.coding, a.options = "", render.Identity, q.snap.Fingerprint
 	body, err := h.changesAfter(q.snap, after)
 	leave() // the client may take long to read the answer
-	switch {
-	case errors.Is(err, journal.ErrAgain): // guard: TestChangesWhileTheJournalIsBehind
-		h.send(w, a.refused(http.StatusServiceUnavailable, "the journal goes on: ask again"))
-	case isGone(err):
-		h.send(w, a.refused(http.StatusGone, "nothing is known after that: look at everything"))
-	case err != nil:
+	if code, why := refusalOfChanges(err); code != 0 {
+		h.send(w, a.refused(code, why))
+	} else if err != nil {
 		h.fail(w, a, err)
-	default:
+	} else {
 		h.send(w, a.withBody(body))
 	}
+}
+
+// refusalOfChanges returns the status and the text for what the journal does not tell; 0: there is
+// none for this error.
+func refusalOfChanges(err error) (code int, why string) {
+	switch {
+	case errors.Is(err, journal.ErrAgain): // guard: TestChangesWhileTheJournalGoesOn
+		return http.StatusServiceUnavailable, "the journal goes on: ask again"
+	case isGone(err):
+		return http.StatusGone, "nothing is known after that: look at everything"
+	}
+	return 0, ""
 }
 
 // isGone reports whether err says that the journal does not tell what changed, and will not

@@ -158,20 +158,28 @@ func (k *keeper) close(dir string, mode os.FileMode) {
 	k.Cleanup(func() { _ = os.Chmod(k.path(dir), 0o755) })
 }
 
-// A journal whose end cannot be read for the moment is no reason to look at everything.
-func TestChangesWhileTheJournalIsBehind(t *testing.T) {
+// A last batch that is damaged is a gap. That is said once, and not until the next change.
+func TestChangesWhereTheLastBatchIsDamaged(t *testing.T) {
 	k := publishKept(t, serve.Config{}, map[string]string{"x": "1"})
 	_, start := k.changed("")
+	stamp := k.shows("")
 	k.publish("x")
-	file := k.path(".tidemark/journal.0")
-	text, err := os.ReadFile(file)
+	file, err := os.OpenFile(k.path(".tidemark/journal.0"), os.O_WRONLY, 0) // the same file: its lock stays
 	require.NoError(t, err)
-	require.NoError(t, os.Truncate(file, int64(len(text)-1)))
-	a := k.get("/?changes&after=" + start)
-	require.Equal(t, 503, a.StatusCode)
-	require.Equal(t, "5", a.Header.Get("Retry-After"))
-	require.NoError(t, os.WriteFile(file, text, 0o644))
-	names, _ := k.changed(start)
+	info, err := file.Stat()
+	require.NoError(t, err)
+	_, err = file.WriteAt([]byte("x"), info.Size()-2) // in the sum
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	require.Equal(t, 410, k.get("/?changes&after="+start).StatusCode)
+	_, next := k.changed("")
+	names, again := k.changed(next)
+	require.Empty(t, names)
+	require.Equal(t, next, again)
+	blocks, _ := k.parts(since("/", stamp))
+	require.False(t, blocks[0].IsPart())
+	k.publish("x")
+	names, _ = k.changed(next)
 	require.Equal(t, []string{"x"}, names)
 }
 

@@ -32,6 +32,7 @@
 //	listing.go, wait.go               listings, and a listing when it is new
 //	since.go                          ?since: all listings that changed
 //	sharedsince.go                    the same, made once for all who ask
+//	early.go                          waiting for the batch of a change
 //	partwalk.go, sincewalk.go         going to them: by the journal, by the stamps
 //	changes.go, changednames.go       ?changes: the names that changed
 //	post.go                           receiving lists of paths

@@ -34,6 +34,7 @@ type partWalk struct {
 // partStep is a directory to be told.
 type partStep struct {
 	path     string              // relative to the directory that was asked about
+	passed   bool                // the part of the answer before this one had it: only what is below it is told
 	byStamps bool                // go down by the stamps: the journal has no line of it
 	begun    bool                // it was opened, or that failed with err
 	dir      *disk.Dir           // nil: not open
@@ -77,7 +78,7 @@ func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error
 	if !ok {
 		return s.walk("", nil)
 	}
-	p.dirs = dirs
+	p.dirs = slices.Clone(dirs) // without the room for those that stood there twice
 	p.queue = append(p.queue, &partStep{}) // guard: TestPartsOfADirectoryWithoutALine
 	if p.hasLine(s.root) {
 		p.at++
@@ -131,10 +132,16 @@ func (p *partWalk) next() *partStep {
 func (p *partWalk) advance() *partStep {
 	dir := p.dirs[p.at]
 	p.at++
-	if !p.h.tree.TellsDir(dir) { // guard: TestPartsTellNoHiddenName
+	path := beneath(p.root, dir)
+	if p.isOver(path) || !p.h.tree.TellsDir(dir) { // guard (without !p.h): TestPartsTellNoHiddenName
 		return nil
 	}
-	return &partStep{path: beneath(p.root, dir)}
+	return &partStep{path: path}
+}
+
+// isOver reports whether the part of the answer before this one had a directory and all below it.
+func (p *partWalk) isOver(path string) bool {
+	return mtree.TreeOrder(path, p.after) < 0 && !isWithin(p.after, path)
 }
 
 // insert puts a step into the queue.
@@ -143,12 +150,13 @@ func (p *partWalk) insert(step *partStep) {
 	p.queue = slices.Insert(p.queue, at, step)
 }
 
-// do does one step, unless the part of the answer before this one had it.
+// do does one step. Of a directory that the part of the answer before this one had, it finds what is
+// below.
 func (p *partWalk) do(step *partStep) error {
-	if p.after != "" && mtree.TreeOrder(step.path, p.after) <= 0 {
-		return p.pass(step)
-	}
+	step.passed = p.after != "" && mtree.TreeOrder(step.path, p.after) <= 0
 	switch {
+	case p.isOver(step.path):
+		return nil
 	case p.written > maxSince && p.last != "":
 		p.cut = true
 		return nil
@@ -169,31 +177,6 @@ func (p *partWalk) do(step *partStep) error {
 		return nil // it will be stamped, and so will be what is above it
 	}
 	return p.tell(step)
-}
-
-// pass passes over a directory that the part of the answer before this one had, but not over
-// what is below it and known by its listing only.
-func (p *partWalk) pass(step *partStep) error {
-	switch {
-	case !isWithin(p.after, step.path):
-		return nil
-	case step.byStamps || p.view.Told(p.full(step), p.from).Below:
-		_, err := p.above.check(p.full(step))
-		switch {
-		case err == nil: // guard (always): TestPartsBelowWhatIsClosed
-			return p.descend(step)
-		case disk.IsAbsent(err) || disk.IsDenied(err):
-			return nil
-		}
-		return err
-	case step.path == "" && !p.hasLine(p.root): // guard: TestPartsOfADirectoryWithoutALine
-		page, ok, err := p.list("", nil)
-		if ok {
-			p.addBelow(step, page.Below)
-		}
-		return err
-	}
-	return nil
 }
 
 // hasLine reports whether the directory at a full path had a line when the walk began.
@@ -273,6 +256,10 @@ func (p *partWalk) writePart(step *partStep, part *mtree.Listing, spans []mtree.
 	if len(part.Part) > mtree.MaxSpans || len(mtree.AppendSelf(nil, *part)) > mtree.MaxPartLine {
 		return p.whole(step, false)
 	}
+	if step.passed { // guard: TestPartsAfter
+		p.addBelow(step, pages.Subdirs(part, p.from))
+		return nil
+	}
 	p.last = step.path
 	p.h.cfg.Stats.Parts.Add(1)
 	p.hot = p.hot || part.Hot
@@ -293,8 +280,10 @@ func (p *partWalk) whole(step *partStep, below bool) error {
 	if err != nil || !ok {
 		return err
 	}
-	if err := p.write(step.path, page); err != nil {
-		return err
+	if !step.passed { // guard: TestPartsAfter
+		if err := p.write(step.path, page); err != nil {
+			return err
+		}
 	}
 	p.addBelow(step, page.Below)
 	return nil

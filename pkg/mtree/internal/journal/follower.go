@@ -32,6 +32,8 @@ type Follower struct {
 	view    View
 	err     error
 
+	missing uint64 // the last batch that the last reading heard of
+
 	boot  string
 	index index
 	files [2]progress

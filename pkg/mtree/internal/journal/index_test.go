@@ -67,16 +67,18 @@ func (m *model) told(dir string, s mtree.Stamp) (t Told) {
 	if !ok {
 		return Told{Whole: true, Below: true}
 	}
-	defer func() { t.MayHide = !t.Below && m.stars(dir, counts[0].Number) }()
+	from := counts[0].Number // of the first batch of which a line is told
+	defer func() { t.MayHide = !t.Below && m.stars(dir, from) }()
 	var mine []Line
-	var since int // of mine, those that count
+	var numbers []uint64 // of their batches
+	var since int        // of mine, those that count
 	for _, b := range m.batches {
 		for _, l := range b.Lines {
 			if l.Below && isBelow(dir, l.Path) && b.Number >= counts[0].Number {
 				return Told{Whole: true, Below: true}
 			}
 			if l.Path == dir {
-				mine = append(mine, l)
+				mine, numbers = append(mine, l), append(numbers, b.Number)
 				if b.Number >= counts[0].Number {
 					since++
 				}
@@ -100,6 +102,7 @@ func (m *model) told(dir string, s mtree.Stamp) (t Told) {
 		}
 		told = mine[first:]
 	}
+	from = min(from, numbers[first])
 	unique := map[string]bool{}
 	for _, l := range told {
 		if l.Unknown {
@@ -304,6 +307,18 @@ func TestStarsThatHideNothing(t *testing.T) {
 		require.Equal(t, !known, view.IsStarred("a/b", 0))
 		require.True(t, view.Told("a", at(10)).Whole)
 	}
+}
+
+// A line that is told with a later one, because both have the same To, is from before somebody set
+// who may read the directory.
+func TestStarsSinceTheFirstLine(t *testing.T) {
+	x, view := newIndex(DefaultMemory)
+	x.add(Batch{Number: 1, Floor: at(10), Lines: []Line{{Path: "a/b", Known: true, From: at(5), To: at(5), Names: []string{"x"}}}}, 100)
+	x.add(Batch{Number: 2, Floor: at(20), Lines: []Line{{Path: "a", Unknown: true}}}, 100)
+	x.add(Batch{Number: 3, Floor: at(30), Lines: []Line{{Path: "a/b", Known: true, From: at(5), To: at(5), Names: []string{"y"}}}}, 100)
+	told := view.Told("a/b", at(30))
+	require.Equal(t, []string{"x", "y"}, told.Names)
+	require.True(t, told.MayHide)
 }
 
 // All batches of one pass of a mirror have the floor of that pass.

@@ -25,6 +25,8 @@ type reading struct {
 	files [2]sys.File // nil: there is none
 	heads [2]Head     // empty: there is none
 	begin [2]int64    // the offset of the first batch
+
+	announced uint64 // the last batch that was announced before the files were read
 }
 
 // readOnce reads what is new, in the order that proves it: the tail, then the lock, then the
@@ -35,10 +37,11 @@ func (f *Follower) readOnce(m *state.Marker, tree Tree) error {
 		return err
 	}
 	defer r.close()
-	now, _, err := r.locked() // only tells which file is which
+	now, announced, err := r.locked() // which file is which, and what must be in it
 	if err != nil {
 		return err
 	}
+	r.announced = announced
 	head := r.heads[now]
 	if head.Tree != tree || // guard: TestJournalOfOthers
 		head.Boot != f.boot || // guard: TestJournalOfOthers
@@ -53,17 +56,12 @@ func (f *Follower) readOnce(m *state.Marker, tree Tree) error {
 
 // prove reports whether the index has everything that was written before the reading: the
 // lock tells which batch was the last. It is asked for after the tail was read, and the heads
-// after that: a file that was emptied meanwhile has another one.
+// after that: a file that was emptied meanwhile has another one. A batch that is not in it, and was
+// announced at the last reading, is damaged: nothing before it is in the index any more.
 func (f *Follower) prove(r *reading, now int) error {
 	at, number, err := r.locked()
 	if err != nil { // guard: TestLockThatIsGivenUpMeanwhile
 		return err
-	}
-	_, last := f.index.isAt()
-	if at != now || // guard (without at != now): TestLockThatMovesMeanwhile
-		number > last || // guard: TestCutWhileItIsWritten
-		number+1 < last { // guard: TestLockThatMovesMeanwhile
-		return ErrAgain // a batch is announced after it was written, and before the next one is
 	}
 	for i := range r.files {
 		head, _, err := r.readHead(i)
@@ -73,6 +71,17 @@ func (f *Follower) prove(r *reading, now int) error {
 		if head != r.heads[i] { // guard: TestEmptiedWhileItIsRead
 			return ErrAgain
 		}
+	}
+	run, last := f.index.isAt()
+	if r.announced > last && f.missing == r.announced { // guard (without f.missing): TestMissingOnce
+		f.index.reset(run, r.announced) // it was written before its file was opened, and will not come: a gap
+		last = r.announced
+	}
+	f.missing = max(r.announced, number)
+	if at != now || // guard (without at != now): TestLockThatMovesMeanwhile
+		number > last || // guard: TestChangesWhileTheJournalGoesOn
+		number+1 < last { // guard: TestLockThatMovesMeanwhile
+		return ErrAgain // a batch is announced after it was written, and before the next one is
 	}
 	return nil
 }

@@ -82,7 +82,14 @@ func (v View) Told(dir string, s mtree.Stamp) Told {
 		return Told{Whole: true, Below: true}
 	}
 	refs, ok := v.refs(dir, s)
-	hidden := ok && v.index.isStarred(dir, v.index.batches[v.index.first(s)].Number)
+	hidden := false
+	if ok {
+		from := v.index.batches[v.index.first(s)].Number
+		if len(refs) > 0 {
+			from = min(from, refs[0].number) // guard: TestStarsSinceTheFirstLine
+		}
+		hidden = v.index.isStarred(dir, from)
+	}
 	v.unlock()
 	if !ok {
 		return Told{Whole: true, Below: true}

@@ -58,8 +58,8 @@ func (t *inotifyTake) event(e event) {
 		t.RootGone = true // only the root's watch has these
 	case len(e.name) > 0:
 		t.named(n, e)
-	case e.mask&attributes != 0 && n == t.nodes.root:
-		t.of(n).Self++ // all others have an event in the parent
+	case e.mask&attributes != 0: // guard: TestMountRoots
+		t.of(n).Self++
 	}
 }
 
@@ -89,8 +89,7 @@ func (t *inotifyTake) directory(n *node, name string, e event) bool {
 	switch {
 	case e.mask&attributes != 0:
 		if child != nil {
-			t.of(child).Self++
-			return true
+			return true // it has an event of its own, which tells where it is, too
 		}
 	case e.mask&unix.IN_DELETE != 0:
 		if child != nil {

@@ -81,6 +81,33 @@ func TestTimesThatAreSetAreCounted(t *testing.T) {
 	require.Equal(t, map[string]int{"": 2, "a": 4}, have)
 }
 
+// The root of a mount has no event in the directory above it: the kernel does not know that one as
+// its parent. So what somebody set there was not heard.
+func TestMountRoots(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(dir+"/m", 0o755))
+	require.NoError(t, unix.Mount("none", dir+"/m", "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { _ = unix.Unmount(dir+"/m", unix.MNT_DETACH) })
+	root, err := os.Open(dir)
+	require.NoError(t, err)
+	defer root.Close()
+	m, err := os.Open(dir + "/m")
+	require.NoError(t, err)
+	defer m.Close()
+	s, err := Inotify(make(chan struct{}, 1))
+	require.NoError(t, err)
+	defer s.Close()
+	top, _, err := s.Arm(Ref{}, -1, "", int(root.Fd()))
+	require.NoError(t, err)
+	_, _, err = s.Arm(top, int(root.Fd()), "m", int(m.Fd()))
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir+"/m", 0o700))
+	events := s.Take()
+	require.Len(t, events.Dirs, 1)
+	require.Equal(t, "m", events.Dirs[0].Path)
+	require.Equal(t, 1, events.Dirs[0].Self)
+}
+
 // Whether an armed directory still has its name could not be found out: the kernel was out
 // of memory, or the directory above could no longer be searched. That counted as gone, with an
 // event to come. None came: the directory was neither heard nor audited, and the state was

@@ -30,6 +30,7 @@ const writes = unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
 
 // happened adds what happened to the entry: an event's mask.
 func (e *Entry) happened(isDir bool, mask uint64) {
+	e.File = e.File || !isDir
 	made, moved := mask&unix.IN_CREATE != 0, mask&unix.IN_MOVED_TO != 0
 	if made || moved {
 		e.Replaced, e.Came = e.Replaced || e.Written, true

@@ -28,7 +28,7 @@ func TestMergedOnce(t *testing.T) {
 		require.Len(t, m.Entries, n)
 		for i, e := range m.Entries {
 			e.Came = false
-			require.Equal(t, Entry{Name: fmt.Sprint(i), Arrived: i%4 == 0, Renamed: i%8 == 1}, e)
+			require.Equal(t, Entry{Name: fmt.Sprint(i), Arrived: i%4 == 0, Renamed: i%8 == 1, File: i%4 != 0}, e)
 		}
 	}
 }
@@ -58,5 +58,6 @@ func TestWritten(t *testing.T) {
 		var d Entry
 		d.happened(true, unix.IN_ATTRIB)
 		require.False(t, d.Written, "a directory has one name")
+		require.True(t, e.File && !d.File)
 	}
 }

@@ -89,6 +89,7 @@ type Entry struct {
 	Name    string
 	Arrived bool // a directory arrived here: made, moved in, exchanged
 	Renamed bool // what is no directory got this name by a rename
+	File    bool // what is no directory had this name, or has it
 
 	// Written says that what had this name before was written, or its attributes were set;
 	// Replaced, that something else got the name after that.

@@ -231,6 +231,9 @@ func (p *pass) stamp(n *node) error {
 			return err
 		}
 	}
+	if !n.part && n.Record.Now != n.now {
+		p.env.Wholes.Add(n.Path, n.now) // guard: TestPartsAfterADay
+	}
 	if err := p.restoreMode(n, dir, info); err != nil {
 		return err
 	}

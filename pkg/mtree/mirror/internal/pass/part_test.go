@@ -3,6 +3,7 @@ package pass
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -74,6 +75,52 @@ func TestTheRootByAPart(t *testing.T) {
 		p, asked = r.follow()
 		require.Equal(t, int64(1), p.Held, "it stays held")
 		require.Contains(t, asked, "list /", "the root is unfinished: it is listed whole")
+	})
+}
+
+// A directory that is gone at the source stayed, because it holds what filters exclude. Later
+// the source lost everything, and a part told that: something would be left in the root, so all the
+// rest was deleted, which a whole listing of an empty root never does.
+func TestAnEmptyRootByAPart(t *testing.T) {
+	simulate(t, "", "f g x/i", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.env.Filters = last(t, "mine")
+		r.replica.Filters = r.env.Filters
+		require.NoError(t, r.Shell.Write("/copy/x/mine", "x"))
+		r.write("x/i")
+		r.complete()
+		r.remove("x")
+		r.pass()
+		require.Equal(t, "f g x/ x/mine", r.paths())
+		r.remove("f g")
+		p, asked := r.follow()
+		require.Equal(t, int64(2), p.Held)
+		require.Equal(t, "the source's root is empty", p.HeldWhy)
+		require.Contains(t, asked, "list /")
+		require.Equal(t, "f g x/ x/mine", r.paths())
+	})
+}
+
+// The copy has a file that filters exclude. So the record keeps when it was compared last, and a day
+// after that no part sufficed any more, for good.
+func TestPartsAfterADay(t *testing.T) {
+	simulate(t, "", "a/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.env.Filters = last(t, "mine")
+		r.replica.Filters = r.env.Filters
+		require.NoError(t, r.Shell.Write("/copy/a/mine", "x"))
+		r.write("a/f")
+		r.complete()
+		for _, whole := range []bool{false, true, false, false} {
+			if r.wait = 0; whole {
+				r.wait = 25 * time.Hour
+			}
+			r.write("a/f")
+			p, asked := r.follow()
+			require.True(t, p.Complete)
+			listed := len(slices.DeleteFunc(asked, func(call string) bool { return call != "list /a" }))
+			require.Equal(t, whole, listed > 1, "the part did not suffice: it is asked for the whole")
+		}
 	})
 }
 

@@ -88,7 +88,7 @@ func newRig(t *testing.T, uid uint32) *rig {
 		}
 	})}
 	log := slog.New(slog.NewTextHandler(&r.log, nil))
-	r.env = work.Env{Source: r, Verified: &work.VerifiedFiles{}, Log: log}
+	r.env = work.Env{Source: r, Verified: &work.VerifiedFiles{}, Wholes: &work.Wholes{}, Log: log}
 	limit, err := gate.ParseLimit("100%")
 	require.NoError(t, err)
 	n := func() *atomic.Int64 { return &atomic.Int64{} }

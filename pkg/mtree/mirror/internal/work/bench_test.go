@@ -69,7 +69,7 @@ func newBenchOn(t *testing.T, uid uint32, paths string, noXattrs bool) *bench {
 	require.NoError(t, r.SetTree(tree))
 	b.env = Env{
 		Source: b, Root: &source.Root{State: wire.Watched}, Replica: r, Overlap: &overlap.Guard{Source: b, Replica: r},
-		Verified: &VerifiedFiles{}, Log: log, BeforeChange: func() { b.changes++ },
+		Verified: &VerifiedFiles{}, Wholes: &Wholes{}, Log: log, BeforeChange: func() { b.changes++ },
 	}
 	b.env.Root.Tree, b.env.Root.Fingerprint = source.Tree{ID: tree.ID, Epoch: 5}, "e"
 	require.NoError(t, b.Shell.Mkdir("/copy/d", 0o755))

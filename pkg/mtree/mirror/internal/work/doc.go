@@ -28,11 +28,12 @@
 //	sums.go                      files compared by their sums
 //	deletions.go                 deletions carried out
 //	make.go                      directories, symlinks, modes and owners
+//	writing.go                   a file with its bytes, time, mode and owner
 //	partial.go                   files that broke off and are continued
 //	visitresult.go               what a visit found
 //	entries.go                   what the copy and the source have in a directory
 //	ask.go                       a listing of the tree that the pass began with
 //	env.go                       Env, Target, FileGroup; opening a directory to change it
-//	verified.go                  files whose bytes are known
+//	verified.go, wholes.go       files whose bytes are known; when directories were listed whole
 //	limit.go                     --bwlimit
 package work

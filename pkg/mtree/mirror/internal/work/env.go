@@ -37,6 +37,7 @@ type Env struct {
 	Overlap  *overlap.Guard // of Source and Replica
 	Filters  *glob.List     // what is not copied
 	Verified *VerifiedFiles // outlives a pass
+	Wholes   *Wholes        // outlives a pass
 	Limiter  *rate.Limiter  // of file contents; nil: none
 	Log      *slog.Logger
 

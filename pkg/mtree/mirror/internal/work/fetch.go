@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"tidemark/pkg/mtree"
@@ -221,39 +220,6 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 	return nil
 }
 
-// fileMode returns the permission bits that a fetched file gets.
-func (env *Env) fileMode(c mtree.Change) uint32 {
-	switch {
-	case c.Want.Has&mtree.HasMode != 0:
-		return c.Want.Mode & 0o777
-	case c.Have != nil && c.Have.Kind == mtree.File:
-		return c.Have.Mode & 0o777
-	}
-	return 0o666 &^ env.Replica.Umask
-}
-
-// applyMetadata sets owner, mode and time of a file by its descriptor, and flushes it
-// with SyncEach.
-func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
-	if env.Owner && c.Want.Has&mtree.HasOwner != 0 {
-		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
-			return err
-		}
-	}
-	if mode&env.Replica.Umask != 0 {
-		if err := f.Chmod(mode); err != nil {
-			return err
-		}
-	}
-	if err := f.SetTime(env.Replica.Times.Stored(got.MTime)); err != nil {
-		return err
-	}
-	if env.SyncEach {
-		return f.Sync()
-	}
-	return nil
-}
-
 // stageFile keeps a file in the staging directory, because a directory has its name. It is
 // flushed at once: the pass may commit before that directory goes, and then flushes what has
 // the name until then.
@@ -271,28 +237,4 @@ func (env *Env) stageFile(dir *disk.Dir, path string, temp *disk.TempFile, neste
 	}
 	h.Deletions = append(h.Deletions, d)
 	return temp.Keep()
-}
-
-var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
-
-// copyBody copies body to f. An error of f is marked as one of the copy's disk; an error
-// of body is not.
-func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
-	buf := copyBuffers.Get().(*[256 << 10]byte)
-	defer copyBuffers.Put(buf)
-	for {
-		n, err := body.Read(buf[:])
-		if n > 0 {
-			if _, err := f.Write(buf[:n]); err != nil {
-				return size, replica.Local(err)
-			}
-			size += int64(n)
-		}
-		if err == io.EOF {
-			return size, nil
-		}
-		if err != nil {
-			return size, err
-		}
-	}
 }

@@ -46,11 +46,20 @@ func (env *Env) knowsHidden(before records.Record, trusted bool) bool {
 }
 
 // Marks in the fingerprint of a record: before which names were mount points; and at its end, if
-// the copy has entries that stayed because the source may have them without listing them.
+// entries stayed in the copy that the listing does not have: the source may have them without listing
+// them, or they hold what filters exclude.
 const (
 	mountsMark = "+"
 	staysMark  = "!"
 )
+
+// recordStays notes in the record that entries stay which the listing does not have, and which only
+// another whole listing shows to be gone.
+func (v *VisitResult) recordStays() {
+	if _, _, stayed := splitFingerprint(v.Record.Fingerprint); !stayed && v.Record.Fingerprint != otherFingerprint {
+		v.Record.Fingerprint += staysMark
+	}
+}
 
 // splitFingerprint returns what the fingerprint in a record says: of which options of serve it is,
 // which names were mount points, and whether entries stayed that the listing did not have.
@@ -77,7 +86,7 @@ func (env *Env) recordHidden(v *VisitResult) {
 			r.Fingerprint += mountsMark + v.Listing.Mounts
 		}
 	}
-	if _, _, stayed := splitFingerprint(r.Fingerprint); v.Plan.Hides && !stayed && r.Fingerprint != otherFingerprint {
-		r.Fingerprint += staysMark // guard: TestWhatIsRecordedOfWhatIsLeftOut
+	if v.Plan.Hides {
+		v.recordStays() // guard: TestWhatIsRecordedOfWhatIsLeftOut
 	}
 }

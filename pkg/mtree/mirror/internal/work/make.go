@@ -112,8 +112,18 @@ func (env *Env) replacement(dir *disk.Dir, path, staged string, nested bool) (re
 }
 
 // setMode sets permission bits and owner of an entry. A directory keeps its set-id and
-// sticky bits.
+// sticky bits. A file that has another name gets a copy of its own first: that name may be one of
+// another file of the source (takeFile), or in somebody's snapshot.
 func (env *Env) setMode(dir *disk.Dir, c mtree.Change) error {
+	info, err := dir.Stat(c.Want.Name)
+	if err != nil {
+		return err
+	}
+	if info.Kind == mtree.File && info.Links > 1 { // guard: TestModeOfAFileWithTwoNames
+		if err := env.separate(dir, c); !disk.IsDenied(err) {
+			return err
+		}
+	}
 	if err := env.setOwner(dir, c.Want); err != nil {
 		return err
 	}
@@ -122,13 +132,20 @@ func (env *Env) setMode(dir *disk.Dir, c mtree.Change) error {
 	}
 	mode := c.Want.Mode & 0o777
 	if c.Want.Kind == mtree.Dir {
-		info, err := dir.Stat(c.Want.Name)
-		if err != nil {
-			return err
-		}
 		mode |= info.Mode &^ 0o777
 	}
 	return dir.ChmodEntry(c.Want.Name, mode)
+}
+
+// separate puts a copy of a file, with its new mode and owner, in the place of one of its names.
+// What is denied leaves everything as it was.
+func (env *Env) separate(dir *disk.Dir, c mtree.Change) error {
+	file, _, err := dir.OpenFile(c.Want.Name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return env.placeCopy(dir, c, file, func(temp *disk.TempFile) error { return temp.Sync() })
 }
 
 // setOwner sets the owner of an entry, if owners are copied and the source lists them.

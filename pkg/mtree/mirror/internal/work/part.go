@@ -26,22 +26,24 @@ const wholeEvery = 24 * time.Hour
 // suffices reports whether a part is enough to make the copy of a directory equal to the source's:
 // the copy is complete with a stamp that the part begins with, nobody touched it since, nothing in
 // it or below it is doubted or unfinished, and its record speaks of this directory, listed with
-// the present options within the last day. If entries stayed because the source might hide them,
-// only a whole listing says that it does no longer.
+// the present options within the last day. If entries stayed because the source might hide them, or
+// it was read while something was mounted on an entry, only a whole listing says that this has
+// ended: nobody stamps a copy when its mounts go.
 func (env *Env) suffices(t *Target, v *VisitResult, info disk.Info) bool {
 	l, r := &v.Listing, v.Before
-	_, _, stayed := splitFingerprint(r.Fingerprint)
+	_, mounts, stayed := splitFingerprint(r.Fingerprint)
 	return v.Had && !t.Fresh && !v.Past &&
 		!t.Open && // guard: TestWhichPartsSuffice
 		v.Doubts == 0 && // guard: TestWhichPartsSuffice
 		!stayed && // guard: TestWhichPartsSuffice
+		mounts == "" && // guard: TestWhichPartsSuffice
 		env.Replica.IsCompleted(r, info, r.Stamp) && // guard: TestWhichPartsSuffice
 		l.Suffices(r.Stamp) && // guard: TestWhichPartsSuffice
 		!l.Stamp.Before(r.Stamp) && // guard: TestWhichPartsSuffice
 		l.ID != "" && l.ID == r.ID && // guard: TestWhichPartsSuffice
 		env.isOfOurOptions(v) && // guard: TestWhichPartsSuffice
 		l.HasNow && !l.Now.Before(r.Now) &&
-		l.Now.Sub(r.Now) < wholeEvery && // guard: TestWhichPartsSuffice
+		l.Now.Sub(mtree.Later(r.Now, env.Wholes.At(t.Path))) < wholeEvery && // guard: TestWhichPartsSuffice
 		env.Replica.Uncopied()[t.Path] == 0 // guard: TestWhichPartsSuffice
 }
 

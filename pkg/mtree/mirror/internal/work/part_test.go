@@ -96,10 +96,15 @@ func TestWhichPartsSuffice(t *testing.T) {
 		"recorded with unknown options": record(func(r *records.Record) { r.Fingerprint = otherFingerprint }),
 		"others stayed":                 record(func(r *records.Record) { r.Fingerprint = "!" }),
 		"others stayed, of options":     record(func(r *records.Record) { r.Fingerprint, r.Excluded = "e!", 1 }),
-		"listed by a clock ahead":       record(func(r *records.Record) { r.Now = later.Add(1) }),
-		"it tells no time":              func(b *bench, _ *Target) { b.part.HasNow, b.part.Now = false, mtree.Stamp{} },
-		"listed a day ago":              record(func(r *records.Record) { r.Now = later.Add(-24 * time.Hour) }),
-		"never compared":                record(func(r *records.Record) { r.Now = never }),
+		"a mount was left out":          record(func(r *records.Record) { r.Fingerprint, r.Excluded = "e+12345678", 1 }),
+		"listed whole a day ago": func(b *bench, _ *Target) {
+			record(func(r *records.Record) { r.Now = later.Add(-48 * time.Hour) })(b, nil)
+			b.env.Wholes.Add("d", later.Add(-24*time.Hour))
+		},
+		"listed by a clock ahead": record(func(r *records.Record) { r.Now = later.Add(1) }),
+		"it tells no time":        func(b *bench, _ *Target) { b.part.HasNow, b.part.Now = false, mtree.Stamp{} },
+		"listed a day ago":        record(func(r *records.Record) { r.Now = later.Add(-24 * time.Hour) }),
+		"never compared":          record(func(r *records.Record) { r.Now = never }),
 		"something is not copied": func(b *bench, _ *Target) {
 			require.NoError(b.t, b.env.Replica.UpdateUncopied(replica.Uncopied{"d": 1}, func(string) bool { return false }, false))
 		},
@@ -150,12 +155,15 @@ func TestAPartOfWhatTheCopyHas(t *testing.T) {
 // The record just within a day, and at each end of a span.
 func TestPartsThatJustSuffice(t *testing.T) {
 	for name, set := range map[string]func(b *bench, r *records.Record){
-		"within the day":          func(_ *bench, r *records.Record) { r.Now = later.Add(1 - 24*time.Hour) },
-		"listed just now":         func(_ *bench, r *records.Record) { r.Now = later },
-		"begins with it":          func(b *bench, _ *records.Record) { b.part.Part[1].To = now },
-		"ends with it":            func(b *bench, _ *records.Record) { b.part.Part[1].From = longAgo.Add(5) },
-		"the same options":        func(_ *bench, r *records.Record) { r.Fingerprint, r.Excluded = "e", 3 },
-		"the same, and its mount": func(_ *bench, r *records.Record) { r.Fingerprint, r.Excluded = "e+12345678", 3 },
+		"within the day":   func(_ *bench, r *records.Record) { r.Now = later.Add(1 - 24*time.Hour) },
+		"listed just now":  func(_ *bench, r *records.Record) { r.Now = later },
+		"begins with it":   func(b *bench, _ *records.Record) { b.part.Part[1].To = now },
+		"ends with it":     func(b *bench, _ *records.Record) { b.part.Part[1].From = longAgo.Add(5) },
+		"the same options": func(_ *bench, r *records.Record) { r.Fingerprint, r.Excluded = "e", 3 },
+		"listed whole since": func(b *bench, r *records.Record) {
+			r.Now = later.Add(-48 * time.Hour)
+			b.env.Wholes.Add("d", later.Add(1-24*time.Hour))
+		},
 	} {
 		b := newBench(t, 0, "f g old")
 		b.tells("old")

@@ -170,20 +170,5 @@ func (env *Env) takeFile(ctx context.Context, dir *disk.Dir, c mtree.Change, pat
 			return nil
 		}
 	}
-	temp, err := env.Replica.Staging.Create(dir, c.Want.Name, true, mode)
-	if err != nil {
-		return err
-	}
-	defer temp.Discard()
-	size, err := copyBody(temp, source.Until(ctx, file))
-	if err == nil && size != c.Want.Size {
-		err = source.ErrMoved
-	}
-	if err == nil {
-		err = env.applyMetadata(temp, c, c.Want, mode)
-	}
-	if err != nil {
-		return err
-	}
-	return temp.Place(dir, c.Want.Name)
+	return env.placeCopy(dir, c, source.Until(ctx, file), func(*disk.TempFile) error { return nil })
 }

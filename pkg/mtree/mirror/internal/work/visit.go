@@ -33,7 +33,51 @@ func (env *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitR
 }
 
 // look does the work of Visit. It stores what it finds in v, and returns the error.
-func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitResult) (err error) {
+func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *VisitResult) error {
+	if err := env.readListing(ctx, t, given, v); err != nil {
+		return err
+	}
+	dir, err := env.openCopy(t.Path)
+	if env.DryRun && errors.Is(err, fs.ErrNotExist) {
+		env.compare(t, v, nil, nil)
+		return nil
+	}
+	if err != nil {
+		return replica.Local(err)
+	}
+	defer dir.Close()
+	info, err := env.readRecord(t, v, dir)
+	if err != nil {
+		return replica.Local(err)
+	}
+	if err := env.acceptListing(ctx, t, given, v, info); err != nil {
+		return err
+	}
+	if env.isSame(t, v, info) {
+		v.Same = true
+		return nil
+	}
+	have, filtered, err := env.readEntries(t, v, dir)
+	if err != nil {
+		return replica.Local(err)
+	}
+	// If size and time do not prove the copy's files, "not modified" does not either.
+	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost)
+	env.compare(t, v, dir, have)
+	if err := env.refusal(v); err != nil {
+		return err
+	}
+	if !env.DryRun {
+		if err := errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(t, v, dir, info)); err != nil {
+			return err
+		}
+	}
+	env.findExtra(t, v, dir)
+	return nil
+}
+
+// readListing takes the listing that is given, or asks for it. The source must not list the copy.
+func (env *Env) readListing(ctx context.Context, t *Target, given *source.Root, v *VisitResult) (err error) {
 	var l source.Dir
 	if given != nil {
 		l = given.Dir
@@ -46,81 +90,84 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 	env.take(t, v, &l)
 	// What a listing of the past lists below it may be of the past, too, and no stamp tells.
 	v.Past = l.Past || t.Past // guard (without t.Past): TestNothingIsDeletedBelowAListingOfThePast
-	if err := env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded); err != nil {
-		return err
+	return env.Overlap.CheckDir(ctx, env.Root, t.Path, &l, env.Filters.Excluded)
+}
+
+// readRecord makes the copy's directory accessible, and reads what it is and what its record says.
+func (env *Env) readRecord(t *Target, v *VisitResult, dir *disk.Dir) (info disk.Info, err error) {
+	if info, err = dir.Self(); err != nil {
+		return info, err
 	}
-	dir, err := env.openCopy(t.Path)
-	if env.DryRun && errors.Is(err, fs.ErrNotExist) {
-		env.compare(t, v, nil, nil)
-		return nil
-	}
-	if err != nil {
-		return replica.Local(err)
-	}
-	defer dir.Close()
-	info, err := dir.Self()
-	if err != nil {
-		return replica.Local(err)
-	}
-	if err := env.enter(dir, info); err != nil {
-		return replica.Local(err)
+	if err = env.enter(dir, info); err != nil {
+		return info, err
 	}
 	if v.Before, v.Had, err = env.Replica.Record(dir, t.Path); err != nil { // guard: TestAVisitNeedsItsRecord
-		return replica.Local(err)
+		return info, err
 	}
 	v.Intact = v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp)
+	return info, nil
+}
+
+// acceptListing refuses a part that does not prove enough, with errPart. A listing of the past is
+// read anew.
+func (env *Env) acceptListing(ctx context.Context, t *Target, given *source.Root, v *VisitResult, info disk.Info) error {
 	// guard (without !env.isSame): TestAPartOfWhatTheCopyHas
 	if v.Listing.IsPart() && !env.isSame(t, v, info) && !env.suffices(t, v, info) { // guard: TestWhichPartsSuffice
 		return errPart
 	}
-	if l.Past && given != nil || env.isPast(v) { // guard: TestAListingOfThePastIsReadAnew
+	if given != nil && given.Past || env.isPast(v) { // guard: TestAListingOfThePastIsReadAnew
 		if err := env.readAnew(ctx, t, given, v); err != nil {
 			return err
 		}
 	}
-	if env.isSame(t, v, info) {
-		v.Same = true
-		return nil
-	}
-	isWhole := v.Had && env.Replica.IsCompleted(v.Before, info, v.Before.Stamp) // with another stamp than the listing's
-	v.MayBeLost = !isWhole && env.Replica.MayBeLost(v.Before)
+	return nil
+}
+
+// readEntries judges in which state the copy's directory is, and reads the entries that are
+// compared, with the spelling of the source. filtered are the names of the directories that filters
+// exclude.
+func (env *Env) readEntries(t *Target, v *VisitResult, dir *disk.Dir) (have []mtree.Entry, filtered []string, err error) {
+	v.MayBeLost = !v.Intact && env.Replica.MayBeLost(v.Before)
 	v.Nested = t.Nested || t.Path != "" && !t.Fresh && dir.HasMarker()
-	var have []mtree.Entry
-	var filtered []string
 	if !t.Fresh {
 		if have, v.Unseen, filtered, err = env.have(dir, t.Path, &v.Listing); err != nil {
-			return replica.Local(err)
+			return nil, nil, err
 		}
 	}
 	v.doubt(len(have) > 0)
-	v.Unflushed = hasFiles(have) && !isWhole // guard: TestWhatAKilledMirrorWroteIsFlushed
+	v.Unflushed = hasFiles(have) && !v.Intact // guard: TestWhatAKilledMirrorWroteIsFlushed
 	if have, err = env.respell(dir, t, v, have); err != nil {
-		return replica.Local(err)
+		return nil, nil, err
 	}
 	v.InCopy = int64(len(have))
-	// If size and time do not prove the copy's files, "not modified" does not either.
-	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost)
-	env.compare(t, v, dir, have)
+	return have, filtered, nil
+}
+
+// refusal returns why a plan must not be carried out; nil: it may be.
+func (env *Env) refusal(v *VisitResult) error {
 	if v.Listing.IsPart() && (v.leavesOut() || v.Plan.Hides) { // guard: TestWhichPartsSuffice
 		return errPart
 	}
 	if (v.Past || env.isPast(v)) && v.removes() {
 		return ErrPast
 	}
-	if !env.DryRun {
-		if err := errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(t, v, dir, info)); err != nil {
-			return err
-		}
-	}
+	return nil
+}
+
+// findExtra finds what the copy has and the listing has not: the deletions, and how much is in
+// directories that no visit leads to.
+func (env *Env) findExtra(t *Target, v *VisitResult, dir *disk.Dir) {
 	if !v.Listing.Hot { // guard (always): TestAHotListing
 		env.findDeletions(t, v, dir)
+	}
+	if v.Stays > 0 {
+		v.recordStays() // guard: TestAnEmptyRootByAPart
 	}
 	if v.Doubts.Below() {
 		for _, e := range v.Plan.Unvisited { // guard: TestTheCountOfWhatIsKept
 			v.Inside += env.Replica.CountIn(mtree.JoinPath(t.Path, e.Name))
 		}
 	}
-	return nil
 }
 
 // isSame reports whether the directory is complete with the stamp of the listing, so that there is

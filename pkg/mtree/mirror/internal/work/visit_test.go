@@ -340,6 +340,36 @@ func TestWhatBeginsADirectory(t *testing.T) {
 	}
 }
 
+// A renamed file was taken over by a hard link, and the deletion of its old name was held. The
+// source had two files then, and a mode that one of them got, the other one got, too: nothing
+// looked there. A file that may not be read keeps its other names.
+func TestModeOfAFileWithTwoNames(t *testing.T) {
+	mode := file("f")
+	mode.Size, mode.Mode = 1, 0o600
+	for _, denied := range []bool{false, true} {
+		b := newBench(t, 0, "f")
+		require.NoError(t, b.Shell.Link("/copy/d/f", "/copy/other"))
+		b.list(mode)
+		if denied {
+			b.Refuse("open f", unix.EACCES, -1)
+		}
+		require.Empty(t, b.visit().Failed)
+		b.Fail = nil
+		was := map[string]uint32{}
+		for _, path := range []string{"/copy/d/f", "/copy/other"} {
+			stx, err := b.Shell.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BASIC_STATS)
+			require.NoError(t, err)
+			was[path] = uint32(stx.Mode & 0o777)
+			text, err := b.Shell.Read(path)
+			require.NoError(t, err)
+			require.Equal(t, "f", text)
+		}
+		require.Equal(t, uint32(0o600), was["/copy/d/f"])
+		require.Equal(t, denied, was["/copy/other"] == 0o600)
+		require.Equal(t, mode.MTime, b.has()[0].MTime)
+	}
+}
+
 // What a visit makes by itself: directories, symlinks and modes. What fails leaves the others,
 // and a directory that was not made is not visited.
 func TestWhatAVisitMakes(t *testing.T) {

@@ -2,12 +2,15 @@ package ownwrites
 
 import "tidemark/pkg/mtree/internal/disk"
 
-// Awaited counts our own writes whose events are still to come: inotify does not say who set a
+// Awaited counts our own writes whose events come with the next Take: inotify does not say who set a
 // time. Where other things happened in a directory since, what it shows does not tell either
 // (Memory.Untouched). So its events are counted: as many as we wrote are ours. The zero Awaited
 // is ready. One goroutine uses it. Memory: some 70 bytes for each directory that was stamped
-// since the last Clear.
-type Awaited struct{ writes map[disk.Node]awaited }
+// since the last Take.
+type Awaited struct {
+	writes map[disk.Node]awaited
+	tells  bool
+}
 
 // awaited are our own writes of one directory.
 type awaited struct {
@@ -15,11 +18,14 @@ type awaited struct {
 	mode, uid, gid uint32 // after the last
 }
 
-// Add adds a write. before and after are fstat before and after it. If somebody else had set
-// times or mode last, it does not count: the kernel makes one event of two that are equal and
-// follow each other.
-func (a *Awaited) Add(m *Memory, before, after disk.Info) {
+// Add adds a write. before and after are fstat before and after it. merges says that no other
+// directory has an event of it: then the kernel makes one event of two that follow each other.
+// So several writes count as one, and none if somebody else had set times or mode last.
+func (a *Awaited) Add(m *Memory, before, after disk.Info, merges bool) {
 	have := a.writes[after.Node]
+	if a.tells = true; merges {
+		have.count = 0 // guard: TestAwaitedOfTwoThatAreOne
+	}
 	if before.MTime != before.CTime && !m.Has(before) { // guard: TestAwaitedOfTwoThatAreOne
 		return
 	}
@@ -31,7 +37,7 @@ func (a *Awaited) Add(m *Memory, before, after disk.Info) {
 
 // Heard says how many events of a directory's own attributes came; info is fstat of it now. It
 // reports whether we wrote that often since the last Clear: if all events up to now are there,
-// they are ours.
+// they are ours. Where two may be merged, one of somebody else may pass for ours.
 func (a *Awaited) Heard(info disk.Info, events int) bool {
 	have := a.writes[info.Node]
 	delete(a.writes, info.Node)
@@ -42,5 +48,9 @@ func (a *Awaited) Heard(info disk.Info, events int) bool {
 		have.mode == info.Mode && have.uid == info.UID && have.gid == info.GID // guard: TestAwaitedOfTwoThatAreOne
 }
 
-// Clear says that no events of the writes so far are still to come, or that some were lost.
+// TellsOurs reports whether the source tells of our own writes. Before the first one, that makes no
+// difference.
+func (a *Awaited) TellsOurs() bool { return a.tells }
+
+// Clear says that the events of the writes so far came, or were lost.
 func (a *Awaited) Clear() { clear(a.writes) }

@@ -14,21 +14,24 @@ func TestAwaited(t *testing.T) {
 	var a ownwrites.Awaited
 	m := ownwrites.New(nil, nil, at(0))
 	shows := disk.Info{Node: disk.Node{Dev: 1, Ino: 2}, MTime: at(5), CTime: at(5), Mode: 0o755}
+	require.False(t, a.TellsOurs())
 	require.False(t, a.Heard(shows, 1))
-	a.Add(m, shows, shows)
-	a.Add(m, shows, shows)
+	a.Add(m, shows, shows, false)
+	a.Add(m, shows, shows, false)
 	other := shows
 	other.Node.Dev = 2
 	require.False(t, a.Heard(other, 1), "another directory")
 	require.True(t, a.Heard(shows, 1))
 	require.True(t, a.Heard(shows, 1))
 	require.False(t, a.Heard(shows, 1))
-	a.Add(m, shows, shows)
+	a.Add(m, shows, shows, false)
 	require.False(t, a.Heard(shows, 2), "one of them is somebody else's")
 	require.False(t, a.Heard(shows, 1), "that one was ours")
-	a.Add(m, shows, shows)
+	a.Add(m, shows, shows, false)
+	require.True(t, a.TellsOurs())
 	a.Clear()
 	require.False(t, a.Heard(shows, 1))
+	require.True(t, a.TellsOurs())
 }
 
 // The kernel makes one event of two that are equal, if one directly follows the other: one of
@@ -42,17 +45,20 @@ func TestAwaitedOfTwoThatAreOne(t *testing.T) {
 	after := changed
 	after.MTime, after.CTime = at(4), at(7)
 	var a ownwrites.Awaited
-	a.Add(m, set, after)
+	a.Add(m, set, after, true)
 	require.False(t, a.Heard(after, 1), "somebody set its mode before us")
 	m.Put(set, 0, ownwrites.Unproven, true)
-	a.Add(m, set, after)
+	a.Add(m, set, after, true)
 	require.True(t, a.Heard(after, 1), "we had")
+	a.Add(m, changed, after, true)
+	a.Add(m, changed, after, true)
+	require.False(t, a.Heard(after, 2), "ours may be one event")
 	for _, set := range []func(i *disk.Info){
 		func(i *disk.Info) { i.Mode = 0o700 },
 		func(i *disk.Info) { i.UID = 0 },
 		func(i *disk.Info) { i.GID = 0 },
 	} {
-		a.Add(m, changed, after)
+		a.Add(m, changed, after, true)
 		now := after
 		set(&now)
 		require.False(t, a.Heard(now, 1))

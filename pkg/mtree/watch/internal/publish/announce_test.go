@@ -210,7 +210,7 @@ func TestOwnEventsAmongOthers(t *testing.T) {
 	together := func(selves int, drained bool) func(b *Batch) {
 		return func(b *Batch) {
 			events(b, notify.DirEvents{Path: "a", Self: selves, Entries: []notify.Entry{{Name: "f"}}})
-			b.Drained = drained
+			b.Taken, b.Drained = true, drained
 		}
 	}
 	for name, c := range map[string]struct {
@@ -223,7 +223,8 @@ func TestOwnEventsAmongOthers(t *testing.T) {
 		"more may be under way":                {then: together(1, false), names: "*"},
 		"ours came before":                     {before: together(1, true), then: together(2, true), names: "*"},
 		"a source that does not tell of us":    {unheard: true, then: together(1, true), names: "*"},
-		"ours was told of, nothing is to come": {before: func(b *Batch) { b.Drained = true }, then: together(1, true), names: "*"},
+		"no name came with it":                 {then: both(self("a"), func(b *Batch) { b.Taken, b.Drained = true, true }), names: "*"},
+		"ours was told of, nothing is to come": {before: func(b *Batch) { b.Taken = true }, then: together(1, true), names: "*"},
 	} {
 		g := newGround(t, "a/f", "a/g")
 		g.ear.OwnEvents = !c.unheard
@@ -240,6 +241,67 @@ func TestOwnEventsAmongOthers(t *testing.T) {
 			}
 		}
 		require.Equal(t, ". = a/, a "+c.names, wrote, name)
+	}
+}
+
+// Somebody set who may read a directory before a batch was planned, and the event of that came with
+// the next one. By then the directory showed what we had written, and a line told the names that
+// had come and gone in between.
+func TestSetBeforeThePlan(t *testing.T) {
+	for name, c := range map[string]struct {
+		set, ours, undrained bool
+		selves               int
+		names                string
+	}{
+		"nobody":                         {names: "< f"},
+		"somebody":                       {set: true, selves: 1, names: "*"},
+		"somebody, and we":               {set: true, ours: true, selves: 2, names: "*"},
+		"we":                             {ours: true, selves: 1, names: "< f"},
+		"we, and more may be under way":  {ours: true, undrained: true, selves: 1, names: "< f"},
+		"nobody tells of us, nobody set": {ours: true, names: "< f"},
+	} {
+		g := newGround(t, "a/f", "a/g")
+		g.ear.OwnEvents = c.ours
+		g.OwnWrites.Put(g.info("a"), 0, ownwrites.Unproven, true)
+		if c.set {
+			require.NoError(t, g.Shell.Chmod("/tree/a", 0o700))
+			require.NoError(t, g.Shell.Chmod("/tree/a", 0o755))
+		}
+		g.writes(entry("a/f"))
+		require.NoError(t, g.Shell.Write("/tree/a/f", "in place"))
+		g.floor = machine.Now()
+		wrote := g.writes(func(b *Batch) {
+			events(b, notify.DirEvents{Path: "a", Self: c.selves, Entries: []notify.Entry{{Name: "f"}}})
+			b.Taken, b.Drained = true, !c.undrained
+		})
+		require.Equal(t, ". = a/, a "+c.names, strings.Replace(wrote, "a = f", "a < f", 1), name)
+	}
+}
+
+// A name was that of a directory for a moment, and got that of a file with other names in the
+// directory, which was written through it. Nothing was heard at the others.
+func TestLinkInThePlaceOfADirectory(t *testing.T) {
+	for _, unread := range []bool{false, true} {
+		for links, want := range map[int]string{1: ". = a/, a = d/, a/d **", 2: ". = a/, a = *, a/d **"} {
+			g := newGround(t, "a/f")
+			if unread {
+				g.make("a/d/")
+				g.settle()
+				g.unread("a/d")
+				require.NoError(t, g.Shell.Unlinkat(unix.AT_FDCWD, "/tree/a/d", unix.AT_REMOVEDIR))
+			}
+			if links > 1 {
+				require.NoError(t, g.Shell.Link("/tree/a/f", "/tree/a/d"))
+			} else {
+				require.NoError(t, g.Shell.Write("/tree/a/d", ""))
+			}
+			g.floor = machine.Now()
+			batch := arrival("a/d")
+			if unread {
+				batch = entry("a/d")
+			}
+			require.Equal(t, want, g.writes(batch))
+		}
 	}
 }
 

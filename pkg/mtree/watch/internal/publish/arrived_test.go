@@ -91,7 +91,7 @@ func TestArrivedWithoutAStamp(t *testing.T) {
 	}{
 		{"it left again", func(g *ground) { require.NoError(t, g.Shell.Remove("/tree/x")) }, false, 0},
 		{"it cannot be opened", func(g *ground) { g.Refuse("open x", unix.EACCES, -1) }, true, 0},
-		{"it cannot be looked at", func(g *ground) { g.RefuseNth("statx x", 1, unix.EIO) }, true, 0},
+		{"it cannot be looked at", func(g *ground) { g.RefuseNth("statx x", 2, unix.EIO) }, true, 0},
 		{"it left while it was looked at", func(g *ground) {
 			g.Fail = func(call string) error {
 				if call != "open x" {

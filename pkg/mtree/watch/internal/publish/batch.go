@@ -17,6 +17,7 @@ type Batch struct {
 	Paths  bool // somebody needs the paths of the changes: Result.Changes
 	Unsure bool // there may be changes that nobody heard, and no audit has found yet
 
+	Taken   bool // it has the events of a Take
 	Drained bool // all events so far are in it, or were in earlier ones
 
 	top dirChange
@@ -96,9 +97,16 @@ func (b *Batch) AddEvents(dirs []*notify.DirEvents, excluded func(path string, i
 		var entries []notify.Entry
 		for _, e := range d.Entries {
 			path := mtree.JoinPath(d.Path, e.Name)
-			if !excluded(path, false) && !(e.Arrived && excluded(path, true)) { // guard (without !excluded): TestExclude
-				entries = append(entries, e)
+			if excluded(path, false) { // guard: TestExclude
+				continue
 			}
+			if e.Arrived && excluded(path, true) {
+				if !e.File { // guard: TestAFileInThePlaceOfAnExcludedDirectory
+					continue
+				}
+				e.Arrived = false // a file had the name, or has it: that counts, and nothing in the directory
+			}
+			entries = append(entries, e)
 		}
 		if len(entries) == 0 && d.Self == 0 && !d.Dirty { // guard (without d.Self): TestOwnEventsByPID
 			continue

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/notify"
 	"tidemark/pkg/mtree/watch/internal/audit"
 )
@@ -28,8 +29,10 @@ func TestAddEvents(t *testing.T) {
 		{notify.DirEvents{Path: "a", Dirty: true}, 1, ""},
 		{notify.DirEvents{Path: "a", Self: 1}, 1, ""},
 		{notify.DirEvents{Path: "a"}, 0, ""},
-		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "dir"}}}, 1, "dir"},             // a file of that name counts
-		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "dir", Arrived: true}}}, 0, ""}, // a directory does not
+		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "dir"}}}, 1, "dir"},                            // a file of that name counts
+		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "dir", Arrived: true}}}, 0, ""},                // a directory does not
+		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "dir", Arrived: true, File: true}}}, 1, "dir"}, // unless a file had its name
+		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "x", Arrived: true, File: true}}}, 0, ""},
 		{notify.DirEvents{Path: "a", Entries: []notify.Entry{{Name: "other", Arrived: true}}}, 1, "other"},
 		{notify.DirEvents{Path: "dir", Entries: []notify.Entry{{Name: "f"}}}, 0, ""},
 		{notify.DirEvents{Path: "", Entries: []notify.Entry{{Name: "f"}}}, 1, "f"},
@@ -47,6 +50,7 @@ func TestAddEvents(t *testing.T) {
 			names = append(names, e.Name)
 		}
 		require.Equal(t, c.kept, strings.Join(names, " "), "%+v", c)
+		require.False(t, change.arrives("dir"), "nothing in it is published")
 		require.Equal(t, c.event.Self, change.selves)
 		require.Equal(t, c.event.Self > 0, change.self)
 		require.Equal(t, c.event.Dirty, change.dirty)
@@ -54,6 +58,25 @@ func TestAddEvents(t *testing.T) {
 	b, everything := Batch{}, func(path string, _ bool) bool { return path == "" }
 	b.AddEvents([]*notify.DirEvents{{Self: 1}}, everything)
 	require.Equal(t, 1, b.Size, "the root is never excluded")
+}
+
+// A published file was removed, and a directory that is excluded got its name. Both have one entry,
+// and it was dropped: the file stayed in every copy. In the other order, a new file was never told.
+func TestAFileInThePlaceOfAnExcludedDirectory(t *testing.T) {
+	g := newGround(t, "a/f")
+	g.make("a/cache")
+	g.settle()
+	batch := func(e notify.Entry) func(b *Batch) {
+		return func(b *Batch) {
+			b.AddEvents([]*notify.DirEvents{{Path: "a", Entries: []notify.Entry{e}}}, func(path string, isDir bool) bool { return isDir && path == "a/cache" })
+		}
+	}
+	require.NoError(t, g.Shell.Remove("/tree/a/cache"))
+	g.make("a/cache/in/")
+	g.floor = machine.Now()
+	require.Equal(t, ". = a/, a = cache/", g.writes(batch(notify.Entry{Name: "cache", Arrived: true, File: true})))
+	require.Equal(t, []string{"a", "."}, g.order, "nothing in it is stamped")
+	require.Equal(t, "", g.writes(batch(notify.Entry{Name: "cache", Arrived: true})))
 }
 
 // Events of one directory add up, in whichever batch they come.

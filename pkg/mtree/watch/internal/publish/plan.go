@@ -40,27 +40,36 @@ func (p *publisher) look(d *disk.Dir, info disk.Info, c *dirChange, path string,
 	if c.dirty {
 		n.star() // guard: TestJournalOfUnknownNames
 	}
-	if c.self = c.self && p.isSet(d, info, c, path); c.self {
-		n.changes, n.set = true, true
+	if c.self {
+		p.lookAtSelf(d, info, c, path, &n)
 	}
 	if f := c.found; f != nil && !f.First {
 		n.star() // guard: TestJournalOfFindings
 		n.below = n.below || f.Below
 	}
-	if n.changes {
+	if n.set = n.set && n.changes; n.changes {
 		p.announce(path, info, at, &n)
 	}
 	return n.changes
 }
 
-// isSet reports whether somebody else set the mode, owner or times of d. If times do not
-// hold, it cannot be known whose event it was, and another stamp would cause one more event:
-// an audit finds the next change of such a directory.
-func (p *publisher) isSet(d *disk.Dir, info disk.Info, c *dirChange, path string) bool {
-	if p.Awaited.Heard(info, c.selves) && p.batch.Drained { // guard (without p.batch): TestOwnEventsAmongOthers
-		return false
+// lookAtSelf finds out whose events those of the mode, owner and times of d are. If they are ours,
+// c.self is false from then on. If times do not hold, it cannot be known whose event it was, and
+// another stamp would cause one more event: an audit finds the next change of such a directory.
+//
+// Our stamp may have come after what somebody else set, and hide it: d shows what we wrote. Then
+// it need not be stamped; but whoever was told of a name in between may not have been meant to see it.
+func (p *publisher) lookAtSelf(d *disk.Dir, info disk.Info, c *dirChange, path string, n *names) {
+	ours := p.Awaited.Heard(info, c.selves) && p.batch.Drained // guard (p.batch.Drained -> true): TestOwnEventsAmongOthers
+	// Something was made or removed last, or we wrote: else somebody's event became one with ours.
+	ours = ours && n.changes && (info.MTime == info.CTime || p.OwnWrites.Shows(info)) // guard (n.changes -> true): TestOwnEventsAmongOthers
+	untouched := p.OwnWrites.Untouched(d, info)
+	c.self = !ours && !untouched && !p.Health.DoesNotHold(path) // guard (without !p.Health): TestTimeThatDoesNotHold
+	n.changes = n.changes || c.self
+	n.set = c.self
+	if !p.Awaited.TellsOurs() || p.batch.Drained { // guard: TestSetBeforeThePlan
+		n.set = !ours && !p.Health.DoesNotHold(path)
 	}
-	return !p.OwnWrites.Untouched(d, info) && !p.Health.DoesNotHold(path) // guard (without !p.Health): TestTimeThatDoesNotHold
 }
 
 // lookBelow plans the directory name in d. It reports whether d will be stamped for it.
@@ -153,10 +162,12 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 		return seen{}
 	case e.Arrived:
 		n.add(e.Name, true)
+		p.lookForLinks(d, e.Name, n)
 		p.announceBelow(mtree.JoinPath(path, e.Name)) // guard: TestJournalOfArrivals
 		return seen{}
 	case p.Health.Exceptions.IsUnread(path, e.Name): // guard: TestUnreadIsReadAgain
 		n.add(e.Name, true)
+		p.lookForLinks(d, e.Name, n)
 		if !p.canRead(d, e.Name) {
 			return seen{fate: unread}
 		}
@@ -186,6 +197,14 @@ func (p *publisher) lookAt(d *disk.Dir, self disk.Info, e notify.Entry, path str
 		n.link() // it may have other names in d, at which nothing was heard
 	}
 	return seen{kind: info.Kind, mtime: info.MTime, ctime: info.CTime}
+}
+
+// lookForLinks looks whether a name that a directory had is that of a file by now, which may have
+// other names in d.
+func (p *publisher) lookForLinks(d *disk.Dir, name string, n *names) {
+	if info, err := d.Stat(name); err == nil && info.Kind != mtree.Dir && info.Links > 1 { // guard: TestLinkInThePlaceOfADirectory
+		n.link()
+	}
 }
 
 // release closes the directories that are still open.

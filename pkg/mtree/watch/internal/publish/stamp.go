@@ -58,10 +58,10 @@ func (p *publisher) write(d *disk.Dir, path string, at ownwrites.Place, top mtre
 		return top
 	}
 	stamp := p.rule.Stamp(top, p.Clock.Now(), before.MTime, before.CTime, came)
-	after, err := p.set(d, before, stamp)
+	after, err := p.set(d, path, before, stamp)
 	if err == nil && after.MTime == stamp && after.CTime == stamp { // guard: TestStampedInTheTickOfTheChange
 		stamp = stamp.Add(p.rule.Granule)
-		after, err = p.set(d, before, stamp)
+		after, err = p.set(d, path, before, stamp)
 	}
 	p.Top = mtree.Later(p.Top, stamp) // guard: TestRunsOfWatch
 	p.gave(path, at, before, stamp, err)
@@ -80,14 +80,14 @@ const holdTries = 10
 // set sets d's time and returns d's attributes after that. A time that does not hold counts
 // as refused: some file systems take no times and report success.
 // before is what it showed.
-func (p *publisher) set(d *disk.Dir, before disk.Info, stamp mtree.Stamp) (after disk.Info, err error) {
+func (p *publisher) set(d *disk.Dir, path string, before disk.Info, stamp mtree.Stamp) (after disk.Info, err error) {
 	for range holdTries {
 		if err = p.SetTime(d, stamp); err != nil {
 			return after, err
 		}
 		heard := p.Source.Wrote()
 		if after, err = d.Self(); err == nil && heard && p.Hears {
-			p.Awaited.Add(p.OwnWrites, before, after)
+			p.Awaited.Add(p.OwnWrites, before, after, path == "" || after.MountRoot)
 		}
 		if err != nil || filetime.SameStored(after.MTime, stamp) { // guard (always): TestTimeThatDoesNotHold
 			return after, err
@@ -148,7 +148,7 @@ func (p *publisher) stampFirst(d *disk.Dir, path string, at ownwrites.Place, f *
 		return
 	}
 	p.Changed = true
-	after, err := p.set(d, before, f.Value)
+	after, err := p.set(d, path, before, f.Value)
 	if err != nil {
 		p.Health.Refuse(path, before.Node, f.Value, err) // guard: TestReadOnlyStart
 		return
@@ -170,7 +170,7 @@ func (p *publisher) showPublished(d *disk.Dir, path string, at ownwrites.Place) 
 		p.Health.Accept(path) // another directory has this name now
 		return
 	}
-	if after, err := p.set(d, before, stamp); err == nil {
+	if after, err := p.set(d, path, before, stamp); err == nil {
 		p.remember(path, at, stamp, before, after, nil)
 	}
 }

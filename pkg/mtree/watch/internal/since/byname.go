@@ -68,7 +68,7 @@ func isBelow(changed map[string]*dirChange, path string) bool {
 func (t *telling) change(path string, changed map[string]*dirChange) error {
 	c := changed[path]
 	if gone := t.gone(path); gone != "" { // guard: TestToldIsGone
-		t.name(gone)
+		t.once(gone, false)
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.names)) {
@@ -91,9 +91,9 @@ func (t *telling) named(path string, isDir bool, changed map[string]*dirChange) 
 	case t.Exclude.Hides(path, isDir):
 	case isDir && changed[path] != nil:
 	case isDir && t.isDir(path):
-		t.dir(path)
+		t.once(path, true)
 	default:
-		t.name(path)
+		t.once(path, false)
 	}
 }
 

@@ -31,6 +31,8 @@ type list struct {
 	out *bufio.Writer
 	nul bool
 	err error // the first of writing
+
+	told map[string]struct{} // what once wrote
 }
 
 func newList(q Question) *list { return &list{out: bufio.NewWriter(q.Out), nul: q.NUL} }
@@ -41,10 +43,27 @@ func (l *list) name(path string) { l.write(path, false) }
 // dir writes the path of a directory, all of whose entries are to be looked at; "" is the root.
 func (l *list) dir(path string) { l.write(path, true) }
 
-func (l *list) write(path string, dir bool) {
-	text := "./" + path
+// once writes a path that the journal names. Nothing writes it again.
+func (l *list) once(path string, dir bool) {
+	l.write(path, dir)
+	if l.told == nil {
+		l.told = map[string]struct{}{}
+	}
+	l.told[written(path, dir)] = struct{}{}
+}
+
+// written returns how a path is written, but for what ends it.
+func written(path string, dir bool) string {
 	if dir && path != "" {
-		text += "/"
+		path += "/"
+	}
+	return "./" + path
+}
+
+func (l *list) write(path string, dir bool) {
+	text := written(path, dir)
+	if _, twice := l.told[text]; twice { // guard: TestToldOnce
+		return
 	}
 	if l.nul {
 		text += "\x00"

@@ -54,6 +54,7 @@ func newAsked(t *testing.T, paths ...string) *asked {
 // told returns what is told by do.
 func (a *asked) told(do func() error) []string {
 	a.text.Reset()
+	a.list.told = nil
 	require.NoError(a.t, do())
 	require.NoError(a.t, a.end())
 	paths := strings.Split(a.text.String(), "\x00")
@@ -68,6 +69,15 @@ func (a *asked) by(lines ...journal.Line) []string {
 // names is a line of a directory.
 func names(path string, names ...string) journal.Line {
 	return journal.Line{Path: path, Known: true, Names: names}
+}
+
+// A path is told once, whatever names it.
+func TestToldOnce(t *testing.T) {
+	a := newAsked(t, "a/b/f", "a/d/e/h")
+	require.Equal(t, []string{"./x"}, a.by(names("", "x/"), names("x/y", "f"), names("x/z", "f")))
+	a.Since = mtree.Unix(1, 0)
+	require.ElementsMatch(t, []string{"./a/b/", "./a/b/f"}, a.by(names("a/b", "f"), journal.Line{Path: "a/b", Unknown: true}))
+	require.ElementsMatch(t, []string{"./a/d/", "./a/d/e/", "./a/d/e/h"}, a.by(names("a/d", "e/"), journal.Line{Path: "a/d", Unknown: true, Below: true}))
 }
 
 // What the journal says, as paths.

@@ -178,6 +178,7 @@ func (t *Tree) Fill() {
 		}
 	})
 	t.State = wire.Filling
+	t.fills++
 	t.arrived(t.root)
 	t.record()
 }

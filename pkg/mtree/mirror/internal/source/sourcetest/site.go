@@ -71,15 +71,20 @@ func (s *Site) Root(ctx context.Context, poll source.Poll) (source.Root, error) 
 		return s.roots[max(0, len(s.roots)-back)], nil
 	}
 	for end := time.Now().Add(poll.Wait); ; {
+		fills := s.Tree.fills
 		root, err := s.root()
 		if err != nil {
 			return source.Root{}, err
 		}
 		if root.Validator != poll.Known {
-			s.roots = append(s.roots, root)
+			listed := root
 			if poll.Parts {
 				s.addParts(&root, *poll.Since)
 			}
+			if s.Tree.fills != fills {
+				continue // serve answers from one tree: with its state
+			}
+			s.roots = append(s.roots, listed)
 			return root, nil
 		}
 		if !time.Now().Before(end) {

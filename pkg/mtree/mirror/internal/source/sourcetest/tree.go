@@ -39,6 +39,7 @@ type Tree struct {
 	excluded   map[string]bool
 	trusted    bool            // serve runs as a user who may read everything
 	lacks      map[string]bool // paths that are not copied yet: the tree is a copy that is filled
+	fills      int             // how often it became one
 
 	turn int // counts changes
 	past map[string][]Span

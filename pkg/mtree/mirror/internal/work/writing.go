@@ -1,0 +1,93 @@
+package work
+
+import (
+	"io"
+	"sync"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// fileMode returns the permission bits that a fetched file gets.
+func (env *Env) fileMode(c mtree.Change) uint32 {
+	switch {
+	case c.Want.Has&mtree.HasMode != 0:
+		return c.Want.Mode & 0o777
+	case c.Have != nil && c.Have.Kind == mtree.File:
+		return c.Have.Mode & 0o777
+	}
+	return 0o666 &^ env.Replica.Umask
+}
+
+// applyMetadata sets owner, mode and time of a file by its descriptor, and flushes it
+// with SyncEach.
+func (env *Env) applyMetadata(f *disk.TempFile, c mtree.Change, got *mtree.Entry, mode uint32) error {
+	if env.Owner && c.Want.Has&mtree.HasOwner != 0 {
+		if err := f.Chown(c.Want.UID, c.Want.GID); err != nil {
+			return err
+		}
+	}
+	if mode&env.Replica.Umask != 0 {
+		if err := f.Chmod(mode); err != nil {
+			return err
+		}
+	}
+	if err := f.SetTime(env.Replica.Times.Stored(got.MTime)); err != nil {
+		return err
+	}
+	if env.SyncEach {
+		return f.Sync()
+	}
+	return nil
+}
+
+// placeCopy makes a file with the bytes that body has, and with the time, mode and owner of c.Want,
+// does what is to be done before it has a name, and gives it its name in dir.
+func (env *Env) placeCopy(dir *disk.Dir, c mtree.Change, body io.Reader, finish func(*disk.TempFile) error) error {
+	mode := env.fileMode(c)
+	temp, err := env.Replica.Staging.Create(dir, c.Want.Name, true, mode)
+	if err != nil {
+		return err
+	}
+	defer temp.Discard()
+	size, err := copyBody(temp, body)
+	if err == nil && size != c.Want.Size {
+		err = source.ErrMoved
+	}
+	if err == nil {
+		err = env.applyMetadata(temp, c, c.Want, mode)
+	}
+	if err == nil {
+		err = finish(temp)
+	}
+	if err != nil {
+		return err
+	}
+	return temp.Place(dir, c.Want.Name)
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// copyBody copies body to f. An error of f is marked as one of the copy's disk; an error
+// of body is not.
+func copyBody(f io.Writer, body io.Reader) (size int64, err error) {
+	buf := copyBuffers.Get().(*[256 << 10]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := body.Read(buf[:])
+		if n > 0 {
+			if _, err := f.Write(buf[:n]); err != nil {
+				return size, replica.Local(err)
+			}
+			size += int64(n)
+		}
+		if err == io.EOF {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+	}
+}
