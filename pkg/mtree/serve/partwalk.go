@@ -78,7 +78,7 @@ func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error
 	if !ok {
 		return s.walk("", nil)
 	}
-	p.dirs = slices.Clone(dirs) // without the room for those that stood there twice
+	p.dirs = slices.Clone(dirs)            // without the room for those that stood there twice
 	p.queue = append(p.queue, &partStep{}) // guard: TestPartsOfADirectoryWithoutALine
 	if p.hasLine(s.root) {
 		p.at++

@@ -149,6 +149,10 @@ func (x *index) drop() {
 
 // reaches reports whether all that was stamped above s is here. The caller holds the lock,
 // as for all that follows.
+//
+// Of a copy, all batches of one pass have the floor of that pass, and the first of them may be
+// missing where the last ones are here. A directory of those is found all the same: what is above it
+// is stamped in the same batch or in a later one, and names it.
 func (x *index) reaches(s mtree.Stamp) bool {
 	return len(x.batches) > 0 && !s.Before(x.batches[0].Floor) // guard (without !s.Before): TestIndexReachesBack
 }
