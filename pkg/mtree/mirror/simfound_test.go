@@ -55,6 +55,13 @@ func TestSimulationFound(t *testing.T) {
 		// again with the size and time of ours. The directory's record did not say that it was left out.
 		"gone, excluded, come again": "set no-delete; at 1501 soon 16 old f; at 1501 soon 16 publish; at 1502 exclude f; at 1503 replace a; at 1503 soon 7 old f; at 1505 link b; at 1506 filling; run 2m",
 
+		// The clock was set back while nobody watched, and a file was rewritten under its size and time.
+		// The epoch was named by the start of the next watch, which was later than the copy.
+		"rewritten after a clock was set back": "write b; source-clock -7m; at 1504 soon 27 stop; at 1505 source-clock -20m; at 1506 soon 19 rewrite b; run 2m",
+
+		// The simulation itself was wrong: a root's state and its entries were those of two trees.
+		"filled in mid-answer": "at 1503 write a; at 1506 soon 62 write b; run 2m; mount a; at 1502 chmod b; at 1503 soon 2 filling; at 1503 soon 2 publish; run 2m",
+
 		// Something was mounted at the source, so a directory that went was kept: that one might be covered,
 		// too. The mount went again, and a part told of that only.
 		"a part after a mount": "at 1500 soon 9 mkdir a; at 1500 soon 23 lose; at 1502 mount a; at 1505 mkdir b; at 1505 soon 16 rm b; at 1505 soon 16 publish; at 1506 rm a; at 1507 publish; run 2m",

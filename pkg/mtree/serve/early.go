@@ -23,7 +23,7 @@ const (
 // awaitBatch waits for the batch of the directory that was asked about, if it is early and the whole
 // listing is large. Of a small one the listing is as good, and comes sooner.
 func (h *Handler) awaitBatch(r *http.Request, q *dirRequest, dir *disk.Dir, from mtree.Stamp) error {
-	if q.self.Size <= sharedSize {
+	if q.self.Size <= sharedSize { // guard: TestAnEarlyAnswerWaitsForItsBatch
 		return nil
 	}
 	for end := time.Now().Add(batchWait); h.isEarly(q, from) && time.Now().Before(end); {

@@ -217,7 +217,7 @@ func (p *partWalk) begin(first *partStep) {
 func (p *partWalk) beginOne(step *partStep) {
 	full := p.full(step)
 	step.begun = true
-	if _, step.err = p.above.check(full); step.err != nil { // guard: TestPartsBelowWhatIsClosed
+	if _, step.err = p.above.check(full); step.err != nil { // guard: TestAboveIsTriedOnce
 		step.isAbove = true
 		return
 	}

@@ -41,7 +41,7 @@ func (h *Handler) makeSince(r *http.Request, q *dirRequest, key pages.Key, from 
 	if err := h.look(q, dir); err != nil { // again: it may have waited for another answer
 		return nil, err
 	}
-	if err := h.awaitBatch(r, q, dir, from); err != nil { // guard: TestAnEarlyAnswerWaitsForItsBatch
+	if err := h.awaitBatch(r, q, dir, from); err != nil {
 		return nil, err
 	}
 	s := h.newSinceWalk(r, q, from, after)

@@ -101,7 +101,7 @@ func (w *watcher) begin(id identity.Identity) (err error) {
 		Clock: &w.clock, SetTime: w.setTime,
 		OwnWrites: w.ownWrites, Health: w.health, Borders: w.borders, SaveExceptions: w.saveExceptions,
 	}
-	if err := w.declare(doubts); err != nil {
+	if err := w.declare(doubts, id.EpochBegins(now, machine.Uptime())); err != nil {
 		return err
 	}
 	w.armMarker()
@@ -187,9 +187,9 @@ func (w *watcher) stampAll(err error) {
 }
 
 // declare writes that this watcher keeps the tree, and in which epoch. The status is
-// written first, and flushed. Otherwise, if continuity is in doubt, a kill or a power cut
+// written first, and flushed; began is the time of a new one. Otherwise, if continuity is in doubt, a kill or a power cut
 // could leave an old checkpoint that seems valid with the new tree file.
-func (w *watcher) declare(doubts string) error {
+func (w *watcher) declare(doubts string, began mtree.Stamp) error {
 	if _, err := w.exceptions.Save(w.marker, false); err != nil {
 		return exit.With(exit.Local, err, "")
 	}
@@ -199,7 +199,7 @@ func (w *watcher) declare(doubts string) error {
 	}
 	if doubts != "" {
 		w.Log.Warn("continuity cannot be proved: every directory is stamped anew and readers compare everything once", "why", doubts)
-		w.tree.RaiseEpoch(w.Now())
+		w.tree.RaiseEpoch(began)
 	}
 	if err := w.marker.WriteTree(w.tree); errors.Is(err, state.ErrInTheWay) {
 		return exit.With(exit.Local, err, "")

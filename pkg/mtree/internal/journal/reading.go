@@ -79,7 +79,7 @@ func (f *Follower) prove(r *reading, now int) error {
 	}
 	f.missing = max(r.announced, number)
 	if at != now || // guard (without at != now): TestLockThatMovesMeanwhile
-		number > last || // guard: TestChangesWhileTheJournalGoesOn
+		number > last || // guard: TestMissingOnce
 		number+1 < last { // guard: TestLockThatMovesMeanwhile
 		return ErrAgain // a batch is announced after it was written, and before the next one is
 	}

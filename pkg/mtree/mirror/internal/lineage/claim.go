@@ -41,6 +41,9 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	next := l.next(root, more)
 	if was.ID == next.ID && was.Epoch != 0 && was.Epoch != next.Epoch {
 		more |= replica.DoubtRecent
+		if next.Epoch > was.Epoch && next.Epoch-was.Epoch <= uncountedEpochs { // guard: TestWhatAClaimDoubts
+			more |= replica.DoubtBytes
+		}
 	}
 	if otherClock(&was, &next) || l.adopts() { // guard (without otherClock(&was, &next)): TestDeletionsDoNotWaitForTheClockOfAnEpoch
 		more |= replica.DoubtClock
@@ -73,6 +76,11 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	}
 	return claim, exit.With(exit.Local, err, "")
 }
+
+// uncountedEpochs is by how much an epoch may be higher than the last one and be no time: it is raised by
+// one where the clock shows less than the last epoch says, because it was set back. What changed
+// since then may have any ctime.
+const uncountedEpochs = 60
 
 // claimNameless accepts a source that lost its id, unless that source is within the copy.
 // The options of both sides count as ever: what is completed with them must be looked at

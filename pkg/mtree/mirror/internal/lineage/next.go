@@ -86,7 +86,7 @@ func (l *Lineage) reason(was, is *state.Tree, more replica.Doubts) string {
 	case l.Sums && !l.summed:
 		return "--adopt --verify: files of equal size and time are compared by sums"
 	case more&replica.DoubtBytes != 0:
-		return "the source was rolled back, or lost its runs: files of equal size and time are compared by sums"
+		return "the source was rolled back, lost its runs, or its clock was set back: files of equal size and time are compared by sums"
 	case why != "":
 		return why
 	case l.adopts():

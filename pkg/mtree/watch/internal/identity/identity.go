@@ -92,3 +92,13 @@ func (id *Identity) clockSetBack(now mtree.Stamp, up time.Duration) bool {
 	passed := up - s.Up
 	return now.Sub(*s.Updated) < passed-passed/1000-stamprule.LookBack/2
 }
+
+// EpochBegins returns the time by which an epoch that begins with this start is named. If the clock was
+// set back while nobody watched, what changed after that has ctimes from before now: they lie
+// above what the clock, as it is now, would have shown when the last watcher was there.
+func (id *Identity) EpochBegins(now mtree.Stamp, up time.Duration) mtree.Stamp {
+	if !id.First && id.clockSetBack(now, up) { // guard (without !id.First): TestWhenAnEpochBegins
+		return now.Add(id.Status.Up - up)
+	}
+	return now
+}

@@ -47,6 +47,19 @@ func TestClockIsNotKnown(t *testing.T) {
 	require.False(t, id.clockSetBack(updated.Add(-time.Minute), time.Hour-1), "of another boot all the same")
 }
 
+// A file was rewritten after the clock was set back, and its time was put back, while nobody watched.
+// The epoch was named by the time of the start, hours later, so a mirror took the file's ctime for
+// one from before its copy.
+func TestWhenAnEpochBegins(t *testing.T) {
+	updated := mtree.Unix(1_000_000, 0)
+	id := Identity{Status: state.Status{Updated: &updated, Up: time.Hour, Boot: machine.BootID()}}
+	now := updated.Add(3*time.Hour - 20*time.Minute)
+	require.Equal(t, updated.Add(-20*time.Minute), id.EpochBegins(now, 4*time.Hour))
+	require.Equal(t, now.Add(20*time.Minute), id.EpochBegins(now.Add(20*time.Minute), 4*time.Hour), "nobody set it")
+	id.First = true
+	require.Equal(t, now, id.EpochBegins(now, 4*time.Hour))
+}
+
 // A checkpoint is relied on only if nothing speaks against it. Otherwise what changed
 // while nobody watched would stay unpublished.
 func TestDoubts(t *testing.T) {

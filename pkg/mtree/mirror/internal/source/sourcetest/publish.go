@@ -121,7 +121,12 @@ func (t *Tree) Stop() {
 func (t *Tree) SetClock(by time.Duration) {
 	t.shift += by
 	t.tick = t.now()
-	t.setBack = t.setBack || by < 0
+	if by < 0 {
+		if at := t.now(); !t.setBack || at.Before(t.setBackTo) {
+			t.setBackTo = at
+		}
+		t.setBack = true
+	}
 	if by < 0 && t.State.Prunes() && t.State != wire.Audited {
 		t.State = wire.Auditing
 		t.lose()
@@ -133,7 +138,11 @@ func (t *Tree) SetClock(by time.Duration) {
 // lose raises the epoch, and has everything stamped. A latest stamp that lies far ahead of
 // the clock is given up.
 func (t *Tree) lose() {
-	sec, _ := t.now().Unix()
+	began := t.now()
+	if t.setBack {
+		began = mtree.Earlier(began, t.setBackTo)
+	}
+	sec, _ := began.Unix()
 	t.Epoch, t.setBack = max(t.Epoch+1, uint64(sec)), false
 	t.beginJournal()
 	if t.floor.Sub(t.now()) > time.Minute {

@@ -35,6 +35,7 @@ type Tree struct {
 	publishing bool                  // a batch is
 	again      bool                  // another one is due after it
 	setBack    bool                  // somebody set the clock back, which no watch has found out yet
+	setBackTo  mtree.Stamp           // the earliest time that it showed then
 	shots      []*Snapshot
 	excluded   map[string]bool
 	trusted    bool            // serve runs as a user who may read everything
