@@ -69,6 +69,8 @@ type sim struct {
 	bare    bool  // the disk has no attributes: without .tidemark no ctime proves anything
 	setBack bool  // somebody set the source's clock back
 	stepped bool  // somebody set a clock
+	rolled  bool  // the source was rolled back, and no pass has ended since
+	forgot  bool  // the copy's .tidemark was removed, and none has
 	calm    bool  // since the last pass nothing happened that may end a hold
 	err     error // what a check found first
 }
@@ -266,6 +268,15 @@ func (s *sim) pass(end ending) {
 		s.went = nil // what was deleted within the last 100 ms may not be written down
 	}
 	s.calm = whole && !acted || s.calm
+	s.known(whole && !acted && err == nil)
+}
+
+// known says that a pass has ended, if it did. A mirror that does not know its copy any more cannot know
+// that the source was rolled back meanwhile: so the two do not come together.
+func (s *sim) known(ended bool) {
+	if ended {
+		s.rolled, s.forgot = false, false
+	}
 }
 
 // keep lets a mirror run, while others act: at its calls, or when it has nothing to do.
@@ -281,6 +292,7 @@ func (s *sim) keep(after time.Duration) {
 	clear(s.at)
 	s.log("= %s %v", strings.TrimSpace(s.out.String()), err)
 	s.went, s.calm = nil, false // it may take more than ten minutes
+	s.known(healthy)
 	s.check(b, false)
 	s.cache = simFault{}
 	s.went = nil

@@ -62,6 +62,9 @@ func TestSimulationFound(t *testing.T) {
 		// The simulation itself was wrong: a root's state and its entries were those of two trees.
 		"filled in mid-answer": "at 1503 write a; at 1506 soon 62 write b; run 2m; mount a; at 1502 chmod b; at 1503 soon 2 filling; at 1503 soon 2 publish; run 2m",
 
+		// The simulation itself was wrong: a directory that left its place while it was listed was not hot.
+		"swapped in mid-listing": "parts 0; at 1501 mkdir b; at 1504 soon 2 publish; at 1505 soon 14 write f; run 2m; pass; mkdir b/e; pass; mkdir a; at 1500 soon 1 publish; at 1501 rm b/e; at 1501 publish; at 1501 soon 50 swap f b; at 1501 soon 50 publish; run 2m",
+
 		// Something was mounted at the source, so a directory that went was kept: that one might be covered,
 		// too. The mount went again, and a part told of that only.
 		"a part after a mount": "at 1500 soon 9 mkdir a; at 1500 soon 23 lose; at 1502 mount a; at 1505 mkdir b; at 1505 soon 16 rm b; at 1505 soon 16 publish; at 1506 rm a; at 1507 publish; run 2m",

@@ -170,8 +170,9 @@ func (s *sim) change(verb string, args []string) {
 	case verb == "snapshot":
 		s.shots = append(s.shots, t.Snapshot())
 	case verb == "restore":
-		if n := len(s.shots); n > 0 && t.IsNoticed(s.shots[n-1]) {
+		if n := len(s.shots); n > 0 && !s.forgot && t.IsNoticed(s.shots[n-1]) {
 			shot := s.shots[n-1]
+			s.rolled = true
 			s.meanwhile(func() { t.Restore(shot) })
 		}
 	case verb == "trust":
@@ -256,9 +257,10 @@ func (s *sim) local(verb string, args []string) {
 	case "local-tree":
 		s.localTree(args[0])
 	case "local-forget":
-		if s.bare {
+		if s.bare || s.rolled {
 			return
 		}
+		s.forgot = true
 		_ = s.shell.Remove(here(mtree.MarkerName))
 	default:
 		panic("sim: no such step: " + verb)

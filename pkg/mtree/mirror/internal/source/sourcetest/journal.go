@@ -67,6 +67,9 @@ func (t *Tree) part(path string, since mtree.Stamp) (l mtree.Listing, ok bool) {
 			l.Hot = true
 			l.Stamp = mtree.Earlier(l.Stamp, dir.mtime)
 		}
+		if !t.isAt(path, dir) {
+			return l, false
+		}
 		if l.Hot || dir.mtime == l.Stamp {
 			t.showed(path, &l)
 			return l, true

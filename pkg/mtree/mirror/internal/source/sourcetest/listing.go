@@ -65,10 +65,17 @@ func (t *Tree) list(path string) (mtree.Listing, error) {
 			l.Stamp = mtree.Earlier(l.Stamp, dir.mtime)
 		}
 		if l.Hot || dir.mtime == l.Stamp {
+			l.Hot = l.Hot || !t.isAt(path, dir)
 			t.showed(path, &l)
 			return l, nil
 		}
 	}
+}
+
+// isAt reports whether path leads to a directory.
+func (t *Tree) isAt(path string, dir *node) bool {
+	n, err := t.open(path)
+	return err == nil && n == dir
 }
 
 // add adds an entry to a listing, or counts it as left out.
