@@ -62,6 +62,10 @@ func TestSimulationFound(t *testing.T) {
 		// The simulation itself was wrong: a root's state and its entries were those of two trees.
 		"filled in mid-answer": "at 1503 write a; at 1506 soon 62 write b; run 2m; mount a; at 1502 chmod b; at 1503 soon 2 filling; at 1503 soon 2 publish; run 2m",
 
+		// A pass made a directory and failed below it, and its mirror ended. A cache answered the next mirror
+		// with listings from before, all of one time, and the directory was deleted.
+		"a cache after a mirror that ended": "at 1501 soon 17 mkdir b; run 2m; mkdir b/e; publish; fail 3; pass; cache 2 1 5; pass",
+
 		// The simulation itself was wrong: a directory that left its place while it was listed was not hot.
 		"swapped in mid-listing": "parts 0; at 1501 mkdir b; at 1504 soon 2 publish; at 1505 soon 14 write f; run 2m; pass; mkdir b/e; pass; mkdir a; at 1500 soon 1 publish; at 1501 rm b/e; at 1501 publish; at 1501 soon 50 swap f b; at 1501 soon 50 publish; run 2m",
 

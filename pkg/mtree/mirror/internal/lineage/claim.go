@@ -29,6 +29,9 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 	if l.older = l.isOlder(root); l.older {
 		holdAll = cmp.Or(holdAll, olderState)
 	}
+	if l.isPast(root) {
+		root.Past = true // guard: TestARootOfThePast
+	}
 	claim := Claim{HoldAll: holdAll}
 	if holdAll == lostID {
 		claim.Walk, err = l.claimNameless(ctx, root)

@@ -46,12 +46,26 @@ func (l *Lineage) isOlder(root *source.Root) bool {
 	return s.SourceSure != nil && root.Stamp.Before(*s.SourceSure) // guard (returns false): TestAnOlderState
 }
 
-// wholeRoot returns the latest stamp of the root of which the source, a copy, certainly shows
-// everything below it; nil: none is known, or the source is no copy.
+// isPast reports whether this listing of a source that is no copy is from before one that this copy has
+// seen, perhaps with another mirror that has ended since: a cache answered that should not have.
+// Within a run of watch no stamp of the root goes back.
+func (l *Lineage) isPast(root *source.Root) bool {
+	t, s, run := l.replica.Tree(), l.replica.Status(), wire.LatestRun(root.Runs)
+	return isKept(root) && run != "" && run == s.SourceRun && root.Tree.ID == t.ID && root.Tree.Epoch == t.Epoch &&
+		s.SourceWhole != nil && root.Stamp.Before(*s.SourceWhole)
+}
+
+// isKept reports whether a watch runs in the source now, which is no copy.
+func isKept(root *source.Root) bool {
+	return root.Upstreams == "" && (root.State == wire.Watched || root.State == wire.Auditing || root.State == wire.Degraded)
+}
+
+// wholeRoot returns the latest stamp of the root of which the source certainly shows everything
+// below it; nil: none is known. A source that is no copy shows it while a watch runs.
 func wholeRoot(root *source.Root) *mtree.Stamp {
 	up := wire.ParseUpstreams(root.Upstreams)
 	switch {
-	case root.Upstreams == "":
+	case root.Upstreams == "" && (!isKept(root) || root.Hot || root.HasNow && root.Stamp.After(root.Now)): // guard (without root.HasNow): TestARootOfThePast
 		return nil
 	case !root.Hot:
 		stamp := root.Stamp

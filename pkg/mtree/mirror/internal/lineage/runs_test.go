@@ -42,3 +42,30 @@ func TestFlapping(t *testing.T) {
 	require.False(t, f.note("c", "c"))
 	require.True(t, f.note("c", "a"), "however long ago")
 }
+
+// A cache gave a mirror the root from before one that an earlier mirror of this copy had seen. What
+// came since, and was made in the copy by then, was deleted.
+func TestARootOfThePast(t *testing.T) {
+	for name, c := range map[string]struct {
+		root func(r *source.Root)
+		past bool
+	}{
+		"the same":             {root: func(*source.Root) {}},
+		"before":               {root: func(r *source.Root) { r.Stamp = mtree.Unix(99, 0) }, past: true},
+		"of another run":       {root: func(r *source.Root) { r.Stamp, r.Runs = mtree.Unix(99, 0), runsOf("0000000000000002") }},
+		"of no run":            {root: func(r *source.Root) { r.Stamp, r.Runs = mtree.Unix(99, 0), nil }},
+		"in another epoch":     {root: func(r *source.Root) { r.Stamp, r.Tree.Epoch = mtree.Unix(99, 0), 99 }},
+		"nobody keeps it":      {root: func(r *source.Root) { r.Stamp, r.State = mtree.Unix(99, 0), wire.Audited }},
+		"of a copy":            {root: func(r *source.Root) { r.Stamp, r.Upstreams, r.State = mtree.Unix(99, 0), "host", wire.Mirrored }},
+		"of a clock far ahead": {root: func(r *source.Root) { r.Stamp = mtree.Unix(200, 0) }},
+	} {
+		b := made(t, Options{})
+		if name == "of a clock far ahead" {
+			ahead := rootOf(func(r *source.Root) { r.Stamp, r.Now, r.HasNow = mtree.Unix(300, 0), mtree.Unix(200, 0), true })
+			b.claim(ahead)
+		}
+		root := rootOf(c.root)
+		b.claim(root)
+		require.Equal(t, c.past, root.Past, name)
+	}
+}
