@@ -246,7 +246,7 @@ func (s *sim) local(verb string, args []string) {
 		s.takeAway(args[0])
 	case "local-mv":
 		have := s.read()
-		if from, to := have[args[0]], have[args[1]]; from.kind == to.kind && from.mtime == to.mtime && len(from.text) == len(to.text) {
+		if from, to := have[args[0]], have[args[1]]; from.kind == mtree.File && to.kind == mtree.File && from.mtime == to.mtime && len(from.text) == len(to.text) {
 			return // no time and no size tells: only mirror --verify finds it
 		}
 		for path, is := range have {

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/exit"
 )
 
@@ -58,6 +60,11 @@ func (w *watcher) finishAudit(ctx context.Context, r auditReport) error {
 	return nil
 }
 
+// epochGap is by how much an epoch that the end of an audit raises again is above the one in which the audit
+// began. Readers take the epoch for the time since when ctimes may be lower, and an epoch that is
+// higher by a few for none.
+const epochGap = 10 * time.Second
+
 // recordAudit records what a finished audit proved. The checkpoint moves only if the
 // audit read and stamped everything. Later changes are heard, or the next audit finds
 // them.
@@ -68,8 +75,12 @@ func (w *watcher) recordAudit(r auditReport) {
 		w.borders.Wait()
 	}
 	if w.firstAudit || r.raiseAgain { // guard (without r.raiseAgain): TestStampsOfAnHourThatComesAgain
+		began := w.Now()
+		if !w.firstAudit {
+			began = mtree.Earlier(began, w.began.Add(epochGap)) // guard: TestClockSetBackWhileDown
+		}
 		w.firstAudit = false
-		w.raiseEpoch() // readers may have completed directories by times that were no stamps, or that come again
+		w.raiseEpochTo(began) // readers may have completed directories by times that were no stamps, or that come again
 	}
 	stampedAll := w.health.Unpublished() == ""
 	if stampedAll {

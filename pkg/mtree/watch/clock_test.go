@@ -58,6 +58,18 @@ func TestClockSetBackWhileDown(t *testing.T) {
 		start(t, watch.Config{Root: root}).stop()
 		require.Equal(t, raised, r.status().Tree.Epoch > epoch, back)
 	}
+	// By as much as readers have to look back: what changed has ctimes from then on.
+	editTree(t, root, func(tree *state.Tree) { tree.Epoch = 5 })
+	editStatus(t, root, func(s *state.Status) {
+		s.Up -= time.Hour
+		*s.Updated = s.Updated.Add(time.Hour)
+		*s.Checkpoint = s.Updated.Add(-wire.ClockLag)
+	})
+	begun := time.Now()
+	again := start(t, watch.Config{Root: root})
+	again.await(wire.Watched)
+	again.stop()
+	require.InDelta(t, begun.Add(-time.Hour).Unix(), int64(r.status().Tree.Epoch), 15)
 }
 
 // TestClockStepsWhileWatching: by steps of a second to ten years, forward and

@@ -100,7 +100,7 @@ func (w *watcher) publishEvents(ctx context.Context) error {
 		return err
 	}
 	b := w.newBatch()
-	b.Taken, b.Drained = true, events.Drained
+	b.Drained = events.Drained
 	b.AddEvents(append(w.mounts.Everywhere(events.Dirs), w.mountEvents...), w.exclude.Hides)
 	w.mountEvents = nil
 	w.arriveAgain(&events, b)

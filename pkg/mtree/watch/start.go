@@ -190,6 +190,7 @@ func (w *watcher) stampAll(err error) {
 // written first, and flushed; began is the time of a new one. Otherwise, if continuity is in doubt, a kill or a power cut
 // could leave an old checkpoint that seems valid with the new tree file.
 func (w *watcher) declare(doubts string, began mtree.Stamp) error {
+	w.began = began
 	if _, err := w.exceptions.Save(w.marker, false); err != nil {
 		return exit.With(exit.Local, err, "")
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"reflect"
+
+	"tidemark/pkg/mtree"
 )
 
 // writeTree writes the tree file. While it cannot, the tree is degraded and the
@@ -24,11 +26,15 @@ func (w *watcher) writeTree() error {
 
 // raiseEpoch tells readers to compare everything once. Until the very first audit is done
 // there is nothing to compare: its end raises the epoch.
-func (w *watcher) raiseEpoch() {
+func (w *watcher) raiseEpoch() { w.raiseEpochTo(w.Now()) }
+
+// raiseEpochTo does that for an epoch that began then.
+func (w *watcher) raiseEpochTo(began mtree.Stamp) {
 	if w.firstAudit {
 		return
 	}
-	w.tree.RaiseEpoch(w.Now())
+	w.began = began
+	w.tree.RaiseEpoch(began)
 	_ = w.writeTree()
 	w.forgetGiven()  // guard: TestGivenInAnotherEpoch
 	w.beginJournal() // guard: TestAnotherJournal

@@ -27,7 +27,8 @@ type watcher struct {
 	Config
 	exclude    *glob.List
 	root       *disk.Dir
-	inode      disk.Info // of the root, at the start
+	inode      disk.Info   // of the root, at the start
+	began      mtree.Stamp // what the present epoch is named by
 	granule    time.Duration
 	source     notify.Source
 	backend    string

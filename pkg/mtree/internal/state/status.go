@@ -53,11 +53,12 @@ type Status struct {
 
 	// Of a copy: the run of the source's watch that it listed last, and in that run the highest
 	// time that it listed which may be a stamp, the highest that cannot be anything else, and the
-	// highest of a root with everything below it.
+	// highest of a root with everything below it; and when the source read that root.
 	SourceRun   string       `json:"source_run,omitempty"`
 	SourceTop   *mtree.Stamp `json:"source_top,omitempty"`
 	SourceSure  *mtree.Stamp `json:"source_sure,omitempty"`
 	SourceWhole *mtree.Stamp `json:"source_whole,omitempty"`
+	SourceRead  *mtree.Stamp `json:"source_read,omitempty"`
 
 	Deletions *Deletions `json:"deletions,omitempty"` // copy only
 

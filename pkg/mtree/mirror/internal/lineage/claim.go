@@ -83,7 +83,7 @@ func (l *Lineage) Claim(ctx context.Context, root *source.Root) (Claim, error) {
 // uncountedEpochs is by how much an epoch may be higher than the last one and be no time: it is raised by
 // one where the clock shows less than the last epoch says, because it was set back. What changed
 // since then may have any ctime.
-const uncountedEpochs = 60
+const uncountedEpochs = 3
 
 // claimNameless accepts a source that lost its id, unless that source is within the copy.
 // The options of both sides count as ever: what is completed with them must be looked at

@@ -38,9 +38,9 @@ func TestWhatAClaimDoubts(t *testing.T) {
 		pauses int
 	}{
 		"nothing new":          {},
-		"another epoch":        {root: func(r *source.Root) { r.Tree.Epoch = 5 + 61 }, doubts: below | replica.DoubtRecent | replica.DoubtClock},
+		"another epoch":        {root: func(r *source.Root) { r.Tree.Epoch = 5 + 4 }, doubts: below | replica.DoubtRecent | replica.DoubtClock},
 		"one that is no time":  {root: func(r *source.Root) { r.Tree.Epoch = 5 + 1 }, doubts: below | replica.DoubtRecent | replica.DoubtClock | replica.DoubtBytes},
-		"nor is this":          {root: func(r *source.Root) { r.Tree.Epoch = 5 + 60 }, doubts: below | replica.DoubtRecent | replica.DoubtClock | replica.DoubtBytes},
+		"nor is this":          {root: func(r *source.Root) { r.Tree.Epoch = 5 + 3 }, doubts: below | replica.DoubtRecent | replica.DoubtClock | replica.DoubtBytes},
 		"the first epoch":      {set: func(b *bench) { b.set(func(t *state.Tree) { t.Epoch = 0 }) }, doubts: below | replica.DoubtClock},
 		"an older lineage":     {root: func(r *source.Root) { r.Tree.Epoch = 4 }, doubts: below | replica.DoubtClock},
 		"other options":        {root: func(r *source.Root) { r.Fingerprint = "f" }, doubts: below},

@@ -48,11 +48,13 @@ func (l *Lineage) isOlder(root *source.Root) bool {
 
 // isPast reports whether this listing of a source that is no copy is from before one that this copy has
 // seen, perhaps with another mirror that has ended since: a cache answered that should not have.
-// Within a run of watch no stamp of the root goes back.
+// Within a run of watch no stamp of the root goes back; somebody may set its time back for a moment,
+// but the source reads that later.
 func (l *Lineage) isPast(root *source.Root) bool {
 	t, s, run := l.replica.Tree(), l.replica.Status(), wire.LatestRun(root.Runs)
 	return isKept(root) && run != "" && run == s.SourceRun && root.Tree.ID == t.ID && root.Tree.Epoch == t.Epoch &&
-		s.SourceWhole != nil && root.Stamp.Before(*s.SourceWhole)
+		s.SourceWhole != nil && root.Stamp.Before(*s.SourceWhole) &&
+		root.HasNow && s.SourceRead != nil && root.Now.Before(*s.SourceRead)
 }
 
 // isKept reports whether a watch runs in the source now, which is no copy.
@@ -129,7 +131,7 @@ func (l *Lineage) noteRun(root *source.Root, listing *mtree.Listing, isStamp boo
 		case run == "" && s.SourceRun == "":
 			return false
 		case run != "" && run != s.SourceRun:
-			s.SourceRun, s.SourceTop, s.SourceSure, s.SourceWhole = run, &top, &sure, whole
+			s.SourceRun, s.SourceTop, s.SourceSure, s.SourceWhole, s.SourceRead = run, &top, &sure, whole, readAt(root)
 			return true
 		}
 		if s.SourceTop == nil || top.After(*s.SourceTop) { // guard (without top.After): TestSimulatedGuards/rollback
@@ -139,17 +141,26 @@ func (l *Lineage) noteRun(root *source.Root, listing *mtree.Listing, isStamp boo
 			s.SourceSure, changed = &sure, true
 		}
 		if whole != nil && (s.SourceWhole == nil || whole.After(*s.SourceWhole)) {
-			s.SourceWhole, changed = whole, true
+			s.SourceWhole, s.SourceRead, changed = whole, readAt(root), true
 		}
 		return changed
 	})
+}
+
+// readAt returns when the source read the root, nil if it did not say.
+func readAt(root *source.Root) *mtree.Stamp {
+	if !root.HasNow {
+		return nil
+	}
+	now := root.Now
+	return &now
 }
 
 // forgetTop forgets the highest stamps of another epoch: its clock may be another one.
 func (l *Lineage) forgetTop() error {
 	return l.replica.UpdateStatus(func(s *state.Status) bool {
 		had := s.SourceTop != nil || s.SourceSure != nil || s.SourceWhole != nil
-		s.SourceTop, s.SourceSure, s.SourceWhole = nil, nil, nil
+		s.SourceTop, s.SourceSure, s.SourceWhole, s.SourceRead = nil, nil, nil, nil
 		return had
 	})
 }

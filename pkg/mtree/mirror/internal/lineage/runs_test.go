@@ -50,21 +50,31 @@ func TestARootOfThePast(t *testing.T) {
 		root func(r *source.Root)
 		past bool
 	}{
-		"the same":             {root: func(*source.Root) {}},
-		"before":               {root: func(r *source.Root) { r.Stamp = mtree.Unix(99, 0) }, past: true},
-		"of another run":       {root: func(r *source.Root) { r.Stamp, r.Runs = mtree.Unix(99, 0), runsOf("0000000000000002") }},
-		"of no run":            {root: func(r *source.Root) { r.Stamp, r.Runs = mtree.Unix(99, 0), nil }},
-		"in another epoch":     {root: func(r *source.Root) { r.Stamp, r.Tree.Epoch = mtree.Unix(99, 0), 99 }},
-		"nobody keeps it":      {root: func(r *source.Root) { r.Stamp, r.State = mtree.Unix(99, 0), wire.Audited }},
-		"of a copy":            {root: func(r *source.Root) { r.Stamp, r.Upstreams, r.State = mtree.Unix(99, 0), "host", wire.Mirrored }},
-		"of a clock far ahead": {root: func(r *source.Root) { r.Stamp = mtree.Unix(200, 0) }},
+		"the same":          {root: func(*source.Root) {}},
+		"before":            {root: func(r *source.Root) { r.Stamp, r.Now = mtree.Unix(99, 0), mtree.Unix(109, 0) }, past: true},
+		"set back since":    {root: func(r *source.Root) { r.Stamp, r.Now = mtree.Unix(99, 0), mtree.Unix(110, 0) }},
+		"at a time unknown": {root: func(r *source.Root) { r.Stamp, r.HasNow, r.Now = mtree.Unix(99, 0), false, mtree.Stamp{} }},
+		"of another run": {root: func(r *source.Root) {
+			r.Stamp, r.Now, r.Runs = mtree.Unix(99, 0), mtree.Unix(109, 0), runsOf("0000000000000002")
+		}},
+		"of no run":        {root: func(r *source.Root) { r.Stamp, r.Now, r.Runs = mtree.Unix(99, 0), mtree.Unix(109, 0), nil }},
+		"in another epoch": {root: func(r *source.Root) { r.Stamp, r.Now, r.Tree.Epoch = mtree.Unix(99, 0), mtree.Unix(109, 0), 99 }},
+		"nobody keeps it":  {root: func(r *source.Root) { r.Stamp, r.Now, r.State = mtree.Unix(99, 0), mtree.Unix(109, 0), wire.Audited }},
+		"of a copy": {root: func(r *source.Root) {
+			r.Stamp, r.Now, r.Upstreams, r.State = mtree.Unix(99, 0), mtree.Unix(109, 0), "host", wire.Mirrored
+		}},
+		"of a clock far ahead": {root: func(r *source.Root) { r.Stamp, r.Now = mtree.Unix(200, 0), mtree.Unix(199, 0) }},
 	} {
 		b := made(t, Options{})
+		seen := rootOf(func(r *source.Root) { r.Stamp, r.Now, r.HasNow = mtree.Unix(101, 0), mtree.Unix(110, 0), true })
 		if name == "of a clock far ahead" {
-			ahead := rootOf(func(r *source.Root) { r.Stamp, r.Now, r.HasNow = mtree.Unix(300, 0), mtree.Unix(200, 0), true })
-			b.claim(ahead)
+			seen.Stamp, seen.Now = mtree.Unix(300, 0), mtree.Unix(200, 0)
 		}
-		root := rootOf(c.root)
+		b.claim(seen)
+		root := rootOf(func(r *source.Root) {
+			r.Stamp, r.Now, r.HasNow = mtree.Unix(101, 0), mtree.Unix(120, 0), true
+			c.root(r)
+		})
 		b.claim(root)
 		require.Equal(t, c.past, root.Past, name)
 	}

@@ -231,8 +231,8 @@ func (p *pass) stamp(n *node) error {
 			return err
 		}
 	}
-	if !n.part && n.Record.Now != n.now {
-		p.env.Wholes.Add(n.Path, n.now) // guard: TestPartsAfterADay
+	if !n.part && n.now != (mtree.Stamp{}) { // it was compared
+		p.env.Wholes.Note(n.Path, n.now, n.Record.Now != n.now) // guard: TestPartsAfterADay
 	}
 	if err := p.restoreMode(n, dir, info); err != nil {
 		return err

@@ -53,6 +53,9 @@ func (p *pass) emptiesRoot(ctx context.Context, waiting []*node) bool {
 		return false // new entries had no room yet
 	}
 	goes := map[string]bool{}
+	for _, name := range p.guard.goneRoot {
+		goes[name] = true
+	}
 	for j := range waiting[i].deletions {
 		if d := &waiting[i].deletions[j]; !d.IsReplacement() { // guard (always): TestWhatCannotBeSweptStays
 			goes[d.Name()] = true // guard: TestTheLastEntryOfTheRootStays

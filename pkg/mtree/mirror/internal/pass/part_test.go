@@ -78,10 +78,27 @@ func TestTheRootByAPart(t *testing.T) {
 	})
 }
 
-// A directory that is gone at the source stayed, because it holds what filters exclude. Later
-// the source lost everything, and a part told that: something would be left in the root, so all the
-// rest was deleted, which a whole listing of an empty root never does.
+// A directory that is gone at the source stays, because it holds what filters exclude. The source lost
+// everything, and a part told that: something would be left in the root, so all the rest was
+// deleted, which a whole listing of an empty root never does.
 func TestAnEmptyRootByAPart(t *testing.T) {
+	simulate(t, "", "f g x/", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.env.Filters = last(t, "mine")
+		r.replica.Filters = r.env.Filters
+		require.NoError(t, r.Shell.Write("/copy/x/mine", "x"))
+		r.write("f")
+		r.complete()
+		r.remove("f g x")
+		p, _ := r.follow()
+		require.Equal(t, int64(2), p.Held)
+		require.Equal(t, "nothing would be left in the root", p.HeldWhy)
+		require.Equal(t, "f g x/ x/mine", r.paths())
+	})
+}
+
+// Such a directory stayed in a pass before. Only a whole listing says that nothing else is at the source.
+func TestWhatStaysIsRecorded(t *testing.T) {
 	simulate(t, "", "f g x/i", func(t *testing.T, r *rig) {
 		r.wait = 0
 		r.env.Filters = last(t, "mine")

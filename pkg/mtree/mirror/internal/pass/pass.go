@@ -59,6 +59,7 @@ type touch struct {
 type guard struct {
 	gate      *gate.Gate // of --max-delete
 	emptyRoot bool       // the source's root has nothing that a copy can have
+	goneRoot  []string   // names in the root of which a part says that they are gone; some may stay here
 
 	was       replica.HeldList   // what was held when the pass began
 	wasUnread bool               // was could not be read

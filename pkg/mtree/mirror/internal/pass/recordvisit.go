@@ -57,6 +57,11 @@ func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 	if n.had {
 		p.guard.gate.FoundRecord()
 	}
+	if v.Listing.IsPart() {
+		for _, e := range v.Plan.Extra {
+			p.guard.goneRoot = append(p.guard.goneRoot, e.Name) // guard: TestAnEmptyRootByAPart
+		}
+	}
 	// guard (without !v.Listing.IsPart()): TestTheRootByAPart
 	p.guard.emptyRoot = !v.Listing.IsPart() && len(v.Listing.Entries) == len(v.Plan.SkippedLinks) && len(v.Plan.Kept) == 0 // guard: TestAnEmptyRootDeletesNothing
 }

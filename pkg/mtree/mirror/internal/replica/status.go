@@ -208,7 +208,7 @@ func (r *Replica) Publish(o *Outcome) error {
 // found nothing. Then b is not worth writing. But the end of a full walk is, where not
 // every pass is one: else the next walk would be due at once.
 func sameStatus(a, b *state.Status) bool {
-	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || !sameStamp(a.SourceSure, b.SourceSure) || !sameStamp(a.SourceWhole, b.SourceWhole) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
+	if a.SourceRun != b.SourceRun || !sameStamp(a.SourceTop, b.SourceTop) || !sameStamp(a.SourceSure, b.SourceSure) || !sameStamp(a.SourceWhole, b.SourceWhole) || !sameStamp(a.SourceRead, b.SourceRead) || a.SourceFingerprint != b.SourceFingerprint || (a.Away == nil) != (b.Away == nil) ||
 		a.SourceState != b.SourceState || a.SourceUnread != b.SourceUnread ||
 		a.State != b.State || a.Unread != b.Unread || a.Walked != b.Walked || a.Error != b.Error || !sameStamp(a.Root, b.Root) {
 		return false

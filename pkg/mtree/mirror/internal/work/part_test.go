@@ -99,7 +99,7 @@ func TestWhichPartsSuffice(t *testing.T) {
 		"a mount was left out":          record(func(r *records.Record) { r.Fingerprint, r.Excluded = "e+12345678", 1 }),
 		"listed whole a day ago": func(b *bench, _ *Target) {
 			record(func(r *records.Record) { r.Now = later.Add(-48 * time.Hour) })(b, nil)
-			b.env.Wholes.Add("d", later.Add(-24*time.Hour))
+			b.env.Wholes.Note("d", later.Add(-24*time.Hour), true)
 		},
 		"listed by a clock ahead": record(func(r *records.Record) { r.Now = later.Add(1) }),
 		"it tells no time":        func(b *bench, _ *Target) { b.part.HasNow, b.part.Now = false, mtree.Stamp{} },
@@ -162,7 +162,7 @@ func TestPartsThatJustSuffice(t *testing.T) {
 		"the same options": func(_ *bench, r *records.Record) { r.Fingerprint, r.Excluded = "e", 3 },
 		"listed whole since": func(b *bench, r *records.Record) {
 			r.Now = later.Add(-48 * time.Hour)
-			b.env.Wholes.Add("d", later.Add(1-24*time.Hour))
+			b.env.Wholes.Note("d", later.Add(1-24*time.Hour), true)
 		},
 	} {
 		b := newBench(t, 0, "f g old")

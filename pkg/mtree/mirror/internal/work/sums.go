@@ -27,7 +27,7 @@ func (env *Env) CompareSums(ctx context.Context, groups []FileGroup) []SumResult
 	for i := range groups {
 		results[i].Err = err
 		if err == nil {
-			env.compareGroup(&groups[i], theirs, ours, &results[i])
+			env.compareGroup(ctx, &groups[i], theirs, ours, &results[i])
 		}
 	}
 	return results
@@ -49,7 +49,7 @@ func (env *Env) bothSums(ctx context.Context, groups []FileGroup) (theirs, ours 
 }
 
 // compareGroup compares the sums of one group, and sets modes of files that are equal.
-func (env *Env) compareGroup(g *FileGroup, theirs, ours map[string]source.Sum, r *SumResult) {
+func (env *Env) compareGroup(ctx context.Context, g *FileGroup, theirs, ours map[string]source.Sum, r *SumResult) {
 	for _, change := range g.Changes {
 		path := mtree.JoinPath(g.Target.Path, change.Want.Name)
 		their, ok := theirs[path]
@@ -65,7 +65,7 @@ func (env *Env) compareGroup(g *FileGroup, theirs, ours map[string]source.Sum, r
 		}
 		dir, err := env.openToChange(&g.Target)
 		if err == nil {
-			err = env.setMode(dir, change)
+			err = env.setMode(ctx, dir, change)
 			_ = dir.Close()
 		}
 		if err != nil {

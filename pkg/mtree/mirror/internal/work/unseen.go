@@ -113,6 +113,7 @@ func (env *Env) unknow(path string, d unknown) error {
 	}
 	if d.bytes && err == nil {
 		env.BeforeChange()
+		env.Wholes.Forget(path)
 		err = env.Replica.SetNow(dir, path, never) // guard: TestSimulationFound
 	}
 	return err

@@ -68,7 +68,7 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return err
 	}
 	if !env.DryRun {
-		if err := errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(t, v, dir, info)); err != nil {
+		if err := errors.Join(env.doubtUnseen(t, v, have, filtered), env.apply(ctx, t, v, dir, info)); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func (env *Env) findExtra(t *Target, v *VisitResult, dir *disk.Dir) {
 		env.findDeletions(t, v, dir)
 	}
 	if v.Stays > 0 {
-		v.recordStays() // guard: TestAnEmptyRootByAPart
+		v.recordStays() // guard: TestWhatStaysIsRecorded
 	}
 	if v.Doubts.Below() {
 		for _, e := range v.Plan.Unvisited { // guard: TestTheCountOfWhatIsKept
@@ -339,7 +339,7 @@ func (env *Env) prunes(dir *disk.Dir, path string, c mtree.Change) bool {
 // apply carries out the parts of the plan that need no fetch. A directory that goes back in
 // time is unfinished from here on: what is below it may go back first, and a kill would leave
 // it complete above that.
-func (env *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
+func (env *Env) apply(ctx context.Context, t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) error {
 	pl := &v.Plan
 	v.Proved = len(pl.Check) > 0
 	if len(pl.MakeDirs)+len(pl.MakeLinks)+len(pl.Fetch)+len(pl.SetModes)+len(pl.Extra) > 0 || t.Fresh || env.mayGoBack(v) { // guard (without env.mayGoBack): TestSimulationFound
@@ -358,7 +358,7 @@ func (env *Env) apply(t *Target, v *VisitResult, dir *disk.Dir, info disk.Info) 
 		v.note(t, c.Want.Name, env.makeLink(dir, t, c, v))
 	}
 	for _, c := range pl.SetModes {
-		v.note(t, c.Want.Name, env.setMode(dir, c))
+		v.note(t, c.Want.Name, env.setMode(ctx, dir, c))
 	}
 	return nil
 }

@@ -19,15 +19,23 @@ type Wholes struct {
 // which costs whole listings and nothing else.
 const mostWholes = 10_000
 
-// Add records that a directory was completed with a whole listing.
-func (w *Wholes) Add(path string, now mtree.Stamp) {
+// Note records that a directory was completed with a whole listing; needed says that its record does
+// not say so.
+func (w *Wholes) Note(path string, now mtree.Stamp, needed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !needed { // guard: TestWholes
+		delete(w.at, path)
+		return
+	}
 	if w.at == nil || len(w.at) >= mostWholes { // guard (without len(w.at)): TestWholes
 		w.at = map[string]mtree.Stamp{}
 	}
 	w.at[path] = now
 }
+
+// Forget says that nothing counts that was noted of a directory.
+func (w *Wholes) Forget(path string) { w.Note(path, mtree.Stamp{}, false) }
 
 // At returns when a directory was listed whole, the zero Stamp if nothing is remembered.
 func (w *Wholes) At(path string) mtree.Stamp {

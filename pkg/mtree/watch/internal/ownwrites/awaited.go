@@ -10,6 +10,7 @@ import "tidemark/pkg/mtree/internal/disk"
 type Awaited struct {
 	writes map[disk.Node]awaited
 	tells  bool
+	last   disk.Node // the directory that was written last
 }
 
 // awaited are our own writes of one directory.
@@ -20,13 +21,15 @@ type awaited struct {
 
 // Add adds a write. before and after are fstat before and after it. merges says that no other
 // directory has an event of it: then the kernel makes one event of two that follow each other.
-// So several writes count as one, and none if somebody else had set times or mode last.
+// So several writes that follow each other count as one, and none if somebody else had set times or
+// mode last.
 func (a *Awaited) Add(m *Memory, before, after disk.Info, merges bool) {
 	have := a.writes[after.Node]
-	if a.tells = true; merges {
-		have.count = 0 // guard: TestAwaitedOfTwoThatAreOne
+	if a.tells = true; merges && a.last == after.Node { // guard (without a.last): TestAwaitedOfTwoThatAreOne
+		have.count = 0
 	}
-	if before.MTime != before.CTime && !m.Has(before) { // guard: TestAwaitedOfTwoThatAreOne
+	a.last = after.Node
+	if merges && before.MTime != before.CTime && !m.Has(before) { // guard: TestAwaitedOfTwoThatAreOne
 		return
 	}
 	if a.writes == nil {

@@ -53,6 +53,14 @@ func TestAwaitedOfTwoThatAreOne(t *testing.T) {
 	a.Add(m, changed, after, true)
 	a.Add(m, changed, after, true)
 	require.False(t, a.Heard(after, 2), "ours may be one event")
+	a.Add(m, changed, after, true)
+	other := after
+	other.Node.Ino = 9
+	a.Add(m, other, other, false)
+	a.Add(m, changed, after, true)
+	require.True(t, a.Heard(after, 2), "another event stands between")
+	a.Add(m, set, other, false)
+	require.True(t, a.Heard(other, 2), "each has its own event")
 	for _, set := range []func(i *disk.Info){
 		func(i *disk.Info) { i.Mode = 0o700 },
 		func(i *disk.Info) { i.UID = 0 },

@@ -150,8 +150,8 @@ func TestJournalOfWhatReadersHave(t *testing.T) {
 	require.Equal(t, ". = a/, a < new", g.writes(entry("a/new")))
 	require.Equal(t, []mtree.Stamp{gave, shows}, []mtree.Stamp{line().From, line().To})
 
-	g.floor = machine.Now()
 	require.NoError(t, g.Shell.Touch("/tree/a", time.Unix(1000, 0), true))
+	g.floor = machine.Now()
 	require.Equal(t, ". = a/, a - f", g.writes(entry("a/f")), "it shows less than that")
 
 	g = newGround(t, "a/f")
@@ -210,7 +210,7 @@ func TestOwnEventsAmongOthers(t *testing.T) {
 	together := func(selves int, drained bool) func(b *Batch) {
 		return func(b *Batch) {
 			events(b, notify.DirEvents{Path: "a", Self: selves, Entries: []notify.Entry{{Name: "f"}}})
-			b.Taken, b.Drained = true, drained
+			b.Drained = drained
 		}
 	}
 	for name, c := range map[string]struct {
@@ -223,8 +223,8 @@ func TestOwnEventsAmongOthers(t *testing.T) {
 		"more may be under way":                {then: together(1, false), names: "*"},
 		"ours came before":                     {before: together(1, true), then: together(2, true), names: "*"},
 		"a source that does not tell of us":    {unheard: true, then: together(1, true), names: "*"},
-		"no name came with it":                 {then: both(self("a"), func(b *Batch) { b.Taken, b.Drained = true, true }), names: "*"},
-		"ours was told of, nothing is to come": {before: func(b *Batch) { b.Taken = true }, then: together(1, true), names: "*"},
+		"no name came with it":                 {then: both(self("a"), func(b *Batch) { b.Drained = true }), names: "*"},
+		"ours was told of, nothing is to come": {before: func(b *Batch) { b.Drained = true }, then: together(1, true), names: "*"},
 	} {
 		g := newGround(t, "a/f", "a/g")
 		g.ear.OwnEvents = !c.unheard
@@ -272,9 +272,41 @@ func TestSetBeforeThePlan(t *testing.T) {
 		g.floor = machine.Now()
 		wrote := g.writes(func(b *Batch) {
 			events(b, notify.DirEvents{Path: "a", Self: c.selves, Entries: []notify.Entry{{Name: "f"}}})
-			b.Taken, b.Drained = true, !c.undrained
+			b.Drained = !c.undrained
 		})
 		require.Equal(t, ". = a/, a "+c.names, strings.Replace(wrote, "a = f", "a < f", 1), name)
+	}
+}
+
+// As in TestSetBeforeThePlan, but the event came alone: nothing changed then, and no line said anything.
+// So the batch itself looks.
+func TestSetAfterTheEvents(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		g := newGround(t, "a/f")
+		require.NoError(t, g.Shell.Chmod("/tree/a", 0o755))
+		want := ". = a/, a *"
+		if old {
+			g.floor, want = machine.Now(), ". = a/, a = f"
+		}
+		require.Equal(t, want, g.writes(entry("a/f")), "what was set long ago was published long ago")
+	}
+}
+
+// Mounts may show a directory at two places. Its events are copied to the second one, and are ours
+// there, too.
+func TestOwnEventsOfTwoPlaces(t *testing.T) {
+	g := newGround(t, "a/f")
+	g.ear.OwnEvents = true
+	g.OwnWrites.Put(g.info("a"), 0, ownwrites.Unproven, true)
+	g.writes(entry("a/f"))
+	info := g.info("a")
+	p := &publisher{Tree: g.Tree, batch: &Batch{Drained: true}}
+	for range 2 {
+		c, n := &dirChange{self: true, selves: 1}, &names{changes: true}
+		d := g.open("a")
+		p.lookAtSelf(d, info, c, "a", n)
+		require.NoError(t, d.Close())
+		require.False(t, c.self || n.set)
 	}
 }
 

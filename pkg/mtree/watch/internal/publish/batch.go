@@ -17,7 +17,6 @@ type Batch struct {
 	Paths  bool // somebody needs the paths of the changes: Result.Changes
 	Unsure bool // there may be changes that nobody heard, and no audit has found yet
 
-	Taken   bool // it has the events of a Take
 	Drained bool // all events so far are in it, or were in earlier ones
 
 	top dirChange

@@ -42,6 +42,9 @@ func (p *publisher) look(d *disk.Dir, info disk.Info, c *dirChange, path string,
 	}
 	if c.self {
 		p.lookAtSelf(d, info, c, path, &n)
+	} else if n.changes && info.MTime != info.CTime && info.CTime.After(p.rule.Floor) && // guard: TestSetAfterTheEvents
+		!p.OwnWrites.Shows(info) && !p.Health.DoesNotHold(path) {
+		n.set = true // after the events were taken: that of it comes alone, perhaps
 	}
 	if f := c.found; f != nil && !f.First {
 		n.star() // guard: TestJournalOfFindings
@@ -60,7 +63,15 @@ func (p *publisher) look(d *disk.Dir, info disk.Info, c *dirChange, path string,
 // Our stamp may have come after what somebody else set, and hide it: d shows what we wrote. Then
 // it need not be stamped; but whoever was told of a name in between may not have been meant to see it.
 func (p *publisher) lookAtSelf(d *disk.Dir, info disk.Info, c *dirChange, path string, n *names) {
-	ours := p.Awaited.Heard(info, c.selves) && p.batch.Drained // guard (p.batch.Drained -> true): TestOwnEventsAmongOthers
+	ours, asked := p.ours[info.Node]
+	if !asked { // guard (always): TestOwnEventsOfTwoPlaces
+		ours = p.Awaited.Heard(info, c.selves)
+		if p.ours == nil {
+			p.ours = map[disk.Node]bool{}
+		}
+		p.ours[info.Node] = ours
+	}
+	ours = ours && p.batch.Drained // guard (p.batch.Drained -> true): TestOwnEventsAmongOthers
 	// Something was made or removed last, or we wrote: else somebody's event became one with ours.
 	ours = ours && n.changes && (info.MTime == info.CTime || p.OwnWrites.Shows(info)) // guard (n.changes -> true): TestOwnEventsAmongOthers
 	untouched := p.OwnWrites.Untouched(d, info)

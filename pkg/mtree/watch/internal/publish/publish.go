@@ -25,8 +25,6 @@ func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Resul
 	p.look(t.Root, info, &b.top, "", 0)
 	if b.Drained { // guard: TestReplacedBehindTheEvents
 		t.lately = lately{}
-	}
-	if b.Taken {
 		t.Awaited.Clear() // guard: TestOwnEventsAmongOthers
 	}
 	t.lately.join(p.written)

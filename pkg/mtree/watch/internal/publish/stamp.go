@@ -31,6 +31,7 @@ type publisher struct {
 	announced map[string]announced // by path: the directories that have lines
 	held      []*dirChange         // those whose directories stay open
 	written   lately               // the names of files that were written
+	ours      map[disk.Node]bool   // whether the own events of a directory are ours: mounts may show it twice
 }
 
 // write gives d its stamp: top, or more if d already shows that much. A directory that

@@ -85,9 +85,12 @@ func (t *telling) change(path string, changed map[string]*dirChange) error {
 }
 
 // named tells a name of a directory. A directory that has changes of its own is told by these: its
-// name stands in the line above it, because its stamp is an entry there.
+// name stands in the line above it, because its stamp is an entry there. In the place of one that is
+// excluded there was a file, which nobody excludes: all of the directory above is to be looked at.
 func (t *telling) named(path string, isDir bool, changed map[string]*dirChange) {
 	switch {
+	case isDir && changed[path] == nil && t.Exclude.Hides(path, true) && !t.Exclude.Hides(path, false): // guard: TestToldWhereAFileBecameAnExcludedDirectory
+		t.once(mtree.ParentPath(path), true)
 	case t.Exclude.Hides(path, isDir):
 	case isDir && changed[path] != nil:
 	case isDir && t.isDir(path):

@@ -71,6 +71,16 @@ func names(path string, names ...string) journal.Line {
 	return journal.Line{Path: path, Known: true, Names: names}
 }
 
+// A file was removed, and an excluded directory got its name. The directory is not told, and what was
+// the file is to be looked at.
+func TestToldWhereAFileBecameAnExcludedDirectory(t *testing.T) {
+	a := newAsked(t, "a/cache/f", "a/g")
+	var err error
+	a.Exclude, err = glob.Excluding([]string{"cache/"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"./a/", "./a/g"}, a.by(names("a", "cache/", "g")))
+}
+
 // A path is told once, whatever names it.
 func TestToldOnce(t *testing.T) {
 	a := newAsked(t, "a/b/f", "a/d/e/h")
