@@ -79,7 +79,7 @@ var strangers = []fault{
 	{name: "login-text", blindElsewhere: true, make: instead(say(200, "text/plain; charset=utf-8", "please log in\n"))},
 	{name: "page-as-listing", blindElsewhere: true, make: changed(func(a *answer) { a.body = []byte(page) })},
 	{name: "nothing-with-200", blindElsewhere: true, make: instead(say(200, "", ""))},
-	{name: "json", blindElsewhere: true, make: instead(say(200, "application/json", "[]"))},
+	{name: "json", blindElsewhere: true, stranger: true, make: instead(say(200, "application/json", "[]"))},
 	{name: "empty-index", blindElsewhere: true, stranger: true, make: instead(say(200, "text/html", "<html>\n<head><title>Index of /</title></head>\n<body>\n<h1>Index of /</h1><hr><pre><a href=\"../\">../</a>\n</pre><hr></body>\n</html>\n"))},
 	{name: "other-index", blindElsewhere: true, stranger: true, make: instead(say(200, "text/html", "<html>\n<head><title>Index of /</title></head>\n<body>\n<h1>Index of /</h1><hr><pre><a href=\"../\">../</a>\n"+
 		"<a href=\"index.txt\">index.txt</a>                                          14-Nov-2023 22:13                   3\n</pre><hr></body>\n</html>\n"))},
