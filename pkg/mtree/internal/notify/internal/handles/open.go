@@ -57,12 +57,12 @@ func (r *Resolver) openHandle(id string, flags int) (fd int, err error) {
 	mounts := r.mountsOf(id)
 	last := len(mounts) - 1
 	for _, m := range mounts[:last] {
-		if fd, err = openBy(m.fd, id, flags); err != nil || r.holds(fd, id) {
+		if fd, err = r.openBy(m.fd, id, flags); err != nil || r.holds(fd, id) {
 			return fd, err
 		}
 		_ = unix.Close(fd)
 	}
-	return openBy(mounts[last].fd, id, flags)
+	return r.openBy(mounts[last].fd, id, flags)
 }
 
 // holds reports whether the file open as fd, by one of several mounts of its file system, is
@@ -80,14 +80,16 @@ func (r *Resolver) holds(fd int, id string) bool {
 // openBy returns an O_PATH descriptor of the file with the handle, on the mount open as
 // mount. ext4 reports ENOMEM, not ESTALE, while the inode number of a removed directory
 // is being given to a new file (iget_locked of an inode in I_CREATING): the next try
-// finds it stale. Memory is short only if the error stays.
-func openBy(mount int, id string, flags int) (fd int, err error) {
+// finds it stale. Memory is short only if the error stays. Then nobody waits again before the next
+// Begin: there may be thousands of handles.
+func (r *Resolver) openBy(mount int, id string, flags int) (fd int, err error) {
 	handle := split(id)
 	for wait := 50 * time.Microsecond; ; wait *= 2 {
-		fd, err = unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_CLOEXEC|flags)
-		if !errors.Is(err, unix.ENOMEM) || wait > maxHandleWait {
+		fd, err = r.openAt(mount, handle, unix.O_PATH|unix.O_CLOEXEC|flags)
+		if !errors.Is(err, unix.ENOMEM) || r.short { // guard (without r.short): TestMemoryThatStaysShort
 			return fd, err
 		}
+		r.short = wait > maxHandleWait
 		time.Sleep(wait)
 	}
 }

@@ -29,6 +29,9 @@ type Resolver struct {
 	top     string           // the root's path as of Begin
 	climbed map[inode]string // paths that readlink does not give, since Begin
 	deep    bool             // there was such a path since Begin
+	short   bool             // memory was short for as long as it is worth waiting, since Begin
+
+	openAt func(mount int, handle unix.FileHandle, flags int) (int, error) // unix.OpenByHandleAt; tests
 
 	mu      sync.Mutex
 	mounts  map[string][]mounted // by file system id
@@ -49,7 +52,7 @@ type openDir struct {
 // NewResolver returns a Resolver for the tree at the directory open as root, which stays
 // the caller's.
 func NewResolver(root int) *Resolver {
-	return &Resolver{root: root, mounts: map[string][]mounted{}, open: map[string]*openDir{}, outside: map[string]struct{}{}, paths: map[string]string{}}
+	return &Resolver{root: root, openAt: unix.OpenByHandleAt, mounts: map[string][]mounted{}, open: map[string]*openDir{}, outside: map[string]struct{}{}, paths: map[string]string{}}
 }
 
 // AddMount remembers a mount in the tree, by a descriptor on it.
@@ -84,7 +87,7 @@ func (r *Resolver) Begin() {
 	if top, err := readlink(r.root); err == nil {
 		r.top = top
 	}
-	r.climbed, r.deep = map[inode]string{}, false
+	r.climbed, r.deep, r.short = map[inode]string{}, false, false
 }
 
 // Renamed forgets the kept paths: a directory was renamed, or may have been.
