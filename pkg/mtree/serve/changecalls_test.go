@@ -3,71 +3,24 @@ package serve
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/glob"
 	"tidemark/pkg/mtree/internal/journal"
-	"tidemark/pkg/mtree/internal/machine"
-	"tidemark/pkg/mtree/internal/state"
-	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/internal/sys/faultkernel"
-	"tidemark/pkg/mtree/serve/internal/published"
-	"tidemark/pkg/mtree/wire"
 )
 
 // newChanges publishes a tree in a machine in memory, of which a batch is in the journal. It
 // returns what answers ?changes after the batch before.
 func newChanges(t *testing.T) (k *faultkernel.Kernel, changes func() (string, error)) {
-	k = faultkernel.New(t, 0)
-	for _, dir := range []string{"/tree", "/tree/a", "/tree/a/b", "/tree/c"} {
-		require.NoError(t, k.Shell.Mkdir(dir, 0o755))
-	}
-	for _, file := range []string{"/tree/x", "/tree/a/b/x", "/tree/c/x"} {
-		require.NoError(t, k.Shell.Write(file, "1"))
-	}
-	root, err := disk.OpenRoot("/tree")
-	require.NoError(t, err)
-	id := journal.Tree{ID: strings.Repeat("5", 32), Epoch: 5}
-	w := &journal.Writer{}
-	func() { // as watch
-		defer sys.Simulate(k.Shell.Process)()
-		root, err := disk.OpenRoot("/tree")
-		require.NoError(t, err)
-		m, err := state.CreateMarker(root, "")
-		require.NoError(t, err)
-		_, err = m.Lock()
-		require.NoError(t, err)
-		who, err := state.RootOf(root)
-		require.NoError(t, err)
-		tree := state.Tree{ID: id.ID, Epoch: id.Epoch, Role: state.Source}
-		tree.Bind(who)
-		require.NoError(t, m.WriteTree(tree))
-		file, err := m.CreateStatus()
-		require.NoError(t, err)
-		require.NoError(t, file.Write(state.Status{State: wire.Watched}))
-		require.NoError(t, w.Begin(m, id))
-		floor := machine.Now()
-		require.NoError(t, w.Write(floor, []journal.Line{{Path: "", Names: []string{"x"}}}))
-		require.NoError(t, w.Write(floor, []journal.Line{
-			{Path: "", Names: []string{"a/", "c/", "x"}}, {Path: "a", Names: []string{"b/"}},
-			{Path: "a/b", Names: []string{"x"}}, {Path: "c", Names: []string{"x"}},
-		}))
-	}()
-	require.NoError(t, root.Close())
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	tree, err := published.Open(published.Config{Root: "/tree", Exclude: &glob.List{}, Now: machine.Now, Log: log})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = tree.Close() })
-	h := &Handler{tree: tree, cfg: Config{Log: log}}
-	snap := tree.Now()
-	view, err := tree.Journal(snap)
+	k, h, write := newParts(t, "/tree/x", "/tree/a/b/x", "/tree/c/x")
+	write(told("", "x"))
+	write(told("", "a/", "c/", "x"), told("a", "b/"), told("a/b", "x"), told("c", "x"))
+	snap := h.tree.Now()
+	view, err := h.tree.Journal(snap)
 	require.NoError(t, err)
 	run, last := view.Last()
 	require.EqualValues(t, 2, last)

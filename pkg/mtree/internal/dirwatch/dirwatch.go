@@ -54,8 +54,8 @@ func New() (*Watch, error) {
 // watches, the error names the sysctl. Without /proc d is found by its path. System calls:
 // inotify_add_watch.
 func (w *Watch) Add(d *disk.Dir, what Hearing) (id int32, err error) {
-	// Setting the mtime alone, as SetTime does, is IN_MODIFY to the kernel;
-	// together with the atime it is IN_ATTRIB (fsnotify_change).
+	// Setting the mtime alone is IN_MODIFY to the kernel; together with the atime, as
+	// SetTime does, it is IN_ATTRIB (fsnotify_change).
 	const own = unix.IN_ATTRIB | unix.IN_MODIFY | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 	const entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO |
 		unix.IN_MODIFY | unix.IN_CLOSE_WRITE

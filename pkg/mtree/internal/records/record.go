@@ -17,7 +17,7 @@ type Record struct {
 	// Excluded is the number of entries that the source left out (Listing.Excluded) when
 	// the copy last had only listed entries; Fingerprint is the E of the source's ETags at
 	// that time, and after a "+" which names were mount points (Listing.Mounts). A "!" at its
-	// end: entries stayed that the source may have without listing them. If Excluded is 0 and
+	// end: entries stayed in the copy that the listing did not have. If Excluded is 0 and
 	// Fingerprint "", nothing is known of either.
 	Excluded    int64
 	Fingerprint string
