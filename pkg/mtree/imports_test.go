@@ -46,6 +46,7 @@ const (
 	pages     = core + "/serve/internal/pages"
 	longpoll  = core + "/serve/internal/longpoll"
 	published = core + "/serve/internal/published"
+	changed   = core + "/serve/internal/changed"
 
 	watch  = core + "/watch/internal/" // and a package
 	mirror = core + "/mirror"
@@ -160,6 +161,7 @@ func TestAllowedImports(t *testing.T) {
 		negotiate: {core, wire, render},
 		pages:     {core, wire, disk, render},
 		longpoll:  {wire, dirwatch, disk},
+		changed:   {core, wire, disk, journal, lister, pages, published, render},
 		published: {core, wire, core + "/internal/glob", disk, filetime, journal, lister, machine, records, state},
 
 		filetime: {core},

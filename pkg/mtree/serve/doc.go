@@ -32,9 +32,7 @@
 //	listing.go, wait.go               listings, and a listing when it is new
 //	since.go                          ?since: all listings that changed
 //	sharedsince.go                    the same, made once for all who ask
-//	early.go                          waiting for the batch of a change
-//	partwalk.go, sincewalk.go         going to them: by the journal, by the stamps
-//	changes.go, changednames.go       ?changes: the names that changed
+//	changes.go                        ?changes: the names that changed
 //	post.go                           receiving lists of paths
 //	tar.go, subtree.go, sums.go       streams of files and of sums
 //	recent.go, status.go              ?recent and ?status
@@ -47,13 +45,13 @@
 //	sink.go, failure.go               sending streams, and errors
 //	reply.go                          an answer, and writing it
 //	handler.go                        the Handler
-//	above.go                          what is above a directory opens for reading
 //	limiter.go, deadline.go           how many requests of a kind, and how long each
 //	target.go, version.go, auth.go    what a URL names; which version of a file; tokens
 //	config.go, stats.go               options and counters
 //
 // Beneath it:
 //
+//	internal/changed     what changed since a stamp or a position
 //	internal/published   opens what is published of the tree, and nothing else
 //	internal/pages       listings in memory, and the bound of what clients keep
 //	internal/longpoll    wakes requests that wait

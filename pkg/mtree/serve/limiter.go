@@ -1,12 +1,13 @@
 package serve
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tidemark/pkg/mtree/serve/internal/changed"
 )
 
 // limiter bounds the number of running requests that make work or take memory without
@@ -54,7 +55,8 @@ func newLimiter(most, share int) *limiter {
 }
 
 // errBusy says that all places of a limiter are taken, or that the client has its share.
-var errBusy = errors.New("too many requests of this kind at once")
+// An answer to ?since that has begun is cut there.
+var errBusy = changed.ErrBusy
 
 // enter gives p to a request; leave must follow. It waits up to patience for the place,
 // and returns errBusy if there is none by then.

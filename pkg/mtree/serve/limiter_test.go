@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree/internal/disk"
-	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/machine"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
@@ -153,29 +152,7 @@ func TestSlowReadersOfLargeDirectories(t *testing.T) {
 	}
 }
 
-// An answer to ?since has two listings in memory at once, but one of a large directory.
-func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
-	root := t.TempDir()
-	require.NoError(t, os.MkdirAll(root+"/a/b", 0o755))
-	h, err := New(Config{Root: root})
-	require.NoError(t, err)
-	defer h.Close()
-	walk := &sinceWalk{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: h.tree.Lister(h.tree.Now())}
-	for _, size := range []int64{h.largeSize, -1} {
-		h.largeSize = size
-		ahead := walk.prefetch("a")
-		ahead.wait()
-		require.Equal(t, size < 0, ahead.err == errLarge)
-		page, err := walk.take("a", ahead)
-		require.NoError(t, err)
-		require.Len(t, page.Below, 1)
-	}
-	walk.after = "b"
-	require.Nil(t, walk.prefetch("a"))
-}
-
-// All that reads directories passes that limiter. An answer to since that has begun is cut
-// there, and goes on with the next request.
+// All that reads directories passes that limiter.
 func TestLargeDirectoriesElsewhere(t *testing.T) {
 	top := t.TempDir()
 	require.NoError(t, os.MkdirAll(top+"/a/b", 0o755))
@@ -214,8 +191,4 @@ func TestLargeDirectoriesElsewhere(t *testing.T) {
 		require.Equal(t, 429, w.Code, target)
 		require.NotEmpty(t, w.Header().Get("Retry-After"))
 	}
-	out := &sink{w: httptest.NewRecorder(), out: io.Discard}
-	walk := &sinceWalk{h: h, r: httptest.NewRequest(http.MethodGet, "/", nil), lister: &lister.Lister{}, out: out, last: "a"}
-	require.NoError(t, walk.walk("a/b", nil))
-	require.True(t, walk.cut)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/serve/internal/changed"
 	"tidemark/pkg/mtree/serve/internal/negotiate"
 	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/serve/internal/render"
@@ -15,7 +16,7 @@ import (
 const answersBytes = 4 << 20
 
 // sharedSince returns an answer to ?since with parts, made once for all who ask the same while
-// the directory has the same stamp: after each change many mirrors do. errNotShared: it is too
+// the directory has the same stamp: after each change many mirrors do. changed.ErrNotShared: it is too
 // long for that.
 func (h *Handler) sharedSince(r *http.Request, q *dirRequest, from mtree.Stamp, after string) (*pages.Page, error) {
 	key := pages.Key{Path: q.path, Format: render.Format("part " + from.String() + " " + after), Coding: q.coding}
@@ -41,22 +42,57 @@ func (h *Handler) makeSince(r *http.Request, q *dirRequest, key pages.Key, from 
 	if err := h.look(q, dir); err != nil { // again: it may have waited for another answer
 		return nil, err
 	}
-	if err := h.awaitBatch(r, q, dir, from); err != nil {
+	walk := h.newWalk(r, q, from, after, nil)
+	lookAgain := func() (mtree.Stamp, error) {
+		err := h.look(q, dir)
+		return q.self.MTime, err
+	}
+	if err := walk.AwaitBatch(r.Context(), h.stop.Done(), q.self.Size, lookAgain); err != nil {
 		return nil, err
 	}
-	s := h.newSinceWalk(r, q, from, after)
-	if err := s.run(q); err != nil {
-		q.kept = s.kept
+	if err := walk.Run(); err != nil {
+		q.kept = walk.Kept
 		return nil, err
 	}
-	body := mtree.AppendTrailer(s.body, mtree.Trailer{Stamp: q.self.MTime, More: s.cut, After: s.last})
+	body := walk.End()
 	if q.coding == render.Gzip {
 		body = render.Compress(body)
 	}
-	p := &pages.Page{Key: key, Pieces: [][]byte{body}, Size: int64(cap(body)), Stamp: q.self.MTime, Hot: s.hot, Whole: true}
+	p := &pages.Page{Key: key, Pieces: [][]byte{body}, Size: int64(cap(body)), Stamp: q.self.MTime, Hot: walk.IsHot(), Whole: true}
 	p.Load.Bytes, p.Key.Path = p.Size, strings.Clone(key.Path) // it may be a piece of a request's header
-	if !s.hot && !s.cut && after == "" && q.snap.State == wire.Watched {
+	if !walk.IsHot() && !walk.IsCut() && after == "" && q.snap.State == wire.Watched {
 		h.answers.Put(key, q.time(), p)
 	}
 	return p, nil
+}
+
+// newWalk returns a walk for an answer to q. out as for changed.NewWalk.
+func (h *Handler) newWalk(r *http.Request, q *dirRequest, from mtree.Stamp, after string, out *changed.Output) *changed.Walk {
+	reader := &changed.Reader{
+		Tree: h.tree, LargeSize: h.largeSize, Listings: &h.cfg.Stats.Listings, Parts: &h.cfg.Stats.Parts,
+		Shared: func(key pages.FlightKey, size int64, read func() (*pages.Page, error)) (*pages.Page, error) {
+			return h.shareLarge(r, key, size, read)
+		},
+	}
+	question := changed.Question{
+		Path: q.path, Since: from, After: after, Parts: q.query["part"] == "1", Snap: q.snap, Stamp: q.self.MTime,
+	}
+	return changed.NewWalk(reader, question, out)
+}
+
+// shareLarge makes the page of a directory of this size for all requests that want it. It passes
+// largeLimit.
+func (h *Handler) shareLarge(r *http.Request, key pages.FlightKey, size int64, make func() (*pages.Page, error)) (*pages.Page, error) {
+	return h.share(r, key, pages.Time{}, func() (*pages.Page, error) {
+		leave, err := h.enterLarge(r, size)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		p, err := make()
+		if err != nil {
+			return nil, err
+		}
+		return h.live.Same(p), nil
+	})
 }

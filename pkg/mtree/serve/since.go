@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/serve/internal/changed"
 	"tidemark/pkg/mtree/serve/internal/negotiate"
 	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/serve/internal/render"
@@ -86,7 +87,7 @@ func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirReques
 			a.about.stamp = p.Stamp
 			h.sendPage(w, p, a)
 			return
-		case err != errNotShared:
+		case err != changed.ErrNotShared:
 			h.fail(w, a, err)
 			return
 		}
@@ -101,16 +102,18 @@ func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirReques
 	}
 	out := h.newSink(w, a)
 	defer out.release()
-	s := h.newSinceWalk(r, q, from, after)
-	s.out, s.kept = out, q.kept
-	err := s.run(q)
+	walk := h.newWalk(r, q, from, after, &changed.Output{
+		Send: out.flush,
+		Hold: func(p *pages.Page) (give func(), err error) { return h.hold(w, p) },
+	})
+	walk.Kept = q.kept
+	err := walk.Run()
 	if err != nil && !out.sent {
 		h.fail(w, a, err)
 		return
 	}
 	if err == nil {
-		trailer := mtree.Trailer{Stamp: q.self.MTime, More: s.cut, After: s.last}
-		err = out.end(mtree.AppendTrailer(s.body, trailer))
+		err = out.end(walk.End())
 	}
 	if err != nil {
 		h.abort(err)

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"net/http"
-	"strings"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/wire"
@@ -32,24 +31,4 @@ func joined(dir, path string) string {
 		return dir
 	}
 	return mtree.JoinPath(dir, path)
-}
-
-// isWithin reports whether path is dir or below it.
-func isWithin(path, dir string) bool {
-	return dir == "" || path == dir || strings.HasPrefix(path, dir+"/")
-}
-
-// isBelow reports whether path is below dir.
-func isBelow(path, dir string) bool { return path != dir && isWithin(path, dir) }
-
-// towards returns the directory in dir that is above path, or path.
-func towards(dir, path string) string {
-	from := len(dir)
-	if dir != "" {
-		from++
-	}
-	if n := strings.IndexByte(path[from:], '/'); n >= 0 {
-		return path[:from+n]
-	}
-	return path
 }

@@ -1,12 +1,11 @@
-package serve
+package changed
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/internal/sys"
 	"tidemark/pkg/mtree/internal/sys/faultkernel"
+	"tidemark/pkg/mtree/serve/internal/pages"
 	"tidemark/pkg/mtree/serve/internal/published"
 	"tidemark/pkg/mtree/wire"
 )
@@ -32,7 +32,7 @@ func told(path string, names ...string) journal.Line {
 
 // newParts publishes files in a machine in memory. write writes a batch, stamps its directories, and
 // returns the stamp.
-func newParts(t *testing.T, files ...string) (k *faultkernel.Kernel, h *Handler, write func(...journal.Line) mtree.Stamp) {
+func newParts(t *testing.T, files ...string) (k *faultkernel.Kernel, reader *Reader, write func(...journal.Line) mtree.Stamp) {
 	k = faultkernel.New(t, 0)
 	k.Make(t, files...)
 	w, id, floor := &journal.Writer{}, journal.Tree{ID: strings.Repeat("5", 32), Epoch: 5}, machine.Now()
@@ -67,16 +67,21 @@ func newParts(t *testing.T, files ...string) (k *faultkernel.Kernel, h *Handler,
 	tree, err := published.Open(published.Config{Root: "/tree", Exclude: &glob.List{}, Now: machine.Now, Log: log})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tree.Close() })
-	h = &Handler{tree: tree, cfg: Config{Log: log, Stats: &Stats{}}, largeSize: largeSize}
-	h.stop, h.cancel = context.WithCancel(context.Background())
-	t.Cleanup(h.cancel)
-	return k, h, write
+	return k, readerOf(tree), write
 }
 
-func (h *Handler) tellParts(from, until mtree.Stamp) error {
-	snap := h.tree.Now()
-	s := &sinceWalk{h: h, lister: h.tree.Lister(snap), from: from}
-	return s.walkParts(snap, until)
+// readerOf returns a reader of one walk.
+func readerOf(tree *published.Tree) *Reader {
+	return &Reader{
+		Tree: tree, LargeSize: 4 << 20, Listings: new(atomic.Int64), Parts: new(atomic.Int64),
+		Shared: func(_ pages.FlightKey, _ int64, read func() (*pages.Page, error)) (*pages.Page, error) { return read() },
+	}
+}
+
+// tellParts makes an answer about the root, whose stamp is until.
+func tellParts(reader *Reader, from, until mtree.Stamp) error {
+	q := Question{Since: from, Parts: true, Snap: reader.Tree.Now(), Stamp: until}
+	return NewWalk(reader, q, nil).Run()
 }
 
 // However often the journal is read for directories that come in between, those that were opened ahead
@@ -93,7 +98,7 @@ func TestDirectoriesOpenedAhead(t *testing.T) {
 		files, children, later = append(files, "/tree/a/"+dir+"/f"), append(children, dir+"/"), append(later, told("a/"+dir, "f"))
 	}
 	later = append(later, told("a", children...), told("", "a/"))
-	k, h, write := newParts(t, files...)
+	k, reader, write := newParts(t, files...)
 	from := write(told("", "a/"))
 	until := write(append(first, told("a", "f"), told("", append(names, "a/")...))...)
 	isOurs := func(name string) bool { return len(name) == 2 || len(name) == 3 && name[0] == 'b' }
@@ -116,8 +121,8 @@ func TestDirectoriesOpenedAhead(t *testing.T) {
 		}
 		return nil
 	}
-	require.NoError(t, h.tellParts(from, until))
-	require.EqualValues(t, 1+1+30+40, h.cfg.Stats.Parts.Load())
+	require.NoError(t, tellParts(reader, from, until))
+	require.EqualValues(t, 1+1+30+40, reader.Parts.Load())
 	require.LessOrEqual(t, most, partsAhead+1, "one more to see whether a path still leads there")
 }
 
@@ -130,17 +135,17 @@ func TestAboveIsTriedOnce(t *testing.T) {
 		dir := fmt.Sprintf("a/%02d", i)
 		files, lines = append(files, "/tree/"+dir+"/f"), append(lines, told(dir, "f"))
 	}
-	k, h, write := newParts(t, files...)
+	k, reader, write := newParts(t, files...)
 	from := write(told("", "a/"))
 	until := write(append(lines, told("", "a/"))...)
 	k.Refuse("open a", unix.EACCES, -1)
 	k.Made("")
-	require.NoError(t, h.tellParts(from, until))
+	require.NoError(t, tellParts(reader, from, until))
 	require.Equal(t, 1, k.Made("open a"))
-	require.EqualValues(t, 1, h.cfg.Stats.Parts.Load(), "nothing below it is told")
+	require.EqualValues(t, 1, reader.Parts.Load(), "nothing below it is told")
 
 	for why, again := range map[unix.Errno]int{unix.EIO: 0, unix.EACCES: 0, unix.EMFILE: 1, unix.ENOMEM: 1} {
-		a := above{tree: h.tree}
+		a := above{tree: reader.Tree}
 		k.Refuse("open a", why, 1)
 		closed, err := a.check("a/00")
 		require.ErrorIs(t, err, why)
@@ -156,18 +161,26 @@ func TestAboveIsTriedOnce(t *testing.T) {
 // could be told of it but the whole listing, which was out of date before it was read.
 func TestAnEarlyAnswerWaitsForItsBatch(t *testing.T) {
 	for _, large := range []bool{true, false} {
-		k, h, write := newParts(t, "/tree/f", "/tree/g")
+		k, reader, write := newParts(t, "/tree/f", "/tree/g")
 		from := write(told("", "f"))
-		dir, err := h.tree.OpenDir("")
+		dir, err := reader.Tree.OpenDir("")
 		require.NoError(t, err)
-		q := &dirRequest{target: &target{}, snap: h.tree.Now()}
-		require.NoError(t, h.look(q, dir))
-		require.False(t, h.isEarly(q, from), "nothing changed")
+		snap := reader.Tree.Now()
+		look := func() (mtree.Stamp, error) {
+			self, err := reader.Tree.Lister(snap).Self(dir, "")
+			return self.MTime, err
+		}
+		w := NewWalk(reader, Question{Since: from, Snap: snap}, nil)
+		w.Stamp, err = look()
+		require.NoError(t, err)
+		require.False(t, w.isEarly(), "nothing changed")
 		require.NoError(t, k.Shell.Touch("/tree", from.Add(time.Millisecond).Time(), true))
-		require.NoError(t, h.look(q, dir))
-		require.True(t, h.isEarly(q, from))
+		w.Stamp, err = look()
+		require.NoError(t, err)
+		require.True(t, w.isEarly())
+		size := int64(sharedSize)
 		if large {
-			q.self.Size = sharedSize + 1
+			size++
 		}
 		looks := 0
 		k.Fail = func(call string) error {
@@ -179,8 +192,8 @@ func TestAnEarlyAnswerWaitsForItsBatch(t *testing.T) {
 			}
 			return nil
 		}
-		require.NoError(t, h.awaitBatch(new(http.Request), q, dir, from))
-		require.Equal(t, !large, h.isEarly(q, from))
+		require.NoError(t, w.AwaitBatch(t.Context(), nil, size, look))
+		require.Equal(t, !large, w.isEarly())
 		require.Equal(t, large, looks > 1)
 	}
 }

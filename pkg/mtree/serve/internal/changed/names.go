@@ -1,7 +1,8 @@
-package serve
+package changed
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,16 +14,65 @@ import (
 	"tidemark/pkg/mtree/serve/internal/published"
 )
 
-// changedNames are the names of some batches of a journal, by directory, and what is told of
+// Bounds of one answer of names, besides its last batch. The next request gets the rest. Each
+// name stands behind the path of its directory, which may have 4 KiB. So directories with many
+// are told without their names: those with more than maxDirBytes, and those that come after
+// maxChangesBytes, as one batch may have more.
+const (
+	maxChanges      = 100_000
+	maxChangesBytes = 8 << 20
+	maxDirBytes     = 1 << 20
+)
+
+// Names returns the lines of the names that changed in a tree after a position, and a last one with the
+// position where the next answer goes on; without a position, that line alone. Each name is told as it
+// stands in an answer to ?changes (docs/protocol.md): only what a listing would show now, or could have
+// shown. failed is called with errors of the disk that make names unknown.
+//
+// Cost: what is new in the journal is read; then, for each directory with names, an open for it and one for
+// each directory above it that was not the last one's, and one statx a name. The result has 10 MiB at most.
+// Errors: those of which IsGone; journal.ErrAgain, if the journal goes on faster than it is read; of a machine
+// out of descriptors or memory, and of a root that cannot be opened.
+func Names(tree *published.Tree, snap *published.Snapshot, after Position, failed func(error)) ([]byte, error) {
+	view, err := tree.Journal(snap)
+	if err != nil {
+		return nil, err
+	}
+	run, number := view.Last()
+	if after.Run == "" {
+		return appendPosition(nil, Position{run, number}), nil
+	}
+	batches, ok := view.After(after.Run, after.Number)
+	if !ok {
+		return nil, fmt.Errorf("%w: not in the index", journal.ErrUnproved)
+	}
+	c := batchNames{
+		tree: tree, lister: tree.Lister(snap), view: view, after: after.Number, above: above{tree: tree}, failed: failed,
+		dirs: map[string]*dirNames{}, told: map[string]struct{}{},
+	}
+	for i := range batches {
+		if c.isFull() {
+			break
+		}
+		c.add(&batches[i])
+		after.Number = batches[i].Number
+	}
+	if err := c.tell(); err != nil {
+		return nil, err
+	}
+	return appendPosition(c.text, after), nil
+}
+
+// batchNames are the names of some batches of a journal, by directory, and what is told of
 // them: only what a listing would show now, or could have shown.
-type changedNames struct {
+type batchNames struct {
 	tree   *published.Tree
 	lister *lister.Lister
 	view   journal.View
 	after  uint64 // number of the last batch that is not told
 	above  above
 	failed func(error) // called with errors of the disk
-	dirs   map[string]*changedDir
+	dirs   map[string]*dirNames
 	count  int // names and lines
 	bytes  int // what they may have as text, about
 
@@ -31,8 +81,8 @@ type changedNames struct {
 	told map[string]struct{} // the lines in text
 }
 
-// changedDir is what the journal says of one directory.
-type changedDir struct {
+// dirNames is what the journal says of one directory.
+type dirNames struct {
 	names   map[string]bool // true: a directory
 	bytes   int             // what they may have as text
 	unknown bool            // its names are not known
@@ -40,12 +90,12 @@ type changedDir struct {
 }
 
 // add adds a batch.
-func (c *changedNames) add(b *journal.Batch) {
+func (c *batchNames) add(b *journal.Batch) {
 	for i := range b.Lines {
 		line := &b.Lines[i]
 		dir := c.dirs[line.Path]
 		if dir == nil {
-			dir = &changedDir{names: map[string]bool{}}
+			dir = &dirNames{names: map[string]bool{}}
 			c.dirs[line.Path] = dir
 		}
 		prefix := c.escapedLen(line.Path) + 2
@@ -69,18 +119,18 @@ func has(names map[string]bool, name string) bool {
 }
 
 // escapedLen returns how many bytes a name or path has in an answer.
-func (c *changedNames) escapedLen(text string) int {
+func (c *batchNames) escapedLen(text string) int {
 	c.room = mtree.AppendEscaped(c.room[:0], text)
 	return len(c.room)
 }
 
 // isFull reports whether no other batch has room in the answer.
-func (c *changedNames) isFull() bool {
+func (c *batchNames) isFull() bool {
 	return c.count >= maxChanges || c.bytes >= maxChangesBytes // guard (without c.bytes): TestChangesAreCutByBytes
 }
 
 // tell appends a line for each name that may be told.
-func (c *changedNames) tell() error {
+func (c *batchNames) tell() error {
 	for _, path := range slices.SortedFunc(maps.Keys(c.dirs), mtree.TreeOrder) {
 		if !c.tree.TellsDir(path) { // guard: TestChangesTellNoHiddenName
 			continue
@@ -94,7 +144,7 @@ func (c *changedNames) tell() error {
 
 // tellDir tells what changed in a directory. If serve cannot read it, a listing of what is above
 // it shows that, and no more.
-func (c *changedNames) tellDir(path string, dir *changedDir) error {
+func (c *batchNames) tellDir(path string, dir *dirNames) error {
 	if closed, err := c.above.check(path); err != nil { // guard: TestChangesBelowWhatIsClosed
 		return c.tellAbove(closed, err)
 	}
@@ -141,11 +191,11 @@ func (c *changedNames) tellDir(path string, dir *changedDir) error {
 
 // mayHide reports whether a name that is gone may have been in no listing of the directory at path: who
 // may read that, or one above it, may have been set since, or another one came.
-func (c *changedNames) mayHide(path string) bool { return c.view.IsStarred(path, c.after) }
+func (c *batchNames) mayHide(path string) bool { return c.view.IsStarred(path, c.after) }
 
 // tellAbove tells the name of the directory at path, which could not be opened because of err,
 // or that of the highest directory above it that cannot be opened either.
-func (c *changedNames) tellAbove(path string, err error) error {
+func (c *batchNames) tellAbove(path string, err error) error {
 	if !disk.IsAbsent(err) && !disk.IsDenied(err) && !errors.Is(err, published.ErrAbove) {
 		return c.tellUnknown(path, "**", err)
 	}
@@ -179,7 +229,7 @@ func (c *changedNames) tellAbove(path string, err error) error {
 
 // tellUnknown tells that the names in the directory at path are not known, because of err; with "**"
 // nor those below it. One name that cannot be looked at must not keep all others back, each time.
-func (c *changedNames) tellUnknown(path, below string, err error) error {
+func (c *batchNames) tellUnknown(path, below string, err error) error {
 	if disk.IsOutOfResources(err) { // guard: TestCallsOfChangesThatFail
 		return err
 	}
@@ -192,7 +242,7 @@ func (c *changedNames) tellUnknown(path, below string, err error) error {
 }
 
 // name tells the name of an entry of the directory at dir.
-func (c *changedNames) name(dir, name string, isDir bool) {
+func (c *batchNames) name(dir, name string, isDir bool) {
 	text := mtree.AppendEscaped(nil, dir)
 	if dir != "" {
 		text = append(text, '/')
@@ -209,7 +259,7 @@ func (c *changedNames) name(dir, name string, isDir bool) {
 }
 
 // line appends a line, unless it is there.
-func (c *changedNames) line(text []byte) {
+func (c *batchNames) line(text []byte) {
 	if _, twice := c.told[string(text)]; !twice {
 		c.told[string(text)] = struct{}{}
 		c.text = append(append(c.text, text...), '\n')

@@ -1,4 +1,4 @@
-package serve
+package changed
 
 import (
 	"tidemark/pkg/mtree/internal/disk"

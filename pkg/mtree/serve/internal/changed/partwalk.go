@@ -1,7 +1,6 @@
-package serve
+package changed
 
 import (
-	"net/http"
 	"slices"
 
 	"tidemark/pkg/mtree"
@@ -9,18 +8,15 @@ import (
 	"tidemark/pkg/mtree/internal/journal"
 	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/serve/internal/pages"
-	"tidemark/pkg/mtree/serve/internal/published"
 )
 
-// partWalk is the walk for one answer to ?since with part=1: it goes to the directories that
+// partWalk is the walk for one answer with Parts: it goes to the directories that
 // the journal names, without reading any other, and tells of each the names that changed. Where
 // anything is unproved, it tells the whole listing; where the journal knows nothing of the
 // directories below, it goes down by their stamps. The directory that was asked about comes
 // first, with a line or without: its readers expect that.
 type partWalk struct {
-	*sinceWalk
-	snap  *published.Snapshot
-	until mtree.Stamp // stamp of the directory that was asked about, as the answer tells it
+	*Walk
 	dirs  []string    // full paths of the directories with lines, at or below the one that was asked about, in the order of a walk
 	at    int         // those from here on have no step yet
 	queue []*partStep // still to do, in this order, too
@@ -51,54 +47,59 @@ const partsAhead = 16
 // is told as hot.
 const partTries = 3
 
-// newSinceWalk returns a walk for an answer to q.
-func (h *Handler) newSinceWalk(r *http.Request, q *dirRequest, from mtree.Stamp, after string) *sinceWalk {
-	return &sinceWalk{h: h, r: r, lister: h.tree.Lister(q.snap), root: q.path, from: from, after: after}
+// NewWalk returns a walk for an answer to q, that reads by reader. With out, the answer is sent as it is
+// made; without, it is kept in memory. It does no I/O.
+func NewWalk(reader *Reader, q Question, out *Output) *Walk {
+	return &Walk{Question: q, reader: reader, lister: reader.Tree.Lister(q.Snap), out: out}
 }
 
-// run writes all listings, or parts if they were asked for.
-func (s *sinceWalk) run(q *dirRequest) error {
+// Run writes all listings, or parts if they were asked for, up to 8 MiB and the last of them. A
+// directory that has gone or may not be read is skipped, but for the one that was asked about. Cost: the
+// listing of each directory with a stamp above Since; with Parts, for each that the journal names, an open,
+// and a statx a name. Errors: those of published.Tree.OpenDir, of reading, and of Output; ErrBusy, if nothing
+// was written before; ErrNotShared.
+func (w *Walk) Run() error {
 	switch {
-	case !q.self.MTime.After(s.from):
+	case !w.Stamp.After(w.Since):
 		return nil
-	case q.query["part"] == "1":
-		return s.walkParts(q.snap, q.self.MTime)
+	case w.Parts:
+		return w.walkParts()
 	}
-	return s.walk("", nil)
+	return w.walk("", nil)
 }
 
-// walkParts writes what changed since s.from, as parts where the journal allows that. until is
-// the stamp of the directory that was asked about, which was read before.
-func (s *sinceWalk) walkParts(snap *published.Snapshot, until mtree.Stamp) error {
-	p := &partWalk{sinceWalk: s, snap: snap, until: until, above: above{tree: s.h.tree, top: s.root}}
-	s.sending = p.close // guard: TestSlowReadersOfParts
+// End returns the end of the answer: what was not sent yet, and the trailer. It is the whole answer if
+// there is no Output. The slice is the caller's. Call it once, after Run.
+func (w *Walk) End() []byte {
+	return mtree.AppendTrailer(w.body, mtree.Trailer{Stamp: w.Stamp, More: w.cut, After: w.last})
+}
+
+// IsHot reports whether a listing or a part that was written was hot.
+func (w *Walk) IsHot() bool { return w.hot }
+
+// IsCut reports whether the answer ended before all was written: its trailer says where to go on.
+func (w *Walk) IsCut() bool { return w.cut }
+
+// walkParts writes what changed since w.Since, as parts where the journal allows that.
+func (w *Walk) walkParts() error {
+	p := &partWalk{Walk: w, above: above{tree: w.reader.Tree, top: w.Path}}
+	w.sending = p.close // guard: TestSlowReadersOfParts
 	defer p.close()
 	p.readJournal()
-	dirs, ok := p.view.Dirs(s.root, s.from)
+	dirs, ok := p.view.Dirs(w.Path, w.Since)
 	if !ok {
-		return s.walk("", nil)
+		return w.walk("", nil)
 	}
 	p.dirs = slices.Clone(dirs)            // without the room for those that stood there twice
 	p.queue = append(p.queue, &partStep{}) // guard: TestPartsOfADirectoryWithoutALine
-	if p.hasLine(s.root) {
+	if p.hasLine(w.Path) {
 		p.at++
 	}
 	return p.run()
 }
 
 // readJournal reads what is new in the journal.
-func (p *partWalk) readJournal() { p.view, p.err = p.h.tree.Journal(p.snap) }
-
-// beneath returns the path of dir relative to root, which is dir or above it.
-func beneath(root, dir string) string {
-	switch {
-	case root == "":
-		return dir
-	case dir == root:
-		return ""
-	}
-	return dir[len(root)+1:]
-}
+func (p *partWalk) readJournal() { p.view, p.err = p.reader.Tree.Journal(p.Snap) }
 
 // run does the steps.
 func (p *partWalk) run() error {
@@ -115,7 +116,7 @@ func (p *partWalk) run() error {
 // next takes the next step from the queue or, if that comes first, of a directory with a line. It
 // returns nil at the end.
 func (p *partWalk) next() *partStep {
-	for p.at < len(p.dirs) && (len(p.queue) == 0 || mtree.TreeOrder(beneath(p.root, p.dirs[p.at]), p.queue[0].path) < 0) {
+	for p.at < len(p.dirs) && (len(p.queue) == 0 || mtree.TreeOrder(beneath(p.Path, p.dirs[p.at]), p.queue[0].path) < 0) {
 		if step := p.advance(); step != nil {
 			return step
 		}
@@ -132,8 +133,8 @@ func (p *partWalk) next() *partStep {
 func (p *partWalk) advance() *partStep {
 	dir := p.dirs[p.at]
 	p.at++
-	path := beneath(p.root, dir)
-	if p.isOver(path) || !p.h.tree.TellsDir(dir) { // guard (without !p.h): TestPartsTellNoHiddenName
+	path := beneath(p.Path, dir)
+	if p.isOver(path) || !p.reader.Tree.TellsDir(dir) { // guard (without !p.reader): TestPartsTellNoHiddenName
 		return nil
 	}
 	return &partStep{path: path}
@@ -141,7 +142,7 @@ func (p *partWalk) advance() *partStep {
 
 // isOver reports whether the part of the answer before this one had a directory and all below it.
 func (p *partWalk) isOver(path string) bool {
-	return mtree.TreeOrder(path, p.after) < 0 && !isWithin(p.after, path)
+	return mtree.TreeOrder(path, p.After) < 0 && !isWithin(p.After, path)
 }
 
 // insert puts a step into the queue.
@@ -153,11 +154,11 @@ func (p *partWalk) insert(step *partStep) {
 // do does one step. Of a directory that the part of the answer before this one had, it finds what is
 // below.
 func (p *partWalk) do(step *partStep) error {
-	step.passed = p.after != "" && mtree.TreeOrder(step.path, p.after) <= 0
+	step.passed = p.After != "" && mtree.TreeOrder(step.path, p.After) <= 0
 	switch {
 	case p.isOver(step.path):
 		return nil
-	case p.written > maxSince && p.last != "":
+	case p.written > maxBody && p.last != "":
 		p.cut = true
 		return nil
 	case step.byStamps:
@@ -173,7 +174,7 @@ func (p *partWalk) do(step *partStep) error {
 		return step.err
 	case step.err != nil:
 		return p.whole(step, false)
-	case !step.reading.Stamp().After(p.from):
+	case !step.reading.Stamp().After(p.Since):
 		return nil // it will be stamped, and so will be what is above it
 	}
 	return p.tell(step)
@@ -186,7 +187,7 @@ func (p *partWalk) hasLine(full string) bool {
 }
 
 // full returns the path of a step below the root of the tree.
-func (p *partWalk) full(step *partStep) string { return joined(p.root, step.path) }
+func (p *partWalk) full(step *partStep) string { return joined(p.Path, step.path) }
 
 // begin opens the directory of a step and of some that follow, reads their stamps, and then the
 // journal, once for all of them: what had been stamped by then is in it.
@@ -221,7 +222,7 @@ func (p *partWalk) beginOne(step *partStep) {
 		step.isAbove = true
 		return
 	}
-	if step.dir, step.err = p.h.tree.OpenDir(full); step.err == nil {
+	if step.dir, step.err = p.reader.Tree.OpenDir(full); step.err == nil {
 		p.above.add(full)
 		p.open = append(p.open, step)
 		step.reading, step.err = p.lister.BeginPart(step.dir, full)
@@ -231,7 +232,7 @@ func (p *partWalk) beginOne(step *partStep) {
 // tell tells the part of a directory, or its whole listing.
 func (p *partWalk) tell(step *partStep) error {
 	for try := 1; ; try++ {
-		told := p.view.Told(p.full(step), p.from)
+		told := p.view.Told(p.full(step), p.Since)
 		if p.err != nil || told.Whole || len(told.Spans) == 0 { // without a line it is not in the index any more
 			return p.whole(step, told.Below)
 		}
@@ -257,16 +258,16 @@ func (p *partWalk) writePart(step *partStep, part *mtree.Listing, spans []mtree.
 		return p.whole(step, false)
 	}
 	if step.passed { // guard: TestPartsAfter
-		p.addBelow(step, pages.Subdirs(part, p.from))
+		p.addBelow(step, pages.Subdirs(part, p.Since))
 		return nil
 	}
 	p.last = step.path
-	p.h.cfg.Stats.Parts.Add(1)
+	p.reader.Parts.Add(1)
 	p.hot = p.hot || part.Hot
 	if err := p.put(mtree.FormatListing(*part)); err != nil {
 		return err
 	}
-	p.addBelow(step, pages.Subdirs(part, p.from))
+	p.addBelow(step, pages.Subdirs(part, p.Since))
 	return nil
 }
 
@@ -313,13 +314,13 @@ func (p *partWalk) dropBelow(step *partStep) {
 func (p *partWalk) addBelow(step *partStep, below []pages.Subdir) {
 	for _, dir := range below {
 		path := mtree.JoinPath(step.path, dir.Name)
-		full := joined(p.root, path)
-		if !dir.Stamp.After(p.from) || p.hasLine(full) {
+		full := joined(p.Path, path)
+		if !dir.Stamp.After(p.Since) || p.hasLine(full) {
 			continue
 		}
-		told := p.view.Told(full, p.from)
+		told := p.view.Told(full, p.Since)
 		byStamps := !told.Whole && len(told.Spans) == 0
-		if byStamps && dir.Stamp.After(p.until) {
+		if byStamps && dir.Stamp.After(p.Stamp) {
 			continue // it has a line that was not read yet: the next answer will tell it
 		}
 		p.insert(&partStep{path: path, byStamps: byStamps})

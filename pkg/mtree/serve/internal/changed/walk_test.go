@@ -1,0 +1,53 @@
+package changed
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree/internal/glob"
+	"tidemark/pkg/mtree/internal/machine"
+	"tidemark/pkg/mtree/serve/internal/pages"
+	"tidemark/pkg/mtree/serve/internal/published"
+)
+
+// newWalk returns a walk of a tree that has the directory a/b.
+func newWalk(t *testing.T) *Walk {
+	root := t.TempDir()
+	require.NoError(t, os.MkdirAll(root+"/a/b", 0o755))
+	tree, err := published.Open(published.Config{Root: root, Exclude: &glob.List{}, Now: machine.Now, Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tree.Close() })
+	return NewWalk(readerOf(tree), Question{Snap: tree.Now()}, nil)
+}
+
+// An answer to ?since has two listings in memory at once, but one of a large directory.
+func TestLargeDirectoriesAreNotReadAhead(t *testing.T) {
+	walk := newWalk(t)
+	for _, size := range []int64{walk.reader.LargeSize, -1} {
+		walk.reader.LargeSize = size
+		ahead := walk.prefetch("a")
+		ahead.wait()
+		require.Equal(t, size < 0, ahead.err == errLarge)
+		page, err := walk.take("a", ahead)
+		require.NoError(t, err)
+		require.Len(t, page.Below, 1)
+	}
+	walk.After = "b"
+	require.Nil(t, walk.prefetch("a"))
+}
+
+// Where too many large directories are being read, an answer that has begun is cut, and goes on with the
+// next question.
+func TestAnAnswerIsCutWhereItIsBusy(t *testing.T) {
+	walk := newWalk(t)
+	walk.reader.LargeSize = -1
+	walk.reader.Shared = func(pages.FlightKey, int64, func() (*pages.Page, error)) (*pages.Page, error) { return nil, ErrBusy }
+	require.Equal(t, ErrBusy, walk.walk("a/b", nil))
+	require.False(t, walk.IsCut())
+	walk.last = "a"
+	require.NoError(t, walk.walk("a/b", nil))
+	require.True(t, walk.IsCut())
+}
