@@ -215,6 +215,18 @@ func TestACopyInMidPassShowsNoOlderState(t *testing.T) {
 	require.Empty(t, b.claim(root).HoldAll)
 }
 
+// A source and its copy answered in turn at one address: the root came from the source, and a
+// directory below it from the copy, unfinished, with a time that the kernel had set.
+func TestTheTimeOfADirectoryFromElsewhere(t *testing.T) {
+	b := made(t, Options{})
+	root := rootOf(func(r *source.Root) { r.State, r.Stamp = wire.Watched, mtree.Unix(200, 0) })
+	b.claim(root)
+	require.NoError(t, b.Listed(root, &mtree.Listing{Stamp: mtree.Unix(900, 0)}, true))
+	require.Equal(t, mtree.Unix(200, 0), *b.replica.Status().SourceTop)
+	require.NoError(t, b.Listed(root, &mtree.Listing{Stamp: mtree.Unix(900, 0)}, false))
+	require.Equal(t, mtree.Unix(900, 0), *b.replica.Status().SourceTop)
+}
+
 // In another epoch the clock of the source may be another one: what was seen in the last one says
 // nothing.
 func TestTheTopOfAnotherEpoch(t *testing.T) {

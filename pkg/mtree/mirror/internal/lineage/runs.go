@@ -83,7 +83,7 @@ func wholeRoot(root *source.Root) *mtree.Stamp {
 // came hot from elsewhere than the root, it may be that of an unfinished copy of the source, and
 // have no stamp.
 func (l *Lineage) Listed(root *source.Root, listing *mtree.Listing, elsewhere bool) error {
-	return l.noteRun(root, listing, !elsewhere && isStamp(root, listing, false)) // guard (without !elsewhere): TestTheTimeOfAnUnfinishedCopyBehindItsSource
+	return l.noteRun(root, listing, !elsewhere && isStamp(root, listing, false)) // guard (without !elsewhere): TestTheTimeOfADirectoryFromElsewhere
 }
 
 // isStamp reports whether the time of a listing can be a stamp of the source's watch. If

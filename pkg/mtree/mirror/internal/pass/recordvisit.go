@@ -78,7 +78,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	n.changed = v.Changed
 	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
 	n.mayBeLost, n.unflushed = v.MayBeLost, v.Unflushed
-	n.blocked = v.Past // guard: TestSimulationFound
+	n.blocked = v.Past // guard: TestAListingOfThePastCompletesNothing
 	p.addDeletions(n, v.Deletions)
 	if v.Changed {
 		p.touch(n.Path)
