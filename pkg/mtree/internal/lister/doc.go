@@ -12,6 +12,10 @@
 // stamp that it was given at its new path says nothing of the old one. Read never returns a
 // short listing: any error means that nothing is known.
 //
+// Where it is written down which names change (Lister.Changed), Read looks again at these names
+// only, until the stamp is the same before and after. What was read at first shows all that was
+// published with the first stamp, and these names are what changed since: so the listing is not hot.
+//
 // A part of a listing, for readers who lack only the names that changed since, is read in the
 // same way: the stamp, then (by the caller) which names those are, the names, the stamp again.
 //
@@ -24,6 +28,7 @@
 // Its files stand in layers. Each uses what stands below it:
 //
 //	read.go     the reading rule
+//	catchup.go  a reading that was overtaken: the names that changed meanwhile
 //	part.go     some names of a directory, by the same rule
 //	look.go     one look at each name: is it listed, and as what
 //	lister.go   Lister: what is listed, and the stamp of a directory

@@ -38,6 +38,12 @@ type Lister struct {
 	// as they are after the call; nil: there are none.
 	Exceptions func() (*state.Exceptions, error)
 
+	// Changed returns the names that the keeper of the tree wrote down for the directory at path,
+	// ascending, each once: all that changed since a reader saw it with that stamp, and whose change
+	// was published with its present stamp or an earlier one. ErrEarly: that is written down in a
+	// moment. Any other error: it is not known. nil: nobody writes it down.
+	Changed func(path string, stamp mtree.Stamp) (names []string, err error)
+
 	special bool // list FIFOs, sockets and devices
 }
 

@@ -74,14 +74,14 @@ func readNames(d *disk.Dir, size int64) (*nameTable, error) {
 	return t, err
 }
 
-// add adds a name that comes after those that are there.
+// add adds a name. The table stays sorted if it comes after those that are there.
 func (t *nameTable) add(text string) {
 	t.names = append(t.names, name{start: uint32(len(t.slab)), size: uint8(len(text))})
 	t.slab = append(append(t.slab, text...), 0)
 }
 
-// text returns all names as one string, each followed by a NUL. The slab must not
-// change afterwards.
+// text returns all names as one string, each followed by a NUL. What the slab has by now must not
+// change afterwards; it may grow.
 func (t *nameTable) text() string { return unsafe.String(unsafe.SliceData(t.slab), len(t.slab)) }
 
 func (t *nameTable) bytes(n name) []byte { return t.slab[n.start : n.start+uint32(n.size)] }

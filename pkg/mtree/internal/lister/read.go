@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -14,6 +15,10 @@ import (
 // before its listing is given out as hot.
 const readTries = 3
 
+// manyNames is how many names a directory has whose changes are looked for (Lister.Changed)
+// before it is read again: that takes longer than a look into a journal.
+const manyNames = 1_000
+
 // Read returns the listing of d, whose path below the root is path ("" for the root).
 // Any error means that nothing is known: a listing is never too short. An entry that
 // vanishes while it is read is left out. One that has another type at each look is
@@ -21,7 +26,8 @@ const readTries = 3
 //
 // Cost: 2 fstat, 1 StatPath with Root, 1 getdents64 per 64 KiB of names, 1 statx per entry, by
 // several goroutines where there are thousands; three times that at most if the directory
-// keeps changing. Memory: some 140 bytes an entry.
+// keeps changing. With Changed, only the names that changed are looked at again, and Read may wait
+// for them for catchUpTime. Memory: some 140 bytes an entry.
 func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 	for try := 1; ; try++ {
 		listing := mtree.Listing{Now: l.clock(), HasNow: true, Hot: l.isDoubted()}
@@ -29,24 +35,36 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 		if err != nil {
 			return mtree.Listing{}, err
 		}
-		restless, err := l.entries(d, path, before, &listing)
+		have, err := l.present(d, path, before)
 		if err != nil {
 			return mtree.Listing{}, err
 		}
-		setExceptions(listing.Entries, d, path, exceptions)
 		after, err := l.Self(d, path)
 		if err != nil {
 			return mtree.Listing{}, err
 		}
 		listing.Stamp = before.MTime
 		listing.ID = DirID(l.TreeID, before)
-		if before.MTime != after.MTime || restless {
+		changed := before.MTime != after.MTime
+		if changed && l.Changed != nil && (try == readTries || len(have.entries) >= manyNames) { // guard (without len(have.entries)): TestCatchUpOfManyNames
+			r := catchUp{l: l, d: d, path: path, from: before, have: have}
+			caught, err := r.run()
+			if err != nil {
+				return mtree.Listing{}, err
+			}
+			if caught {
+				changed, after, exceptions, listing.Stamp = false, r.after, r.exceptions, r.after.MTime
+			}
+		}
+		if changed || have.isRestless() {
 			if try < readTries {
 				continue
 			}
-			listing.Stamp = mtree.Earlier(before.MTime, after.MTime) // guard: TestChangingDirectoryIsHot
-			listing.Hot = true                                       // guard: TestChangingDirectoryIsHot
+			listing.Stamp = mtree.Earlier(listing.Stamp, after.MTime) // guard: TestChangingDirectoryIsHot
+			listing.Hot = true                                        // guard: TestChangingDirectoryIsHot
 		}
+		have.store(&listing)
+		setExceptions(listing.Entries, d, path, exceptions)
 		if l.hasMoved(path, after) { // guard: TestADirectoryThatMovedAway
 			listing.Hot = true
 		}
@@ -69,33 +87,50 @@ var errRetyped = errors.New("its type changes all the time")
 // Cost and memory: as for one try of Lister.Read, without the fstat.
 func Present(d *disk.Dir, path string, excluded func(path string, isDir bool) bool) ([]mtree.Entry, error) {
 	l := Lister{Hidden: true, Owner: true, Mounts: true, Exclude: excluded, special: true}
-	var listing mtree.Listing
-	restless, err := l.entries(d, path, disk.Info{}, &listing)
-	if restless {
+	have, err := l.present(d, path, disk.Info{})
+	if err != nil {
+		return nil, err
+	}
+	if have.isRestless() {
 		err = d.PathError("read", ".", errRetyped)
 	}
+	var listing mtree.Listing
+	have.store(&listing)
 	return listing.Entries, err
 }
 
-// entries reads the entries of d into listing. restless reports that an entry had
-// another type at each look, and was left out; after an error it is false.
-func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtree.Listing) (restless bool, err error) {
+// present is the names of a directory and what each was when it was looked at.
+type present struct {
+	names   *nameTable
+	entries []mtree.Entry // one for each name; zero if it is not listed
+}
+
+// present reads the names of d and looks at each.
+func (l *Lister) present(d *disk.Dir, path string, self disk.Info) (*present, error) {
 	t, err := readNames(d, self.Size)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	entries, err := l.look(d, path, self, t)
-	if err != nil {
-		return false, err
-	}
-	kept := entries[:0]
+	return &present{t, entries}, err
+}
+
+// isRestless reports whether an entry had another type at each look. It is left out.
+func (p *present) isRestless() bool {
+	return slices.ContainsFunc(p.names.names, func(n name) bool { return n.disposition == retyped })
+}
+
+// store puts the entries that are listed into listing, and counts the others. p is of no use
+// afterwards.
+func (p *present) store(listing *mtree.Listing) {
+	kept := p.entries[:0]
 	var mounts []byte
-	for i, n := range t.names {
+	for i, n := range p.names.names {
 		switch n.disposition {
 		case listed:
-			kept = append(kept, entries[i])
+			kept = append(kept, p.entries[i])
 		case covered, border:
-			mounts = append(mounts, t.bytes(n)...)
+			mounts = append(mounts, p.names.bytes(n)...)
 			mounts = append(mounts, 0)
 			if n.disposition == covered {
 				listing.Covered++
@@ -106,8 +141,6 @@ func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtre
 			listing.Hidden++
 		case dotted:
 			listing.Hidden++
-		case retyped:
-			restless = true
 		}
 	}
 	if len(kept) > 0 {
@@ -117,7 +150,6 @@ func (l *Lister) entries(d *disk.Dir, path string, self disk.Info, listing *mtre
 		sum := sha256.Sum256(mounts)
 		listing.Mounts = hex.EncodeToString(sum[:mountsSize])
 	}
-	return restless, nil
 }
 
 // mountsSize is how many bytes of a sum tell which names are mount points.

@@ -5,6 +5,7 @@ import (
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/journal"
+	"tidemark/pkg/mtree/internal/lister"
 	"tidemark/pkg/mtree/internal/state"
 	"tidemark/pkg/mtree/wire"
 )
@@ -23,6 +24,27 @@ func (t *Tree) Journal(s *Snapshot) (journal.View, error) {
 	}
 	defer m.Close()
 	return t.journal.Read(m, journal.Tree{ID: s.Tree.ID, Epoch: s.Tree.Epoch})
+}
+
+// changed returns the names in a directory that changed since it was seen with a stamp, as
+// lister.Lister.Changed wants them.
+func (t *Tree) changed(s *Snapshot, path string, stamp mtree.Stamp) ([]string, error) {
+	view, err := t.Journal(s)
+	if err != nil {
+		return nil, err
+	}
+	told := view.Told(path, stamp)
+	early := true
+	for _, span := range told.Spans {
+		if span.Contains(stamp) {
+			return told.Names, nil
+		}
+		early = early && span.To.Before(stamp)
+	}
+	if told.Whole || !early { // guard: TestNamesThatNobodyWroteDown
+		return nil, journal.ErrUnproved
+	}
+	return nil, lister.ErrEarly
 }
 
 // isKept reports whether a live program keeps the stamps of a tree in this state, and hears

@@ -129,6 +129,7 @@ func (t *Tree) Lister(s *Snapshot) *lister.Lister {
 	}
 	if s.Tree.Role == state.Source {
 		l.Exceptions = t.exceptions
+		l.Changed = func(path string, stamp mtree.Stamp) ([]string, error) { return t.changed(s, path, stamp) }
 	} else {
 		l.MayBeCopy = true
 	}

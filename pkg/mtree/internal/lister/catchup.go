@@ -1,0 +1,125 @@
+package lister
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/disk"
+	"tidemark/pkg/mtree/internal/state"
+)
+
+// A large directory that is changed all the time has another stamp after each reading than before
+// it. But if the keeper of the tree writes down which names change, then what was read under the
+// first stamp, and these names read anew, are what it has under the last: as a copy of it is brought
+// up to date by a part. A look at some names takes so little time that no change falls into it.
+
+// ErrEarly says that the directory changed, and that it is not written down yet what changed.
+var ErrEarly = errors.New("it changed, and its batch is not written yet")
+
+// catchUpTime is how long a reading that was overtaken tries to catch up. watch writes down
+// what changed within 50 ms where much changes. catchUpPause is the pause between two tries.
+const (
+	catchUpTime  = 100 * time.Millisecond
+	catchUpPause = 2 * time.Millisecond
+)
+
+// catchUp brings what was read of a directory up to its present stamp.
+type catchUp struct {
+	l    *Lister
+	d    *disk.Dir
+	path string
+	from disk.Info // before the reading
+	have *present  // what was read, then what is there with the stamp in after
+
+	after      disk.Info
+	exceptions *state.Exceptions
+}
+
+// run reports whether have is what the directory has under the stamp in after. Otherwise have is as
+// it was.
+func (c *catchUp) run() (caught bool, err error) {
+	for end := time.Now().Add(catchUpTime); ; time.Sleep(catchUpPause) {
+		caught, err = c.try()
+		if err == ErrWhole {
+			return false, nil
+		}
+		if caught || err != nil || time.Now().After(end) {
+			return caught, err
+		}
+	}
+}
+
+// try reads the stamp, then (by Changed) which names have changed, the names, and the stamp again.
+func (c *catchUp) try() (caught bool, err error) {
+	before, exceptions, err := c.l.self(c.d, c.path)
+	if err != nil {
+		return false, err
+	}
+	if exceptions.Refuses(c.path) || c.l.isDoubted() { // guard: TestCatchUpWithExceptions
+		return false, ErrWhole
+	}
+	names, err := c.l.Changed(c.path, c.from.MTime)
+	if err == ErrEarly { // guard: TestCatchUpWaits
+		return false, nil
+	}
+	if err != nil { // guard: TestCatchUpWhereNothingIsKnown
+		return false, ErrWhole // nobody knows: the whole is read again
+	}
+	t := &nameTable{}
+	for _, text := range names {
+		t.add(text)
+	}
+	entries, err := c.l.look(c.d, c.path, before, t)
+	if err != nil {
+		return false, err
+	}
+	if c.after, err = c.l.Self(c.d, c.path); err != nil || c.after.MTime != before.MTime { // guard (without c.after.MTime): TestCatchUpTriesAgain
+		return false, err
+	}
+	c.exceptions = exceptions
+	c.have.replace(&present{t, entries})
+	return true, nil
+}
+
+// replace puts what was seen of some names, which ascend, in the place of what was seen of them
+// before. Cost: a binary search for each; a move of everything, once, if some are new.
+func (p *present) replace(by *present) {
+	var added []int // of by
+	for i, n := range by.names.names {
+		at, found := slices.BinarySearchFunc(p.names.names, by.names.bytes(n), func(n name, text []byte) int {
+			return bytes.Compare(p.names.bytes(n), text)
+		})
+		switch {
+		case found:
+			p.names.names[at].disposition, p.entries[at] = n.disposition, by.entries[i]
+		case n.disposition != vanished:
+			added = append(added, i)
+		}
+	}
+	p.insert(by, added)
+}
+
+// insert adds those names of by, from the end, so that each entry is moved once.
+func (p *present) insert(by *present, added []int) {
+	t, from := p.names, len(p.entries)
+	for _, i := range added {
+		t.add(string(by.names.bytes(by.names.names[i]))) // those before keep their place in memory: see text
+	}
+	p.entries = append(p.entries, make([]mtree.Entry, len(added))...)
+	news := slices.Clone(t.names[from:])
+	for to := len(t.names) - 1; len(added) > 0; to-- {
+		last := len(added) - 1
+		if from > 0 && bytes.Compare(t.bytes(t.names[from-1]), t.bytes(news[last])) > 0 {
+			from--
+			t.names[to], p.entries[to] = t.names[from], p.entries[from]
+			continue
+		}
+		i := added[last]
+		t.names[to], p.entries[to] = news[last], by.entries[i]
+		t.names[to].disposition = by.names.names[i].disposition
+		added, news = added[:last], news[:last]
+	}
+}
