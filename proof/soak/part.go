@@ -41,8 +41,8 @@ var parts = []part{
 	{"hostile-clients", 2, test("./proof/hostile", "-run", "^TestClientsAtRandom$")},
 	{"hostile-tables", 1, test("./proof/hostile", "-run", "^TestServers$|^TestClients$|^TestEndlessTree$")},
 	{"fuzz", 4, []string{"sh", "tools/fuzz"}},
-	{"marks", 3, []string{"make", "mutants"}},
-	{"mutants", 4, []string{"make", "mutants", "HEART=1"}},
+	{"marks", 3, []string{"make", "mutants", "ONLY="}}, // or it would be that of make soak ONLY=
+	{"mutants", 4, []string{"make", "mutants", "HEART=1", "ONLY="}},
 }
 
 // test is the command that runs a package's tests.

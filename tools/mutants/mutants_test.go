@@ -3,6 +3,7 @@ package main
 import (
 	"go/parser"
 	"go/token"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,5 +138,15 @@ func TestCommentsAreNoCode(t *testing.T) {
 	two := sourceOf(t, "// g does nothing.", "func g(a bool) {", "\tif a { // guard: TestX", "\t}", "}")
 	if one.code != two.code {
 		t.Errorf("%q\n%q", one.code, two.code)
+	}
+}
+
+// Where nothing was mutated, nothing was proved.
+func TestNothingMutated(t *testing.T) {
+	if !(&report{out: io.Discard}).end() {
+		t.Error("no mutant is no failure")
+	}
+	if (&report{out: io.Discard, killed: 1}).end() {
+		t.Error("a mutant that was killed is a failure")
 	}
 }

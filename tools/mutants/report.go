@@ -59,6 +59,9 @@ func (r *report) print(word string, x row) {
 
 // end prints the sums, errors and survivors, and reports whether any of them is a failure.
 func (r *report) end() bool {
+	if r.killed+r.listed+len(r.survived) == 0 {
+		r.fail("nothing was mutated: -only names no file with a mutant")
+	}
 	_, _ = fmt.Fprintf(r.out, "\n%d killed, %d listed as equivalent, %d survived\n", r.killed, r.listed, len(r.survived))
 	for _, text := range r.failures {
 		_, _ = fmt.Fprintln(r.out, "ERROR    ", text)

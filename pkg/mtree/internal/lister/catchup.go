@@ -1,12 +1,9 @@
 package lister
 
 import (
-	"bytes"
 	"errors"
-	"slices"
 	"time"
 
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
 )
@@ -82,44 +79,4 @@ func (c *catchUp) try() (caught bool, err error) {
 	c.exceptions = exceptions
 	c.have.replace(&present{t, entries})
 	return true, nil
-}
-
-// replace puts what was seen of some names, which ascend, in the place of what was seen of them
-// before. Cost: a binary search for each; a move of everything, once, if some are new.
-func (p *present) replace(by *present) {
-	var added []int // of by
-	for i, n := range by.names.names {
-		at, found := slices.BinarySearchFunc(p.names.names, by.names.bytes(n), func(n name, text []byte) int {
-			return bytes.Compare(p.names.bytes(n), text)
-		})
-		switch {
-		case found:
-			p.names.names[at].disposition, p.entries[at] = n.disposition, by.entries[i]
-		case n.disposition != vanished:
-			added = append(added, i)
-		}
-	}
-	p.insert(by, added)
-}
-
-// insert adds those names of by, from the end, so that each entry is moved once.
-func (p *present) insert(by *present, added []int) {
-	t, from := p.names, len(p.entries)
-	for _, i := range added {
-		t.add(string(by.names.bytes(by.names.names[i]))) // those before keep their place in memory: see text
-	}
-	p.entries = append(p.entries, make([]mtree.Entry, len(added))...)
-	news := slices.Clone(t.names[from:])
-	for to := len(t.names) - 1; len(added) > 0; to-- {
-		last := len(added) - 1
-		if from > 0 && bytes.Compare(t.bytes(t.names[from-1]), t.bytes(news[last])) > 0 {
-			from--
-			t.names[to], p.entries[to] = t.names[from], p.entries[from]
-			continue
-		}
-		i := added[last]
-		t.names[to], p.entries[to] = news[last], by.entries[i]
-		t.names[to].disposition = by.names.names[i].disposition
-		added, news = added[:last], news[:last]
-	}
 }

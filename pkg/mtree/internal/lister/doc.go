@@ -29,6 +29,7 @@
 //
 //	read.go     the reading rule
 //	catchup.go  a reading that was overtaken: the names that changed meanwhile
+//	present.go  all names of a directory and what each was; some of them seen anew
 //	part.go     some names of a directory, by the same rule
 //	look.go     one look at each name: is it listed, and as what
 //	lister.go   Lister: what is listed, and the stamp of a directory

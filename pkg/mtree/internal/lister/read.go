@@ -1,10 +1,7 @@
 package lister
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"slices"
 
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/disk"
@@ -98,62 +95,6 @@ func Present(d *disk.Dir, path string, excluded func(path string, isDir bool) bo
 	have.store(&listing)
 	return listing.Entries, err
 }
-
-// present is the names of a directory and what each was when it was looked at.
-type present struct {
-	names   *nameTable
-	entries []mtree.Entry // one for each name; zero if it is not listed
-}
-
-// present reads the names of d and looks at each.
-func (l *Lister) present(d *disk.Dir, path string, self disk.Info) (*present, error) {
-	t, err := readNames(d, self.Size)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := l.look(d, path, self, t)
-	return &present{t, entries}, err
-}
-
-// isRestless reports whether an entry had another type at each look. It is left out.
-func (p *present) isRestless() bool {
-	return slices.ContainsFunc(p.names.names, func(n name) bool { return n.disposition == retyped })
-}
-
-// store puts the entries that are listed into listing, and counts the others. p is of no use
-// afterwards.
-func (p *present) store(listing *mtree.Listing) {
-	kept := p.entries[:0]
-	var mounts []byte
-	for i, n := range p.names.names {
-		switch n.disposition {
-		case listed:
-			kept = append(kept, p.entries[i])
-		case covered, border:
-			mounts = append(mounts, p.names.bytes(n)...)
-			mounts = append(mounts, 0)
-			if n.disposition == covered {
-				listing.Covered++
-			}
-			fallthrough
-		case excluded:
-			listing.Excluded++
-			listing.Hidden++
-		case dotted:
-			listing.Hidden++
-		}
-	}
-	if len(kept) > 0 {
-		listing.Entries = kept
-	}
-	if mounts != nil {
-		sum := sha256.Sum256(mounts)
-		listing.Mounts = hex.EncodeToString(sum[:mountsSize])
-	}
-}
-
-// mountsSize is how many bytes of a sum tell which names are mount points.
-const mountsSize = 4
 
 // setExceptions gives the entries of the directory at path the stamps that exceptions
 // has for them. Cost: statx for each of these.

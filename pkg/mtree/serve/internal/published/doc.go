@@ -16,9 +16,9 @@
 //
 // Its files stand in layers. Each uses what stands below it:
 //
-//	open.go, link.go       opening directories and files; where symlinks lead
-//	journal.go             which names changed, as watch wrote it down
-//	tree.go, snapshot.go   Config and Tree: what is hidden, how directories are read; Snapshot:
-//	                       what the tree says of itself, read at most ten times a second
-//	mounts.go              what is left out because it is on another file system
+//	open.go, link.go                   opening directories and files; where symlinks lead
+//	tree.go, snapshot.go, journal.go   Config and Tree: what is hidden, how directories are read;
+//	                                   Snapshot: what the tree says of itself, read at most ten
+//	                                   times a second; which names changed, as watch wrote it down
+//	mounts.go                          what is left out because it is on another file system
 package published
