@@ -95,6 +95,10 @@ func TestSimulationFound(t *testing.T) {
 		"changed while filtered": "write f; write g; publish; pass; set filter=f; rewrite f; write g; publish; wait 1m; pass; wait 1m; set filter=f; pass",
 		"changed while denied":   "write f; publish; pass; wait 1m; deny f; rewrite f; publish; wait 1m; pass; trust; pass",
 
+		// A directory of the copy was put back out of a backup without extended attributes. It had no
+		// record, and its files counted as known by size and time.
+		"put back without attributes": "mkdir a; write a/f; publish; pass; wait 1m; rewrite a/f; local-strip a; publish; pass",
+
 		// A file was left out while its directory was compared by sums, or with more than the
 		// usual doubt of ctimes, since the clock was set back or the tree restored. The directory
 		// was complete, and later the file counted as known by size and time.

@@ -77,6 +77,20 @@ func (s *sim) localTree(path string) {
 	}
 }
 
+// localStrip takes the extended attributes from the directory at path, and moves the time of the
+// one above it, as a backup without attributes does when it is put back.
+func (s *sim) localStrip(path string) {
+	fd, err := s.shell.Openat(unix.AT_FDCWD, simDest+"/"+path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return
+	}
+	_ = s.shell.Fremovexattr(fd, "user.tidemark")
+	_ = s.shell.Close(fd)
+	aside := simDest + "/" + mtree.MarkerName + "-aside"
+	_ = s.shell.Rename(simDest+"/"+path, aside, 0)
+	_ = s.shell.Rename(aside, simDest+"/"+path, 0)
+}
+
 // takeAway removes what is at path. It is loose from then on, with all below.
 func (s *sim) takeAway(path string) {
 	for p := range s.read() {

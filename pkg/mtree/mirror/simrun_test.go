@@ -196,6 +196,8 @@ func (g *simGenerator) one() string {
 			"durability=none", "durability=file", "durability=batch", "commit=1", "walk=5m")
 	case n < 70:
 		return g.pick("local-write", "local-mkdir", "local-rm") + " " + g.name()
+	case n < 71:
+		return "local-strip " + g.name()
 	case n < 72:
 		return "local-mv " + g.name() + " " + g.name()
 	case n < 74:

@@ -38,6 +38,7 @@ import (
 //	set OPTION[=VALUE], release, wait D, clock D
 //	local-write, local-mkdir, local-rm PATH, local-mv A B, local-forget
 //	local-link, local-tree PATH               a symlink that leads out; a tree of somebody else
+//	local-strip PATH                          a directory loses its extended attributes
 
 // simMachine reads the steps that say how the machine is.
 func simMachine(history []string) (o simkernel.Options, seed uint64) {
@@ -230,6 +231,10 @@ func (s *sim) set(option string) {
 
 // local changes the copy as another process does.
 func (s *sim) local(verb string, args []string) {
+	if verb == "local-strip" {
+		s.localStrip(args[0])
+		return
+	}
 	for _, path := range args {
 		s.loose[path] = true
 	}

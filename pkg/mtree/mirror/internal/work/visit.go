@@ -134,7 +134,7 @@ func (env *Env) readEntries(t *Target, v *VisitResult, dir *disk.Dir) (have []mt
 			return nil, nil, err
 		}
 	}
-	v.doubt(len(have) > 0)
+	v.doubt(len(have) > 0, env.Replica.Status().State)
 	v.Unflushed = hasFiles(have) && !v.Intact // guard: TestWhatAKilledMirrorWroteIsFlushed
 	if have, err = env.respell(dir, t, v, have); err != nil {
 		return nil, nil, err

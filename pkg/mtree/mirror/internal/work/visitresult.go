@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
 )
 
 // VisitResult is what a visit found and did.
@@ -109,10 +110,15 @@ func (v *VisitResult) Made() (n int64) {
 }
 
 // doubt adds what the record says is not trusted. hasEntries says that the directory of
-// the copy is not empty: without a record, nothing below it is trusted.
-func (v *VisitResult) doubt(hasEntries bool) {
+// the copy is not empty: without a record, nothing below it is trusted. Nor are the bytes of its
+// files if the copy was complete once: the record was lost, or somebody put the directory there,
+// perhaps out of a backup.
+func (v *VisitResult) doubt(hasEntries bool, state wire.State) {
 	if !v.Had && hasEntries {
 		v.Doubts |= replica.DoubtBelow
+		if state != wire.Filling && state != "" { // guard: TestADirectoryThatLostItsRecord
+			v.Doubts |= replica.DoubtBytes
+		}
 	}
 	began, _ := replica.DoubtsOf(v.Before)
 	v.Doubts |= began

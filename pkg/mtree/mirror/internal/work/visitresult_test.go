@@ -8,6 +8,7 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/wire"
 )
 
 // Of which directories it is not known where their files come from: of those that were begun
@@ -94,5 +95,26 @@ func TestWhatIsHiddenIsInDoubt(t *testing.T) {
 		v := b.visit()
 		require.Equal(t, want, v.goes(), doubts)
 		require.Equal(t, doubts, v.Doubts)
+	}
+}
+
+// A directory was put back out of a backup without extended attributes, while its files had
+// changed at the source under their sizes and times: the copy kept the old bytes. Only a copy that
+// is not complete yet may have directories without a record, as one that is being adopted.
+func TestADirectoryThatLostItsRecord(t *testing.T) {
+	for _, c := range []struct {
+		had, entries bool
+		state        wire.State
+		want         replica.Doubts
+	}{
+		{entries: true, state: wire.Mirrored, want: replica.DoubtBelow | replica.DoubtBytes},
+		{entries: true, state: "", want: replica.DoubtBelow},
+		{entries: true, state: wire.Filling, want: replica.DoubtBelow},
+		{state: wire.Mirrored},
+		{had: true, entries: true, state: wire.Mirrored},
+	} {
+		v := VisitResult{Had: c.had}
+		v.doubt(c.entries, c.state)
+		require.Equal(t, c.want, v.Doubts, c)
 	}
 }
