@@ -246,3 +246,52 @@ func TestADirectoryThatIsLaterBlocksNothing(t *testing.T) {
 		})
 	}
 }
+
+// The root's part did not suffice, and a cache that was told to ask gave the whole root as the copy
+// had it: the pass had nothing to do and was complete. The mirror then waited for a change after the
+// one that the part had told of, for ever, and said "mirrored".
+func TestACachedRootInThePlaceOfAPart(t *testing.T) {
+	for name, spoil := range map[string]func(r *rig){
+		"the root was left open":    func(r *rig) { r.options.Memory.unfinished = unfinished{paths: map[string]bool{"": true}} },
+		"somebody made a file here": func(r *rig) { require.NoError(r.t, r.Shell.Write("/copy/local", "x")) },
+	} {
+		simulate(t, name, "a/f", func(t *testing.T, r *rig) {
+			r.wait = 0
+			cached, err := r.Site.List(t.Context(), "", source.Fresh)
+			require.NoError(t, err)
+			r.write("a/f")
+			spoil(r)
+			r.show = func(path string, l *source.Dir) {
+				if path == "" {
+					*l = cached
+				}
+			}
+			p, asked := r.follow()
+			require.Contains(t, asked, "list /")
+			require.False(t, p.Complete)
+			r.show = nil
+			r.complete()
+			require.Empty(t, r.behind())
+		})
+	}
+}
+
+// Nor does such a root delete: what it does not list may be there again.
+func TestNothingIsDeletedByACachedRootInThePlaceOfAPart(t *testing.T) {
+	simulate(t, "", "a/f e/f", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.remove("e/f e")
+		cached, err := r.Site.List(t.Context(), "", source.Fresh)
+		require.NoError(t, err)
+		r.write("e/f")
+		r.options.Memory.unfinished = unfinished{paths: map[string]bool{"": true}}
+		r.show = func(path string, l *source.Dir) {
+			if path == "" {
+				*l = cached
+			}
+		}
+		p, _ := r.follow()
+		require.False(t, p.Complete)
+		require.Equal(t, "a/ a/f e/ e/f", r.paths())
+	})
+}

@@ -54,6 +54,8 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 func (p *pass) recordRoot(n *node, v *work.VisitResult) {
 	p.announces = p.mayAnnounce(n)
 	p.full = n.Doubts.Below() // the root's record says so, or there is none
+	// A part of it did not suffice, and a cache gave the whole as it was before.
+	n.blocked = v.Listing.Stamp.Before(p.env.Root.Stamp) // guard: TestACachedRootInThePlaceOfAPart
 	if n.had {
 		p.guard.gate.FoundRecord()
 	}
@@ -78,7 +80,7 @@ func (p *pass) recordFound(n *node, v *work.VisitResult) {
 	n.changed = v.Changed
 	n.begun, n.proved, n.approx = v.Begun, v.Proved, v.Approx
 	n.mayBeLost, n.unflushed = v.MayBeLost, v.Unflushed
-	n.blocked = v.Past // guard: TestAListingOfThePastCompletesNothing
+	n.blocked = n.blocked || v.Past // guard: TestAListingOfThePastCompletesNothing
 	p.addDeletions(n, v.Deletions)
 	if v.Changed {
 		p.touch(n.Path)

@@ -21,6 +21,9 @@ func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
 	}
+	if t.Path == "" && t.Listed != source.Fresh && l.Stamp.Before(t.Listed) { // guard: TestNothingIsDeletedByACachedRootInThePlaceOfAPart
+		l.Past = true // a cache that was told to ask answered all the same
+	}
 	l.HotElsewhere = l.Hot && env.isOfOtherOptions(&l)
 	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "" || env.Owner) { // guard: TestOtherOptionsInMidPass
 		l.Hot = true

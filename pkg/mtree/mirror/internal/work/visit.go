@@ -25,6 +25,9 @@ func (env *Env) Visit(ctx context.Context, t Target, given *source.Root) *VisitR
 	v := &VisitResult{Doubts: t.Doubts, Nested: t.Nested}
 	if v.Err = env.look(ctx, &t, given, v); v.Err == errPart {
 		v = &VisitResult{Doubts: t.Doubts, Nested: t.Nested}
+		if given != nil {
+			t.Listed = given.Stamp // as the part said
+		}
 		if v.Err = env.look(ctx, &t, nil, v); v.Err == errPart {
 			v.Err = fmt.Errorf("%w: a part where the whole was asked for", mtree.ErrListing)
 		}
@@ -235,7 +238,7 @@ func (env *Env) isPast(v *VisitResult) bool {
 	if !v.Had || v.Doubts&replica.DoubtClock != 0 || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(source.AheadOfUs)) {
 		return false
 	}
-	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp // guard (returns false): TestSimulatedGuards/root_of_the_past
+	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp // guard (returns false): TestAListingOfThePastDeletesNothing
 }
 
 // goesBack reports whether the source, a copy in mid-pass or one whose mirror stands still,
