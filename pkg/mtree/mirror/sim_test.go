@@ -57,22 +57,23 @@ type sim struct {
 	failing    int              // the first call of the machine that fails in this pass; 0: none does
 	publishing int              // batches that are being published meanwhile
 
-	stamped map[string]bool // path and stamp of directories that were found complete
-	own     map[string]bool // path and bytes that somebody wrote in the copy
-	loose   map[string]bool // paths at which somebody changed the copy
-	wounded map[string]bool // paths at which a power cut left other bytes
-	theirs  map[string]bool // paths of trees that others keep in the copy
-	outside string          // what is beside the copy
-	went    []simWent       // deletions that count together
-	out     bytes.Buffer
-	cuts    int   // how often the power was cut
-	bare    bool  // the disk has no attributes: without .tidemark no ctime proves anything
-	setBack bool  // somebody set the source's clock back
-	stepped bool  // somebody set a clock
-	rolled  bool  // the source was rolled back, and no pass has ended since
-	forgot  bool  // the copy's .tidemark was removed, and none has
-	calm    bool  // since the last pass nothing happened that may end a hold
-	err     error // what a check found first
+	stamped  map[string]bool // path and stamp of directories that were found complete
+	own      map[string]bool // path and bytes that somebody wrote in the copy
+	loose    map[string]bool // paths at which somebody changed the copy
+	stripped bool            // a directory of the copy lost its record: perhaps only a full walk looks there
+	wounded  map[string]bool // paths at which a power cut left other bytes
+	theirs   map[string]bool // paths of trees that others keep in the copy
+	outside  string          // what is beside the copy
+	went     []simWent       // deletions that count together
+	out      bytes.Buffer
+	cuts     int   // how often the power was cut
+	bare     bool  // the disk has no attributes: without .tidemark no ctime proves anything
+	setBack  bool  // somebody set the source's clock back
+	stepped  bool  // somebody set a clock
+	rolled   bool  // the source was rolled back, and no pass has ended since
+	forgot   bool  // the copy's .tidemark was removed, and none has
+	calm     bool  // since the last pass nothing happened that may end a hold
+	err      error // what a check found first
 }
 
 // simWent is how many entries a pass deleted.
@@ -306,7 +307,7 @@ func (s *sim) follows() {
 	id, held := s.marker()
 	switch t := s.tree(); {
 	case id != t.ID || s.site.Nameless || t.State != wire.Watched || !t.IsPublished() || len(held.Entries) > 0:
-	case len(s.loose) > 0 || s.setBack || s.config.NoDelete || len(s.config.Filters) > 0:
+	case len(s.loose) > 0 || s.stripped || s.setBack || s.config.NoDelete || len(s.config.Filters) > 0:
 	default:
 		if why := s.differs(false); why != "" {
 			s.wrong("after a while: %s", why)

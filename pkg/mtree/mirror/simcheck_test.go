@@ -337,7 +337,7 @@ func (s *sim) settle() {
 	}
 	s.tree().Publish()
 	switch {
-	case len(s.loose) > 0:
+	case len(s.loose) > 0 || s.stripped:
 		<-time.After(200 * time.Hour) // a full walk is due
 	case s.setBack:
 		<-time.After(2 * time.Hour) // until then deletions may wait for the source's clock

@@ -86,6 +86,7 @@ func (s *sim) localStrip(path string) {
 	}
 	_ = s.shell.Fremovexattr(fd, "user.tidemark")
 	_ = s.shell.Close(fd)
+	s.stripped = true
 	aside := simDest + "/" + mtree.MarkerName + "-aside"
 	_ = s.shell.Rename(simDest+"/"+path, aside, 0)
 	_ = s.shell.Rename(aside, simDest+"/"+path, 0)
