@@ -107,7 +107,7 @@ func belowRoot(path string) bool { return path != "/" }
 // older returns the reply that the server gave in an earlier state, where it gave one.
 func older(state int, which func(path string) bool) func(ex *exchange) reply {
 	return func(ex *exchange) reply {
-		uri := ex.req.URL.RequestURI()
+		uri := ex.uri()
 		was, ok := ex.proxy.place.old[state][uri]
 		if !ok || !which(strings.TrimPrefix(ex.req.URL.Path, ex.proxy.place.base)) {
 			return ex.as(ex.answer)

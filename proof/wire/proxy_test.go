@@ -33,7 +33,13 @@ const (
 )
 
 // kind says what is asked for.
-func (ex *exchange) kind() string { return kindOf(ex.req.Method, ex.req.URL.RequestURI()) }
+func (ex *exchange) kind() string { return kindOf(ex.req.Method, ex.uri()) }
+
+// uri is what is asked for, without the part that keeps caches from answering: some drop queries.
+func (ex *exchange) uri() string {
+	uri, _, _ := strings.Cut(ex.req.URL.RequestURI(), "&fresh=")
+	return uri
+}
 
 func kindOf(method, uri string) string {
 	path, query, _ := strings.Cut(uri, "?")
@@ -168,7 +174,7 @@ func (p *proxy) reply(from net.Conn, ex *exchange) (reply, error) {
 		p.mu.Unlock()
 		return reply{}, net.ErrClosed
 	}
-	p.asked = append(p.asked, ex.req.Method+" "+ex.req.URL.RequestURI())
+	p.asked = append(p.asked, ex.req.Method+" "+ex.uri())
 	p.n++
 	fault := p.fault
 	if fault != nil && (p.n < p.at || p.n > p.at && !p.on || !fault.fits(ex)) {

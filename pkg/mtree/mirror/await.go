@@ -66,7 +66,8 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 	if err != nil || !a.Unchanged {
 		return a, err
 	}
-	if k := &d.known; a.State != "" && (a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run || a.Unread != k.unread) {
+	if k := &d.known; a.State != "" && (a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run || a.Unread != k.unread ||
+		a.Fingerprint != "" && a.Fingerprint != k.fingerprint) { // guard (without a.Fingerprint): TestOtherOptionsThatOnlyAPollTells
 		return d.look(ctx) // the state of the tree changed, but nothing in it
 	}
 	// A source that does not hold polls is asked at intervals.

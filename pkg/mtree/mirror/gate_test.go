@@ -130,7 +130,7 @@ func TestAHoldOutlivesADirectoryNobodyMayRead(t *testing.T) {
 	b.requireHeld(301, "--max-delete")
 	b.config.commitFiles = 1
 	b.server.interfere(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.URL.RequestURI() != "/d/?txt" {
+		if keyOf(r) != "/d/?txt" {
 			return false
 		}
 		w.Header().Set("Tidemark-Version", "1")

@@ -101,7 +101,9 @@ func (d *daemon) turn(ctx context.Context) error {
 func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, began time.Time) {
 	sameStamp := d.begun && d.known.stamp == root.Stamp
 	d.begun, d.again, d.tries = true, r.MadeRoom(), 0
-	d.known = knownOf(root)
+	if d.known = knownOf(root); r.Complete {
+		d.known.stamp = r.Root // what the copy has, whatever listing that came from
+	}
 	d.complete, d.held, d.started = r.Complete, r.Held > 0, began
 	d.schedule(r, began)
 	d.mirror.config.Notify(statusText(r))

@@ -3,6 +3,7 @@ package mirror
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func (s *server) restart(root string) {
 	s.handler = h
 	s.Server = fastpathtest.NewServer(s.t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		s.asked = append(s.asked, r.Method+" "+r.URL.RequestURI())
+		s.asked = append(s.asked, r.Method+" "+keyOf(r))
 		meddle := s.meddle
 		s.mu.Unlock()
 		if meddle == nil || !meddle(w, r) {
@@ -95,7 +96,7 @@ func (s *server) interfere(f func(w http.ResponseWriter, r *http.Request) bool) 
 // its query.
 func (s *server) alter(path string, change func(body string) string) {
 	s.interfere(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.URL.RequestURI() != path {
+		if keyOf(r) != path {
 			return false
 		}
 		r.Header.Del("Accept-Encoding")
@@ -116,11 +117,17 @@ func (s *server) alter(path string, change func(body string) string) {
 // answer answers requests for path with a status and a body.
 func (s *server) answer(path string, status int, body string) {
 	s.interfere(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.URL.RequestURI() != path {
+		if keyOf(r) != path {
 			return false
 		}
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
 		return true
 	})
+}
+
+// keyOf returns what a request asks for, without the part of its URL that keeps caches from answering.
+func keyOf(r *http.Request) string {
+	uri, _, _ := strings.Cut(r.URL.RequestURI(), "&fresh=")
+	return uri
 }

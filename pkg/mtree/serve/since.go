@@ -79,8 +79,8 @@ func otherEpoch(r *http.Request, q *dirRequest) bool {
 
 // sendSince sends the listings that changed since from, after the path after.
 func (h *Handler) sendSince(w http.ResponseWriter, r *http.Request, q *dirRequest, a *reply, from mtree.Stamp, after string) {
+	a.options = q.snap.Fingerprint // there is no ETag that says so
 	if q.query["part"] == "1" {
-		a.options = q.snap.Fingerprint
 		p, err := h.sharedSince(r, q, from, after)
 		switch {
 		case err == nil:

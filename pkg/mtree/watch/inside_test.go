@@ -147,30 +147,6 @@ func TestUnreadIsTried(t *testing.T) {
 	require.Equal(t, tried, stampsIn(t, root, dirs...))
 }
 
-// A directory that watch could list and not enter was made accessible. What lay below it, and was
-// not published meanwhile, was tried only within a minute.
-func TestUnreadIsTriedBelowWhatWasSet(t *testing.T) {
-	root := memTree(t, "a/b/c/", "a/e/")
-	w, err := open(Config{Root: root}, "none")
-	require.NoError(t, err)
-	defer w.close()
-	w.health.CannotRead("a/b/c", showsAt(t, root, "a/b/c").Node.Ino, os.ErrPermission)
-	w.saveExceptions()
-	set := func(path string) {
-		b := w.newBatch()
-		b.AddEvents([]*notify.DirEvents{{Path: path, Self: 1}}, func(string, bool) bool { return false })
-		require.NoError(t, w.write(b))
-	}
-	set("a/e")
-	require.Contains(t, exceptionsOf(t, root).Unread, "a/b/c")
-	before := stampsIn(t, root, ".", "a/b/c")
-	set("a")
-	require.Empty(t, exceptionsOf(t, root).Unread)
-	for dir, stamp := range stampsIn(t, root, ".", "a/b/c") {
-		require.NotEqual(t, before[dir], stamp, dir)
-	}
-}
-
 // rm -r removes .tidemark first and then the root: the error says that the root is gone.
 func TestMarkerWentWithTheRoot(t *testing.T) {
 	root := memTree(t, "a/")

@@ -126,7 +126,7 @@ func TestReadAgainWhileAReaderLooks(t *testing.T) {
 func TestWhatWasUnreadIsGone(t *testing.T) {
 	simulated(t, func(s *simulation) {
 		must(t, s.shell.Mkdir(simRoot+"/b/new", 0o755))
-		s.faults, s.fails, s.only, s.trouble = 3, unix.EIO, `, "new", r)`, true
+		s.faults, s.fails, s.only, s.trouble = 1, unix.EIO, `, "new", r)`, true
 		s.settle()
 		require.Contains(t, s.unread(), "b/new")
 		must(t, s.shell.Rename(simRoot+"/b", "/outside/o", 0))

@@ -28,8 +28,9 @@ type catchUp struct {
 	l    *Lister
 	d    *disk.Dir
 	path string
-	from disk.Info // before the reading
-	have *present  // what was read, then what is there with the stamp in after
+	from disk.Info         // before the reading
+	had  *state.Exceptions // then
+	have *present          // what was read, then what is there with the stamp in after
 
 	after      disk.Info
 	exceptions *state.Exceptions
@@ -55,7 +56,8 @@ func (c *catchUp) try() (caught bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if exceptions.Refuses(c.path) || c.l.isDoubted() { // guard: TestCatchUpWithExceptions
+	// A directory that no longer refuses its stamp shows it without a word in the journal.
+	if exceptions.AnyStamps() || c.had.AnyStamps() || c.l.isDoubted() { // guard: TestCatchUpWithExceptions
 		return false, ErrWhole
 	}
 	names, err := c.l.Changed(c.path, c.from.MTime)

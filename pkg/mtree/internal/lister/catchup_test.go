@@ -204,6 +204,23 @@ func TestCatchUpWithExceptions(t *testing.T) {
 		return nil, ErrEarly
 	}
 	require.True(t, o.read().Hot)
+
+	// An entry refused its stamp when the reading began, and shows it now: no line tells of that.
+	clear(stamps)
+	stamps["a"] = state.Refusal{Inode: 1, Stamp: mtree.Unix(5000, 0)}
+	o.l.Changed = func(string, mtree.Stamp) ([]string, error) {
+		clear(stamps)
+		return nil, nil
+	}
+	o.reading = 0
+	calls := 0
+	o.l.Exceptions = func() (*state.Exceptions, error) {
+		if calls++; calls > 2*readTries-1 {
+			return nil, nil
+		}
+		return &state.Exceptions{Stamps: map[string]state.Refusal{"a": stamps["a"]}}, nil
+	}
+	require.True(t, o.read().Hot)
 }
 
 // A large directory is not read three times before.

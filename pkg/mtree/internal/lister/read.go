@@ -44,7 +44,7 @@ func (l *Lister) Read(d *disk.Dir, path string) (mtree.Listing, error) {
 		listing.ID = DirID(l.TreeID, before)
 		changed := before.MTime != after.MTime
 		if changed && l.Changed != nil && (try == readTries || len(have.entries) >= manyNames) { // guard (without len(have.entries)): TestCatchUpOfManyNames
-			r := catchUp{l: l, d: d, path: path, from: before, have: have}
+			r := catchUp{l: l, d: d, path: path, from: before, had: exceptions, have: have}
 			caught, err := r.run()
 			if err != nil {
 				return mtree.Listing{}, err

@@ -75,6 +75,9 @@ func (a *Exceptions) Refuses(path string) bool {
 	return ok
 }
 
+// AnyStamps reports whether a has the stamp of any directory.
+func (a *Exceptions) AnyStamps() bool { return a != nil && len(a.Stamps) > 0 }
+
 // Vouched returns ErrUnread if the directory at path below root is, or lies in, one
 // that watch is not allowed to read. Cost: nothing unless a names one of them, then
 // StatPath.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
 const (
@@ -153,4 +154,27 @@ func TestAReleaseThatNamesNothing(t *testing.T) {
 			require.Equal(t, text == "no list", strings.Contains(r.log.String(), "a release is unreadable"))
 		})
 	}
+}
+
+// A cache listed a directory as it had been before entries of it were deleted, and held here. The
+// hold lapsed, and a release was used up, though nothing had been deleted.
+func TestAHoldOutlivesAListingOfThePast(t *testing.T) {
+	simulate(t, "", "a/f a/old", func(t *testing.T, r *rig) {
+		cached, err := r.Site.List(t.Context(), "a", source.Fresh)
+		require.NoError(t, err)
+		r.hold()
+		r.options.HoldAll = ""
+		r.show = func(path string, l *source.Dir) {
+			if path == "a" {
+				*l = cached
+				l.Past = true
+			}
+		}
+		require.False(t, r.pass().Complete)
+		held, _ := r.held()
+		require.Equal(t, "a/old", held)
+		r.show = nil
+		r.complete()
+		require.Equal(t, "a/ a/f", r.paths())
+	})
 }

@@ -30,6 +30,9 @@ func (p *pass) recordVisit(n *node, v *work.VisitResult) {
 	n.before, n.had, n.Record, n.Unlisted, n.known = v.Before, v.Had, v.Record, v.Unlisted, v.Known
 	// What is missing above may have moved down here since.
 	n.failed = v.Past // guard: TestSimulationFound
+	if v.Past {
+		p.guard.unseen[n.Path] = true // guard: TestAHoldOutlivesAListingOfThePast
+	}
 	if n.parent == nil {
 		p.recordRoot(n, v)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -14,15 +15,12 @@ import (
 // showed something else, and the options may be the old ones again before the root is asked.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	least := t.Listed
-	if t.Path == "" {
-		least = source.Fresh // nothing lists the root
+	if t.Path == "" && t.Listed == (mtree.Stamp{}) {
+		least = source.Fresh // nothing lists the root, and no part told its stamp
 	}
 	l, err := env.Source.List(ctx, t.Path, least)
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
-	}
-	if t.Path == "" && t.Listed != source.Fresh && l.Stamp.Before(t.Listed) { // guard: TestNothingIsDeletedByACachedRootInThePlaceOfAPart
-		l.Past = true // a cache that was told to ask answered all the same
 	}
 	l.HotElsewhere = l.Hot && env.isOfOtherOptions(&l)
 	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "" || env.Owner) { // guard: TestOtherOptionsInMidPass

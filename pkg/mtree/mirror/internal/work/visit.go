@@ -137,7 +137,7 @@ func (env *Env) readEntries(t *Target, v *VisitResult, dir *disk.Dir) (have []mt
 			return nil, nil, err
 		}
 	}
-	v.doubt(len(have) > 0, env.Replica.Status().State)
+	v.doubt(len(have) > 0)
 	v.Unflushed = hasFiles(have) && !v.Intact // guard: TestWhatAKilledMirrorWroteIsFlushed
 	if have, err = env.respell(dir, t, v, have); err != nil {
 		return nil, nil, err
@@ -271,7 +271,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	// The copy's files may come from another directory, or from another time. This doubt is
 	// not passed down: each directory below is checked for it by itself.
 	v.DoubtsBelow = v.Doubts
-	if another || env.isOlder(v) || v.isUnproved(have) { // guard (without env.isOlder): TestAStampThatWentBack
+	if another || env.isOlder(v) || v.isUnproved(have) || v.isStripped(have, env.Replica.Status().State) { // guard (without env.isOlder): TestAStampThatWentBack
 		v.Doubts |= replica.DoubtBytes
 	}
 	v.Record = recordOf(&v.Listing)

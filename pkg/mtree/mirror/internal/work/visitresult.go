@@ -56,6 +56,13 @@ func (v *VisitResult) isUnproved(have []mtree.Entry) bool {
 	return began && v.Before.Now == mtree.Stamp{} && v.Listing.HasNow && len(have) > 0
 }
 
+// isStripped reports whether the directory has files and no record, in a copy that was complete
+// once: the record was lost, or somebody put the directory there, perhaps out of a backup. state is
+// that of the copy.
+func (v *VisitResult) isStripped(have []mtree.Entry, state wire.State) bool {
+	return !v.Had && len(have) > 0 && state != wire.Filling && state != "" // guard: TestADirectoryThatLostItsRecord
+}
+
 // IsHot reports whether the listing, or an entry in it, may not match its stamp: it
 // completes no directory then.
 func (v *VisitResult) IsHot() bool {
@@ -110,15 +117,10 @@ func (v *VisitResult) Made() (n int64) {
 }
 
 // doubt adds what the record says is not trusted. hasEntries says that the directory of
-// the copy is not empty: without a record, nothing below it is trusted. Nor are the bytes of its
-// files if the copy was complete once: the record was lost, or somebody put the directory there,
-// perhaps out of a backup.
-func (v *VisitResult) doubt(hasEntries bool, state wire.State) {
+// the copy is not empty: without a record, nothing below it is trusted.
+func (v *VisitResult) doubt(hasEntries bool) {
 	if !v.Had && hasEntries {
 		v.Doubts |= replica.DoubtBelow
-		if state != wire.Filling && state != "" { // guard: TestADirectoryThatLostItsRecord
-			v.Doubts |= replica.DoubtBytes
-		}
 	}
 	began, _ := replica.DoubtsOf(v.Before)
 	v.Doubts |= began

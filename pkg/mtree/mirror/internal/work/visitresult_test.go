@@ -105,16 +105,19 @@ func TestADirectoryThatLostItsRecord(t *testing.T) {
 	for _, c := range []struct {
 		had, entries bool
 		state        wire.State
-		want         replica.Doubts
+		want         bool
 	}{
-		{entries: true, state: wire.Mirrored, want: replica.DoubtBelow | replica.DoubtBytes},
-		{entries: true, state: "", want: replica.DoubtBelow},
-		{entries: true, state: wire.Filling, want: replica.DoubtBelow},
+		{entries: true, state: wire.Mirrored, want: true},
+		{entries: true, state: ""},
+		{entries: true, state: wire.Filling},
 		{state: wire.Mirrored},
 		{had: true, entries: true, state: wire.Mirrored},
 	} {
 		v := VisitResult{Had: c.had}
-		v.doubt(c.entries, c.state)
-		require.Equal(t, c.want, v.Doubts, c)
+		var have []mtree.Entry
+		if c.entries {
+			have = append(have, file("f"))
+		}
+		require.Equal(t, c.want, v.isStripped(have, c.state), c)
 	}
 }

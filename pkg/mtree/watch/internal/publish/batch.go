@@ -164,24 +164,6 @@ func (b *Batch) AddRetry(path string) {
 	b.Size++
 }
 
-// retryBelow adds those of unread, directories that could not be read, that lie below one whose mode
-// or owner may have been set: perhaps that was what kept them from being read.
-func (b *Batch) retryBelow(unread map[string]bool) {
-	for path := range unread {
-		above := &b.top
-		for name := range strings.SplitSeq(path, "/") {
-			if above == nil {
-				break
-			}
-			if above.self { // guard: TestUnreadIsTriedBelowWhatWasSet
-				b.at(path).retry = true
-				break
-			}
-			above = above.below[name]
-		}
-	}
-}
-
 // TouchesMarker reports whether .tidemark came or went in the root.
 func (b *Batch) TouchesMarker() bool { return b.top.touches(mtree.MarkerName) }
 

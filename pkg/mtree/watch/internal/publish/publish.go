@@ -22,9 +22,6 @@ func (t *Tree) Publish(b *Batch, rule stamprule.Rule, until *mtree.Stamp) (Resul
 		return p.Result, err
 	}
 	defer p.release()
-	if _, unread, _ := t.Health.Exceptions.Counts(); unread > 0 {
-		b.retryBelow(t.Health.Exceptions.Unread())
-	}
 	p.look(t.Root, info, &b.top, "", 0)
 	if b.Drained { // guard: TestReplacedBehindTheEvents
 		t.lately = lately{}
