@@ -66,13 +66,20 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 	if err != nil || !a.Unchanged {
 		return a, err
 	}
-	if k := &d.known; a.State != "" && (a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run || a.Unread != k.unread ||
-		a.Fingerprint != "" && a.Fingerprint != k.fingerprint) { // guard (without a.Fingerprint): TestOtherOptionsThatOnlyAPollTells
-		return d.look(ctx) // the state of the tree changed, but nothing in it
+	if d.saysAnother(&a.Root) {
+		return d.look(ctx)
 	}
 	// A source that does not hold polls is asked at intervals.
 	d.pause(ctx, d.mirror.config.Interval-time.Since(start))
 	return a, nil
+}
+
+// saysAnother reports whether an answer without news says something else of the tree than the last
+// pass knew: its state, say, or with which options serve shows it.
+func (d *daemon) saysAnother(a *source.Root) bool {
+	k := &d.known
+	options := a.Fingerprint != "" && a.Fingerprint != k.fingerprint // guard (a.Fingerprint != k.fingerprint -> false): TestOtherOptionsThatOnlyAPollTells
+	return a.State != "" && (options || a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run || a.Unread != k.unread)
 }
 
 // isKnown reports whether the root's listing is that of the last pass that ended, so that

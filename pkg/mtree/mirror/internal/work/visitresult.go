@@ -60,7 +60,7 @@ func (v *VisitResult) isUnproved(have []mtree.Entry) bool {
 // once: the record was lost, or somebody put the directory there, perhaps out of a backup. state is
 // that of the copy.
 func (v *VisitResult) isStripped(have []mtree.Entry, state wire.State) bool {
-	return !v.Had && len(have) > 0 && state != wire.Filling && state != "" // guard: TestADirectoryThatLostItsRecord
+	return !v.Had && len(have) > 0 && state != wire.Filling && state != "" // guard (returns false): TestADirectoryThatLostItsRecord
 }
 
 // IsHot reports whether the listing, or an entry in it, may not match its stamp: it
