@@ -3,7 +3,7 @@ package power
 import (
 	"bytes"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,10 +41,8 @@ func newChain(t *testing.T, source string) *chain {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	c := &chain{t: t, source: source, to: filepath.Join(dir, "copy"), logs: dir, boot: filepath.Join(dir, "boot")}
 	c.reboot()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	c.address = free.Addr().String()
-	require.NoError(t, free.Close())
+	c.address = proof.FreeAddress(rand.IntN)
+	t.Cleanup(func() { proof.LeaveAddress(c.address) })
 	t.Cleanup(c.kill)
 	return c
 }

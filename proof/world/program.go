@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -170,25 +168,6 @@ func (s status) number(name string) int { n, _ := strconv.Atoi(s[name]); return 
 // brief is the status in one line.
 func (s status) brief() string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(s[""], "\n", ", ")), " ")
-}
-
-// addresses are those of all worlds of this process. That of a server that does not run now is
-// free, and yet taken: another world took it, and the server could not start again.
-var addresses sync.Map
-
-// freePort is a port below those that the kernel gives to clients, and of no other world.
-func freePort(next func(int) int) string {
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 10000+next(20000))
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		if _, taken := addresses.LoadOrStore(address, true); !taken {
-			return address
-		}
-	}
 }
 
 // exists reports whether there is such a path.

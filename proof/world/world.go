@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tidemark/internal/proof"
 )
 
 // World is a source with its watch and serve, a copy, a copy of that, and a model of what is
@@ -57,7 +59,7 @@ func newWorld() (*World, error) {
 		programs: map[string]*program{}, address: map[string]string{}, disks: map[string]*filesystem{}, counted: map[string]int{},
 	}
 	for _, name := range []string{"serve", "serve2", "other", "metrics"} {
-		w.address[name] = freePort(rand.IntN)
+		w.address[name] = proof.FreeAddress(rand.IntN)
 	}
 	for _, name := range append([]string{"other"}, names...) {
 		w.programs[name] = &program{name: name, log: filepath.Join(top, name+".log"), down: true}
@@ -77,7 +79,7 @@ func (w *World) end(logs string) error {
 		}
 	}
 	for _, address := range w.address {
-		addresses.Delete(address)
+		proof.LeaveAddress(address)
 	}
 	unmountAll(w.top)
 	return os.RemoveAll(w.top)

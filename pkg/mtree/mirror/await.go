@@ -78,7 +78,7 @@ func (d *daemon) await(ctx context.Context) (news, error) {
 // pass knew: its state, say, or with which options serve shows it.
 func (d *daemon) saysAnother(a *source.Root) bool {
 	k := &d.known
-	options := a.Fingerprint != "" && a.Fingerprint != k.fingerprint // guard (a.Fingerprint != k.fingerprint -> false): TestOtherOptionsThatOnlyAPollTells
+	options := k.fingerprint != "" && a.Fingerprint != "" && a.Fingerprint != k.fingerprint // guard (a.Fingerprint != k.fingerprint -> false): TestOtherOptionsThatOnlyAPollTells
 	return a.State != "" && (options || a.State != k.state || a.Tree.Epoch != k.epoch || wire.LatestRun(a.Runs) != k.run || a.Unread != k.unread)
 }
 

@@ -41,7 +41,7 @@ func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.R
 		return r, err
 	}
 	if r.Complete {
-		if !root.Repeated && !root.Past { // guard (always): TestARepeatedAnswerConfirmsNothing
+		if !root.Repeated && !r.Stale { // guard (always): TestARepeatedAnswerConfirmsNothing
 			m.confirm(began)
 		}
 		err = errors.Join(err, replica.Local(m.lineage.Completed(&root, r.Held)))

@@ -15,7 +15,7 @@ const (
 	HeaderNow      = "Tidemark-Now"      // the server's clock, a stamp
 	HeaderUpstream = "Tidemark-Upstream" // FormatUpstreams
 	HeaderVersion  = "Tidemark-Version"  // Version; on every answer of serve
-	HeaderOptions  = "Tidemark-Options"  // ListingTag.Fingerprint; of a 403 and of an answer with parts, which have no ETag
+	HeaderOptions  = "Tidemark-Options"  // ListingTag.Fingerprint; of a 403 and of an answer to since, which have no ETag
 )
 
 // Version is the highest version of the text format that serve writes.

@@ -288,7 +288,6 @@ func TestNothingIsDeletedByACachedRootInThePlaceOfAPart(t *testing.T) {
 		r.show = func(path string, l *source.Dir) {
 			if path == "" {
 				*l = cached
-				l.Past = true // as List says of what is older than it should be
 			}
 		}
 		p, _ := r.follow()

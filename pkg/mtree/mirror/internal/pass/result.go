@@ -35,8 +35,9 @@ type Result struct {
 
 	Errs   []error // of the first paths that failed
 	NoRoom error   // the first failure of a full disk; nil: there was none
-	Past   error   // deletions wait, because a listing is from before the copy's (work.ErrPast); nil: none do
 	tried  bool    // such a failure came from the disk, not from what an earlier pass remembered
+	Past   error   // deletions wait, because a listing is from before the copy's (work.ErrPast); nil: none do
+	Stale  bool    // the root's listing is from before one that was seen: a copy that equals it is not confirmed
 
 	// Seen is how many entries the copy had in the directories compared, and below extra
 	// ones; in a full walk also below those that stay, though no listing shows what is in them.

@@ -94,7 +94,7 @@ func (p *pass) sumUp(root *node, err error) {
 	r.Complete, r.Full = err == nil && !root.blocked, p.full
 	r.Changed, r.Gate = root.changed, p.guard.gate
 	r.Uncopied, r.IsDeleted = p.uncopied, p.isDeleted
-	r.Root = root.Record.Stamp
+	r.Root, r.Stale = root.Record.Stamp, root.Past
 	p.options.Memory.unfinished.note(r.Complete, p.incomplete)
 	r.Took = time.Since(p.start)
 	for _, n := range p.incomplete {

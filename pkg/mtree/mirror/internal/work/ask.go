@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -15,12 +14,15 @@ import (
 // showed something else, and the options may be the old ones again before the root is asked.
 func (env *Env) ask(ctx context.Context, t *Target) (source.Dir, error) {
 	least := t.Listed
-	if t.Path == "" && t.Listed == (mtree.Stamp{}) {
-		least = source.Fresh // nothing lists the root, and no part told its stamp
+	if t.Path == "" {
+		least = source.Fresh // nothing lists the root
 	}
 	l, err := env.Source.List(ctx, t.Path, least)
 	if err == nil && l.Tree != env.Root.Tree { // guard: TestATreeThatBecomesAnotherWithinAPass
 		err = fmt.Errorf("%w: the tree of the source became another, or its epoch", source.ErrMoved)
+	}
+	if t.Path == "" && t.Listed != source.Fresh && l.Stamp.Before(t.Listed) { // guard: TestNothingIsDeletedByACachedRootInThePlaceOfAPart
+		l.Past = true // a part told of a later one
 	}
 	l.HotElsewhere = l.Hot && env.isOfOtherOptions(&l)
 	if env.isOfOtherOptions(&l) && (l.Hidden > 0 || env.Root.Upstreams != "" || env.Owner) { // guard: TestOtherOptionsInMidPass

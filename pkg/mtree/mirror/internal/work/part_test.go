@@ -13,6 +13,7 @@ import (
 	"tidemark/pkg/mtree/internal/records"
 
 	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/wire"
 )
 
@@ -251,7 +252,7 @@ func TestARootThatNeedsTheWhole(t *testing.T) {
 	b.list(dir("d"))
 	v := b.env.Visit(t.Context(), Target{}, &root)
 	require.NoError(t, v.Err)
-	require.Equal(t, []string{" " + root.Stamp.String()}, b.asked)
+	require.Equal(t, []string{" " + source.Fresh.String()}, b.asked)
 	require.Equal(t, "f g", v.goes())
 }
 

@@ -65,7 +65,8 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return replica.Local(err)
 	}
 	// If size and time do not prove the copy's files, "not modified" does not either.
-	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost)
+	stripped := v.isStripped(have, env.Replica.Status().State)
+	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost && !stripped)
 	env.compare(t, v, dir, have)
 	if err := env.refusal(v); err != nil {
 		return err

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -15,9 +14,8 @@ import (
 // List asks for a directory: one GET, or none if the listing came with the last answer to
 // ?since, of which it takes each but once. A listing older than least, the stamp that its parent
 // lists, comes from a cache; a later one may, with a stamp that somebody set ahead: then List
-// asks once more, past every cache, as it does where least is source.Fresh. So it does where the
-// source denies a directory that it lists. If the listing is older all the same, it is marked as
-// past. Errors are those of Root.
+// asks once more, past every cache, as it does where least is source.Fresh. If the listing is
+// older all the same, it is marked as past. Errors are those of Root.
 func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error) {
 	if l, ok := s.prefetched.Take(ctx, path, least); ok {
 		return l, nil
@@ -30,8 +28,7 @@ func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (sour
 	}
 	l, err := s.serveListing(ctx, path, least == source.Fresh)
 	known := least != source.Fresh && least != mtree.Stamp{}
-	denied := least != source.Fresh && errors.Is(err, source.ErrDenied) // by a cache, perhaps, which keeps that
-	if denied || err == nil && known && l.Stamp != least {              // guard (l.Stamp != least -> l.Stamp.Before(least)): TestALaterListingComesPastCaches
+	if err == nil && known && l.Stamp != least { // guard (l.Stamp != least -> l.Stamp.Before(least)): TestALaterListingComesPastCaches
 		l, err = s.serveListing(ctx, path, true)
 		l.Past = l.Stamp.Before(least)
 	}

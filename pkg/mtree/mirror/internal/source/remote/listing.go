@@ -27,7 +27,7 @@ func head(resp *http.Response) (root source.Root, err error) {
 }
 
 // fingerprintOf reads with which options and rights serve answered; "" if that is not known. An
-// answer with parts has no ETag.
+// answer to ?since has no ETag.
 func fingerprintOf(resp *http.Response) string {
 	if tag, ok := wire.ParseListingTag(resp.Header.Get("ETag")); ok {
 		return tag.Fingerprint
