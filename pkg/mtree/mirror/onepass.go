@@ -41,7 +41,8 @@ func (m *mirror) pass(ctx context.Context, root source.Root, walk bool) (*pass.R
 		return r, err
 	}
 	if r.Complete {
-		if !root.Repeated && !r.Stale { // guard (always): TestARepeatedAnswerConfirmsNothing
+		// guard (without !r.Stale): TestAStaleRootConfirmsNothing
+		if !root.Repeated && !r.Stale { // guard (without !root.Repeated): TestARepeatedAnswerConfirmsNothing
 			m.confirm(began)
 		}
 		err = errors.Join(err, replica.Local(m.lineage.Completed(&root, r.Held)))

@@ -102,7 +102,7 @@ func (d *daemon) ended(ctx context.Context, r *pass.Result, root *source.Root, b
 	sameStamp := d.begun && d.known.stamp == root.Stamp
 	d.begun, d.again, d.tries = true, r.MadeRoom(), 0
 	if d.known = knownOf(root); r.Complete {
-		d.known.stamp = r.Root // what the copy has, whatever listing that came from
+		d.known.stamp = r.Root // guard: TestAMirrorWaitsForWhatItsCopyLacks
 	}
 	d.complete, d.held, d.started = r.Complete, r.Held > 0, began
 	d.schedule(r, began)

@@ -21,6 +21,7 @@ import (
 	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/internal/disk"
 	"tidemark/pkg/mtree/internal/state"
+	"tidemark/pkg/mtree/mirror/internal/pass"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
 	"tidemark/pkg/mtree/mirror/internal/source/remote"
@@ -202,6 +203,45 @@ func TestARepeatedAnswerConfirmsNothing(t *testing.T) {
 	b.stats.Confirmed.Store(before)
 	d.heard(&news{Root: source.Root{Unchanged: true}})
 	require.EqualValues(t, 2_000_000_000, b.stats.Confirmed.Load())
+}
+
+// A cache answered with a root from before one that was seen, which the copy equals.
+func TestAStaleRootConfirmsNothing(t *testing.T) {
+	s, b := overHTTP(t, "a = x")
+	b.equal(s)
+	m, err := open(b.config)
+	require.NoError(t, err)
+	defer m.close()
+	b.server.replay("/?txt", b.server.recorded("/?txt"))
+	for _, past := range []bool{true, false} {
+		before := b.stats.Confirmed.Load()
+		root, err := m.source.Root(t.Context(), source.Poll{})
+		require.NoError(t, err)
+		root.Past, root.Repeated = past, false
+		m.config.Now = func() mtree.Stamp { return mtree.Unix(2_000_000_000, 0) }
+		r, err := m.pass(t.Context(), root, false)
+		require.NoError(t, err)
+		require.True(t, r.Complete)
+		require.Equal(t, past, r.Stale)
+		require.Equal(t, past, b.stats.Confirmed.Load() == before)
+	}
+}
+
+// A pass began with a root, and the copy is complete with an earlier one: the mirror waits for what
+// came after that.
+func TestAMirrorWaitsForWhatItsCopyLacks(t *testing.T) {
+	s, b := overHTTP(t, "a = x")
+	b.equal(s)
+	m, err := open(b.config)
+	require.NoError(t, err)
+	defer m.close()
+	for complete, want := range map[bool]int64{true: 1000, false: 2000} {
+		d := &daemon{mirror: m}
+		root := &source.Root{State: wire.Watched}
+		root.Stamp = mtree.Unix(2000, 0)
+		d.ended(t.Context(), &pass.Result{Complete: complete, Root: mtree.Unix(1000, 0)}, root, time.Now())
+		require.Equal(t, mtree.Unix(want, 0), d.known.stamp)
+	}
 }
 
 // An outage was not visible: errors_total stayed 0, and --status said "mirrored".

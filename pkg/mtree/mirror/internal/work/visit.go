@@ -65,8 +65,8 @@ func (env *Env) look(ctx context.Context, t *Target, given *source.Root, v *Visi
 		return replica.Local(err)
 	}
 	// If size and time do not prove the copy's files, "not modified" does not either.
-	stripped := v.isStripped(have, env.Replica.Status().State)
-	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost && !stripped)
+	v.stripped = v.isStripped(have, env.Replica.Status().State)
+	v.Approx.Resolve(ctx, &v.Listing, have, v.Doubts&replica.DoubtBytes == 0 && !v.MayBeLost && !v.stripped)
 	env.compare(t, v, dir, have)
 	if err := env.refusal(v); err != nil {
 		return err
@@ -272,7 +272,7 @@ func (env *Env) compare(t *Target, v *VisitResult, dir *disk.Dir, have []mtree.E
 	// The copy's files may come from another directory, or from another time. This doubt is
 	// not passed down: each directory below is checked for it by itself.
 	v.DoubtsBelow = v.Doubts
-	if another || env.isOlder(v) || v.isUnproved(have) || v.isStripped(have, env.Replica.Status().State) { // guard (without env.isOlder): TestAStampThatWentBack
+	if another || env.isOlder(v) || v.isUnproved(have) || v.stripped { // guard (without env.isOlder): TestAStampThatWentBack
 		v.Doubts |= replica.DoubtBytes
 	}
 	v.Record = recordOf(&v.Listing)

@@ -28,6 +28,7 @@ type VisitResult struct {
 	Doubts       replica.Doubts // what is not trusted of it
 	MayBeLost    bool           // the copy's files may lack bytes: Replica.MayBeLost
 	Unflushed    bool           // it was unfinished and has files: a mirror that was killed may have written them
+	stripped     bool           // VisitResult.isStripped
 	Nested       bool           // as in Target; also set if the directory itself has a marker
 	Plan         plan.Plan
 	InCopy       int64              // entries of the copy

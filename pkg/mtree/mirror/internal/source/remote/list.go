@@ -35,9 +35,9 @@ func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (sour
 	return l, err
 }
 
-// serveListing asks serve for a directory; with fresh, past every cache. Some answer a request all
-// the same that tells them to ask, as nginx's does. They know what they have by its URL: so that has a
-// key that serve ignores, with another value each time.
+// serveListing asks serve for a directory; with fresh, past every cache. Some caches, as nginx's,
+// answer a request with no-cache out of what they have. They find that by its URL, so the URL gets a key
+// that serve ignores, with another value each time.
 func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l source.Dir, err error) {
 	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}}
 	if fresh {
