@@ -399,8 +399,7 @@ func TestAHoldOutlivesItsMarker(t *testing.T) {
 		return err == nil && strings.Count(string(text), "\n") == 2
 	}
 	require.True(t, assertEventually(held))
-	// The mirror may make it again while it is removed.
-	require.True(t, assertEventually(func() bool { return os.RemoveAll(b.path(".tidemark")) == nil }))
+	b.loseMarker()
 	s.change("n = new")
 	require.True(t, assertEventually(held))
 	require.Equal(t, "7", b.read("a/007"))
@@ -684,7 +683,7 @@ func TestTheMarkerIsGoneWhenAWalkIsDue(t *testing.T) {
 	testtree.Make(t, b.config.Dest, "d/mine.local = precious")
 	b.start()
 	require.True(t, assertEventually(func() bool { return b.stats.Passes.Load() > 1 }))
-	require.NoError(t, os.RemoveAll(b.path(".tidemark")))
+	b.loseMarker()
 	s.epoch(2)
 	s.change("f = changed")
 	require.True(t, assertEventually(func() bool { return b.read("f") == "changed" }))

@@ -280,12 +280,18 @@ func TestRunEndsWhenItsCopyIsReplaced(t *testing.T) {
 	require.Empty(t, names)
 }
 
+// loseMarker removes the copy's .tidemark under a running mirror, which may write to it, or make it
+// anew, meanwhile: then the directory is not empty, and it is removed again.
+func (b *bench) loseMarker() {
+	require.True(b.t, assertEventually(func() bool { return os.RemoveAll(b.path(".tidemark")) == nil }))
+}
+
 // A marker that is removed under a running mirror is made anew.
 func TestRunMakesItsMarkerAnew(t *testing.T) {
 	s, b := overHTTP(t, "a/b = one")
 	b.start()
 	b.eventually(s)
-	require.True(t, assertEventually(func() bool { return os.RemoveAll(b.path(".tidemark")) == nil })) // mirror may make it anew meanwhile
+	b.loseMarker()
 	s.change("a/b = two")
 	b.eventually(s)
 	require.True(t, assertEventually(func() bool {
@@ -323,7 +329,7 @@ func TestRunMakesItsMarkerAnewWhileIdle(t *testing.T) {
 	b.config.Interval = time.Millisecond
 	r := b.start()
 	b.eventually(s)
-	require.True(t, assertEventually(func() bool { return os.RemoveAll(b.path(".tidemark")) == nil }))
+	b.loseMarker()
 	require.True(t, assertEventually(func() bool {
 		_, err := os.Stat(b.path(".tidemark/tree"))
 		return err == nil
