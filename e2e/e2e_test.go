@@ -21,7 +21,7 @@
 package e2e
 
 import (
-	"net"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -68,12 +68,9 @@ func scriptsIn(dir string) testscript.Params {
 				return err
 			}
 			env.Setenv("EXAMPLES", examples)
-			free, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			env.Setenv("FREE", free.Addr().String())
-			_ = free.Close()
+			free := proof.FreeAddress(rand.IntN)
+			env.Setenv("FREE", free)
+			env.Defer(func() { proof.LeaveAddress(free) })
 			env.Values[worldKey{}] = newWorld(env)
 			return nil
 		},

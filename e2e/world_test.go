@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -195,8 +196,16 @@ func cmdRequests(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// shPatience is how long a line of shell may take. Many of them wait for something.
+const shPatience = 5 * time.Minute
+
 func cmdSh(ts *testscript.TestScript, neg bool, args []string) {
-	cmd := exec.Command("sh", "-euc", strings.Join(args, " "))
+	ctx, cancel := context.WithTimeout(context.Background(), shPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-euc", strings.Join(args, " "))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = patience
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "URL="+ts.Getenv("URL"), "ADDR="+ts.Getenv("ADDR"), "WORK="+ts.Getenv("WORK"), "FREE="+ts.Getenv("FREE"), "EXAMPLES="+ts.Getenv("EXAMPLES"))
 	for name := range worldOf(ts).programs {

@@ -41,12 +41,17 @@ func debian(t *testing.T) string {
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 		base = "/dev/shm"
 	}
-	root, err := os.MkdirTemp(base, "tidemark-debian-")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(root)) })
-	require.NoError(t, os.Chmod(root, 0o755)) // it is "/" for every user in the container
-	run(t, "debootstrap", "--variant=minbase", "--include=systemd,dbus", "stable", root)
-	return root
+	for try := 1; ; try++ { // a package may not come at the first try
+		root, err := os.MkdirTemp(base, "tidemark-debian-")
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, os.RemoveAll(root)) })
+		require.NoError(t, os.Chmod(root, 0o755)) // it is "/" for every user in the container
+		out, err := exec.CommandContext(t.Context(), "debootstrap", "--variant=minbase", "--include=systemd,dbus", "stable", root).CombinedOutput()
+		if err == nil {
+			return root
+		}
+		require.Less(t, try, 3, "%v: %s", err, out)
+	}
 }
 
 // install puts programs and units where a package would put them, with their options, a

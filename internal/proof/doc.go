@@ -19,6 +19,7 @@
 //	programs.go          watch, serve and mirror, built once
 //	process.go           a program that runs
 //	address.go           a free port
+//	agree.go             simulations whose runs differ
 //	rounds.go            rounds that are made from seeds
 //	shrink.go            the smallest part of a history that still fails
 //	environment.go       what the environment tells a test, and how a failure is replayed

@@ -164,8 +164,20 @@ func (p *Process) Logged() string {
 	return string(text)
 }
 
-// URL is the address that a serve has logged, once it is ready.
-func (p *Process) URL() (*url.URL, error) {
+// URL is the address that a serve has logged, once it is ready. A line of the log may come a moment
+// after that.
+func (p *Process) URL() (at *url.URL, err error) {
+	for range 100 {
+		if at, err = p.logged(); err == nil || !p.Alive() {
+			break
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	return at, err
+}
+
+// logged is the address that is in the log by now.
+func (p *Process) logged() (*url.URL, error) {
 	address := regexp.MustCompile(`address="?(https?://[^ "\n]+)`).FindStringSubmatch(p.Logged())
 	if address == nil {
 		return nil, fmt.Errorf("serve told no address\n%s", p.Logged())

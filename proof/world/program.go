@@ -76,6 +76,16 @@ func (p *program) entered() bool {
 // alive reports whether it runs; also if it is frozen.
 func (p *program) alive() bool { return p.process != nil && p.process.Alive() }
 
+// ends reports whether it has ended by then.
+func (p *program) ends(within time.Duration) bool {
+	for end := time.Now().Add(within); p.alive(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 // signal sends a signal if it runs.
 func (p *program) signal(s syscall.Signal) {
 	if p.alive() {

@@ -136,6 +136,9 @@ var optionTransitions = []transition{
 		}
 		p.limit = 100000
 		err := run("nsenter", "-U", "-t", fmt.Sprint(p.process.Cmd.Process.Pid), "--preserve-credentials", "sh", "-c", "echo 100000 >/proc/sys/user/max_inotify_watches")
+		if err != nil && p.ends(time.Second) {
+			return nil // it ended by itself meanwhile
+		}
 		w.hangUp()
 		return err
 	}},

@@ -110,7 +110,7 @@ func TestPassesKeepADistance(t *testing.T) {
 		root.Stamp = mtree.Unix(6, 0)
 		was := m.source
 		m.source = &answering{origin: was, root: root}
-		began := time.Now()
+		began := d.started
 		_, err := d.await(t.Context())
 		m.source = was
 		require.NoError(t, err)

@@ -256,5 +256,8 @@ func frozen(cmd *exec.Cmd) bool {
 		}
 		return err == nil && len(states) > 0
 	})
+	if !stands {
+		_ = cmd.Process.Signal(syscall.SIGCONT) // or nobody could wait for its end
+	}
 	return stands && !ended
 }

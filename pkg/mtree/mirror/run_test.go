@@ -71,17 +71,18 @@ func (r *running) wait() error {
 func (b *bench) eventually(s *tree) {
 	b.t.Helper()
 	var diff []string
+	var err error
 	if !assertEventually(func() bool {
-		var err error
 		diff, err = testtree.Differences(s.root, b.config.Dest)
 		return err == nil && len(diff) == 0
 	}) {
+		require.NoError(b.t, err)
 		require.Empty(b.t, diff, "source | copy")
 	}
 }
 
 func assertEventually(ok func() bool) bool {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for time.Now().Before(deadline) {

@@ -130,7 +130,7 @@ func TestAReleaseEndsAPause(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	require.NoError(t, os.WriteFile(b.path(".tidemark/release.new"), nil, 0o644))
-	time.AfterFunc(10*time.Millisecond, func() {
+	time.AfterFunc(releaseLook/2, func() { // the pause has begun by then
 		_ = os.Rename(b.path(".tidemark/release.new"), b.path(".tidemark/release"))
 	})
 	require.NoError(t, d.trouble(ctx, &remote.StatusError{Status: http.StatusUnauthorized}))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -126,6 +127,7 @@ var simWarm sync.Once
 // simulate runs a history, and then what every history must end in. It returns a sum of
 // the trace, its lines if they are kept, and what a check found.
 func simulate(t *testing.T, history []string, keep bool) (sum uint64, lines []string, err error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines that one call sets free run one after the other
 	simWarm.Do(func() { synctest.Test(t, func(*testing.T) { newSim(nil).history([]string{"pass"}) }) })
 	synctest.Test(t, func(*testing.T) {
 		s := newSim(history)

@@ -162,6 +162,10 @@ func TestSimulationFound(t *testing.T) {
 		// The same after the source's clock was set back: what was older had the later stamps.
 		"back below, by another clock": "mkdir a; mkdir a/g; pass; at 158 source-clock -7m; pass; fail 1; cut 149; pass; cache 2 1 5; pass",
 
+		// The listing before the parts, out of a cache that answers with another reading of it when it is
+		// asked again: what the parts had brought was deleted.
+		"before the parts": "parts 8; at 1500 soon 13 old a; at 1501 publish; at 1501 soon 39 mkdir b; at 1501 soon 39 publish; at 1504 write a; at 1504 publish; run 2m; cache 3 1 2; pass",
+
 		// A listing of the past put a directory in the place of a file that came since.
 		"another kind in the past": "mkdir f; pass; at 96 rm f; at 106 write f; pass; cache 3 1 3; pass",
 

@@ -31,8 +31,11 @@ type browser struct {
 
 func browse(t *testing.T, url string, width, height int) *browser {
 	t.Helper()
+	profile, err := os.MkdirTemp("", "chromium-")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(profile) }) // its other processes may write there for a moment
 	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir())
+		"--remote-debugging-pipe", "--user-data-dir="+profile)
 	theirIn, in, err := os.Pipe()
 	require.NoError(t, err)
 	out, theirOut, err := os.Pipe()
@@ -46,7 +49,7 @@ func browse(t *testing.T, url string, width, height int) *browser {
 		b.call("Browser.close", nil)
 		_ = cmd.Wait()
 	})
-	require.NoError(t, out.SetReadDeadline(time.Now().Add(60*time.Second)))
+	require.NoError(t, out.SetReadDeadline(time.Now().Add(3*time.Minute)))
 	target := b.call("Target.createTarget", map[string]any{"url": "about:blank"})
 	attached := b.call("Target.attachToTarget", map[string]any{"targetId": target["targetId"], "flatten": true})
 	b.session = attached["sessionId"].(string)

@@ -35,7 +35,7 @@ func changes(t *testing.T, body string) (paths []string, trailer mtree.Trailer) 
 
 // deep is a tree in which a/b was stamped last, c before it.
 func deep(t *testing.T) (s *site, old, mid, new mtree.Stamp) {
-	s = publishWatched(t, serve.Config{Stats: &serve.Stats{}}, map[string]string{
+	s = publishWatched(t, serve.Config{Root: inMemory(t), Stats: &serve.Stats{}}, map[string]string{
 		"a/b/x": "1", "a/b2/x": "1", "a b/&+/x": "1", "c/d/x": "1", "e/x": "1",
 	})
 	old = mtree.FromTime(past)

@@ -192,8 +192,8 @@ func TestWaitersAreNotWokenTooOften(t *testing.T) {
 	done := make(chan answer)
 	go func() { done <- s.get("/?txt&wait=40", "If-None-Match", first) }()
 	s.waiting(2)
-	s.stamp("", now)
 	begun := time.Now()
+	s.stamp("", now)
 	second := <-done
 	go func() { done <- s.get("/?txt&wait=40", "If-None-Match", second.Header.Get("ETag")) }()
 	s.waiting(2)

@@ -231,7 +231,7 @@ func TestRootUnmounted(t *testing.T) {
 	for _, backend := range []string{"none", "inotify", "fanotify"} {
 		for how, away := range map[string]func(root string) error{
 			"unmounted": func(root string) error { return exec.Command("umount", "-l", root).Run() },
-			"deleted":   func(root string) error { return os.RemoveAll(filepath.Join(root, "tree")) },
+			"deleted":   func(root string) error { return removeAll(t, filepath.Join(root, "tree")) },
 			"moved":     func(root string) error { return os.Rename(filepath.Join(root, "tree"), filepath.Join(root, "moved")) },
 		} {
 			t.Run(backend+"/"+how, func(t *testing.T) {
@@ -261,6 +261,12 @@ func TestRootUnmounted(t *testing.T) {
 	}
 }
 
+// removeAll removes a tree in which watch may make its files again meanwhile.
+func removeAll(t *testing.T, root string) (err error) {
+	require.Eventually(t, func() bool { err = os.RemoveAll(root); return err == nil }, deadline, time.Millisecond)
+	return err
+}
+
 // TestCleaned: git clean -fdx and rsync --delete remove .tidemark; it comes back
 // with the same id, and nothing is missed.
 func TestCleaned(t *testing.T) {
@@ -276,7 +282,7 @@ func TestCleaned(t *testing.T) {
 			{"rsync", "-a", "--delete", other + "/", root + "/"},
 		} {
 			seen := logStamps(t, root)
-			testfs.Run(t, clean[0], clean[1:]...)
+			require.Eventually(t, func() bool { return exec.Command(clean[0], clean[1:]...).Run() == nil }, deadline, time.Millisecond)
 			require.Eventually(t, func() bool { return r.status().State == wire.Watched }, deadline, time.Millisecond)
 			write(t, filepath.Join(root, "a/f"), clean[0])
 			r.sync()

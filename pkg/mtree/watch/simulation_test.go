@@ -42,7 +42,7 @@ func simulateAll(t *testing.T, rounds int, history func(seed uint64) []simEvent,
 		proof.Count("simulated parts that were taken", first.used)
 		if first.sum != second.sum {
 			proof.Count("simulated seeds of watch whose runs differed", 1)
-			if !mostAgree(first.sum, second.sum, func() uint64 { return simulate(t, seed, events).sum }) {
+			if !proof.MostAgree(first.sum, second.sum, func() uint64 { return simulate(t, seed, events).sum }) {
 				forks = append(forks, fmt.Sprintf("seed %d:\n%s", seed, fork(first, second)))
 			}
 		}
@@ -60,17 +60,6 @@ func simulateAll(t *testing.T, rounds int, history func(seed uint64) []simEvent,
 	require.LessOrEqual(t, len(forks), 1+seeds/simForks, "not deterministic:\n%s", strings.Join(forks, "\n"))
 }
 
-// mostAgree runs a history of which two runs differed three times more, and reports whether four
-// of the five were equal. Under load the Go runtime preempts a goroutine now and then, and one run
-// in fifty or so takes another course. If the course depends on chance, more of the five differ.
-func mostAgree(one, other uint64, run func() uint64) bool {
-	sums := map[uint64]int{one: 1, other: 1}
-	for range 3 {
-		sums[run()]++
-	}
-	return sums[one] == 4 || sums[other] == 4
-}
-
 // tryOpenat2 lets package beneath find out now what it finds out once in each process.
 func tryOpenat2(t *testing.T) {
 	d, err := disk.OpenRoot(t.TempDir())
@@ -82,7 +71,7 @@ func tryOpenat2(t *testing.T) {
 
 const (
 	simRounds = 40
-	simForks  = 50  // of so many seeds one may have runs that disagree: see mostAgree
+	simForks  = 50  // of so many seeds one may have runs that disagree: see proof.MostAgree
 	simLines  = 100 // of a trace that are printed
 )
 
@@ -170,19 +159,3 @@ func fork(a, b simResult) string {
 
 // tail returns the last n lines.
 func tail(lines []string, n int) string { return strings.Join(lines[max(0, len(lines)-n):], "\n") }
-
-// On a busy machine ten of 270 seeds of TestSimulatedClock had two runs that differed, and the
-// test called watch "not deterministic".
-func TestMostAgree(t *testing.T) {
-	runs := func(sums ...uint64) func() uint64 {
-		return func() uint64 {
-			sum := sums[0]
-			sums = sums[1:]
-			return sum
-		}
-	}
-	require.True(t, mostAgree(1, 2, runs(1, 1, 1)))
-	require.True(t, mostAgree(1, 2, runs(2, 2, 2)))
-	require.False(t, mostAgree(1, 2, runs(1, 2, 1)))
-	require.False(t, mostAgree(1, 2, runs(3, 4, 5)))
-}

@@ -364,6 +364,7 @@ func TestContextIsAskedLate(t *testing.T) {
 	}))
 	conn, in := dial(t, short)
 	for range 2000 {
+		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\n"+host+"\r\n")
 		require.NoError(t, err)
 		require.Equal(t, "200 OK", receive(in).Status)

@@ -105,7 +105,10 @@ func TestWaiting(t *testing.T) {
 					require.Equal(t, c.want, have)
 					require.Equal(t, have, source.Waiting())
 				}
-				require.Equal(t, c.what != "nothing", source.Take().Count > 0)
+				count := source.Take().Count
+				if name != "fanotify" || c.what != "nothing" { // it hears others who use this disk
+					require.Equal(t, c.what != "nothing", count > 0)
+				}
 				require.Equal(t, notify.Waiting{}, source.Waiting(), "all was taken")
 			})
 		}

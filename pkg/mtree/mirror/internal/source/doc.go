@@ -6,6 +6,7 @@
 //	dir, err := src.List(ctx, "a/b", stampInParent)   // for each directory that differs
 //	for i, f := range src.Fetch(ctx, want) { ... }    // for its files
 //	sums, err := src.Sums(ctx, paths)                 // for files of equal size and time
+//	dir, err := src.Part(ctx, "a/b", stamp)           // for files that changed after they were listed
 //
 // What it promises: a listing is whole or an error; Body of a file ends with io.EOF
 // only if all bytes of one version of the file were read, so a file that is stored is

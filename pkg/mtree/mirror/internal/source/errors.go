@@ -15,6 +15,8 @@ var (
 	ErrMoved = errors.New("changed while it was read")
 	// ErrChanging comes with ErrMoved: the file changes each time it is read.
 	ErrChanging = errors.New("it goes on changing")
+	// ErrNoPart says that the source tells nothing of what changed in a directory, or not yet.
+	ErrNoPart = errors.New("nothing is told")
 	// ErrOtherDirectory says that the path of a local source leads to another directory
 	// than before. The next call of Root reads that one.
 	ErrOtherDirectory = errors.New("SOURCE is another directory than before: it was mounted anew, or a link was turned")

@@ -212,6 +212,7 @@ func (b *bench) List(_ context.Context, path string, least mtree.Stamp) (source.
 	}
 	l.Entries = slices.Clone(l.Entries)
 	if least == source.Fresh && b.anew != nil {
+		l.Direct = true
 		b.anew(&l)
 	}
 	return l, nil
@@ -220,6 +221,9 @@ func (b *bench) List(_ context.Context, path string, least mtree.Stamp) (source.
 // Fetch and Sums implement Source: a visit needs neither.
 func (b *bench) Fetch(context.Context, []source.Wanted) iter.Seq2[int, source.File] { return nil }
 func (b *bench) Sums(context.Context, []string) (map[string]source.Sum, error)      { return nil, nil }
+func (b *bench) Part(context.Context, string, mtree.Stamp) (source.Dir, error) {
+	return source.Dir{}, source.ErrNoPart
+}
 
 // Serves implements overlap.Source.
 func (b *bench) Serves(context.Context, string, []byte) bool { return false }

@@ -25,6 +25,7 @@
 //	respell.go                   names that differ in their case only
 //	takeover.go                  files that are in the copy under another name
 //	fetch.go, staged.go          files; new directories that are filled before they get their names
+//	confirm.go                   whether files that changed after they were listed are right all the same
 //	sums.go                      files compared by their sums
 //	deletions.go                 deletions carried out
 //	make.go                      directories, symlinks, modes and owners

@@ -23,6 +23,7 @@ type Source interface {
 	List(ctx context.Context, path string, least mtree.Stamp) (source.Dir, error)
 	Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File]
 	Sums(ctx context.Context, paths []string) (map[string]source.Sum, error)
+	Part(ctx context.Context, path string, since mtree.Stamp) (source.Dir, error)
 }
 
 // Env is what the steps of a pass work with: the source, the copy and the rules. Its

@@ -23,13 +23,14 @@ type FetchResult struct {
 	Taken     int64              // of these files, those that were in the copy under another name
 	Denied    int64              // files that the source may not read
 	Gone      int64              // files that are gone, or that change as fast as they are read
-	Moved     int64              // files that had changed and were stored with their own times
+	Moved     int64              // files that had changed and were stored with their own times, and may have changed again
 	Unsettled int64              // files that kept changing and were stored as read
 	Deletions []replica.Deletion // directories that have the name of a file
 	Failed    []Failure          // files that are not stored, for another reason
 	Verified  []*mtree.Entry     // files that arrived as they were listed
 	staged    bool               // the directory was filled in the staging directory, or that was tried
 	Replaced  bool               // the directory got its name with all files in it
+	moved     []movedFile        // of those of Moved, what the source can still confirm
 }
 
 // Fetch brings files, small ones of several directories with one request, and returns
@@ -43,6 +44,12 @@ type FetchResult struct {
 func (env *Env) Fetch(ctx context.Context, groups []FileGroup) []FetchResult {
 	f := &fetching{env: env, ctx: ctx, results: make([]FetchResult, len(groups))}
 	f.bring(groups)
+	end := confirming{env: env}
+	for i := range groups {
+		if h := &f.results[i]; groups[i].Approx == nil {
+			h.Moved -= end.count(ctx, &groups[i].Target, h.moved)
+		}
+	}
 	return f.results
 }
 
@@ -214,6 +221,9 @@ func (env *Env) put(dir *disk.Dir, t *Target, c mtree.Change, want *source.Wante
 		h.Unsettled++
 	case !want.Is(got):
 		h.Moved++
+		if !replaces && !want.LooksLike(got) { // guard (always): TestWhatIsNotConfirmed
+			h.moved = append(h.moved, movedFile{*c.Want, *got})
+		}
 	case !replaces: // else it does not have its name yet
 		h.Verified = append(h.Verified, c.Want)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/internal/records"
 	"tidemark/pkg/mtree/mirror/internal/source"
 )
 
@@ -37,6 +38,17 @@ func TestAListingOfThePast(t *testing.T) {
 	}
 }
 
+// Parts brought what came since, and left the recorded `now` as it was. Then a cache gave the listing from
+// before the parts: it was taken for one of now, and what they had brought was deleted.
+func TestTheListingBeforeTheParts(t *testing.T) {
+	b := newBench(t, 0, "f old")
+	b.list(gone("old"))
+	b.listing.Stamp, b.listing.Now = before, before
+	b.record(records.Record{Stamp: now, Now: before, ID: ours})
+	require.ErrorIs(t, b.try(Target{Path: "d"}).Err, ErrPast)
+	require.Zero(t, b.changes)
+}
+
 // The serve of a source kept a listing in memory, from before that of an older copy which answered
 // at its address for a while. Deletions waited for as long as it kept it: for good in a tree at
 // rest. It is asked to read the directory. Of the root, with which the pass began, only `now` may
@@ -52,6 +64,7 @@ func TestAListingOfThePastIsReadAnew(t *testing.T) {
 		"another, later":            {anew: func(l *source.Dir) { l.Now, l.Stamp = now, now.Add(1) }},
 		"an earlier stamp":          {anew: func(l *source.Dir) { l.Now, l.Stamp = now, now.Add(-1) }, past: true},
 		"out of a cache again":      {anew: func(*source.Dir) {}, past: true},
+		"later, out of a cache":     {anew: func(l *source.Dir) { l.Now, l.Direct = now, false }, past: true},
 		"later, and still past":     {anew: func(l *source.Dir) { l.Now = before.Add(-1) }, past: true},
 		"without a time":            {anew: func(l *source.Dir) { l.HasNow, l.Now = false, now }, past: true},
 		"of another tree":           {anew: func(l *source.Dir) { l.Now, l.Tree.Epoch = now, 6 }, past: true},

@@ -228,7 +228,8 @@ func epochBegan(epoch uint64) mtree.Stamp {
 var ErrPast = fmt.Errorf("%w: a cache or an older copy answered with a listing from before, or its clock was set back: it deletes nothing", source.ErrMoved)
 
 // isPast reports whether the source had read the listing before the one from which the
-// directory was completed last, and with another stamp. If the source became another one,
+// directory was completed last, and with another stamp. Parts leave the recorded `now` as it was: it
+// may be that very listing. If the source became another one,
 // or its epoch did, its clock may be another, too; other reasons to compare everything say
 // nothing of clocks. A recorded `now` that lies ahead of our own clock proves nothing: the
 // source's clock was wrong then.
@@ -238,6 +239,9 @@ func (env *Env) isPast(v *VisitResult) bool {
 	}
 	if !v.Had || v.Doubts&replica.DoubtClock != 0 || !v.Listing.HasNow || v.Before.Now.After(env.Replica.Now().Add(source.AheadOfUs)) {
 		return false
+	}
+	if v.Listing.Now == v.Before.Now && v.Listing.Stamp.Before(v.Before.Stamp) { // guard: TestTheListingBeforeTheParts
+		return true
 	}
 	return v.Listing.Now.Before(v.Before.Now) && v.Listing.Stamp != v.Before.Stamp // guard (returns false): TestAListingOfThePastDeletesNothing
 }
@@ -256,7 +260,8 @@ func (env *Env) goesBack(v *VisitResult) bool {
 // so, it reads the directory. Of the root only the time may be another: the pass began with it.
 func (env *Env) readAnew(ctx context.Context, t *Target, given *source.Root, v *VisitResult) error {
 	l, err := env.ask(ctx, &Target{Path: t.Path, Listed: source.Fresh})
-	if err != nil || !l.HasNow || !l.Now.After(v.Listing.Now) || given != nil && l.Stamp != v.Listing.Stamp {
+	if err != nil || !l.HasNow || !l.Now.After(v.Listing.Now) || given != nil && l.Stamp != v.Listing.Stamp ||
+		!l.Direct { // guard: TestAListingOfThePastIsReadAnew
 		return nil // what came first has to do, and deletes nothing
 	}
 	env.take(t, v, &l)

@@ -148,6 +148,11 @@ func (s *Source) listOnce(path string) (source.Dir, error) {
 	return d.list()
 }
 
+// Part returns source.ErrNoPart: who needs to know what changed lists the directory again.
+func (s *Source) Part(context.Context, string, mtree.Stamp) (source.Dir, error) {
+	return source.Dir{}, source.ErrNoPart
+}
+
 // Renewed reports whether there are other credentials than before: there are none.
 func (s *Source) Renewed() bool { return false }
 

@@ -2,7 +2,9 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strconv"
 
@@ -35,14 +37,11 @@ func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (sour
 	return l, err
 }
 
-// serveListing asks serve for a directory; with fresh, past every cache. Some caches, as nginx's,
-// answer a request with no-cache out of what they have. They find that by its URL, so the URL gets a key
-// that serve ignores, with another value each time.
+// serveListing asks serve for a directory; with fresh, past every cache.
 func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l source.Dir, err error) {
 	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}}
 	if fresh {
-		r.header["Cache-Control"] = "no-cache"
-		r.query += "&fresh=" + strconv.FormatUint(rand.Uint64(), 36) // guard: TestALaterListingComesPastCaches
+		r.pastCaches() // guard: TestALaterListingComesPastCaches
 	}
 	l.Direct = fresh
 	err = s.turn.inTurn(ctx, func(room *room) error {
@@ -63,4 +62,57 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 		return err
 	})
 	return l, err
+}
+
+// pastCaches lets no cache answer. Some, as nginx's, answer a request with no-cache out of what they
+// have. They find that by its URL, so the URL gets a key that serve ignores, with another value
+// each time.
+func (r *request) pastCaches() {
+	r.header["Cache-Control"] = "no-cache"
+	r.query += "&fresh=" + strconv.FormatUint(rand.Uint64(), 36)
+}
+
+// maxPart is the most of a part that is read, in bytes: 1,000 names with their attributes.
+const maxPart = 4 << 20
+
+// errWhole says that a whole listing came in the place of a part.
+var errWhole = errors.New("the whole listing came in the place of a part")
+
+// Part asks which names changed in a directory since a stamp: one GET, past every cache. It
+// returns source.ErrNoPart if there is nothing to tell, or nothing yet; any other error, if
+// the source does not tell it by names.
+func (s *Source) Part(ctx context.Context, path string, since mtree.Stamp) (part source.Dir, err error) {
+	if s.other.Load() {
+		return part, errWhole
+	}
+	r := request{
+		path: wire.DirURLPath(path), query: wire.ListingQuery{Since: &since, Parts: true}.String(),
+		header: map[string]string{}, once: true, plain: s.near,
+	}
+	r.pastCaches()
+	resp, err := s.do(ctx, r)
+	if err != nil {
+		return part, err
+	}
+	defer resp.Body.Close()
+	if is := s.otherThan(resp, path); is != "" { // guard: TestPart
+		return part, askedFor(resp, fmt.Errorf("%w: it is of %q", mtree.ErrListing, is))
+	}
+	part.Direct, part.Fingerprint = true, fingerprintOf(resp)
+	if part.Tree, err = treeOf(resp); err != nil {
+		return part, err
+	}
+	of, block, err := wire.NewSinceReader(&bounded{resp.Body, maxPart}).Next()
+	switch {
+	case err == io.EOF, err == nil && of != "":
+		return part, source.ErrNoPart
+	case err != nil:
+		return part, askedFor(resp, err)
+	case !block.IsPart():
+		return part, errWhole
+	}
+	d := mtree.NewDecoder(block)
+	d.Parts = true
+	part.Listing, err = d.Next()
+	return part, askedFor(resp, err)
 }

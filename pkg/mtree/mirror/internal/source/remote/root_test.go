@@ -259,3 +259,64 @@ func (r *requests) all() []string {
 	defer r.mu.Unlock()
 	return slices.Clone(r.are)
 }
+
+// What changed in a directory is asked for past every cache. Nothing told, or not yet, is
+// no part; a whole listing, another directory and a server that refuses are errors.
+func TestPart(t *testing.T) {
+	was, now := mtree.Unix(1_000, 0), mtree.Unix(2_000, 5)
+	l := mtree.Listing{Stamp: now, ID: "0123456789abcdef", Part: []mtree.Span{{From: was, To: was}}, Entries: []mtree.Entry{{Name: "f", Kind: mtree.File, MTime: now}}, Gone: []string{"g"}}
+	part, end := string(mtree.AppendListing(nil, l)), string(mtree.AppendTrailer(nil, mtree.Trailer{Stamp: now}))
+	for name, test := range map[string]struct {
+		text, path string
+		status     int
+		err        error
+		fails      bool
+	}{
+		"a part":            {text: part + end},
+		"others below it":   {text: part + block("b", now, "f") + end},
+		"nothing":           {text: end, err: source.ErrNoPart},
+		"the whole":         {text: block("", now, "f") + end, err: errWhole},
+		"cut":               {text: part[:len(part)-10], fails: true},
+		"of another":        {text: part + end, path: "/c", err: mtree.ErrListing},
+		"no listing":        {text: "<html>\n", fails: true},
+		"it is gone":        {status: http.StatusNotFound, fails: true},
+		"another beginning": {text: block("b", now, "f") + end, err: source.ErrNoPart},
+	} {
+		var asked []string
+		server := fastpathtest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.Path+"?"+r.URL.RawQuery)
+			h := w.Header()
+			h.Set("Tidemark-Tree", strings.Repeat("0a", 16))
+			h.Set("Tidemark-Epoch", "7")
+			h.Set("Tidemark-Options", "e1")
+			if h.Set("Tidemark-Path", "/a"); test.path != "" {
+				h.Set("Tidemark-Path", test.path)
+			}
+			if test.status != 0 {
+				w.WriteHeader(test.status)
+			}
+			_, _ = fmt.Fprint(w, test.text)
+		}))
+		s, err := Open(Config{URL: server.URL})
+		require.NoError(t, err)
+		root := "/"
+		s.treePath.Store(&root)
+		got, err := s.Part(t.Context(), "a", was)
+		switch {
+		case test.err != nil:
+			require.ErrorIs(t, err, test.err, name)
+		case test.fails:
+			require.Error(t, err, name)
+		default:
+			require.NoError(t, err, name)
+			require.Equal(t, source.Dir{Listing: l, Tree: source.Tree{ID: strings.Repeat("0a", 16), Epoch: 7}, Fingerprint: "e1", Direct: true}, got, name)
+		}
+		require.Len(t, asked, 1, name)
+		require.Regexp(t, `^/a/\?txt&since=1000\.000000000&part=1&fresh=[0-9a-z]+$`, asked[0], name)
+		s.other.Store(true)
+		_, err = s.Part(t.Context(), "a", was)
+		require.ErrorIs(t, err, errWhole, name)
+		s.Close()
+		server.Close()
+	}
+}

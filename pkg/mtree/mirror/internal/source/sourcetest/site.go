@@ -208,6 +208,21 @@ func (s *Site) back() int {
 	return s.Cache()
 }
 
+// Part is the method of a source.
+func (s *Site) Part(ctx context.Context, path string, since mtree.Stamp) (source.Dir, error) {
+	if err := s.call(ctx, "part "+quoted(path)); err != nil {
+		return source.Dir{}, err
+	}
+	if s.Parts == nil || !s.Parts(path) {
+		return source.Dir{}, source.ErrNoPart
+	}
+	part, ok := s.Tree.part(path, since)
+	if !ok || !part.Stamp.After(since) {
+		return source.Dir{}, source.ErrNoPart
+	}
+	return source.Dir{Listing: part, Tree: s.id(), Fingerprint: s.fingerprint(), Direct: true}, nil
+}
+
 // Fetch is the method of a source.
 func (s *Site) Fetch(ctx context.Context, want []source.Wanted) iter.Seq2[int, source.File] {
 	return func(yield func(int, source.File) bool) {

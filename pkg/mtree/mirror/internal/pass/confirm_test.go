@@ -1,0 +1,77 @@
+package pass
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// once lets the source do something at a call, the first time.
+func (r *rig) once(call string, do func()) {
+	r.yield = func(what string) {
+		if what == call {
+			r.yield = nil
+			do()
+		}
+	}
+}
+
+// In a directory in which a file changes all the time, each pass left it unfinished, and the next
+// one listed it whole. Now the next part says that the file is right.
+func TestAFileThatChangesBeforeItIsFetched(t *testing.T) {
+	simulate(t, "", "a/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		for _, told := range []bool{true, true, false, true} {
+			r.write("a/f")
+			r.once("fetch /a/f", func() {
+				if r.Tree.Write("a/f"); told {
+					r.Tree.Publish()
+				}
+			})
+			p, asked := r.follow()
+			require.Equal(t, told, p.Complete)
+			require.Contains(t, asked, "part /a")
+			if told {
+				require.Zero(t, p.Moved)
+				require.Equal(t, "/ a/", r.behind(), "its stamp is still to come")
+			} else {
+				require.Equal(t, int64(1), p.Moved)
+			}
+			r.Tree.Publish()
+			p, asked = r.follow()
+			require.True(t, p.Complete)
+			require.Empty(t, r.behind())
+			require.NotContains(t, asked, "fetch /a/f", "it has it")
+		}
+	})
+}
+
+// A file that looks like the one that was listed, or takes the place of a directory, is not asked
+// for: the directory stays unfinished.
+func TestWhatIsNotConfirmed(t *testing.T) {
+	simulate(t, "it looks like the other", "a/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.write("a/f")
+		r.once("fetch /a/f", func() {
+			r.Tree.Rewrite("a/f")
+			r.Tree.Publish()
+		})
+		p, asked := r.follow()
+		require.False(t, p.Complete)
+		require.NotContains(t, asked, "part /a")
+		r.complete()
+	})
+	simulate(t, "in the place of a directory", "a/f/x a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.remove("a/f")
+		r.write("a/f")
+		r.once("fetch /a/f", func() {
+			r.Tree.Write("a/f")
+			r.Tree.Publish()
+		})
+		p, asked := r.follow()
+		require.False(t, p.Complete)
+		require.NotContains(t, asked, "part /a")
+		r.complete()
+	})
+}

@@ -1,0 +1,101 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+)
+
+// A file that changed after its directory was listed arrives as it is by then, and a cache may have
+// given it: an older one, perhaps. So it leaves its directory unfinished, and in a directory of a
+// million entries in which one file changes all the time each pass would list them all. The next
+// part of the listing shows which version the source has: if it is what arrived, the directory
+// holds what was listed, and one change more, whose stamp is still to come. A listing may show such
+// a change, too.
+
+// confirming is the end of a fetch, in which the source is asked which version it has. What it did
+// not tell yet is asked for again, with pauses that grow.
+type confirming struct {
+	env    *Env
+	pauses int // that were made, for all directories
+}
+
+const (
+	mostPauses   = 2
+	confirmPause = 10 * time.Millisecond
+)
+
+// movedFile is a file that arrived in another version than was listed.
+type movedFile struct{ want, got mtree.Entry }
+
+// count counts those of the files of a directory that the source has as they arrived. Cost: a request,
+// and one more for each pause.
+func (c *confirming) count(ctx context.Context, t *Target, moved []movedFile) (right int64) {
+	for len(moved) > 0 && c.env.mayConfirm(t) {
+		part, err := c.env.Source.Part(ctx, t.Path, t.Record.Stamp)
+		if err != nil && !errors.Is(err, source.ErrNoPart) || err == nil && !c.env.isNewsOf(t, &part) {
+			break
+		}
+		moved = slices.DeleteFunc(moved, func(m movedFile) bool {
+			told, same := m.toldBy(&part.Listing)
+			if same {
+				right++
+			}
+			return told
+		})
+		if len(moved) == 0 || c.pauses == mostPauses {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return right
+		case <-time.After(confirmPause << c.pauses):
+			c.pauses++
+		}
+	}
+	return right
+}
+
+// mayConfirm reports whether a part can show anything of the files of a target: its source has
+// parts, and it is known which directory was listed. By another clock, no stamp is later than one
+// of before.
+func (env *Env) mayConfirm(t *Target) bool {
+	return env.Root.State.Prunes() && env.Root.Fingerprint != "" &&
+		t.Record.ID != "" &&
+		!t.Past && // guard: TestWhatConfirmsAFile
+		t.Doubts&replica.DoubtClock == 0 // guard: TestWhatConfirmsAFile
+}
+
+// isNewsOf reports whether a part is of the directory that was listed, by a serve with the same
+// options, and from after it was.
+func (env *Env) isNewsOf(t *Target, part *source.Dir) bool {
+	return part.IsPart() &&
+		part.Tree == env.Root.Tree && // guard: TestWhatConfirmsAFile
+		part.Fingerprint == env.Root.Fingerprint && // guard: TestWhatConfirmsAFile
+		part.ID == t.Record.ID && // guard: TestWhatConfirmsAFile
+		!part.Hot && // guard: TestWhatConfirmsAFile
+		part.Stamp.After(t.Record.Stamp) // guard: TestWhatConfirmsAFile
+}
+
+// toldBy reports whether a part tells of the file, and whether the source has what arrived, with
+// the mode and owner that were listed.
+func (m *movedFile) toldBy(part *mtree.Listing) (told, same bool) {
+	if slices.Contains(part.Gone, m.want.Name) {
+		return true, false
+	}
+	at := slices.IndexFunc(part.Entries, func(e mtree.Entry) bool { return e.Name == m.want.Name })
+	if at < 0 {
+		return false, false
+	}
+	is, want := &part.Entries[at], m.want
+	want.Size, want.MTime, want.CTime = is.Size, is.MTime, is.CTime
+	return true, is.Kind == mtree.File &&
+		*is == want && // guard: TestWhatConfirmsAFile
+		is.Has&m.got.Has&mtree.HasCTime != 0 && // guard: TestWhatConfirmsAFile
+		source.SameFile(is, &m.got) // guard: TestWhatConfirmsAFile
+}

@@ -1,0 +1,158 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
+)
+
+// teller is a source that tells what changed in a directory, each answer once, the last one
+// for good.
+type teller struct {
+	Source
+	answers []source.Dir
+	err     error
+	asked   []string
+}
+
+func (s *teller) Part(_ context.Context, path string, since mtree.Stamp) (source.Dir, error) {
+	s.asked = append(s.asked, path+" "+since.String())
+	if s.err != nil || len(s.answers) == 0 {
+		return source.Dir{}, s.err
+	}
+	part := s.answers[0]
+	if len(s.answers) > 1 {
+		s.answers = s.answers[1:]
+	}
+	if part.Part == nil {
+		return part, source.ErrNoPart
+	}
+	return part, nil
+}
+
+// changed is when the file changed that was listed at now.
+var changed = now.Add(time.Second)
+
+// ofAFile is the end of a fetch that brought f in another version than was listed.
+type ofAFile struct {
+	target Target
+	moved  movedFile
+	part   source.Dir
+	env    Env
+}
+
+func newOfAFile() *ofAFile {
+	f := file("f")
+	f.Has, f.CTime = f.Has|mtree.HasCTime, longAgo
+	is := f
+	is.Size, is.MTime, is.CTime = 7, changed, changed
+	c := &ofAFile{moved: movedFile{want: f, got: is}}
+	c.moved.got.Mode, c.moved.got.Has = 0, mtree.HasCTime // what an answer says of a file
+	c.target = Target{Path: "d", Listed: now}
+	c.target.Record.Stamp, c.target.Record.ID = now, ours
+	c.part = source.Dir{Tree: source.Tree{ID: "t", Epoch: 5}, Fingerprint: "e", Direct: true}
+	c.part.Stamp, c.part.ID, c.part.Part = changed, ours, []mtree.Span{{From: now, To: now}}
+	c.part.Entries = []mtree.Entry{dir("a"), is, file("z")}
+	c.env.Root = &source.Root{State: wire.Watched}
+	c.env.Root.Tree, c.env.Root.Fingerprint = c.part.Tree, "e"
+	return c
+}
+
+// confirm returns whether f is confirmed, by the source's answers, and what that was asked for.
+func (c *ofAFile) confirm(ctx context.Context, err error, answers ...source.Dir) (confirmed bool, asked []string) {
+	from := &teller{answers: answers, err: err}
+	c.env.Source = from
+	end := confirming{env: &c.env}
+	return end.count(ctx, &c.target, []movedFile{c.moved}) == 1, from.asked
+}
+
+// A file that changed after it was listed is right if a later part of the same directory has it as
+// it arrived. In each of the other cases it may be an older one out of a cache, one of another
+// directory, or one with another mode.
+func TestWhatConfirmsAFile(t *testing.T) {
+	for name, change := range map[string]func(c *ofAFile){
+		"it is": nil,
+
+		"another tree":              func(c *ofAFile) { c.part.Tree.ID = "u" },
+		"another epoch":             func(c *ofAFile) { c.part.Tree.Epoch++ },
+		"another directory":         func(c *ofAFile) { c.part.ID = theirs },
+		"other options":             func(c *ofAFile) { c.part.Fingerprint = "f" },
+		"hot":                       func(c *ofAFile) { c.part.Hot = true },
+		"not later":                 func(c *ofAFile) { c.part.Stamp = now },
+		"another size":              func(c *ofAFile) { c.part.Entries[1].Size++ },
+		"another time":              func(c *ofAFile) { c.part.Entries[1].MTime = now },
+		"another ctime":             func(c *ofAFile) { c.part.Entries[1].CTime = now },
+		"no ctime":                  func(c *ofAFile) { c.moved.got.Has = 0 },
+		"none is told":              func(c *ofAFile) { c.part.Entries[1].Has, c.moved.want.Has = mtree.HasMode, mtree.HasMode },
+		"another mode":              func(c *ofAFile) { c.part.Entries[1].Mode = 0o600 },
+		"another owner":             func(c *ofAFile) { c.part.Entries[1].UID = 5 },
+		"another kind":              func(c *ofAFile) { c.part.Entries[1].Kind = mtree.Symlink },
+		"the file is hot":           func(c *ofAFile) { c.part.Entries[1].Hot = true },
+		"an attribute to come":      func(c *ofAFile) { c.part.Entries[1].NotUnderstood = "New" },
+		"gone":                      func(c *ofAFile) { c.part.Entries, c.part.Gone = nil, []string{"f"} },
+		"not told":                  func(c *ofAFile) { c.part.Entries = c.part.Entries[:1] },
+		"below a listing of before": func(c *ofAFile) { c.target.Past = true },
+		"by another clock":          func(c *ofAFile) { c.target.Doubts = replica.DoubtClock },
+		"no id":                     func(c *ofAFile) { c.part.ID, c.target.Record.ID = "", "" },
+		"unknown options":           func(c *ofAFile) { c.part.Fingerprint, c.env.Root.Fingerprint = "", "" },
+		"nobody watches":            func(c *ofAFile) { c.env.Root.State = wire.Unwatched },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newOfAFile()
+			if change != nil {
+				change(c)
+			}
+			confirmed, asked := c.confirm(t.Context(), nil, c.part)
+			require.Equal(t, change == nil, confirmed, name)
+			for _, one := range asked {
+				require.Equal(t, "d "+now.String(), one)
+			}
+		})
+	}
+}
+
+// What is not told yet is asked for again, but not for long. What is another one by then, or
+// not told by name, is not.
+func TestAFileThatIsToldLater(t *testing.T) {
+	c := newOfAFile()
+	nothing, others, another := source.Dir{}, c.part, c.part
+	others.Entries = c.part.Entries[2:]
+	another.Entries = []mtree.Entry{c.part.Entries[1]}
+	another.Entries[0].CTime = changed.Add(1)
+	for name, test := range map[string]struct {
+		answers   []source.Dir
+		err       error
+		confirmed bool
+		asked     int
+	}{
+		"at once":          {answers: []source.Dir{c.part}, confirmed: true, asked: 1},
+		"then":             {answers: []source.Dir{nothing, c.part}, confirmed: true, asked: 2},
+		"others before":    {answers: []source.Dir{others, nothing, c.part}, confirmed: true, asked: 3},
+		"never":            {answers: []source.Dir{nothing}, asked: 1 + mostPauses},
+		"another":          {answers: []source.Dir{another, c.part}, asked: 1},
+		"nobody tells it":  {err: source.ErrMoved, asked: 1},
+		"all that is told": {err: source.ErrNoPart, asked: 1 + mostPauses},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			confirmed, asked := newOfAFile().confirm(t.Context(), test.err, test.answers...)
+			require.Equal(t, test.confirmed, confirmed, name)
+			require.Len(t, asked, test.asked, name)
+			require.LessOrEqual(t, time.Since(began), 3*confirmPause, name)
+		})
+	}
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(errors.New("stopped"))
+	confirmed, asked := newOfAFile().confirm(ctx, nil, nothing)
+	require.False(t, confirmed)
+	require.Len(t, asked, 1)
+}
