@@ -5,7 +5,7 @@
 //
 //	go run ./bench/versions -before DIR [-now bin] [-size full] [part...]
 //
-// DIR has the programs watch, serve and mirror of the earlier build. Parts are wide, tree,
+// DIR has the programs watch, serve and mirror of the earlier build. Parts are wide, busy, tree,
 // clients, firstcopy and events; all of them if none is named. It needs Debian's strace
 // and rsync, and a machine that does nothing else. `sh bench/beside DIR [quick]` builds
 // what it needs and runs it.
@@ -40,6 +40,7 @@ type sizes struct {
 	widths      []int         // entries of the wide directory
 	wideChanges int           // in each round; less if they take longer than wideTime
 	wideTime    time.Duration // for each round
+	busyWidth   int           // entries of the directory in which a file changes all the time
 	files       int           // of the tree
 	changes     int           // in the tree, one by one, in each round
 	rates       []rate
@@ -61,13 +62,13 @@ type rate struct {
 }
 
 var allSizes = map[string]sizes{
-	"full": {3, []int{10_000, 1_000_000}, 100, 20 * time.Second, 1_000_000, 300,
+	"full": {3, []int{10_000, 1_000_000}, 100, 20 * time.Second, 100_000, 1_000_000, 300,
 		[]rate{{1000, time.Minute, "≤ 50 ms", "≤ 0.4"}, {5000, 30 * time.Second, "≤ 1 s", ""}}, 2,
 		100_000, 50, 10 * time.Second, 100_000, 10 * time.Second, 10 * time.Second},
-	"quick": {2, []int{10_000, 100_000}, 50, 5 * time.Second, 100_000, 100,
+	"quick": {2, []int{10_000, 100_000}, 50, 5 * time.Second, 20_000, 100_000, 100,
 		[]rate{{1000, 10 * time.Second, "≤ 50 ms", "≤ 0.4"}, {5000, 5 * time.Second, "≤ 1 s", ""}}, 1,
 		20_000, 50, 5 * time.Second, 20_000, 3 * time.Second, 5 * time.Second},
-	"tiny": {1, []int{100, 1000}, 5, time.Second, 1000, 5,
+	"tiny": {1, []int{100, 1000}, 5, time.Second, 1000, 1000, 5,
 		[]rate{{100, time.Second, "≤ 50 ms", "≤ 0.4"}}, 1,
 		1000, 5, time.Second, 1000, time.Second, time.Second},
 }
@@ -91,12 +92,12 @@ func main() {
 
 func (b *bench) run(parts []string) error {
 	if len(parts) == 0 {
-		parts = []string{"wide", "tree", "clients", "firstcopy", "events"}
+		parts = []string{"wide", "busy", "tree", "clients", "firstcopy", "events"}
 	}
 	fmt.Println("| work | goal | before | now | now / before |\n| --- | --- | --- | --- | --- |")
 	for _, part := range parts {
 		measure, known := map[string]func(work string) error{
-			"wide": b.wide, "tree": b.tree, "clients": b.crowd, "firstcopy": b.firstCopy, "events": b.hear,
+			"wide": b.wide, "busy": b.busy, "tree": b.tree, "clients": b.crowd, "firstcopy": b.firstCopy, "events": b.hear,
 		}[part]
 		if !known {
 			return fmt.Errorf("no part %q", part)

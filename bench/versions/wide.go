@@ -140,3 +140,32 @@ func (t *trio) looks(w *rig.Writer) (each [3]float64, err error) {
 	}
 	return each, err
 }
+
+// busyRate is how often a second the file changes.
+const busyRate = 50
+
+// busy measures a directory of many entries in which one file changes all the time.
+func (b *bench) busy(work string) error {
+	note("a directory of %d entries, one of which changes all the time", b.busyWidth)
+	places, err := b.places(work, func(root string) ([]string, error) {
+		files, err := wideTree(root, b.busyWidth)
+		return files[:min(1, len(files))], err
+	})
+	if err != nil {
+		return err
+	}
+	var loads [2]load
+	err = turns(b.rateRounds, func(i int) error {
+		return places[i].at(nil, func(t *trio, w *rig.Writer) error {
+			return loads[i].measure(t, w, rate{changes: busyRate, length: b.follow})
+		})
+	})
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("one of %s entries of a directory is written %d times a second: processor time of ", thousands(int64(b.busyWidth)), busyRate)
+	for i, name := range []string{"watch", "serve", "mirror"} {
+		medians(what+name+" a write", "", "%.0f µs", [2][]float64{loads[0].each[i], loads[1].each[i]})
+	}
+	return nil
+}

@@ -166,6 +166,10 @@ func TestSimulationFound(t *testing.T) {
 		// asked again: what the parts had brought was deleted.
 		"before the parts": "parts 8; at 1500 soon 13 old a; at 1501 publish; at 1501 soon 39 mkdir b; at 1501 soon 39 publish; at 1504 write a; at 1504 publish; run 2m; cache 3 1 2; pass",
 
+		// A part confirmed a file that had changed after it was listed. Then the source was rolled back to before
+		// that change: nobody had noted the stamp, and the copy stayed ahead.
+		"confirmed, and rolled back": "parts 4; mkdir a; write a/f; publish; pass; write a/f; publish; snapshot; at 164 write a/f; at 164 publish; pass; restore; pass",
+
 		// A listing of the past put a directory in the place of a file that came since.
 		"another kind in the past": "mkdir f; pass; at 96 rm f; at 106 write f; pass; cache 3 1 3; pass",
 

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tidemark/pkg/mtree"
 )
 
 // once lets the source do something at a call, the first time.
@@ -73,5 +75,64 @@ func TestWhatIsNotConfirmed(t *testing.T) {
 		require.False(t, p.Complete)
 		require.NotContains(t, asked, "part /a")
 		r.complete()
+	})
+}
+
+// Files of --last are no better than what was listed long before them; and what leaves its directory
+// unfinished anyway is not asked for.
+func TestWhatElseIsNotConfirmed(t *testing.T) {
+	simulate(t, "the last ones", "a/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.options.Last = last(t, "f")
+		r.write("a/f")
+		r.once("fetch /a/f", func() {
+			r.Tree.Write("a/f")
+			r.Tree.Publish()
+		})
+		p, asked := r.follow()
+		require.False(t, p.Complete)
+		require.NotContains(t, asked, "part /a")
+		r.complete()
+	})
+	simulate(t, "unfinished", "a/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.write("a/f a/g")
+		p := r.begun("a")
+		n := p.ready[0]
+		require.True(t, (&nodeFiles{n: n}).group().Completes)
+		n.blocked = true
+		require.False(t, (&nodeFiles{n: n}).group().Completes)
+	})
+}
+
+// The source was rolled back to before a change that a part had confirmed. Nobody had noted that
+// its stamp was seen, so the copy stayed ahead for good.
+func TestAStampThatConfirmedIsNoted(t *testing.T) {
+	simulate(t, "", "a/f a/g", func(t *testing.T, r *rig) {
+		r.wait = 0
+		r.write("a/f")
+		var top mtree.Stamp
+		r.options.Listed = func(l *mtree.Listing, _ bool) error {
+			top = mtree.Later(top, l.Stamp)
+			return nil
+		}
+		r.once("fetch /a/f", func() {
+			r.Tree.Write("a/f")
+			r.Tree.Publish()
+		})
+		p, _ := r.follow()
+		require.True(t, p.Complete)
+		versions := r.Tree.Past("a")
+		require.Equal(t, versions[len(versions)-1].MTime, top)
+
+		r.write("a/f")
+		r.once("fetch /a/f", func() {
+			r.Tree.Write("a/f")
+			r.Tree.Publish()
+			r.options.Listed = func(*mtree.Listing, bool) error { return errAway }
+		})
+		_, err := r.try()
+		require.ErrorIs(t, err, errAway)
+		require.NotEmpty(t, r.behind())
 	})
 }

@@ -62,11 +62,13 @@ type nodeFiles struct {
 	n       *node
 	changes []mtree.Change
 	staged  bool // the directory is filled in the staging directory
+	last    bool // they are of --last: what they speak of may have come after the rest was listed
 }
 
 // group returns the files as a step gets them.
 func (f *nodeFiles) group() work.FileGroup {
-	return work.FileGroup{Target: f.n.Target, Changes: f.changes, Staged: f.staged, Approx: f.n.approx}
+	completes := !f.n.blocked && !f.last // guard (!f.n.blocked && !f.last -> true): TestWhatElseIsNotConfirmed
+	return work.FileGroup{Target: f.n.Target, Changes: f.changes, Staged: f.staged, Completes: completes, Approx: f.n.approx}
 }
 
 // batch gathers files of several directories for one request. If one file changed in
@@ -203,7 +205,7 @@ func (q *queue) addFiles(n *node, changes []mtree.Change) {
 		bytes += changes[i].Want.Size
 	}
 	if from < len(changes) {
-		q.addFetch(nodeFiles{n, changes[from:], from == 0 && n.isStaged(len(changes))})
+		q.addFetch(nodeFiles{n: n, changes: changes[from:], staged: from == 0 && n.isStaged(len(changes))})
 	}
 }
 
@@ -211,7 +213,7 @@ func (q *queue) addFiles(n *node, changes []mtree.Change) {
 func (q *queue) addLast(n *node, changes []mtree.Change) {
 	if len(changes) > 0 {
 		n.open++
-		q.last = append(q.last, task{kind: fetchTask, files: []nodeFiles{{n: n, changes: changes}}})
+		q.last = append(q.last, task{kind: fetchTask, files: []nodeFiles{{n: n, changes: changes, last: true}}})
 	}
 }
 

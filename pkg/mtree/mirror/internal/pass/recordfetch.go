@@ -2,6 +2,7 @@ package pass
 
 import (
 	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/exit"
 	"tidemark/pkg/mtree/mirror/internal/plan"
 	"tidemark/pkg/mtree/mirror/internal/work"
 )
@@ -24,6 +25,12 @@ func (p *pass) recordFetch(n *node, h *work.FetchResult) {
 	p.addDeletions(n, h.Deletions)
 	for _, e := range h.Verified {
 		p.addVerified(n, e)
+	}
+	if h.Told != nil {
+		// If the source is rolled back now, the stamp shows it.
+		if err := p.options.Listed(h.Told, false); err != nil { // guard: TestAStampThatConfirmedIsNoted
+			p.halt(exit.With(exit.Local, err, ""))
+		}
 	}
 	if h.Moved+h.Gone+h.Unsettled > 0 {
 		n.blocked, n.uncompared = true, true

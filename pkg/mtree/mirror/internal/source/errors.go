@@ -17,6 +17,8 @@ var (
 	ErrChanging = errors.New("it goes on changing")
 	// ErrNoPart says that the source tells nothing of what changed in a directory, or not yet.
 	ErrNoPart = errors.New("nothing is told")
+	// ErrWhole says that the source does not tell by names what changed in a directory.
+	ErrWhole = errors.New("only the whole listing tells what changed")
 	// ErrOtherDirectory says that the path of a local source leads to another directory
 	// than before. The next call of Root reads that one.
 	ErrOtherDirectory = errors.New("SOURCE is another directory than before: it was mounted anew, or a link was turned")

@@ -9,20 +9,22 @@ import (
 	"tidemark/pkg/mtree"
 	"tidemark/pkg/mtree/mirror/internal/replica"
 	"tidemark/pkg/mtree/mirror/internal/source"
+	"tidemark/pkg/mtree/wire"
 )
 
 // A file that changed after its directory was listed arrives as it is by then, and a cache may have
 // given it: an older one, perhaps. So it leaves its directory unfinished, and in a directory of a
 // million entries in which one file changes all the time each pass would list them all. The next
 // part of the listing shows which version the source has: if it is what arrived, the directory
-// holds what was listed, and one change more, whose stamp is still to come. A listing may show such
-// a change, too.
+// holds what was listed, and one change more, which has a later stamp. A listing may show such
+// a change, too, before its stamp is there.
 
 // confirming is the end of a fetch, in which the source is asked which version it has. What it did
 // not tell yet is asked for again, with pauses that grow.
 type confirming struct {
 	env    *Env
-	pauses int // that were made, for all directories
+	pauses int  // that were made, for all directories
+	failed bool // the source did not answer: it is not asked again
 }
 
 const (
@@ -33,39 +35,44 @@ const (
 // movedFile is a file that arrived in another version than was listed.
 type movedFile struct{ want, got mtree.Entry }
 
-// count counts those of the files of a directory that the source has as they arrived. Cost: a request,
-// and one more for each pause.
-func (c *confirming) count(ctx context.Context, t *Target, moved []movedFile) (right int64) {
-	for len(moved) > 0 && c.env.mayConfirm(t) {
-		part, err := c.env.Source.Part(ctx, t.Path, t.Record.Stamp)
-		if err != nil && !errors.Is(err, source.ErrNoPart) || err == nil && !c.env.isNewsOf(t, &part) {
-			break
+// confirm takes those files from h.Moved that the source has as they arrived, if the group may
+// complete its directory then. Cost: a request, and one more for each pause.
+func (c *confirming) confirm(ctx context.Context, g *FileGroup, h *FetchResult) {
+	if !g.Completes || g.Approx != nil || h.Moved != int64(len(h.moved)) || h.Gone+h.Unsettled+int64(len(h.Failed)) > 0 { // guard: TestWhatIsNotAskedFor
+		return
+	}
+	for len(h.moved) > 0 && !c.failed && c.env.mayConfirm(&g.Target) {
+		part, err := c.env.Source.Part(ctx, g.Target.Path, g.Target.Record.Stamp)
+		c.failed = err != nil && !errors.Is(err, source.ErrNoPart) && !errors.Is(err, source.ErrWhole) // guard: TestWhatIsNotAskedFor
+		if err != nil && !errors.Is(err, source.ErrNoPart) || err == nil && !c.env.isNewsOf(&g.Target, &part) {
+			return
 		}
-		moved = slices.DeleteFunc(moved, func(m movedFile) bool {
+		h.moved = slices.DeleteFunc(h.moved, func(m movedFile) bool {
 			told, same := m.toldBy(&part.Listing)
 			if same {
-				right++
+				h.Moved--
+				h.Told = &mtree.Listing{Stamp: part.Stamp, Now: part.Now, HasNow: part.HasNow}
 			}
 			return told
 		})
-		if len(moved) == 0 || c.pauses == mostPauses {
-			break
+		if len(h.moved) == 0 || c.pauses == mostPauses {
+			return
 		}
 		select {
 		case <-ctx.Done():
-			return right
+			return
 		case <-time.After(confirmPause << c.pauses):
 			c.pauses++
 		}
 	}
-	return right
 }
 
 // mayConfirm reports whether a part can show anything of the files of a target: its source has
 // parts, and it is known which directory was listed. By another clock, no stamp is later than one
 // of before.
 func (env *Env) mayConfirm(t *Target) bool {
-	return env.Root.State.Prunes() && env.Root.Fingerprint != "" &&
+	is := env.Root.State
+	return (is == wire.Watched || is == wire.Mirrored) && env.Root.Fingerprint != "" &&
 		t.Record.ID != "" &&
 		!t.Past && // guard: TestWhatConfirmsAFile
 		t.Doubts&replica.DoubtClock == 0 // guard: TestWhatConfirmsAFile

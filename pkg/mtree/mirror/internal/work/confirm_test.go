@@ -44,18 +44,19 @@ var changed = now.Add(time.Second)
 
 // ofAFile is the end of a fetch that brought f in another version than was listed.
 type ofAFile struct {
+	t      *testing.T
 	target Target
 	moved  movedFile
 	part   source.Dir
 	env    Env
 }
 
-func newOfAFile() *ofAFile {
+func newOfAFile(t *testing.T) *ofAFile {
 	f := file("f")
 	f.Has, f.CTime = f.Has|mtree.HasCTime, longAgo
 	is := f
 	is.Size, is.MTime, is.CTime = 7, changed, changed
-	c := &ofAFile{moved: movedFile{want: f, got: is}}
+	c := &ofAFile{t: t, moved: movedFile{want: f, got: is}}
 	c.moved.got.Mode, c.moved.got.Has = 0, mtree.HasCTime // what an answer says of a file
 	c.target = Target{Path: "d", Listed: now}
 	c.target.Record.Stamp, c.target.Record.ID = now, ours
@@ -72,7 +73,10 @@ func (c *ofAFile) confirm(ctx context.Context, err error, answers ...source.Dir)
 	from := &teller{answers: answers, err: err}
 	c.env.Source = from
 	end := confirming{env: &c.env}
-	return end.count(ctx, &c.target, []movedFile{c.moved}) == 1, from.asked
+	h := &FetchResult{Moved: 1, moved: []movedFile{c.moved}}
+	end.confirm(ctx, &FileGroup{Target: c.target, Completes: true}, h)
+	require.Equal(c.t, h.Moved == 0, h.Told != nil)
+	return h.Moved == 0, from.asked
 }
 
 // A file that changed after it was listed is right if a later part of the same directory has it as
@@ -105,9 +109,11 @@ func TestWhatConfirmsAFile(t *testing.T) {
 		"no id":                     func(c *ofAFile) { c.part.ID, c.target.Record.ID = "", "" },
 		"unknown options":           func(c *ofAFile) { c.part.Fingerprint, c.env.Root.Fingerprint = "", "" },
 		"nobody watches":            func(c *ofAFile) { c.env.Root.State = wire.Unwatched },
+		"nobody watches any more":   func(c *ofAFile) { c.env.Root.State = wire.Audited },
+		"a copy that stands still":  func(c *ofAFile) { c.env.Root.State = wire.Stale },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newOfAFile()
+			c := newOfAFile(t)
 			if change != nil {
 				change(c)
 			}
@@ -123,7 +129,7 @@ func TestWhatConfirmsAFile(t *testing.T) {
 // What is not told yet is asked for again, but not for long. What is another one by then, or
 // not told by name, is not.
 func TestAFileThatIsToldLater(t *testing.T) {
-	c := newOfAFile()
+	c := newOfAFile(t)
 	nothing, others, another := source.Dir{}, c.part, c.part
 	others.Entries = c.part.Entries[2:]
 	another.Entries = []mtree.Entry{c.part.Entries[1]}
@@ -140,11 +146,12 @@ func TestAFileThatIsToldLater(t *testing.T) {
 		"never":            {answers: []source.Dir{nothing}, asked: 1 + mostPauses},
 		"another":          {answers: []source.Dir{another, c.part}, asked: 1},
 		"nobody tells it":  {err: source.ErrMoved, asked: 1},
+		"not by name":      {err: source.ErrWhole, asked: 1},
 		"all that is told": {err: source.ErrNoPart, asked: 1 + mostPauses},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
-			confirmed, asked := newOfAFile().confirm(t.Context(), test.err, test.answers...)
+			confirmed, asked := newOfAFile(t).confirm(t.Context(), test.err, test.answers...)
 			require.Equal(t, test.confirmed, confirmed, name)
 			require.Len(t, asked, test.asked, name)
 			require.LessOrEqual(t, time.Since(began), 3*confirmPause, name)
@@ -152,7 +159,53 @@ func TestAFileThatIsToldLater(t *testing.T) {
 	}
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(errors.New("stopped"))
-	confirmed, asked := newOfAFile().confirm(ctx, nil, nothing)
+	confirmed, asked := newOfAFile(t).confirm(ctx, nil, nothing)
 	require.False(t, confirmed)
 	require.Len(t, asked, 1)
+}
+
+// A directory that stays unfinished whatever the source says is not asked for; nor is any after the
+// source did not answer. The pauses are those of all directories.
+func TestWhatIsNotAskedFor(t *testing.T) {
+	for name, change := range map[string]func(g *FileGroup, h *FetchResult){
+		"it is": nil,
+
+		"it stays unfinished":     func(g *FileGroup, _ *FetchResult) { g.Completes = false },
+		"listed roughly":          func(g *FileGroup, _ *FetchResult) { g.Approx = &source.Approx{} },
+		"another looks as listed": func(_ *FileGroup, h *FetchResult) { h.Moved++ },
+		"another is gone":         func(_ *FileGroup, h *FetchResult) { h.Gone++ },
+		"another is not settled":  func(_ *FileGroup, h *FetchResult) { h.Unsettled++ },
+		"another failed":          func(_ *FileGroup, h *FetchResult) { h.Failed = make([]Failure, 1) },
+	} {
+		c := newOfAFile(t)
+		from := &teller{answers: []source.Dir{c.part}}
+		c.env.Source = from
+		g, h := &FileGroup{Target: c.target, Completes: true}, &FetchResult{Moved: 1, moved: []movedFile{c.moved}}
+		if change != nil {
+			change(g, h)
+		}
+		moved := h.Moved
+		end := confirming{env: &c.env}
+		end.confirm(t.Context(), g, h)
+		if change == nil {
+			require.Equal(t, &mtree.Listing{Stamp: changed}, h.Told)
+			require.Zero(t, h.Moved)
+			continue
+		}
+		require.Empty(t, from.asked, name)
+		require.Equal(t, moved, h.Moved, name)
+		require.Nil(t, h.Told, name)
+	}
+	for err, asked := range map[error]int{errAway: 1, source.ErrWhole: 3, source.ErrNoPart: 3 + mostPauses} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newOfAFile(t)
+			from := &teller{err: err}
+			c.env.Source = from
+			end := confirming{env: &c.env}
+			for range 3 {
+				end.confirm(t.Context(), &FileGroup{Target: c.target, Completes: true}, &FetchResult{Moved: 1, moved: []movedFile{c.moved}})
+			}
+			require.Len(t, from.asked, asked)
+		})
+	}
 }

@@ -84,10 +84,11 @@ func (t *Target) Begun() records.Record {
 
 // FileGroup is files of one directory to fetch, or to compare by their sums.
 type FileGroup struct {
-	Target  Target
-	Changes []mtree.Change
-	Staged  bool           // the directory is filled in the staging directory
-	Approx  *source.Approx // how well the source knows these files; nil: exactly
+	Target    Target
+	Changes   []mtree.Change
+	Staged    bool           // the directory is filled in the staging directory
+	Completes bool           // nothing is known that leaves the directory unfinished in this pass
+	Approx    *source.Approx // how well the source knows these files; nil: exactly
 }
 
 // Failure is a path that could not be made right.

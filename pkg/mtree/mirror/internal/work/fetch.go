@@ -23,7 +23,7 @@ type FetchResult struct {
 	Taken     int64              // of these files, those that were in the copy under another name
 	Denied    int64              // files that the source may not read
 	Gone      int64              // files that are gone, or that change as fast as they are read
-	Moved     int64              // files that had changed and were stored with their own times, and may have changed again
+	Moved     int64              // files that had changed and were stored with their own times, and that no part confirmed
 	Unsettled int64              // files that kept changing and were stored as read
 	Deletions []replica.Deletion // directories that have the name of a file
 	Failed    []Failure          // files that are not stored, for another reason
@@ -31,6 +31,7 @@ type FetchResult struct {
 	staged    bool               // the directory was filled in the staging directory, or that was tried
 	Replaced  bool               // the directory got its name with all files in it
 	moved     []movedFile        // of those of Moved, what the source can still confirm
+	Told      *mtree.Listing     // of the part that confirmed a file: when it was read, and its stamp; nil: none did
 }
 
 // Fetch brings files, small ones of several directories with one request, and returns
@@ -46,9 +47,7 @@ func (env *Env) Fetch(ctx context.Context, groups []FileGroup) []FetchResult {
 	f.bring(groups)
 	end := confirming{env: env}
 	for i := range groups {
-		if h := &f.results[i]; groups[i].Approx == nil {
-			h.Moved -= end.count(ctx, &groups[i].Target, h.moved)
-		}
+		end.confirm(ctx, &groups[i], &f.results[i])
 	}
 	return f.results
 }

@@ -148,9 +148,9 @@ func (s *Source) listOnce(path string) (source.Dir, error) {
 	return d.list()
 }
 
-// Part returns source.ErrNoPart: who needs to know what changed lists the directory again.
+// Part returns source.ErrWhole: who needs to know what changed lists the directory again.
 func (s *Source) Part(context.Context, string, mtree.Stamp) (source.Dir, error) {
-	return source.Dir{}, source.ErrNoPart
+	return source.Dir{}, source.ErrWhole
 }
 
 // Renewed reports whether there are other credentials than before: there are none.

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -41,6 +40,7 @@ func (s *Source) List(ctx context.Context, path string, least mtree.Stamp) (sour
 func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l source.Dir, err error) {
 	r := request{path: wire.DirURLPath(path), query: wire.ListingQuery{}.String(), header: map[string]string{}}
 	if fresh {
+		r.header["Cache-Control"] = "no-cache"
 		r.pastCaches() // guard: TestALaterListingComesPastCaches
 	}
 	l.Direct = fresh
@@ -64,30 +64,25 @@ func (s *Source) serveListing(ctx context.Context, path string, fresh bool) (l s
 	return l, err
 }
 
-// pastCaches lets no cache answer. Some, as nginx's, answer a request with no-cache out of what they
-// have. They find that by its URL, so the URL gets a key that serve ignores, with another value
-// each time.
+// pastCaches lets no cache answer that finds its answers by their URLs: the URL gets a key that serve
+// ignores, with another value each time. nginx's answers a request with no-cache, too, out of what it has.
 func (r *request) pastCaches() {
-	r.header["Cache-Control"] = "no-cache"
 	r.query += "&fresh=" + strconv.FormatUint(rand.Uint64(), 36)
 }
 
 // maxPart is the most of a part that is read, in bytes: 1,000 names with their attributes.
 const maxPart = 4 << 20
 
-// errWhole says that a whole listing came in the place of a part.
-var errWhole = errors.New("the whole listing came in the place of a part")
-
-// Part asks which names changed in a directory since a stamp: one GET, past every cache. It
-// returns source.ErrNoPart if there is nothing to tell, or nothing yet; any other error, if
-// the source does not tell it by names.
+// Part asks which names changed in a directory since a stamp: one GET, which no cache answers. serve
+// may, out of what it has under the directory's present times. It returns source.ErrNoPart if there
+// is nothing to tell, or nothing yet; source.ErrWhole if a whole listing came, which is not read.
 func (s *Source) Part(ctx context.Context, path string, since mtree.Stamp) (part source.Dir, err error) {
 	if s.other.Load() {
-		return part, errWhole
+		return part, source.ErrWhole
 	}
 	r := request{
 		path: wire.DirURLPath(path), query: wire.ListingQuery{Since: &since, Parts: true}.String(),
-		header: map[string]string{}, once: true, plain: s.near,
+		once: true, plain: s.near,
 	}
 	r.pastCaches()
 	resp, err := s.do(ctx, r)
@@ -109,7 +104,7 @@ func (s *Source) Part(ctx context.Context, path string, since mtree.Stamp) (part
 	case err != nil:
 		return part, askedFor(resp, err)
 	case !block.IsPart():
-		return part, errWhole
+		return part, source.ErrWhole
 	}
 	d := mtree.NewDecoder(block)
 	d.Parts = true

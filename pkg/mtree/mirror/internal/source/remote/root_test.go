@@ -275,7 +275,7 @@ func TestPart(t *testing.T) {
 		"a part":            {text: part + end},
 		"others below it":   {text: part + block("b", now, "f") + end},
 		"nothing":           {text: end, err: source.ErrNoPart},
-		"the whole":         {text: block("", now, "f") + end, err: errWhole},
+		"the whole":         {text: block("", now, "f") + end, err: source.ErrWhole},
 		"cut":               {text: part[:len(part)-10], fails: true},
 		"of another":        {text: part + end, path: "/c", err: mtree.ErrListing},
 		"no listing":        {text: "<html>\n", fails: true},
@@ -315,7 +315,7 @@ func TestPart(t *testing.T) {
 		require.Regexp(t, `^/a/\?txt&since=1000\.000000000&part=1&fresh=[0-9a-z]+$`, asked[0], name)
 		s.other.Store(true)
 		_, err = s.Part(t.Context(), "a", was)
-		require.ErrorIs(t, err, errWhole, name)
+		require.ErrorIs(t, err, source.ErrWhole, name)
 		s.Close()
 		server.Close()
 	}

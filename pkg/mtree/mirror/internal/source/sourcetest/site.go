@@ -214,11 +214,14 @@ func (s *Site) Part(ctx context.Context, path string, since mtree.Stamp) (source
 		return source.Dir{}, err
 	}
 	if s.Parts == nil || !s.Parts(path) {
+		return source.Dir{}, source.ErrWhole
+	}
+	if dir, err := s.Tree.open(path); err != nil || !dir.mtime.After(since) {
 		return source.Dir{}, source.ErrNoPart
 	}
 	part, ok := s.Tree.part(path, since)
-	if !ok || !part.Stamp.After(since) {
-		return source.Dir{}, source.ErrNoPart
+	if !ok {
+		return source.Dir{}, source.ErrWhole
 	}
 	return source.Dir{Listing: part, Tree: s.id(), Fingerprint: s.fingerprint(), Direct: true}, nil
 }
