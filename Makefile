@@ -54,12 +54,12 @@ UNRACED := ^(TestSimulat.*|TestBombs)$$
 # -p 1: some tests lower sysctls of the whole machine while they run.
 test: deps all lint
 	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m -skip '$(UNRACED)' ./pkg/... ./internal/... ./cmd/...
-	$(GO) test -p 1 -timeout 10m -run '$(UNRACED)' ./pkg/mtree/watch ./pkg/mtree/mirror
+	$(GO) test -p 1 -timeout 20m -run '$(UNRACED)' ./pkg/mtree/watch ./pkg/mtree/mirror
 	$(GO) test -timeout 20m ./e2e/... ./proof/...
 	TIDEMARK_WATCH_BACKEND=inotify $(GO) test -timeout 20m -run TestScripts ./e2e/...
-	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 5m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
-	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 10m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
-	$(GO) test -timeout 5m -run TestCrowd ./pkg/mtree/serve
+	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 20m -run 'Once|Run|Since|Ahead|Part|Continued|Torn|Proxy|Shrinks|Takeover|Room' ./pkg/mtree/mirror/...
+	TIDEMARK_TEST_HTTP=std $(GO) test -timeout 20m -skip 'TestAnswers|TestCrowd' ./pkg/mtree/serve
+	$(GO) test -timeout 20m -run TestCrowd ./pkg/mtree/serve
 	$(GO) -C tools test ./...
 	$(MAKE) mutants SAMPLE=1
 	$(MAKE) interop
@@ -93,7 +93,7 @@ copies:
 
 # As root: the three units under a booted Debian in a container. About a minute.
 systemd: all
-	$(GO) test -tags systemd -timeout 10m ./e2e/systemd
+	$(GO) test -tags systemd -timeout 20m ./e2e/systemd
 
 # Every fuzz target of the module, FUZZTIME each: a new one is found by itself. FUZZ names
 # packages. make test runs those whose targets have found nothing for hours; the others run

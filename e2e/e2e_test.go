@@ -3,7 +3,7 @@
 // Besides the commands of testscript a script has
 //
 //	start NAME PROGRAM [ARGS]   run in the background, wait until it is READY (sd_notify)
-//	term NAME                   SIGTERM; it must end with 0 within 5 s
+//	term NAME                   SIGTERM; it must end with 0, within 5 s unless the disk is busy
 //	kill9 NAME                  SIGKILL
 //	signal NAME SIGNAL          send HUP, STOP or CONT
 //	same A B                    wait until the trees are equal in everything a mirror keeps

@@ -27,7 +27,7 @@ import (
 )
 
 // patience is how long one change may take to arrive.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func main() {
 	once := flag.Bool("once", false, "end when everything was shown")

@@ -18,6 +18,7 @@ func TestMostAgree(t *testing.T) {
 	}
 	require.True(t, MostAgree(1, 2, runs(1, 1, 1)))
 	require.True(t, MostAgree(1, 2, runs(2, 2, 2)))
-	require.False(t, MostAgree(1, 2, runs(1, 2, 1)))
-	require.False(t, MostAgree(1, 2, runs(3, 4, 5)))
+	require.True(t, MostAgree(1, 2, runs(1, 2, 1, 1, 1, 1, 2, 1)))
+	require.False(t, MostAgree(1, 2, runs(1, 2, 1, 1, 1, 2, 2, 1)))
+	require.False(t, MostAgree(1, 2, runs(3, 4, 5, 6, 7, 8, 9, 10)))
 }

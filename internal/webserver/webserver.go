@@ -193,7 +193,12 @@ func (r *Running) await() error {
 func (r *Running) End() {
 	if r.cmd != nil {
 		_ = r.cmd.Process.Signal(os.Interrupt)
-		<-r.ended
+		select {
+		case <-r.ended:
+		case <-time.After(10 * time.Second):
+			_ = r.cmd.Process.Kill() // it may ignore SIGINT, as what a shell started in the background
+			<-r.ended
+		}
 	}
 	_ = os.RemoveAll(r.dir)
 }

@@ -254,7 +254,7 @@ func (p *pulse) end() []string {
 	close(p.stop)
 	p.ended.Wait()
 	slices.Sort(p.took)
-	if n := len(p.took); n > 0 && p.took[n*99/100] > 10*time.Second {
+	if n := len(p.took); n >= 100 && p.took[n*99/100] > 30*time.Second {
 		p.wrong = append(p.wrong, fmt.Sprintf("one of a hundred honest clients waited for %v", p.took[n*99/100]))
 	}
 	return p.wrong[:min(len(p.wrong), 5)]

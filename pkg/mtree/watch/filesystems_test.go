@@ -326,7 +326,7 @@ func fuse(t testing.TB) (backing, root string) {
 func TestExecRsync(t *testing.T) {
 	t.Parallel()
 	const files = 1000
-	root, copied := newTree(t, "a/f = one", "gone = x"), newTree(t)
+	root, copied := newTreeIn(t, inMemory(t), "a/f = one", "gone = x"), newTree(t)
 	url := rsyncDaemon(t, copied)
 	r := start(t, watch.Config{Root: root, Exec: "rsync -a --delete --exclude=/.tidemark " + root + "/ " + url})
 	arrived := func() bool {
