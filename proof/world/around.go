@@ -141,7 +141,7 @@ func (w *World) mountInside() error {
 		return err
 	}
 	w.faults.mounted = true
-	if err := os.WriteFile(at+"/inside", content(7, 40), 0o644); err != nil {
+	if err := writeWhole(at, "inside", content(7, 40)); err != nil {
 		return err
 	}
 	if w.given["mounts"] != "" {
@@ -154,6 +154,19 @@ func (w *World) mountInside() error {
 		w.become(next)
 	}
 	return nil
+}
+
+// writeWhole makes a file that nobody sees before all of it is there: somebody watches the new mount.
+func writeWhole(dir, name string, text []byte) error {
+	f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, filepath.Join(dir, name), unix.AT_SYMLINK_FOLLOW)
 }
 
 // stopSource ends what has the source open.
