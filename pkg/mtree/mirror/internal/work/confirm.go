@@ -32,9 +32,6 @@ const (
 	confirmPause = 10 * time.Millisecond
 )
 
-// movedFile is a file that arrived in another version than was listed.
-type movedFile struct{ want, got mtree.Entry }
-
 // confirm takes those files from h.Moved that the source has as they arrived, if the group may
 // complete its directory then. Cost: a request, and one more for each pause.
 func (c *confirming) confirm(ctx context.Context, g *FileGroup, h *FetchResult) {

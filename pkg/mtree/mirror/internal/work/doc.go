@@ -32,6 +32,7 @@
 //	writing.go                   a file with its bytes, time, mode and owner
 //	partial.go                   files that broke off and are continued
 //	visitresult.go               what a visit found
+//	fetchresult.go               what a fetch brought
 //	entries.go                   what the copy and the source have in a directory
 //	ask.go                       a listing of the tree that the pass began with
 //	env.go                       Env, Target, FileGroup; opening a directory to change it

@@ -1,0 +1,29 @@
+package work
+
+import (
+	"tidemark/pkg/mtree"
+	"tidemark/pkg/mtree/mirror/internal/replica"
+)
+
+// FetchResult is what a fetch brought for one group of files.
+type FetchResult struct {
+	Err       error              // nothing was fetched
+	Names     []string           // of the files that arrived
+	Bytes     int64              // of these files
+	Made      int64              // of these files, those under names that were free
+	Taken     int64              // of these files, those that were in the copy under another name
+	Denied    int64              // files that the source may not read
+	Gone      int64              // files that are gone, or that change as fast as they are read
+	Moved     int64              // files that had changed and were stored with their own times, and that no part confirmed
+	Unsettled int64              // files that kept changing and were stored as read
+	Deletions []replica.Deletion // directories that have the name of a file
+	Failed    []Failure          // files that are not stored, for another reason
+	Verified  []*mtree.Entry     // files that arrived as they were listed
+	staged    bool               // the directory was filled in the staging directory, or that was tried
+	Replaced  bool               // the directory got its name with all files in it
+	moved     []movedFile        // of those of Moved, what the source can still confirm
+	Told      *mtree.Listing     // of the part that confirmed a file: when it was read, and its stamp; nil: none did
+}
+
+// movedFile is a file that arrived in another version than was listed.
+type movedFile struct{ want, got mtree.Entry }
