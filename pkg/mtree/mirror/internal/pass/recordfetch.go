@@ -29,6 +29,7 @@ func (p *pass) recordFetch(n *node, h *work.FetchResult) {
 	if h.Told != nil {
 		// If the source is rolled back now, the stamp shows it.
 		if err := p.options.Listed(h.Told, false); err != nil { // guard: TestAStampThatConfirmedIsNoted
+			n.blocked = true // guard: TestAStampThatConfirmedIsNoted
 			p.halt(exit.With(exit.Local, err, ""))
 		}
 	}
